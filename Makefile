@@ -1,0 +1,40 @@
+# Everything runs in a virtual environment of its own, made from python3 (3.11 or newer).
+PYTHON ?= python3
+VENV   ?= .venv
+BIN    := $(VENV)/bin
+STAMP  := $(VENV)/.installed
+
+.PHONY: install demo test slow check format bench docs clean
+
+install: $(STAMP)  ## make the virtual environment
+
+$(STAMP): requirements-dev.txt pyproject.toml
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes --only-binary :all: -r requirements-dev.txt
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation --editable .
+	touch $@
+
+demo: $(STAMP)  ## simulate, train, promote, publish, serve and score, on embedded defaults
+	$(BIN)/python docs/demo.py
+
+test: $(STAMP)  ## the tests, warnings as errors
+	$(BIN)/python -m pytest
+
+slow: $(STAMP)  ## the long tests
+	$(BIN)/python -m pytest -m slow
+
+check: $(STAMP)  ## format, lint, types, import rule
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+
+format: $(STAMP)
+	$(BIN)/ruff format .
+	$(BIN)/ruff check --fix .
+
+bench: $(STAMP)  ## the figures of docs/benchmarks.md
+	$(BIN)/python -m benchmarks
+
+clean:
+	rm -rf $(VENV) demo .pytest_cache .mypy_cache .ruff_cache .import_linter_cache

@@ -1,0 +1,1 @@
+"""What is scored: consignments, what was found in them, and what partners warn of."""

@@ -1,0 +1,101 @@
+"""The field table: each column of each record with its kind and limits, derived from `consignments.records`."""
+
+from dataclasses import dataclass
+from functools import cache
+from typing import Literal
+
+import msgspec
+from msgspec import inspect as types
+
+Kind = Literal["string", "number", "time", "date", "items"]
+
+
+@dataclass(frozen=True, slots=True)
+class Field:
+    """One column.
+
+    Attributes
+    ----------
+    name : str
+    kind : {"string", "number", "time", "date", "items"}
+    required : bool
+        A table without it, or a row without a value in it, is at fault.
+    personal : bool
+        Personal data: never in logs, state, MLflow or errors in the clear.
+    choices : tuple of str
+        The only allowed values; empty where any will do.
+    max_length : int or None
+        Longest string, in characters.
+    lowest, highest : float or None
+        Closed limits of a number (`above` where the lower one is open).
+    above : float or None
+    meaning : str
+    """
+
+    name: str
+    kind: Kind
+    required: bool
+    personal: bool
+    choices: tuple[str, ...]
+    max_length: int | None
+    lowest: float | None
+    above: float | None
+    highest: float | None
+    meaning: str
+
+
+@cache
+def fields_of(record: type[msgspec.Struct]) -> tuple[Field, ...]:
+    """List the columns of a record type, in their order.
+
+    Examples
+    --------
+    >>> from consignments.records import Outcome
+    >>> [field.name for field in fields_of(Outcome) if field.required]
+    ['consignment_id', 'selected_by', 'status']
+    """
+    info = types.type_info(record)
+    assert isinstance(info, types.StructType)
+    return tuple(_field(part) for part in info.fields)
+
+
+def field_named(record: type[msgspec.Struct], name: str) -> Field:
+    """Find one column of a record type by its name."""
+    return next(field for field in fields_of(record) if field.name == name)
+
+
+def _field(part: types.Field) -> Field:
+    meaning = ""
+    extra: dict[str, object] = {}
+    inner = part.type
+    while isinstance(inner, types.Metadata | types.UnionType):
+        if isinstance(inner, types.UnionType):
+            inner = next(kind for kind in inner.types if not isinstance(kind, types.NoneType))
+            continue
+        meaning = meaning or (inner.extra_json_schema or {}).get("description", "")
+        extra |= inner.extra or {}
+        inner = inner.type
+    return Field(
+        name=part.name,
+        kind=_kind(inner),
+        required=part.required or bool(extra.get("required")),
+        personal=bool(extra.get("personal")),
+        choices=tuple(str(value) for value in inner.values) if isinstance(inner, types.LiteralType) else (),
+        max_length=inner.max_length if isinstance(inner, types.StrType) else None,
+        lowest=inner.ge if isinstance(inner, types.FloatType) else None,
+        above=inner.gt if isinstance(inner, types.FloatType) else None,
+        highest=inner.le if isinstance(inner, types.FloatType) else None,
+        meaning=meaning,
+    )
+
+
+def _kind(inner: types.Type) -> Kind:
+    if isinstance(inner, types.FloatType):
+        return "number"
+    if isinstance(inner, types.DateTimeType):
+        return "time"
+    if isinstance(inner, types.DateType):
+        return "date"
+    if isinstance(inner, types.VarTupleType):
+        return "items"
+    return "string"

@@ -1,0 +1,191 @@
+"""The records of npsrisk: Consignment, Outcome, Alert and Truth, once.
+
+Everything else is derived from these types: the checks of tables (`consignments.tables`), the types of the HTTP
+interface, the column lists in the docs. Times carry a zone and are UTC in meaning; None is missing, never a magic value.
+"""
+
+from collections.abc import Sequence
+from datetime import date, datetime
+from typing import Annotated, Any, Literal
+
+import msgspec
+from msgspec import Meta
+
+Channel = Literal["postal", "air_cargo"]
+Selector = Literal["model", "random", "rule", "officer", "intelligence"]
+Status = Literal["inspected", "missed"]
+Result = Literal["nps", "controlled_drug", "other_offence", "clear", "pending"]
+Target = Literal["nps", "controlled_drug", "any_offence"]
+TARGETS: tuple[Target, ...] = ("nps", "controlled_drug", "any_offence")
+
+Identifier = Annotated[str, Meta(min_length=1, max_length=100)]
+Code = Annotated[str, Meta(max_length=100)]
+Text = Annotated[str, Meta(max_length=4000)]
+Personal = Annotated[str, Meta(max_length=500, extra={"personal": True})]
+Time = Annotated[datetime, Meta(tz=True)]
+Amount = Annotated[float, Meta(ge=0)]
+Probability = Annotated[float, Meta(gt=0, le=1)]
+REQUIRED_IN_TABLES = {"required": True}
+
+
+class Item(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """One kind of goods in a consignment."""
+
+    description: Annotated[Text | None, Meta(description="what the goods are said to be")] = None
+    quantity: Annotated[Amount | None, Meta(description="number of pieces of this kind")] = None
+    net_weight_kg: Annotated[Amount | None, Meta(description="net weight in kilograms")] = None
+    value: Annotated[Amount | None, Meta(description="declared value, in the consignment's currency")] = None
+    hs_code: Annotated[Code | None, Meta(description="Harmonized System code, 6 digits or more")] = None
+    origin_country: Annotated[Code | None, Meta(description="country of origin, ISO 3166-1 alpha-2")] = None
+
+
+class Consignment(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """One postal item or one air-cargo house consignment, as announced by its advance data."""
+
+    consignment_id: Annotated[Identifier, Meta(description="S10 item identifier, or AWB/HAWB")]
+    channel: Annotated[Channel, Meta(description="how it travels")]
+    received_at: Annotated[
+        Time | None,
+        Meta(
+            description="when the advance data reached customs; the moment of scoring",
+            extra=REQUIRED_IN_TABLES,
+        ),
+    ] = None
+    service: Annotated[
+        Code | None, Meta(description="letter, small_packet, parcel, ems, ecommerce, express or general")
+    ] = None
+    master_id: Annotated[Code | None, Meta(description="consolidation (master waybill) or receptacle")] = None
+    nature: Annotated[
+        Code | None, Meta(description="sale, gift, documents, sample, returned, mixed or other")
+    ] = None
+    sender_name: Annotated[Personal | None, Meta(description="sender's name")] = None
+    sender_address: Annotated[Personal | None, Meta(description="sender's street address")] = None
+    sender_city: Annotated[Personal | None, Meta(description="sender's city")] = None
+    sender_postcode: Annotated[Personal | None, Meta(description="sender's postcode")] = None
+    sender_country: Annotated[Code | None, Meta(description="sender's country, ISO 3166-1 alpha-2")] = None
+    sender_phone: Annotated[Personal | None, Meta(description="sender's telephone number")] = None
+    sender_email: Annotated[Personal | None, Meta(description="sender's e-mail address")] = None
+    consignee_name: Annotated[Personal | None, Meta(description="consignee's name")] = None
+    consignee_address: Annotated[Personal | None, Meta(description="consignee's street address")] = None
+    consignee_city: Annotated[Personal | None, Meta(description="consignee's city")] = None
+    consignee_postcode: Annotated[Personal | None, Meta(description="consignee's postcode")] = None
+    consignee_country: Annotated[Code | None, Meta(description="consignee's country, ISO 3166-1 alpha-2")] = (
+        None
+    )
+    consignee_phone: Annotated[Personal | None, Meta(description="consignee's telephone number")] = None
+    consignee_email: Annotated[Personal | None, Meta(description="consignee's e-mail address")] = None
+    account_id: Annotated[
+        Personal | None, Meta(description="shipper's account with the carrier or platform")
+    ] = None
+    account_opened_on: Annotated[date | None, Meta(description="when that account was opened")] = None
+    declarant: Annotated[Code | None, Meta(description="filing agent")] = None
+    carrier: Annotated[Code | None, Meta(description="airline, post or courier")] = None
+    office: Annotated[Code | None, Meta(description="customs office of arrival")] = None
+    departure_country: Annotated[
+        Code | None, Meta(description="where dispatched from, ISO 3166-1 alpha-2")
+    ] = None
+    destination_country: Annotated[Code | None, Meta(description="where going, ISO 3166-1 alpha-2")] = None
+    route: Annotated[Code | None, Meta(description="places in order, IATA or IMPC: PVG>HKG>ICN")] = None
+    description: Annotated[Text | None, Meta(description="what the goods are said to be")] = None
+    hs_code: Annotated[Code | None, Meta(description="Harmonized System code, 6 digits or more")] = None
+    origin_country: Annotated[Code | None, Meta(description="country of origin, ISO 3166-1 alpha-2")] = None
+    items: Annotated[
+        Annotated[tuple[Item, ...], Meta(max_length=1000)] | None,
+        Meta(description="the kinds of goods, where there are several (JSON text in CSV)"),
+    ] = None
+    pieces: Annotated[Amount | None, Meta(description="number of pieces")] = None
+    gross_weight_kg: Annotated[Amount | None, Meta(description="gross weight in kilograms")] = None
+    declared_value: Annotated[Amount | None, Meta(description="declared value, in `currency`")] = None
+    currency: Annotated[Code | None, Meta(description="ISO 4217")] = None
+    postage: Annotated[Amount | None, Meta(description="postage or freight paid, in `currency`")] = None
+    payment: Annotated[
+        Code | None, Meta(description="how carriage was paid: account, card, cash, crypto, …")
+    ] = None
+    cancelled_at: Annotated[
+        Time | None, Meta(description="withdrawn by its sender: from then on it no longer counts")
+    ] = None
+
+
+class Outcome(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """What an operation found in one consignment."""
+
+    consignment_id: Annotated[Identifier, Meta(description="may be unknown so far: joined when it comes")]
+    selected_by: Annotated[Selector, Meta(description="who chose it")]
+    status: Annotated[Status, Meta(description="missed: chosen but never presented; never a negative")]
+    selection_probability: Annotated[
+        Probability | None, Meta(description="its probability of being chosen under the whole policy")
+    ] = None
+    selected_at: Annotated[Time | None, Meta(description="when it was chosen")] = None
+    inspected_at: Annotated[Time | None, Meta(description="when it was opened")] = None
+    known_at: Annotated[
+        Time | None, Meta(description="when the result became known; required for a final result")
+    ] = None
+    recorded_at: Annotated[
+        Time | None, Meta(description="when the system was told; set by the service, else absent")
+    ] = None
+    result: Annotated[Result | None, Meta(description="all but `pending` are final")] = None
+    substance: Annotated[Code | None, Meta(description="substance found")] = None
+    substance_family: Annotated[Code | None, Meta(description="its family, as cathinone")] = None
+    quantity_g: Annotated[Amount | None, Meta(description="quantity found, in grams")] = None
+    concealment: Annotated[Code | None, Meta(description="how it was hidden")] = None
+    operation: Annotated[Code | None, Meta(description="operation under which it was inspected")] = None
+    office: Annotated[Code | None, Meta(description="customs office that inspected it")] = None
+
+
+class Alert(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """What partners warn of during an operation; it matches where every pattern it gives matches."""
+
+    alert_id: Annotated[Identifier, Meta(description="unique identifier")]
+    issued_at: Annotated[Time, Meta(description="from when it counts")]
+    expires_at: Annotated[Time | None, Meta(description="until when it counts; missing: without end")] = None
+    operation: Annotated[Code | None, Meta(description="operation it belongs to")] = None
+    text: Annotated[Text | None, Meta(description="what officers read")] = None
+    description_pattern: Annotated[
+        Code | None, Meta(description="words of the goods description; * stands for any letters")
+    ] = None
+    hs_code: Annotated[Code | None, Meta(description="Harmonized System code or its first digits")] = None
+    sender_name: Annotated[Personal | None, Meta(description="sender's name, any spelling")] = None
+    sender_address: Annotated[Personal | None, Meta(description="sender's address, any spelling")] = None
+    consignee_name: Annotated[Personal | None, Meta(description="consignee's name, any spelling")] = None
+    consignee_address: Annotated[Personal | None, Meta(description="consignee's address, any spelling")] = (
+        None
+    )
+    departure_country: Annotated[Code | None, Meta(description="ISO 3166-1 alpha-2")] = None
+    route: Annotated[Code | None, Meta(description="a part of the route, as PVG>HKG")] = None
+    substance_family: Annotated[Code | None, Meta(description="family of substances it warns of")] = None
+
+
+class Truth(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """What really is in a consignment of a simulated world; for evaluation, never for training or scoring."""
+
+    consignment_id: Annotated[Identifier, Meta(description="the consignment")]
+    result: Annotated[Result, Meta(description="what a perfect inspection would find")]
+    substance: Annotated[Code | None, Meta(description="substance inside")] = None
+    substance_family: Annotated[Code | None, Meta(description="its family")] = None
+    quantity_g: Annotated[Amount | None, Meta(description="quantity inside, in grams")] = None
+    network: Annotated[Code | None, Meta(description="kind of trafficking network")] = None
+
+
+Record = Consignment | Outcome | Alert | Truth
+
+
+def consignment_type(numeric: Sequence[str] = (), category: Sequence[str] = ()) -> type[Consignment]:
+    """Give the consignment type of a model that declares further columns.
+
+    Parameters
+    ----------
+    numeric, category : sequence of str
+        Names of further columns: numbers, and strings of a few kinds. Both may be missing.
+
+    Returns
+    -------
+    type
+        `Consignment` itself where nothing is declared, else a subclass with these fields at the end.
+    """
+    extra: list[tuple[str, Any, Any]] = [(name, float | None, None) for name in numeric]
+    extra += [(name, Code | None, None) for name in category]
+    if not extra:
+        return Consignment
+    return msgspec.defstruct(  # type: ignore[return-value]
+        "DeclaredConsignment", extra, bases=(Consignment,), frozen=True, forbid_unknown_fields=True
+    )

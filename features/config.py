@@ -1,0 +1,73 @@
+"""What a model declares beyond the record: further columns and further history keys, as in a configuration file."""
+
+from typing import Any
+
+import msgspec
+
+from consignments.errors import BadSetting
+from consignments.fields import fields_of
+from consignments.records import Consignment, consignment_type
+
+
+class Columns(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """Further columns of the consignment table."""
+
+    numeric: tuple[str, ...] = ()
+    category: tuple[str, ...] = ()
+
+
+class HistoryKeys(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """Further keys of history, each a list of columns taken together."""
+
+    keys: tuple[tuple[str, ...], ...] = ()
+
+
+class FeatureConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """The part of a configuration that decides which features there are."""
+
+    columns: Columns = Columns()
+    history: HistoryKeys = HistoryKeys()
+
+    def record_type(self) -> type[Consignment]:
+        """Give the consignment type with the declared columns."""
+        return consignment_type(self.columns.numeric, self.columns.category)
+
+    def checked(self) -> "FeatureConfig":
+        """Return itself, or raise `BadSetting` where a name is taken, repeated or unknown."""
+        own = {field.name for field in fields_of(Consignment)}
+        declared = [*self.columns.numeric, *self.columns.category]
+        for name in declared:
+            if name in own or declared.count(name) > 1 or not name.isidentifier() or name == "sequence":
+                raise BadSetting(
+                    "a declared column must have a name of its own",
+                    where="[columns]",
+                    got=repr(name),
+                    expected="a name that is not a column of the record, given once, of letters, digits and _",
+                )
+        usable = {f.name for f in fields_of(Consignment) if f.kind in ("string", "number")} | set(declared)
+        for key in self.history.keys:
+            unknown = [name for name in key if name not in usable]
+            if unknown or not key or len(set(key)) != len(key):
+                raise BadSetting(
+                    "a history key must name known columns, each once",
+                    where="[history] keys",
+                    got=repr(list(key)),
+                    expected="columns of the record or declared ones",
+                    todo=f"declare {unknown[0]!r} under [columns]" if unknown else "",
+                )
+        return self
+
+
+def feature_config(values: dict[str, Any]) -> FeatureConfig:
+    """Build the configuration from the tables of a TOML file; other tables are left alone.
+
+    Examples
+    --------
+    >>> feature_config({"columns": {"numeric": ["tax_rate"]}}).columns.numeric
+    ('tax_rate',)
+    """
+    chosen = {name: values[name] for name in ("columns", "history") if name in values}
+    try:
+        return msgspec.convert(chosen, FeatureConfig).checked()
+    except msgspec.ValidationError as error:
+        raise BadSetting("bad configuration", where="feature configuration", got=str(error)) from error

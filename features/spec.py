@@ -1,0 +1,96 @@
+"""The feature spec: every feature's name, unit and meaning for an officer, in the order of the row."""
+
+import hashlib
+from collections.abc import Iterable, Iterator
+from dataclasses import asdict, dataclass
+from typing import Any
+
+import msgspec
+
+from consignments.errors import BundleRefused, UnknownName
+
+
+@dataclass(frozen=True, slots=True)
+class Feature:
+    """One number that the model sees.
+
+    Attributes
+    ----------
+    name : str
+        `group.what`, as `value.per_kg_usd` or `history.sender.arrivals_7d`.
+    unit : str
+        `count`, `days`, `share` (0 to 1), `flag` (0 or 1), `code`, `USD`, `kg`, `log-odds`, …
+    reason : str
+        Code of the reason it belongs to; features that mean the same to an officer share one code, and their
+        contributions are added up.
+    text : str
+        What the officer reads; `{value}` stands for the feature's value.
+    fitted : bool
+        It needs a fitted model and is left out without one.
+    """
+
+    name: str
+    unit: str
+    reason: str
+    text: str
+    fitted: bool = False
+
+    @property
+    def group(self) -> str:
+        """The part of the name before the first point."""
+        return self.name.split(".", 1)[0]
+
+
+class Spec:
+    """The features of a model, in the order of the row.
+
+    Parameters
+    ----------
+    features : iterable of Feature
+        Names are unique.
+    """
+
+    def __init__(self, features: Iterable[Feature]) -> None:
+        self.features = tuple(features)
+        self.names = tuple(feature.name for feature in self.features)
+        self._places = {name: place for place, name in enumerate(self.names)}
+        if len(self._places) != len(self.names):
+            raise ValueError(
+                f"feature names repeat: {sorted({n for n in self.names if self.names.count(n) > 1})}"
+            )
+
+    def __len__(self) -> int:
+        return len(self.features)
+
+    def __iter__(self) -> Iterator[Feature]:
+        return iter(self.features)
+
+    def place(self, name: str) -> int:
+        """Give the column of a feature in the row; `UnknownName` names the nearest known feature."""
+        if name not in self._places:
+            raise UnknownName.among(name, self.names, kind="feature")
+        return self._places[name]
+
+    def digest(self) -> str:
+        """Give the SHA-256 of names, order, units and texts, as hexadecimal digits."""
+        return hashlib.sha256(msgspec.json.encode(self.to_list())).hexdigest()
+
+    def to_list(self) -> list[dict[str, Any]]:
+        """Give the spec as plain values, for the bundle and the docs."""
+        return [asdict(feature) for feature in self.features]
+
+    def require(self, digest: str) -> None:
+        """Refuse a model that was trained on another spec.
+
+        Raises
+        ------
+        BundleRefused
+            Where `digest` is not this spec's.
+        """
+        if digest != self.digest():
+            raise BundleRefused(
+                "the model was trained on other features than this version of npsrisk computes",
+                got=f"spec {digest[:12]}",
+                expected=f"spec {self.digest()[:12]}",
+                todo="retrain, or install the version named in the bundle's card",
+            )

@@ -1,0 +1,1 @@
+"""Retraining on operation results: data sets, splits, fit, evaluation, tracking and reports."""
