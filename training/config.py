@@ -1,0 +1,213 @@
+"""The settings of a training run: named values with good defaults, read from a TOML file; an unknown name is refused.
+
+The tables [columns] and [history] are `features.config`; the others decide how the model is fitted and judged.
+"""
+
+import datetime
+import tomllib
+from pathlib import Path
+from typing import Annotated, Any
+
+import msgspec
+from msgspec import Meta
+
+from consignments.errors import BadSetting, FileFault, UnknownName
+from features.config import Columns, FeatureConfig, HistoryKeys
+
+Days = Annotated[int, Meta(ge=1, le=3660)]
+Delay = Annotated[int, Meta(ge=0, le=366)]
+Count = Annotated[int, Meta(ge=1)]
+Share = Annotated[float, Meta(ge=0, le=1)]
+Positive = Annotated[float, Meta(gt=0)]
+NotNegative = Annotated[float, Meta(ge=0)]
+Seed = Annotated[int, Meta(ge=0, lt=2**31)]
+
+
+class SplitConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """[split]: how the time before `as_of` is cut into training, validation and test.
+
+    Attributes
+    ----------
+    validation_days, test_days : int
+        Length of the two later periods, in UTC days.
+    label_delay_days : int
+        Days within which most results become known: the gap between two periods, and between the test and `as_of`.
+    test_from : date, optional
+        First day of the test period; it then lasts to the last label, and `test_days` has no say.
+    """
+
+    validation_days: Days = 28
+    test_days: Days = 28
+    label_delay_days: Delay = 14
+    test_from: datetime.date | None = None
+
+
+class ModelConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """[model]: the trees.
+
+    Attributes
+    ----------
+    trees : int
+        Most trees; validation stops earlier where more do not help.
+    leaves, depth : int
+        Most leaves and levels of a tree; at depth 8 exact reasons stay cheap.
+    learning_rate : float
+    rows_in_leaf : int
+        Fewest training rows in a leaf.
+    feature_share : float
+        Share of the features offered to each tree.
+    l2 : float
+        Ridge penalty on the values of leaves.
+    patience : int
+        Trees without gain on validation before fitting stops.
+    seed : int
+    """
+
+    trees: Annotated[int, Meta(ge=1, le=5000)] = 300
+    leaves: Annotated[int, Meta(ge=2, le=255)] = 31
+    depth: Annotated[int, Meta(ge=1, le=16)] = 8
+    learning_rate: Annotated[float, Meta(gt=0, le=1)] = 0.05
+    rows_in_leaf: Count = 20
+    feature_share: Annotated[float, Meta(gt=0, le=1)] = 0.5
+    l2: NotNegative = 5.0
+    patience: Count = 50
+    seed: Seed = 1
+
+
+class WeightsConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """[weights]: how much each training row counts.
+
+    Attributes
+    ----------
+    ipw_clip : float
+        Largest inverse selection probability in training; evaluation does not clip.
+    background_share : float
+        Share of the unopened consignments sampled as weak negatives, 0 to 1; 0 leaves them out.
+    background_rows : int
+        Most rows of such background.
+    background_weight : float
+        Weight of all background together, as a multiple of the weight of all labelled rows.
+    """
+
+    ipw_clip: Annotated[float, Meta(ge=1)] = 20.0
+    background_share: Share = 0.25
+    background_rows: Count = 100_000
+    background_weight: NotNegative = 1.0
+
+
+class EvaluationConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """[evaluation]: how the model is judged.
+
+    Attributes
+    ----------
+    capacity : int, optional
+        Inspections for each office and UTC day; missing: as many as were made on an average day of the test period.
+    resamples : int
+        How often whole days are drawn anew for the 95 % intervals.
+    smallest_slice : int
+        Slices of fewer labelled rows are left out.
+    largest_slices : int
+        Most slices of one kind, largest first.
+    seed : int
+    """
+
+    capacity: Count | None = None
+    resamples: Annotated[int, Meta(ge=20, le=10_000)] = 300
+    smallest_slice: Count = 50
+    largest_slices: Count = 12
+    seed: Seed = 1
+
+
+class TrainConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """All settings of a training run.
+
+    Examples
+    --------
+    >>> train_config({"split": {"test_days": 14}}).split.test_days
+    14
+    """
+
+    columns: Columns = Columns()
+    history: HistoryKeys = HistoryKeys()
+    split: SplitConfig = SplitConfig()
+    model: ModelConfig = ModelConfig()
+    weights: WeightsConfig = WeightsConfig()
+    evaluation: EvaluationConfig = EvaluationConfig()
+
+    @property
+    def features(self) -> FeatureConfig:
+        """The part that decides which features there are."""
+        return FeatureConfig(self.columns, self.history)
+
+    def flat(self) -> dict[str, Any]:
+        """Give every setting as `table.name`, for the parameters of a run.
+
+        Examples
+        --------
+        >>> TrainConfig().flat()["split.test_days"]
+        28
+        """
+        tables: dict[str, dict[str, Any]] = msgspec.to_builtins(self)
+        return {
+            f"{table}.{name}": value for table, values in tables.items() for name, value in values.items()
+        }
+
+
+def read_config(path: Path | None) -> TrainConfig:
+    """Read a configuration file; the defaults where there is none.
+
+    Raises
+    ------
+    FileFault
+        Where the file is missing or is not TOML.
+    UnknownName, BadSetting
+        Where a table or a setting is unknown or its value bad.
+    """
+    if path is None:
+        return TrainConfig()
+    try:
+        values = tomllib.loads(path.read_text(encoding="utf-8"))
+    except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
+        raise FileFault(
+            "the configuration cannot be read",
+            where=str(path),
+            got=str(error),
+            expected="a TOML file",
+            todo="correct the file",
+        ) from error
+    return train_config(values, where=path.name)
+
+
+def train_config(values: dict[str, Any], *, where: str = "configuration") -> TrainConfig:
+    """Build the configuration from the tables of a TOML file.
+
+    Parameters
+    ----------
+    values : dict
+        Table to setting to value; what is left out keeps its default.
+    where : str
+        Named in errors.
+    """
+    _require_known(values, TrainConfig, where)
+    for field in msgspec.structs.fields(TrainConfig):
+        table = values.get(field.name, {})
+        if not isinstance(table, dict):
+            raise BadSetting(
+                "not a table", where=f"{where} [{field.name}]", got=repr(table), expected="a table"
+            )
+        _require_known(table, field.type, f"{where} [{field.name}]")
+    try:
+        config = msgspec.convert(values, TrainConfig)
+    except msgspec.ValidationError as error:
+        raise BadSetting(
+            "bad value in the configuration", where=where, got=str(error), todo="correct it or leave it out"
+        ) from error
+    config.features.checked()
+    return config
+
+
+def _require_known(values: dict[str, Any], kind: type[msgspec.Struct], where: str) -> None:
+    known = [field.name for field in msgspec.structs.fields(kind)]
+    for name in values:
+        if name not in known:
+            raise UnknownName.among(name, known, kind="setting", where=where)

@@ -1,0 +1,186 @@
+"""Splits by time: training, validation and test, walking back from the last label, a gap of the label delay between.
+
+The worked example, as of Monday 1 July 2024, with a label delay of 14 days, 28 days each of validation and test
+(days are UTC; `from` is included, `until` is not):
+
+    period       arrivals from   until      labels that are visible by
+    training     the first       25 March    8 April: the day validation begins
+    gap          25 March         8 April
+    validation    8 April         6 May     20 May: the day the test begins
+    gap           6 May          20 May
+    test         20 May          17 June     1 July: as of
+    too young    17 June          1 July
+
+A parcel received on 20 March whose laboratory answers on 9 April is no training row: on the day validation begins
+nobody knew. One received on 26 March is in the gap even if its result was known the next day: of its day only the
+quick results, mostly `clear`, are known. The rule never looks at a label to place a row.
+"""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from datetime import UTC, datetime, time, timedelta
+
+import numpy as np
+from numpy.typing import NDArray
+
+from consignments.errors import BadInput
+from training.config import SplitConfig
+
+OUTSIDE, TRAIN, VALIDATION, TEST = 0, 1, 2, 3
+"""The part a consignment falls into; `OUTSIDE` is in a gap, before the first or after the last period."""
+
+
+@dataclass(frozen=True)
+class Period:
+    """One period of arrivals and when its labels are read.
+
+    Attributes
+    ----------
+    name : str
+    begins, ends : datetime
+        Of the arrivals; the end is not included.
+    labels_by : datetime
+        Only labels visible by this moment count.
+    """
+
+    name: str
+    begins: datetime
+    ends: datetime
+    labels_by: datetime
+
+    @property
+    def days(self) -> int:
+        """Length in days."""
+        return (self.ends - self.begins).days
+
+
+@dataclass(frozen=True)
+class Split:
+    """How time before a date is cut for training.
+
+    Attributes
+    ----------
+    train, validation, test : Period
+    gap : timedelta
+        The label delay that was left out between them.
+    as_of : datetime
+        Nothing that became visible later is used.
+    """
+
+    train: Period
+    validation: Period
+    test: Period
+    gap: timedelta
+    as_of: datetime
+
+    @property
+    def periods(self) -> tuple[Period, Period, Period]:
+        """The three periods in the order of time."""
+        return self.train, self.validation, self.test
+
+    def parts(self, received_us: NDArray[np.int64]) -> NDArray[np.int8]:
+        """Place arrivals.
+
+        Parameters
+        ----------
+        received_us : int64 array, (n,)
+            Moments in microseconds since the epoch.
+
+        Returns
+        -------
+        int8 array, (n,)
+            `TRAIN`, `VALIDATION`, `TEST` or `OUTSIDE`.
+        """
+        part = np.full(len(received_us), OUTSIDE, dtype=np.int8)
+        for code, period in zip((TRAIN, VALIDATION, TEST), self.periods, strict=True):
+            within = (received_us >= microseconds(period.begins)) & (received_us < microseconds(period.ends))
+            part[within] = code
+        return part
+
+    def rows(self) -> Iterator[dict[str, str]]:
+        """Give the split as table rows for the report."""
+        for period in self.periods:
+            yield {
+                "period": period.name,
+                "arrivals_from": f"{period.begins:%Y-%m-%d}",
+                "arrivals_until": f"{period.ends:%Y-%m-%d}",
+                "labels_visible_by": f"{period.labels_by:%Y-%m-%d %H:%M}",
+            }
+
+
+def split_by_time(
+    first_arrival: datetime, last_labelled_arrival: datetime, as_of: datetime, config: SplitConfig
+) -> Split:
+    """Cut the time before `as_of`, walking back from the last label.
+
+    Parameters
+    ----------
+    first_arrival : datetime
+        When the earliest consignment was received.
+    last_labelled_arrival : datetime
+        When the latest consignment that has a final result visible by `as_of` was received.
+    as_of : datetime
+    config : SplitConfig
+
+    Returns
+    -------
+    Split
+
+    Raises
+    ------
+    BadInput
+        Where nothing is left for training.
+
+    Examples
+    --------
+    >>> from datetime import UTC, datetime
+    >>> split = split_by_time(
+    ...     datetime(2024, 1, 1, tzinfo=UTC), datetime(2024, 6, 28, 9, tzinfo=UTC),
+    ...     datetime(2024, 7, 1, tzinfo=UTC), SplitConfig())
+    >>> f"{split.test.begins:%d %B} to {split.test.ends:%d %B}"
+    '20 May to 17 June'
+    """
+    gap = timedelta(days=config.label_delay_days)
+    test_ends = min(midnight(as_of - gap), midnight(last_labelled_arrival) + timedelta(days=1))
+    if config.test_from is None:
+        test_begins = test_ends - timedelta(days=config.test_days)
+    else:
+        test_begins = datetime.combine(config.test_from, time(), tzinfo=UTC)
+    validation_ends = test_begins - gap
+    validation_begins = validation_ends - timedelta(days=config.validation_days)
+    train_begins, train_ends = midnight(first_arrival), validation_begins - gap
+    if test_begins >= test_ends:
+        raise BadInput(
+            "the test period holds no label",
+            where="[split] test_from",
+            got=f"{test_begins:%Y-%m-%d}",
+            expected=f"a day before {test_ends:%Y-%m-%d}, when the last labels were received",
+            todo="choose an earlier day, or train as of a later date",
+        )
+    if train_begins >= train_ends:
+        have = (test_ends - train_begins).days
+        need = (test_ends - train_ends).days + 1
+        raise BadInput(
+            "too little time before the test period to train on",
+            where=f"arrivals from {train_begins:%Y-%m-%d} as of {as_of:%Y-%m-%d}",
+            got=f"{have} days with labels",
+            expected=f"at least {need} days, and better three times as many",
+            todo="give more of the past, or shorten validation_days, test_days or label_delay_days in [split]",
+        )
+    return Split(
+        Period("training", train_begins, train_ends, labels_by=validation_begins),
+        Period("validation", validation_begins, validation_ends, labels_by=test_begins),
+        Period("test", test_begins, test_ends, labels_by=as_of),
+        gap,
+        as_of,
+    )
+
+
+def midnight(moment: datetime) -> datetime:
+    """Give the beginning of the UTC day of a moment."""
+    return moment.astimezone(UTC).replace(hour=0, minute=0, second=0, microsecond=0)
+
+
+def microseconds(moment: datetime) -> int:
+    """Give a moment as microseconds since the epoch."""
+    return (moment - datetime(1970, 1, 1, tzinfo=UTC)) // timedelta(microseconds=1)
