@@ -1,0 +1,346 @@
+"""Normal forms: one spelling for what people write in many ways, so that history and alerts see the same thing twice.
+
+A form is deterministic and equal for equal meanings as far as cheap rules reach; '' is missing. Forms of personal data
+never leave the process: history turns them into keyed pseudonyms.
+"""
+
+import re
+from typing import NamedTuple
+from unicodedata import normalize
+
+from anyascii import anyascii
+
+from consignments.records import Consignment
+from features.phones import normal_phone
+
+__all__ = [
+    "Forms",
+    "clean_hs",
+    "fold",
+    "goods_text",
+    "normal_address",
+    "normal_email",
+    "normal_forms",
+    "normal_name",
+    "normal_phone",
+]
+
+# Legal forms, titles and joining words that one writer gives and the next leaves out. Forms that are also people's
+# names (SA, AS) are not here: two people in one would be worse than one firm in two.
+_UNSAID_TEXT = """
+    ltd limited inc incorporated llc llp plc corp corporation co company cia pty pte pvt private gmbh mbh ag kg kgaa ohg ug ev
+    bv nv oy oyj ab aps srl sarl sas spa snc sro doo dooel kft zrt ooo zao oao pao jsc pjsc tov sdn bhd kk yk tbk ltda eirl lda
+    mr mrs ms miss dr prof sir madam herr frau monsieur mme mlle senor senora the and und et
+"""
+UNSAID_IN_NAMES = frozenset(_UNSAID_TEXT.split())
+# The same in scripts that write no space around them, longest first.
+_UNSAID_IN_SCRIPTS = re.compile(
+    r"주식회사|유한책임회사|유한회사|합자회사|\(주\)|\(유\)|(?:님|귀하|귀중)\s*$"
+    r"|有限责任公司|有限責任公司|股份有限公司|股份公司|有限公司|株式会社|有限会社|合同会社|\(株\)|\(有\)|(?:様|御中)\s*$"
+)
+
+# Words of addresses and the one way we write them; '' is left out.
+_ADDRESS_WORDS_TEXT = """
+    st: street str saint strasse straat
+    rd: road
+    ave: avenue av avenida
+    blvd: boulevard blv bvd
+    ln: lane
+    dr: drive drv
+    ct: court
+    cl: close
+    sq: square
+    pl: place
+    ter: terrace
+    cres: crescent
+    hwy: highway
+    pkwy: parkway
+    bldg: building bld
+    blk: block
+    ctr: center centre
+    ind: industrial
+    est: estate
+    dist: district
+    n: north
+    s: south
+    e: east
+    w: west
+    apt: apartment apartments appartement apartamento apto appt flat unit suite ste room rm wohnung whg kv
+    fl: floor flr f etage piso stock cheung
+    ro: lo
+    daero: daelo
+    c: calle
+"""
+_LEFT_OUT_OF_ADDRESSES = "no nr num number numero ndeg and the of"
+_POST_BOX = re.compile(
+    r"\b(?:(?:p ?o ?|post ?office |post ?)box|p ?o ?b|postfach|postbus|apartado|casilla|boite postale|saseoham)"
+    r"(?: (?:no|nr|number))? ?(\d+)"
+)
+_POST_BOX_HINTS = ("box", "pob", "post", "apartado", "casilla", "saseoham")
+_HIGHEST_FLOOR = 99
+
+
+def _read_address_words() -> dict[str, str]:
+    lines = [line.split(":") for line in _ADDRESS_WORDS_TEXT.strip().splitlines()]
+    words = {word: short.strip() for short, spelled in lines for word in spelled.split()}
+    words |= dict.fromkeys(_LEFT_OUT_OF_ADDRESSES.split(), "")
+    for floor in range(1, _HIGHEST_FLOOR + 1):
+        words |= dict.fromkeys((f"{floor}f", f"{floor}fl", f"{floor}cheung"), f"fl{floor}")
+    return words
+
+
+ADDRESS_WORDS = _read_address_words()
+# Endings that are written joined, hyphenated or apart; they become words of their own.
+_STREET_ENDINGS = ("strasse", "straat", "str")
+_KOREAN_ENDINGS = ("daero", "daelo", "ro", "lo", "gil", "gu")
+
+_SPACED = {code: " " for code in range(128) if not chr(code).isalnum()}
+_IN_NAMES = str.maketrans(_SPACED | dict.fromkeys(map(ord, ".'`-’"), ""))
+_IN_ADDRESSES = str.maketrans(
+    _SPACED | {ord("-"): "-", ord("/"): "-", ord("#"): " apt "} | dict.fromkeys(map(ord, ".'`"), "")
+)
+_IN_CODES = {code: "" for code in range(128) if not chr(code).isalnum()}
+_KOREAN_FLAT = re.compile(r"\b(?:(\d+)dong +)?(\d+)ho\b")
+_ORDINAL = re.compile(r"(\d+)(st|nd|rd|th)?")
+_US_ZIP_LENGTH = 5
+_GMAIL = frozenset(("gmail.com", "googlemail.com"))
+
+
+class Forms(NamedTuple):
+    """The normal forms of one consignment; '' is missing. All but `hs` and `text` are personal data."""
+
+    sender_name: str
+    sender_address: str
+    sender_phone: str
+    sender_email: str
+    consignee_name: str
+    consignee_address: str
+    consignee_phone: str
+    consignee_email: str
+    hs: str
+    text: str
+
+
+def normal_forms(c: Consignment) -> Forms:
+    """Give all normal forms of a consignment; the goods' text keeps its spelling."""
+    return Forms(
+        normal_name(c.sender_name),
+        normal_address(c.sender_address, c.sender_city, c.sender_postcode, c.sender_country),
+        normal_phone(c.sender_phone, c.sender_country),
+        normal_email(c.sender_email),
+        normal_name(c.consignee_name),
+        normal_address(c.consignee_address, c.consignee_city, c.consignee_postcode, c.consignee_country),
+        normal_phone(c.consignee_phone, c.consignee_country),
+        normal_email(c.consignee_email),
+        clean_hs(c.hs_code) or _first_item_hs(c),
+        goods_text(c),
+    )
+
+
+def fold(text: str) -> str:
+    """Give text in small ASCII letters, whatever its script, with single spaces.
+
+    Compatibility forms are composed first (NFKC), then other scripts are transliterated.
+
+    Examples
+    --------
+    >>> fold("  Straße  №5"), fold("Москва")
+    ('strasse no5', 'moskva')
+    """
+    if not text.isascii():
+        text = anyascii(normalize("NFKC", text))
+    return " ".join(text.lower().split())
+
+
+def normal_name(name: str | None) -> str:
+    """Give a person's or firm's name without case, script, punctuation, order, legal form and title.
+
+    The letters are read as a ring that starts at its smallest turn, so that neither the place of the family name nor
+    spaces inside a given name matter, while a change of their sequence does. Names with digits keep their start.
+
+    Examples
+    --------
+    >>> normal_name("KIM, Min-su") == normal_name("Mr Minsu Kim"), normal_name("Su-min Kim") == normal_name("Min-su Kim")
+    (True, False)
+    """
+    if not name:
+        return ""
+    if not name.isascii():
+        name = anyascii(_UNSAID_IN_SCRIPTS.sub(" ", normalize("NFKC", name)))
+    words = name.lower().translate(_IN_NAMES).split()
+    said = [word for word in words if word not in UNSAID_IN_NAMES]
+    letters = "".join(said or words)
+    return _smallest_turn(letters) if letters.isalpha() else letters
+
+
+def _smallest_turn(letters: str) -> str:
+    """Turn a ring of letters to the start that sorts first."""
+    first = min(letters)
+    twice = letters + letters
+    best = letters
+    start = letters.find(first)
+    while start >= 0:
+        turned = twice[start : start + len(letters)]
+        if turned < best:
+            best = turned
+        start = letters.find(first, start + 1)
+    return best
+
+
+def normal_address(address: str | None, city: str | None, postcode: str | None, country: str | None) -> str:
+    """Give the key of a postal address: country, postcode (else city), and its words in one spelling, sorted.
+
+    Numbers that name a flat, a floor or a post box stay with what they name; words of city, postcode and country that the
+    street line repeats are left out. '' without a street line.
+
+    Examples
+    --------
+    >>> normal_address("45 Teheran-ro, 101-1203", "Seoul", "06232", "KR")
+    'KR|06232|101-1203 45 ro teheran'
+    >>> normal_address("Flat 3, 12 Harbour Street", "London", "E1 6AN", "GB")
+    'GB|e16an|12 apt3 harbour st'
+    """
+    if not address:
+        return ""
+    home = country.strip().upper() if country else ""
+    words = _address_words(address, home)
+    if not words:
+        return ""
+    code = fold(postcode).translate(_IN_CODES) if postcode else ""
+    if home == "US":
+        code = code[:_US_ZIP_LENGTH]
+    town = fold(city).translate(_IN_NAMES).split() if city else []
+    repeated = {code, home.lower(), *town}
+    if postcode and " " in postcode:
+        repeated.update(postcode.lower().split())
+    kept = words - repeated or words
+    return f"{home}|{code or ''.join(town)}|{' '.join(sorted(kept))}"
+
+
+def _address_words(address: str, home: str) -> set[str]:
+    if not address.isascii():
+        address = anyascii(normalize("NFKC", address))
+    line = address.lower().translate(_IN_ADDRESSES)
+    if "-" in line:
+        line = _read_hyphens(line)
+    for hint in _POST_BOX_HINTS:
+        if hint in line:
+            line = _POST_BOX.sub(r" pobox\1 ", line)
+            break
+    if home == "KR" and "ho" in line:
+        line = _KOREAN_FLAT.sub(_korean_flat, line)
+    words = [ADDRESS_WORDS.get(word, word) for word in line.split()]
+    if "apt" in words or "fl" in words:
+        words = _bind_numbers(words)
+    if "str" in line:
+        words = _split_endings(words, _STREET_ENDINGS)
+    if home == "KR":
+        words = _split_endings(words, _KOREAN_ENDINGS)
+    distinct = set(words)
+    distinct.discard("")
+    return distinct
+
+
+def _read_hyphens(line: str) -> str:
+    """Keep 101-1203, join 45-gil, part teheran-ro."""
+    read, *rest = line.split("-")
+    for part in rest:
+        if not read[-1:].isdigit():
+            read = f"{read} {part}"
+        elif part[:1].isdigit():
+            read = f"{read}-{part}"
+        else:
+            read += part
+    return read
+
+
+def _korean_flat(found: re.Match[str]) -> str:
+    """Write 101dong 1203ho as 101-1203, and 1203ho alone as a flat."""
+    building, flat = found.groups()
+    return f"{building}-{flat}" if building else f"apt{flat}"
+
+
+def _bind_numbers(words: list[str]) -> list[str]:
+    """Join flats and floors with their number, so that sorting does not part them; without one they are left out."""
+    bound: list[str] = []
+    taken = False
+    for word, after in zip(words, [*words[1:], ""], strict=True):
+        if taken:
+            taken = False
+        elif word == "apt":
+            taken = (any(map(str.isdigit, after)) and "-" not in after) or len(after) == 1
+            bound += ["apt" + after] if taken else []
+        elif word == "fl":
+            taken = _bind_floor(bound, after)
+        else:
+            bound.append(word)
+    return bound
+
+
+def _bind_floor(bound: list[str], after: str) -> bool:
+    """Add a floor to the words so far; True where it took the number after it."""
+    before = _ORDINAL.fullmatch(bound[-1]) if bound else None
+    if before and (before[2] or not after.isdigit()):
+        bound[-1] = "fl" + before[1]
+        return False
+    if after.isdigit():
+        bound.append("fl" + after)
+        return True
+    return False
+
+
+def _split_endings(words: list[str], endings: tuple[str, ...]) -> list[str]:
+    """Part "hauptstrasse" into "haupt" and "st"; "45gil" stays, for the number names the lane."""
+    parted: list[str] = []
+    for word in words:
+        while word.endswith(endings):
+            ending = next(ending for ending in endings if word.endswith(ending))
+            head = word[: -len(ending)]
+            if not head or head.isdigit():
+                break
+            parted.append(ADDRESS_WORDS.get(ending, ending))
+            word = head
+        parted.append(word)
+    return parted
+
+
+def normal_email(email: str | None) -> str:
+    """Give an e-mail address in small letters, without +tags, and without points where the provider ignores them.
+
+    Examples
+    --------
+    >>> normal_email("J.Doe+shop@Googlemail.com")
+    'jdoe@gmail.com'
+    """
+    if not email:
+        return ""
+    address = email.strip().lower() if email.isascii() else normalize("NFKC", email).strip().casefold()
+    address = address.removeprefix("mailto:").strip("<> .")
+    local, at, domain = address.rpartition("@")
+    if not at:
+        return address
+    local = local.partition("+")[0] or local
+    if domain in _GMAIL:
+        local, domain = local.replace(".", "") or local, "gmail.com"
+    return f"{local}@{domain}"
+
+
+def clean_hs(hs_code: str | None) -> str:
+    """Give the digits of a Harmonized System code; '' where there are none."""
+    if not hs_code:
+        return ""
+    if hs_code.isascii() and hs_code.isdigit():
+        return hs_code
+    return "".join(char for char in hs_code if "0" <= char <= "9")
+
+
+def goods_text(c: Consignment) -> str:
+    """Join the description and the items' distinct descriptions by ' | ', as they were spelled; '' for none."""
+    if not c.items:
+        return c.description or ""
+    texts = [c.description, *(item.description for item in c.items)]
+    return " | ".join(dict.fromkeys(text for text in texts if text))
+
+
+def _first_item_hs(c: Consignment) -> str:
+    return next((code for item in c.items or () if (code := clean_hs(item.hs_code))), "")
