@@ -24,6 +24,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from consignments.errors import BadInput
+from consignments.visibility import to_us
 from training.config import SplitConfig
 
 OUTSIDE, TRAIN, VALIDATION, TEST = 0, 1, 2, 3
@@ -93,7 +94,7 @@ class Split:
         """
         part = np.full(len(received_us), OUTSIDE, dtype=np.int8)
         for code, period in zip((TRAIN, VALIDATION, TEST), self.periods, strict=True):
-            within = (received_us >= microseconds(period.begins)) & (received_us < microseconds(period.ends))
+            within = (received_us >= to_us(period.begins)) & (received_us < to_us(period.ends))
             part[within] = code
         return part
 
@@ -179,8 +180,3 @@ def split_by_time(
 def midnight(moment: datetime) -> datetime:
     """Give the beginning of the UTC day of a moment."""
     return moment.astimezone(UTC).replace(hour=0, minute=0, second=0, microsecond=0)
-
-
-def microseconds(moment: datetime) -> int:
-    """Give a moment as microseconds since the epoch."""
-    return (moment - datetime(1970, 1, 1, tzinfo=UTC)) // timedelta(microseconds=1)

@@ -8,8 +8,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from consignments.errors import BadInput
+from consignments.visibility import to_us
 from training.config import SplitConfig
-from training.splits import OUTSIDE, TEST, TRAIN, VALIDATION, microseconds, split_by_time
+from training.splits import OUTSIDE, TEST, TRAIN, VALIDATION, split_by_time
 
 
 def moment(month, day, hour=0):
@@ -47,7 +48,7 @@ def test_labels_are_read_when_the_next_period_begins():
     ],
 )
 def test_an_arrival_at_the_edge_of_a_period_falls_on_the_right_side(received, part):
-    assert example().parts(np.array([microseconds(received)])).tolist() == [part]
+    assert example().parts(np.array([to_us(received)])).tolist() == [part]
 
 
 def test_where_labels_stop_early_the_test_ends_with_the_last_of_them():
