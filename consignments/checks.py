@@ -1,0 +1,251 @@
+"""The checks of a table: every column by its field, then the rules between columns and between rows.
+
+Which rows are at fault, and why, is found for all rows at once; only rows at fault are then looked at one by one.
+"""
+
+import re
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import msgspec
+import numpy as np
+import pandas as pd
+import pyarrow as pa
+
+from consignments.columns import (
+    DATE,
+    TEXT,
+    TYPES,
+    Mask,
+    Read,
+    as_text,
+    read_column,
+    read_sequence,
+    text_of,
+)
+from consignments.fields import Field, fields_of
+from consignments.files import GivenTable, Part, refuse_missing
+from consignments.items import read_items
+from consignments.records import Alert, Consignment, Outcome, Truth
+from consignments.rejects import Reject
+from consignments.visibility import outcome_faults
+
+SEQUENCE = "sequence"
+SEQUENCE_TYPE = pa.int64()
+DTYPES = {TEXT: pd.StringDtype(na_value=np.nan), DATE: pd.ArrowDtype(DATE)}
+"""Pandas dtypes of a canonical frame that differ from what Arrow would choose."""
+SHOWN_VALUE = re.compile(r"[\w.:+-]{1,40}")
+"""A value at fault is shown only where it is one short word: in a row with shifted columns a name may stand anywhere."""
+
+
+@dataclass(frozen=True)
+class Fault:
+    """What is wrong with some rows of a table.
+
+    Attributes
+    ----------
+    column, reason : str
+    rows : bool array, (rows,)
+    """
+
+    column: str
+    reason: str
+    rows: Mask
+
+
+@dataclass(frozen=True)
+class Checked:
+    """A table after its checks.
+
+    Attributes
+    ----------
+    frame : DataFrame
+        The rows that are not at fault.
+    rejects : tuple of Reject
+        The others.
+    reasons : dict
+        `column: reason` to the number of rows.
+    repeats : int
+        Identical outcome rows that were dropped.
+    unknown : tuple of str
+    """
+
+    frame: pd.DataFrame
+    rejects: tuple[Reject, ...]
+    reasons: dict[str, int]
+    repeats: int
+    unknown: tuple[str, ...]
+
+
+def check_table(given: GivenTable, record: type[msgspec.Struct]) -> Checked:
+    """Check a table against a record type.
+
+    Raises
+    ------
+    FileFault
+        Where a required column is missing.
+    """
+    fields = fields_of(record)
+    names = list(dict.fromkeys(name for part in given.parts for name in part.table.column_names))
+    refuse_missing(names, [field.name for field in fields if field.required], given.name)
+    canonical, faults, unknown = _check_columns(given.parts, names, fields)
+    frame: pd.DataFrame = canonical.to_pandas(types_mapper=DTYPES.get)
+    faults += _row_faults(frame, record, faults)
+    faults += _repeated_identifiers(frame, record, _any_fault(faults, len(frame)))
+    bad = _any_fault(faults, len(frame))
+    rejects = [*given.rejects, *_rejects_of(given.parts, faults, bad, fields)]
+    kept, repeats = _without_repeats(_keep(frame, ~bad), record)
+    reasons = Counter({f"{fault.column}: {fault.reason}": int(fault.rows.sum()) for fault in faults})
+    reasons.update(reject.reason for reject in given.rejects)
+    return Checked(kept, tuple(rejects), dict(reasons.most_common()), repeats, unknown)
+
+
+# --- columns ----------------------------------------------------------------------------------------------------------
+
+
+def _check_columns(
+    parts: Sequence[Part], names: Sequence[str], fields: Sequence[Field]
+) -> tuple[Any, list[Fault], tuple[str, ...]]:
+    """Bring all parts to one canonical table; faults have a flag for every row of it."""
+    others = [name for name in names if name not in {field.name for field in fields} | {SEQUENCE}]
+    tables, found, inside_items = [], list[tuple[int, str, str, Mask]](), set[str]()
+    start = 0
+    for part in parts:
+        reads = {field.name: _read_field(part.table, field) for field in fields}
+        if SEQUENCE in names:
+            reads[SEQUENCE] = _read_sequence_of(part.table)
+        tables.append(_canonical(part.table, reads, others))
+        found += [(start, name, *fault) for name, read in reads.items() for fault in read.faults]
+        inside_items.update(f"items.{name}" for read in reads.values() for name in read.unknown)
+        start += len(part.table)
+    faults = _faults_of_parts(found, start)
+    return _joined(tables, others), faults, (*others, *sorted(inside_items))
+
+
+def _read_field(table: Any, field: Field) -> Read:
+    there = field.name in table.column_names
+    given = table.column(field.name) if there else pa.nulls(len(table), type=TYPES[field.kind])
+    return read_column(given, field, read_items if field.kind == "items" else None)
+
+
+def _read_sequence_of(table: Any) -> Read:
+    there = SEQUENCE in table.column_names
+    return read_sequence(table.column(SEQUENCE) if there else pa.nulls(len(table), type=SEQUENCE_TYPE))
+
+
+def _canonical(table: Any, reads: dict[str, Read], others: Sequence[str]) -> Any:
+    columns = {name: read.values for name, read in reads.items()}
+    for name in others:
+        there = name in table.column_names
+        columns[name] = table.column(name) if there else pa.nulls(len(table))
+    return pa.table(columns)
+
+
+def _joined(tables: Sequence[Any], others: Sequence[str]) -> Any:
+    try:
+        return pa.concat_tables(tables, promote_options="permissive")
+    except (pa.ArrowInvalid, pa.ArrowTypeError):  # an unknown column that is a number here and a text there
+        return pa.concat_tables([_others_as_text(table, others) for table in tables])
+
+
+def _others_as_text(table: Any, others: Sequence[str]) -> Any:
+    for name in others:
+        table = table.set_column(table.schema.get_field_index(name), name, as_text(table.column(name)))
+    return table
+
+
+def _faults_of_parts(found: Sequence[tuple[int, str, str, Mask]], rows: int) -> list[Fault]:
+    masks: dict[tuple[str, str], Mask] = {}
+    for start, column, reason, mask in found:
+        whole = masks.setdefault((column, reason), np.zeros(rows, dtype=bool))
+        whole[start : start + len(mask)] |= mask
+    return [Fault(column, reason, rows) for (column, reason), rows in masks.items()]
+
+
+# --- rows -------------------------------------------------------------------------------------------------------------
+
+
+def _row_faults(frame: pd.DataFrame, record: type[msgspec.Struct], known: Sequence[Fault]) -> list[Fault]:
+    """Find rows that contradict themselves, where their columns are not already at fault."""
+    if not issubclass(record, Outcome):
+        return []
+    bad = _any_fault(known, len(frame))
+    faults = [Fault(column, reason, rows & ~bad) for column, reason, rows in outcome_faults(frame)]
+    return [fault for fault in faults if fault.rows.any()]
+
+
+def _repeated_identifiers(frame: pd.DataFrame, record: type[msgspec.Struct], bad: Mask) -> list[Fault]:
+    """Find rows whose identifier stands in an earlier good row; with `sequence`, a later consignment amends."""
+    amends = issubclass(record, Consignment) and SEQUENCE in frame
+    if amends or not issubclass(record, Consignment | Alert | Truth):
+        return []
+    identifier = fields_of(record)[0].name
+    repeated = np.zeros(len(frame), dtype=bool)
+    repeated[~bad] = frame.loc[~bad, identifier].duplicated().to_numpy()
+    return [Fault(identifier, f"repeated {identifier}", repeated)] if repeated.any() else []
+
+
+def _without_repeats(frame: pd.DataFrame, record: type[msgspec.Struct]) -> tuple[pd.DataFrame, int]:
+    """Drop outcome rows that are identical to an earlier one."""
+    if not issubclass(record, Outcome):
+        return frame, 0
+    twice = frame["consignment_id"].duplicated(keep=False).to_numpy()
+    columns = [*(field.name for field in fields_of(record)), *([SEQUENCE] if SEQUENCE in frame else [])]
+    repeats = np.zeros(len(frame), dtype=bool)
+    repeats[twice] = frame.loc[twice, columns].duplicated().to_numpy()
+    return _keep(frame, ~repeats), int(repeats.sum())
+
+
+def _keep(frame: pd.DataFrame, rows: Mask) -> pd.DataFrame:
+    return frame if rows.all() else frame[rows].reset_index(drop=True)
+
+
+def _any_fault(faults: Sequence[Fault], rows: int) -> Mask:
+    bad = np.zeros(rows, dtype=bool)
+    for fault in faults:
+        bad |= fault.rows
+    return bad
+
+
+# --- rejects ----------------------------------------------------------------------------------------------------------
+
+
+def _rejects_of(
+    parts: Sequence[Part], faults: Sequence[Fault], bad: Mask, fields: Sequence[Field]
+) -> list[Reject]:
+    why: dict[int, list[Fault]] = {row: [] for row in np.flatnonzero(bad).tolist()}
+    for fault in faults:
+        for row in np.flatnonzero(fault.rows).tolist():
+            why[row].append(fault)
+    hidden = {field.name for field in fields if field.personal or field.kind == "items"}
+    rejects, start = [], 0
+    for part in parts:
+        inside = [row for row in why if start <= row < start + len(part.table)]
+        given = part.table.take(np.asarray(inside, dtype=np.int64) - start).to_pylist()
+        rejects += [
+            _reject(part.place(row - start), values, why[row], fields[0].name, hidden)
+            for row, values in zip(inside, given, strict=True)
+        ]
+        start += len(part.table)
+    return rejects
+
+
+def _reject(
+    place: str, given: dict[str, Any], faults: Sequence[Fault], identifier: str, hidden: set[str]
+) -> Reject:
+    reasons = [fault.reason + _shown(given, fault.column, hidden) for fault in faults]
+    row = {name: value for name, value in given.items() if value is not None}
+    return Reject(
+        place=place,
+        identifier=text_of(given.get(identifier)) or "",
+        column=", ".join(fault.column for fault in faults),
+        reason="; ".join(reasons),
+        row=msgspec.json.encode(row, enc_hook=str).decode(),
+    )
+
+
+def _shown(given: dict[str, Any], column: str, hidden: set[str]) -> str:
+    value = None if column in hidden else text_of(given.get(column))
+    return f", got {value!r}" if value and SHOWN_VALUE.fullmatch(value) else ""

@@ -1,0 +1,441 @@
+"""Files of tables: CSV, Parquet (a file, or a directory of them) and JSON Lines, read as they are and written whole.
+
+What makes a file useless raises `FileFault`; a row that cannot be told apart from its neighbours becomes a `Reject`.
+A file that ends in the middle of a row was cut: nobody knows what else it lost, so it is refused as a whole.
+"""
+
+import codecs
+import csv
+import os
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass, field
+from difflib import get_close_matches
+from itertools import islice
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+from urllib.parse import unquote
+
+import msgspec
+import numpy as np
+import pyarrow as pa
+import pyarrow.csv as arrow_csv
+import pyarrow.parquet as parquet
+
+from consignments.columns import TEXT, arrow_of, as_text
+from consignments.errors import FileFault
+from consignments.items import items_as_lists
+from consignments.rejects import Reject
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+SUFFIXES = (".csv", ".parquet", ".jsonl")
+READABLE = f"a {', '.join(SUFFIXES)} file, or a directory of Parquet files"
+SCAN_BYTES = 1 << 20
+CSV_BLOCK_BYTES = 1 << 24
+"""A row of a CSV file must fit into one block."""
+JSON_CHUNK_ROWS = 20_000
+HIVE_MISSING = "__HIVE_DEFAULT_PARTITION__"
+CUT = "the file ends in the middle of a row: it was cut"
+
+
+@dataclass(frozen=True)
+class Part:
+    """A piece of a table as a file holds it.
+
+    Attributes
+    ----------
+    table : Arrow table
+        Columns of any type.
+    name : str
+        The file's name, for messages.
+    word : str
+        "row" or "line".
+    numbers : int array, (rows,)
+        The row's or line's number in that file, from 1.
+    """
+
+    table: Any
+    name: str
+    word: str
+    numbers: Any
+
+    def place(self, row: int) -> str:
+        """Tell where a row stands."""
+        return f"{self.name} {self.word} {self.numbers[row]}"
+
+
+@dataclass(frozen=True)
+class GivenTable:
+    """A table as files or a frame hold it: its parts, and the rows that could not even be taken apart."""
+
+    name: str
+    parts: tuple[Part, ...]
+    rejects: tuple[Reject, ...] = field(default=())
+
+
+def read_files(path: Path) -> GivenTable:
+    """Read a table as it is.
+
+    Parameters
+    ----------
+    path : Path
+        `.csv`, `.parquet` or `.jsonl`, or a directory of Parquet files, hive-partitioned or not.
+
+    Raises
+    ------
+    FileFault
+        Where the file is missing, empty, cut, of another format or encoding, or where a partition has another schema.
+    """
+    if not path.exists():
+        raise FileFault("no such file", where=str(path), todo="check the path")
+    if path.is_dir():
+        return _read_directory(path)
+    readers = {".csv": _read_csv, ".parquet": _read_parquet, ".jsonl": _read_jsonl}
+    if path.suffix.lower() not in readers:
+        raise FileFault("unknown kind of table", where=str(path), got=repr(path.suffix), expected=READABLE)
+    with _faults_of(path):
+        if path.stat().st_size == 0:
+            raise FileFault("the file is empty", where=str(path), todo="write it again")
+        return readers[path.suffix.lower()](path)
+
+
+def given_frame(frame: "pd.DataFrame", name: str) -> GivenTable:
+    """Take a frame in memory as a table; columns may be of any dtype, mixed ones too."""
+    names = [str(column) for column in frame.columns]
+    refuse_repeats(names, name)
+    columns = [arrow_of(frame.iloc[:, place]) for place in range(len(names))]
+    table = pa.Table.from_arrays(columns, names=names)
+    return GivenTable(name, (Part(table, name, "row", _counted(len(frame))),))
+
+
+def refuse_repeats(names: Sequence[str], where: str) -> None:
+    """Raise where a column name stands twice."""
+    repeated = sorted({name for name in names if names.count(name) > 1})
+    if repeated:
+        raise FileFault(
+            "columns repeat", where=where, got=", ".join(repeated), todo="rename or drop one of them"
+        )
+
+
+def refuse_missing(names: Sequence[str], required: Sequence[str], where: str) -> None:
+    """Raise where a required column is missing, and name the nearest one that is there."""
+    missing = [name for name in required if name not in names]
+    if not missing:
+        return
+    near = get_close_matches(missing[0], names, n=1)
+    todo = f"rename {near[0]!r}?" if near else ""
+    if len(names) == 1 and any(mark in names[0] for mark in ";\t|"):
+        todo = "separate columns by commas"
+    raise FileFault(
+        f"missing required column{'s' if len(missing) > 1 else ''} {', '.join(missing)}",
+        where=where,
+        got=f"columns {', '.join(names) or 'none'}",
+        todo=todo,
+    )
+
+
+def _counted(rows: int, first: int = 1) -> Any:
+    return np.arange(first, first + rows)
+
+
+@contextmanager
+def _faults_of(path: Path) -> Iterator[None]:
+    """Turn what the operating system and the readers raise into `FileFault`."""
+    try:
+        yield
+    except OSError as error:
+        raise FileFault(
+            "cannot be read", where=str(path), got=error.strerror or str(error).splitlines()[0]
+        ) from error
+    except pa.ArrowException as error:
+        raise FileFault(
+            "cannot be read", where=str(path), got=str(error).splitlines()[0], todo="write it again"
+        ) from error
+
+
+# --- CSV --------------------------------------------------------------------------------------------------------------
+
+
+def _read_csv(path: Path) -> GivenTable:
+    ends_in_line = _scan_text(path)
+    names = _csv_header(path)
+    bad: list[arrow_csv.InvalidRow] = []
+
+    def skip(row: arrow_csv.InvalidRow) -> str:
+        bad.append(row)
+        return "skip"
+
+    try:
+        table = arrow_csv.read_csv(
+            path,
+            read_options=arrow_csv.ReadOptions(
+                use_threads=False, block_size=CSV_BLOCK_BYTES, column_names=names, skip_rows=0
+            ),
+            parse_options=arrow_csv.ParseOptions(newlines_in_values=True, invalid_row_handler=skip),
+            convert_options=arrow_csv.ConvertOptions(
+                column_types=dict.fromkeys(names, TEXT),
+                null_values=[""],
+                strings_can_be_null=True,
+            ),
+        ).slice(1)  # the header is read as a row, so that a file of nothing else is an empty table
+    except pa.ArrowInvalid as error:
+        if "straddling" in str(error):
+            raise FileFault(
+                f"a row is longer than {CSV_BLOCK_BYTES >> 20} MB",
+                where=str(path),
+                todo="look for a stray quote",
+            ) from error
+        raise
+    numbers = np.setdiff1d(_counted(len(table) + len(bad)), [row.number - 1 for row in bad])
+    _refuse_cut_csv(path, table, bad, ends_in_line=ends_in_line, last=int(numbers[-1]) if len(numbers) else 0)
+    rejects = [
+        Reject(
+            f"{path.name} row {row.number - 1}",
+            "",
+            "",
+            f"{row.actual_columns} values, expected {row.expected_columns}",
+            row.text,
+        )
+        for row in bad
+    ]
+    return GivenTable(path.name, (Part(table, path.name, "row", numbers),), tuple(rejects))
+
+
+def _csv_header(path: Path) -> list[str]:
+    with path.open(encoding="utf-8-sig", newline="") as file:
+        names = next((row for row in csv.reader(file) if row), [])
+    refuse_repeats(names, str(path))
+    return names
+
+
+def _refuse_cut_csv(
+    path: Path, table: Any, bad: Sequence[arrow_csv.InvalidRow], *, ends_in_line: bool, last: int
+) -> None:
+    if bad and bad[-1].number - 1 > last and not ends_in_line:
+        raise FileFault(CUT, where=f"{path} row {bad[-1].number - 1}", todo="fetch the whole file again")
+    if len(table) and _quote_is_open(path, table.column(table.num_columns - 1)[-1].as_py() or ""):
+        raise FileFault(
+            "a quote is opened and never closed: the file was cut, or a quote is missing",
+            where=f"{path} row {last}",
+            todo="fetch the whole file again, or close the quote",
+        )
+
+
+def _quote_is_open(path: Path, last_value: str) -> bool:
+    ending = '"' + last_value.replace('"', '""')
+    with path.open("rb") as file:
+        size = file.seek(0, os.SEEK_END)
+        file.seek(max(0, size - len(ending.encode()) - 1))
+        tail = file.read()
+    openings = tuple(mark + ending.encode() for mark in (b",", b"\n"))
+    return tail.endswith(openings)
+
+
+def _scan_text(path: Path) -> bool:
+    """Refuse what is no UTF-8 text or holds NUL bytes, naming the line; tell whether it ends with a line end."""
+    decoder = codecs.getincrementaldecoder("utf-8")()
+    line, block = 1, b""
+    with path.open("rb") as file:
+        while more := file.read(SCAN_BYTES):
+            block = more
+            if b"\0" in block:
+                line += block[: block.index(b"\0")].count(b"\n")
+                raise FileFault(
+                    "holds NUL bytes",
+                    where=f"{path} line {line}",
+                    expected="UTF-8 text",
+                    todo="write it again",
+                )
+            try:
+                decoder.decode(block)
+            except UnicodeDecodeError as error:
+                line += block[: error.start].count(b"\n")
+                raise FileFault(
+                    "is not UTF-8", where=f"{path} line {line}", expected="UTF-8", todo="save it as UTF-8"
+                ) from error
+            line += block.count(b"\n")
+    try:
+        decoder.decode(b"", final=True)
+    except UnicodeDecodeError as error:
+        raise FileFault(CUT, where=f"{path} line {line}", todo="fetch the whole file again") from error
+    return block.endswith(b"\n")
+
+
+# --- JSON Lines -------------------------------------------------------------------------------------------------------
+
+
+def _read_jsonl(path: Path) -> GivenTable:
+    ends_in_line = _scan_text(path)
+    decoder = msgspec.json.Decoder(dict[str, Any])
+    parts: list[Part] = []
+    rejects: list[Reject] = []
+    with path.open("rb") as file:
+        lines = enumerate(file, start=1)
+        last = 0
+        while chunk := list(islice(lines, JSON_CHUNK_ROWS)):
+            rows, numbers = [], []
+            for last, line in chunk:
+                try:
+                    if stripped := line.removeprefix(codecs.BOM_UTF8).strip():
+                        rows.append(decoder.decode(stripped))
+                        numbers.append(last)
+                except msgspec.DecodeError as error:
+                    reason = "not a JSON object" if isinstance(error, msgspec.ValidationError) else "not JSON"
+                    rejects.append(Reject(f"{path.name} line {last}", "", "", reason, line.decode().rstrip()))
+            parts.append(Part(_table_of(rows), path.name, "line", np.asarray(numbers, dtype=np.int64)))
+    if rejects and not ends_in_line and rejects[-1].place == f"{path.name} line {last}":
+        raise FileFault(CUT, where=f"{path} line {last}", todo="fetch the whole file again")
+    return GivenTable(path.name, tuple(parts), tuple(rejects))
+
+
+def _table_of(rows: Sequence[dict[str, Any]]) -> Any:
+    names = list(dict.fromkeys(name for row in rows for name in row))
+    return pa.Table.from_arrays([arrow_of([row.get(name) for row in rows]) for name in names], names=names)
+
+
+# --- Parquet ----------------------------------------------------------------------------------------------------------
+
+
+def _read_parquet(path: Path) -> GivenTable:
+    table = _parquet_table(path)
+    return GivenTable(path.name, (Part(table, path.name, "row", _counted(len(table))),))
+
+
+def _parquet_table(path: Path) -> Any:
+    try:
+        table = parquet.ParquetFile(path).read(use_threads=False)
+    except (pa.ArrowInvalid, OSError) as error:
+        raise FileFault(
+            "cannot be read as Parquet: cut in half, or another format",
+            where=str(path),
+            got=str(error).splitlines()[0],
+            todo="write or fetch it again",
+        ) from error
+    refuse_repeats(table.column_names, str(path))
+    return table
+
+
+def _read_directory(path: Path) -> GivenTable:
+    files = sorted(
+        file
+        for file in path.rglob("*.parquet")
+        if not any(part.startswith((".", "_")) for part in file.relative_to(path).parts)
+    )
+    if not files:
+        raise FileFault("no Parquet files in the directory", where=str(path), expected=READABLE)
+    parts = []
+    for file in files:
+        table = _with_partition_columns(_parquet_table(file), file.relative_to(path).parts[:-1])
+        name = f"{path.name}/{file.relative_to(path).as_posix()}"
+        parts.append(Part(table, name, "row", _counted(len(table))))
+    for part in parts[1:]:
+        _refuse_other_schema(parts[0], part)
+    return GivenTable(path.name, tuple(parts))
+
+
+def _with_partition_columns(table: Any, folders: Sequence[str]) -> Any:
+    """Add the columns that stand in folder names, `office=Incheon`, as text: their zeros may matter."""
+    for folder in folders:
+        name, equals, value = folder.partition("=")
+        if equals and name not in table.column_names:
+            text = None if value == HIVE_MISSING else unquote(value)
+            table = table.append_column(name, pa.array([text] * len(table), type=TEXT))
+    return table
+
+
+def _refuse_other_schema(first: Part, other: Part) -> None:
+    kinds, others = ({f.name: _family(f.type) for f in part.table.schema} for part in (first, other))
+    for name in [*kinds, *others]:
+        pair = kinds.get(name, "no such column"), others.get(name, "no such column")
+        if pair[0] != pair[1] and "null" not in pair:
+            raise FileFault(
+                f"a partition has another schema in column {name}",
+                where=other.name,
+                got=pair[1],
+                expected=f"{pair[0]}, as in {first.name}",
+                todo="write all partitions alike",
+            )
+
+
+def _family(kind: Any) -> str:
+    """Name what a type means; whole numbers become fractional ones as soon as one is missing, so they are one."""
+    if pa.types.is_dictionary(kind):
+        return _family(kind.value_type)
+    families: dict[str, Callable[[Any], bool]] = {
+        "null": pa.types.is_null,
+        "text": lambda k: pa.types.is_string(k) or pa.types.is_large_string(k) or pa.types.is_string_view(k),
+        "numbers": lambda k: pa.types.is_integer(k) or pa.types.is_floating(k) or pa.types.is_decimal(k),
+        "times": lambda k: pa.types.is_timestamp(k),
+        "lists": pa.types.is_nested,
+    }
+    return next((name for name, holds in families.items() if holds(kind)), str(kind))
+
+
+# --- writing ----------------------------------------------------------------------------------------------------------
+
+
+def write_table(frame: "pd.DataFrame", path: Path) -> None:
+    """Write a table whole or not at all: into a file beside it that is then renamed.
+
+    Parameters
+    ----------
+    frame : DataFrame
+        `items` may be canonical JSON text; Parquet and JSON Lines hold lists of structs.
+    path : Path
+        `.csv`, `.parquet` or `.jsonl`.
+
+    Raises
+    ------
+    FileFault
+        Where the suffix is another one or the folder cannot be written to; nothing is left behind.
+    """
+    writers = {".csv": _write_csv, ".parquet": _write_parquet, ".jsonl": _write_jsonl}
+    if path.suffix.lower() not in writers:
+        raise FileFault(
+            "unknown kind of table", where=str(path), got=repr(path.suffix), expected=", ".join(SUFFIXES)
+        )
+    names = [str(column) for column in frame.columns]
+    columns = [arrow_of(frame.iloc[:, place]) for place in range(len(names))]
+    table = pa.Table.from_arrays(columns, names=names)
+    with _replacing(path) as part:
+        writers[path.suffix.lower()](table, part)
+
+
+@contextmanager
+def _replacing(path: Path) -> Iterator[Path]:
+    part = path.with_name(f".{path.name}.{os.getpid()}.part")
+    try:
+        yield part
+        part.replace(path)
+    except OSError as error:
+        raise FileFault("cannot be written", where=str(path), got=error.strerror or str(error)) from error
+    finally:
+        with suppress(OSError):
+            part.unlink(missing_ok=True)
+
+
+def _with_item_lists(table: Any) -> Any:
+    place = table.schema.get_field_index("items")
+    if place < 0 or _family(table.schema.field(place).type) != "text":
+        return table
+    return table.set_column(place, "items", items_as_lists(table.column(place)))
+
+
+def _write_parquet(table: Any, path: Path) -> None:
+    parquet.write_table(_with_item_lists(table), path, compression="zstd")
+
+
+def _write_csv(table: Any, path: Path) -> None:
+    for place, column in enumerate(table.schema):
+        if pa.types.is_nested(column.type):
+            table = table.set_column(place, column.name, as_text(table.column(place)))
+    arrow_csv.write_csv(table, path, arrow_csv.WriteOptions(quoting_style="needed"))
+
+
+def _write_jsonl(table: Any, path: Path) -> None:
+    encoder = msgspec.json.Encoder()
+    with path.open("wb") as file:
+        for batch in _with_item_lists(table).to_batches(max_chunksize=JSON_CHUNK_ROWS):
+            file.write(encoder.encode_lines(batch.to_pylist()))

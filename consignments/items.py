@@ -1,0 +1,160 @@
+"""The items of a consignment in a table: JSON text in the canonical frame, lists of structs in Parquet and JSON Lines."""
+
+from itertools import pairwise
+from typing import Any
+
+import msgspec
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from consignments.columns import TEXT, TYPES, Faults, Mask, Read, any_of, blank, read_column, text_of
+from consignments.fields import fields_of
+from consignments.records import Item
+
+ITEM_FIELDS = fields_of(Item)
+ITEM_TYPE = pa.list_(pa.struct([(field.name, TYPES[field.kind]) for field in ITEM_FIELDS]))
+"""The Arrow type of items in Parquet."""
+MAX_ITEMS = 1000
+"""As `Consignment.items` allows."""
+BAD_ITEMS = "not a list of items"
+NOT_JSON = "not JSON"
+TOO_MANY = f"more than {MAX_ITEMS} items"
+
+Items = tuple[Item, ...]
+_decoder = msgspec.json.Decoder(Items)
+
+
+def decode_items(text: str) -> Items:
+    """Read the JSON text of the items of one consignment."""
+    return _decoder.decode(text)
+
+
+def read_items(given: Any) -> Read:
+    """Bring a column of items to JSON text.
+
+    Parameters
+    ----------
+    given : Arrow array
+        JSON text, or lists of structs. Unknown fields of an item are named and dropped.
+    """
+    kind = given.type
+    if kind == TEXT:
+        return _read_texts(given)
+    if pa.types.is_null(kind):
+        return Read(given.cast(TEXT), [])
+    is_list = pa.types.is_list(kind) or pa.types.is_large_list(kind)
+    if is_list and (pa.types.is_struct(kind.value_type) or pa.types.is_null(kind.value_type)):
+        return _read_lists(given)
+    return Read(pa.nulls(len(given), type=TEXT), [(BAD_ITEMS, ~np.asarray(given.is_null()))])
+
+
+def items_as_lists(texts: Any) -> Any:
+    """Turn canonical JSON text into lists of structs, for Parquet.
+
+    Parameters
+    ----------
+    texts : Arrow array of text
+
+    Returns
+    -------
+    Arrow array of `ITEM_TYPE`
+    """
+    rows = [None if text is None else decode_items(text) for text in texts.to_pylist()]
+    flat = [item for items in rows if items for item in items]
+    columns = [
+        pa.array([getattr(item, field.name) for item in flat], type=TYPES[field.kind])
+        for field in ITEM_FIELDS
+    ]
+    ends = np.cumsum([0, *(len(items or ()) for items in rows)], dtype=np.int32)
+    structs = pa.StructArray.from_arrays(columns, fields=list(ITEM_TYPE.value_type))
+    missing = pa.array([items is None for items in rows], type=pa.bool_())
+    return pa.ListArray.from_arrays(pa.array(ends), structs, type=ITEM_TYPE, mask=missing)
+
+
+def _read_texts(texts: Any) -> Read:
+    values = texts.to_pylist()
+    reasons: dict[str, list[int]] = {}
+    unknown: set[str] = set()
+    for place, text in enumerate(values):
+        if not text:
+            values[place] = None
+            continue
+        try:
+            items = decode_items(text)
+        except msgspec.MsgspecError:
+            values[place], items, reason = _mend(text, unknown)
+        else:
+            reason = ""
+        if len(items) > MAX_ITEMS:
+            reason = TOO_MANY
+        if reason:
+            values[place] = None
+            reasons.setdefault(reason, []).append(place)
+    faults = [(reason, _mask_at(places, len(values))) for reason, places in reasons.items()]
+    return Read(pa.array(values, type=TEXT), faults, tuple(sorted(unknown)))
+
+
+def _mask_at(places: list[int], rows: int) -> Mask:
+    mask = np.zeros(rows, dtype=bool)
+    mask[places] = True
+    return mask
+
+
+def _mend(text: str, unknown: set[str]) -> tuple[str | None, Items, str]:
+    """Read items that are well meant: codes given as numbers, numbers given as text, fields of their own.
+
+    Returns
+    -------
+    text, items, reason
+        The canonical text; or None, nothing, and why it cannot be read, without any value.
+    """
+    try:
+        given = msgspec.json.decode(text)
+    except msgspec.DecodeError:
+        return None, (), NOT_JSON
+    if not isinstance(given, list) or not all(isinstance(item, dict) for item in given):
+        return None, (), BAD_ITEMS
+    known = {field.name: field for field in ITEM_FIELDS}
+    unknown.update(name for item in given for name in item if name not in known)
+    plain = [
+        {
+            name: text_of(value) if known[name].kind == "string" and isinstance(value, int | float) else value
+            for name, value in item.items()
+            if name in known
+        }
+        for item in given
+    ]
+    try:
+        items = msgspec.convert(plain, Items, strict=False)
+    except msgspec.ValidationError as error:
+        return None, (), str(error)
+    return msgspec.json.encode(items).decode(), items, ""
+
+
+def _read_lists(lists: Any) -> Read:
+    present = ~np.asarray(lists.is_null())
+    lengths = np.asarray(pc.fill_null(pc.list_value_length(lists), 0), dtype=np.int64)
+    rows_of_items = np.repeat(np.arange(len(lists)), lengths)
+    faults: Faults = [(TOO_MANY, lengths > MAX_ITEMS)]
+    flat = lists.flatten()
+    given = set() if pa.types.is_null(flat.type) else {field.name for field in flat.type}
+    columns = []
+    for field in ITEM_FIELDS:
+        child = pc.struct_field(flat, field.name) if field.name in given else pa.nulls(len(flat))
+        read = read_column(child, field)
+        columns.append(read.values.to_pylist())
+        faults += [
+            (f"{field.name}: {reason}", _mask_at(list(np.unique(rows_of_items[rows])), len(lists)))
+            for reason, rows in read.faults
+        ]
+    items = list(map(Item, *columns))
+    ends = np.concatenate([[0], np.cumsum(lengths)]).tolist()
+    encode = msgspec.json.Encoder().encode
+    texts = [
+        encode(items[start:end]).decode() if there else None
+        for there, (start, end) in zip(present.tolist(), pairwise(ends), strict=True)
+    ]
+    values = blank(pa.array(texts, type=TEXT), any_of(faults, len(lists)))
+    unknown = tuple(sorted(given - {field.name for field in ITEM_FIELDS}))
+    return Read(values, faults, unknown)

@@ -1,0 +1,297 @@
+"""Tables of consignments, outcomes, alerts and truth: read, checked, and turned into records and back.
+
+A file at fault raises `FileFault`; a row at fault becomes a `Reject` and the others go on. All checks come from
+`consignments.fields`, so a table accepts what the HTTP interface accepts.
+"""
+
+from collections.abc import Iterable, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Annotated, Any, TypeVar
+
+import msgspec
+import numpy as np
+import pandas as pd
+import pyarrow as pa
+from msgspec import Meta
+
+from consignments.checks import DTYPES, SEQUENCE, check_table
+from consignments.columns import TYPES
+from consignments.errors import FileFault
+from consignments.fields import Field, fields_of
+from consignments.files import GivenTable, given_frame, read_files, write_table
+from consignments.items import decode_items
+from consignments.records import Alert, Code, Consignment, Identifier, Outcome, Time
+from consignments.rejects import Reject
+from consignments.visibility import EPOCH, time_column_us
+
+__all__ = [
+    "ReadReport",
+    "Reject",
+    "ScoreRow",
+    "Table",
+    "alerts_of",
+    "check_frame",
+    "consignments_of",
+    "frame_of",
+    "outcomes_of",
+    "read_scores",
+    "read_table",
+    "records_of",
+    "write_rejects",
+    "write_table",
+]
+
+SHOWN_REASONS = 10
+"""How many reasons the text of a report lists."""
+
+RecordT = TypeVar("RecordT", bound=msgspec.Struct)
+ConsignmentT = TypeVar("ConsignmentT", bound=Consignment)
+
+
+class ScoreRow(msgspec.Struct, frozen=True):
+    """One row of a score table; reasons, where there are any, stay as they are."""
+
+    consignment_id: Identifier
+    score: Annotated[float, Meta(ge=0, le=1)]
+    band: Code
+    received_at: Time
+    model_version: Code | None = None
+    office: Code | None = None
+
+
+@dataclass(frozen=True)
+class ReadReport:
+    """What was read.
+
+    Attributes
+    ----------
+    name : str
+    rows : int
+        Rows in the table, rejected and repeated ones included.
+    rejected : int
+        Rows left out.
+    reasons : dict
+        `column: reason` to the number of rows, most frequent first; a row with two faults counts for both.
+    repeats : int
+        Outcome rows identical to an earlier one; they change nothing and were dropped.
+    unknown_columns : tuple of str
+        Columns that the record does not have; they were kept. `items.NAME`, an unknown field of items, was dropped.
+    missing : dict
+        Column of the record to the share of kept rows without a value, 0 to 1.
+    """
+
+    name: str
+    rows: int
+    rejected: int
+    reasons: dict[str, int]
+    repeats: int
+    unknown_columns: tuple[str, ...]
+    missing: dict[str, float]
+
+    def text(self) -> str:
+        """Put the report into words."""
+        lines = [f"{self.name}: {self.rows:,} rows, {self.rejected:,} rejected"]
+        lines += [f"  {rows:,} x {reason}" for reason, rows in list(self.reasons.items())[:SHOWN_REASONS]]
+        hidden = len(self.reasons) - SHOWN_REASONS
+        lines += [f"  and {hidden} further reasons"] if hidden > 0 else []
+        lines += [f"  {self.repeats:,} repeated outcome rows changed nothing"] if self.repeats else []
+        lines += [f"  unknown columns: {', '.join(self.unknown_columns)}"] if self.unknown_columns else []
+        gaps = sorted(self.missing.items(), key=lambda gap: -gap[1])
+        gaps_text = ", ".join(f"{name} {share:.0%}" for name, share in gaps if share > 0)
+        lines += [f"  missing: {gaps_text}"] if gaps_text else []
+        return "\n".join(lines)
+
+    def to_dict(self) -> dict[str, Any]:
+        """Give the report as plain values, for JSON."""
+        return asdict(self)
+
+
+@dataclass(frozen=True)
+class Table:
+    """A checked table.
+
+    Attributes
+    ----------
+    frame : DataFrame
+        All columns of the record in its order, then `sequence` (int64) where there is one, then unknown columns.
+        Strings are `str`, times datetime64[us, UTC], dates date32, numbers float64, `items` JSON text.
+    report : ReadReport
+    rejects : tuple of Reject
+    """
+
+    frame: pd.DataFrame
+    report: ReadReport
+    rejects: tuple[Reject, ...]
+
+
+def read_table(
+    path: Path | str, record: type[msgspec.Struct], *, rejects: Path | None = None, strict: bool = False
+) -> Table:
+    """Read and check a table.
+
+    Parameters
+    ----------
+    path : Path
+        `.csv`, `.parquet` or `.jsonl`, or a directory of Parquet files.
+    record : type
+        What a row is; a consignment type with declared columns reads those too.
+    rejects : Path, optional
+        Where the rows at fault are written, with their reasons. The file is replaced: a verb that reads several
+        tables gathers `Table.rejects` and calls `write_rejects` once.
+    strict : bool
+        Any row at fault is a failure.
+
+    Raises
+    ------
+    FileFault
+        Where the file cannot be used as a whole, or `strict` and a row is at fault.
+
+    Examples
+    --------
+    >>> print(read_table("outcomes.csv", Outcome).report.text())  # doctest: +SKIP
+    outcomes.csv: 1,200 rows, 1 rejected
+      1 x known_at: before inspected_at
+    """
+    table = _checked(read_files(Path(path)), record)
+    if rejects is not None:
+        write_rejects(table.rejects, rejects)
+    return _refuse_rejects(table) if strict else table
+
+
+def check_frame(
+    frame: pd.DataFrame, record: type[msgspec.Struct], *, strict: bool = False, name: str = "table"
+) -> Table:
+    """Check a frame in memory by the rules of `read_table`.
+
+    Parameters
+    ----------
+    frame : DataFrame
+        Of any dtypes, mixed columns too; its index does not matter.
+    record : type
+    strict : bool
+        Any row at fault is a failure.
+    name : str
+        What messages call it.
+    """
+    table = _checked(given_frame(frame, name), record)
+    return _refuse_rejects(table) if strict else table
+
+
+def read_scores(path: Path | str) -> pd.DataFrame:
+    """Read a score table as `npsrisk score` writes it; no row may be at fault."""
+    return read_table(path, ScoreRow, strict=True).frame
+
+
+def write_rejects(rejects: Iterable[Reject], path: Path) -> None:
+    """Write what was left out: place, identifier, column, reason, and the row as it was given.
+
+    Parameters
+    ----------
+    rejects : iterable of Reject
+        None at all gives an empty table.
+    path : Path
+        `.csv`, `.jsonl` or `.parquet`.
+    """
+    rows = [asdict(reject) for reject in rejects]
+    write_table(pd.DataFrame(rows, columns=list(Reject.__slots__), dtype="str"), path)
+
+
+def _checked(given: GivenTable, record: type[msgspec.Struct]) -> Table:
+    checked = check_table(given, record)
+    frame = checked.frame
+    report = ReadReport(
+        name=given.name,
+        rows=sum(len(part.table) for part in given.parts) + len(given.rejects),
+        rejected=len(checked.rejects),
+        reasons=checked.reasons,
+        repeats=checked.repeats,
+        unknown_columns=checked.unknown,
+        missing={
+            field.name: float(frame[field.name].isna().mean()) if len(frame) else 0.0
+            for field in fields_of(record)
+        },
+    )
+    return Table(frame, report, checked.rejects)
+
+
+def _refuse_rejects(table: Table) -> Table:
+    if table.rejects:
+        more = f" and {len(table.rejects) - 1} more" if len(table.rejects) > 1 else ""
+        raise FileFault(
+            f"rows at fault, where none may be: {table.rejects[0]}{more}", todo="correct them or drop them"
+        )
+    return table
+
+
+# --- records ----------------------------------------------------------------------------------------------------------
+
+
+def consignments_of(frame: pd.DataFrame, record: type[ConsignmentT]) -> list[ConsignmentT]:
+    """Turn rows of a checked frame into consignments.
+
+    Parameters
+    ----------
+    frame : DataFrame
+        As `read_table` gives it, or a slice of it: a slice at a time keeps memory small.
+    record : type
+        `Consignment`, or the type with declared columns.
+    """
+    return records_of(frame, record)
+
+
+def outcomes_of(frame: pd.DataFrame) -> list[Outcome]:
+    """Turn rows of a checked frame into outcomes."""
+    return records_of(frame, Outcome)
+
+
+def alerts_of(frame: pd.DataFrame) -> list[Alert]:
+    """Turn rows of a checked frame into alerts."""
+    return records_of(frame, Alert)
+
+
+def records_of(frame: pd.DataFrame, record: type[RecordT]) -> list[RecordT]:
+    """Turn rows of a checked frame into records; missing values, and columns that are not there, are None."""
+    columns = [_values(frame, field) for field in fields_of(record)]
+    return list(map(record, *columns))
+
+
+def _values(frame: pd.DataFrame, field: Field) -> list[Any]:
+    if field.name not in frame:
+        return [None] * len(frame)
+    if field.kind == "time":
+        since = time_column_us(frame, field.name).astype("timedelta64[us]").tolist()
+        return [None if delta is None else EPOCH + delta for delta in since]
+    values: list[Any] = pa.array(frame[field.name], from_pandas=True).to_pylist()
+    if field.kind == "items":
+        return [None if text is None else decode_items(text) for text in values]
+    return values
+
+
+def frame_of(records: Sequence[msgspec.Struct], record: type[msgspec.Struct]) -> pd.DataFrame:
+    """Turn records into a canonical frame.
+
+    Parameters
+    ----------
+    records : sequence of record
+    record : type
+        Their type.
+
+    Returns
+    -------
+    DataFrame
+        As `read_table` gives it. Where the identifiers of consignments repeat, a later one amends an earlier one,
+        and `sequence` keeps their order.
+    """
+    columns = {field.name: _column(records, field) for field in fields_of(record)}
+    frame: pd.DataFrame = pa.table(columns).to_pandas(types_mapper=DTYPES.get)
+    if issubclass(record, Consignment) and frame["consignment_id"].duplicated().any():
+        frame[SEQUENCE] = np.arange(1, len(frame) + 1)
+    return frame
+
+
+def _column(records: Sequence[msgspec.Struct], field: Field) -> Any:
+    values = [getattr(record, field.name) for record in records]
+    if field.kind == "items":
+        values = [None if items is None else msgspec.json.encode(items).decode() for items in values]
+    return pa.array(values, type=TYPES[field.kind], from_pandas=True)

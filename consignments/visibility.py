@@ -1,0 +1,180 @@
+"""When an outcome became visible: the rule, once, for one record and for a table; and moments as integers.
+
+A moment is int64 microseconds since 1970-01-01 UTC (`*_us`), a day is the number of UTC days since then.
+
+Opened on 5 March, laboratory's answer 14 March, our system told 15 March: visible from 15 March. Pending since its
+opening on 5 March: visible, as pending, from 5 March.
+"""
+
+from datetime import UTC, datetime, timedelta
+from typing import TYPE_CHECKING, get_args
+
+import numpy as np
+from numpy.typing import NDArray
+
+from consignments.errors import BadInput
+from consignments.records import Outcome, Result
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+NO_TIME = -(2**63)
+"""A missing moment: the smallest int64, which is also how pandas and numpy store a missing time."""
+US_PER_DAY = 86_400_000_000
+EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+MICROSECOND = timedelta(microseconds=1)
+FINAL_RESULTS = frozenset(get_args(Result)) - {"pending"}
+MISSED_WITH_RESULT = ("result", "a missed consignment cannot have a final result")
+FINAL_WITHOUT_KNOWN_AT = ("known_at", "required for a final result")
+KNOWN_BEFORE_INSPECTED = ("known_at", "before inspected_at")
+
+
+def to_us(moment: datetime) -> int:
+    """Give a moment as microseconds since the epoch, exactly.
+
+    Parameters
+    ----------
+    moment : datetime
+        With a zone; a naive one raises `TypeError`.
+
+    Examples
+    --------
+    >>> to_us(datetime(1970, 1, 2, 0, 0, 0, 1, tzinfo=UTC))
+    86400000001
+    """
+    return (moment - EPOCH) // MICROSECOND
+
+
+def moment_of_us(us: int) -> datetime:
+    """Give the moment, in UTC, of microseconds since the epoch."""
+    return EPOCH + timedelta(microseconds=us)
+
+
+def day_of_us(us: int) -> int:
+    """Give the UTC day of a moment in microseconds.
+
+    Examples
+    --------
+    >>> day_of_us(US_PER_DAY - 1), day_of_us(US_PER_DAY), day_of_us(-1)
+    (0, 1, -1)
+    """
+    return us // US_PER_DAY
+
+
+def day_of(moment: datetime) -> int:
+    """Give the UTC day of a moment, as days since the epoch."""
+    return day_of_us(to_us(moment))
+
+
+def is_final(outcome: Outcome) -> bool:
+    """Tell whether an outcome says what was inside: opened, and not pending."""
+    return outcome.status == "inspected" and outcome.result in FINAL_RESULTS
+
+
+def outcome_fault(outcome: Outcome) -> tuple[str, str] | None:
+    """Find what contradicts itself in an outcome.
+
+    Returns
+    -------
+    tuple of str or None
+        The column at fault and the reason; `outcome_faults` gives the same for a table.
+    """
+    if outcome.status == "missed" and outcome.result in FINAL_RESULTS:
+        return MISSED_WITH_RESULT
+    if is_final(outcome) and outcome.known_at is None:
+        return FINAL_WITHOUT_KNOWN_AT
+    known, inspected = outcome.known_at, outcome.inspected_at
+    if known is not None and inspected is not None and known < inspected:
+        return KNOWN_BEFORE_INSPECTED
+    return None
+
+
+def outcome_faults(frame: "pd.DataFrame") -> list[tuple[str, str, NDArray[np.bool_]]]:
+    """Find the rows of an outcome table that contradict themselves.
+
+    Returns
+    -------
+    list of (column, reason, rows)
+        `rows` is a bool array, (rows of the table,).
+    """
+    final = _has_final_result(frame)
+    missed = _equals(frame, "status", "missed")
+    known, inspected = time_column_us(frame, "known_at"), time_column_us(frame, "inspected_at")
+    return [
+        (*MISSED_WITH_RESULT, final & missed),
+        (*FINAL_WITHOUT_KNOWN_AT, final & ~missed & (known == NO_TIME)),
+        (*KNOWN_BEFORE_INSPECTED, (known != NO_TIME) & (inspected != NO_TIME) & (known < inspected)),
+    ]
+
+
+def visible_us(outcome: Outcome) -> int:
+    """Give the moment from which an outcome may be used, in microseconds.
+
+    It is the latest of `known_at` (for missed and pending ones `inspected_at`, else `selected_at`) and `recorded_at`;
+    `NO_TIME` where a missed or pending one has none of these, which is before everything.
+
+    Raises
+    ------
+    BadInput
+        For a final result without `known_at`: it would be visible before it was known.
+    """
+    if is_final(outcome):
+        known = outcome.known_at
+        if known is None:
+            raise _never_known(f"outcome of {outcome.consignment_id}")
+    else:
+        known = outcome.inspected_at or outcome.selected_at
+    moments = [to_us(moment) for moment in (known, outcome.recorded_at) if moment is not None]
+    return max(moments, default=NO_TIME)
+
+
+def visible_at(outcome: Outcome) -> datetime | None:
+    """Give the moment from which an outcome may be used, or None where it has no time at all."""
+    us = visible_us(outcome)
+    return None if us == NO_TIME else moment_of_us(us)
+
+
+def visible_at_column(frame: "pd.DataFrame") -> NDArray[np.int64]:
+    """Give `visible_us` of every row of an outcome table as `consignments.tables` reads it.
+
+    Returns
+    -------
+    int64 array, (rows,)
+    """
+    final = _has_final_result(frame) & ~_equals(frame, "status", "missed")
+    known = time_column_us(frame, "known_at")
+    if (final & (known == NO_TIME)).any():
+        raise _never_known("outcome table")
+    inspected, selected = time_column_us(frame, "inspected_at"), time_column_us(frame, "selected_at")
+    opened = np.where(inspected != NO_TIME, inspected, selected)
+    return np.maximum(np.where(final, known, opened), time_column_us(frame, "recorded_at"))
+
+
+def time_column_us(frame: "pd.DataFrame", column: str) -> NDArray[np.int64]:
+    """Give a time column as microseconds since the epoch, `NO_TIME` where missing or where there is no such column.
+
+    Parameters
+    ----------
+    frame : DataFrame
+    column : str
+        A column of zoned times of any unit; what is finer than a microsecond is cut off.
+    """
+    if column not in frame:
+        return np.full(len(frame), NO_TIME, dtype=np.int64)
+    return frame[column].to_numpy(dtype="datetime64[us]").astype(np.int64)
+
+
+def _never_known(where: str) -> BadInput:
+    return BadInput(
+        "a final result without known_at", where=where, todo="check the table with read_table first"
+    )
+
+
+def _has_final_result(frame: "pd.DataFrame") -> NDArray[np.bool_]:
+    if "result" not in frame:
+        return np.zeros(len(frame), dtype=bool)
+    return frame["result"].isin(FINAL_RESULTS).to_numpy(dtype=bool)
+
+
+def _equals(frame: "pd.DataFrame", column: str, value: str) -> NDArray[np.bool_]:
+    return frame[column].eq(value).to_numpy(dtype=bool, na_value=False)
