@@ -2,11 +2,12 @@
 
 from bisect import bisect_left, bisect_right
 from collections.abc import Iterator, Sequence
-from datetime import MAXYEAR, MINYEAR, UTC, date, timedelta
+from datetime import MAXYEAR, MINYEAR, date, timedelta
 from functools import cache, lru_cache
 from math import nan
 
 from consignments.records import Consignment
+from consignments.visibility import EPOCH, to_us
 from features.normal import Forms
 from features.spec import Feature
 
@@ -25,6 +26,7 @@ _LUNAR_PEAKS_TEXT = """
 """
 LUNAR_PEAKS = tuple(date.fromisoformat(text) for text in _LUNAR_PEAKS_TEXT.split())
 DAYS_REMEMBERED = 4096
+US_PER_HOUR = 3_600_000_000
 
 
 class Calendar:
@@ -43,14 +45,16 @@ class Calendar:
         moment = c.received_at
         if moment is None:
             return (nan,) * len(self.features)
-        if moment.tzinfo is not UTC:
-            moment = moment.astimezone(UTC)
-        weekday, month_day, ahead, behind = _day_values(moment.date())
-        return weekday, float(moment.hour), month_day, ahead, behind
+        hours = to_us(moment) // US_PER_HOUR
+        weekday, month_day, ahead, behind = _day_values(hours // 24)
+        return weekday, float(hours % 24), month_day, ahead, behind
 
 
 @lru_cache(maxsize=DAYS_REMEMBERED)
-def _day_values(day: date) -> tuple[float, float, float, float]:
+def _day_values(utc_day: int) -> tuple[float, float, float, float]:
+    # Local times in the first and last hours of all years are in no year of UTC.
+    ordinal = utc_day + EPOCH.toordinal()
+    day = date.fromordinal(min(max(ordinal, date.min.toordinal()), date.max.toordinal()))
     peaks = [peak for year in (day.year - 1, day.year, day.year + 1) for peak in _peaks_of(year)]
     after, before = bisect_left(peaks, day), bisect_right(peaks, day) - 1
     ahead = float((peaks[after] - day).days) if after < len(peaks) else nan
