@@ -1,0 +1,436 @@
+"""How good a score is at the capacity an operation has: metrics of arrays, each with a 95 % interval.
+
+Capacity is a share of all traffic, opened or not, so the cut is made over all of it, and what lies above is judged by
+the labelled rows there. Each labelled row stands for `weight` consignments (its inverse selection probability), which
+corrects for how the opened ones were chosen; where every row is labelled all weights are 1 and nothing is estimated.
+Precision is the Hájek ratio above the cut; recall puts it against the same ratio below the cut, each times its traffic.
+Intervals come from drawing whole days anew, since parcels of one day and one network are not independent.
+"""
+
+import re
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+
+import numpy as np
+from numpy.typing import NDArray
+
+from consignments.errors import UnknownName
+from training.config import EvaluationConfig
+from training.ranking import Cut, Ranking, average_precision, draw_days, roc_auc
+
+Bools = NDArray[np.bool_]
+Floats = NDArray[np.float64]
+
+SHARES = {"0.1pct": 0.001, "1pct": 0.01, "5pct": 0.05, "10pct": 0.1}
+"""Capacities by name: shares of all traffic."""
+SLICE_METRICS = ("roc_auc", "average_precision", "precision_at_1pct", "recall_at_1pct", "calibration_error")
+"""What is logged of each slice; the tables have the rest."""
+CALIBRATION_CUTS = (0.001, 0.01, 0.05, 0.1, 0.2, 0.4, 0.7, 1.0)
+"""Bins of the calibration table, as shares of traffic from the top."""
+INTERVAL = (0.025, 0.975)
+FEWEST_RESAMPLES = 0.5
+"""Share of the resamples in which a metric must exist for an interval to be given."""
+
+
+@dataclass(frozen=True)
+class Traffic:
+    """The consignments of a period with their scores, and what is known of them.
+
+    Attributes
+    ----------
+    score : float64 array, (n,)
+        Probability, or any number that ranks.
+    day : int64 array, (n,)
+        UTC day of arrival.
+    office : str array, (n,)
+        Customs office; empty where missing.
+    labelled, positive : bool array, (n,)
+    weight : float64 array, (n,)
+        How many consignments a labelled row stands for; 0 for the others.
+    slices : mapping
+        Kind (`channel`) to the value of each row, empty where missing.
+    """
+
+    score: Floats
+    day: NDArray[np.int64]
+    office: NDArray[np.object_]
+    labelled: Bools
+    positive: Bools
+    weight: Floats
+    slices: Mapping[str, NDArray[np.object_]] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        if not np.isfinite(self.score).all():
+            raise ValueError("scores must be finite")
+
+    @property
+    def complete(self) -> bool:
+        """Whether every row is labelled."""
+        return bool(self.labelled.all())
+
+    @property
+    def weights(self) -> Floats:
+        """The weights in use: 1 where every row is labelled."""
+        return (
+            self.labelled.astype(np.float64) if self.complete else np.where(self.labelled, self.weight, 0.0)
+        )
+
+    def scored(self, score: Floats) -> "Traffic":
+        """Give the same traffic under another score, without slices."""
+        return Traffic(score, self.day, self.office, self.labelled, self.positive, self.weight)
+
+
+@dataclass(frozen=True)
+class Estimate:
+    """A metric with its 95 % interval; NaN where the data do not tell.
+
+    Attributes
+    ----------
+    value, low, high : float
+    """
+
+    value: float
+    low: float
+    high: float
+
+
+@dataclass(frozen=True)
+class Evaluation:
+    """What is known of a score.
+
+    Attributes
+    ----------
+    metrics : dict
+        Name, as `precision_at_1pct` or `channel:postal/roc_auc`, to its estimate.
+    capacity, calibration, slices : list of dict
+        Tables of the same columns in every run.
+    """
+
+    metrics: dict[str, Estimate]
+    capacity: list[dict[str, float | str]]
+    calibration: list[dict[str, float | str]]
+    slices: list[dict[str, float | str]]
+
+    def __getitem__(self, name: str) -> Estimate:
+        if name not in self.metrics:
+            raise UnknownName.among(name, self.metrics, kind="metric")
+        return self.metrics[name]
+
+    def flat(self, prefix: str) -> dict[str, float]:
+        """Give the metrics under their logged names, `PREFIX/name` with `_low` and `_high`; unknown ones are left out."""
+        named = {
+            f"{prefix}/{name}{end}": value
+            for name, estimate in self.metrics.items()
+            for end, value in (("", estimate.value), ("_low", estimate.low), ("_high", estimate.high))
+        }
+        return {name: value for name, value in named.items() if np.isfinite(value)}
+
+
+def evaluate(traffic: Traffic, config: EvaluationConfig) -> Evaluation:
+    """Judge a score on the traffic of a period.
+
+    Parameters
+    ----------
+    traffic : Traffic
+    config : EvaluationConfig
+
+    Returns
+    -------
+    Evaluation
+    """
+    judge = _Judge(traffic, config)
+    everything = np.ones(len(traffic.score), dtype=bool)
+    metrics = judge.overall(everything) | judge.at_daily_capacity()
+    slices = []
+    for kind, value, rows in judge.slices():
+        found = judge.overall(rows)
+        name = f"{kind}:{metric_safe(value)}"
+        metrics |= {f"{name}/{metric}": found[metric] for metric in SLICE_METRICS}
+        slices.append(judge.slice_row(kind, value, rows, found))
+    return Evaluation(
+        metrics={name: judge.estimate(values) for name, values in metrics.items()},
+        capacity=judge.capacity_table(),
+        calibration=judge.calibration_table(),
+        slices=slices,
+    )
+
+
+def capacity_curve(traffic: Traffic, shares: Floats, config: EvaluationConfig) -> dict[str, list[Estimate]]:
+    """Give precision and recall over a range of capacities, for a picture.
+
+    Parameters
+    ----------
+    traffic : Traffic
+    shares : float64 array
+        Shares of all traffic, 0 to 1.
+    config : EvaluationConfig
+
+    Returns
+    -------
+    dict
+        `precision` and `recall`, one estimate for each share.
+    """
+    judge = _Judge(traffic, config)
+    everything = np.ones(len(traffic.score), dtype=bool)
+    points = [judge.at_share(everything, judge.ranking.cut(judge.draws, share)) for share in shares]
+    return {name: [judge.estimate(point[name]) for point in points] for name in ("precision", "recall")}
+
+
+def metric_safe(value: str) -> str:
+    """Make a slice's value fit for a metric name, which MLflow limits to letters, digits, _ - . : / and space.
+
+    Examples
+    --------
+    >>> metric_safe("Zürich"), metric_safe("")
+    ('Z_rich', 'missing')
+    """
+    return re.sub(r"[^A-Za-z0-9_. -]", "_", value) or "missing"
+
+
+class _Judge:
+    """Traffic ranked once, with the resamples of its days; every metric is an array over resamples, the data first."""
+
+    def __init__(self, traffic: Traffic, config: EvaluationConfig) -> None:
+        self.traffic, self.config = traffic, config
+        self.weight = traffic.weights
+        self.ranking = Ranking(traffic.score, traffic.day)
+        self.draws = draw_days(len(self.ranking.days), config.resamples, config.seed)
+        self.cuts = {name: self.ranking.cut(self.draws, share) for name, share in SHARES.items()}
+        self.bins = self._calibration_bins()
+
+    def estimate(self, values: Floats) -> Estimate:
+        """Turn the values of data and resamples into an estimate with its interval."""
+        resampled = values[1:][np.isfinite(values[1:])]
+        if len(self.ranking.days) < 2 or len(resampled) < FEWEST_RESAMPLES * len(values):
+            return Estimate(float(values[0]), np.nan, np.nan)
+        low, high = np.quantile(resampled, INTERVAL)
+        return Estimate(float(values[0]), float(low), float(high))
+
+    def overall(self, rows: Bools) -> dict[str, Floats]:
+        """Every metric over some of the rows; the cuts are those of all traffic."""
+        weight = np.where(rows, self.weight, 0.0)
+        metrics = {
+            "roc_auc": roc_auc(self.ranking, self.draws, self.traffic.positive, weight),
+            "average_precision": average_precision(self.ranking, self.draws, self.traffic.positive, weight),
+            "calibration_error": self.calibration_error(rows),
+        }
+        for name, cut in self.cuts.items():
+            metrics |= {f"{what}_at_{name}": values for what, values in self.at_share(rows, cut).items()}
+        return metrics
+
+    def at_share(self, rows: Bools, cut: Cut) -> dict[str, Floats]:
+        """Precision, recall and labelled share above a cut."""
+        taken = {name: self._taken(values, cut) for name, values in self._values(rows).items()}
+        whole = {
+            name: self.draws @ self.ranking.by_day(values) for name, values in self._values(rows).items()
+        }
+        return _judged(taken, whole)
+
+    def at_daily_capacity(self) -> dict[str, Floats]:
+        """The same metrics where each office takes its best of each day."""
+        share = taken_at_capacity(
+            self.ranking.group, self.traffic.office, self.traffic.day, self.daily_capacity()
+        )
+        values = self._values(np.ones(len(share), dtype=bool))
+        taken = {name: self.draws @ self.ranking.by_day(share * value) for name, value in values.items()}
+        whole = {name: self.draws @ self.ranking.by_day(value) for name, value in values.items()}
+        return {f"{what}_at_capacity": found for what, found in _judged(taken, whole).items()}
+
+    def daily_capacity(self) -> int:
+        """Inspections for each office and day: as configured, else as many as were made."""
+        if self.config.capacity is not None:
+            return self.config.capacity
+        cells = len(set(zip(self.traffic.office, self.traffic.day, strict=True)))
+        return max(1, round(float(self.traffic.labelled.sum()) / cells))
+
+    def calibration_error(self, rows: Bools) -> Floats:
+        """Mean gap between score and rate, over bins of the score, weighted by traffic."""
+        traffic, known, hits, scores = self._binned(rows)
+        gap = np.abs(hits - scores) / np.where(known > 0, known, 1.0)
+        counted = np.where(known > 0, traffic, 0.0)
+        total = counted.sum(axis=1)
+        error: Floats = np.where(total > 0, (gap * counted).sum(axis=1) / np.maximum(total, 1e-300), np.nan)
+        return error
+
+    def slices(self) -> Iterator[tuple[str, str, Bools]]:
+        """Every slice that is large enough to judge, largest first within its kind."""
+        for kind, values in self.traffic.slices.items():
+            labelled = values[self.traffic.labelled]
+            names, counts = np.unique(labelled.astype(str), return_counts=True)
+            largest = np.argsort(-counts, kind="stable")[: self.config.largest_slices]
+            for place in largest:
+                rows = values == names[place]
+                if counts[place] >= self.config.smallest_slice and self.traffic.positive[rows].any():
+                    yield kind, str(names[place]), rows
+
+    def slice_row(
+        self, kind: str, value: str, rows: Bools, found: dict[str, Floats]
+    ) -> dict[str, float | str]:
+        """One row of the table of slices."""
+        row: dict[str, float | str] = {
+            "kind": kind,
+            "value": value or "missing",
+            "consignments": int(rows.sum()),
+            "labelled": int((rows & self.traffic.labelled).sum()),
+            "positive": int((rows & self.traffic.positive).sum()),
+        }
+        for name, values in found.items():
+            estimate = self.estimate(values)
+            row |= {name: estimate.value, f"{name}_low": estimate.low, f"{name}_high": estimate.high}
+        return row
+
+    def capacity_table(self) -> list[dict[str, float | str]]:
+        """For each capacity: precision and recall with interval, bounds over ties, and the naive figures."""
+        return [self._capacity_row(name, cut) for name, cut in self.cuts.items()]
+
+    def calibration_table(self) -> list[dict[str, float | str]]:
+        """For each bin of the score, highest first: mean score against the rate of finds."""
+        traffic, known, hits, scores = self._binned(np.ones(len(self.bins), dtype=bool))
+        rows: list[dict[str, float | str]] = []
+        for place, until in enumerate(CALIBRATION_CUTS):
+            present = known[:, place] > 0
+            rate = np.where(present, hits[:, place] / np.where(present, known[:, place], 1.0), np.nan)
+            estimate = self.estimate(rate)
+            mine = (self.bins == place) & self.traffic.labelled
+            rows.append(
+                {
+                    "traffic_until": until,
+                    "consignments": int(traffic[0, place]),
+                    "labelled": int(mine.sum()),
+                    "positive": int((mine & self.traffic.positive).sum()),
+                    "mean_score": float(scores[0, place] / known[0, place]) if present[0] else np.nan,
+                    "rate": estimate.value,
+                    "rate_low": estimate.low,
+                    "rate_high": estimate.high,
+                }
+            )
+        return rows
+
+    def _capacity_row(self, name: str, cut: Cut) -> dict[str, float | str]:
+        everything = np.ones(len(self.weight), dtype=bool)
+        found = self.at_share(everything, cut)
+        precision, recall = self.estimate(found["precision"]), self.estimate(found["recall"])
+        worst, best = self._tie_bounds(cut)
+        labelled = self.traffic.labelled.astype(np.float64)
+        naive_known = self._taken(labelled, cut)[0]
+        naive_hits = self._taken(labelled * self.traffic.positive, cut)[0]
+        positives = float(self.traffic.positive.sum())
+        return {
+            "capacity": name,
+            "consignments": int(cut.size[0]),
+            "precision": precision.value,
+            "precision_low": precision.low,
+            "precision_high": precision.high,
+            "precision_worst_ties": worst,
+            "precision_best_ties": best,
+            "hits_per_1000": 1000 * precision.value,
+            "recall": recall.value,
+            "recall_low": recall.low,
+            "recall_high": recall.high,
+            "labelled_share": float(found["labelled_share"][0]),
+            "naive_precision": float(naive_hits / naive_known) if naive_known else np.nan,
+            "naive_recall": float(naive_hits / positives) if positives else np.nan,
+        }
+
+    def _tie_bounds(self, cut: Cut) -> tuple[float, float]:
+        """Precision were the negatives, or the positives, of the group at the cut taken first."""
+        known, known_at = self._above_and_at(self.weight, cut)
+        hits, hits_at = self._above_and_at(self.weight * self.traffic.positive, cut)
+        room = float(cut.part[0]) * known_at
+        if known + room <= 0:
+            return np.nan, np.nan
+        worst = hits + max(0.0, room - (known_at - hits_at))
+        best = hits + min(room, hits_at)
+        return worst / (known + room), best / (known + room)
+
+    def _above_and_at(self, values: Floats, cut: Cut) -> tuple[float, float]:
+        above, at = self.ranking.taken(self.draws, self.ranking.running(values), cut)
+        return float(above[0]), float(at[0])
+
+    def _taken(self, values: Floats, cut: Cut) -> Floats:
+        above, at = self.ranking.taken(self.draws, self.ranking.running(values), cut)
+        return above + cut.part * at
+
+    def _values(self, rows: Bools) -> dict[str, Floats]:
+        weight = np.where(rows, self.weight, 0.0)
+        return {
+            "traffic": rows.astype(np.float64),
+            "labelled": (rows & self.traffic.labelled).astype(np.float64),
+            "known": weight,
+            "hits": weight * self.traffic.positive,
+        }
+
+    def _calibration_bins(self) -> NDArray[np.int64]:
+        """The bin of each row; rows of equal score share one."""
+        counts = np.bincount(self.ranking.group)
+        before = (np.cumsum(counts) - counts)[self.ranking.group]
+        return np.searchsorted(np.array(CALIBRATION_CUTS), before / len(self.weight), side="right")
+
+    def _binned(self, rows: Bools) -> tuple[Floats, Floats, Floats, Floats]:
+        """Traffic, known weight, hits and scores of each bin, (resamples, bins) each."""
+        weight = np.where(rows, self.weight, 0.0)
+        days, bins = len(self.ranking.days), len(CALIBRATION_CUTS)
+        cell = self.ranking.day * bins + self.bins
+
+        def summed(values: Floats) -> Floats:
+            sums: Floats = self.draws @ np.bincount(cell, values, days * bins).reshape(days, bins)
+            return sums
+
+        return (
+            summed(rows.astype(np.float64)),
+            summed(weight),
+            summed(weight * self.traffic.positive),
+            summed(weight * self.traffic.score),
+        )
+
+
+def _judged(taken: dict[str, Floats], whole: dict[str, Floats]) -> dict[str, Floats]:
+    """Turn sums above a cut, and over everything, into precision, recall and labelled share."""
+    rest = {name: whole[name] - taken[name] for name in whole}
+    precision = _ratio(taken["hits"], taken["known"])
+    missed = rest["traffic"] * _ratio(rest["hits"], rest["known"])
+    found = taken["traffic"] * precision
+    missed = np.where(rest["traffic"] < 0.5, 0.0, missed)
+    found = np.where(taken["traffic"] > 0, found, 0.0)
+    return {
+        "precision": precision,
+        "recall": _ratio(found, found + missed),
+        "labelled_share": _ratio(taken["labelled"], taken["traffic"]),
+    }
+
+
+def _ratio(part: Floats, whole: Floats) -> Floats:
+    return np.divide(part, whole, out=np.full_like(part, np.nan), where=whole > 1e-9)
+
+
+def taken_at_capacity(
+    group: NDArray[np.int64], office: NDArray[np.object_], day: NDArray[np.int64], capacity: int
+) -> Floats:
+    """Give the share of each consignment that is taken where each office takes its best of each UTC day.
+
+    Parameters
+    ----------
+    group : int64 array, (n,)
+        Rank of the score, 0 for the highest; equal scores share it.
+    office, day : arrays, (n,)
+    capacity : int
+        Inspections for each office and day.
+
+    Returns
+    -------
+    float64 array, (n,)
+        1 above the cut, 0 below, and for the scores that tie at the cut the chance of being drawn by lot.
+    """
+    _, offices = np.unique(office.astype(str), return_inverse=True)
+    _, days = np.unique(day, return_inverse=True)
+    cell = offices * (days.max() + 1) + days
+    order = np.lexsort((group, cell))
+    tie = np.concatenate([[True], (np.diff(cell[order]) != 0) | (np.diff(group[order]) != 0)])
+    start = np.flatnonzero(tie)
+    size = np.diff(np.append(start, len(order)))
+    cell_start = np.flatnonzero(np.concatenate([[True], np.diff(cell[order]) != 0]))
+    before = start - cell_start[np.searchsorted(cell_start, start, side="right") - 1]
+    part = np.clip((capacity - before) / size, 0.0, 1.0)
+    taken = np.empty(len(order))
+    taken[order] = np.repeat(part, size)
+    return taken
