@@ -1,0 +1,312 @@
+"""Value and weight: what is declared, whether it adds up, and how far it lies from what is usual for the product.
+
+The usual is learnt from the training fold by HS heading, else chapter, else over all, on logarithms. Amounts whose
+currency has a rate are compared in dollars; others with amounts of the same currency, or of none.
+"""
+
+from collections.abc import Iterable, Mapping, Sequence
+from math import log, nan, sqrt
+from typing import NamedTuple
+
+from consignments.records import Consignment, Item
+from consignments.visibility import day_of
+from features.currency import Rates
+from features.normal import Forms
+from features.spec import Feature
+
+# Largest finite float32, in which feature rows are kept.
+LARGEST = 3.4028e38
+# A heading or chapter with fewer consignments has no norm of its own.
+FEWEST_FOR_NORM = 30
+# Spreads of logarithms below this say that there was nearly one value, not that the next one is outlandish.
+LEAST_SPREAD = 0.1
+DOLLAR = "USD"
+CURRENCY_LETTERS = 3
+WEIGHT_UNIT = "KG"
+ROUND_STEP = 10.0
+HEADING_DIGITS, CHAPTER_DIGITS = 4, 2
+
+
+class Measures(NamedTuple):
+    """What norms are kept of; NaN is missing.
+
+    Attributes
+    ----------
+    unit : str
+        `USD`, else the currency that has no rate, else '' where none that can be read is given.
+    value, per_kg, per_piece : float
+        Declared value in `unit`: whole, per kilogram, per piece.
+    weight_per_piece : float
+        Kilograms.
+    """
+
+    unit: str
+    value: float
+    per_kg: float
+    per_piece: float
+    weight_per_piece: float
+
+
+class ItemSums(NamedTuple):
+    """The items of a consignment added up; a sum is NaN where an item lacks its part.
+
+    Attributes
+    ----------
+    kinds : float
+        Number of items.
+    value, weight_kg, quantity : float
+    incomplete : float
+        Share of items without description, quantity, weight or value.
+    largest : float
+        Largest item's share of the items' value.
+    """
+
+    kinds: float
+    value: float
+    weight_kg: float
+    quantity: float
+    incomplete: float
+    largest: float
+
+
+NO_ITEMS = ItemSums(nan, nan, nan, nan, nan, nan)
+
+
+class Value:
+    """Features of value and weight.
+
+    Parameters
+    ----------
+    rates : Rates
+        Currencies to dollars by day.
+    norms : mapping
+        What `fit_norms` gave.
+    """
+
+    features = (
+        Feature("value.declared", "currency", "declared_value", "Declared value is {value} in its currency"),
+        Feature("value.usd", "USD", "declared_value", "Declared value is {value} US dollars", fitted=True),
+        Feature(
+            "value.usd_z",
+            "standard deviations",
+            "value_for_product",
+            "Declared value is {value} standard deviations from what is usual for the product",
+            fitted=True,
+        ),
+        Feature("value.zero_or_one", "flag", "token_value", "Declared value is zero or one"),
+        Feature("value.round", "flag", "token_value", "Declared value is a round number"),
+        Feature("value.missing", "flag", "token_value", "No value is declared"),
+        Feature(
+            "value.per_kg",
+            "currency/kg",
+            "value_for_product",
+            "Value is {value} per kilogram in its currency",
+        ),
+        Feature(
+            "value.per_kg_usd",
+            "USD/kg",
+            "value_for_product",
+            "Value is {value} US dollars per kilogram",
+            fitted=True,
+        ),
+        Feature(
+            "value.per_kg_z",
+            "standard deviations",
+            "value_for_product",
+            "Value per kilogram is {value} standard deviations from what is usual for the product",
+            fitted=True,
+        ),
+        Feature(
+            "value.per_piece_usd",
+            "USD/piece",
+            "value_for_product",
+            "Value is {value} US dollars a piece",
+            fitted=True,
+        ),
+        Feature(
+            "value.per_piece_z",
+            "standard deviations",
+            "value_for_product",
+            "Value a piece is {value} standard deviations from what is usual for the product",
+            fitted=True,
+        ),
+        Feature("value.gross_weight_kg", "kg", "weight", "Gross weight is {value} kilograms"),
+        Feature("value.weight_missing", "flag", "weight", "No weight, or a weight of zero, is declared"),
+        Feature("value.weight_round", "flag", "weight", "Gross weight is a whole number of kilograms"),
+        Feature("value.pieces", "count", "weight", "{value} pieces are declared"),
+        Feature(
+            "value.weight_per_piece_kg", "kg", "weight_for_product", "Weight a piece is {value} kilograms"
+        ),
+        Feature(
+            "value.weight_per_piece_z",
+            "standard deviations",
+            "weight_for_product",
+            "Weight a piece is {value} standard deviations from what is usual for the product",
+            fitted=True,
+        ),
+        Feature("value.postage_share", "ratio", "postage", "Postage is {value} times the declared value"),
+        Feature("value.postage_per_kg", "currency/kg", "postage", "Postage is {value} per kilogram"),
+        Feature("value.items", "count", "items", "{value} kinds of goods are declared"),
+        Feature(
+            "value.items_sum_share", "ratio", "items", "The items add up to {value} times the declared value"
+        ),
+        Feature(
+            "value.items_weight_share", "ratio", "items", "The items weigh {value} times the gross weight"
+        ),
+        Feature("value.items_incomplete", "share", "items", "Share of items without full details is {value}"),
+        Feature(
+            "value.items_largest", "share", "items", "The dearest item holds {value} of the items' value"
+        ),
+        Feature("value.per_unit", "currency", "items", "Value is {value} for each unit of goods"),
+    )
+
+    def __init__(self, rates: Rates, norms: Mapping[str, Sequence[float]]) -> None:
+        self._rates = rates
+        self._norms = _by_measure(norms)
+
+    def values(self, c: Consignment, forms: Forms) -> Sequence[float]:
+        """Give one number for each feature, NaN where missing."""
+        sums = add_up(c.items) if c.items else NO_ITEMS
+        declared = declared_value(c, sums)
+        unit, value, per_kg, per_piece, weight_per_piece = measure(c, self._rates, declared)
+        in_dollars = unit == DOLLAR
+        weight, hs = _given(c.gross_weight_kg), forms.hs
+        return (
+            min(declared, LARGEST),
+            value if in_dollars else nan,
+            self._z("value", unit, hs, value),
+            1.0 if declared == 0.0 or declared == 1.0 else 0.0,
+            1.0 if declared > 0.0 and declared % ROUND_STEP == 0.0 else 0.0,
+            1.0 if declared != declared else 0.0,
+            _ratio(declared, weight),
+            per_kg if in_dollars else nan,
+            self._z("per_kg", unit, hs, per_kg),
+            per_piece if in_dollars else nan,
+            self._z("per_piece", unit, hs, per_piece),
+            min(weight, LARGEST),
+            0.0 if weight > 0.0 else 1.0,
+            1.0 if weight > 0.0 and weight % 1.0 == 0.0 else 0.0,
+            min(_given(c.pieces), LARGEST),
+            weight_per_piece,
+            self._z("weight_per_piece", WEIGHT_UNIT, hs, weight_per_piece),
+            _ratio(_given(c.postage), declared),
+            _ratio(_given(c.postage), weight),
+            sums.kinds,
+            _ratio(sums.value, _given(c.declared_value)),
+            _ratio(sums.weight_kg, weight),
+            sums.incomplete,
+            sums.largest,
+            _ratio(declared, sums.quantity),
+        )
+
+    def _z(self, measure: str, unit: str, hs: str, amount: float) -> float:
+        """Tell how many standard deviations the logarithm of an amount lies from its product's norm."""
+        norms = self._norms.get((measure, unit))
+        if norms is None or not amount > 0.0:
+            return nan
+        norm = norms.get(hs[:HEADING_DIGITS]) or norms.get(hs[:CHAPTER_DIGITS]) or norms.get("")
+        return (log(amount) - norm[0]) / norm[1] if norm else nan
+
+
+def fit_norms(
+    consignments: Iterable[Consignment], forms: Iterable[Forms], rates: Rates
+) -> dict[str, list[float]]:
+    """Learn what values and weights are usual for a product.
+
+    Parameters
+    ----------
+    consignments : iterable of Consignment
+        The training fold, and nothing else.
+    forms : iterable of Forms
+        Their normal forms, in the same order.
+    rates : Rates
+
+    Returns
+    -------
+    dict
+        `measure|unit|heading`, `measure|unit|chapter` or `measure|unit|` to mean and standard deviation of the natural
+        logarithm, over the consignments that have the measure above zero.
+    """
+    sums: dict[str, list[float]] = {}
+    for c, form in zip(consignments, forms, strict=True):
+        declared = declared_value(c, add_up(c.items) if c.items else NO_ITEMS)
+        unit, *amounts = measure(c, rates, declared)
+        for name, amount in zip(Measures._fields[1:], amounts, strict=True):
+            if amount > 0.0:
+                where = f"{name}|{WEIGHT_UNIT if name == 'weight_per_piece' else unit}|"
+                _count(sums, where, form.hs, log(amount))
+    return {
+        where: _mean_and_spread(*total) for where, total in sorted(sums.items()) if _suffices(where, total)
+    }
+
+
+def declared_value(c: Consignment, sums: ItemSums) -> float:
+    """Give the declared value, else what the items add up to, in the consignment's currency."""
+    return sums.value if c.declared_value is None else c.declared_value
+
+
+def measure(c: Consignment, rates: Rates, declared: float) -> Measures:
+    """Give the amounts of a consignment that have norms."""
+    unit = c.currency.strip().upper() if c.currency else ""
+    value = declared
+    if len(unit) != CURRENCY_LETTERS or not unit.isalpha():
+        unit = ""
+    elif unit != DOLLAR:
+        day = 0 if c.received_at is None else day_of(c.received_at)
+        usd = rates.usd(declared, unit, day)
+        if usd == usd:
+            unit, value = DOLLAR, usd
+    weight, pieces = _given(c.gross_weight_kg), _given(c.pieces)
+    return Measures(
+        unit, min(value, LARGEST), _ratio(value, weight), _ratio(value, pieces), _ratio(weight, pieces)
+    )
+
+
+def add_up(items: Sequence[Item]) -> ItemSums:
+    """Add up the items of a consignment."""
+    value = weight = quantity = largest = 0.0
+    incomplete = 0
+    for item in items:
+        parts = (item.value, item.net_weight_kg, item.quantity)
+        if item.description is None or None in parts:
+            incomplete += 1
+        value += _given(item.value)
+        weight += _given(item.net_weight_kg)
+        quantity += _given(item.quantity)
+        largest = max(largest, item.value or 0.0)
+    kinds = len(items)
+    return ItemSums(float(kinds), value, weight, quantity, incomplete / kinds, _ratio(largest, value))
+
+
+def _given(number: float | None) -> float:
+    return nan if number is None else number
+
+
+def _ratio(one: float, other: float) -> float:
+    """Divide; NaN by zero, and never beyond float32."""
+    return min(one / other, LARGEST) if other else nan
+
+
+def _count(sums: dict[str, list[float]], where: str, hs: str, amount: float) -> None:
+    for product in {"", hs[:CHAPTER_DIGITS], hs[:HEADING_DIGITS]}:
+        total = sums.setdefault(where + product, [0.0, 0.0, 0.0])
+        total[0] += 1.0
+        total[1] += amount
+        total[2] += amount * amount
+
+
+def _suffices(where: str, total: Sequence[float]) -> bool:
+    return total[0] >= (FEWEST_FOR_NORM if where[-1].isdigit() else 2)
+
+
+def _mean_and_spread(count: float, total: float, squares: float) -> list[float]:
+    mean = total / count
+    return [mean, max(sqrt(max(squares / count - mean * mean, 0.0)), LEAST_SPREAD)]
+
+
+def _by_measure(norms: Mapping[str, Sequence[float]]) -> dict[tuple[str, str], dict[str, Sequence[float]]]:
+    parted: dict[tuple[str, str], dict[str, Sequence[float]]] = {}
+    for where, norm in norms.items():
+        name, unit, product = where.split("|")
+        parted.setdefault((name, unit), {})[product] = norm
+    return parted
