@@ -12,6 +12,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 
 import numpy as np
+import pandas as pd
 from numpy.typing import NDArray
 
 from consignments.errors import UnknownName
@@ -228,20 +229,18 @@ class _Judge:
 
     def at_daily_capacity(self) -> dict[str, Floats]:
         """The same metrics where each office takes its best of each day."""
-        share = taken_at_capacity(
-            self.ranking.group, self.traffic.office, self.traffic.day, self.daily_capacity()
-        )
+        cell = office_days(self.traffic.office, self.traffic.day)
+        share = taken_at_capacity(self.ranking.group, cell, self.daily_capacity(cell))
         values = self._values(np.ones(len(share), dtype=bool))
         taken = {name: self.draws @ self.ranking.by_day(share * value) for name, value in values.items()}
         whole = {name: self.draws @ self.ranking.by_day(value) for name, value in values.items()}
         return {f"{what}_at_capacity": found for what, found in _judged(taken, whole).items()}
 
-    def daily_capacity(self) -> int:
+    def daily_capacity(self, cell: NDArray[np.int64]) -> int:
         """Inspections for each office and day: as configured, else as many as were made."""
         if self.config.capacity is not None:
             return self.config.capacity
-        cells = len(set(zip(self.traffic.office, self.traffic.day, strict=True)))
-        return max(1, round(float(self.traffic.labelled.sum()) / cells))
+        return max(1, round(float(self.traffic.labelled.sum()) / len(np.unique(cell))))
 
     def calibration_error(self, rows: Bools) -> Floats:
         """Mean gap between score and rate, over bins of the score, weighted by traffic."""
@@ -255,13 +254,12 @@ class _Judge:
     def slices(self) -> Iterator[tuple[str, str, Bools]]:
         """Every slice that is large enough to judge, largest first within its kind."""
         for kind, values in self.traffic.slices.items():
-            labelled = values[self.traffic.labelled]
-            names, counts = np.unique(labelled.astype(str), return_counts=True)
-            largest = np.argsort(-counts, kind="stable")[: self.config.largest_slices]
-            for place in largest:
-                rows = values == names[place]
-                if counts[place] >= self.config.smallest_slice and self.traffic.positive[rows].any():
-                    yield kind, str(names[place]), rows
+            codes, names = pd.factorize(values, sort=True)
+            counts = np.bincount(codes[self.traffic.labelled], minlength=len(names))
+            for code in np.argsort(-counts, kind="stable")[: self.config.largest_slices]:
+                rows = codes == code
+                if counts[code] >= self.config.smallest_slice and self.traffic.positive[rows].any():
+                    yield kind, str(names[code]), rows
 
     def slice_row(
         self, kind: str, value: str, rows: Bools, found: dict[str, Floats]
@@ -403,16 +401,22 @@ def _ratio(part: Floats, whole: Floats) -> Floats:
     return np.divide(part, whole, out=np.full_like(part, np.nan), where=whole > 1e-9)
 
 
-def taken_at_capacity(
-    group: NDArray[np.int64], office: NDArray[np.object_], day: NDArray[np.int64], capacity: int
-) -> Floats:
+def office_days(office: NDArray[np.object_], day: NDArray[np.int64]) -> NDArray[np.int64]:
+    """Number the pairs of office and UTC day; (n,) of each gives (n,)."""
+    offices, _ = pd.factorize(office)
+    days, known = pd.factorize(day)
+    return offices.astype(np.int64) * len(known) + days
+
+
+def taken_at_capacity(group: NDArray[np.int64], cell: NDArray[np.int64], capacity: int) -> Floats:
     """Give the share of each consignment that is taken where each office takes its best of each UTC day.
 
     Parameters
     ----------
     group : int64 array, (n,)
         Rank of the score, 0 for the highest; equal scores share it.
-    office, day : arrays, (n,)
+    cell : int64 array, (n,)
+        Office and day, from `office_days`.
     capacity : int
         Inspections for each office and day.
 
@@ -421,9 +425,6 @@ def taken_at_capacity(
     float64 array, (n,)
         1 above the cut, 0 below, and for the scores that tie at the cut the chance of being drawn by lot.
     """
-    _, offices = np.unique(office.astype(str), return_inverse=True)
-    _, days = np.unique(day, return_inverse=True)
-    cell = offices * (days.max() + 1) + days
     order = np.lexsort((group, cell))
     tie = np.concatenate([[True], (np.diff(cell[order]) != 0) | (np.diff(group[order]) != 0)])
     start = np.flatnonzero(tie)

@@ -5,7 +5,7 @@ import pytest
 
 from consignments.errors import UnknownName
 from training.config import EvaluationConfig
-from training.evaluation import Traffic, capacity_curve, evaluate, metric_safe, taken_at_capacity
+from training.evaluation import Traffic, capacity_curve, evaluate, metric_safe, office_days, taken_at_capacity
 
 QUICK = EvaluationConfig(resamples=20, smallest_slice=2)
 
@@ -167,7 +167,7 @@ def test_each_office_takes_its_best_of_each_day_with_ties_by_lot():
     group = np.array([0, 1, 1, 2, 0, 5, 3])
     office = np.array(["A", "A", "A", "A", "B", "B", "A"], dtype=object)
     day = np.array([1, 1, 1, 1, 1, 1, 2])
-    assert taken_at_capacity(group, office, day, 2).tolist() == [1, 0.5, 0.5, 0, 1, 1, 1]
+    assert taken_at_capacity(group, office_days(office, day), 2).tolist() == [1, 0.5, 0.5, 0, 1, 1, 1]
 
 
 def test_capacity_is_what_was_opened_unless_configured():
