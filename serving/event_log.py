@@ -1,0 +1,384 @@
+"""The event log: what the service saw and said, in order, append-only, each entry chained to the one before by SHA-256.
+
+The sequence is the order of history. An entry is never changed; one process at a time writes.
+"""
+
+import hashlib
+import secrets
+from collections.abc import Iterator, Sequence
+from typing import Any, Literal, NamedTuple, Self
+
+import msgspec
+import sqlalchemy as sa
+from alembic import command
+from alembic.config import Config
+from sqlalchemy.engine import URL, Connection, make_url
+
+from consignments.errors import BadSetting, ServiceFault
+from serving.sealing import Vault
+
+Kind = Literal["decision", "arrival", "outcome", "alert", "cancellation", "selection"]
+READ_ROWS = 5_000
+"""Entries fetched at a time when the log is read through."""
+BUSY_SECONDS = 5.0
+"""How long SQLite waits for another process that holds the database."""
+
+
+class Event(NamedTuple):
+    """One entry of the log, without the hashes of its chain.
+
+    Attributes
+    ----------
+    sequence : int
+        Place in the log, from 1, without gaps.
+    kind : str
+        `decision`: a consignment scored. `arrival`: one that counts in history without a decision (past data).
+        `outcome`, `alert`, `cancellation`, `selection`.
+    consignment_id : str or None
+        None for an alert.
+    at_us : int
+        When it happened, in microseconds since the epoch: received, visible, issued, cancelled, selected.
+    recorded_us : int or None
+        When the service was told, and scored; of past data as the table gives it.
+    content : bytes
+        Keyed digest of the record (`serving.sealing.Packed`), as are `plain` and `sealed`.
+    kinds : str or None
+        Digest of the kinds of history keys that `keys` holds.
+    keys : bytes or None
+        uint64 keys of history, then as many counterparts; little-endian.
+    features : bytes or None
+        The float32 row that was scored, little-endian.
+    score : float or None
+        Probability.
+    band : str or None
+    reasons : bytes or None
+        MessagePack.
+    model : str or None
+        Name and version, `NAME/VERSION`.
+    model_sha256, spec_sha256 : str or None
+        Digests of the bundle and of its feature spec.
+    asked_by : str
+        Name of the API key, `local` where there are none, `import` for past data.
+    """
+
+    sequence: int
+    kind: Kind
+    consignment_id: str | None
+    at_us: int
+    recorded_us: int | None
+    content: bytes
+    plain: bytes
+    sealed: bytes | None
+    kinds: str | None = None
+    keys: bytes | None = None
+    features: bytes | None = None
+    score: float | None = None
+    band: str | None = None
+    reasons: bytes | None = None
+    model: str | None = None
+    model_sha256: str | None = None
+    spec_sha256: str | None = None
+    asked_by: str = ""
+
+
+class Verdict(NamedTuple):
+    """What a walk along the chain found.
+
+    Attributes
+    ----------
+    entries : int
+        Entries that hold together, from the first.
+    broken_at : int or None
+        Sequence of the first entry that does not fit; None where all do.
+    head : str
+        Hash of the last entry that fits, hexadecimal. Kept elsewhere, it proves that no later entry was cut off.
+    """
+
+    entries: int
+    broken_at: int | None
+    head: str
+
+
+_metadata = sa.MetaData()
+_log = sa.Table(
+    "log",
+    _metadata,
+    sa.Column("log_id", sa.String(16), primary_key=True),
+    sa.Column("key_fingerprint", sa.String(16), nullable=False),
+)
+_events = sa.Table(
+    "events",
+    _metadata,
+    sa.Column("sequence", sa.BigInteger, primary_key=True, autoincrement=False),
+    sa.Column("kind", sa.String(16), nullable=False),
+    sa.Column("consignment_id", sa.String(100), index=True),
+    sa.Column("at_us", sa.BigInteger, nullable=False, index=True),
+    sa.Column("recorded_us", sa.BigInteger),
+    sa.Column("content", sa.LargeBinary, nullable=False),
+    sa.Column("plain", sa.LargeBinary, nullable=False),
+    sa.Column("sealed", sa.LargeBinary),
+    sa.Column("kinds", sa.String(16)),
+    sa.Column("keys", sa.LargeBinary),
+    sa.Column("features", sa.LargeBinary),
+    sa.Column("score", sa.Double),
+    sa.Column("band", sa.String(16)),
+    sa.Column("reasons", sa.LargeBinary),
+    sa.Column("model", sa.String(200)),
+    sa.Column("model_sha256", sa.String(64)),
+    sa.Column("spec_sha256", sa.String(64)),
+    sa.Column("asked_by", sa.String(100), nullable=False),
+    sa.Column("previous_hash", sa.LargeBinary, nullable=False),
+    sa.Column("hash", sa.LargeBinary, nullable=False),
+)
+_columns = [_events.c[name] for name in Event._fields]
+_encode = msgspec.msgpack.Encoder().encode
+
+
+def chain(previous: bytes, event: Event) -> bytes:
+    """Give the hash of an entry: SHA-256 of the hash before it and of all its columns, in order, as MessagePack.
+
+    Returns
+    -------
+    bytes
+        32.
+    """
+    return hashlib.sha256(previous + _encode(event)).digest()
+
+
+class EventLog:
+    """An open log.
+
+    Parameters
+    ----------
+    engine : Engine
+    vault : Vault
+        Keys derived from the data key.
+
+    Attributes
+    ----------
+    log_id : str
+        Random name of this log; part of every `decision_id`.
+    last_sequence : int
+        Of the last durable entry; 0 where there is none.
+    """
+
+    def __init__(self, engine: sa.Engine, vault: Vault) -> None:
+        self.vault = vault
+        self._engine = engine
+        self._writer: Connection | None = None
+        self._insert = _events.insert().compile(dialect=engine.dialect)
+        self.log_id = self._identify()
+        self.last_sequence, self._head = self._read_head()
+
+    @classmethod
+    def open(cls, url: str, vault: Vault) -> Self:
+        """Open a log, made anew where there is none, and bring its tables up to date.
+
+        Raises
+        ------
+        BadSetting
+            For an address that means nothing, or a data key that is not this log's.
+        ServiceFault
+            Where the database cannot be used.
+        """
+        try:
+            address = make_url(url)
+            engine = _engine(address)
+        except (sa.exc.ArgumentError, ImportError) as error:
+            raise BadSetting(
+                "not a database that can be used",
+                where="NPSRISK_DATABASE_URL",
+                got=error.__class__.__name__,
+                expected="an SQLAlchemy address, as sqlite:///events.db",
+            ) from error
+        try:
+            _migrate(engine)
+            return cls(engine, vault)
+        except sa.exc.SQLAlchemyError as error:
+            raise ServiceFault(
+                "the event log cannot be opened",
+                where=address.render_as_string(hide_password=True),
+                got=_first_line(error),
+                todo="check that the database is there, may be written, and has room",
+            ) from error
+
+    def append(self, events: Sequence[Event]) -> None:
+        """Write entries, all or none; they are durable when it returns.
+
+        Raises
+        ------
+        ServiceFault
+            Where they cannot be written, or do not follow the last entry. The log must then be `reread`.
+        """
+        previous, rows = self._head, []
+        for event in events:
+            here = chain(previous, event)
+            rows.append((*event, previous, here))
+            previous = here
+        try:
+            self._check_place(events)
+            self._write(rows)
+        except sa.exc.SQLAlchemyError as error:
+            raise ServiceFault("the event log cannot be written", got=_first_line(error)) from error
+        self.last_sequence, self._head = events[-1].sequence, previous
+
+    def reread(self) -> None:
+        """Find out what is durable, after a write that failed; `ServiceFault` while the log cannot be used."""
+        try:
+            self._drop_writer()
+            self.last_sequence, self._head = self._read_head()
+            with (
+                self._engine.begin() as connection
+            ):  # a write that changes nothing: is there room, may we write?
+                connection.execute(sa.update(_log).values(log_id=_log.c.log_id))
+        except sa.exc.SQLAlchemyError as error:
+            raise ServiceFault("the event log cannot be used", got=_first_line(error)) from error
+
+    def events(
+        self, after: int = 0, until: int | None = None, without: Sequence[str] = ()
+    ) -> Iterator[Event]:
+        """Read entries in their order.
+
+        Parameters
+        ----------
+        after, until : int
+            Sequences; `after` excluded, `until` included.
+        without : sequence of str
+            Columns that are not needed and come as None.
+        """
+        columns = [sa.null().label(c.name) if c.name in without else c for c in _columns]
+        for rows in self._pages(columns, after, until):
+            yield from map(Event._make, rows)
+
+    def at(self, sequence: int) -> Event:
+        """Give one entry."""
+        with self._engine.connect() as connection:
+            query = sa.select(*_columns).where(_events.c.sequence == sequence)
+            return Event._make(connection.execute(query).one())
+
+    def of(self, consignment_id: str) -> list[Event]:
+        """Give the entries of one consignment, in their order."""
+        query = sa.select(*_columns).where(_events.c.consignment_id == consignment_id)
+        with self._engine.connect() as connection:
+            return [Event._make(row) for row in connection.execute(query.order_by(_events.c.sequence))]
+
+    def between(self, kind: Kind, from_us: int, until_us: int) -> list[Event]:
+        """Give the entries of one kind that happened in a time, `until_us` excluded, in their order."""
+        query = sa.select(*_columns).where(
+            _events.c.kind == kind, _events.c.at_us >= from_us, _events.c.at_us < until_us
+        )
+        with self._engine.connect() as connection:
+            return [Event._make(row) for row in connection.execute(query.order_by(_events.c.sequence))]
+
+    def verify(self) -> Verdict:
+        """Walk along the chain from the first entry."""
+        previous, entries = self._origin(), 0
+        for rows in self._pages([*_columns, _events.c.previous_hash, _events.c.hash], 0, None):
+            for row in rows:
+                *values, stored, here = row
+                event = Event._make(values)
+                fits = event.sequence == entries + 1 and stored == previous and here == chain(previous, event)
+                if not fits:
+                    return Verdict(entries, event.sequence, previous.hex())
+                previous, entries = here, entries + 1
+        return Verdict(entries, None, previous.hex())
+
+    def close(self) -> None:
+        """Close the database."""
+        self._drop_writer()
+        self._engine.dispose()
+
+    def decision_id(self, sequence: int) -> str:
+        """Name a decision by its place in this log."""
+        return f"{self.log_id}-{sequence}"
+
+    def _pages(self, columns: Sequence[Any], after: int, until: int | None) -> Iterator[Sequence[Any]]:
+        while True:
+            query = sa.select(*columns).where(_events.c.sequence > after)
+            if until is not None:
+                query = query.where(_events.c.sequence <= until)
+            with self._engine.connect() as connection:
+                rows = connection.execute(query.order_by(_events.c.sequence).limit(READ_ROWS)).all()
+            if not rows:
+                return
+            yield rows
+            after = rows[-1][0]
+
+    def _check_place(self, events: Sequence[Event]) -> None:
+        if events[0].sequence != self.last_sequence + 1:
+            raise ServiceFault(
+                "an entry does not follow the last one",
+                where="event log",
+                got=f"sequence {events[0].sequence}",
+                expected=f"sequence {self.last_sequence + 1}",
+            )
+
+    def _write(self, rows: list[tuple[Any, ...]]) -> None:
+        if self._writer is None:
+            self._writer = self._engine.connect()
+        with self._writer.begin():
+            if self._insert.positional:
+                self._writer.exec_driver_sql(self._insert.string, rows)
+            else:
+                names = _events.c.keys()
+                self._writer.execute(_events.insert(), [dict(zip(names, row, strict=True)) for row in rows])
+
+    def _drop_writer(self) -> None:
+        if self._writer is not None:
+            self._writer.invalidate()
+            self._writer.close()
+            self._writer = None
+
+    def _identify(self) -> str:
+        with self._engine.begin() as connection:
+            found = connection.execute(sa.select(_log)).one_or_none()
+            if found is None:
+                name = secrets.token_hex(4)
+                connection.execute(_log.insert().values(log_id=name, key_fingerprint=self.vault.fingerprint))
+                return name
+        if found.key_fingerprint != self.vault.fingerprint:
+            raise BadSetting(
+                "this data key is not the one the event log was written with",
+                where="NPSRISK_DATA_KEY_FILE",
+                got=f"a key with fingerprint {self.vault.fingerprint}",
+                expected=f"fingerprint {found.key_fingerprint}",
+                todo="restore the key file; without it history and personal fields of this log are lost",
+            )
+        return str(found.log_id)
+
+    def _origin(self) -> bytes:
+        """What stands in place of the hash before the first entry."""
+        return hashlib.sha256(f"npsrisk event log {self.log_id}".encode()).digest()
+
+    def _read_head(self) -> tuple[int, bytes]:
+        query = sa.select(_events.c.sequence, _events.c.hash).order_by(_events.c.sequence.desc()).limit(1)
+        with self._engine.connect() as connection:
+            found = connection.execute(query).one_or_none()
+        return (0, self._origin()) if found is None else (found.sequence, found.hash)
+
+
+def _engine(address: URL) -> sa.Engine:
+    if address.get_backend_name() != "sqlite":
+        return sa.create_engine(address)
+    engine = sa.create_engine(address, connect_args={"timeout": BUSY_SECONDS})
+
+    @sa.event.listens_for(engine, "connect")
+    def _durable(connection: Any, _record: object) -> None:
+        connection.execute("PRAGMA journal_mode=WAL")
+        connection.execute("PRAGMA synchronous=FULL")
+
+    return engine
+
+
+def _migrate(engine: sa.Engine) -> None:
+    config = Config()
+    config.set_main_option("script_location", "serving:migrations")
+    with engine.begin() as connection:
+        config.attributes["connection"] = connection
+        command.upgrade(config, "head")
+
+
+def _first_line(error: sa.exc.SQLAlchemyError) -> str:
+    """Say what the database said, without the statement and its values."""
+    cause = getattr(error, "orig", None)
+    return str(cause if cause is not None else error).partition("\n")[0]

@@ -1,0 +1,155 @@
+"""Group commit: many answers wait for one flush to disk; while one group is being written, the next one gathers.
+
+An answer may leave only after `Group.durable` has returned for the group of its decision.
+"""
+
+import asyncio
+import time
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+
+from consignments.errors import ServiceFault
+from serving.event_log import Event, EventLog
+
+QUEUE_ENTRIES = 20_000
+"""Entries that may wait for the disk; past that the service refuses, so that memory stays bounded."""
+
+
+class Group:
+    """Entries that are written together, all or none."""
+
+    __slots__ = ("done", "error", "events")
+
+    def __init__(self) -> None:
+        self.events: list[Event] = []
+        self.done = asyncio.Event()
+        self.error: ServiceFault | None = None
+
+    async def durable(self) -> None:
+        """Wait until the group is on disk.
+
+        Raises
+        ------
+        ServiceFault
+            Where it could not be written.
+        """
+        await self.done.wait()
+        if self.error is not None:
+            raise self.error
+
+    def finish(self, error: ServiceFault | None = None) -> None:
+        """Tell all who wait."""
+        self.error = error
+        self.done.set()
+
+
+class Committer:
+    """Writes entries to the log in one thread, in the order in which they were added.
+
+    Parameters
+    ----------
+    log : EventLog
+    observe : callable, optional
+        Called with the entries and the seconds of each group.
+
+    Attributes
+    ----------
+    next_sequence : int
+        The sequence that the next entry must carry.
+    durable_sequence : int
+        Of the last entry on disk.
+    fault : ServiceFault or None
+        Why nothing can be written; state is then ahead of the log and must be built anew before `resume`.
+    """
+
+    def __init__(self, log: EventLog, observe: Callable[[int, float], None] = lambda _n, _s: None) -> None:
+        self._log, self._observe = log, observe
+        self._thread = ThreadPoolExecutor(1, thread_name_prefix="commit")
+        self._gathering, self._writing = Group(), Group()
+        self._busy = False
+        self.fault: ServiceFault | None = None
+        self.durable_sequence = log.last_sequence
+        self.next_sequence = log.last_sequence + 1
+
+    @property
+    def waiting(self) -> int:
+        """Entries that are not yet on disk."""
+        return self.next_sequence - 1 - self.durable_sequence
+
+    def check(self) -> None:
+        """Refuse work that could not be logged.
+
+        Raises
+        ------
+        ServiceFault
+            While the log cannot be written, or too much waits for it.
+        """
+        if self.fault is not None:
+            raise ServiceFault("the event log cannot be written", got=self.fault.got, todo="try again later")
+        if self.waiting >= QUEUE_ENTRIES:
+            raise ServiceFault("too much is waiting for the event log", todo="try again in a second")
+
+    def add(self, event: Event) -> Group:
+        """Add the next entry; `check` was called before."""
+        assert event.sequence == self.next_sequence
+        self.next_sequence += 1
+        self._gathering.events.append(event)
+        if not self._busy:
+            self._busy = True
+            asyncio.get_running_loop().call_soon(self._write)
+        return self._gathering
+
+    def group_of(self, sequence: int) -> Group | None:
+        """Give the group of an entry that is not yet on disk, or None where it is."""
+        if sequence <= self.durable_sequence:
+            return None
+        written_last = self._writing.events[-1].sequence if self._writing.events else 0
+        return self._writing if sequence <= written_last else self._gathering
+
+    async def drain(self) -> None:
+        """Wait until all that was added is on disk."""
+        group = self.group_of(self.next_sequence - 1)
+        if group is not None:
+            await group.durable()
+
+    def resume(self) -> None:
+        """Take entries again, after the log was reread and state was built from it."""
+        self._gathering, self._busy, self.fault = Group(), False, None
+        self.durable_sequence = self._log.last_sequence
+        self.next_sequence = self._log.last_sequence + 1
+
+    def close(self) -> None:
+        """Finish what is being written, and end the thread."""
+        self._thread.shutdown(wait=True)
+
+    def _write(self) -> None:
+        self._writing, self._gathering = self._gathering, Group()
+        loop = asyncio.get_running_loop()
+        loop.run_in_executor(self._thread, self._append, self._writing.events).add_done_callback(
+            self._written
+        )
+
+    def _append(self, events: list[Event]) -> None:
+        start = time.perf_counter()
+        self._log.append(events)
+        self._observe(len(events), time.perf_counter() - start)
+
+    def _written(self, done: "asyncio.Future[None]") -> None:
+        error = done.exception()
+        if error is not None:
+            self._fail(error)
+            return
+        self.durable_sequence = self._writing.events[-1].sequence
+        self._writing.finish()
+        if self._gathering.events:
+            self._write()
+        else:
+            self._busy = False
+
+    def _fail(self, error: BaseException) -> None:
+        """Give up what was being written, and what was to follow it."""
+        if not isinstance(error, ServiceFault):
+            error = ServiceFault("the event log cannot be written", got=error.__class__.__name__)
+        self.fault = error
+        self._writing.finish(error)
+        self._gathering.finish(error)
