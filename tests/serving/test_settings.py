@@ -58,7 +58,7 @@ def test_a_bad_setting_is_named_in_one_line(monkeypatch: pytest.MonkeyPatch, nam
 
 def test_a_settings_file_that_is_not_there_stops_the_start(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("NPSRISK_SETTINGS", "/nowhere/settings.env")
-    with pytest.raises(BadSetting, match="^NPSRISK_SETTINGS: .*cannot be read"):
+    with pytest.raises(BadSetting, match=r"^NPSRISK_SETTINGS: .*cannot be read"):
         Settings.read()
 
 

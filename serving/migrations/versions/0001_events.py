@@ -39,8 +39,8 @@ def upgrade() -> None:
         sa.Column("previous_hash", sa.LargeBinary, nullable=False),
         sa.Column("hash", sa.LargeBinary, nullable=False),
     )
-    op.create_index("events_consignment_id", "events", ["consignment_id"])
-    op.create_index("events_at_us", "events", ["at_us"])
+    op.create_index("ix_events_consignment_id", "events", ["consignment_id"])
+    op.create_index("ix_events_at_us", "events", ["at_us"])
 
 
 def downgrade() -> None:

@@ -1,0 +1,134 @@
+"""The event log: append-only, in order, chained; it belongs to one data key."""
+
+import sqlite3
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from alembic.autogenerate import compare_metadata
+from alembic.migration import MigrationContext
+
+from consignments.errors import BadSetting, ServiceFault
+from serving import event_log
+from serving.event_log import Event, EventLog, Verdict
+from serving.sealing import Vault
+
+Open = Callable[[], EventLog]
+Entry = Callable[..., Event]
+
+
+def tamper(folder: Path, statement: str) -> None:
+    with sqlite3.connect(folder / "events.db") as connection:
+        connection.execute(statement)
+    connection.close()
+
+
+def test_what_was_appended_is_read_back_in_order(open_log: Open, entry: Entry) -> None:
+    written = [entry(1), entry(2, kind="outcome", score=None, recorded_us=None), entry(3, sealed=b"\x01")]
+    log = open_log()
+    log.append(written[:2])
+    log.append(written[2:])
+    assert list(log.events()) == written
+    assert list(log.events(after=1, until=2)) == written[1:2]
+    assert log.at(3) == written[2]
+    assert log.of("RB2") == written[1:2]
+
+
+def test_a_reopened_log_goes_on_where_it_ended(open_log: Open, entry: Entry) -> None:
+    log = open_log()
+    log.append([entry(1), entry(2)])
+    again = open_log()
+    assert (again.log_id, again.last_sequence) == (log.log_id, 2)
+    again.append([entry(3)])
+    assert again.verify().entries == 3
+
+
+def test_an_entry_out_of_place_is_refused_and_nothing_is_written(open_log: Open, entry: Entry) -> None:
+    log = open_log()
+    log.append([entry(1)])
+    with pytest.raises(ServiceFault, match=r"got sequence 3; expected sequence 2"):
+        log.append([entry(3)])
+    assert log.last_sequence == 1
+
+
+def test_a_group_is_written_whole_or_not_at_all(open_log: Open, entry: Entry) -> None:
+    log = open_log()
+    with pytest.raises(ServiceFault, match="cannot be written"):
+        log.append([entry(1), entry(1)])
+    log.reread()
+    assert log.last_sequence == 0
+    log.append([entry(1)])
+    assert log.verify().broken_at is None
+
+
+def test_an_untouched_chain_verifies_and_its_head_names_the_last_entry(open_log: Open, entry: Entry) -> None:
+    log = open_log()
+    log.append([entry(1)])
+    first = log.verify()
+    log.append([entry(2)])
+    second = log.verify()
+    assert (first.entries, first.broken_at, second.entries, second.broken_at) == (1, None, 2, None)
+    assert first.head != second.head
+
+
+@pytest.mark.parametrize(
+    "statement",
+    [
+        "UPDATE events SET score = 0.2500001 WHERE sequence = 2",
+        "UPDATE events SET plain = x'81' WHERE sequence = 2",
+        "UPDATE events SET asked_by = 'somebody' WHERE sequence = 2",
+        "UPDATE events SET at_us = at_us + 1 WHERE sequence = 2",
+        "UPDATE events SET hash = previous_hash WHERE sequence = 2",
+    ],
+)
+def test_a_changed_value_breaks_the_chain_where_it_was_changed(
+    open_log: Open, entry: Entry, tmp_path: Path, statement: str
+) -> None:
+    log = open_log()
+    log.append([entry(1), entry(2), entry(3)])
+    tamper(tmp_path, statement)
+    verdict = log.verify()
+    assert (verdict.entries, verdict.broken_at) == (1, 2)
+
+
+def test_an_entry_taken_out_breaks_the_chain(open_log: Open, entry: Entry, tmp_path: Path) -> None:
+    log = open_log()
+    log.append([entry(1), entry(2), entry(3)])
+    tamper(tmp_path, "DELETE FROM events WHERE sequence = 2")
+    assert log.verify().broken_at == 3
+
+
+def test_a_log_of_another_identity_does_not_pass_as_this_one(
+    open_log: Open, entry: Entry, tmp_path: Path
+) -> None:
+    open_log().append([entry(1)])
+    tamper(tmp_path, "UPDATE log SET log_id = 'another'")
+    assert open_log().verify()[:2] == Verdict(0, 1, "")[:2]
+
+
+def test_a_log_refuses_another_data_key(open_log: Open, tmp_path: Path) -> None:
+    open_log()
+    with pytest.raises(BadSetting, match="NPSRISK_DATA_KEY_FILE: this data key is not the one"):
+        EventLog.open(f"sqlite:///{tmp_path / 'events.db'}", Vault(b"another key"))
+
+
+def test_an_address_that_means_nothing_is_named_and_not_repeated(vault: Vault) -> None:
+    with pytest.raises(BadSetting, match=r"^NPSRISK_DATABASE_URL") as caught:
+        EventLog.open("postgres//user:secret@host", vault)
+    assert "secret" not in str(caught.value)
+
+
+def test_a_database_that_cannot_be_opened_is_a_fault_of_the_service(vault: Vault, tmp_path: Path) -> None:
+    with pytest.raises(ServiceFault, match="cannot be opened"):
+        EventLog.open(f"sqlite:///{tmp_path / 'nowhere' / 'events.db'}", vault)
+
+
+def test_the_log_is_flushed_to_disk_at_every_commit(open_log: Open) -> None:
+    with open_log()._engine.connect() as connection:
+        assert connection.exec_driver_sql("PRAGMA journal_mode").scalar() == "wal"
+        assert connection.exec_driver_sql("PRAGMA synchronous").scalar() == 2
+
+
+def test_the_migrations_make_the_tables_that_the_code_uses(open_log: Open) -> None:
+    with open_log()._engine.connect() as connection:
+        assert compare_metadata(MigrationContext.configure(connection), event_log._metadata) == []

@@ -1,0 +1,109 @@
+"""Group commit: nobody is told before the entry is on disk; a failed write is told to all whom it concerns."""
+
+import asyncio
+import threading
+from collections.abc import Callable, Sequence
+
+import pytest
+
+from consignments.errors import ServiceFault
+from serving.event_log import Event, EventLog
+from serving.group_commit import QUEUE_ENTRIES, Committer
+
+Open = Callable[[], EventLog]
+Entry = Callable[..., Event]
+
+
+class SlowLog:
+    """A log whose writes wait until they are let through, or fail."""
+
+    def __init__(self, log: EventLog) -> None:
+        self._log = log
+        self.go = threading.Event()
+        self.failing = False
+        self.groups: list[int] = []
+
+    @property
+    def last_sequence(self) -> int:
+        return self._log.last_sequence
+
+    def append(self, events: Sequence[Event]) -> None:
+        self.go.wait(10)
+        if self.failing:
+            raise ServiceFault("the event log cannot be written", got="disk full")
+        self.groups.append(len(events))
+        self._log.append(events)
+
+
+def test_an_answer_waits_for_the_write_of_its_entry(open_log: Open, entry: Entry) -> None:
+    async def run() -> None:
+        log = SlowLog(open_log())
+        committer = Committer(log)  # type: ignore[arg-type]
+        waiting = asyncio.create_task(committer.add(entry(1)).durable())
+        await asyncio.sleep(0.05)
+        assert not waiting.done()
+        assert committer.group_of(1) is not None
+        log.go.set()
+        await waiting
+        assert log.last_sequence == 1
+        assert committer.group_of(1) is None
+        committer.close()
+
+    asyncio.run(run())
+
+
+def test_what_comes_during_a_write_goes_together_in_the_next_one(open_log: Open, entry: Entry) -> None:
+    async def run() -> list[int]:
+        log = SlowLog(open_log())
+        committer = Committer(log)  # type: ignore[arg-type]
+        committer.add(entry(1))
+        await asyncio.sleep(0.05)
+        for sequence in range(2, 12):
+            committer.add(entry(sequence))
+        log.go.set()
+        await committer.drain()
+        committer.close()
+        return log.groups
+
+    assert asyncio.run(run()) == [1, 10]
+
+
+def test_a_failed_write_is_told_to_everybody_and_nothing_more_is_taken(open_log: Open, entry: Entry) -> None:
+    async def run() -> None:
+        log = SlowLog(open_log())
+        committer = Committer(log)  # type: ignore[arg-type]
+        writing = committer.add(entry(1))
+        await asyncio.sleep(0.05)
+        following = committer.add(entry(2))
+        log.failing = True
+        log.go.set()
+        for group in (writing, following):
+            with pytest.raises(ServiceFault, match="disk full"):
+                await group.durable()
+        with pytest.raises(ServiceFault, match="disk full"):
+            committer.check()
+        log.failing = False
+        committer.resume()
+        committer.check()
+        await committer.add(entry(1)).durable()
+        with pytest.raises(ServiceFault, match="disk full"):
+            await writing.durable()
+        committer.close()
+
+    asyncio.run(run())
+
+
+def test_too_long_a_queue_refuses_more(open_log: Open, entry: Entry) -> None:
+    async def run() -> None:
+        log = SlowLog(open_log())
+        committer = Committer(log)  # type: ignore[arg-type]
+        for sequence in range(1, QUEUE_ENTRIES + 1):
+            committer.add(entry(sequence))
+        with pytest.raises(ServiceFault, match="too much is waiting"):
+            committer.check()
+        log.go.set()
+        await committer.drain()
+        committer.check()
+        committer.close()
+
+    asyncio.run(run())
