@@ -1,0 +1,278 @@
+"""Where it comes from and by which way: countries that disagree, detours, hubs, and the identifier it travels under.
+
+Countries here are facts about goods and their carriage; nothing is read from the people.
+"""
+
+from collections.abc import Sequence
+from functools import lru_cache
+from math import nan
+from typing import NamedTuple
+
+from consignments.identifiers import parse_awb, parse_s10
+from consignments.records import Consignment
+from features.normal import Forms
+from features.spec import Feature
+
+# Airports of the world's air mail and air cargo by country (IATA codes); a place that is not here has no known country.
+_AIRPORTS_TEXT = """
+    AE: DXB DWC SHJ AUH  AR: EZE  AT: VIE LNZ  AU: SYD MEL BNE PER ADL  AZ: GYD  BD: DAC  BE: BRU LGG ANR OST  BG: SOF
+    BH: BAH  BR: GRU VCP GIG CWB  CA: YYZ YVR YUL YHM YYC YMX  CH: ZRH GVA BSL  CL: SCL  CO: BOG MDE  CY: LCA  CZ: PRG
+    CN: PVG SHA PEK PKX CAN SZX HGH XMN TAO TSN CTU TFU CKG WUH CGO NKG DLC SHE KMG XIY CSX FOC NGB URC HFE EHU TNA WEH YNT
+    DE: FRA LEJ CGN MUC HHN BER HAM DUS STR NUE HAJ  DK: CPH BLL  EC: UIO GYE  EE: TLL  EG: CAI  ES: MAD BCN ZAZ VLC VIT AGP
+    ET: ADD  FI: HEL  FR: CDG ORY LYS MRS TLS  GB: LHR LGW STN EMA MAN BHX EDI GLA LTN  GE: TBS  GR: ATH  HK: HKG  HR: ZAG
+    HU: BUD  ID: CGK DPS SUB  IE: DUB SNN ORK  IL: TLV  IN: DEL BOM MAA BLR HYD CCU AMD COK  IQ: BGW  IR: IKA THR  IT: MXP FCO BGY
+    JO: AMM  JP: NRT HND KIX NGO FUK CTS OKA  KE: NBO MBA  KH: PNH  KR: ICN GMP PUS CJU TAE  KW: KWI  KZ: ALA NQZ  LA: VTE
+    LK: CMB  LT: VNO KUN  LU: LUX  LV: RIX  MA: CMN  MM: RGN  MO: MFM  MN: UBN  MX: MEX GDL MTY NLU  MY: KUL PEN BKI
+    NG: LOS ABV  NL: AMS MST RTM EIN  NO: OSL BGO  NP: KTM  NZ: AKL CHC WLG  OM: MCT  PE: LIM  PA: PTY  PH: MNL CRK CEB
+    PK: KHI LHE ISB  PL: WAW KTW GDN POZ WRO  PT: LIS OPO  QA: DOH  RO: OTP CLJ  RS: BEG  RU: SVO DME VKO LED OVB VVO SVX KHV
+    SA: RUH JED DMM  SE: ARN GOT MMX  SG: SIN  SI: LJU  SK: BTS  TH: BKK DMK HKT  TN: TUN  TR: IST SAW ESB  TW: TPE KHH TSA
+    UA: KBP LWO  UG: EBB  US: JFK EWR LAX ORD MIA SFO ATL DFW IAH SEA BOS ANC CVG MEM SDF PHL IAD HNL OAK ONT DEN PHX IND LCK RFD
+    UZ: TAS  VN: SGN HAN DAD  ZA: JNB CPT  TZ: DAR  ZM: LUN  GH: ACC  SN: DSS  CI: ABJ  CM: DLA  RW: KGL  MU: MRU  BY: MSQ
+"""
+
+
+def _read_airports() -> dict[str, str]:
+    countries: dict[str, str] = {}
+    country = ""
+    for word in _AIRPORTS_TEXT.split():
+        if word.endswith(":"):
+            country = word[:-1]
+        else:
+            countries[word] = country
+    return countries
+
+
+COUNTRY_OF_AIRPORT = _read_airports()
+# Places through which traffic is re-sent when its own way is watched.
+TRANSIT_HUBS = frozenset(("HK", "SG", "AE", "MY", "NL", "DE"))
+IATA_LENGTH = 3
+IMPC_LENGTH = 6
+ROUTES_REMEMBERED = 1 << 16
+
+# First letter of an S10 service indicator and the services that travel under it.
+S10_SERVICES = {
+    "E": frozenset(("ems", "express")),
+    "C": frozenset(("parcel",)),
+    "H": frozenset(("ecommerce", "small_packet", "parcel")),
+    "L": frozenset(("letter", "small_packet", "ecommerce")),
+    "R": frozenset(("letter", "small_packet", "ecommerce")),
+    "U": frozenset(("letter", "small_packet", "ecommerce")),
+    "V": frozenset(("letter", "small_packet", "ecommerce", "parcel")),
+}
+
+
+class Way(NamedTuple):
+    """What a route says by itself.
+
+    Attributes
+    ----------
+    legs : float
+        Places less one.
+    odd_places : float
+        Share of places in neither IATA nor IMPC form.
+    repeats : float
+        1 where a place comes twice.
+    countries : tuple of str
+        Country of each place in order, '' where unknown.
+    """
+
+    legs: float
+    odd_places: float
+    repeats: float
+    countries: tuple[str, ...]
+
+
+NO_WAY = Way(nan, nan, nan, ())
+
+
+class Route:
+    """Features of route, countries and identifier."""
+
+    features = (
+        Feature("route.missing", "flag", "route_unknown", "No route is given"),
+        Feature("route.legs", "count", "detour", "The route has {value} legs"),
+        Feature(
+            "route.odd_places",
+            "share",
+            "route_unknown",
+            "Share of places in no known form (IATA, IMPC) is {value}",
+        ),
+        Feature("route.repeats", "flag", "detour", "The route passes a place twice"),
+        Feature(
+            "route.transit_countries",
+            "count",
+            "detour",
+            "The route passes {value} countries besides its two ends",
+        ),
+        Feature("route.via_hub", "flag", "detour", "The route passes a transit hub"),
+        Feature(
+            "route.starts_elsewhere",
+            "flag",
+            "route_disagrees",
+            "The route does not start in the country of departure",
+        ),
+        Feature(
+            "route.ends_elsewhere",
+            "flag",
+            "route_disagrees",
+            "The route does not end in the country of destination",
+        ),
+        Feature(
+            "route.departure_is_hub",
+            "flag",
+            "detour",
+            "Dispatched from a transit hub while sender or goods come from elsewhere",
+        ),
+        Feature(
+            "route.departure_not_sender",
+            "flag",
+            "countries_disagree",
+            "Dispatched from another country than the sender's address",
+        ),
+        Feature(
+            "route.departure_not_origin",
+            "flag",
+            "countries_disagree",
+            "Dispatched from another country than the goods' origin",
+        ),
+        Feature(
+            "route.origin_not_sender",
+            "flag",
+            "countries_disagree",
+            "The goods' origin is another country than the sender's address",
+        ),
+        Feature(
+            "route.consignee_elsewhere",
+            "flag",
+            "countries_disagree",
+            "The consignee's address is not in the country of destination",
+        ),
+        Feature(
+            "route.identifier_unknown",
+            "flag",
+            "identifier",
+            "The identifier has neither S10 nor waybill form",
+        ),
+        Feature("route.check_digit_wrong", "flag", "identifier", "The identifier's check digit is wrong"),
+        Feature(
+            "route.identifier_other_channel",
+            "flag",
+            "identifier",
+            "A postal identifier on air cargo, or a waybill number on mail",
+        ),
+        Feature(
+            "route.identifier_other_country",
+            "flag",
+            "identifier",
+            "The identifier was issued by another country's post than that of departure",
+        ),
+        Feature(
+            "route.identifier_other_service",
+            "flag",
+            "identifier",
+            "The identifier's service letter does not fit the declared service",
+        ),
+        Feature(
+            "route.master_missing",
+            "flag",
+            "master",
+            "No master waybill or receptacle is given for the consignment",
+        ),
+        Feature(
+            "route.master_differs",
+            "flag",
+            "master",
+            "The master waybill is another than the identifier names",
+        ),
+    )
+
+    def values(self, c: Consignment, forms: Forms) -> Sequence[float]:  # noqa: ARG002 - the shape of a group
+        """Give one number for each feature, NaN where what it compares is missing."""
+        departure, destination = _country(c.departure_country), _country(c.destination_country)
+        sender, origin = _country(c.sender_country), _country(c.origin_country)
+        way = read_route(c.route) if c.route else NO_WAY
+        between = set(way.countries[1:-1]) - {
+            "",
+            departure,
+            destination,
+            *way.countries[:1],
+            *way.countries[-1:],
+        }
+        at_hub = departure in TRANSIT_HUBS
+        return (
+            0.0 if way.countries else 1.0,
+            way.legs,
+            way.odd_places,
+            way.repeats,
+            float(len(between)) if way.countries else nan,
+            nan if not way.countries else 0.0 if between.isdisjoint(TRANSIT_HUBS) else 1.0,
+            _differ(way.countries[0], departure) if way.countries else nan,
+            _differ(way.countries[-1], destination) if way.countries else nan,
+            1.0
+            if at_hub and (_differ(departure, sender) == 1.0 or _differ(departure, origin) == 1.0)
+            else 0.0,
+            _differ(departure, sender),
+            _differ(departure, origin),
+            _differ(origin, sender),
+            _differ(_country(c.consignee_country), destination),
+            *_identifier_values(c, departure),
+        )
+
+
+@lru_cache(maxsize=ROUTES_REMEMBERED)
+def read_route(route: str) -> Way:
+    """Take a route apart.
+
+    Examples
+    --------
+    >>> read_route("PVG>HKG>ICN")
+    Way(legs=2.0, odd_places=0.0, repeats=0.0, countries=('CN', 'HK', 'KR'))
+    """
+    places = [place for part in route.upper().split(">") if (place := part.strip())]
+    if not places:
+        return NO_WAY
+    odd = sum(not _has_known_form(place) for place in places)
+    repeats = float(len(set(places)) < len(places))
+    return Way(len(places) - 1.0, odd / len(places), repeats, tuple(map(country_of_place, places)))
+
+
+def country_of_place(place: str) -> str:
+    """Give the country of an IATA or IMPC code, '' where unknown."""
+    if len(place) == IMPC_LENGTH and _has_known_form(place):
+        return place[:2]
+    return COUNTRY_OF_AIRPORT.get(place, "")
+
+
+def _has_known_form(place: str) -> bool:
+    if not place.isascii():
+        return False
+    if len(place) == IATA_LENGTH:
+        return place.isalpha()
+    return len(place) == IMPC_LENGTH and place[:-1].isalpha() and place[-1].isalnum()
+
+
+def _country(code: str | None) -> str:
+    return code.strip().upper() if code else ""
+
+
+def _differ(one: str, other: str) -> float:
+    """1 where two known things differ, NaN where either is unknown."""
+    return (0.0 if one == other else 1.0) if one and other else nan
+
+
+def _identifier_values(c: Consignment, departure: str) -> tuple[float, ...]:
+    master_missing = 0.0 if c.master_id else 1.0
+    s10 = parse_s10(c.consignment_id)
+    if s10:
+        services = S10_SERVICES.get(s10.service[0])
+        service = nan if not (services and c.service) else 0.0 if c.service in services else 1.0
+        wrong = 0.0 if s10.check_holds else 1.0
+        other_channel = 0.0 if c.channel == "postal" else 1.0
+        return 0.0, wrong, other_channel, _differ(s10.country, departure), service, master_missing, nan
+    awb = parse_awb(c.consignment_id)
+    if awb:
+        master = parse_awb(c.master_id) if c.master_id else None
+        differs = nan if master is None else 0.0 if master.number == awb.number else 1.0
+        other_channel = 0.0 if c.channel == "air_cargo" else 1.0
+        return 0.0, 0.0 if awb.check_holds else 1.0, other_channel, nan, nan, master_missing, differs
+    return 1.0, nan, nan, nan, nan, master_missing, nan
