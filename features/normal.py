@@ -17,6 +17,7 @@ __all__ = [
     "Forms",
     "clean_hs",
     "fold",
+    "goods_hs",
     "goods_text",
     "normal_address",
     "normal_email",
@@ -132,7 +133,7 @@ def normal_forms(c: Consignment) -> Forms:
         normal_address(c.consignee_address, c.consignee_city, c.consignee_postcode, c.consignee_country),
         normal_phone(c.consignee_phone, c.consignee_country),
         normal_email(c.consignee_email),
-        clean_hs(c.hs_code) or _first_item_hs(c),
+        goods_hs(c),
         goods_text(c),
     )
 
@@ -334,13 +335,17 @@ def clean_hs(hs_code: str | None) -> str:
     return "".join(char for char in hs_code if "0" <= char <= "9")
 
 
+def goods_hs(c: Consignment) -> str:
+    """Give the digits of the goods' HS code, else of the first item that has one; '' for none."""
+    code = clean_hs(c.hs_code)
+    if code or not c.items:
+        return code
+    return next((code for item in c.items if (code := clean_hs(item.hs_code))), "")
+
+
 def goods_text(c: Consignment) -> str:
     """Join the description and the items' distinct descriptions by ' | ', as they were spelled; '' for none."""
     if not c.items:
         return c.description or ""
     texts = [c.description, *(item.description for item in c.items)]
     return " | ".join(dict.fromkeys(text for text in texts if text))
-
-
-def _first_item_hs(c: Consignment) -> str:
-    return next((code for item in c.items or () if (code := clean_hs(item.hs_code))), "")

@@ -1,0 +1,135 @@
+"""Columns of a few kinds as integer codes learnt from the training fold, and declared columns.
+
+A code is the value's place by frequency, from 1; 0 is a value too rare to be known, and missing is missing.
+"""
+
+from collections import Counter
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from math import nan
+from operator import attrgetter
+from typing import Any
+
+from consignments.records import Consignment
+from features.config import FeatureConfig
+from features.normal import Forms, goods_hs
+from features.spec import Feature
+from features.value import LARGEST
+
+FEWEST = 20
+# Columns of the record and what an officer calls them. The countries of addresses are left out: as codes they would be
+# learnt as traits of the people who live there.
+COLUMNS = {
+    "channel": "channel",
+    "service": "service",
+    "nature": "nature of the transaction",
+    "payment": "way of payment",
+    "carrier": "carrier",
+    "declarant": "declarant",
+    "office": "office of arrival",
+    "currency": "currency",
+    "departure_country": "country of departure",
+    "destination_country": "country of destination",
+    "origin_country": "origin of the goods",
+}
+# Levels of the Harmonized System in digits.
+HS_LEVELS = {"hs_chapter": 2, "hs_heading": 4, "hs6": 6}
+HS_REASON = "product"
+# Far beyond any office's or carrier's list, and still small beside a tree.
+MOST_VALUES = 2000
+
+
+class Categories:
+    """Features of categories, and of declared numbers.
+
+    Parameters
+    ----------
+    vocabularies : mapping
+        What `fit_vocabularies` gave; a column without one knows no value.
+    config : FeatureConfig
+        Its category columns are coded too; its numeric columns are taken as they are.
+    """
+
+    def __init__(self, vocabularies: Mapping[str, Sequence[str]], config: FeatureConfig) -> None:
+        columns = (*COLUMNS, *config.columns.category)
+        self._values_of = _getter(columns)
+        self._numbers_of = _getter(config.columns.numeric)
+        self._codes = [_codes(vocabularies.get(name, ())) for name in columns]
+        self._hs_codes = [(digits, _codes(vocabularies.get(name, ()))) for name, digits in HS_LEVELS.items()]
+        self.features = (
+            *(_coded(name, name, f"The {COLUMNS.get(name, name)}, compared with others") for name in columns),
+            *(_coded(name, HS_REASON, "The kind of product, compared with others") for name in HS_LEVELS),
+            *(_declared(name) for name in config.columns.numeric),
+        )
+
+    def values(self, c: Consignment, forms: Forms) -> Sequence[float]:
+        """Give one number for each feature: codes, then declared numbers."""
+        got = [
+            codes.get(value.strip().casefold(), 0.0) if value else nan
+            for value, codes in zip(self._values_of(c), self._codes, strict=True)
+        ]
+        hs = forms.hs
+        for digits, codes in self._hs_codes:
+            got.append(codes.get(hs[:digits], 0.0) if len(hs) >= digits else nan)
+        got += [nan if number is None else _bounded(number) for number in self._numbers_of(c)]
+        return got
+
+
+def fit_vocabularies(
+    consignments: Iterable[Consignment], config: FeatureConfig, minimum: int = FEWEST
+) -> dict[str, list[str]]:
+    """Learn which values of each column are known.
+
+    Parameters
+    ----------
+    consignments : iterable of Consignment
+        The training fold, and nothing else.
+    config : FeatureConfig
+        Names further category columns.
+    minimum : int
+        A value is known from this many consignments on.
+
+    Returns
+    -------
+    dict
+        Column to its known values in small letters, most frequent first, equals in the order of the alphabet.
+    """
+    columns = (*COLUMNS, *config.columns.category)
+    values_of = _getter(columns)
+    counts: dict[str, Counter[str]] = {name: Counter() for name in (*columns, *HS_LEVELS)}
+    for c in consignments:
+        for name, value in zip(columns, values_of(c), strict=True):
+            if value:
+                counts[name][value.strip().casefold()] += 1
+        hs = goods_hs(c)
+        for name, digits in HS_LEVELS.items():
+            if len(hs) >= digits:
+                counts[name][hs[:digits]] += 1
+    return {name: _most_frequent(count, minimum) for name, count in counts.items()}
+
+
+def _coded(name: str, reason: str, text: str) -> Feature:
+    return Feature(f"category.{name}", "code", reason, text, fitted=True)
+
+
+def _declared(name: str) -> Feature:
+    return Feature(f"column.{name}", "number", name, f"{name} is {{value}}")
+
+
+def _codes(vocabulary: Sequence[str]) -> dict[str, float]:
+    return {value: float(place) for place, value in enumerate(vocabulary, 1)}
+
+
+def _most_frequent(count: Counter[str], minimum: int) -> list[str]:
+    known = [(-number, value) for value, number in count.items() if number >= minimum and value]
+    return [value for _, value in sorted(known)[:MOST_VALUES]]
+
+
+def _getter(names: Sequence[str]) -> Callable[[Consignment], tuple[Any, ...]]:
+    """Give a function that reads several columns at once, as a tuple however few there are."""
+    if len(names) > 1:
+        return attrgetter(*names)
+    return lambda c: tuple(getattr(c, name) for name in names)
+
+
+def _bounded(number: float) -> float:
+    return max(min(number, LARGEST), -LARGEST)
