@@ -19,7 +19,7 @@ from consignments.checks import DTYPES, SEQUENCE, check_table
 from consignments.columns import TYPES
 from consignments.errors import FileFault
 from consignments.fields import Field, fields_of
-from consignments.files import GivenTable, given_frame, read_files, write_table
+from consignments.files import GivenTable, given_frame, read_files, without_collector, write_table
 from consignments.items import decode_items
 from consignments.records import Alert, Code, Consignment, Identifier, Outcome, Time
 from consignments.rejects import Reject
@@ -42,6 +42,8 @@ __all__ = [
     "write_table",
 ]
 
+CHUNK_ROWS = 500
+"""So few that their values stay in the processor's cache."""
 SHOWN_REASONS = 10
 """How many reasons the text of a report lists."""
 
@@ -252,17 +254,31 @@ def alerts_of(frame: pd.DataFrame) -> list[Alert]:
 
 def records_of(frame: pd.DataFrame, record: type[RecordT]) -> list[RecordT]:
     """Turn rows of a checked frame into records; missing values, and columns that are not there, are None."""
-    columns = [_values(frame, field) for field in fields_of(record)]
-    return list(map(record, *columns))
+    records: list[RecordT] = []
+    with without_collector():
+        columns = [(field, _arrow_column(frame, field)) for field in fields_of(record)]
+        for start in range(0, len(frame), CHUNK_ROWS):
+            values = [_values(column.slice(start, CHUNK_ROWS), field) for field, column in columns]
+            records += map(record, *values)
+    return records
 
 
-def _values(frame: pd.DataFrame, field: Field) -> list[Any]:
+def _arrow_column(frame: pd.DataFrame, field: Field) -> Any:
     if field.name not in frame:
-        return [None] * len(frame)
+        return pa.nulls(len(frame))
     if field.kind == "time":
-        since = time_column_us(frame, field.name).astype("timedelta64[us]").tolist()
+        return pa.array(time_column_us(frame, field.name).astype("timedelta64[us]"))
+    return pa.array(frame[field.name], from_pandas=True)
+
+
+def _values(column: Any, field: Field) -> list[Any]:
+    if field.kind == "time":
+        since = column.to_numpy(zero_copy_only=False).tolist()
         return [None if delta is None else EPOCH + delta for delta in since]
-    values: list[Any] = pa.array(frame[field.name], from_pandas=True).to_pylist()
+    if field.kind == "date":
+        days: list[Any] = column.to_numpy(zero_copy_only=False).tolist()
+        return days
+    values: list[Any] = column.to_pylist()
     if field.kind == "items":
         return [None if text is None else decode_items(text) for text in values]
     return values
