@@ -1,0 +1,410 @@
+"""The adversary of a simulated world: networks that send drugs, their habits, and how they change after a seizure.
+
+Seized on 5 March, with a lag of 9 days: what the network sends from 14 March on has another cover, origin, service, size,
+or other names. Names change more easily than phones and addresses, which is what history can find.
+"""
+
+from dataclasses import dataclass, field
+
+import numpy as np
+
+from training.parties import KIND, OLDEST_DAYS, Ids, Parties
+from training.shipments import (
+    CLEAR,
+    CONTROLLED,
+    HABIT,
+    HIDING,
+    KG_PER_GRAM,
+    NOWHERE,
+    NPS,
+    PLAIN,
+    SUBSTANCE,
+    VAGUE,
+    Catalogue,
+    Draws,
+    Numbers,
+    Shipments,
+    Substances,
+    Values,
+    drawn,
+    with_chance,
+)
+from training.traffic import NEGATIVE, POSITIVE, PREMIUM, PREMIUM_USD, Errand, Packer, Traffic
+from training.world import NetworkKind, Prevalence, World
+
+SMUGGLER = "smuggler"
+"""The kind that sends other drugs; in the truth it is no network."""
+LEVERS = ("cover", "origin", "service", "split", "senders", "customers", "weight")
+SPLIT, LIGHTER = 0.5, 0.6
+"""A split or a lighter parcel is so much of the old one (assumed)."""
+DAYS_PER_WEEK = 7
+BURST_DAYS = 20
+"""Between two consolidations at least (assumed)."""
+COVER_KG = (0.05, 0.4)
+"""Goods and wrapping around a powder, in kilograms (assumed)."""
+LARGEST_FAMILY_FIRST = 0.6
+"""Share of a network's parcels that hold its first family (assumed)."""
+
+
+@dataclass
+class Network:
+    """One network and its habits of the time.
+
+    Attributes
+    ----------
+    number : int
+    kind : str
+    habits : NetworkKind
+    drops_per_day, drop : float
+        Days of sending a day, and mean parcels on each.
+    origin : int
+        Place in the world's countries.
+    service : int
+    cover : str
+    wording : int
+        Number of its own wording.
+    families : list of str
+    senders, customers : list of int
+        Numbers of parties.
+    size : float
+        Factor of the usual quantity.
+    changes : list of (float, int)
+        Changes to come: day, and how many levers.
+    quiet_until : int
+    """
+
+    number: int
+    kind: str
+    habits: NetworkKind
+    drops_per_day: float
+    drop: float
+    origin: int = 0
+    service: int = 0
+    cover: str = ""
+    wording: int = 0
+    families: list[str] = field(default_factory=list)
+    senders: list[int] = field(default_factory=list)
+    customers: list[int] = field(default_factory=list)
+    size: float = 1.0
+    changes: list[float] = field(default_factory=list)
+    quiet_until: int = 0
+
+
+class Networks:
+    """All networks of a world.
+
+    Parameters
+    ----------
+    world : World
+    parties : Parties
+    catalogue : Catalogue
+    substances : Substances
+    traffic : Traffic
+        Whose consignees also order, and whose sellers' names are borrowed.
+    prevalence : Prevalence
+    per_day : int
+    draws : Generator
+        For those who are there on the first day.
+    """
+
+    def __init__(
+        self,
+        world: World,
+        parties: Parties,
+        catalogue: Catalogue,
+        substances: Substances,
+        traffic: Traffic,
+        prevalence: Prevalence,
+        per_day: int,
+        draws: Draws,
+    ) -> None:
+        self._world, self._parties, self._catalogue = world, parties, catalogue
+        self._substances, self._traffic = substances, traffic
+        self._packer = Packer(world, parties, catalogue)
+        self._service_names = list(world.services)
+        self._by_family = self._first_substances()
+        self.networks: list[Network] = []
+        for kind, habits in world.networks.items():
+            daily = prevalence.controlled_drugs if kind == SMUGGLER else prevalence.nps
+            self._found(draws, kind, habits, daily * per_day * habits.share)
+
+    def kind_of(self, number: int) -> str | None:
+        """Give the kind of a network; None for senders of other drugs and for no network."""
+        kind = self.networks[number].kind if number != NOWHERE else SMUGGLER
+        return None if kind == SMUGGLER else kind
+
+    def of_day(self, draws: Draws, day: int, since_start: int, height: float) -> list[Shipments]:
+        """Draw what the networks send on a day.
+
+        Parameters
+        ----------
+        draws : Generator
+        day : int
+            UTC days since the epoch.
+        since_start : int
+        height : float
+            Factor of the day's volume.
+        """
+        self._live_events(draws, since_start)
+        sent = []
+        for network in self.networks:
+            self._evolve(draws, network, since_start)
+            parcels = self._parcels(draws, network, since_start, height)
+            if parcels:
+                sent.append(self._send(draws, network, day, since_start, parcels))
+        return sent
+
+    def suffer(self, draws: Draws, number: int, since_start: int) -> None:
+        """Let a network notice a seizure: with some chance it changes its ways, some days later."""
+        adversary = self._world.adversary
+        if draws.random() < adversary.p_change:
+            self.networks[number].changes.append(since_start + draws.lognormal(*adversary.log_lag_days))
+
+    def _first_substances(self) -> dict[str, list[int]]:
+        later = {self._world.events.new_substance.name, self._world.events.class_control.substitute}
+        families = dict.fromkeys(self._substances.families)
+        return {
+            family: [n for n in self._substances.of_family(family) if self._substances.names[n] not in later]
+            for family in families
+        }
+
+    def _found(self, draws: Draws, kind: str, habits: NetworkKind, daily: float) -> None:
+        """Found the networks of a kind, as many as its volume feeds; `daily`: mean positives a day of all of them."""
+        drop = (
+            min(habits.drop, max(1.3, 6.0 * daily / habits.share))
+            if habits.drop > DAYS_PER_WEEK
+            else habits.drop
+        )
+        feeds = daily * habits.repeat_days / (drop * (1 - habits.clean))
+        count = int(np.clip(round(feeds), 1, habits.n))
+        for _ in range(count):
+            drops_per_day = daily / count / (drop * (1 - habits.clean))
+            network = Network(len(self.networks), kind, habits, drops_per_day, drop)
+            network.families = self._families(draws, kind, habits.families)
+            network.wording = 1 + int(draws.integers(0, 10_000))
+            for lever in ("cover", "origin", "service"):
+                self._pull(draws, network, lever, 0)
+            identities = 1 + draws.poisson(self._world.trafficking.identities - 1)
+            network.senders = [self._new_sender(draws, network, 0) for _ in range(identities)]
+            self.networks.append(network)
+
+    def _families(self, draws: Draws, kind: str, count: int) -> list[str]:
+        wares = self._world.wares
+        if kind == "khat_network":
+            return ["plant_based"]
+        held = wares.controlled_drugs if kind == SMUGGLER else wares.substances
+        shares = {name: family.share for name, family in held.items() if name != "plant_based"}
+        names = list(shares)
+        return list(dict.fromkeys(names[place] for place in drawn(draws, shares, count)))
+
+    def _live_events(self, draws: Draws, since_start: int) -> None:
+        """Let the world change: new substances, makers who move, a cover that goes out of use."""
+        events = self._world.events
+        shift, cover = events.origin_shift, events.cover_shift
+        for network in self.networks:
+            if since_start == shift.day and shift.family in network.families:
+                origin = self._parties.countries.index(shift.source)
+                if network.origin == origin:
+                    network.origin = self._parties.countries.index(shift.to)
+                    network.senders = [self._new_sender(draws, network, since_start) for _ in network.senders]
+            if since_start == cover.day and network.cover == cover.source:
+                network.cover = cover.to
+
+    def _evolve(self, draws: Draws, network: Network, since_start: int) -> None:
+        due = [day for day in network.changes if day <= since_start]
+        network.changes = [day for day in network.changes if day > since_start]
+        explores = draws.random() < self._world.adversary.exploration / DAYS_PER_WEEK
+        pulls = 2 * len(due) + int(explores)
+        for place in draws.integers(0, len(LEVERS), pulls):
+            self._pull(draws, network, LEVERS[place], since_start)
+
+    def _pull(self, draws: Draws, network: Network, lever: str, since_start: int) -> None:
+        """Change one habit of a network."""
+        habits, keep = network.habits, self._world.adversary.keep_contact
+        if lever == "cover":
+            network.cover = list(habits.covers)[int(drawn(draws, habits.covers, 1)[0])]
+            network.wording = 1 + int(draws.integers(0, 10_000))
+        elif lever == "origin":
+            name = list(habits.origins)[int(drawn(draws, habits.origins, 1)[0])]
+            network.origin = self._parties.countries.index(name)
+            network.senders = [self._new_sender(draws, network, since_start) for _ in network.senders]
+        elif lever == "service":
+            network.service = self._service(draws, network)
+        elif lever in ("split", "weight"):
+            network.size *= SPLIT if lever == "split" else LIGHTER
+            network.size = max(network.size, SPLIT**2)
+        elif lever == "senders":
+            renamed = self._parties.rename(draws, np.array(network.senders), since_start, keep)
+            network.senders = renamed.tolist()
+        elif network.customers:
+            renamed = self._parties.rename(draws, np.array(network.customers), since_start, keep)
+            network.customers = renamed.tolist()
+
+    def _service(self, draws: Draws, network: Network) -> int:
+        services = network.habits.services
+        if draws.random() < self._world.adversary.channel_shift and network.kind != "consolidator":
+            services = {name: held.share for name, held in self._world.services.items() if name != "general"}
+        return self._service_names.index(list(services)[int(drawn(draws, services, 1)[0])])
+
+    def _new_sender(self, draws: Draws, network: Network, since_start: int) -> int:
+        """Give a network a front: a new account, or one that was bought; sometimes an honest sender's name."""
+        trafficking = self._world.trafficking
+        young = draws.random() < trafficking.young_account
+        born = since_start - (0 if young and since_start else int(draws.integers(30, OLDEST_DAYS)))
+        kind = np.array([KIND[network.habits.sender]])
+        fresh = self._parties.add(draws, kind, np.array([network.origin]), np.array([born]))
+        if draws.random() < trafficking.borrowed_name:
+            self._parties.borrow_name(fresh, draws.choice(self._traffic.sellers, 1))
+        if network.senders and draws.random() < trafficking.shared_contact:
+            self._parties.share_contacts(draws, fresh, draws.choice(network.senders, 1))
+        return int(fresh[0])
+
+    def _parcels(self, draws: Draws, network: Network, since_start: int, height: float) -> int:
+        """Draw how many parcels a network sends on a day."""
+        rate = network.drops_per_day * height * self._volume(network, since_start)
+        if network.drop > DAYS_PER_WEEK:  # consolidations come one at a time
+            if since_start < network.quiet_until or draws.random() >= rate:
+                return 0
+            network.quiet_until = since_start + BURST_DAYS
+            return max(2, round(network.drop * draws.uniform(0.4, 1.6)))
+        drops = draws.poisson(rate)
+        return int(drops + draws.poisson(network.drop - 1, drops).sum())
+
+    def _volume(self, network: Network, since_start: int) -> float:
+        control = self._world.events.class_control
+        if control.family not in network.families or since_start < control.day:
+            return 1.0
+        part = min(1.0, (since_start - control.day) / control.over)
+        lost = (1.0 - control.volume) / len(network.families)
+        return 1.0 - lost * part
+
+    def _send(self, draws: Draws, network: Network, day: int, since_start: int, parcels: int) -> Shipments:
+        share_clean = network.habits.clean
+        if network.kind == "consolidator":
+            share_clean = 1.0 - draws.uniform(0.1, 0.5)
+        positive = draws.random(parcels) >= share_clean
+        errand = self._errand(draws, network, since_start, positive)
+        shipments = self._packer.pack(draws, day, errand, POSITIVE)
+        clean = self._packer.pack(draws, day, errand, NEGATIVE)
+        _take(shipments, clean, ~positive)
+        shipments.departure = np.full(parcels, network.origin)
+        shipments.network = np.full(parcels, network.number)
+        self._word(draws, network, shipments, positive)
+        self._fill(draws, network, shipments, positive, since_start)
+        self._make_premium(draws, shipments, positive)
+        if network.kind == "consolidator":
+            shipments.master = np.full(parcels, network.number * 1_000_000 + since_start)
+            shipments.received_us[:] = shipments.received_us.min() + np.arange(parcels) * 1_000_000
+        return shipments
+
+    def _errand(self, draws: Draws, network: Network, since_start: int, positive: Values) -> Errand:
+        parcels = len(positive)
+        sender = draws.choice(network.senders, parcels)
+        renamed = with_chance(draws, self._world.trafficking.shared_contact, parcels)
+        if network.habits.sender == "private" and renamed.any():
+            sender[renamed] = self._parties.rename(draws, sender[renamed], since_start, 1.0)
+        consignee = self._customers(draws, network, since_start, parcels)
+        covers = self._covers(draws, network, parcels)
+        ware = np.array([self._ware(draws, cover) for cover in covers])
+        service = np.array([self._service(draws, network) for _ in range(parcels)])
+        usual = with_chance(draws, 0.7, parcels)
+        return Errand(sender, consignee, ware, np.where(usual, network.service, service))
+
+    def _covers(self, draws: Draws, network: Network, parcels: int) -> list[str]:
+        other = with_chance(draws, self._world.trafficking.other_cover, parcels)
+        names, picks = list(network.habits.covers), drawn(draws, network.habits.covers, parcels)
+        self._picked = [names[p] if o else network.cover for p, o in zip(picks, other, strict=True)]
+        return self._picked
+
+    def _ware(self, draws: Draws, cover: str) -> int:
+        wares = self._world.wares.covers[cover].wares
+        return self._catalogue.number[wares[int(draws.integers(0, len(wares)))]]
+
+    def _customers(self, draws: Draws, network: Network, since_start: int, parcels: int) -> Ids:
+        """Draw who receives: old customers, the first of them most often, and new ones."""
+        out = np.empty(parcels, dtype=np.int64)
+        for at in range(parcels):
+            if network.customers and draws.random() < network.habits.regulars:
+                out[at] = network.customers[int(draws.random() ** 2 * len(network.customers))]
+            else:
+                out[at] = self._new_customer(draws, network, since_start)
+                network.customers.append(int(out[at]))
+        return out
+
+    def _new_customer(self, draws: Draws, network: Network, since_start: int) -> int:
+        trafficking = self._world.trafficking
+        if network.habits.customers == "person" and draws.random() < trafficking.known_customers:
+            return int(draws.choice(self._traffic.consignees))
+        types = trafficking.customer_types
+        special = np.cumsum(list(types.values()))
+        place = int(np.searchsorted(special, draws.random()))
+        kind = list(types)[place] if place < len(types) else network.habits.customers
+        home = np.array([self._parties.countries.index("KR")])
+        fresh = self._parties.add(draws, np.array([KIND[kind]]), home, np.array([since_start]))
+        if network.customers and draws.random() < trafficking.shared_contact:
+            self._parties.share_contacts(draws, fresh, draws.choice(network.customers, 1))
+        return int(fresh[0])
+
+    def _word(self, draws: Draws, network: Network, shipments: Shipments, positive: Values) -> None:
+        """Word what is declared: as the cover says, and often in the network's own way."""
+        covers = np.array(self._picked)
+        habit = with_chance(draws, self._world.trafficking.repeat_habit, len(positive))
+        shipments.habit[habit] = network.wording
+        shipments.wording[habit & (shipments.wording == PLAIN)] = HABIT
+        shipments.wording[covers == "generic_vague"] = VAGUE
+        shipments.wording[(covers == "true_name_or_code") & positive] = SUBSTANCE
+        held = self._world.wares.covers
+        shipments.hidden = np.array([HIDING.index(held[cover].hidden) for cover in self._picked])
+
+    def _fill(
+        self, draws: Draws, network: Network, shipments: Shipments, positive: Values, since_start: int
+    ) -> None:
+        """Put the drugs in."""
+        count = len(positive)
+        grams = draws.lognormal(*network.habits.log_grams, count) * network.size
+        heaviest = np.array([held.heaviest_kg for held in self._world.services.values()])[shipments.service]
+        grams = np.minimum(grams, 0.9 * heaviest / KG_PER_GRAM)
+        substance = self._contents(draws, network, since_start, count)
+        shipments.result = np.where(positive, CONTROLLED if network.kind == SMUGGLER else NPS, CLEAR)
+        shipments.substance = np.where(positive, substance, NOWHERE)
+        shipments.grams = np.where(positive, grams, np.nan)
+        powder = positive & (shipments.hidden != HIDING.index("concealed_in_goods"))
+        wrapping = draws.uniform(*COVER_KG, count)
+        own = shipments.kg.copy()
+        shipments.kg = np.where(
+            powder, grams * KG_PER_GRAM + wrapping, own + np.where(positive, grams * KG_PER_GRAM, 0)
+        )
+        shipments.kg = np.minimum(shipments.kg, heaviest)
+        shipments.usd = np.where(powder, shipments.usd * shipments.kg / own, shipments.usd)
+
+    def _contents(self, draws: Draws, network: Network, since_start: int, count: int) -> Numbers:
+        first = draws.random(count) < LARGEST_FAMILY_FIRST
+        other = draws.integers(0, len(network.families), count)
+        families = [network.families[0 if f else int(o)] for f, o in zip(first, other, strict=True)]
+        return np.array([self._content(draws, family, since_start) for family in families])
+
+    def _content(self, draws: Draws, family: str, since_start: int) -> int:
+        new, control = self._world.events.new_substance, self._world.events.class_control
+        if family == new.family and draws.random() < 0.5 * _ramp(since_start - new.day, new.over):
+            return self._substances.number(new.name)
+        if family == control.family and draws.random() < _ramp(since_start - control.day, control.over):
+            return self._substances.number(control.substitute)
+        return int(draws.choice(self._by_family[family]))
+
+    def _make_premium(self, draws: Draws, shipments: Shipments, positive: Values) -> None:
+        premium = np.isin(self._service_names, PREMIUM)[shipments.service]
+        cheap = premium & with_chance(
+            draws, self._world.tells.premium_for_low_value[POSITIVE], len(shipments)
+        )
+        cheap &= positive.astype(bool)
+        shipments.usd[cheap] = draws.uniform(1.0, PREMIUM_USD, int(cheap.sum()))
+
+
+def _ramp(days: int, over: int) -> float:
+    return float(np.clip(days / over, 0.0, 1.0))
+
+
+def _take(shipments: Shipments, others: Shipments, rows: Values) -> None:
+    """Take some rows from others."""
+    for name, values in vars(shipments).items():
+        values[rows] = getattr(others, name)[rows]

@@ -1,0 +1,216 @@
+"""A simulated operation with known truth: mail and cargo, networks that react, inspections, late laboratories, alerts.
+
+There is no public data of NPS finds, so the parameters (`world.toml`) say what is sourced and what is assumed. Days come one
+after the other: what is seized on one changes what networks send on a later one. The truth is a table apart, for
+evaluation only. The same seed gives the same tables, to the byte.
+"""
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+
+import msgspec
+import numpy as np
+import pandas as pd
+
+from consignments.fields import Field, fields_of
+from consignments.records import Alert, Consignment, Outcome, Truth
+from consignments.visibility import US_PER_DAY
+from training.alerting import AlertFeed
+from training.declarations import Columns, Declarations
+from training.identities import Numbering
+from training.inspections import Arrivals, Inspections
+from training.networks import Networks
+from training.parties import Parties
+from training.shipments import RESULTS, Catalogue, Draws, Shipments, list_substances
+from training.traffic import Traffic
+from training.world import World, check_size, load_world
+
+FOUNDING, TRAFFIC, NETWORKS, DECLARATIONS, INSPECTIONS, ALERTS = range(6)
+"""Streams of random numbers, apart from each other: what officers do does not change what honest people send."""
+
+Progress = Callable[[str, int, int], None]
+
+
+@dataclass(frozen=True)
+class Simulated:
+    """The tables of a simulated world, as written by `npsrisk simulate`.
+
+    Attributes
+    ----------
+    consignments, outcomes, alerts, truth : DataFrame
+        With the columns of their records; missing texts are null, times are UTC.
+    """
+
+    consignments: pd.DataFrame
+    outcomes: pd.DataFrame
+    alerts: pd.DataFrame
+    truth: pd.DataFrame
+
+
+class Simulation:
+    """A world that goes on day by day.
+
+    Parameters
+    ----------
+    world : World
+    days : int
+        How many days it will have; only the operation's date depends on it.
+    per_day : int
+        Mean consignments a day.
+    prevalence : {"realistic", "enriched", "operation"}
+    seed : int
+    """
+
+    def __init__(self, world: World, *, days: int, per_day: int, prevalence: str, seed: int) -> None:
+        check_size(days, per_day)
+        self._world, self._per_day, self._seed = world, per_day, seed
+        self._preset = world.preset(prevalence)
+        operation_day = world.operation_day(days, self._preset)
+        self._start = np.datetime64(world.start, "D")
+        self._parties = Parties(world)
+        catalogue = Catalogue(world, self._preset.nps)
+        self._substances = list_substances(world)
+        held = (self._parties, catalogue, self._substances)
+        founding = self._draws(FOUNDING, 0)
+        self._traffic = Traffic(world, *held, per_day, founding)
+        self._networks = Networks(world, *held, self._traffic, self._preset, per_day, founding)
+        self._declarations = Declarations(world, *held, Numbering(world, int(founding.integers(0, 2**31))))
+        self._inspections = Inspections(world, *held, self._preset, operation_day)
+        self._alert_feed = AlertFeed(world, self._parties, self._networks, operation_day)
+
+    def arrive(self, since_start: int) -> Arrivals:
+        """Let a day's consignments come; the days must come in their order."""
+        day = int(self._start.astype(np.int64)) + since_start
+        draws = self._draws(TRAFFIC, since_start)
+        height = self._world.calendar.height(self._start.astype(object) + pd.Timedelta(days=since_start))
+        count = max(1, int(draws.poisson(self._per_day * height)))
+        honest = self._traffic.of_day(draws, day, since_start, count, self._preset.other_prohibited)
+        sent = self._networks.of_day(self._draws(NETWORKS, since_start), day, since_start, height)
+        shipments = Shipments.joined([honest, *sent])
+        columns = self._declarations.declare(self._draws(DECLARATIONS, since_start), shipments, since_start)
+        return Arrivals(shipments, columns, since_start)
+
+    def warn(self, since_start: int) -> list[Alert]:
+        """Give the alerts that partners issue on a day."""
+        alerts = self._alert_feed.of_day(self._draws(ALERTS, since_start), since_start)
+        for alert in alerts:
+            self._inspections.watchlist.warn(alert)
+        return alerts
+
+    def inspect(self, arrivals: Arrivals) -> list[Outcome]:
+        """Let the operation choose, open and report; networks notice what was seized until the day's end."""
+        draws = self._draws(INSPECTIONS, arrivals.since_start)
+        outcomes = self._inspections.inspect(draws, arrivals)
+        end = (int(self._start.astype(np.int64)) + arrivals.since_start + 1) * US_PER_DAY
+        for seizure in self._inspections.seizures_until(end):
+            if seizure.network >= 0:
+                self._networks.suffer(draws, seizure.network, arrivals.since_start)
+        return outcomes
+
+    def truth(self, arrivals: Arrivals) -> Columns:
+        """Give the truth of a day, as the columns of a truth table."""
+        sent = arrivals.shipments
+        drugs = np.array([self._substances.families[s] != "" if s >= 0 else False for s in sent.substance])
+        names = np.array(self._substances.names, dtype=object)[sent.substance]
+        families = np.array(self._substances.families, dtype=object)[sent.substance]
+        return {
+            "consignment_id": arrivals.columns["consignment_id"],
+            "result": np.array(RESULTS, dtype=object)[sent.result],
+            "substance": np.where(sent.substance >= 0, names, None),
+            "substance_family": np.where(drugs, families, None),
+            "quantity_g": np.round(sent.grams, 2),
+            "network": np.array([self._networks.kind_of(number) for number in sent.network], dtype=object),
+        }
+
+    def _draws(self, stream: int, since_start: int) -> Draws:
+        return np.random.default_rng([self._seed % 2**63, stream, since_start])
+
+
+def simulate(
+    world: World | None = None,
+    *,
+    days: int,
+    per_day: int,
+    prevalence: str = "enriched",
+    seed: int = 0,
+    progress: Progress | None = None,
+) -> Simulated:
+    """Simulate an operation.
+
+    Parameters
+    ----------
+    world : World, optional
+        Default: the parameters that come with npsrisk.
+    days : int
+        Length, from the world's start; the results of its last days become known after its end.
+    per_day : int
+        Mean consignments a day.
+    prevalence : {"realistic", "enriched", "operation"}
+    seed : int
+        The same seed gives the same tables.
+    progress : callable, optional
+        Called with what is being done, how much is done, and how much there is.
+
+    Raises
+    ------
+    UnknownName
+        For an unknown preset of prevalence.
+    BadInput
+        For a world without days or traffic.
+    """
+    simulation = Simulation(
+        world or load_world(), days=days, per_day=per_day, prevalence=prevalence, seed=seed
+    )
+    consignments, truths, outcomes, alerts = [], [], [], []
+    for since_start in _counted(days, progress):
+        alerts += simulation.warn(since_start)
+        arrivals = simulation.arrive(since_start)
+        outcomes += simulation.inspect(arrivals)
+        consignments.append(arrivals.columns)
+        truths.append(simulation.truth(arrivals))
+    return Simulated(
+        consignments=frame_of_columns(Consignment, consignments),
+        outcomes=frame_of_records(Outcome, outcomes),
+        alerts=frame_of_records(Alert, alerts),
+        truth=frame_of_columns(Truth, truths),
+    )
+
+
+def newest(consignments: pd.DataFrame, count: int = 10) -> tuple[pd.DataFrame, pd.DataFrame]:
+    """Split off the last consignments that came: the past, and as many new ones."""
+    return consignments.iloc[:-count], consignments.iloc[-count:]
+
+
+def frame_of_columns(record: type[msgspec.Struct], days: Sequence[Columns]) -> pd.DataFrame:
+    """Put the days of a table together, in the columns and types of its record."""
+    return pd.DataFrame(
+        {
+            field.name: _typed(field, np.concatenate([columns[field.name] for columns in days]))
+            for field in fields_of(record)
+        }
+    )
+
+
+def frame_of_records(record: type[msgspec.Struct], rows: Sequence[msgspec.Struct]) -> pd.DataFrame:
+    """Make a table of records."""
+    columns = {}
+    for field in fields_of(record):
+        values = np.empty(len(rows), dtype=object)
+        values[:] = [getattr(row, field.name) for row in rows]
+        columns[field.name] = _typed(field, values)
+    return pd.DataFrame(columns)
+
+
+def _typed(field: Field, values: "np.ndarray[tuple[int], np.dtype[np.generic]]") -> pd.Series:
+    if field.kind == "time":
+        return pd.Series(pd.to_datetime(pd.Series(values), utc=True).astype("datetime64[us, UTC]"))
+    if field.kind == "date":
+        return pd.Series(values.astype("datetime64[D]").astype(object))
+    return pd.Series(values, dtype="float64" if field.kind == "number" else "str")
+
+
+def _counted(days: int, progress: Progress | None) -> Iterator[int]:
+    for day in range(days):
+        yield day
+        if progress is not None:
+            progress("simulate", day + 1, days)
