@@ -105,12 +105,16 @@ class Evaluation:
         Name, as `precision_at_1pct` or `channel:postal/roc_auc`, to its estimate.
     capacity, calibration, slices : list of dict
         Tables of the same columns in every run.
+    resampled : dict
+        Name to the metric of the data and then of each resample; without slices. Two evaluations of the same traffic
+        with the same seed drew the same days.
     """
 
     metrics: dict[str, Estimate]
     capacity: list[dict[str, float | str]]
     calibration: list[dict[str, float | str]]
     slices: list[dict[str, float | str]]
+    resampled: dict[str, Floats]
 
     def __getitem__(self, name: str) -> Estimate:
         if name not in self.metrics:
@@ -141,8 +145,8 @@ def evaluate(traffic: Traffic, config: EvaluationConfig) -> Evaluation:
     """
     judge = _Judge(traffic, config)
     everything = np.ones(len(traffic.score), dtype=bool)
-    metrics = judge.overall(everything) | judge.at_daily_capacity()
-    slices = []
+    whole = judge.overall(everything) | judge.at_daily_capacity()
+    metrics, slices = dict(whole), []
     for kind, value, rows in judge.slices():
         found = judge.overall(rows)
         name = f"{kind}:{metric_safe(value)}"
@@ -153,7 +157,36 @@ def evaluate(traffic: Traffic, config: EvaluationConfig) -> Evaluation:
         capacity=judge.capacity_table(),
         calibration=judge.calibration_table(),
         slices=slices,
+        resampled=whole,
     )
+
+
+def difference(one: Evaluation, other: Evaluation, metric: str) -> Estimate:
+    """Compare two scores of the same traffic, day by day in pairs.
+
+    Parameters
+    ----------
+    one, other : Evaluation
+        Of the same traffic, with the same settings.
+    metric : str
+
+    Returns
+    -------
+    Estimate
+        Of `one` minus `other`.
+    """
+    if metric not in one.resampled:
+        raise UnknownName.among(metric, one.resampled, kind="metric")
+    return interval_of(one.resampled[metric] - other.resampled[metric])
+
+
+def interval_of(values: Floats) -> Estimate:
+    """Turn the values of the data and then of its resamples into an estimate; no interval where half are unknown."""
+    resampled = values[1:][np.isfinite(values[1:])]
+    if len(resampled) <= FEWEST_RESAMPLES * len(values):
+        return Estimate(float(values[0]), np.nan, np.nan)
+    low, high = np.quantile(resampled, INTERVAL)
+    return Estimate(float(values[0]), float(low), float(high))
 
 
 def capacity_curve(traffic: Traffic, shares: Floats, config: EvaluationConfig) -> dict[str, list[Estimate]]:
@@ -200,12 +233,8 @@ class _Judge:
         self.bins = self._calibration_bins()
 
     def estimate(self, values: Floats) -> Estimate:
-        """Turn the values of data and resamples into an estimate with its interval."""
-        resampled = values[1:][np.isfinite(values[1:])]
-        if len(self.ranking.days) < 2 or len(resampled) < FEWEST_RESAMPLES * len(values):
-            return Estimate(float(values[0]), np.nan, np.nan)
-        low, high = np.quantile(resampled, INTERVAL)
-        return Estimate(float(values[0]), float(low), float(high))
+        """Turn the values of data and resamples into an estimate; a single day tells nothing of its spread."""
+        return interval_of(values if len(self.ranking.days) > 1 else values[:1])
 
     def overall(self, rows: Bools) -> dict[str, Floats]:
         """Every metric over some of the rows; the cuts are those of all traffic."""

@@ -5,7 +5,15 @@ import pytest
 
 from consignments.errors import UnknownName
 from training.config import EvaluationConfig
-from training.evaluation import Traffic, capacity_curve, evaluate, metric_safe, office_days, taken_at_capacity
+from training.evaluation import (
+    Traffic,
+    capacity_curve,
+    difference,
+    evaluate,
+    metric_safe,
+    office_days,
+    taken_at_capacity,
+)
 
 QUICK = EvaluationConfig(resamples=20, smallest_slice=2)
 
@@ -221,3 +229,12 @@ def test_the_curve_agrees_with_the_metric():
 def test_scores_that_are_not_numbers_are_refused():
     with pytest.raises(ValueError, match="finite"):
         traffic([0.1, np.nan], [True, False])
+
+
+def test_a_score_does_not_differ_from_itself_and_clearly_from_its_reverse():
+    positive = np.arange(200) < 12
+    seen = traffic(falling(200), positive)
+    mine, reverse = evaluate(seen, QUICK), evaluate(seen.scored(-seen.score), QUICK)
+    same = difference(mine, evaluate(seen, QUICK), "recall_at_5pct")
+    assert (same.value, same.low, same.high) == (0, 0, 0)
+    assert difference(mine, reverse, "recall_at_5pct").low > 0.5

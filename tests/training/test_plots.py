@@ -1,0 +1,73 @@
+"""Claims about the pictures."""
+
+from xml.etree import ElementTree
+
+import numpy as np
+import pytest
+from training_judged import QUICK, judged_world
+
+from training.evaluation import capacity_curve
+from training.plots import (
+    Curve,
+    calibration_picture,
+    capacity_picture,
+    daily_picture,
+    importance_picture,
+    score_picture,
+)
+
+TRAFFIC, MODEL, _ = judged_world()
+SHARES = np.array([0.001, 0.01, 0.1])
+
+
+def curve(name, score):
+    return Curve(name, **capacity_curve(TRAFFIC.scored(score), SHARES, QUICK))
+
+
+def capacity():
+    return capacity_picture(SHARES, curve("model", TRAFFIC.score), [curve("rules", -TRAFFIC.score)])
+
+
+def scores():
+    band = np.where(TRAFFIC.score > 0.1, "high", "routine").astype(object)
+    return score_picture(TRAFFIC.score, band, TRAFFIC.positive)
+
+
+DRAWN = {
+    "capacity": (
+        capacity,
+        ["capacity: share of all traffic inspected", "precision", "recall", "rules", "0.1 %"],
+    ),
+    "calibration": (
+        lambda: calibration_picture(MODEL.calibration),
+        ["mean score of the bin", "rate of finds"],
+    ),
+    "scores": (scores, ["score", "consignments", "band high", "known finds"]),
+    "daily": (
+        lambda: daily_picture(["1 May", "2 May"], np.array([1.0, 0.0]), np.array([2.0, 1.0])),
+        ["Finds by day", "1 May"],
+    ),
+    "importance": (lambda: importance_picture({"goods": 0.7, "history": 0.3}), ["goods", "70.0%"]),
+}
+
+
+@pytest.mark.parametrize("name", DRAWN)
+def test_a_picture_is_svg_with_its_labels_as_text(name):
+    draw, labels = DRAWN[name]
+    root = ElementTree.fromstring(draw())
+    texts = [element.text for element in root.iter("{http://www.w3.org/2000/svg}text")]
+    assert root.tag.endswith("svg")
+    assert set(labels) <= set(texts)
+
+
+@pytest.mark.parametrize("name", DRAWN)
+def test_the_same_values_give_the_same_bytes(name):
+    draw, _ = DRAWN[name]
+    assert draw() == draw()
+
+
+def test_a_calibration_table_without_finds_can_be_drawn():
+    table = [
+        row | {"rate": 0.0, "rate_low": float("nan"), "rate_high": float("nan")} for row in MODEL.calibration
+    ]
+    assert "no find in the bin" in calibration_picture(table)

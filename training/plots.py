@@ -1,0 +1,246 @@
+"""The pictures of a run, as SVG text that a page can hold; colours are told apart by colour-blind readers too.
+
+Colours are those of Okabe and Ito (2008). The same values give the same bytes.
+"""
+
+import io
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import matplotlib as mpl
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.backends.backend_svg import FigureCanvasSVG
+from matplotlib.figure import Figure
+from matplotlib.ticker import FuncFormatter, LogLocator, MaxNLocator, PercentFormatter
+from numpy.typing import NDArray
+
+from training.evaluation import SHARES, Estimate
+
+BLUE, ORANGE, GREEN, RED, PURPLE, SKY = "#0072B2", "#E69F00", "#009E73", "#D55E00", "#CC79A7", "#56B4E9"
+GREY, INK = "#8A8F98", "#1F2933"
+BASELINE_STYLES = (
+    (ORANGE, "--"),
+    (GREEN, "-."),
+    (PURPLE, ":"),
+    (SKY, (0, (5, 1, 1, 1))),
+    (GREY, (0, (1, 2))),
+)
+BAND_COLOURS = {"high": RED, "elevated": ORANGE, "routine": SKY}
+LOWEST_SHOWN = 1e-6
+"""Scores and rates below this are drawn here, on the edge of the logarithmic axes."""
+STYLE: dict[Any, Any] = {
+    "svg.fonttype": "none",
+    "svg.hashsalt": "npsrisk",
+    "font.family": "sans-serif",
+    "font.size": 10.5,
+    "text.color": INK,
+    "axes.edgecolor": "#B8BEC6",
+    "axes.labelcolor": INK,
+    "axes.titlesize": 11.5,
+    "axes.titleweight": "bold",
+    "axes.titlelocation": "left",
+    "axes.spines.top": False,
+    "axes.spines.right": False,
+    "axes.grid": True,
+    "axes.axisbelow": True,
+    "grid.color": "#E6E9ED",
+    "grid.linewidth": 0.8,
+    "xtick.color": INK,
+    "ytick.color": INK,
+    "legend.frameon": False,
+}
+
+
+@dataclass(frozen=True)
+class Curve:
+    """Precision and recall of one score over capacities.
+
+    Attributes
+    ----------
+    name : str
+    precision, recall : sequence of Estimate
+        One for each capacity.
+    """
+
+    name: str
+    precision: Sequence[Estimate]
+    recall: Sequence[Estimate]
+
+
+def capacity_picture(shares: NDArray[np.float64], model: Curve, baselines: Sequence[Curve]) -> str:
+    """Draw precision and recall against capacity, the model with its interval and the baselines beside it.
+
+    Parameters
+    ----------
+    shares : float64 array
+        Capacities, as shares of all traffic.
+    model : Curve
+    baselines : sequence of Curve
+
+    Returns
+    -------
+    str
+        An SVG picture.
+    """
+    with mpl.rc_context(STYLE):
+        figure, axes = _canvas(1, 2, width=10.4, height=4.1)
+        for ax, what in zip(axes, ("precision", "recall"), strict=True):
+            for baseline, (colour, dashes) in zip(baselines, BASELINE_STYLES, strict=False):
+                values = [estimate.value for estimate in getattr(baseline, what)]
+                ax.plot(shares, values, color=colour, linestyle=dashes, linewidth=1.6, label=baseline.name)
+            _line_with_interval(ax, shares, getattr(model, what), model.name)
+            _capacity_axis(ax)
+            ax.set_ylim(0, None)
+            ax.yaxis.set_major_formatter(PercentFormatter(1.0, decimals=None))
+        axes[0].set(title="Precision: share of inspections that find", ylabel="precision")
+        axes[1].set(title="Recall: share of all there is that is found", ylabel="recall")
+        axes[1].set_ylim(0, 1.02)
+        axes[1].legend(loc="upper left", fontsize=9)
+        return _svg(figure)
+
+
+def calibration_picture(table: Sequence[Mapping[str, float | str]]) -> str:
+    """Draw the rate of finds against the mean score, bin by bin.
+
+    Parameters
+    ----------
+    table : sequence of dict
+        As `Evaluation.calibration`.
+    """
+    bins = [row for row in table if np.isfinite(float(row["mean_score"])) and np.isfinite(float(row["rate"]))]
+    score = np.array([float(row["mean_score"]) for row in bins])
+    rate, low, high = (
+        np.array([float(row[name]) for row in bins]) for name in ("rate", "rate_low", "rate_high")
+    )
+    score, shown = np.maximum(score, LOWEST_SHOWN), np.maximum(rate, LOWEST_SHOWN)
+    below = np.nan_to_num(shown - np.maximum(low, LOWEST_SHOWN)).clip(0)
+    above = np.nan_to_num(np.maximum(high, LOWEST_SHOWN) - shown).clip(0)
+    with mpl.rc_context(STYLE):
+        figure, (ax,) = _canvas(1, 1, width=5.1, height=4.3)
+        ax.plot(
+            [LOWEST_SHOWN, 1], [LOWEST_SHOWN, 1], color=GREY, linestyle="--", linewidth=1.2, label="perfect"
+        )
+        none = rate <= 0
+        ax.errorbar(
+            score[~none],
+            shown[~none],
+            [below[~none], above[~none]],
+            color=BLUE,
+            marker="o",
+            linestyle="none",
+            capsize=3,
+            label="bins of score",
+        )
+        none = rate <= 0
+        ax.plot(
+            score[none], shown[none], "o", color="white", markeredgecolor=BLUE, label="no find in the bin"
+        )
+        ax.set(xscale="log", yscale="log", xlim=(LOWEST_SHOWN / 1.6, 1.3), ylim=(LOWEST_SHOWN / 1.6, 1.3))
+        ax.set(title="Calibration", xlabel="mean score of the bin", ylabel="rate of finds")
+        ax.legend(loc="upper left", fontsize=9)
+        return _svg(figure)
+
+
+def score_picture(score: NDArray[np.float64], band: NDArray[np.object_], positive: NDArray[np.bool_]) -> str:
+    """Draw how scores are spread over the traffic, by band, and where the finds lie.
+
+    Parameters
+    ----------
+    score : float64 array, (n,)
+        Probabilities.
+    band : str array, (n,)
+    positive : bool array, (n,)
+        Known finds.
+    """
+    logarithm = np.log10(np.maximum(score, LOWEST_SHOWN))
+    edges = np.linspace(min(logarithm.min(), -1.0), 0.0, 46)
+    with mpl.rc_context(STYLE):
+        figure, (ax,) = _canvas(1, 1, width=5.1, height=4.3)
+        for name, colour in BAND_COLOURS.items():
+            counts, _ = np.histogram(logarithm[band == name], edges)
+            ax.stairs(counts, edges, fill=True, color=colour, alpha=0.75, label=f"band {name}")
+        counts, _ = np.histogram(logarithm[positive], edges)
+        ax.stairs(counts, edges, color=INK, linewidth=1.6, label="known finds")
+        ax.set_yscale("symlog", linthresh=1)
+        ax.set_ylim(0, None)
+        ax.xaxis.set_major_formatter(FuncFormatter(lambda power, _: f"{10**power:.3g}"))
+        ax.yaxis.set_major_formatter(FuncFormatter(lambda count, _: f"{count:,.0f}"))
+        ax.set(title="Scores by band", xlabel="score", ylabel="consignments")
+        ax.legend(loc="upper right", fontsize=9)
+        return _svg(figure)
+
+
+def daily_picture(days: Sequence[str], found: NDArray[np.float64], there: NDArray[np.float64]) -> str:
+    """Draw, for each day of the test, the known finds and how many of them the capacity took.
+
+    Parameters
+    ----------
+    days : sequence of str
+    found, there : float64 array, (days,)
+    """
+    place = np.arange(len(days))
+    with mpl.rc_context(STYLE):
+        figure, (ax,) = _canvas(1, 1, width=10.4, height=3.1)
+        ax.bar(place, there, color="#D5DAE0", label="known finds")
+        ax.bar(place, found, color=BLUE, label="of these within the best 1 % of the day")
+        step = max(1, len(days) // 12)
+        ax.set_xticks(place[::step], [days[at] for at in place[::step]])
+        ax.grid(axis="x", visible=False)
+        ax.yaxis.set_major_locator(MaxNLocator(integer=True))
+        ax.set(title="Finds by day", ylabel="consignments", xlim=(-0.7, len(days) - 0.3))
+        ax.set_ylim(0, 1.25 * max(1.0, there.max()))
+        ax.legend(loc="upper right", fontsize=9, ncols=2)
+        return _svg(figure)
+
+
+def importance_picture(shares: Mapping[str, float]) -> str:
+    """Draw how much each group of features moves the score.
+
+    Parameters
+    ----------
+    shares : mapping
+        Group to its share of the mean absolute contribution, 0 to 1.
+    """
+    ranked = sorted(shares.items(), key=lambda item: item[1])
+    with mpl.rc_context(STYLE):
+        figure, (ax,) = _canvas(1, 1, width=10.4, height=1.1 + 0.3 * len(ranked))
+        bars = ax.barh([name for name, _ in ranked], [share for _, share in ranked], color=BLUE, height=0.68)
+        ax.bar_label(bars, [f"{share:.1%}" for _, share in ranked], padding=4, fontsize=9.5)
+        ax.grid(axis="y", visible=False)
+        ax.xaxis.set_major_formatter(PercentFormatter(1.0, decimals=0))
+        ax.set_xlim(0, 1.12 * max([share for _, share in ranked], default=1.0))
+        ax.set(
+            title="What moves the score, by group of features",
+            xlabel="share of the mean absolute contribution",
+        )
+        return _svg(figure)
+
+
+def _canvas(rows: int, columns: int, *, width: float, height: float) -> tuple[Figure, list[Axes]]:
+    figure = Figure(figsize=(width, height), layout="constrained")
+    axes = figure.subplots(rows, columns, squeeze=False)
+    return figure, list(axes.flat)
+
+
+def _line_with_interval(ax: Axes, x: NDArray[np.float64], estimates: Sequence[Estimate], name: str) -> None:
+    low, high = (np.array([getattr(estimate, end) for estimate in estimates]) for end in ("low", "high"))
+    ax.fill_between(x, low, high, color=BLUE, alpha=0.16, linewidth=0, label=f"{name}: 95 % interval")
+    ax.plot(x, [estimate.value for estimate in estimates], color=BLUE, linewidth=2.4, label=name)
+
+
+def _capacity_axis(ax: Axes) -> None:
+    ax.set_xscale("log")
+    ax.set_xlabel("capacity: share of all traffic inspected")
+    ax.xaxis.set_major_locator(LogLocator(subs=()))
+    ax.xaxis.set_minor_locator(LogLocator(subs=()))
+    ax.set_xticks(list(SHARES.values()), [name.replace("pct", " %") for name in SHARES])
+
+
+def _svg(figure: Figure) -> str:
+    FigureCanvasSVG(figure)
+    text = io.StringIO()
+    figure.savefig(text, format="svg", metadata={"Date": None, "Creator": None})
+    drawn = text.getvalue()
+    return drawn[drawn.index("<svg") :]

@@ -1,0 +1,180 @@
+"""The page of a run: one HTML file that needs nothing else, verdict first.
+
+Everything is escaped by the template, but the pictures, which are ours.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+
+import jinja2
+import numpy as np
+from markupsafe import Markup
+
+from consignments.records import Target
+from training.evaluation import SHARES, Evaluation
+from training.verdict import TARGET_NAMES, Verdict
+
+TEMPLATES = Path(__file__).parent / "templates"
+LARGEST_BYTES = 2_000_000
+"""A page is light enough to be sent by mail."""
+HEADLINE = {
+    "roc_auc": "Area under the ROC curve",
+    "average_precision": "Average precision",
+    **{f"precision_at_{name}": f"Precision at {name.replace('pct', ' %')} of traffic" for name in SHARES},
+    **{f"recall_at_{name}": f"Recall at {name.replace('pct', ' %')} of traffic" for name in SHARES},
+    "precision_at_capacity": "Precision at the daily capacity of each office",
+    "recall_at_capacity": "Recall at the daily capacity of each office",
+    "calibration_error": "Calibration error",
+}
+"""The key figures, in the order of the page."""
+VERDICT_WORDS = {
+    "better": "Better than its baselines",
+    "unclear": "No clear difference from its baselines",
+    "worse": "Worse than a baseline",
+}
+AREAS = frozenset({"roc_auc", "average_precision"})
+"""Metrics that are no shares of anything."""
+NOT_FOR_BASELINES = frozenset({"calibration_error"})
+"""A baseline's score is no probability."""
+
+Row = Mapping[str, Any]
+
+
+@dataclass(frozen=True)
+class RunReport:
+    """All that the page of a run shows.
+
+    Attributes
+    ----------
+    name : str
+        Of the run.
+    target : str
+    as_of : datetime
+    facts : mapping
+        Short facts of the head of the page: data hash, code version, ….
+    verdict : Verdict
+    model : Evaluation
+    baselines : mapping
+        Name to evaluation, of the same traffic.
+    truth, truth_baselines
+        The same against the truth of a simulated world, where there is one.
+    pictures : mapping
+        Name to SVG.
+    data, split, examples, features : sequence of rows
+    config : mapping
+        Every setting.
+    """
+
+    name: str
+    target: Target
+    as_of: datetime
+    facts: Mapping[str, str]
+    verdict: Verdict
+    model: Evaluation
+    baselines: Mapping[str, Evaluation]
+    truth: Evaluation | None
+    truth_baselines: Mapping[str, Evaluation]
+    pictures: Mapping[str, str]
+    data: Sequence[Row]
+    split: Sequence[Row]
+    examples: Sequence[Row]
+    features: Sequence[Row]
+    config: Mapping[str, Any]
+
+
+def render(report: RunReport) -> str:
+    """Write the page.
+
+    Returns
+    -------
+    str
+        HTML that holds its style and pictures, under 2 MB.
+    """
+    page = (
+        _environment()
+        .get_template("report.html")
+        .render(
+            report=report,
+            as_of=f"{report.as_of.day} {report.as_of:%B %Y}",
+            verdict_word=VERDICT_WORDS[report.verdict.name],
+            target_name=TARGET_NAMES[report.target],
+            figures=list(key_figures(report.model, report.baselines)),
+            true_figures=list(key_figures(report.truth, report.truth_baselines)) if report.truth else [],
+            pictures={name: Markup(picture) for name, picture in report.pictures.items()},
+        )
+    )
+    if len(page.encode()) > LARGEST_BYTES:
+        raise ValueError(f"the report has {len(page.encode()):,} bytes, more than {LARGEST_BYTES:,}")
+    return page
+
+
+def key_figures(model: Evaluation, baselines: Mapping[str, Evaluation]) -> Sequence[Row]:
+    """Put the key figures of a model beside those of the baselines.
+
+    Returns
+    -------
+    sequence of dict
+        `metric`, `title`, `estimate`, and `baselines`: name to value, NaN where it means nothing.
+    """
+    return [
+        {
+            "metric": metric,
+            "title": title,
+            "estimate": model[metric],
+            "baselines": {
+                name: np.nan if metric in NOT_FOR_BASELINES else baseline[metric].value
+                for name, baseline in baselines.items()
+            },
+        }
+        for metric, title in HEADLINE.items()
+    ]
+
+
+def figure_text(value: Any) -> str:
+    """Write a share or another number for people; a dash where it is unknown.
+
+    Examples
+    --------
+    >>> figure_text(0.1234), figure_text(0.00042), figure_text(float("nan")), figure_text(1234), figure_text("ems")
+    ('12.3 %', '0.042 %', '–', '1,234', 'ems')
+    """
+    if isinstance(value, bool) or value is None:
+        return "–" if value is None else str(value).lower()
+    if isinstance(value, int | np.integer):
+        return f"{value:,}"
+    if not isinstance(value, float):
+        return str(value)
+    if not np.isfinite(value):
+        return "–"
+    return f"{value:.1%}".replace("%", " %") if abs(value) >= 0.01 or value == 0 else f"{100 * value:.2g} %"
+
+
+def named_text(value: float, metric: str) -> str:
+    """Write the value of a metric: areas as decimals, the others as shares.
+
+    Examples
+    --------
+    >>> named_text(0.9081, "roc_auc"), named_text(0.9081, "recall_at_1pct")
+    ('0.908', '90.8 %')
+    """
+    return f"{value:.3f}" if metric in AREAS and np.isfinite(value) else figure_text(value)
+
+
+def number_text(value: Any) -> str:
+    """Write a count or a plain number for people."""
+    return f"{value:,.1f}" if isinstance(value, float) and np.isfinite(value) else figure_text(value)
+
+
+def _environment() -> jinja2.Environment:
+    environment = jinja2.Environment(
+        loader=jinja2.FileSystemLoader(TEMPLATES),
+        autoescape=True,
+        undefined=jinja2.StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    environment.filters |= {"figure": figure_text, "named": named_text, "number": number_text}
+    return environment
