@@ -24,6 +24,8 @@ __all__ = [
     "normal_forms",
     "normal_name",
     "normal_phone",
+    "place_words",
+    "street_words",
 ]
 
 # Legal forms, titles and joining words that one writer gives and the next leaves out. Forms that are also people's
@@ -204,13 +206,13 @@ def normal_address(address: str | None, city: str | None, postcode: str | None, 
     if not address:
         return ""
     home = country.strip().upper() if country else ""
-    words = _address_words(address, home)
+    words = street_words(address, home)
     if not words:
         return ""
     code = fold(postcode).translate(_IN_CODES) if postcode else ""
     if home == "US":
         code = code[:_US_ZIP_LENGTH]
-    town = fold(city).translate(_IN_NAMES).split() if city else []
+    town = place_words(city)
     repeated = {code, home.lower(), *town}
     if postcode and " " in postcode:
         repeated.update(postcode.lower().split())
@@ -218,7 +220,13 @@ def normal_address(address: str | None, city: str | None, postcode: str | None, 
     return f"{home}|{code or ''.join(town)}|{' '.join(sorted(kept))}"
 
 
-def _address_words(address: str, home: str) -> set[str]:
+def place_words(city: str | None) -> list[str]:
+    """Give the words of a city's name in one spelling."""
+    return fold(city).translate(_IN_NAMES).split() if city else []
+
+
+def street_words(address: str, home: str) -> set[str]:
+    """Give the words of a street line in one spelling; `home` is its country, for the endings of street names there."""
     if not address.isascii():
         address = anyascii(normalize("NFKC", address))
     line = address.lower().translate(_IN_ADDRESSES)

@@ -74,15 +74,18 @@ class Way(NamedTuple):
         1 where a place comes twice.
     countries : tuple of str
         Country of each place in order, '' where unknown.
+    places : str
+        The places in order, with a > on both sides of each.
     """
 
     legs: float
     odd_places: float
     repeats: float
     countries: tuple[str, ...]
+    places: str
 
 
-NO_WAY = Way(nan, nan, nan, ())
+NO_WAY = Way(nan, nan, nan, (), "")
 
 
 class Route:
@@ -226,14 +229,20 @@ def read_route(route: str) -> Way:
     Examples
     --------
     >>> read_route("PVG>HKG>ICN")
-    Way(legs=2.0, odd_places=0.0, repeats=0.0, countries=('CN', 'HK', 'KR'))
+    Way(legs=2.0, odd_places=0.0, repeats=0.0, countries=('CN', 'HK', 'KR'), places='>PVG>HKG>ICN>')
     """
     places = [place for part in route.upper().split(">") if (place := part.strip())]
     if not places:
         return NO_WAY
     odd = sum(not _has_known_form(place) for place in places)
     repeats = float(len(set(places)) < len(places))
-    return Way(len(places) - 1.0, odd / len(places), repeats, tuple(map(country_of_place, places)))
+    return Way(
+        len(places) - 1.0,
+        odd / len(places),
+        repeats,
+        tuple(map(country_of_place, places)),
+        f">{'>'.join(places)}>",
+    )
 
 
 def country_of_place(place: str) -> str:

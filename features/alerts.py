@@ -1,0 +1,397 @@
+"""Alerts of partners: whether one that is active at the moment of scoring matches a consignment.
+
+An alert issued on Monday that expires on Friday matches what is received from Monday to Thursday night, if every pattern
+it gives matches; one that gives none matches nothing. Each alert waits under its most telling pattern, so that a
+consignment meets only the few that share it, however many are active.
+"""
+
+import re
+from collections.abc import Collection, Iterable, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from math import nan
+from typing import NamedTuple
+
+from consignments.records import Alert, Consignment
+from features.normal import Forms, clean_hs, fold, normal_name, place_words, street_words
+from features.route import read_route
+from features.spec import Feature
+
+NO_MATCH = (0.0, nan, 0.0, 0.0, 0.0, 0.0)
+BEGINNING, ENDLESS = datetime.min.replace(tzinfo=UTC), datetime.max.replace(tzinfo=UTC)
+ONE_DAY = timedelta(days=1)
+REASON = "operation_alert"
+STAR = "*"
+# First or last letters by which words with stars are found; words without so many are looked for one by one.
+GRAM = 3
+KOREA = "KR"
+_NO_WORD = {code: " " for code in range(128) if not chr(code).isalnum()} | dict.fromkeys(map(ord, "'`"), "")
+_NO_WORD_BUT_STAR = {code: instead for code, instead in _NO_WORD.items() if code != ord(STAR)}
+# 3-CMC and a-PVP are one word each, tea-bag is two.
+_HYPHEN_IN_NAME = re.compile(r"(?<=\d)-(?=\w)|(?<=\w)-(?=\d)|(?<=\b[a-z])-(?=\w)")
+
+Word = tuple[str, ...]
+"""A word of a pattern, parted at its stars; between the parts any letters may stand."""
+
+
+class Street(NamedTuple):
+    """The words of an alert's address line, as Korea's endings of street names are read and as all others are."""
+
+    korean: frozenset[str]
+    other: frozenset[str]
+
+
+class Pattern(NamedTuple):
+    """What an alert asks for, in normal form; what is empty asks for nothing."""
+
+    sender: str
+    consignee: str
+    sender_street: Street | None
+    consignee_street: Street | None
+    words: tuple[Word, ...]
+    hs: str
+    departure: str
+    places: str
+
+
+@dataclass(slots=True, eq=False)
+class _Entry:
+    """One version of an alert; `until` is the place in the log where a later version took over."""
+
+    alert: Alert
+    pattern: Pattern
+    sequence: int | None
+    until: int | None = None
+
+    def is_active(self, moment: datetime, sequence: int | None) -> bool:
+        if not self.alert.issued_at <= moment < _end(self.alert):
+            return False
+        if sequence is None:
+            return self.until is None
+        if self.sequence is not None and self.sequence >= sequence:
+            return False
+        return self.until is None or sequence <= self.until
+
+
+class Alerts:
+    """The alerts known so far, and the features of consignments that match them.
+
+    Parameters
+    ----------
+    alerts : iterable of Alert
+    sequences : iterable of int, optional
+        Their places in the log, in the same order.
+    """
+
+    features = (
+        Feature("alerts.matching", "count", REASON, "{value} active operation alerts match"),
+        Feature(
+            "alerts.days_since_issued", "days", REASON, "An operation alert issued {value} days ago matches"
+        ),
+        Feature(
+            "alerts.party", "flag", REASON, "An active operation alert names a sender or consignee like this"
+        ),
+        Feature("alerts.goods", "flag", REASON, "An active operation alert names goods like these"),
+        Feature("alerts.route", "flag", REASON, "An active operation alert names a route like this"),
+        Feature("alerts.closeness", "count", REASON, "An active operation alert agrees in {value} respects"),
+    )
+
+    def __init__(self, alerts: Iterable[Alert] = (), sequences: Iterable[int] | None = None) -> None:
+        self._index = _Index()
+        self._current: dict[str, _Entry] = {}
+        self._first_issue, self._last_end = ENDLESS, BEGINNING
+        places = iter(sequences) if sequences is not None else None
+        for alert in alerts:
+            self.add(alert, next(places) if places is not None else None)
+
+    def __len__(self) -> int:
+        return len(self._current)
+
+    def add(self, alert: Alert, sequence: int | None = None) -> None:
+        """Add an alert; a known one is replaced from here on, and a repeat changes nothing.
+
+        Parameters
+        ----------
+        alert : Alert
+        sequence : int, optional
+            Its place in the log: consignments before it do not see it.
+        """
+        known = self._current.get(alert.alert_id)
+        if known is not None:
+            if known.alert == alert:
+                return
+            if sequence is None:
+                self._index.remove(known)
+            known.until = sequence
+        entry = _Entry(alert, read_pattern(alert), sequence)
+        self._current[alert.alert_id] = entry
+        self._index.add(entry)
+        self._first_issue = min(self._first_issue, alert.issued_at)
+        self._last_end = max(self._last_end, _end(alert))
+
+    def values(self, c: Consignment, forms: Forms, sequence: int | None = None) -> Sequence[float]:
+        """Give one number for each feature.
+
+        Parameters
+        ----------
+        c : Consignment
+            Without `received_at` it matches nothing.
+        forms : Forms
+        sequence : int, optional
+            Its place in the log: alerts at or behind it do not count.
+        """
+        moment = c.received_at
+        if moment is None or not self._first_issue <= moment < self._last_end:
+            return NO_MATCH
+        seen = _Seen(c, forms)
+        matching = [
+            entry
+            for entry in self._index.candidates(seen)
+            if entry.is_active(moment, sequence) and _matches(entry.pattern, seen)
+        ]
+        if not matching:
+            return NO_MATCH
+        patterns = [entry.pattern for entry in matching]
+        newest = max(entry.alert.issued_at for entry in matching)
+        return (
+            float(len(matching)),
+            (moment - newest) / ONE_DAY,
+            float(any(p.sender or p.consignee or p.sender_street or p.consignee_street for p in patterns)),
+            float(any(p.words or p.hs for p in patterns)),
+            float(any(p.departure or p.places for p in patterns)),
+            float(max(sum(map(bool, p)) for p in patterns)),
+        )
+
+
+def _end(alert: Alert) -> datetime:
+    return alert.expires_at or ENDLESS
+
+
+def read_pattern(alert: Alert) -> Pattern:
+    """Bring what an alert asks for into normal form."""
+    return Pattern(
+        normal_name(alert.sender_name),
+        normal_name(alert.consignee_name),
+        _street(alert.sender_address),
+        _street(alert.consignee_address),
+        _pattern_words(alert.description_pattern),
+        clean_hs(alert.hs_code),
+        alert.departure_country.strip().upper() if alert.departure_country else "",
+        read_route(alert.route).places if alert.route else "",
+    )
+
+
+def word_matches(word: Word, text: str) -> bool:
+    """Tell whether one whole word fits a pattern's word, in a time that grows with their lengths only.
+
+    Examples
+    --------
+    >>> word_matches(("", "nitazene"), "metonitazene"), word_matches(("nit",), "nitazene")
+    (True, False)
+    """
+    if len(word) == 1:
+        return text == word[0]
+    first, *middle, last = word
+    end = len(text) - len(last)
+    if len(first) > end or not text.startswith(first) or not text.endswith(last):
+        return False
+    at = len(first)
+    for part in middle:
+        found = text.find(part, at, end)
+        if found < 0:
+            return False
+        at = found + len(part)
+    return True
+
+
+class _Seen:
+    """A consignment as alerts look at it; its words are made when first needed."""
+
+    __slots__ = ("_words", "c", "departure", "forms", "places")
+
+    def __init__(self, c: Consignment, forms: Forms) -> None:
+        self.c, self.forms = c, forms
+        self.places = read_route(c.route).places if c.route else ""
+        self.departure = c.departure_country.strip().upper() if c.departure_country else ""
+        self._words: list[str] | None = None
+
+    @property
+    def words(self) -> list[str]:
+        if self._words is None:
+            self._words = _words(self.forms.text, _NO_WORD)
+        return self._words
+
+
+def _matches(pattern: Pattern, seen: _Seen) -> bool:
+    c, forms = seen.c, seen.forms
+    if pattern.sender and pattern.sender != forms.sender_name:
+        return False
+    if pattern.consignee and pattern.consignee != forms.consignee_name:
+        return False
+    if pattern.departure and pattern.departure != seen.departure:
+        return False
+    if pattern.hs and not forms.hs.startswith(pattern.hs):
+        return False
+    if pattern.places not in seen.places:
+        return False
+    if pattern.sender_street and not _is_at(
+        pattern.sender_street, forms.sender_address, c.sender_city, c.sender_postcode
+    ):
+        return False
+    if pattern.consignee_street and not _is_at(
+        pattern.consignee_street, forms.consignee_address, c.consignee_city, c.consignee_postcode
+    ):
+        return False
+    return not pattern.words or _holds_phrase(pattern.words, seen.words)
+
+
+def _is_at(street: Street, address: str, city: str | None, postcode: str | None) -> bool:
+    """Tell whether an address is the alert's: the same street line, with city, postcode and country or without."""
+    if not address:
+        return False
+    home, code, line = address.split("|")
+    asked = street.korean if home == KOREA else street.other
+    words = set(line.split())
+    if not words <= asked:
+        return False
+    return asked - words <= {code, home.lower(), *place_words(city), *fold(postcode or "").split()}
+
+
+def _holds_phrase(phrase: tuple[Word, ...], words: Sequence[str]) -> bool:
+    length = len(phrase)
+    return any(
+        all(map(word_matches, phrase, words[start : start + length]))
+        for start in range(len(words) - length + 1)
+    )
+
+
+def _street(address: str | None) -> Street | None:
+    if not address:
+        return None
+    korean, other = (frozenset(street_words(address, home)) for home in (KOREA, ""))
+    return Street(korean, other) if korean and other else None
+
+
+def _words(text: str, letters: dict[int, str]) -> list[str]:
+    folded = fold(text)
+    if "-" in folded:
+        folded = _HYPHEN_IN_NAME.sub("", folded)
+    return folded.translate(letters).split()
+
+
+def _pattern_words(pattern: str | None) -> tuple[Word, ...]:
+    """Part a pattern into words; stars at its ends that are words by themselves ask for nothing."""
+    words = [tuple(word.split(STAR)) for word in _words(pattern or "", _NO_WORD_BUT_STAR)]
+    asked = [place for place, word in enumerate(words) if any(word)]
+    return tuple(words[asked[0] : asked[-1] + 1]) if asked else ()
+
+
+_Bucket = dict[str, list[_Entry]]
+
+
+class _Index:
+    """Alerts by their most telling pattern; each stands in one bucket only, an address under each of its words."""
+
+    def __init__(self) -> None:
+        self.senders: _Bucket = {}
+        self.consignees: _Bucket = {}
+        self.sender_streets: _Bucket = {}
+        self.consignee_streets: _Bucket = {}
+        self.words: _Bucket = {}
+        self.starts: _Bucket = {}
+        self.ends: _Bucket = {}
+        self.parts: _Bucket = {}
+        self.places: _Bucket = {}
+        self.products: _Bucket = {}
+        self.departures: _Bucket = {}
+
+    def add(self, entry: _Entry) -> None:
+        for bucket, key in self._places_of(entry.pattern):
+            bucket.setdefault(key, []).append(entry)
+
+    def remove(self, entry: _Entry) -> None:
+        for bucket, key in self._places_of(entry.pattern):
+            bucket[key].remove(entry)
+
+    def candidates(self, seen: _Seen) -> list[_Entry]:
+        """Give the alerts whose most telling pattern may fit, each once."""
+        forms = seen.forms
+        found: list[_Entry] = []
+        for bucket, key in (
+            (self.senders, forms.sender_name),
+            (self.consignees, forms.consignee_name),
+            (self.departures, seen.departure),
+        ):
+            if key in bucket:
+                found += bucket[key]
+        if self.sender_streets:
+            found += self.sender_streets.get(_first_street_word(forms.sender_address), ())
+        if self.consignee_streets:
+            found += self.consignee_streets.get(_first_street_word(forms.consignee_address), ())
+        if self.products:
+            found += _found(self.products, {forms.hs[:length] for length in range(1, len(forms.hs) + 1)})
+        if self.places:
+            found += _found(self.places, seen.places.split(">"))
+        if self.words or self.starts or self.ends or self.parts:
+            found += self._by_text(seen.words)
+        return found
+
+    def _by_text(self, words: list[str]) -> list[_Entry]:
+        found = _found(self.words, words)
+        if self.starts:
+            found += _found(self.starts, [word[:GRAM] for word in words])
+        if self.ends:
+            found += _found(self.ends, [word[-GRAM:] for word in words])
+        if self.parts:
+            text = " ".join(words)
+            for part, entries in self.parts.items():
+                if part in text:
+                    found += entries
+        return found
+
+    def _places_of(self, pattern: Pattern) -> list[tuple[_Bucket, str]]:
+        if pattern.sender:
+            return [(self.senders, pattern.sender)]
+        if pattern.consignee:
+            return [(self.consignees, pattern.consignee)]
+        for bucket, street in (
+            (self.sender_streets, pattern.sender_street),
+            (self.consignee_streets, pattern.consignee_street),
+        ):
+            if street:
+                return [(bucket, word) for word in street.korean | street.other]
+        return self._places_of_goods(pattern) or self._places_of_way(pattern)
+
+    def _places_of_goods(self, pattern: Pattern) -> list[tuple[_Bucket, str]]:
+        if not pattern.words:
+            return []
+        literal = max((word[0] for word in pattern.words if len(word) == 1), key=len, default="")
+        if literal:
+            return [(self.words, literal)]
+        start = max((word[0] for word in pattern.words), key=len)
+        if len(start) >= GRAM:
+            return [(self.starts, start[:GRAM])]
+        end = max((word[-1] for word in pattern.words), key=len)
+        if len(end) >= GRAM:
+            return [(self.ends, end[-GRAM:])]
+        return [(self.parts, max((part for word in pattern.words for part in word), key=len))]
+
+    def _places_of_way(self, pattern: Pattern) -> list[tuple[_Bucket, str]]:
+        if pattern.places:
+            return [(self.places, pattern.places.split(">")[1])]
+        if pattern.hs:
+            return [(self.products, pattern.hs)]
+        if pattern.departure:
+            return [(self.departures, pattern.departure)]
+        return []
+
+
+def _found(bucket: _Bucket, keys: Collection[str]) -> list[_Entry]:
+    """Give the entries under any of the keys; most often there are none."""
+    if bucket.keys().isdisjoint(keys):
+        return []
+    return [entry for key in set(keys) for entry in bucket.get(key, ())]
+
+
+def _first_street_word(address: str) -> str:
+    return address.rpartition("|")[2].partition(" ")[0]
