@@ -1,0 +1,224 @@
+"""Calibration: from log-odds of the trees to the probability that is the score, for each channel.
+
+Platt scaling: one slope for all channels, an intercept for each that is drawn to the pooled one. The exponential is our
+own, of exactly rounded operations only, so that a probability has the same bits for one row, for many, and on any
+machine.
+"""
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import msgspec
+import numpy as np
+from numpy.typing import NDArray
+
+from consignments.errors import BundleRefused
+
+FEWEST_POSITIVES = 20
+"""With fewer positives the slope stays 1 and the channels share one intercept."""
+SLOPE_SPREAD = 0.5
+"""Standard deviation of the logarithm of the slope around 0 before any data are seen."""
+CHANNEL_SPREAD = 0.5
+"""Standard deviation of a channel's intercept around the pooled one before any data are seen, in log-odds."""
+SLOPE_RANGE = (0.05, 20.0)
+INTERCEPT_RANGE = (-50.0, 50.0)
+SHIFT_RANGE = (-10.0, 10.0)
+FURTHEST = 36.0
+"""Log-odds beyond this are taken for it: the probability stays inside (0, 1)."""
+TOLERANCE = 1e-10
+
+LN2_HIGH, LN2_LOW = 0.693145751953125, 1.4286068203094172321e-6
+"""The natural logarithm of 2 in two parts, the first short enough that its small multiples are exact (Cephes)."""
+EXP_TERMS = tuple(1.0 / math.factorial(power) for power in range(13, -1, -1))
+"""Taylor coefficients of the exponential; on |x| <= ln 2 / 2 the error is below the last bit."""
+
+Floats = NDArray[np.float64]
+
+
+@dataclass(frozen=True)
+class Calibration:
+    """Probability = 1 / (1 + exp(-(slope * raw + intercept))).
+
+    Attributes
+    ----------
+    slope : float
+        Above 0, so that the order of the raw scores stays.
+    intercept : float
+        For a channel that `channels` does not name.
+    channels : dict
+        Channel to its intercept.
+
+    Examples
+    --------
+    >>> Calibration(1.0, 0.0, {}).probability(np.array([0.0, 3.0]), ["postal", "postal"]).round(3).tolist()
+    [0.5, 0.953]
+    """
+
+    slope: float
+    intercept: float
+    channels: dict[str, float]
+
+    def probability(self, raw: Floats, channel: Sequence[str]) -> Floats:
+        """Give the probability of each row.
+
+        Parameters
+        ----------
+        raw : float64 array, (n,)
+            Log-odds of the trees; not NaN.
+        channel : sequence of str, (n,)
+
+        Returns
+        -------
+        float64 array, (n,)
+            Above 0 and below 1; the same bits for one row and for many.
+        """
+        slope, pooled, intercepts = self.slope, self.intercept, self.channels
+        pairs = zip(raw.tolist(), channel, strict=True)
+        return np.array([_logistic(slope * value + intercepts.get(name, pooled)) for value, name in pairs])
+
+    @classmethod
+    def fit(cls, raw: Floats, y: NDArray[Any], weight: Floats, channel: Sequence[str]) -> "Calibration":
+        """Fit on rows of a later time than the trees were fitted on.
+
+        Parameters
+        ----------
+        raw : float64 array, (n,)
+            Log-odds of the trees.
+        y : array, (n,)
+            1 positive, 0 negative.
+        weight : float64 array, (n,)
+            At least 0; inverse selection probabilities, as a rule.
+        channel : sequence of str, (n,)
+
+        Notes
+        -----
+        The posterior mode under log slope ~ N(0, `SLOPE_SPREAD`) and channel intercept - pooled ~
+        N(0, `CHANNEL_SPREAD`). The weights are scaled so that the positives weigh as many as they effectively are
+        (Kish: square of the sum over sum of squares): inverse probabilities must not pass for that many findings.
+        With fewer than `FEWEST_POSITIVES` positives only the pooled intercept is fitted, so that the mean probability
+        is the observed share with half a positive added; without rows the raw score is taken as it is.
+        """
+        y, weight = np.asarray(y, dtype=np.float64), np.asarray(weight, dtype=np.float64)
+        positives = int(((y == 1) & (weight > 0)).sum())
+        scaled = weight * _weight_scale(y, weight)
+        if not scaled.any():
+            return cls(1.0, 0.0, {})
+        if positives < FEWEST_POSITIVES:
+            return cls(1.0, _intercept_alone(raw, y, scaled), {})
+        names = sorted(set(channel))
+        member = np.array([names.index(name) for name in channel])
+        slope, pooled, shifts = _posterior_mode(raw, y, scaled, member, len(names))
+        return cls(slope, pooled, {name: pooled + shift for name, shift in zip(names, shifts, strict=True)})
+
+    def to_json(self) -> bytes:
+        """Give it as JSON, the numbers to the last bit."""
+        return msgspec.json.encode(self, order="sorted")
+
+    @classmethod
+    def from_json(cls, data: bytes, *, where: str = "calibration.json") -> "Calibration":
+        """Read what `to_json` gave.
+
+        Raises
+        ------
+        BundleRefused
+            Where it is not that, or the slope or an intercept is out of range.
+        """
+        try:
+            read = msgspec.json.decode(data, type=cls)
+        except (msgspec.DecodeError, UnicodeDecodeError) as error:
+            raise BundleRefused("not a calibration", where=where, got=str(error)) from error
+        intercepts = [read.intercept, *read.channels.values()]
+        low, high = INTERCEPT_RANGE[0] + SHIFT_RANGE[0], INTERCEPT_RANGE[1] + SHIFT_RANGE[1]
+        if (
+            not SLOPE_RANGE[0] <= read.slope <= SLOPE_RANGE[1]
+            or not low <= min(intercepts) <= max(intercepts) <= high
+        ):
+            raise BundleRefused(
+                "a calibration out of range",
+                where=where,
+                got=f"slope {read.slope}, intercepts {intercepts}",
+                expected=f"slope in {SLOPE_RANGE}, intercepts in {(low, high)}",
+            )
+        return read
+
+
+def _logistic(log_odds: float) -> float:
+    """Give 1 / (1 + exp(-x)) for x within `FURTHEST`, else its value there."""
+    return 1.0 / (1.0 + _exp(-min(max(log_odds, -FURTHEST), FURTHEST)))
+
+
+def _exp(x: float) -> float:
+    """Give e**x for |x| < 100, by x = k ln 2 + r and the Taylor polynomial of r.
+
+    `math.exp` and numpy's differ in the last bit between machines; sums, products and powers of two do not.
+    """
+    k = round(x / (LN2_HIGH + LN2_LOW))
+    r = (x - k * LN2_HIGH) - k * LN2_LOW
+    value = 0.0
+    for term in EXP_TERMS:
+        value = value * r + term
+    return math.ldexp(value, k)
+
+
+def _weight_scale(y: Floats, weight: Floats) -> float:
+    """Give the factor by which the positives weigh their effective number; all rows' where there are none."""
+    counted = weight[y == 1] if weight[y == 1].any() else weight
+    squares = float(np.sum(counted * counted))
+    return float(np.sum(counted)) / squares if squares else 0.0
+
+
+def _intercept_alone(raw: Floats, y: Floats, weight: Floats) -> float:
+    """Find by bisection the shift at which the mean probability is the share of positives, half a positive added."""
+    share = (float(np.sum(weight * y)) + 0.5) / (float(np.sum(weight)) + 1.0)
+    low, high = INTERCEPT_RANGE
+    while high - low > TOLERANCE:
+        middle = (low + high) / 2
+        mean = float(np.sum(weight * _sigmoid(raw + middle)) / np.sum(weight))
+        low, high = (middle, high) if mean < share else (low, middle)
+    return (low + high) / 2
+
+
+def _posterior_mode(
+    raw: Floats, y: Floats, weight: Floats, member: NDArray[np.int64], channels: int
+) -> tuple[float, float, list[float]]:
+    """Find slope, pooled intercept and the channels' shifts from it."""
+    from scipy.optimize import minimize  # type: ignore[import-untyped]
+
+    start = np.array([0.0, _intercept_alone(raw, y, weight), *([0.0] * channels)])
+    spread = np.array([SLOPE_SPREAD, np.inf, *([CHANNEL_SPREAD] * channels)])
+    limits = [tuple(map(math.log, SLOPE_RANGE)), INTERCEPT_RANGE, *([SHIFT_RANGE] * channels)]
+    found = minimize(
+        _loss,
+        start,
+        args=(raw, y, weight, member, spread),
+        jac=True,
+        method="L-BFGS-B",
+        bounds=limits,
+        options={"ftol": TOLERANCE, "gtol": TOLERANCE},
+    )
+    log_slope, pooled, *shifts = found.x.tolist()
+    return min(max(math.exp(log_slope), SLOPE_RANGE[0]), SLOPE_RANGE[1]), pooled, shifts
+
+
+def _loss(
+    at: Floats, raw: Floats, y: Floats, weight: Floats, member: NDArray[np.int64], spread: Floats
+) -> tuple[float, Floats]:
+    """Give the negative log posterior and its gradient at (log slope, pooled intercept, shifts...).
+
+    Sums are numpy's own, not products of matrices: those change in the last bit with the number of threads.
+    """
+    slope, shifts = math.exp(at[0]), at[2:]
+    margin = slope * raw + at[1] + shifts[member]
+    fit = float(np.sum(weight * np.logaddexp(0.0, np.where(y == 1, -margin, margin))))
+    error = weight * (_sigmoid(margin) - y)
+    by_channel = np.bincount(member, weights=error, minlength=len(shifts))
+    gradient = np.array([np.sum(error * raw) * slope, np.sum(error), *by_channel])
+    prior = at / spread
+    return fit + float(np.sum(prior * prior)) / 2, gradient + prior / spread
+
+
+def _sigmoid(margin: Floats) -> Floats:
+    """Give the logistic function, for fitting; scores use `_logistic`."""
+    return np.asarray(np.exp(-np.logaddexp(0.0, -margin)))

@@ -1,0 +1,156 @@
+"""Reasons: a score's contributions, grouped by what they mean and put in an officer's words."""
+
+import math
+from collections.abc import Callable
+
+import msgspec
+import numpy as np
+from numpy.typing import NDArray
+
+from features.spec import Feature, Spec
+
+Floats = NDArray[np.float64]
+
+UNKNOWN = "unknown"
+MOST_DECIMALS = 6
+
+
+class Reason(msgspec.Struct, frozen=True):
+    """One reason for a score.
+
+    Attributes
+    ----------
+    code : str
+        Shared by features that mean the same to an officer.
+    text : str
+        Of the feature in it that contributes most, with its value.
+    contribution : float
+        What all features of this code add to the raw score, in log-odds; above 0 raises the risk.
+    """
+
+    code: str
+    text: str
+    contribution: float
+
+
+class Reasons:
+    """Turn contributions into reasons.
+
+    Parameters
+    ----------
+    spec : Spec
+        The features in the order of the row.
+    """
+
+    def __init__(self, spec: Spec) -> None:
+        self._features = spec.features
+        self._codes = sorted({feature.reason for feature in spec})
+        places = {code: place for place, code in enumerate(self._codes)}
+        self._group = np.array([places[feature.reason] for feature in spec], dtype=np.int64)
+        self._members = [np.flatnonzero(self._group == place) for place in range(len(self._codes))]
+
+    def rank(
+        self,
+        row: NDArray[np.float32],
+        contributions: Floats,
+        top: int,
+        *,
+        lowering: bool = False,
+    ) -> list[Reason]:
+        """Give the reasons that weigh most.
+
+        Parameters
+        ----------
+        row : float32 array, (features,)
+            The values of the features.
+        contributions : float64 array, (features,) or longer
+            In log-odds; what follows the features, as the expected value, is not looked at.
+        top : int
+            At most this many.
+        lowering : bool
+            Also give reasons that lower the score, or leave it.
+
+        Returns
+        -------
+        list of Reason
+            The largest contribution first; equal ones in the order of their codes. With `lowering` and `top` large
+            enough their contributions and the expected value add up to the raw score.
+        """
+        shares = contributions[: len(self._features)]
+        sums: Floats = np.bincount(self._group, weights=shares, minlength=len(self._codes))
+        order = np.argsort(-sums, kind="stable")[:top].tolist()
+        return [self._reason(place, row, shares, sums) for place in order if lowering or sums[place] > 0]
+
+    def _reason(self, place: int, row: NDArray[np.float32], shares: Floats, sums: Floats) -> Reason:
+        members = self._members[place]
+        leading = int(members[np.argmax(shares[members] * (1 if sums[place] > 0 else -1))])
+        told = reason_text(self._features[leading], float(row[leading]))
+        return Reason(self._codes[place], told, float(sums[place]))
+
+
+def reason_text(feature: Feature, value: float) -> str:
+    """Tell a feature's value in its own words.
+
+    Examples
+    --------
+    >>> reason_text(Feature("parties.po_box", "flag", "po_box", "The address is a PO box"), 1.0)
+    'The address is a PO box'
+    >>> reason_text(Feature("value.usd", "USD", "value", "Declared value is {value} US dollars"), 1250.0)
+    'Declared value is 1,250 US dollars'
+    """
+    told = _told(feature.unit, value)
+    if "{value}" in feature.text:
+        return feature.text.replace("{value}", told)
+    # A text without a value states a fact or names a matter: only a flag says whether the fact holds.
+    if told == UNKNOWN or (feature.unit == "flag" and value != 1):
+        return f"{feature.text}: {told}"
+    return feature.text
+
+
+def _told(unit: str, value: float) -> str:
+    if math.isnan(value):
+        return UNKNOWN
+    return _FORMATS.get(unit, _number)(value) if math.isfinite(value) else "without bound"
+
+
+def _flag(value: float) -> str:
+    return "no" if value == 0 else "yes"
+
+
+def _number(value: float) -> str:
+    """Give whole numbers and those from 100 on without decimals, others with three digits that count."""
+    if value == round(value) or abs(value) >= 100:
+        return f"{round(value):,}"
+    digits = min(MOST_DECIMALS, 2 - math.floor(math.log10(abs(value))))
+    return f"{value:.{digits}f}".rstrip("0").rstrip(".")
+
+
+def _count(value: float) -> str:
+    """Give a count as a whole number; one that decays with time has a decimal."""
+    return f"{round(value):,}" if value == round(value) or value >= 100 else f"{value:.1f}"
+
+
+def _share(value: float) -> str:
+    return f"{_number(round(100 * value, 1))} %"
+
+
+def _dollars(value: float) -> str:
+    return f"{value:,.0f}" if value == round(value) or value >= 100 else f"{value:,.2f}"
+
+
+def _signed(value: float) -> str:
+    return f"{value:+.1f}"
+
+
+_FORMATS: dict[str, Callable[[float], str]] = {
+    "flag": _flag,
+    "count": _count,
+    "days": _count,
+    "code": _count,
+    "share": _share,
+    "USD": _dollars,
+    "USD/kg": _dollars,
+    "USD/piece": _dollars,
+    "log-odds": _signed,
+    "standard deviations": _signed,
+}

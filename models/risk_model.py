@@ -1,0 +1,341 @@
+"""The risk model: trees, calibration and bands over the features of one spec; scores are calibrated probabilities.
+
+Fitting needs LightGBM; scoring needs numpy and numba. One row and many give the same bits.
+"""
+
+from collections.abc import Callable, Sequence
+from typing import Annotated, Any, Literal, NamedTuple
+
+import msgspec
+import numpy as np
+from msgspec import Meta
+from numpy.typing import NDArray
+
+from consignments.errors import BadInput, BundleRefused, ServiceFault
+from features.spec import Spec
+from models.calibration import Calibration
+from models.reasons import Reason, Reasons
+from models.trees import Trees, strip_parameters
+
+Band = Literal["high", "elevated", "routine"]
+HIGH_SHARE = 0.005
+"""Share of validation traffic that is `high`."""
+ELEVATED_SHARE = 0.02
+"""Share of validation traffic, next after it, that is `elevated`."""
+
+Rows = NDArray[np.float32]
+Floats = NDArray[np.float64]
+Progress = Callable[[str, int, int], None]
+"""Called with what is being done, how much is done, and how much there is."""
+
+
+class Bands(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """Cut-offs on the probability: a score that reaches one is in the band.
+
+    Examples
+    --------
+    >>> Bands(high=0.2, elevated=0.05).of(0.1)
+    'elevated'
+    """
+
+    high: Annotated[float, Meta(ge=0)]
+    elevated: Annotated[float, Meta(ge=0)]
+
+    def of(self, score: float) -> Band:
+        """Give the band of one score."""
+        if score >= self.high:
+            return "high"
+        return "elevated" if score >= self.elevated else "routine"
+
+    @classmethod
+    def of_traffic(cls, scores: Floats) -> "Bands":
+        """Set the cut-offs so that at most `HIGH_SHARE` of the traffic is high, and so on; ties stay below.
+
+        Parameters
+        ----------
+        scores : float64 array, (n,)
+            Probabilities of a sample of all traffic, opened or not; n at least 1.
+        """
+        falling = np.sort(scores)[::-1]
+        high, elevated = (
+            # Just above the first score that is too many.
+            float(np.nextafter(falling[int(share * len(falling))], 2.0))
+            for share in (HIGH_SHARE, HIGH_SHARE + ELEVATED_SHARE)
+        )
+        return cls(high=high, elevated=elevated)
+
+
+class TreeParams(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """How the trees are grown.
+
+    Attributes
+    ----------
+    trees : int
+        Most trees; validation stops earlier where more do not help.
+    leaves, depth : int
+        Most leaves and levels of a tree; at depth 8 exact reasons cost a third of a millisecond.
+    learning_rate : float
+    rows_in_leaf : int
+        Fewest training rows in a leaf.
+    feature_share : float
+        Share of the features offered to each tree.
+    l2 : float
+        Ridge penalty on the values of leaves.
+    patience : int
+        Trees without gain on validation before fitting stops.
+    """
+
+    trees: Annotated[int, Meta(ge=1, le=5000)] = 300
+    leaves: Annotated[int, Meta(ge=2, le=255)] = 31
+    depth: Annotated[int, Meta(ge=1, le=16)] = 8
+    learning_rate: Annotated[float, Meta(gt=0, le=1)] = 0.05
+    rows_in_leaf: Annotated[int, Meta(ge=1)] = 20
+    feature_share: Annotated[float, Meta(gt=0, le=1)] = 0.5
+    l2: Annotated[float, Meta(ge=0)] = 5.0
+    patience: Annotated[int, Meta(ge=1)] = 50
+
+
+class Labelled(NamedTuple):
+    """Rows with labels.
+
+    Attributes
+    ----------
+    X : float32 array, (n, features)
+        NaN is missing.
+    y : array, (n,)
+        1 positive, 0 negative.
+    weight : float64 array, (n,)
+        At least 0.
+    channels : sequence of str, (n,)
+    """
+
+    X: Rows
+    y: NDArray[Any]
+    weight: Floats
+    channels: Sequence[str]
+
+
+class Traffic(NamedTuple):
+    """A sample of all that arrived, opened or not: features and channels."""
+
+    X: Rows
+    channels: Sequence[str]
+
+
+class RiskModel:
+    """Score consignments by their features.
+
+    Parameters
+    ----------
+    trees : Trees
+    calibration : Calibration
+    bands : Bands
+    spec : Spec
+        The features, in the order of the row.
+
+    Raises
+    ------
+    BundleRefused
+        Where the trees were grown on other features than the spec's.
+    """
+
+    def __init__(self, trees: Trees, calibration: Calibration, bands: Bands, spec: Spec) -> None:
+        if trees.feature_names != spec.names:
+            at = next(
+                (
+                    i
+                    for i, pair in enumerate(zip(trees.feature_names, spec.names, strict=False))
+                    if pair[0] != pair[1]
+                ),
+                -1,
+            )
+            raise BundleRefused(
+                "the trees were grown on other features than the spec names",
+                where=f"feature {at}" if at >= 0 else "features",
+                got=trees.feature_names[at] if at >= 0 else f"{len(trees.feature_names)} features",
+                expected=spec.names[at] if at >= 0 else f"{len(spec)} features",
+                todo="train the model again",
+            )
+        self.trees, self.calibration, self.bands, self.spec = trees, calibration, bands, spec
+        self._reasons = Reasons(spec)
+
+    @classmethod
+    def fit(
+        cls,
+        X: Rows,
+        y: NDArray[Any],
+        weight: Floats,
+        channels: Sequence[str],
+        *,
+        spec: Spec,
+        validation: tuple[Rows, NDArray[Any], Floats, Sequence[str]],
+        traffic: tuple[Rows, Sequence[str]],
+        params: TreeParams | None = None,
+        seed: int = 1,
+        threads: int = 1,
+        progress: Progress | None = None,
+    ) -> "RiskModel":
+        """Grow trees, stop them and calibrate them on later rows, and set the bands.
+
+        Parameters
+        ----------
+        X, y, weight, channels
+            Training rows, see `Labelled`.
+        spec : Spec
+            The features, in the order of the columns.
+        validation : Labelled
+            Rows of a later time: they stop the trees and fit the calibration.
+        traffic : Traffic
+            Sample of all traffic of that time: it sets the bands.
+        params : TreeParams, optional
+        seed : int
+        threads : int
+            The result is the same for any number.
+        progress : callable, optional
+            Told of each tree.
+
+        Raises
+        ------
+        BadInput
+            Where the rows do not fit together, or training has no positives or no negatives.
+        """
+        training = _checked(Labelled(X, y, weight, channels), spec, "training rows")
+        later = _checked(Labelled(*validation), spec, "validation rows")
+        sample = Traffic(*traffic)
+        if not 0 < float(np.sum(training.weight * training.y)) < float(np.sum(training.weight)):
+            raise BadInput(
+                "a model needs positives and negatives",
+                where="training rows",
+                got=f"{int(training.y.sum())} positives of {len(training.y)} rows",
+                todo="take a longer period, or another target",
+            )
+        if not len(sample.X):
+            raise BadInput(
+                "there is no traffic to set the bands by", where="validation period", todo="take a longer one"
+            )
+        text = _grow(training, later, spec, params or TreeParams(), seed, threads, progress)
+        trees = Trees.from_text(text, where="the trees just grown")
+        calibration = Calibration.fit(trees.raw(later.X), later.y, later.weight, later.channels)
+        bands = Bands.of_traffic(calibration.probability(trees.raw(sample.X), sample.channels))
+        return cls(trees, calibration, bands, spec)
+
+    def raw(self, X: Rows) -> Floats:
+        """Give the raw scores, in log-odds, float64 (n,).
+
+        Raises
+        ------
+        ServiceFault
+            Where one is not a finite number: no such score ever leaves the model.
+        """
+        raw = self.trees.raw(X)
+        if not np.isfinite(raw).all():
+            raise ServiceFault(
+                "the model gave a score that is not a number", todo="roll back to the previous version"
+            )
+        return raw
+
+    def score(self, X: Rows, channels: Sequence[str]) -> Floats:
+        """Give the calibrated probabilities.
+
+        Parameters
+        ----------
+        X : float32 array, (n, features)
+            NaN is missing.
+        channels : sequence of str, (n,)
+
+        Returns
+        -------
+        float64 array, (n,)
+            Above 0 and below 1.
+
+        Raises
+        ------
+        ServiceFault
+            Where a score is not a number.
+        """
+        return self.calibration.probability(self.raw(X), channels)
+
+    def bands_of(self, score: Floats) -> list[Band]:
+        """Give the band of each score."""
+        return [self.bands.of(value) for value in score.tolist()]
+
+    def explain(self, row: Rows, top: int = 3, *, lowering: bool = False) -> list[Reason]:
+        """Give the reasons of one row's score, the weightiest first; see `Reasons.rank`.
+
+        Parameters
+        ----------
+        row : float32 array, (features,)
+        top : int
+        lowering : bool
+            Also give reasons that lower the score.
+        """
+        return self._reasons.rank(row, self.trees.contributions(row[None, :])[0], top, lowering=lowering)
+
+
+def _checked(rows: Labelled, spec: Spec, where: str) -> Labelled:
+    """Bring labelled rows to their types, or raise `BadInput` where they do not fit together."""
+    X, y, weight, channels = rows
+    sizes = {len(X), len(y), len(weight), len(channels)}
+    if X.ndim != 2 or X.shape[1] != len(spec) or len(sizes) != 1:
+        raise BadInput(
+            "rows, labels, weights and channels do not fit together",
+            where=where,
+            got=f"features {X.shape}, {len(y)} labels, {len(weight)} weights, {len(channels)} channels",
+            expected=f"{len(spec)} features a row, as many of each",
+        )
+    labels, weights = np.asarray(y, dtype=np.float64), np.asarray(weight, dtype=np.float64)
+    if not np.isin(labels, (0, 1)).all() or not (np.isfinite(weights) & (weights >= 0)).all():
+        raise BadInput(
+            "labels or weights out of range", where=where, expected="labels 0 or 1, weights from 0"
+        )
+    return Labelled(np.ascontiguousarray(X, dtype=np.float32), labels, weights, channels)
+
+
+def _grow(
+    training: Labelled,
+    later: Labelled,
+    spec: Spec,
+    params: TreeParams,
+    seed: int,
+    threads: int,
+    progress: Progress | None,
+) -> str:
+    """Grow the trees with LightGBM and give the model text up to the best tree."""
+    import lightgbm
+
+    data = lightgbm.Dataset(training.X, training.y, weight=training.weight, feature_name=list(spec.names))
+    # Without both kinds of labels the loss on validation says nothing.
+    stops = bool(0 < later.y.sum() < len(later.y))
+    callbacks: list[Callable[..., Any]] = []
+    if stops:
+        callbacks.append(lightgbm.early_stopping(params.patience, verbose=False))
+    if progress is not None:
+        callbacks.append(lambda at: progress("growing trees", at.iteration + 1, at.end_iteration))
+    booster = lightgbm.train(
+        _lightgbm_params(params, seed, threads),
+        data,
+        num_boost_round=params.trees,
+        valid_sets=[data.create_valid(later.X, later.y, weight=later.weight)] if stops else [],
+        callbacks=callbacks,
+    )
+    text: str = booster.model_to_string(num_iteration=booster.best_iteration if stops else -1)
+    return strip_parameters(text)
+
+
+def _lightgbm_params(params: TreeParams, seed: int, threads: int) -> dict[str, Any]:
+    """Give LightGBM's parameters; `deterministic` and `force_row_wise` make them the same for any number of threads."""
+    return {
+        "objective": "binary",
+        "metric": "binary_logloss",
+        "num_leaves": params.leaves,
+        "max_depth": params.depth,
+        "learning_rate": params.learning_rate,
+        "min_data_in_leaf": params.rows_in_leaf,
+        "feature_fraction": params.feature_share,
+        "lambda_l2": params.l2,
+        "seed": seed,
+        "deterministic": True,
+        "force_row_wise": True,
+        "num_threads": threads,
+        "verbosity": -1,
+    }
