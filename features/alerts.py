@@ -13,7 +13,7 @@ from math import nan
 from typing import NamedTuple
 
 from consignments.records import Alert, Consignment
-from features.normal import Forms, clean_hs, fold, normal_name, place_words, street_words
+from features.normal import Forms, clean_hs, fold, letter_table, normal_name, place_words, street_words
 from features.route import read_route
 from features.spec import Feature
 
@@ -25,8 +25,7 @@ STAR = "*"
 # First or last letters by which words with stars are found; words without so many are looked for one by one.
 GRAM = 3
 KOREA = "KR"
-_NO_WORD = {code: " " for code in range(128) if not chr(code).isalnum()} | dict.fromkeys(map(ord, "'`"), "")
-_NO_WORD_BUT_STAR = {code: instead for code, instead in _NO_WORD.items() if code != ord(STAR)}
+_LETTERS, _LETTERS_AND_STARS = letter_table(), letter_table(STAR)
 # 3-CMC and a-PVP are one word each, tea-bag is two.
 _HYPHEN_IN_NAME = re.compile(r"(?<=\d)-(?=\w)|(?<=\w)-(?=\d)|(?<=\b[a-z])-(?=\w)")
 
@@ -218,7 +217,7 @@ class _Seen:
     @property
     def words(self) -> list[str]:
         if self._words is None:
-            self._words = _words(self.forms.text, _NO_WORD)
+            self._words = _words(self.forms.text, _LETTERS)
         return self._words
 
 
@@ -272,16 +271,16 @@ def _street(address: str | None) -> Street | None:
     return Street(korean, other) if korean and other else None
 
 
-def _words(text: str, letters: dict[int, str]) -> list[str]:
+def _words(text: str, letters: bytes) -> list[str]:
     folded = fold(text)
     if "-" in folded:
         folded = _HYPHEN_IN_NAME.sub("", folded)
-    return folded.translate(letters).split()
+    return folded.encode().translate(letters, b"'`").decode().split()
 
 
 def _pattern_words(pattern: str | None) -> tuple[Word, ...]:
     """Part a pattern into words; stars at its ends that are words by themselves ask for nothing."""
-    words = [tuple(word.split(STAR)) for word in _words(pattern or "", _NO_WORD_BUT_STAR)]
+    words = [tuple(word.split(STAR)) for word in _words(pattern or "", _LETTERS_AND_STARS)]
     asked = [place for place, word in enumerate(words) if any(word)]
     return tuple(words[asked[0] : asked[-1] + 1]) if asked else ()
 
