@@ -77,7 +77,7 @@ class Reasons:
             enough their contributions and the expected value add up to the raw score.
         """
         shares = contributions[: len(self._features)]
-        sums: Floats = np.bincount(self._group, weights=shares, minlength=len(self._codes))
+        sums = np.bincount(self._group, weights=shares, minlength=len(self._codes)).astype(np.float64)
         order = np.argsort(-sums, kind="stable")[:top].tolist()
         return [self._reason(place, row, shares, sums) for place in order if lowering or sums[place] > 0]
 

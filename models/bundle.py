@@ -1,0 +1,463 @@
+"""The bundle: a model as a directory of data, every file named with its SHA-256 sum in `manifest.json`.
+
+It holds text, JSON and plain arrays; no pickle and no name of a module. Files are read once, checked, and only then
+parsed. The sum of the manifest is the sum of the bundle.
+"""
+
+import hashlib
+import io
+import math
+import os
+import re
+import shutil
+import stat
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from tempfile import mkdtemp
+from typing import Any, NamedTuple, NoReturn, TypeVar
+
+import msgspec
+import numpy as np
+from numpy.typing import NDArray
+
+from consignments.errors import BundleRefused, FileFault
+from consignments.records import Target
+from features.config import FeatureConfig
+from features.spec import Feature, Spec
+from models.calibration import Calibration
+from models.risk_model import Bands, RiskModel, Rows
+from models.trees import Trees
+
+FORMAT = 1
+MANIFEST, CARD, FEATURES, TREES = "manifest.json", "model.json", "features.json", "trees.txt"
+CALIBRATION, BANDS, EXAMPLES = "calibration.json", "bands.json", "examples.json"
+EXAMPLE_ROWS = "example_rows"
+"""Array of the examples' features; the other arrays belong to the fitted features."""
+NAMED_FILES = {CARD, FEATURES, TREES, CALIBRATION, BANDS, EXAMPLES, f"{EXAMPLE_ROWS}.npy"}
+ARRAY_FILE = re.compile(r"[a-z][a-z0-9_]{0,59}\.npy")
+ARRAY_KINDS = "biufSU"
+MOST_FILES = 64
+LARGEST_BUNDLE = 256 * 1024 * 1024
+MOST_EXAMPLES = 1000
+CONTRIBUTION_TOLERANCE = 1e-9
+
+Floats = NDArray[np.float64]
+T = TypeVar("T")
+
+
+class Card(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """What a model is. When it was trained is not here: equal inputs give equal bytes.
+
+    Attributes
+    ----------
+    name : str
+        Name in the registry, as `nps-risk`.
+    target : str
+        What it finds.
+    as_of : str
+        The moment whose knowledge it was trained on, ISO 8601 UTC.
+    data_sha256 : str
+        Sum over every row of its training data.
+    code_version : str
+        Version of npsrisk that trained it.
+    feature_spec_sha256 : str
+        Sum of its feature spec.
+    metrics : dict
+        Metric to value; None where it could not be had.
+    """
+
+    name: str
+    target: Target
+    as_of: str
+    data_sha256: str
+    code_version: str
+    feature_spec_sha256: str
+    metrics: dict[str, float | None] = {}
+
+
+class Examples(NamedTuple):
+    """Rows with the scores they must get.
+
+    Attributes
+    ----------
+    rows : float32 array, (n, features)
+    channels : sequence of str, (n,)
+    raw : float64 array, (n,)
+        LightGBM's own raw score.
+    probability : float64 array, (n,)
+    """
+
+    rows: Rows
+    channels: Sequence[str]
+    raw: Floats
+    probability: Floats
+
+    @classmethod
+    def take(cls, model: RiskModel, rows: Rows, channels: Sequence[str]) -> "Examples":
+        """Score rows by LightGBM itself, which must be installed.
+
+        Parameters
+        ----------
+        model : RiskModel
+        rows : float32 array, (n, features)
+            A few of validation, some of each band; at most `MOST_EXAMPLES`.
+        channels : sequence of str, (n,)
+        """
+        import lightgbm
+
+        booster = lightgbm.Booster(model_str=model.trees.text)
+        raw = np.asarray(booster.predict(rows, raw_score=True, num_threads=1), dtype=np.float64)
+        return cls(rows, channels, raw, model.calibration.probability(raw, channels))
+
+
+@dataclass(frozen=True)
+class Bundle:
+    """A loaded model.
+
+    Attributes
+    ----------
+    card : Card
+    config : FeatureConfig
+        Declared columns and history keys.
+    fitted : dict
+        The learnt values of the features, as `features.fitted` wrote them.
+    arrays : dict
+        The learnt arrays of the features.
+    model : RiskModel
+    examples : Examples
+    sha256 : str
+        Sum of the manifest, and so of everything.
+    """
+
+    card: Card
+    config: FeatureConfig
+    fitted: dict[str, Any]
+    arrays: dict[str, NDArray[Any]]
+    model: RiskModel
+    examples: Examples
+    sha256: str
+
+    @property
+    def spec(self) -> Spec:
+        """The features of the model, in the order of the row."""
+        return self.model.spec
+
+    def self_test(self) -> None:
+        """Score the examples anew and compare with what the bundle says, bit for bit.
+
+        Raises
+        ------
+        BundleRefused
+            Where one differs, or its contributions do not add up to its score.
+        """
+        rows, channels, raw, probability = self.examples
+        _require_same("raw score", self.model.raw(rows), raw)
+        _require_same("probability", self.model.score(rows, channels), probability)
+        singly = [self.model.score(rows[i : i + 1], channels[i : i + 1]) for i in range(len(rows))]
+        _require_same("probability of a single row", np.concatenate(singly), probability)
+        gap = float(np.abs(self.model.trees.contributions(rows).sum(axis=1) - raw).max())
+        if not gap < CONTRIBUTION_TOLERANCE:
+            _refuse("contributions do not add up to the raw score", "examples", got=f"a gap of {gap}")
+
+
+def write_bundle(
+    directory: Path,
+    *,
+    card: Card | Mapping[str, Any],
+    config: FeatureConfig,
+    fitted: dict[str, Any],
+    arrays: Mapping[str, NDArray[Any]],
+    model: RiskModel,
+    examples: Examples,
+) -> str:
+    """Write a bundle: all of it or nothing, and only after it has loaded and passed its self-test.
+
+    Parameters
+    ----------
+    directory : Path
+        Made here; must not exist.
+    card : Card or mapping
+        Without `feature_spec_sha256`, which is the model's.
+    config : FeatureConfig
+    fitted : dict
+        JSON values.
+    arrays : mapping
+        Name (small letters, digits and _) to array of plain numbers or strings.
+    model : RiskModel
+    examples : Examples
+        At least one.
+
+    Returns
+    -------
+    str
+        The sum of the bundle. Equal inputs give equal bytes.
+
+    Raises
+    ------
+    FileFault
+        Where the directory exists.
+    BundleRefused
+        Where something does not fit, or the examples do not come out as LightGBM has them.
+    """
+    if directory.exists():
+        raise FileFault(
+            "the bundle's directory exists already", where=str(directory), todo="choose another, or remove it"
+        )
+    values = card if isinstance(card, Mapping) else msgspec.structs.asdict(card)
+    described = _decode(_encode({**values, "feature_spec_sha256": model.spec.digest()}), Card, CARD)
+    files = _contents(described, config, fitted, arrays, model, examples)
+    directory.parent.mkdir(parents=True, exist_ok=True)
+    part = Path(mkdtemp(prefix=f".{directory.name}-", dir=directory.parent))
+    try:
+        for name, data in files.items():
+            _write(part / name, data)
+        load_bundle(part).self_test()
+        part.chmod(0o755)
+        part.rename(directory)
+    except BaseException:
+        shutil.rmtree(part, ignore_errors=True)
+        raise
+    return _sha256(files[MANIFEST])
+
+
+def load_bundle(directory: Path) -> Bundle:
+    """Load a bundle after checking every sum.
+
+    Raises
+    ------
+    BundleRefused
+        Where a file is missing, unknown, altered, too large or no plain file, or its content does not fit.
+    """
+    files = _verified_files(directory)
+    card = _decode(files[CARD], Card, CARD)
+    features = _decode(files[FEATURES], _Features, FEATURES)
+    model = RiskModel(
+        trees=Trees.from_text(_text(files[TREES], TREES), where=TREES),
+        calibration=Calibration.from_json(files[CALIBRATION], where=CALIBRATION),
+        bands=_decode(files[BANDS], Bands, BANDS),
+        spec=_spec(features.spec, card),
+    )
+    arrays = {Path(name).stem: _array(data, name) for name, data in files.items() if name.endswith(".npy")}
+    return Bundle(
+        examples=_examples(files[EXAMPLES], arrays.pop(EXAMPLE_ROWS), len(model.spec)),
+        card=card,
+        config=features.config,
+        fitted=features.fitted,
+        arrays=arrays,
+        model=model,
+        sha256=_sha256(files[MANIFEST]),
+    )
+
+
+# What the files hold
+
+
+class _Features(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """`features.json`."""
+
+    config: FeatureConfig
+    spec: list[Feature]
+    fitted: dict[str, Any]
+
+
+class _Expected(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """`examples.json`; its rows stand in an array."""
+
+    channels: list[str]
+    raw: list[float]
+    probability: list[float]
+
+
+class _Manifest(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """`manifest.json`: the sum of every other file."""
+
+    format: int
+    files: dict[str, str]
+
+
+def _contents(
+    card: Card,
+    config: FeatureConfig,
+    fitted: dict[str, Any],
+    arrays: Mapping[str, NDArray[Any]],
+    model: RiskModel,
+    examples: Examples,
+) -> dict[str, bytes]:
+    """Give every file's bytes; the manifest comes last."""
+    expected = _Expected(list(examples.channels), examples.raw.tolist(), examples.probability.tolist())
+    files = {
+        TREES: model.trees.text.encode(),
+        CARD: _encode(card),
+        FEATURES: _encode(_Features(config, list(model.spec), fitted)),
+        CALIBRATION: _encode(model.calibration),
+        BANDS: _encode(model.bands),
+        EXAMPLES: _encode(expected),
+        **{_array_file(name): _array_bytes(array) for name, array in arrays.items()},
+    }
+    if f"{EXAMPLE_ROWS}.npy" in files:
+        _refuse("an array has the name of the examples", EXAMPLE_ROWS)
+    files[f"{EXAMPLE_ROWS}.npy"] = _array_bytes(np.asarray(examples.rows, dtype=np.float32))
+    if _decode(files[FEATURES], _Features, FEATURES).fitted != fitted:
+        _refuse("fitted values that JSON does not keep", FEATURES, expected="no NaN, tuple or numpy number")
+    return files | {MANIFEST: _encode(_Manifest(FORMAT, {name: _sha256(files[name]) for name in files}))}
+
+
+def _spec(features: list[Feature], card: Card) -> Spec:
+    try:
+        spec = Spec(features)
+    except ValueError as error:
+        _refuse("a feature spec that cannot be", FEATURES, got=str(error))
+    if spec.digest() != card.feature_spec_sha256:
+        _refuse(
+            "the features are not those of the card",
+            FEATURES,
+            got=spec.digest()[:12],
+            expected=card.feature_spec_sha256[:12],
+        )
+    return spec
+
+
+def _examples(data: bytes, rows: NDArray[Any], features: int) -> Examples:
+    expected = _decode(data, _Expected, EXAMPLES)
+    lengths = {len(rows), len(expected.channels), len(expected.raw), len(expected.probability)}
+    if rows.dtype != np.float32 or rows.ndim != 2 or rows.shape[1] != features or len(lengths) != 1:
+        _refuse("examples that do not fit together", EXAMPLES, got=f"rows {rows.shape} of {rows.dtype}")
+    if not 1 <= len(rows) <= MOST_EXAMPLES:
+        _refuse("too many examples or none", EXAMPLES, got=str(len(rows)), expected=f"1 to {MOST_EXAMPLES}")
+    return Examples(rows, expected.channels, np.array(expected.raw), np.array(expected.probability))
+
+
+def _require_same(what: str, got: Floats, expected: Floats) -> None:
+    if got.tobytes() == expected.tobytes():
+        return
+    row = int(np.flatnonzero(got != expected)[0])
+    _refuse(
+        f"the self-test failed: another {what}",
+        f"example {row}",
+        got=repr(got[row]),
+        expected=repr(expected[row]),
+    )
+
+
+# Reading and writing files
+
+
+def _verified_files(directory: Path) -> dict[str, bytes]:
+    """Read every file once, and compare names and sums with the manifest."""
+    files = _read_files(directory)
+    if absent := sorted((NAMED_FILES | {MANIFEST}) - set(files)):
+        _refuse("the bundle is incomplete", str(directory), expected=", ".join(absent))
+    manifest = _decode(files[MANIFEST], _Manifest, MANIFEST)
+    if manifest.format != FORMAT:
+        _refuse("a bundle of another format", MANIFEST, got=str(manifest.format), expected=str(FORMAT))
+    # The one way to write it, so that no byte of it can change unseen.
+    if _encode(manifest) != files[MANIFEST]:
+        _refuse("the manifest was altered", MANIFEST)
+    if other := sorted(set(manifest.files) ^ (set(files) - {MANIFEST})):
+        _refuse("the files are not those of the manifest", MANIFEST, got=", ".join(other))
+    for name, expected in manifest.files.items():
+        if _sha256(files[name]) != expected:
+            _refuse(
+                "the file was altered", name, got=f"sum {_sha256(files[name])[:12]}", expected=expected[:12]
+            )
+    return files
+
+
+def _read_files(directory: Path) -> dict[str, bytes]:
+    """Read the plain files of known names; others are refused, links and folders among them."""
+    files: dict[str, bytes] = {}
+    left = LARGEST_BUNDLE
+    try:
+        for path in sorted(directory.iterdir())[: MOST_FILES + 1]:
+            files[path.name] = _read(path, left)
+            left -= len(files[path.name])
+    except OSError as error:
+        _refuse("the bundle cannot be read", str(directory), got=str(error))
+    if len(files) > MOST_FILES:
+        _refuse("too many files", str(directory), expected=f"at most {MOST_FILES}")
+    return files
+
+
+def _read(path: Path, most: int) -> bytes:
+    """Read one file; no link is followed, and no more than `most` bytes are taken."""
+    known = path.name in NAMED_FILES or path.name == MANIFEST or ARRAY_FILE.fullmatch(path.name)
+    if not known or not stat.S_ISREG(path.lstat().st_mode):
+        _refuse(
+            "not a plain file of a bundle", str(path), expected="text, JSON and arrays, no links, no folders"
+        )
+    with os.fdopen(os.open(path, os.O_RDONLY | getattr(os, "O_NOFOLLOW", 0)), "rb") as file:
+        data = file.read(most + 1)
+    if len(data) > most:
+        _refuse("the bundle is too large", str(path), expected=f"at most {LARGEST_BUNDLE} bytes in all")
+    return data
+
+
+def _write(path: Path, data: bytes) -> None:
+    with path.open("xb") as file:
+        file.write(data)
+        file.flush()
+        os.fsync(file.fileno())
+
+
+def _sha256(data: bytes) -> str:
+    return hashlib.sha256(data).hexdigest()
+
+
+def _encode(value: Any) -> bytes:
+    """Give JSON in the one form of bundles: keys in order, a line for each value."""
+    return msgspec.json.format(msgspec.json.encode(value, order="sorted"), indent=1) + b"\n"
+
+
+def _decode(data: bytes, kind: type[T], name: str) -> T:
+    try:
+        return msgspec.json.decode(data, type=kind)
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
+        _refuse("a file that cannot be read", name, got=str(error))
+
+
+def _text(data: bytes, name: str) -> str:
+    try:
+        return data.decode()
+    except UnicodeDecodeError as error:
+        _refuse("a file that is not text", name, got=str(error))
+
+
+def _array_file(name: str) -> str:
+    if not ARRAY_FILE.fullmatch(f"{name}.npy"):
+        _refuse("a bad name of an array", repr(name), expected="small letters, digits and _")
+    return f"{name}.npy"
+
+
+def _array_bytes(array: NDArray[Any]) -> bytes:
+    buffer = io.BytesIO()
+    np.lib.format.write_array(buffer, np.ascontiguousarray(array), version=(1, 0), allow_pickle=False)
+    return buffer.getvalue()
+
+
+def _array(data: bytes, name: str) -> NDArray[Any]:
+    """Read a plain array; numpy's own reader would take memory for whatever size the header claims."""
+    buffer = io.BytesIO(data)
+    try:
+        version = np.lib.format.read_magic(buffer)
+        shape, fortran, dtype = np.lib.format.read_array_header_1_0(buffer)
+    except ValueError as error:
+        _refuse("not an array", name, got=str(error))
+    body = data[buffer.tell() :]
+    plain = (
+        dtype.kind in ARRAY_KINDS and dtype.itemsize and dtype.isnative and not fortran and version == (1, 0)
+    )
+    if not plain or min(shape, default=0) < 0 or math.prod(shape) * dtype.itemsize != len(body):
+        _refuse(
+            "not a plain array",
+            name,
+            got=f"{dtype} {shape} in {len(body)} bytes",
+            expected="numbers or strings",
+        )
+    return np.frombuffer(body, dtype=dtype).reshape(shape).copy()
+
+
+def _refuse(what: str, where: str, *, got: str = "", expected: str = "") -> NoReturn:
+    raise BundleRefused(
+        what, where=where, got=got, expected=expected, todo="fetch the bundle again, or train again"
+    )
