@@ -106,6 +106,11 @@ class Committer:
         written_last = self._writing.events[-1].sequence if self._writing.events else 0
         return self._writing if sequence <= written_last else self._gathering
 
+    def pending(self) -> list[Event]:
+        """Give the entries that are not yet on disk, in their order."""
+        both = [*self._writing.events, *self._gathering.events]
+        return [event for event in both if event.sequence > self.durable_sequence]
+
     async def drain(self) -> None:
         """Wait until all that was added is on disk."""
         group = self.group_of(self.next_sequence - 1)

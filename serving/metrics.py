@@ -1,0 +1,81 @@
+"""What Prometheus is told."""
+
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
+
+from serving.event_log import EventLog
+from serving.group_commit import Committer
+
+ANSWER_SECONDS = (0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1.0, 5.0)
+SCORES = (1e-5, 1e-4, 1e-3, 0.003, 0.01, 0.03, 0.1, 0.3, 0.6)
+GROUP_ENTRIES = (1, 2, 5, 10, 20, 50, 100, 200, 500, 1000)
+
+
+class Metrics:
+    """The numbers of one service."""
+
+    def __init__(self) -> None:
+        self.registry = CollectorRegistry()
+        calls = Counter(
+            "npsrisk_answers", "Answers by call and status.", ["call", "status"], registry=self.registry
+        )
+        self._answers = calls.labels
+        self._calls: dict[tuple[str, int], Counter] = {}
+        seconds = Histogram(
+            "npsrisk_answer_seconds",
+            "Time to answer a call.",
+            ["call"],
+            buckets=ANSWER_SECONDS,
+            registry=self.registry,
+        )
+        self.scores_seconds = seconds.labels("scores")
+        bands = Counter("npsrisk_decisions", "Decisions by band.", ["band"], registry=self.registry)
+        self.bands = {band: bands.labels(band) for band in ("high", "elevated", "routine")}
+        self.scores = Histogram("npsrisk_score", "Scores.", buckets=SCORES, registry=self.registry)
+        self.repeats = Counter(
+            "npsrisk_repeats", "Consignments answered from the log.", registry=self.registry
+        )
+        self.rejects = Counter(
+            "npsrisk_rejected_records", "Records refused in lists.", registry=self.registry
+        )
+        self.commit_seconds = Histogram(
+            "npsrisk_commit_seconds", "Time to write a group.", buckets=ANSWER_SECONDS, registry=self.registry
+        )
+        self.commit_entries = Histogram(
+            "npsrisk_commit_entries", "Entries of a group.", buckets=GROUP_ENTRIES, registry=self.registry
+        )
+        self.sequence = Gauge("npsrisk_log_sequence", "Last durable entry.", registry=self.registry)
+        self.waiting = Gauge("npsrisk_log_waiting", "Entries not yet durable.", registry=self.registry)
+        self.log_usable = Gauge(
+            "npsrisk_log_usable", "1 where the log can be written.", registry=self.registry
+        )
+        self.model = Gauge(
+            "npsrisk_model",
+            "1 for the loaded model.",
+            ["name", "version", "bundle_sha256"],
+            registry=self.registry,
+        )
+        self.model_loaded_at = Gauge(
+            "npsrisk_model_loaded_timestamp_seconds", "When the model was loaded.", registry=self.registry
+        )
+        self.model_refused = Gauge(
+            "npsrisk_model_refused", "1 where the published model was refused.", registry=self.registry
+        )
+
+    def answered(self, call: str, status: int) -> None:
+        """Count an answer."""
+        counter = self._calls.get((call, status))
+        if counter is None:
+            counter = self._calls[call, status] = self._answers(call, str(status))
+        counter.inc()
+
+    def committed(self, entries: int, seconds: float) -> None:
+        """Note a group that was written."""
+        self.commit_entries.observe(entries)
+        self.commit_seconds.observe(seconds)
+
+    def text(self, log: EventLog, committer: Committer) -> bytes:
+        """Give all numbers in the text format of Prometheus."""
+        self.sequence.set(log.last_sequence)
+        self.waiting.set(committer.waiting)
+        self.log_usable.set(committer.fault is None)
+        return generate_latest(self.registry)
