@@ -12,6 +12,7 @@ from typing import Any
 
 import msgspec
 import numpy as np
+import pandas as pd
 import pyarrow as pa
 import pyarrow.compute as pc
 from numpy.typing import NDArray
@@ -95,6 +96,8 @@ def read_sequence(given: Any) -> Read:
 
 def arrow_of(values: Any) -> Any:
     """Make an Arrow array of a pandas column or a list, also where it mixes texts, numbers and missing values."""
+    if isinstance(getattr(values, "dtype", None), pd.DatetimeTZDtype):
+        return pc.assume_timezone(pa.array(values.dt.tz_convert(None)), "UTC")
     try:
         return pa.array(values, from_pandas=True)
     except (pa.ArrowInvalid, pa.ArrowTypeError, pa.ArrowNotImplementedError, OverflowError):
@@ -102,18 +105,18 @@ def arrow_of(values: Any) -> Any:
 
 
 def text_of(value: Any) -> str | None:
-    """Give one value of any type as text; None where it is missing (None, NaN, NaT)."""
-    if value is None or isinstance(value, str):
+    """Give one value of any type as text; None where it is missing (None, NaN, NaT, empty)."""
+    if isinstance(value, str):
         return value or None
+    if isinstance(value, dict | list | tuple | np.ndarray):
+        return msgspec.json.encode(value, enc_hook=_plain_value).decode()
+    if pd.isna(value):
+        return None
     if isinstance(value, bool):
         return str(value).lower()
     if isinstance(value, float) and value.is_integer():
         return str(int(value))
-    if isinstance(value, datetime | date) and value == value:
-        return value.isoformat()
-    if isinstance(value, dict | list | tuple | np.ndarray):
-        return msgspec.json.encode(value, enc_hook=_plain_value).decode()
-    return None if value != value or type(value).__name__ == "NAType" else str(value)
+    return value.isoformat() if isinstance(value, datetime | date) else str(value)
 
 
 def _plain_value(value: Any) -> Any:

@@ -1,0 +1,241 @@
+"""One column at a time: what is accepted, in whatever type it comes, and which rows are at fault."""
+
+import math
+from datetime import UTC, date, datetime, timedelta, timezone
+from decimal import Decimal
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pyarrow as pa
+import pytest
+from examples import MONDAY
+from hypothesis import given
+from hypothesis import strategies as st
+
+from consignments.columns import (
+    BAD_NUMBER,
+    BAD_TIME,
+    arrow_of,
+    as_text,
+    read_column,
+    read_date,
+    read_number,
+    read_sequence,
+    read_text,
+    read_time,
+)
+from consignments.fields import field_named
+from consignments.records import Consignment, Outcome
+
+UTC_TIME = datetime(2024, 3, 4, 9, 30, tzinfo=UTC)
+
+
+def times(*texts: str) -> list[datetime | None]:
+    values: list[datetime | None] = read_time(pa.array(texts, type=pa.large_string())).values.to_pylist()
+    return values
+
+
+@pytest.mark.parametrize(
+    ("text", "moment"),
+    [
+        ("2024-03-04T09:30:00Z", UTC_TIME),
+        ("2024-03-04T09:30Z", UTC_TIME),
+        ("2024-03-04 09:30:00", UTC_TIME),
+        ("2024-03-04T18:30:00+09:00", UTC_TIME),
+        ("2024-03-04T18:30:00+0900", UTC_TIME),
+        ("2024-03-04T18:30:00+09", UTC_TIME),
+        ("2024-03-04T04:00:00.25-05:30", UTC_TIME.replace(microsecond=250_000)),
+        ("2024-03-04T09:30:00.123456Z", UTC_TIME.replace(microsecond=123_456)),
+        ("2024-03-04T09:30:00.123456999Z", UTC_TIME.replace(microsecond=123_456)),
+        (" 2024-03-04T09:30:00Z ", UTC_TIME),
+        ("2024-03-04", datetime(2024, 3, 4, tzinfo=UTC)),
+        ("0001-01-01T00:00:00Z", datetime.min.replace(tzinfo=UTC)),
+    ],
+)
+def test_a_time_reads_as_utc_with_microseconds(text: str, moment: datetime) -> None:
+    assert times(text) == [moment]
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "soon", "2024", "2024-03", "20240304", "1709544600", "04.03.2024", "2024-02-30", "2024-03-04T24:00:00Z",
+        "2024-03-04T09:30:60Z", "2024-03-04T09:30:00+25:00", "2024-03-04T09:30:00 CET", "0000-01-01",
+        "0001-01-01T00:00:00+09:00", "2024-03-04T9:30Z", "٢٠٢٤-03-04", "NaT", "2024-03-04T09:30:00Z\nx",
+    ],
+)  # fmt: skip
+def test_what_is_no_time_is_a_fault_and_not_missing(text: str) -> None:
+    read = read_time(pa.array([text, "2024-03-04T09:30:00Z", None, ""], type=pa.large_string()))
+    assert read.values.to_pylist() == [None, UTC_TIME, None, None]
+    assert [(reason, rows.tolist()) for reason, rows in read.faults] == [
+        (BAD_TIME, [True, False, False, False])
+    ]
+
+
+offsets = st.integers(-23 * 60, 23 * 60).map(lambda minutes: timezone(timedelta(minutes=minutes)))
+
+
+@given(st.lists(st.datetimes(datetime(2, 1, 1), datetime(9998, 1, 1), timezones=offsets), min_size=1))
+def test_times_read_alike_all_at_once_and_one_by_one(moments: list[datetime]) -> None:
+    texts = [moment.isoformat() for moment in moments]
+    assert times(*texts) == moments
+    assert times(*texts, "soon")[:-1] == moments  # a bad neighbour makes each be read by itself
+
+
+@pytest.mark.parametrize("unit", ["s", "ms", "us", "ns"])
+@pytest.mark.parametrize("zone", [None, "UTC", "Asia/Seoul"])
+def test_times_of_any_unit_and_zone_become_microseconds_utc(unit: str, zone: str | None) -> None:
+    column = pd.Series([MONDAY, None]).dt.tz_convert(zone)  # without a zone: the same moment, naive
+    read = read_time(arrow_of(column.dt.as_unit(unit)))
+    assert read.values.type == pa.timestamp("us", "UTC")
+    assert read.values.to_pylist() == [MONDAY, None]
+
+
+def test_nanoseconds_are_cut_off_also_before_1970() -> None:
+    read = read_time(pa.array([-1, 1_999], type=pa.timestamp("ns", "UTC")))
+    assert read.values.cast(pa.int64()).to_pylist() == [-1, 1]
+
+
+@pytest.mark.parametrize("unit", ["s", "ms", "us"])
+def test_a_time_beyond_year_9999_is_a_fault(unit: str) -> None:
+    far = read_time(pa.array([2**63 - 1, 0], type=pa.timestamp(unit)))
+    assert far.values.to_pylist() == [None, datetime(1970, 1, 1, tzinfo=UTC)]
+    assert far.faults[0][1].tolist() == [True, False]
+
+
+def test_whole_numbers_are_no_times_because_nobody_knows_their_unit() -> None:
+    assert read_time(pa.array([1709544600, None])).faults[0][1].tolist() == [True, False]
+
+
+@pytest.mark.parametrize(
+    ("given_dates", "expected"),
+    [
+        (["2024-03-04", "2024-03-04T23:00:00-05:00", None], [date(2024, 3, 4), date(2024, 3, 5), None]),
+        ([date(2024, 3, 4)], [date(2024, 3, 4)]),
+        ([datetime(1969, 12, 31, 23, 0)], [date(1969, 12, 31)]),
+    ],
+)
+def test_a_date_is_a_utc_day(given_dates: list[Any], expected: list[Any]) -> None:
+    column = arrow_of(given_dates)
+    column = column.cast(pa.large_string()) if pa.types.is_string(column.type) else column
+    assert read_date(column).values.to_pylist() == expected
+
+
+def numbers(values: list[Any]) -> list[float | None]:
+    column = arrow_of(values)
+    column = column.cast(pa.large_string()) if pa.types.is_string(column.type) else column
+    found: list[float | None] = read_number(column).values.to_pylist()
+    return found
+
+
+@pytest.mark.parametrize(
+    ("text", "number"),
+    [
+        ("1", 1.0),
+        ("-2.5", -2.5),
+        (".5", 0.5),
+        ("5.", 5.0),
+        ("+1", 1.0),
+        ("1e3", 1000.0),
+        (" 7 ", 7.0),
+        ("0.1", 0.1),
+    ],
+)
+def test_a_number_reads_from_text(text: str, number: float) -> None:
+    assert numbers([text]) == [number]
+
+
+@pytest.mark.parametrize(
+    "text", ["twelve", "1,5", "1.000,5", "1_000", "nan", "inf", "-Infinity", "1e400", "0x10", "١"]
+)
+def test_what_is_no_finite_number_is_a_fault(text: str) -> None:
+    read = read_number(pa.array([text, "3", "", None], type=pa.large_string()))
+    assert read.values.to_pylist() == [None, 3.0, None, None]
+    assert [(reason, rows.tolist()) for reason, rows in read.faults] == [
+        (BAD_NUMBER, [True, False, False, False])
+    ]
+
+
+@given(st.lists(st.floats(allow_nan=False, allow_infinity=False), min_size=1))
+def test_numbers_read_to_the_last_bit_all_at_once_and_one_by_one(values: list[float]) -> None:
+    texts = [repr(value) for value in values]
+    assert numbers(texts) == values
+    assert numbers([*texts, "many"])[:-1] == values
+
+
+def test_nan_of_a_numeric_column_is_missing_and_infinity_a_fault() -> None:
+    read = read_number(pa.array([math.nan, math.inf, 2.0, None]))
+    assert read.values.to_pylist() == [None, None, 2.0, None]
+    assert read.faults[0][1].tolist() == [False, True, False, False]
+
+
+def test_integers_decimals_and_small_floats_are_numbers_but_flags_are_not() -> None:
+    assert numbers([1, None]) == [1.0, None]
+    assert numbers([Decimal("1.25")]) == [1.25]
+    assert read_number(pa.array([True])).faults[0][1].tolist() == [True]
+
+
+@pytest.mark.parametrize(
+    ("column", "expected"),
+    [
+        (pd.Series([61091000, 1]), ["61091000", "1"]),
+        (pd.Series([61091000, None]), ["61091000", None]),
+        (pd.Series([61091000, None], dtype="Int64"), ["61091000", None]),
+        (pd.Series(["0610", None], dtype="category"), ["0610", None]),
+        (pd.Series(["0610", 610, 6.0, 6.5, None, math.nan, pd.NA, pd.NaT], dtype=object),
+         ["0610", "610", "6", "6.5", None, None, None, None]),
+        (pd.Series([2**70, 1], dtype=object), [str(2**70), "1"]),
+        (pd.Series([1e20, 0.5]), ["1e+20", "0.5"]),
+        (pd.Series([True, False]), ["true", "false"]),
+        (pd.Series([b"ab", b"c"], dtype=object), ["ab", "c"]),
+        (pd.Series(["", "a"]), [None, "a"]),
+        (pd.Series(["NA", "nan", "None"]), ["NA", "nan", "None"]),
+    ],
+)  # fmt: skip
+def test_codes_stay_texts_whatever_type_they_come_in(column: Any, expected: list[str | None]) -> None:
+    field = field_named(Consignment, "hs_code")
+    assert read_column(arrow_of(column), field).values.to_pylist() == expected
+
+
+def test_bytes_that_are_no_text_are_a_fault() -> None:
+    assert read_text(pa.array([b"\xff", None])).faults[0][1].tolist() == [True, False]
+
+
+def test_nested_values_are_no_text_but_can_be_shown_as_json() -> None:
+    nested = pa.array([[1, 2], None])
+    assert read_text(nested).faults[0][1].tolist() == [True, False]
+    assert as_text(nested).to_pylist() == ["[1,2]", None]
+    mixed = arrow_of([{"a": np.float64(1.5)}, "x", datetime(2024, 3, 4)])
+    assert mixed.to_pylist() == ['{"a":1.5}', "x", "2024-03-04T00:00:00"]
+
+
+@pytest.mark.parametrize(
+    ("record", "column", "good", "bad", "reason"),
+    [
+        (Consignment, "channel", "postal", "sea", "not one of air_cargo, postal"),
+        (Consignment, "consignment_id", "x" * 100, "x" * 101, "longer than 100 characters"),
+        (Consignment, "sender_name", "é" * 500, "é" * 501, "longer than 500 characters"),
+        (Consignment, "pieces", 0.0, -1.0, "below 0"),
+        (Outcome, "selection_probability", 1.0, 1.5, "above 1"),
+        (Outcome, "selection_probability", 0.1, 0.0, "not above 0"),
+    ],
+)
+def test_limits_come_from_the_record(record: Any, column: str, good: Any, bad: Any, reason: str) -> None:
+    read = read_column(arrow_of([good, bad]), field_named(record, column))
+    assert [(why, rows.tolist()) for why, rows in read.faults] == [(reason, [False, True])]
+
+
+def test_a_bad_required_value_is_bad_and_not_missing_too() -> None:
+    read = read_column(arrow_of(["soon", None]), field_named(Consignment, "received_at"))
+    assert {reason: rows.tolist() for reason, rows in read.faults} == {
+        BAD_TIME: [True, False],
+        "required value is missing": [False, True],
+    }
+
+
+def test_a_sequence_is_whole_numbers_only() -> None:
+    read = read_sequence(arrow_of(["3", "1.5", None, "x"]))
+    assert read.values.type == pa.int64()
+    assert read.values.to_pylist()[0] == 3
+    assert read.faults[0][1].tolist() == [False, True, True, True]

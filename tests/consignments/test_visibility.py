@@ -1,0 +1,130 @@
+"""When an outcome counts: one rule for a record and for a table."""
+
+from datetime import UTC, datetime, timedelta, timezone
+from typing import Any
+
+import pytest
+from examples import day, make_outcome
+from hypothesis import given
+from hypothesis import strategies as st
+
+from consignments.errors import BadInput
+from consignments.records import Outcome
+from consignments.tables import frame_of
+from consignments.visibility import (
+    NO_TIME,
+    US_PER_DAY,
+    day_of,
+    day_of_us,
+    moment_of_us,
+    outcome_fault,
+    outcome_faults,
+    time_column_us,
+    to_us,
+    visible_at,
+    visible_at_column,
+    visible_us,
+)
+
+moments = st.none() | st.datetimes(
+    min_value=datetime(1900, 1, 1), max_value=datetime(2200, 1, 1), timezones=st.just(UTC)
+)
+outcomes = st.builds(
+    make_outcome,
+    status=st.sampled_from(["inspected", "missed"]),
+    result=st.sampled_from([None, "nps", "controlled_drug", "other_offence", "clear", "pending"]),
+    selected_at=moments,
+    inspected_at=moments,
+    known_at=moments,
+    recorded_at=moments,
+)
+
+
+@pytest.mark.parametrize(
+    ("changes", "expected"),
+    [
+        ({"known_at": day(10)}, day(10)),
+        ({"known_at": day(10), "recorded_at": day(12)}, day(12)),
+        ({"known_at": day(10), "recorded_at": day(3)}, day(10)),
+        ({"result": "pending", "known_at": None, "inspected_at": day(2)}, day(2)),
+        ({"result": "pending", "known_at": day(9), "inspected_at": day(2)}, day(2)),
+        ({"result": None, "known_at": None, "inspected_at": None, "selected_at": day(1)}, day(1)),
+        (
+            {
+                "status": "missed",
+                "result": None,
+                "known_at": None,
+                "inspected_at": None,
+                "selected_at": day(1),
+            },
+            day(1),
+        ),
+        ({"status": "missed", "result": None, "inspected_at": None, "recorded_at": day(4)}, day(4)),
+        ({"status": "missed", "result": None, "inspected_at": None}, None),
+    ],
+)
+def test_an_outcome_is_visible_from_the_latest_of_known_and_recorded(
+    changes: dict[str, Any], expected: datetime | None
+) -> None:
+    assert visible_at(make_outcome(**changes)) == expected
+
+
+def test_a_final_result_without_known_at_is_refused_rather_than_visible_at_once() -> None:
+    leaky = make_outcome(known_at=None)
+    with pytest.raises(BadInput, match="without known_at"):
+        visible_us(leaky)
+    with pytest.raises(BadInput, match="without known_at"):
+        visible_at_column(frame_of([leaky], Outcome))
+
+
+@given(st.lists(outcomes, max_size=8))
+def test_a_table_and_its_records_become_visible_at_the_same_moments(records: list[Outcome]) -> None:
+    sound = [record for record in records if outcome_fault(record) is None]
+    assert visible_at_column(frame_of(sound, Outcome)).tolist() == [visible_us(record) for record in sound]
+
+
+@given(st.lists(outcomes, max_size=8))
+def test_a_table_and_its_records_have_the_same_faults(records: list[Outcome]) -> None:
+    faults = outcome_faults(frame_of(records, Outcome))
+    for place, record in enumerate(records):
+        found = [(column, reason) for column, reason, rows in faults if rows[place]]
+        expected = outcome_fault(record)
+        assert (expected in found) if expected else not found
+
+
+@pytest.mark.parametrize(
+    ("changes", "fault"),
+    [
+        ({}, None),
+        ({"known_at": None}, ("known_at", "required for a final result")),
+        ({"known_at": day(0.5)}, ("known_at", "before inspected_at")),
+        ({"known_at": day(1)}, None),
+        ({"status": "missed"}, ("result", "a missed consignment cannot have a final result")),
+        ({"status": "missed", "result": "pending"}, None),
+    ],
+)
+def test_an_outcome_may_not_contradict_itself(changes: dict[str, Any], fault: tuple[str, str] | None) -> None:
+    assert outcome_fault(make_outcome(**changes)) == fault
+
+
+@given(st.datetimes(timezones=st.just(UTC)))
+def test_microseconds_are_exact(moment: datetime) -> None:
+    assert moment_of_us(to_us(moment)) == moment
+
+
+def test_days_are_utc_days() -> None:
+    late_in_new_york = datetime(2024, 3, 4, 20, 0, tzinfo=timezone(timedelta(hours=-5)))
+    assert day_of(late_in_new_york) == day_of(datetime(2024, 3, 5, tzinfo=UTC))
+    assert day_of_us(-1) == -1
+    assert day_of_us(US_PER_DAY) == 1
+
+
+def test_a_naive_moment_is_refused() -> None:
+    with pytest.raises(TypeError):
+        to_us(datetime(2024, 3, 4))
+
+
+def test_a_missing_time_is_no_time() -> None:
+    frame = frame_of([make_outcome(recorded_at=None), make_outcome(recorded_at=day(2))], Outcome)
+    assert time_column_us(frame, "recorded_at").tolist() == [NO_TIME, to_us(day(2))]
+    assert time_column_us(frame, "cancelled_at").tolist() == [NO_TIME, NO_TIME]
