@@ -6,9 +6,9 @@ import numpy as np
 
 from consignments.records import Alert
 from training.networks import SMUGGLER, Network, Networks
-from training.parties import Parties, written
+from training.parties import written
 from training.shipments import Draws, drawn
-from training.world import World
+from training.stage import Stage
 
 PATTERNS = {"sender": 0.35, "address": 0.2, "text": 0.3, "route": 0.15}
 """Kinds of pattern and their shares (assumed)."""
@@ -21,16 +21,15 @@ class AlertFeed:
 
     Parameters
     ----------
-    world : World
-    parties : Parties
+    stage : Stage
     networks : Networks
     operation_day : int
         From the start.
     """
 
-    def __init__(self, world: World, parties: Parties, networks: Networks, operation_day: int) -> None:
-        self._world, self._parties, self._networks = world, parties, networks
-        operation = world.operation
+    def __init__(self, stage: Stage, networks: Networks, operation_day: int) -> None:
+        self._world, self._parties, self._networks = stage.world, stage.parties, networks
+        operation = stage.world.operation
         first = max(operation_day - FIRST_BEFORE_DAYS, 0)
         spread = np.linspace(first, operation_day + operation.days * 2 // 3, operation.alerts)
         self._days = spread.astype(int).tolist()
@@ -76,9 +75,9 @@ class AlertFeed:
         elif kind == "route":
             place = self._world.people.countries[country]
             pattern["route"] = place.impc if network.service < CARGO_FROM else place.airport
-            pattern["description_pattern"] = f"{goods.split(' ')[0]}*"
+            pattern["description_pattern"] = goods
         else:
-            pattern["description_pattern"] = f"{goods.split(' ')[0]}*"
+            pattern["description_pattern"] = goods
         pattern["text"] = f"{network.families[0].replace('_', ' ')} from {country}, declared as {goods}"
         return pattern
 

@@ -15,16 +15,14 @@ from training.shipments import (
     PLAIN,
     SUBSTANCE,
     VAGUE,
-    Catalogue,
     Draws,
     Numbers,
     Shipments,
-    Substances,
     Values,
     drawn,
     with_chance,
 )
-from training.world import World
+from training.stage import Stage
 
 Columns = dict[str, NDArray[Any]]
 Flags = NDArray[np.bool_]
@@ -63,23 +61,14 @@ class Declarations:
 
     Parameters
     ----------
-    world : World
-    parties : Parties
-    catalogue : Catalogue
-    substances : Substances
+    stage : Stage
     numbering : Numbering
     """
 
-    def __init__(
-        self,
-        world: World,
-        parties: Parties,
-        catalogue: Catalogue,
-        substances: Substances,
-        numbering: Numbering,
-    ) -> None:
+    def __init__(self, stage: Stage, numbering: Numbering) -> None:
+        world, parties = stage.world, stage.parties
         self._world, self._manner, self._parties = world, world.declarations, parties
-        self._catalogue, self._substances, self._numbering = catalogue, substances, numbering
+        self._catalogue, self._substances, self._numbering = stage.catalogue, stage.substances, numbering
         self._names = np.array(list(world.services), dtype=object)
         self._services = tuple(world.services.values())
         self._places = tuple(world.people.countries.values())
@@ -352,7 +341,7 @@ class Declarations:
 
     def _pieces(self, draws: Draws, sent: Shipments) -> Values:
         mean = np.where(sent.service == list(self._names).index("general"), 4.0, 0.15)
-        return 1.0 + draws.poisson(mean * np.minimum(sent.kg / 5, 3) + 0.02)
+        return 1.0 + draws.poisson(mean * np.minimum(sent.kg / 5, 3) + 0.02).astype(np.float64)
 
     def _payments(self, draws: Draws, sent: Shipments, paid: Flags) -> Texts:
         sells = SELLERS[self._parties.kind[sent.sender]]

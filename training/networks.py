@@ -7,8 +7,9 @@ or other names. Names change more easily than phones and addresses, which is wha
 from dataclasses import dataclass, field
 
 import numpy as np
+from numpy.typing import NDArray
 
-from training.parties import KIND, OLDEST_DAYS, Ids, Parties
+from training.parties import KIND, OLDEST_DAYS, Ids
 from training.shipments import (
     CLEAR,
     CONTROLLED,
@@ -20,17 +21,15 @@ from training.shipments import (
     PLAIN,
     SUBSTANCE,
     VAGUE,
-    Catalogue,
     Draws,
     Numbers,
     Shipments,
-    Substances,
-    Values,
     drawn,
     with_chance,
 )
+from training.stage import Day, Stage
 from training.traffic import NEGATIVE, POSITIVE, PREMIUM, PREMIUM_USD, Errand, Packer, Traffic
-from training.world import NetworkKind, Prevalence, World
+from training.world import NetworkKind
 
 SMUGGLER = "smuggler"
 """The kind that sends other drugs; in the truth it is no network."""
@@ -38,10 +37,15 @@ LEVERS = ("cover", "origin", "service", "split", "senders", "customers", "weight
 SPLIT, LIGHTER = 0.5, 0.6
 """A split or a lighter parcel is so much of the old one (assumed)."""
 DAYS_PER_WEEK = 7
-BURST_DAYS = 20
-"""Between two consolidations at least (assumed)."""
 COVER_KG = (0.05, 0.4)
 """Goods and wrapping around a powder, in kilograms (assumed)."""
+Flags = NDArray[np.bool_]
+POSITIVES_OF_CONSOLIDATION = (0.1, 0.5)
+"""Share of a consolidation that holds drugs [S: simulator_spec.yaml, consolidator]."""
+OWN_MASTERS = 1_000_000
+HOUSE_AFTER_HOUSE_US = 1_000_000
+USUAL_SERVICE = 0.7
+"""Share of parcels that go by the network's service of the time (assumed)."""
 LARGEST_FAMILY_FIRST = 0.6
 """Share of a network's parcels that hold its first family (assumed)."""
 
@@ -68,9 +72,8 @@ class Network:
         Numbers of parties.
     size : float
         Factor of the usual quantity.
-    changes : list of (float, int)
-        Changes to come: day, and how many levers.
-    quiet_until : int
+    changes : list of float
+        Days of the changes to come.
     """
 
     number: int
@@ -87,7 +90,6 @@ class Network:
     customers: list[int] = field(default_factory=list)
     size: float = 1.0
     changes: list[float] = field(default_factory=list)
-    quiet_until: int = 0
 
 
 class Networks:
@@ -95,63 +97,39 @@ class Networks:
 
     Parameters
     ----------
-    world : World
-    parties : Parties
-    catalogue : Catalogue
-    substances : Substances
+    stage : Stage
     traffic : Traffic
         Whose consignees also order, and whose sellers' names are borrowed.
-    prevalence : Prevalence
-    per_day : int
     draws : Generator
         For those who are there on the first day.
     """
 
-    def __init__(
-        self,
-        world: World,
-        parties: Parties,
-        catalogue: Catalogue,
-        substances: Substances,
-        traffic: Traffic,
-        prevalence: Prevalence,
-        per_day: int,
-        draws: Draws,
-    ) -> None:
-        self._world, self._parties, self._catalogue = world, parties, catalogue
-        self._substances, self._traffic = substances, traffic
-        self._packer = Packer(world, parties, catalogue)
+    def __init__(self, stage: Stage, traffic: Traffic, draws: Draws) -> None:
+        world, self._traffic = stage.world, traffic
+        self._world, self._parties, self._catalogue = world, stage.parties, stage.catalogue
+        self._substances = stage.substances
+        self._packer = Packer(stage)
         self._service_names = list(world.services)
         self._by_family = self._first_substances()
         self.networks: list[Network] = []
         for kind, habits in world.networks.items():
-            daily = prevalence.controlled_drugs if kind == SMUGGLER else prevalence.nps
-            self._found(draws, kind, habits, daily * per_day * habits.share)
+            share = stage.prevalence.controlled_drugs if kind == SMUGGLER else stage.prevalence.nps
+            self._found(draws, kind, habits, share * stage.per_day * habits.share)
 
     def kind_of(self, number: int) -> str | None:
         """Give the kind of a network; None for senders of other drugs and for no network."""
         kind = self.networks[number].kind if number != NOWHERE else SMUGGLER
         return None if kind == SMUGGLER else kind
 
-    def of_day(self, draws: Draws, day: int, since_start: int, height: float) -> list[Shipments]:
-        """Draw what the networks send on a day.
-
-        Parameters
-        ----------
-        draws : Generator
-        day : int
-            UTC days since the epoch.
-        since_start : int
-        height : float
-            Factor of the day's volume.
-        """
-        self._live_events(draws, since_start)
+    def of_day(self, draws: Draws, day: Day) -> list[Shipments]:
+        """Draw what the networks send on a day; one entry for each that sends."""
+        self._live_events(draws, day.since_start)
         sent = []
         for network in self.networks:
-            self._evolve(draws, network, since_start)
-            parcels = self._parcels(draws, network, since_start, height)
+            self._evolve(draws, network, day.since_start)
+            parcels = self._parcels(draws, network, day)
             if parcels:
-                sent.append(self._send(draws, network, day, since_start, parcels))
+                sent.append(self._send(draws, network, day, parcels))
         return sent
 
     def suffer(self, draws: Draws, number: int, since_start: int) -> None:
@@ -217,6 +195,14 @@ class Networks:
         pulls = 2 * len(due) + int(explores)
         for place in draws.integers(0, len(LEVERS), pulls):
             self._pull(draws, network, LEVERS[place], since_start)
+        if draws.random() < self._world.adversary.rotation / DAYS_PER_WEEK:
+            self._rotate(draws, network, since_start)
+
+    def _rotate(self, draws: Draws, network: Network, since_start: int) -> None:
+        """Give up one front name for another."""
+        place, keep = int(draws.integers(0, len(network.senders))), self._world.adversary.keep_contact
+        old = np.array([network.senders[place]])
+        network.senders[place] = int(self._parties.rename(draws, old, since_start, keep)[0])
 
     def _pull(self, draws: Draws, network: Network, lever: str, since_start: int) -> None:
         """Change one habit of a network."""
@@ -252,20 +238,22 @@ class Networks:
         young = draws.random() < trafficking.young_account
         born = since_start - (0 if young and since_start else int(draws.integers(30, OLDEST_DAYS)))
         kind = np.array([KIND[network.habits.sender]])
-        fresh = self._parties.add(draws, kind, np.array([network.origin]), np.array([born]))
+        country = network.origin
+        if draws.random() < trafficking.foreign_front:
+            country = self._traffic.some_country(draws)
+        fresh = self._parties.add(draws, kind, np.array([country]), np.array([born]))
         if draws.random() < trafficking.borrowed_name:
             self._parties.borrow_name(fresh, draws.choice(self._traffic.sellers, 1))
         if network.senders and draws.random() < trafficking.shared_contact:
             self._parties.share_contacts(draws, fresh, draws.choice(network.senders, 1))
         return int(fresh[0])
 
-    def _parcels(self, draws: Draws, network: Network, since_start: int, height: float) -> int:
+    def _parcels(self, draws: Draws, network: Network, day: Day) -> int:
         """Draw how many parcels a network sends on a day."""
-        rate = network.drops_per_day * height * self._volume(network, since_start)
+        rate = network.drops_per_day * day.height * self._volume(network, day.since_start)
         if network.drop > DAYS_PER_WEEK:  # consolidations come one at a time
-            if since_start < network.quiet_until or draws.random() >= rate:
+            if draws.random() >= rate:
                 return 0
-            network.quiet_until = since_start + BURST_DAYS
             return max(2, round(network.drop * draws.uniform(0.4, 1.6)))
         drops = draws.poisson(rate)
         return int(drops + draws.poisson(network.drop - 1, drops).sum())
@@ -278,43 +266,50 @@ class Networks:
         lost = (1.0 - control.volume) / len(network.families)
         return 1.0 - lost * part
 
-    def _send(self, draws: Draws, network: Network, day: int, since_start: int, parcels: int) -> Shipments:
-        share_clean = network.habits.clean
+    def _send(self, draws: Draws, network: Network, day: Day, parcels: int) -> Shipments:
+        clean = network.habits.clean
         if network.kind == "consolidator":
-            share_clean = 1.0 - draws.uniform(0.1, 0.5)
-        positive = draws.random(parcels) >= share_clean
-        errand = self._errand(draws, network, since_start, positive)
-        shipments = self._packer.pack(draws, day, errand, POSITIVE)
-        clean = self._packer.pack(draws, day, errand, NEGATIVE)
-        _take(shipments, clean, ~positive)
-        shipments.departure = np.full(parcels, network.origin)
+            clean = 1.0 - draws.uniform(*POSITIVES_OF_CONSOLIDATION)
+        positive = draws.random(parcels) >= clean
+        covers = self._covers(draws, network, parcels)
+        errand = self._errand(draws, network, day.since_start, covers)
+        shipments = self._packer.pack(draws, day.utc, errand, POSITIVE)
+        _take(shipments, self._packer.pack(draws, day.utc, errand, NEGATIVE), ~positive)
         shipments.network = np.full(parcels, network.number)
-        self._word(draws, network, shipments, positive)
-        self._fill(draws, network, shipments, positive, since_start)
+        self._word(draws, network, shipments, covers, positive)
+        shipments.hidden = np.array([HIDING.index(self._world.wares.covers[c].hidden) for c in covers])
+        self._fill(draws, network, shipments, positive, day.since_start)
         self._make_premium(draws, shipments, positive)
         if network.kind == "consolidator":
-            shipments.master = np.full(parcels, network.number * 1_000_000 + since_start)
-            shipments.received_us[:] = shipments.received_us.min() + np.arange(parcels) * 1_000_000
+            self._consolidate(network, shipments, day.since_start)
         return shipments
 
-    def _errand(self, draws: Draws, network: Network, since_start: int, positive: Values) -> Errand:
-        parcels = len(positive)
+    def _consolidate(self, network: Network, shipments: Shipments, since_start: int) -> None:
+        """Put all under one master waybill, announced together, house after house."""
+        shipments.master = np.full(len(shipments), network.number * OWN_MASTERS + since_start)
+        first = shipments.received_us.min()
+        shipments.received_us = first + np.arange(len(shipments)) * HOUSE_AFTER_HOUSE_US
+        shipments.departure = np.full(len(shipments), network.origin)
+        shipments.service = np.full(len(shipments), network.service)
+
+    def _errand(self, draws: Draws, network: Network, since_start: int, covers: list[str]) -> Errand:
+        parcels = len(covers)
         sender = draws.choice(network.senders, parcels)
         renamed = with_chance(draws, self._world.trafficking.shared_contact, parcels)
         if network.habits.sender == "private" and renamed.any():
             sender[renamed] = self._parties.rename(draws, sender[renamed], since_start, 1.0)
         consignee = self._customers(draws, network, since_start, parcels)
-        covers = self._covers(draws, network, parcels)
         ware = np.array([self._ware(draws, cover) for cover in covers])
-        service = np.array([self._service(draws, network) for _ in range(parcels)])
-        usual = with_chance(draws, 0.7, parcels)
-        return Errand(sender, consignee, ware, np.where(usual, network.service, service))
+        other = np.array([self._service(draws, network) for _ in range(parcels)])
+        service = np.where(with_chance(draws, USUAL_SERVICE, parcels), network.service, other)
+        return Errand(sender, consignee, ware, service)
 
     def _covers(self, draws: Draws, network: Network, parcels: int) -> list[str]:
         other = with_chance(draws, self._world.trafficking.other_cover, parcels)
         names, picks = list(network.habits.covers), drawn(draws, network.habits.covers, parcels)
-        self._picked = [names[p] if o else network.cover for p, o in zip(picks, other, strict=True)]
-        return self._picked
+        return [
+            names[pick] if is_other else network.cover for pick, is_other in zip(picks, other, strict=True)
+        ]
 
     def _ware(self, draws: Draws, cover: str) -> int:
         wares = self._world.wares.covers[cover].wares
@@ -345,19 +340,19 @@ class Networks:
             self._parties.share_contacts(draws, fresh, draws.choice(network.customers, 1))
         return int(fresh[0])
 
-    def _word(self, draws: Draws, network: Network, shipments: Shipments, positive: Values) -> None:
+    def _word(
+        self, draws: Draws, network: Network, shipments: Shipments, covers: list[str], positive: Flags
+    ) -> None:
         """Word what is declared: as the cover says, and often in the network's own way."""
-        covers = np.array(self._picked)
+        cover = np.array(covers)
         habit = with_chance(draws, self._world.trafficking.repeat_habit, len(positive))
         shipments.habit[habit] = network.wording
         shipments.wording[habit & (shipments.wording == PLAIN)] = HABIT
-        shipments.wording[covers == "generic_vague"] = VAGUE
-        shipments.wording[(covers == "true_name_or_code") & positive] = SUBSTANCE
-        held = self._world.wares.covers
-        shipments.hidden = np.array([HIDING.index(held[cover].hidden) for cover in self._picked])
+        shipments.wording[cover == "generic_vague"] = VAGUE
+        shipments.wording[(cover == "true_name_or_code") & positive] = SUBSTANCE
 
     def _fill(
-        self, draws: Draws, network: Network, shipments: Shipments, positive: Values, since_start: int
+        self, draws: Draws, network: Network, shipments: Shipments, positive: Flags, since_start: int
     ) -> None:
         """Put the drugs in."""
         count = len(positive)
@@ -391,12 +386,12 @@ class Networks:
             return self._substances.number(control.substitute)
         return int(draws.choice(self._by_family[family]))
 
-    def _make_premium(self, draws: Draws, shipments: Shipments, positive: Values) -> None:
+    def _make_premium(self, draws: Draws, shipments: Shipments, positive: Flags) -> None:
         premium = np.isin(self._service_names, PREMIUM)[shipments.service]
         cheap = premium & with_chance(
             draws, self._world.tells.premium_for_low_value[POSITIVE], len(shipments)
         )
-        cheap &= positive.astype(bool)
+        cheap &= positive
         shipments.usd[cheap] = draws.uniform(1.0, PREMIUM_USD, int(cheap.sum()))
 
 
@@ -404,7 +399,7 @@ def _ramp(days: int, over: int) -> float:
     return float(np.clip(days / over, 0.0, 1.0))
 
 
-def _take(shipments: Shipments, others: Shipments, rows: Values) -> None:
+def _take(shipments: Shipments, others: Shipments, rows: Flags) -> None:
     """Take some rows from others."""
     for name, values in vars(shipments).items():
         values[rows] = getattr(others, name)[rows]

@@ -7,6 +7,7 @@ from typing import Self
 import numpy as np
 from numpy.typing import NDArray
 
+from consignments.records import Result
 from consignments.visibility import US_PER_DAY
 from training.world import Shares, Ware, World
 
@@ -14,7 +15,7 @@ Numbers = NDArray[np.int64]
 Values = NDArray[np.float64]
 Draws = np.random.Generator
 
-RESULTS = ("clear", "nps", "controlled_drug", "other_offence")
+RESULTS: tuple[Result, ...] = ("clear", "nps", "controlled_drug", "other_offence")
 CLEAR, NPS, CONTROLLED, OTHER = range(len(RESULTS))
 HIDING = ("powder_bag", "concealed_in_goods", "letter")
 PLAIN, CUE, VAGUE, ADMIN, SUBSTANCE, HABIT = range(6)

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 import msgspec
 import numpy as np
 import pandas as pd
+from numpy.typing import NDArray
 
 from consignments.fields import Field, fields_of
 from consignments.records import Alert, Consignment, Outcome, Truth
@@ -18,10 +19,12 @@ from consignments.visibility import US_PER_DAY
 from training.alerting import AlertFeed
 from training.declarations import Columns, Declarations
 from training.identities import Numbering
-from training.inspections import Arrivals, Inspections
+from training.inspections import Inspections
 from training.networks import Networks
-from training.parties import Parties
-from training.shipments import RESULTS, Catalogue, Draws, Shipments, list_substances
+from training.openings import Arrivals
+from training.parties import Texts
+from training.shipments import NOWHERE, RESULTS, Draws, Shipments
+from training.stage import Day, Stage
 from training.traffic import Traffic
 from training.world import World, check_size, load_world
 
@@ -63,32 +66,29 @@ class Simulation:
 
     def __init__(self, world: World, *, days: int, per_day: int, prevalence: str, seed: int) -> None:
         check_size(days, per_day)
-        self._world, self._per_day, self._seed = world, per_day, seed
-        self._preset = world.preset(prevalence)
-        operation_day = world.operation_day(days, self._preset)
-        self._start = np.datetime64(world.start, "D")
-        self._parties = Parties(world)
-        catalogue = Catalogue(world, self._preset.nps)
-        self._substances = list_substances(world)
-        held = (self._parties, catalogue, self._substances)
+        self._seed, self._start = seed, np.datetime64(world.start, "D")
+        self._stage = Stage.of(world, world.preset(prevalence), per_day)
+        operation_day = world.operation_day(days, self._stage.prevalence)
         founding = self._draws(FOUNDING, 0)
-        self._traffic = Traffic(world, *held, per_day, founding)
-        self._networks = Networks(world, *held, self._traffic, self._preset, per_day, founding)
-        self._declarations = Declarations(world, *held, Numbering(world, int(founding.integers(0, 2**31))))
-        self._inspections = Inspections(world, *held, self._preset, operation_day)
-        self._alert_feed = AlertFeed(world, self._parties, self._networks, operation_day)
+        self._traffic = Traffic(self._stage, founding)
+        self._networks = Networks(self._stage, self._traffic, founding)
+        numbering = Numbering(world, int(founding.integers(0, 2**31)))
+        self._declarations = Declarations(self._stage, numbering)
+        self._inspections = Inspections(self._stage, operation_day)
+        self._alert_feed = AlertFeed(self._stage, self._networks, operation_day)
 
     def arrive(self, since_start: int) -> Arrivals:
         """Let a day's consignments come; the days must come in their order."""
-        day = int(self._start.astype(np.int64)) + since_start
-        draws = self._draws(TRAFFIC, since_start)
-        height = self._world.calendar.height(self._start.astype(object) + pd.Timedelta(days=since_start))
-        count = max(1, int(draws.poisson(self._per_day * height)))
-        honest = self._traffic.of_day(draws, day, since_start, count, self._preset.other_prohibited)
-        sent = self._networks.of_day(self._draws(NETWORKS, since_start), day, since_start, height)
+        day = self._day(since_start)
+        honest = self._traffic.of_day(self._draws(TRAFFIC, since_start), day)
+        sent = self._networks.of_day(self._draws(NETWORKS, since_start), day)
         shipments = Shipments.joined([honest, *sent])
         columns = self._declarations.declare(self._draws(DECLARATIONS, since_start), shipments, since_start)
         return Arrivals(shipments, columns, since_start)
+
+    def _day(self, since_start: int) -> Day:
+        date = self._start + since_start
+        return Day(since_start, int(date.astype(np.int64)), self._stage.world.calendar.height(date.item()))
 
     def warn(self, since_start: int) -> list[Alert]:
         """Give the alerts that partners issue on a day."""
@@ -101,23 +101,22 @@ class Simulation:
         """Let the operation choose, open and report; networks notice what was seized until the day's end."""
         draws = self._draws(INSPECTIONS, arrivals.since_start)
         outcomes = self._inspections.inspect(draws, arrivals)
-        end = (int(self._start.astype(np.int64)) + arrivals.since_start + 1) * US_PER_DAY
-        for seizure in self._inspections.seizures_until(end):
-            if seizure.network >= 0:
-                self._networks.suffer(draws, seizure.network, arrivals.since_start)
+        for find in self._inspections.finds_until((self._day(arrivals.since_start).utc + 1) * US_PER_DAY):
+            if find.drug and find.network != NOWHERE:
+                self._networks.suffer(draws, find.network, arrivals.since_start)
         return outcomes
 
     def truth(self, arrivals: Arrivals) -> Columns:
         """Give the truth of a day, as the columns of a truth table."""
         sent = arrivals.shipments
-        drugs = np.array([self._substances.families[s] != "" if s >= 0 else False for s in sent.substance])
-        names = np.array(self._substances.names, dtype=object)[sent.substance]
-        families = np.array(self._substances.families, dtype=object)[sent.substance]
+        held, substances = sent.substance != NOWHERE, self._stage.substances
+        names = np.array(substances.names, dtype=object)[sent.substance]
+        families = np.array([family or None for family in substances.families], dtype=object)[sent.substance]
         return {
             "consignment_id": arrivals.columns["consignment_id"],
             "result": np.array(RESULTS, dtype=object)[sent.result],
-            "substance": np.where(sent.substance >= 0, names, None),
-            "substance_family": np.where(drugs, families, None),
+            "substance": _kept(names, held),
+            "substance_family": _kept(families, held),
             "quantity_g": np.round(sent.grams, 2),
             "network": np.array([self._networks.kind_of(number) for number in sent.network], dtype=object),
         }
@@ -199,6 +198,12 @@ def frame_of_records(record: type[msgspec.Struct], rows: Sequence[msgspec.Struct
         values[:] = [getattr(row, field.name) for row in rows]
         columns[field.name] = _typed(field, values)
     return pd.DataFrame(columns)
+
+
+def _kept(values: Texts, rows: NDArray[np.bool_]) -> Texts:
+    kept = values.copy()
+    kept[~rows] = None
+    return kept
 
 
 def _typed(field: Field, values: "np.ndarray[tuple[int], np.dtype[np.generic]]") -> pd.Series:

@@ -4,7 +4,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from training.parties import KIND, OLDEST_DAYS, Ids, Parties
+from training.parties import KIND, OLDEST_DAYS, Ids
 from training.shipments import (
     ADMIN,
     CLEAR,
@@ -14,17 +14,15 @@ from training.shipments import (
     OTHER,
     PLAIN,
     VAGUE,
-    Catalogue,
     Draws,
     Numbers,
     Shipments,
-    Substances,
     Values,
     drawn,
     moments_of,
     with_chance,
 )
-from training.world import World
+from training.stage import Day, Stage
 
 MOST_LIKELY_OFFENCE = 0.6
 """No consignment is likelier than this to hold prohibited goods (assumed)."""
@@ -52,7 +50,8 @@ class Errand(NamedTuple):
 class Packer:
     """Makes shipments of errands: weight, value, route, wording, and the signs of their side."""
 
-    def __init__(self, world: World, parties: Parties, catalogue: Catalogue) -> None:
+    def __init__(self, stage: Stage) -> None:
+        world, parties, catalogue = stage.world, stage.parties, stage.catalogue
         self._parties, self._catalogue = parties, catalogue
         self._tells, self._manner = world.tells, world.declarations
         self._heaviest = np.array([held.heaviest_kg for held in world.services.values()])
@@ -134,29 +133,18 @@ class Traffic:
 
     Parameters
     ----------
-    world : World
-    parties : Parties
-        Those who send and receive are added to it.
-    catalogue : Catalogue
-    substances : Substances
-    per_day : int
+    stage : Stage
+        Those who send and receive are added to its parties.
     draws : Generator
         For those who are there on the first day.
     """
 
-    def __init__(
-        self,
-        world: World,
-        parties: Parties,
-        catalogue: Catalogue,
-        substances: Substances,
-        per_day: int,
-        draws: Draws,
-    ) -> None:
-        self._world, self._parties, self._catalogue = world, parties, catalogue
-        self._offences = np.array([substances.number(name) for name in world.wares.offences.names])
-        self._services = tuple(world.services.values())
-        self._packer = Packer(world, parties, catalogue)
+    def __init__(self, stage: Stage, draws: Draws) -> None:
+        world, per_day = stage.world, stage.per_day
+        self._world, self._parties, self._catalogue = world, stage.parties, stage.catalogue
+        self._offences = np.array([stage.substances.number(name) for name in world.wares.offences.names])
+        self._per_day, self._other_prohibited = per_day, stage.prevalence.other_prohibited
+        self._packer = Packer(stage)
         self._premium = np.isin(list(world.services), PREMIUM)
         entities, count = world.entities, per_day / 1000
         self._sellers = self._first_sellers(draws, max(12, round(entities.shippers_per_1k * count)))
@@ -176,30 +164,21 @@ class Traffic:
         """Honest senders, whose names others may borrow."""
         return self._sellers
 
-    def of_day(
-        self, draws: Draws, day: int, since_start: int, count: int, other_prohibited: float
-    ) -> Shipments:
-        """Draw the consignments of one day.
+    def some_country(self, draws: Draws) -> int:
+        """Draw a country of dispatch as honest mail has it; its place in the world's countries."""
+        return int(self._countries(draws, 1)[0])
 
-        Parameters
-        ----------
-        draws : Generator
-        day : int
-            UTC days since the epoch.
-        since_start : int
-            Days since the world's start.
-        count : int
-        other_prohibited : float
-            Share that holds prohibited goods other than drugs.
-        """
-        sender, consignee = self._meet(draws, since_start, count)
+    def of_day(self, draws: Draws, day: Day) -> Shipments:
+        """Draw the consignments of one day, one or more."""
+        count = max(1, int(draws.poisson(self._per_day * day.height)))
+        sender, consignee = self._meet(draws, day.since_start, count)
         ware = np.searchsorted(
             np.cumsum(self._catalogue.shares), draws.random(count) * 0.999_999, side="right"
         )
         errand = Errand(sender, consignee, ware, self._service(draws, sender, ware))
-        shipments = self._packer.pack(draws, day, errand, NEGATIVE)
+        shipments = self._packer.pack(draws, day.utc, errand, NEGATIVE)
         self._make_premium(draws, shipments)
-        self._prohibit(draws, shipments, other_prohibited)
+        self._prohibit(draws, shipments)
         return shipments
 
     def _first_sellers(self, draws: Draws, count: int) -> Ids:
@@ -290,14 +269,14 @@ class Traffic:
         )
         shipments.usd[cheap] = draws.uniform(1.0, PREMIUM_USD, int(cheap.sum()))
 
-    def _prohibit(self, draws: Draws, shipments: Shipments, share: float) -> None:
+    def _prohibit(self, draws: Draws, shipments: Shipments) -> None:
         """Put other prohibited goods in, by the goods and by their senders' leaning to them."""
         weight = (
             self._catalogue.offence[shipments.ware]
             * (0.15 + self._parties.leaning[shipments.sender])
             * np.where(shipments.gift > 0, 1.5, 1.0)
         )
-        chance = np.minimum(share * weight / max(weight.mean(), 1e-12), MOST_LIKELY_OFFENCE)
+        chance = np.minimum(self._other_prohibited * weight / weight.mean(), MOST_LIKELY_OFFENCE)
         held = np.flatnonzero(draws.random(len(shipments)) < chance)
         shipments.result[held] = OTHER
         shipments.substance[held] = draws.choice(self._offences, len(held))

@@ -170,6 +170,7 @@ class Trafficking(Part, frozen=True):
     shared_contact: float
     young_account: float
     borrowed_name: float
+    foreign_front: float
     repeat_habit: float
     other_cover: float
 
@@ -181,6 +182,7 @@ class Adversary(Part, frozen=True):
     log_lag_days: Pair
     exploration: float
     channel_shift: float
+    rotation: float
     keep_contact: float
 
 
@@ -256,6 +258,8 @@ class Rules(Part, frozen=True):
     """What the rules of the time look at and how much each sign weighs."""
 
     watched: float
+    offender: float
+    tip: float
     alert: float
     xray: float
     substance: float
@@ -285,6 +289,7 @@ class Inspection(Part, frozen=True):
     officer_bias: Shares
     xray_share: float
     xray_hits: Shares
+    tips: Shares
     missed: float
     detection: Shares
     open_hours: Pair
@@ -456,7 +461,7 @@ class World(msgspec.Struct, frozen=True, forbid_unknown_fields=True, dict=True):
         """Give one preset of prevalence by its name."""
         if name not in self.prevalence:
             raise UnknownName.among(name, self.prevalence, kind="prevalence")
-        return self.prevalence[name]  # type: ignore[index]
+        return self.prevalence[name]
 
     def operation_day(self, days: int, preset: Prevalence) -> int:
         """Give the day, from the start, on which the operation begins in a world of so many days."""
