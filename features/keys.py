@@ -1,0 +1,186 @@
+"""The keys of history: what two consignments can have in common, each as one number.
+
+A key with a missing part is missing (0). A key named in the configuration takes a missing part as a value of its own, for
+its columns may be empty by design ("no tax type"); it is missing only where all its parts are.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import partial
+
+import numpy as np
+from numpy.typing import NDArray
+
+from consignments.errors import BadSetting
+from consignments.records import Consignment
+from features.config import FeatureConfig
+from features.normal import Forms, fold
+from features.pseudonyms import MISSING, Pseudonyms
+
+HS6_DIGITS = 6
+_PART_ENDS = "\x1f"
+NO_MINUS_ZERO = 0.0
+"""Added to a number, it makes -0.0 the 0.0 that it equals."""
+Keys = NDArray[np.uint64]
+Value = Callable[[Consignment, Forms], str]
+
+
+@dataclass(frozen=True, slots=True)
+class KeyKind:
+    """One kind of key.
+
+    Attributes
+    ----------
+    name : str
+        As `consignee_address`; for a key of the configuration its columns joined by `+`.
+    noun : str
+        What an officer calls it, as "consignee's address".
+    counterpart : str or None
+        The kind whose distinct values are counted beside this one, as the consignees of a sender.
+    value : callable
+        Gives the value of a consignment in normal form, '' where missing.
+    """
+
+    name: str
+    noun: str
+    counterpart: str | None
+    value: Value
+
+
+def key_kinds(config: FeatureConfig) -> tuple[KeyKind, ...]:
+    """List the kinds of keys: the same for everybody, then those of the configuration in their order.
+
+    Raises
+    ------
+    BadSetting
+        Where the configuration names a key that is there already.
+    """
+    kinds = COMMON_KINDS + tuple(_declared_kind(columns) for columns in config.history.keys)
+    names = [kind.name for kind in kinds]
+    repeated = next((name for name in names if names.count(name) > 1), None)
+    if repeated:
+        raise BadSetting(
+            "this history key is there already",
+            where="[history] keys",
+            got=repr(repeated.split("+")),
+            todo="leave it out",
+        )
+    return kinds
+
+
+class Keyer:
+    """Write the keys of a consignment, and the counterpart of each.
+
+    Parameters
+    ----------
+    kinds : tuple of KeyKind
+    pseudonyms : Pseudonyms
+    """
+
+    def __init__(self, kinds: tuple[KeyKind, ...], pseudonyms: Pseudonyms) -> None:
+        self.kinds = kinds
+        self._digest = pseudonyms.digest
+        self._values = tuple((kind.name, kind.value) for kind in kinds)
+        places = {kind.name: place for place, kind in enumerate(kinds)}
+        nowhere = len(kinds)
+        self._counterparts = tuple(
+            nowhere if kind.counterpart is None else places[kind.counterpart] for kind in kinds
+        )
+
+    def __call__(self, c: Consignment, forms: Forms, keys: Keys, counterparts: Keys) -> None:
+        """Write into `keys` and `counterparts`, each uint64, (kinds,); 0 is missing."""
+        digest = self._digest
+        numbers = [
+            digest(name, value) if (value := value_of(c, forms)) else MISSING
+            for name, value_of in self._values
+        ]
+        numbers.append(MISSING)
+        keys[:] = np.frombuffer(b"".join(numbers[:-1]), dtype="<u8")
+        beside = b"".join([numbers[place] for place in self._counterparts])
+        counterparts[:] = np.frombuffer(beside, dtype="<u8")
+
+
+def _together(*parts: str) -> str:
+    return _PART_ENDS.join(parts) if all(parts) else ""
+
+
+def _code(value: str | None) -> str:
+    return fold(value) if value else ""
+
+
+def _product_route(c: Consignment, forms: Forms) -> str:
+    return _together(forms.hs[:HS6_DIGITS], _code(c.departure_country), _code(c.origin_country))
+
+
+COMMON_KINDS = (
+    KeyKind("sender", "sender", "consignee", lambda _, forms: forms.sender_name),
+    KeyKind("sender_address", "sender's address", "consignee", lambda _, forms: forms.sender_address),
+    KeyKind("sender_phone", "sender's phone", "sender", lambda _, forms: forms.sender_phone),
+    KeyKind("sender_email", "sender's e-mail", "sender", lambda _, forms: forms.sender_email),
+    KeyKind("account", "shipper's account", "sender", lambda c, _: _code(c.account_id)),
+    KeyKind("consignee", "consignee", "sender", lambda _, forms: forms.consignee_name),
+    KeyKind("consignee_address", "consignee's address", "sender", lambda _, forms: forms.consignee_address),
+    KeyKind("consignee_phone", "consignee's phone", "consignee", lambda _, forms: forms.consignee_phone),
+    KeyKind("consignee_email", "consignee's e-mail", "consignee", lambda _, forms: forms.consignee_email),
+    KeyKind(
+        "pair",
+        "sender with this consignee",
+        "product",
+        lambda _, forms: _together(forms.sender_name, forms.consignee_name),
+    ),
+    KeyKind(
+        "address_pair",
+        "sender's address with this consignee's address",
+        "product",
+        lambda _, forms: _together(forms.sender_address, forms.consignee_address),
+    ),
+    KeyKind("product", "product", "sender", lambda _, forms: forms.hs[:HS6_DIGITS]),
+    KeyKind("product_route", "product from this origin and departure", "sender", _product_route),
+    KeyKind("route", "route", "sender", lambda c, _: _code(c.route)),
+    KeyKind("declarant", "declarant", "sender", lambda c, _: _code(c.declarant)),
+)
+
+# Columns whose normal form joins several columns or repairs their spelling.
+_FORMS: dict[str, Callable[[Forms], str]] = {
+    "sender_name": lambda forms: forms.sender_name,
+    "sender_address": lambda forms: forms.sender_address,
+    "sender_phone": lambda forms: forms.sender_phone,
+    "sender_email": lambda forms: forms.sender_email,
+    "consignee_name": lambda forms: forms.consignee_name,
+    "consignee_address": lambda forms: forms.consignee_address,
+    "consignee_phone": lambda forms: forms.consignee_phone,
+    "consignee_email": lambda forms: forms.consignee_email,
+    "hs_code": lambda forms: forms.hs,
+}
+
+
+def _declared_kind(columns: tuple[str, ...]) -> KeyKind:
+    parts = tuple(
+        partial(_form, _FORMS[name]) if name in _FORMS else partial(_column, name) for name in columns
+    )
+    return KeyKind(
+        "+".join(columns), " with ".join(_spoken(name) for name in columns), "sender", partial(_joined, parts)
+    )
+
+
+def _spoken(column: str) -> str:
+    return column.replace("_", " ")
+
+
+def _joined(parts: tuple[Value, ...], c: Consignment, forms: Forms) -> str:
+    values = [part(c, forms) for part in parts]
+    return _PART_ENDS.join(values) if any(values) else ""
+
+
+def _form(form: Callable[[Forms], str], _c: Consignment, forms: Forms) -> str:
+    return form(forms)
+
+
+def _column(name: str, c: Consignment, _forms: Forms) -> str:
+    """Give one column as text: a number as Python writes it (8.0, however the table wrote it), else small letters."""
+    value = getattr(c, name, None)
+    if isinstance(value, str):
+        return fold(value)
+    if value is None or value != value:
+        return ""
+    return repr(float(value) + NO_MINUS_ZERO)

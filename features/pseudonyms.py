@@ -1,0 +1,140 @@
+"""Pseudonyms: a name, an address or any other key of history becomes a number that only the holder of the key can make.
+
+The same value under the same key is the same number, on every machine and in every run; without the key nobody can tell
+whose number it is. Dropping the key therefore erases.
+"""
+
+import logging
+import os
+import secrets
+from hashlib import blake2b
+from pathlib import Path
+
+from consignments.errors import BadSetting
+
+DATA_KEY_BYTES = 32
+NUMBER_BYTES = 8
+"""20 million values meet by chance with a probability of 1 in 90,000."""
+MISSING = bytes(NUMBER_BYTES)
+_SMALLEST = (1).to_bytes(NUMBER_BYTES, "little")
+_KIND_ENDS = b"\x1e"
+
+log = logging.getLogger("npsrisk")
+
+
+class Pseudonyms:
+    """Turn values into numbers under a secret key (keyed BLAKE2b, RFC 7693).
+
+    Parameters
+    ----------
+    key : bytes
+        The data key, 1 to 64 bytes; the key of the pseudonyms is derived from it.
+
+    Examples
+    --------
+    >>> pseudonyms = Pseudonyms(b"a key for an example")
+    >>> pseudonyms.number("sender", "a") == pseudonyms.number("sender", "a")
+    True
+    >>> pseudonyms.number("sender", "a") == pseudonyms.number("consignee", "a")
+    False
+    """
+
+    def __init__(self, key: bytes) -> None:
+        self._prepared = blake2b(key=derive_key(key, "pseudonyms"), digest_size=NUMBER_BYTES)
+        self._by_kind: dict[str, blake2b] = {}
+
+    def digest(self, kind: str, value: str) -> bytes:
+        """Give the number of a value as 8 bytes, little-endian, never all zero.
+
+        Parameters
+        ----------
+        kind : str
+            What the value is; equal values of two kinds have two numbers.
+        value : str
+            Its normal form, not empty.
+        """
+        state = (self._by_kind.get(kind) or self._prepare(kind)).copy()
+        state.update(value.encode("utf-8", "surrogatepass"))
+        number = state.digest()
+        return number if number != MISSING else _SMALLEST
+
+    def number(self, kind: str, value: str) -> int:
+        """Give the number of a value, from 1 to 2**64 - 1; 0 is left for a missing value."""
+        return int.from_bytes(self.digest(kind, value), "little")
+
+    def _prepare(self, kind: str) -> blake2b:
+        state = self._prepared.copy()
+        state.update(kind.encode() + _KIND_ENDS)
+        self._by_kind[kind] = state
+        return state
+
+
+def derive_key(data_key: bytes, purpose: str) -> bytes:
+    """Derive a key of 32 bytes for one purpose from the data key; keys of two purposes tell nothing of each other.
+
+    Parameters
+    ----------
+    data_key : bytes
+        1 to 64 bytes.
+    purpose : str
+        As `pseudonyms` or `encryption`.
+    """
+    return blake2b(purpose.encode(), key=data_key, digest_size=DATA_KEY_BYTES).digest()
+
+
+def load_data_key(path: Path, *, create: bool = False) -> bytes:
+    """Read the data key of 32 bytes, from which all other keys are derived.
+
+    Parameters
+    ----------
+    path : Path
+    create : bool
+        Make a random key, readable by its owner only, where there is no file yet, and warn that it has to be kept. Of two
+        processes that start together one makes it and both read it.
+
+    Raises
+    ------
+    BadSetting
+        Where there is no key, or the file holds something else.
+    """
+    if create and not path.exists():
+        _create_data_key(path)
+    try:
+        key = path.read_bytes()
+    except OSError as error:
+        raise BadSetting(
+            "the data key cannot be read",
+            where=str(path),
+            got=error.strerror or str(error),
+            todo="name the file of the data key in NPSRISK_DATA_KEY_FILE",
+        ) from error
+    if len(key) != DATA_KEY_BYTES:
+        raise BadSetting(
+            "this is not a data key",
+            where=str(path),
+            got=f"{len(key)} bytes",
+            expected=f"{DATA_KEY_BYTES} random bytes",
+            todo="restore the file from its copy",
+        )
+    return key
+
+
+def _create_data_key(path: Path) -> None:
+    """Write the whole key beside, then give it its name: nobody ever reads half a key."""
+    draft = path.with_name(f".{path.name}.{os.getpid()}.{secrets.token_hex(4)}")
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with open(os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "wb") as file:  # noqa: PTH123
+            file.write(secrets.token_bytes(DATA_KEY_BYTES))
+            file.flush()
+            os.fsync(file.fileno())
+        os.link(draft, path)
+    except FileExistsError:
+        return
+    except OSError as error:
+        raise BadSetting(
+            "the data key cannot be made", where=str(path), got=error.strerror or str(error)
+        ) from error
+    finally:
+        draft.unlink(missing_ok=True)
+    log.warning("made a new data key in %s: keep a copy; without it no pseudonym can be made again", path)

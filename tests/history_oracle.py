@@ -1,0 +1,313 @@
+"""History from its definition, in plain Python: lists of events, sorted and counted. Slow, obvious, and no kernel's child.
+
+It reads the same worlds as the product (rows of arrivals and outcomes) and knows nothing of tiles, tables or steps.
+"""
+
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+
+from features.readings import READINGS
+
+US_PER_DAY = 86_400_000_000
+REMEMBERED_DAYS = 366
+FINDS = {"nps", "controlled_drug", "other_offence"}
+FINAL = FINDS | {"clear"}
+EVERYBODY = ("everybody", 0)
+NAMES = tuple(reading.name for reading in READINGS)
+
+
+@dataclass(frozen=True)
+class Arrival:
+    name: str
+    received_us: int
+    keys: tuple[int, ...]
+    counterparts: tuple[int, ...]
+    sequence: int | None = None
+    cancelled_us: int | None = None
+    cancelled_sequence: int | None = None
+
+
+@dataclass(frozen=True)
+class Outcome:
+    name: str
+    known_us: int | None
+    result: str | None
+    recorded_us: int | None = None
+    sequence: int | None = None
+    opened_us: int = 0
+
+    @property
+    def visible_us(self) -> int:
+        known = self.opened_us if self.known_us is None else self.known_us
+        return max(known, known if self.recorded_us is None else self.recorded_us)
+
+    @property
+    def rank(self) -> tuple[Any, ...]:
+        """The last by (known, recorded, sequence) stands; what is missing comes before everything."""
+        parts = (self.known_us, self.recorded_us, self.sequence)
+        classes = ["nps", "controlled_drug", "other_offence", "clear"]
+        return (
+            *((part is not None, part or 0) for part in parts),
+            classes.index(self.result) if self.result in FINAL else -1,
+        )
+
+
+@dataclass(frozen=True)
+class Cancelled:
+    name: str
+
+
+Event = Arrival | Outcome | Cancelled
+
+
+def in_order(arrivals: list[Arrival], outcomes: list[Outcome], as_of_us: int | None = None) -> list[Event]:
+    """Sort events as INTERFACES orders them."""
+    last = as_of_us if as_of_us is not None else 10**18
+    shown = [outcome for outcome in outcomes if outcome.visible_us <= last]
+    dropped = [a for a in arrivals if a.cancelled_us is not None and a.cancelled_us <= last]
+    if all(event.sequence is not None for event in [*arrivals, *shown]):
+        return _in_sequence(arrivals, shown, dropped)
+    events: list[tuple[Any, ...]] = []
+    for outcome in shown:
+        events.append((outcome.visible_us, 0, outcome.name, 0, outcome.rank, outcome))
+    for arrival in arrivals:
+        events.append((arrival.received_us, 1, arrival.name, 0, (), arrival))
+    for arrival in dropped:
+        if arrival.cancelled_us > arrival.received_us:  # type: ignore[operator]
+            events.append((arrival.cancelled_us, 0, arrival.name, 1, (), Cancelled(arrival.name)))
+        else:
+            events.append((arrival.received_us, 1, arrival.name, 1, (), Cancelled(arrival.name)))
+    return [event[-1] for event in sorted(events, key=lambda event: event[:-1])]
+
+
+def _in_sequence(arrivals: list[Arrival], outcomes: list[Outcome], dropped: list[Arrival]) -> list[Event]:
+    line: list[Event] = sorted([*arrivals, *outcomes], key=lambda event: event.sequence or 0)
+    result: list[Event] = []
+    waiting: list[Arrival] = []
+    clock = -(10**18)
+    for event in line:
+        clock = max(clock, event.received_us if isinstance(event, Arrival) else event.visible_us)
+        due = [arrival for arrival in waiting if arrival.cancelled_us <= clock]  # type: ignore[operator]
+        result += [Cancelled(arrival.name) for arrival in sorted(due, key=lambda arrival: arrival.name)]
+        waiting = [arrival for arrival in waiting if arrival not in due]
+        result.append(event)
+        if event in dropped:
+            waiting.append(event)  # type: ignore[arg-type]
+    return result + [Cancelled(arrival.name) for arrival in sorted(waiting, key=lambda arrival: arrival.name)]
+
+
+@dataclass
+class Known:
+    """What is known of one consignment."""
+
+    arrival: Arrival | None = None
+    cancelled: bool = False
+    outcomes: list[Outcome] = field(default_factory=list)
+    days: list[int] = field(default_factory=list)
+
+
+@dataclass
+class Life:
+    """One key from its first event on: what stands of it."""
+
+    events: dict[tuple[str, str], tuple[int, str]] = field(default_factory=dict)
+    """(consignment, "arrival" or "result") -> (day, "arrival" or the result)."""
+    counterparts: set[int] = field(default_factory=set)
+
+
+class PlainHistory:
+    """Fold events one by one.
+
+    Parameters
+    ----------
+    wanted : callable
+        Which arrivals are read; the others are only counted.
+    """
+
+    def __init__(self, wanted: Callable[[Arrival], bool] = lambda arrival: True) -> None:
+        self.wanted = wanted
+        self.lives: dict[tuple[Any, int], Life] = {}
+        self.consignments: dict[str, Known] = {}
+        self.today = -(10**9)
+        self.read: list[tuple[Arrival, list[float]]] = []
+
+    def fold(self, events: Iterable[Event]) -> list[tuple[Arrival, list[float]]]:
+        for event in events:
+            if isinstance(event, Arrival):
+                self.arrive(event)
+            elif isinstance(event, Outcome):
+                self.conclude(event)
+            else:
+                self.cancel(event)
+        return self.read
+
+    def arrive(self, arrival: Arrival) -> None:
+        day = arrival.received_us // US_PER_DAY
+        self.today = max(self.today, day)
+        known = self.known(arrival.name)
+        self.take_out(self.standing(known), known)
+        if self.wanted(arrival):
+            self.read.append((arrival, self.readings(arrival, day)))
+        known.arrival, known.cancelled = arrival, False
+        known.days.append(day)
+        self.put_in(self.standing(known), known)
+        if day >= self.today - REMEMBERED_DAYS:
+            for kind, (key, counterpart) in enumerate(zip(arrival.keys, arrival.counterparts, strict=True)):
+                if key and counterpart:
+                    self.life((kind, key)).counterparts.add(counterpart)
+
+    def conclude(self, outcome: Outcome) -> None:
+        day = outcome.visible_us // US_PER_DAY
+        self.today = max(self.today, day)
+        known = self.known(outcome.name)
+        known.days.append(day)
+        before = self.standing(known)
+        known.outcomes.append(outcome)
+        self.change(before, known)
+
+    def cancel(self, event: Cancelled) -> None:
+        known = self.known(event.name)
+        before = self.standing(known)
+        known.cancelled = known.arrival is not None
+        self.change(before, known)
+
+    def known(self, name: str) -> Known:
+        known = self.consignments.get(name)
+        if known is None or max(known.days, default=-(10**9)) < self.today - REMEMBERED_DAYS:
+            known = self.consignments[name] = Known()
+        return known
+
+    def standing(self, known: Known) -> dict[tuple[str, str], tuple[int, str]]:
+        """What a consignment contributes to the lives of its keys."""
+        if known.arrival is None or known.cancelled:
+            return {}
+        name = known.arrival.name
+        events = {(name, "arrival"): (known.arrival.received_us // US_PER_DAY, "arrival")}
+        if known.outcomes:
+            last = max(known.outcomes, key=lambda outcome: outcome.rank)
+            if last.result in FINAL:
+                first_seen = min(o.visible_us for o in known.outcomes if o.rank == last.rank)
+                events[name, "result"] = (first_seen // US_PER_DAY, str(last.result))
+        return events
+
+    def change(self, before: dict[tuple[str, str], tuple[int, str]], known: Known) -> None:
+        after = self.standing(known)
+        assert known.arrival is not None or before == after
+        self.take_out({what: event for what, event in before.items() if after.get(what) != event}, known)
+        self.put_in({what: event for what, event in after.items() if before.get(what) != event}, known)
+
+    def put_in(self, events: dict[tuple[str, str], tuple[int, str]], known: Known) -> None:
+        for what, event in events.items():
+            for key in self.keys_of(known, what):
+                if event[0] >= self.today - REMEMBERED_DAYS:
+                    self.life(key).events[what] = event
+
+    def take_out(self, events: dict[tuple[str, str], tuple[int, str]], known: Known) -> None:
+        for what, event in events.items():
+            for key in self.keys_of(known, what):
+                if event[0] >= self.today - REMEMBERED_DAYS:
+                    assert self.life(key).events.pop(what) == event
+
+    def keys_of(self, known: Known, what: tuple[str, str]) -> list[tuple[Any, int]]:
+        assert known.arrival is not None
+        keys: list[tuple[Any, int]] = [(kind, key) for kind, key in enumerate(known.arrival.keys) if key]
+        return keys if what[1] == "arrival" else [*keys, EVERYBODY]
+
+    def life(self, key: tuple[Any, int]) -> Life:
+        """A key lives as long as a remembered day holds an event of it."""
+        life = self.lives.get(key)
+        oldest = self.today - REMEMBERED_DAYS
+        if life is None or not any(day >= oldest for day, _ in reversed(life.events.values())):
+            life = self.lives[key] = Life()
+        return life
+
+    def readings(self, arrival: Arrival, day: int) -> list[float]:
+        common = self.shares(self.counted(self.life(EVERYBODY), day), (0.01, 0.01, 0.05), 100.0)
+        values: list[float] = []
+        for kind, key in enumerate(arrival.keys):
+            if key:
+                reading = self.reading(self.life((kind, key)), day, common)
+                values += [reading[name] for name in NAMES]
+            else:
+                values += [float("nan")] * len(NAMES)
+        return values
+
+    def counted(self, life: Life, day: int) -> list[str]:
+        """The results known in the last 365 days."""
+        oldest = self.today - REMEMBERED_DAYS
+        return [
+            what
+            for when, what in life.events.values()
+            if what != "arrival" and day - when < 365 and when >= oldest
+        ]
+
+    def shares(self, results: list[str], common: tuple[float, ...], strength: float) -> tuple[float, ...]:
+        finds = (
+            sum(result == "nps" for result in results),
+            sum(result == "controlled_drug" for result in results),
+            sum(result in FINDS for result in results),
+        )
+        return tuple(
+            (find + strength * share) / (len(results) + strength)
+            for find, share in zip(finds, common, strict=True)
+        )
+
+    def reading(self, life: Life, day: int, common: tuple[float, ...]) -> dict[str, float]:
+        oldest = self.today - REMEMBERED_DAYS
+        ever = list(life.events.values())
+        remembered = [event for event in ever if event[0] >= oldest]
+        arrivals = sorted((when for when, what in remembered if what == "arrival"), reverse=True)
+        ages = [max(day - when, 0) for when in arrivals]
+        arrivals_ever = [when for when, what in ever if what == "arrival"]
+        finds = [when for when, what in remembered if what in FINDS]
+        results = self.counted(life, day)
+        results_ever = [what for _, what in ever if what != "arrival"]
+        values: dict[str, float] = {
+            "new": float(not arrivals_ever),
+            "arrivals_ever": len(arrivals_ever),
+            "days_since_first": since(min(arrivals_ever, default=None), day),
+            "days_since_last": since(max(arrivals, default=None), day),
+            "decayed_7d": decayed(ages, 0.9057236642639067),
+            "decayed_30d": decayed(ages, 0.977159968434245),
+            "counterparts": min(len(life.counterparts), 9),
+            "inspections_365d": len(results),
+            "inspections_ever": len(results_ever),
+            "nps_365d": results.count("nps"),
+            "nps_ever": results_ever.count("nps"),
+            "controlled_drug_365d": results.count("controlled_drug"),
+            "controlled_drug_ever": results_ever.count("controlled_drug"),
+            "any_offence_365d": sum(what in FINDS for what in results),
+            "any_offence_ever": sum(what in FINDS for what in results_ever),
+            "days_since_find": since(max(finds, default=None), day),
+        }
+        for days in (1, 7, 30, 90, 365):
+            values[f"arrivals_{days}d"] = sum(age < days for age in ages)
+        known_days = min(max(day - min(arrivals_ever, default=day) + 1, 7), 90)
+        usual_week = values["arrivals_90d"] * 7 / known_days
+        values["velocity"] = (values["arrivals_7d"] + 1) / (usual_week + 1)
+        shares = self.shares(results, common, 10.0)
+        values |= zip(("nps_rate", "controlled_drug_rate", "any_offence_rate"), shares, strict=True)
+        return values
+
+
+def since(past: int | None, day: int) -> float:
+    return float("nan") if past is None else max(day - past, 0)
+
+
+def decayed(ages: list[int], daily: float) -> float:
+    """Sum from the newest day to the oldest; the weight of a day is the daily decay, multiplied once for each day."""
+    total = 0.0
+    for age in sorted(set(ages)):
+        weight = 1.0
+        for _ in range(age):
+            weight *= daily
+        if age < 365:
+            total += weight * ages.count(age)
+    return total
+
+
+def as_floats(rows: Iterable[list[float]]) -> np.ndarray[Any, np.dtype[np.float32]]:
+    return np.array(list(rows), dtype=np.float32)
