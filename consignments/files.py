@@ -245,6 +245,13 @@ def _scan_text(path: Path) -> bool:
     with path.open("rb") as file:
         while more := file.read(SCAN_BYTES):
             block = more
+            try:
+                decoder.decode(block)
+            except UnicodeDecodeError as error:
+                line += block[: error.start].count(b"\n")
+                raise FileFault(
+                    "is not UTF-8", where=f"{path} line {line}", expected="UTF-8", todo="save it as UTF-8"
+                ) from error
             if b"\0" in block:
                 line += block[: block.index(b"\0")].count(b"\n")
                 raise FileFault(
@@ -253,13 +260,6 @@ def _scan_text(path: Path) -> bool:
                     expected="UTF-8 text",
                     todo="write it again",
                 )
-            try:
-                decoder.decode(block)
-            except UnicodeDecodeError as error:
-                line += block[: error.start].count(b"\n")
-                raise FileFault(
-                    "is not UTF-8", where=f"{path} line {line}", expected="UTF-8", todo="save it as UTF-8"
-                ) from error
             line += block.count(b"\n")
     try:
         decoder.decode(b"", final=True)

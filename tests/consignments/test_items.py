@@ -1,0 +1,117 @@
+"""Items: JSON text or lists of structs, the same to everyone who reads them."""
+
+from typing import Any
+
+import msgspec
+import numpy as np
+import pandas as pd
+import pyarrow as pa
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from consignments.columns import arrow_of
+from consignments.items import MAX_ITEMS, decode_items, items_as_lists, read_items
+from consignments.records import Item
+
+SHIRT = Item(
+    description="shirt", quantity=2.0, net_weight_kg=0.4, value=20.0, hs_code="061091", origin_country="NA"
+)
+texts = st.none() | st.text(st.characters(exclude_categories=["Cs"]), min_size=1, max_size=20)
+amounts = st.none() | st.floats(min_value=0, allow_infinity=False)
+items = st.lists(st.builds(Item, texts, amounts, amounts, amounts, texts, texts), max_size=3).map(tuple)
+
+
+def read_texts(*rows: str | None) -> Any:
+    return read_items(pa.array(rows, type=pa.large_string()))
+
+
+@given(st.lists(st.none() | items, max_size=5))
+def test_items_survive_the_way_to_lists_and_back(rows: list[tuple[Item, ...] | None]) -> None:
+    given_texts = [None if row is None else msgspec.json.encode(row).decode() for row in rows]
+    lists = items_as_lists(pa.array(given_texts, type=pa.large_string()))
+    read = read_items(lists)
+    assert not [reason for reason, bad in read.faults if bad.any()]
+    assert [None if text is None else decode_items(text) for text in read.values.to_pylist()] == rows
+
+
+@pytest.mark.parametrize(
+    "column",
+    [
+        pd.Series([[msgspec.structs.asdict(SHIRT)], None]),
+        pd.Series([np.array([msgspec.structs.asdict(SHIRT)], dtype=object), None]),
+        pd.Series([[msgspec.structs.asdict(SHIRT) | {"quantity": 2, "net_weight_kg": "0.4"}], None]),
+    ],
+)
+def test_lists_of_structs_are_read_as_parquet_and_frames_hold_them(column: Any) -> None:
+    read = read_items(arrow_of(column))
+    assert [text and decode_items(text) for text in read.values.to_pylist()] == [(SHIRT,), None]
+
+
+def test_a_part_of_a_column_of_lists_gives_its_own_items() -> None:
+    lists = pa.array([[{"description": "a"}, {"description": "b"}], None, [], [{"description": "c"}]])
+    read = read_items(lists.slice(1))
+    assert read.values.to_pylist()[:2] == [None, "[]"]
+    assert decode_items(read.values.to_pylist()[2]) == (Item("c"),)
+
+
+@pytest.mark.parametrize(
+    ("text", "reason"),
+    [
+        ("shirt", "not JSON"),
+        ('[{"description": "shirt"', "not JSON"),
+        ('{"description": "shirt"}', "not a list of items"),
+        ('["shirt"]', "not a list of items"),
+        ('[{"value": -1}]', "Expected `float` >= 0.0 - at `$[0].value`"),
+        ('[{"value": "much"}]', "Expected `float | null`, got `str` - at `$[0].value`"),
+        ("[" + ",".join(["{}"] * (MAX_ITEMS + 1)) + "]", "more than 1000 items"),
+    ],
+)
+def test_bad_items_are_a_fault_of_their_row(text: str, reason: str) -> None:
+    read = read_texts(text, '[{"description": "shirt"}]', "", None)
+    assert [value and decode_items(value) for value in read.values.to_pylist()] == [
+        None,
+        (Item("shirt"),),
+        None,
+        None,
+    ]
+    assert [(why, rows.tolist()) for why, rows in read.faults] == [(reason, [True, False, False, False])]
+
+
+def test_a_reason_never_shows_what_the_items_say() -> None:
+    read = read_texts('[{"description": "my secret", "value": "my secret"}]')
+    assert "secret" not in read.faults[0][0]
+
+
+def test_a_bad_item_in_a_list_is_a_fault_of_its_row() -> None:
+    lists = pa.array([[{"value": 1.0}, {"value": -1.0}], [{"value": 2.0}]])
+    read = read_items(lists)
+    assert [(why, rows.tolist()) for why, rows in read.faults if rows.any()] == [
+        ("value: below 0", [True, False])
+    ]
+    assert read.values.to_pylist()[0] is None
+
+
+def test_codes_given_as_numbers_become_texts() -> None:
+    assert decode_items(read_texts('[{"hs_code": 610910, "value": "3.5"}]').values[0].as_py()) == (
+        Item(hs_code="610910", value=3.5),
+    )
+    assert decode_items(read_items(pa.array([[{"hs_code": 610910}]])).values[0].as_py()) == (
+        Item(hs_code="610910"),
+    )
+
+
+@pytest.mark.parametrize(
+    "column",
+    [pa.array(['[{"sku": "x", "description": "a"}]']), pa.array([[{"sku": "x", "description": "a"}]])],
+)
+def test_an_unknown_field_of_an_item_is_named_and_dropped(column: Any) -> None:
+    read = read_items(column.cast(pa.large_string()) if pa.types.is_string(column.type) else column)
+    assert read.unknown == ("sku",)
+    assert decode_items(read.values[0].as_py()) == (Item("a"),)
+
+
+def test_what_is_neither_text_nor_list_is_a_fault() -> None:
+    assert read_items(pa.array([1, None])).faults[0][1].tolist() == [True, False]
+    assert read_items(pa.array([["a"], None])).faults[0][1].tolist() == [True, False]
+    assert read_items(pa.nulls(2)).values.to_pylist() == [None, None]

@@ -1,0 +1,433 @@
+"""Tables: a bad row is told and left out, a bad file is refused, and every format says the same."""
+
+import json
+from datetime import UTC, date, datetime
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import numpy as np
+import pandas as pd
+import pytest
+from examples import day, make_consignment, make_outcome
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from consignments.errors import FileFault
+from consignments.records import Alert, Consignment, Item, Outcome, Truth, consignment_type
+from consignments.tables import (
+    Table,
+    alerts_of,
+    check_frame,
+    consignments_of,
+    frame_of,
+    outcomes_of,
+    read_scores,
+    read_table,
+    records_of,
+    write_rejects,
+    write_table,
+)
+
+SUFFIXES = [".csv", ".parquet", ".jsonl"]
+HEADER = "consignment_id,channel,received_at,sender_name,hs_code,pieces\n"
+
+
+def read_csv(tmp_path: Path, text: str, record: Any = Consignment, **options: Any) -> Table:
+    path = tmp_path / "table.csv"
+    path.write_text(text, encoding="utf-8")
+    return read_table(path, record, **options)
+
+
+def reasons(table: Table) -> list[tuple[str, str, str]]:
+    return [(reject.place, reject.column, reject.reason) for reject in table.rejects]
+
+
+# --- every format says the same ---------------------------------------------------------------------------------------
+
+FULL = make_consignment(
+    "RB123456785GB",
+    master_id="USLAXA",
+    sender_email="a@b.example",
+    consignee_country="NA",
+    account_id="007",
+    account_opened_on=date(2024, 2, 1),
+    declarant="Forwarder, Ltd",
+    hs_code="010610",
+    items=(Item("shirts", 2.0, 0.25, 34.0, "010610", "NA"), Item("socks")),
+    cancelled_at=day(2.5),
+)
+BARE = Consignment("X1", "air_cargo", day(0.123456))
+
+
+@pytest.mark.parametrize("suffix", SUFFIXES)
+def test_a_table_survives_writing_and_reading(tmp_path: Path, suffix: str) -> None:
+    frame = frame_of([FULL, BARE], Consignment)
+    write_table(frame, tmp_path / f"c{suffix}")
+    table = read_table(tmp_path / f"c{suffix}", Consignment)
+    pd.testing.assert_frame_equal(table.frame, frame)
+    assert consignments_of(table.frame, Consignment) == [FULL, BARE]
+    assert table.rejects == ()
+
+
+words = st.text(st.characters(exclude_categories=["Cs"], exclude_characters="\0"), min_size=1, max_size=12)
+amounts = st.floats(min_value=0, allow_nan=False, allow_infinity=False)
+moments = st.datetimes(timezones=st.just(UTC))
+items = st.lists(st.builds(Item, st.none() | words, st.none() | amounts), max_size=2).map(tuple)
+records = st.builds(
+    Consignment,
+    consignment_id=words.filter(str.strip),
+    channel=st.sampled_from(["postal", "air_cargo"]),
+    received_at=moments,
+    sender_name=st.none() | words,
+    consignee_address=st.none() | words,
+    account_opened_on=st.none() | st.dates(),
+    declared_value=st.none() | amounts,
+    cancelled_at=st.none() | moments,
+    items=st.none() | items,
+)
+
+
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None)
+@given(st.lists(records, max_size=4, unique_by=lambda record: record.consignment_id))
+def test_any_records_survive_every_format(tmp_path: Path, given_records: list[Consignment]) -> None:
+    for suffix in SUFFIXES:
+        path = tmp_path / f"c{suffix}"
+        write_table(frame_of(given_records, Consignment), path)
+        if path.stat().st_size:
+            assert consignments_of(read_table(path, Consignment).frame, Consignment) == given_records
+
+
+def test_the_canonical_frame_has_every_column_of_the_record_in_one_order_and_type(tmp_path: Path) -> None:
+    table = read_csv(tmp_path, "colour," + HEADER + "red,X1,postal,2024-03-04,,0610,2\n")
+    columns = list(msgspec.structs.fields(Consignment))
+    assert table.frame.columns.tolist() == [*(field.name for field in columns), "colour"]
+    assert table.frame["received_at"].dtype == "datetime64[us, UTC]"
+    assert table.frame["account_opened_on"].dtype == "date32[pyarrow]"
+    assert table.frame["pieces"].dtype == "float64"
+    assert table.frame["hs_code"].dtype == table.frame["cancelled_at"].astype("str").dtype == "str"
+    assert table.frame.loc[0, ["hs_code", "colour"]].tolist() == ["0610", "red"]
+
+
+def test_namibia_is_not_missing(tmp_path: Path) -> None:
+    table = read_csv(tmp_path, "consignment_id,channel,received_at,sender_country\nX1,postal,2024-03-04,NA\n")
+    assert table.frame["sender_country"].tolist() == ["NA"]
+    assert table.report.missing["sender_country"] == 0.0
+
+
+def test_a_directory_of_partitions_reads_as_one_table(tmp_path: Path) -> None:
+    for office in ("Incheon", "Busan"):
+        folder = tmp_path / "t" / f"office={office}"
+        folder.mkdir(parents=True)
+        frame = frame_of([make_consignment(f"{office}1"), make_consignment(f"{office}2")], Consignment)
+        write_table(frame.drop(columns="office"), folder / "1.parquet")
+    table = read_table(tmp_path / "t", Consignment)
+    assert table.frame[["consignment_id", "office"]].to_numpy().tolist() == [
+        ["Busan1", "Busan"], ["Busan2", "Busan"], ["Incheon1", "Incheon"], ["Incheon2", "Incheon"],
+    ]  # fmt: skip
+
+
+# --- faults of a row --------------------------------------------------------------------------------------------------
+
+
+def test_a_bad_row_does_not_sink_the_good_ones(tmp_path: Path) -> None:
+    table = read_csv(
+        tmp_path,
+        HEADER
+        + "X1,postal,2024-03-04T09:00:00Z,,,1\n"
+        + "X2,postal,soon,,,1\n"
+        + "X3,sea,2024-03-04,,,1\n"
+        + ",postal,2024-03-04,,,1\n"
+        + "X5,postal,2024-03-04,,,many\n"
+        + "X6,postal,2024-03-04,,,-1\n"
+        + "X1,postal,2024-03-05,,,1\n"
+        + "X8,postal\n"
+        + "X9,postal,2024-03-04,,,\n",
+    )
+    assert table.frame["consignment_id"].tolist() == ["X1", "X9"]
+    assert reasons(table) == [
+        ("table.csv row 8", "", "2 values, expected 6"),
+        (
+            "table.csv row 2",
+            "received_at",
+            "not a time; expected ISO 8601, as 2024-03-04T09:00:00Z, got 'soon'",
+        ),
+        ("table.csv row 3", "channel", "not one of air_cargo, postal, got 'sea'"),
+        ("table.csv row 4", "consignment_id", "required value is missing"),
+        ("table.csv row 5", "pieces", "not a finite number, got 'many'"),
+        ("table.csv row 6", "pieces", "below 0, got '-1'"),
+        ("table.csv row 7", "consignment_id", "repeated consignment_id, got 'X1'"),
+    ]
+    assert table.report.rows == 9
+    assert table.report.rejected == 7
+    assert table.report.reasons["pieces: below 0"] == 1
+
+
+def test_a_row_with_two_faults_is_one_reject_that_names_both(tmp_path: Path) -> None:
+    table = read_csv(tmp_path, HEADER + "X1,sea,soon,,,1\n")
+    assert [(reject.identifier, reject.column) for reject in table.rejects] == [
+        ("X1", "channel, received_at")
+    ]
+    assert table.report.rejected == 1
+    assert len(table.report.reasons) == 2
+
+
+def test_personal_data_never_stand_in_reasons_or_on_the_screen(tmp_path: Path) -> None:
+    secret = "Kim Min-su" * 60
+    table = read_csv(tmp_path, HEADER + f"X1,Kim Min-su,2024-03-04,{secret},,1\n")
+    assert "Kim" not in str(table.rejects[0])
+    assert "Kim" not in repr(table.rejects[0])
+    assert "Kim" not in table.report.text()
+    assert json.loads(table.rejects[0].row)["sender_name"] == secret
+
+
+def test_the_first_good_row_of_an_identifier_stands(tmp_path: Path) -> None:
+    table = read_csv(
+        tmp_path, HEADER + "X1,postal,soon,,,1\nX1,postal,2024-03-04,,,2\nX1,postal,2024-03-04,,,3\n"
+    )
+    assert table.frame["pieces"].tolist() == [2.0]
+    assert [reject.place for reject in table.rejects] == ["table.csv row 1", "table.csv row 3"]
+
+
+def test_with_a_sequence_a_later_row_amends_an_earlier_one(tmp_path: Path) -> None:
+    text = "sequence,consignment_id,channel,received_at\n4,X1,postal,2024-03-04\n9,X1,postal,2024-03-04\nx,X2,postal,2024-03-04\n"
+    table = read_csv(tmp_path, text)
+    assert table.frame["sequence"].tolist() == [4, 9]
+    assert table.frame["sequence"].dtype == np.int64
+    assert reasons(table) == [("table.csv row 3", "sequence", "not a whole number, got 'x'")]
+    assert table.report.unknown_columns == ()
+
+
+def test_bad_items_are_a_fault_of_their_row(tmp_path: Path) -> None:
+    text = 'consignment_id,channel,received_at,items\nX1,postal,2024-03-04,"[{""value"": -1}]"\nX2,postal,2024-03-04,[]\n'
+    table = read_csv(tmp_path, text)
+    assert [reject.column for reject in table.rejects] == ["items"]
+    assert consignments_of(table.frame, Consignment)[0].items == ()
+
+
+def test_json_lines_name_the_line_of_a_bad_row(tmp_path: Path) -> None:
+    (tmp_path / "a.jsonl").write_text(
+        '{"alert_id": "A1", "issued_at": "2024-03-04T00:00:00Z"}\n\nno\n{"alert_id": "A1", "issued_at": "2024-03-05"}\n'
+    )
+    table = read_table(tmp_path / "a.jsonl", Alert)
+    assert reasons(table) == [
+        ("a.jsonl line 3", "", "not JSON"),
+        ("a.jsonl line 4", "alert_id", "repeated alert_id, got 'A1'"),
+    ]
+    assert alerts_of(table.frame) == [Alert("A1", datetime(2024, 3, 4, tzinfo=UTC))]
+
+
+@pytest.mark.parametrize(
+    ("changes", "column", "reason"),
+    [
+        ({"known_at": None}, "known_at", "required for a final result"),
+        ({"known_at": day(0.5)}, "known_at", "before inspected_at"),
+        ({"status": "missed"}, "result", "a missed consignment cannot have a final result"),
+    ],
+)
+def test_an_outcome_that_contradicts_itself_is_rejected(
+    changes: dict[str, Any], column: str, reason: str
+) -> None:
+    table = check_frame(frame_of([make_outcome("X1", **changes), make_outcome("X2")], Outcome), Outcome)
+    (reject,) = table.rejects
+    assert (reject.identifier, reject.column) == ("X1", column)
+    assert reject.reason.startswith(reason)
+    assert table.frame["consignment_id"].tolist() == ["X2"]
+
+
+def test_a_bad_known_at_is_not_called_missing_too(tmp_path: Path) -> None:
+    text = "consignment_id,selected_by,status,result,known_at\nX1,model,inspected,clear,soon\n"
+    assert len(read_csv(tmp_path, text, Outcome).report.reasons) == 1
+
+
+def test_an_identical_outcome_is_a_repeat_and_a_correction_is_not() -> None:
+    found = make_outcome("X1", result="nps")
+    corrected = make_outcome("X1", result="clear", known_at=day(12))
+    table = check_frame(frame_of([found, corrected, found, make_outcome("X2")], Outcome), Outcome)
+    assert outcomes_of(table.frame) == [found, corrected, make_outcome("X2")]
+    assert table.report.repeats == 1
+    assert table.rejects == ()
+
+
+def test_the_same_outcome_later_in_the_sequence_is_not_a_repeat() -> None:
+    frame = frame_of([make_outcome("X1"), make_outcome("X1"), make_outcome("X1")], Outcome)
+    frame["sequence"] = [1, 2, 2]
+    table = check_frame(frame, Outcome)
+    assert table.frame["sequence"].tolist() == [1, 2]
+    assert table.report.repeats == 1
+
+
+# --- faults of a file -------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("header", "words"),
+    [
+        (
+            "consignment_id,channel\n",
+            "missing required column received_at; got columns consignment_id, channel",
+        ),
+        ("consignment_id,channel,recieved_at\n", "rename 'recieved_at'"),
+        ("consignment_id;channel;received_at\n", "separate columns by commas"),
+        ("a\n", "missing required columns consignment_id, channel, received_at"),
+    ],
+)
+def test_a_missing_required_column_is_a_fault_of_the_file(tmp_path: Path, header: str, words: str) -> None:
+    with pytest.raises(FileFault, match=words):
+        read_csv(tmp_path, header)
+
+
+def test_strict_makes_any_reject_a_failure_and_still_writes_the_rejects(tmp_path: Path) -> None:
+    text = HEADER + "X1,postal,soon,,,1\nX2,postal,2024-03-04,,,1\n"
+    with pytest.raises(FileFault, match=r"table.csv row 1 \(X1\), received_at"):
+        read_csv(tmp_path, text, strict=True, rejects=tmp_path / "rejects.csv")
+    assert (tmp_path / "rejects.csv").exists()
+    assert len(read_csv(tmp_path, HEADER + "X2,postal,2024-03-04,,,1\n", strict=True).frame) == 1
+
+
+@pytest.mark.parametrize("suffix", SUFFIXES)
+def test_rejects_are_written_with_their_rows(tmp_path: Path, suffix: str) -> None:
+    path = tmp_path / f"rejects{suffix}"
+    table = read_csv(tmp_path, HEADER + "X1,postal,soon,Kim,,1\n", rejects=path)
+    readers: dict[str, Any] = {
+        ".csv": pd.read_csv,
+        ".parquet": pd.read_parquet,
+        ".jsonl": lambda file: pd.read_json(file, lines=True),
+    }
+    found = readers[suffix](path)
+    assert found.columns.tolist() == ["place", "identifier", "column", "reason", "row"]
+    assert found.loc[0, "place"] == "table.csv row 1"
+    assert json.loads(found.loc[0, "row"])["sender_name"] == "Kim"
+    assert len(table.frame) == 0
+
+
+def test_no_rejects_give_an_empty_file_of_rejects(tmp_path: Path) -> None:
+    write_rejects([], tmp_path / "rejects.csv")
+    assert (tmp_path / "rejects.csv").read_text() == '"place","identifier","column","reason","row"\n'
+
+
+# --- the report -------------------------------------------------------------------------------------------------------
+
+
+def test_the_report_counts_names_and_reads_well(tmp_path: Path) -> None:
+    table = read_csv(
+        tmp_path,
+        "colour,"
+        + HEADER
+        + "red,X1,postal,2024-03-04,,0610,2\nred,X2,postal,soon,,,\n,X3,postal,2024-03-04,,,2\n",
+    )
+    assert table.report.to_dict()["rows"] == 3
+    assert table.report.unknown_columns == ("colour",)
+    assert table.report.missing["hs_code"] == 0.5
+    assert table.report.missing["pieces"] == 0.0
+    lines = table.report.text().splitlines()
+    assert lines[0] == "table.csv: 3 rows, 1 rejected"
+    assert lines[1] == "  1 x received_at: not a time; expected ISO 8601, as 2024-03-04T09:00:00Z"
+    assert lines[2] == "  unknown columns: colour"
+    assert "hs_code 50%" in lines[3]
+
+
+def test_an_empty_table_has_nothing_missing(tmp_path: Path) -> None:
+    table = read_csv(tmp_path, HEADER)
+    assert table.report.text() == "table.csv: 0 rows, 0 rejected"
+    assert consignments_of(table.frame, Consignment) == []
+    assert table.frame["received_at"].dtype == "datetime64[us, UTC]"
+
+
+# --- frames and records -----------------------------------------------------------------------------------------------
+
+
+def test_declared_columns_are_read_with_their_kind(tmp_path: Path) -> None:
+    record = consignment_type(numeric=["tax_rate"], category=["tax_type"])
+    table = read_csv(
+        tmp_path,
+        "consignment_id,channel,received_at,tax_rate,tax_type\nX1,postal,2024-03-04,8.5,07\nX2,postal,2024-03-04,high,\n",
+        record,
+    )
+    (found,) = consignments_of(table.frame, record)
+    assert (found.tax_rate, found.tax_type) == (8.5, "07")  # type: ignore[attr-defined]
+    assert [reject.column for reject in table.rejects] == ["tax_rate"]
+    assert table.report.unknown_columns == ()
+
+
+def test_a_frame_of_any_types_is_checked_like_a_file() -> None:
+    frame = pd.DataFrame(
+        {
+            "consignment_id": [1, 2, 3],
+            "channel": pd.Categorical(["postal", "postal", "sea"]),
+            "received_at": [
+                datetime(2024, 3, 4),
+                "2024-03-04T09:00:00+09:00",
+                pd.Timestamp("2024-03-05", tz="UTC"),
+            ],
+            "hs_code": [61091000.0, None, 1.0],
+            "pieces": ["2", 3, np.float32(1)],
+            "items": [[{"description": "a"}], None, "[]"],
+            7: ["x", "y", "z"],
+        },
+        index=[5, 5, 5],
+    )
+    table = check_frame(frame, Consignment, name="input")
+    first, second = consignments_of(table.frame, Consignment)
+    assert (first.consignment_id, first.hs_code, first.pieces, first.items) == (
+        "1",
+        "61091000",
+        2.0,
+        (Item("a"),),
+    )
+    assert first.received_at == datetime(2024, 3, 4, tzinfo=UTC)
+    assert second.received_at == datetime(2024, 3, 4, tzinfo=UTC)
+    assert [reject.place for reject in table.rejects] == ["input row 3"]
+    assert table.report.unknown_columns == ("7",)
+
+
+def test_checking_a_checked_frame_changes_nothing() -> None:
+    frame = frame_of([FULL, BARE], Consignment)
+    pd.testing.assert_frame_equal(check_frame(frame, Consignment).frame, frame)
+
+
+def test_records_come_from_a_slice_and_from_a_frame_without_every_column() -> None:
+    frame = frame_of([FULL, BARE, make_consignment("X3")], Consignment)
+    assert consignments_of(frame.iloc[1:2], Consignment) == [BARE]
+    few = frame[["consignment_id", "channel", "received_at"]]
+    assert consignments_of(few, Consignment)[1] == BARE
+
+
+def test_repeated_consignments_keep_their_order_by_a_sequence() -> None:
+    frame = frame_of([FULL, make_consignment("RB123456785GB", pieces=9.0)], Consignment)
+    assert frame["sequence"].tolist() == [1, 2]
+    assert check_frame(frame, Consignment).rejects == ()
+    assert "sequence" not in frame_of([FULL, BARE], Consignment)
+    assert "sequence" not in frame_of([make_outcome(), make_outcome()], Outcome)
+
+
+def test_truth_is_read_by_the_same_rules() -> None:
+    table = check_frame(pd.DataFrame({"consignment_id": ["X1", "X1"], "result": ["nps", "clear"]}), Truth)
+    assert records_of(table.frame, Truth) == [Truth("X1", "nps")]
+    assert [reject.reason for reject in table.rejects] == ["repeated consignment_id, got 'X1'"]
+
+
+def test_a_score_table_is_read_back_with_codes_as_texts(tmp_path: Path) -> None:
+    scores = pd.DataFrame(
+        {
+            "consignment_id": ["X1", "X1"],
+            "score": [0.25, 1e-7],
+            "band": ["high", "routine"],
+            "model_version": ["03", "03"],
+            "office": ["Incheon", None],
+            "received_at": pd.to_datetime(["2024-03-04", "2024-03-05"], utc=True),
+            "reasons": [[{"code": "route"}], None],
+        }
+    )
+    for suffix in SUFFIXES:
+        write_table(scores, tmp_path / f"s{suffix}")
+        found = read_scores(tmp_path / f"s{suffix}")
+        assert found["score"].tolist() == [0.25, 1e-7]
+        assert found["model_version"].tolist() == ["03", "03"]
+        assert found["reasons"].notna().tolist() == [True, False]
+
+
+def test_a_score_table_with_an_impossible_score_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "s.csv").write_text("consignment_id,score,band,received_at\nX1,1.5,high,2024-03-04\n")
+    with pytest.raises(FileFault, match="score: above 1"):
+        read_scores(tmp_path / "s.csv")
