@@ -81,34 +81,34 @@ class Examples(NamedTuple):
 
     Attributes
     ----------
-    rows : float32 array, (n, features)
+    X : float32 array, (n, features)
     channels : sequence of str, (n,)
     raw : float64 array, (n,)
         LightGBM's own raw score.
     probability : float64 array, (n,)
     """
 
-    rows: Rows
+    X: Rows
     channels: Sequence[str]
     raw: Floats
     probability: Floats
 
     @classmethod
-    def take(cls, model: RiskModel, rows: Rows, channels: Sequence[str]) -> "Examples":
+    def take(cls, model: RiskModel, X: Rows, channels: Sequence[str]) -> "Examples":
         """Score rows by LightGBM itself, which must be installed.
 
         Parameters
         ----------
         model : RiskModel
-        rows : float32 array, (n, features)
+        X : float32 array, (n, features)
             A few of validation, some of each band; at most `MOST_EXAMPLES`.
         channels : sequence of str, (n,)
         """
         import lightgbm
 
         booster = lightgbm.Booster(model_str=model.trees.text)
-        raw = np.asarray(booster.predict(rows, raw_score=True, num_threads=1), dtype=np.float64)
-        return cls(rows, channels, raw, model.calibration.probability(raw, channels))
+        raw = np.asarray(booster.predict(X, raw_score=True, num_threads=1), dtype=np.float64)
+        return cls(X, channels, raw, model.calibration.probability(raw, channels))
 
 
 @dataclass(frozen=True)
@@ -151,12 +151,12 @@ class Bundle:
         BundleRefused
             Where one differs, or its contributions do not add up to its score.
         """
-        rows, channels, raw, probability = self.examples
-        _require_same("raw score", self.model.raw(rows), raw)
-        _require_same("probability", self.model.score(rows, channels), probability)
-        singly = [self.model.score(rows[i : i + 1], channels[i : i + 1]) for i in range(len(rows))]
+        X, channels, raw, probability = self.examples
+        _require_same("raw score", self.model.raw(X), raw)
+        _require_same("probability", self.model.score(X, channels), probability)
+        singly = [self.model.score(X[i : i + 1], channels[i : i + 1]) for i in range(len(X))]
         _require_same("probability of a single row", np.concatenate(singly), probability)
-        gap = float(np.abs(self.model.trees.contributions(rows).sum(axis=1) - raw).max())
+        gap = float(np.abs(self.model.trees.contributions(X).sum(axis=1) - raw).max())
         if not gap < CONTRIBUTION_TOLERANCE:
             _refuse("contributions do not add up to the raw score", "examples", got=f"a gap of {gap}")
 
@@ -297,7 +297,7 @@ def _contents(
     }
     if f"{EXAMPLE_ROWS}.npy" in files:
         _refuse("an array has the name of the examples", EXAMPLE_ROWS)
-    files[f"{EXAMPLE_ROWS}.npy"] = _array_bytes(np.asarray(examples.rows, dtype=np.float32))
+    files[f"{EXAMPLE_ROWS}.npy"] = _array_bytes(np.asarray(examples.X, dtype=np.float32))
     if _decode(files[FEATURES], _Features, FEATURES).fitted != fitted:
         _refuse("fitted values that JSON does not keep", FEATURES, expected="no NaN, tuple or numpy number")
     return files | {MANIFEST: _encode(_Manifest(FORMAT, {name: _sha256(files[name]) for name in files}))}

@@ -1,0 +1,259 @@
+"""Selection: which consignments each office inspects on each UTC day, with the exact probability of every choice.
+
+Of a capacity c the highest scores take c - e and a random sample of the others takes e, the exploring share. A row's
+probability is over all lots that might be drawn, not given those that were. Example: capacity 4, e = 1, scores .9 .8
+.5 .5 .5 .1 .1. Two are sure (1); for the third place of the model three rows draw lots (1/3 each); the fourth place
+goes to one of the 4 rows left, 1/4 each: so .9 and .8 have probability 1, each .5 has 1/3 + 2/3 * 1/4 = 1/2, and each
+.1 has 1/4. They add up to 4.
+"""
+
+import hashlib
+import math
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from typing import TYPE_CHECKING, Literal, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from consignments.errors import BadInput
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+Floats = NDArray[np.float64]
+Ints = NDArray[np.int64]
+
+US_PER_DAY = 86_400_000_000
+
+
+class Selected(NamedTuple):
+    """One row of an inspection list.
+
+    Attributes
+    ----------
+    place : int
+        Its position in the input.
+    consignment_id, office : str
+    selected_by : {"model", "random"}
+    selection_probability : float
+        Marginal, under the whole policy: that it would be chosen, by score or by lot. In (0, 1].
+    """
+
+    place: int
+    consignment_id: str
+    office: str
+    selected_by: Literal["model", "random"]
+    selection_probability: float
+
+
+def select(
+    consignment_ids: Sequence[str],
+    scores: Floats,
+    offices: Sequence[str],
+    received_days: Ints,
+    *,
+    capacity: int,
+    explore: float,
+    seed: int,
+) -> list[Selected]:
+    """Draw up the inspection lists.
+
+    Parameters
+    ----------
+    consignment_ids : sequence of str, (n,)
+        No two alike.
+    scores : float64 array, (n,)
+        The higher, the sooner inspected; not NaN.
+    offices : sequence of str, (n,)
+        '' where unknown: these share one capacity.
+    received_days : int64 array, (n,)
+        UTC days since the epoch.
+    capacity : int
+        Inspections for each office and day; where fewer arrived, all are inspected.
+    explore : float
+        Share of the capacity, 0 to 1, for random inspections. Where it makes no whole number of them, the part that
+        is left is one more with that probability.
+    seed : int
+        Seed of all lots. The list is the same for the same rows in any order.
+
+    Returns
+    -------
+    list of Selected
+        By day and office; within, the highest score first.
+
+    Raises
+    ------
+    BadInput
+        Where a score is not a number, an identifier repeats, or capacity or share is out of range.
+
+    Notes
+    -----
+    The random sample is of what the model left, by systematic sampling along the scores: one random start, then equal
+    steps. So it spreads over all scores, each row has exactly the same chance, and every consignment that might be
+    opened has a known probability above 0 (with `explore` above 0).
+    """
+    _check(consignment_ids, scores, capacity, explore)
+    chosen: list[Selected] = []
+    for office, day, places in _cells(offices, received_days):
+        draw = _Draw(seed, office, day)
+        order = draw.order(places, scores, consignment_ids)
+        probability = _probabilities(scores[order], capacity, explore)
+        for rank, selector in draw.chosen(len(order), capacity, explore):
+            place = int(order[rank])
+            chosen.append(Selected(place, consignment_ids[place], office, selector, float(probability[rank])))
+    return chosen
+
+
+def selection_probabilities(
+    scores: Floats, offices: Sequence[str], received_days: Ints, *, capacity: int, explore: float
+) -> Floats:
+    """Give every row's marginal probability of being selected, chosen or not.
+
+    Parameters
+    ----------
+    scores, offices, received_days, capacity, explore
+        As for `select`.
+
+    Returns
+    -------
+    float64 array, (n,)
+        In [0, 1]; in each office and day they add up to the capacity, or to the rows where there are fewer.
+    """
+    _check((), scores, capacity, explore)
+    probability = np.zeros(len(scores))
+    for _, _, places in _cells(offices, received_days):
+        order = places[np.argsort(-scores[places], kind="stable")]
+        probability[order] = _probabilities(scores[order], capacity, explore)
+    return probability
+
+
+def selection_table(scores: "pd.DataFrame", *, capacity: int, explore: float, seed: int) -> "pd.DataFrame":
+    """Draw up the inspection lists from a score table.
+
+    Parameters
+    ----------
+    scores : DataFrame
+        With `consignment_id`, `score`, `office` and `received_at`.
+    capacity, explore, seed
+        As for `select`.
+
+    Returns
+    -------
+    DataFrame
+        `consignment_id`, `office`, `selected_by`, `selection_probability`, `selected_at`: the last arrival of that
+        office and day, the first moment at which its list could be drawn.
+    """
+    import pandas as pd
+
+    received = scores["received_at"]
+    days = received.dt.floor("D").astype("datetime64[us, UTC]").astype("int64").to_numpy() // US_PER_DAY
+    offices = scores["office"].astype(object).where(scores["office"].notna(), "").tolist()
+    rows = select(
+        scores["consignment_id"].tolist(),
+        scores["score"].to_numpy(dtype=np.float64),
+        offices,
+        days,
+        capacity=capacity,
+        explore=explore,
+        seed=seed,
+    )
+    drawn_at = received.groupby([pd.Series(offices, index=received.index), days]).transform("max")
+    places = [row.place for row in rows]
+    return pd.DataFrame(
+        {
+            "consignment_id": [row.consignment_id for row in rows],
+            "office": [row.office or None for row in rows],
+            "selected_by": [row.selected_by for row in rows],
+            "selection_probability": np.array([row.selection_probability for row in rows], dtype=np.float64),
+            "selected_at": drawn_at.iloc[places].array,
+        }
+    )
+
+
+def _check(consignment_ids: Sequence[str], scores: Floats, capacity: int, explore: float) -> None:
+    if capacity < 1 or not 0 <= explore <= 1:
+        raise BadInput(
+            "a selection that cannot be",
+            got=f"capacity {capacity}, explore {explore}",
+            expected="a capacity from 1, a share to explore from 0 to 1",
+        )
+    if np.isnan(scores).any():
+        row = int(np.flatnonzero(np.isnan(scores))[0])
+        raise BadInput("a score is not a number", where=f"scores row {row}", todo="score it again")
+    if len(set(consignment_ids)) != len(consignment_ids):
+        twice = Counter(consignment_ids).most_common(1)[0][0]
+        raise BadInput(
+            "an identifier repeats", where="scores", got=repr(twice), todo="keep its latest score only"
+        )
+
+
+def _cells(offices: Sequence[str], days: Ints) -> Iterator[tuple[str, int, Ints]]:
+    """Give each day and office with the places of its rows, in the order of days, then names."""
+    cells: dict[tuple[int, str], list[int]] = {}
+    for place, cell in enumerate(zip(days.tolist(), offices, strict=True)):
+        cells.setdefault(cell, []).append(place)
+    for (day, office), places in sorted(cells.items()):
+        yield office, day, np.array(places, dtype=np.int64)
+
+
+def _probabilities(falling: Floats, capacity: int, explore: float) -> Floats:
+    """Give the probability of each row of one cell, the scores falling."""
+    if len(falling) <= capacity:
+        return np.ones(len(falling))
+    fewer, part = _places_to_explore(capacity, explore)
+    exact = _given(falling, capacity, fewer)
+    return exact if not part else (1 - part) * exact + part * _given(falling, capacity, fewer + 1)
+
+
+def _places_to_explore(capacity: int, explore: float) -> tuple[int, float]:
+    """Split the exploring share into whole places and the probability of one more."""
+    # As a decimal was meant: 0.07 of 100 is 7, not 7.000000000000001.
+    wanted = round(capacity * explore, 9)
+    return math.floor(wanted), wanted - math.floor(wanted)
+
+
+def _given(falling: Floats, capacity: int, explored: int) -> Floats:
+    """Give the probabilities where so many places explore: by score, by lot among ties at the cut, or by the sample."""
+    by_score = capacity - explored
+    above = np.zeros(len(falling))
+    if by_score:
+        cut = falling[by_score - 1]
+        above[falling > cut] = 1.0
+        tied = falling == cut
+        above[tied] = (by_score - np.count_nonzero(falling > cut)) / np.count_nonzero(tied)
+    return above + (1.0 - above) * explored / (len(falling) - by_score)
+
+
+class _Draw:
+    """The lots of one office and day; each is a hash, so that it depends on nothing else."""
+
+    def __init__(self, seed: int, office: str, day: int) -> None:
+        self._hash = hashlib.blake2b(f"{seed}\n{day}\n{office}\n".encode(), digest_size=8)
+
+    def order(self, places: Ints, scores: Floats, consignment_ids: Sequence[str]) -> Ints:
+        """Put places in the order of falling scores, equal ones in the order of their lots."""
+        lots = np.array([self._lot(f"row {consignment_ids[place]}") for place in places.tolist()])
+        return places[np.lexsort((lots, -scores[places]))]
+
+    def chosen(
+        self, rows: int, capacity: int, explore: float
+    ) -> Iterator[tuple[int, Literal["model", "random"]]]:
+        """Give the ranks that are chosen, in their order, and by whom."""
+        if rows <= capacity:
+            yield from ((rank, "model") for rank in range(rows))
+            return
+        explored, part = _places_to_explore(capacity, explore)
+        explored += self._lot("one more to explore") < part
+        by_score = capacity - explored
+        yield from ((rank, "model") for rank in range(by_score))
+        step = (rows - by_score) / explored if explored else 0.0
+        start = self._lot("start")
+        # The last step may round up to the end.
+        yield from ((min(by_score + int((start + k) * step), rows - 1), "random") for k in range(explored))
+
+    def _lot(self, what: str) -> float:
+        """Give a number in [0, 1)."""
+        drawn = self._hash.copy()
+        drawn.update(what.encode())
+        return (int.from_bytes(drawn.digest(), "big") >> 11) / 2**53
