@@ -83,27 +83,31 @@ def fold_table() -> NDArray[np.uint32]:
 
 
 def stands_for(char: str) -> list[tuple[str, bool]]:
-    """Give the characters that one character stands for, and whether each is read by its look.
+    """Give the characters that one stands for, and whether each is a Latin letter or digit read from another sign.
 
     Examples
     --------
-    >>> stands_for("Ä"), stands_for("м"), stands_for("ﬁ")
-    ([('a', False)], [('m', True)], [('f', False), ('i', False)])
+    >>> stands_for("Ä"), stands_for("м"), stands_for("ж")
+    ([('a', False)], [('m', True)], [('z', True), ('h', True)])
     """
-    if _within(ord(char), _SELVES):
+    if is_of_selves(char):
         return [(char, False)]
     if is_invisible(char) or category(char) in ("Mn", "Me", "Cs"):
         return []
     composed = char if char in LOOKALIKES else normalize("NFKC", char)
-    alike = len(composed) == 1 and composed in LOOKALIKES
-    styled = not alike and ord(char) >= FIRST_BEYOND_LATIN and composed != char
+    alike = char in LOOKALIKES or ord(char) >= FIRST_BEYOND_LATIN
     letters = "".join(_plain(part) for part in composed)[:MOST_LETTERS]
-    return [(letter, alike or (styled and letter.isascii() and letter.isalnum())) for letter in letters]
+    return [(letter, alike and letter.isascii() and letter.isalnum()) for letter in letters]
 
 
 def is_invisible(char: str) -> bool:
     """Say whether a character is there to be read by machines only: formats, tags, planes without letters."""
     return category(char) == "Cf" or ord(char) > LAST_IDEOGRAPH
+
+
+def is_of_selves(char: str) -> bool:
+    """Say whether a character belongs to the large blocks whose letters stand for themselves."""
+    return _within(ord(char), _SELVES)
 
 
 def _within(code: int, blocks: tuple[tuple[int, int], ...]) -> bool:
@@ -150,7 +154,7 @@ def _kind(char: str) -> int:
         return LETTER
     if "0" <= char <= "9":
         return DIGIT
-    return OTHER if category(char)[0] in "LNM" else MARK
+    return OTHER if is_of_selves(char) or category(char)[0] in "LNM" else MARK
 
 
 def _symbol(char: str, kind: int) -> int:

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from functools import cache
 from importlib.resources import files
 from itertools import product
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -119,6 +119,13 @@ class Term:
     slot: int
     family: int
 
+    @property
+    def sort(self) -> str:
+        """What it competes with where several terms end at one letter: names, goods words or other words."""
+        if self.tier != kernel.WORD:
+            return "name"
+        return "goods" if self.family else "other"
+
 
 @cache
 def text_tables() -> TextTables:
@@ -176,16 +183,16 @@ def compile_terms(
 ) -> tuple[NDArray[np.uint16], NDArray[np.int32], NDArray[np.int32], NDArray[np.int32]]:
     """Build the automaton over the terms' symbols, and the table of terms, as `TextTables` describes them.
 
-    A term that is written like an earlier one, separators aside, is left out: a listed name wins over its class.
+    A term that is written like an earlier one is left out: a listed name wins over its class.
     """
     rows: list[list[int]] = []
     spelling: list[int] = []
     edges: list[dict[int, int]] = [{}]
     first_term = [-1]
-    seen: set[tuple[Any, ...]] = set()
+    seen: set[tuple[str, int, tuple[tuple[int, int], ...]]] = set()
     for term in sorted(terms, key=lambda term: term.tier == kernel.CLASS):
         letters = squeeze(term.spelling)
-        key = (term.tier == kernel.WORD, term.opening, *(letter & kernel.CODE_MASK for letter, _ in letters))
+        key = term.sort, term.opening, tuple(letters)
         if key in seen:
             continue
         seen.add(key)

@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 
 Array = NDArray[Any]
 Int = Any  # a whole number, as wide as numba infers
+Bool = Any
 
 # --- What a character stands for: one entry of the fold table ---
 # Bits 0-20 the folded code point, 21-23 its kind, 24-29 its symbol in the automaton, 30 look-alike, 31 "several".
@@ -23,7 +24,7 @@ FOLD_SIZE = 0x20000
 CODE_MASK = (1 << 21) - 1
 KIND_AT, KIND_MASK = 21, 7
 SYMBOL_AT, SYMBOL_MASK = 24, 63
-LOOKALIKE = 1 << 30  # read as another letter for its look; with DROPPED: invisible
+LOOKALIKE = 1 << 30  # a sign or a letter beyond Latin that reads as this one; with DROPPED: invisible
 SEVERAL = 1 << 31  # stands for several characters: their number from bit 24 on, their place below
 PLACE_MASK = (1 << 24) - 1
 MOST_LETTERS = 4  # that one character may stand for
@@ -33,7 +34,7 @@ FIRST_OTHER_SYMBOL = 30
 LAST_IDEOGRAPH = 0x3FFFF
 MOST_CHARACTERS = 16_384  # of a text that are read
 FIRST_BEYOND_LATIN = 0x370
-GREEK, CYRILLIC_SCRIPT = (0x370, 0x3FF), (0x400, 0x52F)
+FIRST_CYRILLIC, LAST_CYRILLIC = 0x400, 0x52F
 
 # --- A term of the lexicon: one row of `terms` ---
 START, LENGTH, TIER, SLOT, FAMILY, OPEN, NEXT = range(7)
@@ -202,7 +203,7 @@ def _kind(entry: Int) -> Int:
 
 
 @njit(cache=True, nogil=True)
-def _in_word(entry: Int) -> bool:
+def _in_word(entry: Int) -> Bool:
     return LETTER <= (entry >> KIND_AT) & KIND_MASK <= OTHER
 
 
@@ -321,7 +322,7 @@ def _longer(term: Int, other: Int, book: Book) -> Int:
 
 
 @njit(cache=True, nogil=True)
-def _count_name(family: Int, tier: Int, disguised: bool, row: Array, at: Int) -> None:
+def _count_name(family: Int, tier: Int, disguised: Bool, row: Array, at: Int) -> None:
     slot = NAMES_CONTEXT
     if tier == SPECIFIC:
         slot = NAMES_SPECIFIC
@@ -352,9 +353,11 @@ def _match(text: Squeezed, book: Book, end: Int, term: Int) -> Int:
     """Say whether the term that the automaton saw end here is really written here, and how."""
     length, start = book.terms[term, LENGTH], book.terms[term, START]
     first = end - length + 1
-    parted, parted_by_blank, all_gaps, swapped, lookalikes = 0, 0, 0, 0, 0
+    parted, parted_by_blank, all_gaps, swapped, mixed = 0, 0, 0, 0, 0
+    before: Int = np.int64(0)
     for step in range(length):
-        entry, wanted = np.int64(text.letters[first + step]), book.spelling[start + step]
+        entry: Int = np.int64(text.letters[first + step])
+        wanted = book.spelling[start + step]
         gap = text.gaps[first + step]
         if step and gap:
             all_gaps += 1
@@ -365,7 +368,9 @@ def _match(text: Squeezed, book: Book, end: Int, term: Int) -> Int:
             if _kind(entry) == OTHER:
                 return NO_MATCH
             swapped += 1
-        lookalikes += (entry & LOOKALIKE) != 0
+        if gap == NO_GAP and _kind(entry) == LETTER and _kind(before) == LETTER:
+            mixed += ((entry ^ before) & LOOKALIKE) != 0
+        before = entry
     opening, tier = book.terms[term, OPEN], book.terms[term, TIER]
     spaced = all_gaps == length - 1 and length >= SHORTEST_SPACED
     if not (_starts(text, first, length, opening, spaced) and _ends(text, end, length, opening)):
@@ -378,28 +383,28 @@ def _match(text: Squeezed, book: Book, end: Int, term: Int) -> Int:
         return PLAIN
     if length <= LONGEST_HINT and _reads_like_words(text, first, length, all_gaps):
         return HINT
-    return DISGUISED if 0 < lookalikes < length else PLAIN
+    return DISGUISED if mixed else PLAIN
 
 
 @njit(cache=True, nogil=True)
-def _may_part(length: Int, opening: Int, parted_by_blank: Int) -> bool:
+def _may_part(length: Int, opening: Int, parted_by_blank: Int) -> Bool:
     shortest = SHORTEST_PARTED_BY_BLANK if parted_by_blank else SHORTEST_PARTED
     return opening == CLOSED and length >= shortest
 
 
 @njit(cache=True, nogil=True)
-def _reads_like_words(text: Squeezed, first: Int, length: Int, all_gaps: Int) -> bool:
+def _reads_like_words(text: Squeezed, first: Int, length: Int, all_gaps: Int) -> Bool:
     """Say whether a short code is written as a number and a word, as in `3 MMC`, or as a plain word, as in `THCO`."""
     if all_gaps:
         return all_gaps == 1 and text.gaps[first + 1] == GAP_OF_BLANKS
-    digits = 0
+    latin = 0
     for place in range(first, first + length):
-        digits += _kind(text.letters[place]) == DIGIT
-    return digits == 0
+        latin += _kind(text.letters[place]) == LETTER
+    return latin == length
 
 
 @njit(cache=True, nogil=True)
-def _starts(text: Squeezed, first: Int, length: Int, opening: Int, spaced: bool) -> bool:
+def _starts(text: Squeezed, first: Int, length: Int, opening: Int, spaced: Bool) -> Bool:
     """Say whether a term may begin at `first`: at a word's start, or inside where the term is open."""
     if opening & AFTER_ANY:
         return True
@@ -413,7 +418,7 @@ def _starts(text: Squeezed, first: Int, length: Int, opening: Int, spaced: bool)
 
 
 @njit(cache=True, nogil=True)
-def _ends(text: Squeezed, end: Int, length: Int, opening: Int) -> bool:
+def _ends(text: Squeezed, end: Int, length: Int, opening: Int) -> Bool:
     """Say whether a term may end at `end`: at a word's end, before a plural s, or anywhere where it is open."""
     if opening & BEFORE_ANY or text.gaps[end + 1] != NO_GAP:
         return True
@@ -513,7 +518,7 @@ def _digits(entries: Array, size: Int, place: Int) -> Int:
 
 
 @njit(cache=True, nogil=True)
-def _is_code(entries: Array, size: Int, place: Int, code: Int) -> bool:
+def _is_code(entries: Array, size: Int, place: Int, code: Int) -> Bool:
     return place < size and _code(entries[place]) == code
 
 
@@ -574,13 +579,13 @@ def _shape(codes: Array, fold: Array, row: Array, at: Int) -> None:
     run, longest_run, before = 0, 0, np.int64(-1)
     plain_in_word, lookalike_in_word = False, False
     for place in range(codes.size):
-        code = np.int64(codes[place])
-        entry = _entry(code, fold)
+        code: Int = np.int64(codes[place])
+        entry: Int = _entry(code, fold)
         if entry & SEVERAL:
             entry = np.int64(fold[entry & PLACE_MASK])
         kind = _kind(entry)
         lookalike = code >= FIRST_BEYOND_LATIN and entry & LOOKALIKE != 0
-        invisible += kind == DROPPED and lookalike
+        invisible += kind == DROPPED and entry & LOOKALIKE != 0
         if kind == DROPPED:
             continue
         run = run + 1 if code == before else 1
@@ -619,7 +624,7 @@ def _script(code: Int, kind: Int, row: Array, at: Int) -> None:
     if kind == LETTER:
         if code < FIRST_BEYOND_LATIN:
             row[at + LATIN] = 1.0
-        elif CYRILLIC_SCRIPT[0] <= code <= CYRILLIC_SCRIPT[1]:
+        elif FIRST_CYRILLIC <= code <= LAST_CYRILLIC:
             row[at + CYRILLIC] = 1.0
     elif kind == OTHER:
         if 0xAC00 <= code <= 0xD7A3:
@@ -859,4 +864,4 @@ def _log_odds(counts: BucketCounts, learnt_from: Array) -> NDArray[np.float32]:
     effective = weight * weight / squares
     expected = held.sum(axis=0) * (effective / effective.sum())[:, None]
     lift: NDArray[np.float64] = np.log(held + PRIOR_TEXTS) - np.log(expected + PRIOR_TEXTS)
-    return (lift[1] - lift[0]).astype(np.float32)
+    return np.asarray(lift[1] - lift[0], dtype=np.float32)
