@@ -1,0 +1,184 @@
+"""A training run in MLflow, logged call by call: nothing is logged that is not asked for here.
+
+Everything goes through a client with an address of its own; no global state of MLflow is touched.
+"""
+
+import json
+import logging
+import time
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from mlflow import MlflowClient
+from mlflow.entities import Dataset, DatasetInput, Metric, Param, RunStatus, RunTag
+from mlflow.utils.mlflow_tags import MLFLOW_LOGGED_ARTIFACTS, MLFLOW_RUN_NOTE
+
+EXPERIMENT = "nps-risk"
+DEFAULT_TRACKING_URI = "sqlite:///mlflow.db"
+ARTIFACT_FOLDER = "mlartifacts"
+"""Where artifacts go, beside an SQLite file."""
+METRICS_AT_A_TIME, PARAMS_AT_A_TIME = 1000, 100
+"""What MLflow takes in one call."""
+LONGEST_PARAM = 500
+LONGEST_DIGEST = 36
+"""Of a data set, in characters; MLflow's limit."""
+
+
+@dataclass(frozen=True)
+class RunRecord:
+    """What is logged of a run.
+
+    Attributes
+    ----------
+    name : str
+    description : str
+        Markdown for the page of the run.
+    tags : mapping
+        `as_of`, `target`, `data_sha256`, `code_version`, `feature_spec_sha256`, `verdict`.
+    params : mapping
+        Setting to value.
+    metrics : mapping
+        Finite numbers by their logged names.
+    folder : Path
+        Its content becomes the artifacts: `bundle/`, `report.html`, `tables/*.json`, pictures.
+    inputs : mapping
+        Name of each table that went in, to its number of rows.
+    parent : str, optional
+        Run under which this one stands.
+    """
+
+    name: str
+    description: str
+    tags: Mapping[str, str]
+    params: Mapping[str, Any]
+    metrics: Mapping[str, float]
+    folder: Path
+    inputs: Mapping[str, int] = field(default_factory=dict)
+    parent: str | None = None
+
+
+def log_run(
+    record: RunRecord, *, tracking_uri: str = DEFAULT_TRACKING_URI, experiment: str = EXPERIMENT
+) -> str:
+    """Log a run.
+
+    Parameters
+    ----------
+    record : RunRecord
+    tracking_uri : str
+        Address of the MLflow store.
+    experiment : str
+
+    Returns
+    -------
+    str
+        The run's identifier.
+    """
+    client = MlflowClient(tracking_uri=tracking_uri)
+    with _run(client, _experiment_id(client, tracking_uri, experiment), record) as run_id:
+        _log_numbers(client, run_id, record)
+        _log_inputs(client, run_id, record)
+        client.log_artifacts(run_id, str(record.folder))
+    return run_id
+
+
+def table_json(rows: list[dict[str, Any]]) -> str:
+    """Write a table as MLflow shows and compares it: columns once, then the rows; unknown numbers are null.
+
+    Examples
+    --------
+    >>> table_json([{"metric": "roc_auc", "value": 0.5}, {"metric": "recall", "value": float("nan")}])
+    '{"columns":["metric","value"],"data":[["roc_auc",0.5],["recall",null]]}'
+    """
+    columns = list(dict.fromkeys(name for row in rows for name in row))
+    data = [[_plain(row.get(name)) for name in columns] for row in rows]
+    return json.dumps({"columns": columns, "data": data}, separators=(",", ":"), ensure_ascii=False)
+
+
+@contextmanager
+def _run(client: MlflowClient, experiment_id: str, record: RunRecord) -> Iterator[str]:
+    """Open a run and close it, as failed where something goes wrong."""
+    tags = {**record.tags, MLFLOW_RUN_NOTE: record.description}
+    if record.parent is not None:
+        tags["mlflow.parentRunId"] = record.parent
+    run_id = str(client.create_run(experiment_id, tags=tags, run_name=record.name).info.run_id)
+    try:
+        yield run_id
+    except BaseException:
+        client.set_terminated(run_id, RunStatus.to_string(RunStatus.FAILED))
+        raise
+    client.set_terminated(run_id)
+
+
+def _experiment_id(client: MlflowClient, tracking_uri: str, name: str) -> str:
+    with _quiet_migrations():
+        found = client.get_experiment_by_name(name)
+        if found is not None:
+            return str(found.experiment_id)
+        return str(client.create_experiment(name, artifact_location=_artifacts_beside(tracking_uri)))
+
+
+def _artifacts_beside(tracking_uri: str) -> str | None:
+    """Give the folder beside an SQLite file; a server decides for itself."""
+    path = tracking_uri.removeprefix("sqlite:///")
+    if path == tracking_uri:
+        return None
+    return (Path(path).absolute().parent / ARTIFACT_FOLDER).as_uri()
+
+
+@contextmanager
+def _quiet_migrations() -> Iterator[None]:
+    """Keep the log of a new SQLite file's migrations, some sixty lines, off the screen."""
+    loggers = [logging.getLogger(name) for name in ("alembic", "mlflow.store.db.utils")]
+    before = [logger.level for logger in loggers]
+    for logger in loggers:
+        logger.setLevel(logging.WARNING)
+    try:
+        yield
+    finally:
+        for logger, level in zip(loggers, before, strict=True):
+            logger.setLevel(level)
+
+
+def _log_numbers(client: MlflowClient, run_id: str, record: RunRecord) -> None:
+    now = time.time_ns() // 1_000_000
+    metrics = [Metric(name, float(value), now, 0) for name, value in record.metrics.items()]
+    params = [Param(name, str(value)[:LONGEST_PARAM]) for name, value in record.params.items()]
+    for start in range(0, len(metrics), METRICS_AT_A_TIME):
+        client.log_batch(run_id, metrics=metrics[start : start + METRICS_AT_A_TIME])
+    for start in range(0, len(params), PARAMS_AT_A_TIME):
+        client.log_batch(run_id, params=params[start : start + PARAMS_AT_A_TIME])
+    tables = [
+        {"path": f"tables/{path.name}", "type": "table"}
+        for path in sorted((record.folder / "tables").glob("*.json"))
+    ]
+    client.log_batch(run_id, tags=[RunTag(MLFLOW_LOGGED_ARTIFACTS, json.dumps(tables))])
+
+
+def _log_inputs(client: MlflowClient, run_id: str, record: RunRecord) -> None:
+    """Name the tables that went in, with our hash of all of them: MLflow's own covers the first rows only."""
+    digest = record.tags.get("data_sha256", "")[:LONGEST_DIGEST]
+    inputs = [
+        DatasetInput(
+            Dataset(
+                name,
+                digest,
+                source_type="code",
+                source=json.dumps({"tags": {}}),
+                profile=json.dumps({"num_rows": rows}),
+            )
+        )
+        for name, rows in record.inputs.items()
+    ]
+    if inputs:
+        client.log_inputs(run_id, datasets=inputs)
+
+
+def _plain(value: Any) -> Any:
+    """Give a value as JSON has it."""
+    if isinstance(value, float) and value != value:
+        return None
+    return value.item() if hasattr(value, "item") else value
