@@ -62,6 +62,10 @@ NORTH_AMERICA = "1"
 # A number that begins with its own country's calling code, unmarked, must leave this many digits to be read so.
 SURE_NATIONAL_LENGTH = 9
 LONGEST_NUMBER = 15  # ITU-T E.164
+SHORTEST_NUMBER = 7
+# So many last digits that are all the same, or that count up, are made up.
+DUMMY_DIGITS = 7
+COUNTING = "01234567890123456789"
 
 _NO_DIGIT = bytes(byte for byte in range(256) if not 48 <= byte < 58)
 
@@ -101,6 +105,37 @@ def calling_code(digits: str) -> str:
         if digits[:length] in CALLING_CODES:
             return digits[:length]
     return ""
+
+
+def phone_doubts(form: str, country: str) -> tuple[bool, bool]:
+    """Judge a number in normal form.
+
+    Parameters
+    ----------
+    form : str
+        What `normal_phone` gave; '' for a filler.
+    country : str
+        ISO 3166-1 alpha-2 of its owner's address, '' where unknown.
+
+    Returns
+    -------
+    implausible, foreign : bool
+        Whether its length or its digits cannot be right; whether it is of another calling code than the country's.
+    """
+    if not form.startswith("+"):
+        return not SHORTEST_NUMBER <= len(form) <= LONGEST_NUMBER or _is_dummy(form), False
+    plan = PLANS.get(country)
+    if plan and form.startswith(plan.calling_code, 1):
+        national = len(form) - 1 - len(plan.calling_code)
+        return not plan.shortest <= national <= plan.longest or _is_dummy(form), False
+    fits = SHORTEST_NUMBER <= len(form) - 1 <= LONGEST_NUMBER
+    return not fits or _is_dummy(form), plan is not None
+
+
+def _is_dummy(form: str) -> bool:
+    """Tell whether a number ends in one digit again and again, or in digits that count up."""
+    end = form[-DUMMY_DIGITS:]
+    return end == end[:1] * DUMMY_DIGITS or end in COUNTING
 
 
 def _main_number(text: str) -> str:

@@ -252,6 +252,13 @@ def country_of_place(place: str) -> str:
     return COUNTRY_OF_AIRPORT.get(place, "")
 
 
+def _countries_between(countries: tuple[str, ...], departure: str, destination: str) -> frozenset[str]:
+    """Give the known countries that a route passes besides its ends."""
+    if len(countries) < 3:
+        return frozenset()
+    return frozenset(countries[1:-1]) - {"", departure, destination, countries[0], countries[-1]}
+
+
 def _has_known_form(place: str) -> bool:
     if not place.isascii():
         return False

@@ -172,7 +172,7 @@ class Value:
         in_dollars = unit == DOLLAR
         weight, hs = _given(c.gross_weight_kg), forms.hs
         return (
-            min(declared, LARGEST),
+            LARGEST if declared > LARGEST else declared,
             value if in_dollars else nan,
             self._z("value", unit, hs, value),
             1.0 if declared == 0.0 or declared == 1.0 else 0.0,
@@ -183,7 +183,7 @@ class Value:
             self._z("per_kg", unit, hs, per_kg),
             per_piece if in_dollars else nan,
             self._z("per_piece", unit, hs, per_piece),
-            min(weight, LARGEST),
+            LARGEST if weight > LARGEST else weight,
             0.0 if weight > 0.0 else 1.0,
             1.0 if weight > 0.0 and weight % 1.0 == 0.0 else 0.0,
             min(_given(c.pieces), LARGEST),
@@ -284,7 +284,10 @@ def _given(number: float | None) -> float:
 
 def _ratio(one: float, other: float) -> float:
     """Divide; NaN by zero, and never beyond float32."""
-    return min(one / other, LARGEST) if other else nan
+    if not other:
+        return nan
+    ratio = one / other
+    return LARGEST if ratio > LARGEST else ratio
 
 
 def _count(sums: dict[str, list[float]], where: str, hs: str, amount: float) -> None:

@@ -1,0 +1,370 @@
+"""Sender and consignee: whether their details are complete, plausible and in keeping with one another.
+
+What is read here is how details were filled in and what kind of party they name. Nothing is read from a person's name
+that could stand for ethnicity, sex or religion: no script, no origin of a name, no first name.
+"""
+
+import re
+from collections.abc import Callable, Sequence
+from math import nan
+from operator import attrgetter
+from typing import NamedTuple, cast
+
+from consignments.records import Consignment
+from consignments.visibility import EPOCH, day_of
+from features.normal import LEGAL_FORMS, LEGAL_FORMS_IN_SCRIPTS, Forms, fold, letter_table
+from features.phones import phone_doubts
+from features.spec import Feature
+
+# Words that firms and institutions have in their names beside their legal form.
+_TRADE_WORDS_TEXT = """
+    trading trade import export imports exports store shop mall outlet market supply supplies group industries industrial
+    factory manufacturing technology tech biotech chem chemical chemicals pharma pharmaceutical pharmaceuticals laboratory
+    laboratories university hospital institute clinic electronics logistics express services service international global
+    enterprise enterprises foundation school studio media sons brothers commerce digital textile fashion warehouse cargo freight
+    trdg intl
+"""
+BUSINESS_WORDS = LEGAL_FORMS | frozenset(_TRADE_WORDS_TEXT.split())
+_CHEMICAL_WORDS_TEXT = """
+    chem chemical chemicals chemistry biochem biotech biotechnology pharma pharmaceutical pharmaceuticals laboratory
+    laboratories labs reagent reagents peptide peptides intermediates research nootropics coatings
+"""
+CHEMICAL_WORDS = frozenset(_CHEMICAL_WORDS_TEXT.split())
+# The same in scripts that write no space between words.
+_FIRM_IN_SCRIPTS = re.compile(
+    LEGAL_FORMS_IN_SCRIPTS.pattern
+    + "|㈜|公司|会社|회사|상사|무역|물산|贸易|貿易|商贸|商行|工厂|大学|대학교|병원"
+)
+_CHEMICALS_IN_SCRIPTS = re.compile("化工|化学|生物科技|医药|화학|제약")
+_FORWARDER_WORDS_TEXT = """
+    forwarding forwarder forwarders freight logistics shipping cargo consolidation consolidator fulfillment fulfilment
+    parcelhub reship reshipping transshipment warehouse baedaeji
+"""
+FORWARDER_WORDS = frozenset(_FORWARDER_WORDS_TEXT.split())
+VIRTUAL_OFFICE_WORDS = frozenset(
+    ("virtual", "coworking", "regus", "wework", "mailbox", "pmb", "locker", "suites", "hub", "mailroom")
+)
+# In the one spelling of addresses: industrial is ind, center is ctr.
+OFFICE_WORDS = frozenset(
+    (
+        "tower",
+        "plaza",
+        "ind",
+        "business",
+        "office",
+        "offices",
+        "ctr",
+        "technopark",
+        "techno",
+        "factory",
+        "mall",
+    )
+)
+_KIND_WORDS = BUSINESS_WORDS | CHEMICAL_WORDS | FORWARDER_WORDS
+_TELLING_ADDRESS_WORDS = FORWARDER_WORDS | VIRTUAL_OFFICE_WORDS | OFFICE_WORDS
+DORMITORY_SIGNS = ("dorm", "student", "hostel", "기숙사", "宿舍")
+HOME_SIGNS = (*DORMITORY_SIGNS, "apartment", "apt", "flat ", "villa", "residence", "아파트", "빌라")
+
+# What is written where nothing is known, and file endings (PLACI assistance tables of invalid text).
+_PLACEHOLDERS_TEXT = """
+    n/a nda nil none null unknown test tbd tba anonymous customer consignee shipper sender receiver recipient name address
+    same asdf qwerty wpx pdf doc docx xls jpg
+"""
+PLACEHOLDERS = frozenset(_PLACEHOLDERS_TEXT.split())
+NO_LETTERS = " .,;:-_/\\\\|*+#?!'\"()[]{}<>&%$@=~^`0123456789"
+FEWEST_REPEATS = 3
+SHORTEST_LINE = 6
+
+# Providers where anyone has an address in a minute; the first part of the domain, or the whole of it.
+_FREE_PROVIDERS_TEXT = """
+    gmail yahoo ymail hotmail outlook live msn aol icloud gmx yandex naver daum hanmail nate kakao qq 163 126 sina foxmail
+    rediffmail web.de mail.ru mail.com me.com t-online.de orange.fr libero.it seznam.cz wp.pl o2.pl zoho.com
+"""
+FREE_PROVIDERS = frozenset(_FREE_PROVIDERS_TEXT.split())
+# Addresses that vanish in minutes, and providers that ask for no name at all.
+_UNTRACEABLE_PROVIDERS_TEXT = """
+    mailinator.com guerrillamail.com grr.la sharklasers.com 10minutemail.com temp-mail.org tempmail.com tempr.email yopmail.com
+    trashmail.com getnada.com maildrop.cc dispostable.com throwawaymail.com fakeinbox.com moakt.com mohmal.com discard.email
+    emailondeck.com burnermail.io spamgourmet.com mailnesia.com proton.me protonmail.com protonmail.ch pm.me tutanota.com
+    tuta.io tuta.com cock.li riseup.net onionmail.org dnmx.org mail2tor.com secmail.pro
+"""
+UNTRACEABLE_PROVIDERS = frozenset(_UNTRACEABLE_PROVIDERS_TEXT.split())
+
+_LETTERS = letter_table()
+_DIGIT = re.compile(r"\d")
+
+SIDES = ("sender", "consignee")
+_PARTS = ("name", "address", "city", "postcode", "country", "phone", "email")
+
+
+class Side(NamedTuple):
+    """One side's details as they were filled in, and their normal forms."""
+
+    name: str | None
+    address: str | None
+    city: str | None
+    postcode: str | None
+    country: str | None
+    phone: str | None
+    email: str | None
+    address_form: str
+    phone_form: str
+    email_form: str
+
+
+_Getter = Callable[
+    [Consignment], tuple[str | None, str | None, str | None, str | None, str | None, str | None, str | None]
+]
+_SENDER, _CONSIGNEE = cast(
+    tuple[_Getter, _Getter], tuple(attrgetter(*(f"{side}_{part}" for part in _PARTS)) for side in SIDES)
+)
+Numbers = tuple[float, ...]
+
+
+def _of_side(side: str) -> tuple[Feature, ...]:
+    """Declare what is read of one side."""
+    who = side.capitalize()
+
+    def flag(what: str, reason: str, text: str) -> Feature:
+        return Feature(f"parties.{side}_{what}", "flag", f"{side}_{reason}", f"{who}{text}")
+
+    return (
+        flag("name_missing", "incomplete", " has no name"),
+        flag("address_missing", "incomplete", " has no street address"),
+        flag("city_missing", "incomplete", " has no city"),
+        flag("postcode_missing", "incomplete", " has no postcode"),
+        flag("country_missing", "incomplete", " has no country"),
+        flag("phone_missing", "incomplete", " has no telephone number"),
+        flag("email_missing", "incomplete", " has no e-mail address"),
+        Feature(
+            f"parties.{side}_missing",
+            "count",
+            f"{side}_incomplete",
+            f"{who} lacks {{value}} of name, street address, city, postcode, country, telephone and e-mail",
+        ),
+        flag("name_invalid", "name", "'s name is filler text"),
+        flag("name_single", "name", "'s name is a single word"),
+        flag("name_digits", "name", "'s name holds digits"),
+        flag("name_capitals", "name", "'s name is all in capitals"),
+        flag("business", "kind", " is a firm or institution by its name"),
+        flag("chemical", "kind", " trades in chemicals or medicines by its name"),
+        flag("forwarder", "forwarder", " is a freight forwarder or re-shipper"),
+        flag("address_invalid", "address", "'s street address is filler text"),
+        flag("address_numberless", "address", "'s street address has no number"),
+        flag("address_short", "address", "'s street address is too short to find anyone"),
+        flag("post_box", "forwarder", "'s address is a post box"),
+        flag("virtual_office", "forwarder", "'s address is a virtual office or mail drop"),
+        flag("dormitory", "address", "'s address is a dormitory or hostel"),
+        flag("firm_at_home", "kind_of_address", " is a firm at a residential address"),
+        flag("person_at_office", "kind_of_address", " is a person at a business address"),
+        flag("phone_implausible", "phone", "'s telephone number cannot be right"),
+        flag("phone_foreign", "phone", "'s telephone number is of another country than the address"),
+        flag("email_invalid", "email", "'s e-mail address cannot be right"),
+        flag("email_free", "email", "'s e-mail address is of a free provider"),
+        flag("email_untraceable", "email", "'s e-mail address is of a throw-away or anonymous provider"),
+        flag("firm_with_free_email", "email", " is a firm with an e-mail address of a free provider"),
+    )
+
+
+class Parties:
+    """Features of the two sides, of what they have in common, and of the shipper's account."""
+
+    features = (
+        *(feature for side in SIDES for feature in _of_side(side)),
+        Feature("parties.same_name", "flag", "same_party", "Sender and consignee have the same name"),
+        Feature("parties.same_address", "flag", "same_party", "Sender and consignee have the same address"),
+        Feature(
+            "parties.same_phone", "flag", "same_party", "Sender and consignee have the same telephone number"
+        ),
+        Feature(
+            "parties.same_email", "flag", "same_party", "Sender and consignee have the same e-mail address"
+        ),
+        Feature("parties.person_to_person", "flag", "kind_of_parties", "Sent by one person to another"),
+        Feature(
+            "parties.chemical_to_person",
+            "flag",
+            "kind_of_parties",
+            "A trader in chemicals or medicines sends to a person",
+        ),
+        Feature(
+            "parties.gift_from_firm",
+            "flag",
+            "kind_of_parties",
+            "Declared a gift although the sender is a firm",
+        ),
+        Feature(
+            "parties.sale_by_person",
+            "flag",
+            "kind_of_parties",
+            "Declared a sale although the sender is a person",
+        ),
+        Feature("parties.account_missing", "flag", "account", "No shipper's account is given"),
+        Feature("parties.account_age_days", "days", "account", "The shipper's account is {value} days old"),
+    )
+
+    def values(self, c: Consignment, forms: Forms) -> Sequence[float]:
+        """Give one number for each feature; NaN where the detail that it judges is missing."""
+        sender = Side(*_SENDER(c), forms.sender_address, forms.sender_phone, forms.sender_email)
+        consignee = Side(
+            *_CONSIGNEE(c), forms.consignee_address, forms.consignee_phone, forms.consignee_email
+        )
+        sends, receives = read_kind(sender.name), read_kind(consignee.name)
+        return (
+            *_side_values(sender, sends),
+            *_side_values(consignee, receives),
+            _same(forms.sender_name, forms.consignee_name),
+            _same(forms.sender_address, forms.consignee_address),
+            _same(forms.sender_phone, forms.consignee_phone),
+            _same(forms.sender_email, forms.consignee_email),
+            *_dealings(c.nature, sends, receives),
+            0.0 if c.account_id else 1.0,
+            _account_age_days(c),
+        )
+
+
+class Kind(NamedTuple):
+    """What a party is by its name: 1, 0, or NaN without a name."""
+
+    business: float
+    chemical: float
+    forwarder: float
+
+
+NO_KIND, PERSON = Kind(nan, nan, nan), Kind(0.0, 0.0, 0.0)
+
+
+def read_kind(name: str | None) -> Kind:
+    """Tell what kind of party a name names.
+
+    Examples
+    --------
+    >>> read_kind("Orchid Fine Chemicals Ltd"), read_kind("Kim Min-su")
+    (Kind(business=1.0, chemical=1.0, forwarder=0.0), Kind(business=0.0, chemical=0.0, forwarder=0.0))
+    """
+    if not name:
+        return NO_KIND
+    plain = name if name.isascii() else fold(name)
+    words = plain.encode().translate(_LETTERS, b".'`").decode().split()
+    known = not _KIND_WORDS.isdisjoint(words)
+    if plain is name and not known:
+        return PERSON
+    business = known or _FIRM_IN_SCRIPTS.search(name) is not None
+    chemical = not CHEMICAL_WORDS.isdisjoint(words) or _CHEMICALS_IN_SCRIPTS.search(name) is not None
+    forwarder = not FORWARDER_WORDS.isdisjoint(words)
+    return Kind(float(business or chemical), float(chemical), float(forwarder))
+
+
+def is_filler(text: str) -> bool:
+    """Tell whether a text says nothing: no letter in it, one letter again and again, or a placeholder.
+
+    The rules are those of PACT's invalid texts for names, addresses and descriptions.
+
+    Examples
+    --------
+    >>> [is_filler(text) for text in ("XXX", "N/A", "12-34", "Kim")]
+    [True, True, True, False]
+    """
+    if not text.strip(NO_LETTERS):
+        return True
+    low = text.strip().lower()
+    return low in PLACEHOLDERS or (len(low) >= FEWEST_REPEATS and low == low[0] * len(low))
+
+
+def _side_values(side: Side, kind: Kind) -> Numbers:
+    return (
+        *_completeness(side),
+        *_name_values(side.name),
+        *kind[:2],
+        *_address_values(side, kind),
+        *_phone_values(side),
+        *_email_values(side, kind),
+    )
+
+
+def _completeness(side: Side) -> Numbers:
+    missing = [0.0 if part and not part.isspace() else 1.0 for part in side[: len(_PARTS)]]
+    return (*missing, sum(missing))
+
+
+def _name_values(name: str | None) -> Numbers:
+    if not name:
+        return (nan,) * 4
+    # Scripts without capitals or spaces count as ordinary, so that neither flag tells one script from another.
+    single = name.isascii() and " " not in name.strip()
+    return (
+        1.0 if is_filler(name) else 0.0,
+        1.0 if single else 0.0,
+        1.0 if _DIGIT.search(name) else 0.0,
+        1.0 if name.isupper() else 0.0,
+    )
+
+
+def _address_values(side: Side, kind: Kind) -> Numbers:
+    address, line = side.address, side.address_form.rpartition("|")[2]
+    if not address or not line:
+        return (kind.forwarder, *(nan,) * 8)
+    low = address.lower()
+    at_home = _holds_one(low, HOME_SIGNS)
+    words = line.split()
+    telling = words if not _TELLING_ADDRESS_WORDS.isdisjoint(words) else ()
+    return (
+        1.0 if kind.forwarder == 1.0 or not FORWARDER_WORDS.isdisjoint(telling) else 0.0,
+        1.0 if is_filler(address) else 0.0,
+        0.0 if line[0].isdigit() or _DIGIT.search(line) else 1.0,
+        1.0 if len(line) < SHORTEST_LINE else 0.0,
+        1.0 if "pobox" in line else 0.0,
+        0.0 if VIRTUAL_OFFICE_WORDS.isdisjoint(telling) else 1.0,
+        1.0 if at_home and _holds_one(low, DORMITORY_SIGNS) else 0.0,
+        1.0 if at_home and kind.business == 1.0 else 0.0,
+        1.0 if kind.business == 0.0 and not OFFICE_WORDS.isdisjoint(telling) else 0.0,
+    )
+
+
+def _holds_one(text: str, signs: tuple[str, ...]) -> bool:
+    for sign in signs:  # noqa: SIM110 - half the time of any() on the path of every request
+        if sign in text:
+            return True
+    return False
+
+
+def _phone_values(side: Side) -> Numbers:
+    if not side.phone:
+        return nan, nan
+    implausible, foreign = phone_doubts(side.phone_form, side.country.strip().upper() if side.country else "")
+    return 1.0 if implausible else 0.0, 1.0 if foreign else 0.0
+
+
+def _email_values(side: Side, kind: Kind) -> Numbers:
+    if not side.email:
+        return (nan,) * 4
+    local, _, domain = side.email_form.rpartition("@")
+    free = domain in FREE_PROVIDERS or domain.partition(".")[0] in FREE_PROVIDERS
+    return (
+        1.0 if not local or "." not in domain else 0.0,
+        1.0 if free else 0.0,
+        1.0 if domain in UNTRACEABLE_PROVIDERS else 0.0,
+        1.0 if free and kind.business == 1.0 else 0.0,
+    )
+
+
+def _dealings(nature: str | None, sends: Kind, receives: Kind) -> Numbers:
+    from_firm = sends.business == 1.0
+    from_person, to_person = sends.business == 0.0, receives.business == 0.0
+    return (
+        1.0 if from_person and to_person else 0.0,
+        1.0 if to_person and sends.chemical == 1.0 else 0.0,
+        1.0 if nature == "gift" and from_firm else 0.0,
+        1.0 if nature == "sale" and from_person else 0.0,
+    )
+
+
+def _same(one: str, other: str) -> float:
+    return 1.0 if one and one == other else 0.0
+
+
+def _account_age_days(c: Consignment) -> float:
+    """Give the age of the account at the moment of scoring; an age below zero counts as zero."""
+    if c.account_opened_on is None or c.received_at is None:
+        return nan
+    opened = c.account_opened_on.toordinal() - EPOCH.toordinal()
+    return float(max(day_of(c.received_at) - opened, 0))

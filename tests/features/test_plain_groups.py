@@ -1,0 +1,160 @@
+"""What holds for every plain group: shape, repeatability, and nothing that stands for who a person is."""
+
+import math
+import re
+from datetime import UTC, date, datetime
+
+import numpy as np
+import pytest
+from examples import MONDAY, day, make_consignment
+from hypothesis import given
+from hypothesis import strategies as st
+
+from consignments.records import Alert, Consignment, Item
+from consignments.visibility import day_of
+from features.alerts import Alerts
+from features.calendar import Calendar
+from features.categories import Categories, fit_vocabularies
+from features.config import FeatureConfig
+from features.currency import Rates
+from features.normal import normal_forms
+from features.parties import Parties
+from features.route import Route
+from features.spec import Spec
+from features.value import Value, fit_norms
+
+RATES = Rates(np.array(["GBP"]), np.array([day_of(MONDAY) - 1], dtype=np.int32), np.array([[1.25]]))
+SOME = [make_consignment(declared_value=10.0 + place) for place in range(40)]
+GROUPS = (
+    Parties(),
+    Route(),
+    Value(RATES, fit_norms(SOME, map(normal_forms, SOME), RATES)),
+    Calendar(),
+    Categories(fit_vocabularies(SOME, FeatureConfig()), FeatureConfig()),
+    Alerts([Alert(alert_id="A1", issued_at=day(-1), description_pattern="cot*", hs_code="61")]),
+)
+
+ODD = (
+    st.none()
+    | st.text(max_size=30)
+    | st.sampled_from(["", " ", "N/A", "P.O. Box 1", ">", "a|b|c", "+", "@", "ﬁ№"])
+)
+AMOUNT = st.none() | st.floats(min_value=0, allow_nan=False) | st.sampled_from([0.0, 1.0, 1e300])
+TIME = st.none() | st.datetimes(datetime(1, 1, 2), datetime(9999, 12, 30), timezones=st.just(UTC))
+ITEM = st.builds(
+    Item,
+    description=ODD,
+    quantity=AMOUNT,
+    net_weight_kg=AMOUNT,
+    value=AMOUNT,
+    hs_code=ODD,
+    origin_country=ODD,
+)
+SPECIAL = {
+    "consignment_id": st.text(min_size=1, max_size=30)
+    | st.sampled_from(["RB123456785GB", "057-51987552/H1"]),
+    "channel": st.sampled_from(["postal", "air_cargo"]),
+    "received_at": TIME,
+    "cancelled_at": st.none(),
+    "account_opened_on": st.none() | st.dates(date(1, 1, 1), date(9999, 12, 31)),
+    "items": st.none() | st.lists(ITEM, max_size=3).map(tuple),
+    **dict.fromkeys(("pieces", "gross_weight_kg", "declared_value", "postage"), AMOUNT),
+}
+CONSIGNMENT = st.builds(
+    Consignment, **{name: SPECIAL.get(name, ODD) for name in Consignment.__struct_fields__}
+)
+
+
+def all_values(c):
+    forms = normal_forms(c)
+    return [list(group.values(c, forms)) for group in GROUPS]
+
+
+@given(CONSIGNMENT)
+def test_any_record_gives_one_float_for_each_feature(c):
+    for group, got in zip(GROUPS, all_values(c), strict=True):
+        assert len(got) == len(group.features)
+        assert all(type(value) is float for value in got)
+        with np.errstate(over="raise"):
+            row = np.array(got).astype(np.float32)
+        assert not np.isinf(row).any()
+
+
+@given(CONSIGNMENT)
+def test_equal_records_have_equal_features(c):
+    same = Consignment(**{name: getattr(c, name) for name in c.__struct_fields__})
+    assert repr(all_values(c)) == repr(all_values(same))
+
+
+def test_an_empty_record_still_has_features():
+    c = Consignment(consignment_id="1", channel="postal")
+    assert sum(map(len, all_values(c))) == len(
+        Spec(feature for group in GROUPS for feature in group.features)
+    )
+
+
+def test_names_codes_and_texts_are_well_formed():
+    features = Spec(feature for group in GROUPS for feature in group.features)
+    for feature in features:
+        assert re.fullmatch(r"[a-z]+\.[a-z0-9_]+", feature.name)
+        assert re.fullmatch(r"[a-z][a-z0-9_]*", feature.reason)
+        assert feature.text[0].isupper() or feature.text.startswith("{value} ")
+        assert set(re.findall(r"\{(.*?)\}", feature.text)) <= {"value"}
+        assert feature.unit != "flag" or "{value}" not in feature.text
+
+
+def test_what_is_learnt_is_marked_as_fitted():
+    """Without rates, norms and vocabularies a fitted feature says nothing, and the others do not change."""
+    bare = (*GROUPS[:2], Value(Rates.nothing(), {}), GROUPS[3], Categories({}, FeatureConfig()), GROUPS[5])
+    c = make_consignment()
+    forms = normal_forms(c)
+    for learnt, unlearnt in zip(GROUPS, bare, strict=True):
+        pairs = zip(learnt.features, learnt.values(c, forms), unlearnt.values(c, forms), strict=True)
+        changed = {
+            feature.name
+            for feature, one, other in pairs
+            if one != other and not (math.isnan(one) and math.isnan(other))
+        }
+        assert changed <= {feature.name for feature in learnt.features if feature.fitted}
+
+
+FORBIDDEN = (
+    "ethnic",
+    "relig",
+    "gender",
+    "race",
+    "national",
+    "script",
+    "female",
+    "first name",
+    "surname",
+    "language",
+)
+
+
+def test_no_feature_speaks_of_who_a_person_is():
+    for group in GROUPS:
+        for feature in group.features:
+            told = f"{feature.name} {feature.reason} {feature.text}".lower()
+            assert not [word for word in FORBIDDEN if word in told]
+
+
+@pytest.mark.parametrize("side", ["sender", "consignee"])
+@pytest.mark.parametrize(
+    "name",
+    [
+        "Ji-hoon Lee",
+        "김 민수",
+        "김민수",
+        "王小明",
+        "Мария Иванова",
+        "محمد علي",
+        "Oluwaseun Adeyemi",
+        "María José Núñez",
+        "佐藤 さくら",
+    ],
+)
+def test_no_feature_tells_one_persons_name_from_anothers(side, name):
+    usual = make_consignment(**{f"{side}_name": "Emma Taylor"})
+    other = make_consignment(**{f"{side}_name": name})
+    assert repr(all_values(other)) == repr(all_values(usual))
