@@ -122,7 +122,7 @@ FORBIDDEN = (
     "ethnic",
     "relig",
     "gender",
-    "race",
+    "racial",
     "national",
     "script",
     "female",
