@@ -99,14 +99,21 @@ class ReadReport:
         lines += [f"  and {hidden} further reasons"] if hidden > 0 else []
         lines += [f"  {self.repeats:,} repeated outcome rows changed nothing"] if self.repeats else []
         lines += [f"  unknown columns: {', '.join(self.unknown_columns)}"] if self.unknown_columns else []
-        gaps = sorted(self.missing.items(), key=lambda gap: -gap[1])
-        gaps_text = ", ".join(f"{name} {share:.0%}" for name, share in gaps if share > 0)
-        lines += [f"  missing: {gaps_text}"] if gaps_text else []
+        never = [name for name, share in self.missing.items() if share == 1]
+        some = sorted(((name, share) for name, share in self.missing.items() if 0 < share < 1), key=_by_share)
+        lines += (
+            [f"  missing in part: {', '.join(f'{name} {share:.0%}' for name, share in some)}"] if some else []
+        )
+        lines += [f"  never given: {', '.join(never)}"] if never else []
         return "\n".join(lines)
 
     def to_dict(self) -> dict[str, Any]:
         """Give the report as plain values, for JSON."""
         return asdict(self)
+
+
+def _by_share(gap: tuple[str, float]) -> float:
+    return -gap[1]
 
 
 @dataclass(frozen=True)
