@@ -42,6 +42,8 @@ COVER_KG = (0.05, 0.4)
 Flags = NDArray[np.bool_]
 POSITIVES_OF_CONSOLIDATION = (0.1, 0.5)
 """Share of a consolidation that holds drugs [S: simulator_spec.yaml, consolidator]."""
+LEAST_NETWORKS = 5
+"""Of a kind, also in a small world, where each sends less often (assumed)."""
 OWN_MASTERS = 1_000_000
 HOUSE_AFTER_HOUSE_US = 1_000_000
 USUAL_SERVICE = 0.7
@@ -154,7 +156,7 @@ class Networks:
             else habits.drop
         )
         feeds = daily * habits.repeat_days / (drop * (1 - habits.clean))
-        count = int(np.clip(round(feeds), 1, habits.n))
+        count = int(np.clip(round(feeds), min(LEAST_NETWORKS, habits.n), habits.n))
         for _ in range(count):
             drops_per_day = daily / count / (drop * (1 - habits.clean))
             network = Network(len(self.networks), kind, habits, drops_per_day, drop)

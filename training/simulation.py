@@ -62,54 +62,61 @@ class Simulation:
         Mean consignments a day.
     prevalence : {"realistic", "enriched", "operation"}
     seed : int
+
+    Attributes
+    ----------
+    stage : Stage
+    networks : Networks
+    inspections : Inspections
+        May be replaced: another policy in the same world.
     """
 
     def __init__(self, world: World, *, days: int, per_day: int, prevalence: str, seed: int) -> None:
         check_size(days, per_day)
         self._seed, self._start = seed, np.datetime64(world.start, "D")
-        self._stage = Stage.of(world, world.preset(prevalence), per_day)
-        operation_day = world.operation_day(days, self._stage.prevalence)
+        self.stage = Stage.of(world, world.preset(prevalence), per_day)
+        operation_day = world.operation_day(days, self.stage.prevalence)
         founding = self._draws(FOUNDING, 0)
-        self._traffic = Traffic(self._stage, founding)
-        self._networks = Networks(self._stage, self._traffic, founding)
+        self._traffic = Traffic(self.stage, founding)
+        self.networks = Networks(self.stage, self._traffic, founding)
         numbering = Numbering(world, int(founding.integers(0, 2**31)))
-        self._declarations = Declarations(self._stage, numbering)
-        self._inspections = Inspections(self._stage, operation_day)
-        self._alert_feed = AlertFeed(self._stage, self._networks, operation_day)
+        self._declarations = Declarations(self.stage, numbering)
+        self.inspections = Inspections(self.stage, operation_day)
+        self._alert_feed = AlertFeed(self.stage, self.networks, operation_day)
 
     def arrive(self, since_start: int) -> Arrivals:
         """Let a day's consignments come; the days must come in their order."""
         day = self._day(since_start)
         honest = self._traffic.of_day(self._draws(TRAFFIC, since_start), day)
-        sent = self._networks.of_day(self._draws(NETWORKS, since_start), day)
+        sent = self.networks.of_day(self._draws(NETWORKS, since_start), day)
         shipments = Shipments.joined([honest, *sent])
         columns = self._declarations.declare(self._draws(DECLARATIONS, since_start), shipments, since_start)
         return Arrivals(shipments, columns, since_start)
 
     def _day(self, since_start: int) -> Day:
         date = self._start + since_start
-        return Day(since_start, int(date.astype(np.int64)), self._stage.world.calendar.height(date.item()))
+        return Day(since_start, int(date.astype(np.int64)), self.stage.world.calendar.height(date.item()))
 
     def warn(self, since_start: int) -> list[Alert]:
         """Give the alerts that partners issue on a day."""
         alerts = self._alert_feed.of_day(self._draws(ALERTS, since_start), since_start)
         for alert in alerts:
-            self._inspections.watchlist.warn(alert)
+            self.inspections.watchlist.warn(alert)
         return alerts
 
     def inspect(self, arrivals: Arrivals) -> list[Outcome]:
         """Let the operation choose, open and report; networks notice what was seized until the day's end."""
         draws = self._draws(INSPECTIONS, arrivals.since_start)
-        outcomes = self._inspections.inspect(draws, arrivals)
-        for find in self._inspections.finds_until((self._day(arrivals.since_start).utc + 1) * US_PER_DAY):
+        outcomes = self.inspections.inspect(draws, arrivals)
+        for find in self.inspections.finds_until((self._day(arrivals.since_start).utc + 1) * US_PER_DAY):
             if find.drug and find.network != NOWHERE:
-                self._networks.suffer(draws, find.network, arrivals.since_start)
+                self.networks.suffer(draws, find.network, arrivals.since_start)
         return outcomes
 
     def truth(self, arrivals: Arrivals) -> Columns:
         """Give the truth of a day, as the columns of a truth table."""
         sent = arrivals.shipments
-        held, substances = sent.substance != NOWHERE, self._stage.substances
+        held, substances = sent.substance != NOWHERE, self.stage.substances
         names = np.array(substances.names, dtype=object)[sent.substance]
         families = np.array([family or None for family in substances.families], dtype=object)[sent.substance]
         return {
@@ -118,7 +125,7 @@ class Simulation:
             "substance": _kept(names, held),
             "substance_family": _kept(families, held),
             "quantity_g": np.round(sent.grams, 2),
-            "network": np.array([self._networks.kind_of(number) for number in sent.network], dtype=object),
+            "network": np.array([self.networks.kind_of(number) for number in sent.network], dtype=object),
         }
 
     def _draws(self, stream: int, since_start: int) -> Draws:
