@@ -45,6 +45,8 @@ class Service:
     scorer : Scorer or None
         None as long as no model could be loaded.
     intake : Intake
+    entries : Entries
+        Of the loaded model, or the default ones.
     model_fault : str or None
         Why the model that is published is not the one that scores.
     """
@@ -154,9 +156,9 @@ class Service:
             log_line.error("the log cannot be used", error=str(error))
             return
         until = self.log.last_sequence
-        state = await asyncio.to_thread(rebuild, self.log, self._pipeline, self._entries, until)
+        state = await asyncio.to_thread(rebuild, self.log, self._pipeline, self.entries, until)
         self.committer.resume()
-        self._use(self.model, self._pipeline, self._entries, state)
+        self._use(self.model, self._pipeline, self.entries, state)
         log_line.info("the log can be used again", sequence=until)
 
     async def _follow_publisher(self) -> None:
@@ -177,7 +179,7 @@ class Service:
 
     async def _adopt(self, model: Model) -> None:
         """Let a model score from now on; state is built anew only where the model has other keys of history."""
-        if model.entries.kinds == self._entries.kinds:
+        if model.entries.kinds == self.entries.kinds:
             self._use(model, model.pipeline, model.entries, self._state)
             return
         until = self.log.last_sequence
@@ -206,7 +208,7 @@ class Service:
         self.metrics.model_refused.set(1)
 
     def _use(self, model: Model | None, pipeline: Pipeline, entries: Entries, state: State) -> None:
-        self.model, self._pipeline, self._entries, self._state = model, pipeline, entries, state
+        self.model, self._pipeline, self.entries, self._state = model, pipeline, entries, state
         self.intake = Intake(state, entries, self.committer)
         self.scorer = None
         if model is not None:

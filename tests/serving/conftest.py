@@ -1,15 +1,15 @@
-"""Logs to write in, and entries to write."""
+"""Logs to write in, entries to write, small models, and a service over one."""
 
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
+from serving_examples import DATA_KEY, Client, make_bundle, publish, serving, settings_in
 
+from features.config import FeatureConfig, HistoryKeys
 from serving.event_log import Event, EventLog
 from serving.sealing import Vault
-
-DATA_KEY = bytes(range(32))
 
 
 @pytest.fixture
@@ -41,3 +41,24 @@ def entry() -> Callable[..., Event]:
         return first._replace(**changes)
 
     return make
+
+
+@pytest.fixture(scope="session")
+def bundle(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A small model over the default features."""
+    return make_bundle(tmp_path_factory.mktemp("model") / "bundle", FeatureConfig(), seed=1)
+
+
+@pytest.fixture(scope="session")
+def other_bundle(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A model with a further key of history."""
+    config = FeatureConfig(history=HistoryKeys((("office", "carrier"),)))
+    return make_bundle(tmp_path_factory.mktemp("other") / "bundle", config, seed=2)
+
+
+@pytest.fixture
+def client(tmp_path: Path, bundle: Path) -> Iterator[Client]:
+    """A service with a model and an empty log."""
+    publish(tmp_path, bundle, "1")
+    with serving(settings_in(tmp_path)) as opened:
+        yield opened

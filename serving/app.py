@@ -1,0 +1,148 @@
+"""The HTTP interface: scores on a path of their own, everything else by Starlette, and the server that runs both."""
+
+import asyncio
+import contextlib
+import signal
+import sys
+from collections.abc import AsyncIterator
+from typing import Any
+
+import structlog
+import uvicorn
+from starlette.applications import Starlette
+from starlette.exceptions import HTTPException
+from starlette.requests import Request
+from starlette.routing import Route
+from starlette.types import Receive, Scope, Send
+
+from consignments.errors import BadSetting
+from serving.bodies import require_local_host
+from serving.calls import CALLS, Call
+from serving.lock import StateLock
+from serving.problems import Refusal
+from serving.responses import refuse
+from serving.scorer import Clock, clock_us
+from serving.scores import ScoresCall
+from serving.service import Service
+from serving.settings import Settings
+
+LOOPBACK = {"127.0.0.1", "::1", "localhost"}
+SCORES = "/v1/scores"
+KEEP_ALIVE_SECONDS = 30
+STOP_SECONDS = 10
+"""How long calls that are under way may take when the service is told to stop."""
+
+
+class App:
+    """The ASGI application of one service.
+
+    Parameters
+    ----------
+    service : Service
+    """
+
+    def __init__(self, service: Service) -> None:
+        self.service = service
+        self._scores = ScoresCall(service)
+        self._rest = Starlette(
+            routes=[
+                Route(SCORES, self._scores, methods=["POST"]),
+                *(
+                    Route(path, Call(service, name, endpoint), methods=[method])
+                    for method, path, name, endpoint in CALLS
+                ),
+            ],
+            exception_handlers={HTTPException: _refuse_route},
+            lifespan=self._lifespan,
+        )
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Answer a call; scores do not pass through the framework."""
+        if scope["type"] == "http":
+            if self.service.access.open:
+                try:
+                    require_local_host(scope)
+                except Refusal as refusal:
+                    await refuse(send, refusal)
+                    return
+            if scope["path"] == SCORES and scope["method"] == "POST":
+                await self._scores(scope, receive, send)
+                return
+        await self._rest(scope, receive, send)
+
+    @contextlib.asynccontextmanager
+    async def _lifespan(self, _app: Starlette) -> AsyncIterator[None]:
+        await self.service.start()
+        with contextlib.suppress(NotImplementedError, ValueError):
+            asyncio.get_running_loop().add_signal_handler(signal.SIGHUP, self.service.wake)
+        yield
+        await self.service.stop()
+
+
+async def _refuse_route(_request: Request, error: Exception) -> Any:
+    """Answer what the router refuses: no such path, or another method."""
+    assert isinstance(error, HTTPException)
+    refusal = Refusal(error.status_code, error.detail, headers=dict(error.headers or {}))
+
+    async def answer(_scope: Scope, _receive: Receive, send: Send) -> None:
+        await refuse(send, refusal)
+
+    return answer
+
+
+def serve(host: str, port: int, settings: Settings, clock: Clock = clock_us) -> None:
+    """Run the service until it is told to stop (SIGTERM, SIGINT); SIGHUP looks for a new model at once.
+
+    Parameters
+    ----------
+    host : str
+        Without API keys only a loopback address.
+    port : int
+        0: any free one; it is logged.
+    settings : Settings
+    clock : callable
+
+    Raises
+    ------
+    BadSetting
+        Where a setting is wrong.
+    ServiceFault
+        Where the state directory is taken, or the log cannot be used.
+    """
+    if settings.api_keys_file is None and host not in LOOPBACK:
+        raise BadSetting(
+            "without API keys the service listens on loopback only",
+            where="NPSRISK_API_KEYS_FILE",
+            got=f"--host {host}",
+            todo="name a file of keys, or serve on 127.0.0.1",
+        )
+    log_as_json()
+    with StateLock(settings.state_dir):
+        service = Service(settings, clock)
+        service.open()
+        uvicorn.run(
+            App(service),
+            host=host,
+            port=port,
+            loop="uvloop",
+            http="httptools",
+            ws="none",
+            lifespan="on",
+            access_log=False,
+            log_level="warning",
+            server_header=False,
+            timeout_keep_alive=KEEP_ALIVE_SECONDS,
+            timeout_graceful_shutdown=STOP_SECONDS,
+        )
+
+
+def log_as_json() -> None:
+    """Write the process's own log as JSON lines on standard error."""
+    structlog.configure(
+        processors=[
+            structlog.processors.add_log_level,
+            structlog.processors.TimeStamper(fmt="iso", utc=True),
+            structlog.processors.JSONRenderer(),
+        ],
+        logger_factory=structlog.PrintLoggerFactory(file=sys.stderr),
+    )

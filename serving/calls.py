@@ -1,0 +1,240 @@
+"""The calls beside scores: what was found, warned of and cancelled comes in; what is known goes out."""
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from http import HTTPStatus
+from importlib.metadata import version as installed_version
+from typing import Any
+
+import msgspec
+from starlette.types import Receive, Scope, Send
+
+from consignments.errors import ServiceFault
+from consignments.records import Alert, Consignment, Outcome
+from consignments.visibility import moment_of_us
+from models.reasons import Reason
+from serving import answers, openapi, page
+from serving.access import Caller
+from serving.bodies import ClientGone, Records, admit, read_json_body, refusal_of
+from serving.entries import Cancellation, Entries
+from serving.event_log import Event
+from serving.group_commit import Group
+from serving.intake import (
+    Complaint,
+    Receipt,
+    Taken,
+    complaint_about_alert,
+    complaint_about_cancellation,
+    complaint_about_outcome,
+)
+from serving.problems import Refusal, RowFault
+from serving.responses import JSON, refuse, respond, unexpected
+from serving.service import Service
+
+METRICS_KIND = b"text/plain; version=0.0.4; charset=utf-8"
+UNKNOWN = Complaint("consignment_id", "was neither scored nor imported")
+Endpoint = Callable[[Service, Scope, Receive, Send], Awaitable[int]]
+
+
+class Call:
+    """An endpoint beside scores, with the refusals common to all."""
+
+    def __init__(self, service: Service, name: str, endpoint: Endpoint) -> None:
+        self._service, self._name, self._endpoint = service, name, endpoint
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Answer one call."""
+        try:
+            status = await self._endpoint(self._service, scope, receive, send)
+        except ClientGone:
+            return
+        except Refusal as refusal:
+            status = await refuse(send, refusal)
+        except ServiceFault as fault:
+            status = await refuse(send, Refusal(503, str(fault), headers={"retry-after": "1"}))
+        except Exception as error:
+            status = await unexpected(send, error)
+        self._service.metrics.answered(self._name, status)
+
+
+class Taker:
+    """`POST` of outcomes, alerts or cancellations: one, or a list under the plural name."""
+
+    def __init__(
+        self,
+        record: type[Any],
+        plural: str,
+        list_answer: type[Any],
+        complain: Callable[[Any, int], Complaint | None],
+        take: Callable[[Service, Any, int, Caller], Taken | None],
+    ) -> None:
+        self._records: Records[Any] = Records(record, plural)
+        self._list_answer, self._complain, self._take = list_answer, complain, take
+
+    async def __call__(self, service: Service, scope: Scope, receive: Receive, send: Send) -> int:
+        """Take one record or a list; the receipts leave once all is on disk."""
+        caller = admit(service.access, scope, "outcome")
+        found = self._records.read(await read_json_body(scope, receive, service.settings.max_body_bytes))
+        if isinstance(found, list):
+            caller.spend(max(len(found), 1))
+            return await _send_json(send, await self._take_list(service, found, caller))
+        caller.spend(1)
+        taken = self._take_one(service, found, caller)
+        if isinstance(taken, Complaint):
+            raise refusal_of(taken) if taken is not UNKNOWN else Refusal(404, taken.reason)
+        if taken.group is not None:
+            await taken.group.durable()
+        return await _send_json(send, taken.receipt)
+
+    async def _take_list(self, service: Service, raws: list[msgspec.Raw], caller: Caller) -> Any:
+        receipts: list[Receipt] = []
+        errors: list[RowFault] = []
+        groups: list[Group] = []
+        for index, raw in enumerate(raws):
+            record = self._records.one_of(raw, index)
+            taken = record if isinstance(record, RowFault) else self._take_one(service, record, caller)
+            if isinstance(taken, Complaint):
+                taken = self._records.row_fault(taken, index)
+            if isinstance(taken, RowFault):
+                errors.append(taken)
+                continue
+            receipts.append(taken.receipt)
+            if taken.group is not None and taken.group not in groups[-1:]:
+                groups.append(taken.group)
+        for group in groups:
+            await group.durable()
+        service.metrics.rejects.inc(len(errors))
+        return self._list_answer(receipts, errors)
+
+    def _take_one(self, service: Service, record: Any, caller: Caller) -> Taken | Complaint:
+        service.committer.check()
+        now_us = service.clock()
+        complaint = self._complain(record, now_us)
+        return complaint or self._take(service, record, now_us, caller) or UNKNOWN
+
+
+async def _tell_consignment(service: Service, scope: Scope, _receive: Receive, send: Send) -> int:
+    admit(service.access, scope, "read").spend(1)
+    name = scope["path_params"]["consignment_id"]
+    events = await asyncio.to_thread(service.log.of, name)
+    if not events:
+        raise Refusal(404, "nothing is recorded for this consignment")
+    return await _send_json(send, consignment_history(name, events, service.log.decision_id, service.entries))
+
+
+def consignment_history(
+    name: str, events: list[Event], decision_id: Callable[[int], str], entries: Entries
+) -> answers.ConsignmentHistory:
+    """Sort the entries of a consignment by what they tell; nothing personal is among it."""
+    of_kind = {
+        kind: [event for event in events if event.kind == kind] for kind in {event.kind for event in events}
+    }
+    return answers.ConsignmentHistory(
+        name,
+        decisions=[_past_decision(event, decision_id) for event in of_kind.get("decision", [])],
+        outcomes=[entries.outcome_of(event) for event in of_kind.get("outcome", [])],
+        imported=[moment_of_us(event.at_us) for event in of_kind.get("arrival", [])],
+        cancellations=[moment_of_us(event.at_us) for event in of_kind.get("cancellation", [])],
+        selections=[entries.selection_of(event) for event in of_kind.get("selection", [])],
+    )
+
+
+def _past_decision(event: Event, decision_id: Callable[[int], str]) -> answers.PastDecision:
+    assert event.recorded_us is not None
+    assert event.score is not None
+    return answers.PastDecision(
+        decision_id(event.sequence),
+        moment_of_us(event.at_us),
+        moment_of_us(event.recorded_us),
+        event.score,
+        event.band or "",
+        msgspec.msgpack.decode(event.reasons or b"", type=list[Reason]),
+        answers.ModelName.of(event.model or ""),
+        event.asked_by,
+    )
+
+
+async def _tell_model(service: Service, scope: Scope, _receive: Receive, send: Send) -> int:
+    admit(service.access, scope, "read").spend(1)
+    model = service.scoring().model
+    card, release = model.bundle.card, model.release
+    told = answers.ModelAnswer(
+        release.name,
+        release.version,
+        card.target,
+        card.as_of,
+        release.bundle_sha256,
+        card.feature_spec_sha256,
+        card.code_version,
+        card.metrics,
+        release.record.approved_by,
+        release.record.approved_at,
+        model.loaded_at,
+        challenger=None,
+    )
+    return await _send_json(send, told)
+
+
+async def _tell_live(_service: Service, _scope: Scope, _receive: Receive, send: Send) -> int:
+    return await _send_json(send, answers.Live(live=True))
+
+
+async def _tell_ready(service: Service, _scope: Scope, _receive: Receive, send: Send) -> int:
+    reasons = service.not_ready()
+    told = answers.Health(
+        not reasons,
+        reasons,
+        [service.model_fault] if service.model_fault else [],
+        answers.ModelName.of(service.model.name) if service.model else None,
+        service.log.last_sequence,
+    )
+    return await _send_json(send, told, HTTPStatus.SERVICE_UNAVAILABLE if reasons else HTTPStatus.OK)
+
+
+async def _tell_metrics(service: Service, scope: Scope, _receive: Receive, send: Send) -> int:
+    admit(service.access, scope, "read")
+    await respond(send, 200, service.metrics.text(service.log, service.committer), METRICS_KIND)
+    return 200
+
+
+async def _tell_openapi(service: Service, _scope: Scope, _receive: Receive, send: Send) -> int:
+    record = service.model.record if service.model else Consignment
+    return await _send_json(send, openapi.document(record, installed_version("npsrisk")))
+
+
+async def _tell_page(service: Service, _scope: Scope, _receive: Receive, send: Send) -> int:
+    model = service.model.name if service.model else None
+    body = page.page(installed_version("npsrisk"), model)
+    await respond(send, 200, body, b"text/html; charset=utf-8", policy=page.policy())
+    return 200
+
+
+CALLS: tuple[tuple[str, str, str, Endpoint], ...] = (
+    (
+        "POST", "/v1/outcomes", "outcomes",
+        Taker(Outcome, "outcomes", answers.OutcomesTaken, complaint_about_outcome,
+               lambda service, record, now_us, caller: service.intake.conclude(record, now_us, caller.name)),
+    ),
+    (
+        "POST", "/v1/alerts", "alerts",
+        Taker(Alert, "alerts", answers.AlertsTaken, complaint_about_alert,
+               lambda service, record, now_us, caller: service.intake.warn(record, now_us, caller.name)),
+    ),
+    (
+        "POST", "/v1/cancellations", "cancellations",
+        Taker(Cancellation, "cancellations", answers.CancellationsTaken, complaint_about_cancellation,
+               lambda service, record, now_us, caller: service.intake.cancel(record, now_us, caller.name)),
+    ),
+    ("GET", "/v1/consignments/{consignment_id:path}", "consignment", _tell_consignment),
+    ("GET", "/v1/model", "model", _tell_model),
+    ("GET", "/health/live", "live", _tell_live),
+    ("GET", "/health/ready", "ready", _tell_ready),
+    ("GET", "/metrics", "metrics", _tell_metrics),
+    ("GET", "/openapi.json", "openapi", _tell_openapi),
+    ("GET", "/", "page", _tell_page),
+)  # fmt: skip
+
+
+async def _send_json(send: Send, answer: Any, status: int = 200) -> int:
+    await respond(send, status, msgspec.json.encode(answer), JSON)
+    return status

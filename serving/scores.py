@@ -1,0 +1,196 @@
+"""`POST /v1/scores`, a plain ASGI endpoint: an answer leaves only after its decision is on disk."""
+
+import asyncio
+import math
+import time
+from typing import NamedTuple
+
+import msgspec
+from starlette.types import Receive, Scope, Send
+
+from consignments.errors import ServiceFault
+from consignments.records import Consignment
+from consignments.visibility import moment_of_us
+from models.reasons import Reason
+from serving.access import Caller
+from serving.answers import ModelName, Score, Scores
+from serving.bodies import ClientGone, Records, admit, parameters, read_json_body, refusal_of
+from serving.entries import Cancellation, Row, stored_features
+from serving.group_commit import Group
+from serving.intake import Complaint, complaint_about_arrival
+from serving.problems import Refusal, RowFault
+from serving.responses import refuse, respond, unexpected
+from serving.scorer import MOST_REASONS, REASONS_DUE, Answer, Scorer
+from serving.service import Service
+
+CHUNK_RECORDS = 25
+"""Records of a list that are scored before others get their turn."""
+PARAMETERS = frozenset({"reasons", "features"})
+COUNTS = frozenset(str(count) for count in range(MOST_REASONS + 1))
+
+
+class Wish(NamedTuple):
+    """What is asked beside the score."""
+
+    reasons: int | None = None
+    features: bool = False
+
+
+class ScoresCall:
+    """The endpoint.
+
+    Parameters
+    ----------
+    service : Service
+    """
+
+    def __init__(self, service: Service) -> None:
+        self._service = service
+        self._records: Records[Consignment] = Records(Consignment, "consignments")
+        self._record: type[Consignment] = Consignment
+        self._encode = msgspec.json.Encoder().encode
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Answer one call."""
+        start = time.perf_counter()
+        metrics, status = self._service.metrics, 200
+        try:
+            answer = await self._answer(scope, receive)
+            await respond(send, 200, self._encode(answer))
+        except ClientGone:
+            return
+        except Refusal as refusal:
+            status = await refuse(send, refusal)
+        except ServiceFault as fault:
+            status = await refuse(send, Refusal(503, str(fault), headers={"retry-after": "1"}))
+        except Exception as error:
+            status = await unexpected(send, error)
+        metrics.scores_seconds.observe(time.perf_counter() - start)
+        metrics.answered("scores", status)
+
+    async def _answer(self, scope: Scope, receive: Receive) -> Score | Scores:
+        service = self._service
+        caller = admit(service.access, scope, "score")
+        wish = read_wish(scope)
+        body = await read_json_body(scope, receive, service.settings.max_body_bytes)
+        found = self._reader(service.scoring()).read(body)
+        if isinstance(found, list):
+            caller.spend(max(len(found), 1))
+            return await self._score_list(found, caller, wish)
+        caller.spend(1)
+        answer = self._score(found, caller, wish)
+        if isinstance(answer, Complaint):
+            raise refusal_of(answer)
+        if answer.group is not None:
+            await answer.group.durable()
+        return await self._told(found.consignment_id, answer, wish)
+
+    async def _score_list(self, raws: list[msgspec.Raw], caller: Caller, wish: Wish) -> Scores:
+        answers: list[tuple[str, Answer]] = []
+        errors: list[RowFault] = []
+        groups: list[Group] = []
+        records = self._records
+        for index, raw in enumerate(raws):
+            if index % CHUNK_RECORDS == CHUNK_RECORDS - 1:
+                await asyncio.sleep(0)
+            c = records.one_of(raw, index)
+            answer = c if isinstance(c, RowFault) else self._score(c, caller, wish)
+            if isinstance(answer, Complaint):
+                answer = records.row_fault(answer, index)
+            if isinstance(answer, RowFault):
+                errors.append(answer)
+                continue
+            assert not isinstance(c, RowFault)
+            answers.append((c.consignment_id, answer))
+            if answer.group is not None and answer.group not in groups[-1:]:
+                groups.append(answer.group)
+        for group in groups:
+            await group.durable()
+        if errors:
+            self._service.metrics.rejects.inc(len(errors))
+        return Scores([await self._told(name, answer, wish) for name, answer in answers], errors)
+
+    def _score(self, c: Consignment, caller: Caller, wish: Wish) -> Answer | Complaint:
+        """Score one consignment; from its check to its entry in the queue nothing else runs."""
+        service = self._service
+        now_us = service.clock()
+        complaint = complaint_about_arrival(c, now_us)
+        if complaint is not None:
+            return complaint
+        if c.received_at is None:
+            c = msgspec.structs.replace(c, received_at=moment_of_us(now_us))
+        answer = service.scoring().decide(c, caller.name, wish.reasons)
+        self._count(answer)
+        if c.cancelled_at is not None:
+            cancellation = Cancellation(c.consignment_id, c.cancelled_at)
+            taken = service.intake.cancel(cancellation, now_us, caller.name)
+            return answer if taken is None else answer._replace(group=taken.group)
+        return answer
+
+    def _count(self, answer: Answer) -> None:
+        metrics = self._service.metrics
+        if answer.features is None:
+            metrics.repeats.inc()
+            return
+        metrics.bands[answer.decision.band].inc()
+        metrics.scores.observe(answer.decision.score)
+
+    async def _told(self, consignment_id: str, answer: Answer, wish: Wish) -> Score:
+        decision, reasons, features = answer.decision, answer.reasons, answer.features
+        count = REASONS_DUE[decision.band] if wish.reasons is None else wish.reasons
+        if features is None and (wish.features or count > len(reasons)):
+            features, reasons = await self._looked_up(answer, count)
+        return Score(
+            consignment_id,
+            decision.score,
+            decision.band,  # type: ignore[arg-type]
+            reasons[:count],
+            ModelName.of(decision.model),
+            moment_of_us(decision.scored_us),
+            self._service.log.decision_id(decision.sequence),
+            self._named(features, decision.model_sha256) if wish.features else msgspec.UNSET,
+        )
+
+    async def _looked_up(self, answer: Answer, count: int) -> tuple[Row | None, list[Reason]]:
+        """Give what was not kept in memory: features from the log; reasons, where the model still is the same."""
+        event = await asyncio.to_thread(self._service.log.at, answer.decision.sequence)
+        features, scorer = stored_features(event), self._service.scoring()
+        same = scorer.model.release.bundle_sha256 == answer.decision.model_sha256
+        more = count > len(answer.reasons) and same
+        return features, scorer.explain(features, count) if more else answer.reasons
+
+    def _named(self, features: Row | None, model_sha256: str) -> dict[str, float | None] | None:
+        model = self._service.scoring().model
+        if features is None or model.release.bundle_sha256 != model_sha256:
+            return None
+        values = features.tolist()
+        return {
+            name: None if math.isnan(value) else value
+            for name, value in zip(model.spec.names, values, strict=True)
+        }
+
+    def _reader(self, scorer: Scorer) -> Records[Consignment]:
+        """Give the reader of the loaded model's records."""
+        if scorer.model.record is not self._record:
+            self._record = scorer.model.record
+            self._records = Records(self._record, "consignments")
+        return self._records
+
+
+def read_wish(scope: Scope) -> Wish:
+    """Read the query of a call.
+
+    Raises
+    ------
+    Refusal
+        422 for what it does not know.
+    """
+    found = parameters(scope, PARAMETERS)
+    if not found:
+        return Wish()
+    reasons, features = found.get("reasons"), found.get("features", "false")
+    if reasons is not None and reasons not in COUNTS:
+        raise Refusal(422, f"reasons must be a number from 0 to {MOST_REASONS}")
+    if features not in ("true", "false"):
+        raise Refusal(422, "features must be true or false")
+    return Wish(None if reasons is None else int(reasons), features == "true")

@@ -1,0 +1,150 @@
+"""A small model, published as the publisher does, and a service over it."""
+
+import json
+import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
+from datetime import UTC, datetime
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import httpx
+import msgspec
+import numpy as np
+from anyio.from_thread import BlockingPortal, start_blocking_portal
+from examples import day, make_consignment
+
+from features.config import FeatureConfig
+from features.fitted import Fitted
+from features.pipeline import Pipeline
+from features.pseudonyms import Pseudonyms
+from models.bundle import Examples, load_bundle, write_bundle
+from models.promotion import FIRST, PromotionRecord
+from models.risk_model import RiskModel, TreeParams
+from serving.app import App
+from serving.scorer import Clock, clock_us
+from serving.service import Service
+from serving.settings import Settings
+
+DATA_KEY = bytes(range(32))
+ROWS = 400
+
+
+def make_bundle(folder: Path, config: FeatureConfig, seed: int) -> Path:
+    """Train a small model on invented consignments, whose risk lies in words and in what the sender sent before."""
+    rng = np.random.default_rng(seed)
+    pipeline = Pipeline(config, Fitted.nothing(), Pseudonyms(DATA_KEY))
+    X = np.zeros((ROWS, len(pipeline.spec)), dtype=np.float32)
+    y = (rng.random(ROWS) < 0.3).astype(np.int8)
+    keys, counterparts = np.zeros((2, len(pipeline.kinds)), dtype=np.uint64)
+    goods = ("cotton t-shirts", "research chemical powder")
+    for place in range(ROWS):
+        c = make_consignment(
+            f"T{place}",
+            received_at=day(float(rng.integers(0, 30))),
+            description=goods[y[place]],
+            gross_weight_kg=float(rng.random()),
+            channel=("postal", "air_cargo")[place % 2],
+        )
+        pipeline.describe(c, X[place], keys, counterparts)
+        X[place, pipeline.history_at :] = rng.integers(0, 5, X.shape[1] - pipeline.history_at)
+    X[:, pipeline.spec.place("history.sender.arrivals_7d")] += 3 * y
+    channels = ["postal", "air_cargo"] * (ROWS // 2)
+    weight = np.ones(ROWS)
+    model = RiskModel.fit(
+        X, y, weight, channels, spec=pipeline.spec, validation=(X, y, weight, channels), traffic=(X, channels),
+        params=TreeParams(trees=20, leaves=6, rows_in_leaf=5), seed=seed,
+    )  # fmt: skip
+    values, arrays = Fitted.nothing().to_plain()
+    card = {
+        "name": "nps-risk",
+        "target": "nps",
+        "as_of": "2024-04-01T00:00:00Z",
+        "data_sha256": f"{seed:064x}",
+        "code_version": "0",
+        "metrics": {"test/roc_auc": 0.9},
+    }
+    examples = Examples.take(model, X[:8], channels[:8])
+    write_bundle(
+        folder, card=card, config=config, fitted=values, arrays=arrays, model=model, examples=examples
+    )
+    return folder
+
+
+def publish(state_dir: Path, bundle: Path, version: str) -> Path:
+    """Place a bundle as the publisher does; gives its folder."""
+    sha256 = load_bundle(bundle).sha256
+    record = PromotionRecord(
+        1, "nps-risk", version, None, sha256, "a reviewer", "a test", datetime(2024, 4, 2, tzinfo=UTC), {}, None, False, FIRST
+    )  # fmt: skip
+    folder = state_dir / "models" / f"nps-risk-{version}-{sha256[:12]}"
+    shutil.copytree(bundle, folder / "bundle")
+    note = {
+        "name": "nps-risk",
+        "version": version,
+        "bundle_sha256": sha256,
+        "record": json.loads(record.to_json()),
+    }
+    (folder / "release.json").write_text(json.dumps(note))
+    point_to(state_dir, folder)
+    return folder
+
+
+def point_to(state_dir: Path, folder: Path) -> None:
+    """Make a placed release the current one."""
+    part = state_dir / "models" / "current.part"
+    part.write_text(json.dumps({"folder": folder.name}))
+    part.replace(state_dir / "models" / "current.json")
+
+
+def settings_in(state_dir: Path, **changes: Any) -> Settings:
+    """Settings of a service in a folder, with the tests' data key and nothing from the environment."""
+    state_dir.mkdir(parents=True, exist_ok=True)
+    key = state_dir / "data.key"
+    key.write_bytes(DATA_KEY)
+    return Settings.model_validate({"NPSRISK_STATE_DIR": str(state_dir), **changes})
+
+
+class Client:
+    """Calls a service that runs in this process, in a thread of its own.
+
+    Attributes
+    ----------
+    service : Service
+    portal : BlockingPortal
+        Runs functions in the service's thread.
+    """
+
+    def __init__(self, service: Service, portal: BlockingPortal) -> None:
+        self.service, self.portal = service, portal
+        self.http = httpx.AsyncClient(
+            transport=httpx.ASGITransport(App(service)), base_url="http://localhost"
+        )
+
+    def get(self, path: str, **options: Any) -> httpx.Response:
+        """Get a path."""
+        return self.portal.call(partial(self.http.get, path, **options))
+
+    def post(self, path: str, body: Any, **options: Any) -> httpx.Response:
+        """Post records or other values as JSON; bytes as they are."""
+        content = body if isinstance(body, bytes) else msgspec.json.encode(body)
+        options.setdefault("headers", {"content-type": "application/json"})
+        return self.portal.call(partial(self.http.post, path, content=content, **options))
+
+    def look(self) -> None:
+        """Let the service look now for a new model, new keys, or a log that can be used again."""
+        self.portal.call(self.service.look)
+
+
+@contextmanager
+def serving(settings: Settings, clock: Clock = clock_us) -> Iterator[Client]:
+    """Run a service in this process, from its start to its stop."""
+    service = Service(settings, clock)
+    service.open()
+    with start_blocking_portal() as portal:
+        portal.call(service.start)
+        client = Client(service, portal)
+        yield client
+        portal.call(client.http.aclose)
+        portal.call(service.stop)
