@@ -16,6 +16,7 @@ from features.spec import Feature
 from features.value import LARGEST
 
 FEWEST = 20
+RARE = 0.0
 # Columns of the record and what an officer calls them. The countries of addresses are left out: as codes they would be
 # learnt as traits of the people who live there.
 COLUMNS = {
@@ -63,13 +64,13 @@ class Categories:
 
     def values(self, c: Consignment, forms: Forms) -> Sequence[float]:
         """Give one number for each feature: codes, then declared numbers."""
-        got = [
-            codes.get(value.strip().casefold(), 0.0) if value else nan
-            for value, codes in zip(self._values_of(c), self._codes, strict=True)
-        ]
+        got: list[float] = []
+        for value, codes in zip(self._values_of(c), self._codes, strict=True):
+            code = codes.get(value) if value else nan
+            got.append(codes.get(value.strip().casefold(), RARE) if code is None else code)
         hs = forms.hs
         for digits, codes in self._hs_codes:
-            got.append(codes.get(hs[:digits], 0.0) if len(hs) >= digits else nan)
+            got.append(codes.get(hs[:digits], RARE) if len(hs) >= digits else nan)
         got += [nan if number is None else _bounded(number) for number in self._numbers_of(c)]
         return got
 
@@ -116,7 +117,13 @@ def _declared(name: str) -> Feature:
 
 
 def _codes(vocabulary: Sequence[str]) -> dict[str, float]:
-    return {value: float(place) for place, value in enumerate(vocabulary, 1)}
+    """Give each known value its code, also as it is mostly written; the table is asked before any change of case."""
+    codes = {value: float(place) for place, value in enumerate(vocabulary, 1)}
+    for value in vocabulary:
+        for spelled in (value.upper(), value.title()):
+            if spelled.casefold() == value:
+                codes[spelled] = codes[value]
+    return codes
 
 
 def _most_frequent(count: Counter[str], minimum: int) -> list[str]:

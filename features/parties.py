@@ -72,6 +72,7 @@ _PLACEHOLDERS_TEXT = """
 """
 PLACEHOLDERS = frozenset(_PLACEHOLDERS_TEXT.split())
 NO_LETTERS = " .,;:-_/\\\\|*+#?!'\"()[]{}<>&%$@=~^`0123456789"
+LONGEST_PLACEHOLDER = max(map(len, PLACEHOLDERS))
 FEWEST_REPEATS = 3
 SHORTEST_LINE = 6
 
@@ -97,26 +98,11 @@ SIDES = ("sender", "consignee")
 _PARTS = ("name", "address", "city", "postcode", "country", "phone", "email")
 
 
-class Side(NamedTuple):
-    """One side's details as they were filled in, and their normal forms."""
-
-    name: str | None
-    address: str | None
-    city: str | None
-    postcode: str | None
-    country: str | None
-    phone: str | None
-    email: str | None
-    address_form: str
-    phone_form: str
-    email_form: str
-
-
-_Getter = Callable[
-    [Consignment], tuple[str | None, str | None, str | None, str | None, str | None, str | None, str | None]
-]
+Details = tuple[str | None, str | None, str | None, str | None, str | None, str | None, str | None]
+"""One side's name, street address, city, postcode, country, telephone and e-mail as they were filled in."""
 _SENDER, _CONSIGNEE = cast(
-    tuple[_Getter, _Getter], tuple(attrgetter(*(f"{side}_{part}" for part in _PARTS)) for side in SIDES)
+    tuple[Callable[[Consignment], Details], Callable[[Consignment], Details]],
+    tuple(attrgetter(*(f"{side}_{part}" for part in _PARTS)) for side in SIDES),
 )
 Numbers = tuple[float, ...]
 
@@ -204,14 +190,11 @@ class Parties:
 
     def values(self, c: Consignment, forms: Forms) -> Sequence[float]:
         """Give one number for each feature; NaN where the detail that it judges is missing."""
-        sender = Side(*_SENDER(c), forms.sender_address, forms.sender_phone, forms.sender_email)
-        consignee = Side(
-            *_CONSIGNEE(c), forms.consignee_address, forms.consignee_phone, forms.consignee_email
-        )
-        sends, receives = read_kind(sender.name), read_kind(consignee.name)
+        sender, consignee = _SENDER(c), _CONSIGNEE(c)
+        sends, receives = read_kind(sender[0]), read_kind(consignee[0])
         return (
-            *_side_values(sender, sends),
-            *_side_values(consignee, receives),
+            *_side_values(sender, forms[:4], sends),
+            *_side_values(consignee, forms[4:8], receives),
             _same(forms.sender_name, forms.consignee_name),
             _same(forms.sender_address, forms.consignee_address),
             _same(forms.sender_phone, forms.consignee_phone),
@@ -266,23 +249,28 @@ def is_filler(text: str) -> bool:
     """
     if not text.strip(NO_LETTERS):
         return True
+    if len(text) > LONGEST_PLACEHOLDER and text[0] != text[-1]:
+        return False
     low = text.strip().lower()
     return low in PLACEHOLDERS or (len(low) >= FEWEST_REPEATS and low == low[0] * len(low))
 
 
-def _side_values(side: Side, kind: Kind) -> Numbers:
+def _side_values(details: Details, forms: Sequence[str], kind: Kind) -> Numbers:
+    """Judge one side; `forms` are the normal forms of its name, address, telephone and e-mail."""
+    name, address, _, _, country, phone, email = details
+    _, address_form, phone_form, email_form = forms
     return (
-        *_completeness(side),
-        *_name_values(side.name),
+        *_completeness(details),
+        *_name_values(name),
         *kind[:2],
-        *_address_values(side, kind),
-        *_phone_values(side),
-        *_email_values(side, kind),
+        *_address_values(address, address_form, kind),
+        *_phone_values(phone, phone_form, country),
+        *_email_values(email, email_form, kind),
     )
 
 
-def _completeness(side: Side) -> Numbers:
-    missing = [0.0 if part and not part.isspace() else 1.0 for part in side[: len(_PARTS)]]
+def _completeness(details: Details) -> Numbers:
+    missing = [0.0 if part and not part.isspace() else 1.0 for part in details]
     return (*missing, sum(missing))
 
 
@@ -299,8 +287,8 @@ def _name_values(name: str | None) -> Numbers:
     )
 
 
-def _address_values(side: Side, kind: Kind) -> Numbers:
-    address, line = side.address, side.address_form.rpartition("|")[2]
+def _address_values(address: str | None, form: str, kind: Kind) -> Numbers:
+    line = form.rpartition("|")[2]
     if not address or not line:
         return (kind.forwarder, *(nan,) * 8)
     low = address.lower()
@@ -327,17 +315,17 @@ def _holds_one(text: str, signs: tuple[str, ...]) -> bool:
     return False
 
 
-def _phone_values(side: Side) -> Numbers:
-    if not side.phone:
+def _phone_values(phone: str | None, form: str, country: str | None) -> Numbers:
+    if not phone:
         return nan, nan
-    implausible, foreign = phone_doubts(side.phone_form, side.country.strip().upper() if side.country else "")
+    implausible, foreign = phone_doubts(form, country.strip().upper() if country else "")
     return 1.0 if implausible else 0.0, 1.0 if foreign else 0.0
 
 
-def _email_values(side: Side, kind: Kind) -> Numbers:
-    if not side.email:
+def _email_values(email: str | None, form: str, kind: Kind) -> Numbers:
+    if not email:
         return (nan,) * 4
-    local, _, domain = side.email_form.rpartition("@")
+    local, _, domain = form.rpartition("@")
     free = domain in FREE_PROVIDERS or domain.partition(".")[0] in FREE_PROVIDERS
     return (
         1.0 if not local or "." not in domain else 0.0,
