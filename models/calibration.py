@@ -76,7 +76,7 @@ class Calibration:
         """
         slope, pooled, intercepts = self.slope, self.intercept, self.channels
         pairs = zip(raw.tolist(), channel, strict=True)
-        return np.array([_logistic(slope * value + intercepts.get(name, pooled)) for value, name in pairs])
+        return np.array([logistic(slope * value + intercepts.get(name, pooled)) for value, name in pairs])
 
     @classmethod
     def fit(cls, raw: Floats, y: NDArray[Any], weight: Floats, channel: Sequence[str]) -> "Calibration":
@@ -144,7 +144,7 @@ class Calibration:
         return read
 
 
-def _logistic(log_odds: float) -> float:
+def logistic(log_odds: float) -> float:
     """Give 1 / (1 + exp(-x)) for x within `FURTHEST`, else its value there."""
     return 1.0 / (1.0 + _exp(-min(max(log_odds, -FURTHEST), FURTHEST)))
 
@@ -220,5 +220,5 @@ def _loss(
 
 
 def _sigmoid(margin: Floats) -> Floats:
-    """Give the logistic function, for fitting; scores use `_logistic`."""
+    """Give the logistic function, for fitting; scores use `logistic`."""
     return np.asarray(np.exp(-np.logaddexp(0.0, -margin)))

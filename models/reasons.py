@@ -101,10 +101,10 @@ def reason_text(feature: Feature, value: float) -> str:
     told = _told(feature.unit, value)
     if "{value}" in feature.text:
         return feature.text.replace("{value}", told)
-    # A text without a value states a fact or names a matter: only a flag says whether the fact holds.
-    if told == UNKNOWN or (feature.unit == "flag" and value != 1):
-        return f"{feature.text}: {told}"
-    return feature.text
+    # A text without a value states a fact or names a matter; a flag says whether the fact holds.
+    if told == UNKNOWN:
+        return f"Not known: {feature.text}"
+    return f"Not the case: {feature.text}" if feature.unit == "flag" and value == 0 else feature.text
 
 
 def _told(unit: str, value: float) -> str:

@@ -1,0 +1,300 @@
+"""Baselines: what a model must beat. Random order, a table of rules, the best single feature, logistic regression.
+
+The rules also score alone where the service has no model; what they give then is an order, not a calibrated
+probability.
+"""
+
+import hashlib
+import warnings
+from collections.abc import Sequence
+from dataclasses import dataclass
+from fnmatch import fnmatchcase
+from typing import Any, Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from features.spec import Spec
+from models.calibration import logistic
+from models.reasons import Reason, reason_text
+from models.risk_model import Band, Bands
+
+Floats = NDArray[np.float64]
+Rows = NDArray[np.float32]
+
+MOST_ROWS = 20_000
+"""Rows that baselines are fitted on: all positives, and as many negatives as fit, evenly taken."""
+LOGISTIC_C, LOGISTIC_STEPS = 0.01, 200
+"""Inverse of the ridge penalty, and most steps of the fit."""
+BELOW_ALL = -1e39
+"""Where a missing value ranks: below every float32."""
+
+
+class Baseline(Protocol):
+    """Something that puts consignments in an order.
+
+    Attributes
+    ----------
+    name : str
+    """
+
+    @property
+    def name(self) -> str:
+        """Its name in tables and metrics."""
+
+    def scores(self, X: Rows, consignment_ids: Sequence[str]) -> Floats:
+        """Give a number for each row, the higher, the riskier; not NaN.
+
+        Parameters
+        ----------
+        X : float32 array, (n, features)
+        consignment_ids : sequence of str, (n,)
+        """
+
+
+def fit_baselines(
+    X: Rows, y: NDArray[Any], weight: Floats, spec: Spec, *, seed: int = 1
+) -> tuple[Baseline, ...]:
+    """Fit all baselines on the training rows.
+
+    Parameters
+    ----------
+    X : float32 array, (n, features)
+    y : array, (n,)
+        1 positive, 0 negative; both occur.
+    weight : float64 array, (n,)
+    spec : Spec
+    seed : int
+    """
+    X, y, weight = _thinned(X, np.asarray(y, dtype=np.float64), np.asarray(weight, dtype=np.float64))
+    return (
+        RandomOrder(seed),
+        Rules(spec),
+        BestFeature.fit(X, y, weight, spec),
+        LogisticRegression.fit(X, y, weight),
+    )
+
+
+@dataclass(frozen=True)
+class RandomOrder:
+    """A lot for each identifier."""
+
+    seed: int
+    name: str = "random"
+
+    def scores(self, X: Rows, consignment_ids: Sequence[str]) -> Floats:  # noqa: ARG002
+        """Give each identifier a number in [0, 1), always the same."""
+        return np.array([self._lot(name) for name in consignment_ids], dtype=np.float64)
+
+    def _lot(self, consignment_id: str) -> float:
+        digest = hashlib.blake2b(f"{self.seed}\n{consignment_id}".encode(), digest_size=8).digest()
+        return (int.from_bytes(digest, "big") >> 11) / 2**53
+
+
+@dataclass(frozen=True)
+class Rule:
+    """Points for a feature that reaches a value.
+
+    Attributes
+    ----------
+    features : str
+        Name of a feature, or a pattern of names (`*`): one that reaches the value is enough, more count once.
+    at_least : float
+    points : float
+    """
+
+    features: str
+    at_least: float
+    points: float
+
+
+RULES = (
+    Rule("history.*.nps_ever", 1, 5),
+    Rule("history.*.any_offence_ever", 1, 1),
+    Rule("goods.names_specific", 1, 5),
+    Rule("goods.names_class", 1, 4),
+    Rule("goods.names_disguised", 1, 3),
+    Rule("goods.context_supported", 1, 2),
+    Rule("goods.names_medicine", 1, 1),
+    Rule("goods.cas_numbers", 1, 2),
+    Rule("goods.unknown_chemical", 1, 2),
+    Rule("goods.pretext_words", 1, 2),
+    Rule("goods.hs_typical", 1, 1),
+    Rule("goods.hs_cover", 1, 0.5),
+    Rule("goods.hs_text_mismatch", 1, 1),
+    Rule("goods.vague_whole", 1, 1),
+    Rule("alerts.party", 1, 4),
+    Rule("alerts.goods", 1, 2),
+    Rule("alerts.route", 1, 0.5),
+    Rule("parties.chemical_to_person", 1, 2),
+    Rule("parties.*_email_untraceable", 1, 1),
+    Rule("parties.*_virtual_office", 1, 0.5),
+    Rule("parties.consignee_post_box", 1, 0.5),
+    Rule("parties.*_name_invalid", 1, 1),
+    Rule("parties.sender_missing", 4, 0.5),
+    Rule("parties.consignee_missing", 4, 0.5),
+    Rule("history.sender.new", 1, 0.5),
+    Rule("history.consignee_address.counterparts", 5, 1),
+    Rule("route.departure_is_hub", 1, 0.5),
+    Rule("route.check_digit_wrong", 1, 1),
+    Rule("value.zero_or_one", 1, 0.5),
+)
+"""What an officer would look for first: earlier finds, names of substances, warnings, then what does not fit."""
+
+LOG_ODDS_WITHOUT_POINTS = -7.0
+LOG_ODDS_PER_POINT = 0.8
+POINTS_FOR_HIGH, POINTS_FOR_ELEVATED = 5.0, 3.0
+
+
+class Rules:
+    """Add up the points of the rules that hold.
+
+    It has the face of `RiskModel`, so that the service can score with it where there is no model.
+
+    Parameters
+    ----------
+    spec : Spec
+        The features of the rows; a rule whose features are not there never holds.
+    rules : sequence of Rule
+    """
+
+    name = "rules"
+
+    def __init__(self, spec: Spec, rules: Sequence[Rule] = RULES) -> None:
+        self.spec = spec
+        self.bands = Bands(
+            high=_as_probability(POINTS_FOR_HIGH), elevated=_as_probability(POINTS_FOR_ELEVATED)
+        )
+        columns = [(rule, matching(spec, rule)) for rule in rules]
+        self._rules = [(rule, np.array(places)) for rule, places in columns if places]
+
+    def scores(self, X: Rows, consignment_ids: Sequence[str] = ()) -> Floats:  # noqa: ARG002
+        """Give the points of each row."""
+        points = np.zeros(len(X))
+        for rule, columns in self._rules:
+            points += rule.points * (X[:, columns] >= rule.at_least).any(axis=1)
+        return points
+
+    def score(self, X: Rows, channels: Sequence[str]) -> Floats:  # noqa: ARG002
+        """Give the points as numbers in (0, 1), in the same order; they are not calibrated."""
+        return np.array([_as_probability(points) for points in self.scores(X).tolist()])
+
+    def bands_of(self, score: Floats) -> list[Band]:
+        """Give the band of each score."""
+        return [self.bands.of(value) for value in score.tolist()]
+
+    def explain(self, row: Rows, top: int = 3) -> list[Reason]:
+        """Give the rules that hold, the one with most points first; those of one meaning are added up."""
+        told: dict[str, Reason] = {}
+        for rule, columns in sorted(self._rules, key=lambda pair: -pair[0].points):
+            holding = columns[row[columns] >= rule.at_least]
+            if not len(holding):
+                continue
+            place = int(holding[np.argmax(row[holding])])
+            feature = self.spec.features[place]
+            before = told.get(feature.reason)
+            text = before.text if before else reason_text(feature, float(row[place]))
+            points = rule.points * LOG_ODDS_PER_POINT + (before.contribution if before else 0.0)
+            told[feature.reason] = Reason(feature.reason, text, points)
+        return sorted(told.values(), key=lambda reason: (-reason.contribution, reason.code))[:top]
+
+
+def matching(spec: Spec, rule: Rule) -> list[int]:
+    """List the columns of the features that a rule looks at."""
+    return [place for place, name in enumerate(spec.names) if fnmatchcase(name, rule.features)]
+
+
+def _as_probability(points: float) -> float:
+    return logistic(LOG_ODDS_WITHOUT_POINTS + LOG_ODDS_PER_POINT * points)
+
+
+@dataclass(frozen=True)
+class BestFeature:
+    """The one feature, up or down, that orders the training rows best.
+
+    Attributes
+    ----------
+    feature : str
+    column : int
+    sign : float
+        1 where high values are risky, -1 where low ones are.
+    """
+
+    feature: str
+    column: int
+    sign: float
+    name: str = "best_feature"
+
+    @classmethod
+    def fit(cls, X: Rows, y: Floats, weight: Floats, spec: Spec) -> "BestFeature":
+        """Choose by average precision; of equals the first in the row, upwards before downwards."""
+        reached = [
+            (average_precision(_ranked(X[:, column], sign), y, weight), -column, sign)
+            for column in range(X.shape[1])
+            for sign in (1.0, -1.0)
+        ]
+        _, column, sign = max(reached)
+        return cls(spec.names[-column], -column, sign)
+
+    def scores(self, X: Rows, consignment_ids: Sequence[str] = ()) -> Floats:  # noqa: ARG002
+        """Give the values of the feature; missing ones come last."""
+        return _ranked(X[:, self.column], self.sign)
+
+
+def average_precision(score: Floats, y: Floats, weight: Floats) -> float:
+    """Give the weighted average precision; rows with one score are taken together."""
+    order = np.argsort(-score, kind="stable")
+    ends = np.append(np.flatnonzero(np.diff(score[order])), len(order) - 1)
+    found, opened = np.cumsum((weight * y)[order])[ends], np.cumsum(weight[order])[ends]
+    precision = np.divide(found, opened, out=np.zeros(len(ends)), where=opened > 0)
+    return float(np.sum(np.diff(found, prepend=0.0) * precision) / found[-1])
+
+
+def _ranked(values: Rows, sign: float) -> Floats:
+    return np.nan_to_num(sign * values.astype(np.float64), nan=BELOW_ALL)
+
+
+@dataclass(frozen=True)
+class LogisticRegression:
+    """A linear model: missing values at the median, logarithms of size, standardised, with a ridge penalty."""
+
+    fitted: Any
+    name: str = "logistic"
+
+    @classmethod
+    def fit(cls, X: Rows, y: Floats, weight: Floats) -> "LogisticRegression":
+        """Fit with scikit-learn, on one thread."""
+        from sklearn.exceptions import ConvergenceWarning
+        from sklearn.impute import SimpleImputer
+        from sklearn.linear_model import LogisticRegression as Linear
+        from sklearn.pipeline import make_pipeline
+        from sklearn.preprocessing import StandardScaler
+        from threadpoolctl import threadpool_limits  # type: ignore[import-untyped]
+
+        linear = Linear(C=LOGISTIC_C, max_iter=LOGISTIC_STEPS)
+        steps = make_pipeline(
+            SimpleImputer(strategy="median", keep_empty_features=True), StandardScaler(), linear
+        )
+        with threadpool_limits(1), warnings.catch_warnings():
+            # A baseline near its best will do.
+            warnings.simplefilter("ignore", ConvergenceWarning)
+            steps.fit(_squeezed(X), y, logisticregression__sample_weight=weight / weight.mean())
+        return cls(steps)
+
+    def scores(self, X: Rows, consignment_ids: Sequence[str] = ()) -> Floats:  # noqa: ARG002
+        """Give the log-odds of each row."""
+        return np.asarray(self.fitted.decision_function(_squeezed(X)), dtype=np.float64)
+
+
+def _squeezed(X: Rows) -> Rows:
+    """Give the logarithm of one plus the size, with its sign: counts and amounts have long tails."""
+    return np.sign(X) * np.log1p(np.abs(np.where(np.isinf(X), np.nan, X)))
+
+
+def _thinned(X: Rows, y: Floats, weight: Floats) -> tuple[Rows, Floats, Floats]:
+    """Keep all positives and every k-th negative, each for k."""
+    negatives = np.flatnonzero(y == 0)
+    room = max(MOST_ROWS - int((y == 1).sum()), MOST_ROWS // 2)
+    step = -(-len(negatives) // room) if len(negatives) else 1
+    kept = np.sort(np.concatenate([np.flatnonzero(y == 1), negatives[::step]]))
+    return X[kept], y[kept], weight[kept] * np.where(y[kept] == 1, 1.0, float(step))
