@@ -53,7 +53,7 @@ _NEAR = """
     food supplement plant feed; supplement pharma; plant pharma cosmetic; chemical plastic cleaning cosmetic pharma;
     cosmetic cleaning; leather textile; plastic household toy machine leather; wood household toy; glass household;
     jewellery metal glass; metal machine vehicle household; machine instrument vehicle toy household; textile toy
-    household; paper toy household
+    household; paper toy household wood; chemical metal
 """
 
 # Where new psychoactive substances belong by their chemistry: cathinones, phenethylamines, fentanyls, nitazenes and
@@ -152,6 +152,7 @@ def _friends() -> NDArray[np.int64]:
     friends = np.zeros(MOST_FAMILIES, dtype=np.int64)
     for code in FAMILY_CODES.values():
         friends[code] = 1 << code
+    friends[FAMILY_CODES["other"]] = -1  # nothing speaks against it
     for near in _NEAR.split(";"):
         first, *others = (FAMILY_CODES[family] for family in near.split())
         for other in others:

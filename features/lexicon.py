@@ -183,19 +183,22 @@ def compile_terms(
 ) -> tuple[NDArray[np.uint16], NDArray[np.int32], NDArray[np.int32], NDArray[np.int32]]:
     """Build the automaton over the terms' symbols, and the table of terms, as `TextTables` describes them.
 
-    A term that is written like an earlier one is left out: a listed name wins over its class.
+    A term of the same letters as an earlier one lends it its separators and is left out: a listed name wins over its
+    class.
     """
     rows: list[list[int]] = []
     spelling: list[int] = []
     edges: list[dict[int, int]] = [{}]
     first_term = [-1]
-    seen: set[tuple[str, int, tuple[tuple[int, int], ...]]] = set()
+    starts: dict[tuple[str, int, tuple[int, ...]], int] = {}
     for term in sorted(terms, key=lambda term: term.tier == kernel.CLASS):
         letters = squeeze(term.spelling)
-        key = term.sort, term.opening, tuple(letters)
-        if key in seen:
+        key = term.sort, term.opening, tuple(letter & kernel.CODE_MASK for letter, _ in letters)
+        if key in starts:
+            for place, (letter, _) in enumerate(letters, start=starts[key]):
+                spelling[place] |= letter & kernel.MAY_PART
             continue
-        seen.add(key)
+        starts[key] = len(spelling)
         state = 0
         for _, symbol in letters:
             if symbol not in edges[state]:

@@ -50,6 +50,9 @@ WIDEST_GAP = 3  # separators inside a name: "4 - CMC"
 SHORTEST_TOUCHING = 4  # letters of a name that may touch digits: "etizolam10mg"
 SHORTEST_SPACED = 4  # letters of a name that may be spaced out: "4 C M C"
 SHORTEST_SWAPPED = 6  # letters of a name that may have digits for letters: "k3tamine"
+LAST_SWAPPED_DIGIT = ord(
+    "1"
+)  # O for 0 and l for 1 are digits in letters; others would find 4-PrO-MPT in "a prompt"
 SHORTEST_PARTED = 6  # letters of a name that may have marks anywhere: "etizo.lam"
 SHORTEST_PARTED_BY_BLANK = 8  # letters of a name that may have blanks anywhere: "etizo lam"
 LONGEST_HINT = 4  # letters of a code that only hints when written like words: "3 MMC cards", "THCO"
@@ -90,7 +93,7 @@ HASH_START, HASH_STEP = 0xCBF29CE484222325, 0x100000001B3  # FNV-1a, 64 bits
 HASH_SPREAD = 0x9E3779B97F4A7C15  # 2^64 over the golden ratio: carries a hash into its upper bits
 PRIOR_TEXTS = 1.0  # texts that speak against every bucket, in each class
 
-SPACE, HYPHEN, COMMA, SMALL_S = (ord(char) for char in " -,s")
+SPACE, HYPHEN, COMMA, NINE, SMALL_S = (ord(char) for char in " -,9s")
 VAGUE_TERM, FILE_ENDING = 1, 2  # what the table of vague terms says of a hash
 
 
@@ -365,7 +368,7 @@ def _match(text: Squeezed, book: Book, end: Int, term: Int) -> Int:
                 parted += 1
                 parted_by_blank += gap & GAP_OF_BLANKS
         if _code(entry) != wanted & CODE_MASK:
-            if _kind(entry) == OTHER:
+            if _kind(entry) == OTHER or LAST_SWAPPED_DIGIT < wanted & CODE_MASK <= NINE:
                 return NO_MATCH
             swapped += 1
         if gap == NO_GAP and _kind(entry) == LETTER and _kind(before) == LETTER:

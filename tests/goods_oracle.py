@@ -82,16 +82,18 @@ class Sought(NamedTuple):
 
 @cache
 def sought() -> list[Sought]:
-    found = []
-    for term in [*read_names(), *read_words()]:
+    found: dict[tuple[str, int, str], Sought] = {}
+    for term in sorted([*read_names(), *read_words()], key=lambda term: term.tier == kernel.CLASS):
         letters = squeeze([stood for char in normalize("NFC", term.spelling) for stood in stands_for(char)])
         spelling = "".join(letter.char for letter in letters)
         parts = frozenset(place for place, letter in enumerate(letters) if letter.gap and place)
         alike = (
             "".join(other for other in READ_AS_ONE if char in other) or re.escape(char) for char in spelling
         )
-        found.append(Sought(term, spelling, parts, re.compile(f"(?=({''.join(f'[{a}]' for a in alike)}))")))
-    return found
+        pattern = re.compile(f"(?=({''.join(f'[{a}]' for a in alike)}))")
+        first = found.get((term.sort, term.opening, spelling), Sought(term, spelling, parts, pattern))
+        found[term.sort, term.opening, spelling] = first._replace(parts=first.parts | parts)
+    return list(found.values())
 
 
 def _terms(letters: list[Letter]) -> dict[str, float]:
@@ -155,6 +157,8 @@ def _reading(letters: list[Letter], first: int, end: int, want: Sought) -> tuple
         return None, False
     parted = [gap for place, gap in enumerate(gaps, start=1) if gap and place not in want.parts]
     swapped = [place for place in range(length) if written[place].char != want.letters[place]]
+    if any("2" <= want.letters[place] <= "9" for place in swapped):
+        return None, False
     spaced = all(gaps) and length >= kernel.SHORTEST_SPACED
     if not (
         _may_start(letters, first, length, term.opening, spaced)

@@ -42,9 +42,10 @@ def test_a_code_belongs_to_its_family(hs: str, family: str | None) -> None:
 
 def test_families_fit_each_other_both_ways_and_themselves() -> None:
     friends = hs_tables().friends
-    for one in FAMILY_CODES.values():
+    told_apart = [code for family, code in FAMILY_CODES.items() if family != "other"]
+    for one in told_apart:
         assert friends[one] >> one & 1
-        for other in FAMILY_CODES.values():
+        for other in told_apart:
             assert friends[one] >> other & 1 == friends[other] >> one & 1
     assert not friends[FAMILY_CODES["chemical"]] >> FAMILY_CODES["textile"] & 1
 

@@ -151,6 +151,7 @@ def test_a_hint_beside_powder_or_chemistry_is_supported() -> None:
         "hurricane lamp",
         "dolphin and endorphins",
         "africana zola magazine",
+        "a prompt reply",
     ],
 )
 def test_ordinary_words_and_part_numbers_do_not_fire(text: str) -> None:
