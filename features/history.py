@@ -98,34 +98,31 @@ BLOCK, SIZE = 0, 1
 OTHERS_BLOCK = SERIES + 4
 OTHERS = OTHERS_BLOCK + 1
 HEAD_WORDS = OTHERS + 1
+OF_ARRIVALS, OF_RESULTS = 0, 1
 ROOM_BITS = 4
-_ROOM = (1 << ROOM_BITS) - 1
 """SIZE is the number of tiles in use, times 16, plus the room: 0 for no block, r for a block of 1 << r tiles."""
 MOST_ROOM = 9
-MOST_TILES = 1 << MOST_ROOM
-OF_ARRIVALS, OF_RESULTS = 0, 1
-TILE_WORDS = (2, COUNTERS)
-"""A tile is a day and its counts: of arrivals, or of each class of results."""
-DESK = 0
-"""The tile on which a series without tiles is laid out to be read; no block holds it."""
+MOST_DAYS_WORDS = COUNTERS << MOST_ROOM
 MOST_OTHERS = MANY_COUNTERPARTS - 1
+DESK = 0
+"""Where a series without tiles is laid out to be read."""
+NO_BLOCK = 0
+FIRST_BLOCK = COUNTERS
 
 NO_DAY = -(2**31)
 NOWHERE = -1
 EVERYBODY = 0
 """Place of the key that counts every known result; the common shares come from it."""
-HASH_FACTOR = 0x9E3779B97F4A7C15
+HASH_FACTOR = np.uint64(0x9E3779B97F4A7C15)
 """2**64 divided by the golden ratio: Fibonacci hashing (Knuth, vol. 3, 6.4)."""
+LOW_WORD, WORD_BITS = np.uint64(0xFFFFFFFF), np.uint64(32)
 
-# The state of the table itself: a few numbers, and for each store how much of it is used and its lists of free blocks.
-FORMAT, TODAY, HEADS_USED, STORES = range(4)
-USED, FREE = 0, 1
-STORE_SIZE = 1 + MOST_ROOM + 1
-OTHERS_STORE = STORES + 2 * STORE_SIZE
-STATE_SIZE = STORES + 3 * STORE_SIZE
+# The state of the table itself: how much of each store is used, and where the lists of free blocks begin, by room.
+FORMAT, TODAY, HEADS_USED, DAYS_USED, OTHERS_USED, FREE_TILES = range(6)
+FREE_OTHERS = FREE_TILES + 2 * (MOST_ROOM + 1)
+STATE_SIZE = FREE_OTHERS + 4
 FORMAT_VERSION = 1
-
-MOST_BLOCKS = 2**31 - 1
+MOST_STORED = 2**31 - 1
 """Blocks are found by an int32."""
 
 GROWTH = 1.5
@@ -136,7 +133,7 @@ Keys = NDArray[np.uint64]
 Rows = NDArray[np.float32]
 Words = NDArray[np.int32]
 State = NDArray[np.int64]
-Index = NDArray[np.uint32]
+Slots = NDArray[np.uint32]
 Number = Any
 """A number inside a kernel: numba infers its type, and its width."""
 
@@ -192,13 +189,12 @@ class History:
         self._state[FORMAT] = FORMAT_VERSION
         self._state[TODAY] = NO_DAY
         self._state[HEADS_USED] = EVERYBODY + 1
-        self._state[STORES + USED] = self._state[STORES + STORE_SIZE + USED] = DESK + 1
+        self._state[DAYS_USED] = self._state[OTHERS_USED] = FIRST_BLOCK
         heads = max(capacity, len(kinds)) + 2
         self._heads = np.zeros((_least(heads, self._most_heads), HEAD_WORDS), dtype=np.int32)
-        self._index = np.zeros(_index_size(len(self._heads)), dtype=np.uint32)
-        least = self._step_keys * MOST_TILES + 1
-        self._tiles, self._results = (np.zeros((least, words), dtype=np.int32) for words in TILE_WORDS)
-        self._others = np.zeros(max(capacity, self._step_keys * MOST_OTHERS), dtype=np.uint64)
+        self._slots = np.zeros(_slots_needed(len(self._heads)), dtype=np.uint32)
+        self._days = np.zeros(FIRST_BLOCK + self._step_keys * MOST_DAYS_WORDS, dtype=np.int32)
+        self._others = np.zeros(FIRST_BLOCK + self._step_keys * MOST_OTHERS, dtype=np.uint64)
 
     def __len__(self) -> int:
         """Give the number of keys in the table; some of them may be forgotten and not yet cleared away."""
@@ -217,11 +213,11 @@ class History:
     @property
     def nbytes(self) -> int:
         """Bytes of memory that the table holds, room to grow included."""
-        return sum(part.nbytes for part in (self._index, *self._parts))
+        return sum(part.nbytes for part in (self._slots, *self._parts))
 
     @property
-    def _parts(self) -> tuple[Words, Words, Words, Keys]:
-        return self._heads, self._tiles, self._results, self._others
+    def _parts(self) -> tuple[Words, Words, Keys]:
+        return self._heads, self._days, self._others
 
     def run(self, steps: Steps, keys: Keys, counterparts: Keys, out: Rows | None = None, at: int = 0) -> None:
         """Take steps, one after the other.
@@ -254,7 +250,7 @@ class History:
                 counterparts,
                 rows,
                 at,
-                self._index,
+                self._slots,
                 *self._parts,
                 self._state,
             )
@@ -266,12 +262,12 @@ class History:
 
     def reserve(self, steps: int) -> None:
         """Make room for so many steps, so that taking them cannot fail; `ServiceFault` where there is none."""
-        if not _has_room(self._index, *self._parts, self._state, steps * self._step_keys):
+        if self._state[HEADS_USED] + steps * self._step_keys > len(self._heads):
             self._make_room(steps)
 
     def clear_away(self) -> None:
         """Give the memory of forgotten keys back to the table. Readings stay as they were."""
-        _sweep(self._index, *self._parts, self._state)
+        _sweep(self._slots, *self._parts, self._state)
         self._swept_on = self.today
 
     def to_arrays(self) -> dict[str, NDArray[Any]]:
@@ -281,9 +277,8 @@ class History:
             "kinds": _names_array(self.kinds),
             "state": state.copy(),
             "heads": self._heads[: state[HEADS_USED]].copy(),
-            "tiles": self._tiles[: state[STORES + USED]].copy(),
-            "results": self._results[: state[STORES + STORE_SIZE + USED]].copy(),
-            "counterparts": self._others[: state[OTHERS_STORE + USED]].copy(),
+            "days": self._days[: state[DAYS_USED]].copy(),
+            "counterparts": self._others[: state[OTHERS_USED]].copy(),
         }
 
     @classmethod
@@ -305,10 +300,9 @@ class History:
         history = cls(kinds, capacity=len(arrays["heads"]), max_keys=max_keys)
         history._state[:] = state
         history._heads = _restored(arrays["heads"], history._heads)
-        history._tiles = _restored(arrays["tiles"], history._tiles)
-        history._results = _restored(arrays["results"], history._results)
+        history._days = _restored(arrays["days"], history._days)
         history._others = _restored(arrays["counterparts"], history._others)
-        history._fill_index()
+        history._fill_slots()
         return history
 
     def _check(self, steps: Steps, keys: Keys, counterparts: Keys, out: Rows, at: int) -> None:
@@ -338,11 +332,9 @@ class History:
         keys = steps * self._step_keys
         if self._state[HEADS_USED] + keys > len(self._heads):
             self._make_room_for_heads(keys)
-        used = self._state[STORES + USED :: STORE_SIZE]
-        self._tiles = _roomy(self._tiles, used[0] + keys * MOST_TILES)
-        self._results = _roomy(self._results, used[1] + keys * MOST_TILES)
-        self._others = _roomy(self._others, used[2] + keys * MOST_OTHERS)
-        if max(len(self._tiles), len(self._results), len(self._others)) >= MOST_BLOCKS:
+        self._days = _roomy(self._days, self._state[DAYS_USED] + keys * MOST_DAYS_WORDS)
+        self._others = _roomy(self._others, self._state[OTHERS_USED] + keys * MOST_OTHERS)
+        if max(len(self._days), len(self._others)) > MOST_STORED:
             raise self._full()
 
     def _make_room_for_heads(self, keys: int) -> None:
@@ -353,14 +345,14 @@ class History:
         needed = int(self._state[HEADS_USED]) + keys
         if GROWTH * needed > len(self._heads):
             self._heads = _roomy(self._heads, max(needed, len(self._heads) + 1), self._most_heads)
-            self._fill_index()
+            self._fill_slots()
         if needed > len(self._heads):
             raise self._full()
 
-    def _fill_index(self) -> None:
-        if len(self._index) < _index_size(len(self._heads)):
-            self._index = np.zeros(_index_size(len(self._heads)), dtype=np.uint32)
-        _fill_index(self._index, self._heads, self._state)
+    def _fill_slots(self) -> None:
+        if len(self._slots) < _slots_needed(len(self._heads)):
+            self._slots = np.zeros(_slots_needed(len(self._heads)), dtype=np.uint32)
+        _fill_slots(self._slots, self._heads, int(self._state[HEADS_USED]))
 
     def _full(self) -> ServiceFault:
         return ServiceFault(
@@ -385,7 +377,7 @@ def _bad_snapshot(what: str) -> ServiceFault:
     )
 
 
-def _index_size(heads: int) -> int:
+def _slots_needed(heads: int) -> int:
     """Give the smallest power of two of which at most half is used."""
     return 1 << (2 * heads - 1).bit_length()
 
@@ -412,7 +404,12 @@ def _restored(used: Any, store: Any) -> Any:
     return store
 
 
-# The kernel. index: slot -> place + 1; heads: place -> words; tiles, results, others: stores of blocks; state.
+# The kernel, compiled, without checks of bounds. Its arrays, by the same names everywhere:
+#     slots   uint32: slot of a key -> its place + 1; 0 where free
+#     heads   int32 (places, HEAD_WORDS): place of a key -> its head
+#     days    int32: tiles, in blocks
+#     others  uint64: counterparts, in blocks
+#     state   int64: how much of these is used
 
 
 @njit(cache=True, nogil=True)
@@ -423,10 +420,9 @@ def _take_steps(
     counterparts: Keys,
     out: Rows,
     at: Number,
-    index: Index,
+    slots: Slots,
     heads: Words,
-    tiles: Words,
-    results: Words,
+    days: Words,
     others: Keys,
     state: State,
 ) -> Number:
@@ -439,170 +435,182 @@ def _take_steps(
         row, out_row, day, today = step.row, step.out_row, step.day, step.today
         if today < day or today < state[TODAY] or row < 0 or row >= len(keys) or out_row >= len(out):
             return -1 - number
-        if not _has_room(index, heads, tiles, results, others, state, kinds + 1):
+        if not _has_room(slots, heads, days, others, state, kinds + 1):
             return number
         state[TODAY] = today
-        arrival = step.counter == ARRIVALS and step.change > 0
         for kind in range(kinds):
-            places[kind] = _find(index, heads, keys[row, kind])
+            places[kind] = _find(slots, heads, keys[row, kind])
+        arrival = step.counter == ARRIVALS and step.change > 0
         if arrival and out_row >= 0:
-            _read_common(heads, results, day, today, common)
+            _read_common(heads, days, day, today, common)
             for kind in range(kinds):
                 column = at + kind * WIDTH
                 if keys[row, kind] == 0:
                     out[out_row, column : column + WIDTH] = np.nan
                 else:
-                    _read(heads, tiles, results, places[kind], day, today, common, out[out_row], column)
+                    _read(heads, days, places[kind], day, today, common, out[out_row], column)
         if day < today - REMEMBERED_DAYS:
             continue
-        series, store = (OF_ARRIVALS, tiles) if step.counter == ARRIVALS else (OF_RESULTS, results)
         for kind in range(kinds):
             if keys[row, kind] == 0 or (places[kind] == NOWHERE and step.change < 0):
                 continue
-            place = places[kind]
-            if place == NOWHERE:
-                place = _settle(index, heads, state, keys[row, kind])
-            if not _exists(heads, tiles, results, place, today):
-                if step.change < 0:
-                    continue
-                _begin(heads, tiles, results, others, state, place)
-            _count(heads, store, state, place, series, day, today, step.counter, step.change)
+            if places[kind] == NOWHERE:
+                places[kind] = _settle(slots, heads, state, keys[row, kind])
+            _count(heads, days, others, state, places[kind], day, step.counter, step.change)
             if arrival and counterparts[row, kind] != 0:
-                _meet(heads, others, state, place, counterparts[row, kind])
+                _meet(heads, others, state, places[kind], counterparts[row, kind])
         if step.counter != ARRIVALS:
-            if step.change > 0 and not _exists(heads, tiles, results, EVERYBODY, today):
-                _begin(heads, tiles, results, others, state, EVERYBODY)
-            _count(heads, results, state, EVERYBODY, OF_RESULTS, day, today, step.counter, step.change)
+            _count(heads, days, others, state, EVERYBODY, day, step.counter, step.change)
     return len(steps)
 
 
 @njit(cache=True, nogil=True)
-def _has_room(
-    index: Index, heads: Words, tiles: Words, results: Words, others: Keys, state: State, keys: int
-) -> Number:
+def _has_room(slots: Slots, heads: Words, days: Words, others: Keys, state: State, keys: Number) -> Number:
     """Tell whether so many keys can be counted, whatever they need."""
-    most = keys * MOST_TILES
     return (
         state[HEADS_USED] + keys <= len(heads)
-        and 2 * (state[HEADS_USED] + keys) <= len(index)
-        and state[STORES + USED] + most <= len(tiles)
-        and state[STORES + STORE_SIZE + USED] + most <= len(results)
-        and state[OTHERS_STORE + USED] + keys * MOST_OTHERS <= len(others)
+        and 2 * (state[HEADS_USED] + keys) <= len(slots)
+        and state[DAYS_USED] + keys * MOST_DAYS_WORDS <= len(days)
+        and state[OTHERS_USED] + keys * MOST_OTHERS <= len(others)
     )
 
 
-@njit(cache=True, nogil=True)
-def _slot(index: Index, key: Number) -> Number:
-    return np.int64((key * np.uint64(HASH_FACTOR)) >> np.uint64(32)) & (len(index) - 1)
+# Places of keys.
 
 
 @njit(cache=True, nogil=True)
-def _find(index: Index, heads: Words, key: Number) -> Number:
-    low, high = np.int32(key & np.uint64(0xFFFFFFFF)), np.int32(key >> np.uint64(32))
-    slot = _slot(index, key)
-    while index[slot] != 0:
-        place = np.int64(index[slot]) - 1
+def _find(slots: Slots, heads: Words, key: Number) -> Number:
+    low, high = np.int32(key & LOW_WORD), np.int32(key >> WORD_BITS)
+    slot = _first_slot(slots, key)
+    while slots[slot] != 0:
+        place = np.int64(slots[slot]) - 1
         if heads[place, KEY_LOW] == low and heads[place, KEY_HIGH] == high:
             return place
-        slot = (slot + 1) & (len(index) - 1)
+        slot = (slot + 1) & (len(slots) - 1)
     return NOWHERE
 
 
 @njit(cache=True, nogil=True)
-def _settle(index: Index, heads: Words, state: State, key: Number) -> Number:
-    """Give a new place to a key, or its place where it got one within the same step."""
-    place = _find(index, heads, key)
-    if place != NOWHERE:
-        return place
-    place = state[HEADS_USED]
-    state[HEADS_USED] += 1
-    heads[place, :] = 0
-    heads[place, KEY_LOW] = np.int32(key & np.uint64(0xFFFFFFFF))
-    heads[place, KEY_HIGH] = np.int32(key >> np.uint64(32))
-    _note(index, key, place)
+def _first_slot(slots: Slots, key: Number) -> Number:
+    return np.int64((key * HASH_FACTOR) >> WORD_BITS) & (len(slots) - 1)
+
+
+@njit(cache=True, nogil=True)
+def _settle(slots: Slots, heads: Words, state: State, key: Number) -> Number:
+    """Give a new place to a key, or the one that it got within the same step."""
+    place = _find(slots, heads, key)
+    if place == NOWHERE:
+        place = state[HEADS_USED]
+        state[HEADS_USED] += 1
+        heads[place, :] = 0
+        heads[place, KEY_LOW], heads[place, KEY_HIGH] = np.int32(key & LOW_WORD), np.int32(key >> WORD_BITS)
+        _note(slots, key, place)
     return place
 
 
 @njit(cache=True, nogil=True)
-def _note(index: Index, key: Number, place: Number) -> None:
-    slot = _slot(index, key)
-    while index[slot] != 0:
-        slot = (slot + 1) & (len(index) - 1)
-    index[slot] = place + 1
+def _note(slots: Slots, key: Number, place: Number) -> None:
+    slot = _first_slot(slots, key)
+    while slots[slot] != 0:
+        slot = (slot + 1) & (len(slots) - 1)
+    slots[slot] = place + 1
 
 
 @njit(cache=True, nogil=True)
-def _last(heads: Words, tiles: Words, place: Number, series: Number) -> Number:
-    """Give the latest day with a count in a series."""
-    block, size = heads[place, SERIES + 2 * series + BLOCK], heads[place, SERIES + 2 * series + SIZE]
-    if size >> ROOM_BITS == 0:
+def _exists(heads: Words, days: Words, place: Number, today: Number) -> Number:
+    """Tell whether a remembered day holds an event of a key."""
+    oldest = today - REMEMBERED_DAYS
+    return _last(heads, days, place, OF_ARRIVALS) >= oldest or _last(heads, days, place, OF_RESULTS) >= oldest
+
+
+@njit(cache=True, nogil=True)
+def _last(heads: Words, days: Words, place: Number, series: Number) -> Number:
+    """Give the latest day of a series."""
+    block, used, room = _series(heads, place, series)
+    if used == 0:
         return NO_DAY
-    if size & _ROOM == 0:
-        return block
-    return tiles[block + (size >> ROOM_BITS) - 1, 0]
+    return block if room == 0 else np.int64(days[block + (used - 1) * _tile_words(series)])
 
 
 @njit(cache=True, nogil=True)
-def _exists(heads: Words, tiles: Words, results: Words, place: Number, today: Number) -> Number:
-    return (
-        _last(heads, tiles, place, OF_ARRIVALS) >= today - REMEMBERED_DAYS
-        or _last(heads, results, place, OF_RESULTS) >= today - REMEMBERED_DAYS
-    )
+def _series(heads: Words, place: Number, series: Number) -> Any:
+    """Give the block of a series (without room: its day), the number of tiles in use, and its room."""
+    size = np.int64(heads[place, SERIES + 2 * series + SIZE])
+    block = np.int64(heads[place, SERIES + 2 * series + BLOCK])
+    return block, size >> ROOM_BITS, size & (1 << ROOM_BITS) - 1
 
 
 @njit(cache=True, nogil=True)
-def _begin(heads: Words, tiles: Words, results: Words, others: Keys, state: State, place: Number) -> None:
+def _set_series(
+    heads: Words, place: Number, series: Number, block: Number, used: Number, room: Number
+) -> None:
+    heads[place, SERIES + 2 * series + BLOCK] = block
+    heads[place, SERIES + 2 * series + SIZE] = used << ROOM_BITS | room
+
+
+@njit(cache=True, nogil=True)
+def _tile_words(series: Number) -> Number:
+    """A tile is a day and its counts: of arrivals, or of the four classes of results."""
+    return 2 if series == OF_ARRIVALS else COUNTERS
+
+
+@njit(cache=True, nogil=True)
+def _begin(heads: Words, days: Words, others: Keys, state: State, place: Number) -> None:
     """Begin a key anew, with nothing of what it was."""
-    _free_all(heads, tiles, results, others, state, place)
-    heads[place, KEY_HIGH + 1 :] = 0
+    _free_all(heads, days, others, state, place)
+    heads[place, FIRST_ARRIVAL:] = 0
     heads[place, FIRST_ARRIVAL] = NO_DAY
 
 
 @njit(cache=True, nogil=True)
-def _free_all(heads: Words, tiles: Words, results: Words, others: Keys, state: State, place: Number) -> None:
-    room = heads[place, SERIES + SIZE] & _ROOM
-    if room > 0:
-        _free_tiles(tiles, state, OF_ARRIVALS, heads[place, SERIES + BLOCK], room)
-    room = heads[place, SERIES + 2 + SIZE] & _ROOM
-    if room > 0:
-        _free_tiles(results, state, OF_RESULTS, heads[place, SERIES + 2 + BLOCK], room)
-    if 0 < heads[place, OTHERS] < MANY_COUNTERPARTS:
-        _free_others(others, state, heads[place, OTHERS_BLOCK], _others_room(heads[place, OTHERS]))
+def _free_all(heads: Words, days: Words, others: Keys, state: State, place: Number) -> None:
+    for series in range(2):
+        block, _, room = _series(heads, place, series)
+        if room > 0:
+            _free_tiles(days, state, series, block, room)
+    count = np.int64(heads[place, OTHERS])
+    if 0 < count < MANY_COUNTERPARTS:
+        _free_others(others, state, np.int64(heads[place, OTHERS_BLOCK]), _others_room(count))
+
+
+# Counting.
 
 
 @njit(cache=True, nogil=True)
 def _count(
     heads: Words,
-    tiles: Words,
+    days: Words,
+    others: Keys,
     state: State,
     place: Number,
-    series: Number,
     day: Number,
-    today: Number,
     counter: Number,
     change: Number,
 ) -> None:
     """Add to a counter of a day, or take out what was added."""
-    at = SERIES + 2 * series
-    if heads[place, at + SIZE] == 0:
+    series = OF_ARRIVALS if counter == ARRIVALS else OF_RESULTS
+    if not _exists(heads, days, place, state[TODAY]):
         if change < 0:
             return
-        heads[place, at + BLOCK] = day
-        heads[place, at + SIZE] = 1 << ROOM_BITS
-    if heads[place, at + SIZE] & _ROOM == 0 and heads[place, at + BLOCK] == day:
+        _begin(heads, days, others, state, place)
+    block, used, room = _series(heads, place, series)
+    if used == 0 and room == 0 and change > 0:
+        block, used = day, 1
+        _set_series(heads, place, series, day, 1, 0)
+    if room == 0 and used > 0 and block == day:
         heads[place, EVER + counter] += change
-        if _is_empty(heads[place], EVER + series, tiles.shape[1] - 1):
-            heads[place, at + SIZE] = 0
+        if _is_empty(heads[place], EVER + series, _tile_words(series) - 1):
+            _set_series(heads, place, series, 0, 0, 0)
     else:
-        tile = _tile_of(heads, tiles, state, place, series, day, today, change > 0)
+        tile = _tile_of(heads, days, state, place, series, day, change > 0)
         if tile == NOWHERE:
             return
         heads[place, EVER + counter] += change
-        tiles[tile, 1 + counter - series] += change
-        if _is_empty(tiles[tile], 1, tiles.shape[1] - 1):
-            _drop_tile(heads, tiles, place, series, tile)
+        days[tile + 1 + counter - series] += change
+        if _is_empty(days, tile + 1, _tile_words(series) - 1):
+            _drop_tile(heads, days, place, series, tile)
     if counter == ARRIVALS:
-        _follow_first(heads, tiles, place, day, change)
+        _follow_first(heads, days, place, day, change)
 
 
 @njit(cache=True, nogil=True)
@@ -615,123 +623,99 @@ def _is_empty(words: Words, start: Number, length: Number) -> Number:
 
 @njit(cache=True, nogil=True)
 def _tile_of(
-    heads: Words,
-    tiles: Words,
-    state: State,
-    place: Number,
-    series: Number,
-    day: Number,
-    today: Number,
-    make: bool,
+    heads: Words, days: Words, state: State, place: Number, series: Number, day: Number, make: Number
 ) -> Number:
     """Give the tile of a day, by search from the newest; a new one in its order where there is none."""
-    at = SERIES + 2 * series
-    if heads[place, at + SIZE] & _ROOM == 0:
+    words = _tile_words(series)
+    block, used, room = _series(heads, place, series)
+    if room == 0:
         if not make:
             return NOWHERE
-        _unfold(heads, tiles, state, place, series)
-    block, used = np.int64(heads[place, at + BLOCK]), heads[place, at + SIZE] >> ROOM_BITS
-    rank = used
-    while rank > 0 and tiles[block + rank - 1, 0] > day:
-        rank -= 1
-    if rank > 0 and tiles[block + rank - 1, 0] == day:
-        return block + rank - 1
+        block, used, room = _unfold(heads, days, state, place, series)
+    tile = block + used * words
+    while tile > block and days[tile - words] > day:
+        tile -= words
+    if tile > block and days[tile - words] == day:
+        return tile - words
     if not make:
         return NOWHERE
-    if used == 1 << (heads[place, at + SIZE] & _ROOM):
-        gone = _widen(heads, tiles, state, place, series, today)
-        rank -= gone
-        used -= gone
-        block = np.int64(heads[place, at + BLOCK])
-    for tile in range(block + used, block + rank, -1):
-        tiles[tile, :] = tiles[tile - 1, :]
-    tiles[block + rank, :] = 0
-    tiles[block + rank, 0] = day
-    heads[place, at + SIZE] += 1 << ROOM_BITS
-    return block + rank
+    if used == 1 << room:
+        tile -= block
+        tile -= words * _widen(heads, days, state, place, series)
+        block, used, room = _series(heads, place, series)
+        tile += block
+    for word in range(block + used * words - 1, tile - 1, -1):
+        days[word + words] = days[word]
+    days[tile] = day
+    days[tile + 1 : tile + words] = 0
+    _set_series(heads, place, series, block, used + 1, room)
+    return tile
 
 
 @njit(cache=True, nogil=True)
-def _unfold(heads: Words, tiles: Words, state: State, place: Number, series: Number) -> None:
-    """Write down the tile of a one-day series."""
-    at = SERIES + 2 * series
-    block = _new_tiles(tiles, state, series, 1)
-    tiles[block, 0] = heads[place, at + BLOCK]
-    for counter in range(tiles.shape[1] - 1):
-        tiles[block, 1 + counter] = heads[place, EVER + series + counter]
-    heads[place, at + BLOCK] = block
-    heads[place, at + SIZE] = 1 << ROOM_BITS | 1
+def _unfold(heads: Words, days: Words, state: State, place: Number, series: Number) -> Any:
+    """Write down the tile of a series of one day; give the series as it is then."""
+    day, _, _ = _series(heads, place, series)
+    block = _new_tiles(days, state, series, 1)
+    _lay_down(heads, days, place, series, day, block)
+    _set_series(heads, place, series, block, 1, 1)
+    return block, 1, 1
 
 
 @njit(cache=True, nogil=True)
-def _widen(heads: Words, tiles: Words, state: State, place: Number, series: Number, today: Number) -> Number:
+def _lay_down(heads: Words, days: Words, place: Number, series: Number, day: Number, tile: Number) -> None:
+    """Write the tile that a head implies."""
+    days[tile] = day
+    for counter in range(_tile_words(series) - 1):
+        days[tile + 1 + counter] = heads[place, EVER + series + counter]
+
+
+@njit(cache=True, nogil=True)
+def _widen(heads: Words, days: Words, state: State, place: Number, series: Number) -> Number:
     """Make room in a full block: drop the days no longer remembered, or double it. Give the number of days dropped.
 
     Fewer days are remembered than the largest block has tiles.
     """
-    at = SERIES + 2 * series
-    old, room = np.int64(heads[place, at + BLOCK]), heads[place, at + SIZE] & _ROOM
-    used = heads[place, at + SIZE] >> ROOM_BITS
-    gone = _forgotten(tiles, old, used, today)
-    new = old
+    words = _tile_words(series)
+    old, used, room = _series(heads, place, series)
+    gone = _forgotten(days, series, old, used, state[TODAY])
+    new = old if gone > 0 else _new_tiles(days, state, series, room + 1)
+    for word in range((used - gone) * words):
+        days[new + word] = days[old + gone * words + word]
     if gone == 0:
-        new = _new_tiles(tiles, state, series, room + 1)
-    for rank in range(gone, used):
-        tiles[new + rank - gone, :] = tiles[old + rank, :]
-    if gone == 0:
-        _free_tiles(tiles, state, series, old, room)
+        _free_tiles(days, state, series, old, room)
         room += 1
-    heads[place, at + BLOCK] = new
-    heads[place, at + SIZE] = (used - gone) << ROOM_BITS | room
+    _set_series(heads, place, series, new, used - gone, room)
     return gone
 
 
 @njit(cache=True, nogil=True)
-def _forgotten(tiles: Words, block: Number, used: Number, today: Number) -> Number:
+def _forgotten(days: Words, series: Number, block: Number, used: Number, today: Number) -> Number:
+    """Give the number of days of a series that are no longer remembered."""
     gone = 0
-    while gone < used and tiles[block + gone, 0] < today - REMEMBERED_DAYS:
+    while gone < used and days[block + gone * _tile_words(series)] < today - REMEMBERED_DAYS:
         gone += 1
     return gone
 
 
 @njit(cache=True, nogil=True)
-def _drop_tile(heads: Words, tiles: Words, place: Number, series: Number, tile: Number) -> None:
-    at = SERIES + 2 * series
-    heads[place, at + SIZE] -= 1 << ROOM_BITS
-    end = np.int64(heads[place, at + BLOCK]) + (heads[place, at + SIZE] >> ROOM_BITS)
-    for rank in range(tile, end):
-        tiles[rank, :] = tiles[rank + 1, :]
+def _drop_tile(heads: Words, days: Words, place: Number, series: Number, tile: Number) -> None:
+    words = _tile_words(series)
+    block, used, room = _series(heads, place, series)
+    for word in range(tile, block + (used - 1) * words):
+        days[word] = days[word + words]
+    _set_series(heads, place, series, block, used - 1, room)
 
 
 @njit(cache=True, nogil=True)
-def _follow_first(heads: Words, tiles: Words, place: Number, day: Number, change: Number) -> None:
-    """Keep the day of the first arrival. Where it is taken out, all others are on remembered days: tiles know the next."""
-    if change > 0:
-        if heads[place, FIRST_ARRIVAL] == NO_DAY or day < heads[place, FIRST_ARRIVAL]:
-            heads[place, FIRST_ARRIVAL] = day
-    elif day == heads[place, FIRST_ARRIVAL]:
-        begin, end = _lay_out(heads, tiles, place, OF_ARRIVALS, day + REMEMBERED_DAYS)
-        heads[place, FIRST_ARRIVAL] = tiles[begin, 0] if begin < end else NO_DAY
-
-
-@njit(cache=True, nogil=True)
-def _new_tiles(tiles: Words, state: State, series: Number, room: Number) -> Number:
-    """Give the start of a block of 1 << room tiles, a used one where there is one."""
-    store = STORES + series * STORE_SIZE
-    block = state[store + FREE + room]
-    if block != 0:
-        state[store + FREE + room] = tiles[block, 0]
-        return block
-    block = state[store + USED]
-    state[store + USED] += 1 << room
-    return block
-
-
-@njit(cache=True, nogil=True)
-def _free_tiles(tiles: Words, state: State, series: Number, block: Number, room: Number) -> None:
-    store = STORES + series * STORE_SIZE
-    tiles[block, 0] = state[store + FREE + room]
-    state[store + FREE + room] = block
+def _follow_first(heads: Words, days: Words, place: Number, day: Number, change: Number) -> None:
+    """Keep the day of the first arrival. One that can be taken out is remembered, and so are all after it."""
+    first = heads[place, FIRST_ARRIVAL]
+    if change > 0 and (first == NO_DAY or day < first):
+        heads[place, FIRST_ARRIVAL] = day
+    elif change < 0 and day == first:
+        begin, end = _lay_out(heads, days, place, OF_ARRIVALS, day + REMEMBERED_DAYS)
+        heads[place, FIRST_ARRIVAL] = days[begin] if begin < end else NO_DAY
 
 
 @njit(cache=True, nogil=True)
@@ -759,6 +743,28 @@ def _meet(heads: Words, others: Keys, state: State, place: Number, counterpart: 
     others[block + count] = counterpart
 
 
+# Blocks of 1 << room tiles or counterparts; a free one holds where the next free one is.
+
+
+@njit(cache=True, nogil=True)
+def _new_tiles(days: Words, state: State, series: Number, room: Number) -> Number:
+    free = FREE_TILES + series * (MOST_ROOM + 1) + room
+    block = state[free]
+    if block != NO_BLOCK:
+        state[free] = days[block]
+        return block
+    block = state[DAYS_USED]
+    state[DAYS_USED] += _tile_words(series) << room
+    return block
+
+
+@njit(cache=True, nogil=True)
+def _free_tiles(days: Words, state: State, series: Number, block: Number, room: Number) -> None:
+    free = FREE_TILES + series * (MOST_ROOM + 1) + room
+    days[block] = state[free]
+    state[free] = block
+
+
 @njit(cache=True, nogil=True)
 def _others_room(count: Number) -> Number:
     """Give r for the block of 1 << r counterparts that holds so many."""
@@ -770,71 +776,66 @@ def _others_room(count: Number) -> Number:
 
 @njit(cache=True, nogil=True)
 def _new_others(others: Keys, state: State, room: Number) -> Number:
-    block = state[OTHERS_STORE + FREE + room] - 1
-    if block >= 0:
-        state[OTHERS_STORE + FREE + room] = np.int64(others[block])
+    block = state[FREE_OTHERS + room]
+    if block != NO_BLOCK:
+        state[FREE_OTHERS + room] = np.int64(others[block])
         return block
-    block = state[OTHERS_STORE + USED]
-    state[OTHERS_STORE + USED] += 1 << room
+    block = state[OTHERS_USED]
+    state[OTHERS_USED] += 1 << room
     return block
 
 
 @njit(cache=True, nogil=True)
 def _free_others(others: Keys, state: State, block: Number, room: Number) -> None:
-    others[block] = np.uint64(state[OTHERS_STORE + FREE + room])
-    state[OTHERS_STORE + FREE + room] = block + 1
+    others[block] = np.uint64(state[FREE_OTHERS + room])
+    state[FREE_OTHERS + room] = block
+
+
+# Reading.
 
 
 @njit(cache=True, nogil=True)
-def _lay_out(heads: Words, tiles: Words, place: Number, series: Number, today: Number) -> Any:
+def _lay_out(heads: Words, days: Words, place: Number, series: Number, today: Number) -> Any:
     """Give start and end of a series' remembered tiles; a single day is laid out on the desk."""
-    block, size = (
-        np.int64(heads[place, SERIES + 2 * series + BLOCK]),
-        heads[place, SERIES + 2 * series + SIZE],
-    )
-    used = np.int64(size >> ROOM_BITS)
-    if used > 0 and size & _ROOM == 0:
-        tiles[DESK, 0] = block
-        for counter in range(tiles.shape[1] - 1):
-            tiles[DESK, 1 + counter] = heads[place, EVER + series + counter]
+    block, used, room = _series(heads, place, series)
+    if used > 0 and room == 0:
+        _lay_down(heads, days, place, series, block, DESK)
         block = DESK
-    return block + _forgotten(tiles, block, used, today), block + used
+    words = _tile_words(series)
+    return block + words * _forgotten(days, series, block, used, today), block + words * used
 
 
 @njit(cache=True, nogil=True)
-def _read_common(
-    heads: Words, results: Words, day: Number, today: Number, common: NDArray[np.float64]
-) -> None:
+def _read_common(heads: Words, days: Words, day: Number, today: Number, common: NDArray[np.float64]) -> None:
     """Read the common share of finds for each target, as known now."""
-    known, nps, drugs, offences, _ = _sum_results(heads, results, EVERYBODY, day, today)
+    known, nps, drugs, offences, _ = _sum_results(heads, days, EVERYBODY, day, today)
     common[0] = (nps + PRIOR_STRENGTH * FIRST_GUESS[0]) / (known + PRIOR_STRENGTH)
     common[1] = (drugs + PRIOR_STRENGTH * FIRST_GUESS[1]) / (known + PRIOR_STRENGTH)
     common[2] = (offences + PRIOR_STRENGTH * FIRST_GUESS[2]) / (known + PRIOR_STRENGTH)
 
 
 @njit(cache=True, nogil=True)
-def _sum_results(heads: Words, results: Words, place: Number, day: Number, today: int) -> Any:
-    """Give inspections, finds of each target, and the day of the last find, within the longest window."""
-    begin, end = _lay_out(heads, results, place, OF_RESULTS, today)
+def _sum_results(heads: Words, days: Words, place: Number, day: Number, today: Number) -> Any:
+    """Give inspections and finds of each target within the longest window, and the day of the last find."""
+    begin, end = _lay_out(heads, days, place, OF_RESULTS, today)
     nps = drugs = offences = clears = 0
-    last_find = NO_DAY
-    for tile in range(begin, end):
-        finds = results[tile, NPS] + results[tile, CONTROLLED_DRUG] + results[tile, OTHER_OFFENCE]
+    last_find = np.int64(NO_DAY)
+    for tile in range(begin, end, _tile_words(OF_RESULTS)):
+        finds = days[tile + NPS] + days[tile + CONTROLLED_DRUG] + days[tile + OTHER_OFFENCE]
         if finds > 0:
-            last_find = results[tile, 0]
-        if day - results[tile, 0] < WINDOW_DAYS[-1]:
-            nps += results[tile, NPS]
-            drugs += results[tile, CONTROLLED_DRUG]
+            last_find = np.int64(days[tile])
+        if day - days[tile] < WINDOW_DAYS[-1]:
+            nps += days[tile + NPS]
+            drugs += days[tile + CONTROLLED_DRUG]
             offences += finds
-            clears += results[tile, CLEAR]
+            clears += days[tile + CLEAR]
     return offences + clears, nps, drugs, offences, last_find
 
 
 @njit(cache=True, nogil=True)
 def _read(
     heads: Words,
-    tiles: Words,
-    results: Words,
+    days: Words,
     place: Number,
     day: Number,
     today: Number,
@@ -843,23 +844,12 @@ def _read(
     column: Number,
 ) -> None:
     """Write the readings of one key."""
-    if place == NOWHERE or not _exists(heads, tiles, results, place, today):
+    if place == NOWHERE or not _exists(heads, days, place, today):
         _read_new(common, out, column)
         return
-    first = np.int64(heads[place, FIRST_ARRIVAL])
-    finds = (
-        heads[place, EVER + NPS] + heads[place, EVER + CONTROLLED_DRUG] + heads[place, EVER + OTHER_OFFENCE]
-    )
-    out[column + NEW] = 1.0 if heads[place, EVER + ARRIVALS] == 0 else 0.0
-    out[column + ARRIVALS_EVER] = heads[place, EVER + ARRIVALS]
-    out[column + SINCE_FIRST] = _since(first, day)
-    out[column + COUNTERPARTS] = heads[place, OTHERS]
-    out[column + INSPECTIONS + 1] = finds + heads[place, EVER + CLEAR]
-    out[column + FINDS + 1] = heads[place, EVER + NPS]
-    out[column + FINDS + 3] = heads[place, EVER + CONTROLLED_DRUG]
-    out[column + FINDS + 5] = finds
-    _read_arrivals(heads, tiles, place, day, today, first, out, column)
-    known, nps, drugs, offences, last_find = _sum_results(heads, results, place, day, today)
+    _read_ever(heads[place], day, out, column)
+    _read_arrivals(heads, days, place, day, today, out, column)
+    known, nps, drugs, offences, last_find = _sum_results(heads, days, place, day, today)
     out[column + INSPECTIONS] = known
     out[column + FINDS] = nps
     out[column + FINDS + 2] = drugs
@@ -884,31 +874,37 @@ def _read_new(common: NDArray[np.float64], out: Rows, column: Number) -> None:
 
 
 @njit(cache=True, nogil=True)
+def _read_ever(head: Words, day: Number, out: Rows, column: Number) -> None:
+    """Write what counts since the key began."""
+    finds = head[EVER + NPS] + head[EVER + CONTROLLED_DRUG] + head[EVER + OTHER_OFFENCE]
+    out[column + NEW] = 1.0 if head[EVER + ARRIVALS] == 0 else 0.0
+    out[column + ARRIVALS_EVER] = head[EVER + ARRIVALS]
+    out[column + SINCE_FIRST] = _since(np.int64(head[FIRST_ARRIVAL]), day)
+    out[column + COUNTERPARTS] = head[OTHERS]
+    out[column + INSPECTIONS + 1] = finds + head[EVER + CLEAR]
+    out[column + FINDS + 1] = head[EVER + NPS]
+    out[column + FINDS + 3] = head[EVER + CONTROLLED_DRUG]
+    out[column + FINDS + 5] = finds
+
+
+@njit(cache=True, nogil=True)
 def _read_arrivals(
-    heads: Words,
-    tiles: Words,
-    place: Number,
-    day: Number,
-    today: Number,
-    first: Number,
-    out: Rows,
-    column: int,
+    heads: Words, days: Words, place: Number, day: Number, today: Number, out: Rows, column: Number
 ) -> None:
     """Write windows, decayed counts, and what follows from them; from the newest tile to the oldest."""
-    begin, end = _lay_out(heads, tiles, place, OF_ARRIVALS, today)
-    out[column + SINCE_LAST] = _since(np.int64(tiles[end - 1, 0]), day) if end > begin else np.nan
-    tile = end - 1
-    arrivals = 0
+    begin, end = _lay_out(heads, days, place, OF_ARRIVALS, today)
+    words = _tile_words(OF_ARRIVALS)
+    out[column + SINCE_LAST] = _since(np.int64(days[end - words]), day) if end > begin else np.nan
+    tile = end - words
+    arrivals = pace = norm = 0
     fast = slow = 0.0
-    pace = norm = 0
     for window in range(len(WINDOW_DAYS)):
-        while tile >= begin and day - tiles[tile, 0] < WINDOW_DAYS[window]:
-            count = tiles[tile, 1]
-            age = max(day - tiles[tile, 0], 0)
-            arrivals += count
-            fast += DECAY[age, 0] * count
-            slow += DECAY[age, 1] * count
-            tile -= 1
+        while tile >= begin and day - days[tile] < WINDOW_DAYS[window]:
+            age = max(day - days[tile], 0)
+            arrivals += days[tile + 1]
+            fast += DECAY[age, 0] * days[tile + 1]
+            slow += DECAY[age, 1] * days[tile + 1]
+            tile -= words
         out[column + ARRIVALS_IN + window] = arrivals
         if WINDOW_DAYS[window] == PACE_DAYS:
             pace = arrivals
@@ -916,7 +912,7 @@ def _read_arrivals(
             norm = arrivals
     out[column + DECAYED] = fast
     out[column + DECAYED + 1] = slow
-    out[column + VELOCITY] = _velocity(pace, norm, first, day)
+    out[column + VELOCITY] = _velocity(pace, norm, np.int64(heads[place, FIRST_ARRIVAL]), day)
 
 
 @njit(cache=True, nogil=True)
@@ -931,24 +927,27 @@ def _velocity(pace: Number, norm: Number, first: Number, day: Number) -> Number:
     return (pace + 1.0) / (norm * PACE_DAYS / known_days + 1.0)
 
 
+# Cleaning up.
+
+
 @njit(cache=True, nogil=True)
-def _sweep(index: Index, heads: Words, tiles: Words, results: Words, others: Keys, state: State) -> None:
+def _sweep(slots: Slots, heads: Words, days: Words, others: Keys, state: State) -> None:
     """Free what forgotten keys held, and close the gaps."""
-    kept = 1
-    for place in range(1, state[HEADS_USED]):
-        if _exists(heads, tiles, results, place, state[TODAY]):
+    kept = EVERYBODY + 1
+    for place in range(EVERYBODY + 1, state[HEADS_USED]):
+        if _exists(heads, days, place, state[TODAY]):
             heads[kept, :] = heads[place, :]
             kept += 1
         else:
-            _free_all(heads, tiles, results, others, state, place)
+            _free_all(heads, days, others, state, place)
     state[HEADS_USED] = kept
-    _fill_index(index, heads, state)
+    _fill_slots(slots, heads, kept)
 
 
 @njit(cache=True, nogil=True)
-def _fill_index(index: Index, heads: Words, state: State) -> None:
-    index[:] = 0
-    for place in range(1, state[HEADS_USED]):
-        low = np.uint64(heads[place, KEY_LOW]) & np.uint64(0xFFFFFFFF)
-        key = low | (np.uint64(heads[place, KEY_HIGH]) & np.uint64(0xFFFFFFFF)) << np.uint64(32)
-        _note(index, key, place)
+def _fill_slots(slots: Slots, heads: Words, used: Number) -> None:
+    slots[:] = 0
+    for place in range(EVERYBODY + 1, used):
+        low = np.uint64(heads[place, KEY_LOW]) & LOW_WORD
+        key = low | (np.uint64(heads[place, KEY_HIGH]) & LOW_WORD) << WORD_BITS
+        _note(slots, key, place)
