@@ -13,6 +13,7 @@ from unicodedata import normalize
 from anyascii import anyascii
 
 from consignments.records import Consignment
+from features.hangul import romanize
 from features.phones import normal_phone
 
 __all__ = [
@@ -86,8 +87,6 @@ _ADDRESS_WORDS_TEXT = """
     w: west
     apt: apartment apartments appartement apartamento apto appt flat unit suite ste room rm wohnung whg kv
     fl: floor flr f etage piso stock cheung
-    ro: lo
-    daero: daelo
     c: calle
 """
 _LEFT_OUT_OF_ADDRESSES = "no nr num number numero ndeg and the of"
@@ -95,7 +94,9 @@ _POST_BOX = re.compile(
     r"\b(?:(?:p ?o ?|post ?office |post ?)box|p ?o ?b|postfach|postbus|apartado|casilla|boite postale|saseoham)"
     r"(?: (?:no|nr|number))? ?(\d+)"
 )
-_POST_BOX_HINTS = ("box", "pob", "post", "apartado", "casilla", "saseoham")
+_POST_BOX_WORDS = frozenset(
+    ("box", "pobox", "pob", "postfach", "postbus", "apartado", "casilla", "postale", "saseoham")
+)
 _HIGHEST_FLOOR = 99
 
 
@@ -117,7 +118,7 @@ NAME_WORDS = _read_words(_NAME_WORDS_TEXT) | dict.fromkeys([*LEGAL_FORMS, *_UNSA
 ADDRESS_WORDS = _read_address_words()
 # Endings that are written joined, hyphenated or apart; they become words of their own.
 _STREET_ENDINGS = ("strasse", "straat", "str")
-_KOREAN_ENDINGS = ("daero", "daelo", "ro", "lo", "gil", "gu")
+_KOREAN_ENDINGS = ("daero", "ro", "gil", "gu")
 
 
 def letter_table(kept: str = "", instead: str = " ") -> bytes:
@@ -203,7 +204,7 @@ def normal_name(name: str | None) -> str:
         return ""
     if not name.isascii():
         name = _COURTESIES_IN_SCRIPTS.sub("", LEGAL_FORMS_IN_SCRIPTS.sub(" ", normalize("NFKC", name)))
-        name = anyascii(name)
+        name = _latin(name)
     words = name.encode().translate(_LETTERS, _UNSAID_SIGNS).decode().split()
     if len(words) > 1:
         words = [said for word in words if (said := NAME_WORDS.get(word, word))] or words
@@ -258,24 +259,27 @@ def normal_address(address: str | None, city: str | None, postcode: str | None, 
 @lru_cache(maxsize=_CITIES_REMEMBERED)
 def place_words(city: str | None) -> tuple[str, ...]:
     """Give the words of a city's name in one spelling."""
-    return tuple(fold(city).encode().translate(_LETTERS, _UNSAID_SIGNS).decode().split()) if city else ()
+    return (
+        tuple(_latin(normalize("NFKC", city)).encode().translate(_LETTERS, _UNSAID_SIGNS).decode().split())
+        if city
+        else ()
+    )
 
 
 def street_words(address: str, home: str) -> set[str]:
     """Give the words of a street line in one spelling; `home` is its country, for the endings of street names there."""
     if not address.isascii():
-        address = anyascii(normalize("NFKC", address))
+        address = _latin(normalize("NFKC", address))
     line = address.replace("#", " apt ").replace(",", " , ")
     line = line.encode().translate(_LETTERS_IN_ADDRESSES, _UNSAID_IN_ADDRESSES).decode()
     if "-" in line:
         line = _read_hyphens(line)
-    for hint in _POST_BOX_HINTS:
-        if hint in line:
-            line = _POST_BOX.sub(r" pobox\1 ", line)
-            break
-    if home == "KR" and "ho" in line:
-        line = _KOREAN_FLAT.sub(_korean_flat, line)
-    words = [ADDRESS_WORDS.get(word, word) for word in line.split()]
+    words = line.split()
+    if not _POST_BOX_WORDS.isdisjoint(words):
+        words = _POST_BOX.sub(r" pobox\1 ", line).split()
+    elif home == "KR" and "ho" in line:
+        words = _KOREAN_FLAT.sub(_korean_flat, line).split()
+    words = [ADDRESS_WORDS.get(word, word) for word in words]
     if not _NUMBERED.isdisjoint(words):
         words = _bind_numbers(words)
     distinct = set(words)
@@ -313,7 +317,8 @@ def _bind_numbers(words: list[str]) -> list[str]:
         if taken:
             taken = False
         elif word == "apt":
-            taken = (any(map(str.isdigit, after)) and "-" not in after) or len(after) == 1
+            taken = after[-1:].isdigit() or after[:1].isdigit() or len(after) == 1
+            taken = taken and "-" not in after and after != ","
             bound += ["apt" + after] if taken else []
         elif word in ("bldg", "blk") and after.isdigit():
             taken = True
@@ -351,8 +356,14 @@ def _split_endings(words: set[str], endings: tuple[str, ...]) -> None:
         words.add(word)
 
 
+def _latin(text: str) -> str:
+    return anyascii(romanize(text))
+
+
 def _letters_of(text: str) -> str:
     """Give the letters and digits of a text, small and in ASCII."""
+    if text.isascii() and text.isalnum():
+        return text.lower()
     return fold(text).encode().translate(None, _NO_LETTERS).decode()
 
 

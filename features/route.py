@@ -277,18 +277,18 @@ def _differ(one: str, other: str) -> float:
 
 
 def _identifier_values(c: Consignment, departure: str) -> tuple[float, ...]:
-    master_missing = 0.0 if c.master_id else 1.0
-    s10 = parse_s10(c.consignment_id)
+    identifier, master_missing = c.consignment_id, 0.0 if c.master_id else 1.0
+    awb = parse_awb(identifier) if identifier.lstrip()[:1].isdigit() else None
+    if awb:
+        master = parse_awb(c.master_id) if c.master_id else None
+        differs = nan if master is None else 0.0 if master.number == awb.number else 1.0
+        other_channel = 0.0 if c.channel == "air_cargo" else 1.0
+        return 0.0, 0.0 if awb.check_holds else 1.0, other_channel, nan, nan, master_missing, differs
+    s10 = parse_s10(identifier)
     if s10:
         services = S10_SERVICES.get(s10.service[0])
         service = nan if not (services and c.service) else 0.0 if c.service in services else 1.0
         wrong = 0.0 if s10.check_holds else 1.0
         other_channel = 0.0 if c.channel == "postal" else 1.0
         return 0.0, wrong, other_channel, _differ(s10.country, departure), service, master_missing, nan
-    awb = parse_awb(c.consignment_id)
-    if awb:
-        master = parse_awb(c.master_id) if c.master_id else None
-        differs = nan if master is None else 0.0 if master.number == awb.number else 1.0
-        other_channel = 0.0 if c.channel == "air_cargo" else 1.0
-        return 0.0, 0.0 if awb.check_holds else 1.0, other_channel, nan, nan, master_missing, differs
     return 1.0, nan, nan, nan, nan, master_missing, nan

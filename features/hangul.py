@@ -1,0 +1,41 @@
+"""Hangul in Latin letters as Korea itself writes it on its street signs, so that an address matches in both scripts."""
+
+FIRST_SYLLABLE, LAST_SYLLABLE = 0xAC00, 0xD7A3
+# Revised Romanization (Ministry of Culture and Tourism notice 2000-8) in the order of Unicode's syllables; the changes of
+# sound between syllables are not followed. "-" is a silent letter.
+_INITIALS_TEXT = "g kk n d tt r m b pp s ss - j jj ch k t p h"
+_VOWELS_TEXT = "a ae ya yae eo e yeo ye o wa wae oe yo u wo we wi yu eu ui i"
+_FINALS_TEXT = "- k k k n n n t l k m l l l p l m p p t t ng t t k t p t"
+
+
+def _read_sounds(text: str) -> tuple[str, ...]:
+    return tuple(sound.replace("-", "") for sound in text.split())
+
+
+INITIALS, VOWELS, FINALS = map(_read_sounds, (_INITIALS_TEXT, _VOWELS_TEXT, _FINALS_TEXT))
+
+
+class _Romanization(dict[int, str | int]):
+    """A table for `str.translate` that works out a syllable when it first meets it."""
+
+    def __missing__(self, code: int) -> str | int:
+        if not FIRST_SYLLABLE <= code <= LAST_SYLLABLE:
+            return code
+        rest, final = divmod(code - FIRST_SYLLABLE, len(FINALS))
+        initial, vowel = divmod(rest, len(VOWELS))
+        self[code] = INITIALS[initial] + VOWELS[vowel] + FINALS[final]
+        return self[code]
+
+
+_ROMANIZATION = _Romanization()
+
+
+def romanize(text: str) -> str:
+    """Write the Hangul in a text in Latin letters; all else stays.
+
+    Examples
+    --------
+    >>> romanize("테헤란로 45, 학동로")
+    'teheranro 45, hakdongro'
+    """
+    return text.translate(_ROMANIZATION)
