@@ -1,5 +1,614 @@
-"""The command line of npsrisk: it lists the verbs and loads only the one asked for."""
+"""The command line of npsrisk: it lists the verbs and loads only what the one asked for needs.
+
+Exit code 0 on success, 2 on bad input with one clear line on standard error. With `--json` the last line of standard
+output is one JSON object.
+"""
+
+import json
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from consignments.errors import BadInput, FileFault, NpsriskError
+from consignments.records import TARGETS
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+    from consignments.rejects import Reject
+    from features.batch import Progress, Tables
+    from models.registry import Registry, Version
+    from serving.settings import Settings
+
+PREVALENCES = ("realistic", "enriched", "operation")
+ROUTINE_SECONDS = 2.0
+"""Work longer than this shows a progress bar, on a terminal."""
 
 
+class Verbs(click.Group):
+    """A group of verbs that turns the errors of npsrisk into one clear line and an exit code."""
+
+    def invoke(self, context: click.Context) -> Any:
+        """Run the verb asked for."""
+        try:
+            return super().invoke(context)
+        except NpsriskError as error:
+            click.echo(f"npsrisk {context.invoked_subcommand}: {error}", err=True)
+            context.exit(2)
+
+    def list_commands(self, context: click.Context) -> list[str]:  # noqa: ARG002
+        """List the verbs in the order in which one meets them."""
+        return list(self.commands)
+
+
+@click.group(cls=Verbs, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
+@click.version_option(package_name="npsrisk")
 def main() -> None:
-    """Run the command line."""
+    """Find the few postal items and air-cargo consignments that hold new psychoactive substances.
+
+    The loop: advance data are scored, some are inspected, what was found comes back, a new model is trained on it,
+    compared, promoted, and scores again. Tables (T) are CSV (.csv), Parquet (.parquet or a directory) or JSON
+    Lines (.jsonl).
+    """
+
+
+def _table_option(name: str, *, required: bool = False, text: str) -> Callable[[Any], Any]:
+    return click.option(name, type=click.Path(path_type=Path), metavar="T", required=required, help=text)
+
+
+consignments_option = _table_option("--consignments", required=True, text="Consignment table.")
+history_option = _table_option("--history", text="Past consignments, for history only.")
+outcomes_option = _table_option("--outcomes", text="Outcome table: what was found.")
+alerts_option = _table_option("--alerts", text="Alert table.")
+rejects_option = click.option(
+    "--rejects",
+    type=click.Path(path_type=Path),
+    metavar="FILE",
+    help="Write rows at fault here, with their reasons.",
+)
+strict_option = click.option("--strict", is_flag=True, help="Any row at fault is a failure.")
+json_option = click.option(
+    "--json", "as_json", is_flag=True, help="Print the result as one JSON object on the last line."
+)
+config_option = click.option(
+    "--config",
+    type=click.Path(path_type=Path),
+    metavar="FILE.toml",
+    help="Training configuration: further columns and keys, split, model.",
+)
+model_option = click.option(
+    "--model",
+    default=None,
+    metavar="URI",
+    help="models:/NAME/VERSION or models:/NAME@ALIAS; default: NPSRISK_MODEL.",
+)
+target_option = click.option(
+    "--target", type=click.Choice(TARGETS), default="nps", show_default=True, help="What to find."
+)
+as_of_option = click.option(
+    "--as-of", type=str, default=None, metavar="TIME", help="ISO 8601; what became visible later is hidden."
+)
+
+
+@main.command()
+@click.option(
+    "--out",
+    type=click.Path(path_type=Path),
+    required=True,
+    metavar="DIR",
+    help="Where the four tables are written.",
+)
+@click.option(
+    "--days", type=click.IntRange(1), default=120, show_default=True, help="Length of the simulated world."
+)
+@click.option(
+    "--per-day", type=click.IntRange(1), default=500, show_default=True, help="Mean consignments a day."
+)
+@click.option(
+    "--prevalence",
+    type=click.Choice(PREVALENCES),
+    default="enriched",
+    show_default=True,
+    help="How rare the threat is.",
+)
+@click.option("--seed", type=int, default=0, show_default=True, help="The same seed gives the same bytes.")
+@json_option
+def simulate(out: Path, days: int, per_day: int, prevalence: str, seed: int, as_json: bool) -> None:
+    """Simulate an operation: consignments, outcomes, alerts, and the truth apart.
+
+    The truth is for evaluation only; no training or scoring reads it.
+
+    \b
+    npsrisk simulate --out world --days 60 --per-day 300
+    """
+    from consignments.tables import write_table
+    from training.simulation import simulate as run
+
+    with progress_bar() as progress:
+        world = run(days=days, per_day=per_day, prevalence=prevalence, seed=seed, progress=progress)
+    out.mkdir(parents=True, exist_ok=True)
+    tables = {
+        "consignments": world.consignments,
+        "outcomes": world.outcomes,
+        "alerts": world.alerts,
+        "truth": world.truth,
+    }
+    for name, frame in tables.items():
+        write_table(frame, out / f"{name}.parquet")
+    tell(
+        {"out": str(out), **{name: len(frame) for name, frame in tables.items()}},
+        as_json,
+        f"{len(world.consignments):,} consignments, {len(world.outcomes):,} outcomes, {len(world.alerts)} alerts -> {out}",
+    )
+
+
+@main.command()
+@click.argument("messages", nargs=-1, required=True, type=click.Path(path_type=Path), metavar="MESSAGE…")
+@click.option(
+    "--out",
+    type=click.Path(path_type=Path),
+    required=True,
+    metavar="T",
+    help="Where the consignment table is written.",
+)
+@click.option(
+    "--received-at",
+    type=str,
+    default=None,
+    metavar="TIME",
+    help="When the messages reached customs; default: the time of issue in each message.",
+)
+@rejects_option
+@strict_option
+@json_option
+def read(
+    messages: tuple[Path, ...],
+    out: Path,
+    received_at: str | None,
+    rejects: Path | None,
+    strict: bool,
+    as_json: bool,
+) -> None:
+    """Read real messages into a consignment table: IATA Cargo-XML house waybills (XFZB) and waybills (XFWB).
+
+    Houses are scored; a master waybill read along with them adds its route and forwarder.
+
+    \b
+    npsrisk read master.xml house1.xml house2.xml --out consignments.parquet
+    """
+    from consignments.cargo_xml import read_messages
+    from consignments.records import Consignment
+    from consignments.tables import frame_of, write_rejects, write_table
+
+    found = read_messages(messages, received_at=moment(received_at, "--received-at"))
+    for told in (*found.notes, *found.rejects):
+        click.echo(str(told), err=True)
+    if rejects is not None:
+        write_rejects(found.rejects, rejects)
+    if found.rejects and (strict or not found.consignments):
+        raise FileFault(
+            f"{len(found.rejects)} of {len(messages)} messages could not be read",
+            todo="see the reasons above",
+        )
+    write_table(frame_of(found.consignments, Consignment), out)
+    tell(
+        {"out": str(out), "consignments": len(found.consignments), "rejects": len(found.rejects)},
+        as_json,
+        f"{len(found.consignments)} consignments from {len(messages)} messages -> {out}",
+    )
+
+
+@main.command()
+@consignments_option
+@history_option
+@outcomes_option
+@alerts_option
+@config_option
+@model_option
+@click.option("--out", type=click.Path(path_type=Path), required=True, metavar="T")
+@rejects_option
+@strict_option
+def features(
+    consignments: Path,
+    history: Path | None,
+    outcomes: Path | None,
+    alerts: Path | None,
+    config: Path | None,
+    model: str | None,
+    out: Path,
+    rejects: Path | None,
+    strict: bool,
+) -> None:
+    """Write the features exactly as the model sees them, with `consignment_id`.
+
+    Without --model, the features that need a fitted model are left out.
+    """
+    import pandas as pd
+
+    from consignments.tables import write_table
+    from features.batch import feature_matrix
+    from features.fitted import Fitted
+    from models.scoring import joined
+    from training.config import read_config
+
+    if model is None:
+        feature_config, fitted = read_config(config).features, Fitted.nothing()
+    else:
+        bundle = registry().bundle(registry().resolve(model))
+        feature_config, fitted = bundle.config, Fitted.from_plain(bundle.fitted, bundle.arrays)
+    reading = Reading(rejects, strict)
+    given = reading.tables(consignments, outcomes, alerts, feature_config.record_type())
+    past = reading.table(history, feature_config.record_type())
+    tables, keep = joined(given, past)
+    with progress_bar() as progress:
+        matrix = feature_matrix(
+            tables, feature_config, fitted, batch_pseudonyms(), keep=keep, progress=progress
+        )
+    shown = [place for place, each in enumerate(matrix.spec) if model is not None or not each.fitted]
+    frame = pd.DataFrame(matrix.X[:, shown], columns=[matrix.spec.names[place] for place in shown])
+    frame.insert(0, "consignment_id", given.consignments["consignment_id"].to_numpy())
+    write_table(frame, out)
+    click.echo(f"{len(frame):,} rows of {len(shown)} features -> {out}")
+
+
+@main.command()
+@consignments_option
+@_table_option("--outcomes", required=True, text="Outcome table: what was found.")
+@alerts_option
+@_table_option("--truth", text="Truth of a simulated world: for evaluation only.")
+@as_of_option
+@target_option
+@config_option
+@click.option("--register", is_flag=True, help="Register the model as a new version, alias `challenger`.")
+@rejects_option
+@strict_option
+@json_option
+def train(
+    consignments: Path,
+    outcomes: Path,
+    alerts: Path | None,
+    truth: Path | None,
+    as_of: str | None,
+    target: str,
+    config: Path | None,
+    register: bool,
+    rejects: Path | None,
+    strict: bool,
+    as_json: bool,
+) -> None:
+    """Train on operation results as they were visible at --as-of, evaluate on later time, log the run in MLflow.
+
+    \b
+    npsrisk simulate --out world
+    npsrisk train --consignments world/consignments.parquet --outcomes world/outcomes.parquet --register
+    """
+    from consignments.records import Truth
+    from training.config import read_config
+    from training.retrain import retrain
+
+    settings_now = settings()
+    chosen = read_config(config)
+    reading = Reading(rejects, strict)
+    tables = reading.tables(consignments, outcomes, alerts, chosen.features.record_type())
+    with progress_bar() as progress:
+        done = retrain(
+            tables,
+            as_of=timestamp(as_of, "--as-of"),
+            target=target,
+            config=chosen,
+            truth=reading.table(truth, Truth),
+            pseudonyms=batch_pseudonyms(),
+            tracking_uri=settings_now.mlflow_tracking_uri,
+            register=register,
+            progress=progress,
+        )
+    result = {
+        "run_id": done.run_id,
+        "model_uri": done.model_uri,
+        "version": done.version,
+        "metrics": done.metrics,
+    }
+    tell(result, as_json, done.summary())
+
+
+@main.command()
+@click.argument("version")
+@click.option("--approved-by", required=True, metavar="WHO", help="The person who decides.")
+@click.option("--why", required=True, metavar="TEXT", help="The reason, for the record.")
+@click.option(
+    "--comparison", default=None, metavar="RUN", help="MLflow run of the comparison; default: the latest."
+)
+@click.option("--force", is_flag=True, help="Promote although a rule does not hold; recorded as such.")
+@target_option
+@json_option
+def promote(
+    version: str,
+    approved_by: str,
+    why: str,
+    comparison: str | None,
+    force: bool,
+    target: str,
+    as_json: bool,
+) -> None:
+    """Run the gate and make VERSION the champion; the old champion becomes `previous`.
+
+    VERSION is a number, an alias or models:/NAME/VERSION. Roll back with: npsrisk promote previous …
+
+    \b
+    npsrisk promote 1 --approved-by "duty reviewer" --why "first model of the operation"
+    """
+    from training.gate import promote as run
+
+    record = run(
+        registry(),
+        registry().resolve(version, target=target),
+        approved_by=approved_by,
+        why=why,
+        comparison=comparison,
+        force=force,
+        now=datetime.now(UTC),
+    )
+    tell(
+        json.loads(record.to_json()),
+        as_json,
+        f"{record.name} version {record.version} is champion"
+        + (f"; version {record.replaces} is previous" if record.replaces else "")
+        + (" (forced)" if record.forced else "")
+        + f"; record {record.number}, {record.sha256()[:12]}",
+    )
+
+
+@main.command()
+@consignments_option
+@history_option
+@outcomes_option
+@alerts_option
+@model_option
+@as_of_option
+@click.option(
+    "--reasons", type=click.IntRange(0, 10), default=0, show_default=True, help="Reasons for each row."
+)
+@click.option("--out", type=click.Path(path_type=Path), required=True, metavar="T")
+@rejects_option
+@strict_option
+@json_option
+def score(
+    consignments: Path,
+    history: Path | None,
+    outcomes: Path | None,
+    alerts: Path | None,
+    model: str | None,
+    as_of: str | None,
+    reasons: int,
+    out: Path,
+    rejects: Path | None,
+    strict: bool,
+    as_json: bool,
+) -> None:
+    """Score a table; the same model and history give the same bits as the service.
+
+    \b
+    npsrisk score --consignments new.parquet --history past.parquet --outcomes outcomes.parquet --out scores.csv
+    """
+    from consignments.tables import write_table
+    from models.scoring import score_table
+
+    chosen = resolve_model(model)
+    bundle = registry().bundle(chosen)
+    reading = Reading(rejects, strict)
+    record = bundle.config.record_type()
+    given = reading.tables(consignments, outcomes, alerts, record)
+    with progress_bar() as progress:
+        scores = score_table(
+            bundle,
+            given,
+            batch_pseudonyms(),
+            history=reading.table(history, record),
+            as_of=timestamp(as_of, "--as-of"),
+            reasons=reasons,
+            version=chosen.number,
+            progress=progress,
+        )
+    write_table(scores, out)
+    bands = scores["band"].value_counts().to_dict()
+    tell(
+        {"out": str(out), "rows": len(scores), "bands": bands, "model": chosen.uri},
+        as_json,
+        f"{len(scores):,} scores by {chosen.uri} ({bands.get('high', 0)} high, {bands.get('elevated', 0)} elevated) -> {out}",
+    )
+
+
+@main.command()
+@_table_option("--scores", required=True, text="Score table of `npsrisk score`.")
+@click.option(
+    "--capacity", type=click.IntRange(1), required=True, help="Inspections for each office and UTC day."
+)
+@click.option(
+    "--explore",
+    type=click.FloatRange(0, 1),
+    default=0.05,
+    show_default=True,
+    help="Share of the capacity that goes to random inspections.",
+)
+@click.option("--seed", type=int, default=0, show_default=True, help="Seed of the lots drawn.")
+@click.option("--out", type=click.Path(path_type=Path), required=True, metavar="T")
+@json_option
+def select(scores: Path, capacity: int, explore: float, seed: int, out: Path, as_json: bool) -> None:
+    """Write the inspection list: the highest scores, and a random share with known probabilities."""
+    from consignments.tables import read_scores, write_table
+    from models.selection import selection_table
+
+    chosen = selection_table(read_scores(scores), capacity=capacity, explore=explore, seed=seed)
+    write_table(chosen, out)
+    tell({"out": str(out), "rows": len(chosen)}, as_json, f"{len(chosen):,} to inspect -> {out}")
+
+
+@main.command()
+@click.option("--host", default="127.0.0.1", show_default=True)
+@click.option("--port", type=click.IntRange(0, 65535), default=8080, show_default=True)
+def serve(host: str, port: int) -> None:
+    """Run the HTTP service over the published model; the page at / lists the calls."""
+    from serving.app import serve as run
+
+    run(host, port, settings())
+
+
+@main.command()
+@model_option
+@json_option
+def publish(model: str | None, as_json: bool) -> None:
+    """Fetch the model from MLflow, verify its bundle and promotion record, and place it where the service reads it."""
+    from serving.publisher import publish as run
+
+    chosen = settings()
+    release = run(registry(), chosen.model if model is None else model, chosen)
+    tell(release, as_json, f"published {release['name']} version {release['version']} -> {release['folder']}")
+
+
+@main.command("import")
+@consignments_option
+@outcomes_option
+@alerts_option
+@rejects_option
+@strict_option
+@json_option
+def import_(
+    consignments: Path,
+    outcomes: Path | None,
+    alerts: Path | None,
+    rejects: Path | None,
+    strict: bool,
+    as_json: bool,
+) -> None:
+    """Append past data to the service's log, as history without decisions; doing it twice changes nothing.
+
+    The service must not be running on the same state directory.
+    """
+    from serving.importing import import_tables
+
+    chosen = settings()
+    reading = Reading(rejects, strict)
+    with progress_bar() as progress:
+        counts = import_tables(reading.tables, consignments, outcomes, alerts, chosen, progress)
+    tell(counts, as_json, ", ".join(f"{count:,} {name}" for name, count in counts.items()))
+
+
+class Reading:
+    """Reads tables for a verb, tells what was at fault, and keeps the rows at fault of all of them in one file."""
+
+    def __init__(self, rejects: Path | None, strict: bool) -> None:
+        self.path, self.strict = rejects, strict
+        self.rejects: list[Reject] = []
+
+    def table(self, path: Path | None, record: Any) -> "pd.DataFrame | None":
+        """Read one table, or nothing where no path is given."""
+        if path is None:
+            return None
+        from consignments.tables import read_table, write_rejects
+
+        table = read_table(path, record, strict=self.strict)
+        if table.report.rejected or table.report.unknown_columns:
+            click.echo(table.report.text(), err=True)
+        self.rejects += table.rejects
+        if self.path is not None and table.rejects:
+            write_rejects(self.rejects, self.path)
+        return table.frame
+
+    def tables(self, consignments: Path, outcomes: Path | None, alerts: Path | None, record: Any) -> "Tables":
+        """Read the tables of one world."""
+        from consignments.records import Alert, Outcome
+        from features.batch import Tables
+
+        first = self.table(consignments, record)
+        assert first is not None
+        return Tables(first, self.table(outcomes, Outcome), self.table(alerts, Alert))
+
+
+def settings() -> "Settings":
+    """Read the settings from the environment."""
+    from serving.settings import Settings
+
+    return Settings.read()
+
+
+def registry() -> "Registry":
+    """Open the model registry of the settings."""
+    from models.registry import Registry
+
+    return Registry(settings().mlflow_tracking_uri)
+
+
+def resolve_model(uri: str | None) -> "Version":
+    """Find the model asked for, or the one of the settings."""
+    return registry().resolve(uri if uri is not None else settings().model)
+
+
+def batch_pseudonyms() -> Any:
+    """Make pseudonyms for a batch, which writes none of them anywhere."""
+    from features.pseudonyms import Pseudonyms
+    from models.registry import EPHEMERAL_KEY
+
+    return Pseudonyms(EPHEMERAL_KEY)
+
+
+def moment(text: str | None, option: str) -> datetime | None:
+    """Read a time of an option; UTC where it has no zone."""
+    if text is None:
+        return None
+    try:
+        value = datetime.fromisoformat(text)
+    except ValueError:
+        raise BadInput(
+            "bad time", where=option, got=repr(text), expected="ISO 8601, as 2024-03-04T09:00:00Z"
+        ) from None
+    return value if value.tzinfo is not None else value.replace(tzinfo=UTC)
+
+
+def timestamp(text: str | None, option: str) -> "pd.Timestamp | None":
+    """Read a time of an option as pandas has it, in UTC."""
+    value = moment(text, option)
+    if value is None:
+        return None
+    import pandas as pd
+
+    return pd.Timestamp(value).tz_convert("UTC")
+
+
+@contextmanager
+def progress_bar() -> Iterator["Progress"]:
+    """Show a bar for each stage of long work, on a terminal only."""
+    from tqdm import tqdm
+
+    bars: dict[str, tqdm[Any]] = {}
+
+    def advance(what: str, done: int, total: int) -> None:
+        if what not in bars:
+            bars[what] = tqdm(
+                total=total,
+                desc=what,
+                delay=ROUTINE_SECONDS,
+                disable=not sys.stderr.isatty(),
+                unit="",
+                unit_scale=True,
+            )
+        bars[what].update(done - bars[what].n)
+
+    try:
+        yield advance
+    finally:
+        for bar in bars.values():
+            bar.close()
+
+
+def tell(result: dict[str, Any], as_json: bool, text: str) -> None:
+    """Print a result for a person, or as one JSON object."""
+    click.echo(json.dumps(result, default=str, sort_keys=False) if as_json else text)
+
+
+if __name__ == "__main__":
+    main()

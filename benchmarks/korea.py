@@ -1,0 +1,179 @@
+"""Public Korean declarations: a test of correctness in time (no self-leak, no future), not of skill.
+
+    python -m benchmarks.korea TABLES [--quick]
+
+TABLES is a folder with consignments.parquet, outcomes.parquet and korea.toml, made from the public declarations
+(arXiv 2208.02484). Trains on 2020, tests on the first quarter of 2021, for `any_offence` and `nps` (there: critical
+fraud), beside a default LightGBM on the raw columns. Then the delay of outcomes is changed, and last the rates of
+history are read from outcomes known at once, the row's own included: the leak that must show as a loss.
+"""
+
+import argparse
+import tempfile
+import tomllib
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import lightgbm
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+from sklearn.metrics import average_precision_score, roc_auc_score
+
+from consignments.records import Outcome, Target
+from consignments.tables import read_table
+from features.batch import Tables
+from training.config import train_config
+from training.retrain import retrain
+
+TEST_FROM = pd.Timestamp("2021-01-01", tz="UTC")
+SHARES = {"1 %": 0.01, "5 %": 0.05, "10 %": 0.10}
+OTHER_DELAYS_DAYS = (0, 30, 60)
+
+
+@dataclass(frozen=True)
+class Figures:
+    """AUC, average precision, precision and recall at shares of the traffic."""
+
+    auc: float
+    average_precision: float
+    precision: tuple[float, ...]
+    recall: tuple[float, ...]
+
+
+@dataclass(frozen=True)
+class World:
+    """The declarations, what was found, and the configuration that declares their columns."""
+
+    consignments: pd.DataFrame
+    outcomes: pd.DataFrame
+    settings: dict[str, Any]
+
+    @classmethod
+    def read(cls, folder: Path) -> "World":
+        settings = tomllib.loads((folder / "korea.toml").read_text())
+        record = train_config(settings).features.record_type()
+        consignments = read_table(folder / "consignments.parquet", record).frame
+        return cls(consignments, read_table(folder / "outcomes.parquet", Outcome).frame, settings)
+
+    def end(self, delay_days: int) -> datetime:
+        """The moment at which the last result is known."""
+        last: datetime = self.consignments["received_at"].max().to_pydatetime()
+        return last + timedelta(days=max(1, delay_days) + 1)
+
+    def labels(self, target: Target, rows: NDArray[np.int64]) -> NDArray[np.int64]:
+        results = self.outcomes.set_index("consignment_id")["result"]
+        mine = results.reindex(self.consignments["consignment_id"].iloc[rows])
+        hit = mine != "clear" if target == "any_offence" else mine == target
+        return hit.to_numpy().astype(np.int64)
+
+    def with_delay(self, days: int) -> "World":
+        """The same results, known so many days after arrival."""
+        received = self.outcomes["consignment_id"].map(
+            self.consignments.set_index("consignment_id")["received_at"]
+        )
+        late = self.outcomes.assign(known_at=received + pd.Timedelta(days=days))
+        return World(self.consignments, late, self.settings)
+
+    def leaking(self) -> "World":
+        """Rates by key over all of the training year, the row's own result included, as columns; no honest keys."""
+        keys = self.settings["history"]["keys"]
+        labels = pd.Series(
+            self.labels("any_offence", np.arange(len(self.consignments))), self.consignments.index
+        )
+        trained = self.consignments["received_at"] < TEST_FROM
+        extra = {}
+        for place, key in enumerate(keys):
+            name = self.consignments[key].astype(str).agg("|".join, axis=1)
+            extra[f"leak_{place}"] = name.map(labels[trained].groupby(name[trained]).mean())
+        columns = self.settings["columns"]
+        numeric = [*columns.get("numeric", []), *extra]
+        settings = {**self.settings, "columns": {**columns, "numeric": numeric}, "history": {"keys": []}}
+        return World(self.consignments.assign(**extra), self.outcomes, settings)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("tables", type=Path)
+    parser.add_argument("--quick", action="store_true", help="only the two targets at 14 days")
+    arguments = parser.parse_args()
+
+    world = World.read(arguments.tables)
+    print(header())
+    for target in ("any_offence", "nps"):
+        tell(f"npsrisk, {target}, 14 days", npsrisk(world, target, 14))
+        tell(f"default LightGBM on the raw columns, {target}", plain_lightgbm(world, target))
+    print("| published LightGBM, any offence (second quarter of 2021) | | | | .762 | .641 | | | |")
+    if arguments.quick:
+        return
+    for days in OTHER_DELAYS_DAYS:
+        tell(f"npsrisk, any_offence, {days} days", npsrisk(world.with_delay(days), "any_offence", days))
+    tell(
+        "npsrisk, any_offence, rates that include the row's own result (a leak)",
+        npsrisk(world.leaking(), "any_offence", 14),
+    )
+
+
+def npsrisk(world: World, target: Target, delay_days: int) -> Figures:
+    """Train with the product's own flow and judge its scores of the test quarter."""
+    config = train_config(
+        world.settings | {"split": {"test_from": TEST_FROM.date(), "label_delay_days": max(1, delay_days)}}
+    )
+    with tempfile.TemporaryDirectory() as folder:
+        trained = retrain(
+            Tables(world.consignments, world.outcomes),
+            as_of=world.end(delay_days),
+            target=target,
+            config=config,
+            out_dir=Path(folder),
+        )
+    return figures(world.labels(target, trained.test_rows), trained.test_scores)
+
+
+def plain_lightgbm(world: World, target: Target) -> Figures:
+    """What the raw columns give without history: codes of categories, numbers as they are."""
+    frame = world.consignments
+    columns = [name for name in frame.columns if name not in ("consignment_id", "received_at", "channel")]
+    X = pd.DataFrame(
+        {
+            name: frame[name]
+            if pd.api.types.is_numeric_dtype(frame[name])
+            else pd.factorize(frame[name])[0].astype(float)
+            for name in columns
+        }
+    )
+    known = (frame["received_at"] < TEST_FROM - pd.Timedelta(days=14)).to_numpy()
+    test = (frame["received_at"] >= TEST_FROM).to_numpy()
+    labels = world.labels(target, np.arange(len(frame)))
+    model = lightgbm.LGBMClassifier(n_jobs=1, verbose=-1, random_state=0).fit(X[known], labels[known])
+    return figures(labels[test], model.predict_proba(X[test])[:, 1])
+
+
+def figures(labels: NDArray[np.int64], scores: NDArray[np.float64]) -> Figures:
+    order = np.argsort(-scores, kind="stable")
+    hits = np.cumsum(labels[order])
+    tops = [max(1, round(share * len(labels))) for share in SHARES.values()]
+    return Figures(
+        float(roc_auc_score(labels, scores)),
+        float(average_precision_score(labels, scores)),
+        tuple(float(hits[top - 1] / top) for top in tops),
+        tuple(float(hits[top - 1] / hits[-1]) for top in tops),
+    )
+
+
+def header() -> str:
+    columns = ["", "AUC", "AP", *(f"precision {s}" for s in SHARES), *(f"recall {s}" for s in SHARES)]
+    return "| " + " | ".join(columns) + " |\n|" + "---|" * len(columns)
+
+
+def tell(name: str, found: Figures) -> None:
+    numbers = [found.auc, found.average_precision, *found.precision, *found.recall]
+    print(f"| {name} | " + " | ".join(f"{number:.3f}" for number in numbers) + " |", flush=True)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,161 @@
+"""The demo: one operation from simulated data to served scores, by the same commands that a user types.
+
+Everything lands in `demo/`, which is made anew. Nothing here is a second path: each step is a verb of the command
+line or a call of the HTTP interface.
+"""
+
+import json
+import os
+import shutil
+import socket
+import subprocess
+import sys
+import time
+import urllib.request
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+
+REPOSITORY = Path(__file__).resolve().parent.parent
+FOLDER = REPOSITORY / "demo"
+MESSAGE = REPOSITORY / "tests" / "messages" / "xfzb_house.xml"
+NPSRISK = Path(sys.executable).with_name("npsrisk")
+DAYS, PER_DAY, SEED = 150, 600, 7
+READY_SECONDS = 60.0
+
+
+def main() -> None:
+    """Run the demo and say what to look at."""
+    start = time.monotonic()
+    shutil.rmtree(FOLDER, ignore_errors=True)
+    FOLDER.mkdir()
+
+    step("1/7  simulate an operation (consignments, outcomes, alerts, and the truth apart)")
+    npsrisk("simulate", "--out", "world", "--days", str(DAYS), "--per-day", str(PER_DAY), "--seed", str(SEED))
+    split_last_day()
+
+    step("2/7  train on what was known, evaluate on later time, log the run, register the version")
+    npsrisk(
+        "train", "--consignments", "past.parquet", "--outcomes", "outcomes.parquet", "--alerts", "alerts.parquet",
+        "--truth", "world/truth.parquet", "--register",
+    )  # fmt: skip
+
+    step("3/7  promote it: the gate checks its rules and the record is written")
+    npsrisk("promote", "1", "--approved-by", "demo reviewer", "--why", "first model of the operation")
+
+    step("4/7  publish it to the service's folder, import the past as history")
+    npsrisk("publish")
+    npsrisk("import", "--consignments", "past.parquet", "--outcomes", "outcomes.parquet", "--alerts", "alerts.parquet")  # fmt: skip
+
+    step("5/7  read an IATA Cargo-XML house waybill (XFZB)")
+    npsrisk("read", str(MESSAGE), "--out", "message.jsonl")
+
+    step("6/7  serve, and score the message and ten consignments that arrived since")
+    port = free_port()
+    with subprocess.Popen([NPSRISK, "serve", "--port", str(port)], cwd=FOLDER) as service:
+        try:
+            wait_until_ready(port, service)
+            announced = [*rows("message.jsonl"), *rows("new.jsonl")]
+            show(post(port, "/v1/scores?reasons=2", {"consignments": announced}), announced)
+        finally:
+            service.terminate()
+            service.wait(20)
+
+    step(f"7/7  done in {time.monotonic() - start:.0f} s. What to look at:")
+    print(f"""
+  the report              {next(iter(FOLDER.rglob("report.html")), "in the run's artifacts")}
+  the run in MLflow       cd demo && ../.venv/bin/mlflow ui --backend-store-uri sqlite:///mlflow.db
+                          then open http://127.0.0.1:5000, experiment nps-risk
+  the service's page      cd demo && ../.venv/bin/npsrisk serve
+                          then open http://127.0.0.1:8080
+  every verb              .venv/bin/npsrisk --help
+""")
+
+
+def step(text: str) -> None:
+    """Print a heading."""
+    print(f"\n\033[1m{text}\033[0m" if sys.stdout.isatty() else f"\n{text}", flush=True)
+
+
+def npsrisk(*words: str) -> None:
+    """Run a verb, showing it as one would type it."""
+    print("  $ npsrisk " + " ".join(words).replace(str(REPOSITORY) + "/", ""), flush=True)
+    environment = {
+        name: value for name, value in os.environ.items() if not name.startswith(("NPSRISK_", "MLFLOW_"))
+    }
+    subprocess.run([NPSRISK, *words], cwd=FOLDER, check=True, env=environment)
+
+
+def split_last_day() -> None:
+    """Keep ten consignments of the last day back: they arrive when the service runs."""
+    world = FOLDER / "world"
+    consignments = pd.read_parquet(world / "consignments.parquet")
+    outcomes = pd.read_parquet(world / "outcomes.parquet")
+    last_day = consignments["received_at"].max().floor("D")
+    past = consignments[consignments["received_at"] < last_day]
+    known = outcomes[outcomes["consignment_id"].isin(past["consignment_id"])]
+    visible = known["known_at"].fillna(known["inspected_at"]).fillna(known["selected_at"]) < last_day
+    past.to_parquet(FOLDER / "past.parquet", index=False)
+    known[visible].to_parquet(FOLDER / "outcomes.parquet", index=False)
+    shutil.copy(world / "alerts.parquet", FOLDER / "alerts.parquet")
+    new = consignments[consignments["received_at"] >= last_day].head(10)
+    new.to_json(FOLDER / "new.jsonl", orient="records", lines=True, date_format="iso", date_unit="us")
+
+
+def rows(name: str) -> list[dict[str, Any]]:
+    """Read consignments as JSON objects without their missing fields."""
+    lines = (FOLDER / name).read_text().splitlines()
+    parsed = [{key: value for key, value in json.loads(line).items() if value is not None} for line in lines]
+    for row in parsed:
+        if isinstance(row.get("items"), str):
+            row["items"] = json.loads(row["items"])
+    return parsed
+
+
+def free_port() -> int:
+    """Find a port that nobody listens on."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port: int = probe.getsockname()[1]
+        return port
+
+
+def wait_until_ready(port: int, service: "subprocess.Popen[bytes]") -> None:
+    """Wait for the service to have its model and history."""
+    end = time.monotonic() + READY_SECONDS
+    while time.monotonic() < end and service.poll() is None:
+        try:
+            with urllib.request.urlopen(f"http://127.0.0.1:{port}/health/ready", timeout=5):
+                return
+        except OSError:
+            time.sleep(0.2)
+    raise SystemExit("the service did not become ready; its messages are above")
+
+
+def post(port: int, path: str, body: dict[str, Any]) -> dict[str, Any]:
+    """Call the service."""
+    request = urllib.request.Request(
+        f"http://127.0.0.1:{port}{path}",
+        json.dumps(body).encode(),
+        {"Content-Type": "application/json"},
+    )
+    with urllib.request.urlopen(request, timeout=30) as answer:
+        parsed: dict[str, Any] = json.load(answer)
+        return parsed
+
+
+def show(answer: dict[str, Any], announced: list[dict[str, Any]]) -> None:
+    """Print the scores as a table with their reasons."""
+    goods = {row["consignment_id"]: row.get("description") or "" for row in announced}
+    print(f"\n  {'consignment':26} {'score':>8}  {'band':9} {'goods':30} why")
+    for score in sorted(answer["scores"], key=lambda each: -each["score"]):
+        reasons = "; ".join(reason["text"] for reason in score["reasons"]) or "-"
+        name = score["consignment_id"]
+        print(f"  {name:26} {score['score']:8.5f}  {score['band']:9} {goods[name][:30]:30} {reasons}")
+    for error in answer["errors"]:
+        print(f"  not scored: {error}")
+
+
+if __name__ == "__main__":
+    main()

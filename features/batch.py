@@ -1,0 +1,164 @@
+"""Features of whole tables: the pipeline in a loop, then one fold of history over all events in their order."""
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+
+from consignments.records import Alert, Consignment
+from consignments.tables import alerts_of, consignments_of
+from consignments.visibility import time_column_us, visible_at_column
+from features.alerts import Alerts
+from features.config import FeatureConfig
+from features.fitted import Fitted
+from features.pipeline import Pipeline
+from features.pseudonyms import Pseudonyms
+from features.spec import Spec
+from features.timeline import Arrivals, Outcomes, fold
+
+CHUNK_ROWS = 20_000
+Progress = Callable[[str, int, int], None]
+"""Called with what is being done, how much is done, and how much there is."""
+
+
+@dataclass(frozen=True)
+class Tables:
+    """The tables of one world: what arrived, what was found, what partners warned of.
+
+    Attributes
+    ----------
+    consignments, outcomes, alerts : DataFrame
+        As `consignments.tables` reads them; no outcomes or alerts where None.
+    """
+
+    consignments: pd.DataFrame
+    outcomes: pd.DataFrame | None = None
+    alerts: pd.DataFrame | None = None
+
+
+@dataclass(frozen=True)
+class Matrix:
+    """Feature rows.
+
+    Attributes
+    ----------
+    X : float32 array, (rows, features)
+    rows : int64 array, (rows,)
+        Position of each row in the consignment table.
+    spec : Spec
+        What the columns are.
+    """
+
+    X: NDArray[np.float32]
+    rows: NDArray[np.int64]
+    spec: Spec
+
+
+def feature_matrix(
+    tables: Tables,
+    config: FeatureConfig,
+    fitted: Fitted,
+    pseudonyms: Pseudonyms,
+    *,
+    keep: NDArray[np.bool_] | None = None,
+    as_of: pd.Timestamp | None = None,
+    progress: Progress | None = None,
+) -> Matrix:
+    """Compute the features of a consignment table as they were at each consignment's moment of scoring.
+
+    Parameters
+    ----------
+    tables : Tables
+        All consignments join the history, in its order.
+    config : FeatureConfig
+    fitted : Fitted
+    pseudonyms : Pseudonyms
+    keep : bool array, (consignments,), optional
+        Which rows are wanted; the others only join the history. Default: all.
+    as_of : Timestamp, optional
+        Outcomes and alerts that became visible later are hidden.
+    progress : callable, optional
+
+    Returns
+    -------
+    Matrix
+        One row for each kept consignment, in the order of the table.
+    """
+    frame = tables.consignments
+    sequence = sequence_of(frame)
+    pipeline = Pipeline(config, fitted, pseudonyms, _alerts(tables.alerts, as_of))
+    wanted = np.ones(len(frame), dtype=bool) if keep is None else keep
+    out_rows = np.where(wanted, np.cumsum(wanted) - 1, -1).astype(np.int64)
+    X = np.empty((int(wanted.sum()), len(pipeline.spec)), dtype=np.float32)
+    keys = np.zeros((len(frame), len(pipeline.kinds)), dtype=np.uint64)
+    counterparts = np.zeros_like(keys)
+    for place, record in enumerate(_records(frame, config.record_type(), progress)):
+        if wanted[place]:
+            moment = None if sequence is None else int(sequence[place])
+            pipeline.describe(record, X[out_rows[place]], keys[place], counterparts[place], moment)
+        else:
+            pipeline.key(record, keys[place], counterparts[place])
+    fold(
+        pipeline.new_history(),
+        arrivals_of(frame),
+        outcome_events_of(tables.outcomes),
+        keys,
+        counterparts,
+        X,
+        pipeline.history_at,
+        out_rows,
+        as_of_us=None if as_of is None else as_of.value // 1000,
+    )
+    return Matrix(X, np.flatnonzero(wanted), pipeline.spec)
+
+
+def sequence_of(frame: pd.DataFrame) -> NDArray[np.int64] | None:
+    """Give the place of each row in the log, or None where the table has no `sequence`."""
+    return frame["sequence"].to_numpy(dtype=np.int64) if "sequence" in frame else None
+
+
+def arrivals_of(frame: pd.DataFrame) -> Arrivals:
+    """Give a consignment table as events of history."""
+    return Arrivals(
+        consignment_id=frame["consignment_id"].tolist(),
+        received_us=time_column_us(frame, "received_at"),
+        cancelled_us=time_column_us(frame, "cancelled_at"),
+        sequence=sequence_of(frame),
+    )
+
+
+def outcome_events_of(frame: pd.DataFrame | None) -> Outcomes:
+    """Give an outcome table as events of history; a missed inspection has no result."""
+    if frame is None:
+        nothing = np.empty(0, dtype=np.int64)
+        return Outcomes([], nothing, nothing, nothing, None, [])
+    results = frame["result"] if "result" in frame else pd.Series(None, index=frame.index, dtype=object)
+    found = results.where((frame["status"] == "inspected") & results.notna(), None).astype(object)
+    return Outcomes(
+        consignment_id=frame["consignment_id"].tolist(),
+        visible_us=visible_at_column(frame),
+        known_us=time_column_us(frame, "known_at"),
+        recorded_us=time_column_us(frame, "recorded_at"),
+        sequence=sequence_of(frame),
+        result=[value if isinstance(value, str) else None for value in found.tolist()],
+    )
+
+
+def _alerts(frame: pd.DataFrame | None, as_of: pd.Timestamp | None) -> Alerts:
+    if frame is None:
+        return Alerts()
+    seen = frame if as_of is None else frame[frame["issued_at"] <= as_of]
+    sequence = sequence_of(seen)
+    records: list[Alert] = alerts_of(seen)
+    return Alerts(records, None if sequence is None else sequence.tolist())
+
+
+def _records(
+    frame: pd.DataFrame, record_type: type[Consignment], progress: Progress | None
+) -> Iterator[Consignment]:
+    for start in range(0, len(frame), CHUNK_ROWS):
+        yield from consignments_of(frame.iloc[start : start + CHUNK_ROWS], record_type)
+        if progress is not None:
+            progress("features", min(start + CHUNK_ROWS, len(frame)), len(frame))

@@ -1,0 +1,84 @@
+"""What features learn from the training fold: vocabularies, norms, currency rates and text weights; plain data only."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from consignments.records import Consignment
+from consignments.visibility import day_of
+from features.categories import fit_vocabularies
+from features.config import FeatureConfig
+from features.currency import Rates
+from features.normal import normal_forms
+from features.text import TEXT_BUCKETS, fit_text_weights
+from features.value import fit_norms
+
+
+@dataclass(frozen=True)
+class Fitted:
+    """The learnt part of the features.
+
+    Attributes
+    ----------
+    vocabularies : dict
+        Column to its known values, most frequent first; the code of a value is its place, from 1.
+    norms : dict
+        Product class to the mean and spread of its values.
+    rates : Rates
+        US dollars per unit of each currency by day.
+    text_weights : float32 array, (buckets,)
+        Log-odds of each bucket of character n-grams.
+    """
+
+    vocabularies: dict[str, list[str]]
+    norms: dict[str, list[float]]
+    rates: Rates
+    text_weights: NDArray[np.float32]
+
+    @classmethod
+    def nothing(cls) -> "Fitted":
+        """Stand in where no model is given; the features that need one come out missing or zero."""
+        return cls({}, {}, Rates.nothing(), np.zeros(TEXT_BUCKETS, dtype=np.float32))
+
+    def to_plain(self) -> tuple[dict[str, Any], dict[str, NDArray[Any]]]:
+        """Give its JSON values and its arrays, for the bundle."""
+        values = {"vocabularies": self.vocabularies, "norms": self.norms}
+        return values, {"text_weights": self.text_weights, **self.rates.to_arrays()}
+
+    @classmethod
+    def from_plain(cls, values: dict[str, Any], arrays: dict[str, NDArray[Any]]) -> "Fitted":
+        """Build it from what `to_plain` gave."""
+        rates = {name: array for name, array in arrays.items() if name != "text_weights"}
+        return cls(values["vocabularies"], values["norms"], Rates.from_arrays(rates), arrays["text_weights"])
+
+
+def fit_features(
+    consignments: Sequence[Consignment],
+    config: FeatureConfig,
+    labels: NDArray[np.int8],
+    weights: NDArray[np.float64],
+) -> Fitted:
+    """Learn from the consignments of the training fold, and from nothing else.
+
+    Parameters
+    ----------
+    consignments : sequence of Consignment
+        The training fold.
+    config : FeatureConfig
+    labels : int8 array, (n,)
+        1 positive, 0 negative.
+    weights : float64 array, (n,)
+        Weight of each row, at least 0; a row of weight 0 teaches the text score nothing.
+    """
+    days = [day_of(c.received_at) for c in consignments if c.received_at is not None]
+    rates = Rates.ecb(min(days), max(days))
+    forms = [normal_forms(c) for c in consignments]
+    return Fitted(
+        vocabularies=fit_vocabularies(consignments, config),
+        norms=fit_norms(consignments, forms, rates),
+        rates=rates,
+        text_weights=fit_text_weights([form.text for form in forms], labels, weights),
+    )

@@ -1,0 +1,117 @@
+"""The pipeline: a consignment becomes one row of float32 features, by the same code for a batch and for a request.
+
+All but history is a function of the consignment, the alerts and what was learnt. History is read from the table of
+counts by `features.timeline`, at `history_at` in the same row.
+"""
+
+from collections.abc import Sequence
+from typing import Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from consignments.records import Consignment
+from features.alerts import Alerts
+from features.calendar import Calendar
+from features.categories import Categories
+from features.config import FeatureConfig
+from features.fitted import Fitted
+from features.goods import Goods
+from features.history import History
+from features.keys import Keyer, key_kinds
+from features.normal import Forms, normal_forms
+from features.parties import Parties
+from features.pseudonyms import Pseudonyms
+from features.route import Route
+from features.spec import Feature, Spec
+from features.value import Value
+
+Row = NDArray[np.float32]
+Keys = NDArray[np.uint64]
+
+
+class PlainGroup(Protocol):
+    """A group of features computed in plain Python."""
+
+    @property
+    def features(self) -> tuple[Feature, ...]:
+        """What it computes, in order."""
+
+    def values(self, c: Consignment, forms: Forms) -> Sequence[float]:
+        """Give one number for each feature, NaN where missing."""
+
+
+class Pipeline:
+    """Compute the features of consignments.
+
+    Parameters
+    ----------
+    config : FeatureConfig
+        Declared columns and history keys.
+    fitted : Fitted
+        What was learnt in training; `Fitted.nothing()` where there is no model.
+    pseudonyms : Pseudonyms
+        Turns names, addresses and other keys into numbers under a secret key.
+    alerts : Alerts or None
+        Alerts of partners; more may be added while running.
+
+    Attributes
+    ----------
+    spec : Spec
+        The features in the order of the row.
+    history_at : int
+        Column where the features of history begin; they end the row.
+    """
+
+    def __init__(
+        self, config: FeatureConfig, fitted: Fitted, pseudonyms: Pseudonyms, alerts: Alerts | None = None
+    ) -> None:
+        self.config = config
+        self.alerts = alerts if alerts is not None else Alerts()
+        self.kinds = key_kinds(config)
+        self.keyer = Keyer(self.kinds, pseudonyms)
+        self._plain: tuple[PlainGroup, ...] = (
+            Parties(),
+            Route(),
+            Value(fitted.rates, fitted.norms),
+            Calendar(),
+            Categories(fitted.vocabularies, config),
+        )
+        self._goods = Goods(fitted.text_weights)
+        plain = [feature for group in self._plain for feature in group.features]
+        self._goods_at = len(plain) + len(self.alerts.features)
+        self.history_at = self._goods_at + len(self._goods.features)
+        history = self.new_history(capacity=16).features
+        self.spec = Spec([*plain, *self.alerts.features, *self._goods.features, *history])
+
+    def new_history(self, capacity: int = 1 << 16) -> History:
+        """Make an empty history over this pipeline's keys."""
+        return History(self.kinds, capacity=capacity)
+
+    def describe(
+        self, c: Consignment, row: Row, keys: Keys, counterparts: Keys, sequence: int | None = None
+    ) -> None:
+        """Write all features but those of history into `row`, and the keys of history beside it.
+
+        Parameters
+        ----------
+        c : Consignment
+            `received_at` is set.
+        row : float32 array, (len(spec),)
+        keys, counterparts : uint64 array, (len(kinds),)
+            0 where missing.
+        sequence : int or None
+            Its place in the log, where it has one: later alerts do not count.
+        """
+        forms = normal_forms(c)
+        values: list[float] = []
+        for group in self._plain:
+            values += group.values(c, forms)
+        values += self.alerts.values(c, forms, sequence)
+        row[: self._goods_at] = values
+        self._goods.fill(c, forms, row, self._goods_at)
+        self.keyer(c, forms, keys, counterparts)
+
+    def key(self, c: Consignment, keys: Keys, counterparts: Keys) -> None:
+        """Write only the keys of history, for a consignment that is not scored."""
+        self.keyer(c, normal_forms(c), keys, counterparts)

@@ -1,0 +1,118 @@
+"""The promotion record: who approved which version, when, why and on what evidence; append-only, chained by hash.
+
+Each record carries the hash of the one before, so that a record cannot be changed, dropped or put between unnoticed.
+The service accepts only versions whose bundle a record of an unbroken chain names.
+"""
+
+import hashlib
+from collections.abc import Sequence
+from datetime import datetime
+from typing import Any
+
+import msgspec
+
+from consignments.errors import PromotionRefused
+
+FIRST = "0" * 64
+"""What stands in place of the hash before the first record."""
+
+
+class PromotionRecord(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """One act of promotion.
+
+    Attributes
+    ----------
+    number : int
+        1 for the first record of the registered model.
+    name, version : str
+        The registered model and the version that became champion.
+    replaces : str or None
+        The version that was champion before.
+    bundle_sha256 : str
+        Digest of the bundle that was approved.
+    approved_by, why : str
+    approved_at : datetime
+    rules : dict
+        Each rule of the gate with what it found and whether it held.
+    comparison : str or None
+        MLflow run of the comparison that was the evidence.
+    forced : bool
+        True where a rule did not hold and the approver insisted.
+    previous_sha256 : str
+        Hash of the record before.
+    """
+
+    number: int
+    name: str
+    version: str
+    replaces: str | None
+    bundle_sha256: str
+    approved_by: str
+    why: str
+    approved_at: datetime
+    rules: dict[str, Any]
+    comparison: str | None
+    forced: bool
+    previous_sha256: str
+
+    def sha256(self) -> str:
+        """Give the hash of the record, as hexadecimal digits."""
+        return hashlib.sha256(self.to_json().encode()).hexdigest()
+
+    def to_json(self) -> str:
+        """Give the record as JSON with its fields in a fixed order."""
+        return msgspec.json.encode(self, order="sorted").decode()
+
+    @classmethod
+    def from_json(cls, text: str | bytes) -> "PromotionRecord":
+        """Read a record; `PromotionRefused` where it is not one."""
+        try:
+            return msgspec.json.decode(text, type=cls)
+        except msgspec.DecodeError as error:
+            raise PromotionRefused("a promotion record cannot be read", got=str(error)) from error
+
+
+def verify_chain(records: Sequence[PromotionRecord]) -> None:
+    """Check that the records follow one another unbroken from the first.
+
+    Raises
+    ------
+    PromotionRefused
+        Naming the first record that does not fit.
+    """
+    before = FIRST
+    for number, record in enumerate(records, start=1):
+        if record.number != number or record.previous_sha256 != before:
+            raise PromotionRefused(
+                "the chain of promotion records is broken",
+                where=f"record {number} of {record.name}",
+                got=f"number {record.number}, previous {record.previous_sha256[:12]}",
+                expected=f"number {number}, previous {before[:12]}",
+                todo="find out who changed the registry; promote again only after that",
+            )
+        before = record.sha256()
+
+
+def record_for(records: Sequence[PromotionRecord], version: str, bundle_sha256: str) -> PromotionRecord:
+    """Find the latest record that approved this very bundle.
+
+    Raises
+    ------
+    PromotionRefused
+        Where the chain is broken, the version was never promoted, or its bundle is not the approved one.
+    """
+    verify_chain(records)
+    mine = [record for record in records if record.version == version]
+    if not mine:
+        raise PromotionRefused(
+            "this version was never promoted", where=f"version {version}", todo="run npsrisk promote first"
+        )
+    if mine[-1].bundle_sha256 != bundle_sha256:
+        raise PromotionRefused(
+            "the bundle is not the one that was approved",
+            where=f"version {version}",
+            got=bundle_sha256[:12],
+            expected=mine[-1].bundle_sha256[:12],
+            todo="restore the artifact, or train and promote again",
+        )
+    return mine[-1]

@@ -1,0 +1,346 @@
+"""The model registry in MLflow: versions, aliases, promotion records, and the loader of the registered model.
+
+The registered model is a bundle of data; the one name of a module that stands beside it is this one, whose
+`_load_pyfunc` MLflow calls.
+"""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass
+from importlib.metadata import version as installed_version
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any
+
+import mlflow
+import msgspec
+import pandas as pd
+from mlflow.exceptions import MlflowException
+
+from consignments.errors import BadInput, UnknownName
+from consignments.fields import fields_of
+from consignments.records import TARGETS, Alert, Consignment, Outcome
+from consignments.tables import check_frame, read_table
+from features.batch import Tables
+from features.pseudonyms import Pseudonyms
+from models.bundle import Bundle, load_bundle
+from models.promotion import FIRST, PromotionRecord, verify_chain
+from models.scoring import score_table
+
+EXPERIMENT = "nps-risk"
+CHAMPION, CHALLENGER, PREVIOUS = "champion", "challenger", "previous"
+RECORD_TAG = "promotion/"
+MODEL_CONFIG = {"history": "", "outcomes": "", "alerts": "", "as_of": "", "reasons": 0, "data_key": ""}
+"""What the registered model takes at loading: paths of tables that make its history, a date, how many reasons."""
+
+
+@dataclass(frozen=True)
+class Version:
+    """One version of a registered model.
+
+    Attributes
+    ----------
+    name, number : str
+    run_id : str
+        The training run.
+    tags : dict
+    aliases : tuple of str
+    """
+
+    name: str
+    number: str
+    run_id: str
+    tags: dict[str, str]
+    aliases: tuple[str, ...]
+
+    @property
+    def target(self) -> str:
+        """What the model finds."""
+        return self.tags["target"]
+
+    @property
+    def uri(self) -> str:
+        """The MLflow address of this version."""
+        return f"models:/{self.name}/{self.number}"
+
+
+def model_name(target: str) -> str:
+    """Give the registered name of the models of a target.
+
+    Examples
+    --------
+    >>> model_name("nps"), model_name("any_offence")
+    ('nps-risk', 'nps-risk-any_offence')
+    """
+    if target not in TARGETS:
+        raise UnknownName.among(target, TARGETS, kind="target")
+    return EXPERIMENT if target == "nps" else f"{EXPERIMENT}-{target}"
+
+
+class Registry:
+    """The registered models of one MLflow server.
+
+    Parameters
+    ----------
+    tracking_uri : str
+        An MLflow tracking address, as `sqlite:///mlflow.db`.
+    """
+
+    def __init__(self, tracking_uri: str) -> None:
+        self.tracking_uri = tracking_uri
+        self.client = mlflow.MlflowClient(tracking_uri=tracking_uri, registry_uri=tracking_uri)
+
+    def register(
+        self, run_id: str, bundle_dir: Path, *, example: pd.DataFrame, description: str, tags: dict[str, str]
+    ) -> Version:
+        """Log the bundle as the model of a run and register it as a new version, the challenger.
+
+        Parameters
+        ----------
+        run_id : str
+            The training run.
+        bundle_dir : Path
+            A bundle as `models.bundle.write_bundle` made it.
+        example : DataFrame
+            A few invented or simulated consignments; they stand beside the model as its input example.
+        description : str
+            Markdown for the page of the version.
+        tags : dict
+            With `target`.
+        """
+        bundle = load_bundle(bundle_dir)
+        name = model_name(bundle.card.target)
+        with self._active(run_id):
+            logged = mlflow.pyfunc.log_model(
+                name="model",
+                loader_module=__name__,
+                data_path=str(bundle_dir),
+                pip_requirements=[f"npsrisk=={installed_version('npsrisk')}"],
+                model_config=dict(MODEL_CONFIG),
+                metadata={"bundle_sha256": bundle.sha256, "spec_sha256": bundle.card.feature_spec_sha256},
+            )
+        self._ensure_model(name, bundle.card.target)
+        made = self.client.create_model_version(
+            name,
+            logged.model_uri,
+            run_id=run_id,
+            tags={**tags, "bundle_sha256": bundle.sha256},
+            description=description,
+            model_id=logged.model_id,
+        )
+        self._keep_example(logged.model_id, example, bundle.config.record_type())
+        self.client.set_registered_model_alias(name, CHALLENGER, made.version)
+        return self.resolve(f"models:/{name}/{made.version}")
+
+    def resolve(self, uri: str, *, target: str = "nps") -> Version:
+        """Find a version by address, number or alias.
+
+        Parameters
+        ----------
+        uri : str
+            `models:/NAME/3`, `models:/NAME@champion`, or a bare number or alias of the model of `target`.
+
+        Raises
+        ------
+        BadInput
+            Where there is no such version.
+        """
+        address = uri.removeprefix("models:/") if uri.startswith("models:/") else ""
+        if address and "@" in address:
+            name, chosen = address.rsplit("@", 1)
+        elif address:
+            name, _, chosen = address.rpartition("/")
+        else:
+            name, chosen = model_name(target), uri
+        try:
+            if chosen.isdigit():
+                found = self.client.get_model_version(name, chosen)
+            else:
+                found = self.client.get_model_version_by_alias(name, chosen)
+        except MlflowException as error:
+            raise BadInput(
+                "no such model version",
+                where=self.tracking_uri,
+                got=uri,
+                expected="models:/NAME/VERSION or models:/NAME@ALIAS",
+                todo="see the Models page of MLflow, or train with --register",
+            ) from error
+        return Version(
+            found.name, str(found.version), str(found.run_id), dict(found.tags), tuple(found.aliases)
+        )
+
+    def find(self, alias: str, target: str) -> Version | None:
+        """Give the version that has an alias, or None."""
+        try:
+            return self.resolve(f"models:/{model_name(target)}@{alias}")
+        except BadInput:
+            return None
+
+    def bundle(self, version: Version) -> Bundle:
+        """Fetch and verify the bundle of a version."""
+        return load_bundle(self.bundle_dir(version))
+
+    def bundle_dir(self, version: Version) -> Path:
+        """Fetch the bundle of a version and give its folder, not yet verified."""
+        folder = mlflow.artifacts.download_artifacts(
+            artifact_uri=version.uri, tracking_uri=self.tracking_uri, registry_uri=self.tracking_uri
+        )
+        return _data_path(Path(folder))
+
+    def records(self, name: str) -> list[PromotionRecord]:
+        """Give the promotion records of a registered model, first to last; the chain is verified."""
+        tags = self.client.get_registered_model(name).tags
+        keys = sorted(key for key in tags if key.startswith(RECORD_TAG))
+        records = [PromotionRecord.from_json(tags[key]) for key in keys]
+        verify_chain(records)
+        return records
+
+    def append(self, record: PromotionRecord) -> None:
+        """Write a promotion record, then move the aliases; the champion becomes `previous`."""
+        verify_chain([*self.records(record.name), record])
+        key = f"{RECORD_TAG}{record.number:06d}"
+        self.client.set_registered_model_tag(record.name, key, record.to_json())
+        self.client.set_model_version_tag(record.name, record.version, "promotion", record.to_json())
+        if record.replaces is not None and record.replaces != record.version:
+            self.client.set_registered_model_alias(record.name, PREVIOUS, record.replaces)
+        self.client.set_registered_model_alias(record.name, CHAMPION, record.version)
+        challenger = self.find(CHALLENGER, self.resolve(f"models:/{record.name}/{record.version}").target)
+        if challenger is not None and challenger.number == record.version:
+            self.client.delete_registered_model_alias(record.name, CHALLENGER)
+
+    def next_link(self, name: str) -> tuple[int, str]:
+        """Give the number of the next promotion record and the hash it must carry."""
+        records = self.records(name)
+        return len(records) + 1, records[-1].sha256() if records else FIRST
+
+    def run_metrics(self, run_id: str) -> dict[str, float]:
+        """Give the metrics of a run."""
+        return dict(self._run(run_id).data.metrics)
+
+    def run_tags(self, run_id: str) -> dict[str, str]:
+        """Give the tags of a run."""
+        return dict(self._run(run_id).data.tags)
+
+    def latest_comparison(self, a: Version, b: Version) -> str | None:
+        """Find the latest comparison run of two versions, or None."""
+        experiment = self.client.get_experiment_by_name(EXPERIMENT)
+        if experiment is None:
+            return None
+        runs = self.client.search_runs(
+            [experiment.experiment_id],
+            filter_string=f"tags.a = '{a.uri}' and tags.b = '{b.uri}'",
+            order_by=["attributes.start_time DESC"],
+            max_results=1,
+        )
+        return runs[0].info.run_id if runs else None
+
+    def _run(self, run_id: str) -> Any:
+        try:
+            return self.client.get_run(run_id)
+        except MlflowException as error:
+            raise BadInput("no such run", where=self.tracking_uri, got=run_id) from error
+
+    def _ensure_model(self, name: str, target: str) -> None:
+        try:
+            self.client.get_registered_model(name)
+        except MlflowException:
+            self.client.create_registered_model(
+                name,
+                tags={"target": target},
+                description=f"Risk that a consignment holds `{target}`. Score: calibrated probability.",
+            )
+
+    def _keep_example(self, model_id: str, example: pd.DataFrame, record: type[Consignment]) -> None:
+        """Put an input example and the column table beside the model, which has no signature."""
+        columns = [asdict(field) for field in fields_of(record)]
+        with TemporaryDirectory() as folder:
+            example.to_json(
+                Path(folder) / "input_example.json",
+                orient="split",
+                date_format="iso",
+                date_unit="us",
+                index=False,
+            )
+            (Path(folder) / "columns.json").write_bytes(msgspec.json.format(msgspec.json.encode(columns)))
+            self.client.log_model_artifacts(model_id, folder)
+
+    @contextmanager
+    def _active(self, run_id: str) -> Iterator[None]:
+        mlflow.set_tracking_uri(self.tracking_uri)
+        mlflow.set_registry_uri(self.tracking_uri)
+        running = mlflow.active_run()
+        if running is not None and running.info.run_id == run_id:
+            yield
+            return
+        with mlflow.start_run(run_id=run_id):
+            yield
+
+
+class ScoringModel:
+    """The registered model as MLflow loads it: consignment table in, score table out.
+
+    Parameters
+    ----------
+    bundle : Bundle
+    version : str
+        Number of the registered version, where it is known.
+    config : dict
+        See `MODEL_CONFIG`.
+    """
+
+    def __init__(self, bundle: Bundle, version: str, config: dict[str, Any]) -> None:
+        self.bundle = bundle
+        self.version = version
+        self.reasons = int(config["reasons"])
+        self.as_of = pd.Timestamp(config["as_of"]) if config["as_of"] else None
+        key = Path(config["data_key"]).read_bytes() if config["data_key"] else EPHEMERAL_KEY
+        self.pseudonyms = Pseudonyms(key)
+        record = bundle.config.record_type()
+        self.history = read_table(config["history"], record).frame if config["history"] else None
+        self.outcomes = read_table(config["outcomes"], Outcome).frame if config["outcomes"] else None
+        self.alerts = read_table(config["alerts"], Alert).frame if config["alerts"] else None
+
+    def predict(self, model_input: pd.DataFrame, params: dict[str, Any] | None = None) -> pd.DataFrame:  # noqa: ARG002
+        """Score a consignment table.
+
+        Raises
+        ------
+        BadInput
+            Where a row is at fault, naming it: here no row may be left out silently.
+        """
+        given = check_frame(model_input, self.bundle.config.record_type(), strict=True).frame
+        return score_table(
+            self.bundle,
+            Tables(given, self.outcomes, self.alerts),
+            self.pseudonyms,
+            history=self.history,
+            as_of=self.as_of,
+            reasons=self.reasons,
+            version=self.version,
+        )
+
+
+EPHEMERAL_KEY = b"npsrisk: batch scores keep no pseudonym"
+"""Batch scoring writes no pseudonym anywhere; counts do not depend on the key."""
+
+
+def _load_pyfunc(data_path: str, model_config: dict[str, Any] | None = None) -> ScoringModel:
+    """Load the registered model; called by MLflow."""
+    folder = Path(data_path)
+    return ScoringModel(
+        load_bundle(folder), _registered_number(folder), {**MODEL_CONFIG, **(model_config or {})}
+    )
+
+
+def _data_path(model_dir: Path) -> Path:
+    return model_dir / str(mlflow.models.Model.load(model_dir).flavors["python_function"]["data"])
+
+
+def _registered_number(data_path: Path) -> str:
+    """Give the version that MLflow notes beside a model it fetched from the registry, or `unregistered`."""
+    for folder in data_path.parents[:2]:
+        note = folder / "registered_model_meta"
+        if note.exists():
+            lines = dict(line.split(": ", 1) for line in note.read_text().splitlines() if ": " in line)
+            return lines["model_version"].strip("'\"")
+    return "unregistered"

@@ -1,0 +1,49 @@
+"""The packages imported are this repository's, and their imports are as ARCHITECTURE.md draws them."""
+
+import ast
+import importlib
+from pathlib import Path
+
+import pytest
+
+REPOSITORY = Path(__file__).resolve().parent.parent
+DRAWN = {
+    "consignments": set(),
+    "features": {"consignments"},
+    "models": {"consignments", "features"},
+    "training": {"consignments", "features", "models"},
+    "serving": {"consignments", "features", "models"},
+}
+
+
+@pytest.mark.parametrize("name", [*DRAWN, "npsrisk"])
+def test_the_package_imported_is_this_repositorys(name: str) -> None:
+    module = importlib.import_module(name)
+    assert module.__file__ is not None
+    assert REPOSITORY in Path(module.__file__).resolve().parents
+
+
+@pytest.mark.parametrize("package", DRAWN)
+def test_a_package_imports_only_what_the_drawing_allows(package: str) -> None:
+    used = {
+        name
+        for path in (REPOSITORY / package).rglob("*.py")
+        for name in _imported(path)
+        if name in DRAWN or name == "npsrisk"
+    }
+    assert used - {package} <= DRAWN[package]
+
+
+def test_the_drawing_is_in_the_architecture_page() -> None:
+    page = (REPOSITORY / "ARCHITECTURE.md").read_text()
+    assert "consignments ◄── features ◄── models ◄─┬─ training ◄─┬─ npsrisk.py" in page
+
+
+def _imported(path: Path) -> set[str]:
+    names = set()
+    for node in ast.walk(ast.parse(path.read_text())):
+        if isinstance(node, ast.Import):
+            names |= {alias.name.split(".")[0] for alias in node.names}
+        elif isinstance(node, ast.ImportFrom) and node.module:
+            names.add(node.module.split(".")[0])
+    return names
