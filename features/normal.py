@@ -22,6 +22,7 @@ __all__ = [
     "fold",
     "goods_hs",
     "goods_text",
+    "letter_table",
     "normal_address",
     "normal_email",
     "normal_forms",
@@ -259,11 +260,9 @@ def normal_address(address: str | None, city: str | None, postcode: str | None, 
 @lru_cache(maxsize=_CITIES_REMEMBERED)
 def place_words(city: str | None) -> tuple[str, ...]:
     """Give the words of a city's name in one spelling."""
-    return (
-        tuple(_latin(normalize("NFKC", city)).encode().translate(_LETTERS, _UNSAID_SIGNS).decode().split())
-        if city
-        else ()
-    )
+    if not city:
+        return ()
+    return tuple(_latin(normalize("NFKC", city)).encode().translate(_LETTERS, _UNSAID_SIGNS).decode().split())
 
 
 def street_words(address: str, home: str) -> set[str]:
@@ -378,7 +377,7 @@ def normal_email(email: str | None) -> str:
     if not email:
         return ""
     address = email.strip().lower() if email.isascii() else normalize("NFKC", email).strip().casefold()
-    address = address.removeprefix("mailto:").strip("<> .")
+    address = address.rpartition("<")[2].removeprefix("mailto:").strip("> .")
     local, at, domain = address.rpartition("@")
     if not at:
         return address

@@ -151,6 +151,7 @@ def test_a_filler_is_no_phone_number(filler):
         ("jdoe@googlemail.com", "jdoe@gmail.com"),
         ("mailto:J.Doe@Example.org", "j.doe@example.org"),
         ("j.doe+a+b@example.org", "j.doe@example.org"),
+        ("John Doe <j.doe@example.org>", "j.doe@example.org"),
         ("+tag@example.org", "+tag@example.org"),
         ("nobody", "nobody"),
         (None, ""),
