@@ -26,6 +26,7 @@ MOST_ROWS = 20_000
 """Rows that baselines are fitted on: all positives, and as many negatives as fit, evenly taken."""
 LOGISTIC_C, LOGISTIC_STEPS = 0.01, 200
 """Inverse of the ridge penalty, and most steps of the fit."""
+LARGEST = float(np.finfo(np.float32).max)
 BELOW_ALL = -1e39
 """Where a missing value ranks: below every float32."""
 
@@ -109,8 +110,12 @@ class Rule:
 
 
 RULES = (
-    Rule("history.*.nps_ever", 1, 5),
-    Rule("history.*.any_offence_ever", 1, 1),
+    Rule("history.sender*.nps_ever", 1, 5),
+    Rule("history.consignee*.nps_ever", 1, 5),
+    Rule("history.account.nps_ever", 1, 5),
+    Rule("history.sender*.any_offence_ever", 1, 2),
+    Rule("history.consignee*.any_offence_ever", 1, 2),
+    Rule("history.product_route.nps_365d", 3, 1),
     Rule("goods.names_specific", 1, 5),
     Rule("goods.names_class", 1, 4),
     Rule("goods.names_disguised", 1, 3),
@@ -167,13 +172,17 @@ class Rules:
         )
         columns = [(rule, matching(spec, rule)) for rule in rules]
         self._rules = [(rule, np.array(places)) for rule, places in columns if places]
+        self._columns = np.array([place for _, places in self._rules for place in places], dtype=np.int64)
+        self._at_least = np.array([rule.at_least for rule, places in self._rules for _ in places])
+        self._first = np.cumsum([0, *(len(places) for _, places in self._rules)])[:-1]
+        self._points = np.array([rule.points for rule, _ in self._rules])
 
     def scores(self, X: Rows, consignment_ids: Sequence[str] = ()) -> Floats:  # noqa: ARG002
         """Give the points of each row."""
-        points = np.zeros(len(X))
-        for rule, columns in self._rules:
-            points += rule.points * (X[:, columns] >= rule.at_least).any(axis=1)
-        return points
+        if not self._rules:
+            return np.zeros(len(X))
+        reached = X[:, self._columns] >= self._at_least
+        return np.asarray((np.logical_or.reduceat(reached, self._first, axis=1) * self._points).sum(axis=1))
 
     def score(self, X: Rows, channels: Sequence[str]) -> Floats:  # noqa: ARG002
         """Give the points as numbers in (0, 1), in the same order; they are not calibrated."""
@@ -251,7 +260,8 @@ def average_precision(score: Floats, y: Floats, weight: Floats) -> float:
 
 
 def _ranked(values: Rows, sign: float) -> Floats:
-    return np.nan_to_num(sign * values.astype(np.float64), nan=BELOW_ALL)
+    within = np.clip(sign * values.astype(np.float64), -LARGEST, LARGEST)
+    return np.nan_to_num(within, nan=BELOW_ALL)
 
 
 @dataclass(frozen=True)

@@ -1,0 +1,273 @@
+"""The bundle: written whole, loaded only where every byte is as it was written."""
+
+import hashlib
+import json
+import re
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import numpy as np
+import pytest
+from small_model import PARAMS, SPEC, fit_small, make_rows, small_model
+
+from consignments.errors import BundleRefused, FileFault
+from features.config import Columns, FeatureConfig, HistoryKeys
+from models.bundle import MANIFEST, Examples, load_bundle, write_bundle
+from models.calibration import Calibration
+from models.risk_model import RiskModel
+
+CARD = {
+    "name": "nps-risk",
+    "target": "nps",
+    "as_of": "2024-06-01T00:00:00Z",
+    "data_sha256": "ab" * 32,
+    "code_version": "0.1.0",
+    "metrics": {"test/roc_auc": 0.91, "test/recall_at_1pct": float("nan")},
+}
+CONFIG = FeatureConfig(Columns(numeric=("tax_rate",)), HistoryKeys((("hs_code", "route"),)))
+FITTED = {"vocabularies": {"carrier": ["royal mail", "ems"]}, "norms": {"61": [1.5, 0.25]}}
+ARRAYS = {
+    "text_weights": np.linspace(-1, 1, 64, dtype=np.float32),
+    "rate_days": np.arange(3, dtype=np.int64),
+    "rate_currencies": np.array(["EUR", "KRW"]),
+    "rates": np.array([[1.1, np.nan], [1.2, 0.5]]),
+}
+FILES = (
+    "bands.json",
+    "calibration.json",
+    "example_rows.npy",
+    "examples.json",
+    "features.json",
+    "manifest.json",
+    "model.json",
+    "rate_currencies.npy",
+    "rate_days.npy",
+    "rates.npy",
+    "text_weights.npy",
+    "trees.txt",
+)
+
+
+def write(directory: Path, **changes: Any) -> str:
+    rows = make_rows(9, 40)
+    parts: dict[str, Any] = {
+        "card": CARD,
+        "config": CONFIG,
+        "fitted": FITTED,
+        "arrays": ARRAYS,
+        "model": small_model(),
+        "examples": Examples.take(small_model(), rows.X, rows.channels),
+    }
+    return write_bundle(directory, **(parts | changes))
+
+
+@pytest.fixture
+def directory(tmp_path: Path) -> Path:
+    write(tmp_path / "bundle")
+    return tmp_path / "bundle"
+
+
+def test_what_was_written_is_what_is_loaded(directory: Path) -> None:
+    bundle = load_bundle(directory)
+    assert bundle.card.metrics == {"test/roc_auc": 0.91, "test/recall_at_1pct": None}
+    assert (bundle.card.target, bundle.card.feature_spec_sha256) == ("nps", SPEC.digest())
+    assert (bundle.config, bundle.fitted) == (CONFIG, FITTED)
+    assert bundle.spec.to_list() == SPEC.to_list()
+    assert (bundle.model.calibration, bundle.model.bands) == (small_model().calibration, small_model().bands)
+    assert sorted(bundle.arrays) == sorted(ARRAYS)
+    for name, array in ARRAYS.items():
+        assert bundle.arrays[name].dtype == array.dtype
+        assert bundle.arrays[name].tobytes() == array.tobytes()
+        assert bundle.arrays[name].flags.writeable
+    bundle.self_test()
+
+
+def test_a_loaded_model_scores_to_the_last_bit_as_the_fitted_one(directory: Path) -> None:
+    rows = make_rows(10, 200)
+    loaded = load_bundle(directory).model
+    assert (
+        loaded.score(rows.X, rows.channels).tobytes() == small_model().score(rows.X, rows.channels).tobytes()
+    )
+    assert loaded.explain(rows.X[0], 5) == small_model().explain(rows.X[0], 5)
+
+
+def test_equal_inputs_give_equal_bytes_on_any_number_of_threads(tmp_path: Path) -> None:
+    rows, few = make_rows(9, 40), msgspec.structs.replace(PARAMS, trees=4)
+    sums = set()
+    for threads in (1, 2):
+        model = fit_small(threads=threads, params=few)
+        examples = Examples.take(model, rows.X, rows.channels)
+        sums.add(write(tmp_path / str(threads), model=model, examples=examples))
+    assert sums == {load_bundle(tmp_path / "2").sha256}
+    for name in FILES:
+        assert (tmp_path / "1" / name).read_bytes() == (tmp_path / "2" / name).read_bytes()
+
+
+def test_a_bundle_holds_data_only_and_names_no_module(directory: Path) -> None:
+    assert tuple(sorted(path.name for path in directory.iterdir())) == FILES
+    for path in directory.iterdir():
+        assert not re.search(
+            rb"\b(models|consignments|features)\.(?!json)|pickle|num_threads", path.read_bytes()
+        )
+
+
+@pytest.mark.parametrize("name", FILES)
+def test_a_file_altered_by_one_bit_is_refused(directory: Path, name: str) -> None:
+    data = bytearray((directory / name).read_bytes())
+    for at in (0, len(data) // 2, len(data) - 1):
+        changed = bytearray(data)
+        changed[at] ^= 1
+        (directory / name).write_bytes(changed)
+        with pytest.raises(BundleRefused):
+            load_bundle(directory)
+
+
+@pytest.mark.parametrize("name", FILES)
+def test_a_file_that_is_missing_cut_or_longer_is_refused(directory: Path, name: str) -> None:
+    path = directory / name
+    data = path.read_bytes()
+    for changed in (data[:-1], data + b" ", data + b"\n", b""):
+        path.write_bytes(changed)
+        with pytest.raises(BundleRefused):
+            load_bundle(directory)
+    path.unlink()
+    with pytest.raises(BundleRefused):
+        load_bundle(directory)
+
+
+@pytest.mark.parametrize("name", ["evil.py", "other.json", "..npy", "Rates.npy", ".hidden", "extra.npy"])
+def test_an_unknown_file_is_refused(directory: Path, name: str) -> None:
+    (directory / name).write_bytes((directory / "rates.npy").read_bytes())
+    with pytest.raises(BundleRefused, match=r"not a plain file of a bundle|not those of the manifest"):
+        load_bundle(directory)
+
+
+def test_links_and_folders_are_refused(directory: Path) -> None:
+    outside = directory.parent / "trees.txt"
+    (directory / "trees.txt").rename(outside)
+    (directory / "trees.txt").symlink_to(outside)
+    with pytest.raises(BundleRefused, match="not a plain file"):
+        load_bundle(directory)
+    (directory / "trees.txt").unlink()
+    (directory / "trees.txt").mkdir()
+    with pytest.raises(BundleRefused, match="not a plain file"):
+        load_bundle(directory)
+
+
+def test_where_there_is_no_bundle_it_says_so(tmp_path: Path) -> None:
+    with pytest.raises(BundleRefused, match="nowhere: the bundle cannot be read"):
+        load_bundle(tmp_path / "nowhere")
+    with pytest.raises(BundleRefused, match="incomplete"):
+        load_bundle(tmp_path)
+
+
+def forge(directory: Path, name: str, data: bytes) -> None:
+    """Replace a file and correct the manifest, as one who means harm would."""
+    (directory / name).write_bytes(data)
+    manifest = json.loads((directory / MANIFEST).read_bytes())
+    manifest["files"][name] = hashlib.sha256(data).hexdigest()
+    encoded = msgspec.json.encode(manifest, order="sorted")
+    (directory / MANIFEST).write_bytes(msgspec.json.format(encoded, indent=1) + b"\n")
+
+
+def header(shape: str, descr: str = "<f4", fortran: bool = False) -> bytes:
+    text = f"{{'descr': '{descr}', 'fortran_order': {fortran}, 'shape': {shape}, }}\n"
+    return b"\x93NUMPY\x01\x00" + len(text).to_bytes(2, "little") + text.encode()
+
+
+HOSTILE = [
+    ("text_weights.npy", header("(1000000000000,)"), "not a plain array"),
+    ("text_weights.npy", header("(-1, -1)") + b"\0\0\0\0", "not a plain array"),
+    ("text_weights.npy", header("(1,)", "|O") + b"\0" * 8, "not a plain array"),
+    ("text_weights.npy", header("(1,)", ">f4") + b"\0" * 4, "not a plain array"),
+    ("text_weights.npy", header("(2, 2)", fortran=True) + b"\0" * 16, "not a plain array"),
+    ("text_weights.npy", header("(9,)", "<U0"), "not a plain array"),
+    ("text_weights.npy", header("(__import__('os'),)"), "not an array"),
+    ("text_weights.npy", b"\x80\x04.", "not an array"),
+    ("example_rows.npy", header("(1, 3)") + b"\0" * 12, "do not fit together"),
+    ("examples.json", b'{"channels": [], "raw": [], "probability": []}', "do not fit together"),
+    ("model.json", b"{}", "cannot be read"),
+    ("model.json", b"[" * 100_000, "cannot be read"),
+    ("bands.json", b'{"high": 0.5, "elevated": 0.1, "loader": "os"}', "cannot be read"),
+    ("calibration.json", b'{"slope": -1, "intercept": 0, "channels": {}}', "out of range"),
+    ("trees.txt", b"\xff\xfe", "not text"),
+    ("trees.txt", b"tree\n", "not the text of a LightGBM model"),
+]
+
+
+@pytest.mark.parametrize(("name", "data", "said"), HOSTILE, ids=[f"{n} {d[:30]!r}" for n, d, _ in HOSTILE])
+def test_hostile_content_is_refused_even_with_right_sums(
+    directory: Path, name: str, data: bytes, said: str
+) -> None:
+    forge(directory, name, data)
+    with pytest.raises(BundleRefused, match=said):
+        load_bundle(directory)
+
+
+def test_a_spec_other_than_the_cards_is_refused_even_with_right_sums(directory: Path) -> None:
+    data = (directory / "features.json").read_bytes().replace(b"Feature 0 is", b"Feature O is")
+    forge(directory, "features.json", data)
+    with pytest.raises(BundleRefused, match="not those of the card"):
+        load_bundle(directory)
+
+
+@pytest.mark.parametrize("change", ['"raw": [\n  ', '"probability": [\n  '])
+def test_the_self_test_finds_a_score_that_differs_in_its_last_digit(directory: Path, change: str) -> None:
+    text = (directory / "examples.json").read_text()
+    at = text.index(change) + len(change)
+    number = text[at : text.index(",", at)]
+    other = repr(float(np.nextafter(float(number), 9.0)))
+    forge(directory, "examples.json", text.replace(number, other, 1).encode())
+    bundle = load_bundle(directory)
+    with pytest.raises(BundleRefused, match="the self-test failed"):
+        bundle.self_test()
+
+
+def test_the_self_test_finds_a_leaf_that_was_moved(directory: Path) -> None:
+    text = (directory / "trees.txt").read_text()
+    value = re.search(r"leaf_value=(\S+)", text).group(1)
+    other = str(float(value) + 1)[: len(value)].ljust(len(value), "0")
+    forge(directory, "trees.txt", text.replace(f"leaf_value={value}", f"leaf_value={other}", 1).encode())
+    bundle = load_bundle(directory)
+    with pytest.raises(BundleRefused, match="the self-test failed: another raw score"):
+        bundle.self_test()
+
+
+def left_behind(folder: Path) -> list[str]:
+    return sorted(path.name for path in folder.iterdir())
+
+
+def test_a_directory_that_exists_is_never_written_over(directory: Path) -> None:
+    before = (directory / MANIFEST).read_bytes()
+    with pytest.raises(FileFault, match="exists already"):
+        write(directory)
+    assert (directory / MANIFEST).read_bytes() == before
+
+
+BAD_PARTS = [
+    ({"card": CARD | {"target": "anything"}}, BundleRefused, "cannot be read"),
+    ({"card": CARD | {"trained_at": "today"}}, BundleRefused, "cannot be read"),
+    ({"fitted": {"norms": {"61": [float("nan")]}}}, BundleRefused, "JSON does not keep"),
+    ({"fitted": {"norms": (1, 2)}}, BundleRefused, "JSON does not keep"),
+    ({"arrays": {"../evil": np.zeros(1)}}, BundleRefused, "bad name"),
+    ({"arrays": {"example_rows": np.zeros(1)}}, BundleRefused, "name of the examples"),
+    ({"arrays": {"objects": np.array([{}], dtype=object)}}, ValueError, "Object arrays"),
+]
+
+
+@pytest.mark.parametrize(("change", "error", "said"), BAD_PARTS, ids=[said for _, _, said in BAD_PARTS])
+def test_parts_that_do_not_fit_leave_nothing_behind(
+    tmp_path: Path, change: Any, error: type[Exception], said: str
+) -> None:
+    with pytest.raises(error, match=said):
+        write(tmp_path / "bundle", **change)
+    assert left_behind(tmp_path) == []
+
+
+def test_a_bundle_that_fails_its_self_test_is_not_written(tmp_path: Path) -> None:
+    model = small_model()
+    other = RiskModel(model.trees, Calibration(1.0, 0.0, {}), model.bands, model.spec)
+    with pytest.raises(BundleRefused, match="the self-test failed: another probability"):
+        write(tmp_path / "bundle", model=other)
+    assert left_behind(tmp_path) == []

@@ -1,0 +1,141 @@
+"""Calibration: from log-odds to probabilities that hold."""
+
+import math
+from typing import Any
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from consignments.errors import BundleRefused
+from models.calibration import FEWEST_POSITIVES, FURTHEST, Calibration, logistic
+
+TRUE_SLOPE, TRUE_INTERCEPTS = 1.5, {"postal": 0.5, "air_cargo": -0.5}
+
+
+def made(count: int, seed: int = 1) -> tuple[Any, Any, list[str]]:
+    """Draw raw scores, labels and channels from a known calibration."""
+    rng = np.random.default_rng(seed)
+    raw = rng.normal(-3.0, 2.0, count)
+    channel = rng.choice(list(TRUE_INTERCEPTS), count).tolist()
+    margin = TRUE_SLOPE * raw + np.array([TRUE_INTERCEPTS[name] for name in channel])
+    return raw, (rng.random(count) < 1 / (1 + np.exp(-margin))).astype(float), channel
+
+
+def test_slope_and_intercepts_are_found_again_where_there_are_many_rows() -> None:
+    raw, y, channel = made(60_000)
+    found = Calibration.fit(raw, y, np.ones(len(raw)), channel)
+    assert found.slope == pytest.approx(TRUE_SLOPE, abs=0.05)
+    assert found.channels == pytest.approx(TRUE_INTERCEPTS, abs=0.1)
+
+
+def test_the_mean_probability_is_the_weighted_share_of_positives() -> None:
+    raw, y, channel = made(20_000)
+    weight = np.where(y == 1, 1.0, 7.0)
+    mean = np.average(Calibration.fit(raw, y, weight, channel).probability(raw, channel), weights=weight)
+    assert mean == pytest.approx(np.average(y, weights=weight), rel=1e-3)
+
+
+def test_weights_count_by_their_proportions_only() -> None:
+    raw, y, channel = made(5000)
+    weight = np.random.default_rng(2).uniform(1, 9, len(raw))
+    once, hundredfold = (Calibration.fit(raw, y, factor * weight, channel) for factor in (1.0, 100.0))
+    assert once.slope == pytest.approx(hundredfold.slope, abs=1e-4)
+
+
+def test_a_channel_with_few_finds_stays_near_the_pooled_intercept() -> None:
+    raw, y, channel = made(8000)
+    few = [i for i, name in enumerate(channel) if name == "air_cargo"][40:]
+    kept = np.setdiff1d(np.arange(len(raw)), few)
+    names = [channel[i] for i in kept]
+    found = Calibration.fit(raw[kept], y[kept], np.ones(len(kept)), names)
+    gap_of = {name: abs(value - found.intercept) for name, value in found.channels.items()}
+    assert gap_of["air_cargo"] < abs(TRUE_INTERCEPTS["air_cargo"] - TRUE_INTERCEPTS["postal"]) / 2
+
+
+def test_with_few_positives_only_the_intercept_is_fitted() -> None:
+    raw, _, channel = made(2000)
+    y = np.zeros(len(raw))
+    y[: FEWEST_POSITIVES - 1] = 1
+    found = Calibration.fit(raw, y, np.ones(len(raw)), channel)
+    assert (found.slope, found.channels) == (1.0, {})
+    expected = (FEWEST_POSITIVES - 0.5) / (len(raw) + 1)
+    assert found.probability(raw, channel).mean() == pytest.approx(expected, rel=1e-6)
+
+
+def test_without_a_positive_the_probability_is_small_but_not_zero() -> None:
+    raw, y, channel = made(1000)
+    probability = Calibration.fit(raw, 0 * y, np.ones(len(raw)), channel).probability(raw, channel)
+    assert 0 < probability.mean() < 1e-3
+
+
+def test_without_rows_or_weight_the_raw_score_is_taken_as_it_is() -> None:
+    as_it_is = Calibration(1.0, 0.0, {})
+    assert Calibration.fit(np.zeros(0), np.zeros(0), np.zeros(0), []) == as_it_is
+    assert Calibration.fit(np.ones(3), np.ones(3), np.zeros(3), ["postal"] * 3) == as_it_is
+
+
+@pytest.mark.parametrize("separation", [-1.0, 1.0])
+def test_raw_scores_that_part_the_labels_fully_or_invert_them_give_a_slope_in_bounds(
+    separation: float,
+) -> None:
+    y = np.array([0.0] * 500 + [1.0] * 50)
+    raw = separation * np.where(y == 1, 3.0, -3.0) + np.linspace(0, 0.1, len(y))
+    found = Calibration.fit(raw, y, np.ones(len(y)), ["postal"] * len(y))
+    assert 0 < found.slope <= 20
+    assert np.isfinite(found.intercept)
+
+
+@given(st.floats(-1e300, 1e300), st.sampled_from(["postal", "air_cargo", "another"]))
+def test_a_probability_is_inside_zero_and_one(raw: float, channel: str) -> None:
+    p = Calibration(2.0, -3.0, {"postal": -5.0, "air_cargo": 1.0}).probability(np.array([raw]), [channel])[0]
+    assert 0 < p < 1
+
+
+@given(st.floats(-15, 15), st.floats(1e-6, 5))
+def test_a_higher_raw_score_gives_a_higher_probability(raw: float, more: float) -> None:
+    low, high = Calibration(1.2, -3.0, {}).probability(np.array([raw, raw + more]), ["postal"] * 2)
+    assert low < high
+
+
+@given(st.lists(st.floats(-60, 60), min_size=1, max_size=40))
+def test_one_row_and_many_give_the_same_bits(raw: list[float]) -> None:
+    calibration = Calibration(1.3, -0.7, {"postal": 0.1})
+    many = calibration.probability(np.array(raw), ["postal"] * len(raw))
+    singly = [calibration.probability(np.array([value]), ["postal"])[0] for value in raw]
+    assert many.tobytes() == np.array(singly).tobytes()
+
+
+@given(st.floats(-FURTHEST, FURTHEST))
+def test_the_own_exponential_agrees_with_the_library_to_the_last_digits(log_odds: float) -> None:
+    assert logistic(log_odds) == pytest.approx(1 / (1 + math.exp(-log_odds)), rel=1e-15)
+
+
+@given(
+    st.floats(0.05, 20),
+    st.floats(-40, 40),
+    st.dictionaries(st.text(max_size=5), st.floats(-40, 40), max_size=3),
+)
+def test_json_keeps_every_bit(slope: float, intercept: float, channels: dict[str, float]) -> None:
+    calibration = Calibration(slope, intercept, channels)
+    assert Calibration.from_json(calibration.to_json()) == calibration
+
+
+@pytest.mark.parametrize(
+    "data",
+    [
+        b"",
+        b"[]",
+        b'{"slope": 1}',
+        b'{"slope": 0, "intercept": 0, "channels": {}}',
+        b'{"slope": -1, "intercept": 0, "channels": {}}',
+        b'{"slope": 1, "intercept": 1e9, "channels": {}}',
+        b'{"slope": 1, "intercept": 0, "channels": {"postal": -1e9}}',
+        b'{"slope": "1", "intercept": 0, "channels": {}}',
+        b"\xff",
+    ],
+)
+def test_what_is_no_calibration_is_refused(data: bytes) -> None:
+    with pytest.raises(BundleRefused):
+        Calibration.from_json(data)

@@ -1,0 +1,157 @@
+"""The risk model: fit, score, bands and reasons."""
+
+import subprocess
+import sys
+from typing import Any
+
+import lightgbm
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from small_model import SPEC, Hand, fit_small, make_rows, small_model, text_of
+
+from consignments.errors import BadInput, BundleRefused, ServiceFault
+from features.spec import Feature, Spec
+from models.calibration import Calibration
+from models.risk_model import Bands, RiskModel, Traffic
+from models.trees import Trees
+
+HELD_OUT = make_rows(7, 1000)
+
+
+def test_the_model_orders_later_rows_far_better_than_chance() -> None:
+    score = small_model().score(HELD_OUT.X, HELD_OUT.channels)
+    positives, negatives = score[HELD_OUT.y == 1], score[HELD_OUT.y == 0]
+    assert (positives[:, None] > negatives).mean() > 0.75
+
+
+@given(st.lists(st.integers(0, len(HELD_OUT.X) - 1), min_size=1, max_size=30))
+@settings(deadline=None)
+def test_a_row_gets_the_same_score_alone_among_others_and_by_the_booster(places: list[int]) -> None:
+    model = small_model()
+    X, channels = HELD_OUT.X[places], [HELD_OUT.channels[i] for i in places]
+    many = model.score(X, channels)
+    singly = [model.score(X[i : i + 1], channels[i : i + 1])[0] for i in range(len(X))]
+    booster = lightgbm.Booster(model_str=model.trees.text)
+    by_booster = model.calibration.probability(booster.predict(X, raw_score=True), channels)
+    assert many.tobytes() == np.array(singly).tobytes() == by_booster.tobytes()
+
+
+def test_the_channel_counts_in_the_calibration() -> None:
+    model = small_model()
+    X = HELD_OUT.X[:5]
+    assert set(model.calibration.channels) == {"postal", "air_cargo"}
+    assert (model.score(X, ["postal"] * 5) != model.score(X, ["air_cargo"] * 5)).all()
+
+
+def test_equal_inputs_give_equal_models_on_any_number_of_threads() -> None:
+    one, two = fit_small(threads=1), fit_small(threads=2)
+    assert one.trees.text == two.trees.text
+    assert (one.calibration, one.bands) == (two.calibration, two.bands)
+
+
+def test_another_seed_gives_other_trees() -> None:
+    assert fit_small(seed=2).trees.text != small_model().trees.text
+
+
+def test_bands_are_shares_of_the_traffic() -> None:
+    model, traffic = small_model(), make_rows(2)
+    bands = model.bands_of(model.score(traffic.X, traffic.channels))
+    assert bands.count("high") == 15  # 0.5 % of 3,000
+    assert bands.count("elevated") == 60  # the next 2 %
+
+
+def test_ties_at_a_cut_off_stay_in_the_lower_band() -> None:
+    scores = np.array([0.9] * 10 + [0.1] * 990)
+    bands = Bands.of_traffic(scores)
+    assert [bands.of(0.9), bands.of(0.1)] == ["elevated", "routine"]
+
+
+def test_in_little_traffic_nothing_seen_so_far_is_high() -> None:
+    bands = Bands.of_traffic(np.array([0.2, 0.4]))
+    assert bands.of(0.4) == "routine"
+    assert bands.of(0.41) == "high"
+
+
+def test_reasons_and_the_expected_value_add_up_to_the_raw_score() -> None:
+    model = small_model()
+    for row in HELD_OUT.X[:20]:
+        reasons = model.explain(row, len(SPEC), lowering=True)
+        total = model.trees.expected + sum(reason.contribution for reason in reasons)
+        assert total == pytest.approx(model.raw(row[None])[0], abs=1e-9)
+
+
+def test_the_reasons_of_a_high_score_raise_it_the_weightiest_first() -> None:
+    model = small_model()
+    best = HELD_OUT.X[np.argmax(model.score(HELD_OUT.X, HELD_OUT.channels))]
+    weights = [reason.contribution for reason in model.explain(best, 4)]
+    assert len(weights) == 4
+    assert weights == sorted(weights, reverse=True)
+    assert weights[-1] > 0
+
+
+def test_a_score_that_is_no_number_is_never_given() -> None:
+    huge = Hand([0], [0.0], [-1], [-2], [4], [-1e308, 1e308], [2, 2])
+    trees = Trees.from_text(text_of([huge, huge, huge], 1))
+    spec = Spec([Feature("f0", "count", "made", "Made up: {value}")])
+    model = RiskModel(trees, Calibration(1.0, 0.0, {}), Bands(0.2, 0.1), spec)
+    with pytest.raises(ServiceFault, match="not a number"):
+        model.score(np.ones((1, 1), dtype=np.float32), ["postal"])
+
+
+def test_trees_on_other_features_than_the_spec_are_refused() -> None:
+    model = small_model()
+    swapped = Spec([SPEC.features[1], SPEC.features[0], *SPEC.features[2:]])
+    with pytest.raises(BundleRefused, match=r"feature 0.*got made\.f0; expected made\.f1"):
+        RiskModel(model.trees, model.calibration, model.bands, swapped)
+    with pytest.raises(BundleRefused, match="got 12 features; expected 11 features"):
+        RiskModel(model.trees, model.calibration, model.bands, Spec(SPEC.features[:-1]))
+
+
+def test_progress_is_told_of_each_tree() -> None:
+    told: list[tuple[str, int, int]] = []
+    fit_small(progress=lambda *step: told.append(step))
+    assert told[0] == ("growing trees", 1, 40)
+    assert [done for _, done, _ in told] == list(range(1, len(told) + 1))
+
+
+def test_validation_without_positives_stops_nothing_and_still_calibrates() -> None:
+    later = make_rows(2)
+    model = fit_small(validation=later._replace(y=0 * later.y))
+    assert len(model.trees) == 40
+    assert model.score(later.X, later.channels).mean() < 1e-3
+
+
+BAD_ROWS = [
+    ({"y": HELD_OUT.y * 0}, "needs positives and negatives.*got 0 positives of 1000 rows"),
+    ({"y": HELD_OUT.y * 0 + 1}, "needs positives and negatives"),
+    ({"y": HELD_OUT.y + 1}, "out of range"),
+    ({"y": HELD_OUT.y[:-1]}, "do not fit together.*999 labels"),
+    ({"weight": HELD_OUT.weight * -1}, "out of range"),
+    ({"weight": HELD_OUT.weight * np.nan}, "out of range"),
+    ({"channels": []}, "do not fit together.*0 channels"),
+    ({"X": HELD_OUT.X[:, :-1]}, r"do not fit together.*\(1000, 11\).*expected 12 features"),
+]
+
+
+@pytest.mark.parametrize(("change", "said"), BAD_ROWS, ids=[said for _, said in BAD_ROWS])
+def test_training_rows_that_do_not_fit_are_refused(change: Any, said: str) -> None:
+    with pytest.raises(BadInput, match=f"training rows.*{said}"):
+        RiskModel.fit(
+            *HELD_OUT._replace(**change),
+            spec=SPEC,
+            validation=HELD_OUT,
+            traffic=Traffic(HELD_OUT.X, HELD_OUT.channels),
+        )
+
+
+def test_without_traffic_there_are_no_bands() -> None:
+    with pytest.raises(BadInput, match="no traffic"):
+        fit_small(traffic=Traffic(HELD_OUT.X[:0], []))
+
+
+def test_scoring_imports_neither_lightgbm_nor_pandas_nor_scikit_learn() -> None:
+    heavy = "{'lightgbm', 'pandas', 'sklearn', 'mlflow', 'pyarrow'}"
+    code = f"import sys, models.bundle, models.baselines, models.selection; assert not {heavy} & set(sys.modules)"
+    subprocess.run([sys.executable, "-c", code], check=True)

@@ -1,0 +1,305 @@
+"""The walk and the contributions, against LightGBM and against the definition of Shapley values."""
+
+import itertools
+import math
+import re
+from typing import Any
+
+import lightgbm
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from small_model import Hand, chain, make_rows, text_of
+
+from consignments.errors import BundleRefused
+from models.trees import DEEPEST, ZERO, Trees, strip_parameters
+
+SAME = {"num_threads": 1, "deterministic": True, "force_row_wise": True, "verbosity": -1}
+AWKWARD = np.array(
+    [np.nan, np.inf, -np.inf, 0.0, -0.0, ZERO, -ZERO, 1e-36, -1e-36, 1e-38, 3e38, -3e38, 1.0, 0.5],
+    dtype=np.float32,
+)
+
+
+def grown(X: Any = None, y: Any = None, rounds: int = 20, **params: Any) -> lightgbm.Booster:
+    rows = make_rows(3, 1500)
+    data = lightgbm.Dataset(rows.X if X is None else X, rows.y if y is None else y)
+    return lightgbm.train({"objective": "binary", "num_leaves": 15} | SAME | params, data, rounds)
+
+
+def awkward_rows(features: int = 12, count: int = 400) -> Any:
+    rng = np.random.default_rng(4)
+    X = rng.normal(size=(count, features)).astype(np.float32)
+    return np.where(rng.random(X.shape) < 0.3, rng.choice(AWKWARD, X.shape), X).astype(np.float32)
+
+
+BOOSTERS = {
+    "missing is NaN": {},
+    "zero is missing": {"zero_as_missing": True},
+    "no value is missing": {"use_missing": False},
+    "dart": {"boosting": "dart"},
+    "goss": {"data_sample_strategy": "goss"},
+    "extra trees": {"extra_trees": True},
+    "monotone": {"monotone_constraints": [1] + [0] * 11},
+    "bagging": {"bagging_fraction": 0.5, "bagging_freq": 1},
+    "deep": {"max_depth": DEEPEST, "num_leaves": 63, "min_data_in_leaf": 1},
+    "shallow": {"max_depth": 2},
+}
+
+
+@pytest.mark.parametrize("params", BOOSTERS.values(), ids=BOOSTERS)
+def test_the_walk_equals_the_booster_to_the_last_bit(params: dict[str, Any]) -> None:
+    booster = grown(**params)
+    trees = Trees.from_text(booster.model_to_string())
+    for X in (make_rows(5).X, awkward_rows()):
+        assert trees.raw(X).tobytes() == booster.predict(X, raw_score=True).tobytes()
+
+
+@pytest.mark.parametrize("params", BOOSTERS.values(), ids=BOOSTERS)
+def test_contributions_equal_those_of_the_booster(params: dict[str, Any]) -> None:
+    booster = grown(**params)
+    trees = Trees.from_text(booster.model_to_string())
+    for X in (make_rows(5, 200).X, awkward_rows(count=100)):
+        got = trees.contributions(X)
+        assert np.abs(got - booster.predict(X, pred_contrib=True)).max() < 1e-9
+        assert np.abs(got.sum(axis=1) - trees.raw(X)).max() < 1e-9
+
+
+def test_zero_is_missing_also_where_it_is_only_nearly_zero() -> None:
+    rng = np.random.default_rng(6)
+    X = rng.choice(np.array([0, 1e-36, -1e-36, 1, 2, np.nan], dtype=np.float32), (2000, 2))
+    y = (np.nan_to_num(X[:, 0]) == 0).astype(float)
+    for params in ({"zero_as_missing": True}, {"use_missing": False}, {}):
+        booster = grown(X, y, **params)
+        trees = Trees.from_text(booster.model_to_string())
+        assert trees.raw(X).tobytes() == booster.predict(X, raw_score=True).tobytes()
+
+
+@pytest.mark.parametrize("threshold", [0.0, -0.0, ZERO, -ZERO, ZERO / 3, -ZERO / 3, math.inf, -math.inf])
+@pytest.mark.parametrize("decision", [0, 2, 4, 6, 8, 10], ids="missing {}".format)
+def test_thresholds_near_zero_and_infinite_ones_are_taken_as_lightgbm_takes_them(
+    threshold: float, decision: int
+) -> None:
+    text = text_of([Hand([0], [threshold], [-1], [-2], [4], [1.0, 2.0], [2, 2], decision)], 1)
+    X = AWKWARD[:, None].copy()
+    expected = lightgbm.Booster(model_str=text).predict(X, raw_score=True)
+    assert Trees.from_text(text).raw(X).tolist() == expected.tolist()
+
+
+def test_a_tree_of_a_single_leaf_adds_its_value() -> None:
+    y = np.array([0.0, 1.0] * 50)
+    booster = grown(np.zeros((100, 1)), y, rounds=3, boost_from_average=False)
+    text = text_of([Hand([], [], [], [], [], [0.75], [10]), chain(1)], 1)
+    for model in (booster.model_to_string(), text):
+        trees, oracle = Trees.from_text(model), lightgbm.Booster(model_str=model)
+        X = np.array([[0.0], [np.nan], [5.0]], dtype=np.float32)
+        assert trees.raw(X).tobytes() == oracle.predict(X, raw_score=True).tobytes()
+        assert np.allclose(trees.contributions(X), oracle.predict(X, pred_contrib=True), rtol=0, atol=1e-12)
+
+
+@pytest.mark.parametrize("depth", range(1, DEEPEST + 1))
+def test_contributions_are_exact_at_every_depth(depth: int) -> None:
+    text = text_of([chain(depth)], DEEPEST)
+    X = awkward_rows(DEEPEST, 64)
+    X[0] = 1.0
+    oracle = lightgbm.Booster(model_str=text).predict(X, pred_contrib=True)
+    assert np.abs(Trees.from_text(text).contributions(X) - oracle).max() < 1e-9
+
+
+# Feature 0 splits twice on one path, and a leaf and a whole branch hold no training row.
+REPEATED = Hand(
+    feature=[0, 1, 0, 2],
+    threshold=[0.0, 0.5, -1.0, 0.0],
+    left=[1, 2, -1, -4],
+    right=[3, -2, -3, -5],
+    rows=[10, 10, 7, 0],
+    value=[1.0, -2.0, 0.5, 3.0, -1.5],
+    leaf_rows=[7, 3, 0, 0, 0],
+)
+
+
+def expectation(tree: Hand, row: Any, known: frozenset[int], node: int = 0) -> float:
+    """Give the mean of the leaves a row may reach, following the known features and weighing the others by rows."""
+    if node < 0:
+        return tree.value[-1 - node]
+    left, right = tree.left[node], tree.right[node]
+    if tree.feature[node] in known:
+        return expectation(
+            tree, row, known, left if row[tree.feature[node]] <= tree.threshold[node] else right
+        )
+    rows = [tree.rows[child] if child >= 0 else tree.leaf_rows[-1 - child] for child in (left, right)]
+    shares = [part / tree.rows[node] if tree.rows[node] else 0.5 for part in rows]
+    values = [expectation(tree, row, known, child) for child in (left, right)]
+    return sum(share * value for share, value in zip(shares, values, strict=True))
+
+
+def shapley(tree: Hand, row: Any, features: int) -> list[float]:
+    """Give each feature's mean gain over all orders in which the features may become known."""
+    gains = [0.0] * features
+    for order in itertools.permutations(range(features)):
+        for place, feature in enumerate(order):
+            before = frozenset(order[:place])
+            gains[feature] += expectation(tree, row, before | {feature}) - expectation(tree, row, before)
+    return [gain / math.factorial(features) for gain in gains]
+
+
+@given(st.lists(st.sampled_from([-2.0, -0.5, 0.25, 1.0]), min_size=3, max_size=3))
+@settings(deadline=None)
+def test_contributions_are_shapley_values_also_with_empty_leaves_and_repeated_features(
+    row: list[float],
+) -> None:
+    trees = Trees.from_text(text_of([REPEATED], 3))
+    got = trees.contributions(np.array([row], dtype=np.float32))[0]
+    assert got[:3] == pytest.approx(shapley(REPEATED, row, 3), abs=1e-12)
+    assert got[3] == pytest.approx(expectation(REPEATED, row, frozenset()), abs=1e-12)
+
+
+def test_one_row_and_many_give_the_same_bits() -> None:
+    trees = Trees.from_text(grown().model_to_string())
+    X = awkward_rows(count=50)
+    assert np.concatenate([trees.raw(X[i : i + 1]) for i in range(50)]).tobytes() == trees.raw(X).tobytes()
+    singly = np.concatenate([trees.contributions(X[i : i + 1]) for i in range(50)])
+    assert singly.tobytes() == trees.contributions(X).tobytes()
+
+
+def test_rows_that_are_read_only_or_in_another_layout_give_the_same() -> None:
+    trees = Trees.from_text(grown().model_to_string())
+    X = awkward_rows(count=20)
+    frozen = X.copy()
+    frozen.flags.writeable = False
+    for other in (frozen, np.asfortranarray(X), np.repeat(X, 2, axis=0)[::2]):
+        assert trees.raw(other).tobytes() == trees.raw(X).tobytes()
+
+
+def test_rows_of_another_width_are_an_error_and_never_reach_the_kernel() -> None:
+    trees = Trees.from_text(text_of([chain(3)], 4))
+    for shape in ((2, 3), (2, 5), (4,)):
+        with pytest.raises(ValueError, match="for 4 features"):
+            trees.raw(np.zeros(shape, dtype=np.float32))
+
+
+def test_the_text_without_parameters_loads_into_lightgbm_and_predicts_the_same() -> None:
+    booster = grown()
+    text = booster.model_to_string()
+    short = strip_parameters(text)
+    X = awkward_rows()
+    assert "num_threads" in text
+    assert "num_threads" not in short
+    assert lightgbm.Booster(model_str=short).predict(X).tobytes() == booster.predict(X).tobytes()
+    assert strip_parameters(short) == short
+    assert Trees.from_text(text).text == short
+
+
+def test_names_with_points_signs_and_other_scripts_come_through() -> None:
+    names = ["value.per_kg", "history.hs_code+route.new", "column.세율"]
+    data = lightgbm.Dataset(make_rows(3).X[:, :3], make_rows(3).y, feature_name=names)
+    booster = lightgbm.train({"objective": "binary"} | SAME, data, 2)
+    assert Trees.from_text(booster.model_to_string()).feature_names == tuple(names)
+
+
+OTHER_KINDS = [
+    ({"objective": "regression"}, "objective.*another kind; got 'regression'"),
+    ({"objective": "multiclass", "num_class": 2}, "num_class.*another kind; got '2'"),
+    ({"objective": "binary", "sigmoid": 2.0}, "objective.*another kind; got 'binary sigmoid:2'"),
+    ({"objective": "cross_entropy"}, "objective.*another kind"),
+    ({"linear_tree": True}, "linear leaves|not understood"),
+    ({"boosting": "rf", "bagging_fraction": 0.5, "bagging_freq": 1}, "not understood; got 'average_output'"),
+]
+
+
+@pytest.mark.parametrize(("params", "said"), OTHER_KINDS, ids=[str(params) for params, _ in OTHER_KINDS])
+def test_a_model_of_another_kind_is_refused(params: dict[str, Any], said: str) -> None:
+    rows = make_rows(3)
+    text = grown(np.nan_to_num(rows.X).astype(np.float64), rows.y, **params).model_to_string()
+    with pytest.raises(BundleRefused, match=said):
+        Trees.from_text(text)
+
+
+def test_categorical_splits_are_refused() -> None:
+    X = make_rows(3).X.clip(0)
+    data = lightgbm.Dataset(X, make_rows(3).y, categorical_feature=[2])
+    booster = lightgbm.train({"objective": "binary", "min_data_per_group": 1} | SAME, data, 20)
+    with pytest.raises(BundleRefused, match=r"categorical|not understood"):
+        Trees.from_text(booster.model_to_string())
+
+
+def test_a_path_that_is_too_deep_is_refused() -> None:
+    with pytest.raises(BundleRefused, match=f"too deep.*{DEEPEST + 1} splits.*at most {DEEPEST}"):
+        Trees.from_text(text_of([chain(DEEPEST + 1)], DEEPEST + 1))
+
+
+# Line of a tree of three splits, what it is changed to, and what is said of it.
+DAMAGES = [
+    ("left_child=-1 -2 -3", "left_child=-1 -2 -9", "do not make a tree"),
+    ("left_child=-1 -2 -3", "left_child=-1 -2 99", "do not make a tree"),
+    ("left_child=-1 -2 -3", "left_child=0 -2 -3", "do not make a tree"),
+    ("right_child=1 2 -4", "right_child=2 1 -4", "do not make a tree"),
+    ("right_child=1 2 -4", "right_child=1 1 -4", "do not make a tree"),
+    ("right_child=1 2 -4", "right_child=1 -4", "wrong length; got 2; expected 3"),
+    ("split_feature=0 1 2", "split_feature=0 1 3", "feature that is not there; expected 0 to 2"),
+    ("split_feature=0 1 2", "split_feature=0 1 -1", "feature that is not there"),
+    ("split_feature=0 1 2", "split_feature=0 1 99999999999999", "not whole numbers"),
+    ("split_feature=0 1 2", "split_feature=0 1 1_0", "not whole numbers"),
+    ("threshold=0.0 0.0 0.0", "threshold=0.0 0.0 nan", "not numbers"),
+    ("threshold=0.0 0.0 0.0", "threshold=0.0 0.0 1_0", "not numbers"),
+    ("threshold=0.0 0.0 0.0", "threshold=0.0 0.0 1e", "not numbers"),
+    ("leaf_value=-1.0", "leaf_value=inf", "not numbers"),
+    ("leaf_value=-1.0", "leaf_value=1e999", "out of range"),
+    ("decision_type=10 10 10", "decision_type=10 10 11", "not walked here"),
+    ("decision_type=10 10 10", "decision_type=10 10 12", "not walked here"),
+    ("decision_type=10 10 10", "decision_type=10 10 -2", "not walked here"),
+    ("internal_count=16", "internal_count=0", "cannot be"),
+    ("internal_count=16", "internal_count=-16", "cannot be"),
+    ("leaf_count=8", "leaf_count=-8", "cannot be"),
+    ("num_leaves=4", "num_leaves=0", "too many leaves or none"),
+    ("num_leaves=4", "num_leaves=5", "wrong length"),
+    ("num_cat=0", "num_cat=1", "categorical"),
+    ("is_linear=0", "is_linear=1", "linear"),
+    ("shrinkage=1", "shrinkage=1\ncat_threshold=1", "not understood"),
+    ("shrinkage=1", "shrinkage=1\nshrinkage=1", "not understood"),
+    ("shrinkage=1\n", "", "lines are missing.*shrinkage"),
+    ("version=v4", "version=v5", "another kind; got 'v5'; expected 'v4'"),
+    ("max_feature_idx=2", "max_feature_idx=3", "do not fit"),
+    ("feature_names=f0 f1 f2", "feature_names=f0 f1", "do not fit"),
+    ("Tree=0", "Tree=1", "sizes"),
+    ("end of trees", "and of trees", "do not end"),
+    ("tree\n", "bush\n", "not the text"),
+]
+
+
+@pytest.mark.parametrize(("line", "change", "said"), DAMAGES, ids=[change for _, change, _ in DAMAGES])
+def test_a_damaged_text_is_refused(line: str, change: str, said: str) -> None:
+    text = text_of([chain(3)], 3)
+    assert line in text
+    with pytest.raises(BundleRefused, match=said):
+        Trees.from_text(with_sizes(text.replace(line, change, 1)))
+
+
+def with_sizes(text: str) -> str:
+    """Correct the size of the one tree, so that only the damage itself is left to find."""
+    start = text.index("\n\n") + 2
+    end = text.find("end of trees", start)
+    size = (end if end >= 0 else text.index("and of trees")) - start
+    return re.sub(r"tree_sizes=.*", f"tree_sizes={size}", text)
+
+
+@pytest.mark.parametrize("sizes", ["0", "-5", "1", "999999", "", "10 10"])
+def test_sizes_that_are_not_those_of_the_trees_are_refused(sizes: str) -> None:
+    with pytest.raises(BundleRefused):
+        Trees.from_text(re.sub(r"tree_sizes=.*", f"tree_sizes={sizes}", text_of([chain(3)], 3)))
+
+
+@given(st.data())
+@settings(max_examples=300, deadline=None)
+def test_a_text_changed_anywhere_is_refused_or_walked_within_bounds(data: st.DataObject) -> None:
+    text = text_of([chain(3), REPEATED], 4)
+    at = data.draw(st.integers(0, len(text) - 1))
+    put = data.draw(st.sampled_from([*"0123456789-. e\n=", "", "99999", "inf"]))
+    try:
+        trees = Trees.from_text(text[:at] + put + text[at + 1 :])
+    except BundleRefused:
+        return
+    X = np.zeros((3, len(trees.feature_names)), dtype=np.float32)
+    assert trees.raw(X).shape == (3,)
+    assert trees.contributions(X).shape == (3, X.shape[1] + 1)
