@@ -19,6 +19,7 @@ from features.spec import Spec
 from features.timeline import Arrivals, Outcomes, fold
 
 CHUNK_ROWS = 20_000
+NOT_IN_THE_LOG = -1
 Progress = Callable[[str, int, int], None]
 """Called with what is being done, how much is done, and how much there is."""
 
@@ -116,7 +117,13 @@ def feature_matrix(
 
 def sequence_of(frame: pd.DataFrame) -> NDArray[np.int64] | None:
     """Give the place of each row in the log, or None where the table has no `sequence`."""
-    return frame["sequence"].to_numpy(dtype=np.int64) if "sequence" in frame else None
+    return _integers(frame, "sequence")
+
+
+def _integers(frame: pd.DataFrame, column: str) -> NDArray[np.int64] | None:
+    if column not in frame:
+        return None
+    return frame[column].fillna(NOT_IN_THE_LOG).to_numpy(dtype=np.int64)
 
 
 def arrivals_of(frame: pd.DataFrame) -> Arrivals:
@@ -126,6 +133,7 @@ def arrivals_of(frame: pd.DataFrame) -> Arrivals:
         received_us=time_column_us(frame, "received_at"),
         cancelled_us=time_column_us(frame, "cancelled_at"),
         sequence=sequence_of(frame),
+        cancelled_sequence=_integers(frame, "cancelled_sequence"),
     )
 
 

@@ -1,0 +1,151 @@
+"""One row for one consignment: the same bits alone and in a table, and nothing from later."""
+
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+from examples import day, make_consignment, make_outcome
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+from numpy.typing import NDArray
+
+from consignments.cargo_xml import read_messages
+from consignments.records import Alert, Consignment, Outcome
+from consignments.tables import alerts_of, check_frame, consignments_of, frame_of, outcomes_of
+from consignments.visibility import NO_TIME, day_of, to_us, visible_us
+from features.alerts import Alerts
+from features.batch import Tables, feature_matrix
+from features.config import FeatureConfig
+from features.fitted import Fitted, fit_features
+from features.pipeline import Pipeline
+from features.pseudonyms import Pseudonyms
+from features.timeline import Ledger
+from training.simulation import simulate
+
+CONFIG = FeatureConfig()
+KEY = Pseudonyms(b"a key of the tests, 32 bytes long")
+MESSAGES = Path(__file__).resolve().parent.parent / "messages"
+
+
+@pytest.fixture(scope="module")
+def world() -> Tables:
+    made = simulate(days=40, per_day=30, prevalence="operation", seed=5)
+    return Tables(
+        check_frame(made.consignments, Consignment).frame,
+        check_frame(made.outcomes, Outcome).frame,
+        check_frame(made.alerts, Alert).frame,
+    )
+
+
+@pytest.fixture(scope="module")
+def fitted(world: Tables) -> Fitted:
+    records = consignments_of(world.consignments, Consignment)[:600]
+    labels = np.arange(600) % 7 == 0
+    return fit_features(records, CONFIG, labels.astype(np.int8), np.ones(600))
+
+
+def one_by_one(tables: Tables, fitted: Fitted) -> NDArray[np.float32]:
+    """Live: every event in the order of time, outcomes and cancellations before arrivals, then by identifier."""
+    assert tables.outcomes is not None
+    alerts = Alerts(alerts_of(tables.alerts)) if tables.alerts is not None else None
+    pipeline = Pipeline(CONFIG, fitted, KEY, alerts)
+    ledger = Ledger(pipeline.new_history())
+    records = consignments_of(tables.consignments, Consignment)
+    X = np.empty((len(records), len(pipeline.spec)), dtype=np.float32)
+    events: list[tuple[int, int, str, int, Consignment | Outcome | None]] = []
+    for place, record in enumerate(records):
+        assert record.received_at is not None
+        events.append((to_us(record.received_at), 1, record.consignment_id, place, record))
+        if record.cancelled_at is not None:
+            events.append((to_us(record.cancelled_at), 0, record.consignment_id, place, None))
+    for place, outcome in enumerate(outcomes_of(tables.outcomes)):
+        events.append((visible_us(outcome), 0, outcome.consignment_id, place, outcome))
+    keys = np.zeros(len(pipeline.kinds), dtype=np.uint64)
+    counterparts = np.zeros_like(keys)
+    for moment, _kind, name, place, event in sorted(events, key=lambda each: each[:4]):
+        if isinstance(event, Outcome):
+            known, recorded = (
+                NO_TIME if at is None else to_us(at) for at in (event.known_at, event.recorded_at)
+            )
+            result = event.result if event.status == "inspected" else None
+            ledger.conclude(name, moment, known, recorded, None, result)
+        elif event is None:
+            ledger.cancel(name)
+        else:
+            assert event.received_at is not None
+            pipeline.describe(event, X[place], keys, counterparts)
+            ledger.arrive(name, day_of(event.received_at), keys, counterparts, X[place], pipeline.history_at)
+    return X
+
+
+def test_a_table_and_one_by_one_give_the_same_bits(world: Tables, fitted: Fitted) -> None:
+    matrix = feature_matrix(world, CONFIG, fitted, KEY)
+    np.testing.assert_array_equal(matrix.X.view(np.uint32), one_by_one(world, fitted).view(np.uint32))
+
+
+def test_messages_in_a_table_and_one_by_one_give_the_same_bits(fitted: Fitted) -> None:
+    found = read_messages(sorted(MESSAGES.glob("*.xml")))
+    frame = check_frame(frame_of(found.consignments, Consignment), Consignment).frame
+    tables = Tables(frame, check_frame(frame_of([], Outcome), Outcome).frame)
+    assert len(frame) >= 3
+    matrix = feature_matrix(tables, CONFIG, fitted, KEY)
+    np.testing.assert_array_equal(matrix.X.view(np.uint32), one_by_one(tables, fitted).view(np.uint32))
+
+
+def test_rows_not_wanted_still_join_the_history(world: Tables, fitted: Fitted) -> None:
+    keep = np.arange(len(world.consignments)) % 5 == 0
+    some = feature_matrix(world, CONFIG, fitted, KEY, keep=keep)
+    everything = feature_matrix(world, CONFIG, fitted, KEY)
+    np.testing.assert_array_equal(some.X, everything.X[keep])
+    np.testing.assert_array_equal(some.rows, np.flatnonzero(keep))
+
+
+def test_the_key_of_pseudonyms_does_not_change_a_feature(world: Tables, fitted: Fitted) -> None:
+    other = Pseudonyms(b"another key, also 32 bytes long!!")
+    np.testing.assert_array_equal(
+        feature_matrix(world, CONFIG, fitted, KEY).X, feature_matrix(world, CONFIG, fitted, other).X
+    )
+
+
+@settings(max_examples=15, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(cut=st.integers(1, 39))
+def test_what_is_known_after_a_moment_changes_nothing_before_it(
+    world: Tables, fitted: Fitted, cut: int
+) -> None:
+    assert world.outcomes is not None
+    received = world.consignments["received_at"]
+    moment = received.min().floor("D") + pd.Timedelta(days=cut)
+    before = (received < moment).to_numpy()
+    visible = pd.Series([visible_us(each) for each in outcomes_of(world.outcomes)], world.outcomes.index)
+    past = Tables(
+        world.consignments[before],
+        world.outcomes[visible < to_us(moment.to_pydatetime())],
+        world.alerts,
+    )
+    whole = feature_matrix(world, CONFIG, fitted, KEY, keep=before)
+    np.testing.assert_array_equal(feature_matrix(past, CONFIG, fitted, KEY).X, whole.X)
+
+
+def test_as_of_hides_what_became_visible_later() -> None:
+    consignments = frame_of([make_consignment("A"), make_consignment("B", received_at=day(12))], Consignment)
+    outcomes = frame_of([make_outcome("A", result="nps", known_at=day(10))], Outcome)
+    tables = Tables(check_frame(consignments, Consignment).frame, check_frame(outcomes, Outcome).frame)
+    matrix = feature_matrix(tables, CONFIG, Fitted.nothing(), KEY)
+    hidden = feature_matrix(tables, CONFIG, Fitted.nothing(), KEY, as_of=pd.Timestamp(day(9)))
+    finds = matrix.spec.place("history.sender.nps_ever")
+    assert matrix.X[:, finds].tolist() == [0, 1]
+    assert hidden.X[:, finds].tolist() == [0, 0]
+
+
+def test_what_is_fitted_survives_the_bundles_form(fitted: Fitted) -> None:
+    again = Fitted.from_plain(*fitted.to_plain())
+    record = make_consignment()
+    rows = []
+    for learnt in (fitted, again):
+        pipeline = Pipeline(CONFIG, learnt, KEY)
+        row = np.zeros(len(pipeline.spec), dtype=np.float32)
+        keys = np.zeros(len(pipeline.kinds), dtype=np.uint64)
+        pipeline.describe(record, row, keys, np.zeros_like(keys))
+        rows.append(row)
+    np.testing.assert_array_equal(rows[0], rows[1])
