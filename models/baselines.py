@@ -279,7 +279,7 @@ class LogisticRegression:
         from sklearn.linear_model import LogisticRegression as Linear
         from sklearn.pipeline import make_pipeline
         from sklearn.preprocessing import StandardScaler
-        from threadpoolctl import threadpool_limits  # type: ignore[import-untyped]
+        from threadpoolctl import threadpool_limits
 
         linear = Linear(C=LOGISTIC_C, max_iter=LOGISTIC_STEPS)
         steps = make_pipeline(

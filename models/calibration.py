@@ -184,7 +184,7 @@ def _posterior_mode(
     raw: Floats, y: Floats, weight: Floats, member: NDArray[np.int64], channels: int
 ) -> tuple[float, float, list[float]]:
     """Find slope, pooled intercept and the channels' shifts from it."""
-    from scipy.optimize import minimize  # type: ignore[import-untyped]
+    from scipy.optimize import minimize
 
     start = np.array([0.0, _intercept_alone(raw, y, weight), *([0.0] * channels)])
     spread = np.array([SLOPE_SPREAD, np.inf, *([CHANNEL_SPREAD] * channels)])
