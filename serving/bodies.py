@@ -78,6 +78,27 @@ async def _read_rest(message: Any, receive: Receive, limit: int) -> bytes:
         message = await receive()
 
 
+class Single(Generic[Record]):
+    """Reads a body that is one record.
+
+    Parameters
+    ----------
+    record : type
+    """
+
+    def __init__(self, record: type[Record]) -> None:
+        self._decode = msgspec.json.Decoder(record).decode
+
+    def read(self, body: bytes) -> Record:
+        """Read the body; 400 where it is not JSON, 422 where it is no such record."""
+        try:
+            return self._decode(body)
+        except msgspec.ValidationError as error:
+            raise Refusal.of_record(fault_of(error)) from None
+        except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
+            raise _no_json(error) from None
+
+
 class Records(Generic[Record]):
     """Reads the records of one kind from a body: one object, or a list under the plural name.
 
@@ -112,7 +133,7 @@ class Records(Generic[Record]):
             if not self._is_list(body):
                 raise Refusal.of_record(fault_of(error)) from None
         except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
-            raise Refusal(400, f"the body is not JSON that can be read: {_plainly(error)}") from None
+            raise _no_json(error) from None
         return self._read_list(body)
 
     def one_of(self, raw: msgspec.Raw, index: int) -> Record | RowFault:
@@ -183,6 +204,10 @@ def _within(body: bytes | bytearray, limit: int) -> bytes:
 
 def _too_large(limit: int) -> Refusal:
     return Refusal(413, f"the body is larger than {limit} bytes", headers={"connection": "close"})
+
+
+def _no_json(error: Exception) -> Refusal:
+    return Refusal(400, f"the body is not JSON that can be read: {_plainly(error)}")
 
 
 def _said(complaint: Complaint) -> str:

@@ -15,7 +15,7 @@ from consignments.visibility import moment_of_us
 from models.reasons import Reason
 from serving import answers, openapi, page
 from serving.access import Caller
-from serving.bodies import ClientGone, Records, admit, read_json_body, refusal_of
+from serving.bodies import ClientGone, Records, Single, admit, read_json_body, refusal_of
 from serving.entries import Cancellation, Entries
 from serving.event_log import Event
 from serving.group_commit import Group
@@ -29,8 +29,10 @@ from serving.intake import (
 )
 from serving.problems import Refusal, RowFault
 from serving.responses import JSON, refuse, respond, unexpected
+from serving.selections import SelectionRequest, choose, complaint_about_request
 from serving.service import Service
 
+SELECTIONS = Single(SelectionRequest)
 METRICS_KIND = b"text/plain; version=0.0.4; charset=utf-8"
 UNKNOWN = Complaint("consignment_id", "was neither scored nor imported")
 Endpoint = Callable[[Service, Scope, Receive, Send], Awaitable[int]]
@@ -111,6 +113,17 @@ class Taker:
         now_us = service.clock()
         complaint = self._complain(record, now_us)
         return complaint or self._take(service, record, now_us, caller) or UNKNOWN
+
+
+async def _choose(service: Service, scope: Scope, receive: Receive, send: Send) -> int:
+    caller = admit(service.access, scope, "score")
+    request = SELECTIONS.read(await read_json_body(scope, receive, service.settings.max_body_bytes))
+    caller.spend(1)
+    now_us = service.clock()
+    complaint = complaint_about_request(request, now_us)
+    if complaint is not None:
+        raise refusal_of(complaint)
+    return await _send_json(send, await choose(service, request, now_us, caller))
 
 
 async def _tell_consignment(service: Service, scope: Scope, _receive: Receive, send: Send) -> int:
@@ -225,6 +238,7 @@ CALLS: tuple[tuple[str, str, str, Endpoint], ...] = (
         Taker(Cancellation, "cancellations", answers.CancellationsTaken, complaint_about_cancellation,
                lambda service, record, now_us, caller: service.intake.cancel(record, now_us, caller.name)),
     ),
+    ("POST", "/v1/selections", "selections", _choose),
     ("GET", "/v1/consignments/{consignment_id:path}", "consignment", _tell_consignment),
     ("GET", "/v1/model", "model", _tell_model),
     ("GET", "/health/live", "live", _tell_live),

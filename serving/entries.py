@@ -39,6 +39,7 @@ class Selection(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         Probability, Meta(description="its probability of being chosen under the whole policy")
     ]
     selected_at: Annotated[datetime, Meta(description="when it was chosen")]
+    request: Annotated[str, Meta(description="digest of the request it was chosen for")] = ""
 
 
 class Judgement(NamedTuple):

@@ -246,8 +246,7 @@ class EventLog:
         without : sequence of str
             Columns that are not needed and come as None.
         """
-        columns = [sa.null().label(c.name) if c.name in without else c for c in _columns]
-        for rows in self._pages(columns, after, until):
+        for rows in self._pages(_without(without), after, until):
             yield from map(Event._make, rows)
 
     def at(self, sequence: int) -> Event:
@@ -262,9 +261,9 @@ class EventLog:
         with self._engine.connect() as connection:
             return [Event._make(row) for row in connection.execute(query.order_by(_events.c.sequence))]
 
-    def between(self, kind: Kind, from_us: int, until_us: int) -> list[Event]:
+    def between(self, kind: Kind, from_us: int, until_us: int, without: Sequence[str] = ()) -> list[Event]:
         """Give the entries of one kind that happened in a time, `until_us` excluded, in their order."""
-        query = sa.select(*_columns).where(
+        query = sa.select(*_without(without)).where(
             _events.c.kind == kind, _events.c.at_us >= from_us, _events.c.at_us < until_us
         )
         with self._engine.connect() as connection:
@@ -355,6 +354,10 @@ class EventLog:
         with self._engine.connect() as connection:
             found = connection.execute(query).one_or_none()
         return (0, self._origin()) if found is None else (found.sequence, found.hash)
+
+
+def _without(names: Sequence[str]) -> list[Any]:
+    return [sa.null().label(column.name) if column.name in names else column for column in _columns]
 
 
 def _engine(address: URL) -> sa.Engine:

@@ -43,7 +43,7 @@ def complaint_about_arrival(c: Consignment, now_us: int) -> Complaint | None:
 
     A moment in the future would make history forget: it remembers the 366 days before the latest event.
     """
-    return _name_complaint("consignment_id", c.consignment_id) or _future_complaint(
+    return _name_complaint("consignment_id", c.consignment_id) or future_complaint(
         now_us, received_at=c.received_at, cancelled_at=c.cancelled_at
     )
 
@@ -54,7 +54,7 @@ def complaint_about_outcome(outcome: Outcome, now_us: int) -> Complaint | None:
     return (
         _name_complaint("consignment_id", outcome.consignment_id)
         or (Complaint(*found) if found else None)
-        or _future_complaint(
+        or future_complaint(
             now_us,
             known_at=outcome.known_at,
             inspected_at=outcome.inspected_at,
@@ -72,7 +72,7 @@ def complaint_about_alert(alert: Alert, now_us: int) -> Complaint | None:  # noq
 
 def complaint_about_cancellation(cancellation: Cancellation, now_us: int) -> Complaint | None:
     """Find what is wrong with a cancellation that its type does not tell."""
-    return _future_complaint(now_us, cancelled_at=cancellation.cancelled_at)
+    return future_complaint(now_us, cancelled_at=cancellation.cancelled_at)
 
 
 class Intake:
@@ -132,7 +132,8 @@ def _name_complaint(field: str, name: str) -> Complaint | None:
     return None if name.isprintable() else Complaint(field, "holds characters that cannot be printed")
 
 
-def _future_complaint(now_us: int, **moments: Time | None) -> Complaint | None:
+def future_complaint(now_us: int, **moments: Time | None) -> Complaint | None:
+    """Find the first moment that is in the future, however wrong the sender's clock may be."""
     last = now_us + CLOCK_TOLERANCE_US
     for field, moment in moments.items():
         if moment is not None and to_us(moment) > last:

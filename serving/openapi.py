@@ -14,6 +14,7 @@ from serving.entries import Cancellation
 from serving.intake import Receipt
 from serving.problems import Problem
 from serving.scorer import MOST_REASONS
+from serving.selections import SelectionList, SelectionRequest
 
 REFERENCE = "#/components/schemas/{name}"
 COMMON_REFUSALS = (401, 403, 429)
@@ -34,6 +35,7 @@ class Call(NamedTuple):
     record : type or None
         What is sent: one of these, or a list under `plural`.
     plural : str
+        Empty where no list is taken.
     list_answer : type or None
         Type of the answer to a list.
     parameters : tuple
@@ -72,6 +74,10 @@ def calls(record: type[Consignment] = Consignment) -> tuple[Call, ...]:
         Call(
             "post", "/v1/cancellations", "Withdraw a consignment: it no longer counts", "outcome", Receipt,
             Cancellation, "cancellations", answers.CancellationsTaken, (), (404, 503),
+        ),
+        Call(
+            "post", "/v1/selections", "The inspection list of an office, over what was scored", "score",
+            SelectionList, SelectionRequest, refusals=(503,),
         ),
         Call(
             "get", "/v1/consignments/{consignment_id}", "Every decision and outcome recorded for a consignment",
@@ -150,7 +156,7 @@ def document(record: type[Consignment], version: str) -> Document:
 
 def _types(call: Call) -> list[Any]:
     types = [each for each in (call.record, call.list_answer) if each is not None]
-    if call.record is not None:
+    if call.plural:
         types.append(_list_type(call))
     return types if isinstance(call.answer, str) else [*types, call.answer]
 

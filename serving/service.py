@@ -45,6 +45,7 @@ class Service:
     scorer : Scorer or None
         None as long as no model could be loaded.
     intake : Intake
+    state : State
     entries : Entries
         Of the loaded model, or the default ones.
     model_fault : str or None
@@ -180,7 +181,7 @@ class Service:
     async def _adopt(self, model: Model) -> None:
         """Let a model score from now on; state is built anew only where the model has other keys of history."""
         if model.entries.kinds == self.entries.kinds:
-            self._use(model, model.pipeline, model.entries, self._state)
+            self._use(model, model.pipeline, model.entries, self.state)
             return
         until = self.log.last_sequence
         state = await asyncio.to_thread(rebuild, self.log, model.pipeline, model.entries, until)
@@ -208,7 +209,7 @@ class Service:
         self.metrics.model_refused.set(1)
 
     def _use(self, model: Model | None, pipeline: Pipeline, entries: Entries, state: State) -> None:
-        self.model, self._pipeline, self.entries, self._state = model, pipeline, entries, state
+        self.model, self._pipeline, self.entries, self.state = model, pipeline, entries, state
         self.intake = Intake(state, entries, self.committer)
         self.scorer = None
         if model is not None:

@@ -13,7 +13,7 @@ from features.alerts import Alerts
 from features.history import History
 from features.pipeline import Pipeline
 from features.timeline import Ledger
-from serving.entries import Entries, Keys, Row, stored_keys
+from serving.entries import Entries, Keys, Row, Selection, stored_keys
 from serving.event_log import Event, EventLog
 
 HEAVY_COLUMNS = ("features",)
@@ -90,8 +90,10 @@ class State:
         Digest of the content, and when recorded, by the identifier of the alert.
     cancelled : dict
         When the service was told that a consignment was cancelled; one that is announced anew counts again.
-    selected : set of str
-        Consignments that were chosen for inspection.
+    chosen : set of str
+        Consignments that were chosen for inspection, by a selection or, as an outcome says, by somebody.
+    selections : dict
+        What was chosen, by the digest of the request it was chosen for.
     """
 
     def __init__(self, history: History, entries: Entries) -> None:
@@ -100,7 +102,8 @@ class State:
         self.outcomes: dict[bytes, int | None] = {}
         self.alert_versions: dict[str, tuple[bytes, int | None]] = {}
         self.cancelled: dict[str, int | None] = {}
-        self.selected: set[str] = set()
+        self.chosen: set[str] = set()
+        self.selections: dict[str, list[Selection]] = {}
         self._ledger = Ledger(history)
         self._entries = entries
 
@@ -135,7 +138,9 @@ class State:
             self._ledger.cancel(name)
             self.cancelled[name] = event.recorded_us
         elif event.kind == "selection":
-            self.selected.add(name)
+            selection = self._entries.selection_of(event)
+            self.chosen.add(name)
+            self.selections.setdefault(selection.request, []).append(selection)
 
     def _conclude(self, event: Event) -> None:
         outcome = self._entries.outcome_of(event)
@@ -148,6 +153,7 @@ class State:
             outcome.result if outcome.status == "inspected" else None,
         )
         self.outcomes[event.content] = event.recorded_us
+        self.chosen.add(outcome.consignment_id)
 
 
 class Replay:

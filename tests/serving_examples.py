@@ -15,6 +15,7 @@ import numpy as np
 from anyio.from_thread import BlockingPortal, start_blocking_portal
 from examples import day, make_consignment
 
+from consignments.visibility import to_us
 from features.config import FeatureConfig
 from features.fitted import Fitted
 from features.pipeline import Pipeline
@@ -23,7 +24,7 @@ from models.bundle import Examples, load_bundle, write_bundle
 from models.promotion import FIRST, PromotionRecord
 from models.risk_model import RiskModel, TreeParams
 from serving.app import App
-from serving.scorer import Clock, clock_us
+from serving.scorer import Clock
 from serving.service import Service
 from serving.settings import Settings
 
@@ -38,6 +39,7 @@ def make_bundle(folder: Path, config: FeatureConfig, seed: int) -> Path:
     X = np.zeros((ROWS, len(pipeline.spec)), dtype=np.float32)
     y = (rng.random(ROWS) < 0.3).astype(np.int8)
     keys, counterparts = np.zeros((2, len(pipeline.kinds)), dtype=np.uint64)
+    record = config.record_type()
     goods = ("cotton t-shirts", "research chemical powder")
     for place in range(ROWS):
         c = make_consignment(
@@ -47,7 +49,7 @@ def make_bundle(folder: Path, config: FeatureConfig, seed: int) -> Path:
             gross_weight_kg=float(rng.random()),
             channel=("postal", "air_cargo")[place % 2],
         )
-        pipeline.describe(c, X[place], keys, counterparts)
+        pipeline.describe(record(**msgspec.structs.asdict(c)), X[place], keys, counterparts)
         X[place, pipeline.history_at :] = rng.integers(0, 5, X.shape[1] - pipeline.history_at)
     X[:, pipeline.spec.place("history.sender.arrivals_7d")] += 3 * y
     channels = ["postal", "air_cargo"] * (ROWS // 2)
@@ -106,6 +108,11 @@ def settings_in(state_dir: Path, **changes: Any) -> Settings:
     return Settings.model_validate({"NPSRISK_STATE_DIR": str(state_dir), **changes})
 
 
+def on_day_20() -> int:
+    """The clock of the tests: a moment after the examples' consignments and their results."""
+    return to_us(day(20))
+
+
 class Client:
     """Calls a service that runs in this process, in a thread of its own.
 
@@ -138,7 +145,7 @@ class Client:
 
 
 @contextmanager
-def serving(settings: Settings, clock: Clock = clock_us) -> Iterator[Client]:
+def serving(settings: Settings, clock: Clock = on_day_20) -> Iterator[Client]:
     """Run a service in this process, from its start to its stop."""
     service = Service(settings, clock)
     service.open()

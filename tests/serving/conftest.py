@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 from serving_examples import DATA_KEY, Client, make_bundle, publish, serving, settings_in
 
-from features.config import FeatureConfig, HistoryKeys
+from features.config import Columns, FeatureConfig, HistoryKeys
 from serving.event_log import Event, EventLog
 from serving.sealing import Vault
 
@@ -54,6 +54,13 @@ def other_bundle(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A model with a further key of history."""
     config = FeatureConfig(history=HistoryKeys((("office", "carrier"),)))
     return make_bundle(tmp_path_factory.mktemp("other") / "bundle", config, seed=2)
+
+
+@pytest.fixture(scope="session")
+def column_bundle(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A model with a column of its own."""
+    config = FeatureConfig(columns=Columns(numeric=("tax_rate",)))
+    return make_bundle(tmp_path_factory.mktemp("column") / "bundle", config, seed=3)
 
 
 @pytest.fixture
