@@ -13,12 +13,12 @@ from msgspec import Meta
 
 from consignments.errors import BadSetting, FileFault, UnknownName
 from features.config import Columns, FeatureConfig, HistoryKeys
+from models.risk_model import TreeParams
 
 Days = Annotated[int, Meta(ge=1, le=3660)]
 Delay = Annotated[int, Meta(ge=0, le=366)]
 Count = Annotated[int, Meta(ge=1)]
 Share = Annotated[float, Meta(ge=0, le=1)]
-Positive = Annotated[float, Meta(gt=0)]
 NotNegative = Annotated[float, Meta(ge=0)]
 Seed = Annotated[int, Meta(ge=0, lt=2**31)]
 
@@ -32,46 +32,44 @@ class SplitConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         Length of the two later periods, in UTC days.
     label_delay_days : int
         Days within which most results become known: the gap between two periods, and between the test and `as_of`.
+        In the simulated world half of the NPS finds are known 22 days after arrival, of other results 90 %.
     test_from : date, optional
         First day of the test period; it then lasts to the last label, and `test_days` has no say.
     """
 
     validation_days: Days = 28
     test_days: Days = 28
-    label_delay_days: Delay = 14
+    label_delay_days: Delay = 21
     test_from: datetime.date | None = None
 
 
-class ModelConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """[model]: the trees.
+class ModelConfig(TreeParams, frozen=True, forbid_unknown_fields=True):
+    """[model]: the trees, as `models.risk_model.TreeParams`, and how they are grown.
 
     Attributes
     ----------
-    trees : int
-        Most trees; validation stops earlier where more do not help.
-    leaves, depth : int
-        Most leaves and levels of a tree; at depth 8 exact reasons stay cheap.
-    learning_rate : float
-    rows_in_leaf : int
-        Fewest training rows in a leaf.
-    feature_share : float
-        Share of the features offered to each tree.
-    l2 : float
-        Ridge penalty on the values of leaves.
-    patience : int
-        Trees without gain on validation before fitting stops.
+    trees_unstopped : int
+        Trees where validation holds too few finds to stop them.
+    fewest_to_stop : int
+        Fewest finds in validation that may stop the trees.
     seed : int
     """
 
-    trees: Annotated[int, Meta(ge=1, le=5000)] = 300
-    leaves: Annotated[int, Meta(ge=2, le=255)] = 31
-    depth: Annotated[int, Meta(ge=1, le=16)] = 8
-    learning_rate: Annotated[float, Meta(gt=0, le=1)] = 0.05
-    rows_in_leaf: Count = 20
-    feature_share: Annotated[float, Meta(gt=0, le=1)] = 0.5
-    l2: NotNegative = 5.0
-    patience: Count = 50
+    trees_unstopped: Annotated[int, Meta(ge=1, le=5000)] = 150
+    fewest_to_stop: Count = 20
     seed: Seed = 1
+
+    def tree_params(self, finds: int) -> TreeParams:
+        """Give the parameters of the trees where validation holds so many finds."""
+        names = TreeParams.__struct_fields__
+        params = TreeParams(**{name: getattr(self, name) for name in names})
+        if self.stops(finds):
+            return params
+        return msgspec.structs.replace(params, trees=min(self.trees, self.trees_unstopped))
+
+    def stops(self, finds: int) -> bool:
+        """Tell whether so many finds in validation may stop the trees."""
+        return finds >= self.fewest_to_stop
 
 
 class WeightsConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -92,7 +90,7 @@ class WeightsConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     ipw_clip: Annotated[float, Meta(ge=1)] = 20.0
     background_share: Share = 0.25
     background_rows: Count = 100_000
-    background_weight: NotNegative = 1.0
+    background_weight: NotNegative = 3.0
 
 
 class EvaluationConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):

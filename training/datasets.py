@@ -1,6 +1,6 @@
 """The training set as of a date: who has a label, what each row counts, and what was left out and why.
 
-The clocks are those of `training.splits`: a row of the training period has the label that was visible the day validation
+The clocks are those of `training.splits`: a row of the training period has the label that was visible the day the test
 begins, whatever became known since. `pending` is never a label, `missed` never a negative, a later correction is unseen.
 """
 
@@ -365,9 +365,10 @@ def _require_both_kinds(data: DataSet) -> None:
         mine = (data.part == code) & data.labels.known
         positives = int(data.labels.positive[mine].sum())
         negatives = int(mine.sum()) - positives
-        if not positives or not negatives:
+        lacks_positives = not positives and code != VALIDATION  # there it costs calibration, not the model
+        if lacks_positives or not negatives:
             raise BadInput(
-                f"the {period.name} period has no {'positive' if not positives else 'negative'} label",
+                f"the {period.name} period has no {'positive' if lacks_positives else 'negative'} label",
                 where=f"arrivals {period.begins:%Y-%m-%d} to {period.ends:%Y-%m-%d}",
                 got=f"{positives} positive and {negatives} negative results visible by {period.labels_by:%Y-%m-%d}",
                 todo="lengthen the period in [split], give more data, or choose a less rare target",

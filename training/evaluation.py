@@ -355,6 +355,8 @@ class _Judge:
             "recall_low": recall.low,
             "recall_high": recall.high,
             "labelled_share": float(found["labelled_share"][0]),
+            "known_finds": float(naive_hits),
+            "precision_at_least": float(naive_hits / cut.size[0]),
             "naive_precision": float(naive_hits / naive_known) if naive_known else np.nan,
             "naive_recall": float(naive_hits / positives) if positives else np.nan,
         }

@@ -4,16 +4,18 @@ The worked example, as of Monday 1 July 2024, with a label delay of 14 days, 28 
 (days are UTC; `from` is included, `until` is not):
 
     period       arrivals from   until      labels that are visible by
-    training     the first       25 March    8 April: the day validation begins
+    training     the first       25 March   20 May: the day the test begins
     gap          25 March         8 April
     validation    8 April         6 May     20 May: the day the test begins
     gap           6 May          20 May
     test         20 May          17 June     1 July: as of
     too young    17 June          1 July
 
-A parcel received on 20 March whose laboratory answers on 9 April is no training row: on the day validation begins
-nobody knew. One received on 26 March is in the gap even if its result was known the next day: of its day only the
-quick results, mostly `clear`, are known. The rule never looks at a label to place a row.
+Training and validation are read on one day, the day the test begins: that is when this very model could have been built
+and put to work. A parcel received on 20 March whose laboratory answers on 21 May is no training row: on 20 May nobody
+knew. One received on 7 May is in the gap even if its result was known the next day: of its day only the quick results,
+mostly `clear`, are known. The gap before validation keeps parcels of one campaign from standing on both sides. The
+rule never looks at a label to place a row.
 """
 
 from collections.abc import Iterator
@@ -137,7 +139,7 @@ def split_by_time(
     >>> from datetime import UTC, datetime
     >>> split = split_by_time(
     ...     datetime(2024, 1, 1, tzinfo=UTC), datetime(2024, 6, 28, 9, tzinfo=UTC),
-    ...     datetime(2024, 7, 1, tzinfo=UTC), SplitConfig())
+    ...     datetime(2024, 7, 1, tzinfo=UTC), SplitConfig(label_delay_days=14))
     >>> f"{split.test.begins:%d %B} to {split.test.ends:%d %B}"
     '20 May to 17 June'
     """
@@ -169,7 +171,7 @@ def split_by_time(
             todo="give more of the past, or shorten validation_days, test_days or label_delay_days in [split]",
         )
     return Split(
-        Period("training", train_begins, train_ends, labels_by=validation_begins),
+        Period("training", train_begins, train_ends, labels_by=test_begins),
         Period("validation", validation_begins, validation_ends, labels_by=test_begins),
         Period("test", test_begins, test_ends, labels_by=as_of),
         gap,

@@ -149,7 +149,13 @@ def world(extra_parcels=(), extra_outcomes=()):
 def build(parcels, outcomes, **weights):
     settings = WeightsConfig(**({"background_share": 0.5} | weights))
     return build_data_set(
-        parcels, outcomes, as_of=AS_OF, target="nps", split=SplitConfig(), weights=settings, seed=1
+        parcels,
+        outcomes,
+        as_of=AS_OF,
+        target="nps",
+        split=SplitConfig(label_delay_days=14),
+        weights=settings,
+        seed=1,
     )
 
 
@@ -173,9 +179,9 @@ def test_all_traffic_of_the_test_period_is_kept_opened_or_not():
     assert (data.keep & (data.part == TEST)).sum() == 12
 
 
-def test_a_training_parcel_whose_result_came_after_validation_began_has_no_label():
+def test_a_training_parcel_whose_result_came_after_the_test_began_has_no_label():
     parcels, outcomes = world(
-        [parcel("L", "2024-03-20")], [outcome("L", "nps", "2024-04-09", inspected="2024-03-22")]
+        [parcel("L", "2024-03-20")], [outcome("L", "nps", "2024-05-21", inspected="2024-03-22")]
     )
     data = build(parcels, outcomes)
     late = row_of(parcels, "L")
@@ -247,10 +253,17 @@ def test_the_same_seed_draws_the_same_background():
     assert (build(parcels, outcomes).background == build(parcels, outcomes).background).all()
 
 
-def test_a_period_without_a_positive_label_is_named():
+@pytest.mark.parametrize("month", [PERIODS[TRAIN], PERIODS[TEST]])
+def test_a_period_without_a_positive_label_is_named(month):
     parcels, outcomes = world()
-    with pytest.raises(BadInput, match=r"validation period has no positive label.*0 positive and 1 negative"):
-        build(parcels, outcomes[outcomes["consignment_id"] != "2024-04N"])
+    with pytest.raises(BadInput, match=r"period has no positive label.*got 0 positive and"):
+        build(parcels, outcomes[outcomes["consignment_id"] != f"{month}N"])
+
+
+def test_a_validation_without_finds_is_taken_as_it_is():
+    parcels, outcomes = world()
+    data = build(parcels, outcomes[outcomes["consignment_id"] != "2024-04N"])
+    assert data.report[1]["positive"] == 0
 
 
 def test_outcomes_that_match_no_consignment_are_refused():

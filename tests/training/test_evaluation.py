@@ -92,6 +92,12 @@ def test_a_row_drawn_with_a_small_probability_stands_for_those_that_were_not():
     assert row(found, "10pct")["naive_recall"] == pytest.approx(5 / 6)
 
 
+def test_were_all_unopened_ones_clear_the_known_finds_would_be_all_there_is():
+    labelled = np.arange(100) % 2 == 0
+    ten = row(evaluate(traffic(falling(100), labelled & (np.arange(100) < 5), labelled), QUICK), "10pct")
+    assert (ten["known_finds"], ten["precision_at_least"]) == (3, 0.3)
+
+
 def test_the_estimate_from_selected_labels_is_right_on_average():
     """400 worlds opened at random with known probability; the naive figure is far off in each."""
     numbers = np.random.default_rng(7)

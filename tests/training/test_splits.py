@@ -17,8 +17,12 @@ def moment(month, day, hour=0):
     return datetime(2024, month, day, hour, tzinfo=UTC)
 
 
+def delayed(**settings):
+    return SplitConfig(**({"label_delay_days": 14} | settings))
+
+
 def example(**settings):
-    return split_by_time(moment(1, 1, 7), moment(6, 28, 9), moment(7, 1), SplitConfig(**settings))
+    return split_by_time(moment(1, 1, 7), moment(6, 28, 9), moment(7, 1), delayed(**settings))
 
 
 def test_the_worked_example_has_the_dates_of_the_docstring():
@@ -28,9 +32,9 @@ def test_the_worked_example_has_the_dates_of_the_docstring():
     assert (split.test.begins, split.test.ends) == (moment(5, 20), moment(6, 17))
 
 
-def test_labels_are_read_when_the_next_period_begins():
+def test_training_and_validation_know_what_was_visible_the_day_the_test_begins():
     split = example()
-    assert [period.labels_by for period in split.periods] == [moment(4, 8), moment(5, 20), moment(7, 1)]
+    assert [period.labels_by for period in split.periods] == [moment(5, 20), moment(5, 20), moment(7, 1)]
 
 
 @pytest.mark.parametrize(
@@ -52,7 +56,7 @@ def test_an_arrival_at_the_edge_of_a_period_falls_on_the_right_side(received, pa
 
 
 def test_where_labels_stop_early_the_test_ends_with_the_last_of_them():
-    split = split_by_time(moment(1, 1), moment(5, 31, 9), moment(7, 1), SplitConfig())
+    split = split_by_time(moment(1, 1), moment(5, 31, 9), moment(7, 1), delayed())
     assert split.test.ends == moment(6, 1)
 
 
@@ -71,7 +75,7 @@ def test_without_a_label_delay_there_is_no_gap():
 
 def test_too_short_a_past_says_how_much_is_needed():
     with pytest.raises(BadInput, match=r"got 62 days.*at least 85 days"):
-        split_by_time(moment(4, 16), moment(6, 28), moment(7, 1), SplitConfig())
+        split_by_time(moment(4, 16), moment(6, 28), moment(7, 1), delayed())
 
 
 def test_a_test_that_begins_after_the_last_label_is_refused():
@@ -90,7 +94,8 @@ def test_periods_never_touch_closer_than_the_label_delay(delay, validation, test
     as_of = moment(12, 1, 5)
     split = split_by_time(moment(1, 1), as_of - timedelta(days=last), as_of, config)
     gap = timedelta(days=delay)
-    assert split.train.ends + gap == split.validation.begins == split.train.labels_by
-    assert split.validation.ends + gap == split.test.begins == split.validation.labels_by
+    assert split.train.ends + gap == split.validation.begins
+    assert split.validation.ends + gap == split.test.begins
+    assert split.train.labels_by == split.validation.labels_by == split.test.begins
     assert split.test.ends + gap <= split.as_of
     assert (split.validation.days, split.test.days) == (validation, test)
