@@ -300,6 +300,8 @@ class Networks:
         renamed = with_chance(draws, self._world.trafficking.shared_contact, parcels)
         if network.habits.sender == "private" and renamed.any():
             sender[renamed] = self._parties.rename(draws, sender[renamed], since_start, 1.0)
+        through = with_chance(draws, self._world.trafficking.through_sellers, parcels)
+        sender[through] = self._traffic.some_sellers(draws, int(through.sum()))
         consignee = self._customers(draws, network, since_start, parcels)
         ware = np.array([self._ware(draws, cover) for cover in covers])
         other = np.array([self._service(draws, network) for _ in range(parcels)])

@@ -155,6 +155,10 @@ LOOK_ALIKES_PER_NPS = 34.0
 """A little above the 30 that must be kept, for the draws to keep it."""
 
 
+BUSY_HOURS = 0.75
+"""Share of data that come in working hours (assumed)."""
+
+
 def drawn(draws: Draws, shares: Shares, count: int) -> NDArray[np.int64]:
     """Draw places in a table of shares, which need not add up to 1."""
     edges = np.cumsum(list(shares.values()))
@@ -163,9 +167,8 @@ def drawn(draws: Draws, shares: Shares, count: int) -> NDArray[np.int64]:
 
 def moments_of(draws: Draws, day: int, count: int) -> Numbers:
     """Draw moments of a day (UTC days since the epoch): most data come from noon to the evening in East Asia."""
-    hours = (
-        np.concatenate([draws.normal(5.5, 3.5, count - count // 4), draws.uniform(0, 24, count // 4)]) % 24
-    )
+    busy, any_time = draws.normal(5.5, 3.5, count) % 24, draws.uniform(0, 24, count)
+    hours = np.where(with_chance(draws, BUSY_HOURS, count), busy, any_time)
     seconds = np.minimum((hours * 3600).astype(np.int64), 86_399)
     return day * US_PER_DAY + seconds * 1_000_000
 

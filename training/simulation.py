@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 
 from consignments.fields import Field, fields_of
 from consignments.records import Alert, Consignment, Outcome, Truth
+from consignments.tables import frame_of
 from consignments.visibility import US_PER_DAY
 from training.alerting import AlertFeed
 from training.declarations import Columns, Declarations
@@ -176,8 +177,8 @@ def simulate(
         truths.append(simulation.truth(arrivals))
     return Simulated(
         consignments=frame_of_columns(Consignment, consignments),
-        outcomes=frame_of_records(Outcome, outcomes),
-        alerts=frame_of_records(Alert, alerts),
+        outcomes=frame_of(outcomes, Outcome),
+        alerts=frame_of(alerts, Alert),
         truth=frame_of_columns(Truth, truths),
     )
 
@@ -195,16 +196,6 @@ def frame_of_columns(record: type[msgspec.Struct], days: Sequence[Columns]) -> p
             for field in fields_of(record)
         }
     )
-
-
-def frame_of_records(record: type[msgspec.Struct], rows: Sequence[msgspec.Struct]) -> pd.DataFrame:
-    """Make a table of records."""
-    columns = {}
-    for field in fields_of(record):
-        values = np.empty(len(rows), dtype=object)
-        values[:] = [getattr(row, field.name) for row in rows]
-        columns[field.name] = _typed(field, values)
-    return pd.DataFrame(columns)
 
 
 def _kept(values: Texts, rows: NDArray[np.bool_]) -> Texts:

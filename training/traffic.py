@@ -149,7 +149,9 @@ class Traffic:
         entities, count = world.entities, per_day / 1000
         self._sellers = self._first_sellers(draws, max(12, round(entities.shippers_per_1k * count)))
         self._regulars = self._first_consignees(draws, max(60, round(entities.consignees_per_1k * count)))
-        self._private = self._private_senders(draws, max(10, per_day // 10), -OLDEST_DAYS)
+        self._private = self._private_senders(
+            draws, max(10, round(per_day * entities.private_known)), -OLDEST_DAYS
+        )
         ranks = np.arange(1, len(self._sellers) + 1)
         weights = ranks**-entities.shipper_zipf
         self._edges = np.cumsum(weights) / weights.sum()
@@ -163,6 +165,10 @@ class Traffic:
     def sellers(self) -> Ids:
         """Honest senders, whose names others may borrow."""
         return self._sellers
+
+    def some_sellers(self, draws: Draws, count: int) -> Ids:
+        """Draw honest sellers, the busier the likelier."""
+        return self._sellers[np.searchsorted(self._edges, draws.random(count))]
 
     def some_country(self, draws: Draws) -> int:
         """Draw a country of dispatch as honest mail has it; its place in the world's countries."""
@@ -219,7 +225,7 @@ class Traffic:
         """Decide who sends to whom: sellers by Zipf, private persons mostly once, consignees old and new."""
         entities = self._world.entities
         self._replace_sellers(draws, since_start)
-        sender = self._sellers[np.searchsorted(self._edges, draws.random(count))]
+        sender = self.some_sellers(draws, count)
         private = np.flatnonzero(with_chance(draws, entities.shipper_types["private"], count))
         sender[private] = self._private_of_day(draws, since_start, len(private))
         rank = draws.random(count) ** (1.0 / (1.0 - entities.consignee_zipf))

@@ -78,6 +78,7 @@ class Entities(Part, frozen=True):
     shipper_types: Shares
     shipper_turnover: float
     private_again: float
+    private_known: float
     consignees_per_1k: float
     consignee_zipf: float
     consignee_types: Shares
@@ -171,6 +172,7 @@ class Trafficking(Part, frozen=True):
     young_account: float
     borrowed_name: float
     foreign_front: float
+    through_sellers: float
     repeat_habit: float
     other_cover: float
 
