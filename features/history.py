@@ -182,19 +182,18 @@ class History:
         self.kinds = kinds
         self.features = features_of(kinds)
         self.max_keys = max_keys
-        self._most_heads = None if max_keys is None else max_keys + 2
-        self._step_keys = len(kinds) + 1
-        self._swept_on = NO_DAY
+        self._most_heads = None if max_keys is None else max_keys + EVERYBODY + 1
+        self._swept_on = self._full_on = NO_DAY
         self._state = np.zeros(STATE_SIZE, dtype=np.int64)
         self._state[FORMAT] = FORMAT_VERSION
         self._state[TODAY] = NO_DAY
         self._state[HEADS_USED] = EVERYBODY + 1
         self._state[DAYS_USED] = self._state[OTHERS_USED] = FIRST_BLOCK
-        heads = max(capacity, len(kinds)) + 2
-        self._heads = np.zeros((_least(heads, self._most_heads), HEAD_WORDS), dtype=np.int32)
-        self._slots = np.zeros(_slots_needed(len(self._heads)), dtype=np.uint32)
-        self._days = np.zeros(FIRST_BLOCK + self._step_keys * MOST_DAYS_WORDS, dtype=np.int32)
-        self._others = np.zeros(FIRST_BLOCK + self._step_keys * MOST_OTHERS, dtype=np.uint64)
+        heads = _least(max(capacity, len(kinds)) + EVERYBODY + 1, self._most_heads)
+        self._heads = np.zeros((heads, HEAD_WORDS), dtype=np.int32)
+        self._slots = np.zeros(_slots_needed(heads), dtype=np.uint32)
+        self._days = np.zeros(self._days_needed, dtype=np.int32)
+        self._others = np.zeros(self._others_needed, dtype=np.uint64)
 
     def __len__(self) -> int:
         """Give the number of keys in the table; some of them may be forgotten and not yet cleared away."""
@@ -258,12 +257,18 @@ class History:
                 raise ValueError(f"bad step {-reached - 1}: {steps[-reached - 1]}")
             done = reached
             if done < len(steps):
-                self._make_room(1)
+                self._make_room(int(steps[done]["today"]))
 
-    def reserve(self, steps: int) -> None:
-        """Make room for so many steps, so that taking them cannot fail; `ServiceFault` where there is none."""
-        if self._state[HEADS_USED] + steps * self._step_keys > len(self._heads):
-            self._make_room(steps)
+    def reserve(self, today: int) -> None:
+        """Make room for the keys of one more consignment, so that counting it on a day `today` cannot fail.
+
+        Raises
+        ------
+        ServiceFault
+            There is none within the bound of keys; nothing was changed.
+        """
+        if self._state[HEADS_USED] + len(self.kinds) > len(self._heads):
+            self._make_room_for_heads(today)
 
     def clear_away(self) -> None:
         """Give the memory of forgotten keys back to the table. Readings stay as they were."""
@@ -327,27 +332,47 @@ class History:
         if out is not _NO_ROWS and not 0 <= at <= out.shape[1] - self.width:
             raise ValueError(f"no room for {self.width} readings from column {at} of {out.shape[1]}")
 
-    def _make_room(self, steps: int) -> None:
-        """Make room for the keys of so many steps, whatever they need."""
-        keys = steps * self._step_keys
-        if self._state[HEADS_USED] + keys > len(self._heads):
-            self._make_room_for_heads(keys)
-        self._days = _roomy(self._days, self._state[DAYS_USED] + keys * MOST_DAYS_WORDS)
-        self._others = _roomy(self._others, self._state[OTHERS_USED] + keys * MOST_OTHERS)
+    @property
+    def _days_needed(self) -> int:
+        """Words of tiles that one step can need at most."""
+        return int(self._state[DAYS_USED]) + (len(self.kinds) + 1) * MOST_DAYS_WORDS
+
+    @property
+    def _others_needed(self) -> int:
+        return int(self._state[OTHERS_USED]) + len(self.kinds) * MOST_OTHERS
+
+    def _make_room(self, today: int) -> None:
+        """Make room for one step on a day `today`: for its tiles and counterparts or, where these have it, for keys."""
+        if len(self._days) >= self._days_needed and len(self._others) >= self._others_needed:
+            self._make_room_for_heads(today)
+        self._days = _roomy(self._days, self._days_needed)
+        self._others = _roomy(self._others, self._others_needed)
         if max(len(self._days), len(self._others)) > MOST_STORED:
             raise self._full()
 
-    def _make_room_for_heads(self, keys: int) -> None:
-        """Clear away what is forgotten, then grow, then refuse."""
-        at_most = self._most_heads is not None and len(self._heads) >= self._most_heads
-        if self.today - self._swept_on >= (1 if at_most else SWEEP_DAYS):
+    def _make_room_for_heads(self, today: int) -> None:
+        """Clear away what is forgotten on the day to come, then grow; refuse before anything is changed."""
+        needed = int(self._state[HEADS_USED]) + len(self.kinds)
+        bounded = self._most_heads is not None and needed > self._most_heads
+        if bounded and not self._would_suffice(needed, today):
+            raise self._full()
+        if bounded or today - self._swept_on >= SWEEP_DAYS:
+            self._state[TODAY] = max(today, self.today)
             self.clear_away()
-        needed = int(self._state[HEADS_USED]) + keys
-        if GROWTH * needed > len(self._heads):
+            needed = int(self._state[HEADS_USED]) + len(self.kinds)
+        if not bounded and GROWTH * needed > len(self._heads):
             self._heads = _roomy(self._heads, max(needed, len(self._heads) + 1), self._most_heads)
             self._fill_slots()
-        if needed > len(self._heads):
-            raise self._full()
+
+    def _would_suffice(self, needed: int, today: int) -> bool:
+        """Tell whether clearing away on a day makes room enough; a day is tried once."""
+        if today <= self._full_on:
+            return False
+        forgotten = _count_forgotten(self._heads, self._days, int(self._state[HEADS_USED]), today)
+        if needed - forgotten <= len(self._heads):
+            return True
+        self._full_on = today
+        return False
 
     def _fill_slots(self) -> None:
         if len(self._slots) < _slots_needed(len(self._heads)):
@@ -435,11 +460,13 @@ def _take_steps(
         row, out_row, day, today = step.row, step.out_row, step.day, step.today
         if today < day or today < state[TODAY] or row < 0 or row >= len(keys) or out_row >= len(out):
             return -1 - number
-        if not _has_room(slots, heads, days, others, state, kinds + 1):
-            return number
-        state[TODAY] = today
+        new = 0
         for kind in range(kinds):
             places[kind] = _find(slots, heads, keys[row, kind])
+            new += keys[row, kind] != 0 and places[kind] == NOWHERE
+        if step.change > 0 and not _has_room(slots, heads, days, others, state, new, kinds):
+            return number
+        state[TODAY] = today
         arrival = step.counter == ARRIVALS and step.change > 0
         if arrival and out_row >= 0:
             _read_common(heads, days, day, today, common)
@@ -465,13 +492,15 @@ def _take_steps(
 
 
 @njit(cache=True, nogil=True)
-def _has_room(slots: Slots, heads: Words, days: Words, others: Keys, state: State, keys: Number) -> Number:
-    """Tell whether so many keys can be counted, whatever they need."""
+def _has_room(
+    slots: Slots, heads: Words, days: Words, others: Keys, state: State, new: Number, kinds: Number
+) -> Number:
+    """Tell whether there is room for new keys, and for whatever the blocks of all keys of a step can need."""
     return (
-        state[HEADS_USED] + keys <= len(heads)
-        and 2 * (state[HEADS_USED] + keys) <= len(slots)
-        and state[DAYS_USED] + keys * MOST_DAYS_WORDS <= len(days)
-        and state[OTHERS_USED] + keys * MOST_OTHERS <= len(others)
+        state[HEADS_USED] + new <= len(heads)
+        and 2 * (state[HEADS_USED] + new) <= len(slots)
+        and state[DAYS_USED] + (kinds + 1) * MOST_DAYS_WORDS <= len(days)
+        and state[OTHERS_USED] + kinds * MOST_OTHERS <= len(others)
     )
 
 
@@ -942,6 +971,14 @@ def _sweep(slots: Slots, heads: Words, days: Words, others: Keys, state: State) 
             _free_all(heads, days, others, state, place)
     state[HEADS_USED] = kept
     _fill_slots(slots, heads, kept)
+
+
+@njit(cache=True, nogil=True)
+def _count_forgotten(heads: Words, days: Words, used: Number, today: Number) -> Number:
+    forgotten = 0
+    for place in range(EVERYBODY + 1, used):
+        forgotten += not _exists(heads, days, place, today)
+    return forgotten
 
 
 @njit(cache=True, nogil=True)

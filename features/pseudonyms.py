@@ -128,13 +128,18 @@ def _create_data_key(path: Path) -> None:
             file.write(secrets.token_bytes(DATA_KEY_BYTES))
             file.flush()
             os.fsync(file.fileno())
-        os.link(draft, path)
-    except FileExistsError:
-        return
+        _name_once(draft, path)
     except OSError as error:
         raise BadSetting(
             "the data key cannot be made", where=str(path), got=error.strerror or str(error)
         ) from error
+
+
+def _name_once(draft: Path, path: Path) -> None:
+    try:
+        os.link(draft, path)
+    except FileExistsError:
+        return
     finally:
-        draft.unlink(missing_ok=True)
+        draft.unlink()
     log.warning("made a new data key in %s: keep a copy; without it no pseudonym can be made again", path)

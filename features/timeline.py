@@ -252,7 +252,7 @@ class Ledger:
         ServiceFault
             History is full; nothing was changed.
         """
-        self.history.reserve(MOST_STEPS)
+        self.history.reserve(max(day, self.today))
         self._advance(day)
         steps = self._register.arrive(consignment_id, keys.tobytes(), day, self.today)
         self._take(steps, counterparts, row, at)
@@ -285,8 +285,8 @@ class Ledger:
         ServiceFault
             History is full; nothing was changed.
         """
-        self.history.reserve(MOST_STEPS)
         day = day_of_us(visible_us)
+        self.history.reserve(max(day, self.today))
         self._advance(day)
         order = known_us, recorded_us, NO_SEQUENCE if sequence is None else sequence
         self._take(self._register.conclude(consignment_id, order, result, day, self.today))

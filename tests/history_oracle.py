@@ -70,22 +70,23 @@ def in_order(arrivals: list[Arrival], outcomes: list[Outcome], as_of_us: int | N
     dropped = [a for a in arrivals if a.cancelled_us is not None and a.cancelled_us <= last]
     if all(event.sequence is not None for event in [*arrivals, *shown]):
         return _in_sequence(arrivals, shown, dropped)
-    events: list[tuple[Any, ...]] = []
-    for outcome in shown:
-        events.append((outcome.visible_us, 0, outcome.name, 0, outcome.rank, outcome))
-    for arrival in arrivals:
-        events.append((arrival.received_us, 1, arrival.name, 0, (), arrival))
-    for arrival in dropped:
-        if arrival.cancelled_us > arrival.received_us:  # type: ignore[operator]
-            events.append((arrival.cancelled_us, 0, arrival.name, 1, (), Cancelled(arrival.name)))
-        else:
-            events.append((arrival.received_us, 1, arrival.name, 1, (), Cancelled(arrival.name)))
+    events: list[tuple[Any, ...]] = [(o.visible_us, 0, o.name, 0, o.rank, o) for o in shown]
+    events += [(a.received_us, 1, a.name, 0, (), a) for a in arrivals]
+    events += [(*_when_cancelled(a), (), Cancelled(a.name)) for a in dropped]
     return [event[-1] for event in sorted(events, key=lambda event: event[:-1])]
+
+
+def _when_cancelled(arrival: Arrival) -> tuple[int, int, str, int]:
+    """Among the results of its instant or, where it was cancelled before it came, just after it came."""
+    assert arrival.cancelled_us is not None
+    never = arrival.cancelled_us <= arrival.received_us
+    return max(arrival.cancelled_us, arrival.received_us), int(never), arrival.name, 1
 
 
 def _in_sequence(arrivals: list[Arrival], outcomes: list[Outcome], dropped: list[Arrival]) -> list[Event]:
     line: list[Event] = sorted([*arrivals, *outcomes], key=lambda event: event.sequence or 0)
     result: list[Event] = []
+    ends = set(dropped)
     waiting: list[Arrival] = []
     clock = -(10**18)
     for event in line:
@@ -94,8 +95,8 @@ def _in_sequence(arrivals: list[Arrival], outcomes: list[Outcome], dropped: list
         result += [Cancelled(arrival.name) for arrival in sorted(due, key=lambda arrival: arrival.name)]
         waiting = [arrival for arrival in waiting if arrival not in due]
         result.append(event)
-        if event in dropped:
-            waiting.append(event)  # type: ignore[arg-type]
+        if isinstance(event, Arrival) and event in ends:
+            waiting.append(event)
     return result + [Cancelled(arrival.name) for arrival in sorted(waiting, key=lambda arrival: arrival.name)]
 
 

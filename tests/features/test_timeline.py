@@ -9,11 +9,14 @@ from history_oracle import US_PER_DAY, Arrival, Outcome, PlainHistory, as_floats
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from consignments.errors import ServiceFault
 from consignments.visibility import NO_TIME
 from features.history import WIDTH, History
 from features.keys import KeyKind
+from features.readings import READINGS
 from features.timeline import (
     ARRIVAL,
+    CANCELLATION,
     OUTCOME,
     Arrivals,
     Ledger,
@@ -23,6 +26,7 @@ from features.timeline import (
 )
 
 KINDS = tuple(KeyKind(name, name, None, lambda _, __: "") for name in ("sender", "consignee"))
+NAMES = tuple(reading.name for reading in READINGS)
 START = 19_783
 """1 March 2024."""
 
@@ -154,9 +158,7 @@ def worlds(draw, sequenced: bool):
         else:
             outcomes.append(draw(outcome_rows(moment, 2 * number if sequenced else None)))
             if draw(st.integers(0, 3)) == 0:
-                outcomes.append(
-                    replace(outcomes[-1], sequence=2 * number + 1) if sequenced else outcomes[-1]
-                )
+                outcomes.append(replace(outcomes[-1], sequence=2 * number + 1) if sequenced else outcomes[-1])
     return arrivals, outcomes
 
 
@@ -177,15 +179,412 @@ def outcome_rows(draw, moment: int, sequence: int | None):
 any_world = st.booleans().flatmap(worlds)
 
 
-@settings(max_examples=400, deadline=None)
+@settings(max_examples=300, deadline=None)
 @given(any_world)
 def test_the_batch_reads_what_the_definition_says(world) -> None:
     arrivals, outcomes = world
     assert same(batch(arrivals, outcomes), oracle(arrivals, outcomes))
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=150, deadline=None)
 @given(any_world, st.integers(0, 3))
 def test_one_by_one_with_restarts_reads_what_the_batch_reads(world, restart_every: int) -> None:
     arrivals, outcomes = world
     assert same(one_by_one(arrivals, outcomes, restart_every), batch(arrivals, outcomes))
+
+
+@settings(max_examples=100, deadline=None)
+@given(any_world, st.integers(1, 5))
+def test_splitting_a_batch_anywhere_changes_nothing(world, chunk_events: int) -> None:
+    arrivals, outcomes = world
+    assert same(batch(arrivals, outcomes, chunk_events=chunk_events), batch(arrivals, outcomes))
+
+
+@settings(max_examples=100, deadline=None)
+@given(any_world, st.randoms(use_true_random=False))
+def test_the_order_of_the_rows_changes_nothing(world, random) -> None:
+    arrivals, outcomes = world
+    expected = batch(arrivals, outcomes)
+    order = list(range(len(arrivals)))
+    random.shuffle(order)
+    random.shuffle(outcomes)
+    assert same(batch([arrivals[place] for place in order], outcomes), expected[order])
+
+
+@settings(max_examples=150, deadline=None)
+@given(any_world, st.integers(0, 20), worlds(sequenced=False))
+def test_what_comes_later_changes_nothing_that_was_read(world, past: int, other_world) -> None:
+    arrivals, outcomes = world
+    events = order_events(arrivals_of(arrivals), outcomes_of(outcomes))
+    seen = list(zip(events.what[:past].tolist(), events.row[:past].tolist(), strict=True))
+    rows = [row for what, row in seen if what == ARRIVAL]
+    cancelled = {row for what, row in seen if what == CANCELLATION}
+    only_past = [
+        arrivals[row] if row in cancelled else replace(arrivals[row], cancelled_us=None) for row in rows
+    ]
+    known = [outcomes[row] for what, row in seen if what == OUTCOME]
+    future, more = later(other_world, arrivals, outcomes)
+    read = batch(only_past + future, known + more)[: len(rows)]
+    assert same(read, batch(arrivals, outcomes)[rows])
+
+
+def later(world, arrivals: list[Arrival], outcomes: list[Outcome]):
+    """Move a world behind everything in another."""
+    last = max(
+        [row.received_us for row in arrivals]
+        + [row.cancelled_us or 0 for row in arrivals]
+        + [row.visible_us for row in outcomes]
+    )
+    shift = last - START * US_PER_DAY + 400 * US_PER_DAY
+    sequenced = arrivals[0].sequence is not None
+    moved_arrivals = [
+        replace(
+            row,
+            name=row.name if sequenced else f"later {row.name}",
+            received_us=row.received_us + shift,
+            cancelled_us=None if row.cancelled_us is None else row.cancelled_us + shift,
+            sequence=1_000 + place if sequenced else None,
+        )
+        for place, row in enumerate(world[0])
+    ]
+    moved_outcomes = [
+        replace(
+            row,
+            known_us=None if row.known_us is None else row.known_us + shift + 1200 * US_PER_DAY,
+            opened_us=row.opened_us + shift + 1200 * US_PER_DAY,
+            recorded_us=None,
+            sequence=2_000 + place if sequenced else None,
+        )
+        for place, row in enumerate(world[1])
+    ]
+    return moved_arrivals, moved_outcomes
+
+
+@settings(max_examples=100, deadline=None)
+@given(any_world, st.sampled_from(GAPS))
+def test_as_of_hides_what_became_visible_later(world, days: int) -> None:
+    arrivals, outcomes = world
+    as_of_us = (START + days) * US_PER_DAY
+    read = batch(arrivals, outcomes, as_of_us)
+    assert same(read, oracle(arrivals, outcomes, as_of_us))
+    shown = [outcome for outcome in outcomes if outcome.visible_us <= as_of_us]
+    kept = [
+        replace(row, cancelled_us=None) if (row.cancelled_us or 0) > as_of_us else row for row in arrivals
+    ]
+    assert same(read, batch(kept, shown))
+
+
+# Small worlds by hand: 1 March 2024 is day 0 here.
+
+
+def moment(day: float) -> int:
+    return int((START + day) * US_PER_DAY)
+
+
+def arrival(name: str, day: float, sender: int = 1, **changes) -> Arrival:
+    consignee = changes.pop("consignee", 0)
+    return Arrival(name, moment(day), (sender, consignee), (changes.pop("with_", 0), 0), **changes)
+
+
+def outcome(name: str, day: float, result: str | None = "nps", **changes) -> Outcome:
+    return Outcome(name, moment(day), result, opened_us=moment(day), **changes)
+
+
+def read_last(arrivals: Sequence[Arrival], outcomes: Sequence[Outcome] = ()) -> dict[str, float]:
+    """What the last arrival reads of its sender, by the batch and by the ledger."""
+    values = batch(arrivals, outcomes)[-1]
+    assert same(values, one_by_one(arrivals, outcomes)[-1])
+    return dict(zip((reading.name for reading in READINGS), values[:WIDTH].tolist(), strict=True))
+
+
+def test_the_worked_example_of_the_first_page() -> None:
+    arrivals = [
+        arrival("a", 0.375, sequence=1),
+        arrival("b", 0.625, sequence=2),
+        arrival("c", 8.5, sequence=4),
+        arrival("a", 8.7, sequence=5),
+        arrival("d", 12, sequence=7),
+        arrival("e", 20, sequence=8, cancelled_us=None),
+    ]
+    arrivals[1] = replace(arrivals[1], cancelled_us=moment(19.5))
+    outcomes = [outcome("a", 8.5, sequence=3), outcome("a", 11.3, "clear", sequence=6)]
+    read = batch(arrivals, outcomes)
+    columns = [NAMES.index(name) for name in ("arrivals_30d", "nps_365d", "inspections_365d")]
+    assert read[:, columns].tolist() == [[0, 0, 0], [1, 0, 0], [2, 1, 1], [2, 0, 0], [3, 0, 1], [3, 0, 1]]
+    assert same(read, one_by_one(arrivals, outcomes))
+
+
+@pytest.mark.parametrize(
+    ("days_later", "windows"),
+    [
+        (0, [1, 1, 1, 1, 1]),
+        (1, [0, 1, 1, 1, 1]),
+        (6, [0, 1, 1, 1, 1]),
+        (7, [0, 0, 1, 1, 1]),
+        (29, [0, 0, 1, 1, 1]),
+        (30, [0, 0, 0, 1, 1]),
+        (89, [0, 0, 0, 1, 1]),
+        (90, [0, 0, 0, 0, 1]),
+        (364, [0, 0, 0, 0, 1]),
+        (365, [0, 0, 0, 0, 0]),
+    ],
+)
+def test_a_window_holds_its_own_day_and_the_days_before(days_later: int, windows: list[int]) -> None:
+    read = read_last([arrival("a", 0), arrival("b", days_later)])
+    assert [read[f"arrivals_{days}d"] for days in (1, 7, 30, 90, 365)] == windows
+    assert (read["arrivals_ever"], read["days_since_last"]) == (1, days_later)
+
+
+@pytest.mark.parametrize(("days_later", "new", "ever"), [(366, 0, 1), (367, 1, 0)])
+def test_a_key_is_forgotten_when_its_last_event_is_more_than_366_days_old(
+    days_later: int, new: int, ever: int
+) -> None:
+    read = read_last([arrival("a", 0), arrival("b", days_later)])
+    assert (read["new"], read["arrivals_ever"]) == (new, ever)
+
+
+def test_a_result_keeps_a_key_and_its_first_day() -> None:
+    read = read_last([arrival("a", 0), arrival("b", 400)], [outcome("a", 100)])
+    assert (read["new"], read["arrivals_ever"], read["days_since_first"]) == (0, 1, 400)
+    assert np.isnan(read["days_since_last"])
+    assert (read["nps_ever"], read["nps_365d"], read["days_since_find"]) == (1, 1, 300)
+
+
+def test_a_new_key_reads_zeros_and_no_days_since() -> None:
+    read = read_last([arrival("a", 0)])
+    empty = {"days_since_first", "days_since_last", "days_since_find"}
+    assert all(np.isnan(read[name]) for name in empty)
+    rates = {
+        "nps_rate": 0.01,
+        "controlled_drug_rate": 0.01,
+        "any_offence_rate": 0.05,
+        "velocity": 1.0,
+        "new": 1.0,
+    }
+    assert {name: round(read[name], 6) for name in rates} == rates
+    assert all(read[name] == 0 for name in read if name not in empty | rates.keys())
+
+
+def test_a_missing_key_reads_missing_and_is_not_counted() -> None:
+    arrivals = [arrival("a", 0, sender=0), arrival("b", 1, sender=0)]
+    assert np.isnan(batch(arrivals, [])).all()
+
+
+def test_a_seizure_known_tomorrow_does_not_change_what_is_read_today() -> None:
+    arrivals = [arrival("a", 0), arrival("b", 5)]
+    assert read_last(arrivals, [outcome("a", 5.1)]) == pytest.approx(read_last(arrivals), nan_ok=True)
+    assert read_last(arrivals, [outcome("a", 5)])["nps_365d"] == 1
+
+
+def test_a_late_record_of_an_old_result_counts_from_the_day_it_was_recorded() -> None:
+    told = [outcome("a", 1, recorded_us=moment(30))]
+    assert read_last([arrival("a", 0), arrival("b", 29)], told)["nps_ever"] == 0
+    assert read_last([arrival("a", 0), arrival("b", 40)], told)["days_since_find"] == 10
+
+
+def test_a_corrected_result_is_what_it_was_until_then() -> None:
+    told = [outcome("a", 2, "nps"), outcome("a", 10, "clear")]
+    before = read_last([arrival("a", 0), arrival("b", 9)], told)
+    after = read_last([arrival("a", 0), arrival("b", 11)], told)
+    assert (before["nps_ever"], before["inspections_ever"]) == (1, 1)
+    assert (after["nps_ever"], after["inspections_ever"]) == (0, 1)
+
+
+@pytest.mark.parametrize("result", ["pending", None])
+def test_pending_and_missed_are_no_results(result: str | None) -> None:
+    told = [Outcome("a", None, result, opened_us=moment(1))]
+    assert read_last([arrival("a", 0), arrival("b", 2)], told)["inspections_ever"] == 0
+
+
+def test_a_repeated_outcome_changes_nothing() -> None:
+    told = [outcome("a", 2)] * 3
+    assert read_last([arrival("a", 0), arrival("b", 3)], told)["nps_ever"] == 1
+
+
+def test_an_outcome_of_an_unknown_consignment_waits_for_it() -> None:
+    rows = [arrival("x", 3), arrival("a", 4), arrival("b", 6)]
+    read = batch(rows, [outcome("a", 2)])
+    find, since_find = NAMES.index("nps_ever"), NAMES.index("days_since_find")
+    assert read[:, find].tolist() == [0, 0, 1]
+    assert read[2, since_find] == 4
+
+
+def test_a_cancelled_consignment_is_out_from_then_on_with_its_result() -> None:
+    rows = [arrival("a", 0, cancelled_us=moment(5)), arrival("b", 4), arrival("c", 5)]
+    told = [outcome("a", 2), outcome("a", 6, "other_offence")]
+    read = batch([*rows, arrival("d", 7)], told)
+    columns = [NAMES.index(name) for name in ("arrivals_ever", "any_offence_ever")]
+    assert read[:, columns].tolist() == [[0, 0], [1, 1], [1, 0], [2, 0]]
+
+
+def test_a_consignment_cancelled_before_it_came_is_read_and_never_counts() -> None:
+    rows = [arrival("a", 2, cancelled_us=moment(1)), arrival("b", 2), arrival("c", 3)]
+    assert batch(rows, [])[:, NAMES.index("arrivals_ever")].tolist() == [0, 0, 1]
+
+
+def test_a_cancellation_has_its_own_place_in_the_log() -> None:
+    rows = [
+        arrival("a", 0, sequence=1, cancelled_us=moment(0), cancelled_sequence=3),
+        arrival("b", 1, sequence=2),
+        arrival("c", 2, sequence=4),
+    ]
+    assert batch(rows, [])[:, NAMES.index("arrivals_ever")].tolist() == [0, 1, 1]
+
+
+def test_an_amendment_reads_neither_itself_nor_its_own_result() -> None:
+    rows = [arrival("a", 0, sequence=1), arrival("a", 4, sequence=3), arrival("b", 5, sequence=4)]
+    read = batch(rows, [outcome("a", 2, sequence=2)])
+    columns = [NAMES.index(name) for name in ("new", "arrivals_ever", "nps_ever", "days_since_first")]
+    assert np.nan_to_num(read[:, columns], nan=-1).tolist() == [[1, 0, 0, -1], [1, 0, 0, -1], [0, 1, 1, 1]]
+
+
+def test_an_amendment_moves_its_counts_to_its_new_keys() -> None:
+    rows = [arrival("a", 0, sender=1, sequence=1), arrival("a", 1, sender=2, sequence=3)]
+    told = [outcome("a", 0.5, sequence=2)]
+    old = read_last([*rows, arrival("b", 2, sender=1, sequence=4)], told)
+    new = read_last([*rows, arrival("b", 2, sender=2, sequence=4)], told)
+    assert (old["arrivals_ever"], old["nps_ever"]) == (0, 0)
+    assert (new["arrivals_ever"], new["nps_ever"]) == (1, 1)
+
+
+def test_when_days_go_backwards_later_days_count_as_today() -> None:
+    rows = [arrival("a", 5, sequence=1), arrival("b", 3, sequence=2)]
+    read = read_last(rows)
+    assert (read["arrivals_1d"], read["days_since_last"]) == (1, 0)
+
+
+def test_an_event_older_than_history_remembers_is_not_counted() -> None:
+    rows = [
+        arrival("a", 367, sender=9, sequence=1),
+        arrival("b", 0, sequence=2),
+        arrival("c", 0, sequence=3),
+    ]
+    assert read_last(rows)["new"] == 1
+
+
+@pytest.mark.parametrize(("others", "read"), [(1, 1), (8, 8), (9, 9), (12, 9)])
+def test_counterparts_are_counted_to_eight_and_then_nine_or_more(others: int, read: int) -> None:
+    rows = [arrival(f"a{n:02}", n / 100, with_=1 + n % others) for n in range(2 * others)]
+    assert read_last([*rows, arrival("z", 1)])["counterparts"] == read
+
+
+def test_results_come_before_arrivals_of_the_same_instant_and_names_decide_among_arrivals() -> None:
+    rows = [arrival("b", 1), arrival("a", 1), arrival("c", 1)]
+    read = batch(rows, [outcome("a", 1)])
+    columns = [NAMES.index(name) for name in ("arrivals_ever", "nps_ever")]
+    assert read[:, columns].tolist() == [[1, 1], [0, 0], [2, 1]]
+
+
+def test_a_share_is_drawn_to_the_common_one() -> None:
+    rows = [arrival(f"a{n}", 0, sender=2) for n in range(20)] + [arrival("b", 0), arrival("c", 3)]
+    told = [outcome(f"a{n}", 1, "clear") for n in range(20)] + [outcome("b", 2, "nps")]
+    common = (1 + 100 * 0.01) / (21 + 100)
+    assert read_last(rows, told)["nps_rate"] == pytest.approx((1 + 10 * common) / (1 + 10))
+
+
+def test_velocity_compares_this_week_with_the_usual_week() -> None:
+    rows = [arrival(f"a{n:02}", n) for n in range(90)] + [arrival(f"b{n}", 89.5) for n in range(14)]
+    assert read_last([*rows, arrival("z", 90)])["velocity"] == pytest.approx((20 + 1) / (103 * 7 / 90 + 1))
+
+
+def test_an_outcome_long_after_its_consignment_was_forgotten_is_kept_but_not_counted() -> None:
+    rows = [arrival("a", 0), arrival("b", 366), arrival("c", 380)]
+    assert read_last(rows, [outcome("a", 366.5)])["nps_ever"] == 1
+    assert read_last(rows, [outcome("a", 367)])["nps_ever"] == 0
+
+
+def test_the_readings_that_are_not_wanted_are_not_written() -> None:
+    rows = [arrival("a", 0), arrival("b", 1)]
+    out = np.full((1, 3 + len(KINDS) * WIDTH), 7, dtype=np.float32)
+    keys = numbers([row.keys for row in rows])
+    nobody = np.zeros_like(keys)
+    fold(History(KINDS), arrivals_of(rows), outcomes_of([]), keys, nobody, out, 3, np.array([-1, 0]))
+    assert out[0, :3].tolist() == [7, 7, 7]
+    assert same(out[0, 3:], batch(rows, [])[1])
+
+
+def test_empty_tables_are_no_events() -> None:
+    assert batch([], []).shape == (0, len(KINDS) * WIDTH)
+    assert len(order_events(arrivals_of([]), outcomes_of([outcome("a", 1)])).row) == 1
+
+
+def test_the_ledger_says_no_before_it_changes_anything() -> None:
+    ledger = Ledger(History(KINDS, max_keys=8))
+    nobody = numbers([(0, 0)])[0]
+    for number in range(4):
+        ledger.arrive(f"a{number}", START, numbers([(10 + number, 20 + number)])[0], nobody)
+    before = ledger.history.to_arrays()
+    with pytest.raises(ServiceFault, match=r"history is full; got 8 keys in use; expected room .* within 8"):
+        ledger.arrive("a0", START, numbers([(1, 2)])[0], nobody)
+    after = ledger.history.to_arrays()
+    assert all(same(before[name], after[name]) for name in before)
+
+
+def test_a_full_table_takes_events_again_when_its_keys_are_forgotten() -> None:
+    ledger = Ledger(History(KINDS, max_keys=4))
+    nobody = numbers([(0, 0)])[0]
+    for number in range(2):
+        ledger.arrive(f"a{number}", START, numbers([(10 + number, 20 + number)])[0], nobody)
+    with pytest.raises(ServiceFault):
+        ledger.arrive("b", START + 366, numbers([(1, 2)])[0], nobody)
+    ledger.arrive("b", START + 367, numbers([(1, 2)])[0], nobody)
+    assert len(ledger.history) == 2
+
+
+def test_a_ledger_forgets_old_consignments() -> None:
+    ledger = Ledger(History(KINDS))
+    nobody = numbers([(0, 0)])[0]
+    for number in range(50):
+        ledger.arrive(f"c{number}", START + 30 * number, nobody, nobody)
+    assert len(ledger) <= 366 // 30 + 2
+
+
+CONSIGNEES = 1_000_000
+"""Numbers of two kinds never meet: the kind is in the pseudonym."""
+
+
+def large_world(count: int, seed: int):
+    """A log of a year and a half: repeats, amendments, corrections, late results, cancellations, hot and rare keys."""
+    random = np.random.default_rng(seed)
+    days = np.sort(random.integers(0, 540, count)) + START
+    arrivals: list[Arrival] = []
+    outcomes: list[Outcome] = []
+    for number in range(count):
+        at = int(days[number] - (random.integers(0, 3) if random.random() < 0.05 else 0)) * US_PER_DAY
+        at += int(random.integers(0, US_PER_DAY))
+        old = arrivals and random.random() < 0.1
+        name = arrivals[random.integers(max(0, number - 3_000), number)].name if old else f"c{number}"
+        sender = 1 if random.random() < 0.5 else int(random.integers(2, count // 3))
+        keys = (sender, CONSIGNEES + int(random.integers(0, 200)))
+        cancelled = at + int(random.integers(0, 40)) * US_PER_DAY if random.random() < 0.02 else None
+        arrivals.append(Arrival(name, at, keys, (keys[1], sender), 10 * number, cancelled))
+        if random.random() < 0.1:
+            told = arrivals[random.integers(max(0, number - 2_000), number + 1)].name
+            result = ("nps", "controlled_drug", "other_offence", "clear", "clear", "clear")[
+                random.integers(0, 6)
+            ]
+            late = int(random.integers(0, 30)) * US_PER_DAY
+            outcomes.append(Outcome(told, at - late, result, at, 10 * number + 1))
+            if random.random() < 0.1:
+                outcomes.append(replace(outcomes[-1], sequence=10 * number + 2))
+    return arrivals, outcomes
+
+
+def check_large_world(count: int, seed: int, sampled: int) -> None:
+    arrivals, outcomes = large_world(count, seed)
+    read = batch(arrivals, outcomes)
+    assert same(read, one_by_one(arrivals, outcomes, restart_every=count // 3))
+    rows = {id(arrivals[row]): row for row in range(seed, count, count // sampled)}
+    plain = PlainHistory(wanted=lambda row: id(row) in rows).fold(in_order(arrivals, outcomes))
+    assert len(plain) == len(rows)
+    for row, values in plain:
+        assert same(read[rows[id(row)]], as_floats([values])[0])
+
+
+def test_sixty_thousand_arrivals_agree_batch_one_by_one_and_by_definition() -> None:
+    check_large_world(60_000, seed=3, sampled=150)
+
+
+@pytest.mark.slow
+def test_a_million_arrivals_agree_batch_one_by_one_and_by_definition() -> None:
+    check_large_world(1_000_000, seed=4, sampled=60)
