@@ -116,8 +116,9 @@ def serve(host: str, port: int, settings: Settings, clock: Clock = clock_us) -> 
             got=f"--host {host}",
             todo="name a file of keys, or serve on 127.0.0.1",
         )
-    log_as_json()
     with StateLock(settings.state_dir):
+        log_as_json()
+        _end_in_order()
         service = Service(settings, clock)
         service.open()
         uvicorn.run(
@@ -134,6 +135,12 @@ def serve(host: str, port: int, settings: Settings, clock: Clock = clock_us) -> 
             timeout_keep_alive=KEEP_ALIVE_SECONDS,
             timeout_graceful_shutdown=STOP_SECONDS,
         )
+
+
+def _end_in_order() -> None:
+    """Let SIGTERM and SIGINT end the process with exit code 0; the server raises them anew once it has stopped."""
+    for each in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(each, lambda _number, _frame: sys.exit(0))
 
 
 def log_as_json() -> None:

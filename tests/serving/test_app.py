@@ -1,0 +1,159 @@
+"""The service as a process of its own: real sockets, one process a directory, nothing lost when it is killed."""
+
+import os
+import signal
+import socket
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import httpx
+import pytest
+from serving_examples import DATA_KEY, publish, settings_in
+
+from consignments.errors import BadSetting, ServiceFault
+from serving.app import serve
+from serving.event_log import EventLog
+from serving.lock import StateLock
+from serving.sealing import Vault
+
+READY_SECONDS = 60.0
+SERVE = "import sys; from serving.app import serve; from serving.settings import Settings; serve('127.0.0.1', int(sys.argv[1]), Settings.read())"
+OPEN = """
+import asyncio, sys
+from serving.app import App
+from serving.service import Service
+from serving.settings import Settings
+service = Service(Settings.read())
+service.open()
+App(service)
+assert service.scorer is not None
+print([name for name in ("pandas", "pyarrow", "lightgbm", "sklearn", "mlflow", "matplotlib") if name in sys.modules])
+"""
+
+
+def environment(folder: Path) -> dict[str, str]:
+    settings_in(folder)
+    ours = {name: value for name, value in os.environ.items() if not name.startswith(("NPSRISK_", "MLFLOW_"))}
+    return ours | {"NPSRISK_STATE_DIR": str(folder)}
+
+
+def free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port: int = probe.getsockname()[1]
+        return port
+
+
+@contextmanager
+def running(folder: Path) -> Iterator[tuple["subprocess.Popen[bytes]", str]]:
+    port = free_port()
+    with subprocess.Popen(
+        [sys.executable, "-c", SERVE, str(port)], env=environment(folder), stderr=subprocess.PIPE
+    ) as process:
+        url = f"http://127.0.0.1:{port}"
+        try:
+            wait_until_ready(process, url)
+            yield process, url
+        finally:
+            if process.poll() is None:
+                process.terminate()
+            process.wait(30)
+
+
+def wait_until_ready(process: "subprocess.Popen[bytes]", url: str) -> None:
+    end = time.monotonic() + READY_SECONDS
+    while time.monotonic() < end and process.poll() is None:
+        try:
+            httpx.get(f"{url}/health/ready", timeout=5).raise_for_status()
+        except httpx.HTTPError:
+            time.sleep(0.1)
+        else:
+            return
+    raise AssertionError(f"not ready: {process.returncode}")
+
+
+def body(name: str) -> dict[str, Any]:
+    return {
+        "consignment_id": name,
+        "channel": "postal",
+        "sender_name": "Orchid Trading",
+        "description": "socks",
+    }
+
+
+def test_it_answers_over_a_socket_and_stops_when_told(tmp_path: Path, bundle: Path) -> None:
+    publish(tmp_path, bundle, "1")
+    with running(tmp_path) as (process, url), httpx.Client(base_url=url) as client:
+        told = [client.post("/v1/scores", json=body(f"RB{place}")).json() for place in range(5)]
+        assert all(0 < each["score"] < 1 for each in told)
+        assert "server" not in client.get("/").headers
+        process.send_signal(signal.SIGTERM)
+        assert process.wait(30) == 0
+        assert process.stderr is not None
+        lines = process.stderr.read().decode()
+    assert '"event": "stopped"' in lines
+    assert "Orchid" not in lines
+
+
+def test_what_was_acknowledged_outlives_a_kill(tmp_path: Path, bundle: Path) -> None:
+    publish(tmp_path, bundle, "1")
+    acknowledged: dict[str, dict[str, Any]] = {}
+    with running(tmp_path) as (process, url):
+        callers = [
+            threading.Thread(target=call_until_gone, args=(url, place, acknowledged)) for place in range(6)
+        ]
+        for caller in callers:
+            caller.start()
+        while len(acknowledged) < 200:
+            time.sleep(0.01)
+        process.kill()
+        for caller in callers:
+            caller.join()
+    log = EventLog.open(f"sqlite:///{tmp_path / 'events.db'}", Vault(DATA_KEY))
+    logged = {event.consignment_id: (log.decision_id(event.sequence), event.score) for event in log.events()}
+    assert log.verify().broken_at is None
+    assert len(logged) == log.last_sequence
+    log.close()
+    for name, told in acknowledged.items():
+        assert logged[name] == (told["decision_id"], told["score"])
+    with running(tmp_path) as (_, url), httpx.Client(base_url=url) as client:
+        for name in list(acknowledged)[::20]:
+            assert client.post("/v1/scores", json=body(name)).json() == acknowledged[name]
+
+
+def call_until_gone(url: str, caller: int, acknowledged: dict[str, dict[str, Any]]) -> None:
+    with httpx.Client(base_url=url) as client:
+        for place in range(100_000):
+            name = f"RB{caller}-{place}"
+            try:
+                response = client.post("/v1/scores", json=body(name))
+            except httpx.HTTPError:
+                return
+            acknowledged[name] = response.json()
+
+
+def test_the_scoring_process_loads_nothing_heavy(tmp_path: Path, bundle: Path) -> None:
+    publish(tmp_path, bundle, "1")
+    done = subprocess.run(
+        [sys.executable, "-c", OPEN], env=environment(tmp_path), capture_output=True, text=True, check=True
+    )
+    assert done.stdout.splitlines()[-1] == "[]"
+
+
+def test_a_second_service_on_the_same_directory_is_refused(tmp_path: Path) -> None:
+    with (
+        StateLock(tmp_path),
+        pytest.raises(ServiceFault, match="another process works on this state directory"),
+    ):
+        serve("127.0.0.1", 0, settings_in(tmp_path))
+
+
+def test_without_keys_it_listens_on_loopback_only(tmp_path: Path) -> None:
+    with pytest.raises(BadSetting, match=r"^NPSRISK_API_KEYS_FILE: without API keys.*got --host 0.0.0.0"):
+        serve("0.0.0.0", 0, settings_in(tmp_path))

@@ -1,0 +1,212 @@
+"""The service over time: restarts, new models, keys of history that change, a log that cannot be written."""
+
+import json
+import shutil
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import pytest
+from examples import day, make_consignment, make_outcome
+from serving_examples import Client, point_to, publish, serving, settings_in
+
+from consignments.errors import ServiceFault
+from consignments.records import Alert
+from serving.event_log import Event
+
+
+def score(client: Client, name: str, query: str = "?features=true", **changes: Any) -> dict[str, Any]:
+    response = client.post(f"/v1/scores{query}", make_consignment(name, **changes))
+    assert response.status_code == 200, response.text
+    found: dict[str, Any] = response.json()
+    return found
+
+
+def live_through_much(client: Client) -> None:
+    """Arrivals, an amendment, finds, a correction, a cancellation, an alert."""
+    for place in range(8):
+        score(client, f"RB{place}", received_at=day(place), sender_name=f"Sender {place % 3}")
+    score(client, "RB3", description="shoes")
+    outcomes = [make_outcome("RB1", result="nps"), make_outcome("RB2"), make_outcome("RB9", result="nps")]
+    client.post("/v1/outcomes", {"outcomes": outcomes})
+    client.post("/v1/outcomes", make_outcome("RB2", result="controlled_drug", known_at=day(11)))
+    client.post("/v1/cancellations", {"consignment_id": "RB4"})
+    client.post("/v1/alerts", Alert("A1", day(0), sender_name="Sender 1"))
+
+
+def test_a_restart_changes_no_reading(tmp_path: Path, bundle: Path) -> None:
+    probes = [{"sender_name": f"Sender {place}", "received_at": day(15)} for place in range(3)]
+    told = []
+    for name, restart in (("through", False), ("restarted", True)):
+        publish(tmp_path / name, bundle, "1")
+        settings = settings_in(tmp_path / name)
+        with serving(settings) as client:
+            live_through_much(client)
+            if not restart:
+                told.append([score(client, f"P{n}", **probe)["features"] for n, probe in enumerate(probes)])
+        if restart:
+            with serving(settings) as client:
+                told.append([score(client, f"P{n}", **probe)["features"] for n, probe in enumerate(probes)])
+    assert told[0] == told[1]
+    assert [features["history.sender.arrivals_30d"] for features in told[0]] == [2, 2, 2]
+    assert [features["history.sender.nps_ever"] for features in told[0]] == [0, 1, 0]
+    assert [features["alerts.matching"] for features in told[0]] == [0, 1, 0]
+
+
+def test_after_a_restart_what_was_answered_is_answered_again(tmp_path: Path, bundle: Path) -> None:
+    publish(tmp_path, bundle, "1")
+    settings = settings_in(tmp_path)
+    with serving(settings) as client:
+        first = score(client, "RB1", "?reasons=4&features=true", description="research chemical powder")
+        client.post("/v1/outcomes", make_outcome("RB1"))
+        client.post("/v1/alerts", Alert("A1", day(0)))
+        client.post("/v1/cancellations", {"consignment_id": "RB1"})
+    with serving(settings) as client:
+        assert (
+            score(client, "RB1", "?reasons=4&features=true", description="research chemical powder") == first
+        )
+        for path, body in (
+            ("/v1/outcomes", make_outcome("RB1")),
+            ("/v1/alerts", Alert("A1", day(0))),
+            ("/v1/cancellations", {"consignment_id": "RB1"}),
+        ):
+            receipt = client.post(path, body).json()
+            assert (receipt["repeated"], receipt["recorded_at"]) == (True, "2024-03-24T09:00:00Z")
+        assert client.service.log.verify().entries == 4
+
+
+def test_a_new_model_scores_as_soon_as_it_is_published(client: Client, tmp_path: Path, bundle: Path) -> None:
+    first = score(client, "RB1")
+    publish(tmp_path, bundle, "2")
+    client.look()
+    assert client.get("/v1/model").json()["version"] == "2"
+    assert score(client, "RB2")["model"] == {"name": "nps-risk", "version": "2"}
+    assert score(client, "RB1", "") | {"features": first["features"]} == first
+
+
+def test_a_model_with_further_keys_of_history_sees_the_past_in_them(
+    client: Client, tmp_path: Path, other_bundle: Path
+) -> None:
+    live_through_much(client)
+    score(client, "RB20", received_at=day(8))
+    publish(tmp_path, other_bundle, "2")
+    client.look()
+    features = score(client, "RB21", received_at=day(9))["features"]
+    assert features["history.office+carrier.arrivals_30d"] == 8
+    assert features["history.sender.arrivals_30d"] == 2
+    with serving_again(client, tmp_path) as again:
+        assert (
+            score(again, "RB22", received_at=day(9))["features"]["history.office+carrier.arrivals_30d"] == 9
+        )
+
+
+def serving_again(client: Client, tmp_path: Path) -> Any:
+    """Start a second service on a copy of the first one's directory, as after a restart."""
+    copy = tmp_path.parent / f"{tmp_path.name}-copy"
+    client.portal.call(client.service.committer.drain)
+    shutil.copytree(tmp_path, copy)
+    return serving(settings_in(copy))
+
+
+def damage_trees(folder: Path) -> None:
+    path = folder / "bundle" / "trees.txt"
+    path.write_text(path.read_text().replace("leaf_value=", "leaf_value=1", 1))
+
+
+def damage_record(folder: Path) -> None:
+    note = json.loads((folder / "release.json").read_text())
+    note["record"]["version"] = "1"
+    (folder / "release.json").write_text(json.dumps(note))
+
+
+def damage_note(folder: Path) -> None:
+    note = json.loads((folder / "release.json").read_text())
+    note["bundle_sha256"] = note["record"]["bundle_sha256"] = "0" * 64
+    (folder / "release.json").write_text(json.dumps(note))
+
+
+def remove_bundle(folder: Path) -> None:
+    shutil.rmtree(folder / "bundle")
+
+
+@pytest.mark.parametrize("damage", [damage_trees, damage_record, damage_note, remove_bundle])
+def test_a_bad_model_is_refused_and_the_old_one_stays(
+    client: Client, tmp_path: Path, bundle: Path, damage: Any
+) -> None:
+    good = next(path for path in (tmp_path / "models").iterdir() if path.is_dir())
+    damage(publish(tmp_path, bundle, "2"))
+    client.look()
+    ready = client.get("/health/ready")
+    assert (ready.status_code, ready.json()["model"]["version"]) == (200, "1")
+    assert len(ready.json()["warnings"]) == 1
+    assert "npsrisk_model_refused 1.0" in client.get("/metrics").text
+    assert score(client, "RB1")["model"]["version"] == "1"
+    point_to(tmp_path, good)
+    client.look()
+    assert client.get("/health/ready").json()["warnings"] == []
+    assert "npsrisk_model_refused 0.0" in client.get("/metrics").text
+
+
+@pytest.mark.parametrize("content", ['{"folder": "../elsewhere"}', '{"folder": ', "[]"])
+def test_a_release_that_leads_elsewhere_is_refused(client: Client, tmp_path: Path, content: str) -> None:
+    (tmp_path / "models" / "current.json").write_text(content)
+    client.look()
+    assert "not a release that can be served" in client.get("/health/ready").json()["warnings"][0]
+    assert score(client, "RB1")["model"]["version"] == "1"
+
+
+def test_a_service_that_starts_with_a_bad_model_waits_for_a_good_one(tmp_path: Path, bundle: Path) -> None:
+    damage_trees(publish(tmp_path, bundle, "1"))
+    with serving(settings_in(tmp_path)) as client:
+        assert client.get("/health/ready").status_code == 503
+        assert client.post("/v1/outcomes", make_outcome("RB1", result="nps")).status_code == 200
+        publish(tmp_path, bundle, "2")
+        client.look()
+        assert client.get("/health/ready").status_code == 200
+        score(client, "RB1")
+        assert score(client, "RB2")["features"]["history.sender.nps_ever"] == 1
+
+
+def test_while_the_log_cannot_be_written_nothing_is_answered_and_then_it_goes_on(
+    client: Client, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    first = score(client, "RB1")
+    with monkeypatch.context() as broken:
+
+        def fail(events: Sequence[Event]) -> None:
+            raise ServiceFault("the event log cannot be written", got="disk full")
+
+        def stay_broken() -> None:
+            raise ServiceFault("the event log cannot be used", got="disk full")
+
+        broken.setattr(client.service.log, "append", fail)
+        broken.setattr(client.service.log, "reread", stay_broken)
+        refused = client.post("/v1/scores", make_consignment("RB2"))
+        assert (refused.status_code, refused.headers["retry-after"]) == (503, "1")
+        client.look()
+        for body in (make_consignment("RB1"), make_consignment("RB3")):
+            assert client.post("/v1/scores", body).status_code == 503
+        assert client.post("/v1/outcomes", make_outcome("RB1")).status_code == 503
+        assert client.get("/health/ready").status_code == 503
+        assert "npsrisk_log_usable 0.0" in client.get("/metrics").text
+    client.look()
+    assert client.get("/health/ready").status_code == 200
+    assert score(client, "RB1") == first
+    assert score(client, "RB4")["features"]["history.sender.arrivals_7d"] == 1
+    assert [event.consignment_id for event in client.service.log.events()] == ["RB1", "RB4"]
+
+
+def test_keys_may_change_while_it_runs(tmp_path: Path, bundle: Path) -> None:
+    path = tmp_path / "keys.toml"
+    table = '[[keys]]\nname = "a"\nsha256 = "{}"\nscopes = ["read"]\n'
+    path.write_text(table.format("0" * 64))
+    publish(tmp_path, bundle, "1")
+    with serving(settings_in(tmp_path, NPSRISK_API_KEYS_FILE=str(path))) as client:
+        header = {"authorization": "Bearer one"}
+        assert client.get("/v1/model", headers=header).status_code == 401
+        path.write_text(table.format("7692c3ad3540bb803c020b3aee66cd8887123234ea0c6e7143c0add73ff431ed"))
+        client.look()
+        assert client.get("/v1/model", headers=header).status_code == 200
+        path.write_text("nonsense")
+        client.look()
+        assert client.get("/v1/model", headers=header).status_code == 200
