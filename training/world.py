@@ -101,16 +101,13 @@ class Declarations(Part, frozen=True):
     detail: float
     several: float
     zero_or_one_value: float
-    gift: float
     value_spread: float
     weight_spread: float
-    cues: float
     typed_from_label: float
     email: float
     phone: float
     consignee_phone: float
     account: Shares
-    crypto: float
     bad_check_digit: float
     cancelled: float
     abroad: float
@@ -302,7 +299,6 @@ class Laboratory(Part, frozen=True):
     """How long results take; logarithms of days or hours as (mean, sd)."""
 
     submits_clean: float
-    pending_h: Pair
     log_days: Pair
     new_substance: float
     never: float
