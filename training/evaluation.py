@@ -189,6 +189,17 @@ def interval_of(values: Floats) -> Estimate:
     return Estimate(float(values[0]), float(low), float(high))
 
 
+def daily_capacity(traffic: Traffic, config: EvaluationConfig) -> int:
+    """Give the inspections of each office and UTC day: as configured, else as many as were made.
+
+    Where every consignment is labelled nothing was chosen, and 1 % of the traffic stands in.
+    """
+    if config.capacity is not None:
+        return config.capacity
+    opened = SHARES["1pct"] * len(traffic.score) if traffic.complete else float(traffic.labelled.sum())
+    return max(1, round(opened / len(np.unique(office_days(traffic.office, traffic.day)))))
+
+
 def capacity_curve(traffic: Traffic, shares: Floats, config: EvaluationConfig) -> dict[str, list[Estimate]]:
     """Give precision and recall over a range of capacities, for a picture.
 
@@ -259,17 +270,11 @@ class _Judge:
     def at_daily_capacity(self) -> dict[str, Floats]:
         """The same metrics where each office takes its best of each day."""
         cell = office_days(self.traffic.office, self.traffic.day)
-        share = taken_at_capacity(self.ranking.group, cell, self.daily_capacity(cell))
+        share = taken_at_capacity(self.ranking.group, cell, daily_capacity(self.traffic, self.config))
         values = self._values(np.ones(len(share), dtype=bool))
         taken = {name: self.draws @ self.ranking.by_day(share * value) for name, value in values.items()}
         whole = {name: self.draws @ self.ranking.by_day(value) for name, value in values.items()}
         return {f"{what}_at_capacity": found for what, found in _judged(taken, whole).items()}
-
-    def daily_capacity(self, cell: NDArray[np.int64]) -> int:
-        """Inspections for each office and day: as configured, else as many as were made."""
-        if self.config.capacity is not None:
-            return self.config.capacity
-        return max(1, round(float(self.traffic.labelled.sum()) / len(np.unique(cell))))
 
     def calibration_error(self, rows: Bools) -> Floats:
         """Mean gap between score and rate, over bins of the score, weighted by traffic."""

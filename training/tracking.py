@@ -77,25 +77,14 @@ def log_run(
     str
         The run's identifier.
     """
-    client = MlflowClient(tracking_uri=tracking_uri)
-    with _run(client, _experiment_id(client, tracking_uri, experiment), record) as run_id:
+    with _quiet_migrations():
+        client = MlflowClient(tracking_uri=tracking_uri)
+        experiment_id = _experiment_id(client, tracking_uri, experiment)
+    with _run(client, experiment_id, record) as run_id:
         _log_numbers(client, run_id, record)
         _log_inputs(client, run_id, record)
         client.log_artifacts(run_id, str(record.folder))
     return run_id
-
-
-def table_json(rows: list[dict[str, Any]]) -> str:
-    """Write a table as MLflow shows and compares it: columns once, then the rows; unknown numbers are null.
-
-    Examples
-    --------
-    >>> table_json([{"metric": "roc_auc", "value": 0.5}, {"metric": "recall", "value": float("nan")}])
-    '{"columns":["metric","value"],"data":[["roc_auc",0.5],["recall",null]]}'
-    """
-    columns = list(dict.fromkeys(name for row in rows for name in row))
-    data = [[_plain(row.get(name)) for name in columns] for row in rows]
-    return json.dumps({"columns": columns, "data": data}, separators=(",", ":"), ensure_ascii=False)
 
 
 @contextmanager
@@ -114,11 +103,10 @@ def _run(client: MlflowClient, experiment_id: str, record: RunRecord) -> Iterato
 
 
 def _experiment_id(client: MlflowClient, tracking_uri: str, name: str) -> str:
-    with _quiet_migrations():
-        found = client.get_experiment_by_name(name)
-        if found is not None:
-            return str(found.experiment_id)
-        return str(client.create_experiment(name, artifact_location=_artifacts_beside(tracking_uri)))
+    found = client.get_experiment_by_name(name)
+    if found is not None:
+        return str(found.experiment_id)
+    return str(client.create_experiment(name, artifact_location=_artifacts_beside(tracking_uri)))
 
 
 def _artifacts_beside(tracking_uri: str) -> str | None:
@@ -175,10 +163,3 @@ def _log_inputs(client: MlflowClient, run_id: str, record: RunRecord) -> None:
     ]
     if inputs:
         client.log_inputs(run_id, datasets=inputs)
-
-
-def _plain(value: Any) -> Any:
-    """Give a value as JSON has it."""
-    if isinstance(value, float) and value != value:
-        return None
-    return value.item() if hasattr(value, "item") else value

@@ -8,6 +8,7 @@ from training.config import EvaluationConfig
 from training.evaluation import (
     Traffic,
     capacity_curve,
+    daily_capacity,
     difference,
     evaluate,
     metric_safe,
@@ -191,6 +192,12 @@ def test_capacity_is_what_was_opened_unless_configured():
     assert evaluate(seen, QUICK)["labelled_share_at_capacity"].value == pytest.approx(2 / 8)
     two = EvaluationConfig(resamples=20, capacity=1)
     assert evaluate(seen, two)["labelled_share_at_capacity"].value == 1.0
+
+
+def test_where_everything_is_labelled_the_capacity_is_one_percent():
+    everything = traffic(falling(800), np.arange(800) < 9, day=np.repeat([1, 2], 400))
+    assert daily_capacity(everything, QUICK) == 4
+    assert evaluate(everything, QUICK)["precision_at_capacity"].value == 1.0
 
 
 def test_one_day_gives_no_interval():

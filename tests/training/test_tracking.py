@@ -6,7 +6,8 @@ import mlflow
 import pytest
 from mlflow import MlflowClient
 
-from training.tracking import RunRecord, log_run, table_json
+from training.artifacts import table_json
+from training.tracking import RunRecord, log_run
 
 # MLflow 3.17 maps its tables with a loader that SQLAlchemy 2.1 will drop.
 pytestmark = pytest.mark.filterwarnings("ignore:The ``noload`` loader strategy:DeprecationWarning")

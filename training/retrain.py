@@ -1,0 +1,453 @@
+"""Retraining, from tables to a judged model, in the order in which it runs.
+
+Nothing is learnt from what was not visible: features learn from the training fold, trees from training, when to stop and
+the calibration from validation, and the test period only judges. `train` takes tables and returns values; `retrain`
+also writes the artifacts, logs the run and registers the version.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
+import msgspec
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+
+from consignments.errors import BadInput
+from consignments.records import Target
+from consignments.tables import consignments_of
+from consignments.visibility import NO_TIME, US_PER_DAY, moment_of_us, time_column_us, visible_at_column
+from features.batch import Matrix, Progress, Tables, feature_matrix
+from features.fitted import Fitted, fit_features
+from features.normal import normal_forms
+from features.pseudonyms import Pseudonyms
+from features.text import out_of_fold_scores
+from models.baselines import fit_baselines
+from models.calibration import Calibration
+from models.risk_model import Bands, RiskModel
+from training.artifacts import description, invented_consignments, write_artifacts
+from training.config import TrainConfig
+from training.datasets import DataSet, Labels, build_data_set, true_labels
+from training.digests import data_sha256
+from training.evaluation import Traffic, daily_capacity, evaluate
+from training.propensity import known_probability, result_weights
+from training.splits import TEST, TRAIN, VALIDATION, midnight
+from training.trained import Judged, Trained
+from training.verdict import judge
+
+TEXT_SCORE = "goods.text_score"
+TEXT_FOLDS = 5
+"""Blocks of time in the training fold, each scored by the words of the others."""
+SLICES = {
+    "channel": "channel",
+    "service": "service",
+    "departure": "departure_country",
+    "office": "office",
+}
+"""Kinds of slices, and the columns that hold them."""
+BATCH_KEY = b"npsrisk: training keeps no pseudonym"
+"""Training writes no pseudonym anywhere; counts do not depend on the key."""
+
+Bools = NDArray[np.bool_]
+Floats = NDArray[np.float64]
+
+
+@dataclass(frozen=True)
+class Retrained:
+    """A logged run.
+
+    Attributes
+    ----------
+    trained : Trained
+    run_id : str or None
+        None where no store was given.
+    model_uri, version : str or None
+        Of the registered version, where it was registered.
+    """
+
+    trained: Trained
+    run_id: str | None
+    model_uri: str | None
+    version: str | None
+
+    @property
+    def metrics(self) -> dict[str, float]:
+        """The metrics by their logged names."""
+        return self.trained.metrics
+
+    @property
+    def test_rows(self) -> NDArray[np.int64]:
+        """Positions of the test period's consignments in the table."""
+        return self.trained.test_rows
+
+    @property
+    def test_scores(self) -> Floats:
+        """Their scores."""
+        return self.trained.test_scores
+
+    def summary(self) -> str:
+        """Say what came out, for a terminal."""
+        lines = [*self.trained.verdict.sentences]
+        if self.run_id is not None:
+            lines.append(f"run {self.run_id}")
+        if self.version is not None:
+            lines.append(f"registered as {self.model_uri} (challenger)")
+        return "\n".join(lines)
+
+
+def retrain(
+    tables: Tables,
+    *,
+    as_of: datetime | None = None,
+    target: Target = "nps",
+    config: TrainConfig | None = None,
+    truth: pd.DataFrame | None = None,
+    pseudonyms: Pseudonyms | None = None,
+    out_dir: Path | None = None,
+    tracking_uri: str | None = None,
+    register: bool = False,
+    progress: Progress | None = None,
+) -> Retrained:
+    """Train, write the artifacts, log the run, register the version.
+
+    Parameters
+    ----------
+    tables, as_of, target, config, truth, pseudonyms, progress
+        See `train`.
+    out_dir : Path, optional
+        Where the artifacts are kept; a new or an empty folder. Default: only in the store.
+    tracking_uri : str, optional
+        MLflow store; without one nothing is logged.
+    register : bool
+        Also register the model; needs a store.
+    """
+    trained = train(
+        tables,
+        as_of=as_of,
+        target=target,
+        config=config,
+        truth=truth,
+        pseudonyms=pseudonyms,
+        progress=progress,
+    )
+    with TemporaryDirectory() as spare:
+        folder = Path(spare) / "run" if out_dir is None else out_dir
+        write_artifacts(trained, tables, folder)
+        if tracking_uri is None:
+            return Retrained(trained, None, None, None)
+        return _logged(trained, tables, folder, tracking_uri, register)
+
+
+def train(
+    tables: Tables,
+    *,
+    as_of: datetime | None = None,
+    target: Target = "nps",
+    config: TrainConfig | None = None,
+    truth: pd.DataFrame | None = None,
+    pseudonyms: Pseudonyms | None = None,
+    progress: Progress | None = None,
+) -> Trained:
+    """Train a model on operation results as they were visible at a date, and judge it on later time.
+
+    Parameters
+    ----------
+    tables : Tables
+        Consignments, outcomes, alerts.
+    as_of : datetime, optional
+        Arrivals from then on and outcomes that became visible later do not exist. Default: the midnight after the last
+        event of the tables.
+    target : {"nps", "controlled_drug", "any_offence"}
+    config : TrainConfig, optional
+    truth : DataFrame, optional
+        Of a simulated world; it judges, and takes no part in training.
+    pseudonyms : Pseudonyms, optional
+    progress : callable, optional
+
+    Raises
+    ------
+    BadInput
+        Where the tables hold too little to train or to judge on.
+    """
+    config = config or TrainConfig()
+    frame, outcomes = tables.consignments, _outcomes(tables)
+    as_of = as_of or day_after_last_event(tables)
+
+    # Who has a label, as of when, and what each row counts.
+    data = build_data_set(
+        frame,
+        outcomes,
+        as_of=as_of,
+        target=target,
+        split=config.split,
+        weights=config.weights,
+        seed=config.model.seed,
+    )
+    # What features learn, they learn from the training fold; its own rows get the score of words out of fold.
+    fitted, text_scores = _learn_features(frame, data, config)
+    # One pass over all events in their order; rows only for what is fitted, calibrated or tested on.
+    matrix = feature_matrix(
+        tables,
+        config.features,
+        fitted,
+        pseudonyms or Pseudonyms(BATCH_KEY),
+        keep=data.keep,
+        as_of=pd.Timestamp(as_of),
+        progress=progress,
+    )
+    parts = _Parts(frame, data, matrix)
+    matrix.X[parts.fitting(TRAIN), matrix.spec.place(TEXT_SCORE)] = text_scores
+    # Trees from training, stopped by validation; then calibrated on validation as if nobody had selected.
+    model = _fit_model(parts, config, progress)
+    # The test period judges: all its traffic, opened or not, the model beside its baselines.
+    scores = _baseline_scores(parts, config)
+    test = _judge_test(parts, model, scores, config)
+    by_truth = None
+    if truth is not None:
+        labels = true_labels(frame["consignment_id"], truth, target)
+        traffic = parts.traffic(test.traffic.score, labels, labels.known[parts.rows(TEST)].astype(np.float64))
+        by_truth = _judged(traffic, scores, config, capacity=daily_capacity(test.traffic, config.evaluation))
+    return Trained(
+        target=target,
+        as_of=as_of,
+        config=config,
+        data=data,
+        data_sha256=data_sha256({"consignments": frame, "outcomes": outcomes, "alerts": tables.alerts}),
+        fitted=fitted,
+        model=model,
+        matrix=matrix,
+        test_rows=parts.rows(TEST),
+        test_scores=test.traffic.score,
+        test=test,
+        truth=by_truth,
+        verdict=judge(
+            (by_truth or test).model,
+            (by_truth or test).baselines,
+            target=target,
+            positives=int((by_truth or test).traffic.positive.sum()),
+            by_truth=by_truth is not None,
+        ),
+    )
+
+
+def day_after_last_event(tables: Tables) -> datetime:
+    """Give the midnight after the last arrival or result of the tables."""
+    moments = [time_column_us(tables.consignments, "received_at")]
+    if tables.outcomes is not None:
+        moments.append(visible_at_column(tables.outcomes))
+    last = max((int(each.max()) for each in moments if len(each)), default=NO_TIME)
+    if last == NO_TIME:
+        raise BadInput("the tables hold no event", where="consignments")
+    return midnight(moment_of_us(last)) + timedelta(days=1)
+
+
+class _Parts:
+    """The feature rows with what belongs to them, by part of the split."""
+
+    def __init__(self, frame: pd.DataFrame, data: DataSet, matrix: Matrix) -> None:
+        self.frame, self.data, self.X, self.spec = frame, data, matrix.X, matrix.spec
+        self._rows = matrix.rows
+        self._part = data.part[matrix.rows]
+        self.known = data.labels.known[matrix.rows]
+        self.positive = data.labels.positive[matrix.rows]
+        self.logged = data.labels.probability[matrix.rows]
+        self.weight = data.weight[matrix.rows]
+        self.background = data.background[matrix.rows]
+        self.stands_for = data.traffic_weight[matrix.rows]
+        self.day = time_column_us(frame, "received_at")[matrix.rows] // US_PER_DAY
+        self._channels = texts_of(frame, "channel", matrix.rows)
+
+    def of(self, part: int) -> Bools:
+        """Feature rows of a part."""
+        rows: Bools = self._part == part
+        return rows
+
+    def fitting(self, part: int) -> Bools:
+        """Feature rows of a part that are fitted on."""
+        rows: Bools = self.of(part) & (self.known | self.background)
+        return rows
+
+    def rows(self, part: int) -> NDArray[np.int64]:
+        """Positions of a part's rows in the table."""
+        return self._rows[self.of(part)]
+
+    def channels(self, mine: Bools) -> list[str]:
+        """Channels of some feature rows."""
+        return list(self._channels[mine])
+
+    def result_weights(self, part: int, seed: int) -> Floats:
+        """How many consignments each known result of a part stands for; for the rows of the part."""
+        mine = self.of(part)
+        known, logged = self.known[mine], self.logged[mine]
+        if known.all():
+            return np.ones(len(known))
+        estimated = None
+        if np.isnan(logged[known]).any():
+            estimated = known_probability(
+                self.X[mine], known, self.stands_for[mine], self.day[mine], seed=seed
+            )
+        return result_weights(known, logged, estimated)
+
+    def traffic(self, score: Floats, labels: Labels, weight: Floats) -> Traffic:
+        """The test period's consignments under a score."""
+        rows = self.rows(TEST)
+        return Traffic(
+            score=score,
+            day=self.day[self.of(TEST)],
+            office=texts_of(self.frame, "office", rows),
+            labelled=labels.known[rows],
+            positive=labels.positive[rows],
+            weight=weight,
+            slices={
+                kind: texts_of(self.frame, column, rows)
+                for kind, column in SLICES.items()
+                if column in self.frame
+            },
+        )
+
+
+def texts_of(frame: pd.DataFrame, column: str, rows: NDArray[np.int64]) -> NDArray[np.object_]:
+    """Give a column of codes as strings, empty where missing or where there is no such column."""
+    if column not in frame:
+        return np.full(len(rows), "", dtype=object)
+    values = frame[column].iloc[rows]
+    return values.astype(object).where(values.notna(), "").to_numpy(dtype=object)
+
+
+def _outcomes(tables: Tables) -> pd.DataFrame:
+    if tables.outcomes is None or tables.outcomes.empty:
+        raise BadInput(
+            "there is nothing to learn from", where="outcomes", expected="a table of what was found"
+        )
+    return tables.outcomes
+
+
+def _learn_features(
+    frame: pd.DataFrame, data: DataSet, config: TrainConfig
+) -> tuple[Fitted, NDArray[np.float32]]:
+    """Fit the learnt part of the features, and score the training rows' words out of fold."""
+    rows = np.flatnonzero(data.fitting(TRAIN))
+    records = consignments_of(frame.iloc[rows], config.features.record_type())
+    labels, weights = data.labels.positive[rows].astype(np.int8), data.weight[rows]
+    fitted = fit_features(records, config.features, labels, weights)
+    texts = [normal_forms(record).text for record in records]
+    received = time_column_us(frame, "received_at")[rows]
+    block = np.empty(len(rows), dtype=np.int64)
+    block[np.argsort(received, kind="stable")] = np.arange(len(rows)) * TEXT_FOLDS // len(rows)
+    return fitted, out_of_fold_scores(texts, labels, weights, block)
+
+
+def _fit_model(parts: _Parts, config: TrainConfig, progress: Progress | None) -> RiskModel:
+    train, later = parts.fitting(TRAIN), parts.fitting(VALIDATION)
+    finds = int(parts.positive[later].sum())
+    # Few finds would stop the trees by chance; without rows they are all grown.
+    stopping = later if config.model.stops(finds) else np.zeros_like(later)
+    sample = _traffic_sample(parts, config.model.seed)
+    grown = RiskModel.fit(
+        parts.X[train],
+        parts.positive[train].astype(np.float64),
+        parts.weight[train],
+        parts.channels(train),
+        spec=parts.spec,
+        validation=(
+            parts.X[stopping],
+            parts.positive[stopping].astype(np.float64),
+            parts.weight[stopping],
+            parts.channels(stopping),
+        ),
+        traffic=(parts.X[sample], parts.channels(sample)),
+        params=config.model.tree_params(finds),
+        seed=config.model.seed,
+        progress=progress,
+    )
+    return _calibrated(grown, parts, sample, config)
+
+
+def _calibrated(grown: RiskModel, parts: _Parts, sample: Bools, config: TrainConfig) -> RiskModel:
+    """Calibrate on the known results of validation, each for as many as it stands for; bands on its traffic."""
+    mine = parts.of(VALIDATION)
+    weight = parts.result_weights(VALIDATION, config.model.seed)
+    known = parts.known[mine]
+    raw = grown.raw(parts.X[mine][known])
+    calibration = Calibration.fit(
+        raw,
+        parts.positive[mine][known].astype(np.float64),
+        weight[known],
+        parts.channels(mine & parts.known),
+    )
+    scores = calibration.probability(grown.raw(parts.X[sample]), parts.channels(sample))
+    return RiskModel(grown.trees, calibration, Bands.of_traffic(scores), grown.spec)
+
+
+def _traffic_sample(parts: _Parts, seed: int) -> Bools:
+    """Draw validation traffic evenly: the background, and of the opened ones the same share."""
+    known = parts.of(VALIDATION) & parts.known
+    background = parts.of(VALIDATION) & parts.background
+    rate = parts.data.background_rate.get(VALIDATION, 0.0)
+    if not background.any() or rate <= 0:
+        return known
+    drawn = np.random.default_rng([seed, VALIDATION, 1]).random(len(known)) < rate
+    sample: Bools = background | (known & drawn)
+    return sample
+
+
+def _baseline_scores(parts: _Parts, config: TrainConfig) -> dict[str, Floats]:
+    train, test = parts.fitting(TRAIN), parts.of(TEST)
+    fitted = fit_baselines(
+        parts.X[train],
+        parts.positive[train].astype(np.float64),
+        parts.weight[train],
+        parts.spec,
+        seed=config.model.seed,
+    )
+    ids = parts.frame["consignment_id"].iloc[parts.rows(TEST)].tolist()
+    return {baseline.name: baseline.scores(parts.X[test], ids) for baseline in fitted}
+
+
+def _judge_test(parts: _Parts, model: RiskModel, scores: Mapping[str, Floats], config: TrainConfig) -> Judged:
+    test = parts.of(TEST)
+    score = model.score(parts.X[test], parts.channels(test))
+    weight = parts.result_weights(TEST, config.model.seed)
+    return _judged(parts.traffic(score, parts.data.labels, weight), scores, config)
+
+
+def _judged(
+    traffic: Traffic, scores: Mapping[str, Floats], config: TrainConfig, capacity: int | None = None
+) -> Judged:
+    settings = config.evaluation
+    if capacity is not None:
+        settings = msgspec.structs.replace(settings, capacity=capacity)
+    baselines = {name: evaluate(traffic.scored(score), settings) for name, score in scores.items()}
+    return Judged(traffic, evaluate(traffic, settings), baselines, scores)
+
+
+def _logged(trained: Trained, tables: Tables, folder: Path, tracking_uri: str, register: bool) -> Retrained:
+    """Log the run, and register the version where asked for."""
+    from models.registry import Registry
+    from training.tracking import RunRecord, log_run
+
+    text = description(trained)
+    inputs = {"consignments": tables.consignments, "outcomes": tables.outcomes, "alerts": tables.alerts}
+    record = RunRecord(
+        name=f"{trained.target}, as of {trained.as_of:%Y-%m-%d}",
+        description=text,
+        tags=trained.tags,
+        params=trained.config.flat(),
+        metrics=trained.metrics,
+        folder=folder,
+        inputs={name: len(frame) for name, frame in inputs.items() if frame is not None},
+    )
+    run_id = log_run(record, tracking_uri=tracking_uri)
+    if not register:
+        return Retrained(trained, run_id, None, None)
+    version = Registry(tracking_uri).register(
+        run_id,
+        folder / "bundle",
+        example=invented_consignments(trained.config.features),
+        description=text,
+        tags=trained.tags,
+    )
+    return Retrained(trained, run_id, version.uri, version.number)

@@ -1,0 +1,108 @@
+"""A trained model with all that is known of it: what `training.retrain` gives and `training.artifacts` writes down."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import datetime
+from importlib.metadata import version as installed_version
+
+import numpy as np
+from numpy.typing import NDArray
+
+from consignments.records import Target
+from features.batch import Matrix
+from features.fitted import Fitted
+from models.risk_model import RiskModel
+from training.config import TrainConfig
+from training.datasets import DataSet
+from training.evaluation import Evaluation, Traffic
+from training.verdict import Verdict
+
+Floats = NDArray[np.float64]
+
+
+@dataclass(frozen=True)
+class Judged:
+    """A model and its baselines on the same traffic.
+
+    Attributes
+    ----------
+    traffic : Traffic
+        Under the model's score.
+    model : Evaluation
+    baselines : mapping
+        Name to evaluation.
+    scores : mapping
+        Name of a baseline to its scores.
+    """
+
+    traffic: Traffic
+    model: Evaluation
+    baselines: Mapping[str, Evaluation]
+    scores: Mapping[str, Floats]
+
+
+@dataclass(frozen=True)
+class Trained:
+    """A trained model and what is known of it.
+
+    Attributes
+    ----------
+    target : str
+    as_of : datetime
+    config : TrainConfig
+    data : DataSet
+    data_sha256 : str
+    fitted : Fitted
+        The learnt part of the features.
+    model : RiskModel
+    matrix : Matrix
+        Feature rows of all that was fitted, calibrated and tested on; `matrix.rows` are positions in the table.
+    test_rows : int64 array, (t,)
+        Positions of the test period's consignments in the table.
+    test_scores : float64 array, (t,)
+    test : Judged
+        By what was found, corrected for how the opened ones were chosen.
+    truth : Judged or None
+        By the truth of a simulated world.
+    verdict : Verdict
+    """
+
+    target: Target
+    as_of: datetime
+    config: TrainConfig
+    data: DataSet
+    data_sha256: str
+    fitted: Fitted
+    model: RiskModel
+    matrix: Matrix
+    test_rows: NDArray[np.int64]
+    test_scores: Floats
+    test: Judged
+    truth: Judged | None
+    verdict: Verdict
+
+    @property
+    def metrics(self) -> dict[str, float]:
+        """The metrics by their logged names."""
+        named = self.test.model.flat("test")
+        for name, baseline in self.test.baselines.items():
+            named |= {
+                metric: value
+                for metric, value in baseline.flat(f"baseline/{name}").items()
+                if not metric.endswith(("_low", "_high")) and "calibration" not in metric
+            }
+        if self.truth is not None:
+            named |= {k: v for k, v in self.truth.model.flat("truth").items() if k.count("/") == 1}
+        return named
+
+    @property
+    def tags(self) -> dict[str, str]:
+        """The tags of the run."""
+        return {
+            "as_of": self.as_of.isoformat(),
+            "target": self.target,
+            "data_sha256": self.data_sha256,
+            "code_version": installed_version("npsrisk"),
+            "feature_spec_sha256": self.model.spec.digest(),
+            "verdict": self.verdict.name,
+        }
