@@ -93,7 +93,7 @@ def write_bundle_of(trained: Trained, tables: Tables, folder: Path) -> str:
             data_sha256=trained.data_sha256,
             code_version=installed_version("npsrisk"),
             feature_spec_sha256=trained.model.spec.digest(),
-            metrics=dict(trained.metrics),
+            metrics={name: value for name, value in trained.metrics.items() if name.count("/") == 1},
         ),
         config=trained.config.features,
         fitted=values,
@@ -347,7 +347,8 @@ def _capacity(trained: Trained, judged: Judged) -> str:
         name: Curve(name, **capacity_curve(judged.traffic.scored(score), CURVE_SHARES, settings))
         for name, score in {"model": judged.traffic.score, **_spelled_scores(judged)}.items()
     }
-    return capacity_picture(CURVE_SHARES, curves.pop("model"), list(curves.values()))
+    judged_by = "by the truth" if judged is trained.truth else "by what was found"
+    return capacity_picture(CURVE_SHARES, curves.pop("model"), list(curves.values()), judged_by)
 
 
 def _daily(judged: Judged) -> str:
@@ -378,10 +379,11 @@ def _spelled_scores(judged: Judged) -> dict[str, NDArray[np.float64]]:
 
 
 def _result(trained: Trained, at: int) -> str:
-    judged = trained.truth or trained.test
-    if judged.traffic.positive[at]:
-        return "found" if trained.test.traffic.positive[at] else "holds it, not found"
-    return "not found" if trained.test.traffic.labelled[at] else "not opened"
+    if trained.test.traffic.positive[at]:
+        return "found"
+    opened = "opened, not found" if trained.test.traffic.labelled[at] else "not opened"
+    holds = trained.truth is not None and trained.truth.traffic.positive[at]
+    return f"holds it, {opened}" if holds else opened
 
 
 def _figure_line(row: Any) -> str:

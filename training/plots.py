@@ -13,7 +13,7 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.backends.backend_svg import FigureCanvasSVG
 from matplotlib.figure import Figure
-from matplotlib.ticker import FuncFormatter, LogLocator, MaxNLocator, PercentFormatter
+from matplotlib.ticker import FuncFormatter, LogLocator, MaxNLocator, MultipleLocator, PercentFormatter
 from numpy.typing import NDArray
 
 from training.evaluation import SHARES, Estimate
@@ -69,7 +69,9 @@ class Curve:
     recall: Sequence[Estimate]
 
 
-def capacity_picture(shares: NDArray[np.float64], model: Curve, baselines: Sequence[Curve]) -> str:
+def capacity_picture(
+    shares: NDArray[np.float64], model: Curve, baselines: Sequence[Curve], judged_by: str = ""
+) -> str:
     """Draw precision and recall against capacity, the model with its interval and the baselines beside it.
 
     Parameters
@@ -78,6 +80,8 @@ def capacity_picture(shares: NDArray[np.float64], model: Curve, baselines: Seque
         Capacities, as shares of all traffic.
     model : Curve
     baselines : sequence of Curve
+    judged_by : str
+        What the labels are, for the titles.
 
     Returns
     -------
@@ -94,8 +98,8 @@ def capacity_picture(shares: NDArray[np.float64], model: Curve, baselines: Seque
             _capacity_axis(ax)
             ax.set_ylim(0, None)
             ax.yaxis.set_major_formatter(PercentFormatter(1.0, decimals=None))
-        axes[0].set(title="Precision: share of inspections that find", ylabel="precision")
-        axes[1].set(title="Recall: share of all there is that is found", ylabel="recall")
+        axes[0].set(title=f"Precision {judged_by}: share of inspections that find", ylabel="precision")
+        axes[1].set(title=f"Recall {judged_by}: share of all there is", ylabel="recall")
         axes[1].set_ylim(0, 1.02)
         axes[1].legend(loc="upper left", fontsize=9)
         return _svg(figure)
@@ -165,6 +169,7 @@ def score_picture(score: NDArray[np.float64], band: NDArray[np.object_], positiv
         ax.stairs(counts, edges, color=INK, linewidth=1.6, label="known finds")
         ax.set_yscale("symlog", linthresh=1)
         ax.set_ylim(0, None)
+        ax.xaxis.set_major_locator(MultipleLocator(1.0))
         ax.xaxis.set_major_formatter(FuncFormatter(lambda power, _: f"{10**power:.3g}"))
         ax.yaxis.set_major_formatter(FuncFormatter(lambda count, _: f"{count:,.0f}"))
         ax.set(title="Scores by band", xlabel="score", ylabel="consignments")

@@ -197,7 +197,7 @@ def test_capacity_is_what_was_opened_unless_configured():
 def test_where_everything_is_labelled_the_capacity_is_one_percent():
     everything = traffic(falling(800), np.arange(800) < 9, day=np.repeat([1, 2], 400))
     assert daily_capacity(everything, QUICK) == 4
-    assert evaluate(everything, QUICK)["precision_at_capacity"].value == 1.0
+    assert evaluate(everything, QUICK)["precision_at_capacity"].value == 0.5
 
 
 def test_one_day_gives_no_interval():
