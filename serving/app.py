@@ -5,6 +5,7 @@ import contextlib
 import signal
 import sys
 from collections.abc import AsyncIterator
+from functools import partial
 from typing import Any
 
 import structlog
@@ -17,10 +18,10 @@ from starlette.types import Receive, Scope, Send
 
 from consignments.errors import BadSetting
 from serving.bodies import require_local_host
-from serving.calls import CALLS, Call
+from serving.calls import CALLS
 from serving.lock import StateLock
 from serving.problems import Refusal
-from serving.responses import refuse
+from serving.responses import Call, refuse
 from serving.scorer import Clock, clock_us
 from serving.scores import ScoresCall
 from serving.service import Service
@@ -43,12 +44,12 @@ class App:
 
     def __init__(self, service: Service) -> None:
         self.service = service
-        self._scores = ScoresCall(service)
+        self._scores = Call(service.metrics, "scores", ScoresCall(service))
         self._rest = Starlette(
             routes=[
                 Route(SCORES, self._scores, methods=["POST"]),
                 *(
-                    Route(path, Call(service, name, endpoint), methods=[method])
+                    Route(path, Call(service.metrics, name, partial(endpoint, service)), methods=[method])
                     for method, path, name, endpoint in CALLS
                 ),
             ],

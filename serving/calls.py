@@ -9,13 +9,12 @@ from typing import Any
 import msgspec
 from starlette.types import Receive, Scope, Send
 
-from consignments.errors import ServiceFault
 from consignments.records import Alert, Consignment, Outcome
 from consignments.visibility import moment_of_us
 from models.reasons import Reason
 from serving import answers, openapi, page
 from serving.access import Caller
-from serving.bodies import ClientGone, Records, Single, admit, read_json_body, refusal_of
+from serving.bodies import Records, Single, admit, read_json_body, refusal_of
 from serving.entries import Cancellation, Entries
 from serving.event_log import Event
 from serving.group_commit import Group
@@ -28,7 +27,7 @@ from serving.intake import (
     complaint_about_outcome,
 )
 from serving.problems import Refusal, RowFault
-from serving.responses import JSON, refuse, respond, unexpected
+from serving.responses import JSON, respond
 from serving.selections import SelectionRequest, choose, complaint_about_request
 from serving.service import Service
 
@@ -36,27 +35,7 @@ SELECTIONS = Single(SelectionRequest)
 METRICS_KIND = b"text/plain; version=0.0.4; charset=utf-8"
 UNKNOWN = Complaint("consignment_id", "was neither scored nor imported")
 Endpoint = Callable[[Service, Scope, Receive, Send], Awaitable[int]]
-
-
-class Call:
-    """An endpoint beside scores, with the refusals common to all."""
-
-    def __init__(self, service: Service, name: str, endpoint: Endpoint) -> None:
-        self._service, self._name, self._endpoint = service, name, endpoint
-
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Answer one call."""
-        try:
-            status = await self._endpoint(self._service, scope, receive, send)
-        except ClientGone:
-            return
-        except Refusal as refusal:
-            status = await refuse(send, refusal)
-        except ServiceFault as fault:
-            status = await refuse(send, Refusal(503, str(fault), headers={"retry-after": "1"}))
-        except Exception as error:
-            status = await unexpected(send, error)
-        self._service.metrics.answered(self._name, status)
+"""Answers a call and gives its status; what it raises is answered by `serving.responses.Call`."""
 
 
 class Taker:

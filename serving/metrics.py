@@ -19,7 +19,7 @@ class Metrics:
             "npsrisk_answers", "Answers by call and status.", ["call", "status"], registry=self.registry
         )
         self._answers = calls.labels
-        self._calls: dict[tuple[str, int], Counter] = {}
+        self._counters: dict[tuple[str, int], Counter] = {}
         seconds = Histogram(
             "npsrisk_answer_seconds",
             "Time to answer a call.",
@@ -27,7 +27,8 @@ class Metrics:
             buckets=ANSWER_SECONDS,
             registry=self.registry,
         )
-        self.scores_seconds = seconds.labels("scores")
+        self._seconds = seconds.labels
+        self._timers: dict[str, Histogram] = {}
         bands = Counter("npsrisk_decisions", "Decisions by band.", ["band"], registry=self.registry)
         self.bands = {band: bands.labels(band) for band in ("high", "elevated", "routine")}
         self.scores = Histogram("npsrisk_score", "Scores.", buckets=SCORES, registry=self.registry)
@@ -61,12 +62,16 @@ class Metrics:
             "npsrisk_model_refused", "1 where the published model was refused.", registry=self.registry
         )
 
-    def answered(self, call: str, status: int) -> None:
-        """Count an answer."""
-        counter = self._calls.get((call, status))
+    def answered(self, call: str, status: int, seconds: float) -> None:
+        """Count and time an answer. Labels are looked up once each: that costs more than the counting."""
+        counter = self._counters.get((call, status))
         if counter is None:
-            counter = self._calls[call, status] = self._answers(call, str(status))
+            counter = self._counters[call, status] = self._answers(call, str(status))
         counter.inc()
+        timer = self._timers.get(call)
+        if timer is None:
+            timer = self._timers[call] = self._seconds(call)
+        timer.observe(seconds)
 
     def committed(self, entries: int, seconds: float) -> None:
         """Note a group that was written."""

@@ -9,14 +9,15 @@ from pathlib import Path
 from serving.openapi import Call, calls
 
 FOLDER = Path(__file__).parent
-EXAMPLE = """curl http://127.0.0.1:8080/v1/scores?reasons=3 \\
+EXAMPLE = """curl "http://127.0.0.1:8080/v1/scores?reasons=3" \\
   -H 'Content-Type: application/json' \\
   -d '{"consignment_id": "RB123456785GB", "channel": "postal", "departure_country": "GB",
        "description": "research chemical sample", "gross_weight_kg": 0.1}'"""
 OUTCOME = """curl http://127.0.0.1:8080/v1/outcomes \\
   -H 'Content-Type: application/json' \\
   -d '{"consignment_id": "RB123456785GB", "selected_by": "model", "status": "inspected",
-       "inspected_at": "2024-03-05T10:00:00Z", "known_at": "2024-03-14T10:00:00Z", "result": "nps"}'"""
+       "inspected_at": "2024-03-05T10:00:00Z", "known_at": "2024-03-14T10:00:00Z",
+       "result": "nps"}'"""
 
 
 def page(version: str, model: str | None) -> bytes:

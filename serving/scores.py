@@ -2,24 +2,22 @@
 
 import asyncio
 import math
-import time
 from typing import NamedTuple
 
 import msgspec
 from starlette.types import Receive, Scope, Send
 
-from consignments.errors import ServiceFault
 from consignments.records import Consignment
 from consignments.visibility import moment_of_us
 from models.reasons import Reason
 from serving.access import Caller
 from serving.answers import ModelName, Score, Scores
-from serving.bodies import ClientGone, Records, admit, parameters, read_json_body, refusal_of
+from serving.bodies import Records, admit, parameters, read_json_body, refusal_of
 from serving.entries import Cancellation, Row, stored_features
 from serving.group_commit import Group
 from serving.intake import Complaint, complaint_about_arrival
 from serving.problems import Refusal, RowFault
-from serving.responses import refuse, respond, unexpected
+from serving.responses import respond
 from serving.scorer import MOST_REASONS, REASONS_DUE, Answer, Scorer
 from serving.service import Service
 
@@ -50,23 +48,10 @@ class ScoresCall:
         self._record: type[Consignment] = Consignment
         self._encode = msgspec.json.Encoder().encode
 
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Answer one call."""
-        start = time.perf_counter()
-        metrics, status = self._service.metrics, 200
-        try:
-            answer = await self._answer(scope, receive)
-            await respond(send, 200, self._encode(answer))
-        except ClientGone:
-            return
-        except Refusal as refusal:
-            status = await refuse(send, refusal)
-        except ServiceFault as fault:
-            status = await refuse(send, Refusal(503, str(fault), headers={"retry-after": "1"}))
-        except Exception as error:
-            status = await unexpected(send, error)
-        metrics.scores_seconds.observe(time.perf_counter() - start)
-        metrics.answered("scores", status)
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> int:
+        """Send the answer to one call, and give its status."""
+        await respond(send, 200, self._encode(await self._answer(scope, receive)))
+        return 200
 
     async def _answer(self, scope: Scope, receive: Receive) -> Score | Scores:
         service = self._service
