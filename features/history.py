@@ -148,7 +148,7 @@ DECAY = _decay_table()
 
 
 class History:
-    """Day counts by key, in a table that grows.
+    """Day counts by key, in a table that grows. For one thread at a time, reading included.
 
     Parameters
     ----------

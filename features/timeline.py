@@ -3,13 +3,13 @@
 Events are arrivals, outcomes that become visible, and cancellations. A consignment reads what precedes it in their order,
 then it is counted.
 
-    1 March 09:00  A arrives                      reads nothing, counts
-    1 March 15:00  B arrives, same sender         reads one arrival of this sender
-    9 March 10:00  A's result nps becomes visible counts on 9 March
-    9 March 10:00  C arrives, same sender         reads two arrivals and one find: at one instant results come first
-    9 March 16:00  A arrives again, amended       A and its find are taken out; it reads B and C; both are put back
-   12 March 08:00  A's result becomes clear       the find of 9 March is taken out, a clear of 12 March is counted
-   20 March 12:00  B is cancelled                 from here on B has never been
+    1 March 09:00  A arrives                        reads nothing; counts
+    1 March 15:00  B arrives, of the same sender    reads one arrival of this sender
+    9 March 12:00  A's result nps becomes visible   counts on 9 March
+    9 March 12:00  C arrives, of the same sender    reads two arrivals and one find: at one instant results come first
+    9 March 17:00  A arrives again, amended         A and its find are taken out; it reads B and C; both are put back
+   12 March 09:00  A's result becomes clear         the find of 9 March is taken out; a clear of 12 March is counted
+   20 March 12:00  B is cancelled                   from here on B has never been
 """
 
 from collections import Counter

@@ -1,7 +1,9 @@
 """The readings of history have a name, a unit, a reason and a text that an officer can read."""
 
+from pathlib import Path
+
 from features.config import feature_config
-from features.keys import key_kinds
+from features.keys import COMMON_KINDS, key_kinds
 from features.readings import READINGS, features_of
 from features.spec import Spec
 
@@ -44,3 +46,9 @@ def test_every_text_shows_its_value_and_nothing_unfilled() -> None:
 
 def test_the_names_of_readings_are_unique() -> None:
     assert len({reading.name for reading in READINGS}) == len(READINGS)
+
+
+def test_the_page_explains_every_reading_and_every_kind() -> None:
+    page = (Path(__file__).resolve().parents[2] / "docs" / "history.md").read_text()
+    names = [reading.name for reading in READINGS] + [kind.name for kind in COMMON_KINDS]
+    assert [name for name in names if f"`{name}`" not in page] == []

@@ -297,17 +297,17 @@ def read_last(arrivals: Sequence[Arrival], outcomes: Sequence[Outcome] = ()) -> 
     return dict(zip((reading.name for reading in READINGS), values[:WIDTH].tolist(), strict=True))
 
 
-def test_the_worked_example_of_the_first_page() -> None:
+def test_the_worked_example_of_the_page() -> None:
+    nine, noon, three, five = 9 / 24, 12 / 24, 15 / 24, 17 / 24
     arrivals = [
-        arrival("a", 0.375, sequence=1),
-        arrival("b", 0.625, sequence=2),
-        arrival("c", 8.5, sequence=4),
-        arrival("a", 8.7, sequence=5),
+        arrival("a", 0 + nine, sequence=1),
+        arrival("b", 0 + three, sequence=2, cancelled_us=moment(19 + noon)),
+        arrival("c", 8 + noon, sequence=4),
+        arrival("a", 8 + five, sequence=5),
         arrival("d", 12, sequence=7),
-        arrival("e", 20, sequence=8, cancelled_us=None),
+        arrival("e", 20, sequence=8),
     ]
-    arrivals[1] = replace(arrivals[1], cancelled_us=moment(19.5))
-    outcomes = [outcome("a", 8.5, sequence=3), outcome("a", 11.3, "clear", sequence=6)]
+    outcomes = [outcome("a", 8 + noon, sequence=3), outcome("a", 11 + nine, "clear", sequence=6)]
     read = batch(arrivals, outcomes)
     columns = [NAMES.index(name) for name in ("arrivals_30d", "nps_365d", "inspections_365d")]
     assert read[:, columns].tolist() == [[0, 0, 0], [1, 0, 0], [2, 1, 1], [2, 0, 0], [3, 0, 1], [3, 0, 1]]
@@ -333,6 +333,14 @@ def test_a_window_holds_its_own_day_and_the_days_before(days_later: int, windows
     read = read_last([arrival("a", 0), arrival("b", days_later)])
     assert [read[f"arrivals_{days}d"] for days in (1, 7, 30, 90, 365)] == windows
     assert (read["arrivals_ever"], read["days_since_last"]) == (1, days_later)
+
+
+@pytest.mark.parametrize(("days_later", "finds"), [(0, 1), (364, 1), (365, 0)])
+def test_results_count_for_365_days_and_then_only_ever(days_later: int, finds: int) -> None:
+    told = [outcome("a", 1, "other_offence")]
+    read = read_last([arrival("a", 0), arrival("x", 300), arrival("b", 1 + days_later + 0.5)], told)
+    assert (read["any_offence_365d"], read["inspections_365d"]) == (finds, finds)
+    assert (read["any_offence_ever"], read["days_since_find"]) == (1, days_later)
 
 
 @pytest.mark.parametrize(("days_later", "new", "ever"), [(366, 0, 1), (367, 1, 0)])
@@ -399,6 +407,12 @@ def test_pending_and_missed_are_no_results(result: str | None) -> None:
 def test_a_repeated_outcome_changes_nothing() -> None:
     told = [outcome("a", 2)] * 3
     assert read_last([arrival("a", 0), arrival("b", 3)], told)["nps_ever"] == 1
+
+
+def test_a_result_confirmed_later_counts_once_from_when_it_was_confirmed() -> None:
+    told = [outcome("a", 2), outcome("a", 6), outcome("a", 2)]
+    read = read_last([arrival("a", 0), arrival("b", 8)], told)
+    assert (read["nps_ever"], read["days_since_find"]) == (1, 2)
 
 
 def test_an_outcome_of_an_unknown_consignment_waits_for_it() -> None:
