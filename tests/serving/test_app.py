@@ -93,6 +93,8 @@ def test_it_answers_over_a_socket_and_stops_when_told(tmp_path: Path, bundle: Pa
         told = [client.post("/v1/scores", json=body(f"RB{place}")).json() for place in range(5)]
         assert all(0 < each["score"] < 1 for each in told)
         assert "server" not in client.get("/").headers
+        process.send_signal(signal.SIGHUP)
+        assert client.get("/health/ready").json()["log_sequence"] == 5
         process.send_signal(signal.SIGTERM)
         assert process.wait(30) == 0
         assert process.stderr is not None
