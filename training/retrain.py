@@ -204,12 +204,12 @@ def train(
     model = _fit_model(parts, config, progress)
     # The test period judges: all its traffic, opened or not, the model beside its baselines.
     scores = _baseline_scores(parts, config)
-    test = _judge_test(parts, model, scores, config)
+    test = _judge_test(parts, model, scores, config, progress)
     by_truth = None
     if truth is not None:
         labels = true_labels(frame["consignment_id"], truth, target)
         traffic = parts.traffic(test.traffic.score, labels, labels.known[parts.rows(TEST)].astype(np.float64))
-        by_truth = _judged(traffic, scores, config, capacity=daily_capacity(test.traffic, config.evaluation))
+        by_truth = _judged(traffic, scores, _same_capacity(config, test.traffic), progress)
     return Trained(
         target=target,
         as_of=as_of,
@@ -407,21 +407,36 @@ def _baseline_scores(parts: _Parts, config: TrainConfig) -> dict[str, Floats]:
     return {baseline.name: baseline.scores(parts.X[test], ids) for baseline in fitted}
 
 
-def _judge_test(parts: _Parts, model: RiskModel, scores: Mapping[str, Floats], config: TrainConfig) -> Judged:
+def _judge_test(
+    parts: _Parts,
+    model: RiskModel,
+    scores: Mapping[str, Floats],
+    config: TrainConfig,
+    progress: Progress | None,
+) -> Judged:
     test = parts.of(TEST)
     score = model.score(parts.X[test], parts.channels(test))
     weight = parts.result_weights(TEST, config.model.seed)
-    return _judged(parts.traffic(score, parts.data.labels, weight), scores, config)
+    return _judged(parts.traffic(score, parts.data.labels, weight), scores, config, progress)
 
 
 def _judged(
-    traffic: Traffic, scores: Mapping[str, Floats], config: TrainConfig, capacity: int | None = None
+    traffic: Traffic, scores: Mapping[str, Floats], config: TrainConfig, progress: Progress | None
 ) -> Judged:
-    settings = config.evaluation
-    if capacity is not None:
-        settings = msgspec.structs.replace(settings, capacity=capacity)
-    baselines = {name: evaluate(traffic.scored(score), settings) for name, score in scores.items()}
-    return Judged(traffic, evaluate(traffic, settings), baselines, scores)
+    baselines = {}
+    for done, (name, score) in enumerate(scores.items()):
+        baselines[name] = evaluate(traffic.scored(score), config.evaluation)
+        if progress is not None:
+            progress("judging", done + 1, len(scores))
+    return Judged(traffic, evaluate(traffic, config.evaluation), baselines, scores)
+
+
+def _same_capacity(config: TrainConfig, traffic: Traffic) -> TrainConfig:
+    """Hold other labels of the same traffic to the daily capacity that was observed."""
+    capacity = daily_capacity(traffic, config.evaluation)
+    return msgspec.structs.replace(
+        config, evaluation=msgspec.structs.replace(config.evaluation, capacity=capacity)
+    )
 
 
 def _logged(trained: Trained, tables: Tables, folder: Path, tracking_uri: str, register: bool) -> Retrained:

@@ -91,10 +91,3 @@ def test_more_metrics_than_one_call_takes_are_all_logged(store, tmp_path):
 def test_no_global_state_of_mlflow_is_touched(logged):
     assert mlflow.active_run() is None
     assert str(logged[1].info.run_id) not in mlflow.get_tracking_uri()
-
-
-def test_a_table_of_rows_with_different_columns_has_all_of_them():
-    assert json.loads(table_json([{"a": 1}, {"b": "x"}])) == {
-        "columns": ["a", "b"],
-        "data": [[1, None], [None, "x"]],
-    }
