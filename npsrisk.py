@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from consignments.errors import BadInput, FileFault, NpsriskError
-from consignments.records import TARGETS
+from consignments.records import TARGETS, Target
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -274,7 +274,7 @@ def train(
     alerts: Path | None,
     truth: Path | None,
     as_of: str | None,
-    target: str,
+    target: Target,
     config: Path | None,
     register: bool,
     rejects: Path | None,

@@ -17,11 +17,14 @@ from typing import Any
 
 import pandas as pd
 
+from consignments.records import Consignment
+from consignments.tables import check_frame, write_table
+
 REPOSITORY = Path(__file__).resolve().parent.parent
 FOLDER = REPOSITORY / "demo"
 MESSAGE = REPOSITORY / "tests" / "messages" / "xfzb_house.xml"
 NPSRISK = Path(sys.executable).with_name("npsrisk")
-DAYS, PER_DAY, SEED = 150, 600, 7
+DAYS, PER_DAY, SEED = 180, 1000, 7
 READY_SECONDS = 60.0
 
 
@@ -100,17 +103,13 @@ def split_last_day() -> None:
     known[visible].to_parquet(FOLDER / "outcomes.parquet", index=False)
     shutil.copy(world / "alerts.parquet", FOLDER / "alerts.parquet")
     new = consignments[consignments["received_at"] >= last_day].head(10)
-    new.to_json(FOLDER / "new.jsonl", orient="records", lines=True, date_format="iso", date_unit="us")
+    write_table(check_frame(new, Consignment).frame, FOLDER / "new.jsonl")
 
 
 def rows(name: str) -> list[dict[str, Any]]:
     """Read consignments as JSON objects without their missing fields."""
     lines = (FOLDER / name).read_text().splitlines()
-    parsed = [{key: value for key, value in json.loads(line).items() if value is not None} for line in lines]
-    for row in parsed:
-        if isinstance(row.get("items"), str):
-            row["items"] = json.loads(row["items"])
-    return parsed
+    return [{key: value for key, value in json.loads(line).items() if value is not None} for line in lines]
 
 
 def free_port() -> int:

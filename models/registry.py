@@ -300,7 +300,7 @@ class ScoringModel:
         self.outcomes = read_table(config["outcomes"], Outcome).frame if config["outcomes"] else None
         self.alerts = read_table(config["alerts"], Alert).frame if config["alerts"] else None
 
-    def predict(self, model_input: pd.DataFrame, params: dict[str, Any] | None = None) -> pd.DataFrame:  # noqa: ARG002
+    def predict(self, model_input: pd.DataFrame, params: dict[str, str] | None = None) -> pd.DataFrame:  # noqa: ARG002
         """Score a consignment table.
 
         Raises

@@ -1,0 +1,260 @@
+"""The whole loop by its own commands: simulate, train, promote, publish, import, serve; and one score four ways."""
+
+import json
+import os
+import shutil
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import httpx
+import pandas as pd
+import pytest
+
+from consignments.records import Consignment
+from consignments.tables import check_frame, write_table
+
+NPSRISK = Path(sys.executable).with_name("npsrisk")
+MLFLOW = Path(sys.executable).with_name("mlflow")
+CONFIG = """
+[split]
+validation_days = 20
+test_days = 20
+label_delay_days = 5
+[model]
+trees = 40
+"""
+WAIT_SECONDS = 120.0
+
+
+class Loop:
+    """A folder in which verbs are run."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        kept = {
+            name: value
+            for name, value in os.environ.items()
+            if not name.startswith(("NPSRISK_", "MLFLOW_", "PYTHON"))
+        }
+        self.environment = kept | {
+            "MLFLOW_TRACKING_URI": f"sqlite:///{folder}/mlflow.db",
+            "PATH": f"{NPSRISK.parent}{os.pathsep}{os.environ['PATH']}",
+        }
+
+    def run(self, *words: str) -> subprocess.CompletedProcess[str]:
+        return subprocess.run(
+            [NPSRISK, *words], cwd=self.folder, env=self.environment, capture_output=True, text=True
+        )
+
+    def npsrisk(self, *words: str) -> str:
+        done = self.run(*words)
+        assert done.returncode == 0, done.stderr[-3000:]
+        return done.stdout
+
+    def json(self, *words: str) -> dict[str, Any]:
+        result: dict[str, Any] = json.loads(self.npsrisk(*words, "--json").splitlines()[-1])
+        return result
+
+
+@pytest.fixture(scope="module")
+def loop(tmp_path_factory: pytest.TempPathFactory) -> Loop:
+    """A loop up to the published model and imported history."""
+    loop = Loop(tmp_path_factory.mktemp("loop"))
+    (loop.folder / "config.toml").write_text(CONFIG)
+    loop.npsrisk(
+        "simulate", "--out", "world", "--days", "100", "--per-day", "300", "--prevalence", "operation"
+    )
+    world = loop.folder / "world"
+    consignments = pd.read_parquet(world / "consignments.parquet")
+    outcomes = pd.read_parquet(world / "outcomes.parquet")
+    last_day = consignments["received_at"].max().floor("D")
+    known = outcomes["known_at"].fillna(outcomes["inspected_at"]).fillna(outcomes["selected_at"]) < last_day
+    past = consignments[consignments["received_at"] < last_day]
+    past.to_parquet(loop.folder / "past.parquet", index=False)
+    outcomes[known].to_parquet(loop.folder / "outcomes.parquet", index=False)
+    shutil.copy(world / "alerts.parquet", loop.folder / "alerts.parquet")
+    new = consignments[consignments["received_at"] >= last_day].head(25)
+    write_table(check_frame(new, Consignment).frame, loop.folder / "new.jsonl")
+    trained = loop.json(
+        "train", *TABLES, "--truth", "world/truth.parquet", "--config", "config.toml", "--register"
+    )
+    assert trained["version"] == "1"
+    loop.npsrisk("promote", "1", "--approved-by", "a test", "--why", "to try the loop", "--force")
+    loop.npsrisk("publish")
+    loop.npsrisk("import", *TABLES)
+    return loop
+
+
+TABLES = ("--consignments", "past.parquet", "--outcomes", "outcomes.parquet", "--alerts", "alerts.parquet")
+HISTORY = ("--history", "past.parquet", "--outcomes", "outcomes.parquet", "--alerts", "alerts.parquet")
+
+
+@pytest.fixture(scope="module")
+def batch(loop: Loop) -> dict[str, float]:
+    """Scores of the new consignments by `npsrisk score`."""
+    loop.npsrisk("score", "--consignments", "new.jsonl", *HISTORY, "--out", "scores.jsonl")
+    rows = [json.loads(line) for line in (loop.folder / "scores.jsonl").read_text().splitlines()]
+    return {row["consignment_id"]: row["score"] for row in rows}
+
+
+@pytest.fixture(scope="module")
+def service(loop: Loop) -> Iterator[httpx.Client]:
+    with listening(loop, [NPSRISK, "serve"], "/health/ready") as client:
+        yield client
+
+
+class listening:  # noqa: N801 - reads as a phrase in `with`
+    """A server process, once it answers."""
+
+    def __init__(self, loop: Loop, command: list[str | Path], health: str) -> None:
+        with socket.socket() as probe:
+            probe.bind(("127.0.0.1", 0))
+            self.port = int(probe.getsockname()[1])
+        self.health = health
+        self.log = (loop.folder / "server.log").open("ab")
+        self.process = subprocess.Popen(
+            [*command, "--port", str(self.port)],
+            cwd=loop.folder,
+            env=loop.environment,
+            stdout=self.log,
+            stderr=self.log,
+            start_new_session=True,
+        )
+
+    def __enter__(self) -> httpx.Client:
+        self.client = httpx.Client(base_url=f"http://127.0.0.1:{self.port}", timeout=60)
+        try:
+            self.wait()
+        except BaseException:
+            self.__exit__()
+            raise
+        return self.client
+
+    def wait(self) -> None:
+        end = time.monotonic() + WAIT_SECONDS
+        while time.monotonic() < end:
+            assert self.process.poll() is None, Path(self.log.name).read_text()[-3000:]
+            try:
+                if self.client.get(self.health).status_code == 200:
+                    return
+            except httpx.TransportError:
+                pass
+            time.sleep(0.2)
+        raise AssertionError("the server did not become ready")
+
+    def __exit__(self, *_error: object) -> None:
+        self.client.close()
+        self.log.close()
+        if self.process.poll() is None:
+            os.killpg(self.process.pid, 15)
+            self.process.wait(30)
+
+
+def announced(loop: Loop) -> list[dict[str, Any]]:
+    """The new consignments as an inspection system sends them."""
+    rows = []
+    for line in (loop.folder / "new.jsonl").read_text().splitlines():
+        rows.append({name: value for name, value in json.loads(line).items() if value is not None})
+    return rows
+
+
+def test_the_service_agrees_with_the_batch_to_the_last_bit(
+    loop: Loop, batch: dict[str, float], service: httpx.Client
+) -> None:
+    rows = sorted(announced(loop), key=lambda row: (row["received_at"], row["consignment_id"]))
+    single = service.post("/v1/scores", json=rows[0]).json()
+    bulk = service.post("/v1/scores", json={"consignments": rows[1:]}).json()
+    assert bulk["errors"] == []
+    live = {each["consignment_id"]: each["score"] for each in [single, *bulk["scores"]]}
+    assert live == batch
+
+
+def test_the_registered_model_agrees_with_the_batch_to_the_last_bit(
+    loop: Loop, batch: dict[str, float]
+) -> None:
+    import mlflow
+
+    mlflow.set_tracking_uri(loop.environment["MLFLOW_TRACKING_URI"])
+    config = {
+        "history": str(loop.folder / "past.parquet"),
+        "outcomes": str(loop.folder / "outcomes.parquet"),
+        "alerts": str(loop.folder / "alerts.parquet"),
+    }
+    model = mlflow.pyfunc.load_model("models:/nps-risk@champion", model_config=config)
+    table = model.predict(pd.DataFrame(announced(loop)))
+    assert dict(zip(table["consignment_id"], table["score"], strict=True)) == batch
+    assert set(table["model_version"]) == {"1"}
+
+
+def test_mlflows_own_server_agrees_with_the_batch_to_the_last_bit(
+    loop: Loop, batch: dict[str, float]
+) -> None:
+    history = {
+        "history": str(loop.folder / "past.parquet"),
+        "outcomes": str(loop.folder / "outcomes.parquet"),
+        "alerts": str(loop.folder / "alerts.parquet"),
+    }
+    loop.environment["MLFLOW_PYFUNC_INFERENCE_CONFIG"] = json.dumps(history)
+    command = [MLFLOW, "models", "serve", "-m", "models:/nps-risk@champion", "--env-manager", "local"]
+    with listening(loop, command, "/ping") as client:
+        frame = pd.DataFrame(announced(loop)).astype(object)
+        frame = frame.where(frame.notna(), None)
+        body = {"dataframe_split": {"columns": list(frame.columns), "data": frame.to_numpy().tolist()}}
+        answer = client.post("/invocations", json=body)
+    del loop.environment["MLFLOW_PYFUNC_INFERENCE_CONFIG"]
+    assert answer.status_code == 200, answer.text
+    assert {row["consignment_id"]: row["score"] for row in answer.json()["predictions"]} == batch
+
+
+def test_import_is_refused_beside_a_running_service(loop: Loop, service: httpx.Client) -> None:
+    refused = loop.run("import", *TABLES)
+    assert refused.returncode == 2
+    assert "another process works on this state directory" in refused.stderr
+
+
+def test_an_unpromoted_version_is_not_published(loop: Loop) -> None:
+    loop.json("train", *TABLES, "--truth", "world/truth.parquet", "--config", "config.toml", "--register")
+    refused = loop.run("publish", "--model", "models:/nps-risk/2")
+    assert refused.returncode == 2
+    assert "never promoted" in refused.stderr
+
+
+def test_a_second_version_needs_a_comparison_with_the_champion(loop: Loop) -> None:
+    refused = loop.run("promote", "challenger", "--approved-by", "a test", "--why", "newer")
+    assert refused.returncode == 2
+    assert "no comparison" in refused.stderr
+
+
+def test_equal_tables_give_an_equal_bundle(loop: Loop) -> None:
+    import mlflow
+
+    client = mlflow.MlflowClient(loop.environment["MLFLOW_TRACKING_URI"])
+    sums = {client.get_model_version("nps-risk", number).tags["bundle_sha256"] for number in ("1", "2")}
+    assert len(sums) == 1
+
+
+def test_a_file_at_fault_ends_with_one_clear_line_and_code_2(loop: Loop) -> None:
+    (loop.folder / "bad.csv").write_text("channel,received_at\npostal,2024-01-01\n")
+    done = loop.run("score", "--consignments", "bad.csv", "--out", "none.csv")
+    assert done.returncode == 2
+    assert "consignment_id" in done.stderr
+    assert len(done.stderr.strip().splitlines()) == 1
+    assert not (loop.folder / "none.csv").exists()
+
+
+def test_rows_at_fault_are_kept_and_the_rest_is_scored(loop: Loop) -> None:
+    (loop.folder / "mixed.csv").write_text(
+        "consignment_id,channel,received_at\nA,postal,2024-05-01T00:00:00Z\nB,sea,2024-05-01T00:00:00Z\n"
+    )
+    loop.npsrisk(
+        "score", "--consignments", "mixed.csv", "--out", "mixed_scores.csv", "--rejects", "rejects.csv"
+    )
+    assert (loop.folder / "mixed_scores.csv").read_text().count("\n") == 2
+    assert "channel" in (loop.folder / "rejects.csv").read_text()
+    strict = loop.run("score", "--consignments", "mixed.csv", "--out", "strict.csv", "--strict")
+    assert strict.returncode == 2
