@@ -52,14 +52,15 @@ def main() -> None:
     npsrisk("import", "--consignments", "past.parquet", "--outcomes", "outcomes.parquet", "--alerts", "alerts.parquet")  # fmt: skip
 
     step("5/7  read an IATA Cargo-XML house waybill (XFZB)")
-    npsrisk("read", str(MESSAGE), "--out", "message.jsonl")
+    # The message is of another year than the simulated world; here it arrives on that world's last day.
+    npsrisk("read", str(MESSAGE), "--received-at", last_arrival(), "--out", "message.jsonl")
 
     step("6/7  serve, and score the message and ten consignments that arrived since")
     port = free_port()
     with subprocess.Popen([NPSRISK, "serve", "--port", str(port)], cwd=FOLDER) as service:
         try:
             wait_until_ready(port, service)
-            announced = [*rows("message.jsonl"), *rows("new.jsonl")]
+            announced = [*rows("new.jsonl"), *rows("message.jsonl")]
             show(post(port, "/v1/scores?reasons=2", {"consignments": announced}), announced)
         finally:
             service.terminate()
@@ -110,6 +111,11 @@ def rows(name: str) -> list[dict[str, Any]]:
     """Read consignments as JSON objects without their missing fields."""
     lines = (FOLDER / name).read_text().splitlines()
     return [{key: value for key, value in json.loads(line).items() if value is not None} for line in lines]
+
+
+def last_arrival() -> str:
+    """Give the moment at which the last of the new consignments was received."""
+    return max(str(row["received_at"]) for row in rows("new.jsonl"))
 
 
 def free_port() -> int:
