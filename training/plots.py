@@ -98,8 +98,11 @@ def capacity_picture(
             _capacity_axis(ax)
             ax.set_ylim(0, None)
             ax.yaxis.set_major_formatter(PercentFormatter(1.0, decimals=None))
-        axes[0].set(title=f"Precision {judged_by}: share of inspections that find", ylabel="precision")
-        axes[1].set(title=f"Recall {judged_by}: share of all there is", ylabel="recall")
+        axes[0].set(
+            title=f"Precision, {judged_by}" if judged_by else "Precision",
+            ylabel="share of inspections that find",
+        )
+        axes[1].set(title=f"Recall, {judged_by}" if judged_by else "Recall", ylabel="share of all there is")
         axes[1].set_ylim(0, 1.02)
         axes[1].legend(loc="upper left", fontsize=9)
         return _svg(figure)

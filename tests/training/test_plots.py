@@ -36,7 +36,7 @@ def scores():
 DRAWN = {
     "capacity": (
         capacity,
-        ["capacity: share of all traffic inspected", "precision", "recall", "rules", "0.1 %"],
+        ["capacity: share of all traffic inspected", "Precision", "Recall", "rules", "0.1 %"],
     ),
     "calibration": (
         lambda: calibration_picture(MODEL.calibration),
