@@ -457,17 +457,20 @@ def _take_steps(
     common = np.empty(TARGETS, dtype=np.float64)
     for number in range(start, len(steps)):
         step = steps[number]
-        row, out_row, day, today = step.row, step.out_row, step.day, step.today
+        row, out_row = step.row, step.out_row
+        # No literals and of one width, so that each helper is compiled once.
+        day, today = np.int64(step.day), np.int64(step.today)
+        counter, change = np.int64(step.counter), np.int64(step.change)
         if today < day or today < state[TODAY] or row < 0 or row >= len(keys) or out_row >= len(out):
             return -1 - number
         new = 0
         for kind in range(kinds):
             places[kind] = _find(slots, heads, keys[row, kind])
             new += keys[row, kind] != 0 and places[kind] == NOWHERE
-        if step.change > 0 and not _has_room(slots, heads, days, others, state, new, kinds):
+        if change > 0 and not _has_room(slots, heads, days, others, state, new, kinds):
             return number
         state[TODAY] = today
-        arrival = step.counter == ARRIVALS and step.change > 0
+        arrival = counter == ARRIVALS and change > 0
         if arrival and out_row >= 0:
             _read_common(heads, days, day, today, common)
             for kind in range(kinds):
@@ -479,15 +482,15 @@ def _take_steps(
         if day < today - REMEMBERED_DAYS:
             continue
         for kind in range(kinds):
-            if keys[row, kind] == 0 or (places[kind] == NOWHERE and step.change < 0):
+            if keys[row, kind] == 0 or (places[kind] == NOWHERE and change < 0):
                 continue
             if places[kind] == NOWHERE:
                 places[kind] = _settle(slots, heads, state, keys[row, kind])
-            _count(heads, days, others, state, places[kind], day, step.counter, step.change)
+            _count(heads, days, others, state, places[kind], day, counter, change)
             if arrival and counterparts[row, kind] != 0:
                 _meet(heads, others, state, places[kind], counterparts[row, kind])
-        if step.counter != ARRIVALS:
-            _count(heads, days, others, state, EVERYBODY, day, step.counter, step.change)
+        if counter != ARRIVALS:
+            _count(heads, days, others, state, np.int64(EVERYBODY), day, counter, change)
     return len(steps)
 
 
@@ -739,7 +742,7 @@ def _drop_tile(heads: Words, days: Words, place: Number, series: Number, tile: N
 @njit(cache=True, nogil=True)
 def _follow_first(heads: Words, days: Words, place: Number, day: Number, change: Number) -> None:
     """Keep the day of the first arrival. One that can be taken out is remembered, and so are all after it."""
-    first = heads[place, FIRST_ARRIVAL]
+    first = np.int64(heads[place, FIRST_ARRIVAL])
     if change > 0 and (first == NO_DAY or day < first):
         heads[place, FIRST_ARRIVAL] = day
     elif change < 0 and day == first:
@@ -837,7 +840,7 @@ def _lay_out(heads: Words, days: Words, place: Number, series: Number, today: Nu
 @njit(cache=True, nogil=True)
 def _read_common(heads: Words, days: Words, day: Number, today: Number, common: NDArray[np.float64]) -> None:
     """Read the common share of finds for each target, as known now."""
-    known, nps, drugs, offences, _ = _sum_results(heads, days, EVERYBODY, day, today)
+    known, nps, drugs, offences, _ = _sum_results(heads, days, np.int64(EVERYBODY), day, today)
     common[0] = (nps + PRIOR_STRENGTH * FIRST_GUESS[0]) / (known + PRIOR_STRENGTH)
     common[1] = (drugs + PRIOR_STRENGTH * FIRST_GUESS[1]) / (known + PRIOR_STRENGTH)
     common[2] = (offences + PRIOR_STRENGTH * FIRST_GUESS[2]) / (known + PRIOR_STRENGTH)

@@ -100,11 +100,17 @@ def _in_sequence(arrivals: list[Arrival], outcomes: list[Outcome], dropped: list
     return result + [Cancelled(arrival.name) for arrival in sorted(waiting, key=lambda arrival: arrival.name)]
 
 
+EventName = tuple[str, int, int, str]
+"""Consignment, number of its version, day, and "arrival" or the result: what can be taken out again."""
+Events = dict[EventName, tuple[int, str]]
+
+
 @dataclass
 class Known:
     """What is known of one consignment."""
 
     arrival: Arrival | None = None
+    version: int = 0
     cancelled: bool = False
     outcomes: list[Outcome] = field(default_factory=list)
     days: list[int] = field(default_factory=list)
@@ -114,8 +120,8 @@ class Known:
 class Life:
     """One key from its first event on: what stands of it."""
 
-    events: dict[tuple[str, str], tuple[int, str]] = field(default_factory=dict)
-    """(consignment, "arrival" or "result") -> (day, "arrival" or the result)."""
+    events: Events = field(default_factory=dict)
+    """-> (day, "arrival" or the result)."""
     counterparts: set[int] = field(default_factory=set)
 
 
@@ -133,6 +139,7 @@ class PlainHistory:
         self.lives: dict[tuple[Any, int], Life] = {}
         self.consignments: dict[str, Known] = {}
         self.today = -(10**9)
+        self.versions = 0
         self.read: list[tuple[Arrival, list[float]]] = []
 
     def fold(self, events: Iterable[Event]) -> list[tuple[Arrival, list[float]]]:
@@ -152,7 +159,8 @@ class PlainHistory:
         self.take_out(self.standing(known), known)
         if self.wanted(arrival):
             self.read.append((arrival, self.readings(arrival, day)))
-        known.arrival, known.cancelled = arrival, False
+        self.versions += 1
+        known.arrival, known.version, known.cancelled = arrival, self.versions, False
         known.days.append(day)
         self.put_in(self.standing(known), known)
         if day >= self.today - REMEMBERED_DAYS:
@@ -181,41 +189,43 @@ class PlainHistory:
             known = self.consignments[name] = Known()
         return known
 
-    def standing(self, known: Known) -> dict[tuple[str, str], tuple[int, str]]:
+    def standing(self, known: Known) -> Events:
         """What a consignment contributes to the lives of its keys."""
         if known.arrival is None or known.cancelled:
             return {}
         name = known.arrival.name
-        events = {(name, "arrival"): (known.arrival.received_us // US_PER_DAY, "arrival")}
+        arrived = (known.arrival.received_us // US_PER_DAY, "arrival")
+        events: Events = {(name, known.version, *arrived): arrived}
         if known.outcomes:
             last = max(known.outcomes, key=lambda outcome: outcome.rank)
             if last.result in FINAL:
                 first_seen = min(o.visible_us for o in known.outcomes if o.rank == last.rank)
-                events[name, "result"] = (first_seen // US_PER_DAY, str(last.result))
+                concluded = (first_seen // US_PER_DAY, str(last.result))
+                events[name, known.version, *concluded] = concluded
         return events
 
-    def change(self, before: dict[tuple[str, str], tuple[int, str]], known: Known) -> None:
+    def change(self, before: Events, known: Known) -> None:
         after = self.standing(known)
         assert known.arrival is not None or before == after
         self.take_out({what: event for what, event in before.items() if after.get(what) != event}, known)
         self.put_in({what: event for what, event in after.items() if before.get(what) != event}, known)
 
-    def put_in(self, events: dict[tuple[str, str], tuple[int, str]], known: Known) -> None:
+    def put_in(self, events: Events, known: Known) -> None:
         for what, event in events.items():
             for key in self.keys_of(known, what):
                 if event[0] >= self.today - REMEMBERED_DAYS:
                     self.life(key).events[what] = event
 
-    def take_out(self, events: dict[tuple[str, str], tuple[int, str]], known: Known) -> None:
+    def take_out(self, events: Events, known: Known) -> None:
         for what, event in events.items():
             for key in self.keys_of(known, what):
                 if event[0] >= self.today - REMEMBERED_DAYS:
                     assert self.life(key).events.pop(what) == event
 
-    def keys_of(self, known: Known, what: tuple[str, str]) -> list[tuple[Any, int]]:
+    def keys_of(self, known: Known, what: EventName) -> list[tuple[Any, int]]:
         assert known.arrival is not None
         keys: list[tuple[Any, int]] = [(kind, key) for kind, key in enumerate(known.arrival.keys) if key]
-        return keys if what[1] == "arrival" else [*keys, EVERYBODY]
+        return keys if what[-1] == "arrival" else [*keys, EVERYBODY]
 
     def life(self, key: tuple[Any, int]) -> Life:
         """A key lives as long as a remembered day holds an event of it."""

@@ -193,14 +193,14 @@ def test_one_by_one_with_restarts_reads_what_the_batch_reads(world, restart_ever
     assert same(one_by_one(arrivals, outcomes, restart_every), batch(arrivals, outcomes))
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=150, deadline=None)
 @given(any_world, st.integers(1, 5))
 def test_splitting_a_batch_anywhere_changes_nothing(world, chunk_events: int) -> None:
     arrivals, outcomes = world
     assert same(batch(arrivals, outcomes, chunk_events=chunk_events), batch(arrivals, outcomes))
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=150, deadline=None)
 @given(any_world, st.randoms(use_true_random=False))
 def test_the_order_of_the_rows_changes_nothing(world, random) -> None:
     arrivals, outcomes = world
@@ -260,7 +260,7 @@ def later(world, arrivals: list[Arrival], outcomes: list[Outcome]):
     return moved_arrivals, moved_outcomes
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=150, deadline=None)
 @given(any_world, st.sampled_from(GAPS))
 def test_as_of_hides_what_became_visible_later(world, days: int) -> None:
     arrivals, outcomes = world
