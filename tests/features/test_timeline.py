@@ -467,6 +467,14 @@ def test_when_days_go_backwards_later_days_count_as_today() -> None:
     assert (read["arrivals_1d"], read["days_since_last"]) == (1, 0)
 
 
+def test_an_outcome_of_an_unknown_consignment_moves_the_day_across_a_restart() -> None:
+    rows = [arrival("a", 0, sequence=1), arrival("b", 100, sequence=3)]
+    told = [outcome("unknown", 400, sequence=2)]
+    read = batch(rows, told)
+    assert read[1, NAMES.index("new")] == 1
+    assert same(read, one_by_one(rows, told, restart_every=1))
+
+
 def test_an_event_older_than_history_remembers_is_not_counted() -> None:
     rows = [
         arrival("a", 367, sender=9, sequence=1),
