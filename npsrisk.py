@@ -317,6 +317,67 @@ def train(
 
 
 @main.command()
+@click.argument("a")
+@click.argument("b")
+@consignments_option
+@outcomes_option
+@alerts_option
+@_table_option("--truth", text="Truth of a simulated world, in place of the outcomes.")
+@click.option(
+    "--from", "begins", default=None, metavar="TIME", help="First arrival; default: after both were trained."
+)
+@click.option("--until", "ends", default=None, metavar="TIME", help="End of the arrivals, not included.")
+@target_option
+@rejects_option
+@strict_option
+@json_option
+def compare(
+    a: str,
+    b: str,
+    consignments: Path,
+    outcomes: Path | None,
+    alerts: Path | None,
+    truth: Path | None,
+    begins: str | None,
+    ends: str | None,
+    target: Target,
+    rejects: Path | None,
+    strict: bool,
+    as_json: bool,
+) -> None:
+    """Compare two versions of one target on the same consignments, paired by day; logs a comparison run.
+
+    A and B are numbers, aliases or models:/NAME/VERSION; B is the one that might replace A.
+
+    \b
+    npsrisk compare champion challenger --consignments later.parquet --outcomes outcomes.parquet
+    """
+    from consignments.records import Truth
+    from training.comparison import compare as run
+    from training.comparison import log_comparison, sentence_of
+    from training.config import EvaluationConfig
+
+    versions = [registry().resolve(name, target=target) for name in (a, b)]
+    one, other = (registry().bundle(version) for version in versions)
+    reading = Reading(rejects, strict)
+    with progress_bar() as progress:
+        found = run(
+            one,
+            other,
+            reading.tables(consignments, outcomes, alerts, one.config.record_type()),
+            batch_pseudonyms(),
+            EvaluationConfig(),
+            begins=moment(begins, "--from"),
+            ends=moment(ends, "--until"),
+            truth=reading.table(truth, Truth),
+            progress=progress,
+        )
+    run_id = log_comparison(found, versions[0], versions[1], settings().mlflow_tracking_uri)
+    result = {"run_id": run_id, "verdict": found.verdict(), "metrics": found.flat()}
+    tell(result, as_json, f"{sentence_of(found, versions[0].uri, versions[1].uri)}\nrun {run_id}")
+
+
+@main.command()
 @click.argument("version")
 @click.option("--approved-by", required=True, metavar="WHO", help="The person who decides.")
 @click.option("--why", required=True, metavar="TEXT", help="The reason, for the record.")

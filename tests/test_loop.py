@@ -157,10 +157,8 @@ class listening:  # noqa: N801 - reads as a phrase in `with`
 
 def announced(loop: Loop) -> list[dict[str, Any]]:
     """The new consignments as an inspection system sends them."""
-    rows = []
-    for line in (loop.folder / "new.jsonl").read_text().splitlines():
-        rows.append({name: value for name, value in json.loads(line).items() if value is not None})
-    return rows
+    lines = (loop.folder / "new.jsonl").read_text().splitlines()
+    return [{name: value for name, value in json.loads(line).items() if value is not None} for line in lines]
 
 
 def test_the_service_agrees_with_the_batch_to_the_last_bit(

@@ -6,6 +6,8 @@ each resample of whole days, so that what is hard about a day is hard for both.
 
 from dataclasses import dataclass
 from datetime import datetime
+from pathlib import Path
+from tempfile import TemporaryDirectory
 
 import numpy as np
 import pandas as pd
@@ -13,14 +15,18 @@ from numpy.typing import NDArray
 
 from consignments.errors import BadInput
 from consignments.records import Target
-from consignments.visibility import time_column_us, to_us, visible_at_column
+from consignments.visibility import US_PER_DAY, time_column_us, to_us, visible_at_column
 from features.batch import Progress, Tables
 from features.pseudonyms import Pseudonyms
 from models.bundle import Bundle
+from models.registry import Version
 from models.scoring import score_table
+from training.artifacts import table_json
 from training.config import EvaluationConfig
 from training.datasets import inverse_propensity, labels_at, true_labels
 from training.evaluation import Estimate, Evaluation, Traffic, difference, evaluate
+from training.reports import HEADLINE, environment
+from training.tracking import RunRecord, log_run
 
 COMPARED = (
     "precision_at_1pct",
@@ -32,10 +38,11 @@ COMPARED = (
     "calibration_error",
 )
 """What is compared, the deciding ones first."""
+DECIDING = ("recall_at_1pct", "average_precision")
+"""What the verdict goes by: the first of these that has an interval."""
 TOP = 0.01
 """Share of the traffic within which the two lists are held against each other."""
 MOST_EXAMPLES = 40
-US_A_DAY = 86_400_000_000
 
 
 @dataclass(frozen=True)
@@ -148,13 +155,16 @@ def compare(
             where=f"{int(inside.sum())} consignments",
             todo="choose another period with --from and --until",
         )
+    given = Tables(rows, tables.outcomes, tables.alerts)
     scores = [
-        score_table(bundle, tables, pseudonyms, progress=progress).loc[inside, "score"].to_numpy(np.float64)
+        score_table(bundle, given, pseudonyms, history=frame.loc[~inside], progress=progress)[
+            "score"
+        ].to_numpy(np.float64)
         for bundle in (a, b)
     ]
     traffic = Traffic(
         score=scores[0],
-        day=time_column_us(rows, "received_at") // US_A_DAY,
+        day=time_column_us(rows, "received_at") // US_PER_DAY,
         office=rows["office"].fillna("").astype(object).to_numpy()
         if "office" in rows
         else np.full(len(rows), "", object),
@@ -241,3 +251,85 @@ def _ranks(score: NDArray[np.float64]) -> NDArray[np.int64]:
     ranks = np.empty(len(score), dtype=np.int64)
     ranks[np.argsort(-score, kind="stable")] = np.arange(len(score))
     return ranks
+
+
+def rows_of(found: Comparison) -> list[dict[str, float | str]]:
+    """Give each compared metric with both sides, the difference and its interval."""
+    return [
+        {
+            "metric": name,
+            "title": HEADLINE[name],
+            "a": found.a[name].value,
+            "b": found.b[name].value,
+            "difference": gain.value,
+            "low": gain.low,
+            "high": gain.high,
+        }
+        for name, gain in found.gains.items()
+    ]
+
+
+def sentence_of(found: Comparison, a: str, b: str) -> str:
+    """Say what came out, in one sentence.
+
+    Parameters
+    ----------
+    found : Comparison
+    a, b : str
+        What the two are called.
+    """
+    name = next((name for name in DECIDING if _known(found.gains[name])), DECIDING[-1])
+    gain = found.gains[name]
+    words = {
+        "better": f"{b} is better than {a}",
+        "worse": f"{b} is worse than {a}",
+        "no difference": f"No difference between {b} and {a} can be told",
+    }
+    return (
+        f"{words[found.verdict()]}: {HEADLINE[name].lower()} {gain.value:+.1%} "
+        f"({gain.low:+.1%} to {gain.high:+.1%}), on {found.consignments:,} consignments with {found.positive:,} finds."
+    )
+
+
+def render(found: Comparison, a: Version, b: Version) -> str:
+    """Write the page of a comparison: HTML that needs nothing else."""
+    pages = environment()
+    pages.filters["signed"] = lambda value: f"{value:+.4f}" if np.isfinite(value) else "–"
+    template = pages.get_template("compare.html")
+    return template.render(
+        found=found, a=a, b=b, rows=rows_of(found), sentence=sentence_of(found, a.uri, b.uri)
+    )
+
+
+def log_comparison(found: Comparison, a: Version, b: Version, tracking_uri: str) -> str:
+    """Log the comparison as a run of its own, found by the gate through its tags `a` and `b`.
+
+    Returns
+    -------
+    str
+        The run's identifier.
+    """
+    with TemporaryDirectory() as name:
+        folder = Path(name)
+        (folder / "tables").mkdir()
+        (folder / "compare.html").write_text(render(found, a, b), encoding="utf-8")
+        (folder / "tables" / "differences.json").write_text(table_json(list(rows_of(found))))
+        (folder / "tables" / "disagreements.json").write_text(table_json(list(found.disagreements)))
+        record = RunRecord(
+            name=f"compare {a.number} and {b.number}, {a.target}",
+            description=sentence_of(found, a.uri, b.uri),
+            tags={
+                "a": a.uri,
+                "b": b.uri,
+                "target": a.target,
+                "kind": "comparison",
+                "verdict": found.verdict(),
+            },
+            params={
+                "judged_by": "truth" if found.by_truth else "outcomes",
+                "consignments": found.consignments,
+            },
+            metrics=found.flat(),
+            folder=folder,
+        )
+        return log_run(record, tracking_uri=tracking_uri)

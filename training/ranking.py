@@ -89,7 +89,7 @@ class Ranking:
 
     def by_day(self, values: Floats) -> Floats:
         """Add up the values of each day; (n,) gives (days,)."""
-        return np.bincount(self.day, weights=values, minlength=len(self.days))
+        return np.bincount(self.day, weights=values, minlength=len(self.days)).astype(np.float64)
 
     def running(self, values: Floats) -> Floats:
         """Prepare running sums of one value for each row, for `taken`."""

@@ -94,7 +94,7 @@ def render(report: RunReport) -> str:
         HTML that holds its style and pictures, under 2 MB.
     """
     page = (
-        _environment()
+        environment()
         .get_template("report.html")
         .render(
             report=report,
@@ -168,13 +168,14 @@ def number_text(value: Any) -> str:
     return f"{value:,.1f}" if isinstance(value, float) and np.isfinite(value) else figure_text(value)
 
 
-def _environment() -> jinja2.Environment:
-    environment = jinja2.Environment(
+def environment() -> jinja2.Environment:
+    """Give the templates of all pages: everything escaped, an unknown name is an error."""
+    made = jinja2.Environment(
         loader=jinja2.FileSystemLoader(TEMPLATES),
         autoescape=True,
         undefined=jinja2.StrictUndefined,
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    environment.filters |= {"figure": figure_text, "named": named_text, "number": number_text}
-    return environment
+    made.filters |= {"figure": figure_text, "named": named_text, "number": number_text}
+    return made
