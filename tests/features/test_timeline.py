@@ -468,11 +468,13 @@ def test_when_days_go_backwards_later_days_count_as_today() -> None:
 
 
 def test_an_outcome_of_an_unknown_consignment_moves_the_day_across_a_restart() -> None:
-    rows = [arrival("a", 0, sequence=1), arrival("b", 100, sequence=3)]
-    told = [outcome("unknown", 400, sequence=2)]
-    read = batch(rows, told)
-    assert read[1, NAMES.index("new")] == 1
-    assert same(read, one_by_one(rows, told, restart_every=2))
+    keys, nobody = numbers([(1, 0)])[0], numbers([(0, 0)])[0]
+    ledger = Ledger(History(KINDS))
+    ledger.arrive("a", START, keys, nobody)
+    ledger.conclude("unknown", moment(400), moment(400), NO_TIME, None, "nps")
+    row = np.zeros(len(KINDS) * WIDTH, dtype=np.float32)
+    restarted(ledger).arrive("b", START + 100, keys, nobody, row)
+    assert row[NAMES.index("new")] == 1
 
 
 def test_an_event_older_than_history_remembers_is_not_counted() -> None:
