@@ -210,7 +210,9 @@ def read(
 @alerts_option
 @config_option
 @model_option
-@click.option("--out", type=click.Path(path_type=Path), required=True, metavar="T")
+@click.option(
+    "--out", type=click.Path(path_type=Path), required=True, metavar="T", help="Where the result is written."
+)
 @rejects_option
 @strict_option
 def features(
@@ -434,7 +436,9 @@ def promote(
 @click.option(
     "--reasons", type=click.IntRange(0, 10), default=0, show_default=True, help="Reasons for each row."
 )
-@click.option("--out", type=click.Path(path_type=Path), required=True, metavar="T")
+@click.option(
+    "--out", type=click.Path(path_type=Path), required=True, metavar="T", help="Where the result is written."
+)
 @rejects_option
 @strict_option
 @json_option
@@ -497,7 +501,9 @@ def score(
     help="Share of the capacity that goes to random inspections.",
 )
 @click.option("--seed", type=int, default=0, show_default=True, help="Seed of the lots drawn.")
-@click.option("--out", type=click.Path(path_type=Path), required=True, metavar="T")
+@click.option(
+    "--out", type=click.Path(path_type=Path), required=True, metavar="T", help="Where the result is written."
+)
 @json_option
 def select(scores: Path, capacity: int, explore: float, seed: int, out: Path, as_json: bool) -> None:
     """Write the inspection list: the highest scores, and a random share with known probabilities."""
@@ -510,8 +516,15 @@ def select(scores: Path, capacity: int, explore: float, seed: int, out: Path, as
 
 
 @main.command()
-@click.option("--host", default="127.0.0.1", show_default=True)
-@click.option("--port", type=click.IntRange(0, 65535), default=8080, show_default=True)
+@click.option(
+    "--host",
+    default="127.0.0.1",
+    show_default=True,
+    help="Address to listen on; others than loopback need API keys.",
+)
+@click.option(
+    "--port", type=click.IntRange(0, 65535), default=8080, show_default=True, help="Port to listen on."
+)
 def serve(host: str, port: int) -> None:
     """Run the HTTP service over the published model; the page at / lists the calls."""
     from serving.app import serve as run
