@@ -2,8 +2,9 @@
 
 Rules and officers log no probability, so the rows they chose cannot be weighted by one. What they look at is mostly in the
 data: a model of "has a known result", fitted on all traffic of the period and applied to days it was not fitted on,
-gives a probability for every row. It corrects for choices made by what the features show, and for nothing else: an
-X-ray picture or a tip that is not in the table leaves the estimates too high (measured on the simulated world).
+gives a probability for every row. It corrects for choices made by what the features show, and for nothing else. What
+intelligence chose is left out and stands for itself, since nothing in the data tells who else had a tip; an X-ray picture
+that is not in the table leaves the estimates too high (measured on the simulated world).
 """
 
 from collections.abc import Callable

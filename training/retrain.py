@@ -254,6 +254,7 @@ class _Parts:
         self.known = data.labels.known[matrix.rows]
         self.positive = data.labels.positive[matrix.rows]
         self.logged = data.labels.probability[matrix.rows]
+        self.tipped = data.labels.selected_by[matrix.rows] == "intelligence"
         self.weight = data.weight[matrix.rows]
         self.background = data.background[matrix.rows]
         self.stands_for = data.traffic_weight[matrix.rows]
@@ -286,8 +287,11 @@ class _Parts:
             return np.ones(len(known))
         estimated = None
         if np.isnan(logged[known]).any():
-            estimated = known_probability(
-                self.X[mine], known, self.stands_for[mine], self.day[mine], seed=seed
+            # What was opened on a tip stands for itself alone: nothing in the data tells who else had one.
+            rest = ~self.tipped[mine]
+            estimated = np.ones(len(known))
+            estimated[rest] = known_probability(
+                self.X[mine][rest], known[rest], self.stands_for[mine][rest], self.day[mine][rest], seed=seed
             )
         return result_weights(known, logged, estimated)
 
