@@ -48,6 +48,9 @@ class ModelConfig(TreeParams, frozen=True, forbid_unknown_fields=True):
 
     Attributes
     ----------
+    leaves, depth : int
+        Small trees: finds are few. On three simulated worlds with 57 to 98 finds each, 8 to 12 leaves found 59 to 60 %
+        of the NPS in the best 1 % of traffic, 31 leaves 54 %.
     trees_unstopped : int
         Trees where validation holds too few finds to stop them.
     fewest_to_stop : int
@@ -55,6 +58,8 @@ class ModelConfig(TreeParams, frozen=True, forbid_unknown_fields=True):
     seed : int
     """
 
+    leaves: Annotated[int, Meta(ge=2, le=255)] = 12
+    depth: Annotated[int, Meta(ge=1, le=16)] = 5
     trees_unstopped: Annotated[int, Meta(ge=1, le=5000)] = 150
     fewest_to_stop: Count = 20
     seed: Seed = 1

@@ -85,3 +85,10 @@ def test_every_setting_has_a_flat_name():
         "weights",
         "evaluation",
     }
+
+
+def test_few_finds_do_not_stop_the_trees_but_bound_them():
+    model = train_config({"model": {"trees": 200, "trees_unstopped": 120, "fewest_to_stop": 20}}).model
+    assert model.tree_params(20).trees == 200
+    assert model.tree_params(19).trees == 120
+    assert not model.stops(19)
