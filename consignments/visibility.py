@@ -107,11 +107,11 @@ def outcome_faults(frame: "pd.DataFrame") -> list[tuple[str, str, NDArray[np.boo
     ]
 
 
-def visible_us(outcome: Outcome) -> int:
-    """Give the moment from which an outcome may be used, in microseconds.
+def known_us(outcome: Outcome) -> int:
+    """Give the moment at which an outcome became known, in microseconds.
 
-    It is the latest of `known_at` (for missed and pending ones `inspected_at`, else `selected_at`) and `recorded_at`;
-    `NO_TIME` where a missed or pending one has none of these, which is before everything.
+    It is `known_at`; for missed and pending ones `inspected_at`, else `selected_at`; `NO_TIME` where a missed or pending
+    one has none of these, which is before everything. Of several outcomes the last known stands.
 
     Raises
     ------
@@ -124,8 +124,13 @@ def visible_us(outcome: Outcome) -> int:
             raise _never_known(f"outcome of {outcome.consignment_id}")
     else:
         known = outcome.inspected_at or outcome.selected_at
-    moments = [to_us(moment) for moment in (known, outcome.recorded_at) if moment is not None]
-    return max(moments, default=NO_TIME)
+    return NO_TIME if known is None else to_us(known)
+
+
+def visible_us(outcome: Outcome) -> int:
+    """Give the moment from which an outcome may be used: when it was known, or recorded if that was later."""
+    recorded = NO_TIME if outcome.recorded_at is None else to_us(outcome.recorded_at)
+    return max(known_us(outcome), recorded)
 
 
 def visible_at(outcome: Outcome) -> datetime | None:
@@ -134,8 +139,8 @@ def visible_at(outcome: Outcome) -> datetime | None:
     return None if us == NO_TIME else moment_of_us(us)
 
 
-def visible_at_column(frame: "pd.DataFrame") -> NDArray[np.int64]:
-    """Give `visible_us` of every row of an outcome table as `consignments.tables` reads it.
+def known_at_column(frame: "pd.DataFrame") -> NDArray[np.int64]:
+    """Give `known_us` of every row of an outcome table as `consignments.tables` reads it.
 
     Returns
     -------
@@ -147,7 +152,12 @@ def visible_at_column(frame: "pd.DataFrame") -> NDArray[np.int64]:
         raise _never_known("outcome table")
     inspected, selected = time_column_us(frame, "inspected_at"), time_column_us(frame, "selected_at")
     opened = np.where(inspected != NO_TIME, inspected, selected)
-    return np.maximum(np.where(final, known, opened), time_column_us(frame, "recorded_at"))
+    return np.where(final, known, opened)
+
+
+def visible_at_column(frame: "pd.DataFrame") -> NDArray[np.int64]:
+    """Give `visible_us` of every row of an outcome table."""
+    return np.maximum(known_at_column(frame), time_column_us(frame, "recorded_at"))
 
 
 def time_column_us(frame: "pd.DataFrame", column: str) -> NDArray[np.int64]:

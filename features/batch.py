@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from consignments.records import Alert, Consignment
 from consignments.tables import alerts_of, consignments_of
-from consignments.visibility import time_column_us, visible_at_column
+from consignments.visibility import known_at_column, time_column_us, visible_at_column
 from features.alerts import Alerts
 from features.config import FeatureConfig
 from features.fitted import Fitted
@@ -147,7 +147,7 @@ def outcome_events_of(frame: pd.DataFrame | None) -> Outcomes:
     return Outcomes(
         consignment_id=frame["consignment_id"].tolist(),
         visible_us=visible_at_column(frame),
-        known_us=time_column_us(frame, "known_at"),
+        known_us=known_at_column(frame),
         recorded_us=time_column_us(frame, "recorded_at"),
         sequence=sequence_of(frame),
         result=[value if isinstance(value, str) else None for value in found.tolist()],

@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterable
 import msgspec
 import numpy as np
 
-from consignments.visibility import NO_TIME, day_of_us, to_us
+from consignments.visibility import NO_TIME, day_of_us, known_us
 from features.alerts import Alerts
 from features.history import History
 from features.pipeline import Pipeline
@@ -147,7 +147,7 @@ class State:
         self._ledger.conclude(
             outcome.consignment_id,
             event.at_us,
-            NO_TIME if outcome.known_at is None else to_us(outcome.known_at),
+            known_us(outcome),
             NO_TIME if event.recorded_us is None else event.recorded_us,
             event.sequence,
             outcome.result if outcome.status == "inspected" else None,

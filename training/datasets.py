@@ -16,6 +16,7 @@ from consignments.records import Target
 from consignments.visibility import (
     FINAL_RESULTS,
     NO_TIME,
+    known_at_column,
     moment_of_us,
     time_column_us,
     to_us,
@@ -98,9 +99,7 @@ def standing(outcomes: pd.DataFrame, by_us: int) -> pd.DataFrame:
     """
     visible = visible_at_column(outcomes)
     seen = outcomes[visible <= by_us]
-    known, inspected = time_column_us(seen, "known_at"), time_column_us(seen, "inspected_at")
-    opened = np.where(inspected == NO_TIME, time_column_us(seen, "selected_at"), inspected)
-    order = [np.where(known == NO_TIME, opened, known), time_column_us(seen, "recorded_at")]
+    order = [known_at_column(seen), time_column_us(seen, "recorded_at")]
     if "sequence" in seen:
         order.append(seen["sequence"].to_numpy(dtype=np.int64))
     ordered = seen.iloc[np.lexsort(order[::-1])]

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from consignments.cargo_xml import read_messages
 from consignments.records import Alert, Consignment, Outcome
 from consignments.tables import alerts_of, check_frame, consignments_of, frame_of, outcomes_of
-from consignments.visibility import NO_TIME, day_of, to_us, visible_us
+from consignments.visibility import NO_TIME, day_of, known_us, to_us, visible_us
 from features.alerts import Alerts
 from features.batch import Tables, feature_matrix
 from features.config import FeatureConfig
@@ -65,11 +65,9 @@ def one_by_one(tables: Tables, fitted: Fitted) -> NDArray[np.float32]:
     counterparts = np.zeros_like(keys)
     for moment, _kind, name, place, event in sorted(events, key=lambda each: each[:4]):
         if isinstance(event, Outcome):
-            known, recorded = (
-                NO_TIME if at is None else to_us(at) for at in (event.known_at, event.recorded_at)
-            )
+            recorded = NO_TIME if event.recorded_at is None else to_us(event.recorded_at)
             result = event.result if event.status == "inspected" else None
-            ledger.conclude(name, moment, known, recorded, None, result)
+            ledger.conclude(name, moment, known_us(event), recorded, None, result)
         elif event is None:
             ledger.cancel(name)
         else:
