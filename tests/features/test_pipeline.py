@@ -26,6 +26,7 @@ from training.simulation import simulate
 CONFIG = FeatureConfig()
 KEY = Pseudonyms(b"a key of the tests, 32 bytes long")
 MESSAGES = Path(__file__).resolve().parent.parent / "messages"
+COLLECTED = MESSAGES.parent.parent.parent / "shared" / "data" / "messages"
 
 
 @pytest.fixture(scope="module")
@@ -82,11 +83,14 @@ def test_a_table_and_one_by_one_give_the_same_bits(world: Tables, fitted: Fitted
     np.testing.assert_array_equal(matrix.X.view(np.uint32), one_by_one(world, fitted).view(np.uint32))
 
 
-def test_messages_in_a_table_and_one_by_one_give_the_same_bits(fitted: Fitted) -> None:
-    found = read_messages(sorted(MESSAGES.glob("*.xml")))
+@pytest.mark.parametrize("folder", [MESSAGES, COLLECTED], ids=["own", "collected"])
+def test_messages_in_a_table_and_one_by_one_give_the_same_bits(fitted: Fitted, folder: Path) -> None:
+    if not folder.exists():
+        pytest.skip("the collected messages are not beside this checkout")
+    found = read_messages(sorted(folder.rglob("*.xml")))
     frame = check_frame(frame_of(found.consignments, Consignment), Consignment).frame
     tables = Tables(frame, check_frame(frame_of([], Outcome), Outcome).frame)
-    assert len(frame) >= 3
+    assert len(frame) >= 1
     matrix = feature_matrix(tables, CONFIG, fitted, KEY)
     np.testing.assert_array_equal(matrix.X.view(np.uint32), one_by_one(tables, fitted).view(np.uint32))
 

@@ -1,0 +1,6 @@
+"""Run the benchmarks that need no data but their own: `make bench`. The others say in their first lines what they need."""
+
+from benchmarks import features
+
+if __name__ == "__main__":
+    features.main()

@@ -1,0 +1,94 @@
+"""What features cost: each piece of the path of one consignment, and the batch over a table.
+
+    python -m benchmarks.features [--rows 20000]
+
+On a simulated world, one thread; kernels are compiled before anything is measured. Figures are CPU time.
+"""
+
+import argparse
+import time
+from collections.abc import Callable
+
+import numpy as np
+
+from consignments.records import Alert, Consignment, Outcome
+from consignments.tables import check_frame, consignments_of
+from consignments.visibility import day_of
+from features.batch import Tables, arrivals_of, feature_matrix, outcome_events_of
+from features.config import FeatureConfig
+from features.fitted import Fitted
+from features.normal import normal_forms
+from features.pipeline import Pipeline
+from features.pseudonyms import Pseudonyms
+from features.timeline import Ledger, fold
+from training.simulation import simulate
+
+KEY = Pseudonyms(b"a key of the benchmark, 32 bytes")
+PER_DAY = 500
+WARM_ROWS = 500
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("--rows", type=int, default=20_000, help="consignments to compute")
+    rows = parser.parse_args().rows
+    made = simulate(days=-(-rows // PER_DAY), per_day=PER_DAY, seed=1)
+    tables = Tables(
+        check_frame(made.consignments, Consignment).frame,
+        check_frame(made.outcomes, Outcome).frame,
+        check_frame(made.alerts, Alert).frame,
+    )
+    few = Tables(tables.consignments.head(WARM_ROWS), tables.outcomes, tables.alerts)
+    feature_matrix(few, FeatureConfig(), Fitted.nothing(), KEY)
+
+    count = len(tables.consignments)
+    records = consignments_of(tables.consignments, Consignment)
+    pipeline = Pipeline(FeatureConfig(), Fitted.nothing(), KEY)
+    X = np.empty((count, len(pipeline.spec)), dtype=np.float32)
+    keys = np.zeros((count, len(pipeline.kinds)), dtype=np.uint64)
+    counterparts = np.zeros_like(keys)
+    ledger = Ledger(pipeline.new_history())
+    arrivals, outcomes = arrivals_of(tables.consignments), outcome_events_of(tables.outcomes)
+
+    def describe() -> None:
+        for place, record in enumerate(records):
+            pipeline.describe(record, X[place], keys[place], counterparts[place])
+
+    def arrive() -> None:
+        for place, record in enumerate(records):
+            assert record.received_at is not None
+            ledger.arrive(
+                record.consignment_id, day_of(record.received_at), keys[place], counterparts[place], X[place],
+                pipeline.history_at,
+            )  # fmt: skip
+
+    print(f"{count:,} consignments, {len(pipeline.spec)} features, {len(pipeline.kinds)} keys of history\n")
+    print("| piece | µs a consignment |\n|---|---|")
+    tell("normal forms", count, lambda: [normal_forms(record) for record in records])
+    tell("everything but history (normal forms included)", count, describe)
+    tell("history, one at a time (read and count)", count, arrive)
+    everything = np.arange(count)
+    tell(
+        "history, the whole table in one fold",
+        count,
+        lambda: fold(
+            pipeline.new_history(), arrivals, outcomes, keys, counterparts, X, pipeline.history_at, everything
+        ),
+    )
+    tell(
+        "batch: table to feature matrix, all of it",
+        count,
+        lambda: feature_matrix(tables, FeatureConfig(), Fitted.nothing(), KEY),
+    )
+
+
+def tell(piece: str, count: int, work: Callable[[], object]) -> None:
+    start = time.process_time()
+    work()
+    print(f"| {piece} | {(time.process_time() - start) / count * 1e6:.1f} |", flush=True)
+
+
+if __name__ == "__main__":
+    main()
