@@ -104,7 +104,7 @@ as_of_option = click.option(
     help="Where the four tables are written.",
 )
 @click.option(
-    "--days", type=click.IntRange(1), default=120, show_default=True, help="Length of the simulated world."
+    "--days", type=click.IntRange(1), default=240, show_default=True, help="Length of the simulated world."
 )
 @click.option(
     "--per-day", type=click.IntRange(1), default=500, show_default=True, help="Mean consignments a day."
