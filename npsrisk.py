@@ -624,10 +624,10 @@ def resolve_model(uri: str | None) -> "Version":
 
 def batch_pseudonyms() -> Any:
     """Make pseudonyms for a batch, which writes none of them anywhere."""
+    from features.batch import BATCH_KEY
     from features.pseudonyms import Pseudonyms
-    from models.registry import EPHEMERAL_KEY
 
-    return Pseudonyms(EPHEMERAL_KEY)
+    return Pseudonyms(BATCH_KEY)
 
 
 def moment(text: str | None, option: str) -> datetime | None:

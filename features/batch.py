@@ -20,6 +20,8 @@ from features.timeline import Arrivals, Outcomes, fold
 
 CHUNK_ROWS = 20_000
 NOT_IN_THE_LOG = -1
+BATCH_KEY = b"npsrisk: a batch keeps no pseudonym"
+"""Batches write no pseudonym anywhere, and counts do not depend on the key."""
 Progress = Callable[[str, int, int], None]
 """Called with what is being done, how much is done, and how much there is."""
 

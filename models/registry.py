@@ -21,7 +21,7 @@ from consignments.errors import BadInput, UnknownName
 from consignments.fields import fields_of
 from consignments.records import TARGETS, Alert, Consignment, Outcome
 from consignments.tables import check_frame, read_table
-from features.batch import Tables
+from features.batch import BATCH_KEY, Tables
 from features.pseudonyms import Pseudonyms
 from models.bundle import Bundle, load_bundle
 from models.promotion import FIRST, PromotionRecord, verify_chain
@@ -293,7 +293,7 @@ class ScoringModel:
         self.version = version
         self.reasons = int(config["reasons"])
         self.as_of = pd.Timestamp(config["as_of"]) if config["as_of"] else None
-        key = Path(config["data_key"]).read_bytes() if config["data_key"] else EPHEMERAL_KEY
+        key = Path(config["data_key"]).read_bytes() if config["data_key"] else BATCH_KEY
         self.pseudonyms = Pseudonyms(key)
         record = bundle.config.record_type()
         self.history = read_table(config["history"], record).frame if config["history"] else None
@@ -318,10 +318,6 @@ class ScoringModel:
             reasons=self.reasons,
             version=self.version,
         )
-
-
-EPHEMERAL_KEY = b"npsrisk: batch scores keep no pseudonym"
-"""Batch scoring writes no pseudonym anywhere; counts do not depend on the key."""
 
 
 def _load_pyfunc(data_path: str, model_config: dict[str, Any] | None = None) -> ScoringModel:

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from consignments.errors import BadInput
 from consignments.records import Target
-from consignments.visibility import US_PER_DAY, time_column_us, to_us, visible_at_column
+from consignments.visibility import US_PER_DAY, moment_of_us, time_column_us, to_us, visible_at_column
 from features.batch import Progress, Tables
 from features.pseudonyms import Pseudonyms
 from models.bundle import Bundle
@@ -26,6 +26,7 @@ from training.config import EvaluationConfig
 from training.datasets import inverse_propensity, labels_at, true_labels
 from training.evaluation import Estimate, Evaluation, Traffic, difference, evaluate
 from training.reports import HEADLINE, environment
+from training.retrain import texts_of
 from training.tracking import RunRecord, log_run
 
 COMPARED = (
@@ -165,9 +166,7 @@ def compare(
     traffic = Traffic(
         score=scores[0],
         day=time_column_us(rows, "received_at") // US_PER_DAY,
-        office=rows["office"].fillna("").astype(object).to_numpy()
-        if "office" in rows
-        else np.full(len(rows), "", object),
+        office=texts_of(frame, "office", np.flatnonzero(inside)),
         labelled=labels.known,
         positive=labels.positive,
         weight=np.where(labels.known, inverse_propensity(labels.probability), 0.0),
@@ -212,8 +211,7 @@ def _outcomes(tables: Tables) -> pd.DataFrame:
 
 
 def _last_visible(outcomes: pd.DataFrame) -> datetime:
-    last: datetime = pd.Timestamp(int(visible_at_column(outcomes).max()), unit="us", tz="UTC").to_pydatetime()
-    return last
+    return moment_of_us(int(visible_at_column(outcomes).max()))
 
 
 def _known(estimate: Estimate) -> bool:

@@ -184,7 +184,9 @@ def promote(
     champion = registry.find(CHAMPION, version.target)
     rolling_back = champion is not None and _was_champion(registry, version)
     compared = (
-        None if champion is None or rolling_back else comparison or _latest(registry, champion, version)
+        None
+        if champion is None or rolling_back
+        else comparison or registry.latest_comparison(champion, version)
     )
     evidence = gather(registry, version, champion, compared, force=force, rolling_back=rolling_back)
     findings = run_gate(evidence)
@@ -256,10 +258,6 @@ def rate_of_finds(metrics: Mapping[str, float]) -> float:
 
 def _was_champion(registry: Registry, version: Version) -> bool:
     return any(record.version == version.number for record in registry.records(version.name))
-
-
-def _latest(registry: Registry, champion: Version, version: Version) -> str | None:
-    return registry.latest_comparison(champion, version)
 
 
 def _comparison_metrics(

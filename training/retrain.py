@@ -20,7 +20,7 @@ from consignments.errors import BadInput
 from consignments.records import Target
 from consignments.tables import consignments_of
 from consignments.visibility import NO_TIME, US_PER_DAY, moment_of_us, time_column_us, visible_at_column
-from features.batch import Matrix, Progress, Tables, feature_matrix
+from features.batch import BATCH_KEY, Matrix, Progress, Tables, feature_matrix
 from features.fitted import Fitted, fit_features
 from features.normal import normal_forms
 from features.pseudonyms import Pseudonyms
@@ -48,8 +48,6 @@ SLICES = {
     "office": "office",
 }
 """Kinds of slices, and the columns that hold them."""
-BATCH_KEY = b"npsrisk: training keeps no pseudonym"
-"""Training writes no pseudonym anywhere; counts do not depend on the key."""
 
 Bools = NDArray[np.bool_]
 Floats = NDArray[np.float64]
