@@ -17,10 +17,11 @@ from consignments.visibility import day_of
 from features.batch import Tables, arrivals_of, feature_matrix, outcome_events_of
 from features.config import FeatureConfig
 from features.fitted import Fitted
+from features.ledger import Ledger
 from features.normal import normal_forms
 from features.pipeline import Pipeline
 from features.pseudonyms import Pseudonyms
-from features.timeline import Ledger, fold
+from features.timeline import fold
 from training.simulation import simulate
 
 KEY = Pseudonyms(b"a key of the benchmark, 32 bytes")

@@ -11,8 +11,8 @@ import numpy as np
 from consignments.visibility import NO_TIME, day_of_us, known_us
 from features.alerts import Alerts
 from features.history import History
+from features.ledger import Ledger
 from features.pipeline import Pipeline
-from features.timeline import Ledger
 from serving.entries import Entries, Keys, Row, Selection, stored_keys
 from serving.event_log import Event, EventLog
 

@@ -18,9 +18,9 @@ from features.alerts import Alerts
 from features.batch import Tables, feature_matrix
 from features.config import FeatureConfig
 from features.fitted import Fitted, fit_features
+from features.ledger import Ledger
 from features.pipeline import Pipeline
 from features.pseudonyms import Pseudonyms
-from features.timeline import Ledger
 from training.simulation import simulate
 
 CONFIG = FeatureConfig()

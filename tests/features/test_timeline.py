@@ -9,17 +9,16 @@ from history_oracle import US_PER_DAY, Arrival, Outcome, PlainHistory, as_floats
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from consignments.errors import ServiceFault
 from consignments.visibility import NO_TIME
 from features.history import WIDTH, History
 from features.keys import KeyKind
+from features.ledger import Ledger
 from features.readings import READINGS
 from features.timeline import (
     ARRIVAL,
     CANCELLATION,
     OUTCOME,
     Arrivals,
-    Ledger,
     Outcomes,
     fold,
     order_events,
@@ -530,37 +529,6 @@ def test_the_readings_that_are_not_wanted_are_not_written() -> None:
 def test_empty_tables_are_no_events() -> None:
     assert batch([], []).shape == (0, len(KINDS) * WIDTH)
     assert len(order_events(arrivals_of([]), outcomes_of([outcome("a", 1)])).row) == 1
-
-
-def test_the_ledger_says_no_before_it_changes_anything() -> None:
-    ledger = Ledger(History(KINDS, max_keys=8))
-    nobody = numbers([(0, 0)])[0]
-    for number in range(4):
-        ledger.arrive(f"a{number}", START, numbers([(10 + number, 20 + number)])[0], nobody)
-    before = ledger.history.to_arrays()
-    with pytest.raises(ServiceFault, match=r"history is full; got 8 keys in use; expected room .* within 8"):
-        ledger.arrive("a0", START, numbers([(1, 2)])[0], nobody)
-    after = ledger.history.to_arrays()
-    assert all(same(before[name], after[name]) for name in before)
-
-
-def test_a_full_table_takes_events_again_when_its_keys_are_forgotten() -> None:
-    ledger = Ledger(History(KINDS, max_keys=4))
-    nobody = numbers([(0, 0)])[0]
-    for number in range(2):
-        ledger.arrive(f"a{number}", START, numbers([(10 + number, 20 + number)])[0], nobody)
-    with pytest.raises(ServiceFault):
-        ledger.arrive("b", START + 366, numbers([(1, 2)])[0], nobody)
-    ledger.arrive("b", START + 367, numbers([(1, 2)])[0], nobody)
-    assert len(ledger.history) == 2
-
-
-def test_a_ledger_forgets_old_consignments() -> None:
-    ledger = Ledger(History(KINDS))
-    nobody = numbers([(0, 0)])[0]
-    for number in range(50):
-        ledger.arrive(f"c{number}", START + 30 * number, nobody, nobody)
-    assert len(ledger) <= 366 // 30 + 2
 
 
 CONSIGNEES = 1_000_000

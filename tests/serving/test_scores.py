@@ -13,9 +13,9 @@ from serving_examples import DATA_KEY, Client, publish, serving, settings_in
 from consignments.fields import fields_of
 from consignments.records import Consignment, Item
 from features.fitted import Fitted
+from features.ledger import Ledger
 from features.pipeline import Pipeline
 from features.pseudonyms import Pseudonyms
-from features.timeline import Ledger
 from models.bundle import load_bundle
 
 JSON = {"content-type": "application/json"}
