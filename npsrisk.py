@@ -1,10 +1,11 @@
 """The command line of npsrisk: it lists the verbs and loads only what the one asked for needs.
 
-Exit code 0 on success, 2 on bad input with one clear line on standard error. With `--json` the last line of standard
+Exit code 0 on success, 2 on bad input with one clear line on standard error, 1 where a check finds a difference. With `--json` the last line of standard
 output is one JSON object.
 """
 
 import json
+import re
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -570,6 +571,42 @@ def import_(
     with progress_bar() as progress:
         counts = import_tables(reading.tables, consignments, outcomes, alerts, chosen, progress)
     tell(counts, as_json, ", ".join(f"{count:,} {name}" for name, count in counts.items()))
+
+
+@main.command("verify-log")
+@click.option(
+    "--head",
+    default="",
+    metavar="HASH",
+    help="Head that an earlier walk printed, kept elsewhere: it must be in the chain.",
+)
+@json_option
+@click.pass_context
+def verify_log(context: click.Context, head: str, as_json: bool) -> None:
+    """Walk along the chain of the event log: was an entry changed, taken out or put in?
+
+    Prints the head, the hash of the last entry. A log that was cut off, or written anew as a whole, still holds
+    together; a head that was kept elsewhere and is given back by --head shows it. Needs no data key, and the service
+    may run meanwhile. Exit code 1 where something is wrong.
+
+    \b
+    npsrisk verify-log --json | tail -1 > /elsewhere/head.json
+    npsrisk verify-log --head 5c1d…
+    """
+    from serving.event_log import HEAD_FORM, LogReader
+
+    if head and not re.fullmatch(HEAD_FORM, head):
+        raise BadInput("not a head", where="--head", got=repr(head), expected="64 hexadecimal digits")
+    log = LogReader.open_to_read(settings().database_url)
+    with progress_bar() as progress:
+        verdict = log.verify(head, progress)
+    log.close()
+    fault = verdict.fault(head)
+    text = f"{verdict.entries:,} entries hold together\nhead {verdict.head}"
+    if verdict.kept_at is not None:
+        text += f"\nthe head that was kept is entry {verdict.kept_at:,}"
+    tell({**verdict._asdict(), "fault": fault}, as_json, f"{text}\n{fault}" if fault else text)
+    context.exit(1 if fault else 0)
 
 
 class Reading:

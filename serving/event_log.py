@@ -5,8 +5,10 @@ The sequence is the order of history. An entry is never changed; one process at 
 
 import hashlib
 import secrets
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from typing import Any, Literal, NamedTuple, Self
+from urllib.parse import quote
 
 import msgspec
 import sqlalchemy as sa
@@ -22,6 +24,9 @@ READ_ROWS = 5_000
 """Entries fetched at a time when the log is read through."""
 BUSY_SECONDS = 5.0
 """How long SQLite waits for another process that holds the database."""
+HEAD_FORM = "[0-9a-f]{64}"
+Progress = Callable[[str, int, int], None]
+"""Called with what is being done, how much is done, and how much there is."""
 
 
 class Event(NamedTuple):
@@ -91,12 +96,35 @@ class Verdict(NamedTuple):
     broken_at : int or None
         Sequence of the first entry that does not fit; None where all do.
     head : str
-        Hash of the last entry that fits, hexadecimal. Kept elsewhere, it proves that no later entry was cut off.
+        Hash of the last entry that fits, hexadecimal. Kept elsewhere, it proves that nothing up to it was cut off or
+        written anew.
+    kept_at : int or None
+        Sequence of the entry whose hash was kept elsewhere, 0 for that of an empty log; None where no entry has it.
     """
 
     entries: int
     broken_at: int | None
     head: str
+    kept_at: int | None = None
+
+    def fault(self, kept: str = "") -> str:
+        """Say what is wrong with the log, in one sentence; empty where nothing is.
+
+        Parameters
+        ----------
+        kept : str
+            The hash that was kept elsewhere, where there is one.
+        """
+        if self.broken_at is not None:
+            return (
+                f"the chain breaks behind entry {self.entries:,}: the entry found next, {self.broken_at:,}, was changed, "
+                "or one before it was taken out or put in"
+            )
+        if kept and self.kept_at is None:
+            return (
+                "no entry has the hash that was kept: later entries were cut off, or the log was written anew"
+            )
+        return ""
 
 
 _metadata = sa.MetaData()
@@ -145,7 +173,157 @@ def chain(previous: bytes, event: Event) -> bytes:
     return hashlib.sha256(previous + _encode(event)).digest()
 
 
-class EventLog:
+class LogReader:
+    """A log that is only read; it may be written meanwhile by the service.
+
+    Parameters
+    ----------
+    engine : Engine
+
+    Attributes
+    ----------
+    log_id : str
+        Random name of this log; part of every `decision_id`.
+    key_fingerprint : str
+        Of the data key it is written with.
+    last_sequence : int
+        Of the last durable entry when it was opened; 0 where there is none.
+    """
+
+    def __init__(self, engine: sa.Engine) -> None:
+        self._engine = engine
+        self.log_id, self.key_fingerprint = self._identify()
+        self.last_sequence, self._head = self._read_head()
+
+    @classmethod
+    def open_to_read(cls, url: str) -> "LogReader":
+        """Open a log that is there already; nothing is written, and nobody is kept from writing.
+
+        Raises
+        ------
+        BadSetting
+            For an address that means nothing, or where there is no log.
+        ServiceFault
+            Where the database cannot be read.
+        """
+        with _usable(url) as address:
+            engine = _engine(address, read_only=True)
+            if not {_log.name, _events.name} <= set(sa.inspect(engine).get_table_names()):
+                raise BadSetting(
+                    "there is no event log",
+                    where="NPSRISK_DATABASE_URL",
+                    got=address.render_as_string(hide_password=True),
+                    todo="name the database of the service, or its NPSRISK_STATE_DIR",
+                )
+            return LogReader(engine)
+
+    def events(
+        self,
+        after: int = 0,
+        until: int | None = None,
+        without: Sequence[str] = (),
+        kinds: Sequence[Kind] = (),
+    ) -> Iterator[Event]:
+        """Read entries in their order.
+
+        Parameters
+        ----------
+        after, until : int
+            Sequences; `after` excluded, `until` included.
+        without : sequence of str
+            Columns that are not needed and come as None.
+        kinds : sequence of str
+            Only entries of these kinds; empty for all.
+        """
+        for rows in self._pages(_without(without), after, until, kinds):
+            yield from map(Event._make, rows)
+
+    def at(self, sequence: int) -> Event:
+        """Give one entry."""
+        with self._engine.connect() as connection:
+            query = sa.select(*_columns).where(_events.c.sequence == sequence)
+            return Event._make(connection.execute(query).one())
+
+    def of(self, consignment_id: str) -> list[Event]:
+        """Give the entries of one consignment, in their order."""
+        query = sa.select(*_columns).where(_events.c.consignment_id == consignment_id)
+        with self._engine.connect() as connection:
+            return [Event._make(row) for row in connection.execute(query.order_by(_events.c.sequence))]
+
+    def between(self, kind: Kind, from_us: int, until_us: int, without: Sequence[str] = ()) -> list[Event]:
+        """Give the entries of one kind that happened in a time, `until_us` excluded, in their order."""
+        query = sa.select(*_without(without)).where(
+            _events.c.kind == kind, _events.c.at_us >= from_us, _events.c.at_us < until_us
+        )
+        with self._engine.connect() as connection:
+            return [Event._make(row) for row in connection.execute(query.order_by(_events.c.sequence))]
+
+    def verify(self, kept: str = "", progress: Progress | None = None) -> Verdict:
+        """Walk along the chain from the first entry to the last one there was at the opening.
+
+        Parameters
+        ----------
+        kept : str, optional
+            Hash of an entry that was kept elsewhere, hexadecimal.
+        progress : callable, optional
+        """
+        previous, entries = self._origin(), 0
+        kept_at = 0 if previous.hex() == kept else None
+        for rows in self._pages([*_columns, _events.c.previous_hash, _events.c.hash], 0, self.last_sequence):
+            for row in rows:
+                *values, stored, here = row
+                event = Event._make(values)
+                fits = event.sequence == entries + 1 and stored == previous and here == chain(previous, event)
+                if not fits:
+                    return Verdict(entries, event.sequence, previous.hex(), kept_at)
+                previous, entries = here, entries + 1
+                if previous.hex() == kept:
+                    kept_at = entries
+            if progress is not None:
+                progress("chain", entries, self.last_sequence)
+        return Verdict(entries, None, previous.hex(), kept_at)
+
+    def close(self) -> None:
+        """Close the database."""
+        self._engine.dispose()
+
+    def decision_id(self, sequence: int) -> str:
+        """Name a decision by its place in this log."""
+        return f"{self.log_id}-{sequence}"
+
+    def _pages(
+        self, columns: Sequence[Any], after: int, until: int | None, kinds: Sequence[Kind] = ()
+    ) -> Iterator[Sequence[Any]]:
+        while True:
+            query = sa.select(*columns).where(_events.c.sequence > after)
+            if kinds:
+                query = query.where(_events.c.kind.in_(kinds))
+            if until is not None:
+                query = query.where(_events.c.sequence <= until)
+            with self._engine.connect() as connection:
+                rows = connection.execute(query.order_by(_events.c.sequence).limit(READ_ROWS)).all()
+            if not rows:
+                return
+            yield rows
+            after = rows[-1][0]
+
+    def _identify(self) -> tuple[str, str]:
+        with self._engine.connect() as connection:
+            found = connection.execute(sa.select(_log)).one()
+        return str(found.log_id), str(found.key_fingerprint)
+
+    def _origin(self) -> bytes:
+        """What stands in place of the hash before the first entry."""
+        return hashlib.sha256(f"npsrisk event log {self.log_id}".encode()).digest()
+
+    def _read_head(self) -> tuple[int, bytes]:
+        query = sa.select(_events.c.sequence, _events.c.hash).order_by(_events.c.sequence.desc()).limit(1)
+        with self._engine.connect() as connection:
+            found = connection.execute(query).one_or_none()
+        return (0, self._origin()) if found is None else (found.sequence, found.hash)
+
+
+class EventLog(LogReader):
     """An open log.
 
     Parameters
@@ -153,22 +331,14 @@ class EventLog:
     engine : Engine
     vault : Vault
         Keys derived from the data key.
-
-    Attributes
-    ----------
-    log_id : str
-        Random name of this log; part of every `decision_id`.
-    last_sequence : int
-        Of the last durable entry; 0 where there is none.
     """
 
     def __init__(self, engine: sa.Engine, vault: Vault) -> None:
         self.vault = vault
-        self._engine = engine
         self._writer: Connection | None = None
         self._insert = _events.insert().compile(dialect=engine.dialect)
-        self.log_id = self._identify()
-        self.last_sequence, self._head = self._read_head()
+        super().__init__(engine)
+        vault.require(self.key_fingerprint)
 
     @classmethod
     def open(cls, url: str, vault: Vault) -> Self:
@@ -181,26 +351,10 @@ class EventLog:
         ServiceFault
             Where the database cannot be used.
         """
-        try:
-            address = make_url(url)
+        with _usable(url) as address:
             engine = _engine(address)
-        except (sa.exc.ArgumentError, ImportError) as error:
-            raise BadSetting(
-                "not a database that can be used",
-                where="NPSRISK_DATABASE_URL",
-                got=error.__class__.__name__,
-                expected="an SQLAlchemy address, as sqlite:///events.db",
-            ) from error
-        try:
             _migrate(engine)
             return cls(engine, vault)
-        except sa.exc.SQLAlchemyError as error:
-            raise ServiceFault(
-                "the event log cannot be opened",
-                where=address.render_as_string(hide_password=True),
-                got=_first_line(error),
-                todo="check that the database is there, may be written, and has room",
-            ) from error
 
     def append(self, events: Sequence[Event]) -> None:
         """Write entries, all or none; they are durable when it returns.
@@ -234,74 +388,10 @@ class EventLog:
         except sa.exc.SQLAlchemyError as error:
             raise ServiceFault("the event log cannot be used", got=_first_line(error)) from error
 
-    def events(
-        self, after: int = 0, until: int | None = None, without: Sequence[str] = ()
-    ) -> Iterator[Event]:
-        """Read entries in their order.
-
-        Parameters
-        ----------
-        after, until : int
-            Sequences; `after` excluded, `until` included.
-        without : sequence of str
-            Columns that are not needed and come as None.
-        """
-        for rows in self._pages(_without(without), after, until):
-            yield from map(Event._make, rows)
-
-    def at(self, sequence: int) -> Event:
-        """Give one entry."""
-        with self._engine.connect() as connection:
-            query = sa.select(*_columns).where(_events.c.sequence == sequence)
-            return Event._make(connection.execute(query).one())
-
-    def of(self, consignment_id: str) -> list[Event]:
-        """Give the entries of one consignment, in their order."""
-        query = sa.select(*_columns).where(_events.c.consignment_id == consignment_id)
-        with self._engine.connect() as connection:
-            return [Event._make(row) for row in connection.execute(query.order_by(_events.c.sequence))]
-
-    def between(self, kind: Kind, from_us: int, until_us: int, without: Sequence[str] = ()) -> list[Event]:
-        """Give the entries of one kind that happened in a time, `until_us` excluded, in their order."""
-        query = sa.select(*_without(without)).where(
-            _events.c.kind == kind, _events.c.at_us >= from_us, _events.c.at_us < until_us
-        )
-        with self._engine.connect() as connection:
-            return [Event._make(row) for row in connection.execute(query.order_by(_events.c.sequence))]
-
-    def verify(self) -> Verdict:
-        """Walk along the chain from the first entry."""
-        previous, entries = self._origin(), 0
-        for rows in self._pages([*_columns, _events.c.previous_hash, _events.c.hash], 0, None):
-            for row in rows:
-                *values, stored, here = row
-                event = Event._make(values)
-                fits = event.sequence == entries + 1 and stored == previous and here == chain(previous, event)
-                if not fits:
-                    return Verdict(entries, event.sequence, previous.hex())
-                previous, entries = here, entries + 1
-        return Verdict(entries, None, previous.hex())
-
     def close(self) -> None:
         """Close the database."""
         self._drop_writer()
-        self._engine.dispose()
-
-    def decision_id(self, sequence: int) -> str:
-        """Name a decision by its place in this log."""
-        return f"{self.log_id}-{sequence}"
-
-    def _pages(self, columns: Sequence[Any], after: int, until: int | None) -> Iterator[Sequence[Any]]:
-        while True:
-            query = sa.select(*columns).where(_events.c.sequence > after)
-            if until is not None:
-                query = query.where(_events.c.sequence <= until)
-            with self._engine.connect() as connection:
-                rows = connection.execute(query.order_by(_events.c.sequence).limit(READ_ROWS)).all()
-            if not rows:
-                return
-            yield rows
-            after = rows[-1][0]
+        super().close()
 
     def _check_place(self, events: Sequence[Event]) -> None:
         if events[0].sequence != self.last_sequence + 1:
@@ -328,41 +418,48 @@ class EventLog:
             self._writer.close()
             self._writer = None
 
-    def _identify(self) -> str:
+    def _identify(self) -> tuple[str, str]:
         with self._engine.begin() as connection:
-            found = connection.execute(sa.select(_log)).one_or_none()
-            if found is None:
+            if connection.execute(sa.select(_log)).one_or_none() is None:
                 name = secrets.token_hex(4)
                 connection.execute(_log.insert().values(log_id=name, key_fingerprint=self.vault.fingerprint))
-                return name
-        if found.key_fingerprint != self.vault.fingerprint:
-            raise BadSetting(
-                "this data key is not the one the event log was written with",
-                where="NPSRISK_DATA_KEY_FILE",
-                got=f"a key with fingerprint {self.vault.fingerprint}",
-                expected=f"fingerprint {found.key_fingerprint}",
-                todo="restore the key file; without it history and personal fields of this log are lost",
-            )
-        return str(found.log_id)
-
-    def _origin(self) -> bytes:
-        """What stands in place of the hash before the first entry."""
-        return hashlib.sha256(f"npsrisk event log {self.log_id}".encode()).digest()
-
-    def _read_head(self) -> tuple[int, bytes]:
-        query = sa.select(_events.c.sequence, _events.c.hash).order_by(_events.c.sequence.desc()).limit(1)
-        with self._engine.connect() as connection:
-            found = connection.execute(query).one_or_none()
-        return (0, self._origin()) if found is None else (found.sequence, found.hash)
+        return super()._identify()
 
 
 def _without(names: Sequence[str]) -> list[Any]:
     return [sa.null().label(column.name) if column.name in names else column for column in _columns]
 
 
-def _engine(address: URL) -> sa.Engine:
+@contextmanager
+def _usable(url: str) -> Iterator[URL]:
+    """Turn what the database says into the errors of npsrisk."""
+    try:
+        address = make_url(url)
+        yield address
+    except (sa.exc.ArgumentError, ImportError) as error:
+        raise BadSetting(
+            "not a database that can be used",
+            where="NPSRISK_DATABASE_URL",
+            got=error.__class__.__name__,
+            expected="an SQLAlchemy address, as sqlite:///events.db",
+        ) from error
+    except sa.exc.SQLAlchemyError as error:
+        raise ServiceFault(
+            "the event log cannot be opened",
+            where=address.render_as_string(hide_password=True),
+            got=_first_line(error),
+            todo="check that the database is there, may be written, and has room",
+        ) from error
+
+
+def _engine(address: URL, *, read_only: bool = False) -> sa.Engine:
     if address.get_backend_name() != "sqlite":
-        return sa.create_engine(address)
+        return sa.create_engine(address, execution_options={"postgresql_readonly": read_only})
+    if read_only:
+        address = address.set(
+            database=f"file:{quote(address.database or '')}", query={"mode": "ro", "uri": "true"}
+        )
+        return sa.create_engine(address, connect_args={"timeout": BUSY_SECONDS})
     engine = sa.create_engine(address, connect_args={"timeout": BUSY_SECONDS})
 
     @sa.event.listens_for(engine, "connect")

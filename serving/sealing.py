@@ -12,7 +12,7 @@ import msgspec
 from cryptography.exceptions import InvalidTag
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 
-from consignments.errors import ServiceFault
+from consignments.errors import BadSetting, ServiceFault
 from consignments.fields import fields_of
 from features.pseudonyms import derive_key
 
@@ -68,6 +68,17 @@ class Vault:
         )
         self.fingerprint = derive_key(data_key, "event log fingerprint")[:8].hex()
         """Tells data keys apart; says nothing about the key."""
+
+    def require(self, fingerprint: str) -> None:
+        """Raise `BadSetting` where this is not the key that a log was written with."""
+        if fingerprint != self.fingerprint:
+            raise BadSetting(
+                "this data key is not the one the event log was written with",
+                where="NPSRISK_DATA_KEY_FILE",
+                got=f"a key with fingerprint {self.fingerprint}",
+                expected=f"fingerprint {fingerprint}",
+                todo="restore the key file; without it history and personal fields of this log are lost",
+            )
 
     def seal(self, personal: bytes, subject: bytes) -> bytes:
         """Encrypt personal fields, bound to the identifier they belong to."""

@@ -1,5 +1,6 @@
 """The event log: append-only, in order, chained; it belongs to one data key."""
 
+import json
 import sqlite3
 from collections.abc import Callable
 from pathlib import Path
@@ -7,10 +8,13 @@ from pathlib import Path
 import pytest
 from alembic.autogenerate import compare_metadata
 from alembic.migration import MigrationContext
+from click.testing import CliRunner
+from sqlalchemy.exc import OperationalError
 
 from consignments.errors import BadSetting, ServiceFault
+from npsrisk import main
 from serving import event_log
-from serving.event_log import Event, EventLog, Verdict
+from serving.event_log import Event, EventLog, LogReader, Verdict
 from serving.sealing import Vault
 
 Open = Callable[[], EventLog]
@@ -132,3 +136,75 @@ def test_the_log_is_flushed_to_disk_at_every_commit(open_log: Open) -> None:
 def test_the_migrations_make_the_tables_that_the_code_uses(open_log: Open) -> None:
     with open_log()._engine.connect() as connection:
         assert compare_metadata(MigrationContext.configure(connection), event_log._metadata) == []
+
+
+def test_a_log_is_read_while_it_is_written(open_log: Open, entry: Entry, tmp_path: Path) -> None:
+    log = open_log()
+    log.append([entry(1)])
+    reader = LogReader.open_to_read(f"sqlite:///{tmp_path / 'events.db'}")
+    log.append([entry(2)])
+    assert (reader.log_id, reader.last_sequence, reader.verify().entries) == (log.log_id, 1, 1)
+    assert [event.sequence for event in reader.events()] == [1, 2]
+    with pytest.raises(OperationalError, match="readonly"), reader._engine.begin() as connection:
+        connection.exec_driver_sql("DELETE FROM events")
+    reader.close()
+
+
+def test_no_log_is_made_by_reading(tmp_path: Path) -> None:
+    with pytest.raises(ServiceFault, match="cannot be opened"):
+        LogReader.open_to_read(f"sqlite:///{tmp_path / 'events.db'}")
+    other = sqlite3.connect(tmp_path / "other.db")
+    other.execute("CREATE TABLE log (a)")
+    other.close()
+    with pytest.raises(BadSetting, match="there is no event log"):
+        LogReader.open_to_read(f"sqlite:///{tmp_path / 'other.db'}")
+    assert [path.name for path in tmp_path.iterdir()] == ["other.db"]
+
+
+def test_entries_of_some_kinds_alone_are_read(open_log: Open, entry: Entry) -> None:
+    log = open_log()
+    log.append([entry(1), entry(2, kind="alert"), entry(3, kind="outcome"), entry(4)])
+    assert [event.sequence for event in log.events(kinds=("alert", "outcome"))] == [2, 3]
+
+
+def verified(folder: Path, *words: str) -> tuple[int, str]:
+    environment = {"NPSRISK_STATE_DIR": str(folder)}
+    done = CliRunner().invoke(main, ["verify-log", *words], env=environment)
+    return done.exit_code, done.output
+
+
+def test_the_command_tells_the_head_and_finds_what_was_cut_off(
+    open_log: Open, entry: Entry, tmp_path: Path
+) -> None:
+    log = open_log()
+    log.append([entry(1), entry(2), entry(3)])
+    code, told = verified(tmp_path)
+    assert (code, told.splitlines()[0]) == (0, "3 entries hold together")
+    head = told.splitlines()[1].removeprefix("head ")
+    log.append([entry(4)])
+    code, told = verified(tmp_path, "--head", head)
+    assert code == 0
+    assert "the head that was kept is entry 3" in told
+    tamper(tmp_path, "DELETE FROM events WHERE sequence >= 3")
+    assert verified(tmp_path)[0] == 0
+    code, told = verified(tmp_path, "--head", head)
+    assert code == 1
+    assert "cut off" in told
+
+
+def test_the_command_finds_two_entries_that_changed_places(
+    open_log: Open, entry: Entry, tmp_path: Path
+) -> None:
+    open_log().append([entry(1), entry(2), entry(3)])
+    for statement in ("= -2 WHERE sequence = 2", "= 2 WHERE sequence = 3", "= 3 WHERE sequence = -2"):
+        tamper(tmp_path, f"UPDATE events SET sequence {statement}")
+    code, told = verified(tmp_path, "--json")
+    assert code == 1
+    assert json.loads(told.splitlines()[-1])["broken_at"] == 2
+
+
+def test_the_command_refuses_a_head_that_cannot_be_one(open_log: Open, tmp_path: Path) -> None:
+    open_log()
+    code, told = verified(tmp_path, "--head", "5c1d")
+    assert code == 2
+    assert "64 hexadecimal digits" in told
