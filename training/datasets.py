@@ -23,7 +23,7 @@ from consignments.visibility import (
     visible_at_column,
 )
 from training.config import SplitConfig, WeightsConfig
-from training.splits import OUTSIDE, TEST, TRAIN, VALIDATION, Split, split_by_time
+from training.splits import OUTSIDE, TEST, TRAIN, VALIDATION, Split, split_by_time, split_for_work
 
 Bools = NDArray[np.bool_]
 Floats = NDArray[np.float64]
@@ -261,6 +261,8 @@ def build_data_set(
     split: SplitConfig,
     weights: WeightsConfig,
     seed: int,
+    held_out: bool = True,
+    offered: Bools | None = None,
 ) -> DataSet:
     """Build the training, validation and test sets as they were visible at a date.
 
@@ -275,6 +277,10 @@ def build_data_set(
     weights : WeightsConfig
     seed : int
         Draws the background.
+    held_out : bool
+        Whether a test period is held out; without one the model goes to work at `as_of` (`splits.split_for_work`).
+    offered : bool array, (n,), optional
+        Rows that background may be drawn from, where only some were kept; they were drawn evenly. Default: all.
 
     Raises
     ------
@@ -292,19 +298,18 @@ def build_data_set(
             where=f"outcomes as of {as_of:%Y-%m-%d}",
             todo="check that the identifiers of both tables match, or train as of a later date",
         )
-    cut = split_by_time(
-        moment_of_us(int(received[usable].min())),
-        moment_of_us(int(received[labelled].max())),
-        as_of,
-        split,
-    )
+    first = moment_of_us(int(received[usable].min()))
+    if held_out:
+        cut = split_by_time(first, moment_of_us(int(received[labelled].max())), as_of, split)
+    else:
+        cut = split_for_work(first, as_of, split)
     part = np.where(usable, cut.parts(received), OUTSIDE).astype(np.int8)
     labels = final
     for code, period in ((TRAIN, cut.train), (VALIDATION, cut.validation)):
         labels = labels_at(ids, outcomes, period.labels_by, target).where(part == code, labels)
     withdrawn = _withdrawn(consignments, to_us(as_of)) & ~labels.chosen
     part[withdrawn] = OUTSIDE
-    background, rates = _draw_background(part, labels.chosen, weights, seed)
+    background, rates = _draw_background(part, labels.chosen, offered, weights, seed)
     weight = _fitting_weights(part, labels, background, weights)
     data = DataSet(cut, part, labels, background, rates, weight, report=[])
     _require_both_kinds(data)
@@ -330,7 +335,7 @@ def _withdrawn(frame: pd.DataFrame, as_of_us: int) -> Bools:
 
 
 def _draw_background(
-    part: NDArray[np.int8], chosen: Bools, config: WeightsConfig, seed: int
+    part: NDArray[np.int8], chosen: Bools, offered: Bools | None, config: WeightsConfig, seed: int
 ) -> tuple[Bools, dict[int, float]]:
     """Draw unopened rows of training and validation, uniformly, each part within its share of the limit."""
     pools = {code: np.flatnonzero((part == code) & ~chosen) for code in (TRAIN, VALIDATION)}
@@ -339,7 +344,9 @@ def _draw_background(
     background = np.zeros(len(part), dtype=bool)
     rates = {}
     for code, pool in pools.items():
-        drawn = np.random.default_rng([seed, code]).choice(pool, size=round(rate * len(pool)), replace=False)
+        kept = pool if offered is None else pool[offered[pool]]
+        size = min(round(rate * len(pool)), len(kept))
+        drawn = np.random.default_rng([seed, code]).choice(kept, size=size, replace=False)
         background[drawn] = True
         rates[code] = len(drawn) / len(pool) if len(pool) else 0.0
     return background, rates
@@ -361,6 +368,8 @@ def _require_both_kinds(data: DataSet) -> None:
     """Refuse a data set that cannot be fitted or judged, saying which period lacks what."""
     periods = zip((TRAIN, VALIDATION, TEST), data.split.periods, strict=True)
     for code, period in periods:
+        if not period.days:
+            continue
         mine = (data.part == code) & data.labels.known
         positives = int(data.labels.positive[mine].sum())
         negatives = int(mine.sum()) - positives

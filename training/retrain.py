@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from pathlib import Path
 from tempfile import TemporaryDirectory
+from typing import NamedTuple, Protocol
 
 import msgspec
 import numpy as np
@@ -17,7 +18,7 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from consignments.errors import BadInput
-from consignments.records import Target
+from consignments.records import Consignment, Target
 from consignments.tables import consignments_of
 from consignments.visibility import NO_TIME, US_PER_DAY, moment_of_us, time_column_us, visible_at_column
 from features.batch import BATCH_KEY, Matrix, Progress, Tables, feature_matrix
@@ -184,23 +185,10 @@ def train(
         weights=config.weights,
         seed=config.model.seed,
     )
-    # What features learn, they learn from the training fold; its own rows get the score of words out of fold.
-    fitted, text_scores = _learn_features(frame, data, config)
-    # One pass over all events in their order; rows only for what is fitted, calibrated or tested on.
-    matrix = feature_matrix(
-        tables,
-        config.features,
-        fitted,
-        pseudonyms or Pseudonyms(BATCH_KEY),
-        keep=data.keep,
-        as_of=pd.Timestamp(as_of),
-        progress=progress,
-    )
-    parts = _Parts(frame, data, matrix)
-    matrix.X[parts.fitting(TRAIN), matrix.spec.place(TEXT_SCORE)] = text_scores
-    # Trees from training, stopped by validation; then calibrated on validation as if nobody had selected.
-    model = _fit_model(parts, config, progress)
+    source = _TableFeatures(tables, as_of, config, pseudonyms or Pseudonyms(BATCH_KEY), progress)
+    fitted, matrix, model = fit(frame, data, source, config, progress)
     # The test period judges: all its traffic, opened or not, the model beside its baselines.
+    parts = _Parts(frame, data, matrix)
     scores = _baseline_scores(parts, config)
     test = _judge_test(parts, model, scores, config, progress)
     by_truth = None
@@ -229,6 +217,82 @@ def train(
             by_truth=by_truth is not None,
         ),
     )
+
+
+class FeatureSource(Protocol):
+    """Where the features of a data set come from: computed from tables, or kept as they were at the time."""
+
+    def records(self, rows: NDArray[np.int64]) -> list[Consignment]:
+        """Give the consignments at some positions of the table."""
+
+    def matrix(self, fitted: Fitted, keep: Bools) -> Matrix:
+        """Give the feature rows of the kept consignments, each as of its own moment of scoring."""
+
+
+class Fit(NamedTuple):
+    """What was learnt, and the feature rows that it was learnt from."""
+
+    fitted: Fitted
+    matrix: Matrix
+    model: RiskModel
+
+
+def fit(
+    frame: pd.DataFrame,
+    data: DataSet,
+    source: FeatureSource,
+    config: TrainConfig,
+    progress: Progress | None = None,
+) -> Fit:
+    """Learn the features' learnt part, then trees, calibration and bands.
+
+    Parameters
+    ----------
+    frame : DataFrame, (n rows)
+        The consignments; `received_at` and `channel` suffice.
+    data : DataSet
+        Of the same rows.
+    source : FeatureSource
+    config : TrainConfig
+    progress : callable, optional
+    """
+    # What features learn, they learn from the training fold; its own rows get the score of words out of fold.
+    fitted, text_scores = _learn_features(frame, data, source, config)
+    # Rows only for what is fitted, calibrated or tested on.
+    matrix = source.matrix(fitted, data.keep)
+    parts = _Parts(frame, data, matrix)
+    matrix.X[parts.fitting(TRAIN), matrix.spec.place(TEXT_SCORE)] = text_scores
+    # Trees from training, stopped by validation; then calibrated on validation as if nobody had selected.
+    return Fit(fitted, matrix, _fit_model(parts, config, progress))
+
+
+class _TableFeatures:
+    """Features of whole tables: one pass over all events in their order."""
+
+    def __init__(
+        self,
+        tables: Tables,
+        as_of: datetime,
+        config: TrainConfig,
+        pseudonyms: Pseudonyms,
+        progress: Progress | None,
+    ) -> None:
+        self._tables, self._as_of, self._config = tables, as_of, config.features
+        self._pseudonyms, self._progress = pseudonyms, progress
+
+    def records(self, rows: NDArray[np.int64]) -> list[Consignment]:
+        return consignments_of(self._tables.consignments.iloc[rows], self._config.record_type())
+
+    def matrix(self, fitted: Fitted, keep: Bools) -> Matrix:
+        return feature_matrix(
+            self._tables,
+            self._config,
+            fitted,
+            self._pseudonyms,
+            keep=keep,
+            as_of=pd.Timestamp(self._as_of),
+            progress=self._progress,
+        )
 
 
 def day_after_last_event(tables: Tables) -> datetime:
@@ -328,11 +392,11 @@ def _outcomes(tables: Tables) -> pd.DataFrame:
 
 
 def _learn_features(
-    frame: pd.DataFrame, data: DataSet, config: TrainConfig
+    frame: pd.DataFrame, data: DataSet, source: FeatureSource, config: TrainConfig
 ) -> tuple[Fitted, NDArray[np.float32]]:
     """Fit the learnt part of the features, and score the training rows' words out of fold."""
     rows = np.flatnonzero(data.fitting(TRAIN))
-    records = consignments_of(frame.iloc[rows], config.features.record_type())
+    records = source.records(rows)
     labels, weights = data.labels.positive[rows].astype(np.int8), data.weight[rows]
     fitted = fit_features(records, config.features, labels, weights)
     texts = [normal_forms(record).text for record in records]

@@ -179,6 +179,46 @@ def split_by_time(
     )
 
 
+def split_for_work(first_arrival: datetime, as_of: datetime, config: SplitConfig) -> Split:
+    """Cut the time before `as_of` for a model that goes to work at once: nothing is held out for a test.
+
+    Training and validation end as late as they can, and their labels are read at `as_of`; the test period is empty, so
+    `test_days` and `test_from` have no say.
+
+    Raises
+    ------
+    BadInput
+        Where nothing is left for training.
+
+    Examples
+    --------
+    >>> from datetime import UTC, datetime
+    >>> split = split_for_work(
+    ...     datetime(2024, 1, 1, tzinfo=UTC), datetime(2024, 7, 1, tzinfo=UTC), SplitConfig(label_delay_days=14))
+    >>> f"{split.validation.begins:%d %B} to {split.validation.ends:%d %B}"
+    '20 May to 17 June'
+    """
+    gap, end = timedelta(days=config.label_delay_days), midnight(as_of)
+    validation_ends = end - gap
+    validation_begins = validation_ends - timedelta(days=config.validation_days)
+    train_begins, train_ends = midnight(first_arrival), validation_begins - gap
+    if train_begins >= train_ends:
+        raise BadInput(
+            "too little time to train on",
+            where=f"arrivals from {train_begins:%Y-%m-%d} as of {as_of:%Y-%m-%d}",
+            got=f"{(end - train_begins).days} days",
+            expected=f"at least {(end - train_ends).days + 1} days",
+            todo="start later, or shorten validation_days or label_delay_days in [split]",
+        )
+    return Split(
+        Period("training", train_begins, train_ends, labels_by=as_of),
+        Period("validation", validation_begins, validation_ends, labels_by=as_of),
+        Period("test", end, end, labels_by=as_of),
+        gap,
+        as_of,
+    )
+
+
 def midnight(moment: datetime) -> datetime:
     """Give the beginning of the UTC day of a moment."""
     return moment.astimezone(UTC).replace(hour=0, minute=0, second=0, microsecond=0)

@@ -146,7 +146,7 @@ def world(extra_parcels=(), extra_outcomes=()):
     return frame([*parcels, *extra_parcels]), frame([*outcomes, *extra_outcomes])
 
 
-def build(parcels, outcomes, **weights):
+def build(parcels, outcomes, *, held_out=True, offered=None, **weights):
     settings = WeightsConfig(**({"background_share": 0.5} | weights))
     return build_data_set(
         parcels,
@@ -156,6 +156,8 @@ def build(parcels, outcomes, **weights):
         split=SplitConfig(label_delay_days=14),
         weights=settings,
         seed=1,
+        held_out=held_out,
+        offered=offered,
     )
 
 
@@ -171,6 +173,22 @@ def test_each_period_gets_its_labels_and_its_background():
     assert data.background[data.part == TRAIN].sum() == 6  # of ten and the first parcel, half
     assert data.background[data.part == VALIDATION].sum() == 5
     assert not data.background[data.part == TEST].any()
+
+
+def test_a_model_that_goes_to_work_at_once_learns_up_to_the_label_delay():
+    parcels, outcomes = world()
+    data = build(parcels, outcomes, held_out=False)
+    part = {month: data.part[row_of(parcels, f"{month}N")] for month in PERIODS.values()}
+    assert part == {"2024-02": TRAIN, "2024-04": TRAIN, "2024-06": VALIDATION}
+    assert not (data.part == TEST).any()
+
+
+def test_background_is_drawn_of_what_was_kept_and_stands_for_all_of_it():
+    parcels, outcomes = world()
+    kept = parcels["consignment_id"].str.endswith(("u1", "u2", "u3")).to_numpy()
+    data = build(parcels, outcomes, offered=kept, background_share=1.0)
+    assert (data.background == (kept & (data.part != TEST))).all()
+    assert data.traffic_weight[row_of(parcels, "2024-04u1")] == pytest.approx(10 / 3)
 
 
 def test_all_traffic_of_the_test_period_is_kept_opened_or_not():
