@@ -23,7 +23,10 @@ if TYPE_CHECKING:
 
     from consignments.rejects import Reject
     from features.batch import Progress, Tables
+    from models.bundle import Bundle
     from models.registry import Registry, Version
+    from serving.bundles import Bundles
+    from serving.sealing import Vault
     from serving.settings import Settings
 
 PREVALENCES = ("realistic", "enriched", "operation")
@@ -227,7 +230,7 @@ def features(
     rejects: Path | None,
     strict: bool,
 ) -> None:
-    """Write the features exactly as the model sees them, with `consignment_id`.
+    """Write the features exactly as the model sees them, with `consignment_id` and, where the table has it, `sequence`.
 
     Without --model, the features that need a fitted model are left out.
     """
@@ -254,7 +257,10 @@ def features(
         )
     shown = [place for place, each in enumerate(matrix.spec) if model is not None or not each.fitted]
     frame = pd.DataFrame(matrix.X[:, shown], columns=[matrix.spec.names[place] for place in shown])
-    frame.insert(0, "consignment_id", given.consignments["consignment_id"].to_numpy())
+    for place, name in enumerate(
+        name for name in ("consignment_id", "sequence") if name in given.consignments
+    ):
+        frame.insert(place, name, given.consignments[name].to_numpy())
     write_table(frame, out)
     click.echo(f"{len(frame):,} rows of {len(shown)} features -> {out}")
 
@@ -573,6 +579,41 @@ def import_(
     tell(counts, as_json, ", ".join(f"{count:,} {name}" for name, count in counts.items()))
 
 
+@main.command()
+@click.option(
+    "--out",
+    type=click.Path(path_type=Path),
+    required=True,
+    metavar="DIR",
+    help="Folder for the tables: new, empty, or an earlier export, which is replaced.",
+)
+@click.option("--personal", is_flag=True, help="Write personal columns too; needs the data key.")
+@json_option
+def export(out: Path, personal: bool, as_json: bool) -> None:
+    """Write the service's log as tables, with `sequence`, the order of history; the service may run meanwhile.
+
+    consignments (every version), outcomes, alerts, selections, decisions, and a table of features for each feature
+    spec, as Parquet. Without --personal no personal column is written and no data key is needed; with it the tables
+    train and score as the log itself would.
+
+    \b
+    npsrisk export --out exported --personal
+    npsrisk train --consignments exported/consignments.parquet --outcomes exported/outcomes.parquet
+    """
+    from serving.event_log import LogReader
+    from serving.exporting import export as run
+
+    chosen = settings()
+    log = LogReader.open_to_read(chosen.database_url)
+    with progress_bar() as progress:
+        told = run(log, vault() if personal else None, past_bundles(), out, progress)
+    log.close()
+    for note in told["notes"]:
+        click.echo(note, err=True)
+    rows = ", ".join(f"{count:,} {name}" for name, count in told["tables"].items())
+    tell({"out": str(out), **told}, as_json, f"{rows} -> {out}")
+
+
 @main.command("verify-log")
 @click.option(
     "--head",
@@ -657,6 +698,29 @@ def registry() -> "Registry":
 def resolve_model(uri: str | None) -> "Version":
     """Find the model asked for, or the one of the settings."""
     return registry().resolve(uri if uri is not None else settings().model)
+
+
+def vault() -> "Vault":
+    """Derive the keys of the log from the data key, which must be there."""
+    from features.pseudonyms import load_data_key
+    from serving.sealing import Vault
+
+    return Vault(load_data_key(settings().data_key_file))
+
+
+def past_bundles() -> "Bundles":
+    """Find bundles of past decisions in the state directory, else in MLflow, which is not made where there is none."""
+    from serving.bundles import Bundles
+
+    chosen = settings()
+
+    def fetch(name: str, version: str) -> "Bundle":
+        file = chosen.mlflow_tracking_uri.removeprefix("sqlite:///")
+        if file != chosen.mlflow_tracking_uri and not Path(file).exists():
+            raise BadInput("there is no such file", where="MLFLOW_TRACKING_URI", got=file)
+        return registry().bundle(registry().resolve(f"models:/{name}/{version}"))
+
+    return Bundles(chosen.state_dir, fetch)
 
 
 def batch_pseudonyms() -> Any:

@@ -32,7 +32,9 @@ from consignments.records import Alert, Consignment, Outcome, Truth
 from consignments.rejects import Reject
 from consignments.visibility import outcome_faults
 
-SEQUENCE = "sequence"
+SEQUENCE, CANCELLED_SEQUENCE = "sequence", "cancelled_sequence"
+IN_THE_LOG = {SEQUENCE: True, CANCELLED_SEQUENCE: False}
+"""Places in the service's log that a table may have: of its rows, and of their cancellations; and whether all have one."""
 SEQUENCE_TYPE = pa.int64()
 DTYPES = {TEXT: pd.StringDtype(na_value=np.nan), DATE: pd.ArrowDtype(DATE)}
 """Pandas dtypes of a canonical frame that differ from what Arrow would choose."""
@@ -109,13 +111,15 @@ def _check_columns(
     parts: Sequence[Part], names: Sequence[str], fields: Sequence[Field]
 ) -> tuple[Any, list[Fault], tuple[str, ...]]:
     """Bring all parts to one canonical table; faults have a flag for every row of it."""
-    others = [name for name in names if name not in {field.name for field in fields} | {SEQUENCE}]
+    known = {field.name for field in fields} | IN_THE_LOG.keys()
+    others = [name for name in names if name not in known]
     tables, found, inside_items = [], list[tuple[int, str, str, Mask]](), set[str]()
     start = 0
     for part in parts:
         reads = {field.name: _read_field(part.table, field) for field in fields}
-        if SEQUENCE in names:
-            reads[SEQUENCE] = _read_sequence_of(part.table)
+        for name, required in IN_THE_LOG.items():
+            if name in names:
+                reads[name] = _read_sequence_of(part.table, name, required=required)
         tables.append(_canonical(part.table, reads, others))
         found += [(start, name, *fault) for name, read in reads.items() for fault in read.faults]
         inside_items.update(f"items.{name}" for read in reads.values() for name in read.unknown)
@@ -130,9 +134,10 @@ def _read_field(table: Any, field: Field) -> Read:
     return read_column(given, field, read_items if field.kind == "items" else None)
 
 
-def _read_sequence_of(table: Any) -> Read:
-    there = SEQUENCE in table.column_names
-    return read_sequence(table.column(SEQUENCE) if there else pa.nulls(len(table), type=SEQUENCE_TYPE))
+def _read_sequence_of(table: Any, name: str, *, required: bool) -> Read:
+    there = name in table.column_names
+    given = table.column(name) if there else pa.nulls(len(table), type=SEQUENCE_TYPE)
+    return read_sequence(given, required=required)
 
 
 def _canonical(table: Any, reads: dict[str, Read], others: Sequence[str]) -> Any:
@@ -177,8 +182,8 @@ def _row_faults(frame: pd.DataFrame, record: type[msgspec.Struct], known: Sequen
 
 
 def _repeated_identifiers(frame: pd.DataFrame, record: type[msgspec.Struct], bad: Mask) -> list[Fault]:
-    """Find rows whose identifier stands in an earlier good row; with `sequence`, a later consignment amends."""
-    amends = issubclass(record, Consignment) and SEQUENCE in frame
+    """Find rows whose identifier stands in an earlier good row; with `sequence`, a later one amends or replaces it."""
+    amends = issubclass(record, Consignment | Alert) and SEQUENCE in frame
     if amends or not issubclass(record, Consignment | Alert | Truth):
         return []
     identifier = fields_of(record)[0].name

@@ -86,12 +86,20 @@ def read_column(given: Any, field: Field, reader: Reader | None = None) -> Read:
     return Read(read.values, [(reason, rows) for reason, rows in faults if rows.any()], read.unknown)
 
 
-def read_sequence(given: Any) -> Read:
-    """Bring `sequence` to int64; every row must have a whole number."""
-    numbers = read_number(plain(given)).values.to_numpy(zero_copy_only=False)
+def read_sequence(given: Any, *, required: bool = True) -> Read:
+    """Bring places in the log to int64; each is a whole number or, where not required, missing."""
+    read = read_number(plain(given))
+    numbers = read.values.to_numpy(zero_copy_only=False)
     whole = np.isfinite(numbers) & (np.floor(numbers) == numbers)
-    values = pa.array(np.where(whole, numbers, 0).astype(np.int64))
-    return Read(values, [] if whole.all() else [(BAD_SEQUENCE, ~whole)])
+    places = np.where(whole, numbers, 0).astype(np.int64)
+    if required:
+        return _sequence_read(pa.array(places), ~whole)
+    bad = any_of(read.faults, len(numbers)) | (np.isfinite(numbers) & ~whole)
+    return _sequence_read(pa.array(places, mask=~whole), bad)
+
+
+def _sequence_read(values: Any, bad: Mask) -> Read:
+    return Read(values, [(BAD_SEQUENCE, bad)] if bad.any() else [])
 
 
 def arrow_of(values: Any) -> Any:

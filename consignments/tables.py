@@ -32,6 +32,7 @@ __all__ = [
     "Table",
     "alerts_of",
     "check_frame",
+    "column_of",
     "consignments_of",
     "frame_of",
     "outcomes_of",
@@ -123,7 +124,8 @@ class Table:
     Attributes
     ----------
     frame : DataFrame
-        All columns of the record in its order, then `sequence` (int64) where there is one, then unknown columns.
+        All columns of the record in its order, then `sequence` (int64) and `cancelled_sequence` (missing where not
+        cancelled) where there are such, then unknown columns.
         Strings are `str`, times datetime64[us, UTC], dates date32, numbers float64, `items` JSON text.
     report : ReadReport
     rejects : tuple of Reject
@@ -306,14 +308,15 @@ def frame_of(records: Sequence[msgspec.Struct], record: type[msgspec.Struct]) ->
         As `read_table` gives it. Where the identifiers of consignments repeat, a later one amends an earlier one,
         and `sequence` keeps their order.
     """
-    columns = {field.name: _column(records, field) for field in fields_of(record)}
+    columns = {field.name: column_of(records, field) for field in fields_of(record)}
     frame: pd.DataFrame = pa.table(columns).to_pandas(types_mapper=DTYPES.get)
     if issubclass(record, Consignment) and frame["consignment_id"].duplicated().any():
         frame[SEQUENCE] = np.arange(1, len(frame) + 1)
     return frame
 
 
-def _column(records: Sequence[msgspec.Struct], field: Field) -> Any:
+def column_of(records: Sequence[msgspec.Struct], field: Field) -> Any:
+    """Give one field of records as an Arrow array of its canonical type."""
     values = [getattr(record, field.name) for record in records]
     if field.kind == "items":
         values = [None if items is None else msgspec.json.encode(items).decode() for items in values]

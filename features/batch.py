@@ -7,6 +7,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
+from consignments.checks import CANCELLED_SEQUENCE, SEQUENCE
 from consignments.records import Alert, Consignment
 from consignments.tables import alerts_of, consignments_of
 from consignments.visibility import known_at_column, time_column_us, visible_at_column
@@ -119,7 +120,7 @@ def feature_matrix(
 
 def sequence_of(frame: pd.DataFrame) -> NDArray[np.int64] | None:
     """Give the place of each row in the log, or None where the table has no `sequence`."""
-    return _integers(frame, "sequence")
+    return _integers(frame, SEQUENCE)
 
 
 def _integers(frame: pd.DataFrame, column: str) -> NDArray[np.int64] | None:
@@ -135,7 +136,7 @@ def arrivals_of(frame: pd.DataFrame) -> Arrivals:
         received_us=time_column_us(frame, "received_at"),
         cancelled_us=time_column_us(frame, "cancelled_at"),
         sequence=sequence_of(frame),
-        cancelled_sequence=_integers(frame, "cancelled_sequence"),
+        cancelled_sequence=_integers(frame, CANCELLED_SEQUENCE),
     )
 
 
@@ -160,6 +161,8 @@ def _alerts(frame: pd.DataFrame | None, as_of: pd.Timestamp | None) -> Alerts:
     if frame is None:
         return Alerts()
     seen = frame if as_of is None else frame[frame["issued_at"] <= as_of]
+    if SEQUENCE in seen:  # a later version of an alert replaces the earlier
+        seen = seen.sort_values(SEQUENCE, kind="stable")
     sequence = sequence_of(seen)
     records: list[Alert] = alerts_of(seen)
     return Alerts(records, None if sequence is None else sequence.tolist())

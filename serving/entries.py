@@ -77,15 +77,24 @@ class Entries:
 
     Parameters
     ----------
-    vault : Vault
+    vault : Vault or None
+        Without it entries are only read, and the records lack their personal fields.
     record : type
         `Consignment`, or the type of a model that declares further columns.
     kinds : tuple of KeyKind
         The keys of history that go with an arrival.
+
+    Attributes
+    ----------
+    kinds : str
+        Digest of these kinds.
+    opens : bool
+        Personal fields can be decrypted.
     """
 
-    def __init__(self, vault: Vault, record: type[Consignment], kinds: tuple[KeyKind, ...]) -> None:
+    def __init__(self, vault: Vault | None, record: type[Consignment], kinds: tuple[KeyKind, ...]) -> None:
         self.kinds = kinds_digest(kinds)
+        self.opens = vault is not None
         self.consignments = Packer(record, vault, ("consignment_id", "received_at", "cancelled_at"))
         self.outcomes = Packer(Outcome, vault, ("consignment_id", "recorded_at"))
         self.alerts = Packer(Alert, vault, ())
@@ -155,7 +164,7 @@ class Entries:
         return _entry(sequence, "selection", selection.consignment_id, at_us, at_us, packed, asked_by)
 
     def consignment_of(self, event: Event) -> Consignment:
-        """Give the consignment of an arrival or a decision; personal fields are decrypted."""
+        """Give the consignment of an arrival or a decision; personal fields are decrypted, where there is a vault."""
         c: Consignment = self.consignments.unpack(
             event.plain,
             event.sealed,
@@ -178,7 +187,7 @@ class Entries:
         return outcome
 
     def alert_of(self, event: Event) -> Alert:
-        """Give the alert of an entry; personal fields are decrypted."""
+        """Give the alert of an entry; personal fields are decrypted, where there is a vault."""
         name = self.alerts.plain_fields(event.plain)["alert_id"]
         alert: Alert = self.alerts.unpack(event.plain, event.sealed, name)
         return alert

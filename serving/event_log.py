@@ -258,6 +258,51 @@ class LogReader:
         with self._engine.connect() as connection:
             return [Event._make(row) for row in connection.execute(query.order_by(_events.c.sequence))]
 
+    def neighbours(
+        self, kinds: Sequence[Kind], others: Sequence[Kind], first: int, last: int, *, later: bool
+    ) -> dict[int, Event]:
+        """Find beside entries the nearest entry of other kinds that tells of the same consignment.
+
+        Parameters
+        ----------
+        kinds : sequence of str
+            Of the entries asked for, in the places `first` to `last`.
+        others : sequence of str
+            Of what is looked for.
+        first, last : int
+        later : bool
+            Look for what comes after, up to the last entry there was at the opening; else for what came before.
+
+        Returns
+        -------
+        dict
+            Sequence of an entry to its neighbour; entries without one are not in it.
+        """
+        mine, theirs = _events.alias(), _events.alias()
+        beside = theirs.c.sequence > mine.c.sequence if later else theirs.c.sequence < mine.c.sequence
+        nearest = (sa.func.min if later else sa.func.max)(theirs.c.sequence)
+        of_same = (
+            theirs.c.consignment_id == mine.c.consignment_id,
+            theirs.c.kind.in_(others),
+            theirs.c.sequence <= self.last_sequence,
+        )
+        pairs = (
+            sa.select(
+                mine.c.sequence.label("of"),
+                sa.select(nearest).where(*of_same, beside).scalar_subquery().label("nearest"),
+            )
+            .where(mine.c.sequence.between(first, last), mine.c.kind.in_(kinds))
+            .subquery()
+        )
+        query = sa.select(pairs.c.of, *_columns).join(_events, _events.c.sequence == pairs.c.nearest)
+        with self._reading() as connection:
+            return {row[0]: Event._make(row[1:]) for row in connection.execute(query)}
+
+    @property
+    def head(self) -> str:
+        """Hash of the last entry, hexadecimal."""
+        return self._head.hex()
+
     def verify(self, kept: str = "", progress: Progress | None = None) -> Verdict:
         """Walk along the chain from the first entry to the last one there was at the opening.
 
@@ -300,12 +345,20 @@ class LogReader:
                 query = query.where(_events.c.kind.in_(kinds))
             if until is not None:
                 query = query.where(_events.c.sequence <= until)
-            with self._engine.connect() as connection:
+            with self._reading() as connection:
                 rows = connection.execute(query.order_by(_events.c.sequence).limit(READ_ROWS)).all()
             if not rows:
                 return
             yield rows
             after = rows[-1][0]
+
+    @contextmanager
+    def _reading(self) -> Iterator[Connection]:
+        try:
+            with self._engine.connect() as connection:
+                yield connection
+        except sa.exc.SQLAlchemyError as error:
+            raise ServiceFault("the event log cannot be read", got=_first_line(error)) from error
 
     def _identify(self) -> tuple[str, str]:
         with self._engine.connect() as connection:

@@ -168,7 +168,7 @@ def import_past(log: EventLog, pipeline: Pipeline, past: Past, progress: Progres
     -------
     Counts
     """
-    known = _known(log)
+    known, given = _known(log), Counter[bytes]()
     writer = _Writer(log, pipeline)
     added: Counter[str] = Counter()
     events = in_order(past)
@@ -181,10 +181,10 @@ def import_past(log: EventLog, pipeline: Pipeline, past: Past, progress: Progres
                 added["refused"] += 1
                 continue
             mark = _mark(made)
-            if mark in known:
+            given[mark] += 1
+            if given[mark] <= known[mark] or (made.kind == "outcome" and given[mark] > 1):
                 added["known"] += 1
                 continue
-            known.add(mark)
             added[made.kind] += 1
             fresh.append(made._replace(sequence=log.last_sequence + 1 + len(fresh)))
         if fresh:
@@ -291,9 +291,9 @@ class _Writer:
             )
 
 
-def _known(log: EventLog) -> set[bytes]:
-    """Give the marks of all that the log holds."""
-    return {_mark(event) for event in log.events(without=COLUMNS_NOT_NEEDED)}
+def _known(log: EventLog) -> Counter[bytes]:
+    """Count how often the log holds each mark: what returned to an older content stands in it twice."""
+    return Counter(map(_mark, log.events(without=COLUMNS_NOT_NEEDED)))
 
 
 def _mark(event: Event) -> bytes:

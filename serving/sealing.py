@@ -105,12 +105,13 @@ class Packer:
     ----------
     record : type
         `Consignment` (or a model's subclass), `Outcome` or `Alert`.
-    vault : Vault
+    vault : Vault or None
+        Without it nothing can be packed, and what is unpacked lacks its personal fields.
     aside : tuple of str
         Fields that the log keeps in columns of their own: they are not content.
     """
 
-    def __init__(self, record: type[msgspec.Struct], vault: Vault, aside: tuple[str, ...]) -> None:
+    def __init__(self, record: type[msgspec.Struct], vault: Vault | None, aside: tuple[str, ...]) -> None:
         self.record, self.vault = record, vault
         kept = [field for field in fields_of(record) if field.name not in aside]
         self._plain = _Part(record, [field.name for field in kept if not field.personal])
@@ -125,6 +126,7 @@ class Packer:
         subject : str
             The identifier it belongs to.
         """
+        assert self.vault is not None
         plain, personal = self._plain.pack(record), self._personal.pack(record)
         name = subject.encode()
         digest = self.vault.digest.copy()
@@ -136,7 +138,7 @@ class Packer:
     def unpack(self, plain: bytes, sealed: bytes | None, subject: str, **aside: Any) -> Any:
         """Give the record back; `aside` are the fields the log keeps in columns of their own."""
         fields = self.plain_fields(plain) | aside
-        if sealed is not None:
+        if sealed is not None and self.vault is not None:
             fields |= self._personal.unpack(self.vault.open(sealed, subject.encode()))
         return self.record(**fields)
 

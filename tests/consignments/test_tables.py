@@ -249,6 +249,28 @@ def test_an_identical_outcome_is_a_repeat_and_a_correction_is_not() -> None:
     assert table.rejects == ()
 
 
+@pytest.mark.parametrize("suffix", SUFFIXES)
+def test_the_place_of_a_cancellation_in_the_log_may_be_missing_and_must_be_whole(
+    tmp_path: Path, suffix: str
+) -> None:
+    frame = frame_of([FULL, BARE, BARE], Consignment)
+    frame["cancelled_sequence"] = [7, None, None]
+    write_table(frame, tmp_path / f"table{suffix}")
+    table = read_table(tmp_path / f"table{suffix}", Consignment)
+    assert table.frame["cancelled_sequence"].fillna(-1).tolist() == [7, -1, -1]
+    assert table.report.unknown_columns == ()
+    frame["cancelled_sequence"] = ["7", "7.5", ""]
+    bad = check_frame(frame, Consignment)
+    assert reasons(bad) == [("table row 2", "cancelled_sequence", "not a whole number, got '7.5'")]
+
+
+def test_with_a_sequence_a_later_alert_takes_the_place_of_an_earlier_one() -> None:
+    frame = frame_of([Alert("A1", day(0)), Alert("A1", day(1))], Alert)
+    assert len(check_frame(frame, Alert).rejects) == 1
+    frame["sequence"] = [3, 8]
+    assert check_frame(frame, Alert).frame["sequence"].tolist() == [3, 8]
+
+
 def test_the_same_outcome_later_in_the_sequence_is_not_a_repeat() -> None:
     frame = frame_of([make_outcome("X1"), make_outcome("X1"), make_outcome("X1")], Outcome)
     frame["sequence"] = [1, 2, 2]
