@@ -4,6 +4,7 @@ A wrong check digit is a feature, never a reason to refuse a record: published s
 """
 
 import re
+from operator import mul
 from typing import NamedTuple
 
 S10_FORM = re.compile(r"([A-Z]{2})(\d{8})(\d)([A-Z]{2})", re.ASCII)
@@ -55,7 +56,7 @@ def s10_check_digit(serial: str) -> int:
     >>> s10_check_digit("12345678"), s10_check_digit("47312482")
     (5, 9)
     """
-    total = sum(weight * int(digit) for weight, digit in zip(S10_WEIGHTS, serial, strict=True))
+    total: int = sum(map(mul, S10_WEIGHTS, map(int, serial)))
     check = 11 - total % 11
     return S10_EXCEPTIONS.get(check, check)
 

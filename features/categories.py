@@ -5,6 +5,7 @@ A code is the value's place by frequency, from 1; 0 is a value too rare to be kn
 
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from functools import lru_cache
 from math import nan
 from operator import attrgetter
 from typing import Any
@@ -37,6 +38,7 @@ HS_LEVELS = {"hs_chapter": 2, "hs_heading": 4, "hs6": 6}
 HS_REASON = "product"
 # Far beyond any office's or carrier's list, and still small beside a tree.
 MOST_VALUES = 2000
+PRODUCTS_REMEMBERED = 1 << 13
 
 
 class Categories:
@@ -53,9 +55,10 @@ class Categories:
     def __init__(self, vocabularies: Mapping[str, Sequence[str]], config: FeatureConfig) -> None:
         columns = (*COLUMNS, *config.columns.category)
         self._values_of = _getter(columns)
-        self._numbers_of = _getter(config.columns.numeric)
-        self._codes = [_codes(vocabularies.get(name, ())) for name in columns]
-        self._hs_codes = [(digits, _codes(vocabularies.get(name, ()))) for name, digits in HS_LEVELS.items()]
+        self._numbers_of = _getter(config.columns.numeric) if config.columns.numeric else None
+        self._codes = [_Codes(vocabularies.get(name, ())) for name in columns]
+        self._hs_codes = [(digits, _Codes(vocabularies.get(name, ()))) for name, digits in HS_LEVELS.items()]
+        self._product_codes = lru_cache(PRODUCTS_REMEMBERED)(self._code_product)
         self.features = (
             *(_coded(name, name, f"The {COLUMNS.get(name, name)}, compared with others") for name in columns),
             *(_coded(name, HS_REASON, "The kind of product, compared with others") for name in HS_LEVELS),
@@ -64,15 +67,14 @@ class Categories:
 
     def values(self, c: Consignment, forms: Forms) -> Sequence[float]:
         """Give one number for each feature: codes, then declared numbers."""
-        got: list[float] = []
-        for value, codes in zip(self._values_of(c), self._codes, strict=True):
-            code = codes.get(value) if value else nan
-            got.append(codes.get(value.strip().casefold(), RARE) if code is None else code)
-        hs = forms.hs
-        for digits, codes in self._hs_codes:
-            got.append(codes.get(hs[:digits], RARE) if len(hs) >= digits else nan)
-        got += [nan if number is None else _bounded(number) for number in self._numbers_of(c)]
+        got = [codes[value] for codes, value in zip(self._codes, self._values_of(c), strict=True)]
+        got += self._product_codes(forms.hs)
+        if self._numbers_of is not None:
+            got += [nan if number is None else _bounded(number) for number in self._numbers_of(c)]
         return got
+
+    def _code_product(self, hs: str) -> list[float]:
+        return [codes[hs[:digits]] if len(hs) >= digits else nan for digits, codes in self._hs_codes]
 
 
 def fit_vocabularies(
@@ -116,14 +118,20 @@ def _declared(name: str) -> Feature:
     return Feature(f"column.{name}", "number", name, f"{name} is {{value}}")
 
 
-def _codes(vocabulary: Sequence[str]) -> dict[str, float]:
-    """Give each known value its code, also as it is mostly written; the table is asked before any change of case."""
-    codes = {value: float(place) for place, value in enumerate(vocabulary, 1)}
-    for value in vocabulary:
-        for spelled in (value.upper(), value.title()):
-            if spelled.casefold() == value:
-                codes[spelled] = codes[value]
-    return codes
+class _Codes(dict[str | None, float]):
+    """Each known value's code, also as it is mostly written; only what is not found so is brought into small letters."""
+
+    def __init__(self, vocabulary: Sequence[str]) -> None:
+        super().__init__((value, float(place)) for place, value in enumerate(vocabulary, 1))
+        for value in vocabulary:
+            for spelled in (value.upper(), value.title()):
+                if spelled.casefold() == value:
+                    self[spelled] = self[value]
+        self[None] = self[""] = nan
+
+    def __missing__(self, value: str) -> float:
+        small = value.strip().casefold()
+        return self.get(small, RARE) if small else RARE
 
 
 def _most_frequent(count: Counter[str], minimum: int) -> list[str]:

@@ -6,7 +6,8 @@ its columns may be empty by design ("no tax type"); it is missing only where all
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from functools import partial
+from functools import lru_cache, partial
+from struct import Struct
 
 import numpy as np
 from numpy.typing import NDArray
@@ -15,10 +16,13 @@ from consignments.errors import BadSetting
 from consignments.records import Consignment
 from features.config import FeatureConfig
 from features.normal import Forms, fold
-from features.pseudonyms import MISSING, Pseudonyms
+from features.pseudonyms import MISSING, NUMBER_BYTES, Pseudonyms, finish
 
 HS6_DIGITS = 6
 _PART_ENDS = "\x1f"
+CODES_REMEMBERED = 1 << 13
+NUMBERS_REMEMBERED = 1 << 14
+"""Of each kind that is common; nine of ten consignments share the product and way of one among the last of these."""
 NO_MINUS_ZERO = 0.0
 """Added to a number, it makes -0.0 the 0.0 that it equals."""
 Keys = NDArray[np.uint64]
@@ -39,12 +43,15 @@ class KeyKind:
         The kind whose distinct values are counted beside this one, as the consignees of a sender.
     value : callable
         Gives the value of a consignment in normal form, '' where missing.
+    common : bool
+        Many consignments share a value, and no person does: its numbers are worth remembering.
     """
 
     name: str
     noun: str
     counterpart: str | None
     value: Value
+    common: bool = False
 
 
 def key_kinds(config: FeatureConfig) -> tuple[KeyKind, ...]:
@@ -79,8 +86,8 @@ class Keyer:
 
     def __init__(self, kinds: tuple[KeyKind, ...], pseudonyms: Pseudonyms) -> None:
         self.kinds = kinds
-        self._digest = pseudonyms.digest
-        self._values = tuple((kind.name, kind.value) for kind in kinds)
+        self._ways = tuple((kind.value, _numbering(kind, pseudonyms)) for kind in kinds)
+        self._write: Callable[..., None] = Struct(f"{NUMBER_BYTES * len(kinds)}s").pack_into
         places = {kind.name: place for place, kind in enumerate(kinds)}
         nowhere = len(kinds)
         self._counterparts = tuple(
@@ -89,21 +96,25 @@ class Keyer:
 
     def __call__(self, c: Consignment, forms: Forms, keys: Keys, counterparts: Keys) -> None:
         """Write into `keys` and `counterparts`, each uint64, (kinds,); 0 is missing."""
-        digest = self._digest
         numbers = [
-            digest(name, value) if (value := value_of(c, forms)) else MISSING
-            for name, value_of in self._values
+            number(value) if (value := value_of(c, forms)) else MISSING for value_of, number in self._ways
         ]
+        # Bytes of little-endian numbers are the array's own, wherever numba runs.
+        self._write(keys, 0, b"".join(numbers))
         numbers.append(MISSING)
-        keys[:] = np.frombuffer(b"".join(numbers[:-1]), dtype="<u8")
-        beside = b"".join([numbers[place] for place in self._counterparts])
-        counterparts[:] = np.frombuffer(beside, dtype="<u8")
+        self._write(counterparts, 0, b"".join([numbers[place] for place in self._counterparts]))
+
+
+def _numbering(kind: KeyKind, pseudonyms: Pseudonyms) -> Callable[[str], bytes]:
+    number = partial(finish, pseudonyms.prepared(kind.name))
+    return lru_cache(NUMBERS_REMEMBERED)(number) if kind.common else number
 
 
 def _together(*parts: str) -> str:
     return _PART_ENDS.join(parts) if all(parts) else ""
 
 
+@lru_cache(CODES_REMEMBERED)
 def _code(value: str | None) -> str:
     return fold(value) if value else ""
 
@@ -117,7 +128,7 @@ COMMON_KINDS = (
     KeyKind("sender_address", "sender's address", "consignee", lambda _, forms: forms.sender_address),
     KeyKind("sender_phone", "sender's phone", "sender", lambda _, forms: forms.sender_phone),
     KeyKind("sender_email", "sender's e-mail", "sender", lambda _, forms: forms.sender_email),
-    KeyKind("account", "shipper's account", "sender", lambda c, _: _code(c.account_id)),
+    KeyKind("account", "shipper's account", "sender", lambda c, _: fold(c.account_id or "")),
     KeyKind("consignee", "consignee", "sender", lambda _, forms: forms.consignee_name),
     KeyKind("consignee_address", "consignee's address", "sender", lambda _, forms: forms.consignee_address),
     KeyKind("consignee_phone", "consignee's phone", "consignee", lambda _, forms: forms.consignee_phone),
@@ -134,10 +145,10 @@ COMMON_KINDS = (
         "product",
         lambda _, forms: _together(forms.sender_address, forms.consignee_address),
     ),
-    KeyKind("product", "product", "sender", lambda _, forms: forms.hs[:HS6_DIGITS]),
-    KeyKind("product_route", "product from this origin and departure", "sender", _product_route),
-    KeyKind("route", "route", "sender", lambda c, _: _code(c.route)),
-    KeyKind("declarant", "declarant", "sender", lambda c, _: _code(c.declarant)),
+    KeyKind("product", "product", "sender", lambda _, forms: forms.hs[:HS6_DIGITS], common=True),
+    KeyKind("product_route", "product from this origin and departure", "sender", _product_route, common=True),
+    KeyKind("route", "route", "sender", lambda c, _: _code(c.route), common=True),
+    KeyKind("declarant", "declarant", "sender", lambda c, _: _code(c.declarant), common=True),
 )
 
 # Columns whose normal form joins several columns or repairs their spelling.

@@ -140,6 +140,8 @@ _ORDINAL = re.compile(r"(\d+)(st|nd|rd|th)?")
 _NUMBERED = frozenset(("apt", "fl", "bldg", "blk"))
 _NOT_WORDS = frozenset(("", ","))
 _CITIES_REMEMBERED = 1 << 14
+SENDERS_REMEMBERED = 1 << 12
+"""Names and addresses; of the simulated senders three of four are among the last of these."""
 _US_ZIP_LENGTH = 5
 _GMAIL = frozenset(("gmail.com", "googlemail.com"))
 
@@ -162,8 +164,8 @@ class Forms(NamedTuple):
 def normal_forms(c: Consignment) -> Forms:
     """Give all normal forms of a consignment; the goods' text keeps its spelling."""
     return Forms(
-        normal_name(c.sender_name),
-        normal_address(c.sender_address, c.sender_city, c.sender_postcode, c.sender_country),
+        _sender_name(c.sender_name),
+        _sender_address(c.sender_address, c.sender_city, c.sender_postcode, c.sender_country),
         normal_phone(c.sender_phone, c.sender_country),
         normal_email(c.sender_email),
         normal_name(c.consignee_name),
@@ -353,6 +355,11 @@ def _split_endings(words: set[str], endings: tuple[str, ...]) -> None:
             words.add(ADDRESS_WORDS.get(ending, ending))
             word = head
         words.add(word)
+
+
+# Most senders of goods send many; consignees come again too rarely for remembering them to pay.
+_sender_name = lru_cache(SENDERS_REMEMBERED)(normal_name)
+_sender_address = lru_cache(SENDERS_REMEMBERED)(normal_address)
 
 
 def _latin(text: str) -> str:

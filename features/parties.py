@@ -6,13 +6,21 @@ that could stand for ethnicity, sex or religion: no script, no origin of a name,
 
 import re
 from collections.abc import Callable, Sequence
+from functools import lru_cache
 from math import nan
 from operator import attrgetter
 from typing import NamedTuple, cast
 
 from consignments.records import Consignment
 from consignments.visibility import EPOCH, day_of
-from features.normal import LEGAL_FORMS, LEGAL_FORMS_IN_SCRIPTS, Forms, fold, letter_table
+from features.normal import (
+    LEGAL_FORMS,
+    LEGAL_FORMS_IN_SCRIPTS,
+    SENDERS_REMEMBERED,
+    Forms,
+    fold,
+    letter_table,
+)
 from features.phones import phone_doubts
 from features.spec import Feature
 
@@ -90,6 +98,8 @@ _UNTRACEABLE_PROVIDERS_TEXT = """
     tuta.io tuta.com cock.li riseup.net onionmail.org dnmx.org mail2tor.com secmail.pro
 """
 UNTRACEABLE_PROVIDERS = frozenset(_UNTRACEABLE_PROVIDERS_TEXT.split())
+
+DOMAINS_REMEMBERED = 1 << 12
 
 _LETTERS = letter_table()
 _DIGIT = re.compile(r"\d")
@@ -191,10 +201,21 @@ class Parties:
     def values(self, c: Consignment, forms: Forms) -> Sequence[float]:
         """Give one number for each feature; NaN where the detail that it judges is missing."""
         sender, consignee = _SENDER(c), _CONSIGNEE(c)
-        sends, receives = read_kind(sender[0]), read_kind(consignee[0])
+        sends, of_sender = _sender_name(sender[0])
+        receives, of_consignee = _read_name(consignee[0])
+        at_sender = _sender_address(sender[1], forms.sender_address, sends)
+        at_consignee = _address_values(consignee[1], forms.consignee_address, receives)
         return (
-            *_side_values(sender, forms[:4], sends),
-            *_side_values(consignee, forms[4:8], receives),
+            *_completeness(sender),
+            *of_sender,
+            *at_sender,
+            *_phone_values(sender[5], forms.sender_phone, sender[4]),
+            *_email_values(sender[6], forms.sender_email, sends),
+            *_completeness(consignee),
+            *of_consignee,
+            *at_consignee,
+            *_phone_values(consignee[5], forms.consignee_phone, consignee[4]),
+            *_email_values(consignee[6], forms.consignee_email, receives),
             _same(forms.sender_name, forms.consignee_name),
             _same(forms.sender_address, forms.consignee_address),
             _same(forms.sender_phone, forms.consignee_phone),
@@ -255,23 +276,16 @@ def is_filler(text: str) -> bool:
     return low in PLACEHOLDERS or (len(low) >= FEWEST_REPEATS and low == low[0] * len(low))
 
 
-def _side_values(details: Details, forms: Sequence[str], kind: Kind) -> Numbers:
-    """Judge one side; `forms` are the normal forms of its name, address, telephone and e-mail."""
-    name, address, _, _, country, phone, email = details
-    _, address_form, phone_form, email_form = forms
-    return (
-        *_completeness(details),
-        *_name_values(name),
-        *kind[:2],
-        *_address_values(address, address_form, kind),
-        *_phone_values(phone, phone_form, country),
-        *_email_values(email, email_form, kind),
-    )
-
-
-def _completeness(details: Details) -> Numbers:
+def _completeness(details: Details) -> list[float]:
     missing = [0.0 if part and not part.isspace() else 1.0 for part in details]
-    return (*missing, sum(missing))
+    missing.append(sum(missing))
+    return missing
+
+
+def _read_name(name: str | None) -> tuple[Kind, Numbers]:
+    """Give the kind of party that a name names, and the features of the name and kind."""
+    kind = read_kind(name)
+    return kind, (*_name_values(name), kind.business, kind.chemical)
 
 
 def _name_values(name: str | None) -> Numbers:
@@ -308,6 +322,10 @@ def _address_values(address: str | None, form: str, kind: Kind) -> Numbers:
     )
 
 
+_sender_name = lru_cache(SENDERS_REMEMBERED)(_read_name)
+_sender_address = lru_cache(SENDERS_REMEMBERED)(_address_values)
+
+
 def _holds_one(text: str, signs: tuple[str, ...]) -> bool:
     for sign in signs:  # noqa: SIM110 - half the time of any() on the path of every request
         if sign in text:
@@ -326,12 +344,18 @@ def _email_values(email: str | None, form: str, kind: Kind) -> Numbers:
     if not email:
         return (nan,) * 4
     local, _, domain = form.rpartition("@")
+    invalid, free, untraceable = _read_domain(domain)
+    return invalid if local else 1.0, free, untraceable, free if kind.business == 1.0 else 0.0
+
+
+@lru_cache(DOMAINS_REMEMBERED)
+def _read_domain(domain: str) -> tuple[float, float, float]:
+    """Tell whether a domain cannot be right, is a free provider's, or one's that nobody can be traced through."""
     free = domain in FREE_PROVIDERS or domain.partition(".")[0] in FREE_PROVIDERS
     return (
-        1.0 if not local or "." not in domain else 0.0,
+        0.0 if "." in domain else 1.0,
         1.0 if free else 0.0,
         1.0 if domain in UNTRACEABLE_PROVIDERS else 0.0,
-        1.0 if free and kind.business == 1.0 else 0.0,
     )
 
 

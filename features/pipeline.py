@@ -4,7 +4,8 @@ All but history is a function of the consignment, the alerts and what was learnt
 counts by `features.timeline`, at `history_at` in the same row.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from struct import Struct
 from typing import Protocol
 
 import numpy as np
@@ -80,6 +81,7 @@ class Pipeline:
         self._goods = Goods(fitted.text_weights)
         plain = [feature for group in self._plain for feature in group.features]
         self._goods_at = len(plain) + len(self.alerts.features)
+        self._write: Callable[..., None] = Struct(f"{self._goods_at}f").pack_into
         self.history_at = self._goods_at + len(self._goods.features)
         history = self.new_history(capacity=16).features
         self.spec = Spec([*plain, *self.alerts.features, *self._goods.features, *history])
@@ -108,7 +110,7 @@ class Pipeline:
         for group in self._plain:
             values += group.values(c, forms)
         values += self.alerts.values(c, forms, sequence)
-        row[: self._goods_at] = values
+        self._write(row, 0, *values)
         self._goods.fill(c, forms, row, self._goods_at)
         self.keyer(c, forms, keys, counterparts)
 

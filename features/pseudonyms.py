@@ -53,20 +53,27 @@ class Pseudonyms:
         value : str
             Its normal form, not empty.
         """
-        state = (self._by_kind.get(kind) or self._prepare(kind)).copy()
-        state.update(value.encode("utf-8", "surrogatepass"))
-        number = state.digest()
-        return number if number != MISSING else _SMALLEST
+        return finish(self.prepared(kind), value)
 
     def number(self, kind: str, value: str) -> int:
         """Give the number of a value, from 1 to 2**64 - 1; 0 is left for a missing value."""
         return int.from_bytes(self.digest(kind, value), "little")
 
-    def _prepare(self, kind: str) -> blake2b:
-        state = self._prepared.copy()
-        state.update(kind.encode() + _KIND_ENDS)
-        self._by_kind[kind] = state
+    def prepared(self, kind: str) -> blake2b:
+        """Give the hash of a kind, ready for `finish`; who makes many numbers of one kind keeps it."""
+        state = self._by_kind.get(kind)
+        if state is None:
+            state = self._by_kind[kind] = self._prepared.copy()
+            state.update(kind.encode() + _KIND_ENDS)
         return state
+
+
+def finish(prepared: blake2b, value: str) -> bytes:
+    """Give the number of a value of the kind that was prepared, as `Pseudonyms.digest` does."""
+    state = prepared.copy()
+    state.update(value.encode("utf-8", "surrogatepass"))
+    number = state.digest()
+    return number if number != MISSING else _SMALLEST
 
 
 def derive_key(data_key: bytes, purpose: str) -> bytes:

@@ -48,6 +48,7 @@ TRANSIT_HUBS = frozenset(("HK", "SG", "AE", "MY", "NL", "DE"))
 IATA_LENGTH = 3
 IMPC_LENGTH = 6
 ROUTES_REMEMBERED = 1 << 16
+WAYS_REMEMBERED = 1 << 13
 
 # First letter of an S10 service indicator and the services that travel under it.
 S10_SERVICES = {
@@ -191,35 +192,47 @@ class Route:
 
     def values(self, c: Consignment, forms: Forms) -> Sequence[float]:  # noqa: ARG002 - the shape of a group
         """Give one number for each feature, NaN where what it compares is missing."""
-        departure, destination = _country(c.departure_country), _country(c.destination_country)
-        sender, origin = _country(c.sender_country), _country(c.origin_country)
-        way = read_route(c.route) if c.route else NO_WAY
-        between = set(way.countries[1:-1]) - {
-            "",
-            departure,
-            destination,
-            *way.countries[:1],
-            *way.countries[-1:],
-        }
-        at_hub = departure in TRANSIT_HUBS
-        return (
-            0.0 if way.countries else 1.0,
-            way.legs,
-            way.odd_places,
-            way.repeats,
-            float(len(between)) if way.countries else nan,
-            nan if not way.countries else 0.0 if between.isdisjoint(TRANSIT_HUBS) else 1.0,
-            _differ(way.countries[0], departure) if way.countries else nan,
-            _differ(way.countries[-1], destination) if way.countries else nan,
-            1.0
-            if at_hub and (_differ(departure, sender) == 1.0 or _differ(departure, origin) == 1.0)
-            else 0.0,
-            _differ(departure, sender),
-            _differ(departure, origin),
-            _differ(origin, sender),
-            _differ(_country(c.consignee_country), destination),
-            *_identifier_values(c, departure),
+        way = _way_values(
+            c.route,
+            c.departure_country,
+            c.destination_country,
+            c.sender_country,
+            c.origin_country,
+            c.consignee_country,
         )
+        return way + _identifier_values(c, c.departure_country)
+
+
+@lru_cache(maxsize=WAYS_REMEMBERED)
+def _way_values(
+    route: str | None,
+    departure_country: str | None,
+    destination_country: str | None,
+    sender_country: str | None,
+    origin_country: str | None,
+    consignee_country: str | None,
+) -> tuple[float, ...]:
+    """Compare a route and the countries around it; in a stream nearly all consignments share those of another."""
+    departure, destination = _country(departure_country), _country(destination_country)
+    sender, origin = _country(sender_country), _country(origin_country)
+    way = read_route(route) if route else NO_WAY
+    between = _countries_between(way.countries, departure, destination)
+    at_hub = departure in TRANSIT_HUBS
+    return (
+        0.0 if way.countries else 1.0,
+        way.legs,
+        way.odd_places,
+        way.repeats,
+        float(len(between)) if way.countries else nan,
+        nan if not way.countries else 0.0 if between.isdisjoint(TRANSIT_HUBS) else 1.0,
+        _differ(way.countries[0], departure) if way.countries else nan,
+        _differ(way.countries[-1], destination) if way.countries else nan,
+        1.0 if at_hub and (_differ(departure, sender) == 1.0 or _differ(departure, origin) == 1.0) else 0.0,
+        _differ(departure, sender),
+        _differ(departure, origin),
+        _differ(origin, sender),
+        _differ(_country(consignee_country), destination),
+    )
 
 
 @lru_cache(maxsize=ROUTES_REMEMBERED)
@@ -276,7 +289,7 @@ def _differ(one: str, other: str) -> float:
     return (0.0 if one == other else 1.0) if one and other else nan
 
 
-def _identifier_values(c: Consignment, departure: str) -> tuple[float, ...]:
+def _identifier_values(c: Consignment, departure: str | None) -> tuple[float, ...]:
     identifier, master_missing = c.consignment_id, 0.0 if c.master_id else 1.0
     awb = parse_awb(identifier) if identifier.lstrip()[:1].isdigit() else None
     if awb:
@@ -290,5 +303,6 @@ def _identifier_values(c: Consignment, departure: str) -> tuple[float, ...]:
         service = nan if not (services and c.service) else 0.0 if c.service in services else 1.0
         wrong = 0.0 if s10.check_holds else 1.0
         other_channel = 0.0 if c.channel == "postal" else 1.0
-        return 0.0, wrong, other_channel, _differ(s10.country, departure), service, master_missing, nan
+        other_country = _differ(s10.country, _country(departure))
+        return 0.0, wrong, other_channel, other_country, service, master_missing, nan
     return 1.0, nan, nan, nan, nan, master_missing, nan

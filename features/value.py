@@ -5,6 +5,7 @@ currency has a rate are compared in dollars; others with amounts of the same cur
 """
 
 from collections.abc import Iterable, Mapping, Sequence
+from functools import lru_cache
 from math import log, nan, sqrt
 from typing import NamedTuple
 
@@ -25,6 +26,7 @@ CURRENCY_LETTERS = 3
 WEIGHT_UNIT = "KG"
 ROUND_STEP = 10.0
 HEADING_DIGITS, CHAPTER_DIGITS = 4, 2
+PRODUCTS_REMEMBERED, UNITS_REMEMBERED = 1 << 13, 1 << 10
 
 
 class Measures(NamedTuple):
@@ -70,6 +72,9 @@ class ItemSums(NamedTuple):
 
 
 NO_ITEMS = ItemSums(nan, nan, nan, nan, nan, nan)
+NO_ITEM_VALUES = (nan,) * 6
+Norm = Sequence[float] | None
+"""Mean and spread of logarithms."""
 
 
 class Value:
@@ -163,6 +168,7 @@ class Value:
     def __init__(self, rates: Rates, norms: Mapping[str, Sequence[float]]) -> None:
         self._rates = rates
         self._norms = _by_measure(norms)
+        self._norms_of = lru_cache(PRODUCTS_REMEMBERED)(self._find_norms)
 
     def values(self, c: Consignment, forms: Forms) -> Sequence[float]:
         """Give one number for each feature, NaN where missing."""
@@ -170,42 +176,59 @@ class Value:
         declared = declared_value(c, sums)
         unit, value, per_kg, per_piece, weight_per_piece = measure(c, self._rates, declared)
         in_dollars = unit == DOLLAR
-        weight, hs = _given(c.gross_weight_kg), forms.hs
+        usual_value, usual_per_kg, usual_per_piece, usual_weight = self._norms_of(
+            unit, forms.hs[:HEADING_DIGITS]
+        )
+        weight, postage = _given(c.gross_weight_kg), _given(c.postage)
         return (
             LARGEST if declared > LARGEST else declared,
             value if in_dollars else nan,
-            self._z("value", unit, hs, value),
+            _deviation(usual_value, value),
             1.0 if declared == 0.0 or declared == 1.0 else 0.0,
             1.0 if declared > 0.0 and declared % ROUND_STEP == 0.0 else 0.0,
             1.0 if declared != declared else 0.0,
             _ratio(declared, weight),
             per_kg if in_dollars else nan,
-            self._z("per_kg", unit, hs, per_kg),
+            _deviation(usual_per_kg, per_kg),
             per_piece if in_dollars else nan,
-            self._z("per_piece", unit, hs, per_piece),
+            _deviation(usual_per_piece, per_piece),
             LARGEST if weight > LARGEST else weight,
             0.0 if weight > 0.0 else 1.0,
             1.0 if weight > 0.0 and weight % 1.0 == 0.0 else 0.0,
             min(_given(c.pieces), LARGEST),
             weight_per_piece,
-            self._z("weight_per_piece", WEIGHT_UNIT, hs, weight_per_piece),
-            _ratio(_given(c.postage), declared),
-            _ratio(_given(c.postage), weight),
-            sums.kinds,
-            _ratio(sums.value, _given(c.declared_value)),
-            _ratio(sums.weight_kg, weight),
-            sums.incomplete,
-            sums.largest,
-            _ratio(declared, sums.quantity),
+            _deviation(usual_weight, weight_per_piece),
+            _ratio(postage, declared),
+            _ratio(postage, weight),
+            *(NO_ITEM_VALUES if sums is NO_ITEMS else _item_values(c, sums, declared, weight)),
         )
 
-    def _z(self, measure: str, unit: str, hs: str, amount: float) -> float:
-        """Tell how many standard deviations the logarithm of an amount lies from its product's norm."""
-        norms = self._norms.get((measure, unit))
-        if norms is None or not amount > 0.0:
-            return nan
-        norm = norms.get(hs[:HEADING_DIGITS]) or norms.get(hs[:CHAPTER_DIGITS]) or norms.get("")
-        return (log(amount) - norm[0]) / norm[1] if norm else nan
+    def _find_norms(self, unit: str, heading: str) -> tuple[Norm, ...]:
+        """Give the norms of a product: of value, value per kilogram, value and weight per piece."""
+        return tuple(
+            self._norm(name, WEIGHT_UNIT if name == "weight_per_piece" else unit, heading)
+            for name in Measures._fields[1:]
+        )
+
+    def _norm(self, measure: str, unit: str, heading: str) -> Norm:
+        norms = self._norms.get((measure, unit), {})
+        return norms.get(heading) or norms.get(heading[:CHAPTER_DIGITS]) or norms.get("")
+
+
+def _item_values(c: Consignment, sums: ItemSums, declared: float, weight: float) -> tuple[float, ...]:
+    return (
+        sums.kinds,
+        _ratio(sums.value, _given(c.declared_value)),
+        _ratio(sums.weight_kg, weight),
+        sums.incomplete,
+        sums.largest,
+        _ratio(declared, sums.quantity),
+    )
+
+
+def _deviation(norm: Norm, amount: float) -> float:
+    """Tell how many standard deviations the logarithm of an amount lies from its product's norm."""
+    return (log(amount) - norm[0]) / norm[1] if norm and amount > 0.0 else nan
 
 
 def fit_norms(
@@ -247,11 +270,9 @@ def declared_value(c: Consignment, sums: ItemSums) -> float:
 
 def measure(c: Consignment, rates: Rates, declared: float) -> Measures:
     """Give the amounts of a consignment that have norms."""
-    unit = c.currency.strip().upper() if c.currency else ""
+    unit = _unit(c.currency) if c.currency else ""
     value = declared
-    if len(unit) != CURRENCY_LETTERS or not unit.isalpha():
-        unit = ""
-    elif unit != DOLLAR:
+    if unit and unit != DOLLAR:
         day = 0 if c.received_at is None else day_of(c.received_at)
         usd = rates.usd(declared, unit, day)
         if usd == usd:
@@ -276,6 +297,13 @@ def add_up(items: Sequence[Item]) -> ItemSums:
         largest = max(largest, item.value or 0.0)
     kinds = len(items)
     return ItemSums(float(kinds), value, weight, quantity, incomplete / kinds, _ratio(largest, value))
+
+
+@lru_cache(UNITS_REMEMBERED)
+def _unit(currency: str) -> str:
+    """Give the code of a currency; '' for what cannot be one."""
+    unit = currency.strip().upper()
+    return unit if len(unit) == CURRENCY_LETTERS and unit.isalpha() else ""
 
 
 def _given(number: float | None) -> float:

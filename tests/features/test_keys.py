@@ -114,3 +114,10 @@ def test_a_key_that_is_there_already_is_refused(key: list[str]) -> None:
     config = feature_config({"history": {"keys": [["departure_country"], key]}})
     with pytest.raises(BadSetting, match="this history key is there already"):
         key_kinds(config)
+
+
+def test_a_number_that_is_remembered_is_the_pseudonym_of_its_value() -> None:
+    c = make_consignment(hs_code="610910", route="PVG>ICN")
+    for keys in (keys_of(c), keys_of(c)):
+        assert keys["product"] == PSEUDONYMS.number("product", "610910")
+        assert keys["route"] == PSEUDONYMS.number("route", "pvg>icn")

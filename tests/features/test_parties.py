@@ -163,3 +163,26 @@ def test_an_account_ages_from_its_opening_and_not_below_zero():
     assert values(account_opened_on=date(2024, 3, 9))["account_age_days"] == 0.0
     assert isnan(values()["account_age_days"])
     assert values()["account_missing"] == 1.0
+
+
+@pytest.mark.parametrize("name", ["Orchid Fine Chemicals Ltd", "Kim Min-su", "n/a", None])
+@pytest.mark.parametrize(
+    "address", ["Flat 3, 12 Harbour Street", "Technopark 5", "PO Box 12", "학동로 80", None]
+)
+def test_both_sides_are_read_alike(name, address):
+    details = {"name": name, "address": address, "city": "Leeds", "country": "GB", "email": "a@gmail.com"}
+    details |= {"postcode": "LS1", "phone": None}
+    sides = {f"{side}_{part}": value for side in ("sender", "consignee") for part, value in details.items()}
+    for got in (values(**sides), values(**sides)):
+        for what in (
+            "missing",
+            "name_invalid",
+            "business",
+            "forwarder",
+            "post_box",
+            "firm_at_home",
+            "email_free",
+        ):
+            assert got[f"sender_{what}"] == pytest.approx(got[f"consignee_{what}"], nan_ok=True)
+        assert got["same_name"] == (name is not None)
+        assert got["same_address"] == (address is not None)
