@@ -7,7 +7,7 @@ from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import lru_cache
 from math import nan
-from operator import attrgetter
+from operator import attrgetter, getitem
 from typing import Any
 
 from consignments.records import Consignment
@@ -67,7 +67,7 @@ class Categories:
 
     def values(self, c: Consignment, forms: Forms) -> Sequence[float]:
         """Give one number for each feature: codes, then declared numbers."""
-        got = [codes[value] for codes, value in zip(self._codes, self._values_of(c), strict=True)]
+        got = list(map(getitem, self._codes, self._values_of(c)))
         got += self._product_codes(forms.hs)
         if self._numbers_of is not None:
             got += [nan if number is None else _bounded(number) for number in self._numbers_of(c)]

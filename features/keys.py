@@ -7,6 +7,7 @@ its columns may be empty by design ("no tax type"); it is missing only where all
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import lru_cache, partial
+from operator import call, itemgetter
 from struct import Struct
 
 import numpy as np
@@ -41,8 +42,8 @@ class KeyKind:
         What an officer calls it, as "consignee's address".
     counterpart : str or None
         The kind whose distinct values are counted beside this one, as the consignees of a sender.
-    value : callable
-        Gives the value of a consignment in normal form, '' where missing.
+    value : callable or None
+        Gives the value of a consignment in normal form, '' where missing; None: it is one of `common_values`.
     common : bool
         Many consignments share a value, and no person does: its numbers are worth remembering.
     """
@@ -50,7 +51,7 @@ class KeyKind:
     name: str
     noun: str
     counterpart: str | None
-    value: Value
+    value: Value | None = None
     common: bool = False
 
 
@@ -86,27 +87,29 @@ class Keyer:
 
     def __init__(self, kinds: tuple[KeyKind, ...], pseudonyms: Pseudonyms) -> None:
         self.kinds = kinds
-        self._ways = tuple((kind.value, _numbering(kind, pseudonyms)) for kind in kinds)
+        self._declared = tuple(kind.value for kind in kinds if kind.value is not None)
+        self._numbers = tuple(_numbering(kind, pseudonyms) for kind in kinds)
         self._write: Callable[..., None] = Struct(f"{NUMBER_BYTES * len(kinds)}s").pack_into
         places = {kind.name: place for place, kind in enumerate(kinds)}
         nowhere = len(kinds)
-        self._counterparts = tuple(
-            nowhere if kind.counterpart is None else places[kind.counterpart] for kind in kinds
+        self._beside = itemgetter(
+            *(nowhere if kind.counterpart is None else places[kind.counterpart] for kind in kinds)
         )
 
     def __call__(self, c: Consignment, forms: Forms, keys: Keys, counterparts: Keys) -> None:
         """Write into `keys` and `counterparts`, each uint64, (kinds,); 0 is missing."""
-        numbers = [
-            number(value) if (value := value_of(c, forms)) else MISSING for value_of, number in self._ways
-        ]
+        values = common_values(c, forms)
+        if self._declared:
+            values += tuple([value_of(c, forms) for value_of in self._declared])
+        numbers = list(map(call, self._numbers, values))
         # Bytes of little-endian numbers are the array's own, wherever numba runs.
         self._write(keys, 0, b"".join(numbers))
         numbers.append(MISSING)
-        self._write(counterparts, 0, b"".join([numbers[place] for place in self._counterparts]))
+        self._write(counterparts, 0, b"".join(self._beside(numbers)))
 
 
 def _numbering(kind: KeyKind, pseudonyms: Pseudonyms) -> Callable[[str], bytes]:
-    number = partial(finish, pseudonyms.prepared(kind.name))
+    number = partial(finish, pseudonyms.prepared(kind.name).copy)
     return lru_cache(NUMBERS_REMEMBERED)(number) if kind.common else number
 
 
@@ -119,37 +122,46 @@ def _code(value: str | None) -> str:
     return fold(value) if value else ""
 
 
-def _product_route(c: Consignment, forms: Forms) -> str:
-    return _together(forms.hs[:HS6_DIGITS], _code(c.departure_country), _code(c.origin_country))
-
-
 COMMON_KINDS = (
-    KeyKind("sender", "sender", "consignee", lambda _, forms: forms.sender_name),
-    KeyKind("sender_address", "sender's address", "consignee", lambda _, forms: forms.sender_address),
-    KeyKind("sender_phone", "sender's phone", "sender", lambda _, forms: forms.sender_phone),
-    KeyKind("sender_email", "sender's e-mail", "sender", lambda _, forms: forms.sender_email),
-    KeyKind("account", "shipper's account", "sender", lambda c, _: fold(c.account_id or "")),
-    KeyKind("consignee", "consignee", "sender", lambda _, forms: forms.consignee_name),
-    KeyKind("consignee_address", "consignee's address", "sender", lambda _, forms: forms.consignee_address),
-    KeyKind("consignee_phone", "consignee's phone", "consignee", lambda _, forms: forms.consignee_phone),
-    KeyKind("consignee_email", "consignee's e-mail", "consignee", lambda _, forms: forms.consignee_email),
-    KeyKind(
-        "pair",
-        "sender with this consignee",
-        "product",
-        lambda _, forms: _together(forms.sender_name, forms.consignee_name),
-    ),
-    KeyKind(
-        "address_pair",
-        "sender's address with this consignee's address",
-        "product",
-        lambda _, forms: _together(forms.sender_address, forms.consignee_address),
-    ),
-    KeyKind("product", "product", "sender", lambda _, forms: forms.hs[:HS6_DIGITS], common=True),
-    KeyKind("product_route", "product from this origin and departure", "sender", _product_route, common=True),
-    KeyKind("route", "route", "sender", lambda c, _: _code(c.route), common=True),
-    KeyKind("declarant", "declarant", "sender", lambda c, _: _code(c.declarant), common=True),
+    KeyKind("sender", "sender", "consignee"),
+    KeyKind("sender_address", "sender's address", "consignee"),
+    KeyKind("sender_phone", "sender's phone", "sender"),
+    KeyKind("sender_email", "sender's e-mail", "sender"),
+    KeyKind("account", "shipper's account", "sender"),
+    KeyKind("consignee", "consignee", "sender"),
+    KeyKind("consignee_address", "consignee's address", "sender"),
+    KeyKind("consignee_phone", "consignee's phone", "consignee"),
+    KeyKind("consignee_email", "consignee's e-mail", "consignee"),
+    KeyKind("pair", "sender with this consignee", "product"),
+    KeyKind("address_pair", "sender's address with this consignee's address", "product"),
+    KeyKind("product", "product", "sender", common=True),
+    KeyKind("product_route", "product from this origin and departure", "sender", common=True),
+    KeyKind("route", "route", "sender", common=True),
+    KeyKind("declarant", "declarant", "sender", common=True),
 )
+
+
+def common_values(c: Consignment, forms: Forms) -> tuple[str, ...]:
+    """Give the values of `COMMON_KINDS` in their order, in normal form, '' where missing."""
+    product = forms.hs[:HS6_DIGITS]
+    return (
+        forms.sender_name,
+        forms.sender_address,
+        forms.sender_phone,
+        forms.sender_email,
+        fold(c.account_id) if c.account_id else "",
+        forms.consignee_name,
+        forms.consignee_address,
+        forms.consignee_phone,
+        forms.consignee_email,
+        _together(forms.sender_name, forms.consignee_name),
+        _together(forms.sender_address, forms.consignee_address),
+        product,
+        _together(product, _code(c.departure_country), _code(c.origin_country)),
+        _code(c.route),
+        _code(c.declarant),
+    )
+
 
 # Columns whose normal form joins several columns or repairs their spelling.
 _FORMS: dict[str, Callable[[Forms], str]] = {

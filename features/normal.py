@@ -209,9 +209,9 @@ def normal_name(name: str | None) -> str:
         name = _COURTESIES_IN_SCRIPTS.sub("", LEGAL_FORMS_IN_SCRIPTS.sub(" ", normalize("NFKC", name)))
         name = _latin(name)
     words = name.encode().translate(_LETTERS, _UNSAID_SIGNS).decode().split()
-    if len(words) > 1:
-        words = [said for word in words if (said := NAME_WORDS.get(word, word))] or words
     letters = "".join(words)
+    if len(words) > 1:
+        letters = "".join(map(NAME_WORDS.get, words, words)) or letters
     return _smallest_turn(letters) if letters.isalpha() else letters
 
 
@@ -280,7 +280,7 @@ def street_words(address: str, home: str) -> set[str]:
         words = _POST_BOX.sub(r" pobox\1 ", line).split()
     elif home == "KR" and "ho" in line:
         words = _KOREAN_FLAT.sub(_korean_flat, line).split()
-    words = [ADDRESS_WORDS.get(word, word) for word in words]
+    words = list(map(ADDRESS_WORDS.get, words, words))
     if not _NUMBERED.isdisjoint(words):
         words = _bind_numbers(words)
     distinct = set(words)

@@ -5,10 +5,10 @@ that could stand for ethnicity, sex or religion: no script, no origin of a name,
 """
 
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from functools import lru_cache
 from math import nan
-from operator import attrgetter
+from operator import attrgetter, not_
 from typing import NamedTuple, cast
 
 from consignments.records import Consignment
@@ -72,6 +72,7 @@ _KIND_WORDS = BUSINESS_WORDS | CHEMICAL_WORDS | FORWARDER_WORDS
 _TELLING_ADDRESS_WORDS = FORWARDER_WORDS | VIRTUAL_OFFICE_WORDS | OFFICE_WORDS
 DORMITORY_SIGNS = ("dorm", "student", "hostel", "기숙사", "宿舍")
 HOME_SIGNS = (*DORMITORY_SIGNS, "apartment", "apt", "flat ", "villa", "residence", "아파트", "빌라")
+ASCII_HOME_SIGNS = tuple(filter(str.isascii, HOME_SIGNS))
 
 # What is written where nothing is known, and file endings (PLACI assistance tables of invalid text).
 _PLACEHOLDERS_TEXT = """
@@ -277,7 +278,10 @@ def is_filler(text: str) -> bool:
 
 
 def _completeness(details: Details) -> list[float]:
-    missing = [0.0 if part and not part.isspace() else 1.0 for part in details]
+    given: Iterable[str | None] = details
+    if any(map(str.isspace, filter(None, details))):
+        given = [part.strip() if part else part for part in details]
+    missing = list(map(float, map(not_, given)))
     missing.append(sum(missing))
     return missing
 
@@ -306,7 +310,7 @@ def _address_values(address: str | None, form: str, kind: Kind) -> Numbers:
     if not address or not line:
         return (kind.forwarder, *(nan,) * 8)
     low = address.lower()
-    at_home = _holds_one(low, HOME_SIGNS)
+    at_home = _holds_one(low, ASCII_HOME_SIGNS if low.isascii() else HOME_SIGNS)
     words = line.split()
     telling = words if not _TELLING_ADDRESS_WORDS.isdisjoint(words) else ()
     return (

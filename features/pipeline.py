@@ -71,7 +71,7 @@ class Pipeline:
         self.alerts = alerts if alerts is not None else Alerts()
         self.kinds = key_kinds(config)
         self.keyer = Keyer(self.kinds, pseudonyms)
-        self._plain: tuple[PlainGroup, ...] = (
+        self._plain: tuple[PlainGroup, PlainGroup, PlainGroup, PlainGroup, PlainGroup] = (
             Parties(),
             Route(),
             Value(fitted.rates, fitted.norms),
@@ -106,11 +106,17 @@ class Pipeline:
             Its place in the log, where it has one: later alerts do not count.
         """
         forms = normal_forms(c)
-        values: list[float] = []
-        for group in self._plain:
-            values += group.values(c, forms)
-        values += self.alerts.values(c, forms, sequence)
-        self._write(row, 0, *values)
+        parties, route, value, calendar, categories = self._plain
+        self._write(
+            row,
+            0,
+            *parties.values(c, forms),
+            *route.values(c, forms),
+            *value.values(c, forms),
+            *calendar.values(c, forms),
+            *categories.values(c, forms),
+            *self.alerts.values(c, forms, sequence),
+        )
         self._goods.fill(c, forms, row, self._goods_at)
         self.keyer(c, forms, keys, counterparts)
 

@@ -7,6 +7,7 @@ whose number it is. Dropping the key therefore erases.
 import logging
 import os
 import secrets
+from collections.abc import Callable
 from hashlib import blake2b
 from pathlib import Path
 
@@ -44,16 +45,16 @@ class Pseudonyms:
         self._by_kind: dict[str, blake2b] = {}
 
     def digest(self, kind: str, value: str) -> bytes:
-        """Give the number of a value as 8 bytes, little-endian, never all zero.
+        """Give the number of a value as 8 bytes, little-endian, all zero only where it is missing.
 
         Parameters
         ----------
         kind : str
             What the value is; equal values of two kinds have two numbers.
         value : str
-            Its normal form, not empty.
+            Its normal form; `MISSING` for an empty one.
         """
-        return finish(self.prepared(kind), value)
+        return finish(self.prepared(kind).copy, value)
 
     def number(self, kind: str, value: str) -> int:
         """Give the number of a value, from 1 to 2**64 - 1; 0 is left for a missing value."""
@@ -68,9 +69,11 @@ class Pseudonyms:
         return state
 
 
-def finish(prepared: blake2b, value: str) -> bytes:
-    """Give the number of a value of the kind that was prepared, as `Pseudonyms.digest` does."""
-    state = prepared.copy()
+def finish(begin: Callable[[], blake2b], value: str) -> bytes:
+    """Give the number of a value as `Pseudonyms.digest` does; `begin` is the `copy` of what `prepared` gives."""
+    if not value:
+        return MISSING
+    state = begin()
     state.update(value.encode("utf-8", "surrogatepass"))
     number = state.digest()
     return number if number != MISSING else _SMALLEST
