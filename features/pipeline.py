@@ -5,6 +5,7 @@ counts by `features.timeline`, at `history_at` in the same row.
 """
 
 from collections.abc import Callable, Sequence
+from itertools import chain
 from struct import Struct
 from typing import Protocol
 
@@ -28,6 +29,7 @@ from features.spec import Feature, Spec
 from features.value import Value
 
 Row = NDArray[np.float32]
+Rows = NDArray[np.float32]
 Keys = NDArray[np.uint64]
 
 
@@ -119,6 +121,37 @@ class Pipeline:
         )
         self._goods.fill(c, forms, row, self._goods_at)
         self.keyer(c, forms, keys, counterparts)
+
+    def describe_all(
+        self,
+        consignments: Sequence[Consignment],
+        X: Rows,
+        keys: Keys,
+        counterparts: Keys,
+        sequence: int | None = None,
+    ) -> None:
+        """Do what `describe` does for several consignments between which no alert comes, to the same bits.
+
+        Group by group over the rows, so that the code of a group stays in the processor's caches: two thirds of the
+        time. Some dozens of rows at a time are best.
+
+        Parameters
+        ----------
+        consignments : sequence of Consignment, (n,)
+        X : float32 array, (n, len(spec))
+        keys, counterparts : uint64 array, (n, len(kinds))
+        sequence : int or None
+            Place in the log of the first, where they have one.
+        """
+        pairs = [(c, normal_forms(c)) for c in consignments]
+        parts = [[group.values(*pair) for pair in pairs] for group in self._plain]
+        parts.append([self.alerts.values(*pair, sequence) for pair in pairs])
+        for row, values in zip(X, zip(*parts, strict=True), strict=True):
+            self._write(row, 0, *chain.from_iterable(values))
+        for row, pair in zip(X, pairs, strict=True):
+            self._goods.fill(*pair, row, self._goods_at)
+        for pair, *both in zip(pairs, keys, counterparts, strict=True):
+            self.keyer(*pair, *both)
 
     def key(self, c: Consignment, keys: Keys, counterparts: Keys) -> None:
         """Write only the keys of history, for a consignment that is not scored."""

@@ -46,6 +46,25 @@ def fitted(world: Tables) -> Fitted:
     return fit_features(records, CONFIG, labels.astype(np.int8), np.ones(600))
 
 
+@pytest.mark.parametrize("size", [1, 7, 64])
+def test_several_described_together_are_the_same_as_each_alone(
+    world: Tables, fitted: Fitted, size: int
+) -> None:
+    pipeline = Pipeline(CONFIG, fitted, KEY, Alerts(alerts_of(world.alerts), range(len(world.alerts))))
+    records = consignments_of(world.consignments, Consignment)[:200]
+    X = np.zeros((2, len(records), len(pipeline.spec)), dtype=np.float32)
+    keys = np.zeros((2, len(records), len(pipeline.kinds)), dtype=np.uint64)
+    counterparts = np.zeros_like(keys)
+    for place, record in enumerate(records):
+        pipeline.describe(record, X[0, place], keys[0, place], counterparts[0, place], sequence=500)
+    for start in range(0, len(records), size):
+        part = slice(start, start + size)
+        pipeline.describe_all(records[part], X[1, part], keys[1, part], counterparts[1, part], sequence=500)
+    assert X[0].tobytes() == X[1].tobytes()
+    assert keys[0].tobytes() == keys[1].tobytes()
+    assert counterparts[0].tobytes() == counterparts[1].tobytes()
+
+
 def one_by_one(tables: Tables, fitted: Fitted) -> NDArray[np.float32]:
     """Live: every event in the order of time, outcomes and cancellations before arrivals, then by identifier."""
     assert tables.outcomes is not None
