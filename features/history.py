@@ -385,7 +385,7 @@ class History:
             got=f"{len(self)} keys in use",
             expected=f"room for the {len(self.kinds)} keys of one more consignment"
             + ("" if self.max_keys is None else f" within {self.max_keys}"),
-            todo="raise the bound of keys where memory allows, at about 120 bytes a key",
+            todo="raise the bound of keys (NPSRISK_MAX_HISTORY_KEYS) where memory allows, at about 120 bytes a key",
         )
 
 

@@ -19,6 +19,8 @@ from features.config import FeatureConfig
 from features.normal import Forms, fold
 from features.pseudonyms import MISSING, NUMBER_BYTES, Pseudonyms, finish
 
+KEYS_VERSION = 1
+"""Raised whenever a normal form or a key is made in another way: the service then makes the keys of its log anew."""
 HS6_DIGITS = 6
 _PART_ENDS = "\x1f"
 CODES_REMEMBERED = 1 << 13

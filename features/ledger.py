@@ -4,14 +4,13 @@ A consignment counts once. An amendment takes its earlier version out, with its 
 of the one before; a cancellation takes all of it out. The order of the events is that of `features.timeline`.
 """
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Any, Generic, TypeVar
+from typing import Generic, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
 
-from consignments.errors import ServiceFault
 from consignments.visibility import day_of_us
 from features.history import ARRIVALS, NO_DAY, REMEMBERED_DAYS, RESULTS, STEP, History
 
@@ -25,12 +24,18 @@ NO_SEQUENCE = -1
 MOST_STEPS = 4
 """Steps of one event: an amendment takes out a result and an arrival, and counts both again."""
 FORGET_EVERY_DAYS = 30
-LEDGER_FORMAT = 1
+
+
+HandledStep = tuple[int, int, Handle, int]
+"""(change, counter, handle of the keys, day)."""
 
 
 @dataclass(slots=True)
-class _File(Generic[Handle]):
-    """What is known of one consignment.
+class File(Generic[Handle]):
+    """What counts for one consignment, and what each event of it adds to the table or takes out.
+
+    It is begun anew once its latest event is more than REMEMBERED_DAYS old: history could not take it out any more. What
+    comes of it later is of an unknown consignment.
 
     Attributes
     ----------
@@ -39,6 +44,7 @@ class _File(Generic[Handle]):
     day : int
         Day of its arrival.
     cancelled : bool
+        Taken out; an arrival puts it back.
     standing : tuple or None
         (known, recorded, sequence, result) of the outcome that stands; the largest of those that are visible.
     result, result_day : int
@@ -55,91 +61,99 @@ class _File(Generic[Handle]):
     result_day: int = NO_DAY
     last_day: int = NO_DAY
 
-    def steps(self, change: int) -> Iterator[tuple[int, int, Handle, int]]:
-        """Give the steps that count it as it stands, or take it out."""
-        if self.handle is None or self.cancelled:
-            return
-        yield change, ARRIVALS, self.handle, self.day
-        yield from self.result_steps(change)
-
-    def result_steps(self, change: int) -> Iterator[tuple[int, int, Handle, int]]:
-        """Give the step that counts its result, where it has a final one, or takes it out."""
-        if self.handle is not None and not self.cancelled and self.result != NOT_FINAL:
-            yield change, self.result, self.handle, self.result_day
-
-
-HandledStep = tuple[int, int, Handle, int]
-"""(change, counter, handle of the keys, day)."""
-
-
-class Register(Generic[Handle]):
-    """Know what counts for each consignment, and turn events into steps of the table.
-
-    A consignment is forgotten once its latest event is more than REMEMBERED_DAYS old: history could not take it out any
-    more. What comes of it later is of an unknown consignment.
-    """
-
-    def __init__(self) -> None:
-        self.files: dict[str, _File[Handle]] = {}
-
-    def arrive(self, consignment_id: str, handle: Handle, day: int, today: int) -> list[HandledStep[Handle]]:
-        """Count a consignment, for the first time or amended; the step of its arrival is the one to read at.
+    def arrive(self, handle: Handle, day: int, today: int) -> list[HandledStep[Handle]]:
+        """Count the consignment, for the first time or amended; the step of its arrival is the one to read at.
 
         An amendment takes the earlier version out with its result, and puts the result back after the arrival. One that
         was cancelled counts again.
         """
-        file = self._file(consignment_id, today)
-        steps = [*file.steps(-1)]
-        file.handle, file.day, file.cancelled = handle, day, False
-        file.last_day = max(file.last_day, day)
-        steps += file.steps(+1)
+        self._begin_anew(today)
+        steps = [*self._steps(-1)]
+        self.handle, self.day, self.cancelled = handle, day, False
+        self.last_day = max(self.last_day, day)
+        steps += self._steps(+1)
         return steps
 
     def conclude(
-        self, consignment_id: str, order: tuple[int, int, int], result: str | None, day: int, today: int
+        self, order: tuple[int, int, int], result: str | None, day: int, today: int
     ) -> list[HandledStep[Handle]]:
         """Let an outcome stand, unless a later one does.
 
         Parameters
         ----------
-        consignment_id : str
-            Kept where it is unknown so far.
         order : (known, recorded, sequence)
         result : str or None
         day : int
             When it became visible.
         today : int
         """
-        file = self._file(consignment_id, today)
-        file.last_day = max(file.last_day, day)
+        self._begin_anew(today)
+        self.last_day = max(self.last_day, day)
         counter = NOT_FINAL if result is None else RESULTS.get(result, NOT_FINAL)
         standing = (*order, counter)
-        if file.standing is not None and standing <= file.standing:
+        if self.standing is not None and standing <= self.standing:
             return []
-        steps = [*file.result_steps(-1)]
-        file.standing, file.result, file.result_day = standing, counter, day
-        steps += file.result_steps(+1)
+        steps = [*self._result_steps(-1)]
+        self.standing, self.result, self.result_day = standing, counter, day
+        steps += self._result_steps(+1)
         return steps
+
+    def cancel(self, today: int) -> list[HandledStep[Handle]]:
+        """Take the consignment out with its result; one that is unknown or cancelled already stays so."""
+        self._begin_anew(today)
+        steps = [*self._steps(-1)]
+        self.cancelled = self.handle is not None
+        return steps
+
+    def _begin_anew(self, today: int) -> None:
+        if self.last_day < today - REMEMBERED_DAYS:
+            self.handle, self.standing, self.cancelled = None, None, False
+            self.result, self.last_day = NOT_FINAL, NO_DAY
+
+    def _steps(self, change: int) -> Iterator[HandledStep[Handle]]:
+        """Give the steps that count it as it stands, or take it out."""
+        if self.handle is None or self.cancelled:
+            return
+        yield change, ARRIVALS, self.handle, self.day
+        yield from self._result_steps(change)
+
+    def _result_steps(self, change: int) -> Iterator[HandledStep[Handle]]:
+        """Give the step that counts its result, where it has a final one, or takes it out."""
+        if self.handle is not None and not self.cancelled and self.result != NOT_FINAL:
+            yield change, self.result, self.handle, self.result_day
+
+
+class Register(Generic[Handle]):
+    """The files of all consignments, in memory; whoever keeps them elsewhere overrides `file`."""
+
+    def __init__(self) -> None:
+        self.files: dict[str, File[Handle]] = {}
+
+    def file(self, consignment_id: str, today: int) -> File[Handle]:  # noqa: ARG002
+        """Give the file of a consignment on a day `today`, a new one where nothing is known of it."""
+        file = self.files.get(consignment_id)
+        if file is None:
+            file = self.files[consignment_id] = File()
+        return file
+
+    def arrive(self, consignment_id: str, handle: Handle, day: int, today: int) -> list[HandledStep[Handle]]:
+        """Count a consignment, see `File.arrive`."""
+        return self.file(consignment_id, today).arrive(handle, day, today)
+
+    def conclude(
+        self, consignment_id: str, order: tuple[int, int, int], result: str | None, day: int, today: int
+    ) -> list[HandledStep[Handle]]:
+        """Let an outcome stand, see `File.conclude`; it is kept where the consignment is unknown so far."""
+        return self.file(consignment_id, today).conclude(order, result, day, today)
 
     def cancel(self, consignment_id: str, today: int) -> list[HandledStep[Handle]]:
-        """Take a consignment out with its result; one that is unknown or cancelled already stays so."""
-        if consignment_id not in self.files:
-            return []
-        file = self._file(consignment_id, today)
-        steps = [*file.steps(-1)]
-        file.cancelled = file.handle is not None
-        return steps
+        """Take a consignment out, see `File.cancel`."""
+        return self.file(consignment_id, today).cancel(today)
 
     def forget(self, today: int) -> None:
-        """Give back the memory of forgotten consignments."""
+        """Give back the memory of consignments that would be begun anew."""
         kept = {name: file for name, file in self.files.items() if file.last_day >= today - REMEMBERED_DAYS}
         self.files = kept
-
-    def _file(self, consignment_id: str, today: int) -> _File[Handle]:
-        file = self.files.get(consignment_id)
-        if file is None or file.last_day < today - REMEMBERED_DAYS:
-            file = self.files[consignment_id] = _File()
-        return file
 
 
 class Ledger:
@@ -148,13 +162,23 @@ class Ledger:
     Parameters
     ----------
     history : History
-        Empty, or restored together with this ledger.
+        Empty, or restored.
+    register : Register, optional
+        Where the files are kept; in memory by default.
+    today : int
+        The latest day of any event so far, where it is later than history's.
+
+    Attributes
+    ----------
+    today : int
     """
 
-    def __init__(self, history: History) -> None:
+    def __init__(
+        self, history: History, register: Register[bytes] | None = None, today: int = NO_DAY
+    ) -> None:
         self.history = history
-        self.today = history.today
-        self._register: Register[bytes] = Register()
+        self.register = Register[bytes]() if register is None else register
+        self.today = max(history.today, today)
         self._forgot_on = self.today
         kinds = len(history.kinds)
         self._steps = np.zeros(MOST_STEPS, dtype=STEP)
@@ -162,8 +186,8 @@ class Ledger:
         self._counterparts = np.zeros((MOST_STEPS, kinds), dtype=np.uint64)
 
     def __len__(self) -> int:
-        """Give the number of consignments held; forgotten ones are dropped now and then."""
-        return len(self._register.files)
+        """Give the number of files in memory; forgotten ones are dropped now and then."""
+        return len(self.register.files)
 
     def arrive(
         self,
@@ -192,10 +216,8 @@ class Ledger:
         ServiceFault
             History is full; nothing was changed.
         """
-        self.history.reserve(max(day, self.today))
-        self._advance(day)
-        steps = self._register.arrive(consignment_id, keys.tobytes(), day, self.today)
-        self._take(steps, counterparts, row, at)
+        file = self._open(consignment_id, day)
+        self._take(file.arrive(keys.tobytes(), day, self.today), counterparts, row, at)
 
     def conclude(
         self,
@@ -226,20 +248,24 @@ class Ledger:
             History is full; nothing was changed.
         """
         day = day_of_us(visible_us)
-        self.history.reserve(max(day, self.today))
-        self._advance(day)
         order = known_us, recorded_us, NO_SEQUENCE if sequence is None else sequence
-        self._take(self._register.conclude(consignment_id, order, result, day, self.today))
+        file = self._open(consignment_id, day)
+        self._take(file.conclude(order, result, day, self.today))
 
     def cancel(self, consignment_id: str) -> None:
         """Take a consignment out with its result from now on; nothing happens where it is unknown."""
-        self._take(self._register.cancel(consignment_id, self.today))
+        self._take(self.register.cancel(consignment_id, self.today))
 
-    def _advance(self, day: int) -> None:
-        self.today = max(self.today, day)
-        if self.today - self._forgot_on >= FORGET_EVERY_DAYS:
-            self._register.forget(self.today)
-            self._forgot_on = self.today
+    def _open(self, consignment_id: str, day: int) -> File[bytes]:
+        """Give the file of a consignment for an event of a day; whatever can fail does so before anything is changed."""
+        today = max(day, self.today)
+        self.history.reserve(today)
+        if today - self._forgot_on >= FORGET_EVERY_DAYS:
+            self.register.forget(today)
+            self._forgot_on = today
+        file = self.register.file(consignment_id, today)
+        self.today = today
+        return file
 
     def _take(
         self,
@@ -259,64 +285,3 @@ class Ledger:
             self._steps[place] = (change, counter, place, out_row, day, self.today)
         out = None if row is None else row[np.newaxis]
         self.history.run(self._steps[: len(steps)], self._keys, self._counterparts, out, at)
-
-    def to_arrays(self) -> dict[str, NDArray[Any]]:
-        """Give the consignments as plain arrays, for a snapshot; those of the table stand in `history.to_arrays`."""
-        files = self._register.files
-        names = [name.encode() for name in files]
-        kinds = len(self.history.kinds)
-        keys = [file.handle if file.handle is not None else bytes(8 * kinds) for file in files.values()]
-        numbers = [
-            (
-                file.handle is not None,
-                file.cancelled,
-                file.standing is not None,
-                file.day,
-                file.result,
-                file.result_day,
-                file.last_day,
-                *(file.standing or (0, 0, 0, 0)),
-            )
-            for file in files.values()
-        ]
-        return {
-            "format": np.array([LEDGER_FORMAT, self.today, self._forgot_on], dtype=np.int64),
-            "names": np.frombuffer(b"".join(names), dtype=np.uint8),
-            "name_ends": np.cumsum([len(name) for name in names], dtype=np.int64),
-            "keys": np.frombuffer(b"".join(keys), dtype=np.uint64).reshape(-1, kinds),
-            "numbers": np.array(numbers, dtype=np.int64).reshape(-1, 11),
-        }
-
-    @classmethod
-    def from_arrays(cls, history: History, arrays: Mapping[str, NDArray[Any]]) -> "Ledger":
-        """Restore what `to_arrays` gave, over the history that was restored with it.
-
-        Raises
-        ------
-        ServiceFault
-            Where the snapshot was written by another version; rebuild it from the log.
-        """
-        version, today, forgot_on = arrays["format"].tolist()
-        if version != LEDGER_FORMAT or arrays["keys"].shape[1:] != (len(history.kinds),):
-            raise ServiceFault(
-                "this snapshot of consignments cannot be used: it was written by another version of npsrisk",
-                todo="drop it; history is rebuilt from the log",
-            )
-        ledger = cls(history)
-        ledger.today, ledger._forgot_on = today, forgot_on
-        names, begin = arrays["names"].tobytes(), 0
-        for end, keys, numbers in zip(
-            arrays["name_ends"].tolist(), arrays["keys"], arrays["numbers"].tolist(), strict=True
-        ):
-            known, cancelled, concluded, day, result, result_day, last_day, *standing = numbers
-            ledger._register.files[names[begin:end].decode()] = _File(
-                handle=keys.tobytes() if known else None,
-                day=day,
-                cancelled=bool(cancelled),
-                standing=tuple(standing) if concluded else None,
-                result=result,
-                result_day=result_day,
-                last_day=last_day,
-            )
-            begin = end
-        return ledger

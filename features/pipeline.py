@@ -88,9 +88,9 @@ class Pipeline:
         history = self.new_history(capacity=16).features
         self.spec = Spec([*plain, *self.alerts.features, *self._goods.features, *history])
 
-    def new_history(self, capacity: int = 1 << 16) -> History:
-        """Make an empty history over this pipeline's keys."""
-        return History(self.kinds, capacity=capacity)
+    def new_history(self, capacity: int = 1 << 16, max_keys: int | None = None) -> History:
+        """Make an empty history over this pipeline's keys; `max_keys` bounds it."""
+        return History(self.kinds, capacity=capacity, max_keys=max_keys)
 
     def describe(
         self, c: Consignment, row: Row, keys: Keys, counterparts: Keys, sequence: int | None = None

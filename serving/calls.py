@@ -28,6 +28,7 @@ from serving.intake import (
 )
 from serving.problems import Refusal, RowFault
 from serving.responses import JSON, respond
+from serving.scores import CHUNK_RECORDS
 from serving.selections import SelectionRequest, choose, complaint_about_request
 from serving.service import Service
 
@@ -72,6 +73,8 @@ class Taker:
         errors: list[RowFault] = []
         groups: list[Group] = []
         for index, raw in enumerate(raws):
+            if index % CHUNK_RECORDS == CHUNK_RECORDS - 1:
+                await asyncio.sleep(0)
             record = self._records.one_of(raw, index)
             taken = record if isinstance(record, RowFault) else self._take_one(service, record, caller)
             if isinstance(taken, Complaint):
@@ -176,7 +179,7 @@ async def _tell_ready(service: Service, _scope: Scope, _receive: Receive, send: 
     told = answers.Health(
         not reasons,
         reasons,
-        [service.model_fault] if service.model_fault else [],
+        service.warnings(),
         answers.ModelName.of(service.model.name) if service.model else None,
         service.log.last_sequence,
     )
@@ -185,7 +188,12 @@ async def _tell_ready(service: Service, _scope: Scope, _receive: Receive, send: 
 
 async def _tell_metrics(service: Service, scope: Scope, _receive: Receive, send: Send) -> int:
     admit(service.access, scope, "read")
-    await respond(send, 200, service.metrics.text(service.log, service.committer), METRICS_KIND)
+    await respond(
+        send,
+        200,
+        service.metrics.text(service.log, service.committer, service.state, service.snapshots.last),
+        METRICS_KIND,
+    )
     return 200
 
 

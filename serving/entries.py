@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from consignments.records import Alert, Consignment, Identifier, Outcome, Probability, Selector, Time
 from consignments.visibility import moment_of_us, to_us, visible_us
-from features.keys import KeyKind
+from features.keys import KEYS_VERSION, KeyKind
 from serving.event_log import Event, Kind
 from serving.sealing import Packed, Packer, Vault
 
@@ -67,9 +67,9 @@ class Judgement(NamedTuple):
 
 
 def kinds_digest(kinds: tuple[KeyKind, ...]) -> str:
-    """Tell apart the lists of keys that models use: names and counterparts, in their order."""
+    """Tell apart the lists of keys that models use: names and counterparts, in their order, and how they are made."""
     named = [(kind.name, kind.counterpart) for kind in kinds]
-    return sha256(msgspec.json.encode(named)).hexdigest()[:KINDS_DIGEST_CHARACTERS]
+    return sha256(msgspec.json.encode((KEYS_VERSION, named))).hexdigest()[:KINDS_DIGEST_CHARACTERS]
 
 
 class Entries:
@@ -93,7 +93,7 @@ class Entries:
     """
 
     def __init__(self, vault: Vault | None, record: type[Consignment], kinds: tuple[KeyKind, ...]) -> None:
-        self.kinds = kinds_digest(kinds)
+        self.vault, self.kinds = vault, kinds_digest(kinds)
         self.opens = vault is not None
         self.consignments = Packer(record, vault, ("consignment_id", "received_at", "cancelled_at"))
         self.outcomes = Packer(Outcome, vault, ("consignment_id", "recorded_at"))

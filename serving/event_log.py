@@ -7,6 +7,7 @@ import hashlib
 import secrets
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from functools import cache
 from typing import Any, Literal, NamedTuple, Self
 from urllib.parse import quote
 
@@ -22,6 +23,9 @@ from serving.sealing import Vault
 Kind = Literal["decision", "arrival", "outcome", "alert", "cancellation", "selection"]
 READ_ROWS = 5_000
 """Entries fetched at a time when the log is read through."""
+NAMES_AT_ONCE = 500
+"""Consignments looked up by one query."""
+MOST_SEQUENCE = 2**63 - 1
 BUSY_SECONDS = 5.0
 """How long SQLite waits for another process that holds the database."""
 HEAD_FORM = "[0-9a-f]{64}"
@@ -244,19 +248,86 @@ class LogReader:
             query = sa.select(*_columns).where(_events.c.sequence == sequence)
             return Event._make(connection.execute(query).one())
 
-    def of(self, consignment_id: str) -> list[Event]:
-        """Give the entries of one consignment, in their order."""
-        query = sa.select(*_columns).where(_events.c.consignment_id == consignment_id)
-        with self._engine.connect() as connection:
-            return [Event._make(row) for row in connection.execute(query.order_by(_events.c.sequence))]
+    def of(self, consignment_id: str, until: int | None = None, without: Sequence[str] = ()) -> list[Event]:
+        """Give the entries of one consignment up to the sequence `until`, in their order.
 
-    def between(self, kind: Kind, from_us: int, until_us: int, without: Sequence[str] = ()) -> list[Event]:
-        """Give the entries of one kind that happened in a time, `until_us` excluded, in their order."""
-        query = sa.select(*_without(without)).where(
-            _events.c.kind == kind, _events.c.at_us >= from_us, _events.c.at_us < until_us
+        Raises
+        ------
+        ServiceFault
+            Where the log cannot be read.
+        """
+        return self._look_up(_of_one(tuple(without)), name=consignment_id, until=until)
+
+    def of_all(
+        self, consignment_ids: Sequence[str], until: int | None = None, without: Sequence[str] = ()
+    ) -> list[Event]:
+        """Give the entries of many consignments up to the sequence `until`, each one's in their order."""
+        query, found = _of_many(tuple(without)), []
+        for start in range(0, len(consignment_ids), NAMES_AT_ONCE):
+            names = list(consignment_ids[start : start + NAMES_AT_ONCE])
+            found += self._look_up(query, names=names, until=until)
+        return found
+
+    def alerts(self, until: int | None = None) -> list[Event]:
+        """Give the alerts up to the sequence `until`, in their order."""
+        return self._look_up(_of_nobody, until=until)
+
+    def of_scored(self, from_us: int, until_us: int, until: int, without: Sequence[str] = ()) -> list[Event]:
+        """Give all entries, up to the sequence `until`, of the consignments with a decision in a time.
+
+        Parameters
+        ----------
+        from_us, until_us : int
+            When they were received; `until_us` excluded.
+        until : int
+        without : sequence of str
+        """
+        scored = sa.select(_events.c.consignment_id).where(
+            _events.c.kind == "decision", _events.c.at_us >= from_us, _events.c.at_us < until_us
         )
+        here = _events.c.consignment_id.in_(scored), _events.c.sequence <= sa.bindparam("until")
+        query = sa.select(*_without(without)).where(*here).order_by(_events.c.sequence)
+        return self._look_up(query, until=until)
+
+    def to_count(self, after: int, until: int, kinds: str) -> Iterator[Sequence[Any]]:
+        """Read what history needs of entries, in their order, some thousands at a time.
+
+        Parameters
+        ----------
+        after, until : int
+            Sequences; `after` excluded, `until` included.
+        kinds : str
+            Digest of the kinds of keys: an entry that holds others comes whole, for its keys have to be made anew.
+
+        Yields
+        ------
+        sequence of rows
+            With the fields of `Event`; what is not needed is None.
+        """
+        needed = (_events.c.kind == "outcome") | (_events.c.kinds != kinds)
+        whole = [sa.case((needed, _events.c[name])).label(name) for name in ("plain", "sealed")]
+        columns = _without(
+            ("content", "features", "score", "band", "reasons", "model", "model_sha256", "spec_sha256")
+        )
+        columns[Event._fields.index("plain") : Event._fields.index("sealed") + 1] = whole
+        return self._pages(columns, after, until)
+
+    def hash_at(self, sequence: int) -> bytes | None:
+        """Give the hash of the chain after an entry; None where there is no such entry."""
+        if sequence == 0:
+            return self._origin()
+        query = sa.select(_events.c.hash).where(_events.c.sequence == sequence)
         with self._engine.connect() as connection:
-            return [Event._make(row) for row in connection.execute(query.order_by(_events.c.sequence))]
+            found: bytes | None = connection.execute(query).scalar_one_or_none()
+        return found
+
+    def _look_up(self, query: Any, until: int | None = None, **values: Any) -> list[Event]:
+        values["until"] = MOST_SEQUENCE if until is None else until
+        try:
+            with self._engine.connect() as connection:
+                return [Event._make(row) for row in connection.execute(query, values)]
+        except sa.exc.SQLAlchemyError as error:
+            raise ServiceFault("the event log cannot be read", got=_first_line(error)) from error
 
     def neighbours(
         self, kinds: Sequence[Kind], others: Sequence[Kind], first: int, last: int, *, later: bool
@@ -477,6 +548,27 @@ class EventLog(LogReader):
                 name = secrets.token_hex(4)
                 connection.execute(_log.insert().values(log_id=name, key_fingerprint=self.vault.fingerprint))
         return super()._identify()
+
+
+_of_nobody = (
+    sa.select(*_columns)
+    .where(_events.c.consignment_id.is_(None), _events.c.sequence <= sa.bindparam("until"))
+    .order_by(_events.c.sequence)
+)
+
+
+@cache
+def _of_one(without: tuple[str, ...]) -> Any:
+    """Built once: building costs more than looking up."""
+    here = _events.c.consignment_id == sa.bindparam("name"), _events.c.sequence <= sa.bindparam("until")
+    return sa.select(*_without(without)).where(*here).order_by(_events.c.sequence)
+
+
+@cache
+def _of_many(without: tuple[str, ...]) -> Any:
+    names: sa.BindParameter[str] = sa.bindparam("names", expanding=True)
+    here = _events.c.consignment_id.in_(names), _events.c.sequence <= sa.bindparam("until")
+    return sa.select(*_without(without)).where(*here).order_by(_events.c.sequence)
 
 
 def _without(names: Sequence[str]) -> list[Any]:

@@ -113,7 +113,11 @@ class Committer:
 
     async def drain(self) -> None:
         """Wait until all that was added is on disk."""
-        group = self.group_of(self.next_sequence - 1)
+        await self.durable(self.next_sequence - 1)
+
+    async def durable(self, sequence: int) -> None:
+        """Wait until an entry is on disk; `ServiceFault` where it could not be written."""
+        group = self.group_of(sequence)
         if group is not None:
             await group.durable()
 

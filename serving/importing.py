@@ -32,10 +32,10 @@ from serving.intake import (
 )
 from serving.lock import StateLock
 from serving.releases import current_folder, read_release
+from serving.replay import Progress
 from serving.scorer import clock_us
 from serving.sealing import Vault
 from serving.settings import Settings
-from serving.state import Progress
 
 if TYPE_CHECKING:
     from features.batch import Tables

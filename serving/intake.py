@@ -7,6 +7,7 @@ from msgspec import Meta, structs
 
 from consignments.records import Alert, Consignment, Outcome, Time
 from consignments.visibility import moment_of_us, outcome_fault, to_us
+from serving.dossiers import Told
 from serving.entries import Cancellation, Entries
 from serving.event_log import Event
 from serving.group_commit import Committer, Group
@@ -92,8 +93,9 @@ class Intake:
         """Take an outcome; `recorded_at` is ours to set, whatever was sent."""
         told = structs.replace(outcome, recorded_at=moment_of_us(now_us))
         event = self._entries.outcome(self._committer.next_sequence, told, asked_by)
-        if event.content in self._state.outcomes:
-            return self._repeat(outcome.consignment_id, self._state.outcomes[event.content])
+        known = self._state.of(outcome.consignment_id).outcomes.get(event.content)
+        if known is not None:
+            return self._repeat(outcome.consignment_id, known)
         return self._take(outcome.consignment_id, event, now_us)
 
     def warn(self, alert: Alert, now_us: int, asked_by: str) -> Taken:
@@ -107,10 +109,11 @@ class Intake:
     def cancel(self, cancellation: Cancellation, now_us: int, asked_by: str) -> Taken | None:
         """Take a cancellation; None where the consignment is unknown."""
         name = cancellation.consignment_id
-        if name not in self._state.standing:
+        known = self._state.of(name)
+        if known.version is None:
             return None
-        if name in self._state.cancelled:
-            return self._repeat(name, self._state.cancelled[name])
+        if known.cancellation is not None:
+            return self._repeat(name, known.cancellation)
         at_us = now_us if cancellation.cancelled_at is None else to_us(cancellation.cancelled_at)
         sequence = self._committer.next_sequence
         return self._take(name, self._entries.cancellation(sequence, name, at_us, now_us, asked_by), now_us)
@@ -120,9 +123,9 @@ class Intake:
         group = self._committer.add(event)
         return Taken(Receipt(name, moment_of_us(now_us), repeated=False), group)
 
-    def _repeat(self, name: str, recorded_us: int | None) -> Taken:
+    def _repeat(self, name: str, told: Told) -> Taken:
         """Answer a repeat; what it repeats may itself still be on its way to disk."""
-        recorded_at = None if recorded_us is None else moment_of_us(recorded_us)
+        recorded_at = None if told.recorded_us is None else moment_of_us(told.recorded_us)
         group = self._committer.group_of(self._committer.next_sequence - 1)
         return Taken(Receipt(name, recorded_at, repeated=True), group)
 

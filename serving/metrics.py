@@ -4,6 +4,7 @@ from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, gene
 
 from serving.event_log import EventLog
 from serving.group_commit import Committer
+from serving.state import State
 
 ANSWER_SECONDS = (0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1.0, 5.0)
 SCORES = (1e-5, 1e-4, 1e-3, 0.003, 0.01, 0.03, 0.1, 0.3, 0.6)
@@ -49,6 +50,30 @@ class Metrics:
         self.log_usable = Gauge(
             "npsrisk_log_usable", "1 where the log can be written.", registry=self.registry
         )
+        self.history_keys = Gauge("npsrisk_history_keys", "Keys of history.", registry=self.registry)
+        self.history_bound = Gauge(
+            "npsrisk_history_keys_bound",
+            "Keys of history there may be; 0: no bound.",
+            registry=self.registry,
+        )
+        self.history_bytes = Gauge(
+            "npsrisk_history_bytes", "Memory of the table of history.", registry=self.registry
+        )
+        self.identifiers = Gauge("npsrisk_identifiers", "Consignments in the index.", registry=self.registry)
+        self.snapshot_sequence = Gauge(
+            "npsrisk_snapshot_sequence", "Last entry that a snapshot holds.", registry=self.registry
+        )
+        self.snapshot_bytes = Gauge(
+            "npsrisk_snapshot_bytes", "Size of the last snapshot written.", registry=self.registry
+        )
+        self.snapshot_pause = Gauge(
+            "npsrisk_snapshot_pause_seconds",
+            "How long calls waited while the state was copied.",
+            registry=self.registry,
+        )
+        self.snapshot_failed = Gauge(
+            "npsrisk_snapshot_failed", "1 where no snapshot could be written.", registry=self.registry
+        )
         self.model = Gauge(
             "npsrisk_model",
             "1 for the loaded model.",
@@ -78,8 +103,19 @@ class Metrics:
         self.commit_entries.observe(entries)
         self.commit_seconds.observe(seconds)
 
-    def text(self, log: EventLog, committer: Committer) -> bytes:
+    def kept(self, nbytes: int, pause_seconds: float) -> None:
+        """Note a snapshot that was written."""
+        self.snapshot_failed.set(0)
+        self.snapshot_bytes.set(nbytes)
+        self.snapshot_pause.set(pause_seconds)
+
+    def text(self, log: EventLog, committer: Committer, state: State, snapshot: int) -> bytes:
         """Give all numbers in the text format of Prometheus."""
+        self.history_keys.set(len(state.history))
+        self.history_bound.set(state.history.max_keys or 0)
+        self.history_bytes.set(state.history.nbytes)
+        self.identifiers.set(len(state.dossiers.index))
+        self.snapshot_sequence.set(snapshot)
         self.sequence.set(log.last_sequence)
         self.waiting.set(committer.waiting)
         self.log_usable.set(committer.fault is None)

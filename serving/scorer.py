@@ -13,19 +13,22 @@ import numpy as np
 
 from consignments.errors import BundleRefused, ServiceFault
 from consignments.records import Consignment
-from consignments.visibility import to_us
+from consignments.visibility import day_of
 from features.fitted import Fitted
+from features.ledger import Ledger
 from features.pipeline import Pipeline
 from features.pseudonyms import Pseudonyms
 from features.spec import Spec
 from models.bundle import Bundle, load_bundle
 from models.reasons import Reason
 from models.risk_model import RiskModel
+from serving.dossiers import Decision, decision_of
 from serving.entries import Entries, Judgement, Row
 from serving.group_commit import Committer, Group
+from serving.index import Index
 from serving.releases import Release
 from serving.sealing import Packed, Vault
-from serving.state import Decision, State, decision_of
+from serving.state import State
 
 REASONS_DUE = {"high": 3, "elevated": 3, "routine": 0}
 """How many reasons go with a band that nobody asked more for."""
@@ -97,7 +100,7 @@ def load_model(release: Release, pseudonyms: Pseudonyms, vault: Vault) -> Model:
         )
     bundle.self_test()
     model = Model(release, bundle, pseudonyms, vault)
-    _warm_up(model)
+    _warm_up(model, vault)
     return model
 
 
@@ -159,7 +162,7 @@ class Scorer:
         """
         self.committer.check()
         packed = self.model.entries.pack(c)
-        known = self.state.standing.get(c.consignment_id)
+        known = self.state.of(c.consignment_id).version
         if known is not None and known.content == packed.content and known.decision is not None:
             return self._repeat(known.decision)
         return self._decide(c, packed, asked_by, reasons)
@@ -176,10 +179,8 @@ class Scorer:
         assert c.received_at is not None
         pipeline, row, sequence = self.model.pipeline, self._row, self.committer.next_sequence
         pipeline.describe(c, row, self._keys, self._counterparts, sequence)
-        received_us = to_us(c.received_at)
-        self.state.arrive(
-            c.consignment_id, received_us, self._keys, self._counterparts, row, pipeline.history_at
-        )
+        day = day_of(c.received_at)
+        self.state.arrive(c.consignment_id, day, self._keys, self._counterparts, row, pipeline.history_at)
         now_us = self.clock()
         told: list[Reason] = []
         judgement: Judgement | None = None
@@ -222,10 +223,11 @@ class Scorer:
         return judgement, told
 
 
-def _warm_up(model: Model) -> None:
+def _warm_up(model: Model, vault: Vault) -> None:
     """Compile what a first request would have to wait for, on a history of its own."""
     pipeline = model.pipeline
-    state = State(pipeline.new_history(capacity=16), model.entries)
+    ledger = Ledger(pipeline.new_history(capacity=16))
+    index = Index(vault.names)
     row = np.zeros(len(model.spec), dtype=np.float32)
     keys = np.zeros(len(pipeline.kinds), dtype=np.uint64)
     counterparts = np.zeros_like(keys)
@@ -234,5 +236,7 @@ def _warm_up(model: Model) -> None:
     )
     for _ in range(2):
         pipeline.describe(c, row, keys, counterparts, 0)
-        state.arrive(c.consignment_id, to_us(model.loaded_at), keys, counterparts, row, pipeline.history_at)
+        ledger.arrive(c.consignment_id, day_of(model.loaded_at), keys, counterparts, row, pipeline.history_at)
+        index.note(index.tag(c.consignment_id), ledger.today)
+    index.knows(0, ledger.today)
     model.risk.explain(row, 1)

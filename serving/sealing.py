@@ -19,6 +19,7 @@ from features.pseudonyms import derive_key
 NONCE_BYTES = 12
 """96 bits, drawn at random for each record: safe for 2**32 records under one key (NIST SP 800-38D, 8.3)."""
 CONTENT_BYTES = 16
+NAME_BYTES = 8
 
 
 class Packed(NamedTuple):
@@ -66,6 +67,7 @@ class Vault:
         self.digest: Digest = blake2b(
             digest_size=CONTENT_BYTES, key=derive_key(data_key, "event log content")
         )
+        self.names: Digest = blake2b(digest_size=NAME_BYTES, key=derive_key(data_key, "index of identifiers"))
         self.fingerprint = derive_key(data_key, "event log fingerprint")[:8].hex()
         """Tells data keys apart; says nothing about the key."""
 

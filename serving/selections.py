@@ -5,6 +5,7 @@ chosen before, for another request or by somebody, is not chosen again.
 """
 
 import asyncio
+from collections.abc import Iterable
 from datetime import datetime
 from typing import Annotated
 
@@ -16,8 +17,8 @@ from consignments.records import Code, Time
 from consignments.visibility import day_of_us, moment_of_us, to_us
 from models.selection import select
 from serving.access import Caller
-from serving.entries import Selection
-from serving.event_log import Event
+from serving.entries import Entries, Selection
+from serving.event_log import Event, LogReader
 from serving.group_commit import Group
 from serving.intake import Complaint, future_complaint
 from serving.service import Service
@@ -25,6 +26,8 @@ from serving.service import Service
 REQUEST_CHARACTERS = 16
 SEED_BYTES = 8
 NOT_NEEDED = ("sealed", "keys", "features", "reasons")
+MOST_AT_ONCE = 1_000
+"""Entries read while calls wait; more are read beside them."""
 
 
 class SelectionRequest(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
@@ -68,26 +71,104 @@ async def choose(service: Service, request: SelectionRequest, now_us: int, calle
     name = digest.digest().hex()[:REQUEST_CHARACTERS]
     service.committer.check()
     await service.committer.drain()
-    scored = await asyncio.to_thread(
-        service.log.between, "decision", to_us(request.from_), to_us(request.until), NOT_NEEDED
-    )
+    scored = Scored(service.entries, name)
+    await asyncio.to_thread(scored.read, service.log, request)
+    while service.committer.durable_sequence - scored.sequence > MOST_AT_ONCE:
+        await asyncio.to_thread(scored.follow, service.log, service.committer.durable_sequence)
     service.committer.check()
+    # From here to the end nothing else runs.
+    scored.follow(service.log, service.committer.durable_sequence)
+    scored.take(service.committer.pending())
     group: Group | None = service.committer.group_of(service.committer.next_sequence - 1)
-    if name not in service.state.selections:
+    if not scored.drawn:
         seed = int.from_bytes(digest.digest()[-SEED_BYTES:], "big")
-        for selection in _drawn(service, request, scored, seed, moment_of_us(now_us), name):
+        scored.drawn = _drawn(scored, request, seed, moment_of_us(now_us), name)
+        for selection in scored.drawn:
             event = service.entries.selection(service.committer.next_sequence, selection, caller.name)
             service.state.apply(event)
             group = service.committer.add(event)
     if group is not None:
         await group.durable()
-    return SelectionList(request.office, service.state.selections.get(name, []))
+    return SelectionList(request.office, scored.drawn)
 
 
-def _drawn(
-    service: Service, request: SelectionRequest, scored: list[Event], seed: int, now: datetime, name: str
-) -> list[Selection]:
-    rows = [event for event in scored if _may_be_chosen(service, event, request.office)]
+class Scored:
+    """What was scored in a time, and what the log says of it: what stands, is cancelled, and was chosen.
+
+    Parameters
+    ----------
+    entries : Entries
+    name : str
+        Of the request.
+
+    Attributes
+    ----------
+    sequence : int
+        The last entry taken.
+    drawn : list of Selection
+        What was drawn for this very request.
+    """
+
+    def __init__(self, entries: Entries, name: str) -> None:
+        self.sequence, self.drawn = 0, list[Selection]()
+        self._entries, self._name = entries, name
+        self._decisions: list[Event] = []
+        self._standing: dict[str, int] = {}
+        self._cancelled: set[str] = set()
+        self._chosen: set[str] = set()
+
+    def read(self, log: LogReader, request: SelectionRequest) -> None:
+        """Read the decisions of a time, and all else about their consignments."""
+        from_us, until_us, until = to_us(request.from_), to_us(request.until), log.last_sequence
+        events = log.of_scored(from_us, until_us, until, NOT_NEEDED)
+        self._decisions = [
+            event for event in events if event.kind == "decision" and from_us <= event.at_us < until_us
+        ]
+        self.take(events)
+        self.sequence = until
+
+    def follow(self, log: LogReader, until: int) -> None:
+        """Take what was written since."""
+        self.take(log.events(after=self.sequence, until=until, without=NOT_NEEDED))
+        self.sequence = max(self.sequence, until)
+
+    def take(self, events: Iterable[Event]) -> None:
+        """Take entries in their order; those that were taken already are passed over."""
+        for event in events:
+            name = event.consignment_id or ""
+            if event.sequence <= self.sequence:
+                continue
+            if event.kind in ("decision", "arrival"):
+                self._standing[name] = event.sequence
+                self._cancelled.discard(name)
+            elif event.kind == "cancellation":
+                self._cancelled.add(name)
+            elif event.kind in ("outcome", "selection"):
+                self._chosen.add(name)
+                self._remember(event)
+
+    def candidates(self, office: str) -> list[Event]:
+        """Give the decisions that stand, of consignments of an office that count and were not chosen yet."""
+        return [event for event in self._decisions if self._may_be_chosen(event, office)]
+
+    def _may_be_chosen(self, event: Event, office: str) -> bool:
+        name = event.consignment_id or ""
+        return (
+            self._standing[name] == event.sequence
+            and name not in self._cancelled
+            and name not in self._chosen
+            and self._entries.plain_of(event).get("office") == office
+        )
+
+    def _remember(self, event: Event) -> None:
+        if event.kind == "selection":
+            selection = self._entries.selection_of(event)
+            if selection.request == self._name:
+                self.drawn.append(selection)
+
+
+def _drawn(scored: Scored, request: SelectionRequest, seed: int, now: datetime, name: str) -> list[Selection]:
+    rows = scored.candidates(request.office)
     chosen = select(
         [event.consignment_id or "" for event in rows],
         np.array([event.score for event in rows], dtype=np.float64),
@@ -101,17 +182,3 @@ def _drawn(
         Selection(row.consignment_id, row.office, row.selected_by, row.selection_probability, now, name)
         for row in chosen
     ]
-
-
-def _may_be_chosen(service: Service, event: Event, office: str) -> bool:
-    """Whether this is the standing decision of a consignment of the office that still counts and was not chosen."""
-    state, consignment_id = service.state, event.consignment_id or ""
-    standing = state.standing.get(consignment_id)
-    return (
-        standing is not None
-        and standing.decision is not None
-        and standing.decision.sequence == event.sequence
-        and consignment_id not in state.cancelled
-        and consignment_id not in state.chosen
-        and service.entries.plain_of(event).get("office") == office
-    )

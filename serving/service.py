@@ -5,6 +5,7 @@ All that changes state runs in one thread, the event loop's; the log is written 
 
 import asyncio
 import contextlib
+import time
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -22,12 +23,17 @@ from serving.group_commit import Committer
 from serving.intake import Intake
 from serving.metrics import Metrics
 from serving.releases import current_folder, read_release
+from serving.replay import Progress, Replay
 from serving.scorer import Clock, Model, Scorer, clock_us, load_model
 from serving.sealing import Vault
 from serving.settings import Settings
-from serving.state import Progress, Replay, State, rebuild
+from serving.snapshots import FORMAT, About, Arrays, Snapshots, arrays_of, restore
+from serving.state import State
 
 WATCH_SECONDS = 1.0
+NEARLY_FULL = 0.9
+RETRY_SECONDS = 60.0
+"""How long to wait after a snapshot that could not be written."""
 log_line = structlog.get_logger("npsrisk")
 
 
@@ -66,6 +72,8 @@ class Service:
         self._wake = asyncio.Event()
         self._watcher: asyncio.Task[None] | None = None
         self._seen: Path | None = None
+        self.snapshots = Snapshots(settings.state_dir / "snapshots")
+        self._kept_at, self._wait = time.monotonic(), 0.0
 
     def open(self, progress: Progress | None = None) -> None:
         """Load the model, where one is published, and build the state from the log.
@@ -79,7 +87,7 @@ class Service:
         pipeline, entries = default_pipeline(self.pseudonyms, self.vault)
         if model is not None:
             pipeline, entries = model.pipeline, model.entries
-        state = rebuild(self.log, pipeline, entries, self.log.last_sequence, progress)
+        state = self._restore(pipeline, entries, progress)
         self._use(model, pipeline, entries, state)
         log_line.info(
             "ready" if model else "no model", sequence=self.log.last_sequence, model=model and model.name
@@ -97,6 +105,7 @@ class Service:
                 await self._watcher
         with contextlib.suppress(ServiceFault):
             await self.committer.drain()
+            await self._keep()
         self.committer.close()
         self.log.close()
         log_line.info("stopped", sequence=self.log.last_sequence)
@@ -124,6 +133,16 @@ class Service:
             reasons.append(str(self.committer.fault))
         return reasons
 
+    def warnings(self) -> list[str]:
+        """Say what is wrong although scores are given."""
+        found = [self.model_fault] if self.model_fault else []
+        used, bound = len(self.state.history), self.state.history.max_keys
+        if bound is not None and used >= NEARLY_FULL * bound:
+            found.append(
+                f"history is nearly full: {used:,} of {bound:,} keys; raise NPSRISK_MAX_HISTORY_KEYS where memory allows"
+            )
+        return found
+
     async def look(self) -> None:
         """Do once what the watcher does each second."""
         self._refresh_keys()
@@ -131,6 +150,7 @@ class Service:
             await self._recover()
         if self.committer.fault is None:
             await self._follow_publisher()
+            await self._keep_when_due()
 
     async def _watch(self) -> None:
         while True:
@@ -156,11 +176,10 @@ class Service:
         except ServiceFault as error:
             log_line.error("the log cannot be used", error=str(error))
             return
-        until = self.log.last_sequence
-        state = await asyncio.to_thread(rebuild, self.log, self._pipeline, self.entries, until)
+        state = await asyncio.to_thread(self._restore, self._pipeline, self.entries)
         self.committer.resume()
         self._use(self.model, self._pipeline, self.entries, state)
-        log_line.info("the log can be used again", sequence=until)
+        log_line.info("the log can be used again", sequence=state.sequence)
 
     async def _follow_publisher(self) -> None:
         """Load what was published since; what is refused is not tried again until something else is published."""
@@ -183,13 +202,55 @@ class Service:
         if model.entries.kinds == self.entries.kinds:
             self._use(model, model.pipeline, model.entries, self.state)
             return
-        until = self.log.last_sequence
-        state = await asyncio.to_thread(rebuild, self.log, model.pipeline, model.entries, until)
+        state = await asyncio.to_thread(self._restore, model.pipeline, model.entries)
         # From here to the end nothing else runs: entries on their way to disk are taken from memory.
-        replay = Replay(model.pipeline, model.entries)
-        replay.follow(state, self.log.events(after=until, until=self.committer.durable_sequence))
-        replay.follow(state, self.committer.pending())
+        durable = self.committer.durable_sequence
+        state.dossiers.durable = lambda: durable
+        replay = Replay(state)
+        replay.follow(self.log.events(after=state.sequence, until=durable))
+        replay.follow(event for event in self.committer.pending() if event.sequence > state.sequence)
         self._use(model, model.pipeline, model.entries, state)
+
+    def _restore(self, pipeline: Pipeline, entries: Entries, progress: Progress | None = None) -> State:
+        return restore(
+            self.log, pipeline, entries, self.snapshots,
+            max_keys=self.settings.max_history_keys, progress=progress,
+        )  # fmt: skip
+
+    async def _keep_when_due(self) -> None:
+        """Write a snapshot after so many entries, or so much time; one that failed is tried again after a while."""
+        fresh, waited = self.state.sequence - self.snapshots.last, time.monotonic() - self._kept_at
+        due = fresh >= self.settings.snapshot_entries and waited >= self._wait
+        if due or (fresh and waited >= self.settings.snapshot_seconds):
+            await self._keep()
+
+    async def _keep(self) -> None:
+        """Write a snapshot. Nothing else waits but for the copy of the arrays; it is written once its entries are on disk."""
+        state, start = self.state, time.monotonic()
+        if state.sequence == self.snapshots.last:
+            return
+        arrays, sequence = arrays_of(state), state.sequence
+        copied = time.monotonic() - start
+        self._kept_at, self._wait = start, RETRY_SECONDS
+        try:
+            await self.committer.durable(sequence)
+            path = await asyncio.to_thread(self._write, sequence, state.dossiers.keys.entries.kinds, arrays)
+        except (OSError, ServiceFault) as error:
+            self.metrics.snapshot_failed.set(1)
+            log_line.error("no snapshot could be written", reason=str(error))
+            return
+        self._wait = 0.0
+        self.metrics.kept(path.stat().st_size, copied)
+        log_line.info(
+            "snapshot written", sequence=sequence, bytes=path.stat().st_size,
+            pause_ms=round(1000 * copied, 1), seconds=round(time.monotonic() - start, 3),
+        )  # fmt: skip
+
+    def _write(self, sequence: int, kinds: str, arrays: Arrays) -> Path:
+        chain = self.log.hash_at(sequence)
+        if chain is None:
+            raise ServiceFault("the log does not hold the last entry", got=f"entry {sequence}")
+        return self.snapshots.write(About(FORMAT, self.log.log_id, sequence, chain.hex(), kinds), arrays)
 
     def _first_model(self) -> Model | None:
         try:
@@ -210,6 +271,7 @@ class Service:
 
     def _use(self, model: Model | None, pipeline: Pipeline, entries: Entries, state: State) -> None:
         self.model, self._pipeline, self.entries, self.state = model, pipeline, entries, state
+        state.dossiers.durable = lambda: self.committer.durable_sequence
         self.intake = Intake(state, entries, self.committer)
         self.scorer = None
         if model is not None:

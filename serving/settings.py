@@ -63,6 +63,12 @@ class Settings(BaseSettings):
         The key from which pseudonyms and encryption are derived; default `data.key` in the state directory.
     max_body_bytes : int
         Largest request body.
+    max_history_keys : int or None
+        Bound of history: at most this many keys at once, about 120 bytes each; none by default.
+    snapshot_entries : int
+        A snapshot of the state is written after so many entries of the log,
+    snapshot_seconds : float
+        or after so long, where there is any new entry.
     rate_limit : Rate or None
         Records of one key in a time, as `1000/second`; none by default.
     """
@@ -81,6 +87,9 @@ class Settings(BaseSettings):
     max_body_bytes: Annotated[int, Field(alias="NPSRISK_MAX_BODY_BYTES", ge=1_000, le=1_000_000_000)] = (
         DEFAULT_MAX_BODY_BYTES
     )
+    max_history_keys: Annotated[int | None, Field(alias="NPSRISK_MAX_HISTORY_KEYS", ge=1_000)] = None
+    snapshot_entries: Annotated[int, Field(alias="NPSRISK_SNAPSHOT_ENTRIES", ge=1)] = 200_000
+    snapshot_seconds: Annotated[float, Field(alias="NPSRISK_SNAPSHOT_SECONDS", gt=0)] = 900.0
     rate_limit: Annotated[
         Rate | None, BeforeValidator(parse_rate), Field(alias="NPSRISK_RATE_LIMIT", validate_default=False)
     ] = None

@@ -106,8 +106,9 @@ def one_by_one(arrivals: Sequence[Arrival], outcomes: Sequence[Outcome], restart
 
 
 def restarted(ledger: Ledger) -> Ledger:
-    history, consignments = ledger.history.to_arrays(), ledger.to_arrays()
-    return Ledger.from_arrays(History.from_arrays(KINDS, history), consignments)
+    """The table from a snapshot; what is known of each consignment is kept elsewhere."""
+    history = History.from_arrays(KINDS, ledger.history.to_arrays())
+    return Ledger(history, ledger.register, ledger.today)
 
 
 def oracle(arrivals: Sequence[Arrival], outcomes: Sequence[Outcome], as_of_us=None):

@@ -27,7 +27,7 @@ from serving.entries import stored_features
 from serving.event_log import Event, LogReader
 from serving.sealing import Vault
 from serving.service import default_pipeline
-from serving.state import rebuild
+from serving.snapshots import restore
 
 PERSONAL = {field.name for record in (Consignment, Alert) for field in fields_of(record) if field.personal}
 
@@ -151,9 +151,8 @@ def history(state_dir: Path) -> tuple[bytes, ...]:
     """What a state built from the log holds: keys are pseudonyms, equal under one data key."""
     log = LogReader.open_to_read(f"sqlite:///{state_dir / 'events.db'}")
     pipeline, read = default_pipeline(Pseudonyms(DATA_KEY), Vault(DATA_KEY))
-    state = rebuild(log, pipeline, read, log.last_sequence)  # type: ignore[arg-type]
+    arrays = restore(log, pipeline, read).history.to_arrays()
     log.close()
-    arrays = state._ledger.history.to_arrays()
     return tuple(arrays[name].tobytes() for name in sorted(arrays))
 
 

@@ -1,0 +1,241 @@
+"""Snapshots of the state: plain arrays in files named by their own SHA-256, so that a restart takes only what came since.
+
+A snapshot is of one log, one entry of it, one list of keys and one format; whatever does not fit is refused, and the one
+before it or the whole log is taken. It is written beside, flushed to disk, and then given its name: a kill at any moment
+leaves the old ones as they were.
+"""
+
+import hashlib
+import os
+import re
+import zipfile
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import numpy as np
+import structlog
+from numpy.typing import NDArray
+
+from consignments.errors import ServiceFault
+from features.history import History
+from features.pipeline import Pipeline
+from serving.dossiers import Days, Dossiers, KeyReader
+from serving.entries import Entries
+from serving.event_log import LogReader
+from serving.lock import PRIVATE
+from serving.replay import Progress, Replay
+from serving.state import State
+
+FORMAT = 1
+KEPT = 2
+PRIVATE_FILE = 0o600
+NAME = re.compile(r"(\d{16})-([0-9a-f]{64})\.npz")
+PART = ".part"
+HISTORY = "history."
+ABOUT, WORDS, MARKS = "about", "index.words", "days.marks"
+Arrays = Mapping[str, NDArray[Any]]
+log_line = structlog.get_logger("npsrisk")
+
+
+class About(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """What a snapshot is of.
+
+    Attributes
+    ----------
+    format : int
+    log_id : str
+    sequence : int
+        The last entry it holds.
+    chain : str
+        Hash of the log's chain after that entry, hexadecimal: it proves that the log is the same up to there.
+    kinds : str
+        Digest of the kinds of history keys.
+    """
+
+    format: int
+    log_id: str
+    sequence: int
+    chain: str
+    kinds: str
+
+
+class Snapshots:
+    """The snapshots of one state directory; one process at a time writes.
+
+    Parameters
+    ----------
+    folder : Path
+        Made where there is none.
+
+    Attributes
+    ----------
+    last : int
+        The last entry that the latest good snapshot holds; 0 where there is none.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self.last = 0
+
+    def newest_first(self) -> list[Path]:
+        """List the snapshots, the one of the latest entry first."""
+        found = [path for path in self.folder.glob("*.npz") if NAME.fullmatch(path.name)]
+        return sorted(found, reverse=True)
+
+    def write(self, about: About, arrays: Arrays) -> Path:
+        """Write a snapshot, and drop all but the last two.
+
+        Raises
+        ------
+        OSError
+            Where it cannot be written; the ones before stay.
+        """
+        self.folder.mkdir(mode=PRIVATE, parents=True, exist_ok=True)
+        part = self.folder / f"{about.sequence:016d}{PART}"
+        for left_over in self.folder.glob(f"*{PART}"):
+            left_over.unlink()
+        note = np.frombuffer(msgspec.json.encode(about), dtype=np.uint8)
+        with open(os.open(part, os.O_RDWR | os.O_CREAT | os.O_EXCL, PRIVATE_FILE), "w+b") as file:  # noqa: PTH123
+            np.savez(file, allow_pickle=False, **{ABOUT: note}, **arrays)
+            file.flush()
+            os.fsync(file.fileno())
+            file.seek(0)
+            sha256 = hashlib.file_digest(file, "sha256").hexdigest()
+        path = self.folder / f"{about.sequence:016d}-{sha256}.npz"
+        part.replace(path)
+        _flush_folder(self.folder)
+        self._drop_others(path)
+        self.last = about.sequence
+        return path
+
+    def read(self, path: Path) -> tuple[About, dict[str, NDArray[Any]]]:
+        """Read a snapshot.
+
+        Raises
+        ------
+        ServiceFault
+            Where it is not, byte for byte, what was written, or not of this format.
+        """
+        named = NAME.fullmatch(path.name)
+        try:
+            with path.open("rb") as file:
+                if named is None or hashlib.file_digest(file, "sha256").hexdigest() != named[2]:
+                    raise ServiceFault("corrupt: its bytes are not those that were written")
+                file.seek(0)
+                with np.load(file, allow_pickle=False) as found:
+                    arrays = dict(found)
+            about = msgspec.json.decode(arrays.pop(ABOUT).tobytes(), type=About)
+        except (OSError, ValueError, KeyError, zipfile.BadZipFile, msgspec.DecodeError) as error:
+            raise ServiceFault("corrupt: it cannot be read", got=error.__class__.__name__) from error
+        if about.format != FORMAT:
+            raise ServiceFault(
+                "of another version", got=f"format {about.format}", expected=f"format {FORMAT}"
+            )
+        return about, arrays
+
+    def _drop_others(self, newest: Path) -> None:
+        """Keep the newest and the one before; what claims to be later was refused when the service started."""
+        before = [path for path in self.newest_first() if path.name < newest.name]
+        for path in set(self.newest_first()) - {newest, *before[: KEPT - 1]}:
+            path.unlink()
+
+
+def arrays_of(state: State) -> dict[str, NDArray[Any]]:
+    """Give a copy of all that a snapshot holds, as it stands now."""
+    history = {f"{HISTORY}{name}": array for name, array in state.history.to_arrays().items()}
+    dossiers = state.dossiers
+    return history | {WORDS: dossiers.index.words.copy(), MARKS: dossiers.days.to_array()}
+
+
+def restore(
+    log: LogReader,
+    pipeline: Pipeline,
+    entries: Entries,
+    snapshots: Snapshots | None = None,
+    *,
+    max_keys: int | None = None,
+    progress: Progress | None = None,
+) -> State:
+    """Build the state up to the last entry of the log: from the newest snapshot that fits or, without one, from the log.
+
+    Parameters
+    ----------
+    log : LogReader
+    pipeline : Pipeline
+    entries : Entries
+        With the keys of `pipeline`.
+    snapshots : Snapshots, optional
+    max_keys : int or None
+        Bound of history, see `History`.
+    progress : callable, optional
+
+    Returns
+    -------
+    State
+        Its alerts must be given to the pipeline that scores.
+
+    Raises
+    ------
+    ServiceFault
+        The log cannot be read, or history does not fit into `max_keys`.
+    """
+    keys, until = KeyReader(pipeline, entries), log.last_sequence
+    state = None if snapshots is None else _newest(snapshots, log, keys, max_keys)
+    if state is None:
+        state = State(pipeline.new_history(max_keys=max_keys), Dossiers(log, keys))
+    Replay(state).catch_up(log, until, progress)
+    for event in log.alerts(until):
+        state.warn(event)
+    return state
+
+
+def _newest(snapshots: Snapshots, log: LogReader, keys: KeyReader, max_keys: int | None) -> State | None:
+    snapshots.last = 0
+    for path in snapshots.newest_first():
+        try:
+            about, arrays = snapshots.read(path)
+            _require_fit(about, log, keys.entries.kinds)
+            parts = {name.removeprefix(HISTORY): array for name, array in arrays.items()}
+            history = History.from_arrays(keys.pipeline.kinds, parts, max_keys=max_keys)
+            days = Days(arrays[MARKS])
+            dossiers = Dossiers(log, keys, arrays[WORDS], days, sequence=about.sequence)
+        except ServiceFault as fault:
+            log_line.warning("snapshot refused", snapshot=path.name[:24], reason=str(fault))
+            continue
+        snapshots.last = about.sequence
+        log_line.info(
+            "snapshot taken", sequence=about.sequence, entries_since=log.last_sequence - about.sequence
+        )
+        return State(history, dossiers)
+    return None
+
+
+def _require_fit(about: About, log: LogReader, kinds: str) -> None:
+    """Refuse a snapshot of another log, of an entry that the log does not hold, or of other keys of history."""
+    if about.log_id != log.log_id:
+        raise ServiceFault("of another log", got=about.log_id, expected=log.log_id)
+    if about.sequence > log.last_sequence:
+        raise ServiceFault(
+            "ahead of the log",
+            got=f"entry {about.sequence}",
+            expected=f"at most {log.last_sequence}",
+            todo="if the log was restored from a copy, later entries are missing",
+        )
+    here = log.hash_at(about.sequence)
+    if here is None or here.hex() != about.chain:
+        raise ServiceFault(
+            "of another log: the chain differs", got=about.chain[:12], todo="run npsrisk verify-log"
+        )
+    if about.kinds != kinds:
+        raise ServiceFault("of other keys of history", got=about.kinds, expected=kinds)
+
+
+def _flush_folder(folder: Path) -> None:
+    """Make the names in a folder durable."""
+    handle = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)

@@ -1,0 +1,291 @@
+"""A snapshot is taken only where it is whole and fits; else the one before, else the log, and the reason is told."""
+
+import stat
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from examples import day, make_consignment, make_outcome
+from serving_examples import Client, publish, serving, settings_in
+from structlog.testing import capture_logs
+
+from consignments.errors import ServiceFault
+from serving.snapshots import About, Snapshots
+
+ABOUT = About(1, "a log", 7, "00", "kinds")
+ARRAYS = {
+    "history.heads": np.arange(6, dtype=np.int32).reshape(2, 3),
+    "days.marks": np.zeros((0, 2), np.int64),
+}
+
+
+def of_entry(sequence: int) -> About:
+    return About(1, "a log", sequence, "00", "kinds")
+
+
+def test_what_was_written_is_read(tmp_path: Path) -> None:
+    snapshots = Snapshots(tmp_path / "snapshots")
+    path = snapshots.write(ABOUT, ARRAYS)
+    about, arrays = snapshots.read(path)
+    assert about == ABOUT
+    assert {name: array.tolist() for name, array in arrays.items()} == {
+        name: array.tolist() for name, array in ARRAYS.items()
+    }
+    assert stat.S_IMODE(path.stat().st_mode) == 0o600
+    assert stat.S_IMODE(path.parent.stat().st_mode) == 0o700
+
+
+def test_the_last_two_are_kept_and_nothing_half_written(tmp_path: Path) -> None:
+    snapshots = Snapshots(tmp_path)
+    (tmp_path / "0000000000000003.part").write_bytes(b"half")
+    for sequence in (5, 9, 30, 12):
+        snapshots.write(of_entry(sequence), ARRAYS)
+    assert [path.name[:16] for path in snapshots.newest_first()] == ["0000000000000012", "0000000000000009"]
+    assert len(list(tmp_path.iterdir())) == 2
+
+
+def test_one_that_cannot_be_written_leaves_the_others(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    snapshots = Snapshots(tmp_path)
+    good = snapshots.write(ABOUT, ARRAYS)
+
+    def fail(*_given: Any, **_named: Any) -> None:
+        raise OSError("no space left on device")
+
+    monkeypatch.setattr(np, "savez", fail)
+    with pytest.raises(OSError, match="no space left"):
+        snapshots.write(of_entry(8), ARRAYS)
+    assert snapshots.newest_first() == [good]
+    assert snapshots.read(good)[0] == ABOUT
+
+
+def flip(path: Path) -> None:
+    content = bytearray(path.read_bytes())
+    content[len(content) // 2] ^= 1
+    path.write_bytes(content)
+
+
+def cut(path: Path) -> None:
+    path.write_bytes(path.read_bytes()[:-9])
+
+
+def rename(path: Path) -> None:
+    path.rename(path.with_name(f"{'9' * 16}-{'0' * 64}.npz"))
+
+
+@pytest.mark.parametrize("damage", [flip, cut, rename])
+def test_a_damaged_one_is_refused(tmp_path: Path, damage: Callable[[Path], None]) -> None:
+    snapshots = Snapshots(tmp_path)
+    damage(snapshots.write(ABOUT, ARRAYS))
+    with pytest.raises(ServiceFault, match="corrupt: its bytes are not those that were written"):
+        snapshots.read(snapshots.newest_first()[0])
+
+
+def test_one_of_another_format_is_refused(tmp_path: Path) -> None:
+    snapshots = Snapshots(tmp_path)
+    path = snapshots.write(About(2, "a log", 7, "00", "kinds"), ARRAYS)
+    with pytest.raises(ServiceFault, match="of another version; got format 2; expected format 1"):
+        snapshots.read(path)
+
+
+def test_objects_are_never_loaded(tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match="Object arrays cannot be saved"):
+        Snapshots(tmp_path).write(ABOUT, {"evil": np.array([{}], dtype=object)})
+
+
+def score(client: Client, name: str, **changes: Any) -> dict[str, Any]:
+    response = client.post("/v1/scores?features=true", make_consignment(name, **changes))
+    assert response.status_code == 200, response.text
+    found: dict[str, Any] = response.json()
+    return found
+
+
+@pytest.fixture
+def stopped(tmp_path: Path, bundle: Path) -> Path:
+    """A state directory with two snapshots, of entries 3 and 5, and two entries after them."""
+    publish(tmp_path, bundle, "1")
+    for names in (("RB1", "RB2", "RB3"), ("RB4", "RB5")):
+        with serving(settings_in(tmp_path)) as client:
+            for name in names:
+                score(client, name)
+    with serving(settings_in(tmp_path)) as client:
+        for snapshot in list(tmp_path.glob("snapshots/*7-*")):
+            snapshot.unlink()
+        score(client, "RB6", sender_name="Lotus")
+        score(client, "RB1", description="socks")
+        client.service.snapshots.last = 7  # nothing is written at the stop
+    return tmp_path
+
+
+def restarted(folder: Path) -> tuple[list[dict[str, Any]], dict[str, Any]]:
+    """Start a service; give what it logged, and the features of a consignment."""
+    with capture_logs() as told, serving(settings_in(folder)) as client:
+        found = score(client, "RB9", received_at=day(1))["features"]
+    return told, found
+
+
+def sequences(told: list[dict[str, Any]], event: str) -> list[int]:
+    return [line["sequence"] for line in told if line["event"] == event]
+
+
+def reasons(told: list[dict[str, Any]]) -> list[str]:
+    return [line["reason"] for line in told if line["event"] == "snapshot refused"]
+
+
+def test_a_restart_takes_the_newest_snapshot_and_what_came_since(stopped: Path) -> None:
+    told, features = restarted(stopped)
+    assert sequences(told, "snapshot taken") == [5]
+    assert sequences(told, "snapshot written") == [8]
+    assert features["history.sender.arrivals_7d"] == 5
+    assert features["history.consignee.arrivals_7d"] == 6
+
+
+def newest(folder: Path, place: int = 0) -> Path:
+    return Snapshots(folder / "snapshots").newest_first()[place]
+
+
+@pytest.mark.parametrize("damaged", [1, 2])
+def test_where_the_newest_is_corrupt_the_one_before_is_taken_and_then_the_log(
+    stopped: Path, damaged: int
+) -> None:
+    for place in range(damaged):
+        flip(newest(stopped, place))
+    told, features = restarted(stopped)
+    assert sequences(told, "snapshot taken") == ([3] if damaged == 1 else [])
+    assert reasons(told) == ["corrupt: its bytes are not those that were written"] * damaged
+    assert features["history.sender.arrivals_7d"] == 5
+
+
+def test_one_of_another_log_is_refused(stopped: Path) -> None:
+    for path in stopped.glob("events.db*"):
+        path.unlink()
+    with capture_logs() as refused, serving(settings_in(stopped)) as client:
+        for number in range(6):
+            score(client, f"RC{number}")
+    assert [reason.split(";")[0] for reason in reasons(refused)] == ["of another log"] * 2
+    told, features = restarted(stopped)
+    assert sequences(told, "snapshot taken") == [6]
+    assert features["history.sender.arrivals_7d"] == 6
+
+
+def test_one_that_is_ahead_of_the_log_is_refused(stopped: Path) -> None:
+    """The log was restored from a copy that was made before the snapshot."""
+    with serving(settings_in(stopped)) as client:
+        log = client.service.log
+        client.service.snapshots.last = log.last_sequence
+        with log._engine.begin() as connection:
+            connection.exec_driver_sql("DELETE FROM events WHERE sequence > 4")
+    told, features = restarted(stopped)
+    assert reasons(told) == [
+        "ahead of the log; got entry 5; expected at most 4; if the log was restored from a copy, later entries are missing"
+    ]
+    assert features["history.sender.arrivals_7d"] == 4
+
+
+def test_one_whose_chain_is_not_the_logs_is_refused(stopped: Path) -> None:
+    """The log was restored from a copy, and has gone on otherwise since."""
+    with serving(settings_in(stopped)) as client:
+        log = client.service.log
+        client.service.snapshots.last = log.last_sequence
+        with log._engine.begin() as connection:
+            connection.exec_driver_sql("DELETE FROM events WHERE sequence > 4")
+    for path in list(stopped.glob("snapshots/*")):
+        if "0005-" in path.name:
+            kept = path.read_bytes(), path
+            path.unlink()
+    with serving(settings_in(stopped)) as client:
+        for number in range(3):
+            score(client, f"RC{number}")
+        client.service.snapshots.last = 7
+    kept[1].write_bytes(kept[0])
+    told, features = restarted(stopped)
+    assert [reason.split(";")[0] for reason in reasons(told)] == ["of another log: the chain differs"]
+    assert features["history.sender.arrivals_7d"] == 7
+
+
+def test_one_of_other_keys_is_refused_and_the_next_one_fits(stopped: Path, other_bundle: Path) -> None:
+    publish(stopped, other_bundle, "2")
+    told, features = restarted(stopped)
+    assert [reason.split(";")[0] for reason in reasons(told)] == ["of other keys of history"] * 2
+    assert features["history.office+carrier.arrivals_30d"] == 6
+    assert sequences(restarted(stopped)[0], "snapshot taken") == [8]
+
+
+def test_a_snapshot_is_written_after_so_many_entries_and_only_then(tmp_path: Path, bundle: Path) -> None:
+    publish(tmp_path, bundle, "1")
+    with capture_logs() as told, serving(settings_in(tmp_path, NPSRISK_SNAPSHOT_ENTRIES="3")) as client:
+        for number in range(7):
+            score(client, f"RB{number}")
+            client.look()
+    assert sequences(told, "snapshot written") == [3, 6, 7]
+
+
+def test_a_snapshot_is_written_after_so_long_where_there_is_anything_new(
+    tmp_path: Path, bundle: Path
+) -> None:
+    publish(tmp_path, bundle, "1")
+    with capture_logs() as told, serving(settings_in(tmp_path, NPSRISK_SNAPSHOT_SECONDS="1e-9")) as client:
+        client.look()
+        score(client, "RB1")
+        for _ in range(3):
+            client.look()
+    assert sequences(told, "snapshot written") == [1]
+
+
+def test_where_none_can_be_written_the_service_goes_on_and_says_so(
+    client: Client, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    score(client, "RB1")
+
+    def fail(*_given: Any) -> None:
+        raise OSError("no space left on device")
+
+    with monkeypatch.context() as broken, capture_logs() as told:
+        broken.setattr(client.service.snapshots, "write", fail)
+        client.portal.call(client.service._keep)
+        assert [line["reason"] for line in told] == ["no space left on device"]
+        assert "npsrisk_snapshot_failed 1.0" in client.get("/metrics").text
+    score(client, "RB2")
+    client.portal.call(client.service._keep)
+    assert "npsrisk_snapshot_failed 0.0" in client.get("/metrics").text
+    assert "npsrisk_snapshot_sequence 2.0" in client.get("/metrics").text
+
+
+def test_no_name_of_anybody_or_anything_is_in_a_snapshot(client: Client) -> None:
+    score(client, "RB123456785GB")
+    client.post("/v1/outcomes", make_outcome("RB123456785GB", result="nps"))
+    client.post("/v1/alerts", {"alert_id": "A1", "issued_at": day(1), "sender_name": "Orchid"})
+    client.portal.call(client.service._keep)
+    written = newest(client.service.settings.state_dir).read_bytes()
+    assert len(written) > 1000
+    for word in (b"RB123456785GB", b"Orchid", b"Harbour", b"Kim", b"7946", b"cotton"):
+        assert word not in written
+
+
+def test_a_full_history_refuses_and_says_what_to_do(tmp_path: Path, bundle: Path) -> None:
+    publish(tmp_path, bundle, "1")
+    with serving(settings_in(tmp_path, NPSRISK_MAX_HISTORY_KEYS="1000")) as client:
+        told = [
+            client.post(
+                "/v1/scores",
+                make_consignment(f"RB{number}", sender_name=f"S{number}", consignee_name=f"C{number}"),
+            )
+            for number in range(500)
+        ]
+        full = next(place for place, response in enumerate(told) if response.status_code != 200)
+        assert {response.status_code for response in told[full:]} == {503}
+        detail = told[full].json()["detail"]
+        assert "history is full" in detail
+        assert "raise the bound of keys (NPSRISK_MAX_HISTORY_KEYS)" in detail
+        ready = client.get("/health/ready").json()
+        assert "history is nearly full" in ready["warnings"][0]
+        assert "npsrisk_history_keys_bound 1000.0" in client.get("/metrics").text
+        assert client.service.log.last_sequence == full
+        assert client.post(
+            "/v1/scores", make_consignment("RB0", sender_name="S0", consignee_name="C0")
+        ).json() == (told[0].json())
+    with serving(settings_in(tmp_path, NPSRISK_MAX_HISTORY_KEYS="2000")) as client:
+        assert client.post("/v1/scores", make_consignment("RC1", sender_name="new")).status_code == 200
