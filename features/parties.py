@@ -1,7 +1,8 @@
 """Sender and consignee: whether their details are complete, plausible and in keeping with one another.
 
 What is read here is how details were filled in and what kind of party they name. Nothing is read from a person's name
-that could stand for ethnicity, sex or religion: no script, no origin of a name, no first name.
+that could stand for ethnicity, sex or religion: no script, no spelling in capitals, no number of words, no first name.
+Two names of people in two languages give the same numbers (`tests/features/test_names.py`).
 """
 
 import re
@@ -140,9 +141,7 @@ def _of_side(side: str) -> tuple[Feature, ...]:
             f"{who} lacks {{value}} of name, street address, city, postcode, country, telephone and e-mail",
         ),
         flag("name_invalid", "name", "'s name is filler text"),
-        flag("name_single", "name", "'s name is a single word"),
         flag("name_digits", "name", "'s name holds digits"),
-        flag("name_capitals", "name", "'s name is all in capitals"),
         flag("business", "kind", " is a firm or institution by its name"),
         flag("chemical", "kind", " trades in chemicals or medicines by its name"),
         flag("forwarder", "forwarder", " is a freight forwarder or re-shipper"),
@@ -294,15 +293,9 @@ def _read_name(name: str | None) -> tuple[Kind, Numbers]:
 
 def _name_values(name: str | None) -> Numbers:
     if not name:
-        return (nan,) * 4
-    # Scripts without capitals or spaces count as ordinary, so that neither flag tells one script from another.
-    single = name.isascii() and " " not in name.strip()
-    return (
-        1.0 if is_filler(name) else 0.0,
-        1.0 if single else 0.0,
-        1.0 if _DIGIT.search(name) else 0.0,
-        1.0 if name.isupper() else 0.0,
-    )
+        return nan, nan
+    # Not its capitals, words or length: only some scripts have capitals, and only some peoples one name or long ones.
+    return 1.0 if is_filler(name) else 0.0, 1.0 if _DIGIT.search(name) else 0.0
 
 
 def _address_values(address: str | None, form: str, kind: Kind) -> Numbers:

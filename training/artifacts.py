@@ -23,12 +23,16 @@ from features.batch import Tables
 from features.config import FeatureConfig
 from models.bundle import Card, Examples, write_bundle
 from models.risk_model import RiskModel
-from training.evaluation import Evaluation, capacity_curve, taken_at_capacity
+from training.evaluation import Evaluation, capacity_curve, daily_capacity, taken_at_capacity
+from training.fairness import COLUMNS as FAIRNESS_COLUMNS
+from training.fairness import Row, fairness_rows
+from training.name_swaps import COLUMNS as NAME_SWAP_COLUMNS
 from training.plots import (
     Curve,
     calibration_picture,
     capacity_picture,
     daily_picture,
+    fairness_picture,
     importance_picture,
     score_picture,
 )
@@ -48,6 +52,8 @@ EXPLAINED_ROWS = 400
 FEATURES_SHOWN = 30
 DAY_SHARE = 0.01
 """Of the traffic of a mean day, in the picture of finds by day."""
+CARD_DIGITS = 9
+"""Of a metric in the bundle: sums of metrics may differ in their last bits between machines, bundles may not."""
 METRIC_COLUMNS = ("metric", "value", "low", "high")
 SLICE_COLUMNS = ("kind", "value", "consignments", "labelled", "positive")
 
@@ -65,13 +71,13 @@ def write_artifacts(trained: Trained, tables: Tables, folder: Path) -> None:
     """
     folder.mkdir(parents=True, exist_ok=True)
     write_bundle_of(trained, tables, folder / "bundle")
-    importance = feature_importance(trained)
-    pictures = draw_pictures(trained, importance)
+    importance, fairness = feature_importance(trained), fairness_of(trained)
+    pictures = draw_pictures(trained, importance, fairness)
     for name, picture in pictures.items():
         _write(folder / "plots" / f"{name}.svg", picture)
-    for name, table in tables_of(trained, importance).items():
+    for name, table in tables_of(trained, importance, fairness).items():
         _write(folder / "tables" / f"{name}.json", table)
-    _write(folder / "report.html", render(report_of(trained, tables, pictures, importance)))
+    _write(folder / "report.html", render(report_of(trained, tables, pictures, importance, fairness)))
 
 
 def write_bundle_of(trained: Trained, tables: Tables, folder: Path) -> str:
@@ -93,7 +99,11 @@ def write_bundle_of(trained: Trained, tables: Tables, folder: Path) -> str:
             data_sha256=trained.data_sha256,
             code_version=installed_version("npsrisk"),
             feature_spec_sha256=trained.model.spec.digest(),
-            metrics={name: value for name, value in trained.metrics.items() if name.count("/") == 1},
+            metrics={
+                name: float(f"{value:.{CARD_DIGITS}g}")
+                for name, value in trained.metrics.items()
+                if name.count("/") == 1
+            },
         ),
         config=trained.config.features,
         fitted=values,
@@ -133,7 +143,22 @@ def feature_importance(trained: Trained) -> list[dict[str, Any]]:
     ]
 
 
-def draw_pictures(trained: Trained, importance: Sequence[dict[str, Any]]) -> dict[str, str]:
+def fairness_of(trained: Trained) -> list[Row]:
+    """Give the burden of each group by what was found and, on a simulated world, by the truth."""
+    settings = trained.config.evaluation
+    capacity = daily_capacity(trained.test.traffic, settings)
+    judged = {"outcomes": trained.test, "truth": trained.truth}
+    return [
+        row
+        for name, each in judged.items()
+        if each is not None
+        for row in fairness_rows(each.traffic, capacity, settings, name)
+    ]
+
+
+def draw_pictures(
+    trained: Trained, importance: Sequence[dict[str, Any]], fairness: Sequence[Row]
+) -> dict[str, str]:
     """Draw the pictures of the page; name to SVG, in their order."""
     judged = trained.truth or trained.test
     band = np.array(trained.model.bands_of(trained.test_scores), dtype=object)
@@ -147,11 +172,14 @@ def draw_pictures(trained: Trained, importance: Sequence[dict[str, Any]]) -> dic
         "calibration": calibration_picture(judged.model.calibration),
         "scores": score_picture(trained.test_scores, band, judged.traffic.positive),
         "daily": _daily(judged),
+        "fairness": fairness_picture(_by_best_labels(trained, fairness)),
         "importance": importance_picture(groups),
     }
 
 
-def tables_of(trained: Trained, importance: Sequence[dict[str, Any]]) -> dict[str, str]:
+def tables_of(
+    trained: Trained, importance: Sequence[dict[str, Any]], fairness: Sequence[Row]
+) -> dict[str, str]:
     """Give the tables as JSON, by name."""
     return {
         "metrics": table_json(_metric_rows(trained.test.model), METRIC_COLUMNS),
@@ -160,6 +188,8 @@ def tables_of(trained: Trained, importance: Sequence[dict[str, Any]]) -> dict[st
         "capacity": table_json(trained.test.model.capacity),
         "calibration": table_json(trained.test.model.calibration),
         "slices": table_json(trained.test.model.slices, SLICE_COLUMNS),
+        "fairness": table_json(fairness, FAIRNESS_COLUMNS),
+        "name_swaps": table_json(trained.name_swaps, NAME_SWAP_COLUMNS),
         "split": table_json(list(trained.data.split.rows())),
         "data": table_json(trained.data.report),
         "features": table_json(list(importance)),
@@ -199,6 +229,7 @@ def report_of(
     tables: Tables,
     pictures: dict[str, str],
     importance: Sequence[dict[str, Any]],
+    fairness: Sequence[Row],
 ) -> RunReport:
     """Gather what the page shows."""
     return RunReport(
@@ -218,6 +249,8 @@ def report_of(
         truth=trained.truth.model if trained.truth else None,
         truth_baselines=_spelled(trained.truth) if trained.truth else {},
         pictures=pictures,
+        fairness=_by_best_labels(trained, fairness),
+        name_swaps=trained.name_swaps,
         data=trained.data.report,
         split=list(trained.data.split.rows()),
         examples=highest_scores(trained, tables),
@@ -339,6 +372,12 @@ def _examples_of_bands(
 def _test_features(trained: Trained) -> NDArray[np.int64]:
     """Rows of the feature matrix that belong to the test period, in the order of the test scores."""
     return np.searchsorted(trained.matrix.rows, trained.test_rows)
+
+
+def _by_best_labels(trained: Trained, fairness: Sequence[Row]) -> list[Row]:
+    """Keep the rows judged by the truth where there is one, else by what was found."""
+    wanted = "outcomes" if trained.truth is None else "truth"
+    return [row for row in fairness if row["judged_by"] == wanted]
 
 
 def _capacity(trained: Trained, judged: Judged) -> str:

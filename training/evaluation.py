@@ -421,19 +421,20 @@ class _Judge:
 def _judged(taken: dict[str, Floats], whole: dict[str, Floats]) -> dict[str, Floats]:
     """Turn sums above a cut, and over everything, into precision, recall and labelled share."""
     rest = {name: whole[name] - taken[name] for name in whole}
-    precision = _ratio(taken["hits"], taken["known"])
-    missed = rest["traffic"] * _ratio(rest["hits"], rest["known"])
+    precision = ratio(taken["hits"], taken["known"])
+    missed = rest["traffic"] * ratio(rest["hits"], rest["known"])
     found = taken["traffic"] * precision
     missed = np.where(rest["traffic"] < 0.5, 0.0, missed)
     found = np.where(taken["traffic"] > 0, found, 0.0)
     return {
         "precision": precision,
-        "recall": _ratio(found, found + missed),
-        "labelled_share": _ratio(taken["labelled"], taken["traffic"]),
+        "recall": ratio(found, found + missed),
+        "labelled_share": ratio(taken["labelled"], taken["traffic"]),
     }
 
 
-def _ratio(part: Floats, whole: Floats) -> Floats:
+def ratio(part: Floats, whole: Floats) -> Floats:
+    """Divide, NaN where the whole is nothing."""
     return np.divide(part, whole, out=np.full_like(part, np.nan), where=whole > 1e-9)
 
 

@@ -14,6 +14,7 @@ from consignments.errors import BundleRefused, PromotionRefused
 from models.bundle import Bundle
 from models.promotion import PromotionRecord
 from models.registry import CHAMPION, Registry, Version
+from training.name_swaps import BOUND as NAME_SWAP_BOUND
 
 MARGIN = 0.02
 """How much precision or recall at capacity may be lost to the champion, at the lower end of the 95 % interval."""
@@ -108,6 +109,15 @@ def _is_calibrated(evidence: Evidence) -> Finding:
     )
 
 
+def _minds_no_names(evidence: Evidence) -> Finding:
+    move = evidence.metrics.get("test/name_swap_95pct", float("nan"))
+    return Finding(
+        move <= NAME_SWAP_BOUND,
+        f"95 % of scores moved by up to {move:.4f} in log-odds",
+        f"at most {NAME_SWAP_BOUND} where names are swapped for those of another language",
+    )
+
+
 def _keeps(metric: str, name: str) -> Callable[[Evidence], Finding]:
     def rule(evidence: Evidence) -> Finding:
         assert evidence.gains is not None
@@ -129,6 +139,7 @@ ABSOLUTE: dict[str, Callable[[Evidence], Finding]] = {
     "better than chance": _ranks_better_than_chance,
     "better than rules": _finds_more_than_rules,
     "calibrated": _is_calibrated,
+    "names do not matter": _minds_no_names,
 }
 """Rules for every version."""
 AGAINST_CHAMPION: dict[str, Callable[[Evidence], Finding]] = {

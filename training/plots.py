@@ -28,6 +28,12 @@ BASELINE_STYLES = (
     (GREY, (0, (1, 2))),
 )
 BAND_COLOURS = {"high": RED, "elevated": ORANGE, "routine": SKY}
+FAIRNESS_PANELS = {
+    "selection_rate": ("Chosen, of all that came", 1),
+    "hit_rate": ("Finds among the chosen", 1),
+    "false_opens_per_1000": ("Opened for nothing, per 1,000", 1000),
+}
+"""Measure to title, and to what the whole is."""
 LOWEST_SHOWN = 1e-6
 """Scores and rates below this are drawn here, on the edge of the logarithmic axes."""
 STYLE: dict[Any, Any] = {
@@ -224,6 +230,51 @@ def importance_picture(shares: Mapping[str, float]) -> str:
             xlabel="share of the mean absolute contribution",
         )
         return _svg(figure)
+
+
+def fairness_picture(rows: Sequence[Mapping[str, float | str]]) -> str:
+    """Draw how often each group is chosen, how often rightly, and how often for nothing, each with its interval.
+
+    Parameters
+    ----------
+    rows : sequence of dict
+        As `training.fairness.fairness_rows` gives them; a dashed line is everybody.
+    """
+    names = [str(row["value"]) for row in rows]
+    place = np.arange(len(rows))[::-1] - 0.6 * np.cumsum(_kind_begins(rows))
+    with mpl.rc_context(STYLE):
+        figure, axes = _canvas(1, 3, width=10.4, height=1.3 + 0.27 * len(rows))
+        for ax, (measure, (title, whole)) in zip(axes, FAIRNESS_PANELS.items(), strict=True):
+            value, low, high = (
+                np.array([float(row[f"{measure}{end}"]) for row in rows]) for end in ("", "_low", "_high")
+            )
+            ax.hlines(place, low, high, color=BLUE, linewidth=2.2, alpha=0.45)
+            ax.plot(value, place, "o", color=BLUE, markersize=5)
+            ax.axvline(value[0], color=GREY, linestyle="--", linewidth=1.0)
+            room = _room_for(value, high)
+            ax.set(title=title, xlim=(-0.02 * room, room), ylim=(place.min() - 0.8, place.max() + 0.8))
+            ax.xaxis.set_major_locator(MaxNLocator(4))
+            ax.xaxis.set_major_formatter(
+                PercentFormatter(1.0) if whole == 1 else FuncFormatter(_plain_number)
+            )
+            ax.grid(axis="y", visible=False)
+            ax.set_yticks(place, names if ax is axes[0] else [""] * len(rows))
+            ax.tick_params(axis="y", length=0)
+        return _svg(figure)
+
+
+def _kind_begins(rows: Sequence[Mapping[str, float | str]]) -> NDArray[np.bool_]:
+    kinds = [row["kind"] for row in rows]
+    return np.array([at > 0 and kind != kinds[at - 1] for at, kind in enumerate(kinds)])
+
+
+def _room_for(*values: NDArray[np.float64]) -> float:
+    known = np.concatenate([each[np.isfinite(each)] for each in values])
+    return 1.08 * float(known.max(initial=0.0)) or 1.0
+
+
+def _plain_number(value: float, _place: int) -> str:
+    return f"{value:,.3g}"
 
 
 def _canvas(rows: int, columns: int, *, width: float, height: float) -> tuple[Figure, list[Axes]]:

@@ -15,6 +15,7 @@ from markupsafe import Markup
 
 from consignments.records import Target
 from training.evaluation import SHARES, Evaluation
+from training.name_swaps import BOUND
 from training.verdict import TARGET_NAMES, Verdict
 
 TEMPLATES = Path(__file__).parent / "templates"
@@ -63,7 +64,7 @@ class RunReport:
         The same against the truth of a simulated world, where there is one.
     pictures : mapping
         Name to SVG.
-    data, split, examples, features : sequence of rows
+    data, split, examples, features, fairness, name_swaps : sequence of rows
     config : mapping
         Every setting.
     """
@@ -82,6 +83,8 @@ class RunReport:
     split: Sequence[Row]
     examples: Sequence[Row]
     features: Sequence[Row]
+    fairness: Sequence[Row]
+    name_swaps: Sequence[Row]
     config: Mapping[str, Any]
 
 
@@ -103,6 +106,8 @@ def render(report: RunReport) -> str:
             target_name=TARGET_NAMES[report.target],
             figures=list(key_figures(report.model, report.baselines)),
             true_figures=list(key_figures(report.truth, report.truth_baselines)) if report.truth else [],
+            swaps=report.name_swaps[0],
+            swap_bound=BOUND,
             pictures={name: Markup(picture) for name, picture in report.pictures.items()},
         )
     )

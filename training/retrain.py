@@ -34,6 +34,8 @@ from training.config import TrainConfig
 from training.datasets import DataSet, Labels, build_data_set, true_labels
 from training.digests import data_sha256
 from training.evaluation import Traffic, daily_capacity, evaluate
+from training.fairness import CONSIGNEE, consignee_kind
+from training.name_swaps import Row, evenly, name_swap_rows
 from training.propensity import known_probability, result_weights
 from training.splits import TEST, TRAIN, VALIDATION, midnight
 from training.trained import Judged, Trained
@@ -108,13 +110,14 @@ def retrain(
     out_dir: Path | None = None,
     tracking_uri: str | None = None,
     register: bool = False,
+    threads: int = 1,
     progress: Progress | None = None,
 ) -> Retrained:
     """Train, write the artifacts, log the run, register the version.
 
     Parameters
     ----------
-    tables, as_of, target, config, truth, pseudonyms, progress
+    tables, as_of, target, config, truth, pseudonyms, threads, progress
         See `train`.
     out_dir : Path, optional
         Where the artifacts are kept; a new or an empty folder. Default: only in the store.
@@ -130,6 +133,7 @@ def retrain(
         config=config,
         truth=truth,
         pseudonyms=pseudonyms,
+        threads=threads,
         progress=progress,
     )
     with TemporaryDirectory() as spare:
@@ -148,6 +152,7 @@ def train(
     config: TrainConfig | None = None,
     truth: pd.DataFrame | None = None,
     pseudonyms: Pseudonyms | None = None,
+    threads: int = 1,
     progress: Progress | None = None,
 ) -> Trained:
     """Train a model on operation results as they were visible at a date, and judge it on later time.
@@ -164,6 +169,8 @@ def train(
     truth : DataFrame, optional
         Of a simulated world; it judges, and takes no part in training.
     pseudonyms : Pseudonyms, optional
+    threads : int
+        For growing trees; any number gives the same model, to the last byte of its bundle.
     progress : callable, optional
 
     Raises
@@ -186,7 +193,7 @@ def train(
         seed=config.model.seed,
     )
     source = _TableFeatures(tables, as_of, config, pseudonyms or Pseudonyms(BATCH_KEY), progress)
-    fitted, matrix, model = fit(frame, data, source, config, progress)
+    fitted, matrix, model = fit(frame, data, source, config, progress, threads)
     # The test period judges: all its traffic, opened or not, the model beside its baselines.
     parts = _Parts(frame, data, matrix)
     scores = _baseline_scores(parts, config)
@@ -209,6 +216,7 @@ def train(
         test_scores=test.traffic.score,
         test=test,
         truth=by_truth,
+        name_swaps=_swap_names(parts, source, model, fitted, config),
         verdict=judge(
             (by_truth or test).model,
             (by_truth or test).baselines,
@@ -243,6 +251,7 @@ def fit(
     source: FeatureSource,
     config: TrainConfig,
     progress: Progress | None = None,
+    threads: int = 1,
 ) -> Fit:
     """Learn the features' learnt part, then trees, calibration and bands.
 
@@ -255,6 +264,8 @@ def fit(
     source : FeatureSource
     config : TrainConfig
     progress : callable, optional
+    threads : int
+        For growing trees; any number gives the same model.
     """
     # What features learn, they learn from the training fold; its own rows get the score of words out of fold.
     fitted, text_scores = _learn_features(frame, data, source, config)
@@ -263,7 +274,7 @@ def fit(
     parts = _Parts(frame, data, matrix)
     matrix.X[parts.fitting(TRAIN), matrix.spec.place(TEXT_SCORE)] = text_scores
     # Trees from training, stopped by validation; then calibrated on validation as if nobody had selected.
-    return Fit(fitted, matrix, _fit_model(parts, config, progress))
+    return Fit(fitted, matrix, _fit_model(parts, config, threads, progress))
 
 
 class _TableFeatures:
@@ -371,7 +382,8 @@ class _Parts:
                 kind: texts_of(self.frame, column, rows)
                 for kind, column in SLICES.items()
                 if column in self.frame
-            },
+            }
+            | {CONSIGNEE: consignee_kind(self.X[self.of(TEST)], self.spec)},
         )
 
 
@@ -406,7 +418,7 @@ def _learn_features(
     return fitted, out_of_fold_scores(texts, labels, weights, block)
 
 
-def _fit_model(parts: _Parts, config: TrainConfig, progress: Progress | None) -> RiskModel:
+def _fit_model(parts: _Parts, config: TrainConfig, threads: int, progress: Progress | None) -> RiskModel:
     train, later = parts.fitting(TRAIN), parts.fitting(VALIDATION)
     finds = int(parts.positive[later].sum())
     # Few finds would stop the trees by chance; without rows they are all grown.
@@ -427,6 +439,7 @@ def _fit_model(parts: _Parts, config: TrainConfig, progress: Progress | None) ->
         traffic=(parts.X[sample], parts.channels(sample)),
         params=config.model.tree_params(finds),
         seed=config.model.seed,
+        threads=threads,
         progress=progress,
     )
     return _calibrated(grown, parts, sample, config)
@@ -484,6 +497,16 @@ def _judge_test(
     score = model.score(parts.X[test], parts.channels(test))
     weight = parts.result_weights(TEST, config.model.seed)
     return _judged(parts.traffic(score, parts.data.labels, weight), scores, config, progress)
+
+
+def _swap_names(
+    parts: _Parts, source: FeatureSource, model: RiskModel, fitted: Fitted, config: TrainConfig
+) -> list[Row]:
+    """Swap the names of a sample of the test traffic for names of other languages."""
+    rows = parts.rows(TEST)
+    sample = evenly(len(rows))
+    records = source.records(rows[sample])
+    return name_swap_rows(records, parts.X[parts.of(TEST)][sample], model, config.features, fitted)
 
 
 def _judged(

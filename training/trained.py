@@ -15,6 +15,7 @@ from models.risk_model import RiskModel
 from training.config import TrainConfig
 from training.datasets import DataSet
 from training.evaluation import Evaluation, Traffic
+from training.name_swaps import Row, worst_move
 from training.verdict import Verdict
 
 Floats = NDArray[np.float64]
@@ -64,6 +65,8 @@ class Trained:
         By what was found, corrected for how the opened ones were chosen.
     truth : Judged or None
         By the truth of a simulated world.
+    name_swaps : list of dict
+        How far names of another language move the score, as `training.name_swaps` measures it.
     verdict : Verdict
     """
 
@@ -79,12 +82,13 @@ class Trained:
     test_scores: Floats
     test: Judged
     truth: Judged | None
+    name_swaps: list[Row]
     verdict: Verdict
 
     @property
     def metrics(self) -> dict[str, float]:
         """The metrics by their logged names."""
-        named = self.test.model.flat("test")
+        named = self.test.model.flat("test") | {"test/name_swap_95pct": worst_move(self.name_swaps)}
         for name, baseline in self.test.baselines.items():
             named |= {
                 metric: value

@@ -74,7 +74,7 @@ def test_firms_are_told_from_people_in_any_script(name, business, chemical, forw
 def test_without_a_name_the_kind_is_unknown():
     got = values(sender_name=None)
     assert isnan(got["sender_business"])
-    assert isnan(got["sender_name_single"])
+    assert isnan(got["sender_name_digits"])
     assert got["person_to_person"] == 0.0
 
 

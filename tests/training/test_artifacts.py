@@ -27,7 +27,19 @@ CONFIG = train_config(
         "evaluation": {"resamples": 20, "smallest_slice": 10},
     }
 )
-TABLES = {"metrics", "truth", "baselines", "capacity", "calibration", "slices", "split", "data", "features"}
+TABLES = {
+    "metrics",
+    "truth",
+    "baselines",
+    "capacity",
+    "calibration",
+    "slices",
+    "fairness",
+    "name_swaps",
+    "split",
+    "data",
+    "features",
+}
 
 
 @pytest.fixture(scope="module")
@@ -65,6 +77,15 @@ def test_every_run_has_the_same_tables_with_the_same_columns(runs):
 def test_without_truth_its_table_is_empty(runs):
     assert read(runs["without"][1], "truth")["data"] == []
     assert len(read(runs["with"][1], "truth")["data"]) > 10
+
+
+def test_the_burden_of_the_groups_is_told_by_what_was_found_and_by_the_truth(runs):
+    table = read(runs["with"][1], "fairness")
+    rows = [dict(zip(table["columns"], row, strict=True)) for row in table["data"]]
+    assert {row["judged_by"] for row in rows} == {"outcomes", "truth"}
+    assert {row["kind"] for row in rows} == {"all", "departure", "channel", "consignee"}
+    page = (runs["with"][1] / "report.html").read_text()
+    assert "Names swapped for names of another language" in page
 
 
 def test_the_bundle_names_its_data_and_keeps_examples_of_several_bands(runs):

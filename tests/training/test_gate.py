@@ -16,6 +16,7 @@ GOOD = {
     "test/calibration_error_low": 0.0004,
     "test/precision_at_10pct": 0.01,
     "test/recall_at_10pct": 0.5,
+    "test/name_swap_95pct": 0.0,
 }
 KEPT = {
     f"difference/{metric}{end}": 0.0
@@ -55,6 +56,11 @@ def test_a_model_no_better_than_the_rules_is_refused(bundle: Bundle) -> None:
 def test_a_model_whose_scores_are_wrong_by_more_than_they_say_is_refused(bundle: Bundle) -> None:
     assert rate_of_finds(GOOD) == pytest.approx(0.002)
     assert broken(bundle, test__calibration_error_low=0.0021) == {"calibrated"}
+
+
+def test_a_model_that_minds_the_language_of_names_is_refused(bundle: Bundle) -> None:
+    assert broken(bundle, test__name_swap_95pct=0.011) == {"names do not matter"}
+    assert broken(bundle, test__name_swap_95pct=float("nan")) == {"names do not matter"}
 
 
 def test_a_missing_figure_is_no_pass(bundle: Bundle) -> None:

@@ -7,11 +7,13 @@ import pytest
 from training_judged import QUICK, judged_world
 
 from training.evaluation import capacity_curve
+from training.fairness import fairness_rows
 from training.plots import (
     Curve,
     calibration_picture,
     capacity_picture,
     daily_picture,
+    fairness_picture,
     importance_picture,
     score_picture,
 )
@@ -46,6 +48,10 @@ DRAWN = {
     "daily": (
         lambda: daily_picture(["1 May", "2 May"], np.array([1.0, 0.0]), np.array([2.0, 1.0])),
         ["Finds by day", "1 May"],
+    ),
+    "fairness": (
+        lambda: fairness_picture(fairness_rows(TRAFFIC, 5, QUICK, "outcomes")),
+        ["Chosen, of all that came", "postal", "air_cargo", "all"],
     ),
     "importance": (lambda: importance_picture({"goods": 0.7, "history": 0.3}), ["goods", "70.0%"]),
 }

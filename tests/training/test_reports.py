@@ -5,14 +5,18 @@ from datetime import UTC, datetime
 from html.parser import HTMLParser
 
 import pytest
-from training_judged import judged_world
+from training_judged import QUICK, judged_world
 
 from training import reports
-from training.plots import importance_picture
+from training.fairness import fairness_rows
+from training.name_swaps import EVERY_LANGUAGE
+from training.plots import fairness_picture, importance_picture
 from training.reports import RunReport, render
 from training.verdict import judge
 
-_, MODEL, BASELINES = judged_world()
+TRAFFIC, MODEL, BASELINES = judged_world()
+FAIRNESS = fairness_rows(TRAFFIC, 5, QUICK, "outcomes")
+SWAPS = {"language": EVERY_LANGUAGE, "rows": 900, "moved": 0.25, "move_95pct": 0.004, "move_largest": 0.02}
 
 
 def report(**changes):
@@ -26,7 +30,10 @@ def report(**changes):
         baselines=BASELINES,
         truth=None,
         truth_baselines={},
-        pictures={"importance": importance_picture({"goods": 1.0})},
+        pictures={
+            "importance": importance_picture({"goods": 1.0}),
+            "fairness": fairness_picture(FAIRNESS),
+        },
         data=[{"period": "training", "arrived": 12000}],
         split=[{"period": "training", "arrivals_from": "2024-01-01"}],
         examples=[
@@ -40,6 +47,8 @@ def report(**changes):
             }
         ],
         features=[{"feature": "goods.text_score", "share": 0.5}],
+        fairness=FAIRNESS,
+        name_swaps=[SWAPS],
         config={"split.test_days": 28},
     )
     return replace(whole, **changes)
@@ -90,4 +99,13 @@ def test_the_truth_has_a_table_of_its_own_where_there_is_one():
 
 def test_a_page_too_heavy_to_send_is_refused():
     with pytest.raises(ValueError, match="more than 2,000,000"):
-        render(report(pictures={"importance": "x" * 2_000_001}))
+        render(report(pictures={"fairness": "x" * 2_000_001}))
+
+
+def test_who_bears_the_inspections_and_what_names_do_stands_in_the_page():
+    page = render(report())
+    section = page[page.index("Who bears the inspections") :]
+    assert "air_cargo" in section
+    assert "over 900 swaps the score of 25.0 % changed" in section
+    assert "less than 0.004 in log-odds" in section
+    assert "names no person" in render(report(name_swaps=[SWAPS | {"rows": 0}]))

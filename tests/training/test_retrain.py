@@ -13,6 +13,7 @@ from features.pseudonyms import Pseudonyms
 from models.bundle import load_bundle
 from models.registry import Registry
 from models.scoring import score_table
+from training.artifacts import write_bundle_of
 from training.config import train_config
 from training.retrain import BATCH_KEY, TEXT_SCORE, day_after_last_event, retrain, train
 from training.simulation import simulate
@@ -54,13 +55,13 @@ def trained(world, tables, as_of):
     return train(tables, as_of=as_of, target="any_offence", config=CONFIG, truth=world.truth)
 
 
-def again(tables, as_of):
-    return train(tables, as_of=as_of, target="any_offence", config=CONFIG)
+def again(tables, as_of, threads=1):
+    return train(tables, as_of=as_of, target="any_offence", config=CONFIG, threads=threads)
 
 
 @pytest.fixture(scope="module")
 def trained_again(tables, as_of):
-    return again(tables, as_of)
+    return again(tables, as_of, threads=2)
 
 
 def learnt(trained):
@@ -69,7 +70,9 @@ def learnt(trained):
     return model.trees.text, model.calibration, model.bands, trained.fitted.vocabularies, trained.fitted.norms
 
 
-def test_the_same_tables_date_and_settings_give_the_same_model(trained, trained_again):
+def test_the_same_tables_date_and_settings_give_the_same_model_on_any_number_of_threads(
+    trained, trained_again
+):
     assert learnt(trained_again) == learnt(trained)
     assert (trained_again.test_scores == trained.test_scores).all()
     assert trained_again.data_sha256 == trained.data_sha256
@@ -135,6 +138,11 @@ def test_all_test_traffic_is_scored_opened_or_not(trained):
     assert trained.test.traffic.labelled.mean() < 0.1
 
 
+def test_names_of_another_language_do_not_move_a_score(trained):
+    assert trained.metrics["test/name_swap_95pct"] == 0.0
+    assert sum(row["rows"] for row in trained.name_swaps) > 1000
+
+
 def test_the_metrics_have_their_agreed_names(trained):
     areas = ["roc_auc", "average_precision", "calibration_error"]
     at_capacity = [f"{what}_at_{share}" for what in ("precision", "recall") for share in SHARES[1:]]
@@ -165,8 +173,17 @@ def logged(world, tables, as_of, tmp_path_factory):
         out_dir=folder / "run",
         tracking_uri=uri,
         register=True,
+        threads=2,
     )
     return done, uri, folder / "run"
+
+
+def test_the_same_tables_date_and_settings_give_the_same_bundle_to_the_last_byte(
+    logged, trained, tables, tmp_path
+):
+    done, _, folder = logged
+    assert done.trained is not trained
+    assert write_bundle_of(trained, tables, tmp_path / "bundle") == load_bundle(folder / "bundle").sha256
 
 
 def test_the_run_is_logged_with_its_tags_and_artifacts(logged):
