@@ -128,6 +128,27 @@ class Trees:
         _walk(X, *self._nodes, out)
         return out
 
+    def spread(self, X: NDArray[np.float32], parts: int = 5) -> Floats:
+        """Tell how far the trees disagree about each row: every so-many-th tree is a committee member of its own.
+
+        Parameters
+        ----------
+        X : float32 array, (n, features)
+        parts : int
+            Members; each scores with its own trees, times `parts`.
+
+        Returns
+        -------
+        float64 array, (n,)
+            Standard deviation of the members' raw scores, in log-odds (query by committee, Seung et al. 1992).
+        """
+        X = self._checked(X)
+        votes = np.empty((parts, len(X)))
+        for part in range(parts):
+            own = self._nodes._replace(root=np.ascontiguousarray(self._nodes.root[part::parts]))
+            _walk(X, *own, votes[part])
+        return np.asarray((parts * votes).std(axis=0))
+
     def contributions(self, X: NDArray[np.float32]) -> Floats:
         """Share each row's raw score out over its features: exact path-dependent Shapley values.
 

@@ -95,7 +95,7 @@ def capacity_picture(
         An SVG picture.
     """
     with mpl.rc_context(STYLE):
-        figure, axes = _canvas(1, 2, width=10.4, height=4.1)
+        figure, axes = canvas(1, 2, width=10.4, height=4.1)
         for ax, what in zip(axes, ("precision", "recall"), strict=True):
             for baseline, (colour, dashes) in zip(baselines, BASELINE_STYLES, strict=False):
                 values = [estimate.value for estimate in getattr(baseline, what)]
@@ -111,7 +111,7 @@ def capacity_picture(
         axes[1].set(title=f"Recall, {judged_by}" if judged_by else "Recall", ylabel="share of all there is")
         axes[1].set_ylim(0, 1.02)
         axes[1].legend(loc="upper left", fontsize=9)
-        return _svg(figure)
+        return svg_text(figure)
 
 
 def calibration_picture(table: Sequence[Mapping[str, float | str]]) -> str:
@@ -131,7 +131,7 @@ def calibration_picture(table: Sequence[Mapping[str, float | str]]) -> str:
     below = np.nan_to_num(shown - np.maximum(low, LOWEST_SHOWN)).clip(0)
     above = np.nan_to_num(np.maximum(high, LOWEST_SHOWN) - shown).clip(0)
     with mpl.rc_context(STYLE):
-        figure, (ax,) = _canvas(1, 1, width=5.1, height=4.3)
+        figure, (ax,) = canvas(1, 1, width=5.1, height=4.3)
         ax.plot(
             [LOWEST_SHOWN, 1], [LOWEST_SHOWN, 1], color=GREY, linestyle="--", linewidth=1.2, label="perfect"
         )
@@ -153,7 +153,7 @@ def calibration_picture(table: Sequence[Mapping[str, float | str]]) -> str:
         ax.set(xscale="log", yscale="log", xlim=(LOWEST_SHOWN / 1.6, 1.3), ylim=(LOWEST_SHOWN / 1.6, 1.3))
         ax.set(title="Calibration", xlabel="mean score of the bin", ylabel="rate of finds")
         ax.legend(loc="upper left", fontsize=9)
-        return _svg(figure)
+        return svg_text(figure)
 
 
 def score_picture(score: NDArray[np.float64], band: NDArray[np.object_], positive: NDArray[np.bool_]) -> str:
@@ -170,7 +170,7 @@ def score_picture(score: NDArray[np.float64], band: NDArray[np.object_], positiv
     logarithm = np.log10(np.maximum(score, LOWEST_SHOWN))
     edges = np.linspace(min(logarithm.min(), -1.0), 0.0, 46)
     with mpl.rc_context(STYLE):
-        figure, (ax,) = _canvas(1, 1, width=5.1, height=4.3)
+        figure, (ax,) = canvas(1, 1, width=5.1, height=4.3)
         for name, colour in BAND_COLOURS.items():
             counts, _ = np.histogram(logarithm[band == name], edges)
             ax.stairs(counts, edges, fill=True, color=colour, alpha=0.75, label=f"band {name}")
@@ -183,7 +183,7 @@ def score_picture(score: NDArray[np.float64], band: NDArray[np.object_], positiv
         ax.yaxis.set_major_formatter(FuncFormatter(lambda count, _: f"{count:,.0f}"))
         ax.set(title="Scores by band", xlabel="score", ylabel="consignments")
         ax.legend(loc="upper right", fontsize=9)
-        return _svg(figure)
+        return svg_text(figure)
 
 
 def daily_picture(days: Sequence[str], found: NDArray[np.float64], there: NDArray[np.float64]) -> str:
@@ -196,7 +196,7 @@ def daily_picture(days: Sequence[str], found: NDArray[np.float64], there: NDArra
     """
     place = np.arange(len(days))
     with mpl.rc_context(STYLE):
-        figure, (ax,) = _canvas(1, 1, width=10.4, height=3.1)
+        figure, (ax,) = canvas(1, 1, width=10.4, height=3.1)
         ax.bar(place, there, color="#D5DAE0", label="known finds")
         ax.bar(place, found, color=BLUE, label="of these within the best 1 % of the day")
         step = max(1, len(days) // 12)
@@ -206,7 +206,7 @@ def daily_picture(days: Sequence[str], found: NDArray[np.float64], there: NDArra
         ax.set(title="Finds by day", ylabel="consignments", xlim=(-0.7, len(days) - 0.3))
         ax.set_ylim(0, 1.25 * max(1.0, there.max()))
         ax.legend(loc="upper right", fontsize=9, ncols=2)
-        return _svg(figure)
+        return svg_text(figure)
 
 
 def importance_picture(shares: Mapping[str, float]) -> str:
@@ -219,7 +219,7 @@ def importance_picture(shares: Mapping[str, float]) -> str:
     """
     ranked = sorted(shares.items(), key=lambda item: item[1])
     with mpl.rc_context(STYLE):
-        figure, (ax,) = _canvas(1, 1, width=10.4, height=1.1 + 0.3 * len(ranked))
+        figure, (ax,) = canvas(1, 1, width=10.4, height=1.1 + 0.3 * len(ranked))
         bars = ax.barh([name for name, _ in ranked], [share for _, share in ranked], color=BLUE, height=0.68)
         ax.bar_label(bars, [f"{share:.1%}" for _, share in ranked], padding=4, fontsize=9.5)
         ax.grid(axis="y", visible=False)
@@ -229,7 +229,7 @@ def importance_picture(shares: Mapping[str, float]) -> str:
             title="What moves the score, by group of features",
             xlabel="share of the mean absolute contribution",
         )
-        return _svg(figure)
+        return svg_text(figure)
 
 
 def fairness_picture(rows: Sequence[Mapping[str, float | str]]) -> str:
@@ -243,7 +243,7 @@ def fairness_picture(rows: Sequence[Mapping[str, float | str]]) -> str:
     names = [str(row["value"]) for row in rows]
     place = np.arange(len(rows))[::-1] - 0.6 * np.cumsum(_kind_begins(rows))
     with mpl.rc_context(STYLE):
-        figure, axes = _canvas(1, 3, width=10.4, height=1.3 + 0.27 * len(rows))
+        figure, axes = canvas(1, 3, width=10.4, height=1.3 + 0.27 * len(rows))
         for ax, (measure, (title, whole)) in zip(axes, FAIRNESS_PANELS.items(), strict=True):
             value, low, high = (
                 np.array([float(row[f"{measure}{end}"]) for row in rows]) for end in ("", "_low", "_high")
@@ -260,7 +260,7 @@ def fairness_picture(rows: Sequence[Mapping[str, float | str]]) -> str:
             ax.grid(axis="y", visible=False)
             ax.set_yticks(place, names if ax is axes[0] else [""] * len(rows))
             ax.tick_params(axis="y", length=0)
-        return _svg(figure)
+        return svg_text(figure)
 
 
 def _kind_begins(rows: Sequence[Mapping[str, float | str]]) -> NDArray[np.bool_]:
@@ -277,7 +277,8 @@ def _plain_number(value: float, _place: int) -> str:
     return f"{value:,.3g}"
 
 
-def _canvas(rows: int, columns: int, *, width: float, height: float) -> tuple[Figure, list[Axes]]:
+def canvas(rows: int, columns: int, *, width: float, height: float) -> tuple[Figure, list[Axes]]:
+    """Make a figure of axes, in inches."""
     figure = Figure(figsize=(width, height), layout="constrained")
     axes = figure.subplots(rows, columns, squeeze=False)
     return figure, list(axes.flat)
@@ -297,7 +298,8 @@ def _capacity_axis(ax: Axes) -> None:
     ax.set_xticks(list(SHARES.values()), [name.replace("pct", " %") for name in SHARES])
 
 
-def _svg(figure: Figure) -> str:
+def svg_text(figure: Figure) -> str:
+    """Give a figure as SVG that a page can hold."""
     FigureCanvasSVG(figure)
     text = io.StringIO()
     figure.savefig(text, format="svg", metadata={"Date": None, "Creator": None})

@@ -6,7 +6,7 @@ Everything goes through a client with an address of its own; no global state of 
 import json
 import logging
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -47,6 +47,8 @@ class RunRecord:
         Its content becomes the artifacts: `bundle/`, `report.html`, `tables/*.json`, pictures.
     inputs : mapping
         Name of each table that went in, to its number of rows.
+    series : mapping
+        Charts: metric to its finite numbers, each with its step.
     parent : str, optional
         Run under which this one stands.
     """
@@ -58,6 +60,7 @@ class RunRecord:
     metrics: Mapping[str, float]
     folder: Path
     inputs: Mapping[str, int] = field(default_factory=dict)
+    series: Mapping[str, Sequence[tuple[int, float]]] = field(default_factory=dict)
     parent: str | None = None
 
 
@@ -135,6 +138,11 @@ def _quiet_migrations() -> Iterator[None]:
 def _log_numbers(client: MlflowClient, run_id: str, record: RunRecord) -> None:
     now = time.time_ns() // 1_000_000
     metrics = [Metric(name, float(value), now, 0) for name, value in record.metrics.items()]
+    metrics += [
+        Metric(name, float(value), now, step)
+        for name, values in record.series.items()
+        for step, value in values
+    ]
     params = [Param(name, str(value)[:LONGEST_PARAM]) for name, value in record.params.items()]
     for start in range(0, len(metrics), METRICS_AT_A_TIME):
         client.log_batch(run_id, metrics=metrics[start : start + METRICS_AT_A_TIME])

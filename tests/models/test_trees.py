@@ -155,6 +155,17 @@ def test_contributions_are_shapley_values_also_with_empty_leaves_and_repeated_fe
     assert got[3] == pytest.approx(expectation(REPEATED, row, frozenset()), abs=1e-12)
 
 
+def test_the_spread_is_that_of_committees_of_every_so_many_th_tree() -> None:
+    booster, X = grown(), make_rows(5).X
+    trees = Trees.from_text(booster.model_to_string())
+    each = np.array(
+        [booster.predict(X, raw_score=True, start_iteration=at, num_iteration=1) for at in range(20)]
+    )
+    votes = np.array([4 * each[part::4].sum(axis=0) for part in range(4)])
+    assert np.allclose(trees.spread(X, parts=4), votes.std(axis=0), rtol=1e-9)
+    assert (trees.spread(X, parts=1) == 0).all()
+
+
 def test_one_row_and_many_give_the_same_bits() -> None:
     trees = Trees.from_text(grown().model_to_string())
     X = awkward_rows(count=50)

@@ -52,6 +52,13 @@ def test_a_run_carries_its_name_tags_parameters_and_metrics(logged):
     assert run.info.status == "FINISHED"
 
 
+def test_a_chart_has_a_value_for_each_step(store, tmp_path):
+    client = MlflowClient(tracking_uri=store)
+    run_id = log_run(record(tmp_path, series={"replay/found": [(0, 1.0), (3, 2.5)]}), tracking_uri=store)
+    chart = client.get_metric_history(run_id, "replay/found")
+    assert [(point.step, point.value) for point in chart] == [(0, 1.0), (3, 2.5)]
+
+
 def test_the_description_is_the_note_of_the_run(logged):
     assert logged[1].data.tags["mlflow.note.content"] == "# A run"
 
