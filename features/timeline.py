@@ -12,12 +12,13 @@ then it is counted.
    20 March 12:00  B is cancelled                   from here on B has never been
 """
 
-from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
 from numpy.typing import NDArray
 
 from consignments.visibility import NO_TIME, US_PER_DAY
@@ -27,9 +28,10 @@ from features.ledger import NO_SEQUENCE, HandledStep, Register
 Longs = NDArray[np.int64]
 Keys = NDArray[np.uint64]
 Rows = NDArray[np.float32]
-Progress = Callable[[int, int], None]
+Names = Any
+"""Identifiers: a sequence of str or, where there are many, an Arrow array of large_string."""
 
-CHUNK_EVENTS = 1 << 16
+PIECE_ROWS = 1 << 16
 
 
 @dataclass(frozen=True)
@@ -38,7 +40,7 @@ class Arrivals:
 
     Attributes
     ----------
-    consignment_id : sequence of str, (n,)
+    consignment_id : sequence of str or Arrow array, (n,)
         Repeated only where there is a sequence: a later row amends an earlier one.
     received_us, cancelled_us : int64 array, (n,)
         Microseconds since the epoch; `cancelled_us` is NO_TIME where it was not cancelled.
@@ -49,7 +51,7 @@ class Arrivals:
         by which the log's moments have reached `cancelled_us`.
     """
 
-    consignment_id: Sequence[str]
+    consignment_id: Names
     received_us: Longs
     cancelled_us: Longs
     sequence: Longs | None = None
@@ -62,7 +64,7 @@ class Outcomes:
 
     Attributes
     ----------
-    consignment_id : sequence of str, (m,)
+    consignment_id : sequence of str or Arrow array, (m,)
     visible_us : int64 array, (m,)
         When each became visible; it counts on the day of this moment.
     known_us, recorded_us : int64 array, (m,)
@@ -72,7 +74,7 @@ class Outcomes:
         None where missed.
     """
 
-    consignment_id: Sequence[str]
+    consignment_id: Names
     visible_us: Longs
     known_us: Longs
     recorded_us: Longs
@@ -185,34 +187,209 @@ def _sorted(
     differs = np.zeros(max(len(order) - 1, 0), dtype=bool)
     for key in keys:
         differs |= np.diff(key[order]) != 0
-    cuts = np.concatenate([[0], np.flatnonzero(differs) + 1, [len(order)]])
+    begins = np.concatenate([[True], differs])[: len(order)]
+    ends = np.concatenate([differs, [True]])[: len(order)]
+    tied = np.flatnonzero(~(begins & ends))
+    places = order[tied]
     after = np.zeros(len(order), dtype=bool) if after_own is None else after_own
-    for begin, end in zip(cuts[:-1].tolist(), cuts[1:].tolist(), strict=True):
-        if end - begin > 1:
-            tied = order[begin:end].tolist()
-            tied.sort(key=lambda place: _content(events, place, arrivals, outcomes, bool(after[place])))
-            order[begin:end] = tied
+    group = np.cumsum(begins)[tied]
+    content = _contents(Events(events.what[places], events.row[places]), arrivals, outcomes, after[places])
+    order[tied] = places[np.lexsort((*content[::-1], group))]
     return Events(events.what[order], events.row[order])
 
 
-def _content(
-    events: Events, place: int, arrivals: Arrivals, outcomes: Outcomes, after_own: bool
-) -> tuple[Any, ...]:
-    what, row = int(events.what[place]), int(events.row[place])
-    if what == OUTCOME:
-        return (
-            outcomes.consignment_id[row],
-            after_own,
-            what,
-            *_order_of(outcomes, row),
-            outcomes.result[row] or "",
+def _contents(
+    events: Events, arrivals: Arrivals, outcomes: Outcomes, after_own: NDArray[np.bool_]
+) -> tuple[NDArray[Any], ...]:
+    """Give the columns by which events of one moment are ordered, the first one first."""
+    told = events.what == OUTCOME
+    rows = events.row[told]
+    ranks = np.zeros((4, len(told)), dtype=np.int64)
+    ranks[0, told], ranks[1, told], ranks[2, told] = _order_of(outcomes, rows)
+    results = [outcomes.result[row] or "" for row in rows.tolist()]
+    ranks[3, told] = np.unique(np.array(results, dtype=str), return_inverse=True)[1]
+    return (_name_ranks(events, arrivals, outcomes), after_own, events.what, *ranks)
+
+
+def _name_ranks(events: Events, arrivals: Arrivals, outcomes: Outcomes) -> Longs:
+    """Give numbers that sort as the identifiers of events do: by code points."""
+    told = events.what == OUTCOME
+    names = pa.concat_arrays(
+        [
+            texts_of(outcomes.consignment_id).take(pa.array(events.row[told])),
+            texts_of(arrivals.consignment_id).take(pa.array(events.row[~told])),
+        ]
+    ).dictionary_encode()
+    rank_of = np.argsort(pc.array_sort_indices(names.dictionary).to_numpy())
+    ranks = np.empty(len(told), dtype=np.int64)
+    ranks[np.concatenate([np.flatnonzero(told), np.flatnonzero(~told)])] = rank_of[names.indices.to_numpy()]
+    return ranks
+
+
+def texts_of(names: Names) -> Any:
+    """Give identifiers as an Arrow array of large_string."""
+    return names if isinstance(names, pa.Array) else pa.array(names, type=pa.large_string())
+
+
+def _order_of(outcomes: Outcomes, row: Any) -> Any:
+    """Give what tells which outcome of a consignment stands, of one row or of several: known, recorded, sequence."""
+    sequence = NO_SEQUENCE if outcomes.sequence is None else outcomes.sequence[row]
+    return outcomes.known_us[row], outcomes.recorded_us[row], sequence
+
+
+class Fold:
+    """Read and count whole tables of events in the order of history; the keys of arrivals are given piece by piece.
+
+    Only the keys that later events need again are kept: of consignments that come more than once, are cancelled, or
+    have an outcome. However the arrivals are cut into pieces, the readings are the same.
+
+    Parameters
+    ----------
+    history : History
+        Empty, or what earlier tables left; consignments of earlier tables can no longer be amended.
+    arrivals : Arrivals
+    outcomes : Outcomes
+    as_of_us : int, optional
+        Outcomes and cancellations after this moment are hidden.
+
+    Attributes
+    ----------
+    rows : int64 array, (arrivals,)
+        Row of each arrival, in the order of history: the order in which they are taken.
+    """
+
+    def __init__(
+        self, history: History, arrivals: Arrivals, outcomes: Outcomes, as_of_us: int | None = None
+    ) -> None:
+        events = order_events(arrivals, outcomes, as_of_us)
+        days = (_moments(events, arrivals, outcomes) // US_PER_DAY).astype(np.int32)
+        dated = np.where(events.what == CANCELLATION, np.int32(NO_DAY), days)
+        self._history, self._events, self._outcomes, self._days = history, events, outcomes, days
+        self._today = np.maximum(np.maximum.accumulate(dated), np.int32(history.today))
+        self._names = texts_of(arrivals.consignment_id)
+        self._alone = _are_alone(self._names, outcomes, events)
+        self._arrived = np.flatnonzero(events.what == ARRIVAL)
+        self.rows: Longs = events.row[self._arrived]
+        self._taken = self._done = 0
+        self._register: Register[int] = Register()
+        self._kept = _KeptKeys(len(history.kinds))
+
+    def take(self, keys: Keys, counterparts: Keys, out: Rows, at: int, out_rows: Longs) -> None:
+        """Read and count the next arrivals, with the other events before and between them.
+
+        Parameters
+        ----------
+        keys, counterparts : uint64 array, (n, kinds)
+            Of the next n arrivals; 0 is missing.
+        out : float32 array, (m, columns)
+            Readings are written from column `at` on.
+        at : int
+        out_rows : int64 array, (n,)
+            Row of `out` for each of them; -1 where its readings are not wanted.
+
+        Raises
+        ------
+        ServiceFault
+            History is full; what was folded so far is of no use.
+        """
+        places = self._next_places(len(keys))
+        arrival = np.cumsum(self._events.what[places] == ARRIVAL) - 1
+        alone = self._alone[places]
+        single = self._single_steps(places[alone], arrival[alone], out_rows)
+        told = self._tell_all(places[~alone], arrival[~alone], keys)
+        if len(told) == 0:
+            self._history.run(single, keys, counterparts, out, at)
+            return
+        # The keys of earlier consignments stand behind those of this piece.
+        handles, place_of = np.unique(told["handle"], return_inverse=True)
+        known = self._kept.at(handles)
+        steps = np.concatenate([single, self._told_steps(told, len(keys) + place_of, out_rows)])
+        order = np.argsort(np.concatenate([places[alone], told["place"]]), kind="stable")
+        self._history.run(
+            steps[order],
+            np.concatenate([keys, known]),
+            np.concatenate([counterparts, np.zeros_like(known)]),
+            out,
+            at,
         )
-    return (arrivals.consignment_id[row], after_own, what)
+
+    def _next_places(self, arrivals: int) -> Longs:
+        """Give the places of all events before the arrival after so many more; after the last, all that are left."""
+        begin, self._taken = self._done, self._taken + arrivals
+        everything = self._taken >= len(self._arrived)
+        self._done = len(self._days) if everything else int(self._arrived[self._taken])
+        return np.arange(begin, self._done)
+
+    def _single_steps(self, places: Longs, arrival: Longs, out_rows: Longs) -> NDArray[Any]:
+        """Count arrivals of which nothing else is known: one step each, and the register need not hear of them."""
+        steps = np.zeros(len(places), dtype=STEP)
+        steps["change"], steps["counter"] = 1, ARRIVALS
+        steps["row"], steps["out_row"] = arrival, out_rows[arrival]
+        steps["day"], steps["today"] = self._days[places], self._today[places]
+        return steps
+
+    def _tell_all(self, places: Longs, arrival: Longs, keys: Keys) -> NDArray[Any]:
+        told = [
+            (place, mine, *step)
+            for place, mine in zip(places.tolist(), arrival.tolist(), strict=True)
+            for step in self._tell(place, mine, keys)
+        ]
+        return np.array(told, dtype=TOLD)
+
+    def _tell(self, place: int, arrival: int, keys: Keys) -> list[HandledStep[int]]:
+        """Let the register hear of an event."""
+        row, day, today = int(self._events.row[place]), int(self._days[place]), int(self._today[place])
+        if self._events.what[place] == ARRIVAL:
+            return self._register.arrive(self._names[row].as_py(), self._kept.keep(keys[arrival]), day, today)
+        if self._events.what[place] == CANCELLATION:
+            return self._register.cancel(self._names[row].as_py(), today)
+        outcomes = self._outcomes
+        known, recorded, sequence = _order_of(outcomes, row)
+        name = texts_of(outcomes.consignment_id)[row].as_py()
+        order = int(known), int(recorded), int(sequence)
+        return self._register.conclude(name, order, outcomes.result[row], day, today)
+
+    def _told_steps(self, told: NDArray[Any], rows: Longs, out_rows: Longs) -> NDArray[Any]:
+        steps = np.zeros(len(told), dtype=STEP)
+        for name in ("change", "counter", "day"):
+            steps[name] = told[name]
+        # Only the arrival that is this event is read; one that is put back is not there, for register.cancel never does.
+        reads = (told["change"] > 0) & (told["counter"] == ARRIVALS)
+        steps["row"] = np.where(reads, told["arrival"], rows)
+        steps["out_row"] = np.where(reads, out_rows[told["arrival"]], -1)
+        steps["today"] = self._today[told["place"]]
+        return steps
 
 
-def _order_of(outcomes: Outcomes, row: int) -> tuple[int, int, int]:
-    sequence = NO_SEQUENCE if outcomes.sequence is None else int(outcomes.sequence[row])
-    return int(outcomes.known_us[row]), int(outcomes.recorded_us[row]), sequence
+TOLD = np.dtype(
+    [
+        ("place", "<i8"),
+        ("arrival", "<i8"),
+        ("change", "<i4"),
+        ("counter", "<i4"),
+        ("handle", "<i8"),
+        ("day", "<i4"),
+    ]
+)
+"""A step that the register asked for: place of its event, arrival of the piece, and what `HandledStep` holds."""
+
+
+class _KeptKeys:
+    """Keys of consignments that may be needed again, each under a number."""
+
+    def __init__(self, kinds: int) -> None:
+        self._rows = np.zeros((1, kinds), dtype=np.uint64)
+        self._used = 0
+
+    def keep(self, keys: Keys) -> int:
+        if self._used == len(self._rows):
+            self._rows = np.concatenate([self._rows, np.zeros_like(self._rows)])
+        self._rows[self._used] = keys
+        self._used += 1
+        return self._used - 1
+
+    def at(self, handles: Longs) -> Keys:
+        return self._rows[handles]
 
 
 def fold(
@@ -226,110 +403,41 @@ def fold(
     out_rows: Longs,
     as_of_us: int | None = None,
     *,
-    progress: Progress | None = None,
-    chunk_events: int = CHUNK_EVENTS,
+    piece_rows: int = PIECE_ROWS,
 ) -> None:
-    """Read and count whole tables of events, in the order of history.
+    """Read and count whole tables of events, whatever the order of their rows.
 
     Parameters
     ----------
-    history : History
-        Empty, or what earlier tables left; consignments of earlier tables can no longer be amended.
-    arrivals : Arrivals
-        n rows.
-    outcomes : Outcomes
+    history, arrivals, outcomes, as_of_us
+        As of `Fold`; n arrivals.
     keys, counterparts : uint64 array, (n, kinds)
         0 is missing.
-    out : float32 array, (m, columns)
-        Readings are written from column `at` on.
-    at : int
+    out, at
+        As of `Fold.take`.
     out_rows : int64 array, (n,)
         Row of `out` for each arrival; -1 where its readings are not wanted.
-    as_of_us : int, optional
-        Outcomes and cancellations after this moment are hidden.
-    progress : callable, optional
-        Called with the number of events done, and of all.
-    chunk_events : int
-        Events taken together; changes nothing but memory.
+    piece_rows : int
+        Arrivals taken together; changes nothing but memory.
 
     Raises
     ------
     ServiceFault
         History is full; what was folded so far is of no use.
     """
-    batch = _Batch(arrivals, outcomes, order_events(arrivals, outcomes, as_of_us), history.today, out_rows)
-    events = len(batch.days)
-    for begin in range(0, events, chunk_events):
-        end = min(begin + chunk_events, events)
-        history.run(batch.steps(begin, end), keys, counterparts, out, at)
-        if progress is not None:
-            progress(end, events)
+    folding = Fold(history, arrivals, outcomes, as_of_us)
+    for begin in range(0, len(folding.rows), piece_rows):
+        rows = folding.rows[begin : begin + piece_rows]
+        folding.take(keys[rows], counterparts[rows], out, at, out_rows[rows])
 
 
-class _Batch:
-    """Turn a table's events into steps, by the same register as the ledger; keys are told by their row.
-
-    A consignment of which nothing else is known takes one step, and the register need not hear of it.
-    """
-
-    def __init__(
-        self, arrivals: Arrivals, outcomes: Outcomes, events: Events, today: int, out_rows: Longs
-    ) -> None:
-        self.arrivals, self.outcomes, self.events, self.out_rows = arrivals, outcomes, events, out_rows
-        self.days = _moments(events, arrivals, outcomes) // US_PER_DAY
-        dated = np.where(events.what == CANCELLATION, NO_DAY, self.days)
-        self.today = np.maximum(np.maximum.accumulate(dated), today)
-        self.alone = _are_alone(arrivals, outcomes, events)
-        self.register: Register[int] = Register()
-
-    def steps(self, begin: int, end: int) -> NDArray[Any]:
-        """Give the steps of some events, in order."""
-        places = np.arange(begin, end)
-        single = places[self.alone[begin:end]]
-        told = [
-            (place, *step) for place in places[~self.alone[begin:end]].tolist() for step in self._tell(place)
-        ]
-        steps = np.zeros(len(single) + len(told), dtype=STEP)
-        self._fill_single(steps[: len(single)], single)
-        if told:
-            self._fill_told(steps[len(single) :], told)
-        order = np.argsort(np.concatenate([single, [step[0] for step in told]]), kind="stable")
-        return steps[order]
-
-    def _tell(self, place: int) -> list[HandledStep[int]]:
-        """Let the register hear of an event."""
-        row, day, today = int(self.events.row[place]), int(self.days[place]), int(self.today[place])
-        if self.events.what[place] == ARRIVAL:
-            return self.register.arrive(self.arrivals.consignment_id[row], row, day, today)
-        if self.events.what[place] == CANCELLATION:
-            return self.register.cancel(self.arrivals.consignment_id[row], today)
-        outcomes = self.outcomes
-        order = _order_of(outcomes, row)
-        return self.register.conclude(outcomes.consignment_id[row], order, outcomes.result[row], day, today)
-
-    def _fill_single(self, steps: NDArray[Any], places: Longs) -> None:
-        rows = self.events.row[places]
-        steps["change"], steps["counter"] = 1, ARRIVALS
-        steps["row"], steps["out_row"] = rows, self.out_rows[rows]
-        steps["day"], steps["today"] = self.days[places], self.today[places]
-
-    def _fill_told(self, steps: NDArray[Any], told: list[tuple[int, int, int, int, int]]) -> None:
-        places, change, counter, rows, days = np.array(told, dtype=np.int64).T
-        steps["change"], steps["counter"], steps["row"], steps["day"] = change, counter, rows, days
-        # Only the arrival that is this event is read; one that is put back is not there, for register.cancel never does.
-        reads = (change > 0) & (counter == ARRIVALS)
-        steps["out_row"] = np.where(reads, self.out_rows[rows], -1)
-        steps["today"] = self.today[places]
-
-
-def _are_alone(arrivals: Arrivals, outcomes: Outcomes, events: Events) -> NDArray[np.bool_]:
+def _are_alone(names: Any, outcomes: Outcomes, events: Events) -> NDArray[np.bool_]:
     """Mark arrivals whose consignment comes once, is not cancelled, and has no outcome."""
-    names = arrivals.consignment_id
-    told = {outcomes.consignment_id[row] for row in events.row[events.what == OUTCOME].tolist()}
-    told |= {names[row] for row in events.row[events.what == CANCELLATION].tolist()}
-    if len(set(names)) != len(names):
-        told |= {name for name, times in Counter(names).items() if times > 1}
-    alone = np.fromiter((name not in told for name in names), dtype=bool, count=len(names))
+    codes = names.dictionary_encode().indices.to_numpy()
+    told = texts_of(outcomes.consignment_id).take(pa.array(events.row[events.what == OUTCOME]))
+    cancelled = names.take(pa.array(events.row[events.what == CANCELLATION]))
+    more = pc.is_in(names, value_set=pc.unique(pa.concat_arrays([told, cancelled])))
+    alone = (np.bincount(codes)[codes] == 1) & ~more.to_numpy(zero_copy_only=False)
     marked: NDArray[np.bool_] = events.what == ARRIVAL
     marked[marked] = alone[events.row[marked]]
     return marked

@@ -197,7 +197,7 @@ def test_one_by_one_with_restarts_reads_what_the_batch_reads(world, restart_ever
 @given(any_world, st.integers(1, 5))
 def test_splitting_a_batch_anywhere_changes_nothing(world, chunk_events: int) -> None:
     arrivals, outcomes = world
-    assert same(batch(arrivals, outcomes, chunk_events=chunk_events), batch(arrivals, outcomes))
+    assert same(batch(arrivals, outcomes, piece_rows=chunk_events), batch(arrivals, outcomes))
 
 
 @settings(max_examples=150, deadline=None)
