@@ -5,6 +5,7 @@ output is one JSON object.
 """
 
 import json
+import os
 import re
 import sys
 from collections.abc import Callable, Iterator
@@ -22,7 +23,9 @@ if TYPE_CHECKING:
     import pandas as pd
 
     from consignments.rejects import Reject
+    from consignments.tables import ReadReport
     from features.batch import Progress, Tables
+    from features.streams import Source, World
     from models.bundle import Bundle
     from models.registry import Registry, Version
     from serving.bundles import Bundles
@@ -78,6 +81,13 @@ rejects_option = click.option(
 strict_option = click.option("--strict", is_flag=True, help="Any row at fault is a failure.")
 json_option = click.option(
     "--json", "as_json", is_flag=True, help="Print the result as one JSON object on the last line."
+)
+jobs_option = click.option(
+    "--jobs",
+    type=click.IntRange(1),
+    default=None,
+    metavar="N",
+    help="Processes that compute features; default: one for each core. Changes nothing but time.",
 )
 config_option = click.option(
     "--config",
@@ -214,6 +224,7 @@ def read(
 @alerts_option
 @config_option
 @model_option
+@jobs_option
 @click.option(
     "--out", type=click.Path(path_type=Path), required=True, metavar="T", help="Where the result is written."
 )
@@ -226,20 +237,23 @@ def features(
     alerts: Path | None,
     config: Path | None,
     model: str | None,
+    jobs: int | None,
     out: Path,
     rejects: Path | None,
     strict: bool,
 ) -> None:
     """Write the features exactly as the model sees them, with `consignment_id` and, where the table has it, `sequence`.
 
-    Without --model, the features that need a fitted model are left out.
-    """
-    import pandas as pd
+    Without --model, the features that need a fitted model are left out. A Parquet table in the order of history
+    (received_at, then consignment_id; or sequence) is never whole in memory, however large.
 
-    from consignments.tables import write_table
-    from features.batch import feature_matrix
+    \b
+    npsrisk features --consignments world/consignments.parquet --outcomes world/outcomes.parquet --out features.parquet
+    """
+    from consignments.tables import write_pieces
     from features.fitted import Fitted
-    from models.scoring import joined
+    from features.pipeline import Pipeline
+    from features.streams import feature_pieces
     from training.config import read_config
 
     if model is None:
@@ -247,22 +261,16 @@ def features(
     else:
         bundle = registry().bundle(registry().resolve(model))
         feature_config, fitted = bundle.config, Fitted.from_plain(bundle.fitted, bundle.arrays)
+    spec = Pipeline(feature_config, fitted, batch_pseudonyms()).spec
+    shown = [place for place, each in enumerate(spec) if model is not None or not each.fitted]
     reading = Reading(rejects, strict)
-    given = reading.tables(consignments, outcomes, alerts, feature_config.record_type())
-    past = reading.table(history, feature_config.record_type())
-    tables, keep = joined(given, past)
     with progress_bar() as progress:
-        matrix = feature_matrix(
-            tables, feature_config, fitted, batch_pseudonyms(), keep=keep, progress=progress
+        world = reading.world(consignments, outcomes, alerts, history, feature_config.record_type(), progress)
+        pieces = feature_pieces(
+            world, feature_config, fitted, batch_pseudonyms(), jobs=jobs or cores(), progress=progress
         )
-    shown = [place for place, each in enumerate(matrix.spec) if model is not None or not each.fitted]
-    frame = pd.DataFrame(matrix.X[:, shown], columns=[matrix.spec.names[place] for place in shown])
-    for place, name in enumerate(
-        name for name in ("consignment_id", "sequence") if name in given.consignments
-    ):
-        frame.insert(place, name, given.consignments[name].to_numpy())
-    write_table(frame, out)
-    click.echo(f"{len(frame):,} rows of {len(shown)} features -> {out}")
+        rows = write_pieces((piece.table(spec, shown) for piece in pieces), out)
+    click.echo(f"{rows:,} rows of {len(shown)} features -> {out}")
 
 
 @main.command()
@@ -443,6 +451,7 @@ def promote(
 @click.option(
     "--reasons", type=click.IntRange(0, 10), default=0, show_default=True, help="Reasons for each row."
 )
+@jobs_option
 @click.option(
     "--out", type=click.Path(path_type=Path), required=True, metavar="T", help="Where the result is written."
 )
@@ -457,6 +466,7 @@ def score(
     model: str | None,
     as_of: str | None,
     reasons: int,
+    jobs: int | None,
     out: Path,
     rejects: Path | None,
     strict: bool,
@@ -464,34 +474,41 @@ def score(
 ) -> None:
     """Score a table; the same model and history give the same bits as the service.
 
+    A Parquet table in the order of history (received_at, then consignment_id; or sequence) is never whole in memory.
+
     \b
     npsrisk score --consignments new.parquet --history past.parquet --outcomes outcomes.parquet --out scores.csv
     """
-    from consignments.tables import write_table
-    from models.scoring import score_table
+    from collections import Counter
+
+    from consignments.tables import write_pieces
+    from models.scoring import score_pieces
 
     chosen = resolve_model(model)
     bundle = registry().bundle(chosen)
     reading = Reading(rejects, strict)
-    record = bundle.config.record_type()
-    given = reading.tables(consignments, outcomes, alerts, record)
+    bands: Counter[str] = Counter()
+
+    def counted(scores: "pd.DataFrame") -> "pd.DataFrame":
+        bands.update(scores["band"])
+        return scores
+
     with progress_bar() as progress:
-        scores = score_table(
+        scored = score_pieces(
             bundle,
-            given,
+            reading.world(consignments, outcomes, alerts, history, bundle.config.record_type(), progress),
             batch_pseudonyms(),
-            history=reading.table(history, record),
             as_of=timestamp(as_of, "--as-of"),
             reasons=reasons,
             version=chosen.number,
+            jobs=jobs or cores(),
             progress=progress,
         )
-    write_table(scores, out)
-    bands = scores["band"].value_counts().to_dict()
+        rows = write_pieces(map(counted, scored), out)
     tell(
-        {"out": str(out), "rows": len(scores), "bands": bands, "model": chosen.uri},
+        {"out": str(out), "rows": rows, "bands": dict(bands.most_common()), "model": chosen.uri},
         as_json,
-        f"{len(scores):,} scores by {chosen.uri} ({bands.get('high', 0)} high, {bands.get('elevated', 0)} elevated) -> {out}",
+        f"{rows:,} scores by {chosen.uri} ({bands['high']} high, {bands['elevated']} elevated) -> {out}",
     )
 
 
@@ -661,15 +678,34 @@ class Reading:
         """Read one table, or nothing where no path is given."""
         if path is None:
             return None
-        from consignments.tables import read_table, write_rejects
+        from consignments.tables import read_table
 
         table = read_table(path, record, strict=self.strict)
-        if table.report.rejected or table.report.unknown_columns:
-            click.echo(table.report.text(), err=True)
-        self.rejects += table.rejects
-        if self.path is not None and table.rejects:
-            write_rejects(self.rejects, self.path)
+        self._tell(table.report, table.rejects)
         return table.frame
+
+    def source(self, path: Path, record: Any, progress: "Progress") -> "Source":
+        """Read a consignment table: Parquet piece by piece, others whole."""
+        from consignments.files import is_parquet
+        from consignments.streams import stream_table
+        from features.streams import InMemory
+
+        if not path.exists() or not is_parquet(path):
+            frame = self.table(path, record)
+            assert frame is not None
+            return InMemory(frame)
+        stream = stream_table(path, record, strict=self.strict, progress=progress)
+        self._tell(stream.report, stream.rejects)
+        return stream
+
+    def _tell(self, report: "ReadReport", rejects: "tuple[Reject, ...]") -> None:
+        from consignments.tables import write_rejects
+
+        if report.rejected or report.unknown_columns:
+            click.echo(report.text(), err=True)
+        self.rejects += rejects
+        if self.path is not None and rejects:
+            write_rejects(self.rejects, self.path)
 
     def tables(self, consignments: Path, outcomes: Path | None, alerts: Path | None, record: Any) -> "Tables":
         """Read the tables of one world."""
@@ -679,6 +715,26 @@ class Reading:
         first = self.table(consignments, record)
         assert first is not None
         return Tables(first, self.table(outcomes, Outcome), self.table(alerts, Alert))
+
+    def world(
+        self,
+        consignments: Path,
+        outcomes: Path | None,
+        alerts: Path | None,
+        history: Path | None,
+        record: Any,
+        progress: "Progress",
+    ) -> "World":
+        """Read the tables of one world, those of consignments piece by piece."""
+        from consignments.records import Alert, Outcome
+        from features.streams import World
+
+        return World(
+            consignments=self.source(consignments, record, progress),
+            outcomes=self.table(outcomes, Outcome),
+            alerts=self.table(alerts, Alert),
+            history=None if history is None else self.source(history, record, progress),
+        )
 
 
 def settings() -> "Settings":
@@ -729,6 +785,11 @@ def batch_pseudonyms() -> Any:
     from features.pseudonyms import Pseudonyms
 
     return Pseudonyms(BATCH_KEY)
+
+
+def cores() -> int:
+    """Give the number of cores that this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def moment(text: str | None, option: str) -> datetime | None:

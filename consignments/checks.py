@@ -81,6 +81,28 @@ class Checked:
     unknown: tuple[str, ...]
 
 
+@dataclass(frozen=True)
+class Rows:
+    """Rows in their canonical form, and what is wrong with each by itself; other rows may repeat its identifier.
+
+    Attributes
+    ----------
+    frame : DataFrame
+        All rows, those at fault too.
+    faults : list of Fault
+    unknown : tuple of str
+    """
+
+    frame: pd.DataFrame
+    faults: list[Fault]
+    unknown: tuple[str, ...]
+
+    @property
+    def bad(self) -> Mask:
+        """Which rows are at fault."""
+        return _any_fault(self.faults, len(self.frame))
+
+
 def check_table(given: GivenTable, record: type[msgspec.Struct]) -> Checked:
     """Check a table against a record type.
 
@@ -89,19 +111,48 @@ def check_table(given: GivenTable, record: type[msgspec.Struct]) -> Checked:
     FileFault
         Where a required column is missing.
     """
-    fields = fields_of(record)
     names = list(dict.fromkeys(name for part in given.parts for name in part.table.column_names))
-    refuse_missing(names, [field.name for field in fields if field.required], given.name)
-    canonical, faults, unknown = _check_columns(given.parts, names, fields)
-    frame: pd.DataFrame = canonical.to_pandas(types_mapper=DTYPES.get)
-    faults += _row_faults(frame, record, faults)
-    faults += _repeated_identifiers(frame, record, _any_fault(faults, len(frame)))
-    bad = _any_fault(faults, len(frame))
-    rejects = [*given.rejects, *_rejects_of(given.parts, faults, bad, fields)]
-    kept, repeats = _without_repeats(_keep(frame, ~bad), record)
-    reasons = Counter({f"{fault.column}: {fault.reason}": int(fault.rows.sum()) for fault in faults})
+    refuse_missing_columns(names, record, given.name)
+    rows = check_rows(given.parts, names, record)
+    faults = rows.faults
+    if not may_amend(record, names):
+        faults = [*faults, *_repeated_identifiers(rows.frame, record, rows.bad)]
+    bad = _any_fault(faults, len(rows.frame))
+    rejects = [*given.rejects, *rejects_of(given.parts, faults, record)]
+    kept, repeats = _without_repeats(keep_rows(rows.frame, ~bad), record)
+    reasons = count_reasons(faults)
     reasons.update(reject.reason for reject in given.rejects)
-    return Checked(kept, tuple(rejects), dict(reasons.most_common()), repeats, unknown)
+    return Checked(kept, tuple(rejects), dict(reasons.most_common()), repeats, rows.unknown)
+
+
+def refuse_missing_columns(names: Sequence[str], record: type[msgspec.Struct], where: str) -> None:
+    """Raise where a column is missing that the record cannot do without."""
+    refuse_missing(names, [field.name for field in fields_of(record) if field.required], where)
+
+
+def check_rows(parts: Sequence[Part], names: Sequence[str], record: type[msgspec.Struct]) -> Rows:
+    """Check rows of a table, each by itself: a table and its pieces give the same.
+
+    Parameters
+    ----------
+    parts : sequence of Part
+    names : sequence of str
+        The columns of the whole table, which single parts may lack.
+    record : type
+    """
+    canonical, faults, unknown = _check_columns(parts, names, fields_of(record))
+    frame: pd.DataFrame = canonical.to_pandas(types_mapper=DTYPES.get)
+    return Rows(frame, [*faults, *_row_faults(frame, record, faults)], unknown)
+
+
+def may_amend(record: type[msgspec.Struct], names: Sequence[str]) -> bool:
+    """Tell whether a later row of an identifier amends or replaces the earlier one, rather than being at fault."""
+    return issubclass(record, Consignment | Alert) and SEQUENCE in names
+
+
+def count_reasons(faults: Sequence[Fault]) -> Counter[str]:
+    """Count the rows of each `column: reason`."""
+    return Counter({f"{fault.column}: {fault.reason}": int(fault.rows.sum()) for fault in faults})
 
 
 # --- columns ----------------------------------------------------------------------------------------------------------
@@ -182,14 +233,18 @@ def _row_faults(frame: pd.DataFrame, record: type[msgspec.Struct], known: Sequen
 
 
 def _repeated_identifiers(frame: pd.DataFrame, record: type[msgspec.Struct], bad: Mask) -> list[Fault]:
-    """Find rows whose identifier stands in an earlier good row; with `sequence`, a later one amends or replaces it."""
-    amends = issubclass(record, Consignment | Alert) and SEQUENCE in frame
-    if amends or not issubclass(record, Consignment | Alert | Truth):
+    """Find rows whose identifier stands in an earlier good row."""
+    if not issubclass(record, Consignment | Alert | Truth):
         return []
     identifier = fields_of(record)[0].name
     repeated = np.zeros(len(frame), dtype=bool)
     repeated[~bad] = frame.loc[~bad, identifier].duplicated().to_numpy()
-    return [Fault(identifier, f"repeated {identifier}", repeated)] if repeated.any() else []
+    return [repeated_fault(identifier, repeated)] if repeated.any() else []
+
+
+def repeated_fault(identifier: str, rows: Mask) -> Fault:
+    """Say that the identifier of some rows stands in an earlier one."""
+    return Fault(identifier, f"repeated {identifier}", rows)
 
 
 def _without_repeats(frame: pd.DataFrame, record: type[msgspec.Struct]) -> tuple[pd.DataFrame, int]:
@@ -200,10 +255,11 @@ def _without_repeats(frame: pd.DataFrame, record: type[msgspec.Struct]) -> tuple
     columns = [*(field.name for field in fields_of(record)), *([SEQUENCE] if SEQUENCE in frame else [])]
     repeats = np.zeros(len(frame), dtype=bool)
     repeats[twice] = frame.loc[twice, columns].duplicated().to_numpy()
-    return _keep(frame, ~repeats), int(repeats.sum())
+    return keep_rows(frame, ~repeats), int(repeats.sum())
 
 
-def _keep(frame: pd.DataFrame, rows: Mask) -> pd.DataFrame:
+def keep_rows(frame: pd.DataFrame, rows: Mask) -> pd.DataFrame:
+    """Give some rows of a frame, counted anew; the frame itself where it is all of them."""
     return frame if rows.all() else frame[rows].reset_index(drop=True)
 
 
@@ -217,9 +273,10 @@ def _any_fault(faults: Sequence[Fault], rows: int) -> Mask:
 # --- rejects ----------------------------------------------------------------------------------------------------------
 
 
-def _rejects_of(
-    parts: Sequence[Part], faults: Sequence[Fault], bad: Mask, fields: Sequence[Field]
-) -> list[Reject]:
+def rejects_of(parts: Sequence[Part], faults: Sequence[Fault], record: type[msgspec.Struct]) -> list[Reject]:
+    """Give the rows at fault, in their order."""
+    fields = fields_of(record)
+    bad = _any_fault(faults, sum(len(part.table) for part in parts))
     why: dict[int, list[Fault]] = {row: [] for row in np.flatnonzero(bad).tolist()}
     for fault in faults:
         for row in np.flatnonzero(fault.rows).tolist():

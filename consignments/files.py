@@ -8,7 +8,7 @@ import codecs
 import csv
 import gc
 import os
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from difflib import get_close_matches
@@ -41,6 +41,8 @@ JSON_CHUNK_ROWS = 500
 """So few that their values stay in the processor's cache: more than twice as fast as 20,000."""
 TIME_TEXT = "%Y-%m-%dT%H:%M:%SZ"
 """Seconds have their six decimals in this format."""
+WRITTEN_ROWS = 1 << 16
+"""Rows of a group of a Parquet file."""
 HIVE_MISSING = "__HIVE_DEFAULT_PARTITION__"
 CUT = "the file ends in the middle of a row: it was cut"
 
@@ -339,38 +341,126 @@ def without_collector() -> Iterator[None]:
 # --- Parquet ----------------------------------------------------------------------------------------------------------
 
 
+@dataclass(frozen=True)
+class _ParquetFile:
+    """A file of a Parquet table: where it is, what messages call it, and the folders that it lies in."""
+
+    path: Path
+    name: str
+    folders: tuple[str, ...] = ()
+
+    def part(self, table: Any, first: int = 1) -> Part:
+        """Take rows of it, the first of which has this number."""
+        table = _with_partition_columns(table, self.folders)
+        return Part(table, self.name, "row", _counted(len(table), first))
+
+    @contextmanager
+    def opened(self) -> Iterator[Any]:
+        """Open it; what is wrong with it, then or while it is read, is a `FileFault`."""
+        try:
+            with parquet.ParquetFile(self.path) as file:
+                refuse_repeats(file.schema_arrow.names, str(self.path))
+                yield file
+        except (pa.ArrowInvalid, OSError) as error:
+            raise FileFault(
+                "cannot be read as Parquet: cut in half, or another format",
+                where=str(self.path),
+                got=str(error).splitlines()[0],
+                todo="write or fetch it again",
+            ) from error
+
+    def whole(self) -> Part:
+        with self.opened() as file:
+            return self.part(file.read(use_threads=False))
+
+    def parts(self, rows: int) -> Iterator[Part]:
+        """Give it in parts of at most so many rows; a file without rows is one empty part."""
+        first = 1
+        with self.opened() as file:
+            for batch in file.iter_batches(rows, use_threads=False):
+                yield self.part(pa.Table.from_batches([batch]), first)
+                first += len(batch)
+            if first == 1:
+                yield self.part(file.schema_arrow.empty_table())
+
+
+@dataclass(frozen=True)
+class ParquetTable:
+    """A Parquet table, a file or a directory of them, that is read piece by piece.
+
+    Attributes
+    ----------
+    name : str
+    files : tuple
+        In the order of the table.
+    columns : tuple of str
+        Those of all files.
+    rows : int
+    """
+
+    name: str
+    files: tuple[_ParquetFile, ...]
+    columns: tuple[str, ...]
+    rows: int
+
+    @classmethod
+    def open(cls, path: Path) -> "ParquetTable":
+        """Look at the files without reading a row; refuses what `read_files` does, but for damaged rows."""
+        if not path.exists():
+            raise FileFault("no such file", where=str(path), todo="check the path")
+        files, empty, rows = _parquet_files(path), [], 0
+        for each in files:
+            with each.opened() as file:
+                empty.append(each.part(file.schema_arrow.empty_table()))
+                rows += file.metadata.num_rows
+        for part in empty[1:]:
+            _refuse_other_schema(empty[0], part)
+        columns = dict.fromkeys(name for part in empty for name in part.table.column_names)
+        return cls(path.name, tuple(files), tuple(columns), rows)
+
+    def pieces(self, rows: int) -> Iterator[tuple[Part, ...]]:
+        """Read at least so many rows at a time and less than twice as many; the last piece may be smaller.
+
+        Raises
+        ------
+        FileFault
+            Where a file turns out to be damaged.
+        """
+        piece: list[Part] = []
+        for part in chain.from_iterable(file.parts(rows) for file in self.files):
+            piece.append(part)
+            if sum(len(each.table) for each in piece) >= rows:
+                yield tuple(piece)
+                piece = []
+        if piece:
+            yield tuple(piece)
+
+
+def is_parquet(path: Path) -> bool:
+    """Tell whether a table can be read piece by piece."""
+    return path.is_dir() or path.suffix.lower() == ".parquet"
+
+
 def _read_parquet(path: Path) -> GivenTable:
-    table = _parquet_table(path)
-    return GivenTable(path.name, (Part(table, path.name, "row", _counted(len(table))),))
+    return GivenTable(path.name, (_ParquetFile(path, path.name).whole(),))
 
 
-def _parquet_table(path: Path) -> Any:
-    try:
-        table = parquet.ParquetFile(path).read(use_threads=False)
-    except (pa.ArrowInvalid, OSError) as error:
-        raise FileFault(
-            "cannot be read as Parquet: cut in half, or another format",
-            where=str(path),
-            got=str(error).splitlines()[0],
-            todo="write or fetch it again",
-        ) from error
-    refuse_repeats(table.column_names, str(path))
-    return table
+def _parquet_files(path: Path) -> list[_ParquetFile]:
+    if not path.is_dir():
+        return [_ParquetFile(path, path.name)]
+    inside = sorted(file.relative_to(path) for file in path.rglob("*.parquet"))
+    files = [
+        _ParquetFile(path / file, f"{path.name}/{file.as_posix()}", file.parts[:-1])
+        for file in inside
+        if not any(part.startswith((".", "_")) for part in file.parts)
+    ]
+    if not files:
+        raise FileFault("no Parquet files in the directory", where=str(path), expected=READABLE)
+    return files
 
 
 def _read_directory(path: Path) -> GivenTable:
-    files = sorted(
-        file
-        for file in path.rglob("*.parquet")
-        if not any(part.startswith((".", "_")) for part in file.relative_to(path).parts)
-    )
-    if not files:
-        raise FileFault("no Parquet files in the directory", where=str(path), expected=READABLE)
-    parts = []
-    for file in files:
-        table = _with_partition_columns(_parquet_table(file), file.relative_to(path).parts[:-1])
-        name = f"{path.name}/{file.relative_to(path).as_posix()}"
-        parts.append(Part(table, name, "row", _counted(len(table))))
+    parts = [file.whole() for file in _parquet_files(path)]
     for part in parts[1:]:
         _refuse_other_schema(parts[0], part)
     return GivenTable(path.name, tuple(parts))
@@ -432,16 +522,51 @@ def write_table(frame: "pd.DataFrame", path: Path) -> None:
     FileFault
         Where the suffix is another one or the folder cannot be written to; nothing is left behind.
     """
+    write_pieces([frame], path)
+
+
+def write_pieces(frames: Iterable["pd.DataFrame"], path: Path) -> int:
+    """Write a table that comes in pieces, as `write_table` writes a whole one. Give the number of its rows.
+
+    However it is cut, the same rows give the same bytes.
+
+    Parameters
+    ----------
+    frames : iterable of DataFrame
+        At least one; all with the columns and types of the first.
+    path : Path
+
+    Raises
+    ------
+    FileFault
+        As `write_table`; what `frames` raises is raised on, and nothing is left behind.
+    """
     writers = {".csv": _write_csv, ".parquet": _write_parquet, ".jsonl": _write_jsonl}
     if path.suffix.lower() not in writers:
         raise FileFault(
             "unknown kind of table", where=str(path), got=repr(path.suffix), expected=", ".join(SUFFIXES)
         )
+    with _replacing(path) as part:
+        return writers[path.suffix.lower()](_even(map(_table_of_frame, frames)), part)
+
+
+def _table_of_frame(frame: "pd.DataFrame") -> Any:
     names = [str(column) for column in frame.columns]
     columns = [arrow_of(frame.iloc[:, place]) for place in range(len(names))]
-    table = pa.Table.from_arrays(columns, names=names)
-    with _replacing(path) as part:
-        writers[path.suffix.lower()](table, part)
+    return pa.Table.from_arrays(columns, names=names)
+
+
+def _even(tables: Iterable[Any]) -> Iterator[Any]:
+    """Cut a table anew, into pieces of one size, all of the schema of the first."""
+    waiting: Any = None
+    first = True
+    for table in tables:
+        waiting = table if waiting is None else pa.concat_tables([waiting, table.cast(waiting.schema)])
+        while len(waiting) >= WRITTEN_ROWS:
+            yield waiting.slice(0, WRITTEN_ROWS)
+            first, waiting = False, waiting.slice(WRITTEN_ROWS)
+    if waiting is not None and (first or len(waiting)):
+        yield waiting
 
 
 @contextmanager
@@ -464,23 +589,45 @@ def _with_item_lists(table: Any) -> Any:
     return table.set_column(place, "items", items_as_lists(table.column(place)))
 
 
-def _write_parquet(table: Any, path: Path) -> None:
-    parquet.write_table(_with_item_lists(table), path, compression="zstd")
+def _write_parquet(tables: Iterator[Any], path: Path) -> int:
+    rows = 0
+    first = _with_item_lists(next(tables))
+    with parquet.ParquetWriter(path, first.schema, compression="zstd") as writer:
+        for table in chain([first], map(_with_item_lists, tables)):
+            writer.write_table(table)
+            rows += len(table)
+    return rows
 
 
-def _write_csv(table: Any, path: Path) -> None:
+def _write_csv(tables: Iterator[Any], path: Path) -> int:
+    rows = 0
+    first = _csv_table(next(tables))
+    with arrow_csv.CSVWriter(
+        path, first.schema, write_options=arrow_csv.WriteOptions(quoting_style="needed")
+    ) as writer:
+        for table in chain([first], map(_csv_table, tables)):
+            writer.write_table(table)
+            rows += len(table)
+    return rows
+
+
+def _csv_table(table: Any) -> Any:
     for place, column in enumerate(table.schema):
         if pa.types.is_nested(column.type):
             table = table.set_column(place, column.name, as_text(table.column(place)))
-    arrow_csv.write_csv(_with_time_texts(table), path, arrow_csv.WriteOptions(quoting_style="needed"))
+    return _with_time_texts(table)
 
 
-def _write_jsonl(table: Any, path: Path) -> None:
+def _write_jsonl(tables: Iterator[Any], path: Path) -> int:
     encoder = msgspec.json.Encoder()
-    ready = _with_time_texts(_with_item_lists(table))
+    rows = 0
     with path.open("wb") as file:
-        for batch in ready.to_batches(max_chunksize=JSON_CHUNK_ROWS):
-            file.write(encoder.encode_lines(batch.to_pylist()))
+        for table in tables:
+            ready = _with_time_texts(_with_item_lists(table))
+            for batch in ready.to_batches(max_chunksize=JSON_CHUNK_ROWS):
+                file.write(encoder.encode_lines(batch.to_pylist()))
+            rows += len(table)
+    return rows
 
 
 def _with_time_texts(table: Any) -> Any:

@@ -19,7 +19,14 @@ from consignments.checks import DTYPES, SEQUENCE, check_table
 from consignments.columns import TYPES
 from consignments.errors import FileFault
 from consignments.fields import Field, fields_of
-from consignments.files import GivenTable, given_frame, read_files, without_collector, write_table
+from consignments.files import (
+    GivenTable,
+    given_frame,
+    read_files,
+    without_collector,
+    write_pieces,
+    write_table,
+)
 from consignments.items import decode_items
 from consignments.records import Alert, Code, Consignment, Identifier, Outcome, Time
 from consignments.rejects import Reject
@@ -39,6 +46,8 @@ __all__ = [
     "read_scores",
     "read_table",
     "records_of",
+    "refuse_rejects",
+    "write_pieces",
     "write_rejects",
     "write_table",
 ]
@@ -167,7 +176,9 @@ def read_table(
     table = _checked(read_files(Path(path)), record)
     if rejects is not None:
         write_rejects(table.rejects, rejects)
-    return _refuse_rejects(table) if strict else table
+    if strict:
+        refuse_rejects(table.rejects)
+    return table
 
 
 def check_frame(
@@ -186,7 +197,9 @@ def check_frame(
         What messages call it.
     """
     table = _checked(given_frame(frame, name), record)
-    return _refuse_rejects(table) if strict else table
+    if strict:
+        refuse_rejects(table.rejects)
+    return table
 
 
 def read_scores(path: Path | str) -> pd.DataFrame:
@@ -226,13 +239,13 @@ def _checked(given: GivenTable, record: type[msgspec.Struct]) -> Table:
     return Table(frame, report, checked.rejects)
 
 
-def _refuse_rejects(table: Table) -> Table:
-    if table.rejects:
-        more = f" and {len(table.rejects) - 1} more" if len(table.rejects) > 1 else ""
+def refuse_rejects(rejects: Sequence[Reject]) -> None:
+    """Raise `FileFault` where a row is at fault."""
+    if rejects:
+        more = f" and {len(rejects) - 1} more" if len(rejects) > 1 else ""
         raise FileFault(
-            f"rows at fault, where none may be: {table.rejects[0]}{more}", todo="correct them or drop them"
+            f"rows at fault, where none may be: {rejects[0]}{more}", todo="correct them or drop them"
         )
-    return table
 
 
 # --- records ----------------------------------------------------------------------------------------------------------

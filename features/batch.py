@@ -1,14 +1,17 @@
 """Features of whole tables: the pipeline in a loop, then one fold of history over all events in their order."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
 import pandas as pd
+import pyarrow as pa
 from numpy.typing import NDArray
 
 from consignments.checks import CANCELLED_SEQUENCE, SEQUENCE
-from consignments.records import Alert, Consignment
+from consignments.columns import plain
+from consignments.errors import BadInput
+from consignments.records import Alert
 from consignments.tables import alerts_of, consignments_of
 from consignments.visibility import known_at_column, time_column_us, visible_at_column
 from features.alerts import Alerts
@@ -91,19 +94,20 @@ def feature_matrix(
         One row for each kept consignment, in the order of the table.
     """
     frame = tables.consignments
-    sequence = sequence_of(frame)
-    pipeline = Pipeline(config, fitted, pseudonyms, _alerts(tables.alerts, as_of))
+    pipeline = Pipeline(config, fitted, pseudonyms, alerts_as_of(tables.alerts, as_of))
     wanted = np.ones(len(frame), dtype=bool) if keep is None else keep
     out_rows = np.where(wanted, np.cumsum(wanted) - 1, -1).astype(np.int64)
     X = np.empty((int(wanted.sum()), len(pipeline.spec)), dtype=np.float32)
     keys = np.zeros((len(frame), len(pipeline.kinds)), dtype=np.uint64)
     counterparts = np.zeros_like(keys)
-    for place, record in enumerate(_records(frame, config.record_type(), progress)):
-        if wanted[place]:
-            moment = None if sequence is None else int(sequence[place])
-            pipeline.describe(record, X[out_rows[place]], keys[place], counterparts[place], moment)
-        else:
-            pipeline.key(record, keys[place], counterparts[place])
+    done = 0
+    for begin in range(0, len(frame), CHUNK_ROWS):
+        part = slice(begin, min(begin + CHUNK_ROWS, len(frame)))
+        rows = X[done : done + int(wanted[part].sum())]
+        describe(pipeline, frame.iloc[part], wanted[part], rows, keys[part], counterparts[part])
+        done += len(rows)
+        if progress is not None:
+            progress("features", part.stop, len(frame))
     fold(
         pipeline.new_history(),
         arrivals_of(frame),
@@ -116,6 +120,79 @@ def feature_matrix(
         as_of_us=None if as_of is None else as_of.value // 1000,
     )
     return Matrix(X, np.flatnonzero(wanted), pipeline.spec)
+
+
+def describe(
+    pipeline: Pipeline,
+    frame: pd.DataFrame,
+    wanted: NDArray[np.bool_],
+    X: NDArray[np.float32],
+    keys: NDArray[np.uint64],
+    counterparts: NDArray[np.uint64],
+) -> None:
+    """Write all features but those of history, and the keys of history.
+
+    Parameters
+    ----------
+    pipeline : Pipeline
+    frame : DataFrame
+        n rows of a consignment table.
+    wanted : bool array, (n,)
+        Which rows get features; the others get keys only.
+    X : float32 array, (wanted rows, columns)
+        At least as many columns as come before those of history.
+    keys, counterparts : uint64 array, (n, kinds)
+    """
+    sequence = sequence_of(frame)
+    rows = iter(X)
+    for place, record in enumerate(consignments_of(frame, pipeline.config.record_type())):
+        if wanted[place]:
+            moment = None if sequence is None else int(sequence[place])
+            pipeline.describe(record, next(rows), keys[place], counterparts[place], moment)
+        else:
+            pipeline.key(record, keys[place], counterparts[place])
+
+
+def joined(given: Tables, history: pd.DataFrame | None) -> tuple[Tables, NDArray[np.bool_]]:
+    """Put past consignments before the given ones.
+
+    Returns
+    -------
+    tables : Tables
+    keep : bool array
+        True for the given consignments.
+
+    Raises
+    ------
+    BadInput
+        Where one of the two has `sequence` and the other has not.
+    """
+    if history is None:
+        return given, np.ones(len(given.consignments), dtype=bool)
+    past = history[is_past(history, given.consignments)]
+    both = pd.concat([past, given.consignments], ignore_index=True)
+    return Tables(both, given.outcomes, given.alerts), np.arange(len(both)) >= len(past)
+
+
+def is_past(history: pd.DataFrame, given: pd.DataFrame) -> NDArray[np.bool_]:
+    """Tell which past consignments join the history of the given ones: without a log, one that is given counts as given.
+
+    Raises
+    ------
+    BadInput
+        Where one of the two has `sequence` and the other has not.
+    """
+    ordered = SEQUENCE in given
+    if ordered != (SEQUENCE in history):
+        raise BadInput(
+            "only one of the consignments and the history has a sequence",
+            where="history",
+            expected="both with `sequence` (the log's order), or neither (order of time)",
+            todo="drop the column, or export both from the service",
+        )
+    if ordered:
+        return np.ones(len(history), dtype=bool)
+    return ~history["consignment_id"].isin(given["consignment_id"]).to_numpy(dtype=bool)
 
 
 def sequence_of(frame: pd.DataFrame) -> NDArray[np.int64] | None:
@@ -132,7 +209,7 @@ def _integers(frame: pd.DataFrame, column: str) -> NDArray[np.int64] | None:
 def arrivals_of(frame: pd.DataFrame) -> Arrivals:
     """Give a consignment table as events of history."""
     return Arrivals(
-        consignment_id=frame["consignment_id"].tolist(),
+        consignment_id=plain(pa.array(frame["consignment_id"])),
         received_us=time_column_us(frame, "received_at"),
         cancelled_us=time_column_us(frame, "cancelled_at"),
         sequence=sequence_of(frame),
@@ -157,7 +234,8 @@ def outcome_events_of(frame: pd.DataFrame | None) -> Outcomes:
     )
 
 
-def _alerts(frame: pd.DataFrame | None, as_of: pd.Timestamp | None) -> Alerts:
+def alerts_as_of(frame: pd.DataFrame | None, as_of: pd.Timestamp | None) -> Alerts:
+    """Give an alert table as the alerts that were issued by then."""
     if frame is None:
         return Alerts()
     seen = frame if as_of is None else frame[frame["issued_at"] <= as_of]
@@ -166,12 +244,3 @@ def _alerts(frame: pd.DataFrame | None, as_of: pd.Timestamp | None) -> Alerts:
     sequence = sequence_of(seen)
     records: list[Alert] = alerts_of(seen)
     return Alerts(records, None if sequence is None else sequence.tolist())
-
-
-def _records(
-    frame: pd.DataFrame, record_type: type[Consignment], progress: Progress | None
-) -> Iterator[Consignment]:
-    for start in range(0, len(frame), CHUNK_ROWS):
-        yield from consignments_of(frame.iloc[start : start + CHUNK_ROWS], record_type)
-        if progress is not None:
-            progress("features", min(start + CHUNK_ROWS, len(frame)), len(frame))

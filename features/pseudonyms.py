@@ -41,8 +41,13 @@ class Pseudonyms:
     """
 
     def __init__(self, key: bytes) -> None:
+        self._key = key
         self._prepared = blake2b(key=derive_key(key, "pseudonyms"), digest_size=NUMBER_BYTES)
         self._by_kind: dict[str, blake2b] = {}
+
+    def __reduce__(self) -> tuple[type["Pseudonyms"], tuple[bytes]]:
+        """Let another process of the same batch make the same numbers."""
+        return type(self), (self._key,)
 
     def digest(self, kind: str, value: str) -> bytes:
         """Give the number of a value as 8 bytes, little-endian, all zero only where it is missing.

@@ -4,46 +4,20 @@ The given consignments join the history in its order. Without outcomes the histo
 table it has only the consignments given.
 """
 
+from collections.abc import Iterator
+
 import msgspec
 import numpy as np
 import pandas as pd
 
-from consignments.errors import BadInput
-from features.batch import Progress, Tables, feature_matrix
+from features.batch import Progress, Tables
 from features.fitted import Fitted
+from features.pipeline import Pipeline
 from features.pseudonyms import Pseudonyms
+from features.streams import FeaturePiece, InMemory, World, feature_pieces
 from models.bundle import Bundle
 
-
-def joined(given: Tables, history: pd.DataFrame | None) -> tuple[Tables, np.ndarray]:
-    """Put past consignments before the given ones.
-
-    Returns
-    -------
-    tables : Tables
-    keep : bool array
-        True for the given consignments.
-
-    Raises
-    ------
-    BadInput
-        Where one of the two has `sequence` and the other has not.
-    """
-    if history is None:
-        return given, np.ones(len(given.consignments), dtype=bool)
-    ordered = "sequence" in given.consignments
-    if ordered != ("sequence" in history):
-        raise BadInput(
-            "only one of the consignments and the history has a sequence",
-            where="history",
-            expected="both with `sequence` (the log's order), or neither (order of time)",
-            todo="drop the column, or export both from the service",
-        )
-    past = history
-    if not ordered:
-        past = history[~history["consignment_id"].isin(given.consignments["consignment_id"])]
-    both = pd.concat([past, given.consignments], ignore_index=True)
-    return Tables(both, given.outcomes, given.alerts), np.arange(len(both)) >= len(past)
+TEXT = pd.StringDtype(na_value=np.nan)
 
 
 def score_table(
@@ -81,25 +55,67 @@ def score_table(
         `consignment_id`, `score` (probability), `band`, `model_version`, `office`, `received_at`, and `reasons`
         where asked for; one row for each given consignment, in their order.
     """
-    tables, keep = joined(given, history)
-    fitted = Fitted.from_plain(bundle.fitted, bundle.arrays)
-    matrix = feature_matrix(
-        tables, bundle.config, fitted, pseudonyms, keep=keep, as_of=as_of, progress=progress
+    world = World(
+        InMemory(given.consignments),
+        None if history is None else InMemory(history),
+        given.outcomes,
+        given.alerts,
     )
-    matrix.spec.require(bundle.card.feature_spec_sha256)
-    rows = tables.consignments.iloc[matrix.rows]
-    score = bundle.model.score(matrix.X, rows["channel"].tolist())
+    scored = score_pieces(
+        bundle, world, pseudonyms, as_of=as_of, reasons=reasons, version=version, progress=progress
+    )
+    return pd.concat(scored, ignore_index=True)
+
+
+def score_pieces(
+    bundle: Bundle,
+    world: World,
+    pseudonyms: Pseudonyms,
+    *,
+    as_of: pd.Timestamp | None = None,
+    reasons: int = 0,
+    version: str = "unregistered",
+    jobs: int = 1,
+    progress: Progress | None = None,
+) -> Iterator[pd.DataFrame]:
+    """Score consignments piece by piece, in memory that does not grow with the rows.
+
+    Parameters
+    ----------
+    bundle, pseudonyms, as_of, reasons, version, progress
+        As of `score_table`.
+    world : World
+    jobs : int
+        Processes that compute features; changes nothing but time.
+
+    Yields
+    ------
+    DataFrame
+        Rows of the table that `score_table` gives; at least one piece.
+    """
+    fitted = Fitted.from_plain(bundle.fitted, bundle.arrays)
+    Pipeline(bundle.config, fitted, pseudonyms).spec.require(bundle.card.feature_spec_sha256)
+    pieces = feature_pieces(
+        world, bundle.config, fitted, pseudonyms, as_of=as_of, jobs=jobs, progress=progress
+    )
+    for piece in pieces:
+        yield _scores(bundle, piece, reasons, version)
+
+
+def _scores(bundle: Bundle, piece: FeaturePiece, reasons: int, version: str) -> pd.DataFrame:
+    rows = piece.frame
+    score = bundle.model.score(piece.X, rows["channel"].tolist())
     result = pd.DataFrame(
         {
-            "consignment_id": rows["consignment_id"].to_numpy(),
+            "consignment_id": rows["consignment_id"].array,
             "score": score,
-            "band": bundle.model.bands_of(score),
-            "model_version": version,
-            "office": rows["office"].to_numpy() if "office" in rows else None,
+            "band": pd.array(bundle.model.bands_of(score), dtype=TEXT),
+            "model_version": pd.array([version] * len(rows), dtype=TEXT),
+            "office": rows["office"].array if "office" in rows else None,
             "received_at": rows["received_at"].array,
         }
     )
     if reasons:
-        told = [bundle.model.explain(row, reasons) for row in matrix.X]
-        result["reasons"] = [msgspec.json.encode(each).decode() for each in told]
+        told = [bundle.model.explain(row, reasons) for row in piece.X]
+        result["reasons"] = pd.array([msgspec.json.encode(each).decode() for each in told], dtype=TEXT)
     return result

@@ -253,7 +253,7 @@ class _Writer:
             elif what == ALERT:
                 yield self._alert(past.alerts[row], row)
             else:
-                name, at_us = past.arrivals.consignment_id[row], int(past.arrivals.cancelled_us[row])
+                name, at_us = past.arrivals.consignment_id[row].as_py(), int(past.arrivals.cancelled_us[row])
                 yield self._entries.cancellation(0, name, at_us, None, IMPORT)
 
     def _arrival(self, c: Consignment, row: int) -> Event | None:

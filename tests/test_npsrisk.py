@@ -6,7 +6,11 @@ from pathlib import Path
 import click
 import pytest
 from click.testing import CliRunner
+from examples import day, make_consignment
 
+from consignments.files import write_table
+from consignments.records import Consignment
+from consignments.tables import frame_of
 from npsrisk import main
 
 REPOSITORY = Path(__file__).resolve().parent.parent
@@ -100,6 +104,24 @@ def test_a_file_at_fault_writes_nothing(tmp_path: Path, content: bytes, told: st
     assert re.search(told, done.output), done.output
     assert len(done.output.strip().splitlines()) == 1
     assert not out.exists()
+
+
+def test_a_table_read_piece_by_piece_gives_the_features_of_one_read_whole(tmp_path: Path) -> None:
+    rows = [make_consignment(f"C{n:03}", received_at=day(n / 9), pieces=n % 4) for n in range(60)]
+    frame = frame_of(rows, Consignment).assign(sequence=range(60))
+    frame.loc[7, "pieces"] = -1
+    written = []
+    for suffix in ("parquet", "jsonl"):
+        write_table(frame, tmp_path / f"t.{suffix}")
+        options = ["--consignments", str(tmp_path / f"t.{suffix}"), "--out", str(tmp_path / f"{suffix}.csv")]
+        done = CliRunner().invoke(
+            main, ["features", *options, "--rejects", str(tmp_path / f"{suffix}_r.csv")]
+        )
+        assert done.exit_code == 0, done.output
+        written.append((tmp_path / f"{suffix}.csv").read_bytes())
+        assert "below 0" in (tmp_path / f"{suffix}_r.csv").read_text()
+    assert written[0] == written[1]
+    assert written[0].count(b"\n") == 60
 
 
 def test_the_inspection_list_holds_the_capacity_of_each_office_and_day(tmp_path: Path) -> None:

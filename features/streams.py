@@ -1,0 +1,375 @@
+"""Features of large tables, piece by piece: the bits of `feature_matrix`, whatever the pieces and the processes.
+
+Tables that lie in the order of history are read, described, folded and given on a piece at a time; descriptions may be
+made by other processes, the fold runs in its order in this one. A table in another order is taken whole.
+"""
+
+import logging
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from concurrent.futures import Future, ProcessPoolExecutor
+from concurrent.futures.process import BrokenProcessPool
+from dataclasses import dataclass
+from multiprocessing import get_context
+from typing import Protocol, TypeVar
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+
+from consignments.checks import SEQUENCE
+from consignments.errors import ServiceFault
+from consignments.records import Consignment
+from features.alerts import Alerts
+from features.batch import (
+    Progress,
+    Tables,
+    alerts_as_of,
+    arrivals_of,
+    describe,
+    feature_matrix,
+    is_past,
+    joined,
+    outcome_events_of,
+)
+from features.config import FeatureConfig
+from features.fitted import Fitted
+from features.pipeline import Pipeline
+from features.pseudonyms import Pseudonyms
+from features.spec import Spec
+from features.timeline import Fold
+
+PIECE_ROWS = 10_000
+CARRIED = ("consignment_id", SEQUENCE, "channel", "office", "received_at")
+"""Columns that are given on beside the features."""
+FEWEST_FOR_PROCESSES = 30_000
+"""Fewer rows are described sooner than other processes have started."""
+PIECES_AHEAD = 2
+"""Pieces for each process that are read before their turn."""
+MANY_ROWS = 1_000_000
+Mask = NDArray[np.bool_]
+Rows = NDArray[np.float32]
+Keys = NDArray[np.uint64]
+A = TypeVar("A")
+B = TypeVar("B")
+
+log = logging.getLogger("npsrisk")
+
+
+class Piece(Protocol):
+    """Some rows of a table, which another process may unpack."""
+
+    def __len__(self) -> int:
+        """Give the number of rows."""
+
+    def frame(self, record: type[Consignment]) -> pd.DataFrame:
+        """Give the rows as `consignments.tables.read_table` does."""
+
+
+class Source(Protocol):
+    """A consignment table that is given piece by piece, at least one: `consignments.streams.TableStream`, `InMemory`.
+
+    Attributes
+    ----------
+    order : DataFrame
+        Its rows, with at least the columns that tell the order of history.
+    """
+
+    @property
+    def order(self) -> pd.DataFrame: ...  # noqa: D102
+
+    def pieces(self) -> Iterator[Piece]:
+        """Give its rows in order."""
+
+
+@dataclass(frozen=True)
+class _Slice:
+    rows: pd.DataFrame
+
+    def __len__(self) -> int:
+        return len(self.rows)
+
+    def frame(self, record: type[Consignment]) -> pd.DataFrame:  # noqa: ARG002
+        return self.rows
+
+
+@dataclass(frozen=True)
+class InMemory:
+    """A checked table in memory as a source."""
+
+    order: pd.DataFrame
+    piece_rows: int = PIECE_ROWS
+
+    def pieces(self) -> Iterator[Piece]:
+        """Give its rows in order."""
+        for begin in range(0, max(len(self.order), 1), self.piece_rows):
+            yield _Slice(self.order.iloc[begin : begin + self.piece_rows])
+
+
+@dataclass(frozen=True)
+class FeaturePiece:
+    """Feature rows of some consignments, in the order of their table.
+
+    Attributes
+    ----------
+    X : float32 array, (rows, features)
+    frame : DataFrame
+        The columns `CARRIED`, its rows counted from 0.
+    """
+
+    X: Rows
+    frame: pd.DataFrame
+
+    def table(self, spec: Spec, shown: Sequence[int]) -> pd.DataFrame:
+        """Give some of the features by name, after `consignment_id` and, where the table has it, `sequence`."""
+        rows = self.frame[[name for name in ("consignment_id", SEQUENCE) if name in self.frame]]
+        names = [spec.names[place] for place in shown]
+        return pd.concat([rows, pd.DataFrame(self.X[:, shown], columns=names)], axis=1)
+
+
+@dataclass(frozen=True)
+class World:
+    """What features of consignments are computed from.
+
+    Attributes
+    ----------
+    consignments : Source
+    history : Source or None
+        Past consignments, which only join the history; one that is also given counts once, as given.
+    outcomes, alerts : DataFrame or None
+        As `consignments.tables` reads them.
+    """
+
+    consignments: Source
+    history: Source | None = None
+    outcomes: pd.DataFrame | None = None
+    alerts: pd.DataFrame | None = None
+
+
+def feature_pieces(
+    world: World,
+    config: FeatureConfig,
+    fitted: Fitted,
+    pseudonyms: Pseudonyms,
+    *,
+    as_of: pd.Timestamp | None = None,
+    jobs: int = 1,
+    piece_rows: int = PIECE_ROWS,
+    progress: Progress | None = None,
+) -> Iterator[FeaturePiece]:
+    """Compute the features of `feature_matrix`, to the bit, in memory that does not grow with the rows.
+
+    What stays in memory: identifier and moments of each row, the table of history, and the keys of consignments that
+    come again, are cancelled, or have an outcome.
+
+    Parameters
+    ----------
+    world : World
+    config, fitted, pseudonyms, as_of
+        As of `feature_matrix`.
+    jobs : int
+        Processes that describe consignments; changes nothing but time.
+    piece_rows : int
+        Consignments of a piece; changes nothing but memory.
+    progress : callable, optional
+
+    Yields
+    ------
+    FeaturePiece
+        At least one; in the order of the given table.
+    """
+    given, past = world.consignments, world.history
+    kept = np.ones(0, dtype=bool) if past is None else is_past(past.order, given.order)
+    order = given.order if past is None else pd.concat([past.order[kept], given.order], ignore_index=True)
+    describer = Describer(config, fitted, pseudonyms, alerts_as_of(world.alerts, as_of))
+    pipeline = describer.pipeline()
+    fold = Fold(
+        pipeline.new_history(),
+        arrivals_of(order),
+        outcome_events_of(world.outcomes),
+        None if as_of is None else as_of.value // 1000,
+    )
+    mine = fold.rows >= int(kept.sum())
+    if not _rises(fold.rows[mine]) or not _rises(fold.rows[~mine]):
+        yield from _in_memory(world, config, fitted, pseudonyms, as_of, piece_rows, progress)
+        return
+    with _Workers(jobs if len(order) >= FEWEST_FOR_PROCESSES else 1) as workers:
+        old = _Buffer(workers.map(describer.keys, _cut(past, kept)), _Described.nothing(len(pipeline.kinds)))
+        new = _Buffer(workers.map(describer.rows, given.pieces()))
+        for begin in range(0, max(len(mine), 1), piece_rows):
+            part = mine[begin : begin + piece_rows]
+            yield _folded(fold, pipeline, part, old.take(int((~part).sum())), new.take(int(part.sum())))
+            if progress is not None:
+                progress("features", begin + len(part), len(mine))
+
+
+@dataclass(frozen=True)
+class Describer:
+    """Describes pieces of a table, in this process or in another."""
+
+    config: FeatureConfig
+    fitted: Fitted
+    pseudonyms: Pseudonyms
+    alerts: Alerts
+
+    def pipeline(self) -> Pipeline:
+        """Make the pipeline: a matter of milliseconds."""
+        return Pipeline(self.config, self.fitted, self.pseudonyms, self.alerts)
+
+    def rows(self, piece: Piece) -> "_Described":
+        """Give keys and all features but those of history."""
+        return self._describe(piece.frame(self.config.record_type()), features=True)
+
+    def keys(self, piece_and_kept: tuple[Piece, Mask]) -> "_Described":
+        """Give the keys of the rows that are kept."""
+        piece, kept = piece_and_kept
+        return self._describe(piece.frame(self.config.record_type())[kept], features=False)
+
+    def _describe(self, frame: pd.DataFrame, *, features: bool) -> "_Described":
+        pipeline = self.pipeline()
+        keys = np.zeros((len(frame), len(pipeline.kinds)), dtype=np.uint64)
+        counterparts = np.zeros_like(keys)
+        X = np.empty((len(frame) if features else 0, pipeline.history_at), dtype=np.float32)
+        describe(pipeline, frame, np.full(len(frame), features), X, keys, counterparts)
+        return _Described(keys, counterparts, X, _carried(frame))
+
+
+@dataclass(frozen=True)
+class _Described:
+    keys: Keys
+    counterparts: Keys
+    X: Rows
+    frame: pd.DataFrame
+
+    @classmethod
+    def nothing(cls, kinds: int) -> "_Described":
+        keys = np.zeros((0, kinds), dtype=np.uint64)
+        return cls(keys, keys, np.zeros((0, 0), dtype=np.float32), pd.DataFrame())
+
+    @classmethod
+    def together(cls, parts: list["_Described"]) -> "_Described":
+        if len(parts) == 1:
+            return parts[0]
+        return cls(
+            np.concatenate([part.keys for part in parts]),
+            np.concatenate([part.counterparts for part in parts]),
+            np.concatenate([part.X for part in parts]),
+            pd.concat([part.frame for part in parts], ignore_index=True),
+        )
+
+    def cut(self, part: slice) -> "_Described":
+        frame = self.frame.iloc[part].reset_index(drop=True)
+        return _Described(self.keys[part], self.counterparts[part], self.X[part], frame)
+
+
+class _Buffer:
+    """Gives described rows in any number at a time."""
+
+    def __init__(self, parts: Iterator[_Described], first: _Described | None = None) -> None:
+        self._parts = parts
+        self._waiting = [] if first is None else [first]
+
+    def take(self, rows: int) -> _Described:
+        while not self._waiting or sum(len(part.keys) for part in self._waiting) < rows:
+            self._waiting.append(next(self._parts))
+        # An empty part in front has not the columns of the others.
+        whole = _Described.together([part for part in self._waiting if len(part.keys)] or self._waiting[:1])
+        self._waiting = [whole.cut(slice(rows, None))]
+        return whole.cut(slice(0, rows))
+
+
+def _folded(fold: Fold, pipeline: Pipeline, mine: Mask, old: _Described, new: _Described) -> FeaturePiece:
+    """Put past and given consignments in their order, and read the history of the given ones."""
+    keys = np.empty((len(mine), len(pipeline.kinds)), dtype=np.uint64)
+    counterparts = np.empty_like(keys)
+    for which, described in ((mine, new), (~mine, old)):
+        keys[which], counterparts[which] = described.keys, described.counterparts
+    X = np.empty((len(new.keys), len(pipeline.spec)), dtype=np.float32)
+    X[:, : pipeline.history_at] = new.X
+    fold.take(keys, counterparts, X, pipeline.history_at, np.where(mine, np.cumsum(mine) - 1, -1))
+    return FeaturePiece(X, new.frame)
+
+
+def _carried(frame: pd.DataFrame) -> pd.DataFrame:
+    return frame[[name for name in CARRIED if name in frame]].reset_index(drop=True)
+
+
+def _rises(rows: NDArray[np.int64]) -> bool:
+    return bool((np.diff(rows) > 0).all())
+
+
+def _cut(source: Source | None, kept: Mask) -> Iterator[tuple[Piece, Mask]]:
+    """Give the pieces of a source with the part of a mask that is theirs."""
+    start = 0
+    for piece in () if source is None else source.pieces():
+        yield piece, kept[start : start + len(piece)]
+        start += len(piece)
+
+
+def _in_memory(
+    world: World,
+    config: FeatureConfig,
+    fitted: Fitted,
+    pseudonyms: Pseudonyms,
+    as_of: pd.Timestamp | None,
+    piece_rows: int,
+    progress: Progress | None,
+) -> Iterator[FeaturePiece]:
+    given, past = (
+        None if source is None else _whole(source, config.record_type())
+        for source in (world.consignments, world.history)
+    )
+    assert given is not None
+    if len(given) > MANY_ROWS:
+        log.warning(
+            "%s rows do not lie in the order of history and are held in memory together; sorted by sequence or, "
+            "without one, by received_at and consignment_id, they would be taken piece by piece",
+            f"{len(given):,}",
+        )
+    tables, keep = joined(Tables(given, world.outcomes, world.alerts), past)
+    matrix = feature_matrix(tables, config, fitted, pseudonyms, keep=keep, as_of=as_of, progress=progress)
+    frame = _carried(tables.consignments.iloc[matrix.rows])
+    for begin in range(0, max(len(frame), 1), piece_rows):
+        part = slice(begin, begin + piece_rows)
+        yield FeaturePiece(matrix.X[part], frame.iloc[part].reset_index(drop=True))
+
+
+def _whole(source: Source, record: type[Consignment]) -> pd.DataFrame:
+    return pd.concat([piece.frame(record) for piece in source.pieces()], ignore_index=True)
+
+
+class _Workers:
+    """Maps pieces in their order, by other processes where there are several jobs; few pieces are under way at once."""
+
+    def __init__(self, jobs: int) -> None:
+        self.jobs = jobs
+        self._pool = ProcessPoolExecutor(jobs, get_context("spawn")) if jobs > 1 else None
+
+    def __enter__(self) -> "_Workers":
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        if self._pool is not None:
+            self._pool.shutdown(cancel_futures=True)
+
+    def map(self, work: Callable[[A], B], pieces: Iterable[A]) -> Iterator[B]:
+        if self._pool is None:
+            yield from map(work, pieces)
+            return
+        waiting: deque[Future[B]] = deque()
+        for piece in pieces:
+            waiting.append(self._pool.submit(work, piece))
+            if len(waiting) > PIECES_AHEAD * self.jobs:
+                yield _result(waiting.popleft())
+        while waiting:
+            yield _result(waiting.popleft())
+
+
+def _result(future: Future[B]) -> B:
+    try:
+        return future.result()
+    except BrokenProcessPool as error:
+        raise ServiceFault(
+            "a process that describes consignments was ended from outside",
+            todo="look whether memory ran out; ask for fewer --jobs",
+        ) from error

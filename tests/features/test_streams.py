@@ -1,0 +1,167 @@
+"""Features piece by piece are the features of the whole table, bit for bit."""
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+from numpy.typing import NDArray
+
+from consignments.errors import BadInput
+from consignments.files import write_table
+from consignments.records import Alert, Consignment, Outcome
+from consignments.streams import stream_table
+from consignments.tables import check_frame, read_table
+from features.batch import Tables, feature_matrix, joined
+from features.config import FeatureConfig
+from features.fitted import Fitted
+from features.pseudonyms import Pseudonyms
+from features.streams import FeaturePiece, InMemory, World, feature_pieces
+from training.simulation import simulate
+
+CONFIG, NOTHING = FeatureConfig(), Fitted.nothing()
+KEY = Pseudonyms(b"a key of the tests, 32 bytes long")
+FROM_HERE = 250
+"""Rows from here on are given, those before are history."""
+
+
+@pytest.fixture(scope="module")
+def tables() -> Tables:
+    """A world in the order of time, some of it cancelled."""
+    made = simulate(days=25, per_day=20, prevalence="operation", seed=6)
+    frame = check_frame(made.consignments, Consignment).frame
+    frame = frame.sort_values(["received_at", "consignment_id"], ignore_index=True)
+    frame.loc[::37, "cancelled_at"] = frame["received_at"][::37] + pd.Timedelta(days=3)
+    return Tables(frame, check_frame(made.outcomes, Outcome).frame, check_frame(made.alerts, Alert).frame)
+
+
+@pytest.fixture(scope="module")
+def expected(tables: Tables) -> NDArray[np.float32]:
+    return feature_matrix(tables, CONFIG, NOTHING, KEY).X
+
+
+@pytest.fixture(scope="module")
+def logged(tables: Tables) -> Tables:
+    """The same as a log has it: with a sequence, amended consignments, and days that go backwards."""
+    random = np.random.default_rng(3)
+    assert tables.outcomes is not None
+    rows = len(tables.consignments)
+    again = random.choice(rows, rows // 10, replace=False)
+    frame = pd.concat([tables.consignments, tables.consignments.iloc[again]], ignore_index=True)
+    place = np.concatenate([np.arange(rows) * 10, again * 10 + random.integers(1, 500, len(again)) * 10 + 1])
+    order = np.argsort(place + random.integers(-30, 30, len(place)), kind="stable")
+    frame = frame.iloc[order].reset_index(drop=True).assign(sequence=np.arange(len(place)) * 10)
+    outcomes = tables.outcomes.sample(frac=1, random_state=1).reset_index(drop=True)
+    return Tables(frame, outcomes.assign(sequence=np.arange(len(outcomes)) * 97 + 1), tables.alerts)
+
+
+def world(tables: Tables, piece_rows: int = 100) -> World:
+    return World(InMemory(tables.consignments, piece_rows), outcomes=tables.outcomes, alerts=tables.alerts)
+
+
+def together(pieces: Iterator[FeaturePiece]) -> tuple[NDArray[np.float32], list[str]]:
+    given_on = list(pieces)
+    names = [name for piece in given_on for name in piece.frame["consignment_id"]]
+    assert all(piece.frame.index.equals(pd.RangeIndex(len(piece.X))) for piece in given_on)
+    return np.concatenate([piece.X for piece in given_on]), names
+
+
+def assert_same(pieces: Iterator[FeaturePiece], X: NDArray[np.float32], names: "pd.Series[str]") -> None:
+    read, read_names = together(pieces)
+    np.testing.assert_array_equal(read.view(np.uint32), X.view(np.uint32))
+    assert read_names == names.tolist()
+
+
+def no_whole_table(*_: object, **__: object) -> None:
+    raise AssertionError("the table was taken whole")
+
+
+@settings(max_examples=6, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(source_rows=st.integers(9, 600), piece_rows=st.integers(1, 600))
+def test_pieces_of_any_size_are_the_whole_table(
+    monkeypatch: pytest.MonkeyPatch,
+    tables: Tables,
+    expected: NDArray[np.float32],
+    source_rows: int,
+    piece_rows: int,
+) -> None:
+    monkeypatch.setattr("features.streams.feature_matrix", no_whole_table)
+    pieces = feature_pieces(world(tables, source_rows), CONFIG, NOTHING, KEY, piece_rows=piece_rows)
+    assert_same(pieces, expected, tables.consignments["consignment_id"])
+
+
+def test_a_log_piece_by_piece_is_the_log_as_a_whole(monkeypatch: pytest.MonkeyPatch, logged: Tables) -> None:
+    X = feature_matrix(logged, CONFIG, NOTHING, KEY).X
+    monkeypatch.setattr("features.streams.feature_matrix", no_whole_table)
+    assert logged.consignments["consignment_id"].duplicated().any()
+    assert (logged.consignments["received_at"].diff() < pd.Timedelta(0)).any()
+    pieces = feature_pieces(world(logged), CONFIG, NOTHING, KEY, piece_rows=70)
+    assert_same(pieces, X, logged.consignments["consignment_id"])
+
+
+def test_other_processes_give_the_same_bits(
+    monkeypatch: pytest.MonkeyPatch, tables: Tables, expected: NDArray[np.float32]
+) -> None:
+    monkeypatch.setattr("features.streams.FEWEST_FOR_PROCESSES", 1)
+    pieces = feature_pieces(world(tables), CONFIG, NOTHING, KEY, jobs=2, piece_rows=70)
+    assert_same(pieces, expected, tables.consignments["consignment_id"])
+
+
+def test_a_table_in_another_order_is_taken_whole_and_given_in_its_order(
+    tables: Tables, expected: NDArray[np.float32]
+) -> None:
+    mixed = np.random.default_rng(4).permutation(len(expected))
+    shuffled = Tables(tables.consignments.iloc[mixed].reset_index(drop=True), tables.outcomes, tables.alerts)
+    pieces = feature_pieces(world(shuffled), CONFIG, NOTHING, KEY, piece_rows=70)
+    assert_same(pieces, expected[mixed], shuffled.consignments["consignment_id"])
+
+
+@pytest.mark.parametrize("interleaved", [False, True])
+@pytest.mark.parametrize("as_of", [None, "2024-01-20T00:00:00Z"])
+def test_past_consignments_join_the_history_and_are_not_given_on(
+    monkeypatch: pytest.MonkeyPatch, tables: Tables, interleaved: bool, as_of: str | None
+) -> None:
+    rows = np.arange(len(tables.consignments))
+    old = rows % 3 > 0 if interleaved else rows < FROM_HERE
+    both = old | (rows % 11 == 0)
+    past = tables.consignments[both].reset_index(drop=True)
+    mine = Tables(tables.consignments[~old].reset_index(drop=True), tables.outcomes, tables.alerts)
+    moment = None if as_of is None else pd.Timestamp(as_of)
+    whole, keep = joined(mine, past)
+    X = feature_matrix(whole, CONFIG, NOTHING, KEY, keep=keep, as_of=moment).X
+    monkeypatch.setattr("features.streams.feature_matrix", no_whole_table)
+    given_world = World(InMemory(mine.consignments, 90), InMemory(past, 70), mine.outcomes, mine.alerts)
+    pieces = feature_pieces(given_world, CONFIG, NOTHING, KEY, as_of=moment, piece_rows=64)
+    assert_same(pieces, X, mine.consignments["consignment_id"])
+
+
+def test_history_and_consignments_have_both_a_sequence_or_neither(tables: Tables, logged: Tables) -> None:
+    mixed = World(InMemory(tables.consignments), InMemory(logged.consignments))
+    with pytest.raises(BadInput, match="only one of the consignments and the history has a sequence"):
+        next(feature_pieces(mixed, CONFIG, NOTHING, KEY))
+
+
+def test_files_read_piece_by_piece_give_the_same_bits(tables: Tables, tmp_path: Path) -> None:
+    table = tables.consignments.copy()
+    table.loc[[30, 200], "pieces"] = -1
+    for day, rows in table.groupby(table["received_at"].dt.date.astype(str)):
+        (tmp_path / "t" / f"date={day}").mkdir(parents=True)
+        write_table(rows, tmp_path / "t" / f"date={day}" / "part.parquet")
+    good = read_table(tmp_path / "t", Consignment)
+    assert good.report.rejected == 2
+    X = feature_matrix(Tables(good.frame, tables.outcomes, tables.alerts), CONFIG, NOTHING, KEY).X
+    stream = stream_table(tmp_path / "t", Consignment, piece_rows=45)
+    pieces = feature_pieces(
+        World(stream, outcomes=tables.outcomes, alerts=tables.alerts), CONFIG, NOTHING, KEY, piece_rows=64
+    )
+    assert_same(pieces, X, good.frame["consignment_id"])
+
+
+def test_a_table_without_rows_is_one_piece_without_rows(tables: Tables) -> None:
+    nothing = Tables(tables.consignments.iloc[:0], tables.outcomes, tables.alerts)
+    X, names = together(feature_pieces(world(nothing), CONFIG, NOTHING, KEY))
+    assert X.shape == (0, feature_matrix(nothing, CONFIG, NOTHING, KEY).X.shape[1])
+    assert names == []
