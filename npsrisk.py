@@ -631,6 +631,59 @@ def export(out: Path, personal: bool, as_json: bool) -> None:
     tell({"out": str(out), **told}, as_json, f"{rows} -> {out}")
 
 
+@main.command()
+@click.option("--from", "begins", default=None, metavar="TIME", help="Only decisions made from then on.")
+@click.option("--until", "ends", default=None, metavar="TIME", help="Only decisions made before.")
+@click.option(
+    "--model",
+    "models",
+    multiple=True,
+    metavar="NAME/VERSION",
+    help="Only decisions of this model; may be repeated.",
+)
+@click.option(
+    "--out", type=click.Path(path_type=Path), default=None, metavar="T", help="Write all differences here."
+)
+@json_option
+@click.pass_context
+def parity(
+    context: click.Context,
+    begins: str | None,
+    ends: str | None,
+    models: tuple[str, ...],
+    out: Path | None,
+    as_json: bool,
+) -> None:
+    """Compute every logged decision anew, and compare features, score, band and keys bit for bit.
+
+    Personal fields are decrypted with the data key, and nothing that the service computed goes in. The service may run
+    meanwhile. History is computed from the first entry on, whichever decisions are compared. Exit code 0 only where all
+    decisions were compared and all are equal, 1 where not.
+
+    \b
+    npsrisk parity --from 2024-06-27 --out differences.csv
+    """
+    from consignments.tables import write_table
+    from consignments.visibility import to_us
+    from features.pseudonyms import load_data_key
+    from serving.event_log import LogReader
+    from serving.parity import Parity, Wanted, table_of
+
+    chosen = settings()
+    moments = [moment(text, option) for text, option in ((begins, "--from"), (ends, "--until"))]
+    from_us, until_us = (None if each is None else to_us(each) for each in moments)
+    wanted = Wanted(from_us, until_us, tuple(name.removeprefix("models:/") for name in models))
+    log = LogReader.open_to_read(chosen.database_url)
+    with progress_bar() as progress:
+        comparison = Parity(log, load_data_key(chosen.data_key_file), past_bundles(), wanted, progress)
+        found = [each for piece in comparison.differences() for each in piece if out is not None]
+    log.close()
+    if out is not None:
+        write_table(table_of(found), out)
+    tell(comparison.findings.to_dict(), as_json, comparison.findings.text())
+    context.exit(0 if comparison.findings.equal else 1)
+
+
 @main.command("verify-log")
 @click.option(
     "--head",

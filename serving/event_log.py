@@ -323,11 +323,8 @@ class LogReader:
 
     def _look_up(self, query: Any, until: int | None = None, **values: Any) -> list[Event]:
         values["until"] = MOST_SEQUENCE if until is None else until
-        try:
-            with self._engine.connect() as connection:
-                return [Event._make(row) for row in connection.execute(query, values)]
-        except sa.exc.SQLAlchemyError as error:
-            raise ServiceFault("the event log cannot be read", got=_first_line(error)) from error
+        with self._reading() as connection:
+            return [Event._make(row) for row in connection.execute(query, values)]
 
     def neighbours(
         self, kinds: Sequence[Kind], others: Sequence[Kind], first: int, last: int, *, later: bool

@@ -1,0 +1,158 @@
+"""What reading the log back costs: parity, export and the walk along the chain, over a log that the service wrote.
+
+    python -m benchmarks.parity [--rows 20000]
+
+A simulated world is lived through by the service's own code, arrivals and outcomes in their order. Wall time and the
+peak of memory, each verb in a process of its own; one process a time.
+"""
+
+import argparse
+import asyncio
+import json
+import os
+import subprocess
+import sys
+import time
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
+import msgspec
+import numpy as np
+import pandas as pd
+
+from consignments.records import Consignment, Outcome
+from consignments.tables import check_frame, consignments_of, outcomes_of
+from consignments.visibility import to_us
+from features.batch import Tables, arrivals_of, feature_matrix, outcome_events_of
+from features.config import FeatureConfig
+from features.fitted import Fitted
+from features.pseudonyms import Pseudonyms
+from features.timeline import ARRIVAL, OUTCOME, order_events
+from models.bundle import Examples, load_bundle, write_bundle
+from models.promotion import FIRST, PromotionRecord
+from models.risk_model import RiskModel, TreeParams
+from serving.service import Service
+from serving.settings import Settings
+from training.simulation import simulate
+
+PER_DAY = 500
+MODEL_ROWS = 2_000
+DRAINED_ENTRIES = 500
+NPSRISK = Path(sys.executable).with_name("npsrisk")
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("--rows", type=int, default=20_000, help="consignments to score")
+    rows = parser.parse_args().rows
+    made = simulate(days=-(-rows // PER_DAY), per_day=PER_DAY, seed=1)
+    consignments = check_frame(made.consignments.head(rows), Consignment).frame
+    outcomes = check_frame(made.outcomes, Outcome).frame
+    with TemporaryDirectory() as folder:
+        state_dir = Path(folder) / "state"
+        publish_a_model(state_dir, consignments.head(MODEL_ROWS))
+        start = time.perf_counter()
+        asyncio.run(live(state_dir, consignments, outcomes))
+        print(f"{len(consignments):,} decisions logged in {time.perf_counter() - start:.0f} s\n")
+        print("| verb | seconds | decisions a second | peak MB |\n|---|---|---|---|")
+        for words in (("parity",), ("export", "--personal", "--out", f"{folder}/out"), ("verify-log",)):
+            tell(words, state_dir, len(consignments))
+
+
+def publish_a_model(state_dir: Path, frame: pd.DataFrame) -> None:
+    """Place a model of the default size where the service reads it; what it says is of no interest."""
+    config = FeatureConfig()
+    matrix = feature_matrix(Tables(frame), config, Fitted.nothing(), Pseudonyms(b"any"))
+    channels = frame["channel"].tolist()
+    y = (np.random.default_rng(0).random(len(frame)) < 0.2).astype(np.int8)
+    fit = (matrix.X, y, np.ones(len(y)), channels)
+    model = RiskModel.fit(
+        *fit,
+        spec=matrix.spec,
+        validation=fit,
+        traffic=(matrix.X, channels),
+        params=TreeParams(trees=300, leaves=31),
+        seed=0,
+    )
+    values, arrays = Fitted.nothing().to_plain()
+    card = {
+        "name": "nps-risk",
+        "target": "nps",
+        "as_of": "2024-01-01T00:00:00Z",
+        "data_sha256": "0" * 64,
+        "code_version": "0",
+    }
+    folder = state_dir / "models" / "nps-risk-1"
+    examples = Examples.take(model, matrix.X[:8], channels[:8])
+    write_bundle(
+        folder / "bundle",
+        card=card,
+        config=config,
+        fitted=values,
+        arrays=arrays,
+        model=model,
+        examples=examples,
+    )
+    sha256 = load_bundle(folder / "bundle").sha256
+    moment = pd.Timestamp("2024-01-01", tz="UTC").to_pydatetime()
+    record = PromotionRecord(
+        1, "nps-risk", "1", None, sha256, "a benchmark", "to measure", moment, {}, None, False, FIRST
+    )
+    note = {
+        "name": "nps-risk",
+        "version": "1",
+        "bundle_sha256": sha256,
+        "record": json.loads(record.to_json()),
+    }
+    folder = folder.rename(folder.with_name(f"nps-risk-1-{sha256[:12]}"))
+    (folder / "release.json").write_text(json.dumps(note))
+    (state_dir / "models" / "current.json").write_text(json.dumps({"folder": folder.name}))
+
+
+async def live(state_dir: Path, consignments: pd.DataFrame, outcomes: pd.DataFrame) -> None:
+    """Let a service see everything in the order of history."""
+    events = order_events(arrivals_of(consignments), outcome_events_of(outcomes))
+    arrived, told = consignments_of(consignments, Consignment), outcomes_of(outcomes)
+    now_us = 0
+    service = Service(Settings.model_validate({"NPSRISK_STATE_DIR": str(state_dir)}), lambda: now_us)
+    service.open()
+    await service.start()
+    last = max(to_us(c.received_at) for c in arrived if c.received_at is not None)
+    for number, (what, row) in enumerate(zip(events.what.tolist(), events.row.tolist(), strict=True)):
+        if what == ARRIVAL:
+            c = msgspec.structs.replace(arrived[row], cancelled_at=None)
+            assert c.received_at is not None
+            now_us = max(now_us, to_us(c.received_at))
+            service.scoring().decide(c, "local", 0)
+        elif what == OUTCOME and now_us < last:
+            service.intake.conclude(told[row], now_us, "local")
+        if number % DRAINED_ENTRIES == 0:
+            await service.committer.drain()
+    await service.stop()
+
+
+RUN = """
+import resource, subprocess, sys
+subprocess.run(sys.argv[1:], check=True, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+print(resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss)
+"""
+"""Runs a command and prints its peak of memory in kB: a small process, for a child begins with the size of its parent."""
+
+
+def tell(words: tuple[str, ...], state_dir: Path, decisions: int) -> None:
+    start = time.perf_counter()
+    done = subprocess.run(
+        [sys.executable, "-c", RUN, str(NPSRISK), *words],
+        env=os.environ | {"NPSRISK_STATE_DIR": str(state_dir)},
+        stdout=subprocess.PIPE,
+        check=True,
+    )
+    seconds = time.perf_counter() - start
+    peak_mb = int(done.stdout) / 1024
+    print(f"| `npsrisk {words[0]}` | {seconds:.1f} | {decisions / seconds:,.0f} | {peak_mb:,.0f} |")
+
+
+if __name__ == "__main__":
+    main()
