@@ -190,6 +190,12 @@ class KeyReader:
         self.pipeline.key(self.entries.consignment_of(event), keys, counterparts)
         return keys, counterparts
 
+    def handle(self, event: Event) -> bytes:
+        """Give the keys alone, as the handle of a file."""
+        if event.kinds == self.entries.kinds and event.keys is not None:
+            return event.keys[: len(event.keys) // 2]
+        return self(event)[0].tobytes()
+
 
 class Dossiers(Register[bytes]):
     """The dossiers of one log, up to one of its entries.
@@ -257,13 +263,13 @@ class Dossiers(Register[bytes]):
         return dossier
 
     def look_up_all(self, consignment_ids: Sequence[str], tags: Tags, today: int) -> dict[str, Dossier]:
-        """Give the dossiers of many consignments on a day `today`, from the log and beside those in memory."""
+        """Give what counts for many consignments on a day `today`, from the log and beside what is in memory."""
         found = {name: Dossier(tag=tag) for name, tag in zip(consignment_ids, tags.tolist(), strict=True)}
         known = self.index.know(tags, today).tolist()
         met = [name for name, is_known in zip(consignment_ids, known, strict=True) if is_known]
-        for event in self._log.of_all(met, self.sequence, NOT_NEEDED):
+        for event in self._log.to_count_of(met, self.sequence, self.keys.entries.kinds):
             assert event.consignment_id is not None
-            self._take_again(found[event.consignment_id], event)
+            self.take(found[event.consignment_id], event, self.days.at(event.sequence))
         return found
 
     def forget(self, today: int) -> None:
@@ -285,7 +291,7 @@ class Dossiers(Register[bytes]):
         dossier.forget(today)
         dossier.met_on, dossier.sequence = today, event.sequence
         if event.kind in ("decision", "arrival"):
-            return dossier.arrive(self.keys(event)[0].tobytes(), day_of_us(event.at_us), today)
+            return dossier.arrive(self.keys.handle(event), day_of_us(event.at_us), today)
         if event.kind == "outcome":
             order, result = standing_of(self.keys.entries.outcome_of(event), event)
             return dossier.conclude(order, result, day_of_us(event.at_us), today)

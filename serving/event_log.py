@@ -8,6 +8,7 @@ import secrets
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from functools import cache
+from operator import itemgetter
 from typing import Any, Literal, NamedTuple, Self
 from urllib.parse import quote
 
@@ -258,16 +259,6 @@ class LogReader:
         """
         return self._look_up(_of_one(tuple(without)), name=consignment_id, until=until)
 
-    def of_all(
-        self, consignment_ids: Sequence[str], until: int | None = None, without: Sequence[str] = ()
-    ) -> list[Event]:
-        """Give the entries of many consignments up to the sequence `until`, each one's in their order."""
-        query, found = _of_many(tuple(without)), []
-        for start in range(0, len(consignment_ids), NAMES_AT_ONCE):
-            names = list(consignment_ids[start : start + NAMES_AT_ONCE])
-            found += self._look_up(query, names=names, until=until)
-        return found
-
     def alerts(self, until: int | None = None) -> list[Event]:
         """Give the alerts up to the sequence `until`, in their order."""
         return self._look_up(_of_nobody, until=until)
@@ -302,29 +293,32 @@ class LogReader:
         Yields
         ------
         sequence of rows
-            With the fields of `Event`; what is not needed is None.
+            The first fields of `Event`, up to `keys`; `plain` and `sealed` are None where they are not needed.
         """
-        needed = (_events.c.kind == "outcome") | (_events.c.kinds != kinds)
-        whole = [sa.case((needed, _events.c[name])).label(name) for name in ("plain", "sealed")]
-        columns = _without(
-            ("content", "features", "score", "band", "reasons", "model", "model_sha256", "spec_sha256")
-        )
-        columns[Event._fields.index("plain") : Event._fields.index("sealed") + 1] = whole
-        return self._pages(columns, after, until)
+        return self._pages(_to_count(kinds), after, until)
+
+    def to_count_of(self, consignment_ids: Sequence[str], until: int, kinds: str) -> list[Event]:
+        """Read the same of the entries of many consignments up to the sequence `until`, in their order."""
+        query, found = _of_many(kinds), list[Event]()
+        for start in range(0, len(consignment_ids), NAMES_AT_ONCE):
+            names = list(consignment_ids[start : start + NAMES_AT_ONCE])
+            found += self._look_up(query, names=names, until=until)
+        found.sort(key=itemgetter(0))
+        return found
 
     def hash_at(self, sequence: int) -> bytes | None:
         """Give the hash of the chain after an entry; None where there is no such entry."""
         if sequence == 0:
             return self._origin()
         query = sa.select(_events.c.hash).where(_events.c.sequence == sequence)
-        with self._engine.connect() as connection:
+        with self._reading() as connection:
             found: bytes | None = connection.execute(query).scalar_one_or_none()
         return found
 
     def _look_up(self, query: Any, until: int | None = None, **values: Any) -> list[Event]:
         values["until"] = MOST_SEQUENCE if until is None else until
         with self._reading() as connection:
-            return [Event._make(row) for row in connection.execute(query, values)]
+            return [Event(*row) for row in connection.execute(query, values).all()]
 
     def neighbours(
         self, kinds: Sequence[Kind], others: Sequence[Kind], first: int, last: int, *, later: bool
@@ -562,10 +556,21 @@ def _of_one(without: tuple[str, ...]) -> Any:
 
 
 @cache
-def _of_many(without: tuple[str, ...]) -> Any:
+def _to_count(kinds: str) -> list[Any]:
+    needed = (_events.c.kind == "outcome") | (_events.c.kinds != kinds)
+    columns = {column.name: column for column in _columns[: Event._fields.index("keys") + 1]}
+    return [
+        *(
+            columns | {name: sa.case((needed, columns[name])).label(name) for name in ("plain", "sealed")}
+        ).values()
+    ]
+
+
+@cache
+def _of_many(kinds: str) -> Any:
     names: sa.BindParameter[str] = sa.bindparam("names", expanding=True)
     here = _events.c.consignment_id.in_(names), _events.c.sequence <= sa.bindparam("until")
-    return sa.select(*_without(without)).where(*here).order_by(_events.c.sequence)
+    return sa.select(*_to_count(kinds)).where(*here)
 
 
 def _without(names: Sequence[str]) -> list[Any]:

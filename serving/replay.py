@@ -4,7 +4,9 @@ Most entries are consignments that are new and come once: they are counted toget
 one after the other, and all their steps are taken in the order of the log.
 """
 
-from collections.abc import Callable, Iterable, Sequence
+import gc
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -62,17 +64,19 @@ class Replay:
     def catch_up(self, log: LogReader, until: int, progress: Progress | None = None) -> None:
         """Take all entries from where the state stands up to the sequence `until`, in the order of the log.
 
-        Alerts are left to `State.warn`.
-
         Raises
         ------
         ServiceFault
             History is full, or the log cannot be read; the state is then of no use.
         """
-        for rows in log.to_count(self.state.sequence, until, self._keys.entries.kinds):
-            Chunk(self.state, rows).take()
-            if progress is not None:
-                progress("history", self.state.sequence, until)
+        with _without_collector():
+            for rows in log.to_count(self.state.sequence, until, self._keys.entries.kinds):
+                Chunk(self.state, rows).take()
+                if progress is not None:
+                    progress("history", self.state.sequence, until)
+        for event in log.alerts(until):
+            if event.sequence > self.state.last_alert:
+                self.state.warn(event)
 
 
 class Chunk:
@@ -81,8 +85,7 @@ class Chunk:
     def __init__(self, state: State, rows: Sequence[Any]) -> None:
         self._state, self._dossiers, self._read_keys = state, state.dossiers, state.dossiers.keys
         self.rows = rows
-        columns = list(zip(*rows, strict=True))
-        fields = dict(zip(Event._fields, columns, strict=True))
+        fields = dict(zip(Event._fields, zip(*rows, strict=True), strict=False))
         self.sequences = np.array(fields["sequence"], dtype=np.int64)
         self.names = fields["consignment_id"]
         self.arriving = _among(fields["kind"], ARRIVING)
@@ -116,7 +119,7 @@ class Chunk:
         chosen = [keys for keys, is_same in zip(stored, same.tolist(), strict=True) if is_same]
         both[same] = np.frombuffer(b"".join(chosen), dtype=KEY).reshape(-1, 2 * width)  # type: ignore[arg-type]
         for place in np.flatnonzero(self.arriving & ~same).tolist():
-            both[place] = np.concatenate(self._read_keys(Event._make(self.rows[place])))
+            both[place] = np.concatenate(self._read_keys(Event(*self.rows[place])))
         return both[:, :width].copy(), both[:, width:].copy()
 
     def _are_single(self, tags: Tags) -> Flags:
@@ -132,7 +135,7 @@ class Chunk:
         dossiers = self._dossiers.look_up_all(list(tag_of), of_names, self._state.today)
         told: list[RowStep] = []
         for place in places:
-            event = Event._make(self.rows[place])
+            event = Event(*self.rows[place])
             steps = self._dossiers.take(dossiers[self.names[place]], event, int(self.today[place]))
             told += self._rows_of(steps, place)
         return told
@@ -165,6 +168,18 @@ class Chunk:
         keys = np.concatenate([self.keys, more])
         counterparts = np.concatenate([self.counterparts, np.zeros_like(more)])
         self._state.history.run(steps[np.argsort(places, kind="stable")], keys, counterparts)
+
+
+@contextmanager
+def _without_collector() -> Iterator[None]:
+    """Let the collector of cycles rest: nothing here makes any, and it would walk over all rows again and again."""
+    enabled = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if enabled:
+            gc.enable()
 
 
 def _among(kinds: Sequence[str], wanted: frozenset[str]) -> Flags:

@@ -21,13 +21,11 @@ from serving.entries import Entries, Selection
 from serving.event_log import Event, LogReader
 from serving.group_commit import Group
 from serving.intake import Complaint, future_complaint
-from serving.service import Service
+from serving.service import MOST_AT_ONCE, Service
 
 REQUEST_CHARACTERS = 16
 SEED_BYTES = 8
 NOT_NEEDED = ("sealed", "keys", "features", "reasons")
-MOST_AT_ONCE = 1_000
-"""Entries read while calls wait; more are read beside them."""
 
 
 class SelectionRequest(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):

@@ -31,7 +31,10 @@ from serving.snapshots import FORMAT, About, Arrays, Snapshots, arrays_of, resto
 from serving.state import State
 
 WATCH_SECONDS = 1.0
+MOST_AT_ONCE = 1_000
+"""Entries taken while calls wait; more are taken beside them."""
 NEARLY_FULL = 0.9
+"""Share of the keys of history from which on the service warns."""
 RETRY_SECONDS = 60.0
 """How long to wait after a snapshot that could not be written."""
 log_line = structlog.get_logger("npsrisk")
@@ -189,11 +192,11 @@ class Service:
             if folder is None or folder == self._seen:
                 return
             model = await asyncio.to_thread(self._load, folder)
-        except BundleRefused as error:
+            await self._adopt(model)
+        except (BundleRefused, ServiceFault) as error:
             self._refuse(error)
             self._seen = folder
             return
-        await self._adopt(model)
         self._seen = folder
         log_line.info("model loaded", model=model.name, bundle=model.release.bundle_sha256[:12])
 
@@ -203,10 +206,12 @@ class Service:
             self._use(model, model.pipeline, model.entries, self.state)
             return
         state = await asyncio.to_thread(self._restore, model.pipeline, model.entries)
+        replay = Replay(state)
+        while self.committer.durable_sequence - state.sequence > MOST_AT_ONCE:
+            await asyncio.to_thread(replay.catch_up, self.log, self.committer.durable_sequence)
         # From here to the end nothing else runs: entries on their way to disk are taken from memory.
         durable = self.committer.durable_sequence
         state.dossiers.durable = lambda: durable
-        replay = Replay(state)
         replay.follow(self.log.events(after=state.sequence, until=durable))
         replay.follow(event for event in self.committer.pending() if event.sequence > state.sequence)
         self._use(model, model.pipeline, model.entries, state)
@@ -263,7 +268,7 @@ class Service:
     def _load(self, folder: Path) -> Model:
         return load_model(read_release(folder), self.pseudonyms, self.vault)
 
-    def _refuse(self, error: BundleRefused) -> None:
+    def _refuse(self, error: BundleRefused | ServiceFault) -> None:
         if str(error) != self.model_fault:
             log_line.error("model refused", error=str(error))
         self.model_fault = str(error)

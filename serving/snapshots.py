@@ -11,6 +11,7 @@ import re
 import zipfile
 from collections.abc import Mapping
 from pathlib import Path
+from threading import Lock
 from typing import Any
 
 import msgspec
@@ -78,6 +79,7 @@ class Snapshots:
     def __init__(self, folder: Path) -> None:
         self.folder = folder
         self.last = 0
+        self._writing = Lock()
 
     def newest_first(self) -> list[Path]:
         """List the snapshots, the one of the latest entry first."""
@@ -92,6 +94,10 @@ class Snapshots:
         OSError
             Where it cannot be written; the ones before stay.
         """
+        with self._writing:
+            return self._write(about, arrays)
+
+    def _write(self, about: About, arrays: Arrays) -> Path:
         self.folder.mkdir(mode=PRIVATE, parents=True, exist_ok=True)
         part = self.folder / f"{about.sequence:016d}{PART}"
         for left_over in self.folder.glob(f"*{PART}"):
@@ -186,8 +192,6 @@ def restore(
     if state is None:
         state = State(pipeline.new_history(max_keys=max_keys), Dossiers(log, keys))
     Replay(state).catch_up(log, until, progress)
-    for event in log.alerts(until):
-        state.warn(event)
     return state
 
 
@@ -201,7 +205,7 @@ def _newest(snapshots: Snapshots, log: LogReader, keys: KeyReader, max_keys: int
             history = History.from_arrays(keys.pipeline.kinds, parts, max_keys=max_keys)
             days = Days(arrays[MARKS])
             dossiers = Dossiers(log, keys, arrays[WORDS], days, sequence=about.sequence)
-        except ServiceFault as fault:
+        except (ServiceFault, KeyError) as fault:
             log_line.warning("snapshot refused", snapshot=path.name[:24], reason=str(fault))
             continue
         snapshots.last = about.sequence

@@ -26,11 +26,14 @@ class State:
         The pipeline reads them.
     alert_versions : dict
         Digest of the content, and when recorded, by the identifier of the alert.
+    last_alert : int
+        Sequence of the last alert taken.
     """
 
     def __init__(self, history: History, dossiers: Dossiers) -> None:
         self.alerts = Alerts()
         self.alert_versions: dict[str, tuple[bytes, Told]] = {}
+        self.last_alert = 0
         self.history, self.dossiers = history, dossiers
         self._ledger = Ledger(history, dossiers, dossiers.days.last)
         self._entries = dossiers.keys.entries
@@ -107,6 +110,7 @@ class State:
         alert = self._entries.alert_of(event)
         self.alerts.add(alert, event.sequence)
         self.alert_versions[alert.alert_id] = (event.content, Told(event.recorded_us))
+        self.last_alert = event.sequence
 
     def follow(self, sequence: int) -> None:
         """Go on from an entry to which history, index and days were brought in one go."""

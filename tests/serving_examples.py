@@ -2,6 +2,9 @@
 
 import json
 import shutil
+import socket
+import subprocess
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime
@@ -30,6 +33,7 @@ from serving.settings import Settings
 
 DATA_KEY = bytes(range(32))
 ROWS = 400
+READY_SECONDS = 60.0
 
 
 def make_bundle(folder: Path, config: FeatureConfig, seed: int) -> Path:
@@ -155,3 +159,24 @@ def serving(settings: Settings, clock: Clock = on_day_20) -> Iterator[Client]:
         yield client
         portal.call(client.http.aclose)
         portal.call(service.stop)
+
+
+def free_port() -> int:
+    """Give a port that nobody listens on."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port: int = probe.getsockname()[1]
+        return port
+
+
+def wait_until_ready(process: "subprocess.Popen[bytes]", url: str) -> None:
+    """Wait until a service process answers that it is ready."""
+    end = time.monotonic() + READY_SECONDS
+    while time.monotonic() < end and process.poll() is None:
+        try:
+            httpx.get(f"{url}/health/ready", timeout=5).raise_for_status()
+        except httpx.HTTPError:
+            time.sleep(0.1)
+        else:
+            return
+    raise AssertionError(f"not ready: {process.returncode}")

@@ -2,7 +2,6 @@
 
 import os
 import signal
-import socket
 import subprocess
 import sys
 import threading
@@ -14,7 +13,7 @@ from typing import Any
 
 import httpx
 import pytest
-from serving_examples import DATA_KEY, publish, settings_in
+from serving_examples import DATA_KEY, free_port, publish, settings_in, wait_until_ready
 
 from consignments.errors import BadSetting, ServiceFault
 from serving.app import serve
@@ -22,7 +21,6 @@ from serving.event_log import EventLog
 from serving.lock import StateLock
 from serving.sealing import Vault
 
-READY_SECONDS = 60.0
 SERVE = "import sys; from serving.app import serve; from serving.settings import Settings; serve('127.0.0.1', int(sys.argv[1]), Settings.read())"
 OPEN = """
 import asyncio, sys
@@ -43,13 +41,6 @@ def environment(folder: Path) -> dict[str, str]:
     return ours | {"NPSRISK_STATE_DIR": str(folder)}
 
 
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port: int = probe.getsockname()[1]
-        return port
-
-
 @contextmanager
 def running(folder: Path) -> Iterator[tuple["subprocess.Popen[bytes]", str]]:
     port = free_port()
@@ -64,18 +55,6 @@ def running(folder: Path) -> Iterator[tuple["subprocess.Popen[bytes]", str]]:
             if process.poll() is None:
                 process.terminate()
             process.wait(30)
-
-
-def wait_until_ready(process: "subprocess.Popen[bytes]", url: str) -> None:
-    end = time.monotonic() + READY_SECONDS
-    while time.monotonic() < end and process.poll() is None:
-        try:
-            httpx.get(f"{url}/health/ready", timeout=5).raise_for_status()
-        except httpx.HTTPError:
-            time.sleep(0.1)
-        else:
-            return
-    raise AssertionError(f"not ready: {process.returncode}")
 
 
 def body(name: str) -> dict[str, Any]:

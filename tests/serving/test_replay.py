@@ -276,8 +276,6 @@ def caught_up(state: State, log: EventLog, rows: int) -> None:
     """Catch up some entries at a time."""
     for until in range(state.sequence + rows, log.last_sequence + rows, rows):
         Replay(state).catch_up(log, min(until, log.last_sequence))
-    for event in log.alerts():
-        state.warn(event)
 
 
 @given(st.lists(acts, min_size=1, max_size=25))

@@ -1,10 +1,14 @@
 """A snapshot is taken only where it is whole and fits; else the one before, else the log, and the reason is told."""
 
 import stat
-from collections.abc import Callable
+import threading
+import time
+from collections.abc import Callable, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import numpy as np
 import pytest
 from examples import day, make_consignment, make_outcome
@@ -12,6 +16,7 @@ from serving_examples import Client, publish, serving, settings_in
 from structlog.testing import capture_logs
 
 from consignments.errors import ServiceFault
+from serving.event_log import Event
 from serving.snapshots import About, Snapshots
 
 ABOUT = About(1, "a log", 7, "00", "kinds")
@@ -289,3 +294,70 @@ def test_a_full_history_refuses_and_says_what_to_do(tmp_path: Path, bundle: Path
         ).json() == (told[0].json())
     with serving(settings_in(tmp_path, NPSRISK_MAX_HISTORY_KEYS="2000")) as client:
         assert client.post("/v1/scores", make_consignment("RC1", sender_name="new")).status_code == 200
+
+
+def test_no_snapshot_is_written_before_its_entries_are_on_disk(
+    client: Client, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    disk, log, snapshots = threading.Event(), client.service.log, client.service.snapshots
+    write = log.append
+
+    def append_when_the_disk_is_ready(events: Sequence[Event]) -> None:
+        disk.wait(30)
+        write(events)
+
+    monkeypatch.setattr(log, "append", append_when_the_disk_is_ready)
+    body, kind = msgspec.json.encode(make_consignment("RB1")), {"content-type": "application/json"}
+    post = partial(client.http.post, "/v1/scores", content=body, headers=kind)
+    answer = client.portal.start_task_soon(post)
+    while client.service.committer.waiting == 0:
+        time.sleep(0.001)
+    kept = client.portal.start_task_soon(client.service._keep)
+    time.sleep(0.1)
+    assert not snapshots.newest_first()
+    disk.set()
+    kept.result(30)
+    assert [path.name[:16] for path in snapshots.newest_first()] == ["0000000000000001"]
+    assert answer.result(30).status_code == 200
+
+
+def test_a_model_whose_keys_find_no_room_is_refused_once_and_the_old_one_stays(
+    tmp_path: Path, bundle: Path, other_bundle: Path
+) -> None:
+    publish(tmp_path, bundle, "1")
+    with serving(settings_in(tmp_path, NPSRISK_MAX_HISTORY_KEYS="1000")) as client:
+        for number in range(500):
+            c = make_consignment(f"RB{number}", sender_name=f"S{number}", carrier=f"C{number}")
+            if client.post("/v1/scores", c).status_code != 200:
+                break
+        publish(tmp_path, other_bundle, "2")
+        with capture_logs() as told:
+            client.look()
+            client.look()
+        assert [line["event"] for line in told] == ["model refused"]
+        assert client.get("/v1/model").json()["version"] == "1"
+        assert "history is full" in client.get("/health/ready").json()["warnings"][0]
+
+
+def test_what_comes_in_while_a_model_with_other_keys_is_taken_is_counted_by_it(
+    client: Client, tmp_path: Path, other_bundle: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    score(client, "RB1")
+    restore, late = client.service._restore, iter(["RB2", "RB3"])
+
+    def restore_while_calls_come_in(*given: Any) -> Any:
+        state = restore(*given)
+        for name in late:
+            score(client, name)
+        client.post(
+            "/v1/alerts", {"alert_id": "A1", "issued_at": day(1), "sender_name": "Orchid Trading Ltd"}
+        )
+        return state
+
+    monkeypatch.setattr(client.service, "_restore", restore_while_calls_come_in)
+    monkeypatch.setattr("serving.service.MOST_AT_ONCE", 0)
+    publish(tmp_path, other_bundle, "2")
+    client.look()
+    features = score(client, "RB4", received_at=day(2))["features"]
+    assert features["history.office+carrier.arrivals_7d"] == 3
+    assert features["alerts.matching"] == 1

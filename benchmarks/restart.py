@@ -1,0 +1,271 @@
+"""What a restart costs: time and CPU from the start of the process until it is ready, after kill -9; and what a snapshot costs.
+
+    python -m benchmarks.restart [--entries 300000] [--keys 1000000] [--starts 3]
+
+A small model is trained and published by the commands. The log gets a tenth of the entries, a snapshot, and then the rest:
+of 100 entries 88 are new consignments, 4 amend one, 6 are outcomes and 2 cancellations, two thirds of them of consignments
+from before the snapshot. The service is started as a user starts it, asked until it is ready, and killed. `peak` is of the process.
+"""
+
+import argparse
+import json
+import os
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+import tempfile
+import time
+import urllib.error
+import urllib.request
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from consignments.records import Consignment, Outcome
+from consignments.visibility import moment_of_us
+from features.history import STEP
+from features.keys import KeyKind
+from features.pseudonyms import Pseudonyms, load_data_key
+from serving.dossiers import Dossiers, KeyReader
+from serving.entries import Judgement
+from serving.event_log import Event, EventLog
+from serving.releases import current_folder, read_release
+from serving.scorer import Model, load_model
+from serving.sealing import Vault
+from serving.snapshots import About, Snapshots, arrays_of
+from serving.state import State
+
+NPSRISK = Path(sys.executable).with_name("npsrisk")
+CHUNK = 5_000
+START_US = 1_700_000_000_000_000
+TODAY = 19_783
+US_PER_ENTRY = 86_400_000_000 // 100_000
+WAIT_SECONDS = 600.0
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("--entries", type=int, default=300_000, help="entries since the snapshot")
+    parser.add_argument(
+        "--keys", type=int, default=1_000_000, help="keys of history of the snapshot that is timed"
+    )
+    parser.add_argument("--starts", type=int, default=3)
+    given = parser.parse_args()
+    folder = Path(tempfile.mkdtemp(prefix="npsrisk-restart-"))
+    try:
+        place_model(folder)
+        log, model = open_log(folder)
+        writer = Writer(log, model)
+        writer.write(given.entries // 10)
+        log.close()
+        Service(folder).run().stop()
+        log, model = open_log(folder)
+        writer.log = log
+        writer.write(given.entries)
+        log.close()
+        tell_restarts(folder, given.entries, given.starts)
+        tell_snapshot(folder, given.keys)
+    finally:
+        shutil.rmtree(folder)
+
+
+def place_model(folder: Path) -> None:
+    """Train, promote and publish a model as a user does."""
+    tables = ("--consignments", "world/consignments.parquet", "--outcomes", "world/outcomes.parquet")
+    for words in (
+        ("simulate", "--out", "world", "--days", "120", "--per-day", "150", "--prevalence", "operation"),
+        ("train", *tables, "--register"),
+        ("promote", "1", "--approved-by", "a benchmark", "--why", "to measure", "--force"),
+        ("publish",),
+    ):
+        subprocess.run(
+            [NPSRISK, *words], cwd=folder, env=environment(folder), check=True, capture_output=True
+        )
+
+
+def environment(folder: Path) -> dict[str, str]:
+    kept = {name: value for name, value in os.environ.items() if not name.startswith(("NPSRISK_", "MLFLOW_"))}
+    return kept | {
+        "MLFLOW_TRACKING_URI": f"sqlite:///{folder}/mlflow.db",
+        "NPSRISK_STATE_DIR": str(folder / "state"),
+    }
+
+
+def open_log(folder: Path) -> tuple[EventLog, Model]:
+    data_key = load_data_key(folder / "state" / "data.key", create=True)
+    vault = Vault(data_key)
+    release = current_folder(folder / "state")
+    assert release is not None
+    model = load_model(read_release(release), Pseudonyms(data_key), vault)
+    return EventLog.open(f"sqlite:///{folder / 'state' / 'events.db'}", vault), model
+
+
+class Writer:
+    """Writes entries as the service does, without computing features: keys are drawn, two thirds of them new."""
+
+    def __init__(self, log: EventLog, model: Model) -> None:
+        self.log, self.model, self.entries = log, model, model.entries
+        self.random = np.random.default_rng(1)
+        self.names: list[str] = []
+        features = self.random.random(len(model.spec)).astype(np.float32)
+        spec = model.bundle.card.feature_spec_sha256
+        self.judgement = Judgement(
+            features, 0.01, "routine", b"\x90", model.name, model.release.bundle_sha256, spec
+        )
+
+    def write(self, count: int) -> None:
+        for start in range(0, count, CHUNK):
+            first = self.log.last_sequence + 1
+            self.log.append([self.entry(first + number) for number in range(min(CHUNK, count - start))])
+
+    def entry(self, sequence: int) -> Event:
+        draw, at_us = self.random.random(), START_US + sequence * US_PER_ENTRY
+        if draw < 0.88 or not self.names:
+            self.names.append(f"RB{sequence:09d}DE")
+            return self.decision(sequence, self.names[-1], at_us)
+        name = self.names[int(self.random.integers(0, len(self.names)))]
+        if self.random.random() < 0.66:
+            name = self.names[int(self.random.integers(0, max(len(self.names) // 10, 1)))]
+        if draw < 0.92:
+            return self.decision(sequence, name, at_us)
+        moment = moment_of_us(at_us)
+        if draw < 0.98:
+            told = Outcome(
+                consignment_id=name, selected_by="model", status="inspected", inspected_at=moment,
+                known_at=moment, result="clear", recorded_at=moment,
+            )  # fmt: skip
+            return self.entries.outcome(sequence, told, "local")
+        return self.entries.cancellation(sequence, name, at_us, at_us, "local")
+
+    def decision(self, sequence: int, name: str, at_us: int) -> Event:
+        c = Consignment(
+            consignment_id=name, channel="postal", received_at=moment_of_us(at_us), sender_name="Orchid Trading",
+            sender_address="12 Harbour Road", consignee_name="Kim Min-su", consignee_address="45 Teheran-ro",
+            description=f"cotton t-shirts {sequence}", hs_code="610910", office="Incheon", gross_weight_kg=0.4,
+        )  # fmt: skip
+        keys = self.random.integers(1, 1 << 63, len(self.model.pipeline.kinds)).astype(np.uint64)
+        old = self.random.random(len(keys)) < 0.33
+        keys[old] = self.random.integers(1, 20_000, int(old.sum())).astype(np.uint64)
+        return self.entries.arrival(
+            sequence, c, self.entries.pack(c), keys, keys[::-1].copy(), asked_by="local", recorded_us=at_us,
+            judgement=self.judgement,
+        )  # fmt: skip
+
+
+class Service:
+    """`npsrisk serve` as a process."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        with socket.socket() as probe:
+            probe.bind(("127.0.0.1", 0))
+            self.port = int(probe.getsockname()[1])
+
+    def run(self) -> "Service":
+        start = time.monotonic()
+        command = [NPSRISK, "serve", "--port", str(self.port)]
+        with (self.folder / "serve.log").open("ab") as log:
+            self.process = subprocess.Popen(command, env=environment(self.folder), stderr=log, stdout=log)
+        while not self.is_ready():
+            if self.process.poll() is not None or time.monotonic() - start > WAIT_SECONDS:
+                raise RuntimeError((self.folder / "serve.log").read_text()[-2000:])
+            time.sleep(0.02)
+        self.ready_seconds, self.cpu_seconds = time.monotonic() - start, self.used()
+        return self
+
+    def is_ready(self) -> bool:
+        try:
+            with urllib.request.urlopen(f"http://127.0.0.1:{self.port}/health/ready", timeout=5) as answer:
+                return bool(json.load(answer)["ready"])
+        except (urllib.error.URLError, ConnectionError):
+            return False
+
+    def used(self) -> float:
+        fields = Path(f"/proc/{self.process.pid}/stat").read_text().rpartition(")")[2].split()
+        return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+
+    def peak_bytes(self) -> int:
+        lines = Path(f"/proc/{self.process.pid}/status").read_text().splitlines()
+        return 1024 * int(next(line for line in lines if line.startswith("VmHWM")).split()[1])
+
+    def stop(self, number: int = signal.SIGTERM) -> None:
+        self.process.send_signal(number)
+        self.process.wait(60)
+
+
+def tell_restarts(folder: Path, entries: int, starts: int) -> None:
+    size = sum(path.stat().st_size for path in (folder / "state").glob("events.db*"))
+    print(f"{entries:,} entries since the snapshot; the log has {size / 1e6:,.0f} MB\n")
+    print("| start after kill -9 | ready, s | CPU, s | peak, MB |\n|---|---|---|---|")
+    for number in range(starts):
+        service = Service(folder).run()
+        print(
+            f"| {number + 1} | {service.ready_seconds:.2f} | {service.cpu_seconds:.2f} "
+            f"| {service.peak_bytes() / 1e6:.0f} |",
+            flush=True,
+        )
+        service.stop(signal.SIGKILL)
+    last = [
+        json.loads(line)
+        for line in (folder / "serve.log").read_text().splitlines()
+        if "snapshot taken" in line
+    ]
+    assert last[-1]["entries_since"] == entries
+
+
+def tell_snapshot(folder: Path, keys: int) -> None:
+    """Fill history with keys, and the index with as many identifiers; copy and write them."""
+    log, model = open_log(folder)
+    state = State(model.pipeline.new_history(), Dossiers(log, KeyReader(model.pipeline, model.entries)))
+    log.close()
+    random = np.random.default_rng(2)
+    for steps, numbers in steps_of(model.pipeline.kinds, keys, random):
+        state.history.run(steps, numbers, numbers)
+    for _ in range(0, keys, CHUNK):
+        tags = random.integers(0, 1 << 40, CHUNK).astype(np.uint64)
+        state.dossiers.index.note_all(tags, np.full(CHUNK, TODAY))
+    copies = []
+    for _ in range(3):
+        start = time.perf_counter()
+        arrays = arrays_of(state)
+        copies.append(time.perf_counter() - start)
+    start = time.perf_counter()
+    about = About(1, log.log_id, state.sequence, "00", model.entries.kinds)
+    path = Snapshots(folder / "timed").write(about, arrays)
+    written = time.perf_counter() - start
+    count, identifiers = len(state.history), len(state.dossiers.index)
+    print(f"\n| snapshot of {count:,} keys, {identifiers:,} identifiers | |\n|---|---|")
+    print(f"| pause (the arrays are copied), ms | {1000 * min(copies):.0f} to {1000 * max(copies):.0f} |")
+    print(f"| write, flush and hash, in a thread, s | {written:.2f} |")
+    print(f"| size, MB | {path.stat().st_size / 1e6:.0f} |")
+    print(f"| memory of history, bytes a key (room to grow included) | {state.history.nbytes / count:.0f} |")
+    print(f"| in the snapshot, bytes a key | {used_bytes(arrays, 'history.') / count:.0f} |")
+    print(f"| index, bytes an identifier | {state.dossiers.index.words.nbytes / identifiers:.1f} |")
+
+
+def used_bytes(arrays: dict[str, Any], prefix: str) -> int:
+    return sum(array.nbytes for name, array in arrays.items() if name.startswith(prefix))
+
+
+def steps_of(kinds: tuple[KeyKind, ...], keys: int, random: np.random.Generator) -> Iterator[tuple[Any, Any]]:
+    """Give arrivals of which two thirds of the keys are new, until there are so many."""
+    while keys > 0:
+        count = min(CHUNK, keys // len(kinds) + 1)
+        numbers = random.integers(1, 1 << 63, (count, len(kinds))).astype(np.uint64)
+        old = random.random(numbers.shape) < 0.33
+        numbers[old] = random.integers(1, 20_000, int(old.sum())).astype(np.uint64)
+        steps = np.zeros(count, dtype=STEP)
+        steps["change"], steps["row"], steps["out_row"], steps["day"] = 1, np.arange(count), -1, TODAY
+        steps["today"] = TODAY
+        keys -= int((~old).sum())
+        yield steps, numbers
+
+
+if __name__ == "__main__":
+    main()
