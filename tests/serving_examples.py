@@ -33,7 +33,7 @@ from serving.settings import Settings
 
 DATA_KEY = bytes(range(32))
 ROWS = 400
-READY_SECONDS = 60.0
+READY_SECONDS = 120.0
 
 
 def make_bundle(folder: Path, config: FeatureConfig, seed: int) -> Path:

@@ -265,7 +265,7 @@ def wait_for_answers(service: Service, callers: list[Caller], blow: Blow) -> Non
     """Wait for so many further answers or, where the service is to die while it writes a snapshot, for its end."""
     assert service.process is not None
     before = sum(len(caller.told) for caller in callers)
-    end = time.monotonic() + 120
+    end = time.monotonic() + 300
     while sum(len(caller.told) for caller in callers) < before + blow.answers or blow.moment:
         if service.process.poll() is not None:
             return
