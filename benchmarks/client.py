@@ -1,0 +1,186 @@
+"""A small HTTP/1.1 client that costs little: requests are bytes made before, answers are counted and timed.
+
+Closed loop: each connection sends its next request when it has its answer. Open loop: requests leave at their times,
+however late answers are, and time counts from when they should have left.
+"""
+
+import asyncio
+import time
+from collections import deque
+from collections.abc import Iterator
+from typing import NamedTuple, cast
+
+import numpy as np
+from numpy.typing import NDArray
+
+HEADERS_END = b"\r\n\r\n"
+LENGTH = b"content-length: "
+
+
+class Taken(NamedTuple):
+    """What a run gave.
+
+    Attributes
+    ----------
+    seconds : float64 array, (answers,)
+        From each request to its answer.
+    faults : int
+        Answers with another status than 200.
+    lasted : float
+        Seconds from the first request to the last answer.
+    """
+
+    seconds: NDArray[np.float64]
+    faults: int
+    lasted: float
+
+    def quantile_ms(self, share: float) -> float:
+        """Give a quantile of the times, in milliseconds."""
+        return float(np.quantile(self.seconds, share) * 1e3)
+
+
+def request(path: str, body: bytes, port: int) -> bytes:
+    """Make a POST of JSON."""
+    return (
+        f"POST {path} HTTP/1.1\r\nhost: 127.0.0.1:{port}\r\ncontent-type: application/json\r\n"
+        f"content-length: {len(body)}\r\n\r\n"
+    ).encode() + body
+
+
+class _Connection(asyncio.Protocol):
+    """One connection with at most one request under way."""
+
+    def __init__(self, run: "_Run") -> None:
+        self._run, self._got, self._began = run, bytearray(), 0.0
+        self.transport: asyncio.Transport | None = None
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        self.transport = cast("asyncio.Transport", transport)
+
+    def send(self, data: bytes, began: float) -> None:
+        assert self.transport is not None
+        self._began = began
+        self.transport.write(data)
+
+    def data_received(self, data: bytes) -> None:
+        self._got += data
+        end = self._got.find(HEADERS_END)
+        if end < 0:
+            return
+        at = self._got.lower().find(LENGTH, 0, end) + len(LENGTH)
+        length = int(self._got[at : self._got.index(b"\r", at)])
+        if len(self._got) < end + len(HEADERS_END) + length:
+            return
+        good = self._got[9:12] == b"200"
+        self._got.clear()
+        self._run.answered(self, time.perf_counter() - self._began, good)
+
+    def connection_lost(self, exc: Exception | None) -> None:  # noqa: ARG002 - the shape of a protocol
+        self._run.lost(self)
+
+
+class _Run:
+    """Requests on their way over some connections."""
+
+    def __init__(self, requests: Iterator[bytes], until: float) -> None:
+        self._requests, self._until = requests, until
+        self._seconds: list[float] = []
+        self._faults, self._busy = 0, 0
+        self._all: list[_Connection] = []
+        self._free: list[_Connection] = []
+        self._late: deque[tuple[bytes, float]] = deque()
+        self._over = asyncio.Event()
+        self._open = False
+
+    async def connect(self, port: int, connections: int) -> None:
+        loop = asyncio.get_running_loop()
+        for _ in range(connections):
+            _, made = await loop.create_connection(lambda: _Connection(self), "127.0.0.1", port)
+            self._all.append(made)
+        self._free = list(self._all)
+
+    async def closed(self) -> Taken:
+        """Keep every connection busy."""
+        began = time.perf_counter()
+        self._free.clear()
+        for connection in self._all:
+            self._next(connection)
+        await self._over.wait()
+        return Taken(np.array(self._seconds), self._faults, time.perf_counter() - began)
+
+    async def opened(self, per_second: float) -> Taken:
+        """Let a request leave at each of its times."""
+        self._open = True
+        began = time.perf_counter()
+        for number, data in enumerate(self._requests):
+            due = began + number / per_second
+            if due > self._until:
+                break
+            wait = due - time.perf_counter()
+            if wait > 0:
+                await asyncio.sleep(wait)
+            if self._free:
+                self._busy += 1
+                self._free.pop().send(data, due)
+            else:
+                self._late.append((data, due))
+        while self._busy:
+            await asyncio.sleep(0.01)
+        return Taken(np.array(self._seconds), self._faults, time.perf_counter() - began)
+
+    def answered(self, connection: _Connection, seconds: float, good: bool) -> None:
+        self._seconds.append(seconds)
+        self._faults += not good
+        self._busy -= 1
+        self._next(connection)
+
+    def lost(self, connection: _Connection) -> None:
+        """Count a connection that the server closed in the middle as a fault."""
+        if connection not in self._free and not self._over.is_set():
+            self._faults += 1
+            self._busy -= 1
+            self._over.set()
+
+    def _next(self, connection: _Connection) -> None:
+        if self._open:
+            if self._late:
+                self._busy += 1
+                connection.send(*self._late.popleft())
+            else:
+                self._free.append(connection)
+            return
+        now = time.perf_counter()
+        data = next(self._requests, None) if now < self._until else None
+        if data is not None:
+            self._busy += 1
+            connection.send(data, now)
+        elif not self._busy:
+            self._over.set()
+
+    def close(self) -> None:
+        self._over.set()
+        for connection in self._all:
+            assert connection.transport is not None
+            connection.transport.close()
+
+
+async def closed_loop(port: int, requests: Iterator[bytes], connections: int, seconds: float) -> Taken:
+    """Keep some connections busy for a time, or until there are no more requests."""
+    run = _Run(requests, time.perf_counter() + seconds)
+    await run.connect(port, connections)
+    try:
+        return await run.closed()
+    finally:
+        run.close()
+
+
+async def open_loop(
+    port: int, requests: Iterator[bytes], connections: int, seconds: float, per_second: float
+) -> Taken:
+    """Send at a rate for a time; more connections than are ever busy at once, so that none has to wait for one."""
+    run = _Run(requests, time.perf_counter() + seconds)
+    await run.connect(port, connections)
+    try:
+        return await run.opened(per_second)
+    finally:
+        run.close()

@@ -1,0 +1,134 @@
+"""What is served in the benchmarks: a simulated stream, and a model of the size that is deployed over the real features.
+
+The trees are real, their target is made up: 300 trees of 31 leaves and at most eight levels, none of them idle.
+"""
+
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+from mlflow import MlflowClient
+from numpy.typing import NDArray
+
+from consignments.records import Alert, Consignment, Outcome
+from consignments.tables import check_frame, consignments_of
+from features.batch import BATCH_KEY, Tables, feature_matrix
+from features.config import FeatureConfig
+from features.fitted import Fitted, fit_features
+from features.pseudonyms import Pseudonyms
+from models.bundle import Examples, write_bundle
+from models.promotion import PromotionRecord
+from models.registry import Registry
+from models.risk_model import RiskModel, TreeParams
+from serving.publisher import publish
+from serving.settings import Settings
+from training.simulation import simulate
+
+PARAMS = TreeParams(trees=300, leaves=31, depth=8, rows_in_leaf=20, patience=300)
+PER_DAY = 1000
+FITTING_ROWS = 8_000
+WEIGHTIEST = 40
+"""Features that the made-up target is drawn from; the more, the more different ones stand on the paths of trees."""
+
+
+class World(NamedTuple):
+    """A simulated stream.
+
+    Attributes
+    ----------
+    tables : Tables
+    records : list of Consignment
+        Those of `tables`, in their order.
+    """
+
+    tables: Tables
+    records: list[Consignment]
+
+
+def make_world(rows: int, seed: int = 1) -> World:
+    """Simulate at least so many consignments."""
+    made = simulate(days=-(-rows // PER_DAY), per_day=PER_DAY, seed=seed)
+    tables = Tables(
+        check_frame(made.consignments, Consignment).frame,
+        check_frame(made.outcomes, Outcome).frame,
+        check_frame(made.alerts, Alert).frame,
+    )
+    return World(tables, consignments_of(tables.consignments, Consignment))
+
+
+class Grown(NamedTuple):
+    """A model, what its features learnt, and rows of its features."""
+
+    risk: RiskModel
+    fitted: Fitted
+    X: NDArray[np.float32]
+    channels: list[str]
+
+
+def grow(world: World, params: TreeParams = PARAMS) -> Grown:
+    """Grow the trees; as they are judged on the rows they grew on, nothing stops them early."""
+    rng = np.random.default_rng(1)
+    frame = world.tables.consignments.head(FITTING_ROWS)
+    tables = Tables(frame, world.tables.outcomes, world.tables.alerts)
+    records, config = world.records[: len(frame)], FeatureConfig()
+    labels = (rng.random(len(frame)) < 0.05).astype(np.int8)
+    weight, channels = np.ones(len(frame)), [record.channel for record in records]
+    fitted = fit_features(records, config, labels, weight)
+    made = feature_matrix(tables, config, fitted, Pseudonyms(BATCH_KEY))
+    y = (rng.random(len(frame)) < _made_up_risk(made.X, rng)).astype(np.float64)
+    risk = RiskModel.fit(
+        made.X, y, weight, channels,
+        spec=made.spec, validation=(made.X, y, weight, channels), traffic=(made.X, channels), params=params,
+    )  # fmt: skip
+    return Grown(risk, fitted, made.X, channels)
+
+
+def _made_up_risk(X: NDArray[np.float32], rng: np.random.Generator) -> NDArray[np.float64]:
+    told = np.nan_to_num(X.astype(np.float64), posinf=0.0, neginf=0.0)
+    varied = np.flatnonzero(np.ptp(told, axis=0) > 0)
+    chosen = rng.choice(varied, min(WEIGHTIEST, len(varied)), replace=False)
+    ranks = told[:, chosen].argsort(axis=0).argsort(axis=0) / len(X)
+    margin = (ranks - 0.5) @ rng.normal(size=len(chosen)) - 1.5
+    return np.asarray(1 / (1 + np.exp(-2.0 * margin)))
+
+
+def deploy(grown: Grown, folder: Path) -> Settings:
+    """Register, promote and publish the model as a user does; gives the settings of a service over it.
+
+    Parameters
+    ----------
+    folder : Path
+        For MLflow's store and for the service's state directory, `state`.
+    """
+    config = FeatureConfig()
+    values, arrays = grown.fitted.to_plain()
+    sha256 = write_bundle(
+        folder / "bundle",
+        card={
+            "name": "nps-risk", "target": "nps", "as_of": "2024-01-01T00:00:00Z", "data_sha256": "0" * 64,
+            "code_version": "benchmark", "metrics": {},
+        },
+        config=config, fitted=values, arrays=arrays, model=grown.risk,
+        examples=Examples.take(grown.risk, grown.X[:16], grown.channels[:16]),
+    )  # fmt: skip
+    registry = Registry(f"sqlite:///{folder / 'mlflow.db'}")
+    client = MlflowClient(tracking_uri=registry.tracking_uri)
+    experiment = client.create_experiment("nps-risk", artifact_location=(folder / "artifacts").as_uri())
+    run = client.create_run(experiment)
+    version = registry.register(
+        run.info.run_id, folder / "bundle",
+        example=make_world(1).tables.consignments.head(2), description="of a benchmark", tags={"target": "nps"},
+    )  # fmt: skip
+    number, previous = registry.next_link(version.name)
+    registry.append(
+        PromotionRecord(
+            number, version.name, version.number, None, sha256, "a benchmark", "to be measured",
+            datetime.now(UTC), {}, None, True, previous,
+        )
+    )  # fmt: skip
+    state_dir = folder / "state"
+    state_dir.mkdir()
+    settings = Settings.model_validate({"NPSRISK_STATE_DIR": str(state_dir)})
+    publish(registry, f"models:/{version.name}@champion", settings)
+    return settings

@@ -1,0 +1,279 @@
+"""What the service gives: requests and bulk rows per server CPU-second, times, memory, start; beside `mlflow models serve`.
+
+    python -m benchmarks.serving [--seconds 6] [--past 200000] [--without-mlflow]
+
+The server runs on the first core, the client on the last; both sides in one run. The model has 300 trees of 31 leaves
+over the real features (`benchmarks.deployed`), the consignments are simulated, distinct, and none is sent twice.
+`mlflow models serve` gets the same booster without a signature, and features that are ready: an easier job.
+"""
+
+import argparse
+import asyncio
+import json
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+import urllib.request
+from collections.abc import Callable, Coroutine, Iterator, Sequence
+from contextlib import contextmanager
+from itertools import cycle
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any, NamedTuple, TypeVar
+
+import lightgbm
+import mlflow
+import msgspec
+import numpy as np
+import uvloop
+
+from benchmarks.client import Taken, closed_loop, open_loop, request
+from benchmarks.deployed import Grown, deploy, grow, make_world
+from consignments.records import Consignment
+from consignments.tables import write_table
+
+T = TypeVar("T")
+SERVER_CORE, CLIENT_CORE = 0, (os.cpu_count() or 1) - 1
+TICKS = os.sysconf("SC_CLK_TCK")
+CONNECTIONS = (16, 64)
+OPEN_LOOP_PER_SECOND, OPEN_LOOP_CONNECTIONS = 1000.0, 200
+MLFLOW_CONNECTIONS, MLFLOW_PER_SECOND = 8, 50.0
+BULK_ROWS = 1000
+SINGLES_BESIDE_BULK_PER_SECOND = 100.0
+READY_SECONDS = 120.0
+SCORES = "/v1/scores"
+
+
+class Server(NamedTuple):
+    """A process that answers.
+
+    Attributes
+    ----------
+    pid, port : int
+    ready_seconds : float
+        From its start to its first good answer.
+    """
+
+    pid: int
+    port: int
+    ready_seconds: float
+
+    def cpu_seconds(self) -> float:
+        """Give the CPU time of the process and of what it started."""
+        return sum(_cpu_seconds(pid) for pid in _family(self.pid))
+
+    def resident_mb(self) -> float:
+        """Give the memory of the process and of what it started."""
+        return sum(_resident_mb(pid) for pid in _family(self.pid))
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("--seconds", type=float, default=6.0, help="how long each measurement lasts")
+    parser.add_argument(
+        "--past", type=int, default=0, help="past consignments imported before: 200,000 make 1 M keys"
+    )
+    parser.add_argument("--without-mlflow", action="store_true", help="measure the service alone")
+    args = parser.parse_args()
+    os.sched_setaffinity(0, {CLIENT_CORE})
+    with TemporaryDirectory(prefix="npsrisk-bench-") as folder:
+        measure(Path(folder), args.seconds, args.past, with_mlflow=not args.without_mlflow)
+
+
+def measure(folder: Path, seconds: float, past: int, *, with_mlflow: bool) -> None:
+    """Measure both sides, and print a table."""
+    fresh = int(
+        seconds * (4000 * len(CONNECTIONS) + OPEN_LOOP_PER_SECOND + 10_000 + SINGLES_BESIDE_BULK_PER_SECOND)
+    )
+    say(f"simulating {past + fresh:,} consignments and growing the trees")
+    world = make_world(past + fresh)
+    grown = grow(world)
+    settings = deploy(grown, folder)
+    environment = {
+        "NPSRISK_STATE_DIR": str(settings.state_dir),
+        "MLFLOW_TRACKING_URI": f"sqlite:///{folder}/mlflow.db",
+    }
+    if past:
+        say(f"importing {past:,} past consignments")
+        write_table(world.tables.consignments.head(past), folder / "past.parquet")
+        npsrisk(environment, "import", "--consignments", str(folder / "past.parquet"))
+    print("| measured | npsrisk | mlflow models serve |\n|---|---|---|", flush=True)
+    peer = measure_mlflow(grown, folder, seconds) if with_mlflow else {}
+    for name, told in measure_service(environment, world.records[past:], seconds).items():
+        print(f"| {name} | {told} | {peer.get(name, '')} |", flush=True)
+
+
+def measure_service(
+    environment: dict[str, str], records: Sequence[Consignment], seconds: float
+) -> dict[str, str]:
+    """Measure the service; the wanted figures by name."""
+    bodies = iter(records)
+    command = [str(Path(sys.executable).with_name("npsrisk")), "serve", "--port", "{port}"]
+    told: dict[str, str] = {}
+    with serving(command, environment, "/health/ready") as server:
+        told["seconds to ready"] = f"{server.ready_seconds:.1f}"
+        told["memory at the start, MB"] = f"{server.resident_mb():.0f}"
+        singles = (request(SCORES, msgspec.json.encode(c), server.port) for c in bodies)
+        asyncio.run(warm(server.port, singles))
+        for connections in CONNECTIONS:
+            run, cpu = spent(server, lambda n=connections: closed_loop(server.port, singles, n, seconds))
+            told[f"requests per server CPU-second, {connections} connections"] = f"{good(run) / cpu:,.0f}"
+        run, _ = spent(
+            server,
+            lambda: open_loop(server.port, singles, OPEN_LOOP_CONNECTIONS, seconds, OPEN_LOOP_PER_SECOND),
+        )
+        told[f"p50 / p99 at {OPEN_LOOP_PER_SECOND:,.0f} a second, ms"] = times(run)
+        (bulk, beside), cpu = spent(server, lambda: bulk_beside_singles(server.port, bodies, seconds))
+        rows = good(bulk) * BULK_ROWS + good(beside)
+        told[f"rows per server CPU-second, {BULK_ROWS:,} a call"] = f"{rows / cpu:,.0f}"
+        told["p50 / p99 of single requests beside them, ms"] = times(beside)
+        told["memory at the end, MB"] = f"{server.resident_mb():.0f}"
+    return told
+
+
+async def bulk_beside_singles(
+    port: int, bodies: Iterator[Consignment], seconds: float
+) -> tuple[Taken, Taken]:
+    """Send lists on one connection and single consignments on others, both at once."""
+    calls = int(12 * seconds)
+    lists = iter([
+        request(SCORES, msgspec.json.encode({"consignments": [next(bodies) for _ in range(BULK_ROWS)]}), port)
+        for _ in range(calls)
+    ])  # fmt: skip
+    singles = (request(SCORES, msgspec.json.encode(c), port) for c in bodies)
+    return await asyncio.gather(
+        closed_loop(port, lists, 1, seconds),
+        open_loop(port, singles, OPEN_LOOP_CONNECTIONS // 4, seconds, SINGLES_BESIDE_BULK_PER_SECOND),
+    )
+
+
+async def warm(port: int, requests: Iterator[bytes]) -> None:
+    """Let connections, caches and the disk settle."""
+    await closed_loop(port, requests, CONNECTIONS[0], 1.0)
+
+
+def measure_mlflow(grown: Grown, folder: Path, seconds: float) -> dict[str, str]:
+    """Measure `mlflow models serve` of the same booster, given ready features."""
+    model = folder / "booster"
+    booster = lightgbm.Booster(model_str=grown.risk.trees.text)
+    mlflow.lightgbm.save_model(booster, str(model), pip_requirements=["lightgbm"])
+    bodies = [json.dumps({"inputs": np.nan_to_num(grown.X[[row]]).tolist()}).encode() for row in range(500)]
+    command = [
+        str(Path(sys.executable).with_name("mlflow")), "models", "serve", "--model-uri", str(model),
+        "--env-manager", "local", "--host", "127.0.0.1", "--port", "{port}", "--workers", "1",
+    ]  # fmt: skip
+    told: dict[str, str] = {}
+    with serving(command, {"LGBM_NUM_THREADS": "1", "OMP_NUM_THREADS": "1"}, "/ping") as server:
+        told["seconds to ready"] = f"{server.ready_seconds:.1f}"
+        told["memory at the start, MB"] = f"{server.resident_mb():.0f}"
+        requests = cycle([request("/invocations", body, server.port) for body in bodies])
+        asyncio.run(warm(server.port, requests))
+        for connections in CONNECTIONS:
+            run, cpu = spent(server, lambda n=connections: closed_loop(server.port, requests, n, seconds))
+            told[f"requests per server CPU-second, {connections} connections"] = f"{good(run) / cpu:,.0f}"
+        run, _ = spent(
+            server,
+            lambda: open_loop(server.port, requests, OPEN_LOOP_CONNECTIONS, seconds, MLFLOW_PER_SECOND),
+        )
+        name = f"p50 / p99 at {OPEN_LOOP_PER_SECOND:,.0f} a second, ms"
+        told[name] = f"{times(run)} (at {MLFLOW_PER_SECOND:,.0f} a second)"
+    return told
+
+
+def spent(server: Server, call: Callable[[], Coroutine[Any, Any, T]]) -> tuple[T, float]:
+    """Run something, and give the CPU time that the server spent on it."""
+    before = server.cpu_seconds()
+    found = asyncio.run(call())
+    return found, server.cpu_seconds() - before
+
+
+def good(run: Taken) -> int:
+    """Count the answers; a faulty one spoils the benchmark."""
+    if run.faults:
+        raise SystemExit(f"{run.faults} of {len(run.seconds)} answers were not 200")
+    return len(run.seconds)
+
+
+def times(run: Taken) -> str:
+    """Tell median and 99th percentile."""
+    good(run)
+    return f"{run.quantile_ms(0.5):.1f} / {run.quantile_ms(0.99):.1f}"
+
+
+@contextmanager
+def serving(command: list[str], environment: dict[str, str], path: str) -> Iterator[Server]:
+    """Run a server on its core until the end of the block."""
+    port = free_port()
+    began = time.monotonic()
+    process = subprocess.Popen(
+        [part.format(port=port) for part in command],
+        env={**os.environ, **environment},
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+        start_new_session=True,
+        preexec_fn=lambda: os.sched_setaffinity(0, {SERVER_CORE}),
+    )
+    try:
+        wait_until_ready(process, f"http://127.0.0.1:{port}{path}")
+        yield Server(process.pid, port, time.monotonic() - began)
+    finally:
+        os.killpg(process.pid, signal.SIGTERM)
+        process.wait(30)
+
+
+def wait_until_ready(process: "subprocess.Popen[bytes]", url: str) -> None:
+    """Wait for the first good answer."""
+    until = time.monotonic() + READY_SECONDS
+    while time.monotonic() < until:
+        if process.poll() is not None:
+            raise SystemExit(f"the server ended with {process.returncode}")
+        try:
+            with urllib.request.urlopen(url, timeout=5) as answer:
+                if answer.status == 200:
+                    return
+        except OSError:
+            time.sleep(0.05)
+    raise SystemExit(f"the server was not ready after {READY_SECONDS:.0f} s")
+
+
+def free_port() -> int:
+    with socket.socket() as listener:
+        listener.bind(("127.0.0.1", 0))
+        return int(listener.getsockname()[1])
+
+
+def npsrisk(environment: dict[str, str], *arguments: str) -> None:
+    """Run a verb."""
+    command = [str(Path(sys.executable).with_name("npsrisk")), *arguments]
+    subprocess.run(command, env={**os.environ, **environment}, check=True, stdout=subprocess.DEVNULL)
+
+
+def say(what: str) -> None:
+    print(f"{what} …", file=sys.stderr, flush=True)
+
+
+def _family(pid: int) -> list[int]:
+    children = Path(f"/proc/{pid}/task/{pid}/children").read_text().split()
+    return [pid, *(each for child in children for each in _family(int(child)))]
+
+
+def _cpu_seconds(pid: int) -> float:
+    after_name = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+    return (int(after_name[11]) + int(after_name[12])) / TICKS
+
+
+def _resident_mb(pid: int) -> float:
+    for line in Path(f"/proc/{pid}/status").read_text().splitlines():
+        if line.startswith("VmRSS:"):
+            return int(line.split()[1]) / 1024
+    return 0.0
+
+
+if __name__ == "__main__":
+    uvloop.install()
+    main()
