@@ -270,6 +270,11 @@ class History:
         if self._state[HEADS_USED] + len(self.kinds) > len(self._heads):
             self._make_room_for_heads(today)
 
+    def has_room(self, consignments: int) -> bool:
+        """Tell whether so many more surely fit within the bound of keys."""
+        needed = int(self._state[HEADS_USED]) + consignments * len(self.kinds)
+        return self._most_heads is None or needed <= self._most_heads
+
     def clear_away(self) -> None:
         """Give the memory of forgotten keys back to the table. Readings stay as they were."""
         _sweep(self._slots, *self._parts, self._state)

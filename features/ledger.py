@@ -4,7 +4,7 @@ A consignment counts once. An amendment takes its earlier version out, with its 
 of the one before; a cancellation takes all of it out. The order of the events is that of `features.timeline`.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Generic, TypeVar
 
@@ -218,6 +218,42 @@ class Ledger:
         """
         file = self._open(consignment_id, day)
         self._take(file.arrive(keys.tobytes(), day, self.today), counterparts, row, at)
+
+    def arrive_all(
+        self,
+        consignment_ids: Sequence[str],
+        day: int,
+        keys: Keys,
+        counterparts: Keys,
+        X: Rows,
+        at: int,
+    ) -> None:
+        """Do what `arrive` does for consignments that come one after the other on a day, each once.
+
+        Parameters
+        ----------
+        consignment_ids : sequence of str, (n,)
+            No one twice; their files can be had, and history `has_room` for them.
+        day : int
+        keys, counterparts : uint64 array, (n, kinds)
+        X : float32 array, (n, columns)
+        at : int
+        """
+        steps: list[tuple[int, int, int, int, int, int]] = []
+        earlier: list[bytes] = []
+        for place, consignment_id in enumerate(consignment_ids):
+            file = self._open(consignment_id, day)
+            for change, counter, handle, on in file.arrive(keys[place].tobytes(), day, self.today):
+                row, out_row = place, place
+                if change < 0 or counter != ARRIVALS:
+                    row, out_row = len(consignment_ids) + len(earlier), -1
+                    earlier.append(handle)
+                steps.append((change, counter, row, out_row, on, self.today))
+        if earlier:
+            more = np.frombuffer(b"".join(earlier), dtype=np.uint64).reshape(-1, keys.shape[1])
+            keys = np.concatenate([keys, more])
+            counterparts = np.concatenate([counterparts, np.zeros_like(more)])
+        self.history.run(np.array(steps, dtype=STEP), keys, counterparts, X, at)
 
     def conclude(
         self,

@@ -74,9 +74,11 @@ class Calibration:
         float64 array, (n,)
             Above 0 and below 1; the same bits for one row and for many.
         """
-        slope, pooled, intercepts = self.slope, self.intercept, self.channels
-        pairs = zip(raw.tolist(), channel, strict=True)
-        return np.array([logistic(slope * value + intercepts.get(name, pooled)) for value, name in pairs])
+        return np.array([self.of(*pair) for pair in zip(raw.tolist(), channel, strict=True)])
+
+    def of(self, raw: float, channel: str) -> float:
+        """Give the probability of one row."""
+        return logistic(self.slope * raw + self.channels.get(channel, self.intercept))
 
     @classmethod
     def fit(cls, raw: Floats, y: NDArray[Any], weight: Floats, channel: Sequence[str]) -> "Calibration":

@@ -3,6 +3,7 @@
 Fitting needs LightGBM; scoring needs numpy and numba. One row and many give the same bits.
 """
 
+import math
 from collections.abc import Callable, Sequence
 from typing import Annotated, Any, Literal, NamedTuple
 
@@ -229,9 +230,7 @@ class RiskModel:
         """
         raw = self.trees.raw(X)
         if not np.isfinite(raw).all():
-            raise ServiceFault(
-                "the model gave a score that is not a number", todo="roll back to the previous version"
-            )
+            raise _no_number()
         return raw
 
     def score(self, X: Rows, channels: Sequence[str]) -> Floats:
@@ -255,6 +254,13 @@ class RiskModel:
         """
         return self.calibration.probability(self.raw(X), channels)
 
+    def score_row(self, row: Rows, channel: str) -> float:
+        """Give the calibrated probability of one row, float32 (features,), to the bits of `score`."""
+        raw = float(self.trees.raw(row[None, :])[0])
+        if not math.isfinite(raw):
+            raise _no_number()
+        return self.calibration.of(raw, channel)
+
     def bands_of(self, score: Floats) -> list[Band]:
         """Give the band of each score."""
         return [self.bands.of(value) for value in score.tolist()]
@@ -270,6 +276,12 @@ class RiskModel:
             Also give reasons that lower the score.
         """
         return self._reasons.rank(row, self.trees.contributions(row[None, :])[0], top, lowering=lowering)
+
+
+def _no_number() -> ServiceFault:
+    return ServiceFault(
+        "the model gave a score that is not a number", todo="roll back to the previous version"
+    )
 
 
 def _checked(rows: Labelled, spec: Spec, where: str) -> Labelled:

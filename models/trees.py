@@ -178,7 +178,7 @@ class Trees:
         """Give the rows in the one form that the kernels are compiled for."""
         if X.ndim != 2 or X.shape[1] != len(self.feature_names):
             raise ValueError(f"rows of shape {X.shape} for {len(self.feature_names)} features")
-        return np.require(X, np.float32, ("C", "W"))
+        return X if X.dtype == np.float32 and X.flags.carray else np.require(X, np.float32, ("C", "W"))
 
 
 def strip_parameters(text: str) -> str:

@@ -17,6 +17,7 @@ from serving.sealing import Packed, Packer, Vault
 
 Keys = NDArray[np.uint64]
 Row = NDArray[np.float32]
+Rows = NDArray[np.float32]
 KEY = np.dtype("<u8")
 FEATURE = np.dtype("<f4")
 KINDS_DIGEST_CHARACTERS = 16
@@ -64,6 +65,9 @@ class Judgement(NamedTuple):
     model: str
     model_sha256: str
     spec_sha256: str
+
+
+NOTHING_SAID = Judgement(*[None] * len(Judgement._fields))  # type: ignore[arg-type]
 
 
 def kinds_digest(kinds: tuple[KeyKind, ...]) -> str:
@@ -119,11 +123,10 @@ class Entries:
     ) -> Event:
         """Make the entry of a consignment: a decision where there is a judgement, else an arrival."""
         assert c.received_at is not None
-        said = (
-            ()
-            if judgement is None
-            else (judgement.features.astype(FEATURE, copy=False).tobytes(), *judgement[1:])
-        )
+        features: bytes | None = None
+        if judgement is not None:
+            features = judgement.features.astype(FEATURE, copy=False).tobytes()
+        said = judgement or NOTHING_SAID
         return Event(
             sequence,
             "arrival" if judgement is None else "decision",
@@ -135,8 +138,15 @@ class Entries:
             packed.sealed,
             self.kinds,
             keys.astype(KEY, copy=False).tobytes() + counterparts.astype(KEY, copy=False).tobytes(),
-            *said,
-        )._replace(asked_by=asked_by)
+            features,
+            said.score,
+            said.band,
+            said.reasons,
+            said.model,
+            said.model_sha256,
+            said.spec_sha256,
+            asked_by,
+        )
 
     def outcome(self, sequence: int, outcome: Outcome, asked_by: str) -> Event:
         """Make the entry of an outcome; `recorded_at` is set where the service was told."""

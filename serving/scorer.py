@@ -3,9 +3,11 @@
 What was answered is looked up by the consignment's content, so that a repeat gets the same answer and `decision_id`.
 """
 
+import contextlib
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from datetime import UTC, datetime
+from math import nan
 from typing import NamedTuple
 
 import msgspec
@@ -23,7 +25,7 @@ from models.bundle import Bundle, load_bundle
 from models.reasons import Reason
 from models.risk_model import RiskModel
 from serving.dossiers import Decision, decision_of
-from serving.entries import Entries, Judgement, Row
+from serving.entries import Entries, Judgement, Keys, Row, Rows
 from serving.group_commit import Committer, Group
 from serving.index import Index
 from serving.releases import Release
@@ -124,6 +126,13 @@ class Answer(NamedTuple):
     reasons: list[Reason]
 
 
+class Arriving(NamedTuple):
+    """A consignment that was not answered yet, and how the log will keep it."""
+
+    c: Consignment
+    packed: Packed
+
+
 class Scorer:
     """Scores consignments one after the other; whoever holds it runs it in one thread.
 
@@ -139,10 +148,6 @@ class Scorer:
     def __init__(self, model: Model, state: State, committer: Committer, clock: Clock = clock_us) -> None:
         self.model, self.state, self.committer, self.clock = model, state, committer, clock
         model.pipeline.alerts = state.alerts
-        self._X = np.zeros((1, len(model.spec)), dtype=np.float32)
-        self._row = self._X[0]
-        self._keys = np.zeros(len(model.pipeline.kinds), dtype=np.uint64)
-        self._counterparts = np.zeros_like(self._keys)
 
     def decide(self, c: Consignment, asked_by: str, reasons: int | None = None) -> Answer:
         """Score a consignment, or find what was answered for it.
@@ -161,58 +166,118 @@ class Scorer:
             Where the log cannot take the decision, or the model gave no number.
         """
         self.committer.check()
-        packed = self.model.entries.pack(c)
-        known = self.state.of(c.consignment_id).version
-        if known is not None and known.content == packed.content and known.decision is not None:
-            return self._repeat(known.decision)
-        return self._decide(c, packed, asked_by, reasons)
+        arriving = self._arriving(c)
+        return self._decide([arriving], asked_by, reasons)[0] if isinstance(arriving, Arriving) else arriving
+
+    def decide_all(
+        self, consignments: Sequence[Consignment], asked_by: str, reasons: int | None = None
+    ) -> list[Answer]:
+        """Do what `decide` does for consignments that come one after the other: the same entries and answers.
+
+        Parameters
+        ----------
+        consignments : sequence of Consignment
+            Of one day, and none twice; some dozens at a time are best.
+        asked_by : str
+        reasons : int or None
+
+        Raises
+        ------
+        ServiceFault
+            As for `decide`. Where the model gave one of them no number, the others are decided all the same.
+        """
+        if len(consignments) == 1 or not self.state.history.has_room(len(consignments)):
+            return [self.decide(c, asked_by, reasons) for c in consignments]
+        self.committer.check()
+        arriving = [self._arriving(c) for c in consignments]
+        fresh = [each for each in arriving if isinstance(each, Arriving)]
+        decided = iter(self._decide(fresh, asked_by, reasons) if fresh else ())
+        return [next(decided) if isinstance(each, Arriving) else each for each in arriving]
 
     def explain(self, features: Row, count: int) -> list[Reason]:
         """Give the reasons of a row of this model's features."""
         return list(self.model.risk.explain(np.array(features, dtype=np.float32), count))
 
+    def _arriving(self, c: Consignment) -> Arriving | Answer:
+        """Pack a consignment or, where it is equal to its latest version, give what was answered."""
+        packed = self.model.entries.pack(c)
+        known = self.state.of(c.consignment_id).version
+        if known is not None and known.content == packed.content and known.decision is not None:
+            return self._repeat(known.decision)
+        return Arriving(c, packed)
+
     def _repeat(self, decision: Decision) -> Answer:
         group = self.committer.group_of(decision.sequence)
         return Answer(decision, group, None, _decode_reasons(decision.reasons))
 
-    def _decide(self, c: Consignment, packed: Packed, asked_by: str, reasons: int | None) -> Answer:
-        assert c.received_at is not None
-        pipeline, row, sequence = self.model.pipeline, self._row, self.committer.next_sequence
-        pipeline.describe(c, row, self._keys, self._counterparts, sequence)
-        day = day_of(c.received_at)
-        self.state.arrive(c.consignment_id, day, self._keys, self._counterparts, row, pipeline.history_at)
-        now_us = self.clock()
-        told: list[Reason] = []
-        judgement: Judgement | None = None
-        try:
-            judgement, told = self._judge(c.channel, reasons)
-        finally:
-            # It is counted in history now, so it must be in the log too, even where the model failed.
+    def _decide(self, arriving: Sequence[Arriving], asked_by: str, reasons: int | None) -> list[Answer]:
+        X, keys, counterparts = self._count(arriving)
+        now_us, answers, faults = self.clock(), [], []
+        scores = self._scores(X, [each.c.channel for each in arriving])
+        for (c, packed), score, row, *both in zip(arriving, scores, X, keys, counterparts, strict=True):
+            judgement: Judgement | None = None
+            try:
+                judgement, told = self._judge(row, score, reasons)
+            except Exception as fault:
+                # It is counted in history now, so it must be in the log too, even where the model failed.
+                faults.append(fault)
             event = self.model.entries.arrival(
-                sequence,
+                self.committer.next_sequence,
                 c,
                 packed,
-                self._keys,
-                self._counterparts,
+                *both,
                 asked_by=asked_by,
                 recorded_us=now_us,
                 judgement=judgement,
             )
             group = self.committer.add(event)
             self.state.settle(event)
-        return Answer(decision_of(event), group, row.copy(), told)
+            if judgement is not None:
+                answers.append(Answer(decision_of(event), group, row, told))
+        if faults:
+            raise faults[0]
+        return answers
 
-    def _judge(self, channel: str, reasons: int | None) -> tuple[Judgement, list[Reason]]:
+    def _count(self, arriving: Sequence[Arriving]) -> tuple[Rows, Keys, Keys]:
+        """Compute the features of consignments of one day and let history count them, one after the other."""
+        pipeline, state, first = self.model.pipeline, self.state, arriving[0].c
+        assert first.received_at is not None
+        X = np.zeros((len(arriving), len(self.model.spec)), dtype=np.float32)
+        keys, counterparts = np.zeros((2, len(arriving), len(pipeline.kinds)), dtype=np.uint64)
+        sequence, day, at = self.committer.next_sequence, day_of(first.received_at), pipeline.history_at
+        if len(arriving) == 1:
+            pipeline.describe(first, X[0], keys[0], counterparts[0], sequence)
+            state.arrive(first.consignment_id, day, keys[0], counterparts[0], X[0], at)
+        else:
+            consignments = [each.c for each in arriving]
+            pipeline.describe_all(consignments, X, keys, counterparts, sequence)
+            state.arrive_all([c.consignment_id for c in consignments], day, keys, counterparts, X, at)
+        return X, keys, counterparts
+
+    def _scores(self, X: Rows, channels: list[str]) -> list[float]:
+        """Score rows; NaN where the model gives one no number."""
         risk = self.model.risk
-        score = float(risk.score(self._X, [channel])[0])
+        if len(X) > 1:
+            with contextlib.suppress(ServiceFault):
+                scores: list[float] = risk.score(X, channels).tolist()
+                return scores
+        return [self._score_of(row, channel) for row, channel in zip(X, channels, strict=True)]
+
+    def _score_of(self, row: Row, channel: str) -> float:
+        try:
+            return self.model.risk.score_row(row, channel)
+        except ServiceFault:
+            return nan
+
+    def _judge(self, row: Row, score: float, reasons: int | None) -> tuple[Judgement, list[Reason]]:
         if not 0.0 <= score <= 1.0:
             raise ServiceFault("the model gave no probability", where=self.model.name, got=repr(score))
-        band = str(risk.bands_of(np.array([score]))[0])
+        risk, release = self.model.risk, self.model.release
+        band = risk.bands.of(score)
         count = max(REASONS_DUE[band], reasons or 0)
-        told = list(risk.explain(self._row, count)) if count else []
-        release = self.model.release
+        told = list(risk.explain(row, count)) if count else []
         judgement = Judgement(
-            self._row,
+            row,
             score,
             band,
             _encode(told),

@@ -2,19 +2,19 @@
 
 import asyncio
 import math
+from collections.abc import Iterator, Sequence
 from typing import NamedTuple
 
 import msgspec
 from starlette.types import Receive, Scope, Send
 
 from consignments.records import Consignment
-from consignments.visibility import moment_of_us
+from consignments.visibility import day_of, moment_of_us
 from models.reasons import Reason
 from serving.access import Caller
 from serving.answers import ModelName, Score, Scores
 from serving.bodies import Records, admit, parameters, read_json_body, refusal_of
 from serving.entries import Cancellation, Row, stored_features
-from serving.group_commit import Group
 from serving.intake import Complaint, complaint_about_arrival
 from serving.problems import Refusal, RowFault
 from serving.responses import respond
@@ -73,44 +73,61 @@ class ScoresCall:
     async def _score_list(self, raws: list[msgspec.Raw], caller: Caller, wish: Wish) -> Scores:
         answers: list[tuple[str, Answer]] = []
         errors: list[RowFault] = []
-        groups: list[Group] = []
-        records = self._records
-        for index, raw in enumerate(raws):
-            if index % CHUNK_RECORDS == CHUNK_RECORDS - 1:
-                await asyncio.sleep(0)
-            c = records.one_of(raw, index)
-            answer = c if isinstance(c, RowFault) else self._score(c, caller, wish)
-            if isinstance(answer, Complaint):
-                answer = records.row_fault(answer, index)
-            if isinstance(answer, RowFault):
-                errors.append(answer)
-                continue
-            assert not isinstance(c, RowFault)
-            answers.append((c.consignment_id, answer))
-            if answer.group is not None and answer.group not in groups[-1:]:
-                groups.append(answer.group)
-        for group in groups:
-            await group.durable()
+        for start in range(0, len(raws), CHUNK_RECORDS):
+            good, bad = self._read_chunk(raws, start)
+            errors += bad
+            for part in parts_of(good):
+                answered = self._score_all(part, caller, wish)
+                answers += zip((c.consignment_id for c in part), answered, strict=True)
+            await asyncio.sleep(0)
         if errors:
             self._service.metrics.rejects.inc(len(errors))
-        return Scores([await self._told(name, answer, wish) for name, answer in answers], errors)
+        return Scores(await self._tell_all(answers, wish), errors)
+
+    def _read_chunk(self, raws: list[msgspec.Raw], start: int) -> tuple[list[Consignment], list[RowFault]]:
+        """Read some members of a list; gives the good ones, ready to be scored, and the faults of the others."""
+        good: list[Consignment] = []
+        bad: list[RowFault] = []
+        now_us, records = self._service.clock(), self._reader(self._service.scoring())
+        for index, raw in enumerate(raws[start : start + CHUNK_RECORDS], start):
+            c = records.one_of(raw, index)
+            ready = c if isinstance(c, RowFault) else _dated(c, now_us)
+            if isinstance(ready, Complaint):
+                ready = records.row_fault(ready, index)
+            if isinstance(ready, RowFault):
+                bad.append(ready)
+            else:
+                good.append(ready)
+        return good, bad
+
+    async def _tell_all(self, answers: list[tuple[str, Answer]], wish: Wish) -> list[Score]:
+        """Put answers into words, once their decisions are on disk."""
+        scores: list[Score] = []
+        for start in range(0, len(answers), CHUNK_RECORDS):
+            for name, answer in answers[start : start + CHUNK_RECORDS]:
+                if answer.group is not None:
+                    await answer.group.durable()
+                scores.append(await self._told(name, answer, wish))
+            await asyncio.sleep(0)
+        return scores
 
     def _score(self, c: Consignment, caller: Caller, wish: Wish) -> Answer | Complaint:
         """Score one consignment; from its check to its entry in the queue nothing else runs."""
-        service = self._service
-        now_us = service.clock()
-        complaint = complaint_about_arrival(c, now_us)
-        if complaint is not None:
-            return complaint
-        if c.received_at is None:
-            c = msgspec.structs.replace(c, received_at=moment_of_us(now_us))
-        answer = service.scoring().decide(c, caller.name, wish.reasons)
-        self._count(answer)
-        if c.cancelled_at is not None:
-            cancellation = Cancellation(c.consignment_id, c.cancelled_at)
-            taken = service.intake.cancel(cancellation, now_us, caller.name)
-            return answer if taken is None else answer._replace(group=taken.group)
-        return answer
+        ready = _dated(c, self._service.clock())
+        return ready if isinstance(ready, Complaint) else self._score_all([ready], caller, wish)[0]
+
+    def _score_all(self, consignments: Sequence[Consignment], caller: Caller, wish: Wish) -> list[Answer]:
+        """Score consignments as `parts_of` gives them; nothing else runs until all are in the queue of the log."""
+        answers = self._service.scoring().decide_all(consignments, caller.name, wish.reasons)
+        for answer in answers:
+            self._count(answer)
+        last = consignments[-1]
+        if last.cancelled_at is not None:
+            cancellation = Cancellation(last.consignment_id, last.cancelled_at)
+            taken = self._service.intake.cancel(cancellation, self._service.clock(), caller.name)
+            if taken is not None:
+                answers[-1] = answers[-1]._replace(group=taken.group)
+        return answers
 
     def _count(self, answer: Answer) -> None:
         metrics = self._service.metrics
@@ -160,6 +177,35 @@ class ScoresCall:
             self._record = scorer.model.record
             self._records = Records(self._record, "consignments")
         return self._records
+
+
+def parts_of(consignments: Sequence[Consignment]) -> Iterator[list[Consignment]]:
+    """Part consignments into runs that may be scored together: of one day, none twice, and none cancelled but the last."""
+    part: list[Consignment] = []
+    names: set[str] = set()
+    for c in consignments:
+        if part and (
+            c.consignment_id in names or part[-1].cancelled_at is not None or _day(c) != _day(part[-1])
+        ):
+            yield part
+            part, names = [], set()
+        part.append(c)
+        names.add(c.consignment_id)
+    if part:
+        yield part
+
+
+def _day(c: Consignment) -> int:
+    assert c.received_at is not None
+    return day_of(c.received_at)
+
+
+def _dated(c: Consignment, now_us: int) -> Consignment | Complaint:
+    """Give a consignment its moment of arrival, where it has none, or say what is wrong with it."""
+    complaint = complaint_about_arrival(c, now_us)
+    if complaint is not None:
+        return complaint
+    return c if c.received_at is not None else msgspec.structs.replace(c, received_at=moment_of_us(now_us))
 
 
 def read_wish(scope: Scope) -> Wish:

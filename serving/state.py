@@ -3,11 +3,13 @@
 Live and at a restart the same entries in the same order give the same state (`serving.replay`), so a restart changes nothing.
 """
 
+from collections.abc import Sequence
+
 from features.alerts import Alerts
 from features.history import History
 from features.ledger import Ledger
 from serving.dossiers import Dossier, Dossiers, Told, hear, standing_of
-from serving.entries import Keys, Row
+from serving.entries import Keys, Row, Rows
 from serving.event_log import Event
 
 
@@ -78,6 +80,22 @@ class State:
         """
         self._ledger.arrive(consignment_id, day, keys, counterparts, row, at)
         self.of(consignment_id).sequence = self.sequence + 1
+
+    def arrive_all(
+        self, consignment_ids: Sequence[str], day: int, keys: Keys, counterparts: Keys, X: Rows, at: int
+    ) -> None:
+        """Do what `arrive` does for consignments that come one after the other, see `features.ledger.Ledger.arrive_all`.
+
+        Raises
+        ------
+        ServiceFault
+            The log would have to be read and cannot be; nothing was changed.
+        """
+        today = max(day, self.today)
+        for consignment_id in consignment_ids:
+            # All are looked up before the first is counted; from here on they stay in memory.
+            self.dossiers.file(consignment_id, today).sequence = self.sequence + 1
+        self._ledger.arrive_all(consignment_ids, day, keys, counterparts, X, at)
 
     def settle(self, event: Event) -> None:
         """Take an arrival or a decision, already counted, as the latest version of its consignment."""

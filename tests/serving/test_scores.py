@@ -17,6 +17,7 @@ from features.ledger import Ledger
 from features.pipeline import Pipeline
 from features.pseudonyms import Pseudonyms
 from models.bundle import load_bundle
+from serving.scores import parts_of
 
 JSON = {"content-type": "application/json"}
 DRUG = "research chemical powder"
@@ -138,18 +139,59 @@ def test_a_repeat_can_ask_for_more_reasons_and_for_features(client: Client) -> N
     assert late["features"]["history.sender.arrivals_7d"] == 1
 
 
-def test_a_list_is_scored_as_its_members_one_by_one(tmp_path: Path, bundle: Path) -> None:
-    rows = [fields(consignment_id=f"RB{place}", description=f"{DRUG} {place}") for place in range(60)]
-    scores = []
+def rows_of_a_stream(count: int) -> list[dict[str, Any]]:
+    """New consignments of few senders with, among them, repeats, amendments, some cancelled and some of other days."""
+    rng = np.random.default_rng(3)
+    rows: list[dict[str, Any]] = []
+    for place in range(count):
+        draw = rng.random()
+        if rows and draw < 0.15:
+            rows.append(rows[rng.integers(len(rows))])
+            continue
+        name = rows[rng.integers(len(rows))]["consignment_id"] if rows and draw < 0.35 else f"RB{place}"
+        moment = day(float(rng.integers(0, 20)) if draw > 0.8 else 10.0)
+        changes = {"cancelled_at": moment} if 0.35 < draw < 0.4 else {}
+        goods = (DRUG, "socks", f"{DRUG} {place}")[rng.integers(3)]
+        sender = f"Orchid {'abc'[rng.integers(3)]} Ltd"
+        rows.append(
+            fields(consignment_id=name, received_at=moment, description=goods, sender_name=sender, **changes)
+        )
+    return rows
+
+
+@pytest.mark.parametrize("recent", [1, 30_000])
+def test_a_list_is_scored_as_its_members_one_by_one(
+    tmp_path: Path, bundle: Path, recent: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    rows = rows_of_a_stream(200)
+    seen = []
     for name in ("one", "many"):
         publish(tmp_path / name, bundle, "1")
         with serving(settings_in(tmp_path / name)) as client:
+            monkeypatch.setattr(client.service.state.dossiers, "_most", recent)
             if name == "many":
                 told = answer(client, {"consignments": rows}, "?features=true")["scores"]
             else:
                 told = [answer(client, row, "?features=true") for row in rows]
-            scores.append([(each["consignment_id"], each["score"], each["features"]) for each in told])
-    assert scores[0] == scores[1]
+            for each in told:
+                each["decision_id"] = each["decision_id"].partition("-")[2]
+            events = [event._replace(sealed=None) for event in client.service.log.events()]
+            counted = {key: part.tobytes() for key, part in client.service.state.history.to_arrays().items()}
+            days = client.service.state.dossiers.days.to_array().tolist()
+            seen.append((told, events, counted, days))
+    assert seen[0] == seen[1]
+    assert {event.kind for event in seen[0][1]} == {"decision", "cancellation"}
+    assert len(seen[0][1]) < len(rows)
+
+
+def test_parts_of_a_list_hold_one_day_and_no_consignment_twice() -> None:
+    days = [(1, {}), (1, {}), (2, {}), (2, {"cancelled_at": day(2)}), (2, {}), (2, {})]
+    made = [
+        make_consignment(f"RB{place}", received_at=day(float(on)), **changes)
+        for place, (on, changes) in enumerate(days)
+    ]
+    parts = [[c.consignment_id for c in part] for part in parts_of([*made, made[4]])]
+    assert parts == [["RB0", "RB1"], ["RB2", "RB3"], ["RB4", "RB5"], ["RB4"]]
 
 
 def test_a_bad_row_does_not_sink_the_good_ones(client: Client) -> None:
@@ -282,12 +324,15 @@ def test_a_model_that_gives_no_number_is_an_error_and_the_arrival_still_counts(
 ) -> None:
     assert client.service.scorer is not None
     with monkeypatch.context() as broken:
-        broken.setattr(client.service.scorer.model.risk, "score", lambda *_: np.array([np.nan]))
+        trees = client.service.scorer.model.risk.trees
+        broken.setattr(trees, "raw", lambda X: np.full(len(X), np.nan))
         assert client.post("/v1/scores", fields()).status_code == 503
+        more = [fields(consignment_id=name) for name in ("RB3", "RB4")]
+        assert client.post("/v1/scores", {"consignments": more}).status_code == 503
     told = answer(client, fields(consignment_id="RB2"), "?features=true")
-    assert told["features"]["history.sender.arrivals_7d"] == 1
-    assert [event.kind for event in client.service.log.events()] == ["arrival", "decision"]
-    assert answer(client, fields())["decision_id"].endswith("-3")
+    assert told["features"]["history.sender.arrivals_7d"] == 3
+    assert [event.kind for event in client.service.log.events()] == [*["arrival"] * 3, "decision"]
+    assert answer(client, fields())["decision_id"].endswith("-5")
 
 
 def test_a_withdrawn_consignment_no_longer_counts(client: Client) -> None:
