@@ -663,11 +663,11 @@ def parity(
     \b
     npsrisk parity --from 2024-06-27 --out differences.csv
     """
-    from consignments.tables import write_table
+    from consignments.files import write_pieces
     from consignments.visibility import to_us
     from features.pseudonyms import load_data_key
     from serving.event_log import LogReader
-    from serving.parity import Parity, Wanted, table_of
+    from serving.parity import Parity, Wanted
 
     chosen = settings()
     moments = [moment(text, option) for text, option in ((begins, "--from"), (ends, "--until"))]
@@ -676,10 +676,11 @@ def parity(
     log = LogReader.open_to_read(chosen.database_url)
     with progress_bar() as progress:
         comparison = Parity(log, load_data_key(chosen.data_key_file), past_bundles(), wanted, progress)
-        found = [each for piece in comparison.differences() for each in piece if out is not None]
+        if out is None:
+            comparison.run()
+        else:
+            write_pieces(comparison.tables(), out)
     log.close()
-    if out is not None:
-        write_table(table_of(found), out)
     tell(comparison.findings.to_dict(), as_json, comparison.findings.text())
     context.exit(0 if comparison.findings.equal else 1)
 

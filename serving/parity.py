@@ -190,7 +190,7 @@ class Parity:
     Attributes
     ----------
     findings : Findings
-        Complete once all of `differences` was taken.
+        Complete after `run`, or once all of `differences` or `tables` was taken.
 
     Raises
     ------
@@ -210,6 +210,18 @@ class Parity:
         self._vault, self._pseudonyms = Vault(data_key), Pseudonyms(data_key)
         self._vault.require(log.key_fingerprint)
         self.findings = Findings(log.log_id, log.last_sequence)
+
+    def run(self) -> Findings:
+        """Compute everything anew; what differs is counted, and the first ones are kept."""
+        for _ in self.differences():
+            pass
+        return self.findings
+
+    def tables(self) -> "Iterator[pd.DataFrame]":
+        """Give what `differences` gives as tables, the first of them empty."""
+        yield table_of([])
+        for found in self.differences():
+            yield table_of(found)
 
     def differences(self) -> Iterator[list[Difference]]:
         """Compute everything anew, and give what differs piece by piece.

@@ -266,3 +266,22 @@ def test_rows_at_fault_are_kept_and_the_rest_is_scored(loop: Loop) -> None:
     assert "channel" in (loop.folder / "rejects.csv").read_text()
     strict = loop.run("score", "--consignments", "mixed.csv", "--out", "strict.csv", "--strict")
     assert strict.returncode == 2
+
+
+def test_the_loop_closes_what_the_service_logged_is_proven_exported_and_trained_on(
+    loop: Loop, service: httpx.Client
+) -> None:
+    proven = loop.json("parity")
+    assert proven["equal"]
+    assert proven["compared"] == proven["decisions"] == len(announced(loop))
+    exported = loop.json("export", "--out", "exported", "--personal")
+    walked = loop.json("verify-log", "--head", exported["head"])
+    assert (walked["fault"], walked["kept_at"]) == ("", exported["last_sequence"])
+    tables = [f"--{name}=exported/{name}.parquet" for name in ("consignments", "outcomes", "alerts")]
+    loop.npsrisk("score", *tables, "--out", "again.parquet")
+    logged = pd.read_parquet(loop.folder / "exported" / "decisions.parquet").set_index("sequence")["score"]
+    again = pd.read_parquet(loop.folder / "again.parquet")
+    again.index = pd.read_parquet(loop.folder / "exported" / "consignments.parquet")["sequence"]
+    assert again["score"].loc[logged.index].tolist() == logged.tolist()
+    trained = loop.json("train", *tables, "--config", "config.toml")
+    assert 0 < trained["metrics"]["test/roc_auc"] <= 1
