@@ -395,6 +395,84 @@ def compare(
 
 
 @main.command()
+@consignments_option
+@history_option
+@outcomes_option
+@alerts_option
+@model_option
+@_table_option("--reference", text="Traffic to compare with, in place of what the model carries.")
+@click.option(
+    "--from", "begins", default=None, metavar="TIME", help="First arrival watched; earlier ones are history."
+)
+@click.option("--until", "ends", default=None, metavar="TIME", help="End of the arrivals, not included.")
+@click.option(
+    "--out",
+    type=click.Path(path_type=Path),
+    required=True,
+    metavar="FILE.html",
+    help="Where the page is written.",
+)
+@rejects_option
+@strict_option
+@json_option
+def drift(
+    consignments: Path,
+    history: Path | None,
+    outcomes: Path | None,
+    alerts: Path | None,
+    model: str | None,
+    reference: Path | None,
+    begins: str | None,
+    ends: str | None,
+    out: Path,
+    rejects: Path | None,
+    strict: bool,
+    as_json: bool,
+) -> None:
+    """Watch later traffic without labels: `stable`, `retrain` or `investigate data`, with reasons; logs a run.
+
+    The traffic is held against what the model carries of the time when it was judged: scores, features, mix of codes,
+    new senders, missing values, units, sources that fell silent. Exit code 0 with any verdict.
+
+    \b
+    npsrisk drift --consignments week.parquet --history past.parquet --outcomes outcomes.parquet --out drift.html
+    """
+    from training.config import EvaluationConfig
+    from training.drift import watch
+    from training.drift_report import log_drift, render, sentence_of
+
+    chosen = resolve_model(model)
+    bundle = registry().bundle(chosen)
+    reading = Reading(rejects, strict)
+    record = bundle.config.record_type()
+    tables = reading.tables(consignments, outcomes, alerts, record)
+    with progress_bar() as progress:
+        found = watch(
+            bundle,
+            tables,
+            batch_pseudonyms(),
+            EvaluationConfig(),
+            history=reading.table(history, record),
+            reference=reading.table(reference, record),
+            begins=moment(begins, "--from"),
+            ends=moment(ends, "--until"),
+            progress=progress,
+        )
+    page = render(found, chosen.uri)
+    out.write_text(page, encoding="utf-8")
+    run_id = log_drift(found, page, chosen, settings().mlflow_tracking_uri)
+    result = {
+        "out": str(out),
+        "run_id": run_id,
+        "verdict": found.verdict,
+        "reasons": found.reason_rows(),
+        "notes": found.notes,
+        "metrics": found.flat(),
+    }
+    tell(result, as_json, f"{sentence_of(found)}\n-> {out}, run {run_id}")
+
+
+@main.command()
 @click.argument("version")
 @click.option("--approved-by", required=True, metavar="WHO", help="The person who decides.")
 @click.option("--why", required=True, metavar="TEXT", help="The reason, for the record.")

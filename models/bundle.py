@@ -26,12 +26,16 @@ from consignments.records import Target
 from features.config import FeatureConfig
 from features.spec import Feature, Spec
 from models.calibration import Calibration
+from models.reference import Reference
 from models.risk_model import Bands, RiskModel, Rows
 from models.trees import Trees
 
-FORMAT = 1
+FORMAT = 2
+"""Since 2 a bundle may carry a reference."""
 MANIFEST, CARD, FEATURES, TREES = "manifest.json", "model.json", "features.json", "trees.txt"
 CALIBRATION, BANDS, EXAMPLES = "calibration.json", "bands.json", "examples.json"
+REFERENCE = "reference.json"
+"""The one file that a bundle may lack."""
 EXAMPLE_ROWS = "example_rows"
 """Array of the examples' features; the other arrays belong to the fitted features."""
 NAMED_FILES = {CARD, FEATURES, TREES, CALIBRATION, BANDS, EXAMPLES, f"{EXAMPLE_ROWS}.npy"}
@@ -128,6 +132,8 @@ class Bundle:
     examples : Examples
     sha256 : str
         Sum of the manifest, and so of everything.
+    reference : Reference or None
+        What traffic looked like when the model was judged; nothing scores by it.
     """
 
     card: Card
@@ -137,6 +143,7 @@ class Bundle:
     model: RiskModel
     examples: Examples
     sha256: str
+    reference: Reference | None = None
 
     @property
     def spec(self) -> Spec:
@@ -170,6 +177,7 @@ def write_bundle(
     arrays: Mapping[str, NDArray[Any]],
     model: RiskModel,
     examples: Examples,
+    reference: Reference | None = None,
 ) -> str:
     """Write a bundle: all of it or nothing, and only after it has loaded and passed its self-test.
 
@@ -187,6 +195,7 @@ def write_bundle(
     model : RiskModel
     examples : Examples
         At least one.
+    reference : Reference, optional
 
     Returns
     -------
@@ -206,7 +215,7 @@ def write_bundle(
         )
     values = card if isinstance(card, Mapping) else msgspec.structs.asdict(card)
     described = _decode(_encode({**values, "feature_spec_sha256": model.spec.digest()}), Card, CARD)
-    files = _contents(described, config, fitted, arrays, model, examples)
+    files = _contents(described, config, fitted, arrays, model, examples, reference)
     directory.parent.mkdir(parents=True, exist_ok=True)
     part = Path(mkdtemp(prefix=f".{directory.name}-", dir=directory.parent))
     try:
@@ -247,6 +256,7 @@ def load_bundle(directory: Path) -> Bundle:
         arrays=arrays,
         model=model,
         sha256=_sha256(files[MANIFEST]),
+        reference=_reference(files, model.spec),
     )
 
 
@@ -283,6 +293,7 @@ def _contents(
     arrays: Mapping[str, NDArray[Any]],
     model: RiskModel,
     examples: Examples,
+    reference: Reference | None,
 ) -> dict[str, bytes]:
     """Give every file's bytes; the manifest comes last."""
     expected = _Expected(list(examples.channels), examples.raw.tolist(), examples.probability.tolist())
@@ -295,6 +306,8 @@ def _contents(
         EXAMPLES: _encode(expected),
         **{_array_file(name): _array_bytes(array) for name, array in arrays.items()},
     }
+    if reference is not None:
+        files[REFERENCE] = _encode(reference)
     if f"{EXAMPLE_ROWS}.npy" in files:
         _refuse("an array has the name of the examples", EXAMPLE_ROWS)
     files[f"{EXAMPLE_ROWS}.npy"] = _array_bytes(np.asarray(examples.X, dtype=np.float32))
@@ -316,6 +329,14 @@ def _spec(features: list[Feature], card: Card) -> Spec:
             expected=card.feature_spec_sha256[:12],
         )
     return spec
+
+
+def _reference(files: Mapping[str, bytes], spec: Spec) -> Reference | None:
+    if REFERENCE not in files:
+        return None
+    reference = _decode(files[REFERENCE], Reference, REFERENCE)
+    reference.require_fit(spec, REFERENCE)
+    return reference
 
 
 def _examples(data: bytes, rows: NDArray[Any], features: int) -> Examples:
@@ -381,7 +402,8 @@ def _read_files(directory: Path) -> dict[str, bytes]:
 
 def _read(path: Path, most: int) -> bytes:
     """Read one file; no link is followed, and no more than `most` bytes are taken."""
-    known = path.name in NAMED_FILES or path.name == MANIFEST or ARRAY_FILE.fullmatch(path.name)
+    named = path.name in NAMED_FILES or path.name in (MANIFEST, REFERENCE)
+    known = named or ARRAY_FILE.fullmatch(path.name)
     if not known or not stat.S_ISREG(path.lstat().st_mode):
         _refuse(
             "not a plain file of a bundle", str(path), expected="text, JSON and arrays, no links, no folders"

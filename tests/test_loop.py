@@ -246,6 +246,24 @@ def test_equal_tables_give_an_equal_bundle_in_another_process_with_other_threads
     assert len(sums) == 1
 
 
+def test_later_traffic_is_watched_with_a_verdict_a_page_and_a_run(loop: Loop) -> None:
+    import mlflow
+
+    last = pd.read_parquet(loop.folder / "past.parquet", columns=["received_at"])["received_at"].max()
+    begins = f"{last - pd.Timedelta(days=10):%Y-%m-%d}"
+    watched = loop.json("drift", *TABLES, "--from", begins, "--out", "drift.html")
+    assert (watched["verdict"] == "stable") == (watched["reasons"] == [])
+    assert "<svg" in (loop.folder / "drift.html").read_text()
+    client = mlflow.MlflowClient(loop.environment["MLFLOW_TRACKING_URI"])
+    tags = client.get_run(watched["run_id"]).data.tags
+    assert (tags["kind"], tags["verdict"], tags["model"]) == (
+        "drift",
+        watched["verdict"],
+        "models:/nps-risk/1",
+    )
+    assert "drift.html" in {item.path for item in client.list_artifacts(watched["run_id"])}
+
+
 def test_a_file_at_fault_ends_with_one_clear_line_and_code_2(loop: Loop) -> None:
     (loop.folder / "bad.csv").write_text("channel,received_at\npostal,2024-01-01\n")
     done = loop.run("score", "--consignments", "bad.csv", "--out", "none.csv")

@@ -22,6 +22,7 @@ from consignments.visibility import EPOCH
 from features.batch import Tables
 from features.config import FeatureConfig
 from models.bundle import Card, Examples, write_bundle
+from models.reference import Reference
 from models.risk_model import RiskModel
 from training.evaluation import Evaluation, capacity_curve, daily_capacity, taken_at_capacity
 from training.fairness import COLUMNS as FAIRNESS_COLUMNS
@@ -36,6 +37,7 @@ from training.plots import (
     importance_picture,
     score_picture,
 )
+from training.portrait import Seen, portray
 from training.reports import HEADLINE, RunReport, key_figures, named_text, render
 from training.splits import VALIDATION
 from training.trained import Judged, Trained
@@ -114,7 +116,20 @@ def write_bundle_of(trained: Trained, tables: Tables, folder: Path) -> str:
             np.ascontiguousarray(trained.matrix.X[rows[chosen]]),
             [str(name) for name in channel[chosen]],
         ),
+        reference=reference_of(trained, tables),
     )
+
+
+def reference_of(trained: Trained, tables: Tables) -> Reference:
+    """Take the portrait of the test period's traffic, against which later traffic is watched."""
+    seen = Seen(
+        frame=tables.consignments.iloc[trained.test_rows],
+        X=trained.matrix.X[_test_features(trained)],
+        spec=trained.model.spec,
+        score=trained.test_scores,
+        config=trained.config.features,
+    )
+    return portray(seen, daily_capacity(trained.test.traffic, trained.config.evaluation))
 
 
 def feature_importance(trained: Trained) -> list[dict[str, Any]]:

@@ -148,7 +148,7 @@ def compare(
     labels = (
         true_labels(rows["consignment_id"], truth, target)
         if truth is not None
-        else labels_at(rows["consignment_id"], _outcomes(tables), _last_visible(_outcomes(tables)), target)
+        else labels_at(rows["consignment_id"], _outcomes(tables), last_visible(_outcomes(tables)), target)
     )
     if not labels.known.any():
         raise BadInput(
@@ -210,7 +210,8 @@ def _outcomes(tables: Tables) -> pd.DataFrame:
     return tables.outcomes
 
 
-def _last_visible(outcomes: pd.DataFrame) -> datetime:
+def last_visible(outcomes: pd.DataFrame) -> datetime:
+    """Give the moment when the last outcome became visible."""
     return moment_of_us(int(visible_at_column(outcomes).max()))
 
 

@@ -278,6 +278,7 @@ def _plain_number(value: float, _place: int) -> str:
 
 
 def canvas(rows: int, columns: int, *, width: float, height: float) -> tuple[Figure, list[Axes]]:
+    """Make a figure of panels, in inches; to be used within `mpl.rc_context(STYLE)`."""
     """Make a figure of axes, in inches."""
     figure = Figure(figsize=(width, height), layout="constrained")
     axes = figure.subplots(rows, columns, squeeze=False)
@@ -299,6 +300,7 @@ def _capacity_axis(ax: Axes) -> None:
 
 
 def svg_text(figure: Figure) -> str:
+    """Give a figure as SVG, the same bytes for the same values."""
     """Give a figure as SVG that a page can hold."""
     FigureCanvasSVG(figure)
     text = io.StringIO()

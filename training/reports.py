@@ -173,6 +173,19 @@ def number_text(value: Any) -> str:
     return f"{value:,.1f}" if isinstance(value, float) and np.isfinite(value) else figure_text(value)
 
 
+def decimal_text(value: Any) -> str:
+    """Write a number with three digits that count; a dash where it is unknown.
+
+    Examples
+    --------
+    >>> decimal_text(0.12345), decimal_text(1234.5), decimal_text(float("nan"))
+    ('0.123', '1,234', '–')
+    """
+    if not np.isfinite(float(value)):
+        return "–"
+    return f"{value:,.0f}" if abs(value) >= 1000 else f"{value:.3g}"
+
+
 def environment() -> jinja2.Environment:
     """Give the templates of all pages: everything escaped, an unknown name is an error."""
     made = jinja2.Environment(
@@ -182,5 +195,10 @@ def environment() -> jinja2.Environment:
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    made.filters |= {"figure": figure_text, "named": named_text, "number": number_text}
+    made.filters |= {
+        "figure": figure_text,
+        "named": named_text,
+        "number": number_text,
+        "decimal": decimal_text,
+    }
     return made

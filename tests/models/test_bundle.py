@@ -15,6 +15,7 @@ from consignments.errors import BundleRefused, FileFault
 from features.config import Columns, FeatureConfig, HistoryKeys
 from models.bundle import MANIFEST, Examples, load_bundle, write_bundle
 from models.calibration import Calibration
+from models.reference import Reference, Source
 from models.risk_model import RiskModel
 
 CARD = {
@@ -44,8 +45,26 @@ FILES = (
     "rate_currencies.npy",
     "rate_days.npy",
     "rates.npy",
+    "reference.json",
     "text_weights.npy",
     "trees.txt",
+)
+REFERENCE = Reference(
+    first_day="2024-05-01",
+    days=28,
+    capacity=3,
+    expected_precision=None,
+    channels={"postal": 5},
+    edges=[[0.5]] * len(SPEC),
+    features={"postal": [[3, 1, 1]] * len(SPEC)},
+    means={"postal": [0.25] * len(SPEC)},
+    spreads={"postal": [0.5] * len(SPEC)},
+    score_edges=[0.01, 0.02],
+    scores={"channel:postal": [3, 1, 1]},
+    mix={"office": {"Incheon": 5}},
+    missing={"postal": {"hs_code": 2}},
+    sizes={},
+    sources={"office": {"Incheon": Source(5, 0)}},
 )
 
 
@@ -58,6 +77,7 @@ def write(directory: Path, **changes: Any) -> str:
         "arrays": ARRAYS,
         "model": small_model(),
         "examples": Examples.take(small_model(), rows.X, rows.channels),
+        "reference": REFERENCE,
     }
     return write_bundle(directory, **(parts | changes))
 
@@ -74,6 +94,7 @@ def test_what_was_written_is_what_is_loaded(directory: Path) -> None:
     assert (bundle.card.target, bundle.card.feature_spec_sha256) == ("nps", SPEC.digest())
     assert (bundle.config, bundle.fitted) == (CONFIG, FITTED)
     assert bundle.spec.to_list() == SPEC.to_list()
+    assert bundle.reference == REFERENCE
     assert (bundle.model.calibration, bundle.model.bands) == (small_model().calibration, small_model().bands)
     assert sorted(bundle.arrays) == sorted(ARRAYS)
     for name, array in ARRAYS.items():
@@ -110,6 +131,13 @@ def test_a_bundle_holds_data_only_and_names_no_module(directory: Path) -> None:
         assert not re.search(
             rb"\b(models|consignments|features)\.(?!json)|pickle|num_threads", path.read_bytes()
         )
+
+
+def test_a_bundle_may_carry_no_reference(tmp_path: Path) -> None:
+    write(tmp_path / "bundle", reference=None)
+    bundle = load_bundle(tmp_path / "bundle")
+    assert bundle.reference is None
+    bundle.self_test()
 
 
 @pytest.mark.parametrize("name", FILES)
@@ -191,6 +219,12 @@ HOSTILE = [
     ("model.json", b"[" * 100_000, "cannot be read"),
     ("bands.json", b'{"high": 0.5, "elevated": 0.1, "loader": "os"}', "cannot be read"),
     ("calibration.json", b'{"slope": -1, "intercept": 0, "channels": {}}', "out of range"),
+    ("reference.json", b"{}", "cannot be read"),
+    (
+        "reference.json",
+        msgspec.json.encode(msgspec.structs.replace(REFERENCE, edges=[[0.5]])),
+        "does not fit the features",
+    ),
     ("trees.txt", b"\xff\xfe", "not text"),
     ("trees.txt", b"tree\n", "not the text of a LightGBM model"),
 ]
