@@ -4,7 +4,7 @@ VENV   ?= .venv
 BIN    := $(VENV)/bin
 STAMP  := $(VENV)/.installed
 
-.PHONY: install demo test slow check format bench docs clean
+.PHONY: install demo test slow check format bench bench-history docs clean
 
 install: $(STAMP)  ## make the virtual environment
 
@@ -35,6 +35,11 @@ format: $(STAMP)
 
 bench: $(STAMP)  ## the figures of docs/benchmarks.md
 	$(BIN)/python -m benchmarks
+
+bench-history: $(STAMP)  ## history beside pandas, Polars and DuckDB, which this installs; then ten million rows
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes --only-binary :all: -r requirements-bench.txt
+	$(BIN)/python -m benchmarks.history others --rows 1000000
+	$(BIN)/python -m benchmarks.history speed scale hot live growth files --rows 1000000 --most 10000000
 
 clean:
 	rm -rf $(VENV) demo .pytest_cache .mypy_cache .ruff_cache .import_linter_cache

@@ -23,6 +23,8 @@ from features.spec import Spec
 from features.timeline import Arrivals, Outcomes, fold
 
 CHUNK_ROWS = 20_000
+GROUP_ROWS = 32
+"""Described together, where no alert can come between them."""
 NOT_IN_THE_LOG = -1
 BATCH_KEY = b"npsrisk: a batch keeps no pseudonym"
 """Batches write no pseudonym anywhere, and counts do not depend on the key."""
@@ -144,8 +146,14 @@ def describe(
     keys, counterparts : uint64 array, (n, kinds)
     """
     sequence = sequence_of(frame)
+    records = consignments_of(frame, pipeline.config.record_type())
+    if sequence is None and wanted.all():
+        for begin in range(0, len(records), GROUP_ROWS):
+            part = slice(begin, begin + GROUP_ROWS)
+            pipeline.describe_all(records[part], X[part], keys[part], counterparts[part])
+        return
     rows = iter(X)
-    for place, record in enumerate(consignments_of(frame, pipeline.config.record_type())):
+    for place, record in enumerate(records):
         if wanted[place]:
             moment = None if sequence is None else int(sequence[place])
             pipeline.describe(record, next(rows), keys[place], counterparts[place], moment)

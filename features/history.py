@@ -125,6 +125,8 @@ FORMAT_VERSION = 1
 MOST_STORED = 2**31 - 1
 """Blocks are found by an int32."""
 
+LOOK_AHEAD = 16
+"""Steps whose keys are looked up together."""
 GROWTH = 1.5
 SWEEP_DAYS = 30
 """Forgotten keys are cleared away at most this often before the table grows; what is read does not depend on it."""
@@ -367,7 +369,8 @@ class History:
             needed = int(self._state[HEADS_USED]) + len(self.kinds)
         if not bounded and GROWTH * needed > len(self._heads):
             self._heads = _roomy(self._heads, max(needed, len(self._heads) + 1), self._most_heads)
-            self._fill_slots()
+            if len(self._slots) < _slots_needed(len(self._heads)):
+                self._fill_slots()
 
     def _would_suffice(self, needed: int, today: int) -> bool:
         """Tell whether clearing away on a day makes room enough; a day is tried once."""
@@ -458,9 +461,14 @@ def _take_steps(
 ) -> Number:
     """Take the steps from `start` on; give the number of the step reached, or -1 - number of a bad step."""
     kinds = keys.shape[1]
-    places = np.empty(kinds, dtype=np.int64)
+    ahead = np.empty((LOOK_AHEAD, kinds), dtype=np.int64)
+    touched = np.empty((LOOK_AHEAD, kinds), dtype=np.int64)
     common = np.empty(TARGETS, dtype=np.float64)
     for number in range(start, len(steps)):
+        turn = (number - start) % LOOK_AHEAD
+        if turn == 0:
+            _look_ahead(steps, number, keys, slots, heads, days, others, ahead, touched)
+        places = ahead[turn]
         step = steps[number]
         row, out_row = step.row, step.out_row
         # No literals and of one width, so that each helper is compiled once.
@@ -470,7 +478,8 @@ def _take_steps(
             return -1 - number
         new = 0
         for kind in range(kinds):
-            places[kind] = _find(slots, heads, keys[row, kind])
+            if places[kind] == NOWHERE and turn > 0:  # it may have come since
+                places[kind] = _find(slots, heads, keys[row, kind])
             new += keys[row, kind] != 0 and places[kind] == NOWHERE
         if change > 0 and not _has_room(slots, heads, days, others, state, new, kinds):
             return number
@@ -497,6 +506,42 @@ def _take_steps(
         if counter != ARRIVALS:
             _count(heads, days, others, state, np.int64(EVERYBODY), day, counter, change)
     return len(steps)
+
+
+@njit(cache=True, nogil=True)
+def _look_ahead(
+    steps: Steps,
+    first: Number,
+    keys: Keys,
+    slots: Slots,
+    heads: Words,
+    days: Words,
+    others: Keys,
+    places: NDArray[np.int64],
+    touched: NDArray[np.int64],
+) -> None:
+    """Find the places of the keys of some steps in rounds: slots, heads, then tiles and counterparts.
+
+    What a round asks memory for does not depend on one another, so the processor waits for all of it at once.
+    """
+    count = 0
+    while count < min(LOOK_AHEAD, len(steps) - first) and 0 <= steps[first + count].row < len(keys):
+        count += 1
+    kinds = keys.shape[1]
+    for turn in range(count):
+        for kind in range(kinds):
+            touched[turn, kind] = slots[_first_slot(slots, keys[steps[first + turn].row, kind])]
+    for turn in range(count):
+        for kind in range(kinds):
+            place = max(touched[turn, kind] - 1, EVERYBODY)
+            touched[turn, kind] = heads[place, KEY_LOW] + heads[place, OTHERS]
+    for turn in range(count):
+        for kind in range(kinds):
+            place = _find(slots, heads, keys[steps[first + turn].row, kind])
+            places[turn, kind] = place
+            if place != NOWHERE:
+                touched[turn, kind] = _last(heads, days, place, OF_ARRIVALS)
+                touched[turn, kind] += np.int64(others[heads[place, OTHERS_BLOCK]])
 
 
 @njit(cache=True, nogil=True)
