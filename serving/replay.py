@@ -6,6 +6,7 @@ one after the other, and all their steps are taken in the order of the log.
 
 import gc
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
 from typing import Any, NamedTuple
 
@@ -69,11 +70,18 @@ class Replay:
         ServiceFault
             History is full, or the log cannot be read; the state is then of no use.
         """
-        with _without_collector():
+        counted: Future[None] | None = None
+        # History counts one chunk in a thread of its own while the next one is read and told apart here.
+        with _without_collector(), ThreadPoolExecutor(1) as counter:
             for rows in log.to_count(self.state.sequence, until, self._keys.entries.kinds):
-                Chunk(self.state, rows).take()
+                steps = Chunk(self.state, rows).take()
+                if counted is not None:
+                    counted.result()
+                counted = counter.submit(self.state.history.run, *steps)
                 if progress is not None:
                     progress("history", self.state.sequence, until)
+            if counted is not None:
+                counted.result()
         for event in log.alerts(until):
             if event.sequence > self.state.last_alert:
                 self.state.warn(event)
@@ -95,8 +103,8 @@ class Chunk:
         self.keys, self.counterparts = self._all_keys(fields["kinds"], fields["keys"])
         self._more_keys: list[bytes] = []
 
-    def take(self) -> None:
-        """Count all entries, and note that they were taken."""
+    def take(self) -> tuple[Any, Any, Any]:
+        """Note that all entries were taken; give what history has to run: steps, keys and counterparts."""
         named = np.flatnonzero(np.array([name is not None for name in self.names], dtype=bool))
         names = [self.names[place] for place in named]
         tags = self._dossiers.index.tags(names)
@@ -105,11 +113,11 @@ class Chunk:
         single &= self.arriving
         others = ~single[named]
         told = self._tell(named[others].tolist(), tags[others])
-        self._count(np.flatnonzero(single), told)
         self._dossiers.index.note_all(tags, self.today[named])
         for place in np.flatnonzero(np.diff(self.today, prepend=self._state.today)).tolist():
             self._dossiers.days.note(int(self.sequences[place]), int(self.today[place]))
         self._state.follow(int(self.sequences[-1]))
+        return self._steps_of(np.flatnonzero(single), told)
 
     def _all_keys(self, kinds: Sequence[str | None], stored: Sequence[bytes | None]) -> tuple[Any, Any]:
         """Give keys and counterparts, each uint64, (rows, kinds); 0 for an entry that has none."""
@@ -151,8 +159,8 @@ class Chunk:
             told.append(RowStep(change, counter, row, day, place))
         return told
 
-    def _count(self, single: Longs, told: list[RowStep]) -> None:
-        """Take all steps in the order of their entries; nothing is read."""
+    def _steps_of(self, single: Longs, told: list[RowStep]) -> tuple[Any, Any, Any]:
+        """Give all steps in the order of their entries, and the keys of their rows; nothing is read."""
         change, counter, rows, days, places = (
             np.array(told, dtype=np.int64).reshape(-1, len(RowStep._fields)).T
         )
@@ -167,7 +175,7 @@ class Chunk:
         more = np.frombuffer(b"".join(self._more_keys), dtype=KEY).reshape(-1, self._read_keys.count)
         keys = np.concatenate([self.keys, more])
         counterparts = np.concatenate([self.counterparts, np.zeros_like(more)])
-        self._state.history.run(steps[np.argsort(places, kind="stable")], keys, counterparts)
+        return steps[np.argsort(places, kind="stable")], keys, counterparts
 
 
 @contextmanager
