@@ -6,6 +6,7 @@ writes a snapshot, and started again, sometimes over a damaged snapshot. At the 
 it, and every feature, score and key that was logged is what the batch computes (`npsrisk parity`).
 """
 
+import itertools
 import json
 import os
 import signal
@@ -23,6 +24,8 @@ import pytest
 from click.testing import CliRunner
 from serving_examples import DATA_KEY, free_port, publish, settings_in, wait_until_ready
 
+from consignments.visibility import day_of_us
+from features.history import REMEMBERED_DAYS
 from npsrisk import main
 from serving.event_log import EventLog
 from serving.sealing import Vault
@@ -49,13 +52,15 @@ elif sys.argv[2] == "named":
     snapshots._flush_folder = die
 Dossiers.__init__.__kwdefaults__["recent"] = 20
 def clock_us(epoch=float(sys.argv[3])):
-    return int(1e6 * (1_710_000_000 + 86_400 * (time.time() - epoch)))
+    return int(1e6 * ({begin} + {day} * (time.time() - epoch)))
 serve("127.0.0.1", int(sys.argv[1]), Settings.read(), clock_us)
 """
 MOMENTS = ("", "half", "", "nameless", "", "named")
 """When a service dies: at any time, or while it writes a snapshot: in the middle, before it is named, after that."""
 CALLERS = 3
 SNAPSHOT_ENTRIES = "60"
+BEGIN_SECONDS, DAY_SECONDS = 1_710_000_000, 86_400
+UNKNOWN = 404
 
 
 class Blow(NamedTuple):
@@ -92,14 +97,20 @@ class Service:
     def url(self) -> str:
         return f"http://127.0.0.1:{self.port}"
 
+    @property
+    def day(self) -> int:
+        """The service's clock."""
+        return int((BEGIN_SECONDS + DAY_SECONDS * (time.time() - self.epoch)) // DAY_SECONDS)
+
     def start(self, moment: str) -> None:
         kept = {
             name: value for name, value in os.environ.items() if not name.startswith(("NPSRISK_", "MLFLOW_"))
         }
         kept |= {"NPSRISK_STATE_DIR": str(self.folder), "NPSRISK_SNAPSHOT_ENTRIES": SNAPSHOT_ENTRIES}
+        serve = SERVE.replace("{begin}", str(BEGIN_SECONDS)).replace("{day}", str(DAY_SECONDS))
         with (self.folder / "service.log").open("ab") as log:
             self.process = subprocess.Popen(
-                [sys.executable, "-c", SERVE, str(self.port), moment, str(self.epoch)], env=kept, stderr=log
+                [sys.executable, "-c", serve, str(self.port), moment, str(self.epoch)], env=kept, stderr=log
             )
         wait_until_ready(self.process, self.url)
         self.up.set()
@@ -132,6 +143,8 @@ class Caller(threading.Thread):
     ----------
     told : list
         (decision_id, consignment_id, score) of every answer.
+    unknown : list
+        (consignment_id, day) of each that the service did not know any more.
     done : Counter
         What it did.
     """
@@ -142,6 +155,7 @@ class Caller(threading.Thread):
         self.random = np.random.default_rng((seed, number))
         self.told: list[tuple[str, str, float]] = []
         self.sent: list[dict[str, Any]] = []
+        self.unknown: list[tuple[str, int]] = []
         self.done: Counter[str] = Counter()
         self.fault: BaseException | None = None
 
@@ -165,8 +179,10 @@ class Caller(threading.Thread):
                 self.done["outcome repeated" if receipt["repeated"] else "outcome"] += 1
         else:
             name = self.any_sent()["consignment_id"]
-            self.send(client, "/v1/cancellations", {"consignment_id": name})
+            found = self.send(client, "/v1/cancellations", {"consignment_id": name})
             self.done["cancellation"] += 1
+            if found.get("status") == UNKNOWN:
+                self.unknown.append((name, self.service.day))
 
     def score(self, client: httpx.Client, rows: list[dict[str, Any]]) -> None:
         if len(rows) == 1:
@@ -232,7 +248,7 @@ class Caller(threading.Thread):
                 self.done["no answer"] += 1
                 time.sleep(0.01)
                 continue
-            assert response.status_code == 200, response.text
+            assert response.status_code in (200, UNKNOWN), response.text
             found: dict[str, Any] = response.json()
             return found
 
@@ -284,6 +300,9 @@ def check(folder: Path, service: Service, callers: list[Caller]) -> Counter[str]
     log = EventLog.open(f"sqlite:///{folder / 'events.db'}", Vault(DATA_KEY))
     assert log.verify().broken_at is None
     decisions = {log.decision_id(event.sequence): event for event in log.events() if event.kind == "decision"}
+    for name, day in itertools.chain(*(caller.unknown for caller in callers)):
+        told = [day_of_us(event.recorded_us or 0) for event in log.of(name)]
+        assert day - max(each for each in told if each <= day) > REMEMBERED_DAYS
     last = log.last_sequence
     log.close()
     for caller in callers:
