@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 from features.spec import Spec
 from training.config import EvaluationConfig
-from training.evaluation import Traffic, interval_of, office_days, ratio, taken_at_capacity
+from training.evaluation import Estimate, Traffic, interval_of, office_days, ratio, taken_at_capacity
 from training.ranking import Ranking, draw_days
 
 CONSIGNEE = "consignee"
@@ -133,6 +133,14 @@ def _burden(sums: dict[str, Floats]) -> Row:
         "known": round(float(sums["results"][0])),
     }
     for name, found in zip(MEASURES, (rate, hit, burden), strict=True):
-        estimate = interval_of(found)
+        estimate = _estimate(found)
         row |= {name: estimate.value, f"{name}_low": estimate.low, f"{name}_high": estimate.high}
     return row
+
+
+def _estimate(values: Floats) -> Estimate:
+    """Give an estimate; where nothing, or everything, was found on every day, days drawn anew cannot tell the spread."""
+    found = interval_of(values)
+    if found.low == found.high and found.value in (0.0, 1.0):
+        return Estimate(found.value, np.nan, np.nan)
+    return found

@@ -1,9 +1,11 @@
 """Watching without labels: each planted change has its own verdict, and none has none."""
 
+from dataclasses import replace
 from datetime import datetime
 from html.parser import HTMLParser
 from typing import Any
 
+import msgspec
 import numpy as np
 import pandas as pd
 import pytest
@@ -12,6 +14,7 @@ from consignments.errors import BadInput
 from features.batch import BATCH_KEY, Tables
 from features.pseudonyms import Pseudonyms
 from models.bundle import Bundle, load_bundle
+from models.reference import Source
 from training.artifacts import write_bundle_of
 from training.config import EvaluationConfig, train_config
 from training.drift import Drift, watch
@@ -134,6 +137,18 @@ def test_a_planted_change_has_its_verdict_and_says_why(
     found = watched.watch(change(watched.later, watched.as_of))
     assert found.verdict == verdict, sentence_of(found)
     assert any(told in reason.text for reason in found.reasons if reason.verdict == verdict)
+
+
+def test_a_wave_that_came_and_went_is_no_source_that_fell_silent(watched: Watched) -> None:
+    assert watched.bundle.reference is not None
+    carriers = {"Wave Post": Source(60, 9), "Daily Post": Source(60, 1), "Seldom Post": Source(10, 1)}
+    sources = watched.bundle.reference.sources | {"carrier": carriers}
+    reference = msgspec.structs.replace(watched.bundle.reference, sources=sources)
+    later = Tables(watched.later, watched.world.outcomes, watched.world.alerts)
+    found = watch(replace(watched.bundle, reference=reference), later, KEY, QUICK, history=watched.past)
+    assert [reason.text.partition(" (")[0] for reason in found.reasons] == [
+        "fell silent, carrier: Daily Post"
+    ]
 
 
 def test_the_period_may_be_cut_from_one_table_whose_earlier_part_is_history(

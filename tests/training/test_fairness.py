@@ -53,6 +53,13 @@ def test_a_single_day_tells_nothing_of_the_spread():
     assert np.isnan(row["selection_rate_low"])
 
 
+def test_no_find_among_a_few_is_no_certainty_that_there_is_none():
+    row = rows_of(world())["AA"]
+    assert row["hit_rate"] == 0
+    assert np.isnan(row["hit_rate_low"])
+    assert np.isnan(row["hit_rate_high"])
+
+
 def test_where_nothing_of_the_chosen_is_known_the_burden_is_unknown_and_not_zero():
     row = rows_of(world(labelled=lambda place: place > 50))["AA"]
     assert row["selection_rate"] == pytest.approx(0.5)
