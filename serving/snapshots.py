@@ -155,6 +155,15 @@ def arrays_of(state: State) -> dict[str, NDArray[Any]]:
     return history | {WORDS: dossiers.index.words.copy(), MARKS: dossiers.days.to_array()}
 
 
+def state_of(
+    arrays: Arrays, sequence: int, log: LogReader, keys: KeyReader, max_keys: int | None = None
+) -> State:
+    """Give the state after the entry `sequence` of a log from what `arrays_of` gave; it has taken no alerts yet."""
+    parts = {name.removeprefix(HISTORY): array for name, array in arrays.items()}
+    history = History.from_arrays(keys.pipeline.kinds, parts, max_keys=max_keys)
+    return State(history, Dossiers(log, keys, arrays[WORDS], Days(arrays[MARKS]), sequence=sequence))
+
+
 def restore(
     log: LogReader,
     pipeline: Pipeline,
@@ -201,10 +210,7 @@ def _newest(snapshots: Snapshots, log: LogReader, keys: KeyReader, max_keys: int
         try:
             about, arrays = snapshots.read(path)
             _require_fit(about, log, keys.entries.kinds)
-            parts = {name.removeprefix(HISTORY): array for name, array in arrays.items()}
-            history = History.from_arrays(keys.pipeline.kinds, parts, max_keys=max_keys)
-            days = Days(arrays[MARKS])
-            dossiers = Dossiers(log, keys, arrays[WORDS], days, sequence=about.sequence)
+            state = state_of(arrays, about.sequence, log, keys, max_keys)
         except (ServiceFault, KeyError) as fault:
             log_line.warning("snapshot refused", snapshot=path.name[:24], reason=str(fault))
             continue
@@ -212,7 +218,7 @@ def _newest(snapshots: Snapshots, log: LogReader, keys: KeyReader, max_keys: int
         log_line.info(
             "snapshot taken", sequence=about.sequence, entries_since=log.last_sequence - about.sequence
         )
-        return State(history, dossiers)
+        return state
     return None
 
 

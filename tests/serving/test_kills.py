@@ -15,6 +15,7 @@ import sys
 import threading
 import time
 from collections import Counter
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -27,7 +28,7 @@ from serving_examples import DATA_KEY, free_port, publish, settings_in, wait_unt
 from consignments.visibility import day_of_us
 from features.history import REMEMBERED_DAYS
 from npsrisk import main
-from serving.event_log import EventLog
+from serving.event_log import Event, EventLog
 from serving.sealing import Vault
 from serving.snapshots import Snapshots
 
@@ -98,9 +99,9 @@ class Service:
         return f"http://127.0.0.1:{self.port}"
 
     @property
-    def day(self) -> int:
+    def now_us(self) -> int:
         """The service's clock."""
-        return int((BEGIN_SECONDS + DAY_SECONDS * (time.time() - self.epoch)) // DAY_SECONDS)
+        return int(1e6 * (BEGIN_SECONDS + DAY_SECONDS * (time.time() - self.epoch)))
 
     def start(self, moment: str) -> None:
         kept = {
@@ -144,7 +145,7 @@ class Caller(threading.Thread):
     told : list
         (decision_id, consignment_id, score) of every answer.
     unknown : list
-        (consignment_id, day) of each that the service did not know any more.
+        (consignment_id, moment) of each that the service did not know any more.
     done : Counter
         What it did.
     """
@@ -182,7 +183,7 @@ class Caller(threading.Thread):
             found = self.send(client, "/v1/cancellations", {"consignment_id": name})
             self.done["cancellation"] += 1
             if found.get("status") == UNKNOWN:
-                self.unknown.append((name, self.service.day))
+                self.unknown.append((name, self.service.now_us))
 
     def score(self, client: httpx.Client, rows: list[dict[str, Any]]) -> None:
         if len(rows) == 1:
@@ -300,9 +301,8 @@ def check(folder: Path, service: Service, callers: list[Caller]) -> Counter[str]
     log = EventLog.open(f"sqlite:///{folder / 'events.db'}", Vault(DATA_KEY))
     assert log.verify().broken_at is None
     decisions = {log.decision_id(event.sequence): event for event in log.events() if event.kind == "decision"}
-    for name, day in itertools.chain(*(caller.unknown for caller in callers)):
-        told = [day_of_us(event.recorded_us or 0) for event in log.of(name)]
-        assert day - max(each for each in told if each <= day) > REMEMBERED_DAYS
+    for name, now_us in itertools.chain(*(caller.unknown for caller in callers)):
+        assert not was_known(log.of(name), now_us)
     last = log.last_sequence
     log.close()
     for caller in callers:
@@ -316,6 +316,17 @@ def check(folder: Path, service: Service, callers: list[Caller]) -> Counter[str]
     told["decisions"], told["entries"] = len(decisions), last
     told["replayed"] = sum(line["entries_since"] for line in taken)
     return told
+
+
+def was_known(events: Sequence[Event], now_us: int) -> bool:
+    """Whether a consignment was scored since it was last unmet for so long that it was forgotten."""
+    met_on, scored = -REMEMBERED_DAYS, False
+    for event in events:
+        day = day_of_us(event.recorded_us or 0)
+        if (event.recorded_us or 0) <= now_us:
+            scored = event.kind == "decision" or (scored and day - met_on <= REMEMBERED_DAYS)
+            met_on = day
+    return scored and day_of_us(now_us) - met_on <= REMEMBERED_DAYS
 
 
 def check_parity(folder: Path, decisions: int) -> None:

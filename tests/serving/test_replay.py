@@ -18,17 +18,17 @@ from consignments.records import Alert
 from consignments.visibility import NO_TIME, day_of, day_of_us, known_us
 from features.config import FeatureConfig, HistoryKeys
 from features.fitted import Fitted
-from features.history import NO_DAY, History
+from features.history import NO_DAY
 from features.ledger import Ledger
 from features.pipeline import Pipeline
 from features.pseudonyms import Pseudonyms
-from serving.dossiers import Days, Dossiers, KeyReader
+from serving.dossiers import Dossiers, KeyReader
 from serving.entries import Entries, Selection
 from serving.event_log import Event, EventLog
 from serving.index import KEPT_DAYS
 from serving.replay import Replay
 from serving.sealing import Vault
-from serving.snapshots import arrays_of, restore
+from serving.snapshots import arrays_of, restore, state_of
 from serving.state import State
 
 VAULT = Vault(DATA_KEY)
@@ -258,18 +258,11 @@ def test_a_snapshot_at_any_entry_and_the_rest_of_the_log_give_the_state_that_liv
         rows = data.draw(st.integers(1, 12))
         restored = [restore(log, life.pipeline, life.entries)]
         for sequence, arrays in snapshots:
-            restored.append(state_from(life, sequence, arrays))
+            restored.append(state_of(arrays, sequence, log, life.keys))
             caught_up(restored[-1], log, rows)
         here = knowledge(life.state, life.keys)
         for state in restored:
             assert knowledge(state, life.keys) == here
-
-
-def state_from(life: Life, sequence: int, arrays: dict[str, NDArray[Any]]) -> State:
-    parts = {name.removeprefix("history."): array for name, array in arrays.items()}
-    history = History.from_arrays(life.pipeline.kinds, parts)
-    days = Days(arrays["days.marks"])
-    return State(history, Dossiers(life.log, life.keys, arrays["index.words"], days, sequence=sequence))
 
 
 def caught_up(state: State, log: EventLog, rows: int) -> None:
