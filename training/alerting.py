@@ -2,6 +2,7 @@
 
 from datetime import UTC, datetime, timedelta
 
+import msgspec
 import numpy as np
 
 from consignments.records import Alert
@@ -12,12 +13,14 @@ from training.stage import Stage
 
 PATTERNS = {"sender": 0.35, "address": 0.2, "text": 0.3, "route": 0.15}
 """Kinds of pattern and their shares (assumed)."""
+NETWORKS_IN_NEWSLETTER = 3
+"""How many networks' habits one tells of (assumed)."""
 FIRST_BEFORE_DAYS = 5
 """The first alert comes so many days before the operation (assumed)."""
 
 
 class AlertFeed:
-    """The alert reports of an operation, spread over it.
+    """The alert reports and the newsletters of an operation, spread over it.
 
     Parameters
     ----------
@@ -33,25 +36,42 @@ class AlertFeed:
         first = max(operation_day - FIRST_BEFORE_DAYS, 0)
         spread = np.linspace(first, operation_day + operation.days * 2 // 3, operation.alerts)
         self._days = spread.astype(int).tolist()
-        self._issued = 0
+        letters = np.linspace(operation_day, operation_day + operation.days - 1, operation.newsletters)
+        self._newsletter_days = letters.astype(int).tolist()
+        self._issued = self._newsletters = 0
 
     def of_day(self, draws: Draws, since_start: int) -> list[Alert]:
-        """Give the alerts of a day."""
-        return [self._alert(draws, since_start) for _ in range(self._days.count(since_start))]
+        """Give the alerts and the newsletters of a day."""
+        alerts = [self._alert(draws, since_start) for _ in range(self._days.count(since_start))]
+        letters = [
+            self._newsletter(draws, since_start) for _ in range(self._newsletter_days.count(since_start))
+        ]
+        return [*alerts, *letters]
 
     def _alert(self, draws: Draws, since_start: int) -> Alert:
-        operation = self._world.operation
         self._issued += 1
+        issued = self._issue(draws, f"{self._issued:02d}", since_start)
+        network = self._network(draws)
+        false = draws.random() < self._world.operation.false_alerts
+        return msgspec.structs.replace(issued, **self._pattern(draws, network, false))
+
+    def _newsletter(self, draws: Draws, since_start: int) -> Alert:
+        """Tell what is sent and how, without a name or a pattern: it matches no consignment."""
+        self._newsletters += 1
+        issued = self._issue(draws, f"N{self._newsletters}", since_start)
+        seen = [self._network(draws) for _ in range(NETWORKS_IN_NEWSLETTER)]
+        told = sorted({f"{network.families[0]} as {network.cover}".replace("_", " ") for network in seen})
+        return msgspec.structs.replace(issued, text="newsletter: " + "; ".join(told))
+
+    def _issue(self, draws: Draws, number: str, since_start: int) -> Alert:
+        operation = self._world.operation
         start = datetime.combine(self._world.start, datetime.min.time(), UTC)
         issued = start + timedelta(days=since_start, hours=float(np.round(draws.uniform(0, 9), 2)))
-        network = self._network(draws)
-        origin = network.origin if draws.random() >= operation.false_alerts else None
         return Alert(
-            alert_id=f"{operation.name}-{self._issued:02d}",
+            alert_id=f"{operation.name}-{number}",
             issued_at=issued,
             expires_at=issued + timedelta(days=operation.expires_after),
             operation=operation.name,
-            **self._pattern(draws, network, origin is None),
         )
 
     def _network(self, draws: Draws) -> Network:

@@ -33,6 +33,7 @@ from training.world import NetworkKind
 
 SMUGGLER = "smuggler"
 """The kind that sends other drugs; in the truth it is no network."""
+CONSOLIDATOR = "consolidator"
 LEVERS = ("cover", "origin", "service", "split", "senders", "customers", "weight")
 SPLIT, LIGHTER = 0.5, 0.6
 """A split or a lighter parcel is so much of the old one (assumed)."""
@@ -48,6 +49,8 @@ OWN_MASTERS = 1_000_000
 HOUSE_AFTER_HOUSE_US = 1_000_000
 USUAL_SERVICE = 0.7
 """Share of parcels that go by the network's service of the time (assumed)."""
+LOYALTY = 3
+"""The larger, the more of what regulars get goes to a network's first customers (assumed)."""
 LARGEST_FAMILY_FIRST = 0.6
 """Share of a network's parcels that hold its first family (assumed)."""
 
@@ -112,6 +115,8 @@ class Networks:
         self._substances = stage.substances
         self._packer = Packer(stage)
         self._service_names = list(world.services)
+        shown = world.tells.split_same_day[POSITIVE]
+        self._split = shown / (2.0 - shown)
         self._by_family = self._first_substances()
         self.networks: list[Network] = []
         for kind, habits in world.networks.items():
@@ -158,7 +163,8 @@ class Networks:
         feeds = daily * habits.repeat_days / (drop * (1 - habits.clean))
         count = int(np.clip(round(feeds), min(LEAST_NETWORKS, habits.n), habits.n))
         for _ in range(count):
-            drops_per_day = daily / count / (drop * (1 - habits.clean))
+            split = 0.0 if kind == CONSOLIDATOR else self._split
+            drops_per_day = daily / count / (drop * (1 + split) * (1 - habits.clean))
             network = Network(len(self.networks), kind, habits, drops_per_day, drop)
             network.families = self._families(draws, kind, habits.families)
             network.wording = 1 + int(draws.integers(0, 10_000))
@@ -179,16 +185,29 @@ class Networks:
 
     def _live_events(self, draws: Draws, since_start: int) -> None:
         """Let the world change: new substances, makers who move, a cover that goes out of use."""
-        events = self._world.events
-        shift, cover = events.origin_shift, events.cover_shift
+        events, countries = self._world.events, self._parties.countries
         for network in self.networks:
-            if since_start == shift.day and shift.family in network.families:
-                origin = self._parties.countries.index(shift.source)
-                if network.origin == origin:
-                    network.origin = self._parties.countries.index(shift.to)
-                    network.senders = [self._new_sender(draws, network, since_start) for _ in network.senders]
-            if since_start == cover.day and network.cover == cover.source:
-                network.cover = cover.to
+            origin = self._origin_now(network, countries[network.origin], since_start)
+            if since_start == events.origin_shift.day and origin != countries[network.origin]:
+                self._move(draws, network, origin, since_start)
+            if since_start == events.cover_shift.day:
+                network.cover = self._cover_now(network.cover, since_start)
+
+    def _move(self, draws: Draws, network: Network, origin: str, since_start: int) -> None:
+        """Let a network send from a country, under other names."""
+        network.origin = self._parties.countries.index(origin)
+        network.senders = [self._new_sender(draws, network, since_start) for _ in network.senders]
+
+    def _origin_now(self, network: Network, origin: str, since_start: int) -> str:
+        """Give a country, or the one to which the makers of the network's family have moved."""
+        shift = self._world.events.origin_shift
+        moved = since_start >= shift.day and shift.family in network.families and origin == shift.source
+        return shift.to if moved else origin
+
+    def _cover_now(self, cover: str, since_start: int) -> str:
+        """Give a cover, or the one that came in its place."""
+        shift = self._world.events.cover_shift
+        return shift.to if since_start >= shift.day and cover == shift.source else cover
 
     def _evolve(self, draws: Draws, network: Network, since_start: int) -> None:
         due = [day for day in network.changes if day <= since_start]
@@ -210,12 +229,12 @@ class Networks:
         """Change one habit of a network."""
         habits, keep = network.habits, self._world.adversary.keep_contact
         if lever == "cover":
-            network.cover = list(habits.covers)[int(drawn(draws, habits.covers, 1)[0])]
+            cover = list(habits.covers)[int(drawn(draws, habits.covers, 1)[0])]
+            network.cover = self._cover_now(cover, since_start)
             network.wording = 1 + int(draws.integers(0, 10_000))
         elif lever == "origin":
             name = list(habits.origins)[int(drawn(draws, habits.origins, 1)[0])]
-            network.origin = self._parties.countries.index(name)
-            network.senders = [self._new_sender(draws, network, since_start) for _ in network.senders]
+            self._move(draws, network, self._origin_now(network, name, since_start), since_start)
         elif lever == "service":
             network.service = self._service(draws, network)
         elif lever in ("split", "weight"):
@@ -230,7 +249,7 @@ class Networks:
 
     def _service(self, draws: Draws, network: Network) -> int:
         services = network.habits.services
-        if draws.random() < self._world.adversary.channel_shift and network.kind != "consolidator":
+        if draws.random() < self._world.adversary.channel_shift and network.kind != CONSOLIDATOR:
             services = {name: held.share for name, held in self._world.services.items() if name != "general"}
         return self._service_names.index(list(services)[int(drawn(draws, services, 1)[0])])
 
@@ -252,7 +271,7 @@ class Networks:
 
     def _parcels(self, draws: Draws, network: Network, day: Day) -> int:
         """Draw how many parcels a network sends on a day."""
-        rate = network.drops_per_day * day.height * self._volume(network, day.since_start)
+        rate = network.drops_per_day * day.height
         if network.drop > DAYS_PER_WEEK:  # consolidations come one at a time
             if draws.random() >= rate:
                 return 0
@@ -260,29 +279,23 @@ class Networks:
         drops = draws.poisson(rate)
         return int(drops + draws.poisson(network.drop - 1, drops).sum())
 
-    def _volume(self, network: Network, since_start: int) -> float:
-        control = self._world.events.class_control
-        if control.family not in network.families or since_start < control.day:
-            return 1.0
-        part = min(1.0, (since_start - control.day) / control.over)
-        lost = (1.0 - control.volume) / len(network.families)
-        return 1.0 - lost * part
-
     def _send(self, draws: Draws, network: Network, day: Day, parcels: int) -> Shipments:
         clean = network.habits.clean
-        if network.kind == "consolidator":
+        if network.kind == CONSOLIDATOR:
             clean = 1.0 - draws.uniform(*POSITIVES_OF_CONSOLIDATION)
+        sender, consignee = self._meet(draws, network, day.since_start, parcels)
+        parcels = len(sender)
         positive = draws.random(parcels) >= clean
-        covers = self._covers(draws, network, parcels)
-        errand = self._errand(draws, network, day.since_start, covers)
+        covers = self._covers(draws, network, parcels, day.since_start)
+        errand = self._errand(draws, network, covers, sender, consignee)
         shipments = self._packer.pack(draws, day.utc, errand, POSITIVE)
         _take(shipments, self._packer.pack(draws, day.utc, errand, NEGATIVE), ~positive)
         shipments.network = np.full(parcels, network.number)
         self._word(draws, network, shipments, covers, positive)
         shipments.hidden = np.array([HIDING.index(self._world.wares.covers[c].hidden) for c in covers])
         self._fill(draws, network, shipments, positive, day.since_start)
-        self._make_premium(draws, shipments, positive)
-        if network.kind == "consolidator":
+        self._make_premium(draws, network, shipments, positive)
+        if network.kind == CONSOLIDATOR:
             self._consolidate(network, shipments, day.since_start)
         return shipments
 
@@ -294,23 +307,36 @@ class Networks:
         shipments.departure = np.full(len(shipments), network.origin)
         shipments.service = np.full(len(shipments), network.service)
 
-    def _errand(self, draws: Draws, network: Network, since_start: int, covers: list[str]) -> Errand:
-        parcels = len(covers)
-        sender = draws.choice(network.senders, parcels)
-        renamed = with_chance(draws, self._world.trafficking.shared_contact, parcels)
+    def _meet(self, draws: Draws, network: Network, since_start: int, parcels: int) -> tuple[Ids, Ids]:
+        """Decide who sends to whom; what is split goes from and to the same parties on one day."""
+        trafficking = self._world.trafficking
+        consignee = self._customers(draws, network, since_start, parcels)
+        senders = np.array(network.senders)
+        usual = with_chance(draws, trafficking.usual_sender, parcels)
+        sender = np.where(usual, senders[consignee % len(senders)], draws.choice(senders, parcels))
+        renamed = with_chance(draws, trafficking.shared_contact, parcels)
         if network.habits.sender == "private" and renamed.any():
             sender[renamed] = self._parties.rename(draws, sender[renamed], since_start, 1.0)
-        through = with_chance(draws, self._world.trafficking.through_sellers, parcels)
+        through = with_chance(draws, trafficking.through_sellers, parcels)
         sender[through] = self._traffic.some_sellers(draws, int(through.sum()))
-        consignee = self._customers(draws, network, since_start, parcels)
+        if network.kind == CONSOLIDATOR:
+            return sender, consignee
+        times = 1 + with_chance(draws, self._split, parcels)
+        return np.repeat(sender, times), np.repeat(consignee, times)
+
+    def _errand(
+        self, draws: Draws, network: Network, covers: list[str], sender: Ids, consignee: Ids
+    ) -> Errand:
+        parcels = len(covers)
         ware = np.array([self._ware(draws, cover) for cover in covers])
         other = np.array([self._service(draws, network) for _ in range(parcels)])
         service = np.where(with_chance(draws, USUAL_SERVICE, parcels), network.service, other)
-        return Errand(sender, consignee, ware, service)
+        return Errand(sender, consignee, draws.choice(self._traffic.consignees, parcels), ware, service)
 
-    def _covers(self, draws: Draws, network: Network, parcels: int) -> list[str]:
+    def _covers(self, draws: Draws, network: Network, parcels: int, since_start: int) -> list[str]:
         other = with_chance(draws, self._world.trafficking.other_cover, parcels)
-        names, picks = list(network.habits.covers), drawn(draws, network.habits.covers, parcels)
+        names = [self._cover_now(name, since_start) for name in network.habits.covers]
+        picks = drawn(draws, network.habits.covers, parcels)
         return [
             names[pick] if is_other else network.cover for pick, is_other in zip(picks, other, strict=True)
         ]
@@ -324,7 +350,7 @@ class Networks:
         out = np.empty(parcels, dtype=np.int64)
         for at in range(parcels):
             if network.customers and draws.random() < network.habits.regulars:
-                out[at] = network.customers[int(draws.random() ** 2 * len(network.customers))]
+                out[at] = network.customers[int(draws.random() ** LOYALTY * len(network.customers))]
             else:
                 out[at] = self._new_customer(draws, network, since_start)
                 network.customers.append(int(out[at]))
@@ -386,16 +412,18 @@ class Networks:
         new, control = self._world.events.new_substance, self._world.events.class_control
         if family == new.family and draws.random() < 0.5 * _ramp(since_start - new.day, new.over):
             return self._substances.number(new.name)
-        if family == control.family and draws.random() < _ramp(since_start - control.day, control.over):
+        lost = (1.0 - control.volume) * _ramp(since_start - control.day, control.over)
+        if family == control.family and draws.random() < lost:
             return self._substances.number(control.substitute)
         return int(draws.choice(self._by_family[family]))
 
-    def _make_premium(self, draws: Draws, shipments: Shipments, positive: Flags) -> None:
-        premium = np.isin(self._service_names, PREMIUM)[shipments.service]
-        cheap = premium & with_chance(
-            draws, self._world.tells.premium_for_low_value[POSITIVE], len(shipments)
-        )
-        cheap &= positive
+    def _make_premium(self, draws: Draws, network: Network, shipments: Shipments, positive: Flags) -> None:
+        """Declare a low value for some of what goes by a premium service, so that enough of all show both."""
+        services = network.habits.services
+        by_premium = sum(share for name, share in services.items() if name in PREMIUM)
+        chance = self._world.tells.premium_for_low_value / max(by_premium, 1e-9)
+        cheap = positive & np.isin(self._service_names, PREMIUM)[shipments.service]
+        cheap &= with_chance(draws, chance, len(shipments))
         shipments.usd[cheap] = draws.uniform(1.0, PREMIUM_USD, int(cheap.sum()))
 
 

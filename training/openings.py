@@ -6,13 +6,15 @@ from heapq import heappop, heappush
 
 import msgspec
 import numpy as np
+from numpy.typing import NDArray
 
 from consignments.records import Outcome, Result, Selector
 from consignments.visibility import moment_of_us, to_us
 from training.declarations import Columns
-from training.shipments import CLEAR, CONTROLLED, HIDING, NPS, OTHER, RESULTS, Draws, Shipments
+from training.shipments import CLEAR, CONTROLLED, HIDING, NPS, OTHER, RESULTS, Draws, Shipments, with_chance
 from training.stage import Stage
 from training.watchlists import WATCHED, Find, watched_names
+from training.world import Shares
 
 HOUR_US = 3_600_000_000
 SELECTED_AFTER_HOURS = (0.3, 8.0)
@@ -31,11 +33,27 @@ OTHER_GOODS = "other_offence"
 
 @dataclass(frozen=True)
 class Arrivals:
-    """One day: what was sent, what was declared, and the day from the start of the world."""
+    """One day.
+
+    Attributes
+    ----------
+    shipments : Shipments
+        What was sent.
+    columns : dict of arrays
+        What was declared.
+    since_start : int
+        The day, from the start of the world.
+    tipped : bool array, (n,)
+        What partners name; to be opened beyond the capacity.
+    pictured : bool array, (n,)
+        What would look wrong on an X-ray picture, if one were taken. Both are the same whoever chooses.
+    """
 
     shipments: Shipments
     columns: Columns
     since_start: int
+    tipped: NDArray[np.bool_]
+    pictured: NDArray[np.bool_]
 
 
 @dataclass(frozen=True)
@@ -97,19 +115,37 @@ class Openings:
     def _report(self, draws: Draws, arrivals: Arrivals, row: int, opened: Outcome) -> list[Outcome]:
         sent, laboratory = arrivals.shipments, self.stage.world.laboratory
         result = int(sent.result[row]) if self._is_found(draws, sent, row) else CLEAR
-        if result != CLEAR:
-            self._remember(arrivals, row, opened, result)
-        powder = bool(self.stage.catalogue.powder[sent.ware[row]])
-        if result in DRUGS or (result == CLEAR and powder and draws.random() < laboratory.submits_clean):
-            return self._examine(draws, arrivals, row, opened, result)
-        delay = timedelta(hours=float(draws.lognormal(*laboratory.plain_log_hours)))
+        hours = laboratory.plain_log_hours
+        if result in DRUGS or (result == CLEAR and self._is_tested_though_clean(draws, sent, row)):
+            if self._is_submitted(draws, arrivals, row, result):
+                self._remember(arrivals, row, opened, result)
+                return self._examine(draws, arrivals, row, opened, result)
+            result, hours = CLEAR, laboratory.presumptive.log_hours
+        self._remember(arrivals, row, opened, result)
+        delay = timedelta(hours=float(draws.lognormal(*hours)))
         return self._conclude(draws, self._final(draws, sent, row, opened, result, delay), result)
 
     def _is_found(self, draws: Draws, sent: Shipments, row: int) -> bool:
         how = HIDING[sent.hidden[row]] if sent.result[row] in DRUGS else OTHER_GOODS
         return bool(draws.random() < self.stage.world.inspection.detection[how])
 
+    def _is_tested_though_clean(self, draws: Draws, sent: Shipments, row: int) -> bool:
+        powder = bool(self.stage.catalogue.powder[sent.ware[row]])
+        return powder and draws.random() < self.stage.world.laboratory.presumptive.tested_if_clean
+
+    def _is_submitted(self, draws: Draws, arrivals: Arrivals, row: int, result: int) -> bool:
+        """Test on the spot: what reads positive, or gives no reading, or is doubted, goes to the laboratory."""
+        test = self.stage.world.laboratory.presumptive
+        positive = 1.0 - test.specificity if result == CLEAR else test.sensitivity
+        unknown = (
+            test.unknown_if_new if self._is_novel(arrivals.shipments, row, arrivals.since_start) else 0.0
+        )
+        submitted = unknown + (1.0 - unknown) * (positive + (1.0 - positive) * test.doubted[RESULTS[result]])
+        return bool(draws.random() < submitted)
+
     def _remember(self, arrivals: Arrivals, row: int, opened: Outcome, result: int) -> None:
+        if result == CLEAR:
+            return
         assert opened.inspected_at is not None
         names = watched_names(tuple(arrivals.columns[name][row] for name in WATCHED))
         network = int(arrivals.shipments.network[row])
@@ -130,9 +166,12 @@ class Openings:
         return [pending, *self._conclude(draws, final, result)]
 
     def _is_novel(self, sent: Shipments, row: int, since_start: int) -> bool:
-        event = self.stage.world.events.new_substance
-        new = int(sent.substance[row]) == self.stage.substances.number(event.name)
-        return new and since_start < event.day + NOVEL_DAYS
+        """Tell whether it holds a substance that came lately: the unseen one, or the substitute."""
+        events = self.stage.world.events
+        came = {events.new_substance.name: events.new_substance.day}
+        came[events.class_control.substitute] = events.class_control.day
+        day = came.get(self.stage.substances.names[sent.substance[row]])
+        return day is not None and since_start < day + NOVEL_DAYS
 
     def _final(
         self, draws: Draws, sent: Shipments, row: int, opened: Outcome, result: int, delay: timedelta
@@ -160,6 +199,12 @@ class Openings:
         assert final.known_at is not None
         later = timedelta(days=float(draws.uniform(*CORRECTED_AFTER_DAYS)))
         return [wrong, _with(final, known_at=final.known_at + later)]
+
+
+def by_content(draws: Draws, sent: Shipments, chances: Shares) -> NDArray[np.bool_]:
+    """Toss a coin for each, by what is inside: what a picture shows, or what partners know."""
+    chance = np.array([chances[result] for result in RESULTS])[sent.result]
+    return with_chance(draws, chance, len(sent))
 
 
 def _result(number: int) -> Result:

@@ -22,14 +22,14 @@ from training.declarations import Columns, Declarations
 from training.identities import Numbering
 from training.inspections import Inspections
 from training.networks import Networks
-from training.openings import Arrivals
+from training.openings import Arrivals, by_content
 from training.parties import Texts
 from training.shipments import NOWHERE, RESULTS, Draws, Shipments
 from training.stage import Day, Stage
 from training.traffic import Traffic
 from training.world import World, check_size, load_world
 
-FOUNDING, TRAFFIC, NETWORKS, DECLARATIONS, INSPECTIONS, ALERTS = range(6)
+FOUNDING, TRAFFIC, NETWORKS, DECLARATIONS, INSPECTIONS, ALERTS, TIPS, PICTURES = range(8)
 """Streams of random numbers, apart from each other: what officers do does not change what honest people send."""
 
 Progress = Callable[[str, int, int], None]
@@ -92,7 +92,14 @@ class Simulation:
         sent = self.networks.of_day(self._draws(NETWORKS, since_start), day)
         shipments = Shipments.joined([honest, *sent])
         columns = self._declarations.declare(self._draws(DECLARATIONS, since_start), shipments, since_start)
-        return Arrivals(shipments, columns, since_start)
+        policy = self.stage.world.inspection
+        return Arrivals(
+            shipments,
+            columns,
+            since_start,
+            tipped=by_content(self._draws(TIPS, since_start), shipments, policy.tips),
+            pictured=by_content(self._draws(PICTURES, since_start), shipments, policy.xray_hits),
+        )
 
     def _day(self, since_start: int) -> Day:
         date = self._start + since_start

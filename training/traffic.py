@@ -39,10 +39,14 @@ NEGATIVE, POSITIVE = 1, 0
 
 
 class Errand(NamedTuple):
-    """Who sends what to whom, and by which service: int64 arrays, (n,)."""
+    """Who sends what to whom, and by which service: int64 arrays, (n,).
+
+    `other` are those whose name may stand in the consignee's place.
+    """
 
     sender: Ids
     consignee: Ids
+    other: Ids
     ware: Ids
     service: Numbers
 
@@ -71,7 +75,7 @@ class Packer:
         side : {NEGATIVE, POSITIVE}
             Which chance of each sign holds.
         """
-        sender, consignee, ware, service = errand
+        sender, consignee, other, ware, service = errand
         count, tells = len(sender), self._tells
         kg = self._catalogue.weigh(draws, ware, self._manner.weight_spread)
         kg = np.clip(kg, LEAST_PARCEL_KG, self._heaviest[service])
@@ -85,7 +89,7 @@ class Packer:
             ),
             sender=sender,
             consignee=consignee,
-            named=_named(draws, consignee, tells.name_mismatch[side]),
+            named=np.where(with_chance(draws, tells.name_mismatch[side], count), other, consignee),
             ware=ware,
             hs_ware=self._hs_wares(draws, ware, tells.hs_mismatch[side]),
             wording=self._wordings(draws, ware, tells.cues[side]),
@@ -122,12 +126,6 @@ class Packer:
         return wording
 
 
-def _named(draws: Draws, consignee: Ids, chance: float) -> Ids:
-    """Write the name of someone else on some consignments, at the same address."""
-    other = draws.permutation(consignee)
-    return np.where(with_chance(draws, chance, len(consignee)), other, consignee)
-
-
 class Traffic:
     """The stream of honest consignments, with some prohibited goods among them.
 
@@ -145,7 +143,6 @@ class Traffic:
         self._offences = np.array([stage.substances.number(name) for name in world.wares.offences.names])
         self._per_day, self._other_prohibited = per_day, stage.prevalence.other_prohibited
         self._packer = Packer(stage)
-        self._premium = np.isin(list(world.services), PREMIUM)
         entities, count = world.entities, per_day / 1000
         self._sellers = self._first_sellers(draws, max(12, round(entities.shippers_per_1k * count)))
         self._regulars = self._first_consignees(draws, max(60, round(entities.consignees_per_1k * count)))
@@ -181,9 +178,9 @@ class Traffic:
         ware = np.searchsorted(
             np.cumsum(self._catalogue.shares), draws.random(count) * 0.999_999, side="right"
         )
-        errand = Errand(sender, consignee, ware, self._service(draws, sender, ware))
+        other = draws.permutation(consignee)
+        errand = Errand(sender, consignee, other, ware, self._service(draws, sender, ware))
         shipments = self._packer.pack(draws, day.utc, errand, NEGATIVE)
-        self._make_premium(draws, shipments)
         self._prohibit(draws, shipments)
         return shipments
 
@@ -268,12 +265,6 @@ class Traffic:
         shop = private & (service == names.index("ecommerce"))
         service[shop] = names.index("small_packet")
         return service
-
-    def _make_premium(self, draws: Draws, shipments: Shipments) -> None:
-        cheap = self._premium[shipments.service] & with_chance(
-            draws, self._world.tells.premium_for_low_value[1], len(shipments)
-        )
-        shipments.usd[cheap] = draws.uniform(1.0, PREMIUM_USD, int(cheap.sum()))
 
     def _prohibit(self, draws: Draws, shipments: Shipments) -> None:
         """Put other prohibited goods in, by the goods and by their senders' leaning to them."""

@@ -16,6 +16,7 @@ from training.declarations import Columns
 Flags = NDArray[np.bool_]
 
 WATCHED = ("sender_name", "sender_address", "sender_phone", "consignee_address", "consignee_phone")
+PATTERNS = ("sender_name", "sender_address", "consignee_address", "departure_country", "description_pattern")
 PHONE_DIGITS = 8
 """The last digits, which all ways of writing a number share."""
 STRUCK_OFF_AFTER = 25
@@ -58,8 +59,9 @@ class Watchlist:
             self._offenders.setdefault(find.names[0], 0)
 
     def warn(self, alert: Alert) -> None:
-        """Take an alert."""
-        self._alerts.append(alert)
+        """Take an alert; a newsletter, which gives no pattern, points to nothing."""
+        if any(getattr(alert, name) is not None for name in PATTERNS):
+            self._alerts.append(alert)
 
     def watched(self, columns: Columns) -> Flags:
         """Tell which consignments name what is known from a find of drugs; bool array, (n,)."""
@@ -107,7 +109,7 @@ def _fires(entries: dict[str, int], names: tuple[str, ...]) -> bool:
 
 def _matches(alert: Alert, columns: Columns) -> Flags:
     found = np.ones(len(columns["consignment_id"]), dtype=bool)
-    for name in ("sender_name", "sender_address", "consignee_address"):
+    for name in PATTERNS[:3]:
         wanted = getattr(alert, name)
         if wanted is not None:
             found &= np.array([_folded(value) == _folded(wanted) for value in columns[name]])

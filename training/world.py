@@ -133,7 +133,7 @@ class Tells(Part, frozen=True):
     value_out_of_class: Pair
     name_mismatch: Pair
     detour: Pair
-    premium_for_low_value: Pair
+    premium_for_low_value: float
     split_same_day: Pair
     cues: Pair
     crypto: Pair
@@ -171,6 +171,7 @@ class Trafficking(Part, frozen=True):
     foreign_front: float
     through_sellers: float
     repeat_habit: float
+    usual_sender: float
     other_cover: float
 
 
@@ -186,7 +187,7 @@ class Adversary(Part, frozen=True):
 
 
 class ClassControl(Part, frozen=True):
-    """A family is controlled where it is made: its volume falls, and a substitute comes."""
+    """A family is controlled where it is made: its volume falls to a part of what it was, and a substitute makes up for it."""
 
     day: int
     family: str
@@ -242,13 +243,14 @@ class Events(Part, frozen=True):
 
 
 class Operation(Part, frozen=True):
-    """The operation: when, how long, with how much more capacity and how many alerts."""
+    """The operation: when, how long, with how much more capacity, how many alerts and how many newsletters."""
 
     name: str
     day: int
     days: int
     capacity: float
     alerts: int
+    newsletters: int
     false_alerts: float
     expires_after: int
 
@@ -258,7 +260,6 @@ class Rules(Part, frozen=True):
 
     watched: float
     offender: float
-    tip: float
     alert: float
     xray: float
     substance: float
@@ -283,7 +284,10 @@ class Inspection(Part, frozen=True):
     """Who chooses what is opened, and what an opening finds."""
 
     random_share: float
+    rules_only_days: int
     officer_share: float
+    model_share: float
+    override: float
     officer_auc: float
     officer_bias: Shares
     xray_share: float
@@ -295,10 +299,21 @@ class Inspection(Part, frozen=True):
     rules: Rules
 
 
-class Laboratory(Part, frozen=True):
-    """How long results take; logarithms of days or hours as (mean, sd)."""
+class Presumptive(Part, frozen=True):
+    """The test on the spot, which decides what the laboratory gets."""
 
-    submits_clean: float
+    log_hours: Pair
+    sensitivity: float
+    specificity: float
+    unknown_if_new: float
+    tested_if_clean: float
+    doubted: Shares
+
+
+class Laboratory(Part, frozen=True):
+    """How long results take, and how far they are to be trusted; logarithms of days or hours as (mean, sd)."""
+
+    presumptive: Presumptive
     log_days: Pair
     new_substance: float
     never: float

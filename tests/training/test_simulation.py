@@ -238,11 +238,14 @@ def test_what_is_missing_depends_on_how_it_was_sent(world: Simulated) -> None:
 
 
 def test_the_operation_gets_seven_alerts_around_its_days(world: Simulated) -> None:
-    alerts = world.alerts
+    told = world.alerts["text"].str.startswith("newsletter: ")
+    alerts, newsletters = world.alerts[~told], world.alerts[told]
     assert len(alerts) == 7
     assert (alerts["issued_at"] < alerts["expires_at"]).all()
     patterns = ["description_pattern", "sender_name", "consignee_address", "departure_country"]
     assert alerts[patterns].notna().any(axis="columns").all()
+    assert 0 < len(newsletters) <= 6
+    assert newsletters[patterns].isna().all(axis=None)
 
 
 def test_networks_use_other_names_after_a_seizure_than_before() -> None:
