@@ -24,7 +24,7 @@ CONFIG = """
 [split]
 validation_days = 20
 test_days = 20
-label_delay_days = 5
+label_delay_days = 12
 [model]
 trees = 40
 """
