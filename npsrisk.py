@@ -31,6 +31,7 @@ if TYPE_CHECKING:
     from serving.bundles import Bundles
     from serving.sealing import Vault
     from serving.settings import Settings
+    from training.config import TrainConfig
 
 PREVALENCES = ("realistic", "enriched", "operation")
 ROUTINE_SECONDS = 2.0
@@ -615,6 +616,177 @@ def select(scores: Path, capacity: int, explore: float, seed: int, out: Path, as
     chosen = selection_table(read_scores(scores), capacity=capacity, explore=explore, seed=seed)
     write_table(chosen, out)
     tell({"out": str(out), "rows": len(chosen)}, as_json, f"{len(chosen):,} to inspect -> {out}")
+
+
+@main.command()
+@_table_option("--consignments", text="Consignment table; nothing reacts.")
+@_table_option("--truth", text="What is inside: with --consignments.")
+@outcomes_option
+@alerts_option
+@click.option(
+    "--world",
+    metavar="SPEC",
+    help="In place of the tables, a simulated world that reacts: realistic, enriched, operation, or FILE.toml.",
+)
+@click.option(
+    "--days", type=click.IntRange(1), default=330, show_default=True, help="Length of the simulated world."
+)
+@click.option(
+    "--per-day", type=click.IntRange(1), default=2000, show_default=True, help="Its mean consignments a day."
+)
+@click.option(
+    "--prevalence",
+    type=click.Choice(PREVALENCES),
+    default="enriched",
+    show_default=True,
+    help="Its preset, where --world is a file.",
+)
+@click.option(
+    "--policy",
+    "policies",
+    multiple=True,
+    metavar="NAME",
+    help="random, rules, officer, greedy, explore, uncertain, novel, oracle; default: all. May be repeated.",
+)
+@click.option(
+    "--capacity", type=click.IntRange(1), required=True, help="Inspections for each office and UTC day."
+)
+@click.option(
+    "--explore",
+    type=click.FloatRange(0, 1),
+    default=0.1,
+    show_default=True,
+    help="Share of the capacity that exploring policies spend on it.",
+)
+@click.option(
+    "--warm-up-days",
+    type=click.IntRange(1),
+    default=56,
+    show_default=True,
+    help="The common past, under the operation as it was.",
+)
+@click.option(
+    "--retrain-days",
+    type=click.IntRange(1),
+    default=21,
+    show_default=True,
+    help="From one training to the next.",
+)
+@click.option("--seed", "seeds", type=int, multiple=True, default=(1,), help="May be repeated; default: 1.")
+@target_option
+@config_option
+@click.option("--jobs", type=click.IntRange(1), default=None, help="Processes; default: one for each core.")
+@click.option(
+    "--out",
+    type=click.Path(path_type=Path),
+    required=True,
+    metavar="DIR",
+    help="Where report, tables and finished weeks are written.",
+)
+@rejects_option
+@strict_option
+@json_option
+def replay(
+    consignments: Path | None,
+    truth: Path | None,
+    outcomes: Path | None,
+    alerts: Path | None,
+    world: str | None,
+    days: int,
+    per_day: int,
+    prevalence: str,
+    policies: tuple[str, ...],
+    capacity: int,
+    explore: float,
+    warm_up_days: int,
+    retrain_days: int,
+    seeds: tuple[int, ...],
+    target: Target,
+    config: Path | None,
+    jobs: int | None,
+    out: Path,
+    rejects: Path | None,
+    strict: bool,
+    as_json: bool,
+) -> None:
+    """Run the whole loop for several policies, and report what each found.
+
+    Each day scores what arrived, selects under capacity, reveals outcomes only of what was chosen and once they are
+    known, and retrains on schedule. The same command again goes on after a kill, from the last finished week.
+
+    \b
+    npsrisk replay --world enriched --days 120 --per-day 500 --capacity 3 --policy greedy --policy explore --out loop
+    """
+    import os
+
+    from training.config import read_config
+    from training.contest import LOOP_CONFIG, Given, WorldMaker, hold, living
+    from training.findings import findings_of
+    from training.policies import POLICIES
+    from training.replay import ReplaySettings
+    from training.replay_report import PAGE, log_replay, write_report
+
+    chosen = LOOP_CONFIG if config is None else read_config(config)
+    maker: WorldMaker
+    if world is not None:
+        if consignments is not None or truth is not None:
+            raise BadInput("a world and tables", expected="--world, or --consignments with --truth")
+        preset = world if world in PREVALENCES else prevalence
+        maker = living(
+            None if world in PREVALENCES else Path(world), days=days, per_day=per_day, prevalence=preset
+        )
+        title = f"Replay of a simulated world ({preset}, {days:,} days, {per_day:,} a day)"
+    else:
+        maker = Given(*_tables_of_the_past(consignments, truth, outcomes, alerts, chosen, rejects, strict))
+        title = f"Replay of {maker.days:,} days"
+    settings_of_loop = ReplaySettings(
+        capacity=capacity,
+        explore=explore,
+        warm_up_days=warm_up_days,
+        retrain_days=retrain_days,
+        target=target,
+    )
+    with progress_bar() as progress:
+        contest = hold(
+            maker,
+            policies or tuple(POLICIES),
+            seeds,
+            settings_of_loop,
+            out / "weeks",
+            config=chosen,
+            jobs=jobs or os.cpu_count() or 1,
+            progress=progress,
+        )
+    findings = findings_of(contest)
+    write_report(findings, contest, out, title=title)
+    run_id = log_replay(findings, contest, out, title=title, tracking_uri=settings().mlflow_tracking_uri)
+    found = findings.policies.set_index("policy")["found"].to_dict()
+    tell(
+        {"out": str(out), "run_id": run_id, "found": found},
+        as_json,
+        "\n".join([*findings.sentences, f"{out / PAGE}", f"run {run_id}"]),
+    )
+
+
+def _tables_of_the_past(
+    consignments: Path | None,
+    truth: Path | None,
+    outcomes: Path | None,
+    alerts: Path | None,
+    config: "TrainConfig",
+    rejects: Path | None,
+    strict: bool,
+) -> "tuple[pd.DataFrame, pd.DataFrame, pd.DataFrame | None, pd.DataFrame | None]":
+    """Read the tables of a replay."""
+    from consignments.records import Truth
+
+    if consignments is None or truth is None:
+        raise BadInput("nothing to replay", expected="--world, or --consignments with --truth")
+    reading = Reading(rejects, strict)
+    tables = reading.tables(consignments, outcomes, alerts, config.features.record_type())
+    inside = reading.table(truth, Truth)
+    assert inside is not None
+    return tables.consignments, inside, tables.outcomes, tables.alerts
 
 
 @main.command()

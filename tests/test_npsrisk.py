@@ -135,3 +135,22 @@ def test_the_inspection_list_holds_the_capacity_of_each_office_and_day(tmp_path:
     listed = (tmp_path / "list.csv").read_text().splitlines()[1:]
     assert len(listed) == 10
     assert sum('"random"' in line for line in listed) == 2
+
+
+@pytest.mark.parametrize(
+    ("words", "told"),
+    [
+        ([], "nothing to replay.*--world"),
+        (["--world", "enriched", "--truth", "t.csv"], "a world and tables"),
+        (["--world", "enriched", "--policy", "greddy"], "greedy"),
+        (["--world", "nowhere.toml"], "nowhere.toml"),
+    ],
+    ids=["neither", "both", "unknown policy", "no such file"],
+)
+def test_a_replay_that_cannot_be_is_refused_in_one_line(tmp_path: Path, words: list[str], told: str) -> None:
+    out = tmp_path / "out"
+    done = CliRunner().invoke(main, ["replay", *words, "--capacity", "3", "--out", str(out)])
+    assert done.exit_code == 2
+    assert re.search(told, done.output), done.output
+    assert len(done.output.strip().splitlines()) == 1
+    assert not out.exists()

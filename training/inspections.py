@@ -136,8 +136,7 @@ class Inspections:
     def _choose_at(self, draws: Draws, arrivals: Arrivals, rows: Numbers, views: Views) -> list[Choice]:
         """Choose at one office: by chance, then by rules and model, then what officers like of the rest."""
         operation, policy = self._operation_on(arrivals.since_start), self._policy
-        wanted = len(rows) * self._stage.prevalence.opened
-        wanted *= self._stage.world.operation.capacity if operation else 1.0
+        wanted = self.wanted(rows, operation)
         by_chance = wanted * policy.random_share
         drawn = draws.choice(rows, _rounded(draws, by_chance), replace=False)
         rest, mature = _rounded(draws, wanted - by_chance), arrivals.since_start >= policy.rules_only_days
@@ -157,6 +156,11 @@ class Inspections:
             *(Choice(int(row), "model", operation=operation) for row in modelled if row in kept),
             *(Choice(int(row), "officer", operation=operation) for row in liked),
         ]
+
+    def wanted(self, rows: Numbers, operation: str | None) -> float:
+        """Give how many of a day's arrivals an office opens, on average."""
+        share = self._stage.prevalence.opened * len(rows)
+        return share * self._stage.world.operation.capacity if operation else share
 
     def _with_pictures(self, rows: Numbers, views: Views) -> Values:
         """Give the rules' scores once an office has screened the riskiest of its arrivals."""

@@ -27,7 +27,7 @@ from consignments.visibility import (
     visible_us,
 )
 from features.alerts import Alerts
-from features.batch import BATCH_KEY, Matrix
+from features.batch import BATCH_KEY, GROUP_ROWS, Matrix
 from features.config import FeatureConfig
 from features.fitted import Fitted
 from features.ledger import NO_SEQUENCE, Ledger
@@ -42,8 +42,6 @@ Keys = NDArray[np.uint64]
 SLIM = ("consignment_id", "channel", "received_at", "cancelled_at")
 """Columns that the trainer needs of consignments it has no features of."""
 NO_ROWS = np.empty((0, 0), dtype=np.float32)
-AT_A_TIME = 64
-"""Consignments described together."""
 OUTCOME, CANCELLATION = range(2)
 """Kinds of event, in their order at one instant."""
 
@@ -281,8 +279,8 @@ def described(pipeline: Pipeline, records: Sequence[Consignment]) -> tuple[Rows,
     X = np.empty((len(records), len(pipeline.spec)), dtype=np.float32)
     keys = np.zeros((len(records), len(pipeline.kinds)), dtype=np.uint64)
     counterparts = np.zeros_like(keys)
-    for start in range(0, len(records), AT_A_TIME):
-        part = slice(start, start + AT_A_TIME)
+    for start in range(0, len(records), GROUP_ROWS):
+        part = slice(start, start + GROUP_ROWS)
         pipeline.describe_all(records[part], X[part], keys[part], counterparts[part])
     return X, keys, counterparts
 
