@@ -4,7 +4,9 @@
 
 The server runs on the first core, the client on the last; both sides in one run. The model has 300 trees of 31 leaves
 over the real features (`benchmarks.deployed`), the consignments are simulated, distinct, and none is sent twice.
-`mlflow models serve` gets the same booster without a signature, and features that are ready: an easier job.
+`mlflow models serve` gets the same booster without a signature, and features that are ready: an easier job. It is asked
+in both forms it takes: a table with named columns (`dataframe_split`), and bare numbers in the order of the columns
+(`inputs`), which nothing checks; JSON has no NaN, so missing features are sent as 0.
 """
 
 import argparse
@@ -19,6 +21,7 @@ import time
 import urllib.request
 from collections.abc import Callable, Coroutine, Iterator, Sequence
 from contextlib import contextmanager
+from functools import partial
 from itertools import cycle
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -42,6 +45,8 @@ CONNECTIONS = (16, 64)
 OPEN_LOOP_PER_SECOND, OPEN_LOOP_CONNECTIONS = 1000.0, 200
 MLFLOW_CONNECTIONS, MLFLOW_PER_SECOND = 8, 50.0
 BULK_ROWS = 1000
+PER_CPU_SECOND = "requests per server CPU-second, {} connections"
+OPEN_LOOP = f"p50 / p99 at {OPEN_LOOP_PER_SECOND:,.0f} a second, ms"
 SINGLES_BESIDE_BULK_PER_SECOND = 100.0
 READY_SECONDS = 120.0
 SCORES = "/v1/scores"
@@ -102,10 +107,12 @@ def measure(folder: Path, seconds: float, past: int, *, with_mlflow: bool) -> No
         say(f"importing {past:,} past consignments")
         write_table(world.tables.consignments.head(past), folder / "past.parquet")
         npsrisk(environment, "import", "--consignments", str(folder / "past.parquet"))
-    print("| measured | npsrisk | mlflow models serve |\n|---|---|---|", flush=True)
-    peer = measure_mlflow(grown, folder, seconds) if with_mlflow else {}
-    for name, told in measure_service(environment, world.records[past:], seconds).items():
-        print(f"| {name} | {told} | {peer.get(name, '')} |", flush=True)
+    ours = measure_service(environment, world.records[past:], seconds)
+    peers = measure_mlflow(grown, folder, seconds) if with_mlflow else {}
+    print(" | ".join(["| measured", "npsrisk", *peers]) + " |")
+    print("|---" * (2 + len(peers)) + "|")
+    for name, told in ours.items():
+        print(" | ".join([f"| {name}", told, *(peer.get(name, "") for peer in peers.values())]) + " |")
 
 
 def measure_service(
@@ -121,14 +128,14 @@ def measure_service(
         singles = (request(SCORES, msgspec.json.encode(c), server.port) for c in bodies)
         asyncio.run(warm(server.port, singles))
         for connections in CONNECTIONS:
-            run, cpu = spent(server, lambda n=connections: closed_loop(server.port, singles, n, seconds))
-            told[f"requests per server CPU-second, {connections} connections"] = f"{good(run) / cpu:,.0f}"
+            run, cpu = spent(server, partial(closed_loop, server.port, singles, connections, seconds))
+            told[PER_CPU_SECOND.format(connections)] = f"{good(run) / cpu:,.0f}"
         run, _ = spent(
             server,
-            lambda: open_loop(server.port, singles, OPEN_LOOP_CONNECTIONS, seconds, OPEN_LOOP_PER_SECOND),
+            partial(open_loop, server.port, singles, OPEN_LOOP_CONNECTIONS, seconds, OPEN_LOOP_PER_SECOND),
         )
-        told[f"p50 / p99 at {OPEN_LOOP_PER_SECOND:,.0f} a second, ms"] = times(run)
-        (bulk, beside), cpu = spent(server, lambda: bulk_beside_singles(server.port, bodies, seconds))
+        told[OPEN_LOOP] = times(run)
+        (bulk, beside), cpu = spent(server, partial(bulk_beside_singles, server.port, bodies, seconds))
         rows = good(bulk) * BULK_ROWS + good(beside)
         told[f"rows per server CPU-second, {BULK_ROWS:,} a call"] = f"{rows / cpu:,.0f}"
         told["p50 / p99 of single requests beside them, ms"] = times(beside)
@@ -157,31 +164,45 @@ async def warm(port: int, requests: Iterator[bytes]) -> None:
     await closed_loop(port, requests, CONNECTIONS[0], 1.0)
 
 
-def measure_mlflow(grown: Grown, folder: Path, seconds: float) -> dict[str, str]:
-    """Measure `mlflow models serve` of the same booster, given ready features."""
+def measure_mlflow(grown: Grown, folder: Path, seconds: float) -> dict[str, dict[str, str]]:
+    """Measure `mlflow models serve` of the same booster, given ready features; the figures by the form of its input."""
     model = folder / "booster"
     booster = lightgbm.Booster(model_str=grown.risk.trees.text)
     mlflow.lightgbm.save_model(booster, str(model), pip_requirements=["lightgbm"])
-    bodies = [json.dumps({"inputs": np.nan_to_num(grown.X[[row]]).tolist()}).encode() for row in range(500)]
+    rows, names = np.nan_to_num(grown.X[:500]).tolist(), list(grown.risk.spec.names)
+    forms = {
+        "mlflow, named columns": [{"dataframe_split": {"columns": names, "data": [row]}} for row in rows],
+        "mlflow, bare numbers": [{"inputs": [row]} for row in rows],
+    }
     command = [
         str(Path(sys.executable).with_name("mlflow")), "models", "serve", "--model-uri", str(model),
         "--env-manager", "local", "--host", "127.0.0.1", "--port", "{port}", "--workers", "1",
     ]  # fmt: skip
-    told: dict[str, str] = {}
+    told: dict[str, dict[str, str]] = {}
     with serving(command, {"LGBM_NUM_THREADS": "1", "OMP_NUM_THREADS": "1"}, "/ping") as server:
-        told["seconds to ready"] = f"{server.ready_seconds:.1f}"
-        told["memory at the start, MB"] = f"{server.resident_mb():.0f}"
-        requests = cycle([request("/invocations", body, server.port) for body in bodies])
-        asyncio.run(warm(server.port, requests))
-        for connections in CONNECTIONS:
-            run, cpu = spent(server, lambda n=connections: closed_loop(server.port, requests, n, seconds))
-            told[f"requests per server CPU-second, {connections} connections"] = f"{good(run) / cpu:,.0f}"
-        run, _ = spent(
-            server,
-            lambda: open_loop(server.port, requests, OPEN_LOOP_CONNECTIONS, seconds, MLFLOW_PER_SECOND),
-        )
-        name = f"p50 / p99 at {OPEN_LOOP_PER_SECOND:,.0f} a second, ms"
-        told[name] = f"{times(run)} (at {MLFLOW_PER_SECOND:,.0f} a second)"
+        for form, bodies in forms.items():
+            requests = cycle(
+                [request("/invocations", json.dumps(body).encode(), server.port) for body in bodies]
+            )
+            told[form] = {
+                "seconds to ready": f"{server.ready_seconds:.1f}",
+                "memory at the start, MB": f"{server.resident_mb():.0f}",
+                **measure_peer(server, requests, seconds),
+            }
+    return told
+
+
+def measure_peer(server: Server, requests: Iterator[bytes], seconds: float) -> dict[str, str]:
+    """Measure what the two sides have in common."""
+    asyncio.run(warm(server.port, requests))
+    told = {}
+    for connections in CONNECTIONS:
+        run, cpu = spent(server, partial(closed_loop, server.port, requests, connections, seconds))
+        told[PER_CPU_SECOND.format(connections)] = f"{good(run) / cpu:,.0f}"
+    run, _ = spent(
+        server, partial(open_loop, server.port, requests, OPEN_LOOP_CONNECTIONS, seconds, MLFLOW_PER_SECOND)
+    )
+    told[OPEN_LOOP] = f"{times(run)} (at {MLFLOW_PER_SECOND:,.0f} a second)"
     return told
 
 

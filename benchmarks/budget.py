@@ -1,0 +1,156 @@
+"""What each piece of the path of a consignment costs, against the budget that docs/benchmarks.md gives it.
+
+    python -m benchmarks.budget [--rows 2000]
+
+One thread, CPU time, every consignment met for the first time; the pieces run one after the other over some dozens of
+consignments, as a list goes through the service. The model is that of `benchmarks.deployed`.
+"""
+
+import argparse
+import re
+import time
+from collections.abc import Callable, Iterable, Sequence
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any, TypeVar
+
+import msgspec
+import numpy as np
+
+from benchmarks.deployed import FITTING_ROWS, deploy, grow, make_world
+from consignments.records import Consignment
+from consignments.visibility import day_of, moment_of_us
+from features.ledger import Ledger
+from features.pseudonyms import Pseudonyms
+from serving.answers import ModelName, Score
+from serving.entries import Judgement, Keys, Row
+from serving.event_log import Event, EventLog
+from serving.metrics import Metrics
+from serving.releases import current_folder, read_release
+from serving.scorer import Model, load_model
+from serving.sealing import Packed, Vault
+
+T = TypeVar("T")
+PAGE = Path(__file__).resolve().parent.parent / "docs" / "benchmarks.md"
+ROW = re.compile(r"^\| ([^|]+?) \| ([\d.]+) \|", re.MULTILINE)
+TITLE = "## The budget of one consignment"
+AT_A_TIME = 25
+KEY = bytes(range(32))
+NO_REASONS = msgspec.msgpack.encode([])
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("--rows", type=int, default=2000, help="consignments measured")
+    rows = parser.parse_args().rows
+    with TemporaryDirectory(prefix="npsrisk-bench-") as folder:
+        print("| piece | budget, µs | measured, µs | |\n|---|---|---|---|")
+        budget = read_budget(PAGE.read_text(encoding="utf-8"))
+        spent = measure(Path(folder), rows)
+        if spent.keys() != budget.keys():
+            raise SystemExit(f"the page and the benchmark name other pieces: {spent.keys() ^ budget.keys()}")
+        for piece, allowed in budget.items():
+            verdict = "over" if spent[piece] > allowed else ""
+            print(f"| {piece} | {allowed:g} | {spent[piece]:.1f} | {verdict} |")
+
+
+def read_budget(page: str) -> dict[str, float]:
+    """Read the table of the page: piece to microseconds."""
+    section = page.partition(TITLE)[2].partition("\n## ")[0]
+    return {piece: float(allowed) for piece, allowed in ROW.findall(section)}
+
+
+def measure(folder: Path, rows: int) -> dict[str, float]:
+    """Give the microseconds of each piece for one consignment."""
+    world = make_world(FITTING_ROWS + 2 * rows)
+    settings = deploy(grow(world), folder)
+    vault, current = Vault(KEY), current_folder(settings.state_dir)
+    assert current is not None
+    model = load_model(read_release(current), Pseudonyms(KEY), vault)
+    bodies = [msgspec.json.encode(c) for c in world.records[FITTING_ROWS:]]
+    log = EventLog.open(f"sqlite:///{folder / 'events.db'}", vault)
+    path = _Path(model, log)
+    for begin in (0, rows):
+        path.spent.clear()  # the first round only warms up
+        for start in range(begin, begin + rows, AT_A_TIME):
+            path.take(bodies[start : min(start + AT_A_TIME, begin + rows)])
+    log.close()
+    return {piece: seconds / rows * 1e6 for piece, seconds in path.spent.items()}
+
+
+class _Path:
+    """The pieces in their order, over some bodies at a time; `spent` adds up the seconds of each."""
+
+    def __init__(self, model: Model, log: EventLog) -> None:
+        self.spent: dict[str, float] = {}
+        self._model, self._log = model, log
+        self._ledger, self._metrics = Ledger(model.pipeline.new_history()), Metrics()
+        self._decode = msgspec.json.Decoder(Consignment).decode
+        self._encode = msgspec.json.Encoder().encode
+
+    def take(self, bodies: Sequence[bytes]) -> None:
+        """Take some bodies through all pieces."""
+        risk, pipeline, entries = self._model.risk, self._model.pipeline, self._model.entries
+        X, again = np.zeros((2, len(bodies), len(self._model.spec)), dtype=np.float32)
+        keys, counterparts = np.zeros((2, len(bodies), len(pipeline.kinds)), dtype=np.uint64)
+        records = self._each("decode the record", self._decode, bodies)
+        packed = self._each("pack, digest and seal it", entries.pack, records)
+        self._each("features but history, alone", pipeline.describe, records, again, keys, counterparts)
+        self._once("features but history, in a list", pipeline.describe_all, records, X, keys, counterparts)
+        self._each("history, read and counted, alone", self._arrive, records, keys, counterparts, X)
+        channels = [record.channel for record in records]
+        scores = self._each("score, alone", risk.score_row, X, channels)
+        self._once("score, in a list", risk.score, X, channels)
+        self._each("exact reasons, where they are due", risk.explain, X)
+        judged = [self._judged(*each) for each in zip(X, scores, strict=True)]
+        first = self._log.last_sequence + 1
+        sequences = range(first, first + len(records))
+        events = self._each(
+            "entry of the log", self._event, sequences, records, packed, keys, counterparts, judged
+        )
+        self._once("commit in a group, hash of the chain included", self._log.append, events)
+        self._each("answer", self._answer, events)
+        self._each("metrics", self._note, scores)
+
+    def _each(self, piece: str, work: Callable[..., T], *columns: Iterable[Any]) -> list[T]:
+        return self._once(piece, lambda: list(map(work, *columns)))
+
+    def _once(self, piece: str, work: Callable[..., T], *arguments: Any) -> T:
+        start = time.process_time()
+        found = work(*arguments)
+        self.spent[piece] = self.spent.get(piece, 0.0) + time.process_time() - start
+        return found
+
+    def _arrive(self, c: Consignment, keys: Keys, counterparts: Keys, row: Row) -> None:
+        assert c.received_at is not None
+        day, at = day_of(c.received_at), self._model.pipeline.history_at
+        self._ledger.arrive(c.consignment_id, day, keys, counterparts, row, at)
+
+    def _judged(self, row: Row, score: float) -> Judgement:
+        model = self._model
+        band, sha256 = model.risk.bands.of(score), model.bundle.card.feature_spec_sha256
+        return Judgement(row, score, band, NO_REASONS, model.name, model.release.bundle_sha256, sha256)
+
+    def _event(self, sequence: int, c: Consignment, packed: Packed, *rest: Any) -> Event:
+        *keys, judgement = rest
+        return self._model.entries.arrival(
+            sequence, c, packed, *keys, asked_by="benchmark", recorded_us=1, judgement=judgement
+        )
+
+    def _answer(self, event: Event) -> bytes:
+        name, at = ModelName.of(event.model or ""), moment_of_us(event.at_us)
+        decision = self._log.decision_id(event.sequence)
+        return self._encode(
+            Score(event.consignment_id or "", event.score or 0.0, event.band, [], name, at, decision)  # type: ignore[arg-type]
+        )
+
+    def _note(self, score: float) -> None:
+        self._metrics.bands["routine"].inc()
+        self._metrics.scores.observe(score)
+        self._metrics.answered("scores", 200, 0.01)
+
+
+if __name__ == "__main__":
+    main()
