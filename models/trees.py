@@ -41,6 +41,8 @@ TREE_KEYS = {*SPLIT_KEYS, *UNUSED_KEYS, "num_leaves", "num_cat", "is_linear", "l
 CATEGORICAL, DEFAULT_LEFT = 1, 2
 NO_MISSING, ZERO_MISSING, NAN_MISSING = 0, 1, 2
 MISSING_LEFT, ZERO_IS_MISSING = np.uint8(1), np.uint8(2)
+LANES = 8
+"""Trees that are walked side by side."""
 
 Ints = NDArray[np.int64]
 Floats = NDArray[np.float64]
@@ -500,14 +502,25 @@ def _goes_right(value: float, threshold: float, missing: int) -> int:
 def _walk(
     X: Any, root: Any, feature: Any, threshold: Any, missing: Any, child: Any, leaf: Any, out: Any
 ) -> None:
+    """Walk some trees side by side, a split of each in turn: no one's next split waits for another's to be fetched."""
+    node = np.empty(LANES, dtype=np.int64)
     for row in range(X.shape[0]):
         total = 0.0
-        for tree in range(root.shape[0]):
-            node = root[tree]
-            while node >= 0:
-                side = _goes_right(X[row, feature[node]], threshold[node], missing[node])
-                node = child[node, side]
-            total += leaf[-1 - node]
+        for first in range(0, root.shape[0], LANES):
+            lanes = min(LANES, root.shape[0] - first)
+            for lane in range(lanes):
+                node[lane] = root[first + lane]
+            walking = True
+            while walking:
+                walking = False
+                for lane in range(lanes):
+                    at = node[lane]
+                    if at >= 0:
+                        side = _goes_right(X[row, feature[at]], threshold[at], missing[at])
+                        node[lane] = child[at, side]
+                        walking = True
+            for lane in range(lanes):
+                total += leaf[-1 - node[lane]]
         out[row] = total
 
 

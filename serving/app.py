@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import gc
 import signal
 import sys
 from collections.abc import AsyncIterator
@@ -122,6 +123,7 @@ def serve(host: str, port: int, settings: Settings, clock: Clock = clock_us) -> 
         _end_in_order()
         service = Service(settings, clock)
         service.open()
+        gc.freeze()  # what is there now stays: collections need not walk through it while calls wait
         uvicorn.run(
             App(service),
             host=host,
