@@ -28,7 +28,7 @@ from serving.intake import (
 )
 from serving.problems import Refusal, RowFault
 from serving.responses import JSON, respond
-from serving.scores import CHUNK_RECORDS
+from serving.rounds import MOST_TOGETHER
 from serving.selections import SelectionRequest, choose, complaint_about_request
 from serving.service import Service
 
@@ -73,7 +73,7 @@ class Taker:
         errors: list[RowFault] = []
         groups: list[Group] = []
         for index, raw in enumerate(raws):
-            if index % CHUNK_RECORDS == CHUNK_RECORDS - 1:
+            if index % MOST_TOGETHER == MOST_TOGETHER - 1:
                 await asyncio.sleep(0)
             record = self._records.one_of(raw, index)
             taken = record if isinstance(record, RowFault) else self._take_one(service, record, caller)

@@ -7,7 +7,6 @@ import contextlib
 import time
 from collections.abc import Callable, Sequence
 from datetime import UTC, datetime
-from math import nan
 from typing import NamedTuple
 
 import msgspec
@@ -126,11 +125,20 @@ class Answer(NamedTuple):
     reasons: list[Reason]
 
 
+class Asked(NamedTuple):
+    """A consignment to be scored, with `received_at`; who asks, and for how many reasons (None: those that are due)."""
+
+    c: Consignment
+    asked_by: str
+    reasons: int | None = None
+
+
 class Arriving(NamedTuple):
     """A consignment that was not answered yet, and how the log will keep it."""
 
     c: Consignment
     packed: Packed
+    asked: Asked
 
 
 class Scorer:
@@ -166,76 +174,96 @@ class Scorer:
             Where the log cannot take the decision, or the model gave no number.
         """
         self.committer.check()
-        arriving = self._arriving(c)
-        return self._decide([arriving], asked_by, reasons)[0] if isinstance(arriving, Arriving) else arriving
+        arriving = self._arriving(Asked(c, asked_by, reasons))
+        if not isinstance(arriving, Arriving):
+            return arriving
+        answer = self._enter([arriving], *self._count([arriving]))[0]
+        if isinstance(answer, Exception):
+            raise answer
+        return answer
 
-    def decide_all(
-        self, consignments: Sequence[Consignment], asked_by: str, reasons: int | None = None
-    ) -> list[Answer]:
+    def decide_all(self, asked: Sequence[Asked]) -> list[Answer | Exception]:
         """Do what `decide` does for consignments that come one after the other: the same entries and answers.
 
         Parameters
         ----------
-        consignments : sequence of Consignment
-            Of one day, and none twice; some dozens at a time are best.
-        asked_by : str
-        reasons : int or None
+        asked : sequence of Asked
+            Of one day, and no consignment twice; some dozens at a time are best.
 
-        Raises
-        ------
-        ServiceFault
-            As for `decide`. Where the model gave one of them no number, the others are decided all the same.
+        Returns
+        -------
+        list of Answer or Exception
+            What each would have got alone.
         """
-        if len(consignments) == 1 or not self.state.history.has_room(len(consignments)):
-            return [self.decide(c, asked_by, reasons) for c in consignments]
-        self.committer.check()
-        arriving = [self._arriving(c) for c in consignments]
-        fresh = [each for each in arriving if isinstance(each, Arriving)]
-        decided = iter(self._decide(fresh, asked_by, reasons) if fresh else ())
+        if len(asked) == 1 or not self.state.history.has_room(len(asked)):
+            return [self._try(each) for each in asked]
+        try:
+            self.committer.check()
+            arriving = [self._arriving(each) for each in asked]
+            fresh = [each for each in arriving if isinstance(each, Arriving)]
+            counted = self._count(fresh) if fresh else None
+        except Exception:  # nothing was counted: whoever is not at fault shall not suffer
+            return [self._try(each) for each in asked]
+        decided = iter(self._enter(fresh, *counted) if counted else ())
         return [next(decided) if isinstance(each, Arriving) else each for each in arriving]
+
+    def _try(self, asked: Asked) -> Answer | Exception:
+        try:
+            return self.decide(*asked)
+        except Exception as fault:
+            return fault
 
     def explain(self, features: Row, count: int) -> list[Reason]:
         """Give the reasons of a row of this model's features."""
         return list(self.model.risk.explain(np.array(features, dtype=np.float32), count))
 
-    def _arriving(self, c: Consignment) -> Arriving | Answer:
+    def _arriving(self, asked: Asked) -> Arriving | Answer:
         """Pack a consignment or, where it is equal to its latest version, give what was answered."""
+        c = asked.c
+        if type(c) is not self.model.record:  # read before the model changed, and with it the record
+            c = msgspec.convert(c, self.model.record, from_attributes=True)
         packed = self.model.entries.pack(c)
         known = self.state.of(c.consignment_id).version
         if known is not None and known.content == packed.content and known.decision is not None:
             return self._repeat(known.decision)
-        return Arriving(c, packed)
+        return Arriving(c, packed, asked)
 
     def _repeat(self, decision: Decision) -> Answer:
         group = self.committer.group_of(decision.sequence)
         return Answer(decision, group, None, _decode_reasons(decision.reasons))
 
-    def _decide(self, arriving: Sequence[Arriving], asked_by: str, reasons: int | None) -> list[Answer]:
-        X, keys, counterparts = self._count(arriving)
-        now_us, answers, faults = self.clock(), [], []
+    def _enter(
+        self, arriving: Sequence[Arriving], X: Rows, keys: Keys, counterparts: Keys
+    ) -> list[Answer | Exception]:
+        """Score what history has counted, and enter it into the log."""
+        now_us = self.clock()
+        answers: list[Answer | Exception] = []
         scores = self._scores(X, [each.c.channel for each in arriving])
-        for (c, packed), score, row, *both in zip(arriving, scores, X, keys, counterparts, strict=True):
+        for (c, packed, asked), score, row, *both in zip(
+            arriving, scores, X, keys, counterparts, strict=True
+        ):
             judgement: Judgement | None = None
+            told: list[Reason] | Exception
             try:
-                judgement, told = self._judge(row, score, reasons)
+                judgement, told = self._judge(row, c.channel, score, asked.reasons)
             except Exception as fault:
                 # It is counted in history now, so it must be in the log too, even where the model failed.
-                faults.append(fault)
+                told = fault
             event = self.model.entries.arrival(
                 self.committer.next_sequence,
                 c,
                 packed,
                 *both,
-                asked_by=asked_by,
+                asked_by=asked.asked_by,
                 recorded_us=now_us,
                 judgement=judgement,
             )
             group = self.committer.add(event)
             self.state.settle(event)
-            if judgement is not None:
+            if isinstance(told, Exception):
+                answers.append(told)
+            else:
                 answers.append(Answer(decision_of(event), group, row, told))
-        if faults:
-            raise faults[0]
         return answers
 
     def _count(self, arriving: Sequence[Arriving]) -> tuple[Rows, Keys, Keys]:
@@ -254,22 +282,18 @@ class Scorer:
             state.arrive_all([c.consignment_id for c in consignments], day, keys, counterparts, X, at)
         return X, keys, counterparts
 
-    def _scores(self, X: Rows, channels: list[str]) -> list[float]:
-        """Score rows; NaN where the model gives one no number."""
-        risk = self.model.risk
+    def _scores(self, X: Rows, channels: list[str]) -> Sequence[float | None]:
+        """Score rows at once; None where each must be scored alone."""
         if len(X) > 1:
-            with contextlib.suppress(ServiceFault):
-                scores: list[float] = risk.score(X, channels).tolist()
+            with contextlib.suppress(Exception):
+                scores: list[float] = self.model.risk.score(X, channels).tolist()
                 return scores
-        return [self._score_of(row, channel) for row, channel in zip(X, channels, strict=True)]
+        return [None] * len(X)
 
-    def _score_of(self, row: Row, channel: str) -> float:
-        try:
-            return self.model.risk.score_row(row, channel)
-        except ServiceFault:
-            return nan
-
-    def _judge(self, row: Row, score: float, reasons: int | None) -> tuple[Judgement, list[Reason]]:
+    def _judge(
+        self, row: Row, channel: str, known: float | None, reasons: int | None
+    ) -> tuple[Judgement, list[Reason]]:
+        score = self.model.risk.score_row(row, channel) if known is None else known
         if not 0.0 <= score <= 1.0:
             raise ServiceFault("the model gave no probability", where=self.model.name, got=repr(score))
         risk, release = self.model.risk, self.model.release

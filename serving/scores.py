@@ -2,14 +2,14 @@
 
 import asyncio
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from typing import NamedTuple
 
 import msgspec
 from starlette.types import Receive, Scope, Send
 
 from consignments.records import Consignment
-from consignments.visibility import day_of, moment_of_us
+from consignments.visibility import moment_of_us
 from models.reasons import Reason
 from serving.access import Caller
 from serving.answers import ModelName, Score, Scores
@@ -18,11 +18,10 @@ from serving.entries import Cancellation, Row, stored_features
 from serving.intake import Complaint, complaint_about_arrival
 from serving.problems import Refusal, RowFault
 from serving.responses import respond
-from serving.scorer import MOST_REASONS, REASONS_DUE, Answer, Scorer
+from serving.rounds import MOST_TOGETHER, Rounds, parts_of
+from serving.scorer import MOST_REASONS, REASONS_DUE, Answer, Asked, Scorer
 from serving.service import Service
 
-CHUNK_RECORDS = 25
-"""Records of a list that are scored before others get their turn."""
 PARAMETERS = frozenset({"reasons", "features"})
 COUNTS = frozenset(str(count) for count in range(MOST_REASONS + 1))
 
@@ -47,6 +46,7 @@ class ScoresCall:
         self._records: Records[Consignment] = Records(Consignment, "consignments")
         self._record: type[Consignment] = Consignment
         self._encode = msgspec.json.Encoder().encode
+        self._rounds = Rounds(self._score_all)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> int:
         """Send the answer to one call, and give its status."""
@@ -63,9 +63,10 @@ class ScoresCall:
             caller.spend(max(len(found), 1))
             return await self._score_list(found, caller, wish)
         caller.spend(1)
-        answer = self._score(found, caller, wish)
-        if isinstance(answer, Complaint):
-            raise refusal_of(answer)
+        ready = _dated(found, service.clock())
+        if isinstance(ready, Complaint):
+            raise refusal_of(ready)
+        answer = await self._rounds.ask(Asked(ready, caller.name, wish.reasons))
         if answer.group is not None:
             await answer.group.durable()
         return await self._told(found.consignment_id, answer, wish)
@@ -73,12 +74,14 @@ class ScoresCall:
     async def _score_list(self, raws: list[msgspec.Raw], caller: Caller, wish: Wish) -> Scores:
         answers: list[tuple[str, Answer]] = []
         errors: list[RowFault] = []
-        for start in range(0, len(raws), CHUNK_RECORDS):
+        for start in range(0, len(raws), MOST_TOGETHER):
             good, bad = self._read_chunk(raws, start)
             errors += bad
-            for part in parts_of(good):
-                answered = self._score_all(part, caller, wish)
-                answers += zip((c.consignment_id for c in part), answered, strict=True)
+            for part in parts_of([Asked(c, caller.name, wish.reasons) for c in good]):
+                for asked, answer in zip(part, self._score_all(part), strict=True):
+                    if isinstance(answer, Exception):
+                        raise answer
+                    answers.append((asked.c.consignment_id, answer))
             await asyncio.sleep(0)
         if errors:
             self._service.metrics.rejects.inc(len(errors))
@@ -89,7 +92,7 @@ class ScoresCall:
         good: list[Consignment] = []
         bad: list[RowFault] = []
         now_us, records = self._service.clock(), self._reader(self._service.scoring())
-        for index, raw in enumerate(raws[start : start + CHUNK_RECORDS], start):
+        for index, raw in enumerate(raws[start : start + MOST_TOGETHER], start):
             c = records.one_of(raw, index)
             ready = c if isinstance(c, RowFault) else _dated(c, now_us)
             if isinstance(ready, Complaint):
@@ -103,28 +106,24 @@ class ScoresCall:
     async def _tell_all(self, answers: list[tuple[str, Answer]], wish: Wish) -> list[Score]:
         """Put answers into words, once their decisions are on disk."""
         scores: list[Score] = []
-        for start in range(0, len(answers), CHUNK_RECORDS):
-            for name, answer in answers[start : start + CHUNK_RECORDS]:
+        for start in range(0, len(answers), MOST_TOGETHER):
+            for name, answer in answers[start : start + MOST_TOGETHER]:
                 if answer.group is not None:
                     await answer.group.durable()
                 scores.append(await self._told(name, answer, wish))
             await asyncio.sleep(0)
         return scores
 
-    def _score(self, c: Consignment, caller: Caller, wish: Wish) -> Answer | Complaint:
-        """Score one consignment; from its check to its entry in the queue nothing else runs."""
-        ready = _dated(c, self._service.clock())
-        return ready if isinstance(ready, Complaint) else self._score_all([ready], caller, wish)[0]
-
-    def _score_all(self, consignments: Sequence[Consignment], caller: Caller, wish: Wish) -> list[Answer]:
-        """Score consignments as `parts_of` gives them; nothing else runs until all are in the queue of the log."""
-        answers = self._service.scoring().decide_all(consignments, caller.name, wish.reasons)
+    def _score_all(self, part: Sequence[Asked]) -> list[Answer | Exception]:
+        """Score what `parts_of` gives; nothing else runs until all are in the queue of the log."""
+        service, last = self._service, part[-1]
+        answers = service.scoring().decide_all(part)
         for answer in answers:
-            self._count(answer)
-        last = consignments[-1]
-        if last.cancelled_at is not None:
-            cancellation = Cancellation(last.consignment_id, last.cancelled_at)
-            taken = self._service.intake.cancel(cancellation, self._service.clock(), caller.name)
+            if isinstance(answer, Answer):
+                self._count(answer)
+        if last.c.cancelled_at is not None and isinstance(answers[-1], Answer):
+            cancellation = Cancellation(last.c.consignment_id, last.c.cancelled_at)
+            taken = service.intake.cancel(cancellation, service.clock(), last.asked_by)
             if taken is not None:
                 answers[-1] = answers[-1]._replace(group=taken.group)
         return answers
@@ -177,27 +176,6 @@ class ScoresCall:
             self._record = scorer.model.record
             self._records = Records(self._record, "consignments")
         return self._records
-
-
-def parts_of(consignments: Sequence[Consignment]) -> Iterator[list[Consignment]]:
-    """Part consignments into runs that may be scored together: of one day, none twice, and none cancelled but the last."""
-    part: list[Consignment] = []
-    names: set[str] = set()
-    for c in consignments:
-        if part and (
-            c.consignment_id in names or part[-1].cancelled_at is not None or _day(c) != _day(part[-1])
-        ):
-            yield part
-            part, names = [], set()
-        part.append(c)
-        names.add(c.consignment_id)
-    if part:
-        yield part
-
-
-def _day(c: Consignment) -> int:
-    assert c.received_at is not None
-    return day_of(c.received_at)
 
 
 def _dated(c: Consignment, now_us: int) -> Consignment | Complaint:

@@ -1,11 +1,12 @@
 """A small model, published as the publisher does, and a service over it."""
 
+import asyncio
 import json
 import shutil
 import socket
 import subprocess
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from datetime import UTC, datetime
 from functools import partial
@@ -142,6 +143,18 @@ class Client:
         content = body if isinstance(body, bytes) else msgspec.json.encode(body)
         options.setdefault("headers", {"content-type": "application/json"})
         return self.portal.call(partial(self.http.post, path, content=content, **options))
+
+    def post_at_once(self, path: str, bodies: Sequence[Any]) -> list[httpx.Response]:
+        """Post records as JSON by calls that come in together, in their order."""
+        headers = {"content-type": "application/json"}
+
+        async def call() -> list[httpx.Response]:
+            posts = [
+                self.http.post(path, content=msgspec.json.encode(body), headers=headers) for body in bodies
+            ]
+            return await asyncio.gather(*posts)
+
+        return self.portal.call(call)
 
     def look(self) -> None:
         """Let the service look now for a new model, new keys, or a log that can be used again."""

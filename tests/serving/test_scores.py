@@ -17,7 +17,6 @@ from features.ledger import Ledger
 from features.pipeline import Pipeline
 from features.pseudonyms import Pseudonyms
 from models.bundle import load_bundle
-from serving.scores import parts_of
 
 JSON = {"content-type": "application/json"}
 DRUG = "research chemical powder"
@@ -184,14 +183,38 @@ def test_a_list_is_scored_as_its_members_one_by_one(
     assert len(seen[0][1]) < len(rows)
 
 
-def test_parts_of_a_list_hold_one_day_and_no_consignment_twice() -> None:
-    days = [(1, {}), (1, {}), (2, {}), (2, {"cancelled_at": day(2)}), (2, {}), (2, {})]
-    made = [
-        make_consignment(f"RB{place}", received_at=day(float(on)), **changes)
-        for place, (on, changes) in enumerate(days)
-    ]
-    parts = [[c.consignment_id for c in part] for part in parts_of([*made, made[4]])]
-    assert parts == [["RB0", "RB1"], ["RB2", "RB3"], ["RB4", "RB5"], ["RB4"]]
+def test_calls_at_once_are_answered_as_one_after_the_other(tmp_path: Path, bundle: Path) -> None:
+    rows = rows_of_a_stream(60)
+    seen = []
+    for name in ("one", "together"):
+        publish(tmp_path / name, bundle, "1")
+        with serving(settings_in(tmp_path / name)) as client:
+            if name == "together":
+                told = [response.json() for response in client.post_at_once("/v1/scores?features=true", rows)]
+            else:
+                told = [answer(client, row, "?features=true") for row in rows]
+            for each in told:
+                each["decision_id"] = each["decision_id"].partition("-")[2]
+            seen.append((told, [event._replace(sealed=None) for event in client.service.log.events()]))
+    assert seen[0] == seen[1]
+
+
+def test_a_consignment_that_cannot_be_described_fails_alone(
+    client: Client, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    goods = client.service.scoring().model.pipeline._goods
+    fill = goods.fill
+
+    def fail(c: Consignment, *rest: Any) -> None:
+        if c.consignment_id == "RB1":
+            raise ArithmeticError
+        fill(c, *rest)
+
+    monkeypatch.setattr(goods, "fill", fail)
+    rows = [fields(consignment_id=f"RB{place}") for place in range(3)]
+    told = client.post_at_once("/v1/scores", rows)
+    assert [response.status_code for response in told] == [200, 500, 200]
+    assert [event.consignment_id for event in client.service.log.events()] == ["RB0", "RB2"]
 
 
 def test_a_bad_row_does_not_sink_the_good_ones(client: Client) -> None:

@@ -1,0 +1,80 @@
+"""Calls that came in together are scored together: one round takes what the event loop has read of its connections.
+
+Gathering takes no time: a round is scored before the loop looks at its connections again. Entries are in the order in
+which the calls were read, and bits are those of one by one.
+"""
+
+import asyncio
+from collections.abc import Callable, Iterator, Sequence
+
+from consignments.visibility import day_of
+from serving.scorer import Answer, Asked
+
+MOST_TOGETHER = 25
+"""Consignments that are scored at a time."""
+Outcomes = list[Answer | Exception]
+
+
+class Rounds:
+    """Gathers single calls.
+
+    Parameters
+    ----------
+    score : callable
+        Scores what `parts_of` gives.
+    """
+
+    def __init__(self, score: Callable[[Sequence[Asked]], Outcomes]) -> None:
+        self._score = score
+        self._waiting: list[tuple[Asked, asyncio.Future[Answer]]] = []
+
+    def ask(self, asked: Asked) -> "asyncio.Future[Answer]":
+        """Let a consignment take part in the next round."""
+        loop = asyncio.get_running_loop()
+        if not self._waiting:
+            loop.call_soon(self._run)
+        future: asyncio.Future[Answer] = loop.create_future()
+        self._waiting.append((asked, future))
+        return future
+
+    def _run(self) -> None:
+        waiting, self._waiting = self._waiting, []
+        futures = iter([future for _, future in waiting])
+        for part in parts_of([asked for asked, _ in waiting]):
+            for outcome in self._try(part):
+                _settle(next(futures), outcome)
+
+    def _try(self, part: Sequence[Asked]) -> Outcomes:
+        try:
+            return self._score(part)
+        except Exception as fault:
+            return [fault] * len(part)
+
+
+def _settle(future: "asyncio.Future[Answer]", outcome: Answer | Exception) -> None:
+    if future.done():  # whoever asked is gone
+        return
+    if isinstance(outcome, Exception):
+        future.set_exception(outcome)
+    else:
+        future.set_result(outcome)
+
+
+def parts_of(asked: Sequence[Asked]) -> Iterator[list[Asked]]:
+    """Part what is asked into runs that may be scored together: few, of one day, none twice, none cancelled but the last."""
+    part: list[Asked] = []
+    names: set[str] = set()
+    day = 0
+    for each in asked:
+        c = each.c
+        assert c.received_at is not None
+        on = day_of(c.received_at)
+        full = len(part) == MOST_TOGETHER or c.consignment_id in names or on != day
+        if part and (full or part[-1].c.cancelled_at is not None):
+            yield part
+            part, names = [], set()
+        day = on
+        part.append(each)
+        names.add(c.consignment_id)
+    if part:
+        yield part

@@ -1,0 +1,86 @@
+"""Rounds: what comes together is scored together, in its order, and nobody suffers for another."""
+
+import asyncio
+from collections.abc import Sequence
+from typing import Any
+
+import pytest
+from examples import day, make_consignment
+
+from serving.rounds import MOST_TOGETHER, Rounds, parts_of
+from serving.scorer import Answer, Asked
+
+
+def asked(name: str, on: int = 1, **changes: Any) -> Asked:
+    return Asked(make_consignment(name, received_at=day(float(on)), **changes), "a client")
+
+
+class Scores:
+    """Remembers what was scored together; answers with the place in the order, and fails where it is told to."""
+
+    def __init__(self, bad: str = "") -> None:
+        self.parts: list[list[str]] = []
+        self._bad = bad
+
+    def __call__(self, part: Sequence[Asked]) -> list[Answer | Exception]:
+        self.parts.append([each.c.consignment_id for each in part])
+        return [
+            KeyError(each.c.consignment_id)
+            if each.c.consignment_id == self._bad
+            else Answer(None, None, None, [])  # type: ignore[arg-type]
+            for each in part
+        ]
+
+
+def test_calls_of_one_round_are_scored_together_in_their_order() -> None:
+    scores = Scores()
+
+    async def main() -> None:
+        rounds = Rounds(scores)
+        await asyncio.gather(*(rounds.ask(asked(f"RB{place}")) for place in range(3)))
+        await rounds.ask(asked("RB3"))
+
+    asyncio.run(main())
+    assert scores.parts == [["RB0", "RB1", "RB2"], ["RB3"]]
+
+
+def test_a_fault_is_told_to_the_one_it_concerns() -> None:
+    async def main() -> list[Any]:
+        rounds = Rounds(Scores(bad="RB1"))
+        calls = [rounds.ask(asked(f"RB{place}")) for place in range(3)]
+        return await asyncio.gather(*calls, return_exceptions=True)
+
+    assert [type(told) for told in asyncio.run(main())] == [Answer, KeyError, Answer]
+
+
+def test_a_client_that_went_away_is_scored_and_the_others_get_their_own_answers() -> None:
+    scores = Scores()
+
+    async def main() -> Answer:
+        rounds = Rounds(scores)
+        gone, stays = rounds.ask(asked("RB0")), rounds.ask(asked("RB1"))
+        gone.cancel()
+        return await stays
+
+    assert isinstance(asyncio.run(main()), Answer)
+    assert scores.parts == [["RB0", "RB1"]]
+
+
+@pytest.mark.parametrize(
+    ("rows", "expected"),
+    [
+        ([asked("A"), asked("B"), asked("C", 2)], [["A", "B"], ["C"]]),
+        ([asked("A"), asked("B"), asked("A")], [["A", "B"], ["A"]]),
+        ([asked("A", cancelled_at=day(1)), asked("B")], [["A"], ["B"]]),
+        ([asked(str(place)) for place in range(MOST_TOGETHER + 1)], None),
+        ([], []),
+    ],
+)
+def test_a_part_has_one_day_nobody_twice_and_none_cancelled_but_the_last(
+    rows: list[Asked], expected: list[list[str]] | None
+) -> None:
+    parts = [[each.c.consignment_id for each in part] for part in parts_of(rows)]
+    if expected is None:
+        assert [len(part) for part in parts] == [MOST_TOGETHER, 1]
+    else:
+        assert parts == expected
