@@ -1,6 +1,7 @@
 """Scores over HTTP: each consignment once, what is wrong named, nothing told before it is on disk."""
 
 import sqlite3
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +18,7 @@ from features.ledger import Ledger
 from features.pipeline import Pipeline
 from features.pseudonyms import Pseudonyms
 from models.bundle import load_bundle
+from serving.scorer import Answer, Asked, Scorer
 
 JSON = {"content-type": "application/json"}
 DRUG = "research chemical powder"
@@ -183,9 +185,18 @@ def test_a_list_is_scored_as_its_members_one_by_one(
     assert len(seen[0][1]) < len(rows)
 
 
-def test_calls_at_once_are_answered_as_one_after_the_other(tmp_path: Path, bundle: Path) -> None:
+def test_calls_at_once_are_answered_as_one_after_the_other(
+    tmp_path: Path, bundle: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     rows = rows_of_a_stream(60)
-    seen = []
+    seen, together = [], []
+    decide_all = Scorer.decide_all
+
+    def note(scorer: Scorer, asked: Sequence[Asked]) -> list[Answer | Exception]:
+        together.append(len(asked))
+        return decide_all(scorer, asked)
+
+    monkeypatch.setattr(Scorer, "decide_all", note)
     for name in ("one", "together"):
         publish(tmp_path / name, bundle, "1")
         with serving(settings_in(tmp_path / name)) as client:
@@ -197,6 +208,7 @@ def test_calls_at_once_are_answered_as_one_after_the_other(tmp_path: Path, bundl
                 each["decision_id"] = each["decision_id"].partition("-")[2]
             seen.append((told, [event._replace(sealed=None) for event in client.service.log.events()]))
     assert seen[0] == seen[1]
+    assert max(together) > 5
 
 
 def test_a_consignment_that_cannot_be_described_fails_alone(
