@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterator, Sequence
 from consignments.visibility import day_of
 from serving.scorer import Answer, Asked
 
-MOST_TOGETHER = 25
+MOST_TOGETHER = 50
 """Consignments that are scored at a time."""
 Outcomes = list[Answer | Exception]
 
