@@ -952,8 +952,8 @@ def verify_log(context: click.Context, head: str, as_json: bool) -> None:
     may run meanwhile. Exit code 1 where something is wrong.
 
     \b
-    npsrisk verify-log --json | tail -1 > /elsewhere/head.json
-    npsrisk verify-log --head 5c1d…
+    npsrisk verify-log | sed -n 's/^head //p' > /elsewhere/head
+    npsrisk verify-log --head "$(cat /elsewhere/head)"
     """
     from serving.event_log import HEAD_FORM, LogReader
 

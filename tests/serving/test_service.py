@@ -53,6 +53,14 @@ def test_a_restart_changes_no_reading(tmp_path: Path, bundle: Path) -> None:
     assert [features["alerts.matching"] for features in told[0]] == [0, 1, 0]
 
 
+def test_a_result_that_was_known_long_ago_counts_from_the_day_the_service_was_told(client: Client) -> None:
+    score(client, "RB1")
+    assert client.post("/v1/outcomes", make_outcome("RB1", result="nps", known_at=day(2))).status_code == 200
+    read = score(client, "RB2", received_at=day(20))["features"]
+    assert read["history.sender.days_since_find"] == 0
+    assert read["history.sender.nps_ever"] == 1
+
+
 def test_after_a_restart_what_was_answered_is_answered_again(tmp_path: Path, bundle: Path) -> None:
     publish(tmp_path, bundle, "1")
     settings = settings_in(tmp_path)
