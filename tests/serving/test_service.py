@@ -12,6 +12,7 @@ from serving_examples import Client, point_to, publish, serving, settings_in
 
 from consignments.errors import ServiceFault
 from consignments.records import Alert
+from consignments.visibility import to_us
 from serving.event_log import Event
 
 
@@ -59,6 +60,28 @@ def test_a_result_that_was_known_long_ago_counts_from_the_day_the_service_was_to
     read = score(client, "RB2", received_at=day(20))["features"]
     assert read["history.sender.days_since_find"] == 0
     assert read["history.sender.nps_ever"] == 1
+
+
+def test_what_is_sent_again_days_later_changes_nothing(tmp_path: Path, bundle: Path) -> None:
+    publish(tmp_path, bundle, "1")
+    now = [day(12)]
+    with serving(settings_in(tmp_path), lambda: to_us(now[0])) as client:
+        sent: list[tuple[str, Any]] = [
+            ("/v1/scores", make_consignment("RB1")),
+            ("/v1/outcomes", make_outcome("RB1", result="nps")),
+            ("/v1/alerts", Alert("A1", day(0))),
+            ("/v1/scores", make_consignment("RB2")),
+            ("/v1/cancellations", {"consignment_id": "RB2"}),
+        ]
+        first = [client.post(*call).json() for call in sent]
+        now[0] = day(18)
+        again = [client.post(*call).json() for call in sent]
+        assert again == [{**each, "repeated": True} if "repeated" in each else each for each in first]
+        assert client.service.log.verify().entries == len(sent)
+        read = score(client, "RB3", received_at=day(18))["features"]
+        assert read["history.sender.arrivals_ever"] == 1
+        assert read["history.sender.nps_ever"] == 1
+        assert read["history.sender.days_since_find"] == 6
 
 
 def test_after_a_restart_what_was_answered_is_answered_again(tmp_path: Path, bundle: Path) -> None:
