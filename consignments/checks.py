@@ -4,6 +4,7 @@ Which rows are at fault, and why, is found for all rows at once; only rows at fa
 """
 
 import re
+import time
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -30,12 +31,15 @@ from consignments.files import GivenTable, Part, refuse_missing
 from consignments.items import read_items
 from consignments.records import Alert, Consignment, Outcome, Truth
 from consignments.rejects import Reject
-from consignments.visibility import outcome_faults
+from consignments.visibility import US_PER_DAY, outcome_faults, time_column_us
 
 SEQUENCE, CANCELLED_SEQUENCE = "sequence", "cancelled_sequence"
 IN_THE_LOG = {SEQUENCE: True, CANCELLED_SEQUENCE: False}
 """Places in the service's log that a table may have: of its rows, and of their cancellations; and whether all have one."""
 SEQUENCE_TYPE = pa.int64()
+COMING_IN = ("received_at", "known_at", "recorded_at")
+"""The moments by which the days of history move on."""
+AFTER_TOMORROW = "after tomorrow, in a table with the log's sequence"
 DTYPES = {TEXT: pd.StringDtype(na_value=np.nan), DATE: pd.ArrowDtype(DATE)}
 """Pandas dtypes of a canonical frame that differ from what Arrow would choose."""
 SHOWN_VALUE = re.compile(r"[\w.:+-]{1,40}")
@@ -224,12 +228,23 @@ def _faults_of_parts(found: Sequence[tuple[int, str, str, Mask]], rows: int) -> 
 
 
 def _row_faults(frame: pd.DataFrame, record: type[msgspec.Struct], known: Sequence[Fault]) -> list[Fault]:
-    """Find rows that contradict themselves, where their columns are not already at fault."""
-    if not issubclass(record, Outcome):
-        return []
+    """Find rows that contradict themselves or the clock, where their columns are not already at fault."""
+    found = [*(outcome_faults(frame) if issubclass(record, Outcome) else []), *_ahead_of_the_clock(frame)]
     bad = _any_fault(known, len(frame))
-    faults = [Fault(column, reason, rows & ~bad) for column, reason, rows in outcome_faults(frame)]
+    faults = [Fault(column, reason, rows & ~bad) for column, reason, rows in found]
     return [fault for fault in faults if fault.rows.any()]
+
+
+def _ahead_of_the_clock(frame: pd.DataFrame) -> list[tuple[str, str, Mask]]:
+    """Find rows of a log that are dated after tomorrow: a single one, years ahead, would make history forget the rest.
+
+    Without a sequence such a row comes last and harms nothing.
+    """
+    if SEQUENCE not in frame:
+        return []
+    latest_us = time.time_ns() // 1000 + US_PER_DAY
+    columns = [name for name in COMING_IN if name in frame]
+    return [(name, AFTER_TOMORROW, time_column_us(frame, name) > latest_us) for name in columns]
 
 
 def _repeated_identifiers(frame: pd.DataFrame, record: type[msgspec.Struct], bad: Mask) -> list[Fault]:

@@ -25,6 +25,9 @@ from consignments.errors import BadSetting, ServiceFault
 from features.keys import KeyKind
 from features.readings import READINGS, features_of
 
+kernel = njit(cache=True, nogil=True, _nrt=False)  # type: ignore[call-overload]
+"""Compile without numba's counts of references, two thirds of the time: a kernel makes no array, and numba refuses one."""
+
 # Whatever a kernel uses stands in this file: its compiled form is kept on disk, and only this file's changes renew it.
 REMEMBERED_DAYS = 366
 WINDOW_DAYS = (1, 7, 30, 90, 365)
@@ -191,6 +194,8 @@ class History:
         self._state[TODAY] = NO_DAY
         self._state[HEADS_USED] = EVERYBODY + 1
         self._state[DAYS_USED] = self._state[OTHERS_USED] = FIRST_BLOCK
+        places = np.zeros((2, LOOK_AHEAD, len(kinds)), dtype=np.int64)
+        self._scratch = places[0], places[1], np.zeros(TARGETS, dtype=np.float64)
         heads = _least(max(capacity, len(kinds)) + EVERYBODY + 1, self._most_heads)
         self._heads = np.zeros((heads, HEAD_WORDS), dtype=np.int32)
         self._slots = np.zeros(_slots_needed(heads), dtype=np.uint32)
@@ -254,6 +259,7 @@ class History:
                 self._slots,
                 *self._parts,
                 self._state,
+                *self._scratch,
             )
             if reached < 0:
                 raise ValueError(f"bad step {-reached - 1}: {steps[-reached - 1]}")
@@ -445,7 +451,7 @@ def _restored(used: Any, store: Any) -> Any:
 #     state   int64: how much of these is used
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def _take_steps(
     steps: Steps,
     start: Number,
@@ -458,12 +464,12 @@ def _take_steps(
     days: Words,
     others: Keys,
     state: State,
+    ahead: NDArray[np.int64],
+    touched: NDArray[np.int64],
+    common: NDArray[np.float64],
 ) -> Number:
     """Take the steps from `start` on; give the number of the step reached, or -1 - number of a bad step."""
     kinds = keys.shape[1]
-    ahead = np.empty((LOOK_AHEAD, kinds), dtype=np.int64)
-    touched = np.empty((LOOK_AHEAD, kinds), dtype=np.int64)
-    common = np.empty(TARGETS, dtype=np.float64)
     for number in range(start, len(steps)):
         turn = (number - start) % LOOK_AHEAD
         if turn == 0:
@@ -508,7 +514,7 @@ def _take_steps(
     return len(steps)
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def _look_ahead(
     steps: Steps,
     first: Number,
@@ -544,7 +550,7 @@ def _look_ahead(
                 touched[turn, kind] += np.int64(others[heads[place, OTHERS_BLOCK]])
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def _has_room(
     slots: Slots, heads: Words, days: Words, others: Keys, state: State, new: Number, kinds: Number
 ) -> Number:
@@ -560,7 +566,7 @@ def _has_room(
 # Places of keys.
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def _find(slots: Slots, heads: Words, key: Number) -> Number:
     low, high = np.int32(key & LOW_WORD), np.int32(key >> WORD_BITS)
     slot = _first_slot(slots, key)
@@ -572,12 +578,12 @@ def _find(slots: Slots, heads: Words, key: Number) -> Number:
     return NOWHERE
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def _first_slot(slots: Slots, key: Number) -> Number:
     return np.int64((key * HASH_FACTOR) >> WORD_BITS) & (len(slots) - 1)
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def _settle(slots: Slots, heads: Words, state: State, key: Number) -> Number:
     """Give a new place to a key, or the one that it got within the same step."""
     place = _find(slots, heads, key)
@@ -590,7 +596,7 @@ def _settle(slots: Slots, heads: Words, state: State, key: Number) -> Number:
     return place
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def _note(slots: Slots, key: Number, place: Number) -> None:
     slot = _first_slot(slots, key)
     while slots[slot] != 0:
@@ -598,14 +604,14 @@ def _note(slots: Slots, key: Number, place: Number) -> None:
     slots[slot] = place + 1
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def _exists(heads: Words, days: Words, place: Number, today: Number) -> Number:
     """Tell whether a remembered day holds an event of a key."""
     oldest = today - REMEMBERED_DAYS
     return _last(heads, days, place, OF_ARRIVALS) >= oldest or _last(heads, days, place, OF_RESULTS) >= oldest
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def _last(heads: Words, days: Words, place: Number, series: Number) -> Number:
     """Give the latest day of a series."""
     block, used, room = _series(heads, place, series)
@@ -614,7 +620,7 @@ def _last(heads: Words, days: Words, place: Number, series: Number) -> Number:
     return block if room == 0 else np.int64(days[block + (used - 1) * _tile_words(series)])
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def _series(heads: Words, place: Number, series: Number) -> Any:
     """Give the block of a series (without room: its day), the number of tiles in use, and its room."""
     size = np.int64(heads[place, SERIES + 2 * series + SIZE])
@@ -622,7 +628,7 @@ def _series(heads: Words, place: Number, series: Number) -> Any:
     return block, size >> ROOM_BITS, size & (1 << ROOM_BITS) - 1
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def _set_series(
     heads: Words, place: Number, series: Number, block: Number, used: Number, room: Number
 ) -> None:
@@ -630,13 +636,13 @@ def _set_series(
     heads[place, SERIES + 2 * series + SIZE] = used << ROOM_BITS | room
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def _tile_words(series: Number) -> Number:
     """A tile is a day and its counts: of arrivals, or of the four classes of results."""
     return 2 if series == OF_ARRIVALS else COUNTERS
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def _begin(heads: Words, days: Words, others: Keys, state: State, place: Number) -> None:
     """Begin a key anew, with nothing of what it was."""
     _free_all(heads, days, others, state, place)
@@ -644,7 +650,7 @@ def _begin(heads: Words, days: Words, others: Keys, state: State, place: Number)
     heads[place, FIRST_ARRIVAL] = NO_DAY
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def _free_all(heads: Words, days: Words, others: Keys, state: State, place: Number) -> None:
     for series in range(2):
         block, _, room = _series(heads, place, series)
@@ -658,7 +664,7 @@ def _free_all(heads: Words, days: Words, others: Keys, state: State, place: Numb
 # Counting.
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def _count(
     heads: Words,
     days: Words,
@@ -695,7 +701,7 @@ def _count(
         _follow_first(heads, days, place, day, change)
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def _is_empty(words: Words, start: Number, length: Number) -> Number:
     for place in range(start, start + length):  # noqa: SIM110
         if words[place] != 0:
@@ -703,7 +709,7 @@ def _is_empty(words: Words, start: Number, length: Number) -> Number:
     return True
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def _tile_of(
     heads: Words, days: Words, state: State, place: Number, series: Number, day: Number, make: Number
 ) -> Number:
@@ -734,7 +740,7 @@ def _tile_of(
     return tile
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def _unfold(heads: Words, days: Words, state: State, place: Number, series: Number) -> Any:
     """Write down the tile of a series of one day; give the series as it is then."""
     day, _, _ = _series(heads, place, series)
@@ -744,7 +750,7 @@ def _unfold(heads: Words, days: Words, state: State, place: Number, series: Numb
     return block, 1, 1
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def _lay_down(heads: Words, days: Words, place: Number, series: Number, day: Number, tile: Number) -> None:
     """Write the tile that a head implies."""
     days[tile] = day
@@ -752,7 +758,7 @@ def _lay_down(heads: Words, days: Words, place: Number, series: Number, day: Num
         days[tile + 1 + counter] = heads[place, EVER + series + counter]
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def _widen(heads: Words, days: Words, state: State, place: Number, series: Number) -> Number:
     """Make room in a full block: drop the days no longer remembered, or double it. Give the number of days dropped.
 
@@ -771,7 +777,7 @@ def _widen(heads: Words, days: Words, state: State, place: Number, series: Numbe
     return gone
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def _forgotten(days: Words, series: Number, block: Number, used: Number, today: Number) -> Number:
     """Give the number of days of a series that are no longer remembered."""
     gone = 0
@@ -780,7 +786,7 @@ def _forgotten(days: Words, series: Number, block: Number, used: Number, today: 
     return gone
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def _drop_tile(heads: Words, days: Words, place: Number, series: Number, tile: Number) -> None:
     words = _tile_words(series)
     block, used, room = _series(heads, place, series)
@@ -789,7 +795,7 @@ def _drop_tile(heads: Words, days: Words, place: Number, series: Number, tile: N
     _set_series(heads, place, series, block, used - 1, room)
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def _follow_first(heads: Words, days: Words, place: Number, day: Number, change: Number) -> None:
     """Keep the day of the first arrival. One that can be taken out is remembered, and so are all after it."""
     first = np.int64(heads[place, FIRST_ARRIVAL])
@@ -800,7 +806,7 @@ def _follow_first(heads: Words, days: Words, place: Number, day: Number, change:
         heads[place, FIRST_ARRIVAL] = days[begin] if begin < end else NO_DAY
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def _meet(heads: Words, others: Keys, state: State, place: Number, counterpart: Number) -> None:
     """Note a counterpart, unless it is known or there are many."""
     count = np.int64(heads[place, OTHERS])
@@ -828,7 +834,7 @@ def _meet(heads: Words, others: Keys, state: State, place: Number, counterpart: 
 # Blocks of 1 << room tiles or counterparts; a free one holds where the next free one is.
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def _new_tiles(days: Words, state: State, series: Number, room: Number) -> Number:
     free = FREE_TILES + series * (MOST_ROOM + 1) + room
     block = state[free]
@@ -840,14 +846,14 @@ def _new_tiles(days: Words, state: State, series: Number, room: Number) -> Numbe
     return block
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def _free_tiles(days: Words, state: State, series: Number, block: Number, room: Number) -> None:
     free = FREE_TILES + series * (MOST_ROOM + 1) + room
     days[block] = state[free]
     state[free] = block
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def _others_room(count: Number) -> Number:
     """Give r for the block of 1 << r counterparts that holds so many."""
     room = 0
@@ -856,7 +862,7 @@ def _others_room(count: Number) -> Number:
     return room
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def _new_others(others: Keys, state: State, room: Number) -> Number:
     block = state[FREE_OTHERS + room]
     if block != NO_BLOCK:
@@ -867,7 +873,7 @@ def _new_others(others: Keys, state: State, room: Number) -> Number:
     return block
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def _free_others(others: Keys, state: State, block: Number, room: Number) -> None:
     others[block] = np.uint64(state[FREE_OTHERS + room])
     state[FREE_OTHERS + room] = block
@@ -876,7 +882,7 @@ def _free_others(others: Keys, state: State, block: Number, room: Number) -> Non
 # Reading.
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def _lay_out(heads: Words, days: Words, place: Number, series: Number, today: Number) -> Any:
     """Give start and end of a series' remembered tiles; a single day is laid out on the desk."""
     block, used, room = _series(heads, place, series)
@@ -887,7 +893,7 @@ def _lay_out(heads: Words, days: Words, place: Number, series: Number, today: Nu
     return block + words * _forgotten(days, series, block, used, today), block + words * used
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def _read_common(heads: Words, days: Words, day: Number, today: Number, common: NDArray[np.float64]) -> None:
     """Read the common share of finds for each target, as known now."""
     known, nps, drugs, offences, _ = _sum_results(heads, days, np.int64(EVERYBODY), day, today)
@@ -896,7 +902,7 @@ def _read_common(heads: Words, days: Words, day: Number, today: Number, common: 
     common[2] = (offences + PRIOR_STRENGTH * FIRST_GUESS[2]) / (known + PRIOR_STRENGTH)
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def _sum_results(heads: Words, days: Words, place: Number, day: Number, today: Number) -> Any:
     """Give inspections and finds of each target within the longest window, and the day of the last find."""
     begin, end = _lay_out(heads, days, place, OF_RESULTS, today)
@@ -914,7 +920,7 @@ def _sum_results(heads: Words, days: Words, place: Number, day: Number, today: N
     return offences + clears, nps, drugs, offences, last_find
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def _read(
     heads: Words,
     days: Words,
@@ -942,7 +948,7 @@ def _read(
     out[column + RATES + 2] = (offences + RATE_STRENGTH * common[2]) / (known + RATE_STRENGTH)
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def _read_new(common: NDArray[np.float64], out: Rows, column: Number) -> None:
     """Write the readings of a key that was never seen, or is forgotten."""
     out[column : column + WIDTH] = 0.0
@@ -955,7 +961,7 @@ def _read_new(common: NDArray[np.float64], out: Rows, column: Number) -> None:
         out[column + RATES + target] = RATE_STRENGTH * common[target] / RATE_STRENGTH
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def _read_ever(head: Words, day: Number, out: Rows, column: Number) -> None:
     """Write what counts since the key began."""
     finds = head[EVER + NPS] + head[EVER + CONTROLLED_DRUG] + head[EVER + OTHER_OFFENCE]
@@ -969,7 +975,7 @@ def _read_ever(head: Words, day: Number, out: Rows, column: Number) -> None:
     out[column + FINDS + 5] = finds
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def _read_arrivals(
     heads: Words, days: Words, place: Number, day: Number, today: Number, out: Rows, column: Number
 ) -> None:
@@ -997,12 +1003,12 @@ def _read_arrivals(
     out[column + VELOCITY] = _velocity(pace, norm, np.int64(heads[place, FIRST_ARRIVAL]), day)
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def _since(past: Number, day: Number) -> Number:
     return np.nan if past == NO_DAY else np.float64(max(day - past, 0))
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def _velocity(pace: Number, norm: Number, first: Number, day: Number) -> Number:
     """Give this week's arrivals against the key's usual week, one added to both."""
     known_days = PACE_DAYS if first == NO_DAY else min(max(day - first + 1, PACE_DAYS), NORM_DAYS)
@@ -1012,13 +1018,14 @@ def _velocity(pace: Number, norm: Number, first: Number, day: Number) -> Number:
 # Cleaning up.
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def _sweep(slots: Slots, heads: Words, days: Words, others: Keys, state: State) -> None:
     """Free what forgotten keys held, and close the gaps."""
     kept = EVERYBODY + 1
     for place in range(EVERYBODY + 1, state[HEADS_USED]):
         if _exists(heads, days, place, state[TODAY]):
-            heads[kept, :] = heads[place, :]
+            for word in range(HEAD_WORDS):
+                heads[kept, word] = heads[place, word]
             kept += 1
         else:
             _free_all(heads, days, others, state, place)
@@ -1026,7 +1033,7 @@ def _sweep(slots: Slots, heads: Words, days: Words, others: Keys, state: State) 
     _fill_slots(slots, heads, kept)
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def _count_forgotten(heads: Words, days: Words, used: Number, today: Number) -> Number:
     forgotten = 0
     for place in range(EVERYBODY + 1, used):
@@ -1034,7 +1041,7 @@ def _count_forgotten(heads: Words, days: Words, used: Number, today: Number) -> 
     return forgotten
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def _fill_slots(slots: Slots, heads: Words, used: Number) -> None:
     slots[:] = 0
     for place in range(EVERYBODY + 1, used):

@@ -454,3 +454,17 @@ def test_a_score_table_with_an_impossible_score_is_refused(tmp_path: Path) -> No
     (tmp_path / "s.csv").write_text("consignment_id,score,band,received_at\nX1,1.5,high,2024-03-04\n")
     with pytest.raises(FileFault, match="score: above 1"):
         read_scores(tmp_path / "s.csv")
+
+
+def test_a_row_of_a_log_dated_after_tomorrow_is_at_fault() -> None:
+    soon, later = (pd.Timestamp.now("UTC").floor("s") + pd.Timedelta(days=days) for days in (0.9, 1.1))
+    rows = frame_of([make_consignment("A"), make_consignment("B"), make_consignment("C")], Consignment)
+    rows.loc[[1, 2], "received_at"] = [soon, later]
+    table = check_frame(rows.assign(sequence=[1, 2, 3]), Consignment)
+    assert [(reject.identifier, reject.column) for reject in table.rejects] == [("C", "received_at")]
+    assert "after tomorrow" in table.rejects[0].reason
+    assert not check_frame(rows, Consignment).rejects, "without a sequence it comes last and harms nothing"
+    told = frame_of([make_outcome("A"), make_outcome("B")], Outcome)
+    told["recorded_at"] = [soon, later]
+    table = check_frame(told.assign(sequence=[1, 2]), Outcome)
+    assert [(reject.identifier, reject.column) for reject in table.rejects] == [("B", "recorded_at")]
