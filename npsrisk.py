@@ -245,8 +245,8 @@ def features(
 ) -> None:
     """Write the features exactly as the model sees them, with `consignment_id` and, where the table has it, `sequence`.
 
-    Without --model, the features that need a fitted model are left out. A Parquet table in the order of history
-    (received_at, then consignment_id; or sequence) is never whole in memory, however large.
+    Without --model, the features that need a fitted model are left out. A Parquet table in the order of time, or of
+    sequence where it has one, is never whole in memory, however large.
 
     \b
     npsrisk features --consignments world/consignments.parquet --outcomes world/outcomes.parquet --out features.parquet
@@ -553,7 +553,7 @@ def score(
 ) -> None:
     """Score a table; the same model and history give the same bits as the service.
 
-    A Parquet table in the order of history (received_at, then consignment_id; or sequence) is never whole in memory.
+    A Parquet table in the order of time, or of sequence where it has one, is never whole in memory.
 
     \b
     npsrisk score --consignments new.parquet --history past.parquet --outcomes outcomes.parquet --out scores.csv

@@ -1,7 +1,8 @@
 """Features of large tables, piece by piece: the bits of `feature_matrix`, whatever the pieces and the processes.
 
-Tables that lie in the order of history are read, described, folded and given on a piece at a time; descriptions may be
-made by other processes, the fold runs in its order in this one. A table in another order is taken whole.
+Tables that lie in the order of history, by days at least, are read, described, folded and given on a piece at a time;
+descriptions may be made by other processes, the fold runs in its order in this one. A table in another order is taken
+whole.
 """
 
 import logging
@@ -10,6 +11,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import Future, ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
 from dataclasses import dataclass
+from itertools import pairwise
 from multiprocessing import get_context
 from typing import Protocol, TypeVar
 
@@ -46,6 +48,8 @@ FEWEST_FOR_PROCESSES = 30_000
 """Fewer rows are described sooner than other processes have started."""
 PIECES_AHEAD = 2
 """Pieces for each process that are read before their turn."""
+MOST_BLOCK_ROWS = 100_000
+"""Rows that may have to be held together because they lie in another order among themselves."""
 MANY_ROWS = 1_000_000
 Mask = NDArray[np.bool_]
 Rows = NDArray[np.float32]
@@ -170,7 +174,7 @@ def feature_pieces(
     jobs : int
         Processes that describe consignments; changes nothing but time.
     piece_rows : int
-        Consignments of a piece; changes nothing but memory.
+        Consignments of a piece, at least; changes nothing but memory.
     progress : callable, optional
 
     Yields
@@ -189,18 +193,64 @@ def feature_pieces(
         outcome_events_of(world.outcomes),
         None if as_of is None else as_of.value // 1000,
     )
-    mine = fold.rows >= int(kept.sum())
-    if not _rises(fold.rows[mine]) or not _rises(fold.rows[~mine]):
+    line = _Line.of(fold.rows, int(kept.sum()))
+    blocks = line.blocks(piece_rows)
+    if max(block.stop - block.start for block in blocks) > max(MOST_BLOCK_ROWS, piece_rows):
         yield from _in_memory(world, config, fitted, pseudonyms, as_of, piece_rows, progress)
         return
     with _Workers(jobs if len(order) >= FEWEST_FOR_PROCESSES else 1) as workers:
         old = _Buffer(workers.map(describer.keys, _cut(past, kept)), _Described.nothing(len(pipeline.kinds)))
         new = _Buffer(workers.map(describer.rows, given.pieces()))
-        for begin in range(0, max(len(mine), 1), piece_rows):
-            part = mine[begin : begin + piece_rows]
-            yield _folded(fold, pipeline, part, old.take(int((~part).sum())), new.take(int(part.sum())))
+        for block in blocks:
+            part = line.part(block)
+            yield _folded(
+                fold, pipeline, part, old.take(int((~part.mine).sum())), new.take(int(part.mine.sum()))
+            )
             if progress is not None:
-                progress("features", begin + len(part), len(mine))
+                progress("features", block.stop, len(line.mine))
+
+
+@dataclass(frozen=True)
+class _Line:
+    """How the rows of the given table and of its history follow one another in the order of history.
+
+    Attributes
+    ----------
+    mine : bool array, (rows,)
+        Whether each is of the given table.
+    row : int64 array, (rows,)
+        Its row in its own table.
+    """
+
+    mine: Mask
+    row: NDArray[np.int64]
+
+    @classmethod
+    def of(cls, rows: NDArray[np.int64], past: int) -> "_Line":
+        mine = rows >= past
+        return cls(mine, np.where(mine, rows - past, rows))
+
+    def blocks(self, rows: int) -> list[slice]:
+        """Cut into blocks of at least so many rows, each of which takes the next rows of both tables, in any order.
+
+        A table in the order of history can be cut anywhere; one whose days are in order, and not their rows, by days.
+        """
+        whole = np.ones(len(self.row), dtype=bool)
+        for which in (self.mine, ~self.mine):
+            furthest = np.maximum.accumulate(np.where(which, self.row, -1))
+            whole &= furthest + 1 == np.cumsum(which)
+        cuts = np.flatnonzero(whole) + 1
+        ends = [0]
+        while ends[-1] < len(self.row):
+            ends.append(int(cuts[np.searchsorted(cuts, min(ends[-1] + rows, len(self.row)))]))
+        return [slice(*pair) for pair in pairwise(ends)] or [slice(0, 0)]
+
+    def part(self, block: slice) -> "_Line":
+        """Give a block, its rows counted from the first of it in each table."""
+        mine, row = self.mine[block], self.row[block].copy()
+        for which in (mine, ~mine):
+            row[which] -= row[which].min(initial=np.iinfo(np.int64).max)
+        return _Line(mine, row)
 
 
 @dataclass(frozen=True)
@@ -278,24 +328,21 @@ class _Buffer:
         return whole.cut(slice(0, rows))
 
 
-def _folded(fold: Fold, pipeline: Pipeline, mine: Mask, old: _Described, new: _Described) -> FeaturePiece:
+def _folded(fold: Fold, pipeline: Pipeline, line: _Line, old: _Described, new: _Described) -> FeaturePiece:
     """Put past and given consignments in their order, and read the history of the given ones."""
-    keys = np.empty((len(mine), len(pipeline.kinds)), dtype=np.uint64)
+    keys = np.empty((len(line.mine), len(pipeline.kinds)), dtype=np.uint64)
     counterparts = np.empty_like(keys)
-    for which, described in ((mine, new), (~mine, old)):
-        keys[which], counterparts[which] = described.keys, described.counterparts
+    for which, described in ((line.mine, new), (~line.mine, old)):
+        rows = line.row[which]
+        keys[which], counterparts[which] = described.keys[rows], described.counterparts[rows]
     X = np.empty((len(new.keys), len(pipeline.spec)), dtype=np.float32)
     X[:, : pipeline.history_at] = new.X
-    fold.take(keys, counterparts, X, pipeline.history_at, np.where(mine, np.cumsum(mine) - 1, -1))
+    fold.take(keys, counterparts, X, pipeline.history_at, np.where(line.mine, line.row, -1))
     return FeaturePiece(X, new.frame)
 
 
 def _carried(frame: pd.DataFrame) -> pd.DataFrame:
     return frame[[name for name in CARRIED if name in frame]].reset_index(drop=True)
-
-
-def _rises(rows: NDArray[np.int64]) -> bool:
-    return bool((np.diff(rows) > 0).all())
 
 
 def _cut(source: Source | None, kept: Mask) -> Iterator[tuple[Piece, Mask]]:
@@ -323,7 +370,7 @@ def _in_memory(
     if len(given) > MANY_ROWS:
         log.warning(
             "%s rows do not lie in the order of history and are held in memory together; sorted by sequence or, "
-            "without one, by received_at and consignment_id, they would be taken piece by piece",
+            "without one, by received_at, they would be taken piece by piece",
             f"{len(given):,}",
         )
     tables, keep = joined(Tables(given, world.outcomes, world.alerts), past)

@@ -110,10 +110,16 @@ def test_other_processes_give_the_same_bits(
     assert_same(pieces, expected, tables.consignments["consignment_id"])
 
 
-def test_a_table_in_another_order_is_taken_whole_and_given_in_its_order(
-    tables: Tables, expected: NDArray[np.float32]
+@pytest.mark.parametrize("days_in_order", [True, False])
+def test_a_table_in_another_order_is_taken_together_as_far_as_that_goes_and_given_in_its_order(
+    monkeypatch: pytest.MonkeyPatch, tables: Tables, expected: NDArray[np.float32], days_in_order: bool
 ) -> None:
+    monkeypatch.setattr("features.streams.MOST_BLOCK_ROWS", 200)
     mixed = np.random.default_rng(4).permutation(len(expected))
+    if days_in_order:
+        days = tables.consignments["received_at"].dt.floor("D").to_numpy()
+        mixed = mixed[np.argsort(days[mixed], kind="stable")]
+        monkeypatch.setattr("features.streams.feature_matrix", no_whole_table)
     shuffled = Tables(tables.consignments.iloc[mixed].reset_index(drop=True), tables.outcomes, tables.alerts)
     pieces = feature_pieces(world(shuffled), CONFIG, NOTHING, KEY, piece_rows=70)
     assert_same(pieces, expected[mixed], shuffled.consignments["consignment_id"])
