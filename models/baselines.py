@@ -5,7 +5,6 @@ probability.
 """
 
 import hashlib
-import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
@@ -16,16 +15,13 @@ from numpy.typing import NDArray
 
 from features.spec import Spec
 from models.calibration import logistic
+from models.linear import LogisticRegression, thinned
 from models.reasons import Reason, reason_text
 from models.risk_model import Band, Bands
 
 Floats = NDArray[np.float64]
 Rows = NDArray[np.float32]
 
-MOST_ROWS = 20_000
-"""Rows that baselines are fitted on: all positives, and as many negatives as fit, evenly taken."""
-LOGISTIC_C, LOGISTIC_STEPS = 0.01, 200
-"""Inverse of the ridge penalty, and most steps of the fit."""
 LARGEST = float(np.finfo(np.float32).max)
 BELOW_ALL = -1e39
 """Where a missing value ranks: below every float32."""
@@ -67,7 +63,7 @@ def fit_baselines(
     spec : Spec
     seed : int
     """
-    X, y, weight = _thinned(X, np.asarray(y, dtype=np.float64), np.asarray(weight, dtype=np.float64))
+    X, y, weight = thinned(X, np.asarray(y, dtype=np.float64), np.asarray(weight, dtype=np.float64))
     return (
         RandomOrder(seed),
         Rules(spec),
@@ -262,49 +258,3 @@ def average_precision(score: Floats, y: Floats, weight: Floats) -> float:
 def _ranked(values: Rows, sign: float) -> Floats:
     within = np.clip(sign * values.astype(np.float64), -LARGEST, LARGEST)
     return np.nan_to_num(within, nan=BELOW_ALL)
-
-
-@dataclass(frozen=True)
-class LogisticRegression:
-    """A linear model: missing values at the median, logarithms of size, standardised, with a ridge penalty."""
-
-    fitted: Any
-    name: str = "logistic"
-
-    @classmethod
-    def fit(cls, X: Rows, y: Floats, weight: Floats) -> "LogisticRegression":
-        """Fit with scikit-learn, on one thread."""
-        from sklearn.exceptions import ConvergenceWarning
-        from sklearn.impute import SimpleImputer
-        from sklearn.linear_model import LogisticRegression as Linear
-        from sklearn.pipeline import make_pipeline
-        from sklearn.preprocessing import StandardScaler
-        from threadpoolctl import threadpool_limits
-
-        linear = Linear(C=LOGISTIC_C, max_iter=LOGISTIC_STEPS)
-        steps = make_pipeline(
-            SimpleImputer(strategy="median", keep_empty_features=True), StandardScaler(), linear
-        )
-        with threadpool_limits(1), warnings.catch_warnings():
-            # A baseline near its best will do.
-            warnings.simplefilter("ignore", ConvergenceWarning)
-            steps.fit(_squeezed(X), y, logisticregression__sample_weight=weight / weight.mean())
-        return cls(steps)
-
-    def scores(self, X: Rows, consignment_ids: Sequence[str] = ()) -> Floats:  # noqa: ARG002
-        """Give the log-odds of each row."""
-        return np.asarray(self.fitted.decision_function(_squeezed(X)), dtype=np.float64)
-
-
-def _squeezed(X: Rows) -> Rows:
-    """Give the logarithm of one plus the size, with its sign: counts and amounts have long tails."""
-    return np.sign(X) * np.log1p(np.abs(np.where(np.isinf(X), np.nan, X)))
-
-
-def _thinned(X: Rows, y: Floats, weight: Floats) -> tuple[Rows, Floats, Floats]:
-    """Keep all positives and every k-th negative, each for k."""
-    negatives = np.flatnonzero(y == 0)
-    room = max(MOST_ROWS - int((y == 1).sum()), MOST_ROWS // 2)
-    step = -(-len(negatives) // room) if len(negatives) else 1
-    kept = np.sort(np.concatenate([np.flatnonzero(y == 1), negatives[::step]]))
-    return X[kept], y[kept], weight[kept] * np.where(y[kept] == 1, 1.0, float(step))

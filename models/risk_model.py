@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 
 from consignments.errors import BadInput, BundleRefused, ServiceFault
 from features.spec import Spec
+from models.additive import add_linear
 from models.calibration import Calibration
 from models.reasons import Reason, Reasons
 from models.trees import Trees, strip_parameters
@@ -84,6 +85,8 @@ class TreeParams(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         Ridge penalty on the values of leaves.
     patience : int
         Trees without gain on validation before fitting stops.
+    linear_share : float
+        Share of a linear model in the raw score (`models.additive`); the trees have the rest.
     """
 
     trees: Annotated[int, Meta(ge=1, le=5000)] = 300
@@ -94,6 +97,7 @@ class TreeParams(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     feature_share: Annotated[float, Meta(gt=0, le=1)] = 0.5
     l2: Annotated[float, Meta(ge=0)] = 5.0
     patience: Annotated[int, Meta(ge=1)] = 50
+    linear_share: Annotated[float, Meta(ge=0, le=1)] = 0.5
 
 
 class Labelled(NamedTuple):
@@ -214,7 +218,10 @@ class RiskModel:
             raise BadInput(
                 "there is no traffic to set the bands by", where="validation period", todo="take a longer one"
             )
-        text = _grow(training, later, spec, params or TreeParams(), seed, threads, progress)
+        params = params or TreeParams()
+        text = _grow(training, later, spec, params, seed, threads, progress)
+        if params.linear_share:
+            text = add_linear(text, training.X, training.y, training.weight, params.linear_share)
         trees = Trees.from_text(text, where="the trees just grown")
         calibration = Calibration.fit(trees.raw(later.X), later.y, later.weight, later.channels)
         bands = Bands.of_traffic(calibration.probability(trees.raw(sample.X), sample.channels))

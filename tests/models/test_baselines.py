@@ -11,10 +11,8 @@ from features.pipeline import Pipeline
 from features.pseudonyms import Pseudonyms
 from features.spec import Spec
 from models.baselines import (
-    MOST_ROWS,
     RULES,
     BestFeature,
-    LogisticRegression,
     RandomOrder,
     Rule,
     Rules,
@@ -22,6 +20,7 @@ from models.baselines import (
     fit_baselines,
     matching,
 )
+from models.linear import MOST_ROWS
 
 ROWS = make_rows(1)
 IDS = [f"RB{i}" for i in range(len(ROWS.X))]
@@ -128,15 +127,6 @@ def test_a_missing_value_comes_last_in_either_direction() -> None:
         scores = BestFeature("made.f0", 0, sign).scores(X)
         assert scores[0] <= scores.min()
         assert scores[0] < scores[1]
-
-
-def test_logistic_regression_bears_missing_constant_and_endless_columns() -> None:
-    X = ROWS.X.copy()
-    X[:, 3], X[:, 5], X[::7, 6] = np.nan, 1.0, np.inf
-    model = LogisticRegression.fit(X, ROWS.y, ROWS.weight)
-    scores = model.scores(X)
-    assert np.isfinite(scores).all()
-    assert scores[ROWS.y == 1].mean() > scores[ROWS.y == 0].mean()
 
 
 def test_many_negatives_are_thinned_and_all_positives_kept() -> None:

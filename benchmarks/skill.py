@@ -1,0 +1,190 @@
+"""Skill: how much of the NPS is found at a capacity, beside what others would make of the same tables.
+
+    python -m benchmarks.skill [--seeds 31 32 33 --days 270 --per-day 1500]
+
+On simulated worlds whose truth is known, for each seed in one run: npsrisk as `train` makes it; the ordinary forms of
+benchmarks.ordinary; the rules and logistic regression on our features; and npsrisk trained on the full truth of its
+training period, the same features and history otherwise: the upper bound. The test period is judged by the truth.
+Intervals are of whole days drawn anew, the same days for all, 95 %.
+"""
+
+import argparse
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+
+from benchmarks.ordinary import Past, hour_form, strong_form
+from consignments.records import Alert, Consignment, Outcome
+from consignments.tables import check_frame, consignments_of
+from consignments.visibility import time_column_us, to_us
+from features.batch import BATCH_KEY, Matrix, Tables, feature_matrix
+from features.fitted import Fitted
+from features.pseudonyms import Pseudonyms
+from training.datasets import DataSet, Labels, labels_at, true_labels
+from training.ranking import Ranking, draw_days
+from training.retrain import fit, train
+from training.simulation import simulate
+from training.splits import TEST, TRAIN, VALIDATION
+from training.trained import Trained
+
+SHARES = {".1 %": 0.001, "1 %": 0.01, "5 %": 0.05}
+RATIO_AT = "1 %"
+RESAMPLES = 1000
+BACKGROUND_ROWS = 60_000
+TARGETS = {"hour form": 1.8, "strong ordinary form": 1.3, "rules": 3.0, "trained on the full truth": 0.75}
+OURS = "npsrisk"
+
+Floats = NDArray[np.float64]
+Found = dict[str, Floats]
+"""Capacity -> finds above it, of the data and then of each resample."""
+
+
+@dataclass(frozen=True)
+class Result:
+    """What each form found in the test period of a world.
+
+    Attributes
+    ----------
+    found : mapping
+        Form -> capacity -> finds of the data and of each resample.
+    there : float64 array
+        What there was to find, likewise.
+    """
+
+    found: Mapping[str, Found]
+    there: Floats
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("--seeds", type=int, nargs="+", default=[31, 32, 33])
+    parser.add_argument("--days", type=int, default=270)
+    parser.add_argument("--per-day", type=int, default=1500)
+    arguments = parser.parse_args()
+
+    results = []
+    for seed in arguments.seeds:
+        start = time.monotonic()
+        results.append(run(seed, arguments.days, arguments.per_day))
+        tell(f"seed {seed}, {time.monotonic() - start:.0f} s", results[-1:])
+    tell(f"{len(results)} seeds together", results)
+
+
+def run(seed: int, days: int, per_day: int) -> Result:
+    """Simulate a world, let every form learn and score, and judge all by the truth."""
+    made = simulate(days=days, per_day=per_day, prevalence="enriched", seed=seed)
+    tables = Tables(
+        check_frame(made.consignments, Consignment).frame,
+        check_frame(made.outcomes, Outcome).frame,
+        check_frame(made.alerts, Alert).frame,
+    )
+    trained = train(tables, truth=made.truth)
+    assert trained.truth is not None
+    past = past_of(tables, trained)
+    scores = {
+        OURS: trained.test_scores,
+        "hour form": hour_form(past),
+        "strong ordinary form": strong_form(past),
+        "rules": trained.truth.scores["rules"],
+        "logistic regression on our features": trained.truth.scores["logistic"],
+        "trained on the full truth": full_truth(tables, made.truth, trained),
+    }
+    traffic = trained.truth.traffic
+    return judged(scores, traffic.day, traffic.positive, seed)
+
+
+def past_of(tables: Tables, trained: Trained) -> Past:
+    """Give what was known when the test period begins, to whoever wants to learn from it."""
+    frame, outcomes = tables.consignments, tables.outcomes
+    assert outcomes is not None
+    begins = trained.data.split.test.begins
+    before = time_column_us(frame, "received_at") < to_us(begins)
+    labels = labels_at(frame["consignment_id"], outcomes, begins, trained.target)
+    unopened = np.flatnonzero(before & ~labels.chosen)
+    drawn = np.random.default_rng(1).choice(unopened, min(BACKGROUND_ROWS, len(unopened)), replace=False)
+    return Past(frame, before & labels.known, labels.positive, np.sort(drawn), trained.test_rows, outcomes)
+
+
+def full_truth(tables: Tables, truth: pd.DataFrame, trained: Trained) -> Floats:
+    """Score the test rows by npsrisk trained on the truth: same rows and features, every label right, none missing."""
+    labels = true_labels(tables.consignments["consignment_id"], truth, trained.target)
+    data = truthful(trained.data, labels)
+    found = fit(tables.consignments, data, _Features(tables, trained), trained.config)
+    test = data.part[found.matrix.rows] == TEST
+    channels = tables.consignments["channel"].iloc[found.matrix.rows[test]].astype(str).tolist()
+    return found.model.score(found.matrix.X[test], channels)
+
+
+def truthful(data: DataSet, truth: Labels) -> DataSet:
+    """Give a data set the true labels: all finds, opened or not, and the drawn background for what it stands for."""
+    learnt = np.isin(data.part, (TRAIN, VALIDATION))
+    known = learnt & (data.labels.known | truth.positive)
+    background = data.background & ~known
+    nothing = np.zeros(len(known), dtype=bool)
+    labels = Labels(known, known & truth.positive, truth.probability, nothing, known, truth.selected_by)
+    weight = np.where(known, 1.0, np.where(background, data.traffic_weight, 0.0))
+    return DataSet(data.split, data.part, labels, background, data.background_rate, weight, report=[])
+
+
+@dataclass(frozen=True)
+class _Features:
+    tables: Tables
+    trained: Trained
+
+    def records(self, rows: NDArray[np.int64]) -> list[Consignment]:
+        return list(consignments_of(self.tables.consignments.iloc[rows], Consignment))
+
+    def matrix(self, fitted: Fitted, keep: NDArray[np.bool_]) -> Matrix:
+        as_of = pd.Timestamp(self.trained.as_of)
+        config = self.trained.config.features
+        return feature_matrix(self.tables, config, fitted, Pseudonyms(BATCH_KEY), keep=keep, as_of=as_of)
+
+
+def judged(
+    scores: Mapping[str, Floats], day: NDArray[np.int64], positive: NDArray[np.bool_], seed: int
+) -> Result:
+    """Count the finds of each form above each capacity, over the same resamples of days."""
+    draws = draw_days(len(np.unique(day)), RESAMPLES, seed)
+    finds = positive.astype(np.float64)
+    found: dict[str, Found] = {}
+    for name, score in scores.items():
+        ranking = Ranking(score, day)
+        running = ranking.running(finds)
+        found[name] = {}
+        for share, part in SHARES.items():
+            cut = ranking.cut(draws, part)
+            above, at = ranking.taken(draws, running, cut)
+            found[name][share] = above + cut.part * at
+        there = draws @ ranking.by_day(finds)
+    return Result(found, there)
+
+
+def tell(title: str, results: list[Result]) -> None:
+    """Print the recall of each form, and ours over theirs, over one or more worlds."""
+    there = sum(result.there for result in results)
+    print(f"\n**{title}**: {there[0]:.0f} NPS in the test period\n")
+    heads = ["", *(f"recall at {share}" for share in SHARES), f"npsrisk over this, at {RATIO_AT}", "wanted"]
+    print("| " + " | ".join(heads) + " |\n|" + "---|" * len(heads))
+    ours = sum(result.found[OURS][RATIO_AT] for result in results)
+    for name in results[0].found:
+        sums = {share: sum(result.found[name][share] for result in results) for share in SHARES}
+        recalls = [spelt(sums[share] / there) for share in SHARES]
+        ratio = "" if name == OURS else spelt(ours / np.maximum(sums[RATIO_AT], 0.5))
+        wanted = f">= {TARGETS[name]:g}" if name in TARGETS else ""
+        print("| " + " | ".join([name, *recalls, ratio, wanted]) + " |", flush=True)
+
+
+def spelt(values: Floats) -> str:
+    """Write the value of the data with the interval of the resamples."""
+    low, high = np.quantile(values[1:], (0.025, 0.975))
+    return f"{values[0]:.2f} ({low:.2f} to {high:.2f})"
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,177 @@
+"""The additive part of a model: ridge logistic regression, written as trees of one feature each.
+
+Finds are few, and much of what tells them is a sum of weak signs, each too weak for a split: a linear model adds them all
+up. As trees it needs no walk, no reasons and no file of its own: each feature's line becomes a stair over the values that
+training holds, and a step is as high as the line at the mean of its rows.
+"""
+
+import re
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from models.linear import LogisticRegression, squeezed, thinned
+from models.trees import DEFAULT_LEFT, NAN_MISSING, strip_parameters
+
+MOST_STEPS = 16
+"""Of a stair; a balanced tree of four levels."""
+SMALLEST_SPREAD = 1e-4
+"""Features whose stair spreads less than this over the training rows, in log-odds, are left out."""
+
+Floats = NDArray[np.float64]
+Rows = NDArray[np.float32]
+
+
+@dataclass(frozen=True)
+class Stair:
+    """What one feature adds to the score, in steps.
+
+    Attributes
+    ----------
+    feature : int
+    threshold : float64 array, (steps - 1,)
+        A value up to one of them is on the step before it.
+    height : float64 array, (steps,)
+        In log-odds.
+    rows : int64 array, (steps,)
+        Training rows on each step.
+    missing : int
+        The step of missing values: that of the median.
+    """
+
+    feature: int
+    threshold: Floats
+    height: Floats
+    rows: NDArray[np.int64]
+    missing: int
+
+
+def add_linear(text: str, X: Rows, y: NDArray[Any], weight: Floats, share: float) -> str:
+    """Blend trees with a linear model of the same rows.
+
+    Parameters
+    ----------
+    text : str
+        The trees, as LightGBM saves them.
+    X : float32 array, (n, features)
+    y : array, (n,)
+        1 positive, 0 negative; both occur.
+    weight : float64 array, (n,)
+    share : float
+        Of the linear model in the raw score, 0 to 1; the trees have the rest.
+
+    Returns
+    -------
+    str
+        Of a model whose raw score is the weighted mean of both, in the same form.
+    """
+    few, labels, weights = thinned(X, np.asarray(y, dtype=np.float64), weight)
+    linear = LogisticRegression.fit(few, labels, weights)
+    return _joined(
+        strip_parameters(text), 1.0 - share, [_block(stair, share) for stair in stairs(linear, few)]
+    )
+
+
+def stairs(linear: LogisticRegression, X: Rows) -> list[Stair]:
+    """Turn each line of a linear model into a stair over the values of some rows; flat ones are left out."""
+    imputer, scaler, fitted = (step for _, step in linear.fitted.steps)
+    slope, start = fitted.coef_[0] / scaler.scale_, float(fitted.intercept_[0])
+    found: list[Stair] = []
+    for feature in np.flatnonzero(slope):
+        values = X[:, feature].astype(np.float64)
+        values = np.where(np.isinf(values), np.nan, values)
+        median = imputer.statistics_[feature]
+        line = slope[feature] * (np.where(np.isnan(values), median, squeezed(values)) - scaler.mean_[feature])
+        if np.std(line) >= SMALLEST_SPREAD:
+            # The first stair carries the intercept.
+            found.append(_stair(int(feature), values, line if found else line + start, float(median)))
+    return found
+
+
+def _stair(feature: int, values: Floats, line: Floats, median: float) -> Stair:
+    """Cut the values of one feature into steps: one for each where they are few, else by their ranks."""
+    present = ~np.isnan(values)
+    distinct = np.unique(values[present]).astype(np.float32)
+    if len(distinct) > MOST_STEPS:
+        ranks = np.linspace(0, 1, MOST_STEPS + 1)[1:-1]
+        # Half of the cuts by the rows, half by the distinct values: rare high counts keep steps of their own.
+        by_row = np.quantile(values[present], ranks[::2], method="lower")
+        by_value = np.quantile(distinct, ranks[1::2], method="lower")
+        lower = np.unique(np.concatenate([by_row, by_value]).astype(np.float32))
+        lower = lower[lower < distinct[-1]]
+    else:
+        lower = distinct[:-1]
+    above = distinct[np.searchsorted(distinct, lower) + 1]
+    threshold = (lower.astype(np.float64) + above.astype(np.float64)) / 2
+    step = np.searchsorted(threshold, values)
+    missing = int(np.searchsorted(squeezed(threshold), median))
+    step[~present] = missing
+    rows = np.bincount(step, minlength=len(threshold) + 1)
+    total = np.bincount(step, weights=line, minlength=len(threshold) + 1)
+    return Stair(feature, threshold, total / np.maximum(rows, 1), rows, missing)
+
+
+def _block(stair: Stair, share: float) -> str:
+    """Write a stair as a balanced tree; missing values go towards their own step."""
+    splits: list[tuple[float, int, int]] = []
+    children: list[tuple[int, int]] = []
+
+    def grow(first: int, last: int) -> int:
+        if first == last:
+            return -1 - first
+        middle = (first + last) // 2
+        place = len(splits)
+        towards_left = DEFAULT_LEFT if first <= stair.missing <= middle else 0
+        rows = int(stair.rows[first : last + 1].sum())
+        splits.append((float(stair.threshold[middle]), NAN_MISSING << 2 | towards_left, rows))
+        children.append((0, 0))
+        children[place] = grow(first, middle), grow(middle + 1, last)
+        return place
+
+    grow(0, len(stair.height) - 1)
+    threshold, decision, rows = zip(*splits, strict=True)
+    left, right = zip(*children, strict=True)
+    nothing = [0] * len(splits)
+    lines: dict[str, Iterable[float]] = {
+        "num_leaves": [len(stair.height)],
+        "num_cat": [0],
+        "split_feature": [stair.feature] * len(splits),
+        "split_gain": nothing,
+        "threshold": threshold,
+        "decision_type": decision,
+        "left_child": left,
+        "right_child": right,
+        "leaf_value": (share * stair.height).tolist(),
+        "leaf_weight": stair.rows.tolist(),
+        "leaf_count": stair.rows.tolist(),
+        "internal_value": nothing,
+        "internal_weight": rows,
+        "internal_count": rows,
+        "is_linear": [0],
+        "shrinkage": [1],
+    }
+    return "".join(f"{name}={' '.join(map(repr, values))}\n" for name, values in lines.items()) + "\n\n"
+
+
+def _joined(text: str, scale: float, blocks: Sequence[str]) -> str:
+    """Put further trees behind those of a model text, the old leaves scaled."""
+    head, _, body = text.partition("\n\n")
+    trees, end, rest = body.partition("end of trees\n")
+    old = [block.partition("\n")[2] for block in re.split(r"^(?=Tree=)", trees, flags=re.MULTILINE) if block]
+    numbered = [
+        f"Tree={number}\n{block}"
+        for number, block in enumerate([*(_scaled(block, scale) for block in old), *blocks])
+    ]
+    sizes = " ".join(str(len(block)) for block in numbered)
+    head = re.sub(r"^tree_sizes=.*$", f"tree_sizes={sizes}", head, flags=re.MULTILINE)
+    return f"{head}\n\n{''.join(numbered)}{end}{rest}"
+
+
+def _scaled(block: str, scale: float) -> str:
+    def line(found: re.Match[str]) -> str:
+        return "leaf_value=" + " ".join(repr(scale * float(value)) for value in found[1].split())
+
+    return re.sub(r"^leaf_value=(.*)$", line, block, flags=re.MULTILINE)

@@ -1,0 +1,64 @@
+"""Logistic regression on the features, with a strong ridge: a baseline, and the additive part of a model."""
+
+import warnings
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+Floats = NDArray[np.float64]
+Rows = NDArray[np.float32]
+
+MOST_ROWS = 20_000
+"""Rows that baselines are fitted on: all positives, and as many negatives as fit, evenly taken."""
+LOGISTIC_C, LOGISTIC_STEPS = 0.01, 200
+"""Inverse of the ridge penalty, and most steps of the fit."""
+
+
+@dataclass(frozen=True)
+class LogisticRegression:
+    """A linear model: missing values at the median, logarithms of size, standardised, with a ridge penalty."""
+
+    fitted: Any
+    name: str = "logistic"
+
+    @classmethod
+    def fit(cls, X: Rows, y: Floats, weight: Floats) -> "LogisticRegression":
+        """Fit with scikit-learn, on one thread."""
+        from sklearn.exceptions import ConvergenceWarning
+        from sklearn.impute import SimpleImputer
+        from sklearn.linear_model import LogisticRegression as Linear
+        from sklearn.pipeline import make_pipeline
+        from sklearn.preprocessing import StandardScaler
+        from threadpoolctl import threadpool_limits
+
+        linear = Linear(C=LOGISTIC_C, max_iter=LOGISTIC_STEPS)
+        steps = make_pipeline(
+            SimpleImputer(strategy="median", keep_empty_features=True), StandardScaler(), linear
+        )
+        with threadpool_limits(1), warnings.catch_warnings():
+            # Near its best will do.
+            warnings.simplefilter("ignore", ConvergenceWarning)
+            steps.fit(squeezed(X), y, logisticregression__sample_weight=weight / weight.mean())
+        return cls(steps)
+
+    def scores(self, X: Rows, consignment_ids: Sequence[str] = ()) -> Floats:  # noqa: ARG002
+        """Give the log-odds of each row."""
+        return np.asarray(self.fitted.decision_function(squeezed(X)), dtype=np.float64)
+
+
+def squeezed(X: NDArray[Any]) -> NDArray[Any]:
+    """Give the logarithm of one plus the size, with its sign: counts and amounts have long tails."""
+    size = np.log1p(np.abs(np.where(np.isinf(X), np.nan, X)))
+    return np.asarray(np.sign(X) * size)
+
+
+def thinned(X: Rows, y: Floats, weight: Floats) -> tuple[Rows, Floats, Floats]:
+    """Keep all positives and every k-th negative, each for k."""
+    negatives = np.flatnonzero(y == 0)
+    room = max(MOST_ROWS - int((y == 1).sum()), MOST_ROWS // 2)
+    step = -(-len(negatives) // room) if len(negatives) else 1
+    kept = np.sort(np.concatenate([np.flatnonzero(y == 1), negatives[::step]]))
+    return X[kept], y[kept], weight[kept] * np.where(y[kept] == 1, 1.0, float(step))
