@@ -283,6 +283,26 @@ def features(
 @target_option
 @config_option
 @click.option("--register", is_flag=True, help="Register the model as a new version, alias `challenger`.")
+@click.option(
+    "--origins",
+    type=click.IntRange(0, 12),
+    default=0,
+    metavar="N",
+    help="Also fit at N earlier moments, each judged on the weeks after it.",
+)
+@click.option(
+    "--ablation", is_flag=True, help="Also fit without each group of features, before the test period."
+)
+@click.option(
+    "--trials",
+    type=click.IntRange(0, 1000),
+    default=0,
+    metavar="N",
+    help="Search for better parameters, N trials in all; goes on where it stopped.",
+)
+@click.option(
+    "--minutes", type=click.FloatRange(0), default=None, metavar="M", help="No trial begins after M minutes."
+)
 @rejects_option
 @strict_option
 @json_option
@@ -295,6 +315,10 @@ def train(
     target: Target,
     config: Path | None,
     register: bool,
+    origins: int,
+    ablation: bool,
+    trials: int,
+    minutes: float | None,
     rejects: Path | None,
     strict: bool,
     as_json: bool,
@@ -304,10 +328,13 @@ def train(
     \b
     npsrisk simulate --out world
     npsrisk train --consignments world/consignments.parquet --outcomes world/outcomes.parquet --register
+    npsrisk train --consignments world/consignments.parquet --outcomes world/outcomes.parquet --trials 20 --minutes 30
     """
     from consignments.records import Truth
     from training.config import read_config
     from training.retrain import retrain
+    from training.search import Budget
+    from training.studies import Studies
 
     settings_now = settings()
     chosen = read_config(config)
@@ -323,6 +350,11 @@ def train(
             pseudonyms=batch_pseudonyms(),
             tracking_uri=settings_now.mlflow_tracking_uri,
             register=register,
+            studies=Studies(
+                origins,
+                ablation,
+                Budget(trials, minutes, settings_now.state_dir / "search.log") if trials else None,
+            ),
             progress=progress,
         )
     result = {

@@ -30,6 +30,7 @@ from training.fairness import Row, fairness_rows
 from training.name_swaps import COLUMNS as NAME_SWAP_COLUMNS
 from training.plots import (
     Curve,
+    ablation_picture,
     calibration_picture,
     capacity_picture,
     daily_picture,
@@ -56,6 +57,9 @@ DAY_SHARE = 0.01
 """Of the traffic of a mean day, in the picture of finds by day."""
 CARD_DIGITS = 9
 """Of a metric in the bundle: sums of metrics may differ in their last bits between machines, bundles may not."""
+ORIGIN_COLUMNS = ("window_from", "window_until", "training_finds", "window_finds")
+ABLATION_COLUMNS = ("group", "features", "worth", "worth_low", "worth_high")
+TRIAL_COLUMNS = ("trial", "worth", "recall_at_1pct")
 METRIC_COLUMNS = ("metric", "value", "low", "high")
 SLICE_COLUMNS = ("kind", "value", "consignments", "labelled", "positive")
 
@@ -183,6 +187,8 @@ def draw_pictures(
     pictures = {"capacity": _capacity(trained, trained.test)}
     if trained.truth is not None:
         pictures["capacity_truth"] = _capacity(trained, trained.truth)
+    if trained.studied.ablation:
+        pictures["ablation"] = ablation_picture(trained.studied.ablation)
     return pictures | {
         "calibration": calibration_picture(judged.model.calibration),
         "scores": score_picture(trained.test_scores, band, judged.traffic.positive),
@@ -208,6 +214,9 @@ def tables_of(
         "split": table_json(list(trained.data.split.rows())),
         "data": table_json(trained.data.report),
         "features": table_json(list(importance)),
+        "origins": table_json(trained.studied.origins, ORIGIN_COLUMNS),
+        "ablation": table_json(trained.studied.ablation, ABLATION_COLUMNS),
+        "search": table_json(trained.studied.trials, TRIAL_COLUMNS),
     }
 
 
@@ -270,6 +279,9 @@ def report_of(
         split=list(trained.data.split.rows()),
         examples=highest_scores(trained, tables),
         features=list(importance[:FEATURES_SHOWN]),
+        origins=trained.studied.origins,
+        ablation=trained.studied.ablation,
+        trials=trained.studied.trials,
         config=trained.config.flat(),
     )
 

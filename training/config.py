@@ -4,6 +4,7 @@ The tables [columns] and [history] are `features.config`; the others decide how 
 """
 
 import datetime
+import hashlib
 import tomllib
 from pathlib import Path
 from typing import Annotated, Any
@@ -154,6 +155,10 @@ class TrainConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         return {
             f"{table}.{name}": value for table, values in tables.items() for name, value in values.items()
         }
+
+    def digest(self) -> str:
+        """Give the SHA-256 of all settings."""
+        return hashlib.sha256(msgspec.json.encode(self, order="sorted")).hexdigest()
 
 
 def read_config(path: Path | None) -> TrainConfig:

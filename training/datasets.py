@@ -310,7 +310,7 @@ def build_data_set(
     withdrawn = _withdrawn(consignments, to_us(as_of)) & ~labels.chosen
     part[withdrawn] = OUTSIDE
     background, rates = _draw_background(part, labels.chosen, offered, weights, seed)
-    weight = _fitting_weights(part, labels, background, weights)
+    weight = fitting_weights(part, labels, background, weights)
     data = DataSet(cut, part, labels, background, rates, weight, report=[])
     _require_both_kinds(data)
     counts = _Counts(superseded=superseded, withdrawn=withdrawn, received=received, final=final)
@@ -352,9 +352,18 @@ def _draw_background(
     return background, rates
 
 
-def _fitting_weights(
+def fitting_weights(
     part: NDArray[np.int8], labels: Labels, background: Bools, config: WeightsConfig
 ) -> Floats:
+    """Give the weight of each row in fitting: known results by their clipped inverse probability, background as one.
+
+    Parameters
+    ----------
+    part : int8 array, (n,)
+    labels : Labels
+    background : bool array, (n,)
+    config : WeightsConfig
+    """
     weight = np.where(labels.known, inverse_propensity(labels.probability, config.ipw_clip), 0.0)
     for code in (TRAIN, VALIDATION):
         mine = background & (part == code)

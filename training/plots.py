@@ -232,6 +232,32 @@ def importance_picture(shares: Mapping[str, float]) -> str:
         return svg_text(figure)
 
 
+def ablation_picture(rows: Sequence[Mapping[str, Any]]) -> str:
+    """Draw what the finds before the test period lose without each group of features, with intervals.
+
+    Parameters
+    ----------
+    rows : sequence of dict
+        As `training.ablation.ablation_rows` gives them.
+    """
+    shown = list(rows)[::-1]
+    with mpl.rc_context(STYLE):
+        figure, (ax,) = canvas(1, 1, width=10.4, height=1.3 + 0.27 * len(shown))
+        worth = np.array([row["worth"] for row in shown])
+        reach = np.array(
+            [[row["worth"] - row["worth_low"], row["worth_high"] - row["worth"]] for row in shown]
+        )
+        names = [row["group"] for row in shown]
+        ax.barh(names, worth, xerr=np.nan_to_num(reach.T), color=BLUE, ecolor=GREY, height=0.62)
+        ax.axvline(0, color=INK, linewidth=0.8)
+        ax.grid(axis="y", visible=False)
+        ax.set(
+            title="What the finds lose without a group of features",
+            xlabel="area under recall over the logarithm of capacity, lost; 95 % interval",
+        )
+        return svg_text(figure)
+
+
 def fairness_picture(rows: Sequence[Mapping[str, float | str]]) -> str:
     """Draw how often each group is chosen, how often rightly, and how often for nothing, each with its interval.
 

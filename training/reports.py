@@ -64,7 +64,7 @@ class RunReport:
         The same against the truth of a simulated world, where there is one.
     pictures : mapping
         Name to SVG.
-    data, split, examples, features, fairness, name_swaps : sequence of rows
+    data, split, examples, features, fairness, name_swaps, origins, ablation, trials : sequence of rows
     config : mapping
         Every setting.
     """
@@ -85,6 +85,9 @@ class RunReport:
     features: Sequence[Row]
     fairness: Sequence[Row]
     name_swaps: Sequence[Row]
+    origins: Sequence[Row]
+    ablation: Sequence[Row]
+    trials: Sequence[Row]
     config: Mapping[str, Any]
 
 

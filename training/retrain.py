@@ -6,7 +6,7 @@ also writes the artifacts, logs the run and registers the version.
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -23,9 +23,8 @@ from consignments.tables import consignments_of
 from consignments.visibility import NO_TIME, US_PER_DAY, moment_of_us, time_column_us, visible_at_column
 from features.batch import BATCH_KEY, Matrix, Progress, Tables, feature_matrix
 from features.fitted import Fitted, fit_features
-from features.normal import normal_forms
+from features.normal import goods_text
 from features.pseudonyms import Pseudonyms
-from features.text import out_of_fold_scores
 from models.baselines import fit_baselines
 from models.calibration import Calibration
 from models.risk_model import Bands, RiskModel
@@ -36,14 +35,14 @@ from training.digests import data_sha256
 from training.evaluation import Traffic, daily_capacity, evaluate
 from training.fairness import CONSIGNEE, consignee_kind
 from training.name_swaps import Row, evenly, name_swap_rows
+from training.origins import TEXT_SCORE, text_scores
 from training.propensity import known_probability, result_weights
+from training.search import SPACE, search
 from training.splits import TEST, TRAIN, VALIDATION, midnight
+from training.studies import Studied, Studies, cut_origins, look_into
 from training.trained import Judged, Trained
 from training.verdict import judge
 
-TEXT_SCORE = "goods.text_score"
-TEXT_FOLDS = 5
-"""Blocks of time in the training fold, each scored by the words of the others."""
 SLICES = {
     "channel": "channel",
     "service": "service",
@@ -111,13 +110,14 @@ def retrain(
     tracking_uri: str | None = None,
     register: bool = False,
     threads: int = 1,
+    studies: Studies | None = None,
     progress: Progress | None = None,
 ) -> Retrained:
     """Train, write the artifacts, log the run, register the version.
 
     Parameters
     ----------
-    tables, as_of, target, config, truth, pseudonyms, threads, progress
+    tables, as_of, target, config, truth, pseudonyms, threads, studies, progress
         See `train`.
     out_dir : Path, optional
         Where the artifacts are kept; a new or an empty folder. Default: only in the store.
@@ -134,6 +134,7 @@ def retrain(
         truth=truth,
         pseudonyms=pseudonyms,
         threads=threads,
+        studies=studies,
         progress=progress,
     )
     with TemporaryDirectory() as spare:
@@ -153,6 +154,7 @@ def train(
     truth: pd.DataFrame | None = None,
     pseudonyms: Pseudonyms | None = None,
     threads: int = 1,
+    studies: Studies | None = None,
     progress: Progress | None = None,
 ) -> Trained:
     """Train a model on operation results as they were visible at a date, and judge it on later time.
@@ -171,6 +173,8 @@ def train(
     pseudonyms : Pseudonyms, optional
     threads : int
         For growing trees; any number gives the same model, to the last byte of its bundle.
+    studies : Studies, optional
+        What else to look into: rolling origins, ablation, search. Default: nothing.
     progress : callable, optional
 
     Raises
@@ -182,18 +186,22 @@ def train(
     frame, outcomes = tables.consignments, _outcomes(tables)
     as_of = as_of or day_after_last_event(tables)
 
+    studies, studied = studies or Studies(), Studied()
+    digest = data_sha256({"consignments": frame, "outcomes": outcomes, "alerts": tables.alerts})
     # Who has a label, as of when, and what each row counts.
-    data = build_data_set(
-        frame,
-        outcomes,
-        as_of=as_of,
-        target=target,
-        split=config.split,
-        weights=config.weights,
-        seed=config.model.seed,
-    )
+    data = _data_set(frame, outcomes, as_of, target, config)
     source = _TableFeatures(tables, as_of, config, pseudonyms or Pseudonyms(BATCH_KEY), progress)
     fitted, matrix, model = fit(frame, data, source, config, progress, threads)
+    if studies.count:
+        texts = [goods_text(record) for record in source.records(_before_the_test(data, matrix))]
+        origins = cut_origins(frame, outcomes, data, matrix, texts, config, target, studies.count)
+        if studies.search is not None:
+            name = f"{target} {as_of:%Y-%m-%d} {digest[:16]} {config.digest()[:16]}"
+            found = search(origins, matrix, config, studies.search, name=name, progress=progress)
+            config, studied = found.config, Studied(trials=found.trials)
+            data = _data_set(frame, outcomes, as_of, target, config)
+            fitted, matrix, model = fit(frame, data, source, config, progress, threads)
+        studied = replace(look_into(studies, origins, matrix, config, progress), trials=studied.trials)
     # The test period judges: all its traffic, opened or not, the model beside its baselines.
     parts = _Parts(frame, data, matrix)
     scores = _baseline_scores(parts, config)
@@ -208,7 +216,7 @@ def train(
         as_of=as_of,
         config=config,
         data=data,
-        data_sha256=data_sha256({"consignments": frame, "outcomes": outcomes, "alerts": tables.alerts}),
+        data_sha256=digest,
         fitted=fitted,
         model=model,
         matrix=matrix,
@@ -224,7 +232,28 @@ def train(
             positives=int((by_truth or test).traffic.positive.sum()),
             by_truth=by_truth is not None,
         ),
+        studied=studied,
     )
+
+
+def _data_set(
+    frame: pd.DataFrame, outcomes: pd.DataFrame, as_of: datetime, target: Target, config: TrainConfig
+) -> DataSet:
+    return build_data_set(
+        frame,
+        outcomes,
+        as_of=as_of,
+        target=target,
+        split=config.split,
+        weights=config.weights,
+        seed=config.model.seed,
+    )
+
+
+def _before_the_test(data: DataSet, matrix: Matrix) -> NDArray[np.int64]:
+    """Positions of the matrix's rows of training and validation, in their order."""
+    rows: NDArray[np.int64] = matrix.rows[np.isin(data.part[matrix.rows], (TRAIN, VALIDATION))]
+    return rows
 
 
 class FeatureSource(Protocol):
@@ -411,11 +440,9 @@ def _learn_features(
     records = source.records(rows)
     labels, weights = data.labels.positive[rows].astype(np.int8), data.weight[rows]
     fitted = fit_features(records, config.features, labels, weights)
-    texts = [normal_forms(record).text for record in records]
+    texts = np.array([goods_text(record) for record in records], dtype=object)
     received = time_column_us(frame, "received_at")[rows]
-    block = np.empty(len(rows), dtype=np.int64)
-    block[np.argsort(received, kind="stable")] = np.arange(len(rows)) * TEXT_FOLDS // len(rows)
-    return fitted, out_of_fold_scores(texts, labels, weights, block)
+    return fitted, text_scores(texts, data.labels.positive[rows], weights, received)
 
 
 def _fit_model(parts: _Parts, config: TrainConfig, threads: int, progress: Progress | None) -> RiskModel:
@@ -545,6 +572,7 @@ def _logged(trained: Trained, tables: Tables, folder: Path, tracking_uri: str, r
         inputs={name: len(frame) for name, frame in inputs.items() if frame is not None},
     )
     run_id = log_run(record, tracking_uri=tracking_uri)
+    _log_trials(trained, run_id, tracking_uri)
     if not register:
         return Retrained(trained, run_id, None, None)
     version = Registry(tracking_uri).register(
@@ -555,3 +583,21 @@ def _logged(trained: Trained, tables: Tables, folder: Path, tracking_uri: str, r
         tags=trained.tags,
     )
     return Retrained(trained, run_id, version.uri, version.number)
+
+
+def _log_trials(trained: Trained, run_id: str, tracking_uri: str) -> None:
+    """Log each trial of a search as a run under the run."""
+    from training.tracking import RunRecord, log_run
+
+    for trial in trained.studied.trials:
+        with TemporaryDirectory() as nothing:
+            record = RunRecord(
+                name=f"trial {trial['trial']}",
+                description="A trial of the search, judged at the rolling origins before the test period.",
+                tags={"target": trained.target, "as_of": trained.as_of.isoformat()},
+                params={name: trial[name] for name in SPACE},
+                metrics={f"origins/{name}": trial[name] for name in ("worth", "recall_at_1pct")},
+                folder=Path(nothing),
+                parent=run_id,
+            )
+            log_run(record, tracking_uri=tracking_uri)

@@ -1,7 +1,7 @@
 """A trained model with all that is known of it: what `training.retrain` gives and `training.artifacts` writes down."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
 from importlib.metadata import version as installed_version
 
@@ -16,6 +16,7 @@ from training.config import TrainConfig
 from training.datasets import DataSet
 from training.evaluation import Evaluation, Traffic
 from training.name_swaps import Row, worst_move
+from training.studies import Studied
 from training.verdict import Verdict
 
 Floats = NDArray[np.float64]
@@ -68,6 +69,8 @@ class Trained:
     name_swaps : list of dict
         How far names of another language move the score, as `training.name_swaps` measures it.
     verdict : Verdict
+    studied : Studied
+        Rolling origins, ablation and search, where asked for.
     """
 
     target: Target
@@ -84,6 +87,7 @@ class Trained:
     truth: Judged | None
     name_swaps: list[Row]
     verdict: Verdict
+    studied: Studied = field(default_factory=Studied)
 
     @property
     def metrics(self) -> dict[str, float]:

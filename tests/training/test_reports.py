@@ -49,6 +49,9 @@ def report(**changes):
         features=[{"feature": "goods.text_score", "share": 0.5}],
         fairness=FAIRNESS,
         name_swaps=[SWAPS],
+        origins=[],
+        ablation=[],
+        trials=[],
         config={"split.test_days": 28},
     )
     return replace(whole, **changes)

@@ -15,9 +15,12 @@ from models.registry import Registry
 from models.scoring import score_table
 from training.artifacts import write_bundle_of
 from training.config import train_config
-from training.retrain import BATCH_KEY, TEXT_SCORE, day_after_last_event, retrain, train
+from training.origins import TEXT_SCORE
+from training.retrain import BATCH_KEY, day_after_last_event, retrain, train
+from training.search import Budget
 from training.simulation import simulate
 from training.splits import TEST, TRAIN
+from training.studies import Studies
 
 # MLflow 3.17 maps its tables with a loader that SQLAlchemy 2.1 will drop, and warns of its own types when imported.
 pytestmark = [
@@ -52,7 +55,8 @@ def tables(world):
 
 @pytest.fixture(scope="module")
 def trained(world, tables, as_of):
-    return train(tables, as_of=as_of, target="any_offence", config=CONFIG, truth=world.truth)
+    studies = Studies(origins=2)
+    return train(tables, as_of=as_of, target="any_offence", config=CONFIG, truth=world.truth, studies=studies)
 
 
 def again(tables, as_of, threads=1):
@@ -153,6 +157,36 @@ def test_the_metrics_have_their_agreed_names(trained):
     for share in SHARES:
         assert f"test/labelled_share_at_{share}" in trained.metrics
     assert any(name.startswith("test/channel:") for name in trained.metrics)
+
+
+def test_rolling_origins_look_at_weeks_before_the_test_and_change_nothing(trained, trained_again):
+    begins = f"{trained.data.split.test.begins:%Y-%m-%d}"
+    rows = trained.studied.origins
+    # So short a world has room for one.
+    assert len(rows) == 1
+    assert all(row["window_until"] < begins and row["window_finds"] >= 3 for row in rows)
+    assert learnt(trained_again) == learnt(trained)
+    assert not trained_again.studied.origins
+
+
+@pytest.fixture(scope="module")
+def searched(tables, as_of, tmp_path_factory):
+    folder = tmp_path_factory.mktemp("searched")
+    uri = f"sqlite:///{folder}/mlflow.db"
+    studies = Studies(origins=1, search=Budget(2, study=folder / "search.log"))
+    arguments = {"as_of": as_of, "target": "any_offence", "config": CONFIG, "studies": studies}
+    return retrain(tables, out_dir=folder / "run", tracking_uri=uri, **arguments), uri
+
+
+def test_a_search_trains_on_the_best_parameters_and_logs_each_trial_below_the_run(searched):
+    done, uri = searched
+    best = next(row for row in done.trained.studied.trials if row["best"])
+    assert done.trained.config.model.leaves == best["model.leaves"]
+    client = MlflowClient(tracking_uri=uri)
+    experiment = client.get_run(done.run_id).info.experiment_id
+    below = client.search_runs([experiment], f"tags.`mlflow.parentRunId` = '{done.run_id}'")
+    assert {run.info.run_name for run in below} == {"trial 0", "trial 1"}
+    assert all("origins/worth" in run.data.metrics for run in below)
 
 
 def test_every_baseline_stands_beside_the_model(trained):
