@@ -1,6 +1,6 @@
 """Skill: how much of the NPS is found at a capacity, beside what others would make of the same tables.
 
-    python -m benchmarks.skill [--seeds 31 32 33 --days 270 --per-day 1500]
+    python -m benchmarks.skill [--seeds 31 32 33 --days 270 --per-day 1500 --keep DIR]
 
 On simulated worlds whose truth is known, for each seed in one run: npsrisk as `train` makes it; the ordinary forms of
 benchmarks.ordinary; the rules and logistic regression on our features; and npsrisk trained on the full truth of its
@@ -12,6 +12,7 @@ import argparse
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass
+from pathlib import Path
 
 import numpy as np
 import pandas as pd
@@ -66,14 +67,33 @@ def main() -> None:
     parser.add_argument("--seeds", type=int, nargs="+", default=[31, 32, 33])
     parser.add_argument("--days", type=int, default=270)
     parser.add_argument("--per-day", type=int, default=1500)
+    parser.add_argument(
+        "--keep", type=Path, help="folder that keeps the result of each seed, and is read first"
+    )
     arguments = parser.parse_args()
 
     results = []
     for seed in arguments.seeds:
         start = time.monotonic()
-        results.append(run(seed, arguments.days, arguments.per_day))
+        results.append(kept(seed, arguments.days, arguments.per_day, arguments.keep))
         tell(f"seed {seed}, {time.monotonic() - start:.0f} s", results[-1:])
     tell(f"{len(results)} seeds together", results)
+
+
+def kept(seed: int, days: int, per_day: int, folder: Path | None) -> Result:
+    """Run a seed, or read what an earlier run of it kept."""
+    path = None if folder is None else folder / f"skill-{seed}-{days}-{per_day}.npz"
+    if path is not None and path.exists():
+        with np.load(path, allow_pickle=False) as held:
+            forms = dict.fromkeys(name.partition(": ")[0] for name in held.files if ": " in name)
+            found = {form: {share: held[f"{form}: {share}"] for share in SHARES} for form in forms}
+            return Result(found, held["there"])
+    result = run(seed, days, per_day)
+    if path is not None:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        flat = {f"{form}: {share}": found for form, by in result.found.items() for share, found in by.items()}
+        np.savez(path, there=result.there, **flat)
+    return result
 
 
 def run(seed: int, days: int, per_day: int) -> Result:

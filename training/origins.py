@@ -10,9 +10,10 @@ With training to 25 March, a gap of 14 days, validation from 8 April to 6 May an
 The words' score is learnt anew at each origin; vocabularies and norms, which see no label, are those of the split.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from itertools import islice
 
 import numpy as np
 import pandas as pd
@@ -27,7 +28,7 @@ from training.config import ModelConfig, TrainConfig, WeightsConfig
 from training.datasets import DataSet, fitting_weights, labels_at
 from training.evaluation import Estimate, interval_of
 from training.ranking import draw_days
-from training.splits import TRAIN, VALIDATION
+from training.splits import TRAIN, VALIDATION, Split
 
 TEXT_SCORE = "goods.text_score"
 TEXT_FOLDS = 5
@@ -132,7 +133,7 @@ def rolling_origins(
     config : TrainConfig
     target : str
     count : int
-        Most origins; those without enough finds are left out.
+        Most origins; those without enough finds are passed over.
     """
     cut = data.split
     mine = np.isin(data.part[matrix.rows], (TRAIN, VALIDATION))
@@ -140,13 +141,18 @@ def rolling_origins(
     cutter = _Cutter(
         frame.iloc[rows], outcomes, data, rows, X, np.array(texts, dtype=object), matrix, config, target
     )
-    width = timedelta(days=config.split.validation_days)
-    windows = [(cut.validation.begins, cut.validation.ends)]
-    windows += [
-        (cut.train.ends - (back + 1) * width, cut.train.ends - back * width) for back in range(count - 1)
-    ]
-    found = [cutter.origin(begins, ends) for begins, ends in windows if begins - cut.gap > cut.train.begins]
-    return [each for each in found if each is not None]
+    found = (cutter.origin(begins, ends) for begins, ends in _windows(cut, config.split.validation_days))
+    return list(islice((origin for origin in found if origin is not None), count))
+
+
+def _windows(cut: Split, days: int) -> Iterator[tuple[datetime, datetime]]:
+    """Walk back: the validation period, then the end of training, as long as rows before it are left to train on."""
+    width = timedelta(days=days)
+    yield cut.validation.begins, cut.validation.ends
+    ends = cut.train.ends
+    while ends - width - cut.gap > cut.train.begins:
+        yield ends - width, ends
+        ends -= width
 
 
 @dataclass(frozen=True)

@@ -6,8 +6,9 @@ import numpy as np
 import pytest
 from made_origins import CONFIG, MATRIX, made_origins
 
-from training.config import WeightsConfig
-from training.origins import Found, gain, judge_origins, origin_rows, shares_above
+from training.config import SplitConfig, WeightsConfig
+from training.origins import Found, _windows, gain, judge_origins, origin_rows, shares_above
+from training.splits import split_by_time
 
 
 def found(*above: float) -> Found:
@@ -48,3 +49,11 @@ def test_the_table_has_a_row_for_each_origin() -> None:
     rows = origin_rows(origins, judge_origins(origins, MATRIX, CONFIG.model, CONFIG.weights))
     assert [row["window_from"] for row in rows] == [f"{datetime(2024, 4, 8, tzinfo=UTC):%Y-%m-%d}"] * 2
     assert all(0 < float(row["worth"]) <= 1 for row in rows)
+
+
+def test_windows_walk_back_from_validation_as_long_as_training_is_left() -> None:
+    days = SplitConfig(validation_days=28, test_days=28, label_delay_days=14)
+    begins = datetime(2024, 1, 1, tzinfo=UTC)
+    split = split_by_time(begins, datetime(2024, 6, 28, tzinfo=UTC), datetime(2024, 7, 1, tzinfo=UTC), days)
+    windows = [(f"{one:%m-%d}", f"{other:%m-%d}") for one, other in _windows(split, 28)]
+    assert windows == [("04-08", "05-06"), ("02-26", "03-25"), ("01-29", "02-26")]
