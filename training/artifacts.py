@@ -40,6 +40,7 @@ from training.plots import (
 )
 from training.portrait import Seen, portray
 from training.reports import HEADLINE, RunReport, key_figures, named_text, render
+from training.search import SPACE
 from training.splits import VALIDATION
 from training.trained import Judged, Trained
 from training.verdict import TARGET_NAMES
@@ -57,9 +58,21 @@ DAY_SHARE = 0.01
 """Of the traffic of a mean day, in the picture of finds by day."""
 CARD_DIGITS = 9
 """Of a metric in the bundle: sums of metrics may differ in their last bits between machines, bundles may not."""
-ORIGIN_COLUMNS = ("window_from", "window_until", "training_finds", "window_finds")
-ABLATION_COLUMNS = ("group", "features", "worth", "worth_low", "worth_high")
-TRIAL_COLUMNS = ("trial", "worth", "recall_at_1pct")
+ORIGIN_COLUMNS = (
+    "window_from",
+    "window_until",
+    "training_finds",
+    "window_finds",
+    "recall_at_1pct",
+    "recall_at_5pct",
+    "worth",
+)
+ABLATION_COLUMNS = (
+    "group",
+    "features",
+    *(f"{measure}{end}" for measure in ("worth", "recall_at_1pct") for end in ("", "_low", "_high")),
+)
+TRIAL_COLUMNS = ("trial", "worth", "recall_at_1pct", *SPACE, "best")
 METRIC_COLUMNS = ("metric", "value", "low", "high")
 SLICE_COLUMNS = ("kind", "value", "consignments", "labelled", "positive")
 

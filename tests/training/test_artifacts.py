@@ -18,7 +18,9 @@ from training.artifacts import (
 from training.config import train_config
 from training.reports import LARGEST_BYTES
 from training.retrain import train
+from training.search import Budget
 from training.simulation import simulate
+from training.studies import Studies
 
 CONFIG = train_config(
     {
@@ -39,19 +41,25 @@ TABLES = {
     "split",
     "data",
     "features",
+    "origins",
+    "ablation",
+    "search",
 }
 
 
 @pytest.fixture(scope="module")
 def runs(tmp_path_factory):
-    """One run with truth and one without."""
+    """One run with truth and all studies, and one without."""
     world = simulate(days=90, per_day=100, prevalence="operation", seed=8)
     tables = Tables(world.consignments, world.outcomes, world.alerts)
     as_of = world.consignments["received_at"].max().ceil("D").to_pydatetime()
     folder = tmp_path_factory.mktemp("runs")
     found = {"tables": tables}
-    for name, truth in (("with", world.truth), ("without", None)):
-        trained = train(tables, as_of=as_of, target="any_offence", config=CONFIG, truth=truth)
+    everything = Studies(origins=1, ablation=True, search=Budget(1))
+    for name, truth, studies in (("with", world.truth, everything), ("without", None, None)):
+        trained = train(
+            tables, as_of=as_of, target="any_offence", config=CONFIG, truth=truth, studies=studies
+        )
         write_artifacts(trained, tables, folder / name)
         found[name] = (trained, folder / name)
     return found
@@ -72,6 +80,19 @@ def test_every_run_has_the_same_tables_with_the_same_columns(runs):
     for name in sorted(TABLES):
         with_truth, without = (read(folder, name)["columns"] for _, folder in (runs["with"], runs["without"]))
         assert with_truth == without
+
+
+def test_studies_have_their_tables_a_picture_and_a_section_of_the_page(runs):
+    folder = runs["with"][1]
+    groups = {row[0] for row in read(folder, "ablation")["data"]}
+    assert {"goods", "parties", "route", "value", "history", "history.sender"} <= groups
+    assert len(read(folder, "origins")["data"]) == len(read(folder, "search")["data"]) == 1
+    assert (folder / "plots" / "ablation.svg").exists()
+    assert "Before the test: rolling origins" in (folder / "report.html").read_text()
+    plain = runs["without"][1]
+    assert not (plain / "plots" / "ablation.svg").exists()
+    assert "Before the test: rolling origins" not in (plain / "report.html").read_text()
+    assert all(read(plain, name)["data"] == [] for name in ("origins", "ablation", "search"))
 
 
 def test_without_truth_its_table_is_empty(runs):
