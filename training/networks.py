@@ -49,7 +49,9 @@ OWN_MASTERS = 1_000_000
 HOUSE_AFTER_HOUSE_US = 1_000_000
 USUAL_SERVICE = 0.7
 """Share of parcels that go by the network's service of the time (assumed)."""
-LOYALTY = 3
+NEW_SHARE = 0.5
+"""Share of its family that the unseen substance comes to (assumed)."""
+LOYALTY = 4
 """The larger, the more of what regulars get goes to a network's first customers (assumed)."""
 LARGEST_FAMILY_FIRST = 0.6
 """Share of a network's parcels that hold its first family (assumed)."""
@@ -406,16 +408,19 @@ class Networks:
         first = draws.random(count) < LARGEST_FAMILY_FIRST
         other = draws.integers(0, len(network.families), count)
         families = [network.families[0 if f else int(o)] for f, o in zip(first, other, strict=True)]
-        return np.array([self._content(draws, family, since_start) for family in families])
+        return np.array(
+            [self._substances.number(self.content(draws, family, since_start)) for family in families]
+        )
 
-    def _content(self, draws: Draws, family: str, since_start: int) -> int:
+    def content(self, draws: Draws, family: str, since_start: int) -> str:
+        """Draw a substance of a family, as the market has it on a day: what is new, and what came for the controlled."""
         new, control = self._world.events.new_substance, self._world.events.class_control
-        if family == new.family and draws.random() < 0.5 * _ramp(since_start - new.day, new.over):
-            return self._substances.number(new.name)
+        if family == new.family and draws.random() < NEW_SHARE * _ramp(since_start - new.day, new.over):
+            return new.name
         lost = (1.0 - control.volume) * _ramp(since_start - control.day, control.over)
         if family == control.family and draws.random() < lost:
-            return self._substances.number(control.substitute)
-        return int(draws.choice(self._by_family[family]))
+            return control.substitute
+        return self._substances.names[int(draws.choice(self._by_family[family]))]
 
     def _make_premium(self, draws: Draws, network: Network, shipments: Shipments, positive: Flags) -> None:
         """Declare a low value for some of what goes by a premium service, so that enough of all show both."""

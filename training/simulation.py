@@ -33,6 +33,7 @@ FOUNDING, TRAFFIC, NETWORKS, DECLARATIONS, INSPECTIONS, ALERTS, TIPS, PICTURES =
 """Streams of random numbers, apart from each other: what officers do does not change what honest people send."""
 
 Progress = Callable[[str, int, int], None]
+Watch = Callable[[Arrivals], None]
 
 
 @dataclass(frozen=True)
@@ -136,6 +137,33 @@ class Simulation:
             "network": np.array([self.networks.kind_of(number) for number in sent.network], dtype=object),
         }
 
+    def live(self, days: int, *, watch: Watch | None = None, progress: Progress | None = None) -> Simulated:
+        """Live from the first day on, and give the tables.
+
+        Parameters
+        ----------
+        days : int
+        watch : callable, optional
+            Called with each day's arrivals, with what is inside: for those who measure the world.
+        progress : callable, optional
+            Called with what is being done, how much is done, and how much there is.
+        """
+        consignments, truths, outcomes, alerts = [], [], [], []
+        for since_start in _counted(days, progress):
+            alerts += self.warn(since_start)
+            arrivals = self.arrive(since_start)
+            if watch is not None:
+                watch(arrivals)
+            outcomes += self.inspect(arrivals)
+            consignments.append(arrivals.columns)
+            truths.append(self.truth(arrivals))
+        return Simulated(
+            consignments=frame_of_columns(Consignment, consignments),
+            outcomes=frame_of(outcomes, Outcome),
+            alerts=frame_of(alerts, Alert),
+            truth=frame_of_columns(Truth, truths),
+        )
+
     def _draws(self, stream: int, since_start: int) -> Draws:
         return np.random.default_rng([self._seed % 2**63, stream, since_start])
 
@@ -175,19 +203,7 @@ def simulate(
     simulation = Simulation(
         world or load_world(), days=days, per_day=per_day, prevalence=prevalence, seed=seed
     )
-    consignments, truths, outcomes, alerts = [], [], [], []
-    for since_start in _counted(days, progress):
-        alerts += simulation.warn(since_start)
-        arrivals = simulation.arrive(since_start)
-        outcomes += simulation.inspect(arrivals)
-        consignments.append(arrivals.columns)
-        truths.append(simulation.truth(arrivals))
-    return Simulated(
-        consignments=frame_of_columns(Consignment, consignments),
-        outcomes=frame_of(outcomes, Outcome),
-        alerts=frame_of(alerts, Alert),
-        truth=frame_of_columns(Truth, truths),
-    )
+    return simulation.live(days, progress=progress)
 
 
 def newest(consignments: pd.DataFrame, count: int = 10) -> tuple[pd.DataFrame, pd.DataFrame]:

@@ -1,0 +1,11 @@
+"""One world for the tests of the simulation and of what is measured of it: a lane with five NPS in a thousand."""
+
+import pytest
+
+from training.acceptance import Lived, lived
+from training.world import load_world
+
+
+@pytest.fixture(scope="session")
+def lived_lane() -> Lived:
+    return lived(load_world(), days=60, per_day=400, prevalence="operation", seed=2)
