@@ -1,0 +1,106 @@
+"""The truth of a simulated world is for those who judge: nothing that trains or scores can read it."""
+
+import ast
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import click
+import pandas as pd
+import pytest
+
+import npsrisk
+from consignments.records import Truth
+
+REPOSITORY = Path(__file__).resolve().parent.parent
+JUDGES = {"train", "compare", "replay"}
+"""Verbs that may be given the truth, to judge by it."""
+CONFIG = "[split]\nvalidation_days = 15\ntest_days = 15\nlabel_delay_days = 10\n[model]\ntrees = 10\n"
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A world, and a truth beside it that is no truth."""
+    made = tmp_path_factory.mktemp("world")
+    simulated = ("simulate", "--out", ".", "--days", "90", "--per-day", "100", "--prevalence", "operation")
+    assert run(made, *simulated) == ""
+    (made / "config.toml").write_text(CONFIG)
+    (made / "truth.parquet").write_text("this is not to be opened")
+    return made
+
+
+def run(folder: Path, *words: str) -> str:
+    """Run a verb; give what it says where it fails."""
+    done = subprocess.run(
+        [sys.executable, "-c", "from npsrisk import main; main()", *words],
+        cwd=folder,
+        capture_output=True,
+        text=True,
+        env={
+            **os.environ,
+            "MLFLOW_TRACKING_URI": f"sqlite:///{folder}/mlflow.db",
+            "PYTHONPATH": str(REPOSITORY),
+        },
+    )
+    return done.stderr[-2000:] if done.returncode else ""
+
+
+TABLES = (
+    "--consignments",
+    "consignments.parquet",
+    "--outcomes",
+    "outcomes.parquet",
+    "--alerts",
+    "alerts.parquet",
+)
+TRAIN = ("train", *TABLES, "--target", "any_offence", "--config", "config.toml", "--register")
+
+
+def test_no_step_from_features_to_scores_stumbles_over_what_lies_in_the_place_of_the_truth(
+    folder: Path,
+) -> None:
+    scored = ("score", *TABLES, "--model", "models:/nps-risk-any_offence/1", "--out", "scores.parquet")
+    for step in (("features", *TABLES, "--out", "features.parquet"), TRAIN, scored):
+        assert run(folder, *step) == ""
+    assert "truth.parquet" in run(folder, *TRAIN, "--truth", "truth.parquet"), "who opens it, stumbles"
+
+
+def test_a_truth_given_in_place_of_outcomes_is_refused(folder: Path) -> None:
+    truth = pd.DataFrame({"consignment_id": ["A"], "result": ["nps"], "network": ["webshop"]})
+    truth.to_parquet(folder / "posing.parquet")
+    told = run(folder, "train", "--consignments", "consignments.parquet", "--outcomes", "posing.parquet")
+    assert "selected_by" in told
+
+
+def test_only_verbs_that_judge_can_be_given_the_truth() -> None:
+    taking = {
+        name
+        for name, verb in npsrisk.main.commands.items()
+        if any("--truth" in option.opts for option in verb.params if isinstance(option, click.Option))
+    }
+    assert {"train", "compare"} <= taking <= JUDGES
+
+
+@pytest.mark.parametrize("package", ["consignments", "features", "models", "serving"])
+def test_what_scores_knows_no_truth(package: str) -> None:
+    """Its columns are named nowhere there but in the record and the check of tables; the world is not imported."""
+    own = {"consignments/records.py", "consignments/checks.py"}
+    for path in (REPOSITORY / package).rglob("*.py"):
+        if str(path.relative_to(REPOSITORY)) in own:
+            continue
+        tree = ast.parse(path.read_text())
+        names = {node.id for node in ast.walk(tree) if isinstance(node, ast.Name)}
+        imported = {
+            alias.name for node in ast.walk(tree) if isinstance(node, ast.ImportFrom) for alias in node.names
+        }
+        assert Truth.__name__ not in names | imported, path
+
+
+def test_in_training_only_what_simulates_or_judges_knows_the_world() -> None:
+    insiders = {"simulation", "networks", "traffic", "openings", "stage", "acceptance"}
+    learners = ("retrain", "datasets", "propensity", "splits", "config", "trained")
+    for name in learners:
+        tree = ast.parse((REPOSITORY / "training" / f"{name}.py").read_text())
+        modules = {node.module for node in ast.walk(tree) if isinstance(node, ast.ImportFrom) and node.module}
+        assert not {f"training.{insider}" for insider in insiders} & modules, name
