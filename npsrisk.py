@@ -132,20 +132,44 @@ as_of_option = click.option(
     help="How rare the threat is.",
 )
 @click.option("--seed", type=int, default=0, show_default=True, help="The same seed gives the same bytes.")
+@click.option(
+    "--world",
+    "spec",
+    type=click.Path(path_type=Path),
+    default=None,
+    metavar="FILE.toml",
+    help="Numbers that replace those of training/world.toml, name by name.",
+)
 @json_option
-def simulate(out: Path, days: int, per_day: int, prevalence: str, seed: int, as_json: bool) -> None:
+def simulate(
+    out: Path, days: int, per_day: int, prevalence: str, seed: int, spec: Path | None, as_json: bool
+) -> None:
     """Simulate an operation: consignments, outcomes, alerts, and the truth apart.
 
-    The truth is for evaluation only; no training or scoring reads it.
+    \b
+    prevalence   NPS       opened  what for
+    realistic    1 in 10^5  .12 %  volumes and speed: a million consignments hold ten NPS
+    enriched     1 in 1000   2 %   training and comparing
+    operation    1 in 200    2 %   a lane that an operation looks at: small worlds with finds in them
+
+    For 120 days rules choose, then a model and officers too; the operation with its alerts begins on day 270, or at three
+    quarters of a shorter world (operation: at a third). What changes when, what is assumed, and what the world lacks:
+    docs/simulator.md. The truth is for evaluation only; no training or scoring reads it.
 
     \b
     npsrisk simulate --out world --days 60 --per-day 300
+    npsrisk simulate --out year --days 366 --per-day 2000 --seed 1
+    echo '[inspection]
+    xray_share = 0.0' > blind.toml && npsrisk simulate --out blind --world blind.toml
     """
     from consignments.tables import write_table
     from training.simulation import simulate as run
+    from training.world import load_world
 
     with progress_bar() as progress:
-        world = run(days=days, per_day=per_day, prevalence=prevalence, seed=seed, progress=progress)
+        world = run(
+            load_world(spec), days=days, per_day=per_day, prevalence=prevalence, seed=seed, progress=progress
+        )
     out.mkdir(parents=True, exist_ok=True)
     tables = {
         "consignments": world.consignments,
