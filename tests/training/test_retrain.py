@@ -162,8 +162,8 @@ def test_the_metrics_have_their_agreed_names(trained):
 def test_rolling_origins_look_at_weeks_before_the_test_and_change_nothing(trained, trained_again):
     begins = f"{trained.data.split.test.begins:%Y-%m-%d}"
     rows = trained.studied.origins
-    # So short a world has room for one.
-    assert len(rows) == 1
+    # So short a world has room for one or two.
+    assert 1 <= len(rows) <= 2
     assert all(row["window_until"] < begins and row["window_finds"] >= 3 for row in rows)
     assert learnt(trained_again) == learnt(trained)
     assert not trained_again.studied.origins
