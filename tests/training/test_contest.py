@@ -67,7 +67,7 @@ def test_all_policies_run_are_killed_and_end_with_the_same_bytes(tmp_path):
         assert killed.poll() is None
         time.sleep(0.1)
     os.killpg(killed.pid, signal.SIGKILL)
-    killed.wait()
+    killed.communicate()
     assert not (tmp_path / "killed" / "replay.html").exists()
     finished(start(tmp_path, *WORLD, "--out", "killed", "--json"))
     assert bytes_of(tmp_path / "killed") == bytes_of(tmp_path / "whole")
