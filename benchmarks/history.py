@@ -27,6 +27,7 @@ from consignments.visibility import NO_TIME, US_PER_DAY
 from features.history import WIDTH, History
 from features.keys import KeyKind
 from features.ledger import Ledger
+from features.pipeline import USUAL_NEW_KEYS
 from features.readings import READINGS
 from features.timeline import Arrivals, Fold, Outcomes
 
@@ -127,11 +128,17 @@ class Folded:
     longest: float
 
 
-def fold(world: Synthetic, out: NDArray[np.float32] | None = None, piece_rows: int = PIECE_ROWS) -> Folded:
+def fold(
+    world: Synthetic,
+    out: NDArray[np.float32] | None = None,
+    piece_rows: int = PIECE_ROWS,
+    capacity: int | None = None,
+) -> Folded:
     """Fold a world: CPU seconds, the table, and the longest piece; readings are kept where `out` has room for all."""
     arrivals, outcomes = world.arrivals(), world.outcomes()
     begin = time.process_time()
-    folding = Fold(History(KINDS), arrivals, outcomes)
+    room_for = USUAL_NEW_KEYS * world.rows if capacity is None else capacity
+    folding = Fold(History(KINDS, capacity=room_for), arrivals, outcomes)
     seconds, longest, done = time.process_time() - begin, 0.0, 0
     room = np.zeros((PIECE_ROWS, len(KINDS) * WIDTH), dtype=np.float32)
     for keys, counterparts in world.pieces():
@@ -194,7 +201,7 @@ def live(options: argparse.Namespace) -> None:
 
 def growth(options: argparse.Namespace) -> None:
     begin = time.perf_counter()
-    done = fold(Synthetic(options.most), piece_rows=1_000)
+    done = fold(Synthetic(options.most), piece_rows=1_000, capacity=1 << 16)
     print(
         f"| growth to {len(done.history):,} keys, s (making the keys included) | {time.perf_counter() - begin:.1f} |"
     )

@@ -111,7 +111,7 @@ def feature_matrix(
         if progress is not None:
             progress("features", part.stop, len(frame))
     fold(
-        pipeline.new_history(),
+        pipeline.history_of(len(frame)),
         arrivals_of(frame),
         outcome_events_of(tables.outcomes),
         keys,

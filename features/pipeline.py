@@ -28,6 +28,8 @@ from features.route import Route
 from features.spec import Feature, Spec
 from features.value import Value
 
+USUAL_NEW_KEYS = 2
+"""Keys that a consignment brings and that were never seen before (assumed)."""
 Row = NDArray[np.float32]
 Rows = NDArray[np.float32]
 Keys = NDArray[np.uint64]
@@ -91,6 +93,10 @@ class Pipeline:
     def new_history(self, capacity: int = 1 << 16, max_keys: int | None = None) -> History:
         """Make an empty history over this pipeline's keys; `max_keys` bounds it."""
         return History(self.kinds, capacity=capacity, max_keys=max_keys)
+
+    def history_of(self, rows: int) -> History:
+        """Make an empty history with room for the keys of so many consignments, so that it seldom has to grow."""
+        return self.new_history(capacity=max(USUAL_NEW_KEYS * rows, 1 << 16))
 
     def describe(
         self, c: Consignment, row: Row, keys: Keys, counterparts: Keys, sequence: int | None = None

@@ -188,7 +188,7 @@ def feature_pieces(
     describer = Describer(config, fitted, pseudonyms, alerts_as_of(world.alerts, as_of))
     pipeline = describer.pipeline()
     fold = Fold(
-        pipeline.new_history(),
+        pipeline.history_of(len(order)),
         arrivals_of(order),
         outcome_events_of(world.outcomes),
         None if as_of is None else as_of.value // 1000,
