@@ -45,6 +45,8 @@ CONNECTIONS = (16, 64)
 OPEN_LOOP_PER_SECOND, OPEN_LOOP_CONNECTIONS = 1000.0, 200
 MLFLOW_CONNECTIONS, MLFLOW_PER_SECOND = 8, 50.0
 BULK_ROWS = 1000
+WARM_SECONDS, MOST_PER_SECOND, BULK_CALLS_PER_SECOND = 1.0, 8000, 14
+"""More than any machine of today answers: so many consignments are made before."""
 PER_CPU_SECOND = "requests per server CPU-second, {} connections"
 OPEN_LOOP = f"p50 / p99 at {OPEN_LOOP_PER_SECOND:,.0f} a second, ms"
 SINGLES_BESIDE_BULK_PER_SECOND = 100.0
@@ -92,9 +94,8 @@ def main() -> None:
 
 def measure(folder: Path, seconds: float, past: int, *, with_mlflow: bool) -> None:
     """Measure both sides, and print a table."""
-    fresh = int(
-        seconds * (4000 * len(CONNECTIONS) + OPEN_LOOP_PER_SECOND + 10_000 + SINGLES_BESIDE_BULK_PER_SECOND)
-    )
+    singles = MOST_PER_SECOND * len(CONNECTIONS) + OPEN_LOOP_PER_SECOND + SINGLES_BESIDE_BULK_PER_SECOND
+    fresh = int(seconds * (singles + BULK_ROWS * BULK_CALLS_PER_SECOND) + MOST_PER_SECOND * WARM_SECONDS)
     say(f"simulating {past + fresh:,} consignments and growing the trees")
     world = make_world(past + fresh)
     grown = grow(world)
@@ -147,7 +148,7 @@ async def bulk_beside_singles(
     port: int, bodies: Iterator[Consignment], seconds: float
 ) -> tuple[Taken, Taken]:
     """Send lists on one connection and single consignments on others, both at once."""
-    calls = int(12 * seconds)
+    calls = int(BULK_CALLS_PER_SECOND * seconds)
     lists = iter([
         request(SCORES, msgspec.json.encode({"consignments": [next(bodies) for _ in range(BULK_ROWS)]}), port)
         for _ in range(calls)
@@ -161,7 +162,7 @@ async def bulk_beside_singles(
 
 async def warm(port: int, requests: Iterator[bytes]) -> None:
     """Let connections, caches and the disk settle."""
-    await closed_loop(port, requests, CONNECTIONS[0], 1.0)
+    await closed_loop(port, requests, CONNECTIONS[0], WARM_SECONDS)
 
 
 def measure_mlflow(grown: Grown, folder: Path, seconds: float) -> dict[str, dict[str, str]]:

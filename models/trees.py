@@ -41,8 +41,8 @@ TREE_KEYS = {*SPLIT_KEYS, *UNUSED_KEYS, "num_leaves", "num_cat", "is_linear", "l
 CATEGORICAL, DEFAULT_LEFT = 1, 2
 NO_MISSING, ZERO_MISSING, NAN_MISSING = 0, 1, 2
 MISSING_LEFT, ZERO_IS_MISSING = np.uint8(1), np.uint8(2)
-LANES = 8
-"""Trees that are walked side by side."""
+LANES = 16
+"""Pairs of row and tree that are walked side by side."""
 
 Ints = NDArray[np.int64]
 Floats = NDArray[np.float64]
@@ -84,6 +84,7 @@ class Trees:
         self.text = text
         self.expected = float(sum(_expected(tree) for tree in trees))
         self._nodes = _flatten(trees)
+        self._steps = _steps_of(self._nodes, np.array([_depth(tree) for tree in trees]))
         self._points, self._shares = _gauss_legendre(_most_on_a_path(trees))
         self._paths = _merge_paths(trees, self._points)
 
@@ -127,7 +128,7 @@ class Trees:
         """
         X = self._checked(X)
         out = np.empty(len(X))
-        _walk(X, *self._nodes, out)
+        _walk(X, *self._steps, out)
         return out
 
     def spread(self, X: NDArray[np.float32], parts: int = 5) -> Floats:
@@ -147,8 +148,8 @@ class Trees:
         X = self._checked(X)
         votes = np.empty((parts, len(X)))
         for part in range(parts):
-            own = self._nodes._replace(root=np.ascontiguousarray(self._nodes.root[part::parts]))
-            _walk(X, *own, votes[part])
+            root, depth = self._steps.root[part::parts].copy(), self._steps.depth[part::parts].copy()
+            _walk(X, *self._steps._replace(root=root, depth=depth), votes[part])
         return np.asarray((parts * votes).std(axis=0))
 
     def contributions(self, X: NDArray[np.float32]) -> Floats:
@@ -337,7 +338,7 @@ def _depth(tree: Tree) -> int:
 
 
 class Nodes(NamedTuple):
-    """The splits of all trees in one row: what the walk needs.
+    """The splits of all trees in one row.
 
     Attributes
     ----------
@@ -357,6 +358,30 @@ class Nodes(NamedTuple):
     missing: NDArray[np.uint8]
     child: NDArray[np.int32]
     leaf: Floats
+
+
+class Steps(NamedTuple):
+    """Splits and leaves of all trees in one row: what the walk needs. A leaf leads to itself; its threshold is its value.
+
+    Attributes
+    ----------
+    root : int32 array, (trees,)
+    depth : int64 array, (trees,)
+        Splits on the longest path.
+    feature : int32 array, (splits + leaves,)
+    threshold : float64 array, (splits + leaves,)
+    missing : uint8 array, (splits + leaves,)
+        As of `Nodes`.
+    child : int32 array, (2 * (splits + leaves),)
+        Left and right of each.
+    """
+
+    root: NDArray[np.int32]
+    depth: Ints
+    feature: NDArray[np.int32]
+    threshold: Floats
+    missing: NDArray[np.uint8]
+    child: NDArray[np.int32]
 
 
 class Paths(NamedTuple):
@@ -403,6 +428,23 @@ def _flatten(trees: Sequence[Tree]) -> Nodes:
         missing=_missing_rules(threshold, decision),
         child=np.concatenate(child).astype(np.int32),
         leaf=np.concatenate([tree.leaf_value for tree in trees]),
+    )
+
+
+def _steps_of(nodes: Nodes, depth: Ints) -> Steps:
+    splits, leaves = len(nodes.feature), len(nodes.leaf)
+    root, child = (
+        np.where(place >= 0, place, splits - 1 - place).astype(np.int32)
+        for place in (nodes.root, nodes.child)
+    )
+    selves = np.repeat(np.arange(splits, splits + leaves, dtype=np.int32), 2)
+    return Steps(
+        root=root,
+        depth=depth,
+        feature=np.concatenate([nodes.feature, np.zeros(leaves, dtype=np.int32)]),
+        threshold=np.concatenate([nodes.threshold, nodes.leaf]),
+        missing=np.concatenate([nodes.missing, np.zeros(leaves, dtype=np.uint8)]),
+        child=np.concatenate([child.ravel(), selves]),
     )
 
 
@@ -500,28 +542,39 @@ def _goes_right(value: float, threshold: float, missing: int) -> int:
 
 @njit(cache=True, nogil=True)
 def _walk(
-    X: Any, root: Any, feature: Any, threshold: Any, missing: Any, child: Any, leaf: Any, out: Any
+    X: Any, root: Any, depth: Any, feature: Any, threshold: Any, missing: Any, child: Any, out: Any
 ) -> None:
-    """Walk some trees side by side, a split of each in turn: no one's next split waits for another's to be fetched."""
+    """Walk `LANES` pairs of row and tree side by side: a few trees of one row, or one tree of many rows.
+
+    No pair waits for another's split to be fetched, and no branch has to be guessed: which side is arithmetic, and who
+    has come to a leaf stays there. Each row's trees are added up in their order, so the bits are those of one by one.
+    """
     node = np.empty(LANES, dtype=np.int64)
-    for row in range(X.shape[0]):
-        total = 0.0
-        for first in range(0, root.shape[0], LANES):
-            lanes = min(LANES, root.shape[0] - first)
+    row_of = np.empty(LANES, dtype=np.int64)
+    for begin in range(0, X.shape[0], LANES):
+        rows = min(LANES, X.shape[0] - begin)
+        together = LANES // rows
+        for lane in range(rows * together):
+            row_of[lane] = begin + lane % rows
+        for row in range(begin, begin + rows):
+            out[row] = 0.0
+        for first in range(0, root.shape[0], together):
+            lanes = rows * min(together, root.shape[0] - first)
+            steps = 0
             for lane in range(lanes):
-                node[lane] = root[first + lane]
-            walking = True
-            while walking:
-                walking = False
+                tree = first + lane // rows
+                node[lane] = root[tree]
+                steps = max(steps, depth[tree])
+            for _ in range(steps):
                 for lane in range(lanes):
                     at = node[lane]
-                    if at >= 0:
-                        side = _goes_right(X[row, feature[at]], threshold[at], missing[at])
-                        node[lane] = child[at, side]
-                        walking = True
+                    value = X[row_of[lane], feature[at]]
+                    rules = missing[at]
+                    gone = (value != value) | (((rules & ZERO_IS_MISSING) != 0) & (abs(value) <= ZERO))
+                    right = (gone & ((rules & MISSING_LEFT) == 0)) | (~gone & ~(value <= threshold[at]))
+                    node[lane] = child[2 * at + np.int64(right)]
             for lane in range(lanes):
-                total += leaf[-1 - node[lane]]
-        out[row] = total
+                out[row_of[lane]] += threshold[node[lane]]
 
 
 @njit(cache=True, nogil=True)
