@@ -80,6 +80,8 @@ def loop(tmp_path_factory: pytest.TempPathFactory) -> Loop:
     last_day = consignments["received_at"].max().floor("D")
     known = outcomes["known_at"].fillna(outcomes["inspected_at"]).fillna(outcomes["selected_at"]) < last_day
     past = consignments[consignments["received_at"] < last_day]
+    # What is withdrawn later is not known yet, as what is found later is not.
+    past = past.assign(cancelled_at=past["cancelled_at"].where(past["cancelled_at"] < last_day))
     past.to_parquet(loop.folder / "past.parquet", index=False)
     outcomes[known].to_parquet(loop.folder / "outcomes.parquet", index=False)
     shutil.copy(world / "alerts.parquet", loop.folder / "alerts.parquet")
