@@ -420,6 +420,15 @@ def test_a_result_confirmed_later_counts_once_from_when_it_was_confirmed() -> No
     assert (read["nps_ever"], read["days_since_find"]) == (1, 2)
 
 
+def test_of_two_results_of_one_moment_the_later_in_the_log_stands() -> None:
+    rows = [arrival("a", 0, sequence=1), arrival("b", 3, sequence=4)]
+    for first, second in (("nps", "clear"), ("clear", "nps")):
+        told = [outcome("a", 2, first, sequence=2), outcome("a", 2, second, sequence=3)]
+        for rows_given in (told, told[::-1]):
+            read = read_last(rows, rows_given)
+            assert (read["nps_ever"], read["inspections_ever"]) == (int(second == "nps"), 1)
+
+
 def test_an_outcome_of_an_unknown_consignment_waits_for_it() -> None:
     rows = [arrival("x", 3), arrival("a", 4), arrival("b", 6)]
     read = batch(rows, [outcome("a", 2)])
