@@ -288,20 +288,25 @@ def test_rows_at_fault_are_kept_and_the_rest_is_scored(loop: Loop) -> None:
     assert strict.returncode == 2
 
 
-def test_the_loop_closes_what_the_service_logged_is_proven_exported_and_trained_on(
-    loop: Loop, service: httpx.Client
-) -> None:
+def test_what_the_service_logged_is_computed_anew_and_exported(loop: Loop, service: httpx.Client) -> None:
     proven = loop.json("parity")
     assert proven["equal"]
     assert proven["compared"] == proven["decisions"] == len(announced(loop))
     exported = loop.json("export", "--out", "exported", "--personal")
     walked = loop.json("verify-log", "--head", exported["head"])
     assert (walked["fault"], walked["kept_at"]) == ("", exported["last_sequence"])
-    tables = [f"--{name}=exported/{name}.parquet" for name in ("consignments", "outcomes", "alerts")]
+
+
+@pytest.mark.slow
+def test_an_export_scores_to_the_same_bits_and_trains(loop: Loop, service: httpx.Client) -> None:
+    assert service.post("/v1/scores", json={"consignments": announced(loop)}).status_code == 200
+    loop.npsrisk("export", "--out", "whole", "--personal")
+    tables = [f"--{name}=whole/{name}.parquet" for name in ("consignments", "outcomes", "alerts")]
     loop.npsrisk("score", *tables, "--out", "again.parquet")
-    logged = pd.read_parquet(loop.folder / "exported" / "decisions.parquet").set_index("sequence")["score"]
+    logged = pd.read_parquet(loop.folder / "whole" / "decisions.parquet").set_index("sequence")["score"]
     again = pd.read_parquet(loop.folder / "again.parquet")
-    again.index = pd.read_parquet(loop.folder / "exported" / "consignments.parquet")["sequence"]
+    again.index = pd.Index(pd.read_parquet(loop.folder / "whole" / "consignments.parquet")["sequence"])
+    assert len(logged) == len(announced(loop))
     assert again["score"].loc[logged.index].tolist() == logged.tolist()
     trained = loop.json("train", *tables, "--config", "config.toml")
     assert 0 < trained["metrics"]["test/roc_auc"] <= 1
