@@ -24,7 +24,7 @@ REPOSITORY = Path(__file__).resolve().parent.parent
 FOLDER = REPOSITORY / "demo"
 MESSAGE = REPOSITORY / "tests" / "messages" / "xfzb_house.xml"
 NPSRISK = Path(sys.executable).with_name("npsrisk")
-DAYS, PER_DAY, SEED = 180, 1000, 7
+DAYS, PER_DAY, SEED = 150, 600, 7
 READY_SECONDS = 60.0
 
 
@@ -35,7 +35,19 @@ def main() -> None:
     FOLDER.mkdir()
 
     step("1/7  simulate an operation (consignments, outcomes, alerts, and the truth apart)")
-    npsrisk("simulate", "--out", "world", "--days", str(DAYS), "--per-day", str(PER_DAY), "--seed", str(SEED))
+    npsrisk(
+        "simulate",
+        "--out",
+        "world",
+        "--prevalence",
+        "operation",
+        "--days",
+        str(DAYS),
+        "--per-day",
+        str(PER_DAY),
+        "--seed",
+        str(SEED),
+    )
     split_last_day()
 
     step("2/7  train on what was known, evaluate on later time, log the run, register the version")
