@@ -26,8 +26,8 @@ from serving.answers import ModelName, Score
 from serving.entries import Judgement, Keys, Row
 from serving.event_log import Event, EventLog
 from serving.metrics import Metrics
+from serving.model import Model, load_model
 from serving.releases import current_folder, read_release
-from serving.scorer import Model, load_model
 from serving.sealing import Packed, Vault
 
 T = TypeVar("T")
@@ -130,8 +130,8 @@ class _Path:
 
     def _judged(self, row: Row, score: float) -> Judgement:
         model = self._model
-        band, sha256 = model.risk.bands.of(score), model.bundle.card.feature_spec_sha256
-        return Judgement(row, score, band, NO_REASONS, model.name, model.release.bundle_sha256, sha256)
+        band = model.risk.bands.of(score)
+        return Judgement(row, score, band, NO_REASONS, model.name, model.sha256, model.spec_sha256)
 
     def _event(self, sequence: int, c: Consignment, packed: Packed, *rest: Any) -> Event:
         *keys, judgement = rest

@@ -33,8 +33,8 @@ from features.pseudonyms import Pseudonyms, load_data_key
 from serving.dossiers import Dossiers, KeyReader
 from serving.entries import Judgement
 from serving.event_log import Event, EventLog
+from serving.model import Model, load_model
 from serving.releases import current_folder, read_release
-from serving.scorer import Model, load_model
 from serving.sealing import Vault
 from serving.snapshots import About, Snapshots, arrays_of
 from serving.state import State
@@ -114,9 +114,8 @@ class Writer:
         self.random = np.random.default_rng(1)
         self.names: list[str] = []
         features = self.random.random(len(model.spec)).astype(np.float32)
-        spec = model.bundle.card.feature_spec_sha256
         self.judgement = Judgement(
-            features, 0.01, "routine", b"\x90", model.name, model.release.bundle_sha256, spec
+            features, 0.01, "routine", b"\x90", model.name, model.sha256, model.spec_sha256
         )
 
     def write(self, count: int) -> None:

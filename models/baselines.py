@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from fnmatch import fnmatchcase
 from typing import Any, Protocol
 
+import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
@@ -184,9 +185,19 @@ class Rules:
         """Give the points as numbers in (0, 1), in the same order; they are not calibrated."""
         return np.array([_as_probability(points) for points in self.scores(X).tolist()])
 
+    def score_row(self, row: Rows, channel: str) -> float:
+        """Give the number of one row, float32 (features,), to the bits of `score`."""
+        return float(self.score(row[None, :], [channel])[0])
+
     def bands_of(self, score: Floats) -> list[Band]:
         """Give the band of each score."""
         return [self.bands.of(value) for value in score.tolist()]
+
+    def digest(self) -> str:
+        """Give the SHA-256 of the rules, of what their points mean and of the features, as hexadecimal digits."""
+        meaning = [LOG_ODDS_WITHOUT_POINTS, LOG_ODDS_PER_POINT, POINTS_FOR_HIGH, POINTS_FOR_ELEVATED]
+        rules = [[rule.features, rule.at_least, rule.points] for rule, _ in self._rules]
+        return hashlib.sha256(msgspec.json.encode([rules, meaning, self.spec.digest()])).hexdigest()
 
     def explain(self, row: Rows, top: int = 3) -> list[Reason]:
         """Give the rules that hold, the one with most points first; those of one meaning are added up."""

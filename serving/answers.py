@@ -34,7 +34,10 @@ class Score(msgspec.Struct, frozen=True):
     score: Annotated[float, Meta(ge=0, le=1, description="calibrated probability")]
     band: Annotated[Band, Meta(description="share of traffic, set in training")]
     reasons: Annotated[list[Reason], Meta(description="the weightiest first")]
-    model: ModelName
+    model: Annotated[
+        ModelName,
+        Meta(description="what decided; `rules` where no model was loaded: the score is not calibrated"),
+    ]
     scored_at: datetime
     decision_id: str
     features: Annotated[
@@ -118,7 +121,8 @@ class Health(msgspec.Struct, frozen=True):
     ready: bool
     reasons: Annotated[list[str], Meta(description="why scores cannot be given now")]
     warnings: Annotated[list[str], Meta(description="what is wrong although scores are given")]
-    model: ModelName | None
+    degraded: Annotated[bool, Meta(description="scores come from rules, because no model is loaded")]
+    model: Annotated[ModelName | None, Meta(description="what scores: a model, or `rules`")]
     log_sequence: Annotated[int, Meta(description="last durable entry of the log")]
 
 

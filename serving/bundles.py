@@ -1,10 +1,13 @@
-"""The bundles of past decisions: where they were published, else from MLflow; never another than the one that scored."""
+"""What made past decisions: bundles where they were published, else from MLflow, never another than the one that scored;
+and the rules, which stand in where no model is loaded.
+"""
 
 from collections.abc import Callable
 from pathlib import Path
 
 from consignments.errors import BundleRefused, NpsriskError
 from models.bundle import Bundle, load_bundle
+from serving.methods import Method, by_rules
 
 Fetch = Callable[[str, str], Bundle]
 """Fetches the bundle of a registered version from MLflow, by name and version."""
@@ -23,10 +26,10 @@ class Bundles:
 
     def __init__(self, state_dir: Path, fetch: Fetch) -> None:
         self._releases, self._fetch = state_dir / "models", fetch
-        self._found: dict[str, Bundle | str] = {}
+        self._found: dict[str, Method | str] = {by_rules().sha256: by_rules()}
 
-    def find(self, model: str, sha256: str) -> Bundle:
-        """Give a bundle, verified and self-tested.
+    def find(self, model: str, sha256: str) -> Method:
+        """Give a method; a bundle is verified and self-tested.
 
         Parameters
         ----------
@@ -47,8 +50,8 @@ class Bundles:
             raise BundleRefused(found, where=model, expected=f"bundle {sha256[:12]}")
         return found
 
-    def _look_for(self, model: str, sha256: str) -> Bundle | str:
-        """Give the bundle, or why there is none."""
+    def _look_for(self, model: str, sha256: str) -> Method | str:
+        """Give what the bundle holds, or why there is none."""
         faults = []
         for folder in sorted(self._releases.glob(f"*-{sha256[:12]}")):
             try:
@@ -64,8 +67,8 @@ class Bundles:
         return f"not in {self._releases}" + "".join(f"; {fault}" for fault in faults)
 
 
-def _verified(bundle: Bundle, sha256: str) -> Bundle:
+def _verified(bundle: Bundle, sha256: str) -> Method:
     if bundle.sha256 != sha256:
         raise BundleRefused("another bundle", got=bundle.sha256[:12], expected=sha256[:12])
     bundle.self_test()
-    return bundle
+    return Method.of(bundle)

@@ -9,7 +9,7 @@ from typing import Any
 import msgspec
 from starlette.types import Receive, Scope, Send
 
-from consignments.records import Alert, Consignment, Outcome
+from consignments.records import Alert, Outcome
 from consignments.visibility import moment_of_us
 from models.reasons import Reason
 from serving import answers, openapi, page
@@ -151,8 +151,10 @@ def _past_decision(event: Event, decision_id: Callable[[int], str]) -> answers.P
 
 async def _tell_model(service: Service, scope: Scope, _receive: Receive, send: Send) -> int:
     admit(service.access, scope, "read").spend(1)
-    model = service.scoring().model
-    card, release = model.bundle.card, model.release
+    model = service.model
+    card, release = model.card, model.release
+    if card is None or release is None:
+        raise service.no_model()
     told = answers.ModelAnswer(
         release.name,
         release.version,
@@ -180,7 +182,8 @@ async def _tell_ready(service: Service, _scope: Scope, _receive: Receive, send: 
         not reasons,
         reasons,
         service.warnings(),
-        answers.ModelName.of(service.model.name) if service.model else None,
+        service.degraded,
+        answers.ModelName.of(service.model.name) if service.scorer else None,
         service.log.last_sequence,
     )
     return await _send_json(send, told, HTTPStatus.SERVICE_UNAVAILABLE if reasons else HTTPStatus.OK)
@@ -198,13 +201,13 @@ async def _tell_metrics(service: Service, scope: Scope, _receive: Receive, send:
 
 
 async def _tell_openapi(service: Service, _scope: Scope, _receive: Receive, send: Send) -> int:
-    record = service.model.record if service.model else Consignment
-    return await _send_json(send, openapi.document(record, installed_version("npsrisk")))
+    return await _send_json(send, openapi.document(service.model.record, installed_version("npsrisk")))
 
 
 async def _tell_page(service: Service, _scope: Scope, _receive: Receive, send: Send) -> int:
-    model = service.model.name if service.model else None
-    body = page.page(installed_version("npsrisk"), model)
+    body = page.page(
+        installed_version("npsrisk"), service.model.name, loaded=service.model.release is not None
+    )
     await respond(send, 200, body, b"text/html; charset=utf-8", policy=page.policy())
     return 200
 

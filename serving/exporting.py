@@ -103,7 +103,7 @@ def _feature_names(survey: Survey, bundles: Bundles, notes: list[str]) -> dict[s
     faults: dict[str, str] = {}
     for model, bundle, spec in sorted(survey.models):
         try:
-            names[spec] = list(bundles.find(model, bundle).spec.names)
+            names[spec] = list(bundles.find(model, bundle).judge.spec.names)
         except BundleRefused as error:
             faults[spec] = f"{features_table(spec)} has no names of features: {error}"
     notes += [fault for spec, fault in faults.items() if spec not in names]

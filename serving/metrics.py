@@ -4,6 +4,7 @@ from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, gene
 
 from serving.event_log import EventLog
 from serving.group_commit import Committer
+from serving.model import Model
 from serving.state import State
 
 ANSWER_SECONDS = (0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1.0, 5.0)
@@ -76,12 +77,15 @@ class Metrics:
         )
         self.model = Gauge(
             "npsrisk_model",
-            "1 for the loaded model.",
+            "1 for the model that scores, or the rules.",
             ["name", "version", "bundle_sha256"],
             registry=self.registry,
         )
         self.model_loaded_at = Gauge(
             "npsrisk_model_loaded_timestamp_seconds", "When the model was loaded.", registry=self.registry
+        )
+        self.degraded = Gauge(
+            "npsrisk_degraded", "1 where rules score because no model is loaded.", registry=self.registry
         )
         self.model_refused = Gauge(
             "npsrisk_model_refused", "1 where the published model was refused.", registry=self.registry
@@ -97,6 +101,14 @@ class Metrics:
         if timer is None:
             timer = self._timers[call] = self._seconds(call)
         timer.observe(seconds)
+
+    def scored_by(self, model: Model) -> None:
+        """Note what scores from now on."""
+        name, _, version = model.name.rpartition("/")
+        self.model.clear()
+        self.model.labels(name, version, model.sha256).set(1)
+        self.model_loaded_at.set(model.loaded_at.timestamp())
+        self.degraded.set(model.release is None)
 
     def committed(self, entries: int, seconds: float) -> None:
         """Note a group that was written."""

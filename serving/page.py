@@ -20,20 +20,22 @@ OUTCOME = """curl http://127.0.0.1:8080/v1/outcomes \\
        "result": "nps"}'"""
 
 
-def page(version: str, model: str | None) -> bytes:
+def page(version: str, model: str, *, loaded: bool) -> bytes:
     """Make the page.
 
     Parameters
     ----------
     version : str
         Of npsrisk.
-    model : str or None
-        Name and version of the loaded model.
+    model : str
+        Name and version of the loaded model, or of the rules.
+    loaded : bool
+        Whether a model is loaded.
     """
-    state = f"scores with {model}" if model else "no model is loaded: train, promote and publish one"
+    state = f"scores with {model}" if loaded else "no model is loaded: train, promote and publish one"
     filled = {
         "__STYLE__": _style(),
-        "__STATE_CLASS__": "" if model else "waiting",
+        "__STATE_CLASS__": "" if loaded else "waiting",
         "__STATE__": escape(state),
         "__CALLS__": "\n".join(map(_row, calls())),
         "__EXAMPLE__": escape(EXAMPLE),

@@ -277,12 +277,12 @@ class Parity:
         families: dict[bytes, Family] = {}
         for (model, sha256), each in sorted(scored.items()):
             try:
-                bundle = self._bundles.find(model, sha256)
-                member = Member.of(bundle, self._pseudonyms, told.alerts)
+                method = self._bundles.find(model, sha256)
+                member = Member(method, method.pipeline(self._pseudonyms, told.alerts))
             except BundleRefused as error:
                 self.findings.leave_out(each.decisions, f"{model}: {error}", self._named(each.first))
                 continue
-            families.setdefault(msgspec.json.encode(bundle.config), {})[sha256] = member
+            families.setdefault(msgspec.json.encode(method.config), {})[sha256] = member
         return list(families.values())
 
     def _leave_out(self, sequence: int, reason: str) -> None:
@@ -301,9 +301,9 @@ class Parity:
             rows = [row for row, event in enumerate(piece.decisions) if event.model_sha256 == sha256]
             if not rows:
                 continue
-            model = member.bundle.model
-            scores = model.score(piece.X[rows], [piece.channels[row] for row in rows])
-            for row, score, band in zip(rows, scores.tolist(), model.bands_of(scores), strict=True):
+            judge = member.method.judge
+            scores = judge.score(piece.X[rows], [piece.channels[row] for row in rows])
+            for row, score, band in zip(rows, scores.tolist(), judge.bands_of(scores), strict=True):
                 event = piece.decisions[row]
                 if event.kinds != piece.kinds:
                     self._leave_out(event.sequence, OTHER_KEYS)

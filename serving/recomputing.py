@@ -24,13 +24,11 @@ from consignments.tables import frame_of
 from consignments.visibility import NO_TIME
 from features.alerts import Alerts
 from features.batch import outcome_events_of
-from features.fitted import Fitted
 from features.pipeline import Pipeline
-from features.pseudonyms import Pseudonyms
 from features.timeline import Arrivals, Fold, Outcomes
-from models.bundle import Bundle
 from serving.entries import Entries, stored_keys
 from serving.event_log import Event, Kind, LogReader
+from serving.methods import Method
 from serving.sealing import Vault
 
 ARRIVED: tuple[Kind, ...] = ("decision", "arrival")
@@ -121,26 +119,11 @@ def _rows_of(ids: Any, names: list[str]) -> dict[str, list[int]]:
     return found
 
 
-@dataclass(frozen=True)
-class Member:
-    """A bundle, and what makes its features."""
+class Member(NamedTuple):
+    """A bundle or the rules, and what makes its features."""
 
-    bundle: Bundle
+    method: Method
     pipeline: Pipeline
-
-    @classmethod
-    def of(cls, bundle: Bundle, pseudonyms: Pseudonyms, alerts: Alerts) -> "Member":
-        """Make the pipeline of a bundle.
-
-        Raises
-        ------
-        BundleRefused
-            Where it was trained on other features than this version of npsrisk computes.
-        """
-        fitted = Fitted.from_plain(bundle.fitted, bundle.arrays)
-        pipeline = Pipeline(bundle.config, fitted, pseudonyms, alerts)
-        pipeline.spec.require(bundle.card.feature_spec_sha256)
-        return cls(bundle, pipeline)
 
 
 Family = dict[str, Member]

@@ -6,29 +6,20 @@ What was answered is looked up by the consignment's content, so that a repeat ge
 import contextlib
 import time
 from collections.abc import Callable, Sequence
-from datetime import UTC, datetime
 from typing import NamedTuple
 
 import msgspec
 import numpy as np
 
-from consignments.errors import BundleRefused, ServiceFault
+from consignments.errors import ServiceFault
 from consignments.records import Consignment
 from consignments.visibility import day_of
-from features.fitted import Fitted
-from features.ledger import Ledger
-from features.pipeline import Pipeline
-from features.pseudonyms import Pseudonyms
-from features.spec import Spec
-from models.bundle import Bundle, load_bundle
 from models.reasons import Reason
-from models.risk_model import RiskModel
 from serving.dossiers import Decision, decision_of
-from serving.entries import Entries, Judgement, Keys, Row, Rows
+from serving.entries import Judgement, Keys, Row, Rows
 from serving.group_commit import Committer, Group
-from serving.index import Index
-from serving.releases import Release
-from serving.sealing import Packed, Vault
+from serving.model import Model
+from serving.sealing import Packed
 from serving.state import State
 
 REASONS_DUE = {"high": 3, "elevated": 3, "routine": 0}
@@ -43,66 +34,6 @@ Clock = Callable[[], int]
 def clock_us() -> int:
     """Give the moment in microseconds since the epoch, from the system's clock."""
     return time.time_ns() // 1000
-
-
-class Model:
-    """A published model, loaded and tested, ready to score.
-
-    Parameters
-    ----------
-    release : Release
-    bundle : Bundle
-        Its `self_test` passed.
-    pseudonyms : Pseudonyms
-    vault : Vault
-
-    Attributes
-    ----------
-    name : str
-        `NAME/VERSION`.
-    pipeline : Pipeline
-    entries : Entries
-        Of its record type and keys.
-    """
-
-    def __init__(self, release: Release, bundle: Bundle, pseudonyms: Pseudonyms, vault: Vault) -> None:
-        self.release, self.bundle = release, bundle
-        self.name = f"{release.name}/{release.version}"
-        self.loaded_at = datetime.now(UTC)
-        self.risk: RiskModel = bundle.model
-        self.record = bundle.config.record_type()
-        fitted = Fitted.from_plain(bundle.fitted, bundle.arrays)
-        self.pipeline = Pipeline(bundle.config, fitted, pseudonyms)
-        self.pipeline.spec.require(bundle.card.feature_spec_sha256)
-        self.entries = Entries(vault, self.record, self.pipeline.kinds)
-
-    @property
-    def spec(self) -> Spec:
-        """The features, in the order of the row."""
-        return self.pipeline.spec
-
-
-def load_model(release: Release, pseudonyms: Pseudonyms, vault: Vault) -> Model:
-    """Load a release: verify its sums and its approval, test it on its own examples.
-
-    Raises
-    ------
-    BundleRefused
-        Where anything is wrong with it.
-    """
-    bundle = load_bundle(release.bundle_dir)
-    if bundle.sha256 != release.bundle_sha256:
-        raise BundleRefused(
-            "the bundle is not the one that was approved",
-            where=str(release.bundle_dir),
-            got=bundle.sha256[:12],
-            expected=release.bundle_sha256[:12],
-            todo="publish again",
-        )
-    bundle.self_test()
-    model = Model(release, bundle, pseudonyms, vault)
-    _warm_up(model, vault)
-    return model
 
 
 class Answer(NamedTuple):
@@ -296,7 +227,7 @@ class Scorer:
         score = self.model.risk.score_row(row, channel) if known is None else known
         if not 0.0 <= score <= 1.0:
             raise ServiceFault("the model gave no probability", where=self.model.name, got=repr(score))
-        risk, release = self.model.risk, self.model.release
+        risk = self.model.risk
         band = risk.bands.of(score)
         count = max(REASONS_DUE[band], reasons or 0)
         told = list(risk.explain(row, count)) if count else []
@@ -306,26 +237,7 @@ class Scorer:
             band,
             _encode(told),
             self.model.name,
-            release.bundle_sha256,
-            self.model.bundle.card.feature_spec_sha256,
+            self.model.sha256,
+            self.model.spec_sha256,
         )
         return judgement, told
-
-
-def _warm_up(model: Model, vault: Vault) -> None:
-    """Compile what a first request would have to wait for, on a history of its own."""
-    pipeline = model.pipeline
-    ledger = Ledger(pipeline.new_history(capacity=16))
-    index = Index(vault.names)
-    row = np.zeros(len(model.spec), dtype=np.float32)
-    keys = np.zeros(len(pipeline.kinds), dtype=np.uint64)
-    counterparts = np.zeros_like(keys)
-    c = model.record(
-        consignment_id="warm-up", channel="postal", received_at=model.loaded_at, description="socks"
-    )
-    for _ in range(2):
-        pipeline.describe(c, row, keys, counterparts, 0)
-        ledger.arrive(c.consignment_id, day_of(model.loaded_at), keys, counterparts, row, pipeline.history_at)
-        index.note(index.tag(c.consignment_id), ledger.today)
-    index.knows(0, ledger.today)
-    model.risk.explain(row, 1)

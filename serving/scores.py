@@ -156,13 +156,13 @@ class ScoresCall:
         """Give what was not kept in memory: features from the log; reasons, where the model still is the same."""
         event = await asyncio.to_thread(self._service.log.at, answer.decision.sequence)
         features, scorer = stored_features(event), self._service.scoring()
-        same = scorer.model.release.bundle_sha256 == answer.decision.model_sha256
+        same = scorer.model.sha256 == answer.decision.model_sha256
         more = count > len(answer.reasons) and same
         return features, scorer.explain(features, count) if more else answer.reasons
 
     def _named(self, features: Row | None, model_sha256: str) -> dict[str, float | None] | None:
         model = self._service.scoring().model
-        if features is None or model.release.bundle_sha256 != model_sha256:
+        if features is None or model.sha256 != model_sha256:
             return None
         values = features.tolist()
         return {

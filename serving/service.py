@@ -12,9 +12,6 @@ from pathlib import Path
 import structlog
 
 from consignments.errors import BadSetting, BundleRefused, ServiceFault
-from features.config import FeatureConfig
-from features.fitted import Fitted
-from features.pipeline import Pipeline
 from features.pseudonyms import Pseudonyms, load_data_key
 from serving.access import Access
 from serving.entries import Entries
@@ -22,9 +19,10 @@ from serving.event_log import EventLog
 from serving.group_commit import Committer
 from serving.intake import Intake
 from serving.metrics import Metrics
+from serving.model import Model, load_model, rules_model
 from serving.releases import current_folder, read_release
 from serving.replay import Progress, Replay
-from serving.scorer import Clock, Model, Scorer, clock_us, load_model
+from serving.scorer import Clock, Scorer, clock_us
 from serving.sealing import Vault
 from serving.settings import Settings
 from serving.snapshots import FORMAT, About, Arrays, Snapshots, arrays_of, restore
@@ -52,11 +50,11 @@ class Service:
     Attributes
     ----------
     scorer : Scorer or None
-        None as long as no model could be loaded.
+        None as long as no model could be loaded, and the rules do not stand in.
+    model : Model
+        The loaded one, or the rules.
     intake : Intake
     state : State
-    entries : Entries
-        Of the loaded model, or the default ones.
     model_fault : str or None
         Why the model that is published is not the one that scores.
     """
@@ -86,15 +84,12 @@ class Service:
         ServiceFault
             Where the log cannot be read.
         """
-        model = self._first_model()
-        pipeline, entries = default_pipeline(self.pseudonyms, self.vault)
-        if model is not None:
-            pipeline, entries = model.pipeline, model.entries
-        state = self._restore(pipeline, entries, progress)
-        self._use(model, pipeline, entries, state)
+        model = self._first_model() or rules_model(self.pseudonyms, self.vault)
+        self._use(model, self._restore(model, progress))
         log_line.info(
-            "ready" if model else "no model", sequence=self.log.last_sequence, model=model and model.name
-        )
+            "ready" if model.release else "no model", sequence=self.log.last_sequence,
+            scored_by=model.name if self.scorer else None,
+        )  # fmt: skip
 
     async def start(self) -> None:
         """Watch for a new model, for new keys, and for a log that can be written again."""
@@ -117,15 +112,29 @@ class Service:
         """Look now whether something changed."""
         self._wake.set()
 
+    @property
+    def entries(self) -> Entries:
+        """The entries of the loaded model, or of the rules."""
+        return self.model.entries
+
+    @property
+    def degraded(self) -> bool:
+        """Whether the rules score, because no model is loaded."""
+        return self.scorer is not None and self.model.release is None
+
     def scoring(self) -> Scorer:
-        """Give the scorer; `ServiceFault` where no model is loaded."""
+        """Give the scorer; `ServiceFault` where no model is loaded and the rules do not stand in."""
         if self.scorer is None:
-            raise ServiceFault(
-                "no model is loaded",
-                got=self.model_fault or "",
-                todo="train, promote and publish one: npsrisk publish",
-            )
+            raise self.no_model()
         return self.scorer
+
+    def no_model(self) -> ServiceFault:
+        """Say that no model is loaded, and why."""
+        return ServiceFault(
+            "no model is loaded",
+            got=self.model_fault or "",
+            todo="train, promote and publish one: npsrisk publish",
+        )
 
     def not_ready(self) -> list[str]:
         """Say why scores cannot be given now; empty where they can."""
@@ -139,6 +148,10 @@ class Service:
     def warnings(self) -> list[str]:
         """Say what is wrong although scores are given."""
         found = [self.model_fault] if self.model_fault else []
+        if self.degraded:
+            found.append(
+                f"no model is loaded: scores come from {self.model.name} and are not calibrated; publish a model"
+            )
         used, bound = len(self.state.history), self.state.history.max_keys
         if bound is not None and used >= NEARLY_FULL * bound:
             found.append(
@@ -179,9 +192,9 @@ class Service:
         except ServiceFault as error:
             log_line.error("the log cannot be used", error=str(error))
             return
-        state = await asyncio.to_thread(self._restore, self._pipeline, self.entries)
+        state = await asyncio.to_thread(self._restore, self.model)
         self.committer.resume()
-        self._use(self.model, self._pipeline, self.entries, state)
+        self._use(self.model, state)
         log_line.info("the log can be used again", sequence=state.sequence)
 
     async def _follow_publisher(self) -> None:
@@ -198,14 +211,14 @@ class Service:
             self._seen = folder
             return
         self._seen = folder
-        log_line.info("model loaded", model=model.name, bundle=model.release.bundle_sha256[:12])
+        log_line.info("model loaded", model=model.name, bundle=model.sha256[:12])
 
     async def _adopt(self, model: Model) -> None:
         """Let a model score from now on; state is built anew only where the model has other keys of history."""
         if model.entries.kinds == self.entries.kinds:
-            self._use(model, model.pipeline, model.entries, self.state)
+            self._use(model, self.state)
             return
-        state = await asyncio.to_thread(self._restore, model.pipeline, model.entries)
+        state = await asyncio.to_thread(self._restore, model)
         replay = Replay(state)
         while self.committer.durable_sequence - state.sequence > MOST_AT_ONCE:
             await asyncio.to_thread(replay.catch_up, self.log, self.committer.durable_sequence)
@@ -214,11 +227,11 @@ class Service:
         state.dossiers.durable = lambda: durable
         replay.follow(self.log.events(after=state.sequence, until=durable))
         replay.follow(event for event in self.committer.pending() if event.sequence > state.sequence)
-        self._use(model, model.pipeline, model.entries, state)
+        self._use(model, state)
 
-    def _restore(self, pipeline: Pipeline, entries: Entries, progress: Progress | None = None) -> State:
+    def _restore(self, model: Model, progress: Progress | None = None) -> State:
         return restore(
-            self.log, pipeline, entries, self.snapshots,
+            self.log, model.pipeline, model.entries, self.snapshots,
             max_keys=self.settings.max_history_keys, progress=progress,
         )  # fmt: skip
 
@@ -274,26 +287,14 @@ class Service:
         self.model_fault = str(error)
         self.metrics.model_refused.set(1)
 
-    def _use(self, model: Model | None, pipeline: Pipeline, entries: Entries, state: State) -> None:
-        self.model, self._pipeline, self.entries, self.state = model, pipeline, entries, state
+    def _use(self, model: Model, state: State) -> None:
+        self.model, self.state = model, state
         state.dossiers.durable = lambda: self.committer.durable_sequence
-        self.intake = Intake(state, entries, self.committer)
+        self.intake = Intake(state, model.entries, self.committer)
         self.scorer = None
-        if model is not None:
-            self.scorer = Scorer(model, state, self.committer, self.clock)
+        if model.release is not None:
             self.model_fault = None
-            self._tell(model)
-
-    def _tell(self, model: Model) -> None:
-        self.metrics.model_refused.set(0)
-        self.metrics.model.clear()
-        release = model.release
-        self.metrics.model.labels(release.name, release.version, release.bundle_sha256).set(1)
-        self.metrics.model_loaded_at.set(model.loaded_at.timestamp())
-
-
-def default_pipeline(pseudonyms: Pseudonyms, vault: Vault) -> tuple[Pipeline, Entries]:
-    """Give what takes the place of a model's pipeline as long as there is none: keys of history, and no score."""
-    config = FeatureConfig()
-    pipeline = Pipeline(config, Fitted.nothing(), pseudonyms)
-    return pipeline, Entries(vault, config.record_type(), pipeline.kinds)
+            self.metrics.model_refused.set(0)
+        if model.release is not None or self.settings.without_model == "rules":
+            self.scorer = Scorer(model, state, self.committer, self.clock)
+            self.metrics.scored_by(model)

@@ -7,7 +7,7 @@ one line that names it.
 import os
 import re
 from pathlib import Path
-from typing import Annotated, Any, NamedTuple, NoReturn
+from typing import Annotated, Any, Literal, NamedTuple, NoReturn
 
 from pydantic import BeforeValidator, Field, ValidationError
 from pydantic_settings import BaseSettings, SettingsConfigDict
@@ -57,6 +57,8 @@ class Settings(BaseSettings):
         SQLAlchemy address of the event log; default: `events.db` in the state directory.
     model, shadow_model : str
         MLflow addresses of the model that decides, and of the one that scores beside it (none by default).
+    without_model : str
+        What scores while no model is loaded: the `rules`, marked as such in every answer, or nothing (`refuse`, 503).
     api_keys_file : Path or None
         TOML file of API keys (`serving.access`); without it the service listens on loopback only.
     data_key_file : Path
@@ -82,6 +84,7 @@ class Settings(BaseSettings):
     database_url: Annotated[str, Field(alias="NPSRISK_DATABASE_URL")] = ""
     model: Annotated[str, Field(alias="NPSRISK_MODEL")] = "models:/nps-risk@champion"
     shadow_model: Annotated[str | None, Field(alias="NPSRISK_SHADOW_MODEL")] = None
+    without_model: Annotated[Literal["rules", "refuse"], Field(alias="NPSRISK_WITHOUT_MODEL")] = "rules"
     api_keys_file: Annotated[Path | None, Field(alias="NPSRISK_API_KEYS_FILE")] = None
     data_key_file: Annotated[Path, Field(alias="NPSRISK_DATA_KEY_FILE")] = Path()
     max_body_bytes: Annotated[int, Field(alias="NPSRISK_MAX_BODY_BYTES", ge=1_000, le=1_000_000_000)] = (

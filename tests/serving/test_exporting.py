@@ -25,8 +25,8 @@ from models.bundle import load_bundle
 from npsrisk import main
 from serving.entries import stored_features
 from serving.event_log import Event, LogReader
+from serving.model import rules_model
 from serving.sealing import Vault
-from serving.service import default_pipeline
 from serving.snapshots import restore
 
 PERSONAL = {field.name for record in (Consignment, Alert) for field in fields_of(record) if field.personal}
@@ -150,7 +150,8 @@ def test_an_export_imported_into_a_new_log_is_the_same_history(
 def history(state_dir: Path) -> tuple[bytes, ...]:
     """What a state built from the log holds: keys are pseudonyms, equal under one data key."""
     log = LogReader.open_to_read(f"sqlite:///{state_dir / 'events.db'}")
-    pipeline, read = default_pipeline(Pseudonyms(DATA_KEY), Vault(DATA_KEY))
+    model = rules_model(Pseudonyms(DATA_KEY), Vault(DATA_KEY))
+    pipeline, read = model.pipeline, model.entries
     arrays = restore(log, pipeline, read).history.to_arrays()
     log.close()
     return tuple(arrays[name].tobytes() for name in sorted(arrays))

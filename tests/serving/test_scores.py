@@ -320,16 +320,6 @@ def test_without_keys_only_this_machine_is_answered(client: Client) -> None:
     assert client.post("/v1/scores", fields(), headers=JSON | {"host": "127.0.0.1:8080"}).status_code == 200
 
 
-def test_without_a_model_it_says_so(tmp_path: Path) -> None:
-    with serving(settings_in(tmp_path)) as client:
-        response = client.post("/v1/scores", fields())
-        assert response.status_code == 503
-        assert "npsrisk publish" in response.json()["detail"]
-        ready = client.get("/health/ready")
-        assert (ready.status_code, ready.json()["ready"]) == (503, False)
-        assert client.get("/health/live").status_code == 200
-
-
 def test_the_log_holds_no_personal_value_that_can_be_read(client: Client, tmp_path: Path) -> None:
     personal = {field.name: f"Quixotic {field.name}" for field in fields_of(Consignment) if field.personal}
     answer(client, fields(**personal, items=(Item(description="socks"),)))

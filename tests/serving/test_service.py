@@ -188,7 +188,7 @@ def test_a_release_that_leads_elsewhere_is_refused(client: Client, tmp_path: Pat
 
 def test_a_service_that_starts_with_a_bad_model_waits_for_a_good_one(tmp_path: Path, bundle: Path) -> None:
     damage_trees(publish(tmp_path, bundle, "1"))
-    with serving(settings_in(tmp_path)) as client:
+    with serving(settings_in(tmp_path, NPSRISK_WITHOUT_MODEL="refuse")) as client:
         assert client.get("/health/ready").status_code == 503
         assert client.post("/v1/outcomes", make_outcome("RB1", result="nps")).status_code == 200
         publish(tmp_path, bundle, "2")
