@@ -49,30 +49,39 @@ class Stair:
     missing: int
 
 
-def add_linear(text: str, X: Rows, y: NDArray[Any], weight: Floats, share: float) -> str:
-    """Blend trees with a linear model of the same rows.
+def linear_part(X: Rows, y: NDArray[Any], weight: Floats) -> list[Stair]:
+    """Fit a linear model and give it as stairs over the rows it was fitted on.
+
+    Parameters
+    ----------
+    X : float32 array, (n, features)
+    y : array, (n,)
+        1 positive, 0 negative; both occur.
+    weight : float64 array, (n,)
+    """
+    few, labels, weights = thinned(X, np.asarray(y, dtype=np.float64), weight)
+    return stairs(LogisticRegression.fit(few, labels, weights), few)
+
+
+def blended(text: str, part: Sequence[Stair], share: float) -> str:
+    """Blend trees with a linear part.
 
     Parameters
     ----------
     text : str
         The trees, as LightGBM saves them.
-    X : float32 array, (n, features)
-    y : array, (n,)
-        1 positive, 0 negative; both occur.
-    weight : float64 array, (n,)
+    part : sequence of Stair
     share : float
-        Of the linear model in the raw score, 0 to 1; the trees have the rest.
+        Of the linear part in the raw score, 0 to 1; the trees have the rest. Of 0 the trees are given as they are.
 
     Returns
     -------
     str
         Of a model whose raw score is the weighted mean of both, in the same form.
     """
-    few, labels, weights = thinned(X, np.asarray(y, dtype=np.float64), weight)
-    linear = LogisticRegression.fit(few, labels, weights)
-    return _joined(
-        strip_parameters(text), 1.0 - share, [_block(stair, share) for stair in stairs(linear, few)]
-    )
+    if not share:
+        return text
+    return _joined(strip_parameters(text), 1.0 - share, [_block(stair, share) for stair in part])
 
 
 def stairs(linear: LogisticRegression, X: Rows) -> list[Stair]:

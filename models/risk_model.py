@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from consignments.errors import BadInput, BundleRefused, ServiceFault
 from features.spec import Spec
-from models.additive import add_linear
+from models.additive import blended, linear_part
 from models.calibration import Calibration
 from models.reasons import Reason, Reasons
 from models.trees import Trees, strip_parameters
@@ -24,6 +24,8 @@ HIGH_SHARE = 0.005
 """Share of validation traffic that is `high`."""
 ELEVATED_SHARE = 0.02
 """Share of validation traffic, next after it, that is `elevated`."""
+LOWER_SHARES = (1.0, 0.5, 0.0)
+"""Multiples of the linear model's share that validation chooses from; of equal ones the first."""
 
 Rows = NDArray[np.float32]
 Floats = NDArray[np.float64]
@@ -86,7 +88,8 @@ class TreeParams(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     patience : int
         Trees without gain on validation before fitting stops.
     linear_share : float
-        Share of a linear model in the raw score (`models.additive`); the trees have the rest.
+        Share of a linear model in the raw score (`models.additive`); the trees have the rest. Where validation may stop
+        the trees it may also lower this share (`LOWER_SHARES`): the more finds, the less a sum of weak signs adds.
     """
 
     trees: Annotated[int, Meta(ge=1, le=5000)] = 300
@@ -220,9 +223,7 @@ class RiskModel:
             )
         params = params or TreeParams()
         text = _grow(training, later, spec, params, seed, threads, progress)
-        if params.linear_share:
-            text = add_linear(text, training.X, training.y, training.weight, params.linear_share)
-        trees = Trees.from_text(text, where="the trees just grown")
+        trees = _with_linear(text, training, later, params.linear_share)
         calibration = Calibration.fit(trees.raw(later.X), later.y, later.weight, later.channels)
         bands = Bands.of_traffic(calibration.probability(trees.raw(sample.X), sample.channels))
         return cls(trees, calibration, bands, spec)
@@ -323,8 +324,7 @@ def _grow(
     import lightgbm
 
     data = lightgbm.Dataset(training.X, training.y, weight=training.weight, feature_name=list(spec.names))
-    # Without both kinds of labels the loss on validation says nothing.
-    stops = bool(0 < later.y.sum() < len(later.y))
+    stops = _tells(later)
     callbacks: list[Callable[..., Any]] = []
     if stops:
         callbacks.append(lightgbm.early_stopping(params.patience, verbose=False))
@@ -339,6 +339,26 @@ def _grow(
     )
     text: str = booster.model_to_string(num_iteration=booster.best_iteration if stops else -1)
     return strip_parameters(text)
+
+
+def _tells(later: Labelled) -> bool:
+    """Tell whether a loss on these rows says anything: they hold both kinds of labels."""
+    return bool(0 < later.y.sum() < len(later.y))
+
+
+def _with_linear(text: str, training: Labelled, later: Labelled, share: float) -> Trees:
+    """Blend grown trees with a linear model; later rows, where they tell, say how much of it."""
+    part = linear_part(training.X, training.y, training.weight) if share else []
+    shares = [share * each for each in LOWER_SHARES] if share and _tells(later) else [share]
+    blends = [Trees.from_text(blended(text, part, each), where="the trees just grown") for each in shares]
+    return min(blends, key=lambda trees: _calibrated_loss(trees, later)) if len(blends) > 1 else blends[0]
+
+
+def _calibrated_loss(trees: Trees, rows: Labelled) -> float:
+    """Give the weighted logarithmic loss of some rows under the calibration that suits them best."""
+    raw = trees.raw(rows.X)
+    chance = Calibration.fit(raw, rows.y, rows.weight, rows.channels).probability(raw, rows.channels)
+    return -float(np.sum(rows.weight * np.log(np.where(rows.y == 1, chance, 1.0 - chance))))
 
 
 def _lightgbm_params(params: TreeParams, seed: int, threads: int) -> dict[str, Any]:
