@@ -4,6 +4,8 @@ The registered model is a bundle of data; the one name of a module that stands b
 `_load_pyfunc` MLflow calls.
 """
 
+import os
+import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
@@ -17,7 +19,7 @@ import msgspec
 import pandas as pd
 from mlflow.exceptions import MlflowException
 
-from consignments.errors import BadInput, UnknownName
+from consignments.errors import BadInput, ServiceFault, UnknownName
 from consignments.fields import fields_of
 from consignments.records import TARGETS, Alert, Consignment, Outcome
 from consignments.tables import check_frame, read_table
@@ -30,6 +32,9 @@ from models.scoring import score_table
 EXPERIMENT = "nps-risk"
 CHAMPION, CHALLENGER, PREVIOUS = "champion", "challenger", "previous"
 RECORD_TAG = "promotion/"
+SAYS_NO = {"RESOURCE_DOES_NOT_EXIST", "INVALID_PARAMETER_VALUE"}
+RETRIES = 2
+"""Of calls to a server that is away, where the environment does not say otherwise; MLflow's own seven take minutes."""
 MODEL_CONFIG = {"history": "", "outcomes": "", "alerts": "", "as_of": "", "reasons": 0, "data_key": ""}
 """What the registered model takes at loading: paths of tables that make its history, a date, how many reasons."""
 
@@ -84,10 +89,17 @@ class Registry:
     ----------
     tracking_uri : str
         An MLflow tracking address, as `sqlite:///mlflow.db`.
+
+    Attributes
+    ----------
+    where : str
+        The address as errors show it, without a password.
     """
 
     def __init__(self, tracking_uri: str) -> None:
         self.tracking_uri = tracking_uri
+        self.where = re.sub("//[^@/]*@", "//", tracking_uri)
+        os.environ.setdefault("MLFLOW_HTTP_REQUEST_MAX_RETRIES", str(RETRIES))
         self.client = mlflow.MlflowClient(tracking_uri=tracking_uri, registry_uri=tracking_uri)
 
     def register(
@@ -144,6 +156,8 @@ class Registry:
         ------
         BadInput
             Where there is no such version.
+        ServiceFault
+            Where MLflow does not answer.
         """
         address = uri.removeprefix("models:/") if uri.startswith("models:/") else ""
         if address and "@" in address:
@@ -153,14 +167,15 @@ class Registry:
         else:
             name, chosen = model_name(target), uri
         try:
-            if chosen.isdigit():
-                found = self.client.get_model_version(name, chosen)
-            else:
-                found = self.client.get_model_version_by_alias(name, chosen)
+            with self._answering():
+                if chosen.isdigit():
+                    found = self.client.get_model_version(name, chosen)
+                else:
+                    found = self.client.get_model_version_by_alias(name, chosen)
         except MlflowException as error:
             raise BadInput(
                 "no such model version",
-                where=self.tracking_uri,
+                where=self.where,
                 got=uri,
                 expected="models:/NAME/VERSION or models:/NAME@ALIAS",
                 todo="see the Models page of MLflow, or train with --register",
@@ -182,14 +197,16 @@ class Registry:
 
     def bundle_dir(self, version: Version) -> Path:
         """Fetch the bundle of a version and give its folder, not yet verified."""
-        folder = mlflow.artifacts.download_artifacts(
-            artifact_uri=version.uri, tracking_uri=self.tracking_uri, registry_uri=self.tracking_uri
-        )
+        with self._answering():
+            folder = mlflow.artifacts.download_artifacts(
+                artifact_uri=version.uri, tracking_uri=self.tracking_uri, registry_uri=self.tracking_uri
+            )
         return _data_path(Path(folder))
 
     def records(self, name: str) -> list[PromotionRecord]:
         """Give the promotion records of a registered model, first to last; the chain is verified."""
-        tags = self.client.get_registered_model(name).tags
+        with self._answering():
+            tags = self.client.get_registered_model(name).tags
         keys = sorted(key for key in tags if key.startswith(RECORD_TAG))
         records = [PromotionRecord.from_json(tags[key]) for key in keys]
         verify_chain(records)
@@ -238,7 +255,22 @@ class Registry:
         try:
             return self.client.get_run(run_id)
         except MlflowException as error:
-            raise BadInput("no such run", where=self.tracking_uri, got=run_id) from error
+            raise BadInput("no such run", where=self.where, got=run_id) from error
+
+    @contextmanager
+    def _answering(self) -> Iterator[None]:
+        """Tell a server that is away from one that says no, which is left to the caller."""
+        try:
+            yield
+        except (MlflowException, OSError) as error:
+            if isinstance(error, MlflowException) and error.error_code in SAYS_NO:
+                raise
+            raise ServiceFault(
+                "MLflow does not answer",
+                where=self.where,
+                got=error.__class__.__name__,
+                todo="see that it runs, and try again",
+            ) from error
 
     def _ensure_model(self, name: str, target: str) -> None:
         try:

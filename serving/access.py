@@ -23,6 +23,8 @@ from typing import Annotated, Literal, get_args
 import msgspec
 
 from consignments.errors import BadSetting
+from consignments.visibility import to_us
+from serving.clock import Clock, clock_us
 from serving.problems import Refusal
 from serving.settings import Rate
 
@@ -85,12 +87,11 @@ class Caller:
         self, name: str, scopes: tuple[Scope, ...], bucket: Bucket | None, expires_at: datetime | None = None
     ) -> None:
         self.name, self._scopes, self._bucket = name, frozenset(scopes), bucket
-        self._expires = math.inf if expires_at is None else expires_at.timestamp()
+        self._expires_us = math.inf if expires_at is None else to_us(expires_at)
 
-    @property
-    def expired(self) -> bool:
+    def expired(self, now_us: int) -> bool:
         """Whether the key's time is over."""
-        return time.time() >= self._expires
+        return now_us >= self._expires_us
 
     def require(self, scope: Scope) -> None:
         """Refuse with 403 where the key has not this scope."""
@@ -115,6 +116,8 @@ class Access:
         The key file; None lets everyone in who can reach the service, which then listens on loopback only.
     rate : Rate or None
         Of each caller.
+    clock : callable
+        By which keys expire.
 
     Raises
     ------
@@ -122,8 +125,8 @@ class Access:
         Where the file cannot be read.
     """
 
-    def __init__(self, path: Path | None, rate: Rate | None) -> None:
-        self.path, self.rate = path, rate
+    def __init__(self, path: Path | None, rate: Rate | None, clock: Clock = clock_us) -> None:
+        self.path, self.rate, self._clock = path, rate, clock
         self._local = Caller(LOCAL, SCOPES, self._bucket())
         self._callers: dict[bytes, Caller] = {}
         self._seen: tuple[int, int] | None = None
@@ -159,7 +162,7 @@ class Access:
         if authorization is None or authorization[:7].lower() != b"bearer ":
             raise _unknown("no API key was given; send the header Authorization: Bearer KEY")
         caller = self._callers.get(hashlib.sha256(authorization[7:].strip()).digest())
-        if caller is None or caller.expired:
+        if caller is None or caller.expired(self._clock()):
             raise _unknown("this API key is not known, or its time is over")
         return caller
 

@@ -20,10 +20,10 @@ from starlette.types import Receive, Scope, Send
 from consignments.errors import BadSetting
 from serving.bodies import require_local_host
 from serving.calls import CALLS
+from serving.clock import Clock, clock_us
 from serving.lock import StateLock
 from serving.problems import Refusal
 from serving.responses import Call, refuse
-from serving.scorer import Clock, clock_us
 from serving.scores import ScoresCall
 from serving.service import Service
 from serving.settings import Settings

@@ -191,6 +191,7 @@ async def _tell_ready(service: Service, _scope: Scope, _receive: Receive, send: 
 
 async def _tell_metrics(service: Service, scope: Scope, _receive: Receive, send: Send) -> int:
     admit(service.access, scope, "read")
+    service.metrics.clock_behind.set(service.clock.behind_seconds)
     await respond(
         send,
         200,

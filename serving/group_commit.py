@@ -13,6 +13,8 @@ from serving.event_log import Event, EventLog
 
 QUEUE_ENTRIES = 20_000
 """Entries that may wait for the disk; past that the service refuses, so that memory stays bounded."""
+STALL_SECONDS = 10.0
+"""How long one write may take before nothing more is taken, and those who wait for it are let go."""
 
 
 class Group:
@@ -38,7 +40,7 @@ class Group:
             raise self.error
 
     def finish(self, error: ServiceFault | None = None) -> None:
-        """Tell all who wait."""
+        """Tell all who wait; whoever was let go before it was on disk may ask again."""
         self.error = error
         self.done.set()
 
@@ -66,7 +68,7 @@ class Committer:
         self._log, self._observe = log, observe
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="commit")
         self._gathering, self._writing = Group(), Group()
-        self._busy = False
+        self._busy, self._began = False, 0.0
         self.fault: ServiceFault | None = None
         self.durable_sequence = log.last_sequence
         self.next_sequence = log.last_sequence + 1
@@ -76,18 +78,42 @@ class Committer:
         """Entries that are not yet on disk."""
         return self.next_sequence - 1 - self.durable_sequence
 
+    @property
+    def lag_seconds(self) -> float:
+        """How long the oldest entry that is not yet on disk has been waiting to be written."""
+        return time.monotonic() - self._began if self._busy else 0.0
+
+    def stall(self) -> ServiceFault | None:
+        """Say that a write takes too long, where it does."""
+        if self.lag_seconds < STALL_SECONDS:
+            return None
+        return ServiceFault(
+            "writing the event log takes too long", todo="try again later: nothing is counted twice"
+        )
+
+    def let_go(self) -> None:
+        """Let those go who wait for a write that takes too long; it may still succeed."""
+        stall = self.stall()
+        if stall is not None and self.fault is None:
+            for group in (self._writing, self._gathering):
+                if group.events:
+                    group.finish(stall)
+
     def check(self) -> None:
         """Refuse work that could not be logged.
 
         Raises
         ------
         ServiceFault
-            While the log cannot be written, or too much waits for it.
+            While the log cannot be written, or too much waits for it, or for too long.
         """
         if self.fault is not None:
             raise ServiceFault("the event log cannot be written", got=self.fault.got, todo="try again later")
         if self.waiting >= QUEUE_ENTRIES:
             raise ServiceFault("too much is waiting for the event log", todo="try again in a second")
+        stall = self.stall()
+        if stall is not None:
+            raise stall
 
     def add(self, event: Event) -> Group:
         """Add the next entry; `check` was called before."""
@@ -95,7 +121,7 @@ class Committer:
         self.next_sequence += 1
         self._gathering.events.append(event)
         if not self._busy:
-            self._busy = True
+            self._busy, self._began = True, time.monotonic()
             asyncio.get_running_loop().call_soon(self._write)
         return self._gathering
 
@@ -132,7 +158,7 @@ class Committer:
         self._thread.shutdown(wait=True)
 
     def _write(self) -> None:
-        self._writing, self._gathering = self._gathering, Group()
+        self._writing, self._gathering, self._began = self._gathering, Group(), time.monotonic()
         loop = asyncio.get_running_loop()
         loop.run_in_executor(self._thread, self._append, self._writing.events).add_done_callback(
             self._written

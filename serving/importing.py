@@ -22,6 +22,7 @@ from features.pipeline import Pipeline
 from features.pseudonyms import Pseudonyms, load_data_key
 from features.timeline import ARRIVAL, CANCELLATION, OUTCOME, Arrivals, Events, Outcomes, order_events
 from models.bundle import load_bundle
+from serving.clock import clock_us
 from serving.entries import Entries
 from serving.event_log import Event, EventLog
 from serving.intake import (
@@ -33,7 +34,6 @@ from serving.intake import (
 from serving.lock import StateLock
 from serving.releases import current_folder, read_release
 from serving.replay import Progress
-from serving.scorer import clock_us
 from serving.sealing import Vault
 from serving.settings import Settings
 

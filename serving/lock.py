@@ -21,15 +21,23 @@ class StateLock:
     Raises
     ------
     ServiceFault
-        On entering, where another process holds it.
+        On entering, where another process holds it, or it cannot be written.
     """
 
     def __init__(self, state_dir: Path) -> None:
         self.path = state_dir / "lock"
 
     def __enter__(self) -> Self:
-        self.path.parent.mkdir(parents=True, exist_ok=True, mode=PRIVATE)
-        self._file = self.path.open("a+")
+        try:
+            self.path.parent.mkdir(parents=True, exist_ok=True, mode=PRIVATE)
+            self._file = self.path.open("a+")
+        except OSError as error:
+            raise ServiceFault(
+                "the state directory cannot be written",
+                where=str(self.path.parent),
+                got=error.strerror or "",
+                todo="name another NPSRISK_STATE_DIR, or let this user write there",
+            ) from error
         try:
             fcntl.flock(self._file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except OSError as error:

@@ -51,6 +51,21 @@ class Metrics:
         self.log_usable = Gauge(
             "npsrisk_log_usable", "1 where the log can be written.", registry=self.registry
         )
+        self.log_lag = Gauge(
+            "npsrisk_log_lag_seconds",
+            "How long the oldest entry that is not durable has been waiting.",
+            registry=self.registry,
+        )
+        self.clock_behind = Gauge(
+            "npsrisk_clock_behind_seconds",
+            "How far the system's clock is behind what was recorded last.",
+            registry=self.registry,
+        )
+        self.unscored = Counter(
+            "npsrisk_unscored",
+            "Consignments whose score failed, as where it was no number.",
+            registry=self.registry,
+        )
         self.history_keys = Gauge("npsrisk_history_keys", "Keys of history.", registry=self.registry)
         self.history_bound = Gauge(
             "npsrisk_history_keys_bound",
@@ -130,5 +145,6 @@ class Metrics:
         self.snapshot_sequence.set(snapshot)
         self.sequence.set(log.last_sequence)
         self.waiting.set(committer.waiting)
-        self.log_usable.set(committer.fault is None)
+        self.log_lag.set(committer.lag_seconds)
+        self.log_usable.set(committer.fault is None and committer.stall() is None)
         return generate_latest(self.registry)

@@ -4,8 +4,7 @@ What was answered is looked up by the consignment's content, so that a repeat ge
 """
 
 import contextlib
-import time
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import NamedTuple
 
 import msgspec
@@ -15,6 +14,7 @@ from consignments.errors import ServiceFault
 from consignments.records import Consignment
 from consignments.visibility import day_of
 from models.reasons import Reason
+from serving.clock import Clock, clock_us
 from serving.dossiers import Decision, decision_of
 from serving.entries import Judgement, Keys, Row, Rows
 from serving.group_commit import Committer, Group
@@ -27,13 +27,6 @@ REASONS_DUE = {"high": 3, "elevated": 3, "routine": 0}
 MOST_REASONS = 10
 _encode = msgspec.msgpack.Encoder().encode
 _decode_reasons = msgspec.msgpack.Decoder(list[Reason]).decode
-Clock = Callable[[], int]
-"""Gives the moment in microseconds since the epoch."""
-
-
-def clock_us() -> int:
-    """Give the moment in microseconds since the epoch, from the system's clock."""
-    return time.time_ns() // 1000
 
 
 class Answer(NamedTuple):

@@ -121,6 +121,8 @@ class ScoresCall:
         for answer in answers:
             if isinstance(answer, Answer):
                 self._count(answer)
+            else:
+                service.metrics.unscored.inc()
         if last.c.cancelled_at is not None and isinstance(answers[-1], Answer):
             cancellation = Cancellation(last.c.consignment_id, last.c.cancelled_at)
             taken = service.intake.cancel(cancellation, service.clock(), last.asked_by)

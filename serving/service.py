@@ -14,6 +14,7 @@ import structlog
 from consignments.errors import BadSetting, BundleRefused, ServiceFault
 from features.pseudonyms import Pseudonyms, load_data_key
 from serving.access import Access
+from serving.clock import Clock, SteadyClock, clock_us
 from serving.entries import Entries
 from serving.event_log import EventLog
 from serving.group_commit import Committer
@@ -22,7 +23,7 @@ from serving.metrics import Metrics
 from serving.model import Model, load_model, rules_model
 from serving.releases import current_folder, read_release
 from serving.replay import Progress, Replay
-from serving.scorer import Clock, Scorer, clock_us
+from serving.scorer import Scorer
 from serving.sealing import Vault
 from serving.settings import Settings
 from serving.snapshots import FORMAT, About, Arrays, Snapshots, arrays_of, restore
@@ -33,6 +34,10 @@ MOST_AT_ONCE = 1_000
 """Entries taken while calls wait; more are taken beside them."""
 NEARLY_FULL = 0.9
 """Share of the keys of history from which on the service warns."""
+CLOCK_SECONDS = 1.0
+"""How far the system's clock may go back before the service warns."""
+LATEST_ENTRIES = 1_000
+NOT_FOR_TIMES = ("plain", "sealed", "keys", "features", "reasons")
 RETRY_SECONDS = 60.0
 """How long to wait after a snapshot that could not be written."""
 log_line = structlog.get_logger("npsrisk")
@@ -45,10 +50,12 @@ class Service:
     ----------
     settings : Settings
     clock : callable
-        The service's clock, in microseconds since the epoch.
+        The system's clock, in microseconds since the epoch.
 
     Attributes
     ----------
+    clock : SteadyClock
+        The service's.
     scorer : Scorer or None
         None as long as no model could be loaded, and the rules do not stand in.
     model : Model
@@ -60,8 +67,8 @@ class Service:
     """
 
     def __init__(self, settings: Settings, clock: Clock = clock_us) -> None:
-        self.settings, self.clock = settings, clock
-        self.access = Access(settings.api_keys_file, settings.rate_limit)
+        self.settings, self.clock = settings, SteadyClock(clock)
+        self.access = Access(settings.api_keys_file, settings.rate_limit, self.clock)
         data_key = load_data_key(settings.data_key_file, create=True)
         self.pseudonyms, self.vault = Pseudonyms(data_key), Vault(data_key)
         self.metrics = Metrics()
@@ -86,6 +93,7 @@ class Service:
         """
         model = self._first_model() or rules_model(self.pseudonyms, self.vault)
         self._use(model, self._restore(model, progress))
+        self.clock.not_before(latest_recorded_us(self.log))
         log_line.info(
             "ready" if model.release else "no model", sequence=self.log.last_sequence,
             scored_by=model.name if self.scorer else None,
@@ -141,8 +149,9 @@ class Service:
         reasons = []
         if self.scorer is None:
             reasons.append("no model is loaded")
-        if self.committer.fault is not None:
-            reasons.append(str(self.committer.fault))
+        fault = self.committer.fault or self.committer.stall()
+        if fault is not None:
+            reasons.append(str(fault))
         return reasons
 
     def warnings(self) -> list[str]:
@@ -151,6 +160,12 @@ class Service:
         if self.degraded:
             found.append(
                 f"no model is loaded: scores come from {self.model.name} and are not calibrated; publish a model"
+            )
+        behind = self.clock.behind_seconds
+        if behind >= CLOCK_SECONDS:
+            found.append(
+                f"the system's clock is {behind:,.0f} s behind what was recorded last: the service's clock stands still "
+                "until it has caught up; set the system's clock"
             )
         used, bound = len(self.state.history), self.state.history.max_keys
         if bound is not None and used >= NEARLY_FULL * bound:
@@ -162,6 +177,7 @@ class Service:
     async def look(self) -> None:
         """Do once what the watcher does each second."""
         self._refresh_keys()
+        self.committer.let_go()
         if self.committer.fault is not None:
             await self._recover()
         if self.committer.fault is None:
@@ -298,3 +314,9 @@ class Service:
         if model.release is not None or self.settings.without_model == "rules":
             self.scorer = Scorer(model, state, self.committer, self.clock)
             self.metrics.scored_by(model)
+
+
+def latest_recorded_us(log: EventLog) -> int:
+    """Give the latest moment of recording among the last entries; 0 where there is none."""
+    last = log.events(after=log.last_sequence - LATEST_ENTRIES, without=NOT_FOR_TIMES)
+    return max((event.recorded_us or 0 for event in last), default=0)

@@ -2,9 +2,11 @@
 
 import asyncio
 import json
+import os
 import shutil
 import socket
 import subprocess
+import sys
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -28,13 +30,14 @@ from models.bundle import Examples, load_bundle, write_bundle
 from models.promotion import FIRST, PromotionRecord
 from models.risk_model import RiskModel, TreeParams
 from serving.app import App
-from serving.scorer import Clock
+from serving.clock import Clock
 from serving.service import Service
 from serving.settings import Settings
 
 DATA_KEY = bytes(range(32))
 ROWS = 400
 READY_SECONDS = 120.0
+SERVE = "import sys; from serving.app import serve; from serving.settings import Settings; serve('127.0.0.1', int(sys.argv[1]), Settings.read())"
 
 
 def make_bundle(folder: Path, config: FeatureConfig, seed: int) -> Path:
@@ -193,3 +196,27 @@ def wait_until_ready(process: "subprocess.Popen[bytes]", url: str) -> None:
         else:
             return
     raise AssertionError(f"not ready: {process.returncode}")
+
+
+def environment(folder: Path, **settings: str) -> dict[str, str]:
+    """Give the environment of a process that serves from a folder with the tests' data key."""
+    settings_in(folder)
+    ours = {name: value for name, value in os.environ.items() if not name.startswith(("NPSRISK_", "MLFLOW_"))}
+    return ours | {"NPSRISK_STATE_DIR": str(folder)} | settings
+
+
+@contextmanager
+def running(folder: Path, **settings: str) -> Iterator[tuple["subprocess.Popen[bytes]", str]]:
+    """Run a service as a process; gives it and its address once it is ready."""
+    port = free_port()
+    with subprocess.Popen(
+        [sys.executable, "-c", SERVE, str(port)], env=environment(folder, **settings), stderr=subprocess.PIPE
+    ) as process:
+        url = f"http://127.0.0.1:{port}"
+        try:
+            wait_until_ready(process, url)
+            yield process, url
+        finally:
+            if process.poll() is None:
+                process.terminate()
+            process.wait(30)

@@ -1,19 +1,16 @@
 """The service as a process of its own: real sockets, one process a directory, nothing lost when it is killed."""
 
-import os
 import signal
 import subprocess
 import sys
 import threading
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import httpx
 import pytest
-from serving_examples import DATA_KEY, free_port, publish, settings_in, wait_until_ready
+from serving_examples import DATA_KEY, environment, publish, running, settings_in
 
 from consignments.errors import BadSetting, ServiceFault
 from serving.app import serve
@@ -21,7 +18,6 @@ from serving.event_log import EventLog
 from serving.lock import StateLock
 from serving.sealing import Vault
 
-SERVE = "import sys; from serving.app import serve; from serving.settings import Settings; serve('127.0.0.1', int(sys.argv[1]), Settings.read())"
 OPEN = """
 import asyncio, sys
 from serving.app import App
@@ -33,28 +29,6 @@ App(service)
 assert service.scorer is not None
 print([name for name in ("pandas", "pyarrow", "lightgbm", "sklearn", "mlflow", "matplotlib") if name in sys.modules])
 """
-
-
-def environment(folder: Path) -> dict[str, str]:
-    settings_in(folder)
-    ours = {name: value for name, value in os.environ.items() if not name.startswith(("NPSRISK_", "MLFLOW_"))}
-    return ours | {"NPSRISK_STATE_DIR": str(folder)}
-
-
-@contextmanager
-def running(folder: Path) -> Iterator[tuple["subprocess.Popen[bytes]", str]]:
-    port = free_port()
-    with subprocess.Popen(
-        [sys.executable, "-c", SERVE, str(port)], env=environment(folder), stderr=subprocess.PIPE
-    ) as process:
-        url = f"http://127.0.0.1:{port}"
-        try:
-            wait_until_ready(process, url)
-            yield process, url
-        finally:
-            if process.poll() is None:
-                process.terminate()
-            process.wait(30)
 
 
 def body(name: str) -> dict[str, Any]:

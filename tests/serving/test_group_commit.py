@@ -107,3 +107,35 @@ def test_too_long_a_queue_refuses_more(open_log: Open, entry: Entry) -> None:
         committer.close()
 
     asyncio.run(run())
+
+
+def test_who_waits_for_a_write_that_hangs_is_let_go_and_finds_it_on_disk_later(
+    open_log: Open, entry: Entry, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("serving.group_commit.STALL_SECONDS", 0.05)
+
+    async def run() -> None:
+        log = SlowLog(open_log())
+        committer = Committer(log)  # type: ignore[arg-type]
+        waiting = asyncio.create_task(committer.add(entry(1)).durable())
+        await asyncio.sleep(0)
+        following = asyncio.create_task(committer.add(entry(2)).durable())
+        committer.let_go()
+        assert not waiting.done()
+        await asyncio.sleep(0.1)
+        assert committer.lag_seconds > 0.05
+        committer.let_go()
+        for task in (waiting, following):
+            with pytest.raises(ServiceFault, match="takes too long"):
+                await task
+        with pytest.raises(ServiceFault, match="takes too long"):
+            committer.check()
+        log.go.set()
+        while committer.waiting:
+            await asyncio.sleep(0.01)
+        committer.check()
+        assert (committer.lag_seconds, log.last_sequence, sum(log.groups)) == (0, 2, 2)
+        await committer.add(entry(3)).durable()
+        committer.close()
+
+    asyncio.run(run())

@@ -354,6 +354,7 @@ def test_a_model_that_gives_no_number_is_an_error_and_the_arrival_still_counts(
         assert client.post("/v1/scores", fields()).status_code == 503
         more = [fields(consignment_id=name) for name in ("RB3", "RB4")]
         assert client.post("/v1/scores", {"consignments": more}).status_code == 503
+        assert "npsrisk_unscored_total 3.0" in client.get("/metrics").text
     told = answer(client, fields(consignment_id="RB2"), "?features=true")
     assert told["features"]["history.sender.arrivals_7d"] == 3
     assert [event.kind for event in client.service.log.events()] == [*["arrival"] * 3, "decision"]
