@@ -864,14 +864,59 @@ def serve(host: str, port: int) -> None:
 
 @main.command()
 @model_option
+@click.option(
+    "--shadow",
+    default=None,
+    metavar="URI",
+    help="A challenger that scores beside it and answers nobody; default: NPSRISK_SHADOW_MODEL.",
+)
 @json_option
-def publish(model: str | None, as_json: bool) -> None:
-    """Fetch the model from MLflow, verify its bundle and promotion record, and place it where the service reads it."""
+def publish(model: str | None, shadow: str | None, as_json: bool) -> None:
+    """Fetch the model from MLflow, verify its bundle and promotion record, and place it where the service reads it.
+
+    A challenger for the shadow, as models:/nps-risk@challenger, is placed too, or withdrawn where there is none; it need not
+    have been promoted, and is marked then.
+    """
     from serving.publisher import publish as run
+    from serving.publisher import publish_shadow
+
+    chosen, registered = settings(), registry()
+    release = run(registered, chosen.model if model is None else model, chosen)
+    text = f"published {release['name']} version {release['version']} -> {release['folder']}"
+    wanted = chosen.shadow_model if shadow is None else shadow
+    beside = publish_shadow(registered, wanted, chosen)
+    if beside is not None:
+        approved = "" if beside["approved"] else ", which nobody approved"
+        text += f"\nin shadow: {beside['name']} version {beside['version']}{approved}"
+    elif wanted is not None:
+        text += f"\nnothing in shadow: {wanted} is not there, or decides already"
+    tell(release | {"shadow": beside}, as_json, text)
+
+
+@main.command()
+@click.option("--from", "begins", default=None, metavar="TIME", help="Only decisions made from then on.")
+@click.option("--until", "ends", default=None, metavar="TIME", help="Only decisions made before.")
+@click.option("--model", default=None, metavar="NAME/VERSION", help="The challenger; default: the latest.")
+@json_option
+def shadow(begins: str | None, ends: str | None, model: str | None, as_json: bool) -> None:
+    """Report where a challenger in shadow disagrees with what was answered.
+
+    With NPSRISK_SHADOW_MODEL set, as to models:/nps-risk@challenger, npsrisk publish places it, and the service lets it score
+    the same traffic for its own log. Example: npsrisk shadow --from 2024-03-01
+    """
+    from consignments.visibility import to_us
+    from serving.disagreement import ALWAYS_US, disagreement
+    from serving.event_log import LogReader
+    from serving.shadow_log import ShadowLog
 
     chosen = settings()
-    release = run(registry(), chosen.model if model is None else model, chosen)
-    tell(release, as_json, f"published {release['name']} version {release['version']} -> {release['folder']}")
+    first, end = moment(begins, "--from"), moment(ends, "--until")
+    from_us, until_us = 0 if first is None else to_us(first), ALWAYS_US if end is None else to_us(end)
+    log = LogReader.open_to_read(chosen.database_url)
+    with ShadowLog(chosen.state_dir, log.log_id) as shadow_log:
+        found = disagreement(log, shadow_log, model, from_us, until_us)
+    log.close()
+    tell(found.to_dict(), as_json, found.text())
 
 
 @main.command("import")

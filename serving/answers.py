@@ -98,6 +98,12 @@ class ConsignmentHistory(msgspec.Struct, frozen=True):
     selections: list[Selection]
 
 
+class Challenger(ModelName, frozen=True):
+    """A model that scores in shadow: the same traffic, for nobody but its own log."""
+
+    approved: Annotated[bool, Meta(description="whether a promotion record names it")]
+
+
 class ModelAnswer(msgspec.Struct, frozen=True):
     """The model that scores."""
 
@@ -112,7 +118,7 @@ class ModelAnswer(msgspec.Struct, frozen=True):
     approved_by: str
     approved_at: datetime
     loaded_at: datetime
-    challenger: Annotated[ModelName | None, Meta(description="the model that scores in shadow")]
+    challenger: Annotated[Challenger | None, Meta(description="the model that scores in shadow")]
 
 
 class Health(msgspec.Struct, frozen=True):

@@ -9,7 +9,6 @@ from collections.abc import AsyncIterator
 from functools import partial
 from typing import Any
 
-import structlog
 import uvicorn
 from starlette.applications import Starlette
 from starlette.exceptions import HTTPException
@@ -22,6 +21,7 @@ from serving.bodies import require_local_host
 from serving.calls import CALLS
 from serving.clock import Clock, clock_us
 from serving.lock import StateLock
+from serving.log_lines import log_as_json
 from serving.problems import Refusal
 from serving.responses import Call, refuse
 from serving.scores import ScoresCall
@@ -147,15 +147,3 @@ def _end_in_order() -> None:
     """Let SIGTERM and SIGINT end the process with exit code 0; the server raises them anew once it has stopped."""
     for each in (signal.SIGTERM, signal.SIGINT):
         signal.signal(each, lambda _number, _frame: sys.exit(0))
-
-
-def log_as_json() -> None:
-    """Write the process's own log as JSON lines on standard error."""
-    structlog.configure(
-        processors=[
-            structlog.processors.add_log_level,
-            structlog.processors.TimeStamper(fmt="iso", utc=True),
-            structlog.processors.JSONRenderer(),
-        ],
-        logger_factory=structlog.PrintLoggerFactory(file=sys.stderr),
-    )

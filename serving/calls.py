@@ -153,7 +153,7 @@ async def _tell_model(service: Service, scope: Scope, _receive: Receive, send: S
     admit(service.access, scope, "read").spend(1)
     model = service.model
     card, release = model.card, model.release
-    if card is None or release is None:
+    if card is None or release is None or release.record is None:
         raise service.no_model()
     told = answers.ModelAnswer(
         release.name,
@@ -167,9 +167,16 @@ async def _tell_model(service: Service, scope: Scope, _receive: Receive, send: S
         release.record.approved_by,
         release.record.approved_at,
         model.loaded_at,
-        challenger=None,
+        _challenger(service),
     )
     return await _send_json(send, told)
+
+
+def _challenger(service: Service) -> answers.Challenger | None:
+    release = service.shadow.release
+    if release is None:
+        return None
+    return answers.Challenger(release.name, release.version, release.record is not None)
 
 
 async def _tell_live(_service: Service, _scope: Scope, _receive: Receive, send: Send) -> int:

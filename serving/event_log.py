@@ -306,6 +306,17 @@ class LogReader:
         found.sort(key=itemgetter(0))
         return found
 
+    def newest(self) -> int:
+        """Give the sequence of the last entry there is now; 0 where there is none.
+
+        Raises
+        ------
+        ServiceFault
+            Where the log cannot be read.
+        """
+        with self._reading() as connection:
+            return int(connection.execute(sa.select(sa.func.max(_events.c.sequence))).scalar_one() or 0)
+
     def hash_at(self, sequence: int) -> bytes | None:
         """Give the hash of the chain after an entry; None where there is no such entry."""
         if sequence == 0:

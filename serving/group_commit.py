@@ -85,19 +85,7 @@ class Committer:
 
     def stall(self) -> ServiceFault | None:
         """Say that a write takes too long, where it does."""
-        if self.lag_seconds < STALL_SECONDS:
-            return None
-        return ServiceFault(
-            "writing the event log takes too long", todo="try again later: nothing is counted twice"
-        )
-
-    def let_go(self) -> None:
-        """Let those go who wait for a write that takes too long; it may still succeed."""
-        stall = self.stall()
-        if stall is not None and self.fault is None:
-            for group in (self._writing, self._gathering):
-                if group.events:
-                    group.finish(stall)
+        return _too_slow() if self.lag_seconds >= STALL_SECONDS else None
 
     def check(self) -> None:
         """Refuse work that could not be logged.
@@ -160,9 +148,16 @@ class Committer:
     def _write(self) -> None:
         self._writing, self._gathering, self._began = self._gathering, Group(), time.monotonic()
         loop = asyncio.get_running_loop()
-        loop.run_in_executor(self._thread, self._append, self._writing.events).add_done_callback(
-            self._written
-        )
+        writing = loop.run_in_executor(self._thread, self._append, self._writing.events)
+        writing.add_done_callback(self._written)
+        self._patience = loop.call_later(STALL_SECONDS, self._let_go)
+
+    def _let_go(self) -> None:
+        """Let those go who wait for a write that takes too long; it may still succeed."""
+        stall = _too_slow()
+        for group in (self._writing, self._gathering):
+            if group.events:
+                group.finish(stall)
 
     def _append(self, events: list[Event]) -> None:
         start = time.perf_counter()
@@ -170,6 +165,7 @@ class Committer:
         self._observe(len(events), time.perf_counter() - start)
 
     def _written(self, done: "asyncio.Future[None]") -> None:
+        self._patience.cancel()
         error = done.exception()
         if error is not None:
             self._fail(error)
@@ -188,3 +184,9 @@ class Committer:
         self.fault = error
         self._writing.finish(error)
         self._gathering.finish(error)
+
+
+def _too_slow() -> ServiceFault:
+    return ServiceFault(
+        "writing the event log takes too long", todo="try again later: nothing is counted twice"
+    )

@@ -5,10 +5,18 @@ from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, gene
 from serving.event_log import EventLog
 from serving.group_commit import Committer
 from serving.model import Model
+from serving.shadow_log import Report, Tally
 from serving.state import State
 
 ANSWER_SECONDS = (0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1.0, 5.0)
 SCORES = (1e-5, 1e-4, 1e-3, 0.003, 0.01, 0.03, 0.1, 0.3, 0.6)
+SHADOW = {
+    "scored": "Decisions that the challenger scored too.",
+    "disagreed": "Of these, those it put into another band.",
+    "dropped": "Entries passed over because the challenger was too far behind.",
+    "failed": "Decisions at which the challenger failed.",
+    "unfit": "Decisions whose history the challenger counts otherwise.",
+}
 GROUP_ENTRIES = (1, 2, 5, 10, 20, 50, 100, 200, 500, 1000)
 
 
@@ -90,6 +98,16 @@ class Metrics:
         self.snapshot_failed = Gauge(
             "npsrisk_snapshot_failed", "1 where no snapshot could be written.", registry=self.registry
         )
+        self.shadow = {
+            name: Counter(f"npsrisk_shadow_{name}", told, registry=self.registry)
+            for name, told in SHADOW.items()
+        }
+        self.shadow_behind = Gauge(
+            "npsrisk_shadow_behind", "Entries that the challenger has not looked at.", registry=self.registry
+        )
+        self.shadow_restarts = Counter(
+            "npsrisk_shadow_restarts", "How often the challenger's process ended.", registry=self.registry
+        )
         self.model = Gauge(
             "npsrisk_model",
             "1 for the model that scores, or the rules.",
@@ -124,6 +142,12 @@ class Metrics:
         self.model.labels(name, version, model.sha256).set(1)
         self.model_loaded_at.set(model.loaded_at.timestamp())
         self.degraded.set(model.release is None)
+
+    def shadowed(self, report: Report, before: Tally) -> None:
+        """Note what the challenger's process tells, and told before."""
+        for name, counter in self.shadow.items():
+            counter.inc(getattr(report.tally, name) - getattr(before, name))
+        self.shadow_behind.set(report.behind)
 
     def committed(self, entries: int, seconds: float) -> None:
         """Note a group that was written."""

@@ -89,8 +89,7 @@ def load_model(release: Release, pseudonyms: Pseudonyms, vault: Vault) -> Model:
             todo="publish again",
         )
     bundle.self_test()
-    name = f"{release.name}/{release.version}"
-    model = Model(name, Method.of(bundle), pseudonyms, vault, release, bundle.card)
+    model = Model(release.model, Method.of(bundle), pseudonyms, vault, release, bundle.card)
     _warm_up(model, vault)
     return model
 

@@ -5,11 +5,11 @@ import traceback
 from collections.abc import Awaitable, Callable
 from http import HTTPStatus
 
-import structlog
 from starlette.types import Message, Receive, Scope, Send
 
 from consignments.errors import ServiceFault
 from serving.bodies import ClientGone
+from serving.log_lines import log_line
 from serving.metrics import Metrics
 from serving.problems import MEDIA_TYPE, Refusal
 
@@ -23,7 +23,6 @@ SECURITY_HEADERS = [
 NO_CONTENT_POLICY = (b"content-security-policy", b"default-src 'none'; frame-ancestors 'none'")
 RETRY_SECONDS = 1
 FRAMES_TOLD = 3
-log_line = structlog.get_logger("npsrisk")
 
 
 async def respond(

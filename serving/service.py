@@ -9,8 +9,6 @@ import time
 from datetime import UTC, datetime
 from pathlib import Path
 
-import structlog
-
 from consignments.errors import BadSetting, BundleRefused, ServiceFault
 from features.pseudonyms import Pseudonyms, load_data_key
 from serving.access import Access
@@ -19,6 +17,7 @@ from serving.entries import Entries
 from serving.event_log import EventLog
 from serving.group_commit import Committer
 from serving.intake import Intake
+from serving.log_lines import log_line
 from serving.metrics import Metrics
 from serving.model import Model, load_model, rules_model
 from serving.releases import current_folder, read_release
@@ -26,6 +25,7 @@ from serving.replay import Progress, Replay
 from serving.scorer import Scorer
 from serving.sealing import Vault
 from serving.settings import Settings
+from serving.shadow_process import ShadowProcess
 from serving.snapshots import FORMAT, About, Arrays, Snapshots, arrays_of, restore
 from serving.state import State
 
@@ -40,7 +40,6 @@ LATEST_ENTRIES = 1_000
 NOT_FOR_TIMES = ("plain", "sealed", "keys", "features", "reasons")
 RETRY_SECONDS = 60.0
 """How long to wait after a snapshot that could not be written."""
-log_line = structlog.get_logger("npsrisk")
 
 
 class Service:
@@ -77,11 +76,12 @@ class Service:
         self.scorer: Scorer | None = None
         self.model_fault: str | None = None
         self.started_at = datetime.now(UTC)
-        self._wake = asyncio.Event()
+        self._wake, self._looking = asyncio.Event(), asyncio.Lock()
         self._watcher: asyncio.Task[None] | None = None
         self._seen: Path | None = None
         self.snapshots = Snapshots(settings.state_dir / "snapshots")
         self._kept_at, self._wait = time.monotonic(), 0.0
+        self.shadow = ShadowProcess(settings, self.metrics)
 
     def open(self, progress: Progress | None = None) -> None:
         """Load the model, where one is published, and build the state from the log.
@@ -100,7 +100,8 @@ class Service:
         )  # fmt: skip
 
     async def start(self) -> None:
-        """Watch for a new model, for new keys, and for a log that can be written again."""
+        """Watch for a new model, for new keys, and for a log that can be written again; let a challenger score."""
+        await asyncio.to_thread(self.shadow.look)
         self._watcher = asyncio.create_task(self._watch())
 
     async def stop(self) -> None:
@@ -109,6 +110,7 @@ class Service:
             self._watcher.cancel()
             with contextlib.suppress(asyncio.CancelledError):
                 await self._watcher
+        await asyncio.to_thread(self.shadow.stop)
         with contextlib.suppress(ServiceFault):
             await self.committer.drain()
             await self._keep()
@@ -157,6 +159,8 @@ class Service:
     def warnings(self) -> list[str]:
         """Say what is wrong although scores are given."""
         found = [self.model_fault] if self.model_fault else []
+        if self.shadow.fault is not None:
+            found.append(f"the challenger does not score: {self.shadow.fault}")
         if self.degraded:
             found.append(
                 f"no model is loaded: scores come from {self.model.name} and are not calibrated; publish a model"
@@ -176,13 +180,14 @@ class Service:
 
     async def look(self) -> None:
         """Do once what the watcher does each second."""
-        self._refresh_keys()
-        self.committer.let_go()
-        if self.committer.fault is not None:
-            await self._recover()
-        if self.committer.fault is None:
-            await self._follow_publisher()
-            await self._keep_when_due()
+        async with self._looking:
+            self._refresh_keys()
+            await asyncio.to_thread(self.shadow.look)
+            if self.committer.fault is not None:
+                await self._recover()
+            if self.committer.fault is None:
+                await self._follow_publisher()
+                await self._keep_when_due()
 
     async def _watch(self) -> None:
         while True:

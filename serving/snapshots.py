@@ -16,7 +16,6 @@ from typing import Any
 
 import msgspec
 import numpy as np
-import structlog
 from numpy.typing import NDArray
 
 from consignments.errors import ServiceFault
@@ -26,6 +25,7 @@ from serving.dossiers import Days, Dossiers, KeyReader
 from serving.entries import Entries
 from serving.event_log import LogReader
 from serving.lock import PRIVATE
+from serving.log_lines import log_line
 from serving.replay import Progress, Replay
 from serving.state import State
 
@@ -37,7 +37,6 @@ PART = ".part"
 HISTORY = "history."
 ABOUT, WORDS, MARKS = "about", "index.words", "days.marks"
 Arrays = Mapping[str, NDArray[Any]]
-log_line = structlog.get_logger("npsrisk")
 
 
 class About(msgspec.Struct, frozen=True, forbid_unknown_fields=True):

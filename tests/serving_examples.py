@@ -40,7 +40,7 @@ READY_SECONDS = 120.0
 SERVE = "import sys; from serving.app import serve; from serving.settings import Settings; serve('127.0.0.1', int(sys.argv[1]), Settings.read())"
 
 
-def make_bundle(folder: Path, config: FeatureConfig, seed: int) -> Path:
+def make_bundle(folder: Path, config: FeatureConfig, seed: int, target: str = "nps") -> Path:
     """Train a small model on invented consignments, whose risk lies in words and in what the sender sent before."""
     rng = np.random.default_rng(seed)
     pipeline = Pipeline(config, Fitted.nothing(), Pseudonyms(DATA_KEY))
@@ -69,7 +69,7 @@ def make_bundle(folder: Path, config: FeatureConfig, seed: int) -> Path:
     values, arrays = Fitted.nothing().to_plain()
     card = {
         "name": "nps-risk",
-        "target": "nps",
+        "target": target,
         "as_of": "2024-04-01T00:00:00Z",
         "data_sha256": f"{seed:064x}",
         "code_version": "0",
@@ -82,8 +82,8 @@ def make_bundle(folder: Path, config: FeatureConfig, seed: int) -> Path:
     return folder
 
 
-def publish(state_dir: Path, bundle: Path, version: str) -> Path:
-    """Place a bundle as the publisher does; gives its folder."""
+def publish(state_dir: Path, bundle: Path, version: str, *, approved: bool = True) -> Path:
+    """Place a bundle as the publisher does; gives its folder. Without a promotion record it cannot decide."""
     sha256 = load_bundle(bundle).sha256
     record = PromotionRecord(
         1, "nps-risk", version, None, sha256, "a reviewer", "a test", datetime(2024, 4, 2, tzinfo=UTC), {}, None, False, FIRST
@@ -94,7 +94,7 @@ def publish(state_dir: Path, bundle: Path, version: str) -> Path:
         "name": "nps-risk",
         "version": version,
         "bundle_sha256": sha256,
-        "record": json.loads(record.to_json()),
+        "record": json.loads(record.to_json()) if approved else None,
     }
     (folder / "release.json").write_text(json.dumps(note))
     point_to(state_dir, folder)

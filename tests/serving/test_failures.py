@@ -89,7 +89,6 @@ def test_a_disk_that_hangs_is_told_and_what_was_written_meanwhile_is_answered_la
 
     monkeypatch.setattr(client.service.log, "append", hang)
     monkeypatch.setattr("serving.group_commit.STALL_SECONDS", 0.2)
-    # The watcher lets it go within a second or two, although its write still hangs.
     assert "takes too long" in refused(client, "RB1")
     assert "takes too long" in refused(client, "RB2")
     assert client.get("/health/live").status_code == 200
