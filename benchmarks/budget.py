@@ -147,8 +147,7 @@ class _Path:
         )
 
     def _note(self, score: float) -> None:
-        self._metrics.bands["routine"].inc()
-        self._metrics.scores.observe(score)
+        self._metrics.decided("routine", score)
         self._metrics.answered("scores", 200, 0.01)
 
 

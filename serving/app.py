@@ -23,8 +23,8 @@ from serving.clock import Clock, clock_us
 from serving.lock import StateLock
 from serving.log_lines import log_as_json
 from serving.problems import Refusal
-from serving.responses import Call, refuse
-from serving.scores import ScoresCall
+from serving.responses import Call, Reply, refuse
+from serving.scores import CALL, ScoresCall
 from serving.service import Service
 from serving.settings import Settings
 
@@ -47,7 +47,7 @@ class App:
 
     def __init__(self, service: Service) -> None:
         self.service = service
-        self._scores = Call(service.metrics, "scores", ScoresCall(service))
+        self._scores = Call(service.metrics, CALL, ScoresCall(service))
         self._rest = Starlette(
             routes=[
                 Route(SCORES, self._scores, methods=["POST"]),
@@ -67,7 +67,7 @@ class App:
                 try:
                     require_local_host(scope)
                 except Refusal as refusal:
-                    await refuse(send, refusal)
+                    await refuse(Reply(scope, send), refusal)
                     return
             if scope["path"] == SCORES and scope["method"] == "POST":
                 await self._scores(scope, receive, send)
@@ -88,8 +88,8 @@ async def _refuse_route(_request: Request, error: Exception) -> Any:
     assert isinstance(error, HTTPException)
     refusal = Refusal(error.status_code, error.detail, headers=dict(error.headers or {}))
 
-    async def answer(_scope: Scope, _receive: Receive, send: Send) -> None:
-        await refuse(send, refusal)
+    async def answer(scope: Scope, _receive: Receive, send: Send) -> None:
+        await refuse(Reply(scope, send), refusal)
 
     return answer
 

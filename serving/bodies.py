@@ -28,7 +28,7 @@ def require_local_host(scope: Scope) -> None:
 
     A name of the attacker that resolves to 127.0.0.1 would get past the browser's rule of one origin.
     """
-    host = _header(scope, b"host")
+    host = header(scope, b"host")
     name = host if host is None or host.endswith(b"]") else host.rpartition(b":")[0] or host
     if name is not None and name.lower() not in LOCAL_HOSTS:
         raise Refusal(421, "without API keys this service answers on localhost only")
@@ -36,7 +36,7 @@ def require_local_host(scope: Scope) -> None:
 
 def admit(access: Access, scope: Scope, wanted: KeyScope) -> Caller:
     """Find the caller, who must have the scope that is wanted."""
-    caller = access.identify(_header(scope, b"authorization"))
+    caller = access.identify(header(scope, b"authorization"))
     caller.require(wanted)
     return caller
 
@@ -50,10 +50,10 @@ async def read_json_body(scope: Scope, receive: Receive, limit: int) -> bytes:
         415 where it is not said to be JSON, 413 where it is larger than `limit` bytes, 408 where it takes too long.
     ClientGone
     """
-    kind = _header(scope, b"content-type") or b""
+    kind = header(scope, b"content-type") or b""
     if kind.partition(b";")[0].strip().lower() != b"application/json":
         raise Refusal(415, "send JSON, with the header Content-Type: application/json")
-    length = _header(scope, b"content-length")
+    length = header(scope, b"content-length")
     if length is not None and length.isdigit() and int(length) > limit:
         raise _too_large(limit)
     message = await receive()
@@ -143,12 +143,13 @@ class Records(Generic[Record]):
         except msgspec.ValidationError as error:
             fault = fault_of(error, self.pointer(index))
         except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
-            fault = Fault(_plainly(error), self.pointer(index))
-        return RowFault(index, fault.detail, fault.pointer)
+            fault = Fault(_plainly(error), self.pointer(index), "not_json")
+        return RowFault(index, fault.detail, fault.pointer, fault.kind)
 
     def row_fault(self, complaint: Complaint, index: int) -> RowFault:
         """Say what is wrong with a member of a list."""
-        return RowFault(index, _said(complaint), f"{self.pointer(index)}/{complaint.field}")
+        pointer = f"{self.pointer(index)}/{complaint.field}"
+        return RowFault(index, _said(complaint), pointer, complaint.kind)
 
     def pointer(self, index: int) -> str:
         """Point to a member of the list."""
@@ -167,14 +168,18 @@ class Records(Generic[Record]):
             raise Refusal.of_record(fault_of(error)) from None
         if len(found) > MOST_RECORDS:
             raise Refusal.of_record(
-                Fault(f"{len(found)} records; send at most {MOST_RECORDS} in a call", f"#/{self.plural}")
+                Fault(
+                    f"{len(found)} records; send at most {MOST_RECORDS} in a call",
+                    f"#/{self.plural}",
+                    "too_many",
+                )
             )
         return found
 
 
 def refusal_of(complaint: Complaint) -> Refusal:
     """Refuse a single record."""
-    return Refusal.of_record(Fault(_said(complaint), f"#/{complaint.field}"))
+    return Refusal.of_record(Fault(_said(complaint), f"#/{complaint.field}", complaint.kind))
 
 
 def parameters(scope: Scope, allowed: frozenset[str]) -> dict[str, str]:
@@ -189,7 +194,8 @@ def parameters(scope: Scope, allowed: frozenset[str]) -> dict[str, str]:
     return found
 
 
-def _header(scope: Scope, wanted: bytes) -> bytes | None:
+def header(scope: Scope, wanted: bytes) -> bytes | None:
+    """Give the value of a header, by its name in small letters; None where it is not there."""
     for name, value in scope["headers"]:
         if name == wanted:
             return bytes(value)

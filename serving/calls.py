@@ -7,7 +7,7 @@ from importlib.metadata import version as installed_version
 from typing import Any
 
 import msgspec
-from starlette.types import Receive, Scope, Send
+from starlette.types import Receive, Scope
 
 from consignments.records import Alert, Outcome
 from consignments.visibility import moment_of_us
@@ -27,15 +27,15 @@ from serving.intake import (
     complaint_about_outcome,
 )
 from serving.problems import Refusal, RowFault
-from serving.responses import JSON, respond
+from serving.responses import JSON, Reply, respond
 from serving.rounds import MOST_TOGETHER
 from serving.selections import SelectionRequest, choose, complaint_about_request
 from serving.service import Service
 
 SELECTIONS = Single(SelectionRequest)
 METRICS_KIND = b"text/plain; version=0.0.4; charset=utf-8"
-UNKNOWN = Complaint("consignment_id", "was neither scored nor imported")
-Endpoint = Callable[[Service, Scope, Receive, Send], Awaitable[int]]
+UNKNOWN = Complaint("consignment_id", "was neither scored nor imported", "unknown_consignment")
+Endpoint = Callable[[Service, Scope, Receive, Reply], Awaitable[int]]
 """Answers a call and gives its status; what it raises is answered by `serving.responses.Call`."""
 
 
@@ -53,20 +53,20 @@ class Taker:
         self._records: Records[Any] = Records(record, plural)
         self._list_answer, self._complain, self._take = list_answer, complain, take
 
-    async def __call__(self, service: Service, scope: Scope, receive: Receive, send: Send) -> int:
+    async def __call__(self, service: Service, scope: Scope, receive: Receive, reply: Reply) -> int:
         """Take one record or a list; the receipts leave once all is on disk."""
         caller = admit(service.access, scope, "outcome")
         found = self._records.read(await read_json_body(scope, receive, service.settings.max_body_bytes))
         if isinstance(found, list):
             caller.spend(max(len(found), 1))
-            return await _send_json(send, await self._take_list(service, found, caller))
+            return await _send_json(reply, await self._take_list(service, found, caller))
         caller.spend(1)
         taken = self._take_one(service, found, caller)
         if isinstance(taken, Complaint):
             raise refusal_of(taken) if taken is not UNKNOWN else Refusal(404, taken.reason)
         if taken.group is not None:
             await taken.group.durable()
-        return await _send_json(send, taken.receipt)
+        return await _send_json(reply, taken.receipt)
 
     async def _take_list(self, service: Service, raws: list[msgspec.Raw], caller: Caller) -> Any:
         receipts: list[Receipt] = []
@@ -87,7 +87,8 @@ class Taker:
                 groups.append(taken.group)
         for group in groups:
             await group.durable()
-        service.metrics.rejects.inc(len(errors))
+        for error in errors:
+            service.metrics.rejected(self._records.plural, error.kind)
         return self._list_answer(receipts, errors)
 
     def _take_one(self, service: Service, record: Any, caller: Caller) -> Taken | Complaint:
@@ -97,7 +98,7 @@ class Taker:
         return complaint or self._take(service, record, now_us, caller) or UNKNOWN
 
 
-async def _choose(service: Service, scope: Scope, receive: Receive, send: Send) -> int:
+async def _choose(service: Service, scope: Scope, receive: Receive, reply: Reply) -> int:
     caller = admit(service.access, scope, "score")
     request = SELECTIONS.read(await read_json_body(scope, receive, service.settings.max_body_bytes))
     caller.spend(1)
@@ -105,16 +106,18 @@ async def _choose(service: Service, scope: Scope, receive: Receive, send: Send) 
     complaint = complaint_about_request(request, now_us)
     if complaint is not None:
         raise refusal_of(complaint)
-    return await _send_json(send, await choose(service, request, now_us, caller))
+    return await _send_json(reply, await choose(service, request, now_us, caller))
 
 
-async def _tell_consignment(service: Service, scope: Scope, _receive: Receive, send: Send) -> int:
+async def _tell_consignment(service: Service, scope: Scope, _receive: Receive, reply: Reply) -> int:
     admit(service.access, scope, "read").spend(1)
     name = scope["path_params"]["consignment_id"]
     events = await asyncio.to_thread(service.log.of, name)
     if not events:
         raise Refusal(404, "nothing is recorded for this consignment")
-    return await _send_json(send, consignment_history(name, events, service.log.decision_id, service.entries))
+    return await _send_json(
+        reply, consignment_history(name, events, service.log.decision_id, service.entries)
+    )
 
 
 def consignment_history(
@@ -149,7 +152,7 @@ def _past_decision(event: Event, decision_id: Callable[[int], str]) -> answers.P
     )
 
 
-async def _tell_model(service: Service, scope: Scope, _receive: Receive, send: Send) -> int:
+async def _tell_model(service: Service, scope: Scope, _receive: Receive, reply: Reply) -> int:
     admit(service.access, scope, "read").spend(1)
     model = service.model
     card, release = model.card, model.release
@@ -169,7 +172,7 @@ async def _tell_model(service: Service, scope: Scope, _receive: Receive, send: S
         model.loaded_at,
         _challenger(service),
     )
-    return await _send_json(send, told)
+    return await _send_json(reply, told)
 
 
 def _challenger(service: Service) -> answers.Challenger | None:
@@ -179,11 +182,11 @@ def _challenger(service: Service) -> answers.Challenger | None:
     return answers.Challenger(release.name, release.version, release.record is not None)
 
 
-async def _tell_live(_service: Service, _scope: Scope, _receive: Receive, send: Send) -> int:
-    return await _send_json(send, answers.Live(live=True))
+async def _tell_live(_service: Service, _scope: Scope, _receive: Receive, reply: Reply) -> int:
+    return await _send_json(reply, answers.Live(live=True))
 
 
-async def _tell_ready(service: Service, _scope: Scope, _receive: Receive, send: Send) -> int:
+async def _tell_ready(service: Service, _scope: Scope, _receive: Receive, reply: Reply) -> int:
     reasons = service.not_ready()
     told = answers.Health(
         not reasons,
@@ -193,30 +196,24 @@ async def _tell_ready(service: Service, _scope: Scope, _receive: Receive, send: 
         answers.ModelName.of(service.model.name) if service.scorer else None,
         service.log.last_sequence,
     )
-    return await _send_json(send, told, HTTPStatus.SERVICE_UNAVAILABLE if reasons else HTTPStatus.OK)
+    return await _send_json(reply, told, HTTPStatus.SERVICE_UNAVAILABLE if reasons else HTTPStatus.OK)
 
 
-async def _tell_metrics(service: Service, scope: Scope, _receive: Receive, send: Send) -> int:
+async def _tell_metrics(service: Service, scope: Scope, _receive: Receive, reply: Reply) -> int:
     admit(service.access, scope, "read")
-    service.metrics.clock_behind.set(service.clock.behind_seconds)
-    await respond(
-        send,
-        200,
-        service.metrics.text(service.log, service.committer, service.state, service.snapshots.last),
-        METRICS_KIND,
-    )
+    await respond(reply, 200, service.metrics.text(service), METRICS_KIND)
     return 200
 
 
-async def _tell_openapi(service: Service, _scope: Scope, _receive: Receive, send: Send) -> int:
-    return await _send_json(send, openapi.document(service.model.record, installed_version("npsrisk")))
+async def _tell_openapi(service: Service, _scope: Scope, _receive: Receive, reply: Reply) -> int:
+    return await _send_json(reply, openapi.document(service.model.record, installed_version("npsrisk")))
 
 
-async def _tell_page(service: Service, _scope: Scope, _receive: Receive, send: Send) -> int:
+async def _tell_page(service: Service, _scope: Scope, _receive: Receive, reply: Reply) -> int:
     body = page.page(
         installed_version("npsrisk"), service.model.name, loaded=service.model.release is not None
     )
-    await respond(send, 200, body, b"text/html; charset=utf-8", policy=page.policy())
+    await respond(reply, 200, body, b"text/html; charset=utf-8", policy=page.policy())
     return 200
 
 
@@ -247,6 +244,6 @@ CALLS: tuple[tuple[str, str, str, Endpoint], ...] = (
 )  # fmt: skip
 
 
-async def _send_json(send: Send, answer: Any, status: int = 200) -> int:
-    await respond(send, status, msgspec.json.encode(answer), JSON)
+async def _send_json(reply: Reply, answer: Any, status: int = 200) -> int:
+    await respond(reply, status, msgspec.json.encode(answer), JSON)
     return status

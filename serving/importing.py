@@ -259,7 +259,7 @@ class _Writer:
     def _arrival(self, c: Consignment, row: int) -> Event | None:
         complaint = complaint_about_arrival(c, self._now_us)
         if c.received_at is None:
-            complaint = Complaint("received_at", "is missing")
+            complaint = Complaint("received_at", "is missing", "missing_field")
         if complaint is not None:
             self._refuse("consignments", row, complaint)
             return None

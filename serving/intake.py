@@ -11,6 +11,7 @@ from serving.dossiers import Told
 from serving.entries import Cancellation, Entries
 from serving.event_log import Event
 from serving.group_commit import Committer, Group
+from serving.problems import FaultKind
 from serving.state import State
 
 CLOCK_TOLERANCE_US = 5 * 60 * 1_000_000
@@ -33,10 +34,11 @@ class Taken(NamedTuple):
 
 
 class Complaint(NamedTuple):
-    """What is wrong with a record: the field and the reason."""
+    """What is wrong with a record: the field and the reason, in words and for programs."""
 
     field: str
     reason: str
+    kind: FaultKind
 
 
 def complaint_about_arrival(c: Consignment, now_us: int) -> Complaint | None:
@@ -54,7 +56,7 @@ def complaint_about_outcome(outcome: Outcome, now_us: int) -> Complaint | None:
     found = outcome_fault(outcome)
     return (
         _name_complaint("consignment_id", outcome.consignment_id)
-        or (Complaint(*found) if found else None)
+        or (Complaint(*found, "inconsistent") if found else None)
         or future_complaint(
             now_us,
             known_at=outcome.known_at,
@@ -67,7 +69,7 @@ def complaint_about_outcome(outcome: Outcome, now_us: int) -> Complaint | None:
 def complaint_about_alert(alert: Alert, now_us: int) -> Complaint | None:  # noqa: ARG001
     """Find what is wrong with an alert that its type does not tell; one may be issued for the future."""
     if alert.expires_at is not None and alert.expires_at <= alert.issued_at:
-        return Complaint("expires_at", "not after issued_at")
+        return Complaint("expires_at", "not after issued_at", "inconsistent")
     return _name_complaint("alert_id", alert.alert_id)
 
 
@@ -132,7 +134,9 @@ class Intake:
 
 def _name_complaint(field: str, name: str) -> Complaint | None:
     """Identifiers stand in columns, headers and on screens: nothing that cannot be printed may be in them."""
-    return None if name.isprintable() else Complaint(field, "holds characters that cannot be printed")
+    if name.isprintable():
+        return None
+    return Complaint(field, "holds characters that cannot be printed", "not_printable")
 
 
 def future_complaint(now_us: int, **moments: Time | None) -> Complaint | None:
@@ -140,5 +144,5 @@ def future_complaint(now_us: int, **moments: Time | None) -> Complaint | None:
     last = now_us + CLOCK_TOLERANCE_US
     for field, moment in moments.items():
         if moment is not None and to_us(moment) > last:
-            return Complaint(field, "is in the future")
+            return Complaint(field, "is in the future", "in_future")
     return None

@@ -42,11 +42,13 @@ class Model:
         Of its record type and keys.
     sha256, spec_sha256 : str
         Of the bundle, or of the rules; and of the features.
+    as_of : datetime or None
+        The moment whose knowledge it was trained on; None for the rules.
 
     Raises
     ------
     BundleRefused
-        Where it wants other features than this version of npsrisk computes.
+        Where it wants other features than this version of npsrisk computes, or its card says no moment.
     """
 
     def __init__(
@@ -59,7 +61,7 @@ class Model:
         card: Card | None = None,
     ) -> None:
         self.name, self.release, self.card = name, release, card
-        self.loaded_at = datetime.now(UTC)
+        self.loaded_at, self.as_of = datetime.now(UTC), _as_of(card)
         self.risk, self.sha256, self.spec_sha256 = method.judge, method.sha256, method.spec_sha256
         self.record = method.config.record_type()
         self.pipeline = method.pipeline(pseudonyms)
@@ -99,6 +101,18 @@ def rules_model(pseudonyms: Pseudonyms, vault: Vault) -> Model:
     model = Model(rules_name(), by_rules(), pseudonyms, vault)
     _warm_up(model, vault)
     return model
+
+
+def _as_of(card: Card | None) -> datetime | None:
+    if card is None:
+        return None
+    try:
+        moment = datetime.fromisoformat(card.as_of)
+    except ValueError as error:
+        raise BundleRefused(
+            "a bad moment", where="as_of", got=repr(card.as_of), expected="ISO 8601"
+        ) from error
+    return moment if moment.tzinfo is not None else moment.replace(tzinfo=UTC)
 
 
 def _warm_up(model: Model, vault: Vault) -> None:

@@ -2,7 +2,7 @@
 
 import re
 from http import HTTPStatus
-from typing import Annotated, Self
+from typing import Annotated, Literal, Self
 
 import msgspec
 from msgspec import UNSET, Meta, UnsetType
@@ -12,11 +12,27 @@ NAME_CHARACTERS = 100
 """Longest name of a field that is told back."""
 
 
+FaultKind = Literal[
+    "missing_field",
+    "unknown_field",
+    "wrong_type",
+    "bad_value",
+    "not_json",
+    "too_many",
+    "not_printable",
+    "inconsistent",
+    "in_future",
+    "unknown_consignment",
+]
+"""What is wrong with a record, for programs: it is counted by kind."""
+
+
 class Fault(msgspec.Struct, frozen=True):
     """One thing that is wrong with one record."""
 
     detail: Annotated[str, Meta(description="what is wrong")]
     pointer: Annotated[str, Meta(description="JSON pointer (RFC 6901) to the field, from the body's root")]
+    kind: Annotated[FaultKind, Meta(description="the same for programs")] = "bad_value"
 
 
 class RowFault(msgspec.Struct, frozen=True):
@@ -25,6 +41,7 @@ class RowFault(msgspec.Struct, frozen=True):
     index: Annotated[int, Meta(description="its place in the list, from 0")]
     detail: Annotated[str, Meta(description="what is wrong")]
     pointer: Annotated[str, Meta(description="JSON pointer (RFC 6901) to the field, from the body's root")]
+    kind: Annotated[FaultKind, Meta(description="the same for programs")] = "bad_value"
 
 
 class Problem(msgspec.Struct, frozen=True):
@@ -35,6 +52,7 @@ class Problem(msgspec.Struct, frozen=True):
     detail: Annotated[str, Meta(description="what is wrong here, and what to do")]
     type: Annotated[str, Meta(description="`about:blank`: the status says the kind")] = "about:blank"
     errors: Annotated[list[Fault] | UnsetType, Meta(description="the fields at fault")] = UNSET
+    request_id: Annotated[str, Meta(description="identifier of the request, as in the answer's header")] = ""
 
 
 class Refusal(Exception):
@@ -64,13 +82,14 @@ class Refusal(Exception):
         """Refuse a record with 422."""
         return cls(422, fault.detail, [fault])
 
-    def problem(self) -> Problem:
+    def problem(self, request_id: str = "") -> Problem:
         """Give the document."""
-        return Problem(HTTPStatus(self.status).phrase, self.status, self.detail, errors=self.faults or UNSET)
+        phrase = HTTPStatus(self.status).phrase
+        return Problem(phrase, self.status, self.detail, errors=self.faults or UNSET, request_id=request_id)
 
-    def body(self) -> bytes:
+    def body(self, request_id: str = "") -> bytes:
         """Give the document as JSON."""
-        return msgspec.json.encode(self.problem())
+        return msgspec.json.encode(self.problem(request_id))
 
 
 def fault_of(error: msgspec.ValidationError, root: str = "#") -> Fault:
@@ -85,15 +104,17 @@ def fault_of(error: msgspec.ValidationError, root: str = "#") -> Fault:
     Examples
     --------
     >>> fault_of(msgspec.ValidationError("Expected `str`, got `int` - at `$.items[0].hs_code`"))
-    Fault(detail='Expected `str`, got `int`', pointer='#/items/0/hs_code')
+    Fault(detail='Expected `str`, got `int`', pointer='#/items/0/hs_code', kind='wrong_type')
     """
     message, _, path = str(error).partition(" - at `$")
     steps = [first or second for first, second in re.findall(r"\.([^.\[`]+)|\[(\d+|\.\.\.)\]", path)]
-    named = re.search(r"(?:unknown|required) field `(.*)`", message, re.DOTALL)
+    named = re.search(r"(unknown|required) field `(.*)`", message, re.DOTALL)
+    kind: FaultKind = "wrong_type" if message.startswith("Expected") and ", got `" in message else "bad_value"
     if named:
-        steps.append(named[1][:NAME_CHARACTERS])
-        message = message.replace(named[1], named[1][:NAME_CHARACTERS])
-    return Fault(message, "/".join([root, *map(_escape, steps)]))
+        kind = "unknown_field" if named[1] == "unknown" else "missing_field"
+        steps.append(named[2][:NAME_CHARACTERS])
+        message = message.replace(named[2], named[2][:NAME_CHARACTERS])
+    return Fault(message, "/".join([root, *map(_escape, steps)]), kind)
 
 
 def _escape(step: str) -> str:

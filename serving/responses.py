@@ -1,15 +1,18 @@
-"""How answers leave: status, body, and the headers that go with every one of them; and what becomes of errors."""
+"""How answers leave: status, body, the headers that go with every one of them, and what becomes of errors."""
 
+import re
+import secrets
 import time
 import traceback
 from collections.abc import Awaitable, Callable
 from http import HTTPStatus
+from itertools import count
 
 from starlette.types import Message, Receive, Scope, Send
 
 from consignments.errors import ServiceFault
-from serving.bodies import ClientGone
-from serving.log_lines import log_line
+from serving.bodies import ClientGone, header
+from serving.log_lines import Rationed
 from serving.metrics import Metrics
 from serving.problems import MEDIA_TYPE, Refusal
 
@@ -21,12 +24,39 @@ SECURITY_HEADERS = [
     (b"cache-control", b"no-store"),
 ]
 NO_CONTENT_POLICY = (b"content-security-policy", b"default-src 'none'; frame-ancestors 'none'")
+REQUEST_ID = b"x-request-id"
+GOOD_REQUEST_ID = re.compile(rb"[A-Za-z0-9._:+/=@-]{1,100}")
 RETRY_SECONDS = 1
 FRAMES_TOLD = 3
+_prefix, _numbers = secrets.token_hex(4), count(1)
+
+
+class Reply:
+    """Where an answer goes.
+
+    Parameters
+    ----------
+    scope : Scope
+        Of the request. Its identifier is taken where it has a good one, else one is made.
+    send : Send
+    """
+
+    __slots__ = ("request_id", "send")
+
+    def __init__(self, scope: Scope, send: Send) -> None:
+        self.send, self.request_id = send, request_id_of(scope)
+
+
+def request_id_of(scope: Scope) -> bytes:
+    """Give the identifier that a request has in its header `X-Request-Id`, or a new one."""
+    given = header(scope, REQUEST_ID)
+    if given is not None and GOOD_REQUEST_ID.fullmatch(given):
+        return given
+    return b"%s-%x" % (_prefix.encode(), next(_numbers))
 
 
 async def respond(
-    send: Send,
+    reply: Reply,
     status: int,
     body: bytes,
     kind: bytes = JSON,
@@ -41,29 +71,21 @@ async def respond(
         "headers": [
             (b"content-type", kind),
             (b"content-length", b"%d" % len(body)),
+            (REQUEST_ID, reply.request_id),
             *SECURITY_HEADERS,
             policy,
             *further,
         ],
     }
-    await send(start)
-    await send({"type": "http.response.body", "body": body})
+    await reply.send(start)
+    await reply.send({"type": "http.response.body", "body": body})
 
 
-async def refuse(send: Send, refusal: Refusal) -> int:
+async def refuse(reply: Reply, refusal: Refusal) -> int:
     """Send a problem document; gives its status."""
-    await respond(send, refusal.status, refusal.body(), MEDIA_TYPE, refusal.headers)
+    body = refusal.body(reply.request_id.decode())
+    await respond(reply, refusal.status, body, MEDIA_TYPE, refusal.headers)
     return refusal.status
-
-
-async def _unexpected(send: Send, error: Exception) -> int:
-    """Send a problem document for a fault of ours, and log where it was; its words might hold personal data."""
-    frames = traceback.extract_tb(error.__traceback__)[-FRAMES_TOLD:]
-    where = " < ".join(f"{frame.name}:{frame.lineno}" for frame in reversed(frames))
-    log_line.error("a call failed", error=error.__class__.__name__, where=where)
-    return await refuse(
-        send, Refusal(HTTPStatus.INTERNAL_SERVER_ERROR, "the service made a mistake; it is in its log")
-    )
 
 
 class Call:
@@ -78,21 +100,50 @@ class Call:
     """
 
     def __init__(
-        self, metrics: Metrics, name: str, answer: Callable[[Scope, Receive, Send], Awaitable[int]]
+        self, metrics: Metrics, name: str, answer: Callable[[Scope, Receive, Reply], Awaitable[int]]
     ) -> None:
         self._metrics, self._name, self._answer = metrics, name, answer
+        self._log = Rationed()
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer one call."""
         start = time.perf_counter()
+        reply = Reply(scope, send)
         try:
-            status = await self._answer(scope, receive, send)
+            status = await self._answer(scope, receive, reply)
         except ClientGone:
             return
-        except Refusal as refusal:
-            status = await refuse(send, refusal)
-        except ServiceFault as fault:
-            status = await refuse(send, Refusal(503, str(fault), headers={"retry-after": str(RETRY_SECONDS)}))
         except Exception as error:
-            status = await _unexpected(send, error)
+            status = await self._tell(reply, error)
         self._metrics.answered(self._name, status, time.perf_counter() - start)
+
+    async def _tell(self, reply: Reply, error: Exception) -> int:
+        """Send a problem document and log it, without words of the request: they might hold personal data."""
+        if isinstance(error, Refusal):
+            refusal, told = error, {}
+            for fault in refusal.faults:
+                self._metrics.rejected(self._name, fault.kind)
+        elif isinstance(error, ServiceFault):
+            refusal, told = _unable(error), {"error": error.what}
+        else:
+            refusal, told = _mistaken(), {"error": error.__class__.__name__, "where": _place_of(error)}
+        kinds = [fault.kind for fault in refusal.faults]
+        say = self._log.error if refusal.status >= HTTPStatus.INTERNAL_SERVER_ERROR else self._log.info
+        say(
+            "refused", call=self._name, status=refusal.status, request_id=reply.request_id.decode(),
+            **({"kinds": kinds} if kinds else {}), **told,
+        )  # fmt: skip
+        return await refuse(reply, refusal)
+
+
+def _unable(fault: ServiceFault) -> Refusal:
+    return Refusal(HTTPStatus.SERVICE_UNAVAILABLE, str(fault), headers={"retry-after": str(RETRY_SECONDS)})
+
+
+def _mistaken() -> Refusal:
+    return Refusal(HTTPStatus.INTERNAL_SERVER_ERROR, "the service made a mistake; it is in its log")
+
+
+def _place_of(error: Exception) -> str:
+    frames = traceback.extract_tb(error.__traceback__)[-FRAMES_TOLD:]
+    return " < ".join(f"{frame.name}:{frame.lineno}" for frame in reversed(frames))

@@ -4,6 +4,7 @@ What was answered is looked up by the consignment's content, so that a repeat ge
 """
 
 import contextlib
+import time
 from collections.abc import Sequence
 from typing import NamedTuple
 
@@ -14,10 +15,11 @@ from consignments.errors import ServiceFault
 from consignments.records import Consignment
 from consignments.visibility import day_of
 from models.reasons import Reason
-from serving.clock import Clock, clock_us
+from serving.clock import Clock
 from serving.dossiers import Decision, decision_of
 from serving.entries import Judgement, Keys, Row, Rows
 from serving.group_commit import Committer, Group
+from serving.metrics import Metrics
 from serving.model import Model
 from serving.sealing import Packed
 from serving.state import State
@@ -75,10 +77,15 @@ class Scorer:
         Up to the end of the log, with the model's keys of history.
     committer : Committer
     clock : callable
+    metrics : Metrics
     """
 
-    def __init__(self, model: Model, state: State, committer: Committer, clock: Clock = clock_us) -> None:
+    def __init__(
+        self, model: Model, state: State, committer: Committer, clock: Clock, metrics: Metrics
+    ) -> None:
         self.model, self.state, self.committer, self.clock = model, state, committer, clock
+        self._traffic = metrics.hot.traffic
+        self._features_seconds, self._score_seconds = map(metrics.stage, ("features", "score"))
         model.pipeline.alerts = state.alerts
 
     def decide(self, c: Consignment, asked_by: str, reasons: int | None = None) -> Answer:
@@ -160,7 +167,7 @@ class Scorer:
         self, arriving: Sequence[Arriving], X: Rows, keys: Keys, counterparts: Keys
     ) -> list[Answer | Exception]:
         """Score what history has counted, and enter it into the log."""
-        now_us = self.clock()
+        now_us, begun = self.clock(), time.perf_counter()
         answers: list[Answer | Exception] = []
         scores = self._scores(X, [each.c.channel for each in arriving])
         for (c, packed, asked), score, row, *both in zip(
@@ -188,22 +195,25 @@ class Scorer:
                 answers.append(told)
             else:
                 answers.append(Answer(decision_of(event), group, row, told))
+        self._score_seconds.observe(time.perf_counter() - begun)
         return answers
 
     def _count(self, arriving: Sequence[Arriving]) -> tuple[Rows, Keys, Keys]:
         """Compute the features of consignments of one day and let history count them, one after the other."""
-        pipeline, state, first = self.model.pipeline, self.state, arriving[0].c
+        pipeline, state, first, begun = self.model.pipeline, self.state, arriving[0].c, time.perf_counter()
         assert first.received_at is not None
         X = np.zeros((len(arriving), len(self.model.spec)), dtype=np.float32)
         keys, counterparts = np.zeros((2, len(arriving), len(pipeline.kinds)), dtype=np.uint64)
         sequence, day, at = self.committer.next_sequence, day_of(first.received_at), pipeline.history_at
+        consignments = [each.c for each in arriving]
         if len(arriving) == 1:
             pipeline.describe(first, X[0], keys[0], counterparts[0], sequence)
             state.arrive(first.consignment_id, day, keys[0], counterparts[0], X[0], at)
         else:
-            consignments = [each.c for each in arriving]
             pipeline.describe_all(consignments, X, keys, counterparts, sequence)
             state.arrive_all([c.consignment_id for c in consignments], day, keys, counterparts, X, at)
+        self._features_seconds.observe(time.perf_counter() - begun)
+        self._traffic.note(consignments, X)
         return X, keys, counterparts
 
     def _scores(self, X: Rows, channels: list[str]) -> Sequence[float | None]:

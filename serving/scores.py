@@ -2,11 +2,12 @@
 
 import asyncio
 import math
+import time
 from collections.abc import Sequence
 from typing import NamedTuple
 
 import msgspec
-from starlette.types import Receive, Scope, Send
+from starlette.types import Receive, Scope
 
 from consignments.records import Consignment
 from consignments.visibility import moment_of_us
@@ -16,12 +17,13 @@ from serving.answers import ModelName, Score, Scores
 from serving.bodies import Records, admit, parameters, read_json_body, refusal_of
 from serving.entries import Cancellation, Row, stored_features
 from serving.intake import Complaint, complaint_about_arrival
-from serving.problems import Refusal, RowFault
-from serving.responses import respond
+from serving.problems import Fault, Refusal, RowFault
+from serving.responses import Reply, respond
 from serving.rounds import MOST_TOGETHER, Rounds, parts_of
 from serving.scorer import MOST_REASONS, REASONS_DUE, Answer, Asked, Scorer
 from serving.service import Service
 
+CALL = "scores"
 PARAMETERS = frozenset({"reasons", "features"})
 COUNTS = frozenset(str(count) for count in range(MOST_REASONS + 1))
 
@@ -47,18 +49,19 @@ class ScoresCall:
         self._record: type[Consignment] = Consignment
         self._encode = msgspec.json.Encoder().encode
         self._rounds = Rounds(self._score_all)
+        self._read_seconds, self._log_seconds = map(service.metrics.stage, ("read", "log"))
 
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> int:
+    async def __call__(self, scope: Scope, receive: Receive, reply: Reply) -> int:
         """Send the answer to one call, and give its status."""
-        await respond(send, 200, self._encode(await self._answer(scope, receive)))
+        await respond(reply, 200, self._encode(await self._answer(scope, receive)))
         return 200
 
     async def _answer(self, scope: Scope, receive: Receive) -> Score | Scores:
-        service = self._service
+        service, begun = self._service, time.perf_counter()
         caller = admit(service.access, scope, "score")
         wish = read_wish(scope)
         body = await read_json_body(scope, receive, service.settings.max_body_bytes)
-        found = self._reader(service.scoring()).read(body)
+        found = self._read(body)
         if isinstance(found, list):
             caller.spend(max(len(found), 1))
             return await self._score_list(found, caller, wish)
@@ -66,16 +69,32 @@ class ScoresCall:
         ready = _dated(found, service.clock())
         if isinstance(ready, Complaint):
             raise refusal_of(ready)
+        self._read_seconds.observe(time.perf_counter() - begun)
         answer = await self._rounds.ask(Asked(ready, caller.name, wish.reasons))
         if answer.group is not None:
+            begun = time.perf_counter()
             await answer.group.durable()
+            self._log_seconds.observe(time.perf_counter() - begun)
         return await self._told(found.consignment_id, answer, wish)
+
+    def _read(self, body: bytes) -> Consignment | list[msgspec.Raw]:
+        try:
+            return self._reader(self._service.scoring()).read(body)
+        except Refusal as refusal:
+            self._excuse(refusal.faults)
+            raise
+
+    def _excuse(self, faults: Sequence[Fault | RowFault]) -> None:
+        """Raise `ServiceFault` where a column may be one that a model declares, and none is loaded: its time will come."""
+        if self._service.degraded and any(fault.kind == "unknown_field" for fault in faults):
+            raise self._service.no_model()
 
     async def _score_list(self, raws: list[msgspec.Raw], caller: Caller, wish: Wish) -> Scores:
         answers: list[tuple[str, Answer]] = []
         errors: list[RowFault] = []
         for start in range(0, len(raws), MOST_TOGETHER):
             good, bad = self._read_chunk(raws, start)
+            self._excuse(bad)
             errors += bad
             for part in parts_of([Asked(c, caller.name, wish.reasons) for c in good]):
                 for asked, answer in zip(part, self._score_all(part), strict=True):
@@ -83,8 +102,8 @@ class ScoresCall:
                         raise answer
                     answers.append((asked.c.consignment_id, answer))
             await asyncio.sleep(0)
-        if errors:
-            self._service.metrics.rejects.inc(len(errors))
+        for error in errors:
+            self._service.metrics.rejected(CALL, error.kind)
         return Scores(await self._tell_all(answers, wish), errors)
 
     def _read_chunk(self, raws: list[msgspec.Raw], start: int) -> tuple[list[Consignment], list[RowFault]]:
@@ -122,7 +141,7 @@ class ScoresCall:
             if isinstance(answer, Answer):
                 self._count(answer)
             else:
-                service.metrics.unscored.inc()
+                service.metrics.counters["unscored"].inc()
         if last.c.cancelled_at is not None and isinstance(answers[-1], Answer):
             cancellation = Cancellation(last.c.consignment_id, last.c.cancelled_at)
             taken = service.intake.cancel(cancellation, service.clock(), last.asked_by)
@@ -133,10 +152,9 @@ class ScoresCall:
     def _count(self, answer: Answer) -> None:
         metrics = self._service.metrics
         if answer.features is None:
-            metrics.repeats.inc()
+            metrics.counters["repeats"].inc()
             return
-        metrics.bands[answer.decision.band].inc()
-        metrics.scores.observe(answer.decision.score)
+        metrics.decided(answer.decision.band, answer.decision.score)
 
     async def _told(self, consignment_id: str, answer: Answer, wish: Wish) -> Score:
         decision, reasons, features = answer.decision, answer.reasons, answer.features

@@ -48,7 +48,7 @@ class SelectionList(msgspec.Struct, frozen=True):
 def complaint_about_request(request: SelectionRequest, now_us: int) -> Complaint | None:
     """Find what is wrong with a request that its type does not tell."""
     if request.from_ >= request.until:
-        return Complaint("until", "is not after `from`")
+        return Complaint("until", "is not after `from`", "inconsistent")
     return future_complaint(now_us, until=request.until)
 
 

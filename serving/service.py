@@ -275,7 +275,7 @@ class Service:
             await self.committer.durable(sequence)
             path = await asyncio.to_thread(self._write, sequence, state.dossiers.keys.entries.kinds, arrays)
         except (OSError, ServiceFault) as error:
-            self.metrics.snapshot_failed.set(1)
+            self.metrics.gauges["snapshot_failed"].set(1)
             log_line.error("no snapshot could be written", reason=str(error))
             return
         self._wait = 0.0
@@ -306,7 +306,7 @@ class Service:
         if str(error) != self.model_fault:
             log_line.error("model refused", error=str(error))
         self.model_fault = str(error)
-        self.metrics.model_refused.set(1)
+        self.metrics.gauges["model_refused"].set(1)
 
     def _use(self, model: Model, state: State) -> None:
         self.model, self.state = model, state
@@ -315,9 +315,9 @@ class Service:
         self.scorer = None
         if model.release is not None:
             self.model_fault = None
-            self.metrics.model_refused.set(0)
+            self.metrics.gauges["model_refused"].set(0)
         if model.release is not None or self.settings.without_model == "rules":
-            self.scorer = Scorer(model, state, self.committer, self.clock)
+            self.scorer = Scorer(model, state, self.committer, self.clock, self.metrics)
             self.metrics.scored_by(model)
 
 

@@ -120,7 +120,7 @@ class ShadowProcess:
         if code == REFUSED:
             self._due = float("inf")  # until something else is published
         else:
-            self._metrics.shadow_restarts.inc()
+            self._metrics.counters["shadow_restarts"].inc()
             self._wait = min(2 * self._wait, LONGEST_WAIT_SECONDS)
         log_line.error("the shadow ended", code=code, error=self.fault)
 
