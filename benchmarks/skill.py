@@ -175,12 +175,9 @@ def judged(
     found: dict[str, Found] = {}
     for name, score in scores.items():
         ranking = Ranking(score, day)
-        running = ranking.running(finds)
-        found[name] = {}
-        for share, part in SHARES.items():
-            cut = ranking.cut(draws, part)
-            above, at = ranking.taken(draws, running, cut)
-            found[name][share] = above + cut.part * at
+        found[name] = {
+            share: ranking.above(draws, finds, ranking.cut(draws, part)) for share, part in SHARES.items()
+        }
         there = draws @ ranking.by_day(finds)
     return Result(found, there)
 

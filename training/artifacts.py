@@ -24,6 +24,7 @@ from features.config import FeatureConfig
 from models.bundle import Card, Examples, write_bundle
 from models.reference import Reference
 from models.risk_model import RiskModel
+from training.estimates import COLUMNS as ESTIMATE_COLUMNS
 from training.evaluation import Evaluation, capacity_curve, daily_capacity, taken_at_capacity
 from training.fairness import COLUMNS as FAIRNESS_COLUMNS
 from training.fairness import Row, fairness_rows
@@ -220,6 +221,7 @@ def tables_of(
         "truth": table_json(_metric_rows(trained.truth.model) if trained.truth else [], METRIC_COLUMNS),
         "baselines": table_json(baseline_rows(trained.test)),
         "capacity": table_json(trained.test.model.capacity),
+        "estimates": table_json(trained.estimates.rows, ESTIMATE_COLUMNS),
         "calibration": table_json(trained.test.model.calibration),
         "slices": table_json(trained.test.model.slices, SLICE_COLUMNS),
         "fairness": table_json(fairness, FAIRNESS_COLUMNS),
@@ -287,6 +289,7 @@ def report_of(
         truth_baselines=_spelled(trained.truth) if trained.truth else {},
         pictures=pictures,
         fairness=_by_best_labels(trained, fairness),
+        estimates=trained.estimates,
         name_swaps=trained.name_swaps,
         data=trained.data.report,
         split=list(trained.data.split.rows()),

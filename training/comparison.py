@@ -24,7 +24,8 @@ from models.scoring import score_table
 from training.artifacts import table_json
 from training.config import EvaluationConfig
 from training.datasets import inverse_propensity, labels_at, true_labels
-from training.evaluation import Estimate, Evaluation, Traffic, difference, evaluate
+from training.evaluation import Evaluation, Traffic, difference, evaluate
+from training.intervals import Estimate
 from training.reports import HEADLINE, environment
 from training.retrain import texts_of
 from training.tracking import RunRecord, log_run

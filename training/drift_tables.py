@@ -18,9 +18,10 @@ from models.reference import MISSING, Reference
 from training.comparison import last_visible
 from training.config import EvaluationConfig
 from training.datasets import inverse_propensity, labels_at
-from training.evaluation import Estimate, interval_of, ratio
+from training.intervals import Estimate, interval_of
 from training.portrait import MIX, OTHERS, SOURCES, Seen, binned, longest_silence
 from training.ranking import draw_days
+from training.selective import ratio
 
 Floats = NDArray[np.float64]
 Row = dict[str, float | str]

@@ -4,12 +4,12 @@ Capacity is a share of all traffic, opened or not, so the cut is made over all o
 the labelled rows there. Each labelled row stands for `weight` consignments (its inverse selection probability), which
 corrects for how the opened ones were chosen; where every row is labelled all weights are 1 and nothing is estimated.
 Precision is the Hájek ratio above the cut; recall puts it against the same ratio below the cut, each times its traffic.
-Intervals come from drawing whole days anew, since parcels of one day and one network are not independent.
+`training.estimates` puts other estimates beside; intervals are those of `training.intervals`.
 """
 
 import re
-from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 import pandas as pd
@@ -17,20 +17,24 @@ from numpy.typing import NDArray
 
 from consignments.errors import UnknownName
 from training.config import EvaluationConfig
+from training.datasets import effective_sample_size
+from training.intervals import Estimate, Measured, interval_of
 from training.ranking import Cut, Ranking, average_precision, draw_days, roc_auc
+from training.selective import Sums, judged, ratio, row_values
 
 Bools = NDArray[np.bool_]
 Floats = NDArray[np.float64]
+Above = Callable[[Floats], Floats]
+"""Sums a value above a cut, of the data and of each resample; (n,) gives (1 + resamples,)."""
 
 SHARES = {"0.1pct": 0.001, "1pct": 0.01, "5pct": 0.05, "10pct": 0.1}
 """Capacities by name: shares of all traffic."""
+AT_CAPACITY = "capacity"
+"""The daily capacity of each office, beside the `SHARES`."""
 SLICE_METRICS = ("roc_auc", "average_precision", "precision_at_1pct", "recall_at_1pct", "calibration_error")
 """What is logged of each slice; the tables have the rest."""
 CALIBRATION_CUTS = (0.001, 0.01, 0.05, 0.1, 0.2, 0.4, 0.7, 1.0)
 """Bins of the calibration table, as shares of traffic from the top."""
-INTERVAL = (0.025, 0.975)
-FEWEST_RESAMPLES = 0.5
-"""Share of the resamples in which a metric must exist for an interval to be given."""
 
 
 @dataclass(frozen=True)
@@ -50,6 +54,8 @@ class Traffic:
         How many consignments a labelled row stands for; 0 for the others.
     slices : mapping
         Kind (`channel`) to the value of each row, empty where missing.
+    guessed : bool array, (n,), optional
+        Rows whose weight rests on no logged probability. Default: none.
     """
 
     score: Floats
@@ -59,6 +65,7 @@ class Traffic:
     positive: Bools
     weight: Floats
     slices: Mapping[str, NDArray[np.object_]] = field(default_factory=dict)
+    guessed: Bools | None = None
 
     def __post_init__(self) -> None:
         if not np.isfinite(self.score).all():
@@ -76,23 +83,15 @@ class Traffic:
             self.labelled.astype(np.float64) if self.complete else np.where(self.labelled, self.weight, 0.0)
         )
 
+    @property
+    def sure(self) -> Floats:
+        """How many consignments a labelled row stands for at least: itself alone where its weight is a guess."""
+        guessed = np.zeros(len(self.score), dtype=bool) if self.guessed is None else self.guessed
+        return np.where(guessed, np.minimum(self.weights, 1.0), self.weights)
+
     def scored(self, score: Floats) -> "Traffic":
         """Give the same traffic under another score, without slices."""
-        return Traffic(score, self.day, self.office, self.labelled, self.positive, self.weight)
-
-
-@dataclass(frozen=True)
-class Estimate:
-    """A metric with its 95 % interval; NaN where the data do not tell.
-
-    Attributes
-    ----------
-    value, low, high : float
-    """
-
-    value: float
-    low: float
-    high: float
+        return replace(self, score=score, slices={})
 
 
 @dataclass(frozen=True)
@@ -145,7 +144,7 @@ def evaluate(traffic: Traffic, config: EvaluationConfig) -> Evaluation:
     """
     judge = _Judge(traffic, config)
     everything = np.ones(len(traffic.score), dtype=bool)
-    whole = judge.overall(everything) | judge.at_daily_capacity()
+    whole = judge.overall(everything) | judge.at_capacity(everything, AT_CAPACITY)
     metrics, slices = dict(whole), []
     for kind, value, rows in judge.slices():
         found = judge.overall(rows)
@@ -153,11 +152,11 @@ def evaluate(traffic: Traffic, config: EvaluationConfig) -> Evaluation:
         metrics |= {f"{name}/{metric}": found[metric] for metric in SLICE_METRICS}
         slices.append(judge.slice_row(kind, value, rows, found))
     return Evaluation(
-        metrics={name: judge.estimate(values) for name, values in metrics.items()},
+        metrics={name: judge.estimate(measured) for name, measured in metrics.items()},
         capacity=judge.capacity_table(),
         calibration=judge.calibration_table(),
         slices=slices,
-        resampled=whole,
+        resampled={name: measured.values for name, measured in whole.items()},
     )
 
 
@@ -178,15 +177,6 @@ def difference(one: Evaluation, other: Evaluation, metric: str) -> Estimate:
     if metric not in one.resampled:
         raise UnknownName.among(metric, one.resampled, kind="metric")
     return interval_of(one.resampled[metric] - other.resampled[metric])
-
-
-def interval_of(values: Floats) -> Estimate:
-    """Turn the values of the data and then of its resamples into an estimate; no interval where half are unknown."""
-    resampled = values[1:][np.isfinite(values[1:])]
-    if len(resampled) <= FEWEST_RESAMPLES * len(values):
-        return Estimate(float(values[0]), np.nan, np.nan)
-    low, high = np.quantile(resampled, INTERVAL)
-    return Estimate(float(values[0]), float(low), float(high))
 
 
 def daily_capacity(traffic: Traffic, config: EvaluationConfig) -> int:
@@ -217,7 +207,9 @@ def capacity_curve(traffic: Traffic, shares: Floats, config: EvaluationConfig) -
     """
     judge = _Judge(traffic, config)
     everything = np.ones(len(traffic.score), dtype=bool)
-    points = [judge.at_share(everything, judge.ranking.cut(judge.draws, share)) for share in shares]
+    ranked = judge.ranked
+    cuts = [ranked.ranking.cut(ranked.draws, share) for share in shares]
+    points = [judge.judged(everything, ranked.above_cut(cut)) for cut in cuts]
     return {name: [judge.estimate(point[name]) for point in points] for name in ("precision", "recall")}
 
 
@@ -232,49 +224,87 @@ def metric_safe(value: str) -> str:
     return re.sub(r"[^A-Za-z0-9_. -]", "_", value) or "missing"
 
 
-class _Judge:
-    """Traffic ranked once, with the resamples of its days; every metric is an array over resamples, the data first."""
+class Ranked:
+    """Traffic ranked once, with resamples of its days: what lies above each capacity.
+
+    Attributes
+    ----------
+    ranking : Ranking
+    draws : float64 array, (1 + resamples, days)
+    cuts : dict
+        Name of a share of all traffic to its cut.
+    above : dict
+        Name of a capacity, the shares and `AT_CAPACITY`, to a function that sums a value above its cut.
+    """
 
     def __init__(self, traffic: Traffic, config: EvaluationConfig) -> None:
-        self.traffic, self.config = traffic, config
-        self.weight = traffic.weights
         self.ranking = Ranking(traffic.score, traffic.day)
         self.draws = draw_days(len(self.ranking.days), config.resamples, config.seed)
         self.cuts = {name: self.ranking.cut(self.draws, share) for name, share in SHARES.items()}
+        cell = office_days(traffic.office, traffic.day)
+        taken = taken_at_capacity(self.ranking.group, cell, daily_capacity(traffic, config))
+        self.above = {name: self.above_cut(cut) for name, cut in self.cuts.items()}
+        self.above[AT_CAPACITY] = lambda values: self.everywhere(taken * values)
+
+    @property
+    def days(self) -> int:
+        """How many days there are."""
+        return len(self.ranking.days)
+
+    def above_cut(self, cut: Cut) -> Above:
+        """Give the function that sums a value above a cut."""
+        return lambda values: self.ranking.above(self.draws, values, cut)
+
+    def everywhere(self, values: Floats) -> Floats:
+        """Sum a value over everything; (n,) gives (1 + resamples,)."""
+        summed: Floats = self.draws @ self.ranking.by_day(values)
+        return summed
+
+    def both_sides(self, above: Above, values: Sums) -> tuple[Sums, Sums]:
+        """Sum values above a cut and below it."""
+        top = {name: above(value) for name, value in values.items()}
+        return top, {name: self.everywhere(value) - top[name] for name, value in values.items()}
+
+
+class _Judge:
+    """Ranked traffic with its labels; every metric is an array over resamples, the data first."""
+
+    def __init__(self, traffic: Traffic, config: EvaluationConfig) -> None:
+        self.traffic, self.config = traffic, config
+        self.weight, self.sure = traffic.weights, traffic.sure
+        self.ranked = Ranked(traffic, config)
+        self.ranking, self.draws = self.ranked.ranking, self.ranked.draws
         self.bins = self._calibration_bins()
 
-    def estimate(self, values: Floats) -> Estimate:
-        """Turn the values of data and resamples into an estimate; a single day tells nothing of its spread."""
-        return interval_of(values if len(self.ranking.days) > 1 else values[:1])
+    def estimate(self, measured: Measured) -> Estimate:
+        """Turn the values of data and resamples into an estimate."""
+        return measured.estimate(self.ranked.days)
 
-    def overall(self, rows: Bools) -> dict[str, Floats]:
+    def overall(self, rows: Bools) -> dict[str, Measured]:
         """Every metric over some of the rows; the cuts are those of all traffic."""
         weight = np.where(rows, self.weight, 0.0)
         metrics = {
-            "roc_auc": roc_auc(self.ranking, self.draws, self.traffic.positive, weight),
-            "average_precision": average_precision(self.ranking, self.draws, self.traffic.positive, weight),
-            "calibration_error": self.calibration_error(rows),
+            "roc_auc": Measured(roc_auc(self.ranking, self.draws, self.traffic.positive, weight)),
+            "average_precision": Measured(
+                average_precision(self.ranking, self.draws, self.traffic.positive, weight)
+            ),
+            "calibration_error": Measured(self.calibration_error(rows)),
         }
-        for name, cut in self.cuts.items():
-            metrics |= {f"{what}_at_{name}": values for what, values in self.at_share(rows, cut).items()}
+        for name in SHARES:
+            metrics |= self.at_capacity(rows, name)
         return metrics
 
-    def at_share(self, rows: Bools, cut: Cut) -> dict[str, Floats]:
-        """Precision, recall and labelled share above a cut."""
-        taken = {name: self._taken(values, cut) for name, values in self._values(rows).items()}
-        whole = {
-            name: self.draws @ self.ranking.by_day(values) for name, values in self._values(rows).items()
-        }
-        return _judged(taken, whole)
+    def at_capacity(self, rows: Bools, name: str) -> dict[str, Measured]:
+        """Precision, recall and labelled share of some rows at a capacity, as `precision_at_1pct`."""
+        found = self.judged(rows, self.ranked.above[name])
+        return {f"{what}_at_{name}": measured for what, measured in found.items()}
 
-    def at_daily_capacity(self) -> dict[str, Floats]:
-        """The same metrics where each office takes its best of each day."""
-        cell = office_days(self.traffic.office, self.traffic.day)
-        share = taken_at_capacity(self.ranking.group, cell, daily_capacity(self.traffic, self.config))
-        values = self._values(np.ones(len(share), dtype=bool))
-        taken = {name: self.draws @ self.ranking.by_day(share * value) for name, value in values.items()}
-        whole = {name: self.draws @ self.ranking.by_day(value) for name, value in values.items()}
-        return {f"{what}_at_capacity": found for what, found in _judged(taken, whole).items()}
+    def judged(self, rows: Bools, above: Above) -> dict[str, Measured]:
+        """Precision, recall and labelled share of some rows above a cut."""
+        values = row_values(self.weight, self.sure, self.traffic.positive, rows.astype(np.float64))
+        top, rest = self.ranked.both_sides(above, values)
+        labelled = above((rows & self.traffic.labelled).astype(np.float64))
+        return judged(top, rest) | {"labelled_share": Measured(ratio(labelled, top["traffic"]))}
 
     def calibration_error(self, rows: Bools) -> Floats:
         """Mean gap between score and rate, over bins of the score, weighted by traffic."""
@@ -296,7 +326,7 @@ class _Judge:
                     yield kind, str(names[code]), rows
 
     def slice_row(
-        self, kind: str, value: str, rows: Bools, found: dict[str, Floats]
+        self, kind: str, value: str, rows: Bools, found: dict[str, Measured]
     ) -> dict[str, float | str]:
         """One row of the table of slices."""
         row: dict[str, float | str] = {
@@ -306,14 +336,14 @@ class _Judge:
             "labelled": int((rows & self.traffic.labelled).sum()),
             "positive": int((rows & self.traffic.positive).sum()),
         }
-        for name, values in found.items():
-            estimate = self.estimate(values)
+        for name, measured in found.items():
+            estimate = self.estimate(measured)
             row |= {name: estimate.value, f"{name}_low": estimate.low, f"{name}_high": estimate.high}
         return row
 
     def capacity_table(self) -> list[dict[str, float | str]]:
         """For each capacity: precision and recall with interval, bounds over ties, and the naive figures."""
-        return [self._capacity_row(name, cut) for name, cut in self.cuts.items()]
+        return [self._capacity_row(name, cut) for name, cut in self.ranked.cuts.items()]
 
     def calibration_table(self) -> list[dict[str, float | str]]:
         """For each bin of the score, highest first: mean score against the rate of finds."""
@@ -321,9 +351,9 @@ class _Judge:
         rows: list[dict[str, float | str]] = []
         for place, until in enumerate(CALIBRATION_CUTS):
             present = known[:, place] > 0
-            rate = np.where(present, hits[:, place] / np.where(present, known[:, place], 1.0), np.nan)
-            estimate = self.estimate(rate)
             mine = (self.bins == place) & self.traffic.labelled
+            rate = ratio(hits[:, place], known[:, place])
+            estimate = self.estimate(Measured(rate, effective_sample_size(self.weight[mine])))
             rows.append(
                 {
                     "traffic_until": until,
@@ -340,12 +370,12 @@ class _Judge:
 
     def _capacity_row(self, name: str, cut: Cut) -> dict[str, float | str]:
         everything = np.ones(len(self.weight), dtype=bool)
-        found = self.at_share(everything, cut)
+        found = self.judged(everything, self.ranked.above[name])
         precision, recall = self.estimate(found["precision"]), self.estimate(found["recall"])
         worst, best = self._tie_bounds(cut)
         labelled = self.traffic.labelled.astype(np.float64)
-        naive_known = self._taken(labelled, cut)[0]
-        naive_hits = self._taken(labelled * self.traffic.positive, cut)[0]
+        naive_known = self.ranking.above(self.draws, labelled, cut)[0]
+        naive_hits = self.ranking.above(self.draws, labelled * self.traffic.positive, cut)[0]
         positives = float(self.traffic.positive.sum())
         return {
             "capacity": name,
@@ -359,7 +389,7 @@ class _Judge:
             "recall": recall.value,
             "recall_low": recall.low,
             "recall_high": recall.high,
-            "labelled_share": float(found["labelled_share"][0]),
+            "labelled_share": float(found["labelled_share"].values[0]),
             "known_finds": float(naive_hits),
             "precision_at_least": float(naive_hits / cut.size[0]),
             "naive_precision": float(naive_hits / naive_known) if naive_known else np.nan,
@@ -380,19 +410,6 @@ class _Judge:
     def _above_and_at(self, values: Floats, cut: Cut) -> tuple[float, float]:
         above, at = self.ranking.taken(self.draws, self.ranking.running(values), cut)
         return float(above[0]), float(at[0])
-
-    def _taken(self, values: Floats, cut: Cut) -> Floats:
-        above, at = self.ranking.taken(self.draws, self.ranking.running(values), cut)
-        return above + cut.part * at
-
-    def _values(self, rows: Bools) -> dict[str, Floats]:
-        weight = np.where(rows, self.weight, 0.0)
-        return {
-            "traffic": rows.astype(np.float64),
-            "labelled": (rows & self.traffic.labelled).astype(np.float64),
-            "known": weight,
-            "hits": weight * self.traffic.positive,
-        }
 
     def _calibration_bins(self) -> NDArray[np.int64]:
         """The bin of each row; rows of equal score share one."""
@@ -416,26 +433,6 @@ class _Judge:
             summed(weight * self.traffic.positive),
             summed(weight * self.traffic.score),
         )
-
-
-def _judged(taken: dict[str, Floats], whole: dict[str, Floats]) -> dict[str, Floats]:
-    """Turn sums above a cut, and over everything, into precision, recall and labelled share."""
-    rest = {name: whole[name] - taken[name] for name in whole}
-    precision = ratio(taken["hits"], taken["known"])
-    missed = rest["traffic"] * ratio(rest["hits"], rest["known"])
-    found = taken["traffic"] * precision
-    missed = np.where(rest["traffic"] < 0.5, 0.0, missed)
-    found = np.where(taken["traffic"] > 0, found, 0.0)
-    return {
-        "precision": precision,
-        "recall": ratio(found, found + missed),
-        "labelled_share": ratio(taken["labelled"], taken["traffic"]),
-    }
-
-
-def ratio(part: Floats, whole: Floats) -> Floats:
-    """Divide, NaN where the whole is nothing."""
-    return np.divide(part, whole, out=np.full_like(part, np.nan), where=whole > 1e-9)
 
 
 def office_days(office: NDArray[np.object_], day: NDArray[np.int64]) -> NDArray[np.int64]:

@@ -16,8 +16,10 @@ from numpy.typing import NDArray
 
 from features.spec import Spec
 from training.config import EvaluationConfig
-from training.evaluation import Estimate, Traffic, interval_of, office_days, ratio, taken_at_capacity
+from training.evaluation import Traffic, office_days, taken_at_capacity
+from training.intervals import interval_of, share_of
 from training.ranking import Ranking, draw_days
+from training.selective import effective, ratio
 
 CONSIGNEE = "consignee"
 KINDS = ("departure", "channel", CONSIGNEE)
@@ -93,6 +95,7 @@ def fairness_rows(traffic: Traffic, capacity: int, config: EvaluationConfig, jud
         "consignments": np.ones(len(taken)),
         "chosen": taken,
         "known": taken * traffic.weights,
+        "known_squares": taken * traffic.weights**2,
         "hits": taken * traffic.weights * traffic.positive,
         "results": taken * traffic.labelled,
     }
@@ -100,7 +103,7 @@ def fairness_rows(traffic: Traffic, capacity: int, config: EvaluationConfig, jud
     for kind, value, mine in _groups(traffic, config):
         named: Row = {"judged_by": judged_by, "kind": kind, "value": value or "missing"}
         sums = {name: draws @ ranking.by_day(each * mine) for name, each in values.items()}
-        rows.append(named | _burden(sums))
+        rows.append(named | _burden(sums, len(ranking.days)))
     return rows
 
 
@@ -121,7 +124,7 @@ def _groups(traffic: Traffic, config: EvaluationConfig) -> Iterator[tuple[str, s
             yield kind, OTHERS, rest.astype(np.float64)
 
 
-def _burden(sums: dict[str, Floats]) -> Row:
+def _burden(sums: dict[str, Floats], days: int) -> Row:
     """Turn sums over data and resamples into one row."""
     rate = ratio(sums["chosen"], sums["consignments"])
     hit = ratio(sums["hits"], sums["known"])
@@ -132,15 +135,8 @@ def _burden(sums: dict[str, Floats]) -> Row:
         "chosen": float(sums["chosen"][0]),
         "known": round(float(sums["results"][0])),
     }
-    for name, found in zip(MEASURES, (rate, hit, burden), strict=True):
-        estimate = _estimate(found)
+    results = effective(sums["known"], sums["known_squares"])
+    estimates = (interval_of(rate), share_of(hit, results, days), interval_of(burden))
+    for name, estimate in zip(MEASURES, estimates, strict=True):
         row |= {name: estimate.value, f"{name}_low": estimate.low, f"{name}_high": estimate.high}
     return row
-
-
-def _estimate(values: Floats) -> Estimate:
-    """Give an estimate; where nothing, or everything, was found on every day, days drawn anew cannot tell the spread."""
-    found = interval_of(values)
-    if found.low == found.high and found.value in (0.0, 1.0):
-        return Estimate(found.value, np.nan, np.nan)
-    return found

@@ -12,7 +12,7 @@ import pandas as pd
 from consignments.errors import BadInput
 from training.contest import Contest
 from training.datasets import is_positive
-from training.evaluation import Estimate
+from training.intervals import Estimate
 from training.policies import POLICIES
 from training.replay import DAYS_PER_WEEK
 from training.verdict import TARGET_NAMES

@@ -26,7 +26,7 @@ from features.text import encode, fit_text_weights, out_of_fold_scores, score
 from models.risk_model import Labelled, RiskModel
 from training.config import ModelConfig, TrainConfig, WeightsConfig
 from training.datasets import DataSet, fitting_weights, labels_at
-from training.evaluation import Estimate, interval_of
+from training.intervals import Estimate, interval_of
 from training.ranking import draw_days
 from training.splits import TRAIN, VALIDATION, Split
 

@@ -16,7 +16,8 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter, LogLocator, MaxNLocator, MultipleLocator, PercentFormatter
 from numpy.typing import NDArray
 
-from training.evaluation import SHARES, Estimate
+from training.evaluation import SHARES
+from training.intervals import Estimate
 
 BLUE, ORANGE, GREEN, RED, PURPLE, SKY = "#0072B2", "#E69F00", "#009E73", "#D55E00", "#CC79A7", "#56B4E9"
 GREY, INK = "#8A8F98", "#1F2933"

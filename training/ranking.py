@@ -130,6 +130,11 @@ class Ranking:
         at = running[cut.through] - running[cut.above]
         return (draws * above).sum(axis=1), (draws * at).sum(axis=1)
 
+    def above(self, draws: Floats, values: Floats, cut: Cut) -> Floats:
+        """Add up a value over what lies above the cut, the group at the cut by lot; (n,) gives (resamples,)."""
+        above, at = self.taken(draws, self.running(values), cut)
+        return above + cut.part * at
+
     def _reach(self, group: Ints) -> Ints:
         """Up to which row of each day the groups up to `group` reach; (resamples,) gives (resamples, days)."""
         wanted = np.arange(len(self.days)) * self.groups + group[:, None]

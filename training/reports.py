@@ -14,6 +14,7 @@ import numpy as np
 from markupsafe import Markup
 
 from consignments.records import Target
+from training.estimates import Estimates
 from training.evaluation import SHARES, Evaluation
 from training.name_swaps import BOUND
 from training.verdict import TARGET_NAMES, Verdict
@@ -64,6 +65,7 @@ class RunReport:
         The same against the truth of a simulated world, where there is one.
     pictures : mapping
         Name to SVG.
+    estimates : Estimates
     data, split, examples, features, fairness, name_swaps, origins, ablation, trials : sequence of rows
     config : mapping
         Every setting.
@@ -83,6 +85,7 @@ class RunReport:
     split: Sequence[Row]
     examples: Sequence[Row]
     features: Sequence[Row]
+    estimates: Estimates
     fairness: Sequence[Row]
     name_swaps: Sequence[Row]
     origins: Sequence[Row]

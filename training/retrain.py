@@ -32,6 +32,7 @@ from training.artifacts import description, invented_consignments, write_artifac
 from training.config import TrainConfig
 from training.datasets import DataSet, Labels, build_data_set, true_labels
 from training.digests import data_sha256
+from training.estimates import Estimates, Evidence
 from training.evaluation import Traffic, daily_capacity, evaluate
 from training.fairness import CONSIGNEE, consignee_kind
 from training.name_swaps import Row, evenly, name_swap_rows
@@ -224,6 +225,7 @@ def train(
         test_scores=test.traffic.score,
         test=test,
         truth=by_truth,
+        estimates=_estimates(parts, test, by_truth, config),
         name_swaps=_swap_names(parts, source, model, fitted, config),
         verdict=judge(
             (by_truth or test).model,
@@ -398,7 +400,7 @@ class _Parts:
         return result_weights(known, logged, estimated)
 
     def traffic(self, score: Floats, labels: Labels, weight: Floats) -> Traffic:
-        """The test period's consignments under a score."""
+        """The test period's consignments under a score; weights without a logged probability are guesses."""
         rows = self.rows(TEST)
         return Traffic(
             score=score,
@@ -413,6 +415,7 @@ class _Parts:
                 if column in self.frame
             }
             | {CONSIGNEE: consignee_kind(self.X[self.of(TEST)], self.spec)},
+            guessed=np.isnan(labels.probability[rows]),
         )
 
 
@@ -524,6 +527,14 @@ def _judge_test(
     score = model.score(parts.X[test], parts.channels(test))
     weight = parts.result_weights(TEST, config.model.seed)
     return _judged(parts.traffic(score, parts.data.labels, weight), scores, config, progress)
+
+
+def _estimates(parts: _Parts, test: Judged, by_truth: Judged | None, config: TrainConfig) -> Estimates:
+    """Estimate what the model would find in three ways, beside the truth where there is one."""
+    rows, labels = parts.rows(TEST), parts.data.labels
+    evidence = Evidence.of(test.traffic, labels.selected_by[rows], labels.probability[rows])
+    truth = None if by_truth is None else by_truth.traffic.positive
+    return Estimates.of(evidence, config.evaluation, truth)
 
 
 def _swap_names(

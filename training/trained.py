@@ -14,6 +14,7 @@ from features.fitted import Fitted
 from models.risk_model import RiskModel
 from training.config import TrainConfig
 from training.datasets import DataSet
+from training.estimates import Estimates
 from training.evaluation import Evaluation, Traffic
 from training.name_swaps import Row, worst_move
 from training.studies import Studied
@@ -66,6 +67,8 @@ class Trained:
         By what was found, corrected for how the opened ones were chosen.
     truth : Judged or None
         By the truth of a simulated world.
+    estimates : Estimates
+        What the model would find at capacity, estimated in three ways (`training.estimates`).
     name_swaps : list of dict
         How far names of another language move the score, as `training.name_swaps` measures it.
     verdict : Verdict
@@ -85,6 +88,7 @@ class Trained:
     test_scores: Floats
     test: Judged
     truth: Judged | None
+    estimates: Estimates
     name_swaps: list[Row]
     verdict: Verdict
     studied: Studied = field(default_factory=Studied)

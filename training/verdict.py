@@ -11,7 +11,8 @@ from typing import Literal
 import numpy as np
 
 from consignments.records import Target
-from training.evaluation import Estimate, Evaluation, difference
+from training.evaluation import Evaluation, difference
+from training.intervals import Estimate
 
 DECIDING = ("recall_at_1pct", "average_precision", "roc_auc")
 """What decides: the first of these that the data tell."""

@@ -34,6 +34,7 @@ TABLES = {
     "truth",
     "baselines",
     "capacity",
+    "estimates",
     "calibration",
     "slices",
     "fairness",

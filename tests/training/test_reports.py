@@ -4,10 +4,12 @@ from dataclasses import replace
 from datetime import UTC, datetime
 from html.parser import HTMLParser
 
+import numpy as np
 import pytest
 from training_judged import QUICK, judged_world
 
 from training import reports
+from training.estimates import Estimates, Evidence
 from training.fairness import fairness_rows
 from training.name_swaps import EVERY_LANGUAGE
 from training.plots import fairness_picture, importance_picture
@@ -16,6 +18,7 @@ from training.verdict import judge
 
 TRAFFIC, MODEL, BASELINES = judged_world()
 FAIRNESS = fairness_rows(TRAFFIC, 5, QUICK, "outcomes")
+ESTIMATES = Estimates.of(Evidence(TRAFFIC, np.zeros(len(TRAFFIC.score)), TRAFFIC.score), QUICK)
 SWAPS = {"language": EVERY_LANGUAGE, "rows": 900, "moved": 0.25, "move_95pct": 0.004, "move_largest": 0.02}
 
 
@@ -47,6 +50,7 @@ def report(**changes):
             }
         ],
         features=[{"feature": "goods.text_score", "share": 0.5}],
+        estimates=ESTIMATES,
         fairness=FAIRNESS,
         name_swaps=[SWAPS],
         origins=[],
