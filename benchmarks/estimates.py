@@ -20,9 +20,8 @@ from typing import Any
 import numpy as np
 from msgspec.structs import replace
 
-from consignments.records import Alert, Consignment, Outcome, Target
-from consignments.tables import check_frame
-from features.batch import Tables
+from benchmarks.skill import tables_of
+from consignments.records import Target
 from training.config import train_config
 from training.estimates import INVERSE, LOT, ROBUST
 from training.retrain import train
@@ -83,12 +82,8 @@ def changed(world: World, name: str) -> World:
 def run(seed: int, world: World, target: Target) -> list[Row]:
     """Simulate a world, train, and give its estimates beside the truth."""
     made = simulate(world, days=DAYS, per_day=PER_DAY, prevalence="enriched", seed=seed)
-    tables = Tables(
-        check_frame(made.consignments, Consignment).frame,
-        check_frame(made.outcomes, Outcome).frame,
-        check_frame(made.alerts, Alert).frame,
-    )
-    return list(train(tables, truth=made.truth, target=target, config=CONFIG).estimates.rows)
+    trained = train(tables_of(made), truth=made.truth, target=target, config=CONFIG)
+    return list(trained.estimates.rows)
 
 
 def tell(worlds: Sequence[Sequence[Row]], title: str) -> None:

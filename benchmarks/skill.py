@@ -28,7 +28,7 @@ from features.pseudonyms import Pseudonyms
 from training.datasets import DataSet, Labels, labels_at, true_labels
 from training.ranking import Ranking, draw_days
 from training.retrain import fit, train
-from training.simulation import simulate
+from training.simulation import Simulated, simulate
 from training.splits import TEST, TRAIN, VALIDATION
 from training.trained import Trained
 
@@ -99,11 +99,7 @@ def kept(seed: int, days: int, per_day: int, folder: Path | None) -> Result:
 def run(seed: int, days: int, per_day: int) -> Result:
     """Simulate a world, let every form learn and score, and judge all by the truth."""
     made = simulate(days=days, per_day=per_day, prevalence="enriched", seed=seed)
-    tables = Tables(
-        check_frame(made.consignments, Consignment).frame,
-        check_frame(made.outcomes, Outcome).frame,
-        check_frame(made.alerts, Alert).frame,
-    )
+    tables = tables_of(made)
     trained = train(tables, truth=made.truth)
     assert trained.truth is not None
     past = past_of(tables, trained)
@@ -117,6 +113,15 @@ def run(seed: int, days: int, per_day: int) -> Result:
     }
     traffic = trained.truth.traffic
     return judged(scores, traffic.day, traffic.positive, seed)
+
+
+def tables_of(made: Simulated) -> Tables:
+    """Check the tables of a simulated world, as those read from files are; without the truth."""
+    return Tables(
+        check_frame(made.consignments, Consignment).frame,
+        check_frame(made.outcomes, Outcome).frame,
+        check_frame(made.alerts, Alert).frame,
+    )
 
 
 def past_of(tables: Tables, trained: Trained) -> Past:

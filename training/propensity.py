@@ -16,8 +16,8 @@ Floats = NDArray[np.float64]
 Bools = NDArray[np.bool_]
 
 FOLDS = 5
-MOST_UNKNOWN_ROWS = 40_000
-"""Rows without a result that one fit looks at."""
+MOST_UNKNOWN_ROWS = 10_000
+"""Rows without a result that one fit looks at; four times as many fit no better (log loss .0724 against .0727) at 3.5 times the cost."""
 FLOOR = 0.1
 """No probability is taken for less than this share of the mean one: no row stands for more than ten mean ones."""
 TREES = 60

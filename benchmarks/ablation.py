@@ -1,0 +1,202 @@
+"""What each idea is worth: npsrisk without it, on simulated worlds, by the truth of their test periods.
+
+    python -m benchmarks.ablation [--seeds 21 22 23 24 --days 270 --per-day 1500 --keep DIR]
+
+The trees and the linear part are fitted anew without each group of features, and once with keys of history as they were
+written: names, addresses and phones without a normal form. What is told is what all NPS of the test periods lose: in
+worth (1 for a place within the best 0.1 % of the traffic, falling with the logarithm of the place to 0) and in recall.
+Intervals are of whole days drawn anew, 95 %. Background is thinned to a sixteenth, for speed.
+"""
+
+import argparse
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+
+import features.keys
+from benchmarks.skill import tables_of
+from consignments.records import Consignment
+from features.batch import BATCH_KEY, Tables, feature_matrix
+from features.normal import Forms
+from features.pseudonyms import Pseudonyms
+from features.spec import Spec
+from models.risk_model import Labelled
+from training.ablation import groups_of
+from training.config import train_config
+from training.origins import TEXT_SCORE, Found, Origin, gain, judge_origins
+from training.retrain import train
+from training.simulation import simulate
+from training.splits import TRAIN
+from training.trained import Trained
+
+CONFIG = train_config({"weights": {"background_share": 0.0625}, "evaluation": {"resamples": 20}})
+WHOLE, AS_WRITTEN = "everything", "normal forms in keys of history"
+SHARES = (0.001, 0.01, 0.05)
+KEYS_OF_PARTIES = {
+    "keys: names": ("sender", "consignee", "pair"),
+    "keys: addresses": ("sender_address", "consignee_address", "address_pair"),
+    "keys: phones and mail": ("sender_phone", "sender_email", "consignee_phone", "consignee_email"),
+    "keys: goods and ways": ("product", "product_route", "route", "declarant"),
+}
+FINDS = ("inspections_", "nps_", "controlled_drug_", "any_offence_", "days_since_find")
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("--seeds", type=int, nargs="+", default=[21, 22, 23, 24])
+    parser.add_argument("--days", type=int, default=270)
+    parser.add_argument("--per-day", type=int, default=1500)
+    parser.add_argument(
+        "--keep", type=Path, help="folder that keeps the result of each seed, and is read first"
+    )
+    arguments = parser.parse_args()
+    tell([kept(seed, arguments.days, arguments.per_day, arguments.keep) for seed in arguments.seeds])
+
+
+def kept(seed: int, days: int, per_day: int, folder: Path | None) -> dict[str, Found]:
+    """Run a seed, or read what an earlier run of it kept."""
+    path = None if folder is None else folder / f"ablation-{seed}-{days}-{per_day}.npz"
+    if path is not None and path.exists():
+        with np.load(path, allow_pickle=False) as held:
+            day = held["day"]
+            names = [name for name in held.files if name != "day"]
+            return {name: Found(held[name], np.full(len(day), seed), day) for name in names}
+    found = run(seed, days, per_day)
+    if path is not None:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        np.savez(path, day=found[WHOLE].day, **{name: each.above for name, each in found.items()})
+    return {
+        name: Found(each.above, np.full_like(each.origin, seed), each.day) for name, each in found.items()
+    }
+
+
+def run(seed: int, days: int, per_day: int) -> dict[str, Found]:
+    """Train once, and fit without each idea; what is found is judged by the truth."""
+    made = simulate(days=days, per_day=per_day, prevalence="enriched", seed=seed)
+    tables = tables_of(made)
+    trained = train(tables, truth=made.truth, config=CONFIG)
+    origin = test_origin(tables, trained, trained.matrix.X)
+    found = {
+        name: judged(origin, trained, columns)
+        for name, columns in {WHOLE: [], **ideas(trained.model.spec)}.items()
+    }
+    return found | {
+        AS_WRITTEN: judged(test_origin(tables, trained, as_written(tables, trained)), trained, [])
+    }
+
+
+def judged(origin: Origin, trained: Trained, without: list[int]) -> Found:
+    """Fit at the origin without some columns."""
+    return judge_origins([origin], trained.matrix, CONFIG.model, CONFIG.weights, without=without)
+
+
+def ideas(spec: Spec) -> dict[str, list[int]]:
+    """Give the columns of each idea: the groups and keys of the product's own ablation, and what goes across them."""
+    names = spec.names
+
+    def of_keys(keys: tuple[str, ...]) -> list[int]:
+        return [
+            place
+            for place, name in enumerate(names)
+            if name.startswith(tuple(f"history.{key}." for key in keys))
+        ]
+
+    across = {name: of_keys(keys) for name, keys in KEYS_OF_PARTIES.items()}
+    history = [place for place, name in enumerate(names) if name.startswith("history.")]
+    finds = [place for place in history if names[place].rpartition(".")[2].startswith(FINDS)]
+    across["history: what was inspected and found"] = finds
+    across["history: what arrived"] = sorted(set(history) - set(finds))
+    across["score of words"] = [spec.place(TEXT_SCORE)]
+    return {**groups_of(spec), **across}
+
+
+def test_origin(tables: Tables, trained: Trained, X: NDArray[np.float32]) -> Origin:
+    """Take the end of the test period's wait as an origin: training as it was known, the test period by its truth."""
+    assert trained.truth is not None
+    data, rows = trained.data, trained.matrix.rows
+    fitted = data.fitting(TRAIN)[rows]
+    traffic, cut = trained.truth.traffic, data.split
+    channel = tables.consignments["channel"].astype(str).to_numpy(dtype=object)
+    return Origin(
+        cut.test.begins,
+        cut.test.ends,
+        Labelled(
+            X[fitted],
+            data.labels.positive[rows][fitted],
+            data.weight[rows][fitted],
+            list(channel[rows][fitted]),
+        ),
+        data.background[rows][fitted],
+        Labelled(
+            X[np.searchsorted(rows, trained.test_rows)],
+            traffic.positive,
+            np.ones(len(traffic.score)),
+            list(channel[trained.test_rows]),
+        ),
+        traffic.day,
+    )
+
+
+def as_written(tables: Tables, trained: Trained) -> NDArray[np.float32]:
+    """Compute the features anew with keys of history as they were written."""
+    normal = features.keys.common_values
+
+    def values(c: Consignment, forms: Forms) -> tuple[str, ...]:
+        written = {
+            name: getattr(c, name) or "" for name in Forms._fields if name.startswith(("sender", "consignee"))
+        }
+        return normal(c, forms._replace(**written))
+
+    features.keys.common_values = values
+    try:
+        matrix = feature_matrix(
+            tables,
+            CONFIG.features,
+            trained.fitted,
+            Pseudonyms(BATCH_KEY),
+            keep=trained.data.keep,
+            as_of=pd.Timestamp(trained.as_of),
+        )
+    finally:
+        features.keys.common_values = normal
+    words = matrix.spec.place(TEXT_SCORE)
+    matrix.X[:, words] = trained.matrix.X[:, words]
+    return matrix.X
+
+
+def tell(worlds: list[dict[str, Found]]) -> None:
+    """Print what the finds of all worlds lose without each idea, the most valuable first."""
+    found = {name: together([world[name] for world in worlds]) for name in worlds[0]}
+    whole = found.pop(WHOLE)
+    print(f"\n{len(worlds)} worlds, {len(whole.above)} NPS in their test periods\n")
+    print(
+        "| without | worth lost (95 %) | "
+        + " | ".join(f"found within {share:.1%}" for share in SHARES)
+        + " |"
+    )
+    print("|---|---|" + "---|" * len(SHARES))
+    print(f"| nothing ({whole.worth.mean():.3f}) | | " + counted(whole))
+    losses = {name: gain(whole, each) for name, each in found.items()}
+    for name in sorted(losses, key=lambda name: -losses[name].value):
+        loss = losses[name]
+        print(f"| {name} | {loss.value:+.3f} ({loss.low:+.3f} to {loss.high:+.3f}) | " + counted(found[name]))
+
+
+def counted(found: Found) -> str:
+    """Count the finds within each share of the traffic, as the rest of a row."""
+    return " | ".join(str(int((found.above <= share).sum())) for share in SHARES) + " |"
+
+
+def together(parts: list[Found]) -> Found:
+    """Put the finds of several worlds together."""
+    return Found(
+        *(np.concatenate([getattr(part, name) for part in parts]) for name in ("above", "origin", "day"))
+    )
+
+
+if __name__ == "__main__":
+    main()
