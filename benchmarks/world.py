@@ -31,7 +31,7 @@ from training.acceptance import (
     WEEK,
     Lived,
     Results,
-    by_week,
+    by_period,
     field_aucs,
     kept_senders,
     lived,
@@ -41,13 +41,15 @@ from training.acceptance import (
     substance_names,
     tells,
 )
-from training.plots import BLUE, GREY, ORANGE, RED, STYLE, canvas, svg_text
+from training.plots import BLUE, GREY, ORANGE, STYLE, canvas, svg_text
 from training.simulation import simulate
 from training.world import World, load_world
 
 DOCS = Path(__file__).resolve().parent.parent / "docs"
 PAGE, PICTURES = DOCS / "simulator.md", DOCS / "pictures"
 SEED = 1
+FOUR_WEEKS = 4 * WEEK
+Flags = NDArray[np.bool_]
 TABLES = ("consignments", "outcomes", "alerts", "truth")
 
 
@@ -339,42 +341,46 @@ def events_picture(world: World, lane: Lived, main_world: Lived) -> str:
     )
     own_day = main_world.sent["day"].to_numpy()
     everything = np.ones(len(own_day), dtype=bool)
+    shift = events.origin_shift
+
+    def share(part: Flags, whole: Flags) -> NDArray[np.float64]:
+        return by_period(day, part, whole, FOUR_WEEKS)
+
     with mpl.rc_context(STYLE):
         figure, axes = canvas(2, 3, width=10.4, height=5.2)
-        panel(axes[0], "Class control", control.day, {
-            control.family: (RED, by_week(day, nitazene, lane.nps)),
-            control.substitute: (BLUE, by_week(day, substitute, lane.nps)),
-        }, "of NPS")  # fmt: skip
-        panel(axes[1], "Unseen substance", new.day, {
-            new.name: (BLUE, by_week(day, (substance == new.name).to_numpy(dtype=bool), cathinone)),
-        }, "of cathinones")  # fmt: skip
-        shift = events.origin_shift
-        panel(axes[2], "Origin shift", shift.day, {
-            shift.source: (RED, by_week(day, departure == shift.source, cathinone)),
-            shift.to: (BLUE, by_week(day, departure == shift.to, cathinone)),
-        }, "of cathinones, by departure")  # fmt: skip
-        panel(axes[3], "Cover shift", events.cover_shift.day, {
-            "chemicals, pigments": (RED, by_week(day, chemical, lane.nps)),
-            "cosmetics, supplements": (BLUE, by_week(day, cosmetic, lane.nps)),
-        }, "of NPS, declared as")  # fmt: skip
-        panel(axes[4], "Data outage", events.data_outage.day, {
-            events.data_outage.service.replace("_", " "): (BLUE, by_week(own_day, announced, packets)),
-        }, "with advance data")  # fmt: skip
-        panel(axes[5], "Operation", world.operation.day, {
-            "all": (BLUE, by_week(own_day, opened.to_numpy(dtype=bool), everything)),
-        }, "chosen")  # fmt: skip
+        panel(axes[0], "Class control", control.day, "of NPS", FOUR_WEEKS, {
+            control.family: share(nitazene, lane.nps),
+            control.substitute: share(substitute, lane.nps),
+        })  # fmt: skip
+        panel(axes[1], "Unseen substance", new.day, "of cathinones", FOUR_WEEKS, {
+            new.name: share((substance == new.name).to_numpy(dtype=bool), cathinone),
+        })  # fmt: skip
+        panel(axes[2], "Origin shift", shift.day, "of cathinones", FOUR_WEEKS, {
+            f"from {shift.source}": share(departure == shift.source, cathinone),
+            f"from {shift.to}": share(departure == shift.to, cathinone),
+        })  # fmt: skip
+        panel(axes[3], "Cover shift", events.cover_shift.day, "of NPS", FOUR_WEEKS, {
+            "as chemicals": share(chemical, lane.nps),
+            "as cosmetics, supplements": share(cosmetic, lane.nps),
+        })  # fmt: skip
+        panel(axes[4], "Data outage", events.data_outage.day, "of small packets", WEEK, {
+            "with advance data": by_period(own_day, announced, packets, WEEK),
+        })  # fmt: skip
+        panel(axes[5], "Operation", world.operation.day, "of all", WEEK, {
+            "chosen": by_period(own_day, opened.to_numpy(dtype=bool), everything, WEEK),
+        })  # fmt: skip
         return svg_text(figure)
 
 
 def panel(
-    ax: Axes, title: str, event_day: int, series: Mapping[str, tuple[str, NDArray[np.float64]]], of: str
+    ax: Axes, title: str, event_day: int, of: str, days: int, series: Mapping[str, NDArray[np.float64]]
 ) -> None:
-    for name, (colour, shares) in series.items():
-        ax.plot(np.arange(len(shares)) * WEEK, shares, color=colour, linewidth=1.6, label=name)
+    for (name, shares), colour in zip(series.items(), (BLUE, ORANGE), strict=False):
+        ax.plot((np.arange(len(shares)) + 0.5) * days, shares, color=colour, linewidth=1.8, label=name)
     ax.axvline(event_day, color=GREY, linestyle="--", linewidth=1.2)
-    ax.yaxis.set_major_formatter(PercentFormatter(1.0, decimals=None))
-    ax.set(title=title, ylabel=of, xlabel="day", ylim=(0, None))
-    ax.legend(fontsize=8.5, loc="best")
+    ax.yaxis.set_major_formatter(PercentFormatter(1.0, decimals=0))
+    ax.set(title=title, ylabel=of, xlabel="day", ylim=(0, 1.4 * ax.dataLim.y1))
+    ax.legend(fontsize=8.5, loc="upper left")
 
 
 def reaction_picture(lanes: Mapping[str, Lived]) -> str:
@@ -389,10 +395,10 @@ def reaction_picture(lanes: Mapping[str, Lived]) -> str:
             chosen = living.tables.consignments["consignment_id"].isin(
                 living.tables.outcomes["consignment_id"]
             )
-            shares = by_week(living.sent["day"].to_numpy() // 4, chosen.to_numpy(dtype=bool), nps)
-            right.plot(
-                np.arange(len(shares)) * 4 * WEEK, shares, color=colour, linewidth=2, label=f"networks {name}"
-            )
+            day = living.sent["day"].to_numpy()
+            shares = by_period(day, chosen.to_numpy(dtype=bool), nps, FOUR_WEEKS)
+            middle = (np.arange(len(shares)) + 0.5) * FOUR_WEEKS
+            right.plot(middle, shares, color=colour, linewidth=2, label=f"networks {name}")
         left.axvline(0, color=GREY, linestyle="--", linewidth=1.2)
         left.set(title="Parcels under names used before", xlabel="weeks since a seizure", ylim=(0, 1.05))
         right.set(title="NPS that are chosen, by four weeks", xlabel="day", ylim=(0, None))

@@ -309,11 +309,11 @@ def prevalence_of_any(tables: Simulated, sensitivity: float = 1.0) -> Interval:
     return Interval(*(min(1.0, float(each) / sensitivity) for each in (share, low, high)))
 
 
-def by_week(day: Numbers, part: Flags, whole: Flags) -> Floats:
-    """Give for each week the share of a whole that is part of it; NaN where there is none."""
-    week = day // WEEK
-    count = np.bincount(week[whole], minlength=week.max() + 1)
-    among = np.bincount(week[whole & part], minlength=len(count))
+def by_period(day: Numbers, part: Flags, whole: Flags, days: int) -> Floats:
+    """Give for each period of so many days the share of a whole that is part of it; NaN where there is none."""
+    period = day // days
+    count = np.bincount(period[whole], minlength=period.max() + 1)
+    among = np.bincount(period[whole & part], minlength=len(count))
     shares: Floats = np.divide(among, count, out=np.full(len(count), np.nan), where=count > 0)
     return shares
 

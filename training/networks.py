@@ -189,8 +189,11 @@ class Networks:
         """Let the world change: new substances, makers who move, a cover that goes out of use."""
         events, countries = self._world.events, self._parties.countries
         for network in self.networks:
-            origin = self._origin_now(network, countries[network.origin], since_start)
-            if since_start == events.origin_shift.day and origin != countries[network.origin]:
+            places = {countries[place] for place in (network.origin, *self._parties.country[network.senders])}
+            if since_start == events.origin_shift.day and any(
+                self._origin_now(network, place, since_start) != place for place in places
+            ):
+                origin = self._origin_now(network, countries[network.origin], since_start)
                 self._move(draws, network, origin, since_start)
             if since_start == events.cover_shift.day:
                 network.cover = self._cover_now(network.cover, since_start)
@@ -263,7 +266,8 @@ class Networks:
         kind = np.array([KIND[network.habits.sender]])
         country = network.origin
         if draws.random() < trafficking.foreign_front:
-            country = self._traffic.some_country(draws)
+            place = self._parties.countries[self._traffic.some_country(draws)]
+            country = self._parties.countries.index(self._origin_now(network, place, since_start))
         fresh = self._parties.add(draws, kind, np.array([country]), np.array([born]))
         if draws.random() < trafficking.borrowed_name:
             self._parties.borrow_name(fresh, draws.choice(self._traffic.sellers, 1))
