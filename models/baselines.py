@@ -99,19 +99,25 @@ class Rule:
         Name of a feature, or a pattern of names (`*`): one that reaches the value is enough, more count once.
     at_least : float
     points : float
+    one_in : float, optional
+        The feature counts finds of a key of history: it holds as long as at least one in so many of the key's
+        consignments was one, as a watch list strikes off who would fire on everything.
     """
 
     features: str
     at_least: float
     points: float
+    one_in: float | None = None
 
 
+STRUCK_OFF_BEYOND = 25
+"""Consignments to a find, beyond which the sender, address or phone of earlier finds is no longer watched."""
 RULES = (
-    Rule("history.sender*.nps_ever", 1, 5),
-    Rule("history.consignee*.nps_ever", 1, 5),
-    Rule("history.account.nps_ever", 1, 5),
-    Rule("history.sender*.any_offence_ever", 1, 2),
-    Rule("history.consignee*.any_offence_ever", 1, 2),
+    Rule("history.sender*.nps_ever", 1, 5, STRUCK_OFF_BEYOND),
+    Rule("history.consignee*.nps_ever", 1, 5, STRUCK_OFF_BEYOND),
+    Rule("history.account.nps_ever", 1, 5, STRUCK_OFF_BEYOND),
+    Rule("history.sender*.any_offence_ever", 1, 2, STRUCK_OFF_BEYOND),
+    Rule("history.consignee*.any_offence_ever", 1, 2, STRUCK_OFF_BEYOND),
     Rule("history.product_route.nps_365d", 3, 1),
     Rule("goods.names_specific", 1, 5),
     Rule("goods.names_class", 1, 4),
@@ -169,17 +175,28 @@ class Rules:
         )
         columns = [(rule, matching(spec, rule)) for rule in rules]
         self._rules = [(rule, np.array(places)) for rule, places in columns if places]
-        self._columns = np.array([place for _, places in self._rules for place in places], dtype=np.int64)
-        self._at_least = np.array([rule.at_least for rule, places in self._rules for _ in places])
+        pairs = [(rule, int(place)) for rule, places in self._rules for place in places]
+        self._columns = np.array([place for _, place in pairs], dtype=np.int64)
+        self._at_least = np.array([rule.at_least for rule, _ in pairs])
         self._first = np.cumsum([0, *(len(places) for _, places in self._rules)])[:-1]
         self._points = np.array([rule.points for rule, _ in self._rules])
+        self._volumes = np.array([_volume(spec, place) if rule.one_in else place for rule, place in pairs])
+        self._one_in = np.array([rule.one_in or 1.0 for rule, _ in pairs])
 
     def scores(self, X: Rows, consignment_ids: Sequence[str] = ()) -> Floats:  # noqa: ARG002
         """Give the points of each row."""
         if not self._rules:
             return np.zeros(len(X))
-        reached = X[:, self._columns] >= self._at_least
-        return np.asarray((np.logical_or.reduceat(reached, self._first, axis=1) * self._points).sum(axis=1))
+        reached = np.logical_or.reduceat(self._reached(X), self._first, axis=1)
+        return np.asarray((reached * self._points).sum(axis=1))
+
+    def _reached(self, X: Rows) -> NDArray[np.bool_]:
+        """Tell which features of each row reach their values, and are not struck off."""
+        values = X[:, self._columns]
+        reached: NDArray[np.bool_] = (values >= self._at_least) & ~(
+            values * self._one_in < X[:, self._volumes]
+        )
+        return reached
 
     def score(self, X: Rows, channels: Sequence[str]) -> Floats:  # noqa: ARG002
         """Give the points as numbers in (0, 1), in the same order; they are not calibrated."""
@@ -202,8 +219,10 @@ class Rules:
     def explain(self, row: Rows, top: int = 3) -> list[Reason]:
         """Give the rules that hold, the one with most points first; those of one meaning are added up."""
         told: dict[str, Reason] = {}
-        for rule, columns in sorted(self._rules, key=lambda pair: -pair[0].points):
-            holding = columns[row[columns] >= rule.at_least]
+        reached = np.split(self._reached(row[None])[0], self._first[1:]) if self._rules else []
+        holds = zip(self._rules, reached, strict=True)
+        for (rule, columns), held in sorted(holds, key=lambda pair: -pair[0][0].points):
+            holding = columns[held]
             if not len(holding):
                 continue
             place = int(holding[np.argmax(row[holding])])
@@ -218,6 +237,12 @@ class Rules:
 def matching(spec: Spec, rule: Rule) -> list[int]:
     """List the columns of the features that a rule looks at."""
     return [place for place, name in enumerate(spec.names) if fnmatchcase(name, rule.features)]
+
+
+def _volume(spec: Spec, place: int) -> int:
+    """Give the column of how many consignments the key of a reading had."""
+    key, _ = spec.names[place].rsplit(".", 1)
+    return spec.place(f"{key}.arrivals_ever")
 
 
 def _as_probability(points: float) -> float:

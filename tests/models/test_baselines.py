@@ -12,6 +12,7 @@ from features.pseudonyms import Pseudonyms
 from features.spec import Spec
 from models.baselines import (
     RULES,
+    STRUCK_OFF_BEYOND,
     BestFeature,
     RandomOrder,
     Rule,
@@ -72,6 +73,17 @@ def test_points_add_up_and_a_pattern_counts_once() -> None:
         history__sender__nps_ever=2, history__sender_phone__nps_ever=1, goods__vague_whole=1, alerts__goods=0
     )
     assert rules.scores(row[None]).tolist() == [5 + 1]
+
+
+def test_who_would_fire_on_everything_is_struck_off() -> None:
+    rules = Rules(REAL)
+    watched, busy = (
+        row_with(history__sender__nps_ever=2, history__sender__arrivals_ever=arrivals)
+        for arrivals in (2 * STRUCK_OFF_BEYOND, 2 * STRUCK_OFF_BEYOND + 1)
+    )
+    assert rules.scores(np.stack([watched, busy])).tolist() == [5, 0]
+    assert [reason.code for reason in rules.explain(watched)] == ["sender_finds"]
+    assert rules.explain(busy) == []
 
 
 def test_missing_features_and_missing_values_give_no_points() -> None:
