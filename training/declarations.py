@@ -7,7 +7,20 @@ import numpy as np
 from numpy.typing import NDArray
 
 from training.identities import Numbering
-from training.parties import KIND, SELLERS, Ids, Parties, Texts, dialled, misspelt, written
+from training.parties import (
+    CAPITALS,
+    COURIER,
+    DECLARANT,
+    KIND,
+    LANGUAGE,
+    SELLERS,
+    Ids,
+    Parties,
+    Texts,
+    dialled,
+    misspelt,
+    written,
+)
 from training.shipments import (
     ADMIN,
     CUE,
@@ -16,7 +29,6 @@ from training.shipments import (
     SUBSTANCE,
     VAGUE,
     Draws,
-    Numbers,
     Shipments,
     Values,
     drawn,
@@ -62,13 +74,12 @@ class Declarations:
     Parameters
     ----------
     stage : Stage
-    numbering : Numbering
     """
 
-    def __init__(self, stage: Stage, numbering: Numbering) -> None:
+    def __init__(self, stage: Stage) -> None:
         world, parties = stage.world, stage.parties
         self._world, self._manner, self._parties = world, world.declarations, parties
-        self._catalogue, self._substances, self._numbering = stage.catalogue, stage.substances, numbering
+        self._catalogue, self._substances = stage.catalogue, stage.substances
         self._names = np.array(list(world.services), dtype=object)
         self._services = tuple(world.services.values())
         self._places = tuple(world.people.countries.values())
@@ -76,19 +87,18 @@ class Declarations:
         self._cargo = np.array([service.channel == "air_cargo" for service in self._services])
         self._start = int((np.datetime64(world.start) - DAY_ZERO).astype(int))
 
-    def declare(self, draws: Draws, shipments: Shipments, since_start: int) -> Columns:
-        """Declare the shipments of a day.
+    def declare(self, draws: Draws, sent: Shipments, since_start: int, numbering: Numbering) -> Columns:
+        """Declare shipments of a day.
 
         Returns
         -------
         dict of arrays
             The columns of a consignment table. Texts are objects with None where missing, times are datetime64[us].
         """
-        sent = shipments
         advance = self._advance(draws, sent, since_start)
         office = self._offices(draws, sent)
         arrival = np.array([ARRIVALS[name][0] for name in office], dtype=object)
-        ids, masters = self._numbering.number(draws, sent, arrival)
+        ids, masters = numbering.number(draws, sent, arrival)
         columns: Columns = {
             "consignment_id": ids,
             "channel": np.where(self._cargo[sent.service], "air_cargo", "postal").astype(object),
@@ -192,11 +202,11 @@ class Declarations:
     def _carriage(self, sent: Shipments, office: Texts) -> Columns:
         firms, names = self._world.people.firms, list(self._names)
         postal, express = ~self._cargo[sent.service], sent.service == names.index("express")
-        couriers = np.array(firms.couriers, dtype=object)[sent.sender % len(firms.couriers)]
+        couriers = self._usual(firms.couriers, sent.sender, COURIER)
         places = [self._places[place] for place in sent.departure.tolist()]
         carrier = np.array([place.airline for place in places], dtype=object)
         carrier = np.where(postal, np.array([place.post for place in places], dtype=object), carrier)
-        declarant = np.array(firms.declarants, dtype=object)[sent.sender // 3 % len(firms.declarants)]
+        declarant = self._usual(firms.declarants, sent.sender, DECLARANT)
         return {
             "declarant": np.where(postal, "", declarant),
             "carrier": np.where(express, couriers, carrier),
@@ -205,6 +215,12 @@ class Declarations:
             "destination_country": self._codes[self._parties.country[sent.consignee]],
             "route": self._routes(sent, office),
         }
+
+    def _usual(self, firms: tuple[str, ...], senders: Ids, trait: int) -> Texts:
+        """Give the firm that each sender always uses."""
+        places = (self._parties.traits[senders, trait] * len(firms)).astype(np.int64)
+        used: Texts = np.array(firms, dtype=object)[places]
+        return used
 
     def _routes(self, sent: Shipments, office: Texts) -> Texts:
         cargo = self._cargo[sent.service].tolist()
@@ -255,7 +271,7 @@ class Declarations:
             strict=True,
         )
         texts = np.array([self._text(*row) for row in rows], dtype=object)
-        upper = _share_of(sent.sender, 29) < manner.upper
+        upper = self._parties.traits[sent.sender, CAPITALS] < manner.upper
         texts[upper] = [text.upper() for text in texts[upper]]
         where = draws.random((3, count))
         for at in np.flatnonzero(where[2] < manner.typo):
@@ -265,7 +281,7 @@ class Declarations:
         return texts
 
     def _languages(self, draws: Draws, sent: Shipments) -> list[str]:
-        native = (_share_of(sent.sender, 31) < NATIVE_SENDERS) & with_chance(
+        native = (self._parties.traits[sent.sender, LANGUAGE] < NATIVE_SENDERS) & with_chance(
             draws, self._manner.native_text / NATIVE_SENDERS, len(sent)
         )
         homes = self._parties.country[sent.sender].tolist()
@@ -384,7 +400,7 @@ class _Written:
         self, declarations: Declarations, draws: Draws, named: Ids, placed: Ids, sender: Ids
     ) -> None:
         parties, spelling = declarations._parties, declarations._world.spelling
-        upper = _share_of(sender, 29) < declarations._manner.upper
+        upper = parties.traits[sender, CAPITALS] < declarations._manner.upper
         text = parties.text
         self.name = written(draws, text("name", named), text("native_name", named), spelling, upper)
         self.address = written(
@@ -398,11 +414,6 @@ class _Written:
 def is_box_or_forwarder(parties: Parties, ids: Ids) -> Flags:
     """Tell which parties are P.O. boxes or virtual offices."""
     return np.isin(parties.kind[ids], [KIND["po_box"], KIND["virtual_office"]])
-
-
-def _share_of(ids: Numbers, salt: int) -> Values:
-    """Give each party a lasting number from 0 to 1."""
-    return (ids * 2_654_435_761 + salt * 40_503) % 1_000_003 / 1_000_003
 
 
 def _one(options: tuple[str, ...], share: float) -> str:

@@ -1,7 +1,12 @@
 """Identifiers of simulated consignments: S10 items in receptacles, house waybills under master waybills.
 
 Serial numbers are steps through all numbers of their length, so that none comes twice; a few check digits are wrong.
+Networks' consignments are numbered apart, so that honest ones have the same identifiers whatever networks send; then they
+are put beside those that go the same way.
 """
+
+from collections.abc import Iterator
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -17,6 +22,8 @@ S10_CHECKS = np.array([11 - remainder for remainder in range(11)])
 S10_CHECKS[[0, 1]] = 5, 0
 """By the weighted sum modulo 11: UPU standard S10."""
 AWB_MODULUS = 7
+RECEPTACLE_DIGITS = 13
+"""At the end of a receptacle's number; before them stands where it goes."""
 LETTERS = "ABCDEFGHJKLMNPQRSTUVWXYZ"
 KEY_SPACE = 1_000_000_000
 """Larger than any master of its own; keeps the groups apart."""
@@ -30,16 +37,19 @@ class Numbering:
     world : World
     first : int
         Where the serial numbers begin.
+    half : {0, 1}
+        Which half of all numbers, so that two may number side by side.
     """
 
-    def __init__(self, world: World, first: int) -> None:
+    def __init__(self, world: World, first: int, half: int) -> None:
         self._manner = world.declarations
         self._countries = tuple(world.people.countries)
         self._places = tuple(world.people.countries.values())
         self._letters = [service.letters for service in world.services.values()]
         self._cargo = np.array([service.channel == "air_cargo" for service in world.services.values()])
         self._direct = list(world.services).index("general")
-        self._items = self._masters = self._receptacles = first % AWB_SERIALS
+        self._items = self._receptacles = first + half * S10_SERIALS // 2
+        self._masters = first + half * AWB_SERIALS // 2
 
     def number(
         self, draws: Draws, shipments: Shipments, arrival: NDArray[np.object_]
@@ -93,10 +103,10 @@ class Numbering:
         self, shipments: Shipments, arrival: NDArray[np.object_], rows: Numbers
     ) -> list[str]:
         group = self._blocks(shipments, rows, arrival[rows] == arrival[0] if len(rows) else rows)
-        first = self._receptacles
+        serial = (self._receptacles + group) * S10_STEP % S10_SERIALS
         self._receptacles += int(group.max(initial=-1)) + 1
-        values = zip(shipments.departure[rows].tolist(), arrival[rows], group.tolist(), strict=True)
-        return [f"{self._places[d].impc}{to}AUN4{first + g:013d}" for d, to, g in values]
+        values = zip(shipments.departure[rows].tolist(), arrival[rows], serial.tolist(), strict=True)
+        return [f"{self._places[d].impc}{to}AUN4{n:0{RECEPTACLE_DIGITS}d}" for d, to, n in values]
 
     def _waybills(self, draws: Draws, shipments: Shipments, rows: Numbers) -> tuple[list[str], list[str]]:
         count = len(rows)
@@ -116,7 +126,7 @@ class Numbering:
         airports = [self._places[d].airport for d in shipments.departure[rows].tolist()]
         full = [f"-{s:07d}{c}" for s, c in zip(serial.tolist(), check.tolist(), strict=True)]
         waybills = [prefix + full[g] for prefix, g in zip(prefixes, group.tolist(), strict=True)]
-        houses = range(self._items, self._items + count)
+        houses = ((self._items + np.arange(count)) * S10_STEP % S10_SERIALS).tolist()
         self._items += count
         ids = [
             waybill if single else f"{waybill}/{airport}{house:08d}"
@@ -142,3 +152,37 @@ class Numbering:
         block = np.where(own == NOWHERE, place // self._manner.houses, 0)
         _, group = np.unique(kind * len(rows) + block, return_inverse=True)
         return np.asarray(group, dtype=np.int64)
+
+
+def put_beside(
+    columns: dict[str, NDArray[Any]], others: dict[str, NDArray[Any]], own: NDArray[np.bool_]
+) -> None:
+    """Put consignments into receptacles and under master waybills of others that go the same way, where there are such.
+
+    Parameters
+    ----------
+    columns, others : dict of arrays
+        Declared; `columns` are changed.
+    own : bool array, (n,)
+        Rows of `columns` that keep a master of their own.
+    """
+    theirs = dict(zip(_ways(others), others["master_id"], strict=True))
+    for row, way in enumerate(_ways(columns)):
+        master, before = theirs.get(way), columns["master_id"][row]
+        if master is not None and before is not None and not own[row]:
+            columns["consignment_id"][row] = columns["consignment_id"][row].replace(before, master)
+            columns["master_id"][row] = master
+
+
+def _ways(columns: dict[str, NDArray[Any]]) -> Iterator[tuple[str, str, str]]:
+    """Give how each goes: service, country, and for mail the two exchange offices."""
+    rows = zip(
+        columns["service"],
+        columns["departure_country"],
+        columns["channel"],
+        columns["master_id"],
+        strict=True,
+    )
+    for service, country, channel, master in rows:
+        between = master[:-RECEPTACLE_DIGITS] if channel == "postal" else ""
+        yield service, country, between

@@ -4,12 +4,13 @@ Seized on 5 March, with a lag of 9 days: what the network sends from 14 March on
 or other names. Names change more easily than phones and addresses, which is what history can find.
 """
 
+from collections.abc import Callable
 from dataclasses import dataclass, field
 
 import numpy as np
 from numpy.typing import NDArray
 
-from training.parties import KIND, OLDEST_DAYS, Ids
+from training.parties import FRONT, KIND, OLDEST_DAYS, Ids
 from training.shipments import (
     CLEAR,
     CONTROLLED,
@@ -130,11 +131,19 @@ class Networks:
         kind = self.networks[number].kind if number != NOWHERE else SMUGGLER
         return None if kind == SMUGGLER else kind
 
-    def of_day(self, draws: Draws, day: Day) -> list[Shipments]:
-        """Draw what the networks send on a day; one entry for each that sends."""
-        self._live_events(draws, day.since_start)
+    def of_day(self, draws_of: Callable[[int], Draws], day: Day) -> list[Shipments]:
+        """Draw what the networks send on a day; one entry for each that sends.
+
+        Parameters
+        ----------
+        draws_of : callable
+            Gives the random numbers of a network, by its number: what happens to one does not change what others send.
+        day : Day
+        """
         sent = []
         for network in self.networks:
+            draws = draws_of(network.number)
+            self._live_events(draws, network, day.since_start)
             self._evolve(draws, network, day.since_start)
             parcels = self._parcels(draws, network, day)
             if parcels:
@@ -185,18 +194,16 @@ class Networks:
         names = list(shares)
         return list(dict.fromkeys(names[place] for place in drawn(draws, shares, count)))
 
-    def _live_events(self, draws: Draws, since_start: int) -> None:
-        """Let the world change: new substances, makers who move, a cover that goes out of use."""
+    def _live_events(self, draws: Draws, network: Network, since_start: int) -> None:
+        """Let the world change for a network: makers move, a cover goes out of use."""
         events, countries = self._world.events, self._parties.countries
-        for network in self.networks:
+        if since_start == events.origin_shift.day:
             places = {countries[place] for place in (network.origin, *self._parties.country[network.senders])}
-            if since_start == events.origin_shift.day and any(
-                self._origin_now(network, place, since_start) != place for place in places
-            ):
+            if any(self._origin_now(network, place, since_start) != place for place in places):
                 origin = self._origin_now(network, countries[network.origin], since_start)
                 self._move(draws, network, origin, since_start)
-            if since_start == events.cover_shift.day:
-                network.cover = self._cover_now(network.cover, since_start)
+        if since_start == events.cover_shift.day:
+            network.cover = self._cover_now(network.cover, since_start)
 
     def _move(self, draws: Draws, network: Network, origin: str, since_start: int) -> None:
         """Let a network send from a country, under other names."""
@@ -319,7 +326,8 @@ class Networks:
         consignee = self._customers(draws, network, since_start, parcels)
         senders = np.array(network.senders)
         usual = with_chance(draws, trafficking.usual_sender, parcels)
-        sender = np.where(usual, senders[consignee % len(senders)], draws.choice(senders, parcels))
+        front = (self._parties.traits[consignee, FRONT] * len(senders)).astype(np.int64)
+        sender = np.where(usual, senders[front], draws.choice(senders, parcels))
         renamed = with_chance(draws, trafficking.shared_contact, parcels)
         if network.habits.sender == "private" and renamed.any():
             sender[renamed] = self._parties.rename(draws, sender[renamed], since_start, 1.0)

@@ -1,5 +1,6 @@
 """What an opening finds in a simulated world, and when it is known: presented or missed, found or not, field test, laboratory."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from datetime import timedelta
 from heapq import heappop, heappush
@@ -11,7 +12,18 @@ from numpy.typing import NDArray
 from consignments.records import Outcome, Result, Selector
 from consignments.visibility import moment_of_us, to_us
 from training.declarations import Columns
-from training.shipments import CLEAR, CONTROLLED, HIDING, NPS, OTHER, RESULTS, Draws, Shipments, with_chance
+from training.shipments import (
+    CLEAR,
+    CONTROLLED,
+    HIDING,
+    NPS,
+    OTHER,
+    RESULTS,
+    Draws,
+    Numbers,
+    Shipments,
+    with_chance,
+)
 from training.stage import Stage
 from training.watchlists import WATCHED, Find, watched_names
 from training.world import Shares
@@ -54,6 +66,24 @@ class Arrivals:
     since_start: int
     tipped: NDArray[np.bool_]
     pictured: NDArray[np.bool_]
+
+    @classmethod
+    def joined(cls, parts: "Sequence[Arrivals]") -> "Arrivals":
+        """Put parts of one day together, one after the other."""
+        return cls(
+            Shipments.joined([part.shipments for part in parts]),
+            {name: np.concatenate([part.columns[name] for part in parts]) for name in parts[0].columns},
+            parts[0].since_start,
+            tipped=np.concatenate([part.tipped for part in parts]),
+            pictured=np.concatenate([part.pictured for part in parts]),
+        )
+
+    def taken(self, rows: Numbers) -> "Arrivals":
+        """Give some rows, in their order."""
+        columns = {name: values[rows] for name, values in self.columns.items()}
+        return Arrivals(
+            self.shipments.taken(rows), columns, self.since_start, self.tipped[rows], self.pictured[rows]
+        )
 
 
 @dataclass(frozen=True)

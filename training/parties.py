@@ -42,6 +42,8 @@ TEXT_COLUMNS = (
     "email",
     "account",
 )
+TRAITS = CAPITALS, LANGUAGE, COURIER, DECLARANT, FRONT = tuple(range(5))
+"""Places among the traits of a party: lasting numbers from 0 to 1 that decide how it sends."""
 CONTACTS = ("address", "native_address", "city", "native_city", "postcode", "phone", "email")
 
 
@@ -58,6 +60,8 @@ class Parties:
         Place in `KINDS`, place in the world's countries, UTC day of birth and of opening the account, from the start.
     leaning : float64 array, (capacity,)
         Leaning to other prohibited goods, mean 1.
+    traits : float64 array, (capacity, traits)
+        Of each party's own; a number of a party would depend on who else was born before it.
     """
 
     def __init__(self, world: World) -> None:
@@ -69,7 +73,7 @@ class Parties:
         self.size = 0
         self._texts = {name: np.empty(0, dtype=object) for name in TEXT_COLUMNS}
         self.kind, self.country, self.born, self.opened = (np.empty(0, dtype=np.int64) for _ in range(4))
-        self.leaning = np.empty(0)
+        self.leaning, self.traits = np.empty(0), np.empty((0, len(TRAITS)))
 
     def text(self, column: str, ids: Ids) -> Texts:
         """Give a column of `TEXT_COLUMNS` for some parties; '' is missing."""
@@ -93,6 +97,7 @@ class Parties:
         self.opened[ids] = born - draws.integers(0, 15, len(ids))
         shape = self._entities.offence_shape
         self.leaning[ids] = draws.gamma(shape, 1.0 / shape, len(ids))
+        self.traits[ids] = draws.random((len(ids), len(TRAITS)))
         for place in np.unique(country):
             mine = ids[country == place]
             self._name(draws, mine, self._places[place], self._cultures[place])
@@ -128,6 +133,7 @@ class Parties:
             for name in ("kind", "country", "born", "opened"):
                 setattr(self, name, np.concatenate([getattr(self, name), np.zeros(extra, dtype=np.int64)]))
             self.leaning = np.concatenate([self.leaning, np.zeros(extra)])
+            self.traits = np.concatenate([self.traits, np.zeros((extra, len(TRAITS)))])
         return np.arange(first, self.size)
 
     def _name(self, draws: Draws, ids: Ids, place: Country, culture: Culture) -> None:

@@ -72,14 +72,17 @@ class Shipments:
 
     @classmethod
     def joined(cls, parts: Sequence[Self]) -> Self:
-        """Put shipments together, in the order in which they come."""
-        order = np.argsort(np.concatenate([part.received_us for part in parts]), kind="stable")
+        """Put shipments together, one part after the other."""
         return cls(
             **{
-                field.name: np.concatenate([getattr(part, field.name) for part in parts])[order]
+                field.name: np.concatenate([getattr(part, field.name) for part in parts])
                 for field in fields(cls)
             }
         )
+
+    def taken(self, rows: Numbers) -> Self:
+        """Give some rows, in their order."""
+        return type(self)(**{field.name: getattr(self, field.name)[rows] for field in fields(self)})
 
 
 @dataclass(frozen=True)
@@ -151,8 +154,8 @@ class Catalogue:
         return self.usd_per_kg[ware] * kg * np.exp(draws.normal(0.0, spread, len(ware)))
 
 
-LOOK_ALIKES_PER_NPS = 34.0
-"""A little above the 30 that must be kept, for the draws to keep it."""
+LOOK_ALIKES_PER_NPS = 36.0
+"""Above the 30 that must be kept, since a consolidation may bring many NPS at once."""
 
 
 BUSY_HOURS = 0.75

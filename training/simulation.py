@@ -5,6 +5,7 @@ after the other: what is seized on one changes what networks send on a later one
 evaluation only. The same seed gives the same tables, to the byte.
 """
 
+from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 
@@ -19,7 +20,7 @@ from consignments.tables import frame_of
 from consignments.visibility import US_PER_DAY
 from training.alerting import AlertFeed
 from training.declarations import Columns, Declarations
-from training.identities import Numbering
+from training.identities import Numbering, put_beside
 from training.inspections import Inspections
 from training.networks import Networks
 from training.openings import Arrivals, by_content
@@ -29,8 +30,11 @@ from training.stage import Day, Stage
 from training.traffic import Traffic
 from training.world import World, check_size, load_world
 
-FOUNDING, TRAFFIC, NETWORKS, DECLARATIONS, INSPECTIONS, ALERTS, TIPS, PICTURES = range(8)
-"""Streams of random numbers, apart from each other: what officers do does not change what honest people send."""
+FOUNDING, TRAFFIC, NETWORKS, REACTIONS, DECLARATIONS, INSPECTIONS, ALERTS, TIPS, PICTURES = range(9)
+"""Streams of random numbers, apart from each other: what officers do does not change what honest people send, nor what a
+network sends that they did not find."""
+HONEST, THEIRS = range(2)
+"""Whose declarations, tips and pictures."""
 
 Progress = Callable[[str, int, int], None]
 Watch = Callable[[Arrivals], None]
@@ -81,8 +85,9 @@ class Simulation:
         founding = self._draws(FOUNDING, 0)
         self._traffic = Traffic(self.stage, founding)
         self.networks = Networks(self.stage, self._traffic, founding)
-        numbering = Numbering(world, int(founding.integers(0, 2**31)))
-        self._declarations = Declarations(self.stage, numbering)
+        first = int(founding.integers(0, 2**31))
+        self._numberings = [Numbering(world, first, half) for half in (HONEST, THEIRS)]
+        self._declarations = Declarations(self.stage)
         self.inspections = Inspections(self.stage, operation_day)
         self._alert_feed = AlertFeed(self.stage, self.networks, operation_day)
 
@@ -90,16 +95,26 @@ class Simulation:
         """Let a day's consignments come; the days must come in their order."""
         day = self._day(since_start)
         honest = self._traffic.of_day(self._draws(TRAFFIC, since_start), day)
-        sent = self.networks.of_day(self._draws(NETWORKS, since_start), day)
-        shipments = Shipments.joined([honest, *sent])
-        columns = self._declarations.declare(self._draws(DECLARATIONS, since_start), shipments, since_start)
+        arrivals = self._declared(honest, since_start, HONEST)
+        theirs = self.networks.of_day(lambda number: self._draws(NETWORKS, since_start, number), day)
+        if not theirs:
+            return arrivals.taken(_in_time(honest))
+        hidden = self._declared(Shipments.joined(theirs), since_start, THEIRS)
+        put_beside(hidden.columns, arrivals.columns, own=hidden.shipments.master != NOWHERE)
+        both = Arrivals.joined([arrivals, hidden])
+        return both.taken(_in_time(both.shipments))
+
+    def _declared(self, sent: Shipments, since_start: int, who: int) -> Arrivals:
+        """Declare what some send on a day, and toss the coins of tips and pictures."""
         policy = self.stage.world.inspection
         return Arrivals(
-            shipments,
-            columns,
+            sent,
+            self._declarations.declare(
+                self._draws(DECLARATIONS, since_start, who), sent, since_start, self._numberings[who]
+            ),
             since_start,
-            tipped=by_content(self._draws(TIPS, since_start), shipments, policy.tips),
-            pictured=by_content(self._draws(PICTURES, since_start), shipments, policy.xray_hits),
+            tipped=by_content(self._draws(TIPS, since_start, who), sent, policy.tips),
+            pictured=by_content(self._draws(PICTURES, since_start, who), sent, policy.xray_hits),
         )
 
     def _day(self, since_start: int) -> Day:
@@ -117,9 +132,12 @@ class Simulation:
         """Let the operation choose, open and report; networks notice what was seized until the day's end."""
         draws = self._draws(INSPECTIONS, arrivals.since_start)
         outcomes = self.inspections.inspect(draws, arrivals)
-        for find in self.inspections.finds_until((self._day(arrivals.since_start).utc + 1) * US_PER_DAY):
-            if find.drug and find.network != NOWHERE:
-                self.networks.suffer(draws, find.network, arrivals.since_start)
+        finds = self.inspections.finds_until((self._day(arrivals.since_start).utc + 1) * US_PER_DAY)
+        seized = Counter(find.network for find in finds if find.drug and find.network != NOWHERE)
+        for network, times in seized.items():
+            draws = self._draws(REACTIONS, arrivals.since_start, network)
+            for _ in range(times):
+                self.networks.suffer(draws, network, arrivals.since_start)
         return outcomes
 
     def truth(self, arrivals: Arrivals) -> Columns:
@@ -164,8 +182,8 @@ class Simulation:
             truth=frame_of_columns(Truth, truths),
         )
 
-    def _draws(self, stream: int, since_start: int) -> Draws:
-        return np.random.default_rng([self._seed % 2**63, stream, since_start])
+    def _draws(self, stream: int, since_start: int, whose: int = 0) -> Draws:
+        return np.random.default_rng([self._seed % 2**63, stream, since_start, whose])
 
 
 def simulate(
@@ -219,6 +237,10 @@ def frame_of_columns(record: type[msgspec.Struct], days: Sequence[Columns]) -> p
             for field in fields_of(record)
         }
     )
+
+
+def _in_time(sent: Shipments) -> NDArray[np.int64]:
+    return np.argsort(sent.received_us, kind="stable")
 
 
 def _kept(values: Texts, rows: NDArray[np.bool_]) -> Texts:

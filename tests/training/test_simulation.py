@@ -217,26 +217,63 @@ def test_networks_use_other_names_after_a_seizure_than_before() -> None:
 
 
 def test_what_officers_do_does_not_change_what_honest_people_send() -> None:
-    """The streams of chance are apart, so that policies can be compared in one world."""
+    """The streams of chance are apart, so that policies are compared in one world: declarations, tips, pictures and all."""
 
     class Idle(Inspections):
         def inspect(self, draws: np.random.Generator, arrivals: Arrivals) -> list[Outcome]:
             return []
 
-    def honest(simulation: Simulation) -> list[float]:
-        weights: list[float] = []
-        for day in range(15):
+    def lived(simulation: Simulation) -> tuple[pd.DataFrame, list[int]]:
+        days, sent = [], []
+        for day in range(40):
             arrivals = simulation.arrive(day)
             simulation.inspect(arrivals)
-            weights += arrivals.shipments.kg[arrivals.shipments.network < 0].tolist()
-        return weights
+            told = pd.DataFrame(arrivals.columns)
+            told["tipped"], told["pictured"] = arrivals.tipped, arrivals.pictured
+            days.append(told[arrivals.shipments.network < 0])
+            sent.append(int((arrivals.shipments.network >= 0).sum()))
+        return pd.concat(days, ignore_index=True), sent
 
     def fresh() -> Simulation:
-        return Simulation(load_world(), days=15, per_day=150, prevalence="operation", seed=8)
+        return Simulation(load_world(), days=40, per_day=150, prevalence="operation", seed=8)
 
     idle = fresh()
     idle.inspections = Idle(idle.stage, operation_day=0)
-    assert honest(idle) == honest(fresh())
+    (one, theirs), (other, changed) = lived(idle), lived(fresh())
+    pd.testing.assert_frame_equal(one, other)
+    assert theirs != changed, "networks did answer to what was seized"
+
+
+def test_a_network_that_is_left_alone_sends_the_same_whatever_happens_to_others() -> None:
+    def sent(hit: int | None) -> dict[int, list[float]]:
+        simulation = Simulation(load_world(), days=40, per_day=300, prevalence="operation", seed=8)
+        weights: dict[int, list[float]] = {}
+        for day in range(40):
+            if hit is not None:
+                simulation.networks.suffer(np.random.default_rng(day), hit, day)
+            shipments = simulation.arrive(day).shipments
+            for network, kg in zip(shipments.network.tolist(), shipments.kg.tolist(), strict=True):
+                weights.setdefault(network, []).append(kg)
+        return weights
+
+    alone, among = sent(None), sent(0)
+    assert alone.pop(0) != among.pop(0)
+    assert alone == among
+
+
+def test_what_networks_send_travels_with_honest_mail_and_freight() -> None:
+    """Else a receptacle or a master waybill of its own would give it away."""
+    simulation = Simulation(load_world(), days=10, per_day=400, prevalence="operation", seed=2)
+    beside, alone = 0, 0
+    for day in range(10):
+        arrivals = simulation.arrive(day)
+        masters = pd.Series(arrivals.columns["master_id"])
+        theirs = arrivals.shipments.network >= 0
+        others = set(masters[~theirs].dropna())
+        mine = masters[theirs & (arrivals.shipments.master < 0)].dropna()
+        beside += mine.isin(others).sum()
+        alone += (~mine.isin(others)).sum()
+    assert beside > 2 * alone > 0
 
 
 def test_after_its_event_a_cover_and_an_origin_are_out_of_use_and_the_others_came() -> None:
