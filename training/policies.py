@@ -6,8 +6,8 @@ yardsticks do.
 """
 
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
-from typing import Literal, NamedTuple
+from dataclasses import dataclass, replace
+from typing import Any, Literal, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -53,6 +53,8 @@ class Offer:
     scores : float64 array, (n,)
         Of the model of the day; empty for a policy that sees none.
     model : RiskModel or None
+    suspect : bool array, (n,)
+        Whose X-ray picture looked wrong; False where none was taken.
     """
 
     consignment_ids: tuple[str, ...]
@@ -65,6 +67,18 @@ class Offer:
     spec: Spec
     scores: Floats
     model: RiskModel | None
+    suspect: NDArray[np.bool_]
+
+    def part(self, rows: NDArray[np.int64]) -> "Offer":
+        """Give the offer of some arrivals alone."""
+        return replace(
+            self,
+            consignment_ids=tuple(self.consignment_ids[row] for row in rows.tolist()),
+            offices=tuple(self.offices[row] for row in rows.tolist()),
+            X=_for_reading(self.X[rows] if len(self.X) else self.X),
+            scores=_for_reading(self.scores[rows] if len(self.scores) else self.scores),
+            suspect=_for_reading(self.suspect[rows]),
+        )
 
 
 class Pick(NamedTuple):
@@ -219,23 +233,35 @@ def check(picks: Iterable[Pick], offer: Offer, name: str) -> None:
             raise BadChoice("a probability out of range", where=name, got=repr(pick.probability))
 
 
+def _for_reading(values: NDArray[Any]) -> NDArray[Any]:
+    copied = values.copy()
+    copied.flags.writeable = False
+    return copied
+
+
 def _listed(offer: Offer, scores: Floats, *, explore: float = 0.0) -> list[Pick]:
-    """Draw up the lists of all offices: the highest scores, equal ones by lot, and a random share of the rest."""
+    """Draw up the lists of all offices: suspects, then the highest scores, equal ones by lot, and a random share of the rest."""
     every = np.arange(len(scores))
-    return _of(offer, every, scores, offer.capacity, explore)
+    return _of(offer, every, _suspects_first(offer, scores), offer.capacity, explore)
+
+
+def _suspects_first(offer: Offer, scores: Floats) -> Floats:
+    """Lift those whose picture looked wrong above all others, in the order of their scores."""
+    return scores + offer.suspect * (1.0 + np.ptp(scores)) if len(scores) else scores
 
 
 def _spent(offer: Offer, curiosity: Floats) -> list[Pick]:
     """Spend the exploring share, in whole places of each office, on what one is most curious about."""
     places = min(max(1, round(offer.capacity * offer.explore)), offer.capacity)
     by_score, everything = offer.capacity - places, np.arange(len(curiosity))
-    first = _of(offer, everything, offer.scores, by_score) if by_score else []
+    ranked = _suspects_first(offer, offer.scores)
+    first = _of(offer, everything, ranked, by_score) if by_score else []
     left = np.setdiff1d(everything, [pick.row for pick in first])
     second = _of(offer, left, curiosity[left], places)
     if not by_score:
         return second
     before = selection_probabilities(
-        offer.scores, offer.offices, _days(offer, len(curiosity)), capacity=by_score, explore=0.0
+        ranked, offer.offices, _days(offer, len(curiosity)), capacity=by_score, explore=0.0
     )
     return first + [
         pick._replace(

@@ -6,7 +6,7 @@ at the day's end; what was opened on day 65 and answered on day 80 counts in the
 """
 
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 
 import msgspec
@@ -32,6 +32,8 @@ Bools = NDArray[np.bool_]
 Floats = NDArray[np.float64]
 Rows = NDArray[np.float32]
 NO_SCORES = np.empty(0)
+SCREENING = 1_000_003
+"""Added to the seed, so that lots of pictures and lots of openings are apart."""
 OPENING = (
     "round",
     "day",
@@ -231,7 +233,9 @@ class Replay:
     def _choose(self, now: "_Round", X: Rows, scores: Floats) -> list[Pick]:
         """Ask the policy, give it what it declared to see and no more, and hold it to the capacity."""
         rows = np.flatnonzero(~now.tips)
-        offer = self._offer(now, rows, X, scores)
+        offer = self._offer(now, X, scores).part(rows)
+        if self._policy.sees in ("features", "model"):
+            offer = self._screened(offer, rows)
         if self._policy.sees == "truth":
             picks = self._policy.choose(offer, tuple(now.truth.results[row] for row in rows.tolist()))
         elif self._policy.sees == "legacy":
@@ -243,23 +247,37 @@ class Replay:
         check(picks, offer, self._policy.name)
         return sorted(pick._replace(row=int(rows[pick.row])) for pick in picks)
 
-    def _offer(self, now: "_Round", rows: NDArray[np.int64], X: Rows, scores: Floats) -> Offer:
-        """Copy what is known of some arrivals, for reading only."""
-        seen = X[rows] if len(X) else X.copy()
-        own = scores[rows] if len(scores) else scores.copy()
-        seen.flags.writeable = own.flags.writeable = False
+    def _offer(self, now: "_Round", X: Rows, scores: Floats) -> Offer:
+        """Give what is known of all arrivals; its parts are copies."""
         return Offer(
-            consignment_ids=tuple(now.ids[row] for row in rows.tolist()),
-            offices=tuple(now.offices[row] for row in rows.tolist()),
+            consignment_ids=now.ids,
+            offices=now.offices,
             day=now.day,
             capacity=now.capacity,
             explore=self._settings.explore,
             seed=self._seed,
-            X=seen,
+            X=X,
             spec=Spec([]) if self._knowledge is None else self._knowledge.spec,
-            scores=own,
+            scores=scores,
             model=self._model,
+            suspect=np.zeros(len(now.ids), dtype=bool),
         )
+
+    def _screened(self, offer: Offer, rows: NDArray[np.int64]) -> Offer:
+        """Let each office take X-ray pictures of the share it can, chosen by the policy itself, and tell what it saw."""
+        share, offices = self._world.screened_share, np.array(offer.offices, dtype=object)
+        suspect = np.zeros(len(rows), dtype=bool)
+        for office in sorted(set(offer.offices)) if share else ():
+            mine = np.flatnonzero(offices == office)
+            asked = replace(
+                offer.part(mine), capacity=max(1, round(share * len(mine))), seed=offer.seed + SCREENING
+            )
+            picks = self._policy.choose(asked)
+            check(picks, asked, self._policy.name)
+            screened = mine[[pick.row for pick in picks]]
+            suspect[screened] = self._world.pictures(rows[screened])
+        suspect.flags.writeable = False
+        return replace(offer, suspect=suspect)
 
     def _open(self, now: "_Round", decided: Sequence[Decision]) -> list[Outcome]:
         """Open, and date the choices to when the list of their office could be drawn up."""

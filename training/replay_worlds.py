@@ -74,6 +74,13 @@ class ReplayWorld(Protocol):
     def tips(self) -> Bools:
         """Tell which of them partners name."""
 
+    def pictures(self, rows: NDArray[np.int64]) -> Bools:
+        """Take X-ray pictures of some of them, and tell which look wrong."""
+
+    @property
+    def screened_share(self) -> float:
+        """Share of its arrivals that an office can take pictures of; 0 where there are none."""
+
     def truth(self) -> Truth:
         """Tell what is inside."""
 
@@ -118,6 +125,15 @@ class LivingWorld:
     def tips(self) -> Bools:
         """Tell which of them partners name."""
         return self._arrivals.tipped
+
+    def pictures(self, rows: NDArray[np.int64]) -> Bools:
+        """Take X-ray pictures of some of them, and tell which look wrong."""
+        return self._arrivals.pictured[rows]
+
+    @property
+    def screened_share(self) -> float:
+        """Share of its arrivals that an office can take pictures of."""
+        return self._simulation.stage.world.inspection.xray_share
 
     def truth(self) -> Truth:
         """Tell what is inside."""
@@ -195,7 +211,8 @@ class GivenWorld:
     Parameters
     ----------
     consignments, truth : DataFrame
-        Of a consignment with several versions the first is replayed: it is what was there to decide on.
+        Of a consignment with several versions the last one of the round in which it first came is replayed: it is
+        what was there to decide on when the list was drawn up.
     outcomes, alerts : DataFrame, optional
     seed : int
     round_days : int
@@ -216,7 +233,7 @@ class GivenWorld:
         share: float | None = None,
     ) -> None:
         self._share = share
-        frame = consignments.drop_duplicates("consignment_id", keep="first")
+        frame = _decided_on(consignments, round_days)
         frame = frame.drop(columns=["sequence", "cancelled_sequence"], errors="ignore")
         received = time_column_us(frame, "received_at")
         order = np.lexsort([frame["consignment_id"].to_numpy(), received])
@@ -256,6 +273,13 @@ class GivenWorld:
     def tips(self) -> Bools:
         """Tell which of them intelligence had chosen: who else had a tip is not in the tables."""
         return np.array([self._chosen_by(name) == "intelligence" for name in self._names], dtype=bool)
+
+    screened_share = 0.0
+    """No table holds pictures."""
+
+    def pictures(self, rows: NDArray[np.int64]) -> Bools:
+        """Give none."""
+        return np.zeros(len(rows), dtype=bool)
 
     def truth(self) -> Truth:
         """Tell what is inside."""
@@ -361,6 +385,16 @@ class GivenWorld:
         }
         unseen = np.zeros(count, dtype=bool)
         return Arrivals(shipments, columns, self._number * self.round_days, unseen, unseen)
+
+
+def _decided_on(consignments: pd.DataFrame, round_days: int) -> pd.DataFrame:
+    """Keep one version of each consignment: the last of the round in which it first came."""
+    if "sequence" in consignments:
+        consignments = consignments.sort_values("sequence", kind="stable")
+    day = time_column_us(consignments, "received_at") // US_PER_DAY
+    number = pd.Series((day - day.min()) // round_days, index=consignments.index)
+    first = number.groupby(consignments["consignment_id"]).transform("min")
+    return consignments[number == first].drop_duplicates("consignment_id", keep="last")
 
 
 def draws_of(seed: int, consignment_id: str) -> Draws:

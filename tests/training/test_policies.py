@@ -44,6 +44,7 @@ def offer(**more):
         "spec": SPEC,
         "scores": SCORES,
         "model": Halves(),
+        "suspect": np.zeros(ROWS, dtype=bool),
     }
     return Offer(**values | more)
 
@@ -71,6 +72,29 @@ def test_where_fewer_arrived_than_can_be_opened_all_are_opened(name):
 def test_random_gives_all_the_same_chance_and_says_so():
     picks = POLICIES["random"].choose(offer())
     assert {(pick.selected_by, pick.probability) for pick in picks} == {("random", 4 / 20)}
+
+
+@pytest.mark.parametrize("name", ["rules", "greedy", "explore", "uncertain", "novel"])
+def test_whose_picture_looked_wrong_is_opened_first(name):
+    suspect = np.isin(np.arange(ROWS), [30, 31, 35])
+    picks = POLICIES[name].choose(offer(suspect=suspect))
+    assert {30, 31, 35} <= rows(picks)
+    check(picks, offer(), name)
+
+
+def test_more_suspects_than_places_are_taken_by_their_scores():
+    picks = POLICIES["greedy"].choose(offer(suspect=np.arange(ROWS) >= 20))
+    assert rows(picks) == set(range(20, 28))
+
+
+def test_a_part_of_an_offer_is_a_copy_for_reading():
+    whole = offer()
+    part = whole.part(np.array([3, 5]))
+    assert part.consignment_ids == ("C3", "C5")
+    assert part.scores.tolist() == SCORES[[3, 5]].tolist()
+    for values in (part.X, part.scores, part.suspect):
+        with pytest.raises(ValueError, match="read-only"):
+            values[0] = 1
 
 
 def test_rules_take_what_scores_points():

@@ -4,6 +4,7 @@ import gc
 from collections import Counter
 from types import FunctionType, ModuleType
 
+import msgspec
 import numpy as np
 import pandas as pd
 import pytest
@@ -18,6 +19,7 @@ from training.replay import Replay, ReplaySettings, learn
 from training.replay_worlds import LivingWorld, Truth
 from training.shipments import Shipments
 from training.simulation import Simulation, simulate
+from training.world import load_world
 
 SEED = 5
 
@@ -202,7 +204,7 @@ def test_a_replay_that_was_killed_ends_with_the_same_bytes(tmp_path, greedy):
 
     def until_the_cut(offer):
         asked.append(offer.day)
-        if len(asked) == 12:
+        if len(asked) == 60:
             raise Killed
         return POLICIES["greedy"].choose(offer)
 
@@ -249,6 +251,65 @@ def test_a_finished_contest_is_read_and_not_lived_again(tmp_path, monkeypatch):
     again = hold(TWO_WEEKS, ["random"], [1], SHORT, tmp_path, config=CONFIG)
     pd.testing.assert_frame_equal(first.openings, again.openings)
     assert told[-1] == (2, 2)
+
+
+def test_pictures_are_taken_of_what_a_policy_ranks_highest_and_wrong_ones_come_first(tmp_path):
+    share, asked, wrong = load_world().inspection.xray_share, [], 0
+
+    def watch(offer):
+        asked.append((offer, POLICIES["rules"].choose(offer)))
+        return asked[-1][1]
+
+    replay(tmp_path, Policy("rules", "", "features", watch)).run()
+    by_day = {}
+    for offer, picks in asked:
+        by_day.setdefault(offer.day, []).append((offer, picks))
+    for *screenings, (offer, picks) in by_day.values():
+        screened = set()
+        for part, riskiest in screenings:
+            assert not part.suspect.any()
+            assert len(set(part.offices)) == 1
+            assert len(riskiest) == max(1, round(share * len(part.offices)))
+            screened |= {part.consignment_ids[pick.row] for pick in riskiest}
+        suspects = {offer.consignment_ids[row] for row in np.flatnonzero(offer.suspect)}
+        assert suspects <= screened < set(offer.consignment_ids)
+        counts = Counter(offer.offices[row] for row in np.flatnonzero(offer.suspect))
+        assert max(counts.values(), default=0) > offer.capacity or suspects <= {
+            offer.consignment_ids[pick.row] for pick in picks
+        }
+        wrong += len(suspects)
+    assert wrong > 5
+
+
+def test_who_chooses_by_lot_or_by_the_truth_and_who_replays_tables_has_no_pictures(tmp_path, past):
+    offers = []
+
+    def watch(offer, *truth):
+        offers.append(offer)
+        return POLICIES["random"].choose(offer)
+
+    for name, sees, maker in [
+        ("a", "nothing", MAKER),
+        ("b", "truth", MAKER),
+        ("c", "features", given(past)),
+    ]:
+        settings = msgspec.structs.replace(SETTINGS, warm_up_days=40)
+        replay(tmp_path / name, Policy(name, "", sees, watch), maker=maker, settings=settings).run()
+    assert len(offers) == 2 * (MAKER.days - 40) + 4
+    assert not any(offer.suspect.any() for offer in offers)
+
+
+def test_the_version_that_stood_when_the_list_was_drawn_up_is_replayed(past):
+    one = past.consignments.iloc[[len(past.consignments) // 2]]
+    noon = one["received_at"].dt.floor("D") + pd.Timedelta(hours=23, minutes=59)
+    told = {"first": one["received_at"], "same day": noon, "next day": noon + pd.Timedelta(days=1)}
+    versions = [one.assign(description=text, received_at=at) for text, at in told.items()]
+    others = past.consignments.drop(index=one.index)
+    amended = pd.concat([*versions, others], ignore_index=True)
+    world = Given(amended, past.truth).make(1)
+    seen = pd.concat([world.arrive(number)[0] for number in range(world.rounds)])
+    mine = seen[seen["consignment_id"] == one["consignment_id"].item()]
+    assert mine["description"].tolist() == ["same day"]
 
 
 def test_a_truth_with_gaps_is_refused(past):
