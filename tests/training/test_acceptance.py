@@ -1,5 +1,6 @@
 """The acceptance of the simulated world, on a small one; docs/simulator.md has the figures of a large one."""
 
+import msgspec
 import numpy as np
 import pandas as pd
 import pytest
@@ -58,12 +59,17 @@ def test_look_alikes_outnumber_nps_by_thirty(world: str, request: pytest.Fixture
     assert look_alikes_per_nps(request.getfixturevalue(world)) > 28
 
 
-def test_each_sign_is_weak_and_points_the_right_way(lived_lane: Lived) -> None:
-    """2 to 10 in the large world of the report; here some 60 NPS, so the bounds are wider.
+def test_each_sign_is_weak_and_points_the_right_way() -> None:
+    """2 to 10 in the large worlds of the report; here fewer networks send, so the bounds are wider.
 
-    Powder covers are left out: in a lane, look-alikes grow with the NPS, and they are powders.
+    Powder covers are left out: with so many NPS most honest goods are look-alikes, and they are powders.
     """
-    found = tells(lived_lane.sent)
+    world = load_world()
+    many = msgspec.structs.replace(world.prevalence["operation"], nps=0.02)
+    crowded = msgspec.structs.replace(world, prevalence={"operation": many})
+    living = lived(crowded, days=60, per_day=300, prevalence="operation", seed=2)
+    assert living.nps.sum() > 200
+    found = tells(living.sent)
     assert len(found) == 11
     del found["powder_cover_to_private_person"]
     assert all(0.0 < tell.negatives < tell.positives for tell in found.values()), found
