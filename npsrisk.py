@@ -63,6 +63,8 @@ def main() -> None:
     compared, promoted, and scores again. Tables (T) are CSV (.csv), Parquet (.parquet or a directory) or JSON
     Lines (.jsonl).
     """
+    # MLflow's own bars flash for files that are there at once.
+    os.environ.setdefault("MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR", "false")
 
 
 def _table_option(name: str, *, required: bool = False, text: str) -> Callable[[Any], Any]:
@@ -398,7 +400,11 @@ def train(
 @alerts_option
 @_table_option("--truth", text="Truth of a simulated world, in place of the outcomes.")
 @click.option(
-    "--from", "begins", default=None, metavar="TIME", help="First arrival; default: after both were trained."
+    "--from",
+    "begins",
+    default=None,
+    metavar="TIME",
+    help="First arrival; default: when the later test period began.",
 )
 @click.option("--until", "ends", default=None, metavar="TIME", help="End of the arrivals, not included.")
 @target_option
@@ -555,7 +561,7 @@ def promote(
     \b
     npsrisk promote 1 --approved-by "duty reviewer" --why "first model of the operation"
     """
-    from training.gate import promote as run
+    from training.approval import promote as run
 
     record = run(
         registry(),
@@ -1150,10 +1156,24 @@ def settings() -> "Settings":
 
 
 def registry() -> "Registry":
-    """Open the model registry of the settings."""
+    """Open the model registry of the settings, which is not made where there is none."""
     from models.registry import Registry
 
+    require_store(settings().mlflow_tracking_uri)
     return Registry(settings().mlflow_tracking_uri)
+
+
+def require_store(uri: str) -> None:
+    """Raise where an SQLite file of MLflow does not exist: opening it would make an empty one."""
+    file = uri.removeprefix("sqlite:///")
+    if file != uri and not Path(file).exists():
+        raise BadInput(
+            "there is no such file",
+            where="MLFLOW_TRACKING_URI",
+            got=file,
+            expected="the store of a training run",
+            todo="run npsrisk train --register first, or go to its folder",
+        )
 
 
 def resolve_model(uri: str | None) -> "Version":
@@ -1176,9 +1196,6 @@ def past_bundles() -> "Bundles":
     chosen = settings()
 
     def fetch(name: str, version: str) -> "Bundle":
-        file = chosen.mlflow_tracking_uri.removeprefix("sqlite:///")
-        if file != chosen.mlflow_tracking_uri and not Path(file).exists():
-            raise BadInput("there is no such file", where="MLFLOW_TRACKING_URI", got=file)
         return registry().bundle(registry().resolve(f"models:/{name}/{version}"))
 
     return Bundles(chosen.state_dir, fetch)

@@ -13,7 +13,6 @@ import os
 import subprocess
 import sys
 import tempfile
-import threading
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -23,6 +22,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from benchmarks.memory import Memory
 from consignments.visibility import NO_TIME, US_PER_DAY
 from features.history import WIDTH, History
 from features.keys import KeyKind
@@ -509,36 +509,6 @@ def write_outcomes(path: Path, rows: int) -> None:
         }
     )
     parquet.write_table(table, path)
-
-
-class Memory(threading.Thread):
-    """Watches what a process and its children hold, each shared page counted once; Linux only."""
-
-    def __init__(self, process: int) -> None:
-        super().__init__(daemon=True)
-        self.process, self.peak, self.parent_peak, self.running = process, 0, 0, True
-
-    def run(self) -> None:
-        while self.running:
-            held = [_held(process) for process in _tree(self.process)]
-            self.peak, self.parent_peak = max(self.peak, sum(held)), max(self.parent_peak, held[0])
-            time.sleep(0.5)
-
-
-def _tree(process: int) -> list[int]:
-    try:
-        below = Path(f"/proc/{process}/task/{process}/children").read_text().split()
-    except OSError:
-        below = []
-    return [process, *(each for child in below for each in _tree(int(child)))]
-
-
-def _held(process: int) -> int:
-    try:
-        lines = Path(f"/proc/{process}/smaps_rollup").read_text().splitlines()
-        return next(int(line.split()[1]) for line in lines if line.startswith("Pss:")) * 1024
-    except (OSError, StopIteration):
-        return 0
 
 
 def files(options: argparse.Namespace) -> None:

@@ -35,6 +35,7 @@ import uvloop
 
 from benchmarks.client import Taken, closed_loop, open_loop, request
 from benchmarks.deployed import Grown, deploy, grow, make_world
+from benchmarks.memory import tree
 from consignments.records import Consignment
 from consignments.tables import write_table
 
@@ -70,11 +71,11 @@ class Server(NamedTuple):
 
     def cpu_seconds(self) -> float:
         """Give the CPU time of the process and of what it started."""
-        return sum(_cpu_seconds(pid) for pid in _family(self.pid))
+        return sum(_cpu_seconds(pid) for pid in tree(self.pid))
 
     def resident_mb(self) -> float:
         """Give the memory of the process and of what it started."""
-        return sum(_resident_mb(pid) for pid in _family(self.pid))
+        return sum(_resident_mb(pid) for pid in tree(self.pid))
 
 
 def main() -> None:
@@ -277,11 +278,6 @@ def npsrisk(environment: dict[str, str], *arguments: str) -> None:
 
 def say(what: str) -> None:
     print(f"{what} …", file=sys.stderr, flush=True)
-
-
-def _family(pid: int) -> list[int]:
-    children = Path(f"/proc/{pid}/task/{pid}/children").read_text().split()
-    return [pid, *(each for child in children for each in _family(int(child)))]
 
 
 def _cpu_seconds(pid: int) -> float:

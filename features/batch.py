@@ -67,9 +67,9 @@ class Matrix:
 
 def feature_matrix(
     tables: Tables,
-    config: FeatureConfig,
-    fitted: Fitted,
-    pseudonyms: Pseudonyms,
+    config: FeatureConfig | None = None,
+    fitted: Fitted | None = None,
+    pseudonyms: Pseudonyms | None = None,
     *,
     keep: NDArray[np.bool_] | None = None,
     as_of: pd.Timestamp | None = None,
@@ -81,9 +81,11 @@ def feature_matrix(
     ----------
     tables : Tables
         All consignments join the history, in its order.
-    config : FeatureConfig
-    fitted : Fitted
-    pseudonyms : Pseudonyms
+    config : FeatureConfig, optional
+        Default: no declared columns, the usual keys.
+    fitted : Fitted, optional
+        Default: nothing learnt; the features that need it come out missing or zero.
+    pseudonyms : Pseudonyms, optional
     keep : bool array, (consignments,), optional
         Which rows are wanted; the others only join the history. Default: all.
     as_of : Timestamp, optional
@@ -96,7 +98,12 @@ def feature_matrix(
         One row for each kept consignment, in the order of the table.
     """
     frame = tables.consignments
-    pipeline = Pipeline(config, fitted, pseudonyms, alerts_as_of(tables.alerts, as_of))
+    pipeline = Pipeline(
+        config or FeatureConfig(),
+        fitted or Fitted.nothing(),
+        pseudonyms or Pseudonyms(BATCH_KEY),
+        alerts_as_of(tables.alerts, as_of),
+    )
     wanted = np.ones(len(frame), dtype=bool) if keep is None else keep
     out_rows = np.where(wanted, np.cumsum(wanted) - 1, -1).astype(np.int64)
     X = np.empty((int(wanted.sum()), len(pipeline.spec)), dtype=np.float32)

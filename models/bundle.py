@@ -13,6 +13,7 @@ import shutil
 import stat
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from pathlib import Path
 from tempfile import mkdtemp
 from typing import Any, NamedTuple, NoReturn, TypeVar
@@ -149,6 +150,13 @@ class Bundle:
     def spec(self) -> Spec:
         """The features of the model, in the order of the row."""
         return self.model.spec
+
+    @property
+    def unseen_from(self) -> datetime:
+        """The moment from which on arrivals taught it nothing: the first day it was judged on, else its date."""
+        if self.reference is None:
+            return datetime.fromisoformat(self.card.as_of)
+        return datetime.fromisoformat(self.reference.first_day).replace(tzinfo=UTC)
 
     def self_test(self) -> None:
         """Score the examples anew and compare with what the bundle says, bit for bit.

@@ -17,6 +17,10 @@ FIRST = "0" * 64
 """What stands in place of the hash before the first record."""
 
 
+HEADING = "## Promoted by"
+"""How the record begins when it is told to people."""
+
+
 class PromotionRecord(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """One act of promotion.
 
@@ -63,6 +67,27 @@ class PromotionRecord(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         """Give the record as JSON with its fields in a fixed order."""
         return msgspec.json.encode(self, order="sorted").decode()
 
+    def markdown(self) -> str:
+        """Tell the record to people: who, when, why, in place of what, and what each rule found."""
+        replaces = "" if self.replaces is None else f", in place of version {self.replaces}"
+        lines = [
+            f"{HEADING} {self.approved_by}, {self.approved_at:%Y-%m-%d %H:%M} UTC{replaces}",
+            "",
+            *(["**Forced, against the gate.**", ""] if self.forced else []),
+            f"> {_cell(self.why)}",
+            "",
+            f"Record {self.number}, {self.sha256()[:12]}; bundle {self.bundle_sha256[:12]}; "
+            + ("no comparison." if self.comparison is None else f"comparison {self.comparison}."),
+            "",
+            "| rule | | found |",
+            "|---|---|---|",
+            *(
+                f"| {name} | {'holds' if rule['held'] else '**does not hold**'} | {_cell(rule['found'])} |"
+                for name, rule in self.rules.items()
+            ),
+        ]
+        return "\n".join(lines)
+
     @classmethod
     def from_json(cls, text: str | bytes) -> "PromotionRecord":
         """Read a record; `PromotionRefused` where it is not one."""
@@ -70,6 +95,11 @@ class PromotionRecord(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
             return msgspec.json.decode(text, type=cls)
         except msgspec.DecodeError as error:
             raise PromotionRefused("a promotion record cannot be read", got=str(error)) from error
+
+
+def _cell(text: str) -> str:
+    """Keep a text on one line of a Markdown table."""
+    return " ".join(text.split()).replace("|", "\\|")
 
 
 def verify_chain(records: Sequence[PromotionRecord]) -> None:

@@ -26,7 +26,7 @@ from consignments.tables import check_frame, read_table
 from features.batch import BATCH_KEY, Tables
 from features.pseudonyms import Pseudonyms
 from models.bundle import Bundle, load_bundle
-from models.promotion import FIRST, PromotionRecord, verify_chain
+from models.promotion import FIRST, HEADING, PromotionRecord, verify_chain
 from models.scoring import score_table
 
 EXPERIMENT = "nps-risk"
@@ -35,6 +35,8 @@ RECORD_TAG = "promotion/"
 SAYS_NO = {"RESOURCE_DOES_NOT_EXIST", "INVALID_PARAMETER_VALUE"}
 RETRIES = 2
 """Of calls to a server that is away, where the environment does not say otherwise; MLflow's own seven take minutes."""
+LONGEST_DESCRIPTION = 5000
+"""Of a version, in characters: what MLflow's tables hold, on PostgreSQL at least."""
 MODEL_CONFIG = {"history": "", "outcomes": "", "alerts": "", "as_of": "", "reasons": 0, "data_key": ""}
 """What the registered model takes at loading: paths of tables that make its history, a date, how many reasons."""
 
@@ -218,6 +220,9 @@ class Registry:
         key = f"{RECORD_TAG}{record.number:06d}"
         self.client.set_registered_model_tag(record.name, key, record.to_json())
         self.client.set_model_version_tag(record.name, record.version, "promotion", record.to_json())
+        before = self.client.get_model_version(record.name, record.version).description or ""
+        told = f"{before.partition(HEADING)[0].rstrip()}\n\n{record.markdown()}"
+        self.client.update_model_version(record.name, record.version, told[:LONGEST_DESCRIPTION])
         if record.replaces is not None and record.replaces != record.version:
             self.client.set_registered_model_alias(record.name, PREVIOUS, record.replaces)
         self.client.set_registered_model_alias(record.name, CHAMPION, record.version)
@@ -237,6 +242,17 @@ class Registry:
     def run_tags(self, run_id: str) -> dict[str, str]:
         """Give the tags of a run."""
         return dict(self._run(run_id).data.tags)
+
+    def run_table(self, run_id: str, name: str) -> list[dict[str, Any]]:
+        """Give the rows of a table of a run, `tables/NAME.json`; none where it has no such table."""
+        path = f"tables/{name}.json"
+        if all(item.path != path for item in self.client.list_artifacts(run_id, "tables")):
+            return []
+        with TemporaryDirectory() as folder:
+            table = msgspec.json.decode(
+                Path(self.client.download_artifacts(run_id, path, folder)).read_bytes()
+            )
+        return [dict(zip(table["columns"], row, strict=True)) for row in table["data"]]
 
     def latest_comparison(self, a: Version, b: Version) -> str | None:
         """Find the latest comparison run of two versions, or None."""

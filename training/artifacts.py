@@ -28,6 +28,7 @@ from training.estimates import COLUMNS as ESTIMATE_COLUMNS
 from training.evaluation import Evaluation, capacity_curve, daily_capacity, taken_at_capacity
 from training.fairness import COLUMNS as FAIRNESS_COLUMNS
 from training.fairness import Row, fairness_rows
+from training.leaks import COLUMNS as LEAK_COLUMNS
 from training.name_swaps import COLUMNS as NAME_SWAP_COLUMNS
 from training.plots import (
     Curve,
@@ -226,6 +227,7 @@ def tables_of(
         "slices": table_json(trained.test.model.slices, SLICE_COLUMNS),
         "fairness": table_json(fairness, FAIRNESS_COLUMNS),
         "name_swaps": table_json(trained.name_swaps, NAME_SWAP_COLUMNS),
+        "leaks": table_json(trained.leaks, LEAK_COLUMNS),
         "split": table_json(list(trained.data.split.rows())),
         "data": table_json(trained.data.report),
         "features": table_json(list(importance)),
@@ -291,6 +293,7 @@ def report_of(
         fairness=_by_best_labels(trained, fairness),
         estimates=trained.estimates,
         name_swaps=trained.name_swaps,
+        leaks=trained.leaks,
         data=trained.data.report,
         split=list(trained.data.split.rows()),
         examples=highest_scores(trained, tables),

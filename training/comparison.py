@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
 from tempfile import TemporaryDirectory
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -16,7 +17,7 @@ from numpy.typing import NDArray
 from consignments.errors import BadInput
 from consignments.records import Target
 from consignments.visibility import US_PER_DAY, moment_of_us, time_column_us, to_us, visible_at_column
-from features.batch import Progress, Tables
+from features.batch import BATCH_KEY, Progress, Tables
 from features.pseudonyms import Pseudonyms
 from models.bundle import Bundle
 from models.registry import Version
@@ -24,10 +25,11 @@ from models.scoring import score_table
 from training.artifacts import table_json
 from training.config import EvaluationConfig
 from training.datasets import inverse_propensity, labels_at, true_labels
-from training.evaluation import Evaluation, Traffic, difference, evaluate
+from training.digests import data_sha256
+from training.evaluation import Evaluation, Traffic, difference, evaluate, slices_of
 from training.intervals import Estimate
-from training.reports import HEADLINE, environment
-from training.retrain import texts_of
+from training.reports import HEADLINE, environment, named_text
+from training.retrain import SLICES, texts_of
 from training.tracking import RunRecord, log_run
 
 COMPARED = (
@@ -42,9 +44,24 @@ COMPARED = (
 """What is compared, the deciding ones first."""
 DECIDING = ("recall_at_1pct", "average_precision")
 """What the verdict goes by: the first of these that has an interval."""
+Floats = NDArray[np.float64]
 TOP = 0.01
 """Share of the traffic within which the two lists are held against each other."""
 MOST_EXAMPLES = 40
+DISAGREEMENT_COLUMNS = ("consignment_id", "channel", "rank_a", "rank_b", "score_a", "score_b", "result")
+SLICE_COLUMNS = (
+    "kind",
+    "value",
+    "consignments",
+    "labelled",
+    "positive",
+    "a",
+    "b",
+    "difference",
+    "low",
+    "high",
+)
+"""Of the table of slices: counts, both areas under the ROC curve, and their difference with its interval."""
 
 
 @dataclass(frozen=True)
@@ -59,19 +76,31 @@ class Comparison:
         Metric to the difference `b` minus `a` with its 95 % interval.
     disagreements : list of dict
         Consignments that only one of the two puts into its best 1 %, those furthest apart first; no personal data.
+    slices : list of dict
+        With `SLICE_COLUMNS`: each slice of the traffic, what it gains.
+    begins : datetime
+        No earlier arrival was compared.
     consignments, labelled, positive : int
     by_truth : bool
         Whether the labels are the truth of a simulated world.
+    data_sha256 : str
+        Of the tables that were given.
+    inputs : dict
+        Name of each table to its rows.
     """
 
     a: Evaluation
     b: Evaluation
     gains: dict[str, Estimate]
     disagreements: list[dict[str, float | str]]
+    slices: list[dict[str, float | str]]
+    begins: datetime
     consignments: int
     labelled: int
     positive: int
     by_truth: bool
+    data_sha256: str
+    inputs: dict[str, int]
 
     def verdict(self) -> str:
         """Say `better`, `worse` or `no difference` by recall at 1 % of the traffic, or average precision without it."""
@@ -101,15 +130,16 @@ class Comparison:
             for name, value in side.flat(prefix).items()
             if name.count("/") == 1
         }
-        return differences | sides
+        counts = {"consignments": self.consignments, "results": self.labelled, "finds": self.positive}
+        return differences | sides | {f"compared/{name}": float(count) for name, count in counts.items()}
 
 
 def compare(
     a: Bundle,
     b: Bundle,
     tables: Tables,
-    pseudonyms: Pseudonyms,
-    config: EvaluationConfig,
+    pseudonyms: Pseudonyms | None = None,
+    config: EvaluationConfig | None = None,
     *,
     begins: datetime | None = None,
     ends: datetime | None = None,
@@ -124,17 +154,17 @@ def compare(
         Of one target; `b` is the one that might replace `a`.
     tables : Tables
         Consignments (all of them join the history), outcomes and alerts.
-    pseudonyms : Pseudonyms
-    config : EvaluationConfig
+    pseudonyms : Pseudonyms, optional
+    config : EvaluationConfig, optional
     begins, ends : datetime, optional
-        Arrivals from `begins` until `ends` are compared; default: from the later of the two models' dates.
+        Arrivals from `begins` until `ends` are compared; default: from when on neither model has learnt of them.
     truth : DataFrame, optional
         Of a simulated world, in place of the outcomes.
 
     Raises
     ------
     BadInput
-        Where the targets differ, or the period holds nothing that is known.
+        Where the targets differ, a model has learnt of the period, or it holds nothing that is known.
     """
     if a.card.target != b.card.target:
         raise BadInput(
@@ -142,9 +172,11 @@ def compare(
             got=f"{a.card.target} and {b.card.target}",
             expected="one target",
         )
+    pseudonyms, config = pseudonyms or Pseudonyms(BATCH_KEY), config or EvaluationConfig()
     target: Target = a.card.target
     frame = tables.consignments
-    inside = _period(frame, _later(a, b) if begins is None else begins, ends)
+    begins = _unseen(a, b, begins)
+    inside = _period(frame, begins, ends)
     rows = frame.loc[inside]
     labels = (
         true_labels(rows["consignment_id"], truth, target)
@@ -158,6 +190,12 @@ def compare(
             todo="choose another period with --from and --until",
         )
     given = Tables(rows, tables.outcomes, tables.alerts)
+    named = {
+        "consignments": frame,
+        "outcomes": tables.outcomes,
+        "alerts": tables.alerts,
+        "truth": truth,
+    }
     scores = [
         score_table(bundle, given, pseudonyms, history=frame.loc[~inside], progress=progress)[
             "score"
@@ -171,6 +209,11 @@ def compare(
         labelled=labels.known,
         positive=labels.positive,
         weight=np.where(labels.known, inverse_propensity(labels.probability), 0.0),
+        slices={
+            kind: texts_of(rows, column, np.arange(len(rows)))
+            for kind, column in SLICES.items()
+            if column in rows
+        },
     )
     one, other = evaluate(traffic, config), evaluate(traffic.scored(scores[1]), config)
     return Comparison(
@@ -178,16 +221,29 @@ def compare(
         b=other,
         gains={name: difference(other, one, name) for name in COMPARED},
         disagreements=_disagreements(rows, scores[0], scores[1], labels.known, labels.positive),
+        slices=_slices(traffic, scores[1], config),
+        begins=begins,
         consignments=len(rows),
         labelled=int(labels.known.sum()),
         positive=int(labels.positive.sum()),
         by_truth=truth is not None,
+        data_sha256=data_sha256(named),
+        inputs={name: len(table) for name, table in named.items() if table is not None},
     )
 
 
-def _later(a: Bundle, b: Bundle) -> datetime:
-    """Give the date before which one of the two may have been fitted: the comparison begins there."""
-    return max(datetime.fromisoformat(bundle.card.as_of) for bundle in (a, b))
+def _unseen(a: Bundle, b: Bundle, begins: datetime | None) -> datetime:
+    """Give the beginning of the period; no model may have learnt of it."""
+    name, unseen = max((("a", a.unseen_from), ("b", b.unseen_from)), key=lambda each: each[1])
+    if begins is not None and begins < unseen:
+        raise BadInput(
+            f"model {name} has learnt of consignments of this period, and would look better than it is",
+            where="--from",
+            got=f"{begins:%Y-%m-%d}",
+            expected=f"{unseen:%Y-%m-%d} or later, when its test period began",
+            todo="leave --from out",
+        )
+    return unseen if begins is None else begins
 
 
 def _period(frame: pd.DataFrame, begins: datetime, ends: datetime | None) -> NDArray[np.bool_]:
@@ -199,7 +255,7 @@ def _period(frame: pd.DataFrame, begins: datetime, ends: datetime | None) -> NDA
         raise BadInput(
             "no consignment was received in the period",
             where=f"from {begins:%Y-%m-%d}" + (f" until {ends:%Y-%m-%d}" if ends else ""),
-            expected="arrivals after both models were trained",
+            expected="arrivals since the test periods of both models began",
             todo="give later consignments, or choose another period with --from and --until",
         )
     return inside
@@ -247,13 +303,26 @@ def _disagreements(
     ]
 
 
+def _slices(traffic: Traffic, other: Floats, config: EvaluationConfig) -> list[dict[str, float | str]]:
+    """Compare the area under the ROC curve within each slice."""
+    found: list[dict[str, float | str]] = []
+    for kind, value, rows in slices_of(traffic, config):
+        mine = traffic.only(rows)
+        one, two = evaluate(mine, config), evaluate(mine.scored(other[rows]), config)
+        gain = difference(two, one, "roc_auc")
+        counts = (int(rows.sum()), int(mine.labelled.sum()), int(mine.positive.sum()))
+        areas = (one["roc_auc"].value, two["roc_auc"].value, gain.value, gain.low, gain.high)
+        found.append(dict(zip(SLICE_COLUMNS, (kind, value or "missing", *counts, *areas), strict=True)))
+    return found
+
+
 def _ranks(score: NDArray[np.float64]) -> NDArray[np.int64]:
     ranks = np.empty(len(score), dtype=np.int64)
     ranks[np.argsort(-score, kind="stable")] = np.arange(len(score))
     return ranks
 
 
-def rows_of(found: Comparison) -> list[dict[str, float | str]]:
+def rows_of(found: Comparison) -> list[dict[str, Any]]:
     """Give each compared metric with both sides, the difference and its interval."""
     return [
         {
@@ -291,10 +360,43 @@ def sentence_of(found: Comparison, a: str, b: str) -> str:
     )
 
 
+def description(found: Comparison, a: str, b: str) -> str:
+    """Describe the comparison in Markdown, for the page of its run.
+
+    Parameters
+    ----------
+    found : Comparison
+    a, b : str
+        What the two are called.
+    """
+    lines = [
+        f"**{found.verdict().capitalize()}.** {sentence_of(found, a, b)}",
+        "",
+        f"Arrivals from {found.begins:%Y-%m-%d} on, of which neither model has learnt; {found.labelled:,} results are known; judged by "
+        f"{'the truth of the simulated world' if found.by_truth else 'what was found'}.",
+        "",
+        f"| figure | {a} | {b} | difference | 95 % interval |",
+        "|---|---|---|---|---|",
+        *(
+            f"| {row['title']} | {named_text(row['a'], row['metric'])} | {named_text(row['b'], row['metric'])} "
+            f"| {signed_text(row['difference'])} | {signed_text(row['low'])} to {signed_text(row['high'])} |"
+            for row in rows_of(found)
+        ),
+        "",
+        "The page `compare.html` among the artifacts has slices, and examples of where the two disagree.",
+    ]
+    return "\n".join(lines)
+
+
+def signed_text(value: float) -> str:
+    """Write a difference; a dash where it is unknown."""
+    return f"{value:+.4f}" if np.isfinite(value) else "–"
+
+
 def render(found: Comparison, a: Version, b: Version) -> str:
     """Write the page of a comparison: HTML that needs nothing else."""
     pages = environment()
-    pages.filters["signed"] = lambda value: f"{value:+.4f}" if np.isfinite(value) else "–"
+    pages.filters["signed"] = signed_text
     template = pages.get_template("compare.html")
     return template.render(
         found=found, a=a, b=b, rows=rows_of(found), sentence=sentence_of(found, a.uri, b.uri)
@@ -314,15 +416,20 @@ def log_comparison(found: Comparison, a: Version, b: Version, tracking_uri: str)
         (folder / "tables").mkdir()
         (folder / "compare.html").write_text(render(found, a, b), encoding="utf-8")
         (folder / "tables" / "differences.json").write_text(table_json(list(rows_of(found))))
-        (folder / "tables" / "disagreements.json").write_text(table_json(list(found.disagreements)))
+        (folder / "tables" / "disagreements.json").write_text(
+            table_json(found.disagreements, DISAGREEMENT_COLUMNS)
+        )
+        (folder / "tables" / "slices.json").write_text(table_json(found.slices, SLICE_COLUMNS))
         record = RunRecord(
             name=f"compare {a.number} and {b.number}, {a.target}",
-            description=sentence_of(found, a.uri, b.uri),
+            description=description(found, a.uri, b.uri),
             tags={
                 "a": a.uri,
                 "b": b.uri,
                 "target": a.target,
                 "kind": "comparison",
+                "begins": found.begins.isoformat(),
+                "data_sha256": found.data_sha256,
                 "verdict": found.verdict(),
             },
             params={
@@ -331,5 +438,6 @@ def log_comparison(found: Comparison, a: Version, b: Version, tracking_uri: str)
             },
             metrics=found.flat(),
             folder=folder,
+            inputs=found.inputs,
         )
         return log_run(record, tracking_uri=tracking_uri)

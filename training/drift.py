@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from consignments.errors import BadInput
 from consignments.records import Target
 from consignments.visibility import NO_TIME, time_column_us, to_us
-from features.batch import Progress, Tables
+from features.batch import BATCH_KEY, Progress, Tables
 from features.fitted import Fitted
 from features.pipeline import Pipeline
 from features.pseudonyms import Pseudonyms
@@ -77,8 +77,8 @@ class Drift:
 def watch(
     bundle: Bundle,
     tables: Tables,
-    pseudonyms: Pseudonyms,
-    config: EvaluationConfig,
+    pseudonyms: Pseudonyms | None = None,
+    config: EvaluationConfig | None = None,
     *,
     history: pd.DataFrame | None = None,
     reference: pd.DataFrame | None = None,
@@ -94,8 +94,8 @@ def watch(
         The model that scores.
     tables : Tables
         Consignments, and the outcomes and alerts that history may show.
-    pseudonyms : Pseudonyms
-    config : EvaluationConfig
+    pseudonyms : Pseudonyms, optional
+    config : EvaluationConfig, optional
     history : DataFrame, optional
         Past consignments; they join the history and are not watched.
     reference : DataFrame, optional
@@ -108,6 +108,7 @@ def watch(
     BadInput
         Where nothing arrived in the period, or the model carries no reference.
     """
+    pseudonyms, config = pseudonyms or Pseudonyms(BATCH_KEY), config or EvaluationConfig()
     frame = tables.consignments
     received = time_column_us(frame, "received_at")
     inside = _inside(received, begins, ends)

@@ -93,6 +93,18 @@ class Traffic:
         """Give the same traffic under another score, without slices."""
         return replace(self, score=score, slices={})
 
+    def only(self, rows: Bools) -> "Traffic":
+        """Give some of the consignments, without slices."""
+        return Traffic(
+            self.score[rows],
+            self.day[rows],
+            self.office[rows],
+            self.labelled[rows],
+            self.positive[rows],
+            self.weight[rows],
+            guessed=None if self.guessed is None else self.guessed[rows],
+        )
+
 
 @dataclass(frozen=True)
 class Evaluation:
@@ -158,6 +170,17 @@ def evaluate(traffic: Traffic, config: EvaluationConfig) -> Evaluation:
         slices=slices,
         resampled={name: measured.values for name, measured in whole.items()},
     )
+
+
+def slices_of(traffic: Traffic, config: EvaluationConfig) -> Iterator[tuple[str, str, Bools]]:
+    """Give every slice that is large enough to judge, as kind, value and rows, largest first within its kind."""
+    for kind, values in traffic.slices.items():
+        codes, names = pd.factorize(values, sort=True)
+        counts = np.bincount(codes[traffic.labelled], minlength=len(names))
+        for code in np.argsort(-counts, kind="stable")[: config.largest_slices]:
+            rows = codes == code
+            if counts[code] >= config.smallest_slice and traffic.positive[rows].any():
+                yield kind, str(names[code]), rows
 
 
 def difference(one: Evaluation, other: Evaluation, metric: str) -> Estimate:
@@ -289,6 +312,7 @@ class _Judge:
                 average_precision(self.ranking, self.draws, self.traffic.positive, weight)
             ),
             "calibration_error": Measured(self.calibration_error(rows)),
+            "calibration_ratio": Measured(self.calibration_ratio(rows)),
         }
         for name in SHARES:
             metrics |= self.at_capacity(rows, name)
@@ -315,15 +339,15 @@ class _Judge:
         error: Floats = np.where(total > 0, (gap * counted).sum(axis=1) / np.maximum(total, 1e-300), np.nan)
         return error
 
+    def calibration_ratio(self, rows: Bools) -> Floats:
+        """Finds that the scores promise over those that there were, both over all traffic of the bins of the score."""
+        traffic, known, hits, scores = self._binned(rows)
+        stands_for = ratio(traffic, known)
+        return ratio(np.nansum(scores * stands_for, axis=1), np.nansum(hits * stands_for, axis=1))
+
     def slices(self) -> Iterator[tuple[str, str, Bools]]:
         """Every slice that is large enough to judge, largest first within its kind."""
-        for kind, values in self.traffic.slices.items():
-            codes, names = pd.factorize(values, sort=True)
-            counts = np.bincount(codes[self.traffic.labelled], minlength=len(names))
-            for code in np.argsort(-counts, kind="stable")[: self.config.largest_slices]:
-                rows = codes == code
-                if counts[code] >= self.config.smallest_slice and self.traffic.positive[rows].any():
-                    yield kind, str(names[code]), rows
+        return slices_of(self.traffic, self.config)
 
     def slice_row(
         self, kind: str, value: str, rows: Bools, found: dict[str, Measured]

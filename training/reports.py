@@ -30,6 +30,7 @@ HEADLINE = {
     "precision_at_capacity": "Precision at the daily capacity of each office",
     "recall_at_capacity": "Recall at the daily capacity of each office",
     "calibration_error": "Calibration error",
+    "calibration_ratio": "Finds that the scores promise, over those there were",
 }
 """The key figures, in the order of the page."""
 VERDICT_WORDS = {
@@ -37,9 +38,9 @@ VERDICT_WORDS = {
     "unclear": "No clear difference from its baselines",
     "worse": "Worse than a baseline",
 }
-AREAS = frozenset({"roc_auc", "average_precision"})
+AREAS = frozenset({"roc_auc", "average_precision", "calibration_ratio"})
 """Metrics that are no shares of anything."""
-NOT_FOR_BASELINES = frozenset({"calibration_error"})
+NOT_FOR_BASELINES = frozenset({"calibration_error", "calibration_ratio"})
 """A baseline's score is no probability."""
 
 Row = Mapping[str, Any]
@@ -66,7 +67,7 @@ class RunReport:
     pictures : mapping
         Name to SVG.
     estimates : Estimates
-    data, split, examples, features, fairness, name_swaps, origins, ablation, trials : sequence of rows
+    data, split, examples, features, fairness, name_swaps, leaks, origins, ablation, trials : sequence of rows
     config : mapping
         Every setting.
     """
@@ -88,6 +89,7 @@ class RunReport:
     estimates: Estimates
     fairness: Sequence[Row]
     name_swaps: Sequence[Row]
+    leaks: Sequence[Row]
     origins: Sequence[Row]
     ablation: Sequence[Row]
     trials: Sequence[Row]

@@ -35,6 +35,7 @@ from training.digests import data_sha256
 from training.estimates import Estimates, Evidence
 from training.evaluation import Traffic, daily_capacity, evaluate
 from training.fairness import CONSIGNEE, consignee_kind
+from training.leaks import look_for_leaks
 from training.name_swaps import Row, evenly, name_swap_rows
 from training.origins import TEXT_SCORE, text_scores
 from training.propensity import known_probability, result_weights
@@ -188,10 +189,11 @@ def train(
     as_of = as_of or day_after_last_event(tables)
 
     studies, studied = studies or Studies(), Studied()
+    pseudonyms = pseudonyms or Pseudonyms(BATCH_KEY)
     digest = data_sha256({"consignments": frame, "outcomes": outcomes, "alerts": tables.alerts})
     # Who has a label, as of when, and what each row counts.
     data = _data_set(frame, outcomes, as_of, target, config)
-    source = _TableFeatures(tables, as_of, config, pseudonyms or Pseudonyms(BATCH_KEY), progress)
+    source = _TableFeatures(tables, as_of, config, pseudonyms, progress)
     fitted, matrix, model = fit(frame, data, source, config, progress, threads)
     if studies.count:
         texts = [goods_text(record) for record in source.records(_before_the_test(data, matrix))]
@@ -227,6 +229,7 @@ def train(
         truth=by_truth,
         estimates=_estimates(parts, test, by_truth, config),
         name_swaps=_swap_names(parts, source, model, fitted, config),
+        leaks=look_for_leaks(tables, parts.judged, test.traffic, config.features, fitted, pseudonyms),
         verdict=judge(
             (by_truth or test).model,
             (by_truth or test).baselines,
@@ -378,6 +381,11 @@ class _Parts:
     def rows(self, part: int) -> NDArray[np.int64]:
         """Positions of a part's rows in the table."""
         return self._rows[self.of(part)]
+
+    @property
+    def judged(self) -> Matrix:
+        """The feature rows of the test period."""
+        return Matrix(self.X[self.of(TEST)], self.rows(TEST), self.spec)
 
     def channels(self, mine: Bools) -> list[str]:
         """Channels of some feature rows."""

@@ -71,6 +71,8 @@ class Trained:
         What the model would find at capacity, estimated in three ways (`training.estimates`).
     name_swaps : list of dict
         How far names of another language move the score, as `training.name_swaps` measures it.
+    leaks : list of dict
+        Whether anything from later leaked in, as `training.leaks` looks for it.
     verdict : Verdict
     studied : Studied
         Rolling origins, ablation and search, where asked for.
@@ -90,6 +92,7 @@ class Trained:
     truth: Judged | None
     estimates: Estimates
     name_swaps: list[Row]
+    leaks: list[Row]
     verdict: Verdict
     studied: Studied = field(default_factory=Studied)
 
@@ -117,4 +120,5 @@ class Trained:
             "code_version": installed_version("npsrisk"),
             "feature_spec_sha256": self.model.spec.digest(),
             "verdict": self.verdict.name,
+            "kind": "training",
         }

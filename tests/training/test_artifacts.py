@@ -39,6 +39,7 @@ TABLES = {
     "slices",
     "fairness",
     "name_swaps",
+    "leaks",
     "split",
     "data",
     "features",

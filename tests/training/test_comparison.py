@@ -3,7 +3,7 @@
 from datetime import timedelta
 
 import pytest
-from examples import MONDAY, day, make_consignment, make_outcome
+from examples import day, make_consignment, make_outcome
 from serving_examples import make_bundle
 
 from consignments.errors import BadInput
@@ -17,7 +17,9 @@ from training.comparison import compare, sentence_of
 from training.config import EvaluationConfig
 
 KEY = Pseudonyms(b"a key of the tests, 32 bytes long")
-SETTINGS = EvaluationConfig(resamples=40)
+SETTINGS = EvaluationConfig(resamples=40, smallest_slice=5)
+LATER = day(40)
+"""After the date of the bundles."""
 
 
 @pytest.fixture(scope="module")
@@ -33,13 +35,13 @@ def other(tmp_path_factory: pytest.TempPathFactory) -> Bundle:
 def tables() -> Tables:
     many = [
         make_consignment(
-            f"C{n:04d}", received_at=MONDAY + timedelta(hours=3 * n), declared_value=float(n % 50)
+            f"C{n:04d}", received_at=LATER + timedelta(hours=3 * n), declared_value=float(n % 50)
         )
         for n in range(300)
     ]
     found = [
         make_outcome(
-            f"C{n:04d}", result="nps" if n % 10 == 0 else "clear", inspected_at=day(50), known_at=day(60)
+            f"C{n:04d}", result="nps" if n % 10 == 0 else "clear", inspected_at=day(90), known_at=day(100)
         )
         for n in range(300)
     ]
@@ -50,7 +52,7 @@ def tables() -> Tables:
 
 
 def test_a_version_does_not_differ_from_itself(bundle: Bundle) -> None:
-    found = compare(bundle, bundle, tables(), KEY, SETTINGS, begins=MONDAY)
+    found = compare(bundle, bundle, tables(), KEY, SETTINGS, begins=LATER)
     assert found.verdict() == "no difference"
     assert {gain.value for gain in found.gains.values()} == {0.0}
     assert found.disagreements == []
@@ -60,15 +62,15 @@ def test_a_version_does_not_differ_from_itself(bundle: Bundle) -> None:
 
 
 def test_the_difference_is_b_minus_a_and_turns_with_them(bundle: Bundle, other: Bundle) -> None:
-    there = compare(bundle, other, tables(), KEY, SETTINGS, begins=MONDAY)
-    back = compare(other, bundle, tables(), KEY, SETTINGS, begins=MONDAY)
+    there = compare(bundle, other, tables(), KEY, SETTINGS, begins=LATER)
+    back = compare(other, bundle, tables(), KEY, SETTINGS, begins=LATER)
     for name, gain in there.gains.items():
         assert gain.value == pytest.approx(there.b[name].value - there.a[name].value)
         assert gain.value == pytest.approx(-back.gains[name].value)
 
 
 def test_disagreements_name_no_person(bundle: Bundle, other: Bundle) -> None:
-    found = compare(bundle, other, tables(), KEY, SETTINGS, begins=MONDAY)
+    found = compare(bundle, other, tables(), KEY, SETTINGS, begins=LATER)
     told = str(found.disagreements)
     assert "Orchid" not in told
     assert "Kim" not in told
@@ -81,4 +83,18 @@ def test_a_period_without_arrivals_is_refused_and_says_what_to_do(bundle: Bundle
 
 def test_without_outcomes_and_truth_there_is_nothing_to_compare_against(bundle: Bundle) -> None:
     with pytest.raises(BadInput, match="--truth"):
-        compare(bundle, bundle, Tables(tables().consignments), KEY, SETTINGS, begins=MONDAY)
+        compare(bundle, bundle, Tables(tables().consignments), KEY, SETTINGS, begins=LATER)
+
+
+def test_weeks_that_a_model_has_learnt_of_are_refused(bundle: Bundle) -> None:
+    assert compare(bundle, bundle, tables(), KEY, SETTINGS).begins == bundle.unseen_from
+    early = bundle.unseen_from - timedelta(days=1)
+    with pytest.raises(BadInput, match="has learnt of consignments of this period"):
+        compare(bundle, bundle, tables(), KEY, SETTINGS, begins=early)
+
+
+def test_slices_tell_where_a_version_gains(bundle: Bundle, other: Bundle) -> None:
+    found = compare(bundle, other, tables(), KEY, SETTINGS)
+    (postal,) = [row for row in found.slices if row["kind"] == "channel"]
+    assert (postal["value"], postal["consignments"], postal["positive"]) == ("postal", 300, 30)
+    assert postal["difference"] == pytest.approx(found.gains["roc_auc"].value)

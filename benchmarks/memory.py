@@ -1,0 +1,44 @@
+"""What a process and its children hold in memory, watched from beside; Linux only."""
+
+import threading
+import time
+from pathlib import Path
+
+EVERY_SECONDS = 0.5
+
+
+class Memory(threading.Thread):
+    """Watches what a process and its children hold, each shared page counted once.
+
+    Attributes
+    ----------
+    peak, parent_peak : int
+        Most bytes so far: of all, and of the process itself.
+    """
+
+    def __init__(self, process: int) -> None:
+        super().__init__(daemon=True)
+        self.process, self.peak, self.parent_peak, self.running = process, 0, 0, True
+
+    def run(self) -> None:
+        while self.running:
+            held = [_held(process) for process in tree(self.process)]
+            self.peak, self.parent_peak = max(self.peak, sum(held)), max(self.parent_peak, held[0])
+            time.sleep(EVERY_SECONDS)
+
+
+def tree(process: int) -> list[int]:
+    """Give a process and all below it."""
+    try:
+        below = Path(f"/proc/{process}/task/{process}/children").read_text().split()
+    except OSError:
+        below = []
+    return [process, *(each for child in below for each in tree(int(child)))]
+
+
+def _held(process: int) -> int:
+    try:
+        lines = Path(f"/proc/{process}/smaps_rollup").read_text().splitlines()
+        return next(int(line.split()[1]) for line in lines if line.startswith("Pss:")) * 1024
+    except (OSError, StopIteration):
+        return 0

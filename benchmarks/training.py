@@ -1,0 +1,117 @@
+"""What a full training costs: `npsrisk train` as a user starts it on a terminal, on a large simulated world.
+
+    python -m benchmarks.training [--rows 1000000 --world DIR]
+
+The world (`enriched`: two of a hundred consignments opened, 300 days) is made once into DIR. Then one run: tables read,
+features of all that arrived, trees, calibration, evaluation beside the baselines, page and pictures, the run in MLflow, the
+registered version. Wall and CPU time and the most memory of all its processes; for each stage of the progress bar when it
+was first and last seen, and the longest time for which the terminal did not move.
+"""
+
+import argparse
+import os
+import pty
+import re
+import resource
+import subprocess
+import sys
+import tempfile
+import time
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from benchmarks.memory import Memory
+
+DAYS = 300
+NPSRISK = Path(sys.executable).with_name("npsrisk")
+BAR = re.compile(rb"([a-z][a-z ]+):\s+\d+%")
+TABLES = ("consignments", "outcomes", "alerts")
+
+
+@dataclass
+class Terminal:
+    """What a terminal showed.
+
+    Attributes
+    ----------
+    stages : dict
+        Name of a progress bar to the seconds when it was first and last seen.
+    silence : float
+        Longest time without a sign, in seconds.
+    text : bytes
+    """
+
+    stages: dict[str, tuple[float, float]] = field(default_factory=dict)
+    silence: float = 0.0
+    text: bytes = b""
+
+    def watch(self, screen: int, begin: float) -> None:
+        """Read what a process writes to its terminal, until it ends."""
+        last = 0.0
+        while True:
+            try:
+                shown = os.read(screen, 65536)
+            except OSError:  # how Linux says that the other side is closed
+                return
+            if not shown:
+                return
+            now = time.perf_counter() - begin
+            self.silence, last = max(self.silence, now - last), now
+            self.text += shown
+            for name in BAR.findall(shown):
+                first, _ = self.stages.get(name.decode(), (now, now))
+                self.stages[name.decode()] = (first, now)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("--rows", type=int, default=1_000_000)
+    parser.add_argument("--world", type=Path, help="folder of the world, made where it does not exist")
+    options = parser.parse_args()
+    with tempfile.TemporaryDirectory() as name:
+        world = options.world or Path(name) / "world"
+        make_world(world, options.rows)
+        measure(world, Path(name))
+
+
+def make_world(world: Path, rows: int) -> None:
+    """Simulate the world, unless it is there."""
+    if world.exists():
+        return
+    per_day = str(-(-rows // DAYS))
+    size = ("--days", str(DAYS), "--per-day", per_day, "--seed", "1")
+    subprocess.run([NPSRISK, "simulate", "--out", str(world), *size], check=True)
+
+
+def measure(world: Path, folder: Path) -> None:
+    """Train once, and print the table."""
+    tables = [word for name in TABLES for word in (f"--{name}", str(world / f"{name}.parquet"))]
+    environment = {**os.environ, "MLFLOW_TRACKING_URI": f"sqlite:///{folder}/mlflow.db"}
+    screen, theirs = pty.openpty()
+    begin = time.perf_counter()
+    with subprocess.Popen(
+        [NPSRISK, "train", *tables, "--register"],
+        cwd=folder, env=environment, stdout=subprocess.PIPE, stderr=theirs, text=True,
+    ) as process:  # fmt: skip
+        os.close(theirs)
+        memory, terminal = Memory(process.pid), Terminal()
+        memory.start()
+        terminal.watch(screen, begin)
+        said, _ = process.communicate()
+    memory.running = False
+    wall = time.perf_counter() - begin
+    if process.returncode:
+        raise SystemExit(terminal.text.decode(errors="replace"))
+    used = resource.getrusage(resource.RUSAGE_CHILDREN)
+    print(f"{said}\n| `npsrisk train`, {os.cpu_count()} cores | |\n|---|---|")
+    print(f"| wall, s | {wall:.0f} |\n| CPU, s | {used.ru_utime + used.ru_stime:.0f} |")
+    print(f"| most memory, all processes, GB | {memory.peak / 1e9:.2f} |")
+    print(f"| longest time without a sign of progress, s | {terminal.silence:.0f} |")
+    for name, (first, last) in terminal.stages.items():
+        print(f"| {name}, seen from second to second | {first:.0f} to {last:.0f} |")
+
+
+if __name__ == "__main__":
+    main()
