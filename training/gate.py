@@ -329,12 +329,12 @@ OF_THE_RUN: dict[str, Rule] = {
     ),
     "no column is the result": _no_leak(
         TELLING,
-        "{where} alone tells finds from other results, area under the ROC curve at least {found:.3f}",
-        "no column with more than {bound}: what tells so well was filled in afterwards",
+        "the most telling column alone, {where}: area under the ROC curve at least {found:.3f}",
+        "at most {bound}: what tells finds so well by itself was filled in afterwards",
     ),
     "no column tells who was opened": _no_leak(
         FILLED,
-        "{where}: of opened and of other consignments other shares have a value, {found:.0%} apart at least",
+        "a value is there for the opened and lacks for others, or the reverse: {found:.0%} apart at least ({where})",
         "at most {bound:.0%}: what only the opened have was filled in at the opening",
     ),
     "better than chance": _ranks_better_than_chance,

@@ -13,7 +13,6 @@ from dataclasses import dataclass
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
-from scipy.stats import rankdata
 
 from consignments.checks import CANCELLED_SEQUENCE, SEQUENCE
 from consignments.fields import fields_of
@@ -37,6 +36,7 @@ RESAMPLES = 300
 COLUMNS = ("look", "found", "bound", "rows", "where")
 
 Bools = NDArray[np.bool_]
+Floats = NDArray[np.float64]
 Ints = NDArray[np.int64]
 Rows = NDArray[np.float32]
 Row = dict[str, float | str]
@@ -192,11 +192,14 @@ def telling_column(judged: Matrix, traffic: Traffic) -> Row:
     return row_of(TELLING, area.low, len(rows), judged.spec.names[int(column)])
 
 
-def _areas(X: Rows, positive: Bools) -> NDArray[np.float64]:
-    """Give the area under the ROC curve of each column."""
-    ranks = rankdata(X, axis=0)[positive].sum(axis=0)
-    finds = int(positive.sum())
-    areas: NDArray[np.float64] = (ranks - finds * (finds + 1) / 2) / (finds * (len(positive) - finds))
+def _areas(X: Rows, positive: Bools) -> Floats:
+    """Give the area under the ROC curve of each column, ties counting half."""
+    finds, others = int(positive.sum()), int((~positive).sum())
+    areas = np.empty(X.shape[1])
+    for column, values in enumerate(X.T):
+        _, group, size = np.unique(values, return_inverse=True, return_counts=True)
+        below = np.cumsum(size) - size / 2
+        areas[column] = (below[group[positive]].sum() - finds**2 / 2) / (finds * others)
     return areas
 
 

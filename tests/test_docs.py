@@ -1,0 +1,63 @@
+"""What the pages show can be typed: every command is one that npsrisk knows, and those of two pages are run in their order."""
+
+import os
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import click
+import pytest
+from pages import PAGES, REPOSITORY, commands, files, verbs
+
+from npsrisk import main
+
+SHORTER = {"--trials 30": "--trials 2", "--origins 4": "--origins 2"}
+"""What takes longest is asked for less of it."""
+NOT_RUN = {
+    "mlflow ui": "runs until it is stopped",
+    "npsrisk export": "needs the service's log: tests/test_loop.py",
+    "npsrisk train --consignments exported": "needs the export: tests/test_loop.py",
+}
+
+
+def shown() -> list[tuple[str, str]]:
+    return [(page.name, command) for page in PAGES for command in commands(page.read_text())]
+
+
+@pytest.mark.parametrize(
+    ("page", "command"), [each for each in shown() if "npsrisk " in each[1]], ids=lambda each: each[:60]
+)
+def test_every_command_of_the_pages_is_one_that_npsrisk_takes(page: str, command: str) -> None:
+    tables = "--consignments c.parquet --outcomes o.parquet --alerts a.parquet"
+    for words in verbs(command.replace("$tables", tables)):
+        verb = main.commands[words[0]]
+        with click.Context(main) as parent:
+            verb.make_context(words[0], words[1:], parent=parent)
+
+
+def test_the_commands_of_the_pages_are_found() -> None:
+    found = [command for _, command in shown()]
+    assert len(found) > 40
+    assert any(command.startswith("npsrisk promote challenger") for command in found)
+
+
+@pytest.mark.slow
+def test_the_pages_of_data_scientist_and_reviewer_can_be_typed_from_top_to_bottom(tmp_path: Path) -> None:
+    pages = [(REPOSITORY / "docs" / f"{name}.md").read_text() for name in ("data-scientist", "reviewer")]
+    for name, text in files(pages[0]).items():
+        (tmp_path / name).write_text(text)
+    lines = [command for page in pages for command in commands(page)]
+    script = [line for line in lines if not line.startswith(tuple(NOT_RUN))]
+    for given, smaller in SHORTER.items():
+        script = [line.replace(given, smaller) for line in script]
+    done = subprocess.run(
+        ["bash", "-euxc", "\n".join(script)],
+        cwd=tmp_path,
+        env={name: value for name, value in os.environ.items() if not re.match("NPSRISK_|MLFLOW_", name)}
+        | {"PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"},
+        capture_output=True,
+        text=True,
+    )
+    assert done.returncode == 0, done.stdout[-2000:] + done.stderr[-4000:]
+    assert (tmp_path / "drift.html").exists()
