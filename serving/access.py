@@ -141,11 +141,14 @@ class Access:
         """Read the file where it changed; gives whether it did. A bad file leaves the keys as they were."""
         if self.path is None:
             return False
-        stamp = _stamp(self.path)
+        try:
+            stamp = file_stamp(self.path)
+        except OSError as error:
+            raise _bad_file(self.path, error.__class__.__name__) from error
         if stamp == self._seen:
             return False
-        self._seen = stamp
         keys = read_keys(self.path)
+        self._seen = stamp
         before = {caller.name: caller for caller in self._callers.values()}
         self._callers = {
             bytes.fromhex(key.sha256): Caller(
@@ -194,11 +197,9 @@ def _kept(before: Caller | None, fresh: Callable[[], Bucket | None]) -> Bucket |
     return fresh() if before is None else before._bucket
 
 
-def _stamp(path: Path) -> tuple[int, int]:
-    try:
-        found = path.stat()
-    except OSError as error:
-        raise _bad_file(path, error.__class__.__name__) from error
+def file_stamp(path: Path) -> tuple[int, int]:
+    """Give what changes when a file is written or replaced; `OSError` where it is not there."""
+    found = path.stat()
     return found.st_mtime_ns, found.st_ino
 
 

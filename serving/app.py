@@ -4,6 +4,7 @@ import asyncio
 import contextlib
 import gc
 import signal
+import socket
 import sys
 from collections.abc import AsyncIterator
 from functools import partial
@@ -20,8 +21,9 @@ from consignments.errors import BadSetting
 from serving.bodies import require_local_host
 from serving.calls import CALLS
 from serving.clock import Clock, clock_us
+from serving.connections import bounded
 from serving.lock import StateLock
-from serving.log_lines import log_as_json
+from serving.log_lines import log_as_json, log_line
 from serving.problems import Refusal
 from serving.responses import Call, Reply, refuse
 from serving.scores import CALL, ScoresCall
@@ -31,6 +33,7 @@ from serving.settings import Settings
 LOOPBACK = {"127.0.0.1", "::1", "localhost"}
 SCORES = "/v1/scores"
 KEEP_ALIVE_SECONDS = 30
+BACKLOG = 2_048
 SWITCH_SECONDS = 0.001
 """How long the thread that writes the log may wait for its turn, which it needs for each row; 5 ms by default in Python."""
 STOP_SECONDS = 10
@@ -77,7 +80,9 @@ class App:
     @contextlib.asynccontextmanager
     async def _lifespan(self, _app: Starlette) -> AsyncIterator[None]:
         await self.service.start()
-        with contextlib.suppress(NotImplementedError, ValueError):
+        with contextlib.suppress(
+            NotImplementedError, ValueError, RuntimeError
+        ):  # in another thread than the main one
             asyncio.get_running_loop().add_signal_handler(signal.SIGHUP, self.service.wake)
         yield
         await self.service.stop()
@@ -95,7 +100,7 @@ async def _refuse_route(_request: Request, error: Exception) -> Any:
 
 
 def serve(host: str, port: int, settings: Settings, clock: Clock = clock_us) -> None:
-    """Run the service until it is told to stop (SIGTERM, SIGINT); SIGHUP looks for a new model at once.
+    """Run the service until it is told to stop (SIGTERM, SIGINT); SIGHUP looks for a new model, keys and certificate at once.
 
     Parameters
     ----------
@@ -109,7 +114,7 @@ def serve(host: str, port: int, settings: Settings, clock: Clock = clock_us) -> 
     Raises
     ------
     BadSetting
-        Where a setting is wrong.
+        Where a setting is wrong, or the address cannot be had.
     ServiceFault
         Where the state directory is taken, or the log cannot be used.
     """
@@ -120,27 +125,61 @@ def serve(host: str, port: int, settings: Settings, clock: Clock = clock_us) -> 
             got=f"--host {host}",
             todo="name a file of keys, or serve on 127.0.0.1",
         )
-    with StateLock(settings.state_dir):
+    with StateLock(settings.state_dir), listen(host, port) as listener:
         log_as_json()
         _end_in_order()
         service = Service(settings, clock)
         service.open()
+        secure = service.certificate is not None
+        log_line.info("listening", host=host, port=listener.getsockname()[1], tls=secure)
+        if not secure and host not in LOOPBACK:
+            log_line.warning("keys and records travel readable unless a proxy before this service speaks TLS")
         gc.freeze()  # what is there now stays: collections need not walk through it while calls wait
         sys.setswitchinterval(SWITCH_SECONDS)
-        uvicorn.run(
+        server_of(service).run(sockets=[listener])
+
+
+def listen(host: str, port: int) -> socket.socket:
+    """Open the socket that takes connections.
+
+    Raises
+    ------
+    BadSetting
+        Where the address cannot be had.
+    """
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    try:
+        return socket.create_server((host, port), family=family, backlog=BACKLOG)
+    except (OSError, OverflowError) as error:
+        raise BadSetting(
+            "the address cannot be listened on",
+            where=f"--host {host} --port {port}",
+            got=getattr(error, "strerror", None) or str(error),
+            todo="end what listens there, or choose another port",
+        ) from error
+
+
+def server_of(service: Service) -> uvicorn.Server:
+    """Give the server of a service, which takes connections from the sockets it is run with."""
+    certificate = service.certificate
+    server = uvicorn.Server(
+        uvicorn.Config(
             App(service),
-            host=host,
-            port=port,
             loop="uvloop",
-            http="httptools",
+            http=bounded(service.settings.max_connections),
             ws="none",
             lifespan="on",
             access_log=False,
-            log_level="warning",
+            log_level="error",
             server_header=False,
+            proxy_headers=False,
             timeout_keep_alive=KEEP_ALIVE_SECONDS,
             timeout_graceful_shutdown=STOP_SECONDS,
+            ssl_context_factory=None if certificate is None else lambda *_: certificate.context,
         )
+    )
+    service.connections = lambda: len(server.server_state.connections)
+    return server
 
 
 def _end_in_order() -> None:

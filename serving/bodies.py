@@ -15,6 +15,10 @@ from serving.problems import Fault, Refusal, RowFault, fault_of
 MOST_RECORDS = 1000
 BODY_SECONDS = 20.0
 """How long a client may take to send a body."""
+BODIES_AT_ONCE = 8
+"""So many of the largest bodies may be on their way at once; smaller ones, as many as fit into that."""
+CLOSING = {"connection": "close"}
+RETRYING = CLOSING | {"retry-after": "1"}
 LOCAL_HOSTS = {b"localhost", b"127.0.0.1", b"[::1]"}
 Record = TypeVar("Record")
 
@@ -41,41 +45,70 @@ def admit(access: Access, scope: Scope, wanted: KeyScope) -> Caller:
     return caller
 
 
-async def read_json_body(scope: Scope, receive: Receive, limit: int) -> bytes:
-    """Read the body.
+class Bodies:
+    """Reads bodies, each within a limit, and those that come in pieces together within another.
 
-    Raises
-    ------
-    Refusal
-        415 where it is not said to be JSON, 413 where it is larger than `limit` bytes, 408 where it takes too long.
-    ClientGone
+    Parameters
+    ----------
+    limit : int
+        Most bytes of one.
     """
-    kind = header(scope, b"content-type") or b""
-    if kind.partition(b";")[0].strip().lower() != b"application/json":
-        raise Refusal(415, "send JSON, with the header Content-Type: application/json")
-    length = header(scope, b"content-length")
-    if length is not None and length.isdigit() and int(length) > limit:
-        raise _too_large(limit)
-    message = await receive()
-    if message["type"] == "http.request" and not message.get("more_body"):
-        return _within(message.get("body", b""), limit)
-    try:
-        async with asyncio.timeout(BODY_SECONDS):
-            return await _read_rest(message, receive, limit)
-    except TimeoutError:
-        raise Refusal(408, f"the body did not come within {BODY_SECONDS:.0f} seconds") from None
 
+    def __init__(self, limit: int) -> None:
+        self._limit, self._most_held, self._held = limit, BODIES_AT_ONCE * limit, 0
 
-async def _read_rest(message: Any, receive: Receive, limit: int) -> bytes:
-    body = bytearray()
-    while True:
-        if message["type"] == "http.disconnect":
-            raise ClientGone
-        body += message.get("body", b"")
-        _within(body, limit)
-        if not message.get("more_body"):
-            return bytes(body)
+    async def read_json(self, scope: Scope, receive: Receive) -> bytes:
+        """Read the body.
+
+        Raises
+        ------
+        Refusal
+            415 where it is not said to be JSON, 413 where it is too large, 408 where it takes too long, 503 where too
+            many large ones come at once.
+        ClientGone
+        """
+        kind = header(scope, b"content-type") or b""
+        if kind.partition(b";")[0].strip().lower() != b"application/json":
+            raise Refusal(415, "send JSON, with the header Content-Type: application/json")
+        length = header(scope, b"content-length")
+        if length is not None and length.isdigit() and int(length) > self._limit:
+            raise self._too_large()
         message = await receive()
+        if message["type"] == "http.request" and not message.get("more_body"):
+            return self._within(message.get("body", b""))
+        try:
+            async with asyncio.timeout(BODY_SECONDS):
+                return await self._read_rest(message, receive)
+        except TimeoutError:
+            raise Refusal(
+                408, f"the body did not come within {BODY_SECONDS:.0f} seconds", headers=CLOSING
+            ) from None
+
+    async def _read_rest(self, message: Any, receive: Receive) -> bytes:
+        body = bytearray()
+        try:
+            while True:
+                if message["type"] == "http.disconnect":
+                    raise ClientGone
+                part = message.get("body", b"")
+                body += part
+                self._held += len(part)
+                self._within(body)
+                if self._held > self._most_held:
+                    raise Refusal(503, "too many large bodies at once; try again", headers=RETRYING)
+                if not message.get("more_body"):
+                    return bytes(body)
+                message = await receive()
+        finally:
+            self._held -= len(body)
+
+    def _within(self, body: bytes | bytearray) -> bytes:
+        if len(body) > self._limit:
+            raise self._too_large()
+        return body  # type: ignore[return-value]
+
+    def _too_large(self) -> Refusal:
+        return Refusal(413, f"the body is larger than {self._limit} bytes", headers=CLOSING)
 
 
 class Single(Generic[Record]):
@@ -200,16 +233,6 @@ def header(scope: Scope, wanted: bytes) -> bytes | None:
         if name == wanted:
             return bytes(value)
     return None
-
-
-def _within(body: bytes | bytearray, limit: int) -> bytes:
-    if len(body) > limit:
-        raise _too_large(limit)
-    return body  # type: ignore[return-value]
-
-
-def _too_large(limit: int) -> Refusal:
-    return Refusal(413, f"the body is larger than {limit} bytes", headers={"connection": "close"})
 
 
 def _no_json(error: Exception) -> Refusal:

@@ -14,7 +14,7 @@ from consignments.visibility import moment_of_us
 from models.reasons import Reason
 from serving import answers, openapi, page
 from serving.access import Caller
-from serving.bodies import Records, Single, admit, read_json_body, refusal_of
+from serving.bodies import Records, Single, admit, refusal_of
 from serving.entries import Cancellation, Entries
 from serving.event_log import Event
 from serving.group_commit import Group
@@ -56,7 +56,7 @@ class Taker:
     async def __call__(self, service: Service, scope: Scope, receive: Receive, reply: Reply) -> int:
         """Take one record or a list; the receipts leave once all is on disk."""
         caller = admit(service.access, scope, "outcome")
-        found = self._records.read(await read_json_body(scope, receive, service.settings.max_body_bytes))
+        found = self._records.read(await service.bodies.read_json(scope, receive))
         if isinstance(found, list):
             caller.spend(max(len(found), 1))
             return await _send_json(reply, await self._take_list(service, found, caller))
@@ -100,7 +100,7 @@ class Taker:
 
 async def _choose(service: Service, scope: Scope, receive: Receive, reply: Reply) -> int:
     caller = admit(service.access, scope, "score")
-    request = SELECTIONS.read(await read_json_body(scope, receive, service.settings.max_body_bytes))
+    request = SELECTIONS.read(await service.bodies.read_json(scope, receive))
     caller.spend(1)
     now_us = service.clock()
     complaint = complaint_about_request(request, now_us)

@@ -27,6 +27,8 @@ SHADOW = {
     "unfit": "Decisions whose history the challenger counts otherwise.",
 }
 GAUGES = {
+    "connections": "Connections of clients.",
+    "settings_refused": "Files of keys or certificates that changed and are not used.",
     "log_sequence": "Last durable entry.",
     "log_waiting": "Entries not yet durable.",
     "log_lag_seconds": "How long the oldest entry that is not durable has been waiting.",
@@ -156,6 +158,8 @@ class Metrics:
         """Give all numbers in the text format of Prometheus."""
         committer, history = service.committer, service.state.history
         now = {
+            "connections": service.connections(),
+            "settings_refused": len(service.setting_faults),
             "log_sequence": service.log.last_sequence,
             "log_waiting": committer.waiting,
             "log_lag_seconds": committer.lag_seconds,

@@ -23,12 +23,13 @@ SECURITY_HEADERS = [
     (b"referrer-policy", b"no-referrer"),
     (b"cache-control", b"no-store"),
 ]
+OVER_TLS = (b"strict-transport-security", b"max-age=31536000")
 NO_CONTENT_POLICY = (b"content-security-policy", b"default-src 'none'; frame-ancestors 'none'")
 REQUEST_ID = b"x-request-id"
 GOOD_REQUEST_ID = re.compile(rb"[A-Za-z0-9._:+/=@-]{1,100}")
 RETRY_SECONDS = 1
 FRAMES_TOLD = 3
-_prefix, _numbers = secrets.token_hex(4), count(1)
+_prefix, _numbers = secrets.token_hex(4).encode(), count(1)
 
 
 class Reply:
@@ -41,18 +42,22 @@ class Reply:
     send : Send
     """
 
-    __slots__ = ("request_id", "send")
+    __slots__ = ("request_id", "secure", "send")
 
     def __init__(self, scope: Scope, send: Send) -> None:
         self.send, self.request_id = send, request_id_of(scope)
+        self.secure = scope["scheme"] == "https"
 
 
 def request_id_of(scope: Scope) -> bytes:
     """Give the identifier that a request has in its header `X-Request-Id`, or a new one."""
     given = header(scope, REQUEST_ID)
-    if given is not None and GOOD_REQUEST_ID.fullmatch(given):
-        return given
-    return b"%s-%x" % (_prefix.encode(), next(_numbers))
+    return given if given is not None and GOOD_REQUEST_ID.fullmatch(given) else new_request_id()
+
+
+def new_request_id() -> bytes:
+    """Make an identifier."""
+    return b"%s-%x" % (_prefix, next(_numbers))
 
 
 async def respond(
@@ -64,7 +69,9 @@ async def respond(
     policy: tuple[bytes, bytes] = NO_CONTENT_POLICY,
 ) -> None:
     """Send an answer whole."""
-    further = [(name.encode(), value.encode()) for name, value in headers.items()] if headers else []
+    further: list[tuple[bytes, bytes]] = [OVER_TLS] if reply.secure else []
+    if headers:
+        further += [(name.encode(), value.encode()) for name, value in headers.items()]
     start: Message = {
         "type": "http.response.start",
         "status": status,

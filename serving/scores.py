@@ -14,7 +14,7 @@ from consignments.visibility import moment_of_us
 from models.reasons import Reason
 from serving.access import Caller
 from serving.answers import ModelName, Score, Scores
-from serving.bodies import Records, admit, parameters, read_json_body, refusal_of
+from serving.bodies import Records, admit, parameters, refusal_of
 from serving.entries import Cancellation, Row, stored_features
 from serving.intake import Complaint, complaint_about_arrival
 from serving.problems import Fault, Refusal, RowFault
@@ -60,7 +60,7 @@ class ScoresCall:
         service, begun = self._service, time.perf_counter()
         caller = admit(service.access, scope, "score")
         wish = read_wish(scope)
-        body = await read_json_body(scope, receive, service.settings.max_body_bytes)
+        body = await service.bodies.read_json(scope, receive)
         found = self._read(body)
         if isinstance(found, list):
             caller.spend(max(len(found), 1))

@@ -6,12 +6,14 @@ All that changes state runs in one thread, the event loop's; the log is written 
 import asyncio
 import contextlib
 import time
+from collections.abc import Callable
 from datetime import UTC, datetime
 from pathlib import Path
 
 from consignments.errors import BadSetting, BundleRefused, ServiceFault
 from features.pseudonyms import Pseudonyms, load_data_key
 from serving.access import Access
+from serving.bodies import Bodies
 from serving.clock import Clock, SteadyClock, clock_us
 from serving.entries import Entries
 from serving.event_log import EventLog
@@ -28,6 +30,7 @@ from serving.settings import Settings
 from serving.shadow_process import ShadowProcess
 from serving.snapshots import FORMAT, About, Arrays, Snapshots, arrays_of, restore
 from serving.state import State
+from serving.tls import Certificate
 
 WATCH_SECONDS = 1.0
 MOST_AT_ONCE = 1_000
@@ -61,6 +64,12 @@ class Service:
         The loaded one, or the rules.
     intake : Intake
     state : State
+    bodies : Bodies
+    certificate : Certificate or None
+    setting_faults : dict
+        Files of the settings that changed and are not used, and why.
+    connections : callable
+        Gives the connections there are.
     model_fault : str or None
         Why the model that is published is not the one that scores.
     """
@@ -70,6 +79,10 @@ class Service:
         self.access = Access(settings.api_keys_file, settings.rate_limit, self.clock)
         data_key = load_data_key(settings.data_key_file, create=True)
         self.pseudonyms, self.vault = Pseudonyms(data_key), Vault(data_key)
+        self.bodies = Bodies(settings.max_body_bytes)
+        self.certificate = Certificate.of(settings)
+        self.setting_faults: dict[str, str] = {}
+        self.connections: Callable[[], int] = lambda: 0
         self.metrics = Metrics()
         self.log = EventLog.open(settings.database_url, self.vault)
         self.committer = Committer(self.log, self.metrics.committed)
@@ -159,6 +172,7 @@ class Service:
     def warnings(self) -> list[str]:
         """Say what is wrong although scores are given."""
         found = [self.model_fault] if self.model_fault else []
+        found += self.setting_faults.values()
         if self.shadow.fault is not None:
             found.append(f"the challenger does not score: {self.shadow.fault}")
         if self.degraded:
@@ -181,7 +195,9 @@ class Service:
     async def look(self) -> None:
         """Do once what the watcher does each second."""
         async with self._looking:
-            self._refresh_keys()
+            self._refresh("API keys", self.access.refresh)
+            if self.certificate is not None:
+                self._refresh("certificate and key", self.certificate.refresh)
             await asyncio.to_thread(self.shadow.look)
             if self.committer.fault is not None:
                 await self._recover()
@@ -199,12 +215,19 @@ class Service:
             except Exception as error:
                 log_line.error("watching failed", error=error.__class__.__name__)
 
-    def _refresh_keys(self) -> None:
+    def _refresh(self, what: str, refresh: Callable[[], bool]) -> None:
+        """Read a file of the settings again where it changed; a bad one leaves what was read before."""
         try:
-            if self.access.refresh():
-                log_line.info("API keys read again")
+            changed = refresh()
         except BadSetting as error:
-            log_line.error("API keys stay as they were", error=str(error))
+            fault = f"{what} stay as before: {error}"
+            if self.setting_faults.get(what) != fault:
+                log_line.error("a changed file is not used", fault=fault)
+            self.setting_faults[what] = fault
+            return
+        self.setting_faults.pop(what, None)
+        if changed:
+            log_line.info("read again", what=what)
 
     async def _recover(self) -> None:
         """Build the state anew from the log, once the log can be used again."""

@@ -61,6 +61,10 @@ class Settings(BaseSettings):
         What scores while no model is loaded: the `rules`, marked as such in every answer, or nothing (`refuse`, 503).
     api_keys_file : Path or None
         TOML file of API keys (`serving.access`); without it the service listens on loopback only.
+    tls_cert_file, tls_key_file : Path or None
+        PEM files of the service's certificate and its key; without them it speaks plain HTTP, as behind a proxy.
+    max_connections : int
+        Connections at once; past that a new one is answered 503.
     data_key_file : Path
         The key from which pseudonyms and encryption are derived; default `data.key` in the state directory.
     max_body_bytes : int
@@ -86,6 +90,9 @@ class Settings(BaseSettings):
     shadow_model: Annotated[str | None, Field(alias="NPSRISK_SHADOW_MODEL")] = None
     without_model: Annotated[Literal["rules", "refuse"], Field(alias="NPSRISK_WITHOUT_MODEL")] = "rules"
     api_keys_file: Annotated[Path | None, Field(alias="NPSRISK_API_KEYS_FILE")] = None
+    tls_cert_file: Annotated[Path | None, Field(alias="NPSRISK_TLS_CERT_FILE")] = None
+    tls_key_file: Annotated[Path | None, Field(alias="NPSRISK_TLS_KEY_FILE")] = None
+    max_connections: Annotated[int, Field(alias="NPSRISK_MAX_CONNECTIONS", ge=1, le=100_000)] = 1_000
     data_key_file: Annotated[Path, Field(alias="NPSRISK_DATA_KEY_FILE")] = Path()
     max_body_bytes: Annotated[int, Field(alias="NPSRISK_MAX_BODY_BYTES", ge=1_000, le=1_000_000_000)] = (
         DEFAULT_MAX_BODY_BYTES
