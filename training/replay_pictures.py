@@ -93,7 +93,7 @@ def _totals(findings: Findings) -> str:
     found = table["found"].to_numpy(dtype=np.float64)
     low, high = (table[f"found_{end}"].to_numpy(dtype=np.float64) for end in ("low", "high"))
     colours = [LINES.get(name, OTHERS)[0] for name in table["policy"]]
-    bars = ax.barh(table["policy"], found, color=colours, height=0.66)
+    ax.barh(table["policy"], found, color=colours, height=0.66)
     known = np.isfinite(low)
     if known.any():
         reach = np.abs(np.vstack([found - low, high - found]))[:, known]
@@ -103,7 +103,8 @@ def _totals(findings: Findings) -> str:
         for row in table.itertuples(index=False)
     ]
     reached = np.nanmax(np.concatenate([found, high[known]])) if len(found) else 1.0
-    ax.bar_label(bars, labels, padding=6, fontsize=9.5, label_type="edge")
+    for place, (label, end) in enumerate(zip(labels, np.where(known, high, found), strict=True)):
+        ax.annotate(label, (end, place), (6, 0), textcoords="offset points", va="center", fontsize=9.5)
     ax.set_xlim(0, 1.35 * max(1.0, float(reached)))
     ax.grid(axis="y", visible=False)
     ax.set(title="Found in all, at the same capacity", xlabel="finds after the warm-up")
