@@ -4,7 +4,7 @@ VENV   ?= .venv
 BIN    := $(VENV)/bin
 STAMP  := $(VENV)/.installed
 
-.PHONY: install demo test slow check format bench bench-history docs clean
+.PHONY: install demo test slow contract check format bench bench-history docs clean
 
 install: $(STAMP)  ## make the virtual environment
 
@@ -22,6 +22,9 @@ test: $(STAMP)  ## the tests, warnings as errors
 
 slow: $(STAMP)  ## the long tests
 	$(BIN)/python -m pytest -m slow
+
+contract: $(STAMP)  ## the service against its own OpenAPI document: 5,000 cases, and as many spoilt bodies
+	$(BIN)/python -m pytest -m slow tests/serving/test_contract.py
 
 check: $(STAMP)  ## format, lint, types, import rule
 	$(BIN)/ruff format --check .

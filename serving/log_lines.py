@@ -1,14 +1,61 @@
-"""The process's own log: JSON lines on standard error; no names, addresses or other personal data are among them."""
+"""The process's own log: JSON lines on standard error; no names, addresses or other personal data are among them.
 
+Whoever reads them may hang: lines wait in memory, so many at most, and nothing waits for them.
+"""
+
+import atexit
+import contextlib
+import queue
 import sys
+import threading
 import time
 from collections.abc import Callable
-from typing import Any
+from typing import Any, TextIO, cast
 
 import structlog
 
 log_line = structlog.get_logger("npsrisk")
 LINES_A_SECOND = 20
+LINES_WAITING = 10_000
+END_SECONDS = 1.0
+
+
+class Unhurried:
+    """Writes to a stream in a thread of its own; past so many lines that wait, further ones are lost.
+
+    Parameters
+    ----------
+    stream : text stream
+    """
+
+    def __init__(self, stream: TextIO) -> None:
+        self._stream, self._part = stream, ""
+        self._lines: queue.Queue[str] = queue.Queue(LINES_WAITING)
+        self._thread = threading.Thread(target=self._write_all, name="log", daemon=True)
+        self._thread.start()
+        atexit.register(self.close)
+
+    def write(self, text: str) -> None:
+        """Take a part of a line."""
+        self._part += text
+
+    def flush(self) -> None:
+        """Let what was taken be written."""
+        part, self._part = self._part, ""
+        if not self._lines.full():
+            self._lines.put_nowait(part)
+
+    def close(self) -> None:
+        """Write what waits, if that takes no longer than a moment."""
+        if not self._lines.full():
+            self._lines.put_nowait("")
+        self._thread.join(END_SECONDS)
+
+    def _write_all(self) -> None:
+        with contextlib.suppress(OSError, ValueError):  # nobody reads any more
+            while line := self._lines.get():
+                self._stream.write(line)
+                self._stream.flush()
 
 
 def log_as_json() -> None:
@@ -19,7 +66,7 @@ def log_as_json() -> None:
             structlog.processors.TimeStamper(fmt="iso", utc=True),
             structlog.processors.JSONRenderer(),
         ],
-        logger_factory=structlog.PrintLoggerFactory(file=sys.stderr),
+        logger_factory=structlog.PrintLoggerFactory(file=cast(TextIO, Unhurried(sys.stderr))),
     )
 
 

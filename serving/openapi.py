@@ -178,11 +178,10 @@ def _operation(call: Call) -> Document:
     if call.scope is not None:
         operation["security"] = [{"key": [call.scope]}]
     if call.record is not None:
-        one_of = [_reference(call.record.__name__), _reference(call.plural.capitalize())]
-        operation["requestBody"] = {
-            "required": True,
-            "content": {"application/json": {"schema": {"oneOf": one_of}}},
-        }
+        schema: Document = _reference(call.record.__name__)
+        if call.plural:
+            schema = {"oneOf": [schema, _reference(call.plural.capitalize())]}
+        operation["requestBody"] = {"required": True, "content": {"application/json": {"schema": schema}}}
     return operation
 
 

@@ -207,11 +207,12 @@ def environment(folder: Path, **settings: str) -> dict[str, str]:
 
 @contextmanager
 def running(folder: Path, **settings: str) -> Iterator[tuple["subprocess.Popen[bytes]", str]]:
-    """Run a service as a process; gives it and its address once it is ready."""
-    port = free_port()
-    with subprocess.Popen(
-        [sys.executable, "-c", SERVE, str(port)], env=environment(folder, **settings), stderr=subprocess.PIPE
-    ) as process:
+    """Run a service as a process, with its log in `service.log`; gives it and its address once it is ready."""
+    port, command = free_port(), [sys.executable, "-c", SERVE]
+    with (
+        (folder / "service.log").open("ab") as log,
+        subprocess.Popen([*command, str(port)], env=environment(folder, **settings), stderr=log) as process,
+    ):
         url = f"http://127.0.0.1:{port}"
         try:
             wait_until_ready(process, url)

@@ -50,8 +50,7 @@ def test_it_answers_over_a_socket_and_stops_when_told(tmp_path: Path, bundle: Pa
         assert client.get("/health/ready").json()["log_sequence"] == 5
         process.send_signal(signal.SIGTERM)
         assert process.wait(30) == 0
-        assert process.stderr is not None
-        lines = process.stderr.read().decode()
+        lines = (tmp_path / "service.log").read_text()
     assert '"event": "stopped"' in lines
     assert "Orchid" not in lines
 
