@@ -6,6 +6,7 @@ in nanoseconds or microseconds), nor on the order of the columns; it changes wit
 
 import hashlib
 from collections.abc import Iterator, Mapping
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -66,9 +67,20 @@ def _encoded(block: "pd.Series") -> tuple[bytes, ...]:
 
 
 def _encoded_texts(block: "pd.Series") -> tuple[bytes, ...]:
-    values = block.astype(object).where(block.notna(), None)
-    texts = pa.array([None if value is None else str(value) for value in values], type=pa.large_string())
+    texts = _texts(block)
     lengths = pc.binary_length(texts).fill_null(-1).to_numpy(zero_copy_only=False).astype(np.int64)
     present = pc.drop_null(texts)
-    data = present.buffers()[2]
-    return b"s", lengths.tobytes(), b"" if data is None else data.to_pybytes()[: int(lengths.clip(0).sum())]
+    _, ends, data = present.buffers()
+    if data is None:
+        return b"s", lengths.tobytes(), b""
+    # A block may be a part of a longer buffer.
+    bounds = np.frombuffer(ends, dtype=np.int64)[present.offset : present.offset + len(present) + 1]
+    return b"s", lengths.tobytes(), data[int(bounds[0]) : int(bounds[-1])].to_pybytes()
+
+
+def _texts(block: "pd.Series") -> Any:
+    """Give a block as large strings; what is no text as Python writes it."""
+    if isinstance(block.dtype, pd.StringDtype):
+        return pa.array(block.array, type=pa.large_string(), from_pandas=True)
+    values = block.astype(object).where(block.notna(), None)
+    return pa.array([None if value is None else str(value) for value in values], type=pa.large_string())
