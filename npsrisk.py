@@ -90,7 +90,7 @@ jobs_option = click.option(
     type=click.IntRange(1),
     default=None,
     metavar="N",
-    help="Processes that compute features; default: one for each core. Changes nothing but time.",
+    help="Processes that compute; default: one for each core. Changes nothing but time.",
 )
 config_option = click.option(
     "--config",
@@ -329,6 +329,7 @@ def features(
 @click.option(
     "--minutes", type=click.FloatRange(0), default=None, metavar="M", help="No trial begins after M minutes."
 )
+@jobs_option
 @rejects_option
 @strict_option
 @json_option
@@ -345,6 +346,7 @@ def train(
     ablation: bool,
     trials: int,
     minutes: float | None,
+    jobs: int | None,
     rejects: Path | None,
     strict: bool,
     as_json: bool,
@@ -381,6 +383,7 @@ def train(
                 ablation,
                 Budget(trials, minutes, settings_now.state_dir / "search.log") if trials else None,
             ),
+            jobs=jobs or cores(),
             progress=progress,
         )
     result = {

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
 import pandas as pd
@@ -21,6 +22,7 @@ from features.pipeline import Pipeline
 from features.pseudonyms import Pseudonyms
 from features.spec import Spec
 from features.timeline import Arrivals, Outcomes, fold
+from features.workers import Workers
 
 CHUNK_ROWS = 20_000
 GROUP_ROWS = 32
@@ -73,6 +75,7 @@ def feature_matrix(
     *,
     keep: NDArray[np.bool_] | None = None,
     as_of: pd.Timestamp | None = None,
+    jobs: int = 1,
     progress: Progress | None = None,
 ) -> Matrix:
     """Compute the features of a consignment table as they were at each consignment's moment of scoring.
@@ -90,6 +93,8 @@ def feature_matrix(
         Which rows are wanted; the others only join the history. Default: all.
     as_of : Timestamp, optional
         Outcomes and alerts that became visible later are hidden.
+    jobs : int
+        Processes that describe consignments; changes nothing but time.
     progress : callable, optional
 
     Returns
@@ -98,25 +103,28 @@ def feature_matrix(
         One row for each kept consignment, in the order of the table.
     """
     frame = tables.consignments
-    pipeline = Pipeline(
+    describer = Describer(
         config or FeatureConfig(),
         fitted or Fitted.nothing(),
         pseudonyms or Pseudonyms(BATCH_KEY),
         alerts_as_of(tables.alerts, as_of),
     )
+    pipeline = describer.pipeline()
     wanted = np.ones(len(frame), dtype=bool) if keep is None else keep
     out_rows = np.where(wanted, np.cumsum(wanted) - 1, -1).astype(np.int64)
     X = np.empty((int(wanted.sum()), len(pipeline.spec)), dtype=np.float32)
     keys = np.zeros((len(frame), len(pipeline.kinds)), dtype=np.uint64)
     counterparts = np.zeros_like(keys)
+    parts = [slice(begin, begin + CHUNK_ROWS) for begin in range(0, len(frame), CHUNK_ROWS)]
     done = 0
-    for begin in range(0, len(frame), CHUNK_ROWS):
-        part = slice(begin, min(begin + CHUNK_ROWS, len(frame)))
-        rows = X[done : done + int(wanted[part].sum())]
-        describe(pipeline, frame.iloc[part], wanted[part], rows, keys[part], counterparts[part])
-        done += len(rows)
-        if progress is not None:
-            progress("features", part.stop, len(frame))
+    with Workers(jobs, len(frame)) as workers:
+        pieces = workers.map(describer.of, ((frame.iloc[part], wanted[part]) for part in parts))
+        for part, described in zip(parts, pieces, strict=True):
+            X[done : done + len(described.X), : pipeline.history_at] = described.X
+            keys[part], counterparts[part] = described.keys, described.counterparts
+            done += len(described.X)
+            if progress is not None:
+                progress("features", min(part.stop, len(frame)), len(frame))
     fold(
         pipeline.history_of(len(frame)),
         arrivals_of(frame),
@@ -166,6 +174,47 @@ def describe(
             pipeline.describe(record, next(rows), keys[place], counterparts[place], moment)
         else:
             pipeline.key(record, keys[place], counterparts[place])
+
+
+class Described(NamedTuple):
+    """Some rows of a table, described.
+
+    Attributes
+    ----------
+    X : float32 array, (wanted rows, features before those of history)
+    keys, counterparts : uint64 array, (rows, kinds)
+    """
+
+    X: NDArray[np.float32]
+    keys: NDArray[np.uint64]
+    counterparts: NDArray[np.uint64]
+
+
+@dataclass(frozen=True)
+class Describer:
+    """Describes rows of a table, in this process or in another."""
+
+    config: FeatureConfig
+    fitted: Fitted
+    pseudonyms: Pseudonyms
+    alerts: Alerts
+
+    def pipeline(self) -> Pipeline:
+        """Make the pipeline: a matter of milliseconds."""
+        return Pipeline(self.config, self.fitted, self.pseudonyms, self.alerts)
+
+    def __call__(self, frame: pd.DataFrame, wanted: NDArray[np.bool_]) -> Described:
+        """Give the keys of all rows, and of the wanted ones all features but those of history."""
+        pipeline = self.pipeline()
+        keys = np.zeros((len(frame), len(pipeline.kinds)), dtype=np.uint64)
+        counterparts = np.zeros_like(keys)
+        X = np.empty((int(wanted.sum()), pipeline.history_at), dtype=np.float32)
+        describe(pipeline, frame, wanted, X, keys, counterparts)
+        return Described(X, keys, counterparts)
+
+    def of(self, part: tuple[pd.DataFrame, NDArray[np.bool_]]) -> Described:
+        """Do the same with both in one value."""
+        return self(*part)
 
 
 def joined(given: Tables, history: pd.DataFrame | None) -> tuple[Tables, NDArray[np.bool_]]:

@@ -6,32 +6,23 @@ whole.
 """
 
 import logging
-import os
-from collections import deque
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from concurrent.futures import Future, ProcessPoolExecutor
-from concurrent.futures.process import BrokenProcessPool
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
-from multiprocessing import get_context, parent_process
-from multiprocessing.connection import wait
-from threading import Thread
-from typing import Protocol, TypeVar
+from typing import Protocol
 
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
 from consignments.checks import SEQUENCE
-from consignments.errors import ServiceFault
 from consignments.records import Consignment
-from features.alerts import Alerts
 from features.batch import (
+    Describer,
     Progress,
     Tables,
     alerts_as_of,
     arrivals_of,
-    describe,
     feature_matrix,
     is_past,
     joined,
@@ -43,22 +34,17 @@ from features.pipeline import Pipeline
 from features.pseudonyms import Pseudonyms
 from features.spec import Spec
 from features.timeline import Fold
+from features.workers import Workers
 
 PIECE_ROWS = 10_000
 CARRIED = ("consignment_id", SEQUENCE, "channel", "office", "received_at")
 """Columns that are given on beside the features."""
-FEWEST_FOR_PROCESSES = 30_000
-"""Fewer rows are described sooner than other processes have started."""
-PIECES_AHEAD = 2
-"""Pieces for each process that are read before their turn."""
 MOST_BLOCK_ROWS = 100_000
 """Rows that may have to be held together because they lie in another order among themselves."""
 MANY_ROWS = 1_000_000
 Mask = NDArray[np.bool_]
 Rows = NDArray[np.float32]
 Keys = NDArray[np.uint64]
-A = TypeVar("A")
-B = TypeVar("B")
 
 log = logging.getLogger("npsrisk")
 
@@ -189,7 +175,7 @@ def feature_pieces(
     kept = np.ones(0, dtype=bool) if past is None else is_past(past.order, given.order)
     order = given.order if past is None else pd.concat([past.order[kept], given.order], ignore_index=True)
     describer = Describer(config, fitted, pseudonyms, alerts_as_of(world.alerts, as_of))
-    pipeline = describer.pipeline()
+    work, pipeline = _Pieces(describer), describer.pipeline()
     fold = Fold(
         pipeline.history_of(len(order)),
         arrivals_of(order),
@@ -199,11 +185,11 @@ def feature_pieces(
     line = _Line.of(fold.rows, int(kept.sum()))
     blocks = line.blocks(piece_rows)
     if max(block.stop - block.start for block in blocks) > max(MOST_BLOCK_ROWS, piece_rows):
-        yield from _in_memory(world, config, fitted, pseudonyms, as_of, piece_rows, progress)
+        yield from _in_memory(world, config, fitted, pseudonyms, as_of, jobs, piece_rows, progress)
         return
-    with _Workers(jobs if len(order) >= FEWEST_FOR_PROCESSES else 1) as workers:
-        old = _Buffer(workers.map(describer.keys, _cut(past, kept)), _Described.nothing(len(pipeline.kinds)))
-        new = _Buffer(workers.map(describer.rows, given.pieces()))
+    with Workers(jobs, len(order)) as workers:
+        old = _Buffer(workers.map(work.keys, _cut(past, kept)), _Described.nothing(len(pipeline.kinds)))
+        new = _Buffer(workers.map(work.rows, given.pieces()))
         for block in blocks:
             part = line.part(block)
             yield _folded(
@@ -257,34 +243,25 @@ class _Line:
 
 
 @dataclass(frozen=True)
-class Describer:
+class _Pieces:
     """Describes pieces of a table, in this process or in another."""
 
-    config: FeatureConfig
-    fitted: Fitted
-    pseudonyms: Pseudonyms
-    alerts: Alerts
-
-    def pipeline(self) -> Pipeline:
-        """Make the pipeline: a matter of milliseconds."""
-        return Pipeline(self.config, self.fitted, self.pseudonyms, self.alerts)
+    describer: Describer
 
     def rows(self, piece: Piece) -> "_Described":
         """Give keys and all features but those of history."""
-        return self._describe(piece.frame(self.config.record_type()), features=True)
+        frame = piece.frame(self.describer.config.record_type())
+        return self._described(frame, np.ones(len(frame), dtype=bool))
 
     def keys(self, piece_and_kept: tuple[Piece, Mask]) -> "_Described":
         """Give the keys of the rows that are kept."""
         piece, kept = piece_and_kept
-        return self._describe(piece.frame(self.config.record_type())[kept], features=False)
+        frame = piece.frame(self.describer.config.record_type())[kept]
+        return self._described(frame, np.zeros(len(frame), dtype=bool))
 
-    def _describe(self, frame: pd.DataFrame, *, features: bool) -> "_Described":
-        pipeline = self.pipeline()
-        keys = np.zeros((len(frame), len(pipeline.kinds)), dtype=np.uint64)
-        counterparts = np.zeros_like(keys)
-        X = np.empty((len(frame) if features else 0, pipeline.history_at), dtype=np.float32)
-        describe(pipeline, frame, np.full(len(frame), features), X, keys, counterparts)
-        return _Described(keys, counterparts, X, _carried(frame))
+    def _described(self, frame: pd.DataFrame, wanted: Mask) -> "_Described":
+        described = self.describer(frame, wanted)
+        return _Described(described.keys, described.counterparts, described.X, _carried(frame))
 
 
 @dataclass(frozen=True)
@@ -362,6 +339,7 @@ def _in_memory(
     fitted: Fitted,
     pseudonyms: Pseudonyms,
     as_of: pd.Timestamp | None,
+    jobs: int,
     piece_rows: int,
     progress: Progress | None,
 ) -> Iterator[FeaturePiece]:
@@ -377,7 +355,9 @@ def _in_memory(
             f"{len(given):,}",
         )
     tables, keep = joined(Tables(given, world.outcomes, world.alerts), past)
-    matrix = feature_matrix(tables, config, fitted, pseudonyms, keep=keep, as_of=as_of, progress=progress)
+    matrix = feature_matrix(
+        tables, config, fitted, pseudonyms, keep=keep, as_of=as_of, jobs=jobs, progress=progress
+    )
     frame = _carried(tables.consignments.iloc[matrix.rows])
     for begin in range(0, max(len(frame), 1), piece_rows):
         part = slice(begin, begin + piece_rows)
@@ -386,53 +366,3 @@ def _in_memory(
 
 def _whole(source: Source, record: type[Consignment]) -> pd.DataFrame:
     return pd.concat([piece.frame(record) for piece in source.pieces()], ignore_index=True)
-
-
-class _Workers:
-    """Maps pieces in their order, by other processes where there are several jobs; few pieces are under way at once."""
-
-    def __init__(self, jobs: int) -> None:
-        self.jobs = jobs
-        self._pool = ProcessPoolExecutor(jobs, get_context("spawn"), _end_with_parent) if jobs > 1 else None
-
-    def __enter__(self) -> "_Workers":
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        if self._pool is not None:
-            self._pool.shutdown(cancel_futures=True)
-
-    def map(self, work: Callable[[A], B], pieces: Iterable[A]) -> Iterator[B]:
-        if self._pool is None:
-            yield from map(work, pieces)
-            return
-        waiting: deque[Future[B]] = deque()
-        for piece in pieces:
-            waiting.append(self._pool.submit(work, piece))
-            if len(waiting) > PIECES_AHEAD * self.jobs:
-                yield _result(waiting.popleft())
-        while waiting:
-            yield _result(waiting.popleft())
-
-
-def _end_with_parent() -> None:
-    """End this process when its parent ends, however it ends: a pool's processes would wait for work for ever."""
-    parent = parent_process()
-    if parent is None:
-        return
-
-    def watch() -> None:
-        wait([parent.sentinel])
-        os._exit(1)
-
-    Thread(target=watch, daemon=True).start()
-
-
-def _result(future: Future[B]) -> B:
-    try:
-        return future.result()
-    except BrokenProcessPool as error:
-        raise ServiceFault(
-            "a process that describes consignments was ended from outside",
-            todo="look whether memory ran out; ask for fewer --jobs",
-        ) from error

@@ -18,7 +18,7 @@ from consignments.checks import CANCELLED_SEQUENCE, SEQUENCE
 from consignments.fields import fields_of
 from consignments.records import Consignment
 from consignments.visibility import FINAL_RESULTS, moment_of_us, time_column_us, visible_at_column
-from features.batch import Matrix, Tables, feature_matrix, sequence_of
+from features.batch import Matrix, Progress, Tables, feature_matrix, sequence_of
 from features.config import FeatureConfig
 from features.fitted import Fitted
 from features.pseudonyms import Pseudonyms
@@ -93,7 +93,13 @@ def _by(frame: pd.DataFrame, moment_us: Ints, cut: Cut) -> Bools:
 
 
 def moved_by_later(
-    tables: Tables, judged: Matrix, config: FeatureConfig, fitted: Fitted, pseudonyms: Pseudonyms
+    tables: Tables,
+    judged: Matrix,
+    config: FeatureConfig,
+    fitted: Fitted,
+    pseudonyms: Pseudonyms,
+    jobs: int = 1,
+    progress: Progress | None = None,
 ) -> Row:
     """Describe rows anew from tables cut at the moment of the last of them, and compare bit for bit.
 
@@ -106,6 +112,8 @@ def moved_by_later(
     config : FeatureConfig
     fitted : Fitted
     pseudonyms : Pseudonyms
+    jobs : int
+    progress : callable, optional
     """
     frame = tables.consignments
     place = sequence_of(frame) if tables.outcomes is None or SEQUENCE in tables.outcomes else None
@@ -117,12 +125,21 @@ def moved_by_later(
     known, kept = tables_as_of(tables, cut)
     keep = np.zeros(len(frame), dtype=bool)
     keep[judged.rows[probes]] = True
-    again = feature_matrix(known, config, fitted, pseudonyms, keep=keep[kept])
+    again = feature_matrix(
+        known, config, fitted, pseudonyms, keep=keep[kept], jobs=jobs, progress=_told(progress)
+    )
     differs = again.X.view(np.uint32) != np.ascontiguousarray(judged.X[probes]).view(np.uint32)
     where = f"tables cut at {moment_of_us(cut.us):%Y-%m-%d %H:%M}"
     if differs.any():
         where = judged.spec.names[int(differs.sum(axis=0).argmax())]
     return row_of(MOVED, float(differs.any(axis=1).mean()), len(probes), where)
+
+
+def _told(progress: Progress | None) -> Progress | None:
+    """Give the progress a name of its own."""
+    if progress is None:
+        return None
+    return lambda _, done, total: progress("looking for leaks", done, total)
 
 
 def visible_on_arrival(frame: pd.DataFrame, outcomes: pd.DataFrame) -> Row:
@@ -143,6 +160,8 @@ def look_for_leaks(
     config: FeatureConfig,
     fitted: Fitted,
     pseudonyms: Pseudonyms,
+    jobs: int = 1,
+    progress: Progress | None = None,
 ) -> list[Row]:
     """Take all four looks.
 
@@ -157,6 +176,8 @@ def look_for_leaks(
     config : FeatureConfig
     fitted : Fitted
     pseudonyms : Pseudonyms
+    jobs : int
+    progress : callable, optional
 
     Returns
     -------
@@ -166,7 +187,7 @@ def look_for_leaks(
     frame, outcomes = tables.consignments, tables.outcomes
     assert outcomes is not None
     return [
-        moved_by_later(tables, judged, config, fitted, pseudonyms),
+        moved_by_later(tables, judged, config, fitted, pseudonyms, jobs, progress),
         visible_on_arrival(frame, outcomes),
         telling_column(judged, traffic),
         filled_when_opened(frame.iloc[judged.rows], traffic.labelled, config.record_type()),

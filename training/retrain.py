@@ -111,7 +111,7 @@ def retrain(
     out_dir: Path | None = None,
     tracking_uri: str | None = None,
     register: bool = False,
-    threads: int = 1,
+    jobs: int = 1,
     studies: Studies | None = None,
     progress: Progress | None = None,
 ) -> Retrained:
@@ -119,7 +119,7 @@ def retrain(
 
     Parameters
     ----------
-    tables, as_of, target, config, truth, pseudonyms, threads, studies, progress
+    tables, as_of, target, config, truth, pseudonyms, jobs, studies, progress
         See `train`.
     out_dir : Path, optional
         Where the artifacts are kept; a new or an empty folder. Default: only in the store.
@@ -135,7 +135,7 @@ def retrain(
         config=config,
         truth=truth,
         pseudonyms=pseudonyms,
-        threads=threads,
+        jobs=jobs,
         studies=studies,
         progress=progress,
     )
@@ -155,7 +155,7 @@ def train(
     config: TrainConfig | None = None,
     truth: pd.DataFrame | None = None,
     pseudonyms: Pseudonyms | None = None,
-    threads: int = 1,
+    jobs: int = 1,
     studies: Studies | None = None,
     progress: Progress | None = None,
 ) -> Trained:
@@ -173,8 +173,9 @@ def train(
     truth : DataFrame, optional
         Of a simulated world; it judges, and takes no part in training.
     pseudonyms : Pseudonyms, optional
-    threads : int
-        For growing trees; any number gives the same model, to the last byte of its bundle.
+    jobs : int
+        Processes that describe consignments, and threads that grow trees; any number gives the same model, to the last
+        byte of its bundle.
     studies : Studies, optional
         What else to look into: rolling origins, ablation, search. Default: nothing.
     progress : callable, optional
@@ -193,8 +194,8 @@ def train(
     digest = data_sha256({"consignments": frame, "outcomes": outcomes, "alerts": tables.alerts})
     # Who has a label, as of when, and what each row counts.
     data = _data_set(frame, outcomes, as_of, target, config)
-    source = _TableFeatures(tables, as_of, config, pseudonyms, progress)
-    fitted, matrix, model = fit(frame, data, source, config, progress, threads)
+    source = _TableFeatures(tables, as_of, config, pseudonyms, jobs, progress)
+    fitted, matrix, model = fit(frame, data, source, config, progress, jobs)
     if studies.count:
         texts = [goods_text(record) for record in source.records(_before_the_test(data, matrix))]
         origins = cut_origins(frame, outcomes, data, matrix, texts, config, target, studies.count)
@@ -203,7 +204,7 @@ def train(
             found = search(origins, matrix, config, studies.search, name=name, progress=progress)
             config, studied = found.config, Studied(trials=found.trials)
             data = _data_set(frame, outcomes, as_of, target, config)
-            fitted, matrix, model = fit(frame, data, source, config, progress, threads)
+            fitted, matrix, model = fit(frame, data, source, config, progress, jobs)
         studied = replace(look_into(studies, origins, matrix, config, progress), trials=studied.trials)
     # The test period judges: all its traffic, opened or not, the model beside its baselines.
     parts = _Parts(frame, data, matrix)
@@ -229,7 +230,9 @@ def train(
         truth=by_truth,
         estimates=_estimates(parts, test, by_truth, config),
         name_swaps=_swap_names(parts, source, model, fitted, config),
-        leaks=look_for_leaks(tables, parts.judged, test.traffic, config.features, fitted, pseudonyms),
+        leaks=look_for_leaks(
+            tables, parts.judged, test.traffic, config.features, fitted, pseudonyms, jobs, progress
+        ),
         verdict=judge(
             (by_truth or test).model,
             (by_truth or test).baselines,
@@ -285,7 +288,7 @@ def fit(
     source: FeatureSource,
     config: TrainConfig,
     progress: Progress | None = None,
-    threads: int = 1,
+    jobs: int = 1,
 ) -> Fit:
     """Learn the features' learnt part, then trees, calibration and bands.
 
@@ -298,8 +301,8 @@ def fit(
     source : FeatureSource
     config : TrainConfig
     progress : callable, optional
-    threads : int
-        For growing trees; any number gives the same model.
+    jobs : int
+        Threads that grow trees; any number gives the same model.
     """
     # What features learn, they learn from the training fold; its own rows get the score of words out of fold.
     fitted, text_scores = _learn_features(frame, data, source, config)
@@ -308,7 +311,7 @@ def fit(
     parts = _Parts(frame, data, matrix)
     matrix.X[parts.fitting(TRAIN), matrix.spec.place(TEXT_SCORE)] = text_scores
     # Trees from training, stopped by validation; then calibrated on validation as if nobody had selected.
-    return Fit(fitted, matrix, _fit_model(parts, config, threads, progress))
+    return Fit(fitted, matrix, _fit_model(parts, config, jobs, progress))
 
 
 class _TableFeatures:
@@ -320,10 +323,11 @@ class _TableFeatures:
         as_of: datetime,
         config: TrainConfig,
         pseudonyms: Pseudonyms,
+        jobs: int,
         progress: Progress | None,
     ) -> None:
         self._tables, self._as_of, self._config = tables, as_of, config.features
-        self._pseudonyms, self._progress = pseudonyms, progress
+        self._pseudonyms, self._jobs, self._progress = pseudonyms, jobs, progress
 
     def records(self, rows: NDArray[np.int64]) -> list[Consignment]:
         return consignments_of(self._tables.consignments.iloc[rows], self._config.record_type())
@@ -336,6 +340,7 @@ class _TableFeatures:
             self._pseudonyms,
             keep=keep,
             as_of=pd.Timestamp(self._as_of),
+            jobs=self._jobs,
             progress=self._progress,
         )
 
@@ -456,7 +461,7 @@ def _learn_features(
     return fitted, text_scores(texts, data.labels.positive[rows], weights, received)
 
 
-def _fit_model(parts: _Parts, config: TrainConfig, threads: int, progress: Progress | None) -> RiskModel:
+def _fit_model(parts: _Parts, config: TrainConfig, jobs: int, progress: Progress | None) -> RiskModel:
     train, later = parts.fitting(TRAIN), parts.fitting(VALIDATION)
     finds = int(parts.positive[later].sum())
     # Few finds would stop the trees by chance; without rows they are all grown.
@@ -477,7 +482,7 @@ def _fit_model(parts: _Parts, config: TrainConfig, threads: int, progress: Progr
         traffic=(parts.X[sample], parts.channels(sample)),
         params=config.model.tree_params(finds),
         seed=config.model.seed,
-        threads=threads,
+        threads=jobs,
         progress=progress,
     )
     return _calibrated(grown, parts, sample, config)

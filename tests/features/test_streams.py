@@ -1,8 +1,5 @@
 """Features piece by piece are the features of the whole table, bit for bit."""
 
-import os
-import subprocess
-import sys
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -108,9 +105,13 @@ def test_a_log_piece_by_piece_is_the_log_as_a_whole(monkeypatch: pytest.MonkeyPa
 def test_other_processes_give_the_same_bits(
     monkeypatch: pytest.MonkeyPatch, tables: Tables, expected: NDArray[np.float32]
 ) -> None:
-    monkeypatch.setattr("features.streams.FEWEST_FOR_PROCESSES", 1)
+    monkeypatch.setattr("features.workers.FEWEST_ROWS", 1)
     pieces = feature_pieces(world(tables), CONFIG, NOTHING, KEY, jobs=2, piece_rows=70)
     assert_same(pieces, expected, tables.consignments["consignment_id"])
+    keep = np.arange(len(expected)) % 3 == 0
+    monkeypatch.setattr("features.batch.CHUNK_ROWS", 70)
+    some = feature_matrix(tables, CONFIG, NOTHING, KEY, keep=keep, jobs=2).X
+    assert some.tobytes() == expected[keep].tobytes()
 
 
 @pytest.mark.parametrize("days_in_order", [True, False])
@@ -174,29 +175,3 @@ def test_a_table_without_rows_is_one_piece_without_rows(tables: Tables) -> None:
     X, names = together(feature_pieces(world(nothing), CONFIG, NOTHING, KEY))
     assert X.shape == (0, feature_matrix(nothing, CONFIG, NOTHING, KEY).X.shape[1])
     assert names == []
-
-
-POOL = """
-import time
-from features.streams import _Workers
-
-def same(number):
-    return number
-
-if __name__ == "__main__":
-    with _Workers(2) as workers:
-        print(*workers.map(same, range(8)), flush=True)
-        time.sleep(600)
-"""
-
-
-def test_the_other_processes_end_when_this_one_is_killed(tmp_path: Path) -> None:
-    script = tmp_path / "pool.py"
-    script.write_text(POOL)
-    environment = os.environ | {"PYTHONPATH": os.pathsep.join(filter(None, sys.path))}
-    with subprocess.Popen([sys.executable, script], stdout=subprocess.PIPE, env=environment) as killed:
-        assert killed.stdout is not None
-        assert killed.stdout.readline().split() == [b"%d" % number for number in range(8)]
-        killed.kill()
-        # The pipe ends when the last process that holds it does.
-        killed.communicate(timeout=60)

@@ -59,13 +59,13 @@ def trained(world, tables, as_of):
     return train(tables, as_of=as_of, target="any_offence", config=CONFIG, truth=world.truth, studies=studies)
 
 
-def again(tables, as_of, threads=1):
-    return train(tables, as_of=as_of, target="any_offence", config=CONFIG, threads=threads)
+def again(tables, as_of, jobs=1):
+    return train(tables, as_of=as_of, target="any_offence", config=CONFIG, jobs=jobs)
 
 
 @pytest.fixture(scope="module")
 def trained_again(tables, as_of):
-    return again(tables, as_of, threads=2)
+    return again(tables, as_of, jobs=2)
 
 
 def learnt(trained):
@@ -74,9 +74,7 @@ def learnt(trained):
     return model.trees.text, model.calibration, model.bands, trained.fitted.vocabularies, trained.fitted.norms
 
 
-def test_the_same_tables_date_and_settings_give_the_same_model_on_any_number_of_threads(
-    trained, trained_again
-):
+def test_the_same_tables_date_and_settings_give_the_same_model_on_any_number_of_jobs(trained, trained_again):
     assert learnt(trained_again) == learnt(trained)
     assert (trained_again.test_scores == trained.test_scores).all()
     assert trained_again.data_sha256 == trained.data_sha256
@@ -207,7 +205,7 @@ def logged(world, tables, as_of, tmp_path_factory):
         out_dir=folder / "run",
         tracking_uri=uri,
         register=True,
-        threads=2,
+        jobs=2,
     )
     return done, uri, folder / "run"
 
