@@ -79,10 +79,10 @@ class PromotionRecord(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
             f"Record {self.number}, {self.sha256()[:12]}; bundle {self.bundle_sha256[:12]}; "
             + ("no comparison." if self.comparison is None else f"comparison {self.comparison}."),
             "",
-            "| rule | | found |",
-            "|---|---|---|",
+            "| rule of the gate | found |",
+            "|---|---|",
             *(
-                f"| {name} | {'holds' if rule['held'] else '**does not hold**'} | {_cell(rule['found'])} |"
+                f"| {name} | {'' if rule['held'] else '**does not hold:** '}{_cell(rule['found'])} |"
                 for name, rule in self.rules.items()
             ),
         ]

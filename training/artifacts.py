@@ -41,7 +41,7 @@ from training.plots import (
     score_picture,
 )
 from training.portrait import Seen, portray
-from training.reports import HEADLINE, RunReport, key_figures, named_text, render
+from training.reports import HEADLINE, VERDICT_WORDS, RunReport, between, key_figures, named_text, render
 from training.search import SPACE
 from training.splits import VALIDATION
 from training.trained import Judged, Trained
@@ -195,6 +195,7 @@ def draw_pictures(
 ) -> dict[str, str]:
     """Draw the pictures of the page; name to SVG, in their order."""
     judged = trained.truth or trained.test
+    finds = "known finds" if trained.truth is None else "there, by the truth"
     band = np.array(trained.model.bands_of(trained.test_scores), dtype=object)
     groups: dict[str, float] = {}
     for row in importance:
@@ -205,9 +206,9 @@ def draw_pictures(
     if trained.studied.ablation:
         pictures["ablation"] = ablation_picture(trained.studied.ablation)
     return pictures | {
-        "calibration": calibration_picture(judged.model.calibration),
-        "scores": score_picture(trained.test_scores, band, judged.traffic.positive),
-        "daily": _daily(judged),
+        "calibration": calibration_picture(judged.model.calibration, _judged_by(trained, judged)),
+        "scores": score_picture(trained.test_scores, band, judged.traffic.positive, finds),
+        "daily": _daily(judged, finds),
         "fairness": fairness_picture(_by_best_labels(trained, fairness)),
         "importance": importance_picture(groups),
     }
@@ -328,27 +329,23 @@ def highest_scores(trained: Trained, tables: Tables) -> list[dict[str, Any]]:
 
 def description(trained: Trained) -> str:
     """Describe the run in Markdown, for its page in MLflow and that of the version."""
-    figures = key_figures(trained.test.model, {})
+    first, *rest = trained.verdict.sentences
     lines = [
-        f"# {TARGET_NAMES[trained.target].capitalize()}, as of {trained.as_of:%Y-%m-%d}",
+        f"**{VERDICT_WORDS[trained.verdict.name]}.** {first}",
         "",
-        f"**{trained.verdict.name}** than its baselines"
-        if trained.verdict.name != "unclear"
-        else "**unclear**",
+        *[f"{sentence}\n" for sentence in rest],
+        "| figure on the test period | value (95 % interval) |",
+        "|---|---|",
+        *[_figure_line(row) for row in key_figures(trained.test.model, {})],
         "",
-        *[f"{sentence}\n" for sentence in trained.verdict.sentences],
-        "| figure on the test period | value | 95 % interval |",
-        "|---|---|---|",
-        *[_figure_line(row) for row in figures],
-        "",
-        "| period | arrivals | labels visible by |",
-        "|---|---|---|",
+        "| period | arrivals, and the day by which labels were visible |",
+        "|---|---|",
         *[
-            f"| {row['period']} | {row['arrivals_from']} to {row['arrivals_until']} | {row['labels_visible_by']} |"
+            f"| {row['period']} | {row['arrivals_from']} to {row['arrivals_until']}; {row['labels_visible_by'][:10]} |"
             for row in trained.data.split.rows()
         ],
         "",
-        "The page `report.html` among the artifacts has pictures, slices, reasons and the data report.",
+        "`report.html` among the artifacts is the page to read: pictures, slices, reasons, what was used and what was left out.",
     ]
     return "\n".join(lines)
 
@@ -432,11 +429,16 @@ def _capacity(trained: Trained, judged: Judged) -> str:
         name: Curve(name, **capacity_curve(judged.traffic.scored(score), CURVE_SHARES, settings))
         for name, score in {"model": judged.traffic.score, **_spelled_scores(judged)}.items()
     }
-    judged_by = "by the truth" if judged is trained.truth else "by what was found"
-    return capacity_picture(CURVE_SHARES, curves.pop("model"), list(curves.values()), judged_by)
+    return capacity_picture(
+        CURVE_SHARES, curves.pop("model"), list(curves.values()), _judged_by(trained, judged)
+    )
 
 
-def _daily(judged: Judged) -> str:
+def _judged_by(trained: Trained, judged: Judged) -> str:
+    return "by the truth" if judged is trained.truth else "by what was found"
+
+
+def _daily(judged: Judged, finds: str) -> str:
     traffic = judged.traffic
     days, day = np.unique(traffic.day, return_inverse=True)
     capacity = max(1, round(DAY_SHARE * len(day) / len(days)))
@@ -445,7 +447,7 @@ def _daily(judged: Judged) -> str:
     found = np.bincount(day, weights=traffic.positive * taken, minlength=len(days)).astype(np.float64)
     there = np.bincount(day, weights=traffic.positive, minlength=len(days)).astype(np.float64)
     names = [f"{EPOCH + pd.Timedelta(days=int(number)):%d %b}" for number in days]
-    return daily_picture(names, found, there)
+    return daily_picture(names, found, there, finds)
 
 
 def _metric_rows(evaluation: Evaluation) -> list[dict[str, Any]]:
@@ -473,8 +475,8 @@ def _result(trained: Trained, at: int) -> str:
 
 def _figure_line(row: Any) -> str:
     estimate, metric = row["estimate"], row["metric"]
-    low, high = named_text(estimate.low, metric), named_text(estimate.high, metric)
-    return f"| {row['title']} | {named_text(estimate.value, metric)} | {low} to {high} |"
+    value, low, high = (named_text(each, metric) for each in (estimate.value, estimate.low, estimate.high))
+    return f"| {row['title']} | {value} ({between(low, high)}) |"
 
 
 def _write(path: Path, text: str) -> None:

@@ -31,6 +31,7 @@ from training.intervals import Estimate
 from training.reports import HEADLINE, environment, named_text
 from training.retrain import SLICES, texts_of
 from training.tracking import RunRecord, log_run
+from training.verdict import percent_range
 
 COMPARED = (
     "precision_at_1pct",
@@ -355,8 +356,8 @@ def sentence_of(found: Comparison, a: str, b: str) -> str:
         "no difference": f"No difference between {b} and {a} can be told",
     }
     return (
-        f"{words[found.verdict()]}: {HEADLINE[name].lower()} {gain.value:+.1%} "
-        f"({gain.low:+.1%} to {gain.high:+.1%}), on {found.consignments:,} consignments with {found.positive:,} finds."
+        f"{words[found.verdict()]}: {HEADLINE[name].lower()} {percent_range(gain)}, on {found.consignments:,} consignments "
+        f"with {found.positive:,} finds."
     )
 
 

@@ -16,7 +16,7 @@ from consignments.errors import BundleRefused
 from models.bundle import Bundle
 from training.leaks import BOUNDS, FILLED, MOVED, TELLING, VISIBLE
 from training.name_swaps import BOUND as NAME_SWAP_BOUND
-from training.verdict import FEW_POSITIVES
+from training.verdict import FEW_POSITIVES, percent
 
 MARGIN = 0.02
 """How much precision or recall at capacity may be lost to the champion, at the lower end of the 95 % interval."""
@@ -159,10 +159,9 @@ def _no_leak(look: str, found: str, expected: str) -> Rule:
         row = evidence.looks.get(look, {})
         value, bound = _number(row.get("found")), BOUNDS[look]
         told = {"found": value, "bound": bound, "rows": row.get("rows", 0), "where": row.get("where", "")}
-        known = (
-            found.format(**told) if math.isfinite(value) else f"unknown, {told['where'] or 'not looked for'}"
-        )
-        return Finding(value <= bound, known, expected.format(**told))
+        unknown = f"unknown, {told['where'] or 'not looked for'}"
+        said = (found.format(**told) if math.isfinite(value) else unknown, expected.format(**told))
+        return Finding(value <= bound, *(text.replace("%", " %") for text in said))
 
     return rule
 
@@ -194,8 +193,8 @@ def _is_calibrated(evidence: Evidence) -> Finding:
     told = [_times(of[name]) + name for name in dict.fromkeys(["", *wrong])]
     return Finding(
         low <= bound and not wrong,
-        "; ".join([*told, f"mean gap of score and rate at least {low:.2%}"]),
-        f"between a third of the finds and three times as many, in all and by channel, and a gap of at most {bound:.2%}, the "
+        "; ".join([*told, f"mean gap of score and rate at least {percent(low, '.2%')}"]),
+        f"between a third of the finds and three times as many, in all and by channel, and a gap of at most {percent(bound, '.2%')}, the "
         "rate of finds",
     )
 

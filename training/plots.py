@@ -115,13 +115,15 @@ def capacity_picture(
         return svg_text(figure)
 
 
-def calibration_picture(table: Sequence[Mapping[str, float | str]]) -> str:
+def calibration_picture(table: Sequence[Mapping[str, float | str]], judged_by: str = "") -> str:
     """Draw the rate of finds against the mean score, bin by bin.
 
     Parameters
     ----------
     table : sequence of dict
         As `Evaluation.calibration`.
+    judged_by : str
+        What the labels are, for the title.
     """
     bins = [row for row in table if np.isfinite(float(row["mean_score"])) and np.isfinite(float(row["rate"]))]
     score = np.array([float(row["mean_score"]) for row in bins])
@@ -152,12 +154,18 @@ def calibration_picture(table: Sequence[Mapping[str, float | str]]) -> str:
             score[none], shown[none], "o", color="white", markeredgecolor=BLUE, label="no find in the bin"
         )
         ax.set(xscale="log", yscale="log", xlim=(LOWEST_SHOWN / 1.6, 1.3), ylim=(LOWEST_SHOWN / 1.6, 1.3))
-        ax.set(title="Calibration", xlabel="mean score of the bin", ylabel="rate of finds")
+        ax.set(title=f"Calibration, {judged_by}" if judged_by else "Calibration")
+        ax.set(xlabel="mean score of the bin", ylabel="rate of finds")
         ax.legend(loc="upper left", fontsize=9)
         return svg_text(figure)
 
 
-def score_picture(score: NDArray[np.float64], band: NDArray[np.object_], positive: NDArray[np.bool_]) -> str:
+def score_picture(
+    score: NDArray[np.float64],
+    band: NDArray[np.object_],
+    positive: NDArray[np.bool_],
+    finds: str = "known finds",
+) -> str:
     """Draw how scores are spread over the traffic, by band, and where the finds lie.
 
     Parameters
@@ -166,7 +174,8 @@ def score_picture(score: NDArray[np.float64], band: NDArray[np.object_], positiv
         Probabilities.
     band : str array, (n,)
     positive : bool array, (n,)
-        Known finds.
+    finds : str
+        What the positives are called.
     """
     logarithm = np.log10(np.maximum(score, LOWEST_SHOWN))
     edges = np.linspace(min(logarithm.min(), -1.0), 0.0, 46)
@@ -176,7 +185,7 @@ def score_picture(score: NDArray[np.float64], band: NDArray[np.object_], positiv
             counts, _ = np.histogram(logarithm[band == name], edges)
             ax.stairs(counts, edges, fill=True, color=colour, alpha=0.75, label=f"band {name}")
         counts, _ = np.histogram(logarithm[positive], edges)
-        ax.stairs(counts, edges, color=INK, linewidth=1.6, label="known finds")
+        ax.stairs(counts, edges, color=INK, linewidth=1.6, label=finds)
         ax.set_yscale("symlog", linthresh=1)
         ax.set_ylim(0, None)
         ax.xaxis.set_major_locator(MultipleLocator(1.0))
@@ -187,18 +196,25 @@ def score_picture(score: NDArray[np.float64], band: NDArray[np.object_], positiv
         return svg_text(figure)
 
 
-def daily_picture(days: Sequence[str], found: NDArray[np.float64], there: NDArray[np.float64]) -> str:
-    """Draw, for each day of the test, the known finds and how many of them the capacity took.
+def daily_picture(
+    days: Sequence[str],
+    found: NDArray[np.float64],
+    there: NDArray[np.float64],
+    finds: str = "known finds",
+) -> str:
+    """Draw, for each day of the test, the finds and how many of them the capacity took.
 
     Parameters
     ----------
     days : sequence of str
     found, there : float64 array, (days,)
+    finds : str
+        What they are called.
     """
     place = np.arange(len(days))
     with mpl.rc_context(STYLE):
         figure, (ax,) = canvas(1, 1, width=10.4, height=3.1)
-        ax.bar(place, there, color="#D5DAE0", label="known finds")
+        ax.bar(place, there, color="#D5DAE0", label=finds)
         ax.bar(place, found, color=BLUE, label="of these within the best 1 % of the day")
         step = max(1, len(days) // 12)
         ax.set_xticks(place[::step], [days[at] for at in place[::step]])
@@ -306,7 +322,6 @@ def _plain_number(value: float, _place: int) -> str:
 
 def canvas(rows: int, columns: int, *, width: float, height: float) -> tuple[Figure, list[Axes]]:
     """Make a figure of panels, in inches; to be used within `mpl.rc_context(STYLE)`."""
-    """Make a figure of axes, in inches."""
     figure = Figure(figsize=(width, height), layout="constrained")
     axes = figure.subplots(rows, columns, squeeze=False)
     return figure, list(axes.flat)
@@ -327,8 +342,7 @@ def _capacity_axis(ax: Axes) -> None:
 
 
 def svg_text(figure: Figure) -> str:
-    """Give a figure as SVG, the same bytes for the same values."""
-    """Give a figure as SVG that a page can hold."""
+    """Give a figure as SVG that a page can hold, the same bytes for the same values."""
     FigureCanvasSVG(figure)
     text = io.StringIO()
     figure.savefig(text, format="svg", metadata={"Date": None, "Creator": None})

@@ -177,8 +177,27 @@ def named_text(value: float, metric: str) -> str:
 
 
 def number_text(value: Any) -> str:
-    """Write a count or a plain number for people."""
-    return f"{value:,.1f}" if isinstance(value, float) and np.isfinite(value) else figure_text(value)
+    """Write a count or a plain number for people.
+
+    Examples
+    --------
+    >>> number_text(1234.56), number_text(19.0), number_text(float("nan"))
+    ('1,234.6', '19', '–')
+    """
+    if isinstance(value, float) and np.isfinite(value):
+        return f"{value:,.1f}".removesuffix(".0")
+    return figure_text(value)
+
+
+def between(low: str, high: str) -> str:
+    """Write an interval for people; one dash where neither end is known.
+
+    Examples
+    --------
+    >>> between("1 %", "2 %"), between("–", "–")
+    ('1 % to 2 %', '–')
+    """
+    return low if low == high == "–" else f"{low} to {high}"
 
 
 def decimal_text(value: Any) -> str:
@@ -209,4 +228,5 @@ def environment() -> jinja2.Environment:
         "number": number_text,
         "decimal": decimal_text,
     }
+    made.globals["between"] = between
     return made

@@ -67,8 +67,8 @@ def judge(
     name = _name(gain)
     sentences = [
         _headline(model, target, by_truth),
-        f"{METRIC_NAMES[metric].capitalize()} is {model[metric].value:.1%}, {share_range(model[metric])}; the strongest "
-        f"baseline ({rival}) reaches {baselines[rival][metric].value:.1%}. {_comparison(name, gain)}",
+        f"{METRIC_NAMES[metric].capitalize()} is {percent(model[metric].value)}, {share_range(model[metric])}; the strongest "
+        f"baseline ({rival}) reaches {percent(baselines[rival][metric].value)}. {_comparison(name, gain)}",
     ]
     if positives < FEW_POSITIVES:
         sentences.append(f"Only {positives} finds are known in the test period: too few to decide on.")
@@ -86,11 +86,34 @@ def share_range(estimate: Estimate) -> str:
     Examples
     --------
     >>> share_range(Estimate(0.42, 0.305, 0.5))
-    'between 30.5% and 50.0% with 95 % confidence'
+    'between 30.5 % and 50.0 % with 95 % confidence'
     """
     if not np.isfinite(estimate.low):
         return "with no interval, too little is known"
-    return f"between {estimate.low:.1%} and {estimate.high:.1%} with 95 % confidence"
+    return f"between {percent(estimate.low)} and {percent(estimate.high)} with 95 % confidence"
+
+
+def percent(value: float, form: str = ".1%") -> str:
+    """Write a share for people.
+
+    Examples
+    --------
+    >>> percent(0.305), percent(-0.02, "+.1%")
+    ('30.5 %', '-2.0 %')
+    """
+    return f"{value:{form}}".replace("%", " %")
+
+
+def percent_range(estimate: Estimate) -> str:
+    """Write a difference of shares with its interval.
+
+    Examples
+    --------
+    >>> percent_range(Estimate(0.01, -0.02, 0.04))
+    '+1.0 % (-2.0 % to +4.0 %)'
+    """
+    value, low, high = (percent(each, "+.1%") for each in (estimate.value, estimate.low, estimate.high))
+    return f"{value} ({low} to {high})"
 
 
 def _name(gain: Estimate) -> Literal["better", "unclear", "worse"]:
@@ -116,4 +139,4 @@ def _comparison(name: str, gain: Estimate) -> str:
         "unclear": "No difference can be told",
         "worse": "The model is worse",
     }
-    return f"{words[name]}: {gain.value:+.1%} ({gain.low:+.1%} to {gain.high:+.1%}), compared day by day."
+    return f"{words[name]}: {percent_range(gain)}, compared day by day."

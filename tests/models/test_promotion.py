@@ -58,7 +58,7 @@ def test_a_record_is_told_to_people_with_each_rule_on_one_line() -> None:
     told = msgspec.structs.replace(chain()[1], rules={"calibrated": rule}, forced=True).markdown()
     assert told.startswith("## Promoted by a reviewer, 2024-03-02 00:00 UTC, in place of version 1")
     assert "**Forced, against the gate.**" in told
-    assert told.splitlines()[-1] == r"| calibrated | **does not hold** | a \| b c |"
+    assert told.splitlines()[-1] == r"| calibrated | **does not hold:** a \| b c |"
 
 
 def test_a_record_survives_its_json() -> None:

@@ -1,0 +1,81 @@
+"""Other processes that describe consignments: pieces are given out and come back in their order."""
+
+import os
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import Future, ProcessPoolExecutor
+from concurrent.futures.process import BrokenProcessPool
+from multiprocessing import get_context, parent_process
+from multiprocessing.connection import wait
+from threading import Thread
+from typing import TypeVar
+
+from consignments.errors import ServiceFault
+
+FEWEST_ROWS = 30_000
+"""Fewer rows are described sooner than other processes have started."""
+PIECES_AHEAD = 2
+"""Pieces for each process that are read before their turn."""
+A = TypeVar("A")
+B = TypeVar("B")
+
+
+class Workers:
+    """Maps pieces in their order, by other processes where that pays; few pieces are under way at once.
+
+    Parameters
+    ----------
+    jobs : int
+        Processes; with one, and for few rows, this one does it.
+    rows : int
+        How many rows there are.
+    """
+
+    def __init__(self, jobs: int, rows: int) -> None:
+        self.jobs = jobs if rows >= FEWEST_ROWS else 1
+        self._pool = (
+            ProcessPoolExecutor(self.jobs, get_context("spawn"), _end_with_parent) if self.jobs > 1 else None
+        )
+
+    def __enter__(self) -> "Workers":
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        if self._pool is not None:
+            self._pool.shutdown(cancel_futures=True)
+
+    def map(self, work: Callable[[A], B], pieces: Iterable[A]) -> Iterator[B]:
+        """Give what comes of each piece, in their order."""
+        if self._pool is None:
+            yield from map(work, pieces)
+            return
+        waiting: deque[Future[B]] = deque()
+        for piece in pieces:
+            waiting.append(self._pool.submit(work, piece))
+            if len(waiting) > PIECES_AHEAD * self.jobs:
+                yield _result(waiting.popleft())
+        while waiting:
+            yield _result(waiting.popleft())
+
+
+def _end_with_parent() -> None:
+    """End this process when its parent ends, however it ends: a pool's processes would wait for work for ever."""
+    parent = parent_process()
+    if parent is None:
+        return
+
+    def watch() -> None:
+        wait([parent.sentinel])
+        os._exit(1)
+
+    Thread(target=watch, daemon=True).start()
+
+
+def _result(future: Future[B]) -> B:
+    try:
+        return future.result()
+    except BrokenProcessPool as error:
+        raise ServiceFault(
+            "a process that describes consignments was ended from outside",
+            todo="look whether memory ran out; ask for fewer --jobs",
+        ) from error
