@@ -267,6 +267,7 @@ class Fold:
         self._history, self._events, self._outcomes, self._days = history, events, outcomes, days
         self._today = np.maximum(np.maximum.accumulate(dated), np.int32(history.today))
         self._names = texts_of(arrivals.consignment_id)
+        self._told_names = texts_of(outcomes.consignment_id)
         self._alone = _are_alone(self._names, outcomes, events)
         self._arrived = np.flatnonzero(events.what == ARRIVAL)
         self.rows: Longs = events.row[self._arrived]
@@ -345,7 +346,7 @@ class Fold:
             return self._register.cancel(self._names[row].as_py(), today)
         outcomes = self._outcomes
         known, recorded, sequence = _order_of(outcomes, row)
-        name = texts_of(outcomes.consignment_id)[row].as_py()
+        name = self._told_names[row].as_py()
         order = int(known), int(recorded), int(sequence)
         return self._register.conclude(name, order, outcomes.result[row], day, today)
 
