@@ -2,7 +2,7 @@
 
     python -m benchmarks.training [--rows 1000000 --world DIR]
 
-The world (`enriched`: two of a hundred consignments opened, 300 days) is made once into DIR. Then one run: tables read,
+The world (`operation`: two of a hundred consignments opened, 300 days) is made once into DIR. Then one run: tables read,
 features of all that arrived, trees, calibration, evaluation beside the baselines, page and pictures, the run in MLflow, the
 registered version. Wall and CPU time and the most memory of all its processes; for each stage of the progress bar when it
 was first and last seen, and the longest time for which the terminal did not move.
@@ -81,7 +81,7 @@ def make_world(world: Path, rows: int) -> None:
     if world.exists():
         return
     per_day = str(-(-rows // DAYS))
-    size = ("--days", str(DAYS), "--per-day", per_day, "--seed", "1")
+    size = ("--prevalence", "operation", "--days", str(DAYS), "--per-day", per_day, "--seed", "1")
     subprocess.run([NPSRISK, "simulate", "--out", str(world), *size], check=True)
 
 
