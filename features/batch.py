@@ -162,18 +162,18 @@ def describe(
     """
     sequence = sequence_of(frame)
     records = consignments_of(frame, pipeline.config.record_type())
-    if sequence is None and wanted.all():
-        for begin in range(0, len(records), GROUP_ROWS):
-            part = slice(begin, begin + GROUP_ROWS)
-            pipeline.describe_all(records[part], X[part], keys[part], counterparts[part])
-        return
-    rows = iter(X)
-    for place, record in enumerate(records):
-        if wanted[place]:
-            moment = None if sequence is None else int(sequence[place])
-            pipeline.describe(record, next(rows), keys[place], counterparts[place], moment)
-        else:
-            pipeline.key(record, keys[place], counterparts[place])
+    if sequence is None:
+        chosen = np.flatnonzero(wanted)
+        for begin in range(0, len(chosen), GROUP_ROWS):
+            rows = chosen[begin : begin + GROUP_ROWS]
+            mine, theirs = keys[rows], counterparts[rows]
+            pipeline.describe_all([records[row] for row in rows], X[begin : begin + len(rows)], mine, theirs)
+            keys[rows], counterparts[rows] = mine, theirs
+    else:
+        for row, place in zip(X, np.flatnonzero(wanted), strict=True):
+            pipeline.describe(records[place], row, keys[place], counterparts[place], int(sequence[place]))
+    for place in np.flatnonzero(~wanted):
+        pipeline.key(records[place], keys[place], counterparts[place])
 
 
 class Described(NamedTuple):

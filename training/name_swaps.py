@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from consignments.records import Consignment
-from features.batch import BATCH_KEY
+from features.batch import BATCH_KEY, GROUP_ROWS
 from features.config import FeatureConfig
 from features.fitted import Fitted
 from features.parties import SIDES, is_filler, read_kind
@@ -128,12 +128,13 @@ def evenly(rows: int, most: int = MOST_ROWS) -> NDArray[np.int64]:
     return np.linspace(0, rows - 1, min(rows, most)).astype(np.int64)
 
 
-def _described(pipeline: Pipeline, records: Iterable[Consignment], scored: Rows) -> Rows:
+def _described(pipeline: Pipeline, records: Sequence[Consignment], scored: Rows) -> Rows:
     """Compute the features of changed consignments; history and alerts stay those of the scored rows."""
     X = scored.copy()
-    nowhere = np.zeros(len(pipeline.kinds), dtype=np.uint64)
-    for row, record in zip(X, records, strict=True):
-        pipeline.describe(record, row, nowhere, nowhere.copy())
+    nowhere = np.zeros((2, GROUP_ROWS, len(pipeline.kinds)), dtype=np.uint64)
+    for begin in range(0, len(records), GROUP_ROWS):
+        part = records[begin : begin + GROUP_ROWS]
+        pipeline.describe_all(part, X[begin : begin + GROUP_ROWS], *nowhere[:, : len(part)])
     known = [place for place, feature in enumerate(pipeline.spec) if feature.group == "alerts"]
     X[:, known] = scored[:, known]
     return X
