@@ -81,6 +81,7 @@ def _encoded_texts(block: "pd.Series") -> tuple[bytes, ...]:
 def _texts(block: "pd.Series") -> Any:
     """Give a block as large strings; what is no text as Python writes it."""
     if isinstance(block.dtype, pd.StringDtype):
-        return pa.array(block.array, type=pa.large_string(), from_pandas=True)
+        texts = pa.array(block.array, type=pa.large_string(), from_pandas=True)
+        return texts.combine_chunks() if isinstance(texts, pa.ChunkedArray) else texts
     values = block.astype(object).where(block.notna(), None)
     return pa.array([None if value is None else str(value) for value in values], type=pa.large_string())

@@ -42,6 +42,12 @@ def test_the_way_pandas_holds_a_column_does_not_matter(column, dtype):
     assert digest(table().astype({column: dtype})) == digest(table())
 
 
+def test_a_table_put_together_is_the_whole_one():
+    frame = table().astype({"consignment_id": "str", "departure_country": "str"})
+    assert digest(pd.concat([frame.iloc[:1], frame.iloc[1:]], ignore_index=True)) == digest(table())
+    assert digest(pd.concat([frame, frame]).iloc[3:]) == digest(table())
+
+
 def test_integers_equal_the_same_numbers_as_floats():
     frame = pd.DataFrame({"sequence": [1, 2]})
     assert digest(frame) == digest(frame.astype("int32")) == digest(frame.astype(float))
