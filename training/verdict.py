@@ -62,7 +62,8 @@ def judge(
         Whether the evaluations are against the truth of a simulated world.
     """
     metric = next((name for name in DECIDING if np.isfinite(model[name].value)), DECIDING[-1])
-    rival = max(baselines, key=lambda name: np.nan_to_num(baselines[name][metric].value, nan=-1.0))
+    # Of equals the last: the baselines stand in the order of what they cost.
+    rival = max(reversed(list(baselines)), key=lambda name: np.nan_to_num(baselines[name][metric].value, nan=-1.0))
     gain = difference(model, baselines[rival], metric)
     name = _name(gain)
     sentences = [
@@ -71,10 +72,11 @@ def judge(
         f"baseline ({rival}) reaches {percent(baselines[rival][metric].value)}. {_comparison(name, gain)}",
     ]
     if positives < FEW_POSITIVES:
-        sentences.append(f"Only {positives} finds are known in the test period: too few to decide on.")
+        known = "1 find is" if positives == 1 else f"{positives} finds are"
+        sentences.append(f"Only {known} known in the test period: too few to decide on.")
     if not by_truth and model["labelled_share_at_1pct"].value < 1:
         sentences.append(
-            f"Of the best 1 % of traffic {model['labelled_share_at_1pct'].value:.0%} was opened with a known result; "
+            f"Of the best 1 % of traffic {percent(model['labelled_share_at_1pct'].value, '.0%')} was opened with a known result; "
             "the rest is estimated from how the opened ones were chosen."
         )
     return Verdict(name, tuple(sentences))

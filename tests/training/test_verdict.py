@@ -29,7 +29,13 @@ def test_a_model_equal_to_its_baseline_is_unclear():
 
 
 def test_few_finds_are_said_to_be_too_few():
-    assert any("Only 3 finds" in sentence for sentence in verdict(MODEL, positives=3).sentences)
+    assert any("Only 3 finds are known" in sentence for sentence in verdict(MODEL, positives=3).sentences)
+    assert any("Only 1 find is known" in sentence for sentence in verdict(MODEL, positives=1).sentences)
+
+
+def test_of_equal_baselines_the_one_that_costs_most_is_named():
+    twins = {"random": BASELINES["rules"], "logistic": BASELINES["rules"]}
+    assert "strongest baseline (logistic)" in verdict(MODEL, twins).sentences[1]
 
 
 def test_the_share_of_the_top_that_was_opened_is_told_unless_all_was():
