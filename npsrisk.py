@@ -8,6 +8,7 @@ import json
 import os
 import re
 import sys
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime
@@ -359,6 +360,7 @@ def train(
     npsrisk train --consignments world/consignments.parquet --outcomes world/outcomes.parquet --trials 20 --minutes 30
     """
     from consignments.records import Truth
+    from features.batch import doing
     from training.config import read_config
     from training.retrain import retrain
     from training.search import Budget
@@ -367,8 +369,9 @@ def train(
     settings_now = settings()
     chosen = read_config(config)
     reading = Reading(rejects, strict)
-    tables = reading.tables(consignments, outcomes, alerts, chosen.features.record_type())
     with progress_bar() as progress:
+        with doing(progress, "reading tables"):
+            tables = reading.tables(consignments, outcomes, alerts, chosen.features.record_type())
         done = retrain(
             tables,
             as_of=timestamp(as_of, "--as-of"),
@@ -1242,26 +1245,36 @@ def timestamp(text: str | None, option: str) -> "pd.Timestamp | None":
 
 @contextmanager
 def progress_bar() -> Iterator["Progress"]:
-    """Show a bar for each stage of long work, on a terminal only."""
+    """Show a bar for each stage of long work, on a terminal only; its clock runs on while nothing is counted."""
+    from threading import Event, Thread
+
     from tqdm import tqdm
 
     bars: dict[str, tqdm[Any]] = {}
+    shown, ended = sys.stderr.isatty(), Event()
 
     def advance(what: str, done: int, total: int) -> None:
         if what not in bars:
             bars[what] = tqdm(
-                total=total,
-                desc=what,
-                delay=ROUTINE_SECONDS,
-                disable=not sys.stderr.isatty(),
-                unit="",
-                unit_scale=True,
+                total=total, desc=what, delay=ROUTINE_SECONDS, disable=not shown, unit="", unit_scale=True
             )
         bars[what].update(done - bars[what].n)
 
+    def tick() -> None:
+        while not ended.wait(1.0):
+            for bar in list(bars.values()):
+                if bar.n < (bar.total or 0) and time.time() > bar.start_t + ROUTINE_SECONDS:
+                    bar.refresh()
+
+    ticker = Thread(target=tick, daemon=True)
+    if shown:
+        ticker.start()
     try:
         yield advance
     finally:
+        ended.set()
+        if shown:
+            ticker.join()
         for bar in bars.values():
             bar.close()
 

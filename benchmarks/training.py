@@ -16,6 +16,7 @@ import resource
 import subprocess
 import sys
 import tempfile
+import termios
 import time
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -90,6 +91,7 @@ def measure(world: Path, folder: Path) -> None:
     tables = [word for name in TABLES for word in (f"--{name}", str(world / f"{name}.parquet"))]
     environment = {**os.environ, "MLFLOW_TRACKING_URI": f"sqlite:///{folder}/mlflow.db"}
     screen, theirs = pty.openpty()
+    termios.tcsetwinsize(theirs, (24, 100))
     begin = time.perf_counter()
     with subprocess.Popen(
         [NPSRISK, "train", *tables, "--register"],

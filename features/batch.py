@@ -1,6 +1,7 @@
 """Features of whole tables: the pipeline in a loop, then one fold of history over all events in their order."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -32,6 +33,16 @@ BATCH_KEY = b"npsrisk: a batch keeps no pseudonym"
 """Batches write no pseudonym anywhere, and counts do not depend on the key."""
 Progress = Callable[[str, int, int], None]
 """Called with what is being done, how much is done, and how much there is."""
+
+
+@contextmanager
+def doing(progress: Progress | None, what: str) -> Iterator[None]:
+    """Tell of something whose parts cannot be counted, from its beginning to its end."""
+    if progress is not None:
+        progress(what, 0, 1)
+    yield
+    if progress is not None:
+        progress(what, 1, 1)
 
 
 @dataclass(frozen=True)

@@ -21,7 +21,7 @@ from consignments.errors import BadInput
 from consignments.records import Consignment, Target
 from consignments.tables import consignments_of
 from consignments.visibility import NO_TIME, US_PER_DAY, moment_of_us, time_column_us, visible_at_column
-from features.batch import BATCH_KEY, Matrix, Progress, Tables, feature_matrix
+from features.batch import BATCH_KEY, Matrix, Progress, Tables, doing, feature_matrix
 from features.fitted import Fitted, fit_features
 from features.normal import goods_text
 from features.pseudonyms import Pseudonyms
@@ -53,6 +53,8 @@ SLICES = {
 }
 """Kinds of slices, and the columns that hold them."""
 
+MODEL = "model"
+"""What is judged beside the baselines."""
 Bools = NDArray[np.bool_]
 Floats = NDArray[np.float64]
 
@@ -141,10 +143,12 @@ def retrain(
     )
     with TemporaryDirectory() as spare:
         folder = Path(spare) / "run" if out_dir is None else out_dir
-        write_artifacts(trained, tables, folder)
+        with doing(progress, "writing page and bundle"):
+            write_artifacts(trained, tables, folder)
         if tracking_uri is None:
             return Retrained(trained, None, None, None)
-        return _logged(trained, tables, folder, tracking_uri, register)
+        with doing(progress, "logging the run"):
+            return _logged(trained, tables, folder, tracking_uri, register)
 
 
 def train(
@@ -191,9 +195,10 @@ def train(
 
     studies, studied = studies or Studies(), Studied()
     pseudonyms = pseudonyms or Pseudonyms(BATCH_KEY)
-    digest = data_sha256({"consignments": frame, "outcomes": outcomes, "alerts": tables.alerts})
-    # Who has a label, as of when, and what each row counts.
-    data = _data_set(frame, outcomes, as_of, target, config)
+    with doing(progress, "reading labels"):
+        digest = data_sha256({"consignments": frame, "outcomes": outcomes, "alerts": tables.alerts})
+        # Who has a label, as of when, and what each row counts.
+        data = _data_set(frame, outcomes, as_of, target, config)
     source = _TableFeatures(tables, as_of, config, pseudonyms, jobs, progress)
     fitted, matrix, model = fit(frame, data, source, config, progress, jobs)
     if studies.count:
@@ -208,13 +213,21 @@ def train(
         studied = replace(look_into(studies, origins, matrix, config, progress), trials=studied.trials)
     # The test period judges: all its traffic, opened or not, the model beside its baselines.
     parts = _Parts(frame, data, matrix)
-    scores = _baseline_scores(parts, config)
+    with doing(progress, "fitting baselines"):
+        scores = _baseline_scores(parts, config)
     test = _judge_test(parts, model, scores, config, progress)
     by_truth = None
     if truth is not None:
         labels = true_labels(frame["consignment_id"], truth, target)
         traffic = parts.traffic(test.traffic.score, labels, labels.known[parts.rows(TEST)].astype(np.float64))
         by_truth = _judged(traffic, scores, _same_capacity(config, test.traffic), progress)
+    with doing(progress, "estimating finds"):
+        estimates = _estimates(parts, test, by_truth, config)
+    with doing(progress, "swapping names"):
+        name_swaps = _swap_names(parts, source, model, fitted, config)
+    leaks = look_for_leaks(
+        tables, parts.judged, test.traffic, config.features, fitted, pseudonyms, jobs, progress
+    )
     return Trained(
         target=target,
         as_of=as_of,
@@ -228,11 +241,9 @@ def train(
         test_scores=test.traffic.score,
         test=test,
         truth=by_truth,
-        estimates=_estimates(parts, test, by_truth, config),
-        name_swaps=_swap_names(parts, source, model, fitted, config),
-        leaks=look_for_leaks(
-            tables, parts.judged, test.traffic, config.features, fitted, pseudonyms, jobs, progress
-        ),
+        estimates=estimates,
+        name_swaps=name_swaps,
+        leaks=leaks,
         verdict=judge(
             (by_truth or test).model,
             (by_truth or test).baselines,
@@ -305,7 +316,8 @@ def fit(
         Threads that grow trees; any number gives the same model.
     """
     # What features learn, they learn from the training fold; its own rows get the score of words out of fold.
-    fitted, text_scores = _learn_features(frame, data, source, config)
+    with doing(progress, "learning words"):
+        fitted, text_scores = _learn_features(frame, data, source, config)
     # Rows only for what is fitted, calibrated or tested on.
     matrix = source.matrix(fitted, data.keep)
     parts = _Parts(frame, data, matrix)
@@ -485,7 +497,8 @@ def _fit_model(parts: _Parts, config: TrainConfig, jobs: int, progress: Progress
         threads=jobs,
         progress=progress,
     )
-    return _calibrated(grown, parts, sample, config)
+    with doing(progress, "calibrating"):
+        return _calibrated(grown, parts, sample, config)
 
 
 def _calibrated(grown: RiskModel, parts: _Parts, sample: Bools, config: TrainConfig) -> RiskModel:
@@ -538,7 +551,8 @@ def _judge_test(
 ) -> Judged:
     test = parts.of(TEST)
     score = model.score(parts.X[test], parts.channels(test))
-    weight = parts.result_weights(TEST, config.model.seed)
+    with doing(progress, "weighing results"):
+        weight = parts.result_weights(TEST, config.model.seed)
     return _judged(parts.traffic(score, parts.data.labels, weight), scores, config, progress)
 
 
@@ -563,12 +577,14 @@ def _swap_names(
 def _judged(
     traffic: Traffic, scores: Mapping[str, Floats], config: TrainConfig, progress: Progress | None
 ) -> Judged:
-    baselines = {}
-    for done, (name, score) in enumerate(scores.items()):
-        baselines[name] = evaluate(traffic.scored(score), config.evaluation)
+    found = {}
+    for done, (name, each) in enumerate(
+        {MODEL: traffic, **{n: traffic.scored(s) for n, s in scores.items()}}.items()
+    ):
+        found[name] = evaluate(each, config.evaluation)
         if progress is not None:
-            progress("judging", done + 1, len(scores))
-    return Judged(traffic, evaluate(traffic, config.evaluation), baselines, scores)
+            progress("judging", done + 1, len(scores) + 1)
+    return Judged(traffic, found.pop(MODEL), found, scores)
 
 
 def _same_capacity(config: TrainConfig, traffic: Traffic) -> TrainConfig:

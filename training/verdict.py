@@ -63,7 +63,9 @@ def judge(
     """
     metric = next((name for name in DECIDING if np.isfinite(model[name].value)), DECIDING[-1])
     # Of equals the last: the baselines stand in the order of what they cost.
-    rival = max(reversed(list(baselines)), key=lambda name: np.nan_to_num(baselines[name][metric].value, nan=-1.0))
+    rival = max(
+        reversed(list(baselines)), key=lambda name: np.nan_to_num(baselines[name][metric].value, nan=-1.0)
+    )
     gain = difference(model, baselines[rival], metric)
     name = _name(gain)
     sentences = [
