@@ -460,7 +460,7 @@ def compare(
         )
     run_id = log_comparison(found, versions[0], versions[1], settings().mlflow_tracking_uri)
     result = {"run_id": run_id, "verdict": found.verdict(), "metrics": found.flat()}
-    tell(result, as_json, f"{sentence_of(found, versions[0].uri, versions[1].uri)}\nrun {run_id}")
+    tell(result, as_json, f"{sentence_of(found, versions[0].title, versions[1].title)}\nrun {run_id}")
 
 
 @main.command()

@@ -66,6 +66,11 @@ class Version:
         return self.tags["target"]
 
     @property
+    def title(self) -> str:
+        """What it is called in sentences."""
+        return f"version {self.number}"
+
+    @property
     def uri(self) -> str:
         """The MLflow address of this version."""
         return f"models:/{self.name}/{self.number}"

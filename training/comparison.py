@@ -4,6 +4,7 @@ Each version scores every consignment of the period with its own features; the d
 each resample of whole days, so that what is hard about a day is hard for both.
 """
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
@@ -24,11 +25,11 @@ from models.registry import Version
 from models.scoring import score_table
 from training.artifacts import table_json
 from training.config import EvaluationConfig
-from training.datasets import inverse_propensity, labels_at, true_labels
+from training.datasets import Labels, inverse_propensity, labels_at, true_labels
 from training.digests import data_sha256
 from training.evaluation import Evaluation, Traffic, difference, evaluate, slices_of
 from training.intervals import Estimate
-from training.reports import HEADLINE, environment, named_text
+from training.reports import AREAS, HEADLINE, between, environment, named_text
 from training.retrain import SLICES, texts_of
 from training.tracking import RunRecord, log_run
 from training.verdict import percent_range
@@ -221,7 +222,7 @@ def compare(
         a=one,
         b=other,
         gains={name: difference(other, one, name) for name in COMPARED},
-        disagreements=_disagreements(rows, scores[0], scores[1], labels.known, labels.positive),
+        disagreements=_disagreements(rows, scores[0], scores[1], labels, truth is not None),
         slices=_slices(traffic, scores[1], config),
         begins=begins,
         consignments=len(rows),
@@ -281,15 +282,16 @@ def _disagreements(
     rows: pd.DataFrame,
     score_a: NDArray[np.float64],
     score_b: NDArray[np.float64],
-    known: NDArray[np.bool_],
-    positive: NDArray[np.bool_],
+    labels: Labels,
+    by_truth: bool,
 ) -> list[dict[str, float | str]]:
     """List what only one of the two would have put on top."""
     top = max(1, round(TOP * len(rows)))
     rank_a, rank_b = _ranks(score_a), _ranks(score_b)
     apart = np.flatnonzero((rank_a < top) != (rank_b < top))
     apart = apart[np.argsort(-np.abs(rank_a[apart] - rank_b[apart]), kind="stable")][:MOST_EXAMPLES]
-    found = np.where(positive, "found", np.where(known, "not found", "not opened"))
+    words = ("holds it", "holds none", "unknown") if by_truth else ("found", "not found", "not opened")
+    found = np.where(labels.positive, words[0], np.where(labels.known, words[1], words[2]))
     return [
         {
             "consignment_id": str(rows["consignment_id"].iloc[place]),
@@ -371,16 +373,16 @@ def description(found: Comparison, a: str, b: str) -> str:
         What the two are called.
     """
     lines = [
-        f"**{found.verdict().capitalize()}.** {sentence_of(found, a, b)}",
+        f"**{sentence_of(found, a, b)}**",
         "",
         f"Arrivals from {found.begins:%Y-%m-%d} on, of which neither model has learnt; {found.labelled:,} results are known; judged by "
         f"{'the truth of the simulated world' if found.by_truth else 'what was found'}.",
         "",
-        f"| figure | {a} | {b} | difference | 95 % interval |",
-        "|---|---|---|---|---|",
+        f"| figure | {a} | {b} | difference (95 % interval) |",
+        "|---|---|---|---|",
         *(
             f"| {row['title']} | {named_text(row['a'], row['metric'])} | {named_text(row['b'], row['metric'])} "
-            f"| {signed_text(row['difference'])} | {signed_text(row['low'])} to {signed_text(row['high'])} |"
+            f"| {gained_text(row['difference'], row['metric'])} ({gained_between(row)}) |"
             for row in rows_of(found)
         ),
         "",
@@ -389,18 +391,34 @@ def description(found: Comparison, a: str, b: str) -> str:
     return "\n".join(lines)
 
 
-def signed_text(value: float) -> str:
-    """Write a difference; a dash where it is unknown."""
-    return f"{value:+.4f}" if np.isfinite(value) else "–"
+def gained_text(value: float, metric: str) -> str:
+    """Write the difference of a metric: areas as decimals, shares in percentage points; a dash where it is unknown.
+
+    Examples
+    --------
+    >>> gained_text(0.0471, "precision_at_1pct"), gained_text(-0.0179, "roc_auc"), gained_text(float("nan"), "roc_auc")
+    ('+4.7 points', '-0.018', '–')
+    """
+    if not np.isfinite(value):
+        return "–"
+    return f"{value:+.3f}" if metric in AREAS else f"{100 * value:+.1f} points"
+
+
+def gained_between(row: Mapping[str, Any]) -> str:
+    """Write the interval of a difference."""
+    metric = str(row["metric"])
+    low, high = (gained_text(float(row[end]), metric).removesuffix(" points") for end in ("low", "high"))
+    return between(low, high)
 
 
 def render(found: Comparison, a: Version, b: Version) -> str:
     """Write the page of a comparison: HTML that needs nothing else."""
     pages = environment()
-    pages.filters["signed"] = signed_text
+    pages.filters["gained"] = gained_text
+    pages.globals["gained_between"] = gained_between
     template = pages.get_template("compare.html")
     return template.render(
-        found=found, a=a, b=b, rows=rows_of(found), sentence=sentence_of(found, a.uri, b.uri)
+        found=found, a=a, b=b, rows=rows_of(found), sentence=sentence_of(found, a.title, b.title)
     )
 
 
@@ -423,15 +441,15 @@ def log_comparison(found: Comparison, a: Version, b: Version, tracking_uri: str)
         (folder / "tables" / "slices.json").write_text(table_json(found.slices, SLICE_COLUMNS))
         record = RunRecord(
             name=f"compare {a.number} and {b.number}, {a.target}",
-            description=description(found, a.uri, b.uri),
+            description=description(found, a.title, b.title),
             tags={
+                "kind": "comparison",
+                "verdict": found.verdict(),
+                "target": a.target,
                 "a": a.uri,
                 "b": b.uri,
-                "target": a.target,
-                "kind": "comparison",
                 "begins": found.begins.isoformat(),
                 "data_sha256": found.data_sha256,
-                "verdict": found.verdict(),
             },
             params={
                 "judged_by": "truth" if found.by_truth else "outcomes",

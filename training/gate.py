@@ -286,10 +286,13 @@ def _keeps(metric: str, name: str) -> Rule:
     def rule(evidence: Evidence) -> Finding:
         assert evidence.comparison is not None
         metrics = evidence.comparison.metrics
+        points = {
+            end: 100 * metrics.get(f"difference/{metric}{end}", UNKNOWN) for end in ("", "_low", "_high")
+        }
         return Finding(
-            metrics.get(f"difference/{metric}_low", UNKNOWN) >= -MARGIN,
-            f"{name} {_range(metrics, f'difference/{metric}', '+.3f')} against the champion",
-            f"the lower end at {-MARGIN} or above: no more than that lost, for sure",
+            points["_low"] >= -100 * MARGIN,
+            f"{name} {_range(points, '', '+.1f')} percentage points against the champion",
+            f"the lower end at {-100 * MARGIN:.0f} points or above: no more than that lost, for sure",
         )
 
     return rule

@@ -17,7 +17,7 @@ from consignments.records import Target
 from training.estimates import Estimates
 from training.evaluation import SHARES, Evaluation
 from training.name_swaps import BOUND
-from training.verdict import TARGET_NAMES, Verdict
+from training.verdict import TARGET_NAMES, Verdict, percent
 
 TEMPLATES = Path(__file__).parent / "templates"
 LARGEST_BYTES = 2_000_000
@@ -38,6 +38,8 @@ VERDICT_WORDS = {
     "unclear": "No clear difference from its baselines",
     "worse": "Worse than a baseline",
 }
+SMALLEST_SHARE = 5e-6
+"""Below it a share is written as none."""
 AREAS = frozenset({"roc_auc", "average_precision", "calibration_ratio"})
 """Metrics that are no shares of anything."""
 NOT_FOR_BASELINES = frozenset({"calibration_error", "calibration_ratio"})
@@ -151,8 +153,8 @@ def figure_text(value: Any) -> str:
 
     Examples
     --------
-    >>> figure_text(0.1234), figure_text(0.00042), figure_text(float("nan")), figure_text(1234), figure_text("ems")
-    ('12.3 %', '0.042 %', '–', '1,234', 'ems')
+    >>> figure_text(0.1234), figure_text(0.00042), figure_text(2e-306), figure_text(1234), figure_text(float("nan"))
+    ('12.3 %', '0.042 %', '0.0 %', '1,234', '–')
     """
     if isinstance(value, bool) or value is None:
         return "–" if value is None else str(value).lower()
@@ -162,7 +164,9 @@ def figure_text(value: Any) -> str:
         return str(value)
     if not np.isfinite(value):
         return "–"
-    return f"{value:.1%}".replace("%", " %") if abs(value) >= 0.01 or value == 0 else f"{100 * value:.2g} %"
+    if abs(value) >= 0.01 or abs(value) < SMALLEST_SHARE:
+        return percent(abs(value) if abs(value) < SMALLEST_SHARE else value)
+    return f"{100 * value:.2g} %"
 
 
 def named_text(value: float, metric: str) -> str:
@@ -227,6 +231,7 @@ def environment() -> jinja2.Environment:
         "named": named_text,
         "number": number_text,
         "decimal": decimal_text,
+        "unbroken": lambda text: text.replace(" %", "\N{NO-BREAK SPACE}%"),
     }
     made.globals["between"] = between
     return made

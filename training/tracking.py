@@ -143,7 +143,7 @@ def _log_numbers(client: MlflowClient, run_id: str, record: RunRecord) -> None:
         for name, values in record.series.items()
         for step, value in values
     ]
-    params = [Param(name, str(value)[:LONGEST_PARAM]) for name, value in record.params.items()]
+    params = [Param(name, _param(value)[:LONGEST_PARAM]) for name, value in record.params.items()]
     for start in range(0, len(metrics), METRICS_AT_A_TIME):
         client.log_batch(run_id, metrics=metrics[start : start + METRICS_AT_A_TIME])
     for start in range(0, len(params), PARAMS_AT_A_TIME):
@@ -153,6 +153,13 @@ def _log_numbers(client: MlflowClient, run_id: str, record: RunRecord) -> None:
         for path in sorted((record.folder / "tables").glob("*.json"))
     ]
     client.log_batch(run_id, tags=[RunTag(MLFLOW_LOGGED_ARTIFACTS, json.dumps(tables))])
+
+
+def _param(value: Any) -> str:
+    """Write a setting for people."""
+    if value is None or value == ():
+        return "none"
+    return ", ".join(map(str, value)) if isinstance(value, list | tuple) else str(value)
 
 
 def _log_inputs(client: MlflowClient, run_id: str, record: RunRecord) -> None:

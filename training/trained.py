@@ -114,11 +114,11 @@ class Trained:
     def tags(self) -> dict[str, str]:
         """The tags of the run."""
         return {
-            "as_of": self.as_of.isoformat(),
-            "target": self.target,
-            "data_sha256": self.data_sha256,
-            "code_version": installed_version("npsrisk"),
-            "feature_spec_sha256": self.model.spec.digest(),
-            "verdict": self.verdict.name,
             "kind": "training",
+            "verdict": self.verdict.name,
+            "target": self.target,
+            "as_of": self.as_of.isoformat(),
+            "code_version": installed_version("npsrisk"),
+            "data_sha256": self.data_sha256,
+            "feature_spec_sha256": self.model.spec.digest(),
         }
