@@ -25,7 +25,7 @@ from benchmarks.memory import Memory
 
 DAYS = 300
 NPSRISK = Path(sys.executable).with_name("npsrisk")
-BAR = re.compile(rb"([a-z][a-z ]+):\s+\d+%")
+BAR = re.compile(rb"([a-z][a-z ]+):\s+(\d+)%")
 TABLES = ("consignments", "outcomes", "alerts")
 
 
@@ -40,11 +40,14 @@ class Terminal:
     silence : float
         Longest time without a sign, in seconds.
     text : bytes
+    done : set
+        Stages that have ended: their bars are drawn again at the end.
     """
 
     stages: dict[str, tuple[float, float]] = field(default_factory=dict)
     silence: float = 0.0
     text: bytes = b""
+    done: set[bytes] = field(default_factory=set)
 
     def watch(self, screen: int, begin: float) -> None:
         """Read what a process writes to its terminal, until it ends."""
@@ -59,9 +62,12 @@ class Terminal:
             now = time.perf_counter() - begin
             self.silence, last = max(self.silence, now - last), now
             self.text += shown
-            for name in BAR.findall(shown):
+            for name, percent in BAR.findall(shown):
                 first, _ = self.stages.get(name.decode(), (now, now))
-                self.stages[name.decode()] = (first, now)
+                if name not in self.done:
+                    self.stages[name.decode()] = (first, now)
+                if percent == b"100":
+                    self.done.add(name)
 
 
 def main() -> None:

@@ -136,17 +136,18 @@ def feature_matrix(
             done += len(described.X)
             if progress is not None:
                 progress("features", min(part.stop, len(frame)), len(frame))
-    fold(
-        pipeline.history_of(len(frame)),
-        arrivals_of(frame),
-        outcome_events_of(tables.outcomes),
-        keys,
-        counterparts,
-        X,
-        pipeline.history_at,
-        out_rows,
-        as_of_us=None if as_of is None else as_of.value // 1000,
-    )
+    with doing(progress, "history"):
+        fold(
+            pipeline.history_of(len(frame)),
+            arrivals_of(frame),
+            outcome_events_of(tables.outcomes),
+            keys,
+            counterparts,
+            X,
+            pipeline.history_at,
+            out_rows,
+            as_of_us=None if as_of is None else as_of.value // 1000,
+        )
     return Matrix(X, np.flatnonzero(wanted), pipeline.spec)
 
 

@@ -136,10 +136,13 @@ def moved_by_later(
 
 
 def _told(progress: Progress | None) -> Progress | None:
-    """Give the progress a name of its own."""
-    if progress is None:
-        return None
-    return lambda _, done, total: progress("looking for leaks", done, total)
+    """Give the progress of describing rows a name of its own."""
+
+    def tell(what: str, done: int, total: int) -> None:
+        if progress is not None and what == "features":
+            progress("looking for leaks", done, total)
+
+    return tell
 
 
 def visible_on_arrival(frame: pd.DataFrame, outcomes: pd.DataFrame) -> Row:

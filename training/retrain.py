@@ -479,6 +479,9 @@ def _fit_model(parts: _Parts, config: TrainConfig, jobs: int, progress: Progress
     # Few finds would stop the trees by chance; without rows they are all grown.
     stopping = later if config.model.stops(finds) else np.zeros_like(later)
     sample = _traffic_sample(parts, config.model.seed)
+    params = config.model.tree_params(finds)
+    if progress is not None:
+        progress("growing trees", 0, params.trees)
     grown = RiskModel.fit(
         parts.X[train],
         parts.positive[train].astype(np.float64),
@@ -492,7 +495,7 @@ def _fit_model(parts: _Parts, config: TrainConfig, jobs: int, progress: Progress
             parts.channels(stopping),
         ),
         traffic=(parts.X[sample], parts.channels(sample)),
-        params=config.model.tree_params(finds),
+        params=params,
         seed=config.model.seed,
         threads=jobs,
         progress=progress,
