@@ -90,6 +90,7 @@ def facts_of(contest: Contest) -> dict[str, str]:
     facts = {"days": f"{contest.days:,}"}
     if "per_day" in header:
         facts |= {"consignments a day": f"{header['per_day']:,}", "world": str(header["prevalence"])}
+        facts |= {"X-ray pictures": f"{header['world']['inspection']['xray_share']:.0%} of arrivals"}
     share = header.get("share")
     every = "" if header.get("round_days", 1) == 1 else f", every {header['round_days']} days"
     capacity = f"{settings.capacity} for each office" if share is None else f"{share:.0%} of arrivals"
