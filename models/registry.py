@@ -35,6 +35,7 @@ RECORD_TAG = "promotion/"
 SAYS_NO = {"RESOURCE_DOES_NOT_EXIST", "INVALID_PARAMETER_VALUE"}
 RETRIES = 2
 """Of calls to a server that is away, where the environment does not say otherwise; MLflow's own seven take minutes."""
+ADDRESSES = ("MLFLOW_TRACKING_URI", "MLFLOW_REGISTRY_URI")
 LONGEST_DESCRIPTION = 5000
 """Of a version, in characters: what MLflow's tables hold, on PostgreSQL at least."""
 MODEL_CONFIG = {"history": "", "outcomes": "", "alerts": "", "as_of": "", "reasons": 0, "data_key": ""}
@@ -129,25 +130,18 @@ class Registry:
         """
         bundle = load_bundle(bundle_dir)
         name = model_name(bundle.card.target)
-        with self._active(run_id):
-            logged = mlflow.pyfunc.log_model(
-                name="model",
-                loader_module=__name__,
-                data_path=str(bundle_dir),
-                pip_requirements=[f"npsrisk=={installed_version('npsrisk')}"],
-                model_config=dict(MODEL_CONFIG),
-                metadata={"bundle_sha256": bundle.sha256, "spec_sha256": bundle.card.feature_spec_sha256},
+        with _lent_address(self.tracking_uri):
+            model_id = self._log_model(run_id, bundle_dir, bundle)
+            self._ensure_model(name, bundle.card.target)
+            made = self.client.create_model_version(
+                name,
+                f"models:/{model_id}",
+                run_id=run_id,
+                tags={**tags, "bundle_sha256": bundle.sha256},
+                description=description,
+                model_id=model_id,
             )
-        self._ensure_model(name, bundle.card.target)
-        made = self.client.create_model_version(
-            name,
-            logged.model_uri,
-            run_id=run_id,
-            tags={**tags, "bundle_sha256": bundle.sha256},
-            description=description,
-            model_id=logged.model_id,
-        )
-        self._keep_example(logged.model_id, example, bundle.config.record_type())
+        self._keep_example(model_id, example, bundle.config.record_type())
         self.client.set_registered_model_alias(name, CHALLENGER, made.version)
         return self.resolve(f"models:/{name}/{made.version}")
 
@@ -204,10 +198,8 @@ class Registry:
 
     def bundle_dir(self, version: Version) -> Path:
         """Fetch the bundle of a version and give its folder, not yet verified."""
-        with self._answering():
-            folder = mlflow.artifacts.download_artifacts(
-                artifact_uri=version.uri, tracking_uri=self.tracking_uri, registry_uri=self.tracking_uri
-            )
+        with self._answering(), _lent_address(self.tracking_uri):
+            folder = mlflow.artifacts.download_artifacts(artifact_uri=version.uri)
         return _data_path(Path(folder))
 
     def records(self, name: str) -> list[PromotionRecord]:
@@ -293,6 +285,19 @@ class Registry:
                 todo="see that it runs, and try again",
             ) from error
 
+    def _log_model(self, run_id: str, bundle_dir: Path, bundle: Bundle) -> str:
+        """Log the bundle as the model of a run; give MLflow's identifier of the model."""
+        with mlflow.start_run(run_id=run_id, nested=True):  # whoever calls may have a run open
+            logged = mlflow.pyfunc.log_model(
+                name="model",
+                loader_module=__name__,
+                data_path=str(bundle_dir),
+                pip_requirements=[f"npsrisk=={installed_version('npsrisk')}"],
+                model_config=dict(MODEL_CONFIG),
+                metadata={"bundle_sha256": bundle.sha256, "spec_sha256": bundle.card.feature_spec_sha256},
+            )
+        return str(logged.model_id)
+
     def _ensure_model(self, name: str, target: str) -> None:
         try:
             self.client.get_registered_model(name)
@@ -317,16 +322,25 @@ class Registry:
             (Path(folder) / "columns.json").write_bytes(msgspec.json.format(msgspec.json.encode(columns)))
             self.client.log_model_artifacts(model_id, folder)
 
-    @contextmanager
-    def _active(self, run_id: str) -> Iterator[None]:
-        mlflow.set_tracking_uri(self.tracking_uri)
-        mlflow.set_registry_uri(self.tracking_uri)
-        running = mlflow.active_run()
-        if running is not None and running.info.run_id == run_id:
-            yield
-            return
-        with mlflow.start_run(run_id=run_id):
-            yield
+
+@contextmanager
+def _lent_address(tracking_uri: str) -> Iterator[None]:
+    """Lend MLflow an address, where it takes none from its caller: it knows one for the whole process and its children.
+
+    Afterwards it looks where it looked before.
+    """
+    before = {name: os.environ.get(name) for name in ADDRESSES}
+    mlflow.set_tracking_uri(tracking_uri)
+    mlflow.set_registry_uri(tracking_uri)
+    try:
+        yield
+    finally:
+        mlflow.set_tracking_uri(None)  # type: ignore[arg-type]  # takes it back: the environment decides
+        mlflow.set_registry_uri(None)  # type: ignore[arg-type]
+        for name, value in before.items():
+            os.environ.pop(name, None)
+            if value is not None:
+                os.environ[name] = value
 
 
 class ScoringModel:

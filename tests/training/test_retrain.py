@@ -1,7 +1,9 @@
 """Claims about retraining, from a small simulated world to a logged and registered model."""
 
+import os
 from datetime import datetime
 
+import mlflow
 import numpy as np
 import pandas as pd
 import pytest
@@ -235,6 +237,13 @@ def test_the_version_is_registered_as_challenger(logged):
     version = Registry(uri).resolve("models:/nps-risk-any_offence@challenger")
     assert (version.number, version.run_id) == (done.version, done.run_id)
     assert done.model_uri in done.summary()
+
+
+def test_mlflow_looks_where_it_looked_before(logged):
+    _, uri, _ = logged
+    assert mlflow.get_tracking_uri() != uri
+    assert mlflow.get_registry_uri() != uri
+    assert uri not in os.environ.values()
 
 
 def test_the_bundle_gives_the_scores_that_were_judged_to_the_last_bit(logged, tables, as_of):
