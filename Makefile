@@ -3,6 +3,8 @@ PYTHON ?= python3
 VENV   ?= .venv
 BIN    := $(VENV)/bin
 STAMP  := $(VENV)/.installed
+# Tests run in so many processes, each file in one of them.
+WORKERS ?= 2
 
 .PHONY: install demo test slow contract check format bench bench-history docs clean
 
@@ -18,7 +20,7 @@ demo: $(STAMP)  ## simulate, train, promote, publish, serve and score, on embedd
 	$(BIN)/python docs/demo.py
 
 test: $(STAMP)  ## the tests, warnings as errors
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest --numprocesses $(WORKERS) --dist loadfile --no-loadscope-reorder
 
 slow: $(STAMP)  ## the long tests
 	$(BIN)/python -m pytest -m slow
