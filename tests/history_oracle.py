@@ -3,8 +3,10 @@
 It reads the same worlds as the product (rows of arrivals and outcomes) and knows nothing of tiles, tables or steps.
 """
 
+from collections import Counter
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
+from heapq import heappop, heappush
 from typing import Any
 
 import numpy as np
@@ -87,17 +89,19 @@ def _in_sequence(arrivals: list[Arrival], outcomes: list[Outcome], dropped: list
     line: list[Event] = sorted([*arrivals, *outcomes], key=lambda event: event.sequence or 0)
     result: list[Event] = []
     ends = set(dropped)
-    waiting: list[Arrival] = []
+    waiting: list[tuple[int, int, Arrival]] = []
     clock = -(10**18)
     for event in line:
         clock = max(clock, event.received_us if isinstance(event, Arrival) else event.visible_us)
-        due = [arrival for arrival in waiting if arrival.cancelled_us <= clock]  # type: ignore[operator]
-        result += [Cancelled(arrival.name) for arrival in sorted(due, key=lambda arrival: arrival.name)]
-        waiting = [arrival for arrival in waiting if arrival not in due]
+        due: list[str] = []
+        while waiting and waiting[0][0] <= clock:
+            due.append(heappop(waiting)[-1].name)
+        result += [Cancelled(name) for name in sorted(due)]
         result.append(event)
         if isinstance(event, Arrival) and event in ends:
-            waiting.append(event)
-    return result + [Cancelled(arrival.name) for arrival in sorted(waiting, key=lambda arrival: arrival.name)]
+            assert event.cancelled_us is not None
+            heappush(waiting, (event.cancelled_us, len(result), event))
+    return result + [Cancelled(name) for name in sorted(arrival.name for *_, arrival in waiting)]
 
 
 EventName = tuple[str, int, int, str]
@@ -311,12 +315,12 @@ def since(past: int | None, day: int) -> float:
 def decayed(ages: list[int], daily: float) -> float:
     """Sum from the newest day to the oldest; the weight of a day is the daily decay, multiplied once for each day."""
     total = 0.0
-    for age in sorted(set(ages)):
+    for age, count in sorted(Counter(ages).items()):
         weight = 1.0
         for _ in range(age):
             weight *= daily
         if age < 365:
-            total += weight * ages.count(age)
+            total += weight * count
     return total
 
 
