@@ -130,7 +130,7 @@ MOST_STORED = 2**31 - 1
 
 LOOK_AHEAD = 16
 """Steps whose keys are looked up together."""
-GROWTH = 1.5
+GROWTH = 1.25
 SWEEP_DAYS = 30
 """Forgotten keys are cleared away at most this often before the table grows; what is read does not depend on it."""
 Steps = NDArray[Any]
@@ -426,14 +426,13 @@ def _least(size: int, most: int | None) -> int:
 
 
 def _roomy(store: Any, needed: int, most: int | None = None) -> Any:
-    """Give a store with room for so many, itself where it has it; a larger one grows by half, and to `most`."""
-    if needed <= len(store):
-        return store
-    grown = np.zeros(
-        (_least(max(int(needed), int(GROWTH * len(store))), most), *store.shape[1:]), store.dtype
-    )
-    grown[: len(store)] = store
-    return grown
+    """Give a store with room for so many, grown where it has it not: to `most`, and in its place, for a copy would need
+    the memory of both. Nothing else may look into it.
+    """
+    if needed > len(store):
+        size = _least(max(int(needed), int(GROWTH * len(store))), most)
+        store.resize((size, *store.shape[1:]), refcheck=False)
+    return store
 
 
 def _restored(used: Any, store: Any) -> Any:
