@@ -17,7 +17,6 @@ import subprocess
 import sys
 import tempfile
 import time
-import urllib.error
 import urllib.request
 from collections.abc import Iterator
 from pathlib import Path
@@ -182,7 +181,7 @@ class Service:
         try:
             with urllib.request.urlopen(f"http://127.0.0.1:{self.port}/health/ready", timeout=5) as answer:
                 return bool(json.load(answer)["ready"])
-        except (urllib.error.URLError, ConnectionError):
+        except OSError:
             return False
 
     def used(self) -> float:

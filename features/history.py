@@ -49,6 +49,8 @@ FIRST_GUESS = (0.01, 0.01, 0.05)
 ARRIVALS, NPS, CONTROLLED_DRUG, OTHER_OFFENCE, CLEAR = range(5)
 COUNTERS = 5
 TARGETS = 3
+COMMON_DAY, COMMON_TODAY = TARGETS, TARGETS + 1
+"""Beside the common shares: the day they were read on, and what was today then; NaN where results have come since."""
 RESULTS = {"nps": NPS, "controlled_drug": CONTROLLED_DRUG, "other_offence": OTHER_OFFENCE, "clear": CLEAR}
 
 # Places of the readings (features.readings) in their block of the row.
@@ -195,7 +197,7 @@ class History:
         self._state[HEADS_USED] = EVERYBODY + 1
         self._state[DAYS_USED] = self._state[OTHERS_USED] = FIRST_BLOCK
         places = np.zeros((2, LOOK_AHEAD, len(kinds)), dtype=np.int64)
-        self._scratch = places[0], places[1], np.zeros(TARGETS, dtype=np.float64)
+        self._scratch = places[0], places[1], np.full(COMMON_TODAY + 1, np.nan)
         heads = _least(max(capacity, len(kinds)) + EVERYBODY + 1, self._most_heads)
         self._heads = np.zeros((heads, HEAD_WORDS), dtype=np.int32)
         self._slots = np.zeros(_slots_needed(heads), dtype=np.uint32)
@@ -510,6 +512,7 @@ def _take_steps(
                 _meet(heads, others, state, places[kind], counterparts[row, kind])
         if counter != ARRIVALS:
             _count(heads, days, others, state, np.int64(EVERYBODY), day, counter, change)
+            common[COMMON_DAY] = np.nan
     return len(steps)
 
 
@@ -894,7 +897,10 @@ def _lay_out(heads: Words, days: Words, place: Number, series: Number, today: Nu
 
 @kernel
 def _read_common(heads: Words, days: Words, day: Number, today: Number, common: NDArray[np.float64]) -> None:
-    """Read the common share of finds for each target, as known now."""
+    """Read the common share of finds for each target, as known now, unless they have been read already."""
+    if common[COMMON_DAY] == day and common[COMMON_TODAY] == today:
+        return
+    common[COMMON_DAY], common[COMMON_TODAY] = day, today
     known, nps, drugs, offences, _ = _sum_results(heads, days, np.int64(EVERYBODY), day, today)
     common[0] = (nps + PRIOR_STRENGTH * FIRST_GUESS[0]) / (known + PRIOR_STRENGTH)
     common[1] = (drugs + PRIOR_STRENGTH * FIRST_GUESS[1]) / (known + PRIOR_STRENGTH)
