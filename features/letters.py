@@ -4,7 +4,7 @@ A character is folded by itself: compatibility forms composed, case and accents 
 ones or like digits read as those, other letters of European scripts written in Latin ones.
 """
 
-from functools import cache
+from functools import cache, lru_cache
 from unicodedata import category, combining, decimal, normalize
 
 import numpy as np
@@ -61,6 +61,9 @@ _EUROPEAN = ((0x0080, 0x058F), (0x1D00, 0x1FFF), (0x2C60, 0x2C7F), (0xA640, 0xA6
 # Blocks of many letters that stand for themselves: ideographs, Korean syllables, scripts of the supplementary planes.
 _SELVES = ((0x3400, 0x9FFF), (0xAC00, 0xD7A3), (0x12000, 0x1BFFF), (FOLD_SIZE, LAST_IDEOGRAPH))
 
+_NOT_CHARACTERS = ("Cn", "Co")
+"""Categories of code points that no sign was given to; each stands for a blank."""
+
 
 @cache
 def fold_table() -> NDArray[np.uint32]:
@@ -68,8 +71,12 @@ def fold_table() -> NDArray[np.uint32]:
     codes = np.arange(FOLD_SIZE)
     table = (codes | (OTHER << KIND_AT) | (_other_symbol(codes) << SYMBOL_AT)).astype(np.uint32)
     several: list[int] = []
-    for code in codes.tolist():
-        if _within(code, _SELVES):
+    others = np.ones(FOLD_SIZE, dtype=bool)
+    for first, last in _SELVES:
+        others[first : last + 1] = False
+    for code in np.flatnonzero(others).tolist():
+        if category(chr(code)) in _NOT_CHARACTERS:
+            table[code] = _entry(" ", False)
             continue
         entries = [_entry(char, lookalike) for char, lookalike in stands_for(chr(code))]
         if len(entries) == 1:
@@ -176,4 +183,9 @@ def _dropped(char: str) -> int:
 
 def fold_entries(text: str) -> list[int]:
     """Give the entries of what a text's characters stand for, dropped ones left out."""
-    return [_entry(*stood) for char in normalize("NFC", text) for stood in stands_for(char)]
+    return [entry for char in normalize("NFC", text) for entry in _entries(char)]
+
+
+@lru_cache(1024)
+def _entries(char: str) -> tuple[int, ...]:
+    return tuple(_entry(*stood) for stood in stands_for(char))
