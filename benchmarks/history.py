@@ -28,7 +28,7 @@ from features.history import WIDTH, History
 from features.keys import KeyKind
 from features.ledger import Ledger
 from features.pipeline import USUAL_NEW_KEYS
-from features.readings import READINGS
+from features.readings import READINGS, SIDES
 from features.timeline import Arrivals, Fold, Outcomes
 
 POPULATIONS = {
@@ -39,7 +39,12 @@ POPULATIONS = {
 """Keys of each kind that there are, for each row."""
 SKEW = 1.6
 """Key number = population x u ** skew: the first tenth of a population gets a quarter of the rows."""
-KINDS = tuple(KeyKind(name, name, None, lambda _, __: "") for name in POPULATIONS)
+KINDS = tuple(
+    KeyKind(
+        name, name, None, lambda _, __: "", side=next((side for side in SIDES if name.startswith(side)), None)
+    )
+    for name in POPULATIONS
+)
 START, DAYS = 19_783, 300
 OUTCOME_SHARE, FIND_SHARE = 0.02, 0.2
 DELAY_DAYS = 14
@@ -140,7 +145,7 @@ def fold(
     room_for = USUAL_NEW_KEYS * world.rows if capacity is None else capacity
     folding = Fold(History(KINDS, capacity=room_for), arrivals, outcomes)
     seconds, longest, done = time.process_time() - begin, 0.0, 0
-    room = np.zeros((PIECE_ROWS, len(KINDS) * WIDTH), dtype=np.float32)
+    room = np.zeros((PIECE_ROWS, History(KINDS).width), dtype=np.float32)
     for keys, counterparts in world.pieces():
         for start in range(0, len(keys), piece_rows):
             part = slice(start, start + piece_rows)
@@ -191,7 +196,7 @@ def live(options: argparse.Namespace) -> None:
     day = START + DAYS
     keys = np.concatenate([world.keys(begin, begin + 1_000) for begin in range(0, LIVE_EVENTS, 1_000)])
     names = [f"live {number}" for number in range(LIVE_EVENTS)]
-    row = np.zeros(len(KINDS) * WIDTH, dtype=np.float32)
+    row = np.zeros(History(KINDS).width, dtype=np.float32)
     begin = time.process_time()
     for number, name in enumerate(names):
         ledger.arrive(name, day, keys[number], keys[number], row)
@@ -400,9 +405,9 @@ def by_duckdb(given: Given) -> list[Any]:
 def others(options: argparse.Namespace) -> None:
     os.environ["POLARS_MAX_THREADS"] = "1"
     world = Synthetic(options.rows)
-    X = np.zeros((options.rows, len(KINDS) * WIDTH), dtype=np.float32)
+    X = np.zeros((options.rows, History(KINDS).width), dtype=np.float32)
     ours = fold(world, X).seconds
-    print(f"| npsrisk, all {WIDTH} readings of {len(KINDS)} keys, s | {ours:.2f} |")
+    print(f"| npsrisk, all {WIDTH} readings of {len(KINDS)} keys and those of the sides, s | {ours:.2f} |")
     names = [reading.name for reading in READINGS]
     places = [kind * WIDTH + names.index(name) for kind in range(len(KINDS)) for name in SAME]
     given = Given.of(world)

@@ -23,7 +23,7 @@ from numpy.typing import NDArray
 
 from consignments.errors import BadSetting, ServiceFault
 from features.keys import KeyKind
-from features.readings import READINGS, features_of
+from features.readings import READINGS, SIDES, features_of
 
 kernel = njit(cache=True, nogil=True, _nrt=False)  # type: ignore[call-overload]
 """Compile without numba's counts of references, two thirds of the time: a kernel makes no array, and numba refuses one."""
@@ -42,6 +42,8 @@ RATE_STRENGTH = 10.0
 """A key's own share of finds weighs as much as the common one after this many known inspections (assumed)."""
 PRIOR_STRENGTH = 100.0
 """The common share of finds weighs as much as the first guess after this many known inspections (assumed)."""
+ADDED_ARRIVALS = 5.0
+"""Added to a key's consignments where its finds are shared among them: one find in one is no certainty (assumed)."""
 FIRST_GUESS = (0.01, 0.01, 0.05)
 """Share of inspections that find nps, controlled_drug, any_offence before any result is known (assumed)."""
 
@@ -82,6 +84,10 @@ RESULTS = {"nps": NPS, "controlled_drug": CONTROLLED_DRUG, "other_offence": OTHE
     _,
 ) = range(len(READINGS))
 WIDTH = len(READINGS)
+EITHER = len(SIDES)
+SIDES_WIDTH = (len(SIDES) + 1) * TARGETS
+"""Readings of each side and of either, behind those of all keys."""
+NO_SIDE = -1
 
 STEP = np.dtype(
     [
@@ -188,6 +194,7 @@ class History:
             )
         self.kinds = kinds
         self.features = features_of(kinds)
+        self._sides = np.array([NO_SIDE if k.side is None else SIDES.index(k.side) for k in kinds], np.int64)
         self.max_keys = max_keys
         self._most_heads = None if max_keys is None else max_keys + EVERYBODY + 1
         self._swept_on = self._full_on = NO_DAY
@@ -211,7 +218,7 @@ class History:
     @property
     def width(self) -> int:
         """Number of readings of one consignment."""
-        return len(self.kinds) * WIDTH
+        return len(self.kinds) * WIDTH + SIDES_WIDTH
 
     @property
     def today(self) -> int:
@@ -261,6 +268,7 @@ class History:
                 self._slots,
                 *self._parts,
                 self._state,
+                self._sides,
                 *self._scratch,
             )
             if reached < 0:
@@ -465,6 +473,7 @@ def _take_steps(
     days: Words,
     others: Keys,
     state: State,
+    sides: NDArray[np.int64],
     ahead: NDArray[np.int64],
     touched: NDArray[np.int64],
     common: NDArray[np.float64],
@@ -500,6 +509,7 @@ def _take_steps(
                     out[out_row, column : column + WIDTH] = np.nan
                 else:
                     _read(heads, days, places[kind], day, today, common, out[out_row], column)
+            _read_sides(sides, out[out_row], at)
         if day < today - REMEMBERED_DAYS:
             continue
         for kind in range(kinds):
@@ -1006,6 +1016,24 @@ def _read_arrivals(
     out[column + DECAYED] = fast
     out[column + DECAYED + 1] = slow
     out[column + VELOCITY] = _velocity(pace, norm, np.int64(heads[place, FIRST_ARRIVAL]), day)
+
+
+@kernel
+def _read_sides(sides: NDArray[np.int64], out: Rows, at: Number) -> None:
+    """Write, for each side, either and each target, the most finds for each consignment that one of its keys had."""
+    first = at + len(sides) * WIDTH
+    out[first : first + SIDES_WIDTH] = np.nan
+    for kind in range(len(sides)):
+        column = at + kind * WIDTH
+        if sides[kind] == NO_SIDE or np.isnan(out[column + ARRIVALS_EVER]):
+            continue
+        consignments = np.float64(out[column + ARRIVALS_EVER]) + ADDED_ARRIVALS
+        for target in range(TARGETS):
+            share = np.float32(out[column + FINDS + 2 * target + 1] / consignments)
+            for side in (sides[kind], EITHER):
+                place = first + side * TARGETS + target
+                if np.isnan(out[place]) or share > out[place]:
+                    out[place] = share
 
 
 @kernel

@@ -48,6 +48,8 @@ class KeyKind:
         Gives the value of a consignment in normal form, '' where missing; None: it is one of `common_values`.
     common : bool
         Many consignments share a value, and no person does: its numbers are worth remembering.
+    side : str or None
+        The party it may betray, one of `features.readings.SIDES`: what its keys had found is also read together.
     """
 
     name: str
@@ -55,6 +57,7 @@ class KeyKind:
     counterpart: str | None
     value: Value | None = None
     common: bool = False
+    side: str | None = None
 
 
 def key_kinds(config: FeatureConfig) -> tuple[KeyKind, ...]:
@@ -125,15 +128,15 @@ def _code(value: str | None) -> str:
 
 
 COMMON_KINDS = (
-    KeyKind("sender", "sender", "consignee"),
-    KeyKind("sender_address", "sender's address", "consignee"),
-    KeyKind("sender_phone", "sender's phone", "sender"),
-    KeyKind("sender_email", "sender's e-mail", "sender"),
-    KeyKind("account", "shipper's account", "sender"),
-    KeyKind("consignee", "consignee", "sender"),
-    KeyKind("consignee_address", "consignee's address", "sender"),
-    KeyKind("consignee_phone", "consignee's phone", "consignee"),
-    KeyKind("consignee_email", "consignee's e-mail", "consignee"),
+    KeyKind("sender", "sender", "consignee", side="sender"),
+    KeyKind("sender_address", "sender's address", "consignee", side="sender"),
+    KeyKind("sender_phone", "sender's phone", "sender", side="sender"),
+    KeyKind("sender_email", "sender's e-mail", "sender", side="sender"),
+    KeyKind("account", "shipper's account", "sender", side="sender"),
+    KeyKind("consignee", "consignee", "sender", side="consignee"),
+    KeyKind("consignee_address", "consignee's address", "sender", side="consignee"),
+    KeyKind("consignee_phone", "consignee's phone", "consignee", side="consignee"),
+    KeyKind("consignee_email", "consignee's e-mail", "consignee", side="consignee"),
     KeyKind("pair", "sender with this consignee", "product"),
     KeyKind("address_pair", "sender's address with this consignee's address", "product"),
     KeyKind("product", "product", "sender", common=True),

@@ -89,9 +89,35 @@ READINGS = (
     ),
 )
 
+SIDES = ("sender", "consignee")
+"""Parties that several keys betray: a name is spelt anew more easily than name, address and phone together."""
+EITHER = "either"
+"""Whichever of the two had more."""
+SIDE_READINGS = (
+    Reading(
+        "nps_a_consignment",
+        "share",
+        "finds",
+        "{Noun} by name, address, phone or other key: most NPS finds for each consignment: {value}",
+    ),
+    Reading(
+        "controlled_drug_a_consignment",
+        "share",
+        "finds",
+        "{Noun} by name, address, phone or other key: most finds of controlled drugs for each consignment: {value}",
+    ),
+    Reading(
+        "any_offence_a_consignment",
+        "share",
+        "finds",
+        "{Noun} by name, address, phone or other key: most offences for each consignment: {value}",
+    ),
+)
+"""What is read of all keys of a side, and of both, together: the most known finds for each consignment of one of them."""
+
 
 def features_of(kinds: tuple[KeyKind, ...]) -> tuple[Feature, ...]:
-    """List the features of history: every reading of every kind, kind by kind.
+    """List the features of history: every reading of every kind, kind by kind, then those of the sides.
 
     Examples
     --------
@@ -101,7 +127,11 @@ def features_of(kinds: tuple[KeyKind, ...]) -> tuple[Feature, ...]:
     'history.sender.new'
     """
     nouns = {kind.name: kind.noun for kind in kinds}
-    return tuple(_feature(kind, reading, nouns) for kind in kinds for reading in READINGS)
+    of_kinds = [_feature(kind, reading, nouns) for kind in kinds for reading in READINGS]
+    return (
+        *of_kinds,
+        *(_side_feature(side, reading) for side in (*SIDES, EITHER) for reading in SIDE_READINGS),
+    )
 
 
 def _feature(kind: KeyKind, reading: Reading, nouns: dict[str, str]) -> Feature:
@@ -112,6 +142,15 @@ def _feature(kind: KeyKind, reading: Reading, nouns: dict[str, str]) -> Feature:
         unit=reading.unit,
         reason=f"{kind.name.replace('+', '_')}_{reading.meaning}",
         text=reading.text.replace("{Noun}", noun).replace("{counterparts}", others),
+    )
+
+
+def _side_feature(side: str, reading: Reading) -> Feature:
+    return Feature(
+        name=f"history.{side}_side.{reading.name}",
+        unit=reading.unit,
+        reason=f"{side}_{reading.meaning}",
+        text=reading.text.replace("{Noun}", "Either party" if side == EITHER else side.capitalize()),
     )
 
 

@@ -19,6 +19,7 @@ FINDS = {"nps", "controlled_drug", "other_offence"}
 FINAL = FINDS | {"clear"}
 EVERYBODY = ("everybody", 0)
 NAMES = tuple(reading.name for reading in READINGS)
+TARGETS = ({"nps"}, {"controlled_drug"}, FINDS)
 
 
 @dataclass(frozen=True)
@@ -134,12 +135,16 @@ class PlainHistory:
 
     Parameters
     ----------
+    sides : tuple of str or None
+        The side of each kind of key.
     wanted : callable
         Which arrivals are read; the others are only counted.
     """
 
-    def __init__(self, wanted: Callable[[Arrival], bool] = lambda arrival: True) -> None:
-        self.wanted = wanted
+    def __init__(
+        self, sides: tuple[str | None, ...], wanted: Callable[[Arrival], bool] = lambda arrival: True
+    ) -> None:
+        self.sides, self.wanted = sides, wanted
         self.lives: dict[tuple[Any, int], Life] = {}
         self.consignments: dict[str, Known] = {}
         self.today = -(10**9)
@@ -248,6 +253,11 @@ class PlainHistory:
                 values += [reading[name] for name in NAMES]
             else:
                 values += [float("nan")] * len(NAMES)
+        for sides in ({"sender"}, {"consignee"}, {"sender", "consignee"}):
+            mine = [place for place in enumerate(arrival.keys) if place[1] and self.sides[place[0]] in sides]
+            lives = [[what for _, what in self.life(place).events.values()] for place in mine]
+            for finds in TARGETS:
+                values.append(max((share(events, finds) for events in lives), default=float("nan")))
         return values
 
     def counted(self, life: Life, day: int) -> list[str]:
@@ -306,6 +316,11 @@ class PlainHistory:
         shares = self.shares(results, common, 10.0)
         values |= zip(("nps_rate", "controlled_drug_rate", "any_offence_rate"), shares, strict=True)
         return values
+
+
+def share(events: list[str], finds: set[str]) -> float:
+    """Finds for each arrival, with five arrivals more."""
+    return sum(what in finds for what in events) / (events.count("arrival") + 5)
 
 
 def since(past: int | None, day: int) -> float:

@@ -7,12 +7,14 @@ from consignments.errors import BadSetting, ServiceFault
 from features.history import (
     ARRIVALS,
     ARRIVALS_EVER,
+    CLEAR,
     DECAY,
     DECAYED,
     FINDS,
     HEAD_WORDS,
     NEW,
     NPS,
+    SIDES_WIDTH,
     SINCE_FIND,
     STEP,
     VELOCITY,
@@ -23,7 +25,7 @@ from features.keys import KeyKind
 from features.readings import READINGS
 from features.spec import Spec
 
-KINDS = tuple(KeyKind(name, name, None, lambda _, __: "") for name in ("sender", "consignee"))
+KINDS = tuple(KeyKind(name, name, None, lambda _, __: "", side=name) for name in ("sender", "consignee"))
 
 
 def steps_of(count: int, days: "np.ndarray[tuple[int], np.dtype[np.int64]]"):
@@ -109,12 +111,12 @@ def test_a_step_outside_its_arrays_or_against_time_is_refused(name: str, value: 
     steps = steps_of(3, np.full(3, 2))
     steps[2][name] = value
     with pytest.raises(ValueError, match="bad step 2"):
-        History(KINDS).run(steps, keys, keys, np.zeros((5, 2 * WIDTH), dtype=np.float32))
+        History(KINDS).run(steps, keys, keys, np.zeros((5, History(KINDS).width), dtype=np.float32))
 
 
 def test_arrays_of_another_shape_or_type_are_refused() -> None:
     history, keys = History(KINDS), np.ones((3, 2), dtype=np.uint64)
-    steps, out = steps_of(3, np.zeros(3)), np.zeros((3, 2 * WIDTH), dtype=np.float32)
+    steps, out = steps_of(3, np.zeros(3)), np.zeros((3, History(KINDS).width), dtype=np.float32)
     bad = [
         (steps, keys.astype(np.int64), keys, out, 0),
         (steps, keys[:, :1].copy(), keys, out, 0),
@@ -134,10 +136,22 @@ def test_a_result_can_be_taken_out_again() -> None:
     steps = steps_of(4, np.array([0, 1, 1, 1]))
     steps["row"], steps["out_row"] = 0, [-1, -1, -1, 0]
     steps["counter"], steps["change"] = [ARRIVALS, NPS, NPS, ARRIVALS], [1, 1, -1, 1]
-    out = np.zeros((1, 2 * WIDTH), dtype=np.float32)
+    out = np.zeros((1, History(KINDS).width), dtype=np.float32)
     history.run(steps, keys, np.zeros_like(keys), out)
     assert out[0, [ARRIVALS_EVER, FINDS]].tolist() == [1, 0]
     assert np.isnan(out[0, SINCE_FIND])
+
+
+def test_each_side_reads_its_own_finds_and_either_the_larger_share() -> None:
+    history, keys = History(KINDS), np.array([[1, 2], [3, 2], [1, 2]], dtype=np.uint64)
+    steps = steps_of(5, np.zeros(5))
+    steps["row"], steps["out_row"] = [0, 1, 0, 1, 2], [-1, -1, -1, -1, 0]
+    steps["counter"] = [ARRIVALS, ARRIVALS, NPS, CLEAR, ARRIVALS]
+    out = np.zeros((1, history.width), dtype=np.float32)
+    history.run(steps, keys, np.zeros_like(keys), out)
+    named = dict(zip((feature.name for feature in history.features), out[0].tolist(), strict=True))
+    read = [named[f"history.{side}_side.nps_a_consignment"] for side in ("sender", "consignee", "either")]
+    assert read == pytest.approx([1 / 6, 1 / 7, 1 / 6])
 
 
 def test_a_snapshot_of_other_keys_or_another_version_is_refused() -> None:
@@ -174,7 +188,7 @@ def test_the_kernel_writes_readings_where_the_spec_names_them() -> None:
 
 def test_the_features_are_all_readings_of_all_kinds() -> None:
     features = History(KINDS).features
-    assert len(Spec(features)) == len(KINDS) * WIDTH == History(KINDS).width
+    assert len(Spec(features)) == len(KINDS) * WIDTH + SIDES_WIDTH == History(KINDS).width
     assert features[WIDTH].name == "history.consignee.new"
 
 

@@ -4,7 +4,7 @@ from pathlib import Path
 
 from features.config import feature_config
 from features.keys import COMMON_KINDS, key_kinds
-from features.readings import READINGS, features_of
+from features.readings import EITHER, READINGS, SIDE_READINGS, SIDES, features_of
 from features.spec import Spec
 
 CONFIG = feature_config({"history": {"keys": [["hs_code", "departure_country"]]}})
@@ -32,6 +32,7 @@ def test_readings_that_mean_the_same_share_a_reason() -> None:
     assert (
         reason_of("history.sender.nps_rate") == reason_of("history.sender.any_offence_ever") == "sender_finds"
     )
+    assert reason_of("history.sender_side.nps_a_consignment") == "sender_finds"
     assert reason_of("history.route.arrivals_7d") == "route_volume"
 
 
@@ -50,5 +51,8 @@ def test_the_names_of_readings_are_unique() -> None:
 
 def test_the_page_explains_every_reading_and_every_kind() -> None:
     page = (Path(__file__).resolve().parents[2] / "docs" / "history.md").read_text()
-    names = [reading.name for reading in READINGS] + [kind.name for kind in COMMON_KINDS]
+    names = [reading.name for reading in (*READINGS, *SIDE_READINGS)]
+    names += [kind.name for kind in COMMON_KINDS] + [
+        f"history.{side}_side.READING" for side in (*SIDES, EITHER)
+    ]
     assert [name for name in names if f"`{name}`" not in page] == []

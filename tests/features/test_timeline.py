@@ -24,7 +24,11 @@ from features.timeline import (
     order_events,
 )
 
-KINDS = tuple(KeyKind(name, name, None, lambda _, __: "") for name in ("sender", "consignee"))
+KINDS = tuple(KeyKind(name, name, None, lambda _, __: "", side="sender") for name in ("sender", "consignee"))
+"""Both may betray the sender, so that a side with two keys is read."""
+ROW = History(KINDS).width
+SIDES_AT = len(KINDS) * WIDTH
+SIDES_OF_KINDS = tuple(kind.side for kind in KINDS)
 NAMES = tuple(reading.name for reading in READINGS)
 START = 19_783
 """1 March 2024."""
@@ -61,7 +65,7 @@ def numbers(rows: Sequence[tuple[int, ...]]) -> "np.ndarray[tuple[int, int], np.
 
 def batch(arrivals: Sequence[Arrival], outcomes: Sequence[Outcome], as_of_us=None, **options):
     """Readings of every arrival, in the order of `arrivals`."""
-    out = np.full((len(arrivals), len(KINDS) * WIDTH), -1, dtype=np.float32)
+    out = np.full((len(arrivals), ROW), -1, dtype=np.float32)
     fold(
         History(KINDS, capacity=options.pop("capacity", 4)),
         arrivals_of(arrivals),
@@ -85,7 +89,7 @@ def one_by_one(
 ):
     """The same through the ledger, event by event, with a restart from a snapshot now and then, and before `kills`."""
     ledger = Ledger(History(KINDS, capacity=4))
-    out = np.full((len(arrivals), len(KINDS) * WIDTH), -1, dtype=np.float32)
+    out = np.full((len(arrivals), ROW), -1, dtype=np.float32)
     keys = numbers([row.keys for row in arrivals])
     counterparts = numbers([row.counterparts for row in arrivals])
     events = order_events(arrivals_of(arrivals), outcomes_of(outcomes))
@@ -117,7 +121,7 @@ def restarted(ledger: Ledger) -> Ledger:
 
 
 def oracle(arrivals: Sequence[Arrival], outcomes: Sequence[Outcome], as_of_us=None):
-    read = PlainHistory().fold(in_order(list(arrivals), list(outcomes), as_of_us))
+    read = PlainHistory(SIDES_OF_KINDS).fold(in_order(list(arrivals), list(outcomes), as_of_us))
     rows = {id(arrival): values for arrival, values in read}
     return as_floats([rows[id(arrival)] for arrival in arrivals])
 
@@ -486,7 +490,7 @@ def test_an_outcome_of_an_unknown_consignment_moves_the_day_across_a_restart() -
     ledger = Ledger(History(KINDS))
     ledger.arrive("a", START, keys, nobody)
     ledger.conclude("unknown", moment(400), moment(400), NO_TIME, None, "nps")
-    row = np.zeros(len(KINDS) * WIDTH, dtype=np.float32)
+    row = np.zeros(ROW, dtype=np.float32)
     restarted(ledger).arrive("b", START + 100, keys, nobody, row)
     assert row[NAMES.index("new")] == 1
 
@@ -520,6 +524,22 @@ def test_a_share_is_drawn_to_the_common_one() -> None:
     assert read_last(rows, told)["nps_rate"] == pytest.approx((1 + 10 * common) / (1 + 10))
 
 
+def test_a_side_reads_the_key_whose_finds_weigh_most_in_what_it_sends() -> None:
+    rows = [arrival(f"a{n:02}", 0) for n in range(15)] + [arrival("b", 0, sender=2, consignee=9)]
+    told = [outcome("a00", 1, "nps"), outcome("b", 1, "nps")]
+    both = [*rows, arrival("z", 2, sender=1, consignee=9)]
+    assert batch(both, told)[-1, SIDES_AT : SIDES_AT + 3] == pytest.approx([1 / 6, 0, 1 / 6])
+    one = [*rows, arrival("z", 2, sender=1)]
+    assert batch(one, told)[-1, SIDES_AT : SIDES_AT + 3] == pytest.approx([1 / 20, 0, 1 / 20])
+
+
+def test_a_side_without_a_key_is_missing_and_one_of_new_keys_had_no_finds() -> None:
+    rows = [arrival("a", 0), arrival("b", 2, sender=0), arrival("c", 2, sender=7)]
+    read = batch(rows, [outcome("a", 1)])[:, SIDES_AT : SIDES_AT + 3]
+    assert np.isnan(read[1]).all()
+    assert read[2].tolist() == [0, 0, 0]
+
+
 def test_velocity_compares_this_week_with_the_usual_week() -> None:
     rows = [arrival(f"a{n:02}", n) for n in range(90)] + [arrival(f"b{n}", 89.5) for n in range(14)]
     assert read_last([*rows, arrival("z", 90)])["velocity"] == pytest.approx((20 + 1) / (103 * 7 / 90 + 1))
@@ -533,7 +553,7 @@ def test_an_outcome_long_after_its_consignment_was_forgotten_is_kept_but_not_cou
 
 def test_the_readings_that_are_not_wanted_are_not_written() -> None:
     rows = [arrival("a", 0), arrival("b", 1)]
-    out = np.full((1, 3 + len(KINDS) * WIDTH), 7, dtype=np.float32)
+    out = np.full((1, 3 + ROW), 7, dtype=np.float32)
     keys = numbers([row.keys for row in rows])
     nobody = np.zeros_like(keys)
     fold(History(KINDS), arrivals_of(rows), outcomes_of([]), keys, nobody, out, 3, np.array([-1, 0]))
@@ -542,7 +562,7 @@ def test_the_readings_that_are_not_wanted_are_not_written() -> None:
 
 
 def test_empty_tables_are_no_events() -> None:
-    assert batch([], []).shape == (0, len(KINDS) * WIDTH)
+    assert batch([], []).shape == (0, ROW)
     assert len(order_events(arrivals_of([]), outcomes_of([outcome("a", 1)])).row) == 1
 
 
@@ -611,7 +631,9 @@ def another_future(arrivals: list[Arrival], outcomes: list[Outcome], cut: int):
 
 def check_by_definition(arrivals: list[Arrival], outcomes: list[Outcome], read, sampled: range) -> None:
     rows = {id(arrivals[row]): row for row in sampled}
-    plain = PlainHistory(wanted=lambda row: id(row) in rows).fold(in_order(arrivals, outcomes))
+    plain = PlainHistory(SIDES_OF_KINDS, wanted=lambda row: id(row) in rows).fold(
+        in_order(arrivals, outcomes)
+    )
     assert len(plain) == len(rows)
     for row, values in plain:
         assert same(read[rows[id(row)]], as_floats([values])[0])
