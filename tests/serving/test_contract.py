@@ -183,9 +183,9 @@ def take_out(body: bytes, chance: random.Random) -> bytes:
 
 
 def put_word(body: bytes, chance: random.Random) -> bytes:
-    """Put something in the place of a value."""
-    places = [at for at in range(len(body)) if body[at : at + 1] == b":"]
-    at = chance.choice(places) + 1
+    """Put something in the place of a value; of the whole, where so much was cut off before that none is left."""
+    places = [at + 1 for at in range(len(body)) if body[at : at + 1] == b":"] or [0]
+    at = chance.choice(places)
     end = min(
         (found for mark in (b",", b"}", b"]") if (found := body.find(mark, at)) >= 0), default=len(body)
     )
