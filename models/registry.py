@@ -36,6 +36,8 @@ SAYS_NO = {"RESOURCE_DOES_NOT_EXIST", "INVALID_PARAMETER_VALUE"}
 RETRIES = 2
 """Of calls to a server that is away, where the environment does not say otherwise; MLflow's own seven take minutes."""
 ADDRESSES = ("MLFLOW_TRACKING_URI", "MLFLOW_REGISTRY_URI")
+TIMEOUT_SECONDS = 30
+"""Of a call to a server that hangs, likewise; MLflow's own is two minutes, and each is tried again."""
 LONGEST_DESCRIPTION = 5000
 """Of a version, in characters: what MLflow's tables hold, on PostgreSQL at least."""
 MODEL_CONFIG = {"history": "", "outcomes": "", "alerts": "", "as_of": "", "reasons": 0, "data_key": ""}
@@ -108,6 +110,7 @@ class Registry:
         self.tracking_uri = tracking_uri
         self.where = re.sub("//[^@/]*@", "//", tracking_uri)
         os.environ.setdefault("MLFLOW_HTTP_REQUEST_MAX_RETRIES", str(RETRIES))
+        os.environ.setdefault("MLFLOW_HTTP_REQUEST_TIMEOUT", str(TIMEOUT_SECONDS))
         self.client = mlflow.MlflowClient(tracking_uri=tracking_uri, registry_uri=tracking_uri)
 
     def register(

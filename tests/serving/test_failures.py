@@ -1,6 +1,12 @@
-"""What fails is provoked: an honest error while it lasts, nothing lost, nothing twice, and on again by itself afterwards."""
+"""What fails is provoked: an honest error while it lasts, nothing lost, nothing twice, and on again by itself afterwards.
+
+Here: database, disk, state directory, MLflow. Others stand with what they are about: a damaged snapshot (`test_snapshots`), a
+clock that jumps back (`test_clock`), a process that is killed, a corrupt model, two services at once (`test_kills`,
+`test_chaos`, `test_lock`), a client that hangs (`test_connections`), a model that gives no number (`test_scores`).
+"""
 
 import resource
+import socket
 import sqlite3
 import threading
 import time
@@ -176,6 +182,21 @@ def test_without_mlflow_the_service_starts_and_scores_and_publishing_says_what_i
         client.look()
         assert scored(client, "RB2") == 200
         assert client.get("/health/ready").json()["warnings"] == []
+
+
+def test_an_mlflow_that_hangs_is_told_as_one_that_is_away(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It takes the call and never answers."""
+    monkeypatch.setattr("models.registry.TIMEOUT_SECONDS", 1)
+    settings_in(tmp_path)
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        address = f"http://127.0.0.1:{silent.getsockname()[1]}"
+        hangs = {"MLFLOW_TRACKING_URI": address, "NPSRISK_STATE_DIR": str(tmp_path)}
+        hangs["MLFLOW_HTTP_REQUEST_MAX_RETRIES"] = "0"
+        done = CliRunner().invoke(main, ["publish"], env={**hangs, "MLFLOW_HTTP_REQUEST_TIMEOUT": None})
+    assert (done.exit_code, done.output.count("\n")) == (2, 1)
+    assert done.output.startswith(f"npsrisk publish: {address}: MLflow does not answer")
 
 
 def start(folder: Path) -> tuple[int, str]:
