@@ -1,12 +1,14 @@
-"""What the service gives: requests and bulk rows per server CPU-second, times, memory, start; beside `mlflow models serve`.
+"""What the service gives: requests and bulk rows per server CPU-second, times, memory, start; beside `mlflow models serve`
+and MLServer.
 
-    python -m benchmarks.serving [--seconds 6] [--past 200000] [--without-mlflow]
+    python -m benchmarks.serving [--seconds 6] [--past 200000] [--without-mlflow] [--mlserver]
 
 The server runs on the first core, the client on the last; both sides in one run. The model has 300 trees of 31 leaves
 over the real features (`benchmarks.deployed`), the consignments are simulated, distinct, and none is sent twice.
 `mlflow models serve` gets the same booster without a signature, and features that are ready: an easier job. It is asked
 in both forms it takes: a table with named columns (`dataframe_split`), and bare numbers in the order of the columns
-(`inputs`), which nothing checks; JSON has no NaN, so missing features are sent as 0.
+(`inputs`), which nothing checks; JSON has no NaN, so missing features are sent as 0. MLServer's LightGBM runtime gets the same
+rows, in one process. It wants other versions of what npsrisk needs, so it is installed into a virtual environment of its own.
 """
 
 import argparse
@@ -40,6 +42,11 @@ from consignments.records import Consignment
 from consignments.tables import write_table
 
 T = TypeVar("T")
+Figures = dict[str, dict[str, str]]
+"""By the name of who was measured, and the name of the figure."""
+Beside = Callable[[Grown, Path, float], Figures]
+"""Measures another server of the same booster, in a folder, for so many seconds each."""
+MLSERVER = ("mlserver==1.7.1", "mlserver-lightgbm==1.7.1")
 SERVER_CORE, CLIENT_CORE = 0, (os.cpu_count() or 1) - 1
 TICKS = os.sysconf("SC_CLK_TCK")
 CONNECTIONS = (16, 64)
@@ -86,15 +93,22 @@ def main() -> None:
     parser.add_argument(
         "--past", type=int, default=0, help="past consignments imported before: 200,000 make 1 M keys"
     )
-    parser.add_argument("--without-mlflow", action="store_true", help="measure the service alone")
+    parser.add_argument("--without-mlflow", action="store_true", help="leave mlflow models serve out")
+    parser.add_argument(
+        "--mlserver", type=Path, nargs="?", const=Path(".venv-mlserver"), metavar="VENV",
+        help="measure MLServer too; it is installed into VENV, by default .venv-mlserver, where it is not there yet",
+    )  # fmt: skip
     args = parser.parse_args()
     os.sched_setaffinity(0, {CLIENT_CORE})
     with TemporaryDirectory(prefix="npsrisk-bench-") as folder:
-        measure(Path(folder), args.seconds, args.past, with_mlflow=not args.without_mlflow)
+        beside = [] if args.without_mlflow else [measure_mlflow]
+        if args.mlserver is not None:
+            beside.append(partial(measure_mlserver, installed(args.mlserver.absolute())))
+        measure(Path(folder), args.seconds, args.past, beside)
 
 
-def measure(folder: Path, seconds: float, past: int, *, with_mlflow: bool) -> None:
-    """Measure both sides, and print a table."""
+def measure(folder: Path, seconds: float, past: int, beside: Sequence[Beside]) -> None:
+    """Measure all sides, and print a table."""
     singles = MOST_PER_SECOND * len(CONNECTIONS) + OPEN_LOOP_PER_SECOND + SINGLES_BESIDE_BULK_PER_SECOND
     fresh = int(seconds * (singles + BULK_ROWS * BULK_CALLS_PER_SECOND) + MOST_PER_SECOND * WARM_SECONDS)
     say(f"simulating {past + fresh:,} consignments and growing the trees")
@@ -110,7 +124,9 @@ def measure(folder: Path, seconds: float, past: int, *, with_mlflow: bool) -> No
         write_table(world.tables.consignments.head(past), folder / "past.parquet")
         npsrisk(environment, "import", "--consignments", str(folder / "past.parquet"))
     ours = measure_service(environment, world.records[past:], seconds)
-    peers = measure_mlflow(grown, folder, seconds) if with_mlflow else {}
+    peers: Figures = {}
+    for measure_other in beside:
+        peers |= measure_other(grown, folder, seconds)
     print(" | ".join(["| measured", "npsrisk", *peers]) + " |")
     print("|---" * (2 + len(peers)) + "|")
     for name, told in ours.items():
@@ -166,12 +182,12 @@ async def warm(port: int, requests: Iterator[bytes]) -> None:
     await closed_loop(port, requests, CONNECTIONS[0], WARM_SECONDS)
 
 
-def measure_mlflow(grown: Grown, folder: Path, seconds: float) -> dict[str, dict[str, str]]:
+def measure_mlflow(grown: Grown, folder: Path, seconds: float) -> Figures:
     """Measure `mlflow models serve` of the same booster, given ready features; the figures by the form of its input."""
     model = folder / "booster"
     booster = lightgbm.Booster(model_str=grown.risk.trees.text)
     mlflow.lightgbm.save_model(booster, str(model), pip_requirements=["lightgbm"])
-    rows, names = np.nan_to_num(grown.X[:500]).tolist(), list(grown.risk.spec.names)
+    rows, names = ready_rows(grown), list(grown.risk.spec.names)
     forms = {
         "mlflow, named columns": [{"dataframe_split": {"columns": names, "data": [row]}} for row in rows],
         "mlflow, bare numbers": [{"inputs": [row]} for row in rows],
@@ -192,6 +208,49 @@ def measure_mlflow(grown: Grown, folder: Path, seconds: float) -> dict[str, dict
                 **measure_peer(server, requests, seconds),
             }
     return told
+
+
+def ready_rows(grown: Grown) -> list[list[float]]:
+    """Give rows of features as JSON can hold them."""
+    rows: list[list[float]] = np.nan_to_num(grown.X[:500]).tolist()
+    return rows
+
+
+def installed(venv: Path) -> Path:
+    """Install MLServer and its LightGBM runtime into a virtual environment, where they are not yet; gives its program."""
+    program = venv / "bin" / "mlserver"
+    if not program.exists():
+        say(f"installing MLServer into {venv}")
+        subprocess.run([sys.executable, "-m", "venv", str(venv)], check=True)
+        pip = [str(venv / "bin" / "python"), "-m", "pip", "install", "--quiet", "--disable-pip-version-check"]
+        subprocess.run([*pip, *MLSERVER], check=True)
+    return program
+
+
+def measure_mlserver(program: Path, grown: Grown, folder: Path, seconds: float) -> Figures:
+    """Measure MLServer's LightGBM runtime with the same booster, given ready features, in one process."""
+    model = folder / "mlserver"
+    model.mkdir()
+    lightgbm.Booster(model_str=grown.risk.trees.text).save_model(str(model / "model.bst"))
+    runtime = {"implementation": "mlserver_lightgbm.LightGBMModel", "parameters": {"uri": "./model.bst"}}
+    (model / "model-settings.json").write_text(json.dumps({"name": model.name, **runtime}))
+    command = [
+        "env", "MLSERVER_HTTP_PORT={port}", f"MLSERVER_GRPC_PORT={free_port()}", f"MLSERVER_METRICS_PORT={free_port()}",
+        "MLSERVER_HOST=127.0.0.1", "MLSERVER_PARALLEL_WORKERS=0", "MLSERVER_DEBUG=false", str(program), "start", str(model),
+    ]  # fmt: skip
+    inputs = [
+        {"name": "row", "shape": [1, len(row)], "datatype": "FP32", "data": row} for row in ready_rows(grown)
+    ]
+    path = f"/v2/models/{model.name}"
+    with serving(command, {"LGBM_NUM_THREADS": "1", "OMP_NUM_THREADS": "1"}, f"{path}/ready") as server:
+        bodies = [json.dumps({"inputs": [each]}).encode() for each in inputs]
+        requests = cycle([request(f"{path}/infer", body, server.port) for body in bodies])
+        told = {
+            "seconds to ready": f"{server.ready_seconds:.1f}",
+            "memory at the start, MB": f"{server.resident_mb():.0f}",
+            **measure_peer(server, requests, seconds),
+        }
+    return {"MLServer, LightGBM runtime": told}
 
 
 def measure_peer(server: Server, requests: Iterator[bytes], seconds: float) -> dict[str, str]:
