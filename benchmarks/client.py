@@ -87,7 +87,7 @@ class _Run:
         self._seconds: list[float] = []
         self._faults, self._busy = 0, 0
         self._all: list[_Connection] = []
-        self._free: list[_Connection] = []
+        self._free: deque[_Connection] = deque()
         self._late: deque[tuple[bytes, float]] = deque()
         self._over = asyncio.Event()
         self._open = False
@@ -97,7 +97,7 @@ class _Run:
         for _ in range(connections):
             _, made = await loop.create_connection(lambda: _Connection(self), "127.0.0.1", port)
             self._all.append(made)
-        self._free = list(self._all)
+        self._free = deque(self._all)
 
     async def closed(self) -> Taken:
         """Keep every connection busy."""
@@ -121,7 +121,9 @@ class _Run:
                 await asyncio.sleep(wait)
             if self._free:
                 self._busy += 1
-                self._free.pop().send(data, due)
+                self._free.popleft().send(
+                    data, due
+                )  # each in its turn: servers close those that are idle for long
             else:
                 self._late.append((data, due))
         while self._busy:
@@ -135,8 +137,10 @@ class _Run:
         self._next(connection)
 
     def lost(self, connection: _Connection) -> None:
-        """Count a connection that the server closed in the middle as a fault."""
-        if connection not in self._free and not self._over.is_set():
+        """Count a connection that the server closed in the middle as a fault; one that was idle is not used any more."""
+        if connection in self._free:
+            self._free.remove(connection)
+        elif not self._over.is_set():
             self._faults += 1
             self._busy -= 1
             self._over.set()

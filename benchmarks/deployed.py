@@ -19,7 +19,7 @@ from features.fitted import Fitted, fit_features
 from features.pseudonyms import Pseudonyms
 from models.bundle import Examples, write_bundle
 from models.promotion import PromotionRecord
-from models.registry import Registry
+from models.registry import Registry, Version
 from models.risk_model import RiskModel, TreeParams
 from serving.publisher import publish
 from serving.settings import Settings
@@ -93,42 +93,54 @@ def _made_up_risk(X: NDArray[np.float32], rng: np.random.Generator) -> NDArray[n
     return np.asarray(1 / (1 + np.exp(-2.0 * margin)))
 
 
-def deploy(grown: Grown, folder: Path) -> Settings:
+def deploy(grown: Grown, folder: Path, versions: int = 1) -> Settings:
     """Register, promote and publish the model as a user does; gives the settings of a service over it.
 
     Parameters
     ----------
     folder : Path
         For MLflow's store and for the service's state directory, `state`.
+    versions : int
+        How often: versions that score alike, each with a card of its own. The last one decides.
     """
-    config = FeatureConfig()
-    values, arrays = grown.fitted.to_plain()
-    sha256 = write_bundle(
-        folder / "bundle",
-        card={
-            "name": "nps-risk", "target": "nps", "as_of": "2024-01-01T00:00:00Z", "data_sha256": "0" * 64,
-            "code_version": "benchmark", "metrics": {},
-        },
-        config=config, fitted=values, arrays=arrays, model=grown.risk,
-        examples=Examples.take(grown.risk, grown.X[:16], grown.channels[:16]),
-    )  # fmt: skip
     registry = Registry(f"sqlite:///{folder / 'mlflow.db'}")
     client = MlflowClient(tracking_uri=registry.tracking_uri)
     experiment = client.create_experiment("nps-risk", artifact_location=(folder / "artifacts").as_uri())
-    run = client.create_run(experiment)
-    version = registry.register(
-        run.info.run_id, folder / "bundle",
-        example=make_world(1).tables.consignments.head(2), description="of a benchmark", tags={"target": "nps"},
-    )  # fmt: skip
-    number, previous = registry.next_link(version.name)
-    registry.append(
-        PromotionRecord(
-            number, version.name, version.number, None, sha256, "a benchmark", "to be measured",
-            datetime.now(UTC), {}, None, True, previous,
-        )
-    )  # fmt: skip
     state_dir = folder / "state"
     state_dir.mkdir()
     settings = Settings.model_validate({"NPSRISK_STATE_DIR": str(state_dir)})
-    publish(registry, f"models:/{version.name}@champion", settings)
+    example = make_world(1).tables.consignments.head(2)
+    for number in range(1, versions + 1):
+        sha256 = _write(grown, folder / f"bundle-{number}", number)
+        run = client.create_run(experiment)
+        version = registry.register(
+            run.info.run_id, folder / f"bundle-{number}",
+            example=example, description="of a benchmark", tags={"target": "nps"},
+        )  # fmt: skip
+        _promote(registry, version, sha256)
+        publish(registry, f"models:/{version.name}@champion", settings)
     return settings
+
+
+def _write(grown: Grown, directory: Path, number: int) -> str:
+    values, arrays = grown.fitted.to_plain()
+    return write_bundle(
+        directory,
+        card={
+            "name": "nps-risk", "target": "nps", "as_of": "2024-01-01T00:00:00Z", "data_sha256": "0" * 64,
+            "code_version": f"benchmark {number}", "metrics": {},
+        },
+        config=FeatureConfig(), fitted=values, arrays=arrays, model=grown.risk,
+        examples=Examples.take(grown.risk, grown.X[:16], grown.channels[:16]),
+    )  # fmt: skip
+
+
+def _promote(registry: Registry, version: Version, sha256: str) -> None:
+    link, previous = registry.next_link(version.name)
+    champion = registry.find("champion", "nps")
+    registry.append(
+        PromotionRecord(
+            link, version.name, version.number, champion and champion.number, sha256, "a benchmark",
+            "to be measured", datetime.now(UTC), {}, None, True, previous,
+        )
+    )  # fmt: skip
