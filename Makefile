@@ -6,7 +6,7 @@ STAMP  := $(VENV)/.installed
 # Tests run in so many processes, each file in one of them.
 WORKERS ?= 2
 
-.PHONY: install demo test slow contract check format bench bench-history docs clean
+.PHONY: install demo test slow contract postgres check format bench bench-history docs clean
 
 install: $(STAMP)  ## make the virtual environment
 
@@ -27,6 +27,13 @@ slow: $(STAMP)  ## the long tests
 
 contract: $(STAMP)  ## the service against its own OpenAPI document: 5,000 cases, and as many spoilt bodies
 	$(BIN)/python -m pytest -m slow tests/serving/test_contract.py
+
+# Every test whose subject reads or writes an event log.
+WITH_A_LOG := app disagreement event_log exporting failures importing kills methods parity postgres replay scores selections \
+	service shadow snapshots
+
+postgres: $(STAMP)  ## those tests with the event log in PostgreSQL: a private server, or the one of NPSRISK_TEST_POSTGRES
+	.ci/with-postgres $(BIN)/python -m pytest $(WITH_A_LOG:%=tests/serving/test_%.py)
 
 check: $(STAMP)  ## format, lint, types, import rule
 	$(BIN)/ruff format --check .

@@ -924,10 +924,11 @@ def shadow(begins: str | None, ends: str | None, model: str | None, as_json: boo
     chosen = settings()
     first, end = moment(begins, "--from"), moment(ends, "--until")
     from_us, until_us = 0 if first is None else to_us(first), ALWAYS_US if end is None else to_us(end)
-    log = LogReader.open_to_read(chosen.database_url)
-    with ShadowLog(chosen.state_dir, log.log_id) as shadow_log:
+    with (
+        LogReader.open_to_read(chosen.database_url) as log,
+        ShadowLog(chosen.state_dir, log.log_id) as shadow_log,
+    ):
         found = disagreement(log, shadow_log, model, from_us, until_us)
-    log.close()
     tell(found.to_dict(), as_json, found.text())
 
 
@@ -984,10 +985,8 @@ def export(out: Path, personal: bool, as_json: bool) -> None:
     from serving.exporting import export as run
 
     chosen = settings()
-    log = LogReader.open_to_read(chosen.database_url)
-    with progress_bar() as progress:
+    with LogReader.open_to_read(chosen.database_url) as log, progress_bar() as progress:
         told = run(log, vault() if personal else None, past_bundles(), out, progress)
-    log.close()
     for note in told["notes"]:
         click.echo(note, err=True)
     rows = ", ".join(f"{count:,} {name}" for name, count in told["tables"].items())
@@ -1036,14 +1035,12 @@ def parity(
     moments = [moment(text, option) for text, option in ((begins, "--from"), (ends, "--until"))]
     from_us, until_us = (None if each is None else to_us(each) for each in moments)
     wanted = Wanted(from_us, until_us, tuple(name.removeprefix("models:/") for name in models))
-    log = LogReader.open_to_read(chosen.database_url)
-    with progress_bar() as progress:
+    with LogReader.open_to_read(chosen.database_url) as log, progress_bar() as progress:
         comparison = Parity(log, load_data_key(chosen.data_key_file), past_bundles(), wanted, progress)
         if out is None:
             comparison.run()
         else:
             write_pieces(comparison.tables(), out)
-    log.close()
     tell(comparison.findings.to_dict(), as_json, comparison.findings.text())
     context.exit(0 if comparison.findings.equal else 1)
 
@@ -1072,10 +1069,8 @@ def verify_log(context: click.Context, head: str, as_json: bool) -> None:
 
     if head and not re.fullmatch(HEAD_FORM, head):
         raise BadInput("not a head", where="--head", got=repr(head), expected="64 hexadecimal digits")
-    log = LogReader.open_to_read(settings().database_url)
-    with progress_bar() as progress:
+    with LogReader.open_to_read(settings().database_url) as log, progress_bar() as progress:
         verdict = log.verify(head, progress)
-    log.close()
     fault = verdict.fault(head)
     text = f"{verdict.entries:,} entries hold together\nhead {verdict.head}"
     if verdict.kept_at is not None:

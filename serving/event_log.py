@@ -10,15 +10,13 @@ from contextlib import contextmanager
 from functools import cache
 from operator import itemgetter
 from typing import Any, Literal, NamedTuple, Self
-from urllib.parse import quote
 
 import msgspec
 import sqlalchemy as sa
-from alembic import command
-from alembic.config import Config
-from sqlalchemy.engine import URL, Connection, make_url
+from sqlalchemy.engine import Connection
 
 from consignments.errors import BadSetting, ServiceFault
+from serving.databases import Writer, first_line, migrate, open_engine, shown, usable, writer_of
 from serving.sealing import Vault
 
 Kind = Literal["decision", "arrival", "outcome", "alert", "cancellation", "selection"]
@@ -27,8 +25,6 @@ READ_ROWS = 5_000
 NAMES_AT_ONCE = 500
 """Consignments looked up by one query."""
 MOST_SEQUENCE = 2**63 - 1
-BUSY_SECONDS = 5.0
-"""How long SQLite waits for another process that holds the database."""
 HEAD_FORM = "[0-9a-f]{64}"
 Progress = Callable[[str, int, int], None]
 """Called with what is being done, how much is done, and how much there is."""
@@ -211,16 +207,20 @@ class LogReader:
         ServiceFault
             Where the database cannot be read.
         """
-        with _usable(url) as address:
-            engine = _engine(address, read_only=True)
-            if not {_log.name, _events.name} <= set(sa.inspect(engine).get_table_names()):
-                raise BadSetting(
-                    "there is no event log",
-                    where="NPSRISK_DATABASE_URL",
-                    got=address.render_as_string(hide_password=True),
-                    todo="name the database of the service, or its NPSRISK_STATE_DIR",
-                )
-            return LogReader(engine)
+        with usable(url) as address:
+            engine = open_engine(address, read_only=True)
+            try:
+                _require_tables(engine, shown(address))
+                return LogReader(engine)
+            except BaseException:
+                engine.dispose()
+                raise
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
 
     def events(
         self,
@@ -431,7 +431,7 @@ class LogReader:
             with self._engine.connect() as connection:
                 yield connection
         except sa.exc.SQLAlchemyError as error:
-            raise ServiceFault("the event log cannot be read", got=_first_line(error)) from error
+            raise ServiceFault("the event log cannot be read", got=first_line(error)) from error
 
     def _identify(self) -> tuple[str, str]:
         with self._engine.connect() as connection:
@@ -457,12 +457,11 @@ class EventLog(LogReader):
     engine : Engine
     vault : Vault
         Keys derived from the data key.
+    writer : Writer
     """
 
-    def __init__(self, engine: sa.Engine, vault: Vault) -> None:
-        self.vault = vault
-        self._writer: Connection | None = None
-        self._insert = _events.insert().compile(dialect=engine.dialect)
+    def __init__(self, engine: sa.Engine, vault: Vault, writer: Writer) -> None:
+        self.vault, self._writer = vault, writer
         super().__init__(engine)
         vault.require(self.key_fingerprint)
 
@@ -475,12 +474,19 @@ class EventLog(LogReader):
         BadSetting
             For an address that means nothing, or a data key that is not this log's.
         ServiceFault
-            Where the database cannot be used.
+            Where the database cannot be used, or another process writes there.
         """
-        with _usable(url) as address:
-            engine = _engine(address)
-            _migrate(engine)
-            return cls(engine, vault)
+        with usable(url) as address:
+            engine = open_engine(address)
+            writer = writer_of(engine, _events)
+            try:
+                writer.hold()
+                migrate(engine)
+                return cls(engine, vault, writer)
+            except BaseException:
+                writer.drop()
+                engine.dispose()
+                raise
 
     def append(self, events: Sequence[Event]) -> None:
         """Write entries, all or none; they are durable when it returns.
@@ -499,24 +505,25 @@ class EventLog(LogReader):
             self._check_place(events)
             self._write(rows)
         except sa.exc.SQLAlchemyError as error:
-            raise ServiceFault("the event log cannot be written", got=_first_line(error)) from error
+            raise ServiceFault("the event log cannot be written", got=first_line(error)) from error
         self.last_sequence, self._head = events[-1].sequence, previous
 
     def reread(self) -> None:
         """Find out what is durable, after a write that failed; `ServiceFault` while the log cannot be used."""
         try:
-            self._drop_writer()
+            self._writer.drop()
+            self._writer.hold()
             self.last_sequence, self._head = self._read_head()
             with (
                 self._engine.begin() as connection
             ):  # a write that changes nothing: is there room, may we write?
                 connection.execute(sa.update(_log).values(log_id=_log.c.log_id))
         except sa.exc.SQLAlchemyError as error:
-            raise ServiceFault("the event log cannot be used", got=_first_line(error)) from error
+            raise ServiceFault("the event log cannot be used", got=first_line(error)) from error
 
     def close(self) -> None:
         """Close the database."""
-        self._drop_writer()
+        self._writer.drop()
         super().close()
 
     def _check_place(self, events: Sequence[Event]) -> None:
@@ -529,20 +536,27 @@ class EventLog(LogReader):
             )
 
     def _write(self, rows: list[tuple[Any, ...]]) -> None:
-        if self._writer is None:
-            self._writer = self._engine.connect()
-        with self._writer.begin():
-            if self._insert.positional:
-                self._writer.exec_driver_sql(self._insert.string, rows)
-            else:
-                names = _events.c.keys()
-                self._writer.execute(_events.insert(), [dict(zip(names, row, strict=True)) for row in rows])
+        try:
+            self._writer.write(rows)
+        except sa.exc.DBAPIError as error:
+            if not error.connection_invalidated:
+                raise
+            self._settle(rows)
 
-    def _drop_writer(self) -> None:
-        if self._writer is not None:
-            self._writer.invalidate()
-            self._writer.close()
-            self._writer = None
+    def _settle(self, rows: list[tuple[Any, ...]]) -> None:
+        """Over a new connection, see whether what went over a lost one was written; write it where it was not."""
+        self._writer.drop()
+        self._writer.hold()
+        _, head = self._read_head()
+        if head == self._head:
+            self._writer.write(rows)
+        elif head != rows[-1][-1]:
+            raise ServiceFault(
+                "the event log is not where it was left",
+                got=f"head {head.hex()[:12]}",
+                expected=f"head {self._head.hex()[:12]}",
+                todo="if the database was restored or taken over by another server, run npsrisk verify-log",
+            )
 
     def _identify(self) -> tuple[str, str]:
         with self._engine.begin() as connection:
@@ -550,6 +564,16 @@ class EventLog(LogReader):
                 name = secrets.token_hex(4)
                 connection.execute(_log.insert().values(log_id=name, key_fingerprint=self.vault.fingerprint))
         return super()._identify()
+
+
+def _require_tables(engine: sa.Engine, where: str) -> None:
+    if not {_log.name, _events.name} <= set(sa.inspect(engine).get_table_names()):
+        raise BadSetting(
+            "there is no event log",
+            where="NPSRISK_DATABASE_URL",
+            got=where,
+            todo="name the database of the service, or its NPSRISK_STATE_DIR",
+        )
 
 
 _of_nobody = (
@@ -586,57 +610,3 @@ def _of_many(kinds: str) -> Any:
 
 def _without(names: Sequence[str]) -> list[Any]:
     return [sa.null().label(column.name) if column.name in names else column for column in _columns]
-
-
-@contextmanager
-def _usable(url: str) -> Iterator[URL]:
-    """Turn what the database says into the errors of npsrisk."""
-    try:
-        address = make_url(url)
-        yield address
-    except (sa.exc.ArgumentError, ImportError) as error:
-        raise BadSetting(
-            "not a database that can be used",
-            where="NPSRISK_DATABASE_URL",
-            got=error.__class__.__name__,
-            expected="an SQLAlchemy address, as sqlite:///events.db",
-        ) from error
-    except sa.exc.SQLAlchemyError as error:
-        raise ServiceFault(
-            "the event log cannot be opened",
-            where=address.render_as_string(hide_password=True),
-            got=_first_line(error),
-            todo="check that the database is there, may be written, and has room",
-        ) from error
-
-
-def _engine(address: URL, *, read_only: bool = False) -> sa.Engine:
-    if address.get_backend_name() != "sqlite":
-        return sa.create_engine(address, execution_options={"postgresql_readonly": read_only})
-    if read_only:
-        address = address.set(
-            database=f"file:{quote(address.database or '')}", query={"mode": "ro", "uri": "true"}
-        )
-        return sa.create_engine(address, connect_args={"timeout": BUSY_SECONDS})
-    engine = sa.create_engine(address, connect_args={"timeout": BUSY_SECONDS})
-
-    @sa.event.listens_for(engine, "connect")
-    def _durable(connection: Any, _record: object) -> None:
-        connection.execute("PRAGMA journal_mode=WAL")
-        connection.execute("PRAGMA synchronous=FULL")
-
-    return engine
-
-
-def _migrate(engine: sa.Engine) -> None:
-    config = Config()
-    config.set_main_option("script_location", "serving:migrations")
-    with engine.begin() as connection:
-        config.attributes["connection"] = connection
-        command.upgrade(config, "head")
-
-
-def _first_line(error: sa.exc.SQLAlchemyError) -> str:
-    """Say what the database said, without the statement and its values."""
-    cause = getattr(error, "orig", None)
-    return str(cause if cause is not None else error).partition("\n")[0]

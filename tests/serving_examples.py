@@ -19,6 +19,7 @@ import httpx
 import msgspec
 import numpy as np
 from anyio.from_thread import BlockingPortal, start_blocking_portal
+from databases import database_in, state_environment
 from examples import day, make_consignment
 
 from consignments.visibility import to_us
@@ -113,7 +114,8 @@ def settings_in(state_dir: Path, **changes: Any) -> Settings:
     state_dir.mkdir(parents=True, exist_ok=True)
     key = state_dir / "data.key"
     key.write_bytes(DATA_KEY)
-    return Settings.model_validate({"NPSRISK_STATE_DIR": str(state_dir), **changes})
+    here = {"NPSRISK_STATE_DIR": str(state_dir), "NPSRISK_DATABASE_URL": database_in(state_dir)}
+    return Settings.model_validate(here | changes)
 
 
 def on_day_20() -> int:
@@ -202,7 +204,7 @@ def environment(folder: Path, **settings: str) -> dict[str, str]:
     """Give the environment of a process that serves from a folder with the tests' data key."""
     settings_in(folder)
     ours = {name: value for name, value in os.environ.items() if not name.startswith(("NPSRISK_", "MLFLOW_"))}
-    return ours | {"NPSRISK_STATE_DIR": str(folder)} | settings
+    return ours | state_environment(folder) | settings
 
 
 @contextmanager

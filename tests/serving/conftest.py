@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from databases import database_in
 from serving_examples import DATA_KEY, Client, make_bundle, publish, serving, settings_in
 
 from features.config import Columns, FeatureConfig, HistoryKeys
@@ -23,7 +24,7 @@ def open_log(tmp_path: Path, vault: Vault) -> Iterator[Callable[[], EventLog]]:
     opened: list[EventLog] = []
 
     def open_() -> EventLog:
-        opened.append(EventLog.open(f"sqlite:///{tmp_path / 'events.db'}", vault))
+        opened.append(EventLog.open(database_in(tmp_path), vault))
         return opened[-1]
 
     yield open_

@@ -10,6 +10,7 @@ from typing import Any
 
 import httpx
 import pytest
+from databases import database_in
 from serving_examples import DATA_KEY, environment, publish, running, settings_in
 
 from consignments.errors import BadSetting, ServiceFault
@@ -69,7 +70,7 @@ def test_what_was_acknowledged_outlives_a_kill(tmp_path: Path, bundle: Path) -> 
         process.kill()
         for caller in callers:
             caller.join()
-    log = EventLog.open(f"sqlite:///{tmp_path / 'events.db'}", Vault(DATA_KEY))
+    log = EventLog.open(database_in(tmp_path), Vault(DATA_KEY))
     logged = {event.consignment_id: (log.decision_id(event.sequence), event.score) for event in log.events()}
     assert log.verify().broken_at is None
     assert len(logged) == log.last_sequence

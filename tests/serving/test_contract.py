@@ -14,6 +14,7 @@ from typing import Any
 import msgspec
 import pytest
 import requests
+from databases import database_in
 from examples import day, make_consignment, make_outcome
 from hypothesis import HealthCheck, Phase, given, settings
 from serving_examples import DATA_KEY, Client, publish, running, serving, settings_in
@@ -103,7 +104,7 @@ def tried(folder: Path, bundle: Path, most: int | None = None) -> dict[str, Coun
     with running(folder, NPSRISK_API_KEYS_FILE=str(keys)) as (_, url):
         trying = Tried(url)
         trying.all(most)
-    log = EventLog.open(f"sqlite:///{folder / 'events.db'}", Vault(DATA_KEY))
+    log = EventLog.open(database_in(folder), Vault(DATA_KEY))
     assert log.verify().broken_at is None
     assert log.last_sequence > 0
     log.close()

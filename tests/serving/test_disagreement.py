@@ -6,12 +6,12 @@ from typing import Any
 
 import pytest
 from click.testing import CliRunner
+from databases import reader_of, state_environment
 from examples import day, make_consignment, make_outcome
 from serving_examples import publish, serving, settings_in
 
 from npsrisk import main
 from serving.disagreement import Disagreement, disagreement
-from serving.event_log import LogReader
 from serving.shadow_log import Opinion, ShadowLog, Tally
 
 SCORES = [0.9, 0.8, 0.7, 0.6, 0.5, 0.4, 0.3, 0.2, 0.1, 0.05]
@@ -34,7 +34,7 @@ def state(tmp_path: Path, bundle: Path) -> Path:
 
 def write(state: Path, scores: list[float], bands: list[str], model: str = "nps-risk/2") -> None:
     """Write what a challenger said of RB0 to RB9, whose champion's scores fall from RB0 on."""
-    log = LogReader.open_to_read(f"sqlite:///{state / 'events.db'}")
+    log = reader_of(state)
     with ShadowLog(state, log.log_id) as shadow_log:
         me = shadow_log.begin(model, "0" * 64, "nps", 0)
         opinions = [
@@ -55,7 +55,7 @@ def write(state: Path, scores: list[float], bands: list[str], model: str = "nps-
 
 
 def report(state: Path, model: str | None = None, from_us: int = 0, until_us: int = 2**62) -> Disagreement:
-    log = LogReader.open_to_read(f"sqlite:///{state / 'events.db'}")
+    log = reader_of(state)
     with ShadowLog(state, log.log_id) as shadow_log:
         found = disagreement(log, shadow_log, model, from_us, until_us)
     log.close()
@@ -100,7 +100,7 @@ def test_a_time_and_a_challenger_can_be_chosen(state: Path) -> None:
 
 
 def call(state: Path, *words: str) -> tuple[int, str]:
-    done = CliRunner().invoke(main, ["shadow", *words], env={"NPSRISK_STATE_DIR": str(state)})
+    done = CliRunner().invoke(main, ["shadow", *words], env=state_environment(state))
     return done.exit_code, done.output
 
 

@@ -1,8 +1,8 @@
 """Export: the log as tables that train, score and come back as the same history; personal columns only where asked for."""
 
 import json
+import os
 import shutil
-import sqlite3
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +11,7 @@ import pandas as pd
 import pyarrow.parquet as parquet
 import pytest
 from click.testing import CliRunner
+from databases import copy_state, execute, reader_of, state_environment
 from examples import day, make_consignment
 from serving_examples import DATA_KEY, publish, serving, settings_in
 from serving_world import live_through_a_world
@@ -24,7 +25,7 @@ from features.pseudonyms import Pseudonyms
 from models.bundle import load_bundle
 from npsrisk import main
 from serving.entries import stored_features
-from serving.event_log import Event, LogReader
+from serving.event_log import Event
 from serving.model import rules_model
 from serving.sealing import Vault
 from serving.snapshots import restore
@@ -54,16 +55,12 @@ def export(state_dir: Path, out: Path, *words: str) -> dict[str, Any]:
 
 
 def run(state_dir: Path, *words: str) -> tuple[int, str]:
-    environment = {
-        "NPSRISK_STATE_DIR": str(state_dir),
-        "MLFLOW_TRACKING_URI": f"sqlite:///{state_dir}/none.db",
-    }
-    done = CliRunner().invoke(main, words, env=environment)
+    done = CliRunner().invoke(main, words, env=state_environment(state_dir))
     return done.exit_code, done.output
 
 
 def entries(state_dir: Path, kind: str = "") -> list[Event]:
-    log = LogReader.open_to_read(f"sqlite:///{state_dir / 'events.db'}")
+    log = reader_of(state_dir)
     found = [event for event in log.events() if kind in ("", event.kind)]
     log.close()
     return found
@@ -149,7 +146,7 @@ def test_an_export_imported_into_a_new_log_is_the_same_history(
 
 def history(state_dir: Path) -> tuple[bytes, ...]:
     """What a state built from the log holds: keys are pseudonyms, equal under one data key."""
-    log = LogReader.open_to_read(f"sqlite:///{state_dir / 'events.db'}")
+    log = reader_of(state_dir)
     model = rules_model(Pseudonyms(DATA_KEY), Vault(DATA_KEY))
     pipeline, read = model.pipeline, model.entries
     arrays = restore(log, pipeline, read).history.to_arrays()
@@ -189,7 +186,7 @@ def test_without_the_flag_nothing_personal_is_written_and_the_tables_say_so(
     world: Path, tmp_path: Path
 ) -> None:
     state = tmp_path / "state"
-    shutil.copytree(world, state)
+    copy_state(world, state)
     (state / "data.key").unlink()
     told = export(state, tmp_path / "out")
     assert not told["personal"]
@@ -207,7 +204,7 @@ def test_without_the_flag_nothing_personal_is_written_and_the_tables_say_so(
 
 def test_another_data_key_is_refused(world: Path, tmp_path: Path) -> None:
     state = tmp_path / "state"
-    shutil.copytree(world, state)
+    copy_state(world, state)
     (state / "data.key").write_bytes(bytes(32))
     code, told = run(state, "export", "--out", str(tmp_path / "out"), "--personal")
     assert code == 2
@@ -219,7 +216,7 @@ def test_a_model_that_is_gone_leaves_values_without_names_and_says_so(
     world: Path, tmp_path: Path, other_bundle: Path
 ) -> None:
     state = tmp_path / "state"
-    shutil.copytree(world, state)
+    copy_state(world, state)
     model = load_bundle(other_bundle)
     shutil.rmtree(next((state / "models").glob(f"*-{model.sha256[:12]}")))
     told = export(state, tmp_path / "out")
@@ -253,12 +250,10 @@ def test_what_is_written_is_readable_by_its_owner_alone(exported: Path) -> None:
 
 def test_an_entry_that_cannot_be_opened_leaves_what_was_there(world: Path, tmp_path: Path) -> None:
     state, out = tmp_path / "state", tmp_path / "out"
-    shutil.copytree(world, state)
+    copy_state(world, state)
     export(state, out, "--personal")
     before = {path.name: path.read_bytes() for path in out.iterdir()}
-    with sqlite3.connect(state / "events.db") as connection:
-        connection.execute("UPDATE events SET sealed = randomblob(60) WHERE sequence = 5")
-    connection.close()
+    execute(state, "UPDATE events SET sealed = :noise WHERE sequence = 5", noise=os.urandom(60))
     code, told = run(state, "export", "--out", str(out), "--personal")
     assert code == 2
     assert "cannot be decrypted" in told

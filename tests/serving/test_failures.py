@@ -19,6 +19,7 @@ import httpx
 import pytest
 import sqlalchemy as sa
 from click.testing import CliRunner
+from databases import database_in, only_sqlite, state_environment
 from examples import make_consignment
 from serving_examples import DATA_KEY, Client, publish, running, serving, settings_in
 
@@ -58,6 +59,7 @@ def locked(database: Path) -> Iterator[sqlite3.Connection]:
         other.close()
 
 
+@only_sqlite
 def test_while_the_database_is_locked_for_a_moment_the_answer_waits(client: Client, tmp_path: Path) -> None:
     with locked(tmp_path / "events.db") as other:
         release = threading.Timer(0.3, other.execute, ["ROLLBACK"])
@@ -67,10 +69,11 @@ def test_while_the_database_is_locked_for_a_moment_the_answer_waits(client: Clie
     assert logged(client) == ["RB1"]
 
 
+@only_sqlite
 def test_a_database_that_stays_locked_is_told_and_then_it_goes_on(
     tmp_path: Path, bundle: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("serving.event_log.BUSY_SECONDS", 0.1)
+    monkeypatch.setattr("serving.databases.BUSY_SECONDS", 0.1)
     publish(tmp_path, bundle, "1")
     with serving(settings_in(tmp_path)) as client:
         assert scored(client, "RB1") == 200
@@ -109,6 +112,7 @@ def test_a_disk_that_hangs_is_told_and_what_was_written_meanwhile_is_answered_la
     assert logged(client) == ["RB1", "RB2"]
 
 
+@only_sqlite
 def test_a_database_that_can_only_be_read_is_told_and_then_it_goes_on(client: Client) -> None:
     assert scored(client, "RB1") == 200
     engine = client.service.log._engine
@@ -117,7 +121,7 @@ def test_a_database_that_can_only_be_read_is_told_and_then_it_goes_on(client: Cl
         connection.execute("PRAGMA query_only=ON")
 
     sa.event.listen(engine, "connect", read_only)
-    client.portal.call(client.service.log._drop_writer)
+    client.portal.call(client.service.log._writer.drop)
     engine.dispose()
     assert "readonly" in refused(client, "RB2")
     client.look()
@@ -131,6 +135,7 @@ def test_a_database_that_can_only_be_read_is_told_and_then_it_goes_on(client: Cl
     assert logged(client) == ["RB1", "RB2"]
 
 
+@only_sqlite
 def test_on_a_full_disk_nothing_is_answered_that_is_not_written(tmp_path: Path, bundle: Path) -> None:
     """The system refuses every write beyond a size, as a full disk does, until there is room again."""
     publish(tmp_path, bundle, "1")
@@ -154,7 +159,7 @@ def test_on_a_full_disk_nothing_is_answered_that_is_not_written(tmp_path: Path, 
         resource.prlimit(process.pid, resource.RLIMIT_FSIZE, (MANY_BYTES, MANY_BYTES))
         until_ready(client)
         assert [ask(f"RB{number}") for number in range(60)] == [200] * 60
-    log = EventLog.open(f"sqlite:///{tmp_path / 'events.db'}", Vault(DATA_KEY))
+    log = EventLog.open(database_in(tmp_path), Vault(DATA_KEY))
     written = {event.consignment_id: log.decision_id(event.sequence) for event in log.events()}
     assert log.verify().broken_at is None
     assert log.last_sequence == len(written) == 61
@@ -200,7 +205,7 @@ def test_an_mlflow_that_hangs_is_told_as_one_that_is_away(
 
 
 def start(folder: Path) -> tuple[int, str]:
-    done = CliRunner().invoke(main, ["serve", "--port", "0"], env={"NPSRISK_STATE_DIR": str(folder)})
+    done = CliRunner().invoke(main, ["serve", "--port", "0"], env=state_environment(folder))
     return done.exit_code, done.output.strip()
 
 
@@ -218,6 +223,7 @@ def test_a_second_service_on_one_directory_ends_with_one_line(tmp_path: Path) ->
     assert "another process works on this state directory" in told
 
 
+@only_sqlite
 def test_a_database_that_is_none_stops_the_start_and_stays_as_it_is(tmp_path: Path) -> None:
     settings_in(tmp_path)
     (tmp_path / "events.db").write_bytes(b"not a database" * 1000)
@@ -227,6 +233,7 @@ def test_a_database_that_is_none_stops_the_start_and_stays_as_it_is(tmp_path: Pa
     assert (tmp_path / "events.db").read_bytes() == b"not a database" * 1000
 
 
+@only_sqlite
 def test_a_database_damaged_in_the_middle_is_told_and_never_answered_from(
     tmp_path: Path, bundle: Path
 ) -> None:

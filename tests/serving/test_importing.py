@@ -5,6 +5,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from databases import database_in, stored_bytes
 from examples import day, make_consignment, make_outcome
 from serving_examples import DATA_KEY, Client, publish, serving, settings_in
 
@@ -35,7 +36,7 @@ def take(folder: Path, given: Tables) -> dict[str, int]:
 
 
 def logged(folder: Path) -> list[tuple[str, str | None]]:
-    log = EventLog.open(f"sqlite:///{folder / 'events.db'}", Vault(DATA_KEY))
+    log = EventLog.open(database_in(folder), Vault(DATA_KEY))
     found = [(event.kind, event.consignment_id) for event in log.events()]
     assert log.verify().broken_at is None
     log.close()
@@ -150,7 +151,7 @@ def test_a_table_with_a_sequence_is_taken_in_its_order(tmp_path: Path) -> None:
 
 def test_no_personal_value_of_the_past_can_be_read(tmp_path: Path) -> None:
     take(tmp_path, tables([make_consignment("RB1", sender_name="Quixotic Ltd")]))
-    written = b"".join(path.read_bytes() for path in tmp_path.iterdir() if path.name.startswith("events.db"))
+    written = stored_bytes(tmp_path)
     assert b"uixotic" not in written
 
 

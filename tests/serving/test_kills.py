@@ -23,6 +23,7 @@ import httpx
 import numpy as np
 import pytest
 from click.testing import CliRunner
+from databases import database_in, state_environment
 from serving_examples import DATA_KEY, free_port, publish, settings_in, wait_until_ready
 
 from consignments.visibility import day_of_us
@@ -107,7 +108,7 @@ class Service:
         kept = {
             name: value for name, value in os.environ.items() if not name.startswith(("NPSRISK_", "MLFLOW_"))
         }
-        kept |= {"NPSRISK_STATE_DIR": str(self.folder), "NPSRISK_SNAPSHOT_ENTRIES": SNAPSHOT_ENTRIES}
+        kept |= state_environment(self.folder, NPSRISK_SNAPSHOT_ENTRIES=SNAPSHOT_ENTRIES)
         serve = SERVE.replace("{begin}", str(BEGIN_SECONDS)).replace("{day}", str(DAY_SECONDS))
         with (self.folder / "service.log").open("ab") as log:
             self.process = subprocess.Popen(
@@ -298,7 +299,7 @@ def check(folder: Path, service: Service, callers: list[Caller]) -> Counter[str]
     """Hold the answers and the batch against the log; give what was done."""
     for caller in callers:
         assert caller.fault is None
-    log = EventLog.open(f"sqlite:///{folder / 'events.db'}", Vault(DATA_KEY))
+    log = EventLog.open(database_in(folder), Vault(DATA_KEY))
     assert log.verify().broken_at is None
     decisions = {log.decision_id(event.sequence): event for event in log.events() if event.kind == "decision"}
     for name, now_us in itertools.chain(*(caller.unknown for caller in callers)):
@@ -331,8 +332,7 @@ def was_known(events: Sequence[Event], now_us: int) -> bool:
 
 def check_parity(folder: Path, decisions: int) -> None:
     """Compute every decision anew by the batch form, as operations do each night."""
-    environment = {"NPSRISK_STATE_DIR": str(folder), "MLFLOW_TRACKING_URI": f"sqlite:///{folder}/none.db"}
-    done = CliRunner().invoke(main, ["parity", "--json"], env=environment)
+    done = CliRunner().invoke(main, ["parity", "--json"], env=state_environment(folder))
     found = json.loads(done.output.splitlines()[-1])
     assert (done.exit_code, found["equal"], found["differing"]) == (0, True, 0), done.output
     assert found["compared"] == decisions

@@ -7,12 +7,12 @@ from typing import Any
 import numpy as np
 import pytest
 from click.testing import CliRunner
+from databases import reader_of, state_environment
 from examples import make_consignment, make_outcome
 from serving_examples import Client, publish, serving, settings_in
 
 from models.baselines import Rules
 from npsrisk import main
-from serving.event_log import LogReader
 from serving.methods import by_rules, rules_name
 
 NAMED = "research chemical powder 3-CMC"
@@ -103,10 +103,7 @@ def log_of_both(tmp_path: Path, bundle: Path) -> Path:
 
 
 def run(state_dir: Path, *words: str) -> dict[str, Any]:
-    environment = {
-        "NPSRISK_STATE_DIR": str(state_dir),
-        "MLFLOW_TRACKING_URI": f"sqlite:///{state_dir}/none.db",
-    }
+    environment = state_environment(state_dir)
     done = CliRunner().invoke(main, [*words, "--json"], env=environment, catch_exceptions=False)
     assert done.exit_code == 0, done.output
     found: dict[str, Any] = json.loads(done.output.splitlines()[-1])
@@ -132,7 +129,7 @@ def test_other_rules_have_another_version() -> None:
 
 
 def test_a_log_of_the_rules_restarts_to_the_same_answers(log_of_both: Path) -> None:
-    log = LogReader.open_to_read(f"sqlite:///{log_of_both / 'events.db'}")
+    log = reader_of(log_of_both)
     before = [event.score for event in log.events(kinds=("decision",))]
     log.close()
     with serving(settings_in(log_of_both)) as client:

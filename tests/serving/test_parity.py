@@ -1,10 +1,9 @@
 """Parity: a log that the service wrote comes out equal to the last bit, and whatever is changed in it is found."""
 
 import json
+import os
 import shutil
-import sqlite3
 import struct
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +11,7 @@ import numpy as np
 import pandas as pd
 import pytest
 from click.testing import CliRunner
+from databases import copy_state, execute, reader_of, state_environment
 from examples import make_consignment
 from serving_examples import DATA_KEY, publish, serving, settings_in
 from serving_world import live_through_a_world
@@ -21,11 +21,8 @@ from features.config import FeatureConfig, HistoryKeys
 from models.bundle import Bundle, load_bundle
 from npsrisk import main
 from serving.bundles import Bundles
-from serving.event_log import LogReader
 from serving.parity import Difference, Findings, Parity, Wanted
 from serving.sealing import Vault
-
-Fault = Callable[[sqlite3.Connection, int], None]
 
 
 @pytest.fixture(scope="module")
@@ -37,7 +34,7 @@ def world(tmp_path_factory: pytest.TempPathFactory, bundle: Path, other_bundle: 
 @pytest.fixture
 def state(world: Path, tmp_path: Path) -> Path:
     """A copy of it, to be damaged."""
-    shutil.copytree(world, tmp_path / "state")
+    copy_state(world, tmp_path / "state")
     return tmp_path / "state"
 
 
@@ -47,25 +44,18 @@ def run(state_dir: Path, *words: str) -> tuple[int, dict[str, Any]]:
 
 
 def call(state_dir: Path, *words: str) -> tuple[int, str]:
-    environment = {
-        "NPSRISK_STATE_DIR": str(state_dir),
-        "MLFLOW_TRACKING_URI": f"sqlite:///{state_dir}/none.db",
-    }
-    done = CliRunner().invoke(main, ["parity", *words], env=environment, catch_exceptions=False)
+    done = CliRunner().invoke(
+        main, ["parity", *words], env=state_environment(state_dir), catch_exceptions=False
+    )
     return done.exit_code, done.output
 
 
-def damage(state_dir: Path, statement: str, *values: Any) -> None:
-    with sqlite3.connect(state_dir / "events.db") as connection:
-        assert connection.execute(statement, values).rowcount == 1
-    connection.close()
+def damage(state_dir: Path, statement: str, **values: Any) -> None:
+    assert execute(state_dir, statement, **values) == 1
 
 
 def read(state_dir: Path, what: str, where: str) -> Any:
-    with sqlite3.connect(state_dir / "events.db") as connection:
-        found = connection.execute(f"SELECT {what} FROM events WHERE {where}").fetchone()
-    connection.close()
-    return found[0]
+    return execute(state_dir, f"SELECT {what} FROM events WHERE {where}")[0][0]
 
 
 def a_decision(state_dir: Path, more: str = "1 = 1") -> int:
@@ -79,7 +69,7 @@ def test_a_log_that_the_service_wrote_is_equal_to_the_last_bit(world: Path) -> N
     code, told = run(world)
     assert (code, told["equal"], told["differences"], told["not_compared"]) == (0, True, {}, {})
     assert told["decisions"] == told["compared"] > 100
-    log = LogReader.open_to_read(f"sqlite:///{world / 'events.db'}")
+    log = reader_of(world)
     decisions = [event for event in log.events() if event.kind == "decision"]
     log.close()
     assert {event.model for event in decisions} == {"nps-risk/1", "nps-risk/2"}
@@ -99,7 +89,7 @@ def test_one_bit_of_a_logged_feature_is_found_and_named(state: Path, bundle: Pat
     row = np.frombuffer(read(state, "features", f"sequence = {sequence}"), dtype=np.float32).copy()
     before = row[place]
     row[place : place + 1].view(np.uint32)[:] ^= 1
-    damage(state, "UPDATE events SET features = ? WHERE sequence = ?", row.tobytes(), sequence)
+    damage(state, "UPDATE events SET features = :row WHERE sequence = :at", row=row.tobytes(), at=sequence)
     code, told = run(state, "--out", str(tmp_path / "d.parquet"))
     assert (code, told["differences"]) == (1, {"history.sender.arrivals_7d": 1})
     example = told["examples"][0]
@@ -118,10 +108,10 @@ def test_a_missing_value_equals_a_missing_value_alone(state: Path, bundle: Path)
     row = np.frombuffer(read(state, "features", f"sequence = {sequence}"), dtype=np.float32).copy()
     missing, given = np.flatnonzero(np.isnan(row))[0], np.flatnonzero(row == 0)[0]
     row[missing : missing + 1].view(np.uint32)[:] = 0xFFC12345  # another NaN
-    damage(state, "UPDATE events SET features = ? WHERE sequence = ?", row.tobytes(), sequence)
+    damage(state, "UPDATE events SET features = :row WHERE sequence = :at", row=row.tobytes(), at=sequence)
     assert run(state)[0] == 0
     row[missing], row[given] = 0.0, np.nan
-    damage(state, "UPDATE events SET features = ? WHERE sequence = ?", row.tobytes(), sequence)
+    damage(state, "UPDATE events SET features = :row WHERE sequence = :at", row=row.tobytes(), at=sequence)
     names = load_bundle(bundle).spec.names
     assert run(state)[1]["differences"] == {names[missing]: 1, names[given]: 1}
 
@@ -136,10 +126,17 @@ def next_float(value: float) -> float:
 def test_one_bit_of_a_score_and_another_band_are_found(state: Path) -> None:
     sequence = a_decision(state)
     score = float(read(state, "score", f"sequence = {sequence}"))
-    damage(state, "UPDATE events SET score = ? WHERE sequence = ?", next_float(score), sequence)
+    damage(
+        state, "UPDATE events SET score = :score WHERE sequence = :at", score=next_float(score), at=sequence
+    )
     code, told = run(state)
     assert (code, told["differences"]) == (1, {"score": 1})
-    damage(state, "UPDATE events SET score = ?, band = 'high?' WHERE sequence = ?", score, sequence)
+    damage(
+        state,
+        "UPDATE events SET score = :score, band = 'high?' WHERE sequence = :at",
+        score=score,
+        at=sequence,
+    )
     assert run(state)[1]["differences"] == {"band": 1}
 
 
@@ -148,7 +145,7 @@ def test_a_key_that_is_not_that_of_its_consignment_is_found(state: Path) -> None
     keys = np.frombuffer(read(state, "keys", f"sequence = {sequence}"), dtype=np.uint64).copy()
     keys[0] ^= np.uint64(1)
     keys[-1] ^= np.uint64(1)
-    damage(state, "UPDATE events SET keys = ? WHERE sequence = ?", keys.tobytes(), sequence)
+    damage(state, "UPDATE events SET keys = :keys WHERE sequence = :at", keys=keys.tobytes(), at=sequence)
     told = run(state)[1]
     assert len(told["differences"]) == 2
     assert told["differences"]["key sender"] == 1
@@ -157,9 +154,7 @@ def test_a_key_that_is_not_that_of_its_consignment_is_found(state: Path) -> None
 
 def test_an_arrival_taken_out_is_found_in_those_that_came_after(state: Path) -> None:
     name = read(state, "consignment_id", "kind = 'decision' AND sequence > 60 ORDER BY sequence")
-    with sqlite3.connect(state / "events.db") as connection:
-        connection.execute("DELETE FROM events WHERE consignment_id = ?", (name,))
-    connection.close()
+    execute(state, "DELETE FROM events WHERE consignment_id = :name", name=name)
     code, told = run(state)
     assert code == 1
     assert any(value.startswith("history.") for value in told["differences"])
@@ -169,11 +164,11 @@ def test_an_outcome_or_an_alert_moved_in_the_log_is_found(state: Path) -> None:
     for kind, group in (("alert", "alerts."), ("outcome", "history.")):
         last = read(state, "max(sequence)", "1 = 1")
         first = read(state, "sequence", f"kind = '{kind}' ORDER BY sequence")
-        damage(state, "UPDATE events SET sequence = ? WHERE sequence = ?", last + 1, first)
+        damage(state, "UPDATE events SET sequence = :to WHERE sequence = :at", to=last + 1, at=first)
         code, told = run(state)
         assert code == 1
         assert any(value.startswith(group) for value in told["differences"])
-        damage(state, "UPDATE events SET sequence = ? WHERE sequence = ?", first, last + 1)
+        damage(state, "UPDATE events SET sequence = :to WHERE sequence = :at", to=first, at=last + 1)
         assert run(state)[0] == 0
 
 
@@ -224,7 +219,7 @@ def test_another_bundle_under_the_same_version_is_refused(
 
 
 def findings(state_dir: Path, bundles: Bundles, data_key: bytes = DATA_KEY) -> Findings:
-    log = LogReader.open_to_read(f"sqlite:///{state_dir / 'events.db'}")
+    log = reader_of(state_dir)
     comparison = Parity(log, data_key, bundles, Wanted())
     assert all(isinstance(each, Difference) for piece in comparison.differences() for each in piece)
     log.close()
@@ -235,7 +230,7 @@ def test_fields_that_cannot_be_decrypted_leave_their_decision_out_and_the_others
     state: Path,
 ) -> None:
     sequence = a_decision(state, "model = 'nps-risk/2'")
-    damage(state, "UPDATE events SET sealed = randomblob(80) WHERE sequence = ?", sequence)
+    damage(state, "UPDATE events SET sealed = :noise WHERE sequence = :at", noise=os.urandom(80), at=sequence)
     code, told = run(state)
     assert (code, told["differences"]) == (1, {})
     assert told["not_compared"] == {"personal fields cannot be decrypted": 1}
@@ -249,9 +244,7 @@ def test_another_data_key_is_refused_and_would_leave_everything_out(state: Path)
     code, told = call(state)
     assert code == 2
     assert "this data key is not the one" in told
-    with sqlite3.connect(state / "events.db") as connection:
-        connection.execute("UPDATE log SET key_fingerprint = ?", (Vault(other).fingerprint,))
-    connection.close()
+    execute(state, "UPDATE log SET key_fingerprint = :other", other=Vault(other).fingerprint)
     code, found = run(state)
     assert code == 1
     assert found["not_compared"]["personal fields cannot be decrypted"] > 0.9 * found["decisions"]
@@ -266,9 +259,7 @@ def test_a_part_of_the_decisions_is_compared_with_all_the_history_before_it(worl
     assert second["equal"]
     assert first["decisions"] + second["decisions"] == run(world)[1]["decisions"]
     # what is broken before the part shows in the part
-    with sqlite3.connect(state / "events.db") as connection:
-        connection.execute("DELETE FROM events WHERE kind = 'arrival'")
-    connection.close()
+    execute(state, "DELETE FROM events WHERE kind = 'arrival'")
     assert run(state, "--from", moment)[0] == 1
 
 

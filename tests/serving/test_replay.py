@@ -8,6 +8,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 import pytest
+from databases import database_in
 from examples import day, make_consignment, make_outcome
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -66,9 +67,8 @@ def pipeline_of(config: FeatureConfig | None = None) -> tuple[Pipeline, Entries]
 @contextmanager
 def new_log() -> Iterator[EventLog]:
     with TemporaryDirectory() as folder:
-        log = EventLog.open(f"sqlite:///{Path(folder) / 'events.db'}", VAULT)
-        yield log
-        log.close()
+        with EventLog.open(database_in(Path(folder)), VAULT) as log:
+            yield log
 
 
 class Life:

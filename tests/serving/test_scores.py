@@ -1,6 +1,5 @@
 """Scores over HTTP: each consignment once, what is wrong named, nothing told before it is on disk."""
 
-import sqlite3
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -8,6 +7,7 @@ from typing import Any
 import msgspec
 import numpy as np
 import pytest
+from databases import execute, stored_bytes
 from examples import day, make_consignment
 from serving_examples import DATA_KEY, Client, publish, serving, settings_in
 
@@ -46,9 +46,7 @@ def test_a_consignment_gets_a_score_a_band_and_a_decision(client: Client) -> Non
 
 def test_an_answer_is_in_the_log_when_it_leaves(client: Client, tmp_path: Path) -> None:
     told = answer(client, fields())
-    with sqlite3.connect(tmp_path / "events.db") as reader:
-        found = reader.execute("SELECT sequence, kind, score, band FROM events").fetchall()
-    reader.close()
+    found = execute(tmp_path, "SELECT sequence, kind, score, band FROM events")
     assert found == [(int(told["decision_id"].rpartition("-")[2]), "decision", told["score"], told["band"])]
 
 
@@ -324,7 +322,7 @@ def test_the_log_holds_no_personal_value_that_can_be_read(client: Client, tmp_pa
     personal = {field.name: f"Quixotic {field.name}" for field in fields_of(Consignment) if field.personal}
     answer(client, fields(**personal, items=(Item(description="socks"),)))
     answer(client, {"consignments": [fields(consignment_id="RB2", **personal)]})
-    written = b"".join(path.read_bytes() for path in tmp_path.iterdir() if path.name.startswith("events.db"))
+    written = stored_bytes(tmp_path)
     assert b"RB123456785GB" in written
     assert b"uixotic" not in written
 

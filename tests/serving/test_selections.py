@@ -1,10 +1,11 @@
 """Selections: an inspection list with known probabilities, the same for the same request, nobody chosen twice."""
 
+from pathlib import Path
 from typing import Any
 
 import pytest
 from examples import day, make_consignment, make_outcome
-from serving_examples import Client, serving
+from serving_examples import Client, publish, serving, settings_in
 
 
 def fill(client: Client, many: int = 20, office: str = "Incheon", first: int = 0) -> None:
@@ -41,14 +42,14 @@ def test_the_list_fills_the_capacity_and_tells_each_probability(client: Client) 
     assert {each["office"] for each in told} == {"Incheon"}
 
 
-def test_the_same_request_gets_the_same_list_also_after_a_restart(client: Client) -> None:
-    fill(client)
-    first = chosen(client)
-    fill(client, first=20)
-    assert chosen(client) == first
-    settings = client.service.settings
-    client.portal.call(client.service.committer.drain)
-    with serving(settings) as again:
+def test_the_same_request_gets_the_same_list_also_after_a_restart(tmp_path: Path, bundle: Path) -> None:
+    publish(tmp_path, bundle, "1")
+    with serving(settings_in(tmp_path)) as client:
+        fill(client)
+        first = chosen(client)
+        fill(client, first=20)
+        assert chosen(client) == first
+    with serving(settings_in(tmp_path)) as again:
         assert chosen(again) == first
 
 

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from databases import copy_state
 from examples import day, make_consignment, make_outcome
 from serving_examples import Client, point_to, publish, serving, settings_in
 
@@ -135,7 +136,7 @@ def serving_again(client: Client, tmp_path: Path) -> Any:
     """Start a second service on a copy of the first one's directory, as after a restart."""
     copy = tmp_path.parent / f"{tmp_path.name}-copy"
     client.portal.call(client.service.committer.drain)
-    shutil.copytree(tmp_path, copy)
+    copy_state(tmp_path, copy)
     return serving(settings_in(copy))
 
 

@@ -11,6 +11,7 @@ from typing import Any
 import httpx
 import numpy as np
 import pytest
+from databases import reader_of
 from examples import day, make_consignment, make_outcome
 from serving_examples import DATA_KEY, Client, make_bundle, point_to, publish, running, serving, settings_in
 
@@ -21,7 +22,6 @@ from features.pseudonyms import Pseudonyms
 from models.bundle import load_bundle
 from models.risk_model import Bands
 from serving.bundles import Bundles
-from serving.event_log import LogReader
 from serving.methods import Method
 from serving.model import Model
 from serving.sealing import Vault
@@ -64,7 +64,7 @@ class World:
         publish(folder, champion, "1")
         with serving(settings_in(folder)) as client:
             self.champions = live(client, arrivals)
-        self.log = LogReader.open_to_read(f"sqlite:///{folder / 'events.db'}")
+        self.log = reader_of(folder)
         self.shadow_log = ShadowLog(folder, self.log.log_id)
         self.model = Model(
             "nps-risk/2", Method.of(load_bundle(champion)), Pseudonyms(DATA_KEY), Vault(DATA_KEY)
@@ -177,7 +177,7 @@ def test_what_the_rules_decided_is_scored_too(tmp_path: Path, bundle: Path) -> N
         live(client, 8)
     made = World.__new__(World)
     made.folder = tmp_path
-    made.log = LogReader.open_to_read(f"sqlite:///{tmp_path / 'events.db'}")
+    made.log = reader_of(tmp_path)
     with ShadowLog(tmp_path, made.log.log_id) as made.shadow_log:
         follower = made.follow(bundle)
         all_of(follower)
@@ -284,7 +284,7 @@ def in_its_log(folder: Path) -> bytes:
     path = folder / "shadow.db"
     if not path.exists() or not path.stat().st_size:
         return b""
-    log = LogReader.open_to_read(f"sqlite:///{folder / 'events.db'}")
+    log = reader_of(folder)
     with ShadowLog(folder, log.log_id) as shadow_log:
         begun = bool(shadow_log.challengers())
     log.close()

@@ -11,6 +11,7 @@ from typing import Any
 import msgspec
 import numpy as np
 import pytest
+from databases import remove_log
 from examples import day, make_consignment, make_outcome
 from serving_examples import Client, publish, serving, settings_in
 from structlog.testing import capture_logs
@@ -165,8 +166,7 @@ def test_where_the_newest_is_corrupt_the_one_before_is_taken_and_then_the_log(
 
 
 def test_one_of_another_log_is_refused(stopped: Path) -> None:
-    for path in stopped.glob("events.db*"):
-        path.unlink()
+    remove_log(stopped)
     with capture_logs() as refused, serving(settings_in(stopped)) as client:
         for number in range(6):
             score(client, f"RC{number}")

@@ -1,0 +1,175 @@
+"""Where a log is kept: SQLite by default, PostgreSQL (`serving.postgres`) by address; what either says becomes our errors.
+
+No password and no value of a statement gets into an error.
+"""
+
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from typing import Any, Protocol
+from urllib.parse import quote
+
+import sqlalchemy as sa
+from alembic import command
+from alembic.config import Config
+from sqlalchemy.engine import URL, Connection, make_url
+
+from consignments.errors import BadSetting, ServiceFault
+
+SETTING = "NPSRISK_DATABASE_URL"
+BUSY_SECONDS = 5.0
+"""How long to wait for another process that holds what is wanted."""
+EXPECTED = "sqlite:///FILE or postgresql://USER@HOST:PORT/DATABASE, with %40 for an @ in a password"
+
+
+class Writer(Protocol):
+    """The one connection through which a table is written."""
+
+    def hold(self) -> None:
+        """Connect and, where the database can do that, keep others from writing, until `drop`.
+
+        Raises
+        ------
+        ServiceFault
+            Where another process writes.
+        SQLAlchemyError
+            Where the database cannot be used.
+        """
+
+    def write(self, rows: Sequence[tuple[Any, ...]]) -> None:
+        """Write rows, all or none; they are durable when it returns. `SQLAlchemyError` where that cannot be said."""
+
+    def drop(self) -> None:
+        """Close the connection; the next write makes another."""
+
+
+class SqliteWriter:
+    """Writes a table of SQLite. One process at a time does, for it lies in a state directory (`serving.lock`).
+
+    Parameters
+    ----------
+    engine : Engine
+    table : Table
+    """
+
+    def __init__(self, engine: sa.Engine, table: sa.Table) -> None:
+        self._engine = engine
+        self._insert = str(table.insert().compile(dialect=engine.dialect))
+        self._connection: Connection | None = None
+
+    def hold(self) -> None:
+        """Connect."""
+        if self._connection is None:
+            self._connection = self._engine.connect()
+
+    def write(self, rows: Sequence[tuple[Any, ...]]) -> None:
+        """Write rows, all or none; they are durable when it returns."""
+        self.hold()
+        assert self._connection is not None
+        with self._connection.begin():
+            self._connection.exec_driver_sql(self._insert, list(rows))
+
+    def drop(self) -> None:
+        """Close the connection."""
+        if self._connection is not None:
+            self._connection.invalidate()
+            self._connection.close()
+            self._connection = None
+
+
+@contextmanager
+def usable(url: str) -> Iterator[URL]:
+    """Take an address apart, and turn what its database says into the errors of npsrisk.
+
+    Raises
+    ------
+    BadSetting
+        For an address that means nothing, or a database that there is no driver for.
+    ServiceFault
+        Where the database cannot be used.
+    """
+    address = _parsed(url)
+    try:
+        yield address
+    except ImportError as error:
+        raise BadSetting(
+            "the driver of this database is not installed",
+            where=SETTING,
+            got=error.name or "",
+            todo="pip install 'npsrisk[postgres]'",
+        ) from error
+    except sa.exc.SQLAlchemyError as error:
+        raise ServiceFault(
+            "the event log cannot be opened",
+            where=shown(address),
+            got=first_line(error),
+            todo="check that the database is there, may be written, and has room",
+        ) from error
+
+
+def _parsed(url: str) -> URL:
+    try:
+        address = make_url(url)
+    except (sa.exc.ArgumentError, ValueError) as error:
+        raise _no_address(error.__class__.__name__) from None
+    if address.drivername in ("postgresql", "postgresql+psycopg"):
+        address = address.set(drivername="postgresql+psycopg")
+    elif address.drivername not in ("sqlite", "sqlite+pysqlite"):
+        raise _no_address("another kind of database")
+    if "@" in (address.host or ""):
+        raise _no_address("a host with an @ in it")
+    return address
+
+
+def _no_address(got: str) -> BadSetting:
+    return BadSetting("not a database that can be used", where=SETTING, got=got, expected=EXPECTED)
+
+
+def shown(address: URL) -> str:
+    """Show an address without its password, wherever in it that stands."""
+    parts = address.drivername, address.username, None, address.host, address.port, address.database
+    return URL.create(*parts).render_as_string()
+
+
+def open_engine(address: URL, *, read_only: bool = False) -> sa.Engine:
+    """Prepare for connections to a database."""
+    if address.get_backend_name() == "postgresql":
+        from serving.postgres import open_postgres
+
+        return open_postgres(address, read_only=read_only)
+    if read_only:
+        address = address.set(
+            database=f"file:{quote(address.database or '')}", query={"mode": "ro", "uri": "true"}
+        )
+        return sa.create_engine(address, connect_args={"timeout": BUSY_SECONDS})
+    engine = sa.create_engine(address, connect_args={"timeout": BUSY_SECONDS})
+
+    @sa.event.listens_for(engine, "connect")
+    def _durable(connection: Any, _record: object) -> None:
+        connection.execute("PRAGMA journal_mode=WAL")
+        connection.execute("PRAGMA synchronous=FULL")
+
+    return engine
+
+
+def writer_of(engine: sa.Engine, table: sa.Table) -> Writer:
+    """Give what writes a table of this database."""
+    if engine.dialect.name == "postgresql":
+        from serving.postgres import PostgresWriter
+
+        return PostgresWriter(engine, table)
+    return SqliteWriter(engine, table)
+
+
+def migrate(engine: sa.Engine) -> None:
+    """Bring the tables up to date, made anew where there are none."""
+    config = Config()
+    config.set_main_option("script_location", "serving:migrations")
+    with engine.begin() as connection:
+        config.attributes["connection"] = connection
+        command.upgrade(config, "head")
+
+
+def first_line(error: sa.exc.SQLAlchemyError) -> str:
+    """Say what the database said, without the statement and its values."""
+    cause = getattr(error, "orig", None)
+    return str(cause if cause is not None else error).partition("\n")[0]
