@@ -66,9 +66,8 @@ def pipeline_of(config: FeatureConfig | None = None) -> tuple[Pipeline, Entries]
 
 @contextmanager
 def new_log() -> Iterator[EventLog]:
-    with TemporaryDirectory() as folder:
-        with EventLog.open(database_in(Path(folder)), VAULT) as log:
-            yield log
+    with TemporaryDirectory() as folder, EventLog.open(database_in(Path(folder)), VAULT) as log:
+        yield log
 
 
 class Life:
