@@ -6,7 +6,7 @@ STAMP  := $(VENV)/.installed
 # Tests run in so many processes, each file in one of them.
 WORKERS ?= 2
 
-.PHONY: install demo test slow contract postgres check format bench bench-history docs clean
+.PHONY: install demo test slow contract postgres chaos check format bench bench-history soak docs clean
 
 install: $(STAMP)  ## make the virtual environment
 
@@ -29,11 +29,14 @@ contract: $(STAMP)  ## the service against its own OpenAPI document: 5,000 cases
 	$(BIN)/python -m pytest -m slow tests/serving/test_contract.py
 
 # Every test whose subject reads or writes an event log.
-WITH_A_LOG := app disagreement event_log exporting failures importing kills methods parity postgres replay scores selections \
+WITH_A_LOG := app chaos disagreement event_log exporting failures importing kills methods parity postgres replay scores selections \
 	service shadow snapshots
 
 postgres: $(STAMP)  ## those tests with the event log in PostgreSQL: a private server, or the one of NPSRISK_TEST_POSTGRES
 	.ci/with-postgres $(BIN)/python -m pytest $(WITH_A_LOG:%=tests/serving/test_%.py)
+
+chaos: $(STAMP)  ## kill the service 200 times, and swap 50 models, under load: CHAOS_KILLS, CHAOS_SWAPS, CHAOS_SEED
+	$(BIN)/python -m pytest -m slow -s tests/serving/test_chaos.py
 
 check: $(STAMP)  ## format, lint, types, import rule
 	$(BIN)/ruff format --check .
@@ -52,6 +55,9 @@ bench-history: $(STAMP)  ## history beside pandas, Polars and DuckDB, which this
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes --only-binary :all: -r requirements-bench.txt
 	$(BIN)/python -m benchmarks.history others --rows 1000000
 	$(BIN)/python -m benchmarks.history speed scale hot live growth files --rows 1000000 --most 10000000
+
+soak: $(STAMP)  ## half an hour at 1,000 a second, with outcomes and a new model each minute; wants two cores for itself
+	$(BIN)/python -m benchmarks.soak
 
 clean:
 	rm -rf $(VENV) demo .pytest_cache .mypy_cache .ruff_cache .import_linter_cache

@@ -84,7 +84,14 @@ def make_bundle(folder: Path, config: FeatureConfig, seed: int, target: str = "n
 
 
 def publish(state_dir: Path, bundle: Path, version: str, *, approved: bool = True) -> Path:
-    """Place a bundle as the publisher does; gives its folder. Without a promotion record it cannot decide."""
+    """Place a bundle as the publisher does, and make it the current one; gives its folder."""
+    folder = place(state_dir, bundle, version, approved=approved)
+    point_to(state_dir, folder)
+    return folder
+
+
+def place(state_dir: Path, bundle: Path, version: str, *, approved: bool = True) -> Path:
+    """Place a bundle beside those that are there; gives its folder. Without a promotion record it cannot decide."""
     sha256 = load_bundle(bundle).sha256
     record = PromotionRecord(
         1, "nps-risk", version, None, sha256, "a reviewer", "a test", datetime(2024, 4, 2, tzinfo=UTC), {}, None, False, FIRST
@@ -98,7 +105,6 @@ def publish(state_dir: Path, bundle: Path, version: str, *, approved: bool = Tru
         "record": json.loads(record.to_json()) if approved else None,
     }
     (folder / "release.json").write_text(json.dumps(note))
-    point_to(state_dir, folder)
     return folder
 
 

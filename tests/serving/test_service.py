@@ -1,12 +1,11 @@
 """The service over time: restarts, new models, keys of history that change, a log that cannot be written."""
 
-import json
-import shutil
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import pytest
+from bad_releases import DAMAGES, Damage, alter_trees
 from databases import copy_state
 from examples import day, make_consignment, make_outcome
 from serving_examples import Client, point_to, publish, serving, settings_in
@@ -140,37 +139,17 @@ def serving_again(client: Client, tmp_path: Path) -> Any:
     return serving(settings_in(copy))
 
 
-def damage_trees(folder: Path) -> None:
-    path = folder / "bundle" / "trees.txt"
-    path.write_text(path.read_text().replace("leaf_value=", "leaf_value=1", 1))
-
-
-def damage_record(folder: Path) -> None:
-    note = json.loads((folder / "release.json").read_text())
-    note["record"]["version"] = "1"
-    (folder / "release.json").write_text(json.dumps(note))
-
-
-def damage_note(folder: Path) -> None:
-    note = json.loads((folder / "release.json").read_text())
-    note["bundle_sha256"] = note["record"]["bundle_sha256"] = "0" * 64
-    (folder / "release.json").write_text(json.dumps(note))
-
-
-def remove_bundle(folder: Path) -> None:
-    shutil.rmtree(folder / "bundle")
-
-
-@pytest.mark.parametrize("damage", [damage_trees, damage_record, damage_note, remove_bundle])
+@pytest.mark.parametrize(("damage", "reason"), DAMAGES.items())
 def test_a_bad_model_is_refused_and_the_old_one_stays(
-    client: Client, tmp_path: Path, bundle: Path, damage: Any
+    client: Client, tmp_path: Path, bundle: Path, damage: Damage, reason: str
 ) -> None:
     good = next(path for path in (tmp_path / "models").iterdir() if path.is_dir())
     damage(publish(tmp_path, bundle, "2"))
     client.look()
     ready = client.get("/health/ready")
     assert (ready.status_code, ready.json()["model"]["version"]) == (200, "1")
-    assert len(ready.json()["warnings"]) == 1
+    (warning,) = ready.json()["warnings"]
+    assert reason in warning
     assert "npsrisk_model_refused 1.0" in client.get("/metrics").text
     assert score(client, "RB1")["model"]["version"] == "1"
     point_to(tmp_path, good)
@@ -188,7 +167,7 @@ def test_a_release_that_leads_elsewhere_is_refused(client: Client, tmp_path: Pat
 
 
 def test_a_service_that_starts_with_a_bad_model_waits_for_a_good_one(tmp_path: Path, bundle: Path) -> None:
-    damage_trees(publish(tmp_path, bundle, "1"))
+    alter_trees(publish(tmp_path, bundle, "1"))
     with serving(settings_in(tmp_path, NPSRISK_WITHOUT_MODEL="refuse")) as client:
         assert client.get("/health/ready").status_code == 503
         assert client.post("/v1/outcomes", make_outcome("RB1", result="nps")).status_code == 200

@@ -1,0 +1,106 @@
+"""Ways in which a placed release is bad; each must be refused."""
+
+import json
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from models.bundle import _encode, _Manifest, _sha256
+
+Damage = Callable[[Path], None]
+
+
+def _change_note(folder: Path, change: Callable[[dict[str, Any]], object]) -> None:
+    note = json.loads((folder / "release.json").read_text())
+    change(note)
+    (folder / "release.json").write_text(json.dumps(note))
+
+
+def alter_trees(folder: Path) -> None:
+    path = folder / "bundle" / "trees.txt"
+    path.write_text(path.read_text().replace("leaf_value=", "leaf_value=1", 1))
+
+
+def alter_record(folder: Path) -> None:
+    _change_note(folder, lambda note: note["record"].update(version="0"))
+
+
+def alter_sum(folder: Path) -> None:
+    def change(note: dict[str, Any]) -> None:
+        note["bundle_sha256"] = note["record"]["bundle_sha256"] = "0" * 64
+
+    _change_note(folder, change)
+
+
+def remove_bundle(folder: Path) -> None:
+    shutil.rmtree(folder / "bundle")
+
+
+def remove_approval(folder: Path) -> None:
+    _change_note(folder, lambda note: note.update(record=None))
+
+
+def cut_note(folder: Path) -> None:
+    path = folder / "release.json"
+    path.write_bytes(path.read_bytes()[:100])
+
+
+def flip_bit(folder: Path) -> None:
+    path = folder / "bundle" / "text_weights.npy"
+    content = bytearray(path.read_bytes())
+    content[len(content) // 2] ^= 1
+    path.write_bytes(content)
+
+
+def remove_file(folder: Path) -> None:
+    (folder / "bundle" / "calibration.json").unlink()
+
+
+def give_no_number(folder: Path) -> None:
+    """A leaf of the first tree is no number; every sum and the approval are right."""
+    path = folder / "bundle" / "trees.txt"
+    before, mark, after = path.read_text().partition("leaf_value=")
+    leaf, _, after = after.partition(" ")
+    head, sizes, tail = before.partition("tree_sizes=")
+    size, _, tail = tail.partition(" ")
+    shorter = int(size) - len(leaf) + len("nan")
+    path.write_text(f"{head}{sizes}{shorter} {tail}{mark}nan {after}")
+    _approve(folder)
+
+
+def fail_examples(folder: Path) -> None:
+    """It scores its own examples otherwise than it says; every sum and the approval are right."""
+    path = folder / "bundle" / "examples.json"
+    told = json.loads(path.read_text())
+    told["raw"][0] += 1e-9
+    path.write_bytes(_encode(told))
+    _approve(folder)
+
+
+def _approve(folder: Path) -> None:
+    """Make the sums right again, and approve what came of it."""
+    files = {path.name: path.read_bytes() for path in (folder / "bundle").iterdir()}
+    old = json.loads(files.pop("manifest.json"))
+    manifest = _encode(_Manifest(old["format"], {name: _sha256(files[name]) for name in old["files"]}))
+    (folder / "bundle" / "manifest.json").write_bytes(manifest)
+
+    def change(note: dict[str, Any]) -> None:
+        note["bundle_sha256"] = note["record"]["bundle_sha256"] = _sha256(manifest)
+
+    _change_note(folder, change)
+
+
+DAMAGES: dict[Damage, str] = {
+    alter_trees: "the file was altered",
+    alter_record: "approves another model",
+    alter_sum: "not the one that was approved",
+    remove_bundle: "the bundle cannot be read",
+    remove_approval: "nobody approved",
+    cut_note: "not a release that can be served",
+    flip_bit: "the file was altered",
+    remove_file: "the bundle is incomplete",
+    give_no_number: "not numbers",
+    fail_examples: "the self-test failed",
+}
+"""Each way, and words of the reason for which it is refused."""

@@ -1,0 +1,173 @@
+"""What inspection systems send, and every answer they got: consignments one by one and in lists, again, amended and
+cancelled, and outcomes late, corrected and again. A call that got no answer is sent again.
+"""
+
+import threading
+import time
+from collections import Counter
+from datetime import datetime
+from typing import Any, NamedTuple, Protocol
+
+import httpx
+import numpy as np
+
+from consignments.visibility import to_us
+
+UNKNOWN = 404
+
+
+class Called(Protocol):
+    """The service that is called; it may be down."""
+
+    url: str
+    up: threading.Event
+    ended: bool
+
+    @property
+    def now_us(self) -> int:
+        """The service's clock."""
+
+
+class Told(NamedTuple):
+    """An answer to a consignment."""
+
+    decision_id: str
+    consignment_id: str
+    score: float
+    version: str
+
+
+class Received(NamedTuple):
+    """A receipt of an outcome or a cancellation."""
+
+    kind: str
+    consignment_id: str
+    recorded_us: int
+
+
+class Caller(threading.Thread):
+    """One inspection system, with a connection of its own.
+
+    Attributes
+    ----------
+    told : list of Told
+    received : list of Received
+    unknown : list
+        (consignment_id, moment) of each that the service did not know any more.
+    done : Counter
+        What it did.
+    """
+
+    def __init__(self, service: Called, number: int, seed: int) -> None:
+        super().__init__()
+        self.service, self.number = service, number
+        self.random = np.random.default_rng((seed, number))
+        self.told: list[Told] = []
+        self.received: list[Received] = []
+        self.sent: list[dict[str, Any]] = []
+        self.unknown: list[tuple[str, int]] = []
+        self.done: Counter[str] = Counter()
+        self.fault: BaseException | None = None
+
+    def run(self) -> None:
+        try:
+            with httpx.Client(base_url=self.service.url, timeout=30) as client:
+                while not self.service.ended:
+                    self.act(client)
+        except BaseException as fault:
+            self.fault = fault
+
+    def act(self, client: httpx.Client) -> None:
+        draw = self.random.random()
+        if draw < 0.55 or not self.sent:
+            self.score(client, [self.consignment()])
+        elif draw < 0.65:
+            self.score(client, [self.consignment() for _ in range(int(self.random.integers(2, 30)))])
+        elif draw < 0.90:
+            outcomes = [self.outcome() for _ in range(int(self.random.integers(1, 5)))]
+            for receipt in self.send(client, "/v1/outcomes", {"outcomes": outcomes})["outcomes"]:
+                self.done["outcome repeated" if receipt["repeated"] else "outcome"] += 1
+                self.receive("outcome", receipt)
+        else:
+            name = self.any_sent()["consignment_id"]
+            found = self.send(client, "/v1/cancellations", {"consignment_id": name})
+            self.done["cancellation"] += 1
+            if found.get("status") == UNKNOWN:
+                self.unknown.append((name, self.service.now_us))
+            else:
+                self.receive("cancellation", found)
+
+    def receive(self, kind: str, receipt: dict[str, Any]) -> None:
+        recorded = datetime.fromisoformat(receipt["recorded_at"])
+        self.received.append(Received(kind, receipt["id"], to_us(recorded)))
+
+    def score(self, client: httpx.Client, rows: list[dict[str, Any]]) -> None:
+        if len(rows) == 1:
+            answers = [self.send(client, "/v1/scores", rows[0])]
+        else:
+            found = self.send(client, "/v1/scores", {"consignments": rows})
+            assert found["errors"] == []
+            answers = found["scores"]
+        self.told += [
+            Told(each["decision_id"], each["consignment_id"], each["score"], each["model"]["version"])
+            for each in answers
+        ]
+        self.sent += rows
+
+    def consignment(self) -> dict[str, Any]:
+        """A new one mostly; else one that was sent, as it was or amended."""
+        draw = self.random.random()
+        if draw < 0.10 and self.sent:
+            self.done["repeat"] += 1
+            return self.any_sent()
+        goods = ("socks", "cotton t-shirts", "research chemical powder")[self.random.integers(3)]
+        sender, consignee = self.random.integers(40), self.random.integers(200)
+        name = f"RB{self.number}-{len(self.sent)}-{self.done['new']}"
+        if draw < 0.20 and self.sent:
+            self.done["amendment"] += 1
+            name = self.any_sent()["consignment_id"]
+        else:
+            self.done["new"] += 1
+        return {
+            "consignment_id": name,
+            "channel": "postal",
+            "sender_name": f"Sender {sender}",
+            "sender_address": f"{sender} Harbour Road",
+            "consignee_name": f"Consignee {consignee}",
+            "description": goods,
+            "office": "Incheon",
+            "hs_code": "610910",
+            "gross_weight_kg": float(self.random.integers(1, 50)) / 10,
+        }
+
+    def outcome(self) -> dict[str, Any]:
+        """Of a consignment sent lately or long ago, corrected or sent again now and then; a few of unknown ones."""
+        if self.random.random() < 0.05:
+            name = f"RB{self.number}-unknown-{self.done['outcome']}"
+        else:
+            name = self.any_sent()["consignment_id"]
+        return {
+            "consignment_id": name,
+            "selected_by": "model",
+            "status": "inspected",
+            "inspected_at": "2024-03-01T00:00:00Z",
+            "known_at": f"2024-03-0{self.random.integers(2, 5)}T00:00:00Z",
+            "result": ("nps", "clear", "clear", "pending")[self.random.integers(4)],
+        }
+
+    def any_sent(self) -> dict[str, Any]:
+        return self.sent[int(self.random.integers(len(self.sent)))]
+
+    def send(self, client: httpx.Client, path: str, body: Any) -> dict[str, Any]:
+        """Send until there is an answer."""
+        while True:
+            self.service.up.wait()
+            try:
+                response = client.post(path, json=body)
+            except httpx.HTTPError:
+                self.done["no answer"] += 1
+                time.sleep(0.01)
+                continue
+            assert response.status_code in (200, UNKNOWN), response.text
+            found: dict[str, Any] = response.json()
+            return found
