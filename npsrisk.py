@@ -1045,6 +1045,35 @@ def parity(
     context.exit(0 if comparison.findings.equal else 1)
 
 
+@main.command()
+@click.option(
+    "--before", required=True, metavar="DATE", help="What was recorded before; a year ago, or earlier."
+)
+@click.option("--approved-by", required=True, metavar="WHO", help="The person who decides.")
+@click.option("--why", required=True, metavar="TEXT", help="The reason, for the record.")
+@click.option("--dry-run", is_flag=True, help="Only count; change nothing.")
+@json_option
+def forget(before: str, approved_by: str, why: str, dry_run: bool, as_json: bool) -> None:
+    """Remove the content of old consignments from the service's log: fields, personal or not, features and reasons.
+
+    What is left of each is its identifier, moments, keys of history, score, band and model, so that history stays as it is and
+    verify-log proves what is left. It cannot be undone, and is put on record in the log itself. The service must not be
+    running. Copies of the log still hold what was removed.
+
+    \b
+    npsrisk forget --before 2022-01-01 --approved-by "data protection" --why "three years have passed" --dry-run
+    """
+    from serving.forgetting import forget as run
+
+    date = moment(before, "--before")
+    assert date is not None
+    with progress_bar() as progress:
+        done = run(settings(), date, approved_by, why, dry_run=dry_run, progress=progress)
+    verb = "would lose" if dry_run else "lost"
+    text = f"{done.consignments:,} consignments {verb} their content, up to entry {done.up_to:,}\nhead {done.head}"
+    tell(done._asdict(), as_json, text)
+
+
 @main.command("verify-log")
 @click.option(
     "--head",
@@ -1073,6 +1102,8 @@ def verify_log(context: click.Context, head: str, as_json: bool) -> None:
         verdict = log.verify(head, progress)
     fault = verdict.fault(head)
     text = f"{verdict.entries:,} entries hold together\nhead {verdict.head}"
+    if verdict.emptied:
+        text += f"\n{verdict.emptied:,} of them without content, which was removed on record"
     if verdict.kept_at is not None:
         text += f"\nthe head that was kept is entry {verdict.kept_at:,}"
     tell({**verdict._asdict(), "fault": fault}, as_json, f"{text}\n{fault}" if fault else text)

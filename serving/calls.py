@@ -15,6 +15,7 @@ from models.reasons import Reason
 from serving import answers, openapi, page
 from serving.access import Caller
 from serving.bodies import Records, Single, admit, refusal_of
+from serving.dossiers import NO_REASONS
 from serving.entries import Cancellation, Entries
 from serving.event_log import Event
 from serving.group_commit import Group
@@ -146,7 +147,7 @@ def _past_decision(event: Event, decision_id: Callable[[int], str]) -> answers.P
         moment_of_us(event.recorded_us),
         event.score,
         event.band or "",
-        msgspec.msgpack.decode(event.reasons or b"", type=list[Reason]),
+        msgspec.msgpack.decode(event.reasons or NO_REASONS, type=list[Reason]),
         answers.ModelName.of(event.model or ""),
         event.asked_by,
     )

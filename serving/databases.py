@@ -147,6 +147,7 @@ def open_engine(address: URL, *, read_only: bool = False) -> sa.Engine:
     def _durable(connection: Any, _record: object) -> None:
         connection.execute("PRAGMA journal_mode=WAL")
         connection.execute("PRAGMA synchronous=FULL")
+        connection.execute("PRAGMA secure_delete=ON")  # what is removed is overwritten
 
     return engine
 
@@ -167,6 +168,15 @@ def migrate(engine: sa.Engine) -> None:
     with engine.begin() as connection:
         config.attributes["connection"] = connection
         command.upgrade(config, "head")
+
+
+def wipe(engine: sa.Engine, table: sa.Table) -> None:
+    """Let go of the bytes of what was removed from a table, as far as the database can."""
+    with engine.connect().execution_options(isolation_level="AUTOCOMMIT") as connection:
+        if engine.dialect.name == "postgresql":
+            connection.exec_driver_sql(f'VACUUM "{table.name}"')
+        else:
+            connection.exec_driver_sql("PRAGMA wal_checkpoint(TRUNCATE)")
 
 
 def first_line(error: sa.exc.SQLAlchemyError) -> str:

@@ -27,6 +27,8 @@ from serving.index import KEPT_DAYS, Index, Tags, Words
 RECENT_DOSSIERS = 30_000
 """Dossiers kept in memory, about a kilobyte each."""
 NOT_NEEDED = ("features",)
+NO_REASONS = b"\x90"
+"""An empty list, as MessagePack."""
 Steps = list[HandledStep[bytes]]
 
 
@@ -68,7 +70,7 @@ def decision_of(event: Event) -> Decision:
         event.recorded_us,
         event.score,
         event.band or "",
-        event.reasons or b"",
+        event.reasons or NO_REASONS,
         event.model or "",
         event.model_sha256 or "",
     )
@@ -171,6 +173,8 @@ class Days:
 class KeyReader:
     """Gives the keys of history of an entry: as logged or, where it holds other kinds, of the decrypted consignment.
 
+    An entry of other kinds whose content was removed has none: it counts under no key.
+
     Parameters
     ----------
     pipeline : Pipeline
@@ -187,6 +191,8 @@ class KeyReader:
         if event.kinds == self.entries.kinds:
             return stored_keys(event)
         keys, counterparts = np.zeros((2, self.count), dtype=np.uint64)
+        if event.emptied:
+            return keys, counterparts
         self.pipeline.key(self.entries.consignment_of(event), keys, counterparts)
         return keys, counterparts
 

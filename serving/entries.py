@@ -9,6 +9,7 @@ import numpy as np
 from msgspec import Meta
 from numpy.typing import NDArray
 
+from consignments.errors import ServiceFault
 from consignments.records import Alert, Consignment, Identifier, Outcome, Probability, Selector, Time
 from consignments.visibility import moment_of_us, to_us, visible_us
 from features.keys import KEYS_VERSION, KeyKind
@@ -174,7 +175,17 @@ class Entries:
         return _entry(sequence, "selection", selection.consignment_id, at_us, at_us, packed, asked_by)
 
     def consignment_of(self, event: Event) -> Consignment:
-        """Give the consignment of an arrival or a decision; personal fields are decrypted, where there is a vault."""
+        """Give the consignment of an arrival or a decision; personal fields are decrypted, where there is a vault.
+
+        Raises
+        ------
+        ServiceFault
+            Where its content was removed, or cannot be decrypted.
+        """
+        if event.emptied:
+            raise ServiceFault(
+                "its content was removed by npsrisk forget", where=f"log entry {event.sequence}"
+            )
         c: Consignment = self.consignments.unpack(
             event.plain,
             event.sealed,
@@ -214,8 +225,8 @@ class Entries:
         return selection
 
     def plain_of(self, event: Event) -> dict[str, Any]:
-        """Give the fields of a consignment that are not personal."""
-        return self.consignments.plain_fields(event.plain)
+        """Give the fields of a consignment that are not personal; none where its content was removed."""
+        return {} if event.emptied else self.consignments.plain_fields(event.plain)
 
 
 def stored_keys(event: Event) -> tuple[Keys, Keys]:

@@ -16,10 +16,14 @@ import sqlalchemy as sa
 from sqlalchemy.engine import Connection
 
 from consignments.errors import BadSetting, ServiceFault
-from serving.databases import Writer, first_line, migrate, open_engine, shown, usable, writer_of
+from serving.chain import Remains, Removal, Verdict, Walk, chain
+from serving.databases import Writer, first_line, migrate, open_engine, shown, usable, wipe, writer_of
 from serving.sealing import Vault
 
-Kind = Literal["decision", "arrival", "outcome", "alert", "cancellation", "selection"]
+Kind = Literal["decision", "arrival", "outcome", "alert", "cancellation", "selection", "removal"]
+ARRIVED: tuple[Kind, ...] = ("decision", "arrival")
+EMPTY = b""
+"""In place of the fields of an entry whose content was removed."""
 READ_ROWS = 5_000
 """Entries fetched at a time when the log is read through."""
 NAMES_AT_ONCE = 500
@@ -39,7 +43,7 @@ class Event(NamedTuple):
         Place in the log, from 1, without gaps.
     kind : str
         `decision`: a consignment scored. `arrival`: one that counts in history without a decision (past data).
-        `outcome`, `alert`, `cancellation`, `selection`.
+        `outcome`, `alert`, `cancellation`, `selection`. `removal`: that the content of entries was removed.
     consignment_id : str or None
         None for an alert.
     at_us : int
@@ -47,7 +51,7 @@ class Event(NamedTuple):
     recorded_us : int or None
         When the service was told, and scored; of past data as the table gives it.
     content : bytes
-        Keyed digest of the record (`serving.sealing.Packed`), as are `plain` and `sealed`.
+        Keyed digest of the record (`serving.sealing.Packed`), as are `plain` and `sealed`; of a removal, no bytes.
     kinds : str or None
         Digest of the kinds of history keys that `keys` holds.
     keys : bytes or None
@@ -86,46 +90,10 @@ class Event(NamedTuple):
     spec_sha256: str | None = None
     asked_by: str = ""
 
-
-class Verdict(NamedTuple):
-    """What a walk along the chain found.
-
-    Attributes
-    ----------
-    entries : int
-        Entries that hold together, from the first.
-    broken_at : int or None
-        Sequence of the first entry that does not fit; None where all do.
-    head : str
-        Hash of the last entry that fits, hexadecimal. Kept elsewhere, it proves that nothing up to it was cut off or
-        written anew.
-    kept_at : int or None
-        Sequence of the entry whose hash was kept elsewhere, 0 for that of an empty log; None where no entry has it.
-    """
-
-    entries: int
-    broken_at: int | None
-    head: str
-    kept_at: int | None = None
-
-    def fault(self, kept: str = "") -> str:
-        """Say what is wrong with the log, in one sentence; empty where nothing is.
-
-        Parameters
-        ----------
-        kept : str
-            The hash that was kept elsewhere, where there is one.
-        """
-        if self.broken_at is not None:
-            return (
-                f"the chain breaks behind entry {self.entries:,}: the entry found next, {self.broken_at:,}, was changed, "
-                "or one before it was taken out or put in"
-            )
-        if kept and self.kept_at is None:
-            return (
-                "no entry has the hash that was kept: later entries were cut off, or the log was written anew"
-            )
-        return ""
+    @property
+    def emptied(self) -> bool:
+        """Whether its content was removed: fields, features and reasons; its keys of history are left."""
+        return self.plain == EMPTY
 
 
 _metadata = sa.MetaData()
@@ -160,18 +128,7 @@ _events = sa.Table(
     sa.Column("hash", sa.LargeBinary, nullable=False),
 )
 _columns = [_events.c[name] for name in Event._fields]
-_encode = msgspec.msgpack.Encoder().encode
-
-
-def chain(previous: bytes, event: Event) -> bytes:
-    """Give the hash of an entry: SHA-256 of the hash before it and of all its columns, in order, as MessagePack.
-
-    Returns
-    -------
-    bytes
-        32.
-    """
-    return hashlib.sha256(previous + _encode(event)).digest()
+_removal_of = msgspec.msgpack.Decoder(Removal).decode
 
 
 class LogReader:
@@ -385,21 +342,47 @@ class LogReader:
             Hash of an entry that was kept elsewhere, hexadecimal.
         progress : callable, optional
         """
-        previous, entries = self._origin(), 0
-        kept_at = 0 if previous.hex() == kept else None
+        walk = Walk(self._origin(), self.removals(), kept)
         for rows in self._pages([*_columns, _events.c.previous_hash, _events.c.hash], 0, self.last_sequence):
             for row in rows:
                 *values, stored, here = row
                 event = Event._make(values)
-                fits = event.sequence == entries + 1 and stored == previous and here == chain(previous, event)
-                if not fits:
-                    return Verdict(entries, event.sequence, previous.hex(), kept_at)
-                previous, entries = here, entries + 1
-                if previous.hex() == kept:
-                    kept_at = entries
+                if not walk.step(event, stored, here):
+                    return walk.verdict(broken_at=event.sequence)
             if progress is not None:
-                progress("chain", entries, self.last_sequence)
-        return Verdict(entries, None, previous.hex(), kept_at)
+                progress("chain", walk.entries, self.last_sequence)
+        return walk.verdict()
+
+    def removals(self) -> list[Removal]:
+        """Give what is on record of content that was removed, in the order in which that was done."""
+        found = self.events(kinds=("removal",))
+        return [_removal_of(event.plain) for event in found if not event.emptied]
+
+    def emptied_up_to(self) -> int:
+        """Give the sequence up to which consignments have no content any more; 0 where none was removed."""
+        return max((removal.up_to for removal in self.removals()), default=0)
+
+    def first_recorded_from(self, moment_us: int) -> int | None:
+        """Give the sequence of the first entry that was recorded at or after a moment; None where there is none."""
+        recorded = sa.func.coalesce(_events.c.recorded_us, _events.c.at_us)
+        query = (
+            sa.select(_events.c.sequence).where(recorded >= moment_us).order_by(_events.c.sequence).limit(1)
+        )
+        with self._reading() as connection:
+            return connection.execute(query).scalar_one_or_none()
+
+    def latest_arrival_us(self) -> int | None:
+        """Give the latest moment at which a consignment was received; None where there is none."""
+        query = sa.select(sa.func.max(_events.c.at_us)).where(_events.c.kind.in_(ARRIVED))
+        with self._reading() as connection:
+            return connection.execute(query).scalar_one_or_none()
+
+    def count_whole(self, after: int, until: int) -> int:
+        """Count the consignments with content behind the sequence `after` up to `until`."""
+        with self._reading() as connection:
+            return int(
+                connection.execute(sa.select(sa.func.count()).where(*_whole(after, until))).scalar_one()
+            )
 
     def close(self) -> None:
         """Close the database."""
@@ -508,6 +491,49 @@ class EventLog(LogReader):
             raise ServiceFault("the event log cannot be written", got=first_line(error)) from error
         self.last_sequence, self._head = events[-1].sequence, previous
 
+    def remove(self, removal: Removal, keys: Sequence[dict[str, Any]], recorded_us: int) -> Removal:
+        """Remove the content of consignments, and put that on record as the next entry: all or nothing.
+
+        Parameters
+        ----------
+        removal : Removal
+            Its `emptied` and `digest` are filled in.
+        keys : sequence of dict
+            `at`, `new_kinds` and `new_keys` of entries whose keys of history were made anew, while that could be done.
+        recorded_us : int
+            Now.
+
+        Raises
+        ------
+        ServiceFault
+            Where the log cannot be written.
+        """
+        try:
+            self._writer.hold()
+            with self._engine.begin() as connection:
+                if keys:
+                    connection.execute(_rekeying, keys)
+                connection.execute(_emptying(removal.after, removal.up_to))
+                removal = _measured(connection, removal)
+                event = Event(
+                    self.last_sequence + 1, "removal", None, removal.before_us, recorded_us, EMPTY,
+                    msgspec.msgpack.encode(removal), None,
+                )  # fmt: skip
+                head = chain(self._head, event)
+                row = dict(zip(_events.c.keys(), (*event, self._head, head), strict=True))
+                connection.execute(_events.insert().values(row))
+        except sa.exc.SQLAlchemyError as error:
+            raise ServiceFault("the event log cannot be written", got=first_line(error)) from error
+        self.last_sequence, self._head = event.sequence, head
+        return removal
+
+    def wipe(self) -> None:
+        """Let go of the bytes of removed content, as far as the database can; `ServiceFault` where it cannot be written."""
+        try:
+            wipe(self._engine, _events)
+        except sa.exc.SQLAlchemyError as error:
+            raise ServiceFault("the event log cannot be written", got=first_line(error)) from error
+
     def reread(self) -> None:
         """Find out what is durable, after a write that failed; `ServiceFault` while the log cannot be used."""
         try:
@@ -578,9 +604,41 @@ def _require_tables(engine: sa.Engine, where: str) -> None:
 
 _of_nobody = (
     sa.select(*_columns)
-    .where(_events.c.consignment_id.is_(None), _events.c.sequence <= sa.bindparam("until"))
+    .where(
+        _events.c.consignment_id.is_(None),
+        _events.c.kind == "alert",
+        _events.c.sequence <= sa.bindparam("until"),
+    )
     .order_by(_events.c.sequence)
 )
+
+
+def _whole(after: int, until: int) -> list[Any]:
+    """Consignments with content, between two places."""
+    place = _events.c.sequence
+    return [place > after, place <= until, _events.c.kind.in_(ARRIVED), _events.c.plain != EMPTY]
+
+
+_rekeying = (
+    sa.update(_events)
+    .where(_events.c.sequence == sa.bindparam("at"))
+    .values(kinds=sa.bindparam("new_kinds"), keys=sa.bindparam("new_keys"))
+)
+
+
+def _emptying(after: int, until: int) -> Any:
+    nothing: dict[str, Any] = {"sealed": None, "features": None, "reasons": None}
+    return sa.update(_events).where(*_whole(after, until)).values(plain=EMPTY, **nothing)
+
+
+def _measured(connection: Connection, removal: Removal) -> Removal:
+    """Complete the record of a removal with what it left."""
+    place = _events.c.sequence
+    here = place > removal.after, place <= removal.up_to, _events.c.plain == EMPTY
+    remains = Remains()
+    for row in connection.execute(sa.select(*_columns, _events.c.hash).where(*here).order_by(place)):
+        remains.add(Event._make(row[:-1]), row[-1])
+    return msgspec.structs.replace(removal, emptied=remains.entries, digest=remains.digest())
 
 
 @cache

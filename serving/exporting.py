@@ -17,8 +17,8 @@ from consignments.errors import BundleRefused, FileFault
 from consignments.records import Consignment
 from serving.bundles import Bundles
 from serving.entries import Entries
-from serving.event_log import LogReader, Progress
-from serving.log_tables import ARRIVED, LogTables, Survey, features_table
+from serving.event_log import ARRIVED, LogReader, Progress
+from serving.log_tables import LogTables, Survey, features_table
 from serving.sealing import Vault
 
 NOTE = "export.json"
@@ -74,6 +74,11 @@ def export(
     }
     with _replacing(out) as folder:
         survey = _survey(log, progress)
+        if survey.emptied:
+            notes.append(
+                f"{survey.emptied:,} consignments up to entry {log.emptied_up_to():,} are left out: npsrisk forget removed "
+                "their content; history that is computed from these tables does not count them"
+            )
         names = _feature_names(survey, bundles, notes)
         tables = LogTables(log, Entries(vault, Consignment, ()), folder, survey, names, told)
         for event in log.events(until=log.last_sequence, without=NOT_FOR_TABLES):

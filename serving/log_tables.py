@@ -28,9 +28,8 @@ from consignments.tables import column_of
 from consignments.visibility import moment_of_us
 from models.reasons import Reason
 from serving.entries import FEATURE, Entries, Selection
-from serving.event_log import Event, Kind, LogReader
+from serving.event_log import ARRIVED, Event, LogReader
 
-ARRIVED: tuple[Kind, ...] = ("decision", "arrival")
 FROM_THE_LIST = frozenset({"model", "random"})
 """Who chooses by the service's own selections; what an officer or a tip chose had no known probability."""
 ROWS_AT_ONCE = 16_384
@@ -54,14 +53,20 @@ class Survey:
     declared : dict
         Further columns of consignments, as models declared them, to their Arrow type.
     models : Counter
-        (`NAME/VERSION`, digest of its bundle, digest of its feature spec) to the number of decisions.
+        (`NAME/VERSION`, digest of its bundle, digest of its feature spec) to the number of decisions with content.
+    emptied : int
+        Entries whose content was removed.
     """
 
     declared: dict[str, Any] = field(default_factory=dict)
     models: Counter[tuple[str, str, str]] = field(default_factory=Counter)
+    emptied: int = 0
 
     def look(self, event: Event) -> None:
         """Look at an arrival or a decision."""
+        if event.emptied:
+            self.emptied += 1
+            return
         for name, value in _plain_of(event.plain).items():
             if name not in _COMMON:
                 kind = NUMBER if isinstance(value, float) else TEXT
@@ -169,11 +174,12 @@ class LogTables:
             )
 
     def add(self, event: Event) -> None:
-        """Put an entry where it belongs."""
-        if event.kind in ARRIVED:
+        """Put an entry where it belongs; of one without content only its decision is told."""
+        if event.kind in ARRIVED and not event.emptied:
             self.files["consignments"].add(event)
         if event.kind == "decision":
             self.files["decisions"].add(event)
+        if event.kind == "decision" and not event.emptied:
             self.files[features_table(event.spec_sha256 or "")].add(event)
         if event.kind in ("outcome", "alert", "selection"):
             self.files[f"{event.kind}s"].add(event)

@@ -122,6 +122,8 @@ class Findings:
         The first ones, by `decision_id`.
     unread : Counter
         Entries that history or alerts had to do without, or with what was logged: reason to number.
+    forgotten : int
+        Decisions that would have been asked for, had their content not been removed on record.
     """
 
     log_id: str
@@ -135,6 +137,7 @@ class Findings:
     not_compared: Counter[str] = field(default_factory=Counter)
     not_compared_examples: list[str] = field(default_factory=list)
     unread: Counter[str] = field(default_factory=Counter)
+    forgotten: int = 0
 
     @property
     def equal(self) -> bool:
@@ -158,6 +161,10 @@ class Findings:
             f"log {self.log_id} up to entry {self.last_sequence:,}: {self.compared:,} of {self.decisions:,} decisions "
             f"computed anew, {self.values:,} values compared, {self.differing:,} decisions differ"
         ]
+        if self.forgotten:
+            lines.append(
+                f"  {self.forgotten:,} more cannot be computed anew: npsrisk forget removed their content"
+            )
         lines += [f"  not compared, {count:,} x: {why}" for why, count in self.not_compared.most_common()]
         lines += [f"    as {', '.join(self.not_compared_examples)}"] if self.not_compared_examples else []
         lines += [f"  history is unsure, {count:,} x: {why}" for why, count in self.unread.most_common()]
@@ -209,6 +216,7 @@ class Parity:
         self._log, self._bundles, self._wanted, self._progress = log, bundles, wanted, progress
         self._vault, self._pseudonyms = Vault(data_key), Pseudonyms(data_key)
         self._vault.require(log.key_fingerprint)
+        self._emptied_up_to = log.emptied_up_to()
         self.findings = Findings(log.log_id, log.last_sequence)
 
     def run(self) -> Findings:
@@ -244,12 +252,12 @@ class Parity:
         for family in families:
             again = Recomputation(family, told, arrivals, self._vault)
             for events in pieces(self._log, last):
-                mine = [self._wanted.takes(event) and event.model_sha256 in family for event in events]
+                mine = [self._asks(event) and event.model_sha256 in family for event in events]
                 piece = again.take(events, np.array(mine))
                 if family is families[0]:
                     self._note(piece.unread)
                 for event, reason in piece.unread:
-                    if self._wanted.takes(event) and event.model_sha256 in family:
+                    if self._asks(event) and event.model_sha256 in family:
                         self._leave_out(event.sequence, reason)
                 yield self._compare(piece, family)
                 done += len(events)
@@ -264,7 +272,9 @@ class Parity:
             until=self._log.last_sequence, kinds=("decision",), without=NOT_FOR_ORDER
         ):
             known.add(event.model or "")
-            if self._wanted.takes(event):
+            if self._wanted.takes(event) and not self._asks(event):
+                self.findings.forgotten += 1
+            elif self._wanted.takes(event):
                 scored.setdefault((event.model or "", event.model_sha256 or ""), _Scored()).add(event)
                 last = event.sequence
         for model in self._wanted.models:
@@ -284,6 +294,9 @@ class Parity:
                 continue
             families.setdefault(msgspec.json.encode(method.config), {})[sha256] = member
         return list(families.values())
+
+    def _asks(self, event: Event) -> bool:
+        return event.sequence > self._emptied_up_to and self._wanted.takes(event)
 
     def _leave_out(self, sequence: int, reason: str) -> None:
         self.findings.leave_out(1, reason, self._named([sequence]))

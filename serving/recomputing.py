@@ -27,11 +27,10 @@ from features.batch import outcome_events_of
 from features.pipeline import Pipeline
 from features.timeline import Arrivals, Fold, Outcomes
 from serving.entries import Entries, stored_keys
-from serving.event_log import Event, Kind, LogReader
+from serving.event_log import ARRIVED, Event, Kind, LogReader
 from serving.methods import Method
 from serving.sealing import Vault
 
-ARRIVED: tuple[Kind, ...] = ("decision", "arrival")
 TOLD: tuple[Kind, ...] = ("outcome", "alert", "cancellation")
 PIECE_ARRIVALS = 4_096
 """Arrivals that are computed together; changes nothing but memory."""
@@ -136,7 +135,7 @@ class Piece(NamedTuple):
     Attributes
     ----------
     keys, counterparts : uint64 array, (n, kinds)
-        Of all of them, from the decrypted fields; of an entry that cannot be read, as logged.
+        Of all of them, from the decrypted fields; of an entry that cannot be read or has no content, as logged.
     kinds : str
         Digest of the kinds of keys.
     decisions : list of Event, (m,)
@@ -204,6 +203,9 @@ class Recomputation:
             unread=[],
         )
         for place, event in enumerate(events):
+            if event.emptied and event.kinds == self._entries.kinds:
+                piece.keys[place], piece.counterparts[place] = stored_keys(event)
+                continue
             try:
                 c = self._entries.consignment_of(event)
             except (ServiceFault, msgspec.MsgspecError) as error:

@@ -175,6 +175,8 @@ class ScoresCall:
     async def _looked_up(self, answer: Answer, count: int) -> tuple[Row | None, list[Reason]]:
         """Give what was not kept in memory: features from the log; reasons, where the model still is the same."""
         event = await asyncio.to_thread(self._service.log.at, answer.decision.sequence)
+        if event.emptied:
+            return None, answer.reasons
         features, scorer = stored_features(event), self._service.scoring()
         same = scorer.model.sha256 == answer.decision.model_sha256
         more = count > len(answer.reasons) and same

@@ -109,8 +109,9 @@ class State:
         ServiceFault
             As for `arrive`; nothing was changed.
         """
-        if event.kind == "alert":
-            self.warn(event)
+        if event.kind in ("alert", "removal"):
+            if event.kind == "alert":
+                self.warn(event)
             self.dossiers.move_on(event.sequence, self.today)
             return
         assert event.consignment_id is not None
