@@ -3,7 +3,6 @@
 `make postgres` runs the tests of the service that way; this file alone knows of it.
 """
 
-import atexit
 import hashlib
 import os
 import shutil
@@ -84,21 +83,26 @@ def stored_bytes(folder: Path) -> bytes:
 
 @cache
 def _server() -> sa.Engine:
-    engine = open_engine(sa.make_url(SERVER))
-    atexit.register(engine.dispose)
-    return engine
+    return open_engine(sa.make_url(SERVER))
 
 
 @cache
 def _schema(folder: str) -> str:
-    """Make a schema for a folder, which goes when the tests end."""
+    """Make a schema for a folder."""
     name = f"t{hashlib.sha256(folder.encode()).hexdigest()[:20]}"
     with _server().begin() as connection:
         connection.exec_driver_sql(f"CREATE SCHEMA {name}")
-    atexit.register(_drop, name)
+    _made.append(name)
     return name
 
 
-def _drop(name: str) -> None:
-    with _server().begin() as connection:
-        connection.exec_driver_sql(f"DROP SCHEMA {name} CASCADE")
+_made: list[str] = []
+
+
+def drop_schemas() -> None:
+    """Remove all schemas that this process made."""
+    while _made:
+        with _server().begin() as connection:
+            connection.exec_driver_sql(f"DROP SCHEMA {_made.pop()} CASCADE")
+    if SERVER:
+        _server().dispose()

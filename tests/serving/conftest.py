@@ -5,12 +5,16 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from databases import database_in
+from databases import database_in, drop_schemas
 from serving_examples import DATA_KEY, Client, make_bundle, publish, serving, settings_in
 
 from features.config import Columns, FeatureConfig, HistoryKeys
 from serving.event_log import Event, EventLog
 from serving.sealing import Vault
+
+
+def pytest_sessionfinish() -> None:
+    drop_schemas()
 
 
 @pytest.fixture
