@@ -636,7 +636,8 @@ def _measured(connection: Connection, removal: Removal) -> Removal:
     place = _events.c.sequence
     here = place > removal.after, place <= removal.up_to, _events.c.plain == EMPTY
     remains = Remains()
-    for row in connection.execute(sa.select(*_columns, _events.c.hash).where(*here).order_by(place)):
+    query = sa.select(*_columns, _events.c.hash).where(*here).order_by(place)
+    for row in connection.execute(query.execution_options(yield_per=READ_ROWS)):
         remains.add(Event._make(row[:-1]), row[-1])
     return msgspec.structs.replace(removal, emptied=remains.entries, digest=remains.digest())
 
