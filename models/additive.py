@@ -63,7 +63,7 @@ def linear_part(X: Rows, y: NDArray[Any], weight: Floats) -> list[Stair]:
     return stairs(LogisticRegression.fit(few, labels, weights), few)
 
 
-def blended(text: str, part: Sequence[Stair], share: float) -> str:
+def blended(text: str, part: Sequence[Stair], share: float, start: Sequence[Stair] = ()) -> str:
     """Blend trees with a linear part.
 
     Parameters
@@ -73,15 +73,17 @@ def blended(text: str, part: Sequence[Stair], share: float) -> str:
     part : sequence of Stair
     share : float
         Of the linear part in the raw score, 0 to 1; the trees have the rest. Of 0 the trees are given as they are.
+    start : sequence of Stair
+        What the trees were grown from, which their text leaves out; it has their share.
 
     Returns
     -------
     str
         Of a model whose raw score is the weighted mean of both, in the same form.
     """
-    if not share:
-        return text
-    return _joined(strip_parameters(text), 1.0 - share, [_block(stair, share) for stair in part])
+    blocks = [_block(stair, 1.0 - share) for stair in start]
+    blocks += [_block(stair, share) for stair in part] if share else []
+    return _joined(strip_parameters(text), 1.0 - share, blocks) if blocks else text
 
 
 def stairs(linear: LogisticRegression, X: Rows) -> list[Stair]:

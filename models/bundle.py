@@ -26,9 +26,10 @@ from consignments.errors import BundleRefused, FileFault
 from consignments.records import Target
 from features.config import FeatureConfig
 from features.spec import Feature, Spec
+from models.bands import Bands
 from models.calibration import Calibration
 from models.reference import Reference
-from models.risk_model import Bands, RiskModel, Rows
+from models.risk_model import RiskModel, Rows
 from models.trees import Trees
 
 FORMAT = 2

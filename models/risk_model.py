@@ -5,7 +5,7 @@ Fitting needs LightGBM; scoring needs numpy and numba. One row and many give the
 
 import math
 from collections.abc import Callable, Sequence
-from typing import Annotated, Any, Literal, NamedTuple
+from typing import Annotated, Any, NamedTuple
 
 import msgspec
 import numpy as np
@@ -14,16 +14,13 @@ from numpy.typing import NDArray
 
 from consignments.errors import BadInput, BundleRefused, ServiceFault
 from features.spec import Spec
-from models.additive import blended, linear_part
+from models.additive import Stair, blended, linear_part
+from models.bands import Band, Bands
 from models.calibration import Calibration
+from models.prior import Prior
 from models.reasons import Reason, Reasons
 from models.trees import Trees, strip_parameters
 
-Band = Literal["high", "elevated", "routine"]
-HIGH_SHARE = 0.005
-"""Share of validation traffic that is `high`."""
-ELEVATED_SHARE = 0.02
-"""Share of validation traffic, next after it, that is `elevated`."""
 LOWER_SHARES = (1.0, 0.5, 0.0)
 """Multiples of the linear model's share that validation chooses from; of equal ones the first."""
 
@@ -31,42 +28,6 @@ Rows = NDArray[np.float32]
 Floats = NDArray[np.float64]
 Progress = Callable[[str, int, int], None]
 """Called with what is being done, how much is done, and how much there is."""
-
-
-class Bands(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """Cut-offs on the probability: a score that reaches one is in the band.
-
-    Examples
-    --------
-    >>> Bands(high=0.2, elevated=0.05).of(0.1)
-    'elevated'
-    """
-
-    high: Annotated[float, Meta(ge=0)]
-    elevated: Annotated[float, Meta(ge=0)]
-
-    def of(self, score: float) -> Band:
-        """Give the band of one score."""
-        if score >= self.high:
-            return "high"
-        return "elevated" if score >= self.elevated else "routine"
-
-    @classmethod
-    def of_traffic(cls, scores: Floats) -> "Bands":
-        """Set the cut-offs so that at most `HIGH_SHARE` of the traffic is high, and so on; ties stay below.
-
-        Parameters
-        ----------
-        scores : float64 array, (n,)
-            Probabilities of a sample of all traffic, opened or not; n at least 1.
-        """
-        falling = np.sort(scores)[::-1]
-        high, elevated = (
-            # Just above the first score that is too many.
-            float(np.nextafter(falling[int(share * len(falling))], 2.0))
-            for share in (HIGH_SHARE, HIGH_SHARE + ELEVATED_SHARE)
-        )
-        return cls(high=high, elevated=elevated)
 
 
 class TreeParams(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -100,7 +61,7 @@ class TreeParams(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     feature_share: Annotated[float, Meta(gt=0, le=1)] = 0.5
     l2: Annotated[float, Meta(ge=0)] = 5.0
     patience: Annotated[int, Meta(ge=1)] = 50
-    linear_share: Annotated[float, Meta(ge=0, le=1)] = 0.5
+    linear_share: Annotated[float, Meta(ge=0, le=1)] = 0.3
 
 
 class Labelled(NamedTuple):
@@ -222,8 +183,9 @@ class RiskModel:
                 "there is no traffic to set the bands by", where="validation period", todo="take a longer one"
             )
         params = params or TreeParams()
-        text = _grow(training, later, spec, params, seed, threads, progress)
-        trees = _with_linear(text, training, later, params.linear_share)
+        prior = Prior.fit(training.X, training.y, training.weight, spec)
+        text = _grow(training, later, prior, params, seed, threads, progress)
+        trees = _with_linear(text, prior.stairs(training.X), training, later, params.linear_share)
         calibration = Calibration.fit(trees.raw(later.X), later.y, later.weight, later.channels)
         bands = Bands.of_traffic(calibration.probability(trees.raw(sample.X), sample.channels))
         return cls(trees, calibration, bands, spec)
@@ -314,16 +276,23 @@ def _checked(rows: Labelled, spec: Spec, where: str) -> Labelled:
 def _grow(
     training: Labelled,
     later: Labelled,
-    spec: Spec,
+    prior: Prior,
     params: TreeParams,
     seed: int,
     threads: int,
     progress: Progress | None,
 ) -> str:
-    """Grow the trees with LightGBM and give the model text up to the best tree."""
+    """Grow the trees with LightGBM, from what the rules say on, and give the model text up to the best tree."""
     import lightgbm
 
-    data = lightgbm.Dataset(training.X, training.y, weight=training.weight, feature_name=list(spec.names))
+    data = lightgbm.Dataset(
+        training.X,
+        training.y,
+        weight=training.weight,
+        init_score=prior.raw(training.X),
+        feature_name=list(prior.rules.spec.names),
+    )
+    judge = data.create_valid(later.X, later.y, weight=later.weight, init_score=prior.raw(later.X))
     stops = _tells(later)
     callbacks: list[Callable[..., Any]] = []
     if stops:
@@ -334,7 +303,7 @@ def _grow(
         _lightgbm_params(params, seed, threads),
         data,
         num_boost_round=params.trees,
-        valid_sets=[data.create_valid(later.X, later.y, weight=later.weight)] if stops else [],
+        valid_sets=[judge] if stops else [],
         callbacks=callbacks,
     )
     text: str = booster.model_to_string(num_iteration=booster.best_iteration if stops else -1)
@@ -346,11 +315,15 @@ def _tells(later: Labelled) -> bool:
     return bool(0 < later.y.sum() < len(later.y))
 
 
-def _with_linear(text: str, training: Labelled, later: Labelled, share: float) -> Trees:
-    """Blend grown trees with a linear model; later rows, where they tell, say how much of it."""
+def _with_linear(
+    text: str, start: Sequence[Stair], training: Labelled, later: Labelled, share: float
+) -> Trees:
+    """Blend grown trees, with what they started from, and a linear model; later rows, where they tell, say how much of it."""
     part = linear_part(training.X, training.y, training.weight) if share else []
     shares = [share * each for each in LOWER_SHARES] if share and _tells(later) else [share]
-    blends = [Trees.from_text(blended(text, part, each), where="the trees just grown") for each in shares]
+    blends = [
+        Trees.from_text(blended(text, part, each, start), where="the trees just grown") for each in shares
+    ]
     return min(blends, key=lambda trees: _calibrated_loss(trees, later)) if len(blends) > 1 else blends[0]
 
 

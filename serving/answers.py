@@ -7,8 +7,8 @@ import msgspec
 from msgspec import UNSET, Meta, UnsetType
 
 from consignments.records import Outcome
+from models.bands import Band
 from models.reasons import Reason
-from models.risk_model import Band
 from serving.entries import Selection
 from serving.intake import Receipt
 from serving.problems import RowFault

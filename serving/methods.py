@@ -18,10 +18,10 @@ from features.fitted import Fitted
 from features.pipeline import Pipeline
 from features.pseudonyms import Pseudonyms
 from features.spec import Spec
-from models.baselines import Rules
+from models.bands import Band, Bands
 from models.bundle import Bundle
 from models.reasons import Reason
-from models.risk_model import Band, Bands
+from models.rules import Rules
 
 VERSION_CHARACTERS = 12
 

@@ -15,8 +15,8 @@ from numpy.typing import NDArray
 from consignments.errors import BadInput, UnknownName
 from consignments.records import Result, Selector
 from features.spec import Spec
-from models.baselines import Rules
 from models.risk_model import RiskModel
+from models.rules import Rules
 from models.selection import select, selection_probabilities
 
 Floats = NDArray[np.float64]

@@ -25,9 +25,10 @@ from features.batch import BATCH_KEY, Matrix, Progress, Tables, doing, feature_m
 from features.fitted import Fitted, fit_features
 from features.normal import goods_text
 from features.pseudonyms import Pseudonyms
+from models.bands import Bands
 from models.baselines import fit_baselines
 from models.calibration import Calibration
-from models.risk_model import Bands, RiskModel
+from models.risk_model import RiskModel
 from training.artifacts import description, invented_consignments, write_artifacts
 from training.config import TrainConfig
 from training.datasets import DataSet, Labels, build_data_set, true_labels

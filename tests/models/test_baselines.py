@@ -5,35 +5,12 @@ import pytest
 from sklearn.metrics import average_precision_score
 from small_model import SPEC, make_rows
 
-from features.config import FeatureConfig
-from features.fitted import Fitted
-from features.pipeline import Pipeline
-from features.pseudonyms import Pseudonyms
 from features.spec import Spec
-from models.baselines import (
-    RULES,
-    STRUCK_OFF_BEYOND,
-    BestFeature,
-    RandomOrder,
-    Rule,
-    Rules,
-    average_precision,
-    fit_baselines,
-    matching,
-)
+from models.baselines import BestFeature, RandomOrder, average_precision, fit_baselines
 from models.linear import MOST_ROWS
 
 ROWS = make_rows(1)
 IDS = [f"RB{i}" for i in range(len(ROWS.X))]
-REAL = Pipeline(FeatureConfig(), Fitted.nothing(), Pseudonyms(bytes(32))).spec
-
-
-def row_with(**values: float) -> np.ndarray:
-    """Give a row of the real features, all missing but these; a double underscore stands for a point."""
-    row = np.full(len(REAL), np.nan, dtype=np.float32)
-    for name, value in values.items():
-        row[REAL.place(name.replace("__", "."))] = value
-    return row
 
 
 def test_each_baseline_scores_every_row_with_a_number() -> None:
@@ -60,68 +37,6 @@ def test_a_random_score_depends_on_the_identifier_and_the_seed_only() -> None:
 def test_random_scores_are_even() -> None:
     scores = RandomOrder(1).scores(ROWS.X, IDS)
     assert np.histogram(scores, 4, (0, 1))[0] == pytest.approx([750] * 4, abs=100)
-
-
-@pytest.mark.parametrize("rule", RULES, ids=[rule.features for rule in RULES])
-def test_every_rule_names_features_that_exist(rule: Rule) -> None:
-    assert matching(REAL, rule)
-
-
-def test_points_add_up_and_a_pattern_counts_once() -> None:
-    rules = Rules(REAL)
-    row = row_with(
-        history__sender__nps_ever=2, history__sender_phone__nps_ever=1, goods__vague_whole=1, alerts__goods=0
-    )
-    assert rules.scores(row[None]).tolist() == [5 + 1]
-
-
-def test_who_would_fire_on_everything_is_struck_off() -> None:
-    rules = Rules(REAL)
-    watched, busy = (
-        row_with(history__sender__nps_ever=2, history__sender__arrivals_ever=arrivals)
-        for arrivals in (2 * STRUCK_OFF_BEYOND, 2 * STRUCK_OFF_BEYOND + 1)
-    )
-    assert rules.scores(np.stack([watched, busy])).tolist() == [5, 0]
-    assert [reason.code for reason in rules.explain(watched)] == ["sender_finds"]
-    assert rules.explain(busy) == []
-
-
-def test_missing_features_and_missing_values_give_no_points() -> None:
-    assert Rules(REAL).scores(row_with()[None]).tolist() == [0]
-    assert Rules(SPEC).scores(ROWS.X).tolist() == [0] * len(ROWS.X)
-    assert Rules(Spec([])).score(np.zeros((2, 0), dtype=np.float32), ["postal"] * 2).shape == (2,)
-
-
-def test_rules_give_scores_bands_and_reasons_where_there_is_no_model() -> None:
-    rules = Rules(REAL)
-    X = np.stack(
-        [
-            row_with(),
-            row_with(goods__names_disguised=1),
-            row_with(goods__names_specific=1, parties__consignee_post_box=1, value__zero_or_one=0),
-        ]
-    )
-    score = rules.score(X, ["postal"] * 3)
-    assert (0 < score[0] < score[1] < score[2] < 1).all()
-    assert rules.bands_of(score) == ["routine", "elevated", "high"]
-    assert [reason.text for reason in rules.explain(X[2])] == [
-        "The text names 1 known new psychoactive substance(s)",
-        "Consignee's address is a post box",
-    ]
-    assert rules.explain(X[0]) == []
-
-
-def test_rules_of_one_meaning_are_one_reason() -> None:
-    reasons = Rules(REAL).explain(row_with(goods__names_specific=1, goods__names_class=2), 9)
-    assert [reason.code for reason in reasons] == ["substance_named"]
-    assert reasons[0].contribution == pytest.approx(0.8 * (5 + 4))
-
-
-def test_the_rules_score_a_row_alone_as_among_others() -> None:
-    rules = Rules(REAL)
-    X = np.random.default_rng(1).integers(0, 3, (50, len(REAL))).astype(np.float32)
-    singly = [rules.score(X[i : i + 1], ["postal"])[0] for i in range(50)]
-    assert np.array(singly).tobytes() == rules.score(X, ["postal"] * 50).tobytes()
 
 
 @pytest.mark.parametrize("sign", [1.0, -1.0])

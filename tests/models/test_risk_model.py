@@ -13,8 +13,9 @@ from small_model import SPEC, Hand, fit_small, make_rows, small_model, text_of
 
 from consignments.errors import BadInput, BundleRefused, ServiceFault
 from features.spec import Feature, Spec
+from models.bands import Bands
 from models.calibration import Calibration
-from models.risk_model import Bands, RiskModel, Traffic
+from models.risk_model import RiskModel, Traffic
 from models.trees import Trees
 
 HELD_OUT = make_rows(7, 1000)

@@ -19,8 +19,8 @@ from consignments.errors import BundleRefused, ServiceFault
 from consignments.records import Alert
 from features.config import FeatureConfig
 from features.pseudonyms import Pseudonyms
+from models.bands import Bands
 from models.bundle import load_bundle
-from models.risk_model import Bands
 from serving.bundles import Bundles
 from serving.methods import Method
 from serving.model import Model

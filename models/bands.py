@@ -1,0 +1,52 @@
+"""Bands of risk: cut-offs on the probability, set so that each holds its share of all traffic."""
+
+from typing import Annotated, Literal
+
+import msgspec
+import numpy as np
+from msgspec import Meta
+from numpy.typing import NDArray
+
+Band = Literal["high", "elevated", "routine"]
+HIGH_SHARE = 0.005
+"""Share of validation traffic that is `high`."""
+ELEVATED_SHARE = 0.02
+"""Share of validation traffic, next after it, that is `elevated`."""
+
+Floats = NDArray[np.float64]
+
+
+class Bands(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """Cut-offs on the probability: a score that reaches one is in the band.
+
+    Examples
+    --------
+    >>> Bands(high=0.2, elevated=0.05).of(0.1)
+    'elevated'
+    """
+
+    high: Annotated[float, Meta(ge=0)]
+    elevated: Annotated[float, Meta(ge=0)]
+
+    def of(self, score: float) -> Band:
+        """Give the band of one score."""
+        if score >= self.high:
+            return "high"
+        return "elevated" if score >= self.elevated else "routine"
+
+    @classmethod
+    def of_traffic(cls, scores: Floats) -> "Bands":
+        """Set the cut-offs so that at most `HIGH_SHARE` of the traffic is high, and so on; ties stay below.
+
+        Parameters
+        ----------
+        scores : float64 array, (n,)
+            Probabilities of a sample of all traffic, opened or not; n at least 1.
+        """
+        falling = np.sort(scores)[::-1]
+        high, elevated = (
+            # Just above the first score that is too many.
+            float(np.nextafter(falling[int(share * len(falling))], 2.0))
+            for share in (HIGH_SHARE, HIGH_SHARE + ELEVATED_SHARE)
+        )
+        return cls(high=high, elevated=elevated)

@@ -1,0 +1,153 @@
+"""The rules: what an officer would look for first, as points.
+
+They are a baseline, they score alone where the service has no model (an order then, no calibrated probability), and a
+model's trees start from them (`models.prior`).
+"""
+
+import hashlib
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import msgspec
+import numpy as np
+from numpy.typing import NDArray
+
+from features.history import ADDED_ARRIVALS
+from features.spec import Spec
+from models.bands import Band, Bands
+from models.calibration import logistic
+from models.reasons import Reason, reason_text
+
+Floats = NDArray[np.float64]
+Rows = NDArray[np.float32]
+
+
+@dataclass(frozen=True)
+class Rule:
+    """Points for a feature that reaches a value.
+
+    Attributes
+    ----------
+    feature : str
+    at_least : float
+    points : float
+    """
+
+    feature: str
+    at_least: float
+    points: float
+
+
+WATCHED = float(np.float32(1 / (25 + ADDED_ARRIVALS)))
+"""A party is watched for a find in 25 consignments of its name, address or phone; in more, who would fire on everything."""
+RULES = (
+    Rule("history.sender_side.nps_a_consignment", WATCHED, 5),
+    Rule("history.consignee_side.nps_a_consignment", WATCHED, 5),
+    Rule("history.sender_side.any_offence_a_consignment", WATCHED, 2),
+    Rule("history.consignee_side.any_offence_a_consignment", WATCHED, 2),
+    Rule("history.product_route.nps_365d", 3, 1),
+    Rule("goods.names_specific", 1, 5),
+    Rule("goods.names_class", 1, 4),
+    Rule("goods.names_disguised", 1, 3),
+    Rule("goods.context_supported", 1, 2),
+    Rule("goods.names_medicine", 1, 1),
+    Rule("goods.cas_numbers", 1, 2),
+    Rule("goods.unknown_chemical", 1, 2),
+    Rule("goods.pretext_words", 1, 2),
+    Rule("goods.hs_typical", 1, 1),
+    Rule("goods.hs_cover", 1, 0.5),
+    Rule("goods.hs_text_mismatch", 1, 1),
+    Rule("goods.vague_whole", 1, 1),
+    Rule("alerts.party", 1, 4),
+    Rule("alerts.goods", 1, 2),
+    Rule("alerts.route", 1, 0.5),
+    Rule("parties.chemical_to_person", 1, 2),
+    Rule("parties.sender_email_untraceable", 1, 1),
+    Rule("parties.consignee_email_untraceable", 1, 1),
+    Rule("parties.sender_virtual_office", 1, 0.5),
+    Rule("parties.consignee_virtual_office", 1, 0.5),
+    Rule("parties.consignee_post_box", 1, 0.5),
+    Rule("parties.sender_name_invalid", 1, 1),
+    Rule("parties.consignee_name_invalid", 1, 1),
+    Rule("parties.sender_missing", 4, 0.5),
+    Rule("parties.consignee_missing", 4, 0.5),
+    Rule("history.sender.new", 1, 0.5),
+    Rule("history.consignee_address.counterparts", 5, 1),
+    Rule("route.departure_is_hub", 1, 0.5),
+    Rule("route.check_digit_wrong", 1, 1),
+    Rule("value.zero_or_one", 1, 0.5),
+)
+"""What an officer would look for first: earlier finds, names of substances, warnings, then what does not fit."""
+
+LOG_ODDS_WITHOUT_POINTS = -7.0
+LOG_ODDS_PER_POINT = 0.8
+POINTS_FOR_HIGH, POINTS_FOR_ELEVATED = 5.0, 3.0
+
+
+class Rules:
+    """Add up the points of the rules that hold.
+
+    It has the face of `RiskModel`, so that the service can score with it where there is no model.
+
+    Parameters
+    ----------
+    spec : Spec
+        The features of the rows; a rule whose features are not there never holds.
+    rules : sequence of Rule
+    """
+
+    name = "rules"
+
+    def __init__(self, spec: Spec, rules: Sequence[Rule] = RULES) -> None:
+        self.spec = spec
+        self.bands = Bands(
+            high=_as_probability(POINTS_FOR_HIGH), elevated=_as_probability(POINTS_FOR_ELEVATED)
+        )
+        self.rules = tuple(rule for rule in rules if rule.feature in spec.names)
+        self._places = np.array([spec.place(rule.feature) for rule in self.rules], dtype=np.int64)
+        self._at_least = np.array([rule.at_least for rule in self.rules])
+        self._points = np.array([rule.points for rule in self.rules])
+
+    def scores(self, X: Rows, consignment_ids: Sequence[str] = ()) -> Floats:  # noqa: ARG002
+        """Give the points of each row."""
+        return np.asarray((self._reached(X) * self._points).sum(axis=1))
+
+    def _reached(self, X: Rows) -> NDArray[np.bool_]:
+        """Tell which rules hold for each row; none does for a missing value."""
+        reached: NDArray[np.bool_] = X[:, self._places] >= self._at_least
+        return reached
+
+    def score(self, X: Rows, channels: Sequence[str]) -> Floats:  # noqa: ARG002
+        """Give the points as numbers in (0, 1), in the same order; they are not calibrated."""
+        return np.array([_as_probability(points) for points in self.scores(X).tolist()])
+
+    def score_row(self, row: Rows, channel: str) -> float:
+        """Give the number of one row, float32 (features,), to the bits of `score`."""
+        return float(self.score(row[None, :], [channel])[0])
+
+    def bands_of(self, score: Floats) -> list[Band]:
+        """Give the band of each score."""
+        return [self.bands.of(value) for value in score.tolist()]
+
+    def digest(self) -> str:
+        """Give the SHA-256 of the rules, of what their points mean and of the features, as hexadecimal digits."""
+        meaning = [LOG_ODDS_WITHOUT_POINTS, LOG_ODDS_PER_POINT, POINTS_FOR_HIGH, POINTS_FOR_ELEVATED]
+        rules = [[rule.feature, rule.at_least, rule.points] for rule in self.rules]
+        return hashlib.sha256(msgspec.json.encode([rules, meaning, self.spec.digest()])).hexdigest()
+
+    def explain(self, row: Rows, top: int = 3) -> list[Reason]:
+        """Give the rules that hold, the one with most points first; those of one meaning are added up."""
+        told: dict[str, Reason] = {}
+        holding = [rule for rule, holds in zip(self.rules, self._reached(row[None])[0], strict=True) if holds]
+        for rule in sorted(holding, key=lambda rule: -rule.points):
+            place = self.spec.place(rule.feature)
+            feature = self.spec.features[place]
+            before = told.get(feature.reason)
+            text = before.text if before else reason_text(feature, float(row[place]))
+            points = rule.points * LOG_ODDS_PER_POINT + (before.contribution if before else 0.0)
+            told[feature.reason] = Reason(feature.reason, text, points)
+        return sorted(told.values(), key=lambda reason: (-reason.contribution, reason.code))[:top]
+
+
+def _as_probability(points: float) -> float:
+    return logistic(LOG_ODDS_WITHOUT_POINTS + LOG_ODDS_PER_POINT * points)

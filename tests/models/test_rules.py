@@ -1,0 +1,69 @@
+"""The rules: points for what an officer looks for first."""
+
+import numpy as np
+import pytest
+from real_rows import REAL, row_with
+from small_model import SPEC
+
+from features.history import ADDED_ARRIVALS
+from features.spec import Spec
+from models.rules import RULES, Rule, Rules
+
+
+@pytest.mark.parametrize("rule", RULES, ids=[rule.feature for rule in RULES])
+def test_every_rule_names_a_feature_that_exists(rule: Rule) -> None:
+    assert rule.feature in REAL.names
+
+
+def test_points_add_up() -> None:
+    row = row_with(history__sender_side__nps_a_consignment=1 / 6, goods__vague_whole=1, alerts__goods=0)
+    assert Rules(REAL).scores(row[None]).tolist() == [5 + 1]
+
+
+def test_who_would_fire_on_everything_is_struck_off() -> None:
+    rules = Rules(REAL)
+    watched, busy = (
+        row_with(history__sender_side__nps_a_consignment=1 / (consignments + ADDED_ARRIVALS))
+        for consignments in (25, 26)
+    )
+    assert rules.scores(np.stack([watched, busy])).tolist() == [5, 0]
+    assert [reason.code for reason in rules.explain(watched)] == ["sender_finds"]
+    assert rules.explain(busy) == []
+
+
+def test_missing_features_and_missing_values_give_no_points() -> None:
+    assert Rules(REAL).scores(row_with()[None]).tolist() == [0]
+    assert Rules(SPEC).scores(np.zeros((3, len(SPEC)), dtype=np.float32)).tolist() == [0] * 3
+    assert Rules(Spec([])).score(np.zeros((2, 0), dtype=np.float32), ["postal"] * 2).shape == (2,)
+
+
+def test_rules_give_scores_bands_and_reasons_where_there_is_no_model() -> None:
+    rules = Rules(REAL)
+    X = np.stack(
+        [
+            row_with(),
+            row_with(goods__names_disguised=1),
+            row_with(goods__names_specific=1, parties__consignee_post_box=1, value__zero_or_one=0),
+        ]
+    )
+    score = rules.score(X, ["postal"] * 3)
+    assert (0 < score[0] < score[1] < score[2] < 1).all()
+    assert rules.bands_of(score) == ["routine", "elevated", "high"]
+    assert [reason.text for reason in rules.explain(X[2])] == [
+        "The text names 1 known new psychoactive substance(s)",
+        "Consignee's address is a post box",
+    ]
+    assert rules.explain(X[0]) == []
+
+
+def test_rules_of_one_meaning_are_one_reason() -> None:
+    reasons = Rules(REAL).explain(row_with(goods__names_specific=1, goods__names_class=2), 9)
+    assert [reason.code for reason in reasons] == ["substance_named"]
+    assert reasons[0].contribution == pytest.approx(0.8 * (5 + 4))
+
+
+def test_the_rules_score_a_row_alone_as_among_others() -> None:
+    rules = Rules(REAL)
+    X = np.random.default_rng(1).integers(0, 3, (50, len(REAL))).astype(np.float32)
+    singly = [rules.score(X[i : i + 1], ["postal"])[0] for i in range(50)]
+    assert np.array(singly).tobytes() == rules.score(X, ["postal"] * 50).tobytes()
