@@ -4,7 +4,7 @@ from typing import Any
 import numpy as np
 import pytest
 from examples import make_consignment
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from consignments.errors import BundleRefused
@@ -63,7 +63,6 @@ def test_fill_writes_its_own_places_and_no_other() -> None:
         PLAIN.fill(c, normal_forms(c), row, 8)
 
 
-@settings(deadline=None)
 @given(st.text(max_size=60), st.text("0123456789. ", max_size=14))
 def test_a_row_does_not_depend_on_what_stood_in_it_before(description: str, hs_code: str) -> None:
     c = make_consignment(description=description, hs_code=hs_code)

@@ -1,7 +1,7 @@
 from unicodedata import normalize
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from features.letters import fold_entries, fold_table, is_invisible, stands_for
@@ -42,7 +42,6 @@ def test_korean_written_in_single_letters_is_read_as_syllables() -> None:
     assert folded("\u1106\u1166") == "메"
 
 
-@settings(deadline=None)
 @given(ANY_CHARACTER)
 def test_the_table_says_of_every_character_what_it_stands_for(char: str) -> None:
     stood = [part for part, _ in stands_for(char)]
@@ -79,7 +78,6 @@ def test_what_nobody_can_see_is_invisible() -> None:
     ]
 
 
-@settings(deadline=None)
 @given(st.text(ANY_CHARACTER))
 def test_any_string_is_encoded_to_its_code_points(text: str) -> None:
     assert encode(text).tolist() == [ord(char) for char in normalize("NFC", text)]

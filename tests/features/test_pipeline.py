@@ -129,7 +129,7 @@ def test_the_key_of_pseudonyms_does_not_change_a_feature(world: Tables, fitted: 
     )
 
 
-@settings(max_examples=15, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=15, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(cut=st.integers(1, 39))
 def test_what_is_known_after_a_moment_changes_nothing_before_it(
     world: Tables, fitted: Fitted, cut: int

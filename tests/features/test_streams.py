@@ -79,7 +79,7 @@ def no_whole_table(*_: object, **__: object) -> None:
     raise AssertionError("the table was taken whole")
 
 
-@settings(max_examples=6, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=6, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(source_rows=st.integers(9, 600), piece_rows=st.integers(1, 600))
 def test_pieces_of_any_size_are_the_whole_table(
     monkeypatch: pytest.MonkeyPatch,

@@ -352,7 +352,7 @@ MIXED_TEXT = st.builds(
 ).filter(bool)
 
 
-@settings(deadline=None, max_examples=250)
+@settings(max_examples=250)
 @given(MIXED_TEXT)
 def test_the_kernel_says_what_the_definition_says(text: str) -> None:
     got, wanted = read(text), plain_values(text)
@@ -361,13 +361,12 @@ def test_the_kernel_says_what_the_definition_says(text: str) -> None:
     )
 
 
-@settings(deadline=None)
 @given(MIXED_TEXT)
 def test_the_text_score_is_the_sum_over_distinct_buckets(text: str) -> None:
     assert score(encode(text), fold_table(), WEIGHTS) == plain_score(text, WEIGHTS.tolist())
 
 
-@settings(deadline=None, max_examples=30)
+@settings(max_examples=30)
 @given(st.text(st.characters(exclude_categories=()), min_size=3000, max_size=4000))
 def test_a_long_text_of_anything_is_read_safely(text: str) -> None:
     values = read(text)
@@ -416,7 +415,7 @@ def plain_weights(texts: list[str], labels: list[int], weights: list[float]) -> 
     return learnt
 
 
-@settings(deadline=None, max_examples=25)
+@settings(max_examples=25)
 @given(st.data())
 def test_weights_are_the_smoothed_log_odds_of_each_bucket(data: st.DataObject) -> None:
     count = data.draw(st.integers(2, 8))

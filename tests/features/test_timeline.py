@@ -188,28 +188,28 @@ def outcome_rows(draw, moment: int, sequence: int | None):
 any_world = st.booleans().flatmap(worlds)
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=300)
 @given(any_world)
 def test_the_batch_reads_what_the_definition_says(world) -> None:
     arrivals, outcomes = world
     assert same(batch(arrivals, outcomes), oracle(arrivals, outcomes))
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=150)
 @given(any_world, st.integers(0, 3))
 def test_one_by_one_with_restarts_reads_what_the_batch_reads(world, restart_every: int) -> None:
     arrivals, outcomes = world
     assert same(one_by_one(arrivals, outcomes, restart_every), batch(arrivals, outcomes))
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=150)
 @given(any_world, st.integers(1, 5))
 def test_splitting_a_batch_anywhere_changes_nothing(world, chunk_events: int) -> None:
     arrivals, outcomes = world
     assert same(batch(arrivals, outcomes, piece_rows=chunk_events), batch(arrivals, outcomes))
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=150)
 @given(any_world, st.randoms(use_true_random=False))
 def test_the_order_of_the_rows_changes_nothing(world, random) -> None:
     arrivals, outcomes = world
@@ -220,7 +220,7 @@ def test_the_order_of_the_rows_changes_nothing(world, random) -> None:
     assert same(batch([arrivals[place] for place in order], outcomes), expected[order])
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=150)
 @given(any_world, st.integers(0, 20), worlds(sequenced=False))
 def test_what_comes_later_changes_nothing_that_was_read(world, past: int, other_world) -> None:
     arrivals, outcomes = world
@@ -269,7 +269,7 @@ def later(world, arrivals: list[Arrival], outcomes: list[Outcome]):
     return moved_arrivals, moved_outcomes
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=150)
 @given(any_world, st.sampled_from(GAPS))
 def test_as_of_hides_what_became_visible_later(world, days: int) -> None:
     arrivals, outcomes = world

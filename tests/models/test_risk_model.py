@@ -7,7 +7,7 @@ from typing import Any
 import lightgbm
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from small_model import SPEC, Hand, fit_small, make_rows, small_model, text_of
 
@@ -28,7 +28,6 @@ def test_the_model_orders_later_rows_far_better_than_chance() -> None:
 
 
 @given(st.lists(st.integers(0, len(HELD_OUT.X) - 1), min_size=1, max_size=30))
-@settings(deadline=None)
 def test_a_row_gets_the_same_score_alone_among_others_and_by_the_booster(places: list[int]) -> None:
     model = small_model()
     X, channels = HELD_OUT.X[places], [HELD_OUT.channels[i] for i in places]

@@ -145,7 +145,6 @@ def shapley(tree: Hand, row: Any, features: int) -> list[float]:
 
 
 @given(st.lists(st.sampled_from([-2.0, -0.5, 0.25, 1.0]), min_size=3, max_size=3))
-@settings(deadline=None)
 def test_contributions_are_shapley_values_also_with_empty_leaves_and_repeated_features(
     row: list[float],
 ) -> None:
@@ -302,7 +301,7 @@ def test_sizes_that_are_not_those_of_the_trees_are_refused(sizes: str) -> None:
 
 
 @given(st.data())
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=300)
 def test_a_text_changed_anywhere_is_refused_or_walked_within_bounds(data: st.DataObject) -> None:
     text = text_of([chain(3), REPEATED], 4)
     at = data.draw(st.integers(0, len(text) - 1))

@@ -85,7 +85,7 @@ class Tried:
 
     def _try(self, operation: Any, mode: Any, count: int, answers: Counter[int]) -> None:
         @settings(
-            max_examples=count, deadline=None, database=None, derandomize=True, phases=[Phase.generate],
+            max_examples=count, database=None, derandomize=True, phases=[Phase.generate],
             suppress_health_check=list(HealthCheck),
         )  # fmt: skip
         @given(case=operation.as_strategy(generation_mode=mode))

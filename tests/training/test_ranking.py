@@ -45,7 +45,7 @@ def test_the_two_days_of_the_docstring():
     assert (above + at).tolist() == [0 + 1, 0 + 0]
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(traffic(), st.sampled_from([0.01, 0.1, 0.5, 1.0]))
 def test_a_cut_takes_what_the_repeated_rows_would_give_with_ties_drawn_by_lot(rows, share):
     score, day, positive, _ = rows
@@ -64,7 +64,7 @@ def test_a_cut_takes_what_the_repeated_rows_would_give_with_ties_drawn_by_lot(ro
         assert above[place] + cut.part[place] * at[place] == pytest.approx(expected)
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(traffic())
 def test_the_roc_area_of_each_resample_is_that_of_the_repeated_rows(rows):
     score, day, positive, weight = rows
@@ -79,7 +79,7 @@ def test_the_roc_area_of_each_resample_is_that_of_the_repeated_rows(rows):
             assert np.isnan(area)
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(traffic())
 def test_the_average_precision_of_each_resample_is_that_of_the_repeated_rows(rows):
     score, day, positive, weight = rows
