@@ -185,6 +185,19 @@ def serving(settings: Settings, clock: Clock = on_day_20) -> Iterator[Client]:
         portal.call(service.stop)
 
 
+def scored(client: Client, name: str) -> int:
+    """Ask for the score of a consignment; give the status."""
+    return client.post("/v1/scores", make_consignment(name)).status_code
+
+
+def refused(client: Client, name: str) -> str:
+    """Ask for a score that cannot be given now; give what the service says of that."""
+    response = client.post("/v1/scores", make_consignment(name))
+    assert (response.status_code, response.headers["retry-after"]) == (503, "1")
+    told: str = response.json()["detail"]
+    return told
+
+
 def free_port() -> int:
     """Give a port that nobody listens on."""
     with socket.socket() as probe:

@@ -20,8 +20,7 @@ import pytest
 import sqlalchemy as sa
 from click.testing import CliRunner
 from databases import database_in, only_sqlite, state_environment
-from examples import make_consignment
-from serving_examples import DATA_KEY, Client, publish, running, serving, settings_in
+from serving_examples import DATA_KEY, Client, publish, refused, running, scored, serving, settings_in
 
 from npsrisk import main
 from serving.event_log import Event, EventLog
@@ -29,17 +28,6 @@ from serving.lock import StateLock
 from serving.sealing import Vault
 
 MANY_BYTES = resource.RLIM_INFINITY
-
-
-def scored(client: Client, name: str) -> int:
-    return client.post("/v1/scores", make_consignment(name)).status_code
-
-
-def refused(client: Client, name: str) -> str:
-    response = client.post("/v1/scores", make_consignment(name))
-    assert (response.status_code, response.headers["retry-after"]) == (503, "1")
-    told: str = response.json()["detail"]
-    return told
 
 
 def logged(client: Client) -> list[str | None]:

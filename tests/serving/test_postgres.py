@@ -7,8 +7,7 @@ from pathlib import Path
 import pytest
 import sqlalchemy as sa
 from databases import SERVER, database_in, execute, only_postgres, reader_of
-from examples import make_consignment
-from serving_examples import Client, publish, serving, settings_in
+from serving_examples import Client, publish, refused, scored, serving, settings_in
 from tcp_proxy import TcpProxy, Trap
 
 from consignments.errors import BadSetting, ServiceFault
@@ -39,17 +38,6 @@ def far(proxy: TcpProxy, tmp_path: Path, bundle: Path) -> Iterator[Client]:
     url = through.render_as_string(hide_password=False)
     with serving(settings_in(tmp_path, NPSRISK_DATABASE_URL=url)) as client:
         yield client
-
-
-def scored(client: Client, name: str) -> int:
-    return client.post("/v1/scores", make_consignment(name)).status_code
-
-
-def refused(client: Client, name: str) -> str:
-    response = client.post("/v1/scores", make_consignment(name))
-    assert (response.status_code, response.headers["retry-after"]) == (503, "1")
-    told: str = response.json()["detail"]
-    return told
 
 
 def logged(folder: Path) -> list[str | None]:
