@@ -1,12 +1,12 @@
 """Other processes that describe consignments: pieces are given out and come back in their order."""
 
 import os
+import time
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future, ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
-from multiprocessing import get_context, parent_process
-from multiprocessing.connection import wait
+from multiprocessing import get_context
 from threading import Thread
 from typing import TypeVar
 
@@ -16,6 +16,7 @@ FEWEST_ROWS = 30_000
 """Fewer rows are described sooner than other processes have started."""
 PIECES_AHEAD = 2
 """Pieces for each process that are read before their turn."""
+WATCH_SECONDS = 1.0
 A = TypeVar("A")
 B = TypeVar("B")
 
@@ -34,7 +35,9 @@ class Workers:
     def __init__(self, jobs: int, rows: int) -> None:
         self.jobs = jobs if rows >= FEWEST_ROWS else 1
         self._pool = (
-            ProcessPoolExecutor(self.jobs, get_context("spawn"), _end_with_parent) if self.jobs > 1 else None
+            ProcessPoolExecutor(self.jobs, get_context("spawn"), end_with, (os.getpid(),))
+            if self.jobs > 1
+            else None
         )
 
     def __enter__(self) -> "Workers":
@@ -58,14 +61,18 @@ class Workers:
             yield _result(waiting.popleft())
 
 
-def _end_with_parent() -> None:
-    """End this process when its parent ends, however it ends: a pool's processes would wait for work for ever."""
-    parent = parent_process()
-    if parent is None:
-        return
+def end_with(parent: int) -> None:
+    """End this process when its parent ends, however it ends: a pool's processes would wait for work for ever.
+
+    Parameters
+    ----------
+    parent : int
+        Its process identifier.
+    """
 
     def watch() -> None:
-        wait([parent.sentinel])
+        while os.getppid() == parent:
+            time.sleep(WATCH_SECONDS)
         os._exit(1)
 
     Thread(target=watch, daemon=True).start()

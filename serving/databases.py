@@ -9,13 +9,13 @@ from typing import Any, Protocol
 from urllib.parse import quote
 
 import sqlalchemy as sa
-from alembic import command
-from alembic.config import Config
 from sqlalchemy.engine import URL, Connection, make_url
 
 from consignments.errors import BadSetting, ServiceFault
 
 SETTING = "NPSRISK_DATABASE_URL"
+LATEST_REVISION = "0001"
+"""Of `serving.migrations`: what the tables are brought to."""
 BUSY_SECONDS = 5.0
 """How long to wait for another process that holds what is wanted."""
 EXPECTED = "sqlite:///FILE or postgresql://USER@HOST:PORT/DATABASE, with %40 for an @ in a password"
@@ -163,11 +163,26 @@ def writer_of(engine: sa.Engine, table: sa.Table) -> Writer:
 
 def migrate(engine: sa.Engine) -> None:
     """Bring the tables up to date, made anew where there are none."""
+    if _revision(engine) == LATEST_REVISION:
+        return
+    # Loaded only where tables have to change: a restart does not wait for it.
+    from alembic import command
+    from alembic.config import Config
+
     config = Config()
     config.set_main_option("script_location", "serving:migrations")
     with engine.begin() as connection:
         config.attributes["connection"] = connection
         command.upgrade(config, "head")
+
+
+def _revision(engine: sa.Engine) -> str | None:
+    """Give the revision that the tables have; None where there are none."""
+    if not sa.inspect(engine).has_table("alembic_version"):
+        return None
+    with engine.connect() as connection:
+        found: str | None = connection.execute(sa.text("SELECT version_num FROM alembic_version")).scalar()
+    return found
 
 
 def wipe(engine: sa.Engine, table: sa.Table) -> None:

@@ -1,5 +1,6 @@
 """Several policies under several seeds, each in a process of its own; the end result is the same for any number of them."""
 
+import os
 import threading
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -15,6 +16,7 @@ import pandas as pd
 from consignments.errors import BadInput
 from consignments.visibility import US_PER_DAY, time_column_us
 from features.batch import Progress
+from features.workers import end_with
 from training.config import TrainConfig, train_config
 from training.digests import data_sha256
 from training.journal import Journal, weeks_written
@@ -258,7 +260,7 @@ def hold(
     folders = [folder / f"{name}-seed-{seed}" for name, seed in tasks]
     weeks = len(tasks) * -(-maker.days // DAYS_PER_WEEK)
     with _told(folders, weeks, progress):
-        done = Parallel(n_jobs=jobs)(
+        done = Parallel(n_jobs=min(jobs, len(tasks)), initializer=end_with, initargs=(os.getpid(),))(
             delayed(_replay)(maker, name, seed, settings, config, header, at)
             for (name, seed), at in zip(tasks, folders, strict=True)
         )

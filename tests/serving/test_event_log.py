@@ -7,7 +7,9 @@ from pathlib import Path
 
 import pytest
 from alembic.autogenerate import compare_metadata
+from alembic.config import Config
 from alembic.migration import MigrationContext
+from alembic.script import ScriptDirectory
 from click.testing import CliRunner
 from databases import database_in, execute, only_sqlite, reader_of, state_environment
 from sqlalchemy.exc import DBAPIError
@@ -15,6 +17,7 @@ from sqlalchemy.exc import DBAPIError
 from consignments.errors import BadSetting, ServiceFault
 from npsrisk import main
 from serving import event_log
+from serving.databases import LATEST_REVISION
 from serving.event_log import Event, EventLog, LogReader, Verdict
 from serving.sealing import Vault
 
@@ -157,6 +160,12 @@ def test_the_log_is_flushed_to_disk_at_every_commit(open_log: Open) -> None:
 def test_the_migrations_make_the_tables_that_the_code_uses(open_log: Open) -> None:
     with open_log()._engine.connect() as connection:
         assert compare_metadata(MigrationContext.configure(connection), event_log._metadata) == []
+
+
+def test_the_latest_migration_is_the_one_that_a_log_is_brought_to() -> None:
+    config = Config()
+    config.set_main_option("script_location", "serving:migrations")
+    assert ScriptDirectory.from_config(config).get_current_head() == LATEST_REVISION
 
 
 def test_a_log_is_read_while_it_is_written(open_log: Open, entry: Entry, tmp_path: Path) -> None:
