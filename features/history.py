@@ -138,7 +138,9 @@ MOST_STORED = 2**31 - 1
 
 LOOK_AHEAD = 16
 """Steps whose keys are looked up together."""
-GROWTH = 1.25
+GROWTH = 0.25
+MOST_GROWTH_BYTES = 1 << 26
+"""A store grows by this share, and by so much at most: it grows in its place, so that many steps cost little."""
 SWEEP_DAYS = 30
 """Forgotten keys are cleared away at most this often before the table grows; what is read does not depend on it."""
 Steps = NDArray[Any]
@@ -383,7 +385,7 @@ class History:
             self._state[TODAY] = max(today, self.today)
             self.clear_away()
             needed = int(self._state[HEADS_USED]) + len(self.kinds)
-        if not bounded and GROWTH * needed > len(self._heads):
+        if not bounded and needed + _growth(self._heads) > len(self._heads):
             self._heads = _roomy(self._heads, max(needed, len(self._heads) + 1), self._most_heads)
             if len(self._slots) < _slots_needed(len(self._heads)):
                 self._fill_slots()
@@ -435,12 +437,16 @@ def _least(size: int, most: int | None) -> int:
     return size if most is None else min(size, most)
 
 
+def _growth(store: Any) -> int:
+    return int(min(GROWTH * len(store), MOST_GROWTH_BYTES // store.strides[0]))
+
+
 def _roomy(store: Any, needed: int, most: int | None = None) -> Any:
     """Give a store with room for so many, grown where it has it not: to `most`, and in its place, for a copy would need
     the memory of both. Nothing else may look into it.
     """
     if needed > len(store):
-        size = _least(max(int(needed), int(GROWTH * len(store))), most)
+        size = _least(max(int(needed), len(store) + _growth(store)), most)
         store.resize((size, *store.shape[1:]), refcheck=False)
     return store
 

@@ -252,10 +252,7 @@ class Fold:
     as_of_us : int, optional
         Outcomes and cancellations after this moment are hidden.
 
-    Attributes
-    ----------
-    rows : int64 array, (arrivals,)
-        Row of each arrival, in the order of history: the order in which they are taken.
+    What it holds of each event is a few numbers; of those that are told of again, their identifiers too.
     """
 
     def __init__(
@@ -266,12 +263,9 @@ class Fold:
         dated = np.where(events.what == CANCELLATION, np.int32(NO_DAY), days)
         self._history, self._events, self._outcomes, self._days = history, events, outcomes, days
         self._today = np.maximum(np.maximum.accumulate(dated), np.int32(history.today))
-        self._names = texts_of(arrivals.consignment_id)
-        self._told_names = texts_of(outcomes.consignment_id)
-        self._alone = _are_alone(self._names, outcomes, events)
-        self._arrived = np.flatnonzero(events.what == ARRIVAL)
-        self.rows: Longs = events.row[self._arrived]
-        self._taken = self._done = 0
+        self._alone = _are_alone(arrivals, outcomes, events)
+        self._names = iter(_names_of(events, ~self._alone, arrivals, outcomes))
+        self._done = 0
         self._register: Register[int] = Register()
         self._kept = _KeptKeys(len(history.kinds))
 
@@ -314,11 +308,19 @@ class Fold:
             at,
         )
 
+    @property
+    def rows(self) -> Longs:
+        """Give the row of each arrival, in the order of history: the order in which they are taken; int64, (arrivals,)."""
+        rows: Longs = self._events.row[self._events.what == ARRIVAL]
+        return rows
+
     def _next_places(self, arrivals: int) -> Longs:
         """Give the places of all events before the arrival after so many more; after the last, all that are left."""
-        begin, self._taken = self._done, self._taken + arrivals
-        everything = self._taken >= len(self._arrived)
-        self._done = len(self._days) if everything else int(self._arrived[self._taken])
+        begin, end, found = self._done, self._done, np.empty(0, dtype=np.int64)
+        while len(found) <= arrivals and end < len(self._days):
+            end += arrivals + 1
+            found = np.flatnonzero(self._events.what[begin:end] == ARRIVAL)
+        self._done = begin + int(found[arrivals]) if len(found) > arrivals else len(self._days)
         return np.arange(begin, self._done)
 
     def _single_steps(self, places: Longs, arrival: Longs, out_rows: Longs) -> NDArray[Any]:
@@ -340,13 +342,13 @@ class Fold:
     def _tell(self, place: int, arrival: int, keys: Keys) -> list[HandledStep[int]]:
         """Let the register hear of an event."""
         row, day, today = int(self._events.row[place]), int(self._days[place]), int(self._today[place])
+        name = next(self._names).as_py()
         if self._events.what[place] == ARRIVAL:
-            return self._register.arrive(self._names[row].as_py(), self._kept.keep(keys[arrival]), day, today)
+            return self._register.arrive(name, self._kept.keep(keys[arrival]), day, today)
         if self._events.what[place] == CANCELLATION:
-            return self._register.cancel(self._names[row].as_py(), today)
+            return self._register.cancel(name, today)
         outcomes = self._outcomes
         known, recorded, sequence = _order_of(outcomes, row)
-        name = self._told_names[row].as_py()
         order = int(known), int(recorded), int(sequence)
         return self._register.conclude(name, order, outcomes.result[row], day, today)
 
@@ -432,8 +434,21 @@ def fold(
         folding.take(keys[rows], counterparts[rows], out, at, out_rows[rows])
 
 
-def _are_alone(names: Any, outcomes: Outcomes, events: Events) -> NDArray[np.bool_]:
+def _names_of(events: Events, chosen: NDArray[np.bool_], arrivals: Arrivals, outcomes: Outcomes) -> Any:
+    """Give the identifiers of some events, in their order, as an Arrow array."""
+    what, row = events.what[chosen], events.row[chosen]
+    own, told = texts_of(arrivals.consignment_id), texts_of(outcomes.consignment_id)
+    is_outcome = what == OUTCOME
+    place = np.empty(len(row), dtype=np.int64)
+    place[~is_outcome] = np.arange(int((~is_outcome).sum()))
+    place[is_outcome] = np.arange(int((~is_outcome).sum()), len(row))
+    both = pa.concat_arrays([own.take(pa.array(row[~is_outcome])), told.take(pa.array(row[is_outcome]))])
+    return both.take(pa.array(place))
+
+
+def _are_alone(arrivals: Arrivals, outcomes: Outcomes, events: Events) -> NDArray[np.bool_]:
     """Mark arrivals whose consignment comes once, is not cancelled, and has no outcome."""
+    names = texts_of(arrivals.consignment_id)
     codes = names.dictionary_encode().indices.to_numpy()
     told = texts_of(outcomes.consignment_id).take(pa.array(events.row[events.what == OUTCOME]))
     cancelled = names.take(pa.array(events.row[events.what == CANCELLATION]))
