@@ -14,7 +14,6 @@ from numpy.typing import NDArray
 
 from consignments.records import Consignment
 from features.alerts import Alerts
-from features.calendar import Calendar
 from features.categories import Categories
 from features.config import FeatureConfig
 from features.fitted import Fitted
@@ -75,11 +74,10 @@ class Pipeline:
         self.alerts = alerts if alerts is not None else Alerts()
         self.kinds = key_kinds(config)
         self.keyer = Keyer(self.kinds, pseudonyms)
-        self._plain: tuple[PlainGroup, PlainGroup, PlainGroup, PlainGroup, PlainGroup] = (
+        self._plain: tuple[PlainGroup, PlainGroup, PlainGroup, PlainGroup] = (
             Parties(),
             Route(),
             Value(fitted.rates, fitted.norms),
-            Calendar(),
             Categories(fitted.vocabularies, config),
         )
         self._goods = Goods(fitted.text_weights)
@@ -114,14 +112,13 @@ class Pipeline:
             Its place in the log, where it has one: later alerts do not count.
         """
         forms = normal_forms(c)
-        parties, route, value, calendar, categories = self._plain
+        parties, route, value, categories = self._plain
         self._write(
             row,
             0,
             *parties.values(c, forms),
             *route.values(c, forms),
             *value.values(c, forms),
-            *calendar.values(c, forms),
             *categories.values(c, forms),
             *self.alerts.values(c, forms, sequence),
         )

@@ -12,8 +12,6 @@ from training.drift import Drift
 from training.drift_tables import LITTLE, MUCH, Row
 from training.plots import BASELINE_STYLES, BLUE, GREEN, GREY, ORANGE, RED, STYLE, canvas, svg_text
 
-SEASONAL = "calendar"
-"""Group of features that moves with the date alone."""
 MOST_BARS_PSI = 1.0
 """Where the axis of the PSI ends."""
 MOST_LINES, MOST_CHANGES = 6, 12
@@ -30,7 +28,7 @@ def draw(drift: Drift) -> dict[str, str]:
 
 
 def worst_of_groups(features: Sequence[Row]) -> list[Row]:
-    """Give the feature of each group that moved most, but for those of the date.
+    """Give the feature of each group that moved most.
 
     Parameters
     ----------
@@ -39,8 +37,7 @@ def worst_of_groups(features: Sequence[Row]) -> list[Row]:
     """
     worst: dict[str, Row] = {}
     for row in features:
-        if row["group"] != SEASONAL:
-            worst.setdefault(str(row["group"]), row)
+        worst.setdefault(str(row["group"]), row)
     return list(worst.values())
 
 

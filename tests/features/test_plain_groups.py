@@ -13,7 +13,6 @@ from hypothesis import strategies as st
 from consignments.records import Alert, Consignment, Item
 from consignments.visibility import day_of
 from features.alerts import Alerts
-from features.calendar import Calendar
 from features.categories import Categories, fit_vocabularies
 from features.config import FeatureConfig
 from features.currency import Rates
@@ -30,7 +29,6 @@ GROUPS = (
     Parties(),
     Route(),
     Value(RATES, fit_norms(SOME, map(normal_forms, SOME), RATES)),
-    Calendar(),
     Categories(fit_vocabularies(SOME, FeatureConfig()), FeatureConfig()),
     Alerts([Alert(alert_id="A1", issued_at=day(-1), description_pattern="cot*", hs_code="61")]),
 )
@@ -106,7 +104,7 @@ def test_names_codes_and_texts_are_well_formed():
 
 def test_what_is_learnt_is_marked_as_fitted():
     """Without rates, norms and vocabularies a fitted feature says nothing, and the others do not change."""
-    bare = (*GROUPS[:2], Value(Rates.nothing(), {}), GROUPS[3], Categories({}, FeatureConfig()), GROUPS[5])
+    bare = (*GROUPS[:2], Value(Rates.nothing(), {}), Categories({}, FeatureConfig()), GROUPS[4])
     c = make_consignment()
     forms = normal_forms(c)
     for learnt, unlearnt in zip(GROUPS, bare, strict=True):
