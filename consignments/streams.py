@@ -64,30 +64,41 @@ class Piece:
         return keep_rows(check_rows(self.parts, self.columns, record).frame, self.good)
 
 
-@dataclass(frozen=True)
+@dataclass
 class TableStream:
     """A checked table that is read again piece by piece.
 
     Attributes
     ----------
     path : Path
-    order : DataFrame
-        The good rows, with the columns that tell the order of history.
     report : ReadReport
     rejects : tuple of Reject
     """
 
     path: Path
-    order: pd.DataFrame
     report: ReadReport
     rejects: tuple[Reject, ...]
     _table: ParquetTable
     _good: Mask
     _piece_rows: int
+    _order: pd.DataFrame | None
 
     def __len__(self) -> int:
         """Give the number of good rows."""
-        return len(self.order)
+        return self.report.rows - self.report.rejected
+
+    def take_order(self) -> pd.DataFrame:
+        """Give the good rows with the columns that tell the order of history, and let go of them: they are long.
+
+        Raises
+        ------
+        RuntimeError
+            They were taken before.
+        """
+        if self._order is None:
+            raise RuntimeError(f"the order of {self.path.name} was taken before; read the table again")
+        order, self._order = self._order, None
+        return order
 
     def pieces(self) -> Iterator[Piece]:
         """Read the table again, in its order.
@@ -153,12 +164,12 @@ def stream_table(
         refuse_rejects(rejects)
     return TableStream(
         path=path,
-        order=pd.concat([look.order for look in looks], ignore_index=True),
         report=_report(table, looks, record),
         rejects=tuple(rejects),
         _table=table,
         _good=np.concatenate([~look.bad for look in looks]),
         _piece_rows=piece_rows,
+        _order=pd.concat([look.order for look in looks], ignore_index=True),
     )
 
 

@@ -61,16 +61,10 @@ class Piece(Protocol):
 
 
 class Source(Protocol):
-    """A consignment table that is given piece by piece, at least one: `consignments.streams.TableStream`, `InMemory`.
+    """A consignment table that is given piece by piece, at least one: `consignments.streams.TableStream`, `InMemory`."""
 
-    Attributes
-    ----------
-    order : DataFrame
-        Its rows, with at least the columns that tell the order of history.
-    """
-
-    @property
-    def order(self) -> pd.DataFrame: ...  # noqa: D102
+    def take_order(self) -> pd.DataFrame:
+        """Give its rows, with at least the columns that tell the order of history; asked for once."""
 
     def pieces(self) -> Iterator[Piece]:
         """Give its rows in order."""
@@ -91,13 +85,17 @@ class _Slice:
 class InMemory:
     """A checked table in memory as a source."""
 
-    order: pd.DataFrame
+    rows: pd.DataFrame
     piece_rows: int = PIECE_ROWS
+
+    def take_order(self) -> pd.DataFrame:
+        """Give its rows."""
+        return self.rows
 
     def pieces(self) -> Iterator[Piece]:
         """Give its rows in order."""
-        for begin in range(0, max(len(self.order), 1), self.piece_rows):
-            yield _Slice(self.order.iloc[begin : begin + self.piece_rows])
+        for begin in range(0, max(len(self.rows), 1), self.piece_rows):
+            yield _Slice(self.rows.iloc[begin : begin + self.piece_rows])
 
 
 @dataclass(frozen=True)
@@ -173,16 +171,9 @@ def feature_pieces(
         At least one; in the order of the given table.
     """
     given, past = world.consignments, world.history
-    kept = np.ones(0, dtype=bool) if past is None else is_past(past.order, given.order)
-    order = given.order if past is None else pd.concat([past.order[kept], given.order], ignore_index=True)
     describer = Describer(config, fitted, pseudonyms, alerts_as_of(world.alerts, as_of))
     work, pipeline = _Pieces(describer), describer.pipeline()
-    fold = Fold(
-        pipeline.history_of(len(order)),
-        arrivals_of(order),
-        outcome_events_of(world.outcomes),
-        None if as_of is None else as_of.value // 1000,
-    )
+    fold, kept = _ordered(world, pipeline, as_of)
     # What looking and ordering took, over a third of all at ten million rows, lies in Arrow's pool and is of no more use.
     pa.default_memory_pool().release_unused()
     line = _Line.of(fold.rows, int(kept.sum()))
@@ -190,7 +181,7 @@ def feature_pieces(
     if max(block.stop - block.start for block in blocks) > max(MOST_BLOCK_ROWS, piece_rows):
         yield from _in_memory(world, config, fitted, pseudonyms, as_of, jobs, piece_rows, progress)
         return
-    with Workers(jobs, len(order)) as workers:
+    with Workers(jobs, len(line.row)) as workers:
         old = _Buffer(workers.map(work.keys, _cut(past, kept)), _Described.nothing(len(pipeline.kinds)))
         new = _Buffer(workers.map(work.rows, given.pieces()))
         for block in blocks:
@@ -200,6 +191,26 @@ def feature_pieces(
             )
             if progress is not None:
                 progress("features", block.stop, len(line.mine))
+
+
+def _ordered(world: World, pipeline: Pipeline, as_of: pd.Timestamp | None) -> tuple[Fold, Mask]:
+    """Begin the fold of past and given consignments; the order of the tables, which is long, is not kept.
+
+    Returns
+    -------
+    fold : Fold
+    kept : bool array
+        Which of the past consignments join.
+    """
+    order = world.consignments.take_order()
+    kept = np.ones(0, dtype=bool)
+    if world.history is not None:
+        past = world.history.take_order()
+        kept = is_past(past, order)
+        order = pd.concat([past[kept], order], ignore_index=True)
+    until = None if as_of is None else as_of.value // 1000
+    outcomes = outcome_events_of(world.outcomes)
+    return Fold(pipeline.history_of(len(order)), arrivals_of(order), outcomes, until), kept
 
 
 @dataclass(frozen=True)
