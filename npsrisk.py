@@ -918,7 +918,7 @@ def shadow(begins: str | None, ends: str | None, model: str | None, as_json: boo
     """
     from consignments.visibility import to_us
     from serving.disagreement import ALWAYS_US, disagreement
-    from serving.event_log import LogReader
+    from serving.log_reader import LogReader
     from serving.shadow_log import ShadowLog
 
     chosen = settings()
@@ -981,8 +981,8 @@ def export(out: Path, personal: bool, as_json: bool) -> None:
     npsrisk export --out exported --personal
     npsrisk train --consignments exported/consignments.parquet --outcomes exported/outcomes.parquet
     """
-    from serving.event_log import LogReader
     from serving.exporting import export as run
+    from serving.log_reader import LogReader
 
     chosen = settings()
     with LogReader.open_to_read(chosen.database_url) as log, progress_bar() as progress:
@@ -1028,7 +1028,7 @@ def parity(
     from consignments.files import write_pieces
     from consignments.visibility import to_us
     from features.pseudonyms import load_data_key
-    from serving.event_log import LogReader
+    from serving.log_reader import LogReader
     from serving.parity import Parity, Wanted
 
     chosen = settings()
@@ -1094,7 +1094,7 @@ def verify_log(context: click.Context, head: str, as_json: bool) -> None:
     npsrisk verify-log | sed -n 's/^head //p' > /elsewhere/head
     npsrisk verify-log --head "$(cat /elsewhere/head)"
     """
-    from serving.event_log import HEAD_FORM, LogReader
+    from serving.log_reader import HEAD_FORM, LogReader
 
     if head and not re.fullmatch(HEAD_FORM, head):
         raise BadInput("not a head", where="--head", got=repr(head), expected="64 hexadecimal digits")

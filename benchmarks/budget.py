@@ -24,7 +24,8 @@ from features.ledger import Ledger
 from features.pseudonyms import Pseudonyms
 from serving.answers import ModelName, Score
 from serving.entries import Judgement, Keys, Row
-from serving.event_log import Event, EventLog
+from serving.event_log import EventLog
+from serving.events import Event
 from serving.metrics import Metrics
 from serving.model import Model, load_model
 from serving.releases import current_folder, read_release

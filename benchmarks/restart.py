@@ -31,7 +31,8 @@ from features.keys import KeyKind
 from features.pseudonyms import Pseudonyms, load_data_key
 from serving.dossiers import Dossiers, KeyReader
 from serving.entries import Judgement
-from serving.event_log import Event, EventLog
+from serving.event_log import EventLog
+from serving.events import Event
 from serving.model import Model, load_model
 from serving.releases import current_folder, read_release
 from serving.sealing import Vault

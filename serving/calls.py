@@ -17,7 +17,7 @@ from serving.access import Caller
 from serving.bodies import Records, Single, admit, refusal_of
 from serving.dossiers import NO_REASONS
 from serving.entries import Cancellation, Entries
-from serving.event_log import Event
+from serving.events import Event
 from serving.group_commit import Group
 from serving.intake import (
     Complaint,

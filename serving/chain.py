@@ -10,17 +10,16 @@ sequence 5        the content of 1 to 3 was removed, by whom and why  hash 5 is 
 
 import hashlib
 from collections.abc import Iterable
-from typing import TYPE_CHECKING, NamedTuple
+from typing import NamedTuple
 
 import msgspec
 
-if TYPE_CHECKING:
-    from serving.event_log import Event
+from serving.events import Event
 
 _encode = msgspec.msgpack.Encoder().encode
 
 
-def chain(previous: bytes, event: "Event") -> bytes:
+def chain(previous: bytes, event: Event) -> bytes:
     """Give the hash of an entry: SHA-256 of the hash before it and of all its columns, in order, as MessagePack.
 
     Returns
@@ -63,7 +62,7 @@ class Remains:
         self._sha256 = hashlib.sha256()
         self.entries = 0
 
-    def add(self, event: "Event", here: bytes) -> None:
+    def add(self, event: Event, here: bytes) -> None:
         """Take what is left of an entry, and its hash."""
         self._sha256.update(_encode(event) + here)
         self.entries += 1
@@ -138,7 +137,7 @@ class Walk:
         self.entries = self.emptied = 0
         self.kept_at = 0 if origin.hex() == kept else None
 
-    def step(self, event: "Event", stored: bytes, here: bytes) -> bool:
+    def step(self, event: Event, stored: bytes, here: bytes) -> bool:
         """Take the next entry, the hash before it as it has it, and its own; False where it does not fit."""
         fits = event.sequence == self.entries + 1 and stored == self._previous
         if not fits or not (self._covers(event) if event.emptied else here == chain(stored, event)):
@@ -156,7 +155,7 @@ class Walk:
         """Say what was found so far."""
         return Verdict(self.entries, broken_at, self._previous.hex(), self.kept_at, self.emptied)
 
-    def _covers(self, event: "Event") -> bool:
+    def _covers(self, event: Event) -> bool:
         removal = self._removal
         return removal is not None and removal.after < event.sequence <= removal.up_to
 

@@ -18,7 +18,7 @@ from consignments.records import Consignment, Outcome
 from consignments.visibility import moment_of_us
 from serving.dossiers import standing_of
 from serving.entries import Entries
-from serving.event_log import LogReader
+from serving.log_reader import LogReader
 from serving.shadow_log import Challenger, Opinion, ShadowLog, Tally
 
 BANDS = ("high", "elevated", "routine")

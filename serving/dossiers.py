@@ -21,8 +21,9 @@ from features.history import NO_DAY
 from features.ledger import File, HandledStep, Register
 from features.pipeline import Pipeline
 from serving.entries import Entries, Keys, stored_keys
-from serving.event_log import Event, LogReader
+from serving.events import Event
 from serving.index import KEPT_DAYS, Index, Tags, Words
+from serving.log_reader import LogReader
 
 RECENT_DOSSIERS = 30_000
 """Dossiers kept in memory, about a kilobyte each."""

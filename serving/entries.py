@@ -13,7 +13,7 @@ from consignments.errors import ServiceFault
 from consignments.records import Alert, Consignment, Identifier, Outcome, Probability, Selector, Time
 from consignments.visibility import moment_of_us, to_us, visible_us
 from features.keys import KEYS_VERSION, KeyKind
-from serving.event_log import Event, Kind
+from serving.events import Event, Kind
 from serving.sealing import Packed, Packer, Vault
 
 Keys = NDArray[np.uint64]

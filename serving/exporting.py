@@ -17,7 +17,8 @@ from consignments.errors import BundleRefused, FileFault
 from consignments.records import Consignment
 from serving.bundles import Bundles
 from serving.entries import Entries
-from serving.event_log import ARRIVED, LogReader, Progress
+from serving.events import ARRIVED
+from serving.log_reader import LogReader, Progress
 from serving.log_tables import LogTables, Survey, features_table
 from serving.sealing import Vault
 

@@ -20,7 +20,8 @@ from serving.chain import Removal
 from serving.clock import clock_us
 from serving.dossiers import KeyReader
 from serving.entries import Entries
-from serving.event_log import ARRIVED, EventLog
+from serving.event_log import EventLog
+from serving.events import ARRIVED
 from serving.importing import published_config
 from serving.lock import StateLock
 from serving.replay import Progress

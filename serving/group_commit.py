@@ -9,7 +9,8 @@ from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 
 from consignments.errors import ServiceFault
-from serving.event_log import Event, EventLog
+from serving.event_log import EventLog
+from serving.events import Event
 
 QUEUE_ENTRIES = 20_000
 """Entries that may wait for the disk; past that the service refuses, so that memory stays bounded."""

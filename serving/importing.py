@@ -24,7 +24,8 @@ from features.timeline import ARRIVAL, CANCELLATION, OUTCOME, Arrivals, Events, 
 from models.bundle import load_bundle
 from serving.clock import clock_us
 from serving.entries import Entries
-from serving.event_log import Event, EventLog
+from serving.event_log import EventLog
+from serving.events import Event
 from serving.intake import (
     Complaint,
     complaint_about_alert,

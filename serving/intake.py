@@ -9,7 +9,7 @@ from consignments.records import Alert, Consignment, Outcome, Time
 from consignments.visibility import moment_of_us, outcome_fault, to_us
 from serving.dossiers import Told
 from serving.entries import Cancellation, Entries
-from serving.event_log import Event
+from serving.events import Event
 from serving.group_commit import Committer, Group
 from serving.problems import FaultKind
 from serving.state import State

@@ -28,7 +28,8 @@ from consignments.tables import column_of
 from consignments.visibility import moment_of_us
 from models.reasons import Reason
 from serving.entries import FEATURE, Entries, Selection
-from serving.event_log import ARRIVED, Event, LogReader
+from serving.events import ARRIVED, Event
+from serving.log_reader import LogReader
 
 FROM_THE_LIST = frozenset({"model", "random"})
 """Who chooses by the service's own selections; what an officer or a tip chose had no known probability."""

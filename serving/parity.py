@@ -21,7 +21,8 @@ from features.pipeline import Pipeline
 from features.pseudonyms import Pseudonyms
 from serving.bundles import Bundles
 from serving.entries import stored_features, stored_keys
-from serving.event_log import Event, LogReader, Progress
+from serving.events import Event
+from serving.log_reader import LogReader, Progress
 from serving.recomputing import (
     NOT_FOR_ORDER,
     Family,

@@ -27,7 +27,8 @@ from features.batch import outcome_events_of
 from features.pipeline import Pipeline
 from features.timeline import Arrivals, Fold, Outcomes
 from serving.entries import Entries, stored_keys
-from serving.event_log import ARRIVED, Event, Kind, LogReader
+from serving.events import ARRIVED, Event, Kind
+from serving.log_reader import LogReader
 from serving.methods import Method
 from serving.sealing import Vault
 

@@ -17,8 +17,9 @@ from consignments.visibility import US_PER_DAY, day_of_us
 from features.history import ARRIVALS, NO_DAY, STEP
 from serving.dossiers import Steps
 from serving.entries import KEY
-from serving.event_log import Event, LogReader
+from serving.events import Event
 from serving.index import Tags
+from serving.log_reader import LogReader
 from serving.state import State
 
 Longs = NDArray[np.int64]

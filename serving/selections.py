@@ -18,9 +18,10 @@ from consignments.visibility import day_of_us, moment_of_us, to_us
 from models.selection import select
 from serving.access import Caller
 from serving.entries import Entries, Selection
-from serving.event_log import Event, LogReader
+from serving.events import Event
 from serving.group_commit import Group
 from serving.intake import Complaint, future_complaint
+from serving.log_reader import LogReader
 from serving.service import MOST_AT_ONCE, Service
 
 REQUEST_CHARACTERS = 16

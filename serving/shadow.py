@@ -25,8 +25,9 @@ from models.bundle import Bundle
 from serving.bundles import Bundles
 from serving.clock import clock_us
 from serving.entries import Row, stored_features
-from serving.event_log import Event, LogReader
+from serving.events import Event
 from serving.log_lines import log_as_json, log_line
+from serving.log_reader import LogReader
 from serving.model import Model, load_model
 from serving.releases import current_folder, read_release
 from serving.sealing import Vault

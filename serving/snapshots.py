@@ -23,9 +23,9 @@ from features.history import History
 from features.pipeline import Pipeline
 from serving.dossiers import Days, Dossiers, KeyReader
 from serving.entries import Entries
-from serving.event_log import LogReader
 from serving.lock import PRIVATE
 from serving.log_lines import log_line
+from serving.log_reader import LogReader
 from serving.replay import Progress, Replay
 from serving.state import State
 

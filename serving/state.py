@@ -10,7 +10,7 @@ from features.history import History
 from features.ledger import Ledger
 from serving.dossiers import Dossier, Dossiers, Told, hear, standing_of
 from serving.entries import Keys, Row, Rows
-from serving.event_log import Event
+from serving.events import Event
 
 
 class State:

@@ -14,7 +14,7 @@ import pytest
 import sqlalchemy as sa
 
 from serving.databases import open_engine
-from serving.event_log import LogReader
+from serving.log_reader import LogReader
 
 SERVER = os.environ.get("NPSRISK_TEST_POSTGRES", "")
 TABLES = ("alembic_version", "log", "events")

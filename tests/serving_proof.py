@@ -24,7 +24,8 @@ from features.pseudonyms import Pseudonyms
 from npsrisk import main
 from serving.dossiers import KeyReader
 from serving.entries import Entries
-from serving.event_log import Event, EventLog
+from serving.event_log import EventLog
+from serving.events import Event
 from serving.importing import published_config
 from serving.index import DAY_MASK, EPOCH, KEPT_DAYS
 from serving.replay import Replay

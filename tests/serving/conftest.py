@@ -9,7 +9,8 @@ from databases import database_in, drop_schemas
 from serving_examples import DATA_KEY, Client, make_bundle, publish, serving, settings_in
 
 from features.config import Columns, FeatureConfig, HistoryKeys
-from serving.event_log import Event, EventLog
+from serving.event_log import EventLog
+from serving.events import Event
 from serving.sealing import Vault
 
 

@@ -16,9 +16,11 @@ from sqlalchemy.exc import DBAPIError
 
 from consignments.errors import BadSetting, ServiceFault
 from npsrisk import main
-from serving import event_log
+from serving.chain import Verdict
 from serving.databases import LATEST_REVISION
-from serving.event_log import Event, EventLog, LogReader, Verdict
+from serving.event_log import EventLog
+from serving.events import METADATA, Event
+from serving.log_reader import LogReader
 from serving.sealing import Vault
 
 Open = Callable[[], EventLog]
@@ -159,7 +161,7 @@ def test_the_log_is_flushed_to_disk_at_every_commit(open_log: Open) -> None:
 
 def test_the_migrations_make_the_tables_that_the_code_uses(open_log: Open) -> None:
     with open_log()._engine.connect() as connection:
-        assert compare_metadata(MigrationContext.configure(connection), event_log._metadata) == []
+        assert compare_metadata(MigrationContext.configure(connection), METADATA) == []
 
 
 def test_the_latest_migration_is_the_one_that_a_log_is_brought_to() -> None:

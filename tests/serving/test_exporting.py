@@ -25,7 +25,7 @@ from features.pseudonyms import Pseudonyms
 from models.bundle import load_bundle
 from npsrisk import main
 from serving.entries import stored_features
-from serving.event_log import Event
+from serving.events import Event
 from serving.model import rules_model
 from serving.sealing import Vault
 from serving.snapshots import restore

@@ -23,7 +23,8 @@ from databases import database_in, only_sqlite, state_environment
 from serving_examples import DATA_KEY, Client, publish, refused, running, scored, serving, settings_in
 
 from npsrisk import main
-from serving.event_log import Event, EventLog
+from serving.event_log import EventLog
+from serving.events import Event
 from serving.lock import StateLock
 from serving.sealing import Vault
 

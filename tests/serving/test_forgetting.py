@@ -15,7 +15,8 @@ from serving_examples import Client, publish, serving, settings_in
 from consignments.errors import BadInput, ServiceFault
 from consignments.visibility import to_us
 from npsrisk import main
-from serving.event_log import ARRIVED, Event, EventLog
+from serving.event_log import EventLog
+from serving.events import ARRIVED, Event
 from serving.forgetting import Forgotten, forget
 from serving.lock import StateLock
 from serving.sealing import Vault

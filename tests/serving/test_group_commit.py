@@ -7,7 +7,8 @@ from collections.abc import Callable, Sequence
 import pytest
 
 from consignments.errors import ServiceFault
-from serving.event_log import Event, EventLog
+from serving.event_log import EventLog
+from serving.events import Event
 from serving.group_commit import QUEUE_ENTRIES, Committer
 
 Open = Callable[[], EventLog]

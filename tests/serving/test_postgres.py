@@ -11,7 +11,8 @@ from serving_examples import Client, publish, refused, scored, serving, settings
 from tcp_proxy import TcpProxy, Trap
 
 from consignments.errors import BadSetting, ServiceFault
-from serving.event_log import Event, EventLog
+from serving.event_log import EventLog
+from serving.events import Event
 from serving.sealing import Vault
 
 pytestmark = only_postgres

@@ -25,7 +25,8 @@ from features.pipeline import Pipeline
 from features.pseudonyms import Pseudonyms
 from serving.dossiers import Dossiers, KeyReader
 from serving.entries import Entries, Selection
-from serving.event_log import Event, EventLog
+from serving.event_log import EventLog
+from serving.events import Event
 from serving.index import KEPT_DAYS
 from serving.replay import Replay
 from serving.sealing import Vault

@@ -13,7 +13,7 @@ from serving_examples import Client, point_to, publish, serving, settings_in
 from consignments.errors import ServiceFault
 from consignments.records import Alert
 from consignments.visibility import to_us
-from serving.event_log import Event
+from serving.events import Event
 
 
 def score(client: Client, name: str, query: str = "?features=true", **changes: Any) -> dict[str, Any]:

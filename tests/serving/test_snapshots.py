@@ -17,7 +17,7 @@ from serving_examples import Client, publish, serving, settings_in
 from structlog.testing import capture_logs
 
 from consignments.errors import ServiceFault
-from serving.event_log import Event
+from serving.events import Event
 from serving.snapshots import About, Snapshots
 
 ABOUT = About(1, "a log", 7, "00", "kinds")
