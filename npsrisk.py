@@ -1027,7 +1027,7 @@ def parity(
     """
     from consignments.files import write_pieces
     from consignments.visibility import to_us
-    from features.pseudonyms import load_data_key
+    from features.pseudonyms import Pseudonyms, load_data_key
     from serving.log_reader import LogReader
     from serving.parity import Parity, Wanted
 
@@ -1036,7 +1036,8 @@ def parity(
     from_us, until_us = (None if each is None else to_us(each) for each in moments)
     wanted = Wanted(from_us, until_us, tuple(name.removeprefix("models:/") for name in models))
     with LogReader.open_to_read(chosen.database_url) as log, progress_bar() as progress:
-        comparison = Parity(log, load_data_key(chosen.data_key_file), past_bundles(), wanted, progress)
+        pseudonyms = Pseudonyms(load_data_key(chosen.data_key_file))
+        comparison = Parity(log, vault(), pseudonyms, past_bundles(), wanted, progress)
         if out is None:
             comparison.run()
         else:
@@ -1058,7 +1059,10 @@ def forget(before: str, approved_by: str, why: str, dry_run: bool, as_json: bool
 
     What is left of each is its identifier, moments, keys of history, score, band and model, so that history stays as it is and
     verify-log proves what is left. It cannot be undone, and is put on record in the log itself. The service must not be
-    running. Copies of the log still hold what was removed.
+    running.
+
+    Then the key of each month that ended before the date goes, once no entry needs it: personal fields of that month can no
+    longer be read in any copy of the log. Copies still hold the rest of what was removed.
 
     \b
     npsrisk forget --before 2022-01-01 --approved-by "data protection" --why "three years have passed" --dry-run
@@ -1070,7 +1074,12 @@ def forget(before: str, approved_by: str, why: str, dry_run: bool, as_json: bool
     with progress_bar() as progress:
         done = run(settings(), date, approved_by, why, dry_run=dry_run, progress=progress)
     verb = "would lose" if dry_run else "lost"
-    text = f"{done.consignments:,} consignments {verb} their content, up to entry {done.up_to:,}\nhead {done.head}"
+    text = f"{done.consignments:,} consignments {verb} their content, up to entry {done.up_to:,}"
+    if done.months:
+        text += (
+            f"\nthe keys of these months {'would be' if dry_run else 'were'} erased: {', '.join(done.months)}"
+        )
+    text += f"\nhead {done.head}"
     tell(done._asdict(), as_json, text)
 
 
@@ -1099,14 +1108,19 @@ def verify_log(context: click.Context, head: str, as_json: bool) -> None:
     if head and not re.fullmatch(HEAD_FORM, head):
         raise BadInput("not a head", where="--head", got=repr(head), expected="64 hexadecimal digits")
     with LogReader.open_to_read(settings().database_url) as log, progress_bar() as progress:
-        verdict = log.verify(head, progress)
+        verdict, erasures = log.verify(head, progress), log.erasures()
     fault = verdict.fault(head)
     text = f"{verdict.entries:,} entries hold together\nhead {verdict.head}"
     if verdict.emptied:
         text += f"\n{verdict.emptied:,} of them without content, which was removed on record"
+    if verdict.erased:
+        text += f"\n{verdict.erased:,} of them with personal fields that nobody can read any more"
+    if erasures:
+        text += f"\n{len(erasures):,} keys of months were erased on record; the last: {erasures[-1]}"
     if verdict.kept_at is not None:
         text += f"\nthe head that was kept is entry {verdict.kept_at:,}"
-    tell({**verdict._asdict(), "fault": fault}, as_json, f"{text}\n{fault}" if fault else text)
+    told = {**verdict._asdict(), "fault": fault, "erased_months": [each.month for each in erasures]}
+    tell(told, as_json, f"{text}\n{fault}" if fault else text)
     context.exit(1 if fault else 0)
 
 
@@ -1214,11 +1228,11 @@ def resolve_model(uri: str | None) -> "Version":
 
 
 def vault() -> "Vault":
-    """Derive the keys of the log from the data key, which must be there."""
+    """Derive the keys of the log from the data key, which must be there, and read those of its months."""
     from features.pseudonyms import load_data_key
     from serving.sealing import Vault
 
-    return Vault(load_data_key(settings().data_key_file))
+    return Vault.of(settings().state_dir, load_data_key(settings().data_key_file))
 
 
 def past_bundles() -> "Bundles":

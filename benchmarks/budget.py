@@ -37,6 +37,7 @@ ROW = re.compile(r"^\| ([^|]+?) \| ([\d.]+) \|", re.MULTILINE)
 TITLE = "## The budget of one consignment"
 AT_A_TIME = 25
 KEY = bytes(range(32))
+NOW_US = 1_720_000_000_000_000
 NO_REASONS = msgspec.msgpack.encode([])
 
 
@@ -67,7 +68,7 @@ def measure(folder: Path, rows: int) -> dict[str, float]:
     """Give the microseconds of each piece for one consignment."""
     world = make_world(FITTING_ROWS + 2 * rows)
     settings = deploy(grow(world), folder)
-    vault, current = Vault(KEY), current_folder(settings.state_dir)
+    vault, current = Vault.of(settings.state_dir, KEY), current_folder(settings.state_dir)
     assert current is not None
     model = load_model(read_release(current), Pseudonyms(KEY), vault)
     bodies = [msgspec.json.encode(c) for c in world.records[FITTING_ROWS:]]
@@ -97,7 +98,7 @@ class _Path:
         X, again = np.zeros((2, len(bodies), len(self._model.spec)), dtype=np.float32)
         keys, counterparts = np.zeros((2, len(bodies), len(pipeline.kinds)), dtype=np.uint64)
         records = self._each("decode the record", self._decode, bodies)
-        packed = self._each("pack, digest and seal it", entries.pack, records)
+        packed = self._each("pack, digest and seal it", entries.pack, records, [NOW_US] * len(records))
         self._each("features but history, alone", pipeline.describe, records, again, keys, counterparts)
         self._once("features but history, in a list", pipeline.describe_all, records, X, keys, counterparts)
         self._each("history, read and counted, alone", self._arrive, records, keys, counterparts, X)

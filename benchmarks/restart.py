@@ -99,7 +99,7 @@ def environment(folder: Path) -> dict[str, str]:
 
 def open_log(folder: Path) -> tuple[EventLog, Model]:
     data_key = load_data_key(folder / "state" / "data.key", create=True)
-    vault = Vault(data_key)
+    vault = Vault.of(folder / "state", data_key)
     release = current_folder(folder / "state")
     assert release is not None
     model = load_model(read_release(release), Pseudonyms(data_key), vault)
@@ -152,7 +152,7 @@ class Writer:
         old = self.random.random(len(keys)) < 0.33
         keys[old] = self.random.integers(1, 20_000, int(old.sum())).astype(np.uint64)
         return self.entries.arrival(
-            sequence, c, self.entries.pack(c), keys, keys[::-1].copy(), asked_by="local", recorded_us=at_us,
+            sequence, c, self.entries.pack(c, at_us), keys, keys[::-1].copy(), asked_by="local", recorded_us=at_us,
             judgement=self.judgement,
         )  # fmt: skip
 

@@ -9,12 +9,13 @@ sequence 5        the content of 1 to 3 was removed, by whom and why  hash 5 is 
 """
 
 import hashlib
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from typing import NamedTuple
 
 import msgspec
 
 from serving.events import Event
+from serving.period_keys import PREFIX_BYTES
 
 _encode = msgspec.msgpack.Encoder().encode
 
@@ -88,6 +89,8 @@ class Verdict(NamedTuple):
         Sequence of the entry whose hash was kept elsewhere, 0 for that of an empty log; None where no entry has it.
     emptied : int
         Of the entries that hold together, those whose content was removed on record.
+    erased : int
+        Of them, those with personal fields that nobody can open: the key of their month was erased on record.
     """
 
     entries: int
@@ -95,6 +98,7 @@ class Verdict(NamedTuple):
     head: str
     kept_at: int | None = None
     emptied: int = 0
+    erased: int = 0
 
     def fault(self, kept: str = "") -> str:
         """Say what is wrong with the log, in one sentence; empty where nothing is.
@@ -127,14 +131,18 @@ class Walk:
         On record in the log, in their order; the walk itself comes to these entries later.
     kept : str
         Hash of an entry that was kept elsewhere, hexadecimal.
+    erased : collection of bytes
+        What personal fields begin with whose key was erased on record.
     """
 
-    def __init__(self, origin: bytes, removals: Iterable[Removal], kept: str = "") -> None:
-        self._previous, self._kept = origin, kept
+    def __init__(
+        self, origin: bytes, removals: Iterable[Removal], kept: str = "", erased: Collection[bytes] = ()
+    ) -> None:
+        self._previous, self._kept, self._erased_keys = origin, kept, erased
         self._removals = iter(removals)
         self._removal = next(self._removals, None)
         self._remains = Remains()
-        self.entries = self.emptied = 0
+        self.entries = self.emptied = self.erased = 0
         self.kept_at = 0 if origin.hex() == kept else None
 
     def step(self, event: Event, stored: bytes, here: bytes) -> bool:
@@ -144,6 +152,8 @@ class Walk:
             return False
         if event.emptied:
             self._remains.add(event, here)
+        if event.sealed is not None and event.sealed[:PREFIX_BYTES] in self._erased_keys:
+            self.erased += 1
         if self._removal is not None and event.sequence == self._removal.up_to and not self._end_removal():
             return False
         self._previous, self.entries = here, event.sequence
@@ -153,7 +163,7 @@ class Walk:
 
     def verdict(self, broken_at: int | None = None) -> Verdict:
         """Say what was found so far."""
-        return Verdict(self.entries, broken_at, self._previous.hex(), self.kept_at, self.emptied)
+        return Verdict(self.entries, broken_at, self._previous.hex(), self.kept_at, self.emptied, self.erased)
 
     def _covers(self, event: Event) -> bool:
         removal = self._removal

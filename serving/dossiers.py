@@ -174,7 +174,7 @@ class Days:
 class KeyReader:
     """Gives the keys of history of an entry: as logged or, where it holds other kinds, of the decrypted consignment.
 
-    An entry of other kinds whose content was removed has none: it counts under no key.
+    An entry of other kinds whose content was removed, or the key of its personal fields erased, has none: it counts under no key.
 
     Parameters
     ----------
@@ -192,7 +192,7 @@ class KeyReader:
         if event.kinds == self.entries.kinds:
             return stored_keys(event)
         keys, counterparts = np.zeros((2, self.count), dtype=np.uint64)
-        if event.emptied:
+        if event.emptied or self.entries.erasure_of(event):
             return keys, counterparts
         self.pipeline.key(self.entries.consignment_of(event), keys, counterparts)
         return keys, counterparts

@@ -14,6 +14,7 @@ from consignments.records import Alert, Consignment, Identifier, Outcome, Probab
 from consignments.visibility import moment_of_us, to_us, visible_us
 from features.keys import KEYS_VERSION, KeyKind
 from serving.events import Event, Kind
+from serving.period_keys import Erasure
 from serving.sealing import Packed, Packer, Vault
 
 Keys = NDArray[np.uint64]
@@ -106,9 +107,15 @@ class Entries:
         self.cancellations = Packer(Cancellation, vault, ("consignment_id", "cancelled_at"))
         self.selections = Packer(Selection, vault, ("consignment_id", "selected_at"))
 
-    def pack(self, c: Consignment) -> Packed:
-        """Pack a consignment; its `content` tells whether it is the version that is known."""
-        return self.consignments.pack(c, c.consignment_id)
+    def pack(self, c: Consignment, recorded_us: int) -> Packed:
+        """Pack a consignment for the month it is recorded in; its `content` tells whether it is the version that is known.
+
+        Raises
+        ------
+        ServiceFault
+            Where the month has no key, and none can be made.
+        """
+        return self.consignments.pack(c, c.consignment_id, recorded_us)
 
     def arrival(
         self,
@@ -180,7 +187,7 @@ class Entries:
         Raises
         ------
         ServiceFault
-            Where its content was removed, or cannot be decrypted.
+            Where its content was removed, the key of its month was erased or is missing, or it cannot be decrypted.
         """
         if event.emptied:
             raise ServiceFault(
@@ -223,6 +230,15 @@ class Entries:
             selected_at=moment_of_us(event.at_us),
         )
         return selection
+
+    @property
+    def has_erasures(self) -> bool:
+        """Whether the key of any month was erased, as far as is known."""
+        return self.vault is not None and self.vault.periods is not None and bool(self.vault.periods.erasures)
+
+    def erasure_of(self, event: Event) -> Erasure | None:
+        """Give the record that the key of an entry's personal fields was erased; None where it was not, or it has none."""
+        return None if self.vault is None else self.vault.erasure_of(event.sealed)
 
     def plain_of(self, event: Event) -> dict[str, Any]:
         """Give the fields of a consignment that are not personal; none where its content was removed."""

@@ -16,6 +16,7 @@ from serving.chain import Remains, Removal, chain
 from serving.databases import Writer, first_line, migrate, open_engine, usable, wipe, writer_of
 from serving.events import COLUMNS, EMPTY, EVENTS, LOG, Event
 from serving.log_reader import READ_ROWS, LogReader, whole
+from serving.period_keys import Erasure
 from serving.sealing import Vault
 
 
@@ -33,7 +34,9 @@ class EventLog(LogReader):
     def __init__(self, engine: sa.Engine, vault: Vault, writer: Writer) -> None:
         self.vault, self._writer = vault, writer
         super().__init__(engine)
-        vault.require(self.key_fingerprint)
+        self.require(vault)
+        if vault.periods is not None:
+            vault.periods.erase()  # what is on record and was not done yet
 
     @classmethod
     def open(cls, url: str, vault: Vault) -> Self:
@@ -44,7 +47,7 @@ class EventLog(LogReader):
         BadSetting
             For an address that means nothing, or a data key that is not this log's.
         ServiceFault
-            Where the database cannot be used, or another process writes there.
+            Where the database cannot be used, another process writes there, or the key of a month is missing.
         """
         with usable(url) as address:
             engine = open_engine(address)
@@ -114,6 +117,20 @@ class EventLog(LogReader):
         self.last_sequence, self._head = event.sequence, head
         return removal
 
+    def erase(self, erasures: Sequence[Erasure]) -> None:
+        """Erase keys of months that no entry needs: first it is put on record, then the keys go.
+
+        Raises
+        ------
+        ServiceFault
+            Where log or keys cannot be written; what is on record is done at the next opening.
+        """
+        assert self.vault.periods is not None
+        first = self.last_sequence + 1
+        self.append([_erasing(first + place, erasure) for place, erasure in enumerate(erasures)])
+        self.vault.periods.note(erasures)
+        self.vault.periods.erase()
+
     def wipe(self) -> None:
         """Let go of the bytes of removed content, as far as the database can; `ServiceFault` where it cannot be written."""
         try:
@@ -177,6 +194,11 @@ class EventLog(LogReader):
                 name = secrets.token_hex(4)
                 connection.execute(LOG.insert().values(log_id=name, key_fingerprint=self.vault.fingerprint))
         return super()._identify()
+
+
+def _erasing(sequence: int, erasure: Erasure) -> Event:
+    plain = msgspec.msgpack.encode(erasure)
+    return Event(sequence, "erasure", None, erasure.erased_us, erasure.erased_us, EMPTY, plain, None)
 
 
 _rekeying = (

@@ -4,7 +4,7 @@ from typing import Literal, NamedTuple
 
 import sqlalchemy as sa
 
-Kind = Literal["decision", "arrival", "outcome", "alert", "cancellation", "selection", "removal"]
+Kind = Literal["decision", "arrival", "outcome", "alert", "cancellation", "selection", "removal", "erasure"]
 ARRIVED: tuple[Kind, ...] = ("decision", "arrival")
 EMPTY = b""
 """In place of the fields of an entry whose content was removed."""
@@ -20,6 +20,7 @@ class Event(NamedTuple):
     kind : str
         `decision`: a consignment scored. `arrival`: one that counts in history without a decision (past data).
         `outcome`, `alert`, `cancellation`, `selection`. `removal`: that the content of entries was removed.
+        `erasure`: that the key of a month was erased.
     consignment_id : str or None
         None for an alert.
     at_us : int
@@ -27,7 +28,7 @@ class Event(NamedTuple):
     recorded_us : int or None
         When the service was told, and scored; of past data as the table gives it.
     content : bytes
-        Keyed digest of the record (`serving.sealing.Packed`), as are `plain` and `sealed`; of a removal, no bytes.
+        Keyed digest of the record (`serving.sealing.Packed`), as are `plain` and `sealed`; of a removal or an erasure, no bytes.
     kinds : str or None
         Digest of the kinds of history keys that `keys` holds.
     keys : bytes or None

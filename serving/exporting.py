@@ -16,6 +16,7 @@ from typing import Any
 from consignments.errors import BundleRefused, FileFault
 from consignments.records import Consignment
 from serving.bundles import Bundles
+from serving.durable import PRIVATE_FILE
 from serving.entries import Entries
 from serving.events import ARRIVED
 from serving.log_reader import LogReader, Progress
@@ -25,7 +26,7 @@ from serving.sealing import Vault
 NOTE = "export.json"
 """What the folder holds, and of which log."""
 PROGRESS_ENTRIES = 5_000
-NOT_FOR_SURVEY = ("sealed", "keys", "features", "reasons")
+NOT_FOR_SURVEY = ("keys", "features", "reasons")
 NOT_FOR_TABLES = ("keys",)
 LEFT_OUT = "personal columns are left out; npsrisk export --personal writes them, with the data key"
 
@@ -60,10 +61,10 @@ def export(
     BadSetting
         Where the data key is not this log's.
     ServiceFault
-        Where an entry cannot be read.
+        Where an entry cannot be read, or the key of a month is missing.
     """
     if vault is not None:
-        vault.require(log.key_fingerprint)
+        log.require(vault)
     notes = [] if vault is not None else [LEFT_OUT]
     told: dict[str, Any] = {
         "log_id": log.log_id,
@@ -73,15 +74,20 @@ def export(
         "personal": vault is not None,
         "notes": notes,
     }
+    entries = Entries(vault, Consignment, ())
     with _replacing(out) as folder:
-        survey = _survey(log, progress)
+        survey = _survey(log, entries, progress)
         if survey.emptied:
             notes.append(
                 f"{survey.emptied:,} consignments up to entry {log.emptied_up_to():,} are left out: npsrisk forget removed "
                 "their content; history that is computed from these tables does not count them"
             )
+        notes += [
+            f"{count:,} consignments are left out: {erasure}; history that is computed from these tables does not count them"
+            for erasure, count in survey.erased.items()
+        ]
         names = _feature_names(survey, bundles, notes)
-        tables = LogTables(log, Entries(vault, Consignment, ()), folder, survey, names, told)
+        tables = LogTables(log, entries, folder, survey, names, told)
         for event in log.events(until=log.last_sequence, without=NOT_FOR_TABLES):
             tables.add(event)
             _tell(progress, "export", event.sequence, log.last_sequence)
@@ -90,15 +96,16 @@ def export(
             {"model": model, "model_sha256": bundle, "decisions": count, "features": features_table(spec)}
             for (model, bundle, spec), count in sorted(survey.models.items())
         ]
-        (folder / NOTE).touch(mode=0o600)
+        (folder / NOTE).touch(mode=PRIVATE_FILE)
         (folder / NOTE).write_text(json.dumps(told, indent=1))
     return told
 
 
-def _survey(log: LogReader, progress: Progress | None) -> Survey:
+def _survey(log: LogReader, entries: Entries, progress: Progress | None) -> Survey:
     survey = Survey()
-    for event in log.events(until=log.last_sequence, without=NOT_FOR_SURVEY, kinds=ARRIVED):
-        survey.look(event)
+    without = NOT_FOR_SURVEY if entries.has_erasures else (*NOT_FOR_SURVEY, "sealed")
+    for event in log.events(until=log.last_sequence, without=without, kinds=ARRIVED):
+        survey.look(event, entries.erasure_of(event))
         _tell(progress, "columns", event.sequence, log.last_sequence)
     return survey
 

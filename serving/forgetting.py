@@ -2,10 +2,12 @@
 
 A consignment that was recorded before the date keeps its identifier, its moments, its keys of history (pseudonyms), score, band
 and model: so history, and what verify-log proves, stay as they were. Its fields, features and reasons are gone. Outcomes,
-alerts, cancellations and selections stay.
+alerts, cancellations and selections stay. Then the keys of the months that no entry needs any more are erased, on record too:
+so its personal fields can no longer be read in copies of the log either.
 """
 
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 from typing import Any, NamedTuple
 
 import msgspec
@@ -24,6 +26,7 @@ from serving.event_log import EventLog
 from serving.events import ARRIVED
 from serving.importing import published_config
 from serving.lock import StateLock
+from serving.period_keys import Erasure, PeriodKey, key_id_of
 from serving.replay import Progress
 from serving.sealing import Vault
 from serving.settings import Settings
@@ -49,6 +52,8 @@ class Forgotten(NamedTuple):
         Entries that were added to the log, each the record of a step.
     head : str
         Hash of the last entry, to be kept elsewhere.
+    months : tuple of str
+        Whose keys were erased, or would be.
     """
 
     before: datetime
@@ -56,6 +61,7 @@ class Forgotten(NamedTuple):
     consignments: int
     steps: int
     head: str
+    months: tuple[str, ...] = ()
 
 
 def forget(
@@ -86,27 +92,43 @@ def forget(
     BadInput
         Where history still needs what is before the date.
     ServiceFault
-        Where the state directory is taken, or the log cannot be written.
+        Where the state directory is taken, the log or the keys by month cannot be written, or one of these is missing.
     """
     with StateLock(settings.state_dir):
         data_key = load_data_key(settings.data_key_file)
-        with EventLog.open(settings.database_url, Vault(data_key)) as log:
+        vault = Vault.of(settings.state_dir, data_key)
+        with EventLog.open(settings.database_url, vault) as log:
             _require_past(log, before)
             after, up_to = log.emptied_up_to(), _last_before(log, to_us(before))
-            count = log.count_whole(after, up_to)
-            if dry_run or not count:
-                return Forgotten(before, up_to, count, 0, log.head)
-            record = Removal(after, up_to, 0, b"", to_us(before), approved_by, why)
-            steps = _remove(log, record, _key_reader(settings, data_key), progress or _nobody)
-            log.wipe()
-            return Forgotten(before, up_to, count, steps, log.head)
+            count, steps = log.count_whole(after, up_to), 0
+            if count and not dry_run:
+                record = Removal(after, up_to, 0, b"", to_us(before), approved_by, why)
+                keys = _key_reader(settings.state_dir, vault, Pseudonyms(data_key))
+                steps = _remove(log, record, keys, progress or _nobody)
+                log.wipe()
+            unused = _unused_keys(log, to_us(before), up_to if dry_run else 0)
+            if unused and not dry_run:
+                log.erase([_erasure(key, approved_by, why) for key in unused])
+            return Forgotten(before, up_to, count, steps, log.head, tuple(key.month for key in unused))
 
 
-def _key_reader(settings: Settings, data_key: bytes) -> KeyReader:
+def _unused_keys(log: EventLog, before_us: int, after: int) -> list[PeriodKey]:
+    """Give the keys of the months that ended before a moment and that no entry behind the sequence `after` needs."""
+    assert log.vault.periods is not None
+    ended = log.vault.periods.ended(before_us)
+    used = log.in_use([key.prefix for key in ended], after)
+    return [key for key in ended if key.prefix not in used]
+
+
+def _erasure(key: PeriodKey, approved_by: str, why: str) -> Erasure:
+    return Erasure(key_id_of(key.prefix), key.month, clock_us(), approved_by, why)
+
+
+def _key_reader(state_dir: Path, vault: Vault, pseudonyms: Pseudonyms) -> KeyReader:
     """Give what makes the keys of history of the model that is published."""
-    config = published_config(settings.state_dir)
-    pipeline = Pipeline(config, Fitted.nothing(), Pseudonyms(data_key))
-    return KeyReader(pipeline, Entries(Vault(data_key), config.record_type(), pipeline.kinds))
+    config = published_config(state_dir)
+    pipeline = Pipeline(config, Fitted.nothing(), pseudonyms)
+    return KeyReader(pipeline, Entries(vault, config.record_type(), pipeline.kinds))
 
 
 def _remove(log: EventLog, record: Removal, keys: KeyReader, progress: Progress) -> int:
@@ -123,7 +145,11 @@ def _remove(log: EventLog, record: Removal, keys: KeyReader, progress: Progress)
 def _other_keys(log: EventLog, step: Removal, keys: KeyReader) -> list[dict[str, Any]]:
     """Make the keys of entries anew that hold those of another model: afterwards nobody could."""
     here = log.events(after=step.after, until=step.up_to, without=NOT_FOR_KEYS, kinds=ARRIVED)
-    others = (event for event in here if event.kinds != keys.entries.kinds and not event.emptied)
+    others = (
+        event
+        for event in here
+        if event.kinds != keys.entries.kinds and not event.emptied and not keys.entries.erasure_of(event)
+    )
     return [
         {"at": event.sequence, "new_kinds": keys.entries.kinds, "new_keys": b"".join(map(bytes, keys(event)))}
         for event in others

@@ -122,7 +122,7 @@ def import_tables(
         data_key = load_data_key(settings.data_key_file, create=True)
         config = published_config(settings.state_dir)
         tables = read(consignments, outcomes, alerts, config.record_type())
-        log = EventLog.open(settings.database_url, Vault(data_key))
+        log = EventLog.open(settings.database_url, Vault.of(settings.state_dir, data_key))
         try:
             pipeline = Pipeline(config, Fitted.nothing(), Pseudonyms(data_key))
             counts = import_past(log, pipeline, past_of_tables(tables, config.record_type()), progress)
@@ -264,8 +264,9 @@ class _Writer:
         if complaint is not None:
             self._refuse("consignments", row, complaint)
             return None
+        assert c.received_at is not None
         self._pipeline.key(c, self._keys, self._counterparts)
-        packed = self._entries.pack(c)
+        packed = self._entries.pack(c, to_us(c.received_at))  # the month that npsrisk forget will go by
         return self._entries.arrival(
             0, c, packed, self._keys, self._counterparts, asked_by=IMPORT, recorded_us=None
         )

@@ -15,6 +15,8 @@ from consignments.errors import BadSetting, ServiceFault
 from serving.chain import Removal, Verdict, Walk
 from serving.databases import first_line, open_engine, shown, usable
 from serving.events import ARRIVED, COLUMNS, EMPTY, EVENTS, LOG, Event, Kind
+from serving.period_keys import PREFIX_BYTES, Erasure
+from serving.sealing import Vault
 
 READ_ROWS = 5_000
 """Entries fetched at a time when the log is read through."""
@@ -24,7 +26,10 @@ MOST_SEQUENCE = 2**63 - 1
 HEAD_FORM = "[0-9a-f]{64}"
 Progress = Callable[[str, int, int], None]
 """Called with what is being done, how much is done, and how much there is."""
+LOOKED_BACK = 100_000
+"""Entries among which a key that is missing is looked for when a log is opened; where there is no key at all, all are."""
 _removal_of = msgspec.msgpack.Decoder(Removal).decode
+_erasure_of = msgspec.msgpack.Decoder(Erasure).decode
 
 
 class LogReader:
@@ -114,7 +119,7 @@ class LogReader:
 
     def alerts(self, until: int | None = None) -> list[Event]:
         """Give the alerts up to the sequence `until`, in their order."""
-        return self._look_up(_of_nobody, until=until)
+        return self._look_up(_of_nobody("alert"), until=until)
 
     def of_scored(self, from_us: int, until_us: int, until: int, without: Sequence[str] = ()) -> list[Event]:
         """Give all entries, up to the sequence `until`, of the consignments with a decision in a time.
@@ -238,7 +243,8 @@ class LogReader:
             Hash of an entry that was kept elsewhere, hexadecimal.
         progress : callable, optional
         """
-        walk = Walk(self._origin(), self.removals(), kept)
+        erased = {erasure.prefix for erasure in self.erasures()}
+        walk = Walk(self._origin(), self.removals(), kept, erased)
         for rows in self._pages([*COLUMNS, EVENTS.c.previous_hash, EVENTS.c.hash], 0, self.last_sequence):
             for row in rows:
                 *values, stored, here = row
@@ -251,8 +257,54 @@ class LogReader:
 
     def removals(self) -> list[Removal]:
         """Give what is on record of content that was removed, in the order in which that was done."""
-        found = self.events(kinds=("removal",))
+        found = self._look_up(_of_nobody("removal"))
         return [_removal_of(event.plain) for event in found if not event.emptied]
+
+    def erasures(self) -> list[Erasure]:
+        """Give what is on record of keys of months that were erased, in the order in which that was done."""
+        return [_erasure_of(event.plain) for event in self._look_up(_of_nobody("erasure"))]
+
+    def require(self, vault: Vault) -> None:
+        """Make sure that a vault is this log's, and tell it which keys were erased on record.
+
+        Raises
+        ------
+        BadSetting
+            Where its data key is not this log's.
+        ServiceFault
+            Where the key of a month that the log needs is missing without record.
+        """
+        vault.require(self.key_fingerprint)
+        if vault.periods is None:
+            return
+        vault.periods.serve(self.log_id, self.erasures())
+        last = self._last_sealed(LOOKED_BACK if len(vault.periods) else self.last_sequence)
+        if last is not None:
+            vault.require_key_of(last.sealed, f"log entry {last.sequence}")
+
+    def in_use(self, prefixes: Sequence[bytes], after: int = 0) -> set[bytes]:
+        """Tell which of these beginnings sealed fields have, of any entry behind the sequence `after`."""
+        if not prefixes:
+            return set()
+        begins = sa.func.substr(EVENTS.c.sealed, 1, PREFIX_BYTES, type_=sa.LargeBinary)
+        here = EVENTS.c.sequence > after, EVENTS.c.sealed.is_not(None), begins.in_(prefixes)
+        with self._reading() as connection:
+            return set(connection.execute(sa.select(begins).where(*here).distinct()).scalars())
+
+    def _last_sealed(self, entries: int) -> Any:
+        """Give place and sealed fields of the last consignment that has any, among so many entries; None where none has."""
+        query = (
+            sa.select(EVENTS.c.sequence, EVENTS.c.sealed)
+            .where(
+                EVENTS.c.sequence > self.last_sequence - entries,
+                EVENTS.c.kind.in_(ARRIVED),
+                EVENTS.c.sealed.is_not(None),
+            )
+            .order_by(EVENTS.c.sequence.desc())
+            .limit(1)
+        )
+        with self._reading() as connection:
+            return connection.execute(query).one_or_none()
 
     def emptied_up_to(self) -> int:
         """Give the sequence up to which consignments have no content any more; 0 where none was removed."""
@@ -336,15 +388,15 @@ def _require_tables(engine: sa.Engine, where: str) -> None:
         )
 
 
-_of_nobody = (
-    sa.select(*COLUMNS)
-    .where(
+@cache
+def _of_nobody(kind: Kind) -> Any:
+    """Entries of no consignment: the index of identifiers finds them."""
+    here = (
         EVENTS.c.consignment_id.is_(None),
-        EVENTS.c.kind == "alert",
+        EVENTS.c.kind == kind,
         EVENTS.c.sequence <= sa.bindparam("until"),
     )
-    .order_by(EVENTS.c.sequence)
-)
+    return sa.select(*COLUMNS).where(*here).order_by(EVENTS.c.sequence)
 
 
 def whole(after: int, until: int) -> list[Any]:

@@ -27,9 +27,11 @@ from consignments.records import Alert, Consignment, Outcome
 from consignments.tables import column_of
 from consignments.visibility import moment_of_us
 from models.reasons import Reason
+from serving.durable import PRIVATE_FILE
 from serving.entries import FEATURE, Entries, Selection
 from serving.events import ARRIVED, Event
 from serving.log_reader import LogReader
+from serving.period_keys import Erasure
 
 FROM_THE_LIST = frozenset({"model", "random"})
 """Who chooses by the service's own selections; what an officer or a tip chose had no known probability."""
@@ -57,17 +59,22 @@ class Survey:
         (`NAME/VERSION`, digest of its bundle, digest of its feature spec) to the number of decisions with content.
     emptied : int
         Entries whose content was removed.
+    erased : Counter
+        Record that the key of a month was erased to the entries whose personal fields nobody can read.
     """
 
     declared: dict[str, Any] = field(default_factory=dict)
     models: Counter[tuple[str, str, str]] = field(default_factory=Counter)
     emptied: int = 0
+    erased: Counter[str] = field(default_factory=Counter)
 
-    def look(self, event: Event) -> None:
-        """Look at an arrival or a decision."""
+    def look(self, event: Event, erasure: Erasure | None) -> None:
+        """Look at an arrival or a decision, and the record that its personal fields cannot be read any more."""
         if event.emptied:
             self.emptied += 1
             return
+        if erasure is not None:
+            self.erased[str(erasure)] += 1
         for name, value in _plain_of(event.plain).items():
             if name not in _COMMON:
                 kind = NUMBER if isinstance(value, float) else TEXT
@@ -93,7 +100,7 @@ class TableFile:
     """
 
     def __init__(self, path: Path, schema: Any, columns: Callable[[list[Event]], Columns]) -> None:
-        path.touch(mode=0o600, exist_ok=False)
+        path.touch(mode=PRIVATE_FILE, exist_ok=False)
         self.rows = 0
         self._schema, self._columns = schema, columns
         self._file = parquet.ParquetWriter(path, schema, compression="zstd")
@@ -175,8 +182,9 @@ class LogTables:
             )
 
     def add(self, event: Event) -> None:
-        """Put an entry where it belongs; of one without content only its decision is told."""
-        if event.kind in ARRIVED and not event.emptied:
+        """Put an entry where it belongs; of one that cannot be read any more only what was said of it."""
+        readable = not event.emptied and self._entries.erasure_of(event) is None
+        if event.kind in ARRIVED and readable:
             self.files["consignments"].add(event)
         if event.kind == "decision":
             self.files["decisions"].add(event)

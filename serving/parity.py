@@ -125,6 +125,8 @@ class Findings:
         Entries that history or alerts had to do without, or with what was logged: reason to number.
     forgotten : int
         Decisions that would have been asked for, had their content not been removed on record.
+    erased : Counter
+        Record that the key of a month was erased to the number of decisions that would have been asked for but for that.
     """
 
     log_id: str
@@ -139,6 +141,7 @@ class Findings:
     not_compared_examples: list[str] = field(default_factory=list)
     unread: Counter[str] = field(default_factory=Counter)
     forgotten: int = 0
+    erased: Counter[str] = field(default_factory=Counter)
 
     @property
     def equal(self) -> bool:
@@ -166,6 +169,7 @@ class Findings:
             lines.append(
                 f"  {self.forgotten:,} more cannot be computed anew: npsrisk forget removed their content"
             )
+        lines += [f"  {count:,} more cannot be computed anew: {why}" for why, count in self.erased.items()]
         lines += [f"  not compared, {count:,} x: {why}" for why, count in self.not_compared.most_common()]
         lines += [f"    as {', '.join(self.not_compared_examples)}"] if self.not_compared_examples else []
         lines += [f"  history is unsure, {count:,} x: {why}" for why, count in self.unread.most_common()]
@@ -190,7 +194,10 @@ class Parity:
     ----------
     log : LogReader
         Entries up to its `last_sequence` are looked at.
-    data_key : bytes
+    vault : Vault
+        With the keys by month, which may be read meanwhile.
+    pseudonyms : Pseudonyms
+        Of the same data key.
     bundles : Bundles
     wanted : Wanted
     progress : callable, optional
@@ -204,19 +211,22 @@ class Parity:
     ------
     BadSetting
         Where the data key is not this log's.
+    ServiceFault
+        Where the key of a month is missing.
     """
 
     def __init__(
         self,
         log: LogReader,
-        data_key: bytes,
+        vault: Vault,
+        pseudonyms: Pseudonyms,
         bundles: Bundles,
         wanted: Wanted,
         progress: Progress | None = None,
     ) -> None:
         self._log, self._bundles, self._wanted, self._progress = log, bundles, wanted, progress
-        self._vault, self._pseudonyms = Vault(data_key), Pseudonyms(data_key)
-        self._vault.require(log.key_fingerprint)
+        self._vault, self._pseudonyms = vault, pseudonyms
+        log.require(vault)
         self._emptied_up_to = log.emptied_up_to()
         self.findings = Findings(log.log_id, log.last_sequence)
 
@@ -260,6 +270,9 @@ class Parity:
                 for event, reason in piece.unread:
                     if self._asks(event) and event.model_sha256 in family:
                         self._leave_out(event.sequence, reason)
+                for event in piece.erased:
+                    if self._asks(event) and event.model_sha256 in family:
+                        self._count_erased(event)
                 yield self._compare(piece, family)
                 done += len(events)
                 if self._progress is not None:
@@ -301,6 +314,10 @@ class Parity:
 
     def _leave_out(self, sequence: int, reason: str) -> None:
         self.findings.leave_out(1, reason, self._named([sequence]))
+
+    def _count_erased(self, event: Event) -> None:
+        self.findings.erased[str(self._vault.erasure_of(event.sealed))] += 1
+        self.findings.decisions -= 1
 
     def _named(self, sequences: Sequence[int]) -> list[str]:
         return [self._log.decision_id(sequence) for sequence in sequences]

@@ -147,6 +147,8 @@ class Piece(NamedTuple):
     channels : list of str, (m,)
     unread : list of (Event, str)
         Arrivals that cannot be read, and why.
+    erased : list of Event
+        Arrivals whose personal fields nobody can read on record, with keys as logged.
     """
 
     keys: Keys
@@ -157,6 +159,7 @@ class Piece(NamedTuple):
     X: Rows
     channels: list[str]
     unread: list[tuple[Event, str]]
+    erased: list[Event]
 
 
 class Recomputation:
@@ -202,9 +205,13 @@ class Recomputation:
             X=np.zeros((int(wanted.sum()), len(self.pipeline.spec)), dtype=np.float32),
             channels=[],
             unread=[],
+            erased=[],
         )
         for place, event in enumerate(events):
-            if event.emptied and event.kinds == self._entries.kinds:
+            erased = self._entries.erasure_of(event) is not None
+            if (event.emptied or erased) and event.kinds == self._entries.kinds:
+                if erased:
+                    piece.erased.append(event)
                 piece.keys[place], piece.counterparts[place] = stored_keys(event)
                 continue
             try:

@@ -105,10 +105,11 @@ class Scorer:
             Where the log cannot take the decision, or the model gave no number.
         """
         self.committer.check()
-        arriving = self._arriving(Asked(c, asked_by, reasons))
+        now_us = self.clock()
+        arriving = self._arriving(Asked(c, asked_by, reasons), now_us)
         if not isinstance(arriving, Arriving):
             return arriving
-        answer = self._enter([arriving], *self._count([arriving]))[0]
+        answer = self._enter([arriving], now_us, *self._count([arriving]))[0]
         if isinstance(answer, Exception):
             raise answer
         return answer
@@ -130,12 +131,13 @@ class Scorer:
             return [self._try(each) for each in asked]
         try:
             self.committer.check()
-            arriving = [self._arriving(each) for each in asked]
+            now_us = self.clock()
+            arriving = [self._arriving(each, now_us) for each in asked]
             fresh = [each for each in arriving if isinstance(each, Arriving)]
             counted = self._count(fresh) if fresh else None
         except Exception:  # nothing was counted: whoever is not at fault shall not suffer
             return [self._try(each) for each in asked]
-        decided = iter(self._enter(fresh, *counted) if counted else ())
+        decided = iter(self._enter(fresh, now_us, *counted) if counted else ())
         return [next(decided) if isinstance(each, Arriving) else each for each in arriving]
 
     def _try(self, asked: Asked) -> Answer | Exception:
@@ -148,12 +150,12 @@ class Scorer:
         """Give the reasons of a row of this model's features."""
         return list(self.model.risk.explain(np.array(features, dtype=np.float32), count))
 
-    def _arriving(self, asked: Asked) -> Arriving | Answer:
+    def _arriving(self, asked: Asked, now_us: int) -> Arriving | Answer:
         """Pack a consignment or, where it is equal to its latest version, give what was answered."""
         c = asked.c
         if type(c) is not self.model.record:  # read before the model changed, and with it the record
             c = msgspec.convert(c, self.model.record, from_attributes=True)
-        packed = self.model.entries.pack(c)
+        packed = self.model.entries.pack(c, now_us)
         known = self.state.of(c.consignment_id).version
         if known is not None and known.content == packed.content and known.decision is not None:
             return self._repeat(known.decision)
@@ -164,10 +166,10 @@ class Scorer:
         return Answer(decision, group, None, _decode_reasons(decision.reasons))
 
     def _enter(
-        self, arriving: Sequence[Arriving], X: Rows, keys: Keys, counterparts: Keys
+        self, arriving: Sequence[Arriving], now_us: int, X: Rows, keys: Keys, counterparts: Keys
     ) -> list[Answer | Exception]:
         """Score what history has counted, and enter it into the log."""
-        now_us, begun = self.clock(), time.perf_counter()
+        begun = time.perf_counter()
         answers: list[Answer | Exception] = []
         scores = self._scores(X, [each.c.channel for each in arriving])
         for (c, packed, asked), score, row, *both in zip(

@@ -1,23 +1,24 @@
 """How a record is kept in the log: plain fields readable, personal fields encrypted, and a keyed digest of both.
 
-A personal field is readable only with the data key, from which a key for each purpose is derived.
+A personal field is readable only with the data key, from which a key for each purpose is derived; of a consignment only with
+the key of its month too (`serving.period_keys`).
 """
 
-import os
 from hashlib import blake2b
 from operator import attrgetter
+from pathlib import Path
 from typing import Any, NamedTuple, Protocol
 
 import msgspec
 from cryptography.exceptions import InvalidTag
-from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 
 from consignments.errors import BadSetting, ServiceFault
 from consignments.fields import fields_of
 from features.pseudonyms import derive_key
+from serving.ciphers import Cipher, fingerprint_of
+from serving.period_keys import FILE as PERIOD_KEYS_FILE
+from serving.period_keys import MARK, PREFIX_BYTES, RESTORE, Erasure, PeriodKey, PeriodKeys, key_id_of
 
-NONCE_BYTES = 12
-"""96 bits, drawn at random for each record: safe for 2**32 records under one key (NIST SP 800-38D, 8.3)."""
 CONTENT_BYTES = 16
 NAME_BYTES = 8
 
@@ -30,7 +31,8 @@ class Packed(NamedTuple):
     plain : bytes
         MessagePack of the fields that are not personal and not missing.
     sealed : bytes or None
-        Nonce and AES-GCM ciphertext of the personal fields; None where there are none.
+        AES-GCM ciphertext of the personal fields (`serving.ciphers`), behind the id of their month's key where they are under
+        one; None where there are none.
     content : bytes
         Keyed digest of identity and fields: equal records have equal digests.
     """
@@ -54,22 +56,29 @@ class Digest(Protocol):
 
 
 class Vault:
-    """The keys of one log, derived from the data key.
+    """The keys of one log, derived from the data key, and those of its months.
 
     Parameters
     ----------
     data_key : bytes
         32 random bytes.
+    periods : PeriodKeys or None
+        Without them all is sealed under the log's own key, and nothing under a month's can be opened.
     """
 
-    def __init__(self, data_key: bytes) -> None:
-        self.cipher = AESGCM(derive_key(data_key, "event log encryption"))
+    def __init__(self, data_key: bytes, periods: PeriodKeys | None = None) -> None:
+        self.periods = periods
+        self._own = Cipher(derive_key(data_key, "event log encryption"))
         self.digest: Digest = blake2b(
             digest_size=CONTENT_BYTES, key=derive_key(data_key, "event log content")
         )
         self.names: Digest = blake2b(digest_size=NAME_BYTES, key=derive_key(data_key, "index of identifiers"))
-        self.fingerprint = derive_key(data_key, "event log fingerprint")[:8].hex()
-        """Tells data keys apart; says nothing about the key."""
+        self.fingerprint = fingerprint_of(data_key)
+
+    @classmethod
+    def of(cls, state_dir: Path, data_key: bytes) -> "Vault":
+        """Give the vault of a state directory, with the keys by month that are there; errors as of `PeriodKeys`."""
+        return cls(data_key, PeriodKeys(state_dir / PERIOD_KEYS_FILE, data_key))
 
     def require(self, fingerprint: str) -> None:
         """Raise `BadSetting` where this is not the key that a log was written with."""
@@ -82,22 +91,70 @@ class Vault:
                 todo="restore the key file; without it history and personal fields of this log are lost",
             )
 
-    def seal(self, personal: bytes, subject: bytes) -> bytes:
-        """Encrypt personal fields, bound to the identifier they belong to."""
-        nonce = os.urandom(NONCE_BYTES)
-        return nonce + self.cipher.encrypt(nonce, personal, subject)
+    def seal(self, personal: bytes, subject: bytes, recorded_us: int | None = None) -> bytes:
+        """Encrypt personal fields, bound to the identifier they belong to.
+
+        Parameters
+        ----------
+        personal, subject : bytes
+        recorded_us : int or None
+            When the entry is recorded, whose month's key is taken; None: the log's own key, for what is kept for good.
+        """
+        if recorded_us is None or self.periods is None:
+            return self._own.seal(personal, subject)
+        key = self.periods.at(recorded_us)
+        return key.prefix + key.cipher.seal(personal, subject)
 
     def open(self, sealed: bytes, subject: bytes) -> bytes:
-        """Decrypt personal fields; `ServiceFault` where they were changed or the key is another."""
+        """Decrypt personal fields.
+
+        Raises
+        ------
+        ServiceFault
+            Where the key of their month was erased or is missing, they were changed, or the data key is another.
+        """
+        key = self._key_of(sealed)
         try:
-            return self.cipher.decrypt(sealed[:NONCE_BYTES], sealed[NONCE_BYTES:], subject)
+            if key is None:
+                return self._own.open(sealed, subject)
+            return key.cipher.open(sealed[PREFIX_BYTES:], subject)
         except InvalidTag as error:
+            if key is None and sealed.startswith(MARK):
+                raise self._without_key(sealed, f"log entry of {subject.decode()}") from None
             raise ServiceFault(
                 "personal fields cannot be decrypted",
                 where=f"log entry of {subject.decode()}",
                 expected="fields sealed with this data key, unchanged",
                 todo="give the data key the log was written with, and verify the log",
             ) from error
+
+    def erasure_of(self, sealed: bytes | None) -> Erasure | None:
+        """Give the record that the key of sealed fields was erased; None where it was not, or there are none."""
+        if sealed is None or self.periods is None or not self.periods.erasures:
+            return None
+        return self.periods.erasures.get(sealed[:PREFIX_BYTES])
+
+    def require_key_of(self, sealed: bytes, where: str) -> None:
+        """Raise `ServiceFault` where the key of sealed fields is missing without record."""
+        if sealed.startswith(MARK) and self._key_of(sealed) is None and self.erasure_of(sealed) is None:
+            raise self._without_key(sealed, where)
+
+    def _key_of(self, sealed: bytes) -> PeriodKey | None:
+        """Give the key of a month; None for fields under the log's own, and for a key that is not here."""
+        if self.periods is None or not sealed.startswith(MARK):
+            return None
+        return self.periods.of(sealed[:PREFIX_BYTES])
+
+    def _without_key(self, sealed: bytes, where: str) -> ServiceFault:
+        erasure = self.erasure_of(sealed)
+        if erasure is not None:
+            return ServiceFault(str(erasure), where=where, todo="these personal fields are gone for good")
+        return ServiceFault(
+            "the key of its personal fields is missing, and no record says that it was erased",
+            where=where,
+            got=f"no key {key_id_of(sealed)} in {'use' if self.periods is None else self.periods.path}",
+            todo=RESTORE,
+        )
 
 
 class Packer:
@@ -119,7 +176,7 @@ class Packer:
         self._plain = _Part(record, [field.name for field in kept if not field.personal])
         self._personal = _Part(record, [field.name for field in kept if field.personal])
 
-    def pack(self, record: Any, subject: str) -> Packed:
+    def pack(self, record: Any, subject: str, recorded_us: int | None = None) -> Packed:
         """Pack a record.
 
         Parameters
@@ -127,6 +184,8 @@ class Packer:
         record : Struct
         subject : str
             The identifier it belongs to.
+        recorded_us : int or None
+            As `Vault.seal` takes it.
         """
         assert self.vault is not None
         plain, personal = self._plain.pack(record), self._personal.pack(record)
@@ -134,7 +193,7 @@ class Packer:
         digest = self.vault.digest.copy()
         for part in (len(name).to_bytes(2, "big"), name, len(plain).to_bytes(4, "big"), plain, personal):
             digest.update(part)
-        sealed = self.vault.seal(personal, name) if personal != NOTHING else None
+        sealed = self.vault.seal(personal, name, recorded_us) if personal != NOTHING else None
         return Packed(plain, sealed, digest.digest())
 
     def unpack(self, plain: bytes, sealed: bytes | None, subject: str, **aside: Any) -> Any:

@@ -70,6 +70,8 @@ class Service:
         Files of the settings that changed and are not used, and why.
     connections : callable
         Gives the connections there are.
+    key_fault : str or None
+        Why the next month's key could not be made ahead; without one the change of month stops what is scored.
     model_fault : str or None
         Why the model that is published is not the one that scores.
     """
@@ -78,7 +80,7 @@ class Service:
         self.settings, self.clock = settings, SteadyClock(clock)
         self.access = Access(settings.api_keys_file, settings.rate_limit, self.clock)
         data_key = load_data_key(settings.data_key_file, create=True)
-        self.pseudonyms, self.vault = Pseudonyms(data_key), Vault(data_key)
+        self.pseudonyms, self.vault = Pseudonyms(data_key), Vault.of(settings.state_dir, data_key)
         self.bodies = Bodies(settings.max_body_bytes)
         self.certificate = Certificate.of(settings)
         self.setting_faults: dict[str, str] = {}
@@ -88,6 +90,7 @@ class Service:
         self.committer = Committer(self.log, self.metrics.committed)
         self.scorer: Scorer | None = None
         self.model_fault: str | None = None
+        self.key_fault: str | None = None
         self.started_at = datetime.now(UTC)
         self._wake, self._looking = asyncio.Event(), asyncio.Lock()
         self._watcher: asyncio.Task[None] | None = None
@@ -97,16 +100,17 @@ class Service:
         self.shadow = ShadowProcess(settings, self.metrics)
 
     def open(self, progress: Progress | None = None) -> None:
-        """Load the model, where one is published, and build the state from the log.
+        """Load the model, where one is published, build the state from the log, and make the keys of this month and the next.
 
         Raises
         ------
         ServiceFault
-            Where the log cannot be read.
+            Where the log cannot be read, or the keys cannot be written.
         """
         model = self._first_model() or rules_model(self.pseudonyms, self.vault)
         self._use(model, self._restore(model, progress))
         self.clock.not_before(latest_recorded_us(self.log))
+        self._make_keys(self.clock())
         log_line.info(
             "ready" if model.release else "no model", sequence=self.log.last_sequence,
             scored_by=model.name if self.scorer else None,
@@ -173,6 +177,8 @@ class Service:
         """Say what is wrong although scores are given."""
         found = [self.model_fault] if self.model_fault else []
         found += self.setting_faults.values()
+        if self.key_fault is not None:
+            found.append(f"the key of the next month cannot be made: {self.key_fault}")
         if self.shadow.fault is not None:
             found.append(f"the challenger does not score: {self.shadow.fault}")
         if self.degraded:
@@ -199,6 +205,7 @@ class Service:
             if self.certificate is not None:
                 self._refresh("certificate and key", self.certificate.refresh)
             await asyncio.to_thread(self.shadow.look)
+            await self._make_keys_ahead()
             if self.committer.fault is not None:
                 await self._recover()
             if self.committer.fault is None:
@@ -214,6 +221,24 @@ class Service:
                 await self.look()
             except Exception as error:
                 log_line.error("watching failed", error=error.__class__.__name__)
+
+    async def _make_keys_ahead(self) -> None:
+        """Make the key of the next month, once it is due; where that fails, it is tried again the next second."""
+        try:
+            await asyncio.to_thread(self._make_keys, self.clock())
+        except (BadSetting, ServiceFault) as error:
+            if str(error) != self.key_fault:
+                log_line.error("no key ahead", fault=str(error))
+            self.key_fault = str(error)
+            return
+        self.key_fault = None
+
+    def _make_keys(self, now_us: int) -> None:
+        assert self.vault.periods is not None
+        missing = self.vault.periods.missing(now_us)
+        if missing:
+            self.vault.periods.make(missing)
+            log_line.info("keys made", months=missing)
 
     def _refresh(self, what: str, refresh: Callable[[], bool]) -> None:
         """Read a file of the settings again where it changed; a bad one leaves what was read before."""

@@ -191,11 +191,11 @@ def follow(settings: Settings) -> Follower:
     if folder is None:
         raise BundleRefused("no challenger is published")
     data_key = load_data_key(settings.data_key_file)
-    vault = Vault(data_key)
+    vault = Vault.of(settings.state_dir, data_key)
     model = load_model(read_release(folder, "shadow"), Pseudonyms(data_key), vault)
     assert model.card is not None
     log = LogReader.open_to_read(settings.database_url)
-    vault.require(log.key_fingerprint)
+    log.require(vault)
     shadow_log = ShadowLog(settings.state_dir, log.log_id)
     return Follower(model, model.card.target, log, Bundles(settings.state_dir, _no_mlflow), shadow_log)
 

@@ -15,9 +15,9 @@ import msgspec
 
 from consignments.errors import ServiceFault
 from consignments.visibility import US_PER_DAY
+from serving.durable import PRIVATE_FILE
 
 FILE = "shadow.db"
-PRIVATE_FILE = 0o600
 KEPT_DAYS = 90
 """Days after which an opinion is dropped."""
 BUSY_SECONDS = 5.0

@@ -22,6 +22,7 @@ from consignments.errors import ServiceFault
 from features.history import History
 from features.pipeline import Pipeline
 from serving.dossiers import Days, Dossiers, KeyReader
+from serving.durable import PRIVATE_FILE, flush_folder
 from serving.entries import Entries
 from serving.lock import PRIVATE
 from serving.log_lines import log_line
@@ -31,7 +32,6 @@ from serving.state import State
 
 FORMAT = 1
 KEPT = 2
-PRIVATE_FILE = 0o600
 NAME = re.compile(r"(\d{16})-([0-9a-f]{64})\.npz")
 PART = ".part"
 HISTORY = "history."
@@ -110,7 +110,7 @@ class Snapshots:
             sha256 = hashlib.file_digest(file, "sha256").hexdigest()
         path = self.folder / f"{about.sequence:016d}-{sha256}.npz"
         part.replace(path)
-        _flush_folder(self.folder)
+        flush_folder(self.folder)
         self._drop_others(path)
         self.last = about.sequence
         return path
@@ -239,12 +239,3 @@ def _require_fit(about: About, log: LogReader, kinds: str) -> None:
         )
     if about.kinds != kinds:
         raise ServiceFault("of other keys of history", got=about.kinds, expected=kinds)
-
-
-def _flush_folder(folder: Path) -> None:
-    """Make the names in a folder durable."""
-    handle = os.open(folder, os.O_RDONLY)
-    try:
-        os.fsync(handle)
-    finally:
-        os.close(handle)

@@ -109,7 +109,7 @@ class State:
         ServiceFault
             As for `arrive`; nothing was changed.
         """
-        if event.kind in ("alert", "removal"):
+        if event.kind in ("alert", "removal", "erasure"):
             if event.kind == "alert":
                 self.warn(event)
             self.dossiers.move_on(event.sequence, self.today)

@@ -32,6 +32,7 @@ from models.promotion import FIRST, PromotionRecord
 from models.risk_model import RiskModel, TreeParams
 from serving.app import App
 from serving.clock import Clock
+from serving.sealing import Vault
 from serving.service import Service
 from serving.settings import Settings
 
@@ -122,6 +123,11 @@ def settings_in(state_dir: Path, **changes: Any) -> Settings:
     key.write_bytes(DATA_KEY)
     here = {"NPSRISK_STATE_DIR": str(state_dir), "NPSRISK_DATABASE_URL": database_in(state_dir)}
     return Settings.model_validate(here | changes)
+
+
+def vault_in(state_dir: Path) -> Vault:
+    """Give the keys of a folder's log: the tests' data key, and the keys by month that lie there."""
+    return Vault.of(state_dir, DATA_KEY)
 
 
 def on_day_20() -> int:

@@ -12,7 +12,7 @@ from click.testing import CliRunner
 from databases import database_in, state_environment
 from numpy.typing import NDArray
 from serving_callers import Caller
-from serving_examples import DATA_KEY
+from serving_examples import DATA_KEY, vault_in
 from serving_killed import Service
 
 from consignments.errors import ServiceFault
@@ -29,12 +29,10 @@ from serving.events import Event
 from serving.importing import published_config
 from serving.index import DAY_MASK, EPOCH, KEPT_DAYS
 from serving.replay import Replay
-from serving.sealing import Vault
 from serving.snapshots import Snapshots, restore, state_of
 from serving.state import State
 
 Keys = NDArray[np.uint64]
-VAULT = Vault(DATA_KEY)
 WINDOW_DAYS = 365
 PROBES = 2_000
 """Of so many consignments, the latest, history is read as one more like them would read it."""
@@ -45,7 +43,7 @@ def prove(folder: Path, service: Service, callers: list[Caller]) -> Counter[str]
     for caller in callers:
         if caller.fault is not None:
             raise caller.fault
-    log = EventLog.open(database_in(folder), VAULT)
+    log = EventLog.open(database_in(folder), vault_in(folder))
     decisions = {log.decision_id(event.sequence): event for event in log.events() if event.kind == "decision"}
     prove_answers(log, decisions, callers)
     prove_nothing_is_twice(log)
@@ -107,7 +105,7 @@ def prove_history(folder: Path, log: EventLog) -> None:
     """The state that the log alone gives counts each consignment once, and is that of every snapshot and what came since."""
     config = published_config(folder)
     pipeline = Pipeline(config, Fitted.nothing(), Pseudonyms(DATA_KEY))
-    keys = KeyReader(pipeline, Entries(VAULT, config.record_type(), pipeline.kinds))
+    keys = KeyReader(pipeline, Entries(log.vault, config.record_type(), pipeline.kinds))
     versions = latest_versions(log)
     alone = restore(log, pipeline, keys.entries)
     probes = [keys(event) for event in versions[-PROBES:]]

@@ -13,7 +13,7 @@ import pytest
 from click.testing import CliRunner
 from databases import copy_state, execute, reader_of, state_environment
 from examples import day, make_consignment
-from serving_examples import DATA_KEY, publish, serving, settings_in
+from serving_examples import DATA_KEY, publish, serving, settings_in, vault_in
 from serving_world import live_through_a_world
 
 from consignments.fields import fields_of
@@ -27,7 +27,6 @@ from npsrisk import main
 from serving.entries import stored_features
 from serving.events import Event
 from serving.model import rules_model
-from serving.sealing import Vault
 from serving.snapshots import restore
 
 PERSONAL = {field.name for record in (Consignment, Alert) for field in fields_of(record) if field.personal}
@@ -147,7 +146,7 @@ def test_an_export_imported_into_a_new_log_is_the_same_history(
 def history(state_dir: Path) -> tuple[bytes, ...]:
     """What a state built from the log holds: keys are pseudonyms, equal under one data key."""
     log = reader_of(state_dir)
-    model = rules_model(Pseudonyms(DATA_KEY), Vault(DATA_KEY))
+    model = rules_model(Pseudonyms(DATA_KEY), vault_in(state_dir))
     pipeline, read = model.pipeline, model.entries
     arrays = restore(log, pipeline, read).history.to_arrays()
     log.close()

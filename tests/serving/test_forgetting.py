@@ -1,88 +1,27 @@
 """Retention by date: content goes, on record; history, chain and everything later stay as they were."""
 
 import json
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pandas as pd
 import pytest
-from click.testing import CliRunner
-from databases import copy_state, database_in, execute, reader_of, state_environment, stored_bytes
+from databases import copy_state, database_in, execute, reader_of, stored_bytes
 from examples import day, make_consignment, make_outcome
-from serving_examples import Client, publish, serving, settings_in
+from serving_examples import publish, serving, settings_in
+from serving_past import LATER, OLD, RECENT, WHO, WHY, Clock, forget_old, live, make_past, run, told
 
 from consignments.errors import BadInput, ServiceFault
-from consignments.visibility import to_us
-from npsrisk import main
 from serving.event_log import EventLog
-from serving.events import ARRIVED, Event
-from serving.forgetting import Forgotten, forget
+from serving.events import ARRIVED
+from serving.forgetting import forget
 from serving.lock import StateLock
 from serving.sealing import Vault
-
-Entry = Callable[..., Event]
-OLD, BETWEEN, LAST = 12, 3, 4
-RECENT = BETWEEN + LAST
-WHO, WHY = "data protection", "the legal period is over"
-LATER = 420
-"""Days from the first consignment to the last ones; those between keep their senders in history."""
-
-
-def live(client: Client, begins: float, names: range) -> None:
-    """Consignments of few senders, each with an outcome a day later."""
-    for place, number in enumerate(names):
-        when = day(begins + place)
-        c = make_consignment(
-            f"RB{number}", received_at=when, sender_name=f"Sender {number % 3}", description=f"goods {number}"
-        )
-        assert client.post("/v1/scores", c).status_code == 200
-        result = ("nps", "clear")[number % 2]
-        outcome = make_outcome(f"RB{number}", result=result, known_at=when, inspected_at=when)
-        assert client.post("/v1/outcomes", outcome).status_code == 200
 
 
 @pytest.fixture
 def state(tmp_path: Path, bundle: Path) -> Path:
-    """A log of old consignments, and of later ones of the same senders, the last of them more than a year later."""
-    folder = tmp_path / "state"
-    publish(folder, bundle, "1")
-    clock = Clock()
-    with serving(settings_in(folder), clock) as client:
-        clock.date = day(OLD)
-        live(client, 0, range(OLD))
-        clock.date = day(205)
-        live(client, 200, range(100, 100 + BETWEEN))
-        for place in range(LAST):
-            clock.date = day(LATER + place + 1)
-            live(client, LATER + place, range(OLD + place, OLD + place + 1))
-    return folder
-
-
-class Clock:
-    """The service's clock, which the test moves."""
-
-    def __init__(self) -> None:
-        self.date = day(0)
-
-    def __call__(self) -> int:
-        return to_us(self.date)
-
-
-def run(folder: Path, *words: str) -> tuple[int, str]:
-    done = CliRunner().invoke(main, words, env=state_environment(folder), catch_exceptions=False)
-    return done.exit_code, done.output
-
-
-def told(folder: Path, *words: str) -> dict[str, Any]:
-    code, output = run(folder, *words, "--json")
-    found: dict[str, Any] = json.loads(output.splitlines()[-1])
-    assert code == 0, output
-    return found
-
-
-def forget_old(folder: Path, **options: Any) -> Forgotten:
-    return forget(settings_in(folder), day(LATER - 380), WHO, WHY, **options)
+    return make_past(tmp_path / "state", bundle)
 
 
 def next_features(folder: Path) -> dict[str, float]:
@@ -105,7 +44,7 @@ def test_content_is_gone_and_what_history_needs_is_left(state: Path) -> None:
     assert (done.consignments, done.up_to, done.steps) == (OLD, 2 * OLD, 1)
     reader = reader_of(state)
     after = list(reader.events())
-    assert len(after) == len(before) + 1
+    assert len(after) == len(before) + 2  # that content was removed, and a key erased
     for old, new in zip(before, after, strict=False):
         gone = {"plain": b"", "sealed": None, "features": None, "reasons": None}
         is_old = new.kind in ARRIVED and new.sequence <= done.up_to
@@ -142,7 +81,7 @@ def test_the_chain_holds_and_heads_that_were_kept_are_still_found(state: Path) -
     forget_old(state)
     found = told(state, "verify-log", "--head", head)
     assert (found["emptied"], found["fault"]) == (OLD, "")
-    assert found["kept_at"] == found["entries"] - 1
+    assert found["kept_at"] == found["entries"] - 2
     assert "12 of them without content" in run(state, "verify-log")[1]
 
 

@@ -112,7 +112,7 @@ class Life:
             keys, counterparts = np.zeros((2, len(self.pipeline.kinds)), dtype=np.uint64)
             self.pipeline.key(c, keys, counterparts)
             return self.entries.arrival(
-                sequence, c, self.entries.pack(c), keys, counterparts, asked_by="a test", recorded_us=None
+                sequence, c, self.entries.pack(c, 0), keys, counterparts, asked_by="a test", recorded_us=None
             )
         if act.kind == "outcome":
             result = ("nps", "clear", "pending", "nps")[act.variant]
@@ -213,7 +213,7 @@ def knowledge(state: State, keys: KeyReader) -> list[Any]:
         row = np.full(len(keys.pipeline.spec), -1, dtype=np.float32)
         day_number = day_of(c.received_at)
         state.arrive(name, day_number, keys_of, counterparts, row, keys.pipeline.history_at)
-        packed = keys.entries.pack(c)
+        packed = keys.entries.pack(c, 0)
         event = keys.entries.arrival(
             state.sequence + 1, c, packed, keys_of, counterparts, asked_by="", recorded_us=None
         )

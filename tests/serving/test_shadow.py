@@ -13,7 +13,17 @@ import numpy as np
 import pytest
 from databases import reader_of
 from examples import day, make_consignment, make_outcome
-from serving_examples import DATA_KEY, Client, make_bundle, point_to, publish, running, serving, settings_in
+from serving_examples import (
+    DATA_KEY,
+    Client,
+    make_bundle,
+    point_to,
+    publish,
+    running,
+    serving,
+    settings_in,
+    vault_in,
+)
 
 from consignments.errors import BundleRefused, ServiceFault
 from consignments.records import Alert
@@ -24,7 +34,6 @@ from models.bundle import load_bundle
 from serving.bundles import Bundles
 from serving.methods import Method
 from serving.model import Model
-from serving.sealing import Vault
 from serving.shadow import Follower
 from serving.shadow_log import ShadowLog
 
@@ -67,13 +76,13 @@ class World:
         self.log = reader_of(folder)
         self.shadow_log = ShadowLog(folder, self.log.log_id)
         self.model = Model(
-            "nps-risk/2", Method.of(load_bundle(champion)), Pseudonyms(DATA_KEY), Vault(DATA_KEY)
+            "nps-risk/2", Method.of(load_bundle(champion)), Pseudonyms(DATA_KEY), vault_in(folder)
         )
 
     def follow(self, bundle: Path) -> Follower:
         """Follow it from its start with the model of a bundle."""
         method = Method.of(load_bundle(bundle))
-        model = Model("nps-risk/2", method, Pseudonyms(DATA_KEY), Vault(DATA_KEY))
+        model = Model("nps-risk/2", method, Pseudonyms(DATA_KEY), vault_in(self.folder))
         self.shadow_log.begin(model.name, model.sha256, "nps", 0)
         return Follower(model, "nps", self.log, Bundles(self.folder, _no_mlflow), self.shadow_log)
 
