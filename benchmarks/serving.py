@@ -22,7 +22,7 @@ import sys
 import time
 import urllib.request
 from collections.abc import Callable, Coroutine, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from functools import partial
 from itertools import cycle
 from pathlib import Path
@@ -291,10 +291,12 @@ def times(run: Taken) -> str:
 def serving(command: list[str], environment: dict[str, str], path: str) -> Iterator[Server]:
     """Run a server on its core until the end of the block."""
     port = free_port()
+    # mlflow looks for its own server among the programs of the path.
+    programs = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
     began = time.monotonic()
     process = subprocess.Popen(
         [part.format(port=port) for part in command],
-        env={**os.environ, **environment},
+        env={**os.environ, "PATH": programs, **environment},
         stdout=subprocess.DEVNULL,
         stderr=subprocess.DEVNULL,
         start_new_session=True,
@@ -304,7 +306,8 @@ def serving(command: list[str], environment: dict[str, str], path: str) -> Itera
         wait_until_ready(process, f"http://127.0.0.1:{port}{path}")
         yield Server(process.pid, port, time.monotonic() - began)
     finally:
-        os.killpg(process.pid, signal.SIGTERM)
+        with suppress(ProcessLookupError):
+            os.killpg(process.pid, signal.SIGTERM)
         process.wait(30)
 
 
