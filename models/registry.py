@@ -145,6 +145,9 @@ class Registry:
                 model_id=model_id,
             )
         self._keep_example(model_id, example, bundle.config.record_type())
+        # Runs of one date have one name: side by side, the version tells them apart.
+        run_name = self.client.get_run(run_id).info.run_name
+        self.client.update_run(run_id, name=f"{run_name}, version {made.version}")
         self.client.set_registered_model_alias(name, CHALLENGER, made.version)
         return self.resolve(f"models:/{name}/{made.version}")
 

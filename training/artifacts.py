@@ -338,6 +338,8 @@ def description(trained: Trained) -> str:
         "|---|---|",
         *[_figure_line(row) for row in key_figures(trained.test.model, {})],
         "",
+        "When things arrived, and which labels were known:",
+        "",
         "| period | arrivals, and the day by which labels were visible |",
         "|---|---|",
         *[

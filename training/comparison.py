@@ -13,6 +13,7 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
+from markupsafe import Markup
 from numpy.typing import NDArray
 
 from consignments.errors import BadInput
@@ -29,6 +30,7 @@ from training.datasets import Labels, inverse_propensity, labels_at, true_labels
 from training.digests import data_sha256
 from training.evaluation import Evaluation, Traffic, difference, evaluate, slices_of
 from training.intervals import Estimate
+from training.plots import differences_picture
 from training.reports import AREAS, HEADLINE, between, environment, named_text
 from training.retrain import SLICES, texts_of
 from training.tracking import RunRecord, log_run
@@ -391,6 +393,24 @@ def description(found: Comparison, a: str, b: str) -> str:
     return "\n".join(lines)
 
 
+def picture(found: Comparison, a: str, b: str) -> str:
+    """Draw the differences and their intervals: of all traffic in points, of the slices in area under the ROC curve."""
+    points = [
+        (HEADLINE[name], Estimate(*(100 * end for end in (gain.value, gain.low, gain.high))))
+        for name, gain in found.gains.items()
+        if name.startswith(("precision", "recall"))
+    ]
+    slices = [
+        (
+            f"{row['kind']}: {row['value']}",
+            Estimate(*(float(row[end]) for end in ("difference", "low", "high"))),
+        )
+        for row in found.slices
+    ]
+    panels = {f"{b} minus {a}, points": points, "Area under the ROC curve": slices}
+    return differences_picture({title: rows for title, rows in panels.items() if rows})
+
+
 def gained_text(value: float, metric: str) -> str:
     """Write the difference of a metric: areas as decimals, shares in percentage points; a dash where it is unknown.
 
@@ -418,7 +438,12 @@ def render(found: Comparison, a: Version, b: Version) -> str:
     pages.globals["gained_between"] = gained_between
     template = pages.get_template("compare.html")
     return template.render(
-        found=found, a=a, b=b, rows=rows_of(found), sentence=sentence_of(found, a.title, b.title)
+        found=found,
+        a=a,
+        b=b,
+        rows=rows_of(found),
+        sentence=sentence_of(found, a.title, b.title),
+        picture=Markup(picture(found, a.title, b.title)),
     )
 
 

@@ -179,7 +179,9 @@ def _finds_more_than_rules(evidence: Evidence) -> Finding:
     mine = evidence.metric("test/average_precision")
     rules = evidence.metrics.get("baseline/rules/average_precision", 0.0)
     return Finding(
-        mine > rules, f"average precision {mine:.4f}", f"above that of the fixed rules, {rules:.4f}"
+        mine > rules,
+        f"average precision {mine:.4f}, that of the rules {rules:.4f}",
+        f"above that of the fixed rules, {rules:.4f}",
     )
 
 

@@ -43,6 +43,7 @@ STYLE: dict[Any, Any] = {
     "font.family": "sans-serif",
     "font.size": 10.5,
     "text.color": INK,
+    "text.parse_math": False,
     "axes.edgecolor": "#B8BEC6",
     "axes.labelcolor": INK,
     "axes.titlesize": 11.5,
@@ -302,6 +303,35 @@ def fairness_picture(rows: Sequence[Mapping[str, float | str]]) -> str:
             )
             ax.grid(axis="y", visible=False)
             ax.set_yticks(place, names if ax is axes[0] else [""] * len(rows))
+            ax.tick_params(axis="y", length=0)
+        return svg_text(figure)
+
+
+def differences_picture(panels: Mapping[str, Sequence[tuple[str, Estimate]]]) -> str:
+    """Draw differences with their intervals around nought; those that can be told from it stand out.
+
+    Parameters
+    ----------
+    panels : mapping
+        Title to the named differences below one another; at least one.
+    """
+    longest = max(map(len, panels.values()))
+    with mpl.rc_context(STYLE):
+        figure, axes = canvas(1, len(panels), width=10.4, height=1.3 + 0.25 * longest)
+        for ax, (title, differences) in zip(axes, panels.items(), strict=True):
+            reach = 0.0
+            for place, (_, gain) in enumerate(differences):
+                told = gain.low > 0 or gain.high < 0
+                colour = BLUE if told and gain.value > 0 else RED if told else GREY
+                ax.hlines(-place, gain.low, gain.high, color=colour, linewidth=2.2, alpha=0.6)
+                ax.plot(gain.value, -place, "o", color=colour, markersize=5)
+                ends = np.abs([gain.low, gain.value, gain.high])
+                reach = max(reach, float(ends[np.isfinite(ends)].max(initial=0.0)))
+            ax.axvline(0, color=INK, linewidth=0.8)
+            ax.set(title=title, ylim=(0.7 - longest, 0.7), xlim=(-1.1 * reach or -1.0, 1.1 * reach or 1.0))
+            ax.set_yticks([-place for place in range(len(differences))], [name for name, _ in differences])
+            ax.xaxis.set_major_locator(MaxNLocator(5))
+            ax.grid(axis="y", visible=False)
             ax.tick_params(axis="y", length=0)
         return svg_text(figure)
 

@@ -1,5 +1,6 @@
 """Claims about the pictures."""
 
+from math import nan
 from xml.etree import ElementTree
 
 import numpy as np
@@ -8,11 +9,15 @@ from training_judged import QUICK, judged_world
 
 from training.evaluation import capacity_curve
 from training.fairness import fairness_rows
+from training.intervals import Estimate
 from training.plots import (
+    BLUE,
+    RED,
     Curve,
     calibration_picture,
     capacity_picture,
     daily_picture,
+    differences_picture,
     fairness_picture,
     importance_picture,
     score_picture,
@@ -53,6 +58,15 @@ DRAWN = {
         lambda: fairness_picture(fairness_rows(TRAFFIC, 5, QUICK, "outcomes")),
         ["Chosen, of all that came", "postal", "air_cargo", "all"],
     ),
+    "differences": (
+        lambda: differences_picture(
+            {
+                "Points": [("Recall at 1 %", Estimate(2.0, 1.0, 3.0))],
+                "By slice": [("office: Port $A$ & <B> \\frac", Estimate(0.1, -0.1, 0.2))],
+            }
+        ),
+        ["Points", "Recall at 1 %", "office: Port $A$ & <B> \\frac"],
+    ),
     "importance": (lambda: importance_picture({"goods": 0.7, "history": 0.3}), ["goods", "70.0%"]),
 }
 
@@ -77,3 +91,14 @@ def test_a_calibration_table_without_finds_can_be_drawn():
         row | {"rate": 0.0, "rate_low": float("nan"), "rate_high": float("nan")} for row in MODEL.calibration
     ]
     assert "no find in the bin" in calibration_picture(table)
+
+
+def test_differences_that_can_be_told_stand_out():
+    def colours(low, high):
+        drawn = differences_picture({"Points": [("Recall", Estimate((low + high) / 2, low, high))]})
+        return [colour for colour in (BLUE, RED) if colour.lower() in drawn]
+
+    assert colours(1.0, 3.0) == [BLUE]
+    assert colours(-3.0, -1.0) == [RED]
+    assert colours(-1.0, 1.0) == []
+    assert colours(nan, nan) == []

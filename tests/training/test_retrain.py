@@ -224,6 +224,7 @@ def test_the_run_is_logged_with_its_tags_and_artifacts(logged):
     done, uri, _ = logged
     client = MlflowClient(tracking_uri=uri)
     run = client.get_run(done.run_id)
+    assert run.info.run_name.endswith(f", version {done.version}")
     wanted = {"as_of", "target", "data_sha256", "code_version", "feature_spec_sha256", "verdict"}
     assert wanted <= run.data.tags.keys()
     assert {"bundle", "report.html", "tables", "plots"} <= {
