@@ -227,7 +227,7 @@ def model_id(registry: Registry, version: Version) -> str:
 
 
 def test_a_better_model_replaces_the_champion_and_a_luckier_one_does_not(ruled: Lane) -> None:
-    ruled.promote(ruled.train(shuffled(ruled.outcomes)), force=True)
+    ruled.promote(ruled.train(turned_round(ruled.outcomes)), force=True)
     made = [ruled.retrain(model=CONFIG["model"] | {"seed": seed}) for seed in (1, 2)]
     good, lucky, until = one_that_is_ahead_by_luck(made)
 
@@ -239,6 +239,16 @@ def test_a_better_model_replaces_the_champion_and_a_luckier_one_does_not(ruled: 
     assert ruled.registry.run_metrics(ahead)["difference/recall_at_1pct"] > 0
     said = ruled.refusal(ruled.registry.resolve(lucky))
     assert "recall at 1 % kept: recall at 1 % +" in said
+
+
+def turned_round(outcomes: pd.DataFrame) -> pd.DataFrame:
+    """Report the finds as harmless, and as many others as finds: what is learnt from it is worse than chance."""
+    result = outcomes["result"].copy()
+    finds = result.eq("nps")
+    harmless = result[~finds].sample(finds.sum(), random_state=4).index
+    result[finds] = result[harmless].to_numpy()
+    result[harmless] = "nps"
+    return outcomes.assign(result=result)
 
 
 def one_that_is_ahead_by_luck(made: list[Retrained]) -> tuple[str, str, datetime]:
