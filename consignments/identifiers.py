@@ -56,7 +56,8 @@ def s10_check_digit(serial: str) -> int:
     >>> s10_check_digit("12345678"), s10_check_digit("47312482")
     (5, 9)
     """
-    total: int = sum(map(mul, S10_WEIGHTS, map(int, serial)))
+    # The code of a digit is 48 more than the digit, and 48 times the sum of the weights is a multiple of 11.
+    total: int = sum(map(mul, S10_WEIGHTS, serial.encode()))
     check = 11 - total % 11
     return S10_EXCEPTIONS.get(check, check)
 
@@ -72,7 +73,10 @@ def parse_s10(identifier: str) -> S10 | None:
     True
     """
     found = S10_FORM.fullmatch(identifier.replace(" ", "").upper())
-    return S10(found[1], found[2], int(found[3]), found[4]) if found else None
+    if not found:
+        return None
+    service, serial, check, country = found.groups()
+    return S10(service, serial, int(check), country)
 
 
 def parse_awb(text: str) -> Awb | None:
@@ -86,7 +90,10 @@ def parse_awb(text: str) -> Awb | None:
     'SZX0091'
     """
     found = AWB_FORM.fullmatch(text.strip())
-    return Awb(found[1], found[2], int(found[3]), found[4] or "") if found else None
+    if not found:
+        return None
+    prefix, serial, check, house = found.groups("")
+    return Awb(prefix, serial, int(check), house)
 
 
 def check_digit_holds(consignment_id: str) -> bool | None:
