@@ -119,9 +119,18 @@ def test_days_are_utc_days() -> None:
     assert day_of_us(US_PER_DAY) == 1
 
 
+@given(
+    st.datetimes(timezones=st.integers(-840, 840).map(lambda minutes: timezone(timedelta(minutes=minutes))))
+)
+def test_the_day_of_a_moment_is_that_of_its_microseconds(moment: datetime) -> None:
+    assert day_of(moment) == day_of_us(to_us(moment))
+
+
 def test_a_naive_moment_is_refused() -> None:
     with pytest.raises(TypeError):
         to_us(datetime(2024, 3, 4))
+    with pytest.raises(TypeError):
+        day_of(datetime(2024, 3, 4))
 
 
 def test_a_missing_time_is_no_time() -> None:
