@@ -27,7 +27,8 @@ class _Romanization(dict[int, str | int]):
         return self[code]
 
 
-_ROMANIZATION = _Romanization()
+# Signs of ASCII stand in it from the start, for they are all that most texts hold beside Hangul.
+_ROMANIZATION = _Romanization((code, code) for code in range(128))
 
 
 def romanize(text: str) -> str:

@@ -139,7 +139,7 @@ _KOREAN_FLAT = re.compile(r"\b(?:(\d+)dong[ ,]+)?(\d+)ho\b")
 _ORDINAL = re.compile(r"(\d+)(st|nd|rd|th)?")
 _NUMBERED = frozenset(("apt", "fl", "bldg", "blk"))
 _NOT_WORDS = frozenset(("", ","))
-_CITIES_REMEMBERED = 1 << 14
+_CITIES_REMEMBERED = _STREETS_REMEMBERED = 1 << 14
 SENDERS_REMEMBERED = 1 << 12
 """Names and addresses; of the simulated senders three of four are among the last of these."""
 _US_ZIP_LENGTH = 5
@@ -347,14 +347,21 @@ def _split_endings(words: set[str], endings: tuple[str, ...]) -> None:
     """Part "hauptstrasse" into "haupt" and "st"; "45gil" stays, for the number names the lane."""
     for word in [word for word in words if word.endswith(endings)]:
         words.remove(word)
-        while word.endswith(endings):
-            ending = next(ending for ending in endings if word.endswith(ending))
-            head = word[: -len(ending)]
-            if not head or head.isdigit():
-                break
-            words.add(ADDRESS_WORDS.get(ending, ending))
-            word = head
-        words.add(word)
+        words.update(_parted(word, endings))
+
+
+@lru_cache(_STREETS_REMEMBERED)
+def _parted(word: str, endings: tuple[str, ...]) -> tuple[str, ...]:
+    """Take the endings off a word; consignees of one street or quarter share it."""
+    parts = []
+    while word.endswith(endings):
+        ending = next(ending for ending in endings if word.endswith(ending))
+        head = word[: -len(ending)]
+        if not head or head.isdigit():
+            break
+        parts.append(ADDRESS_WORDS.get(ending, ending))
+        word = head
+    return (*parts, word)
 
 
 # Most senders of goods send many; consignees come again too rarely for remembering them to pay.
