@@ -6,6 +6,7 @@ is cut at `MOST_CHARACTERS`. What kernels share with the builders of their table
 cache of compiled kernels sees changes of this file only.
 """
 
+from codecs import utf_32_le_encode
 from collections.abc import Sequence
 from typing import Any, NamedTuple
 from unicodedata import normalize
@@ -17,6 +18,7 @@ from numpy.typing import NDArray
 Array = NDArray[Any]
 Int = Any  # a whole number, as wide as numba infers
 Bool = Any
+CODE_POINT = np.dtype(np.uint32)
 
 # --- What a character stands for: one entry of the fold table ---
 # Bits 0-20 the folded code point, 21-23 its kind, 24-29 its symbol in the automaton, 30 look-alike, 31 "several".
@@ -118,7 +120,8 @@ def encode(text: str) -> NDArray[np.uint32]:
     """Give the code points of a text, composed (NFC) and cut at `MOST_CHARACTERS`; any string is safe."""
     if not text.isascii():
         text = normalize("NFC", text[:MOST_CHARACTERS])
-    return np.frombuffer(text[:MOST_CHARACTERS].encode("utf-32-le", "surrogatepass"), dtype=np.uint32)
+    points, _ = utf_32_le_encode(text[:MOST_CHARACTERS], "surrogatepass")
+    return np.frombuffer(points, CODE_POINT)
 
 
 @njit(cache=True, nogil=True)
