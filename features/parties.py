@@ -8,6 +8,7 @@ Two names of people in two languages give the same numbers (`tests/features/test
 import re
 from collections.abc import Callable, Iterable, Sequence
 from functools import lru_cache
+from itertools import product
 from math import nan
 from operator import attrgetter, not_
 from typing import NamedTuple, cast
@@ -117,6 +118,11 @@ _SENDER, _CONSIGNEE = cast(
     tuple(attrgetter(*(f"{side}_{part}" for part in _PARTS)) for side in SIDES),
 )
 Numbers = tuple[float, ...]
+# Which of the details are missing as numbers, and how many.
+_COMPLETENESS: dict[tuple[bool, ...], Numbers] = {
+    missing: (*map(float, missing), float(sum(missing)))
+    for missing in product((False, True), repeat=len(_PARTS))
+}
 
 
 def _of_side(side: str) -> tuple[Feature, ...]:
@@ -276,13 +282,11 @@ def is_filler(text: str) -> bool:
     return low in PLACEHOLDERS or (len(low) >= FEWEST_REPEATS and low == low[0] * len(low))
 
 
-def _completeness(details: Details) -> list[float]:
+def _completeness(details: Details) -> Numbers:
     given: Iterable[str | None] = details
     if any(map(str.isspace, filter(None, details))):
         given = [part.strip() if part else part for part in details]
-    missing = list(map(float, map(not_, given)))
-    missing.append(sum(missing))
-    return missing
+    return _COMPLETENESS[tuple(map(not_, given))]
 
 
 def _read_name(name: str | None) -> tuple[Kind, Numbers]:
