@@ -35,7 +35,7 @@ SCORES = "/v1/scores"
 KEEP_ALIVE_SECONDS = 30
 BACKLOG = 2_048
 SWITCH_SECONDS = 0.001
-"""How long the thread that writes the log may wait for its turn, which it needs for each row; 5 ms by default in Python."""
+"""How long the thread that writes the log may wait for its turn, which it needs for each statement; 5 ms by default in Python."""
 STOP_SECONDS = 10
 """How long calls that are under way may take when the service is told to stop."""
 

@@ -29,7 +29,7 @@ from serving.intake import (
 )
 from serving.problems import Refusal, RowFault
 from serving.responses import JSON, Reply, respond
-from serving.rounds import MOST_TOGETHER
+from serving.rounds import MOST_TOGETHER, let_others_through
 from serving.selections import SelectionRequest, choose, complaint_about_request
 from serving.service import Service
 
@@ -75,7 +75,7 @@ class Taker:
         groups: list[Group] = []
         for index, raw in enumerate(raws):
             if index % MOST_TOGETHER == MOST_TOGETHER - 1:
-                await asyncio.sleep(0)
+                await let_others_through()
             record = self._records.one_of(raw, index)
             taken = record if isinstance(record, RowFault) else self._take_one(service, record, caller)
             if isinstance(taken, Complaint):

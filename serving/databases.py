@@ -5,6 +5,7 @@ No password and no value of a statement gets into an error.
 
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from itertools import chain
 from typing import Any, Protocol
 from urllib.parse import quote
 
@@ -18,6 +19,9 @@ LATEST_REVISION = "0001"
 """Of `serving.migrations`: what the tables are brought to."""
 BUSY_SECONDS = 5.0
 """How long to wait for another process that holds what is wanted."""
+ROWS_AT_ONCE = (32, 16, 8, 4, 2, 1)
+"""Rows that one statement inserts into SQLite: after each statement the writing thread waits for its turn anew. Any SQLite
+takes 999 values, that is 49 rows of 20 columns."""
 EXPECTED = "sqlite:///FILE or postgresql://USER@HOST:PORT/DATABASE, with %40 for an @ in a password"
 
 
@@ -53,7 +57,11 @@ class SqliteWriter:
 
     def __init__(self, engine: sa.Engine, table: sa.Table) -> None:
         self._engine = engine
-        self._insert = str(table.insert().compile(dialect=engine.dialect))
+        one = f"({', '.join('?' * len(table.columns))})"
+        names = ", ".join(f'"{column.name}"' for column in table.columns)
+        # A fault undoes the transaction, never the statement alone: so SQLite keeps no journal of the statement.
+        start = f'INSERT OR ROLLBACK INTO "{table.name}" ({names}) VALUES '
+        self._inserts = [(rows, start + ", ".join([one] * rows)) for rows in ROWS_AT_ONCE]
         self._connection: Connection | None = None
 
     def hold(self) -> None:
@@ -66,7 +74,12 @@ class SqliteWriter:
         self.hold()
         assert self._connection is not None
         with self._connection.begin():
-            self._connection.exec_driver_sql(self._insert, list(rows))
+            start = 0
+            for count, insert in self._inserts:
+                while len(rows) - start >= count:
+                    values = tuple(chain.from_iterable(rows[start : start + count]))
+                    self._connection.exec_driver_sql(insert, values)
+                    start += count
 
     def drop(self) -> None:
         """Close the connection."""

@@ -19,7 +19,7 @@ from serving.entries import Cancellation, Row, stored_features
 from serving.intake import Complaint, complaint_about_arrival
 from serving.problems import Fault, Refusal, RowFault
 from serving.responses import Reply, respond
-from serving.rounds import MOST_TOGETHER, Rounds, parts_of
+from serving.rounds import MOST_TOGETHER, Rounds, let_others_through, parts_of
 from serving.scorer import MOST_REASONS, REASONS_DUE, Answer, Asked, Scorer
 from serving.service import Service
 
@@ -101,7 +101,7 @@ class ScoresCall:
                     if isinstance(answer, Exception):
                         raise answer
                     answers.append((asked.c.consignment_id, answer))
-            await asyncio.sleep(0)
+            await let_others_through()
         for error in errors:
             self._service.metrics.rejected(CALL, error.kind)
         return Scores(await self._tell_all(answers, wish), errors)
@@ -130,7 +130,7 @@ class ScoresCall:
                 if answer.group is not None:
                     await answer.group.durable()
                 scores.append(await self._told(name, answer, wish))
-            await asyncio.sleep(0)
+            await let_others_through()
         return scores
 
     def _score_all(self, part: Sequence[Asked]) -> list[Answer | Exception]:

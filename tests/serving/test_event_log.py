@@ -56,10 +56,19 @@ def test_an_entry_out_of_place_is_refused_and_nothing_is_written(open_log: Open,
     assert log.last_sequence == 1
 
 
-def test_a_group_is_written_whole_or_not_at_all(open_log: Open, entry: Entry) -> None:
+@pytest.mark.parametrize("size", [2, 31, 33, 63, 71])
+def test_a_group_of_any_size_is_written_in_its_order(open_log: Open, entry: Entry, size: int) -> None:
+    log, written = open_log(), [entry(place) for place in range(1, size + 1)]
+    log.append(written)
+    assert list(log.events()) == written
+    assert log.verify().entries == size
+
+
+@pytest.mark.parametrize("good", [1, 32, 40])
+def test_a_group_is_written_whole_or_not_at_all(open_log: Open, entry: Entry, good: int) -> None:
     log = open_log()
     with pytest.raises(ServiceFault, match="cannot be written"):
-        log.append([entry(1), entry(1)])
+        log.append([*(entry(place) for place in range(1, good + 1)), entry(1)])
     log.reread()
     assert log.last_sequence == 0
     log.append([entry(1)])

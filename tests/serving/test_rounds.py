@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 from examples import day, make_consignment
 
-from serving.rounds import MOST_TOGETHER, Rounds, parts_of
+from serving.rounds import MOST_TOGETHER, Rounds, let_others_through, parts_of
 from serving.scorer import Answer, Asked
 
 
@@ -84,3 +84,22 @@ def test_a_part_has_one_day_nobody_twice_and_none_cancelled_but_the_last(
         assert [len(part) for part in parts] == [MOST_TOGETHER, 1]
     else:
         assert parts == expected
+
+
+def test_a_call_that_came_during_a_chunk_of_a_list_is_answered_before_the_next_chunk() -> None:
+    done: list[str] = []
+
+    async def take_list() -> None:
+        for chunk in ("first chunk", "second chunk"):
+            done.append(chunk)
+            await let_others_through()
+
+    async def call(rounds: Rounds) -> None:
+        await rounds.ask(asked("RB1"))
+        done.append("call")
+
+    async def main() -> None:
+        await asyncio.gather(take_list(), call(Rounds(Scores())))
+
+    asyncio.run(main())
+    assert done == ["first chunk", "call", "second chunk"]
