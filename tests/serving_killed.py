@@ -35,12 +35,20 @@ def die(*given, **named):
         given[0].write(b"half of a snapshot")
     os.kill(os.getpid(), signal.SIGKILL)
 
+replace = snapshots.Path.replace
+
+def replace_or_die(part, path):
+    if part.name.endswith(snapshots.PART) and part.parent.name == "snapshots":
+        die()
+    return replace(part, path)
+
 if moment == "half":
     snapshots.np.savez = die
 elif moment == "nameless":
-    snapshots.Path.replace = die
+    snapshots.Path.replace = replace_or_die
 elif moment == "named":
-    snapshots._flush_folder = die
+    assert snapshots.flush_folder, "what takes its place must be called"
+    snapshots.flush_folder = die
 
 append, writes = EventLog.append, iter(range(after))
 
