@@ -213,17 +213,24 @@ def _contents(
 
 def _name_ranks(events: Events, arrivals: Arrivals, outcomes: Outcomes) -> Longs:
     """Give numbers that sort as the identifiers of events do: by code points."""
+    names = _names_of(events, arrivals, outcomes).dictionary_encode()
+    rank_of = np.argsort(pc.array_sort_indices(names.dictionary).to_numpy())
+    ranks: Longs = rank_of[names.indices.to_numpy()]
+    return ranks
+
+
+def _names_of(events: Events, arrivals: Arrivals, outcomes: Outcomes) -> Any:
+    """Give the identifiers of events, in their order, as an Arrow array."""
     told = events.what == OUTCOME
     names = pa.concat_arrays(
         [
             texts_of(outcomes.consignment_id).take(pa.array(events.row[told])),
             texts_of(arrivals.consignment_id).take(pa.array(events.row[~told])),
         ]
-    ).dictionary_encode()
-    rank_of = np.argsort(pc.array_sort_indices(names.dictionary).to_numpy())
-    ranks = np.empty(len(told), dtype=np.int64)
-    ranks[np.concatenate([np.flatnonzero(told), np.flatnonzero(~told)])] = rank_of[names.indices.to_numpy()]
-    return ranks
+    )
+    place = np.empty(len(told), dtype=np.int64)
+    place[np.concatenate([np.flatnonzero(told), np.flatnonzero(~told)])] = np.arange(len(told))
+    return names.take(pa.array(place))
 
 
 def texts_of(names: Names) -> Any:
@@ -264,7 +271,8 @@ class Fold:
         self._history, self._events, self._outcomes, self._days = history, events, outcomes, days
         self._today = np.maximum(np.maximum.accumulate(dated), np.int32(history.today))
         self._alone = _are_alone(arrivals, outcomes, events)
-        self._names = iter(_names_of(events, ~self._alone, arrivals, outcomes))
+        told_again = Events(events.what[~self._alone], events.row[~self._alone])
+        self._names = iter(_names_of(told_again, arrivals, outcomes))
         self._done = 0
         self._register: Register[int] = Register()
         self._kept = _KeptKeys(len(history.kinds))
@@ -432,18 +440,6 @@ def fold(
     for begin in range(0, len(folding.rows), piece_rows):
         rows = folding.rows[begin : begin + piece_rows]
         folding.take(keys[rows], counterparts[rows], out, at, out_rows[rows])
-
-
-def _names_of(events: Events, chosen: NDArray[np.bool_], arrivals: Arrivals, outcomes: Outcomes) -> Any:
-    """Give the identifiers of some events, in their order, as an Arrow array."""
-    what, row = events.what[chosen], events.row[chosen]
-    own, told = texts_of(arrivals.consignment_id), texts_of(outcomes.consignment_id)
-    is_outcome = what == OUTCOME
-    place = np.empty(len(row), dtype=np.int64)
-    place[~is_outcome] = np.arange(int((~is_outcome).sum()))
-    place[is_outcome] = np.arange(int((~is_outcome).sum()), len(row))
-    both = pa.concat_arrays([own.take(pa.array(row[~is_outcome])), told.take(pa.array(row[is_outcome]))])
-    return both.take(pa.array(place))
 
 
 def _are_alone(arrivals: Arrivals, outcomes: Outcomes, events: Events) -> NDArray[np.bool_]:

@@ -181,7 +181,7 @@ def _finds_more_than_rules(evidence: Evidence) -> Finding:
     return Finding(
         mine > rules,
         f"average precision {mine:.4f}, that of the rules {rules:.4f}",
-        f"above that of the fixed rules, {rules:.4f}",
+        "above that of the fixed rules",
     )
 
 
