@@ -302,13 +302,17 @@ class History:
 
     def to_arrays(self) -> dict[str, NDArray[Any]]:
         """Give a copy of the state as plain arrays, for a snapshot."""
+        return {name: array.copy() for name, array in self.views().items()}
+
+    def views(self) -> dict[str, NDArray[Any]]:
+        """Give the arrays of `to_arrays` without copying: they change with the table, and hold only until its next change."""
         state = self._state
         return {
             "kinds": _names_array(self.kinds),
-            "state": state.copy(),
-            "heads": self._heads[: state[HEADS_USED]].copy(),
-            "days": self._days[: state[DAYS_USED]].copy(),
-            "counterparts": self._others[: state[OTHERS_USED]].copy(),
+            "state": state,
+            "heads": self._heads[: state[HEADS_USED]],
+            "days": self._days[: state[DAYS_USED]],
+            "counterparts": self._others[: state[OTHERS_USED]],
         }
 
     @classmethod

@@ -70,6 +70,7 @@ class Committer:
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="commit")
         self._gathering, self._writing = Group(), Group()
         self._busy, self._began = False, 0.0
+        self._waiting: list[Callable[[], object]] = []
         self.fault: ServiceFault | None = None
         self.durable_sequence = log.last_sequence
         self.next_sequence = log.last_sequence + 1
@@ -113,6 +114,16 @@ class Committer:
             self._busy, self._began = True, time.monotonic()
             asyncio.get_running_loop().call_soon(self._write)
         return self._gathering
+
+    def when_free(self, then: Callable[[], object]) -> None:
+        """Call `then` soon: now where nothing is being written or nothing can be, else when that is done.
+
+        What it adds goes into the next group, so that more entries share a flush; those of the group before are answered first.
+        """
+        if self._busy and self.fault is None and self.stall() is None:
+            self._waiting.append(then)
+        else:
+            asyncio.get_running_loop().call_soon(then)
 
     def group_of(self, sequence: int) -> Group | None:
         """Give the group of an entry that is not yet on disk, or None where it is."""
@@ -159,6 +170,7 @@ class Committer:
         for group in (self._writing, self._gathering):
             if group.events:
                 group.finish(stall)
+        self._let_in()
 
     def _append(self, events: list[Event]) -> None:
         start = time.perf_counter()
@@ -173,10 +185,21 @@ class Committer:
             return
         self.durable_sequence = self._writing.events[-1].sequence
         self._writing.finish()
+        self._let_in()
+        asyncio.get_running_loop().call_soon(self._go_on)
+
+    def _let_in(self) -> None:
+        """Let those add their entries who waited until nothing is being written."""
+        waiting, self._waiting = self._waiting, []
+        for then in waiting:
+            asyncio.get_running_loop().call_soon(then)
+
+    def _go_on(self) -> None:
         if self._gathering.events:
             self._write()
         else:
             self._busy = False
+            self._let_in()  # who came since the group was done found it busy still
 
     def _fail(self, error: BaseException) -> None:
         """Give up what was being written, and what was to follow it."""
@@ -185,6 +208,7 @@ class Committer:
         self.fault = error
         self._writing.finish(error)
         self._gathering.finish(error)
+        self._let_in()
 
 
 def _too_slow() -> ServiceFault:

@@ -1,7 +1,8 @@
-"""Calls that came in together are scored together: one round takes what the event loop has read of its connections.
+"""Calls that came in together are scored together: a round takes what was read of all connections while the log was busy.
 
-Gathering takes no time: a round is scored before the loop looks at its connections again. Entries are in the order in
-which the calls were read, and bits are those of one by one.
+Gathering takes no time that a call would not wait anyhow: what was scored could not be written before the group that is being
+written is done. A round that is full does not wait. Entries are in the order in which the calls were read, and bits are those
+of one by one.
 """
 
 import asyncio
@@ -25,19 +26,27 @@ class Rounds:
     ----------
     score : callable
         Scores what `parts_of` gives.
+    when_free : callable
+        Calls what it is given when the log is free (`serving.group_commit.Committer.when_free`).
     """
 
-    def __init__(self, score: Callable[[Sequence[Asked]], Outcomes]) -> None:
-        self._score = score
+    def __init__(
+        self,
+        score: Callable[[Sequence[Asked]], Outcomes],
+        when_free: Callable[[Callable[[], None]], None],
+    ) -> None:
+        self._score, self._when_free = score, when_free
         self._waiting: list[tuple[Asked, asyncio.Future[Answer]]] = []
 
     def ask(self, asked: Asked) -> "asyncio.Future[Answer]":
-        """Let a consignment take part in the next round."""
+        """Let a consignment take part in the next round: when the log is free, or so many wait that they fill a round."""
         loop = asyncio.get_running_loop()
-        if not self._waiting:
-            loop.call_soon(self._run)
         future: asyncio.Future[Answer] = loop.create_future()
         self._waiting.append((asked, future))
+        if len(self._waiting) == 1:
+            self._when_free(self._run)
+        elif len(self._waiting) == MOST_TOGETHER:
+            loop.call_soon(self._run)
         return future
 
     def _run(self) -> None:

@@ -48,7 +48,7 @@ class ScoresCall:
         self._records: Records[Consignment] = Records(Consignment, "consignments")
         self._record: type[Consignment] = Consignment
         self._encode = msgspec.json.Encoder().encode
-        self._rounds = Rounds(self._score_all)
+        self._rounds = Rounds(self._score_all, service.committer.when_free)
         self._read_seconds, self._log_seconds = map(service.metrics.stage, ("read", "log"))
 
     async def __call__(self, scope: Scope, receive: Receive, reply: Reply) -> int:

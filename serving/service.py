@@ -28,7 +28,7 @@ from serving.scorer import Scorer
 from serving.sealing import Vault
 from serving.settings import Settings
 from serving.shadow_process import ShadowProcess
-from serving.snapshots import FORMAT, About, Arrays, Snapshots, arrays_of, restore
+from serving.snapshots import FORMAT, About, Arrays, Snapshots, arrays_of, restore, room_for
 from serving.state import State
 from serving.tls import Certificate
 
@@ -313,11 +313,13 @@ class Service:
 
     async def _keep(self) -> None:
         """Write a snapshot. Nothing else waits but for the copy of the arrays; it is written once its entries are on disk."""
-        state, start = self.state, time.monotonic()
-        if state.sequence == self.snapshots.last:
+        start = time.monotonic()
+        if self.state.sequence == self.snapshots.last:
             return
-        arrays, sequence = arrays_of(state), state.sequence
-        copied = time.monotonic() - start
+        room = await asyncio.to_thread(room_for, self.state)
+        state, copying = self.state, time.monotonic()
+        arrays, sequence = arrays_of(state, room), state.sequence
+        copied = time.monotonic() - copying
         self._kept_at, self._wait = start, RETRY_SECONDS
         try:
             await self.committer.durable(sequence)

@@ -32,6 +32,8 @@ from serving.state import State
 
 FORMAT = 1
 KEPT = 2
+SPARE = 64
+"""One of so many elements more than there are is taken for a copy: entries come while it is."""
 NAME = re.compile(r"(\d{16})-([0-9a-f]{64})\.npz")
 PART = ".part"
 HISTORY = "history."
@@ -147,11 +149,41 @@ class Snapshots:
             path.unlink()
 
 
-def arrays_of(state: State) -> dict[str, NDArray[Any]]:
-    """Give a copy of all that a snapshot holds, as it stands now."""
-    history = {f"{HISTORY}{name}": array for name, array in state.history.to_arrays().items()}
+def arrays_of(state: State, room: Arrays | None = None) -> dict[str, NDArray[Any]]:
+    """Give a copy of all that a snapshot holds, as it stands now.
+
+    Parameters
+    ----------
+    state : State
+    room : mapping, optional
+        What `room_for` gave for this state: what fits is copied there.
+    """
+    return {name: _copied(view, (room or {}).get(name)) for name, view in _views(state).items()}
+
+
+def room_for(state: State) -> dict[str, NDArray[Any]]:
+    """Take memory for a copy of a state that may go on changing meanwhile, with some to spare.
+
+    Memory that was never touched costs several times what copying costs, so it is touched here, where nobody waits.
+    """
+    return {
+        name: np.full((len(view) + len(view) // SPARE + 1, *view.shape[1:]), 0, view.dtype)
+        for name, view in _views(state).items()
+    }
+
+
+def _views(state: State) -> dict[str, NDArray[Any]]:
     dossiers = state.dossiers
-    return history | {WORDS: dossiers.index.words.copy(), MARKS: dossiers.days.to_array()}
+    history = {f"{HISTORY}{name}": array for name, array in state.history.views().items()}
+    return history | {WORDS: dossiers.index.words, MARKS: dossiers.days.to_array()}
+
+
+def _copied(view: NDArray[Any], room: NDArray[Any] | None) -> NDArray[Any]:
+    if room is None or room.dtype != view.dtype or len(room) < len(view):
+        return view.copy()
+    copy = room[: len(view)]
+    copy[:] = view
+    return copy
 
 
 def state_of(

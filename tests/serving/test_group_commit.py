@@ -69,6 +69,90 @@ def test_what_comes_during_a_write_goes_together_in_the_next_one(open_log: Open,
     assert asyncio.run(run()) == [1, 10]
 
 
+def test_who_waits_for_a_free_log_comes_after_the_answers_and_into_the_next_group(
+    open_log: Open, entry: Entry
+) -> None:
+    async def run() -> None:
+        log, told = SlowLog(open_log()), list[str]()
+        committer = Committer(log)  # type: ignore[arg-type]
+
+        async def answer() -> None:
+            await committer.add(entry(1)).durable()
+            told.append("answered")
+
+        def enter() -> None:
+            told.append("entered")
+            committer.add(entry(3))
+
+        answered = asyncio.create_task(answer())
+        await asyncio.sleep(0.01)
+        committer.add(entry(2))
+        committer.when_free(enter)
+        await asyncio.sleep(0.05)
+        assert not told
+        log.go.set()
+        await answered
+        await committer.durable(2)
+        await committer.drain()
+        committer.when_free(lambda: told.append("free"))
+        await asyncio.sleep(0.01)
+        committer.close()
+        assert told == ["answered", "entered", "free"]
+        assert log.groups == [1, 2]
+
+    asyncio.run(run())
+
+
+def test_who_asks_for_a_free_log_at_its_last_moment_of_work_is_not_forgotten(
+    open_log: Open, entry: Entry
+) -> None:
+    async def run() -> None:
+        log, free = SlowLog(open_log()), asyncio.Event()
+        committer = Committer(log)  # type: ignore[arg-type]
+        committer.add(entry(1))
+        await asyncio.sleep(0.01)
+        committer.when_free(lambda: committer.when_free(free.set))
+        log.go.set()
+        await asyncio.wait_for(free.wait(), 5)
+        committer.close()
+
+    asyncio.run(run())
+
+
+def test_nobody_waits_for_a_log_that_cannot_be_written(
+    open_log: Open, entry: Entry, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("serving.group_commit.STALL_SECONDS", 0.05)
+
+    async def run() -> None:
+        log, told = SlowLog(open_log()), list[str]()
+        committer = Committer(log)  # type: ignore[arg-type]
+        committer.add(entry(1))
+        await asyncio.sleep(0.01)
+        committer.when_free(lambda: told.append("the write takes too long"))
+        await asyncio.sleep(0.1)
+        committer.when_free(lambda: told.append("it still does"))
+        await asyncio.sleep(0.01)
+        assert told == ["the write takes too long", "it still does"]
+        log.go.set()
+        while committer.waiting:
+            await asyncio.sleep(0.01)
+        log.go.clear()
+        log.failing = True
+        committer.add(entry(2))
+        await asyncio.sleep(0.01)
+        committer.when_free(lambda: told.append("the write failed"))
+        log.go.set()
+        while committer.fault is None:
+            await asyncio.sleep(0.01)
+        committer.when_free(lambda: told.append("it had failed"))
+        await asyncio.sleep(0.01)
+        committer.close()
+        assert told[2:] == ["the write failed", "it had failed"]
+
+    asyncio.run(run())
+
+
 def test_a_failed_write_is_told_to_everybody_and_nothing_more_is_taken(open_log: Open, entry: Entry) -> None:
     async def run() -> None:
         log = SlowLog(open_log())

@@ -1,7 +1,7 @@
 """Rounds: what comes together is scored together, in its order, and nobody suffers for another."""
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import pytest
@@ -32,11 +32,16 @@ class Scores:
         ]
 
 
+def soon(then: Callable[[], object]) -> None:
+    """Call what waits for a log that is always free."""
+    asyncio.get_running_loop().call_soon(then)
+
+
 def test_calls_of_one_round_are_scored_together_in_their_order() -> None:
     scores = Scores()
 
     async def main() -> None:
-        rounds = Rounds(scores)
+        rounds = Rounds(scores, soon)
         await asyncio.gather(*(rounds.ask(asked(f"RB{place}")) for place in range(3)))
         await rounds.ask(asked("RB3"))
 
@@ -44,9 +49,28 @@ def test_calls_of_one_round_are_scored_together_in_their_order() -> None:
     assert scores.parts == [["RB0", "RB1", "RB2"], ["RB3"]]
 
 
+def test_a_round_waits_until_the_log_is_free_but_not_when_it_is_full() -> None:
+    scores, waiting = Scores(), list[Callable[[], object]]()
+
+    async def main() -> None:
+        rounds = Rounds(scores, waiting.append)
+        full = [rounds.ask(asked(f"RB{place}")) for place in range(MOST_TOGETHER)]
+        await asyncio.gather(*full)
+        calls = [rounds.ask(asked(name)) for name in ("RC0", "RC1")]
+        await asyncio.sleep(0.01)
+        assert len(scores.parts) == 1
+        assert len(waiting) == 2  # the full round is gone: when it is called, nobody waits for it
+        for then in waiting:
+            then()
+        await asyncio.gather(*calls)
+
+    asyncio.run(main())
+    assert [len(part) for part in scores.parts] == [MOST_TOGETHER, 2]
+
+
 def test_a_fault_is_told_to_the_one_it_concerns() -> None:
     async def main() -> list[Any]:
-        rounds = Rounds(Scores(bad="RB1"))
+        rounds = Rounds(Scores(bad="RB1"), soon)
         calls = [rounds.ask(asked(f"RB{place}")) for place in range(3)]
         return await asyncio.gather(*calls, return_exceptions=True)
 
@@ -57,7 +81,7 @@ def test_a_client_that_went_away_is_scored_and_the_others_get_their_own_answers(
     scores = Scores()
 
     async def main() -> Answer:
-        rounds = Rounds(scores)
+        rounds = Rounds(scores, soon)
         gone, stays = rounds.ask(asked("RB0")), rounds.ask(asked("RB1"))
         gone.cancel()
         return await stays
@@ -99,7 +123,7 @@ def test_a_call_that_came_during_a_chunk_of_a_list_is_answered_before_the_next_c
         done.append("call")
 
     async def main() -> None:
-        await asyncio.gather(take_list(), call(Rounds(Scores())))
+        await asyncio.gather(take_list(), call(Rounds(Scores(), soon)))
 
     asyncio.run(main())
     assert done == ["first chunk", "call", "second chunk"]

@@ -18,7 +18,7 @@ from structlog.testing import capture_logs
 
 from consignments.errors import ServiceFault
 from serving.events import Event
-from serving.snapshots import About, Snapshots
+from serving.snapshots import About, Snapshots, arrays_of, room_for
 
 ABOUT = About(1, "a log", 7, "00", "kinds")
 ARRAYS = {
@@ -268,6 +268,21 @@ def test_no_name_of_anybody_or_anything_is_in_a_snapshot(client: Client) -> None
     assert len(written) > 1000
     for word in (b"RB123456785GB", b"Orchid", b"Harbour", b"Kim", b"7946", b"cotton"):
         assert word not in written
+
+
+def test_a_copy_into_memory_taken_before_is_that_of_now_and_stays_so(client: Client) -> None:
+    score(client, "RB1")
+    state = client.service.state
+    room = room_for(state)
+    score(client, "RB2")
+    copy, plain = arrays_of(state, room), arrays_of(state)
+    score(client, "RB3", sender_name="Somebody else")
+    assert {name: array.tobytes() for name, array in copy.items()} == {
+        name: array.tobytes() for name, array in plain.items()
+    }
+    assert np.shares_memory(copy["index.words"], room["index.words"])
+    grown = arrays_of(state, {name: array[:1] for name, array in room.items()})
+    assert grown["index.words"].tobytes() == state.dossiers.index.words.tobytes()
 
 
 def test_a_full_history_refuses_and_says_what_to_do(tmp_path: Path, bundle: Path) -> None:
