@@ -5,12 +5,10 @@ No password and no value of a statement gets into an error.
 
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from itertools import chain
 from typing import Any, Protocol
-from urllib.parse import quote
 
 import sqlalchemy as sa
-from sqlalchemy.engine import URL, Connection, make_url
+from sqlalchemy.engine import URL, make_url
 
 from consignments.errors import BadSetting, ServiceFault
 
@@ -19,9 +17,6 @@ LATEST_REVISION = "0001"
 """Of `serving.migrations`: what the tables are brought to."""
 BUSY_SECONDS = 5.0
 """How long to wait for another process that holds what is wanted."""
-ROWS_AT_ONCE = (32, 16, 8, 4, 2, 1)
-"""Rows that one statement inserts into SQLite: after each statement the writing thread waits for its turn anew. Any SQLite
-takes 999 values, that is 49 rows of 20 columns."""
 EXPECTED = "sqlite:///FILE or postgresql://USER@HOST:PORT/DATABASE, with %40 for an @ in a password"
 
 
@@ -44,49 +39,6 @@ class Writer(Protocol):
 
     def drop(self) -> None:
         """Close the connection; the next write makes another."""
-
-
-class SqliteWriter:
-    """Writes a table of SQLite. One process at a time does, for it lies in a state directory (`serving.lock`).
-
-    Parameters
-    ----------
-    engine : Engine
-    table : Table
-    """
-
-    def __init__(self, engine: sa.Engine, table: sa.Table) -> None:
-        self._engine = engine
-        one = f"({', '.join('?' * len(table.columns))})"
-        names = ", ".join(f'"{column.name}"' for column in table.columns)
-        # A fault undoes the transaction, never the statement alone: so SQLite keeps no journal of the statement.
-        start = f'INSERT OR ROLLBACK INTO "{table.name}" ({names}) VALUES '
-        self._inserts = [(rows, start + ", ".join([one] * rows)) for rows in ROWS_AT_ONCE]
-        self._connection: Connection | None = None
-
-    def hold(self) -> None:
-        """Connect."""
-        if self._connection is None:
-            self._connection = self._engine.connect()
-
-    def write(self, rows: Sequence[tuple[Any, ...]]) -> None:
-        """Write rows, all or none; they are durable when it returns."""
-        self.hold()
-        assert self._connection is not None
-        with self._connection.begin():
-            start = 0
-            for count, insert in self._inserts:
-                while len(rows) - start >= count:
-                    values = tuple(chain.from_iterable(rows[start : start + count]))
-                    self._connection.exec_driver_sql(insert, values)
-                    start += count
-
-    def drop(self) -> None:
-        """Close the connection."""
-        if self._connection is not None:
-            self._connection.invalidate()
-            self._connection.close()
-            self._connection = None
 
 
 @contextmanager
@@ -149,20 +101,9 @@ def open_engine(address: URL, *, read_only: bool = False) -> sa.Engine:
         from serving.postgres import open_postgres
 
         return open_postgres(address, read_only=read_only)
-    if read_only:
-        address = address.set(
-            database=f"file:{quote(address.database or '')}", query={"mode": "ro", "uri": "true"}
-        )
-        return sa.create_engine(address, connect_args={"timeout": BUSY_SECONDS})
-    engine = sa.create_engine(address, connect_args={"timeout": BUSY_SECONDS})
+    from serving.sqlite import open_sqlite
 
-    @sa.event.listens_for(engine, "connect")
-    def _durable(connection: Any, _record: object) -> None:
-        connection.execute("PRAGMA journal_mode=WAL")
-        connection.execute("PRAGMA synchronous=FULL")
-        connection.execute("PRAGMA secure_delete=ON")  # what is removed is overwritten
-
-    return engine
+    return open_sqlite(address, read_only=read_only)
 
 
 def writer_of(engine: sa.Engine, table: sa.Table) -> Writer:
@@ -171,6 +112,8 @@ def writer_of(engine: sa.Engine, table: sa.Table) -> Writer:
         from serving.postgres import PostgresWriter
 
         return PostgresWriter(engine, table)
+    from serving.sqlite import SqliteWriter
+
     return SqliteWriter(engine, table)
 
 
