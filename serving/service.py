@@ -1,6 +1,7 @@
 """The service without HTTP: its log, its state, its model, and the task that watches for a new model or new keys.
 
-All that changes state runs in one thread, the event loop's; the log is written in another, and models load in a third.
+All that changes state runs in one thread, the event loop's; the log is written in another; models load, and snapshots are
+written, in threads that give way to both.
 """
 
 import asyncio
@@ -9,10 +10,12 @@ import time
 from collections.abc import Callable
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import TypeVar, TypeVarTuple
 
 from consignments.errors import BadSetting, BundleRefused, ServiceFault
 from features.pseudonyms import Pseudonyms, load_data_key
 from serving.access import Access
+from serving.background import background
 from serving.bodies import Bodies
 from serving.clock import Clock, SteadyClock, clock_us
 from serving.entries import Entries
@@ -32,6 +35,8 @@ from serving.snapshots import FORMAT, About, Arrays, Snapshots, arrays_of, resto
 from serving.state import State
 from serving.tls import Certificate
 
+T = TypeVar("T")
+Ts = TypeVarTuple("Ts")
 WATCH_SECONDS = 1.0
 MOST_AT_ONCE = 1_000
 """Entries taken while calls wait; more are taken beside them."""
@@ -43,6 +48,8 @@ LATEST_ENTRIES = 1_000
 NOT_FOR_TIMES = ("plain", "sealed", "keys", "features", "reasons")
 RETRY_SECONDS = 60.0
 """How long to wait after a snapshot that could not be written."""
+BACKGROUND_THREADS = 2
+"""A state that is built anew for another model takes minutes: the last snapshot of an orderly stop does not wait for it."""
 
 
 class Service:
@@ -97,6 +104,7 @@ class Service:
         self._seen: Path | None = None
         self.snapshots = Snapshots(settings.state_dir / "snapshots")
         self._kept_at, self._wait = time.monotonic(), 0.0
+        self._background = background("background", BACKGROUND_THREADS)
         self.shadow = ShadowProcess(settings, self.metrics)
 
     def open(self, progress: Progress | None = None) -> None:
@@ -131,6 +139,7 @@ class Service:
         with contextlib.suppress(ServiceFault):
             await self.committer.drain()
             await self._keep()
+        self._background.shutdown(wait=False, cancel_futures=True)
         self.committer.close()
         self.log.close()
         log_line.info("stopped", sequence=self.log.last_sequence)
@@ -273,7 +282,7 @@ class Service:
             folder = current_folder(self.settings.state_dir)
             if folder is None or folder == self._seen:
                 return
-            model = await asyncio.to_thread(self._load, folder)
+            model = await self._aside(self._load, folder)
             await self._adopt(model)
         except (BundleRefused, ServiceFault) as error:
             self._refuse(error)
@@ -287,16 +296,20 @@ class Service:
         if model.entries.kinds == self.entries.kinds:
             self._use(model, self.state)
             return
-        state = await asyncio.to_thread(self._restore, model)
+        state = await self._aside(self._restore, model)
         replay = Replay(state)
         while self.committer.durable_sequence - state.sequence > MOST_AT_ONCE:
-            await asyncio.to_thread(replay.catch_up, self.log, self.committer.durable_sequence)
+            await self._aside(replay.catch_up, self.log, self.committer.durable_sequence)
         # From here to the end nothing else runs: entries on their way to disk are taken from memory.
         durable = self.committer.durable_sequence
         state.dossiers.durable = lambda: durable
         replay.follow(self.log.events(after=state.sequence, until=durable))
         replay.follow(event for event in self.committer.pending() if event.sequence > state.sequence)
         self._use(model, state)
+
+    async def _aside(self, work: Callable[[*Ts], T], *given: *Ts) -> T:
+        """Do in a thread that gives way what no call waits for."""
+        return await asyncio.get_running_loop().run_in_executor(self._background, work, *given)
 
     def _restore(self, model: Model, progress: Progress | None = None) -> State:
         return restore(
@@ -316,14 +329,14 @@ class Service:
         start = time.monotonic()
         if self.state.sequence == self.snapshots.last:
             return
-        room = await asyncio.to_thread(room_for, self.state)
+        room = await self._aside(room_for, self.state)
         state, copying = self.state, time.monotonic()
         arrays, sequence = arrays_of(state, room), state.sequence
         copied = time.monotonic() - copying
         self._kept_at, self._wait = start, RETRY_SECONDS
         try:
             await self.committer.durable(sequence)
-            path = await asyncio.to_thread(self._write, sequence, state.dossiers.keys.entries.kinds, arrays)
+            path = await self._aside(self._write, sequence, state.dossiers.keys.entries.kinds, arrays)
         except (OSError, ServiceFault) as error:
             self.metrics.gauges["snapshot_failed"].set(1)
             log_line.error("no snapshot could be written", reason=str(error))

@@ -6,10 +6,12 @@ leaves the old ones as they were.
 """
 
 import hashlib
+import math
 import os
 import re
 import zipfile
 from collections.abc import Mapping
+from mmap import mmap
 from pathlib import Path
 from threading import Lock
 from typing import Any
@@ -164,12 +166,17 @@ def arrays_of(state: State, room: Arrays | None = None) -> dict[str, NDArray[Any
 def room_for(state: State) -> dict[str, NDArray[Any]]:
     """Take memory for a copy of a state that may go on changing meanwhile, with some to spare.
 
-    Memory that was never touched costs several times what copying costs, so it is touched here, where nobody waits.
+    Memory that was never touched costs several times what copying costs, so it is touched here, where nobody waits. It is mapped,
+    not allocated: all of it goes back to the system when the copy is dropped.
     """
-    return {
-        name: np.full((len(view) + len(view) // SPARE + 1, *view.shape[1:]), 0, view.dtype)
-        for name, view in _views(state).items()
-    }
+    return {name: _room(view) for name, view in _views(state).items()}
+
+
+def _room(view: NDArray[Any]) -> NDArray[Any]:
+    shape = (len(view) + len(view) // SPARE + 1, *view.shape[1:])
+    room = np.ndarray(shape, view.dtype, mmap(-1, math.prod(shape) * view.itemsize))
+    room.fill(0)
+    return room
 
 
 def _views(state: State) -> dict[str, NDArray[Any]]:

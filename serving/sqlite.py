@@ -1,7 +1,7 @@
 """SQLite: groups of entries go by few statements, and checkpoints are made beside the writer."""
 
 from collections.abc import Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import Future
 from contextlib import suppress
 from itertools import chain
 from typing import Any
@@ -11,6 +11,7 @@ import sqlalchemy as sa
 from sqlalchemy.engine import URL, Connection
 
 from serving import databases
+from serving.background import background
 
 ROWS_AT_ONCE = (32, 16, 8, 4, 2, 1)
 """Rows that one statement inserts into SQLite: after each statement the writing thread waits for its turn anew. Any SQLite
@@ -103,7 +104,7 @@ class Checkpoints:
 
     def __init__(self, engine: sa.Engine) -> None:
         self._engine = engine
-        self._thread = ThreadPoolExecutor(1, thread_name_prefix="checkpoint")
+        self._thread = background("checkpoint")
         self._rows = 0
         self._running: Future[None] | None = None
 
