@@ -35,14 +35,14 @@ from benchmarks.serving import (
     OPEN_LOOP_PER_SECOND,
     SCORES,
     Server,
+    environment,
     good,
-    npsrisk,
+    import_past,
     say,
     serving,
     spent,
     warm,
-)  # fmt: skip
-from consignments.tables import write_table
+)
 
 SECONDS = 1.0
 ROUND_CONSIGNMENTS = 14_000
@@ -103,18 +103,12 @@ def main() -> None:
 
 def prepare(folder: Path, past: int, rounds: int) -> list[bytes]:
     """Make a state directory with a model and a past, and bodies of consignments that came after."""
-    say("simulating, growing the trees, importing the past")
+    say("simulating and growing the trees")
     world = make_world(past + ROUND_CONSIGNMENTS * (rounds + 1))
     settings = deploy(grow(world), folder)
-    write_table(world.tables.consignments.head(past), folder / "past.parquet")
-    npsrisk(environment(settings.state_dir, folder), "import", "--consignments", str(folder / "past.parquet"))
+    import_past(world.tables.consignments.head(past), settings.state_dir)
     settings.state_dir.rename(folder / BEFORE)
     return [msgspec.json.encode(c) for c in world.records[past:]]
-
-
-def environment(state: Path, folder: Path) -> dict[str, str]:
-    """Give the settings of a server."""
-    return {"NPSRISK_STATE_DIR": str(state), "MLFLOW_TRACKING_URI": f"sqlite:///{folder}/mlflow.db"}
 
 
 def served(tree: Path, folder: Path, name: str) -> AbstractContextManager[Server]:
@@ -123,7 +117,7 @@ def served(tree: Path, folder: Path, name: str) -> AbstractContextManager[Server
     shutil.copytree(folder / BEFORE, state)
     command = [sys.executable, "-m", "npsrisk", "serve", "--port", "{port}"]
     only_this = {"PYTHONPATH": str(tree), "PYTHONSAFEPATH": "1"}
-    return serving(command, environment(state, folder) | only_this, "/health/ready")
+    return serving(command, environment(state) | only_this, "/health/ready")
 
 
 def measure(sides: Sequence[Side], rounds: int) -> dict[str, list[list[Cost]]]:

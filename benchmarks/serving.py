@@ -33,6 +33,7 @@ import lightgbm
 import mlflow
 import msgspec
 import numpy as np
+import pandas as pd
 import uvloop
 
 from benchmarks.client import Taken, closed_loop, open_loop, request
@@ -115,15 +116,9 @@ def measure(folder: Path, seconds: float, past: int, beside: Sequence[Beside]) -
     world = make_world(past + fresh)
     grown = grow(world)
     settings = deploy(grown, folder)
-    environment = {
-        "NPSRISK_STATE_DIR": str(settings.state_dir),
-        "MLFLOW_TRACKING_URI": f"sqlite:///{folder}/mlflow.db",
-    }
     if past:
-        say(f"importing {past:,} past consignments")
-        write_table(world.tables.consignments.head(past), folder / "past.parquet")
-        npsrisk(environment, "import", "--consignments", str(folder / "past.parquet"))
-    ours = measure_service(environment, world.records[past:], seconds)
+        import_past(world.tables.consignments.head(past), settings.state_dir)
+    ours = measure_service(environment(settings.state_dir), world.records[past:], seconds)
     peers: Figures = {}
     for measure_other in beside:
         peers |= measure_other(grown, folder, seconds)
@@ -330,6 +325,22 @@ def free_port() -> int:
     with socket.socket() as listener:
         listener.bind(("127.0.0.1", 0))
         return int(listener.getsockname()[1])
+
+
+def environment(state_dir: Path) -> dict[str, str]:
+    """Give the settings of a server of this state directory."""
+    return {
+        "NPSRISK_STATE_DIR": str(state_dir),
+        "MLFLOW_TRACKING_URI": f"sqlite:///{state_dir.parent}/mlflow.db",
+    }
+
+
+def import_past(consignments: pd.DataFrame, state_dir: Path) -> None:
+    """Import a table as past data."""
+    say(f"importing {len(consignments):,} past consignments")
+    table = state_dir.parent / "past.parquet"
+    write_table(consignments, table)
+    npsrisk(environment(state_dir), "import", "--consignments", str(table))
 
 
 def npsrisk(environment: dict[str, str], *arguments: str) -> None:

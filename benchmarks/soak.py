@@ -33,9 +33,8 @@ import uvloop
 
 from benchmarks.client import Taken, open_loop, request
 from benchmarks.deployed import deploy, grow, make_world
-from benchmarks.serving import CLIENT_CORE, SCORES, Server, npsrisk, say, serving
+from benchmarks.serving import CLIENT_CORE, SCORES, Server, environment, import_past, say, serving
 from consignments.records import Consignment, Outcome
-from consignments.tables import write_table
 from serving.settings import Settings
 
 CONNECTIONS, OUTCOME_CONNECTIONS = 200, 20
@@ -180,10 +179,7 @@ def prepare(folder: Path, past: int) -> tuple[Sender, Settings]:
     say(f"simulating {past:,} consignments and growing the trees")
     world = make_world(past)
     settings = deploy(grow(world), folder, versions=2)
-    say(f"importing {past:,} past consignments")
-    frame = world.tables.consignments.head(past)
-    write_table(until_yesterday(frame), folder / "past.parquet")
-    npsrisk(environment(settings), "import", "--consignments", str(folder / "past.parquet"))
+    import_past(until_yesterday(world.tables.consignments.head(past)), settings.state_dir)
     return Sender(world.records[:past]), settings
 
 
@@ -195,15 +191,11 @@ def until_yesterday(consignments: pd.DataFrame) -> pd.DataFrame:
     )
 
 
-def environment(settings: Settings) -> dict[str, str]:
-    return {"NPSRISK_STATE_DIR": str(settings.state_dir), "MLFLOW_TRACKING_URI": "sqlite:///none.db"}
-
-
 def soak(sender: Sender, settings: Settings, minutes: int, per_second: float) -> list[Minute]:
     """Serve and send for so many minutes, and tell each."""
     command = [str(Path(sys.executable).with_name("npsrisk")), "serve", "--port", "{port}"]
     done: list[Minute] = []
-    with serving(command, environment(settings), "/health/ready") as server:
+    with serving(command, environment(settings.state_dir), "/health/ready") as server:
         before = see(server, settings.state_dir)
         for number in range(minutes):
             swap(settings.state_dir)
