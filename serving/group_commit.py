@@ -4,9 +4,12 @@ An answer may leave only after `Group.durable` has returned for the group of its
 """
 
 import asyncio
+import threading
 import time
 from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
+from queue import SimpleQueue
+from typing import Any
 
 from consignments.errors import ServiceFault
 from serving.event_log import EventLog
@@ -19,14 +22,35 @@ STALL_SECONDS = 10.0
 
 
 class Group:
-    """Entries that are written together, all or none."""
+    """Entries that are written together, all or none.
 
-    __slots__ = ("done", "error", "events")
+    Attributes
+    ----------
+    seconds : float
+        From its first entry until it was done.
+    """
+
+    __slots__ = ("_began", "_done", "_error", "_waiting", "events", "seconds")
 
     def __init__(self) -> None:
         self.events: list[Event] = []
-        self.done = asyncio.Event()
-        self.error: ServiceFault | None = None
+        self.seconds = 0.0
+        self._began, self._done = 0.0, False
+        self._error: ServiceFault | None = None
+        self._waiting: list[tuple[asyncio.Future[Any], Any]] = []
+
+    def add(self, event: Event) -> None:
+        """Add an entry."""
+        if not self.events:
+            self._began = time.perf_counter()
+        self.events.append(event)
+
+    def settle(self, future: "asyncio.Future[Any]", value: Any) -> None:
+        """Let a future have its value once the group is on disk, or the fault where it could not be written."""
+        if self._done:
+            _settle(future, value, self._error)
+        else:
+            self._waiting.append((future, value))
 
     async def durable(self) -> None:
         """Wait until the group is on disk.
@@ -36,14 +60,25 @@ class Group:
         ServiceFault
             Where it could not be written.
         """
-        await self.done.wait()
-        if self.error is not None:
-            raise self.error
+        future: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        self.settle(future, None)
+        await future
 
     def finish(self, error: ServiceFault | None = None) -> None:
         """Tell all who wait; whoever was let go before it was on disk may ask again."""
-        self.error = error
-        self.done.set()
+        self._done, self._error, self.seconds = True, error, time.perf_counter() - self._began
+        waiting, self._waiting = self._waiting, []
+        for future, value in waiting:
+            _settle(future, value, error)
+
+
+def _settle(future: "asyncio.Future[Any]", value: Any, error: ServiceFault | None) -> None:
+    if future.done():  # whoever asked is gone
+        return
+    if error is None:
+        future.set_result(value)
+    else:
+        future.set_exception(error)
 
 
 class Committer:
@@ -67,7 +102,9 @@ class Committer:
 
     def __init__(self, log: EventLog, observe: Callable[[int, float], None] = lambda _n, _s: None) -> None:
         self._log, self._observe = log, observe
-        self._thread = ThreadPoolExecutor(1, thread_name_prefix="commit")
+        self._todo: SimpleQueue[tuple[asyncio.AbstractEventLoop, list[Event]] | None] = SimpleQueue()
+        self._thread = threading.Thread(target=self._work, name="commit", daemon=True)
+        self._thread.start()
         self._gathering, self._writing = Group(), Group()
         self._busy, self._began = False, 0.0
         self._waiting: list[Callable[[], object]] = []
@@ -109,7 +146,7 @@ class Committer:
         """Add the next entry; `check` was called before."""
         assert event.sequence == self.next_sequence
         self.next_sequence += 1
-        self._gathering.events.append(event)
+        self._gathering.add(event)
         if not self._busy:
             self._busy, self._began = True, time.monotonic()
             asyncio.get_running_loop().call_soon(self._write)
@@ -155,13 +192,13 @@ class Committer:
 
     def close(self) -> None:
         """Finish what is being written, and end the thread."""
-        self._thread.shutdown(wait=True)
+        self._todo.put(None)
+        self._thread.join()
 
     def _write(self) -> None:
         self._writing, self._gathering, self._began = self._gathering, Group(), time.monotonic()
         loop = asyncio.get_running_loop()
-        writing = loop.run_in_executor(self._thread, self._append, self._writing.events)
-        writing.add_done_callback(self._written)
+        self._todo.put((loop, self._writing.events))
         self._patience = loop.call_later(STALL_SECONDS, self._let_go)
 
     def _let_go(self) -> None:
@@ -172,14 +209,25 @@ class Committer:
                 group.finish(stall)
         self._let_in()
 
-    def _append(self, events: list[Event]) -> None:
-        start = time.perf_counter()
-        self._log.append(events)
-        self._observe(len(events), time.perf_counter() - start)
+    def _work(self) -> None:
+        """Write group after group, in the thread."""
+        while (todo := self._todo.get()) is not None:
+            loop, events = todo
+            error = self._append(events)
+            with suppress(RuntimeError):  # the loop was closed: nobody waits
+                loop.call_soon_threadsafe(self._written, error)
 
-    def _written(self, done: "asyncio.Future[None]") -> None:
+    def _append(self, events: list[Event]) -> Exception | None:
+        start = time.perf_counter()
+        try:
+            self._log.append(events)
+        except Exception as error:
+            return error
+        self._observe(len(events), time.perf_counter() - start)
+        return None
+
+    def _written(self, error: Exception | None) -> None:
         self._patience.cancel()
-        error = done.exception()
         if error is not None:
             self._fail(error)
             return
@@ -201,7 +249,7 @@ class Committer:
             self._busy = False
             self._let_in()  # who came since the group was done found it busy still
 
-    def _fail(self, error: BaseException) -> None:
+    def _fail(self, error: Exception) -> None:
         """Give up what was being written, and what was to follow it."""
         if not isinstance(error, ServiceFault):
             error = ServiceFault("the event log cannot be written", got=error.__class__.__name__)

@@ -39,7 +39,10 @@ class Rounds:
         self._waiting: list[tuple[Asked, asyncio.Future[Answer]]] = []
 
     def ask(self, asked: Asked) -> "asyncio.Future[Answer]":
-        """Let a consignment take part in the next round: when the log is free, or so many wait that they fill a round."""
+        """Let a consignment take part in the next round: when the log is free, or so many wait that they fill a round.
+
+        The answer is there once its decision is on disk.
+        """
         loop = asyncio.get_running_loop()
         future: asyncio.Future[Answer] = loop.create_future()
         self._waiting.append((asked, future))
@@ -70,9 +73,11 @@ async def let_others_through() -> None:
 
 
 def _settle(future: "asyncio.Future[Answer]", outcome: Answer | Exception) -> None:
-    if future.done():  # whoever asked is gone
+    if isinstance(outcome, Answer) and outcome.group is not None:
+        outcome.group.settle(future, outcome)
+    elif future.done():  # whoever asked is gone
         return
-    if isinstance(outcome, Exception):
+    elif isinstance(outcome, Exception):
         future.set_exception(outcome)
     else:
         future.set_result(outcome)

@@ -1,5 +1,6 @@
 """SQLite: groups of entries go by few statements, and checkpoints are made beside the writer."""
 
+import sqlite3
 from collections.abc import Sequence
 from concurrent.futures import Future
 from contextlib import suppress
@@ -13,9 +14,9 @@ from sqlalchemy.engine import URL, Connection
 from serving import databases
 from serving.background import background
 
-ROWS_AT_ONCE = (32, 16, 8, 4, 2, 1)
-"""Rows that one statement inserts into SQLite: after each statement the writing thread waits for its turn anew. Any SQLite
-takes 999 values, that is 49 rows of 20 columns."""
+ROWS_AT_ONCE = 32
+"""Rows that one statement inserts at most: after each statement the writing thread waits for its turn anew. Any SQLite takes 999
+values, that is 49 rows of 20 columns."""
 CHECKPOINT_ROWS = 1_000
 """Rows after which what SQLite's write-ahead log holds is copied into the tables: 5 to 20 MB, as they come in large or small groups."""
 PASSES = 4
@@ -56,29 +57,42 @@ class SqliteWriter:
         names = ", ".join(f'"{column.name}"' for column in table.columns)
         # A fault undoes the transaction, never the statement alone: so SQLite keeps no journal of the statement.
         start = f'INSERT OR ROLLBACK INTO "{table.name}" ({names}) VALUES '
-        self._inserts = [(rows, start + ", ".join([one] * rows)) for rows in ROWS_AT_ONCE]
+        self._inserts = [start + ", ".join([one] * rows) for rows in range(1, ROWS_AT_ONCE + 1)]
         self._connection: Connection | None = None
 
     def hold(self) -> None:
-        """Connect."""
+        """Connect; each statement outside of a transaction is one."""
         if self._connection is None:
-            self._connection = self._engine.connect()
-            with self._connection.begin():
-                self._connection.exec_driver_sql("PRAGMA wal_autocheckpoint=0")
+            self._connection = self._engine.connect().execution_options(isolation_level="AUTOCOMMIT")
+            self._connection.exec_driver_sql("PRAGMA wal_autocheckpoint=0")
 
     def write(self, rows: Sequence[tuple[Any, ...]]) -> None:
         """Write rows, all or none; they are durable when it returns."""
         self.hold()
         assert self._connection is not None
-        self._checkpoints.end(self._connection)
-        with self._connection.begin():
-            start = 0
-            for count, insert in self._inserts:
-                while len(rows) - start >= count:
-                    values = tuple(chain.from_iterable(rows[start : start + count]))
-                    self._connection.exec_driver_sql(insert, values)
-                    start += count
+        driver = self._connection.connection.driver_connection
+        assert isinstance(driver, sqlite3.Connection)
+        self._checkpoints.end(driver)
+        try:
+            self._insert(driver, rows)
+        except BaseException as error:
+            with suppress(sqlite3.Error):
+                driver.rollback()
+            if isinstance(error, sqlite3.Error):
+                raise sa.exc.DBAPIError(None, None, error) from error
+            raise
         self._checkpoints.note(len(rows))
+
+    def _insert(self, driver: sqlite3.Connection, rows: Sequence[tuple[Any, ...]]) -> None:
+        """Insert rows by one statement where it holds them, which is its own transaction, else by several in one."""
+        whole = len(rows) <= ROWS_AT_ONCE
+        if not whole:
+            driver.execute("BEGIN")
+        for start in range(0, len(rows), ROWS_AT_ONCE):
+            part = rows[start : start + ROWS_AT_ONCE]
+            driver.execute(self._inserts[len(part) - 1], tuple(chain.from_iterable(part)))
+        if not whole:
+            driver.execute("COMMIT")
 
     def drop(self) -> None:
         """Close the connection."""
@@ -115,13 +129,13 @@ class Checkpoints:
             self._rows = 0
             self._running = self._thread.submit(self._copy)
 
-    def end(self, writer: Connection) -> None:
+    def end(self, writer: sqlite3.Connection) -> None:
         """Let the writer copy what came during a checkpoint that is done."""
         if self._running is None or not self._running.done():
             return
         self._running = None
-        with suppress(sa.exc.DatabaseError), writer.begin():
-            writer.exec_driver_sql(CHECKPOINT)
+        with suppress(sqlite3.Error):
+            writer.execute(CHECKPOINT).fetchall()
 
     def wait(self) -> None:
         """Wait until no checkpoint is under way."""
