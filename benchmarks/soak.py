@@ -5,7 +5,8 @@
 The server runs on the first core, an open-loop client on the last. 200,000 past consignments, the last of them of yesterday,
 are imported before: a million keys of history. What is sent is those again under new identifiers, received now, in an order
 drawn by lot, so that all of these keys are visited within minutes and go on being visited. Beside them come outcomes of what
-was sent before, drawn from all of it, and every minute the other of two versions of the model is published.
+was sent before, drawn from all of it, and every minute the other of two versions of the model is published. *Stolen* is the
+share of the time in which other guests of the host had the cores that these two wanted.
 
 The verdict leaves out a warm-up of a sixth of the time, a minute at least. *No error*: every consignment and outcome that
 was due is answered with 200. *Memory flat*: of each minute its least resident memory counts (not the copy that a snapshot is
@@ -33,7 +34,17 @@ import uvloop
 
 from benchmarks.client import Taken, open_loop, request
 from benchmarks.deployed import deploy, grow, make_world
-from benchmarks.serving import CLIENT_CORE, SCORES, Server, environment, import_past, say, serving
+from benchmarks.serving import (
+    CLIENT_CORE,
+    SCORES,
+    SERVER_CORE,
+    TICKS,
+    Server,
+    environment,
+    import_past,
+    say,
+    serving,
+)
 from consignments.records import Consignment, Outcome
 from serving.settings import Settings
 
@@ -46,9 +57,11 @@ MARK = "SOAK-%012d"
 LOOK_SECONDS = 0.5
 MOST_P99_MS, MOST_GROWTH, IDENTIFIER_BYTES = 15.0, 0.05, 25
 MB = 1024 * 1024
+STOLEN = 8
+"""The field of a core's line in /proc/stat."""
 HEADER = (
     "minute", "model", "scores", "outcomes", "errors", "p50 ms", "p99 ms", "max ms", "RSS MB, least", "most",
-    "log MB", "snapshot pause ms", "keys", "server CPU", "client CPU",
+    "log MB", "snapshot pause ms", "keys", "server CPU", "client CPU", "stolen",
 )  # fmt: skip
 
 
@@ -88,6 +101,8 @@ class Minute(NamedTuple):
         Least and most resident memory of the server.
     cpu : tuple of float
         Share of their cores that server and client used.
+    stolen : float
+        Share of the time in which a virtual machine's host gave these cores to others.
     seen : Seen
     wrote : bool
         Whether a snapshot was written.
@@ -98,6 +113,7 @@ class Minute(NamedTuple):
     due: int
     memory_mb: tuple[float, float]
     cpu: tuple[float, float]
+    stolen: float
     seen: Seen
     wrote: bool
 
@@ -222,19 +238,33 @@ async def one_minute(
     memory: list[float] = []
     watching = asyncio.create_task(watch(server, memory))
     already = sender.sent + sender.concluded
-    began, cpu, own_cpu = time.monotonic(), server.cpu_seconds(), time.process_time()
+    began, cpu, own_cpu, stolen = (
+        time.monotonic(),
+        server.cpu_seconds(),
+        time.process_time(),
+        stolen_seconds(),
+    )
     scores, outcomes = await asyncio.gather(
         open_loop(server.port, sender.scores(), CONNECTIONS, seconds, per_second),
         open_loop(server.port, sender.outcomes(), OUTCOME_CONNECTIONS, seconds, OUTCOMES_PER_SECOND),
     )
     lasted = time.monotonic() - began
     used = ((server.cpu_seconds() - cpu) / lasted, (time.process_time() - own_cpu) / lasted)
+    stolen_share = (stolen_seconds() - stolen) / lasted
     watching.cancel()
     seen = see(server, state_dir)
     due = sender.sent + sender.concluded - already - 2  # the last of each came too late to be sent
     return Minute(
-        scores, outcomes, due, (min(memory), max(memory)), used, seen, seen.snapshot != before.snapshot
-    )
+        scores, outcomes, due, (min(memory), max(memory)), used, stolen_share, seen,
+        seen.snapshot != before.snapshot,
+    )  # fmt: skip
+
+
+def stolen_seconds() -> float:
+    """Give how long the cores of server and client, the mean of both, were given to others (proc_stat(5))."""
+    lines = Path("/proc/stat").read_text(encoding="ascii").splitlines()
+    ours = [line.split() for line in lines if line.split()[0] in {f"cpu{SERVER_CORE}", f"cpu{CLIENT_CORE}"}]
+    return sum(int(each[STOLEN]) for each in ours) / len(ours) / TICKS
 
 
 async def watch(server: Server, memory_mb: list[float]) -> None:
@@ -277,6 +307,7 @@ def row(number: int, minute: Minute) -> str:
         *(f"{run.quantile_ms(share):.1f}" for share in (0.5, 0.99, 1.0)),
         *(f"{mb:.0f}" for mb in minute.memory_mb), f"{seen.log_mb:,.0f}",
         f"{seen.pause_ms:.0f}" if minute.wrote else "", f"{seen.keys:,}", *(f"{share:.0%}" for share in minute.cpu),
+        f"{minute.stolen:.1%}",
     ]  # fmt: skip
     return "| " + " | ".join(cells) + " |"
 
