@@ -73,7 +73,7 @@ class Spec:
 
     def digest(self) -> str:
         """Give the SHA-256 of names, order, units and texts, as hexadecimal digits."""
-        return hashlib.sha256(msgspec.json.encode(self.to_list())).hexdigest()
+        return hashlib.sha256(msgspec.json.encode(self.features)).hexdigest()
 
     def to_list(self) -> list[dict[str, Any]]:
         """Give the spec as plain values, for the bundle and the docs."""

@@ -482,29 +482,31 @@ def _merge_path(tree: Tree) -> tuple[Ints, Floats, Floats]:
     splits = len(tree.feature)
     before, ratio, cover = np.full(splits, -1), np.zeros(2 * splits), np.zeros(2 * splits)
     last: list[dict[int, int]] = [{} for _ in range(splits)]
-    for node, (feature, children) in enumerate(zip(tree.feature.tolist(), tree.child.tolist(), strict=True)):
+    features, both, rows, leaf_rows = (
+        each.tolist() for each in (tree.feature, tree.child, tree.rows, tree.leaf_rows)
+    )
+    for node, (feature, children) in enumerate(zip(features, both, strict=True)):
         above = before[node] = last[node].get(feature, -1)
         for side, child in enumerate(children):
             edge = 2 * node + side
-            ratio[edge] = _share(tree, node, child)
+            ratio[edge] = _share(rows[child] if child >= 0 else leaf_rows[-1 - child], rows[node])
             cover[edge] = ratio[edge] * (cover[above] if above >= 0 else 1.0)
             if child >= 0:
                 last[child] = last[node] | {feature: edge}
     return before, cover, ratio
 
 
-def _share(tree: Tree, node: int, child: int) -> float:
+def _share(rows: int, of: int) -> float:
     """Give the share of a split's training rows that went to a child; halves where there were none."""
-    rows = tree.rows[child] if child >= 0 else tree.leaf_rows[-1 - child]
-    return float(rows / tree.rows[node]) if tree.rows[node] else 0.5
+    return rows / of if of else 0.5
 
 
 def _expected(tree: Tree) -> float:
     """Give the mean of a tree over its training rows, added up as LightGBM does."""
     if not len(tree.feature):
         return float(tree.leaf_value[0])
-    values, rows = tree.leaf_value.tolist(), tree.leaf_rows.tolist()
-    return float(sum(count / tree.rows[0] * value for count, value in zip(rows, values, strict=True)))
+    values, rows, all_rows = tree.leaf_value.tolist(), tree.leaf_rows.tolist(), int(tree.rows[0])
+    return float(sum(count / all_rows * value for count, value in zip(rows, values, strict=True)))
 
 
 def _most_on_a_path(trees: Sequence[Tree]) -> int:
@@ -512,8 +514,10 @@ def _most_on_a_path(trees: Sequence[Tree]) -> int:
     most = 0
     for tree in trees:
         seen: list[frozenset[int]] = [frozenset()] * len(tree.feature)
-        for node, children in enumerate(tree.child.tolist()):
-            here = seen[node] | {int(tree.feature[node])}
+        for node, (feature, children) in enumerate(
+            zip(tree.feature.tolist(), tree.child.tolist(), strict=True)
+        ):
+            here = seen[node] | {feature}
             most = max(most, len(here))
             for child in children:
                 if child >= 0:

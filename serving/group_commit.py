@@ -48,7 +48,7 @@ class Group:
     def settle(self, future: "asyncio.Future[Any]", value: Any) -> None:
         """Let a future have its value once the group is on disk, or the fault where it could not be written."""
         if self._done:
-            _settle(future, value, self._error)
+            settle(future, value, self._error)
         else:
             self._waiting.append((future, value))
 
@@ -69,11 +69,12 @@ class Group:
         self._done, self._error, self.seconds = True, error, time.perf_counter() - self._began
         waiting, self._waiting = self._waiting, []
         for future, value in waiting:
-            _settle(future, value, error)
+            settle(future, value, error)
 
 
-def _settle(future: "asyncio.Future[Any]", value: Any, error: ServiceFault | None) -> None:
-    if future.done():  # whoever asked is gone
+def settle(future: "asyncio.Future[Any]", value: Any, error: Exception | None) -> None:
+    """Let a future have a value, or an error where there is one; nothing where whoever asked is gone."""
+    if future.done():
         return
     if error is None:
         future.set_result(value)

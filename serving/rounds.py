@@ -9,6 +9,7 @@ import asyncio
 from collections.abc import Callable, Iterator, Sequence
 
 from consignments.visibility import day_of
+from serving.group_commit import settle
 from serving.scorer import Answer, Asked
 
 MOST_TOGETHER = 32
@@ -73,14 +74,12 @@ async def let_others_through() -> None:
 
 
 def _settle(future: "asyncio.Future[Answer]", outcome: Answer | Exception) -> None:
-    if isinstance(outcome, Answer) and outcome.group is not None:
-        outcome.group.settle(future, outcome)
-    elif future.done():  # whoever asked is gone
-        return
-    elif isinstance(outcome, Exception):
-        future.set_exception(outcome)
+    if isinstance(outcome, Exception):
+        settle(future, None, outcome)
+    elif outcome.group is None:
+        settle(future, outcome, None)
     else:
-        future.set_result(outcome)
+        outcome.group.settle(future, outcome)
 
 
 def parts_of(asked: Sequence[Asked]) -> Iterator[list[Asked]]:
