@@ -150,7 +150,7 @@ def wipe(engine: sa.Engine, table: sa.Table) -> None:
             connection.exec_driver_sql("PRAGMA wal_checkpoint(TRUNCATE)")
 
 
-def first_line(error: sa.exc.SQLAlchemyError) -> str:
+def first_line(error: BaseException) -> str:
     """Say what the database said, without the statement and its values."""
     cause = getattr(error, "orig", None)
     return str(cause if cause is not None else error).partition("\n")[0]

@@ -222,9 +222,9 @@ class Committer:
         start = time.perf_counter()
         try:
             self._log.append(events)
+            self._observe(len(events), time.perf_counter() - start)
         except Exception as error:
             return error
-        self._observe(len(events), time.perf_counter() - start)
         return None
 
     def _written(self, error: Exception | None) -> None:

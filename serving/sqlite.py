@@ -13,6 +13,7 @@ from sqlalchemy.engine import URL, Connection
 
 from serving import databases
 from serving.background import background
+from serving.log_lines import log_line
 
 ROWS_AT_ONCE = 32
 """Rows that one statement inserts at most: after each statement the writing thread waits for its turn anew. Any SQLite takes 999
@@ -109,7 +110,7 @@ class Checkpoints:
     By default the writer does that itself within a commit, and all who wait for that commit wait for thousands of pages. Here it
     goes in passes: what came during one is left to the next, each has less to copy, and one during which nothing came flushes the
     tables. What is left then the writer copies itself, and writes on from the log's start: else that would grow for ever. A
-    checkpoint that fails leaves the log as it was, and the next one tries again.
+    checkpoint that fails leaves the log as it was, and the next one tries again; of failures in a row the first is told.
 
     Parameters
     ----------
@@ -119,7 +120,7 @@ class Checkpoints:
     def __init__(self, engine: sa.Engine) -> None:
         self._engine = engine
         self._thread = background("checkpoint")
-        self._rows = 0
+        self._rows, self._failing = 0, False
         self._running: Future[None] | None = None
 
     def note(self, rows: int) -> None:
@@ -133,15 +134,18 @@ class Checkpoints:
         """Let the writer copy what came during a checkpoint that is done."""
         if self._running is None or not self._running.done():
             return
-        self._running = None
+        self.wait()
         with suppress(sqlite3.Error):
             writer.execute(CHECKPOINT).fetchall()
 
     def wait(self) -> None:
         """Wait until no checkpoint is under way."""
-        if self._running is not None:
-            self._running.exception()
-            self._running = None
+        if self._running is None:
+            return
+        error, self._running = self._running.exception(), None
+        if error is not None and not self._failing:
+            log_line.error("no checkpoint of the event log", reason=databases.first_line(error))
+        self._failing = error is not None
 
     def _copy(self) -> None:
         copied = 0

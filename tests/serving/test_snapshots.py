@@ -1,10 +1,12 @@
 """A snapshot is taken only where it is whole and fits; else the one before, else the log, and the reason is told."""
 
+import hashlib
 import stat
 import threading
 import time
 from collections.abc import Callable, Sequence
 from functools import partial
+from io import BytesIO
 from pathlib import Path
 from typing import Any
 
@@ -61,7 +63,7 @@ def test_one_that_cannot_be_written_leaves_the_others(
     def fail(*_given: Any, **_named: Any) -> None:
         raise OSError("no space left on device")
 
-    monkeypatch.setattr(np, "savez", fail)
+    monkeypatch.setattr("serving.snapshots._flush", fail)
     with pytest.raises(OSError, match="no space left"):
         snapshots.write(of_entry(8), ARRAYS)
     assert snapshots.newest_first() == [good]
@@ -98,8 +100,25 @@ def test_one_of_another_format_is_refused(tmp_path: Path) -> None:
 
 
 def test_objects_are_never_loaded(tmp_path: Path) -> None:
-    with pytest.raises(ValueError, match="Object arrays cannot be saved"):
-        Snapshots(tmp_path).write(ABOUT, {"evil": np.array([{}], dtype=object)})
+    content = BytesIO()
+    np.savez(content, evil=np.array([{}], dtype=object))
+    path = tmp_path / f"{ABOUT.sequence:016d}-{hashlib.sha256(content.getvalue()).hexdigest()}.npz"
+    path.write_bytes(content.getvalue())
+    with pytest.raises(ServiceFault, match="corrupt: it cannot be read"):
+        Snapshots(tmp_path).read(path)
+
+
+def test_arrays_of_many_pieces_come_back_as_they_were(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("serving.snapshots.PIECE_BYTES", 7)
+    pairs = np.array([(1, 0.5), (2, 1.5)], dtype=[("key", "<u8"), ("rate", "<f4")])
+    arrays = {"table": np.arange(12.0).reshape(3, 4), "pairs": pairs, "none": np.zeros(0, dtype=np.uint64)}
+    snapshots = Snapshots(tmp_path)
+    _, found = snapshots.read(snapshots.write(ABOUT, arrays))
+    assert found.keys() == arrays.keys()
+    for name, array in arrays.items():
+        assert (found[name].dtype, found[name].tolist()) == (array.dtype, array.tolist())
 
 
 def score(client: Client, name: str, **changes: Any) -> dict[str, Any]:

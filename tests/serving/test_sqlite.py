@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 from databases import only_sqlite
+from structlog.testing import capture_logs
 
 from serving.event_log import EventLog
 from serving.events import Event
@@ -67,7 +68,7 @@ def test_a_writer_does_not_wait_for_a_checkpoint(
     log.close()
 
 
-def test_a_checkpoint_that_fails_harms_no_write_and_is_tried_again(
+def test_a_checkpoint_that_fails_harms_no_write_is_told_once_and_is_tried_again(
     open_log: Open, entry: Entry, few: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     log, failed = open_log(), list[str]()
@@ -78,9 +79,12 @@ def test_a_checkpoint_that_fails_harms_no_write_and_is_tried_again(
         raise OSError("no space left on device")
 
     monkeypatch.setattr(checkpoints, "_copy", fail)
-    written(log, entry, 3 * few)
-    assert len(failed) > 1
-    log.close()
+    with capture_logs() as lines:
+        written(log, entry, 3 * few)
+        assert len(failed) > 1
+        log.close()
+    (line,) = lines
+    assert (line["log_level"], line["reason"]) == ("error", "no space left on device")
     again = open_log()
     assert again.last_sequence == 3 * few * 5
     assert again.verify().broken_at is None
