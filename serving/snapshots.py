@@ -161,7 +161,7 @@ def _write_pieces(file: BinaryIO, arrays: Arrays) -> None:
         for name, array in arrays.items():
             with archive.open(f"{name}.npy", "w", force_zip64=True) as member:
                 write_array_header_1_0(member, header_data_from_array_1_0(array))
-                content = memoryview(array.reshape(-1).view(np.uint8))
+                content = array.reshape(-1).view(np.uint8).data
                 for start in range(0, len(content), PIECE_BYTES):
                     member.write(content[start : start + PIECE_BYTES])
                     _flush(file)
