@@ -1,6 +1,6 @@
 """Group commit: many answers wait for one flush to disk; while one group is being written, the next one gathers.
 
-An answer may leave only after `Group.durable` has returned for the group of its decision.
+An answer may leave only after `Group.durable` has returned for the group of its decision, or `Group.settle` has given it its value.
 """
 
 import asyncio
