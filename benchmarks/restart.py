@@ -234,14 +234,18 @@ def tell_snapshot(folder: Path, keys: int) -> None:
         start = time.perf_counter()
         arrays = arrays_of(state)
         copies.append(time.perf_counter() - start)
+    snapshots, about = (
+        Snapshots(folder / "timed"),
+        About(1, log.log_id, state.sequence, "00", model.entries.kinds),
+    )
+    snapshots.hurry()
     start = time.perf_counter()
-    about = About(1, log.log_id, state.sequence, "00", model.entries.kinds)
-    path = Snapshots(folder / "timed").write(about, arrays)
+    path = snapshots.write(about, arrays)
     written = time.perf_counter() - start
     count, identifiers = len(state.history), len(state.dossiers.index)
     print(f"\n| snapshot of {count:,} keys, {identifiers:,} identifiers | |\n|---|---|")
     print(f"| pause (the arrays are copied), ms | {1000 * min(copies):.0f} to {1000 * max(copies):.0f} |")
-    print(f"| write, flush and hash, in a thread, s | {written:.2f} |")
+    print(f"| write, flush and hash without rests, in a thread, s | {written:.2f} |")
     print(f"| size, MB | {path.stat().st_size / 1e6:.0f} |")
     print(f"| memory of history, bytes a key (room to grow included) | {state.history.nbytes / count:.0f} |")
     print(f"| in the snapshot, bytes a key | {used_bytes(arrays, 'history.') / count:.0f} |")

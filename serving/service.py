@@ -10,7 +10,9 @@ import time
 from collections.abc import Callable
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import TypeVar, TypeVarTuple
+from typing import Any, TypeVar, TypeVarTuple
+
+from numpy.typing import NDArray
 
 from consignments.errors import BadSetting, BundleRefused, ServiceFault
 from features.pseudonyms import Pseudonyms, load_data_key
@@ -31,7 +33,7 @@ from serving.scorer import Scorer
 from serving.sealing import Vault
 from serving.settings import Settings
 from serving.shadow_process import ShadowProcess
-from serving.snapshots import FORMAT, About, Arrays, Snapshots, arrays_of, restore, room_for
+from serving.snapshots import FORMAT, About, Snapshots, arrays_of, restore, room_for
 from serving.state import State
 from serving.tls import Certificate
 
@@ -135,6 +137,7 @@ class Service:
             self._watcher.cancel()
             with contextlib.suppress(asyncio.CancelledError):
                 await self._watcher
+        self.snapshots.hurry()
         await asyncio.to_thread(self.shadow.stop)
         with contextlib.suppress(ServiceFault):
             await self.committer.drain()
@@ -333,10 +336,12 @@ class Service:
         state, copying = self.state, time.monotonic()
         arrays, sequence = arrays_of(state, room), state.sequence
         copied = time.monotonic() - copying
+        del room
         self._kept_at, self._wait = start, RETRY_SECONDS
         try:
             await self.committer.durable(sequence)
-            path = await self._aside(self._write, sequence, state.dossiers.keys.entries.kinds, arrays)
+            kinds = state.dossiers.keys.entries.kinds
+            path = await self._aside(self._write, sequence, kinds, arrays)
         except (OSError, ServiceFault) as error:
             self.metrics.gauges["snapshot_failed"].set(1)
             log_line.error("no snapshot could be written", reason=str(error))
@@ -348,11 +353,14 @@ class Service:
             pause_ms=round(1000 * copied, 1), seconds=round(time.monotonic() - start, 3),
         )  # fmt: skip
 
-    def _write(self, sequence: int, kinds: str, arrays: Arrays) -> Path:
+    def _write(self, sequence: int, kinds: str, arrays: dict[str, NDArray[Any]]) -> Path:
+        """Write a snapshot; the memory of its arrays is let go here, which takes a while, and not where calls wait."""
         chain = self.log.hash_at(sequence)
         if chain is None:
             raise ServiceFault("the log does not hold the last entry", got=f"entry {sequence}")
-        return self.snapshots.write(About(FORMAT, self.log.log_id, sequence, chain.hex(), kinds), arrays)
+        path = self.snapshots.write(About(FORMAT, self.log.log_id, sequence, chain.hex(), kinds), arrays)
+        arrays.clear()
+        return path
 
     def _first_model(self) -> Model | None:
         try:

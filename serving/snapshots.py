@@ -9,11 +9,12 @@ import hashlib
 import math
 import os
 import re
+import time
 import zipfile
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from mmap import mmap
 from pathlib import Path
-from threading import Lock
+from threading import Event, Lock
 from typing import Any, BinaryIO
 
 import msgspec
@@ -38,7 +39,9 @@ KEPT = 2
 SPARE = 64
 """One of so many elements more than there are is taken for a copy: entries come while it is."""
 PIECE_BYTES = 1 << 21
-"""Written and flushed at once."""
+"""Written and flushed, or read, at once."""
+RESTS = 3.0
+"""How often as long as a piece took nothing is done after it, so that processor and disk are free for those who answer."""
 NAME = re.compile(r"(\d{16})-([0-9a-f]{64})\.npz")
 PART = ".part"
 HISTORY = "history."
@@ -85,7 +88,7 @@ class Snapshots:
     def __init__(self, folder: Path) -> None:
         self.folder = folder
         self.last = 0
-        self._writing = Lock()
+        self._writing, self._hurried = Lock(), Event()
 
     def newest_first(self) -> list[Path]:
         """List the snapshots, the one of the latest entry first."""
@@ -93,7 +96,7 @@ class Snapshots:
         return sorted(found, reverse=True)
 
     def write(self, about: About, arrays: Arrays) -> Path:
-        """Write a snapshot, and drop all but the last two.
+        """Write a snapshot, with rests unless there is a `hurry`, and drop all but the last two.
 
         Raises
         ------
@@ -103,22 +106,32 @@ class Snapshots:
         with self._writing:
             return self._write(about, arrays)
 
+    def hurry(self) -> None:
+        """Write without rests from now on, also what is being written: somebody waits."""
+        self._hurried.set()
+
     def _write(self, about: About, arrays: Arrays) -> Path:
         self.folder.mkdir(mode=PRIVATE, parents=True, exist_ok=True)
         part = self.folder / f"{about.sequence:016d}{PART}"
         for left_over in self.folder.glob(f"*{PART}"):
             left_over.unlink()
-        note = np.frombuffer(msgspec.json.encode(about), dtype=np.uint8)
+        note, sha256 = np.frombuffer(msgspec.json.encode(about), dtype=np.uint8), hashlib.sha256()
         with open(os.open(part, os.O_RDWR | os.O_CREAT | os.O_EXCL, PRIVATE_FILE), "w+b") as file:  # noqa: PTH123
-            _write_pieces(file, {ABOUT: note} | dict(arrays))
-            file.seek(0)
-            sha256 = hashlib.file_digest(file, "sha256").hexdigest()
-        path = self.folder / f"{about.sequence:016d}-{sha256}.npz"
+            self._at_leisure(_write_pieces(file, {ABOUT: note, **arrays}))
+            self._at_leisure(_digest_pieces(file, sha256))
+        path = self.folder / f"{about.sequence:016d}-{sha256.hexdigest()}.npz"
         part.replace(path)
         flush_folder(self.folder)
         self._drop_others(path)
         self.last = about.sequence
         return path
+
+    def _at_leisure(self, steps: Iterator[None]) -> None:
+        """Take steps, and rest after each."""
+        begun = time.perf_counter()
+        for _ in steps:
+            self._hurried.wait(RESTS * (time.perf_counter() - begun))
+            begun = time.perf_counter()
 
     def read(self, path: Path) -> tuple[About, dict[str, NDArray[Any]]]:
         """Read a snapshot.
@@ -152,8 +165,8 @@ class Snapshots:
             path.unlink()
 
 
-def _write_pieces(file: BinaryIO, arrays: Arrays) -> None:
-    """Write what `numpy.savez` would, a piece at a time and each flushed to disk.
+def _write_pieces(file: BinaryIO, arrays: Arrays) -> Iterator[None]:
+    """Write what `numpy.savez` would, a piece at each step and flushed to disk.
 
     At once the event log would wait for the disk behind a hundred megabytes, and all of Python while numpy copies sixteen.
     """
@@ -165,12 +178,21 @@ def _write_pieces(file: BinaryIO, arrays: Arrays) -> None:
                 for start in range(0, len(content), PIECE_BYTES):
                     member.write(content[start : start + PIECE_BYTES])
                     _flush(file)
+                    yield
     _flush(file)
 
 
 def _flush(file: BinaryIO) -> None:
     file.flush()
     os.fsync(file.fileno())
+
+
+def _digest_pieces(file: BinaryIO, digest: "hashlib._Hash") -> Iterator[None]:
+    """Put a file into a digest, a piece at each step."""
+    file.seek(0)
+    while piece := file.read(PIECE_BYTES):
+        digest.update(piece)
+        yield
 
 
 def arrays_of(state: State, room: Arrays | None = None) -> dict[str, NDArray[Any]]:

@@ -54,6 +54,21 @@ def test_the_last_two_are_kept_and_nothing_half_written(tmp_path: Path) -> None:
     assert len(list(tmp_path.iterdir())) == 2
 
 
+def test_it_is_written_with_rests_and_without_them_once_there_is_a_hurry(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("serving.snapshots.RESTS", 1e6)
+    snapshots, written = Snapshots(tmp_path), list[Path]()
+    writing = threading.Thread(target=lambda: written.append(snapshots.write(ABOUT, ARRAYS)))
+    writing.start()
+    writing.join(0.3)
+    assert writing.is_alive()
+    assert not snapshots.newest_first()
+    snapshots.hurry()
+    writing.join(30)
+    assert written == snapshots.newest_first()
+
+
 def test_one_that_cannot_be_written_leaves_the_others(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
