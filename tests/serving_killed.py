@@ -43,7 +43,8 @@ def replace_or_die(part, path):
     return replace(part, path)
 
 if moment == "half":
-    snapshots.np.savez = die
+    assert snapshots._flush, "what takes its place must be called"
+    snapshots._flush = die
 elif moment == "nameless":
     snapshots.Path.replace = replace_or_die
 elif moment == "named":
