@@ -234,12 +234,10 @@ def tell_snapshot(folder: Path, keys: int) -> None:
         start = time.perf_counter()
         arrays = arrays_of(state)
         copies.append(time.perf_counter() - start)
-    snapshots, about = (
-        Snapshots(folder / "timed"),
-        About(1, log.log_id, state.sequence, "00", model.entries.kinds),
-    )
+    snapshots = Snapshots(folder / "timed")
     snapshots.hurry()
     start = time.perf_counter()
+    about = About(1, log.log_id, state.sequence, "00", model.entries.kinds)
     path = snapshots.write(about, arrays)
     written = time.perf_counter() - start
     count, identifiers = len(state.history), len(state.dossiers.index)

@@ -2,6 +2,7 @@
 
 import os
 from pathlib import Path
+from typing import BinaryIO
 
 PRIVATE_FILE = 0o600
 
@@ -12,8 +13,7 @@ def write_beside(path: Path, content: bytes) -> Path:
     part.unlink(missing_ok=True)
     with open(os.open(part, os.O_WRONLY | os.O_CREAT | os.O_EXCL, PRIVATE_FILE), "wb") as file:  # noqa: PTH123
         file.write(content)
-        file.flush()
-        os.fsync(file.fileno())
+        flush_file(file)
     return part
 
 
@@ -26,8 +26,13 @@ def overwrite(path: Path) -> None:
     """Put zeros in place of a file's bytes and flush them to disk; another name of the same file sees them too."""
     with path.open("r+b") as file:
         file.write(bytes(os.fstat(file.fileno()).st_size))
-        file.flush()
-        os.fsync(file.fileno())
+        flush_file(file)
+
+
+def flush_file(file: BinaryIO) -> None:
+    """Make durable what was written to a file."""
+    file.flush()
+    os.fsync(file.fileno())
 
 
 def flush_folder(folder: Path) -> None:

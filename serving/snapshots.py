@@ -26,7 +26,7 @@ from consignments.errors import ServiceFault
 from features.history import History
 from features.pipeline import Pipeline
 from serving.dossiers import Days, Dossiers, KeyReader
-from serving.durable import PRIVATE_FILE, flush_folder
+from serving.durable import PRIVATE_FILE, flush_file, flush_folder
 from serving.entries import Entries
 from serving.lock import PRIVATE
 from serving.log_lines import log_line
@@ -179,15 +179,10 @@ def _write_pieces(file: BinaryIO, arrays: Arrays) -> Iterator[None]:
                 for start in range(0, len(content), PIECE_BYTES):
                     unflushed += member.write(content[start : start + PIECE_BYTES])
                     if unflushed >= PIECE_BYTES:
-                        _flush(file)
+                        flush_file(file)
                         unflushed = 0
                         yield
-    _flush(file)
-
-
-def _flush(file: BinaryIO) -> None:
-    file.flush()
-    os.fsync(file.fileno())
+    flush_file(file)
 
 
 def _digest_pieces(file: BinaryIO, digest: "hashlib._Hash") -> Iterator[None]:

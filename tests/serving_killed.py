@@ -43,8 +43,8 @@ def replace_or_die(part, path):
     return replace(part, path)
 
 if moment == "half":
-    assert snapshots._flush, "what takes its place must be called"
-    snapshots._flush = die
+    assert snapshots.flush_file, "what takes its place must be called"
+    snapshots.flush_file = die
 elif moment == "nameless":
     snapshots.Path.replace = replace_or_die
 elif moment == "named":

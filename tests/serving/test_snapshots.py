@@ -78,7 +78,7 @@ def test_one_that_cannot_be_written_leaves_the_others(
     def fail(*_given: Any, **_named: Any) -> None:
         raise OSError("no space left on device")
 
-    monkeypatch.setattr("serving.snapshots._flush", fail)
+    monkeypatch.setattr("serving.snapshots.flush_file", fail)
     with pytest.raises(OSError, match="no space left"):
         snapshots.write(of_entry(8), ARRAYS)
     assert snapshots.newest_first() == [good]
