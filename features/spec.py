@@ -2,8 +2,7 @@
 
 import hashlib
 from collections.abc import Iterable, Iterator
-from dataclasses import asdict, dataclass
-from typing import Any
+from dataclasses import dataclass
 
 import msgspec
 
@@ -74,10 +73,6 @@ class Spec:
     def digest(self) -> str:
         """Give the SHA-256 of names, order, units and texts, as hexadecimal digits."""
         return hashlib.sha256(msgspec.json.encode(self.features)).hexdigest()
-
-    def to_list(self) -> list[dict[str, Any]]:
-        """Give the spec as plain values, for the bundle and the docs."""
-        return [asdict(feature) for feature in self.features]
 
     def require(self, digest: str) -> None:
         """Refuse a model that was trained on another spec.

@@ -93,7 +93,7 @@ def test_what_was_written_is_what_is_loaded(directory: Path) -> None:
     assert bundle.card.metrics == {"test/roc_auc": 0.91, "test/recall_at_1pct": None}
     assert (bundle.card.target, bundle.card.feature_spec_sha256) == ("nps", SPEC.digest())
     assert (bundle.config, bundle.fitted) == (CONFIG, FITTED)
-    assert bundle.spec.to_list() == SPEC.to_list()
+    assert bundle.spec.features == SPEC.features
     assert bundle.reference == REFERENCE
     assert (bundle.model.calibration, bundle.model.bands) == (small_model().calibration, small_model().bands)
     assert sorted(bundle.arrays) == sorted(ARRAYS)
