@@ -2,7 +2,8 @@
 
 A snapshot is of one log, one entry of it, one list of keys and one format; whatever does not fit is refused, and the one
 before it or the whole log is taken. It is written beside, flushed to disk, and then given its name: a kill at any moment
-leaves the old ones as they were.
+leaves the old ones as they were. What is dropped is not deleted, but written over by the next: where a disk is told of each
+deletion (mount option `discard`), a hundred megabytes hold up the flushes of the log for as much as half a minute.
 """
 
 import hashlib
@@ -44,6 +45,8 @@ RESTS = 3.0
 """How often as long as a piece took nothing is done after it, so that processor and disk are free for those who answer."""
 NAME = re.compile(r"(\d{16})-([0-9a-f]{64})\.npz")
 PART = ".part"
+NEXT = f"next{PART}"
+"""What is written, over what was dropped last."""
 HISTORY = "history."
 ABOUT, WORDS, MARKS = "about", "index.words", "days.marks"
 Arrays = Mapping[str, NDArray[Any]]
@@ -112,11 +115,9 @@ class Snapshots:
 
     def _write(self, about: About, arrays: Arrays) -> Path:
         self.folder.mkdir(mode=PRIVATE, parents=True, exist_ok=True)
-        part = self.folder / f"{about.sequence:016d}{PART}"
-        for left_over in self.folder.glob(f"*{PART}"):
-            left_over.unlink()
+        part = self._part()
         note, sha256 = np.frombuffer(msgspec.json.encode(about), dtype=np.uint8), hashlib.sha256()
-        with open(os.open(part, os.O_RDWR | os.O_CREAT | os.O_EXCL, PRIVATE_FILE), "w+b") as file:  # noqa: PTH123
+        with open(os.open(part, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW, PRIVATE_FILE), "r+b") as file:  # noqa: PTH123
             self._at_leisure(_write_pieces(file, {ABOUT: note, **arrays}))
             self._at_leisure(_digest_pieces(file, sha256))
         path = self.folder / f"{about.sequence:016d}-{sha256.hexdigest()}.npz"
@@ -125,6 +126,14 @@ class Snapshots:
         self._drop_others(path)
         self.last = about.sequence
         return path
+
+    def _part(self) -> Path:
+        """Give where the next is written; what else was left there is deleted, and what has another name is not written over."""
+        part = self.folder / NEXT
+        for left_over in self.folder.glob(f"*{PART}"):
+            if left_over != part or left_over.lstat().st_nlink > 1:
+                left_over.unlink()
+        return part
 
     def _at_leisure(self, steps: Iterator[None]) -> None:
         """Take steps, and rest after each."""
@@ -162,7 +171,8 @@ class Snapshots:
         """Keep the newest and the one before; what claims to be later was refused when the service started."""
         before = [path for path in self.newest_first() if path.name < newest.name]
         for path in set(self.newest_first()) - {newest, *before[: KEPT - 1]}:
-            path.unlink()
+            path.replace(self.folder / NEXT)
+        flush_folder(self.folder)
 
 
 def _write_pieces(file: BinaryIO, arrays: Arrays) -> Iterator[None]:
@@ -182,6 +192,7 @@ def _write_pieces(file: BinaryIO, arrays: Arrays) -> Iterator[None]:
                         flush_file(file)
                         unflushed = 0
                         yield
+    file.truncate()
     flush_file(file)
 
 

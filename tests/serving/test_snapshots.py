@@ -20,7 +20,7 @@ from structlog.testing import capture_logs
 
 from consignments.errors import ServiceFault
 from serving.events import Event
-from serving.snapshots import About, Snapshots, arrays_of, room_for
+from serving.snapshots import NEXT, About, Snapshots, arrays_of, room_for
 
 ABOUT = About(1, "a log", 7, "00", "kinds")
 ARRAYS = {
@@ -51,7 +51,36 @@ def test_the_last_two_are_kept_and_nothing_half_written(tmp_path: Path) -> None:
     for sequence in (5, 9, 30, 12):
         snapshots.write(of_entry(sequence), ARRAYS)
     assert [path.name[:16] for path in snapshots.newest_first()] == ["0000000000000012", "0000000000000009"]
-    assert len(list(tmp_path.iterdir())) == 2
+    assert {path.name for path in tmp_path.glob("*.part")} == {NEXT}
+
+
+def test_what_is_dropped_is_written_over_and_never_more_than_three_files_are_there(tmp_path: Path) -> None:
+    snapshots, short = Snapshots(tmp_path), {"a": np.arange(3)}
+    long = {"a": np.arange(9_000)}
+    numbers = [snapshots.write(of_entry(number), long).stat().st_ino for number in range(1, 4)]
+    again = [snapshots.write(of_entry(number), short) for number in range(4, 8)]
+    assert [path.stat().st_ino for path in again if path.exists()] == [numbers[2], numbers[0]]
+    assert len(list(tmp_path.iterdir())) == 3
+    for path in snapshots.newest_first():
+        assert snapshots.read(path)[1]["a"].tolist() == [0, 1, 2]
+
+
+def test_what_a_copy_by_another_name_holds_is_not_written_over(tmp_path: Path) -> None:
+    snapshots, copy = Snapshots(tmp_path / "snapshots"), tmp_path / "copy"
+    first = snapshots.write(of_entry(1), ARRAYS)
+    copy.hardlink_to(first)
+    content = copy.read_bytes()
+    for number in range(2, 7):
+        snapshots.write(of_entry(number), {"a": np.arange(number)})
+    assert copy.read_bytes() == content
+
+
+def test_one_left_half_written_by_a_kill_is_written_over(tmp_path: Path) -> None:
+    snapshots = Snapshots(tmp_path)
+    (tmp_path / NEXT).write_bytes(b"half" * 9_000)
+    path = snapshots.write(ABOUT, ARRAYS)
+    assert snapshots.read(path)[0] == ABOUT
+    assert list(tmp_path.iterdir()) == [path]
 
 
 def test_it_is_written_with_rests_and_without_them_once_there_is_a_hurry(
