@@ -1,7 +1,7 @@
 """The calls beside scores: what was found, warned of and cancelled comes in; what is known goes out."""
 
 import asyncio
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from http import HTTPStatus
 from importlib.metadata import version as installed_version
 from typing import Any
@@ -62,6 +62,7 @@ class Taker:
             caller.spend(max(len(found), 1))
             return await _send_json(reply, await self._take_list(service, found, caller))
         caller.spend(1)
+        await _meet(service, [found])
         taken = self._take_one(service, found, caller)
         if isinstance(taken, Complaint):
             raise refusal_of(taken) if taken is not UNKNOWN else Refusal(404, taken.reason)
@@ -73,19 +74,22 @@ class Taker:
         receipts: list[Receipt] = []
         errors: list[RowFault] = []
         groups: list[Group] = []
-        for index, raw in enumerate(raws):
-            if index % MOST_TOGETHER == MOST_TOGETHER - 1:
+        for start in range(0, len(raws), MOST_TOGETHER):
+            if start:
                 await let_others_through()
-            record = self._records.one_of(raw, index)
-            taken = record if isinstance(record, RowFault) else self._take_one(service, record, caller)
-            if isinstance(taken, Complaint):
-                taken = self._records.row_fault(taken, index)
-            if isinstance(taken, RowFault):
-                errors.append(taken)
-                continue
-            receipts.append(taken.receipt)
-            if taken.group is not None and taken.group not in groups[-1:]:
-                groups.append(taken.group)
+            chunk = raws[start : start + MOST_TOGETHER]
+            records = [self._records.one_of(raw, index) for index, raw in enumerate(chunk, start)]
+            await _meet(service, records)
+            for index, record in enumerate(records, start):
+                taken = record if isinstance(record, RowFault) else self._take_one(service, record, caller)
+                if isinstance(taken, Complaint):
+                    taken = self._records.row_fault(taken, index)
+                if isinstance(taken, RowFault):
+                    errors.append(taken)
+                    continue
+                receipts.append(taken.receipt)
+                if taken.group is not None and taken.group not in groups[-1:]:
+                    groups.append(taken.group)
         for group in groups:
             await group.durable()
         for error in errors:
@@ -97,6 +101,13 @@ class Taker:
         now_us = service.clock()
         complaint = self._complain(record, now_us)
         return complaint or self._take(service, record, now_us, caller) or UNKNOWN
+
+
+async def _meet(service: Service, records: Sequence[Any]) -> None:
+    """Let the service bring into memory what it knows of the consignments that records tell of."""
+    await service.meet(
+        [record.consignment_id for record in records if isinstance(record, Outcome | Cancellation)]
+    )
 
 
 async def _choose(service: Service, scope: Scope, receive: Receive, reply: Reply) -> int:

@@ -7,7 +7,7 @@ again, in their order and each on its day, so it is what it was.
 
 from bisect import bisect_right
 from collections import OrderedDict
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
@@ -31,6 +31,8 @@ NOT_NEEDED = ("features",)
 NO_REASONS = b"\x90"
 """An empty list, as MessagePack."""
 Steps = list[HandledStep[bytes]]
+Found = Mapping[str, list[Event]]
+"""The entries of consignments, in their order."""
 
 
 class Decision(msgspec.Struct, frozen=True, gc=False):
@@ -246,6 +248,7 @@ class Dossiers(Register[bytes]):
         self.durable: Callable[[], int] = lambda: self.sequence
         self.keys, self._log = keys, log
         self._recent: OrderedDict[str, Dossier] = OrderedDict()
+        self._awaited: dict[str, Dossier] = {}
         self._most = recent
 
     def __len__(self) -> int:
@@ -262,12 +265,45 @@ class Dossiers(Register[bytes]):
         """
         dossier = self._recent.get(consignment_id)
         if dossier is None:
-            dossier = self._recent[consignment_id] = self._look_up(consignment_id, today)
-            self._drop_oldest()
+            dossier = self._look_up(consignment_id, today)
+            self._keep(consignment_id, dossier)
         else:
             self._recent.move_to_end(consignment_id)
         dossier.forget(today)
         return dossier
+
+    def await_those_in_log(self, consignment_ids: Sequence[str], today: int) -> dict[str, Dossier]:
+        """Give blank dossiers for those that `file` would have to look up, so that they may be read beside; see `bring`."""
+        awaited = {}
+        for name in consignment_ids:
+            if name not in self._recent:
+                blank = Dossier(tag=self.index.tag(name))
+                if self.index.knows(blank.tag, today):
+                    awaited[name] = self._awaited[name] = blank
+                else:
+                    self._keep(name, blank)
+        return awaited
+
+    def read(self, consignment_ids: Iterable[str], until: int) -> Found:
+        """Read the entries of consignments up to the sequence `until`, in any thread.
+
+        Raises
+        ------
+        ServiceFault
+            Where the log cannot be read.
+        """
+        return {name: self._log.of(name, until, NOT_NEEDED) for name in consignment_ids}
+
+    def bring(self, awaited: Mapping[str, Dossier], found: Found) -> None:
+        """Keep what was read of awaited dossiers; not where one was met meanwhile, for then more than was read may be known."""
+        for name, blank in awaited.items():
+            if self._awaited.get(name) is not blank:
+                continue  # met and dropped again, or awaited anew
+            del self._awaited[name]
+            if name in found and name not in self._recent:
+                for event in found[name]:
+                    self._take_again(blank, event)
+                self._keep(name, blank)
 
     def look_up_all(self, consignment_ids: Sequence[str], tags: Tags, today: int) -> dict[str, Dossier]:
         """Give what counts for many consignments on a day `today`, from the log and beside what is in memory."""
@@ -309,7 +345,7 @@ class Dossiers(Register[bytes]):
     def _look_up(self, consignment_id: str, today: int) -> Dossier:
         dossier = Dossier(tag=self.index.tag(consignment_id))
         if self.index.knows(dossier.tag, today):
-            for event in self._log.of(consignment_id, self.sequence, NOT_NEEDED):
+            for event in self.read([consignment_id], self.sequence)[consignment_id]:
                 self._take_again(dossier, event)
         return dossier
 
@@ -317,13 +353,15 @@ class Dossiers(Register[bytes]):
         self.take(dossier, event, self.days.at(event.sequence))
         hear(dossier, event)
 
-    def _drop_oldest(self) -> None:
-        """Drop what was met longest ago, as long as it is on disk; the one met just now stays."""
+    def _keep(self, consignment_id: str, dossier: Dossier) -> None:
+        """Keep a dossier, and drop those met longest ago, as long as they are on disk; the one met just now stays."""
+        self._recent[consignment_id] = dossier
         while len(self._recent) > self._most:
             name, oldest = next(iter(self._recent.items()))
             if oldest.sequence > self.durable():
                 return
             del self._recent[name]
+            self._awaited.pop(name, None)
 
 
 def standing_of(outcome: Outcome, event: Event) -> tuple[tuple[int, int, int], str | None]:

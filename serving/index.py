@@ -81,12 +81,12 @@ class Index:
 
     def knows(self, tag: int, today: int) -> bool:
         """Tell whether an identifier may have been met in the KEPT_DAYS before a day."""
-        return bool(_find(self.words, np.uint64(tag)) >= today - KEPT_DAYS)
+        return bool(_find(self.words, np.uint64(tag)) >= max(today - KEPT_DAYS, FIRST_DAY))
 
     def know(self, tags: Tags, today: int) -> NDArray[np.bool_]:
         """Tell the same of many, bool, (n,)."""
         found: Days = _find_all(self.words, tags)
-        return found >= today - KEPT_DAYS
+        return found >= max(today - KEPT_DAYS, FIRST_DAY)
 
     def note(self, tag: int, today: int) -> None:
         """Note that an identifier was met on a day; days never fall."""

@@ -70,6 +70,7 @@ class ScoresCall:
         if isinstance(ready, Complaint):
             raise refusal_of(ready)
         self._read_seconds.observe(time.perf_counter() - begun)
+        await service.meet((ready.consignment_id,))
         answer = await self._rounds.ask(Asked(ready, caller.name, wish.reasons))
         if answer.group is not None:
             self._log_seconds.observe(answer.group.seconds)
@@ -94,6 +95,7 @@ class ScoresCall:
             good, bad = self._read_chunk(raws, start)
             self._excuse(bad)
             errors += bad
+            await self._service.meet([c.consignment_id for c in good])
             for part in parts_of([Asked(c, caller.name, wish.reasons) for c in good]):
                 for asked, answer in zip(part, self._score_all(part), strict=True):
                     if isinstance(answer, Exception):

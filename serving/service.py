@@ -7,7 +7,7 @@ written, in threads that give way to both.
 import asyncio
 import contextlib
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, TypeVar, TypeVarTuple
@@ -25,6 +25,7 @@ from serving.event_log import EventLog
 from serving.group_commit import Committer
 from serving.intake import Intake
 from serving.log_lines import log_line
+from serving.look_ups import LookUps
 from serving.metrics import Metrics
 from serving.model import Model, load_model, rules_model
 from serving.releases import current_folder, read_release
@@ -104,6 +105,7 @@ class Service:
         self._wake, self._looking = asyncio.Event(), asyncio.Lock()
         self._watcher: asyncio.Task[None] | None = None
         self._seen: Path | None = None
+        self._look_ups = LookUps()
         self.snapshots = Snapshots(settings.state_dir / "snapshots")
         self._kept_at, self._wait = time.monotonic(), 0.0
         self._background = background("background", BACKGROUND_THREADS)
@@ -143,6 +145,7 @@ class Service:
             await self.committer.drain()
             await self._keep()
         self._background.shutdown(wait=False, cancel_futures=True)
+        self._look_ups.close()
         self.committer.close()
         self.log.close()
         log_line.info("stopped", sequence=self.log.last_sequence)
@@ -150,6 +153,10 @@ class Service:
     def wake(self) -> None:
         """Look now whether something changed."""
         self._wake.set()
+
+    async def meet(self, consignment_ids: Sequence[str]) -> None:
+        """Bring what is known of consignments into memory, so that taking something about them does not wait for the log."""
+        await self._look_ups.bring(self.state, consignment_ids)
 
     @property
     def entries(self) -> Entries:

@@ -86,7 +86,7 @@ def test_a_disk_that_hangs_is_told_and_what_was_written_meanwhile_is_answered_la
         write(events)
 
     monkeypatch.setattr(client.service.log, "append", hang)
-    monkeypatch.setattr("serving.group_commit.STALL_SECONDS", 0.2)
+    monkeypatch.setattr("serving.group_commit.STALL_SECONDS", 1.0)
     assert "takes too long" in refused(client, "RB1")
     assert "takes too long" in refused(client, "RB2")
     assert client.get("/health/live").status_code == 200

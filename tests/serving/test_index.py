@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from consignments.errors import ServiceFault
-from features.history import REMEMBERED_DAYS
+from features.history import NO_DAY, REMEMBERED_DAYS
 from serving.index import DAY_BITS, FEWEST_WORDS, FIRST_DAY, KEPT_DAYS, TAG_BITS, Index
 
 DIGEST = blake2b(digest_size=8, key=b"a key of the tests")
@@ -51,6 +51,15 @@ def check(index: Index, days: dict[int, int], today: int, others: list[int]) -> 
         known = days.get(tag, FIRST_DAY) >= today - REMEMBERED_DAYS
         assert index.knows(tag, today) == known
         assert index.know(np.array([tag], dtype=np.uint64), today).tolist() == [known]
+
+
+def test_before_the_first_day_an_empty_one_knows_nobody_and_then_whom_it_met() -> None:
+    index = index_of()
+    assert not index.knows(3, NO_DAY)
+    assert index.know(np.array([3], dtype=np.uint64), NO_DAY).tolist() == [False]
+    index.note(3, NO_DAY)
+    assert index.knows(3, NO_DAY)
+    assert index.know(np.array([3], dtype=np.uint64), NO_DAY).tolist() == [True]
 
 
 def test_it_grows_and_keeps_all() -> None:

@@ -1,5 +1,6 @@
-"""A bounded memory, a snapshot at any moment and a replay change nothing of what the service knows and reads."""
+"""A bounded memory, dossiers read beside, a snapshot at any moment and a replay change nothing of what the service knows and reads."""
 
+from collections import deque
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -23,7 +24,7 @@ from features.history import NO_DAY
 from features.ledger import Ledger
 from features.pipeline import Pipeline
 from features.pseudonyms import Pseudonyms
-from serving.dossiers import Dossiers, KeyReader
+from serving.dossiers import Dossier, Dossiers, Found, KeyReader
 from serving.entries import Entries, Selection
 from serving.event_log import EventLog
 from serving.events import Event
@@ -47,6 +48,10 @@ class Act(NamedTuple):
     variant: int
     flush: bool
     """Whether all entries so far are on disk after it."""
+    asked: str | None = None
+    """Whose dossier is read beside, from this moment on."""
+    comes: bool = False
+    """Whether what was read first and has not come yet comes before it."""
 
 
 acts = st.builds(
@@ -55,6 +60,8 @@ acts = st.builds(
     st.sampled_from(NAMES),
     st.sampled_from([0, 0, 0, 0, 0, 1, 7, 40, 200, 365, 366, 367, 400]),
     st.integers(0, 3),
+    st.booleans(),
+    st.sampled_from([None, *NAMES]),
     st.booleans(),
 )
 
@@ -85,8 +92,18 @@ class Life:
         self.events: list[Event] = []
         self.read: list[bytes] = []
         self.date = 0.0
+        self.coming: deque[tuple[dict[str, Dossier], Found]] = deque()
 
     def live(self, act: Act) -> None:
+        if act.comes and self.coming:
+            self.state.dossiers.bring(*self.coming.popleft())
+        self._take(act)
+        if act.asked is not None:
+            dossiers = self.state.dossiers
+            awaited = dossiers.await_those_in_log([act.asked], self.state.today)
+            self.coming.append((awaited, dossiers.read(awaited, dossiers.sequence)))
+
+    def _take(self, act: Act) -> None:
         self.date += act.gap
         event = self.event_of(act)
         if event.kind == "arrival":
@@ -263,6 +280,49 @@ def test_a_snapshot_at_any_entry_and_the_rest_of_the_log_give_the_state_that_liv
         here = knowledge(life.state, life.keys)
         for state in restored:
             assert knowledge(state, life.keys) == here
+
+
+def awaiting(log: EventLog, name: str) -> tuple[Life, dict[str, Dossier], Found]:
+    """A life in which all have arrived and are dropped from memory but the last, and what was read of one since."""
+    life = lived(log, [Act("arrival", each, 0, 0, True) for each in NAMES], recent=1)
+    dossiers = life.state.dossiers
+    awaited = dossiers.await_those_in_log([name], life.state.today)
+    return life, awaited, dossiers.read(awaited, dossiers.sequence)
+
+
+def test_what_was_read_beside_is_not_looked_up_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    with new_log() as log:
+        life, awaited, found = awaiting(log, NAMES[0])
+        life.state.dossiers.bring(awaited, found)
+        monkeypatch.setattr(log, "of", None)
+        assert known_of(life.state, NAMES[0]) == said_of(life.events, NAMES[0])
+
+
+def test_who_is_in_memory_or_unknown_is_not_awaited() -> None:
+    with new_log() as log:
+        life, _, _ = awaiting(log, NAMES[0])
+        assert life.state.dossiers.await_those_in_log([NAMES[-1], "RB-new"], life.state.today) == {}
+
+
+@pytest.mark.parametrize("dropped", [False, True])
+def test_what_was_read_before_an_entry_came_does_not_hide_it(dropped: bool) -> None:
+    with new_log() as log:
+        life, awaited, found = awaiting(log, NAMES[0])
+        life.live(Act("outcome", NAMES[0], 0, 0, True))
+        if dropped:
+            life.live(Act("arrival", NAMES[1], 0, 0, True))
+        life.state.dossiers.bring(awaited, found)
+        assert len(known_of(life.state, NAMES[0])[2]) == 1
+
+
+def test_what_was_read_first_does_not_stand_for_what_was_read_later() -> None:
+    with new_log() as log:
+        life, awaited, found = awaiting(log, NAMES[0])
+        for act in (Act("outcome", NAMES[0], 0, 0, True), Act("arrival", NAMES[1], 0, 0, True)):
+            life.live(act)
+        life.live(Act("arrival", NAMES[2], 0, 0, True, asked=NAMES[0]))
+        life.state.dossiers.bring(awaited, found)
+        assert len(known_of(life.state, NAMES[0])[2]) == 1
 
 
 def caught_up(state: State, log: EventLog, rows: int) -> None:

@@ -1,0 +1,40 @@
+"""Dossiers that are not in memory are read from the log in threads, before a call goes on: whoever asks for one waits for the
+disk, and nobody with him.
+"""
+
+import asyncio
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
+
+from consignments.errors import ServiceFault
+from serving.dossiers import Found
+from serving.state import State
+
+THREADS = 2
+
+
+class LookUps:
+    """The threads; used by the thread that changes state."""
+
+    def __init__(self) -> None:
+        self._threads = ThreadPoolExecutor(THREADS, "look-up")
+
+    async def bring(self, state: State, consignment_ids: Sequence[str]) -> None:
+        """Bring dossiers into memory; where the log cannot be read, whoever needs one meets that fault himself."""
+        dossiers = state.dossiers
+        awaited = dossiers.await_those_in_log(consignment_ids, state.today)
+        if not awaited:
+            return
+        found: Found = {}
+        try:
+            with suppress(ServiceFault):
+                found = await asyncio.get_running_loop().run_in_executor(
+                    self._threads, dossiers.read, list(awaited), dossiers.sequence
+                )
+        finally:
+            dossiers.bring(awaited, found)
+
+    def close(self) -> None:
+        """End the threads; one that waits for the disk is not waited for."""
+        self._threads.shutdown(wait=False, cancel_futures=True)
