@@ -12,6 +12,8 @@ from serving.dossiers import Found
 from serving.state import State
 
 THREADS = 2
+MOST_SECONDS = 10.0
+"""How long a call waits for what it asks about."""
 
 
 class LookUps:
@@ -21,17 +23,26 @@ class LookUps:
         self._threads = ThreadPoolExecutor(THREADS, "look-up")
 
     async def bring(self, state: State, consignment_ids: Sequence[str]) -> None:
-        """Bring dossiers into memory; where the log cannot be read, whoever needs one meets that fault himself."""
+        """Bring dossiers into memory; where the log cannot be read, whoever needs one meets that fault himself.
+
+        Raises
+        ------
+        ServiceFault
+            Where reading takes too long.
+        """
         dossiers = state.dossiers
         awaited = dossiers.await_those_in_log(consignment_ids, state.today)
         if not awaited:
             return
         found: Found = {}
         try:
-            with suppress(ServiceFault):
-                found = await asyncio.get_running_loop().run_in_executor(
-                    self._threads, dossiers.read, list(awaited), dossiers.sequence
-                )
+            async with asyncio.timeout(MOST_SECONDS):
+                with suppress(ServiceFault):
+                    found = await asyncio.get_running_loop().run_in_executor(
+                        self._threads, dossiers.read, list(awaited), dossiers.sequence
+                    )
+        except TimeoutError:
+            raise ServiceFault("reading the event log takes too long", todo="try again later") from None
         finally:
             dossiers.bring(awaited, found)
 

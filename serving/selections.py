@@ -7,6 +7,7 @@ chosen before, for another request or by somebody, is not chosen again.
 import asyncio
 from collections.abc import Iterable
 from datetime import datetime
+from functools import partial
 from typing import Annotated
 
 import msgspec
@@ -22,6 +23,7 @@ from serving.events import Event
 from serving.group_commit import Group
 from serving.intake import Complaint, future_complaint
 from serving.log_reader import LogReader
+from serving.rounds import MOST_TOGETHER
 from serving.service import MOST_AT_ONCE, Service
 
 REQUEST_CHARACTERS = 16
@@ -71,7 +73,13 @@ async def choose(service: Service, request: SelectionRequest, now_us: int, calle
     service.committer.check()
     await service.committer.drain()
     scored = Scored(service.entries, name)
+    seed = int.from_bytes(digest.digest()[-SEED_BYTES:], "big")
+    draw = partial(_drawn, scored, request, seed, moment_of_us(now_us), name)
     await asyncio.to_thread(scored.read, service.log, request)
+    # Whom it will probably choose is brought into memory before.
+    probable = [] if scored.drawn else [each.consignment_id for each in await asyncio.to_thread(draw)]
+    for start in range(0, len(probable), MOST_TOGETHER):
+        await service.meet(probable[start : start + MOST_TOGETHER])
     while service.committer.durable_sequence - scored.sequence > MOST_AT_ONCE:
         await asyncio.to_thread(scored.follow, service.log, service.committer.durable_sequence)
     service.committer.check()
@@ -80,8 +88,7 @@ async def choose(service: Service, request: SelectionRequest, now_us: int, calle
     scored.take(service.committer.pending())
     group: Group | None = service.committer.group_of(service.committer.next_sequence - 1)
     if not scored.drawn:
-        seed = int.from_bytes(digest.digest()[-SEED_BYTES:], "big")
-        scored.drawn = _drawn(scored, request, seed, moment_of_us(now_us), name)
+        scored.drawn = draw()
         for selection in scored.drawn:
             event = service.entries.selection(service.committer.next_sequence, selection, caller.name)
             service.state.apply(event)

@@ -16,12 +16,20 @@ from consignments.errors import ServiceFault
 from serving.dossiers import Dossiers
 
 AMENDED = make_consignment("RB1", gross_weight_kg=7.5)
+SELECTION = {
+    "office": "Incheon",
+    "capacity": 5,
+    "explore": 0.2,
+    "from": "2024-03-01T00:00:00Z",
+    "until": "2024-03-20T00:00:00Z",
+}
 ASKED: dict[str, tuple[str, Any]] = {
     "an amendment": ("/v1/scores", AMENDED),
     "a list of them": ("/v1/scores", {"consignments": [AMENDED]}),
     "an outcome": ("/v1/outcomes", make_outcome("RB1")),
     "a list of outcomes": ("/v1/outcomes", {"outcomes": [make_outcome("RB1")]}),
     "a cancellation": ("/v1/cancellations", {"consignment_id": "RB1"}),
+    "a selection": ("/v1/selections", SELECTION),
 }
 
 
@@ -65,7 +73,8 @@ def test_a_slow_look_up_holds_up_nobody_else(
 
     forgetful.portal.call(run)
     told = forgetful.get("/v1/consignments/RB1").json()
-    assert len(told["decisions"]) + len(told["outcomes"]) + len(told["cancellations"]) == 2
+    told_of = ("decisions", "outcomes", "cancellations", "selections")
+    assert sum(len(told[kind]) for kind in told_of) == 2
 
 
 def test_where_the_log_cannot_be_read_the_call_is_refused_and_the_next_one_taken(
@@ -77,4 +86,20 @@ def test_where_the_log_cannot_be_read_the_call_is_refused_and_the_next_one_taken
     with monkeypatch.context() as broken:
         broken.setattr(forgetful.service.log, "of", fail)
         assert forgetful.post("/v1/outcomes", make_outcome("RB1")).status_code == 503
+    assert forgetful.post("/v1/outcomes", make_outcome("RB1")).status_code == 200
+
+
+def test_a_look_up_that_takes_too_long_is_refused_and_the_next_one_taken(
+    forgetful: Client, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    log, go = forgetful.service.log, threading.Event()
+    of = log.of
+    monkeypatch.setattr("serving.look_ups.MOST_SECONDS", 0.1)
+    with monkeypatch.context() as slow:
+        slow.setattr(log, "of", lambda *given: go.wait(30) and of(*given))
+        refused = forgetful.post("/v1/outcomes", make_outcome("RB1"))
+        assert (refused.status_code, refused.headers["retry-after"]) == (503, "1")
+        assert "takes too long" in refused.json()["detail"]
+        go.set()
+    monkeypatch.setattr("serving.look_ups.MOST_SECONDS", 30)
     assert forgetful.post("/v1/outcomes", make_outcome("RB1")).status_code == 200
