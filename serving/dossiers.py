@@ -138,6 +138,22 @@ class Dossier(File[bytes]):
             self.version, self.cancellation, self.outcomes = None, None, {}
 
 
+@dataclass(slots=True)
+class Awaited:
+    """A dossier that is not in memory, while its entries are read.
+
+    Attributes
+    ----------
+    blank : Dossier
+        To be filled.
+    by : int
+        How many calls wait for it.
+    """
+
+    blank: Dossier
+    by: int = 0
+
+
 class Days:
     """The latest day of any event, as it stood when each entry was taken.
 
@@ -248,7 +264,7 @@ class Dossiers(Register[bytes]):
         self.durable: Callable[[], int] = lambda: self.sequence
         self.keys, self._log = keys, log
         self._recent: OrderedDict[str, Dossier] = OrderedDict()
-        self._awaited: dict[str, Dossier] = {}
+        self._awaited: dict[str, Awaited] = {}
         self._most = recent
 
     def __len__(self) -> int:
@@ -272,16 +288,19 @@ class Dossiers(Register[bytes]):
         dossier.forget(today)
         return dossier
 
-    def await_those_in_log(self, consignment_ids: Sequence[str], today: int) -> dict[str, Dossier]:
-        """Give blank dossiers for those that `file` would have to look up, so that they may be read beside; see `bring`."""
+    def await_those_in_log(self, consignment_ids: Iterable[str], today: int) -> dict[str, Awaited]:
+        """Give those that `file` would have to look up, so that they may be read beside; `bring` must follow."""
         awaited = {}
-        for name in consignment_ids:
-            if name not in self._recent:
-                blank = Dossier(tag=self.index.tag(name))
-                if self.index.knows(blank.tag, today):
-                    awaited[name] = self._awaited[name] = blank
-                else:
-                    self._keep(name, blank)
+        for name in dict.fromkeys(consignment_ids):
+            if name in self._recent:
+                self._recent.move_to_end(name)
+                continue
+            blank = Dossier(tag=self.index.tag(name))
+            if self.index.knows(blank.tag, today):
+                awaited[name] = self._awaited.setdefault(name, Awaited(blank))
+                awaited[name].by += 1
+            else:
+                self._keep(name, blank)
         return awaited
 
     def read(self, consignment_ids: Iterable[str], until: int) -> Found:
@@ -294,16 +313,21 @@ class Dossiers(Register[bytes]):
         """
         return {name: self._log.of(name, until, NOT_NEEDED) for name in consignment_ids}
 
-    def bring(self, awaited: Mapping[str, Dossier], found: Found) -> None:
-        """Keep what was read of awaited dossiers; not where one was met meanwhile, for then more than was read may be known."""
-        for name, blank in awaited.items():
-            if self._awaited.get(name) is not blank:
-                continue  # met and dropped again, or awaited anew
-            del self._awaited[name]
+    def bring(self, awaited: Mapping[str, Awaited], found: Found) -> None:
+        """Keep what was read of awaited dossiers; not where one was met meanwhile, for then more than was read may be known.
+
+        What was met and then dropped is awaited no more: so who waits for the same as an earlier call may take what that one read.
+        """
+        still = {name: each for name, each in awaited.items() if self._awaited.get(name) is each}
+        for name, each in still.items():
+            each.by -= 1
+            if name in found or not each.by:
+                del self._awaited[name]
+        for name, each in still.items():
             if name in found and name not in self._recent:
                 for event in found[name]:
-                    self._take_again(blank, event)
-                self._keep(name, blank)
+                    self._take_again(each.blank, event)
+                self._keep(name, each.blank)
 
     def look_up_all(self, consignment_ids: Sequence[str], tags: Tags, today: int) -> dict[str, Dossier]:
         """Give what counts for many consignments on a day `today`, from the log and beside what is in memory."""

@@ -1,11 +1,10 @@
 """Dossiers that are not in memory are read from the log in threads, before a call goes on: whoever asks for one waits for the
-disk, and nobody with him.
+disk, and only those with him who ask for another.
 """
 
 import asyncio
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import suppress
 
 from consignments.errors import ServiceFault
 from serving.dossiers import Found
@@ -13,7 +12,7 @@ from serving.state import State
 
 THREADS = 2
 MOST_SECONDS = 10.0
-"""How long a call waits for what it asks about."""
+"""How long a call, or a chunk of a list, waits for what it asks about."""
 
 
 class LookUps:
@@ -23,12 +22,12 @@ class LookUps:
         self._threads = ThreadPoolExecutor(THREADS, "look-up")
 
     async def bring(self, state: State, consignment_ids: Sequence[str]) -> None:
-        """Bring dossiers into memory; where the log cannot be read, whoever needs one meets that fault himself.
+        """Bring dossiers into memory.
 
         Raises
         ------
         ServiceFault
-            Where reading takes too long.
+            Where the log cannot be read, or that takes too long.
         """
         dossiers = state.dossiers
         awaited = dossiers.await_those_in_log(consignment_ids, state.today)
@@ -37,15 +36,14 @@ class LookUps:
         found: Found = {}
         try:
             async with asyncio.timeout(MOST_SECONDS):
-                with suppress(ServiceFault):
-                    found = await asyncio.get_running_loop().run_in_executor(
-                        self._threads, dossiers.read, list(awaited), dossiers.sequence
-                    )
+                found = await asyncio.get_running_loop().run_in_executor(
+                    self._threads, dossiers.read, list(awaited), dossiers.sequence
+                )
         except TimeoutError:
             raise ServiceFault("reading the event log takes too long", todo="try again later") from None
         finally:
             dossiers.bring(awaited, found)
 
     def close(self) -> None:
-        """End the threads; one that waits for the disk is not waited for."""
+        """End the threads; one that waits for the disk is waited for at the end of the process only."""
         self._threads.shutdown(wait=False, cancel_futures=True)

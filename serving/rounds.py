@@ -1,7 +1,7 @@
 """Calls that came in together are scored together: a round takes what was read of all connections while the log was busy.
 
 Gathering takes no time that a call would not wait anyhow: what was scored could not be written before the group that is being
-written is done. A round that is full does not wait. Entries are in the order in which the calls were read, and bits are those
+written is done. A round that is full does not wait. Entries are in the order in which the calls joined, and bits are those
 of one by one.
 """
 

@@ -155,8 +155,20 @@ class Service:
         self._wake.set()
 
     async def meet(self, consignment_ids: Sequence[str]) -> None:
-        """Bring what is known of consignments into memory, so that taking something about them does not wait for the log."""
-        await self._look_ups.bring(self.state, consignment_ids)
+        """Bring what is known of consignments into memory, so that taking something about them does not wait for the log.
+
+        Raises
+        ------
+        ServiceFault
+            Where the log cannot be written now or, for what must be looked up, cannot be read.
+        """
+        if not consignment_ids:
+            return
+        state = None
+        while state is not self.state:  # another model may bring another state meanwhile
+            self.committer.check()
+            state = self.state
+            await self._look_ups.bring(state, consignment_ids)
 
     @property
     def entries(self) -> Entries:

@@ -10,6 +10,7 @@ import hashlib
 import math
 import os
 import re
+import stat
 import time
 import zipfile
 from collections.abc import Iterator, Mapping
@@ -128,10 +129,10 @@ class Snapshots:
         return path
 
     def _part(self) -> Path:
-        """Give where the next is written; what else was left there is deleted, and what has another name is not written over."""
+        """Give where the next is written; what was left there and is not to be written over is deleted."""
         part = self.folder / NEXT
         for left_over in self.folder.glob(f"*{PART}"):
-            if left_over != part or left_over.lstat().st_nlink > 1:
+            if left_over != part or not _may_be_written_over(left_over):
                 left_over.unlink()
         return part
 
@@ -173,6 +174,12 @@ class Snapshots:
         for path in set(self.newest_first()) - {newest, *before[: KEPT - 1]}:
             path.replace(self.folder / NEXT)
         flush_folder(self.folder)
+
+
+def _may_be_written_over(path: Path) -> bool:
+    """Tell whether a file is ours to change and has no other name, as a copy by hard link would be."""
+    about = path.lstat()
+    return stat.S_ISREG(about.st_mode) and about.st_nlink == 1 and os.access(path, os.R_OK | os.W_OK)
 
 
 def _write_pieces(file: BinaryIO, arrays: Arrays) -> Iterator[None]:

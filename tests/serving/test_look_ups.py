@@ -80,12 +80,16 @@ def test_a_slow_look_up_holds_up_nobody_else(
 def test_where_the_log_cannot_be_read_the_call_is_refused_and_the_next_one_taken(
     forgetful: Client, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def fail(*_given: Any) -> Any:
+    asked = []
+
+    def fail(*given: Any) -> Any:
+        asked.append(given)
         raise ServiceFault("the event log cannot be read")
 
     with monkeypatch.context() as broken:
         broken.setattr(forgetful.service.log, "of", fail)
         assert forgetful.post("/v1/outcomes", make_outcome("RB1")).status_code == 503
+    assert len(asked) == 1
     assert forgetful.post("/v1/outcomes", make_outcome("RB1")).status_code == 200
 
 
@@ -103,3 +107,18 @@ def test_a_look_up_that_takes_too_long_is_refused_and_the_next_one_taken(
         go.set()
     monkeypatch.setattr("serving.look_ups.MOST_SECONDS", 30)
     assert forgetful.post("/v1/outcomes", make_outcome("RB1")).status_code == 200
+
+
+def test_what_is_refused_while_the_log_cannot_be_written_takes_no_memory(
+    forgetful: Client, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    dossiers = forgetful.service.state.dossiers
+    dossiers.durable = lambda: 0  # so that nothing is dropped
+    monkeypatch.setattr(forgetful.service.committer, "fault", ServiceFault("the disk is full"))
+    before = len(dossiers)
+    for place in range(5):
+        refused = forgetful.post("/v1/scores", make_consignment(f"RB-new-{place}"))
+        assert (refused.status_code, refused.headers["retry-after"]) == (503, "1")
+        assert forgetful.post("/v1/outcomes", make_outcome(f"RB-new-{place}")).status_code == 503
+    assert len(dossiers) == before
+    monkeypatch.undo()

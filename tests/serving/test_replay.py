@@ -24,7 +24,7 @@ from features.history import NO_DAY
 from features.ledger import Ledger
 from features.pipeline import Pipeline
 from features.pseudonyms import Pseudonyms
-from serving.dossiers import Dossier, Dossiers, Found, KeyReader
+from serving.dossiers import Awaited, Dossiers, Found, KeyReader
 from serving.entries import Entries, Selection
 from serving.event_log import EventLog
 from serving.events import Event
@@ -92,7 +92,7 @@ class Life:
         self.events: list[Event] = []
         self.read: list[bytes] = []
         self.date = 0.0
-        self.coming: deque[tuple[dict[str, Dossier], Found]] = deque()
+        self.coming: deque[tuple[dict[str, Awaited], Found]] = deque()
 
     def live(self, act: Act) -> None:
         if act.comes and self.coming:
@@ -282,7 +282,7 @@ def test_a_snapshot_at_any_entry_and_the_rest_of_the_log_give_the_state_that_liv
             assert knowledge(state, life.keys) == here
 
 
-def awaiting(log: EventLog, name: str) -> tuple[Life, dict[str, Dossier], Found]:
+def awaiting(log: EventLog, name: str) -> tuple[Life, dict[str, Awaited], Found]:
     """A life in which all have arrived and are dropped from memory but the last, and what was read of one since."""
     life = lived(log, [Act("arrival", each, 0, 0, True) for each in NAMES], recent=1)
     dossiers = life.state.dossiers
@@ -302,6 +302,21 @@ def test_who_is_in_memory_or_unknown_is_not_awaited() -> None:
     with new_log() as log:
         life, _, _ = awaiting(log, NAMES[0])
         assert life.state.dossiers.await_those_in_log([NAMES[-1], "RB-new"], life.state.today) == {}
+
+
+@pytest.mark.parametrize("first_fails", [False, True])
+def test_two_who_wait_for_the_same_need_one_reading(
+    first_fails: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with new_log() as log:
+        life, awaited, found = awaiting(log, NAMES[0])
+        dossiers = life.state.dossiers
+        too = dossiers.await_those_in_log([NAMES[0], NAMES[0]], life.state.today)
+        monkeypatch.setattr(log, "of", None)
+        dossiers.bring(awaited, {} if first_fails else found)
+        dossiers.bring(too, found if first_fails else {})
+        assert known_of(life.state, NAMES[0]) == said_of(life.events, NAMES[0])
+        assert not dossiers._awaited
 
 
 @pytest.mark.parametrize("dropped", [False, True])

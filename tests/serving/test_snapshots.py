@@ -75,6 +75,16 @@ def test_what_a_copy_by_another_name_holds_is_not_written_over(tmp_path: Path) -
     assert copy.read_bytes() == content
 
 
+def test_what_must_not_be_written_over_does_not_stop_the_next(tmp_path: Path) -> None:
+    snapshots, other = Snapshots(tmp_path / "snapshots"), tmp_path / "other"
+    other.write_bytes(b"not ours")
+    snapshots.write(of_entry(1), ARRAYS)
+    (snapshots.folder / NEXT).symlink_to(other)
+    snapshots.write(of_entry(2), ARRAYS)
+    assert [path.name[:16] for path in snapshots.newest_first()] == [f"{2:016d}", f"{1:016d}"]
+    assert other.read_bytes() == b"not ours"
+
+
 def test_one_left_half_written_by_a_kill_is_written_over(tmp_path: Path) -> None:
     snapshots = Snapshots(tmp_path)
     (tmp_path / NEXT).write_bytes(b"half" * 9_000)
