@@ -29,7 +29,7 @@ contract: $(STAMP)  ## the service against its own OpenAPI document: 5,000 cases
 	$(BIN)/python -m pytest -m slow tests/serving/test_contract.py
 
 # Every test whose subject reads or writes an event log.
-WITH_A_LOG := app chaos disagreement erasing event_log exporting failures forgetting importing kills methods parity period_keys postgres replay \
+WITH_A_LOG := app chaos disagreement erasing event_log exporting failures forgetting importing kills look_ups methods parity period_keys postgres replay \
 	scores selections service shadow snapshots
 
 postgres: $(STAMP)  ## those tests with the event log in PostgreSQL: a private server, or the one of NPSRISK_TEST_POSTGRES
