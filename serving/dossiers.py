@@ -325,8 +325,7 @@ class Dossiers(Register[bytes]):
                 del self._awaited[name]
         for name, each in still.items():
             if name in found and name not in self._recent:
-                for event in found[name]:
-                    self._take_again(each.blank, event)
+                self._take_again(each.blank, found[name])
                 self._keep(name, each.blank)
 
     def look_up_all(self, consignment_ids: Sequence[str], tags: Tags, today: int) -> dict[str, Dossier]:
@@ -369,13 +368,13 @@ class Dossiers(Register[bytes]):
     def _look_up(self, consignment_id: str, today: int) -> Dossier:
         dossier = Dossier(tag=self.index.tag(consignment_id))
         if self.index.knows(dossier.tag, today):
-            for event in self.read([consignment_id], self.sequence)[consignment_id]:
-                self._take_again(dossier, event)
+            self._take_again(dossier, self._log.of(consignment_id, self.sequence, NOT_NEEDED))
         return dossier
 
-    def _take_again(self, dossier: Dossier, event: Event) -> None:
-        self.take(dossier, event, self.days.at(event.sequence))
-        hear(dossier, event)
+    def _take_again(self, dossier: Dossier, events: Iterable[Event]) -> None:
+        for event in events:
+            self.take(dossier, event, self.days.at(event.sequence))
+            hear(dossier, event)
 
     def _keep(self, consignment_id: str, dossier: Dossier) -> None:
         """Keep a dossier, and drop those met longest ago, as long as they are on disk; the one met just now stays."""
