@@ -26,18 +26,18 @@ slow: $(STAMP)  ## the long tests
 	$(BIN)/python -m pytest -m slow
 
 contract: $(STAMP)  ## the service against its own OpenAPI document: 5,000 cases, and as many spoilt bodies
-	$(BIN)/python -m pytest -m slow tests/serving/test_contract.py
+	$(BIN)/python -m pytest -m slow tests/serving/http/test_contract.py
 
 # Every test whose subject reads or writes an event log.
-WITH_A_LOG := app chaos disagreement erasing event_log exporting failures forgetting importing kills look_ups methods parity period_keys postgres replay \
-	scores selections service shadow snapshots
+WITH_A_LOG := event_log/ maintenance/ scoring/ shadow/ state/ encryption/test_monthly_keys.py http/test_app.py \
+	http/test_scores.py http/test_selections.py test_failures.py test_service.py
 
 postgres: $(STAMP)  ## those tests with the event log in PostgreSQL: a private server, or the one of NPSRISK_TEST_POSTGRES
 	.ci/with-postgres $(BIN)/python -m pytest --numprocesses $(WORKERS) --dist loadfile --no-loadscope-reorder \
-		$(WITH_A_LOG:%=tests/serving/test_%.py)
+		$(WITH_A_LOG:%=tests/serving/%)
 
 chaos: $(STAMP)  ## kill the service 200 times, and swap 50 models, under load: CHAOS_KILLS, CHAOS_SWAPS, CHAOS_SEED
-	$(BIN)/python -m pytest -m slow -s tests/serving/test_chaos.py
+	$(BIN)/python -m pytest -m slow -s tests/serving/maintenance/test_chaos.py
 
 check: $(STAMP)  ## format, lint, types, import rule
 	$(BIN)/ruff format --check .

@@ -29,9 +29,9 @@ if TYPE_CHECKING:
     from features.streams import Source, World
     from models.bundle import Bundle
     from models.registry import Registry, Version
-    from serving.bundles import Bundles
-    from serving.sealing import Vault
-    from serving.settings import Settings
+    from serving.encryption.vault import Vault
+    from serving.process.settings import Settings
+    from serving.scoring.past_models import Bundles
     from training.config import TrainConfig
 
 PREVALENCES = ("realistic", "enriched", "operation")
@@ -141,7 +141,7 @@ as_of_option = click.option(
     type=click.Path(path_type=Path),
     default=None,
     metavar="FILE.toml",
-    help="Numbers that replace those of training/world.toml, name by name.",
+    help="Numbers that replace those of training/simulation/world.toml, name by name.",
 )
 @json_option
 def simulate(
@@ -166,8 +166,8 @@ def simulate(
     xray_share = 0.0' > blind.toml && npsrisk simulate --out blind --world blind.toml
     """
     from consignments.tables import write_table
-    from training.simulation import simulate as run
-    from training.world import load_world
+    from training.simulation.operation import simulate as run
+    from training.simulation.parameters import load_world
 
     with progress_bar() as progress:
         world = run(
@@ -362,9 +362,9 @@ def train(
     from consignments.records import Truth
     from features.batch import doing
     from training.config import read_config
-    from training.retrain import retrain
-    from training.search import Budget
-    from training.studies import Studies
+    from training.fitting.diagnostics import Studies
+    from training.fitting.search import Budget
+    from training.runs.train import retrain
 
     settings_now = settings()
     chosen = read_config(config)
@@ -439,9 +439,9 @@ def compare(
     npsrisk compare champion challenger --consignments later.parquet --outcomes outcomes.parquet
     """
     from consignments.records import Truth
-    from training.comparison import compare as run
-    from training.comparison import log_comparison, sentence_of
     from training.config import EvaluationConfig
+    from training.promotion.comparison import compare as run
+    from training.promotion.comparison import log_comparison, sentence_of
 
     versions = [registry().resolve(name, target=target) for name in (a, b)]
     one, other = (registry().bundle(version) for version in versions)
@@ -507,8 +507,8 @@ def drift(
     npsrisk drift --consignments week.parquet --history past.parquet --outcomes outcomes.parquet --out drift.html
     """
     from training.config import EvaluationConfig
-    from training.drift import watch
-    from training.drift_report import log_drift, render, sentence_of
+    from training.monitoring.drift import watch
+    from training.monitoring.drift_report import log_drift, render, sentence_of
 
     chosen = resolve_model(model)
     bundle = registry().bundle(chosen)
@@ -567,7 +567,7 @@ def promote(
     \b
     npsrisk promote 1 --approved-by "duty reviewer" --why "first model of the operation"
     """
-    from training.approval import promote as run
+    from training.promotion.promote import promote as run
 
     record = run(
         registry(),
@@ -629,7 +629,7 @@ def score(
     from collections import Counter
 
     from consignments.tables import write_pieces
-    from models.scoring import score_pieces
+    from models.batch_scoring import score_pieces
 
     chosen = resolve_model(model)
     bundle = registry().bundle(chosen)
@@ -788,11 +788,11 @@ def replay(
     import os
 
     from training.config import read_config
-    from training.contest import LOOP_CONFIG, Given, WorldMaker, hold, living
-    from training.findings import findings_of
-    from training.policies import POLICIES
-    from training.replay import ReplaySettings
-    from training.replay_report import PAGE, log_replay, write_report
+    from training.policy_replay.experiment import LOOP_CONFIG, Given, WorldMaker, hold, living
+    from training.policy_replay.policies import POLICIES
+    from training.policy_replay.replay import ReplaySettings
+    from training.policy_replay.report import PAGE, log_replay, write_report
+    from training.policy_replay.results import findings_of
 
     chosen = LOOP_CONFIG if config is None else read_config(config)
     maker: WorldMaker
@@ -869,7 +869,7 @@ def _tables_of_the_past(
 )
 def serve(host: str, port: int) -> None:
     """Run the HTTP service over the published model; the page at / lists the calls."""
-    from serving.app import serve as run
+    from serving.http.app import serve as run
 
     run(host, port, settings())
 
@@ -889,8 +889,8 @@ def publish(model: str | None, shadow: str | None, as_json: bool) -> None:
     A challenger for the shadow, as models:/nps-risk@challenger, is placed too, or withdrawn where there is none; it need not
     have been promoted, and is marked then.
     """
-    from serving.publisher import publish as run
-    from serving.publisher import publish_shadow
+    from serving.deployment.publisher import publish as run
+    from serving.deployment.publisher import publish_shadow
 
     chosen, registered = settings(), registry()
     release = run(registered, chosen.model if model is None else model, chosen)
@@ -917,9 +917,9 @@ def shadow(begins: str | None, ends: str | None, model: str | None, as_json: boo
     the same traffic for its own log. Example: npsrisk shadow --from 2024-03-01
     """
     from consignments.visibility import to_us
-    from serving.disagreement import ALWAYS_US, disagreement
-    from serving.log_reader import LogReader
-    from serving.shadow_log import ShadowLog
+    from serving.event_log.reader import LogReader
+    from serving.shadow.report import ALWAYS_US, disagreement
+    from serving.shadow.store import ShadowLog
 
     chosen = settings()
     first, end = moment(begins, "--from"), moment(ends, "--until")
@@ -951,7 +951,7 @@ def import_(
 
     The service must not be running on the same state directory.
     """
-    from serving.importing import import_tables
+    from serving.maintenance.import_past import import_tables
 
     chosen = settings()
     reading = Reading(rejects, strict)
@@ -981,8 +981,8 @@ def export(out: Path, personal: bool, as_json: bool) -> None:
     npsrisk export --out exported --personal
     npsrisk train --consignments exported/consignments.parquet --outcomes exported/outcomes.parquet
     """
-    from serving.exporting import export as run
-    from serving.log_reader import LogReader
+    from serving.event_log.reader import LogReader
+    from serving.maintenance.export import export as run
 
     chosen = settings()
     with LogReader.open_to_read(chosen.database_url) as log, progress_bar() as progress:
@@ -1025,11 +1025,11 @@ def parity(
     \b
     npsrisk parity --from 2024-06-27 --out differences.csv
     """
-    from consignments.files import write_pieces
+    from consignments.table_files import write_pieces
     from consignments.visibility import to_us
-    from features.pseudonyms import Pseudonyms, load_data_key
-    from serving.log_reader import LogReader
-    from serving.parity import Parity, Wanted
+    from features.history.pseudonyms import Pseudonyms, load_data_key
+    from serving.event_log.reader import LogReader
+    from serving.maintenance.parity import Parity, Wanted
 
     chosen = settings()
     moments = [moment(text, option) for text, option in ((begins, "--from"), (ends, "--until"))]
@@ -1067,7 +1067,7 @@ def forget(before: str, approved_by: str, why: str, dry_run: bool, as_json: bool
     \b
     npsrisk forget --before 2022-01-01 --approved-by "data protection" --why "three years have passed" --dry-run
     """
-    from serving.forgetting import forget as run
+    from serving.maintenance.retention import forget as run
 
     date = moment(before, "--before")
     assert date is not None
@@ -1103,7 +1103,7 @@ def verify_log(context: click.Context, head: str, as_json: bool) -> None:
     npsrisk verify-log | sed -n 's/^head //p' > /elsewhere/head
     npsrisk verify-log --head "$(cat /elsewhere/head)"
     """
-    from serving.log_reader import HEAD_FORM, LogReader
+    from serving.event_log.reader import HEAD_FORM, LogReader
 
     if head and not re.fullmatch(HEAD_FORM, head):
         raise BadInput("not a head", where="--head", got=repr(head), expected="64 hexadecimal digits")
@@ -1143,8 +1143,8 @@ class Reading:
 
     def source(self, path: Path, record: Any, progress: "Progress") -> "Source":
         """Read a consignment table: Parquet piece by piece, others whole."""
-        from consignments.files import is_parquet
-        from consignments.streams import stream_table
+        from consignments.parquet_stream import stream_table
+        from consignments.table_files import is_parquet
         from features.streams import InMemory
 
         if not path.exists() or not is_parquet(path):
@@ -1196,7 +1196,7 @@ class Reading:
 
 def settings() -> "Settings":
     """Read the settings from the environment."""
-    from serving.settings import Settings
+    from serving.process.settings import Settings
 
     return Settings.read()
 
@@ -1229,15 +1229,15 @@ def resolve_model(uri: str | None) -> "Version":
 
 def vault() -> "Vault":
     """Derive the keys of the log from the data key, which must be there, and read those of its months."""
-    from features.pseudonyms import load_data_key
-    from serving.sealing import Vault
+    from features.history.pseudonyms import load_data_key
+    from serving.encryption.vault import Vault
 
     return Vault.of(settings().state_dir, load_data_key(settings().data_key_file))
 
 
 def past_bundles() -> "Bundles":
     """Find bundles of past decisions in the state directory, else in MLflow, which is not made where there is none."""
-    from serving.bundles import Bundles
+    from serving.scoring.past_models import Bundles
 
     chosen = settings()
 
@@ -1250,7 +1250,7 @@ def past_bundles() -> "Bundles":
 def batch_pseudonyms() -> Any:
     """Make pseudonyms for a batch, which writes none of them anywhere."""
     from features.batch import BATCH_KEY
-    from features.pseudonyms import Pseudonyms
+    from features.history.pseudonyms import Pseudonyms
 
     return Pseudonyms(BATCH_KEY)
 

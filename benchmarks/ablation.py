@@ -15,21 +15,21 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-import features.keys
+import features.history.keys
 from benchmarks.skill import tables_of
 from consignments.records import Consignment
 from features.batch import BATCH_KEY, Tables, feature_matrix
-from features.normal import Forms
-from features.pseudonyms import Pseudonyms
+from features.history.pseudonyms import Pseudonyms
+from features.normalization.normal_forms import Forms
 from features.spec import Spec
 from models.risk_model import Labelled
-from training.ablation import groups_of
 from training.config import train_config
-from training.origins import TEXT_SCORE, Found, Origin, gain, judge_origins
-from training.retrain import train
-from training.simulation import simulate
-from training.splits import TRAIN
-from training.trained import Trained
+from training.data.splits import TRAIN
+from training.fitting.ablation import groups_of
+from training.fitting.rolling_origin import TEXT_SCORE, Found, Origin, gain, judge_origins
+from training.runs.result import Trained
+from training.runs.train import train
+from training.simulation.operation import simulate
 
 CONFIG = train_config({"weights": {"background_share": 0.0625}, "evaluation": {"resamples": 20}})
 WHOLE, AS_WRITTEN = "everything", "normal forms in keys of history"
@@ -143,7 +143,7 @@ def test_origin(tables: Tables, trained: Trained, X: NDArray[np.float32]) -> Ori
 
 def as_written(tables: Tables, trained: Trained) -> NDArray[np.float32]:
     """Compute the features anew with keys of history as they were written."""
-    normal = features.keys.common_values
+    normal = features.history.keys.common_values
 
     def values(c: Consignment, forms: Forms) -> tuple[str, ...]:
         written = {
@@ -151,7 +151,7 @@ def as_written(tables: Tables, trained: Trained) -> NDArray[np.float32]:
         }
         return normal(c, forms._replace(**written))
 
-    features.keys.common_values = values
+    features.history.keys.common_values = values
     try:
         matrix = feature_matrix(
             tables,
@@ -162,7 +162,7 @@ def as_written(tables: Tables, trained: Trained) -> NDArray[np.float32]:
             as_of=pd.Timestamp(trained.as_of),
         )
     finally:
-        features.keys.common_values = normal
+        features.history.keys.common_values = normal
     words = matrix.spec.place(TEXT_SCORE)
     matrix.X[:, words] = trained.matrix.X[:, words]
     return matrix.X

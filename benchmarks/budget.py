@@ -20,16 +20,16 @@ import numpy as np
 from benchmarks.deployed import FITTING_ROWS, deploy, grow, make_world
 from consignments.records import Consignment
 from consignments.visibility import day_of, moment_of_us
-from features.ledger import Ledger
-from features.pseudonyms import Pseudonyms
-from serving.answers import ModelName, Score
-from serving.entries import Judgement, Keys, Row
-from serving.event_log import EventLog
-from serving.events import Event
-from serving.metrics import Metrics
-from serving.model import Model, load_model
-from serving.releases import current_folder, read_release
-from serving.sealing import Packed, Vault
+from features.history.live import Ledger
+from features.history.pseudonyms import Pseudonyms
+from serving.deployment.releases import current_folder, read_release
+from serving.encryption.vault import Packed, Vault
+from serving.event_log.event_codec import Judgement, Keys, Row
+from serving.event_log.events import Event
+from serving.event_log.log import EventLog
+from serving.http.schemas import ModelName, Score
+from serving.scoring.loaded_model import Model, load_model
+from serving.telemetry.metrics import Metrics
 
 T = TypeVar("T")
 PAGE = Path(__file__).resolve().parent.parent / "docs" / "benchmarks.md"

@@ -16,14 +16,14 @@ from consignments.tables import check_frame, consignments_of
 from features.batch import BATCH_KEY, Tables, feature_matrix
 from features.config import FeatureConfig
 from features.fitted import Fitted, fit_features
-from features.pseudonyms import Pseudonyms
+from features.history.pseudonyms import Pseudonyms
 from models.bundle import Examples, write_bundle
-from models.promotion import PromotionRecord
+from models.promotion_record import PromotionRecord
 from models.registry import Registry, Version
 from models.risk_model import RiskModel, TreeParams
-from serving.publisher import publish
-from serving.settings import Settings
-from training.simulation import simulate
+from serving.deployment.publisher import publish
+from serving.process.settings import Settings
+from training.simulation.operation import simulate
 
 PARAMS = TreeParams(trees=300, leaves=31, depth=8, rows_in_leaf=20, patience=300)
 PER_DAY = 1000

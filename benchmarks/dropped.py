@@ -19,7 +19,7 @@ from pathlib import Path
 import numpy as np
 
 from benchmarks.serving import say
-from serving.snapshots import FORMAT, NEXT, About, Snapshots
+from serving.state.snapshots import FORMAT, NEXT, About, Snapshots
 
 ENTRY_BYTES, BYTES_PER_SECOND = 1 << 15, 20_000_000
 SNAPSHOT_BYTES, PAUSE_SECONDS = 130_000_000, 8.0

@@ -23,10 +23,10 @@ from msgspec.structs import replace
 from benchmarks.skill import tables_of
 from consignments.records import Target
 from training.config import train_config
-from training.estimates import INVERSE, LOT, ROBUST
-from training.retrain import train
-from training.simulation import simulate
-from training.world import World, load_world
+from training.evaluation.off_policy import INVERSE, LOT, ROBUST
+from training.runs.train import train
+from training.simulation.operation import simulate
+from training.simulation.parameters import World, load_world
 
 DAYS, PER_DAY = 210, 600
 CONFIG = train_config({"split": {"test_days": 56}})

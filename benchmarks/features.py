@@ -17,12 +17,12 @@ from consignments.visibility import day_of
 from features.batch import Tables, arrivals_of, feature_matrix, outcome_events_of
 from features.config import FeatureConfig
 from features.fitted import Fitted
-from features.ledger import Ledger
-from features.normal import normal_forms
+from features.history.live import Ledger
+from features.history.ordering import fold
+from features.history.pseudonyms import Pseudonyms
+from features.normalization.normal_forms import normal_forms
 from features.pipeline import Pipeline
-from features.pseudonyms import Pseudonyms
-from features.timeline import fold
-from training.simulation import simulate
+from training.simulation.operation import simulate
 
 KEY = Pseudonyms(b"a key of the benchmark, 32 bytes")
 PER_DAY = 500

@@ -24,12 +24,12 @@ from numpy.typing import NDArray
 
 from benchmarks.memory import Memory
 from consignments.visibility import NO_TIME, US_PER_DAY
-from features.history import WIDTH, History
-from features.keys import KeyKind
-from features.ledger import Ledger
+from features.history.keys import KeyKind
+from features.history.live import Ledger
+from features.history.ordering import Arrivals, Fold, Outcomes
+from features.history.readings import READINGS, SIDES
+from features.history.table import WIDTH, History
 from features.pipeline import USUAL_NEW_KEYS
-from features.readings import READINGS, SIDES
-from features.timeline import Arrivals, Fold, Outcomes
 
 POPULATIONS = {
     "sender": 0.2, "sender_address": 0.2, "sender_phone": 0.2, "account": 0.04, "consignee": 0.35,

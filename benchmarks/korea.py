@@ -26,7 +26,7 @@ from consignments.records import Outcome, Target
 from consignments.tables import read_table
 from features.batch import Tables
 from training.config import train_config
-from training.retrain import retrain
+from training.runs.train import retrain
 
 TEST_FROM = pd.Timestamp("2021-01-01", tz="UTC")
 SHARES = {"1 %": 0.01, "5 %": 0.05, "10 %": 0.10}

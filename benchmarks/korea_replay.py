@@ -14,11 +14,11 @@ from pathlib import Path
 
 from benchmarks.korea import World
 from training.config import train_config
-from training.contest import LOOP_CONFIG, Given, hold
-from training.findings import findings_of, over_seeds
-from training.policies import POLICIES
-from training.replay import ReplaySettings
-from training.replay_report import write_report
+from training.policy_replay.experiment import LOOP_CONFIG, Given, hold
+from training.policy_replay.policies import POLICIES
+from training.policy_replay.replay import ReplaySettings
+from training.policy_replay.report import write_report
+from training.policy_replay.results import findings_of, over_seeds
 
 SHARE, WEEK_DAYS = 0.10, 7
 

@@ -26,14 +26,14 @@ from consignments.visibility import to_us
 from features.batch import Tables, arrivals_of, feature_matrix, outcome_events_of
 from features.config import FeatureConfig
 from features.fitted import Fitted
-from features.pseudonyms import Pseudonyms
-from features.timeline import ARRIVAL, OUTCOME, order_events
+from features.history.ordering import ARRIVAL, OUTCOME, order_events
+from features.history.pseudonyms import Pseudonyms
 from models.bundle import Examples, load_bundle, write_bundle
-from models.promotion import FIRST, PromotionRecord
+from models.promotion_record import FIRST, PromotionRecord
 from models.risk_model import RiskModel, TreeParams
+from serving.process.settings import Settings
 from serving.service import Service
-from serving.settings import Settings
-from training.simulation import simulate
+from training.simulation.operation import simulate
 
 PER_DAY = 500
 SMALLER = 8

@@ -26,18 +26,18 @@ import numpy as np
 
 from consignments.records import Consignment, Outcome
 from consignments.visibility import moment_of_us
-from features.history import STEP
-from features.keys import KeyKind
-from features.pseudonyms import Pseudonyms, load_data_key
-from serving.dossiers import Dossiers, KeyReader
-from serving.entries import Judgement
-from serving.event_log import EventLog
-from serving.events import Event
-from serving.model import Model, load_model
-from serving.releases import current_folder, read_release
-from serving.sealing import Vault
-from serving.snapshots import About, Snapshots, arrays_of
-from serving.state import State
+from features.history.keys import KeyKind
+from features.history.pseudonyms import Pseudonyms, load_data_key
+from features.history.table import STEP
+from serving.deployment.releases import current_folder, read_release
+from serving.encryption.vault import Vault
+from serving.event_log.event_codec import Judgement
+from serving.event_log.events import Event
+from serving.event_log.log import EventLog
+from serving.scoring.loaded_model import Model, load_model
+from serving.state.consignment_states import Dossiers, KeyReader
+from serving.state.snapshots import About, Snapshots, arrays_of
+from serving.state.state import State
 
 NPSRISK = Path(sys.executable).with_name("npsrisk")
 CHUNK = 5_000

@@ -24,13 +24,13 @@ from consignments.tables import check_frame, consignments_of
 from consignments.visibility import time_column_us, to_us
 from features.batch import BATCH_KEY, Matrix, Tables, feature_matrix
 from features.fitted import Fitted
-from features.pseudonyms import Pseudonyms
-from training.datasets import DataSet, Labels, labels_at, true_labels
-from training.ranking import Ranking, draw_days
-from training.retrain import fit, train
-from training.simulation import Simulated, simulate
-from training.splits import TEST, TRAIN, VALIDATION
-from training.trained import Trained
+from features.history.pseudonyms import Pseudonyms
+from training.data.splits import TEST, TRAIN, VALIDATION
+from training.data.training_set import DataSet, Labels, labels_at, true_labels
+from training.evaluation.ranking import Ranking, draw_days
+from training.runs.result import Trained
+from training.runs.train import fit, train
+from training.simulation.operation import Simulated, simulate
 
 SHARES = {".1 %": 0.001, "1 %": 0.01, "5 %": 0.05}
 RATIO_AT = "1 %"

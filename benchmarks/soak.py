@@ -47,7 +47,7 @@ from benchmarks.serving import (
     serving,
 )
 from consignments.records import Consignment, Outcome
-from serving.settings import Settings
+from serving.process.settings import Settings
 
 CONNECTIONS, OUTCOME_CONNECTIONS = 200, 20
 OUTCOMES_PER_SECOND = 20.0

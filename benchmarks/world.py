@@ -28,7 +28,10 @@ from matplotlib.axes import Axes
 from matplotlib.ticker import PercentFormatter
 from numpy.typing import NDArray
 
-from training.acceptance import (
+from training.reporting.plots import BLUE, GREY, ORANGE, STYLE, canvas, svg_text
+from training.simulation.operation import simulate
+from training.simulation.parameters import World, load_world
+from training.simulation.realism import (
     WEEK,
     Lived,
     Results,
@@ -43,9 +46,6 @@ from training.acceptance import (
     substance_names,
     tells,
 )
-from training.plots import BLUE, GREY, ORANGE, STYLE, canvas, svg_text
-from training.simulation import simulate
-from training.world import World, load_world
 
 DOCS = Path(__file__).resolve().parent.parent / "docs"
 PAGE, PICTURES = DOCS / "simulator.md", DOCS / "pictures"

@@ -17,7 +17,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from numpy.typing import NDArray
 
-from consignments.fields import Field
+from consignments.schema import Field
 from consignments.visibility import to_us
 
 TEXT, NUMBER, TIME, DATE = pa.large_string(), pa.float64(), pa.timestamp("us", "UTC"), pa.date32()

@@ -9,8 +9,8 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from consignments.columns import TEXT, TYPES, Faults, Mask, Read, any_of, blank, read_column, text_of
-from consignments.fields import fields_of
 from consignments.records import Item
+from consignments.schema import fields_of
 
 ITEM_FIELDS = fields_of(Item)
 ITEM_TYPE = pa.list_(pa.struct([(field.name, TYPES[field.kind]) for field in ITEM_FIELDS]))

@@ -1,7 +1,7 @@
 """Tables of consignments, outcomes, alerts and truth: read, checked, and turned into records and back.
 
 A file at fault raises `FileFault`; a row at fault becomes a `Reject` and the others go on. All checks come from
-`consignments.fields`, so a table accepts what the HTTP interface accepts.
+`consignments.schema`, so a table accepts what the HTTP interface accepts.
 """
 
 from collections.abc import Iterable, Sequence
@@ -15,11 +15,13 @@ import pandas as pd
 import pyarrow as pa
 from msgspec import Meta
 
-from consignments.checks import DTYPES, SEQUENCE, check_table
 from consignments.columns import TYPES
 from consignments.errors import FileFault
-from consignments.fields import Field, fields_of
-from consignments.files import (
+from consignments.items import decode_items
+from consignments.records import Alert, Code, Consignment, Identifier, Outcome, Time
+from consignments.rejects import Reject
+from consignments.schema import Field, fields_of
+from consignments.table_files import (
     GivenTable,
     given_frame,
     read_files,
@@ -27,9 +29,7 @@ from consignments.files import (
     write_pieces,
     write_table,
 )
-from consignments.items import decode_items
-from consignments.records import Alert, Code, Consignment, Identifier, Outcome, Time
-from consignments.rejects import Reject
+from consignments.validation import DTYPES, SEQUENCE, check_table
 from consignments.visibility import EPOCH, time_column_us
 
 __all__ = [

@@ -13,7 +13,15 @@ from math import nan
 from typing import NamedTuple
 
 from consignments.records import Alert, Consignment
-from features.normal import Forms, clean_hs, fold, letter_table, normal_name, place_words, street_words
+from features.normalization.normal_forms import (
+    Forms,
+    clean_hs,
+    fold,
+    letter_table,
+    normal_name,
+    place_words,
+    street_words,
+)
 from features.route import read_route
 from features.spec import Feature
 

@@ -10,19 +10,19 @@ import pandas as pd
 import pyarrow as pa
 from numpy.typing import NDArray
 
-from consignments.checks import CANCELLED_SEQUENCE, SEQUENCE
 from consignments.columns import plain
 from consignments.errors import BadInput
 from consignments.records import Alert
 from consignments.tables import alerts_of, consignments_of
+from consignments.validation import CANCELLED_SEQUENCE, SEQUENCE
 from consignments.visibility import known_at_column, time_column_us, visible_at_column
 from features.alerts import Alerts
 from features.config import FeatureConfig
 from features.fitted import Fitted
+from features.history.ordering import Arrivals, Outcomes, fold
+from features.history.pseudonyms import Pseudonyms
 from features.pipeline import Pipeline
-from features.pseudonyms import Pseudonyms
 from features.spec import Spec
-from features.timeline import Arrivals, Outcomes, fold
 from features.workers import Workers
 
 CHUNK_ROWS = 20_000

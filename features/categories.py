@@ -12,7 +12,7 @@ from typing import Any
 
 from consignments.records import Consignment
 from features.config import FeatureConfig
-from features.normal import Forms, goods_hs
+from features.normalization.normal_forms import Forms, goods_hs
 from features.spec import Feature
 from features.value import LARGEST
 

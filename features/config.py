@@ -5,8 +5,8 @@ from typing import Any
 import msgspec
 
 from consignments.errors import BadSetting
-from consignments.fields import fields_of
 from consignments.records import Consignment, consignment_type
+from consignments.schema import fields_of
 
 
 class Columns(msgspec.Struct, frozen=True, forbid_unknown_fields=True):

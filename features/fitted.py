@@ -12,8 +12,8 @@ from consignments.visibility import day_of
 from features.categories import fit_vocabularies
 from features.config import FeatureConfig
 from features.currency import Rates
-from features.normal import normal_forms
-from features.text import TEXT_BUCKETS, fit_text_weights
+from features.goods.kernels import TEXT_BUCKETS, fit_text_weights
+from features.normalization.normal_forms import normal_forms
 from features.value import fit_norms
 
 

@@ -15,7 +15,7 @@ from typing import NamedTuple, cast
 
 from consignments.records import Consignment
 from consignments.visibility import EPOCH, day_of
-from features.normal import (
+from features.normalization.normal_forms import (
     LEGAL_FORMS,
     LEGAL_FORMS_IN_SCRIPTS,
     SENDERS_REMEMBERED,
@@ -23,7 +23,7 @@ from features.normal import (
     fold,
     letter_table,
 )
-from features.phones import phone_doubts
+from features.normalization.phones import phone_doubts
 from features.spec import Feature
 
 # Words that firms and institutions have in their names beside their legal form.

@@ -1,7 +1,7 @@
 """The pipeline: a consignment becomes one row of float32 features, by the same code for a batch and for a request.
 
 All but history is a function of the consignment, the alerts and what was learnt. History is read from the table of
-counts by `features.timeline`, at `history_at` in the same row.
+counts by `features.history.ordering`, at `history_at` in the same row.
 """
 
 from collections.abc import Callable, Sequence
@@ -17,12 +17,12 @@ from features.alerts import Alerts
 from features.categories import Categories
 from features.config import FeatureConfig
 from features.fitted import Fitted
-from features.goods import Goods
-from features.history import History
-from features.keys import Keyer, key_kinds
-from features.normal import Forms, normal_forms
+from features.goods.goods import Goods
+from features.history.keys import Keyer, key_kinds
+from features.history.pseudonyms import Pseudonyms
+from features.history.table import History
+from features.normalization.normal_forms import Forms, normal_forms
 from features.parties import Parties
-from features.pseudonyms import Pseudonyms
 from features.route import Route
 from features.spec import Feature, Spec
 from features.value import Value

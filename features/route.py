@@ -10,7 +10,7 @@ from typing import NamedTuple
 
 from consignments.identifiers import parse_awb, parse_s10
 from consignments.records import Consignment
-from features.normal import Forms
+from features.normalization.normal_forms import Forms
 from features.spec import Feature
 
 # Airports of the world's air mail and air cargo by country (IATA codes); a place that is not here has no known country.

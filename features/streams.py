@@ -16,8 +16,8 @@ import pandas as pd
 import pyarrow as pa
 from numpy.typing import NDArray
 
-from consignments.checks import SEQUENCE
 from consignments.records import Consignment
+from consignments.validation import SEQUENCE
 from features.batch import (
     Describer,
     Progress,
@@ -31,10 +31,10 @@ from features.batch import (
 )
 from features.config import FeatureConfig
 from features.fitted import Fitted
+from features.history.ordering import Fold
+from features.history.pseudonyms import Pseudonyms
 from features.pipeline import Pipeline
-from features.pseudonyms import Pseudonyms
 from features.spec import Spec
-from features.timeline import Fold
 from features.workers import Workers
 
 PIECE_ROWS = 10_000
@@ -61,7 +61,7 @@ class Piece(Protocol):
 
 
 class Source(Protocol):
-    """A consignment table that is given piece by piece, at least one: `consignments.streams.TableStream`, `InMemory`."""
+    """A consignment table that is given piece by piece, at least one: `consignments.parquet_stream.TableStream`, `InMemory`."""
 
     def take_order(self) -> pd.DataFrame:
         """Give its rows, with at least the columns that tell the order of history; asked for once."""

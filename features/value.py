@@ -12,7 +12,7 @@ from typing import NamedTuple
 from consignments.records import Consignment, Item
 from consignments.visibility import day_of
 from features.currency import Rates
-from features.normal import Forms
+from features.normalization.normal_forms import Forms
 from features.spec import Feature
 
 # Largest finite float32, in which feature rows are kept.

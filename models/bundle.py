@@ -28,8 +28,8 @@ from features.config import FeatureConfig
 from features.spec import Feature, Spec
 from models.bands import Bands
 from models.calibration import Calibration
-from models.reference import Reference
 from models.risk_model import RiskModel, Rows
+from models.traffic_profile import Reference
 from models.trees import Trees
 
 FORMAT = 2

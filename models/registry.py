@@ -20,14 +20,14 @@ import pandas as pd
 from mlflow.exceptions import MlflowException
 
 from consignments.errors import BadInput, ServiceFault, UnknownName
-from consignments.fields import fields_of
 from consignments.records import TARGETS, Alert, Consignment, Outcome
+from consignments.schema import fields_of
 from consignments.tables import check_frame, read_table
 from features.batch import BATCH_KEY, Tables
-from features.pseudonyms import Pseudonyms
+from features.history.pseudonyms import Pseudonyms
+from models.batch_scoring import score_table
 from models.bundle import Bundle, load_bundle
-from models.promotion import FIRST, HEADING, PromotionRecord, verify_chain
-from models.scoring import score_table
+from models.promotion_record import FIRST, HEADING, PromotionRecord, verify_chain
 
 EXPERIMENT = "nps-risk"
 CHAMPION, CHALLENGER, PREVIOUS = "champion", "challenger", "previous"

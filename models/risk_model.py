@@ -14,11 +14,11 @@ from numpy.typing import NDArray
 
 from consignments.errors import BadInput, BundleRefused, ServiceFault
 from features.spec import Spec
-from models.additive import Stair, blended, linear_part
 from models.bands import Band, Bands
 from models.calibration import Calibration
-from models.prior import Prior
+from models.linear_trees import Stair, blended, linear_part
 from models.reasons import Reason, Reasons
+from models.rule_prior import Prior
 from models.trees import Trees, strip_parameters
 
 LOWER_SHARES = (1.0, 0.5, 0.0)
@@ -49,7 +49,7 @@ class TreeParams(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     patience : int
         Trees without gain on validation before fitting stops.
     linear_share : float
-        Share of a linear model in the raw score (`models.additive`); the trees have the rest. Where validation may stop
+        Share of a linear model in the raw score (`models.linear_trees`); the trees have the rest. Where validation may stop
         the trees it may also lower this share (`LOWER_SHARES`): the more finds, the less a sum of weak signs adds.
     """
 

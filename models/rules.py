@@ -1,7 +1,7 @@
 """The rules: what an officer would look for first, as points.
 
 They are a baseline, they score alone where the service has no model (an order then, no calibrated probability), and a
-model's trees start from them (`models.prior`).
+model's trees start from them (`models.rule_prior`).
 """
 
 import hashlib
@@ -12,7 +12,7 @@ import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
-from features.history import ADDED_ARRIVALS
+from features.history.table import ADDED_ARRIVALS
 from features.spec import Spec
 from models.bands import Band, Bands
 from models.calibration import logistic

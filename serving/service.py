@@ -15,28 +15,28 @@ from typing import Any, TypeVar, TypeVarTuple
 from numpy.typing import NDArray
 
 from consignments.errors import BadSetting, BundleRefused, ServiceFault
-from features.pseudonyms import Pseudonyms, load_data_key
-from serving.access import Access
-from serving.background import background
-from serving.bodies import Bodies
-from serving.clock import Clock, SteadyClock, clock_us
-from serving.entries import Entries
-from serving.event_log import EventLog
-from serving.group_commit import Committer
-from serving.intake import Intake
-from serving.log_lines import log_line
-from serving.look_ups import LookUps
-from serving.metrics import Metrics
-from serving.model import Model, load_model, rules_model
-from serving.releases import current_folder, read_release
-from serving.replay import Progress, Replay
-from serving.scorer import Scorer
-from serving.sealing import Vault
-from serving.settings import Settings
-from serving.shadow_process import ShadowProcess
-from serving.snapshots import FORMAT, About, Snapshots, arrays_of, restore, room_for
-from serving.state import State
-from serving.tls import Certificate
+from features.history.pseudonyms import Pseudonyms, load_data_key
+from serving.deployment.releases import current_folder, read_release
+from serving.encryption.vault import Vault
+from serving.event_log.event_codec import Entries
+from serving.event_log.group_commit import Committer
+from serving.event_log.log import EventLog
+from serving.http.auth import Access
+from serving.http.requests import Bodies
+from serving.http.tls import Certificate
+from serving.process.clock import Clock, SteadyClock, clock_us
+from serving.process.logging import log_line
+from serving.process.settings import Settings
+from serving.process.threads import background
+from serving.scoring.intake import Intake
+from serving.scoring.loaded_model import Model, load_model, rules_model
+from serving.scoring.scorer import Scorer
+from serving.shadow.supervisor import ShadowProcess
+from serving.state.prefetch import LookUps
+from serving.state.rebuild import Progress, Replay
+from serving.state.snapshots import FORMAT, About, Snapshots, arrays_of, restore, room_for
+from serving.state.state import State
+from serving.telemetry.metrics import Metrics
 
 T = TypeVar("T")
 Ts = TypeVarTuple("Ts")

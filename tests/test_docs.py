@@ -8,7 +8,7 @@ from pathlib import Path
 
 import click
 import pytest
-from pages import PAGES, REPOSITORY, commands, files, verbs
+from support.pages import PAGES, REPOSITORY, commands, files, verbs
 
 from npsrisk import main
 

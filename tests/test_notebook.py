@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from pages import REPOSITORY
+from support.pages import REPOSITORY
 
 NOTEBOOK = json.loads((REPOSITORY / "docs" / "retraining.ipynb").read_text())
 

@@ -6,10 +6,10 @@ from pathlib import Path
 import click
 import pytest
 from click.testing import CliRunner
-from examples import day, make_consignment
+from support.examples import day, make_consignment
 
-from consignments.files import write_table
 from consignments.records import Consignment
+from consignments.table_files import write_table
 from consignments.tables import frame_of
 from npsrisk import main
 

@@ -9,9 +9,9 @@ import numpy as np
 import pandas as pd
 import pyarrow as pa
 import pytest
-from examples import MONDAY
 from hypothesis import given
 from hypothesis import strategies as st
+from support.examples import MONDAY
 
 from consignments.columns import (
     BAD_NUMBER,
@@ -25,8 +25,8 @@ from consignments.columns import (
     read_text,
     read_time,
 )
-from consignments.fields import field_named
 from consignments.records import Consignment, Outcome
+from consignments.schema import field_named
 
 UTC_TIME = datetime(2024, 3, 4, 9, 30, tzinfo=UTC)
 

@@ -9,9 +9,9 @@ import msgspec
 import numpy as np
 import pandas as pd
 import pytest
-from examples import day, make_consignment, make_outcome
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from support.examples import day, make_consignment, make_outcome
 
 from consignments.errors import FileFault
 from consignments.records import Alert, Consignment, Item, Outcome, Truth, consignment_type

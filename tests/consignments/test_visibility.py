@@ -4,9 +4,9 @@ from datetime import UTC, datetime, timedelta, timezone
 from typing import Any
 
 import pytest
-from examples import day, make_outcome
 from hypothesis import given
 from hypothesis import strategies as st
+from support.examples import day, make_outcome
 
 from consignments.errors import BadInput
 from consignments.records import Outcome

@@ -3,13 +3,13 @@
 from math import isnan
 
 import pytest
-from examples import day, make_consignment
 from hypothesis import given
 from hypothesis import strategies as st
+from support.examples import day, make_consignment
 
 from consignments.records import Alert, Item
 from features.alerts import Alerts, word_matches
-from features.normal import normal_forms
+from features.normalization.normal_forms import normal_forms
 
 
 def alert(alert_id="A1", issued_at=None, **changes):

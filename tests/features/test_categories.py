@@ -3,12 +3,12 @@
 from math import isnan
 
 import pytest
-from examples import make_consignment
+from support.examples import make_consignment
 
 from consignments.records import Item
 from features.categories import Categories, fit_vocabularies
 from features.config import FeatureConfig, feature_config
-from features.normal import normal_forms
+from features.normalization.normal_forms import normal_forms
 
 PLAIN = FeatureConfig()
 

@@ -4,9 +4,9 @@ from datetime import date
 from math import isnan
 
 import pytest
-from examples import make_consignment
+from support.examples import make_consignment
 
-from features.normal import normal_forms
+from features.normalization.normal_forms import normal_forms
 from features.parties import Parties, is_filler, read_kind
 
 GROUP = Parties()

@@ -5,10 +5,10 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
-from examples import day, make_consignment, make_outcome
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
+from support.examples import day, make_consignment, make_outcome
 
 from consignments.cargo_xml import read_messages
 from consignments.records import Alert, Consignment, Outcome
@@ -18,10 +18,10 @@ from features.alerts import Alerts
 from features.batch import Tables, feature_matrix
 from features.config import FeatureConfig
 from features.fitted import Fitted, fit_features
-from features.ledger import Ledger
+from features.history.live import Ledger
+from features.history.pseudonyms import Pseudonyms
 from features.pipeline import Pipeline
-from features.pseudonyms import Pseudonyms
-from training.simulation import simulate
+from training.simulation.operation import simulate
 
 CONFIG = FeatureConfig()
 KEY = Pseudonyms(b"a key of the tests, 32 bytes long")

@@ -6,9 +6,9 @@ from datetime import UTC, date, datetime
 
 import numpy as np
 import pytest
-from examples import MONDAY, day, make_consignment
 from hypothesis import given
 from hypothesis import strategies as st
+from support.examples import MONDAY, day, make_consignment
 
 from consignments.records import Alert, Consignment, Item
 from consignments.visibility import day_of
@@ -16,12 +16,12 @@ from features.alerts import Alerts
 from features.categories import Categories, fit_vocabularies
 from features.config import FeatureConfig
 from features.currency import Rates
-from features.normal import normal_forms
+from features.normalization.normal_forms import normal_forms
 from features.parties import Parties
 from features.route import Route
 from features.spec import Spec
 from features.value import Value, fit_norms
-from training.name_swaps import NAMES
+from training.evaluation.name_invariance import NAMES
 
 RATES = Rates(np.array(["GBP"]), np.array([day_of(MONDAY) - 1], dtype=np.int32), np.array([[1.25]]))
 SOME = [make_consignment(declared_value=10.0 + place) for place in range(40)]

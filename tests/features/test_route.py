@@ -3,9 +3,9 @@
 from math import isnan
 
 import pytest
-from examples import make_consignment
+from support.examples import make_consignment
 
-from features.normal import normal_forms
+from features.normalization.normal_forms import normal_forms
 from features.route import Route, read_route
 
 

@@ -11,16 +11,16 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 
 from consignments.errors import BadInput
-from consignments.files import write_table
+from consignments.parquet_stream import stream_table
 from consignments.records import Alert, Consignment, Outcome
-from consignments.streams import stream_table
+from consignments.table_files import write_table
 from consignments.tables import check_frame, read_table
 from features.batch import Tables, feature_matrix, joined
 from features.config import FeatureConfig
 from features.fitted import Fitted
-from features.pseudonyms import Pseudonyms
+from features.history.pseudonyms import Pseudonyms
 from features.streams import FeaturePiece, InMemory, World, feature_pieces
-from training.simulation import simulate
+from training.simulation.operation import simulate
 
 CONFIG, NOTHING = FeatureConfig(), Fitted.nothing()
 KEY = Pseudonyms(b"a key of the tests, 32 bytes long")

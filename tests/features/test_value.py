@@ -5,12 +5,12 @@ from math import exp, isnan, log
 
 import numpy as np
 import pytest
-from examples import MONDAY, make_consignment
+from support.examples import MONDAY, make_consignment
 
 from consignments.records import Item
 from consignments.visibility import day_of
 from features.currency import Rates
-from features.normal import normal_forms
+from features.normalization.normal_forms import normal_forms
 from features.value import FEWEST_FOR_NORM, Value, fit_norms
 
 RATES = Rates(

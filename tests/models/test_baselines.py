@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 from sklearn.metrics import average_precision_score
-from small_model import SPEC, make_rows
+from support.small_model import SPEC, make_rows
 
 from features.spec import Spec
 from models.baselines import BestFeature, RandomOrder, average_precision, fit_baselines

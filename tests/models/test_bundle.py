@@ -9,14 +9,14 @@ from typing import Any
 import msgspec
 import numpy as np
 import pytest
-from small_model import PARAMS, SPEC, fit_small, make_rows, small_model
+from support.small_model import PARAMS, SPEC, fit_small, make_rows, small_model
 
 from consignments.errors import BundleRefused, FileFault
 from features.config import Columns, FeatureConfig, HistoryKeys
 from models.bundle import MANIFEST, Examples, load_bundle, write_bundle
 from models.calibration import Calibration
-from models.reference import Reference, Source
 from models.risk_model import RiskModel
+from models.traffic_profile import Reference, Source
 
 CARD = {
     "name": "nps-risk",

@@ -1,7 +1,7 @@
 """Logistic regression on the features."""
 
 import numpy as np
-from small_model import make_rows
+from support.small_model import make_rows
 
 from models.linear import LogisticRegression
 

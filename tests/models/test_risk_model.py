@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from small_model import SPEC, Hand, fit_small, make_rows, small_model, text_of
+from support.small_model import SPEC, Hand, fit_small, make_rows, small_model, text_of
 
 from consignments.errors import BadInput, BundleRefused, ServiceFault
 from features.spec import Feature, Spec

@@ -2,10 +2,10 @@
 
 import numpy as np
 import pytest
-from real_rows import REAL, row_with
-from small_model import SPEC
+from support.real_rows import REAL, row_with
+from support.small_model import SPEC
 
-from features.history import ADDED_ARRIVALS
+from features.history.table import ADDED_ARRIVALS
 from features.spec import Spec
 from models.rules import RULES, Rule, Rules
 

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from small_model import Hand, chain, make_rows, text_of
+from support.small_model import Hand, chain, make_rows, text_of
 
 from consignments.errors import BundleRefused
 from models.trees import DEEPEST, ZERO, Trees, strip_parameters

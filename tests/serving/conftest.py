@@ -5,13 +5,13 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from databases import database_in, drop_schemas
-from serving_examples import DATA_KEY, Client, make_bundle, publish, serving, settings_in
+from support.databases import database_in, drop_schemas
+from support.serving_examples import DATA_KEY, Client, make_bundle, publish, serving, settings_in
 
 from features.config import Columns, FeatureConfig, HistoryKeys
-from serving.event_log import EventLog
-from serving.events import Event
-from serving.sealing import Vault
+from serving.encryption.vault import Vault
+from serving.event_log.events import Event
+from serving.event_log.log import EventLog
 
 
 def pytest_sessionfinish() -> None:

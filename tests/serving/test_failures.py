@@ -19,14 +19,14 @@ import httpx
 import pytest
 import sqlalchemy as sa
 from click.testing import CliRunner
-from databases import database_in, only_sqlite, state_environment
-from serving_examples import DATA_KEY, Client, publish, refused, running, scored, serving, settings_in
+from support.databases import database_in, only_sqlite, state_environment
+from support.serving_examples import DATA_KEY, Client, publish, refused, running, scored, serving, settings_in
 
 from npsrisk import main
-from serving.event_log import EventLog
-from serving.events import Event
-from serving.lock import StateLock
-from serving.sealing import Vault
+from serving.encryption.vault import Vault
+from serving.event_log.events import Event
+from serving.event_log.log import EventLog
+from serving.process.lock import StateLock
 
 MANY_BYTES = resource.RLIM_INFINITY
 
@@ -62,7 +62,7 @@ def test_while_the_database_is_locked_for_a_moment_the_answer_waits(client: Clie
 def test_a_database_that_stays_locked_is_told_and_then_it_goes_on(
     tmp_path: Path, bundle: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("serving.databases.BUSY_SECONDS", 0.1)
+    monkeypatch.setattr("serving.event_log.database.BUSY_SECONDS", 0.1)
     publish(tmp_path, bundle, "1")
     with serving(settings_in(tmp_path)) as client:
         assert scored(client, "RB1") == 200
@@ -86,7 +86,7 @@ def test_a_disk_that_hangs_is_told_and_what_was_written_meanwhile_is_answered_la
         write(events)
 
     monkeypatch.setattr(client.service.log, "append", hang)
-    monkeypatch.setattr("serving.group_commit.STALL_SECONDS", 1.0)
+    monkeypatch.setattr("serving.event_log.group_commit.STALL_SECONDS", 1.0)
     assert "takes too long" in refused(client, "RB1")
     assert "takes too long" in refused(client, "RB2")
     assert client.get("/health/live").status_code == 200

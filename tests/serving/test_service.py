@@ -5,15 +5,15 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from bad_releases import DAMAGES, Damage, alter_trees
-from databases import copy_state
-from examples import day, make_consignment, make_outcome
-from serving_examples import Client, point_to, publish, serving, settings_in
+from support.bad_releases import DAMAGES, Damage, alter_trees
+from support.databases import copy_state
+from support.examples import day, make_consignment, make_outcome
+from support.serving_examples import Client, point_to, publish, serving, settings_in
 
 from consignments.errors import ServiceFault
 from consignments.records import Alert
 from consignments.visibility import to_us
-from serving.events import Event
+from serving.event_log.events import Event
 
 
 def score(client: Client, name: str, query: str = "?features=true", **changes: Any) -> dict[str, Any]:

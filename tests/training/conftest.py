@@ -2,8 +2,8 @@
 
 import pytest
 
-from training.acceptance import Lived, lived
-from training.world import load_world
+from training.simulation.parameters import load_world
+from training.simulation.realism import Lived, lived
 
 
 @pytest.fixture(scope="session")

@@ -1,0 +1,253 @@
+"""Large Parquet tables of consignments: checked once, then given piece by piece; never whole in memory.
+
+The first look checks every row by the rules of `consignments.tables` and keeps what the order of history needs. So all
+rows at fault are known before anything is made of the others, and the pieces hold good rows only.
+"""
+
+from collections import Counter
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pyarrow as pa
+from numpy.typing import NDArray
+
+from consignments.columns import Mask, any_of, plain
+from consignments.records import Consignment
+from consignments.rejects import Reject
+from consignments.schema import fields_of
+from consignments.table_files import ParquetTable, Part
+from consignments.tables import ReadReport, refuse_rejects
+from consignments.validation import (
+    CANCELLED_SEQUENCE,
+    SEQUENCE,
+    Fault,
+    check_rows,
+    count_reasons,
+    keep_rows,
+    may_amend,
+    refuse_missing_columns,
+    rejects_of,
+    repeated_fault,
+)
+
+PIECE_ROWS = 10_000
+ORDER_COLUMNS = ("consignment_id", "received_at", "cancelled_at", SEQUENCE, CANCELLED_SEQUENCE)
+"""What the order of history needs of a consignment."""
+Progress = Callable[[str, int, int], None]
+
+
+@dataclass(frozen=True)
+class Piece:
+    """Some rows of a table as its files hold them, and which of them are good; cheap to hand to another process.
+
+    Attributes
+    ----------
+    parts : tuple of Part
+    columns : tuple of str
+        Those of the whole table.
+    good : bool array, (rows,)
+    """
+
+    parts: tuple[Part, ...]
+    columns: tuple[str, ...]
+    good: Mask
+
+    def __len__(self) -> int:
+        """Give the number of good rows."""
+        return int(self.good.sum())
+
+    def frame(self, record: type[Consignment]) -> pd.DataFrame:
+        """Give the good rows as `read_table` does, by the record type that they were checked with."""
+        return keep_rows(check_rows(self.parts, self.columns, record).frame, self.good)
+
+
+@dataclass
+class TableStream:
+    """A checked table that is read again piece by piece.
+
+    Attributes
+    ----------
+    path : Path
+    report : ReadReport
+    rejects : tuple of Reject
+    """
+
+    path: Path
+    report: ReadReport
+    rejects: tuple[Reject, ...]
+    _table: ParquetTable
+    _good: Mask
+    _piece_rows: int
+    _order: pd.DataFrame | None
+
+    def __len__(self) -> int:
+        """Give the number of good rows."""
+        return self.report.rows - self.report.rejected
+
+    def take_order(self) -> pd.DataFrame:
+        """Give the good rows with the columns that tell the order of history, and let go of them: they are long.
+
+        Raises
+        ------
+        RuntimeError
+            They were taken before.
+        """
+        if self._order is None:
+            raise RuntimeError(f"the order of {self.path.name} was taken before; read the table again")
+        order, self._order = self._order, None
+        return order
+
+    def pieces(self) -> Iterator[Piece]:
+        """Read the table again, in its order.
+
+        Raises
+        ------
+        FileFault
+            Where it cannot be read any more.
+        """
+        start = 0
+        for parts in self._table.pieces(self._piece_rows):
+            end = start + sum(len(part.table) for part in parts)
+            yield Piece(parts, self._table.columns, self._good[start:end])
+            start = end
+
+
+def stream_table(
+    path: Path,
+    record: type[Consignment],
+    *,
+    strict: bool = False,
+    piece_rows: int = PIECE_ROWS,
+    progress: Progress | None = None,
+) -> TableStream:
+    """Check a Parquet table as `read_table` does, holding a piece at a time.
+
+    Parameters
+    ----------
+    path : Path
+        A `.parquet` file, or a directory of them.
+    record : type
+        `Consignment`, or the type with declared columns.
+    strict : bool
+        Any row at fault is a failure.
+    piece_rows : int
+        Rows of a piece, at least; changes nothing but memory.
+    progress : callable, optional
+
+    Raises
+    ------
+    FileFault
+        As `read_table`.
+    """
+    table = ParquetTable.open(path)
+    refuse_missing_columns(table.columns, record, table.name)
+    looks: list[_Look] = []
+    done = 0
+    for parts in table.pieces(piece_rows):
+        looks.append(_Look.at(parts, table.columns, record))
+        done += looks[-1].rows
+        if progress is not None:
+            progress("check", done, table.rows)
+    if not may_amend(record, table.columns):
+        _note_repeats(looks)
+    rejects: list[Reject] = []
+    if any(look.faults for look in looks):
+        for look, parts in zip(looks, table.pieces(piece_rows), strict=True):
+            rejects += rejects_of(parts, look.faults, record)
+            if look.repeated is not None:
+                gone = check_rows(parts, table.columns, record).frame[look.repeated]
+                look.given = look.given - _given(gone, record)
+    if strict:
+        refuse_rejects(rejects)
+    return TableStream(
+        path=path,
+        report=_report(table, looks, record),
+        rejects=tuple(rejects),
+        _table=table,
+        _good=np.concatenate([~look.bad for look in looks]),
+        _piece_rows=piece_rows,
+        _order=pd.concat([look.order for look in looks], ignore_index=True),
+    )
+
+
+@dataclass
+class _Look:
+    """What the first look keeps of a piece.
+
+    Attributes
+    ----------
+    rows : int
+    faults : list of Fault
+    order : DataFrame
+        Of the good rows.
+    given : int64 array, (fields,)
+        How many of the good rows have a value, by field of the record.
+    unknown : tuple of str
+    repeated : bool array, (rows,), or None
+        Rows whose identifier has come before.
+    """
+
+    rows: int
+    faults: list[Fault]
+    order: pd.DataFrame
+    given: NDArray[np.int64]
+    unknown: tuple[str, ...]
+    repeated: Mask | None = None
+
+    @classmethod
+    def at(cls, parts: Sequence[Part], columns: Sequence[str], record: type[Consignment]) -> "_Look":
+        rows = check_rows(parts, columns, record)
+        good = keep_rows(rows.frame, ~rows.bad)
+        order = good[[name for name in ORDER_COLUMNS if name in good]].copy()
+        return cls(len(rows.frame), rows.faults, order, _given(good, record), rows.unknown)
+
+    @property
+    def bad(self) -> Mask:
+        return any_of([(fault.reason, fault.rows) for fault in self.faults], self.rows)
+
+    def drop_repeats(self, first: Mask) -> None:
+        """Drop good rows whose identifier has come before."""
+        self.repeated = np.zeros(self.rows, dtype=bool)
+        self.repeated[~self.bad] = ~first
+        self.faults = [*self.faults, repeated_fault("consignment_id", self.repeated)]
+        self.order = keep_rows(self.order, first)
+
+
+def _given(frame: pd.DataFrame, record: type[Consignment]) -> NDArray[np.int64]:
+    return frame[[field.name for field in fields_of(record)]].notna().sum().to_numpy(dtype=np.int64)
+
+
+def _note_repeats(looks: Sequence[_Look]) -> None:
+    """Find the rows whose identifier stands in an earlier good row, of whatever piece."""
+    names = pa.chunked_array([plain(pa.array(look.order["consignment_id"])) for look in looks])
+    # Codes are given in the order in which identifiers first come.
+    codes = names.combine_chunks().dictionary_encode().indices.to_numpy()
+    first = codes > np.maximum.accumulate(np.concatenate([[-1], codes]))[:-1]
+    start = 0
+    for look in looks:
+        end = start + len(look.order)
+        if not first[start:end].all():
+            look.drop_repeats(first[start:end])
+        start = end
+
+
+def _report(table: ParquetTable, looks: Sequence[_Look], record: type[Consignment]) -> ReadReport:
+    reasons: Counter[str] = Counter()
+    for look in looks:
+        reasons.update(count_reasons(look.faults))
+    kept = sum(len(look.order) for look in looks)
+    missing = 1 - np.sum([look.given for look in looks], axis=0) / max(kept, 1)
+    return ReadReport(
+        name=table.name,
+        rows=table.rows,
+        rejected=table.rows - kept,
+        reasons=dict(reasons.most_common()),
+        repeats=0,
+        unknown_columns=tuple(dict.fromkeys(name for look in looks for name in look.unknown)),
+        missing=dict(
+            zip((field.name for field in fields_of(record)), (missing * (kept > 0)).tolist(), strict=True)
+        ),
+    )

@@ -1,0 +1,1 @@
+"""Text of goods and HS codes to numbers."""

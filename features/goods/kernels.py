@@ -1,0 +1,873 @@
+"""Goods texts to numbers: kernels that read the folded letters of one text, and the weights of its n-grams.
+
+A text is an array of code points (`encode`); `features.goods.character_folding` says what each stands for, `features.goods.lexicon` which
+names and words to look for. Kernels check no bounds: every scratch array is sized from the text's length, and a text
+is cut at `MOST_CHARACTERS`. What kernels share with the builders of their tables is defined here, because numba's
+cache of compiled kernels sees changes of this file only.
+"""
+
+from codecs import utf_32_le_encode
+from collections.abc import Sequence
+from typing import Any, NamedTuple
+from unicodedata import normalize
+
+import numpy as np
+from numba import njit
+from numpy.typing import NDArray
+
+Array = NDArray[Any]
+Int = Any  # a whole number, as wide as numba infers
+Bool = Any
+CODE_POINT = np.dtype(np.uint32)
+
+# --- What a character stands for: one entry of the fold table ---
+# Bits 0-20 the folded code point, 21-23 its kind, 24-29 its symbol in the automaton, 30 look-alike, 31 "several".
+FOLD_SIZE = 0x20000
+CODE_MASK = (1 << 21) - 1
+KIND_AT, KIND_MASK = 21, 7
+SYMBOL_AT, SYMBOL_MASK = 24, 63
+LOOKALIKE = 1 << 30  # a sign or a letter beyond Latin that reads as this one; with DROPPED: invisible
+SEVERAL = 1 << 31  # stands for several characters: their number from bit 24 on, their place below
+PLACE_MASK = (1 << 24) - 1
+MOST_LETTERS = 4  # that one character may stand for
+BLANK, MARK, BREAK, LETTER, DIGIT, OTHER, DROPPED = range(7)  # kinds; BREAK parts items, OTHER: beyond a-z
+SYMBOLS = 64  # 0 none, 1-26 letters, 27-29 digits that look like no letter, the rest by remainder
+FIRST_OTHER_SYMBOL = 30
+LAST_IDEOGRAPH = 0x3FFFF
+MOST_CHARACTERS = 16_384  # of a text that are read
+FIRST_BEYOND_LATIN = 0x370
+FIRST_CYRILLIC, LAST_CYRILLIC = 0x400, 0x52F
+
+# --- A term of the lexicon: one row of `terms` ---
+START, LENGTH, TIER, SLOT, FAMILY, OPEN, NEXT = range(7)
+TERM_COLUMNS = 7
+WORD, CONTEXT, MEDICINE, CLASS, SPECIFIC = range(5)  # tiers, weakest first
+CLOSED, AFTER_LETTERS, AFTER_ANY, BEFORE_ANY = 0, 1, 2, 4  # how a term may be part of a longer word
+MAY_PART = 1 << 30  # in a term's letters: its own spelling has a separator before this one
+FIRST_TERM, NEXT_OUTPUT = 0, 1  # columns of `states`
+NO_SLOT = -1
+
+# --- Rules of disguise: each keeps ordinary words, quantities or part numbers from becoming a name ---
+WIDEST_GAP = 3  # separators inside a name: "4 - CMC"
+SHORTEST_TOUCHING = 4  # letters of a name that may touch digits: "etizolam10mg"
+SHORTEST_SPACED = 4  # letters of a name that may be spaced out: "4 C M C"
+SHORTEST_SWAPPED = 6  # letters of a name that may have digits for letters: "k3tamine"
+LAST_SWAPPED_DIGIT = ord(
+    "1"
+)  # O for 0 and l for 1 are digits in letters; others would find 4-PrO-MPT in "a prompt"
+SHORTEST_PARTED = 6  # letters of a name that may have marks anywhere: "etizo.lam"
+SHORTEST_PARTED_BY_BLANK = 8  # letters of a name that may have blanks anywhere: "etizo lam"
+LONGEST_HINT = 4  # letters of a code that only hints when written like words: "3 MMC cards", "THCO"
+NO_GAP, GAP_OF_BLANKS, GAP_OF_MARKS, GAP_BREAKS = (
+    0,
+    1,
+    2,
+    4,
+)  # what stands before a letter; 3 is blanks and marks
+NO_MATCH, PLAIN, DISGUISED, HINT = range(4)
+
+# --- The values of one consignment's goods: their places in the row, in the order of `features.goods.goods` ---
+(
+    DESCRIBED, NAMES_SPECIFIC, NAMES_CLASS, NAMES_MEDICINE, NAMES_CONTEXT, CONTEXT_SUPPORTED, NAMES_DISGUISED,
+    NAME_TIER, NAME_FAMILY, CAS_NUMBERS, CAS_MISPRINTS, LOCANTS, CHEMISTRY_WORDS, BRACKETS, UNKNOWN_CHEMICAL,
+    POWDER_WORDS, CRYSTAL_WORDS, LIQUID_WORDS, DOSE_WORDS, SAMPLE_WORDS, PRETEXT_WORDS, ADMIN_WORDS,
+    COVER_INDUSTRIAL, COVER_COSMETIC, COVER_SUPPLEMENT, COVER_PLANT, COVER_FEED, TEXT_FAMILY, TEXT_FAMILIES,
+    VAGUE_WHOLE, VAGUE_SHARE, CHARACTERS, TOKENS, LONGEST_TOKEN, CODED_SHARE, UPPER_SHARE, DIGIT_SHARE, MARK_SHARE,
+    NON_ASCII_SHARE, LONGEST_REPEAT, INVISIBLE, LATIN, CYRILLIC, HANGUL, CJK, MIXED_SCRIPT_WORDS, INVALID,
+    HS_PRESENT, HS_DIGITS, HS_CHAPTER_KNOWN, HS_VALID, HS_FAMILY, HS_TYPICAL, HS_COVER, HS_TEXT_MISMATCH,
+    ITEMS, ITEM_CHAPTERS, ITEM_GAPS,
+    TEXT_SCORE,
+) = range(59)  # fmt: skip
+AFTER_TEXT = HS_PRESENT
+
+# --- Goods families (features.goods.hs): one code for what the words and what the HS code speak of ---
+MOST_FAMILIES = 32
+FAMILY_MASK = MOST_FAMILIES - 1
+HS_TABLE_SIZE = 1_000_000  # one entry for each six digits: family, and what is known of them
+CHAPTER_KNOWN, HEADING_KNOWN, TYPICAL, COVER, CHEMICAL = 1 << 5, 1 << 6, 1 << 7, 1 << 8, 1 << 9
+HS_DIGITS_READ, LONGEST_HS = 6, 12  # nations add up to six digits of their own
+
+# --- n-grams ---
+BUCKET_BITS = 18
+TEXT_BUCKETS = 1 << BUCKET_BITS
+SHORTEST_GRAM, LONGEST_GRAM = 3, 5
+HASH_START, HASH_STEP = 0xCBF29CE484222325, 0x100000001B3  # FNV-1a, 64 bits
+HASH_SPREAD = 0x9E3779B97F4A7C15  # 2^64 over the golden ratio: carries a hash into its upper bits
+PRIOR_TEXTS = 1.0  # texts that speak against every bucket, in each class
+
+SPACE, HYPHEN, COMMA, NINE, SMALL_S = (ord(char) for char in " -,9s")
+VAGUE_TERM, FILE_ENDING = 1, 2  # what the table of vague terms says of a hash
+
+
+class Squeezed(NamedTuple):
+    """A text without separators: its letters and digits, and what stood before each (one more gap at the end)."""
+
+    letters: Array
+    gaps: Array
+    size: Int
+
+
+class Book(NamedTuple):
+    """The lexicon as `features.goods.lexicon` compiles it: an automaton and its terms."""
+
+    goto: Array
+    states: Array
+    terms: Array
+    spelling: Array
+
+
+def encode(text: str) -> NDArray[np.uint32]:
+    """Give the code points of a text, composed (NFC) and cut at `MOST_CHARACTERS`; any string is safe."""
+    if not text.isascii():
+        text = normalize("NFC", text[:MOST_CHARACTERS])
+    points, _ = utf_32_le_encode(text[:MOST_CHARACTERS], "surrogatepass")
+    return np.frombuffer(points, CODE_POINT)
+
+
+@njit(cache=True, nogil=True)
+def describe(
+    codes: Array,
+    fold: Array,
+    goto: Array,
+    states: Array,
+    terms: Array,
+    spelling: Array,
+    vague: Array,
+    hs_table: Array,
+    friends: Array,
+    weights: Array,
+    row: Array,
+    at: Int,
+    hs: Int,
+    hs_digits: Int,
+    items: float,
+    item_chapters: float,
+    item_gaps: float,
+) -> None:
+    """Write the values of one consignment's goods into `row`, from column `at` on.
+
+    Parameters
+    ----------
+    codes : uint32 array
+        The text, from `encode`; empty where there is none.
+    fold, goto, states, terms, spelling, vague : arrays
+        From `features.goods.lexicon.text_tables`.
+    hs_table, friends : arrays
+        From `features.goods.hs.hs_tables`.
+    weights : float32 array, (TEXT_BUCKETS,) or empty
+        Where empty, no text score is written, and the row may end before it.
+    row : float32 array
+    at : Int
+    hs, hs_digits : Int
+        The first six digits of the HS code as a number, and the number of all its digits; 0 digits: missing.
+    items, item_chapters, item_gaps : float
+        Number of items, of HS chapters among them, and share of items without description or HS code; NaN: missing.
+    """
+    row[at + ITEMS] = items
+    row[at + ITEM_CHAPTERS] = item_chapters
+    row[at + ITEM_GAPS] = item_gaps
+    known = _describe_hs(hs, hs_digits, hs_table, row, at)
+    if codes.size == 0:
+        _no_text(row, at, weights.size > 0)
+        return
+    for slot in range(AFTER_TEXT):
+        row[at + slot] = 0.0
+    row[at + DESCRIBED] = 1.0
+    entries = np.empty(MOST_LETTERS * codes.size, np.uint32)
+    size = _fold(codes, fold, entries)
+    _shape(codes, fold, row, at)
+    _tokens(entries, size, vague, row, at)
+    _chemistry(entries, size, row, at)
+    families = np.zeros(MOST_FAMILIES, np.int32)
+    _find(_squeeze(entries, size), Book(goto, states, terms, spelling), families, row, at)
+    _conclude(families, known, friends, row, at)
+    if weights.size:
+        row[at + TEXT_SCORE] = _score(entries, size, weights)
+
+
+@njit(cache=True, nogil=True)
+def _no_text(row: Array, at: Int, scored: bool) -> None:
+    row[at + DESCRIBED] = 0.0
+    for slot in range(DESCRIBED + 1, AFTER_TEXT):
+        row[at + slot] = np.nan
+    row[at + HS_TEXT_MISMATCH] = np.nan
+    if scored:
+        row[at + TEXT_SCORE] = np.nan
+
+
+# --- Letters ---
+
+
+@njit(cache=True, nogil=True)
+def _code(entry: Int) -> Int:
+    return entry & CODE_MASK
+
+
+@njit(cache=True, nogil=True)
+def _kind(entry: Int) -> Int:
+    return (entry >> KIND_AT) & KIND_MASK
+
+
+@njit(cache=True, nogil=True)
+def _in_word(entry: Int) -> Bool:
+    return LETTER <= (entry >> KIND_AT) & KIND_MASK <= OTHER
+
+
+@njit(cache=True, nogil=True)
+def _entry(code: Int, fold: Array) -> Int:
+    """Give what a code point stands for; beyond the table are ideographs and what nobody can see."""
+    if code < FOLD_SIZE:
+        return np.int64(fold[code])
+    if code > LAST_IDEOGRAPH:
+        return (DROPPED << KIND_AT) | LOOKALIKE
+    symbol = FIRST_OTHER_SYMBOL + code % (SYMBOLS - FIRST_OTHER_SYMBOL)
+    return code | (OTHER << KIND_AT) | (symbol << SYMBOL_AT)
+
+
+@njit(cache=True, nogil=True)
+def _fold(codes: Array, fold: Array, entries: Array) -> Int:
+    """Write what each code point stands for into `entries` (MOST_LETTERS times as long); give how many."""
+    size = 0
+    for code in codes:
+        entry = _entry(code, fold)
+        if entry & SEVERAL:
+            first = entry & PLACE_MASK
+            for place in range(first, first + ((entry >> SYMBOL_AT) & KIND_MASK)):
+                entries[size] = fold[place]
+                size += 1
+        elif _kind(entry) != DROPPED:
+            entries[size] = entry
+            size += 1
+    return size
+
+
+@njit(cache=True, nogil=True)
+def _squeeze(entries: Array, size: Int) -> Squeezed:
+    """Leave the separators out; a gap too wide for a name breaks the text, as the start, the end and `|` do."""
+    letters = np.empty(size, np.uint32)
+    gaps = np.empty(size + 1, np.uint8)
+    count = 0
+    gap = GAP_BREAKS
+    width = 0
+    blank_before = False
+    for place in range(size):
+        entry = entries[place]
+        kind = _kind(entry)
+        if kind >= LETTER:
+            letters[count] = entry
+            gaps[count] = gap
+            count += 1
+            gap = NO_GAP
+            width = 0
+        elif not (kind == BLANK and blank_before):
+            width += 1
+            if kind == BREAK or width > WIDEST_GAP:
+                gap = GAP_BREAKS
+            elif gap != GAP_BREAKS:
+                gap |= GAP_OF_BLANKS if kind == BLANK else GAP_OF_MARKS
+        blank_before = kind == BLANK
+    gaps[count] = GAP_BREAKS
+    return Squeezed(letters, gaps, count)
+
+
+# --- Names and words ---
+
+
+@njit(cache=True, nogil=True)
+def _find(text: Squeezed, book: Book, families: Array, row: Array, at: Int) -> None:
+    """Walk the automaton over the text; at every letter where terms end, the longest name and word count."""
+    state = 0
+    for end in range(text.size):
+        if text.gaps[end] == GAP_BREAKS:
+            state = 0
+        state = book.goto[state, (text.letters[end] >> SYMBOL_AT) & SYMBOL_MASK]
+        output = state if book.states[state, FIRST_TERM] >= 0 else book.states[state, NEXT_OUTPUT]
+        if output >= 0:
+            _take(text, book, end, output, families, row, at)
+
+
+@njit(cache=True, nogil=True)
+def _take(text: Squeezed, book: Book, end: Int, output: Int, families: Array, row: Array, at: Int) -> None:
+    """Count the longest name, word of a goods family and other word that end here.
+
+    Of a name and a class pattern that cover the same letters the name counts: a listed medicine is no unknown one.
+    """
+    name, name_span, name_tier, disguised = -1, 0, 0, False
+    goods, other = -1, -1
+    while output >= 0:
+        term = book.states[output, FIRST_TERM]
+        while term >= 0:
+            how = _match(text, book, end, term)
+            tier = CONTEXT if how == HINT else book.terms[term, TIER]
+            if how == NO_MATCH:
+                pass
+            elif tier != WORD:
+                span = _span(text, book, end, term)
+                if span > name_span or (span == name_span and name_tier == CLASS and tier != CLASS):
+                    name, name_span, name_tier, disguised = term, span, tier, how == DISGUISED
+            elif book.terms[term, FAMILY]:
+                goods = _longer(goods, term, book)
+            else:
+                other = _longer(other, term, book)
+            term = book.terms[term, NEXT]
+        output = book.states[output, NEXT_OUTPUT]
+    if name >= 0:
+        _count_name(book.terms[name, FAMILY], name_tier, disguised, row, at)
+    for word in (goods, other):
+        if word >= 0:
+            families[book.terms[word, FAMILY]] += 1
+            if book.terms[word, SLOT] != NO_SLOT:
+                row[at + book.terms[word, SLOT]] += 1.0
+
+
+@njit(cache=True, nogil=True)
+def _longer(term: Int, other: Int, book: Book) -> Int:
+    if term < 0 or book.terms[other, LENGTH] > book.terms[term, LENGTH]:
+        return other
+    return term
+
+
+@njit(cache=True, nogil=True)
+def _count_name(family: Int, tier: Int, disguised: Bool, row: Array, at: Int) -> None:
+    slot = NAMES_CONTEXT
+    if tier == SPECIFIC:
+        slot = NAMES_SPECIFIC
+    elif tier == CLASS:
+        slot = NAMES_CLASS
+    elif tier == MEDICINE:
+        slot = NAMES_MEDICINE
+    row[at + slot] += 1.0
+    if disguised:
+        row[at + NAMES_DISGUISED] += 1.0
+    if tier > row[at + NAME_TIER]:
+        row[at + NAME_TIER] = tier
+        row[at + NAME_FAMILY] = family
+
+
+@njit(cache=True, nogil=True)
+def _span(text: Squeezed, book: Book, end: Int, term: Int) -> Int:
+    """Give the letters a name covers: a class pattern covers the word it ends."""
+    first = end - book.terms[term, LENGTH] + 1
+    if book.terms[term, OPEN] & (AFTER_LETTERS | AFTER_ANY):
+        while first > 0 and text.gaps[first] == NO_GAP:
+            first -= 1
+    return end - first + 1
+
+
+@njit(cache=True, nogil=True)
+def _match(text: Squeezed, book: Book, end: Int, term: Int) -> Int:
+    """Say whether the term that the automaton saw end here is really written here, and how."""
+    length, start = book.terms[term, LENGTH], book.terms[term, START]
+    first = end - length + 1
+    parted, parted_by_blank, all_gaps, swapped, mixed = 0, 0, 0, 0, 0
+    before: Int = np.int64(0)
+    for step in range(length):
+        entry: Int = np.int64(text.letters[first + step])
+        wanted = book.spelling[start + step]
+        gap = text.gaps[first + step]
+        if step and gap:
+            all_gaps += 1
+            if not wanted & MAY_PART:
+                parted += 1
+                parted_by_blank += gap & GAP_OF_BLANKS
+        if _code(entry) != wanted & CODE_MASK:
+            if _kind(entry) == OTHER or LAST_SWAPPED_DIGIT < wanted & CODE_MASK <= NINE:
+                return NO_MATCH
+            swapped += 1
+        if gap == NO_GAP and _kind(entry) == LETTER and _kind(before) == LETTER:
+            mixed += ((entry ^ before) & LOOKALIKE) != 0
+        before = entry
+    opening, tier = book.terms[term, OPEN], book.terms[term, TIER]
+    spaced = all_gaps == length - 1 and length >= SHORTEST_SPACED
+    if not (_starts(text, first, length, opening, spaced) and _ends(text, end, length, opening)):
+        return NO_MATCH
+    if parted or swapped:
+        if tier <= CONTEXT or (swapped and length < SHORTEST_SWAPPED):
+            return NO_MATCH
+        return DISGUISED if not parted or spaced or _may_part(length, opening, parted_by_blank) else NO_MATCH
+    if tier <= CONTEXT:
+        return PLAIN
+    if length <= LONGEST_HINT and _reads_like_words(text, first, length, all_gaps):
+        return HINT
+    return DISGUISED if mixed else PLAIN
+
+
+@njit(cache=True, nogil=True)
+def _may_part(length: Int, opening: Int, parted_by_blank: Int) -> Bool:
+    shortest = SHORTEST_PARTED_BY_BLANK if parted_by_blank else SHORTEST_PARTED
+    return opening == CLOSED and length >= shortest
+
+
+@njit(cache=True, nogil=True)
+def _reads_like_words(text: Squeezed, first: Int, length: Int, all_gaps: Int) -> Bool:
+    """Say whether a short code is written as a number and a word, as in `3 MMC`, or as a plain word, as in `THCO`."""
+    if all_gaps:
+        return all_gaps == 1 and text.gaps[first + 1] == GAP_OF_BLANKS
+    latin = 0
+    for place in range(first, first + length):
+        latin += _kind(text.letters[place]) == LETTER
+    return latin == length
+
+
+@njit(cache=True, nogil=True)
+def _starts(text: Squeezed, first: Int, length: Int, opening: Int, spaced: Bool) -> Bool:
+    """Say whether a term may begin at `first`: at a word's start, or inside where the term is open."""
+    if opening & AFTER_ANY:
+        return True
+    gap = text.gaps[first]
+    if opening & AFTER_LETTERS:
+        return gap in (NO_GAP, GAP_OF_MARKS) or (spaced and gap != GAP_BREAKS)
+    kind = _kind(text.letters[first])
+    if gap != NO_GAP or kind == OTHER:
+        return True
+    return kind == LETTER and length >= SHORTEST_TOUCHING and _kind(text.letters[first - 1]) != LETTER
+
+
+@njit(cache=True, nogil=True)
+def _ends(text: Squeezed, end: Int, length: Int, opening: Int) -> Bool:
+    """Say whether a term may end at `end`: at a word's end, before a plural s, or anywhere where it is open."""
+    if opening & BEFORE_ANY or text.gaps[end + 1] != NO_GAP:
+        return True
+    kind, after = _kind(text.letters[end]), text.letters[end + 1]
+    if kind == OTHER:
+        return True
+    if kind != LETTER or length < SHORTEST_TOUCHING:
+        return False
+    return _kind(after) != LETTER or (_code(after) == SMALL_S and text.gaps[end + 2] != NO_GAP)
+
+
+# --- Words of no name: vagueness, chemistry, shape ---
+
+
+@njit(cache=True, nogil=True)
+def _hash_on(value: Int, code: Int) -> Int:
+    return (np.uint64(value) ^ np.uint64(code)) * np.uint64(HASH_STEP)
+
+
+@njit(cache=True, nogil=True)
+def _said_of(value: Int, vague: Array) -> Int:
+    """Give what the table of vague terms says of a hash; 0: nothing."""
+    mask = vague.shape[0] - 1
+    place = np.int64((value * np.uint64(HASH_SPREAD)) >> np.uint64(40)) & mask
+    while vague[place, 1] != 0:
+        if vague[place, 0] == value:
+            return np.int64(vague[place, 1])
+        place = (place + 1) & mask
+    return 0
+
+
+@njit(cache=True, nogil=True)
+def _tokens(entries: Array, size: Int, vague: Array, row: Array, at: Int) -> None:
+    """Count words, the vague ones among them, and the items that say nothing but a vague term."""
+    nothing = np.uint64(HASH_START)
+    word, word_but_last, item, item_but_last = nothing, nothing, nothing, nothing
+    words, vague_words, coded, longest, items, vague_items, endings = 0, 0, 0, 0, 0, 0, 0
+    length, digits, words_in_item, last = 0, 0, 0, 0
+    for place in range(size + 1):
+        kind = _kind(entries[place]) if place < size else BREAK
+        if kind >= LETTER:
+            if length == 0 and words_in_item:
+                item = _hash_on(item, SPACE)
+            last = _code(entries[place])
+            word_but_last, item_but_last = word, item
+            word, item = _hash_on(word, last), _hash_on(item, last)
+            length += 1
+            digits += kind == DIGIT
+            continue
+        if length:
+            words += 1
+            words_in_item += 1
+            longest = max(longest, length)
+            coded += 0 < digits < length
+            vague_words += _said_of(word, vague) != 0 or (
+                last == SMALL_S and _said_of(word_but_last, vague) != 0
+            )
+            word, length, digits = nothing, 0, 0
+        if kind == BREAK and words_in_item:
+            said = _said_of(item, vague)
+            items += 1
+            vague_items += said != 0 or (last == SMALL_S and _said_of(item_but_last, vague) != 0)
+            endings += said == FILE_ENDING
+            item, words_in_item = nothing, 0
+    row[at + TOKENS] = words
+    row[at + LONGEST_TOKEN] = longest
+    if words:
+        row[at + CODED_SHARE] = coded / words
+        row[at + VAGUE_SHARE] = vague_words / words
+        row[at + VAGUE_WHOLE] = vague_items == items
+        if endings == items:
+            row[at + INVALID] = 1.0
+
+
+@njit(cache=True, nogil=True)
+def _chemistry(entries: Array, size: Int, row: Array, at: Int) -> None:
+    """Count CAS numbers, locants (the `2,5-` of `2,5-dimethoxy`) and opening brackets."""
+    place = 0
+    while place < size:
+        code = _code(entries[place])
+        row[at + BRACKETS] += code == 40 or code == 91 or code == 123  # ( [ {
+        after = place
+        if _kind(entries[place]) == DIGIT and (place == 0 or not _in_word(entries[place - 1])):
+            after = _cas(entries, size, place, row, at)
+            if after == place:
+                after = _locant(entries, size, place)
+                row[at + LOCANTS] += after > place
+        place = max(after, place + 1)
+
+
+@njit(cache=True, nogil=True)
+def _digits(entries: Array, size: Int, place: Int) -> Int:
+    """Give the place after the digits that begin here."""
+    while place < size and _kind(entries[place]) == DIGIT:
+        place += 1
+    return place
+
+
+@njit(cache=True, nogil=True)
+def _is_code(entries: Array, size: Int, place: Int, code: Int) -> Bool:
+    return place < size and _code(entries[place]) == code
+
+
+@njit(cache=True, nogil=True)
+def _cas(entries: Array, size: Int, place: Int, row: Array, at: Int) -> Int:
+    """Count a CAS number (2-7 digits, 2 digits, check digit) that begins here; give the place after it.
+
+    The check digit is the sum of the other digits, each times its place from the right, modulo 10.
+    """
+    first = _digits(entries, size, place)
+    second = _digits(entries, size, first + 1)
+    after = second + 2
+    fits = (
+        2 <= first - place <= 7
+        and _is_code(entries, size, first, HYPHEN)
+        and second - first == 3
+        and _is_code(entries, size, second, HYPHEN)
+        and _digits(entries, size, second + 1) == after
+        and not _is_code(entries, size, after, HYPHEN)
+        and not (after < size and _in_word(entries[after]))
+        and not (place > 0 and _code(entries[place - 1]) == HYPHEN)
+    )
+    if not fits:
+        return place
+    total, weight = 0, 0
+    for step in range(second - 1, place - 1, -1):
+        if step != first:
+            weight += 1
+            total += weight * (_code(entries[step]) - 48)
+    misprint = total % 10 != _code(entries[second + 1]) - 48
+    row[at + (CAS_MISPRINTS if misprint else CAS_NUMBERS)] += 1.0
+    return after
+
+
+@njit(cache=True, nogil=True)
+def _locant(entries: Array, size: Int, place: Int) -> Int:
+    """Give the place after the locant that begins here: numbers of one or two digits, a hyphen, three letters."""
+    start = place
+    while True:
+        after = _digits(entries, size, place)
+        if not 1 <= after - place <= 2:
+            return start
+        if not _is_code(entries, size, after, COMMA):
+            break
+        place = after + 1
+    if not _is_code(entries, size, after, HYPHEN) or after + 3 >= size:
+        return start
+    for step in range(1, 4):
+        if _kind(entries[after + step]) != LETTER:
+            return start
+    return after
+
+
+@njit(cache=True, nogil=True)
+def _shape(codes: Array, fold: Array, row: Array, at: Int) -> None:
+    """Write what the text looks like, whatever it says."""
+    inked, upper, digits, marks, beyond, letters, invisible, mixed = 0, 0, 0, 0, 0, 0, 0, 0
+    run, longest_run, before = 0, 0, np.int64(-1)
+    plain_in_word, lookalike_in_word = False, False
+    for place in range(codes.size):
+        code: Int = np.int64(codes[place])
+        entry: Int = _entry(code, fold)
+        if entry & SEVERAL:
+            entry = np.int64(fold[entry & PLACE_MASK])
+        kind = _kind(entry)
+        lookalike = code >= FIRST_BEYOND_LATIN and entry & LOOKALIKE != 0
+        invisible += kind == DROPPED and entry & LOOKALIKE != 0
+        if kind == DROPPED:
+            continue
+        run = run + 1 if code == before else 1
+        before = code
+        if kind == BLANK:
+            run = 0
+        longest_run = max(longest_run, run)
+        inked += kind != BLANK
+        upper += 65 <= code <= 90  # A to Z
+        digits += kind == DIGIT
+        marks += kind in (MARK, BREAK)
+        beyond += code > 127
+        letters += kind in (LETTER, OTHER) and not (code < 128 and entry & LOOKALIKE)
+        if kind < LETTER:
+            mixed += plain_in_word and lookalike_in_word
+            plain_in_word, lookalike_in_word = False, False
+        elif lookalike:
+            lookalike_in_word = True
+        elif kind == LETTER and code < 128 and not entry & LOOKALIKE:
+            plain_in_word = True
+        _script(code, kind, row, at)
+    row[at + CHARACTERS] = codes.size
+    row[at + LONGEST_REPEAT] = longest_run
+    row[at + INVISIBLE] = invisible
+    row[at + MIXED_SCRIPT_WORDS] = mixed + (plain_in_word and lookalike_in_word)
+    row[at + INVALID] = letters == 0 or (longest_run >= 3 and longest_run == inked)
+    if inked:
+        row[at + UPPER_SHARE] = upper / inked
+        row[at + DIGIT_SHARE] = digits / inked
+        row[at + MARK_SHARE] = marks / inked
+        row[at + NON_ASCII_SHARE] = beyond / inked
+
+
+@njit(cache=True, nogil=True)
+def _script(code: Int, kind: Int, row: Array, at: Int) -> None:
+    if kind == LETTER:
+        if code < FIRST_BEYOND_LATIN:
+            row[at + LATIN] = 1.0
+        elif FIRST_CYRILLIC <= code <= LAST_CYRILLIC:
+            row[at + CYRILLIC] = 1.0
+    elif kind == OTHER:
+        if 0xAC00 <= code <= 0xD7A3:
+            row[at + HANGUL] = 1.0
+        elif 0x2E80 <= code <= 0x9FFF or code > 0xFFFF:
+            row[at + CJK] = 1.0
+
+
+# --- HS code, and what text and code say together ---
+
+
+@njit(cache=True, nogil=True)
+def _describe_hs(hs: Int, digits: Int, hs_table: Array, row: Array, at: Int) -> Int:
+    """Write what the HS code says; give its table entry, 0 where there is none."""
+    if digits <= 0 or hs < 0:
+        row[at + HS_PRESENT] = 0.0
+        for slot in range(HS_PRESENT + 1, HS_TEXT_MISMATCH + 1):
+            row[at + slot] = np.nan
+        return 0
+    for _ in range(digits, HS_DIGITS_READ):
+        hs *= 10
+    entry = np.int64(hs_table[hs]) if hs < HS_TABLE_SIZE else 0
+    family = entry & FAMILY_MASK
+    row[at + HS_PRESENT] = 1.0
+    row[at + HS_DIGITS] = digits
+    row[at + HS_CHAPTER_KNOWN] = entry & CHAPTER_KNOWN != 0
+    row[at + HS_VALID] = entry & HEADING_KNOWN != 0 and HS_DIGITS_READ <= digits <= LONGEST_HS
+    row[at + HS_FAMILY] = family if family else np.nan
+    row[at + HS_TYPICAL] = entry & TYPICAL != 0
+    row[at + HS_COVER] = entry & COVER != 0
+    return entry
+
+
+@njit(cache=True, nogil=True)
+def _conclude(families: Array, known: Int, friends: Array, row: Array, at: Int) -> None:
+    """Write what follows from several parts: the family of the text, and whether the HS code fits it."""
+    spoken, most, family, several = 0, 0, 0, 0
+    for code in range(1, MOST_FAMILIES):
+        if families[code]:
+            spoken |= 1 << code
+            several += 1
+            if families[code] > most:
+                most, family = families[code], code
+    row[at + TEXT_FAMILIES] = several
+    row[at + TEXT_FAMILY] = family if family else np.nan
+    of_hs = known & FAMILY_MASK
+    row[at + HS_TEXT_MISMATCH] = np.nan
+    if spoken and of_hs:
+        row[at + HS_TEXT_MISMATCH] = friends[of_hs] & spoken == 0
+    if row[at + NAME_TIER] == 0.0:
+        row[at + NAME_FAMILY] = np.nan
+    chemistry, locants = row[at + CHEMISTRY_WORDS], row[at + LOCANTS]
+    named = row[at + NAMES_SPECIFIC] + row[at + NAMES_CLASS] + row[at + NAMES_MEDICINE]
+    shaped = chemistry >= 2 or (chemistry >= 1 and locants >= 1) or row[at + CAS_NUMBERS] >= 1
+    row[at + UNKNOWN_CHEMICAL] = shaped and named == 0
+    supported = (
+        row[at + POWDER_WORDS] + row[at + CRYSTAL_WORDS] > 0
+        or known & CHEMICAL != 0
+        or chemistry + locants > 0
+        or row[at + CAS_NUMBERS] > 0
+    )
+    row[at + CONTEXT_SUPPORTED] = supported and row[at + NAMES_CONTEXT] > 0
+
+
+# --- n-grams: 3 to 5 characters of words joined by single spaces ---
+
+
+@njit(cache=True, nogil=True)
+def _buckets(entries: Array, size: Int, buckets: Array) -> Int:
+    """Write the distinct buckets of a text's n-grams, in the order they first occur; give how many."""
+    chars = np.empty(size + 2, np.uint32)
+    count = _spell(entries, size, chars)
+    slots = 256
+    while slots < 2 * (LONGEST_GRAM - SHORTEST_GRAM + 1) * count:
+        slots *= 2
+    seen = np.full(slots, -1, np.int32)
+    found = 0
+    for first in range(count - SHORTEST_GRAM + 1):
+        value = np.uint64(HASH_START)
+        for place in range(first, min(first + LONGEST_GRAM, count)):
+            value = _hash_on(value, chars[place])
+            if place - first + 1 < SHORTEST_GRAM:
+                continue
+            bucket = np.int64((value * np.uint64(HASH_SPREAD)) >> np.uint64(64 - BUCKET_BITS))
+            slot = bucket & (slots - 1)
+            while seen[slot] >= 0 and seen[slot] != bucket:
+                slot = (slot + 1) & (slots - 1)
+            if seen[slot] < 0:
+                seen[slot] = bucket
+                buckets[found] = bucket
+                found += 1
+    return found
+
+
+@njit(cache=True, nogil=True)
+def _spell(entries: Array, size: Int, chars: Array) -> Int:
+    """Write the words with one space before, between and after them; give how many characters."""
+    chars[0] = SPACE
+    count = 1
+    for place in range(size):
+        if _in_word(entries[place]):
+            chars[count] = _code(entries[place])
+            count += 1
+        elif chars[count - 1] != SPACE:
+            chars[count] = SPACE
+            count += 1
+    if chars[count - 1] != SPACE:
+        chars[count] = SPACE
+        count += 1
+    return count
+
+
+@njit(cache=True, nogil=True)
+def _score(entries: Array, size: Int, weights: Array) -> float:
+    """Add up the weights of a text's distinct buckets, over the square root of their number."""
+    buckets = np.empty((LONGEST_GRAM - SHORTEST_GRAM + 1) * (size + 2), np.int32)
+    count = _buckets(entries, size, buckets)
+    total = 0.0
+    for place in range(count):
+        total += weights[buckets[place]]
+    return total / np.sqrt(count) if count else 0.0
+
+
+@njit(cache=True, nogil=True)
+def score(codes: Array, fold: Array, weights: Array) -> float:
+    """Score one text, as `describe` does."""
+    entries = np.empty(MOST_LETTERS * codes.size, np.uint32)
+    return _score(entries, _fold(codes, fold, entries), weights)
+
+
+@njit(cache=True, nogil=True)
+def count_buckets(codes: Array, fold: Array, counts: Array, weight: float) -> None:
+    """Add `weight` to every distinct bucket of a text."""
+    entries = np.empty(MOST_LETTERS * codes.size, np.uint32)
+    size = _fold(codes, fold, entries)
+    buckets = np.empty((LONGEST_GRAM - SHORTEST_GRAM + 1) * (size + 2), np.int32)
+    for place in range(_buckets(entries, size, buckets)):
+        counts[buckets[place]] += weight
+
+
+# --- Fitting: which n-grams the positives' texts have more often ---
+
+
+class BucketCounts(NamedTuple):
+    """What the texts of each fold hold, by class (0 negative, 1 positive).
+
+    Attributes
+    ----------
+    texts : float64 array, (folds, 2, TEXT_BUCKETS)
+        Weight of the texts that hold a bucket.
+    weight, squares : float64 array, (folds, 2)
+        Sums of the texts' weights and of their squares.
+    """
+
+    texts: NDArray[np.float64]
+    weight: NDArray[np.float64]
+    squares: NDArray[np.float64]
+
+
+def fit_text_weights(texts: Sequence[str], labels: Array, weights: Array) -> NDArray[np.float32]:
+    """Learn the log-odds of every bucket of n-grams.
+
+    Parameters
+    ----------
+    texts : sequence of str
+        Goods texts; '' teaches nothing.
+    labels : int array, (n,)
+        1 positive, 0 negative.
+    weights : float array, (n,)
+        At least 0.
+
+    Returns
+    -------
+    float32 array, (TEXT_BUCKETS,)
+        Above 0 where positives hold the bucket more often than negatives, 0 where nothing is known.
+    """
+    counts = _count(texts, labels, weights, np.zeros(len(texts), dtype=np.int64), 1)
+    return _log_odds(counts, np.ones(1, dtype=bool))
+
+
+def out_of_fold_scores(
+    texts: Sequence[str], labels: Array, weights: Array, folds: Array
+) -> NDArray[np.float32]:
+    """Score each text by weights learnt from the other folds only.
+
+    Parameters
+    ----------
+    texts, labels, weights
+        As in `fit_text_weights`.
+    folds : int array, (n,)
+        The fold of each text.
+
+    Returns
+    -------
+    float32 array, (n,)
+        NaN for a text that is ''.
+    """
+    from features.goods.character_folding import fold_table  # it takes the layout of its entries from here
+
+    names, places = np.unique(folds, return_inverse=True)
+    counts = _count(texts, labels, weights, places, len(names))
+    scores = np.full(len(texts), np.nan, dtype=np.float32)
+    for fold in range(len(names)):
+        learnt = _log_odds(counts, np.arange(len(names)) != fold)
+        for place in np.flatnonzero(places == fold).tolist():
+            if texts[place]:
+                scores[place] = score(encode(texts[place]), fold_table(), learnt)
+    return scores
+
+
+def _count(texts: Sequence[str], labels: Array, weights: Array, places: Array, folds: int) -> BucketCounts:
+    from features.goods.character_folding import fold_table  # it takes the layout of its entries from here
+
+    counts = BucketCounts(np.zeros((folds, 2, TEXT_BUCKETS)), np.zeros((folds, 2)), np.zeros((folds, 2)))
+    rows = zip(texts, labels.tolist(), weights.tolist(), places.tolist(), strict=True)
+    for text, label, weight, fold in rows:
+        if text and weight > 0:
+            kind = int(label)
+            count_buckets(encode(text), fold_table(), counts.texts[fold, kind], float(weight))
+            counts.weight[fold, kind] += weight
+            counts.squares[fold, kind] += weight * weight
+    return counts
+
+
+def _log_odds(counts: BucketCounts, learnt_from: Array) -> NDArray[np.float32]:
+    """Compare what each class holds of a bucket with what it would hold if classes did not matter.
+
+    Each class is scaled to its effective number of texts (Kish: the squared sum of weights over the sum of squares),
+    so that heavy weights do not pose as many texts. A bucket's weight is the log of (held + prior) / (expected +
+    prior) among positives less the same among negatives: the mean of a gamma-Poisson posterior (DuMouchel 1999,
+    Bayesian data mining in large frequency tables), which leaves rare buckets near 0.
+    """
+    weight, squares = counts.weight[learnt_from].sum(axis=0), counts.squares[learnt_from].sum(axis=0)
+    if not (weight > 0).all():
+        return np.zeros(TEXT_BUCKETS, dtype=np.float32)
+    held = counts.texts[learnt_from].sum(axis=0) * (weight / squares)[:, None]
+    effective = weight * weight / squares
+    expected = held.sum(axis=0) * (effective / effective.sum())[:, None]
+    lift: NDArray[np.float64] = np.log(held + PRIOR_TEXTS) - np.log(expected + PRIOR_TEXTS)
+    return np.asarray(lift[1] - lift[0], dtype=np.float32)

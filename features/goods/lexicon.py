@@ -1,0 +1,283 @@
+"""The names and words looked for in goods texts, read from the package's own lists and compiled for the kernel.
+
+lexicon.csv holds names of substances, goods_words.csv words of goods, vague_terms.txt descriptions that say nothing.
+A spelling may hold alternatives, `(a|b)`; a leading `+` asks for letters before it in the word, a leading `*` allows
+them, and an ending `*` allows letters after it.
+"""
+
+import csv
+import re
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from functools import cache
+from importlib.resources import files
+from itertools import product
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from features.goods import kernels as kernel
+from features.goods.character_folding import fold_entries, fold_table
+from features.goods.hs import FAMILY_CODES
+
+# Families of substances in the order of their codes, from 1; those of like effect stand together.
+SUBSTANCE_FAMILIES = (
+    "synthetic_cannabinoid",
+    "semi_synthetic_cannabinoid",
+    "cathinone",
+    "aminoindane",
+    "piperazine",
+    "phenethylamine",
+    "tryptamine",
+    "lysergamide",
+    "dissociative",
+    "designer_benzodiazepine",
+    "fentanyl_analogue",
+    "nitazene",
+    "other_opioid",
+    "plant_based",
+    "other",
+    "controlled_drug",
+)
+TIERS = {
+    "specific": kernel.SPECIFIC,  # fires alone
+    "class": kernel.CLASS,  # a pattern that names of one class share: fires for names that nobody has listed yet
+    "medicine": kernel.MEDICINE,  # has a lawful trade: needs a mismatch
+    "context": kernel.CONTEXT,  # short, or an ordinary word too: never fires alone
+}
+# Where the words of a kind are counted; kinds that are goods families besides have their family's code.
+WORD_SLOTS = {
+    "powder": kernel.POWDER_WORDS,
+    "crystal": kernel.CRYSTAL_WORDS,
+    "liquid": kernel.LIQUID_WORDS,
+    "dose": kernel.DOSE_WORDS,
+    "sample": kernel.SAMPLE_WORDS,
+    "pretext": kernel.PRETEXT_WORDS,
+    "admin": kernel.ADMIN_WORDS,
+    "chemistry": kernel.CHEMISTRY_WORDS,
+    "chemical": kernel.COVER_INDUSTRIAL,
+    "plastic": kernel.COVER_INDUSTRIAL,
+    "cosmetic": kernel.COVER_COSMETIC,
+    "cleaning": kernel.COVER_COSMETIC,
+    "supplement": kernel.COVER_SUPPLEMENT,
+    "plant": kernel.COVER_PLANT,
+    "feed": kernel.COVER_FEED,
+}
+LONGEST_SHORT_NAME = 4  # characters of a spelling that is never specific
+FILE_ENDINGS = ("wpx", "doc", "docx", "pdf", "jpg", "jpeg", "png", "gif", "txt", "xls", "xlsx", "csv", "xml", "zip", "tif", "bmp")  # fmt: skip
+_ALTERNATIVES = re.compile(r"\(([^()]*)\)|([^()]+)")
+
+
+class TextTables(NamedTuple):
+    """What the kernel reads, in the order of its arguments.
+
+    Attributes
+    ----------
+    fold : uint32 array
+        What each character stands for (`features.goods.character_folding`).
+    goto : uint16 array, (states, SYMBOLS)
+        Aho-Corasick automaton: the next state; state 0 is the start.
+    states : int32 array, (states, 2)
+        First term that ends in a state, and the next shorter state in which terms end; -1: none.
+    terms : int32 array, (terms, TERM_COLUMNS)
+    spelling : int32 array
+        Letters of all terms; MAY_PART marks those before which the term itself has a separator.
+    vague : uint64 array, (a power of two, 2)
+        Hash table of vague terms: hash, and what it is (0: empty place).
+    """
+
+    fold: NDArray[np.uint32]
+    goto: NDArray[np.uint16]
+    states: NDArray[np.int32]
+    terms: NDArray[np.int32]
+    spelling: NDArray[np.int32]
+    vague: NDArray[np.uint64]
+
+
+@dataclass(frozen=True, slots=True)
+class Term:
+    """One spelling to look for.
+
+    Attributes
+    ----------
+    spelling : str
+        Without alternatives and open ends.
+    opening : int
+        Whether letters may stand before or after it: CLOSED, or AFTER_LETTERS, AFTER_ANY, BEFORE_ANY.
+    tier : int
+        WORD, or a tier of names.
+    slot : int
+        Where a word is counted; NO_SLOT where only its family counts.
+    family : int
+        Code of the substance's family, or of the goods' family; 0: none.
+    """
+
+    spelling: str
+    opening: int
+    tier: int
+    slot: int
+    family: int
+
+    @property
+    def sort(self) -> str:
+        """What it competes with where several terms end at one letter: names, goods words or other words."""
+        if self.tier != kernel.WORD:
+            return "name"
+        return "goods" if self.family else "other"
+
+
+@cache
+def text_tables() -> TextTables:
+    """Read and compile the package's lists; once in a process."""
+    goto, states, terms, spelling = compile_terms([*read_names(), *read_words()])
+    return TextTables(fold_table(), goto, states, terms, spelling, _hash_table(read_vague_terms()))
+
+
+def read_names() -> Iterator[Term]:
+    """Give the names of lexicon.csv, alternatives written out."""
+    for row in _rows("lexicon.csv"):
+        family = SUBSTANCE_FAMILIES.index(row["family"]) + 1
+        for spelling, opening in expand(row["spelling"]):
+            yield Term(spelling, opening, TIERS[row["tier"]], kernel.NO_SLOT, family)
+
+
+def read_words() -> Iterator[Term]:
+    """Give the words of goods_words.csv, alternatives written out."""
+    for row in _rows("goods_words.csv"):
+        slot = WORD_SLOTS.get(row["kind"], kernel.NO_SLOT)
+        for pattern in row["words"].split(";"):
+            for spelling, opening in expand(pattern):
+                yield Term(spelling, opening, kernel.WORD, slot, FAMILY_CODES.get(row["kind"], 0))
+
+
+def read_vague_terms() -> list[str]:
+    """Give the terms of vague_terms.txt."""
+    lines = _read("vague_terms.txt").splitlines()
+    return [line for line in map(str.strip, lines) if line and not line.startswith("#")]
+
+
+def expand(pattern: str) -> list[tuple[str, int]]:
+    """Write out a pattern's alternatives, each with how it may be part of a longer word.
+
+    Examples
+    --------
+    >>> expand("(2|3)-MMC"), expand("+zolam")
+    ([('2-MMC', 0), ('3-MMC', 0)], [('zolam', 1)])
+    """
+    opening = {"+": kernel.AFTER_LETTERS, "*": kernel.AFTER_ANY}.get(pattern[0], kernel.CLOSED)
+    if pattern.endswith("*"):
+        opening |= kernel.BEFORE_ANY
+    parts = _ALTERNATIVES.findall(pattern.strip("+*"))
+    choices = [[plain] if plain else several.split("|") for several, plain in parts]
+    return [("".join(chosen), opening) for chosen in product(*choices)]
+
+
+def family_name(code: float) -> str:
+    """Give the substance family of a code."""
+    return SUBSTANCE_FAMILIES[int(code) - 1]
+
+
+def compile_terms(
+    terms: Iterable[Term],
+) -> tuple[NDArray[np.uint16], NDArray[np.int32], NDArray[np.int32], NDArray[np.int32]]:
+    """Build the automaton over the terms' symbols, and the table of terms, as `TextTables` describes them.
+
+    A term of the same letters as an earlier one lends it its separators and is left out: a listed name wins over its
+    class.
+    """
+    rows: list[list[int]] = []
+    spelling: list[int] = []
+    edges: list[dict[int, int]] = [{}]
+    first_term = [-1]
+    starts: dict[tuple[str, int, tuple[int, ...]], int] = {}
+    for term in sorted(terms, key=lambda term: term.tier == kernel.CLASS):
+        letters = squeeze(term.spelling)
+        key = term.sort, term.opening, tuple(letter & kernel.CODE_MASK for letter, _ in letters)
+        if key in starts:
+            for place, (letter, _) in enumerate(letters, start=starts[key]):
+                spelling[place] |= letter & kernel.MAY_PART
+            continue
+        starts[key] = len(spelling)
+        state = 0
+        for _, symbol in letters:
+            if symbol not in edges[state]:
+                edges[state][symbol] = len(edges)
+                edges.append({})
+                first_term.append(-1)
+            state = edges[state][symbol]
+        row = [0] * kernel.TERM_COLUMNS
+        row[kernel.START], row[kernel.LENGTH] = len(spelling), len(letters)
+        row[kernel.TIER], row[kernel.SLOT], row[kernel.FAMILY] = term.tier, term.slot, term.family
+        row[kernel.OPEN], row[kernel.NEXT] = term.opening, first_term[state]
+        first_term[state] = len(rows)
+        rows.append(row)
+        spelling += [letter for letter, _ in letters]
+    goto, next_output = _link(edges, first_term)
+    states = np.stack([np.array(first_term), next_output], axis=1).astype(np.int32)
+    return goto, states, np.array(rows, dtype=np.int32), np.array(spelling, dtype=np.int32)
+
+
+def squeeze(spelling: str) -> list[tuple[int, int]]:
+    """Give a spelling's letters and digits, folded, each with its symbol; MAY_PART marks where a separator stood."""
+    letters: list[tuple[int, int]] = []
+    parted = 0
+    for entry in fold_entries(spelling):
+        if (entry >> kernel.KIND_AT) & kernel.KIND_MASK < kernel.LETTER:
+            parted = kernel.MAY_PART if letters else 0
+            continue
+        letters.append(
+            ((entry & kernel.CODE_MASK) | parted, (entry >> kernel.SYMBOL_AT) & kernel.SYMBOL_MASK)
+        )
+        parted = 0
+    return letters
+
+
+def _link(edges: list[dict[int, int]], first_term: list[int]) -> tuple[NDArray[np.uint16], NDArray[np.int32]]:
+    """Complete the trie to an automaton (Aho and Corasick 1975), breadth first."""
+    goto = np.zeros((len(edges), kernel.SYMBOLS), dtype=np.uint16)
+    next_output = np.full(len(edges), -1, dtype=np.int32)
+    goto[0, list(edges[0])] = list(edges[0].values())
+    waiting = [(state, 0) for state in edges[0].values()]
+    for state, shorter in waiting:
+        next_output[state] = shorter if first_term[shorter] >= 0 else next_output[shorter]
+        goto[state] = goto[shorter]
+        for symbol, longer in edges[state].items():
+            waiting.append((longer, int(goto[shorter, symbol])))
+            goto[state, symbol] = longer
+    return goto, next_output
+
+
+def _hash_table(vague: Iterable[str]) -> NDArray[np.uint64]:
+    said = dict.fromkeys(map(hash_words, vague), kernel.VAGUE_TERM)
+    said |= dict.fromkeys(map(hash_words, FILE_ENDINGS), kernel.FILE_ENDING)
+    size = 1 << (2 * len(said)).bit_length()
+    table = np.zeros((size, 2), dtype=np.uint64)
+    for value, meaning in said.items():
+        place = ((value * kernel.HASH_SPREAD) % 2**64 >> 40) % size
+        while table[place, 1]:
+            place = (place + 1) % size
+        table[place] = value, meaning
+    return table
+
+
+def hash_words(words: str) -> int:
+    """Give the hash by which the kernel finds a vague term: FNV-1a over its folded letters and single spaces."""
+    folded = "".join(
+        chr(entry & kernel.CODE_MASK)
+        if (entry >> kernel.KIND_AT) & kernel.KIND_MASK >= kernel.LETTER
+        else " "
+        for entry in fold_entries(words)
+    )
+    value = kernel.HASH_START
+    for char in " ".join(folded.split()):
+        value = (value ^ ord(char)) * kernel.HASH_STEP % 2**64
+    return value
+
+
+def _rows(name: str) -> Iterator[dict[str, str]]:
+    return iter(csv.DictReader(_read(name).splitlines()))
+
+
+def _read(name: str) -> str:
+    return files("features.goods").joinpath(name).read_text(encoding="utf-8")

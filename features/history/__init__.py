@@ -1,0 +1,1 @@
+"""Counts of what came before, by key."""

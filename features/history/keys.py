@@ -1,0 +1,214 @@
+"""The keys of history: what two consignments can have in common, each as one number.
+
+A key with a missing part is missing (0). A key named in the configuration takes a missing part as a value of its own, for
+its columns may be empty by design ("no tax type"); it is missing only where all its parts are.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import lru_cache, partial
+from operator import call, itemgetter
+from struct import Struct
+
+import numpy as np
+from numpy.typing import NDArray
+
+from consignments.errors import BadSetting
+from consignments.records import Consignment
+from features.config import FeatureConfig
+from features.history.pseudonyms import MISSING, NUMBER_BYTES, Pseudonyms, finish
+from features.normalization.normal_forms import Forms, fold
+
+KEYS_VERSION = 1
+"""Raised whenever a normal form or a key is made in another way: the service then makes the keys of its log anew."""
+HS6_DIGITS = 6
+_PART_ENDS = "\x1f"
+CODES_REMEMBERED = 1 << 13
+NUMBERS_REMEMBERED = 1 << 14
+"""Of each kind that is common; nine of ten consignments share the product and way of one among the last of these."""
+NO_MINUS_ZERO = 0.0
+"""Added to a number, it makes -0.0 the 0.0 that it equals."""
+Keys = NDArray[np.uint64]
+Value = Callable[[Consignment, Forms], str]
+
+
+@dataclass(frozen=True, slots=True)
+class KeyKind:
+    """One kind of key.
+
+    Attributes
+    ----------
+    name : str
+        As `consignee_address`; for a key of the configuration its columns joined by `+`.
+    noun : str
+        What an officer calls it, as "consignee's address".
+    counterpart : str or None
+        The kind whose distinct values are counted beside this one, as the consignees of a sender.
+    value : callable or None
+        Gives the value of a consignment in normal form, '' where missing; None: it is one of `common_values`.
+    common : bool
+        Many consignments share a value, and no person does: its numbers are worth remembering.
+    side : str or None
+        The party it may betray, one of `features.history.readings.SIDES`: what its keys had found is also read together.
+    """
+
+    name: str
+    noun: str
+    counterpart: str | None
+    value: Value | None = None
+    common: bool = False
+    side: str | None = None
+
+
+def key_kinds(config: FeatureConfig) -> tuple[KeyKind, ...]:
+    """List the kinds of keys: the same for everybody, then those of the configuration in their order.
+
+    Raises
+    ------
+    BadSetting
+        Where the configuration names a key that is there already.
+    """
+    kinds = COMMON_KINDS + tuple(_declared_kind(columns) for columns in config.history.keys)
+    names = [kind.name for kind in kinds]
+    repeated = next((name for name in names if names.count(name) > 1), None)
+    if repeated:
+        raise BadSetting(
+            "this history key is there already",
+            where="[history] keys",
+            got=repr(repeated.split("+")),
+            todo="leave it out",
+        )
+    return kinds
+
+
+class Keyer:
+    """Write the keys of a consignment, and the counterpart of each.
+
+    Parameters
+    ----------
+    kinds : tuple of KeyKind
+    pseudonyms : Pseudonyms
+    """
+
+    def __init__(self, kinds: tuple[KeyKind, ...], pseudonyms: Pseudonyms) -> None:
+        self.kinds = kinds
+        self._declared = tuple(kind.value for kind in kinds if kind.value is not None)
+        self._numbers = tuple(_numbering(kind, pseudonyms) for kind in kinds)
+        self._write: Callable[..., None] = Struct(f"{NUMBER_BYTES * len(kinds)}s").pack_into
+        places = {kind.name: place for place, kind in enumerate(kinds)}
+        nowhere = len(kinds)
+        self._beside = itemgetter(
+            *(nowhere if kind.counterpart is None else places[kind.counterpart] for kind in kinds)
+        )
+
+    def __call__(self, c: Consignment, forms: Forms, keys: Keys, counterparts: Keys) -> None:
+        """Write into `keys` and `counterparts`, each uint64, (kinds,); 0 is missing."""
+        values = common_values(c, forms)
+        if self._declared:
+            values += tuple([value_of(c, forms) for value_of in self._declared])
+        numbers = list(map(call, self._numbers, values))
+        # Bytes of little-endian numbers are the array's own, wherever numba runs.
+        self._write(keys, 0, b"".join(numbers))
+        numbers.append(MISSING)
+        self._write(counterparts, 0, b"".join(self._beside(numbers)))
+
+
+def _numbering(kind: KeyKind, pseudonyms: Pseudonyms) -> Callable[[str], bytes]:
+    number = partial(finish, pseudonyms.prepared(kind.name).copy)
+    return lru_cache(NUMBERS_REMEMBERED)(number) if kind.common else number
+
+
+def _together(*parts: str) -> str:
+    return _PART_ENDS.join(parts) if all(parts) else ""
+
+
+@lru_cache(CODES_REMEMBERED)
+def _code(value: str | None) -> str:
+    return fold(value) if value else ""
+
+
+COMMON_KINDS = (
+    KeyKind("sender", "sender", "consignee", side="sender"),
+    KeyKind("sender_address", "sender's address", "consignee", side="sender"),
+    KeyKind("sender_phone", "sender's phone", "sender", side="sender"),
+    KeyKind("sender_email", "sender's e-mail", "sender", side="sender"),
+    KeyKind("account", "shipper's account", "sender", side="sender"),
+    KeyKind("consignee", "consignee", "sender", side="consignee"),
+    KeyKind("consignee_address", "consignee's address", "sender", side="consignee"),
+    KeyKind("consignee_phone", "consignee's phone", "consignee", side="consignee"),
+    KeyKind("consignee_email", "consignee's e-mail", "consignee", side="consignee"),
+    KeyKind("pair", "sender with this consignee", "product"),
+    KeyKind("address_pair", "sender's address with this consignee's address", "product"),
+    KeyKind("product", "product", "sender", common=True),
+    KeyKind("product_route", "product from this origin and departure", "sender", common=True),
+    KeyKind("route", "route", "sender", common=True),
+    KeyKind("declarant", "declarant", "sender", common=True),
+)
+
+
+def common_values(c: Consignment, forms: Forms) -> tuple[str, ...]:
+    """Give the values of `COMMON_KINDS` in their order, in normal form, '' where missing."""
+    product = forms.hs[:HS6_DIGITS]
+    return (
+        forms.sender_name,
+        forms.sender_address,
+        forms.sender_phone,
+        forms.sender_email,
+        fold(c.account_id) if c.account_id else "",
+        forms.consignee_name,
+        forms.consignee_address,
+        forms.consignee_phone,
+        forms.consignee_email,
+        _together(forms.sender_name, forms.consignee_name),
+        _together(forms.sender_address, forms.consignee_address),
+        product,
+        _together(product, _code(c.departure_country), _code(c.origin_country)),
+        _code(c.route),
+        _code(c.declarant),
+    )
+
+
+# Columns whose normal form joins several columns or repairs their spelling.
+_FORMS: dict[str, Callable[[Forms], str]] = {
+    "sender_name": lambda forms: forms.sender_name,
+    "sender_address": lambda forms: forms.sender_address,
+    "sender_phone": lambda forms: forms.sender_phone,
+    "sender_email": lambda forms: forms.sender_email,
+    "consignee_name": lambda forms: forms.consignee_name,
+    "consignee_address": lambda forms: forms.consignee_address,
+    "consignee_phone": lambda forms: forms.consignee_phone,
+    "consignee_email": lambda forms: forms.consignee_email,
+    "hs_code": lambda forms: forms.hs,
+}
+
+
+def _declared_kind(columns: tuple[str, ...]) -> KeyKind:
+    parts = tuple(
+        partial(_form, _FORMS[name]) if name in _FORMS else partial(_column, name) for name in columns
+    )
+    return KeyKind(
+        "+".join(columns), " with ".join(_spoken(name) for name in columns), "sender", partial(_joined, parts)
+    )
+
+
+def _spoken(column: str) -> str:
+    return column.replace("_", " ")
+
+
+def _joined(parts: tuple[Value, ...], c: Consignment, forms: Forms) -> str:
+    values = [part(c, forms) for part in parts]
+    return _PART_ENDS.join(values) if any(values) else ""
+
+
+def _form(form: Callable[[Forms], str], _c: Consignment, forms: Forms) -> str:
+    return form(forms)
+
+
+def _column(name: str, c: Consignment, _forms: Forms) -> str:
+    """Give one column as text: a number as Python writes it (8.0, however the table wrote it), else small letters."""
+    value = getattr(c, name, None)
+    if isinstance(value, str):
+        return fold(value)
+    if value is None or value != value:
+        return ""
+    return repr(float(value) + NO_MINUS_ZERO)

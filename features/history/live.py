@@ -1,0 +1,323 @@
+"""What counts for each consignment, event by event: the register, and the ledger that keeps history as it is lived.
+
+A consignment counts once. An amendment takes its earlier version out, with its result; a corrected result takes the place
+of the one before; a cancellation takes all of it out. The order of the events is that of `features.history.ordering`.
+"""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import Generic, TypeVar
+
+import numpy as np
+from numpy.typing import NDArray
+
+from consignments.visibility import day_of_us
+from features.history.table import ARRIVALS, NO_DAY, REMEMBERED_DAYS, RESULTS, STEP, History
+
+Keys = NDArray[np.uint64]
+Rows = NDArray[np.float32]
+Handle = TypeVar("Handle")
+
+NOT_FINAL = ARRIVALS
+"""Stands for a result that is not counted: pending, or missed."""
+NO_SEQUENCE = -1
+MOST_STEPS = 4
+"""Steps of one event: an amendment takes out a result and an arrival, and counts both again."""
+FORGET_EVERY_DAYS = 30
+
+
+HandledStep = tuple[int, int, Handle, int]
+"""(change, counter, handle of the keys, day)."""
+
+
+@dataclass(slots=True)
+class File(Generic[Handle]):
+    """What counts for one consignment, and what each event of it adds to the table or takes out.
+
+    It is begun anew once its latest event is more than REMEMBERED_DAYS old: history could not take it out any more. What
+    comes of it later is of an unknown consignment.
+
+    Attributes
+    ----------
+    handle : Handle or None
+        Stands for its keys; None as long as only outcomes of it have come.
+    day : int
+        Day of its arrival.
+    cancelled : bool
+        Taken out; an arrival puts it back.
+    standing : tuple or None
+        (known, recorded, sequence, result) of the outcome that stands; the largest of those that are visible.
+    result, result_day : int
+        Counter and day of the outcome that stands.
+    last_day : int
+        Latest day of any event of it.
+    """
+
+    handle: Handle | None = None
+    day: int = NO_DAY
+    cancelled: bool = False
+    standing: tuple[int, int, int, int] | None = None
+    result: int = NOT_FINAL
+    result_day: int = NO_DAY
+    last_day: int = NO_DAY
+
+    def arrive(self, handle: Handle, day: int, today: int) -> list[HandledStep[Handle]]:
+        """Count the consignment, for the first time or amended; the step of its arrival is the one to read at.
+
+        An amendment takes the earlier version out with its result, and puts the result back after the arrival. One that
+        was cancelled counts again.
+        """
+        self._begin_anew(today)
+        steps = [*self._steps(-1)]
+        self.handle, self.day, self.cancelled = handle, day, False
+        self.last_day = max(self.last_day, day)
+        steps += self._steps(+1)
+        return steps
+
+    def conclude(
+        self, order: tuple[int, int, int], result: str | None, day: int, today: int
+    ) -> list[HandledStep[Handle]]:
+        """Let an outcome stand, unless a later one does.
+
+        Parameters
+        ----------
+        order : (known, recorded, sequence)
+        result : str or None
+        day : int
+            When it became visible.
+        today : int
+        """
+        self._begin_anew(today)
+        self.last_day = max(self.last_day, day)
+        counter = NOT_FINAL if result is None else RESULTS.get(result, NOT_FINAL)
+        standing = (*order, counter)
+        if self.standing is not None and standing <= self.standing:
+            return []
+        steps = [*self._result_steps(-1)]
+        self.standing, self.result, self.result_day = standing, counter, day
+        steps += self._result_steps(+1)
+        return steps
+
+    def cancel(self, today: int) -> list[HandledStep[Handle]]:
+        """Take the consignment out with its result; one that is unknown or cancelled already stays so."""
+        self._begin_anew(today)
+        steps = [*self._steps(-1)]
+        self.cancelled = self.handle is not None
+        return steps
+
+    def _begin_anew(self, today: int) -> None:
+        if self.last_day < today - REMEMBERED_DAYS:
+            self.handle, self.standing, self.cancelled = None, None, False
+            self.result, self.last_day = NOT_FINAL, NO_DAY
+
+    def _steps(self, change: int) -> Iterator[HandledStep[Handle]]:
+        """Give the steps that count it as it stands, or take it out."""
+        if self.handle is None or self.cancelled:
+            return
+        yield change, ARRIVALS, self.handle, self.day
+        yield from self._result_steps(change)
+
+    def _result_steps(self, change: int) -> Iterator[HandledStep[Handle]]:
+        """Give the step that counts its result, where it has a final one, or takes it out."""
+        if self.handle is not None and not self.cancelled and self.result != NOT_FINAL:
+            yield change, self.result, self.handle, self.result_day
+
+
+class Register(Generic[Handle]):
+    """The files of all consignments, in memory; whoever keeps them elsewhere overrides `file`."""
+
+    def __init__(self) -> None:
+        self.files: dict[str, File[Handle]] = {}
+
+    def file(self, consignment_id: str, today: int) -> File[Handle]:  # noqa: ARG002
+        """Give the file of a consignment on a day `today`, a new one where nothing is known of it."""
+        file = self.files.get(consignment_id)
+        if file is None:
+            file = self.files[consignment_id] = File()
+        return file
+
+    def arrive(self, consignment_id: str, handle: Handle, day: int, today: int) -> list[HandledStep[Handle]]:
+        """Count a consignment, see `File.arrive`."""
+        return self.file(consignment_id, today).arrive(handle, day, today)
+
+    def conclude(
+        self, consignment_id: str, order: tuple[int, int, int], result: str | None, day: int, today: int
+    ) -> list[HandledStep[Handle]]:
+        """Let an outcome stand, see `File.conclude`; it is kept where the consignment is unknown so far."""
+        return self.file(consignment_id, today).conclude(order, result, day, today)
+
+    def cancel(self, consignment_id: str, today: int) -> list[HandledStep[Handle]]:
+        """Take a consignment out, see `File.cancel`."""
+        return self.file(consignment_id, today).cancel(today)
+
+    def forget(self, today: int) -> None:
+        """Give back the memory of consignments that would be begun anew."""
+        kept = {name: file for name, file in self.files.items() if file.last_day >= today - REMEMBERED_DAYS}
+        self.files = kept
+
+
+class Ledger:
+    """History as it is lived: each event changes the table at once, in the order in which events come.
+
+    Parameters
+    ----------
+    history : History
+        Empty, or restored.
+    register : Register, optional
+        Where the files are kept; in memory by default.
+    today : int
+        The latest day of any event so far, where it is later than history's.
+
+    Attributes
+    ----------
+    today : int
+    """
+
+    def __init__(
+        self, history: History, register: Register[bytes] | None = None, today: int = NO_DAY
+    ) -> None:
+        self.history = history
+        self.register = Register[bytes]() if register is None else register
+        self.today = max(history.today, today)
+        self._forgot_on = self.today
+        kinds = len(history.kinds)
+        self._steps = np.zeros(MOST_STEPS, dtype=STEP)
+        self._keys = np.zeros((MOST_STEPS, kinds), dtype=np.uint64)
+        self._counterparts = np.zeros((MOST_STEPS, kinds), dtype=np.uint64)
+
+    def __len__(self) -> int:
+        """Give the number of files in memory; forgotten ones are dropped now and then."""
+        return len(self.register.files)
+
+    def arrive(
+        self,
+        consignment_id: str,
+        day: int,
+        keys: Keys,
+        counterparts: Keys,
+        row: Rows | None = None,
+        at: int = 0,
+    ) -> None:
+        """Read a consignment's history, then count it; where it is known, it is amended.
+
+        Parameters
+        ----------
+        consignment_id : str
+        day : int
+            UTC days since the epoch.
+        keys, counterparts : uint64 array, (kinds,)
+            0 is missing.
+        row : float32 array, (columns,), optional
+            Where the readings are written, from column `at` on. Without it nothing is read.
+        at : int
+
+        Raises
+        ------
+        ServiceFault
+            History is full; nothing was changed.
+        """
+        file = self._open(consignment_id, day)
+        self._take(file.arrive(keys.tobytes(), day, self.today), counterparts, row, at)
+
+    def arrive_all(
+        self,
+        consignment_ids: Sequence[str],
+        day: int,
+        keys: Keys,
+        counterparts: Keys,
+        X: Rows,
+        at: int,
+    ) -> None:
+        """Do what `arrive` does for consignments that come one after the other on a day, each once.
+
+        Parameters
+        ----------
+        consignment_ids : sequence of str, (n,)
+            No one twice; their files can be had, and history `has_room` for them.
+        day : int
+        keys, counterparts : uint64 array, (n, kinds)
+        X : float32 array, (n, columns)
+        at : int
+        """
+        steps: list[tuple[int, int, int, int, int, int]] = []
+        earlier: list[bytes] = []
+        for place, consignment_id in enumerate(consignment_ids):
+            file = self._open(consignment_id, day)
+            for change, counter, handle, on in file.arrive(keys[place].tobytes(), day, self.today):
+                row, out_row = place, place
+                if change < 0 or counter != ARRIVALS:
+                    row, out_row = len(consignment_ids) + len(earlier), -1
+                    earlier.append(handle)
+                steps.append((change, counter, row, out_row, on, self.today))
+        if earlier:
+            more = np.frombuffer(b"".join(earlier), dtype=np.uint64).reshape(-1, keys.shape[1])
+            keys = np.concatenate([keys, more])
+            counterparts = np.concatenate([counterparts, np.zeros_like(more)])
+        self.history.run(np.array(steps, dtype=STEP), keys, counterparts, X, at)
+
+    def conclude(
+        self,
+        consignment_id: str,
+        visible_us: int,
+        known_us: int,
+        recorded_us: int,
+        sequence: int | None,
+        result: str | None,
+    ) -> None:
+        """Let an outcome stand from now on; a repeated one changes nothing.
+
+        Parameters
+        ----------
+        consignment_id : str
+            May be unknown so far.
+        visible_us : int
+            When it became visible, in microseconds; it counts on that day.
+        known_us, recorded_us : int
+            NO_TIME where missing.
+        sequence : int or None
+        result : str or None
+            None where missed.
+
+        Raises
+        ------
+        ServiceFault
+            History is full; nothing was changed.
+        """
+        day = day_of_us(visible_us)
+        order = known_us, recorded_us, NO_SEQUENCE if sequence is None else sequence
+        file = self._open(consignment_id, day)
+        self._take(file.conclude(order, result, day, self.today))
+
+    def cancel(self, consignment_id: str) -> None:
+        """Take a consignment out with its result from now on; nothing happens where it is unknown."""
+        self._take(self.register.cancel(consignment_id, self.today))
+
+    def _open(self, consignment_id: str, day: int) -> File[bytes]:
+        """Give the file of a consignment for an event of a day; whatever can fail does so before anything is changed."""
+        today = max(day, self.today)
+        self.history.reserve(today)
+        if today - self._forgot_on >= FORGET_EVERY_DAYS:
+            self.register.forget(today)
+            self._forgot_on = today
+        file = self.register.file(consignment_id, today)
+        self.today = today
+        return file
+
+    def _take(
+        self,
+        steps: list[HandledStep[bytes]],
+        counterparts: Keys | None = None,
+        row: Rows | None = None,
+        at: int = 0,
+    ) -> None:
+        if not steps:
+            return
+        for place, (change, counter, handle, day) in enumerate(steps):
+            arrival = counter == ARRIVALS and change > 0
+            self._keys[place] = np.frombuffer(handle, dtype=np.uint64)
+            if arrival and counterparts is not None:
+                self._counterparts[place] = counterparts
+            out_row = 0 if arrival and row is not None else -1
+            self._steps[place] = (change, counter, place, out_row, day, self.today)
+        out = None if row is None else row[np.newaxis]
+        self.history.run(self._steps[: len(steps)], self._keys, self._counterparts, out, at)

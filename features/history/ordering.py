@@ -1,0 +1,455 @@
+"""The order of history, and the fold of whole tables of events; `features.history.live` says what each event does.
+
+Events are arrivals, outcomes that become visible, and cancellations. A consignment reads what precedes it in their order,
+then it is counted.
+
+    1 March 09:00  A arrives                        reads nothing; counts
+    1 March 15:00  B arrives, of the same sender    reads one arrival of this sender
+    9 March 12:00  A's result nps becomes visible   counts on 9 March
+    9 March 12:00  C arrives, of the same sender    reads two arrivals and one find: at one instant results come first
+    9 March 17:00  A arrives again, amended         A and its find are taken out; it reads B and C; both are put back
+   12 March 09:00  A's result becomes clear         the find of 9 March is taken out; a clear of 12 March is counted
+   20 March 12:00  B is cancelled                   from here on B has never been
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+from numpy.typing import NDArray
+
+from consignments.visibility import NO_TIME, US_PER_DAY
+from features.history.live import NO_SEQUENCE, HandledStep, Register
+from features.history.table import ARRIVALS, NO_DAY, STEP, History
+
+Longs = NDArray[np.int64]
+Keys = NDArray[np.uint64]
+Rows = NDArray[np.float32]
+Names = Any
+"""Identifiers: a sequence of str or, where there are many, an Arrow array of large_string."""
+
+PIECE_ROWS = 1 << 16
+
+
+@dataclass(frozen=True)
+class Arrivals:
+    """Consignments in the order of their table, which says nothing about the order of history.
+
+    Attributes
+    ----------
+    consignment_id : sequence of str or Arrow array, (n,)
+        Repeated only where there is a sequence: a later row amends an earlier one.
+    received_us, cancelled_us : int64 array, (n,)
+        Microseconds since the epoch; `cancelled_us` is NO_TIME where it was not cancelled.
+    sequence : int64 array, (n,), or None
+        Place in the log.
+    cancelled_sequence : int64 array, (n,), or None
+        Place of the cancellation in the log, below 0 where not known: then it takes effect just before the first event
+        by which the log's moments have reached `cancelled_us`.
+    """
+
+    consignment_id: Names
+    received_us: Longs
+    cancelled_us: Longs
+    sequence: Longs | None = None
+    cancelled_sequence: Longs | None = None
+
+
+@dataclass(frozen=True)
+class Outcomes:
+    """Outcomes in the order of their table.
+
+    Attributes
+    ----------
+    consignment_id : sequence of str or Arrow array, (m,)
+    visible_us : int64 array, (m,)
+        When each became visible; it counts on the day of this moment.
+    known_us, recorded_us : int64 array, (m,)
+        NO_TIME where missing.
+    sequence : int64 array, (m,), or None
+    result : sequence of str or None, (m,)
+        None where missed.
+    """
+
+    consignment_id: Names
+    visible_us: Longs
+    known_us: Longs
+    recorded_us: Longs
+    sequence: Longs | None
+    result: Sequence[str | None]
+
+
+OUTCOME, CANCELLATION, ARRIVAL = range(3)
+BEFORE_ARRIVALS, WITH_ARRIVALS = range(2)
+
+
+@dataclass(frozen=True)
+class Events:
+    """Events in the order of history.
+
+    Attributes
+    ----------
+    what : int8 array, (events,)
+        OUTCOME, CANCELLATION or ARRIVAL.
+    row : int64 array, (events,)
+        Row of the table: of outcomes for an outcome, else of arrivals.
+    """
+
+    what: NDArray[np.int8]
+    row: Longs
+
+
+def order_events(arrivals: Arrivals, outcomes: Outcomes, as_of_us: int | None = None) -> Events:
+    """Put the events of two tables in the order of history.
+
+    Where both have a sequence, it is the order. Else it is time, results and cancellations before arrivals, then
+    `consignment_id`. What became visible or was cancelled after `as_of_us` is hidden.
+    """
+    last_us = np.iinfo(np.int64).max if as_of_us is None else as_of_us
+    shown = np.flatnonzero(outcomes.visible_us <= last_us)
+    cancelled = np.flatnonzero((arrivals.cancelled_us != NO_TIME) & (arrivals.cancelled_us <= last_us))
+    arrived = np.arange(len(arrivals.consignment_id))
+    what = np.repeat(
+        np.array([OUTCOME, CANCELLATION, ARRIVAL], dtype=np.int8), [len(shown), len(cancelled), len(arrived)]
+    )
+    events = Events(what, np.concatenate([shown, cancelled, arrived]).astype(np.int64))
+    if arrivals.sequence is not None and (outcomes.sequence is not None or len(shown) == 0):
+        return _by_sequence(events, arrivals, outcomes)
+    return _by_time(events, arrivals, outcomes)
+
+
+def _by_time(events: Events, arrivals: Arrivals, outcomes: Outcomes) -> Events:
+    """Order by time; a consignment cancelled before it was received is read, and never counts after that."""
+    moment = _moments(events, arrivals, outcomes)
+    received = np.full(len(moment), NO_TIME)
+    cancelling = events.what == CANCELLATION
+    received[cancelling] = arrivals.received_us[events.row[cancelling]]
+    never = cancelling & (moment <= received)
+    moment = np.where(never, received, moment)
+    return _sorted(events, (moment, (events.what == ARRIVAL) | never), arrivals, outcomes, after_own=never)
+
+
+def _by_sequence(events: Events, arrivals: Arrivals, outcomes: Outcomes) -> Events:
+    """Order by sequence, then put cancellations without one where the log's moments reach them."""
+    place = _sequences(events, arrivals, outcomes)
+    loose = (events.what == CANCELLATION) & (place < 0)
+    late = Events(events.what[loose], events.row[loose])
+    fixed = Events(events.what[~loose], events.row[~loose])
+    fixed = _sorted(fixed, (place[~loose], fixed.what == ARRIVAL), arrivals, outcomes)
+    clock = np.maximum.accumulate(_moments(fixed, arrivals, outcomes))
+    own = np.zeros(len(arrivals.consignment_id), dtype=np.int64)
+    own[fixed.row[fixed.what == ARRIVAL]] = np.flatnonzero(fixed.what == ARRIVAL)
+    before = np.maximum(np.searchsorted(clock, arrivals.cancelled_us[late.row]), own[late.row] + 1)
+    # Event p stands at 2p + 1, what comes between it and the one before at 2p.
+    stand = np.concatenate([2 * np.arange(len(fixed.row)) + 1, 2 * before])
+    both = Events(np.concatenate([fixed.what, late.what]), np.concatenate([fixed.row, late.row]))
+    return _sorted(both, (stand,), arrivals, outcomes)
+
+
+def _moments(events: Events, arrivals: Arrivals, outcomes: Outcomes) -> Longs:
+    return _columns(events, outcomes.visible_us, arrivals.cancelled_us, arrivals.received_us)
+
+
+def _sequences(events: Events, arrivals: Arrivals, outcomes: Outcomes) -> Longs:
+    """Give the place of each event in the log, below 0 where it has none."""
+    cancelled = arrivals.cancelled_sequence
+    if cancelled is None:
+        cancelled = np.full(len(arrivals.consignment_id), NO_SEQUENCE)
+    return _columns(events, outcomes.sequence, cancelled, arrivals.sequence)
+
+
+def _columns(events: Events, outcome: Longs | None, cancellation: Longs, arrival: Longs | None) -> Longs:
+    """Give each event its value of the column for its kind."""
+    values = np.empty(len(events.row), dtype=np.int64)
+    for what, column in ((OUTCOME, outcome), (CANCELLATION, cancellation), (ARRIVAL, arrival)):
+        chosen = events.what == what
+        if column is not None:
+            values[chosen] = column[events.row[chosen]]
+    return values
+
+
+def _sorted(
+    events: Events,
+    keys: tuple[NDArray[Any], ...],
+    arrivals: Arrivals,
+    outcomes: Outcomes,
+    *,
+    after_own: NDArray[np.bool_] | None = None,
+) -> Events:
+    """Sort by keys, the first one first, and what is equal in all of them by identifier and content.
+
+    Identifiers are compared for ties only: sorting strings is slow.
+    """
+    order = np.lexsort(keys[::-1])
+    differs = np.zeros(max(len(order) - 1, 0), dtype=bool)
+    for key in keys:
+        differs |= np.diff(key[order]) != 0
+    begins = np.concatenate([[True], differs])[: len(order)]
+    ends = np.concatenate([differs, [True]])[: len(order)]
+    tied = np.flatnonzero(~(begins & ends))
+    places = order[tied]
+    after = np.zeros(len(order), dtype=bool) if after_own is None else after_own
+    group = np.cumsum(begins)[tied]
+    content = _contents(Events(events.what[places], events.row[places]), arrivals, outcomes, after[places])
+    order[tied] = places[np.lexsort((*content[::-1], group))]
+    return Events(events.what[order], events.row[order])
+
+
+def _contents(
+    events: Events, arrivals: Arrivals, outcomes: Outcomes, after_own: NDArray[np.bool_]
+) -> tuple[NDArray[Any], ...]:
+    """Give the columns by which events of one moment are ordered, the first one first."""
+    told = events.what == OUTCOME
+    rows = events.row[told]
+    ranks = np.zeros((4, len(told)), dtype=np.int64)
+    ranks[0, told], ranks[1, told], ranks[2, told] = _order_of(outcomes, rows)
+    results = [outcomes.result[row] or "" for row in rows.tolist()]
+    ranks[3, told] = np.unique(np.array(results, dtype=str), return_inverse=True)[1]
+    return (_name_ranks(events, arrivals, outcomes), after_own, events.what, *ranks)
+
+
+def _name_ranks(events: Events, arrivals: Arrivals, outcomes: Outcomes) -> Longs:
+    """Give numbers that sort as the identifiers of events do: by code points."""
+    names = _names_of(events, arrivals, outcomes).dictionary_encode()
+    rank_of = np.argsort(pc.array_sort_indices(names.dictionary).to_numpy())
+    ranks: Longs = rank_of[names.indices.to_numpy()]
+    return ranks
+
+
+def _names_of(events: Events, arrivals: Arrivals, outcomes: Outcomes) -> Any:
+    """Give the identifiers of events, in their order, as an Arrow array."""
+    told = events.what == OUTCOME
+    names = pa.concat_arrays(
+        [
+            texts_of(outcomes.consignment_id).take(pa.array(events.row[told])),
+            texts_of(arrivals.consignment_id).take(pa.array(events.row[~told])),
+        ]
+    )
+    place = np.empty(len(told), dtype=np.int64)
+    place[np.concatenate([np.flatnonzero(told), np.flatnonzero(~told)])] = np.arange(len(told))
+    return names.take(pa.array(place))
+
+
+def texts_of(names: Names) -> Any:
+    """Give identifiers as an Arrow array of large_string."""
+    return names if isinstance(names, pa.Array) else pa.array(names, type=pa.large_string())
+
+
+def _order_of(outcomes: Outcomes, row: Any) -> Any:
+    """Give what tells which outcome of a consignment stands, of one row or of several: known, recorded, sequence."""
+    sequence = NO_SEQUENCE if outcomes.sequence is None else outcomes.sequence[row]
+    return outcomes.known_us[row], outcomes.recorded_us[row], sequence
+
+
+class Fold:
+    """Read and count whole tables of events in the order of history; the keys of arrivals are given piece by piece.
+
+    Only the keys that later events need again are kept: of consignments that come more than once, are cancelled, or
+    have an outcome. However the arrivals are cut into pieces, the readings are the same.
+
+    Parameters
+    ----------
+    history : History
+        Empty, or what earlier tables left; consignments of earlier tables can no longer be amended.
+    arrivals : Arrivals
+    outcomes : Outcomes
+    as_of_us : int, optional
+        Outcomes and cancellations after this moment are hidden.
+
+    What it holds of each event is a few numbers; of those that are told of again, their identifiers too.
+    """
+
+    def __init__(
+        self, history: History, arrivals: Arrivals, outcomes: Outcomes, as_of_us: int | None = None
+    ) -> None:
+        events = order_events(arrivals, outcomes, as_of_us)
+        days = (_moments(events, arrivals, outcomes) // US_PER_DAY).astype(np.int32)
+        dated = np.where(events.what == CANCELLATION, np.int32(NO_DAY), days)
+        self._history, self._events, self._outcomes, self._days = history, events, outcomes, days
+        self._today = np.maximum(np.maximum.accumulate(dated), np.int32(history.today))
+        self._alone = _are_alone(arrivals, outcomes, events)
+        told_again = Events(events.what[~self._alone], events.row[~self._alone])
+        self._names = iter(_names_of(told_again, arrivals, outcomes))
+        self._done = 0
+        self._register: Register[int] = Register()
+        self._kept = _KeptKeys(len(history.kinds))
+
+    def take(self, keys: Keys, counterparts: Keys, out: Rows, at: int, out_rows: Longs) -> None:
+        """Read and count the next arrivals, with the other events before and between them.
+
+        Parameters
+        ----------
+        keys, counterparts : uint64 array, (n, kinds)
+            Of the next n arrivals; 0 is missing.
+        out : float32 array, (m, columns)
+            Readings are written from column `at` on.
+        at : int
+        out_rows : int64 array, (n,)
+            Row of `out` for each of them; -1 where its readings are not wanted.
+
+        Raises
+        ------
+        ServiceFault
+            History is full; what was folded so far is of no use.
+        """
+        places = self._next_places(len(keys))
+        arrival = np.cumsum(self._events.what[places] == ARRIVAL) - 1
+        alone = self._alone[places]
+        single = self._single_steps(places[alone], arrival[alone], out_rows)
+        told = self._tell_all(places[~alone], arrival[~alone], keys)
+        if len(told) == 0:
+            self._history.run(single, keys, counterparts, out, at)
+            return
+        # The keys of earlier consignments stand behind those of this piece.
+        handles, place_of = np.unique(told["handle"], return_inverse=True)
+        known = self._kept.at(handles)
+        steps = np.concatenate([single, self._told_steps(told, len(keys) + place_of, out_rows)])
+        order = np.argsort(np.concatenate([places[alone], told["place"]]), kind="stable")
+        self._history.run(
+            steps[order],
+            np.concatenate([keys, known]),
+            np.concatenate([counterparts, np.zeros_like(known)]),
+            out,
+            at,
+        )
+
+    @property
+    def rows(self) -> Longs:
+        """Give the row of each arrival, in the order of history: the order in which they are taken; int64, (arrivals,)."""
+        rows: Longs = self._events.row[self._events.what == ARRIVAL]
+        return rows
+
+    def _next_places(self, arrivals: int) -> Longs:
+        """Give the places of all events before the arrival after so many more; after the last, all that are left."""
+        begin, end, found = self._done, self._done, np.empty(0, dtype=np.int64)
+        while len(found) <= arrivals and end < len(self._days):
+            end += arrivals + 1
+            found = np.flatnonzero(self._events.what[begin:end] == ARRIVAL)
+        self._done = begin + int(found[arrivals]) if len(found) > arrivals else len(self._days)
+        return np.arange(begin, self._done)
+
+    def _single_steps(self, places: Longs, arrival: Longs, out_rows: Longs) -> NDArray[Any]:
+        """Count arrivals of which nothing else is known: one step each, and the register need not hear of them."""
+        steps = np.zeros(len(places), dtype=STEP)
+        steps["change"], steps["counter"] = 1, ARRIVALS
+        steps["row"], steps["out_row"] = arrival, out_rows[arrival]
+        steps["day"], steps["today"] = self._days[places], self._today[places]
+        return steps
+
+    def _tell_all(self, places: Longs, arrival: Longs, keys: Keys) -> NDArray[Any]:
+        told = [
+            (place, mine, *step)
+            for place, mine in zip(places.tolist(), arrival.tolist(), strict=True)
+            for step in self._tell(place, mine, keys)
+        ]
+        return np.array(told, dtype=TOLD)
+
+    def _tell(self, place: int, arrival: int, keys: Keys) -> list[HandledStep[int]]:
+        """Let the register hear of an event."""
+        row, day, today = int(self._events.row[place]), int(self._days[place]), int(self._today[place])
+        name = next(self._names).as_py()
+        if self._events.what[place] == ARRIVAL:
+            return self._register.arrive(name, self._kept.keep(keys[arrival]), day, today)
+        if self._events.what[place] == CANCELLATION:
+            return self._register.cancel(name, today)
+        outcomes = self._outcomes
+        known, recorded, sequence = _order_of(outcomes, row)
+        order = int(known), int(recorded), int(sequence)
+        return self._register.conclude(name, order, outcomes.result[row], day, today)
+
+    def _told_steps(self, told: NDArray[Any], rows: Longs, out_rows: Longs) -> NDArray[Any]:
+        steps = np.zeros(len(told), dtype=STEP)
+        for name in ("change", "counter", "day"):
+            steps[name] = told[name]
+        # Only the arrival that is this event is read; one that is put back is not there, for register.cancel never does.
+        reads = (told["change"] > 0) & (told["counter"] == ARRIVALS)
+        steps["row"] = np.where(reads, told["arrival"], rows)
+        steps["out_row"] = np.where(reads, out_rows[told["arrival"]], -1)
+        steps["today"] = self._today[told["place"]]
+        return steps
+
+
+TOLD = np.dtype(
+    [
+        ("place", "<i8"),
+        ("arrival", "<i8"),
+        ("change", "<i4"),
+        ("counter", "<i4"),
+        ("handle", "<i8"),
+        ("day", "<i4"),
+    ]
+)
+"""A step that the register asked for: place of its event, arrival of the piece, and what `HandledStep` holds."""
+
+
+class _KeptKeys:
+    """Keys of consignments that may be needed again, each under a number."""
+
+    def __init__(self, kinds: int) -> None:
+        self._rows = np.zeros((1, kinds), dtype=np.uint64)
+        self._used = 0
+
+    def keep(self, keys: Keys) -> int:
+        if self._used == len(self._rows):
+            self._rows = np.concatenate([self._rows, np.zeros_like(self._rows)])
+        self._rows[self._used] = keys
+        self._used += 1
+        return self._used - 1
+
+    def at(self, handles: Longs) -> Keys:
+        return self._rows[handles]
+
+
+def fold(
+    history: History,
+    arrivals: Arrivals,
+    outcomes: Outcomes,
+    keys: Keys,
+    counterparts: Keys,
+    out: Rows,
+    at: int,
+    out_rows: Longs,
+    as_of_us: int | None = None,
+    *,
+    piece_rows: int = PIECE_ROWS,
+) -> None:
+    """Read and count whole tables of events, whatever the order of their rows.
+
+    Parameters
+    ----------
+    history, arrivals, outcomes, as_of_us
+        As of `Fold`; n arrivals.
+    keys, counterparts : uint64 array, (n, kinds)
+        0 is missing.
+    out, at
+        As of `Fold.take`.
+    out_rows : int64 array, (n,)
+        Row of `out` for each arrival; -1 where its readings are not wanted.
+    piece_rows : int
+        Arrivals taken together; changes nothing but memory.
+
+    Raises
+    ------
+    ServiceFault
+        History is full; what was folded so far is of no use.
+    """
+    folding = Fold(history, arrivals, outcomes, as_of_us)
+    for begin in range(0, len(folding.rows), piece_rows):
+        rows = folding.rows[begin : begin + piece_rows]
+        folding.take(keys[rows], counterparts[rows], out, at, out_rows[rows])
+
+
+def _are_alone(arrivals: Arrivals, outcomes: Outcomes, events: Events) -> NDArray[np.bool_]:
+    """Mark arrivals whose consignment comes once, is not cancelled, and has no outcome."""
+    names = texts_of(arrivals.consignment_id)
+    codes = names.dictionary_encode().indices.to_numpy()
+    told = texts_of(outcomes.consignment_id).take(pa.array(events.row[events.what == OUTCOME]))
+    cancelled = names.take(pa.array(events.row[events.what == CANCELLATION]))
+    more = pc.is_in(names, value_set=pc.unique(pa.concat_arrays([told, cancelled])))
+    alone = (np.bincount(codes)[codes] == 1) & ~more.to_numpy(zero_copy_only=False)
+    marked: NDArray[np.bool_] = events.what == ARRIVAL
+    marked[marked] = alone[events.row[marked]]
+    return marked

@@ -1,0 +1,426 @@
+"""Normal forms: one spelling for what people write in many ways, so that history and alerts see the same thing twice.
+
+A form is deterministic and equal for equal meanings as far as cheap rules reach; '' is missing. Forms of personal data
+never leave the process: history turns them into keyed pseudonyms.
+"""
+
+import re
+import string
+from functools import lru_cache
+from typing import NamedTuple
+from unicodedata import normalize
+
+from anyascii import anyascii
+
+from consignments.records import Consignment
+from features.normalization.phones import normal_phone
+from features.normalization.romanization import romanize
+
+__all__ = [
+    "Forms",
+    "clean_hs",
+    "fold",
+    "goods_hs",
+    "goods_text",
+    "letter_table",
+    "normal_address",
+    "normal_email",
+    "normal_forms",
+    "normal_name",
+    "normal_phone",
+    "place_words",
+    "street_words",
+]
+
+# Legal forms, titles and joining words that one writer gives and the next leaves out. Forms that are also people's
+# names (SA, AS) are not here: two people in one would be worse than one firm in two.
+_LEGAL_FORMS_TEXT = """
+    ltd limited inc incorporated llc llp plc corp corporation co company cia pty pte pvt private gmbh mbh ag kg kgaa ohg ug ev
+    bv nv oy oyj ab aps srl sarl sas spa snc sro doo dooel kft zrt ooo zao oao pao jsc pjsc tov sdn bhd kk yk tbk ltda eirl lda
+"""
+LEGAL_FORMS = frozenset(_LEGAL_FORMS_TEXT.split())
+_UNSAID = "mr mrs ms miss dr prof sir madam herr frau monsieur mme mlle senor senora the and und et"
+# Words of firms' names that are cut short.
+_NAME_WORDS_TEXT = """
+    trading: trdg trd
+    import: imp impt
+    export: exp expt
+    technology: tech technologies
+    international: intl
+    manufacturing: mfg
+    industries: ind
+    electronics: elec
+    brothers: bros
+    group: grp
+"""
+# Legal forms in scripts that write no space around them, longest first, and what is put after a name out of courtesy.
+LEGAL_FORMS_IN_SCRIPTS = re.compile(
+    r"주식회사|유한책임회사|유한회사|합자회사|\(주\)|\(유\)"
+    r"|有限责任公司|有限責任公司|股份有限公司|股份公司|有限公司|株式会社|有限会社|合同会社|\(株\)|\(有\)"
+)
+_COURTESIES_IN_SCRIPTS = re.compile(r"(?:님|귀하|귀중|様|御中)\s*$")
+
+# Words of addresses and the one way we write them; '' is left out.
+_ADDRESS_WORDS_TEXT = """
+    st: street str saint strasse straat
+    rd: road
+    ave: avenue av avenida
+    blvd: boulevard blv bvd
+    ln: lane
+    dr: drive drv
+    ct: court
+    cl: close
+    sq: square
+    pl: place
+    ter: terrace
+    cres: crescent
+    hwy: highway
+    pkwy: parkway
+    bldg: building bld
+    blk: block
+    ctr: center centre
+    ind: industrial
+    est: estate
+    dist: district
+    n: north
+    s: south
+    e: east
+    w: west
+    apt: apartment apartments appartement apartamento apto appt flat unit suite ste room rm wohnung whg kv
+    fl: floor flr f etage piso stock cheung
+    c: calle
+"""
+_LEFT_OUT_OF_ADDRESSES = "no nr num number numero ndeg and the of"
+_POST_BOX = re.compile(
+    r"\b(?:(?:p ?o ?|post ?office |post ?)box|p ?o ?b|postfach|postbus|apartado|casilla|boite postale|saseoham)"
+    r"(?: (?:no|nr|number))? ?(\d+)"
+)
+_POST_BOX_WORDS = frozenset(
+    ("box", "pobox", "pob", "postfach", "postbus", "apartado", "casilla", "postale", "saseoham")
+)
+_HIGHEST_FLOOR = 99
+
+
+def _read_words(text: str) -> dict[str, str]:
+    """Read lines of `our word: other ways to write it` as other way to our word."""
+    lines = [line.split(":") for line in text.strip().splitlines()]
+    return {word: ours.strip() for ours, others in lines for word in others.split()}
+
+
+def _read_address_words() -> dict[str, str]:
+    words = _read_words(_ADDRESS_WORDS_TEXT)
+    words |= dict.fromkeys(_LEFT_OUT_OF_ADDRESSES.split(), "")
+    for floor in range(1, _HIGHEST_FLOOR + 1):
+        words |= dict.fromkeys((f"{floor}f", f"{floor}fl", f"{floor}cheung"), f"fl{floor}")
+    return words
+
+
+NAME_WORDS = _read_words(_NAME_WORDS_TEXT) | dict.fromkeys([*LEGAL_FORMS, *_UNSAID.split()], "")
+ADDRESS_WORDS = _read_address_words()
+# Endings that are written joined, hyphenated or apart; they become words of their own.
+_STREET_ENDINGS = ("strasse", "straat", "str")
+_KOREAN_ENDINGS = ("daero", "ro", "gil", "gu")
+
+
+def letter_table(kept: str = "", instead: str = " ") -> bytes:
+    """Make a table for `bytes.translate`: letters become small, digits and `kept` signs stay, all else becomes `instead`."""
+    table = bytearray(instead.encode() * 256)
+    for sign in string.ascii_letters + string.digits + kept:
+        table[ord(sign)] = ord(sign.lower())
+    return bytes(table)
+
+
+# Translating bytes costs a fifth of translating a string, where most of the time of a normal form went.
+_LETTERS = letter_table()
+_LETTERS_IN_ADDRESSES = letter_table("-,/").replace(b"/", b"-")
+_UNSAID_SIGNS, _UNSAID_IN_ADDRESSES = b".'`-", b".'`"
+_NO_LETTERS = bytes(code for code in range(256) if not chr(code).isalnum() or code >= 128)
+_KOREAN_FLAT = re.compile(r"\b(?:(\d+)dong[ ,]+)?(\d+)ho\b")
+_ORDINAL = re.compile(r"(\d+)(st|nd|rd|th)?")
+_NUMBERED = frozenset(("apt", "fl", "bldg", "blk"))
+_NOT_WORDS = frozenset(("", ","))
+_CITIES_REMEMBERED = _STREETS_REMEMBERED = 1 << 14
+SENDERS_REMEMBERED = 1 << 12
+"""Names and addresses; of the simulated senders three of four are among the last of these."""
+_US_ZIP_LENGTH = 5
+_GMAIL = frozenset(("gmail.com", "googlemail.com"))
+
+
+class Forms(NamedTuple):
+    """The normal forms of one consignment; '' is missing. All but `hs` and `text` are personal data."""
+
+    sender_name: str
+    sender_address: str
+    sender_phone: str
+    sender_email: str
+    consignee_name: str
+    consignee_address: str
+    consignee_phone: str
+    consignee_email: str
+    hs: str
+    text: str
+
+
+def normal_forms(c: Consignment) -> Forms:
+    """Give all normal forms of a consignment; the goods' text keeps its spelling."""
+    return Forms(
+        _sender_name(c.sender_name),
+        _sender_address(c.sender_address, c.sender_city, c.sender_postcode, c.sender_country),
+        normal_phone(c.sender_phone, c.sender_country),
+        normal_email(c.sender_email),
+        normal_name(c.consignee_name),
+        normal_address(c.consignee_address, c.consignee_city, c.consignee_postcode, c.consignee_country),
+        normal_phone(c.consignee_phone, c.consignee_country),
+        normal_email(c.consignee_email),
+        goods_hs(c),
+        goods_text(c),
+    )
+
+
+def fold(text: str) -> str:
+    """Give text in small ASCII letters, whatever its script, with single spaces.
+
+    Compatibility forms are composed first (NFKC), then other scripts are transliterated.
+
+    Examples
+    --------
+    >>> fold("  Straße  №5"), fold("Москва")
+    ('strasse no5', 'moskva')
+    """
+    if not text.isascii():
+        text = anyascii(normalize("NFKC", text))
+    return " ".join(text.lower().split())
+
+
+def normal_name(name: str | None) -> str:
+    """Give a person's or firm's name without case, script, punctuation, order, legal form and title.
+
+    The letters are read as a ring that starts at its smallest turn, so that neither the place of the family name nor
+    spaces inside a given name matter, while a change of their sequence does. Names with digits keep their start.
+
+    Examples
+    --------
+    >>> normal_name("KIM, Min-su") == normal_name("Mr Minsu Kim"), normal_name("Su-min Kim") == normal_name("Min-su Kim")
+    (True, False)
+    """
+    if not name:
+        return ""
+    if not name.isascii():
+        name = _COURTESIES_IN_SCRIPTS.sub("", LEGAL_FORMS_IN_SCRIPTS.sub(" ", normalize("NFKC", name)))
+        name = _latin(name)
+    words = name.encode().translate(_LETTERS, _UNSAID_SIGNS).decode().split()
+    letters = "".join(words)
+    if len(words) > 1:
+        letters = "".join(map(NAME_WORDS.get, words, words)) or letters
+    return _smallest_turn(letters) if letters.isalpha() else letters
+
+
+def _smallest_turn(letters: str) -> str:
+    """Turn a ring of letters to the start that sorts first."""
+    first = min(letters)
+    twice = letters + letters
+    best = letters
+    start = letters.find(first)
+    while start >= 0:
+        turned = twice[start : start + len(letters)]
+        if turned < best:
+            best = turned
+        start = letters.find(first, start + 1)
+    return best
+
+
+def normal_address(address: str | None, city: str | None, postcode: str | None, country: str | None) -> str:
+    """Give the key of a postal address: country, postcode (else city), and its words in one spelling, sorted.
+
+    Numbers that name a flat, a floor or a post box stay with what they name; words of city, postcode and country that the
+    street line repeats are left out. '' without a street line.
+
+    Examples
+    --------
+    >>> normal_address("45 Teheran-ro, 101-1203", "Seoul", "06232", "KR")
+    'KR|06232|101-1203 45 ro teheran'
+    >>> normal_address("Flat 3, 12 Harbour Street", "London", "E1 6AN", "GB")
+    'GB|e16an|12 apt3 harbour st'
+    """
+    if not address:
+        return ""
+    home = country.strip().upper() if country else ""
+    words = street_words(address, home)
+    if not words:
+        return ""
+    code = _letters_of(postcode) if postcode else ""
+    if home == "US":
+        code = code[:_US_ZIP_LENGTH]
+    town = place_words(city)
+    repeated = {code, home.lower(), *town}
+    if postcode and " " in postcode:
+        repeated.update(postcode.lower().split())
+    kept = words - repeated or words
+    return f"{home}|{code or ''.join(town)}|{' '.join(sorted(kept))}"
+
+
+@lru_cache(maxsize=_CITIES_REMEMBERED)
+def place_words(city: str | None) -> tuple[str, ...]:
+    """Give the words of a city's name in one spelling."""
+    if not city:
+        return ()
+    return tuple(_latin(normalize("NFKC", city)).encode().translate(_LETTERS, _UNSAID_SIGNS).decode().split())
+
+
+def street_words(address: str, home: str) -> set[str]:
+    """Give the words of a street line in one spelling; `home` is its country, for the endings of street names there."""
+    if not address.isascii():
+        address = _latin(normalize("NFKC", address))
+    line = address.replace("#", " apt ").replace(",", " , ")
+    line = line.encode().translate(_LETTERS_IN_ADDRESSES, _UNSAID_IN_ADDRESSES).decode()
+    if "-" in line:
+        line = _read_hyphens(line)
+    words = line.split()
+    if not _POST_BOX_WORDS.isdisjoint(words):
+        words = _POST_BOX.sub(r" pobox\1 ", line).split()
+    elif home == "KR" and "ho" in line:
+        words = _KOREAN_FLAT.sub(_korean_flat, line).split()
+    words = list(map(ADDRESS_WORDS.get, words, words))
+    if not _NUMBERED.isdisjoint(words):
+        words = _bind_numbers(words)
+    distinct = set(words)
+    if "str" in line:
+        _split_endings(distinct, _STREET_ENDINGS)
+    if home == "KR":
+        _split_endings(distinct, _KOREAN_ENDINGS)
+    return distinct - _NOT_WORDS
+
+
+def _read_hyphens(line: str) -> str:
+    """Keep 101-1203, join 45-gil, part teheran-ro."""
+    read, *rest = line.split("-")
+    for part in rest:
+        if not read[-1:].isdigit():
+            read = f"{read} {part}"
+        elif part[:1].isdigit():
+            read = f"{read}-{part}"
+        else:
+            read += part
+    return read
+
+
+def _korean_flat(found: re.Match[str]) -> str:
+    """Write 101dong 1203ho as 101-1203, and 1203ho alone as a flat."""
+    building, flat = found.groups()
+    return f"{building}-{flat}" if building else f"apt{flat}"
+
+
+def _bind_numbers(words: list[str]) -> list[str]:
+    """Join flats and floors with their number, so that sorting does not part them; without one they are left out."""
+    bound: list[str] = []
+    taken = False
+    for word, after in zip(words, [*words[1:], ""], strict=True):
+        if taken:
+            taken = False
+        elif word == "apt":
+            taken = after[-1:].isdigit() or after[:1].isdigit() or len(after) == 1
+            taken = taken and "-" not in after and after != ","
+            bound += ["apt" + after] if taken else []
+        elif word in ("bldg", "blk") and after.isdigit():
+            taken = True
+            bound.append(word + after)
+        elif word == "fl":
+            taken = _bind_floor(bound, after)
+        else:
+            bound.append(word)
+    return bound
+
+
+def _bind_floor(bound: list[str], after: str) -> bool:
+    """Add a floor to the words so far; True where it took the number after it."""
+    before = _ORDINAL.fullmatch(bound[-1]) if bound else None
+    if before and (before[2] or not after.isdigit()):
+        bound[-1] = "fl" + before[1]
+        return False
+    if after.isdigit():
+        bound.append("fl" + after)
+        return True
+    return False
+
+
+def _split_endings(words: set[str], endings: tuple[str, ...]) -> None:
+    """Part "hauptstrasse" into "haupt" and "st"; "45gil" stays, for the number names the lane."""
+    for word in [word for word in words if word.endswith(endings)]:
+        words.remove(word)
+        words.update(_parted(word, endings))
+
+
+@lru_cache(_STREETS_REMEMBERED)
+def _parted(word: str, endings: tuple[str, ...]) -> tuple[str, ...]:
+    """Take the endings off a word; consignees of one street or quarter share it."""
+    parts = []
+    while word.endswith(endings):
+        ending = next(ending for ending in endings if word.endswith(ending))
+        head = word[: -len(ending)]
+        if not head or head.isdigit():
+            break
+        parts.append(ADDRESS_WORDS.get(ending, ending))
+        word = head
+    return (*parts, word)
+
+
+# Most senders of goods send many; consignees come again too rarely for remembering them to pay.
+_sender_name = lru_cache(SENDERS_REMEMBERED)(normal_name)
+_sender_address = lru_cache(SENDERS_REMEMBERED)(normal_address)
+
+
+def _latin(text: str) -> str:
+    return anyascii(romanize(text))
+
+
+def _letters_of(text: str) -> str:
+    """Give the letters and digits of a text, small and in ASCII."""
+    if text.isascii() and text.isalnum():
+        return text.lower()
+    return fold(text).encode().translate(None, _NO_LETTERS).decode()
+
+
+def normal_email(email: str | None) -> str:
+    """Give an e-mail address in small letters, without +tags, and without points where the provider ignores them.
+
+    Examples
+    --------
+    >>> normal_email("J.Doe+shop@Googlemail.com")
+    'jdoe@gmail.com'
+    """
+    if not email:
+        return ""
+    address = email.strip().lower() if email.isascii() else normalize("NFKC", email).strip().casefold()
+    address = address.rpartition("<")[2].removeprefix("mailto:").strip("> .")
+    local, at, domain = address.rpartition("@")
+    if not at:
+        return address
+    local = local.partition("+")[0] or local
+    if domain in _GMAIL:
+        local, domain = local.replace(".", "") or local, "gmail.com"
+    return f"{local}@{domain}"
+
+
+def clean_hs(hs_code: str | None) -> str:
+    """Give the digits of a Harmonized System code; '' where there are none."""
+    if not hs_code:
+        return ""
+    if hs_code.isascii() and hs_code.isdigit():
+        return hs_code
+    return "".join(char for char in hs_code if "0" <= char <= "9")
+
+
+def goods_hs(c: Consignment) -> str:
+    """Give the digits of the goods' HS code, else of the first item that has one; '' for none."""
+    code = clean_hs(c.hs_code)
+    if code or not c.items:
+        return code
+    return next((code for item in c.items if (code := clean_hs(item.hs_code))), "")
+
+
+def goods_text(c: Consignment) -> str:
+    """Join the description and the items' distinct descriptions by ' | ', as they were spelled; '' for none."""
+    if not c.items:
+        return c.description or ""
+    texts = [c.description, *(item.description for item in c.items)]
+    return " | ".join(dict.fromkeys(text for text in texts if text))

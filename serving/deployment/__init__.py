@@ -1,0 +1,1 @@
+"""Releases of models, and the publisher that writes them."""

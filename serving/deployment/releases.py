@@ -1,0 +1,113 @@
+"""The models that were published for the service: `models/current.json` in the state directory names the folder of the one
+that decides, `models/shadow.json` that of a challenger beside it.
+
+The publisher replaces such a file at once, so a reader sees the old release or the new one, never a part.
+"""
+
+from pathlib import Path
+from typing import Any, Literal
+
+import msgspec
+
+from consignments.errors import BundleRefused
+from models.promotion_record import PromotionRecord
+
+Role = Literal["current", "shadow"]
+"""What a release is published for: to decide, or to score beside without a word in the answer."""
+
+
+class Current(msgspec.Struct, frozen=True):
+    """The file `current.json` or `shadow.json`."""
+
+    folder: str
+
+
+class Note(msgspec.Struct, frozen=True):
+    """The file `release.json` beside the bundle."""
+
+    name: str
+    version: str
+    bundle_sha256: str
+    record: dict[str, Any] | None
+
+
+class Release(msgspec.Struct, frozen=True):
+    """A published version of a model.
+
+    Attributes
+    ----------
+    name, version : str
+        As registered in MLflow.
+    bundle_sha256 : str
+        The bundle that was approved.
+    record : PromotionRecord or None
+        Who approved it, and why; None for a challenger that nobody approved.
+    bundle_dir : Path
+    """
+
+    name: str
+    version: str
+    bundle_sha256: str
+    record: PromotionRecord | None
+    bundle_dir: Path
+
+    @property
+    def model(self) -> str:
+        """Name and version, `NAME/VERSION`."""
+        return f"{self.name}/{self.version}"
+
+
+def current_folder(state_dir: Path, role: Role = "current") -> Path | None:
+    """Give the folder of the release that is published for a role, or None where there is none.
+
+    Raises
+    ------
+    BundleRefused
+        Where the file that names it cannot be read, or leads out of the folder of models.
+    """
+    path = state_dir / "models" / f"{role}.json"
+    try:
+        name = msgspec.json.decode(path.read_bytes(), type=Current).folder
+    except FileNotFoundError:
+        return None
+    except (OSError, msgspec.DecodeError) as error:
+        raise _refused(path, str(error)) from error
+    if Path(name).name != name:
+        raise _refused(path, repr(name))
+    return path.parent / name
+
+
+def read_release(folder: Path, role: Role = "current") -> Release:
+    """Read what was published in a folder; the bundle itself is not loaded.
+
+    Raises
+    ------
+    BundleRefused
+        Where it is incomplete, its promotion record approves another version or bundle, or it has none and is to decide.
+    """
+    path = folder / "release.json"
+    try:
+        note = msgspec.json.decode(path.read_bytes(), type=Note)
+        record = msgspec.convert(note.record, PromotionRecord | None)
+    except (OSError, msgspec.DecodeError) as error:
+        raise _refused(path, str(error)) from error
+    if record is None:
+        if role == "current":
+            raise _refused(path, "a model that nobody approved")
+        return Release(note.name, note.version, note.bundle_sha256, None, folder / "bundle")
+    approved = (record.name, record.version, record.bundle_sha256)
+    if approved != (note.name, note.version, note.bundle_sha256):
+        raise BundleRefused(
+            "the promotion record approves another model",
+            where=str(path),
+            got=f"{note.name} version {note.version}, bundle {note.bundle_sha256[:12]}",
+            expected=f"{record.name} version {record.version}, bundle {record.bundle_sha256[:12]}",
+            todo="publish again",
+        )
+    return Release(note.name, note.version, note.bundle_sha256, record, folder / "bundle")
+
+
+def _refused(path: Path, got: str) -> BundleRefused:
+    return BundleRefused(
+        "not a release that can be served", where=str(path), got=got, todo="run npsrisk publish"
+    )

@@ -1,0 +1,1 @@
+"""Keys, and the encryption of personal data."""

@@ -1,0 +1,1 @@
+"""The encrypted, hash-chained event log."""

@@ -1,0 +1,279 @@
+"""Records as entries of the log, and entries as records: the one place that knows which column holds what."""
+
+from datetime import datetime
+from hashlib import sha256
+from typing import Annotated, Any, NamedTuple
+
+import msgspec
+import numpy as np
+from msgspec import Meta
+from numpy.typing import NDArray
+
+from consignments.errors import ServiceFault
+from consignments.records import Alert, Consignment, Identifier, Outcome, Probability, Selector, Time
+from consignments.visibility import moment_of_us, to_us, visible_us
+from features.history.keys import KEYS_VERSION, KeyKind
+from serving.encryption.monthly_keys import Erasure
+from serving.encryption.vault import Packed, Packer, Vault
+from serving.event_log.events import Event, Kind
+
+Keys = NDArray[np.uint64]
+Row = NDArray[np.float32]
+Rows = NDArray[np.float32]
+KEY = np.dtype("<u8")
+FEATURE = np.dtype("<f4")
+KINDS_DIGEST_CHARACTERS = 16
+
+
+class Cancellation(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """A consignment withdrawn by its sender: from then on it no longer counts."""
+
+    consignment_id: Annotated[Identifier, Meta(description="a consignment that was scored or imported")]
+    cancelled_at: Annotated[Time | None, Meta(description="when it was withdrawn; left out: now")] = None
+
+
+class Selection(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """A consignment chosen for inspection."""
+
+    consignment_id: Annotated[Identifier, Meta(description="the consignment")]
+    office: Annotated[str, Meta(description="customs office that inspects")]
+    selected_by: Annotated[Selector, Meta(description="`model`, or `random` for the exploring share")]
+    selection_probability: Annotated[
+        Probability, Meta(description="its probability of being chosen under the whole policy")
+    ]
+    selected_at: Annotated[datetime, Meta(description="when it was chosen")]
+    request: Annotated[str, Meta(description="digest of the request it was chosen for")] = ""
+
+
+class Judgement(NamedTuple):
+    """What a model said of a consignment.
+
+    Attributes
+    ----------
+    features : float32 array
+        The row that was scored.
+    score : float
+        Probability.
+    band : str
+    reasons : bytes
+        MessagePack.
+    model, model_sha256, spec_sha256 : str
+    """
+
+    features: Row
+    score: float
+    band: str
+    reasons: bytes
+    model: str
+    model_sha256: str
+    spec_sha256: str
+
+
+NOTHING_SAID = Judgement(*[None] * len(Judgement._fields))  # type: ignore[arg-type]
+
+
+def kinds_digest(kinds: tuple[KeyKind, ...]) -> str:
+    """Tell apart the lists of keys that models use: names and counterparts, in their order, and how they are made."""
+    named = [(kind.name, kind.counterpart) for kind in kinds]
+    return sha256(msgspec.json.encode((KEYS_VERSION, named))).hexdigest()[:KINDS_DIGEST_CHARACTERS]
+
+
+class Entries:
+    """Turns records into entries of the log and back.
+
+    Parameters
+    ----------
+    vault : Vault or None
+        Without it entries are only read, and the records lack their personal fields.
+    record : type
+        `Consignment`, or the type of a model that declares further columns.
+    kinds : tuple of KeyKind
+        The keys of history that go with an arrival.
+
+    Attributes
+    ----------
+    kinds : str
+        Digest of these kinds.
+    opens : bool
+        Personal fields can be decrypted.
+    """
+
+    def __init__(self, vault: Vault | None, record: type[Consignment], kinds: tuple[KeyKind, ...]) -> None:
+        self.vault, self.kinds = vault, kinds_digest(kinds)
+        self.opens = vault is not None
+        self.consignments = Packer(record, vault, ("consignment_id", "received_at", "cancelled_at"))
+        self.outcomes = Packer(Outcome, vault, ("consignment_id", "recorded_at"))
+        self.alerts = Packer(Alert, vault, ())
+        self.cancellations = Packer(Cancellation, vault, ("consignment_id", "cancelled_at"))
+        self.selections = Packer(Selection, vault, ("consignment_id", "selected_at"))
+
+    def pack(self, c: Consignment, recorded_us: int) -> Packed:
+        """Pack a consignment for the month it is recorded in; its `content` tells whether it is the version that is known.
+
+        Raises
+        ------
+        ServiceFault
+            Where the month has no key, and none can be made.
+        """
+        return self.consignments.pack(c, c.consignment_id, recorded_us)
+
+    def arrival(
+        self,
+        sequence: int,
+        c: Consignment,
+        packed: Packed,
+        keys: Keys,
+        counterparts: Keys,
+        *,
+        asked_by: str,
+        recorded_us: int | None,
+        judgement: Judgement | None = None,
+    ) -> Event:
+        """Make the entry of a consignment: a decision where there is a judgement, else an arrival."""
+        assert c.received_at is not None
+        features: bytes | None = None
+        if judgement is not None:
+            features = judgement.features.astype(FEATURE, copy=False).tobytes()
+        said = judgement or NOTHING_SAID
+        return Event(
+            sequence,
+            "arrival" if judgement is None else "decision",
+            c.consignment_id,
+            to_us(c.received_at),
+            recorded_us,
+            packed.content,
+            packed.plain,
+            packed.sealed,
+            self.kinds,
+            keys.astype(KEY, copy=False).tobytes() + counterparts.astype(KEY, copy=False).tobytes(),
+            features,
+            said.score,
+            said.band,
+            said.reasons,
+            said.model,
+            said.model_sha256,
+            said.spec_sha256,
+            asked_by,
+        )
+
+    def outcome(self, sequence: int, outcome: Outcome, asked_by: str) -> Event:
+        """Make the entry of an outcome; `recorded_at` is set where the service was told."""
+        recorded_us = None if outcome.recorded_at is None else to_us(outcome.recorded_at)
+        packed = self.outcomes.pack(outcome, outcome.consignment_id)
+        at_us = visible_us(outcome)
+        return _entry(sequence, "outcome", outcome.consignment_id, at_us, recorded_us, packed, asked_by)
+
+    def alert(self, sequence: int, alert: Alert, recorded_us: int | None, asked_by: str) -> Event:
+        """Make the entry of an alert."""
+        packed = self.alerts.pack(alert, alert.alert_id)
+        return _entry(sequence, "alert", None, to_us(alert.issued_at), recorded_us, packed, asked_by)
+
+    def cancellation(
+        self, sequence: int, consignment_id: str, cancelled_us: int, recorded_us: int | None, asked_by: str
+    ) -> Event:
+        """Make the entry of a cancellation."""
+        packed = self.cancellations.pack(Cancellation(consignment_id), consignment_id)
+        return _entry(sequence, "cancellation", consignment_id, cancelled_us, recorded_us, packed, asked_by)
+
+    def selection(self, sequence: int, selection: Selection, asked_by: str) -> Event:
+        """Make the entry of a selection."""
+        packed = self.selections.pack(selection, selection.consignment_id)
+        at_us = to_us(selection.selected_at)
+        return _entry(sequence, "selection", selection.consignment_id, at_us, at_us, packed, asked_by)
+
+    def consignment_of(self, event: Event) -> Consignment:
+        """Give the consignment of an arrival or a decision; personal fields are decrypted, where there is a vault.
+
+        Raises
+        ------
+        ServiceFault
+            Where its content was removed, the key of its month was erased or is missing, or it cannot be decrypted.
+        """
+        if event.emptied:
+            raise ServiceFault(
+                "its content was removed by npsrisk forget", where=f"log entry {event.sequence}"
+            )
+        c: Consignment = self.consignments.unpack(
+            event.plain,
+            event.sealed,
+            _name(event),
+            consignment_id=event.consignment_id,
+            received_at=moment_of_us(event.at_us),
+        )
+        return c
+
+    def outcome_of(self, event: Event) -> Outcome:
+        """Give the outcome of an entry."""
+        recorded_at = None if event.recorded_us is None else moment_of_us(event.recorded_us)
+        outcome: Outcome = self.outcomes.unpack(
+            event.plain,
+            event.sealed,
+            _name(event),
+            consignment_id=event.consignment_id,
+            recorded_at=recorded_at,
+        )
+        return outcome
+
+    def alert_of(self, event: Event) -> Alert:
+        """Give the alert of an entry; personal fields are decrypted, where there is a vault."""
+        name = self.alerts.plain_fields(event.plain)["alert_id"]
+        alert: Alert = self.alerts.unpack(event.plain, event.sealed, name)
+        return alert
+
+    def selection_of(self, event: Event) -> Selection:
+        """Give the selection of an entry."""
+        selection: Selection = self.selections.unpack(
+            event.plain,
+            event.sealed,
+            _name(event),
+            consignment_id=event.consignment_id,
+            selected_at=moment_of_us(event.at_us),
+        )
+        return selection
+
+    @property
+    def has_erasures(self) -> bool:
+        """Whether the key of any month was erased, as far as is known."""
+        return self.vault is not None and self.vault.periods is not None and bool(self.vault.periods.erasures)
+
+    def erasure_of(self, event: Event) -> Erasure | None:
+        """Give the record that the key of an entry's personal fields was erased; None where it was not, or it has none."""
+        return None if self.vault is None else self.vault.erasure_of(event.sealed)
+
+    def plain_of(self, event: Event) -> dict[str, Any]:
+        """Give the fields of a consignment that are not personal; none where its content was removed."""
+        return {} if event.emptied else self.consignments.plain_fields(event.plain)
+
+
+def stored_keys(event: Event) -> tuple[Keys, Keys]:
+    """Give the keys of history and their counterparts that an entry holds."""
+    assert event.keys is not None
+    both = np.frombuffer(event.keys, dtype=KEY)
+    return both[: len(both) // 2], both[len(both) // 2 :]
+
+
+def stored_features(event: Event) -> Row:
+    """Give the row that was scored."""
+    assert event.features is not None
+    return np.frombuffer(event.features, dtype=FEATURE)
+
+
+def _entry(
+    sequence: int,
+    kind: Kind,
+    consignment_id: str | None,
+    at_us: int,
+    recorded_us: int | None,
+    packed: Packed,
+    asked_by: str,
+) -> Event:
+    return Event(sequence, kind, consignment_id, at_us, recorded_us, *_columns(packed), asked_by=asked_by)
+
+
+def _columns(packed: Packed) -> tuple[bytes, bytes, bytes | None]:
+    return packed.content, packed.plain, packed.sealed
+
+
+def _name(event: Event) -> str:
+    assert event.consignment_id is not None
+    return event.consignment_id

@@ -1,0 +1,266 @@
+"""Group commit: many answers wait for one flush to disk; while one group is being written, the next one gathers.
+
+An answer may leave only after `Group.durable` has returned for the group of its decision, or `Group.settle` has given it its value.
+"""
+
+import asyncio
+import threading
+import time
+from collections.abc import Callable
+from contextlib import suppress
+from queue import SimpleQueue
+from typing import Any
+
+from consignments.errors import ServiceFault
+from serving.event_log.events import Event
+from serving.event_log.log import EventLog
+
+QUEUE_ENTRIES = 20_000
+"""Entries that may wait for the disk; past that the service refuses, so that memory stays bounded."""
+STALL_SECONDS = 10.0
+"""How long one write may take before nothing more is taken, and those who wait for it are let go."""
+
+
+class Group:
+    """Entries that are written together, all or none.
+
+    Attributes
+    ----------
+    seconds : float
+        From its first entry until it was done.
+    """
+
+    __slots__ = ("_began", "_done", "_error", "_waiting", "events", "seconds")
+
+    def __init__(self) -> None:
+        self.events: list[Event] = []
+        self.seconds = 0.0
+        self._began, self._done = 0.0, False
+        self._error: ServiceFault | None = None
+        self._waiting: list[tuple[asyncio.Future[Any], Any]] = []
+
+    def add(self, event: Event) -> None:
+        """Add an entry."""
+        if not self.events:
+            self._began = time.perf_counter()
+        self.events.append(event)
+
+    def settle(self, future: "asyncio.Future[Any]", value: Any) -> None:
+        """Let a future have its value once the group is on disk, or the fault where it could not be written."""
+        if self._done:
+            settle(future, value, self._error)
+        else:
+            self._waiting.append((future, value))
+
+    async def durable(self) -> None:
+        """Wait until the group is on disk.
+
+        Raises
+        ------
+        ServiceFault
+            Where it could not be written.
+        """
+        future: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        self.settle(future, None)
+        await future
+
+    def finish(self, error: ServiceFault | None = None) -> None:
+        """Tell all who wait; whoever was let go before it was on disk may ask again."""
+        self._done, self._error, self.seconds = True, error, time.perf_counter() - self._began
+        waiting, self._waiting = self._waiting, []
+        for future, value in waiting:
+            settle(future, value, error)
+
+
+def settle(future: "asyncio.Future[Any]", value: Any, error: Exception | None) -> None:
+    """Let a future have a value, or an error where there is one; nothing where whoever asked is gone."""
+    if future.done():
+        return
+    if error is None:
+        future.set_result(value)
+    else:
+        future.set_exception(error)
+
+
+class Committer:
+    """Writes entries to the log in one thread, in the order in which they were added.
+
+    Parameters
+    ----------
+    log : EventLog
+    observe : callable, optional
+        Called with the entries and the seconds of each group.
+
+    Attributes
+    ----------
+    next_sequence : int
+        The sequence that the next entry must carry.
+    durable_sequence : int
+        Of the last entry on disk.
+    fault : ServiceFault or None
+        Why nothing can be written; state is then ahead of the log and must be built anew before `resume`.
+    """
+
+    def __init__(self, log: EventLog, observe: Callable[[int, float], None] = lambda _n, _s: None) -> None:
+        self._log, self._observe = log, observe
+        self._todo: SimpleQueue[tuple[asyncio.AbstractEventLoop, list[Event]] | None] = SimpleQueue()
+        self._thread = threading.Thread(target=self._work, name="commit", daemon=True)
+        self._thread.start()
+        self._gathering, self._writing = Group(), Group()
+        self._busy, self._began = False, 0.0
+        self._waiting: list[Callable[[], object]] = []
+        self.fault: ServiceFault | None = None
+        self.durable_sequence = log.last_sequence
+        self.next_sequence = log.last_sequence + 1
+
+    @property
+    def waiting(self) -> int:
+        """Entries that are not yet on disk."""
+        return self.next_sequence - 1 - self.durable_sequence
+
+    @property
+    def lag_seconds(self) -> float:
+        """How long the oldest entry that is not yet on disk has been waiting to be written."""
+        return time.monotonic() - self._began if self._busy else 0.0
+
+    def stall(self) -> ServiceFault | None:
+        """Say that a write takes too long, where it does."""
+        return _too_slow() if self.lag_seconds >= STALL_SECONDS else None
+
+    def check(self) -> None:
+        """Refuse work that could not be logged.
+
+        Raises
+        ------
+        ServiceFault
+            While the log cannot be written, or too much waits for it, or for too long.
+        """
+        if self.fault is not None:
+            raise ServiceFault("the event log cannot be written", got=self.fault.got, todo="try again later")
+        if self.waiting >= QUEUE_ENTRIES:
+            raise ServiceFault("too much is waiting for the event log", todo="try again in a second")
+        stall = self.stall()
+        if stall is not None:
+            raise stall
+
+    def add(self, event: Event) -> Group:
+        """Add the next entry; `check` was called before."""
+        assert event.sequence == self.next_sequence
+        self.next_sequence += 1
+        self._gathering.add(event)
+        if not self._busy:
+            self._busy, self._began = True, time.monotonic()
+            asyncio.get_running_loop().call_soon(self._write)
+        return self._gathering
+
+    def when_free(self, then: Callable[[], object]) -> None:
+        """Call `then` soon: now where nothing is being written or nothing can be, else when that is done.
+
+        What it adds goes into the next group, so that more entries share a flush; those of the group before are answered first.
+        """
+        if self._busy and self.fault is None and self.stall() is None:
+            self._waiting.append(then)
+        else:
+            asyncio.get_running_loop().call_soon(then)
+
+    def group_of(self, sequence: int) -> Group | None:
+        """Give the group of an entry that is not yet on disk, or None where it is."""
+        if sequence <= self.durable_sequence:
+            return None
+        written_last = self._writing.events[-1].sequence if self._writing.events else 0
+        return self._writing if sequence <= written_last else self._gathering
+
+    def pending(self) -> list[Event]:
+        """Give the entries that are not yet on disk, in their order."""
+        both = [*self._writing.events, *self._gathering.events]
+        return [event for event in both if event.sequence > self.durable_sequence]
+
+    async def drain(self) -> None:
+        """Wait until all that was added is on disk."""
+        await self.durable(self.next_sequence - 1)
+
+    async def durable(self, sequence: int) -> None:
+        """Wait until an entry is on disk; `ServiceFault` where it could not be written."""
+        group = self.group_of(sequence)
+        if group is not None:
+            await group.durable()
+
+    def resume(self) -> None:
+        """Take entries again, after the log was reread and state was built from it."""
+        self._gathering, self._busy, self.fault = Group(), False, None
+        self.durable_sequence = self._log.last_sequence
+        self.next_sequence = self._log.last_sequence + 1
+
+    def close(self) -> None:
+        """Finish what is being written, and end the thread."""
+        self._todo.put(None)
+        self._thread.join()
+
+    def _write(self) -> None:
+        self._writing, self._gathering, self._began = self._gathering, Group(), time.monotonic()
+        loop = asyncio.get_running_loop()
+        self._todo.put((loop, self._writing.events))
+        self._patience = loop.call_later(STALL_SECONDS, self._let_go)
+
+    def _let_go(self) -> None:
+        """Let those go who wait for a write that takes too long; it may still succeed."""
+        stall = _too_slow()
+        for group in (self._writing, self._gathering):
+            if group.events:
+                group.finish(stall)
+        self._let_in()
+
+    def _work(self) -> None:
+        """Write group after group, in the thread."""
+        while (todo := self._todo.get()) is not None:
+            loop, events = todo
+            error = self._append(events)
+            with suppress(RuntimeError):  # the loop was closed: nobody waits
+                loop.call_soon_threadsafe(self._written, error)
+
+    def _append(self, events: list[Event]) -> Exception | None:
+        start = time.perf_counter()
+        try:
+            self._log.append(events)
+            self._observe(len(events), time.perf_counter() - start)
+        except Exception as error:
+            return error
+        return None
+
+    def _written(self, error: Exception | None) -> None:
+        self._patience.cancel()
+        if error is not None:
+            self._fail(error)
+            return
+        self.durable_sequence = self._writing.events[-1].sequence
+        self._writing.finish()
+        self._let_in()
+        asyncio.get_running_loop().call_soon(self._go_on)
+
+    def _let_in(self) -> None:
+        """Let those add their entries who waited until nothing is being written."""
+        waiting, self._waiting = self._waiting, []
+        for then in waiting:
+            asyncio.get_running_loop().call_soon(then)
+
+    def _go_on(self) -> None:
+        if self._gathering.events:
+            self._write()
+        else:
+            self._busy = False
+            self._let_in()  # who came since the group was done found it busy still
+
+    def _fail(self, error: Exception) -> None:
+        """Give up what was being written, and what was to follow it."""
+        if not isinstance(error, ServiceFault):
+            error = ServiceFault("the event log cannot be written", got=error.__class__.__name__)
+        self.fault = error
+        self._writing.finish(error)
+        self._gathering.finish(error)
+        self._let_in()
+
+
+def _too_slow() -> ServiceFault:
+    return ServiceFault(
+        "writing the event log takes too long", todo="try again later: nothing is counted twice"
+    )

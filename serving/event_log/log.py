@@ -1,0 +1,224 @@
+"""The event log: what the service saw and said, in order, append-only, each entry chained to the one before by SHA-256.
+
+The sequence is the order of history. An entry is never changed; one process at a time writes.
+"""
+
+import secrets
+from collections.abc import Sequence
+from typing import Any, Self
+
+import msgspec
+import sqlalchemy as sa
+from sqlalchemy.engine import Connection
+
+from consignments.errors import ServiceFault
+from serving.encryption.monthly_keys import Erasure
+from serving.encryption.vault import Vault
+from serving.event_log.database import Writer, first_line, migrate, open_engine, usable, wipe, writer_of
+from serving.event_log.events import COLUMNS, EMPTY, EVENTS, LOG, Event
+from serving.event_log.hash_chain import Remains, Removal, chain
+from serving.event_log.reader import READ_ROWS, LogReader, whole
+
+
+class EventLog(LogReader):
+    """An open log.
+
+    Parameters
+    ----------
+    engine : Engine
+    vault : Vault
+        Keys derived from the data key.
+    writer : Writer
+    """
+
+    def __init__(self, engine: sa.Engine, vault: Vault, writer: Writer) -> None:
+        self.vault, self._writer = vault, writer
+        super().__init__(engine)
+        self.require(vault)
+        if vault.periods is not None:
+            vault.periods.erase()  # what is on record and was not done yet
+
+    @classmethod
+    def open(cls, url: str, vault: Vault) -> Self:
+        """Open a log, made anew where there is none, and bring its tables up to date.
+
+        Raises
+        ------
+        BadSetting
+            For an address that means nothing, or a data key that is not this log's.
+        ServiceFault
+            Where the database cannot be used, another process writes there, or the key of a month is missing.
+        """
+        with usable(url) as address:
+            engine = open_engine(address)
+            writer = writer_of(engine, EVENTS)
+            try:
+                writer.hold()
+                migrate(engine)
+                return cls(engine, vault, writer)
+            except BaseException:
+                writer.drop()
+                engine.dispose()
+                raise
+
+    def append(self, events: Sequence[Event]) -> None:
+        """Write entries, all or none; they are durable when it returns.
+
+        Raises
+        ------
+        ServiceFault
+            Where they cannot be written, or do not follow the last entry. The log must then be `reread`.
+        """
+        previous, rows = self._head, []
+        for event in events:
+            here = chain(previous, event)
+            rows.append((*event, previous, here))
+            previous = here
+        try:
+            self._check_place(events)
+            self._write(rows)
+        except sa.exc.SQLAlchemyError as error:
+            raise ServiceFault("the event log cannot be written", got=first_line(error)) from error
+        self.last_sequence, self._head = events[-1].sequence, previous
+
+    def remove(self, removal: Removal, keys: Sequence[dict[str, Any]], recorded_us: int) -> Removal:
+        """Remove the content of consignments, and put that on record as the next entry: all or nothing.
+
+        Parameters
+        ----------
+        removal : Removal
+            Its `emptied` and `digest` are filled in.
+        keys : sequence of dict
+            `at`, `new_kinds` and `new_keys` of entries whose keys of history were made anew, while that could be done.
+        recorded_us : int
+            Now.
+
+        Raises
+        ------
+        ServiceFault
+            Where the log cannot be written.
+        """
+        try:
+            self._writer.hold()
+            with self._engine.begin() as connection:
+                if keys:
+                    connection.execute(_rekeying, keys)
+                connection.execute(_emptying(removal.after, removal.up_to))
+                removal = _measured(connection, removal)
+                event = Event(
+                    self.last_sequence + 1, "removal", None, removal.before_us, recorded_us, EMPTY,
+                    msgspec.msgpack.encode(removal), None,
+                )  # fmt: skip
+                head = chain(self._head, event)
+                row = dict(zip(EVENTS.c.keys(), (*event, self._head, head), strict=True))
+                connection.execute(EVENTS.insert().values(row))
+        except sa.exc.SQLAlchemyError as error:
+            raise ServiceFault("the event log cannot be written", got=first_line(error)) from error
+        self.last_sequence, self._head = event.sequence, head
+        return removal
+
+    def erase(self, erasures: Sequence[Erasure]) -> None:
+        """Erase keys of months that no entry needs: first it is put on record, then the keys go.
+
+        Raises
+        ------
+        ServiceFault
+            Where log or keys cannot be written; what is on record is done at the next opening.
+        """
+        assert self.vault.periods is not None
+        first = self.last_sequence + 1
+        self.append([_erasing(first + place, erasure) for place, erasure in enumerate(erasures)])
+        self.vault.periods.note(erasures)
+        self.vault.periods.erase()
+
+    def wipe(self) -> None:
+        """Let go of the bytes of removed content, as far as the database can; `ServiceFault` where it cannot be written."""
+        try:
+            wipe(self._engine, EVENTS)
+        except sa.exc.SQLAlchemyError as error:
+            raise ServiceFault("the event log cannot be written", got=first_line(error)) from error
+
+    def reread(self) -> None:
+        """Find out what is durable, after a write that failed; `ServiceFault` while the log cannot be used."""
+        try:
+            self._writer.drop()
+            self._writer.hold()
+            self.last_sequence, self._head = self._read_head()
+            with (
+                self._engine.begin() as connection
+            ):  # a write that changes nothing: is there room, may we write?
+                connection.execute(sa.update(LOG).values(log_id=LOG.c.log_id))
+        except sa.exc.SQLAlchemyError as error:
+            raise ServiceFault("the event log cannot be used", got=first_line(error)) from error
+
+    def close(self) -> None:
+        """Close the database."""
+        self._writer.drop()
+        super().close()
+
+    def _check_place(self, events: Sequence[Event]) -> None:
+        if events[0].sequence != self.last_sequence + 1:
+            raise ServiceFault(
+                "an entry does not follow the last one",
+                where="event log",
+                got=f"sequence {events[0].sequence}",
+                expected=f"sequence {self.last_sequence + 1}",
+            )
+
+    def _write(self, rows: list[tuple[Any, ...]]) -> None:
+        try:
+            self._writer.write(rows)
+        except sa.exc.DBAPIError as error:
+            if not error.connection_invalidated:
+                raise
+            self._settle(rows)
+
+    def _settle(self, rows: list[tuple[Any, ...]]) -> None:
+        """Over a new connection, see whether what went over a lost one was written; write it where it was not."""
+        self._writer.drop()
+        self._writer.hold()
+        _, head = self._read_head()
+        if head == self._head:
+            self._writer.write(rows)
+        elif head != rows[-1][-1]:
+            raise ServiceFault(
+                "the event log is not where it was left",
+                got=f"head {head.hex()[:12]}",
+                expected=f"head {self._head.hex()[:12]}",
+                todo="if the database was restored or taken over by another server, run npsrisk verify-log",
+            )
+
+    def _identify(self) -> tuple[str, str]:
+        with self._engine.begin() as connection:
+            if connection.execute(sa.select(LOG)).one_or_none() is None:
+                name = secrets.token_hex(4)
+                connection.execute(LOG.insert().values(log_id=name, key_fingerprint=self.vault.fingerprint))
+        return super()._identify()
+
+
+def _erasing(sequence: int, erasure: Erasure) -> Event:
+    plain = msgspec.msgpack.encode(erasure)
+    return Event(sequence, "erasure", None, erasure.erased_us, erasure.erased_us, EMPTY, plain, None)
+
+
+_rekeying = (
+    sa.update(EVENTS)
+    .where(EVENTS.c.sequence == sa.bindparam("at"))
+    .values(kinds=sa.bindparam("new_kinds"), keys=sa.bindparam("new_keys"))
+)
+
+
+def _emptying(after: int, until: int) -> Any:
+    nothing: dict[str, Any] = {"sealed": None, "features": None, "reasons": None}
+    return sa.update(EVENTS).where(*whole(after, until)).values(plain=EMPTY, **nothing)
+
+
+def _measured(connection: Connection, removal: Removal) -> Removal:
+    """Complete the record of a removal with what it left."""
+    place = EVENTS.c.sequence
+    here = place > removal.after, place <= removal.up_to, EVENTS.c.plain == EMPTY
+    remains = Remains()
+    query = sa.select(*COLUMNS, EVENTS.c.hash).where(*here).order_by(place)
+    for row in connection.execute(query.execution_options(yield_per=READ_ROWS)):
+        remains.add(Event._make(row[:-1]), row[-1])
+    return msgspec.structs.replace(removal, emptied=remains.entries, digest=remains.digest())

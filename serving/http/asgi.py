@@ -1,0 +1,156 @@
+"""How answers leave: status, body, the headers that go with every one of them, and what becomes of errors."""
+
+import re
+import secrets
+import time
+import traceback
+from collections.abc import Awaitable, Callable
+from http import HTTPStatus
+from itertools import count
+
+from starlette.types import Message, Receive, Scope, Send
+
+from consignments.errors import ServiceFault
+from serving.http.problems import MEDIA_TYPE, Refusal
+from serving.http.requests import ClientGone, header
+from serving.process.logging import Rationed
+from serving.telemetry.metrics import Metrics
+
+JSON = b"application/json"
+SECURITY_HEADERS = [
+    (b"x-content-type-options", b"nosniff"),
+    (b"x-frame-options", b"DENY"),
+    (b"referrer-policy", b"no-referrer"),
+    (b"cache-control", b"no-store"),
+]
+OVER_TLS = (b"strict-transport-security", b"max-age=31536000")
+NO_CONTENT_POLICY = (b"content-security-policy", b"default-src 'none'; frame-ancestors 'none'")
+REQUEST_ID = b"x-request-id"
+GOOD_REQUEST_ID = re.compile(rb"[A-Za-z0-9._:+/=@-]{1,100}")
+RETRY_SECONDS = 1
+FRAMES_TOLD = 3
+_prefix, _numbers = secrets.token_hex(4).encode(), count(1)
+
+
+class Reply:
+    """Where an answer goes.
+
+    Parameters
+    ----------
+    scope : Scope
+        Of the request. Its identifier is taken where it has a good one, else one is made.
+    send : Send
+    """
+
+    __slots__ = ("request_id", "secure", "send")
+
+    def __init__(self, scope: Scope, send: Send) -> None:
+        self.send, self.request_id = send, request_id_of(scope)
+        self.secure = scope["scheme"] == "https"
+
+
+def request_id_of(scope: Scope) -> bytes:
+    """Give the identifier that a request has in its header `X-Request-Id`, or a new one."""
+    given = header(scope, REQUEST_ID)
+    return given if given is not None and GOOD_REQUEST_ID.fullmatch(given) else new_request_id()
+
+
+def new_request_id() -> bytes:
+    """Make an identifier."""
+    return b"%s-%x" % (_prefix, next(_numbers))
+
+
+async def respond(
+    reply: Reply,
+    status: int,
+    body: bytes,
+    kind: bytes = JSON,
+    headers: dict[str, str] | None = None,
+    policy: tuple[bytes, bytes] = NO_CONTENT_POLICY,
+) -> None:
+    """Send an answer whole."""
+    further: list[tuple[bytes, bytes]] = [OVER_TLS] if reply.secure else []
+    if headers:
+        further += [(name.encode(), value.encode()) for name, value in headers.items()]
+    start: Message = {
+        "type": "http.response.start",
+        "status": status,
+        "headers": [
+            (b"content-type", kind),
+            (b"content-length", b"%d" % len(body)),
+            (REQUEST_ID, reply.request_id),
+            *SECURITY_HEADERS,
+            policy,
+            *further,
+        ],
+    }
+    await reply.send(start)
+    await reply.send({"type": "http.response.body", "body": body})
+
+
+async def refuse(reply: Reply, refusal: Refusal) -> int:
+    """Send a problem document; gives its status."""
+    body = refusal.body(reply.request_id.decode())
+    await respond(reply, refusal.status, body, MEDIA_TYPE, refusal.headers)
+    return refusal.status
+
+
+class Call:
+    """An ASGI endpoint: it answers whatever goes wrong with a problem document, and counts and times the answers.
+
+    Parameters
+    ----------
+    metrics : Metrics
+    name : str
+    answer : callable
+        Sends the answer and gives its status.
+    """
+
+    def __init__(
+        self, metrics: Metrics, name: str, answer: Callable[[Scope, Receive, Reply], Awaitable[int]]
+    ) -> None:
+        self._metrics, self._name, self._answer = metrics, name, answer
+        self._log = Rationed()
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Answer one call."""
+        start = time.perf_counter()
+        reply = Reply(scope, send)
+        try:
+            status = await self._answer(scope, receive, reply)
+        except ClientGone:
+            return
+        except Exception as error:
+            status = await self._tell(reply, error)
+        self._metrics.answered(self._name, status, time.perf_counter() - start)
+
+    async def _tell(self, reply: Reply, error: Exception) -> int:
+        """Send a problem document and log it, without words of the request: they might hold personal data."""
+        if isinstance(error, Refusal):
+            refusal, told = error, {}
+            for fault in refusal.faults:
+                self._metrics.rejected(self._name, fault.kind)
+        elif isinstance(error, ServiceFault):
+            refusal, told = _unable(error), {"error": error.what}
+        else:
+            refusal, told = _mistaken(), {"error": error.__class__.__name__, "where": _place_of(error)}
+        kinds = [fault.kind for fault in refusal.faults]
+        say = self._log.error if refusal.status >= HTTPStatus.INTERNAL_SERVER_ERROR else self._log.info
+        say(
+            "refused", call=self._name, status=refusal.status, request_id=reply.request_id.decode(),
+            **({"kinds": kinds} if kinds else {}), **told,
+        )  # fmt: skip
+        return await refuse(reply, refusal)
+
+
+def _unable(fault: ServiceFault) -> Refusal:
+    return Refusal(HTTPStatus.SERVICE_UNAVAILABLE, str(fault), headers={"retry-after": str(RETRY_SECONDS)})
+
+
+def _mistaken() -> Refusal:
+    return Refusal(HTTPStatus.INTERNAL_SERVER_ERROR, "the service made a mistake; it is in its log")
+
+
+def _place_of(error: Exception) -> str:
+    frames = traceback.extract_tb(error.__traceback__)[-FRAMES_TOLD:]
+    return " < ".join(f"{frame.name}:{frame.lineno}" for frame in reversed(frames))

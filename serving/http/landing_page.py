@@ -1,0 +1,70 @@
+"""The page at `/`: for a person who wants to know what this is and how to call it; no script, nothing from elsewhere."""
+
+from base64 import b64encode
+from functools import cache
+from hashlib import sha256
+from html import escape
+from pathlib import Path
+
+from serving.http.openapi import Call, calls
+
+FOLDER = Path(__file__).parent
+EXAMPLE = """curl "http://127.0.0.1:8080/v1/scores?reasons=3" \\
+  -H 'Content-Type: application/json' \\
+  -d '{"consignment_id": "RB123456785GB", "channel": "postal", "departure_country": "GB",
+       "description": "research chemical sample", "gross_weight_kg": 0.1}'"""
+OUTCOME = """curl http://127.0.0.1:8080/v1/outcomes \\
+  -H 'Content-Type: application/json' \\
+  -d '{"consignment_id": "RB123456785GB", "selected_by": "model", "status": "inspected",
+       "inspected_at": "2024-03-05T10:00:00Z", "known_at": "2024-03-14T10:00:00Z",
+       "result": "nps"}'"""
+
+
+def page(version: str, model: str, *, loaded: bool) -> bytes:
+    """Make the page.
+
+    Parameters
+    ----------
+    version : str
+        Of npsrisk.
+    model : str
+        Name and version of the loaded model, or of the rules.
+    loaded : bool
+        Whether a model is loaded.
+    """
+    state = f"scores with {model}" if loaded else "no model is loaded: train, promote and publish one"
+    filled = {
+        "__STYLE__": _style(),
+        "__STATE_CLASS__": "" if loaded else "waiting",
+        "__STATE__": escape(state),
+        "__CALLS__": "\n".join(map(_row, calls())),
+        "__EXAMPLE__": escape(EXAMPLE),
+        "__OUTCOME__": escape(OUTCOME),
+        "__VERSION__": escape(version),
+    }
+    text = _read("landing_page.html")
+    for mark, value in filled.items():
+        text = text.replace(mark, value)
+    return text.encode()
+
+
+@cache
+def policy() -> tuple[bytes, bytes]:
+    """Give the header that lets this page have its own style and nothing else."""
+    digest = b64encode(sha256(_style().encode()).digest()).decode()
+    value = f"default-src 'none'; style-src 'sha256-{digest}'; frame-ancestors 'none'; base-uri 'none'"
+    return b"content-security-policy", value.encode()
+
+
+@cache
+def _read(name: str) -> str:
+    return (FOLDER / name).read_text(encoding="utf-8")
+
+
+def _style() -> str:
+    return _read("landing_page.css")
+
+
+def _row(call: Call) -> str:
+    verb = f'<code><span class="verb">{call.method.upper()}</span>{escape(call.path)}</code>'
+    return f"<tr><td>{verb}</td><td>{escape(call.summary)}</td><td>{call.scope or ''}</td></tr>"

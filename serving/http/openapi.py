@@ -1,0 +1,217 @@
+"""The OpenAPI document, made from the types that read and write the bodies, so that it cannot tell anything else."""
+
+from http import HTTPStatus
+from typing import Annotated, Any, NamedTuple
+
+import msgspec
+from msgspec import Meta
+
+from consignments.records import Alert, Consignment, Outcome
+from serving.event_log.event_codec import Cancellation
+from serving.http import schemas as answers
+from serving.http.auth import Scope
+from serving.http.problems import Problem
+from serving.http.requests import MOST_RECORDS
+from serving.http.selections import SelectionList, SelectionRequest
+from serving.scoring.intake import Receipt
+from serving.scoring.scorer import MOST_REASONS
+
+REFERENCE = "#/components/schemas/{name}"
+COMMON_REFUSALS = (401, 403, 429)
+BODY_REFUSALS = (400, 408, 413, 415, 422)
+Document = dict[str, Any]
+
+
+class Call(NamedTuple):
+    """One call of the interface.
+
+    Attributes
+    ----------
+    method, path, summary : str
+    scope : str or None
+        The scope its key must have; None where no key is asked for.
+    answer : type or str
+        Type of the answer, or the media type of one that is not JSON.
+    record : type or None
+        What is sent: one of these, or a list under `plural`.
+    plural : str
+        Empty where no list is taken.
+    list_answer : type or None
+        Type of the answer to a list.
+    parameters : tuple
+        Of the query, or the path.
+    refusals : tuple of int
+        Statuses beside the common ones.
+    """
+
+    method: str
+    path: str
+    summary: str
+    scope: Scope | None
+    answer: Any
+    record: type[Any] | None = None
+    plural: str = ""
+    list_answer: type[Any] | None = None
+    parameters: tuple[Document, ...] = ()
+    refusals: tuple[int, ...] = ()
+
+
+def calls(record: type[Consignment] = Consignment) -> tuple[Call, ...]:
+    """List the calls; `record` is the loaded model's type of consignment."""
+    return (
+        Call(
+            "post", "/v1/scores", "Score one consignment, or a list", "score", answers.Score, record, "consignments",
+            answers.Scores, SCORE_PARAMETERS, (503,),
+        ),
+        Call(
+            "post", "/v1/outcomes", "Tell what was found", "outcome", Receipt, Outcome, "outcomes",
+            answers.OutcomesTaken, (), (503,),
+        ),
+        Call(
+            "post", "/v1/alerts", "Tell what partners warn of", "outcome", Receipt, Alert, "alerts",
+            answers.AlertsTaken, (), (503,),
+        ),
+        Call(
+            "post", "/v1/cancellations", "Withdraw a consignment: it no longer counts", "outcome", Receipt,
+            Cancellation, "cancellations", answers.CancellationsTaken, (), (404, 503),
+        ),
+        Call(
+            "post", "/v1/selections", "The inspection list of an office, over what was scored", "score",
+            SelectionList, SelectionRequest, refusals=(503,),
+        ),
+        Call(
+            "get", "/v1/consignments/{consignment_id}", "Every decision and outcome recorded for a consignment",
+            "read", answers.ConsignmentHistory, parameters=ID_PARAMETER, refusals=(404, 503),
+        ),
+        Call("get", "/v1/model", "The model that scores", "read", answers.ModelAnswer, refusals=(503,)),
+        Call("get", "/health/live", "Whether the process answers", None, answers.Live),
+        Call("get", "/health/ready", "Whether scores can be given now, and why not", None, answers.Health),
+        Call("get", "/metrics", "Numbers for Prometheus", "read", "text/plain"),
+        Call("get", "/openapi.json", "This description", None, "application/json"),
+    )  # fmt: skip
+
+
+SCORE_PARAMETERS: tuple[Document, ...] = (
+    {
+        "name": "reasons",
+        "in": "query",
+        "description": "how many reasons; left out: 3 for `high` and `elevated`, none for `routine`",
+        "schema": {"type": "integer", "minimum": 0, "maximum": MOST_REASONS},
+    },
+    {
+        "name": "features",
+        "in": "query",
+        "description": "whether to add the values of the features",
+        "schema": {"type": "boolean", "default": False},
+    },
+)
+ID_PARAMETER: tuple[Document, ...] = (
+    {
+        "name": "consignment_id",
+        "in": "path",
+        "required": True,
+        "description": "may hold slashes, as AWB/HAWB",
+        "schema": {"type": "string", "minLength": 1},
+    },
+)
+
+
+def document(record: type[Consignment], version: str) -> Document:
+    """Make the document.
+
+    Parameters
+    ----------
+    record : type
+        Type of consignment of the loaded model: its declared columns are part of the interface.
+    version : str
+        Of npsrisk.
+    """
+    described = calls(record)
+    types = [each for call in described for each in _types(call)]
+    _, schemas = msgspec.json.schema_components([*types, Problem], ref_template=REFERENCE)
+    paths: Document = {}
+    for call in described:
+        paths.setdefault(call.path, {})[call.method] = _operation(call)
+    return {
+        "openapi": "3.1.0",
+        "info": {
+            "title": "npsrisk",
+            "version": version,
+            "summary": "Risk that a postal item or an air-cargo consignment holds a new psychoactive substance",
+            "license": {"name": "Apache-2.0", "identifier": "Apache-2.0"},
+        },
+        "paths": paths,
+        "components": {
+            "schemas": schemas,
+            "securitySchemes": {
+                "key": {
+                    "type": "http",
+                    "scheme": "bearer",
+                    "description": "an API key; not asked for on loopback",
+                }
+            },
+        },
+    }
+
+
+def _types(call: Call) -> list[Any]:
+    types = [each for each in (call.record, call.list_answer) if each is not None]
+    if call.plural:
+        types.append(_list_type(call))
+    return types if isinstance(call.answer, str) else [*types, call.answer]
+
+
+def _list_type(call: Call) -> type[Any]:
+    assert call.record is not None
+    members: Any = Annotated[list[call.record], Meta(max_length=MOST_RECORDS)]  # type: ignore[name-defined]
+    return msgspec.defstruct(call.plural.capitalize(), [(call.plural, members)], forbid_unknown_fields=True)
+
+
+def _operation(call: Call) -> Document:
+    operation: Document = {
+        "summary": call.summary,
+        "operationId": f"{call.method}_{call.path.strip('/').partition('/{')[0].replace('/', '_').replace('.', '_')}",
+        "responses": {"200": _answer(call), **_refusals(call)},
+    }
+    if call.parameters:
+        operation["parameters"] = list(call.parameters)
+    if call.scope is not None:
+        operation["security"] = [{"key": [call.scope]}]
+    if call.record is not None:
+        schema: Document = _reference(call.record.__name__)
+        if call.plural:
+            schema = {"oneOf": [schema, _reference(call.plural.capitalize())]}
+        operation["requestBody"] = {"required": True, "content": {"application/json": {"schema": schema}}}
+    return operation
+
+
+def _answer(call: Call) -> Document:
+    if isinstance(call.answer, str):
+        kind = "object" if call.answer == "application/json" else "string"
+        return {"description": call.summary, "content": {call.answer: {"schema": {"type": kind}}}}
+    schema: Document = _reference(call.answer.__name__)
+    if call.list_answer is not None:
+        schema = {"oneOf": [schema, _reference(call.list_answer.__name__)]}
+    return {"description": "done", "content": {"application/json": {"schema": schema}}}
+
+
+def _refusals(call: Call) -> Document:
+    statuses = {421, *call.refusals}
+    if call.scope is not None:
+        statuses |= set(COMMON_REFUSALS)
+    if call.record is not None:
+        statuses |= set(BODY_REFUSALS)
+    told = {
+        str(status): {
+            "description": HTTPStatus(status).phrase,
+            "content": {"application/problem+json": {"schema": _reference("Problem")}},
+        }
+        for status in sorted(statuses)
+    }
+    if call.path == "/health/ready":
+        told["503"] = {"description": "not ready", "content": _answer(call)["content"]}
+    return told
+
+
+def _reference(name: str) -> Document:
+    return {"$ref": REFERENCE.format(name=name)}

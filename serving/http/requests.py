@@ -1,0 +1,250 @@
+"""What comes in over HTTP: who asks, the body within its limit, and the records in it, one or a list."""
+
+import asyncio
+from typing import Any, Generic, TypeVar
+from urllib.parse import parse_qsl
+
+import msgspec
+from starlette.types import Receive, Scope
+
+from serving.http.auth import Access, Caller
+from serving.http.auth import Scope as KeyScope
+from serving.http.problems import Fault, Refusal, RowFault, fault_of
+from serving.scoring.intake import Complaint
+
+MOST_RECORDS = 1000
+BODY_SECONDS = 20.0
+"""How long a client may take to send a body."""
+BODIES_AT_ONCE = 8
+"""So many of the largest bodies may be on their way at once; smaller ones, as many as fit into that."""
+CLOSING = {"connection": "close"}
+RETRYING = CLOSING | {"retry-after": "1"}
+LOCAL_HOSTS = {b"localhost", b"127.0.0.1", b"[::1]"}
+Record = TypeVar("Record")
+
+
+class ClientGone(Exception):
+    """The client went away before its body was read; nobody waits for an answer."""
+
+
+def require_local_host(scope: Scope) -> None:
+    """Refuse a request that names another host: without keys, a page in a browser must not reach the service.
+
+    A name of the attacker that resolves to 127.0.0.1 would get past the browser's rule of one origin.
+    """
+    host = header(scope, b"host")
+    name = host if host is None or host.endswith(b"]") else host.rpartition(b":")[0] or host
+    if name is not None and name.lower() not in LOCAL_HOSTS:
+        raise Refusal(421, "without API keys this service answers on localhost only")
+
+
+def admit(access: Access, scope: Scope, wanted: KeyScope) -> Caller:
+    """Find the caller, who must have the scope that is wanted."""
+    caller = access.identify(header(scope, b"authorization"))
+    caller.require(wanted)
+    return caller
+
+
+class Bodies:
+    """Reads bodies, each within a limit, and those that come in pieces together within another.
+
+    Parameters
+    ----------
+    limit : int
+        Most bytes of one.
+    """
+
+    def __init__(self, limit: int) -> None:
+        self._limit, self._most_held, self._held = limit, BODIES_AT_ONCE * limit, 0
+
+    async def read_json(self, scope: Scope, receive: Receive) -> bytes:
+        """Read the body.
+
+        Raises
+        ------
+        Refusal
+            415 where it is not said to be JSON, 413 where it is too large, 408 where it takes too long, 503 where too
+            many large ones come at once.
+        ClientGone
+        """
+        kind = header(scope, b"content-type") or b""
+        if kind.partition(b";")[0].strip().lower() != b"application/json":
+            raise Refusal(415, "send JSON, with the header Content-Type: application/json")
+        length = header(scope, b"content-length")
+        if length is not None and length.isdigit() and int(length) > self._limit:
+            raise self._too_large()
+        message = await receive()
+        if message["type"] == "http.request" and not message.get("more_body"):
+            return self._within(message.get("body", b""))
+        try:
+            async with asyncio.timeout(BODY_SECONDS):
+                return await self._read_rest(message, receive)
+        except TimeoutError:
+            raise Refusal(
+                408, f"the body did not come within {BODY_SECONDS:.0f} seconds", headers=CLOSING
+            ) from None
+
+    async def _read_rest(self, message: Any, receive: Receive) -> bytes:
+        body = bytearray()
+        try:
+            while True:
+                if message["type"] == "http.disconnect":
+                    raise ClientGone
+                part = message.get("body", b"")
+                body += part
+                self._held += len(part)
+                self._within(body)
+                if self._held > self._most_held:
+                    raise Refusal(503, "too many large bodies at once; try again", headers=RETRYING)
+                if not message.get("more_body"):
+                    return bytes(body)
+                message = await receive()
+        finally:
+            self._held -= len(body)
+
+    def _within(self, body: bytes | bytearray) -> bytes:
+        if len(body) > self._limit:
+            raise self._too_large()
+        return body  # type: ignore[return-value]
+
+    def _too_large(self) -> Refusal:
+        return Refusal(413, f"the body is larger than {self._limit} bytes", headers=CLOSING)
+
+
+class Single(Generic[Record]):
+    """Reads a body that is one record.
+
+    Parameters
+    ----------
+    record : type
+    """
+
+    def __init__(self, record: type[Record]) -> None:
+        self._decode = msgspec.json.Decoder(record).decode
+
+    def read(self, body: bytes) -> Record:
+        """Read the body; 400 where it is not JSON, 422 where it is no such record."""
+        try:
+            return self._decode(body)
+        except msgspec.ValidationError as error:
+            raise Refusal.of_record(fault_of(error)) from None
+        except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
+            raise _no_json(error) from None
+
+
+class Records(Generic[Record]):
+    """Reads the records of one kind from a body: one object, or a list under the plural name.
+
+    Parameters
+    ----------
+    record : type
+    plural : str
+        As `consignments`.
+    """
+
+    def __init__(self, record: type[Record], plural: str) -> None:
+        self.plural = plural
+        self._decode = msgspec.json.Decoder(record).decode
+        fields: list[Any] = [(plural, list[msgspec.Raw])]
+        self._decode_list = msgspec.json.Decoder(
+            msgspec.defstruct("List", fields, forbid_unknown_fields=True)
+        ).decode
+        probe: list[Any] = [(plural, msgspec.Raw | msgspec.UnsetType, msgspec.UNSET)]
+        self._probe = msgspec.json.Decoder(msgspec.defstruct("Probe", probe)).decode
+
+    def read(self, body: bytes) -> Record | list[msgspec.Raw]:
+        """Read the body: one record, or a list whose members are yet to be read by `one_of`.
+
+        Raises
+        ------
+        Refusal
+            400 where it is not JSON, 422 where it is no such record, or the list is too long.
+        """
+        try:
+            return self._decode(body)
+        except msgspec.ValidationError as error:
+            if not self._is_list(body):
+                raise Refusal.of_record(fault_of(error)) from None
+        except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
+            raise _no_json(error) from None
+        return self._read_list(body)
+
+    def one_of(self, raw: msgspec.Raw, index: int) -> Record | RowFault:
+        """Read one member of a list."""
+        try:
+            return self._decode(raw)
+        except msgspec.ValidationError as error:
+            fault = fault_of(error, self.pointer(index))
+        except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
+            fault = Fault(_plainly(error), self.pointer(index), "not_json")
+        return RowFault(index, fault.detail, fault.pointer, fault.kind)
+
+    def row_fault(self, complaint: Complaint, index: int) -> RowFault:
+        """Say what is wrong with a member of a list."""
+        pointer = f"{self.pointer(index)}/{complaint.field}"
+        return RowFault(index, _said(complaint), pointer, complaint.kind)
+
+    def pointer(self, index: int) -> str:
+        """Point to a member of the list."""
+        return f"#/{self.plural}/{index}"
+
+    def _is_list(self, body: bytes) -> bool:
+        try:
+            return getattr(self._probe(body), self.plural) is not msgspec.UNSET
+        except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+            return False
+
+    def _read_list(self, body: bytes) -> list[msgspec.Raw]:
+        try:
+            found: list[msgspec.Raw] = getattr(self._decode_list(body), self.plural)
+        except msgspec.ValidationError as error:
+            raise Refusal.of_record(fault_of(error)) from None
+        if len(found) > MOST_RECORDS:
+            raise Refusal.of_record(
+                Fault(
+                    f"{len(found)} records; send at most {MOST_RECORDS} in a call",
+                    f"#/{self.plural}",
+                    "too_many",
+                )
+            )
+        return found
+
+
+def refusal_of(complaint: Complaint) -> Refusal:
+    """Refuse a single record."""
+    return Refusal.of_record(Fault(_said(complaint), f"#/{complaint.field}", complaint.kind))
+
+
+def parameters(scope: Scope, allowed: frozenset[str]) -> dict[str, str]:
+    """Read the query; an unknown or repeated parameter is refused with 422."""
+    query = scope["query_string"]
+    if not query:
+        return {}
+    pairs = parse_qsl(query.decode("latin-1"), keep_blank_values=True)
+    found = dict(pairs)
+    if len(found) < len(pairs) or not found.keys() <= allowed:
+        raise Refusal(422, f"query parameters are {', '.join(sorted(allowed))}, each at most once")
+    return found
+
+
+def header(scope: Scope, wanted: bytes) -> bytes | None:
+    """Give the value of a header, by its name in small letters; None where it is not there."""
+    for name, value in scope["headers"]:
+        if name == wanted:
+            return bytes(value)
+    return None
+
+
+def _no_json(error: Exception) -> Refusal:
+    return Refusal(400, f"the body is not JSON that can be read: {_plainly(error)}")
+
+
+def _said(complaint: Complaint) -> str:
+    return f"{complaint.field}: {complaint.reason}"
+
+
+def _plainly(error: Exception) -> str:
+    """Say what is wrong with JSON without repeating any of it."""
+    if isinstance(error, UnicodeDecodeError):
+        return f"it is not UTF-8 at byte {error.start}"
+    return "it is nested too deeply" if isinstance(error, RecursionError) else str(error)

@@ -1,0 +1,190 @@
+"""`POST /v1/selections`: the inspection list over what was scored, each choice with its probability, and logged.
+
+The same request gives the same list: the lots are drawn with a seed made from the request and the data key. What was
+chosen before, for another request or by somebody, is not chosen again.
+"""
+
+import asyncio
+from collections.abc import Iterable
+from datetime import datetime
+from functools import partial
+from typing import Annotated
+
+import msgspec
+import numpy as np
+from msgspec import Meta
+
+from consignments.records import Code, Time
+from consignments.visibility import day_of_us, moment_of_us, to_us
+from models.selection import select
+from serving.event_log.event_codec import Entries, Selection
+from serving.event_log.events import Event
+from serving.event_log.group_commit import Group
+from serving.event_log.reader import LogReader
+from serving.http.auth import Caller
+from serving.scoring.batching import MOST_TOGETHER
+from serving.scoring.intake import Complaint, future_complaint
+from serving.service import MOST_AT_ONCE, Service
+
+REQUEST_CHARACTERS = 16
+SEED_BYTES = 8
+NOT_NEEDED = ("sealed", "keys", "features", "reasons")
+
+
+class SelectionRequest(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """What an office asks for."""
+
+    office: Annotated[Code, Meta(description="customs office of arrival")]
+    capacity: Annotated[int, Meta(ge=1, le=100_000, description="inspections for each UTC day")]
+    explore: Annotated[float, Meta(ge=0, le=1, description="share of them that goes to random inspections")]
+    from_: Annotated[Time, Meta(description="received from this moment on")] = msgspec.field(name="from")
+    until: Annotated[Time, Meta(description="and before this one, which is not in the future")]
+
+
+class SelectionList(msgspec.Struct, frozen=True):
+    """The inspection list."""
+
+    office: str
+    selections: list[Selection]
+
+
+def complaint_about_request(request: SelectionRequest, now_us: int) -> Complaint | None:
+    """Find what is wrong with a request that its type does not tell."""
+    if request.from_ >= request.until:
+        return Complaint("until", "is not after `from`", "inconsistent")
+    return future_complaint(now_us, until=request.until)
+
+
+async def choose(service: Service, request: SelectionRequest, now_us: int, caller: Caller) -> SelectionList:
+    """Draw up the list, or find the one that was drawn up for this request.
+
+    Raises
+    ------
+    ServiceFault
+        Where the log cannot be read or written.
+    """
+    digest = service.vault.digest.copy()
+    digest.update(
+        msgspec.msgpack.encode(
+            (request.office, request.capacity, request.explore, to_us(request.from_), to_us(request.until))
+        )
+    )
+    name = digest.digest().hex()[:REQUEST_CHARACTERS]
+    service.committer.check()
+    await service.committer.drain()
+    scored = Scored(service.entries, name)
+    seed = int.from_bytes(digest.digest()[-SEED_BYTES:], "big")
+    draw = partial(_drawn, scored, request, seed, moment_of_us(now_us), name)
+    await asyncio.to_thread(scored.read, service.log, request)
+    # Whom it will probably choose is brought into memory before.
+    probable = [] if scored.drawn else [each.consignment_id for each in await asyncio.to_thread(draw)]
+    for start in range(0, len(probable), MOST_TOGETHER):
+        await service.meet(probable[start : start + MOST_TOGETHER])
+    while service.committer.durable_sequence - scored.sequence > MOST_AT_ONCE:
+        await asyncio.to_thread(scored.follow, service.log, service.committer.durable_sequence)
+    service.committer.check()
+    # From here to the end nothing else runs.
+    scored.follow(service.log, service.committer.durable_sequence)
+    scored.take(service.committer.pending())
+    group: Group | None = service.committer.group_of(service.committer.next_sequence - 1)
+    if not scored.drawn:
+        scored.drawn = draw()
+        for selection in scored.drawn:
+            event = service.entries.selection(service.committer.next_sequence, selection, caller.name)
+            service.state.apply(event)
+            group = service.committer.add(event)
+    if group is not None:
+        await group.durable()
+    return SelectionList(request.office, scored.drawn)
+
+
+class Scored:
+    """What was scored in a time, and what the log says of it: what stands, is cancelled, and was chosen.
+
+    Parameters
+    ----------
+    entries : Entries
+    name : str
+        Of the request.
+
+    Attributes
+    ----------
+    sequence : int
+        The last entry taken.
+    drawn : list of Selection
+        What was drawn for this very request.
+    """
+
+    def __init__(self, entries: Entries, name: str) -> None:
+        self.sequence, self.drawn = 0, list[Selection]()
+        self._entries, self._name = entries, name
+        self._decisions: list[Event] = []
+        self._standing: dict[str, int] = {}
+        self._cancelled: set[str] = set()
+        self._chosen: set[str] = set()
+
+    def read(self, log: LogReader, request: SelectionRequest) -> None:
+        """Read the decisions of a time, and all else about their consignments."""
+        from_us, until_us, until = to_us(request.from_), to_us(request.until), log.last_sequence
+        events = log.of_scored(from_us, until_us, until, NOT_NEEDED)
+        self._decisions = [
+            event for event in events if event.kind == "decision" and from_us <= event.at_us < until_us
+        ]
+        self.take(events)
+        self.sequence = until
+
+    def follow(self, log: LogReader, until: int) -> None:
+        """Take what was written since."""
+        self.take(log.events(after=self.sequence, until=until, without=NOT_NEEDED))
+        self.sequence = max(self.sequence, until)
+
+    def take(self, events: Iterable[Event]) -> None:
+        """Take entries in their order; those that were taken already are passed over."""
+        for event in events:
+            name = event.consignment_id or ""
+            if event.sequence <= self.sequence:
+                continue
+            if event.kind in ("decision", "arrival"):
+                self._standing[name] = event.sequence
+                self._cancelled.discard(name)
+            elif event.kind == "cancellation":
+                self._cancelled.add(name)
+            elif event.kind in ("outcome", "selection"):
+                self._chosen.add(name)
+                self._remember(event)
+
+    def candidates(self, office: str) -> list[Event]:
+        """Give the decisions that stand, of consignments of an office that count and were not chosen yet."""
+        return [event for event in self._decisions if self._may_be_chosen(event, office)]
+
+    def _may_be_chosen(self, event: Event, office: str) -> bool:
+        name = event.consignment_id or ""
+        return (
+            self._standing[name] == event.sequence
+            and name not in self._cancelled
+            and name not in self._chosen
+            and self._entries.plain_of(event).get("office") == office
+        )
+
+    def _remember(self, event: Event) -> None:
+        if event.kind == "selection":
+            selection = self._entries.selection_of(event)
+            if selection.request == self._name:
+                self.drawn.append(selection)
+
+
+def _drawn(scored: Scored, request: SelectionRequest, seed: int, now: datetime, name: str) -> list[Selection]:
+    rows = scored.candidates(request.office)
+    chosen = select(
+        [event.consignment_id or "" for event in rows],
+        np.array([event.score for event in rows], dtype=np.float64),
+        [request.office] * len(rows),
+        np.array([day_of_us(event.at_us) for event in rows], dtype=np.int64),
+        capacity=request.capacity,
+        explore=request.explore,
+        seed=seed,
+    )
+    return [
+        Selection(row.consignment_id, row.office, row.selected_by, row.selection_probability, now, name)
+        for row in chosen
+    ]

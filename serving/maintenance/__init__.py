@@ -1,0 +1,1 @@
+"""The verbs that read or change a log while nobody is served."""

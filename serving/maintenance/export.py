@@ -1,0 +1,173 @@
+"""Export: the log as it stood at the start, as tables in a folder; whole or not at all, while the service runs on.
+
+Personal columns leave the log only where they are asked for, and then only with the data key.
+"""
+
+import json
+import os
+import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
+from datetime import UTC, datetime
+from pathlib import Path
+from tempfile import mkdtemp
+from typing import Any
+
+from consignments.errors import BundleRefused, FileFault
+from consignments.records import Consignment
+from serving.encryption.vault import Vault
+from serving.event_log.event_codec import Entries
+from serving.event_log.events import ARRIVED
+from serving.event_log.reader import LogReader, Progress
+from serving.maintenance.export_tables import LogTables, Survey, features_table
+from serving.process.durable import PRIVATE_FILE
+from serving.scoring.past_models import Bundles
+
+NOTE = "export.json"
+"""What the folder holds, and of which log."""
+PROGRESS_ENTRIES = 5_000
+NOT_FOR_SURVEY = ("keys", "features", "reasons")
+NOT_FOR_TABLES = ("keys",)
+LEFT_OUT = "personal columns are left out; npsrisk export --personal writes them, with the data key"
+
+
+def export(
+    log: LogReader, vault: Vault | None, bundles: Bundles, out: Path, progress: Progress | None = None
+) -> dict[str, Any]:
+    """Write the log as tables.
+
+    Parameters
+    ----------
+    log : LogReader
+        Entries up to its `last_sequence` are written.
+    vault : Vault or None
+        With it personal columns are written.
+    bundles : Bundles
+        Tell the names of features.
+    out : Path
+        A folder: new, empty, or an earlier export, which is replaced.
+    progress : callable, optional
+
+    Returns
+    -------
+    dict
+        What `export.json` holds: `log_id`, `last_sequence`, `head`, `exported_at`, `personal`, `tables` (name to rows),
+        `models`, and `notes` in words.
+
+    Raises
+    ------
+    FileFault
+        Where the folder holds anything else, or cannot be written.
+    BadSetting
+        Where the data key is not this log's.
+    ServiceFault
+        Where an entry cannot be read, or the key of a month is missing.
+    """
+    if vault is not None:
+        log.require(vault)
+    notes = [] if vault is not None else [LEFT_OUT]
+    told: dict[str, Any] = {
+        "log_id": log.log_id,
+        "last_sequence": log.last_sequence,
+        "head": log.head,
+        "exported_at": datetime.now(UTC).isoformat(timespec="seconds"),
+        "personal": vault is not None,
+        "notes": notes,
+    }
+    entries = Entries(vault, Consignment, ())
+    with _replacing(out) as folder:
+        survey = _survey(log, entries, progress)
+        if survey.emptied:
+            notes.append(
+                f"{survey.emptied:,} consignments up to entry {log.emptied_up_to():,} are left out: npsrisk forget removed "
+                "their content; history that is computed from these tables does not count them"
+            )
+        notes += [
+            f"{count:,} consignments are left out: {erasure}; history that is computed from these tables does not count them"
+            for erasure, count in survey.erased.items()
+        ]
+        names = _feature_names(survey, bundles, notes)
+        tables = LogTables(log, entries, folder, survey, names, told)
+        for event in log.events(until=log.last_sequence, without=NOT_FOR_TABLES):
+            tables.add(event)
+            _tell(progress, "export", event.sequence, log.last_sequence)
+        told["tables"] = tables.close()
+        told["models"] = [
+            {"model": model, "model_sha256": bundle, "decisions": count, "features": features_table(spec)}
+            for (model, bundle, spec), count in sorted(survey.models.items())
+        ]
+        (folder / NOTE).touch(mode=PRIVATE_FILE)
+        (folder / NOTE).write_text(json.dumps(told, indent=1))
+    return told
+
+
+def _survey(log: LogReader, entries: Entries, progress: Progress | None) -> Survey:
+    survey = Survey()
+    without = NOT_FOR_SURVEY if entries.has_erasures else (*NOT_FOR_SURVEY, "sealed")
+    for event in log.events(until=log.last_sequence, without=without, kinds=ARRIVED):
+        survey.look(event, entries.erasure_of(event))
+        _tell(progress, "columns", event.sequence, log.last_sequence)
+    return survey
+
+
+def _feature_names(survey: Survey, bundles: Bundles, notes: list[str]) -> dict[str, list[str]]:
+    """Name the features of every spec of which a model is still there; what has none is noted."""
+    names: dict[str, list[str]] = {}
+    faults: dict[str, str] = {}
+    for model, bundle, spec in sorted(survey.models):
+        try:
+            names[spec] = list(bundles.find(model, bundle).judge.spec.names)
+        except BundleRefused as error:
+            faults[spec] = f"{features_table(spec)} has no names of features: {error}"
+    notes += [fault for spec, fault in faults.items() if spec not in names]
+    return names
+
+
+def _tell(progress: Progress | None, what: str, done: int, total: int) -> None:
+    if progress is not None and (done % PROGRESS_ENTRIES == 0 or done == total):
+        progress(what, done, total)
+
+
+@contextmanager
+def _replacing(out: Path) -> Iterator[Path]:
+    """Give a private folder that takes the place of `out` when all is written."""
+    out = out.absolute()
+    _refuse_other_things(out)
+    try:
+        out.parent.mkdir(parents=True, exist_ok=True)
+        made = Path(mkdtemp(prefix=f".{out.name}-", dir=out.parent))
+    except OSError as error:
+        raise FileFault("cannot be written", where=str(out), got=error.strerror or "") from error
+    try:
+        yield made
+        earlier = out.with_name(f".{out.name}-{os.getpid()}.old")
+        if out.exists():
+            out.rename(earlier)
+        made.rename(out)
+        shutil.rmtree(earlier, ignore_errors=True)
+    except OSError as error:
+        raise FileFault("cannot be written", where=str(out), got=error.strerror or str(error)) from error
+    finally:
+        shutil.rmtree(made, ignore_errors=True)
+
+
+def _refuse_other_things(out: Path) -> None:
+    """Refuse a folder with anything in it that no export wrote there."""
+    if not out.exists():
+        return
+    if not out.is_dir():
+        raise FileFault("not a folder", where=str(out), todo="name a folder for the tables")
+    try:
+        tables = json.loads((out / NOTE).read_text())["tables"]
+        mine = {NOTE, *(f"{name}.parquet" for name in tables)}
+    except (OSError, ValueError, KeyError, TypeError):
+        mine = set()
+    others = sorted({path.name for path in out.iterdir()} - mine)
+    if others:
+        raise FileFault(
+            "the folder holds other things",
+            where=str(out),
+            got=others[0],
+            expected="a new or empty folder, or an earlier export alone, which is replaced",
+            todo="name another folder",
+        )

@@ -1,0 +1,355 @@
+"""The log as tables: which entry makes which row of which table, and with which columns.
+
+sequence 1   RB1 is imported             consignments: 1, RB1, cancelled_sequence 5
+sequence 2   RB2 is scored               consignments: 2, RB2; decisions: 2; features: 2
+sequence 3   RB1 is chosen, p = 0.2      selections: 3, RB1
+sequence 4   RB1's outcome, without p    outcomes: 4, RB1, selection_probability 0.2
+sequence 5   RB1 is cancelled            no row of its own
+"""
+
+from collections import Counter
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as parquet
+
+from consignments.columns import NUMBER, TEXT, TIME, TYPES, text_of
+from consignments.errors import ServiceFault
+from consignments.items import ITEM_TYPE, items_as_lists
+from consignments.records import Alert, Consignment, Outcome
+from consignments.schema import Field, fields_of
+from consignments.tables import column_of
+from consignments.validation import CANCELLED_SEQUENCE, SEQUENCE
+from consignments.visibility import moment_of_us
+from models.reasons import Reason
+from serving.encryption.monthly_keys import Erasure
+from serving.event_log.event_codec import FEATURE, Entries, Selection
+from serving.event_log.events import ARRIVED, Event
+from serving.event_log.reader import LogReader
+from serving.process.durable import PRIVATE_FILE
+
+FROM_THE_LIST = frozenset({"model", "random"})
+"""Who chooses by the service's own selections; what an officer or a tip chose had no known probability."""
+ROWS_AT_ONCE = 16_384
+"""Rows that are gathered before they are written, as one row group."""
+PLACE = pa.int64()
+MARK = b"npsrisk"
+"""Under this name each file says which log it is of, and what was left out."""
+_COMMON = frozenset(each.name for each in fields_of(Consignment))
+_plain_of = msgspec.msgpack.Decoder(dict[str, Any]).decode
+_reasons_of = msgspec.msgpack.Decoder(list[Reason]).decode
+Columns = dict[str, Any]
+"""Column name to Arrow array."""
+
+
+@dataclass
+class Survey:
+    """What tables must have room for; every arrival and decision is looked at once before the first is written.
+
+    Attributes
+    ----------
+    declared : dict
+        Further columns of consignments, as models declared them, to their Arrow type.
+    models : Counter
+        (`NAME/VERSION`, digest of its bundle, digest of its feature spec) to the number of decisions with content.
+    emptied : int
+        Entries whose content was removed.
+    erased : Counter
+        Record that the key of a month was erased to the entries whose personal fields nobody can read.
+    """
+
+    declared: dict[str, Any] = field(default_factory=dict)
+    models: Counter[tuple[str, str, str]] = field(default_factory=Counter)
+    emptied: int = 0
+    erased: Counter[str] = field(default_factory=Counter)
+
+    def look(self, event: Event, erasure: Erasure | None) -> None:
+        """Look at an arrival or a decision, and the record that its personal fields cannot be read any more."""
+        if event.emptied:
+            self.emptied += 1
+            return
+        if erasure is not None:
+            self.erased[str(erasure)] += 1
+        for name, value in _plain_of(event.plain).items():
+            if name not in _COMMON:
+                kind = NUMBER if isinstance(value, float) else TEXT
+                self.declared[name] = kind if self.declared.get(name, kind) == kind else TEXT
+        if event.kind == "decision":
+            self.models[event.model or "", event.model_sha256 or "", event.spec_sha256 or ""] += 1
+
+
+class TableFile:
+    """A Parquet file that grows by row groups, readable by its owner only.
+
+    Parameters
+    ----------
+    path : Path
+        Must not exist.
+    schema : Arrow schema
+    columns : callable
+        Gives the columns of some entries.
+
+    Attributes
+    ----------
+    rows : int
+    """
+
+    def __init__(self, path: Path, schema: Any, columns: Callable[[list[Event]], Columns]) -> None:
+        path.touch(mode=PRIVATE_FILE, exist_ok=False)
+        self.rows = 0
+        self._schema, self._columns = schema, columns
+        self._file = parquet.ParquetWriter(path, schema, compression="zstd")
+        self._gathered: list[Event] = []
+
+    def add(self, event: Event) -> None:
+        """Add the row of an entry."""
+        self._gathered.append(event)
+        if len(self._gathered) == ROWS_AT_ONCE:
+            self._flush()
+
+    def close(self) -> None:
+        """Write what was gathered, and end the file."""
+        if self._gathered:
+            self._flush()
+        self._file.close()
+
+    def _flush(self) -> None:
+        columns = self._columns(self._gathered)
+        self._file.write_table(pa.table([columns[name] for name in self._schema.names], schema=self._schema))
+        self.rows += len(self._gathered)
+        self._gathered = []
+
+
+class LogTables:
+    """The tables of a log, in a folder.
+
+    Parameters
+    ----------
+    log : LogReader
+    entries : Entries
+        Over plain consignments; where they cannot open personal fields, these columns are left out.
+    folder : Path
+    survey : Survey
+    names : dict
+        Digest of a feature spec to the names of its features, for those that are known.
+    mark : dict
+        What each file says of itself.
+    """
+
+    def __init__(
+        self,
+        log: LogReader,
+        entries: Entries,
+        folder: Path,
+        survey: Survey,
+        names: dict[str, list[str]],
+        mark: dict[str, Any],
+    ) -> None:
+        self._log, self._entries, self._declared, self._names = log, entries, survey.declared, names
+        declared = [(name, survey.declared[name]) for name in sorted(survey.declared)]
+        cancelled = [(CANCELLED_SEQUENCE, PLACE)]
+        metadata = {MARK: msgspec.json.encode(mark)}
+
+        def file(
+            name: str, columns: list[tuple[str, Any]], of: Callable[[list[Event]], Columns]
+        ) -> TableFile:
+            return TableFile(folder / f"{name}.parquet", pa.schema(columns, metadata), of)
+
+        self.files = {
+            "consignments": file(
+                "consignments", [*self._columns_of(Consignment), *cancelled, *declared], self._consignments
+            ),
+            "outcomes": file("outcomes", self._columns_of(Outcome), self._outcomes),
+            "alerts": file("alerts", self._columns_of(Alert), self._alerts),
+            "selections": file("selections", self._columns_of(Selection), self._selections),
+            "decisions": file("decisions", DECISION_COLUMNS, self._decisions),
+        }
+        for spec in sorted({spec for _, _, spec in survey.models}):
+            known = names.get(spec)
+            values = (
+                [(_VALUES, pa.list_(pa.float32()))]
+                if known is None
+                else [(each, pa.float32()) for each in known]
+            )
+            name = features_table(spec)
+            self.files[name] = file(
+                name, [(SEQUENCE, PLACE), ("consignment_id", TEXT), *values], self._features
+            )
+
+    def add(self, event: Event) -> None:
+        """Put an entry where it belongs; of one that cannot be read any more only what was said of it."""
+        readable = not event.emptied and self._entries.erasure_of(event) is None
+        if event.kind in ARRIVED and readable:
+            self.files["consignments"].add(event)
+        if event.kind == "decision":
+            self.files["decisions"].add(event)
+        if event.kind == "decision" and not event.emptied:
+            self.files[features_table(event.spec_sha256 or "")].add(event)
+        if event.kind in ("outcome", "alert", "selection"):
+            self.files[f"{event.kind}s"].add(event)
+
+    def close(self) -> dict[str, int]:
+        """End all files; give the rows of each."""
+        for each in self.files.values():
+            each.close()
+        return {name: each.rows for name, each in self.files.items()}
+
+    def _columns_of(self, record: type[msgspec.Struct]) -> list[tuple[str, Any]]:
+        return [
+            *(
+                (each.name, ITEM_TYPE if each.kind == "items" else TYPES[each.kind])
+                for each in self._shown(record)
+            ),
+            (SEQUENCE, PLACE),
+        ]
+
+    def _shown(self, record: type[msgspec.Struct]) -> list[Field]:
+        return [each for each in fields_of(record) if self._entries.opens or not each.personal]
+
+    def _record_columns(
+        self, events: list[Event], records: Sequence[msgspec.Struct], record: type[msgspec.Struct]
+    ) -> Columns:
+        columns = {each.name: column_of(records, each) for each in self._shown(record)}
+        if "items" in columns:
+            columns["items"] = items_as_lists(columns["items"])
+        return columns | {SEQUENCE: [event.sequence for event in events]}
+
+    def _consignments(self, events: list[Event]) -> Columns:
+        """Each version; one that stood when its consignment was cancelled tells when."""
+        after = self._log.neighbours(
+            ARRIVED, (*ARRIVED, "cancellation"), events[0].sequence, events[-1].sequence, later=True
+        )
+        ended = [
+            next_
+            if (next_ := after.get(event.sequence)) is not None and next_.kind == "cancellation"
+            else None
+            for event in events
+        ]
+        columns = self._record_columns(
+            events, [self._entries.consignment_of(event) for event in events], Consignment
+        )
+        columns["cancelled_at"] = pa.array([None if end is None else end.at_us for end in ended], PLACE).cast(
+            TIME
+        )
+        columns[CANCELLED_SEQUENCE] = [None if end is None else end.sequence for end in ended]
+        if self._declared:
+            plains = [_plain_of(event.plain) for event in events]
+            columns |= {
+                name: [_as(kind, plain.get(name)) for plain in plains]
+                for name, kind in self._declared.items()
+            }
+        return columns
+
+    def _outcomes(self, events: list[Event]) -> Columns:
+        chosen = self._log.neighbours(
+            ("outcome",), ("selection",), events[0].sequence, events[-1].sequence, later=False
+        )
+        records = [
+            self._told_by_list(self._entries.outcome_of(event), chosen.get(event.sequence))
+            for event in events
+        ]
+        return self._record_columns(events, records, Outcome)
+
+    def _told_by_list(self, outcome: Outcome, chosen: Event | None) -> Outcome:
+        """Complete an outcome that came without its probability by what the service logged when it was chosen."""
+        if (
+            chosen is None
+            or outcome.selection_probability is not None
+            or outcome.selected_by not in FROM_THE_LIST
+        ):
+            return outcome
+        selection = self._entries.selection_of(chosen)
+        return msgspec.structs.replace(
+            outcome,
+            selected_by=selection.selected_by,
+            selection_probability=selection.selection_probability,
+        )
+
+    def _alerts(self, events: list[Event]) -> Columns:
+        return self._record_columns(events, [self._entries.alert_of(event) for event in events], Alert)
+
+    def _selections(self, events: list[Event]) -> Columns:
+        return self._record_columns(
+            events, [self._entries.selection_of(event) for event in events], Selection
+        )
+
+    def _decisions(self, events: list[Event]) -> Columns:
+        named = [(event.model or "").rpartition("/") for event in events]
+        reasons = [msgspec.json.encode(_reasons_of(event.reasons or b"\x90")).decode() for event in events]
+        return {
+            SEQUENCE: [event.sequence for event in events],
+            "decision_id": [self._log.decision_id(event.sequence) for event in events],
+            "consignment_id": [event.consignment_id for event in events],
+            "received_at": [moment_of_us(event.at_us) for event in events],
+            "scored_at": [
+                None if event.recorded_us is None else moment_of_us(event.recorded_us) for event in events
+            ],
+            "score": [event.score for event in events],
+            "band": [event.band for event in events],
+            "reasons": reasons,
+            "model": [name for name, _, _ in named],
+            "model_version": [version for _, _, version in named],
+            "model_sha256": [event.model_sha256 for event in events],
+            "spec_sha256": [event.spec_sha256 for event in events],
+            "asked_by": [event.asked_by for event in events],
+        }
+
+    def _features(self, events: list[Event]) -> Columns:
+        columns: Columns = {
+            SEQUENCE: [event.sequence for event in events],
+            "consignment_id": [event.consignment_id for event in events],
+        }
+        names = self._names.get(events[0].spec_sha256 or "")
+        rows = [np.frombuffer(event.features or b"", dtype=FEATURE) for event in events]
+        if names is None:
+            return columns | {_VALUES: [row.tolist() for row in rows]}
+        for event, row in zip(events, rows, strict=True):
+            if len(row) != len(names):
+                raise ServiceFault(
+                    "an entry has another number of features than its model",
+                    where=f"log entry {event.sequence}",
+                    got=str(len(row)),
+                    expected=str(len(names)),
+                    todo="run npsrisk verify-log",
+                )
+        return columns | dict(zip(names, np.stack(rows, axis=1), strict=True))
+
+
+_VALUES = "values"
+DECISION_COLUMNS = [
+    (SEQUENCE, PLACE),
+    ("decision_id", TEXT),
+    ("consignment_id", TEXT),
+    ("received_at", TIME),
+    ("scored_at", TIME),
+    ("score", NUMBER),
+    ("band", TEXT),
+    ("reasons", TEXT),
+    ("model", TEXT),
+    ("model_version", TEXT),
+    ("model_sha256", TEXT),
+    ("spec_sha256", TEXT),
+    ("asked_by", TEXT),
+]
+SPEC_CHARACTERS = 12
+
+
+def features_table(spec_sha256: str) -> str:
+    """Name the table of the features of one spec.
+
+    Examples
+    --------
+    >>> features_table("5c1d" * 16)
+    'features-5c1d5c1d5c1d'
+    """
+    return f"features-{spec_sha256[:SPEC_CHARACTERS]}"
+
+
+def _as(kind: Any, value: Any) -> Any:
+    """Give a declared value in the type of its column; text where models disagree on what it is."""
+    return text_of(value) if kind == TEXT and value is not None else value

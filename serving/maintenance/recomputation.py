@@ -1,0 +1,252 @@
+"""The decisions of a log computed anew by the batch form; nothing that the living service computed goes in.
+
+Personal fields are decrypted and the keys of history made anew, history is folded in the order of the log, and alerts are
+those of each place in it.
+"""
+
+from bisect import bisect_left
+from collections.abc import Iterator
+from dataclasses import dataclass
+from itertools import islice
+from typing import Any, NamedTuple
+
+import msgspec
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+from numpy.typing import NDArray
+
+from consignments.columns import TEXT
+from consignments.errors import ServiceFault
+from consignments.records import Alert, Consignment, Outcome
+from consignments.tables import frame_of
+from consignments.validation import SEQUENCE
+from consignments.visibility import NO_TIME
+from features.alerts import Alerts
+from features.batch import outcome_events_of
+from features.history.ordering import Arrivals, Fold, Outcomes
+from features.pipeline import Pipeline
+from serving.encryption.vault import Vault
+from serving.event_log.event_codec import Entries, stored_keys
+from serving.event_log.events import ARRIVED, Event, Kind
+from serving.event_log.reader import LogReader
+from serving.scoring.scoring_method import Method
+
+TOLD: tuple[Kind, ...] = ("outcome", "alert", "cancellation")
+PIECE_ARRIVALS = 4_096
+"""Arrivals that are computed together; changes nothing but memory."""
+NOT_FOR_ORDER = ("content", "plain", "sealed", "kinds", "keys", "features", "score", "band", "reasons")
+NOT_FOR_ROWS = ("content", "reasons")
+NOT_IN_THE_LOG = -1
+UNREADABLE = "fields that cannot be read under the columns of the model"
+Longs = NDArray[np.int64]
+Keys = NDArray[np.uint64]
+Rows = NDArray[np.float32]
+
+
+@dataclass
+class Told:
+    """What the log holds beside arrivals; little enough to stay in memory.
+
+    Attributes
+    ----------
+    outcomes : Outcomes
+        As events of history.
+    alerts : Alerts
+    cancelled : dict
+        Identifier to the (sequence, microseconds) of each of its cancellations, in order.
+    unread : list of (Event, str)
+        Entries that could not be read, and why.
+    """
+
+    outcomes: Outcomes
+    alerts: Alerts
+    cancelled: dict[str, list[tuple[int, int]]]
+    unread: list[tuple[Event, str]]
+
+    @classmethod
+    def read(cls, log: LogReader, vault: Vault, until: int) -> "Told":
+        """Read a log up to the sequence `until`."""
+        entries = Entries(vault, Consignment, ())
+        outcomes: dict[int, Outcome] = {}
+        alerts: dict[int, Alert] = {}
+        cancelled: dict[str, list[tuple[int, int]]] = {}
+        unread: list[tuple[Event, str]] = []
+        for event in log.events(until=until, kinds=TOLD):
+            try:
+                if event.kind == "outcome":
+                    outcomes[event.sequence] = entries.outcome_of(event)
+                elif event.kind == "alert":
+                    alerts[event.sequence] = entries.alert_of(event)
+                else:
+                    places = cancelled.setdefault(event.consignment_id or "", [])
+                    places.append((event.sequence, event.at_us))
+            except (ServiceFault, msgspec.MsgspecError) as error:
+                unread.append((event, _reason(error)))
+        frame = frame_of(list(outcomes.values()), Outcome).assign(**{SEQUENCE: list(outcomes)})
+        return cls(outcome_events_of(frame), Alerts(alerts.values(), alerts), cancelled, unread)
+
+
+def read_arrivals(log: LogReader, until: int, told: Told) -> Arrivals:
+    """Give the consignments of a log up to the sequence `until` as events of history, in the order of the log."""
+    names: list[Any] = []
+    times: list[Longs] = [np.empty((0, 2), dtype=np.int64)]
+    stream = log.events(until=until, kinds=ARRIVED, without=NOT_FOR_ORDER)
+    while events := list(islice(stream, PIECE_ARRIVALS)):
+        names.append(pa.array([event.consignment_id for event in events], TEXT))
+        times.append(np.array([(event.sequence, event.at_us) for event in events], dtype=np.int64))
+    sequence, received_us = np.concatenate(times).T.copy()
+    ids = pa.concat_arrays(names) if names else pa.array([], TEXT)
+    cancelled_us = np.full(len(sequence), NO_TIME)
+    cancelled_sequence = np.full(len(sequence), NOT_IN_THE_LOG)
+    for name, rows in _rows_of(ids, list(told.cancelled)).items():
+        places = sequence[rows].tolist()
+        for cancelled, us in reversed(
+            told.cancelled[name]
+        ):  # the first after a version is the one that counts
+            version = bisect_left(places, cancelled) - 1
+            if version >= 0:
+                cancelled_us[rows[version]], cancelled_sequence[rows[version]] = us, cancelled
+    return Arrivals(ids, received_us, cancelled_us, sequence, cancelled_sequence)
+
+
+def _rows_of(ids: Any, names: list[str]) -> dict[str, list[int]]:
+    """Give the rows of some consignments, in order."""
+    found: dict[str, list[int]] = {}
+    rows = np.flatnonzero(pc.is_in(ids, value_set=pa.array(names, TEXT)).to_numpy(zero_copy_only=False))
+    for row, name in zip(rows.tolist(), ids.take(pa.array(rows)).to_pylist(), strict=True):
+        found.setdefault(name, []).append(row)
+    return found
+
+
+class Member(NamedTuple):
+    """A bundle or the rules, and what makes its features."""
+
+    method: Method
+    pipeline: Pipeline
+
+
+Family = dict[str, Member]
+"""Bundles of one configuration, and so of the same features and keys of history, by digest; never empty."""
+
+
+class Piece(NamedTuple):
+    """Arrivals that were computed anew.
+
+    Attributes
+    ----------
+    keys, counterparts : uint64 array, (n, kinds)
+        Of all of them, from the decrypted fields; of an entry that cannot be read or has no content, as logged.
+    kinds : str
+        Digest of the kinds of keys.
+    decisions : list of Event, (m,)
+        Those whose features were asked for.
+    places : list of int, (m,)
+        Of each of these among all.
+    X : float32 array, (m, features)
+    channels : list of str, (m,)
+    unread : list of (Event, str)
+        Arrivals that cannot be read, and why.
+    erased : list of Event
+        Arrivals whose personal fields nobody can read on record, with keys as logged.
+    """
+
+    keys: Keys
+    counterparts: Keys
+    kinds: str
+    decisions: list[Event]
+    places: list[int]
+    X: Rows
+    channels: list[str]
+    unread: list[tuple[Event, str]]
+    erased: list[Event]
+
+
+class Recomputation:
+    """Computes the decisions of a family of bundles anew.
+
+    Parameters
+    ----------
+    family : Family
+    told : Told
+    arrivals : Arrivals
+        Of the whole log, as far as it is read.
+    vault : Vault
+
+    Attributes
+    ----------
+    pipeline : Pipeline
+        Of one of the bundles: features and keys are the same for all.
+    """
+
+    def __init__(self, family: Family, told: Told, arrivals: Arrivals, vault: Vault) -> None:
+        self._family = family
+        self.pipeline = next(iter(family.values())).pipeline
+        self._entries = Entries(vault, self.pipeline.config.record_type(), self.pipeline.kinds)
+        self._fold = Fold(self.pipeline.new_history(), arrivals, told.outcomes)
+
+    def take(self, events: list[Event], wanted: NDArray[np.bool_]) -> Piece:
+        """Compute the next arrivals.
+
+        Parameters
+        ----------
+        events : list of Event
+            n arrivals.
+        wanted : bool array, (n,)
+            Decisions of this family whose features are asked for; the others only join the history.
+        """
+        shape = len(events), len(self.pipeline.kinds)
+        piece = Piece(
+            keys=np.zeros(shape, dtype=np.uint64),
+            counterparts=np.zeros(shape, dtype=np.uint64),
+            kinds=self._entries.kinds,
+            decisions=[],
+            places=[],
+            X=np.zeros((int(wanted.sum()), len(self.pipeline.spec)), dtype=np.float32),
+            channels=[],
+            unread=[],
+            erased=[],
+        )
+        for place, event in enumerate(events):
+            erased = self._entries.erasure_of(event) is not None
+            if (event.emptied or erased) and event.kinds == self._entries.kinds:
+                if erased:
+                    piece.erased.append(event)
+                piece.keys[place], piece.counterparts[place] = stored_keys(event)
+                continue
+            try:
+                c = self._entries.consignment_of(event)
+            except (ServiceFault, msgspec.MsgspecError) as error:
+                piece.unread.append((event, _reason(error)))
+                if event.kinds == self._entries.kinds:
+                    piece.keys[place], piece.counterparts[place] = stored_keys(event)
+                continue
+            self._describe(piece, place, event, c, wanted=bool(wanted[place]))
+        out_rows = np.full(len(events), -1)
+        out_rows[piece.places] = np.arange(len(piece.places))
+        self._fold.take(piece.keys, piece.counterparts, piece.X, self.pipeline.history_at, out_rows)
+        return piece
+
+    def _describe(self, piece: Piece, place: int, event: Event, c: Consignment, *, wanted: bool) -> None:
+        """Write the keys of an arrival and, where it is wanted, all its features but those of history."""
+        keys, counterparts = piece.keys[place], piece.counterparts[place]
+        if not wanted:
+            self.pipeline.key(c, keys, counterparts)
+            return
+        row = piece.X[len(piece.decisions)]
+        pipeline = self._family[event.model_sha256 or ""].pipeline
+        pipeline.describe(c, row, keys, counterparts, event.sequence)
+        piece.decisions.append(event)
+        piece.places.append(place)
+        piece.channels.append(c.channel)
+
+
+def _reason(error: Exception) -> str:
+    return error.what if isinstance(error, ServiceFault) else UNREADABLE
+
+
+def pieces(log: LogReader, until: int) -> Iterator[list[Event]]:
+    """Read the arrivals of a log up to the sequence `until`, some thousands at a time."""
+    stream = log.events(until=until, kinds=ARRIVED, without=NOT_FOR_ROWS)
+    while events := list(islice(stream, PIECE_ARRIVALS)):
+        yield events

@@ -1,0 +1,1 @@
+"""Settings, clock, threads, files and log lines of the process."""

@@ -1,0 +1,1 @@
+"""From a checked consignment to a score."""

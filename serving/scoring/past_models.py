@@ -1,0 +1,74 @@
+"""What made past decisions: bundles where they were published, else from MLflow, never another than the one that scored;
+and the rules, which stand in where no model is loaded.
+"""
+
+from collections.abc import Callable
+from pathlib import Path
+
+from consignments.errors import BundleRefused, NpsriskError
+from models.bundle import Bundle, load_bundle
+from serving.scoring.scoring_method import Method, by_rules
+
+Fetch = Callable[[str, str], Bundle]
+"""Fetches the bundle of a registered version from MLflow, by name and version."""
+
+
+class Bundles:
+    """Finds the bundle that scored, by the digest that the decision holds.
+
+    Parameters
+    ----------
+    state_dir : Path
+        Folder of the service; releases stand in `models/`.
+    fetch : callable
+        Asked where the release is not in the state directory.
+    """
+
+    def __init__(self, state_dir: Path, fetch: Fetch) -> None:
+        self._releases, self._fetch = state_dir / "models", fetch
+        self._found: dict[str, Method | str] = {by_rules().sha256: by_rules()}
+
+    def find(self, model: str, sha256: str) -> Method:
+        """Give a method; a bundle is verified and self-tested.
+
+        Parameters
+        ----------
+        model : str
+            `NAME/VERSION`.
+        sha256 : str
+            Its digest.
+
+        Raises
+        ------
+        BundleRefused
+            Where it is neither in the state directory nor in MLflow.
+        """
+        if sha256 not in self._found:
+            self._found[sha256] = self._look_for(model, sha256)
+        found = self._found[sha256]
+        if isinstance(found, str):
+            raise BundleRefused(found, where=model, expected=f"bundle {sha256[:12]}")
+        return found
+
+    def _look_for(self, model: str, sha256: str) -> Method | str:
+        """Give what the bundle holds, or why there is none."""
+        faults = []
+        for folder in sorted(self._releases.glob(f"*-{sha256[:12]}")):
+            try:
+                return _verified(load_bundle(folder / "bundle"), sha256)
+            except BundleRefused as error:
+                faults.append(str(error))
+        try:
+            return _verified(self._fetch(*model.rsplit("/", 1)), sha256)
+        except NpsriskError as error:
+            faults.append(f"not from MLflow: {error}")
+        except Exception as error:  # whatever a server that is away, or its client, may say
+            faults.append(f"not from MLflow: {error.__class__.__name__}")
+        return f"not in {self._releases}" + "".join(f"; {fault}" for fault in faults)
+
+
+def _verified(bundle: Bundle, sha256: str) -> Method:
+    if bundle.sha256 != sha256:
+        raise BundleRefused("another bundle", got=bundle.sha256[:12], expected=sha256[:12])
+    bundle.self_test()
+    return Method.of(bundle)

@@ -1,0 +1,99 @@
+"""How scores come about: features and what judges them, from a bundle or, where no model is loaded, from the rules.
+
+What the rules give is an order of consignments, not a calibrated probability: every answer and every entry of the log
+names them in place of a model.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cache
+from typing import Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from features.alerts import Alerts
+from features.config import FeatureConfig
+from features.fitted import Fitted
+from features.history.pseudonyms import Pseudonyms
+from features.pipeline import Pipeline
+from features.spec import Spec
+from models.bands import Band, Bands
+from models.bundle import Bundle
+from models.reasons import Reason
+from models.rules import Rules
+
+VERSION_CHARACTERS = 12
+
+
+class Judge(Protocol):
+    """Gives rows of features a score, a band and reasons: `models.risk_model.RiskModel`, or `models.baselines.Rules`."""
+
+    spec: Spec
+    bands: Bands
+
+    def score(self, X: NDArray[np.float32], channels: Sequence[str]) -> NDArray[np.float64]:
+        """Score rows."""
+
+    def score_row(self, row: NDArray[np.float32], channel: str) -> float:
+        """Score one row, to the same bits."""
+
+    def bands_of(self, score: NDArray[np.float64]) -> list[Band]:
+        """Give the band of each score."""
+
+    def explain(self, row: NDArray[np.float32], top: int = 3) -> list[Reason]:
+        """Give the reasons of one row, the weightiest first."""
+
+
+@dataclass(frozen=True)
+class Method:
+    """What makes scores, and can make them again.
+
+    Attributes
+    ----------
+    config : FeatureConfig
+    fitted : Fitted
+    judge : Judge
+    sha256 : str
+        Of the bundle, or of the rules.
+    spec_sha256 : str
+        The features it wants.
+    """
+
+    config: FeatureConfig
+    fitted: Fitted
+    judge: Judge
+    sha256: str
+    spec_sha256: str
+
+    @classmethod
+    def of(cls, bundle: Bundle) -> "Method":
+        """Take what a bundle holds."""
+        fitted = Fitted.from_plain(bundle.fitted, bundle.arrays)
+        return cls(bundle.config, fitted, bundle.model, bundle.sha256, bundle.card.feature_spec_sha256)
+
+    def pipeline(self, pseudonyms: Pseudonyms, alerts: Alerts | None = None) -> Pipeline:
+        """Make what computes its features.
+
+        Raises
+        ------
+        BundleRefused
+            Where it was trained on other features than this version of npsrisk computes.
+        """
+        pipeline = Pipeline(self.config, self.fitted, pseudonyms, alerts)
+        pipeline.spec.require(self.spec_sha256)
+        return pipeline
+
+
+@cache
+def by_rules() -> Method:
+    """Give the rules over the features that need no model."""
+    config, fitted = FeatureConfig(), Fitted.nothing()
+    spec = Pipeline(config, fitted, Pseudonyms(b"names only")).spec
+    rules = Rules(spec)
+    return Method(config, fitted, rules, rules.digest(), spec.digest())
+
+
+def rules_name() -> str:
+    """Name the rules as a model is named, `NAME/VERSION`; other rules have another version."""
+    return f"{Rules.name}/{by_rules().sha256[:VERSION_CHARACTERS]}"

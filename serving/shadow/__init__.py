@@ -1,0 +1,1 @@
+"""A challenger that scores the same traffic and answers nobody."""

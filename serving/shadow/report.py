@@ -1,0 +1,299 @@
+"""The disagreement report: what a challenger in shadow said of the same consignments, beside what was answered.
+
+What was found is known only of what was opened, and that the champion mostly chose: such counts favour it, and the report
+says so. A comparison that corrects for it is `npsrisk compare`.
+"""
+
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass, field, fields
+from typing import Any, NamedTuple
+
+import msgspec
+import numpy as np
+from numpy.typing import NDArray
+
+from consignments.errors import BadInput
+from consignments.records import Consignment, Outcome
+from consignments.visibility import moment_of_us
+from serving.event_log.event_codec import Entries
+from serving.event_log.reader import LogReader
+from serving.shadow.store import Challenger, Opinion, ShadowLog, Tally
+from serving.state.consignment_states import standing_of
+
+BANDS = ("high", "elevated", "routine")
+SHARES = (0.001, 0.01, 0.05)
+"""Of the decisions: how many of the riskiest are compared."""
+EXAMPLES = 10
+ALWAYS_US = 2**63 - 1
+NOT_FINAL = (None, "pending")
+PARTS = BOTH, _, _ = "both", "champion alone", "challenger alone"
+Floats = NDArray[np.float64]
+Places = NDArray[np.int64]
+
+
+class Capacity(NamedTuple):
+    """The riskiest decisions of both models.
+
+    Attributes
+    ----------
+    share : float
+        Of all decisions.
+    taken : int
+        Decisions that each of them takes.
+    common : int
+        Of these, those that both take.
+    opened, found : dict
+        `both`, `champion alone` and `challenger alone` to the number with a final result, and to those with a find.
+    """
+
+    share: float
+    taken: int
+    common: int
+    opened: dict[str, int]
+    found: dict[str, int]
+
+
+class Example(NamedTuple):
+    """A decision on which both differ much.
+
+    Attributes
+    ----------
+    decision_id, consignment_id : str
+    champion_score, score : float
+    champion_band, band : str
+    """
+
+    decision_id: str
+    consignment_id: str
+    champion_score: float
+    champion_band: str
+    score: float
+    band: str
+
+
+@dataclass
+class Disagreement:
+    """What the report says.
+
+    Attributes
+    ----------
+    challenger, target : str
+    champions : dict
+        What decided to its number of decisions.
+    decisions : int
+        Scored by both, in the time asked for.
+    first, last : str
+        When the first and the last of them were made; empty where there is none.
+    tally : Tally
+        Since the challenger began.
+    bands : dict
+        Champion's band to challenger's band to decisions.
+    rank_correlation : float or None
+        Spearman's, of both scores; None where one does not vary.
+    capacities : list of Capacity
+    examples : list of Example
+        Those whose places in the two orders lie furthest apart.
+    """
+
+    challenger: str
+    target: str
+    tally: Tally
+    champions: dict[str, int] = field(default_factory=dict)
+    decisions: int = 0
+    first: str = ""
+    last: str = ""
+    bands: dict[str, dict[str, int]] = field(default_factory=dict)
+    rank_correlation: float | None = None
+    capacities: list[Capacity] = field(default_factory=list)
+    examples: list[Example] = field(default_factory=list)
+
+    @property
+    def other_band(self) -> int:
+        """Decisions that the challenger would have put into another band."""
+        return sum(count for mine, row in self.bands.items() for other, count in row.items() if mine != other)
+
+    def to_dict(self) -> dict[str, Any]:
+        """Give it as plain values, for JSON."""
+        plain = {each.name: getattr(self, each.name) for each in fields(self)}
+        return plain | {
+            "other_band": self.other_band,
+            "tally": msgspec.structs.asdict(self.tally),
+            "capacities": [each._asdict() for each in self.capacities],
+            "examples": [each._asdict() for each in self.examples],
+        }
+
+    def text(self) -> str:
+        """Put it into words."""
+        t = self.tally
+        lines = [
+            f"{self.challenger} in shadow: {t.scored:,} decisions scored since it began, {t.dropped:,} entries passed over, "
+            f"{t.failed:,} failed, {t.unfit:,} of other keys of history"
+        ]
+        if not self.decisions:
+            return "\n".join([*lines, "no decision of this time"])
+        beside = ", ".join(f"{name} ({count:,})" for name, count in self.champions.items())
+        order = (
+            "does not vary"
+            if self.rank_correlation is None
+            else f"agrees to {self.rank_correlation:.3f} (Spearman)"
+        )
+        lines += [
+            f"{self.decisions:,} decisions from {self.first} to {self.last}, beside {beside}",
+            f"another band in {self.other_band:,} ({self.other_band / self.decisions:.2%}); their order {order}",
+            "champion \\ challenger " + "".join(f"{band:>10}" for band in BANDS),
+            *(
+                f"{mine:>21} " + "".join(f"{self.bands[mine][other]:>10,}" for other in BANDS)
+                for mine in BANDS
+            ),
+            *(_in_words(each) for each in self.capacities),
+            "what was found favours the champion, who chose what was opened; npsrisk compare corrects for it",
+            *(
+                f"  {each.decision_id} of {each.consignment_id}: {each.champion_score:.4f} {each.champion_band}, "
+                f"challenger {each.score:.4f} {each.band}"
+                for each in self.examples
+            ),
+        ]
+        return "\n".join(lines)
+
+
+def disagreement(
+    log: LogReader, shadow_log: ShadowLog, model: str | None, from_us: int, until_us: int
+) -> Disagreement:
+    """Compare what a challenger said with what was answered.
+
+    Parameters
+    ----------
+    log : LogReader
+    shadow_log : ShadowLog
+    model : str or None
+        `NAME/VERSION` of the challenger; None: the latest.
+    from_us, until_us : int
+        When the decisions were made, in microseconds since the epoch; `until_us` is excluded.
+
+    Raises
+    ------
+    BadInput
+        Where no such challenger ever scored.
+    ServiceFault
+        Where one of the logs cannot be read.
+    """
+    challenger = _challenger(shadow_log, model)
+    opinions = shadow_log.opinions(challenger.number, from_us, until_us)
+    found = Disagreement(challenger.model, challenger.target, challenger.tally)
+    if not opinions:
+        return found
+    theirs, mine = (
+        np.array([getattr(each, name) for each in opinions]) for name in ("champion_score", "score")
+    )
+    places = _places(theirs), _places(mine)
+    found.champions = dict(Counter(each.champion for each in opinions).most_common())
+    found.decisions = len(opinions)
+    found.first, found.last = (moment_of_us(opinions[end].scored_us).isoformat() for end in (0, -1))
+    counts = Counter((each.champion_band, each.band) for each in opinions)
+    found.bands = {band: {other: counts[band, other] for other in BANDS} for band in BANDS}
+    found.rank_correlation = _correlation(theirs, mine)
+    found.capacities = _capacities(opinions, places, _results(log, challenger.target))
+    found.examples = _examples(log, opinions, places)
+    return found
+
+
+def _challenger(shadow_log: ShadowLog, model: str | None) -> Challenger:
+    known = shadow_log.challengers()
+    mine = [each for each in known if model in (None, each.model)]
+    if not mine:
+        raise BadInput(
+            "no such challenger ever scored in shadow",
+            where=str(shadow_log.path),
+            got=model or "",
+            expected=", ".join(each.model for each in known),
+            todo="set NPSRISK_SHADOW_MODEL and run npsrisk publish, with the service running",
+        )
+    return mine[-1]
+
+
+def _places(scores: Floats) -> Places:
+    """Give each its place in the order, the riskiest first; of equals the earlier one."""
+    places = np.empty(len(scores), dtype=np.int64)
+    places[np.argsort(-scores, kind="stable")] = np.arange(len(scores))
+    return places
+
+
+def _correlation(a: Floats, b: Floats) -> float | None:
+    ranks = [_mean_ranks(each) for each in (a, b)]
+    if any(np.ptp(each) == 0 for each in ranks):
+        return None
+    return float(np.corrcoef(np.stack(ranks)).ravel()[1])
+
+
+def _mean_ranks(values: Floats) -> Floats:
+    """Give ranks; equals share the mean of theirs."""
+    _, inverse, counts = np.unique(values, return_inverse=True, return_counts=True)
+    ends = np.cumsum(counts)
+    return np.asarray((ends - (counts - 1) / 2)[inverse], dtype=np.float64)
+
+
+def _results(log: LogReader, target: str) -> dict[str, bool]:
+    """Give for each consignment with a final result whether it is a find."""
+    entries, standing = Entries(None, Consignment, ()), dict[str, tuple[tuple[int, int, int], str | None]]()
+    for event in log.events(kinds=("outcome",)):
+        outcome: Outcome = entries.outcome_of(event)
+        stands = standing_of(outcome, event)
+        known = standing.get(outcome.consignment_id)
+        if known is None or stands[0] > known[0]:
+            standing[outcome.consignment_id] = stands
+    return {
+        name: result != "clear" if target == "any_offence" else result == target
+        for name, (_, result) in standing.items()
+        if result not in NOT_FINAL
+    }
+
+
+def _capacities(
+    opinions: Sequence[Opinion], places: tuple[Places, Places], results: dict[str, bool]
+) -> list[Capacity]:
+    """Compare the riskiest of both, and what was found among them."""
+    names = [each.consignment_id for each in opinions]
+    found = []
+    for share in SHARES:
+        count = max(1, round(share * len(opinions)))
+        champion, challenger = places[0] < count, places[1] < count
+        parts = dict(
+            zip(PARTS, (champion & challenger, champion & ~challenger, challenger & ~champion), strict=True)
+        )
+        known = {
+            part: [results.get(names[at]) for at in np.flatnonzero(rows)] for part, rows in parts.items()
+        }
+        found.append(
+            Capacity(
+                share,
+                count,
+                int(parts[BOTH].sum()),
+                opened={part: sum(result is not None for result in known[part]) for part in PARTS},
+                found={part: sum(result is True for result in known[part]) for part in PARTS},
+            )
+        )
+    return found
+
+
+def _examples(log: LogReader, opinions: Sequence[Opinion], places: tuple[Places, Places]) -> list[Example]:
+    apart = np.argsort(-np.abs(places[0] - places[1]), kind="stable")[:EXAMPLES]
+    return [
+        Example(
+            log.decision_id(each.sequence),
+            each.consignment_id,
+            each.champion_score,
+            each.champion_band,
+            each.score,
+            each.band,
+        )
+        for each in (opinions[at] for at in apart.tolist() if places[0][at] != places[1][at])
+    ]
+
+
+def _in_words(capacity: Capacity) -> str:
+    known = ", ".join(f"{part} {capacity.opened[part]:,} ({capacity.found[part]:,})" for part in PARTS)
+    return (
+        f"of the riskiest {capacity.share:.1%} ({capacity.taken:,}) {capacity.common:,} are the same; "
+        f"results known (finds): {known}"
+    )

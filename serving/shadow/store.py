@@ -1,0 +1,224 @@
+"""What a challenger in shadow said of logged decisions: `shadow.db` in the state directory, identifiers and numbers, nothing
+personal.
+
+All of it can be made again from the event log, so it is neither chained nor flushed at each write.
+"""
+
+import sqlite3
+from collections.abc import Sequence
+from contextlib import closing, contextmanager
+from pathlib import Path
+from types import TracebackType
+from typing import Any, NamedTuple, Self
+
+import msgspec
+
+from consignments.errors import ServiceFault
+from consignments.visibility import US_PER_DAY
+from serving.process.durable import PRIVATE_FILE
+
+FILE = "shadow.db"
+KEPT_DAYS = 90
+"""Days after which an opinion is dropped."""
+BUSY_SECONDS = 5.0
+NAMED = 5
+"""Columns of a challenger before its tally."""
+SCHEMA = """
+CREATE TABLE IF NOT EXISTS challengers (
+    challenger INTEGER PRIMARY KEY, log_id TEXT NOT NULL, model TEXT NOT NULL, sha256 TEXT NOT NULL, target TEXT NOT NULL,
+    position INTEGER NOT NULL, scored INTEGER NOT NULL DEFAULT 0, disagreed INTEGER NOT NULL DEFAULT 0,
+    dropped INTEGER NOT NULL DEFAULT 0, failed INTEGER NOT NULL DEFAULT 0, unfit INTEGER NOT NULL DEFAULT 0,
+    UNIQUE (log_id, model, sha256)
+) STRICT;
+CREATE TABLE IF NOT EXISTS opinions (
+    challenger INTEGER NOT NULL, sequence INTEGER NOT NULL, consignment_id TEXT NOT NULL, scored_us INTEGER NOT NULL,
+    champion TEXT NOT NULL, champion_score REAL NOT NULL, champion_band TEXT NOT NULL, score REAL NOT NULL, band TEXT NOT NULL,
+    PRIMARY KEY (challenger, sequence)
+) STRICT, WITHOUT ROWID;
+"""
+
+
+class Opinion(NamedTuple):
+    """What champion and challenger said of one consignment.
+
+    Attributes
+    ----------
+    sequence : int
+        Of the decision in the event log.
+    consignment_id : str
+    scored_us : int
+        When the champion decided, in microseconds since the epoch.
+    champion : str
+        Name and version of what decided.
+    champion_score, score : float
+    champion_band, band : str
+    """
+
+    sequence: int
+    consignment_id: str
+    scored_us: int
+    champion: str
+    champion_score: float
+    champion_band: str
+    score: float
+    band: str
+
+
+class Tally(msgspec.Struct):
+    """What became of the decisions that a challenger was to score.
+
+    Attributes
+    ----------
+    scored : int
+    disagreed : int
+        Of them, those it put into another band.
+    dropped : int
+        Entries of the log passed over because it was too far behind.
+    failed : int
+        Decisions at which it failed.
+    unfit : int
+        Decisions with other keys of history than it counts, or features it cannot take over.
+    """
+
+    scored: int = 0
+    disagreed: int = 0
+    dropped: int = 0
+    failed: int = 0
+    unfit: int = 0
+
+    def add(self, other: "Tally") -> None:
+        """Add another tally to this one."""
+        for name, value in msgspec.structs.asdict(other).items():
+            setattr(self, name, getattr(self, name) + value)
+
+
+class Report(msgspec.Struct):
+    """What the process tells the service, a line of JSON each second.
+
+    Attributes
+    ----------
+    tally : Tally
+        Since the process began.
+    behind : int
+        Entries of the event log that it has not looked at.
+    fault : str
+        Why the challenger cannot be used.
+    """
+
+    tally: Tally
+    behind: int = 0
+    fault: str = ""
+
+
+class Challenger(NamedTuple):
+    """A challenger as the log of the shadow knows it.
+
+    Attributes
+    ----------
+    number : int
+        In this log.
+    model, sha256, target : str
+    position : int
+        The last entry of the event log it has looked at.
+    tally : Tally
+    """
+
+    number: int
+    model: str
+    sha256: str
+    target: str
+    position: int
+    tally: Tally
+
+
+class ShadowLog:
+    """The log of the shadow; one process writes, others may read.
+
+    Parameters
+    ----------
+    state_dir : Path
+    log_id : str
+        Of the event log: opinions of another log's decisions are left alone.
+
+    Raises
+    ------
+    ServiceFault
+        Where it cannot be used.
+    """
+
+    def __init__(self, state_dir: Path, log_id: str) -> None:
+        self._log_id, self.path = log_id, state_dir / FILE
+        with self._usable():
+            self.path.touch(mode=PRIVATE_FILE)
+            self._db = sqlite3.connect(self.path, timeout=BUSY_SECONDS)
+            self._db.execute("PRAGMA journal_mode=WAL")
+            self._db.execute("PRAGMA synchronous=NORMAL")
+            self._db.executescript(SCHEMA)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Close it."""
+        self._db.close()
+
+    def begin(self, model: str, sha256: str, target: str, position: int) -> Challenger:
+        """Find a challenger, or note a new one, which begins behind the entry `position`."""
+        row = (self._log_id, model, sha256, target, position)
+        with self._usable(), self._db:
+            self._db.execute(
+                "INSERT OR IGNORE INTO challengers (log_id, model, sha256, target, position) VALUES (?, ?, ?, ?, ?)",
+                row,
+            )
+        return next(each for each in self.challengers() if (each.model, each.sha256) == (model, sha256))
+
+    def add(self, number: int, opinions: Sequence[Opinion], position: int, tally: Tally) -> None:
+        """Add opinions, and what was counted up to an entry of the event log: all or nothing."""
+        counted = ", ".join(f"{name} = {name} + :{name}" for name in Tally.__struct_fields__)
+        values = msgspec.structs.asdict(tally) | {"position": position, "number": number}
+        with self._usable(), self._db:
+            self._db.executemany(
+                "INSERT OR REPLACE INTO opinions VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)",
+                [(number, *each) for each in opinions],
+            )
+            self._db.execute(
+                f"UPDATE challengers SET position = :position, {counted} WHERE challenger = :number", values
+            )
+
+    def forget(self, now_us: int) -> None:
+        """Drop what is older than `KEPT_DAYS`."""
+        with self._usable(), self._db:
+            self._db.execute("DELETE FROM opinions WHERE scored_us < ?", (now_us - KEPT_DAYS * US_PER_DAY,))
+
+    def challengers(self) -> list[Challenger]:
+        """List the challengers, the latest to begin last."""
+        columns = ", ".join(("challenger", "model", "sha256", "target", "position", *Tally.__struct_fields__))
+        query = f"SELECT {columns} FROM challengers WHERE log_id = ? ORDER BY challenger"
+        with self._usable(), closing(self._db.execute(query, (self._log_id,))) as rows:
+            return [Challenger._make((*row[:NAMED], Tally(*row[NAMED:]))) for row in rows]
+
+    def opinions(self, number: int, from_us: int, until_us: int) -> list[Opinion]:
+        """Give the opinions of a challenger on decisions of a time, in their order; `until_us` is excluded."""
+        query = (
+            f"SELECT {', '.join(Opinion._fields)} FROM opinions "
+            "WHERE challenger = ? AND scored_us >= ? AND scored_us < ? ORDER BY sequence"
+        )
+        with self._usable(), closing(self._db.execute(query, (number, from_us, until_us))) as rows:
+            return list(map(Opinion._make, rows))
+
+    @contextmanager
+    def _usable(self) -> Any:
+        try:
+            yield
+        except (sqlite3.Error, OSError) as error:
+            raise ServiceFault(
+                "the log of the shadow cannot be used",
+                where=str(self.path),
+                got=str(error),
+                todo="it holds nothing that cannot be made again: remove it, or make room",
+            ) from error

@@ -1,0 +1,1 @@
+"""What the service knows, derived from the event log."""

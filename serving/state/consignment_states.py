@@ -1,0 +1,404 @@
+"""What the service knows of each consignment: the recent ones in memory, the others looked up in the log when they are met.
+
+A consignment is known for KEPT_DAYS after the latest entry about it; then it is new. Memory holds an index of identifiers
+(`serving.state.identifier_index`) and the dossiers met last; what is not yet on disk is never dropped. One looked up takes its own entries
+again, in their order and each on its day, so it is what it was.
+"""
+
+from bisect import bisect_right
+from collections import OrderedDict
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import NamedTuple
+
+import msgspec
+import numpy as np
+from numpy.typing import NDArray
+
+from consignments.records import Outcome
+from consignments.visibility import NO_TIME, day_of_us, known_us
+from features.history.live import File, HandledStep, Register
+from features.history.table import NO_DAY
+from features.pipeline import Pipeline
+from serving.event_log.event_codec import Entries, Keys, stored_keys
+from serving.event_log.events import Event
+from serving.event_log.reader import LogReader
+from serving.state.identifier_index import KEPT_DAYS, Index, Tags, Words
+
+RECENT_DOSSIERS = 30_000
+"""Dossiers kept in memory, about a kilobyte each."""
+NOT_NEEDED = ("features",)
+NO_REASONS = b"\x90"
+"""An empty list, as MessagePack."""
+Steps = list[HandledStep[bytes]]
+Found = Mapping[str, list[Event]]
+"""The entries of consignments, in their order."""
+
+
+class Decision(msgspec.Struct, frozen=True, gc=False):
+    """What was answered for a consignment.
+
+    Attributes
+    ----------
+    sequence : int
+        Place in the log.
+    scored_us : int
+        When, in microseconds since the epoch.
+    score : float
+        Probability.
+    band : str
+    reasons : bytes
+        As logged, MessagePack.
+    model : str
+        `NAME/VERSION`.
+    model_sha256 : str
+        Digest of its bundle.
+    """
+
+    sequence: int
+    scored_us: int
+    score: float
+    band: str
+    reasons: bytes
+    model: str
+    model_sha256: str
+
+
+def decision_of(event: Event) -> Decision:
+    """Give the decision of an entry."""
+    assert event.recorded_us is not None
+    assert event.score is not None
+    return Decision(
+        event.sequence,
+        event.recorded_us,
+        event.score,
+        event.band or "",
+        event.reasons or NO_REASONS,
+        event.model or "",
+        event.model_sha256 or "",
+    )
+
+
+class Version(msgspec.Struct, frozen=True, gc=False):
+    """The latest version of a consignment.
+
+    Attributes
+    ----------
+    content : bytes
+        Digest of its content.
+    decision : Decision or None
+        None where it was imported.
+    """
+
+    content: bytes
+    decision: Decision | None
+
+
+class Told(NamedTuple):
+    """That the service was told something, and when (microseconds; None where it was imported)."""
+
+    recorded_us: int | None
+
+
+@dataclass(slots=True)
+class Dossier(File[bytes]):
+    """What counts for a consignment (its handle: the keys of history), and what was said of it.
+
+    Attributes
+    ----------
+    tag : int
+        Stands for its identifier in the index.
+    version : Version or None
+        None where it was neither scored nor imported.
+    cancellation : Told or None
+        None where it was not cancelled, or was announced anew since.
+    outcomes : dict
+        What was told, by the digest of its content.
+    met_on : int
+        The latest day of any event, when the latest entry of this consignment was taken.
+    sequence : int
+        Of that entry; 0 where there is none.
+    """
+
+    tag: int = 0
+    version: Version | None = None
+    cancellation: Told | None = None
+    outcomes: dict[bytes, Told] = field(default_factory=dict)
+    met_on: int = NO_DAY
+    sequence: int = 0
+
+    def settle(self, event: Event) -> None:
+        """Take an arrival or a decision as the latest version."""
+        self.version = Version(event.content, decision_of(event) if event.kind == "decision" else None)
+        self.cancellation = None
+
+    def forget(self, today: int) -> None:
+        """Become that of an unknown consignment, where it was not met for long; what counts is begun anew by itself."""
+        if self.met_on < today - KEPT_DAYS:
+            self.version, self.cancellation, self.outcomes = None, None, {}
+
+
+@dataclass(slots=True)
+class Awaited:
+    """A dossier that is not in memory, while its entries are read.
+
+    Attributes
+    ----------
+    blank : Dossier
+        To be filled.
+    by : int
+        How many calls wait for it.
+    """
+
+    blank: Dossier
+    by: int = 0
+
+
+class Days:
+    """The latest day of any event, as it stood when each entry was taken.
+
+    Parameters
+    ----------
+    marks : int64 array, (n, 2), optional
+        Sequence from which on a day was the latest, and the day; both rise.
+    """
+
+    def __init__(self, marks: NDArray[np.int64] | None = None) -> None:
+        rows = [] if marks is None else marks.tolist()
+        self._sequences = [sequence for sequence, _ in rows]
+        self._days = [day for _, day in rows]
+
+    @property
+    def last(self) -> int:
+        """The latest day of any event; NO_DAY where there is none."""
+        return self._days[-1] if self._days else NO_DAY
+
+    def note(self, sequence: int, day: int) -> None:
+        """Note the latest day when an entry was taken."""
+        if day > self.last:
+            self._sequences.append(sequence)
+            self._days.append(day)
+
+    def at(self, sequence: int) -> int:
+        """Give the latest day when an entry was taken."""
+        place = bisect_right(self._sequences, sequence)
+        return self._days[place - 1] if place else NO_DAY
+
+    def to_array(self) -> NDArray[np.int64]:
+        """Give the marks."""
+        return np.array([self._sequences, self._days], dtype=np.int64).T.copy()
+
+
+class KeyReader:
+    """Gives the keys of history of an entry: as logged or, where it holds other kinds, of the decrypted consignment.
+
+    An entry of other kinds whose content was removed, or the key of its personal fields erased, has none: it counts under no key.
+
+    Parameters
+    ----------
+    pipeline : Pipeline
+    entries : Entries
+        With the kinds of keys of `pipeline`.
+    """
+
+    def __init__(self, pipeline: Pipeline, entries: Entries) -> None:
+        self.pipeline, self.entries = pipeline, entries
+        self.count = len(pipeline.kinds)
+
+    def __call__(self, event: Event) -> tuple[Keys, Keys]:
+        """Give keys and counterparts, each uint64, (kinds,)."""
+        if event.kinds == self.entries.kinds:
+            return stored_keys(event)
+        keys, counterparts = np.zeros((2, self.count), dtype=np.uint64)
+        if event.emptied or self.entries.erasure_of(event):
+            return keys, counterparts
+        self.pipeline.key(self.entries.consignment_of(event), keys, counterparts)
+        return keys, counterparts
+
+    def handle(self, event: Event) -> bytes:
+        """Give the keys alone, as the handle of a file."""
+        if event.kinds == self.entries.kinds and event.keys is not None:
+            return event.keys[: len(event.keys) // 2]
+        return self(event)[0].tobytes()
+
+
+class Dossiers(Register[bytes]):
+    """The dossiers of one log, up to one of its entries.
+
+    Parameters
+    ----------
+    log : LogReader
+    keys : KeyReader
+        Its entries have a vault.
+    words : uint64 array, optional
+        Of an index.
+    days : Days, optional
+    sequence : int
+        The entry up to which `words` and `days` go.
+    recent : int
+        Dossiers kept in memory, 1 at least.
+
+    Attributes
+    ----------
+    index : Index
+    sequence : int
+        The last entry taken.
+    durable : callable
+        Gives the last entry that is on disk: what is later is kept in memory.
+    """
+
+    def __init__(
+        self,
+        log: LogReader,
+        keys: KeyReader,
+        words: Words | None = None,
+        days: Days | None = None,
+        *,
+        sequence: int = 0,
+        recent: int = RECENT_DOSSIERS,
+    ) -> None:
+        super().__init__()
+        assert keys.entries.vault is not None
+        self.index, self.days = Index(keys.entries.vault.names, words), days or Days()
+        self.sequence = sequence
+        self.durable: Callable[[], int] = lambda: self.sequence
+        self.keys, self._log = keys, log
+        self._recent: OrderedDict[str, Dossier] = OrderedDict()
+        self._awaited: dict[str, Awaited] = {}
+        self._most = recent
+
+    def __len__(self) -> int:
+        """Give the number of dossiers in memory."""
+        return len(self._recent)
+
+    def file(self, consignment_id: str, today: int) -> Dossier:
+        """Give the dossier of a consignment on a day `today`; an empty one where it is unknown.
+
+        Raises
+        ------
+        ServiceFault
+            Where the log would have to be read and cannot be.
+        """
+        dossier = self._recent.get(consignment_id)
+        if dossier is None:
+            dossier = self._look_up(consignment_id, today)
+            self._keep(consignment_id, dossier)
+        else:
+            self._recent.move_to_end(consignment_id)
+        dossier.forget(today)
+        return dossier
+
+    def await_those_in_log(self, consignment_ids: Iterable[str], today: int) -> dict[str, Awaited]:
+        """Give those that `file` would have to look up, so that they may be read beside; `bring` must follow."""
+        awaited = {}
+        for name in dict.fromkeys(consignment_ids):
+            if name in self._recent:
+                self._recent.move_to_end(name)
+                continue
+            blank = Dossier(tag=self.index.tag(name))
+            if self.index.knows(blank.tag, today):
+                awaited[name] = self._awaited.setdefault(name, Awaited(blank))
+                awaited[name].by += 1
+            else:
+                self._keep(name, blank)
+        return awaited
+
+    def read(self, consignment_ids: Iterable[str], until: int) -> Found:
+        """Read the entries of consignments up to the sequence `until`, in any thread.
+
+        Raises
+        ------
+        ServiceFault
+            Where the log cannot be read.
+        """
+        return {name: self._log.of(name, until, NOT_NEEDED) for name in consignment_ids}
+
+    def bring(self, awaited: Mapping[str, Awaited], found: Found) -> None:
+        """Keep what was read of awaited dossiers; not where one was met meanwhile, for then more than was read may be known.
+
+        What was met and then dropped is awaited no more: so who waits for the same as an earlier call may take what that one read.
+        """
+        still = {name: each for name, each in awaited.items() if self._awaited.get(name) is each}
+        for name, each in still.items():
+            each.by -= 1
+            if name in found or not each.by:
+                del self._awaited[name]
+        for name, each in still.items():
+            if name in found and name not in self._recent:
+                self._take_again(each.blank, found[name])
+                self._keep(name, each.blank)
+
+    def look_up_all(self, consignment_ids: Sequence[str], tags: Tags, today: int) -> dict[str, Dossier]:
+        """Give what counts for many consignments on a day `today`, from the log and beside what is in memory."""
+        found = {name: Dossier(tag=tag) for name, tag in zip(consignment_ids, tags.tolist(), strict=True)}
+        known = self.index.know(tags, today).tolist()
+        met = [name for name, is_known in zip(consignment_ids, known, strict=True) if is_known]
+        for event in self._log.to_count_of(met, self.sequence, self.keys.entries.kinds):
+            assert event.consignment_id is not None
+            self.take(found[event.consignment_id], event, self.days.at(event.sequence))
+        return found
+
+    def forget(self, today: int) -> None:
+        """Do nothing: memory is bounded already."""
+
+    def note(self, dossier: Dossier, sequence: int, today: int) -> None:
+        """Note that an entry of a consignment was taken."""
+        dossier.met_on, dossier.sequence = today, sequence
+        self.index.note(dossier.tag, today)
+        self.move_on(sequence, today)
+
+    def move_on(self, sequence: int, today: int) -> None:
+        """Note that an entry was taken, of a consignment or not."""
+        self.sequence = sequence
+        self.days.note(sequence, today)
+
+    def take(self, dossier: Dossier, event: Event, today: int) -> Steps:
+        """Let a dossier take an entry about what counts, and give the steps of it; the keys are those of `KeyReader`."""
+        dossier.forget(today)
+        dossier.met_on, dossier.sequence = today, event.sequence
+        if event.kind in ("decision", "arrival"):
+            return dossier.arrive(self.keys.handle(event), day_of_us(event.at_us), today)
+        if event.kind == "outcome":
+            order, result = standing_of(self.keys.entries.outcome_of(event), event)
+            return dossier.conclude(order, result, day_of_us(event.at_us), today)
+        if event.kind == "cancellation":
+            return dossier.cancel(today)
+        return []
+
+    def _look_up(self, consignment_id: str, today: int) -> Dossier:
+        dossier = Dossier(tag=self.index.tag(consignment_id))
+        if self.index.knows(dossier.tag, today):
+            self._take_again(dossier, self._log.of(consignment_id, self.sequence, NOT_NEEDED))
+        return dossier
+
+    def _take_again(self, dossier: Dossier, events: Iterable[Event]) -> None:
+        for event in events:
+            self.take(dossier, event, self.days.at(event.sequence))
+            hear(dossier, event)
+
+    def _keep(self, consignment_id: str, dossier: Dossier) -> None:
+        """Keep a dossier, and drop those met longest ago, as long as they are on disk; the one met just now stays."""
+        self._recent[consignment_id] = dossier
+        while len(self._recent) > self._most:
+            name, oldest = next(iter(self._recent.items()))
+            if oldest.sequence > self.durable():
+                return
+            del self._recent[name]
+            self._awaited.pop(name, None)
+
+
+def standing_of(outcome: Outcome, event: Event) -> tuple[tuple[int, int, int], str | None]:
+    """Give what says whether an outcome stands (known, recorded, sequence), and its result; None where missed."""
+    recorded_us = NO_TIME if event.recorded_us is None else event.recorded_us
+    result = outcome.result if outcome.status == "inspected" else None
+    return (known_us(outcome), recorded_us, event.sequence), result
+
+
+def hear(dossier: Dossier, event: Event) -> None:
+    """Let a dossier remember what was said, beside what counts."""
+    if event.kind in ("decision", "arrival"):
+        dossier.settle(event)
+    elif event.kind == "outcome":
+        dossier.outcomes[event.content] = Told(event.recorded_us)
+    elif event.kind == "cancellation":
+        dossier.cancellation = Told(event.recorded_us)

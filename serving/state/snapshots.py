@@ -1,0 +1,340 @@
+"""Snapshots of the state: plain arrays in files named by their own SHA-256, so that a restart takes only what came since.
+
+A snapshot is of one log, one entry of it, one list of keys and one format; whatever does not fit is refused, and the one
+before it or the whole log is taken. It is written beside, flushed to disk, and then given its name: a kill at any moment
+leaves the old ones as they were. What is dropped is not deleted, but written over by the next: where a disk is told of each
+deletion (mount option `discard`), a hundred megabytes hold up the flushes of the log for as much as half a minute.
+"""
+
+import hashlib
+import math
+import os
+import re
+import stat
+import time
+import zipfile
+from collections.abc import Iterator, Mapping
+from mmap import mmap
+from pathlib import Path
+from threading import Event, Lock
+from typing import Any, BinaryIO
+
+import msgspec
+import numpy as np
+from numpy.lib.format import header_data_from_array_1_0, write_array_header_1_0
+from numpy.typing import NDArray
+
+from consignments.errors import ServiceFault
+from features.history.table import History
+from features.pipeline import Pipeline
+from serving.event_log.event_codec import Entries
+from serving.event_log.reader import LogReader
+from serving.process.durable import PRIVATE_FILE, flush_file, flush_folder
+from serving.process.lock import PRIVATE
+from serving.process.logging import log_line
+from serving.state.consignment_states import Days, Dossiers, KeyReader
+from serving.state.rebuild import Progress, Replay
+from serving.state.state import State
+
+FORMAT = 1
+KEPT = 2
+SPARE = 64
+"""One of so many elements more than there are is taken for a copy: entries come while it is."""
+PIECE_BYTES = 1 << 21
+"""Written and flushed, or read, at once."""
+RESTS = 3.0
+"""How often as long as a piece took nothing is done after it, so that processor and disk are free for those who answer."""
+NAME = re.compile(r"(\d{16})-([0-9a-f]{64})\.npz")
+PART = ".part"
+NEXT = f"next{PART}"
+"""What is written, over what was dropped last."""
+HISTORY = "history."
+ABOUT, WORDS, MARKS = "about", "index.words", "days.marks"
+Arrays = Mapping[str, NDArray[Any]]
+
+
+class About(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """What a snapshot is of.
+
+    Attributes
+    ----------
+    format : int
+    log_id : str
+    sequence : int
+        The last entry it holds.
+    chain : str
+        Hash of the log's chain after that entry, hexadecimal: it proves that the log is the same up to there.
+    kinds : str
+        Digest of the kinds of history keys.
+    """
+
+    format: int
+    log_id: str
+    sequence: int
+    chain: str
+    kinds: str
+
+
+class Snapshots:
+    """The snapshots of one state directory; one process at a time writes.
+
+    Parameters
+    ----------
+    folder : Path
+        Made where there is none.
+
+    Attributes
+    ----------
+    last : int
+        The last entry that the latest good snapshot holds; 0 where there is none.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self.last = 0
+        self._writing, self._hurried = Lock(), Event()
+
+    def newest_first(self) -> list[Path]:
+        """List the snapshots, the one of the latest entry first."""
+        found = [path for path in self.folder.glob("*.npz") if NAME.fullmatch(path.name)]
+        return sorted(found, reverse=True)
+
+    def write(self, about: About, arrays: Arrays) -> Path:
+        """Write a snapshot, with rests unless there is a `hurry`, and drop all but the last two.
+
+        Raises
+        ------
+        OSError
+            Where it cannot be written; the ones before stay.
+        """
+        with self._writing:
+            return self._write(about, arrays)
+
+    def hurry(self) -> None:
+        """Write without rests from now on, also what is being written: somebody waits."""
+        self._hurried.set()
+
+    def _write(self, about: About, arrays: Arrays) -> Path:
+        self.folder.mkdir(mode=PRIVATE, parents=True, exist_ok=True)
+        part = self._part()
+        note, sha256 = np.frombuffer(msgspec.json.encode(about), dtype=np.uint8), hashlib.sha256()
+        with open(os.open(part, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW, PRIVATE_FILE), "r+b") as file:  # noqa: PTH123
+            self._at_leisure(_write_pieces(file, {ABOUT: note, **arrays}))
+            self._at_leisure(_digest_pieces(file, sha256))
+        path = self.folder / f"{about.sequence:016d}-{sha256.hexdigest()}.npz"
+        part.replace(path)
+        flush_folder(self.folder)
+        self._drop_others(path)
+        self.last = about.sequence
+        return path
+
+    def _part(self) -> Path:
+        """Give where the next is written; what was left there and is not to be written over is deleted."""
+        part = self.folder / NEXT
+        for left_over in self.folder.glob(f"*{PART}"):
+            if left_over != part or not _may_be_written_over(left_over):
+                left_over.unlink()
+        return part
+
+    def _at_leisure(self, steps: Iterator[None]) -> None:
+        """Take steps, and rest after each."""
+        begun = time.perf_counter()
+        for _ in steps:
+            self._hurried.wait(RESTS * (time.perf_counter() - begun))
+            begun = time.perf_counter()
+
+    def read(self, path: Path) -> tuple[About, dict[str, NDArray[Any]]]:
+        """Read a snapshot.
+
+        Raises
+        ------
+        ServiceFault
+            Where it is not, byte for byte, what was written, or not of this format.
+        """
+        named = NAME.fullmatch(path.name)
+        try:
+            with path.open("rb") as file:
+                if named is None or hashlib.file_digest(file, "sha256").hexdigest() != named[2]:
+                    raise ServiceFault("corrupt: its bytes are not those that were written")
+                file.seek(0)
+                with np.load(file, allow_pickle=False) as found:
+                    arrays = dict(found)
+            about = msgspec.json.decode(arrays.pop(ABOUT).tobytes(), type=About)
+        except (OSError, ValueError, KeyError, zipfile.BadZipFile, msgspec.DecodeError) as error:
+            raise ServiceFault("corrupt: it cannot be read", got=error.__class__.__name__) from error
+        if about.format != FORMAT:
+            raise ServiceFault(
+                "of another version", got=f"format {about.format}", expected=f"format {FORMAT}"
+            )
+        return about, arrays
+
+    def _drop_others(self, newest: Path) -> None:
+        """Keep the newest and the one before; what claims to be later was refused when the service started."""
+        before = [path for path in self.newest_first() if path.name < newest.name]
+        for path in set(self.newest_first()) - {newest, *before[: KEPT - 1]}:
+            path.replace(self.folder / NEXT)
+        flush_folder(self.folder)
+
+
+def _may_be_written_over(path: Path) -> bool:
+    """Tell whether a file is ours to change and has no other name, as a copy by hard link would be."""
+    about = path.lstat()
+    return stat.S_ISREG(about.st_mode) and about.st_nlink == 1 and os.access(path, os.R_OK | os.W_OK)
+
+
+def _write_pieces(file: BinaryIO, arrays: Arrays) -> Iterator[None]:
+    """Write what `numpy.savez` would, flushed to disk at each step, which is after so many bytes.
+
+    At once the event log would wait for the disk behind a hundred megabytes, and all of Python while numpy copies sixteen.
+    """
+    unflushed = 0
+    with zipfile.ZipFile(file, "w") as archive:
+        for name, array in arrays.items():
+            with archive.open(f"{name}.npy", "w", force_zip64=True) as member:
+                write_array_header_1_0(member, header_data_from_array_1_0(array))
+                content = array.reshape(-1).view(np.uint8).data
+                for start in range(0, len(content), PIECE_BYTES):
+                    unflushed += member.write(content[start : start + PIECE_BYTES])
+                    if unflushed >= PIECE_BYTES:
+                        flush_file(file)
+                        unflushed = 0
+                        yield
+    file.truncate()
+    flush_file(file)
+
+
+def _digest_pieces(file: BinaryIO, digest: "hashlib._Hash") -> Iterator[None]:
+    """Put a file into a digest, a piece at each step."""
+    file.seek(0)
+    while piece := file.read(PIECE_BYTES):
+        digest.update(piece)
+        yield
+
+
+def arrays_of(state: State, room: Arrays | None = None) -> dict[str, NDArray[Any]]:
+    """Give a copy of all that a snapshot holds, as it stands now.
+
+    Parameters
+    ----------
+    state : State
+    room : mapping, optional
+        What `room_for` gave for this state: what fits is copied there.
+    """
+    return {name: _copied(view, (room or {}).get(name)) for name, view in _views(state).items()}
+
+
+def room_for(state: State) -> dict[str, NDArray[Any]]:
+    """Take memory for a copy of a state that may go on changing meanwhile, with some to spare.
+
+    Memory that was never touched costs several times what copying costs, so it is touched here, where nobody waits. It is mapped,
+    not allocated: all of it goes back to the system when the copy is dropped.
+    """
+    return {name: _room(view) for name, view in _views(state).items()}
+
+
+def _room(view: NDArray[Any]) -> NDArray[Any]:
+    shape = (len(view) + len(view) // SPARE + 1, *view.shape[1:])
+    room = np.ndarray(shape, view.dtype, mmap(-1, math.prod(shape) * view.itemsize))
+    room.fill(0)
+    return room
+
+
+def _views(state: State) -> dict[str, NDArray[Any]]:
+    dossiers = state.dossiers
+    history = {f"{HISTORY}{name}": array for name, array in state.history.views().items()}
+    return history | {WORDS: dossiers.index.words, MARKS: dossiers.days.to_array()}
+
+
+def _copied(view: NDArray[Any], room: NDArray[Any] | None) -> NDArray[Any]:
+    if room is None or room.dtype != view.dtype or len(room) < len(view):
+        return view.copy()
+    copy = room[: len(view)]
+    copy[:] = view
+    return copy
+
+
+def state_of(
+    arrays: Arrays, sequence: int, log: LogReader, keys: KeyReader, max_keys: int | None = None
+) -> State:
+    """Give the state after the entry `sequence` of a log from what `arrays_of` gave; it has taken no alerts yet."""
+    parts = {name.removeprefix(HISTORY): array for name, array in arrays.items()}
+    history = History.from_arrays(keys.pipeline.kinds, parts, max_keys=max_keys)
+    return State(history, Dossiers(log, keys, arrays[WORDS], Days(arrays[MARKS]), sequence=sequence))
+
+
+def restore(
+    log: LogReader,
+    pipeline: Pipeline,
+    entries: Entries,
+    snapshots: Snapshots | None = None,
+    *,
+    max_keys: int | None = None,
+    progress: Progress | None = None,
+) -> State:
+    """Build the state up to the last entry of the log: from the newest snapshot that fits or, without one, from the log.
+
+    Parameters
+    ----------
+    log : LogReader
+    pipeline : Pipeline
+    entries : Entries
+        With the keys of `pipeline`.
+    snapshots : Snapshots, optional
+    max_keys : int or None
+        Bound of history, see `History`.
+    progress : callable, optional
+
+    Returns
+    -------
+    State
+        Its alerts must be given to the pipeline that scores.
+
+    Raises
+    ------
+    ServiceFault
+        The log cannot be read, or history does not fit into `max_keys`.
+    """
+    keys, until = KeyReader(pipeline, entries), log.last_sequence
+    state = None if snapshots is None else _newest(snapshots, log, keys, max_keys)
+    if state is None:
+        state = State(pipeline.new_history(max_keys=max_keys), Dossiers(log, keys))
+    Replay(state).catch_up(log, until, progress)
+    return state
+
+
+def _newest(snapshots: Snapshots, log: LogReader, keys: KeyReader, max_keys: int | None) -> State | None:
+    snapshots.last = 0
+    for path in snapshots.newest_first():
+        try:
+            about, arrays = snapshots.read(path)
+            _require_fit(about, log, keys.entries.kinds)
+            state = state_of(arrays, about.sequence, log, keys, max_keys)
+        except (ServiceFault, KeyError) as fault:
+            log_line.warning("snapshot refused", snapshot=path.name[:24], reason=str(fault))
+            continue
+        snapshots.last = about.sequence
+        log_line.info(
+            "snapshot taken", sequence=about.sequence, entries_since=log.last_sequence - about.sequence
+        )
+        return state
+    return None
+
+
+def _require_fit(about: About, log: LogReader, kinds: str) -> None:
+    """Refuse a snapshot of another log, of an entry that the log does not hold, or of other keys of history."""
+    if about.log_id != log.log_id:
+        raise ServiceFault("of another log", got=about.log_id, expected=log.log_id)
+    if about.sequence > log.last_sequence:
+        raise ServiceFault(
+            "ahead of the log",
+            got=f"entry {about.sequence}",
+            expected=f"at most {log.last_sequence}",
+            todo="if the log was restored from a copy, later entries are missing",
+        )
+    here = log.hash_at(about.sequence)
+    if here is None or here.hex() != about.chain:
+        raise ServiceFault(
+            "of another log: the chain differs", got=about.chain[:12], todo="run npsrisk verify-log"
+        )
+    if about.kinds != kinds:
+        raise ServiceFault("of other keys of history", got=about.kinds, expected=kinds)

@@ -1,0 +1,176 @@
+"""What Prometheus is told. What a request counts is counted in plain numbers (`serving.telemetry.counters`)."""
+
+from collections.abc import Iterable
+from typing import TYPE_CHECKING
+
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, ProcessCollector, generate_latest
+from prometheus_client.core import Metric
+from prometheus_client.registry import Collector
+
+from serving.scoring.loaded_model import Model
+from serving.shadow.store import Report, Tally
+from serving.telemetry.counters import Buckets, Counts, Histograms
+from serving.telemetry.data_quality import Traffic
+
+if TYPE_CHECKING:
+    from serving.service import Service
+
+ANSWER_SECONDS = (0.001, 0.002, 0.005, 0.01, 0.015, 0.02, 0.05, 0.1, 0.2, 0.5, 1.0, 5.0)
+STAGE_SECONDS = (0.0001, 0.0002, 0.0005, 0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.5, 5.0)
+SCORES = (1e-5, 1e-4, 1e-3, 0.003, 0.01, 0.03, 0.1, 0.3, 0.6)
+GROUP_ENTRIES = (1, 2, 5, 10, 20, 50, 100, 200, 500, 1000)
+SHADOW = {
+    "scored": "Decisions that the challenger scored too.",
+    "disagreed": "Of these, those it put into another band.",
+    "dropped": "Entries passed over because the challenger was too far behind.",
+    "failed": "Decisions at which the challenger failed.",
+    "unfit": "Decisions whose history the challenger counts otherwise.",
+}
+GAUGES = {
+    "connections": "Connections of clients.",
+    "settings_refused": "Files of keys or certificates that changed and are not used.",
+    "log_sequence": "Last durable entry.",
+    "log_waiting": "Entries not yet durable.",
+    "log_lag_seconds": "How long the oldest entry that is not durable has been waiting.",
+    "log_usable": "1 where the log can be written.",
+    "clock_behind_seconds": "How far the system's clock is behind what was recorded last.",
+    "history_keys": "Keys of history.",
+    "history_keys_bound": "Keys of history there may be; 0: no bound.",
+    "history_bytes": "Memory of the table of history.",
+    "identifiers": "Consignments in the index.",
+    "snapshot_sequence": "Last entry that a snapshot holds.",
+    "snapshot_bytes": "Size of the last snapshot written.",
+    "snapshot_pause_seconds": "How long calls waited while the state was copied.",
+    "snapshot_failed": "1 where no snapshot could be written.",
+    "model_loaded_timestamp_seconds": "When the model was loaded.",
+    "model_as_of_timestamp_seconds": "The moment whose knowledge the model was trained on; 0 for the rules.",
+    "model_refused": "1 where the published model was refused.",
+    "degraded": "1 where rules score because no model is loaded.",
+    "shadow_behind": "Entries that the challenger has not looked at.",
+}
+COUNTERS = {
+    "repeats": "Consignments answered from the log.",
+    "unscored": "Consignments whose score failed, as where it was no number.",
+    "shadow_restarts": "How often the challenger's process ended.",
+    **{f"shadow_{name}": told for name, told in SHADOW.items()},
+}
+
+
+class Hot(Collector):
+    """What is counted on the path of a request, by one thread."""
+
+    def __init__(self) -> None:
+        self.answers = Counts("npsrisk_answers", "Answers by call and status.", ("call", "status"))
+        self.seconds = Histograms(
+            "npsrisk_answer_seconds", "Time to answer a call.", ("call",), ANSWER_SECONDS
+        )
+        self.stages = Histograms(
+            "npsrisk_stage_seconds", "Time a call spends in a stage of scoring.", ("stage",), STAGE_SECONDS
+        )
+        self.decisions = Counts("npsrisk_decisions", "Decisions by band.", ("band",))
+        self.scores = Histograms("npsrisk_score", "Scores.", (), SCORES)
+        self.rejected = Counts(
+            "npsrisk_rejected_records", "Records refused, by what is wrong.", ("call", "kind")
+        )
+        self.traffic = Traffic()
+
+    def collect(self) -> Iterable[Metric]:
+        """Give what Prometheus is told."""
+        self.traffic.flush()
+        for each in (self.answers, self.seconds, self.stages, self.decisions, self.scores, self.rejected):
+            yield from each.collect()
+        yield from self.traffic.missing.collect()
+        yield from self.traffic.unknown.collect()
+
+
+class Metrics:
+    """The numbers of one service."""
+
+    def __init__(self) -> None:
+        self.registry = CollectorRegistry()
+        self.hot = Hot()
+        self.registry.register(self.hot)
+        ProcessCollector(registry=self.registry)
+        self.gauges = {
+            name: Gauge(f"npsrisk_{name}", told, registry=self.registry) for name, told in GAUGES.items()
+        }
+        self.counters = {
+            name: Counter(f"npsrisk_{name}", told, registry=self.registry) for name, told in COUNTERS.items()
+        }
+        self.model = Gauge(
+            "npsrisk_model", "1 for the model that scores, or the rules.", ["name", "version", "bundle_sha256"],
+            registry=self.registry,
+        )  # fmt: skip
+        # Written by the thread that commits.
+        self.commit_seconds = Histogram(
+            "npsrisk_commit_seconds", "Time to write a group.", buckets=ANSWER_SECONDS, registry=self.registry
+        )
+        self.commit_entries = Histogram(
+            "npsrisk_commit_entries", "Entries of a group.", buckets=GROUP_ENTRIES, registry=self.registry
+        )
+
+    def answered(self, call: str, status: int, seconds: float) -> None:
+        """Count and time an answer."""
+        self.hot.answers[call, str(status)] += 1
+        self.hot.seconds[call,].observe(seconds)
+
+    def stage(self, name: str) -> Buckets:
+        """Give the histogram of a stage; whoever needs it often keeps it."""
+        return self.hot.stages[name,]
+
+    def decided(self, band: str, score: float) -> None:
+        """Count a decision."""
+        self.hot.decisions[band,] += 1
+        self.hot.scores[()].observe(score)
+
+    def rejected(self, call: str, kind: str) -> None:
+        """Count a record that was refused."""
+        self.hot.rejected[call, kind] += 1
+
+    def shadowed(self, report: Report, before: Tally) -> None:
+        """Note what the challenger's process tells, and told before."""
+        for name in SHADOW:
+            self.counters[f"shadow_{name}"].inc(getattr(report.tally, name) - getattr(before, name))
+        self.gauges["shadow_behind"].set(report.behind)
+
+    def scored_by(self, model: Model) -> None:
+        """Note what scores from now on."""
+        name, _, version = model.name.rpartition("/")
+        self.model.clear()
+        self.model.labels(name, version, model.sha256).set(1)
+        self.gauges["model_loaded_timestamp_seconds"].set(model.loaded_at.timestamp())
+        self.gauges["model_as_of_timestamp_seconds"].set(model.as_of.timestamp() if model.as_of else 0)
+        self.gauges["degraded"].set(model.release is None)
+        self.hot.traffic.follow(model.record, model.spec)
+
+    def committed(self, entries: int, seconds: float) -> None:
+        """Note a group that was written."""
+        self.commit_entries.observe(entries)
+        self.commit_seconds.observe(seconds)
+
+    def kept(self, nbytes: int, pause_seconds: float) -> None:
+        """Note a snapshot that was written."""
+        self.gauges["snapshot_failed"].set(0)
+        self.gauges["snapshot_bytes"].set(nbytes)
+        self.gauges["snapshot_pause_seconds"].set(pause_seconds)
+
+    def text(self, service: "Service") -> bytes:
+        """Give all numbers in the text format of Prometheus."""
+        committer, history = service.committer, service.state.history
+        now = {
+            "connections": service.connections(),
+            "settings_refused": len(service.setting_faults),
+            "log_sequence": service.log.last_sequence,
+            "log_waiting": committer.waiting,
+            "log_lag_seconds": committer.lag_seconds,
+            "log_usable": committer.fault is None and committer.stall() is None,
+            "clock_behind_seconds": service.clock.behind_seconds,
+            "history_keys": len(history),
+            "history_keys_bound": history.max_keys or 0,
+            "history_bytes": history.nbytes,
+            "identifiers": len(service.state.dossiers.index),
+            "snapshot_sequence": service.snapshots.last,
+        }
+        for name, value in now.items():
+            self.gauges[name].set(value)
+        return generate_latest(self.registry)

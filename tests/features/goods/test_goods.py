@@ -1,0 +1,151 @@
+from math import isnan
+from typing import Any
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from support.examples import make_consignment
+
+from consignments.errors import BundleRefused
+from consignments.records import Item
+from features.goods import kernels as kernel
+from features.goods.goods import Goods
+from features.goods.hs import FAMILY_CODES
+from features.normalization.normal_forms import normal_forms
+from features.spec import Spec
+
+PLAIN = Goods(None)
+NAMES = [feature.name.removeprefix("goods.") for feature in PLAIN.features]
+
+
+def describe(goods: Goods = PLAIN, **changes: Any) -> dict[str, float]:
+    c = make_consignment(**changes)
+    row = np.full(len(goods.features), -1, dtype=np.float32)
+    goods.fill(c, normal_forms(c), row, 0)
+    return {
+        feature.name.removeprefix("goods."): value
+        for feature, value in zip(goods.features, row.tolist(), strict=True)
+    }
+
+
+def test_every_feature_stands_where_the_kernel_writes_it() -> None:
+    assert [getattr(kernel, name.upper()) for name in NAMES] == list(range(len(NAMES)))
+    assert len(NAMES) == kernel.TEXT_SCORE
+
+
+def test_an_officer_can_read_every_feature() -> None:
+    assert len(Spec(PLAIN.features)) > 50
+    assert [feature.name for feature in PLAIN.features if feature.text.count("{value}") != 1] == []
+
+
+def test_the_text_score_exists_only_with_weights_and_is_fitted() -> None:
+    weights = np.zeros(kernel.TEXT_BUCKETS, dtype=np.float32)
+    scored = Goods(weights)
+    assert [feature.name for feature in scored.features if feature.fitted] == ["goods.text_score"]
+    assert describe(scored)["text_score"] == 0
+    assert [feature for feature in PLAIN.features if feature.fitted] == []
+
+
+def test_weights_of_another_size_are_refused() -> None:
+    with pytest.raises(BundleRefused, match="text weights of another size"):
+        Goods(np.zeros(1024, dtype=np.float32))
+
+
+def test_fill_writes_its_own_places_and_no_other() -> None:
+    c = make_consignment()
+    row = np.full(len(NAMES) + 7, -9, dtype=np.float32)
+    PLAIN.fill(c, normal_forms(c), row, 3)
+    assert (row[:3] == -9).all()
+    assert (row[-4:] == -9).all()
+    assert (row[3:-4] != -9).all()
+    with pytest.raises(IndexError, match="no 58 places"):
+        PLAIN.fill(c, normal_forms(c), row, 8)
+
+
+@given(st.text(max_size=60), st.text("0123456789. ", max_size=14))
+def test_a_row_does_not_depend_on_what_stood_in_it_before(description: str, hs_code: str) -> None:
+    c = make_consignment(description=description, hs_code=hs_code)
+    rows = np.array([np.full(len(NAMES), start) for start in (-5.0, np.nan, 1e9)], dtype=np.float32)
+    for row in rows:
+        PLAIN.fill(c, normal_forms(c), row, 0)
+    assert rows[0].tobytes() == rows[1].tobytes() == rows[2].tobytes()
+
+
+@pytest.mark.parametrize(
+    ("hs_code", "present", "digits", "chapter_known", "valid"),
+    [
+        ("610910", 1, 6, 1, 1),
+        ("6109.10.0090", 1, 10, 1, 1),
+        ("6109", 1, 4, 1, 0),
+        ("000111", 1, 6, 0, 0),
+        ("1133557799", 1, 10, 1, 0),  # chapter 11 ends at heading 1109
+        ("770000", 1, 6, 0, 0),  # chapter 77 is reserved
+        ("61091000000000", 1, 14, 1, 0),
+    ],
+)
+def test_an_hs_code_is_checked(
+    hs_code: str, present: int, digits: int, chapter_known: int, valid: int
+) -> None:
+    values = describe(hs_code=hs_code)
+    names = ("hs_present", "hs_digits", "hs_chapter_known", "hs_valid")
+    assert tuple(values[name] for name in names) == (present, digits, chapter_known, valid)
+
+
+def test_without_an_hs_code_its_values_are_missing() -> None:
+    values = describe(hs_code=None)
+    assert values["hs_present"] == 0
+    assert all(isnan(values[name]) for name in NAMES if name.startswith("hs_") and name != "hs_present")
+
+
+def test_the_heading_of_cathinones_is_typical_and_that_of_tea_a_cover() -> None:
+    assert (describe(hs_code="2922.39")["hs_typical"], describe(hs_code="2922.39")["hs_cover"]) == (1, 0)
+    assert (describe(hs_code="0902.10")["hs_typical"], describe(hs_code="0902.10")["hs_cover"]) == (0, 1)
+    assert describe(hs_code="0902.10")["hs_family"] == FAMILY_CODES["plant"]
+
+
+@pytest.mark.parametrize(
+    ("description", "hs_code", "mismatch"),
+    [
+        ("cotton t-shirts", "610910", 0),
+        ("silicon resin", "3910.00", 0),
+        ("silicon resin", "610910", 1),
+        ("면 티셔츠", "610910", 0),
+        ("手机壳", "090210", 1),
+        ("vitamin tablets", "2106.90", 0),
+        ("vitamin tablets", "3004.50", 0),  # often entered as a medicine
+        ("dog food", "8517.12", 1),
+    ],
+)
+def test_words_that_do_not_fit_the_hs_code_are_seen(description: str, hs_code: str, mismatch: int) -> None:
+    assert describe(description=description, hs_code=hs_code)["hs_text_mismatch"] == mismatch
+
+
+def test_where_one_side_says_nothing_there_is_no_mismatch_to_judge() -> None:
+    assert isnan(describe(description="gift", hs_code="610910")["hs_text_mismatch"])
+    assert isnan(describe(description="cotton socks", hs_code=None)["hs_text_mismatch"])
+    assert isnan(describe(description="cotton socks", hs_code="77")["hs_text_mismatch"])
+
+
+def test_a_chemical_hs_code_supports_a_hint() -> None:
+    assert describe(description="DOC", hs_code="293499")["context_supported"] == 1
+    assert describe(description="DOC", hs_code="490199")["context_supported"] == 0
+
+
+def test_items_are_counted_by_their_chapters_and_gaps() -> None:
+    items = (
+        Item(description="socks", hs_code="611595"),
+        Item(description="shirt", hs_code="6109.10"),
+        Item(description="resin", hs_code="391000"),
+        Item(description=None, hs_code=None),
+    )
+    values = describe(items=items)
+    assert [values[name] for name in ("items", "item_chapters", "item_gaps")] == [4, 2, 0.25]
+    assert isnan(describe(items=None)["items"])
+    assert [describe(items=())[name] for name in ("items", "item_chapters", "item_gaps")] == [0, 0, 0]
+
+
+def test_a_name_in_any_item_is_found() -> None:
+    values = describe(description="gift", items=(Item(description="socks"), Item(description="3-CMC")))
+    assert values["names_specific"] == 1
+    assert values["vague_whole"] == 0

@@ -1,0 +1,486 @@
+from math import isnan
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from support.examples import make_consignment
+from support.goods_oracle import plain_buckets, plain_score, plain_values
+
+from features.goods.character_folding import fold_table
+from features.goods.goods import Goods
+from features.goods.kernels import (
+    CLASS,
+    CONTEXT,
+    MEDICINE,
+    MOST_CHARACTERS,
+    SPECIFIC,
+    TEXT_BUCKETS,
+    encode,
+    fit_text_weights,
+    out_of_fold_scores,
+    score,
+)
+from features.goods.lexicon import family_name, read_names, read_words, text_tables
+from features.normalization.normal_forms import Forms
+
+WEIGHTS = np.random.default_rng(7).normal(size=TEXT_BUCKETS).astype(np.float32)
+GOODS = Goods(WEIGHTS)
+NAMES = [feature.name.removeprefix("goods.") for feature in GOODS.features]
+
+
+def read(text: str) -> dict[str, float]:
+    """Give the kernel's values of a text."""
+    row = np.full(len(NAMES), -1, dtype=np.float32)
+    GOODS.fill(make_consignment(), Forms(*[""] * 8, hs="", text=text), row, 0)
+    return dict(zip(NAMES, row.tolist(), strict=True))
+
+
+def tiers(text: str) -> tuple[int, ...]:
+    """Give the numbers of specific names, class names, medicines and context names in a text."""
+    values = read(text)
+    return tuple(int(values[f"names_{tier}"]) for tier in ("specific", "class", "medicine", "context"))
+
+
+SPECIFIC_ONCE, CLASS_ONCE, MEDICINE_ONCE, CONTEXT_ONCE, NOTHING = (
+    (1, 0, 0, 0),
+    (0, 1, 0, 0),
+    (0, 0, 1, 0),
+    (0, 0, 0, 1),
+    (0, 0, 0, 0),
+)
+
+
+# --- names ---
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "mephedrone",
+        "MEPHEDRONE 99%",
+        "4-CMC",
+        "4CMC",
+        "(4-CMC)",
+        "4-CMC/10g",
+        "100g etizolam",
+        "etizolam10mg",
+        "JWH 018",
+        "jwh018 sample",
+        "MDMB-4en-PINACA",
+        "mdmb4enpinaca",
+        "N,N-dimethylpentylone",
+        "메페드론분말",
+        "мефедрон",
+    ],
+)
+def test_a_listed_name_is_found_however_it_is_joined(text: str) -> None:
+    assert tiers(text) == SPECIFIC_ONCE
+    assert read(text)["names_disguised"] == 0
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "4 - C M C",
+        "4.C.M.C",
+        "e t i z o l a m",
+        "etizo-lam",
+        "eti.zolam",
+        "mephe drone",
+        "m3phedr0ne",
+        "JWH-O18",
+        "etizoIam",
+    ],
+)
+def test_a_name_spaced_out_or_with_digits_for_letters_is_found_as_disguised(text: str) -> None:
+    values = read(text)
+    assert (values["names_specific"], values["names_disguised"]) == (1, 1)
+
+
+def test_a_substance_spelt_with_cyrillic_letters_is_found() -> None:
+    values = read("еtizоlаm")
+    assert (values["names_specific"], values["names_disguised"], values["mixed_script_words"]) == (1, 1, 1)
+    assert family_name(values["name_family"]) == "designer_benzodiazepine"
+
+
+def test_full_width_and_invisible_letters_hide_nothing() -> None:
+    assert tiers("４－ＣＭＣ") == tiers("4\u200b-C\u00adMC") == SPECIFIC_ONCE
+    assert read("4\u200b-C\u00adMC")["invisible"] == 2
+
+
+def test_a_single_mark_between_the_parts_of_a_code_is_no_disguise() -> None:
+    assert tiers("3.MMC") == tiers("3_MMC") == SPECIFIC_ONCE
+    assert read("3.MMC")["names_disguised"] == 0
+
+
+@pytest.mark.parametrize(
+    "text", ["meow", "ice", "spice", "pot", "glass", "pink", "cat tabs", "special kit", "speed"]
+)
+def test_meow_or_ice_alone_does_not_fire(text: str) -> None:
+    assert tiers(text) == NOTHING
+
+
+@pytest.mark.parametrize(
+    "text", ["HHC", "doc", "25C", "2C-B", "amt", "meow meow", "THCO", "kava tea", "khat"]
+)
+def test_a_short_or_ordinary_name_is_only_a_hint(text: str) -> None:
+    values = read(text)
+    assert tiers(text) == CONTEXT_ONCE
+    assert (values["name_tier"], values["context_supported"]) == (CONTEXT, 0)
+
+
+def test_a_hint_beside_powder_or_chemistry_is_supported() -> None:
+    assert read("DOC powder")["context_supported"] == 1
+    assert read("DOC, 4-chloro compound")["context_supported"] == 1
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "silica gel africa replica",
+        "racing drone",
+        "Michael Caine poster",
+        "eMMC module 32GB",
+        "cotton lemmings",
+        "14cmc",
+        "2cmcx board",
+        "china, ca",
+        "X4CMC2",
+        "morning amtrak docket",
+        "hurricane lamp",
+        "dolphin and endorphins",
+        "africana zola magazine",
+        "a prompt reply",
+    ],
+)
+def test_ordinary_words_and_part_numbers_do_not_fire(text: str) -> None:
+    assert tiers(text) == NOTHING
+
+
+def test_three_memory_cards_are_a_quantity_and_only_hint() -> None:
+    assert tiers("3 MMC cards") == CONTEXT_ONCE
+    assert tiers("MMC cards, 3 pcs") == NOTHING
+
+
+@pytest.mark.parametrize(
+    ("text", "family"),
+    [
+        ("isofluonitazene", "nitazene"),
+        ("xyzonitazepyne", "nitazene"),
+        ("ADB-XYZ-INACA or ADB-HEXYLINACA", "synthetic_cannabinoid"),
+        ("5F-EDMB-PICA", "synthetic_cannabinoid"),
+        ("JWH-424", "synthetic_cannabinoid"),
+        ("4-CEC", "cathinone"),
+        ("isoheptedrone", "cathinone"),
+        ("alpha-PCYP", "cathinone"),
+        ("isobutylone", "cathinone"),
+        ("25X-NBOMe", "phenethylamine"),
+        ("4-PrO-DMT", "tryptamine"),
+        ("1DD-LSD", "lysergamide"),
+        ("flubrozolam", "designer_benzodiazepine"),
+        ("methoxyacetylfentanyl", "fentanyl_analogue"),
+        ("spirochlorphine", "other_opioid"),
+        ("fluorexetamine", "dissociative"),
+        ("nitracaine", "other"),
+    ],
+)
+def test_a_name_nobody_has_listed_yet_fires_its_class(text: str, family: str) -> None:
+    values = read(text)
+    assert (values["names_specific"], values["name_tier"]) == (0, CLASS)
+    assert family_name(values["name_family"]) == family
+
+
+def test_a_nitazene_nobody_has_listed_yet_fires_its_class() -> None:
+    assert tiers("etomethonitazene") == CLASS_ONCE
+    assert tiers("etometho-nitazepyne") == CLASS_ONCE
+    assert tiers("e t o m e t h o n i t a z e p y n e") == CLASS_ONCE
+
+
+def test_a_medicine_is_a_medicine_and_not_an_unknown_member_of_its_class() -> None:
+    for text in ("alprazolam", "lidocaine cream", "ketamine", "morphine", "졸피뎀"):
+        assert tiers(text) == MEDICINE_ONCE
+        assert read(text)["name_tier"] == MEDICINE
+
+
+def test_the_strongest_name_gives_tier_and_family() -> None:
+    values = read("khat, alprazolam and 3-CMC")
+    assert (values["name_tier"], family_name(values["name_family"])) == (SPECIFIC, "cathinone")
+    assert isnan(read("cotton socks")["name_family"])
+
+
+# --- other words ---
+
+
+def test_a_cas_number_counts_only_with_its_check_digit() -> None:
+    good, bad = read("CAS 58-08-2 caffeine"), read("58-08-3")
+    assert (good["cas_numbers"], good["cas_misprints"]) == (1, 0)
+    assert (bad["cas_numbers"], bad["cas_misprints"]) == (0, 1)
+    assert read("tel 02-158-08-2")["cas_numbers"] == read("158-08-21")["cas_numbers"] == 0
+
+
+def test_an_unlisted_chemical_name_is_seen_by_its_shape() -> None:
+    values = read("1-(4-bromophenyl)-2,5-dimethoxy-propyl acetate")
+    assert values["unknown_chemical"] == 1
+    assert (values["locants"], values["brackets"]) == (2, 1)
+    assert read("4-chloromethcathinone")["unknown_chemical"] == 0  # it is listed
+    assert read("3-piece methyl set")["locants"] == 1
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["gift", "Gifts", "GIFT BOX", "freight all kinds", "선물", "礼品", "E-Commerce goods", "gift | samples"],
+)
+def test_a_text_of_vague_terms_only_is_vague(text: str) -> None:
+    assert read(text)["vague_whole"] == 1
+
+
+def test_a_vague_word_in_a_longer_text_counts_by_its_share() -> None:
+    values = read("wooden gift, spare parts")
+    assert (values["vague_whole"], values["vague_share"]) == (0, 0.75)
+    assert read("gift | cotton socks")["vague_whole"] == 0
+
+
+def test_notes_on_freight_are_no_goods() -> None:
+    assert read("FREIGHT PREPAID Ref No. 12 TOP URGENT CARGO")["admin_words"] >= 3
+
+
+@pytest.mark.parametrize(
+    "text", ["123456", "WPX", ".pdf", "XXX", "...", "-", "  ", "#@!", "12-34/5", "ㅋㅋㅋ"]
+)
+def test_an_invalid_text_is_seen(text: str) -> None:
+    assert read(text)["invalid"] == 1
+
+
+@pytest.mark.parametrize("text", ["xx", "t-shirt", "XXL shirt", "옷", "a1"])
+def test_a_poor_text_is_not_yet_invalid(text: str) -> None:
+    assert read(text)["invalid"] == 0
+
+
+def test_a_pretext_is_counted_in_other_languages_too() -> None:
+    for text in ("bath salts", "Badesalz", "sales de baño", "입욕제", "浴盐", "not for human consumption"):
+        assert read(text)["pretext_words"] == 1
+
+
+def test_pet_food_is_no_food_and_protein_powder_is_powder_too() -> None:
+    assert (read("pet food")["text_families"], read("pet food")["cover_feed"]) == (1, 1)
+    protein = read("protein powder")
+    assert protein["powder_words"] == 1
+    assert protein["text_families"] == 1
+
+
+def test_the_shape_of_a_text_is_measured_on_what_is_inked() -> None:
+    values = read("AB 12, é")
+    shape = ("characters", "tokens", "upper_share", "digit_share", "mark_share", "non_ascii_share")
+    assert [round(values[name], 4) for name in shape] == [
+        8,
+        3,
+        round(2 / 6, 4),
+        round(2 / 6, 4),
+        round(1 / 6, 4),
+        round(1 / 6, 4),
+    ]
+
+
+def test_scripts_are_told_apart() -> None:
+    scripts = {
+        text: [name for name in ("latin", "cyrillic", "hangul", "cjk") if read(text)[name]]
+        for text in ("tea 차 茶", "чай", "お茶")
+    }
+    assert scripts == {"tea 차 茶": ["latin", "hangul", "cjk"], "чай": ["cyrillic"], "お茶": ["cjk"]}
+
+
+# --- the kernel and its plain twin ---
+
+SPELLINGS = [term.spelling for term in [*read_names(), *read_words()]]
+ORDINARY = [
+    "tea",
+    "gift",
+    "shirt",
+    "500g",
+    "3",
+    "MMC",
+    "card",
+    "meow",
+    "box",
+    "|",
+    "of",
+    "대마",
+    "粉末",
+    "XXX",
+    "silica",
+    "africa",
+    "-",
+    "--",
+    ".",
+    "4",
+    "1",
+    "l",
+    "s",
+    "58-08-2",
+    "4-methyl",
+    "2,5-dim",
+    "(",
+    "WPX",
+]
+TO_CYRILLIC = str.maketrans("aeopcxyTMHK", "аеорсхуТМНК")
+TO_DIGITS = str.maketrans("oieastb", "0134578")
+
+
+@st.composite
+def disguised(draw: st.DrawFn) -> str:
+    spelling: str = draw(st.sampled_from(SPELLINGS))
+    how = draw(st.sampled_from(["plain", "spaced", "cyrillic", "digits", "split", "wide", "joined"]))
+    at = draw(st.integers(0, len(spelling)))
+    between = draw(st.sampled_from([" ", "-", ".", " - ", "  ", "\u200b", "s", "5", "|", " -- "]))
+    return {
+        "plain": spelling,
+        "spaced": between.join(spelling),
+        "cyrillic": spelling[:at].translate(TO_CYRILLIC) + spelling[at:],
+        "digits": spelling[:at] + spelling[at:].lower().translate(TO_DIGITS),
+        "split": spelling[:at] + between + spelling[at:],
+        "wide": "".join(chr(ord(char) + 0xFEE0) if "!" <= char <= "~" else char for char in spelling),
+        "joined": spelling.replace("-", "").replace(" ", ""),
+    }[how]
+
+
+ANY_TEXT = st.text(st.characters(exclude_categories=()), min_size=1, max_size=40)
+MIXED_TEXT = st.builds(
+    lambda parts, between: between.join(parts),
+    st.lists(disguised() | st.sampled_from(ORDINARY) | ANY_TEXT, min_size=1, max_size=6),
+    st.sampled_from([" ", "", "-", ", ", " | "]),
+).filter(bool)
+
+
+@settings(max_examples=250)
+@given(MIXED_TEXT)
+def test_the_kernel_says_what_the_definition_says(text: str) -> None:
+    got, wanted = read(text), plain_values(text)
+    assert {name: got[name] for name in wanted} == pytest.approx(
+        {name: float(np.float32(value)) for name, value in wanted.items()}, rel=0, abs=0, nan_ok=True
+    )
+
+
+@given(MIXED_TEXT)
+def test_the_text_score_is_the_sum_over_distinct_buckets(text: str) -> None:
+    assert score(encode(text), fold_table(), WEIGHTS) == plain_score(text, WEIGHTS.tolist())
+
+
+@settings(max_examples=30)
+@given(st.text(st.characters(exclude_categories=()), min_size=3000, max_size=4000))
+def test_a_long_text_of_anything_is_read_safely(text: str) -> None:
+    values = read(text)
+    assert values["described"] == 1
+    assert values["characters"] <= MOST_CHARACTERS
+
+
+@pytest.mark.parametrize("char", ["a", "ﷺ", "½", "|", " ", "\ud800", "\U0010ffff", "9-", "'", "粉", "\u0301"])
+def test_a_text_at_its_longest_is_read_safely(char: str) -> None:
+    assert read(char * 4 * MOST_CHARACTERS)["described"] == 1
+
+
+def test_where_there_is_no_text_its_values_are_missing() -> None:
+    values = read("")
+    assert values["described"] == 0
+    assert isnan(values["names_specific"])
+    assert isnan(values["text_score"])
+
+
+# --- the text score ---
+
+GOOD = ["white powder sample", "resin powder sample", "powder coating", "coating powder sample"]
+HARMLESS = ["cotton shirt", "shirt and socks", "ceramic mug", "phone case", "cotton socks", "mug and phone"]
+TEXTS = GOOD + HARMLESS
+LABELS = np.array([1] * len(GOOD) + [0] * len(HARMLESS))
+EQUAL = np.ones(len(TEXTS))
+
+
+def plain_weights(texts: list[str], labels: list[int], weights: list[float]) -> dict[int, float]:
+    """Give the log-odds of the buckets that occur, from their definition."""
+    known = [
+        (set(plain_buckets(t)), label, w)
+        for t, label, w in zip(texts, labels, weights, strict=True)
+        if t and w
+    ]
+    mass = [sum(w for _, label, w in known if label == kind) for kind in (0, 1)]
+    scale = [mass[kind] / sum(w * w for _, label, w in known if label == kind) for kind in (0, 1)]
+    size = [mass[kind] * scale[kind] for kind in (0, 1)]
+    learnt = {}
+    for bucket in set().union(*(buckets for buckets, _, _ in known)):
+        held = [
+            sum(w for b, label, w in known if label == kind and bucket in b) * scale[kind] for kind in (0, 1)
+        ]
+        lift = [(held[kind] + 1) / (sum(held) * size[kind] / sum(size) + 1) for kind in (0, 1)]
+        learnt[bucket] = float(np.log(lift[1]) - np.log(lift[0]))
+    return learnt
+
+
+@settings(max_examples=25)
+@given(st.data())
+def test_weights_are_the_smoothed_log_odds_of_each_bucket(data: st.DataObject) -> None:
+    count = data.draw(st.integers(2, 8))
+    texts = data.draw(st.lists(st.sampled_from([*TEXTS, "", "粉末"]), min_size=count, max_size=count))
+    labels = [1, 0, *data.draw(st.lists(st.integers(0, 1), min_size=count - 2, max_size=count - 2))]
+    weights = data.draw(st.lists(st.sampled_from([0.1, 1.0, 2.5, 0.0]), min_size=count, max_size=count))
+    learnt = fit_text_weights(texts, np.array(labels), np.array(weights))
+    live = {label for text, label, weight in zip(texts, labels, weights, strict=True) if text and weight}
+    wanted = plain_weights(texts, labels, weights) if live == {0, 1} else {}
+    assert np.flatnonzero(learnt).size <= len(wanted)
+    for bucket, value in wanted.items():
+        assert learnt[bucket] == pytest.approx(value, abs=1e-6)
+
+
+def test_what_only_positives_say_scores_above_what_only_negatives_say() -> None:
+    weights = fit_text_weights(TEXTS, LABELS, EQUAL)
+    scores = [score(encode(text), fold_table(), weights) for text in ("Powder, white!", "socks", "zzzz")]
+    assert scores[0] > 0.5 > 0 > scores[1]
+    assert scores[2] == 0
+
+
+def test_a_bucket_seen_once_weighs_less_than_one_seen_often() -> None:
+    weights = fit_text_weights(
+        ["abc", *["xyz"] * 9, *["mug"] * 10], np.array([1] * 10 + [0] * 10), np.ones(20)
+    )
+    once, often = (score(encode(text), fold_table(), weights) for text in ("abc", "xyz"))
+    assert 0 < once < often / 2
+
+
+def test_heavy_weights_do_not_pose_as_many_texts() -> None:
+    light, heavy = fit_text_weights(TEXTS, LABELS, EQUAL), fit_text_weights(TEXTS, LABELS, EQUAL * 1000)
+    np.testing.assert_allclose(light, heavy, atol=1e-6)
+
+
+def test_a_text_of_weight_zero_teaches_nothing() -> None:
+    more = [*TEXTS, "something else"]
+    weighted = fit_text_weights(more, np.append(LABELS, 1), np.append(EQUAL, 0.0))
+    np.testing.assert_array_equal(weighted, fit_text_weights(TEXTS, LABELS, EQUAL))
+
+
+def test_without_one_of_the_classes_nothing_is_learnt() -> None:
+    assert not fit_text_weights(GOOD, np.ones(4, dtype=int), np.ones(4)).any()
+
+
+def test_a_text_is_scored_without_its_own_fold() -> None:
+    folds = np.array([3, 3, 8, 8, 3, 8, 3, 8, 3, 8])
+    scores = out_of_fold_scores([*TEXTS[:-1], ""], LABELS, EQUAL, folds)
+    assert np.isnan(scores[-1])
+    for fold in (3, 8):
+        others = (folds != fold) & (np.arange(len(TEXTS)) < len(TEXTS) - 1)
+        weights = fit_text_weights([TEXTS[i] for i in np.flatnonzero(others)], LABELS[others], EQUAL[others])
+        for place in np.flatnonzero(folds == fold)[: -1 if fold == 8 else None]:
+            assert scores[place] == pytest.approx(
+                score(encode(TEXTS[place]), fold_table(), weights), abs=1e-5
+            )
+
+
+def test_a_label_of_the_own_fold_changes_no_score_of_it() -> None:
+    folds = np.arange(len(TEXTS)) % 5
+    turned = LABELS.copy()
+    turned[folds == 2] = 1 - turned[folds == 2]
+    before, after = (out_of_fold_scores(TEXTS, labels, EQUAL, folds) for labels in (LABELS, turned))
+    np.testing.assert_array_equal(before[folds == 2], after[folds == 2])
+    assert (before[folds != 2] != after[folds != 2]).any()
+
+
+def test_the_tables_are_built_once() -> None:
+    assert text_tables() is text_tables()

@@ -1,0 +1,126 @@
+import csv
+from collections import defaultdict
+from pathlib import Path
+
+import pytest
+
+from features.goods import kernels as kernel
+from features.goods.character_folding import fold_entries
+from features.goods.hs import FAMILIES
+from features.goods.lexicon import (
+    LONGEST_SHORT_NAME,
+    SUBSTANCE_FAMILIES,
+    WORD_SLOTS,
+    Term,
+    compile_terms,
+    expand,
+    family_name,
+    hash_words,
+    read_names,
+    read_vague_terms,
+    read_words,
+    squeeze,
+    text_tables,
+)
+
+SEED = Path(__file__).parents[4] / "shared" / "data" / "seed_lexicon.csv"
+PACKAGE = Path(kernel.__file__).parent
+
+
+def letters(spelling: str) -> tuple[int, ...]:
+    return tuple(letter & kernel.CODE_MASK for letter, _ in squeeze(spelling))
+
+
+def test_alternatives_are_written_out() -> None:
+    assert expand("(|5F-)MDMB-(PICA|BICA)") == [
+        ("MDMB-PICA", kernel.CLOSED),
+        ("MDMB-BICA", kernel.CLOSED),
+        ("5F-MDMB-PICA", kernel.CLOSED),
+        ("5F-MDMB-BICA", kernel.CLOSED),
+    ]
+    assert expand("*methyl*") == [("methyl", kernel.AFTER_ANY | kernel.BEFORE_ANY)]
+
+
+def test_a_short_spelling_never_fires_alone() -> None:
+    short = [term for term in read_names() if len(term.spelling) <= LONGEST_SHORT_NAME]
+    assert {"HHC", "2C-B", "khat"} <= {term.spelling for term in short}
+    assert not [term for term in short if term.tier == kernel.SPECIFIC and term.spelling.isascii()]
+
+
+def test_a_spelling_has_one_meaning() -> None:
+    meanings = defaultdict(set)
+    for term in [*read_names(), *read_words()]:
+        if term.tier != kernel.CLASS:
+            meanings[term.sort, letters(term.spelling)].add((term.family, term.slot))
+    torn = [
+        term.spelling
+        for term in [*read_names(), *read_words()]
+        if len(meanings[term.sort, letters(term.spelling)]) > 1
+    ]
+    assert not torn
+
+
+def test_every_seed_name_is_known() -> None:
+    if not SEED.exists():
+        pytest.skip("the seed lexicon is not beside this checkout")
+    known = {letters(term.spelling) for term in read_names()}
+    with SEED.open(encoding="utf-8", newline="") as file:
+        rows = list(csv.DictReader(file))
+    names = [name for row in rows for name in [row["name"], *filter(None, row["aliases"].split("|"))]]
+    assert len(names) > 150
+    assert [name for name in names if letters(name) not in known] == []
+
+
+def test_families_and_kinds_are_all_known() -> None:
+    with (PACKAGE / "lexicon.csv").open(encoding="utf-8", newline="") as file:
+        assert {row["family"] for row in csv.DictReader(file)} == set(SUBSTANCE_FAMILIES)
+    with (PACKAGE / "goods_words.csv").open(encoding="utf-8", newline="") as file:
+        kinds = {row["kind"] for row in csv.DictReader(file)}
+    assert kinds == (set(FAMILIES) - {"other"}) | set(WORD_SLOTS)
+    assert family_name(1) == "synthetic_cannabinoid"
+
+
+def test_vague_terms_stand_in_their_normal_form_once() -> None:
+    terms = read_vague_terms()
+    hashes = [hash_words(term) for term in terms]
+    assert len(set(hashes)) == len(terms) > 300
+    assert [term for term in terms if term != " ".join(term.split()) or term != term.lower()] == []
+    assert [
+        term for term in terms if term.isascii() is False and any("à" <= char <= "ÿ" for char in term)
+    ] == []
+
+
+def test_hashes_do_not_depend_on_spelling() -> None:
+    assert hash_words("E-Commerce  Goods") == hash_words("e commerce goods") != hash_words("ecommerce goods")
+
+
+def test_a_name_wins_over_the_class_that_writes_it_alike() -> None:
+    names = [Term("4-MMC", 0, kernel.CLASS, -1, 3), Term("4.mmc", 0, kernel.SPECIFIC, -1, 3)]
+    terms = compile_terms(names)[2]
+    assert terms[:, kernel.TIER].tolist() == [kernel.SPECIFIC]
+
+
+def test_the_automaton_knows_every_term_by_its_symbols() -> None:
+    tables = text_tables()
+    for term in [*read_names(), *read_words()]:
+        state = 0
+        for _, symbol in squeeze(term.spelling):
+            state = int(tables.goto[state, symbol])
+        length = len(squeeze(term.spelling))
+        ends = int(tables.states[state, kernel.FIRST_TERM])
+        lengths = []
+        while ends >= 0:
+            lengths.append(int(tables.terms[ends, kernel.LENGTH]))
+            ends = int(tables.terms[ends, kernel.NEXT])
+        assert length in lengths
+
+
+def test_separators_of_a_spelling_are_places_where_it_may_part() -> None:
+    assert [bool(letter & kernel.MAY_PART) for letter, _ in squeeze("N,N-DMP")] == [
+        False,
+        True,
+        True,
+        False,
+        False,
+    ]
+    assert len(fold_entries("N,N-DMP")) == 7

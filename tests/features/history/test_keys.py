@@ -1,0 +1,141 @@
+"""Keys of history: what two consignments have in common, however it was written."""
+
+from hashlib import sha256
+from typing import Any
+
+import numpy as np
+import pytest
+from support.examples import MONDAY, make_consignment
+
+from consignments.errors import BadSetting
+from consignments.records import Consignment
+from features.config import FeatureConfig, feature_config
+from features.history.keys import COMMON_KINDS, KEYS_VERSION, Keyer, key_kinds
+from features.history.pseudonyms import Pseudonyms
+from features.normalization.normal_forms import normal_forms
+
+PSEUDONYMS = Pseudonyms(b"a key for tests")
+KOREAN = {
+    "columns": {"numeric": ["tax_rate"], "category": ["tax_type"]},
+    "history": {"keys": [["hs_code", "tax_rate", "tax_type"], ["departure_country"]]},
+}
+
+
+def keys_of(c: Consignment, config: FeatureConfig | None = None) -> dict[str, int]:
+    return both_of(c, config)[0]
+
+
+def both_of(c: Consignment, config: FeatureConfig | None = None) -> tuple[dict[str, int], dict[str, int]]:
+    kinds = key_kinds(config or FeatureConfig())
+    keys = np.full(len(kinds), 99, dtype=np.uint64)
+    counterparts = keys.copy()
+    Keyer(kinds, PSEUDONYMS)(c, normal_forms(c), keys, counterparts)
+    names = [kind.name for kind in kinds]
+    return dict(zip(names, keys.tolist(), strict=True)), dict(zip(names, counterparts.tolist(), strict=True))
+
+
+def declared(**changes: Any) -> Consignment:
+    record = feature_config(KOREAN).record_type()
+    return record(consignment_id="x", channel="postal", received_at=MONDAY, **changes)
+
+
+def test_one_party_in_two_spellings_has_one_key() -> None:
+    one = keys_of(make_consignment(consignee_name="Kim Min-su", consignee_phone="010-5550-1234"))
+    other = keys_of(make_consignment(consignee_name="KIM, MINSU", consignee_phone="+82 10 5550 1234"))
+    assert one == other
+
+
+def test_a_missing_part_makes_a_key_missing() -> None:
+    keys = keys_of(make_consignment(consignee_name=None, origin_country=None, declarant=None))
+    missing = {
+        "consignee",
+        "pair",
+        "product_route",
+        "declarant",
+        "account",
+        "sender_email",
+        "consignee_email",
+    }
+    assert {name for name, key in keys.items() if key == 0} == missing
+
+
+def test_products_meet_at_six_digits() -> None:
+    short, long = make_consignment(hs_code="610910"), make_consignment(hs_code="6109.10.00 12")
+    assert keys_of(short)["product"] == keys_of(long)["product"] != 0
+
+
+def test_equal_values_of_two_kinds_have_two_keys() -> None:
+    keys = keys_of(make_consignment(sender_name="Orchid", consignee_name="Orchid"))
+    assert keys["sender"] != keys["consignee"]
+
+
+def test_the_counterpart_of_a_sender_is_its_consignee() -> None:
+    keys, counterparts = both_of(make_consignment())
+    assert counterparts["sender"] == keys["consignee"]
+    assert counterparts["consignee_phone"] == keys["consignee"]
+    assert counterparts["pair"] == keys["product"]
+
+
+def test_every_common_kind_has_a_counterpart_that_is_a_kind() -> None:
+    names = {kind.name for kind in COMMON_KINDS}
+    assert {kind.counterpart for kind in COMMON_KINDS} <= names
+    assert all(kind.counterpart != kind.name for kind in COMMON_KINDS)
+
+
+def test_a_declared_number_has_one_key_however_the_table_wrote_it() -> None:
+    config = feature_config(KOREAN)
+    from_csv = declared(hs_code="610910", tax_rate=float("8"), tax_type="A")
+    from_parquet = declared(hs_code="610910", tax_rate=np.float64(8.0), tax_type=" a ")
+    name = "hs_code+tax_rate+tax_type"
+    assert keys_of(from_csv, config)[name] == keys_of(from_parquet, config)[name] != 0
+
+
+@pytest.mark.parametrize(("left", "right"), [(0.0, None), (8.0, 80.0), (0.1, 0.10000000000000002)])
+def test_other_numbers_have_other_keys(left: float, right: float | None) -> None:
+    config = feature_config(KOREAN)
+    keys = [keys_of(declared(hs_code="1", tax_rate=rate), config) for rate in (left, right)]
+    assert keys[0]["hs_code+tax_rate+tax_type"] != keys[1]["hs_code+tax_rate+tax_type"]
+
+
+def test_minus_zero_is_zero() -> None:
+    config = feature_config(KOREAN)
+    assert keys_of(declared(tax_rate=-0.0), config) == keys_of(declared(tax_rate=0.0), config)
+
+
+def test_a_declared_key_takes_a_missing_part_as_a_value_unless_all_are_missing() -> None:
+    config = feature_config(KOREAN)
+    partly, wholly = keys_of(declared(hs_code="610910"), config), keys_of(declared(), config)
+    assert partly["hs_code+tax_rate+tax_type"] != 0
+    assert partly["departure_country"] == 0
+    assert wholly["hs_code+tax_rate+tax_type"] == 0
+
+
+@pytest.mark.parametrize("key", [["route"], ["departure_country"]])
+def test_a_key_that_is_there_already_is_refused(key: list[str]) -> None:
+    config = feature_config({"history": {"keys": [["departure_country"], key]}})
+    with pytest.raises(BadSetting, match="this history key is there already"):
+        key_kinds(config)
+
+
+def test_a_number_that_is_remembered_is_the_pseudonym_of_its_value() -> None:
+    c = make_consignment(hs_code="610910", route="PVG>ICN")
+    for keys in (keys_of(c), keys_of(c)):
+        assert keys["product"] == PSEUDONYMS.number("product", "610910")
+        assert keys["route"] == PSEUDONYMS.number("route", "pvg>icn")
+
+
+SPELT = (
+    make_consignment(sender_email="Orchid@Example.org", account_id="ACC 7", declarant="Agent", master_id="M1"),
+    make_consignment(
+        sender_name="ООО «Орхидея»", sender_address="ул. Ленина, д. 5, кв. 7", consignee_name="김민수",
+        consignee_address="서울특별시 강남구 테헤란로 45", consignee_phone="+82 (0)10-5550-1234",
+    ),
+    make_consignment(sender_name="GmbH Müller & Söhne", sender_address="P.O. Box 12", hs_code="2933.39", route="lhr > ICN"),
+    make_consignment(sender_name=None, sender_address=None, sender_phone="0044 20 7946 0018 ext. 3", hs_code=None),
+)  # fmt: skip
+
+
+def test_whoever_makes_keys_in_another_way_raises_their_version() -> None:
+    """Keys of the past stand in logs. Where this fails, raise KEYS_VERSION, and put the new digest here."""
+    made = repr([both_of(c) for c in SPELT]).encode()
+    assert (KEYS_VERSION, sha256(made).hexdigest()[:16]) == (1, "f8d5850cfee5ff66")

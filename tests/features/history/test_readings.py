@@ -1,0 +1,58 @@
+"""The readings of history have a name, a unit, a reason and a text that an officer can read."""
+
+from pathlib import Path
+
+from features.config import feature_config
+from features.history.keys import COMMON_KINDS, key_kinds
+from features.history.readings import EITHER, READINGS, SIDE_READINGS, SIDES, features_of
+from features.spec import Spec
+
+CONFIG = feature_config({"history": {"keys": [["hs_code", "departure_country"]]}})
+SPEC = Spec(features_of(key_kinds(CONFIG)))
+
+
+def text_of(name: str) -> str:
+    return SPEC.features[SPEC.place(name)].text
+
+
+def reason_of(name: str) -> str:
+    return SPEC.features[SPEC.place(name)].reason
+
+
+def test_an_officer_reads_whose_finds_they_are() -> None:
+    assert (
+        text_of("history.consignee_address.nps_365d")
+        == "Consignee's address had {value} NPS finds known in the last 365 days"
+    )
+    assert text_of("history.sender.counterparts") == "Sender was seen with {value} different consignees"
+
+
+def test_readings_that_mean_the_same_share_a_reason() -> None:
+    assert reason_of("history.sender.new") == reason_of("history.sender.days_since_first") == "sender_new"
+    assert (
+        reason_of("history.sender.nps_rate") == reason_of("history.sender.any_offence_ever") == "sender_finds"
+    )
+    assert reason_of("history.sender_side.nps_a_consignment") == "sender_finds"
+    assert reason_of("history.route.arrivals_7d") == "route_volume"
+
+
+def test_reason_codes_are_snake_case() -> None:
+    assert all(feature.reason.isidentifier() and feature.reason.islower() for feature in SPEC)
+    assert reason_of("history.hs_code+departure_country.velocity") == "hs_code_departure_country_surge"
+
+
+def test_every_text_shows_its_value_and_nothing_unfilled() -> None:
+    assert all(feature.text.count("{") == feature.text.count("{value}") == 1 for feature in SPEC)
+
+
+def test_the_names_of_readings_are_unique() -> None:
+    assert len({reading.name for reading in READINGS}) == len(READINGS)
+
+
+def test_the_page_explains_every_reading_and_every_kind() -> None:
+    page = (Path(__file__).resolve().parents[3] / "docs" / "history.md").read_text()
+    names = [reading.name for reading in (*READINGS, *SIDE_READINGS)]
+    names += [kind.name for kind in COMMON_KINDS] + [
+        f"history.{side}_side.READING" for side in (*SIDES, EITHER)
+    ]
+    assert [name for name in names if f"`{name}`" not in page] == []

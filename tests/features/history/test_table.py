@@ -1,0 +1,203 @@
+"""The table of history grows, forgets, and says no, and none of it shows in what is read."""
+
+import numpy as np
+import pytest
+
+from consignments.errors import BadSetting, ServiceFault
+from features.history.keys import KeyKind
+from features.history.readings import READINGS
+from features.history.table import (
+    ARRIVALS,
+    ARRIVALS_EVER,
+    CLEAR,
+    DECAY,
+    DECAYED,
+    FINDS,
+    HEAD_WORDS,
+    NEW,
+    NPS,
+    SIDES_WIDTH,
+    SINCE_FIND,
+    STEP,
+    VELOCITY,
+    WIDTH,
+    History,
+)
+from features.spec import Spec
+
+KINDS = tuple(KeyKind(name, name, None, lambda _, __: "", side=name) for name in ("sender", "consignee"))
+
+
+def steps_of(count: int, days: "np.ndarray[tuple[int], np.dtype[np.int64]]"):
+    steps = np.zeros(count, dtype=STEP)
+    steps["change"], steps["counter"] = 1, ARRIVALS
+    steps["row"] = steps["out_row"] = np.arange(count)
+    steps["day"] = steps["today"] = days
+    return steps
+
+
+def read_all(history: History, keys, counterparts, days):
+    out = np.zeros((len(keys), history.width), dtype=np.float32)
+    history.run(steps_of(len(keys), days), keys, counterparts, out)
+    return out
+
+
+def random_keys(count: int, distinct: int, seed: int = 0):
+    random = np.random.default_rng(seed)
+    keys = random.integers(1, distinct, (count, len(KINDS))).astype(np.uint64)
+    keys[:, 1] += np.uint64(distinct)
+    return keys, random.integers(0, 20, keys.shape).astype(np.uint64), np.sort(random.integers(0, 900, count))
+
+
+def test_growth_does_not_change_what_is_read() -> None:
+    keys, counterparts, days = random_keys(20_000, 4_000)
+    small, large = History(KINDS, capacity=1), History(KINDS, capacity=1 << 15)
+    assert (
+        read_all(small, keys, counterparts, days).tobytes()
+        == read_all(large, keys, counterparts, days).tobytes()
+    )
+
+
+def test_clearing_away_does_not_change_what_is_read() -> None:
+    keys, counterparts, days = random_keys(20_000, 4_000)
+    expected = read_all(History(KINDS), keys, counterparts, days)
+    history = History(KINDS)
+    for begin in range(0, len(keys), 500):
+        part = slice(begin, begin + 500)
+        assert np.array_equal(
+            read_all(history, keys[part], counterparts[part], days[part]), expected[part], equal_nan=True
+        )
+        history.clear_away()
+
+
+def test_forgotten_keys_give_their_memory_back() -> None:
+    history = History(KINDS, capacity=1 << 12)
+    for year in range(12):
+        keys, counterparts, days = random_keys(2_000, 10_000, seed=year)
+        read_all(history, keys, counterparts, 1_270 * year + days)
+        if year == 1:
+            held = history.nbytes
+    assert history.nbytes <= 1.5 * held
+
+
+def test_hot_keys_need_a_tile_for_each_remembered_day_and_no_more() -> None:
+    count = 5_000
+    keys = np.full((count, len(KINDS)), (1, 2), dtype=np.uint64)
+    out = read_all(History(KINDS), keys, np.zeros_like(keys), np.arange(count))
+    assert out[-1, [ARRIVALS_EVER, ARRIVALS_EVER - 1]].tolist() == [count - 1, 364]
+
+
+def test_a_full_table_says_so_and_its_readings_stay() -> None:
+    history = History(KINDS, max_keys=10)
+    keys = np.arange(1, 21, dtype=np.uint64).reshape(-1, 2)
+    with pytest.raises(ServiceFault, match=r"history is full; got 10 keys .* within 10; raise the bound"):
+        read_all(history, keys, np.zeros_like(keys), np.zeros(10, dtype=np.int64))
+    known = read_all(history, keys[:5].copy(), np.zeros_like(keys[:5]), np.ones(5, dtype=np.int64))
+    assert known[:, ARRIVALS_EVER].tolist() == [1] * 5
+
+
+def test_a_bound_below_one_consignment_is_refused() -> None:
+    with pytest.raises(
+        BadSetting, match="no room for a single consignment; got max_keys 1; expected at least 2"
+    ):
+        History(KINDS, max_keys=1)
+
+
+@pytest.mark.parametrize(
+    ("name", "value"), [("row", 5), ("row", -1), ("out_row", 5), ("today", 1), ("day", 9)]
+)
+def test_a_step_outside_its_arrays_or_against_time_is_refused(name: str, value: int) -> None:
+    keys = np.ones((5, 2), dtype=np.uint64)
+    steps = steps_of(3, np.full(3, 2))
+    steps[2][name] = value
+    with pytest.raises(ValueError, match="bad step 2"):
+        History(KINDS).run(steps, keys, keys, np.zeros((5, History(KINDS).width), dtype=np.float32))
+
+
+def test_arrays_of_another_shape_or_type_are_refused() -> None:
+    history, keys = History(KINDS), np.ones((3, 2), dtype=np.uint64)
+    steps, out = steps_of(3, np.zeros(3)), np.zeros((3, History(KINDS).width), dtype=np.float32)
+    bad = [
+        (steps, keys.astype(np.int64), keys, out, 0),
+        (steps, keys[:, :1].copy(), keys, out, 0),
+        (steps, keys, keys[:2], out, 0),
+        (steps, keys, keys, out.astype(np.float64), 0),
+        (steps, keys, keys, out, 1),
+        (steps, keys, keys, out[:, ::2], 0),
+    ]
+    for arguments in bad:
+        with pytest.raises(ValueError, match=r"expected|no room"):
+            history.run(*arguments)
+    assert len(history) == 0
+
+
+def test_a_result_can_be_taken_out_again() -> None:
+    history, keys = History(KINDS), np.array([[1, 2]], dtype=np.uint64)
+    steps = steps_of(4, np.array([0, 1, 1, 1]))
+    steps["row"], steps["out_row"] = 0, [-1, -1, -1, 0]
+    steps["counter"], steps["change"] = [ARRIVALS, NPS, NPS, ARRIVALS], [1, 1, -1, 1]
+    out = np.zeros((1, History(KINDS).width), dtype=np.float32)
+    history.run(steps, keys, np.zeros_like(keys), out)
+    assert out[0, [ARRIVALS_EVER, FINDS]].tolist() == [1, 0]
+    assert np.isnan(out[0, SINCE_FIND])
+
+
+def test_each_side_reads_its_own_finds_and_either_the_larger_share() -> None:
+    history, keys = History(KINDS), np.array([[1, 2], [3, 2], [1, 2]], dtype=np.uint64)
+    steps = steps_of(5, np.zeros(5))
+    steps["row"], steps["out_row"] = [0, 1, 0, 1, 2], [-1, -1, -1, -1, 0]
+    steps["counter"] = [ARRIVALS, ARRIVALS, NPS, CLEAR, ARRIVALS]
+    out = np.zeros((1, history.width), dtype=np.float32)
+    history.run(steps, keys, np.zeros_like(keys), out)
+    named = dict(zip((feature.name for feature in history.features), out[0].tolist(), strict=True))
+    read = [named[f"history.{side}_side.nps_a_consignment"] for side in ("sender", "consignee", "either")]
+    assert read == pytest.approx([1 / 6, 1 / 7, 1 / 6])
+
+
+def test_a_snapshot_of_other_keys_or_another_version_is_refused() -> None:
+    arrays = History(KINDS).to_arrays()
+    with pytest.raises(ServiceFault, match="it has other keys than the model"):
+        History.from_arrays(KINDS[:1], arrays)
+    arrays["state"][0] += 1
+    with pytest.raises(ServiceFault, match="another version"):
+        History.from_arrays(KINDS, arrays)
+
+
+def test_a_restored_table_grows_on_within_its_bound() -> None:
+    history = History(KINDS, max_keys=10)
+    keys = np.arange(1, 9, dtype=np.uint64).reshape(-1, 2)
+    read_all(history, keys, np.zeros_like(keys), np.zeros(4, dtype=np.int64))
+    restored = History.from_arrays(KINDS, history.to_arrays(), max_keys=10)
+    more = np.array([[100, 101]], dtype=np.uint64)
+    read_all(restored, more, np.zeros_like(more), np.zeros(1, dtype=np.int64))
+    with pytest.raises(ServiceFault, match="history is full"):
+        read_all(restored, more + np.uint64(2), np.zeros_like(more), np.zeros(1, dtype=np.int64))
+
+
+def test_the_decay_halves_every_seven_and_every_thirty_days() -> None:
+    assert DECAY[[0, 7, 14], 0] == pytest.approx([1, 1 / 2, 1 / 4])
+    assert DECAY[[0, 30, 90], 1] == pytest.approx([1, 1 / 2, 1 / 8])
+
+
+def test_the_kernel_writes_readings_where_the_spec_names_them() -> None:
+    names = [reading.name for reading in READINGS]
+    places = {NEW: "new", DECAYED: "decayed_7d", VELOCITY: "velocity", SINCE_FIND: "days_since_find"}
+    assert [names[place] for place in places] == list(places.values())
+    assert names[FINDS : FINDS + 2] == ["nps_365d", "nps_ever"]
+
+
+def test_the_features_are_all_readings_of_all_kinds() -> None:
+    features = History(KINDS).features
+    assert len(Spec(features)) == len(KINDS) * WIDTH + SIDES_WIDTH == History(KINDS).width
+    assert features[WIDTH].name == "history.consignee.new"
+
+
+def test_a_key_of_one_day_fits_in_eighty_bytes() -> None:
+    keys, counterparts, days = random_keys(30_000, 1 << 40)
+    history = History(KINDS)
+    read_all(history, keys, np.zeros_like(counterparts), days)
+    arrays = history.to_arrays()
+    slots = 4 * 4 * len(history)
+    assert len(history) == 60_000
+    assert (arrays["heads"].nbytes + arrays["days"].nbytes + slots) / len(history) < 80
+    assert HEAD_WORDS * 4 == 56

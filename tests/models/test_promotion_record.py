@@ -1,0 +1,75 @@
+"""The promotion record: a chain that shows every change, and a version approved by its very bytes."""
+
+from datetime import UTC, datetime
+
+import msgspec
+import pytest
+
+from consignments.errors import PromotionRefused
+from models.promotion_record import FIRST, PromotionRecord, record_for, verify_chain
+
+
+def chain(length: int = 3) -> list[PromotionRecord]:
+    records: list[PromotionRecord] = []
+    for number in range(1, length + 1):
+        records.append(
+            PromotionRecord(
+                number=number,
+                name="nps-risk",
+                version=str(number),
+                replaces=str(number - 1) if number > 1 else None,
+                bundle_sha256=f"{number:064d}",
+                approved_by="a reviewer",
+                why="better at capacity",
+                approved_at=datetime(2024, 3, number, tzinfo=UTC),
+                rules={},
+                comparison=None,
+                forced=False,
+                previous_sha256=records[-1].sha256() if records else FIRST,
+            )
+        )
+    return records
+
+
+def test_an_unbroken_chain_holds() -> None:
+    verify_chain(chain())
+
+
+@pytest.mark.parametrize(
+    "change",
+    [{"why": "other words"}, {"approved_by": "someone"}, {"forced": True}, {"bundle_sha256": "f" * 64}],
+    ids=lambda change: next(iter(change)),
+)
+def test_a_changed_record_breaks_the_chain(change: dict[str, object]) -> None:
+    records = chain()
+    records[1] = msgspec.structs.replace(records[1], **change)
+    with pytest.raises(PromotionRefused, match="record 3"):
+        verify_chain(records)
+
+
+def test_a_dropped_record_breaks_the_chain() -> None:
+    records = chain()
+    with pytest.raises(PromotionRefused, match="record 2"):
+        verify_chain([records[0], records[2]])
+
+
+def test_a_record_is_told_to_people_with_each_rule_on_one_line() -> None:
+    rule = {"held": False, "found": "a | b\nc"}
+    told = msgspec.structs.replace(chain()[1], rules={"calibrated": rule}, forced=True).markdown()
+    assert told.startswith("## Promoted by a reviewer, 2024-03-02 00:00 UTC, in place of version 1")
+    assert "**Forced, against the gate.**" in told
+    assert told.splitlines()[-1] == r"| calibrated | **does not hold:** a \| b c |"
+
+
+def test_a_record_survives_its_json() -> None:
+    record = chain()[2]
+    assert PromotionRecord.from_json(record.to_json()) == record
+    assert PromotionRecord.from_json(record.to_json()).sha256() == record.sha256()
+
+
+def test_a_version_is_approved_by_its_very_bundle() -> None:
+    assert record_for(chain(), "2", f"{2:064d}").number == 2
+    with pytest.raises(PromotionRefused, match="not the one that was approved"):
+        record_for(chain(), "2", "a" * 64)
+    with pytest.raises(PromotionRefused, match="never promoted"):
+        record_for(chain(), "9", f"{9:064d}")

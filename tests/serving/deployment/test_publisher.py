@@ -1,0 +1,148 @@
+"""The publisher: what was promoted decides, a challenger stands beside it, and nothing else gets into the state directory."""
+
+import json
+from datetime import UTC, datetime
+from pathlib import Path
+
+import pytest
+from click.testing import CliRunner
+from mlflow import MlflowClient
+from support.examples import make_consignment
+from support.serving_examples import make_bundle, serving, settings_in
+
+from consignments.errors import BadInput, PromotionRefused
+from consignments.records import Consignment
+from consignments.tables import frame_of
+from features.config import FeatureConfig
+from models.bundle import load_bundle
+from models.promotion_record import PromotionRecord
+from models.registry import Registry, Version
+from npsrisk import main
+from serving.deployment.publisher import publish, publish_shadow
+from serving.process.settings import Settings
+
+CHALLENGER = "models:/nps-risk@challenger"
+
+
+class Shelf:
+    """A registry of its own, and what is done to it."""
+
+    def __init__(self, folder: Path) -> None:
+        self.registry = Registry(f"sqlite:///{folder / 'mlflow.db'}")
+        self._client = MlflowClient(tracking_uri=self.registry.tracking_uri)
+        self._experiment = self._client.create_experiment("nps-risk", (folder / "artifacts").as_uri())
+
+    def register(self, bundle: Path) -> Version:
+        run = self._client.create_run(self._experiment)
+        example = frame_of([make_consignment()], Consignment)
+        return self.registry.register(
+            run.info.run_id, bundle, example=example, description="of a test", tags={"target": "nps"}
+        )
+
+    def promote(self, version: Version, sha256: str) -> None:
+        number, previous = self.registry.next_link(version.name)
+        champion = self.registry.find("champion", "nps")
+        self.registry.append(
+            PromotionRecord(
+                number, version.name, version.number, champion and champion.number, sha256, "a reviewer", "a test",
+                datetime(2024, 4, 2, tzinfo=UTC), {}, None, False, previous,
+            )
+        )  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def shelf(tmp_path_factory: pytest.TempPathFactory, bundle: Path) -> Shelf:
+    """Version 1 is champion; version 2 is challenger, and nobody approved it."""
+    made = Shelf(tmp_path_factory.mktemp("shelf"))
+    made.promote(made.register(bundle), load_bundle(bundle).sha256)
+    made.register(make_bundle(tmp_path_factory.mktemp("challenger") / "bundle", FeatureConfig(), seed=11))
+    return made
+
+
+@pytest.fixture
+def settings(tmp_path: Path) -> Settings:
+    return settings_in(tmp_path / "state")
+
+
+def roles(settings: Settings) -> dict[str, str]:
+    found = {}
+    for role in ("current", "shadow"):
+        path = settings.state_dir / "models" / f"{role}.json"
+        if path.exists():
+            found[role] = json.loads(path.read_text())["folder"].rsplit("-", 1)[0]
+    return found
+
+
+def test_the_champion_decides_and_the_challenger_stands_beside_it_marked(
+    shelf: Shelf, settings: Settings
+) -> None:
+    told = publish(shelf.registry, settings.model, settings)
+    beside = publish_shadow(shelf.registry, CHALLENGER, settings)
+    assert (told["version"], told["approved"]) == ("1", True)
+    assert beside is not None
+    assert (beside["version"], beside["approved"]) == ("2", False)
+    assert roles(settings) == {"current": "nps-risk-1", "shadow": "nps-risk-2"}
+    with serving(settings) as client:
+        told = client.get("/v1/model").json()
+        assert (told["version"], told["challenger"]["version"], told["challenger"]["approved"]) == (
+            "1",
+            "2",
+            False,
+        )
+
+
+def test_what_nobody_approved_is_not_published_to_decide(shelf: Shelf, settings: Settings) -> None:
+    with pytest.raises(PromotionRefused, match="never promoted"):
+        publish(shelf.registry, "models:/nps-risk/2", settings)
+    assert roles(settings) == {}
+
+
+@pytest.mark.parametrize("uri", [None, "models:/nps-risk@champion", "models:/nps-risk@nobody"])
+def test_a_challenger_that_is_none_is_withdrawn(shelf: Shelf, settings: Settings, uri: str | None) -> None:
+    publish(shelf.registry, settings.model, settings)
+    publish_shadow(shelf.registry, CHALLENGER, settings)
+    assert publish_shadow(shelf.registry, uri, settings) is None
+    assert roles(settings) == {"current": "nps-risk-1"}
+
+
+def test_a_challenger_that_finds_something_else_is_refused(
+    shelf: Shelf, settings: Settings, tmp_path: Path
+) -> None:
+    publish(shelf.registry, settings.model, settings)
+    shelf.register(make_bundle(tmp_path / "bundle", FeatureConfig(), seed=12, target="any_offence"))
+    with pytest.raises(BadInput, match="got any_offence; expected nps"):
+        publish_shadow(shelf.registry, "models:/nps-risk-any_offence@challenger", settings)
+    assert roles(settings) == {"current": "nps-risk-1"}
+
+
+def test_the_command_tells_both(shelf: Shelf, tmp_path: Path) -> None:
+    settings_in(tmp_path)
+    environment = {
+        "MLFLOW_TRACKING_URI": shelf.registry.tracking_uri,
+        "NPSRISK_STATE_DIR": str(tmp_path),
+        "NPSRISK_SHADOW_MODEL": CHALLENGER,
+    }
+    done = CliRunner().invoke(main, ["publish"], env=environment, catch_exceptions=False)
+    assert done.exit_code == 0
+    assert "published nps-risk version 1" in done.output
+    assert "in shadow: nps-risk version 2, which nobody approved" in done.output
+    done = CliRunner().invoke(main, ["publish", "--shadow", "models:/nps-risk/1", "--json"], env=environment)
+    assert json.loads(done.output.splitlines()[-1])["shadow"] is None
+
+
+def test_a_version_that_was_placed_as_challenger_decides_once_it_is_promoted(
+    tmp_path: Path, bundle: Path, other_bundle: Path
+) -> None:
+    shelf, settings = Shelf(tmp_path), settings_in(tmp_path / "state")
+    shelf.promote(shelf.register(bundle), load_bundle(bundle).sha256)
+    publish(shelf.registry, settings.model, settings)
+    challenger = shelf.register(other_bundle)
+    publish_shadow(shelf.registry, CHALLENGER, settings)
+    shelf.promote(challenger, load_bundle(other_bundle).sha256)
+    assert publish(shelf.registry, settings.model, settings)["version"] == "2"
+    assert publish_shadow(shelf.registry, CHALLENGER, settings) is None
+    with serving(settings) as client:
+        assert client.get("/v1/model").json()["approved_by"] == "a reviewer"
+        publish(shelf.registry, "models:/nps-risk@previous", settings)
+        client.look()
+        assert client.get("/v1/model").json()["version"] == "1"

@@ -1,0 +1,224 @@
+"""Group commit: nobody is told before the entry is on disk; a failed write is told to all whom it concerns."""
+
+import asyncio
+import threading
+from collections.abc import Callable, Sequence
+
+import pytest
+
+from consignments.errors import ServiceFault
+from serving.event_log.events import Event
+from serving.event_log.group_commit import QUEUE_ENTRIES, Committer
+from serving.event_log.log import EventLog
+
+Open = Callable[[], EventLog]
+Entry = Callable[..., Event]
+
+
+class SlowLog:
+    """A log whose writes wait until they are let through, or fail."""
+
+    def __init__(self, log: EventLog) -> None:
+        self._log = log
+        self.go = threading.Event()
+        self.failing = False
+        self.groups: list[int] = []
+
+    @property
+    def last_sequence(self) -> int:
+        return self._log.last_sequence
+
+    def append(self, events: Sequence[Event]) -> None:
+        self.go.wait(10)
+        if self.failing:
+            raise ServiceFault("the event log cannot be written", got="disk full")
+        self.groups.append(len(events))
+        self._log.append(events)
+
+
+def test_an_answer_waits_for_the_write_of_its_entry(open_log: Open, entry: Entry) -> None:
+    async def run() -> None:
+        log = SlowLog(open_log())
+        committer = Committer(log)  # type: ignore[arg-type]
+        waiting = asyncio.create_task(committer.add(entry(1)).durable())
+        await asyncio.sleep(0.05)
+        assert not waiting.done()
+        assert committer.group_of(1) is not None
+        log.go.set()
+        await waiting
+        assert log.last_sequence == 1
+        assert committer.group_of(1) is None
+        committer.close()
+
+    asyncio.run(run())
+
+
+def test_what_comes_during_a_write_goes_together_in_the_next_one(open_log: Open, entry: Entry) -> None:
+    async def run() -> list[int]:
+        log = SlowLog(open_log())
+        committer = Committer(log)  # type: ignore[arg-type]
+        committer.add(entry(1))
+        await asyncio.sleep(0.05)
+        for sequence in range(2, 12):
+            committer.add(entry(sequence))
+        log.go.set()
+        await committer.drain()
+        committer.close()
+        return log.groups
+
+    assert asyncio.run(run()) == [1, 10]
+
+
+def test_who_waits_for_a_free_log_comes_after_the_answers_and_into_the_next_group(
+    open_log: Open, entry: Entry
+) -> None:
+    async def run() -> None:
+        log, told = SlowLog(open_log()), list[str]()
+        committer = Committer(log)  # type: ignore[arg-type]
+
+        async def answer() -> None:
+            await committer.add(entry(1)).durable()
+            told.append("answered")
+
+        def enter() -> None:
+            told.append("entered")
+            committer.add(entry(3))
+
+        answered = asyncio.create_task(answer())
+        await asyncio.sleep(0.01)
+        committer.add(entry(2))
+        committer.when_free(enter)
+        await asyncio.sleep(0.05)
+        assert not told
+        log.go.set()
+        await answered
+        await committer.durable(2)
+        await committer.drain()
+        committer.when_free(lambda: told.append("free"))
+        await asyncio.sleep(0.01)
+        committer.close()
+        assert told == ["answered", "entered", "free"]
+        assert log.groups == [1, 2]
+
+    asyncio.run(run())
+
+
+def test_who_asks_for_a_free_log_at_its_last_moment_of_work_is_not_forgotten(
+    open_log: Open, entry: Entry
+) -> None:
+    async def run() -> None:
+        log, free = SlowLog(open_log()), asyncio.Event()
+        committer = Committer(log)  # type: ignore[arg-type]
+        committer.add(entry(1))
+        await asyncio.sleep(0.01)
+        committer.when_free(lambda: committer.when_free(free.set))
+        log.go.set()
+        await asyncio.wait_for(free.wait(), 5)
+        committer.close()
+
+    asyncio.run(run())
+
+
+def test_nobody_waits_for_a_log_that_cannot_be_written(
+    open_log: Open, entry: Entry, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("serving.event_log.group_commit.STALL_SECONDS", 0.05)
+
+    async def run() -> None:
+        log, told = SlowLog(open_log()), list[str]()
+        committer = Committer(log)  # type: ignore[arg-type]
+        committer.add(entry(1))
+        await asyncio.sleep(0.01)
+        committer.when_free(lambda: told.append("the write takes too long"))
+        await asyncio.sleep(0.1)
+        committer.when_free(lambda: told.append("it still does"))
+        await asyncio.sleep(0.01)
+        assert told == ["the write takes too long", "it still does"]
+        log.go.set()
+        while committer.waiting:
+            await asyncio.sleep(0.01)
+        log.go.clear()
+        log.failing = True
+        committer.add(entry(2))
+        await asyncio.sleep(0.01)
+        committer.when_free(lambda: told.append("the write failed"))
+        log.go.set()
+        while committer.fault is None:
+            await asyncio.sleep(0.01)
+        committer.when_free(lambda: told.append("it had failed"))
+        await asyncio.sleep(0.01)
+        committer.close()
+        assert told[2:] == ["the write failed", "it had failed"]
+
+    asyncio.run(run())
+
+
+def test_a_failed_write_is_told_to_everybody_and_nothing_more_is_taken(open_log: Open, entry: Entry) -> None:
+    async def run() -> None:
+        log = SlowLog(open_log())
+        committer = Committer(log)  # type: ignore[arg-type]
+        writing = committer.add(entry(1))
+        await asyncio.sleep(0.05)
+        following = committer.add(entry(2))
+        log.failing = True
+        log.go.set()
+        for group in (writing, following):
+            with pytest.raises(ServiceFault, match="disk full"):
+                await group.durable()
+        with pytest.raises(ServiceFault, match="disk full"):
+            committer.check()
+        log.failing = False
+        committer.resume()
+        committer.check()
+        await committer.add(entry(1)).durable()
+        with pytest.raises(ServiceFault, match="disk full"):
+            await writing.durable()
+        committer.close()
+
+    asyncio.run(run())
+
+
+def test_too_long_a_queue_refuses_more(open_log: Open, entry: Entry) -> None:
+    async def run() -> None:
+        log = SlowLog(open_log())
+        committer = Committer(log)  # type: ignore[arg-type]
+        for sequence in range(1, QUEUE_ENTRIES + 1):
+            committer.add(entry(sequence))
+        with pytest.raises(ServiceFault, match="too much is waiting"):
+            committer.check()
+        log.go.set()
+        await committer.drain()
+        committer.check()
+        committer.close()
+
+    asyncio.run(run())
+
+
+def test_who_waits_for_a_write_that_hangs_is_let_go_and_finds_it_on_disk_later(
+    open_log: Open, entry: Entry, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("serving.event_log.group_commit.STALL_SECONDS", 0.05)
+
+    async def run() -> None:
+        log = SlowLog(open_log())
+        committer = Committer(log)  # type: ignore[arg-type]
+        waiting = asyncio.create_task(committer.add(entry(1)).durable())
+        await asyncio.sleep(0)
+        following = asyncio.create_task(committer.add(entry(2)).durable())
+        await asyncio.sleep(0.02)
+        assert not waiting.done()
+        for task in (waiting, following):
+            with pytest.raises(ServiceFault, match="takes too long"):
+                await task
+        with pytest.raises(ServiceFault, match="takes too long"):
+            committer.check()
+        assert committer.lag_seconds > 0.05
+        log.go.set()
+        while committer.waiting:
+            await asyncio.sleep(0.01)
+        committer.check()
+        assert (committer.lag_seconds, log.last_sequence, sum(log.groups)) == (0, 2, 2)
+        await committer.add(entry(3)).durable()
+        committer.close()
+
+    asyncio.run(run())

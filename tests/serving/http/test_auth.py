@@ -1,0 +1,144 @@
+"""API keys: known only by their hash, with scopes, an expiry and a rate; changed without a restart."""
+
+import hashlib
+import os
+from datetime import UTC, datetime
+from pathlib import Path
+
+import pytest
+
+from consignments.errors import BadSetting
+from serving.http.auth import Access, Bucket, Scope
+from serving.http.problems import Refusal
+from serving.process.settings import Rate
+
+HOUR = Rate(3600, 3600)
+
+
+def key_table(name: str, key: str, scopes: str = '["score"]', more: str = "") -> str:
+    digest = hashlib.sha256(key.encode()).hexdigest()
+    return f'[[keys]]\nname = "{name}"\nsha256 = "{digest}"\nscopes = {scopes}\n{more}\n'
+
+
+def access(path: Path, text: str, rate: Rate | None = None) -> Access:
+    path.write_text(text)
+    return Access(path, rate)
+
+
+def status_of(entry: Access, header: bytes | None, scope: Scope = "score", records: int = 1) -> int:
+    try:
+        caller = entry.identify(header)
+        caller.require(scope)
+        caller.spend(records)
+    except Refusal as refusal:
+        return refusal.status
+    return 200
+
+
+@pytest.mark.parametrize(
+    ("header", "scope", "status"),
+    [
+        (b"Bearer right", "score", 200),
+        (b"bearer right", "score", 200),
+        (b"Bearer right", "outcome", 403),
+        (b"Bearer wrong", "score", 401),
+        (b"Bearer ", "score", 401),
+        (b"Basic right", "score", 401),
+        (None, "score", 401),
+    ],
+)
+def test_a_key_opens_what_its_scopes_say(
+    tmp_path: Path, header: bytes | None, scope: Scope, status: int
+) -> None:
+    assert status_of(access(tmp_path / "keys", key_table("centre", "right")), header, scope) == status
+
+
+def test_without_a_key_file_everybody_on_this_machine_is_let_in() -> None:
+    entry = Access(None, None)
+    assert entry.open
+    assert status_of(entry, None, "outcome") == 200
+
+
+def test_a_key_ends_with_its_time(tmp_path: Path) -> None:
+    past, future = "expires_at = 2020-01-01T00:00:00Z", "expires_at = 2999-01-01T00:00:00Z"
+    assert status_of(access(tmp_path / "keys", key_table("a", "right", more=past)), b"Bearer right") == 401
+    assert status_of(access(tmp_path / "keys", key_table("a", "right", more=future)), b"Bearer right") == 200
+
+
+def test_keys_change_without_a_restart(tmp_path: Path) -> None:
+    path = tmp_path / "keys"
+    entry = access(path, key_table("centre", "old"))
+    assert not entry.refresh()
+    path.write_text(key_table("centre", "new"))
+    os.utime(path, ns=(1, 1))
+    assert entry.refresh()
+    assert [status_of(entry, header) for header in (b"Bearer old", b"Bearer new")] == [401, 200]
+
+
+def test_a_bad_new_file_leaves_the_keys_as_they_were(tmp_path: Path) -> None:
+    path = tmp_path / "keys"
+    entry = access(path, key_table("centre", "right"))
+    path.write_text("nonsense")
+    os.utime(path, ns=(1, 1))
+    with pytest.raises(BadSetting):
+        entry.refresh()
+    assert status_of(entry, b"Bearer right") == 200
+
+
+@pytest.mark.parametrize(
+    ("text", "wrong"),
+    [
+        ("", "keys"),
+        ("[[keys]]\nname = 'a'", "sha256"),
+        (key_table("a", "k", '["everything"]'), "everything"),
+        (key_table("a", "k") + key_table("b", "k"), "twice"),
+        (key_table("a", "k", more="expires_at = 2027-01-01T00:00:00"), "zone"),
+    ],
+)
+def test_a_bad_key_file_stops_the_start(tmp_path: Path, text: str, wrong: str) -> None:
+    with pytest.raises(BadSetting, match=rf"(?s)^NPSRISK_API_KEYS_FILE.*{wrong}"):
+        access(tmp_path / "keys", text)
+
+
+def test_a_key_file_that_is_not_there_stops_the_start(tmp_path: Path) -> None:
+    with pytest.raises(BadSetting, match=r"^NPSRISK_API_KEYS_FILE"):
+        Access(tmp_path / "nowhere", None)
+
+
+def test_a_bucket_gives_its_rate_and_no_more() -> None:
+    now = [0.0]
+    bucket = Bucket(Rate(2, 1), clock=lambda: now[0])
+    assert [bucket.take(1), bucket.take(1)] == [0, 0]
+    assert bucket.take(1) == pytest.approx(0.5)
+    now[0] = 0.5
+    assert bucket.take(1) == 0
+
+
+def test_a_large_call_passes_once_and_is_paid_for_later() -> None:
+    now = [0.0]
+    bucket = Bucket(Rate(10, 1), clock=lambda: now[0])
+    assert bucket.take(30) == 0
+    assert bucket.take(1) == pytest.approx(2.1)
+    now[0] = 2.1
+    assert bucket.take(1) == 0
+
+
+def test_a_key_that_used_up_its_rate_is_told_when_to_come_back(tmp_path: Path) -> None:
+    entry = access(tmp_path / "keys", key_table("a", "right"), HOUR)
+    caller = entry.identify(b"Bearer right")
+    caller.spend(3610)
+    with pytest.raises(Refusal) as refused:
+        caller.spend(1)
+    assert refused.value.status == 429
+    assert 10 <= int(refused.value.headers["retry-after"]) <= 11
+
+
+def test_the_key_itself_is_kept_nowhere(tmp_path: Path) -> None:
+    entry = access(tmp_path / "keys", key_table("a", "a-long-random-key"))
+    assert "a-long-random-key" not in repr(vars(entry)) + repr([vars(c) for c in entry._callers.values()])
+
+
+def test_the_clock_of_expiry_is_utc(tmp_path: Path) -> None:
+    soon = datetime.fromtimestamp(datetime.now(UTC).timestamp() + 3600, UTC).isoformat()
+    entry = access(tmp_path / "keys", key_table("a", "right", more=f"expires_at = {soon}"))
+    assert status_of(entry, b"Bearer right") == 200

@@ -1,0 +1,233 @@
+"""The published OpenAPI document is true: what it allows and what it forbids is tried by the thousand, and bodies are spoilt.
+
+No answer is a fault of the service, each is one that the document tells, and what it forbids is refused, or named among the
+errors of a list. At the end the log's chain holds, and a service starts over it.
+"""
+
+import hashlib
+import random
+from collections import Counter
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import pytest
+import requests
+from hypothesis import HealthCheck, Phase, given, settings
+from support.databases import database_in
+from support.examples import day, make_consignment, make_outcome
+from support.serving_examples import DATA_KEY, Client, publish, running, serving, settings_in
+
+from consignments.records import Alert, Item
+from serving.encryption.vault import Vault
+from serving.event_log.log import EventLog
+
+schemathesis = pytest.importorskip("schemathesis", reason="make install installs it")
+told = pytest.importorskip("schemathesis.specs.openapi.checks")
+
+KEY = "a key of the tests"
+KEYS = '[[keys]]\nname = "all"\nsha256 = "{}"\nscopes = ["score", "outcome", "read"]\n'
+TRIED = {
+    "post /v1/scores": 1100, "post /v1/outcomes": 1100, "post /v1/alerts": 900, "post /v1/cancellations": 700,
+    "post /v1/selections": 700, "get /v1/consignments/{consignment_id}": 700,
+}  # fmt: skip
+"""How often each operation is tried in the long run, half of it with bodies that the document forbids; the others once."""
+MODES = schemathesis.GenerationMode
+CHECKS = [
+    schemathesis.checks.not_a_server_error, told.status_code_conformance, told.content_type_conformance,
+    told.response_headers_conformance, told.response_schema_conformance, told.unsupported_method,
+]  # fmt: skip
+
+
+def refused_or_named(context: Any, response: Any, case: Any) -> bool | None:
+    """Whether what the document forbids was refused; of a list, named among the errors."""
+    value = response.json() if response.status_code == 200 and case.method == "POST" else {}
+    if isinstance(value, dict) and value.get("errors"):
+        return None
+    found: bool | None = told.negative_data_rejection(context, response, case)
+    return found
+
+
+class Tried:
+    """Tries what a document tells on a service.
+
+    Attributes
+    ----------
+    answers : dict
+        Operation to the statuses it gave.
+    """
+
+    def __init__(self, url: str) -> None:
+        self._session = requests.Session()
+        self._session.trust_env = False
+        document = self._session.get(f"{url}/openapi.json").json()
+        for methods in document["paths"].values():
+            for operation in methods.values():
+                operation.pop(
+                    "security", None
+                )  # every call carries the right key; the wrong ones are tried elsewhere
+        self._document = document
+        self._schema = schemathesis.openapi.from_dict(document)
+        self._schema.config.update(base_url=url)
+        self.answers: dict[str, Counter[int]] = {}
+
+    def all(self, most: int | None = None) -> None:
+        """Try all operations, each as often as `TRIED` says, or at most so often."""
+        for result in self._schema.get_all_operations():
+            operation = result.ok()
+            name = f"{operation.method} {operation.path}"
+            count = TRIED.get(name, 1) if most is None else min(most, TRIED.get(name, 1))
+            self.answers[name] = Counter()
+            modes = list(MODES) if operation.method == "post" else [MODES.POSITIVE]
+            for mode in modes:
+                self._try(operation, mode, -(-count // len(modes)), self.answers[name])
+
+    def _try(self, operation: Any, mode: Any, count: int, answers: Counter[int]) -> None:
+        @settings(
+            max_examples=count, database=None, derandomize=True, phases=[Phase.generate],
+            suppress_health_check=list(HealthCheck),
+        )  # fmt: skip
+        @given(case=operation.as_strategy(generation_mode=mode))
+        def run(case: Any) -> None:
+            response = case.call(session=self._session, headers={"Authorization": f"Bearer {KEY}"})
+            answers[response.status_code] += 1
+            case.validate_response(response, checks=[*CHECKS, refused_or_named])
+
+        run()
+
+
+def tried(folder: Path, bundle: Path, most: int | None = None) -> dict[str, Counter[int]]:
+    publish(folder, bundle, "1")
+    keys = folder / "keys.toml"
+    keys.write_text(KEYS.format(hashlib.sha256(KEY.encode()).hexdigest()))
+    with running(folder, NPSRISK_API_KEYS_FILE=str(keys)) as (_, url):
+        trying = Tried(url)
+        trying.all(most)
+    log = EventLog.open(database_in(folder), Vault(DATA_KEY))
+    assert log.verify().broken_at is None
+    assert log.last_sequence > 0
+    log.close()
+    with running(folder, NPSRISK_API_KEYS_FILE=str(keys)):
+        pass
+    return trying.answers
+
+
+def test_some_cases_of_each_operation_are_answered_as_told(tmp_path: Path, bundle: Path) -> None:
+    answers = tried(tmp_path, bundle, most=6)
+    assert sum(map(Counter.total, answers.values())) >= 6 * len(TRIED)
+    assert all(answers[name].total() for name in answers)
+
+
+@pytest.mark.slow
+def test_five_thousand_cases_are_answered_as_told(tmp_path: Path, bundle: Path) -> None:
+    answers = tried(tmp_path, bundle)
+    assert sum(map(Counter.total, answers.values())) >= 5000
+    assert all(answers[name][200] for name in answers)
+    assert all(answers[name][422] for name in TRIED if name.startswith("post"))
+
+
+# Spoilt bodies
+
+
+def whole_bodies() -> list[tuple[str, bytes]]:
+    """A good body of each call, with all kinds of fields."""
+    item = Item(description="3-CMC", quantity=2, value=10.5, hs_code="292239")
+    consignments = [
+        make_consignment(f"RB{number}", items=(item, item), gross_weight_kg=0.4) for number in range(3)
+    ]
+    span = {"from": day(0), "until": day(19)}
+    bodies: list[tuple[str, Any]] = [
+        ("/v1/scores", consignments[0]),
+        ("/v1/scores?reasons=10&features=true", {"consignments": consignments}),
+        ("/v1/outcomes", make_outcome("RB0", result="nps", selection_probability=0.5)),
+        (
+            "/v1/outcomes",
+            {"outcomes": [make_outcome("RB1"), make_outcome("RB2", status="missed", result=None)]},
+        ),
+        (
+            "/v1/alerts",
+            Alert("A1", day(0), expires_at=day(9), description_pattern="3-CMC", sender_name="Orchid"),
+        ),
+        ("/v1/cancellations", {"cancellations": [{"consignment_id": "RB2", "cancelled_at": day(3)}]}),
+        ("/v1/selections", {"office": "Incheon", "capacity": 3, "explore": 0.5, **span}),
+    ]
+    return [(path, msgspec.json.encode(body)) for path, body in bodies]
+
+
+WORDS = [
+    b"null", b"true", b"-1", b"0", b"1e400", b"-0.0", b"NaN", b"Infinity", b"99999999999999999999999999", b"[]", b"{}",
+    b'""', b'"\\ud800"', b'"\\u0000"', b'"0001-01-01T00:00:00Z"', b'"9999-12-31T23:59:59.999999Z"', b'"2024-02-30T00:00:00Z"',
+    b'"2024-03-04T09:00:00+23:59"', b"[" * 400, b'{"a":' * 400, b"\xff", b"\xef\xbb\xbf", b"\x00", b'"' + b"x" * 70_000 + b'"',
+    b'"' + "가́\u202e".encode() * 30 + b'"', b"1.7976931348623157e308", b"5e-324",
+]  # fmt: skip
+Spoil = Callable[[bytes, random.Random], bytes]
+
+
+def cut(body: bytes, chance: random.Random) -> bytes:
+    return body[: chance.randrange(len(body))]
+
+
+def flip(body: bytes, chance: random.Random) -> bytes:
+    at = chance.randrange(len(body))
+    return body[:at] + bytes([body[at] ^ (1 << chance.randrange(8))]) + body[at + 1 :]
+
+
+def repeat(body: bytes, chance: random.Random) -> bytes:
+    first, last = sorted(chance.randrange(len(body)) for _ in range(2))
+    return body[:last] + body[first:last] * chance.randrange(1, 4) + body[last:]
+
+
+def take_out(body: bytes, chance: random.Random) -> bytes:
+    first, last = sorted(chance.randrange(len(body)) for _ in range(2))
+    return body[:first] + body[last:]
+
+
+def put_word(body: bytes, chance: random.Random) -> bytes:
+    """Put something in the place of a value; of the whole, where so much was cut off before that none is left."""
+    places = [at + 1 for at in range(len(body)) if body[at : at + 1] == b":"] or [0]
+    at = chance.choice(places)
+    end = min(
+        (found for mark in (b",", b"}", b"]") if (found := body.find(mark, at)) >= 0), default=len(body)
+    )
+    return body[:at] + chance.choice(WORDS) + body[end:]
+
+
+SPOILS: Sequence[Spoil] = (cut, flip, repeat, take_out, put_word, put_word, put_word)
+
+
+def spoilt(count: int, seed: int) -> Iterator[tuple[str, bytes]]:
+    chance, bodies = random.Random(seed), whole_bodies()
+    for _ in range(count):
+        path, body = chance.choice(bodies)
+        for _ in range(chance.choice((1, 1, 2, 3))):
+            body = chance.choice(SPOILS)(body, chance) or b" "
+        yield path, body
+
+
+def try_spoilt(client: Client, count: int, seed: int) -> Counter[int]:
+    answers: Counter[int] = Counter()
+    for path, body in spoilt(count, seed):
+        response = client.post(path, body)
+        answers[response.status_code] += 1
+        assert response.status_code in (200, 400, 404, 422), (path, body, response.text)
+        if response.status_code != 200:
+            assert response.json()["status"] == response.status_code
+    assert client.post("/v1/scores", make_consignment("at the end")).status_code == 200
+    return answers
+
+
+def test_spoilt_bodies_are_refused_and_never_a_fault_of_ours(client: Client) -> None:
+    answers = try_spoilt(client, 400, seed=1)
+    assert min(answers[200], answers[400], answers[422]) > 10
+
+
+@pytest.mark.slow
+def test_five_thousand_spoilt_bodies_are_never_a_fault_of_ours(tmp_path: Path, bundle: Path) -> None:
+    publish(tmp_path, bundle, "1")
+    with serving(settings_in(tmp_path)) as client:
+        answers = try_spoilt(client, 5000, seed=2)
+        assert client.service.log.verify().broken_at is None
+    assert min(answers[200], answers[400], answers[422]) > 200
+    with serving(settings_in(tmp_path)) as client:
+        assert client.get("/health/ready").status_code == 200

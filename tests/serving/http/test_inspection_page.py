@@ -1,0 +1,138 @@
+"""The page for inspection systems is true: its client and its commands run, and its tables tell what the service answers."""
+
+import re
+import shutil
+import subprocess
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any, get_args
+
+import httpx
+import msgspec
+import pytest
+from support.pages import FENCE, REPOSITORY
+from support.serving_examples import publish, running
+
+from serving.http.openapi import document
+from serving.http.problems import FaultKind
+from serving.http.schemas import Score
+from serving.process.settings import SETTING_NAMES
+
+PAGE = (REPOSITORY / "docs" / "inspection-system.md").read_text(encoding="utf-8")
+SHOWN = "http://127.0.0.1:8080"
+
+
+def shown(language: str) -> list[str]:
+    return [text for kind, text in FENCE.findall(PAGE) if kind == language]
+
+
+@pytest.fixture(scope="module")
+def url(tmp_path_factory: pytest.TempPathFactory, bundle: Path) -> Iterator[str]:
+    folder = tmp_path_factory.mktemp("state")
+    publish(folder, bundle, "1")
+    with running(folder) as (_, address):
+        yield address
+
+
+def client_of(url: str) -> Any:
+    """Run the client of the page, and the calls below it."""
+    names: dict[str, Any] = {}
+    client, calls = shown("python")
+    exec(client, names)
+    exec(calls.replace(SHOWN, url), names)
+    return names
+
+
+def test_the_client_of_the_page_runs(url: str) -> None:
+    npsrisk = client_of(url)["npsrisk"]
+    told = httpx.get(f"{url}/v1/consignments/RB000000017GB").json()
+    assert [outcome["result"] for outcome in told["outcomes"]] == ["clear"]
+    scores, refused = npsrisk.score_all(
+        [{"consignment_id": "A", "channel": "postal"}, {"consignment_id": "B", "channel": "sea"}]
+    )
+    assert [score["consignment_id"] for score in scores] == ["A"]
+    ((consignment, error),) = refused
+    assert (consignment["consignment_id"], error["kind"]) == ("B", "bad_value")
+    with pytest.raises(ValueError, match="Invalid enum value"):
+        npsrisk.score({"consignment_id": "C", "channel": "sea"})
+    npsrisk.http.close()
+
+
+class Flaky(httpx.BaseTransport):
+    """Fails in the ways a network and a busy service do, and then answers."""
+
+    def __init__(self) -> None:
+        self.left: list[Any] = [
+            httpx.ConnectError("refused"),
+            httpx.ReadTimeout("late"),
+            httpx.Response(503, json={"request_id": "a", "detail": "busy"}, headers={"retry-after": "3"}),
+            httpx.Response(429, json={"request_id": "b", "detail": "slow"}),
+            httpx.Response(200, json={"band": "high"}),
+        ]
+        self.bodies: list[bytes] = []
+
+    def handle_request(self, request: httpx.Request) -> httpx.Response:
+        self.bodies.append(request.read())
+        answer = self.left.pop(0)
+        if isinstance(answer, Exception):
+            raise answer
+        found: httpx.Response = answer
+        return found
+
+
+def test_the_client_sends_the_same_again_until_it_is_answered(monkeypatch: pytest.MonkeyPatch) -> None:
+    names: dict[str, Any] = {}
+    exec(shown("python")[0], names)
+    waits: list[float] = []
+    monkeypatch.setattr("time.sleep", waits.append)
+    npsrisk, flaky = names["NpsRisk"](SHOWN), Flaky()
+    npsrisk.http.close()
+    npsrisk.http = httpx.Client(base_url=SHOWN, transport=flaky)
+    assert npsrisk.score({"consignment_id": "A", "channel": "postal"}) == {"band": "high"}
+    assert len(flaky.bodies) == 5
+    assert len(set(flaky.bodies)) == 1
+    assert waits[2] >= 3
+    flaky.left = [httpx.ConnectError("refused")] * 8
+    with pytest.raises(TimeoutError, match="8 attempts"):
+        npsrisk.score({})
+    npsrisk.http.close()
+
+
+@pytest.mark.skipif(shutil.which("curl") is None, reason="there is no curl here")
+def test_the_commands_with_curl_run(url: str) -> None:
+    (script,) = shown("bash")
+    done = subprocess.run(
+        ["bash", "-euc", script.replace(SHOWN, url)], capture_output=True, text=True, check=True,
+        env={"KEY": "none", "PATH": "/usr/bin:/bin"},
+    )  # fmt: skip
+    score, receipt, told = map(msgspec.json.decode, re.split(r"(?<=\})(?=\{)", done.stdout))
+    assert score["decision_id"] == told["decisions"][0]["decision_id"]
+    assert (receipt["id"], told["outcomes"][0]["result"]) == ("RB123456785GB", "nps")
+
+
+def test_the_score_of_the_page_is_one(url: str) -> None:
+    (example,) = shown("json")
+    score = msgspec.json.decode(example, type=Score)
+    assert set(msgspec.json.decode(example)) == set(Score.__struct_fields__) - {"features"}
+    assert score.band == "elevated"
+
+
+def test_every_status_and_kind_that_can_be_answered_is_on_the_page() -> None:
+    from consignments.records import Consignment
+
+    told = {
+        status
+        for methods in document(Consignment, "0")["paths"].values()
+        for operation in methods.values()
+        for status in operation["responses"]
+    }
+    rows = re.findall(r"^\| ([\d, ]+) \|", PAGE, re.MULTILINE)
+    named = {status for row in rows for status in re.findall(r"\d{3}", row)}
+    assert told - {"200"} <= named
+    assert {"405", "431", "500"} <= named
+    kinds = set(re.findall(r"`(\w+)`", PAGE.partition("| `kind` |")[2].partition("\n\n")[0]))
+    assert set(get_args(FaultKind)) <= kinds
+
+
+def test_every_setting_is_on_the_page() -> None:
+    assert {name for name in SETTING_NAMES if f"`{name}`" not in PAGE} == set()

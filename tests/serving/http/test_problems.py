@@ -1,0 +1,74 @@
+"""Problem documents name the field at fault by a JSON pointer."""
+
+import msgspec
+import pytest
+
+from consignments.records import Consignment
+from serving.http.problems import Fault, Refusal, fault_of
+
+
+@pytest.mark.parametrize(
+    ("body", "pointer", "detail", "kind"),
+    [
+        ('{"channel": "postal"}', "#/consignment_id", "required field", "missing_field"),
+        ('{"consignment_id": "a", "channel": "sea"}', "#/channel", "Invalid enum value", "bad_value"),
+        (
+            '{"consignment_id": "a", "channel": "postal", "pieces": "two"}',
+            "#/pieces",
+            "Expected `float | null`",
+            "wrong_type",
+        ),
+        (
+            '{"consignment_id": "a", "channel": "postal", "weight": 2}',
+            "#/weight",
+            "unknown field",
+            "unknown_field",
+        ),
+        (
+            '{"consignment_id": "a", "channel": "postal", "items": [{}, {"hs": "1"}]}',
+            "#/items/1/hs",
+            "unknown field",
+            "unknown_field",
+        ),
+        (
+            '{"consignment_id": "a", "channel": "postal", "items": [{"value": -1}]}',
+            "#/items/0/value",
+            ">= 0.0",
+            "bad_value",
+        ),
+        (
+            '{"consignment_id": "a", "channel": "postal", "a/b~c": 2}',
+            "#/a~1b~0c",
+            "unknown field",
+            "unknown_field",
+        ),
+        ("[]", "#", "Expected `object`", "wrong_type"),
+    ],
+)
+def test_the_pointer_leads_to_the_field(body: str, pointer: str, detail: str, kind: str) -> None:
+    with pytest.raises(msgspec.ValidationError) as caught:
+        msgspec.json.decode(body, type=Consignment)
+    fault = fault_of(caught.value)
+    assert (fault.pointer, fault.kind) == (pointer, kind)
+    assert detail in fault.detail
+
+
+def test_a_very_long_unknown_name_is_told_back_in_part_only() -> None:
+    body = '{"consignment_id": "a", "channel": "postal", "' + "x" * 5000 + '": 1}'
+    with pytest.raises(msgspec.ValidationError) as caught:
+        msgspec.json.decode(body, type=Consignment)
+    fault = fault_of(caught.value)
+    assert len(fault.detail) < 200
+    assert len(fault.pointer) < 200
+
+
+def test_a_refusal_is_a_problem_document() -> None:
+    refusal = Refusal.of_record(Fault("Expected `str`", "#/office"))
+    assert msgspec.json.decode(refusal.body("a-1")) == {
+        "title": "Unprocessable Entity",
+        "status": 422,
+        "detail": "Expected `str`",
+        "type": "about:blank",
+        "errors": [{"detail": "Expected `str`", "pointer": "#/office", "kind": "bad_value"}],
+        "request_id": "a-1",
+    }

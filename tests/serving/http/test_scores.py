@@ -1,0 +1,373 @@
+"""Scores over HTTP: each consignment once, what is wrong named, nothing told before it is on disk."""
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import numpy as np
+import pytest
+from support.databases import execute, stored_bytes
+from support.examples import day, make_consignment
+from support.serving_examples import DATA_KEY, Client, publish, serving, settings_in
+
+from consignments.records import Consignment, Item
+from consignments.schema import fields_of
+from features.fitted import Fitted
+from features.history.live import Ledger
+from features.history.pseudonyms import Pseudonyms
+from features.pipeline import Pipeline
+from models.bundle import load_bundle
+from serving.scoring.scorer import Answer, Asked, Scorer
+
+JSON = {"content-type": "application/json"}
+DRUG = "research chemical powder"
+
+
+def fields(**changes: Any) -> dict[str, Any]:
+    """A consignment as a client sends it."""
+    found: dict[str, Any] = msgspec.to_builtins(make_consignment(**changes))
+    return {name: value for name, value in found.items() if value is not None}
+
+
+def answer(client: Client, body: Any, query: str = "") -> dict[str, Any]:
+    response = client.post(f"/v1/scores{query}", body)
+    assert response.status_code == 200, response.text
+    found: dict[str, Any] = response.json()
+    return found
+
+
+def test_a_consignment_gets_a_score_a_band_and_a_decision(client: Client) -> None:
+    told = answer(client, fields())
+    assert told.keys() == {"consignment_id", "score", "band", "reasons", "model", "scored_at", "decision_id"}
+    assert 0 < told["score"] < 1
+    assert told["model"] == {"name": "nps-risk", "version": "1"}
+
+
+def test_an_answer_is_in_the_log_when_it_leaves(client: Client, tmp_path: Path) -> None:
+    told = answer(client, fields())
+    found = execute(tmp_path, "SELECT sequence, kind, score, band FROM events")
+    assert found == [(int(told["decision_id"].rpartition("-")[2]), "decision", told["score"], told["band"])]
+
+
+def test_the_score_is_the_models_own_on_the_same_features(client: Client, bundle: Path) -> None:
+    model = load_bundle(bundle).model
+    told = answer(client, fields(description=DRUG), "?features=true")
+    row = [np.nan if value is None else value for value in told["features"].values()]
+    assert list(told["features"]) == list(model.spec.names)
+    assert told["score"] == model.score(np.array([row], dtype=np.float32), ["postal"])[0]
+    assert told["band"] == model.bands.of(told["score"])
+
+
+def test_history_is_read_before_the_consignment_is_counted(client: Client) -> None:
+    seen = [
+        answer(client, fields(consignment_id=f"RB{place}"), "?features=true")["features"][
+            "history.sender.arrivals_7d"
+        ]
+        for place in range(3)
+    ]
+    assert seen == [0, 1, 2]
+
+
+def test_the_service_reads_the_same_features_as_the_pipeline_and_the_ledger(
+    client: Client, bundle: Path
+) -> None:
+    loaded = load_bundle(bundle)
+    pipeline = Pipeline(loaded.config, Fitted.from_plain(loaded.fitted, loaded.arrays), Pseudonyms(DATA_KEY))
+    ledger = Ledger(pipeline.new_history())
+    keys, counterparts = np.zeros((2, len(pipeline.kinds)), dtype=np.uint64)
+    for place in range(5):
+        c = make_consignment(f"RB{place % 4}", received_at=day(place), description=f"{DRUG} {place}")
+        row = np.zeros(len(pipeline.spec), dtype=np.float32)
+        pipeline.describe(c, row, keys, counterparts)
+        number = int(c.received_at.timestamp()) // 86400 if c.received_at else 0
+        ledger.arrive(c.consignment_id, number, keys, counterparts, row, pipeline.history_at)
+        told = answer(client, c, "?features=true")["features"]
+        here = np.array([np.nan if value is None else value for value in told.values()], dtype=np.float32)
+        np.testing.assert_array_equal(here, row)
+
+
+def test_the_same_consignment_gets_the_same_answer(client: Client) -> None:
+    first = answer(client, fields(description=DRUG))
+    later = fields(description=DRUG, received_at=day(5))
+    del later["received_at"]
+    assert answer(client, fields(description=DRUG)) == first
+    assert answer(client, later) == first
+    assert (
+        answer(client, fields(consignment_id="RB2"), "?features=true")["features"][
+            "history.sender.arrivals_7d"
+        ]
+        == 1
+    )
+
+
+def test_other_content_is_a_new_decision_also_when_it_returns_to_an_older_one(client: Client) -> None:
+    told = [answer(client, fields(description=text))["decision_id"] for text in ("socks", "shoes", "socks")]
+    assert len(set(told)) == 3
+
+
+def test_an_amended_consignment_is_counted_once(client: Client) -> None:
+    for text in ("socks", "shoes"):
+        answer(client, fields(description=text))
+    told = answer(client, fields(consignment_id="RB2"), "?features=true")
+    assert told["features"]["history.sender.arrivals_7d"] == 1
+
+
+def test_reasons_come_with_high_and_elevated_and_where_they_are_asked_for(client: Client) -> None:
+    for place in range(30):
+        answer(client, fields(consignment_id=f"S{place}", description="socks"))
+    risky, plain = answer(client, fields(description=DRUG)), answer(client, fields(consignment_id="RB2"))
+    due = {"high": 3, "elevated": 3, "routine": 0}
+    for told in (risky, plain):
+        assert len(told["reasons"]) == due[told["band"]]
+    more = answer(client, fields(consignment_id="RB3", description=DRUG), "?reasons=5")["reasons"]
+    assert len(more) == 5
+    assert [reason["contribution"] for reason in more] == sorted(
+        (r["contribution"] for r in more), reverse=True
+    )
+    assert more[0].keys() == {"code", "text", "contribution"}
+
+
+def test_a_repeat_can_ask_for_more_reasons_and_for_features(client: Client) -> None:
+    first = answer(client, fields(description=DRUG), "?reasons=5&features=true")
+    answer(client, fields(consignment_id="RB2", description=DRUG), "?reasons=0")
+    repeated = answer(client, fields(description=DRUG), "?reasons=5&features=true")
+    assert repeated == first
+    late = answer(client, fields(consignment_id="RB2", description=DRUG), "?reasons=2&features=true")
+    assert len(late["reasons"]) == 2
+    assert late["features"]["history.sender.arrivals_7d"] == 1
+
+
+def rows_of_a_stream(count: int) -> list[dict[str, Any]]:
+    """New consignments of few senders with, among them, repeats, amendments, some cancelled and some of other days."""
+    rng = np.random.default_rng(3)
+    rows: list[dict[str, Any]] = []
+    for place in range(count):
+        draw = rng.random()
+        if rows and draw < 0.15:
+            rows.append(rows[rng.integers(len(rows))])
+            continue
+        name = rows[rng.integers(len(rows))]["consignment_id"] if rows and draw < 0.35 else f"RB{place}"
+        moment = day(float(rng.integers(0, 20)) if draw > 0.8 else 10.0)
+        changes = {"cancelled_at": moment} if 0.35 < draw < 0.4 else {}
+        goods = (DRUG, "socks", f"{DRUG} {place}")[rng.integers(3)]
+        sender = f"Orchid {'abc'[rng.integers(3)]} Ltd"
+        rows.append(
+            fields(consignment_id=name, received_at=moment, description=goods, sender_name=sender, **changes)
+        )
+    return rows
+
+
+@pytest.mark.parametrize("recent", [1, 30_000])
+def test_a_list_is_scored_as_its_members_one_by_one(
+    tmp_path: Path, bundle: Path, recent: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    rows = rows_of_a_stream(200)
+    seen = []
+    for name in ("one", "many"):
+        publish(tmp_path / name, bundle, "1")
+        with serving(settings_in(tmp_path / name)) as client:
+            monkeypatch.setattr(client.service.state.dossiers, "_most", recent)
+            if name == "many":
+                told = answer(client, {"consignments": rows}, "?features=true")["scores"]
+            else:
+                told = [answer(client, row, "?features=true") for row in rows]
+            for each in told:
+                each["decision_id"] = each["decision_id"].partition("-")[2]
+            events = [event._replace(sealed=None) for event in client.service.log.events()]
+            counted = {key: part.tobytes() for key, part in client.service.state.history.to_arrays().items()}
+            days = client.service.state.dossiers.days.to_array().tolist()
+            seen.append((told, events, counted, days))
+    assert seen[0] == seen[1]
+    assert {event.kind for event in seen[0][1]} == {"decision", "cancellation"}
+    assert len(seen[0][1]) < len(rows)
+
+
+def test_calls_at_once_are_answered_as_one_after_the_other(
+    tmp_path: Path, bundle: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    rows = rows_of_a_stream(60)
+    seen, together = [], []
+    decide_all = Scorer.decide_all
+
+    def note(scorer: Scorer, asked: Sequence[Asked]) -> list[Answer | Exception]:
+        together.append(len(asked))
+        return decide_all(scorer, asked)
+
+    monkeypatch.setattr(Scorer, "decide_all", note)
+    for name in ("one", "together"):
+        publish(tmp_path / name, bundle, "1")
+        with serving(settings_in(tmp_path / name)) as client:
+            if name == "together":
+                told = [response.json() for response in client.post_at_once("/v1/scores?features=true", rows)]
+            else:
+                told = [answer(client, row, "?features=true") for row in rows]
+            for each in told:
+                each["decision_id"] = each["decision_id"].partition("-")[2]
+            seen.append((told, [event._replace(sealed=None) for event in client.service.log.events()]))
+    assert seen[0] == seen[1]
+    assert max(together) > 5
+
+
+def test_a_consignment_that_cannot_be_described_fails_alone(
+    client: Client, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    goods = client.service.scoring().model.pipeline._goods
+    fill = goods.fill
+
+    def fail(c: Consignment, *rest: Any) -> None:
+        if c.consignment_id == "RB1":
+            raise ArithmeticError
+        fill(c, *rest)
+
+    monkeypatch.setattr(goods, "fill", fail)
+    rows = [fields(consignment_id=f"RB{place}") for place in range(3)]
+    told = client.post_at_once("/v1/scores", rows)
+    assert [response.status_code for response in told] == [200, 500, 200]
+    assert [event.consignment_id for event in client.service.log.events()] == ["RB0", "RB2"]
+
+
+def test_a_bad_row_does_not_sink_the_good_ones(client: Client) -> None:
+    good, bad = fields(), fields(consignment_id="RB2", pieces="two")
+    told = answer(
+        client, {"consignments": [bad, good, {"channel": "postal"}, 7, fields(consignment_id="RB3")]}
+    )
+    assert [score["consignment_id"] for score in told["scores"]] == [good["consignment_id"], "RB3"]
+    assert [(error["index"], error["pointer"]) for error in told["errors"]] == [
+        (0, "#/consignments/0/pieces"),
+        (2, "#/consignments/2/consignment_id"),
+        (3, "#/consignments/3"),
+    ]
+
+
+def test_the_same_consignment_twice_in_a_list_is_one_decision(client: Client) -> None:
+    told = answer(client, {"consignments": [fields(), fields()]})
+    assert told["scores"][0] == told["scores"][1]
+
+
+def test_received_at_left_out_is_now_by_the_services_clock(client: Client) -> None:
+    body = fields()
+    del body["received_at"]
+    answer(client, body)
+    told = client.get(f"/v1/consignments/{body['consignment_id']}").json()["decisions"][0]
+    assert told["received_at"] == told["scored_at"] == "2024-03-24T09:00:00Z"
+
+
+@pytest.mark.parametrize(
+    ("body", "status", "pointer"),
+    [
+        (b'{"consignment_id": "RB1"', 400, None),
+        (b'{"consignment_id": "\xff"}', 400, None),
+        (b'{"x": ' + b"[" * 100_000, 422, "#/x"),
+        (b"", 400, None),
+        ({"consignment_id": "RB1", "channel": "postal", "pieces": "two"}, 422, "#/pieces"),
+        ({"consignment_id": "RB1", "channel": "postal", "colour": "red"}, 422, "#/colour"),
+        ({"consignment_id": "RB1"}, 422, "#/channel"),
+        ({"consignment_id": "R\x00B", "channel": "postal"}, 422, "#/consignment_id"),
+        ({"consignment_id": "RB1", "channel": "postal", "received_at": "2024-03-04T09:00:00"}, 422, "#/received_at"),
+        ({"consignment_id": "RB1", "channel": "postal", "received_at": "2999-01-01T00:00:00Z"}, 422, "#/received_at"),
+        ({"consignments": [{}] * 1001}, 422, "#/consignments"),
+        ({"consignments": {}}, 422, "#/consignments"),
+        ({"consignments": [], "more": 1}, 422, "#/more"),
+        ([], 422, "#"),
+    ],
+)  # fmt: skip
+def test_what_is_wrong_is_told_with_the_path_of_the_field(
+    client: Client, body: Any, status: int, pointer: str | None
+) -> None:
+    response = client.post("/v1/scores", body)
+    problem = response.json()
+    assert response.headers["content-type"] == "application/problem+json"
+    assert (response.status_code, problem["status"]) == (status, status)
+    assert [error["pointer"] for error in problem.get("errors", [])] == ([pointer] if pointer else [])
+    assert client.service.log.last_sequence == 0
+
+
+@pytest.mark.parametrize(
+    "query",
+    ["?reasons=11", "?reasons=-1", "?reasons=x", "?features=1", "?colour=red", "?reasons=1&reasons=2"],
+)
+def test_a_query_that_means_nothing_is_refused(client: Client, query: str) -> None:
+    assert client.post(f"/v1/scores{query}", fields()).status_code == 422
+
+
+def test_a_body_that_is_not_said_to_be_json_is_refused(client: Client) -> None:
+    assert client.post("/v1/scores", fields(), headers={"content-type": "text/plain"}).status_code == 415
+
+
+def test_a_body_over_the_limit_is_refused_whether_its_length_is_told_or_not(
+    tmp_path: Path, bundle: Path
+) -> None:
+    publish(tmp_path, bundle, "1")
+    body = fields(description="x" * 3900)
+
+    async def parts() -> Any:
+        for byte in msgspec.json.encode(body):
+            yield bytes([byte])
+
+    with serving(settings_in(tmp_path, NPSRISK_MAX_BODY_BYTES="2000")) as client:
+        assert client.post("/v1/scores", body).status_code == 413
+        streamed = client.portal.call(lambda: client.http.post("/v1/scores", content=parts(), headers=JSON))
+        assert streamed.status_code == 413
+        assert client.post("/v1/scores", fields()).status_code == 200
+
+
+def test_without_keys_only_this_machine_is_answered(client: Client) -> None:
+    headers = JSON | {"host": "attacker.example"}
+    assert client.post("/v1/scores", fields(), headers=headers).status_code == 421
+    assert client.post("/v1/scores", fields(), headers=JSON | {"host": "127.0.0.1:8080"}).status_code == 200
+
+
+def test_the_log_holds_no_personal_value_that_can_be_read(client: Client, tmp_path: Path) -> None:
+    personal = {field.name: f"Quixotic {field.name}" for field in fields_of(Consignment) if field.personal}
+    answer(client, fields(**personal, items=(Item(description="socks"),)))
+    answer(client, {"consignments": [fields(consignment_id="RB2", **personal)]})
+    written = stored_bytes(tmp_path)
+    assert b"RB123456785GB" in written
+    assert b"uixotic" not in written
+
+
+def test_a_fault_of_ours_tells_nothing_of_the_consignment(
+    client: Client, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def fail(*_: Any) -> None:
+        raise ValueError("could not read Kim Min-su")
+
+    assert client.service.scorer is not None
+    monkeypatch.setattr(client.service.scorer.model.pipeline, "describe", fail)
+    response = client.post("/v1/scores", fields())
+    assert response.status_code == 500
+    told = capsys.readouterr()
+    assert "ValueError" in told.out + told.err
+    assert "Kim" not in response.text + told.out + told.err
+
+
+def test_a_model_that_gives_no_number_is_an_error_and_the_arrival_still_counts(
+    client: Client, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert client.service.scorer is not None
+    with monkeypatch.context() as broken:
+        trees = client.service.scorer.model.risk.trees
+        broken.setattr(trees, "raw", lambda X: np.full(len(X), np.nan))
+        assert client.post("/v1/scores", fields()).status_code == 503
+        more = [fields(consignment_id=name) for name in ("RB3", "RB4")]
+        assert client.post("/v1/scores", {"consignments": more}).status_code == 503
+        assert "npsrisk_unscored_total 3.0" in client.get("/metrics").text
+    told = answer(client, fields(consignment_id="RB2"), "?features=true")
+    assert told["features"]["history.sender.arrivals_7d"] == 3
+    assert [event.kind for event in client.service.log.events()] == [*["arrival"] * 3, "decision"]
+    assert answer(client, fields())["decision_id"].endswith("-5")
+
+
+def test_a_withdrawn_consignment_no_longer_counts(client: Client) -> None:
+    answer(client, fields(cancelled_at=day(1)))
+    told = answer(client, fields(consignment_id="RB2"), "?features=true")
+    assert told["features"]["history.sender.arrivals_7d"] == 0
+
+
+def test_a_column_that_the_model_declares_is_taken(tmp_path: Path, column_bundle: Path) -> None:
+    publish(tmp_path, column_bundle, "1")
+    with serving(settings_in(tmp_path)) as client:
+        told = answer(client, fields() | {"tax_rate": 8}, "?features=true")
+        assert told["features"]["column.tax_rate"] == 8
+        assert client.post("/v1/scores", fields() | {"tax_type": "A"}).status_code == 422

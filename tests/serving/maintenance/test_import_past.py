@@ -1,0 +1,172 @@
+"""Import: past tables are history of the log, in the order of history; doing it twice adds nothing."""
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from support.databases import database_in, stored_bytes
+from support.examples import day, make_consignment, make_outcome
+from support.serving_examples import DATA_KEY, Client, publish, serving, settings_in
+
+from consignments.errors import ServiceFault
+from consignments.records import Alert, Consignment, Outcome
+from consignments.tables import frame_of
+from features.batch import Tables, feature_matrix
+from features.config import FeatureConfig
+from features.fitted import Fitted
+from features.history.pseudonyms import Pseudonyms
+from serving.encryption.vault import Vault
+from serving.event_log.log import EventLog
+from serving.maintenance.import_past import import_tables
+from serving.process.lock import StateLock
+
+
+def tables(consignments: list[Consignment], outcomes: list[Outcome] = [], alerts: list[Alert] = []) -> Tables:  # noqa: B006
+    return Tables(
+        frame_of(consignments, Consignment),
+        frame_of(outcomes, Outcome) if outcomes else None,
+        frame_of(alerts, Alert) if alerts else None,
+    )
+
+
+def take(folder: Path, given: Tables) -> dict[str, int]:
+    nowhere = Path("not-read-here")
+    return import_tables(lambda *_: given, nowhere, nowhere, nowhere, settings_in(folder))
+
+
+def logged(folder: Path) -> list[tuple[str, str | None]]:
+    log = EventLog.open(database_in(folder), Vault(DATA_KEY))
+    found = [(event.kind, event.consignment_id) for event in log.events()]
+    assert log.verify().broken_at is None
+    log.close()
+    return found
+
+
+PAST = tables(
+    [
+        make_consignment("RB3", received_at=day(10)),
+        make_consignment("RB1", received_at=day(0)),
+        make_consignment("RB2", received_at=day(3), cancelled_at=day(5)),
+        make_consignment("RB4", received_at=day(12)),
+    ],
+    [make_outcome("RB1", result="nps", known_at=day(10)), make_outcome("RB2", known_at=day(11))],
+    [Alert("A1", day(4), sender_name="Orchid Trading"), Alert("A2", day(12), sender_name="Orchid Trading")],
+)
+
+
+def test_the_log_has_the_past_in_the_order_of_history(tmp_path: Path) -> None:
+    counts = take(tmp_path, PAST)
+    assert counts == {
+        "consignments": 4, "outcomes": 2, "alerts": 2, "cancellations": 1, "known": 0, "refused": 0
+    }  # fmt: skip
+    assert logged(tmp_path) == [
+        ("arrival", "RB1"),
+        ("arrival", "RB2"),
+        ("alert", None),
+        ("cancellation", "RB2"),
+        ("outcome", "RB1"),
+        ("arrival", "RB3"),
+        ("outcome", "RB2"),
+        ("alert", None),
+        ("arrival", "RB4"),
+    ]
+
+
+def test_importing_again_adds_nothing(tmp_path: Path) -> None:
+    take(tmp_path, PAST)
+    counts = take(tmp_path, PAST)
+    assert (counts["consignments"], counts["outcomes"], counts["alerts"], counts["known"]) == (0, 0, 0, 9)
+    assert len(logged(tmp_path)) == 9
+
+
+def test_what_is_new_in_a_longer_table_is_added(tmp_path: Path) -> None:
+    take(tmp_path, tables([make_consignment("RB1")]))
+    counts = take(tmp_path, tables([make_consignment("RB1"), make_consignment("RB2")], [make_outcome("RB1")]))
+    assert (counts["consignments"], counts["outcomes"], counts["known"]) == (1, 1, 1)
+
+
+def test_the_service_sees_the_imported_past_as_a_batch_does(tmp_path: Path, bundle: Path) -> None:
+    take(tmp_path, PAST)
+    publish(tmp_path, bundle, "1")
+    probe = make_consignment("RB9", received_at=day(14))
+    with serving(settings_in(tmp_path)) as client:
+        told = client.post("/v1/scores?features=true", probe).json()["features"]
+    whole = Tables(frame_of([*records(PAST), probe], Consignment), PAST.outcomes, PAST.alerts)
+    keep = np.arange(5) == 4
+    matrix = feature_matrix(whole, FeatureConfig(), Fitted.nothing(), Pseudonyms(b"another key"), keep=keep)
+    here = np.array([np.nan if value is None else value for value in told.values()], dtype=np.float32)
+    np.testing.assert_array_equal(here, matrix.X[0])
+    assert told["history.sender.arrivals_30d"] == 3
+    assert told["alerts.matching"] == 2
+
+
+def records(past: Tables) -> list[Consignment]:
+    from consignments.tables import consignments_of
+
+    return consignments_of(past.consignments, Consignment)
+
+
+def test_an_imported_consignment_that_is_announced_live_is_scored_and_counted_once(
+    tmp_path: Path, bundle: Path
+) -> None:
+    take(tmp_path, tables([make_consignment("RB1")]))
+    publish(tmp_path, bundle, "1")
+    with serving(settings_in(tmp_path)) as client:
+        first = scored(client, "RB1")
+        assert first["history.sender.arrivals_7d"] == 0
+        assert scored(client, "RB2")["history.sender.arrivals_7d"] == 1
+        imported = client.get("/v1/consignments/RB1").json()["imported"]
+        assert imported == ["2024-03-04T09:00:00Z"]
+
+
+def scored(client: Client, name: str) -> dict[str, Any]:
+    found: dict[str, Any] = client.post("/v1/scores?features=true", make_consignment(name)).json()["features"]
+    return found
+
+
+def test_what_the_service_decided_is_not_imported_again(tmp_path: Path, bundle: Path) -> None:
+    publish(tmp_path, bundle, "1")
+    with serving(settings_in(tmp_path)) as client:
+        client.post("/v1/scores", make_consignment("RB1"))
+    assert take(tmp_path, tables([make_consignment("RB1")]))["known"] == 1
+
+
+def test_a_moment_in_the_future_is_refused_and_the_rest_goes_on(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    future = day(400_000)
+    counts = take(tmp_path, tables([make_consignment("RB1", received_at=future), make_consignment("RB2")]))
+    assert (counts["consignments"], counts["refused"]) == (1, 1)
+    told = capsys.readouterr()
+    assert "is in the future" in told.out + told.err
+
+
+def test_a_table_with_a_sequence_is_taken_in_its_order(tmp_path: Path) -> None:
+    given = tables([make_consignment("RB1", received_at=day(5)), make_consignment("RB2", received_at=day(1))])
+    given.consignments["sequence"] = [1, 2]
+    take(tmp_path, given)
+    assert [name for _, name in logged(tmp_path)] == ["RB1", "RB2"]
+
+
+def test_no_personal_value_of_the_past_can_be_read(tmp_path: Path) -> None:
+    take(tmp_path, tables([make_consignment("RB1", sender_name="Quixotic Ltd")]))
+    written = stored_bytes(tmp_path)
+    assert b"uixotic" not in written
+
+
+def test_while_the_service_runs_nothing_is_imported(tmp_path: Path) -> None:
+    with StateLock(tmp_path), pytest.raises(ServiceFault, match="another process"):
+        take(tmp_path, PAST)
+
+
+def test_the_columns_of_the_published_model_are_imported(tmp_path: Path, column_bundle: Path) -> None:
+    publish(tmp_path, column_bundle, "1")
+    asked: list[type[Consignment]] = []
+
+    def read(*given: Any) -> Tables:
+        asked.append(given[-1])
+        return tables([make_consignment("RB1")])
+
+    import_tables(read, Path("x"), None, None, settings_in(tmp_path))
+    assert "tax_rate" in asked[0].__struct_fields__

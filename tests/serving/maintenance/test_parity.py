@@ -1,0 +1,292 @@
+"""Parity: a log that the service wrote comes out equal to the last bit, and whatever is changed in it is found."""
+
+import json
+import os
+import shutil
+import struct
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pytest
+from click.testing import CliRunner
+from support.databases import copy_state, execute, reader_of, state_environment
+from support.examples import make_consignment
+from support.serving_examples import DATA_KEY, publish, serving, settings_in, vault_in
+from support.serving_world import live_through_a_world
+
+from consignments.errors import BundleRefused
+from features.config import FeatureConfig, HistoryKeys
+from features.history.pseudonyms import Pseudonyms
+from models.bundle import Bundle, load_bundle
+from npsrisk import main
+from serving.maintenance.parity import Difference, Findings, Parity, Wanted
+from serving.scoring.past_models import Bundles
+
+
+@pytest.fixture(scope="module")
+def world(tmp_path_factory: pytest.TempPathFactory, bundle: Path, other_bundle: Path) -> Path:
+    """The state directory of a service that lived through much, with two models of other keys of history."""
+    return live_through_a_world(tmp_path_factory.mktemp("world") / "state", bundle, other_bundle)
+
+
+@pytest.fixture
+def state(world: Path, tmp_path: Path) -> Path:
+    """A copy of it, to be damaged."""
+    copy_state(world, tmp_path / "state")
+    return tmp_path / "state"
+
+
+def run(state_dir: Path, *words: str) -> tuple[int, dict[str, Any]]:
+    done = call(state_dir, *words, "--json")
+    return done[0], json.loads(done[1].splitlines()[-1])
+
+
+def call(state_dir: Path, *words: str) -> tuple[int, str]:
+    done = CliRunner().invoke(
+        main, ["parity", *words], env=state_environment(state_dir), catch_exceptions=False
+    )
+    return done.exit_code, done.output
+
+
+def damage(state_dir: Path, statement: str, **values: Any) -> None:
+    assert execute(state_dir, statement, **values) == 1
+
+
+def read(state_dir: Path, what: str, where: str) -> Any:
+    return execute(state_dir, f"SELECT {what} FROM events WHERE {where}")[0][0]
+
+
+def a_decision(state_dir: Path, more: str = "1 = 1") -> int:
+    """One from the middle of the log."""
+    return int(
+        read(state_dir, "sequence", f"kind = 'decision' AND sequence > 90 AND {more} ORDER BY sequence")
+    )
+
+
+def test_a_log_that_the_service_wrote_is_equal_to_the_last_bit(world: Path) -> None:
+    code, told = run(world)
+    assert (code, told["equal"], told["differences"], told["not_compared"]) == (0, True, {}, {})
+    assert told["decisions"] == told["compared"] > 100
+    log = reader_of(world)
+    decisions = [event for event in log.events() if event.kind == "decision"]
+    log.close()
+    assert {event.model for event in decisions} == {"nps-risk/1", "nps-risk/2"}
+    # features, keys and counterparts of each, its score and its band
+    expected = sum(len(e.features or b"") // 4 + len(e.keys or b"") // 8 + 2 for e in decisions)
+    assert told["values"] == expected
+
+
+def test_however_the_log_is_cut_into_pieces_it_is_equal(world: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("serving.maintenance.recomputation.PIECE_ARRIVALS", 7)
+    assert run(world)[0] == 0
+
+
+def test_one_bit_of_a_logged_feature_is_found_and_named(state: Path, bundle: Path, tmp_path: Path) -> None:
+    place = load_bundle(bundle).spec.place("history.sender.arrivals_7d")
+    sequence = a_decision(state, "model = 'nps-risk/1'")
+    row = np.frombuffer(read(state, "features", f"sequence = {sequence}"), dtype=np.float32).copy()
+    before = row[place]
+    row[place : place + 1].view(np.uint32)[:] ^= 1
+    damage(state, "UPDATE events SET features = :row WHERE sequence = :at", row=row.tobytes(), at=sequence)
+    code, told = run(state, "--out", str(tmp_path / "d.parquet"))
+    assert (code, told["differences"]) == (1, {"history.sender.arrivals_7d": 1})
+    example = told["examples"][0]
+    assert (example["sequence"], example["logged"], example["recomputed"]) == (
+        sequence,
+        str(row[place]),
+        str(before),
+    )
+    table = pd.read_parquet(tmp_path / "d.parquet")
+    assert table.to_dict("records") == told["examples"]
+    assert example["decision_id"].endswith(f"-{sequence}")
+
+
+def test_a_missing_value_equals_a_missing_value_alone(state: Path, bundle: Path) -> None:
+    sequence = a_decision(state, "model = 'nps-risk/1'")
+    row = np.frombuffer(read(state, "features", f"sequence = {sequence}"), dtype=np.float32).copy()
+    missing, given = np.flatnonzero(np.isnan(row))[0], np.flatnonzero(row == 0)[0]
+    row[missing : missing + 1].view(np.uint32)[:] = 0xFFC12345  # another NaN
+    damage(state, "UPDATE events SET features = :row WHERE sequence = :at", row=row.tobytes(), at=sequence)
+    assert run(state)[0] == 0
+    row[missing], row[given] = 0.0, np.nan
+    damage(state, "UPDATE events SET features = :row WHERE sequence = :at", row=row.tobytes(), at=sequence)
+    names = load_bundle(bundle).spec.names
+    assert run(state)[1]["differences"] == {names[missing]: 1, names[given]: 1}
+
+
+def next_float(value: float) -> float:
+    found: float = struct.unpack(
+        "<d", struct.pack("<q", struct.unpack("<q", struct.pack("<d", value))[0] + 1)
+    )[0]
+    return found
+
+
+def test_one_bit_of_a_score_and_another_band_are_found(state: Path) -> None:
+    sequence = a_decision(state)
+    score = float(read(state, "score", f"sequence = {sequence}"))
+    damage(
+        state, "UPDATE events SET score = :score WHERE sequence = :at", score=next_float(score), at=sequence
+    )
+    code, told = run(state)
+    assert (code, told["differences"]) == (1, {"score": 1})
+    damage(
+        state,
+        "UPDATE events SET score = :score, band = 'high?' WHERE sequence = :at",
+        score=score,
+        at=sequence,
+    )
+    assert run(state)[1]["differences"] == {"band": 1}
+
+
+def test_a_key_that_is_not_that_of_its_consignment_is_found(state: Path) -> None:
+    sequence = a_decision(state)
+    keys = np.frombuffer(read(state, "keys", f"sequence = {sequence}"), dtype=np.uint64).copy()
+    keys[0] ^= np.uint64(1)
+    keys[-1] ^= np.uint64(1)
+    damage(state, "UPDATE events SET keys = :keys WHERE sequence = :at", keys=keys.tobytes(), at=sequence)
+    told = run(state)[1]
+    assert len(told["differences"]) == 2
+    assert told["differences"]["key sender"] == 1
+    assert any(name.startswith("counterpart of ") for name in told["differences"])
+
+
+def test_an_arrival_taken_out_is_found_in_those_that_came_after(state: Path) -> None:
+    name = read(state, "consignment_id", "kind = 'decision' AND sequence > 60 ORDER BY sequence")
+    execute(state, "DELETE FROM events WHERE consignment_id = :name", name=name)
+    code, told = run(state)
+    assert code == 1
+    assert any(value.startswith("history.") for value in told["differences"])
+
+
+def test_an_outcome_or_an_alert_moved_in_the_log_is_found(state: Path) -> None:
+    for kind, group in (("alert", "alerts."), ("outcome", "history.")):
+        last = read(state, "max(sequence)", "1 = 1")
+        first = read(state, "sequence", f"kind = '{kind}' ORDER BY sequence")
+        damage(state, "UPDATE events SET sequence = :to WHERE sequence = :at", to=last + 1, at=first)
+        code, told = run(state)
+        assert code == 1
+        assert any(value.startswith(group) for value in told["differences"])
+        damage(state, "UPDATE events SET sequence = :to WHERE sequence = :at", to=first, at=last + 1)
+        assert run(state)[0] == 0
+
+
+def test_a_missing_bundle_leaves_its_decisions_out_with_the_reason(state: Path, other_bundle: Path) -> None:
+    gone = load_bundle(other_bundle).sha256
+    shutil.rmtree(next((state / "models").glob(f"*-{gone[:12]}")))
+    code, told = run(state)
+    assert code == 1
+    assert told["differences"] == {}
+    many = read(state, "count(*)", "model = 'nps-risk/2'")
+    assert (told["decisions"] - told["compared"], list(told["not_compared"].values())) == (many, [many])
+    (reason,) = told["not_compared"]
+    assert "nps-risk/2" in reason
+    assert "there is no such file" in reason
+    assert len(told["not_compared_examples"]) == 10
+    assert run(state, "--model", "nps-risk/1")[0] == 0
+
+
+def test_an_altered_bundle_is_not_used(state: Path, other_bundle: Path) -> None:
+    folder = next((state / "models").glob(f"*-{load_bundle(other_bundle).sha256[:12]}"))
+    trees = folder / "bundle" / "trees.txt"
+    trees.write_text(trees.read_text().replace("leaf_value=0", "leaf_value=1", 1) + " ")
+    code, told = run(state, "--model", "nps-risk/2")
+    assert (code, told["compared"]) == (1, 0)
+    assert "altered" in next(iter(told["not_compared"]))
+
+
+def test_a_bundle_that_is_only_in_mlflow_is_fetched_once(state: Path, other_bundle: Path) -> None:
+    model = load_bundle(other_bundle)
+    shutil.rmtree(next((state / "models").glob(f"*-{model.sha256[:12]}")))
+    asked: list[tuple[str, str]] = []
+
+    def fetch(name: str, version: str) -> Bundle:
+        asked.append((name, version))
+        return model
+
+    assert findings(state, Bundles(state, fetch)).equal
+    assert asked == [("nps-risk", "2")]
+
+
+def test_another_bundle_under_the_same_version_is_refused(
+    state: Path, bundle: Path, other_bundle: Path
+) -> None:
+    sha256 = load_bundle(other_bundle).sha256
+    bundles = Bundles(state / "nowhere", lambda _name, _version: load_bundle(bundle))
+    with pytest.raises(BundleRefused, match=f"another bundle.*expected {sha256[:12]}"):
+        bundles.find("nps-risk/2", sha256)
+
+
+def findings(state_dir: Path, bundles: Bundles) -> Findings:
+    log = reader_of(state_dir)
+    comparison = Parity(log, vault_in(state_dir), Pseudonyms(DATA_KEY), bundles, Wanted())
+    assert all(isinstance(each, Difference) for piece in comparison.differences() for each in piece)
+    log.close()
+    return comparison.findings
+
+
+def test_fields_that_cannot_be_decrypted_leave_their_decision_out_and_the_others_are_compared(
+    state: Path,
+) -> None:
+    sequence = a_decision(state, "model = 'nps-risk/2'")
+    damage(state, "UPDATE events SET sealed = :noise WHERE sequence = :at", noise=os.urandom(80), at=sequence)
+    code, told = run(state)
+    assert (code, told["differences"]) == (1, {})
+    assert told["not_compared"] == {"personal fields cannot be decrypted": 1}
+    assert told["not_compared_examples"][0].endswith(f"-{sequence}")
+    assert told["unread"] == {"decision: personal fields cannot be decrypted": 1}
+
+
+@pytest.mark.parametrize("without", ["", "period.keys"])
+def test_another_data_key_is_refused(state: Path, without: str) -> None:
+    (state / "data.key").write_bytes(bytes(32))
+    if without:
+        (state / without).unlink()
+    code, told = call(state)
+    assert code == 2
+    assert "this data key is not the one" in told
+
+
+def test_a_part_of_the_decisions_is_compared_with_all_the_history_before_it(world: Path, state: Path) -> None:
+    half = read(world, "recorded_us", "kind = 'decision' AND sequence > 150 ORDER BY sequence")
+    moment = pd.Timestamp(half, unit="us", tz="UTC").isoformat()
+    first, second = run(world, "--until", moment)[1], run(world, "--from", moment)[1]
+    assert first["equal"]
+    assert second["equal"]
+    assert first["decisions"] + second["decisions"] == run(world)[1]["decisions"]
+    # what is broken before the part shows in the part
+    execute(state, "DELETE FROM events WHERE kind = 'arrival'")
+    assert run(state, "--from", moment)[0] == 1
+
+
+def test_a_model_that_never_decided_is_named_with_the_nearest(world: Path) -> None:
+    code, told = call(world, "--model", "nps-risk/3")
+    assert code == 2
+    assert "did you mean 'nps-risk/2'" in told
+
+
+def test_a_running_service_is_compared(tmp_path: Path, bundle: Path) -> None:
+    publish(tmp_path, bundle, "1")
+    with serving(settings_in(tmp_path)) as client:
+        client.post("/v1/scores", make_consignment("RB1"))
+        code, told = run(tmp_path)
+        assert (code, told["compared"]) == (0, 1)
+
+
+def test_a_log_without_decisions_has_nothing_to_compare(tmp_path: Path) -> None:
+    with serving(settings_in(tmp_path)):
+        pass
+    code, told = run(tmp_path)
+    assert (code, told["decisions"]) == (0, 0)
+
+
+def test_models_of_one_configuration_share_a_history(
+    tmp_path: Path, bundle: Path, other_bundle: Path
+) -> None:
+    from support.serving_examples import make_bundle
+
+    config = FeatureConfig(history=HistoryKeys((("office", "carrier"),)))
+    twin = make_bundle(tmp_path / "twin", config, seed=9)
+    world = live_through_a_world(tmp_path / "state", other_bundle, twin, arrivals=40, seed=8)
+    assert run(world)[0] == 0

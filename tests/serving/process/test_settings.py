@@ -1,0 +1,77 @@
+"""Settings: environment before file before default; what is wrong is named in one line."""
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from consignments.errors import BadSetting, UnknownName
+from serving.process.settings import SETTING_NAMES, Rate, Settings
+
+
+@pytest.fixture(autouse=True)
+def clean(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("NPSRISK_SETTINGS", *SETTING_NAMES):
+        monkeypatch.delenv(name, raising=False)
+
+
+def write(path: Path, text: str) -> str:
+    path.write_text(text)
+    return str(path)
+
+
+def test_files_that_are_not_named_lie_in_the_state_directory(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("NPSRISK_STATE_DIR", "/srv/npsrisk")
+    settings = Settings.read()
+    assert settings.database_url == "sqlite:////srv/npsrisk/events.db"
+    assert settings.data_key_file == Path("/srv/npsrisk/data.key")
+
+
+def test_the_environment_goes_before_the_file_and_the_file_before_the_default(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    file = write(tmp_path / "settings.env", "NPSRISK_MAX_BODY_BYTES=5000\nNPSRISK_RATE_LIMIT=600/minute\n")
+    monkeypatch.setenv("NPSRISK_SETTINGS", file)
+    monkeypatch.setenv("NPSRISK_MAX_BODY_BYTES", "7000")
+    settings = Settings.read()
+    assert settings.max_body_bytes == 7000
+    assert settings.rate_limit == Rate(600, 60)
+    assert settings.model == "models:/nps-risk@champion"
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("NPSRISK_MAX_BODY_BYTES", "many"),
+        ("NPSRISK_MAX_BODY_BYTES", "3"),
+        ("NPSRISK_RATE_LIMIT", "fast"),
+        ("NPSRISK_RATE_LIMIT", "0/second"),
+    ],
+)
+def test_a_bad_setting_is_named_in_one_line(monkeypatch: pytest.MonkeyPatch, name: str, value: str) -> None:
+    monkeypatch.setenv(name, value)
+    with pytest.raises(BadSetting, match=f"^{name}: .*correct it") as caught:
+        Settings.read()
+    assert "\n" not in str(caught.value)
+
+
+def test_a_settings_file_that_is_not_there_stops_the_start(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("NPSRISK_SETTINGS", "/nowhere/settings.env")
+    with pytest.raises(BadSetting, match=r"^NPSRISK_SETTINGS: .*cannot be read"):
+        Settings.read()
+
+
+def test_a_misspelt_name_in_the_file_is_refused_with_the_nearest_one(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    file = write(tmp_path / "settings.env", "# ours\nNPSRISK_STATEDIR=/srv\n")
+    monkeypatch.setenv("NPSRISK_SETTINGS", file)
+    with pytest.raises(UnknownName, match=r"line 2: unknown setting.*NPSRISK_STATE_DIR"):
+        Settings.read()
+
+
+def test_reading_settings_loads_nothing_heavy() -> None:
+    code = "import sys, serving.process.settings; print([m for m in ('numpy', 'pandas', 'sqlalchemy', 'mlflow') if m in sys.modules])"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "[]"

@@ -1,0 +1,139 @@
+"""Where no model is loaded the rules score, and whatever leaves or stays behind says so."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from click.testing import CliRunner
+from support.databases import reader_of, state_environment
+from support.examples import make_consignment, make_outcome
+from support.serving_examples import Client, publish, serving, settings_in
+
+from models.rules import Rules
+from npsrisk import main
+from serving.scoring.scoring_method import by_rules, rules_name
+
+NAMED = "research chemical powder 3-CMC"
+
+
+def score(client: Client, name: str, query: str = "", **changes: Any) -> dict[str, Any]:
+    response = client.post(f"/v1/scores{query}", make_consignment(name, **changes))
+    assert response.status_code == 200, response.text
+    found: dict[str, Any] = response.json()
+    return found
+
+
+def test_without_a_model_the_rules_score_and_the_answer_says_so(tmp_path: Path) -> None:
+    rules = by_rules().judge
+    with serving(settings_in(tmp_path)) as client:
+        plain, named = score(client, "RB1", "?features=true"), score(client, "RB2", description=NAMED)
+        X = np.array(
+            [[np.nan if value is None else value for value in plain["features"].values()]], np.float32
+        )
+        assert plain["score"] == rules.score(X, ["postal"])[0]
+        assert (plain["band"], named["band"]) == ("routine", "high")
+        assert named["reasons"][0]["text"].startswith("The text names")
+        name, version = rules_name().split("/")
+        assert plain["model"] == named["model"] == {"name": name, "version": version}
+        assert name == "rules"
+        (logged,) = {(event.model, event.model_sha256) for event in client.service.log.events()}
+        assert logged == (rules_name(), by_rules().sha256)
+
+
+def test_while_the_rules_score_the_service_is_ready_and_says_that_it_is_degraded(tmp_path: Path) -> None:
+    with serving(settings_in(tmp_path)) as client:
+        ready = client.get("/health/ready")
+        assert (ready.status_code, ready.json()["degraded"]) == (200, True)
+        assert ready.json()["model"]["name"] == "rules"
+        assert any("not calibrated" in warning for warning in ready.json()["warnings"])
+        assert "npsrisk_degraded 1.0" in client.get("/metrics").text
+        assert client.get("/v1/model").status_code == 503
+        assert "no model is loaded" in client.get("/").text
+
+
+def test_by_setting_nothing_is_answered_without_a_model(tmp_path: Path) -> None:
+    with serving(settings_in(tmp_path, NPSRISK_WITHOUT_MODEL="refuse")) as client:
+        response = client.post("/v1/scores", make_consignment())
+        assert response.status_code == 503
+        assert "npsrisk publish" in response.json()["detail"]
+        ready = client.get("/health/ready")
+        assert (ready.status_code, ready.json()["ready"], ready.json()["degraded"]) == (503, False, False)
+        assert client.get("/health/live").status_code == 200
+        assert client.post("/v1/outcomes", make_outcome("RB1")).status_code == 200
+
+
+def test_a_model_takes_over_with_all_that_the_rules_saw(tmp_path: Path, bundle: Path) -> None:
+    with serving(settings_in(tmp_path)) as client:
+        first = score(client, "RB1")
+        publish(tmp_path, bundle, "1")
+        client.look()
+        assert score(client, "RB1") == first
+        second = score(client, "RB2", "?features=true")
+        assert second["model"] == {"name": "nps-risk", "version": "1"}
+        assert second["features"]["history.sender.arrivals_7d"] == 1
+        assert (client.get("/health/ready").json()["degraded"], client.get("/v1/model").status_code) == (
+            False,
+            200,
+        )
+        assert "npsrisk_degraded 0.0" in client.get("/metrics").text
+
+
+def test_a_model_that_is_refused_later_leaves_the_loaded_one_and_not_the_rules(
+    client: Client, tmp_path: Path
+) -> None:
+    (tmp_path / "models" / "current.json").write_text("{")
+    client.look()
+    assert score(client, "RB1")["model"]["name"] == "nps-risk"
+    assert client.get("/health/ready").json()["degraded"] is False
+
+
+@pytest.fixture
+def log_of_both(tmp_path: Path, bundle: Path) -> Path:
+    """A state directory in which the rules scored, and then a model."""
+    with serving(settings_in(tmp_path)) as client:
+        score(client, "RB1", description=NAMED)
+        client.post("/v1/outcomes", make_outcome("RB1", result="nps"))
+        score(client, "RB2")
+        publish(tmp_path, bundle, "1")
+        client.look()
+        score(client, "RB3")
+    return tmp_path
+
+
+def run(state_dir: Path, *words: str) -> dict[str, Any]:
+    environment = state_environment(state_dir)
+    done = CliRunner().invoke(main, [*words, "--json"], env=environment, catch_exceptions=False)
+    assert done.exit_code == 0, done.output
+    found: dict[str, Any] = json.loads(done.output.splitlines()[-1])
+    return found
+
+
+def test_what_the_rules_decided_comes_out_equal_when_it_is_computed_anew(log_of_both: Path) -> None:
+    told = run(log_of_both, "parity")
+    assert (told["decisions"], told["compared"], told["equal"]) == (3, 3, True)
+
+
+def test_what_the_rules_decided_is_exported_with_the_names_of_its_features(log_of_both: Path) -> None:
+    told = run(log_of_both, "export", "--out", str(log_of_both / "tables"))
+    assert {each["model"]: each["decisions"] for each in told["models"]} == {rules_name(): 2, "nps-risk/1": 1}
+    assert not any("names of features" in note for note in told["notes"])
+
+
+def test_other_rules_have_another_version() -> None:
+    rules = by_rules().judge
+    assert isinstance(rules, Rules)
+    fewer = Rules(rules.spec, rules.rules[1:])
+    assert fewer.digest() != rules.digest() == by_rules().sha256
+
+
+def test_a_log_of_the_rules_restarts_to_the_same_answers(log_of_both: Path) -> None:
+    log = reader_of(log_of_both)
+    before = [event.score for event in log.events(kinds=("decision",))]
+    log.close()
+    with serving(settings_in(log_of_both)) as client:
+        again = [
+            score(client, f"RB{n}", **({"description": NAMED} if n == 1 else {}))["score"] for n in (1, 2, 3)
+        ]
+    assert again == before

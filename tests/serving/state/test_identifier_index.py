@@ -1,0 +1,113 @@
+"""The index never calls a known consignment unknown, and forgets by the day alone."""
+
+from hashlib import blake2b
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from consignments.errors import ServiceFault
+from features.history.table import NO_DAY, REMEMBERED_DAYS
+from serving.state.identifier_index import DAY_BITS, FEWEST_WORDS, FIRST_DAY, KEPT_DAYS, TAG_BITS, Index
+
+DIGEST = blake2b(digest_size=8, key=b"a key of the tests")
+START = 19_783
+
+# Tags that begin alike stand in one chain, at the end of the set, and at its start again.
+tags = st.one_of(
+    st.integers(0, 3),
+    st.integers((1 << TAG_BITS) - 3, (1 << TAG_BITS) - 1),
+    st.integers(0, (1 << TAG_BITS) - 1),
+)
+gaps = st.sampled_from([0, 0, 1, 30, 365, 366, 367, 1000])
+steps = st.lists(st.tuples(tags, gaps), max_size=60)
+
+
+def index_of(words=None) -> Index:
+    return Index(DIGEST, words)
+
+
+@given(steps, st.lists(tags, max_size=10))
+@settings(max_examples=200)
+def test_it_knows_what_a_dict_of_days_knows(met, others) -> None:
+    index, days, today = index_of(), dict[int, int](), START
+    for tag, gap in met:
+        today += gap
+        days[tag] = today
+        index.note(tag, today)
+        check(index, days, today, others)
+    together = index_of()
+    moments = np.cumsum([0, *(gap for _, gap in met)])[1:] + START
+    together.note_all(np.array([tag for tag, _ in met], dtype=np.uint64), moments)
+    assert together.words.tolist() == index.words.tolist()
+    index._make_room(1, today)
+    check(index, days, today, others)
+    check(index_of(index.words.copy()), days, today, others)
+
+
+def check(index: Index, days: dict[int, int], today: int, others: list[int]) -> None:
+    for tag in {*days, *others}:
+        known = days.get(tag, FIRST_DAY) >= today - REMEMBERED_DAYS
+        assert index.knows(tag, today) == known
+        assert index.know(np.array([tag], dtype=np.uint64), today).tolist() == [known]
+
+
+def test_before_the_first_day_an_empty_one_knows_nobody_and_then_whom_it_met() -> None:
+    index = index_of()
+    assert not index.knows(3, NO_DAY)
+    assert index.know(np.array([3], dtype=np.uint64), NO_DAY).tolist() == [False]
+    index.note(3, NO_DAY)
+    assert index.knows(3, NO_DAY)
+    assert index.know(np.array([3], dtype=np.uint64), NO_DAY).tolist() == [True]
+
+
+def test_it_grows_and_keeps_all() -> None:
+    index = index_of()
+    names = [f"RB{number:09d}DE" for number in range(20_000)]
+    for name in names[:5_000]:
+        index.note(index.tag(name), START)
+    index.note_all(index.tags(names[5_000:]), np.full(15_000, START))
+    assert index.tags(names).tolist() == [index.tag(name) for name in names]
+    assert index.know(index.tags(names), START + KEPT_DAYS).all()
+    assert not index.know(index.tags(names), START + KEPT_DAYS + 1).any()
+    assert len(index) == 20_000
+    assert index.words.nbytes <= 22 * len(names)
+
+
+def test_what_is_forgotten_makes_room_so_that_it_stays_as_small_as_a_year() -> None:
+    index = index_of()
+    for day in range(0, 40 * 366, 30):
+        index.note_all(
+            np.arange(500, dtype=np.uint64) << np.uint64(30) | np.uint64(day), np.full(500, START + day)
+        )
+    assert len(index.words) <= 8 * FEWEST_WORDS
+
+
+def test_two_keys_give_other_tags() -> None:
+    other = Index(blake2b(digest_size=8, key=b"another key"))
+    assert other.tag("RB1") != index_of().tag("RB1")
+
+
+def test_it_keeps_as_long_as_history_remembers() -> None:
+    assert KEPT_DAYS == REMEMBERED_DAYS
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        np.zeros(FEWEST_WORDS, dtype=np.int64),
+        np.zeros(FEWEST_WORDS + 1, dtype=np.uint64),
+        np.zeros(16, dtype=np.uint64),
+        np.ones(FEWEST_WORDS, dtype=np.uint64),
+    ],
+    ids=["other numbers", "no power of two", "too small", "full"],
+)
+def test_other_words_are_refused(words) -> None:
+    with pytest.raises(ServiceFault, match="not the words of an index"):
+        index_of(words)
+
+
+def test_a_day_fits_beside_a_tag() -> None:
+    assert FIRST_DAY < -719_162
+    assert (1 << DAY_BITS) + FIRST_DAY > 2_932_897

@@ -1,0 +1,451 @@
+"""A snapshot is taken only where it is whole and fits; else the one before, else the log, and the reason is told."""
+
+import hashlib
+import stat
+import threading
+import time
+from collections.abc import Callable, Sequence
+from functools import partial
+from io import BytesIO
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import numpy as np
+import pytest
+from structlog.testing import capture_logs
+from support.databases import remove_log
+from support.examples import day, make_consignment, make_outcome
+from support.serving_examples import Client, publish, serving, settings_in
+
+from consignments.errors import ServiceFault
+from serving.event_log.events import Event
+from serving.state.snapshots import NEXT, About, Snapshots, arrays_of, room_for
+
+ABOUT = About(1, "a log", 7, "00", "kinds")
+ARRAYS = {
+    "history.heads": np.arange(6, dtype=np.int32).reshape(2, 3),
+    "days.marks": np.zeros((0, 2), np.int64),
+}
+
+
+def of_entry(sequence: int) -> About:
+    return About(1, "a log", sequence, "00", "kinds")
+
+
+def test_what_was_written_is_read(tmp_path: Path) -> None:
+    snapshots = Snapshots(tmp_path / "snapshots")
+    path = snapshots.write(ABOUT, ARRAYS)
+    about, arrays = snapshots.read(path)
+    assert about == ABOUT
+    assert {name: array.tolist() for name, array in arrays.items()} == {
+        name: array.tolist() for name, array in ARRAYS.items()
+    }
+    assert stat.S_IMODE(path.stat().st_mode) == 0o600
+    assert stat.S_IMODE(path.parent.stat().st_mode) == 0o700
+
+
+def test_the_last_two_are_kept_and_nothing_half_written(tmp_path: Path) -> None:
+    snapshots = Snapshots(tmp_path)
+    (tmp_path / "0000000000000003.part").write_bytes(b"half")
+    for sequence in (5, 9, 30, 12):
+        snapshots.write(of_entry(sequence), ARRAYS)
+    assert [path.name[:16] for path in snapshots.newest_first()] == ["0000000000000012", "0000000000000009"]
+    assert {path.name for path in tmp_path.glob("*.part")} == {NEXT}
+
+
+def test_what_is_dropped_is_written_over_and_never_more_than_three_files_are_there(tmp_path: Path) -> None:
+    snapshots, short = Snapshots(tmp_path), {"a": np.arange(3)}
+    long = {"a": np.arange(9_000)}
+    numbers = [snapshots.write(of_entry(number), long).stat().st_ino for number in range(1, 4)]
+    again = [snapshots.write(of_entry(number), short) for number in range(4, 8)]
+    assert [path.stat().st_ino for path in again if path.exists()] == [numbers[2], numbers[0]]
+    assert len(list(tmp_path.iterdir())) == 3
+    for path in snapshots.newest_first():
+        assert snapshots.read(path)[1]["a"].tolist() == [0, 1, 2]
+
+
+def test_what_a_copy_by_another_name_holds_is_not_written_over(tmp_path: Path) -> None:
+    snapshots, copy = Snapshots(tmp_path / "snapshots"), tmp_path / "copy"
+    first = snapshots.write(of_entry(1), ARRAYS)
+    copy.hardlink_to(first)
+    content = copy.read_bytes()
+    for number in range(2, 7):
+        snapshots.write(of_entry(number), {"a": np.arange(number)})
+    assert copy.read_bytes() == content
+
+
+def test_what_must_not_be_written_over_does_not_stop_the_next(tmp_path: Path) -> None:
+    snapshots, other = Snapshots(tmp_path / "snapshots"), tmp_path / "other"
+    other.write_bytes(b"not ours")
+    snapshots.write(of_entry(1), ARRAYS)
+    (snapshots.folder / NEXT).symlink_to(other)
+    snapshots.write(of_entry(2), ARRAYS)
+    assert [path.name[:16] for path in snapshots.newest_first()] == [f"{2:016d}", f"{1:016d}"]
+    assert other.read_bytes() == b"not ours"
+
+
+def test_one_left_half_written_by_a_kill_is_written_over(tmp_path: Path) -> None:
+    snapshots = Snapshots(tmp_path)
+    (tmp_path / NEXT).write_bytes(b"half" * 9_000)
+    path = snapshots.write(ABOUT, ARRAYS)
+    assert snapshots.read(path)[0] == ABOUT
+    assert list(tmp_path.iterdir()) == [path]
+
+
+def test_it_is_written_with_rests_and_without_them_once_there_is_a_hurry(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("serving.state.snapshots.RESTS", 1e6)
+    snapshots, written = Snapshots(tmp_path), list[Path]()
+    writing = threading.Thread(target=lambda: written.append(snapshots.write(ABOUT, ARRAYS)))
+    writing.start()
+    writing.join(0.3)
+    assert writing.is_alive()
+    assert not snapshots.newest_first()
+    snapshots.hurry()
+    writing.join(30)
+    assert written == snapshots.newest_first()
+
+
+def test_one_that_cannot_be_written_leaves_the_others(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    snapshots = Snapshots(tmp_path)
+    good = snapshots.write(ABOUT, ARRAYS)
+
+    def fail(*_given: Any, **_named: Any) -> None:
+        raise OSError("no space left on device")
+
+    monkeypatch.setattr("serving.state.snapshots.flush_file", fail)
+    with pytest.raises(OSError, match="no space left"):
+        snapshots.write(of_entry(8), ARRAYS)
+    assert snapshots.newest_first() == [good]
+    assert snapshots.read(good)[0] == ABOUT
+
+
+def flip(path: Path) -> None:
+    content = bytearray(path.read_bytes())
+    content[len(content) // 2] ^= 1
+    path.write_bytes(content)
+
+
+def cut(path: Path) -> None:
+    path.write_bytes(path.read_bytes()[:-9])
+
+
+def rename(path: Path) -> None:
+    path.rename(path.with_name(f"{'9' * 16}-{'0' * 64}.npz"))
+
+
+@pytest.mark.parametrize("damage", [flip, cut, rename])
+def test_a_damaged_one_is_refused(tmp_path: Path, damage: Callable[[Path], None]) -> None:
+    snapshots = Snapshots(tmp_path)
+    damage(snapshots.write(ABOUT, ARRAYS))
+    with pytest.raises(ServiceFault, match="corrupt: its bytes are not those that were written"):
+        snapshots.read(snapshots.newest_first()[0])
+
+
+def test_one_of_another_format_is_refused(tmp_path: Path) -> None:
+    snapshots = Snapshots(tmp_path)
+    path = snapshots.write(About(2, "a log", 7, "00", "kinds"), ARRAYS)
+    with pytest.raises(ServiceFault, match="of another version; got format 2; expected format 1"):
+        snapshots.read(path)
+
+
+def test_objects_are_never_loaded(tmp_path: Path) -> None:
+    content = BytesIO()
+    np.savez(content, evil=np.array([{}], dtype=object))
+    path = tmp_path / f"{ABOUT.sequence:016d}-{hashlib.sha256(content.getvalue()).hexdigest()}.npz"
+    path.write_bytes(content.getvalue())
+    with pytest.raises(ServiceFault, match="corrupt: it cannot be read"):
+        Snapshots(tmp_path).read(path)
+
+
+def test_arrays_of_many_pieces_come_back_as_they_were(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("serving.state.snapshots.PIECE_BYTES", 7)
+    pairs = np.array([(1, 0.5), (2, 1.5)], dtype=[("key", "<u8"), ("rate", "<f4")])
+    arrays = {"table": np.arange(12.0).reshape(3, 4), "pairs": pairs, "none": np.zeros(0, dtype=np.uint64)}
+    snapshots = Snapshots(tmp_path)
+    _, found = snapshots.read(snapshots.write(ABOUT, arrays))
+    assert found.keys() == arrays.keys()
+    for name, array in arrays.items():
+        assert (found[name].dtype, found[name].tolist()) == (array.dtype, array.tolist())
+
+
+def score(client: Client, name: str, **changes: Any) -> dict[str, Any]:
+    response = client.post("/v1/scores?features=true", make_consignment(name, **changes))
+    assert response.status_code == 200, response.text
+    found: dict[str, Any] = response.json()
+    return found
+
+
+@pytest.fixture
+def stopped(tmp_path: Path, bundle: Path) -> Path:
+    """A state directory with two snapshots, of entries 3 and 5, and two entries after them."""
+    publish(tmp_path, bundle, "1")
+    for names in (("RB1", "RB2", "RB3"), ("RB4", "RB5")):
+        with serving(settings_in(tmp_path)) as client:
+            for name in names:
+                score(client, name)
+    with serving(settings_in(tmp_path)) as client:
+        for snapshot in list(tmp_path.glob("snapshots/*7-*")):
+            snapshot.unlink()
+        score(client, "RB6", sender_name="Lotus")
+        score(client, "RB1", description="socks")
+        client.service.snapshots.last = 7  # nothing is written at the stop
+    return tmp_path
+
+
+def restarted(folder: Path) -> tuple[list[dict[str, Any]], dict[str, Any]]:
+    """Start a service; give what it logged, and the features of a consignment."""
+    with capture_logs() as told, serving(settings_in(folder)) as client:
+        found = score(client, "RB9", received_at=day(1))["features"]
+    return told, found
+
+
+def sequences(told: list[dict[str, Any]], event: str) -> list[int]:
+    return [line["sequence"] for line in told if line["event"] == event]
+
+
+def reasons(told: list[dict[str, Any]]) -> list[str]:
+    return [line["reason"] for line in told if line["event"] == "snapshot refused"]
+
+
+def test_a_restart_takes_the_newest_snapshot_and_what_came_since(stopped: Path) -> None:
+    told, features = restarted(stopped)
+    assert sequences(told, "snapshot taken") == [5]
+    assert sequences(told, "snapshot written") == [8]
+    assert features["history.sender.arrivals_7d"] == 5
+    assert features["history.consignee.arrivals_7d"] == 6
+
+
+def newest(folder: Path, place: int = 0) -> Path:
+    return Snapshots(folder / "snapshots").newest_first()[place]
+
+
+@pytest.mark.parametrize("damaged", [1, 2])
+def test_where_the_newest_is_corrupt_the_one_before_is_taken_and_then_the_log(
+    stopped: Path, damaged: int
+) -> None:
+    for place in range(damaged):
+        flip(newest(stopped, place))
+    told, features = restarted(stopped)
+    assert sequences(told, "snapshot taken") == ([3] if damaged == 1 else [])
+    assert reasons(told) == ["corrupt: its bytes are not those that were written"] * damaged
+    assert features["history.sender.arrivals_7d"] == 5
+
+
+def test_one_of_another_log_is_refused(stopped: Path) -> None:
+    remove_log(stopped)
+    with capture_logs() as refused, serving(settings_in(stopped)) as client:
+        for number in range(6):
+            score(client, f"RC{number}")
+    assert [reason.split(";")[0] for reason in reasons(refused)] == ["of another log"] * 2
+    told, features = restarted(stopped)
+    assert sequences(told, "snapshot taken") == [6]
+    assert features["history.sender.arrivals_7d"] == 6
+
+
+def test_one_that_is_ahead_of_the_log_is_refused(stopped: Path) -> None:
+    """The log was restored from a copy that was made before the snapshot."""
+    with serving(settings_in(stopped)) as client:
+        log = client.service.log
+        client.service.snapshots.last = log.last_sequence
+        with log._engine.begin() as connection:
+            connection.exec_driver_sql("DELETE FROM events WHERE sequence > 4")
+    told, features = restarted(stopped)
+    assert reasons(told) == [
+        "ahead of the log; got entry 5; expected at most 4; if the log was restored from a copy, later entries are missing"
+    ]
+    assert features["history.sender.arrivals_7d"] == 4
+
+
+def test_one_whose_chain_is_not_the_logs_is_refused(stopped: Path) -> None:
+    """The log was restored from a copy, and has gone on otherwise since."""
+    with serving(settings_in(stopped)) as client:
+        log = client.service.log
+        client.service.snapshots.last = log.last_sequence
+        with log._engine.begin() as connection:
+            connection.exec_driver_sql("DELETE FROM events WHERE sequence > 4")
+    for path in list(stopped.glob("snapshots/*")):
+        if "0005-" in path.name:
+            kept = path.read_bytes(), path
+            path.unlink()
+    with serving(settings_in(stopped)) as client:
+        for number in range(3):
+            score(client, f"RC{number}")
+        client.service.snapshots.last = 7
+    kept[1].write_bytes(kept[0])
+    told, features = restarted(stopped)
+    assert [reason.split(";")[0] for reason in reasons(told)] == ["of another log: the chain differs"]
+    assert features["history.sender.arrivals_7d"] == 7
+
+
+def test_one_of_other_keys_is_refused_and_the_next_one_fits(stopped: Path, other_bundle: Path) -> None:
+    publish(stopped, other_bundle, "2")
+    told, features = restarted(stopped)
+    assert [reason.split(";")[0] for reason in reasons(told)] == ["of other keys of history"] * 2
+    assert features["history.office+carrier.arrivals_30d"] == 6
+    assert sequences(restarted(stopped)[0], "snapshot taken") == [8]
+
+
+def test_a_snapshot_is_written_after_so_many_entries_and_only_then(tmp_path: Path, bundle: Path) -> None:
+    publish(tmp_path, bundle, "1")
+    with capture_logs() as told, serving(settings_in(tmp_path, NPSRISK_SNAPSHOT_ENTRIES="3")) as client:
+        for number in range(7):
+            score(client, f"RB{number}")
+            client.look()
+    assert sequences(told, "snapshot written") == [3, 6, 7]
+
+
+def test_a_snapshot_is_written_after_so_long_where_there_is_anything_new(
+    tmp_path: Path, bundle: Path
+) -> None:
+    publish(tmp_path, bundle, "1")
+    with capture_logs() as told, serving(settings_in(tmp_path, NPSRISK_SNAPSHOT_SECONDS="1e-9")) as client:
+        client.look()
+        score(client, "RB1")
+        for _ in range(3):
+            client.look()
+    assert sequences(told, "snapshot written") == [1]
+
+
+def test_where_none_can_be_written_the_service_goes_on_and_says_so(
+    client: Client, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    score(client, "RB1")
+
+    def fail(*_given: Any) -> None:
+        raise OSError("no space left on device")
+
+    with monkeypatch.context() as broken, capture_logs() as told:
+        broken.setattr(client.service.snapshots, "write", fail)
+        client.portal.call(client.service._keep)
+        assert [line["reason"] for line in told] == ["no space left on device"]
+        assert "npsrisk_snapshot_failed 1.0" in client.get("/metrics").text
+    score(client, "RB2")
+    client.portal.call(client.service._keep)
+    assert "npsrisk_snapshot_failed 0.0" in client.get("/metrics").text
+    assert "npsrisk_snapshot_sequence 2.0" in client.get("/metrics").text
+
+
+def test_no_name_of_anybody_or_anything_is_in_a_snapshot(client: Client) -> None:
+    score(client, "RB123456785GB")
+    client.post("/v1/outcomes", make_outcome("RB123456785GB", result="nps"))
+    client.post("/v1/alerts", {"alert_id": "A1", "issued_at": day(1), "sender_name": "Orchid"})
+    client.portal.call(client.service._keep)
+    written = newest(client.service.settings.state_dir).read_bytes()
+    assert len(written) > 1000
+    for word in (b"RB123456785GB", b"Orchid", b"Harbour", b"Kim", b"7946", b"cotton"):
+        assert word not in written
+
+
+def test_a_copy_into_memory_taken_before_is_that_of_now_and_stays_so(client: Client) -> None:
+    score(client, "RB1")
+    state = client.service.state
+    room = room_for(state)
+    score(client, "RB2")
+    copy, plain = arrays_of(state, room), arrays_of(state)
+    score(client, "RB3", sender_name="Somebody else")
+    assert {name: array.tobytes() for name, array in copy.items()} == {
+        name: array.tobytes() for name, array in plain.items()
+    }
+    assert np.shares_memory(copy["index.words"], room["index.words"])
+    grown = arrays_of(state, {name: array[:1] for name, array in room.items()})
+    assert grown["index.words"].tobytes() == state.dossiers.index.words.tobytes()
+
+
+def test_a_full_history_refuses_and_says_what_to_do(tmp_path: Path, bundle: Path) -> None:
+    publish(tmp_path, bundle, "1")
+    with serving(settings_in(tmp_path, NPSRISK_MAX_HISTORY_KEYS="1000")) as client:
+        told = [
+            client.post(
+                "/v1/scores",
+                make_consignment(f"RB{number}", sender_name=f"S{number}", consignee_name=f"C{number}"),
+            )
+            for number in range(500)
+        ]
+        full = next(place for place, response in enumerate(told) if response.status_code != 200)
+        assert {response.status_code for response in told[full:]} == {503}
+        detail = told[full].json()["detail"]
+        assert "history is full" in detail
+        assert "raise the bound of keys (NPSRISK_MAX_HISTORY_KEYS)" in detail
+        ready = client.get("/health/ready").json()
+        assert "history is nearly full" in ready["warnings"][0]
+        assert "npsrisk_history_keys_bound 1000.0" in client.get("/metrics").text
+        assert client.service.log.last_sequence == full
+        assert client.post(
+            "/v1/scores", make_consignment("RB0", sender_name="S0", consignee_name="C0")
+        ).json() == (told[0].json())
+    with serving(settings_in(tmp_path, NPSRISK_MAX_HISTORY_KEYS="2000")) as client:
+        assert client.post("/v1/scores", make_consignment("RC1", sender_name="new")).status_code == 200
+
+
+def test_no_snapshot_is_written_before_its_entries_are_on_disk(
+    client: Client, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    disk, log, snapshots = threading.Event(), client.service.log, client.service.snapshots
+    write = log.append
+
+    def append_when_the_disk_is_ready(events: Sequence[Event]) -> None:
+        disk.wait(30)
+        write(events)
+
+    monkeypatch.setattr(log, "append", append_when_the_disk_is_ready)
+    body, kind = msgspec.json.encode(make_consignment("RB1")), {"content-type": "application/json"}
+    post = partial(client.http.post, "/v1/scores", content=body, headers=kind)
+    answer = client.portal.start_task_soon(post)
+    while client.service.committer.waiting == 0:
+        time.sleep(0.001)
+    kept = client.portal.start_task_soon(client.service._keep)
+    time.sleep(0.1)
+    assert not snapshots.newest_first()
+    disk.set()
+    kept.result(30)
+    assert [path.name[:16] for path in snapshots.newest_first()] == ["0000000000000001"]
+    assert answer.result(30).status_code == 200
+
+
+def test_a_model_whose_keys_find_no_room_is_refused_once_and_the_old_one_stays(
+    tmp_path: Path, bundle: Path, other_bundle: Path
+) -> None:
+    publish(tmp_path, bundle, "1")
+    with serving(settings_in(tmp_path, NPSRISK_MAX_HISTORY_KEYS="1000")) as client:
+        for number in range(500):
+            c = make_consignment(f"RB{number}", sender_name=f"S{number}", carrier=f"C{number}")
+            if client.post("/v1/scores", c).status_code != 200:
+                break
+        publish(tmp_path, other_bundle, "2")
+        with capture_logs() as told:
+            client.look()
+            client.look()
+        assert [line["event"] for line in told] == ["model refused"]
+        assert client.get("/v1/model").json()["version"] == "1"
+        assert "history is full" in client.get("/health/ready").json()["warnings"][0]
+
+
+def test_what_comes_in_while_a_model_with_other_keys_is_taken_is_counted_by_it(
+    client: Client, tmp_path: Path, other_bundle: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    score(client, "RB1")
+    restore, late = client.service._restore, iter(["RB2", "RB3"])
+
+    def restore_while_calls_come_in(*given: Any) -> Any:
+        state = restore(*given)
+        for name in late:
+            score(client, name)
+        client.post(
+            "/v1/alerts", {"alert_id": "A1", "issued_at": day(1), "sender_name": "Orchid Trading Ltd"}
+        )
+        return state
+
+    monkeypatch.setattr(client.service, "_restore", restore_while_calls_come_in)
+    monkeypatch.setattr("serving.service.MOST_AT_ONCE", 0)
+    publish(tmp_path, other_bundle, "2")
+    client.look()
+    features = score(client, "RB4", received_at=day(2))["features"]
+    assert features["history.office+carrier.arrivals_7d"] == 3
+    assert features["alerts.matching"] == 1

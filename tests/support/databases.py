@@ -1,0 +1,108 @@
+"""The database of each state directory of the tests: SQLite in it or, where NPSRISK_TEST_POSTGRES names a database, a schema there.
+
+`make postgres` runs the tests of the service that way; this file alone knows of it.
+"""
+
+import hashlib
+import os
+import shutil
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import pytest
+import sqlalchemy as sa
+
+from serving.event_log.database import open_engine
+from serving.event_log.reader import LogReader
+
+SERVER = os.environ.get("NPSRISK_TEST_POSTGRES", "")
+TABLES = ("alembic_version", "log", "events")
+only_sqlite = pytest.mark.skipif(bool(SERVER), reason="about the files of SQLite")
+only_postgres = pytest.mark.skipif(not SERVER, reason="needs NPSRISK_TEST_POSTGRES, see make postgres")
+
+
+def database_in(folder: Path) -> str:
+    """Give the address of the event log of a state directory."""
+    if not SERVER:
+        return f"sqlite:///{folder / 'events.db'}"
+    options = f"-csearch_path={_schema(str(folder.resolve()))}"
+    return sa.make_url(SERVER).update_query_dict({"options": options}).render_as_string(hide_password=False)
+
+
+def state_environment(folder: Path, **more: str) -> dict[str, str]:
+    """Give the environment of a verb that works on a state directory, without MLflow."""
+    nothing = f"sqlite:///{folder}/none.db"
+    here = {"NPSRISK_STATE_DIR": str(folder), "NPSRISK_DATABASE_URL": database_in(folder)}
+    return here | {"MLFLOW_TRACKING_URI": nothing} | more
+
+
+def reader_of(folder: Path) -> LogReader:
+    """Open the event log of a state directory to read it."""
+    return LogReader.open_to_read(database_in(folder))
+
+
+def execute(folder: Path, statement: str, **values: Any) -> Any:
+    """Do to a database what npsrisk would not; gives the rows where there are any, else their number."""
+    engine = open_engine(sa.make_url(database_in(folder)))
+    with engine.begin() as connection:
+        done = connection.execute(sa.text(statement), values)
+        found = [tuple(row) for row in done] if done.returns_rows else done.rowcount
+    engine.dispose()
+    return found
+
+
+def copy_state(folder: Path, copy: Path) -> None:
+    """Copy a state directory and its event log."""
+    shutil.copytree(folder, copy)
+    if SERVER:
+        mine, other = _schema(str(folder.resolve())), _schema(str(copy.resolve()))
+        with _server().begin() as connection:
+            for table in TABLES:
+                connection.exec_driver_sql(
+                    f"CREATE TABLE {other}.{table} (LIKE {mine}.{table} INCLUDING ALL)"
+                )
+                connection.exec_driver_sql(f"INSERT INTO {other}.{table} SELECT * FROM {mine}.{table}")
+
+
+def remove_log(folder: Path) -> None:
+    """Remove the event log of a state directory."""
+    if SERVER:
+        for table in TABLES:
+            execute(folder, f"DROP TABLE {table}")
+    for path in folder.glob("events.db*"):
+        path.unlink()
+
+
+def stored_bytes(folder: Path) -> bytes:
+    """Give all that the event log of a state directory holds, as bytes."""
+    if SERVER:
+        return "\n".join(map(str, execute(folder, "SELECT * FROM events"))).encode()
+    return b"".join(path.read_bytes() for path in folder.iterdir() if path.name.startswith("events.db"))
+
+
+@cache
+def _server() -> sa.Engine:
+    return open_engine(sa.make_url(SERVER))
+
+
+@cache
+def _schema(folder: str) -> str:
+    """Make a schema for a folder."""
+    name = f"t{hashlib.sha256(folder.encode()).hexdigest()[:20]}"
+    with _server().begin() as connection:
+        connection.exec_driver_sql(f"CREATE SCHEMA {name}")
+    _made.append(name)
+    return name
+
+
+_made: list[str] = []
+
+
+def drop_schemas() -> None:
+    """Remove all schemas that this process made."""
+    while _made:
+        with _server().begin() as connection:
+            connection.exec_driver_sql(f"DROP SCHEMA {_made.pop()} CASCADE")
+    if SERVER:
+        _server().dispose()

@@ -1,0 +1,250 @@
+"""A small model, published as the publisher does, and a service over it."""
+
+import asyncio
+import json
+import os
+import shutil
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from datetime import UTC, datetime
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import httpx
+import msgspec
+import numpy as np
+from anyio.from_thread import BlockingPortal, start_blocking_portal
+from support.databases import database_in, state_environment
+from support.examples import day, make_consignment
+
+from consignments.visibility import to_us
+from features.config import FeatureConfig
+from features.fitted import Fitted
+from features.history.pseudonyms import Pseudonyms
+from features.pipeline import Pipeline
+from models.bundle import Examples, load_bundle, write_bundle
+from models.promotion_record import FIRST, PromotionRecord
+from models.risk_model import RiskModel, TreeParams
+from serving.encryption.vault import Vault
+from serving.http.app import App
+from serving.process.clock import Clock
+from serving.process.settings import Settings
+from serving.service import Service
+
+DATA_KEY = bytes(range(32))
+ROWS = 400
+READY_SECONDS = 120.0
+SERVE = "import sys; from serving.http.app import serve; from serving.process.settings import Settings; serve('127.0.0.1', int(sys.argv[1]), Settings.read())"
+
+
+def make_bundle(folder: Path, config: FeatureConfig, seed: int, target: str = "nps") -> Path:
+    """Train a small model on invented consignments, whose risk lies in words and in what the sender sent before."""
+    rng = np.random.default_rng(seed)
+    pipeline = Pipeline(config, Fitted.nothing(), Pseudonyms(DATA_KEY))
+    X = np.zeros((ROWS, len(pipeline.spec)), dtype=np.float32)
+    y = (rng.random(ROWS) < 0.3).astype(np.int8)
+    keys, counterparts = np.zeros((2, len(pipeline.kinds)), dtype=np.uint64)
+    record = config.record_type()
+    goods = ("cotton t-shirts", "research chemical powder")
+    for place in range(ROWS):
+        c = make_consignment(
+            f"T{place}",
+            received_at=day(float(rng.integers(0, 30))),
+            description=goods[y[place]],
+            gross_weight_kg=float(rng.random()),
+            channel=("postal", "air_cargo")[place % 2],
+        )
+        pipeline.describe(record(**msgspec.structs.asdict(c)), X[place], keys, counterparts)
+        X[place, pipeline.history_at :] = rng.integers(0, 5, X.shape[1] - pipeline.history_at)
+    X[:, pipeline.spec.place("history.sender.arrivals_7d")] += 3 * y
+    channels = ["postal", "air_cargo"] * (ROWS // 2)
+    weight = np.ones(ROWS)
+    model = RiskModel.fit(
+        X, y, weight, channels, spec=pipeline.spec, validation=(X, y, weight, channels), traffic=(X, channels),
+        params=TreeParams(trees=20, leaves=6, rows_in_leaf=5), seed=seed,
+    )  # fmt: skip
+    values, arrays = Fitted.nothing().to_plain()
+    card = {
+        "name": "nps-risk",
+        "target": target,
+        "as_of": "2024-04-01T00:00:00Z",
+        "data_sha256": f"{seed:064x}",
+        "code_version": "0",
+        "metrics": {"test/roc_auc": 0.9},
+    }
+    examples = Examples.take(model, X[:8], channels[:8])
+    write_bundle(
+        folder, card=card, config=config, fitted=values, arrays=arrays, model=model, examples=examples
+    )
+    return folder
+
+
+def publish(state_dir: Path, bundle: Path, version: str, *, approved: bool = True) -> Path:
+    """Place a bundle as the publisher does, and make it the current one; gives its folder."""
+    folder = place(state_dir, bundle, version, approved=approved)
+    point_to(state_dir, folder)
+    return folder
+
+
+def place(state_dir: Path, bundle: Path, version: str, *, approved: bool = True) -> Path:
+    """Place a bundle beside those that are there; gives its folder. Without a promotion record it cannot decide."""
+    sha256 = load_bundle(bundle).sha256
+    record = PromotionRecord(
+        1, "nps-risk", version, None, sha256, "a reviewer", "a test", datetime(2024, 4, 2, tzinfo=UTC), {}, None, False, FIRST
+    )  # fmt: skip
+    folder = state_dir / "models" / f"nps-risk-{version}-{sha256[:12]}"
+    shutil.copytree(bundle, folder / "bundle")
+    note = {
+        "name": "nps-risk",
+        "version": version,
+        "bundle_sha256": sha256,
+        "record": json.loads(record.to_json()) if approved else None,
+    }
+    (folder / "release.json").write_text(json.dumps(note))
+    return folder
+
+
+def point_to(state_dir: Path, folder: Path) -> None:
+    """Make a placed release the current one."""
+    part = state_dir / "models" / "current.part"
+    part.write_text(json.dumps({"folder": folder.name}))
+    part.replace(state_dir / "models" / "current.json")
+
+
+def settings_in(state_dir: Path, **changes: Any) -> Settings:
+    """Settings of a service in a folder, with the tests' data key and nothing from the environment."""
+    state_dir.mkdir(parents=True, exist_ok=True)
+    key = state_dir / "data.key"
+    key.write_bytes(DATA_KEY)
+    here = {"NPSRISK_STATE_DIR": str(state_dir), "NPSRISK_DATABASE_URL": database_in(state_dir)}
+    return Settings.model_validate(here | changes)
+
+
+def vault_in(state_dir: Path) -> Vault:
+    """Give the keys of a folder's log: the tests' data key, and the keys by month that lie there."""
+    return Vault.of(state_dir, DATA_KEY)
+
+
+def on_day_20() -> int:
+    """The clock of the tests: a moment after the examples' consignments and their results."""
+    return to_us(day(20))
+
+
+class Client:
+    """Calls a service that runs in this process, in a thread of its own.
+
+    Attributes
+    ----------
+    service : Service
+    portal : BlockingPortal
+        Runs functions in the service's thread.
+    """
+
+    def __init__(self, service: Service, portal: BlockingPortal) -> None:
+        self.service, self.portal = service, portal
+        self.http = httpx.AsyncClient(
+            transport=httpx.ASGITransport(App(service)), base_url="http://localhost"
+        )
+
+    def get(self, path: str, **options: Any) -> httpx.Response:
+        """Get a path."""
+        return self.portal.call(partial(self.http.get, path, **options))
+
+    def post(self, path: str, body: Any, **options: Any) -> httpx.Response:
+        """Post records or other values as JSON; bytes as they are."""
+        content = body if isinstance(body, bytes) else msgspec.json.encode(body)
+        options.setdefault("headers", {"content-type": "application/json"})
+        return self.portal.call(partial(self.http.post, path, content=content, **options))
+
+    def post_at_once(self, path: str, bodies: Sequence[Any]) -> list[httpx.Response]:
+        """Post records as JSON by calls that come in together, in their order."""
+        headers = {"content-type": "application/json"}
+
+        async def call() -> list[httpx.Response]:
+            posts = [
+                self.http.post(path, content=msgspec.json.encode(body), headers=headers) for body in bodies
+            ]
+            return await asyncio.gather(*posts)
+
+        return self.portal.call(call)
+
+    def look(self) -> None:
+        """Let the service look now for a new model, new keys, or a log that can be used again."""
+        self.portal.call(self.service.look)
+
+
+@contextmanager
+def serving(settings: Settings, clock: Clock = on_day_20) -> Iterator[Client]:
+    """Run a service in this process, from its start to its stop."""
+    service = Service(settings, clock)
+    service.open()
+    with start_blocking_portal() as portal:
+        portal.call(service.start)
+        client = Client(service, portal)
+        yield client
+        portal.call(client.http.aclose)
+        portal.call(service.stop)
+
+
+def scored(client: Client, name: str) -> int:
+    """Ask for the score of a consignment; give the status."""
+    return client.post("/v1/scores", make_consignment(name)).status_code
+
+
+def refused(client: Client, name: str) -> str:
+    """Ask for a score that cannot be given now; give what the service says of that."""
+    response = client.post("/v1/scores", make_consignment(name))
+    assert (response.status_code, response.headers["retry-after"]) == (503, "1")
+    told: str = response.json()["detail"]
+    return told
+
+
+def free_port() -> int:
+    """Give a port that nobody listens on."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port: int = probe.getsockname()[1]
+        return port
+
+
+def wait_until_ready(process: "subprocess.Popen[bytes]", url: str) -> None:
+    """Wait until a service process answers that it is ready."""
+    end = time.monotonic() + READY_SECONDS
+    while time.monotonic() < end and process.poll() is None:
+        try:
+            httpx.get(f"{url}/health/ready", timeout=5).raise_for_status()
+        except httpx.HTTPError:
+            time.sleep(0.1)
+        else:
+            return
+    raise AssertionError(f"not ready: {process.returncode}")
+
+
+def environment(folder: Path, **settings: str) -> dict[str, str]:
+    """Give the environment of a process that serves from a folder with the tests' data key."""
+    settings_in(folder)
+    ours = {name: value for name, value in os.environ.items() if not name.startswith(("NPSRISK_", "MLFLOW_"))}
+    return ours | state_environment(folder) | settings
+
+
+@contextmanager
+def running(folder: Path, **settings: str) -> Iterator[tuple["subprocess.Popen[bytes]", str]]:
+    """Run a service as a process, with its log in `service.log`; gives it and its address once it is ready."""
+    port, command = free_port(), [sys.executable, "-c", SERVE]
+    with (
+        (folder / "service.log").open("ab") as log,
+        subprocess.Popen([*command, str(port)], env=environment(folder, **settings), stderr=log) as process,
+    ):
+        url = f"http://127.0.0.1:{port}"
+        try:
+            wait_until_ready(process, url)
+            yield process, url
+        finally:
+            if process.poll() is None:
+                process.terminate()
+            process.wait(30)

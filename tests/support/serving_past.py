@@ -1,0 +1,79 @@
+"""A log of old consignments and later ones, whose old content is forgotten."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+from click.testing import CliRunner
+from support.databases import state_environment
+from support.examples import day, make_consignment, make_outcome
+from support.serving_examples import Client, publish, serving, settings_in
+
+from consignments.visibility import to_us
+from npsrisk import main
+from serving.maintenance.retention import Forgotten, forget
+
+OLD, BETWEEN, LAST = 12, 3, 4
+RECENT = BETWEEN + LAST
+WHO, WHY = "data protection", "the legal period is over"
+LATER = 420
+"""Days from the first consignment to the last ones; those between keep their senders in history."""
+BEFORE = LATER - 380
+"""The day before which all is forgotten: in the month after that of the old consignments."""
+
+
+class Clock:
+    """The service's clock, which the test moves."""
+
+    def __init__(self) -> None:
+        self.date = day(0)
+
+    def __call__(self) -> int:
+        return to_us(self.date)
+
+
+def live(client: Client, begins: float, names: range) -> None:
+    """Consignments of few senders, each with an outcome a day later."""
+    for place, number in enumerate(names):
+        when = day(begins + place)
+        c = make_consignment(
+            f"RB{number}", received_at=when, sender_name=f"Sender {number % 3}", description=f"goods {number}"
+        )
+        assert client.post("/v1/scores", c).status_code == 200
+        result = ("nps", "clear")[number % 2]
+        outcome = make_outcome(f"RB{number}", result=result, known_at=when, inspected_at=when)
+        assert client.post("/v1/outcomes", outcome).status_code == 200
+
+
+def make_past(folder: Path, bundle: Path) -> Path:
+    """Make a log of old consignments, and of later ones of the same senders, the last of them more than a year later."""
+    publish(folder, bundle, "1")
+    clock = Clock()
+    with serving(settings_in(folder), clock) as client:
+        clock.date = day(OLD)
+        live(client, 0, range(OLD))
+        clock.date = day(205)
+        live(client, 200, range(100, 100 + BETWEEN))
+        for place in range(LAST):
+            clock.date = day(LATER + place + 1)
+            live(client, LATER + place, range(OLD + place, OLD + place + 1))
+    return folder
+
+
+def run(folder: Path, *words: str) -> tuple[int, str]:
+    """Run a verb on a state directory; gives exit code and output."""
+    done = CliRunner().invoke(main, words, env=state_environment(folder), catch_exceptions=False)
+    return done.exit_code, done.output
+
+
+def told(folder: Path, *words: str) -> dict[str, Any]:
+    """Run a verb that must succeed; gives what it tells as JSON."""
+    code, output = run(folder, *words, "--json")
+    found: dict[str, Any] = json.loads(output.splitlines()[-1])
+    assert code == 0, output
+    return found
+
+
+def forget_old(folder: Path, **options: Any) -> Forgotten:
+    """Forget the old consignments."""
+    return forget(settings_in(folder), day(BEFORE), WHO, WHY, **options)

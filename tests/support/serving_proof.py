@@ -1,0 +1,198 @@
+"""What must hold of a log, whatever happened to the service that wrote it, and whatever its callers were told."""
+
+import itertools
+import json
+from collections import Counter, defaultdict
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from click.testing import CliRunner
+from numpy.typing import NDArray
+from support.databases import database_in, state_environment
+from support.serving_callers import Caller
+from support.serving_examples import DATA_KEY, vault_in
+from support.serving_killed import Service
+
+from consignments.errors import ServiceFault
+from consignments.visibility import day_of_us
+from features.fitted import Fitted
+from features.history.pseudonyms import Pseudonyms
+from features.history.table import ARRIVALS, REMEMBERED_DAYS, STEP, WIDTH
+from features.pipeline import Pipeline
+from npsrisk import main
+from serving.event_log.event_codec import Entries
+from serving.event_log.events import Event
+from serving.event_log.log import EventLog
+from serving.maintenance.import_past import published_config
+from serving.state.consignment_states import KeyReader
+from serving.state.identifier_index import DAY_MASK, EPOCH, KEPT_DAYS
+from serving.state.rebuild import Replay
+from serving.state.snapshots import Snapshots, restore, state_of
+from serving.state.state import State
+
+Keys = NDArray[np.uint64]
+WINDOW_DAYS = 365
+PROBES = 2_000
+"""Of so many consignments, the latest, history is read as one more like them would read it."""
+
+
+def prove(folder: Path, service: Service, callers: list[Caller]) -> Counter[str]:
+    """Hold the answers, the batch and the snapshots against the log; give what was done."""
+    for caller in callers:
+        if caller.fault is not None:
+            raise caller.fault
+    log = EventLog.open(database_in(folder), vault_in(folder))
+    decisions = {log.decision_id(event.sequence): event for event in log.events() if event.kind == "decision"}
+    prove_answers(log, decisions, callers)
+    prove_nothing_is_twice(log)
+    prove_history(folder, log)
+    last = log.last_sequence
+    log.close()
+    verified = run(folder, "verify-log")
+    assert f"{last:,} entries" in verified, verified
+    prove_parity(folder, len(decisions))
+    return done(service, callers) + Counter(decisions=len(decisions), entries=last)
+
+
+def prove_answers(log: EventLog, decisions: dict[str, Event], callers: list[Caller]) -> None:
+    """Whatever was acknowledged is in the log as it was told; what was unknown was unknown."""
+    for told in itertools.chain(*(caller.told for caller in callers)):
+        event = decisions[told.decision_id]
+        model = f"nps-risk/{told.version}"
+        assert (event.consignment_id, event.score, event.model) == (told.consignment_id, told.score, model)
+    logged = {(event.kind, event.consignment_id, event.recorded_us) for event in log.events()}
+    for received in itertools.chain(*(caller.received for caller in callers)):
+        assert tuple(received) in logged
+    for name, now_us in itertools.chain(*(caller.unknown for caller in callers)):
+        assert not was_known(log.of(name), now_us)
+
+
+def was_known(events: Iterable[Event], now_us: int) -> bool:
+    """Whether a consignment was scored since it was last unmet for so long that it was forgotten."""
+    met_on, scored = -REMEMBERED_DAYS, False
+    for event in events:
+        day = day_of_us(event.recorded_us or 0)
+        if (event.recorded_us or 0) <= now_us:
+            scored = event.kind == "decision" or (scored and day - met_on <= REMEMBERED_DAYS)
+            met_on = day
+    return scored and day_of_us(now_us) - met_on <= REMEMBERED_DAYS
+
+
+def prove_nothing_is_twice(log: EventLog) -> None:
+    """However often a consignment or an outcome was sent, as long as it is known there is one entry of it."""
+    known: dict[str, tuple[dict[str, set[bytes]], int]] = {}
+    for event in log.events():
+        name, day = event.consignment_id or "", day_of_us(event.recorded_us or 0)
+        said, met_on = known.get(name, ({}, day))
+        if day - met_on >= REMEMBERED_DAYS:  # on the last of its days it may have been either
+            said = {}
+        contents = said.get(event.kind, set())
+        assert event.content not in contents, f"entry {event.sequence} says what was said before"
+        if (
+            event.kind == "decision"
+        ):  # an amendment takes the place of the version before, and is not cancelled
+            said = {**said, "decision": {event.content}, "cancellation": set()}
+        elif event.kind == "cancellation":
+            said = {**said, "decision": set(), "cancellation": {event.content}}
+        else:
+            said = {**said, event.kind: contents | {event.content}}
+        known[name] = said, day
+
+
+def prove_history(folder: Path, log: EventLog) -> None:
+    """The state that the log alone gives counts each consignment once, and is that of every snapshot and what came since."""
+    config = published_config(folder)
+    pipeline = Pipeline(config, Fitted.nothing(), Pseudonyms(DATA_KEY))
+    keys = KeyReader(pipeline, Entries(log.vault, config.record_type(), pipeline.kinds))
+    versions = latest_versions(log)
+    alone = restore(log, pipeline, keys.entries)
+    probes = [keys(event) for event in versions[-PROBES:]]
+    here = read(alone, pipeline, probes)
+    assert len(probes) > 50
+    columns = pipeline.spec.place("history.sender.arrivals_365d") + WIDTH * np.arange(len(pipeline.kinds))
+    np.testing.assert_array_equal(here[:, columns], counted(versions, keys, probes, alone.today))
+    for state in states_of_snapshots(folder, log, keys):
+        assert marks_of(state) == marks_of(alone)
+        assert read(state, pipeline, probes).tobytes() == here.tobytes()
+
+
+def states_of_snapshots(folder: Path, log: EventLog, keys: KeyReader) -> list[State]:
+    """Give the state of each snapshot, brought up to the log; one may be damaged, or of another model's keys."""
+    snapshots, states = Snapshots(folder / "snapshots"), list[State]()
+    for path in snapshots.newest_first():
+        try:
+            about, arrays = snapshots.read(path)
+            states.append(state_of(arrays, about.sequence, log, keys))
+        except ServiceFault:
+            continue
+        Replay(states[-1]).catch_up(log, log.last_sequence)
+    assert states
+    return states
+
+
+def latest_versions(log: EventLog) -> list[Event]:
+    """Give the decision that counts for each consignment: its last one, unless it was cancelled since."""
+    versions: dict[str | None, Event] = {}
+    for event in log.events(kinds=("decision", "cancellation")):
+        versions.pop(event.consignment_id, None)
+        if event.kind == "decision":
+            versions[event.consignment_id] = event
+    return list(versions.values())
+
+
+def read(state: State, pipeline: Pipeline, probes: Sequence[tuple[Keys, Keys]]) -> NDArray[np.float32]:
+    """Read history as a further consignment with each of these keys would; each is taken out again."""
+    steps = np.zeros(2 * len(probes), dtype=STEP)
+    steps["change"] = np.tile([1, -1], len(probes))
+    steps["counter"], steps["day"], steps["today"] = ARRIVALS, state.today, state.today
+    steps["row"] = steps["out_row"] = np.repeat(np.arange(len(probes)), 2)
+    found = np.zeros((len(probes), len(pipeline.spec)), dtype=np.float32)
+    numbers, counterparts = (np.array(each) for each in zip(*probes, strict=True))
+    state.history.run(steps, numbers, np.zeros_like(counterparts), found, pipeline.history_at)
+    return found
+
+
+def counted(
+    versions: list[Event], keys: KeyReader, probes: Sequence[tuple[Keys, Keys]], today: int
+) -> NDArray[np.float64]:
+    """Count by hand the consignments of the last 365 days that share each key; NaN where a key is missing."""
+    counts: defaultdict[tuple[int, int], float] = defaultdict(float)
+    for event in versions:
+        if day_of_us(event.at_us) > today - WINDOW_DAYS:
+            for each in enumerate(keys(event)[0].tolist()):
+                counts[each] += 1
+    rows = [numbers.tolist() for numbers, _ in probes]
+    return np.array([[counts[each] if each[1] else np.nan for each in enumerate(row)] for row in rows])
+
+
+def marks_of(state: State) -> tuple[Any, ...]:
+    """What a state knows beside history: its place, its days, and the identifiers that are not forgotten, cleaned up or not."""
+    words = state.dossiers.index.words
+    met_on = (words & np.uint64(DAY_MASK)).astype(np.int64) - EPOCH
+    kept = words[(words != 0) & (met_on >= state.today - KEPT_DAYS)]
+    return state.sequence, state.today, state.dossiers.days.to_array().tolist(), np.sort(kept).tolist()
+
+
+def prove_parity(folder: Path, decisions: int) -> None:
+    """Compute every decision anew by the batch form, as operations do each night."""
+    found = json.loads(run(folder, "parity", "--json").splitlines()[-1])
+    assert (found["equal"], found["differing"], found["compared"]) == (True, 0, decisions), found
+
+
+def run(folder: Path, *arguments: str) -> str:
+    """Run a verb on a state directory; gives what it prints."""
+    ended = CliRunner().invoke(main, list(arguments), env=state_environment(folder))
+    assert ended.exit_code == 0, ended.output
+    return ended.output
+
+
+def done(service: Service, callers: list[Caller]) -> Counter[str]:
+    """Count what callers did and what the service logged, which is no error but a model refused."""
+    lines = service.log_lines()
+    assert not [line for line in lines if line["level"] == "error" and line["event"] != "model refused"]
+    taken = [line for line in lines if line["event"] == "snapshot taken"]
+    told = Counter(line["event"] for line in lines) + sum((caller.done for caller in callers), Counter[str]())
+    told["replayed"] = sum(line["entries_since"] for line in taken)
+    return told

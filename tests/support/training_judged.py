@@ -1,0 +1,28 @@
+"""A small judged world that tests of verdict, pictures and pages start from."""
+
+import numpy as np
+
+from training.config import EvaluationConfig
+from training.evaluation.metrics import Traffic, evaluate
+
+QUICK = EvaluationConfig(resamples=40, smallest_slice=5)
+
+
+def judged_world(rows=3000, seed=4):
+    """Give traffic over ten days with a good score, its evaluation, and those of a worse and a random score."""
+    numbers = np.random.default_rng(seed)
+    risk = np.exp(numbers.normal(-5, 1.5, rows)).clip(0, 0.9)
+    traffic = Traffic(
+        score=risk,
+        day=20_000 + np.arange(rows) % 10,
+        office=np.full(rows, "Incheon", dtype=object),
+        labelled=np.ones(rows, dtype=bool),
+        positive=numbers.random(rows) < risk,
+        weight=np.ones(rows),
+        slices={"channel": np.where(np.arange(rows) % 3 == 0, "postal", "air_cargo").astype(object)},
+    )
+    baselines = {
+        "random": evaluate(traffic.scored(numbers.random(rows)), QUICK),
+        "rules": evaluate(traffic.scored(risk * np.exp(numbers.normal(0, 2, rows))), QUICK),
+    }
+    return traffic, evaluate(traffic, QUICK), baselines

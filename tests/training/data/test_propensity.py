@@ -1,0 +1,59 @@
+"""Claims about the estimated probability of a known result."""
+
+import numpy as np
+import pytest
+
+from training.data.propensity import known_probability, result_weights
+
+ROWS = 6000
+NUMBERS = np.random.default_rng(5)
+X = NUMBERS.normal(size=(ROWS, 4)).astype(np.float32)
+DAY = np.arange(ROWS) % 20
+CHANCE = np.where(X[:, 0] > 0.5, 0.4, 0.02)
+KNOWN = NUMBERS.random(ROWS) < CHANCE
+
+
+def estimate(**changes):
+    given = {"X": X, "known": KNOWN, "traffic": np.ones(ROWS), "day": DAY, "seed": 1} | changes
+    return known_probability(**given)
+
+
+def test_rows_of_a_kind_that_is_opened_often_get_a_high_probability():
+    found = estimate()
+    often = X[:, 0] > 0.5
+    assert np.median(found[often]) == pytest.approx(0.4, abs=0.08)
+    assert np.median(found[~often]) == pytest.approx(0.02, abs=0.02)
+
+
+def test_the_weights_bring_back_the_traffic_and_a_rate_the_opened_ones_hide():
+    positive = NUMBERS.random(ROWS) < np.where(X[:, 0] > 0.5, 0.3, 0.05)
+    weight = result_weights(KNOWN, np.full(ROWS, np.nan), estimate())
+    corrected = (weight * positive).sum() / weight.sum()
+    assert corrected == pytest.approx(positive.mean(), abs=0.03)
+    assert positive[KNOWN].mean() > positive.mean() + 0.08
+
+
+def test_sampled_traffic_counts_as_what_it_stands_for():
+    kept = KNOWN | (np.arange(ROWS) % 4 == 0)
+    traffic = np.where(KNOWN, 1.0, 4.0)[kept]
+    found = estimate(X=X[kept], known=KNOWN[kept], traffic=traffic, day=DAY[kept])
+    assert (found * traffic).sum() == pytest.approx(KNOWN.sum(), rel=0.1)
+
+
+def test_where_every_result_is_known_the_probability_is_one():
+    assert estimate(known=np.ones(ROWS, dtype=bool)).tolist() == [1.0] * ROWS
+
+
+def test_a_logged_probability_is_used_as_it_is():
+    logged = np.array([0.5, 0.25, np.nan])
+    assert result_weights(np.array([True, True, False]), logged, None).tolist() == [2.0, 4.0, 0.0]
+
+
+def test_of_a_logged_and_an_estimated_probability_the_larger_holds():
+    logged = np.array([0.001, np.nan, 0.5])
+    estimated = np.array([0.2, 0.1, 0.1])
+    assert result_weights(np.ones(3, dtype=bool), logged, estimated).tolist() == [5.0, 10.0, 2.0]
+
+
+def test_the_same_seed_gives_the_same_estimate():
+    assert (estimate() == estimate()).all()

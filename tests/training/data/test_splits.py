@@ -1,0 +1,115 @@
+"""Claims about splits; the dates are those of the example in `training.data.splits`."""
+
+from datetime import UTC, date, datetime, timedelta
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from consignments.errors import BadInput
+from consignments.visibility import to_us
+from training.config import SplitConfig
+from training.data.splits import OUTSIDE, TEST, TRAIN, VALIDATION, split_by_time, split_for_work
+
+
+def moment(month, day, hour=0):
+    return datetime(2024, month, day, hour, tzinfo=UTC)
+
+
+def delayed(**settings):
+    return SplitConfig(**({"label_delay_days": 14} | settings))
+
+
+def example(**settings):
+    return split_by_time(moment(1, 1, 7), moment(6, 28, 9), moment(7, 1), delayed(**settings))
+
+
+def test_the_worked_example_has_the_dates_of_the_docstring():
+    split = example()
+    assert (split.train.begins, split.train.ends) == (moment(1, 1), moment(3, 25))
+    assert (split.validation.begins, split.validation.ends) == (moment(4, 8), moment(5, 6))
+    assert (split.test.begins, split.test.ends) == (moment(5, 20), moment(6, 17))
+
+
+def test_training_and_validation_know_what_was_visible_the_day_the_test_begins():
+    split = example()
+    assert [period.labels_by for period in split.periods] == [moment(5, 20), moment(5, 20), moment(7, 1)]
+
+
+def test_without_a_test_period_training_and_validation_end_as_late_as_they_can():
+    split = split_for_work(moment(1, 1, 7), moment(7, 1), delayed())
+    assert (split.train.begins, split.train.ends) == (moment(1, 1), moment(5, 6))
+    assert (split.validation.begins, split.validation.ends) == (moment(5, 20), moment(6, 17))
+    assert [period.labels_by for period in split.periods] == [moment(7, 1)] * 3
+    assert split.test.days == 0
+
+
+def test_a_model_for_work_says_when_there_is_too_little_time():
+    with pytest.raises(BadInput, match="too little time to train on") as refused:
+        split_for_work(moment(6, 1), moment(7, 1), delayed())
+    assert "at least 57 days" in str(refused.value)
+
+
+@pytest.mark.parametrize(
+    ("received", "part"),
+    [
+        (moment(3, 24, 23), TRAIN),
+        (moment(3, 25), OUTSIDE),
+        (moment(4, 7, 23), OUTSIDE),
+        (moment(4, 8), VALIDATION),
+        (moment(5, 5, 23), VALIDATION),
+        (moment(5, 6), OUTSIDE),
+        (moment(5, 20), TEST),
+        (moment(6, 16, 23), TEST),
+        (moment(6, 17), OUTSIDE),
+    ],
+)
+def test_an_arrival_at_the_edge_of_a_period_falls_on_the_right_side(received, part):
+    assert example().parts(np.array([to_us(received)])).tolist() == [part]
+
+
+def test_where_labels_stop_early_the_test_ends_with_the_last_of_them():
+    split = split_by_time(moment(1, 1), moment(5, 31, 9), moment(7, 1), delayed())
+    assert split.test.ends == moment(6, 1)
+
+
+def test_a_given_first_day_of_the_test_moves_the_other_periods():
+    split = example(test_from=date(2024, 6, 1))
+    assert split.test.begins == moment(6, 1)
+    assert split.test.ends == moment(6, 17)
+    assert split.validation.ends == moment(5, 18)
+
+
+def test_without_a_label_delay_there_is_no_gap():
+    split = example(label_delay_days=0)
+    assert split.train.ends == split.validation.begins
+    assert split.validation.ends == split.test.begins
+
+
+def test_too_short_a_past_says_how_much_is_needed():
+    with pytest.raises(BadInput, match=r"got 62 days.*at least 85 days"):
+        split_by_time(moment(4, 16), moment(6, 28), moment(7, 1), delayed())
+
+
+def test_a_test_that_begins_after_the_last_label_is_refused():
+    with pytest.raises(BadInput, match="holds no label"):
+        example(test_from=date(2024, 6, 20))
+
+
+@given(
+    delay=st.integers(0, 40),
+    validation=st.integers(1, 40),
+    test=st.integers(1, 40),
+    last=st.integers(0, 60),
+)
+def test_periods_never_touch_closer_than_the_label_delay(delay, validation, test, last):
+    config = SplitConfig(validation_days=validation, test_days=test, label_delay_days=delay)
+    as_of = moment(12, 1, 5)
+    split = split_by_time(moment(1, 1), as_of - timedelta(days=last), as_of, config)
+    gap = timedelta(days=delay)
+    assert split.train.ends + gap == split.validation.begins
+    assert split.validation.ends + gap == split.test.begins
+    assert split.train.labels_by == split.validation.labels_by == split.test.begins
+    assert split.test.ends + gap <= split.as_of
+    assert (split.validation.days, split.test.days) == (validation, test)

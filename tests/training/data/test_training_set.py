@@ -1,0 +1,296 @@
+"""Claims about the training set; the dates are those of the example in `training.data.splits`, as of 1 July 2024."""
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from consignments.errors import BadInput
+from training.config import SplitConfig, WeightsConfig
+from training.data.splits import OUTSIDE, TEST, TRAIN, VALIDATION
+from training.data.training_set import (
+    build_data_set,
+    effective_sample_size,
+    inverse_propensity,
+    labels_at,
+    standing,
+    true_labels,
+)
+
+AS_OF = pd.Timestamp("2024-07-01", tz="UTC").to_pydatetime()
+TIMES = ("received_at", "cancelled_at", "selected_at", "inspected_at", "known_at", "recorded_at")
+
+
+def frame(rows):
+    table = pd.DataFrame(rows)
+    for column in set(TIMES) & set(table.columns):
+        table[column] = pd.to_datetime(table[column], utc=True, format="ISO8601").astype(
+            "datetime64[us, UTC]"
+        )
+    return table
+
+
+def parcel(name, received, **more):
+    return {"consignment_id": name, "received_at": received, **more}
+
+
+def outcome(name, result, known=None, inspected=None, status="inspected", **more):
+    fields = {"consignment_id": name, "selected_by": "model", "status": status, "result": result}
+    return fields | {"inspected_at": inspected or known, "known_at": known} | more
+
+
+def at(text):
+    return pd.Timestamp(text, tz="UTC").to_pydatetime()
+
+
+def labels(parcels, outcomes, moment, target="nps"):
+    return labels_at(frame(parcels)["consignment_id"], frame(outcomes), at(moment), target)
+
+
+TWO = [parcel("A", "2024-03-01"), parcel("B", "2024-03-01")]
+
+
+def test_a_result_is_a_label_from_the_moment_it_is_visible():
+    outcomes = [outcome("A", "nps", "2024-03-20T12:00", recorded_at="2024-03-21T12:00")]
+    assert labels(TWO, outcomes, "2024-03-21T11:59").known.tolist() == [False, False]
+    assert labels(TWO, outcomes, "2024-03-21T12:00").known.tolist() == [True, False]
+
+
+def test_the_target_decides_what_is_positive():
+    outcomes = [outcome("A", "controlled_drug", "2024-03-02"), outcome("B", "clear", "2024-03-02")]
+    positive = {
+        target: labels(TWO, outcomes, "2024-04-01", target).positive.tolist()
+        for target in ("nps", "controlled_drug", "any_offence")
+    }
+    assert positive == {
+        "nps": [False, False],
+        "controlled_drug": [True, False],
+        "any_offence": [True, False],
+    }
+
+
+def test_missed_is_never_a_negative_and_pending_never_a_label():
+    outcomes = [
+        outcome("A", None, inspected="2024-03-02", status="missed"),
+        outcome("B", "pending", inspected="2024-03-02"),
+    ]
+    seen = labels(TWO, outcomes, "2024-04-01")
+    assert seen.known.tolist() == [False, False]
+    assert seen.missed.tolist() == [True, False]
+    assert seen.pending.tolist() == [False, True]
+
+
+def test_a_later_correction_is_unseen_until_it_is_visible():
+    outcomes = [outcome("A", "nps", "2024-03-20"), outcome("A", "clear", "2024-04-20")]
+    assert labels(TWO, outcomes, "2024-04-19").positive.tolist() == [True, False]
+    after = labels(TWO, outcomes, "2024-04-20")
+    assert (after.known.tolist(), after.positive.tolist()) == ([True, False], [False, False])
+
+
+def test_a_result_told_late_but_known_early_does_not_replace_a_later_one():
+    outcomes = [
+        outcome("A", "clear", "2024-03-20", recorded_at="2024-04-10"),
+        outcome("A", "nps", "2024-03-25", recorded_at="2024-03-26"),
+    ]
+    assert labels(TWO, outcomes, "2024-05-01").positive.tolist() == [True, False]
+
+
+def test_of_results_known_at_one_moment_the_last_in_the_log_stands():
+    outcomes = [
+        outcome("A", "clear", "2024-03-20", sequence=9),
+        outcome("A", "nps", "2024-03-20", sequence=4),
+    ]
+    assert standing(frame(outcomes), 2**62)["result"].tolist() == ["clear"]
+
+
+def test_a_parcel_that_waits_for_the_laboratory_counts_as_chosen():
+    outcomes = [outcome("A", "nps", "2024-03-20", inspected="2024-03-04")]
+    seen = labels(TWO, outcomes, "2024-03-10")
+    assert (seen.known.tolist(), seen.chosen.tolist()) == ([False, False], [True, False])
+
+
+def test_truth_labels_every_consignment():
+    truth = pd.DataFrame({"consignment_id": ["B", "A"], "result": ["nps", "clear"]})
+    seen = true_labels(frame(TWO)["consignment_id"], truth, "nps")
+    assert (seen.known.tolist(), seen.positive.tolist()) == ([True, True], [False, True])
+
+
+def test_truth_of_another_world_is_refused():
+    with pytest.raises(BadInput, match="another world"):
+        true_labels(
+            frame(TWO)["consignment_id"], pd.DataFrame({"consignment_id": ["Z"], "result": ["nps"]}), "nps"
+        )
+
+
+def test_a_row_without_a_logged_probability_stands_for_itself():
+    assert inverse_propensity(np.array([0.01, 0.25, np.nan]), clip=10).tolist() == [10.0, 4.0, 1.0]
+
+
+def test_one_heavy_row_makes_the_effective_sample_small():
+    assert effective_sample_size(np.array([1.0, 1.0, 1.0, 1.0])) == 4
+    assert effective_sample_size(np.array([100.0, 1.0, 1.0, 1.0])) == pytest.approx(1.06, abs=0.01)
+
+
+PERIODS = {TRAIN: "2024-02", VALIDATION: "2024-04", TEST: "2024-06"}
+
+
+def world(extra_parcels=(), extra_outcomes=()):
+    """One NPS find and one clear parcel in each period, and ten unopened parcels."""
+    parcels, outcomes = [], []
+    for month in PERIODS.values():
+        for name, result in (("N", "nps"), ("C", "clear")):
+            parcels.append(parcel(f"{month}{name}", f"{month}-10"))
+            outcomes.append(outcome(f"{month}{name}", result, f"{month}-15"))
+        parcels += [parcel(f"{month}u{n}", f"{month}-11") for n in range(10)]
+    parcels += [parcel("first", "2024-01-01"), parcel("last", "2024-06-28")]
+    outcomes.append(outcome("last", "clear", "2024-06-29"))
+    return frame([*parcels, *extra_parcels]), frame([*outcomes, *extra_outcomes])
+
+
+def build(parcels, outcomes, *, held_out=True, offered=None, **weights):
+    settings = WeightsConfig(**({"background_share": 0.5} | weights))
+    return build_data_set(
+        parcels,
+        outcomes,
+        as_of=AS_OF,
+        target="nps",
+        split=SplitConfig(label_delay_days=14),
+        weights=settings,
+        seed=1,
+        held_out=held_out,
+        offered=offered,
+    )
+
+
+def row_of(parcels, name):
+    return int(np.flatnonzero(parcels["consignment_id"] == name)[0])
+
+
+def test_each_period_gets_its_labels_and_its_background():
+    parcels, outcomes = world()
+    data = build(parcels, outcomes)
+    for part in PERIODS:
+        assert (data.labels.known & (data.part == part)).sum() == 2
+    assert data.background[data.part == TRAIN].sum() == 6  # of ten and the first parcel, half
+    assert data.background[data.part == VALIDATION].sum() == 5
+    assert not data.background[data.part == TEST].any()
+
+
+def test_a_model_that_goes_to_work_at_once_learns_up_to_the_label_delay():
+    parcels, outcomes = world()
+    data = build(parcels, outcomes, held_out=False)
+    part = {month: data.part[row_of(parcels, f"{month}N")] for month in PERIODS.values()}
+    assert part == {"2024-02": TRAIN, "2024-04": TRAIN, "2024-06": VALIDATION}
+    assert not (data.part == TEST).any()
+
+
+def test_background_is_drawn_of_what_was_kept_and_stands_for_all_of_it():
+    parcels, outcomes = world()
+    kept = parcels["consignment_id"].str.endswith(("u1", "u2", "u3")).to_numpy()
+    data = build(parcels, outcomes, offered=kept, background_share=1.0)
+    assert (data.background == (kept & (data.part != TEST))).all()
+    assert data.traffic_weight[row_of(parcels, "2024-04u1")] == pytest.approx(10 / 3)
+
+
+def test_all_traffic_of_the_test_period_is_kept_opened_or_not():
+    parcels, outcomes = world()
+    data = build(parcels, outcomes)
+    assert (data.keep & (data.part == TEST)).sum() == 12
+
+
+def test_a_training_parcel_whose_result_came_after_the_test_began_has_no_label():
+    parcels, outcomes = world(
+        [parcel("L", "2024-03-20")], [outcome("L", "nps", "2024-05-21", inspected="2024-03-22")]
+    )
+    data = build(parcels, outcomes)
+    late = row_of(parcels, "L")
+    assert data.part[late] == TRAIN
+    assert not data.labels.known[late]
+    assert not data.background[late]
+    assert data.report[0]["known_too_late"] == 1
+
+
+def test_the_opened_are_never_taken_for_background():
+    waiting = [parcel(f"W{n}", "2024-03-20") for n in range(20)]
+    parcels, outcomes = world(
+        waiting, [outcome(p["consignment_id"], "nps", "2024-06-01", inspected="2024-03-22") for p in waiting]
+    )
+    data = build(parcels, outcomes, background_share=1.0)
+    assert not data.background[parcels["consignment_id"].str.startswith("W")].any()
+
+
+def test_an_arrival_in_a_gap_is_not_used():
+    parcels, outcomes = world([parcel("G", "2024-03-26")], [outcome("G", "nps", "2024-03-27")])
+    data = build(parcels, outcomes)
+    assert data.part[row_of(parcels, "G")] == OUTSIDE
+
+
+def test_what_arrives_after_the_date_does_not_exist():
+    parcels, outcomes = world([parcel("F", "2024-07-02")], [outcome("F", "nps", "2024-07-03")])
+    data = build(parcels, outcomes)
+    assert data.part[row_of(parcels, "F")] == OUTSIDE
+    assert data.report[-1]["arrived"] == 1
+
+
+def test_only_the_latest_version_of_an_amended_consignment_is_used():
+    parcels, outcomes = world([parcel("V", "2024-06-10"), parcel("V", "2024-06-11")])
+    parcels["sequence"] = np.arange(len(parcels))
+    data = build(parcels, outcomes)
+    assert data.part[-2:].tolist() == [OUTSIDE, TEST]
+    assert data.report[2]["amended_later"] == 1
+
+
+def test_a_parcel_withdrawn_by_its_sender_is_left_out_unless_it_was_opened():
+    withdrawn = [
+        parcel("X", "2024-06-10", cancelled_at="2024-06-11"),
+        parcel("Y", "2024-06-10", cancelled_at="2024-06-20"),
+        parcel("Z", "2024-06-10", cancelled_at="2024-07-20"),
+    ]
+    parcels, outcomes = world(withdrawn, [outcome("Y", "clear", "2024-06-15")])
+    data = build(parcels, outcomes)
+    assert data.part[-3:].tolist() == [OUTSIDE, TEST, TEST]
+
+
+def test_the_background_together_weighs_as_configured():
+    parcels, outcomes = world()
+    data = build(parcels, outcomes, background_weight=0.5)
+    mine = data.part == TRAIN
+    labelled = data.weight[mine & data.labels.known].sum()
+    assert data.weight[mine & data.background].sum() == pytest.approx(0.5 * labelled)
+
+
+def test_the_background_is_drawn_within_its_limit_and_stands_for_its_traffic():
+    parcels, outcomes = world()
+    data = build(parcels, outcomes, background_share=1.0, background_rows=7)
+    drawn = data.background & (data.part == TRAIN)
+    assert data.background.sum() in (6, 7, 8)
+    assert data.traffic_weight[drawn].sum() == pytest.approx(11)
+
+
+def test_the_same_seed_draws_the_same_background():
+    parcels, outcomes = world()
+    assert (build(parcels, outcomes).background == build(parcels, outcomes).background).all()
+
+
+@pytest.mark.parametrize("month", [PERIODS[TRAIN], PERIODS[TEST]])
+def test_a_period_without_a_positive_label_is_named(month):
+    parcels, outcomes = world()
+    with pytest.raises(BadInput, match=r"period has no positive label.*got 0 positive and"):
+        build(parcels, outcomes[outcomes["consignment_id"] != f"{month}N"])
+
+
+def test_a_validation_without_finds_is_taken_as_it_is():
+    parcels, outcomes = world()
+    data = build(parcels, outcomes[outcomes["consignment_id"] != "2024-04N"])
+    assert data.report[1]["positive"] == 0
+
+
+def test_outcomes_that_match_no_consignment_are_refused():
+    parcels, outcomes = world()
+    with pytest.raises(BadInput, match="identifiers of both tables"):
+        build(parcels, outcomes.assign(consignment_id="elsewhere"))
+
+
+def test_an_outcome_of_an_unknown_consignment_changes_nothing():
+    parcels, outcomes = world(extra_outcomes=[outcome("elsewhere", "nps", "2024-03-01")])
+    plain = build(*world())
+    assert (build(parcels, outcomes).weight == plain.weight).all()

@@ -1,0 +1,113 @@
+"""Claims about who bears the inspections."""
+
+import numpy as np
+import pytest
+from support.training_judged import QUICK
+
+from features.spec import Feature, Spec
+from training.evaluation.fairness import COLUMNS, consignee_kind, fairness_rows
+from training.evaluation.metrics import Traffic
+
+DAYS, A_DAY = 10, 100
+
+
+def world(positive=None, labelled=None, days=DAYS):
+    """Give days of a hundred consignments of which country AA has the highest scores of ten, and BB the rest."""
+    rows = days * A_DAY
+    place = np.arange(rows) % A_DAY
+    return Traffic(
+        score=1.0 - place / A_DAY,
+        day=20_000 + np.arange(rows) // A_DAY,
+        office=np.full(rows, "Incheon", dtype=object),
+        labelled=np.ones(rows, dtype=bool) if labelled is None else labelled(place),
+        positive=np.zeros(rows, dtype=bool) if positive is None else positive(place),
+        weight=np.ones(rows),
+        slices={"departure": np.where(place < 10, "AA", "BB").astype(object)},
+    )
+
+
+def rows_of(traffic, capacity=5, config=QUICK):
+    return {row["value"]: row for row in fairness_rows(traffic, capacity, config, "outcomes")}
+
+
+def test_a_group_that_fills_the_list_bears_it_all():
+    rows = rows_of(world(positive=lambda place: place == 0))
+    assert rows["AA"]["chosen"] == 50
+    assert rows["AA"]["selection_rate"] == pytest.approx(0.5)
+    assert rows["AA"]["hit_rate"] == pytest.approx(0.2)
+    assert rows["AA"]["false_opens_per_1000"] == pytest.approx(1000 * 40 / 100)
+    assert rows["BB"]["selection_rate"] == rows["BB"]["false_opens_per_1000"] == 0
+    assert np.isnan(rows["BB"]["hit_rate"])
+    assert rows["all"]["selection_rate"] == pytest.approx(0.05)
+
+
+def test_the_interval_holds_the_value_and_is_narrow_where_all_days_are_alike():
+    row = rows_of(world(positive=lambda place: place == 0))["AA"]
+    assert row["hit_rate_low"] < row["hit_rate"] < row["hit_rate_high"]
+    for name in ("selection_rate", "false_opens_per_1000"):
+        assert row[f"{name}_low"] == pytest.approx(row[name]) == pytest.approx(row[f"{name}_high"])
+
+
+def test_a_single_day_tells_nothing_of_the_spread():
+    row = rows_of(world(days=1))["AA"]
+    assert row["selection_rate"] == pytest.approx(0.5)
+    assert np.isnan(row["selection_rate_low"])
+
+
+def test_no_find_among_a_few_is_no_certainty_that_there_is_none():
+    row = rows_of(world())["AA"]
+    assert row["hit_rate"] == row["hit_rate_low"] == 0
+    assert row["hit_rate_high"] == pytest.approx(1 - 0.025 ** (1 / 50))
+
+
+def test_where_nothing_of_the_chosen_is_known_the_burden_is_unknown_and_not_zero():
+    row = rows_of(world(labelled=lambda place: place > 50))["AA"]
+    assert row["selection_rate"] == pytest.approx(0.5)
+    assert np.isnan(row["hit_rate"])
+    assert np.isnan(row["false_opens_per_1000"])
+    assert row["known"] == 0
+
+
+def test_every_row_has_the_same_columns():
+    assert {tuple(row) for row in fairness_rows(world(), 5, QUICK, "truth")} == {COLUMNS}
+
+
+def test_small_groups_are_told_together():
+    traffic = world()
+    names = traffic.slices["departure"].copy()
+    names[:3], names[3:6] = "CC", "DD"
+    small = Traffic(
+        traffic.score,
+        traffic.day,
+        traffic.office,
+        traffic.labelled,
+        traffic.positive,
+        traffic.weight,
+        {"departure": names},
+    )
+    rows = rows_of(small)
+    assert set(rows) == {"all", "AA", "BB", "others"}
+    assert rows["others"]["consignments"] == 6
+
+
+SPEC = Spec(
+    Feature(f"parties.consignee_{what}", "flag", "kind", "Is it")
+    for what in ("business", "post_box", "virtual_office")
+)
+
+
+@pytest.mark.parametrize(
+    ("business", "post_box", "virtual_office", "kind"),
+    [
+        (0, 0, 0, "person"),
+        (1, 0, 0, "business"),
+        (0, 1, 0, "post box"),
+        (1, 0, 1, "virtual office"),
+        (1, 1, 1, "post box"),
+        (np.nan, 0, 0, ""),
+        (np.nan, np.nan, np.nan, ""),
+    ],
+)
+def test_the_kind_of_a_consignee_is_read_from_features(business, post_box, virtual_office, kind):
+    row = np.array([[business, post_box, virtual_office]], dtype=np.float32)
+    assert consignee_kind(row, SPEC).tolist() == [kind]

@@ -1,0 +1,150 @@
+"""Each look finds its leak and nothing else."""
+
+from datetime import timedelta
+
+import numpy as np
+import pytest
+from support.examples import MONDAY, day, make_consignment, make_outcome
+
+from consignments.records import Consignment, Outcome
+from consignments.tables import check_frame, frame_of
+from features.batch import BATCH_KEY, Matrix, Tables, feature_matrix
+from features.config import FeatureConfig
+from features.fitted import Fitted
+from features.history.pseudonyms import Pseudonyms
+from features.spec import Feature, Spec
+from training.evaluation.leakage import (
+    BOUNDS,
+    FILLED,
+    MOVED,
+    TELLING,
+    VISIBLE,
+    Cut,
+    filled_when_opened,
+    moved_by_later,
+    tables_as_of,
+    telling_column,
+    visible_on_arrival,
+)
+from training.evaluation.metrics import Traffic
+
+ROWS = 200
+CONFIG, FITTED, PSEUDONYMS = FeatureConfig(), Fitted.nothing(), Pseudonyms(BATCH_KEY)
+
+
+def tables(delay: timedelta = timedelta(days=9)) -> Tables:
+    """Ten consignments a day of one sender, each opened and answered some days later."""
+    arrivals = [MONDAY + timedelta(hours=2.4 * n) for n in range(ROWS)]
+    many = [make_consignment(f"C{n:03d}", received_at=moment) for n, moment in enumerate(arrivals)]
+    found = [
+        make_outcome(
+            f"C{n:03d}",
+            result="nps" if n % 7 == 0 else "clear",
+            inspected_at=moment + delay / 2,
+            known_at=moment + delay,
+        )
+        for n, moment in enumerate(arrivals)
+    ]
+    return Tables(
+        check_frame(frame_of(many, Consignment), Consignment).frame,
+        check_frame(frame_of(found, Outcome), Outcome).frame,
+    )
+
+
+def described(given: Tables) -> Matrix:
+    """Give the features of the last half."""
+    return feature_matrix(given, CONFIG, FITTED, PSEUDONYMS, keep=np.arange(ROWS) >= ROWS // 2)
+
+
+def test_honest_features_do_not_move_when_the_tables_end_at_their_moment() -> None:
+    row = moved_by_later(tables(), described(tables()), CONFIG, FITTED, PSEUDONYMS)
+    assert (row["look"], row["found"], row["rows"]) == (MOVED, 0.0, ROWS // 4 + 1)
+
+
+def test_features_that_knew_results_of_later_move_and_are_named() -> None:
+    row = moved_by_later(tables(), described(tables(delay=timedelta(hours=1))), CONFIG, FITTED, PSEUDONYMS)
+    assert row["found"] == 1.0
+    assert str(row["where"]).startswith("history.")
+
+
+def test_tables_as_of_a_moment_hold_what_was_there_and_hide_what_came() -> None:
+    given = tables()
+    withdrawn = given.consignments.assign(cancelled_at=given.consignments["received_at"] + timedelta(days=2))
+    seen, kept = tables_as_of(Tables(withdrawn, given.outcomes), Cut(day_us(10.0), None))
+    assert kept.sum() == len(seen.consignments) == 101
+    assert seen.consignments["cancelled_at"].notna().sum() == 81
+    assert seen.outcomes is not None
+    assert len(seen.outcomes) == 11
+
+
+def test_tables_of_a_log_end_at_a_place_of_the_log() -> None:
+    given = tables()
+    assert given.outcomes is not None
+    logged = Tables(
+        given.consignments.assign(sequence=np.arange(ROWS)),
+        given.outcomes.assign(sequence=ROWS + np.arange(ROWS)),
+    )
+    seen, _ = tables_as_of(logged, Cut(day_us(0.0), ROWS + 4))
+    assert seen.outcomes is not None
+    assert (len(seen.consignments), len(seen.outcomes)) == (ROWS, 5)
+
+
+def day_us(days: float) -> int:
+    return int(day(days).timestamp()) * 1_000_000
+
+
+@pytest.mark.parametrize(("delay", "share"), [(timedelta(minutes=1), 0.0), (timedelta(0), 1.0)])
+def test_results_dated_at_the_arrival_are_counted(delay: timedelta, share: float) -> None:
+    given = tables(delay)
+    assert given.outcomes is not None
+    row = visible_on_arrival(given.consignments, given.outcomes)
+    assert (row["look"], row["found"], row["rows"]) == (VISIBLE, share, ROWS)
+
+
+def matrix(X: np.ndarray) -> Matrix:
+    names = [Feature(f"made.f{place}", "count", "r", "D") for place in range(X.shape[1])]
+    return Matrix(X.astype(np.float32), np.arange(len(X)), Spec(names))
+
+
+def traffic(positive: np.ndarray) -> Traffic:
+    rows = len(positive)
+    return Traffic(
+        score=np.zeros(rows),
+        day=np.arange(rows) % 20,
+        office=np.full(rows, "", dtype=object),
+        labelled=np.arange(rows) % 4 > 0,
+        positive=positive & (np.arange(rows) % 4 > 0),
+        weight=np.ones(rows),
+    )
+
+
+@pytest.mark.parametrize("missing", [False, True])
+def test_the_column_that_is_the_result_is_named_also_where_it_only_lacks_for_finds(missing: bool) -> None:
+    rng = np.random.default_rng(1)
+    positive = rng.random(2000) < 0.05
+    X = rng.normal(size=(2000, 3)) + 0.8 * positive[:, None]
+    honest = telling_column(matrix(X), traffic(positive))
+    assert 0.5 < float(honest["found"]) < BOUNDS[TELLING]
+    X[:, 1] = np.where(positive, np.nan, 1.0) if missing else 1.0 - positive
+    row = telling_column(matrix(X), traffic(positive))
+    assert (row["look"], row["found"], row["where"]) == (TELLING, 1.0, "made.f1")
+
+
+def test_with_too_few_finds_no_column_can_be_told() -> None:
+    row = telling_column(matrix(np.ones((100, 2))), traffic(np.arange(100) < 3))
+    assert np.isnan(row["found"])
+
+
+def test_a_column_that_only_opened_consignments_have_is_named_with_its_channel() -> None:
+    frame = tables().consignments.assign(hs_code="851712", description="phones")
+    opened = np.arange(ROWS) % 3 == 0
+    assert filled_when_opened(frame, opened, Consignment)["found"] == 0.0
+    told = frame.assign(hs_code=frame["hs_code"].where(opened))
+    row = filled_when_opened(told, opened, Consignment)
+    assert (row["look"], row["where"]) == (FILLED, "hs_code in postal")
+    assert float(row["found"]) > BOUNDS[FILLED]
+    # Where the opened are few, a difference as large says less.
+    few = np.arange(ROWS) < 2
+    assert (
+        filled_when_opened(frame.assign(hs_code=frame["hs_code"].where(few)), few, Consignment)["found"] < 0.5
+    )

@@ -1,0 +1,106 @@
+"""Claims about names swapped for those of another language."""
+
+import numpy as np
+import pytest
+from support.examples import make_consignment
+
+from features.batch import BATCH_KEY
+from features.config import FeatureConfig
+from features.fitted import Fitted
+from features.history.pseudonyms import Pseudonyms
+from features.pipeline import Pipeline
+from models.calibration import Calibration
+from training.evaluation.name_invariance import (
+    BOUND,
+    COLUMNS,
+    NAMES,
+    evenly,
+    is_person,
+    name_swap_rows,
+    swap_names,
+    worst_move,
+)
+
+CONFIG, FITTED = FeatureConfig(), Fitted.nothing()
+PIPELINE = Pipeline(CONFIG, FITTED, Pseudonyms(BATCH_KEY))
+
+
+class Model:
+    """A model whose raw score is one feature."""
+
+    calibration = Calibration(2.0, 0.0, {})
+
+    def __init__(self, feature):
+        self._place = PIPELINE.spec.place(feature)
+
+    def raw(self, X):
+        return np.nan_to_num(X[:, self._place].astype(np.float64))
+
+
+def described(records):
+    X = np.zeros((len(records), len(PIPELINE.spec)), dtype=np.float32)
+    keys = np.zeros(len(PIPELINE.kinds), dtype=np.uint64)
+    for row, record in zip(X, records, strict=True):
+        PIPELINE.describe(record, row, keys, keys.copy())
+    X[:, PIPELINE.history_at :] = 7.0
+    return X
+
+
+PEOPLE = [
+    make_consignment(f"C{n}", consignee_name=name)
+    for n, name in enumerate(["Kim Min-su", "KIM", "김민수", "Jo 2"])
+]
+
+
+def measured(feature, records=PEOPLE):
+    return name_swap_rows(records, described(records), Model(feature), CONFIG, FITTED)
+
+
+def test_a_score_that_reads_no_name_does_not_move():
+    rows = measured("value.declared")
+    assert {tuple(row) for row in rows} == {COLUMNS}
+    assert [row["language"] for row in rows] == ["all", *NAMES]
+    assert worst_move(rows) == rows[0]["move_largest"] == 0.0
+    assert rows[0]["rows"] == len(PEOPLE) * len(NAMES)
+
+
+def test_a_score_that_reads_something_of_a_name_moves_by_what_it_reads():
+    rows = measured("parties.consignee_name_digits")
+    assert rows[0]["moved"] == pytest.approx(1 / len(PEOPLE))
+    assert rows[0]["move_largest"] == pytest.approx(2.0)
+    assert worst_move(rows) > BOUND
+
+
+def test_history_is_held_fixed():
+    assert worst_move(measured("history.consignee.arrivals_7d")) == 0.0
+
+
+def test_without_people_nothing_is_measured():
+    rows = measured("value.declared", [make_consignment(consignee_name=None)])
+    assert rows[0]["rows"] == 0
+    assert np.isnan(worst_move(rows))
+
+
+@pytest.mark.parametrize("language", NAMES)
+def test_every_listed_name_is_taken_for_a_persons(language):
+    assert all(is_person(name) for name in NAMES[language])
+    assert len(set(NAMES[language])) == len(NAMES[language]) >= 4
+
+
+def test_firms_and_filler_keep_their_names_and_people_do_not():
+    swapped = swap_names(make_consignment(sender_name="Orchid Trading Ltd"), NAMES["Thai"], 0)
+    assert swapped.sender_name == "Orchid Trading Ltd"
+    assert swapped.consignee_name == NAMES["Thai"][0]
+    assert swap_names(make_consignment(consignee_name="N/A"), NAMES["Thai"], 0).consignee_name == "N/A"
+
+
+def test_two_people_stay_two_and_one_on_both_sides_stays_one():
+    two = swap_names(make_consignment(sender_name="Emma Taylor"), NAMES["Thai"], 3)
+    assert two.sender_name != two.consignee_name
+    one = swap_names(make_consignment(sender_name="Kim Min-su"), NAMES["Thai"], 3)
+    assert one.sender_name == one.consignee_name
+
+
+def test_a_sample_is_spread_evenly():
+    assert evenly(5, 10).tolist() == [0, 1, 2, 3, 4]
+    assert evenly(101, 3).tolist() == [0, 50, 100]

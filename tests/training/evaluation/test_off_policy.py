@@ -1,0 +1,179 @@
+"""Claims about estimates from opened consignments: by hand, and where one of their assumptions is broken on purpose."""
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from training.config import EvaluationConfig
+from training.evaluation.metrics import Traffic, evaluate
+from training.evaluation.off_policy import COLUMNS, INVERSE, LOT, ROBUST, Estimates, Evidence, estimate_rows
+
+QUICK = EvaluationConfig(resamples=20)
+
+
+def traffic(score, positive, labelled, weight, days=5):
+    rows = len(score)
+    return Traffic(
+        score=np.asarray(score, dtype=float),
+        day=np.arange(rows) % days,
+        office=np.full(rows, "Incheon", dtype=object),
+        labelled=np.asarray(labelled, dtype=bool),
+        positive=np.asarray(positive, dtype=bool) & np.asarray(labelled, dtype=bool),
+        weight=np.asarray(weight, dtype=float),
+    )
+
+
+def at(rows, way, capacity="10pct"):
+    return next(row for row in rows if (row["estimator"], row["capacity"]) == (way, capacity))
+
+
+def hand_made():
+    """Twenty consignments, of which the best two are above the cut; four have a result.
+
+    place   expected   result   found   stands for   by lot
+    0       .9         yes      yes     1            no
+    1       .5         no
+    5       .1         yes      no      4            1 in 10
+    9       .1         yes      yes     2            1 in 10
+    others  .1, but 0 from place 10 on; place 15 has a result, clear, stands for 4
+    """
+    expected = np.where(np.arange(20) < 10, 0.1, 0.0)
+    expected[:2] = 0.9, 0.5
+    labelled, positive, weight, lot = np.zeros((4, 20))
+    labelled[[0, 5, 9, 15]] = 1
+    positive[[0, 9]] = 1
+    weight[[0, 5, 9, 15]] = 1, 4, 2, 4
+    lot[[5, 9]] = 10
+    return Evidence(traffic(np.linspace(0.99, 0.01, 20), positive, labelled, weight), lot, expected)
+
+
+def test_the_doubly_robust_estimate_agrees_with_one_made_by_hand():
+    row = at(estimate_rows(hand_made(), QUICK), ROBUST)
+    above = (0.9 + 0.5) + 2 * (1 - 0.9)
+    below = 8 * 0.1 + 18 * (4 * (0 - 0.1) + 2 * (1 - 0.1) + 4 * 0) / (4 + 2 + 4)
+    assert row["precision"] == pytest.approx(above / 2)
+    assert row["hits_per_1000"] == pytest.approx(500 * above)
+    assert row["recall"] == pytest.approx(above / (above + below))
+    assert (row["results"], row["finds"], row["effective_results"]) == (1, 1, 1)
+
+
+def test_the_inverse_propensity_estimate_is_the_metric_of_the_run():
+    evidence = hand_made()
+    row, metrics = at(estimate_rows(evidence, QUICK), INVERSE), evaluate(evidence.traffic, QUICK)
+    assert row["recall"] == pytest.approx(2 / (2 + 18 * 2 / 10))
+    for name in ("precision", "recall"):
+        metric = metrics[f"{name}_at_10pct"]
+        ends = (row[name], row[f"{name}_low"], row[f"{name}_high"])
+        assert ends == pytest.approx((metric.value, metric.low, metric.high), nan_ok=True)
+
+
+def test_random_inspections_speak_for_themselves_alone():
+    row = at(estimate_rows(hand_made(), QUICK), LOT)
+    assert np.isnan(row["precision"])
+    assert (row["precision_low"], row["precision_high"], row["results"]) == (0, 1, 0)
+    below = at(estimate_rows(hand_made(), QUICK), LOT, "5pct")
+    assert np.isnan(below["recall"])
+
+
+def test_only_drawn_results_with_a_logged_probability_are_the_lot():
+    seen = traffic(np.full(4, 0.1), [0, 0, 0, 0], [1, 1, 1, 0], [1, 1, 1, 0])
+    chosen = np.array(["random", "random", "model", "random"], dtype=object)
+    found = Evidence.of(seen, chosen, np.array([0.1, np.nan, 0.5, 0.1]))
+    assert found.lot.tolist() == [10, 0, 0, 0]
+    assert found.expected.tolist() == [0.1] * 4
+
+
+class World:
+    """Consignments whose risk is known, opened by sign and by lot, over and over."""
+
+    def __init__(self, seed):
+        self.numbers = np.random.default_rng(seed)
+        self.rows = 4000
+        self.score = np.linspace(0.5, 0.001, self.rows)
+        self.risk = 0.6 * self.score
+
+    def estimates(self, *, chance, believed, expected, hidden=1.0):
+        """Estimate once: opened with `chance`, but `hidden` times it where it holds something; believed otherwise."""
+        truth = self.numbers.random(self.rows) < self.risk
+        by_lot = self.numbers.random(self.rows) < 0.05
+        real = np.where(truth, np.minimum(hidden * chance, 1.0), chance)
+        opened = by_lot | (self.numbers.random(self.rows) < real)
+        seen = traffic(self.score, truth, opened, np.where(opened, 1 / np.maximum(believed, 0.05), 0.0), 20)
+        seen = replace(seen, guessed=opened & ~by_lot)
+        return estimate_rows(Evidence(seen, np.where(by_lot, 20.0, 0.0), expected), QUICK, truth)
+
+    def off(self, way, measure="precision", worlds=60, **assumed):
+        """Give the mean distance from the truth in shares of it."""
+        rows = [at(self.estimates(**assumed), way) for _ in range(worlds)]
+        return np.mean([row[f"{measure}_off"] for row in rows]) / np.mean(
+            [row[f"{measure}_true"] for row in rows]
+        )
+
+
+CHANCE = np.linspace(0.6, 0.02, 4000)
+
+
+def test_with_right_probabilities_a_wrong_expectation_does_no_harm():
+    given = {"chance": CHANCE, "believed": CHANCE + 0.05 - 0.05 * CHANCE, "expected": np.full(4000, 0.4)}
+    assert abs(World(1).off(ROBUST, **given)) < 0.03
+    assert abs(World(1).off(ROBUST, "recall", **given)) < 0.05
+
+
+def test_with_a_right_expectation_wrong_probabilities_do_no_harm_and_alone_they_do():
+    world = World(2)
+    given = {"chance": CHANCE, "believed": np.full(4000, 0.3), "expected": world.risk}
+    assert abs(world.off(ROBUST, "recall", **given)) < 0.05
+    assert world.off(INVERSE, "recall", **given) < -0.1
+
+
+SAW_MORE = {"chance": CHANCE / 4, "believed": CHANCE / 4, "hidden": 3.0}
+
+
+def test_where_those_who_chose_saw_more_only_the_lot_is_right():
+    world = World(3)
+    given = SAW_MORE | {"expected": world.risk}
+    assert world.off(INVERSE, **given) > 0.2
+    assert world.off(ROBUST, **given) > 0.2
+    assert abs(world.off(LOT, **given)) < 0.06
+
+
+def test_there_the_intervals_still_hold_the_truth_since_nobody_logged_a_probability():
+    world = World(5)
+    held = dict.fromkeys((INVERSE, ROBUST), 0)
+    for _ in range(60):
+        rows = world.estimates(**SAW_MORE, expected=world.risk)
+        for way in held:
+            row = at(rows, way)
+            held[way] += row["precision_low"] <= row["precision_true"] <= row["precision_high"]
+    assert min(held.values()) >= 57
+
+
+def test_intervals_cover_the_truth_where_the_assumptions_hold():
+    world = World(4)
+    given = {"chance": CHANCE, "believed": CHANCE + 0.05 - 0.05 * CHANCE, "expected": 1.5 * world.risk}
+    covered = dict.fromkeys((INVERSE, ROBUST, LOT), 0)
+    for _ in range(100):
+        rows = world.estimates(**given)
+        for way in covered:
+            row = at(rows, way)
+            covered[way] += row["recall_low"] <= row["recall_true"] <= row["recall_high"]
+    assert min(covered.values()) >= 92
+
+
+def test_without_truth_its_columns_are_there_and_empty():
+    rows = estimate_rows(hand_made(), QUICK)
+    assert {tuple(row) for row in rows} == {COLUMNS}
+    assert all(np.isnan(row["recall_true"]) and np.isnan(row["precision_off"]) for row in rows)
+    assert [row["capacity"] for row in rows[::3]] == ["0.1pct", "1pct", "5pct", "10pct", "capacity"]
+
+
+def test_what_the_estimates_rest_on_is_said():
+    said = " ".join(Estimates.of(hand_made(), QUICK).cautions)
+    assert "2 of 4 results were not drawn by lot" in said
+    assert "2 results, with a find in 1 of them" in said
+    everything = traffic([0.2, 0.1], [1, 0], [1, 1], [1, 1])
+    assert (
+        "nothing is estimated"
+        in Estimates.of(Evidence(everything, np.ones(2), np.ones(2)), QUICK).cautions[0]
+    )

@@ -1,0 +1,251 @@
+"""Watching without labels: each planted change has its own verdict, and none has none."""
+
+from dataclasses import replace
+from datetime import datetime
+from html.parser import HTMLParser
+from typing import Any
+
+import msgspec
+import numpy as np
+import pandas as pd
+import pytest
+
+from consignments.errors import BadInput
+from features.batch import BATCH_KEY, Tables
+from features.history.pseudonyms import Pseudonyms
+from models.bundle import Bundle, load_bundle
+from models.traffic_profile import Source
+from training.config import EvaluationConfig, train_config
+from training.monitoring.drift import Drift, watch
+from training.monitoring.drift_measures import FEWEST_ROWS, population_stability, total_variation
+from training.monitoring.drift_report import render, sentence_of, tables_of
+from training.monitoring.drift_verdict import FEWEST_PROMISED, reasons_of
+from training.runs.artifacts import write_bundle_of
+from training.runs.train import train
+from training.simulation.operation import Simulated, simulate
+
+KEY = Pseudonyms(BATCH_KEY)
+QUICK = EvaluationConfig(resamples=40)
+CONFIG = train_config(
+    {
+        "split": {"validation_days": 14, "test_days": 14, "label_delay_days": 7},
+        "model": {"trees": 25, "trees_unstopped": 25},
+        "evaluation": {"resamples": 20, "smallest_slice": 10},
+    }
+)
+WATCHED_DAYS = 14
+
+
+class Watched:
+    """A model of a simulated world, and the two weeks after it."""
+
+    def __init__(self, world: Simulated, bundle: Bundle, as_of: pd.Timestamp) -> None:
+        self.world, self.bundle, self.as_of = world, bundle, as_of
+        later = world.consignments["received_at"] >= as_of
+        self.past, self.later = world.consignments[~later], world.consignments[later].reset_index(drop=True)
+
+    def watch(self, frame: pd.DataFrame, **changes: Any) -> Drift:
+        tables = Tables(frame, self.world.outcomes, self.world.alerts)
+        return watch(self.bundle, tables, KEY, QUICK, **({"history": self.past} | changes))
+
+
+@pytest.fixture(scope="module")
+def watched(tmp_path_factory: pytest.TempPathFactory) -> Watched:
+    # A seed without a wave of parcels in its last weeks, for the claim that nothing moved.
+    world = simulate(days=94, per_day=120, prevalence="operation", seed=1)
+    end = world.consignments["received_at"].max().ceil("D")
+    as_of = end - pd.Timedelta(days=WATCHED_DAYS)
+    earlier = world.consignments["received_at"] < as_of
+    tables = Tables(world.consignments[earlier].reset_index(drop=True), world.outcomes, world.alerts)
+    trained = train(tables, as_of=as_of.to_pydatetime(), target="any_offence", config=CONFIG)
+    folder = tmp_path_factory.mktemp("watched") / "bundle"
+    write_bundle_of(trained, tables, folder)
+    return Watched(world, load_bundle(folder), as_of)
+
+
+@pytest.fixture(scope="module")
+def calm(watched: Watched) -> Drift:
+    return watched.watch(watched.later)
+
+
+def some(frame: pd.DataFrame, share: float = 0.4) -> Any:
+    return np.random.default_rng(1).random(len(frame)) < share
+
+
+def test_where_nothing_changed_it_is_stable(calm: Drift) -> None:
+    assert calm.verdict == "stable", sentence_of(calm)
+    assert calm.reasons == []
+    assert max(float(row["psi"]) for row in calm.tables["scores"]) < 0.25
+
+
+def air_cargo_stops(frame: pd.DataFrame, as_of: datetime) -> pd.DataFrame:
+    stopped = (frame["channel"] == "air_cargo") & (frame["received_at"] >= as_of + pd.Timedelta(days=6))
+    return frame[~stopped]
+
+
+def an_office_is_not_heard(frame: pd.DataFrame, _: datetime) -> pd.DataFrame:
+    return frame[frame["office"] != "Busan"]
+
+
+def mail_is_weighed_in_grams(frame: pd.DataFrame, _: datetime) -> pd.DataFrame:
+    weight = frame["gross_weight_kg"].where(frame["channel"] != "postal", 1000 * frame["gross_weight_kg"])
+    return frame.assign(gross_weight_kg=weight)
+
+
+def services_have_new_codes(frame: pd.DataFrame, _: datetime) -> pd.DataFrame:
+    return frame.assign(service=frame["service"].where(~some(frame), "svc_" + frame["service"]))
+
+
+def a_column_is_empty(frame: pd.DataFrame, _: datetime) -> pd.DataFrame:
+    return frame.assign(hs_code=pd.Series(None, index=frame.index, dtype="str"))
+
+
+def origins_shift(frame: pd.DataFrame, _: datetime) -> pd.DataFrame:
+    changed = frame.copy()
+    changed.loc[some(frame), ["departure_country", "sender_country", "origin_country"]] = "US"
+    return changed
+
+
+def senders_are_new(frame: pd.DataFrame, _: datetime) -> pd.DataFrame:
+    new = [
+        f"{first}{second}x Trader"
+        for first in "abcdefghijklmnopqrstuvwxyz"
+        for second in "abcdefghijklmnopqrstuvwxyz"
+    ]
+    names = pd.Series(
+        [new[n % len(new)] + "q" * (n // len(new)) for n in range(len(frame))], index=frame.index
+    )
+    return frame.assign(sender_name=frame["sender_name"].where(~some(frame), names))
+
+
+@pytest.mark.parametrize(
+    ("change", "verdict", "told"),
+    [
+        (air_cargo_stops, "investigate data", "fell silent, channel: air_cargo"),
+        (an_office_is_not_heard, "investigate data", "fell silent, office: Busan"),
+        (mail_is_weighed_in_grams, "investigate data", "as grams for kilograms would be"),
+        (services_have_new_codes, "investigate data", "service has a code never seen before in"),
+        (a_column_is_empty, "investigate data", "hs_code is missing in 100% of postal traffic"),
+        (origins_shift, "retrain", "of the mix of departure_country moved: US"),
+        (senders_are_new, "retrain", "has a sender never seen before"),
+    ],
+    ids=lambda value: getattr(value, "__name__", None),
+)
+def test_a_planted_change_has_its_verdict_and_says_why(
+    watched: Watched, change: Any, verdict: str, told: str
+) -> None:
+    found = watched.watch(change(watched.later, watched.as_of))
+    assert found.verdict == verdict, sentence_of(found)
+    assert any(told in reason.text for reason in found.reasons if reason.verdict == verdict)
+
+
+def test_a_wave_that_came_and_went_is_no_source_that_fell_silent(watched: Watched) -> None:
+    assert watched.bundle.reference is not None
+    carriers = {"Wave Post": Source(60, 9), "Daily Post": Source(60, 1), "Seldom Post": Source(10, 1)}
+    sources = watched.bundle.reference.sources | {"carrier": carriers}
+    reference = msgspec.structs.replace(watched.bundle.reference, sources=sources)
+    later = Tables(watched.later, watched.world.outcomes, watched.world.alerts)
+    found = watch(replace(watched.bundle, reference=reference), later, KEY, QUICK, history=watched.past)
+    assert [reason.text.partition(" (")[0] for reason in found.reasons] == [
+        "fell silent, carrier: Daily Post"
+    ]
+
+
+def test_the_period_may_be_cut_from_one_table_whose_earlier_part_is_history(
+    watched: Watched, calm: Drift
+) -> None:
+    whole = watched.world.consignments
+    found = watched.watch(whole, history=None, begins=watched.as_of.to_pydatetime())
+    assert found.now == calm.now
+    with pytest.raises(BadInput, match="--until"):
+        watched.watch(whole, begins=datetime(2050, 1, 1, tzinfo=watched.as_of.tz))
+
+
+def test_without_history_scores_and_senders_are_not_judged_and_it_says_so(watched: Watched) -> None:
+    found = watched.watch(watched.later, history=None)
+    assert found.verdict == "stable", sentence_of(found)
+    assert "history is empty" in found.notes[0]
+
+
+def test_a_reference_of_ones_own_takes_the_place_of_the_models(watched: Watched) -> None:
+    last_week = watched.past["received_at"] >= watched.as_of - pd.Timedelta(days=7)
+    found = watched.watch(watched.later, history=watched.past[~last_week], reference=watched.past[last_week])
+    assert found.then.days == 7
+    assert sum(found.then.channels.values()) == int(last_week.sum())
+
+
+def test_the_page_needs_nothing_from_elsewhere_and_names_no_person(watched: Watched, calm: Drift) -> None:
+    class Outside(HTMLParser):
+        found: tuple[str, ...] = ()
+
+        def handle_starttag(self, tag: str, attributes: list[tuple[str, str | None]]) -> None:
+            fetched = [value or "" for name, value in attributes if name in ("src", "href")]
+            self.found += tuple(value for value in fetched if not value.startswith("#"))
+
+    page = render(calm, "models:/nps-risk/3")
+    parser = Outside()
+    parser.feed(page)
+    assert parser.found == ()
+    assert page.index("<svg") < page.index("Precision at capacity")
+    for column in ("sender_name", "consignee_name", "consignee_address"):
+        assert not [value for value in watched.later[column].dropna() if f">{value}<" in page]
+
+
+def test_every_watch_has_the_same_tables_with_the_same_columns(watched: Watched, calm: Drift) -> None:
+    other = watched.watch(an_office_is_not_heard(watched.later, watched.as_of))
+    columns = [
+        {name: text[: text.index('"data"')] for name, text in tables_of(drift).items()}
+        for drift in (calm, other)
+    ]
+    assert columns[0] == columns[1]
+    assert set(columns[0]) == {
+        "scores",
+        "features",
+        "mix",
+        "shares",
+        "sources",
+        "units",
+        "precision",
+        "reasons",
+    }
+
+
+def test_the_stability_index_is_the_one_of_its_formula_less_chance() -> None:
+    then, now = np.array([600.0, 400.0]), np.array([300.0, 700.0])
+    by_hand = 0.3 * np.log(0.6 / 0.3) + 0.3 * np.log(0.7 / 0.4) - (1 / 1000 + 1 / 1000)
+    assert population_stability(then, now) == pytest.approx(by_hand, abs=1e-3)
+    assert population_stability(then, then) == 0
+
+
+def test_what_chance_gives_is_no_instability() -> None:
+    draws = np.random.default_rng(3).multinomial(200, np.full(10, 0.1), size=400).astype(np.float64)
+    found = population_stability(np.full(10, 1000), draws)
+    assert np.mean(found) < 0.02
+    assert total_variation(np.full(10, 1000.0), draws).mean() > 0.05
+
+
+def tables_with(calm: Drift, finds: float, high: float) -> Any:
+    row = {"known": 400.0, "low": 0.0}
+    precision = [
+        {"what": "expected then", "value": 0.05, "low": np.nan, "high": np.nan},
+        {"what": "expected now", "value": 0.05, "low": 0.04, "high": 0.06},
+        row | {"what": "promised where known", "value": 0.05, "high": 0.06, "finds": finds},
+        row | {"what": "realised now", "value": high / 2, "high": high, "finds": 1.0},
+    ]
+    return calm.tables | {"precision": precision}
+
+
+def test_scores_that_promise_more_than_is_found_ask_for_a_new_model(calm: Drift) -> None:
+    few, much = FEWEST_PROMISED - 1, FEWEST_PROMISED + 1
+    assert reasons_of(tables_with(calm, few, 0.01), with_history=True) == []
+    assert reasons_of(tables_with(calm, much, 0.05), with_history=True) == []
+    (reason,) = reasons_of(tables_with(calm, much, 0.01), with_history=True)
+    assert reason.verdict == "retrain"
+    assert "less is found at capacity than promised" in reason.text
+
+
+def test_a_part_of_few_consignments_is_shown_and_not_judged(watched: Watched) -> None:
+    few = watched.later[watched.later["office"] == "Gimhae"].head(FEWEST_ROWS - 1)
+    rest = watched.later[watched.later["office"] != "Gimhae"]
+    found = watched.watch(pd.concat([rest, few], ignore_index=True))
+    assert any("office:Gimhae" in note for note in found.notes)

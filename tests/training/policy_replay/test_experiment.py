@@ -1,0 +1,89 @@
+"""Claims about whole contests by the command line: killed and taken up again, over tables, logged."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pandas as pd
+import pytest
+
+from consignments.tables import write_table
+from training.simulation.operation import simulate
+
+NPSRISK = Path(sys.executable).with_name("npsrisk")
+WORLD = ["--world", "operation", "--days", "70", "--per-day", "120", "--capacity", "4"]
+LOOP = ["--warm-up-days", "42", "--retrain-days", "14", "--target", "any_offence", "--jobs", "2"]
+CONFIG = """
+[split]
+validation_days = 7
+label_delay_days = 5
+[model]
+trees = 20
+trees_unstopped = 20
+[weights]
+background_share = 1.0
+"""
+
+
+def start(folder, *words):
+    (folder / "loop.toml").write_text(CONFIG)
+    kept = {name: value for name, value in os.environ.items() if not name.startswith(("NPSRISK_", "MLFLOW_"))}
+    return subprocess.Popen(
+        [NPSRISK, "replay", *words, *LOOP, "--config", "loop.toml"],
+        cwd=folder,
+        env=kept | {"MLFLOW_TRACKING_URI": f"sqlite:///{folder}/mlflow.db"},
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        start_new_session=True,
+    )
+
+
+def finished(process):
+    out, told = process.communicate()
+    assert process.returncode == 0, told[-3000:]
+    return json.loads(out.splitlines()[-1])
+
+
+def bytes_of(folder):
+    return {
+        str(path.relative_to(folder)): path.read_bytes()
+        for path in sorted(folder.rglob("*"))
+        if path.is_file()
+    }
+
+
+@pytest.mark.slow
+def test_all_policies_run_are_killed_and_end_with_the_same_bytes(tmp_path):
+    whole = finished(start(tmp_path, *WORLD, "--out", "whole", "--json"))
+    assert len(whole["found"]) == 8
+    assert max(whole["found"], key=whole["found"].get) == "oracle"
+    killed = start(tmp_path, *WORLD, "--out", "killed")
+    while len(list((tmp_path / "killed").rglob("week-0007.json"))) < 2:
+        assert killed.poll() is None
+        time.sleep(0.1)
+    os.killpg(killed.pid, signal.SIGKILL)
+    killed.communicate()
+    assert not (tmp_path / "killed" / "replay.html").exists()
+    finished(start(tmp_path, *WORLD, "--out", "killed", "--json"))
+    assert bytes_of(tmp_path / "killed") == bytes_of(tmp_path / "whole")
+
+
+@pytest.mark.slow
+def test_tables_of_the_past_are_replayed_with_the_legacy_that_they_hold(tmp_path):
+    past = simulate(days=70, per_day=120, prevalence="operation", seed=4)
+    names = ("consignments", "truth", "outcomes", "alerts")
+    for name in names:
+        write_table(getattr(past, name), tmp_path / f"{name}.parquet")
+    tables = [word for name in names for word in (f"--{name}", f"{name}.parquet")]
+    policies = ["--policy", "officer", "--policy", "greedy", "--policy", "random"]
+    told = finished(start(tmp_path, *tables, *policies, "--capacity", "4", "--out", "out", "--json"))
+    assert set(told["found"]) == {"officer", "greedy", "random"}
+    openings = pd.read_parquet(tmp_path / "out" / "weeks" / "officer-seed-1" / "openings.parquet")
+    chosen = past.outcomes.set_index("consignment_id")["selected_by"]
+    assert openings["consignment_id"].isin(chosen.index).all()
+    assert not openings.loc[openings["within_capacity"], "selected_by"].eq("intelligence").any()

@@ -1,0 +1,148 @@
+"""Claims about what is known when: the same bits as a batch over what had become visible, and nothing later."""
+
+from datetime import UTC, datetime, timedelta
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from consignments.records import Outcome
+from consignments.tables import outcomes_of
+from consignments.visibility import time_column_us, visible_at_column
+from features.batch import Tables, feature_matrix
+from features.config import FeatureConfig
+from features.fitted import Fitted
+from features.history.pseudonyms import Pseudonyms
+from training.policy_replay.observed_history import Knowledge, as_they_stood, standing_results
+from training.runs.train import BATCH_KEY
+from training.simulation.operation import simulate
+
+DAYS = 24
+MIDWAY = datetime(2024, 1, 15, tzinfo=UTC)
+
+
+@pytest.fixture(scope="module")
+def world():
+    return simulate(days=DAYS, per_day=60, prevalence="operation", seed=3)
+
+
+@pytest.fixture(scope="module")
+def lived(world):
+    """The knowledge after all days, and the rows that each day gave."""
+    knowledge = Knowledge(FeatureConfig(), background=0.3, seed=1)
+    day = world.consignments["received_at"].dt.floor("D")
+    issued = world.alerts["issued_at"].dt.floor("D")
+    from consignments.tables import alerts_of
+
+    seen = []
+    for today, frame in world.consignments.groupby(day, sort=True):
+        wanted = np.arange(len(frame)) % 2 == 0
+        alerts = alerts_of(world.alerts[issued == today])
+        seen.append(knowledge.arrive(frame, alerts, wanted)[wanted])
+        opened = world.outcomes[world.outcomes["consignment_id"].isin(frame["consignment_id"])]
+        knowledge.keep(np.flatnonzero(wanted).tolist())
+        knowledge.expect(outcomes_of(opened))
+    return knowledge, np.concatenate(seen)
+
+
+def batch(world, keep, as_of=None):
+    return feature_matrix(
+        Tables(world.consignments, world.outcomes, world.alerts),
+        FeatureConfig(),
+        Fitted.nothing(),
+        Pseudonyms(BATCH_KEY),
+        keep=keep,
+        as_of=as_of,
+    )
+
+
+def kept_of(world):
+    place = world.consignments.groupby(world.consignments["received_at"].dt.floor("D")).cumcount()
+    return (place % 2 == 0).to_numpy()
+
+
+def test_what_is_read_day_by_day_is_what_a_batch_reads_to_the_bit(world, lived):
+    assert world.consignments["cancelled_at"].notna().any()
+    matrix = batch(world, kept_of(world))
+    assert np.array_equal(lived[1], matrix.X, equal_nan=True)
+    assert np.nanmax(matrix.X[:, matrix.spec.place("history.sender.inspections_ever")]) > 0
+
+
+def test_kept_features_described_anew_are_those_of_the_day(world, lived):
+    known = lived[0].as_known(MIDWAY)
+    inside = kept_of(world)[: len(known.consignments)]
+    assert (known.offered == inside).all()
+    again = known.features.matrix(Fitted.nothing(), inside)
+    assert np.array_equal(again.X, lived[1][: inside.sum()], equal_nan=True)
+
+
+def test_nothing_later_than_the_moment_is_known(world, lived):
+    known = lived[0].as_known(MIDWAY)
+    us = int(MIDWAY.timestamp() * 1_000_000)
+    assert 0 < len(known.consignments) < len(world.consignments)
+    assert (time_column_us(known.consignments, "received_at") < us).all()
+    assert (visible_at_column(known.outcomes) <= us).all()
+    assert not (known.consignments["cancelled_at"] > MIDWAY).any()
+    for column in ("selected_at", "inspected_at", "known_at"):
+        assert not (known.outcomes[column] > MIDWAY).any()
+    assert len(known.features.records(np.flatnonzero(known.offered))) == known.offered.sum()
+    assert all(
+        record.cancelled_at is None for record in known.features.records(np.flatnonzero(known.offered))
+    )
+
+
+def outcome(name, result, known_day, selected_day=1, **more):
+    at = datetime(2024, 1, 1, tzinfo=UTC)
+    return Outcome(
+        consignment_id=name,
+        selected_by="model",
+        status="inspected",
+        selected_at=at + timedelta(days=selected_day),
+        inspected_at=at + timedelta(days=selected_day + 1),
+        known_at=at + timedelta(days=known_day),
+        result=result,
+        substance="3-CMC",
+        **more,
+    )
+
+
+def test_what_waits_for_the_laboratory_is_pending_and_tells_nothing_else():
+    (waiting,) = as_they_stood([outcome("A", "nps", 20)], MIDWAY)
+    assert (waiting.result, waiting.status, waiting.known_at, waiting.substance) == (
+        "pending",
+        "inspected",
+        None,
+        None,
+    )
+    assert waiting.inspected_at is None
+
+
+def test_what_is_chosen_later_is_not_there_at_all():
+    assert as_they_stood([outcome("A", "nps", 30, selected_day=20)], MIDWAY) == []
+
+
+def test_a_correction_that_came_later_is_unseen():
+    both = [outcome("A", "controlled_drug", 5), outcome("A", "nps", 20)]
+    assert as_they_stood(both, MIDWAY) == both[:1]
+    assert standing_results(both) == {"A": "nps"}
+
+
+def test_what_never_came_back_from_the_laboratory_is_no_result():
+    pending = outcome("A", "nps", 20)
+    assert standing_results(as_they_stood([pending], MIDWAY)) == {}
+
+
+def test_background_depends_on_the_identifier_and_the_seed_alone():
+    names = [f"C{number}" for number in range(4000)]
+    one, other = (Knowledge(FeatureConfig(), background=0.3, seed=seed) for seed in (1, 2))
+    drawn = one.is_background(names)
+    assert drawn.mean() == pytest.approx(0.3, abs=0.03)
+    assert (one.is_background(names[::-1]) == drawn[::-1]).all()
+    assert (other.is_background(names) != drawn).any()
+
+
+def test_frames_without_cancellations_are_taken(world):
+    knowledge = Knowledge(FeatureConfig(), background=0.3, seed=1)
+    frame = world.consignments.drop(columns="cancelled_at").head(20)
+    knowledge.arrive(frame, [], np.ones(20, dtype=bool))
+    assert pd.Timestamp(MIDWAY) > knowledge.as_known(MIDWAY).consignments["received_at"].max()

@@ -1,0 +1,322 @@
+"""Claims about the loop: nobody peeks, the past is common, the same seed gives the same bytes, a kill loses nothing."""
+
+import gc
+from collections import Counter
+from types import FunctionType, ModuleType
+
+import msgspec
+import numpy as np
+import pandas as pd
+import pytest
+from support.replayed import CONFIG, MAKER, SETTINGS
+
+from consignments.errors import BadInput
+from consignments.records import Outcome
+from training.policy_replay.checkpoints import Journal
+from training.policy_replay.environments import LivingWorld, Truth
+from training.policy_replay.experiment import Given, hold, living
+from training.policy_replay.policies import POLICIES, Pick, Policy
+from training.policy_replay.replay import Replay, ReplaySettings, learn
+from training.simulation.operation import Simulation, simulate
+from training.simulation.parameters import load_world
+from training.simulation.shipments import Shipments
+
+SEED = 5
+
+
+SHORT = ReplaySettings(capacity=2, warm_up_days=7, target="any_offence")
+TWO_WEEKS = living(None, days=14, per_day=20, prevalence="operation")
+
+
+class Killed(BaseException):
+    """Stands for a power cut."""
+
+
+def replay(folder, policy="greedy", *, maker=MAKER, settings=SETTINGS, seed=SEED, **more):
+    chosen = policy if isinstance(policy, Policy) else POLICIES[policy]
+    journal = Journal(folder, {"policy": chosen.name})
+    return Replay(maker.make(seed), chosen, settings, CONFIG, journal, seed=seed, **more)
+
+
+@pytest.fixture(scope="module")
+def greedy(tmp_path_factory):
+    """The tables of the greedy policy, its files, and what it was offered."""
+    folder, offers = tmp_path_factory.mktemp("greedy"), []
+
+    def watch(offer):
+        offers.append(offer)
+        return POLICIES["greedy"].choose(offer)
+
+    tables = replay(folder, Policy("greedy", "", "model", watch)).run()
+    return (*tables, folder, offers)
+
+
+def files_of(folder):
+    return {path.name: path.read_bytes() for path in sorted(folder.iterdir())}
+
+
+def reachable(start):
+    """Everything that references of data lead to."""
+    seen, todo = {}, [start]
+    while todo:
+        one = todo.pop()
+        if id(one) in seen or isinstance(one, (type, ModuleType, FunctionType)):
+            continue
+        seen[id(one)] = one
+        todo += gc.get_referents(one)
+    return list(seen.values())
+
+
+def test_an_offer_leads_to_no_truth_and_to_no_outcome(greedy):
+    found = reachable(greedy[3][-1])
+    assert any(isinstance(one, np.ndarray) for one in found)
+    hidden = (Outcome, Truth, Shipments, Simulation, LivingWorld, Replay, pd.DataFrame)
+    assert [type(one).__name__ for one in found if isinstance(one, hidden)] == []
+
+
+def test_a_policy_that_asks_for_the_truth_fails(tmp_path):
+    def ask(offer, truth):
+        return [Pick(row, "model", 1.0) for row in np.flatnonzero(np.array(truth) == "nps")]
+
+    def look(offer):
+        return [Pick(row, "model", 1.0) for row in np.flatnonzero(np.array(offer.truth) == "nps")]
+
+    with pytest.raises(TypeError, match="truth"):
+        replay(tmp_path / "ask", Policy("ask", "", "features", ask)).run()
+    with pytest.raises(AttributeError, match="truth"):
+        replay(tmp_path / "look", Policy("look", "", "features", look)).run()
+
+
+def test_an_offer_cannot_be_changed(greedy):
+    with pytest.raises(ValueError, match="read-only"):
+        greedy[3][0].X[0, 0] = 1
+    with pytest.raises(ValueError, match="read-only"):
+        greedy[3][0].scores[0] = 1
+
+
+def test_a_trainer_gets_nothing_of_the_future_and_no_truth(tmp_path):
+    moments = []
+
+    def peek(known, config, target):
+        for one in reachable(known):
+            if isinstance(one, pd.DataFrame):
+                for column in one.select_dtypes("datetimetz"):
+                    assert not (one[column] > known.as_of).any(), column
+            assert not isinstance(one, (Truth, Shipments, Simulation, LivingWorld, Replay))
+            assert not isinstance(one, Outcome) or one.known_at is None or one.known_at <= known.as_of
+        assert "truth" not in known.consignments
+        moments.append(known.as_of)
+        return learn(known, config, target)
+
+    replay(tmp_path, "explore", trainer=peek).run()
+    assert len(moments) == 2
+
+
+@pytest.fixture(scope="module")
+def past():
+    """Tables of a world in which nothing reacts."""
+    return simulate(days=44, per_day=70, prevalence="operation", seed=2)
+
+
+def given(past, truth=None):
+    return Given(past.consignments, past.truth if truth is None else truth, past.outcomes, past.alerts)
+
+
+@pytest.fixture(scope="module")
+def explored(past, tmp_path_factory):
+    return replay(tmp_path_factory.mktemp("explored"), "explore", maker=given(past)).run()[0]
+
+
+def test_the_truth_of_what_nobody_opened_changes_no_choice(past, explored, tmp_path):
+    openings = explored
+    unopened = ~past.truth["consignment_id"].isin(openings["consignment_id"])
+    changed = past.truth.assign(result=past.truth["result"].where(~unopened, "nps"))
+    again, positives = replay(tmp_path / "other", "explore", maker=given(past, changed)).run()
+    pd.testing.assert_frame_equal(again, openings)
+    assert len(positives) > unopened.sum() / 2
+
+
+def test_what_becomes_known_later_changes_no_earlier_choice(past, explored, tmp_path):
+    openings = explored
+    last = int(openings["round"].max())
+    late = openings["round"] >= last - 3
+    names = set(openings.loc[late, "consignment_id"])
+    changed = past.truth.assign(
+        result=past.truth["result"].where(~past.truth["consignment_id"].isin(names), "nps")
+    )
+    again, _ = replay(tmp_path / "other", "explore", maker=given(past, changed)).run()
+    pd.testing.assert_frame_equal(
+        again[~late].drop(columns=["result", "found"]), openings[~late].drop(columns=["result", "found"])
+    )
+
+
+def test_each_office_opens_its_capacity_and_twice_that_during_the_operation(greedy):
+    openings = greedy[0]
+    own = openings[openings["within_capacity"] & ~openings["warm_up"]]
+    cells = own.groupby(["round", "office"]).size().reset_index(name="opened")
+    doubled = {
+        number
+        for number, day in enumerate(range(MAKER.days))
+        if day >= dict(MAKER.events())["operation with doubled capacity"]
+    }
+    assert set(cells.loc[~cells["round"].isin(doubled), "opened"]) <= set(range(1, 5))
+    assert (cells["opened"] == 4).sum() > 10
+    assert cells["opened"].max() <= 8
+
+
+def test_all_policies_have_the_same_past(tmp_path, greedy):
+    columns = ["consignment_id", "selected_by", "result"]
+    random, _ = replay(tmp_path, "random").run()
+    for one, other in [(random, greedy[0])]:
+        past, same = (frame.loc[frame["warm_up"], columns].reset_index(drop=True) for frame in (one, other))
+        pd.testing.assert_frame_equal(past, same)
+
+
+def test_the_operation_as_it_was_keeps_to_the_capacity(tmp_path):
+    openings, _ = replay(tmp_path, "officer").run()
+    own = openings[openings["within_capacity"] & (openings["round"] < 20)]
+    assert set(own["selected_by"]) <= {"random", "rule", "model", "officer"}
+    assert Counter(own.groupby(["round", "office"]).size()).most_common(1)[0][0] == 4
+    assert own.groupby(["round", "office"]).size().max() == 4
+
+
+def test_what_an_opening_yields_depends_on_the_consignment_alone(past, tmp_path):
+    plain = Given(past.consignments, past.truth)
+    settings = ReplaySettings(capacity=4, warm_up_days=1, target="any_offence")
+    results = [
+        replay(tmp_path / name, name, maker=plain, settings=settings).run()[0]
+        for name in ("random", "oracle")
+    ]
+    one, other = (frame.set_index("consignment_id")["result"].fillna("unknown") for frame in results)
+    both = one.index.intersection(other.index)
+    assert len(both) > 20
+    assert (one[both] == other[both]).all()
+
+
+def test_the_oracle_finds_most(tmp_path, greedy):
+    oracle, positives = replay(tmp_path, "oracle").run()
+    assert oracle.loc[~oracle["warm_up"], "found"].sum() > greedy[0].loc[~greedy[0]["warm_up"], "found"].sum()
+    assert positives["found"].sum() == oracle["found"].sum()
+
+
+def test_a_replay_that_was_killed_ends_with_the_same_bytes(tmp_path, greedy):
+    folder, asked = tmp_path / "killed", []
+
+    def until_the_cut(offer):
+        asked.append(offer.day)
+        if len(asked) == 60:
+            raise Killed
+        return POLICIES["greedy"].choose(offer)
+
+    with pytest.raises(Killed):
+        replay(folder, Policy("greedy", "", "model", until_the_cut)).run()
+    before = files_of(folder)
+    assert 5 < len(before) < len(files_of(greedy[2]))
+    rest = []
+
+    def goes_on(offer):
+        rest.append(offer.day)
+        return POLICIES["greedy"].choose(offer)
+
+    replay(folder, Policy("greedy", "", "model", goes_on)).run()
+    assert files_of(folder) == files_of(greedy[2])
+    assert min(rest) > asked[0]  # finished weeks are not decided anew
+
+
+def test_a_folder_of_another_replay_is_refused(tmp_path):
+    Journal(tmp_path, {"seed": 1})
+    with pytest.raises(BadInput, match="another replay"):
+        Journal(tmp_path, {"seed": 2})
+
+
+def test_the_same_seed_gives_the_same_bytes_on_any_number_of_jobs(tmp_path):
+    def files(jobs):
+        folder = tmp_path / str(jobs)
+        hold(TWO_WEEKS, ["random"], [1, 2], SHORT, folder, config=CONFIG, jobs=jobs)
+        return {
+            str(path.relative_to(folder)): path.read_bytes() for path in folder.rglob("*") if path.is_file()
+        }
+
+    assert files(1) == files(2)
+
+
+def test_a_finished_contest_is_read_and_not_lived_again(tmp_path, monkeypatch):
+    told = []
+
+    def tell(what, done, total):
+        told.append((done, total))
+
+    first = hold(TWO_WEEKS, ["random"], [1], SHORT, tmp_path, config=CONFIG, progress=tell)
+    monkeypatch.setattr(Replay, "run", None)
+    again = hold(TWO_WEEKS, ["random"], [1], SHORT, tmp_path, config=CONFIG)
+    pd.testing.assert_frame_equal(first.openings, again.openings)
+    assert told[-1] == (2, 2)
+
+
+def test_pictures_are_taken_of_what_a_policy_ranks_highest_and_wrong_ones_come_first(tmp_path):
+    share, asked, wrong = load_world().inspection.xray_share, [], 0
+
+    def watch(offer):
+        asked.append((offer, POLICIES["rules"].choose(offer)))
+        return asked[-1][1]
+
+    replay(tmp_path, Policy("rules", "", "features", watch)).run()
+    by_day = {}
+    for offer, picks in asked:
+        by_day.setdefault(offer.day, []).append((offer, picks))
+    for *screenings, (offer, picks) in by_day.values():
+        screened = set()
+        for part, riskiest in screenings:
+            assert not part.suspect.any()
+            assert len(set(part.offices)) == 1
+            assert len(riskiest) == max(1, round(share * len(part.offices)))
+            screened |= {part.consignment_ids[pick.row] for pick in riskiest}
+        suspects = {offer.consignment_ids[row] for row in np.flatnonzero(offer.suspect)}
+        assert suspects <= screened < set(offer.consignment_ids)
+        counts = Counter(offer.offices[row] for row in np.flatnonzero(offer.suspect))
+        assert max(counts.values(), default=0) > offer.capacity or suspects <= {
+            offer.consignment_ids[pick.row] for pick in picks
+        }
+        wrong += len(suspects)
+    assert wrong > 5
+
+
+def test_who_chooses_by_lot_or_by_the_truth_and_who_replays_tables_has_no_pictures(tmp_path, past):
+    offers = []
+
+    def watch(offer, *truth):
+        offers.append(offer)
+        return POLICIES["random"].choose(offer)
+
+    for name, sees, maker in [
+        ("a", "nothing", MAKER),
+        ("b", "truth", MAKER),
+        ("c", "features", given(past)),
+    ]:
+        settings = msgspec.structs.replace(SETTINGS, warm_up_days=40)
+        replay(tmp_path / name, Policy(name, "", sees, watch), maker=maker, settings=settings).run()
+    assert len(offers) == 2 * (MAKER.days - 40) + 4
+    assert not any(offer.suspect.any() for offer in offers)
+
+
+def test_the_version_that_stood_when_the_list_was_drawn_up_is_replayed(past):
+    one = past.consignments.iloc[[len(past.consignments) // 2]]
+    noon = one["received_at"].dt.floor("D") + pd.Timedelta(hours=23, minutes=59)
+    told = {"first": one["received_at"], "same day": noon, "next day": noon + pd.Timedelta(days=1)}
+    versions = [one.assign(description=text, received_at=at) for text, at in told.items()]
+    others = past.consignments.drop(index=one.index)
+    amended = pd.concat([*versions, others], ignore_index=True)
+    world = Given(amended, past.truth).make(1)
+    seen = pd.concat([world.arrive(number)[0] for number in range(world.rounds)])
+    mine = seen[seen["consignment_id"] == one["consignment_id"].item()]
+    assert mine["description"].tolist() == ["same day"]
+
+
+def test_a_truth_with_gaps_is_refused(past):
+    with pytest.raises(BadInput, match="leaves consignments out"):
+        Given(past.consignments, past.truth.head(5)).make(1)
+
+
+def test_a_world_that_ends_within_the_warm_up_is_refused(tmp_path):
+    with pytest.raises(BadInput, match="ends within the warm-up"):
+        hold(TWO_WEEKS, ["random"], [1], SETTINGS, tmp_path, config=CONFIG)

@@ -1,0 +1,100 @@
+"""Two versions on the same consignments: paired by day, with `no difference` as a verdict, and nothing personal."""
+
+from datetime import timedelta
+
+import pytest
+from support.examples import day, make_consignment, make_outcome
+from support.serving_examples import make_bundle
+
+from consignments.errors import BadInput
+from consignments.records import Consignment, Outcome
+from consignments.tables import check_frame, frame_of
+from features.batch import Tables
+from features.config import FeatureConfig
+from features.history.pseudonyms import Pseudonyms
+from models.bundle import Bundle, load_bundle
+from training.config import EvaluationConfig
+from training.promotion.comparison import compare, sentence_of
+
+KEY = Pseudonyms(b"a key of the tests, 32 bytes long")
+SETTINGS = EvaluationConfig(resamples=40, smallest_slice=5)
+LATER = day(40)
+"""After the date of the bundles."""
+
+
+@pytest.fixture(scope="module")
+def bundle(tmp_path_factory: pytest.TempPathFactory) -> Bundle:
+    return load_bundle(make_bundle(tmp_path_factory.mktemp("one") / "bundle", FeatureConfig(), 1))
+
+
+@pytest.fixture(scope="module")
+def other(tmp_path_factory: pytest.TempPathFactory) -> Bundle:
+    return load_bundle(make_bundle(tmp_path_factory.mktemp("two") / "bundle", FeatureConfig(), 2))
+
+
+def tables() -> Tables:
+    many = [
+        make_consignment(
+            f"C{n:04d}", received_at=LATER + timedelta(hours=3 * n), declared_value=float(n % 50)
+        )
+        for n in range(300)
+    ]
+    found = [
+        make_outcome(
+            f"C{n:04d}", result="nps" if n % 10 == 0 else "clear", inspected_at=day(90), known_at=day(100)
+        )
+        for n in range(300)
+    ]
+    return Tables(
+        check_frame(frame_of(many, Consignment), Consignment).frame,
+        check_frame(frame_of(found, Outcome), Outcome).frame,
+    )
+
+
+def test_a_version_does_not_differ_from_itself(bundle: Bundle) -> None:
+    found = compare(bundle, bundle, tables(), KEY, SETTINGS, begins=LATER)
+    assert found.verdict() == "no difference"
+    assert {gain.value for gain in found.gains.values()} == {0.0}
+    assert found.disagreements == []
+    assert found.consignments == 300
+    assert found.positive == 30
+    assert "No difference" in sentence_of(found, "a", "b")
+
+
+def test_the_difference_is_b_minus_a_and_turns_with_them(bundle: Bundle, other: Bundle) -> None:
+    there = compare(bundle, other, tables(), KEY, SETTINGS, begins=LATER)
+    back = compare(other, bundle, tables(), KEY, SETTINGS, begins=LATER)
+    for name, gain in there.gains.items():
+        assert gain.value == pytest.approx(there.b[name].value - there.a[name].value)
+        assert gain.value == pytest.approx(-back.gains[name].value)
+
+
+def test_disagreements_name_no_person(bundle: Bundle, other: Bundle) -> None:
+    found = compare(bundle, other, tables(), KEY, SETTINGS, begins=LATER)
+    told = str(found.disagreements)
+    assert "Orchid" not in told
+    assert "Kim" not in told
+
+
+def test_a_period_without_arrivals_is_refused_and_says_what_to_do(bundle: Bundle) -> None:
+    with pytest.raises(BadInput, match="--from"):
+        compare(bundle, bundle, tables(), KEY, SETTINGS, begins=day(500))
+
+
+def test_without_outcomes_and_truth_there_is_nothing_to_compare_against(bundle: Bundle) -> None:
+    with pytest.raises(BadInput, match="--truth"):
+        compare(bundle, bundle, Tables(tables().consignments), KEY, SETTINGS, begins=LATER)
+
+
+def test_weeks_that_a_model_has_learnt_of_are_refused(bundle: Bundle) -> None:
+    assert compare(bundle, bundle, tables(), KEY, SETTINGS).begins == bundle.unseen_from
+    early = bundle.unseen_from - timedelta(days=1)
+    with pytest.raises(BadInput, match="has learnt of consignments of this period"):
+        compare(bundle, bundle, tables(), KEY, SETTINGS, begins=early)
+
+
+def test_slices_tell_where_a_version_gains(bundle: Bundle, other: Bundle) -> None:
+    found = compare(bundle, other, tables(), KEY, SETTINGS)
+    (postal,) = [row for row in found.slices if row["kind"] == "channel"]
+    assert (postal["value"], postal["consignments"], postal["positive"]) == ("postal", 300, 30)
+    assert postal["difference"] == pytest.approx(found.gains["roc_auc"].value)

@@ -1,0 +1,268 @@
+"""Models that must not pass are really made, on a lane with many NPS of which a lot opens a third; the gate tells which is which."""
+
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import numpy as np
+import pandas as pd
+import pytest
+
+from consignments.errors import PromotionRefused
+from consignments.records import Outcome
+from consignments.tables import check_frame
+from features.batch import Matrix, Tables, feature_matrix
+from features.history.pseudonyms import Pseudonyms
+from models.promotion_record import PromotionRecord
+from models.registry import Registry, Version
+from training.config import EvaluationConfig, train_config
+from training.evaluation.metrics import evaluate
+from training.evaluation.verdict import FEW_POSITIVES
+from training.promotion.comparison import compare, log_comparison
+from training.promotion.promote import promote
+from training.runs import train as retraining
+from training.runs.train import BATCH_KEY, Retrained, retrain
+from training.simulation.operation import Simulated, simulate
+from training.simulation.parameters import load_world
+
+CONFIG = {
+    "split": {"validation_days": 20, "test_days": 30, "label_delay_days": 10},
+    "model": {"trees": 25, "trees_unstopped": 25},
+    "weights": {"background_rows": 1500},
+    "evaluation": {"resamples": 60, "smallest_slice": 20},
+}
+DAYS, PER_DAY = 110, 120
+OPENED = 0.33
+NOW = datetime(2025, 1, 1, tzinfo=UTC)
+PSEUDONYMS = Pseudonyms(BATCH_KEY)
+
+
+@dataclass(frozen=True)
+class Lane:
+    """A simulated lane, a store for its models, and how they are made."""
+
+    world: Simulated
+    outcomes: pd.DataFrame
+    registry: Registry
+
+    def retrain(
+        self,
+        outcomes: pd.DataFrame | None = None,
+        consignments: pd.DataFrame | None = None,
+        **changes: dict[str, object],
+    ) -> Retrained:
+        """Train and register a model on tables that may be at fault."""
+        tables = Tables(
+            self.world.consignments if consignments is None else consignments,
+            self.outcomes if outcomes is None else outcomes,
+        )
+        return retrain(
+            tables,
+            config=train_config(CONFIG | changes),
+            tracking_uri=self.registry.tracking_uri,
+            register=True,
+        )
+
+    def train(self, *tables: pd.DataFrame, **options: Any) -> Version:
+        """Do the same, and give the version."""
+        return self.registry.resolve(self.retrain(*tables, **options).version or "")
+
+    def compare(self, champion: str, challenger: str, until: datetime | None = None) -> str:
+        """Compare two versions on the weeks that neither has learnt of; gives the run."""
+        a, b = (self.registry.resolve(name) for name in (champion, challenger))
+        one, other = (self.registry.bundle(version) for version in (a, b))
+        tables = Tables(self.world.consignments, self.outcomes)
+        found = compare(one, other, tables, PSEUDONYMS, EvaluationConfig(), ends=until)
+        return log_comparison(found, a, b, self.registry.tracking_uri)
+
+    def promote(self, version: Version, *, force: bool = False) -> PromotionRecord:
+        return promote(
+            self.registry, version, approved_by="a reviewer", why="it finds more", now=NOW, force=force
+        )
+
+    def refusal(self, version: Version) -> str:
+        """Give what the gate says against a version."""
+        with pytest.raises(PromotionRefused) as refused:
+            self.promote(version)
+        print(refused.value)
+        return str(refused.value)
+
+
+@pytest.fixture(scope="module")
+def world() -> Simulated:
+    plain = load_world()
+    many = {"operation": msgspec.structs.replace(plain.prevalence["operation"], nps=0.04)}
+    return simulate(
+        msgspec.structs.replace(plain, prevalence={**plain.prevalence, **many}),
+        days=DAYS,
+        per_day=PER_DAY,
+        prevalence="operation",
+        seed=3,
+    )
+
+
+@pytest.fixture
+def lane(world: Simulated, store: Registry) -> Lane:
+    """The lane, with a store that has no champion."""
+    return Lane(world, opened_by_lot(world), store)
+
+
+@pytest.fixture(scope="module")
+def store(tmp_path_factory: pytest.TempPathFactory) -> Registry:
+    return Registry(f"sqlite:///{tmp_path_factory.mktemp('lane')}/mlflow.db")
+
+
+@pytest.fixture
+def ruled(world: Simulated, tmp_path: Path) -> Lane:
+    """The lane, with an empty store of its own for a champion."""
+    return Lane(world, opened_by_lot(world), Registry(f"sqlite:///{tmp_path}/mlflow.db"))
+
+
+def opened_by_lot(world: Simulated) -> pd.DataFrame:
+    """Open a third of what comes, each with the same chance; answered nine days after arrival."""
+    frame = world.consignments
+    chosen = np.random.default_rng(1).random(len(frame)) < OPENED
+    received = frame["received_at"][chosen].reset_index(drop=True)
+    result = world.truth.set_index("consignment_id")["result"].reindex(frame["consignment_id"][chosen])
+    outcomes = pd.DataFrame(
+        {
+            "consignment_id": result.index,
+            "selected_by": "random",
+            "selection_probability": OPENED,
+            "status": "inspected",
+            "inspected_at": received + pd.Timedelta(days=1),
+            "known_at": received + pd.Timedelta(days=9),
+            "result": result.to_numpy(),
+        }
+    )
+    return check_frame(outcomes, Outcome, strict=True).frame
+
+
+# Outcomes that leaked
+
+
+def test_a_model_whose_readings_knew_later_results_is_refused(
+    lane: Lane, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def knowing(tables: Tables, *rest: Any, **options: Any) -> Matrix:
+        """Compute features as code at fault would: every result counts from the arrival on."""
+        assert tables.outcomes is not None
+        known = dated_at_arrival(tables.outcomes, tables.consignments)
+        return feature_matrix(Tables(tables.consignments, known), *rest, **options)
+
+    monkeypatch.setattr(retraining, "feature_matrix", knowing)
+    said = lane.refusal(lane.train())
+    assert "nothing from later: 100.0 % of 1,000 test consignments get other features" in said
+    assert "(history." in said
+
+
+def test_a_model_trained_on_results_dated_at_their_arrival_is_refused(lane: Lane) -> None:
+    said = lane.refusal(lane.train(dated_at_arrival(lane.outcomes, lane.world.consignments)))
+    assert "results after arrivals: 100.0 % of" in said
+
+
+def dated_at_arrival(outcomes: pd.DataFrame, consignments: pd.DataFrame) -> pd.DataFrame:
+    """Give outcomes as one has them whose table lacks the date of the laboratory's answer."""
+    received = consignments.set_index("consignment_id")["received_at"]
+    mine = received.reindex(outcomes["consignment_id"]).reset_index(drop=True)
+    return outcomes.assign(inspected_at=mine, known_at=mine)
+
+
+def test_a_model_with_a_column_that_was_filled_in_from_results_is_refused(lane: Lane) -> None:
+    found = lane.outcomes.set_index("consignment_id")["result"].eq("nps")
+    duty = found.reindex(lane.world.consignments["consignment_id"]).astype("float64").to_numpy()
+    noise = np.random.default_rng(2).normal(100, 5, len(duty))
+    frame = lane.world.consignments.assign(duty_assessed=noise + 100 * duty)
+    said = lane.refusal(lane.train(consignments=frame, columns={"numeric": ["duty_assessed"]}))
+    assert "no column is the result: the most telling column alone, column.duty_assessed: area" in said
+    assert "(duty_assessed in postal)" in said
+
+
+# Other faults
+
+
+def test_a_model_trained_on_shuffled_labels_is_refused(lane: Lane) -> None:
+    said = lane.refusal(lane.train(shuffled(lane.outcomes)))
+    assert "better than chance: area under the ROC curve 0." in said
+
+
+def shuffled(outcomes: pd.DataFrame) -> pd.DataFrame:
+    return outcomes.assign(result=outcomes["result"].sample(frac=1, random_state=4).to_numpy())
+
+
+def test_a_model_whose_scores_promise_many_times_what_is_found_is_refused(lane: Lane) -> None:
+    """In the weeks that it was calibrated on an office reported little but its finds."""
+    received = lane.world.consignments.set_index("consignment_id")["received_at"]
+    weeks = received.reindex(lane.outcomes["consignment_id"]).between("2024-02-20", "2024-03-20").to_numpy()
+    unreported = weeks & lane.outcomes["result"].ne("nps").to_numpy() & (np.arange(len(weeks)) % 12 > 0)
+    said = lane.refusal(lane.train(lane.outcomes[~unreported]))
+    assert "calibrated: the scores promise " in said
+
+
+def test_an_altered_bundle_is_refused_even_with_force(lane: Lane) -> None:
+    version = lane.train()
+    trees = stored(lane.registry, version) / "trees.txt"
+    trees.write_text(trees.read_text().replace("leaf_value=", "leaf_value=9", 1))
+    said = lane.refusal(version)
+    assert "sums verified: trees.txt: the file was altered" in said
+    with pytest.raises(PromotionRefused, match="not even with --force"):
+        lane.promote(version, force=True)
+
+
+def stored(registry: Registry, version: Version) -> Path:
+    """Give the folder of the store that holds the bundle of a version."""
+    store = Path(registry.tracking_uri.removeprefix("sqlite:///")).parent
+    (source,) = store.glob(f"mlartifacts/models/{model_id(registry, version)}/artifacts/data/bundle")
+    return source
+
+
+def model_id(registry: Registry, version: Version) -> str:
+    source = registry.client.get_model_version(version.name, version.number).source
+    return source.removeprefix("models:/")
+
+
+# Beside a champion
+
+
+def test_a_better_model_replaces_the_champion_and_a_luckier_one_does_not(ruled: Lane) -> None:
+    ruled.promote(ruled.train(turned_round(ruled.outcomes)), force=True)
+    made = [ruled.retrain(model=CONFIG["model"] | {"seed": seed}) for seed in (1, 2)]
+    good, lucky, until = one_that_is_ahead_by_luck(made)
+
+    better = ruled.compare("champion", good)
+    record = ruled.promote(ruled.registry.resolve(good))
+    assert (record.replaces, record.comparison, record.forced) == ("1", better, False)
+
+    ahead = ruled.compare("champion", lucky, until)
+    assert ruled.registry.run_metrics(ahead)["difference/recall_at_1pct"] > 0
+    said = ruled.refusal(ruled.registry.resolve(lucky))
+    assert "recall at 1 % kept: recall at 1 % +" in said
+
+
+def turned_round(outcomes: pd.DataFrame) -> pd.DataFrame:
+    """Report the finds as harmless, and as many others as finds: what is learnt from it is worse than chance."""
+    result = outcomes["result"].copy()
+    finds = result.eq("nps")
+    harmless = result[~finds].sample(finds.sum(), random_state=4).index
+    result[finds] = result[harmless].to_numpy()
+    result[harmless] = "nps"
+    return outcomes.assign(result=result)
+
+
+def one_that_is_ahead_by_luck(made: list[Retrained]) -> tuple[str, str, datetime]:
+    """Of two equals, find the days on which one finds more than the other within the best 1 %; the other comes first."""
+    scores, traffic = [each.test_scores for each in made], made[0].trained.test.traffic
+    for days in range(8, 30):
+        rows = traffic.day < traffic.day.min() + days
+        recall = [
+            evaluate(traffic.scored(score).only(rows), EvaluationConfig())["recall_at_1pct"].value
+            for score in scores
+        ]
+        if traffic.positive[rows].sum() >= FEW_POSITIVES and recall[0] != recall[1]:
+            ahead = int(recall[1] > recall[0])
+            first = made[0].trained.data.split.test.begins
+            versions = [each.version or "" for each in made]
+            return versions[1 - ahead], versions[ahead], first + timedelta(days=days)
+    raise AssertionError("the two put the same consignments on top")

@@ -1,0 +1,100 @@
+"""Claims about a run in MLflow, on a store in a folder of its own."""
+
+import json
+
+import mlflow
+import pytest
+from mlflow import MlflowClient
+
+from training.reporting.mlflow_tracking import RunRecord, log_run
+from training.runs.artifacts import table_json
+
+# MLflow 3.17 maps its tables with a loader that SQLAlchemy 2.1 will drop.
+pytestmark = pytest.mark.filterwarnings("ignore:The ``noload`` loader strategy:DeprecationWarning")
+
+TAGS = {"as_of": "2024-07-01", "target": "nps", "data_sha256": "ab" * 32, "verdict": "better"}
+
+
+@pytest.fixture(scope="module")
+def store(tmp_path_factory):
+    return f"sqlite:///{tmp_path_factory.mktemp('store')}/mlflow.db"
+
+
+def record(folder, **changes):
+    (folder / "tables").mkdir(parents=True, exist_ok=True)
+    (folder / "tables" / "capacity.json").write_text(table_json([{"capacity": "1pct", "recall": 0.5}]))
+    (folder / "report.html").write_text("<h1>a run</h1>")
+    fields = {
+        "name": "nps, as of 2024-07-01",
+        "description": "# A run",
+        "tags": TAGS,
+        "params": {"split.test_days": 28},
+        "metrics": {"test/channel:postal/roc_auc": 0.9, "test/roc_auc": 0.8, "test/roc_auc_low": 0.7},
+        "folder": folder,
+        "inputs": {"consignments": 1000},
+    }
+    return RunRecord(**(fields | changes))
+
+
+@pytest.fixture(scope="module")
+def logged(store, tmp_path_factory):
+    client = MlflowClient(tracking_uri=store)
+    return client, client.get_run(log_run(record(tmp_path_factory.mktemp("run")), tracking_uri=store))
+
+
+def test_a_run_carries_its_name_tags_parameters_and_metrics(logged):
+    client, run = logged
+    assert client.get_experiment(run.info.experiment_id).name == "nps-risk"
+    assert run.info.run_name == "nps, as of 2024-07-01"
+    assert TAGS.items() <= run.data.tags.items()
+    assert run.data.params == {"split.test_days": "28"}
+    assert run.data.metrics["test/channel:postal/roc_auc"] == 0.9
+    assert run.info.status == "FINISHED"
+
+
+def test_a_chart_has_a_value_for_each_step(store, tmp_path):
+    client = MlflowClient(tracking_uri=store)
+    run_id = log_run(record(tmp_path, series={"replay/found": [(0, 1.0), (3, 2.5)]}), tracking_uri=store)
+    chart = client.get_metric_history(run_id, "replay/found")
+    assert [(point.step, point.value) for point in chart] == [(0, 1.0), (3, 2.5)]
+
+
+def test_the_description_is_the_note_of_the_run(logged):
+    assert logged[1].data.tags["mlflow.note.content"] == "# A run"
+
+
+def test_the_folder_becomes_the_artifacts_beside_the_store(logged, store):
+    client, run = logged
+    assert {item.path for item in client.list_artifacts(run.info.run_id)} == {"report.html", "tables"}
+    assert "/mlartifacts/" in run.info.artifact_uri
+    assert run.info.artifact_uri.removeprefix("file://").startswith(
+        store.removeprefix("sqlite:///").removesuffix("mlflow.db")
+    )
+
+
+def test_tables_are_announced_so_that_mlflow_compares_them(logged):
+    tables = json.loads(logged[1].data.tags["mlflow.loggedArtifacts"])
+    assert tables == [{"path": "tables/capacity.json", "type": "table"}]
+
+
+def test_the_inputs_carry_our_hash(logged):
+    inputs = logged[1].inputs.dataset_inputs
+    assert [(each.dataset.name, each.dataset.digest) for each in inputs] == [("consignments", "ab" * 18)]
+
+
+def test_a_run_that_cannot_be_logged_is_marked_as_failed(store, tmp_path):
+    with pytest.raises(mlflow.exceptions.MlflowException):
+        log_run(record(tmp_path, metrics={"bad?name": 1.0}), tracking_uri=store)
+    runs = MlflowClient(tracking_uri=store).search_runs(["1"], "attributes.status = 'FAILED'")
+    assert len(runs) == 1
+
+
+def test_more_metrics_than_one_call_takes_are_all_logged(store, tmp_path):
+    metrics = {f"test/departure:{number}/roc_auc": 0.5 for number in range(1500)}
+    run_id = log_run(record(tmp_path, metrics=metrics), tracking_uri=store)
+    assert len(MlflowClient(tracking_uri=store).get_run(run_id).data.metrics) == 1500
+
+
+def test_no_global_state_of_mlflow_is_touched(logged):
+    assert mlflow.active_run() is None
+    assert str(logged[1].info.run_id) not in mlflow.get_tracking_uri()

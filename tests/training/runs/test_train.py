@@ -1,0 +1,268 @@
+"""Claims about retraining, from a small simulated world to a logged and registered model."""
+
+import os
+from datetime import datetime
+
+import mlflow
+import numpy as np
+import pandas as pd
+import pytest
+from mlflow import MlflowClient
+
+from consignments.errors import BadInput
+from features.batch import Tables, feature_matrix
+from features.history.pseudonyms import Pseudonyms
+from models.batch_scoring import score_table
+from models.bundle import load_bundle
+from models.registry import Registry
+from training.config import train_config
+from training.data.splits import TEST, TRAIN
+from training.fitting.diagnostics import Studies
+from training.fitting.rolling_origin import TEXT_SCORE
+from training.fitting.search import Budget
+from training.runs.artifacts import write_bundle_of
+from training.runs.train import BATCH_KEY, day_after_last_event, retrain, train
+from training.simulation.operation import simulate
+
+# MLflow 3.17 maps its tables with a loader that SQLAlchemy 2.1 will drop, and warns of its own types when imported.
+pytestmark = [
+    pytest.mark.filterwarnings("ignore:The ``noload`` loader strategy:DeprecationWarning"),
+    pytest.mark.filterwarnings("ignore:.*Any type hint is inferred as AnyType:UserWarning"),
+]
+
+CONFIG = train_config(
+    {
+        "split": {"validation_days": 14, "test_days": 14, "label_delay_days": 10},
+        "model": {"trees": 25, "trees_unstopped": 25},
+        "evaluation": {"resamples": 20, "smallest_slice": 10},
+    }
+)
+SHARES = ("0.1pct", "1pct", "5pct", "10pct")
+
+
+@pytest.fixture(scope="module")
+def world():
+    return simulate(days=100, per_day=100, prevalence="operation", seed=5)
+
+
+@pytest.fixture(scope="module")
+def as_of(world) -> datetime:
+    return world.consignments["received_at"].max().ceil("D").to_pydatetime()
+
+
+@pytest.fixture(scope="module")
+def tables(world):
+    return Tables(world.consignments, world.outcomes, world.alerts)
+
+
+@pytest.fixture(scope="module")
+def trained(world, tables, as_of):
+    studies = Studies(origins=2)
+    return train(tables, as_of=as_of, target="any_offence", config=CONFIG, truth=world.truth, studies=studies)
+
+
+def again(tables, as_of, jobs=1):
+    return train(tables, as_of=as_of, target="any_offence", config=CONFIG, jobs=jobs)
+
+
+@pytest.fixture(scope="module")
+def trained_again(tables, as_of):
+    return again(tables, as_of, jobs=2)
+
+
+def learnt(trained):
+    """Give all that training decided."""
+    model = trained.model
+    return model.trees.text, model.calibration, model.bands, trained.fitted.vocabularies, trained.fitted.norms
+
+
+def test_the_same_tables_date_and_settings_give_the_same_model_on_any_number_of_jobs(trained, trained_again):
+    assert learnt(trained_again) == learnt(trained)
+    assert (trained_again.test_scores == trained.test_scores).all()
+    assert trained_again.data_sha256 == trained.data_sha256
+
+
+def test_what_came_after_the_date_changes_nothing_but_the_hash_of_the_data(trained, tables, as_of):
+    later = tables.consignments.tail(50).assign(
+        consignment_id=[f"later-{n}" for n in range(50)],
+        received_at=tables.consignments["received_at"].tail(50) + pd.Timedelta(days=200),
+    )
+    visible = tables.outcomes["known_at"] <= pd.Timestamp(as_of)
+    correction = tables.outcomes[visible].assign(
+        result="nps", known_at=pd.Timestamp(as_of) + pd.Timedelta(days=1)
+    )
+    more = Tables(
+        pd.concat([tables.consignments, later], ignore_index=True),
+        pd.concat([tables.outcomes, correction], ignore_index=True),
+        tables.alerts,
+    )
+    other = again(more, as_of)
+    assert learnt(other) == learnt(trained)
+    assert (other.test_scores == trained.test_scores).all()
+    assert other.data_sha256 != trained.data_sha256
+
+
+def test_results_that_became_visible_since_the_test_began_do_not_touch_the_model(trained, tables, as_of):
+    begins = pd.Timestamp(trained.data.split.test.begins)
+    late = tables.outcomes["known_at"] > begins
+    swapped = tables.outcomes["result"].where(
+        ~late, tables.outcomes["result"].map({"clear": "nps"}).fillna("clear")
+    )
+    other = again(Tables(tables.consignments, tables.outcomes.assign(result=swapped), tables.alerts), as_of)
+    assert late.sum() > 20
+    assert learnt(other) == learnt(trained)
+
+
+def test_the_truth_judges_and_takes_no_part(trained, trained_again):
+    assert learnt(trained_again) == learnt(trained)
+    assert not any(name.startswith("truth/") for name in trained_again.metrics)
+    assert trained.metrics["truth/labelled_share_at_1pct"] == 1.0
+
+
+def test_the_words_of_training_rows_are_scored_out_of_fold_and_those_of_others_as_served(
+    trained, tables, as_of
+):
+    plain = feature_matrix(
+        tables,
+        CONFIG.features,
+        trained.fitted,
+        Pseudonyms(BATCH_KEY),
+        keep=trained.data.keep,
+        as_of=pd.Timestamp(as_of),
+    )
+    column = plain.spec.place(TEXT_SCORE)
+    part = trained.data.part[plain.rows]
+    mine, served = trained.matrix.X[:, column], plain.X[:, column]
+    assert np.array_equal(mine[part != TRAIN], served[part != TRAIN], equal_nan=True)
+    assert not np.array_equal(mine[part == TRAIN], served[part == TRAIN], equal_nan=True)
+
+
+def test_all_test_traffic_is_scored_opened_or_not(trained):
+    assert len(trained.test_scores) == (trained.data.part == TEST).sum()
+    assert trained.test.traffic.labelled.mean() < 0.1
+
+
+def test_names_of_another_language_do_not_move_a_score(trained):
+    assert trained.metrics["test/name_swap_95pct"] == 0.0
+    assert sum(row["rows"] for row in trained.name_swaps) > 1000
+
+
+def test_the_metrics_have_their_agreed_names(trained):
+    areas = ["roc_auc", "average_precision", "calibration_error"]
+    at_capacity = [f"{what}_at_{share}" for what in ("precision", "recall") for share in SHARES[1:]]
+    # Of so small a world's best 1 % nothing was opened, so only the truth tells of it.
+    for name in [*(f"test/{area}" for area in areas), *(f"truth/{each}" for each in [*areas, *at_capacity])]:
+        assert {name, f"{name}_low", f"{name}_high"} <= trained.metrics.keys()
+    assert "test/recall_at_10pct" in trained.metrics
+    for share in SHARES:
+        assert f"test/labelled_share_at_{share}" in trained.metrics
+    assert any(name.startswith("test/channel:") for name in trained.metrics)
+
+
+def test_rolling_origins_look_at_weeks_before_the_test_and_change_nothing(trained, trained_again):
+    begins = f"{trained.data.split.test.begins:%Y-%m-%d}"
+    rows = trained.studied.origins
+    # So short a world has room for one or two.
+    assert 1 <= len(rows) <= 2
+    assert all(row["window_until"] < begins and row["window_finds"] >= 3 for row in rows)
+    assert learnt(trained_again) == learnt(trained)
+    assert not trained_again.studied.origins
+
+
+@pytest.fixture(scope="module")
+def searched(tables, as_of, tmp_path_factory):
+    folder = tmp_path_factory.mktemp("searched")
+    uri = f"sqlite:///{folder}/mlflow.db"
+    studies = Studies(origins=1, search=Budget(2, study=folder / "search.log"))
+    arguments = {"as_of": as_of, "target": "any_offence", "config": CONFIG, "studies": studies}
+    return retrain(tables, out_dir=folder / "run", tracking_uri=uri, **arguments), uri
+
+
+def test_a_search_trains_on_the_best_parameters_and_logs_each_trial_below_the_run(searched):
+    done, uri = searched
+    best = next(row for row in done.trained.studied.trials if row["best"])
+    assert done.trained.config.model.leaves == best["model.leaves"]
+    client = MlflowClient(tracking_uri=uri)
+    experiment = client.get_run(done.run_id).info.experiment_id
+    below = client.search_runs([experiment], f"tags.`mlflow.parentRunId` = '{done.run_id}'")
+    assert {run.info.run_name for run in below} == {"trial 0", "trial 1"}
+    assert all("origins/worth" in run.data.metrics for run in below)
+
+
+def test_every_baseline_stands_beside_the_model(trained):
+    for name in ("random", "rules", "best_feature", "logistic"):
+        assert f"baseline/{name}/average_precision" in trained.metrics
+
+
+@pytest.fixture(scope="module")
+def logged(world, tables, as_of, tmp_path_factory):
+    folder = tmp_path_factory.mktemp("logged")
+    uri = f"sqlite:///{folder}/mlflow.db"
+    done = retrain(
+        tables,
+        as_of=as_of,
+        target="any_offence",
+        config=CONFIG,
+        truth=world.truth,
+        out_dir=folder / "run",
+        tracking_uri=uri,
+        register=True,
+        jobs=2,
+    )
+    return done, uri, folder / "run"
+
+
+def test_the_same_tables_date_and_settings_give_the_same_bundle_to_the_last_byte(
+    logged, trained, tables, tmp_path
+):
+    done, _, folder = logged
+    assert done.trained is not trained
+    assert write_bundle_of(trained, tables, tmp_path / "bundle") == load_bundle(folder / "bundle").sha256
+
+
+def test_the_run_is_logged_with_its_tags_and_artifacts(logged):
+    done, uri, _ = logged
+    client = MlflowClient(tracking_uri=uri)
+    run = client.get_run(done.run_id)
+    assert run.info.run_name.endswith(f", version {done.version}")
+    wanted = {"as_of", "target", "data_sha256", "code_version", "feature_spec_sha256", "verdict"}
+    assert wanted <= run.data.tags.keys()
+    assert {"bundle", "report.html", "tables", "plots"} <= {
+        item.path for item in client.list_artifacts(done.run_id)
+    }
+    assert run.data.metrics["test/roc_auc"] == done.metrics["test/roc_auc"]
+
+
+def test_the_version_is_registered_as_challenger(logged):
+    done, uri, _ = logged
+    version = Registry(uri).resolve("models:/nps-risk-any_offence@challenger")
+    assert (version.number, version.run_id) == (done.version, done.run_id)
+    assert done.model_uri in done.summary()
+
+
+def test_mlflow_looks_where_it_looked_before(logged):
+    _, uri, _ = logged
+    assert mlflow.get_tracking_uri() != uri
+    assert mlflow.get_registry_uri() != uri
+    assert uri not in os.environ.values()
+
+
+def test_the_bundle_gives_the_scores_that_were_judged_to_the_last_bit(logged, tables, as_of):
+    done, _, folder = logged
+    bundle = load_bundle(folder / "bundle")
+    bundle.self_test()
+    scores = score_table(
+        bundle, tables, Pseudonyms(b"another key entirely, of 32 bytes"), as_of=pd.Timestamp(as_of)
+    )
+    assert (scores["score"].to_numpy()[done.test_rows] == done.test_scores).all()
+
+
+def test_without_outcomes_there_is_nothing_to_learn_from(tables):
+    with pytest.raises(BadInput, match="nothing to learn from"):
+        train(Tables(tables.consignments))
+
+
+def test_the_default_date_is_the_midnight_after_the_last_event(tables, as_of):
+    assert day_after_last_event(Tables(tables.consignments)) == as_of
+    last = tables.outcomes["known_at"].max()
+    assert day_after_last_event(tables) == last.ceil("D").to_pydatetime()

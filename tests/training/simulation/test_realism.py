@@ -1,0 +1,167 @@
+"""The acceptance of the simulated world, on a small one; docs/simulator.md has the figures of a large one."""
+
+import msgspec
+import numpy as np
+import pandas as pd
+import pytest
+
+from consignments.records import Alert, Outcome
+from consignments.tables import frame_of
+from training.simulation.operation import Simulated, simulate
+from training.simulation.parameters import load_world
+from training.simulation.realism import (
+    Interval,
+    Lived,
+    Results,
+    field_aucs,
+    kept_senders,
+    lived,
+    look_alikes_per_nps,
+    named,
+    prevalence_of_any,
+    substance_names,
+    tells,
+)
+
+
+@pytest.fixture(scope="module")
+def enriched() -> Lived:
+    return lived(load_world(), days=90, per_day=500, prevalence="enriched", seed=6)
+
+
+def test_no_single_field_gives_nps_away(lived_lane: Lived) -> None:
+    aucs = field_aucs(lived_lane.tables.consignments, lived_lane.nps)
+    assert len(aucs) > 30
+    assert 0.6 < max(aucs.values()) <= 0.85, aucs
+
+
+def test_a_field_that_tells_all_or_nothing_is_measured_so() -> None:
+    positive = np.arange(400) % 4 == 0
+    frame = pd.DataFrame(
+        {
+            "consignment_id": "X",
+            "low": np.where(positive, 0.0, 1.0),
+            "text": np.where(positive, "a", "b"),
+            "same": "c",
+        }
+    )
+    assert field_aucs(frame, positive) == {"low": 1.0, "text": 1.0, "same": 0.5}
+
+
+def test_names_of_substances_find_few_of_the_nps(lived_lane: Lived) -> None:
+    found = named(lived_lane, substance_names(load_world()))
+    assert 0 < found[lived_lane.nps].mean() < 0.10
+    assert found[~lived_lane.nps].mean() < 0.001
+
+
+@pytest.mark.parametrize("world", ["lived_lane", "enriched"])
+def test_look_alikes_outnumber_nps_by_thirty(world: str, request: pytest.FixtureRequest) -> None:
+    assert look_alikes_per_nps(request.getfixturevalue(world)) > 28
+
+
+def test_each_sign_is_weak_and_points_the_right_way() -> None:
+    """2 to 10 in the large worlds of the report; here fewer networks send, so the bounds are wider.
+
+    Powder covers are left out: with so many NPS most honest goods are look-alikes, and they are powders.
+    """
+    world = load_world()
+    many = msgspec.structs.replace(world.prevalence["operation"], nps=0.02)
+    crowded = msgspec.structs.replace(world, prevalence={"operation": many})
+    living = lived(crowded, days=60, per_day=300, prevalence="operation", seed=2)
+    assert living.nps.sum() > 200
+    found = tells(living.sent)
+    assert len(found) == 11
+    del found["powder_cover_to_private_person"]
+    assert all(0.0 < tell.negatives < tell.positives for tell in found.values()), found
+    assert all(tell.ratio < 16 for tell in found.values()), found
+
+
+def test_openings_hit_as_often_as_the_sources_say(enriched: Lived) -> None:
+    """30 to 34 % of opened mail held prohibited goods (ANAO; 2016-17); the spec allows 25 to 40 %."""
+    results = Results.of(enriched.tables)
+    assert 0.22 < results.hits < 0.40
+    assert 0.008 < results.share("nps") < 0.10
+
+
+def test_the_laboratory_takes_a_median_of_ten_days(lived_lane: Lived) -> None:
+    results = Results.of(lived_lane.tables)
+    days = results.laboratory_days()
+    assert 7 < np.median(days) < 14
+    assert 25 < np.quantile(days, 0.95) < 75
+    assert 0.25 < (results.submitted["result"] == "clear").mean() < 0.65
+
+
+def test_a_result_is_read_once_and_by_its_last_row() -> None:
+    moment = pd.Timestamp("2024-01-05", tz="UTC").to_pydatetime()
+    later = pd.Timestamp("2024-01-09", tz="UTC").to_pydatetime()
+
+    def outcome(result: str | None, known_at: object, name: str = "A") -> Outcome:
+        status = "missed" if result is None else "inspected"
+        inspected_at = None if result is None else moment
+        return Outcome(name, "rule", status, inspected_at=inspected_at, known_at=known_at, result=result)  # type: ignore[arg-type]
+
+    rows = [
+        outcome("pending", None),
+        outcome("clear", moment),
+        outcome("nps", later),
+        outcome(None, None, "B"),
+    ]
+    names = ["A", "B"]
+    arrived = pd.DataFrame({"consignment_id": names, "received_at": [pd.Timestamp(moment)] * 2})
+    truth = pd.DataFrame({"consignment_id": names, "result": ["nps", "clear"]})
+    results = Results.of(Simulated(arrived, frame_of(rows, Outcome), frame_of([], Outcome), truth))
+    assert list(results.opened["consignment_id"]) == ["A"]
+    assert (results.hits, results.share("nps")) == (1.0, 1.0)
+    assert results.laboratory_days().tolist() == [4.0]
+
+
+def test_networks_leave_their_names_behind_after_a_seizure(lived_lane: Lived) -> None:
+    kept = kept_senders(lived_lane, range(-2, 5))
+    assert kept[-1] == 1.0
+    assert kept[4] < 0.6
+
+
+def test_the_interval_from_random_inspections_covers_as_often_as_it_says() -> None:
+    """Two halves of the traffic with other probabilities of being drawn, and openings that find nine in ten."""
+    draws = np.random.default_rng(0)
+    covered = [prevalence_of_any(drawn_world(draws, 0.04), sensitivity=0.9).covers(0.04) for _ in range(200)]
+    assert 0.93 < np.mean(covered) < 1.0
+
+
+def drawn_world(draws: np.random.Generator, prevalence: float) -> Simulated:
+    """So many consignments, some of them opened by chance, at once known; nothing but what the estimate reads."""
+    count, moment = 12_000, pd.Timestamp("2024-01-05", tz="UTC")
+    held = draws.random(count) < prevalence
+    chance = np.where(np.arange(count) < count // 2, 0.02, 0.04)
+    opened = np.flatnonzero(draws.random(count) < chance)
+    names = np.array([f"N{number}" for number in range(count)], dtype=object)
+    outcomes = pd.DataFrame(
+        {
+            "consignment_id": names[opened],
+            "selected_by": "random",
+            "status": "inspected",
+            "selection_probability": chance[opened],
+            "inspected_at": moment,
+            "known_at": moment,
+            "result": np.where(held[opened] & (draws.random(len(opened)) < 0.9), "other_offence", "clear"),
+        }
+    )
+    arrived = pd.DataFrame({"consignment_id": names, "received_at": moment})
+    truth = pd.DataFrame({"consignment_id": names, "result": np.where(held, "other_offence", "clear")})
+    return Simulated(arrived, outcomes, frame_of([], Alert), truth)
+
+
+@pytest.mark.slow
+def test_random_inspections_tell_how_much_is_prohibited() -> None:
+    """Of 20 small worlds one may miss by chance; docs/simulator.md has 100."""
+    covered = []
+    for seed in range(20):
+        world = simulate(days=25, per_day=1500, prevalence="enriched", seed=seed)
+        there = float((world.truth["result"] != "clear").mean())
+        covered.append(prevalence_of_any(world, sensitivity=0.9).covers(there))
+    assert sum(covered) >= 17
+
+
+def test_an_interval_covers_what_lies_in_it() -> None:
+    assert Interval(0.03, 0.02, 0.05).covers(0.05)
+    assert not Interval(0.03, 0.02, 0.05).covers(0.06)

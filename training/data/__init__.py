@@ -1,0 +1,1 @@
+"""From tables to a training set: labels, weights, splits by time."""

@@ -1,0 +1,435 @@
+"""The training set as of a date: who has a label, what each row counts, and what was left out and why.
+
+The clocks are those of `training.data.splits`: a row of the training period has the label that was visible the day the test
+begins, whatever became known since. `pending` is never a label, `missed` never a negative, a later correction is unseen.
+"""
+
+from dataclasses import dataclass
+from datetime import datetime
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+
+from consignments.errors import BadInput
+from consignments.records import Target
+from consignments.visibility import (
+    FINAL_RESULTS,
+    NO_TIME,
+    known_at_column,
+    moment_of_us,
+    time_column_us,
+    to_us,
+    visible_at_column,
+)
+from training.config import SplitConfig, WeightsConfig
+from training.data.splits import OUTSIDE, TEST, TRAIN, VALIDATION, Split, split_by_time, split_for_work
+
+Bools = NDArray[np.bool_]
+Floats = NDArray[np.float64]
+
+
+@dataclass(frozen=True)
+class Labels:
+    """What was known of each consignment of a table at a moment.
+
+    Attributes
+    ----------
+    known : bool array, (n,)
+        A final result was visible.
+    positive : bool array, (n,)
+        That result is one the target asks for; False where not known.
+    probability : float64 array, (n,)
+        Logged probability of having been chosen; NaN where none was logged.
+    missed : bool array, (n,)
+        Chosen, but never presented.
+    chosen : bool array, (n,)
+        Chosen by then, whether or not anything was known yet: not to be taken for unopened traffic.
+    selected_by : object array of str, (n,)
+        Who chose it; empty where it was not chosen.
+    """
+
+    known: Bools
+    positive: Bools
+    probability: Floats
+    missed: Bools
+    chosen: Bools
+    selected_by: NDArray[np.object_]
+
+    @property
+    def pending(self) -> Bools:
+        """Chosen rows that may still get a result."""
+        return self.chosen & ~self.known & ~self.missed
+
+    def where(self, rows: Bools, other: "Labels") -> "Labels":
+        """Give these labels where `rows`, the other ones elsewhere."""
+        return Labels(
+            *(
+                np.where(rows, getattr(self, name), getattr(other, name))
+                for name in ("known", "positive", "probability", "missed", "chosen", "selected_by")
+            )
+        )
+
+
+def is_positive(result: "pd.Series", target: Target) -> Bools:
+    """Tell which final results the target asks for.
+
+    Parameters
+    ----------
+    result : Series of str
+    target : str
+        `any_offence`: any final result but `clear`.
+    """
+    wanted = FINAL_RESULTS - {"clear"} if target == "any_offence" else {target}
+    return result.isin(wanted).to_numpy(dtype=bool)
+
+
+def standing(outcomes: pd.DataFrame, by_us: int) -> pd.DataFrame:
+    """Give the outcome that stands for each consignment at a moment.
+
+    Of several visible rows the last by (`known_at`, `recorded_at`, `sequence`) stands; for `missed` and `pending` rows
+    the time of opening or choosing takes the place of `known_at`.
+
+    Parameters
+    ----------
+    outcomes : DataFrame
+        As `consignments.tables` reads it.
+    by_us : int
+        Rows that became visible later are unseen.
+    """
+    visible = visible_at_column(outcomes)
+    seen = outcomes[visible <= by_us]
+    order = [known_at_column(seen), time_column_us(seen, "recorded_at")]
+    if "sequence" in seen:
+        order.append(seen["sequence"].to_numpy(dtype=np.int64))
+    ordered = seen.iloc[np.lexsort(order[::-1])]
+    return ordered.drop_duplicates("consignment_id", keep="last")
+
+
+def labels_at(
+    consignment_id: "pd.Series", outcomes: pd.DataFrame, moment: datetime, target: Target
+) -> Labels:
+    """Read the labels of consignments as they were known at a moment.
+
+    Parameters
+    ----------
+    consignment_id : Series of str, (n,)
+    outcomes : DataFrame
+    moment : datetime
+    target : str
+
+    Returns
+    -------
+    Labels
+        In the order of `consignment_id`.
+    """
+    last = standing(outcomes, to_us(moment)).set_index("consignment_id")
+    last = last.reindex(columns=["status", "result", "selected_by", "selection_probability"])
+    mine = last.reindex(consignment_id)
+    inspected = mine["status"].eq("inspected").to_numpy(dtype=bool, na_value=False)
+    missed = mine["status"].eq("missed").to_numpy(dtype=bool, na_value=False)
+    chosen = outcomes.loc[_chosen_us(outcomes) <= to_us(moment), "consignment_id"]
+    known = inspected & mine["result"].isin(FINAL_RESULTS).to_numpy(dtype=bool)
+    return Labels(
+        known=known,
+        positive=known & is_positive(mine["result"], target),
+        probability=mine["selection_probability"].to_numpy(dtype=np.float64, na_value=np.nan),
+        missed=missed,
+        chosen=known | missed | consignment_id.isin(chosen).to_numpy(dtype=bool),
+        selected_by=mine["selected_by"].astype(object).where(mine["selected_by"].notna(), "").to_numpy(),
+    )
+
+
+def _chosen_us(outcomes: pd.DataFrame) -> NDArray[np.int64]:
+    """The moment from which it is known that a consignment was chosen, which is long before its result."""
+    selected, inspected = time_column_us(outcomes, "selected_at"), time_column_us(outcomes, "inspected_at")
+    chosen = np.where(selected == NO_TIME, inspected, selected)
+    return np.where(chosen == NO_TIME, visible_at_column(outcomes), chosen)
+
+
+def true_labels(consignment_id: "pd.Series", truth: pd.DataFrame, target: Target) -> Labels:
+    """Give the truth of a simulated world in the form of labels; for evaluation only.
+
+    Raises
+    ------
+    BadInput
+        Where the truth names none of the consignments.
+    """
+    result = (
+        truth.drop_duplicates("consignment_id").set_index("consignment_id")["result"].reindex(consignment_id)
+    )
+    known = result.isin(FINAL_RESULTS).to_numpy(dtype=bool)
+    if not known.any():
+        raise BadInput(
+            "the truth is of another world", where="truth", expected="the consignments that were given"
+        )
+    nothing = np.zeros(len(result), dtype=bool)
+    return Labels(
+        known=known,
+        positive=known & is_positive(result, target),
+        probability=np.ones(len(result)),
+        missed=nothing,
+        chosen=known,
+        selected_by=np.full(len(result), "", dtype=object),
+    )
+
+
+def inverse_propensity(probability: Floats, clip: float = np.inf) -> Floats:
+    """Give the inverse of logged selection probabilities, at most `clip`.
+
+    A row without a logged probability stands for itself alone, weight 1: its choice is taken as given, and the rows
+    drawn with a known probability stand for the rest. That holds as far as those were drawn from what was not chosen
+    otherwise (Horvitz and Thompson 1952, with the unlogged rows as a stratum taken with certainty).
+
+    Examples
+    --------
+    >>> inverse_propensity(np.array([1.0, 0.5, 0.001, np.nan]), clip=20).tolist()
+    [1.0, 2.0, 20.0, 1.0]
+    """
+    weight: Floats = np.minimum(np.where(np.isnan(probability), 1.0, 1.0 / probability), clip)
+    return weight
+
+
+def effective_sample_size(weight: Floats) -> float:
+    """Give the number of equally weighted rows that would be as informative (Kish 1965).
+
+    Examples
+    --------
+    >>> effective_sample_size(np.array([1.0, 1.0, 0.0]))
+    2.0
+    """
+    squares = float((weight**2).sum())
+    return float(weight.sum()) ** 2 / squares if squares else 0.0
+
+
+@dataclass(frozen=True)
+class DataSet:
+    """The rows of a training run, as positions in the consignment table.
+
+    All arrays are as long as that table.
+
+    Attributes
+    ----------
+    split : Split
+    part : int8 array
+        `TRAIN`, `VALIDATION`, `TEST`, or `OUTSIDE` where the row is not used at all.
+    labels : Labels
+        Each row's as known by the moment its period allows.
+    background : bool array
+        Unopened rows of training and validation that were sampled as weak negatives.
+    background_rate : dict
+        Part to the share of its unopened rows that was sampled.
+    weight : float64 array
+        Weight of labelled and background rows in fitting; 0 elsewhere.
+    report : list of dict
+        For each period what arrived, what has a label, what was left out.
+    """
+
+    split: Split
+    part: NDArray[np.int8]
+    labels: Labels
+    background: Bools
+    background_rate: dict[int, float]
+    weight: Floats
+    report: list[dict[str, float | str]]
+
+    @property
+    def keep(self) -> Bools:
+        """Rows whose features are needed: labelled or background ones, and all traffic of the test period."""
+        rows: Bools = (self.part == TEST) | self.fitting(TRAIN) | self.fitting(VALIDATION)
+        return rows
+
+    def fitting(self, part: int) -> Bools:
+        """Rows of a part that are fitted on."""
+        rows: Bools = (self.part == part) & (self.labels.known | self.background)
+        return rows
+
+    @property
+    def traffic_weight(self) -> Floats:
+        """How many consignments of its period each kept row stands for, were labels of no interest."""
+        rate = np.array([self.background_rate.get(part, 1.0) or 1.0 for part in range(4)])
+        weight: Floats = np.where(self.background, 1.0 / rate[self.part], 1.0)
+        return weight
+
+
+def build_data_set(
+    consignments: pd.DataFrame,
+    outcomes: pd.DataFrame,
+    *,
+    as_of: datetime,
+    target: Target,
+    split: SplitConfig,
+    weights: WeightsConfig,
+    seed: int,
+    held_out: bool = True,
+    offered: Bools | None = None,
+) -> DataSet:
+    """Build the training, validation and test sets as they were visible at a date.
+
+    Parameters
+    ----------
+    consignments, outcomes : DataFrame
+        As `consignments.tables` reads them.
+    as_of : datetime
+        Arrivals from then on and outcomes that became visible later do not exist.
+    target : {"nps", "controlled_drug", "any_offence"}
+    split : SplitConfig
+    weights : WeightsConfig
+    seed : int
+        Draws the background.
+    held_out : bool
+        Whether a test period is held out; without one the model goes to work at `as_of` (`splits.split_for_work`).
+    offered : bool array, (n,), optional
+        Rows that background may be drawn from, where only some were kept; they were drawn evenly. Default: all.
+
+    Raises
+    ------
+    BadInput
+        Where there is nothing to train, validate or test on.
+    """
+    received = time_column_us(consignments, "received_at")
+    usable, superseded = _usable(consignments, received, to_us(as_of))
+    ids = consignments["consignment_id"]
+    final = labels_at(ids, outcomes, as_of, target)
+    labelled = usable & final.known
+    if not labelled.any():
+        raise BadInput(
+            "no final result of any consignment is visible",
+            where=f"outcomes as of {as_of:%Y-%m-%d}",
+            todo="check that the identifiers of both tables match, or train as of a later date",
+        )
+    first = moment_of_us(int(received[usable].min()))
+    if held_out:
+        cut = split_by_time(first, moment_of_us(int(received[labelled].max())), as_of, split)
+    else:
+        cut = split_for_work(first, as_of, split)
+    part = np.where(usable, cut.parts(received), OUTSIDE).astype(np.int8)
+    labels = final
+    for code, period in ((TRAIN, cut.train), (VALIDATION, cut.validation)):
+        labels = labels_at(ids, outcomes, period.labels_by, target).where(part == code, labels)
+    withdrawn = _withdrawn(consignments, to_us(as_of)) & ~labels.chosen
+    part[withdrawn] = OUTSIDE
+    background, rates = _draw_background(part, labels.chosen, offered, weights, seed)
+    weight = fitting_weights(part, labels, background, weights)
+    data = DataSet(cut, part, labels, background, rates, weight, report=[])
+    _require_both_kinds(data)
+    counts = _Counts(superseded=superseded, withdrawn=withdrawn, received=received, final=final)
+    return DataSet(cut, part, labels, background, rates, weight, _report(data, counts))
+
+
+def _usable(frame: pd.DataFrame, received: NDArray[np.int64], as_of_us: int) -> tuple[Bools, Bools]:
+    """Rows that had arrived, and are the latest version of their consignment by then; and earlier versions."""
+    arrived = received < as_of_us
+    superseded = np.zeros(len(frame), dtype=bool)
+    if "sequence" in frame:
+        order = np.argsort(frame["sequence"].to_numpy(), kind="stable")
+        order = order[arrived[order]]
+        superseded[order] = frame["consignment_id"].iloc[order].duplicated(keep="last").to_numpy()
+    return arrived & ~superseded, superseded
+
+
+def _withdrawn(frame: pd.DataFrame, as_of_us: int) -> Bools:
+    cancelled = time_column_us(frame, "cancelled_at")
+    withdrawn: Bools = (cancelled != NO_TIME) & (cancelled < as_of_us)
+    return withdrawn
+
+
+def _draw_background(
+    part: NDArray[np.int8], chosen: Bools, offered: Bools | None, config: WeightsConfig, seed: int
+) -> tuple[Bools, dict[int, float]]:
+    """Draw unopened rows of training and validation, uniformly, each part within its share of the limit."""
+    pools = {code: np.flatnonzero((part == code) & ~chosen) for code in (TRAIN, VALIDATION)}
+    everything = sum(len(pool) for pool in pools.values())
+    rate = min(config.background_share, config.background_rows / everything if everything else 0.0)
+    background = np.zeros(len(part), dtype=bool)
+    rates = {}
+    for code, pool in pools.items():
+        kept = pool if offered is None else pool[offered[pool]]
+        size = min(round(rate * len(pool)), len(kept))
+        drawn = np.random.default_rng([seed, code]).choice(kept, size=size, replace=False)
+        background[drawn] = True
+        rates[code] = len(drawn) / len(pool) if len(pool) else 0.0
+    return background, rates
+
+
+def fitting_weights(
+    part: NDArray[np.int8], labels: Labels, background: Bools, config: WeightsConfig
+) -> Floats:
+    """Give the weight of each row in fitting: known results by their clipped inverse probability, background as one.
+
+    Parameters
+    ----------
+    part : int8 array, (n,)
+    labels : Labels
+    background : bool array, (n,)
+    config : WeightsConfig
+    """
+    weight = np.where(labels.known, inverse_propensity(labels.probability, config.ipw_clip), 0.0)
+    for code in (TRAIN, VALIDATION):
+        mine = background & (part == code)
+        if mine.any():
+            labelled = weight[labels.known & (part == code)].sum()
+            weight[mine] = config.background_weight * labelled / mine.sum()
+    return weight
+
+
+def _require_both_kinds(data: DataSet) -> None:
+    """Refuse a data set that cannot be fitted or judged, saying which period lacks what."""
+    periods = zip((TRAIN, VALIDATION, TEST), data.split.periods, strict=True)
+    for code, period in periods:
+        if not period.days:
+            continue
+        mine = (data.part == code) & data.labels.known
+        positives = int(data.labels.positive[mine].sum())
+        negatives = int(mine.sum()) - positives
+        lacks_positives = not positives and code != VALIDATION  # there it costs calibration, not the model
+        if lacks_positives or not negatives:
+            raise BadInput(
+                f"the {period.name} period has no {'positive' if lacks_positives else 'negative'} label",
+                where=f"arrivals {period.begins:%Y-%m-%d} to {period.ends:%Y-%m-%d}",
+                got=f"{positives} positive and {negatives} negative results visible by {period.labels_by:%Y-%m-%d}",
+                todo="lengthen the period in [split], give more data, or choose a less rare target",
+            )
+
+
+@dataclass(frozen=True)
+class _Counts:
+    superseded: Bools
+    withdrawn: Bools
+    received: NDArray[np.int64]
+    final: Labels
+
+
+def _report(data: DataSet, counts: _Counts) -> list[dict[str, float | str]]:
+    placed = data.split.parts(counts.received)
+    periods = zip((TRAIN, VALIDATION, TEST), data.split.periods, strict=True)
+    rows = [_report_row(data, counts, code, period.name, placed == code) for code, period in periods]
+    outside = (placed == OUTSIDE) & (counts.received < to_us(data.split.as_of))
+    late = int((counts.received >= to_us(data.split.as_of)).sum())
+    rows.append({"period": "gaps and too young", "arrived": int(outside.sum()), "used": 0.0})
+    rows.append({"period": "received after as-of", "arrived": late, "used": 0.0})
+    return rows
+
+
+def _report_row(
+    data: DataSet, counts: _Counts, code: int, name: str, placed: Bools
+) -> dict[str, float | str]:
+    mine = data.part == code
+    known = mine & data.labels.known
+    fitted = known | (mine & data.background)
+    later = mine & counts.final.known & ~data.labels.known
+    return {
+        "period": name,
+        "arrived": int(placed.sum()),
+        "used": int(mine.sum() if code == TEST else fitted.sum()),
+        "labelled": int(known.sum()),
+        "positive": int((known & data.labels.positive).sum()),
+        "background": int((mine & data.background).sum()),
+        "missed": int((mine & data.labels.missed).sum()),
+        "pending": int((mine & data.labels.pending).sum()),
+        "known_too_late": int(later.sum()),
+        "amended_later": int((placed & counts.superseded).sum()),
+        "withdrawn": int((placed & counts.withdrawn).sum()),
+        "without_logged_probability": int((known & np.isnan(data.labels.probability)).sum()),
+        "effective_sample_size": round(effective_sample_size(data.weight[known]), 1),
+    }

@@ -1,0 +1,252 @@
+"""Whether anything from later leaked into a model or its figures: four looks at the very rows that a run is judged on.
+
+A parcel received on 10 June at noon, opened on the 11th, its result known on the 20th, and a model trained as of 1 July:
+
+    the row of 10 June, from tables cut at noon, has the same bits      else a feature knew of later things
+    its result became visible after 10 June, noon                       else the clocks of the outcomes are wrong
+    no column alone tells finds from the others                         else a column was filled in from results
+    no column is there for the opened ones and lacks for the others     else it was filled in at the opening
+"""
+
+from dataclasses import dataclass
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+
+from consignments.records import Consignment
+from consignments.schema import fields_of
+from consignments.validation import CANCELLED_SEQUENCE, SEQUENCE
+from consignments.visibility import FINAL_RESULTS, moment_of_us, time_column_us, visible_at_column
+from features.batch import Matrix, Progress, Tables, feature_matrix, sequence_of
+from features.config import FeatureConfig
+from features.fitted import Fitted
+from features.history.pseudonyms import Pseudonyms
+from training.evaluation.intervals import interval_of
+from training.evaluation.metrics import Traffic
+from training.evaluation.ranking import Ranking, draw_days, roc_auc
+
+PROBES = 1000
+"""Rows of the test period that are described anew from tables cut at their moment."""
+FEWEST_FINDS = 5
+"""By fewer finds no column can be told from one that ranks them well by chance."""
+MOST_COMPARED = 20_000
+"""Opened rows by which columns are held against results."""
+RESAMPLES = 300
+COLUMNS = ("look", "found", "bound", "rows", "where")
+
+Bools = NDArray[np.bool_]
+Floats = NDArray[np.float64]
+Ints = NDArray[np.int64]
+Rows = NDArray[np.float32]
+Row = dict[str, float | str]
+
+BOUNDS = {
+    "rows moved by what came later": 0.0,
+    "results visible on arrival": 0.01,
+    "one column against the result": 0.98,
+    "filled for the opened only": 0.5,
+}
+"""Look to the largest value that is no leak: shares of rows; the lower end of an area under the ROC curve; and that of a
+difference of shares."""
+MOVED, VISIBLE, TELLING, FILLED = BOUNDS
+
+
+@dataclass(frozen=True)
+class Cut:
+    """A moment, and its place in the log where the tables have one."""
+
+    us: int
+    sequence: int | None
+
+
+def tables_as_of(tables: Tables, cut: Cut) -> tuple[Tables, Bools]:
+    """Give the tables as they stood at a moment, arrivals and results of that very moment included.
+
+    Returns
+    -------
+    tables : Tables
+    kept : bool array, (consignments,)
+        Which of the given consignments are in them.
+    """
+    frame, outcomes, alerts = tables.consignments, tables.outcomes, tables.alerts
+    kept = _by(frame, time_column_us(frame, "received_at"), cut)
+    seen = frame[kept]
+    if "cancelled_at" in seen:
+        withdrawn = time_column_us(seen, "cancelled_at") <= cut.us
+        if cut.sequence is not None and CANCELLED_SEQUENCE in seen:
+            place = seen[CANCELLED_SEQUENCE].fillna(-1).to_numpy(np.int64)
+            withdrawn = np.where(place < 0, withdrawn, place <= cut.sequence)
+        seen = seen.assign(cancelled_at=seen["cancelled_at"].where(withdrawn))
+    if outcomes is not None:
+        outcomes = outcomes[_by(outcomes, visible_at_column(outcomes), cut)]
+    if alerts is not None:
+        alerts = alerts[_by(alerts, time_column_us(alerts, "issued_at"), cut)]
+    return Tables(seen, outcomes, alerts), kept
+
+
+def _by(frame: pd.DataFrame, moment_us: Ints, cut: Cut) -> Bools:
+    """Tell which rows were there at a moment."""
+    place = sequence_of(frame)
+    there: Bools = moment_us <= cut.us
+    return there if place is None or cut.sequence is None else place <= cut.sequence
+
+
+def moved_by_later(
+    tables: Tables,
+    judged: Matrix,
+    config: FeatureConfig,
+    fitted: Fitted,
+    pseudonyms: Pseudonyms,
+    jobs: int = 1,
+    progress: Progress | None = None,
+) -> Row:
+    """Describe rows anew from tables cut at the moment of the last of them, and compare bit for bit.
+
+    Parameters
+    ----------
+    tables : Tables
+        The whole of what the run was given.
+    judged : Matrix
+        The rows that were judged, as they were scored.
+    config : FeatureConfig
+    fitted : Fitted
+    pseudonyms : Pseudonyms
+    jobs : int
+    progress : callable, optional
+    """
+    frame = tables.consignments
+    place = sequence_of(frame) if tables.outcomes is None or SEQUENCE in tables.outcomes else None
+    received = time_column_us(frame, "received_at")
+    order = np.argsort((received if place is None else place)[judged.rows], kind="stable")
+    probes = np.sort(order[: len(order) // 2 + 1][-PROBES:])
+    last = judged.rows[order[len(order) // 2]]
+    cut = Cut(int(received[last]), None if place is None else int(place[last]))
+    known, kept = tables_as_of(tables, cut)
+    keep = np.zeros(len(frame), dtype=bool)
+    keep[judged.rows[probes]] = True
+    again = feature_matrix(
+        known, config, fitted, pseudonyms, keep=keep[kept], jobs=jobs, progress=_told(progress)
+    )
+    differs = again.X.view(np.uint32) != np.ascontiguousarray(judged.X[probes]).view(np.uint32)
+    where = f"tables cut at {moment_of_us(cut.us):%Y-%m-%d %H:%M}"
+    if differs.any():
+        where = judged.spec.names[int(differs.sum(axis=0).argmax())]
+    return row_of(MOVED, float(differs.any(axis=1).mean()), len(probes), where)
+
+
+def _told(progress: Progress | None) -> Progress | None:
+    """Give the progress of describing rows a name of its own."""
+
+    def tell(what: str, done: int, total: int) -> None:
+        if progress is not None and what == "features":
+            progress("looking for leaks", done, total)
+
+    return tell
+
+
+def visible_on_arrival(frame: pd.DataFrame, outcomes: pd.DataFrame) -> Row:
+    """Count results that were visible when their consignment came, or before."""
+    received = pd.Series(time_column_us(frame, "received_at")).groupby(frame["consignment_id"].to_numpy())
+    mine = received.min().reindex(outcomes["consignment_id"])
+    final = (outcomes["status"] == "inspected") & outcomes["result"].isin(FINAL_RESULTS)
+    known = final.to_numpy(dtype=bool, na_value=False) & mine.notna().to_numpy()
+    early = visible_at_column(outcomes)[known] <= mine.to_numpy()[known]
+    first = outcomes["consignment_id"].to_numpy()[known][early]
+    return row_of(VISIBLE, float(early.mean()) if known.any() else np.nan, int(known.sum()), *first[:1])
+
+
+def look_for_leaks(
+    tables: Tables,
+    judged: Matrix,
+    traffic: Traffic,
+    config: FeatureConfig,
+    fitted: Fitted,
+    pseudonyms: Pseudonyms,
+    jobs: int = 1,
+    progress: Progress | None = None,
+) -> list[Row]:
+    """Take all four looks.
+
+    Parameters
+    ----------
+    tables : Tables
+        The whole of what the run was given, with outcomes.
+    judged : Matrix
+        The rows of the test period, as they were scored.
+    traffic : Traffic
+        The same rows with what is known of them.
+    config : FeatureConfig
+    fitted : Fitted
+    pseudonyms : Pseudonyms
+    jobs : int
+    progress : callable, optional
+
+    Returns
+    -------
+    list of dict
+        With `COLUMNS`, one for each of `BOUNDS`; `found` is NaN where the data do not tell.
+    """
+    frame, outcomes = tables.consignments, tables.outcomes
+    assert outcomes is not None
+    return [
+        moved_by_later(tables, judged, config, fitted, pseudonyms, jobs, progress),
+        visible_on_arrival(frame, outcomes),
+        telling_column(judged, traffic),
+        filled_when_opened(frame.iloc[judged.rows], traffic.labelled, config.record_type()),
+    ]
+
+
+def telling_column(judged: Matrix, traffic: Traffic) -> Row:
+    """Find the column that alone tells finds from other results best; a missing value ranks first or last."""
+    finds = np.flatnonzero(traffic.labelled & traffic.positive)
+    others = np.flatnonzero(traffic.labelled & ~traffic.positive)
+    if min(len(finds), len(others)) < FEWEST_FINDS:
+        return row_of(TELLING, np.nan, len(finds) + len(others), f"{len(finds)} finds")
+    room = max(MOST_COMPARED - len(finds), FEWEST_FINDS)
+    rows = np.concatenate([finds, others[:: -(-len(others) // room)]])
+    positive = np.arange(len(rows)) < len(finds)
+    forms = [np.nan_to_num(judged.X[rows], nan=end, posinf=end, neginf=-end) for end in (3e38, -3e38)]
+    areas = np.array([_areas(form, positive) for form in forms])
+    form, column = np.unravel_index(np.abs(areas - 0.5).argmax(), areas.shape)
+    score = forms[form][:, column].astype(np.float64) * np.sign(areas[form, column] - 0.5)
+    ranking = Ranking(score, traffic.day[rows])
+    draws = draw_days(len(ranking.days), RESAMPLES, seed=1)
+    area = interval_of(roc_auc(ranking, draws, positive, np.ones(len(rows))))
+    return row_of(TELLING, area.low, len(rows), judged.spec.names[int(column)])
+
+
+def _areas(X: Rows, positive: Bools) -> Floats:
+    """Give the area under the ROC curve of each column, ties counting half."""
+    finds, others = int(positive.sum()), int((~positive).sum())
+    areas = np.empty(X.shape[1])
+    for column, values in enumerate(X.T):
+        _, group, size = np.unique(values, return_inverse=True, return_counts=True)
+        below = np.cumsum(size) - size / 2
+        areas[column] = (below[group[positive]].sum() - finds**2 / 2) / (finds * others)
+    return areas
+
+
+def filled_when_opened(frame: pd.DataFrame, opened: Bools, record: type[Consignment]) -> Row:
+    """Find the column that is filled for opened consignments and not for the others of their channel, or the reverse.
+
+    The lower end of the difference of the two shares: two standard errors below it, at their largest.
+    """
+    names = [field.name for field in fields_of(record) if not field.required and field.name in frame]
+    names = [name for name in names if name != "cancelled_at"]
+    filled = frame[names].notna().to_numpy()
+    worst, where = -1.0, ""
+    for channel in sorted(set(frame["channel"])):
+        mine = (frame["channel"] == channel).to_numpy()
+        few = min(int((mine & opened).sum()), int((mine & ~opened).sum()))
+        if few and names:
+            gap = np.abs(filled[mine & opened].mean(axis=0) - filled[mine & ~opened].mean(axis=0))
+            low = float(gap.max() - 1 / np.sqrt(few))
+            if low > worst:
+                worst, where = low, f"{names[int(gap.argmax())]} in {channel}"
+    return row_of(FILLED, max(worst, 0.0), int(opened.sum()), where)
+
+
+def row_of(look: str, found: float, rows: int, where: str = "") -> Row:
+    """Give the row of the table."""
+    return {"look": look, "found": found, "bound": BOUNDS[look], "rows": rows, "where": where}

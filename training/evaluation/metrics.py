@@ -1,0 +1,495 @@
+"""How good a score is at the capacity an operation has: metrics of arrays, each with a 95 % interval.
+
+Capacity is a share of all traffic, opened or not, so the cut is made over all of it, and what lies above is judged by
+the labelled rows there. Each labelled row stands for `weight` consignments (its inverse selection probability), which
+corrects for how the opened ones were chosen; where every row is labelled all weights are 1 and nothing is estimated.
+Precision is the Hájek ratio above the cut; recall puts it against the same ratio below the cut, each times its traffic.
+`training.evaluation.off_policy` puts other estimates beside; intervals are those of `training.evaluation.intervals`.
+"""
+
+import re
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field, replace
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+
+from consignments.errors import UnknownName
+from training.config import EvaluationConfig
+from training.data.training_set import effective_sample_size
+from training.evaluation.intervals import Estimate, Measured, interval_of
+from training.evaluation.ranking import Cut, Ranking, average_precision, draw_days, roc_auc
+from training.evaluation.selected_labels import Sums, judged, ratio, row_values
+
+Bools = NDArray[np.bool_]
+Floats = NDArray[np.float64]
+Above = Callable[[Floats], Floats]
+"""Sums a value above a cut, of the data and of each resample; (n,) gives (1 + resamples,)."""
+
+SHARES = {"0.1pct": 0.001, "1pct": 0.01, "5pct": 0.05, "10pct": 0.1}
+"""Capacities by name: shares of all traffic."""
+AT_CAPACITY = "capacity"
+"""The daily capacity of each office, beside the `SHARES`."""
+SLICE_METRICS = ("roc_auc", "average_precision", "precision_at_1pct", "recall_at_1pct", "calibration_error")
+"""What is logged of each slice; the tables have the rest."""
+CALIBRATION_CUTS = (0.001, 0.01, 0.05, 0.1, 0.2, 0.4, 0.7, 1.0)
+"""Bins of the calibration table, as shares of traffic from the top."""
+
+
+@dataclass(frozen=True)
+class Traffic:
+    """The consignments of a period with their scores, and what is known of them.
+
+    Attributes
+    ----------
+    score : float64 array, (n,)
+        Probability, or any number that ranks.
+    day : int64 array, (n,)
+        UTC day of arrival.
+    office : str array, (n,)
+        Customs office; empty where missing.
+    labelled, positive : bool array, (n,)
+    weight : float64 array, (n,)
+        How many consignments a labelled row stands for; 0 for the others.
+    slices : mapping
+        Kind (`channel`) to the value of each row, empty where missing.
+    guessed : bool array, (n,), optional
+        Rows whose weight rests on no logged probability. Default: none.
+    """
+
+    score: Floats
+    day: NDArray[np.int64]
+    office: NDArray[np.object_]
+    labelled: Bools
+    positive: Bools
+    weight: Floats
+    slices: Mapping[str, NDArray[np.object_]] = field(default_factory=dict)
+    guessed: Bools | None = None
+
+    def __post_init__(self) -> None:
+        if not np.isfinite(self.score).all():
+            raise ValueError("scores must be finite")
+
+    @property
+    def complete(self) -> bool:
+        """Whether every row is labelled."""
+        return bool(self.labelled.all())
+
+    @property
+    def weights(self) -> Floats:
+        """The weights in use: 1 where every row is labelled."""
+        return (
+            self.labelled.astype(np.float64) if self.complete else np.where(self.labelled, self.weight, 0.0)
+        )
+
+    @property
+    def sure(self) -> Floats:
+        """How many consignments a labelled row stands for at least: itself alone where its weight is a guess."""
+        guessed = np.zeros(len(self.score), dtype=bool) if self.guessed is None else self.guessed
+        return np.where(guessed, np.minimum(self.weights, 1.0), self.weights)
+
+    def scored(self, score: Floats) -> "Traffic":
+        """Give the same traffic under another score, without slices."""
+        return replace(self, score=score, slices={})
+
+    def only(self, rows: Bools) -> "Traffic":
+        """Give some of the consignments, without slices."""
+        return Traffic(
+            self.score[rows],
+            self.day[rows],
+            self.office[rows],
+            self.labelled[rows],
+            self.positive[rows],
+            self.weight[rows],
+            guessed=None if self.guessed is None else self.guessed[rows],
+        )
+
+
+@dataclass(frozen=True)
+class Evaluation:
+    """What is known of a score.
+
+    Attributes
+    ----------
+    metrics : dict
+        Name, as `precision_at_1pct` or `channel:postal/roc_auc`, to its estimate.
+    capacity, calibration, slices : list of dict
+        Tables of the same columns in every run.
+    resampled : dict
+        Name to the metric of the data and then of each resample; without slices. Two evaluations of the same traffic
+        with the same seed drew the same days.
+    """
+
+    metrics: dict[str, Estimate]
+    capacity: list[dict[str, float | str]]
+    calibration: list[dict[str, float | str]]
+    slices: list[dict[str, float | str]]
+    resampled: dict[str, Floats]
+
+    def __getitem__(self, name: str) -> Estimate:
+        if name not in self.metrics:
+            raise UnknownName.among(name, self.metrics, kind="metric")
+        return self.metrics[name]
+
+    def flat(self, prefix: str) -> dict[str, float]:
+        """Give the metrics under their logged names, `PREFIX/name` with `_low` and `_high`; unknown ones are left out."""
+        named = {
+            f"{prefix}/{name}{end}": value
+            for name, estimate in self.metrics.items()
+            for end, value in (("", estimate.value), ("_low", estimate.low), ("_high", estimate.high))
+        }
+        return {name: value for name, value in named.items() if np.isfinite(value)}
+
+
+def evaluate(traffic: Traffic, config: EvaluationConfig) -> Evaluation:
+    """Judge a score on the traffic of a period.
+
+    Parameters
+    ----------
+    traffic : Traffic
+    config : EvaluationConfig
+
+    Returns
+    -------
+    Evaluation
+    """
+    judge = _Judge(traffic, config)
+    everything = np.ones(len(traffic.score), dtype=bool)
+    whole = judge.overall(everything) | judge.at_capacity(everything, AT_CAPACITY)
+    metrics, slices = dict(whole), []
+    for kind, value, rows in judge.slices():
+        found = judge.overall(rows)
+        name = f"{kind}:{metric_safe(value)}"
+        metrics |= {f"{name}/{metric}": found[metric] for metric in SLICE_METRICS}
+        slices.append(judge.slice_row(kind, value, rows, found))
+    return Evaluation(
+        metrics={name: judge.estimate(measured) for name, measured in metrics.items()},
+        capacity=judge.capacity_table(),
+        calibration=judge.calibration_table(),
+        slices=slices,
+        resampled={name: measured.values for name, measured in whole.items()},
+    )
+
+
+def slices_of(traffic: Traffic, config: EvaluationConfig) -> Iterator[tuple[str, str, Bools]]:
+    """Give every slice that is large enough to judge, as kind, value and rows, largest first within its kind."""
+    for kind, values in traffic.slices.items():
+        codes, names = pd.factorize(values, sort=True)
+        counts = np.bincount(codes[traffic.labelled], minlength=len(names))
+        for code in np.argsort(-counts, kind="stable")[: config.largest_slices]:
+            rows = codes == code
+            if counts[code] >= config.smallest_slice and traffic.positive[rows].any():
+                yield kind, str(names[code]), rows
+
+
+def difference(one: Evaluation, other: Evaluation, metric: str) -> Estimate:
+    """Compare two scores of the same traffic, day by day in pairs.
+
+    Parameters
+    ----------
+    one, other : Evaluation
+        Of the same traffic, with the same settings.
+    metric : str
+
+    Returns
+    -------
+    Estimate
+        Of `one` minus `other`.
+    """
+    if metric not in one.resampled:
+        raise UnknownName.among(metric, one.resampled, kind="metric")
+    return interval_of(one.resampled[metric] - other.resampled[metric])
+
+
+def daily_capacity(traffic: Traffic, config: EvaluationConfig) -> int:
+    """Give the inspections of each office and UTC day: as configured, else as many as were made.
+
+    Where every consignment is labelled nothing was chosen, and 1 % of the traffic stands in.
+    """
+    if config.capacity is not None:
+        return config.capacity
+    opened = SHARES["1pct"] * len(traffic.score) if traffic.complete else float(traffic.labelled.sum())
+    return max(1, round(opened / len(np.unique(office_days(traffic.office, traffic.day)))))
+
+
+def capacity_curve(traffic: Traffic, shares: Floats, config: EvaluationConfig) -> dict[str, list[Estimate]]:
+    """Give precision and recall over a range of capacities, for a picture.
+
+    Parameters
+    ----------
+    traffic : Traffic
+    shares : float64 array
+        Shares of all traffic, 0 to 1.
+    config : EvaluationConfig
+
+    Returns
+    -------
+    dict
+        `precision` and `recall`, one estimate for each share.
+    """
+    judge = _Judge(traffic, config)
+    everything = np.ones(len(traffic.score), dtype=bool)
+    ranked = judge.ranked
+    cuts = [ranked.ranking.cut(ranked.draws, share) for share in shares]
+    points = [judge.judged(everything, ranked.above_cut(cut)) for cut in cuts]
+    return {name: [judge.estimate(point[name]) for point in points] for name in ("precision", "recall")}
+
+
+def metric_safe(value: str) -> str:
+    """Make a slice's value fit for a metric name, which MLflow limits to letters, digits, _ - . : / and space.
+
+    Examples
+    --------
+    >>> metric_safe("Zürich"), metric_safe("")
+    ('Z_rich', 'missing')
+    """
+    return re.sub(r"[^A-Za-z0-9_. -]", "_", value) or "missing"
+
+
+class Ranked:
+    """Traffic ranked once, with resamples of its days: what lies above each capacity.
+
+    Attributes
+    ----------
+    ranking : Ranking
+    draws : float64 array, (1 + resamples, days)
+    cuts : dict
+        Name of a share of all traffic to its cut.
+    above : dict
+        Name of a capacity, the shares and `AT_CAPACITY`, to a function that sums a value above its cut.
+    """
+
+    def __init__(self, traffic: Traffic, config: EvaluationConfig) -> None:
+        self.ranking = Ranking(traffic.score, traffic.day)
+        self.draws = draw_days(len(self.ranking.days), config.resamples, config.seed)
+        self.cuts = {name: self.ranking.cut(self.draws, share) for name, share in SHARES.items()}
+        cell = office_days(traffic.office, traffic.day)
+        taken = taken_at_capacity(self.ranking.group, cell, daily_capacity(traffic, config))
+        self.above = {name: self.above_cut(cut) for name, cut in self.cuts.items()}
+        self.above[AT_CAPACITY] = lambda values: self.everywhere(taken * values)
+
+    @property
+    def days(self) -> int:
+        """How many days there are."""
+        return len(self.ranking.days)
+
+    def above_cut(self, cut: Cut) -> Above:
+        """Give the function that sums a value above a cut."""
+        return lambda values: self.ranking.above(self.draws, values, cut)
+
+    def everywhere(self, values: Floats) -> Floats:
+        """Sum a value over everything; (n,) gives (1 + resamples,)."""
+        summed: Floats = self.draws @ self.ranking.by_day(values)
+        return summed
+
+    def both_sides(self, above: Above, values: Sums) -> tuple[Sums, Sums]:
+        """Sum values above a cut and below it."""
+        top = {name: above(value) for name, value in values.items()}
+        return top, {name: self.everywhere(value) - top[name] for name, value in values.items()}
+
+
+class _Judge:
+    """Ranked traffic with its labels; every metric is an array over resamples, the data first."""
+
+    def __init__(self, traffic: Traffic, config: EvaluationConfig) -> None:
+        self.traffic, self.config = traffic, config
+        self.weight, self.sure = traffic.weights, traffic.sure
+        self.ranked = Ranked(traffic, config)
+        self.ranking, self.draws = self.ranked.ranking, self.ranked.draws
+        self.bins = self._calibration_bins()
+
+    def estimate(self, measured: Measured) -> Estimate:
+        """Turn the values of data and resamples into an estimate."""
+        return measured.estimate(self.ranked.days)
+
+    def overall(self, rows: Bools) -> dict[str, Measured]:
+        """Every metric over some of the rows; the cuts are those of all traffic."""
+        weight = np.where(rows, self.weight, 0.0)
+        metrics = {
+            "roc_auc": Measured(roc_auc(self.ranking, self.draws, self.traffic.positive, weight)),
+            "average_precision": Measured(
+                average_precision(self.ranking, self.draws, self.traffic.positive, weight)
+            ),
+            "calibration_error": Measured(self.calibration_error(rows)),
+            "calibration_ratio": Measured(self.calibration_ratio(rows)),
+        }
+        for name in SHARES:
+            metrics |= self.at_capacity(rows, name)
+        return metrics
+
+    def at_capacity(self, rows: Bools, name: str) -> dict[str, Measured]:
+        """Precision, recall and labelled share of some rows at a capacity, as `precision_at_1pct`."""
+        found = self.judged(rows, self.ranked.above[name])
+        return {f"{what}_at_{name}": measured for what, measured in found.items()}
+
+    def judged(self, rows: Bools, above: Above) -> dict[str, Measured]:
+        """Precision, recall and labelled share of some rows above a cut."""
+        values = row_values(self.weight, self.sure, self.traffic.positive, rows.astype(np.float64))
+        top, rest = self.ranked.both_sides(above, values)
+        labelled = above((rows & self.traffic.labelled).astype(np.float64))
+        return judged(top, rest) | {"labelled_share": Measured(ratio(labelled, top["traffic"]))}
+
+    def calibration_error(self, rows: Bools) -> Floats:
+        """Mean gap between score and rate, over bins of the score, weighted by traffic."""
+        traffic, known, hits, scores = self._binned(rows)
+        gap = np.abs(hits - scores) / np.where(known > 0, known, 1.0)
+        counted = np.where(known > 0, traffic, 0.0)
+        total = counted.sum(axis=1)
+        error: Floats = np.where(total > 0, (gap * counted).sum(axis=1) / np.maximum(total, 1e-300), np.nan)
+        return error
+
+    def calibration_ratio(self, rows: Bools) -> Floats:
+        """Finds that the scores promise over those that there were, both over all traffic of the bins of the score."""
+        traffic, known, hits, scores = self._binned(rows)
+        stands_for = ratio(traffic, known)
+        return ratio(np.nansum(scores * stands_for, axis=1), np.nansum(hits * stands_for, axis=1))
+
+    def slices(self) -> Iterator[tuple[str, str, Bools]]:
+        """Every slice that is large enough to judge, largest first within its kind."""
+        return slices_of(self.traffic, self.config)
+
+    def slice_row(
+        self, kind: str, value: str, rows: Bools, found: dict[str, Measured]
+    ) -> dict[str, float | str]:
+        """One row of the table of slices."""
+        row: dict[str, float | str] = {
+            "kind": kind,
+            "value": value or "missing",
+            "consignments": int(rows.sum()),
+            "labelled": int((rows & self.traffic.labelled).sum()),
+            "positive": int((rows & self.traffic.positive).sum()),
+        }
+        for name, measured in found.items():
+            estimate = self.estimate(measured)
+            row |= {name: estimate.value, f"{name}_low": estimate.low, f"{name}_high": estimate.high}
+        return row
+
+    def capacity_table(self) -> list[dict[str, float | str]]:
+        """For each capacity: precision and recall with interval, bounds over ties, and the naive figures."""
+        return [self._capacity_row(name, cut) for name, cut in self.ranked.cuts.items()]
+
+    def calibration_table(self) -> list[dict[str, float | str]]:
+        """For each bin of the score, highest first: mean score against the rate of finds."""
+        traffic, known, hits, scores = self._binned(np.ones(len(self.bins), dtype=bool))
+        rows: list[dict[str, float | str]] = []
+        for place, until in enumerate(CALIBRATION_CUTS):
+            present = known[:, place] > 0
+            mine = (self.bins == place) & self.traffic.labelled
+            rate = ratio(hits[:, place], known[:, place])
+            estimate = self.estimate(Measured(rate, effective_sample_size(self.weight[mine])))
+            rows.append(
+                {
+                    "traffic_until": until,
+                    "consignments": int(traffic[0, place]),
+                    "labelled": int(mine.sum()),
+                    "positive": int((mine & self.traffic.positive).sum()),
+                    "mean_score": float(scores[0, place] / known[0, place]) if present[0] else np.nan,
+                    "rate": estimate.value,
+                    "rate_low": estimate.low,
+                    "rate_high": estimate.high,
+                }
+            )
+        return rows
+
+    def _capacity_row(self, name: str, cut: Cut) -> dict[str, float | str]:
+        everything = np.ones(len(self.weight), dtype=bool)
+        found = self.judged(everything, self.ranked.above[name])
+        precision, recall = self.estimate(found["precision"]), self.estimate(found["recall"])
+        worst, best = self._tie_bounds(cut)
+        labelled = self.traffic.labelled.astype(np.float64)
+        naive_known = self.ranking.above(self.draws, labelled, cut)[0]
+        naive_hits = self.ranking.above(self.draws, labelled * self.traffic.positive, cut)[0]
+        positives = float(self.traffic.positive.sum())
+        return {
+            "capacity": name,
+            "consignments": int(cut.size[0]),
+            "precision": precision.value,
+            "precision_low": precision.low,
+            "precision_high": precision.high,
+            "precision_worst_ties": worst,
+            "precision_best_ties": best,
+            "hits_per_1000": 1000 * precision.value,
+            "recall": recall.value,
+            "recall_low": recall.low,
+            "recall_high": recall.high,
+            "labelled_share": float(found["labelled_share"].values[0]),
+            "known_finds": float(naive_hits),
+            "precision_at_least": float(naive_hits / cut.size[0]),
+            "naive_precision": float(naive_hits / naive_known) if naive_known else np.nan,
+            "naive_recall": float(naive_hits / positives) if positives else np.nan,
+        }
+
+    def _tie_bounds(self, cut: Cut) -> tuple[float, float]:
+        """Precision were the negatives, or the positives, of the group at the cut taken first."""
+        known, known_at = self._above_and_at(self.weight, cut)
+        hits, hits_at = self._above_and_at(self.weight * self.traffic.positive, cut)
+        room = float(cut.part[0]) * known_at
+        if known + room <= 0:
+            return np.nan, np.nan
+        worst = hits + max(0.0, room - (known_at - hits_at))
+        best = hits + min(room, hits_at)
+        return worst / (known + room), best / (known + room)
+
+    def _above_and_at(self, values: Floats, cut: Cut) -> tuple[float, float]:
+        above, at = self.ranking.taken(self.draws, self.ranking.running(values), cut)
+        return float(above[0]), float(at[0])
+
+    def _calibration_bins(self) -> NDArray[np.int64]:
+        """The bin of each row; rows of equal score share one."""
+        counts = np.bincount(self.ranking.group)
+        before = (np.cumsum(counts) - counts)[self.ranking.group]
+        return np.searchsorted(np.array(CALIBRATION_CUTS), before / len(self.weight), side="right")
+
+    def _binned(self, rows: Bools) -> tuple[Floats, Floats, Floats, Floats]:
+        """Traffic, known weight, hits and scores of each bin, (resamples, bins) each."""
+        weight = np.where(rows, self.weight, 0.0)
+        days, bins = len(self.ranking.days), len(CALIBRATION_CUTS)
+        cell = self.ranking.day * bins + self.bins
+
+        def summed(values: Floats) -> Floats:
+            sums: Floats = self.draws @ np.bincount(cell, values, days * bins).reshape(days, bins)
+            return sums
+
+        return (
+            summed(rows.astype(np.float64)),
+            summed(weight),
+            summed(weight * self.traffic.positive),
+            summed(weight * self.traffic.score),
+        )
+
+
+def office_days(office: NDArray[np.object_], day: NDArray[np.int64]) -> NDArray[np.int64]:
+    """Number the pairs of office and UTC day; (n,) of each gives (n,)."""
+    offices, _ = pd.factorize(office)
+    days, known = pd.factorize(day)
+    return offices.astype(np.int64) * len(known) + days
+
+
+def taken_at_capacity(group: NDArray[np.int64], cell: NDArray[np.int64], capacity: int) -> Floats:
+    """Give the share of each consignment that is taken where each office takes its best of each UTC day.
+
+    Parameters
+    ----------
+    group : int64 array, (n,)
+        Rank of the score, 0 for the highest; equal scores share it.
+    cell : int64 array, (n,)
+        Office and day, from `office_days`.
+    capacity : int
+        Inspections for each office and day.
+
+    Returns
+    -------
+    float64 array, (n,)
+        1 above the cut, 0 below, and for the scores that tie at the cut the chance of being drawn by lot.
+    """
+    order = np.lexsort((group, cell))
+    tie = np.concatenate([[True], (np.diff(cell[order]) != 0) | (np.diff(group[order]) != 0)])
+    start = np.flatnonzero(tie)
+    size = np.diff(np.append(start, len(order)))
+    cell_start = np.flatnonzero(np.concatenate([[True], np.diff(cell[order]) != 0]))
+    before = start - cell_start[np.searchsorted(cell_start, start, side="right") - 1]
+    part = np.clip((capacity - before) / size, 0.0, 1.0)
+    taken = np.empty(len(order))
+    taken[order] = np.repeat(part, size)
+    return taken

@@ -1,0 +1,201 @@
+"""What a score would find at a capacity, estimated from the consignments that were opened, in three ways side by side.
+
+inverse propensity    each known result stands for as many as its probability of being known says
+doubly robust         what the model expects of all traffic, put right by the results, each for as many as it stands for
+random inspections    only what was opened by lot, by its logged probability: nothing is assumed, and few tell little
+
+The second is right on average where either the expectations or the probabilities are (Robins, Rotnitzky and Zhao 1994;
+Dudík, Langford and Li 2011). What it expects is the calibrated probability of the scored model itself: fitted on training
+and calibrated on validation, so no result of the test period judges an expectation that it made. A model fitted on
+training alone would be the same one without its calibration. On a simulated world the truth stands beside.
+"""
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from training.config import EvaluationConfig
+from training.evaluation.intervals import Estimate, Measured
+from training.evaluation.metrics import Above, Ranked, Traffic
+from training.evaluation.selected_labels import Sums, effective, judged, row_values, with_expectations
+
+Floats = NDArray[np.float64]
+Bools = NDArray[np.bool_]
+Row = dict[str, float | str]
+
+INVERSE, ROBUST, LOT = "inverse propensity", "doubly robust", "random inspections"
+FEWEST_FINDS = 20
+"""By lot, for their recall to be told to within some twenty points."""
+MEASURES = ("precision", "hits_per_1000", "recall")
+COLUMNS = (
+    "capacity",
+    "estimator",
+    "consignments",
+    "results",
+    "finds",
+    "effective_results",
+    *(f"{measure}{end}" for measure in MEASURES for end in ("", "_low", "_high")),
+    *(f"{measure}_{end}" for measure in ("precision", "recall") for end in ("true", "off")),
+)
+"""Of the table, in every run; `_off` is the estimate minus the truth of a simulated world, empty elsewhere."""
+NOTHING = Estimate(np.nan, 0.0, 1.0)
+"""What nothing known says of a share."""
+
+
+@dataclass(frozen=True)
+class Evidence:
+    """What is known of a period's traffic, and how it came to be known.
+
+    Attributes
+    ----------
+    traffic : Traffic
+        With a weight for each known result, whoever chose it: the inverse of its probability, logged or estimated.
+    lot : float64 array, (n,)
+        How many consignments the result of a random inspection stands for, the inverse of its logged probability; 0
+        for all others.
+    expected : float64 array, (n,)
+        Probability of a find, 0 to 1, by a model that saw no result of the period.
+    """
+
+    traffic: Traffic
+    lot: Floats
+    expected: Floats
+
+    @classmethod
+    def of(cls, traffic: Traffic, selected_by: NDArray[np.object_], logged: Floats) -> "Evidence":
+        """Take what a scored model expects, and the results of random inspections.
+
+        Parameters
+        ----------
+        traffic : Traffic
+            Its score is a probability.
+        selected_by : object array of str, (n,)
+        logged : float64 array, (n,)
+            Logged probability of having been chosen; NaN where there is none.
+        """
+        drawn = traffic.labelled & (selected_by == "random") & ~np.isnan(logged)
+        lot = np.divide(1.0, logged, out=np.zeros(len(logged)), where=drawn)
+        return cls(traffic, lot, traffic.score)
+
+    def cautions(self) -> list[str]:
+        """Say in sentences how far the estimates can be believed."""
+        traffic, drawn = self.traffic, self.lot > 0
+        results, by_lot = int(traffic.labelled.sum()), int(drawn.sum())
+        finds = int((drawn & traffic.positive).sum())
+        if traffic.complete:
+            return ["Every consignment has a result: nothing is estimated."]
+        said = []
+        if by_lot < results:
+            said.append(
+                f"{results - by_lot:,} of {results:,} results were not drawn by lot. The first two estimates correct for what "
+                "the declarations show of why these were opened; where those who chose saw more, as an X-ray picture, "
+                "precision and hits come out too high, and recall is off either way. So their intervals reach down to what is "
+                "sure: a find whose probability nobody logged may stand for itself alone."
+            )
+        said.append(
+            f"The random inspections stand whatever guided the others: {by_lot:,} results, with a find in {finds:,} of them."
+            + (" So few finds tell little." if finds < FEWEST_FINDS else "")
+        )
+        return said
+
+    def ways(self) -> dict[str, Sums]:
+        """Give what is to be summed of each row, for each estimator."""
+        traffic, everywhere = self.traffic, np.ones(len(self.lot))
+        corrected = row_values(traffic.weights, traffic.sure, traffic.positive, everywhere)
+        ways = {
+            INVERSE: corrected,
+            ROBUST: with_expectations(corrected, self.expected),
+            LOT: row_values(self.lot, self.lot, traffic.positive, everywhere),
+        }
+        counted = {way: (values["known"] > 0).astype(np.float64) for way, values in ways.items()}
+        return {
+            way: {**values, "results": counted[way], "finds": counted[way] * traffic.positive}
+            for way, values in ways.items()
+        }
+
+
+@dataclass(frozen=True)
+class Estimates:
+    """Estimates at every capacity, and how far they can be believed.
+
+    Attributes
+    ----------
+    rows : list of dict
+        With `COLUMNS`.
+    cautions : list of str
+    """
+
+    rows: list[Row]
+    cautions: list[str]
+
+    @classmethod
+    def of(cls, evidence: Evidence, config: EvaluationConfig, truth: Bools | None = None) -> "Estimates":
+        """Estimate, as `estimate_rows`."""
+        return cls(estimate_rows(evidence, config, truth), evidence.cautions())
+
+
+def estimate_rows(evidence: Evidence, config: EvaluationConfig, truth: Bools | None = None) -> list[Row]:
+    """Estimate precision, hits and recall at every capacity in the three ways.
+
+    Parameters
+    ----------
+    evidence : Evidence
+    config : EvaluationConfig
+    truth : bool array, (n,), optional
+        Which consignments hold it, on a simulated world.
+
+    Returns
+    -------
+    list of dict
+        With `COLUMNS`: for each capacity one row for each estimator. `results`, `finds`: those above the cut that the
+        estimator looks at; `effective_results`: how many equally weighted ones would tell as much.
+    """
+    ranked, ways = Ranked(evidence.traffic, config), evidence.ways()
+    rows = []
+    for capacity, above in ranked.above.items():
+        true = _true_shares(ranked, above, truth)
+        for way, values in ways.items():
+            top, rest = ranked.both_sides(above, values)
+            named: Row = {"capacity": capacity, "estimator": way}
+            rows.append(named | _figures(top, judged(top, rest), ranked.days, true))
+    return rows
+
+
+def _true_shares(ranked: Ranked, above: Above, truth: Bools | None) -> dict[str, float]:
+    """Give precision and recall where every consignment is known; NaN where they are not."""
+    if truth is None:
+        return {"precision": np.nan, "recall": np.nan}
+    everything = np.ones(len(truth))
+    values = row_values(everything, everything, truth, everything)
+    found = judged(*ranked.both_sides(above, values))
+    return {name: float(measured.values[0]) for name, measured in found.items()}
+
+
+def _figures(top: Sums, found: dict[str, Measured], days: int, true: dict[str, float]) -> Row:
+    """Give the figures of one estimator at one capacity."""
+    row: Row = {
+        "consignments": round(float(top["traffic"][0])),
+        "results": float(top["results"][0]),
+        "finds": float(top["finds"][0]),
+        "effective_results": effective(top["known"], top["known_squares"]),
+    }
+    shares = {name: _known(found[name].estimate(days)) for name in true}
+    for name, share, scale in (
+        ("precision", shares["precision"], 1),
+        ("hits_per_1000", shares["precision"], 1000),
+        ("recall", shares["recall"], 1),
+    ):
+        row |= {
+            name: scale * share.value,
+            f"{name}_low": scale * share.low,
+            f"{name}_high": scale * share.high,
+        }
+    for name, share in shares.items():
+        row |= {f"{name}_true": true[name], f"{name}_off": share.value - true[name]}
+    return row
+
+
+def _known(estimate: Estimate) -> Estimate:
+    """Say what an unknown share may be: anything."""
+    return estimate if np.isfinite(estimate.value) else NOTHING

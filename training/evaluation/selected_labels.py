@@ -1,0 +1,92 @@
+"""Precision and recall from selected labels: what lies on both sides of a cut, each result for as many as it stands for.
+
+Hits of a side are its traffic times the weighted rate of its results (Hájek 1971); with expectations they are what is
+expected, put right by the weighted mean surprise of the results. A weight that nobody logged is guessed from what the
+features show. Who chose may have seen more, and then finds were likelier chosen than others: the guess is too high, and
+the finds that are sure are the least there can be (bounds under monotone selection, Manski and Pepper 2000). So a low
+end is taken with the least, and a high end with the most, of what each side may hold.
+"""
+
+from collections.abc import Mapping
+
+import numpy as np
+from numpy.typing import NDArray
+
+from training.evaluation.intervals import Measured
+
+Floats = NDArray[np.float64]
+Sums = Mapping[str, Floats]
+"""Name to the sum of a value over one side of a cut, of the data and of each resample; as given by `row_values`."""
+
+
+def row_values(
+    weight: Floats, sure: Floats, positive: NDArray[np.bool_], within: Floats
+) -> dict[str, Floats]:
+    """Give what is to be summed of each row, on each side of a cut.
+
+    Parameters
+    ----------
+    weight : float64 array, (n,)
+        How many consignments a known result stands for; 0 for the others.
+    sure : float64 array, (n,)
+        How many it stands for at least: as `weight` where its probability was logged, else 1.
+    positive : bool array, (n,)
+    within : float64 array, (n,)
+        1 for the rows that are looked at, 0 for the others.
+    """
+    weight, sure = weight * within, sure * within
+    return {
+        "traffic": within,
+        "known": weight,
+        "known_squares": weight**2,
+        "hits": weight * positive,
+        "hits_squares": weight**2 * positive,
+        "sure_hits": sure * positive,
+    }
+
+
+def with_expectations(values: Sums, expected: Floats) -> dict[str, Floats]:
+    """Add to the row values what a model expects, a probability for each row, and how far results surprise it."""
+    return {**values, "expected": expected, "surprise": values["hits"] - values["known"] * expected}
+
+
+def judged(top: Sums, rest: Sums) -> dict[str, Measured]:
+    """Turn the sums of both sides of a cut into `precision` and `recall`."""
+    found, missed = _hits(top), _hits(rest)
+    least_found, least_missed = found * _sure_part(top), missed * _sure_part(rest)
+    finds = effective(top["hits"] + rest["hits"], top["hits_squares"] + rest["hits_squares"])
+    return {
+        "precision": Measured(
+            ratio(found, top["traffic"]),
+            trials=effective(top["known"], top["known_squares"]),
+            lowest=ratio(least_found, top["traffic"]),
+        ),
+        "recall": Measured(
+            ratio(found, found + missed),
+            trials=finds,
+            lowest=ratio(least_found, least_found + missed),
+            highest=ratio(found, found + least_missed),
+        ),
+    }
+
+
+def effective(weight: Floats, squares: Floats) -> float:
+    """Give how many equally weighted rows would tell as much as those of the data (Kish 1965)."""
+    return float(weight[0] ** 2 / squares[0]) if squares[0] > 0 else 0.0
+
+
+def ratio(part: Floats, whole: Floats) -> Floats:
+    """Divide, NaN where the whole is nothing."""
+    return np.divide(part, whole, out=np.full_like(part, np.nan), where=whole > 1e-9)
+
+
+def _hits(side: Sums) -> Floats:
+    """Give the hits of a side, at most all of it; NaN where it has no result, 0 where it is empty."""
+    rate = ratio(side.get("surprise", side["hits"]), side["known"])
+    hits = side["traffic"] * rate + side.get("expected", 0.0)
+    return np.where(side["traffic"] < 0.5, 0.0, np.clip(hits, 0.0, side["traffic"]))
+
+
+def _sure_part(side: Sums) -> Floats:
+    """Give the part of a side's hits that is sure; where nothing was found nothing is."""
+    return np.nan_to_num(ratio(side["sure_hits"], side["hits"]))

@@ -1,0 +1,1 @@
+"""Fitting a model, and the fits made around it."""

@@ -1,0 +1,317 @@
+"""Rolling origins: the same fit at several earlier moments, each judged on the weeks after it. The test period is not seen.
+
+With training to 25 March, a gap of 14 days, validation from 8 April to 6 May and the test from 20 May:
+
+    origin   training until   window                labels of both visible by
+    0        25 March         8 April to 6 May      20 May: the split itself
+    1        12 February      26 February to 25 March   8 April: the window's end and the gap
+    2        15 January       29 January to 26 February 11 March
+
+The words' score is learnt anew at each origin; vocabularies and norms, which see no label, are those of the split.
+"""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from itertools import islice
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+
+from consignments.records import Target
+from consignments.visibility import US_PER_DAY, time_column_us, to_us
+from features.batch import Matrix
+from features.goods.kernels import encode, fit_text_weights, out_of_fold_scores, score
+from models.risk_model import Labelled, RiskModel
+from training.config import ModelConfig, TrainConfig, WeightsConfig
+from training.data.splits import TRAIN, VALIDATION, Split
+from training.data.training_set import DataSet, fitting_weights, labels_at
+from training.evaluation.intervals import Estimate, interval_of
+from training.evaluation.ranking import draw_days
+
+TEXT_SCORE = "goods.text_score"
+TEXT_FOLDS = 5
+"""Blocks of time in the training rows, each scored by the words of the others."""
+FEWEST_FINDS = 3
+"""In training and in the window, for an origin to tell anything."""
+SMALLEST_SHARE = 0.001
+"""Of traffic: finds above it count full."""
+RESAMPLES = 500
+
+Bools = NDArray[np.bool_]
+Floats = NDArray[np.float64]
+Ints = NDArray[np.int64]
+
+
+@dataclass(frozen=True)
+class Origin:
+    """One moment at which a model could have been built, and the weeks after it.
+
+    Attributes
+    ----------
+    begins, ends : datetime
+        Of the window.
+    train : Labelled
+    background : bool array
+        Of the training rows: unopened ones.
+    window : Labelled
+        Opened rows with a result, and unopened ones; `weight`: how many consignments each stands for.
+    day : int64 array
+        UTC day of each row of the window.
+    """
+
+    begins: datetime
+    ends: datetime
+    train: Labelled
+    background: Bools
+    window: Labelled
+    day: Ints
+
+    def weighted(self, weights: WeightsConfig) -> Floats:
+        """Give the training rows' weights with another weight of the background."""
+        known = ~self.background
+        total = float(self.train.weight[known].sum())
+        each = weights.background_weight * total / max(int(self.background.sum()), 1)
+        return np.where(known, self.train.weight, each)
+
+
+@dataclass(frozen=True)
+class Found:
+    """Where the finds of the windows came, over all origins.
+
+    Attributes
+    ----------
+    above : float64 array, (finds,)
+        Share of the window's traffic that ranks before each find, itself by half.
+    origin, day : int64 array, (finds,)
+    """
+
+    above: Floats
+    origin: Ints
+    day: Ints
+
+    @property
+    def worth(self) -> Floats:
+        """What each find is worth: 1 within the best `SMALLEST_SHARE`, falling with the logarithm of the share to 0.
+
+        Its mean is the area under recall over the logarithm of capacity.
+        """
+        worth: Floats = np.clip(np.log(self.above) / np.log(SMALLEST_SHARE), 0.0, 1.0)
+        return worth
+
+    def recall(self, share: float) -> float:
+        """Give the share of the finds within the best `share` of the traffic."""
+        return float(np.mean(self.above <= share))
+
+    def of(self, origin: int) -> "Found":
+        """Give the finds of one origin."""
+        mine = self.origin == origin
+        return Found(self.above[mine], self.origin[mine], self.day[mine])
+
+
+def rolling_origins(
+    frame: pd.DataFrame,
+    outcomes: pd.DataFrame,
+    data: DataSet,
+    matrix: Matrix,
+    texts: Sequence[str],
+    config: TrainConfig,
+    target: Target,
+    count: int,
+) -> list[Origin]:
+    """Cut the time before the test period at several origins, the latest first.
+
+    Parameters
+    ----------
+    frame, outcomes : DataFrame
+    data : DataSet
+    matrix : Matrix
+        Feature rows of `data.keep`.
+    texts : sequence of str
+        The goods' text of the matrix's rows of training and validation, in their order.
+    config : TrainConfig
+    target : str
+    count : int
+        Most origins; those without enough finds are passed over.
+    """
+    cut = data.split
+    mine = np.isin(data.part[matrix.rows], (TRAIN, VALIDATION))
+    rows, X = matrix.rows[mine], matrix.X[mine]
+    cutter = _Cutter(
+        frame.iloc[rows], outcomes, data, rows, X, np.array(texts, dtype=object), matrix, config, target
+    )
+    found = (cutter.origin(begins, ends) for begins, ends in _windows(cut, config.split.validation_days))
+    return list(islice((origin for origin in found if origin is not None), count))
+
+
+def _windows(cut: Split, days: int) -> Iterator[tuple[datetime, datetime]]:
+    """Walk back: the validation period, then the end of training, as long as rows before it are left to train on."""
+    width = timedelta(days=days)
+    yield cut.validation.begins, cut.validation.ends
+    ends = cut.train.ends
+    while ends - width - cut.gap > cut.train.begins:
+        yield ends - width, ends
+        ends -= width
+
+
+@dataclass(frozen=True)
+class _Cutter:
+    frame: pd.DataFrame
+    outcomes: pd.DataFrame
+    data: DataSet
+    rows: Ints
+    X: NDArray[np.float32]
+    texts: NDArray[np.object_]
+    matrix: Matrix
+    config: TrainConfig
+    target: Target
+
+    def origin(self, begins: datetime, ends: datetime) -> Origin | None:
+        gap = self.data.split.gap
+        labels = labels_at(self.frame["consignment_id"], self.outcomes, ends + gap, self.target)
+        received = time_column_us(self.frame, "received_at")
+        background = self.data.background[self.rows]
+        usable = labels.known | background
+        train = usable & (received < to_us(begins - gap))
+        window = usable & (received >= to_us(begins)) & (received < to_us(ends))
+        positive = labels.positive & ~background
+        if min(int(positive[train].sum()), int(positive[window].sum())) < FEWEST_FINDS:
+            return None
+        weight = fitting_weights(
+            np.where(train, TRAIN, 0).astype(np.int8), labels, background & train, self.config.weights
+        )
+        X = self.X.copy()
+        words = self.matrix.spec.place(TEXT_SCORE)
+        X[train, words] = text_scores(self.texts[train], positive[train], weight[train], received[train])
+        learnt = fit_text_weights(self.texts[train].tolist(), positive[train].astype(np.int8), weight[train])
+        X[window, words] = _scored(self.texts[window], learnt)
+        channels = self.frame["channel"].astype(str).to_numpy(dtype=object)
+        stands_for = self.data.traffic_weight[self.rows]
+        return Origin(
+            begins,
+            ends,
+            Labelled(X[train], positive[train], weight[train], channels[train].tolist()),
+            background[train],
+            Labelled(X[window], positive[window], stands_for[window], channels[window].tolist()),
+            received[window] // US_PER_DAY,
+        )
+
+
+def text_scores(
+    texts: NDArray[np.object_], positive: Bools, weight: Floats, received_us: Ints
+) -> NDArray[np.float32]:
+    """Score the words of training rows by those of other blocks of time; float32 array, (n,)."""
+    block = np.empty(len(texts), dtype=np.int64)
+    block[np.argsort(received_us, kind="stable")] = np.arange(len(texts)) * TEXT_FOLDS // len(texts)
+    return out_of_fold_scores(texts.tolist(), positive.astype(np.int8), weight, block)
+
+
+def _scored(texts: NDArray[np.object_], learnt: NDArray[np.float32]) -> NDArray[np.float32]:
+    from features.goods.character_folding import fold_table
+
+    table = fold_table()
+    return np.array(
+        [score(encode(text), table, learnt) if text else np.nan for text in texts], dtype=np.float32
+    )
+
+
+def judge_origins(
+    origins: Sequence[Origin],
+    matrix: Matrix,
+    model: ModelConfig,
+    weights: WeightsConfig,
+    *,
+    without: Sequence[int] = (),
+) -> Found:
+    """Fit at each origin and find where the finds of its window come; nothing is stopped or calibrated by the window.
+
+    Parameters
+    ----------
+    origins : sequence of Origin
+    matrix : Matrix
+        For its spec.
+    model : ModelConfig
+    weights : WeightsConfig
+        Only the weight of the background is read anew.
+    without : sequence of int
+        Columns that are taken for missing.
+    """
+    places = [_place(origin, matrix, model, weights, list(without)) for origin in origins]
+    return Found(
+        np.concatenate(places),
+        np.repeat(np.arange(len(origins)), [len(place) for place in places]),
+        np.concatenate([origin.day[np.asarray(origin.window.y, dtype=bool)] for origin in origins]),
+    )
+
+
+def _place(
+    origin: Origin, matrix: Matrix, model: ModelConfig, weights: WeightsConfig, without: list[int]
+) -> Floats:
+    train, window = origin.train, origin.window
+    X, later = train.X.copy(), window.X.copy()
+    X[:, without], later[:, without] = np.nan, np.nan
+    grown = RiskModel.fit(
+        X,
+        train.y,
+        origin.weighted(weights),
+        train.channels,
+        spec=matrix.spec,
+        validation=(later[:0], train.y[:0], train.weight[:0], []),
+        traffic=(later, window.channels),
+        params=model.tree_params(0),
+        seed=model.seed,
+    )
+    places: Floats = shares_above(grown.raw(later), window.weight)[np.asarray(window.y, dtype=bool)]
+    return places
+
+
+def shares_above(score: Floats, weight: Floats) -> Floats:
+    """Give the share of the traffic that ranks before each row, its equals by half.
+
+    Examples
+    --------
+    >>> shares_above(np.array([3.0, 1.0, 2.0, 2.0]), np.ones(4)).tolist()
+    [0.125, 0.875, 0.5, 0.5]
+    """
+    _, group = np.unique(-score, return_inverse=True)
+    sizes = np.bincount(group, weights=weight)
+    shares: Floats = ((np.cumsum(sizes) - sizes / 2) / sizes.sum())[group]
+    return shares
+
+
+def gain(one: Found, other: Found, values: str = "worth", *, seed: int = 1) -> Estimate:
+    """Compare two fits on the same finds, day by day in pairs: the mean of one minus the other, with its interval.
+
+    Parameters
+    ----------
+    one, other : Found
+        Of the same origins.
+    values : {"worth", "at_1pct"}
+    seed : int
+        Draws whole days of each origin anew.
+    """
+    if values == "worth":
+        difference = one.worth - other.worth
+    else:
+        difference = (one.above <= 0.01).astype(np.float64) - (other.above <= 0.01)
+    _, day = np.unique(one.origin * 1_000_000 + one.day, return_inverse=True)
+    draws = draw_days(int(day.max()) + 1, RESAMPLES, seed)
+    total, size = np.bincount(day, weights=difference), np.bincount(day).astype(np.float64)
+    return interval_of((draws @ total) / np.maximum(draws @ size, 1.0))
+
+
+def origin_rows(origins: Sequence[Origin], found: Found) -> list[dict[str, float | str]]:
+    """Give the table of stability over time: one row for each origin."""
+    return [
+        {
+            "window_from": f"{origin.begins:%Y-%m-%d}",
+            "window_until": f"{origin.ends:%Y-%m-%d}",
+            "training_finds": int(np.sum(origin.train.y)),
+            "window_finds": int(np.sum(origin.window.y)),
+            "recall_at_1pct": found.of(place).recall(0.01),
+            "recall_at_5pct": found.of(place).recall(0.05),
+            "worth": float(found.of(place).worth.mean()),
+        }
+        for place, origin in enumerate(origins)
+    ]

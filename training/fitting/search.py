@@ -1,0 +1,183 @@
+"""Search over parameters under a budget: one trial after the other, each judged at the rolling origins, never on the test.
+
+The first trial is the configuration as given, so that what is found is better than it or is it. Trials are kept in a
+file; a search of the same data and configuration goes on where it stopped.
+"""
+
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import numpy as np
+
+from features.batch import Matrix
+from training.config import TrainConfig
+from training.fitting.rolling_origin import Origin, judge_origins
+
+Progress = Callable[[str, int, int], None]
+SECONDS_PER_MINUTE = 60.0
+
+
+@dataclass(frozen=True)
+class Range:
+    """Where a parameter is looked for; whole numbers where both ends are."""
+
+    low: float
+    high: float
+    log: bool = False
+
+
+SPACE: Mapping[str, Range] = {
+    "model.leaves": Range(4, 31),
+    "model.depth": Range(3, 8),
+    "model.learning_rate": Range(0.02, 0.15, log=True),
+    "model.rows_in_leaf": Range(3, 100, log=True),
+    "model.feature_share": Range(0.05, 0.8, log=True),
+    "model.l2": Range(0.1, 50.0, log=True),
+    "model.trees_unstopped": Range(50, 400),
+    "model.linear_share": Range(0.0, 1.0),
+    "weights.background_weight": Range(0.3, 10.0, log=True),
+}
+"""What is searched, by its name in the configuration."""
+
+
+@dataclass(frozen=True)
+class Budget:
+    """How long to search.
+
+    Attributes
+    ----------
+    trials : int
+        At most so many in all, those of an earlier run included.
+    minutes : float or None
+        No trial begins later; None: as long as the trials take.
+    study : Path or None
+        File that keeps the trials; without one a search cannot go on later.
+    """
+
+    trials: int
+    minutes: float | None = None
+    study: Path | None = None
+
+
+@dataclass(frozen=True)
+class Searched:
+    """What a search found.
+
+    Attributes
+    ----------
+    config : TrainConfig
+        The best of all trials.
+    trials : list of dict
+        `trial`, `worth`, `recall_at_1pct`, the parameters, and `best`.
+    """
+
+    config: TrainConfig
+    trials: list[dict[str, Any]]
+
+
+def search(
+    origins: Sequence[Origin],
+    matrix: Matrix,
+    config: TrainConfig,
+    budget: Budget,
+    *,
+    name: str,
+    progress: Progress | None = None,
+) -> Searched:
+    """Look for better parameters with Optuna's tree-structured Parzen estimator.
+
+    Parameters
+    ----------
+    origins : sequence of Origin
+    matrix : Matrix
+    config : TrainConfig
+        The first trial, and what is not searched.
+    budget : Budget
+    name : str
+        Of the search: it goes on only under the same name.
+    progress : callable, optional
+
+    Returns
+    -------
+    Searched
+    """
+    import optuna
+
+    optuna.logging.set_verbosity(optuna.logging.WARNING)
+    study = optuna.create_study(
+        study_name=name, storage=_storage(budget.study), direction="maximize", load_if_exists=True
+    )
+    flat, begun = config.flat(), time.monotonic()
+    if not study.trials:
+        study.enqueue_trial({parameter: flat[parameter] for parameter in SPACE})
+    while (done := len(_finished(study))) < budget.trials:
+        if budget.minutes is not None and time.monotonic() - begun > budget.minutes * SECONDS_PER_MINUTE:
+            break
+        # A search that goes on draws what it would have drawn had it never stopped.
+        study.sampler = optuna.samplers.TPESampler(seed=config.model.seed * 10_000 + done)
+        trial = study.ask(_distributions(optuna, flat))
+        tried = with_parameters(config, trial.params)
+        found = judge_origins(origins, matrix, tried.model, tried.weights)
+        trial.set_user_attr("recall_at_1pct", found.recall(0.01))
+        study.tell(trial, float(found.worth.mean()))
+        if progress is not None:
+            progress("search", done + 1, budget.trials)
+    return _searched(study, config)
+
+
+def with_parameters(config: TrainConfig, parameters: Mapping[str, Any]) -> TrainConfig:
+    """Give a configuration with some settings, named `table.name`, replaced."""
+    changes: dict[str, dict[str, Any]] = {}
+    for name, value in parameters.items():
+        table, _, setting = name.partition(".")
+        changes.setdefault(table, {})[setting] = value
+    replaced = {
+        table: msgspec.structs.replace(getattr(config, table), **values) for table, values in changes.items()
+    }
+    return msgspec.structs.replace(config, **replaced)
+
+
+def _distributions(optuna: Any, given: Mapping[str, Any]) -> dict[str, Any]:
+    """Give the ranges, each wide enough for the value that is given."""
+    of = optuna.distributions
+    found: dict[str, Any] = {}
+    for name, range_ in SPACE.items():
+        low, high = min(range_.low, given[name]), max(range_.high, given[name])
+        kind = of.IntDistribution if isinstance(range_.low, int) else of.FloatDistribution
+        found[name] = kind(low, high, log=range_.log)
+    return found
+
+
+def _storage(path: Path | None) -> Any:
+    if path is None:
+        return None
+    from optuna.storages import JournalStorage
+    from optuna.storages.journal import JournalFileBackend
+
+    path.parent.mkdir(parents=True, exist_ok=True)
+    return JournalStorage(JournalFileBackend(str(path)))
+
+
+def _finished(study: Any) -> list[Any]:
+    return [trial for trial in study.trials if trial.value is not None]
+
+
+def _searched(study: Any, config: TrainConfig) -> Searched:
+    finished = _finished(study)
+    # Of equals the earliest, so that the given configuration stands unless something is better.
+    best = finished[int(np.argmax([trial.value for trial in finished]))]
+    rows = [
+        {
+            "trial": trial.number,
+            "worth": trial.value,
+            "recall_at_1pct": trial.user_attrs["recall_at_1pct"],
+            **trial.params,
+            "best": trial.number == best.number,
+        }
+        for trial in finished
+    ]
+    return Searched(with_parameters(config, best.params), rows)

@@ -1,0 +1,1 @@
+"""Later traffic compared with the traffic that a model was evaluated on."""

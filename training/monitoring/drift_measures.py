@@ -1,0 +1,410 @@
+"""The tables of a watch: how far scores, features, mix, shares, sources, units and precision moved, as effect sizes.
+
+The population stability index (PSI) of shares p and q over bins is the sum of (p - q) ln(p / q). Its bands, below 0.1 little,
+from 0.25 on much, are a rule of thumb (Siddiqi, Credit Risk Scorecards, 2006); what (bins - 1) (1/n + 1/m) would give by
+chance (Yurdakul, Statistical Properties of Population Stability Index, 2018) is taken off. Intervals are from whole
+days of the later traffic; the reference is taken as given.
+"""
+
+from collections.abc import Iterator, Sequence
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+
+from consignments.records import Target
+from features.spec import Feature
+from models.traffic_profile import MISSING, Reference
+from training.config import EvaluationConfig
+from training.data.training_set import inverse_propensity, labels_at
+from training.evaluation.intervals import Estimate, interval_of
+from training.evaluation.ranking import draw_days
+from training.evaluation.selected_labels import ratio
+from training.monitoring.traffic_profile import MIX, OTHERS, SOURCES, Seen, binned, longest_silence
+from training.promotion.comparison import last_visible
+
+Floats = NDArray[np.float64]
+Row = dict[str, float | str]
+Tables = dict[str, list[Row]]
+
+LITTLE, MUCH = 0.1, 0.25
+"""Bands of the PSI: below the first little, from the second on much."""
+SILENT_SHARE, FEWEST_EXPECTED = 0.05, 20
+"""A source is silent where it sent less than this share of what it should, or nothing for days that owed so many."""
+REGULAR = 0.25
+"""A source is regular, and its silence tells, where it was never silent for more than this share of the reference: a wave of
+parcels that came and went is no source that failed."""
+UNIT_FACTOR, UNIT_SHAPE = 1.8, 1.35
+"""A unit changed where all quantiles moved by one factor of at least this, within this factor of each other."""
+UNITS = {
+    "grams for kilograms": 1000.0,
+    "minor units of a currency": 100.0,
+    "ounces for kilograms": 35.274,
+    "pounds for kilograms": 2.2046,
+}
+UNIT_CLOSE = 1.25
+FEWEST_ROWS = 100
+"""Parts of the traffic with fewer consignments, then or now, are shown and not judged."""
+SMOOTHING = 0.5
+"""Added to every bin, so that an empty one has no infinite logarithm."""
+CODED = "category"
+"""Group of the features whose code 0 is a value that training did not know."""
+WATCHED_KEYS = tuple(
+    f"history.{key}.new" for key in ("sender", "sender_address", "consignee", "consignee_address", "account")
+)
+UNKNOWN_CODES, NEW_CODES, NEW_KEYS, LACKING = "unknown codes", "new codes", "new keys", "missing"
+"""Shares that are watched: of codes too rare in training to be told apart, of codes that the reference never saw, of senders
+and other keys that history never saw, and of missing values."""
+ALL = "all"
+NOTHING = Estimate(np.nan, np.nan, np.nan)
+
+
+def drift_tables(
+    then: Reference,
+    now: Reference,
+    seen: Seen,
+    config: EvaluationConfig,
+    outcomes: pd.DataFrame | None,
+    target: Target,
+) -> Tables:
+    """Hold two portraits against each other.
+
+    Parameters
+    ----------
+    then : Reference
+    now : Reference
+        Of `seen`, with the edges of `then`.
+    seen : Seen
+    config : EvaluationConfig
+        How often days are drawn anew.
+    outcomes : DataFrame or None
+        For the realised precision.
+    target : str
+
+    Returns
+    -------
+    dict
+        `scores`, `features`, `mix`, `shares`, `sources`, `units`, `precision`; each has the same columns in every run.
+    """
+    days = Days(seen, config)
+    return {
+        "scores": _score_rows(then, seen, days),
+        "features": _feature_rows(then, now, seen.spec.features),
+        "mix": _mix_rows(then, seen, days),
+        "shares": [*_new_code_rows(then, seen), *_share_rows(then, now, seen.spec.features)],
+        "sources": list(_source_rows(then, now, seen)),
+        "units": list(_unit_rows(then, now)),
+        "precision": _precision_rows(then, seen, days, outcomes, target),
+    }
+
+
+def population_stability(then: Sequence[int] | Floats, now: Floats) -> Floats:
+    """Give the PSI of counts, less what chance would give, at least 0.
+
+    Parameters
+    ----------
+    then : counts, (bins,)
+    now : counts, (…, bins)
+
+    Examples
+    --------
+    >>> population_stability([500, 500], np.array([[500.0, 500.0], [900.0, 100.0]])).round(2).tolist()
+    [0.0, 0.87]
+    """
+    old, new = np.asarray(then, dtype=np.float64), np.asarray(now, dtype=np.float64)
+    p, q = _smoothed(old), _smoothed(new)
+    by_chance = (len(old) - 1) * (1 / max(old.sum(), 1.0) + 1 / np.maximum(new.sum(axis=-1), 1.0))
+    found: Floats = np.maximum(((q - p) * np.log(q / p)).sum(axis=-1) - by_chance, 0.0)
+    return found
+
+
+def total_variation(then: Floats, now: Floats) -> Floats:
+    """Give half the sum of the differences of shares: 0 for the same mix, 1 for nothing in common; shapes as above."""
+    p, q = then / then.sum(), ratio(now, np.broadcast_to(now.sum(axis=-1, keepdims=True), now.shape))
+    found: Floats = 0.5 * np.abs(q - p).sum(axis=-1)
+    return found
+
+
+def band_of(psi: float) -> str:
+    """Name the band of a PSI."""
+    return "little" if psi < LITTLE else ("some" if psi < MUCH else "much")
+
+
+class Days:
+    """The days of the later traffic, drawn anew as wholes."""
+
+    def __init__(self, seen: Seen, config: EvaluationConfig) -> None:
+        days, self._place = np.unique(seen.day, return_inverse=True)
+        self._days = len(days)
+        # A single day tells nothing of its spread.
+        self.draws = draw_days(len(days), config.resamples if len(days) > 1 else 0, config.seed)
+
+    def counts(self, values: NDArray[np.int64], bins: int, rows: NDArray[np.bool_] | None = None) -> Floats:
+        """Count bins in the data and in every resample: (1 + resamples, bins)."""
+        mine = slice(None) if rows is None else rows
+        cell = self._place[mine] * bins + values[mine]
+        by_day = np.bincount(cell, minlength=self._days * bins).reshape(self._days, bins)
+        counted: Floats = self.draws @ by_day.astype(np.float64)
+        return counted
+
+    def sums(self, values: Floats) -> Floats:
+        """Add up a value of each row: (1 + resamples,)."""
+        added: Floats = self.draws @ np.bincount(self._place, weights=values, minlength=self._days)
+        return added
+
+
+def _around(values: Floats) -> Estimate:
+    """Give the interval of a distance, centred on its value: days drawn anew lie further from the reference by chance."""
+    found = interval_of(values)
+    shift = found.value - float(values[1:].mean()) if len(values) > 1 else 0.0
+    return Estimate(found.value, max(0.0, found.low + shift), found.high + shift)
+
+
+def _score_rows(then: Reference, seen: Seen, days: Days) -> list[Row]:
+    rows: list[Row] = []
+    bins = binned(seen.score, then.score_edges)
+    members = seen.parts()
+    for part, counts in then.scores.items():
+        mine = members.get(part, np.zeros(len(bins), dtype=bool))
+        found = days.counts(bins, len(counts), mine)
+        psi = _around(population_stability(counts, found)) if mine.any() else NOTHING
+        rows.append(
+            {
+                "part": part,
+                "then": sum(counts),
+                "now": int(mine.sum()),
+                "psi": psi.value,
+                "psi_low": psi.low,
+                "psi_high": psi.high,
+                "band": band_of(psi.value) if np.isfinite(psi.value) else "",
+                "judged": str(min(sum(counts), int(mine.sum())) >= FEWEST_ROWS).lower(),
+            }
+        )
+    return rows
+
+
+def _feature_rows(then: Reference, now: Reference, features: Sequence[Feature]) -> list[Row]:
+    """Give every feature by channel, those that moved most first."""
+    rows: list[Row] = []
+    for channel in _both_channels(then, now):
+        for place, feature in enumerate(features):
+            old = np.array(then.features[channel][place], dtype=np.float64)
+            new = np.array(now.features[channel][place], dtype=np.float64)
+            mean, spread = then.means[channel][place], then.spreads[channel][place]
+            later = now.means[channel][place]
+            moved = np.nan if mean is None or later is None or not spread else (later - mean) / spread
+            rows.append(
+                {
+                    "feature": feature.name,
+                    "group": feature.group,
+                    "channel": channel,
+                    "psi": float(population_stability(old, new)),
+                    "total_variation": float(total_variation(old, new)),
+                    "mean_change_sd": float(moved),
+                    "missing_then": float(old[MISSING] / old.sum()),
+                    "missing_now": float(new[MISSING] / new.sum()),
+                }
+            )
+    return sorted(rows, key=lambda row: (-float(row["psi"]), str(row["feature"]), str(row["channel"])))
+
+
+def _mix_rows(then: Reference, seen: Seen, days: Days) -> list[Row]:
+    """Give the total variation of each column's mix, and the value that gained and lost most."""
+    rows: list[Row] = []
+    for column in MIX:
+        old = then.mix[column]
+        names = [*dict.fromkeys([*old, OTHERS])]
+        place = {name: at for at, name in enumerate(names)}
+        codes = np.array([place.get(value, place[OTHERS]) for value in seen.texts(column)], dtype=np.int64)
+        counts = days.counts(codes, len(names))
+        before = np.array([old.get(name, 0) for name in names], dtype=np.float64)
+        moved = _around(total_variation(before, counts))
+        change = counts[0] / counts[0].sum() - before / before.sum()
+        most, least = int(np.argmax(change)), int(np.argmin(change))
+        rows.append(
+            {
+                "column": column,
+                "total_variation": moved.value,
+                "low": moved.low,
+                "high": moved.high,
+                "gained": names[most] or "missing",
+                "gain": float(change[most]),
+                "lost": names[least] or "missing",
+                "loss": float(change[least]),
+            }
+        )
+    return rows
+
+
+def _new_code_rows(then: Reference, seen: Seen) -> Iterator[Row]:
+    """Give the share of codes that the reference never saw, however they were spelled."""
+    for column in MIX:
+        known = {value.strip().casefold() for value in then.mix[column]} | {""}
+        values, counts = np.unique(seen.texts(column).astype(str), return_counts=True)
+        new = sum(
+            int(count)
+            for value, count in zip(values, counts, strict=True)
+            if value.strip().casefold() not in known
+        )
+        untold, of_old = then.mix[column].get(OTHERS, 0), sum(then.mix[column].values())
+        yield _share(NEW_CODES, column, ALL, untold, of_old, new, int(counts.sum()))
+
+
+def _share_rows(then: Reference, now: Reference, features: Sequence[Feature]) -> Iterator[Row]:
+    """Give the shares of unknown codes, of missing values and of keys never seen before, then and now."""
+    for channel in _both_channels(then, now):
+        for place, feature in enumerate(features):
+            old, new = then.features[channel][place], now.features[channel][place]
+            if feature.group == CODED and feature.unit == "code":
+                # The first bin of a code holds the unknown ones.
+                yield _share(
+                    UNKNOWN_CODES,
+                    feature.name.partition(".")[2],
+                    channel,
+                    old[0],
+                    sum(old),
+                    new[0],
+                    sum(new),
+                )
+            if feature.name in WATCHED_KEYS:
+                known_old, known_new = sum(old[:MISSING]), sum(new[:MISSING])
+                yield _share(
+                    NEW_KEYS,
+                    feature.name.split(".")[1],
+                    channel,
+                    sum(old[1:MISSING]),
+                    known_old,
+                    sum(new[1:MISSING]),
+                    known_new,
+                )
+        for column, missing in then.missing[channel].items():
+            lacking = now.missing[channel].get(column, now.channels[channel])
+            yield _share(
+                LACKING, column, channel, missing, then.channels[channel], lacking, now.channels[channel]
+            )
+
+
+def _share(what: str, name: str, channel: str, old: int, of_old: int, new: int, of_new: int) -> Row:
+    before, after = (old / of_old if of_old else np.nan), (new / of_new if of_new else np.nan)
+    return {
+        "what": what,
+        "name": name,
+        "channel": channel,
+        "then": before,
+        "now": after,
+        "change": after - before,
+        "judged": str(min(of_old, of_new) >= FEWEST_ROWS).lower(),
+    }
+
+
+def _source_rows(then: Reference, now: Reference, seen: Seen) -> Iterator[Row]:
+    """Give what each source of the reference sent, against what its pace then would have given."""
+    first, last = int(seen.day.min()), int(seen.day.max())
+    for column in SOURCES:
+        codes = seen.texts(column)
+        for value, source in then.sources[column].items():
+            pace = source.arrivals / then.days
+            mine = codes == value
+            silence = longest_silence(seen.day[mine], first, last) if mine.any() else now.days
+            owed = pace * max(0, silence - source.longest_silence_days)
+            expected, came = pace * now.days, int(mine.sum())
+            fell = came < SILENT_SHARE * expected or owed >= FEWEST_EXPECTED
+            regular = source.longest_silence_days <= REGULAR * then.days
+            silent = regular and expected >= FEWEST_EXPECTED and fell
+            yield {
+                "column": column,
+                "value": value,
+                "expected": expected,
+                "came": came,
+                "longest_silence_days_then": source.longest_silence_days,
+                "longest_silence_days_now": silence,
+                "silent": str(silent).lower(),
+            }
+
+
+def _unit_rows(then: Reference, now: Reference) -> Iterator[Row]:
+    """Give by what factor the sizes of numbers moved: one factor for all quantiles is a change of unit."""
+    for part, columns in then.sizes.items():
+        for column, old in columns.items():
+            new = now.sizes.get(part, {}).get(column)
+            if new is None:
+                continue
+            factors = np.array(new) / np.array(old)
+            factor = float(np.median(factors))
+            uniform = factors.max() <= UNIT_SHAPE * factor and factors.min() >= factor / UNIT_SHAPE
+            changed = uniform and max(factor, 1 / factor) >= UNIT_FACTOR
+            yield {
+                "part": part,
+                "column": column,
+                "median_then": old[len(old) // 2],
+                "median_now": new[len(new) // 2],
+                "factor": factor,
+                "changed": str(bool(changed)).lower(),
+                "as_if": _as_if(factor) if changed else "",
+            }
+
+
+def _as_if(factor: float) -> str:
+    for name, known in UNITS.items():
+        for turned, words in ((known, name), (1 / known, " for ".join(reversed(name.split(" for "))))):
+            if 1 / UNIT_CLOSE <= factor / turned <= UNIT_CLOSE:
+                return words
+    return ""
+
+
+def _precision_rows(
+    then: Reference, seen: Seen, days: Days, outcomes: pd.DataFrame | None, target: Target
+) -> list[Row]:
+    """Give what the scores promise at capacity, then and now, and what was found where it is known."""
+    taken = seen.taken(then.capacity)
+    expected = interval_of(ratio(days.sums(taken * seen.score), days.sums(taken)))
+    rows = [
+        _estimate_row("expected then", Estimate(_number(then.expected_precision), np.nan, np.nan)),
+        _estimate_row("expected now", expected),
+    ]
+    if outcomes is None or outcomes.empty:
+        return [*rows, _estimate_row("promised where known", NOTHING), _estimate_row("realised now", NOTHING)]
+    labels = labels_at(seen.frame["consignment_id"], outcomes, last_visible(outcomes), target)
+    mine = labels.known * taken
+    weight = np.where(labels.known, inverse_propensity(labels.probability), 0.0) * taken
+    return [
+        *rows,
+        _estimate_row(
+            "promised where known",
+            interval_of(ratio(days.sums(weight * seen.score), days.sums(weight))),
+            float(mine.sum()),
+            float((mine * seen.score).sum()),
+        ),
+        _estimate_row(
+            "realised now",
+            interval_of(ratio(days.sums(weight * labels.positive), days.sums(weight))),
+            float(mine.sum()),
+            float((mine * labels.positive).sum()),
+        ),
+    ]
+
+
+def _estimate_row(what: str, estimate: Estimate, known: float = np.nan, finds: float = np.nan) -> Row:
+    return {
+        "what": what,
+        "value": estimate.value,
+        "low": estimate.low,
+        "high": estimate.high,
+        "known": known,
+        "finds": finds,
+    }
+
+
+def _both_channels(then: Reference, now: Reference) -> list[str]:
+    return [channel for channel in then.channels if channel in now.channels]
+
+
+def _smoothed(counts: Floats) -> Floats:
+    shares: Floats = (counts + SMOOTHING) / (
+        counts.sum(axis=-1, keepdims=True) + SMOOTHING * counts.shape[-1]
+    )
+    return shares
+
+
+def _number(value: float | None) -> float:
+    return np.nan if value is None else value

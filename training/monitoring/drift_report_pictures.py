@@ -1,0 +1,153 @@
+"""The pictures of a watch: what moved most, scores then and now, arrivals by day, and the mix that changed."""
+
+from collections.abc import Sequence
+from datetime import date, timedelta
+
+import matplotlib as mpl
+import numpy as np
+from matplotlib.ticker import FuncFormatter, MaxNLocator, PercentFormatter
+
+from models.traffic_profile import Reference
+from training.monitoring.drift import Drift
+from training.monitoring.drift_measures import LITTLE, MUCH, Row
+from training.reporting.plots import BASELINE_STYLES, BLUE, GREEN, GREY, ORANGE, RED, STYLE, canvas, svg_text
+
+MOST_BARS_PSI = 1.0
+"""Where the axis of the PSI ends."""
+MOST_LINES, MOST_CHANGES = 6, 12
+
+
+def draw(drift: Drift) -> dict[str, str]:
+    """Draw the pictures of the page; name to SVG, in their order."""
+    return {
+        "moved": moved_picture(drift.tables["scores"], worst_of_groups(drift.tables["features"])),
+        "scores": score_shares_picture(drift.then, drift.now),
+        "arrivals": arrivals_picture(drift),
+        "mix": mix_picture(drift.then, drift.now),
+    }
+
+
+def worst_of_groups(features: Sequence[Row]) -> list[Row]:
+    """Give the feature of each group that moved most.
+
+    Parameters
+    ----------
+    features : sequence of dict
+        Those that moved most first.
+    """
+    worst: dict[str, Row] = {}
+    for row in features:
+        worst.setdefault(str(row["group"]), row)
+    return list(worst.values())
+
+
+def moved_picture(scores: Sequence[Row], worst: Sequence[Row]) -> str:
+    """Draw the PSI of the scores of each part of the traffic, with intervals, and of the worst feature of each group.
+
+    Parameters
+    ----------
+    scores, worst : sequence of dict
+    """
+    names = [f"score, {str(row['part']).replace(':', ' ')}" for row in scores]
+    names += [f"{row['feature']}, {row['channel']}" for row in worst]
+    value = np.array([float(row["psi"]) for row in (*scores, *worst)])
+    place = np.arange(len(names))[::-1] - 0.6 * (np.arange(len(names)) >= len(scores))
+    with mpl.rc_context(STYLE):
+        figure, (ax,) = canvas(1, 1, width=10.4, height=1.3 + 0.3 * len(names))
+        ax.axvspan(LITTLE, MUCH, color=ORANGE, alpha=0.12, linewidth=0)
+        ax.axvspan(MUCH, MOST_BARS_PSI, color=RED, alpha=0.10, linewidth=0)
+        colours = [GREEN if each < LITTLE else ORANGE if each < MUCH else RED for each in value]
+        bars = ax.barh(place, np.minimum(value, MOST_BARS_PSI), color=colours, height=0.62)
+        ax.bar_label(
+            bars, [f"{each:.2f}" if np.isfinite(each) else "" for each in value], padding=4, fontsize=9.5
+        )
+        for at, row in zip(place, scores, strict=False):
+            ends = np.minimum([float(row["psi_low"]), float(row["psi_high"])], MOST_BARS_PSI)
+            ax.plot(ends, [at - 0.36, at - 0.36], color=GREY, linewidth=1.6)
+        ax.set_yticks(place, names)
+        ax.grid(axis="y", visible=False)
+        ax.set(
+            title="What moved: scores, and the worst feature of each group",
+            xlabel="population stability index: below 0.1 little, from 0.25 on much; grey: 95 % interval",
+            xlim=(0, MOST_BARS_PSI),
+        )
+        return svg_text(figure)
+
+
+def score_shares_picture(then: Reference, now: Reference) -> str:
+    """Draw the share of each channel's traffic in the bins of the score, then and now."""
+    channels = [name for name in then.scores if name.startswith("channel:")]
+    edges = [0.0, *then.score_edges, 1.0]
+    middles = [f"{low:.2g}" for low in edges[:-1]]
+    place = np.arange(len(middles))
+    with mpl.rc_context(STYLE):
+        figure, axes = canvas(1, len(channels), width=10.4, height=3.4)
+        for ax, name in zip(axes, channels, strict=True):
+            for counts, shift, colour, label in (
+                (then.scores[name], -0.2, GREY, "then"),
+                (now.scores.get(name, [0] * len(place)), 0.2, BLUE, "now"),
+            ):
+                ax.bar(place + shift, np.array(counts) / max(sum(counts), 1), 0.38, color=colour, label=label)
+            ax.set_xticks(place, middles, rotation=45, ha="right", fontsize=8.5)
+            ax.yaxis.set_major_formatter(PercentFormatter(1.0, decimals=0))
+            ax.grid(axis="x", visible=False)
+            ax.set(title=f"Scores, {name.partition(':')[2]}", xlabel="score from", ylabel="share of traffic")
+        axes[-1].legend(fontsize=9)
+        return svg_text(figure)
+
+
+def arrivals_picture(drift: Drift) -> str:
+    """Draw the arrivals of each day by office, dashed what each sent on a mean day of the reference."""
+    known = drift.then.sources["office"]
+    offices = sorted(known, key=lambda name: -known[name].arrivals)[:MOST_LINES]
+    first = date.fromisoformat(drift.now.first_day)
+    days = [f"{first + timedelta(days=at):%d %b}" for at in range(drift.now.days)]
+    place = np.arange(len(days))
+    with mpl.rc_context(STYLE):
+        figure, (ax,) = canvas(1, 1, width=10.4, height=3.4)
+        colours = [BLUE, *(colour for colour, _ in BASELINE_STYLES)]
+        for name, colour in zip(offices, colours, strict=False):
+            came = drift.daily.get(f"office:{name}", [0] * len(days))
+            ax.plot(place, came, color=colour, marker="o", markersize=3, label=name)
+            ax.axhline(known[name].arrivals / drift.then.days, color=colour, linestyle="--", linewidth=1)
+        step = max(1, len(days) // 12)
+        ax.set_xticks(place[::step], days[::step])
+        ax.yaxis.set_major_locator(MaxNLocator(integer=True))
+        ax.yaxis.set_major_formatter(FuncFormatter(lambda count, _: f"{count:,.0f}"))
+        ax.set_ylim(0, None)
+        ax.set(title="Arrivals by day and office; dashed: a mean day of the reference", ylabel="consignments")
+        ax.legend(fontsize=9, loc="center left", bbox_to_anchor=(1.0, 0.5))
+        return svg_text(figure)
+
+
+def mix_picture(then: Reference, now: Reference) -> str:
+    """Draw the values of codes whose share of the traffic changed most, then and now."""
+    changes = largest_changes(then, now)
+    place = np.arange(len(changes))[::-1]
+    with mpl.rc_context(STYLE):
+        figure, (ax,) = canvas(1, 1, width=10.4, height=1.3 + 0.28 * len(changes))
+        before, after = (np.array([change[at] for change in changes]) for at in (1, 2))
+        ax.hlines(place, before, after, color=GREY, linewidth=2)
+        ax.plot(before, place, "o", color="white", markeredgecolor=GREY, label="then")
+        ax.plot(after, place, "o", color=BLUE, label="now")
+        ax.set_yticks(place, [change[0] for change in changes])
+        ax.grid(axis="y", visible=False)
+        ax.xaxis.set_major_formatter(PercentFormatter(1.0, decimals=0))
+        ax.set_ylim(-0.8, len(changes) - 0.2)
+        ax.set(title="Codes whose share of the traffic changed most", xlabel="share of traffic")
+        ax.legend(fontsize=9, loc="lower right")
+        return svg_text(figure)
+
+
+def largest_changes(then: Reference, now: Reference) -> list[tuple[str, float, float]]:
+    """Give the codes whose share changed most: column and value, share then, share now."""
+    found = []
+    for column, old in then.mix.items():
+        new = now.mix.get(column, {})
+        for value in dict.fromkeys([*old, *new]):
+            before, after = (
+                old.get(value, 0) / sum(old.values()),
+                new.get(value, 0) / max(sum(new.values()), 1),
+            )
+            found.append((f"{column.replace('_', ' ')} {value or 'missing'}", before, after))
+    return sorted(found, key=lambda each: -abs(each[2] - each[1]))[:MOST_CHANGES]

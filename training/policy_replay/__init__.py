@@ -1,0 +1,1 @@
+"""The whole loop replayed for several selection policies."""

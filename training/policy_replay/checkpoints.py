@@ -1,0 +1,129 @@
+"""A replay on disk: one small file for each finished week with what was chosen, and tables when all is done.
+
+All else follows from the world, the seed and the choices, so a replay that was killed lives its finished weeks again
+without deciding anew, and goes on from there to the same bytes. Every file is written aside and put in place at once.
+"""
+
+import os
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import pandas as pd
+
+from consignments.errors import BadInput
+from training.policy_replay.policies import Pick
+
+HEADER = "replay.json"
+TABLES = ("openings", "positives")
+
+
+class Decision(msgspec.Struct, frozen=True, array_like=True):
+    """One choice as it is written down.
+
+    Attributes
+    ----------
+    consignment_id : str
+    row : int
+        Its place in the arrivals of the round.
+    selected_by : str
+    probability, score : float or None
+    """
+
+    consignment_id: str
+    row: int
+    selected_by: str
+    probability: float | None
+    score: float | None
+
+    @property
+    def pick(self) -> Pick:
+        """Give the choice as a policy gave it."""
+        return Pick(self.row, self.selected_by, self.probability)  # type: ignore[arg-type]
+
+
+class Week(msgspec.Struct, frozen=True):
+    """A finished week: the choices of each of its rounds."""
+
+    number: int
+    rounds: list[list[Decision]]
+
+
+class Journal:
+    """The files of one policy under one seed.
+
+    Parameters
+    ----------
+    folder : Path
+        Made where it is missing.
+    header : dict
+        What the replay is of: JSON values. A folder of another replay is refused.
+
+    Raises
+    ------
+    BadInput
+    """
+
+    def __init__(self, folder: Path, header: dict[str, Any]) -> None:
+        folder.mkdir(parents=True, exist_ok=True)
+        self.folder = folder
+        written = msgspec.json.format(msgspec.json.encode(header, order="sorted"))
+        if not (folder / HEADER).exists():
+            write(folder / HEADER, written)
+        elif (folder / HEADER).read_bytes() != written:
+            raise BadInput(
+                "this folder holds another replay",
+                where=str(folder / HEADER),
+                got="other settings, another world or another version of npsrisk",
+                todo="give another --out, or remove the folder",
+            )
+
+    def weeks(self) -> list[Week]:
+        """Read the finished weeks, in their order."""
+        found: list[Week] = []
+        while (path := self._path(len(found))).exists():
+            found.append(msgspec.json.decode(path.read_bytes(), type=Week))
+        return found
+
+    def finish_week(self, week: Week) -> None:
+        """Write a week down."""
+        write(self._path(week.number), msgspec.json.encode(week))
+
+    @property
+    def is_finished(self) -> bool:
+        """Whether the tables are there."""
+        return all(self._table(name).exists() for name in TABLES)
+
+    def finish(self, openings: pd.DataFrame, positives: pd.DataFrame) -> None:
+        """Write the tables down."""
+        for name, frame in zip(TABLES, (openings, positives), strict=True):
+            aside = self._table(name).with_suffix(".tmp")
+            frame.to_parquet(aside)
+            aside.replace(self._table(name))
+
+    def read(self) -> tuple[pd.DataFrame, pd.DataFrame]:
+        """Read the tables."""
+        openings, positives = (pd.read_parquet(self._table(name)) for name in TABLES)
+        return openings, positives
+
+    def _path(self, number: int) -> Path:
+        return self.folder / f"week-{number:04d}.json"
+
+    def _table(self, name: str) -> Path:
+        return self.folder / f"{name}.parquet"
+
+
+def weeks_written(folders: Sequence[Path]) -> int:
+    """Count the finished weeks of several journals, for progress."""
+    return sum(len(list(folder.glob("week-*.json"))) for folder in folders)
+
+
+def write(path: Path, data: bytes) -> None:
+    """Write a file so that it is there whole or not at all."""
+    aside = path.with_suffix(".tmp")
+    with aside.open("wb") as file:
+        file.write(data)
+        file.flush()
+        os.fsync(file.fileno())
+    aside.replace(path)

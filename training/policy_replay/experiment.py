@@ -1,0 +1,324 @@
+"""Several policies under several seeds, each in a process of its own; the end result is the same for any number of them."""
+
+import os
+import threading
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from importlib.metadata import version as installed_version
+from pathlib import Path
+from typing import Any, Protocol
+
+import msgspec
+import numpy as np
+import pandas as pd
+
+from consignments.errors import BadInput
+from consignments.visibility import US_PER_DAY, time_column_us
+from features.batch import Progress
+from features.workers import end_with
+from training.config import TrainConfig, train_config
+from training.data.data_hash import data_sha256
+from training.policy_replay.checkpoints import Journal, weeks_written
+from training.policy_replay.environments import GivenWorld, LivingWorld, ReplayWorld
+from training.policy_replay.policies import named
+from training.policy_replay.replay import DAYS_PER_WEEK, Replay, ReplaySettings
+from training.simulation.parameters import World, check_size, load_world
+
+POLL_SECONDS = 0.5
+LOOP_CONFIG = train_config(
+    {
+        # In the loop the latest weeks count for more than a clean gap between campaigns.
+        "split": {"validation_days": 14, "label_delay_days": 7},
+        "model": {"trees": 150, "trees_unstopped": 100},
+        "weights": {"background_share": 1.0, "background_rows": 40_000},
+    }
+)
+"""How models inside the loop are trained where nothing else is said; of the background all that was kept is used."""
+
+
+class WorldMaker(Protocol):
+    """Makes the same world anew for every policy."""
+
+    @property
+    def days(self) -> int:
+        """How many days it has."""
+
+    @property
+    def first_day(self) -> int:
+        """UTC day of its start."""
+
+    def make(self, seed: int) -> ReplayWorld:
+        """Make the world under a seed."""
+
+    def header(self) -> dict[str, Any]:
+        """Say what the world is, as JSON values: other values, another world."""
+
+    def events(self) -> list[tuple[str, int]]:
+        """Name what happens in it, with the day from its start."""
+
+
+@dataclass(frozen=True)
+class Living:
+    """A simulated world whose networks react.
+
+    Attributes
+    ----------
+    world : World
+    days, per_day : int
+    prevalence : str
+    """
+
+    world: World
+    days: int
+    per_day: int
+    prevalence: str
+
+    @property
+    def first_day(self) -> int:
+        """UTC day of its start."""
+        return int(np.datetime64(self.world.start, "D").astype(np.int64))
+
+    def make(self, seed: int) -> ReplayWorld:
+        """Make the world under a seed."""
+        return LivingWorld(
+            self.world, days=self.days, per_day=self.per_day, prevalence=self.prevalence, seed=seed
+        )
+
+    def header(self) -> dict[str, Any]:
+        """Say what the world is."""
+        parameters: dict[str, Any] = msgspec.to_builtins(self.world)
+        size = {"days": self.days, "per_day": self.per_day, "prevalence": self.prevalence}
+        return {"world": parameters, **size}
+
+    def events(self) -> list[tuple[str, int]]:
+        """Name the trend events and the operation."""
+        events = self.world.events
+        told = [
+            ("class control, a substitute comes", events.class_control.day),
+            ("a substance no list knows", events.new_substance.day),
+            ("makers move to another country", events.origin_shift.day),
+            ("a cover goes out of use", events.cover_shift.day),
+            ("advance data fail", events.data_outage.day),
+            ("operation with doubled capacity", self._operation_day),
+        ]
+        return sorted([(name, day) for name, day in told if day < self.days], key=lambda event: event[1])
+
+    @property
+    def _operation_day(self) -> int:
+        return self.world.operation_day(self.days, self.world.preset(self.prevalence))
+
+
+def living(path: Path | None, *, days: int, per_day: int, prevalence: str) -> Living:
+    """Describe a simulated world.
+
+    Parameters
+    ----------
+    path : Path or None
+        TOML file of its parameters; None for those that come with npsrisk.
+    days, per_day, prevalence
+        See `Living`.
+    """
+    check_size(days, per_day)
+    world = load_world(path)
+    world.preset(prevalence)
+    return Living(world, days, per_day, prevalence)
+
+
+@dataclass(frozen=True)
+class Given:
+    """Tables of the past, where nothing reacts.
+
+    Attributes
+    ----------
+    consignments, truth : DataFrame
+    outcomes, alerts : DataFrame or None
+    round_days : int
+        Days between two lists.
+    share : float or None
+        Capacity as a share of what arrived in the round, in place of a number.
+    """
+
+    consignments: pd.DataFrame
+    truth: pd.DataFrame
+    outcomes: pd.DataFrame | None = None
+    alerts: pd.DataFrame | None = None
+    round_days: int = 1
+    share: float | None = None
+
+    @property
+    def days(self) -> int:
+        """How many days lie between the first arrival and the last."""
+        received = self.consignments["received_at"]
+        return int((received.max().floor("D") - received.min().floor("D")).days) + 1
+
+    @property
+    def first_day(self) -> int:
+        """UTC day of the first arrival."""
+        return int(time_column_us(self.consignments, "received_at").min()) // US_PER_DAY
+
+    def make(self, seed: int) -> ReplayWorld:
+        """Make the world under a seed, which decides only what the tables do not say."""
+        return GivenWorld(
+            self.consignments,
+            self.truth,
+            self.outcomes,
+            self.alerts,
+            seed=seed,
+            round_days=self.round_days,
+            share=self.share,
+        )
+
+    def header(self) -> dict[str, Any]:
+        """Say which tables these are, by their content."""
+        tables = {
+            "consignments": self.consignments,
+            "truth": self.truth,
+            "outcomes": self.outcomes,
+            "alerts": self.alerts,
+        }
+        return {"data_sha256": data_sha256(tables), "round_days": self.round_days, "share": self.share}
+
+    def events(self) -> list[tuple[str, int]]:
+        """Give none: nobody says what happened."""
+        return []
+
+
+@dataclass(frozen=True)
+class Contest:
+    """What came out.
+
+    Attributes
+    ----------
+    openings, positives : DataFrame
+        The tables of all replays, with `policy` and `seed`.
+    settings : ReplaySettings
+    header : dict
+        What the world was.
+    events : list of (str, int)
+        What happens, and on which day from the start.
+    days, first_day : int
+        Length, and UTC day of the first arrivals.
+    """
+
+    openings: pd.DataFrame
+    positives: pd.DataFrame
+    settings: ReplaySettings
+    header: dict[str, Any]
+    events: list[tuple[str, int]]
+    days: int
+    first_day: int
+
+
+def hold(
+    maker: WorldMaker,
+    policies: Sequence[str],
+    seeds: Sequence[int],
+    settings: ReplaySettings,
+    folder: Path,
+    *,
+    config: TrainConfig = LOOP_CONFIG,
+    jobs: int = 1,
+    progress: Progress | None = None,
+) -> Contest:
+    """Replay policies in the same world, each under each seed.
+
+    Parameters
+    ----------
+    maker : WorldMaker
+    policies : sequence of str
+    seeds : sequence of int
+    settings : ReplaySettings
+    folder : Path
+        Where finished weeks are kept; where it holds some of this very contest, it goes on from there.
+    config : TrainConfig
+        Of the models inside the loop.
+    jobs : int
+        Processes.
+    progress : callable, optional
+        Told of finished weeks.
+
+    Raises
+    ------
+    UnknownName
+        For an unknown policy.
+    BadInput
+        Where the folder holds another replay, or the warm-up is too short to train on.
+    """
+    from joblib import Parallel, delayed
+
+    for name in policies:
+        named(name)
+    if settings.warm_up_days >= maker.days:
+        raise BadInput(
+            "the world ends within the warm-up",
+            got=f"{maker.days} days, of which {settings.warm_up_days} are the common past",
+            todo="give a longer world, or a shorter --warm-up-days",
+        )
+    header = maker.header()
+    tasks = [(name, seed) for seed in seeds for name in policies]
+    folders = [folder / f"{name}-seed-{seed}" for name, seed in tasks]
+    weeks = len(tasks) * -(-maker.days // DAYS_PER_WEEK)
+    with _told(folders, weeks, progress):
+        done = Parallel(n_jobs=min(jobs, len(tasks)), initializer=end_with, initargs=(os.getpid(),))(
+            delayed(_replay)(maker, name, seed, settings, config, header, at)
+            for (name, seed), at in zip(tasks, folders, strict=True)
+        )
+    openings, positives = (
+        pd.concat(
+            [
+                tables[which].assign(policy=name, seed=seed)
+                for (name, seed), tables in zip(tasks, done, strict=True)
+            ],
+            ignore_index=True,
+        )
+        for which in (0, 1)
+    )
+    return Contest(openings, positives, settings, header, maker.events(), maker.days, maker.first_day)
+
+
+def _replay(
+    maker: WorldMaker,
+    name: str,
+    seed: int,
+    settings: ReplaySettings,
+    config: TrainConfig,
+    header: dict[str, Any],
+    folder: Path,
+) -> tuple[pd.DataFrame, pd.DataFrame]:
+    journal = Journal(
+        folder,
+        {
+            "policy": name,
+            "seed": seed,
+            "settings": msgspec.to_builtins(settings),
+            "config": msgspec.to_builtins(config),
+            "npsrisk": installed_version("npsrisk"),
+            **header,
+        },
+    )
+    if journal.is_finished:
+        return journal.read()
+    return Replay(maker.make(seed), named(name), settings, config, journal, seed=seed).run()
+
+
+@contextmanager
+def _told(folders: Sequence[Path], weeks: int, progress: Progress | None) -> Iterator[None]:
+    """Tell of the weeks that all processes have finished, as long as they run."""
+    if progress is None:
+        yield
+        return
+    stop = threading.Event()
+
+    def watch() -> None:
+        while not stop.wait(POLL_SECONDS):
+            progress("replaying weeks", weeks_written(folders), weeks)
+
+    teller = threading.Thread(target=watch, daemon=True)
+    teller.start()
+    try:
+        yield
+    finally:
+        stop.set()
+        teller.join()
+        progress("replaying weeks", weeks_written(folders), weeks)

@@ -1,0 +1,321 @@
+"""What an office knows as time goes on: history, what it saw of each consignment, and outcomes once they are visible.
+
+Arrivals come in the order of time, and before each one all results that are visible by then are counted, as the service
+does it: what is read is what was known. Opened on 5 March, answered on 14 March: a parcel of the 13th does not see it, nor
+does a model trained on the 14th at midnight.
+"""
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from heapq import heappop, heappush
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+
+from consignments.records import Alert, Consignment, Outcome
+from consignments.tables import consignments_of, frame_of
+from consignments.visibility import (
+    NO_TIME,
+    US_PER_DAY,
+    is_final,
+    known_us,
+    time_column_us,
+    to_us,
+    visible_us,
+)
+from features.alerts import Alerts
+from features.batch import BATCH_KEY, GROUP_ROWS, Matrix
+from features.config import FeatureConfig
+from features.fitted import Fitted
+from features.history.live import NO_SEQUENCE, Ledger
+from features.history.pseudonyms import Pseudonyms
+from features.pipeline import Pipeline
+from features.spec import Spec
+from models.baselines import RandomOrder
+
+Bools = NDArray[np.bool_]
+Rows = NDArray[np.float32]
+Keys = NDArray[np.uint64]
+SLIM = ("consignment_id", "channel", "received_at", "cancelled_at")
+"""Columns that the trainer needs of consignments it has no features of."""
+NO_ROWS = np.empty((0, 0), dtype=np.float32)
+OUTCOME, CANCELLATION = range(2)
+"""Kinds of event, in their order at one instant."""
+
+
+@dataclass(frozen=True)
+class Known:
+    """What was known at a moment: all that a trainer gets.
+
+    Attributes
+    ----------
+    as_of : datetime
+    consignments : DataFrame
+        Arrivals before it: `SLIM` columns, cancellations as far as they had come.
+    outcomes : DataFrame
+        As they stood: what waited for the laboratory is `pending`.
+    offered : bool array, (consignments,)
+        Rows whose features were kept: the opened ones and a share drawn by lot.
+    features : KeptFeatures
+        A source of features for `training.runs.train.fit`.
+    """
+
+    as_of: datetime
+    consignments: pd.DataFrame
+    outcomes: pd.DataFrame
+    offered: Bools
+    features: "KeptFeatures"
+
+
+class KeptFeatures:
+    """Features of kept consignments: described anew, with the history that was read when they came.
+
+    Parameters
+    ----------
+    config : FeatureConfig
+    places : int64 array, (kept,)
+        Their positions in the consignment table, rising.
+    records : sequence of Consignment
+    readings : float32 array, (kept, readings)
+    alerts : sequence of Alert
+    """
+
+    def __init__(
+        self,
+        config: FeatureConfig,
+        places: NDArray[np.int64],
+        records: Sequence[Consignment],
+        readings: Rows,
+        alerts: Sequence[Alert],
+    ) -> None:
+        self._config, self._places, self._records = config, places, records
+        self._readings, self._alerts = readings, alerts
+
+    def records(self, rows: NDArray[np.int64]) -> list[Consignment]:
+        """Give the consignments at some positions of the table."""
+        return [self._records[place] for place in np.searchsorted(self._places, rows).tolist()]
+
+    def matrix(self, fitted: Fitted, keep: Bools) -> Matrix:
+        """Give the feature rows of the kept consignments, each as of its own moment of scoring."""
+        rows = np.flatnonzero(keep)
+        pipeline = pipeline_of(self._config, fitted, self._alerts)
+        X, _, _ = described(pipeline, self.records(rows))
+        X[:, pipeline.history_at :] = self._readings[np.searchsorted(self._places, rows)]
+        return Matrix(X, rows, pipeline.spec)
+
+
+class Knowledge:
+    """What one office knows.
+
+    Parameters
+    ----------
+    config : FeatureConfig
+    background : float
+        Share of all arrivals whose features are kept, opened or not, 0 to 1.
+    seed : int
+        Draws them; by identifier, whatever else happens.
+    """
+
+    def __init__(self, config: FeatureConfig, *, background: float, seed: int) -> None:
+        self._config, self._background, self._seed = config, background, seed
+        self._alerts: list[Alert] = []
+        self._pipeline = pipeline_of(config, Fitted.nothing(), ())
+        self._ledger = Ledger(self._pipeline.new_history())
+        self._due: list[tuple[int, str, int, int, int, int, str]] = []
+        self._outcomes: list[Outcome] = []
+        self._frames: list[pd.DataFrame] = []
+        self._arrived = 0
+        self._places: list[int] = []
+        self._records: list[Consignment] = []
+        self._readings: list[Rows] = []
+        self._day: _Arrivals | None = None
+
+    @property
+    def spec(self) -> Spec:
+        """The features."""
+        return self._pipeline.spec
+
+    def describe_by(self, fitted: Fitted) -> None:
+        """Describe what comes with another learnt part."""
+        self._pipeline = pipeline_of(self._config, fitted, self._alerts)
+
+    def arrive(self, frame: pd.DataFrame, alerts: Iterable[Alert], wanted: Bools) -> Rows:
+        """Let a day's consignments come, and read the features of some.
+
+        Parameters
+        ----------
+        frame : DataFrame
+            As declared, later than all before.
+        alerts : iterable of Alert
+            Issued since then; each counts from its own moment on.
+        wanted : bool array, (n,)
+            Rows whose features are asked for; the others only join the history.
+
+        Returns
+        -------
+        float32 array, (n, features)
+            NaN in rows that were not wanted.
+        """
+        for alert in alerts:
+            self._alerts.append(alert)
+            self._pipeline.alerts.add(alert)
+        cancelled_us = time_column_us(frame, "cancelled_at")
+        known = frame.drop(columns="cancelled_at", errors="ignore")
+        records = consignments_of(known, self._config.record_type())
+        X, keys, counterparts = self._describe(records, wanted)
+        received_us = time_column_us(frame, "received_at").tolist()
+        order = sorted(range(len(records)), key=lambda at: (received_us[at], records[at].consignment_id))
+        for at in order:
+            record, now = records[at], received_us[at]
+            self._count_until(now)
+            self._ledger.arrive(
+                record.consignment_id,
+                now // US_PER_DAY,
+                keys[at],
+                counterparts[at],
+                X[at] if wanted[at] else None,
+                self._pipeline.history_at,
+            )
+            self._expect_cancellation(record.consignment_id, int(cancelled_us[at]), now)
+        self._frames.append(frame[[name for name in SLIM if name in frame]])
+        self._day = _Arrivals(self._arrived, records, X)
+        self._arrived += len(frame)
+        return X
+
+    def _describe(self, records: list[Consignment], wanted: Bools) -> tuple[Rows, Keys, Keys]:
+        """Describe what is wanted, and give the keys of all."""
+        X = np.full((len(records), len(self._pipeline.spec)), np.nan, dtype=np.float32)
+        keys = np.zeros((len(records), len(self._pipeline.kinds)), dtype=np.uint64)
+        counterparts = np.zeros_like(keys)
+        rows = np.flatnonzero(wanted)
+        X[rows], keys[rows], counterparts[rows] = described(
+            self._pipeline, [records[row] for row in rows.tolist()]
+        )
+        for row in np.flatnonzero(~wanted).tolist():
+            self._pipeline.key(records[row], keys[row], counterparts[row])
+        return X, keys, counterparts
+
+    def is_background(self, consignment_ids: Sequence[str]) -> Bools:
+        """Tell whose features are kept whether or not they are opened."""
+        drawn: Bools = RandomOrder(self._seed).scores(NO_ROWS, consignment_ids) < self._background
+        return drawn
+
+    def keep(self, rows: Iterable[int]) -> None:
+        """Keep the features of some of the last arrivals, which were asked for."""
+        assert self._day is not None
+        for row in sorted(rows):
+            self._places.append(self._day.first + row)
+            self._records.append(self._day.records[row])
+            self._readings.append(self._day.X[row, self._pipeline.history_at :].copy())
+
+    def expect(self, outcomes: Iterable[Outcome]) -> None:
+        """Take outcomes to come; each counts from the moment it is visible."""
+        for outcome in outcomes:
+            self._outcomes.append(outcome)
+            recorded = NO_TIME if outcome.recorded_at is None else to_us(outcome.recorded_at)
+            event = (known_us(outcome), recorded, NO_SEQUENCE)
+            result = outcome.result or "" if outcome.status == "inspected" else ""
+            heappush(self._due, (visible_us(outcome), outcome.consignment_id, OUTCOME, *event, result))
+
+    def as_known(self, as_of: datetime) -> Known:
+        """Give what was known at a moment, now or long ago."""
+        us = to_us(as_of)
+        frame = pd.concat(self._frames, ignore_index=True)
+        received = time_column_us(frame, "received_at")
+        arrived = int((received < us).sum())  # days come in order, so these are the first
+        frame = frame.iloc[:arrived]
+        if "cancelled_at" in frame:
+            frame = frame.assign(cancelled_at=frame["cancelled_at"].where(frame["cancelled_at"] <= as_of))
+        kept = int(np.searchsorted(self._places, arrived))
+        offered = np.zeros(arrived, dtype=bool)
+        offered[self._places[:kept]] = True
+        features = KeptFeatures(
+            self._config,
+            np.array(self._places[:kept], dtype=np.int64),
+            self._records[:kept],
+            np.array(self._readings[:kept], dtype=np.float32),
+            [alert for alert in self._alerts if alert.issued_at <= as_of],
+        )
+        outcomes = frame_of(as_they_stood(self._outcomes, as_of), Outcome)
+        return Known(as_of, frame, outcomes, offered, features)
+
+    def _count_until(self, now_us: int) -> None:
+        """Count what became visible by a moment; at one instant that is before arrivals."""
+        while self._due and self._due[0][0] <= now_us:
+            us, name, what, known, recorded, _, result = heappop(self._due)
+            if what == OUTCOME:
+                self._ledger.conclude(name, us, known, recorded, None, result or None)
+            else:
+                self._ledger.cancel(name)
+
+    def _expect_cancellation(self, name: str, cancelled_us: int, received_us: int) -> None:
+        if cancelled_us == NO_TIME:
+            return
+        if cancelled_us <= received_us:
+            self._ledger.cancel(name)
+        else:
+            heappush(self._due, (cancelled_us, name, CANCELLATION, 0, 0, 0, ""))
+
+
+@dataclass(frozen=True)
+class _Arrivals:
+    """The last arrivals: the position of the first of them in all, and what was seen."""
+
+    first: int
+    records: list[Consignment]
+    X: Rows
+
+
+def pipeline_of(config: FeatureConfig, fitted: Fitted, alerts: Iterable[Alert]) -> Pipeline:
+    """Make a pipeline as batches have it."""
+    return Pipeline(config, fitted, Pseudonyms(BATCH_KEY), Alerts(alerts))
+
+
+def described(pipeline: Pipeline, records: Sequence[Consignment]) -> tuple[Rows, Keys, Keys]:
+    """Describe consignments, but for their history, and give their keys and counterparts."""
+    X = np.empty((len(records), len(pipeline.spec)), dtype=np.float32)
+    keys = np.zeros((len(records), len(pipeline.kinds)), dtype=np.uint64)
+    counterparts = np.zeros_like(keys)
+    for start in range(0, len(records), GROUP_ROWS):
+        part = slice(start, start + GROUP_ROWS)
+        pipeline.describe_all(records[part], X[part], keys[part], counterparts[part])
+    return X, keys, counterparts
+
+
+def as_they_stood(outcomes: Sequence[Outcome], as_of: datetime) -> list[Outcome]:
+    """Give the outcomes that were visible at a moment; what was chosen but not yet known is pending."""
+    us = to_us(as_of)
+    seen = [outcome for outcome in outcomes if visible_us(outcome) <= us]
+    known = {outcome.consignment_id for outcome in seen}
+    waiting: dict[str, Outcome] = {}
+    for outcome in outcomes:
+        chosen = outcome.selected_at
+        if outcome.consignment_id not in known and chosen is not None and to_us(chosen) <= us:
+            waiting.setdefault(outcome.consignment_id, _pending(outcome))
+    return [*seen, *waiting.values()]
+
+
+def standing_results(outcomes: Iterable[Outcome]) -> dict[str, str]:
+    """Give the final result that stands for each consignment in the end; none where the laboratory never answered."""
+    last: dict[str, tuple[Any, ...]] = {}
+    for outcome in outcomes:
+        if is_final(outcome):
+            order = (known_us(outcome), visible_us(outcome), outcome.result)
+            last[outcome.consignment_id] = max(last.get(outcome.consignment_id, (NO_TIME,)), order)
+    return {name: str(order[-1]) for name, order in last.items()}
+
+
+def _pending(outcome: Outcome) -> Outcome:
+    return Outcome(
+        consignment_id=outcome.consignment_id,
+        selected_by=outcome.selected_by,
+        status="inspected",
+        selection_probability=outcome.selection_probability,
+        selected_at=outcome.selected_at,
+        result="pending",
+        operation=outcome.operation,
+        office=outcome.office,
+    )

@@ -1,0 +1,371 @@
+"""The whole loop for one policy: score what arrived, choose, open, learn when it becomes known, retrain, next day.
+
+All policies start from the same past: a warm-up under the operation as it was, with what it found. Day 63: its arrivals
+are scored by the model trained at the midnight before, on what the laboratory had answered by then; lists are drawn up
+at the day's end; what was opened on day 65 and answered on day 80 counts in the model trained on day 84.
+"""
+
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass, replace
+from datetime import datetime
+
+import msgspec
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+
+from consignments.records import Alert, Outcome, Target
+from consignments.visibility import US_PER_DAY, moment_of_us, time_column_us
+from features.fitted import Fitted
+from features.spec import Spec
+from models.risk_model import RiskModel
+from training.config import TrainConfig
+from training.data.training_set import build_data_set, is_positive
+from training.policy_replay.checkpoints import Decision, Journal, Week
+from training.policy_replay.environments import ReplayWorld, Truth, offices_of
+from training.policy_replay.observed_history import NO_ROWS, Knowledge, Known, standing_results
+from training.policy_replay.policies import Offer, Pick, Policy, check
+from training.runs.train import fit
+
+DAYS_PER_WEEK = 7
+Bools = NDArray[np.bool_]
+Floats = NDArray[np.float64]
+Rows = NDArray[np.float32]
+NO_SCORES = np.empty(0)
+SCREENING = 1_000_003
+"""Added to the seed, so that lots of pictures and lots of openings are apart."""
+OPENING = (
+    "round",
+    "day",
+    "consignment_id",
+    "office",
+    "channel",
+    "selected_by",
+    "selection_probability",
+    "score",
+    "within_capacity",
+    "warm_up",
+    "truth",
+)
+POSITIVE = (
+    "round",
+    "day",
+    "consignment_id",
+    "office",
+    "channel",
+    "network",
+    "opened",
+    "within_capacity",
+    "warm_up",
+)
+"""Columns of the tables; `result` and `found` join them in the end."""
+Trainer = Callable[[Known, TrainConfig, Target], tuple[Fitted, RiskModel]]
+
+
+class ReplaySettings(msgspec.Struct, frozen=True):
+    """How a replay is run.
+
+    Attributes
+    ----------
+    capacity : int
+        Inspections for each office in each round (a day, where nothing else is said).
+    explore : float
+        Share of the capacity spent on exploring, by the policies that explore.
+    warm_up_days, retrain_days : int
+        Length of the common past, and days from one training to the next.
+    target : str
+    background : float
+        Share of the unopened arrivals whose features are kept for training.
+    """
+
+    capacity: int
+    explore: float = 0.1
+    warm_up_days: int = 56
+    retrain_days: int = 21
+    target: Target = "nps"
+    background: float = 0.05
+
+
+def learn(known: Known, config: TrainConfig, target: Target) -> tuple[Fitted, RiskModel]:
+    """Train as operations do: propensity weights, background negatives, calibration; nothing is held out for a test."""
+    data = build_data_set(
+        known.consignments,
+        known.outcomes,
+        as_of=known.as_of,
+        target=target,
+        split=config.split,
+        weights=config.weights,
+        seed=config.model.seed,
+        held_out=False,
+        offered=known.offered,
+    )
+    fitted, _, model = fit(known.consignments, data, known.features, config)
+    return fitted, model
+
+
+class Replay:
+    """One policy in one world.
+
+    Parameters
+    ----------
+    world : ReplayWorld
+        Fresh: it is lived through from its first round.
+    policy : Policy
+    settings : ReplaySettings
+    config : TrainConfig
+    journal : Journal
+    seed : int
+        Of lots and background.
+    trainer : callable
+        Gives the learnt features and the model of what was known.
+    """
+
+    def __init__(
+        self,
+        world: ReplayWorld,
+        policy: Policy,
+        settings: ReplaySettings,
+        config: TrainConfig,
+        journal: Journal,
+        *,
+        seed: int,
+        trainer: Trainer = learn,
+    ) -> None:
+        self._world, self._policy, self._settings, self._config = world, policy, settings, config
+        self._journal, self._seed, self._trainer = journal, seed, trainer
+        self._knowledge: Knowledge | None = None
+        if policy.sees in ("features", "model"):
+            self._knowledge = Knowledge(config.features, background=settings.background, seed=seed)
+        self._model: RiskModel | None = None
+        self._trained_on = -1
+        self._account = _Account(settings.target)
+
+    def run(self) -> tuple[pd.DataFrame, pd.DataFrame]:
+        """Live through the world, from where the journal ends, and write the tables.
+
+        Returns
+        -------
+        openings, positives : DataFrame
+            One row for each consignment that was opened, and for each that held what was looked for.
+        """
+        past = self._journal.weeks()
+        rounds_a_week = max(1, DAYS_PER_WEEK // self._world.round_days)
+        week: list[list[Decision]] = []
+        for number in range(self._world.rounds):
+            at, place = divmod(number, rounds_a_week)
+            decided = past[at].rounds[place] if at < len(past) else None
+            week.append(self._live(number, decided))
+            if len(week) == rounds_a_week or number == self._world.rounds - 1:
+                if at >= len(past):
+                    self._journal.finish_week(Week(at, week))
+                week = []
+        tables = self._account.tables()
+        self._journal.finish(*tables)
+        return tables
+
+    def _live(self, number: int, decided: list[Decision] | None) -> list[Decision]:
+        """Live one round; where it was decided before, do what was decided."""
+        now = self._begin(number)
+        if decided is None and now.warming:
+            decided = now.decisions(now.legacy, NO_SCORES)
+        if decided is None and self._policy.learns:
+            self._retrain(now.day)
+        kept = self._kept_anyway(now)
+        X, scores = self._look(now, decided, kept)
+        if decided is None:
+            decided = now.decisions(self._choose(now, X, scores), scores)
+        outcomes = self._open(now, decided)
+        if self._knowledge is not None:
+            self._knowledge.keep(np.flatnonzero(kept | now.mask(decided)).tolist())
+            self._knowledge.expect(outcomes)
+        self._account.add(now, decided, outcomes)
+        return decided
+
+    def _begin(self, number: int) -> "_Round":
+        frame, alerts = self._world.arrive(number)
+        since_start = number * self._world.round_days
+        warming = since_start < self._settings.warm_up_days
+        capacity = self._world.capacity(self._settings.capacity)
+        asked = warming or self._policy.sees == "legacy"
+        return _Round(
+            number=number,
+            day=self._world.start_day + since_start,
+            warming=warming,
+            capacity=capacity,
+            frame=frame,
+            alerts=alerts,
+            tips=self._world.tips(),
+            truth=self._world.truth(),
+            legacy=self._world.legacy(capacity) if asked else [],
+            ids=tuple(frame["consignment_id"].tolist()),
+            offices=offices_of(frame),
+        )
+
+    def _retrain(self, day: int) -> None:
+        """Train where the schedule says so; after a kill, the model that was at work then."""
+        assert self._knowledge is not None
+        first = self._world.start_day + self._settings.warm_up_days
+        due = first + (day - first) // self._settings.retrain_days * self._settings.retrain_days
+        due -= (due - self._world.start_day) % self._world.round_days
+        if due == self._trained_on:
+            return
+        known = self._knowledge.as_known(moment_of_us(due * US_PER_DAY))
+        fitted, self._model = self._trainer(known, self._config, self._settings.target)
+        self._knowledge.describe_by(fitted)
+        self._trained_on = due
+
+    def _kept_anyway(self, now: "_Round") -> Bools:
+        """Rows whose features are kept whatever is chosen: the background, and what partners name."""
+        if self._knowledge is None:
+            return now.tips
+        return now.tips | self._knowledge.is_background(now.ids)
+
+    def _look(self, now: "_Round", decided: list[Decision] | None, kept: Bools) -> tuple[Rows, Floats]:
+        """Let the arrivals join the history, and read and score what has to be."""
+        if self._knowledge is None:
+            return NO_ROWS, NO_SCORES
+        wanted = np.ones(len(now.ids), dtype=bool) if decided is None else kept | now.mask(decided)
+        X = self._knowledge.arrive(now.frame, now.alerts, wanted)
+        if decided is not None or self._model is None:
+            return X, NO_SCORES
+        return X, self._model.score(X, now.frame["channel"].tolist())
+
+    def _choose(self, now: "_Round", X: Rows, scores: Floats) -> list[Pick]:
+        """Ask the policy, give it what it declared to see and no more, and hold it to the capacity."""
+        rows = np.flatnonzero(~now.tips)
+        offer = self._offer(now, X, scores).part(rows)
+        if self._policy.sees in ("features", "model"):
+            offer = self._screened(offer, rows)
+        if self._policy.sees == "truth":
+            picks = self._policy.choose(offer, tuple(now.truth.results[row] for row in rows.tolist()))
+        elif self._policy.sees == "legacy":
+            place = {row: at for at, row in enumerate(rows.tolist())}
+            own = [pick._replace(row=place[pick.row]) for pick in now.legacy]
+            picks = self._policy.choose(offer, lambda: own)
+        else:
+            picks = self._policy.choose(offer)
+        check(picks, offer, self._policy.name)
+        return sorted(pick._replace(row=int(rows[pick.row])) for pick in picks)
+
+    def _offer(self, now: "_Round", X: Rows, scores: Floats) -> Offer:
+        """Give what is known of all arrivals; its parts are copies."""
+        return Offer(
+            consignment_ids=now.ids,
+            offices=now.offices,
+            day=now.day,
+            capacity=now.capacity,
+            explore=self._settings.explore,
+            seed=self._seed,
+            X=X,
+            spec=Spec([]) if self._knowledge is None else self._knowledge.spec,
+            scores=scores,
+            model=self._model,
+            suspect=np.zeros(len(now.ids), dtype=bool),
+        )
+
+    def _screened(self, offer: Offer, rows: NDArray[np.int64]) -> Offer:
+        """Let each office take X-ray pictures of the share it can, chosen by the policy itself, and tell what it saw."""
+        share, offices = self._world.screened_share, np.array(offer.offices, dtype=object)
+        suspect = np.zeros(len(rows), dtype=bool)
+        for office in sorted(set(offer.offices)) if share else ():
+            mine = np.flatnonzero(offices == office)
+            asked = replace(
+                offer.part(mine), capacity=max(1, round(share * len(mine))), seed=offer.seed + SCREENING
+            )
+            picks = self._policy.choose(asked)
+            check(picks, asked, self._policy.name)
+            screened = mine[[pick.row for pick in picks]]
+            suspect[screened] = self._world.pictures(rows[screened])
+        suspect.flags.writeable = False
+        return replace(offer, suspect=suspect)
+
+    def _open(self, now: "_Round", decided: Sequence[Decision]) -> list[Outcome]:
+        """Open, and date the choices to when the list of their office could be drawn up."""
+        received = pd.Series(time_column_us(now.frame, "received_at"))
+        last = received.groupby(np.array(now.offices, dtype=object)).transform("max").tolist()
+        listed = {one.consignment_id: moment_of_us(last[one.row]) for one in decided}
+        outcomes = self._world.open([one.pick for one in decided])
+        return [dated(outcome, listed.get(outcome.consignment_id)) for outcome in outcomes]
+
+
+@dataclass(frozen=True)
+class _Round:
+    """One round as the world has it; only parts of it are shown to anyone."""
+
+    number: int
+    day: int
+    warming: bool
+    capacity: int
+    frame: pd.DataFrame
+    alerts: list[Alert]
+    tips: Bools
+    truth: Truth
+    legacy: list[Pick]
+    ids: tuple[str, ...]
+    offices: tuple[str, ...]
+
+    def mask(self, decided: Sequence[Decision]) -> Bools:
+        """Mark what was chosen."""
+        chosen = np.zeros(len(self.ids), dtype=bool)
+        chosen[[one.row for one in decided]] = True
+        return chosen
+
+    def decisions(self, picks: Iterable[Pick], scores: Floats) -> list[Decision]:
+        """Write choices as they are written down."""
+        return [
+            Decision(
+                self.ids[pick.row],
+                pick.row,
+                pick.selected_by,
+                pick.probability,
+                float(scores[pick.row]) if len(scores) else None,
+            )
+            for pick in picks
+        ]
+
+
+def dated(outcome: Outcome, listed_at: datetime | None) -> Outcome:
+    """Let nothing of an outcome come before the list that it was chosen on."""
+    if listed_at is None:
+        return outcome
+    inspected = None if outcome.inspected_at is None else max(outcome.inspected_at, listed_at)
+    known = None if outcome.known_at is None else max(outcome.known_at, inspected or listed_at)
+    return msgspec.structs.replace(outcome, selected_at=listed_at, inspected_at=inspected, known_at=known)
+
+
+class _Account:
+    """Writes down what was opened and what was there to be found."""
+
+    def __init__(self, target: Target) -> None:
+        self._target = target
+        self._openings: list[tuple[object, ...]] = []
+        self._positives: list[tuple[object, ...]] = []
+        self._outcomes: list[Outcome] = []
+
+    def add(self, now: _Round, decided: Sequence[Decision], outcomes: Sequence[Outcome]) -> None:
+        self._outcomes += outcomes
+        own = {one.row: one for one in decided}
+        tipped = np.flatnonzero(now.tips).tolist()
+        beyond = {row: Decision(now.ids[row], row, "intelligence", None, None) for row in tipped}
+        for row, one in sorted((own | beyond).items()):
+            chosen = (one.selected_by, one.probability, one.score, row not in beyond, now.warming)
+            self._openings.append((*self._shared(now, row), *chosen, now.truth.results[row]))
+        positive = is_positive(pd.Series(now.truth.results), self._target)
+        for row in np.flatnonzero(positive).tolist():
+            opened = (row in own or row in beyond, row in own and row not in beyond, now.warming)
+            self._positives.append((*self._shared(now, row), now.truth.networks[row] or "", *opened))
+
+    def _shared(self, now: _Round, row: int) -> tuple[object, ...]:
+        channel = now.frame["channel"].iloc[row]
+        return now.number, now.day, now.ids[row], now.offices[row], channel
+
+    def tables(self) -> tuple[pd.DataFrame, pd.DataFrame]:
+        """Give both tables, with the result that stood in the end."""
+        results = standing_results(self._outcomes)
+        openings = pd.DataFrame(self._openings, columns=OPENING)
+        positives = pd.DataFrame(self._positives, columns=POSITIVE)
+        for frame in (openings, positives):
+            stood = frame["consignment_id"].map(results)
+            frame["result"] = stood.astype("str")
+            frame["found"] = is_positive(stood, self._target)
+        return openings, positives

@@ -1,0 +1,269 @@
+"""What the policies of a contest found: by week, in all, by kind of network and channel, and around each event.
+
+Only choices within the capacity count, after the common warm-up; a find is a consignment whose result, as it stood in the
+end, is what was looked for. Intervals are over seeds (Student's t); differences are taken seed by seed.
+"""
+
+from dataclasses import dataclass
+
+import numpy as np
+import pandas as pd
+
+from consignments.errors import BadInput
+from training.data.training_set import is_positive
+from training.evaluation.intervals import Estimate
+from training.evaluation.verdict import TARGET_NAMES
+from training.policy_replay.experiment import Contest
+from training.policy_replay.policies import POLICIES
+from training.policy_replay.replay import DAYS_PER_WEEK
+
+BEFORE_DAYS, AFTER_DAYS = 28, 42
+"""Windows around an event."""
+CONFIDENCE = 0.95
+REFERENCE, EXPLORING, YARDSTICK = "greedy", "explore", "oracle"
+"""What others are compared with, what it means to explore, and the most that could be found."""
+BY = ("network", "channel")
+
+
+@dataclass(frozen=True)
+class Findings:
+    """The tables of the report.
+
+    Attributes
+    ----------
+    runs : DataFrame
+        One row for each policy and seed.
+    policies : DataFrame
+        One row for each policy, best first: means over seeds, with `_low` and `_high`.
+    weeks : DataFrame
+        One row for each policy, seed and week after the warm-up.
+    missed : DataFrame
+        Share found, by policy and kind of network or channel.
+    events : DataFrame
+        Share found before and after each event, and the difference to the reference in finds.
+    sentences : list of str
+        Which policy to run, and what it costs.
+    """
+
+    runs: pd.DataFrame
+    policies: pd.DataFrame
+    weeks: pd.DataFrame
+    missed: pd.DataFrame
+    events: pd.DataFrame
+    sentences: list[str]
+
+
+def findings_of(contest: Contest) -> Findings:
+    """Work out what the policies found.
+
+    Raises
+    ------
+    BadInput
+        Where there was nothing to find.
+    """
+    openings = _after_warm_up(contest.openings)
+    positives = _after_warm_up(contest.positives)
+    if positives.empty:
+        raise BadInput(
+            f"there was nothing to find: no consignment after the warm-up holds {TARGET_NAMES[contest.settings.target]}",
+            todo="give a longer or a larger world, or another --target",
+        )
+    runs = _runs(openings, positives)
+    policies = _policies(runs)
+    return Findings(
+        runs=runs,
+        policies=policies,
+        weeks=_weeks(openings, positives, contest),
+        missed=_missed(positives),
+        events=_events(positives, contest),
+        sentences=_sentences(runs, policies, contest),
+    )
+
+
+def over_seeds(values: pd.Series) -> Estimate:
+    """Give the mean over seeds with its interval; none where there is one seed only."""
+    from scipy.stats import t
+
+    known = values.dropna().to_numpy(dtype=np.float64)
+    if len(known) < 2:
+        return Estimate(float(known.mean()) if len(known) else np.nan, np.nan, np.nan)
+    half = t.ppf((1 + CONFIDENCE) / 2, len(known) - 1) * known.std(ddof=1) / np.sqrt(len(known))
+    mean = float(known.mean())
+    return Estimate(mean, float(mean - half), float(mean + half))
+
+
+def _after_warm_up(frame: pd.DataFrame) -> pd.DataFrame:
+    return frame.loc[~frame["warm_up"]]
+
+
+def _runs(openings: pd.DataFrame, positives: pd.DataFrame) -> pd.DataFrame:
+    own, tips = openings[openings["within_capacity"]], openings[~openings["within_capacity"]]
+    keys = ["policy", "seed"]
+    runs = own.groupby(keys).agg(opened=("found", "size"), found=("found", "sum"))
+    runs["hit_rate"] = runs["found"] / runs["opened"]
+    offence = is_positive(own["result"], "any_offence")
+    runs["offence_rate"] = own.assign(offence=offence).groupby(keys)["offence"].mean()
+    runs["sent"] = positives.groupby(keys).size()
+    runs["share_found"] = runs["found"] / runs["sent"]
+    runs["found_on_tips"] = tips.groupby(keys)["found"].sum()
+    runs = runs.fillna({"found_on_tips": 0}).astype({"found_on_tips": "int64"}).reset_index()
+    best = runs.loc[runs["policy"] == YARDSTICK].set_index("seed")["found"]
+    runs["share_of_oracle"] = runs["found"] / runs["seed"].map(best)
+    return runs
+
+
+def _policies(runs: pd.DataFrame) -> pd.DataFrame:
+    rows = []
+    reference = runs.loc[runs["policy"] == REFERENCE].set_index("seed")["found"]
+    for policy, mine in runs.groupby("policy"):
+        row: dict[str, object] = {"policy": policy, "text": _text_of(str(policy)), "seeds": len(mine)}
+        values = {name: mine[name] for name in ("found", "hit_rate", "share_found", "share_of_oracle")}
+        values |= {name: mine[name] for name in ("opened", "offence_rate", "found_on_tips")}
+        values["found_more_than_greedy"] = mine["found"] - mine["seed"].map(reference)
+        for name, series in values.items():
+            estimate = over_seeds(series)
+            row |= {name: estimate.value, f"{name}_low": estimate.low, f"{name}_high": estimate.high}
+        rows.append(row)
+    return pd.DataFrame(rows).sort_values(["found", "policy"], ascending=[False, True], ignore_index=True)
+
+
+def _text_of(policy: str) -> str:
+    return POLICIES[policy].text if policy in POLICIES else ""
+
+
+def _weeks(openings: pd.DataFrame, positives: pd.DataFrame, contest: Contest) -> pd.DataFrame:
+    own = openings[openings["within_capacity"]]
+    keys = ["policy", "seed", "week"]
+    opened = own.assign(week=_week(own, contest)).groupby(keys)["found"].agg(opened="size", found="sum")
+    sent = positives.assign(week=_week(positives, contest)).groupby(keys).size().rename("sent")
+    weeks: pd.DataFrame = (
+        opened.join(sent, how="left").fillna({"sent": 0}).astype({"sent": "int64"}).reset_index()
+    )
+    weeks["hit_rate"] = weeks["found"] / weeks["opened"]
+    weeks["found_so_far"] = weeks.groupby(["policy", "seed"])["found"].cumsum()
+    best = weeks.loc[weeks["policy"] == YARDSTICK].set_index(["seed", "week"])["found_so_far"]
+    place = pd.MultiIndex.from_frame(weeks[["seed", "week"]])
+    weeks["share_of_oracle"] = weeks["found_so_far"].to_numpy() / best.reindex(place).to_numpy()
+    return weeks
+
+
+def _week(frame: pd.DataFrame, contest: Contest) -> pd.Series:
+    return _since_start(frame, contest) // DAYS_PER_WEEK
+
+
+def _since_start(frame: pd.DataFrame, contest: Contest) -> pd.Series:
+    return frame["day"] - contest.first_day
+
+
+def _missed(positives: pd.DataFrame) -> pd.DataFrame:
+    rows = []
+    for by in BY:
+        parts = positives[positives[by] != ""].groupby([by, "policy"])
+        for (value, policy), mine in parts:
+            own = mine["found"] & mine["within_capacity"]
+            share = over_seeds(own.groupby(mine["seed"]).mean())
+            rows.append(
+                {
+                    "by": by,
+                    "value": value,
+                    "policy": policy,
+                    "sent": len(mine),
+                    "found": int(own.sum()),
+                    "found_on_tips": int((mine["found"] & ~mine["within_capacity"]).sum()),
+                    "missed": int((~mine["found"]).sum()),
+                    "share_found": share.value,
+                    "share_found_low": share.low,
+                    "share_found_high": share.high,
+                }
+            )
+    return pd.DataFrame(rows)
+
+
+def _events(positives: pd.DataFrame, contest: Contest) -> pd.DataFrame:
+    rows = []
+    since = _since_start(positives, contest)
+    own = positives.assign(own=positives["found"] & positives["within_capacity"], since=since)
+    for name, day in contest.events:
+        for window, begins, ends in (("before", day - BEFORE_DAYS, day), ("after", day, day + AFTER_DAYS)):
+            begins = max(begins, contest.settings.warm_up_days)
+            inside = own[(own["since"] >= begins) & (own["since"] < ends)]
+            if begins >= ends or inside.empty:
+                continue
+            found = inside.groupby(["policy", "seed"])["own"].agg(["sum", "mean"]).reset_index()
+            reference = found.loc[found["policy"] == REFERENCE].set_index("seed")["sum"]
+            for policy, mine in found.groupby("policy"):
+                gain, share = over_seeds(mine["sum"] - mine["seed"].map(reference)), over_seeds(mine["mean"])
+                rows.append(
+                    {
+                        "event": name,
+                        "day": day,
+                        "window": window,
+                        "days": min(ends, contest.days) - begins,
+                        "policy": policy,
+                        "found": float(mine["sum"].mean()),
+                        "share_found": share.value,
+                        "more_than_greedy": gain.value,
+                        "more_than_greedy_low": gain.low,
+                        "more_than_greedy_high": gain.high,
+                    }
+                )
+    return pd.DataFrame(rows)
+
+
+def _sentences(runs: pd.DataFrame, policies: pd.DataFrame, contest: Contest) -> list[str]:
+    what = TARGET_NAMES[contest.settings.target]
+    real = policies[policies["policy"] != YARDSTICK]
+    best = real.iloc[0]
+    told = [
+        f"Run {best['policy']}: of the policies that can be run it found most {what}, "
+        f"{_counted(best, 'found')} in {best['opened']:,.0f} inspections ({best['hit_rate']:.1%})"
+        + (
+            f", {best['share_of_oracle']:.0%} of what the oracle found."
+            if np.isfinite(best["share_of_oracle"])
+            else "."
+        )
+    ]
+    told += _not_told_apart(runs, str(best["policy"]))
+    others = [
+        name for name in ("officer", "rules", "random") if name in set(real["policy"]) - {best["policy"]}
+    ]
+    if others:
+        found = real.set_index("policy")["found"]
+        told.append(
+            "At the same capacity "
+            + ", ".join(f"{name} found {found[name]:,.1f}".replace(".0", "") for name in others)
+            + "."
+        )
+    told += _price_of_exploring(runs)
+    return told
+
+
+def _not_told_apart(runs: pd.DataFrame, best: str) -> list[str]:
+    """Name the policies whose finds do not differ from the best one's beyond chance, seed by seed."""
+    found = runs.pivot_table(index="seed", columns="policy", values="found")
+    alike = [
+        str(name)
+        for name in found.columns.drop([best, YARDSTICK], errors="ignore")
+        if over_seeds(found[best] - found[name]).low <= 0
+    ]
+    return [f"Over these seeds {', '.join(alike)} cannot be told from it."] if alike else []
+
+
+def _counted(row: pd.Series, name: str) -> str:
+    interval = f" ({row[f'{name}_low']:,.0f} to {row[f'{name}_high']:,.0f})" if row["seeds"] > 1 else ""
+    return f"{row[name]:,.1f}".replace(".0", "") + interval
+
+
+def _price_of_exploring(runs: pd.DataFrame) -> list[str]:
+    found = runs.pivot_table(index="seed", columns="policy", values="found")
+    if not {REFERENCE, EXPLORING} <= set(found.columns):
+        return []
+    share = over_seeds((found[EXPLORING] - found[REFERENCE]) / found[REFERENCE])
+    verb = "costs" if share.value < 0 else "brings"
+    interval = f" ({share.low:+.0%} to {share.high:+.0%})" if np.isfinite(share.low) else ""
+    told = f"A random share with logged probability {verb} {abs(share.value):.0%} of the finds{interval} against spending all on the highest scores"
+    if not np.isfinite(share.low):
+        told += "; one seed tells no more than that"
+    elif share.low <= 0 <= share.high:
+        told += "; over these seeds no difference can be told"
+    return [told + "."]

@@ -1,0 +1,1 @@
+"""Two versions compared, the gate, and the promotion."""

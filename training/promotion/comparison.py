@@ -1,0 +1,487 @@
+"""The paired comparison of two versions: same consignments, same history, same resampled days.
+
+Each version scores every consignment of the period with its own features; the difference of a metric is taken within
+each resample of whole days, so that what is hard about a day is hard for both.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import datetime
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from markupsafe import Markup
+from numpy.typing import NDArray
+
+from consignments.errors import BadInput
+from consignments.records import Target
+from consignments.visibility import US_PER_DAY, moment_of_us, time_column_us, to_us, visible_at_column
+from features.batch import BATCH_KEY, Progress, Tables
+from features.history.pseudonyms import Pseudonyms
+from models.batch_scoring import score_table
+from models.bundle import Bundle
+from models.registry import Version
+from training.config import EvaluationConfig
+from training.data.data_hash import data_sha256
+from training.data.training_set import Labels, inverse_propensity, labels_at, true_labels
+from training.evaluation.intervals import Estimate
+from training.evaluation.metrics import Evaluation, Traffic, difference, evaluate, slices_of
+from training.evaluation.verdict import percent_range
+from training.reporting.html import AREAS, HEADLINE, between, environment, named_text
+from training.reporting.mlflow_tracking import RunRecord, log_run
+from training.reporting.plots import differences_picture
+from training.runs.artifacts import table_json
+from training.runs.train import SLICES, texts_of
+
+COMPARED = (
+    "precision_at_1pct",
+    "recall_at_1pct",
+    "precision_at_capacity",
+    "recall_at_capacity",
+    "average_precision",
+    "roc_auc",
+    "calibration_error",
+)
+"""What is compared, the deciding ones first."""
+DECIDING = ("recall_at_1pct", "average_precision")
+"""What the verdict goes by: the first of these that has an interval."""
+Floats = NDArray[np.float64]
+TOP = 0.01
+"""Share of the traffic within which the two lists are held against each other."""
+MOST_EXAMPLES = 40
+DISAGREEMENT_COLUMNS = ("consignment_id", "channel", "rank_a", "rank_b", "score_a", "score_b", "result")
+SLICE_COLUMNS = (
+    "kind",
+    "value",
+    "consignments",
+    "labelled",
+    "positive",
+    "a",
+    "b",
+    "difference",
+    "low",
+    "high",
+)
+"""Of the table of slices: counts, both areas under the ROC curve, and their difference with its interval."""
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """What the comparison of two versions says.
+
+    Attributes
+    ----------
+    a, b : Evaluation
+        Of the same traffic; `b` is the one that might replace `a`.
+    gains : dict
+        Metric to the difference `b` minus `a` with its 95 % interval.
+    disagreements : list of dict
+        Consignments that only one of the two puts into its best 1 %, those furthest apart first; no personal data.
+    slices : list of dict
+        With `SLICE_COLUMNS`: each slice of the traffic, what it gains.
+    begins : datetime
+        No earlier arrival was compared.
+    consignments, labelled, positive : int
+    by_truth : bool
+        Whether the labels are the truth of a simulated world.
+    data_sha256 : str
+        Of the tables that were given.
+    inputs : dict
+        Name of each table to its rows.
+    """
+
+    a: Evaluation
+    b: Evaluation
+    gains: dict[str, Estimate]
+    disagreements: list[dict[str, float | str]]
+    slices: list[dict[str, float | str]]
+    begins: datetime
+    consignments: int
+    labelled: int
+    positive: int
+    by_truth: bool
+    data_sha256: str
+    inputs: dict[str, int]
+
+    def verdict(self) -> str:
+        """Say `better`, `worse` or `no difference` by recall at 1 % of the traffic, or average precision without it."""
+        gain = next(
+            (
+                self.gains[name]
+                for name in ("recall_at_1pct", "average_precision")
+                if _known(self.gains[name])
+            ),
+            Estimate(np.nan, np.nan, np.nan),
+        )
+        if gain.low > 0:
+            return "better"
+        return "worse" if gain.high < 0 else "no difference"
+
+    def flat(self) -> dict[str, float]:
+        """Give the metrics of the run: `difference/…`, `a/…` and `b/…`, with `_low` and `_high`."""
+        differences = {
+            f"difference/{name}{end}": value
+            for name, gain in self.gains.items()
+            for end, value in (("", gain.value), ("_low", gain.low), ("_high", gain.high))
+            if np.isfinite(value)
+        }
+        sides = {
+            name: value
+            for prefix, side in (("a", self.a), ("b", self.b))
+            for name, value in side.flat(prefix).items()
+            if name.count("/") == 1
+        }
+        counts = {"consignments": self.consignments, "results": self.labelled, "finds": self.positive}
+        return differences | sides | {f"compared/{name}": float(count) for name, count in counts.items()}
+
+
+def compare(
+    a: Bundle,
+    b: Bundle,
+    tables: Tables,
+    pseudonyms: Pseudonyms | None = None,
+    config: EvaluationConfig | None = None,
+    *,
+    begins: datetime | None = None,
+    ends: datetime | None = None,
+    truth: pd.DataFrame | None = None,
+    progress: Progress | None = None,
+) -> Comparison:
+    """Compare two models on the same consignments.
+
+    Parameters
+    ----------
+    a, b : Bundle
+        Of one target; `b` is the one that might replace `a`.
+    tables : Tables
+        Consignments (all of them join the history), outcomes and alerts.
+    pseudonyms : Pseudonyms, optional
+    config : EvaluationConfig, optional
+    begins, ends : datetime, optional
+        Arrivals from `begins` until `ends` are compared; default: from when on neither model has learnt of them.
+    truth : DataFrame, optional
+        Of a simulated world, in place of the outcomes.
+
+    Raises
+    ------
+    BadInput
+        Where the targets differ, a model has learnt of the period, or it holds nothing that is known.
+    """
+    if a.card.target != b.card.target:
+        raise BadInput(
+            "two models of different targets cannot be compared",
+            got=f"{a.card.target} and {b.card.target}",
+            expected="one target",
+        )
+    pseudonyms, config = pseudonyms or Pseudonyms(BATCH_KEY), config or EvaluationConfig()
+    target: Target = a.card.target
+    frame = tables.consignments
+    begins = _unseen(a, b, begins)
+    inside = _period(frame, begins, ends)
+    rows = frame.loc[inside]
+    labels = (
+        true_labels(rows["consignment_id"], truth, target)
+        if truth is not None
+        else labels_at(rows["consignment_id"], _outcomes(tables), last_visible(_outcomes(tables)), target)
+    )
+    if not labels.known.any():
+        raise BadInput(
+            "no result of any consignment of the period is known",
+            where=f"{int(inside.sum())} consignments",
+            todo="choose another period with --from and --until",
+        )
+    given = Tables(rows, tables.outcomes, tables.alerts)
+    named = {
+        "consignments": frame,
+        "outcomes": tables.outcomes,
+        "alerts": tables.alerts,
+        "truth": truth,
+    }
+    scores = [
+        score_table(bundle, given, pseudonyms, history=frame.loc[~inside], progress=progress)[
+            "score"
+        ].to_numpy(np.float64)
+        for bundle in (a, b)
+    ]
+    traffic = Traffic(
+        score=scores[0],
+        day=time_column_us(rows, "received_at") // US_PER_DAY,
+        office=texts_of(frame, "office", np.flatnonzero(inside)),
+        labelled=labels.known,
+        positive=labels.positive,
+        weight=np.where(labels.known, inverse_propensity(labels.probability), 0.0),
+        slices={
+            kind: texts_of(rows, column, np.arange(len(rows)))
+            for kind, column in SLICES.items()
+            if column in rows
+        },
+    )
+    one, other = evaluate(traffic, config), evaluate(traffic.scored(scores[1]), config)
+    return Comparison(
+        a=one,
+        b=other,
+        gains={name: difference(other, one, name) for name in COMPARED},
+        disagreements=_disagreements(rows, scores[0], scores[1], labels, truth is not None),
+        slices=_slices(traffic, scores[1], config),
+        begins=begins,
+        consignments=len(rows),
+        labelled=int(labels.known.sum()),
+        positive=int(labels.positive.sum()),
+        by_truth=truth is not None,
+        data_sha256=data_sha256(named),
+        inputs={name: len(table) for name, table in named.items() if table is not None},
+    )
+
+
+def _unseen(a: Bundle, b: Bundle, begins: datetime | None) -> datetime:
+    """Give the beginning of the period; no model may have learnt of it."""
+    name, unseen = max((("a", a.unseen_from), ("b", b.unseen_from)), key=lambda each: each[1])
+    if begins is not None and begins < unseen:
+        raise BadInput(
+            f"model {name} has learnt of consignments of this period, and would look better than it is",
+            where="--from",
+            got=f"{begins:%Y-%m-%d}",
+            expected=f"{unseen:%Y-%m-%d} or later, when its test period began",
+            todo="leave --from out",
+        )
+    return unseen if begins is None else begins
+
+
+def _period(frame: pd.DataFrame, begins: datetime, ends: datetime | None) -> NDArray[np.bool_]:
+    received = time_column_us(frame, "received_at")
+    inside: NDArray[np.bool_] = received >= to_us(begins)
+    if ends is not None:
+        inside &= received < to_us(ends)
+    if not inside.any():
+        raise BadInput(
+            "no consignment was received in the period",
+            where=f"from {begins:%Y-%m-%d}" + (f" until {ends:%Y-%m-%d}" if ends else ""),
+            expected="arrivals since the test periods of both models began",
+            todo="give later consignments, or choose another period with --from and --until",
+        )
+    return inside
+
+
+def _outcomes(tables: Tables) -> pd.DataFrame:
+    if tables.outcomes is None:
+        raise BadInput("nothing to compare against", expected="--outcomes, or --truth on a simulated world")
+    return tables.outcomes
+
+
+def last_visible(outcomes: pd.DataFrame) -> datetime:
+    """Give the moment when the last outcome became visible."""
+    return moment_of_us(int(visible_at_column(outcomes).max()))
+
+
+def _known(estimate: Estimate) -> bool:
+    return bool(np.isfinite(estimate.low) and np.isfinite(estimate.high))
+
+
+def _disagreements(
+    rows: pd.DataFrame,
+    score_a: NDArray[np.float64],
+    score_b: NDArray[np.float64],
+    labels: Labels,
+    by_truth: bool,
+) -> list[dict[str, float | str]]:
+    """List what only one of the two would have put on top."""
+    top = max(1, round(TOP * len(rows)))
+    rank_a, rank_b = _ranks(score_a), _ranks(score_b)
+    apart = np.flatnonzero((rank_a < top) != (rank_b < top))
+    apart = apart[np.argsort(-np.abs(rank_a[apart] - rank_b[apart]), kind="stable")][:MOST_EXAMPLES]
+    words = ("holds it", "holds none", "unknown") if by_truth else ("found", "not found", "not opened")
+    found = np.where(labels.positive, words[0], np.where(labels.known, words[1], words[2]))
+    return [
+        {
+            "consignment_id": str(rows["consignment_id"].iloc[place]),
+            "channel": str(rows["channel"].iloc[place]),
+            "rank_a": int(rank_a[place]) + 1,
+            "rank_b": int(rank_b[place]) + 1,
+            "score_a": float(score_a[place]),
+            "score_b": float(score_b[place]),
+            "result": str(found[place]),
+        }
+        for place in apart
+    ]
+
+
+def _slices(traffic: Traffic, other: Floats, config: EvaluationConfig) -> list[dict[str, float | str]]:
+    """Compare the area under the ROC curve within each slice."""
+    found: list[dict[str, float | str]] = []
+    for kind, value, rows in slices_of(traffic, config):
+        mine = traffic.only(rows)
+        one, two = evaluate(mine, config), evaluate(mine.scored(other[rows]), config)
+        gain = difference(two, one, "roc_auc")
+        counts = (int(rows.sum()), int(mine.labelled.sum()), int(mine.positive.sum()))
+        areas = (one["roc_auc"].value, two["roc_auc"].value, gain.value, gain.low, gain.high)
+        found.append(dict(zip(SLICE_COLUMNS, (kind, value or "missing", *counts, *areas), strict=True)))
+    return found
+
+
+def _ranks(score: NDArray[np.float64]) -> NDArray[np.int64]:
+    ranks = np.empty(len(score), dtype=np.int64)
+    ranks[np.argsort(-score, kind="stable")] = np.arange(len(score))
+    return ranks
+
+
+def rows_of(found: Comparison) -> list[dict[str, Any]]:
+    """Give each compared metric with both sides, the difference and its interval."""
+    return [
+        {
+            "metric": name,
+            "title": HEADLINE[name],
+            "a": found.a[name].value,
+            "b": found.b[name].value,
+            "difference": gain.value,
+            "low": gain.low,
+            "high": gain.high,
+        }
+        for name, gain in found.gains.items()
+    ]
+
+
+def sentence_of(found: Comparison, a: str, b: str) -> str:
+    """Say what came out, in one sentence.
+
+    Parameters
+    ----------
+    found : Comparison
+    a, b : str
+        What the two are called.
+    """
+    name = next((name for name in DECIDING if _known(found.gains[name])), DECIDING[-1])
+    gain = found.gains[name]
+    words = {
+        "better": f"{b} is better than {a}",
+        "worse": f"{b} is worse than {a}",
+        "no difference": f"No difference between {b} and {a} can be told",
+    }
+    return (
+        f"{words[found.verdict()]}: {HEADLINE[name].lower()} {percent_range(gain)}, on {found.consignments:,} consignments "
+        f"with {found.positive:,} finds."
+    )
+
+
+def description(found: Comparison, a: str, b: str) -> str:
+    """Describe the comparison in Markdown, for the page of its run.
+
+    Parameters
+    ----------
+    found : Comparison
+    a, b : str
+        What the two are called.
+    """
+    lines = [
+        f"**{sentence_of(found, a, b)}**",
+        "",
+        f"Arrivals from {found.begins:%Y-%m-%d} on, of which neither model has learnt; {found.labelled:,} results are known; judged by "
+        f"{'the truth of the simulated world' if found.by_truth else 'what was found'}.",
+        "",
+        f"| figure | {a} | {b} | difference (95 % interval) |",
+        "|---|---|---|---|",
+        *(
+            f"| {row['title']} | {named_text(row['a'], row['metric'])} | {named_text(row['b'], row['metric'])} "
+            f"| {gained_text(row['difference'], row['metric'])} ({gained_between(row)}) |"
+            for row in rows_of(found)
+        ),
+        "",
+        "The page `compare.html` among the artifacts has slices, and examples of where the two disagree.",
+    ]
+    return "\n".join(lines)
+
+
+def picture(found: Comparison, a: str, b: str) -> str:
+    """Draw the differences and their intervals: of all traffic in points, of the slices in area under the ROC curve."""
+    points = [
+        (HEADLINE[name], Estimate(*(100 * end for end in (gain.value, gain.low, gain.high))))
+        for name, gain in found.gains.items()
+        if name.startswith(("precision", "recall"))
+    ]
+    slices = [
+        (
+            f"{row['kind']}: {row['value']}",
+            Estimate(*(float(row[end]) for end in ("difference", "low", "high"))),
+        )
+        for row in found.slices
+    ]
+    panels = {f"{b} minus {a}, points": points, "Area under the ROC curve": slices}
+    return differences_picture({title: rows for title, rows in panels.items() if rows})
+
+
+def gained_text(value: float, metric: str) -> str:
+    """Write the difference of a metric: areas as decimals, shares in percentage points; a dash where it is unknown.
+
+    Examples
+    --------
+    >>> gained_text(0.0471, "precision_at_1pct"), gained_text(-0.0179, "roc_auc"), gained_text(float("nan"), "roc_auc")
+    ('+4.7 points', '-0.018', '–')
+    """
+    if not np.isfinite(value):
+        return "–"
+    return f"{value:+.3f}" if metric in AREAS else f"{100 * value:+.1f} points"
+
+
+def gained_between(row: Mapping[str, Any]) -> str:
+    """Write the interval of a difference."""
+    metric = str(row["metric"])
+    low, high = (gained_text(float(row[end]), metric).removesuffix(" points") for end in ("low", "high"))
+    return between(low, high)
+
+
+def render(found: Comparison, a: Version, b: Version) -> str:
+    """Write the page of a comparison: HTML that needs nothing else."""
+    pages = environment()
+    pages.filters["gained"] = gained_text
+    pages.globals["gained_between"] = gained_between
+    template = pages.get_template("compare.html")
+    return template.render(
+        found=found,
+        a=a,
+        b=b,
+        rows=rows_of(found),
+        sentence=sentence_of(found, a.title, b.title),
+        picture=Markup(picture(found, a.title, b.title)),
+    )
+
+
+def log_comparison(found: Comparison, a: Version, b: Version, tracking_uri: str) -> str:
+    """Log the comparison as a run of its own, found by the gate through its tags `a` and `b`.
+
+    Returns
+    -------
+    str
+        The run's identifier.
+    """
+    with TemporaryDirectory() as name:
+        folder = Path(name)
+        (folder / "tables").mkdir()
+        (folder / "compare.html").write_text(render(found, a, b), encoding="utf-8")
+        (folder / "tables" / "differences.json").write_text(table_json(list(rows_of(found))))
+        (folder / "tables" / "disagreements.json").write_text(
+            table_json(found.disagreements, DISAGREEMENT_COLUMNS)
+        )
+        (folder / "tables" / "slices.json").write_text(table_json(found.slices, SLICE_COLUMNS))
+        record = RunRecord(
+            name=f"compare {a.number} and {b.number}, {a.target}",
+            description=description(found, a.title, b.title),
+            tags={
+                "kind": "comparison",
+                "verdict": found.verdict(),
+                "target": a.target,
+                "a": a.uri,
+                "b": b.uri,
+                "begins": found.begins.isoformat(),
+                "data_sha256": found.data_sha256,
+            },
+            params={
+                "judged_by": "truth" if found.by_truth else "outcomes",
+                "consignments": found.consignments,
+            },
+            metrics=found.flat(),
+            folder=folder,
+            inputs=found.inputs,
+        )
+        return log_run(record, tracking_uri=tracking_uri)

@@ -1,0 +1,147 @@
+"""An act of promotion: evidence is gathered, the gate's rules are run, and the record is written; or it is refused.
+
+`force` promotes although a rule does not hold, and the record says so; an altered bundle is refused even then. A version
+that was champion before goes back without a comparison.
+"""
+
+from collections.abc import Mapping
+from datetime import UTC, datetime
+
+from consignments.errors import BundleRefused, PromotionRefused
+from models.promotion_record import PromotionRecord
+from models.registry import CHAMPION, Registry, Version
+from training.promotion.gate import BEYOND_FORCE, Compared, Evidence, Finding, run_gate
+
+LONGEST_FOUND = 150
+"""Of what a rule found, in characters, in the record: MLflow on PostgreSQL keeps 5,000 of it in all."""
+
+
+def promote(
+    registry: Registry,
+    version: Version,
+    *,
+    approved_by: str,
+    why: str,
+    now: datetime,
+    comparison: str | None = None,
+    force: bool = False,
+) -> PromotionRecord:
+    """Run the gate and, where it holds or is forced, write the record and move the aliases.
+
+    Parameters
+    ----------
+    registry : Registry
+    version : Version
+        What shall be champion.
+    approved_by, why : str
+        For the record; not empty.
+    now : datetime
+    comparison : str, optional
+        Run of the comparison with the champion; default: the latest one of these two versions.
+    force : bool
+        Promote although a rule does not hold; a bundle that is altered or fails its self-test is refused even then.
+
+    Raises
+    ------
+    PromotionRefused
+        Naming each rule that did not hold.
+    """
+    for name, text in (("approved-by", approved_by), ("why", why)):
+        if not text.strip():
+            raise PromotionRefused(
+                "a promotion is recorded with a name and a reason", where=f"--{name}", got="''"
+            )
+    champion = registry.find(CHAMPION, version.target)
+    evidence = gather(registry, version, champion, comparison)
+    findings = run_gate(evidence)
+    broken = {name: finding for name, finding in findings.items() if not finding.held}
+    if broken and (not force or BEYOND_FORCE & set(broken)):
+        raise PromotionRefused(_told(version, broken, len(findings)))
+    assert evidence.bundle is not None
+    number, previous = registry.next_link(version.name)
+    record = PromotionRecord(
+        number=number,
+        name=version.name,
+        version=version.number,
+        replaces=None if champion is None else champion.number,
+        bundle_sha256=evidence.bundle.sha256,
+        approved_by=approved_by,
+        why=why,
+        approved_at=now,
+        rules={
+            name: {"held": each.held, "found": each.found[:LONGEST_FOUND]} for name, each in findings.items()
+        },
+        comparison=None if evidence.comparison is None else evidence.comparison.run_id,
+        forced=bool(broken),
+        previous_sha256=previous,
+    )
+    registry.append(record)
+    return record
+
+
+def gather(
+    registry: Registry, version: Version, champion: Version | None, comparison: str | None = None
+) -> Evidence:
+    """Collect what the rules look at.
+
+    Parameters
+    ----------
+    registry : Registry
+    version : Version
+    champion : Version or None
+    comparison : str, optional
+        Run of the comparison of the two; default: the latest one.
+
+    Raises
+    ------
+    PromotionRefused
+        Where the comparison is of other versions.
+    """
+    bundle, refusal = None, ""
+    try:
+        bundle = registry.bundle(version)
+    except BundleRefused as error:
+        refusal = str(error)
+    goes_back = any(record.version == version.number for record in registry.records(version.name))
+    compared: Compared | None = None
+    if champion is not None and not goes_back:
+        run_id = comparison or registry.latest_comparison(champion, version)
+        compared = None if run_id is None else _compared(registry, run_id, champion, version)
+    return Evidence(
+        bundle=bundle,
+        refusal=refusal,
+        registered_sha256=version.tags.get("bundle_sha256", ""),
+        metrics=registry.run_metrics(version.run_id),
+        looks={str(row["look"]): row for row in registry.run_table(version.run_id, "leaks")},
+        slices=registry.run_table(version.run_id, "slices"),
+        goes_back=goes_back,
+        champion=None if champion is None else champion.number,
+        comparison=compared,
+    )
+
+
+def _compared(registry: Registry, run_id: str, champion: Version, version: Version) -> Compared:
+    tags = registry.run_tags(run_id)
+    compared = (tags.get("a"), tags.get("b"))
+    if compared != (champion.uri, version.uri):
+        raise PromotionRefused(
+            "the comparison is not of these two versions",
+            where=f"run {run_id}",
+            got=f"{compared[0]} and {compared[1]}",
+            expected=f"{champion.uri} and {version.uri}",
+            todo=f"run npsrisk compare {champion.number} {version.number} …",
+        )
+    begins = datetime.fromisoformat(tags["begins"]) if "begins" in tags else datetime.min.replace(tzinfo=UTC)
+    return Compared(run_id, registry.run_metrics(run_id), begins, registry.run_table(run_id, "slices"))
+
+
+def _told(version: Version, broken: Mapping[str, Finding], rules: int) -> str:
+    lines = [f"  {name}: {each.found}\n    expected: {each.expected}" for name, each in broken.items()]
+    count = f"{len(broken)} of {rules} rules {'does' if len(broken) == 1 else 'do'} not hold"
+    return "\n".join([f"{version.uri} does not pass the gate: {count}", *lines, _next_step(broken)])
+
+
+def _next_step(broken: Mapping[str, Finding]) -> str:
+    if BEYOND_FORCE & set(broken):
+        return "train again; such a bundle is never promoted, not even with --force"
+    return "improve the model or its data; --force promotes all the same, and the record says so"

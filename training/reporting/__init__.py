@@ -1,0 +1,1 @@
+"""Plots, pages and tables of results, and their way into MLflow."""

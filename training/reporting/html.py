@@ -1,0 +1,237 @@
+"""The page of a run: one HTML file that needs nothing else, verdict first.
+
+Everything is escaped by the template, but the pictures, which are ours.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+
+import jinja2
+import numpy as np
+from markupsafe import Markup
+
+from consignments.records import Target
+from training.evaluation.metrics import SHARES, Evaluation
+from training.evaluation.name_invariance import BOUND
+from training.evaluation.off_policy import Estimates
+from training.evaluation.verdict import TARGET_NAMES, Verdict, percent
+
+TEMPLATES = Path(__file__).parent / "templates"
+LARGEST_BYTES = 2_000_000
+"""A page is light enough to be sent by mail."""
+HEADLINE = {
+    "roc_auc": "Area under the ROC curve",
+    "average_precision": "Average precision",
+    **{f"precision_at_{name}": f"Precision at {name.replace('pct', ' %')} of traffic" for name in SHARES},
+    **{f"recall_at_{name}": f"Recall at {name.replace('pct', ' %')} of traffic" for name in SHARES},
+    "precision_at_capacity": "Precision at the daily capacity of each office",
+    "recall_at_capacity": "Recall at the daily capacity of each office",
+    "calibration_error": "Calibration error",
+    "calibration_ratio": "Finds that the scores promise, over those there were",
+}
+"""The key figures, in the order of the page."""
+VERDICT_WORDS = {
+    "better": "Better than its baselines",
+    "unclear": "No clear difference from its baselines",
+    "worse": "Worse than a baseline",
+}
+SMALLEST_SHARE = 5e-6
+"""Below it a share is written as none."""
+AREAS = frozenset({"roc_auc", "average_precision", "calibration_ratio"})
+"""Metrics that are no shares of anything."""
+NOT_FOR_BASELINES = frozenset({"calibration_error", "calibration_ratio"})
+"""A baseline's score is no probability."""
+
+Row = Mapping[str, Any]
+
+
+@dataclass(frozen=True)
+class RunReport:
+    """All that the page of a run shows.
+
+    Attributes
+    ----------
+    name : str
+        Of the run.
+    target : str
+    as_of : datetime
+    facts : mapping
+        Short facts of the head of the page: data hash, code version, ….
+    verdict : Verdict
+    model : Evaluation
+    baselines : mapping
+        Name to evaluation, of the same traffic.
+    truth, truth_baselines
+        The same against the truth of a simulated world, where there is one.
+    pictures : mapping
+        Name to SVG.
+    estimates : Estimates
+    data, split, examples, features, fairness, name_swaps, leaks, origins, ablation, trials : sequence of rows
+    config : mapping
+        Every setting.
+    """
+
+    name: str
+    target: Target
+    as_of: datetime
+    facts: Mapping[str, str]
+    verdict: Verdict
+    model: Evaluation
+    baselines: Mapping[str, Evaluation]
+    truth: Evaluation | None
+    truth_baselines: Mapping[str, Evaluation]
+    pictures: Mapping[str, str]
+    data: Sequence[Row]
+    split: Sequence[Row]
+    examples: Sequence[Row]
+    features: Sequence[Row]
+    estimates: Estimates
+    fairness: Sequence[Row]
+    name_swaps: Sequence[Row]
+    leaks: Sequence[Row]
+    origins: Sequence[Row]
+    ablation: Sequence[Row]
+    trials: Sequence[Row]
+    config: Mapping[str, Any]
+
+
+def render(report: RunReport) -> str:
+    """Write the page.
+
+    Returns
+    -------
+    str
+        HTML that holds its style and pictures, under 2 MB.
+    """
+    page = (
+        environment()
+        .get_template("report.html")
+        .render(
+            report=report,
+            as_of=f"{report.as_of.day} {report.as_of:%B %Y}",
+            verdict_word=VERDICT_WORDS[report.verdict.name],
+            target_name=TARGET_NAMES[report.target],
+            figures=list(key_figures(report.model, report.baselines)),
+            true_figures=list(key_figures(report.truth, report.truth_baselines)) if report.truth else [],
+            swaps=report.name_swaps[0],
+            swap_bound=BOUND,
+            pictures={name: Markup(picture) for name, picture in report.pictures.items()},
+        )
+    )
+    if len(page.encode()) > LARGEST_BYTES:
+        raise ValueError(f"the report has {len(page.encode()):,} bytes, more than {LARGEST_BYTES:,}")
+    return page
+
+
+def key_figures(model: Evaluation, baselines: Mapping[str, Evaluation]) -> Sequence[Row]:
+    """Put the key figures of a model beside those of the baselines.
+
+    Returns
+    -------
+    sequence of dict
+        `metric`, `title`, `estimate`, and `baselines`: name to value, NaN where it means nothing.
+    """
+    return [
+        {
+            "metric": metric,
+            "title": title,
+            "estimate": model[metric],
+            "baselines": {
+                name: np.nan if metric in NOT_FOR_BASELINES else baseline[metric].value
+                for name, baseline in baselines.items()
+            },
+        }
+        for metric, title in HEADLINE.items()
+    ]
+
+
+def figure_text(value: Any) -> str:
+    """Write a share or another number for people; a dash where it is unknown.
+
+    Examples
+    --------
+    >>> figure_text(0.1234), figure_text(0.00042), figure_text(2e-306), figure_text(1234), figure_text(float("nan"))
+    ('12.3 %', '0.042 %', '0.0 %', '1,234', '–')
+    """
+    if isinstance(value, bool) or value is None:
+        return "–" if value is None else str(value).lower()
+    if isinstance(value, int | np.integer):
+        return f"{value:,}"
+    if not isinstance(value, float):
+        return str(value)
+    if not np.isfinite(value):
+        return "–"
+    if abs(value) >= 0.01 or abs(value) < SMALLEST_SHARE:
+        return percent(abs(value) if abs(value) < SMALLEST_SHARE else value)
+    return f"{100 * value:.2g} %"
+
+
+def named_text(value: float, metric: str) -> str:
+    """Write the value of a metric: areas as decimals, the others as shares.
+
+    Examples
+    --------
+    >>> named_text(0.9081, "roc_auc"), named_text(0.9081, "recall_at_1pct")
+    ('0.908', '90.8 %')
+    """
+    return f"{value:.3f}" if metric in AREAS and np.isfinite(value) else figure_text(value)
+
+
+def number_text(value: Any) -> str:
+    """Write a count or a plain number for people.
+
+    Examples
+    --------
+    >>> number_text(1234.56), number_text(19.0), number_text(float("nan"))
+    ('1,234.6', '19', '–')
+    """
+    if isinstance(value, float) and np.isfinite(value):
+        return f"{value:,.1f}".removesuffix(".0")
+    return figure_text(value)
+
+
+def between(low: str, high: str) -> str:
+    """Write an interval for people; one dash where neither end is known.
+
+    Examples
+    --------
+    >>> between("1 %", "2 %"), between("–", "–")
+    ('1 % to 2 %', '–')
+    """
+    return low if low == high == "–" else f"{low} to {high}"
+
+
+def decimal_text(value: Any) -> str:
+    """Write a number with three digits that count; a dash where it is unknown.
+
+    Examples
+    --------
+    >>> decimal_text(0.12345), decimal_text(1234.5), decimal_text(float("nan"))
+    ('0.123', '1,234', '–')
+    """
+    if not np.isfinite(float(value)):
+        return "–"
+    return f"{value:,.0f}" if abs(value) >= 1000 else f"{value:.3g}"
+
+
+def environment() -> jinja2.Environment:
+    """Give the templates of all pages: everything escaped, an unknown name is an error."""
+    made = jinja2.Environment(
+        loader=jinja2.FileSystemLoader(TEMPLATES),
+        autoescape=True,
+        undefined=jinja2.StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    made.filters |= {
+        "figure": figure_text,
+        "named": named_text,
+        "number": number_text,
+        "decimal": decimal_text,
+        "unbroken": lambda text: text.replace(" %", "\N{NO-BREAK SPACE}%"),
+    }
+    made.globals["between"] = between
+    return made

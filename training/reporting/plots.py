@@ -1,0 +1,380 @@
+"""The pictures of a run, as SVG text that a page can hold; colours are told apart by colour-blind readers too.
+
+Colours are those of Okabe and Ito (2008). The same values give the same bytes.
+"""
+
+import io
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import matplotlib as mpl
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.backends.backend_svg import FigureCanvasSVG
+from matplotlib.figure import Figure
+from matplotlib.ticker import FuncFormatter, LogLocator, MaxNLocator, MultipleLocator, PercentFormatter
+from numpy.typing import NDArray
+
+from training.evaluation.intervals import Estimate
+from training.evaluation.metrics import SHARES
+
+BLUE, ORANGE, GREEN, RED, PURPLE, SKY = "#0072B2", "#E69F00", "#009E73", "#D55E00", "#CC79A7", "#56B4E9"
+GREY, INK = "#8A8F98", "#1F2933"
+BASELINE_STYLES = (
+    (ORANGE, "--"),
+    (GREEN, "-."),
+    (PURPLE, ":"),
+    (SKY, (0, (5, 1, 1, 1))),
+    (GREY, (0, (1, 2))),
+)
+BAND_COLOURS = {"high": RED, "elevated": ORANGE, "routine": SKY}
+FAIRNESS_PANELS = {
+    "selection_rate": ("Chosen, of all that came", 1),
+    "hit_rate": ("Finds among the chosen", 1),
+    "false_opens_per_1000": ("Opened for nothing, per 1,000", 1000),
+}
+"""Measure to title, and to what the whole is."""
+LOWEST_SHOWN = 1e-6
+"""Scores and rates below this are drawn here, on the edge of the logarithmic axes."""
+STYLE: dict[Any, Any] = {
+    "svg.fonttype": "none",
+    "svg.hashsalt": "npsrisk",
+    "font.family": "sans-serif",
+    "font.size": 10.5,
+    "text.color": INK,
+    "text.parse_math": False,
+    "axes.edgecolor": "#B8BEC6",
+    "axes.labelcolor": INK,
+    "axes.titlesize": 11.5,
+    "axes.titleweight": "bold",
+    "axes.titlelocation": "left",
+    "axes.spines.top": False,
+    "axes.spines.right": False,
+    "axes.grid": True,
+    "axes.axisbelow": True,
+    "grid.color": "#E6E9ED",
+    "grid.linewidth": 0.8,
+    "xtick.color": INK,
+    "ytick.color": INK,
+    "legend.frameon": False,
+}
+
+
+@dataclass(frozen=True)
+class Curve:
+    """Precision and recall of one score over capacities.
+
+    Attributes
+    ----------
+    name : str
+    precision, recall : sequence of Estimate
+        One for each capacity.
+    """
+
+    name: str
+    precision: Sequence[Estimate]
+    recall: Sequence[Estimate]
+
+
+def capacity_picture(
+    shares: NDArray[np.float64], model: Curve, baselines: Sequence[Curve], judged_by: str = ""
+) -> str:
+    """Draw precision and recall against capacity, the model with its interval and the baselines beside it.
+
+    Parameters
+    ----------
+    shares : float64 array
+        Capacities, as shares of all traffic.
+    model : Curve
+    baselines : sequence of Curve
+    judged_by : str
+        What the labels are, for the titles.
+
+    Returns
+    -------
+    str
+        An SVG picture.
+    """
+    with mpl.rc_context(STYLE):
+        figure, axes = canvas(1, 2, width=10.4, height=4.1)
+        for ax, what in zip(axes, ("precision", "recall"), strict=True):
+            for baseline, (colour, dashes) in zip(baselines, BASELINE_STYLES, strict=False):
+                values = [estimate.value for estimate in getattr(baseline, what)]
+                ax.plot(shares, values, color=colour, linestyle=dashes, linewidth=1.6, label=baseline.name)
+            _line_with_interval(ax, shares, getattr(model, what), model.name)
+            _capacity_axis(ax)
+            ax.set_ylim(0, None)
+            ax.yaxis.set_major_formatter(PercentFormatter(1.0, decimals=None))
+        axes[0].set(
+            title=f"Precision, {judged_by}" if judged_by else "Precision",
+            ylabel="share of inspections that find",
+        )
+        axes[1].set(title=f"Recall, {judged_by}" if judged_by else "Recall", ylabel="share of all there is")
+        axes[1].set_ylim(0, 1.02)
+        axes[1].legend(loc="upper left", fontsize=9)
+        return svg_text(figure)
+
+
+def calibration_picture(table: Sequence[Mapping[str, float | str]], judged_by: str = "") -> str:
+    """Draw the rate of finds against the mean score, bin by bin.
+
+    Parameters
+    ----------
+    table : sequence of dict
+        As `Evaluation.calibration`.
+    judged_by : str
+        What the labels are, for the title.
+    """
+    bins = [row for row in table if np.isfinite(float(row["mean_score"])) and np.isfinite(float(row["rate"]))]
+    score = np.array([float(row["mean_score"]) for row in bins])
+    rate, low, high = (
+        np.array([float(row[name]) for row in bins]) for name in ("rate", "rate_low", "rate_high")
+    )
+    score, shown = np.maximum(score, LOWEST_SHOWN), np.maximum(rate, LOWEST_SHOWN)
+    below = np.nan_to_num(shown - np.maximum(low, LOWEST_SHOWN)).clip(0)
+    above = np.nan_to_num(np.maximum(high, LOWEST_SHOWN) - shown).clip(0)
+    with mpl.rc_context(STYLE):
+        figure, (ax,) = canvas(1, 1, width=5.1, height=4.3)
+        ax.plot(
+            [LOWEST_SHOWN, 1], [LOWEST_SHOWN, 1], color=GREY, linestyle="--", linewidth=1.2, label="perfect"
+        )
+        none = rate <= 0
+        ax.errorbar(
+            score[~none],
+            shown[~none],
+            [below[~none], above[~none]],
+            color=BLUE,
+            marker="o",
+            linestyle="none",
+            capsize=3,
+            label="bins of score",
+        )
+        none = rate <= 0
+        ax.plot(
+            score[none], shown[none], "o", color="white", markeredgecolor=BLUE, label="no find in the bin"
+        )
+        ax.set(xscale="log", yscale="log", xlim=(LOWEST_SHOWN / 1.6, 1.3), ylim=(LOWEST_SHOWN / 1.6, 1.3))
+        ax.set(title=f"Calibration, {judged_by}" if judged_by else "Calibration")
+        ax.set(xlabel="mean score of the bin", ylabel="rate of finds")
+        ax.legend(loc="upper left", fontsize=9)
+        return svg_text(figure)
+
+
+def score_picture(
+    score: NDArray[np.float64],
+    band: NDArray[np.object_],
+    positive: NDArray[np.bool_],
+    finds: str = "known finds",
+) -> str:
+    """Draw how scores are spread over the traffic, by band, and where the finds lie.
+
+    Parameters
+    ----------
+    score : float64 array, (n,)
+        Probabilities.
+    band : str array, (n,)
+    positive : bool array, (n,)
+    finds : str
+        What the positives are called.
+    """
+    logarithm = np.log10(np.maximum(score, LOWEST_SHOWN))
+    edges = np.linspace(min(logarithm.min(), -1.0), 0.0, 46)
+    with mpl.rc_context(STYLE):
+        figure, (ax,) = canvas(1, 1, width=5.1, height=4.3)
+        for name, colour in BAND_COLOURS.items():
+            counts, _ = np.histogram(logarithm[band == name], edges)
+            ax.stairs(counts, edges, fill=True, color=colour, alpha=0.75, label=f"band {name}")
+        counts, _ = np.histogram(logarithm[positive], edges)
+        ax.stairs(counts, edges, color=INK, linewidth=1.6, label=finds)
+        ax.set_yscale("symlog", linthresh=1)
+        ax.set_ylim(0, None)
+        ax.xaxis.set_major_locator(MultipleLocator(1.0))
+        ax.xaxis.set_major_formatter(FuncFormatter(lambda power, _: f"{10**power:.3g}"))
+        ax.yaxis.set_major_formatter(FuncFormatter(lambda count, _: f"{count:,.0f}"))
+        ax.set(title="Scores by band", xlabel="score", ylabel="consignments")
+        ax.legend(loc="upper right", fontsize=9)
+        return svg_text(figure)
+
+
+def daily_picture(
+    days: Sequence[str],
+    found: NDArray[np.float64],
+    there: NDArray[np.float64],
+    finds: str = "known finds",
+) -> str:
+    """Draw, for each day of the test, the finds and how many of them the capacity took.
+
+    Parameters
+    ----------
+    days : sequence of str
+    found, there : float64 array, (days,)
+    finds : str
+        What they are called.
+    """
+    place = np.arange(len(days))
+    with mpl.rc_context(STYLE):
+        figure, (ax,) = canvas(1, 1, width=10.4, height=3.1)
+        ax.bar(place, there, color="#D5DAE0", label=finds)
+        ax.bar(place, found, color=BLUE, label="of these within the best 1 % of the day")
+        step = max(1, len(days) // 12)
+        ax.set_xticks(place[::step], [days[at] for at in place[::step]])
+        ax.grid(axis="x", visible=False)
+        ax.yaxis.set_major_locator(MaxNLocator(integer=True))
+        ax.set(title="Finds by day", ylabel="consignments", xlim=(-0.7, len(days) - 0.3))
+        ax.set_ylim(0, 1.25 * max(1.0, there.max()))
+        ax.legend(loc="upper right", fontsize=9, ncols=2)
+        return svg_text(figure)
+
+
+def importance_picture(shares: Mapping[str, float]) -> str:
+    """Draw how much each group of features moves the score.
+
+    Parameters
+    ----------
+    shares : mapping
+        Group to its share of the mean absolute contribution, 0 to 1.
+    """
+    ranked = sorted(shares.items(), key=lambda item: item[1])
+    with mpl.rc_context(STYLE):
+        figure, (ax,) = canvas(1, 1, width=10.4, height=1.1 + 0.3 * len(ranked))
+        bars = ax.barh([name for name, _ in ranked], [share for _, share in ranked], color=BLUE, height=0.68)
+        ax.bar_label(bars, [f"{share:.1%}" for _, share in ranked], padding=4, fontsize=9.5)
+        ax.grid(axis="y", visible=False)
+        ax.xaxis.set_major_formatter(PercentFormatter(1.0, decimals=0))
+        ax.set_xlim(0, 1.12 * max([share for _, share in ranked], default=1.0))
+        ax.set(
+            title="What moves the score, by group of features",
+            xlabel="share of the mean absolute contribution",
+        )
+        return svg_text(figure)
+
+
+def ablation_picture(rows: Sequence[Mapping[str, Any]]) -> str:
+    """Draw what the finds before the test period lose without each group of features, with intervals.
+
+    Parameters
+    ----------
+    rows : sequence of dict
+        As `training.fitting.ablation.ablation_rows` gives them.
+    """
+    shown = list(rows)[::-1]
+    with mpl.rc_context(STYLE):
+        figure, (ax,) = canvas(1, 1, width=10.4, height=1.3 + 0.27 * len(shown))
+        worth = np.array([row["worth"] for row in shown])
+        reach = np.array(
+            [[row["worth"] - row["worth_low"], row["worth_high"] - row["worth"]] for row in shown]
+        )
+        names = [row["group"] for row in shown]
+        ax.barh(names, worth, xerr=np.nan_to_num(reach.T), color=BLUE, ecolor=GREY, height=0.62)
+        ax.axvline(0, color=INK, linewidth=0.8)
+        ax.grid(axis="y", visible=False)
+        ax.set(
+            title="What the finds lose without a group of features",
+            xlabel="area under recall over the logarithm of capacity, lost; 95 % interval",
+        )
+        return svg_text(figure)
+
+
+def fairness_picture(rows: Sequence[Mapping[str, float | str]]) -> str:
+    """Draw how often each group is chosen, how often rightly, and how often for nothing, each with its interval.
+
+    Parameters
+    ----------
+    rows : sequence of dict
+        As `training.evaluation.fairness.fairness_rows` gives them; a dashed line is everybody.
+    """
+    names = [str(row["value"]) for row in rows]
+    place = np.arange(len(rows))[::-1] - 0.6 * np.cumsum(_kind_begins(rows))
+    with mpl.rc_context(STYLE):
+        figure, axes = canvas(1, 3, width=10.4, height=1.3 + 0.27 * len(rows))
+        for ax, (measure, (title, whole)) in zip(axes, FAIRNESS_PANELS.items(), strict=True):
+            value, low, high = (
+                np.array([float(row[f"{measure}{end}"]) for row in rows]) for end in ("", "_low", "_high")
+            )
+            ax.hlines(place, low, high, color=BLUE, linewidth=2.2, alpha=0.45)
+            ax.plot(value, place, "o", color=BLUE, markersize=5)
+            ax.axvline(value[0], color=GREY, linestyle="--", linewidth=1.0)
+            room = _room_for(value, high)
+            ax.set(title=title, xlim=(-0.02 * room, room), ylim=(place.min() - 0.8, place.max() + 0.8))
+            ax.xaxis.set_major_locator(MaxNLocator(4))
+            ax.xaxis.set_major_formatter(
+                PercentFormatter(1.0) if whole == 1 else FuncFormatter(_plain_number)
+            )
+            ax.grid(axis="y", visible=False)
+            ax.set_yticks(place, names if ax is axes[0] else [""] * len(rows))
+            ax.tick_params(axis="y", length=0)
+        return svg_text(figure)
+
+
+def differences_picture(panels: Mapping[str, Sequence[tuple[str, Estimate]]]) -> str:
+    """Draw differences with their intervals around nought; those that can be told from it stand out.
+
+    Parameters
+    ----------
+    panels : mapping
+        Title to the named differences below one another; at least one.
+    """
+    longest = max(map(len, panels.values()))
+    with mpl.rc_context(STYLE):
+        figure, axes = canvas(1, len(panels), width=10.4, height=1.3 + 0.25 * longest)
+        for ax, (title, differences) in zip(axes, panels.items(), strict=True):
+            reach = 0.0
+            for place, (_, gain) in enumerate(differences):
+                told = gain.low > 0 or gain.high < 0
+                colour = BLUE if told and gain.value > 0 else RED if told else GREY
+                ax.hlines(-place, gain.low, gain.high, color=colour, linewidth=2.2, alpha=0.6)
+                ax.plot(gain.value, -place, "o", color=colour, markersize=5)
+                ends = np.abs([gain.low, gain.value, gain.high])
+                reach = max(reach, float(ends[np.isfinite(ends)].max(initial=0.0)))
+            ax.axvline(0, color=INK, linewidth=0.8)
+            ax.set(title=title, ylim=(0.7 - longest, 0.7), xlim=(-1.1 * reach or -1.0, 1.1 * reach or 1.0))
+            ax.set_yticks([-place for place in range(len(differences))], [name for name, _ in differences])
+            ax.xaxis.set_major_locator(MaxNLocator(5))
+            ax.grid(axis="y", visible=False)
+            ax.tick_params(axis="y", length=0)
+        return svg_text(figure)
+
+
+def _kind_begins(rows: Sequence[Mapping[str, float | str]]) -> NDArray[np.bool_]:
+    kinds = [row["kind"] for row in rows]
+    return np.array([at > 0 and kind != kinds[at - 1] for at, kind in enumerate(kinds)])
+
+
+def _room_for(*values: NDArray[np.float64]) -> float:
+    known = np.concatenate([each[np.isfinite(each)] for each in values])
+    return 1.08 * float(known.max(initial=0.0)) or 1.0
+
+
+def _plain_number(value: float, _place: int) -> str:
+    return f"{value:,.3g}"
+
+
+def canvas(rows: int, columns: int, *, width: float, height: float) -> tuple[Figure, list[Axes]]:
+    """Make a figure of panels, in inches; to be used within `mpl.rc_context(STYLE)`."""
+    figure = Figure(figsize=(width, height), layout="constrained")
+    axes = figure.subplots(rows, columns, squeeze=False)
+    return figure, list(axes.flat)
+
+
+def _line_with_interval(ax: Axes, x: NDArray[np.float64], estimates: Sequence[Estimate], name: str) -> None:
+    low, high = (np.array([getattr(estimate, end) for estimate in estimates]) for end in ("low", "high"))
+    ax.fill_between(x, low, high, color=BLUE, alpha=0.16, linewidth=0, label=f"{name}: 95 % interval")
+    ax.plot(x, [estimate.value for estimate in estimates], color=BLUE, linewidth=2.4, label=name)
+
+
+def _capacity_axis(ax: Axes) -> None:
+    ax.set_xscale("log")
+    ax.set_xlabel("capacity: share of all traffic inspected")
+    ax.xaxis.set_major_locator(LogLocator(subs=()))
+    ax.xaxis.set_minor_locator(LogLocator(subs=()))
+    ax.set_xticks(list(SHARES.values()), [name.replace("pct", " %") for name in SHARES])
+
+
+def svg_text(figure: Figure) -> str:
+    """Give a figure as SVG that a page can hold, the same bytes for the same values."""
+    FigureCanvasSVG(figure)
+    text = io.StringIO()
+    figure.savefig(text, format="svg", metadata={"Date": None, "Creator": None})
+    drawn = text.getvalue()
+    return drawn[drawn.index("<svg") :]

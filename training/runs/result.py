@@ -1,0 +1,124 @@
+"""A trained model with all that is known of it: what `training.runs.train` gives and `training.runs.artifacts` writes down."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import datetime
+from importlib.metadata import version as installed_version
+
+import numpy as np
+from numpy.typing import NDArray
+
+from consignments.records import Target
+from features.batch import Matrix
+from features.fitted import Fitted
+from models.risk_model import RiskModel
+from training.config import TrainConfig
+from training.data.training_set import DataSet
+from training.evaluation.metrics import Evaluation, Traffic
+from training.evaluation.name_invariance import Row, worst_move
+from training.evaluation.off_policy import Estimates
+from training.evaluation.verdict import Verdict
+from training.fitting.diagnostics import Studied
+
+Floats = NDArray[np.float64]
+
+
+@dataclass(frozen=True)
+class Judged:
+    """A model and its baselines on the same traffic.
+
+    Attributes
+    ----------
+    traffic : Traffic
+        Under the model's score.
+    model : Evaluation
+    baselines : mapping
+        Name to evaluation.
+    scores : mapping
+        Name of a baseline to its scores.
+    """
+
+    traffic: Traffic
+    model: Evaluation
+    baselines: Mapping[str, Evaluation]
+    scores: Mapping[str, Floats]
+
+
+@dataclass(frozen=True)
+class Trained:
+    """A trained model and what is known of it.
+
+    Attributes
+    ----------
+    target : str
+    as_of : datetime
+    config : TrainConfig
+    data : DataSet
+    data_sha256 : str
+    fitted : Fitted
+        The learnt part of the features.
+    model : RiskModel
+    matrix : Matrix
+        Feature rows of all that was fitted, calibrated and tested on; `matrix.rows` are positions in the table.
+    test_rows : int64 array, (t,)
+        Positions of the test period's consignments in the table.
+    test_scores : float64 array, (t,)
+    test : Judged
+        By what was found, corrected for how the opened ones were chosen.
+    truth : Judged or None
+        By the truth of a simulated world.
+    estimates : Estimates
+        What the model would find at capacity, estimated in three ways (`training.evaluation.off_policy`).
+    name_swaps : list of dict
+        How far names of another language move the score, as `training.evaluation.name_invariance` measures it.
+    leaks : list of dict
+        Whether anything from later leaked in, as `training.evaluation.leakage` looks for it.
+    verdict : Verdict
+    studied : Studied
+        Rolling origins, ablation and search, where asked for.
+    """
+
+    target: Target
+    as_of: datetime
+    config: TrainConfig
+    data: DataSet
+    data_sha256: str
+    fitted: Fitted
+    model: RiskModel
+    matrix: Matrix
+    test_rows: NDArray[np.int64]
+    test_scores: Floats
+    test: Judged
+    truth: Judged | None
+    estimates: Estimates
+    name_swaps: list[Row]
+    leaks: list[Row]
+    verdict: Verdict
+    studied: Studied = field(default_factory=Studied)
+
+    @property
+    def metrics(self) -> dict[str, float]:
+        """The metrics by their logged names."""
+        named = self.test.model.flat("test") | {"test/name_swap_95pct": worst_move(self.name_swaps)}
+        for name, baseline in self.test.baselines.items():
+            named |= {
+                metric: value
+                for metric, value in baseline.flat(f"baseline/{name}").items()
+                if not metric.endswith(("_low", "_high")) and "calibration" not in metric
+            }
+        if self.truth is not None:
+            named |= {k: v for k, v in self.truth.model.flat("truth").items() if k.count("/") == 1}
+        return named
+
+    @property
+    def tags(self) -> dict[str, str]:
+        """The tags of the run."""
+        return {
+            "kind": "training",
+            "verdict": self.verdict.name,
+            "target": self.target,
+            "as_of": self.as_of.isoformat(),
+            "code_version": installed_version("npsrisk"),
+            "data_sha256": self.data_sha256,
+            "feature_spec_sha256": self.model.spec.digest(),
+        }

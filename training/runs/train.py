@@ -1,0 +1,647 @@
+"""Retraining, from tables to a judged model, in the order in which it runs.
+
+Nothing is learnt from what was not visible: features learn from the training fold, trees from training, when to stop and
+the calibration from validation, and the test period only judges. `train` takes tables and returns values; `retrain`
+also writes the artifacts, logs the run and registers the version.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from datetime import datetime, timedelta
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import NamedTuple, Protocol
+
+import msgspec
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+
+from consignments.errors import BadInput
+from consignments.records import Consignment, Target
+from consignments.tables import consignments_of
+from consignments.visibility import NO_TIME, US_PER_DAY, moment_of_us, time_column_us, visible_at_column
+from features.batch import BATCH_KEY, Matrix, Progress, Tables, doing, feature_matrix
+from features.fitted import Fitted, fit_features
+from features.history.pseudonyms import Pseudonyms
+from features.normalization.normal_forms import goods_text
+from models.bands import Bands
+from models.baselines import fit_baselines
+from models.calibration import Calibration
+from models.risk_model import RiskModel
+from training.config import TrainConfig
+from training.data.data_hash import data_sha256
+from training.data.propensity import known_probability, result_weights
+from training.data.splits import TEST, TRAIN, VALIDATION, midnight
+from training.data.training_set import DataSet, Labels, build_data_set, true_labels
+from training.evaluation.fairness import CONSIGNEE, consignee_kind
+from training.evaluation.leakage import look_for_leaks
+from training.evaluation.metrics import Traffic, daily_capacity, evaluate
+from training.evaluation.name_invariance import Row, evenly, name_swap_rows
+from training.evaluation.off_policy import Estimates, Evidence
+from training.evaluation.verdict import judge
+from training.fitting.diagnostics import Studied, Studies, cut_origins, look_into
+from training.fitting.rolling_origin import TEXT_SCORE, text_scores
+from training.fitting.search import SPACE, search
+from training.runs.artifacts import description, invented_consignments, write_artifacts
+from training.runs.result import Judged, Trained
+
+SLICES = {
+    "channel": "channel",
+    "service": "service",
+    "departure": "departure_country",
+    "office": "office",
+}
+"""Kinds of slices, and the columns that hold them."""
+
+MODEL = "model"
+"""What is judged beside the baselines."""
+Bools = NDArray[np.bool_]
+Floats = NDArray[np.float64]
+
+
+@dataclass(frozen=True)
+class Retrained:
+    """A logged run.
+
+    Attributes
+    ----------
+    trained : Trained
+    run_id : str or None
+        None where no store was given.
+    model_uri, version : str or None
+        Of the registered version, where it was registered.
+    """
+
+    trained: Trained
+    run_id: str | None
+    model_uri: str | None
+    version: str | None
+
+    @property
+    def metrics(self) -> dict[str, float]:
+        """The metrics by their logged names."""
+        return self.trained.metrics
+
+    @property
+    def test_rows(self) -> NDArray[np.int64]:
+        """Positions of the test period's consignments in the table."""
+        return self.trained.test_rows
+
+    @property
+    def test_scores(self) -> Floats:
+        """Their scores."""
+        return self.trained.test_scores
+
+    def summary(self) -> str:
+        """Say what came out, for a terminal."""
+        lines = [*self.trained.verdict.sentences]
+        if self.run_id is not None:
+            lines.append(f"run {self.run_id}")
+        if self.version is not None:
+            lines.append(f"registered as {self.model_uri} (challenger)")
+        return "\n".join(lines)
+
+
+def retrain(
+    tables: Tables,
+    *,
+    as_of: datetime | None = None,
+    target: Target = "nps",
+    config: TrainConfig | None = None,
+    truth: pd.DataFrame | None = None,
+    pseudonyms: Pseudonyms | None = None,
+    out_dir: Path | None = None,
+    tracking_uri: str | None = None,
+    register: bool = False,
+    jobs: int = 1,
+    studies: Studies | None = None,
+    progress: Progress | None = None,
+) -> Retrained:
+    """Train, write the artifacts, log the run, register the version.
+
+    Parameters
+    ----------
+    tables, as_of, target, config, truth, pseudonyms, jobs, studies, progress
+        See `train`.
+    out_dir : Path, optional
+        Where the artifacts are kept; a new or an empty folder. Default: only in the store.
+    tracking_uri : str, optional
+        MLflow store; without one nothing is logged.
+    register : bool
+        Also register the model; needs a store.
+    """
+    trained = train(
+        tables,
+        as_of=as_of,
+        target=target,
+        config=config,
+        truth=truth,
+        pseudonyms=pseudonyms,
+        jobs=jobs,
+        studies=studies,
+        progress=progress,
+    )
+    with TemporaryDirectory() as spare:
+        folder = Path(spare) / "run" if out_dir is None else out_dir
+        with doing(progress, "writing page and bundle"):
+            write_artifacts(trained, tables, folder)
+        if tracking_uri is None:
+            return Retrained(trained, None, None, None)
+        with doing(progress, "logging the run"):
+            return _logged(trained, tables, folder, tracking_uri, register)
+
+
+def train(
+    tables: Tables,
+    *,
+    as_of: datetime | None = None,
+    target: Target = "nps",
+    config: TrainConfig | None = None,
+    truth: pd.DataFrame | None = None,
+    pseudonyms: Pseudonyms | None = None,
+    jobs: int = 1,
+    studies: Studies | None = None,
+    progress: Progress | None = None,
+) -> Trained:
+    """Train a model on operation results as they were visible at a date, and judge it on later time.
+
+    Parameters
+    ----------
+    tables : Tables
+        Consignments, outcomes, alerts.
+    as_of : datetime, optional
+        Arrivals from then on and outcomes that became visible later do not exist. Default: the midnight after the last
+        event of the tables.
+    target : {"nps", "controlled_drug", "any_offence"}
+    config : TrainConfig, optional
+    truth : DataFrame, optional
+        Of a simulated world; it judges, and takes no part in training.
+    pseudonyms : Pseudonyms, optional
+    jobs : int
+        Processes that describe consignments, and threads that grow trees; any number gives the same model, to the last
+        byte of its bundle.
+    studies : Studies, optional
+        What else to look into: rolling origins, ablation, search. Default: nothing.
+    progress : callable, optional
+
+    Raises
+    ------
+    BadInput
+        Where the tables hold too little to train or to judge on.
+    """
+    config = config or TrainConfig()
+    frame, outcomes = tables.consignments, _outcomes(tables)
+    as_of = as_of or day_after_last_event(tables)
+
+    studies, studied = studies or Studies(), Studied()
+    pseudonyms = pseudonyms or Pseudonyms(BATCH_KEY)
+    with doing(progress, "reading labels"):
+        digest = data_sha256({"consignments": frame, "outcomes": outcomes, "alerts": tables.alerts})
+        # Who has a label, as of when, and what each row counts.
+        data = _data_set(frame, outcomes, as_of, target, config)
+    source = _TableFeatures(tables, as_of, config, pseudonyms, jobs, progress)
+    fitted, matrix, model = fit(frame, data, source, config, progress, jobs)
+    if studies.count:
+        texts = [goods_text(record) for record in source.records(_before_the_test(data, matrix))]
+        origins = cut_origins(frame, outcomes, data, matrix, texts, config, target, studies.count)
+        if studies.search is not None:
+            name = f"{target} {as_of:%Y-%m-%d} {digest[:16]} {config.digest()[:16]}"
+            found = search(origins, matrix, config, studies.search, name=name, progress=progress)
+            config, studied = found.config, Studied(trials=found.trials)
+            data = _data_set(frame, outcomes, as_of, target, config)
+            fitted, matrix, model = fit(frame, data, source, config, progress, jobs)
+        studied = replace(look_into(studies, origins, matrix, config, progress), trials=studied.trials)
+    # The test period judges: all its traffic, opened or not, the model beside its baselines.
+    parts = _Parts(frame, data, matrix)
+    with doing(progress, "fitting baselines"):
+        scores = _baseline_scores(parts, config)
+    test = _judge_test(parts, model, scores, config, progress)
+    by_truth = None
+    if truth is not None:
+        labels = true_labels(frame["consignment_id"], truth, target)
+        traffic = parts.traffic(test.traffic.score, labels, labels.known[parts.rows(TEST)].astype(np.float64))
+        by_truth = _judged(traffic, scores, _same_capacity(config, test.traffic), progress)
+    with doing(progress, "estimating finds"):
+        estimates = _estimates(parts, test, by_truth, config)
+    with doing(progress, "swapping names"):
+        name_swaps = _swap_names(parts, source, model, fitted, config)
+    leaks = look_for_leaks(
+        tables, parts.judged, test.traffic, config.features, fitted, pseudonyms, jobs, progress
+    )
+    return Trained(
+        target=target,
+        as_of=as_of,
+        config=config,
+        data=data,
+        data_sha256=digest,
+        fitted=fitted,
+        model=model,
+        matrix=matrix,
+        test_rows=parts.rows(TEST),
+        test_scores=test.traffic.score,
+        test=test,
+        truth=by_truth,
+        estimates=estimates,
+        name_swaps=name_swaps,
+        leaks=leaks,
+        verdict=judge(
+            (by_truth or test).model,
+            (by_truth or test).baselines,
+            target=target,
+            positives=int((by_truth or test).traffic.positive.sum()),
+            by_truth=by_truth is not None,
+        ),
+        studied=studied,
+    )
+
+
+def _data_set(
+    frame: pd.DataFrame, outcomes: pd.DataFrame, as_of: datetime, target: Target, config: TrainConfig
+) -> DataSet:
+    return build_data_set(
+        frame,
+        outcomes,
+        as_of=as_of,
+        target=target,
+        split=config.split,
+        weights=config.weights,
+        seed=config.model.seed,
+    )
+
+
+def _before_the_test(data: DataSet, matrix: Matrix) -> NDArray[np.int64]:
+    """Positions of the matrix's rows of training and validation, in their order."""
+    rows: NDArray[np.int64] = matrix.rows[np.isin(data.part[matrix.rows], (TRAIN, VALIDATION))]
+    return rows
+
+
+class FeatureSource(Protocol):
+    """Where the features of a data set come from: computed from tables, or kept as they were at the time."""
+
+    def records(self, rows: NDArray[np.int64]) -> list[Consignment]:
+        """Give the consignments at some positions of the table."""
+
+    def matrix(self, fitted: Fitted, keep: Bools) -> Matrix:
+        """Give the feature rows of the kept consignments, each as of its own moment of scoring."""
+
+
+class Fit(NamedTuple):
+    """What was learnt, and the feature rows that it was learnt from."""
+
+    fitted: Fitted
+    matrix: Matrix
+    model: RiskModel
+
+
+def fit(
+    frame: pd.DataFrame,
+    data: DataSet,
+    source: FeatureSource,
+    config: TrainConfig,
+    progress: Progress | None = None,
+    jobs: int = 1,
+) -> Fit:
+    """Learn the features' learnt part, then trees, calibration and bands.
+
+    Parameters
+    ----------
+    frame : DataFrame, (n rows)
+        The consignments; `received_at` and `channel` suffice.
+    data : DataSet
+        Of the same rows.
+    source : FeatureSource
+    config : TrainConfig
+    progress : callable, optional
+    jobs : int
+        Threads that grow trees; any number gives the same model.
+    """
+    # What features learn, they learn from the training fold; its own rows get the score of words out of fold.
+    with doing(progress, "learning words"):
+        fitted, text_scores = _learn_features(frame, data, source, config)
+    # Rows only for what is fitted, calibrated or tested on.
+    matrix = source.matrix(fitted, data.keep)
+    parts = _Parts(frame, data, matrix)
+    matrix.X[parts.fitting(TRAIN), matrix.spec.place(TEXT_SCORE)] = text_scores
+    # Trees from training, stopped by validation; then calibrated on validation as if nobody had selected.
+    return Fit(fitted, matrix, _fit_model(parts, config, jobs, progress))
+
+
+class _TableFeatures:
+    """Features of whole tables: one pass over all events in their order."""
+
+    def __init__(
+        self,
+        tables: Tables,
+        as_of: datetime,
+        config: TrainConfig,
+        pseudonyms: Pseudonyms,
+        jobs: int,
+        progress: Progress | None,
+    ) -> None:
+        self._tables, self._as_of, self._config = tables, as_of, config.features
+        self._pseudonyms, self._jobs, self._progress = pseudonyms, jobs, progress
+
+    def records(self, rows: NDArray[np.int64]) -> list[Consignment]:
+        return consignments_of(self._tables.consignments.iloc[rows], self._config.record_type())
+
+    def matrix(self, fitted: Fitted, keep: Bools) -> Matrix:
+        return feature_matrix(
+            self._tables,
+            self._config,
+            fitted,
+            self._pseudonyms,
+            keep=keep,
+            as_of=pd.Timestamp(self._as_of),
+            jobs=self._jobs,
+            progress=self._progress,
+        )
+
+
+def day_after_last_event(tables: Tables) -> datetime:
+    """Give the midnight after the last arrival or result of the tables."""
+    moments = [time_column_us(tables.consignments, "received_at")]
+    if tables.outcomes is not None:
+        moments.append(visible_at_column(tables.outcomes))
+    last = max((int(each.max()) for each in moments if len(each)), default=NO_TIME)
+    if last == NO_TIME:
+        raise BadInput("the tables hold no event", where="consignments")
+    return midnight(moment_of_us(last)) + timedelta(days=1)
+
+
+class _Parts:
+    """The feature rows with what belongs to them, by part of the split."""
+
+    def __init__(self, frame: pd.DataFrame, data: DataSet, matrix: Matrix) -> None:
+        self.frame, self.data, self.X, self.spec = frame, data, matrix.X, matrix.spec
+        self._rows = matrix.rows
+        self._part = data.part[matrix.rows]
+        self.known = data.labels.known[matrix.rows]
+        self.positive = data.labels.positive[matrix.rows]
+        self.logged = data.labels.probability[matrix.rows]
+        self.tipped = data.labels.selected_by[matrix.rows] == "intelligence"
+        self.weight = data.weight[matrix.rows]
+        self.background = data.background[matrix.rows]
+        self.stands_for = data.traffic_weight[matrix.rows]
+        self.day = time_column_us(frame, "received_at")[matrix.rows] // US_PER_DAY
+        self._channels = texts_of(frame, "channel", matrix.rows)
+
+    def of(self, part: int) -> Bools:
+        """Feature rows of a part."""
+        rows: Bools = self._part == part
+        return rows
+
+    def fitting(self, part: int) -> Bools:
+        """Feature rows of a part that are fitted on."""
+        rows: Bools = self.of(part) & (self.known | self.background)
+        return rows
+
+    def rows(self, part: int) -> NDArray[np.int64]:
+        """Positions of a part's rows in the table."""
+        return self._rows[self.of(part)]
+
+    @property
+    def judged(self) -> Matrix:
+        """The feature rows of the test period."""
+        return Matrix(self.X[self.of(TEST)], self.rows(TEST), self.spec)
+
+    def channels(self, mine: Bools) -> list[str]:
+        """Channels of some feature rows."""
+        return list(self._channels[mine])
+
+    def result_weights(self, part: int, seed: int) -> Floats:
+        """How many consignments each known result of a part stands for; for the rows of the part."""
+        mine = self.of(part)
+        known, logged = self.known[mine], self.logged[mine]
+        if known.all():
+            return np.ones(len(known))
+        estimated = None
+        if np.isnan(logged[known]).any():
+            # What was opened on a tip stands for itself alone: nothing in the data tells who else had one.
+            rest = ~self.tipped[mine]
+            estimated = np.ones(len(known))
+            estimated[rest] = known_probability(
+                self.X[mine][rest], known[rest], self.stands_for[mine][rest], self.day[mine][rest], seed=seed
+            )
+        return result_weights(known, logged, estimated)
+
+    def traffic(self, score: Floats, labels: Labels, weight: Floats) -> Traffic:
+        """The test period's consignments under a score; weights without a logged probability are guesses."""
+        rows = self.rows(TEST)
+        return Traffic(
+            score=score,
+            day=self.day[self.of(TEST)],
+            office=texts_of(self.frame, "office", rows),
+            labelled=labels.known[rows],
+            positive=labels.positive[rows],
+            weight=weight,
+            slices={
+                kind: texts_of(self.frame, column, rows)
+                for kind, column in SLICES.items()
+                if column in self.frame
+            }
+            | {CONSIGNEE: consignee_kind(self.X[self.of(TEST)], self.spec)},
+            guessed=np.isnan(labels.probability[rows]),
+        )
+
+
+def texts_of(frame: pd.DataFrame, column: str, rows: NDArray[np.int64]) -> NDArray[np.object_]:
+    """Give a column of codes as strings, empty where missing or where there is no such column."""
+    if column not in frame:
+        return np.full(len(rows), "", dtype=object)
+    values = frame[column].iloc[rows]
+    return values.astype(object).where(values.notna(), "").to_numpy(dtype=object)
+
+
+def _outcomes(tables: Tables) -> pd.DataFrame:
+    if tables.outcomes is None or tables.outcomes.empty:
+        raise BadInput(
+            "there is nothing to learn from", where="outcomes", expected="a table of what was found"
+        )
+    return tables.outcomes
+
+
+def _learn_features(
+    frame: pd.DataFrame, data: DataSet, source: FeatureSource, config: TrainConfig
+) -> tuple[Fitted, NDArray[np.float32]]:
+    """Fit the learnt part of the features, and score the training rows' words out of fold."""
+    rows = np.flatnonzero(data.fitting(TRAIN))
+    records = source.records(rows)
+    labels, weights = data.labels.positive[rows].astype(np.int8), data.weight[rows]
+    fitted = fit_features(records, config.features, labels, weights)
+    texts = np.array([goods_text(record) for record in records], dtype=object)
+    received = time_column_us(frame, "received_at")[rows]
+    return fitted, text_scores(texts, data.labels.positive[rows], weights, received)
+
+
+def _fit_model(parts: _Parts, config: TrainConfig, jobs: int, progress: Progress | None) -> RiskModel:
+    train, later = parts.fitting(TRAIN), parts.fitting(VALIDATION)
+    finds = int(parts.positive[later].sum())
+    # Few finds would stop the trees by chance; without rows they are all grown.
+    stopping = later if config.model.stops(finds) else np.zeros_like(later)
+    sample = _traffic_sample(parts, config.model.seed)
+    params = config.model.tree_params(finds)
+    if progress is not None:
+        progress("growing trees", 0, params.trees)
+    grown = RiskModel.fit(
+        parts.X[train],
+        parts.positive[train].astype(np.float64),
+        parts.weight[train],
+        parts.channels(train),
+        spec=parts.spec,
+        validation=(
+            parts.X[stopping],
+            parts.positive[stopping].astype(np.float64),
+            parts.weight[stopping],
+            parts.channels(stopping),
+        ),
+        traffic=(parts.X[sample], parts.channels(sample)),
+        params=params,
+        seed=config.model.seed,
+        threads=jobs,
+        progress=progress,
+    )
+    with doing(progress, "calibrating"):
+        return _calibrated(grown, parts, sample, config)
+
+
+def _calibrated(grown: RiskModel, parts: _Parts, sample: Bools, config: TrainConfig) -> RiskModel:
+    """Calibrate on the known results of validation, each for as many as it stands for; bands on its traffic."""
+    mine = parts.of(VALIDATION)
+    weight = parts.result_weights(VALIDATION, config.model.seed)
+    known = parts.known[mine]
+    raw = grown.raw(parts.X[mine][known])
+    calibration = Calibration.fit(
+        raw,
+        parts.positive[mine][known].astype(np.float64),
+        weight[known],
+        parts.channels(mine & parts.known),
+    )
+    scores = calibration.probability(grown.raw(parts.X[sample]), parts.channels(sample))
+    return RiskModel(grown.trees, calibration, Bands.of_traffic(scores), grown.spec)
+
+
+def _traffic_sample(parts: _Parts, seed: int) -> Bools:
+    """Draw validation traffic evenly: the background, and of the opened ones the same share."""
+    known = parts.of(VALIDATION) & parts.known
+    background = parts.of(VALIDATION) & parts.background
+    rate = parts.data.background_rate.get(VALIDATION, 0.0)
+    if not background.any() or rate <= 0:
+        return known
+    drawn = np.random.default_rng([seed, VALIDATION, 1]).random(len(known)) < rate
+    sample: Bools = background | (known & drawn)
+    return sample
+
+
+def _baseline_scores(parts: _Parts, config: TrainConfig) -> dict[str, Floats]:
+    train, test = parts.fitting(TRAIN), parts.of(TEST)
+    fitted = fit_baselines(
+        parts.X[train],
+        parts.positive[train].astype(np.float64),
+        parts.weight[train],
+        parts.spec,
+        seed=config.model.seed,
+    )
+    ids = parts.frame["consignment_id"].iloc[parts.rows(TEST)].tolist()
+    return {baseline.name: baseline.scores(parts.X[test], ids) for baseline in fitted}
+
+
+def _judge_test(
+    parts: _Parts,
+    model: RiskModel,
+    scores: Mapping[str, Floats],
+    config: TrainConfig,
+    progress: Progress | None,
+) -> Judged:
+    test = parts.of(TEST)
+    score = model.score(parts.X[test], parts.channels(test))
+    with doing(progress, "weighing results"):
+        weight = parts.result_weights(TEST, config.model.seed)
+    return _judged(parts.traffic(score, parts.data.labels, weight), scores, config, progress)
+
+
+def _estimates(parts: _Parts, test: Judged, by_truth: Judged | None, config: TrainConfig) -> Estimates:
+    """Estimate what the model would find in three ways, beside the truth where there is one."""
+    rows, labels = parts.rows(TEST), parts.data.labels
+    evidence = Evidence.of(test.traffic, labels.selected_by[rows], labels.probability[rows])
+    truth = None if by_truth is None else by_truth.traffic.positive
+    return Estimates.of(evidence, config.evaluation, truth)
+
+
+def _swap_names(
+    parts: _Parts, source: FeatureSource, model: RiskModel, fitted: Fitted, config: TrainConfig
+) -> list[Row]:
+    """Swap the names of a sample of the test traffic for names of other languages."""
+    rows = parts.rows(TEST)
+    sample = evenly(len(rows))
+    records = source.records(rows[sample])
+    return name_swap_rows(records, parts.X[parts.of(TEST)][sample], model, config.features, fitted)
+
+
+def _judged(
+    traffic: Traffic, scores: Mapping[str, Floats], config: TrainConfig, progress: Progress | None
+) -> Judged:
+    found = {}
+    for done, (name, each) in enumerate(
+        {MODEL: traffic, **{n: traffic.scored(s) for n, s in scores.items()}}.items()
+    ):
+        found[name] = evaluate(each, config.evaluation)
+        if progress is not None:
+            progress("judging", done + 1, len(scores) + 1)
+    return Judged(traffic, found.pop(MODEL), found, scores)
+
+
+def _same_capacity(config: TrainConfig, traffic: Traffic) -> TrainConfig:
+    """Hold other labels of the same traffic to the daily capacity that was observed."""
+    capacity = daily_capacity(traffic, config.evaluation)
+    return msgspec.structs.replace(
+        config, evaluation=msgspec.structs.replace(config.evaluation, capacity=capacity)
+    )
+
+
+def _logged(trained: Trained, tables: Tables, folder: Path, tracking_uri: str, register: bool) -> Retrained:
+    """Log the run, and register the version where asked for."""
+    from models.registry import Registry
+    from training.reporting.mlflow_tracking import RunRecord, log_run
+
+    text = description(trained)
+    inputs = {"consignments": tables.consignments, "outcomes": tables.outcomes, "alerts": tables.alerts}
+    record = RunRecord(
+        name=f"{trained.target}, as of {trained.as_of:%Y-%m-%d}",
+        description=text,
+        tags=trained.tags,
+        params=trained.config.flat(),
+        metrics=trained.metrics,
+        folder=folder,
+        inputs={name: len(frame) for name, frame in inputs.items() if frame is not None},
+    )
+    run_id = log_run(record, tracking_uri=tracking_uri)
+    _log_trials(trained, run_id, tracking_uri)
+    if not register:
+        return Retrained(trained, run_id, None, None)
+    version = Registry(tracking_uri).register(
+        run_id,
+        folder / "bundle",
+        example=invented_consignments(trained.config.features),
+        description=text,
+        tags=trained.tags,
+    )
+    return Retrained(trained, run_id, version.uri, version.number)
+
+
+def _log_trials(trained: Trained, run_id: str, tracking_uri: str) -> None:
+    """Log each trial of a search as a run under the run."""
+    from training.reporting.mlflow_tracking import RunRecord, log_run
+
+    for trial in trained.studied.trials:
+        with TemporaryDirectory() as nothing:
+            record = RunRecord(
+                name=f"trial {trial['trial']}",
+                description="A trial of the search, judged at the rolling origins before the test period.",
+                tags={"target": trained.target, "as_of": trained.as_of.isoformat()},
+                params={name: trial[name] for name in SPACE},
+                metrics={f"origins/{name}": trial[name] for name in ("worth", "recall_at_1pct")},
+                folder=Path(nothing),
+                parent=run_id,
+            )
+            log_run(record, tracking_uri=tracking_uri)

@@ -1,0 +1,1 @@
+"""The simulated operation: it imports nothing else of training."""

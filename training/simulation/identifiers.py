@@ -1,0 +1,188 @@
+"""Identifiers of simulated consignments: S10 items in receptacles, house waybills under master waybills.
+
+Serial numbers are steps through all numbers of their length, so that none comes twice; a few check digits are wrong.
+Networks' consignments are numbered apart, so that honest ones have the same identifiers whatever networks send; then they
+are put beside those that go the same way.
+"""
+
+from collections.abc import Iterator
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from training.simulation.parameters import World
+from training.simulation.shipments import NOWHERE, Draws, Numbers, Shipments, with_chance
+
+S10_SERIALS, AWB_SERIALS = 100_000_000, 10_000_000
+S10_STEP, AWB_STEP = 7_368_787, 3_271_193
+"""Steps without a common factor with the numbers of serials."""
+S10_WEIGHTS = np.array([8, 6, 4, 2, 3, 5, 9, 7])
+S10_CHECKS = np.array([11 - remainder for remainder in range(11)])
+S10_CHECKS[[0, 1]] = 5, 0
+"""By the weighted sum modulo 11: UPU standard S10."""
+AWB_MODULUS = 7
+RECEPTACLE_DIGITS = 13
+"""At the end of a receptacle's number; before them stands where it goes."""
+LETTERS = "ABCDEFGHJKLMNPQRSTUVWXYZ"
+KEY_SPACE = 1_000_000_000
+"""Larger than any master of its own; keeps the groups apart."""
+
+
+class Numbering:
+    """Gives out identifiers; each is used once.
+
+    Parameters
+    ----------
+    world : World
+    first : int
+        Where the serial numbers begin.
+    half : {0, 1}
+        Which half of all numbers, so that two may number side by side.
+    """
+
+    def __init__(self, world: World, first: int, half: int) -> None:
+        self._manner = world.declarations
+        self._countries = tuple(world.people.countries)
+        self._places = tuple(world.people.countries.values())
+        self._letters = [service.letters for service in world.services.values()]
+        self._cargo = np.array([service.channel == "air_cargo" for service in world.services.values()])
+        self._direct = list(world.services).index("general")
+        self._items = self._receptacles = first + half * S10_SERIALS // 2
+        self._masters = first + half * AWB_SERIALS // 2
+
+    def number(
+        self, draws: Draws, shipments: Shipments, arrival: NDArray[np.object_]
+    ) -> tuple[NDArray[np.object_], NDArray[np.object_]]:
+        """Number the shipments of a day.
+
+        Parameters
+        ----------
+        draws : Generator
+        shipments : Shipments
+        arrival : object array of str, (n,)
+            IMPC of the exchange office of arrival.
+
+        Returns
+        -------
+        ids, masters : object array of str, (n,)
+            '' where there is no master.
+        """
+        cargo = self._cargo[shipments.service]
+        ids = np.empty(len(shipments), dtype=object)
+        masters = np.empty(len(shipments), dtype=object)
+        ids[~cargo] = self._s10(draws, shipments, np.flatnonzero(~cargo))
+        masters[~cargo] = self._receptacle_numbers(shipments, arrival, np.flatnonzero(~cargo))
+        ids[cargo], masters[cargo] = self._waybills(draws, shipments, np.flatnonzero(cargo))
+        return ids, masters
+
+    def _s10(self, draws: Draws, shipments: Shipments, rows: Numbers) -> list[str]:
+        count = len(rows)
+        serial = (self._items + np.arange(count)) * S10_STEP % S10_SERIALS
+        self._items += count
+        digits = serial[:, None] // 10 ** np.arange(7, -1, -1) % 10
+        check = S10_CHECKS[digits @ S10_WEIGHTS % 11]
+        wrong = with_chance(draws, self._manner.bad_check_digit, count)
+        check = np.where(wrong, (check + 1) % 10, check)
+        picks = draws.integers(0, [60, len(LETTERS)], (count, 2)).tolist()
+        values = zip(
+            shipments.service[rows].tolist(),
+            shipments.departure[rows].tolist(),
+            picks,
+            serial.tolist(),
+            check.tolist(),
+            strict=True,
+        )
+        letters, countries = self._letters, self._countries
+        return [
+            f"{letters[s][a % len(letters[s])]}{LETTERS[b]}{n:08d}{c}{countries[d]}"
+            for s, d, (a, b), n, c in values
+        ]
+
+    def _receptacle_numbers(
+        self, shipments: Shipments, arrival: NDArray[np.object_], rows: Numbers
+    ) -> list[str]:
+        group = self._blocks(shipments, rows, arrival[rows] == arrival[0] if len(rows) else rows)
+        serial = (self._receptacles + group) * S10_STEP % S10_SERIALS
+        self._receptacles += int(group.max(initial=-1)) + 1
+        values = zip(shipments.departure[rows].tolist(), arrival[rows], serial.tolist(), strict=True)
+        return [f"{self._places[d].impc}{to}AUN4{n:0{RECEPTACLE_DIGITS}d}" for d, to, n in values]
+
+    def _waybills(self, draws: Draws, shipments: Shipments, rows: Numbers) -> tuple[list[str], list[str]]:
+        count = len(rows)
+        alone = (
+            (shipments.service[rows] == self._direct)
+            & (shipments.master[rows] == NOWHERE)
+            & ~with_chance(draws, self._manner.consolidated, count)
+        )
+        group = self._blocks(shipments, rows, np.zeros(count, dtype=np.int64))
+        group = np.where(alone, group.max(initial=-1) + 1 + np.arange(count), group)
+        _, group = np.unique(group, return_inverse=True)
+        serial = (self._masters + np.arange(group.max(initial=-1) + 1)) * AWB_STEP % AWB_SERIALS
+        self._masters += len(serial)
+        wrong = with_chance(draws, self._manner.bad_check_digit, len(serial))
+        check = (serial % AWB_MODULUS + wrong) % AWB_MODULUS
+        prefixes = [self._places[d].prefix for d in shipments.departure[rows].tolist()]
+        airports = [self._places[d].airport for d in shipments.departure[rows].tolist()]
+        full = [f"-{s:07d}{c}" for s, c in zip(serial.tolist(), check.tolist(), strict=True)]
+        waybills = [prefix + full[g] for prefix, g in zip(prefixes, group.tolist(), strict=True)]
+        houses = ((self._items + np.arange(count)) * S10_STEP % S10_SERIALS).tolist()
+        self._items += count
+        ids = [
+            waybill if single else f"{waybill}/{airport}{house:08d}"
+            for waybill, single, airport, house in zip(
+                waybills, alone.tolist(), airports, houses, strict=True
+            )
+        ]
+        masters = [
+            "" if single else waybill for waybill, single in zip(waybills, alone.tolist(), strict=True)
+        ]
+        return ids, masters
+
+    def _blocks(self, shipments: Shipments, rows: Numbers, apart: Numbers) -> Numbers:
+        """Put what goes together into groups of at most so many: same service, place, and `apart`."""
+        own = shipments.master[rows]
+        key = (shipments.service[rows] * 1000 + shipments.departure[rows]) * 2 + apart.astype(np.int64)
+        key = np.where(own == NOWHERE, key, KEY_SPACE + own)
+        _, kind, sizes = np.unique(key, return_inverse=True, return_counts=True)
+        order = np.argsort(kind, kind="stable")
+        starts = np.cumsum(sizes) - sizes
+        place = np.empty(len(rows), dtype=np.int64)
+        place[order] = np.arange(len(rows)) - starts[kind[order]]
+        block = np.where(own == NOWHERE, place // self._manner.houses, 0)
+        _, group = np.unique(kind * len(rows) + block, return_inverse=True)
+        return np.asarray(group, dtype=np.int64)
+
+
+def put_beside(
+    columns: dict[str, NDArray[Any]], others: dict[str, NDArray[Any]], own: NDArray[np.bool_]
+) -> None:
+    """Put consignments into receptacles and under master waybills of others that go the same way, where there are such.
+
+    Parameters
+    ----------
+    columns, others : dict of arrays
+        Declared; `columns` are changed.
+    own : bool array, (n,)
+        Rows of `columns` that keep a master of their own.
+    """
+    theirs = dict(zip(_ways(others), others["master_id"], strict=True))
+    for row, way in enumerate(_ways(columns)):
+        master, before = theirs.get(way), columns["master_id"][row]
+        if master is not None and before is not None and not own[row]:
+            columns["consignment_id"][row] = columns["consignment_id"][row].replace(before, master)
+            columns["master_id"][row] = master
+
+
+def _ways(columns: dict[str, NDArray[Any]]) -> Iterator[tuple[str, str, str]]:
+    """Give how each goes: service, country, and for mail the two exchange offices."""
+    rows = zip(
+        columns["service"],
+        columns["departure_country"],
+        columns["channel"],
+        columns["master_id"],
+        strict=True,
+    )
+    for service, country, channel, master in rows:
+        between = master[:-RECEPTACLE_DIGITS] if channel == "postal" else ""
+        yield service, country, between

@@ -1,0 +1,249 @@
+"""What an opening finds in a simulated world, and when it is known: presented or missed, found or not, field test, laboratory."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from datetime import timedelta
+from heapq import heappop, heappush
+
+import msgspec
+import numpy as np
+from numpy.typing import NDArray
+
+from consignments.records import Outcome, Result, Selector
+from consignments.visibility import moment_of_us, to_us
+from training.simulation.context import Stage
+from training.simulation.declarations import Columns
+from training.simulation.parameters import Shares
+from training.simulation.shipments import (
+    CLEAR,
+    CONTROLLED,
+    HIDING,
+    NPS,
+    OTHER,
+    RESULTS,
+    Draws,
+    Numbers,
+    Shipments,
+    with_chance,
+)
+from training.simulation.watchlists import WATCHED, Find, watched_names
+
+HOUR_US = 3_600_000_000
+SELECTED_AFTER_HOURS = (0.3, 8.0)
+"""From the advance data to the choice (assumed)."""
+NOVEL_DAYS = 120
+"""So long a new substance takes the laboratory longer (assumed)."""
+SCALE_ERROR = 0.03
+"""Log sd of a measured quantity (assumed)."""
+CORRECTED_AFTER_DAYS = (5.0, 40.0)
+"""From a wrong final result to its correction (assumed)."""
+CORRECTED_FROM = {NPS: CONTROLLED, CONTROLLED: NPS, OTHER: CLEAR, CLEAR: OTHER}
+"""What stood before a correction."""
+DRUGS = (NPS, CONTROLLED)
+OTHER_GOODS = "other_offence"
+
+
+@dataclass(frozen=True)
+class Arrivals:
+    """One day.
+
+    Attributes
+    ----------
+    shipments : Shipments
+        What was sent.
+    columns : dict of arrays
+        What was declared.
+    since_start : int
+        The day, from the start of the world.
+    tipped : bool array, (n,)
+        What partners name; to be opened beyond the capacity.
+    pictured : bool array, (n,)
+        What would look wrong on an X-ray picture, if one were taken. Both are the same whoever chooses.
+    """
+
+    shipments: Shipments
+    columns: Columns
+    since_start: int
+    tipped: NDArray[np.bool_]
+    pictured: NDArray[np.bool_]
+
+    @classmethod
+    def joined(cls, parts: "Sequence[Arrivals]") -> "Arrivals":
+        """Put parts of one day together, one after the other."""
+        return cls(
+            Shipments.joined([part.shipments for part in parts]),
+            {name: np.concatenate([part.columns[name] for part in parts]) for name in parts[0].columns},
+            parts[0].since_start,
+            tipped=np.concatenate([part.tipped for part in parts]),
+            pictured=np.concatenate([part.pictured for part in parts]),
+        )
+
+    def taken(self, rows: Numbers) -> "Arrivals":
+        """Give some rows, in their order."""
+        columns = {name: values[rows] for name, values in self.columns.items()}
+        return Arrivals(
+            self.shipments.taken(rows), columns, self.since_start, self.tipped[rows], self.pictured[rows]
+        )
+
+
+@dataclass(frozen=True)
+class Choice:
+    """One consignment that was chosen.
+
+    Attributes
+    ----------
+    row : int
+        Its place in the day's arrivals.
+    selected_by : Selector
+    probability : float or None
+        Where it is known.
+    operation : str or None
+    """
+
+    row: int
+    selected_by: Selector
+    probability: float | None = None
+    operation: str | None = None
+
+
+@dataclass
+class Openings:
+    """Opens what was chosen and reports; keeps the finds until the day on which they are made."""
+
+    stage: Stage
+    _finds: list[Find] = field(default_factory=list)
+
+    def finds_until(self, us: int) -> list[Find]:
+        """Take the finds that were made before a moment."""
+        made = []
+        while self._finds and self._finds[0].inspected_us < us:
+            made.append(heappop(self._finds))
+        return made
+
+    def open(self, draws: Draws, arrivals: Arrivals, choice: Choice) -> list[Outcome]:
+        """Open a consignment, if it is ever presented, and report; its rows of the outcome table."""
+        policy, sent, row = self.stage.world.inspection, arrivals.shipments, choice.row
+        received = int(sent.received_us[row])
+        selected = received + _hours_us(draws.uniform(*SELECTED_AFTER_HOURS))
+        chosen = Outcome(
+            consignment_id=arrivals.columns["consignment_id"][row],
+            selected_by=choice.selected_by,
+            selection_probability=choice.probability,
+            selected_at=moment_of_us(selected),
+            status="missed",
+            operation=choice.operation,
+            office=arrivals.columns["office"][row],
+        )
+        if draws.random() < policy.missed:
+            return [chosen]
+        services = list(self.stage.world.services.values())
+        arrived = received + _hours_us(draws.uniform(*services[sent.service[row]].transit_h))
+        inspected = max(arrived, selected) + _hours_us(draws.uniform(*policy.open_hours))
+        opened = _with(chosen, status="inspected", inspected_at=moment_of_us(inspected))
+        return self._report(draws, arrivals, row, opened)
+
+    def _report(self, draws: Draws, arrivals: Arrivals, row: int, opened: Outcome) -> list[Outcome]:
+        sent, laboratory = arrivals.shipments, self.stage.world.laboratory
+        result = int(sent.result[row]) if self._is_found(draws, sent, row) else CLEAR
+        hours = laboratory.plain_log_hours
+        if result in DRUGS or (result == CLEAR and self._is_tested_though_clean(draws, sent, row)):
+            if self._is_submitted(draws, arrivals, row, result):
+                self._remember(arrivals, row, opened, result)
+                return self._examine(draws, arrivals, row, opened, result)
+            result, hours = CLEAR, laboratory.presumptive.log_hours
+        self._remember(arrivals, row, opened, result)
+        delay = timedelta(hours=float(draws.lognormal(*hours)))
+        return self._conclude(draws, self._final(draws, sent, row, opened, result, delay), result)
+
+    def _is_found(self, draws: Draws, sent: Shipments, row: int) -> bool:
+        how = HIDING[sent.hidden[row]] if sent.result[row] in DRUGS else OTHER_GOODS
+        return bool(draws.random() < self.stage.world.inspection.detection[how])
+
+    def _is_tested_though_clean(self, draws: Draws, sent: Shipments, row: int) -> bool:
+        powder = bool(self.stage.catalogue.powder[sent.ware[row]])
+        return powder and draws.random() < self.stage.world.laboratory.presumptive.tested_if_clean
+
+    def _is_submitted(self, draws: Draws, arrivals: Arrivals, row: int, result: int) -> bool:
+        """Test on the spot: what reads positive, or gives no reading, or is doubted, goes to the laboratory."""
+        test = self.stage.world.laboratory.presumptive
+        positive = 1.0 - test.specificity if result == CLEAR else test.sensitivity
+        unknown = (
+            test.unknown_if_new if self._is_novel(arrivals.shipments, row, arrivals.since_start) else 0.0
+        )
+        submitted = unknown + (1.0 - unknown) * (positive + (1.0 - positive) * test.doubted[RESULTS[result]])
+        return bool(draws.random() < submitted)
+
+    def _remember(self, arrivals: Arrivals, row: int, opened: Outcome, result: int) -> None:
+        if result == CLEAR:
+            return
+        assert opened.inspected_at is not None
+        names = watched_names(tuple(arrivals.columns[name][row] for name in WATCHED))
+        network = int(arrivals.shipments.network[row])
+        heappush(self._finds, Find(to_us(opened.inspected_at), network, result in DRUGS, names))
+
+    def _examine(
+        self, draws: Draws, arrivals: Arrivals, row: int, opened: Outcome, result: int
+    ) -> list[Outcome]:
+        """Send to the laboratory: pending first, final when it answers, if it ever does."""
+        laboratory, sent = self.stage.world.laboratory, arrivals.shipments
+        pending = _with(opened, result="pending")
+        if draws.random() < laboratory.never:
+            return [pending]
+        days = float(draws.lognormal(*laboratory.log_days))
+        if self._is_novel(sent, row, arrivals.since_start):
+            days *= laboratory.new_substance
+        final = self._final(draws, sent, row, opened, result, timedelta(days=days))
+        return [pending, *self._conclude(draws, final, result)]
+
+    def _is_novel(self, sent: Shipments, row: int, since_start: int) -> bool:
+        """Tell whether it holds a substance that came lately: the unseen one, or the substitute."""
+        events = self.stage.world.events
+        came = {events.new_substance.name: events.new_substance.day}
+        came[events.class_control.substitute] = events.class_control.day
+        day = came.get(self.stage.substances.names[sent.substance[row]])
+        return day is not None and since_start < day + NOVEL_DAYS
+
+    def _final(
+        self, draws: Draws, sent: Shipments, row: int, opened: Outcome, result: int, delay: timedelta
+    ) -> Outcome:
+        assert opened.inspected_at is not None
+        final = _with(opened, result=_result(result), known_at=opened.inspected_at + delay)
+        if result == CLEAR:
+            return final
+        substance, names = int(sent.substance[row]), self.stage.substances
+        if result == OTHER:
+            return _with(final, substance=names.names[substance])
+        return _with(
+            final,
+            substance=names.names[substance],
+            substance_family=names.families[substance],
+            quantity_g=round(float(sent.grams[row] * np.exp(draws.normal(0, SCALE_ERROR))), 2),
+            concealment=HIDING[sent.hidden[row]],
+        )
+
+    def _conclude(self, draws: Draws, final: Outcome, result: int) -> list[Outcome]:
+        """Give the final result; a few are wrong at first and corrected later."""
+        if draws.random() >= self.stage.world.laboratory.corrected:
+            return [final]
+        wrong = _with(final, result=_result(CORRECTED_FROM[result]), substance=None, substance_family=None)
+        assert final.known_at is not None
+        later = timedelta(days=float(draws.uniform(*CORRECTED_AFTER_DAYS)))
+        return [wrong, _with(final, known_at=final.known_at + later)]
+
+
+def by_content(draws: Draws, sent: Shipments, chances: Shares) -> NDArray[np.bool_]:
+    """Toss a coin for each, by what is inside: what a picture shows, or what partners know."""
+    chance = np.array([chances[result] for result in RESULTS])[sent.result]
+    return with_chance(draws, chance, len(sent))
+
+
+def _result(number: int) -> Result:
+    return RESULTS[number]
+
+
+def _with(outcome: Outcome, **changes: object) -> Outcome:
+    return msgspec.structs.replace(outcome, **changes)
+
+
+def _hours_us(hours: float) -> int:
+    return int(hours * HOUR_US)

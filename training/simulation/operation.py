@@ -1,0 +1,264 @@
+"""A simulated operation with known truth: mail and cargo, networks that react, inspections, late laboratories, alerts.
+
+There is no public data of NPS finds, so the parameters (`world.toml`) say what is sourced and what is assumed. Days come one
+after the other: what is seized on one changes what networks send on a later one. The truth is a table apart, for
+evaluation only. The same seed gives the same tables, to the byte.
+"""
+
+from collections import Counter
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+
+import msgspec
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+
+from consignments.records import Alert, Consignment, Outcome, Truth
+from consignments.schema import Field, fields_of
+from consignments.tables import frame_of
+from consignments.visibility import US_PER_DAY
+from training.simulation.context import Day, Stage
+from training.simulation.declarations import Columns, Declarations
+from training.simulation.identifiers import Numbering, put_beside
+from training.simulation.inspection_outcomes import Arrivals, by_content
+from training.simulation.legitimate_traffic import Traffic
+from training.simulation.networks import Networks
+from training.simulation.parameters import World, check_size, load_world
+from training.simulation.parties import Texts
+from training.simulation.partner_alerts import AlertFeed
+from training.simulation.shipments import NOWHERE, RESULTS, Draws, Shipments
+from training.simulation.targeting import Inspections
+
+FOUNDING, TRAFFIC, NETWORKS, REACTIONS, DECLARATIONS, INSPECTIONS, ALERTS, TIPS, PICTURES = range(9)
+"""Streams of random numbers, apart from each other: what officers do does not change what honest people send, nor what a
+network sends that they did not find."""
+HONEST, THEIRS = range(2)
+"""Whose declarations, tips and pictures."""
+
+Progress = Callable[[str, int, int], None]
+Watch = Callable[[Arrivals], None]
+
+
+@dataclass(frozen=True)
+class Simulated:
+    """The tables of a simulated world, as written by `npsrisk simulate`.
+
+    Attributes
+    ----------
+    consignments, outcomes, alerts, truth : DataFrame
+        With the columns of their records; missing texts are null, times are UTC.
+    """
+
+    consignments: pd.DataFrame
+    outcomes: pd.DataFrame
+    alerts: pd.DataFrame
+    truth: pd.DataFrame
+
+
+class Simulation:
+    """A world that goes on day by day.
+
+    Parameters
+    ----------
+    world : World
+    days : int
+        How many days it will have; only the operation's date depends on it.
+    per_day : int
+        Mean consignments a day.
+    prevalence : {"realistic", "enriched", "operation"}
+    seed : int
+
+    Attributes
+    ----------
+    stage : Stage
+    networks : Networks
+    inspections : Inspections
+        May be replaced: another policy in the same world.
+    """
+
+    def __init__(self, world: World, *, days: int, per_day: int, prevalence: str, seed: int) -> None:
+        check_size(days, per_day)
+        self._seed, self._start = seed, np.datetime64(world.start, "D")
+        self.stage = Stage.of(world, world.preset(prevalence), per_day)
+        operation_day = world.operation_day(days, self.stage.prevalence)
+        founding = self._draws(FOUNDING, 0)
+        self._traffic = Traffic(self.stage, founding)
+        self.networks = Networks(self.stage, self._traffic, founding)
+        first = int(founding.integers(0, 2**31))
+        self._numberings = [Numbering(world, first, half) for half in (HONEST, THEIRS)]
+        self._declarations = Declarations(self.stage)
+        self.inspections = Inspections(self.stage, operation_day)
+        self._alert_feed = AlertFeed(self.stage, self.networks, operation_day)
+
+    def arrive(self, since_start: int) -> Arrivals:
+        """Let a day's consignments come; the days must come in their order."""
+        day = self._day(since_start)
+        honest = self._traffic.of_day(self._draws(TRAFFIC, since_start), day)
+        arrivals = self._declared(honest, since_start, HONEST)
+        theirs = self.networks.of_day(lambda number: self._draws(NETWORKS, since_start, number), day)
+        if not theirs:
+            return arrivals.taken(_in_time(honest))
+        hidden = self._declared(Shipments.joined(theirs), since_start, THEIRS)
+        put_beside(hidden.columns, arrivals.columns, own=hidden.shipments.master != NOWHERE)
+        both = Arrivals.joined([arrivals, hidden])
+        return both.taken(_in_time(both.shipments))
+
+    def _declared(self, sent: Shipments, since_start: int, who: int) -> Arrivals:
+        """Declare what some send on a day, and toss the coins of tips and pictures."""
+        policy = self.stage.world.inspection
+        return Arrivals(
+            sent,
+            self._declarations.declare(
+                self._draws(DECLARATIONS, since_start, who), sent, since_start, self._numberings[who]
+            ),
+            since_start,
+            tipped=by_content(self._draws(TIPS, since_start, who), sent, policy.tips),
+            pictured=by_content(self._draws(PICTURES, since_start, who), sent, policy.xray_hits),
+        )
+
+    def _day(self, since_start: int) -> Day:
+        date = self._start + since_start
+        return Day(since_start, int(date.astype(np.int64)), self.stage.world.calendar.height(date.item()))
+
+    def warn(self, since_start: int) -> list[Alert]:
+        """Give the alerts that partners issue on a day."""
+        alerts = self._alert_feed.of_day(self._draws(ALERTS, since_start), since_start)
+        for alert in alerts:
+            self.inspections.watchlist.warn(alert)
+        return alerts
+
+    def inspect(self, arrivals: Arrivals) -> list[Outcome]:
+        """Let the operation choose, open and report; networks notice what was seized until the day's end."""
+        draws = self._draws(INSPECTIONS, arrivals.since_start)
+        outcomes = self.inspections.inspect(draws, arrivals)
+        finds = self.inspections.finds_until((self._day(arrivals.since_start).utc + 1) * US_PER_DAY)
+        seized = Counter(find.network for find in finds if find.drug and find.network != NOWHERE)
+        for network, times in seized.items():
+            draws = self._draws(REACTIONS, arrivals.since_start, network)
+            for _ in range(times):
+                self.networks.suffer(draws, network, arrivals.since_start)
+        return outcomes
+
+    def truth(self, arrivals: Arrivals) -> Columns:
+        """Give the truth of a day, as the columns of a truth table."""
+        sent = arrivals.shipments
+        held, substances = sent.substance != NOWHERE, self.stage.substances
+        names = np.array(substances.names, dtype=object)[sent.substance]
+        families = np.array([family or None for family in substances.families], dtype=object)[sent.substance]
+        return {
+            "consignment_id": arrivals.columns["consignment_id"],
+            "result": np.array(RESULTS, dtype=object)[sent.result],
+            "substance": _kept(names, held),
+            "substance_family": _kept(families, held),
+            "quantity_g": np.round(sent.grams, 2),
+            "network": np.array([self.networks.kind_of(number) for number in sent.network], dtype=object),
+        }
+
+    def live(self, days: int, *, watch: Watch | None = None, progress: Progress | None = None) -> Simulated:
+        """Live from the first day on, and give the tables.
+
+        Parameters
+        ----------
+        days : int
+        watch : callable, optional
+            Called with each day's arrivals, with what is inside: for those who measure the world.
+        progress : callable, optional
+            Called with what is being done, how much is done, and how much there is.
+        """
+        consignments, truths, outcomes, alerts = [], [], [], []
+        for since_start in _counted(days, progress):
+            alerts += self.warn(since_start)
+            arrivals = self.arrive(since_start)
+            if watch is not None:
+                watch(arrivals)
+            outcomes += self.inspect(arrivals)
+            consignments.append(arrivals.columns)
+            truths.append(self.truth(arrivals))
+        return Simulated(
+            consignments=frame_of_columns(Consignment, consignments),
+            outcomes=frame_of(outcomes, Outcome),
+            alerts=frame_of(alerts, Alert),
+            truth=frame_of_columns(Truth, truths),
+        )
+
+    def _draws(self, stream: int, since_start: int, whose: int = 0) -> Draws:
+        return np.random.default_rng([self._seed % 2**63, stream, since_start, whose])
+
+
+def simulate(
+    world: World | None = None,
+    *,
+    days: int,
+    per_day: int,
+    prevalence: str = "enriched",
+    seed: int = 0,
+    progress: Progress | None = None,
+) -> Simulated:
+    """Simulate an operation.
+
+    Parameters
+    ----------
+    world : World, optional
+        Default: the parameters that come with npsrisk.
+    days : int
+        Length, from the world's start; the results of its last days become known after its end.
+    per_day : int
+        Mean consignments a day.
+    prevalence : {"realistic", "enriched", "operation"}
+    seed : int
+        The same seed gives the same tables.
+    progress : callable, optional
+        Called with what is being done, how much is done, and how much there is.
+
+    Raises
+    ------
+    UnknownName
+        For an unknown preset of prevalence.
+    BadInput
+        For a world without days or traffic.
+    """
+    simulation = Simulation(
+        world or load_world(), days=days, per_day=per_day, prevalence=prevalence, seed=seed
+    )
+    return simulation.live(days, progress=progress)
+
+
+def newest(consignments: pd.DataFrame, count: int = 10) -> tuple[pd.DataFrame, pd.DataFrame]:
+    """Split off the last consignments that came: the past, and as many new ones."""
+    return consignments.iloc[:-count], consignments.iloc[-count:]
+
+
+def frame_of_columns(record: type[msgspec.Struct], days: Sequence[Columns]) -> pd.DataFrame:
+    """Put the days of a table together, in the columns and types of its record."""
+    return pd.DataFrame(
+        {
+            field.name: _typed(field, np.concatenate([columns[field.name] for columns in days]))
+            for field in fields_of(record)
+        }
+    )
+
+
+def _in_time(sent: Shipments) -> NDArray[np.int64]:
+    return np.argsort(sent.received_us, kind="stable")
+
+
+def _kept(values: Texts, rows: NDArray[np.bool_]) -> Texts:
+    kept = values.copy()
+    kept[~rows] = None
+    return kept
+
+
+def _typed(field: Field, values: "np.ndarray[tuple[int], np.dtype[np.generic]]") -> pd.Series:
+    if field.kind == "time":
+        return pd.Series(pd.to_datetime(pd.Series(values), utc=True).astype("datetime64[us, UTC]"))
+    if field.kind == "date":
+        return pd.Series(values.astype("datetime64[D]").astype(object))
+    return pd.Series(values, dtype="float64" if field.kind == "number" else "str")
+
+
+def _counted(days: int, progress: Progress | None) -> Iterator[int]:
+    for day in range(days):
+        yield day
+        if progress is not None:
+            progress("simulate", day + 1, days)

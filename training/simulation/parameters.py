@@ -1,0 +1,540 @@
+"""The parameters of a simulated world: `world.toml` (its numbers), `people.toml` and `goods.toml` (its texts), as types."""
+
+import tomllib
+from datetime import date
+from functools import cached_property
+from pathlib import Path
+from typing import Any, Literal
+
+import msgspec
+
+from consignments.errors import BadInput, BadSetting, FileFault, UnknownName
+
+HERE = Path(__file__).parent
+Preset = Literal["realistic", "enriched", "operation"]
+Shares = dict[str, float]
+Pair = tuple[float, float]
+
+
+class Part(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """A table of the parameter files; an unknown or a missing name in one is an error."""
+
+
+class Prevalence(Part, frozen=True):
+    """How rare things are: shares of all consignments, and the share that is opened."""
+
+    nps: float
+    controlled_drugs: float
+    other_prohibited: float
+    opened: float
+    operation_from: float
+
+
+class Service(Part, frozen=True):
+    """One way of sending, with the completeness of its advance data; `postage_usd` is (base, for each kilogram)."""
+
+    channel: Literal["postal", "air_cargo"]
+    share: float
+    ead: float
+    hs6: float
+    missing_address: float
+    transit_h: Pair
+    heaviest_kg: float
+    postage_usd: Pair
+    letters: tuple[str, ...]
+
+
+class Peak(Part, frozen=True):
+    """Days of the year, `MM-DD`, with more traffic."""
+
+    first: str
+    last: str
+    height: float
+
+
+class Calendar(Part, frozen=True):
+    """Factors of the daily volume."""
+
+    weekly: tuple[float, ...]
+    peaks: tuple[Peak, ...]
+
+    def height(self, day: date) -> float:
+        """Give the factor of one day.
+
+        Examples
+        --------
+        >>> Calendar((1.0,) * 7, (Peak("12-01", "12-24", 1.2),)).height(date(2024, 12, 5))
+        1.2
+        """
+        held = [peak.height for peak in self.peaks if peak.first <= f"{day:%m-%d}" <= peak.last]
+        return self.weekly[day.weekday()] * max(held, default=1.0)
+
+
+class Entities(Part, frozen=True):
+    """Who sends and who receives."""
+
+    shippers_per_1k: float
+    shipper_zipf: float
+    shipper_types: Shares
+    shipper_turnover: float
+    private_again: float
+    private_known: float
+    consignees_per_1k: float
+    consignee_zipf: float
+    consignee_types: Shares
+    new_consignees: float
+    newcomers_stay: float
+    origins: Shares
+    offence_shape: float
+    shared_contact: float
+    virtual_addresses: int
+
+
+class Declarations(Part, frozen=True):
+    """How goods are declared, and how completely."""
+
+    native_text: float
+    typo: float
+    vague: float
+    admin: float
+    upper: float
+    detail: float
+    several: float
+    zero_or_one_value: float
+    value_spread: float
+    weight_spread: float
+    typed_from_label: float
+    email: float
+    phone: float
+    consignee_phone: float
+    account: Shares
+    bad_check_digit: float
+    cancelled: float
+    abroad: float
+    usd_per: Shares
+    consolidated: float
+    houses: int
+
+
+class Spelling(Part, frozen=True):
+    """Chances that a party is written in another way than usual."""
+
+    case: float
+    script: float
+    short: float
+    typo: float
+    order: float
+
+
+class Tells(Part, frozen=True):
+    """Chance that a positive, and that a negative, shows a sign; likelihood ratios of 2 to 10."""
+
+    hs_mismatch: Pair
+    value_out_of_class: Pair
+    name_mismatch: Pair
+    detour: Pair
+    premium_for_low_value: float
+    split_same_day: Pair
+    cues: Pair
+    crypto: Pair
+    gift: Pair
+    hubs: tuple[str, ...]
+
+
+class NetworkKind(Part, frozen=True):
+    """A kind of trafficking network; `log_grams` is (mean, sd) of the logarithm of grams."""
+
+    n: int
+    share: float
+    origins: Shares
+    services: Shares
+    log_grams: Pair
+    repeat_days: float
+    drop: float
+    clean: float
+    sender: str
+    customers: str
+    regulars: float
+    covers: Shares
+    families: int
+
+
+class Trafficking(Part, frozen=True):
+    """Habits that all networks share."""
+
+    identities: float
+    known_customers: float
+    customer_types: Shares
+    shared_contact: float
+    young_account: float
+    borrowed_name: float
+    foreign_front: float
+    through_sellers: float
+    repeat_habit: float
+    usual_sender: float
+    other_cover: float
+
+
+class Adversary(Part, frozen=True):
+    """How networks react; `log_lag_days` is (mean, sd) of the logarithm of days."""
+
+    p_change: float
+    log_lag_days: Pair
+    exploration: float
+    channel_shift: float
+    rotation: float
+    keep_contact: float
+
+
+class ClassControl(Part, frozen=True):
+    """A family is controlled where it is made: its volume falls to a part of what it was, and a substitute makes up for it."""
+
+    day: int
+    family: str
+    volume: float
+    over: int
+    substitute: str
+    substitute_family: str
+
+
+class NewSubstance(Part, frozen=True):
+    """A substance that no list knows yet."""
+
+    day: int
+    family: str
+    name: str
+    over: int
+
+
+class OriginShift(Part, frozen=True, rename={"source": "from"}):
+    """The makers of a family move."""
+
+    day: int
+    family: str
+    source: str
+    to: str
+
+
+class CoverShift(Part, frozen=True, rename={"source": "from"}):
+    """A cover goes out of use."""
+
+    day: int
+    source: str
+    to: str
+
+
+class DataOutage(Part, frozen=True):
+    """Advance data fail for some days."""
+
+    day: int
+    service: str
+    ead: float
+    days: int
+
+
+class Events(Part, frozen=True):
+    """What changes in the world, by days from its start."""
+
+    class_control: ClassControl
+    new_substance: NewSubstance
+    origin_shift: OriginShift
+    cover_shift: CoverShift
+    data_outage: DataOutage
+
+
+class Operation(Part, frozen=True):
+    """The operation: when, how long, with how much more capacity, how many alerts and how many newsletters."""
+
+    name: str
+    day: int
+    days: int
+    capacity: float
+    alerts: int
+    newsletters: int
+    false_alerts: float
+    expires_after: int
+
+
+class Rules(Part, frozen=True):
+    """What the rules of the time look at and how much each sign weighs."""
+
+    watched: float
+    offender: float
+    alert: float
+    xray: float
+    substance: float
+    chemical: float
+    powder_to_person: float
+    vague: float
+    no_hs: float
+    no_sender: float
+    young_account: float
+    box_or_forwarder: float
+    source_country: float
+    cheap_premium: float
+    crypto: float
+    hs_chapter: float
+    prone_goods: float
+    source_countries: tuple[str, ...]
+    chemical_words: tuple[str, ...]
+    prone_words: tuple[str, ...]
+
+
+class Inspection(Part, frozen=True):
+    """Who chooses what is opened, and what an opening finds."""
+
+    random_share: float
+    rules_only_days: int
+    officer_share: float
+    model_share: float
+    override: float
+    officer_auc: float
+    officer_bias: Shares
+    xray_share: float
+    xray_hits: Shares
+    tips: Shares
+    missed: float
+    detection: Shares
+    open_hours: Pair
+    rules: Rules
+
+
+class Presumptive(Part, frozen=True):
+    """The test on the spot, which decides what the laboratory gets."""
+
+    log_hours: Pair
+    sensitivity: float
+    specificity: float
+    unknown_if_new: float
+    tested_if_clean: float
+    doubted: Shares
+
+
+class Laboratory(Part, frozen=True):
+    """How long results take, and how far they are to be trusted; logarithms of days or hours as (mean, sd)."""
+
+    presumptive: Presumptive
+    log_days: Pair
+    new_substance: float
+    never: float
+    corrected: float
+    plain_log_hours: Pair
+
+
+class Firms(Part, frozen=True):
+    """Words of which firms' names are made."""
+
+    words: tuple[str, ...]
+    trades: tuple[str, ...]
+    chemical_trades: tuple[str, ...]
+    forwarder_trades: tuple[str, ...]
+    couriers: tuple[str, ...]
+    declarants: tuple[str, ...]
+    buildings: tuple[str, ...]
+
+
+class Culture(Part, frozen=True):
+    """How persons, firms and addresses are written somewhere; the native lists stand in the order of the Latin ones."""
+
+    family: tuple[str, ...]
+    given: tuple[str, ...]
+    suffixes: tuple[str, ...]
+    streets: tuple[str, ...]
+    address: str
+    cities: tuple[str, ...]
+    postcode: str
+    mobile: str
+    family_first: bool = False
+    family_native: tuple[str, ...] = ()
+    given_native: tuple[str, ...] = ()
+    streets_native: tuple[str, ...] = ()
+    cities_native: tuple[str, ...] = ()
+    address_native: str = ""
+
+
+class Country(Part, frozen=True):
+    """A country of dispatch."""
+
+    culture: str
+    airport: str
+    impc: str
+    dial: str
+    currency: str
+    post: str
+    airline: str
+    prefix: str
+    languages: tuple[str, ...]
+
+
+class People(Part, frozen=True):
+    """The texts of `people.toml`."""
+
+    firms: Firms
+    cultures: dict[str, Culture]
+    countries: dict[str, Country]
+
+
+class Ware(Part, frozen=True):
+    """One class of goods; `kg` and `usd_per_kg` are medians."""
+
+    share: float
+    hs: tuple[str, ...]
+    kg: float
+    usd_per_kg: float
+    offence: float
+    en: tuple[str, ...]
+    ko: tuple[str, ...]
+    zh: tuple[str, ...]
+    es: tuple[str, ...]
+    nl: tuple[str, ...]
+    de: tuple[str, ...]
+    cues: tuple[str, ...] = ()
+    powder: bool = False
+
+    def phrases(self, language: str) -> tuple[str, ...]:
+        """Give its descriptions in a language."""
+        found: tuple[str, ...] = getattr(self, language)
+        return found
+
+
+class Cover(Part, frozen=True):
+    """What a positive is declared as, and how it is hidden then."""
+
+    hidden: str
+    wares: tuple[str, ...]
+
+
+class Family(Part, frozen=True):
+    """A family of substances: its share of finds, its honest HS code, the names in use."""
+
+    share: float
+    names: tuple[str, ...]
+    hs: str = ""
+
+
+class Offences(Part, frozen=True):
+    """Other prohibited goods."""
+
+    names: tuple[str, ...]
+
+
+class Words(Part, frozen=True):
+    """Loose words of declarations."""
+
+    vague: tuple[str, ...]
+    vague_by_language: dict[str, tuple[str, ...]]
+    admin: tuple[str, ...]
+    details: tuple[str, ...]
+    habits: tuple[str, ...]
+
+
+class Wares(Part, frozen=True):
+    """The texts of `goods.toml`."""
+
+    ordinary: dict[str, Ware]
+    hard_negatives: dict[str, Ware]
+    covers: dict[str, Cover]
+    substances: dict[str, Family]
+    controlled_drugs: dict[str, Family]
+    offences: Offences
+    words: Words
+
+
+class World(msgspec.Struct, frozen=True, forbid_unknown_fields=True, dict=True):
+    """All parameters of a simulated world."""
+
+    start: date
+    prevalence: dict[Preset, Prevalence]
+    services: dict[str, Service]
+    offices: dict[str, Shares]
+    calendar: Calendar
+    entities: Entities
+    declarations: Declarations
+    spelling: Spelling
+    tells: Tells
+    networks: dict[str, NetworkKind]
+    trafficking: Trafficking
+    adversary: Adversary
+    events: Events
+    operation: Operation
+    inspection: Inspection
+    laboratory: Laboratory
+
+    @cached_property
+    def people(self) -> People:
+        """The texts of persons, firms and places."""
+        return msgspec.convert(_read_toml(HERE / "people.toml"), People)
+
+    @cached_property
+    def wares(self) -> Wares:
+        """The texts of goods and substances."""
+        return msgspec.convert(_read_toml(HERE / "goods.toml"), Wares)
+
+    def preset(self, name: str) -> Prevalence:
+        """Give one preset of prevalence by its name."""
+        if name not in self.prevalence:
+            raise UnknownName.among(name, self.prevalence, kind="prevalence")
+        return self.prevalence[name]
+
+    def operation_day(self, days: int, preset: Prevalence) -> int:
+        """Give the day, from the start, on which the operation begins in a world of so many days."""
+        return min(self.operation.day, int(days * preset.operation_from))
+
+
+def load_world(path: Path | None = None) -> World:
+    """Read the parameters of a world.
+
+    Parameters
+    ----------
+    path : Path, optional
+        A TOML file whose tables replace, name by name, those of the default world.
+
+    Raises
+    ------
+    FileFault
+        Where the file is missing or is no TOML.
+    BadSetting
+        For an unknown name or a value of the wrong kind.
+
+    Examples
+    --------
+    >>> load_world().laboratory.never
+    0.04
+    """
+    values = _read_toml(HERE / "world.toml")
+    if path is not None:
+        values = _merged(values, _read_toml(path))
+    try:
+        return msgspec.convert(values, World)
+    except msgspec.ValidationError as error:
+        raise BadSetting(
+            "bad parameter of the simulated world", where=str(path), got=str(error), todo="see world.toml"
+        ) from error
+
+
+def check_size(days: int, per_day: int) -> None:
+    """Refuse a world without days or without traffic."""
+    if days < 1 or per_day < 1:
+        raise BadInput(
+            "a world needs days and traffic",
+            got=f"{days} days, {per_day} a day",
+            expected="1 or more of both",
+        )
+
+
+def _read_toml(path: Path) -> dict[str, Any]:
+    try:
+        return tomllib.loads(path.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise FileFault("cannot be read", where=str(path), got=str(error)) from error
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise FileFault("no TOML", where=str(path), got=str(error)) from error
+
+
+def _merged(base: dict[str, Any], changes: dict[str, Any]) -> dict[str, Any]:
+    both = {
+        name: _merged(base[name], changes[name])
+        for name in base.keys() & changes.keys()
+        if isinstance(base[name], dict) and isinstance(changes[name], dict)
+    }
+    return base | changes | both

@@ -1,0 +1,353 @@
+"""What is measured of a simulated world before a model measured in it means anything.
+
+All of it looks inside: at the truth, and at what was really sent. So it belongs to those who judge a world, and nothing
+that trains or scores imports it.
+"""
+
+from dataclasses import dataclass, field
+from typing import Any, NamedTuple
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+from scipy.stats import beta
+from sklearn.metrics import roc_auc_score
+
+from training.simulation.context import Stage
+from training.simulation.declarations import is_box_or_forwarder
+from training.simulation.inspection_outcomes import Arrivals
+from training.simulation.legitimate_traffic import PREMIUM, PREMIUM_USD
+from training.simulation.operation import Progress, Simulated, Simulation
+from training.simulation.parameters import World
+from training.simulation.parties import HUMAN, Ids
+from training.simulation.shipments import CLEAR, NPS, OTHER, Numbers
+
+Flags = NDArray[np.bool_]
+Floats = NDArray[np.float64]
+
+NEW_DAYS = REPEAT_DAYS = 30
+OUT_OF_CLASS_SDS = 2.0
+"""A value so many standard deviations off its class's median is out of class."""
+PRIOR_ROWS = 20
+"""A text's rate is drawn to the mean as if it had been seen so many times more."""
+LARGEST_PARTY = 10**9
+DRUG_RESULTS = ("nps", "controlled_drug")
+WEEK = 7
+SECONDS_PER_DAY = 86_400
+
+
+@dataclass
+class Witness:
+    """Sees what was really sent, day by day; to be given to `Simulation.live`.
+
+    Attributes
+    ----------
+    days : list of dict of arrays
+        For each day: `day`, `network`, `sender`, `consignee`, `ware`, `result`, and a flag for each sign of the spec.
+    """
+
+    stage: Stage
+    days: list[dict[str, NDArray[Any]]] = field(default_factory=list)
+    _last: dict[int, int] = field(default_factory=dict)
+
+    def take(self, arrivals: Arrivals) -> None:
+        """Keep what matters of a day."""
+        sent, parties, catalogue = arrivals.shipments, self.stage.parties, self.stage.catalogue
+        class_usd = catalogue.usd_per_kg[sent.ware] * sent.kg
+        spread = OUT_OF_CLASS_SDS * self.stage.world.declarations.value_spread
+        premium = np.isin(np.array(list(self.stage.world.services))[sent.service], PREMIUM)
+        pair = sent.sender * LARGEST_PARTY + sent.consignee
+        _, place, times = np.unique(pair, return_inverse=True, return_counts=True)
+        self.days.append(
+            {
+                "day": np.full(len(sent), arrivals.since_start),
+                "network": sent.network,
+                "sender": sent.sender,
+                "consignee": sent.consignee,
+                "ware": sent.ware,
+                "result": sent.result,
+                "hs_description_mismatch": sent.hs_ware != sent.ware,
+                "value_per_kg_out_of_class": np.abs(np.log(sent.usd / class_usd)) > spread,
+                "powder_cover_to_private_person": catalogue.powder[sent.ware]
+                & HUMAN[parties.kind[sent.consignee]],
+                "new_shipper_lt_30d": arrivals.since_start - parties.born[sent.sender] < NEW_DAYS,
+                "consignee_name_address_mismatch": sent.named != sent.consignee,
+                "po_box_or_virtual_or_forwarder": is_box_or_forwarder(parties, sent.consignee),
+                "repeat_same_shipper_cluster": self._came_lately(pair, arrivals.since_start),
+                "split_shipments_same_day": times[place] > 1,
+                "origin_route_detour_via_hub": (sent.hub >= 0) & (sent.hub != sent.departure),
+                "tracked_premium_for_low_value": premium & (sent.usd < PREMIUM_USD),
+            }
+        )
+
+    def _came_lately(self, pairs: Ids, day: int) -> Flags:
+        never = -REPEAT_DAYS - 1
+        lately = [day - self._last.get(pair, never) <= REPEAT_DAYS for pair in pairs.tolist()]
+        self._last.update(dict.fromkeys(pairs.tolist(), day))
+        return np.array(lately, dtype=bool)
+
+    def table(self) -> pd.DataFrame:
+        """Give all days as one table, in the order of the consignments."""
+        names = self.days[0]
+        frame = pd.DataFrame({name: np.concatenate([day[name] for day in self.days]) for name in names})
+        frame["shared_phone_or_address_across_names"] = self._shares_contacts()[frame["consignee"]]
+        return frame
+
+    def _shares_contacts(self) -> Flags:
+        """Tell which parties came to an address or a phone that another name had before them."""
+        parties, everyone = self.stage.parties, np.arange(self.stage.parties.size)
+        name = pd.Series(parties.text("name", everyone))
+        place = pd.Series(parties.text("address", everyone)) + parties.text("postcode", everyone)
+        phone = pd.Series(parties.text("phone", everyone))
+        by_place, by_phone = (
+            (name.groupby(contact).transform("first") != name).to_numpy(dtype=bool)
+            for contact in (place, phone)
+        )
+        return np.asarray(by_place | by_phone)
+
+
+TELLS = (
+    "hs_description_mismatch",
+    "value_per_kg_out_of_class",
+    "powder_cover_to_private_person",
+    "new_shipper_lt_30d",
+    "consignee_name_address_mismatch",
+    "po_box_or_virtual_or_forwarder",
+    "repeat_same_shipper_cluster",
+    "split_shipments_same_day",
+    "origin_route_detour_via_hub",
+    "shared_phone_or_address_across_names",
+    "tracked_premium_for_low_value",
+)
+"""The signs of the simulator's parametric spec, by its names."""
+
+
+@dataclass(frozen=True)
+class Lived:
+    """A world and what its witness saw.
+
+    Attributes
+    ----------
+    tables : Simulated
+    sent : DataFrame
+        Of the witness, row for row beside the consignments.
+    stage : Stage
+    """
+
+    tables: Simulated
+    sent: pd.DataFrame
+    stage: Stage
+
+    @property
+    def nps(self) -> Flags:
+        """Which consignments hold NPS."""
+        return (self.tables.truth["result"] == "nps").to_numpy(dtype=bool)
+
+
+def lived(
+    world: World, *, days: int, per_day: int, prevalence: str, seed: int, progress: Progress | None = None
+) -> Lived:
+    """Live through a world with a witness; the parameters are those of `simulate`."""
+    simulation = Simulation(world, days=days, per_day=per_day, prevalence=prevalence, seed=seed)
+    witness = Witness(simulation.stage)
+    tables = simulation.live(days, watch=witness.take, progress=progress)
+    return Lived(tables, witness.table(), simulation.stage)
+
+
+class Tell(NamedTuple):
+    """How often positives and negatives show a sign, and how much likelier positives do."""
+
+    positives: float
+    negatives: float
+
+    @property
+    def ratio(self) -> float:
+        """The likelihood ratio."""
+        return self.positives / self.negatives
+
+
+def tells(sent: pd.DataFrame, *, from_day: int = REPEAT_DAYS) -> dict[str, Tell]:
+    """Measure each sign, from the day on which there is a past to repeat; negatives hold no drugs."""
+    later = sent[sent["day"] >= from_day]
+    positive, negative = later["result"] == NPS, later["result"].isin([CLEAR, OTHER])
+    return {
+        name: Tell(float(later.loc[positive, name].mean()), float(later.loc[negative, name].mean()))
+        for name in TELLS
+    }
+
+
+def look_alikes_per_nps(world: Lived) -> float:
+    """Count legitimate look-alikes for each consignment that holds NPS."""
+    hard = world.stage.catalogue.hard[world.sent["ware"]] & (world.sent["network"] < 0).to_numpy()
+    return float(hard.sum() / max(1, world.nps.sum()))
+
+
+def field_aucs(consignments: pd.DataFrame, positive: Flags) -> dict[str, float]:
+    """Measure how well each raw field alone tells positives, best first.
+
+    A number is read as it is, either way round; a text, a date and a time by the rate of positives behind the same value in
+    the first half of the table, read in the second.
+    """
+    aucs = {
+        name: _field_auc(consignments[name], positive)
+        for name in consignments.columns
+        if name != "consignment_id"
+    }
+    return dict(sorted(aucs.items(), key=lambda item: -item[1]))
+
+
+def _field_auc(values: pd.Series, positive: Flags) -> float:
+    if pd.api.types.is_numeric_dtype(values):
+        return _either_way(positive, values.fillna(-1.0).to_numpy())
+    if pd.api.types.is_datetime64_any_dtype(values):
+        values = values.dt.hour
+    half, texts, prior = len(values) // 2, values.astype("str").fillna(""), positive.mean()
+    seen = pd.Series(positive[:half]).groupby(texts[:half].to_numpy())
+    rates = (seen.sum() + PRIOR_ROWS * prior) / (seen.count() + PRIOR_ROWS)
+    return float(roc_auc_score(positive[half:], texts[half:].map(rates).fillna(prior)))
+
+
+def _either_way(positive: Flags, values: NDArray[Any]) -> float:
+    auc = float(roc_auc_score(positive, values))
+    return max(auc, 1.0 - auc)
+
+
+def named(lived_in: Lived, names: tuple[str, ...]) -> Flags:
+    """Tell which descriptions hold one of some names, letter by letter without regard to case."""
+    texts = lived_in.tables.consignments["description"].fillna("").str.casefold()
+    folded = [name.casefold() for name in names]
+    return np.array([any(name in text for name in folded) for text in texts], dtype=bool)
+
+
+def substance_names(world: World) -> tuple[str, ...]:
+    """Give the names of all NPS in use from the start."""
+    return tuple(name for family in world.wares.substances.values() for name in family.names)
+
+
+@dataclass(frozen=True)
+class Results:
+    """What openings found.
+
+    Attributes
+    ----------
+    opened : DataFrame
+        Each consignment that was opened, once: `selected_by`, `day`, `held` (the truth).
+    final : DataFrame
+        Each with a final result, by its last one: also `result`, `known_at`, `inspected_at`.
+    submitted : DataFrame
+        Those of `final` that the laboratory examined.
+    """
+
+    opened: pd.DataFrame
+    final: pd.DataFrame
+    submitted: pd.DataFrame
+
+    @classmethod
+    def of(cls, tables: Simulated, *, until_day: int | None = None) -> "Results":
+        """Read the outcomes of consignments that arrived before a day from the start."""
+        arrived = tables.consignments["received_at"]
+        facts = tables.truth[["consignment_id", "result"]].rename(columns={"result": "held"})
+        facts["day"] = (arrived - arrived.min().floor("D")).dt.days
+        outcomes = tables.outcomes.merge(facts, on="consignment_id")
+        if until_day is not None:
+            outcomes = outcomes[outcomes["day"] < until_day]
+        opened = outcomes[outcomes["status"] == "inspected"]
+        last = opened[opened["known_at"].notna()].sort_values("known_at", kind="stable")
+        final = last.drop_duplicates("consignment_id", keep="last")
+        pending = opened.loc[opened["result"] == "pending", "consignment_id"]
+        return cls(
+            opened.drop_duplicates("consignment_id"), final, final[final["consignment_id"].isin(pending)]
+        )
+
+    def share(self, result: str) -> float:
+        """Share of the final results that are so."""
+        return float((self.final["result"] == result).mean())
+
+    @property
+    def hits(self) -> float:
+        """Share of the final results that found anything prohibited."""
+        return 1.0 - self.share("clear")
+
+    def laboratory_days(self) -> Floats:
+        """Days from opening to answer."""
+        delay = self.submitted["known_at"] - self.submitted["inspected_at"]
+        return np.asarray(delay.dt.total_seconds() / SECONDS_PER_DAY, dtype=np.float64)
+
+
+class Interval(NamedTuple):
+    """An estimate of a share with its 95 % interval."""
+
+    value: float
+    low: float
+    high: float
+
+    def covers(self, truth: float) -> bool:
+        """Tell whether the truth lies in it."""
+        return self.low <= truth <= self.high
+
+
+def prevalence_of_any(tables: Simulated, sensitivity: float = 1.0) -> Interval:
+    """Estimate from the random inspections what share of all consignments holds anything prohibited.
+
+    Each final result stands for one over its logged probability; the interval is the exact one of Clopper and Pearson
+    for as many openings as these weights are worth (Kish).
+
+    Parameters
+    ----------
+    tables : Simulated
+    sensitivity : float
+        Chance that an opening finds what is there; the estimate is divided by it (Rogan and Gladen).
+    """
+    final = Results.of(tables).final
+    chance = final[final["selected_by"] == "random"]
+    weight = 1.0 / chance["selection_probability"].to_numpy(dtype=np.float64)
+    worth = weight.sum() ** 2 / (weight**2).sum()
+    share = float(weight[chance["result"].to_numpy() != "clear"].sum() / weight.sum())
+    hits = share * worth
+    low = beta.ppf(0.025, hits, worth - hits + 1) if hits > 0 else 0.0
+    high = beta.ppf(0.975, hits + 1, worth - hits) if hits < worth else 1.0
+    return Interval(*(min(1.0, float(each) / sensitivity) for each in (share, low, high)))
+
+
+def by_period(day: Numbers, part: Flags, whole: Flags, days: int) -> Floats:
+    """Give for each period of so many days the share of a whole that is part of it; NaN where there is none."""
+    period = day // days
+    count = np.bincount(period[whole], minlength=period.max() + 1)
+    among = np.bincount(period[whole & part], minlength=len(count))
+    shares: Floats = np.divide(among, count, out=np.full(len(count), np.nan), where=count > 0)
+    return shares
+
+
+def kept_senders(world: Lived, weeks: range) -> dict[int, float]:
+    """Follow the names under which networks send around a seizure.
+
+    Returns
+    -------
+    dict of int to float
+        By weeks since the seizure: the share of the network's parcels that come under names it used in the 30 days
+        before. Seizures come often, so weeks after one may hold others.
+    """
+    sent = world.sent[world.sent["network"] >= 0]
+    used = {
+        number: (own["day"].to_numpy(), own["sender"].to_numpy()) for number, own in sent.groupby("network")
+    }
+    shares: dict[int, list[float]] = {week: [] for week in weeks}
+    for number, day in _seizures(world):
+        days, senders = used[number]
+        before = np.unique(senders[(days >= day - REPEAT_DAYS) & (days < day)])
+        for week in weeks:
+            mine = (days >= day + week * WEEK) & (days < day + (week + 1) * WEEK)
+            if mine.any() and len(before):
+                shares[week].append(float(np.isin(senders[mine], before).mean()))
+    return {week: float(np.mean(values)) if values else np.nan for week, values in shares.items()}
+
+
+def _seizures(world: Lived) -> list[tuple[int, int]]:
+    """List the finds of drugs as (network, day of opening from the start)."""
+    final = Results.of(world.tables).final
+    found = final[final["result"].isin(DRUG_RESULTS)]
+    numbers = pd.Series(world.sent["network"].to_numpy(), world.tables.consignments["consignment_id"])
+    start = world.tables.consignments["received_at"].min().floor("D")
+    days = (found["inspected_at"] - start).dt.days
+    mine = numbers.reindex(found["consignment_id"]).to_numpy()
+    return [(int(n), int(d)) for n, d in zip(mine, days, strict=True) if n >= 0]

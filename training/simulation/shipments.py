@@ -1,0 +1,182 @@
+"""What is really sent in a simulated world, before anyone declares it: goods, contents, and one array for each fact."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, fields
+from typing import Self
+
+import numpy as np
+from numpy.typing import NDArray
+
+from consignments.records import Result
+from consignments.visibility import US_PER_DAY
+from training.simulation.parameters import Shares, Ware, World
+
+Numbers = NDArray[np.int64]
+Values = NDArray[np.float64]
+Draws = np.random.Generator
+
+RESULTS: tuple[Result, ...] = ("clear", "nps", "controlled_drug", "other_offence")
+CLEAR, NPS, CONTROLLED, OTHER = range(len(RESULTS))
+HIDING = ("powder_bag", "concealed_in_goods", "letter")
+PLAIN, CUE, VAGUE, ADMIN, SUBSTANCE, HABIT = range(6)
+"""How a description is worded: plainly, as traffic likes it, vaguely, about the carriage, with the substance's name, or
+in the network's own wording."""
+NOWHERE = -1
+"""No hub, no substance, no network, no master of its own."""
+KG_PER_GRAM = 0.001
+LEAST_KG = 0.01
+
+
+@dataclass
+class Shipments:
+    """One array for each fact, all of one length.
+
+    Attributes
+    ----------
+    received_us : when the advance data come
+    service, departure, hub : places in the world's services and countries
+    sender, consignee, named : numbers of parties; `named` is whose name stands as the consignee's
+    ware, hs_ware : the goods declared, and the goods whose HS code is declared
+    wording, habit : how it is described, and the number of a network's own wording
+    kg, usd : gross weight and declared value
+    gift, crypto : flags
+    master : a consolidation of its own
+    result, substance, grams, hidden : what is inside
+    network : the network that sent it
+    """
+
+    received_us: Numbers
+    service: Numbers
+    departure: Numbers
+    hub: Numbers
+    sender: Numbers
+    consignee: Numbers
+    named: Numbers
+    ware: Numbers
+    hs_ware: Numbers
+    wording: Numbers
+    habit: Numbers
+    kg: Values
+    usd: Values
+    gift: Numbers
+    crypto: Numbers
+    master: Numbers
+    result: Numbers
+    substance: Numbers
+    grams: Values
+    hidden: Numbers
+    network: Numbers
+
+    def __len__(self) -> int:
+        return len(self.received_us)
+
+    @classmethod
+    def joined(cls, parts: Sequence[Self]) -> Self:
+        """Put shipments together, one part after the other."""
+        return cls(
+            **{
+                field.name: np.concatenate([getattr(part, field.name) for part in parts])
+                for field in fields(cls)
+            }
+        )
+
+    def taken(self, rows: Numbers) -> Self:
+        """Give some rows, in their order."""
+        return type(self)(**{field.name: getattr(self, field.name)[rows] for field in fields(self)})
+
+
+@dataclass(frozen=True)
+class Substances:
+    """All substances of a world: NPS first, then other drugs, then the kinds of other prohibited goods."""
+
+    names: tuple[str, ...]
+    families: tuple[str, ...]
+
+    def of_family(self, family: str) -> list[int]:
+        """Give the numbers of the substances of a family."""
+        return [number for number, own in enumerate(self.families) if own == family]
+
+    def number(self, name: str) -> int:
+        """Give the number of a substance."""
+        return self.names.index(name)
+
+
+def list_substances(world: World) -> Substances:
+    """List the substances of a world, also those that come later."""
+    wares, events = world.wares, world.events
+    pairs = [(name, family) for family, held in wares.substances.items() for name in held.names]
+    pairs.append((events.new_substance.name, events.new_substance.family))
+    pairs.append((events.class_control.substitute, events.class_control.substitute_family))
+    pairs += [(name, family) for family, held in wares.controlled_drugs.items() for name in held.names]
+    pairs += [(name, "") for name in wares.offences.names]
+    return Substances(tuple(name for name, _ in pairs), tuple(family for _, family in pairs))
+
+
+class Catalogue:
+    """The goods of a world, by number: ordinary goods first, then the look-alikes.
+
+    Attributes
+    ----------
+    kg, usd_per_kg, offence : float64 array, (wares,)
+    powder, hard : bool array, (wares,)
+        Powders and herbs; legitimate look-alikes.
+    """
+
+    def __init__(self, world: World, nps: float) -> None:
+        self.wares: tuple[Ware, ...] = (
+            *world.wares.ordinary.values(),
+            *world.wares.hard_negatives.values(),
+        )
+        self.names = (*world.wares.ordinary, *world.wares.hard_negatives)
+        self.number = {name: number for number, name in enumerate(self.names)}
+        self.kg, self.usd_per_kg, self.offence = (
+            np.array([getattr(ware, name) for ware in self.wares]) for name in ("kg", "usd_per_kg", "offence")
+        )
+        self.powder = np.array([ware.powder for ware in self.wares])
+        self.hard = np.arange(len(self.wares)) >= len(world.wares.ordinary)
+        self.shares = self._shares(nps)
+        self.chapters = np.array([int(ware.hs[0][:2]) for ware in self.wares])
+
+    def _shares(self, nps: float) -> Values:
+        """Shares of legitimate traffic; look-alikes outnumber NPS by 30, so a lane with more NPS has more of them."""
+        shares = np.array([ware.share for ware in self.wares])
+        look_alikes = shares[self.hard].sum()
+        shares[self.hard] *= max(1.0, LOOK_ALIKES_PER_NPS * nps / look_alikes)
+        shares[~self.hard] *= (1.0 - shares[self.hard].sum()) / shares[~self.hard].sum()
+        return shares
+
+    def weigh(self, draws: Draws, ware: Numbers, spread: float) -> Values:
+        """Draw gross weights, in kilograms."""
+        return self.kg[ware] * np.exp(draws.normal(0.0, spread, len(ware)))
+
+    def price(self, draws: Draws, ware: Numbers, kg: Values, spread: float) -> Values:
+        """Draw declared values, in US dollars."""
+        return self.usd_per_kg[ware] * kg * np.exp(draws.normal(0.0, spread, len(ware)))
+
+
+LOOK_ALIKES_PER_NPS = 36.0
+"""Above the 30 that must be kept, since a consolidation may bring many NPS at once."""
+
+
+BUSY_HOURS = 0.75
+"""Share of data that come in working hours (assumed)."""
+
+
+def drawn(draws: Draws, shares: Shares, count: int) -> NDArray[np.int64]:
+    """Draw places in a table of shares, which need not add up to 1."""
+    edges = np.cumsum(list(shares.values()))
+    return np.searchsorted(edges / edges[-1], draws.random(count), side="right")
+
+
+def moments_of(draws: Draws, day: int, count: int) -> Numbers:
+    """Draw moments of a day (UTC days since the epoch): most data come from noon to the evening in East Asia."""
+    busy, any_time = draws.normal(5.5, 3.5, count) % 24, draws.uniform(0, 24, count)
+    hours = np.where(with_chance(draws, BUSY_HOURS, count), busy, any_time)
+    seconds = np.minimum((hours * 3600).astype(np.int64), 86_399)
+    return day * US_PER_DAY + seconds * 1_000_000
+
+
+def with_chance(draws: Draws, chance: float | Values, count: int) -> NDArray[np.bool_]:
+    """Toss a coin for each."""
+    flags: NDArray[np.bool_] = draws.random(count) < chance
+    return flags

@@ -1,0 +1,262 @@
+"""Whom the simulated operation chooses to open: chance, rules, later a model and officers; and what partners name.
+
+Chance draws first, over all arrivals of an office and day, so its logged probability is exact. Rules add up signs, with an
+X-ray picture of the riskiest; after some months a model of the operation's own takes a part of what they had. Officers
+choose at their discretion, and put aside some of what others chose, with a little skill and a leaning by origin. Of these
+choices no probability is known. What partners name is opened beyond the capacity, whoever chooses.
+"""
+
+from datetime import datetime
+from statistics import NormalDist
+from typing import NamedTuple
+
+import numpy as np
+
+from consignments.records import Outcome
+from consignments.visibility import US_PER_DAY, moment_of_us
+from training.simulation.context import Stage
+from training.simulation.declarations import Flags, is_box_or_forwarder
+from training.simulation.incumbent_model import Champion
+from training.simulation.inspection_outcomes import Arrivals, Choice, Openings
+from training.simulation.legitimate_traffic import PREMIUM
+from training.simulation.parties import HUMAN, Texts
+from training.simulation.shipments import CLEAR, Draws, Numbers, Shipments, Values
+from training.simulation.watchlists import Find, Watchlist
+
+SIGNS = (
+    "watched",
+    "alert",
+    "offender",
+    "substance",
+    "chemical",
+    "powder_to_person",
+    "vague",
+    "no_hs",
+    "no_sender",
+    "young_account",
+    "box_or_forwarder",
+    "source_country",
+    "cheap_premium",
+    "crypto",
+    "hs_chapter",
+    "prone_goods",
+)
+"""What rules and model see; named as the weights in `Rules`."""
+YOUNG_DAYS = 30
+TIES = 0.25
+"""Of rules' weights: what chance adds, to separate equals (assumed)."""
+CHEAP_USD = 10.0
+SUSPECT_CHAPTERS = (29, 38, 12)
+SHORTEST_NAME = 5
+"""Letters of a substance's name that rules look for; shorter ones are common words."""
+
+
+class Views(NamedTuple):
+    """How a day's arrivals look to those who choose, the higher the worse; arrays of (n,)."""
+
+    rules: Values
+    picture: Flags
+    model: Values
+    officers: Values
+
+
+class Inspections:
+    """Chooses and opens, day by day.
+
+    Parameters
+    ----------
+    stage : Stage
+    operation_day : int
+        From the start.
+    """
+
+    def __init__(self, stage: Stage, operation_day: int) -> None:
+        self._stage, self._policy = stage, stage.world.inspection
+        self._operation_day = operation_day
+        bias = self._policy.officer_bias
+        self._bias = np.array([bias.get(name, 0.0) for name in stage.parties.countries])
+        self._skill = NormalDist().inv_cdf(self._policy.officer_auc) * 2**0.5
+        self._weights = np.array([getattr(self._policy.rules, name) for name in SIGNS])
+        self._known_names = _known_names(stage)
+        self._openings = Openings(stage)
+        self._champion = Champion()
+        self.watchlist = Watchlist()
+
+    def inspect(self, draws: Draws, arrivals: Arrivals) -> list[Outcome]:
+        """Choose among the arrivals of a day, open, and report; the rows of the outcome table."""
+        signs = self.signs(arrivals)
+        seen = np.column_stack([signs, self._categories(arrivals)])
+        choices = [*self.tips(arrivals), *self.choose(draws, arrivals, signs, seen)]
+        outcomes = []
+        for choice in choices:
+            reported = self._openings.open(draws, arrivals, choice)
+            self._champion.hear(seen[choice.row], reported)
+            outcomes += reported
+        return outcomes
+
+    def finds_until(self, us: int) -> list[Find]:
+        """Take the finds that were made before a moment, and put their names on the watch list."""
+        finds = self._openings.finds_until(us)
+        for find in finds:
+            self.watchlist.add(find)
+        return finds
+
+    def tips(self, arrivals: Arrivals) -> list[Choice]:
+        """Give what partners name, to be opened beyond the capacity."""
+        operation = self._operation_on(arrivals.since_start)
+        return [
+            Choice(int(row), "intelligence", operation=operation) for row in np.flatnonzero(arrivals.tipped)
+        ]
+
+    def choose(self, draws: Draws, arrivals: Arrivals, signs: Numbers, seen: Numbers) -> list[Choice]:
+        """Choose among the arrivals of a day, for each office, within the capacity.
+
+        Parameters
+        ----------
+        draws : Generator
+        arrivals : Arrivals
+        signs : int64 array, (n, signs)
+            From `signs`.
+        seen : int64 array, (n, columns)
+            What the model looks at.
+        """
+        sent, count = arrivals.shipments, len(arrivals.shipments)
+        views = Views(
+            rules=signs @ self._weights + draws.uniform(0, TIES, count),
+            picture=arrivals.pictured,
+            model=self._champion.score(seen, _utc_day(sent)) + draws.uniform(0, TIES, count),
+            officers=self._officers_liking(draws, sent),
+        )
+        choices: list[Choice] = []
+        for office in sorted(set(arrivals.columns["office"])):
+            rows = np.flatnonzero(arrivals.columns["office"] == office)
+            choices += self._choose_at(draws, arrivals, rows, views)
+        return choices
+
+    def _choose_at(self, draws: Draws, arrivals: Arrivals, rows: Numbers, views: Views) -> list[Choice]:
+        """Choose at one office: by chance, then by rules and model, then what officers like of the rest."""
+        operation, policy = self._operation_on(arrivals.since_start), self._policy
+        wanted = self.wanted(rows, operation)
+        by_chance = wanted * policy.random_share
+        drawn = draws.choice(rows, _rounded(draws, by_chance), replace=False)
+        rest, mature = _rounded(draws, wanted - by_chance), arrivals.since_start >= policy.rules_only_days
+        officers = int(draws.binomial(rest, policy.officer_share)) if mature else 0
+        models = _rounded(draws, (rest - officers) * policy.model_share) if mature else 0
+        left = np.setdiff1d(rows[~arrivals.tipped[rows]], drawn)
+        ruled, left = _best(left, self._with_pictures(rows, views), rest - officers - models)
+        modelled, left = _best(left, views.model, models)
+        chosen = np.concatenate([ruled, modelled])
+        kept, _ = _best(
+            chosen, views.officers, len(chosen) - int(draws.binomial(len(chosen), policy.override))
+        )
+        liked, _ = _best(left, views.officers, officers + len(chosen) - len(kept))
+        return [
+            *(Choice(int(row), "random", by_chance / len(rows), operation) for row in drawn),
+            *(Choice(int(row), "rule", operation=operation) for row in ruled if row in kept),
+            *(Choice(int(row), "model", operation=operation) for row in modelled if row in kept),
+            *(Choice(int(row), "officer", operation=operation) for row in liked),
+        ]
+
+    def wanted(self, rows: Numbers, operation: str | None) -> float:
+        """Give how many of a day's arrivals an office opens, on average."""
+        share = self._stage.prevalence.opened * len(rows)
+        return share * self._stage.world.operation.capacity if operation else share
+
+    def _with_pictures(self, rows: Numbers, views: Views) -> Values:
+        """Give the rules' scores once an office has screened the riskiest of its arrivals."""
+        score = views.rules.copy()
+        screened, _ = _best(rows, views.rules, round(len(rows) * self._policy.xray_share))
+        score[screened] += self._policy.rules.xray * views.picture[screened]
+        return score
+
+    def signs(self, arrivals: Arrivals) -> Numbers:
+        """Tell which signs of `SIGNS` the rules of the time see in the declarations; 0 or 1, int64 array, (n, signs).
+
+        To be asked once for each day: an entry of the watch list that fires too often is struck off.
+        """
+        rules, sent, columns = self._policy.rules, arrivals.shipments, arrivals.columns
+        texts = [(text or "").casefold() for text in columns["description"]]
+        chemical = _has_any(texts, rules.chemical_words)
+        stage = self._stage
+        signs: dict[str, Flags] = {
+            "watched": self.watchlist.watched(columns),
+            "alert": self.watchlist.warned(columns, _midnight(sent)),
+            "offender": self.watchlist.offending(columns),
+            "substance": _has_any(texts, self._known_names),
+            "chemical": chemical,
+            "powder_to_person": chemical & HUMAN[stage.parties.kind[sent.consignee]],
+            "vague": _has_any(texts, stage.world.wares.words.vague),
+            "no_hs": _missing(columns["hs_code"]),
+            "no_sender": _missing(columns["sender_name"]),
+            "young_account": _is_young(arrivals),
+            "box_or_forwarder": is_box_or_forwarder(stage.parties, sent.consignee),
+            "source_country": _is_in(columns["departure_country"], rules.source_countries),
+            "cheap_premium": _is_in(columns["service"], PREMIUM) & (sent.usd < CHEAP_USD),
+            "crypto": _is_in(columns["payment"], ("crypto",)),
+            "hs_chapter": np.isin(_chapters(columns["hs_code"]), SUSPECT_CHAPTERS),
+            "prone_goods": _has_any(texts, rules.prone_words),
+        }
+        return np.column_stack([signs[name] for name in SIGNS]).astype(np.int64)
+
+    def _categories(self, arrivals: Arrivals) -> Numbers:
+        sent = arrivals.shipments
+        return np.column_stack([sent.departure, sent.service, _chapters(arrivals.columns["hs_code"])])
+
+    def _officers_liking(self, draws: Draws, sent: Shipments) -> Values:
+        prohibited = sent.result != CLEAR
+        liking: Values = draws.normal(self._skill * prohibited + self._bias[sent.departure], 1.0)
+        return liking
+
+    def _operation_on(self, since_start: int) -> str | None:
+        operation = self._stage.world.operation
+        on = 0 <= since_start - self._operation_day < operation.days
+        return operation.name if on else None
+
+
+def _known_names(stage: Stage) -> tuple[str, ...]:
+    wares = stage.world.wares
+    families = [*wares.substances.values(), *wares.controlled_drugs.values()]
+    names = [name.casefold() for family in families for name in family.names]
+    return tuple(name for name in names if len(name) >= SHORTEST_NAME)
+
+
+def _utc_day(sent: Shipments) -> int:
+    return int(sent.received_us[0]) // US_PER_DAY
+
+
+def _midnight(sent: Shipments) -> datetime:
+    return moment_of_us(_utc_day(sent) * US_PER_DAY)
+
+
+def _is_young(arrivals: Arrivals) -> Flags:
+    opened = arrivals.columns["account_opened_on"]
+    age = arrivals.columns["received_at"].astype("datetime64[D]") - opened
+    return np.asarray(~np.isnat(opened) & (age < np.timedelta64(YOUNG_DAYS, "D")))
+
+
+def _best(rows: Numbers, score: Values, count: int) -> tuple[Numbers, Numbers]:
+    """Split rows into those with the highest scores and the rest."""
+    order = rows[np.argsort(-score[rows], kind="stable")]
+    return order[:count], order[count:]
+
+
+def _rounded(draws: Draws, expected: float) -> int:
+    """Round up or down by chance, so that the mean is what was expected."""
+    return int(expected) + int(draws.random() < expected % 1)
+
+
+def _missing(values: Texts) -> Flags:
+    return np.array([value is None for value in values], dtype=bool)
+
+
+def _chapters(codes: Texts) -> Numbers:
+    """Give the chapters of declared HS codes; 0 where there is none."""
+    return np.array([int(code[:2]) if code else 0 for code in codes], dtype=np.int64)
+
+
+def _is_in(values: Texts, wanted: tuple[str, ...]) -> Flags:
+    return np.array([value in wanted for value in values], dtype=bool)
+
+
+def _has_any(texts: list[str], words: tuple[str, ...]) -> Flags:
+    return np.array([any(word in text for word in words) for text in texts], dtype=bool)
