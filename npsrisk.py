@@ -26,20 +26,20 @@ if TYPE_CHECKING:
     from consignments.rejects import Reject
     from consignments.tables import ReadReport
     from features.batch import Progress, Tables
-    from features.streams import Source, World
+    from features.streams import FeatureInputs, TableSource
     from models.bundle import Bundle
-    from models.registry import Registry, Version
+    from models.registry import ModelVersion, Registry
     from serving.encryption.vault import Vault
     from serving.process.settings import Settings
-    from serving.scoring.past_models import Bundles
+    from serving.scoring.past_models import PastModels
     from training.config import TrainConfig
 
 PREVALENCES = ("realistic", "enriched", "operation")
-ROUTINE_SECONDS = 2.0
+PROGRESS_DELAY_SECONDS = 2.0
 """Work longer than this shows a progress bar, on a terminal."""
 
 
-class Verbs(click.Group):
+class CommandGroup(click.Group):
     """A group of verbs that turns the errors of npsrisk into one clear line and an exit code."""
 
     def invoke(self, context: click.Context) -> Any:
@@ -55,7 +55,9 @@ class Verbs(click.Group):
         return list(self.commands)
 
 
-@click.group(cls=Verbs, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
+@click.group(
+    cls=CommandGroup, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100}
+)
 @click.version_option(package_name="npsrisk")
 def main() -> None:
     """Find the few postal items and air-cargo consignments that hold new psychoactive substances.
@@ -167,11 +169,16 @@ def simulate(
     """
     from consignments.tables import write_table
     from training.simulation.operation import simulate as run
-    from training.simulation.parameters import load_world
+    from training.simulation.parameters import load_parameters
 
-    with progress_bar() as progress:
+    with show_progress_bar() as progress:
         world = run(
-            load_world(spec), days=days, per_day=per_day, prevalence=prevalence, seed=seed, progress=progress
+            load_parameters(spec),
+            days=days,
+            per_day=per_day,
+            prevalence=prevalence,
+            seed=seed,
+            progress=progress,
         )
     out.mkdir(parents=True, exist_ok=True)
     tables = {
@@ -182,7 +189,7 @@ def simulate(
     }
     for name, frame in tables.items():
         write_table(frame, out / f"{name}.parquet")
-    tell(
+    print_result(
         {"out": str(out), **{name: len(frame) for name, frame in tables.items()}},
         as_json,
         f"{len(world.consignments):,} consignments, {len(world.outcomes):,} outcomes, {len(world.alerts)} alerts -> {out}",
@@ -225,9 +232,9 @@ def read(
     """
     from consignments.cargo_xml import read_messages
     from consignments.records import Consignment
-    from consignments.tables import frame_of, write_rejects, write_table
+    from consignments.tables import build_frame, write_rejects, write_table
 
-    found = read_messages(messages, received_at=moment(received_at, "--received-at"))
+    found = read_messages(messages, received_at=parse_time(received_at, "--received-at"))
     for told in (*found.notes, *found.rejects):
         click.echo(str(told), err=True)
     if rejects is not None:
@@ -237,8 +244,8 @@ def read(
             f"{len(found.rejects)} of {len(messages)} messages could not be read",
             todo="see the reasons above",
         )
-    write_table(frame_of(found.consignments, Consignment), out)
-    tell(
+    write_table(build_frame(found.consignments, Consignment), out)
+    print_result(
         {"out": str(out), "consignments": len(found.consignments), "rejects": len(found.rejects)},
         as_json,
         f"{len(found.consignments)} consignments from {len(messages)} messages -> {out}",
@@ -278,26 +285,33 @@ def features(
     \b
     npsrisk features --consignments world/consignments.parquet --outcomes world/outcomes.parquet --out features.parquet
     """
-    from consignments.tables import write_pieces
-    from features.fitted import Fitted
+    from consignments.tables import write_chunks
+    from features.fitted import FittedParameters
     from features.pipeline import Pipeline
-    from features.streams import feature_pieces
+    from features.streams import stream_features
     from training.config import read_config
 
     if model is None:
-        feature_config, fitted = read_config(config).features, Fitted.nothing()
+        feature_config, fitted = read_config(config).features, FittedParameters.create_empty()
     else:
-        bundle = registry().bundle(registry().resolve(model))
-        feature_config, fitted = bundle.config, Fitted.from_plain(bundle.fitted, bundle.arrays)
-    spec = Pipeline(feature_config, fitted, batch_pseudonyms()).spec
+        bundle = open_registry().fetch_bundle(open_registry().resolve(model))
+        feature_config, fitted = bundle.config, FittedParameters.from_plain(bundle.fitted, bundle.arrays)
+    spec = Pipeline(feature_config, fitted, create_batch_pseudonyms()).spec
     shown = [place for place, each in enumerate(spec) if model is not None or not each.fitted]
-    reading = Reading(rejects, strict)
-    with progress_bar() as progress:
-        world = reading.world(consignments, outcomes, alerts, history, feature_config.record_type(), progress)
-        pieces = feature_pieces(
-            world, feature_config, fitted, batch_pseudonyms(), jobs=jobs or cores(), progress=progress
+    reading = TableReader(rejects, strict)
+    with show_progress_bar() as progress:
+        world = reading.open_sources(
+            consignments, outcomes, alerts, history, feature_config.build_record_type(), progress
         )
-        rows = write_pieces((piece.table(spec, shown) for piece in pieces), out)
+        pieces = stream_features(
+            world,
+            feature_config,
+            fitted,
+            create_batch_pseudonyms(),
+            jobs=jobs or count_cores(),
+            progress=progress,
+        )
+        rows = write_chunks((piece.to_table(spec, shown) for piece in pieces), out)
     click.echo(f"{rows:,} rows of {len(shown)} features -> {out}")
 
 
@@ -360,33 +374,33 @@ def train(
     npsrisk train --consignments world/consignments.parquet --outcomes world/outcomes.parquet --trials 20 --minutes 30
     """
     from consignments.records import Truth
-    from features.batch import doing
+    from features.batch import report_progress
     from training.config import read_config
-    from training.fitting.diagnostics import Studies
-    from training.fitting.search import Budget
-    from training.runs.train import retrain
+    from training.fitting.diagnostics import DiagnosticsOptions
+    from training.fitting.search import SearchBudget
+    from training.runs.train import run_training
 
-    settings_now = settings()
+    settings_now = read_settings()
     chosen = read_config(config)
-    reading = Reading(rejects, strict)
-    with progress_bar() as progress:
-        with doing(progress, "reading tables"):
-            tables = reading.tables(consignments, outcomes, alerts, chosen.features.record_type())
-        done = retrain(
+    reading = TableReader(rejects, strict)
+    with show_progress_bar() as progress:
+        with report_progress(progress, "reading tables"):
+            tables = reading.read_tables(consignments, outcomes, alerts, chosen.features.build_record_type())
+        done = run_training(
             tables,
-            as_of=timestamp(as_of, "--as-of"),
+            as_of=parse_timestamp(as_of, "--as-of"),
             target=target,
             config=chosen,
-            truth=reading.table(truth, Truth),
-            pseudonyms=batch_pseudonyms(),
+            truth=reading.read_table(truth, Truth),
+            pseudonyms=create_batch_pseudonyms(),
             tracking_uri=settings_now.mlflow_tracking_uri,
             register=register,
-            studies=Studies(
+            studies=DiagnosticsOptions(
                 origins,
                 ablation,
-                Budget(trials, minutes, settings_now.state_dir / "search.log") if trials else None,
+                SearchBudget(trials, minutes, settings_now.state_dir / "search.log") if trials else None,
             ),
-            jobs=jobs or cores(),
+            jobs=jobs or count_cores(),
             progress=progress,
         )
     result = {
@@ -395,7 +409,7 @@ def train(
         "version": done.version,
         "metrics": done.metrics,
     }
-    tell(result, as_json, done.summary())
+    print_result(result, as_json, done.summarize())
 
 
 @main.command()
@@ -441,26 +455,28 @@ def compare(
     from consignments.records import Truth
     from training.config import EvaluationConfig
     from training.promotion.comparison import compare as run
-    from training.promotion.comparison import log_comparison, sentence_of
+    from training.promotion.comparison import log_comparison, summarize_comparison
 
-    versions = [registry().resolve(name, target=target) for name in (a, b)]
-    one, other = (registry().bundle(version) for version in versions)
-    reading = Reading(rejects, strict)
-    with progress_bar() as progress:
+    versions = [open_registry().resolve(name, target=target) for name in (a, b)]
+    one, other = (open_registry().fetch_bundle(version) for version in versions)
+    reading = TableReader(rejects, strict)
+    with show_progress_bar() as progress:
         found = run(
             one,
             other,
-            reading.tables(consignments, outcomes, alerts, one.config.record_type()),
-            batch_pseudonyms(),
+            reading.read_tables(consignments, outcomes, alerts, one.config.build_record_type()),
+            create_batch_pseudonyms(),
             EvaluationConfig(),
-            begins=moment(begins, "--from"),
-            ends=moment(ends, "--until"),
-            truth=reading.table(truth, Truth),
+            begins=parse_time(begins, "--from"),
+            ends=parse_time(ends, "--until"),
+            truth=reading.read_table(truth, Truth),
             progress=progress,
         )
-    run_id = log_comparison(found, versions[0], versions[1], settings().mlflow_tracking_uri)
-    result = {"run_id": run_id, "verdict": found.verdict(), "metrics": found.flat()}
-    tell(result, as_json, f"{sentence_of(found, versions[0].title, versions[1].title)}\nrun {run_id}")
+    run_id = log_comparison(found, versions[0], versions[1], read_settings().mlflow_tracking_uri)
+    result = {"run_id": run_id, "verdict": found.verdict(), "metrics": found.flatten_metrics()}
+    print_result(
+        result, as_json, f"{summarize_comparison(found, versions[0].title, versions[1].title)}\nrun {run_id}"
+    )
 
 
 @main.command()
@@ -498,7 +514,7 @@ def drift(
     strict: bool,
     as_json: bool,
 ) -> None:
-    """Watch later traffic without labels: `stable`, `retrain` or `investigate data`, with reasons; logs a run.
+    """Watch later traffic without labels: `stable`, `run_training` or `investigate data`, with reasons; logs a run.
 
     The traffic is held against what the model carries of the time when it was judged: scores, features, mix of codes,
     new senders, missing values, units, sources that fell silent. Exit code 0 with any verdict.
@@ -507,38 +523,38 @@ def drift(
     npsrisk drift --consignments week.parquet --history past.parquet --outcomes outcomes.parquet --out drift.html
     """
     from training.config import EvaluationConfig
-    from training.monitoring.drift import watch
-    from training.monitoring.drift_report import log_drift, render, sentence_of
+    from training.monitoring.drift import detect_drift
+    from training.monitoring.drift_report import log_drift, render_drift, summarize_drift
 
     chosen = resolve_model(model)
-    bundle = registry().bundle(chosen)
-    reading = Reading(rejects, strict)
-    record = bundle.config.record_type()
-    tables = reading.tables(consignments, outcomes, alerts, record)
-    with progress_bar() as progress:
-        found = watch(
+    bundle = open_registry().fetch_bundle(chosen)
+    reading = TableReader(rejects, strict)
+    record = bundle.config.build_record_type()
+    tables = reading.read_tables(consignments, outcomes, alerts, record)
+    with show_progress_bar() as progress:
+        found = detect_drift(
             bundle,
             tables,
-            batch_pseudonyms(),
+            create_batch_pseudonyms(),
             EvaluationConfig(),
-            history=reading.table(history, record),
-            reference=reading.table(reference, record),
-            begins=moment(begins, "--from"),
-            ends=moment(ends, "--until"),
+            history=reading.read_table(history, record),
+            reference=reading.read_table(reference, record),
+            begins=parse_time(begins, "--from"),
+            ends=parse_time(ends, "--until"),
             progress=progress,
         )
-    page = render(found, chosen.uri)
+    page = render_drift(found, chosen.uri)
     out.write_text(page, encoding="utf-8")
-    run_id = log_drift(found, page, chosen, settings().mlflow_tracking_uri)
+    run_id = log_drift(found, page, chosen, read_settings().mlflow_tracking_uri)
     result = {
         "out": str(out),
         "run_id": run_id,
         "verdict": found.verdict,
-        "reasons": found.reason_rows(),
+        "reasons": found.build_reason_rows(),
         "notes": found.notes,
-        "metrics": found.flat(),
+        "metrics": found.flatten_metrics(),
     }
-    tell(result, as_json, f"{sentence_of(found)}\n-> {out}, run {run_id}")
+    print_result(result, as_json, f"{summarize_drift(found)}\n-> {out}, run {run_id}")
 
 
 @main.command()
@@ -570,21 +586,21 @@ def promote(
     from training.promotion.promote import promote as run
 
     record = run(
-        registry(),
-        registry().resolve(version, target=target),
+        open_registry(),
+        open_registry().resolve(version, target=target),
         approved_by=approved_by,
         why=why,
         comparison=comparison,
         force=force,
         now=datetime.now(UTC),
     )
-    tell(
+    print_result(
         json.loads(record.to_json()),
         as_json,
         f"{record.name} version {record.version} is champion"
         + (f"; version {record.replaces} is previous" if record.replaces else "")
         + (" (forced)" if record.forced else "")
-        + f"; record {record.number}, {record.sha256()[:12]}",
+        + f"; record {record.number}, {record.compute_sha256()[:12]}",
     )
 
 
@@ -628,31 +644,33 @@ def score(
     """
     from collections import Counter
 
-    from consignments.tables import write_pieces
-    from models.batch_scoring import score_pieces
+    from consignments.tables import write_chunks
+    from models.batch_scoring import score_chunks
 
     chosen = resolve_model(model)
-    bundle = registry().bundle(chosen)
-    reading = Reading(rejects, strict)
+    bundle = open_registry().fetch_bundle(chosen)
+    reading = TableReader(rejects, strict)
     bands: Counter[str] = Counter()
 
     def counted(scores: "pd.DataFrame") -> "pd.DataFrame":
         bands.update(scores["band"])
         return scores
 
-    with progress_bar() as progress:
-        scored = score_pieces(
+    with show_progress_bar() as progress:
+        scored = score_chunks(
             bundle,
-            reading.world(consignments, outcomes, alerts, history, bundle.config.record_type(), progress),
-            batch_pseudonyms(),
-            as_of=timestamp(as_of, "--as-of"),
+            reading.open_sources(
+                consignments, outcomes, alerts, history, bundle.config.build_record_type(), progress
+            ),
+            create_batch_pseudonyms(),
+            as_of=parse_timestamp(as_of, "--as-of"),
             reasons=reasons,
             version=chosen.number,
-            jobs=jobs or cores(),
+            jobs=jobs or count_cores(),
             progress=progress,
         )
-        rows = write_pieces(map(counted, scored), out)
-    tell(
+        rows = write_chunks(map(counted, scored), out)
+    print_result(
         {"out": str(out), "rows": rows, "bands": dict(bands.most_common()), "model": chosen.uri},
         as_json,
         f"{rows:,} scores by {chosen.uri} ({bands['high']} high, {bands['elevated']} elevated) -> {out}",
@@ -679,11 +697,11 @@ def score(
 def select(scores: Path, capacity: int, explore: float, seed: int, out: Path, as_json: bool) -> None:
     """Write the inspection list: the highest scores, and a random share with known probabilities."""
     from consignments.tables import read_scores, write_table
-    from models.selection import selection_table
+    from models.selection import build_selection_table
 
-    chosen = selection_table(read_scores(scores), capacity=capacity, explore=explore, seed=seed)
+    chosen = build_selection_table(read_scores(scores), capacity=capacity, explore=explore, seed=seed)
     write_table(chosen, out)
-    tell({"out": str(out), "rows": len(chosen)}, as_json, f"{len(chosen):,} to inspect -> {out}")
+    print_result({"out": str(out), "rows": len(chosen)}, as_json, f"{len(chosen):,} to inspect -> {out}")
 
 
 @main.command()
@@ -788,24 +806,32 @@ def replay(
     import os
 
     from training.config import read_config
-    from training.policy_replay.experiment import LOOP_CONFIG, Given, WorldMaker, hold, living
+    from training.policy_replay.experiment import (
+        LOOP_CONFIG,
+        EnvironmentFactory,
+        TabularFactory,
+        create_simulated_factory,
+        run_experiment,
+    )
     from training.policy_replay.policies import POLICIES
     from training.policy_replay.replay import ReplaySettings
     from training.policy_replay.report import PAGE, log_replay, write_report
-    from training.policy_replay.results import findings_of
+    from training.policy_replay.results import compute_results
 
     chosen = LOOP_CONFIG if config is None else read_config(config)
-    maker: WorldMaker
+    maker: EnvironmentFactory
     if world is not None:
         if consignments is not None or truth is not None:
             raise BadInput("a world and tables", expected="--world, or --consignments with --truth")
         preset = world if world in PREVALENCES else prevalence
-        maker = living(
+        maker = create_simulated_factory(
             None if world in PREVALENCES else Path(world), days=days, per_day=per_day, prevalence=preset
         )
         title = f"Replay of a simulated world ({preset}, {days:,} days, {per_day:,} a day)"
     else:
-        maker = Given(*_tables_of_the_past(consignments, truth, outcomes, alerts, chosen, rejects, strict))
+        maker = TabularFactory(
+            *_read_replay_tables(consignments, truth, outcomes, alerts, chosen, rejects, strict)
+        )
         title = f"Replay of {maker.days:,} days"
     settings_of_loop = ReplaySettings(
         capacity=capacity,
@@ -814,8 +840,8 @@ def replay(
         retrain_days=retrain_days,
         target=target,
     )
-    with progress_bar() as progress:
-        contest = hold(
+    with show_progress_bar() as progress:
+        contest = run_experiment(
             maker,
             policies or tuple(POLICIES),
             seeds,
@@ -825,18 +851,18 @@ def replay(
             jobs=jobs or os.cpu_count() or 1,
             progress=progress,
         )
-    findings = findings_of(contest)
+    findings = compute_results(contest)
     write_report(findings, contest, out, title=title)
-    run_id = log_replay(findings, contest, out, title=title, tracking_uri=settings().mlflow_tracking_uri)
+    run_id = log_replay(findings, contest, out, title=title, tracking_uri=read_settings().mlflow_tracking_uri)
     found = findings.policies.set_index("policy")["found"].to_dict()
-    tell(
+    print_result(
         {"out": str(out), "run_id": run_id, "found": found},
         as_json,
         "\n".join([*findings.sentences, f"{out / PAGE}", f"run {run_id}"]),
     )
 
 
-def _tables_of_the_past(
+def _read_replay_tables(
     consignments: Path | None,
     truth: Path | None,
     outcomes: Path | None,
@@ -850,9 +876,9 @@ def _tables_of_the_past(
 
     if consignments is None or truth is None:
         raise BadInput("nothing to replay", expected="--world, or --consignments with --truth")
-    reading = Reading(rejects, strict)
-    tables = reading.tables(consignments, outcomes, alerts, config.features.record_type())
-    inside = reading.table(truth, Truth)
+    reading = TableReader(rejects, strict)
+    tables = reading.read_tables(consignments, outcomes, alerts, config.features.build_record_type())
+    inside = reading.read_table(truth, Truth)
     assert inside is not None
     return tables.consignments, inside, tables.outcomes, tables.alerts
 
@@ -871,7 +897,7 @@ def serve(host: str, port: int) -> None:
     """Run the HTTP service over the published model; the page at / lists the calls."""
     from serving.http.app import serve as run
 
-    run(host, port, settings())
+    run(host, port, read_settings())
 
 
 @main.command()
@@ -892,7 +918,7 @@ def publish(model: str | None, shadow: str | None, as_json: bool) -> None:
     from serving.deployment.publisher import publish as run
     from serving.deployment.publisher import publish_shadow
 
-    chosen, registered = settings(), registry()
+    chosen, registered = read_settings(), open_registry()
     release = run(registered, chosen.model if model is None else model, chosen)
     text = f"published {release['name']} version {release['version']} -> {release['folder']}"
     wanted = chosen.shadow_model if shadow is None else shadow
@@ -902,7 +928,7 @@ def publish(model: str | None, shadow: str | None, as_json: bool) -> None:
         text += f"\nin shadow: {beside['name']} version {beside['version']}{approved}"
     elif wanted is not None:
         text += f"\nnothing in shadow: {wanted} is not there, or decides already"
-    tell(release | {"shadow": beside}, as_json, text)
+    print_result(release | {"shadow": beside}, as_json, text)
 
 
 @main.command()
@@ -918,18 +944,18 @@ def shadow(begins: str | None, ends: str | None, model: str | None, as_json: boo
     """
     from consignments.visibility import to_us
     from serving.event_log.reader import LogReader
-    from serving.shadow.report import ALWAYS_US, disagreement
+    from serving.shadow.report import MAX_TIME_US, measure_disagreement
     from serving.shadow.store import ShadowLog
 
-    chosen = settings()
-    first, end = moment(begins, "--from"), moment(ends, "--until")
-    from_us, until_us = 0 if first is None else to_us(first), ALWAYS_US if end is None else to_us(end)
+    chosen = read_settings()
+    first, end = parse_time(begins, "--from"), parse_time(ends, "--until")
+    from_us, until_us = 0 if first is None else to_us(first), MAX_TIME_US if end is None else to_us(end)
     with (
         LogReader.open_to_read(chosen.database_url) as log,
         ShadowLog(chosen.state_dir, log.log_id) as shadow_log,
     ):
-        found = disagreement(log, shadow_log, model, from_us, until_us)
-    tell(found.to_dict(), as_json, found.text())
+        found = measure_disagreement(log, shadow_log, model, from_us, until_us)
+    print_result(found.to_dict(), as_json, found.to_text())
 
 
 @main.command("import")
@@ -953,11 +979,11 @@ def import_(
     """
     from serving.maintenance.import_past import import_tables
 
-    chosen = settings()
-    reading = Reading(rejects, strict)
-    with progress_bar() as progress:
-        counts = import_tables(reading.tables, consignments, outcomes, alerts, chosen, progress)
-    tell(counts, as_json, ", ".join(f"{count:,} {name}" for name, count in counts.items()))
+    chosen = read_settings()
+    reading = TableReader(rejects, strict)
+    with show_progress_bar() as progress:
+        counts = import_tables(reading.read_tables, consignments, outcomes, alerts, chosen, progress)
+    print_result(counts, as_json, ", ".join(f"{count:,} {name}" for name, count in counts.items()))
 
 
 @main.command()
@@ -982,15 +1008,15 @@ def export(out: Path, personal: bool, as_json: bool) -> None:
     npsrisk train --consignments exported/consignments.parquet --outcomes exported/outcomes.parquet
     """
     from serving.event_log.reader import LogReader
-    from serving.maintenance.export import export as run
+    from serving.maintenance.export import export_log as run
 
-    chosen = settings()
-    with LogReader.open_to_read(chosen.database_url) as log, progress_bar() as progress:
-        told = run(log, vault() if personal else None, past_bundles(), out, progress)
+    chosen = read_settings()
+    with LogReader.open_to_read(chosen.database_url) as log, show_progress_bar() as progress:
+        told = run(log, open_vault() if personal else None, open_past_bundles(), out, progress)
     for note in told["notes"]:
         click.echo(note, err=True)
     rows = ", ".join(f"{count:,} {name}" for name, count in told["tables"].items())
-    tell({"out": str(out), **told}, as_json, f"{rows} -> {out}")
+    print_result({"out": str(out), **told}, as_json, f"{rows} -> {out}")
 
 
 @main.command()
@@ -1025,24 +1051,24 @@ def parity(
     \b
     npsrisk parity --from 2024-06-27 --out differences.csv
     """
-    from consignments.table_files import write_pieces
+    from consignments.table_files import write_chunks
     from consignments.visibility import to_us
     from features.history.pseudonyms import Pseudonyms, load_data_key
     from serving.event_log.reader import LogReader
-    from serving.maintenance.parity import Parity, Wanted
+    from serving.maintenance.parity import DecisionFilter, ParityCheck
 
-    chosen = settings()
-    moments = [moment(text, option) for text, option in ((begins, "--from"), (ends, "--until"))]
+    chosen = read_settings()
+    moments = [parse_time(text, option) for text, option in ((begins, "--from"), (ends, "--until"))]
     from_us, until_us = (None if each is None else to_us(each) for each in moments)
-    wanted = Wanted(from_us, until_us, tuple(name.removeprefix("models:/") for name in models))
-    with LogReader.open_to_read(chosen.database_url) as log, progress_bar() as progress:
+    wanted = DecisionFilter(from_us, until_us, tuple(name.removeprefix("models:/") for name in models))
+    with LogReader.open_to_read(chosen.database_url) as log, show_progress_bar() as progress:
         pseudonyms = Pseudonyms(load_data_key(chosen.data_key_file))
-        comparison = Parity(log, vault(), pseudonyms, past_bundles(), wanted, progress)
+        comparison = ParityCheck(log, open_vault(), pseudonyms, open_past_bundles(), wanted, progress)
         if out is None:
             comparison.run()
         else:
-            write_pieces(comparison.tables(), out)
-    tell(comparison.findings.to_dict(), as_json, comparison.findings.text())
+            write_chunks(comparison.iterate_tables(), out)
+    print_result(comparison.findings.to_dict(), as_json, comparison.findings.to_text())
     context.exit(0 if comparison.findings.equal else 1)
 
 
@@ -1069,10 +1095,10 @@ def forget(before: str, approved_by: str, why: str, dry_run: bool, as_json: bool
     """
     from serving.maintenance.retention import forget as run
 
-    date = moment(before, "--before")
+    date = parse_time(before, "--before")
     assert date is not None
-    with progress_bar() as progress:
-        done = run(settings(), date, approved_by, why, dry_run=dry_run, progress=progress)
+    with show_progress_bar() as progress:
+        done = run(read_settings(), date, approved_by, why, dry_run=dry_run, progress=progress)
     verb = "would lose" if dry_run else "lost"
     text = f"{done.consignments:,} consignments {verb} their content, up to entry {done.up_to:,}"
     if done.months:
@@ -1080,7 +1106,7 @@ def forget(before: str, approved_by: str, why: str, dry_run: bool, as_json: bool
             f"\nthe keys of these months {'would be' if dry_run else 'were'} erased: {', '.join(done.months)}"
         )
     text += f"\nhead {done.head}"
-    tell(done._asdict(), as_json, text)
+    print_result(done._asdict(), as_json, text)
 
 
 @main.command("verify-log")
@@ -1103,13 +1129,13 @@ def verify_log(context: click.Context, head: str, as_json: bool) -> None:
     npsrisk verify-log | sed -n 's/^head //p' > /elsewhere/head
     npsrisk verify-log --head "$(cat /elsewhere/head)"
     """
-    from serving.event_log.reader import HEAD_FORM, LogReader
+    from serving.event_log.reader import HEAD_PATTERN, LogReader
 
-    if head and not re.fullmatch(HEAD_FORM, head):
+    if head and not re.fullmatch(HEAD_PATTERN, head):
         raise BadInput("not a head", where="--head", got=repr(head), expected="64 hexadecimal digits")
-    with LogReader.open_to_read(settings().database_url) as log, progress_bar() as progress:
-        verdict, erasures = log.verify(head, progress), log.erasures()
-    fault = verdict.fault(head)
+    with LogReader.open_to_read(read_settings().database_url) as log, show_progress_bar() as progress:
+        verdict, erasures = log.verify(head, progress), log.read_key_erasures()
+    fault = verdict.describe_fault(head)
     text = f"{verdict.entries:,} entries hold together\nhead {verdict.head}"
     if verdict.emptied:
         text += f"\n{verdict.emptied:,} of them without content, which was removed on record"
@@ -1120,60 +1146,62 @@ def verify_log(context: click.Context, head: str, as_json: bool) -> None:
     if verdict.kept_at is not None:
         text += f"\nthe head that was kept is entry {verdict.kept_at:,}"
     told = {**verdict._asdict(), "fault": fault, "erased_months": [each.month for each in erasures]}
-    tell(told, as_json, f"{text}\n{fault}" if fault else text)
+    print_result(told, as_json, f"{text}\n{fault}" if fault else text)
     context.exit(1 if fault else 0)
 
 
-class Reading:
+class TableReader:
     """Reads tables for a verb, tells what was at fault, and keeps the rows at fault of all of them in one file."""
 
     def __init__(self, rejects: Path | None, strict: bool) -> None:
         self.path, self.strict = rejects, strict
         self.rejects: list[Reject] = []
 
-    def table(self, path: Path | None, record: Any) -> "pd.DataFrame | None":
+    def read_table(self, path: Path | None, record: Any) -> "pd.DataFrame | None":
         """Read one table, or nothing where no path is given."""
         if path is None:
             return None
         from consignments.tables import read_table
 
         table = read_table(path, record, strict=self.strict)
-        self._tell(table.report, table.rejects)
+        self._report(table.report, table.rejects)
         return table.frame
 
-    def source(self, path: Path, record: Any, progress: "Progress") -> "Source":
+    def open_source(self, path: Path, record: Any, progress: "Progress") -> "TableSource":
         """Read a consignment table: Parquet piece by piece, others whole."""
         from consignments.parquet_stream import stream_table
         from consignments.table_files import is_parquet
-        from features.streams import InMemory
+        from features.streams import InMemoryTable
 
         if not path.exists() or not is_parquet(path):
-            frame = self.table(path, record)
+            frame = self.read_table(path, record)
             assert frame is not None
-            return InMemory(frame)
+            return InMemoryTable(frame)
         stream = stream_table(path, record, strict=self.strict, progress=progress)
-        self._tell(stream.report, stream.rejects)
+        self._report(stream.report, stream.rejects)
         return stream
 
-    def _tell(self, report: "ReadReport", rejects: "tuple[Reject, ...]") -> None:
+    def _report(self, report: "ReadReport", rejects: "tuple[Reject, ...]") -> None:
         from consignments.tables import write_rejects
 
         if report.rejected or report.unknown_columns:
-            click.echo(report.text(), err=True)
+            click.echo(report.to_text(), err=True)
         self.rejects += rejects
         if self.path is not None and rejects:
             write_rejects(self.rejects, self.path)
 
-    def tables(self, consignments: Path, outcomes: Path | None, alerts: Path | None, record: Any) -> "Tables":
+    def read_tables(
+        self, consignments: Path, outcomes: Path | None, alerts: Path | None, record: Any
+    ) -> "Tables":
         """Read the tables of one world."""
         from consignments.records import Alert, Outcome
         from features.batch import Tables
 
-        first = self.table(consignments, record)
+        first = self.read_table(consignments, record)
         assert first is not None
-        return Tables(first, self.table(outcomes, Outcome), self.table(alerts, Alert))
+        return Tables(first, self.read_table(outcomes, Outcome), self.read_table(alerts, Alert))
 
-    def world(
+    def open_sources(
         self,
         consignments: Path,
         outcomes: Path | None,
@@ -1181,32 +1209,32 @@ class Reading:
         history: Path | None,
         record: Any,
         progress: "Progress",
-    ) -> "World":
+    ) -> "FeatureInputs":
         """Read the tables of one world, those of consignments piece by piece."""
         from consignments.records import Alert, Outcome
-        from features.streams import World
+        from features.streams import FeatureInputs
 
-        return World(
-            consignments=self.source(consignments, record, progress),
-            outcomes=self.table(outcomes, Outcome),
-            alerts=self.table(alerts, Alert),
-            history=None if history is None else self.source(history, record, progress),
+        return FeatureInputs(
+            consignments=self.open_source(consignments, record, progress),
+            outcomes=self.read_table(outcomes, Outcome),
+            alerts=self.read_table(alerts, Alert),
+            history=None if history is None else self.open_source(history, record, progress),
         )
 
 
-def settings() -> "Settings":
+def read_settings() -> "Settings":
     """Read the settings from the environment."""
     from serving.process.settings import Settings
 
     return Settings.read()
 
 
-def registry() -> "Registry":
+def open_registry() -> "Registry":
     """Open the model registry of the settings, which is not made where there is none."""
     from models.registry import Registry
 
-    require_store(settings().mlflow_tracking_uri)
-    return Registry(settings().mlflow_tracking_uri)
+    require_store(read_settings().mlflow_tracking_uri)
+    return Registry(read_settings().mlflow_tracking_uri)
 
 
 def require_store(uri: str) -> None:
@@ -1222,32 +1250,32 @@ def require_store(uri: str) -> None:
         )
 
 
-def resolve_model(uri: str | None) -> "Version":
+def resolve_model(uri: str | None) -> "ModelVersion":
     """Find the model asked for, or the one of the settings."""
-    return registry().resolve(uri if uri is not None else settings().model)
+    return open_registry().resolve(uri if uri is not None else read_settings().model)
 
 
-def vault() -> "Vault":
+def open_vault() -> "Vault":
     """Derive the keys of the log from the data key, which must be there, and read those of its months."""
     from features.history.pseudonyms import load_data_key
     from serving.encryption.vault import Vault
 
-    return Vault.of(settings().state_dir, load_data_key(settings().data_key_file))
+    return Vault.load(read_settings().state_dir, load_data_key(read_settings().data_key_file))
 
 
-def past_bundles() -> "Bundles":
+def open_past_bundles() -> "PastModels":
     """Find bundles of past decisions in the state directory, else in MLflow, which is not made where there is none."""
-    from serving.scoring.past_models import Bundles
+    from serving.scoring.past_models import PastModels
 
-    chosen = settings()
+    chosen = read_settings()
 
     def fetch(name: str, version: str) -> "Bundle":
-        return registry().bundle(registry().resolve(f"models:/{name}/{version}"))
+        return open_registry().fetch_bundle(open_registry().resolve(f"models:/{name}/{version}"))
 
-    return Bundles(chosen.state_dir, fetch)
+    return PastModels(chosen.state_dir, fetch)
 
 
-def batch_pseudonyms() -> Any:
+def create_batch_pseudonyms() -> Any:
     """Make pseudonyms for a batch, which writes none of them anywhere."""
     from features.batch import BATCH_KEY
     from features.history.pseudonyms import Pseudonyms
@@ -1255,12 +1283,12 @@ def batch_pseudonyms() -> Any:
     return Pseudonyms(BATCH_KEY)
 
 
-def cores() -> int:
+def count_cores() -> int:
     """Give the number of cores that this process may use."""
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
-def moment(text: str | None, option: str) -> datetime | None:
+def parse_time(text: str | None, option: str) -> datetime | None:
     """Read a time of an option; UTC where it has no zone."""
     if text is None:
         return None
@@ -1273,9 +1301,9 @@ def moment(text: str | None, option: str) -> datetime | None:
     return value if value.tzinfo is not None else value.replace(tzinfo=UTC)
 
 
-def timestamp(text: str | None, option: str) -> "pd.Timestamp | None":
+def parse_timestamp(text: str | None, option: str) -> "pd.Timestamp | None":
     """Read a time of an option as pandas has it, in UTC."""
-    value = moment(text, option)
+    value = parse_time(text, option)
     if value is None:
         return None
     import pandas as pd
@@ -1284,7 +1312,7 @@ def timestamp(text: str | None, option: str) -> "pd.Timestamp | None":
 
 
 @contextmanager
-def progress_bar() -> Iterator["Progress"]:
+def show_progress_bar() -> Iterator["Progress"]:
     """Show a bar for each stage of long work, on a terminal only; its clock runs on while nothing is counted."""
     from threading import Event, Thread
 
@@ -1296,14 +1324,19 @@ def progress_bar() -> Iterator["Progress"]:
     def advance(what: str, done: int, total: int) -> None:
         if what not in bars:
             bars[what] = tqdm(
-                total=total, desc=what, delay=ROUTINE_SECONDS, disable=not shown, unit="", unit_scale=True
+                total=total,
+                desc=what,
+                delay=PROGRESS_DELAY_SECONDS,
+                disable=not shown,
+                unit="",
+                unit_scale=True,
             )
         bars[what].update(done - bars[what].n)
 
     def tick() -> None:
         while not ended.wait(1.0):
             for bar in list(bars.values()):
-                if bar.n < (bar.total or 0) and time.time() > bar.start_t + ROUTINE_SECONDS:
+                if bar.n < (bar.total or 0) and time.time() > bar.start_t + PROGRESS_DELAY_SECONDS:
                     bar.refresh()
 
     ticker = Thread(target=tick, daemon=True)
@@ -1319,7 +1352,7 @@ def progress_bar() -> Iterator["Progress"]:
             bar.close()
 
 
-def tell(result: dict[str, Any], as_json: bool, text: str) -> None:
+def print_result(result: dict[str, Any], as_json: bool, text: str) -> None:
     """Print a result for a person, or as one JSON object."""
     click.echo(json.dumps(result, default=str, sort_keys=False) if as_json else text)
 

@@ -18,20 +18,26 @@ from numpy.typing import NDArray
 import features.history.keys
 from benchmarks.skill import tables_of
 from consignments.records import Consignment
-from features.batch import BATCH_KEY, Tables, feature_matrix
+from features.batch import BATCH_KEY, Tables, compute_feature_matrix
 from features.history.pseudonyms import Pseudonyms
-from features.normalization.normal_forms import Forms
+from features.normalization.normal_forms import NormalForms
 from features.spec import Spec
-from models.risk_model import Labelled
-from training.config import train_config
+from models.risk_model import LabelledRows
+from training.config import parse_config
 from training.data.splits import TRAIN
-from training.fitting.ablation import groups_of
-from training.fitting.rolling_origin import TEXT_SCORE, Found, Origin, gain, judge_origins
-from training.runs.result import Trained
-from training.runs.train import train
+from training.fitting.ablation import group_features
+from training.fitting.rolling_origin import (
+    TEXT_SCORE,
+    DetectionRanks,
+    RollingOrigin,
+    estimate_gain,
+    evaluate_origins,
+)
+from training.runs.result import TrainingResult
+from training.runs.train import train_model
 from training.simulation.operation import simulate
 
-CONFIG = train_config({"weights": {"background_share": 0.0625}, "evaluation": {"resamples": 20}})
+CONFIG = parse_config({"weights": {"background_share": 0.0625}, "evaluation": {"resamples": 20}})
 WHOLE, AS_WRITTEN = "everything", "normal forms in keys of history"
 SHARES = (0.001, 0.01, 0.05)
 KEYS_OF_PARTIES = {
@@ -57,28 +63,29 @@ def main() -> None:
     tell([kept(seed, arguments.days, arguments.per_day, arguments.keep) for seed in arguments.seeds])
 
 
-def kept(seed: int, days: int, per_day: int, folder: Path | None) -> dict[str, Found]:
+def kept(seed: int, days: int, per_day: int, folder: Path | None) -> dict[str, DetectionRanks]:
     """Run a seed, or read what an earlier run of it kept."""
     path = None if folder is None else folder / f"ablation-{seed}-{days}-{per_day}.npz"
     if path is not None and path.exists():
         with np.load(path, allow_pickle=False) as held:
             day = held["day"]
             names = [name for name in held.files if name != "day"]
-            return {name: Found(held[name], np.full(len(day), seed), day) for name in names}
+            return {name: DetectionRanks(held[name], np.full(len(day), seed), day) for name in names}
     found = run(seed, days, per_day)
     if path is not None:
         path.parent.mkdir(parents=True, exist_ok=True)
         np.savez(path, day=found[WHOLE].day, **{name: each.above for name, each in found.items()})
     return {
-        name: Found(each.above, np.full_like(each.origin, seed), each.day) for name, each in found.items()
+        name: DetectionRanks(each.above, np.full_like(each.origin, seed), each.day)
+        for name, each in found.items()
     }
 
 
-def run(seed: int, days: int, per_day: int) -> dict[str, Found]:
+def run(seed: int, days: int, per_day: int) -> dict[str, DetectionRanks]:
     """Train once, and fit without each idea; what is found is judged by the truth."""
     made = simulate(days=days, per_day=per_day, prevalence="enriched", seed=seed)
     tables = tables_of(made)
-    trained = train(tables, truth=made.truth, config=CONFIG)
+    trained = train_model(tables, truth=made.truth, config=CONFIG)
     origin = test_origin(tables, trained, trained.matrix.X)
     found = {
         name: judged(origin, trained, columns)
@@ -89,9 +96,9 @@ def run(seed: int, days: int, per_day: int) -> dict[str, Found]:
     }
 
 
-def judged(origin: Origin, trained: Trained, without: list[int]) -> Found:
+def judged(origin: RollingOrigin, trained: TrainingResult, without: list[int]) -> DetectionRanks:
     """Fit at the origin without some columns."""
-    return judge_origins([origin], trained.matrix, CONFIG.model, CONFIG.weights, without=without)
+    return evaluate_origins([origin], trained.matrix, CONFIG.model, CONFIG.weights, without=without)
 
 
 def ideas(spec: Spec) -> dict[str, list[int]]:
@@ -110,28 +117,28 @@ def ideas(spec: Spec) -> dict[str, list[int]]:
     finds = [place for place in history if names[place].rpartition(".")[2].startswith(FINDS)]
     across["history: what was inspected and found"] = finds
     across["history: what arrived"] = sorted(set(history) - set(finds))
-    across["score of words"] = [spec.place(TEXT_SCORE)]
-    return {**groups_of(spec), **across}
+    across["score of words"] = [spec.get_column(TEXT_SCORE)]
+    return {**group_features(spec), **across}
 
 
-def test_origin(tables: Tables, trained: Trained, X: NDArray[np.float32]) -> Origin:
+def test_origin(tables: Tables, trained: TrainingResult, X: NDArray[np.float32]) -> RollingOrigin:
     """Take the end of the test period's wait as an origin: training as it was known, the test period by its truth."""
     assert trained.truth is not None
     data, rows = trained.data, trained.matrix.rows
-    fitted = data.fitting(TRAIN)[rows]
+    fitted = data.select_fitting_rows(TRAIN)[rows]
     traffic, cut = trained.truth.traffic, data.split
     channel = tables.consignments["channel"].astype(str).to_numpy(dtype=object)
-    return Origin(
+    return RollingOrigin(
         cut.test.begins,
         cut.test.ends,
-        Labelled(
+        LabelledRows(
             X[fitted],
             data.labels.positive[rows][fitted],
             data.weight[rows][fitted],
             list(channel[rows][fitted]),
         ),
         data.background[rows][fitted],
-        Labelled(
+        LabelledRows(
             X[np.searchsorted(rows, trained.test_rows)],
             traffic.positive,
             np.ones(len(traffic.score)),
@@ -141,19 +148,21 @@ def test_origin(tables: Tables, trained: Trained, X: NDArray[np.float32]) -> Ori
     )
 
 
-def as_written(tables: Tables, trained: Trained) -> NDArray[np.float32]:
+def as_written(tables: Tables, trained: TrainingResult) -> NDArray[np.float32]:
     """Compute the features anew with keys of history as they were written."""
-    normal = features.history.keys.common_values
+    normal = features.history.keys.get_common_values
 
-    def values(c: Consignment, forms: Forms) -> tuple[str, ...]:
+    def values(c: Consignment, forms: NormalForms) -> tuple[str, ...]:
         written = {
-            name: getattr(c, name) or "" for name in Forms._fields if name.startswith(("sender", "consignee"))
+            name: getattr(c, name) or ""
+            for name in NormalForms._fields
+            if name.startswith(("sender", "consignee"))
         }
         return normal(c, forms._replace(**written))
 
-    features.history.keys.common_values = values
+    features.history.keys.get_common_values = values
     try:
-        matrix = feature_matrix(
+        matrix = compute_feature_matrix(
             tables,
             CONFIG.features,
             trained.fitted,
@@ -162,13 +171,13 @@ def as_written(tables: Tables, trained: Trained) -> NDArray[np.float32]:
             as_of=pd.Timestamp(trained.as_of),
         )
     finally:
-        features.history.keys.common_values = normal
-    words = matrix.spec.place(TEXT_SCORE)
+        features.history.keys.get_common_values = normal
+    words = matrix.spec.get_column(TEXT_SCORE)
     matrix.X[:, words] = trained.matrix.X[:, words]
     return matrix.X
 
 
-def tell(worlds: list[dict[str, Found]]) -> None:
+def tell(worlds: list[dict[str, DetectionRanks]]) -> None:
     """Print what the finds of all worlds lose without each idea, the most valuable first."""
     found = {name: together([world[name] for world in worlds]) for name in worlds[0]}
     whole = found.pop(WHOLE)
@@ -180,20 +189,20 @@ def tell(worlds: list[dict[str, Found]]) -> None:
     )
     print("|---|---|" + "---|" * len(SHARES))
     print(f"| nothing ({whole.worth.mean():.3f}) | | " + counted(whole))
-    losses = {name: gain(whole, each) for name, each in found.items()}
+    losses = {name: estimate_gain(whole, each) for name, each in found.items()}
     for name in sorted(losses, key=lambda name: -losses[name].value):
         loss = losses[name]
         print(f"| {name} | {loss.value:+.3f} ({loss.low:+.3f} to {loss.high:+.3f}) | " + counted(found[name]))
 
 
-def counted(found: Found) -> str:
+def counted(found: DetectionRanks) -> str:
     """Count the finds within each share of the traffic, as the rest of a row."""
     return " | ".join(str(int((found.above <= share).sum())) for share in SHARES) + " |"
 
 
-def together(parts: list[Found]) -> Found:
+def together(parts: list[DetectionRanks]) -> DetectionRanks:
     """Put the finds of several worlds together."""
-    return Found(
+    return DetectionRanks(
         *(np.concatenate([getattr(part, name) for part in parts]) for name in ("above", "origin", "day"))
     )
 

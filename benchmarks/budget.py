@@ -19,16 +19,16 @@ import numpy as np
 
 from benchmarks.deployed import FITTING_ROWS, deploy, grow, make_world
 from consignments.records import Consignment
-from consignments.visibility import day_of, moment_of_us
-from features.history.live import Ledger
+from consignments.visibility import to_datetime, to_day
+from features.history.live import LiveHistory
 from features.history.pseudonyms import Pseudonyms
-from serving.deployment.releases import current_folder, read_release
-from serving.encryption.vault import Packed, Vault
-from serving.event_log.event_codec import Judgement, Keys, Row
+from serving.deployment.releases import find_release_folder, read_release
+from serving.encryption.vault import PackedRecord, Vault
+from serving.event_log.event_codec import Keys, Row, ScoredDecision
 from serving.event_log.events import Event
 from serving.event_log.log import EventLog
 from serving.http.schemas import ModelName, Score
-from serving.scoring.loaded_model import Model, load_model
+from serving.scoring.loaded_model import LoadedModel, load_model
 from serving.telemetry.metrics import Metrics
 
 T = TypeVar("T")
@@ -68,7 +68,7 @@ def measure(folder: Path, rows: int) -> dict[str, float]:
     """Give the microseconds of each piece for one consignment."""
     world = make_world(FITTING_ROWS + 2 * rows)
     settings = deploy(grow(world), folder)
-    vault, current = Vault.of(settings.state_dir, KEY), current_folder(settings.state_dir)
+    vault, current = Vault.load(settings.state_dir, KEY), find_release_folder(settings.state_dir)
     assert current is not None
     model = load_model(read_release(current), Pseudonyms(KEY), vault)
     bodies = [msgspec.json.encode(c) for c in world.records[FITTING_ROWS:]]
@@ -85,10 +85,10 @@ def measure(folder: Path, rows: int) -> dict[str, float]:
 class _Path:
     """The pieces in their order, over some bodies at a time; `spent` adds up the seconds of each."""
 
-    def __init__(self, model: Model, log: EventLog) -> None:
+    def __init__(self, model: LoadedModel, log: EventLog) -> None:
         self.spent: dict[str, float] = {}
         self._model, self._log = model, log
-        self._ledger, self._metrics = Ledger(model.pipeline.new_history()), Metrics()
+        self._ledger, self._metrics = LiveHistory(model.pipeline.create_history()), Metrics()
         self._decode = msgspec.json.Decoder(Consignment).decode
         self._encode = msgspec.json.Encoder().encode
 
@@ -99,8 +99,8 @@ class _Path:
         keys, counterparts = np.zeros((2, len(bodies), len(pipeline.kinds)), dtype=np.uint64)
         records = self._each("decode the record", self._decode, bodies)
         packed = self._each("pack, digest and seal it", entries.pack, records, [NOW_US] * len(records))
-        self._each("features but history, alone", pipeline.describe, records, again, keys, counterparts)
-        self._once("features but history, in a list", pipeline.describe_all, records, X, keys, counterparts)
+        self._each("features but history, alone", pipeline.fill_row, records, again, keys, counterparts)
+        self._once("features but history, in a list", pipeline.fill_rows, records, X, keys, counterparts)
         self._each("history, read and counted, alone", self._arrive, records, keys, counterparts, X)
         channels = [record.channel for record in records]
         scores = self._each("score, alone", risk.score_row, X, channels)
@@ -127,30 +127,30 @@ class _Path:
 
     def _arrive(self, c: Consignment, keys: Keys, counterparts: Keys, row: Row) -> None:
         assert c.received_at is not None
-        day, at = day_of(c.received_at), self._model.pipeline.history_at
-        self._ledger.arrive(c.consignment_id, day, keys, counterparts, row, at)
+        day, at = to_day(c.received_at), self._model.pipeline.history_at
+        self._ledger.record_arrival(c.consignment_id, day, keys, counterparts, row, at)
 
-    def _judged(self, row: Row, score: float) -> Judgement:
+    def _judged(self, row: Row, score: float) -> ScoredDecision:
         model = self._model
-        band = model.risk.bands.of(score)
-        return Judgement(row, score, band, NO_REASONS, model.name, model.sha256, model.spec_sha256)
+        band = model.risk.bands.assign(score)
+        return ScoredDecision(row, score, band, NO_REASONS, model.name, model.sha256, model.spec_sha256)
 
-    def _event(self, sequence: int, c: Consignment, packed: Packed, *rest: Any) -> Event:
+    def _event(self, sequence: int, c: Consignment, packed: PackedRecord, *rest: Any) -> Event:
         *keys, judgement = rest
-        return self._model.entries.arrival(
+        return self._model.entries.encode_arrival(
             sequence, c, packed, *keys, asked_by="benchmark", recorded_us=1, judgement=judgement
         )
 
     def _answer(self, event: Event) -> bytes:
-        name, at = ModelName.of(event.model or ""), moment_of_us(event.at_us)
-        decision = self._log.decision_id(event.sequence)
+        name, at = ModelName.parse(event.model or ""), to_datetime(event.at_us)
+        decision = self._log.format_decision_id(event.sequence)
         return self._encode(
             Score(event.consignment_id or "", event.score or 0.0, event.band, [], name, at, decision)  # type: ignore[arg-type]
         )
 
     def _note(self, score: float) -> None:
-        self._metrics.decided("routine", score)
-        self._metrics.answered("scores", 200, 0.01)
+        self._metrics.record_decision("routine", score)
+        self._metrics.record_answer("scores", 200, 0.01)
 
 
 if __name__ == "__main__":

@@ -12,14 +12,14 @@ from mlflow import MlflowClient
 from numpy.typing import NDArray
 
 from consignments.records import Alert, Consignment, Outcome
-from consignments.tables import check_frame, consignments_of
-from features.batch import BATCH_KEY, Tables, feature_matrix
+from consignments.tables import check_frame, to_consignments
+from features.batch import BATCH_KEY, Tables, compute_feature_matrix
 from features.config import FeatureConfig
-from features.fitted import Fitted, fit_features
+from features.fitted import FittedParameters, fit_features
 from features.history.pseudonyms import Pseudonyms
-from models.bundle import Examples, write_bundle
+from models.bundle import SelfTestExamples, write_bundle
 from models.promotion_record import PromotionRecord
-from models.registry import Registry, Version
+from models.registry import ModelVersion, Registry
 from models.risk_model import RiskModel, TreeParams
 from serving.deployment.publisher import publish
 from serving.process.settings import Settings
@@ -54,14 +54,14 @@ def make_world(rows: int, seed: int = 1) -> World:
         check_frame(made.outcomes, Outcome).frame,
         check_frame(made.alerts, Alert).frame,
     )
-    return World(tables, consignments_of(tables.consignments, Consignment))
+    return World(tables, to_consignments(tables.consignments, Consignment))
 
 
 class Grown(NamedTuple):
     """A model, what its features learnt, and rows of its features."""
 
     risk: RiskModel
-    fitted: Fitted
+    fitted: FittedParameters
     X: NDArray[np.float32]
     channels: list[str]
 
@@ -75,7 +75,7 @@ def grow(world: World, params: TreeParams = PARAMS) -> Grown:
     labels = (rng.random(len(frame)) < 0.05).astype(np.int8)
     weight, channels = np.ones(len(frame)), [record.channel for record in records]
     fitted = fit_features(records, config, labels, weight)
-    made = feature_matrix(tables, config, fitted, Pseudonyms(BATCH_KEY))
+    made = compute_feature_matrix(tables, config, fitted, Pseudonyms(BATCH_KEY))
     y = (rng.random(len(frame)) < _made_up_risk(made.X, rng)).astype(np.float64)
     risk = RiskModel.fit(
         made.X, y, weight, channels,
@@ -131,14 +131,14 @@ def _write(grown: Grown, directory: Path, number: int) -> str:
             "code_version": f"benchmark {number}", "metrics": {},
         },
         config=FeatureConfig(), fitted=values, arrays=arrays, model=grown.risk,
-        examples=Examples.take(grown.risk, grown.X[:16], grown.channels[:16]),
+        examples=SelfTestExamples.compute(grown.risk, grown.X[:16], grown.channels[:16]),
     )  # fmt: skip
 
 
-def _promote(registry: Registry, version: Version, sha256: str) -> None:
-    link, previous = registry.next_link(version.name)
-    champion = registry.find("champion", "nps")
-    registry.append(
+def _promote(registry: Registry, version: ModelVersion, sha256: str) -> None:
+    link, previous = registry.get_next_link(version.name)
+    champion = registry.find_version("champion", "nps")
+    registry.append_record(
         PromotionRecord(
             link, version.name, version.number, champion and champion.number, sha256, "a benchmark",
             "to be measured", datetime.now(UTC), {}, None, True, previous,

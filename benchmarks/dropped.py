@@ -19,7 +19,7 @@ from pathlib import Path
 import numpy as np
 
 from benchmarks.serving import say
-from serving.state.snapshots import FORMAT, NEXT, About, Snapshots
+from serving.state.snapshots import FORMAT, NEXT_NAME, SnapshotHeader, Snapshots
 
 ENTRY_BYTES, BYTES_PER_SECOND = 1 << 15, 20_000_000
 SNAPSHOT_BYTES, PAUSE_SECONDS = 130_000_000, 8.0
@@ -38,16 +38,16 @@ class Writer(threading.Thread):
     def run(self) -> None:
         content = {"content": np.random.default_rng(1).integers(0, 255, SNAPSHOT_BYTES, dtype=np.uint8)}
         for sequence in range(1, 1_000):
-            self._snapshots.write(About(FORMAT, "log", sequence, "", ""), content)
+            self._snapshots.write(SnapshotHeader(FORMAT, "log", sequence, "", ""), content)
             if self._deletes:
-                (self._snapshots.folder / NEXT).unlink(missing_ok=True)
+                (self._snapshots.folder / NEXT_NAME).unlink(missing_ok=True)
             if self.told.wait(PAUSE_SECONDS):
                 return
 
     def stop(self) -> None:
         """End after the snapshot that is being written."""
         self.told.set()
-        self._snapshots.hurry()
+        self._snapshots.skip_pauses()
         self.join()
 
 

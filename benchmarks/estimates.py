@@ -22,14 +22,14 @@ from msgspec.structs import replace
 
 from benchmarks.skill import tables_of
 from consignments.records import Target
-from training.config import train_config
-from training.evaluation.off_policy import INVERSE, LOT, ROBUST
-from training.runs.train import train
+from training.config import parse_config
+from training.evaluation.off_policy import DOUBLY_ROBUST, INVERSE_PROPENSITY, RANDOM_INSPECTIONS
+from training.runs.train import train_model
 from training.simulation.operation import simulate
-from training.simulation.parameters import World, load_world
+from training.simulation.parameters import SimulationParameters, load_parameters
 
 DAYS, PER_DAY = 210, 600
-CONFIG = train_config({"split": {"test_days": 56}})
+CONFIG = parse_config({"split": {"test_days": 56}})
 """A test period of eight weeks holds some thirty NPS, of which about ten are found."""
 NO_TIPS = dict.fromkeys(("nps", "controlled_drug", "other_offence", "clear"), 0.0)
 WORLDS: dict[str, dict[str, Any]] = {
@@ -67,22 +67,22 @@ def kept(seed: int, world: str, target: Target, folder: Path | None) -> list[Row
     if path is not None and path.exists():
         rows: list[Row] = json.loads(path.read_text())
         return rows
-    rows = run(seed, changed(load_world(), world), target)
+    rows = run(seed, changed(load_parameters(), world), target)
     if path is not None:
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_text(json.dumps(rows))
     return rows
 
 
-def changed(world: World, name: str) -> World:
+def changed(world: SimulationParameters, name: str) -> SimulationParameters:
     """Give the world with the inspections of one of `WORLDS`."""
     return replace(world, inspection=replace(world.inspection, **WORLDS[name]))
 
 
-def run(seed: int, world: World, target: Target) -> list[Row]:
+def run(seed: int, world: SimulationParameters, target: Target) -> list[Row]:
     """Simulate a world, train, and give its estimates beside the truth."""
     made = simulate(world, days=DAYS, per_day=PER_DAY, prevalence="enriched", seed=seed)
-    trained = train(tables_of(made), truth=made.truth, target=target, config=CONFIG)
+    trained = train_model(tables_of(made), truth=made.truth, target=target, config=CONFIG)
     return list(trained.estimates.rows)
 
 
@@ -95,7 +95,7 @@ def tell(worlds: Sequence[Sequence[Row]], title: str) -> None:
     print("|---|---|---|---|---|---|---|")
     rows = [row for world in worlds for row in world]
     for capacity in dict.fromkeys(row["capacity"] for row in rows):
-        for way in (INVERSE, ROBUST, LOT):
+        for way in (INVERSE_PROPENSITY, DOUBLY_ROBUST, RANDOM_INSPECTIONS):
             mine = [row for row in rows if (row["capacity"], row["estimator"]) == (capacity, way)]
             for measure in MEASURES:
                 print(f"| {capacity} | {way} | {measure} | {' | '.join(_figures(mine, measure))} |")

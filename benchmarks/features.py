@@ -12,15 +12,15 @@ from collections.abc import Callable
 import numpy as np
 
 from consignments.records import Alert, Consignment, Outcome
-from consignments.tables import check_frame, consignments_of
-from consignments.visibility import day_of
-from features.batch import Tables, arrivals_of, feature_matrix, outcome_events_of
+from consignments.tables import check_frame, to_consignments
+from consignments.visibility import to_day
+from features.batch import Tables, build_arrival_events, build_outcome_events, compute_feature_matrix
 from features.config import FeatureConfig
-from features.fitted import Fitted
-from features.history.live import Ledger
-from features.history.ordering import fold
+from features.fitted import FittedParameters
+from features.history.live import LiveHistory
+from features.history.ordering import fold_history
 from features.history.pseudonyms import Pseudonyms
-from features.normalization.normal_forms import normal_forms
+from features.normalization.normal_forms import normalize_consignment
 from features.pipeline import Pipeline
 from training.simulation.operation import simulate
 
@@ -42,46 +42,53 @@ def main() -> None:
         check_frame(made.alerts, Alert).frame,
     )
     few = Tables(tables.consignments.head(WARM_ROWS), tables.outcomes, tables.alerts)
-    feature_matrix(few, FeatureConfig(), Fitted.nothing(), KEY)
+    compute_feature_matrix(few, FeatureConfig(), FittedParameters.create_empty(), KEY)
 
     count = len(tables.consignments)
-    records = consignments_of(tables.consignments, Consignment)
-    pipeline = Pipeline(FeatureConfig(), Fitted.nothing(), KEY)
+    records = to_consignments(tables.consignments, Consignment)
+    pipeline = Pipeline(FeatureConfig(), FittedParameters.create_empty(), KEY)
     X = np.empty((count, len(pipeline.spec)), dtype=np.float32)
     keys = np.zeros((count, len(pipeline.kinds)), dtype=np.uint64)
     counterparts = np.zeros_like(keys)
-    ledger = Ledger(pipeline.new_history())
-    arrivals, outcomes = arrivals_of(tables.consignments), outcome_events_of(tables.outcomes)
+    ledger = LiveHistory(pipeline.create_history())
+    arrivals, outcomes = build_arrival_events(tables.consignments), build_outcome_events(tables.outcomes)
 
     def describe() -> None:
         for place, record in enumerate(records):
-            pipeline.describe(record, X[place], keys[place], counterparts[place])
+            pipeline.fill_row(record, X[place], keys[place], counterparts[place])
 
     def arrive() -> None:
         for place, record in enumerate(records):
             assert record.received_at is not None
-            ledger.arrive(
-                record.consignment_id, day_of(record.received_at), keys[place], counterparts[place], X[place],
+            ledger.record_arrival(
+                record.consignment_id, to_day(record.received_at), keys[place], counterparts[place], X[place],
                 pipeline.history_at,
             )  # fmt: skip
 
     print(f"{count:,} consignments, {len(pipeline.spec)} features, {len(pipeline.kinds)} keys of history\n")
     print("| piece | µs a consignment |\n|---|---|")
-    tell("normal forms", count, lambda: [normal_forms(record) for record in records])
+    tell("normal forms", count, lambda: [normalize_consignment(record) for record in records])
     tell("everything but history (normal forms included)", count, describe)
     tell("history, one at a time (read and count)", count, arrive)
     everything = np.arange(count)
     tell(
         "history, the whole table in one fold",
         count,
-        lambda: fold(
-            pipeline.new_history(), arrivals, outcomes, keys, counterparts, X, pipeline.history_at, everything
+        lambda: fold_history(
+            pipeline.create_history(),
+            arrivals,
+            outcomes,
+            keys,
+            counterparts,
+            X,
+            pipeline.history_at,
+            everything,
         ),
     )
     tell(
         "batch: table to feature matrix, all of it",
         count,
-        lambda: feature_matrix(tables, FeatureConfig(), Fitted.nothing(), KEY),
+        lambda: compute_feature_matrix(tables, FeatureConfig(), FittedParameters.create_empty(), KEY),
     )
 
 

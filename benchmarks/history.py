@@ -25,11 +25,11 @@ from numpy.typing import NDArray
 from benchmarks.memory import Memory
 from consignments.visibility import NO_TIME, US_PER_DAY
 from features.history.keys import KeyKind
-from features.history.live import Ledger
-from features.history.ordering import Arrivals, Fold, Outcomes
+from features.history.live import LiveHistory
+from features.history.ordering import ArrivalEvents, HistoryFold, Outcomes
 from features.history.readings import READINGS, SIDES
 from features.history.table import WIDTH, History
-from features.pipeline import USUAL_NEW_KEYS
+from features.pipeline import EXPECTED_NEW_KEYS
 
 POPULATIONS = {
     "sender": 0.2, "sender_address": 0.2, "sender_phone": 0.2, "account": 0.04, "consignee": 0.35,
@@ -79,11 +79,11 @@ class Synthetic:
         """Evenly spread, no two at one moment."""
         return START * US_PER_DAY + np.arange(self.rows) * (DAYS * US_PER_DAY // self.rows)
 
-    def arrivals(self) -> Arrivals:
+    def arrivals(self) -> ArrivalEvents:
         import pyarrow as pa
 
         names = pa.array(np.arange(self.rows)).cast(pa.large_string())
-        return Arrivals(names, self.received_us, np.full(self.rows, NO_TIME))
+        return ArrivalEvents(names, self.received_us, np.full(self.rows, NO_TIME))
 
     def outcomes(self) -> Outcomes:
         import pyarrow as pa
@@ -145,8 +145,8 @@ def fold(
     """Fold a world: CPU seconds, the table, and the longest piece; readings are kept where `out` has room for all."""
     arrivals, outcomes = world.arrivals(), world.outcomes()
     begin = time.process_time()
-    room_for = USUAL_NEW_KEYS * world.rows if capacity is None else capacity
-    folding = Fold(History(KINDS, capacity=room_for), arrivals, outcomes)
+    room_for = EXPECTED_NEW_KEYS * world.rows if capacity is None else capacity
+    folding = HistoryFold(History(KINDS, capacity=room_for), arrivals, outcomes)
     seconds, longest, done = time.process_time() - begin, 0.0, 0
     room = np.zeros((PIECE_ROWS, History(KINDS).width), dtype=np.float32)
     for keys, counterparts in world.pieces():
@@ -154,7 +154,7 @@ def fold(
             part = slice(start, start + piece_rows)
             rows = room if out is None else out[done:]
             begin = time.process_time()
-            folding.take(keys[part], counterparts[part], rows, 0, np.arange(len(keys[part])))
+            folding.process_arrivals(keys[part], counterparts[part], rows, 0, np.arange(len(keys[part])))
             took = time.process_time() - begin
             seconds, longest, done = seconds + took, max(longest, took), done + len(keys[part])
     return Folded(seconds, folding._history, longest)
@@ -195,14 +195,14 @@ def hot(options: argparse.Namespace) -> None:
 def live(options: argparse.Namespace) -> None:
     world = Synthetic(options.rows)
     history = fold(world).history
-    ledger = Ledger(history)
+    ledger = LiveHistory(history)
     day = START + DAYS
     keys = np.concatenate([world.keys(begin, begin + 1_000) for begin in range(0, LIVE_EVENTS, 1_000)])
     names = [f"live {number}" for number in range(LIVE_EVENTS)]
     row = np.zeros(History(KINDS).width, dtype=np.float32)
     begin = time.process_time()
     for number, name in enumerate(names):
-        ledger.arrive(name, day, keys[number], keys[number], row)
+        ledger.record_arrival(name, day, keys[number], keys[number], row)
     took = (time.process_time() - begin) / LIVE_EVENTS
     print(f"| live, one event, read and counted, µs | {took * 1e6:.1f} |")
 

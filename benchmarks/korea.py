@@ -25,8 +25,8 @@ from sklearn.metrics import average_precision_score, roc_auc_score
 from consignments.records import Outcome, Target
 from consignments.tables import read_table
 from features.batch import Tables
-from training.config import train_config
-from training.runs.train import retrain
+from training.config import parse_config
+from training.runs.train import run_training
 
 TEST_FROM = pd.Timestamp("2021-01-01", tz="UTC")
 SHARES = {"1 %": 0.01, "5 %": 0.05, "10 %": 0.10}
@@ -54,7 +54,7 @@ class World:
     @classmethod
     def read(cls, folder: Path) -> "World":
         settings = tomllib.loads((folder / "korea.toml").read_text())
-        record = train_config(settings).features.record_type()
+        record = parse_config(settings).features.build_record_type()
         consignments = read_table(folder / "consignments.parquet", record).frame
         return cls(consignments, read_table(folder / "outcomes.parquet", Outcome).frame, settings)
 
@@ -120,11 +120,11 @@ def main() -> None:
 
 def npsrisk(world: World, target: Target, delay_days: int) -> Figures:
     """Train with the product's own flow and judge its scores of the test quarter."""
-    config = train_config(
+    config = parse_config(
         world.settings | {"split": {"test_from": TEST_FROM.date(), "label_delay_days": max(1, delay_days)}}
     )
     with tempfile.TemporaryDirectory() as folder:
-        trained = retrain(
+        trained = run_training(
             Tables(world.consignments, world.outcomes),
             as_of=world.end(delay_days),
             target=target,

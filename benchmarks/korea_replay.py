@@ -13,12 +13,12 @@ import tomllib
 from pathlib import Path
 
 from benchmarks.korea import World
-from training.config import train_config
-from training.policy_replay.experiment import LOOP_CONFIG, Given, hold
+from training.config import parse_config
+from training.policy_replay.experiment import LOOP_CONFIG, TabularFactory, run_experiment
 from training.policy_replay.policies import POLICIES
 from training.policy_replay.replay import ReplaySettings
 from training.policy_replay.report import write_report
-from training.policy_replay.results import findings_of, over_seeds
+from training.policy_replay.results import compute_results, estimate_over_seeds
 
 SHARE, WEEK_DAYS = 0.10, 7
 
@@ -36,7 +36,7 @@ def main() -> None:
 
     world = World.read(arguments.tables)
     truth = world.outcomes[["consignment_id", "result"]]
-    maker = Given(
+    maker = TabularFactory(
         world.consignments.drop(columns="office"), truth, world.outcomes, round_days=WEEK_DAYS, share=SHARE
     )
     declared = tomllib.loads((arguments.tables / "korea.toml").read_text())
@@ -48,16 +48,16 @@ def main() -> None:
     settings = ReplaySettings(
         capacity=1, explore=0.1, warm_up_days=84, retrain_days=28, target=arguments.target, background=0.2
     )
-    contest = hold(
+    contest = run_experiment(
         maker,
         [name for name in POLICIES if name != "officer"],
         arguments.seed or [1],
         settings,
         arguments.out / "weeks",
-        config=train_config(declared | loop),
+        config=parse_config(declared | loop),
         jobs=arguments.jobs,
     )
-    findings = findings_of(contest)
+    findings = compute_results(contest)
     write_report(
         findings,
         contest,
@@ -69,7 +69,7 @@ def main() -> None:
     print("|---|---|---|---|---|")
     rate = findings.runs.pivot_table(index="seed", columns="policy", values="hit_rate")
     for row in findings.policies.itertuples(index=False):
-        gain = over_seeds(rate[row.policy] - rate["greedy"])
+        gain = estimate_over_seeds(rate[row.policy] - rate["greedy"])
         print(
             f"| {row.policy} | {row.hit_rate:.3f} | {gain.value:+.3f} ({gain.low:+.3f} to {gain.high:+.3f}) "
             f"| {row.share_found:.3f} | {row.share_of_oracle:.3f} |"

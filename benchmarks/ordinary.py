@@ -14,7 +14,7 @@ from scipy.sparse import csr_matrix
 from sklearn.decomposition import TruncatedSVD
 from sklearn.feature_extraction.text import TfidfVectorizer
 
-from consignments.visibility import visible_at_column
+from consignments.visibility import compute_visible_us
 
 Floats = NDArray[np.float64]
 Ints = NDArray[np.int64]
@@ -141,7 +141,7 @@ def _counted_columns(past: Past) -> NDArray[np.float32]:
     by_time = np.argsort(received, kind="stable")
     lane = frame["hs_code"].str[:6] + "|" + frame["departure_country"]
     final = past.outcomes[past.outcomes["result"].isin(["nps", "controlled_drug", "other_offence", "clear"])]
-    final = final.assign(visible=visible_at_column(final) // SECONDS)
+    final = final.assign(visible=compute_visible_us(final) // SECONDS)
     final = final.sort_values("visible").drop_duplicates("consignment_id", keep="last")
     row = pd.Series(np.arange(len(frame)), index=frame["consignment_id"]).reindex(final["consignment_id"])
     final = final[row.notna().to_numpy()]

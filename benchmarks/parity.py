@@ -21,15 +21,15 @@ import numpy as np
 import pandas as pd
 
 from consignments.records import Consignment, Outcome
-from consignments.tables import check_frame, consignments_of, outcomes_of
+from consignments.tables import check_frame, to_consignments, to_outcomes
 from consignments.visibility import to_us
-from features.batch import Tables, arrivals_of, feature_matrix, outcome_events_of
+from features.batch import Tables, build_arrival_events, build_outcome_events, compute_feature_matrix
 from features.config import FeatureConfig
-from features.fitted import Fitted
+from features.fitted import FittedParameters
 from features.history.ordering import ARRIVAL, OUTCOME, order_events
 from features.history.pseudonyms import Pseudonyms
-from models.bundle import Examples, load_bundle, write_bundle
-from models.promotion_record import FIRST, PromotionRecord
+from models.bundle import SelfTestExamples, load_bundle, write_bundle
+from models.promotion_record import GENESIS_SHA256, PromotionRecord
 from models.risk_model import RiskModel, TreeParams
 from serving.process.settings import Settings
 from serving.service import Service
@@ -76,7 +76,9 @@ def measure_world(rows: int) -> dict[str, tuple[float, float]]:
 def publish_a_model(state_dir: Path, frame: pd.DataFrame) -> None:
     """Place a model of the default size where the service reads it; what it says is of no interest."""
     config = FeatureConfig()
-    matrix = feature_matrix(Tables(frame), config, Fitted.nothing(), Pseudonyms(b"any"))
+    matrix = compute_feature_matrix(
+        Tables(frame), config, FittedParameters.create_empty(), Pseudonyms(b"any")
+    )
     channels = frame["channel"].tolist()
     y = (np.random.default_rng(0).random(len(frame)) < 0.2).astype(np.int8)
     fit = (matrix.X, y, np.ones(len(y)), channels)
@@ -88,7 +90,7 @@ def publish_a_model(state_dir: Path, frame: pd.DataFrame) -> None:
         params=TreeParams(trees=300, leaves=31),
         seed=0,
     )
-    values, arrays = Fitted.nothing().to_plain()
+    values, arrays = FittedParameters.create_empty().to_plain()
     card = {
         "name": "nps-risk",
         "target": "nps",
@@ -97,7 +99,7 @@ def publish_a_model(state_dir: Path, frame: pd.DataFrame) -> None:
         "code_version": "0",
     }
     folder = state_dir / "models" / "nps-risk-1"
-    examples = Examples.take(model, matrix.X[:8], channels[:8])
+    examples = SelfTestExamples.compute(model, matrix.X[:8], channels[:8])
     write_bundle(
         folder / "bundle",
         card=card,
@@ -110,7 +112,7 @@ def publish_a_model(state_dir: Path, frame: pd.DataFrame) -> None:
     sha256 = load_bundle(folder / "bundle").sha256
     moment = pd.Timestamp("2024-01-01", tz="UTC").to_pydatetime()
     record = PromotionRecord(
-        1, "nps-risk", "1", None, sha256, "a benchmark", "to measure", moment, {}, None, False, FIRST
+        1, "nps-risk", "1", None, sha256, "a benchmark", "to measure", moment, {}, None, False, GENESIS_SHA256
     )
     note = {
         "name": "nps-risk",
@@ -125,8 +127,8 @@ def publish_a_model(state_dir: Path, frame: pd.DataFrame) -> None:
 
 async def live(state_dir: Path, consignments: pd.DataFrame, outcomes: pd.DataFrame) -> None:
     """Let a service see everything in the order of history."""
-    events = order_events(arrivals_of(consignments), outcome_events_of(outcomes))
-    arrived, told = consignments_of(consignments, Consignment), outcomes_of(outcomes)
+    events = order_events(build_arrival_events(consignments), build_outcome_events(outcomes))
+    arrived, told = to_consignments(consignments, Consignment), to_outcomes(outcomes)
     now_us = 0
     service = Service(Settings.model_validate({"NPSRISK_STATE_DIR": str(state_dir)}), lambda: now_us)
     service.open()
@@ -137,9 +139,9 @@ async def live(state_dir: Path, consignments: pd.DataFrame, outcomes: pd.DataFra
             c = msgspec.structs.replace(arrived[row], cancelled_at=None)
             assert c.received_at is not None
             now_us = max(now_us, to_us(c.received_at))
-            service.scoring().decide(c, "local", 0)
+            service.get_scorer().decide(c, "local", 0)
         elif what == OUTCOME and now_us < last:
-            service.intake.conclude(told[row], now_us, "local")
+            service.intake.record_outcome(told[row], now_us, "local")
         if number % DRAINED_ENTRIES == 0:
             await service.committer.drain()
     await service.stop()

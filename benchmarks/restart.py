@@ -25,18 +25,18 @@ from typing import Any
 import numpy as np
 
 from consignments.records import Consignment, Outcome
-from consignments.visibility import moment_of_us
+from consignments.visibility import to_datetime
 from features.history.keys import KeyKind
 from features.history.pseudonyms import Pseudonyms, load_data_key
 from features.history.table import STEP
-from serving.deployment.releases import current_folder, read_release
+from serving.deployment.releases import find_release_folder, read_release
 from serving.encryption.vault import Vault
-from serving.event_log.event_codec import Judgement
+from serving.event_log.event_codec import ScoredDecision
 from serving.event_log.events import Event
 from serving.event_log.log import EventLog
-from serving.scoring.loaded_model import Model, load_model
-from serving.state.consignment_states import Dossiers, KeyReader
-from serving.state.snapshots import About, Snapshots, arrays_of
+from serving.scoring.loaded_model import LoadedModel, load_model
+from serving.state.consignment_states import ConsignmentStates, KeyReader
+from serving.state.snapshots import SnapshotHeader, Snapshots, copy_arrays
 from serving.state.state import State
 
 NPSRISK = Path(sys.executable).with_name("npsrisk")
@@ -97,10 +97,10 @@ def environment(folder: Path) -> dict[str, str]:
     }
 
 
-def open_log(folder: Path) -> tuple[EventLog, Model]:
+def open_log(folder: Path) -> tuple[EventLog, LoadedModel]:
     data_key = load_data_key(folder / "state" / "data.key", create=True)
-    vault = Vault.of(folder / "state", data_key)
-    release = current_folder(folder / "state")
+    vault = Vault.load(folder / "state", data_key)
+    release = find_release_folder(folder / "state")
     assert release is not None
     model = load_model(read_release(release), Pseudonyms(data_key), vault)
     return EventLog.open(f"sqlite:///{folder / 'state' / 'events.db'}", vault), model
@@ -109,12 +109,12 @@ def open_log(folder: Path) -> tuple[EventLog, Model]:
 class Writer:
     """Writes entries as the service does, without computing features: keys are drawn, two thirds of them new."""
 
-    def __init__(self, log: EventLog, model: Model) -> None:
+    def __init__(self, log: EventLog, model: LoadedModel) -> None:
         self.log, self.model, self.entries = log, model, model.entries
         self.random = np.random.default_rng(1)
         self.names: list[str] = []
         features = self.random.random(len(model.spec)).astype(np.float32)
-        self.judgement = Judgement(
+        self.judgement = ScoredDecision(
             features, 0.01, "routine", b"\x90", model.name, model.sha256, model.spec_sha256
         )
 
@@ -133,25 +133,25 @@ class Writer:
             name = self.names[int(self.random.integers(0, max(len(self.names) // 10, 1)))]
         if draw < 0.92:
             return self.decision(sequence, name, at_us)
-        moment = moment_of_us(at_us)
+        moment = to_datetime(at_us)
         if draw < 0.98:
             told = Outcome(
                 consignment_id=name, selected_by="model", status="inspected", inspected_at=moment,
                 known_at=moment, result="clear", recorded_at=moment,
             )  # fmt: skip
-            return self.entries.outcome(sequence, told, "local")
-        return self.entries.cancellation(sequence, name, at_us, at_us, "local")
+            return self.entries.encode_outcome(sequence, told, "local")
+        return self.entries.encode_cancellation(sequence, name, at_us, at_us, "local")
 
     def decision(self, sequence: int, name: str, at_us: int) -> Event:
         c = Consignment(
-            consignment_id=name, channel="postal", received_at=moment_of_us(at_us), sender_name="Orchid Trading",
+            consignment_id=name, channel="postal", received_at=to_datetime(at_us), sender_name="Orchid Trading",
             sender_address="12 Harbour Road", consignee_name="Kim Min-su", consignee_address="45 Teheran-ro",
             description=f"cotton t-shirts {sequence}", hs_code="610910", office="Incheon", gross_weight_kg=0.4,
         )  # fmt: skip
         keys = self.random.integers(1, 1 << 63, len(self.model.pipeline.kinds)).astype(np.uint64)
         old = self.random.random(len(keys)) < 0.33
         keys[old] = self.random.integers(1, 20_000, int(old.sum())).astype(np.uint64)
-        return self.entries.arrival(
+        return self.entries.encode_arrival(
             sequence, c, self.entries.pack(c, at_us), keys, keys[::-1].copy(), asked_by="local", recorded_us=at_us,
             judgement=self.judgement,
         )  # fmt: skip
@@ -221,23 +221,25 @@ def tell_restarts(folder: Path, entries: int, starts: int) -> None:
 def tell_snapshot(folder: Path, keys: int) -> None:
     """Fill history with keys, and the index with as many identifiers; copy and write them."""
     log, model = open_log(folder)
-    state = State(model.pipeline.new_history(), Dossiers(log, KeyReader(model.pipeline, model.entries)))
+    state = State(
+        model.pipeline.create_history(), ConsignmentStates(log, KeyReader(model.pipeline, model.entries))
+    )
     log.close()
     random = np.random.default_rng(2)
     for steps, numbers in steps_of(model.pipeline.kinds, keys, random):
         state.history.run(steps, numbers, numbers)
     for _ in range(0, keys, CHUNK):
         tags = random.integers(0, 1 << 40, CHUNK).astype(np.uint64)
-        state.dossiers.index.note_all(tags, np.full(CHUNK, TODAY))
+        state.dossiers.index.add_all(tags, np.full(CHUNK, TODAY))
     copies = []
     for _ in range(3):
         start = time.perf_counter()
-        arrays = arrays_of(state)
+        arrays = copy_arrays(state)
         copies.append(time.perf_counter() - start)
     snapshots = Snapshots(folder / "timed")
-    snapshots.hurry()
+    snapshots.skip_pauses()
     start = time.perf_counter()
-    about = About(1, log.log_id, state.sequence, "00", model.entries.kinds)
+    about = SnapshotHeader(1, log.log_id, state.sequence, "00", model.entries.kinds)
     path = snapshots.write(about, arrays)
     written = time.perf_counter() - start
     count, identifiers = len(state.history), len(state.dossiers.index)

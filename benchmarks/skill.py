@@ -2,7 +2,7 @@
 
     python -m benchmarks.skill [--seeds 31 32 33 --days 270 --per-day 1500 --keep DIR]
 
-On simulated worlds whose truth is known, for each seed in one run: npsrisk as `train` makes it; the ordinary forms of
+On simulated worlds whose truth is known, for each seed in one run: npsrisk as `train_model` makes it; the ordinary forms of
 benchmarks.ordinary; the rules and logistic regression on our features; and npsrisk trained on the full truth of its
 training period, the same features and history otherwise: the upper bound. The test period is judged by the truth.
 Intervals are of whole days drawn anew, the same days for all, 95 %.
@@ -20,17 +20,17 @@ from numpy.typing import NDArray
 
 from benchmarks.ordinary import Past, hour_form, strong_form
 from consignments.records import Alert, Consignment, Outcome
-from consignments.tables import check_frame, consignments_of
-from consignments.visibility import time_column_us, to_us
-from features.batch import BATCH_KEY, Matrix, Tables, feature_matrix
-from features.fitted import Fitted
+from consignments.tables import check_frame, to_consignments
+from consignments.visibility import get_time_column_us, to_us
+from features.batch import BATCH_KEY, FeatureMatrix, Tables, compute_feature_matrix
+from features.fitted import FittedParameters
 from features.history.pseudonyms import Pseudonyms
 from training.data.splits import TEST, TRAIN, VALIDATION
-from training.data.training_set import DataSet, Labels, labels_at, true_labels
-from training.evaluation.ranking import Ranking, draw_days
-from training.runs.result import Trained
-from training.runs.train import fit, train
-from training.simulation.operation import Simulated, simulate
+from training.data.training_set import DataSet, Labels, get_labels_as_of, get_true_labels
+from training.evaluation.ranking import DailyRanking, draw_days
+from training.runs.result import TrainingResult
+from training.runs.train import fit, train_model
+from training.simulation.operation import SimulatedTables, simulate
 
 SHARES = {".1 %": 0.001, "1 %": 0.01, "5 %": 0.05}
 RATIO_AT = "1 %"
@@ -100,7 +100,7 @@ def run(seed: int, days: int, per_day: int) -> Result:
     """Simulate a world, let every form learn and score, and judge all by the truth."""
     made = simulate(days=days, per_day=per_day, prevalence="enriched", seed=seed)
     tables = tables_of(made)
-    trained = train(tables, truth=made.truth)
+    trained = train_model(tables, truth=made.truth)
     assert trained.truth is not None
     past = past_of(tables, trained)
     scores = {
@@ -115,7 +115,7 @@ def run(seed: int, days: int, per_day: int) -> Result:
     return judged(scores, traffic.day, traffic.positive, seed)
 
 
-def tables_of(made: Simulated) -> Tables:
+def tables_of(made: SimulatedTables) -> Tables:
     """Check the tables of a simulated world, as those read from files are; without the truth."""
     return Tables(
         check_frame(made.consignments, Consignment).frame,
@@ -124,21 +124,21 @@ def tables_of(made: Simulated) -> Tables:
     )
 
 
-def past_of(tables: Tables, trained: Trained) -> Past:
+def past_of(tables: Tables, trained: TrainingResult) -> Past:
     """Give what was known when the test period begins, to whoever wants to learn from it."""
     frame, outcomes = tables.consignments, tables.outcomes
     assert outcomes is not None
     begins = trained.data.split.test.begins
-    before = time_column_us(frame, "received_at") < to_us(begins)
-    labels = labels_at(frame["consignment_id"], outcomes, begins, trained.target)
+    before = get_time_column_us(frame, "received_at") < to_us(begins)
+    labels = get_labels_as_of(frame["consignment_id"], outcomes, begins, trained.target)
     unopened = np.flatnonzero(before & ~labels.chosen)
     drawn = np.random.default_rng(1).choice(unopened, min(BACKGROUND_ROWS, len(unopened)), replace=False)
     return Past(frame, before & labels.known, labels.positive, np.sort(drawn), trained.test_rows, outcomes)
 
 
-def full_truth(tables: Tables, truth: pd.DataFrame, trained: Trained) -> Floats:
+def full_truth(tables: Tables, truth: pd.DataFrame, trained: TrainingResult) -> Floats:
     """Score the test rows by npsrisk trained on the truth: same rows and features, every label right, none missing."""
-    labels = true_labels(tables.consignments["consignment_id"], truth, trained.target)
+    labels = get_true_labels(tables.consignments["consignment_id"], truth, trained.target)
     data = truthful(trained.data, labels)
     found = fit(tables.consignments, data, _Features(tables, trained), trained.config)
     test = data.part[found.matrix.rows] == TEST
@@ -160,15 +160,17 @@ def truthful(data: DataSet, truth: Labels) -> DataSet:
 @dataclass(frozen=True)
 class _Features:
     tables: Tables
-    trained: Trained
+    trained: TrainingResult
 
-    def records(self, rows: NDArray[np.int64]) -> list[Consignment]:
-        return list(consignments_of(self.tables.consignments.iloc[rows], Consignment))
+    def get_records(self, rows: NDArray[np.int64]) -> list[Consignment]:
+        return list(to_consignments(self.tables.consignments.iloc[rows], Consignment))
 
-    def matrix(self, fitted: Fitted, keep: NDArray[np.bool_]) -> Matrix:
+    def build_matrix(self, fitted: FittedParameters, keep: NDArray[np.bool_]) -> FeatureMatrix:
         as_of = pd.Timestamp(self.trained.as_of)
         config = self.trained.config.features
-        return feature_matrix(self.tables, config, fitted, Pseudonyms(BATCH_KEY), keep=keep, as_of=as_of)
+        return compute_feature_matrix(
+            self.tables, config, fitted, Pseudonyms(BATCH_KEY), keep=keep, as_of=as_of
+        )
 
 
 def judged(
@@ -179,11 +181,11 @@ def judged(
     finds = positive.astype(np.float64)
     found: dict[str, Found] = {}
     for name, score in scores.items():
-        ranking = Ranking(score, day)
+        ranking = DailyRanking(score, day)
         found[name] = {
-            share: ranking.above(draws, finds, ranking.cut(draws, part)) for share, part in SHARES.items()
+            share: ranking.sum_above(draws, finds, ranking.cut(draws, part)) for share, part in SHARES.items()
         }
-        there = draws @ ranking.by_day(finds)
+        there = draws @ ranking.sum_by_day(finds)
     return Result(found, there)
 
 

@@ -28,30 +28,30 @@ from matplotlib.axes import Axes
 from matplotlib.ticker import PercentFormatter
 from numpy.typing import NDArray
 
-from training.reporting.plots import BLUE, GREY, ORANGE, STYLE, canvas, svg_text
+from training.reporting.plots import BLUE, GREY, ORANGE, STYLE, create_figure, render_svg
 from training.simulation.operation import simulate
-from training.simulation.parameters import World, load_world
+from training.simulation.parameters import SimulationParameters, load_parameters
 from training.simulation.realism import (
-    WEEK,
-    Lived,
-    Results,
-    Tell,
-    by_period,
-    field_aucs,
-    kept_senders,
-    lived,
-    look_alikes_per_nps,
-    named,
-    prevalence_of_any,
-    substance_names,
-    tells,
+    DAYS_PER_WEEK,
+    InspectionResults,
+    SignStrength,
+    SimulatedPeriod,
+    compute_look_alike_ratio,
+    compute_shares_by_period,
+    estimate_prevalence,
+    list_substance_names,
+    match_descriptions,
+    measure_field_aucs,
+    measure_kept_senders,
+    measure_signs,
+    simulate_period,
 )
 
 DOCS = Path(__file__).resolve().parent.parent / "docs"
 PAGE, PICTURES = DOCS / "simulator.md", DOCS / "pictures"
 SEED, MORE_SEEDS = 1, (2, 3)
 """The signs of NPS are measured over all of these: in one world a few networks decide them."""
-FOUR_WEEKS = 4 * WEEK
+FOUR_WEEKS = 4 * DAYS_PER_WEEK
 Flags = NDArray[np.bool_]
 TABLES = ("consignments", "outcomes", "alerts", "truth")
 
@@ -110,10 +110,10 @@ def write_block(name: str, block: str) -> None:
 def acceptance(quick: bool) -> str:
     """Live through the worlds, draw the pictures, and give the tables."""
     year, lane = (Size(120, 300), Size(120, 150)) if quick else (Size(366, 2000), Size(366, 1000))
-    world = load_world()
+    world = load_parameters()
     main_world = live(world, year, "enriched")
     sent = [main_world.sent, *(live(world, year, "enriched", seed).sent for seed in MORE_SEEDS)]
-    signs = tells(pd.concat(sent, ignore_index=True))
+    signs = measure_signs(pd.concat(sent, ignore_index=True))
     lanes = {
         name: live(many_nps(world, p_change), lane, "operation")
         for name, p_change in (("react", world.adversary.p_change), ("do not react", 0.0))
@@ -147,9 +147,9 @@ def acceptance(quick: bool) -> str:
                 ["field", "AUC"],
                 [
                     f"| `{name}` | {auc:.3f} |"
-                    for name, auc in list(field_aucs(main_world.tables.consignments, main_world.nps).items())[
-                        :10
-                    ]
+                    for name, auc in list(
+                        measure_field_aucs(main_world.tables.consignments, main_world.nps).items()
+                    )[:10]
                 ],
             ),
             f"The signs, in the worlds of seeds {SEED} to {MORE_SEEDS[-1]}, from the 30th day on; negatives hold no drugs:",
@@ -158,7 +158,7 @@ def acceptance(quick: bool) -> str:
     )
 
 
-def many_nps(world: World, p_change: float) -> World:
+def many_nps(world: SimulationParameters, p_change: float) -> SimulationParameters:
     """A world like `enriched` with five times the NPS, for pictures that rest on more than a few."""
     usual = world.prevalence["enriched"]
     lane = msgspec.structs.replace(usual, nps=5 * usual.nps)
@@ -169,9 +169,9 @@ def many_nps(world: World, p_change: float) -> World:
     )
 
 
-def live(world: World, size: Size, prevalence: str, seed: int = SEED) -> Lived:
+def live(world: SimulationParameters, size: Size, prevalence: str, seed: int = SEED) -> SimulatedPeriod:
     print(f"living through {size}, {prevalence}", file=sys.stderr, flush=True)
-    return lived(world, days=size.days, per_day=size.per_day, prevalence=prevalence, seed=seed)
+    return simulate_period(world, days=size.days, per_day=size.per_day, prevalence=prevalence, seed=seed)
 
 
 def table(columns: list[str], rows: list[str]) -> str:
@@ -203,11 +203,13 @@ def same_bytes() -> Line:
     )
 
 
-def from_fields(world: World, main_world: Lived, signs: Mapping[str, Tell]) -> Iterator[Line]:
+def from_fields(
+    world: SimulationParameters, main_world: SimulatedPeriod, signs: Mapping[str, SignStrength]
+) -> Iterator[Line]:
     """What single fields, names and signs tell."""
-    best, auc = next(iter(field_aucs(main_world.tables.consignments, main_world.nps).items()))
+    best, auc = next(iter(measure_field_aucs(main_world.tables.consignments, main_world.nps).items()))
     yield Line("no single raw field tells NPS", "AUC at most .85", f"{auc:.3f} (`{best}`)", auc <= 0.85)
-    found = named(main_world, substance_names(world))
+    found = match_descriptions(main_world, list_substance_names(world))
     recall, false = found[main_world.nps].mean(), found[~main_world.nps].mean()
     yield Line("exact names of substances find few NPS", "under 10 %", f"{recall:.1%}", recall < 0.10)
     auc = 0.5 + (recall - false) / 2
@@ -222,24 +224,29 @@ def from_fields(world: World, main_world: Lived, signs: Mapping[str, Tell]) -> I
     )
 
 
-def from_openings(world: World, main_world: Lived, blind: Lived) -> Iterator[Line]:
+def from_openings(
+    world: SimulationParameters, main_world: SimulatedPeriod, blind: SimulatedPeriod
+) -> Iterator[Line]:
     """Hit rates, shares of the choosers, and the laboratory."""
     rules_only = world.inspection.rules_only_days
-    early, whole = Results.of(main_world.tables, until_day=rules_only), Results.of(main_world.tables)
+    early, whole = (
+        InspectionResults.from_tables(main_world.tables, until_day=rules_only),
+        InspectionResults.from_tables(main_world.tables),
+    )
     yield Line(
         f"any prohibited goods among openings, first {rules_only} days",
         "25 to 40 %",
         f"{early.hits:.1%} of {len(early.final):,}",
         0.25 <= early.hits <= 0.40,
     )
-    found, held = early.share("nps"), (early.opened["held"] == "nps").mean()
+    found, held = early.compute_share("nps"), (early.opened["held"] == "nps").mean()
     yield Line(
         "NPS found among openings, same days",
         "2 to 10 %",
         f"{found:.2%} found; {held:.2%} of what was opened held them",
         0.02 <= found <= 0.10,
     )
-    without = Results.of(blind.tables)
+    without = InspectionResults.from_tables(blind.tables)
     own = without.final[without.final["selected_by"] != "intelligence"]
     yield Line(
         "the same without X-ray pictures and tips: what declarations alone give the rules",
@@ -266,7 +273,7 @@ def from_openings(world: World, main_world: Lived, blind: Lived) -> Iterator[Lin
         f"{caught:.1%}; of the NPS {len(nps) / main_world.nps.sum():.0%}",
         None,
     )
-    days = whole.laboratory_days()
+    days = whole.compute_laboratory_days()
     median, late = np.median(days), np.quantile(days, 0.95)
     yield Line(
         "laboratory, from opening to answer",
@@ -283,7 +290,7 @@ def from_openings(world: World, main_world: Lived, blind: Lived) -> Iterator[Lin
     )
 
 
-def from_rarity(world: World, presets: Mapping[str, Lived]) -> Iterator[Line]:
+def from_rarity(world: SimulationParameters, presets: Mapping[str, SimulatedPeriod]) -> Iterator[Line]:
     """Prevalence and look-alikes by preset."""
     for name, living in presets.items():
         wanted, result = world.prevalence[name], living.tables.truth["result"]
@@ -301,13 +308,13 @@ def from_rarity(world: World, presets: Mapping[str, Lived]) -> Iterator[Line]:
             all(near),
         )
     for name in ("enriched", "operation"):
-        each = look_alikes_per_nps(presets[name])
+        each = compute_look_alike_ratio(presets[name])
         yield Line(f"legitimate look-alikes to an NPS in `{name}`", "30 or more", f"{each:.0f}", each >= 30)
 
 
-def from_reaction(lanes: Mapping[str, Lived]) -> Iterator[Line]:
+def from_reaction(lanes: Mapping[str, SimulatedPeriod]) -> Iterator[Line]:
     """What seizures change."""
-    kept = {name: kept_senders(living, range(2, 3))[2] for name, living in lanes.items()}
+    kept = {name: measure_kept_senders(living, range(2, 3))[2] for name, living in lanes.items()}
     yield Line(
         "networks change after seizures: parcels under names of before, in the third week after one",
         "fewer than where they do not react",
@@ -316,7 +323,7 @@ def from_reaction(lanes: Mapping[str, Lived]) -> Iterator[Line]:
     )
 
 
-def tells_table(signs: Mapping[str, Tell]) -> str:
+def tells_table(signs: Mapping[str, SignStrength]) -> str:
     return table(
         ["sign", "of NPS", "of negatives", "likelihood ratio"],
         [
@@ -326,7 +333,7 @@ def tells_table(signs: Mapping[str, Tell]) -> str:
     )
 
 
-def events_picture(world: World, lane: Lived, main_world: Lived) -> str:
+def events_picture(world: SimulationParameters, lane: SimulatedPeriod, main_world: SimulatedPeriod) -> str:
     """Draw each trend event over the weeks."""
     events, day = world.events, lane.sent["day"].to_numpy()
     truth, declared = lane.tables.truth, lane.tables.consignments
@@ -349,10 +356,10 @@ def events_picture(world: World, lane: Lived, main_world: Lived) -> str:
     shift = events.origin_shift
 
     def share(part: Flags, whole: Flags) -> NDArray[np.float64]:
-        return by_period(day, part, whole, FOUR_WEEKS)
+        return compute_shares_by_period(day, part, whole, FOUR_WEEKS)
 
     with mpl.rc_context(STYLE):
-        figure, axes = canvas(2, 3, width=10.4, height=5.2)
+        figure, axes = create_figure(2, 3, width=10.4, height=5.2)
         panel(axes[0], "Class control", control.day, "of NPS", FOUR_WEEKS, {
             control.family: share(nitazene, lane.nps),
             control.substitute: share(substitute, lane.nps),
@@ -368,13 +375,13 @@ def events_picture(world: World, lane: Lived, main_world: Lived) -> str:
             "as chemicals": share(chemical, lane.nps),
             "as cosmetics, supplements": share(cosmetic, lane.nps),
         })  # fmt: skip
-        panel(axes[4], "Data outage", events.data_outage.day, "of small packets", WEEK, {
-            "with advance data": by_period(own_day, announced, packets, WEEK),
+        panel(axes[4], "Data outage", events.data_outage.day, "of small packets", DAYS_PER_WEEK, {
+            "with advance data": compute_shares_by_period(own_day, announced, packets, DAYS_PER_WEEK),
         })  # fmt: skip
-        panel(axes[5], "Operation", world.operation.day, "of all", WEEK, {
-            "chosen": by_period(own_day, opened.to_numpy(dtype=bool), everything, WEEK),
+        panel(axes[5], "Operation", world.operation.day, "of all", DAYS_PER_WEEK, {
+            "chosen": compute_shares_by_period(own_day, opened.to_numpy(dtype=bool), everything, DAYS_PER_WEEK),
         })  # fmt: skip
-        return svg_text(figure)
+        return render_svg(figure)
 
 
 def panel(
@@ -388,20 +395,20 @@ def panel(
     ax.legend(fontsize=8.5, loc="upper left")
 
 
-def reaction_picture(lanes: Mapping[str, Lived]) -> str:
+def reaction_picture(lanes: Mapping[str, SimulatedPeriod]) -> str:
     """Draw how networks leave their names behind after a seizure, and what the watch list still catches."""
     weeks = range(-4, 11)
     with mpl.rc_context(STYLE):
-        figure, (left, right) = canvas(1, 2, width=10.4, height=3.2)
+        figure, (left, right) = create_figure(1, 2, width=10.4, height=3.2)
         for (name, living), colour in zip(lanes.items(), (BLUE, ORANGE), strict=True):
-            kept = kept_senders(living, weeks)
+            kept = measure_kept_senders(living, weeks)
             left.plot(list(kept), list(kept.values()), color=colour, linewidth=2, label=f"networks {name}")
             nps = living.nps
             chosen = living.tables.consignments["consignment_id"].isin(
                 living.tables.outcomes["consignment_id"]
             )
             day = living.sent["day"].to_numpy()
-            shares = by_period(day, chosen.to_numpy(dtype=bool), nps, FOUR_WEEKS)
+            shares = compute_shares_by_period(day, chosen.to_numpy(dtype=bool), nps, FOUR_WEEKS)
             middle = (np.arange(len(shares)) + 0.5) * FOUR_WEEKS
             right.plot(middle, shares, color=colour, linewidth=2, label=f"networks {name}")
         left.axvline(0, color=GREY, linestyle="--", linewidth=1.2)
@@ -410,20 +417,20 @@ def reaction_picture(lanes: Mapping[str, Lived]) -> str:
         for ax in (left, right):
             ax.yaxis.set_major_formatter(PercentFormatter(1.0, decimals=0))
             ax.legend(fontsize=9)
-        return svg_text(figure)
+        return render_svg(figure)
 
 
 def coverage(quick: bool) -> str:
     """Count the worlds whose interval for the prevalence of any prohibited goods covers the truth."""
     seeds, size = (3, Size(20, 300)) if quick else (100, Size(120, 1000))
-    sensitivity = load_world().inspection.detection["other_offence"]
+    sensitivity = load_parameters().inspection.detection["other_offence"]
     covered, plain, widths, opened = 0, 0, [], []
     for seed in range(seeds):
         world = simulate(days=size.days, per_day=size.per_day, prevalence="enriched", seed=seed)
         there = float((world.truth["result"] != "clear").mean())
-        interval = prevalence_of_any(world, sensitivity)
-        covered += interval.covers(there)
-        plain += prevalence_of_any(world).covers(there)
+        interval = estimate_prevalence(world, sensitivity)
+        covered += interval.contains(there)
+        plain += estimate_prevalence(world).contains(there)
         widths.append((interval.low, interval.high))
         opened.append((world.outcomes["selected_by"] == "random").sum())
         print(f"{seed + 1} worlds, {covered} covered", file=sys.stderr, flush=True)

@@ -22,7 +22,7 @@ from consignments.identifiers import parse_awb
 from consignments.records import Consignment
 from consignments.rejects import Reject
 
-Source = Path | str | bytes
+MessageSource = Path | str | bytes
 """A file, or the bytes of a message."""
 Element = etree._Element
 Fields = dict[str, Any]
@@ -30,7 +30,7 @@ Fields = dict[str, Any]
 MAX_BYTES = 10_000_000
 MAX_TAGS = 200_000
 """About four times what a house with the 1,000 items of a record needs."""
-DIRECT, MASTER = "740", "741"
+DIRECT_WAYBILL, MASTER_WAYBILL = "740", "741"
 """Type codes of a waybill (UN/EDIFACT 1001): direct, and master of a consolidation."""
 KILOGRAMS = {"KGM": 1.0, "LBR": 0.45359237, "GRM": 0.001, "ONZ": 0.028349523125, "TNE": 1000.0}
 """Kilograms in one unit, by its code in UN/ECE Recommendation 20."""
@@ -48,17 +48,17 @@ PAYMENTS = {
 }
 SERVICES = {"01": "general", "02": "express", "03": "ecommerce"}
 NATURES = {"B2B": "sale", "B2C": "sale", "C2B": "returned", "C2C": "other"}
-PARTIES = {"sender": ("ConsignorParty", "SHP"), "consignee": ("ConsigneeParty", "CNE")}
+PARTY_ELEMENTS = {"sender": ("ConsignorParty", "SHP"), "consignee": ("ConsigneeParty", "CNE")}
 """Our prefix, the element, and the subject of its customs notes."""
 ACCOUNT_DATES = ("%m%d%Y", "%d%b%y")
 """The two forms in use: 01202023 and 20JAN23."""
 NOTE_PARTS = ("Content", "ContentCode", "SubjectCode")
-FLIGHT = re.compile(r"([A-Z0-9]{2}) ?\d{1,4}[A-Z]?$")
+FLIGHT_FORM = re.compile(r"([A-Z0-9]{2}) ?\d{1,4}[A-Z]?$")
 """A flight number, led by the airline's two characters."""
 
 
 @dataclass(frozen=True)
-class Master:
+class MasterWaybill:
     """What a master waybill adds to its houses.
 
     Attributes
@@ -77,16 +77,16 @@ class Master:
 
 
 @dataclass(frozen=True)
-class Message:
+class ParsedMessage:
     """One message read: a consignment or a master, and what was odd about it."""
 
     consignment: Consignment | None
-    master: Master | None
+    master: MasterWaybill | None
     notes: tuple[str, ...]
 
 
 @dataclass(frozen=True)
-class Messages:
+class ParsedMessages:
     """Many messages read together.
 
     Attributes
@@ -101,14 +101,14 @@ class Messages:
     """
 
     consignments: tuple[Consignment, ...]
-    masters: tuple[Master, ...]
+    masters: tuple[MasterWaybill, ...]
     rejects: tuple[Reject, ...]
     notes: tuple[str, ...]
 
 
 def read_messages(
-    sources: Iterable[Source], *, received_at: datetime | None = None, max_bytes: int = MAX_BYTES
-) -> Messages:
+    sources: Iterable[MessageSource], *, received_at: datetime | None = None, max_bytes: int = MAX_BYTES
+) -> ParsedMessages:
     """Read messages and join masters to their houses; a bad message does not sink the others.
 
     Parameters
@@ -127,13 +127,13 @@ def read_messages(
     ['180-48103826/SZX7714021', '180-48103826/SZX7714022']
     """
     consignments: list[Consignment] = []
-    masters: dict[str, Master] = {}
+    masters: dict[str, MasterWaybill] = {}
     rejects: list[Reject] = []
     notes: list[str] = []
     for number, source in enumerate(sources, start=1):
         name = f"message {number}" if isinstance(source, bytes) else str(source)
         try:
-            message = _message(_bytes_of(source, max_bytes), received_at)
+            message = _parse_message(_read_bytes(source, max_bytes), received_at)
         except MessageFault as fault:
             rejects.append(Reject(name, "", "", str(fault)))
             continue
@@ -142,13 +142,13 @@ def read_messages(
             consignments.append(message.consignment)
         if message.master is not None:
             masters[message.master.number] = message.master
-    joined = [with_master(house, masters.get(house.master_id or "")) for house in consignments]
-    return Messages(tuple(joined), tuple(masters.values()), tuple(rejects), tuple(notes))
+    joined = [add_master(house, masters.get(house.master_id or "")) for house in consignments]
+    return ParsedMessages(tuple(joined), tuple(masters.values()), tuple(rejects), tuple(notes))
 
 
 def read_message(
-    source: Source, *, received_at: datetime | None = None, max_bytes: int = MAX_BYTES
-) -> Message:
+    source: MessageSource, *, received_at: datetime | None = None, max_bytes: int = MAX_BYTES
+) -> ParsedMessage:
     """Read one message.
 
     Raises
@@ -157,7 +157,7 @@ def read_message(
         Where it is too large, hostile, cut, not well formed, of another kind, or breaks the limits of the record.
     """
     try:
-        return _message(_bytes_of(source, max_bytes), received_at)
+        return _parse_message(_read_bytes(source, max_bytes), received_at)
     except MessageFault as fault:
         name = "message" if isinstance(source, bytes) else str(source)
         raise MessageFault(
@@ -169,11 +169,11 @@ def read_message(
         ) from fault
 
 
-def with_master(house: Consignment, master: Master | None) -> Consignment:
+def add_master(house: Consignment, master: MasterWaybill | None) -> Consignment:
     """Add to a house what only its master says: the stops of the flight, the forwarder, the carrier."""
     if master is None:
         return house
-    places = _spliced((house.route or "").split(">"), master.route)
+    places = _splice_stops((house.route or "").split(">"), master.route)
     return msgspec.structs.replace(
         house,
         route=">".join(places) or None,
@@ -182,7 +182,7 @@ def with_master(house: Consignment, master: Master | None) -> Consignment:
     )
 
 
-def _spliced(house: Sequence[str], master: Sequence[str]) -> Sequence[str]:
+def _splice_stops(house: Sequence[str], master: Sequence[str]) -> Sequence[str]:
     """Put the master's stops between its two ends in the house's route."""
     if not master or master[0] not in house or master[-1] not in house:
         return house
@@ -193,7 +193,7 @@ def _spliced(house: Sequence[str], master: Sequence[str]) -> Sequence[str]:
 # --- from bytes to a tree ---------------------------------------------------------------------------------------------
 
 
-def _bytes_of(source: Source, max_bytes: int) -> bytes:
+def _read_bytes(source: MessageSource, max_bytes: int) -> bytes:
     try:
         size = len(source) if isinstance(source, bytes) else Path(source).stat().st_size
         if size > max_bytes:
@@ -203,7 +203,7 @@ def _bytes_of(source: Source, max_bytes: int) -> bytes:
         raise MessageFault("cannot be read", got=error.strerror or "an error of the system") from error
 
 
-def _tree_of(data: bytes) -> Element:
+def _parse_tree(data: bytes) -> Element:
     if not data.strip():
         raise MessageFault("empty")
     if data.count(b"<") > MAX_TAGS:
@@ -227,7 +227,7 @@ def _tree_of(data: bytes) -> Element:
     try:
         root = etree.fromstring(data, parser)
     except etree.XMLSyntaxError as error:
-        raise _syntax_fault(error, data) from error
+        raise _build_syntax_fault(error, data) from error
     if (
         root.getroottree().docinfo.internalDTD is not None
     ):  # in an encoding other than that of the check above
@@ -235,7 +235,7 @@ def _tree_of(data: bytes) -> Element:
     return root
 
 
-def _syntax_fault(error: etree.XMLSyntaxError, data: bytes) -> MessageFault:
+def _build_syntax_fault(error: etree.XMLSyntaxError, data: bytes) -> MessageFault:
     log: Any = error.error_log  # its stub has no last_error
     kind, where = log.last_error, f"line {error.lineno}"
     code = None if kind is None else kind.type
@@ -249,13 +249,13 @@ def _syntax_fault(error: etree.XMLSyntaxError, data: bytes) -> MessageFault:
 # --- from a tree to a message -----------------------------------------------------------------------------------------
 
 
-def _message(data: bytes, received_at: datetime | None) -> Message:
-    root = _tree_of(data)
+def _parse_message(data: bytes, received_at: datetime | None) -> ParsedMessage:
+    root = _parse_tree(data)
     kind = etree.QName(root).localname
     if kind == "HouseWaybill":
-        return _house(root, received_at)
+        return _parse_house(root, received_at)
     if kind == "Waybill":
-        return _waybill(root, received_at)
+        return _parse_waybill(root, received_at)
     raise MessageFault(
         "unknown kind of message",
         got=kind,
@@ -264,70 +264,72 @@ def _message(data: bytes, received_at: datetime | None) -> Message:
     )
 
 
-def _house(root: Element, received_at: datetime | None) -> Message:
+def _parse_house(root: Element, received_at: datetime | None) -> ParsedMessage:
     notes: list[str] = []
-    house_number = _text(root, "BusinessHeaderDocument/ID")
+    house_number = _read_text(root, "BusinessHeaderDocument/ID")
     if house_number is None:
         raise MessageFault("no house waybill number", where="BusinessHeaderDocument/ID")
-    master = _required(root, "MasterConsignment")
-    house = _required(master, "IncludedHouseConsignment")
-    number = _waybill_number(_text(master, "TransportContractDocument/ID"), notes)
-    origin, destination = _ends(house)
-    outer_origin, outer_destination = _ends(master)
-    stops = _stops(house) or _stops(master)
+    master = _find_required(root, "MasterConsignment")
+    house = _find_required(master, "IncludedHouseConsignment")
+    number = _parse_waybill_number(_read_text(master, "TransportContractDocument/ID"), notes)
+    origin, destination = _read_ends(house)
+    outer_origin, outer_destination = _read_ends(master)
+    stops = _read_stops(house) or _read_stops(master)
     fields = {
         "consignment_id": f"{number}/{house_number}" if number else house_number,
         "master_id": number,
-        "carrier": _carrier(house) or _carrier(master),
-        **_times(root, received_at),
-        **_parties(house, notes),
-        **_goods(house, "IncludedHouseConsignmentItem"),
-        **_charges(house, _house_freight(house), notes),
+        "carrier": _find_carrier(house) or _find_carrier(master),
+        **_read_times(root, received_at),
+        **_read_parties(house, notes),
+        **_read_goods(house, "IncludedHouseConsignmentItem"),
+        **_read_charges(house, _house_freight(house), notes),
     }
     places = _route(origin, outer_origin, *stops, outer_destination, destination)
-    return Message(_record(fields | _journey(places, fields)), None, tuple(notes))
+    return ParsedMessage(_build_record(fields | _build_journey(places, fields)), None, tuple(notes))
 
 
-def _waybill(root: Element, received_at: datetime | None) -> Message:
+def _parse_waybill(root: Element, received_at: datetime | None) -> ParsedMessage:
     notes: list[str] = []
-    number = _waybill_number(_text(root, "BusinessHeaderDocument/ID"), notes)
+    number = _parse_waybill_number(_read_text(root, "BusinessHeaderDocument/ID"), notes)
     if number is None:
         raise MessageFault("no waybill number", where="BusinessHeaderDocument/ID")
-    waybill = _required(root, "MasterConsignment")
-    origin, destination = _ends(waybill)
-    places = _route(origin, *_stops(waybill), destination)
-    kind = _text(root, "MessageHeaderDocument/TypeCode")
-    if kind == MASTER:
-        master = Master(number, places, _text(waybill, "FreightForwarderParty/Name"), _carrier(waybill))
-        return Message(None, master, tuple(notes))
-    if kind != DIRECT:
+    waybill = _find_required(root, "MasterConsignment")
+    origin, destination = _read_ends(waybill)
+    places = _route(origin, *_read_stops(waybill), destination)
+    kind = _read_text(root, "MessageHeaderDocument/TypeCode")
+    if kind == MASTER_WAYBILL:
+        master = MasterWaybill(
+            number, places, _read_text(waybill, "FreightForwarderParty/Name"), _find_carrier(waybill)
+        )
+        return ParsedMessage(None, master, tuple(notes))
+    if kind != DIRECT_WAYBILL:
         raise MessageFault(
             "unknown type of waybill",
             where="MessageHeaderDocument/TypeCode",
             got=repr(kind),
-            expected=f"{DIRECT} (direct) or {MASTER} (master)",
+            expected=f"{DIRECT_WAYBILL} (direct) or {MASTER_WAYBILL} (master)",
         )
     fields = {
         "consignment_id": number,
-        "carrier": _carrier(waybill),
-        **_times(root, received_at),
-        **_parties(waybill, notes),
-        **_goods(waybill, "ApplicableRating/IncludedMasterConsignmentItem"),
-        **_charges(waybill, _waybill_freight(waybill), notes),
+        "carrier": _find_carrier(waybill),
+        **_read_times(root, received_at),
+        **_read_parties(waybill, notes),
+        **_read_goods(waybill, "ApplicableRating/IncludedMasterConsignmentItem"),
+        **_read_charges(waybill, _waybill_freight(waybill), notes),
     }
     if (fields["description"] or "").upper().startswith("CONSOLIDAT"):
         notes.append("a direct waybill described as a consolidation")
-    return Message(_record(fields | _journey(places, fields)), None, tuple(notes))
+    return ParsedMessage(_build_record(fields | _build_journey(places, fields)), None, tuple(notes))
 
 
-def _record(fields: Fields) -> Consignment:
+def _build_record(fields: Fields) -> Consignment:
     try:
         return msgspec.convert({"channel": "air_cargo", **fields}, Consignment)
     except msgspec.ValidationError as error:
         raise MessageFault("breaks the limits of the record", got=str(error)) from error
 
 
-def _waybill_number(text: str | None, notes: list[str]) -> str | None:
+def _parse_waybill_number(text: str | None, notes: list[str]) -> str | None:
     parts = None if text is None else parse_awb(text)
     if parts is None:
         notes.append("no waybill number" if text is None else "the waybill number has an unknown form")
@@ -335,12 +337,12 @@ def _waybill_number(text: str | None, notes: list[str]) -> str | None:
     return parts.number
 
 
-def _times(root: Element, received_at: datetime | None) -> Fields:
+def _read_times(root: Element, received_at: datetime | None) -> Fields:
     """Tell when it was received, and that it was withdrawn where the message says so."""
     where = "MessageHeaderDocument/IssueDateTime"
     moment = received_at
     if moment is None:
-        text = _text(root, where)
+        text = _read_text(root, where)
         try:
             moment = datetime.fromisoformat(text or "")
         except ValueError:
@@ -351,51 +353,52 @@ def _times(root: Element, received_at: datetime | None) -> Fields:
                 todo="say when it was received",
             ) from None
     moment = moment.astimezone(UTC) if moment.tzinfo else moment.replace(tzinfo=UTC)
-    withdrawn = _text(root, "MessageHeaderDocument/PurposeCode") == "Deletion"
+    withdrawn = _read_text(root, "MessageHeaderDocument/PurposeCode") == "Deletion"
     return {"received_at": moment, "cancelled_at": moment if withdrawn else None}
 
 
 # --- parts of a consignment -------------------------------------------------------------------------------------------
 
 
-def _parties(element: Element, notes: list[str]) -> Fields:
+def _read_parties(element: Element, notes: list[str]) -> Fields:
     """Read sender, consignee, forwarder and account: from the parties, else from the customs notes."""
     oci = [
-        tuple(_text(note, part) or "" for part in NOTE_PARTS) for note in _all(element, "IncludedCustomsNote")
+        tuple(_read_text(note, part) or "" for part in NOTE_PARTS)
+        for note in _find_all(element, "IncludedCustomsNote")
     ]
     fields: Fields = {}
-    for prefix, (path, subject) in PARTIES.items():
+    for prefix, (path, subject) in PARTY_ELEMENTS.items():
         own = {code: content for content, code, about in oci if about == subject}
         address = _address(element, f"{path}/PostalStructuredAddress")
         contact = f"{path}/DefinedTradeContact"
         fields |= {
-            f"{prefix}_name": _text(element, f"{path}/Name"),
-            f"{prefix}_phone": _text(element, f"{contact}/DirectTelephoneCommunication/CompleteNumber")
+            f"{prefix}_name": _read_text(element, f"{path}/Name"),
+            f"{prefix}_phone": _read_text(element, f"{contact}/DirectTelephoneCommunication/CompleteNumber")
             or _first(own, "VP", "CT"),
-            f"{prefix}_email": _text(element, f"{contact}/URIEmailCommunication/URIID") or _email(own),
+            f"{prefix}_email": _read_text(element, f"{contact}/URIEmailCommunication/URIID") or _email(own),
             **{f"{prefix}_{name}": value for name, value in address.items()},
         }
     codes = {code: content for content, code, _ in oci}
-    fields["declarant"] = _text(element, "FreightForwarderParty/Name")
+    fields["declarant"] = _read_text(element, "FreightForwarderParty/Name")
     fields["account_id"] = (
-        _first(codes, "AR") or _text(element, "ConsignorParty/AccountID") or _first(codes, "AN")
+        _first(codes, "AR") or _read_text(element, "ConsignorParty/AccountID") or _first(codes, "AN")
     )
     fields["account_opened_on"] = _account_date(codes.get("AE"), notes)
     fields["service"] = SERVICES.get(codes.get("FT", "")) or _handling_service(element)
     fields["nature"] = NATURES.get(codes.get("RT", ""))
-    fields["payment"] = PAYMENTS.get(codes.get("BT", "")) or _prepaid(element)
+    fields["payment"] = PAYMENTS.get(codes.get("BT", "")) or _payment_terms(element)
     return fields
 
 
 def _address(element: Element, path: str) -> Fields:
-    box = _text(element, f"{path}/PostOfficeBox")
-    lines = [_joined(street) for street in _all(element, f"{path}/StreetName")]
+    box = _read_text(element, f"{path}/PostOfficeBox")
+    lines = [_join_text(street) for street in _find_all(element, f"{path}/StreetName")]
     lines.append(f"PO Box {box}" if box else None)
-    country = _text(element, f"{path}/CountryID")
+    country = _read_text(element, f"{path}/CountryID")
     return {
         "address": ", ".join(line for line in lines if line) or None,
-        "city": _text(element, f"{path}/CityName"),
-        "postcode": _text(element, f"{path}/PostcodeCode"),
+        "city": _read_text(element, f"{path}/CityName"),
+        "postcode": _read_text(element, f"{path}/PostcodeCode"),
         "country": country.upper() if country else None,
     }
 
@@ -423,45 +426,45 @@ def _account_date(text: str | None, notes: list[str]) -> date | None:
 
 
 def _handling_service(element: Element) -> str | None:
-    codes = {_text(each, "DescriptionCode") for each in _all(element, "HandlingSPHInstructions")}
+    codes = {_read_text(each, "DescriptionCode") for each in _find_all(element, "HandlingSPHInstructions")}
     return "ecommerce" if "ECC" in codes else None
 
 
-def _prepaid(element: Element) -> str | None:
-    flag = _text(element, "TotalChargePrepaidIndicator")
-    return None if flag is None else "prepaid" if _true(flag) else "collect"
+def _payment_terms(element: Element) -> str | None:
+    flag = _read_text(element, "TotalChargePrepaidIndicator")
+    return None if flag is None else "prepaid" if _is_true(flag) else "collect"
 
 
-def _goods(element: Element, items_path: str) -> Fields:
-    items = [item for item in map(_item, _all(element, items_path)) if item]
+def _read_goods(element: Element, items_path: str) -> Fields:
+    items = [item for item in map(_read_item, _find_all(element, items_path)) if item]
     return {
-        "description": _text(element, "SummaryDescription") or _first_of(items, "description"),
-        "hs_code": _first_of(items, "hs_code"),
-        "origin_country": _first_of(items, "origin_country"),
+        "description": _read_text(element, "SummaryDescription") or _first_value(items, "description"),
+        "hs_code": _first_value(items, "hs_code"),
+        "origin_country": _first_value(items, "origin_country"),
         "items": items or None,
-        "pieces": _number(element, "TotalPieceQuantity"),
-        "gross_weight_kg": _kilograms(element, "IncludedTareGrossWeightMeasure"),
+        "pieces": _read_number(element, "TotalPieceQuantity"),
+        "gross_weight_kg": _read_kilograms(element, "IncludedTareGrossWeightMeasure"),
     }
 
 
-def _item(element: Element) -> Fields:
+def _read_item(element: Element) -> Fields:
     """Read one line; a line that only carries dimensions gives nothing.
 
     The message has no net weights: the gross weight of a line stands for them.
     """
     item = {
-        "description": _text(element, "NatureIdentificationTransportCargo/Identification"),
-        "hs_code": _text(element, "TypeCode"),
-        "origin_country": _text(element, "OriginCountry/ID"),
-        "net_weight_kg": _kilograms(element, "GrossWeightMeasure"),
+        "description": _read_text(element, "NatureIdentificationTransportCargo/Identification"),
+        "hs_code": _read_text(element, "TypeCode"),
+        "origin_country": _read_text(element, "OriginCountry/ID"),
+        "net_weight_kg": _read_kilograms(element, "GrossWeightMeasure"),
     }
     if not any(value is not None for value in item.values()):
         return {}
-    pieces = _number(element, "PieceQuantity")
-    return item | {"quantity": pieces if pieces is not None else _number(element, "PackageQuantity")}
+    pieces = _read_number(element, "PieceQuantity")
+    return item | {"quantity": pieces if pieces is not None else _read_number(element, "PackageQuantity")}
 
 
-def _first_of(items: Sequence[Fields], name: str) -> Any:
+def _first_value(items: Sequence[Fields], name: str) -> Any:
     return next((item[name] for item in items if item[name] is not None), None)
 
 
@@ -472,33 +475,33 @@ class Money(NamedTuple):
     currency: str | None
 
 
-def _money(element: Element, path: str) -> Money | None:
-    amount, found = _number(element, path), _find(element, path)
+def _read_money(element: Element, path: str) -> Money | None:
+    amount, found = _read_number(element, path), _find(element, path)
     return None if amount is None or found is None else Money(amount, found.get("currencyID"))
 
 
 def _house_freight(house: Element) -> Money | None:
-    summed = _sum(_money(house, f"Total{how}ChargeAmount") for how in ("Prepaid", "Collect"))
-    return summed or _money(house, "WeightTotalChargeAmount")
+    summed = _sum_amounts(_read_money(house, f"Total{how}ChargeAmount") for how in ("Prepaid", "Collect"))
+    return summed or _read_money(house, "WeightTotalChargeAmount")
 
 
 def _waybill_freight(waybill: Element) -> Money | None:
-    totals = _all(waybill, "ApplicableTotalRating/ApplicablePrepaidCollectMonetarySummation")
-    return _sum(_money(total, "GrandTotalAmount") for total in totals)
+    totals = _find_all(waybill, "ApplicableTotalRating/ApplicablePrepaidCollectMonetarySummation")
+    return _sum_amounts(_read_money(total, "GrandTotalAmount") for total in totals)
 
 
-def _sum(amounts: Iterable[Money | None]) -> Money | None:
+def _sum_amounts(amounts: Iterable[Money | None]) -> Money | None:
     """Add up amounts of one currency; those of another than the first are left out."""
     given = [money for money in amounts if money is not None]
     alike = [money.amount for money in given if money.currency == given[0].currency]
     return Money(sum(alike), given[0].currency) if given else None
 
 
-def _charges(element: Element, freight: Money | None, notes: list[str]) -> Fields:
+def _read_charges(element: Element, freight: Money | None, notes: list[str]) -> Fields:
     """Read the declared value and the freight, in the one currency that the record has."""
-    nil = _true(_text(element, "NilCustomsValueIndicator") or "")
-    declared = None if nil else _money(element, "DeclaredValueForCustomsAmount")
-    source = _text(element, "ApplicableOriginCurrencyExchange/SourceCurrencyCode")
+    nil = _is_true(_read_text(element, "NilCustomsValueIndicator") or "")
+    declared = None if nil else _read_money(element, "DeclaredValueForCustomsAmount")
+    source = _read_text(element, "ApplicableOriginCurrencyExchange/SourceCurrencyCode")
     currency = (declared and declared.currency) or (freight and freight.currency) or source
     comparable = freight is not None and freight.currency in (None, currency)
     if freight is not None and not comparable:
@@ -513,20 +516,20 @@ def _charges(element: Element, freight: Money | None, notes: list[str]) -> Field
 # --- the journey ------------------------------------------------------------------------------------------------------
 
 
-def _ends(element: Element) -> tuple[str | None, str | None]:
-    return _text(element, "OriginLocation/ID"), _text(element, "FinalDestinationLocation/ID")
+def _read_ends(element: Element) -> tuple[str | None, str | None]:
+    return _read_text(element, "OriginLocation/ID"), _read_text(element, "FinalDestinationLocation/ID")
 
 
 def _movements(element: Element) -> list[Element]:
     def order(movement: Element) -> float:
-        return _number(movement, "SequenceNumeric") or 0.0
+        return _read_number(movement, "SequenceNumeric") or 0.0
 
-    return sorted(_all(element, "SpecifiedLogisticsTransportMovement"), key=order)
+    return sorted(_find_all(element, "SpecifiedLogisticsTransportMovement"), key=order)
 
 
-def _stops(element: Element) -> list[str | None]:
+def _read_stops(element: Element) -> list[str | None]:
     return [
-        _text(movement, f"{way}Event/Occurrence{way}Location/ID")
+        _read_text(movement, f"{way}Event/Occurrence{way}Location/ID")
         for movement in _movements(element)
         for way in ("Departure", "Arrival")
     ]
@@ -538,27 +541,27 @@ def _route(*places: str | None) -> tuple[str, ...]:
     return tuple(code for code, before in zip(codes, [None, *codes], strict=False) if code != before)
 
 
-def _journey(places: Sequence[str], fields: Fields) -> Fields:
+def _build_journey(places: Sequence[str], fields: Fields) -> Fields:
     """Give the route and its two countries: those of the airports, else those of the parties."""
     ends = (places[0], places[-1]) if places else ("", "")
     return {
         "route": ">".join(places) or None,
-        "departure_country": airport_country(ends[0]) or fields["sender_country"],
-        "destination_country": airport_country(ends[1]) or fields["consignee_country"],
+        "departure_country": find_airport_country(ends[0]) or fields["sender_country"],
+        "destination_country": find_airport_country(ends[1]) or fields["consignee_country"],
     }
 
 
-def _carrier(element: Element) -> str | None:
+def _find_carrier(element: Element) -> str | None:
     """Name the airline of the first flight: the letters of its number, else the name given."""
     for movement in _movements(element):
-        flight = FLIGHT.match(_text(movement, "ID") or "")
-        name = flight[1] if flight else _text(movement, "UsedLogisticsTransportMeans/Name")
+        flight = FLIGHT_FORM.match(_read_text(movement, "ID") or "")
+        name = flight[1] if flight else _read_text(movement, "UsedLogisticsTransportMeans/Name")
         if name:
             return name
     return None
 
 
-def airport_country(code: str) -> str | None:
+def find_airport_country(code: str) -> str | None:
     """Give the country of an IATA airport code, or None where it is not known.
 
     Examples
@@ -588,12 +591,12 @@ def _find(element: Element, path: str) -> Element | None:
     return element.find(_any_namespace(path))
 
 
-def _all(element: Element, path: str) -> list[Element]:
+def _find_all(element: Element, path: str) -> list[Element]:
     return element.findall(_any_namespace(path))
 
 
-def _required(element: Element, path: str) -> Element:
-    found = _all(element, path)
+def _find_required(element: Element, path: str) -> Element:
+    found = _find_all(element, path)
     if len(found) != 1:
         raise MessageFault(
             "an element is missing" if not found else "an element is repeated",
@@ -604,18 +607,18 @@ def _required(element: Element, path: str) -> Element:
     return found[0]
 
 
-def _text(element: Element, path: str) -> str | None:
+def _read_text(element: Element, path: str) -> str | None:
     found = _find(element, path)
-    return None if found is None else _joined(found)
+    return None if found is None else _join_text(found)
 
 
-def _joined(element: Element) -> str | None:
+def _join_text(element: Element) -> str | None:
     """Give an element's text on one line; None where there is none."""
     return " ".join((element.text or "").split()) or None
 
 
-def _number(element: Element, path: str) -> float | None:
-    text = _text(element, path)
+def _read_number(element: Element, path: str) -> float | None:
+    text = _read_text(element, path)
     if text is None:
         return None
     if not DECIMAL.fullmatch(text):
@@ -623,9 +626,9 @@ def _number(element: Element, path: str) -> float | None:
     return float(text)
 
 
-def _kilograms(element: Element, path: str) -> float | None:
+def _read_kilograms(element: Element, path: str) -> float | None:
     """Give a weight in kilograms; without a unit it is kilograms, as the standard has it."""
-    weight, found = _number(element, path), _find(element, path)
+    weight, found = _read_number(element, path), _find(element, path)
     if weight is None or found is None:
         return None
     unit = found.get("unitCode", "KGM")
@@ -636,5 +639,5 @@ def _kilograms(element: Element, path: str) -> float | None:
     return weight * KILOGRAMS[unit]
 
 
-def _true(text: str) -> bool:
+def _is_true(text: str) -> bool:
     return text.lower() in ("true", "1")

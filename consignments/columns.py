@@ -24,13 +24,13 @@ TEXT, NUMBER, TIME, DATE = pa.large_string(), pa.float64(), pa.timestamp("us", "
 TYPES = {"string": TEXT, "number": NUMBER, "time": TIME, "date": DATE, "items": TEXT}
 """The canonical Arrow type of each kind of field."""
 
-NUMBER_FORM = r"^[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?$"
+NUMBER_PATTERN = r"^[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?$"
 CLOCK = r"[T ]([01]\d|2[0-3]):[0-5]\d(:[0-5]\d(\.\d{1,9})?)?"
 ZONE = r"(Z|[+-]([01]\d|2[0-3])(:?[0-5]\d)?)"
-TIME_FORM = rf"^\d{{4}}-\d{{2}}-\d{{2}}({CLOCK}{ZONE}?)?$"
-ZONED_FORM = rf"{CLOCK}{ZONE}$"
+TIME_PATTERN = rf"^\d{{4}}-\d{{2}}-\d{{2}}({CLOCK}{ZONE}?)?$"
+ZONED_TIME_PATTERN = rf"{CLOCK}{ZONE}$"
 DATE_LENGTH = len("2024-03-04")
-FIRST_US, LAST_US = to_us(datetime.min.replace(tzinfo=UTC)), to_us(datetime.max.replace(tzinfo=UTC))
+MIN_TIME_US, MAX_TIME_US = to_us(datetime.min.replace(tzinfo=UTC)), to_us(datetime.max.replace(tzinfo=UTC))
 """The moments that Python can hold: years 1 to 9999."""
 
 BAD_TEXT = "not a text"
@@ -41,12 +41,12 @@ BAD_SEQUENCE = "not a whole number"
 MISSING = "required value is missing"
 
 Mask = NDArray[np.bool_]
-Faults = list[tuple[str, Mask]]
+ColumnFaults = list[tuple[str, Mask]]
 """Reasons, each with the rows it holds for: bool array, (rows,)."""
 
 
 @dataclass(frozen=True)
-class Read:
+class ParsedColumn:
     """A column in its canonical type.
 
     Attributes
@@ -59,14 +59,14 @@ class Read:
     """
 
     values: Any
-    faults: Faults
+    faults: ColumnFaults
     unknown: tuple[str, ...] = ()
 
 
-Reader = Callable[[Any], Read]
+ColumnReader = Callable[[Any], ParsedColumn]
 
 
-def read_column(given: Any, field: Field, reader: Reader | None = None) -> Read:
+def read_column(given: Any, field: Field, reader: ColumnReader | None = None) -> ParsedColumn:
     """Bring a column to its canonical type and check it against its field.
 
     Parameters
@@ -78,46 +78,46 @@ def read_column(given: Any, field: Field, reader: Reader | None = None) -> Read:
     reader : callable, optional
         What reads this kind of value; default: by the field's kind.
     """
-    read = (reader or READERS[field.kind])(plain(given))
-    limits = _limit_faults(read.values, field)
-    bad = any_of([*read.faults, *limits], len(read.values))
-    missing = mask_of(pc.is_null(read.values)) & ~bad
+    read = (reader or READERS[field.kind])(normalize_array(given))
+    limits = _find_limit_faults(read.values, field)
+    bad = combine_faults([*read.faults, *limits], len(read.values))
+    missing = to_mask(pc.is_null(read.values)) & ~bad
     faults = [*read.faults, *limits, *([(MISSING, missing)] if field.required else [])]
-    return Read(read.values, [(reason, rows) for reason, rows in faults if rows.any()], read.unknown)
+    return ParsedColumn(read.values, [(reason, rows) for reason, rows in faults if rows.any()], read.unknown)
 
 
-def read_sequence(given: Any, *, required: bool = True) -> Read:
+def read_sequence(given: Any, *, required: bool = True) -> ParsedColumn:
     """Bring places in the log to int64; each is a whole number or, where not required, missing."""
-    read = read_number(plain(given))
+    read = read_number(normalize_array(given))
     numbers = read.values.to_numpy(zero_copy_only=False)
     whole = np.isfinite(numbers) & (np.floor(numbers) == numbers)
     places = np.where(whole, numbers, 0).astype(np.int64)
     if required:
-        return _sequence_read(pa.array(places), ~whole)
-    bad = any_of(read.faults, len(numbers)) | (np.isfinite(numbers) & ~whole)
-    return _sequence_read(pa.array(places, mask=~whole), bad)
+        return _build_sequence(pa.array(places), ~whole)
+    bad = combine_faults(read.faults, len(numbers)) | (np.isfinite(numbers) & ~whole)
+    return _build_sequence(pa.array(places, mask=~whole), bad)
 
 
-def _sequence_read(values: Any, bad: Mask) -> Read:
-    return Read(values, [(BAD_SEQUENCE, bad)] if bad.any() else [])
+def _build_sequence(values: Any, bad: Mask) -> ParsedColumn:
+    return ParsedColumn(values, [(BAD_SEQUENCE, bad)] if bad.any() else [])
 
 
-def arrow_of(values: Any) -> Any:
+def to_arrow(values: Any) -> Any:
     """Make an Arrow array of a pandas column or a list, also where it mixes texts, numbers and missing values."""
     if isinstance(getattr(values, "dtype", None), pd.DatetimeTZDtype):
         return pc.assume_timezone(pa.array(values.dt.tz_convert(None)), "UTC")
     try:
         return pa.array(values, from_pandas=True)
     except (pa.ArrowInvalid, pa.ArrowTypeError, pa.ArrowNotImplementedError, OverflowError):
-        return pa.array([text_of(value) for value in values], type=TEXT)
+        return pa.array([format_value(value) for value in values], type=TEXT)
 
 
-def text_of(value: Any) -> str | None:
+def format_value(value: Any) -> str | None:
     """Give one value of any type as text; None where it is missing (None, NaN, NaT, empty)."""
     if isinstance(value, str):
         return value or None
     if isinstance(value, dict | list | tuple | np.ndarray):
-        return msgspec.json.encode(value, enc_hook=_plain_value).decode()
+        return msgspec.json.encode(value, enc_hook=_encode_value).decode()
     if pd.isna(value):
         return None
     if isinstance(value, bool):
@@ -127,19 +127,19 @@ def text_of(value: Any) -> str | None:
     return value.isoformat() if isinstance(value, datetime | date) else str(value)
 
 
-def _plain_value(value: Any) -> Any:
+def _encode_value(value: Any) -> Any:
     return value.tolist() if isinstance(value, np.ndarray | np.generic) else str(value)
 
 
-def as_text(given: Any) -> Any:
+def to_text_column(given: Any) -> Any:
     """Give any column as text; nested values become JSON."""
-    values = plain(given)
+    values = normalize_array(given)
     if pa.types.is_nested(values.type):
-        return pa.array([text_of(value) for value in values.to_pylist()], type=TEXT)
+        return pa.array([format_value(value) for value in values.to_pylist()], type=TEXT)
     return read_text(values).values
 
 
-def plain(given: Any) -> Any:
+def normalize_array(given: Any) -> Any:
     """Drop the encodings and pieces that only save space."""
     if isinstance(given, pa.ChunkedArray):
         given = (
@@ -147,19 +147,19 @@ def plain(given: Any) -> Any:
         )  # pieces may not fit into one string
         given = given.chunk(0) if given.num_chunks == 1 else given.combine_chunks()
     if pa.types.is_dictionary(given.type):
-        return plain(given.cast(given.type.value_type))
+        return normalize_array(given.cast(given.type.value_type))
     if pa.types.is_string(given.type) or pa.types.is_string_view(given.type):
         return given.cast(TEXT)
     return given
 
 
-def mask_of(flags: Any) -> Mask:
+def to_mask(flags: Any) -> Mask:
     """Give an Arrow array of flags as a bool array; null is False."""
     found: Mask = pc.fill_null(flags, False).to_numpy(zero_copy_only=False)
     return found
 
 
-def any_of(faults: Faults, rows: int) -> Mask:
+def combine_faults(faults: ColumnFaults, rows: int) -> Mask:
     """Tell which rows have any of the faults."""
     bad = np.zeros(rows, dtype=bool)
     for _, found in faults:
@@ -167,119 +167,119 @@ def any_of(faults: Faults, rows: int) -> Mask:
     return bad
 
 
-def blank(values: Any, bad: Mask) -> Any:
+def mask_values(values: Any, bad: Mask) -> Any:
     """Put null where a row is at fault."""
     return pc.if_else(pa.array(bad), pa.scalar(None, values.type), values) if bad.any() else values
 
 
-def _limit_faults(values: Any, field: Field) -> Faults:
-    faults: Faults = []
+def _find_limit_faults(values: Any, field: Field) -> ColumnFaults:
+    faults: ColumnFaults = []
     if field.choices:
         known = pc.or_(pc.is_null(values), pc.is_in(values, pa.array(field.choices, type=TEXT)))
-        faults.append((f"not one of {', '.join(field.choices)}", ~mask_of(known)))
+        faults.append((f"not one of {', '.join(field.choices)}", ~to_mask(known)))
     if field.max_length is not None:
         faults.append(
             (
                 f"longer than {field.max_length} characters",
-                mask_of(pc.greater(pc.utf8_length(values), field.max_length)),
+                to_mask(pc.greater(pc.utf8_length(values), field.max_length)),
             )
         )
     if field.lowest is not None:
-        faults.append((f"below {field.lowest:g}", mask_of(pc.less(values, field.lowest))))
+        faults.append((f"below {field.lowest:g}", to_mask(pc.less(values, field.lowest))))
     if field.above is not None:
-        faults.append((f"not above {field.above:g}", mask_of(pc.less_equal(values, field.above))))
+        faults.append((f"not above {field.above:g}", to_mask(pc.less_equal(values, field.above))))
     if field.highest is not None:
-        faults.append((f"above {field.highest:g}", mask_of(pc.greater(values, field.highest))))
+        faults.append((f"above {field.highest:g}", to_mask(pc.greater(values, field.highest))))
     return faults
 
 
-def _all_bad(given: Any, kind: Any, reason: str) -> Read:
-    return Read(pa.nulls(len(given), type=kind), [(reason, mask_of(pc.is_valid(given)))])
+def _reject_all(given: Any, kind: Any, reason: str) -> ParsedColumn:
+    return ParsedColumn(pa.nulls(len(given), type=kind), [(reason, to_mask(pc.is_valid(given)))])
 
 
-def _without_empty(texts: Any) -> Any:
+def _replace_empty(texts: Any) -> Any:
     return pc.if_else(pc.equal(texts, ""), pa.scalar(None, TEXT), texts)
 
 
-def read_text(given: Any) -> Read:
+def read_text(given: Any) -> ParsedColumn:
     """Read texts; numbers become their digits, so that a code stored as a number is still a code."""
     if given.type == TEXT:
-        return Read(_without_empty(given), [])
+        return ParsedColumn(_replace_empty(given), [])
     if pa.types.is_floating(given.type):
-        return Read(_text_of_floats(given.cast(NUMBER)), [])
+        return ParsedColumn(_format_floats(given.cast(NUMBER)), [])
     if pa.types.is_nested(given.type):
-        return _all_bad(given, TEXT, BAD_TEXT)
+        return _reject_all(given, TEXT, BAD_TEXT)
     try:
-        return Read(_without_empty(given.cast(TEXT)), [])
+        return ParsedColumn(_replace_empty(given.cast(TEXT)), [])
     except (pa.ArrowInvalid, pa.ArrowNotImplementedError):  # bytes that are no text
-        return _all_bad(given, TEXT, BAD_TEXT)
+        return _reject_all(given, TEXT, BAD_TEXT)
 
 
-def _text_of_floats(numbers: Any) -> Any:
+def _format_floats(numbers: Any) -> Any:
     numbers = pc.if_else(pc.is_nan(numbers), pa.scalar(None, NUMBER), numbers)
     whole = pc.and_(pc.equal(pc.floor(numbers), numbers), pc.less(pc.abs(numbers), 2.0**63))
     digits = pc.if_else(whole, numbers, pa.scalar(None, NUMBER)).cast(pa.int64()).cast(TEXT)
     return pc.coalesce(digits, numbers.cast(TEXT))
 
 
-def read_number(given: Any) -> Read:
+def read_number(given: Any) -> ParsedColumn:
     """Read finite numbers; NaN of a numeric column is missing."""
     kind = given.type
     if kind == TEXT:
-        return _read_each(given, NUMBER, _cast_numbers, _number_of, BAD_NUMBER)
+        return _read_each(given, NUMBER, _cast_numbers, _parse_number, BAD_NUMBER)
     if pa.types.is_null(kind):
-        return Read(given.cast(NUMBER), [])
+        return ParsedColumn(given.cast(NUMBER), [])
     if not (pa.types.is_integer(kind) or pa.types.is_floating(kind) or pa.types.is_decimal(kind)):
-        return _all_bad(given, NUMBER, BAD_NUMBER)
+        return _reject_all(given, NUMBER, BAD_NUMBER)
     numbers = given.cast(NUMBER, safe=False)
-    infinite = mask_of(pc.is_inf(numbers))
+    infinite = to_mask(pc.is_inf(numbers))
     finite = pc.if_else(pc.is_finite(numbers), numbers, pa.scalar(None, NUMBER))
-    return Read(finite, [(BAD_NUMBER, infinite)])
+    return ParsedColumn(finite, [(BAD_NUMBER, infinite)])
 
 
-def read_time(given: Any) -> Read:
+def read_time(given: Any) -> ParsedColumn:
     """Read times; one without a zone is UTC, and a day alone is its first moment."""
     kind = given.type
     if kind == TEXT:
-        return _read_each(given, TIME, _cast_times, _moment_of, BAD_TIME)
+        return _read_each(given, TIME, _cast_times, _parse_time, BAD_TIME)
     if pa.types.is_timestamp(kind):
         zoned = given if kind.tz else pc.assume_timezone(given, "UTC")
-        return _within_years(zoned)
+        return _check_years(zoned)
     if pa.types.is_date(kind):
-        return _within_years(pc.assume_timezone(given.cast(DATE).cast(pa.timestamp("s")), "UTC"))
+        return _check_years(pc.assume_timezone(given.cast(DATE).cast(pa.timestamp("s")), "UTC"))
     if pa.types.is_null(kind):
-        return Read(given.cast(TIME), [])
-    return _all_bad(given, TIME, BAD_TIME)
+        return ParsedColumn(given.cast(TIME), [])
+    return _reject_all(given, TIME, BAD_TIME)
 
 
-def read_date(given: Any) -> Read:
+def read_date(given: Any) -> ParsedColumn:
     """Read dates; a time gives its UTC day."""
     read = read_time(given)
     days = pc.floor_temporal(read.values, unit="day").cast(pa.timestamp("us")).cast(DATE)
-    return Read(days, [(BAD_DATE, rows) for _, rows in read.faults])
+    return ParsedColumn(days, [(BAD_DATE, rows) for _, rows in read.faults])
 
 
-def _within_years(zoned: Any) -> Read:
+def _check_years(zoned: Any) -> ParsedColumn:
     """Bring times of any unit to microseconds; what is finer is cut off, what lies beyond years 1 to 9999 is a fault."""
     per_second = {"s": 1, "ms": 1_000, "us": 1_000_000, "ns": 1_000_000_000}[zoned.type.unit]
     counts = zoned.cast(pa.int64())
-    first, last = FIRST_US * per_second // 1_000_000, LAST_US * per_second // 1_000_000
+    first, last = MIN_TIME_US * per_second // 1_000_000, MAX_TIME_US * per_second // 1_000_000
     limits = [max(first, -(2**63)), min(last, 2**63 - 1)]
-    outside = mask_of(pc.or_(pc.less(counts, limits[0]), pc.greater(counts, limits[1])))
+    outside = to_mask(pc.or_(pc.less(counts, limits[0]), pc.greater(counts, limits[1])))
     floored = pc.floor_temporal(zoned, unit="microsecond") if zoned.type.unit == "ns" else zoned
-    return Read(blank(floored, outside).cast(TIME), [(BAD_TIME, outside)])
+    return ParsedColumn(mask_values(floored, outside).cast(TIME), [(BAD_TIME, outside)])
 
 
 def _read_each(
     texts: Any, kind: Any, cast: Callable[[Any], Any], parse: Callable[[str], object], reason: str
-) -> Read:
+) -> ParsedColumn:
     """Convert all at once, and one by one only where that fails; both ways accept the same."""
-    trimmed = _without_empty(pc.utf8_trim_whitespace(texts))
+    trimmed = _replace_empty(pc.utf8_trim_whitespace(texts))
     try:
         values = cast(trimmed)
     except pa.ArrowInvalid:
         values = pa.array([None if text is None else parse(text) for text in trimmed.to_pylist()], type=kind)
-    return Read(values, [(reason, mask_of(pc.is_valid(trimmed)) & mask_of(pc.is_null(values)))])
+    return ParsedColumn(values, [(reason, to_mask(pc.is_valid(trimmed)) & to_mask(pc.is_null(values)))])
 
 
 def _cast_numbers(texts: Any) -> Any:
@@ -287,22 +287,22 @@ def _cast_numbers(texts: Any) -> Any:
     return pc.if_else(pc.is_finite(numbers), numbers, pa.scalar(None, NUMBER))
 
 
-def _number_of(text: str) -> float | None:
-    number = float(text) if re.match(NUMBER_FORM, text, re.ASCII) else np.inf
+def _parse_number(text: str) -> float | None:
+    number = float(text) if re.match(NUMBER_PATTERN, text, re.ASCII) else np.inf
     return number if np.isfinite(number) else None
 
 
 def _cast_times(texts: Any) -> Any:
-    formed = pc.if_else(pc.match_substring_regex(texts, TIME_FORM), texts, pa.scalar(None, TEXT))
+    formed = pc.if_else(pc.match_substring_regex(texts, TIME_PATTERN), texts, pa.scalar(None, TEXT))
     is_day = pc.equal(pc.utf8_length(formed), DATE_LENGTH)
     ending = pc.if_else(is_day, "T00:00Z", "Z")
     whole = pc.binary_join_element_wise(formed, ending.cast(TEXT), pa.scalar("", TEXT))
-    times = pc.if_else(pc.match_substring_regex(formed, ZONED_FORM), formed, whole).cast(TIME)
-    return _within_years(times).values
+    times = pc.if_else(pc.match_substring_regex(formed, ZONED_TIME_PATTERN), formed, whole).cast(TIME)
+    return _check_years(times).values
 
 
-def _moment_of(text: str) -> datetime | None:
-    if not re.match(TIME_FORM, text, re.ASCII):
+def _parse_time(text: str) -> datetime | None:
+    if not re.match(TIME_PATTERN, text, re.ASCII):
         return None
     try:
         moment = datetime.fromisoformat(text)
@@ -311,7 +311,7 @@ def _moment_of(text: str) -> datetime | None:
         return None
 
 
-READERS: dict[str, Reader] = {
+READERS: dict[str, ColumnReader] = {
     "string": read_text,
     "number": read_number,
     "time": read_time,

@@ -61,7 +61,7 @@ class UnknownName(BadInput):
     """A name that is not known here."""
 
     @classmethod
-    def among(cls, name: str, known: Iterable[str], *, kind: str, where: str = "") -> Self:
+    def from_candidates(cls, name: str, known: Iterable[str], *, kind: str, where: str = "") -> Self:
         """Build the error for `name`, naming the nearest of the `known` names."""
         names = sorted(known)
         near = get_close_matches(name, names, n=1)

@@ -26,7 +26,7 @@ class S10(NamedTuple):
     @property
     def check_holds(self) -> bool:
         """Whether the check digit fits the serial number."""
-        return self.check == s10_check_digit(self.serial)
+        return self.check == compute_check_digit(self.serial)
 
 
 class Awb(NamedTuple):
@@ -48,7 +48,7 @@ class Awb(NamedTuple):
         return int(self.serial) % AWB_MODULUS == self.check
 
 
-def s10_check_digit(serial: str) -> int:
+def compute_check_digit(serial: str) -> int:
     """Compute the check digit of eight digits.
 
     Examples
@@ -96,7 +96,7 @@ def parse_awb(text: str) -> Awb | None:
     return Awb(prefix, serial, int(check), house)
 
 
-def check_digit_holds(consignment_id: str) -> bool | None:
+def has_valid_check_digit(consignment_id: str) -> bool | None:
     """Tell whether the check digit of a consignment's identifier holds; None where it has no known form.
 
     Examples

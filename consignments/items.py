@@ -8,11 +8,21 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from consignments.columns import TEXT, TYPES, Faults, Mask, Read, any_of, blank, read_column, text_of
+from consignments.columns import (
+    TEXT,
+    TYPES,
+    ColumnFaults,
+    Mask,
+    ParsedColumn,
+    combine_faults,
+    format_value,
+    mask_values,
+    read_column,
+)
 from consignments.records import Item
-from consignments.schema import fields_of
+from consignments.schema import get_fields
 
-ITEM_FIELDS = fields_of(Item)
+ITEM_FIELDS = get_fields(Item)
 ITEM_TYPE = pa.list_(pa.struct([(field.name, TYPES[field.kind]) for field in ITEM_FIELDS]))
 """The Arrow type of items in Parquet."""
 MAX_ITEMS = 1000
@@ -30,7 +40,7 @@ def decode_items(text: str) -> Items:
     return _decoder.decode(text)
 
 
-def read_items(given: Any) -> Read:
+def read_items(given: Any) -> ParsedColumn:
     """Bring a column of items to JSON text.
 
     Parameters
@@ -42,14 +52,14 @@ def read_items(given: Any) -> Read:
     if kind == TEXT:
         return _read_texts(given)
     if pa.types.is_null(kind):
-        return Read(given.cast(TEXT), [])
+        return ParsedColumn(given.cast(TEXT), [])
     is_list = pa.types.is_list(kind) or pa.types.is_large_list(kind)
     if is_list and (pa.types.is_struct(kind.value_type) or pa.types.is_null(kind.value_type)):
         return _read_lists(given)
-    return Read(pa.nulls(len(given), type=TEXT), [(BAD_ITEMS, ~np.asarray(given.is_null()))])
+    return ParsedColumn(pa.nulls(len(given), type=TEXT), [(BAD_ITEMS, ~np.asarray(given.is_null()))])
 
 
-def items_as_lists(texts: Any) -> Any:
+def to_item_lists(texts: Any) -> Any:
     """Turn canonical JSON text into lists of structs, for Parquet.
 
     Parameters
@@ -72,7 +82,7 @@ def items_as_lists(texts: Any) -> Any:
     return pa.ListArray.from_arrays(pa.array(ends), structs, type=ITEM_TYPE, mask=missing)
 
 
-def _read_texts(texts: Any) -> Read:
+def _read_texts(texts: Any) -> ParsedColumn:
     values = texts.to_pylist()
     reasons: dict[str, list[int]] = {}
     unknown: set[str] = set()
@@ -83,7 +93,7 @@ def _read_texts(texts: Any) -> Read:
         try:
             items = decode_items(text)
         except msgspec.MsgspecError:
-            values[place], items, reason = _mend(text, unknown)
+            values[place], items, reason = _coerce_items(text, unknown)
         else:
             reason = ""
         if len(items) > MAX_ITEMS:
@@ -92,7 +102,7 @@ def _read_texts(texts: Any) -> Read:
             values[place] = None
             reasons.setdefault(reason, []).append(place)
     faults = [(reason, _mask_at(places, len(values))) for reason, places in reasons.items()]
-    return Read(pa.array(values, type=TEXT), faults, tuple(sorted(unknown)))
+    return ParsedColumn(pa.array(values, type=TEXT), faults, tuple(sorted(unknown)))
 
 
 def _mask_at(places: list[int], rows: int) -> Mask:
@@ -101,7 +111,7 @@ def _mask_at(places: list[int], rows: int) -> Mask:
     return mask
 
 
-def _mend(text: str, unknown: set[str]) -> tuple[str | None, Items, str]:
+def _coerce_items(text: str, unknown: set[str]) -> tuple[str | None, Items, str]:
     """Read items that are well meant: codes given as numbers, numbers given as text, fields of their own.
 
     Returns
@@ -119,7 +129,9 @@ def _mend(text: str, unknown: set[str]) -> tuple[str | None, Items, str]:
     unknown.update(name for item in given for name in item if name not in known)
     plain = [
         {
-            name: text_of(value) if known[name].kind == "string" and isinstance(value, int | float) else value
+            name: format_value(value)
+            if known[name].kind == "string" and isinstance(value, int | float)
+            else value
             for name, value in item.items()
             if name in known
         }
@@ -132,11 +144,11 @@ def _mend(text: str, unknown: set[str]) -> tuple[str | None, Items, str]:
     return msgspec.json.encode(items).decode(), items, ""
 
 
-def _read_lists(lists: Any) -> Read:
+def _read_lists(lists: Any) -> ParsedColumn:
     present = ~np.asarray(lists.is_null())
     lengths = np.asarray(pc.fill_null(pc.list_value_length(lists), 0), dtype=np.int64)
     rows_of_items = np.repeat(np.arange(len(lists)), lengths)
-    faults: Faults = [(TOO_MANY, lengths > MAX_ITEMS)]
+    faults: ColumnFaults = [(TOO_MANY, lengths > MAX_ITEMS)]
     flat = lists.flatten()
     given = set() if pa.types.is_null(flat.type) else {field.name for field in flat.type}
     columns = []
@@ -155,6 +167,6 @@ def _read_lists(lists: Any) -> Read:
         encode(items[start:end]).decode() if there else None
         for there, (start, end) in zip(present.tolist(), pairwise(ends), strict=True)
     ]
-    values = blank(pa.array(texts, type=TEXT), any_of(faults, len(lists)))
+    values = mask_values(pa.array(texts, type=TEXT), combine_faults(faults, len(lists)))
     unknown = tuple(sorted(given - {field.name for field in ITEM_FIELDS}))
-    return Read(values, faults, unknown)
+    return ParsedColumn(values, faults, unknown)

@@ -14,33 +14,33 @@ import pandas as pd
 import pyarrow as pa
 from numpy.typing import NDArray
 
-from consignments.columns import Mask, any_of, plain
+from consignments.columns import Mask, combine_faults, normalize_array
 from consignments.records import Consignment
 from consignments.rejects import Reject
-from consignments.schema import fields_of
-from consignments.table_files import ParquetTable, Part
+from consignments.schema import get_fields
+from consignments.table_files import ParquetTable, TablePart
 from consignments.tables import ReadReport, refuse_rejects
 from consignments.validation import (
     CANCELLED_SEQUENCE,
     SEQUENCE,
-    Fault,
+    FieldFault,
+    build_rejects,
     check_rows,
     count_reasons,
+    create_repeat_fault,
     keep_rows,
     may_amend,
     refuse_missing_columns,
-    rejects_of,
-    repeated_fault,
 )
 
-PIECE_ROWS = 10_000
+CHUNK_ROWS = 10_000
 ORDER_COLUMNS = ("consignment_id", "received_at", "cancelled_at", SEQUENCE, CANCELLED_SEQUENCE)
 """What the order of history needs of a consignment."""
 Progress = Callable[[str, int, int], None]
 
 
 @dataclass(frozen=True)
-class Piece:
+class TableChunk:
     """Some rows of a table as its files hold them, and which of them are good; cheap to hand to another process.
 
     Attributes
@@ -51,7 +51,7 @@ class Piece:
     good : bool array, (rows,)
     """
 
-    parts: tuple[Part, ...]
+    parts: tuple[TablePart, ...]
     columns: tuple[str, ...]
     good: Mask
 
@@ -59,7 +59,7 @@ class Piece:
         """Give the number of good rows."""
         return int(self.good.sum())
 
-    def frame(self, record: type[Consignment]) -> pd.DataFrame:
+    def to_frame(self, record: type[Consignment]) -> pd.DataFrame:
         """Give the good rows as `read_table` does, by the record type that they were checked with."""
         return keep_rows(check_rows(self.parts, self.columns, record).frame, self.good)
 
@@ -100,7 +100,7 @@ class TableStream:
         order, self._order = self._order, None
         return order
 
-    def pieces(self) -> Iterator[Piece]:
+    def read_chunks(self) -> Iterator[TableChunk]:
         """Read the table again, in its order.
 
         Raises
@@ -109,9 +109,9 @@ class TableStream:
             Where it cannot be read any more.
         """
         start = 0
-        for parts in self._table.pieces(self._piece_rows):
+        for parts in self._table.read_chunks(self._piece_rows):
             end = start + sum(len(part.table) for part in parts)
-            yield Piece(parts, self._table.columns, self._good[start:end])
+            yield TableChunk(parts, self._table.columns, self._good[start:end])
             start = end
 
 
@@ -120,7 +120,7 @@ def stream_table(
     record: type[Consignment],
     *,
     strict: bool = False,
-    piece_rows: int = PIECE_ROWS,
+    piece_rows: int = CHUNK_ROWS,
     progress: Progress | None = None,
 ) -> TableStream:
     """Check a Parquet table as `read_table` does, holding a piece at a time.
@@ -144,27 +144,27 @@ def stream_table(
     """
     table = ParquetTable.open(path)
     refuse_missing_columns(table.columns, record, table.name)
-    looks: list[_Look] = []
+    looks: list[_ChunkCheck] = []
     done = 0
-    for parts in table.pieces(piece_rows):
-        looks.append(_Look.at(parts, table.columns, record))
+    for parts in table.read_chunks(piece_rows):
+        looks.append(_ChunkCheck.from_parts(parts, table.columns, record))
         done += looks[-1].rows
         if progress is not None:
             progress("check", done, table.rows)
     if not may_amend(record, table.columns):
-        _note_repeats(looks)
+        _mark_repeats(looks)
     rejects: list[Reject] = []
     if any(look.faults for look in looks):
-        for look, parts in zip(looks, table.pieces(piece_rows), strict=True):
-            rejects += rejects_of(parts, look.faults, record)
+        for look, parts in zip(looks, table.read_chunks(piece_rows), strict=True):
+            rejects += build_rejects(parts, look.faults, record)
             if look.repeated is not None:
                 gone = check_rows(parts, table.columns, record).frame[look.repeated]
-                look.given = look.given - _given(gone, record)
+                look.given = look.given - _count_given(gone, record)
     if strict:
         refuse_rejects(rejects)
     return TableStream(
         path=path,
-        report=_report(table, looks, record),
+        report=_build_report(table, looks, record),
         rejects=tuple(rejects),
         _table=table,
         _good=np.concatenate([~look.bad for look in looks]),
@@ -174,7 +174,7 @@ def stream_table(
 
 
 @dataclass
-class _Look:
+class _ChunkCheck:
     """What the first look keeps of a piece.
 
     Attributes
@@ -191,38 +191,40 @@ class _Look:
     """
 
     rows: int
-    faults: list[Fault]
+    faults: list[FieldFault]
     order: pd.DataFrame
     given: NDArray[np.int64]
     unknown: tuple[str, ...]
     repeated: Mask | None = None
 
     @classmethod
-    def at(cls, parts: Sequence[Part], columns: Sequence[str], record: type[Consignment]) -> "_Look":
+    def from_parts(
+        cls, parts: Sequence[TablePart], columns: Sequence[str], record: type[Consignment]
+    ) -> "_ChunkCheck":
         rows = check_rows(parts, columns, record)
         good = keep_rows(rows.frame, ~rows.bad)
         order = good[[name for name in ORDER_COLUMNS if name in good]].copy()
-        return cls(len(rows.frame), rows.faults, order, _given(good, record), rows.unknown)
+        return cls(len(rows.frame), rows.faults, order, _count_given(good, record), rows.unknown)
 
     @property
     def bad(self) -> Mask:
-        return any_of([(fault.reason, fault.rows) for fault in self.faults], self.rows)
+        return combine_faults([(fault.reason, fault.rows) for fault in self.faults], self.rows)
 
     def drop_repeats(self, first: Mask) -> None:
         """Drop good rows whose identifier has come before."""
         self.repeated = np.zeros(self.rows, dtype=bool)
         self.repeated[~self.bad] = ~first
-        self.faults = [*self.faults, repeated_fault("consignment_id", self.repeated)]
+        self.faults = [*self.faults, create_repeat_fault("consignment_id", self.repeated)]
         self.order = keep_rows(self.order, first)
 
 
-def _given(frame: pd.DataFrame, record: type[Consignment]) -> NDArray[np.int64]:
-    return frame[[field.name for field in fields_of(record)]].notna().sum().to_numpy(dtype=np.int64)
+def _count_given(frame: pd.DataFrame, record: type[Consignment]) -> NDArray[np.int64]:
+    return frame[[field.name for field in get_fields(record)]].notna().sum().to_numpy(dtype=np.int64)
 
 
-def _note_repeats(looks: Sequence[_Look]) -> None:
+def _mark_repeats(looks: Sequence[_ChunkCheck]) -> None:
     """Find the rows whose identifier stands in an earlier good row, of whatever piece."""
-    names = pa.chunked_array([plain(pa.array(look.order["consignment_id"])) for look in looks])
+    names = pa.chunked_array([normalize_array(pa.array(look.order["consignment_id"])) for look in looks])
     # Codes are given in the order in which identifiers first come.
     codes = names.combine_chunks().dictionary_encode().indices.to_numpy()
     first = codes > np.maximum.accumulate(np.concatenate([[-1], codes]))[:-1]
@@ -234,7 +236,7 @@ def _note_repeats(looks: Sequence[_Look]) -> None:
         start = end
 
 
-def _report(table: ParquetTable, looks: Sequence[_Look], record: type[Consignment]) -> ReadReport:
+def _build_report(table: ParquetTable, looks: Sequence[_ChunkCheck], record: type[Consignment]) -> ReadReport:
     reasons: Counter[str] = Counter()
     for look in looks:
         reasons.update(count_reasons(look.faults))
@@ -248,6 +250,6 @@ def _report(table: ParquetTable, looks: Sequence[_Look], record: type[Consignmen
         repeats=0,
         unknown_columns=tuple(dict.fromkeys(name for look in looks for name in look.unknown)),
         missing=dict(
-            zip((field.name for field in fields_of(record)), (missing * (kept > 0)).tolist(), strict=True)
+            zip((field.name for field in get_fields(record)), (missing * (kept > 0)).tolist(), strict=True)
         ),
     )

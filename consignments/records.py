@@ -169,7 +169,7 @@ class Truth(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 Record = Consignment | Outcome | Alert | Truth
 
 
-def consignment_type(numeric: Sequence[str] = (), category: Sequence[str] = ()) -> type[Consignment]:
+def create_consignment_type(numeric: Sequence[str] = (), category: Sequence[str] = ()) -> type[Consignment]:
     """Give the consignment type of a model that declares further columns.
 
     Parameters

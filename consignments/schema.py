@@ -7,7 +7,7 @@ from typing import Literal
 import msgspec
 from msgspec import inspect as types
 
-Kind = Literal["string", "number", "time", "date", "items"]
+FieldKind = Literal["string", "number", "time", "date", "items"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,7 +33,7 @@ class Field:
     """
 
     name: str
-    kind: Kind
+    kind: FieldKind
     required: bool
     personal: bool
     choices: tuple[str, ...]
@@ -45,7 +45,7 @@ class Field:
 
 
 @cache
-def fields_of(record: type[msgspec.Struct]) -> tuple[Field, ...]:
+def get_fields(record: type[msgspec.Struct]) -> tuple[Field, ...]:
     """List the columns of a record type, in their order.
 
     Examples
@@ -56,15 +56,15 @@ def fields_of(record: type[msgspec.Struct]) -> tuple[Field, ...]:
     """
     info = types.type_info(record)
     assert isinstance(info, types.StructType)
-    return tuple(_field(part) for part in info.fields)
+    return tuple(_build_field(part) for part in info.fields)
 
 
-def field_named(record: type[msgspec.Struct], name: str) -> Field:
+def get_field(record: type[msgspec.Struct], name: str) -> Field:
     """Find one column of a record type by its name."""
-    return next(field for field in fields_of(record) if field.name == name)
+    return next(field for field in get_fields(record) if field.name == name)
 
 
-def _field(part: types.Field) -> Field:
+def _build_field(part: types.Field) -> Field:
     meaning = ""
     extra: dict[str, object] = {}
     inner = part.type
@@ -77,7 +77,7 @@ def _field(part: types.Field) -> Field:
         inner = inner.type
     return Field(
         name=part.name,
-        kind=_kind(inner),
+        kind=_infer_kind(inner),
         required=part.required or bool(extra.get("required")),
         personal=bool(extra.get("personal")),
         choices=tuple(str(value) for value in inner.values) if isinstance(inner, types.LiteralType) else (),
@@ -89,7 +89,7 @@ def _field(part: types.Field) -> Field:
     )
 
 
-def _kind(inner: types.Type) -> Kind:
+def _infer_kind(inner: types.Type) -> FieldKind:
     if isinstance(inner, types.FloatType):
         return "number"
     if isinstance(inner, types.DateTimeType):

@@ -24,33 +24,33 @@ import pyarrow.compute as pc
 import pyarrow.csv as arrow_csv
 import pyarrow.parquet as parquet
 
-from consignments.columns import TEXT, TIME, arrow_of, as_text
+from consignments.columns import TEXT, TIME, to_arrow, to_text_column
 from consignments.errors import FileFault
-from consignments.items import items_as_lists
+from consignments.items import to_item_lists
 from consignments.rejects import Reject
 
 if TYPE_CHECKING:
     import pandas as pd
 
 SUFFIXES = (".csv", ".parquet", ".jsonl")
-READABLE = f"a {', '.join(SUFFIXES)} file, or a directory of Parquet files"
+READABLE_FORMATS = f"a {', '.join(SUFFIXES)} file, or a directory of Parquet files"
 SCAN_BYTES = 1 << 20
 CSV_BLOCK_BYTES = 1 << 24
 """A row of a CSV file must fit into one block."""
 JSON_CHUNK_ROWS = 500
 """So few that their values stay in the processor's cache: more than twice as fast as 20,000."""
-TIME_TEXT = "%Y-%m-%dT%H:%M:%SZ"
+TIME_FORMAT = "%Y-%m-%dT%H:%M:%SZ"
 """Seconds have their six decimals in this format."""
-READ_BYTES = 1 << 20
+PARQUET_BUFFER_BYTES = 1 << 20
 """Of a column of Parquet, read at a time."""
-WRITTEN_ROWS = 1 << 15
+ROW_GROUP_ROWS = 1 << 15
 """Rows of a group of a Parquet file."""
-HIVE_MISSING = "__HIVE_DEFAULT_PARTITION__"
-CUT = "the file ends in the middle of a row: it was cut"
+HIVE_NULL = "__HIVE_DEFAULT_PARTITION__"
+TRUNCATED_FILE = "the file ends in the middle of a row: it was cut"
 
 
 @dataclass(frozen=True)
-class Part:
+class TablePart:
     """A piece of a table as a file holds it.
 
     Attributes
@@ -70,21 +70,21 @@ class Part:
     word: str
     numbers: Any
 
-    def place(self, row: int) -> str:
+    def locate_row(self, row: int) -> str:
         """Tell where a row stands."""
         return f"{self.name} {self.word} {self.numbers[row]}"
 
 
 @dataclass(frozen=True)
-class GivenTable:
+class RawTable:
     """A table as files or a frame hold it: its parts, and the rows that could not even be taken apart."""
 
     name: str
-    parts: tuple[Part, ...]
+    parts: tuple[TablePart, ...]
     rejects: tuple[Reject, ...] = field(default=())
 
 
-def read_files(path: Path) -> GivenTable:
+def read_files(path: Path) -> RawTable:
     """Read a table as it is.
 
     Parameters
@@ -103,20 +103,22 @@ def read_files(path: Path) -> GivenTable:
         return _read_directory(path)
     readers = {".csv": _read_csv, ".parquet": _read_parquet, ".jsonl": _read_jsonl}
     if path.suffix.lower() not in readers:
-        raise FileFault("unknown kind of table", where=str(path), got=repr(path.suffix), expected=READABLE)
-    with _faults_of(path):
+        raise FileFault(
+            "unknown kind of table", where=str(path), got=repr(path.suffix), expected=READABLE_FORMATS
+        )
+    with _translate_errors(path):
         if path.stat().st_size == 0:
             raise FileFault("the file is empty", where=str(path), todo="write it again")
         return readers[path.suffix.lower()](path)
 
 
-def given_frame(frame: "pd.DataFrame", name: str) -> GivenTable:
+def wrap_frame(frame: "pd.DataFrame", name: str) -> RawTable:
     """Take a frame in memory as a table; columns may be of any dtype, mixed ones too."""
     names = [str(column) for column in frame.columns]
     refuse_repeats(names, name)
-    columns = [arrow_of(frame.iloc[:, place]) for place in range(len(names))]
+    columns = [to_arrow(frame.iloc[:, place]) for place in range(len(names))]
     table = pa.Table.from_arrays(columns, names=names)
-    return GivenTable(name, (Part(table, name, "row", _counted(len(frame))),))
+    return RawTable(name, (TablePart(table, name, "row", _number_rows(len(frame))),))
 
 
 def refuse_repeats(names: Sequence[str], where: str) -> None:
@@ -145,12 +147,12 @@ def refuse_missing(names: Sequence[str], required: Sequence[str], where: str) ->
     )
 
 
-def _counted(rows: int, first: int = 1) -> Any:
+def _number_rows(rows: int, first: int = 1) -> Any:
     return np.arange(first, first + rows)
 
 
 @contextmanager
-def _faults_of(path: Path) -> Iterator[None]:
+def _translate_errors(path: Path) -> Iterator[None]:
     """Turn what the operating system and the readers raise into `FileFault`."""
     try:
         yield
@@ -167,9 +169,9 @@ def _faults_of(path: Path) -> Iterator[None]:
 # --- CSV --------------------------------------------------------------------------------------------------------------
 
 
-def _read_csv(path: Path) -> GivenTable:
+def _read_csv(path: Path) -> RawTable:
     ends_in_line = _scan_text(path)
-    names = _csv_header(path)
+    names = _read_csv_header(path)
     bad: list[arrow_csv.InvalidRow] = []
 
     def skip(row: arrow_csv.InvalidRow) -> str:
@@ -197,7 +199,7 @@ def _read_csv(path: Path) -> GivenTable:
                 todo="look for a stray quote",
             ) from error
         raise
-    numbers = np.setdiff1d(_counted(len(table) + len(bad)), [row.number - 1 for row in bad])
+    numbers = np.setdiff1d(_number_rows(len(table) + len(bad)), [row.number - 1 for row in bad])
     _refuse_cut_csv(path, table, bad, ends_in_line=ends_in_line, last=int(numbers[-1]) if len(numbers) else 0)
     rejects = [
         Reject(
@@ -209,10 +211,10 @@ def _read_csv(path: Path) -> GivenTable:
         )
         for row in bad
     ]
-    return GivenTable(path.name, (Part(table, path.name, "row", numbers),), tuple(rejects))
+    return RawTable(path.name, (TablePart(table, path.name, "row", numbers),), tuple(rejects))
 
 
-def _csv_header(path: Path) -> list[str]:
+def _read_csv_header(path: Path) -> list[str]:
     with path.open(encoding="utf-8-sig", newline="") as file:
         names = next((row for row in csv.reader(file) if row), [])
     refuse_repeats(names, str(path))
@@ -223,8 +225,10 @@ def _refuse_cut_csv(
     path: Path, table: Any, bad: Sequence[arrow_csv.InvalidRow], *, ends_in_line: bool, last: int
 ) -> None:
     if bad and bad[-1].number - 1 > last and not ends_in_line:
-        raise FileFault(CUT, where=f"{path} row {bad[-1].number - 1}", todo="fetch the whole file again")
-    if len(table) and _quote_is_open(path, table.column(table.num_columns - 1)[-1].as_py() or ""):
+        raise FileFault(
+            TRUNCATED_FILE, where=f"{path} row {bad[-1].number - 1}", todo="fetch the whole file again"
+        )
+    if len(table) and _has_open_quote(path, table.column(table.num_columns - 1)[-1].as_py() or ""):
         raise FileFault(
             "a quote is opened and never closed: the file was cut, or a quote is missing",
             where=f"{path} row {last}",
@@ -232,7 +236,7 @@ def _refuse_cut_csv(
         )
 
 
-def _quote_is_open(path: Path, last_value: str) -> bool:
+def _has_open_quote(path: Path, last_value: str) -> bool:
     ending = '"' + last_value.replace('"', '""')
     with path.open("rb") as file:
         size = file.seek(0, os.SEEK_END)
@@ -268,21 +272,23 @@ def _scan_text(path: Path) -> bool:
     try:
         decoder.decode(b"", final=True)
     except UnicodeDecodeError as error:
-        raise FileFault(CUT, where=f"{path} line {line}", todo="fetch the whole file again") from error
+        raise FileFault(
+            TRUNCATED_FILE, where=f"{path} line {line}", todo="fetch the whole file again"
+        ) from error
     return block.endswith(b"\n")
 
 
 # --- JSON Lines -------------------------------------------------------------------------------------------------------
 
 
-def _read_jsonl(path: Path) -> GivenTable:
+def _read_jsonl(path: Path) -> RawTable:
     ends_in_line = _scan_text(path)
     decoder = msgspec.json.Decoder(dict[str, Any])
     tables: list[Any] = []
     numbers: list[list[int]] = []
     rejects: list[Reject] = []
     last = 0
-    with path.open("rb") as file, without_collector():
+    with path.open("rb") as file, pause_garbage_collection():
         lines = enumerate(file, start=1)
         while chunk := list(islice(lines, JSON_CHUNK_ROWS)):
             rows: list[dict[str, Any]] = []
@@ -293,31 +299,33 @@ def _read_jsonl(path: Path) -> GivenTable:
                         rows.append(decoder.decode(stripped))
                         numbers[-1].append(last)
                 except msgspec.DecodeError as error:
-                    rejects.append(_json_reject(f"{path.name} line {last}", line, error))
-            tables.append(_table_of(rows))
+                    rejects.append(_build_json_reject(f"{path.name} line {last}", line, error))
+            tables.append(_build_table(rows))
     if rejects and not any(numbers):
         raise FileFault("no line is a JSON object", where=str(path), expected="JSON Lines: an object a line")
     if rejects and not ends_in_line and rejects[-1].place == f"{path.name} line {last}":
-        raise FileFault(CUT, where=f"{path} line {last}", todo="fetch the whole file again")
-    return GivenTable(path.name, tuple(_json_parts(path.name, tables, numbers)), tuple(rejects))
+        raise FileFault(TRUNCATED_FILE, where=f"{path} line {last}", todo="fetch the whole file again")
+    return RawTable(path.name, tuple(_join_json_parts(path.name, tables, numbers)), tuple(rejects))
 
 
-def _json_parts(name: str, tables: Sequence[Any], numbers: Sequence[Sequence[int]]) -> Iterator[Part]:
+def _join_json_parts(
+    name: str, tables: Sequence[Any], numbers: Sequence[Sequence[int]]
+) -> Iterator[TablePart]:
     """Join the pieces; where a column is a number in one and a text in another, they stay apart."""
     try:
         whole = pa.concat_tables(tables, promote_options="permissive")
-        yield Part(whole, name, "line", np.asarray(list(chain.from_iterable(numbers)), dtype=np.int64))
+        yield TablePart(whole, name, "line", np.asarray(list(chain.from_iterable(numbers)), dtype=np.int64))
     except (pa.ArrowInvalid, pa.ArrowTypeError):
         for table, places in zip(tables, numbers, strict=True):
-            yield Part(table, name, "line", np.asarray(places, dtype=np.int64))
+            yield TablePart(table, name, "line", np.asarray(places, dtype=np.int64))
 
 
-def _json_reject(place: str, line: bytes, error: msgspec.DecodeError) -> Reject:
+def _build_json_reject(place: str, line: bytes, error: msgspec.DecodeError) -> Reject:
     reason = "not a JSON object" if isinstance(error, msgspec.ValidationError) else "not JSON"
     return Reject(place, "", "", reason, line.decode().rstrip())
 
 
-def _table_of(rows: Sequence[dict[str, Any]]) -> Any:
+def _build_table(rows: Sequence[dict[str, Any]]) -> Any:
     names = list(dict.fromkeys(name for row in rows[:1] for name in row))
     columns: list[Sequence[Any]]
     if all(list(row) == names for row in rows):  # written by one program: much cheaper
@@ -325,11 +333,11 @@ def _table_of(rows: Sequence[dict[str, Any]]) -> Any:
     else:
         names = list(dict.fromkeys(name for row in rows for name in row))
         columns = [[row.get(name) for row in rows] for name in names]
-    return pa.Table.from_arrays([arrow_of(column) for column in columns], names=names)
+    return pa.Table.from_arrays([to_arrow(column) for column in columns], names=names)
 
 
 @contextmanager
-def without_collector() -> Iterator[None]:
+def pause_garbage_collection() -> Iterator[None]:
     """Keep Python's garbage collector from walking over many new objects again and again."""
     was_on = gc.isenabled()
     gc.disable()
@@ -351,17 +359,17 @@ class _ParquetFile:
     name: str
     folders: tuple[str, ...] = ()
 
-    def part(self, table: Any, first: int = 1) -> Part:
+    def build_part(self, table: Any, first: int = 1) -> TablePart:
         """Take rows of it, the first of which has this number."""
-        table = _with_partition_columns(table, self.folders)
-        return Part(table, self.name, "row", _counted(len(table), first))
+        table = _add_partition_columns(table, self.folders)
+        return TablePart(table, self.name, "row", _number_rows(len(table), first))
 
     @contextmanager
-    def opened(self) -> Iterator[Any]:
+    def open(self) -> Iterator[Any]:
         """Open it; what is wrong with it, then or while it is read, is a `FileFault`."""
         try:
             # Buffered ahead, all that was read of the file would stay in memory until its end.
-            with parquet.ParquetFile(self.path, pre_buffer=False, buffer_size=READ_BYTES) as file:
+            with parquet.ParquetFile(self.path, pre_buffer=False, buffer_size=PARQUET_BUFFER_BYTES) as file:
                 refuse_repeats(file.schema_arrow.names, str(self.path))
                 yield file
         except (pa.ArrowInvalid, OSError) as error:
@@ -372,19 +380,19 @@ class _ParquetFile:
                 todo="write or fetch it again",
             ) from error
 
-    def whole(self) -> Part:
-        with self.opened() as file:
-            return self.part(file.read(use_threads=False))
+    def read(self) -> TablePart:
+        with self.open() as file:
+            return self.build_part(file.read(use_threads=False))
 
-    def parts(self, rows: int) -> Iterator[Part]:
+    def read_parts(self, rows: int) -> Iterator[TablePart]:
         """Give it in parts of at most so many rows; a file without rows is one empty part."""
         first = 1
-        with self.opened() as file:
+        with self.open() as file:
             for batch in file.iter_batches(rows, use_threads=False):
-                yield self.part(pa.Table.from_batches([batch]), first)
+                yield self.build_part(pa.Table.from_batches([batch]), first)
                 first += len(batch)
             if first == 1:
-                yield self.part(file.schema_arrow.empty_table())
+                yield self.build_part(file.schema_arrow.empty_table())
 
 
 @dataclass(frozen=True)
@@ -411,17 +419,17 @@ class ParquetTable:
         """Look at the files without reading a row; refuses what `read_files` does, but for damaged rows."""
         if not path.exists():
             raise FileFault("no such file", where=str(path), todo="check the path")
-        files, empty, rows = _parquet_files(path), [], 0
+        files, empty, rows = _list_parquet_files(path), [], 0
         for each in files:
-            with each.opened() as file:
-                empty.append(each.part(file.schema_arrow.empty_table()))
+            with each.open() as file:
+                empty.append(each.build_part(file.schema_arrow.empty_table()))
                 rows += file.metadata.num_rows
         for part in empty[1:]:
             _refuse_other_schema(empty[0], part)
         columns = dict.fromkeys(name for part in empty for name in part.table.column_names)
         return cls(path.name, tuple(files), tuple(columns), rows)
 
-    def pieces(self, rows: int) -> Iterator[tuple[Part, ...]]:
+    def read_chunks(self, rows: int) -> Iterator[tuple[TablePart, ...]]:
         """Read at least so many rows at a time and less than twice as many; the last piece may be smaller.
 
         Raises
@@ -429,8 +437,8 @@ class ParquetTable:
         FileFault
             Where a file turns out to be damaged.
         """
-        piece: list[Part] = []
-        for part in chain.from_iterable(file.parts(rows) for file in self.files):
+        piece: list[TablePart] = []
+        for part in chain.from_iterable(file.read_parts(rows) for file in self.files):
             piece.append(part)
             if sum(len(each.table) for each in piece) >= rows:
                 yield tuple(piece)
@@ -444,11 +452,11 @@ def is_parquet(path: Path) -> bool:
     return path.is_dir() or path.suffix.lower() == ".parquet"
 
 
-def _read_parquet(path: Path) -> GivenTable:
-    return GivenTable(path.name, (_ParquetFile(path, path.name).whole(),))
+def _read_parquet(path: Path) -> RawTable:
+    return RawTable(path.name, (_ParquetFile(path, path.name).read(),))
 
 
-def _parquet_files(path: Path) -> list[_ParquetFile]:
+def _list_parquet_files(path: Path) -> list[_ParquetFile]:
     if not path.is_dir():
         return [_ParquetFile(path, path.name)]
     inside = sorted(file.relative_to(path) for file in path.rglob("*.parquet"))
@@ -458,29 +466,29 @@ def _parquet_files(path: Path) -> list[_ParquetFile]:
         if not any(part.startswith((".", "_")) for part in file.parts)
     ]
     if not files:
-        raise FileFault("no Parquet files in the directory", where=str(path), expected=READABLE)
+        raise FileFault("no Parquet files in the directory", where=str(path), expected=READABLE_FORMATS)
     return files
 
 
-def _read_directory(path: Path) -> GivenTable:
-    parts = [file.whole() for file in _parquet_files(path)]
+def _read_directory(path: Path) -> RawTable:
+    parts = [file.read() for file in _list_parquet_files(path)]
     for part in parts[1:]:
         _refuse_other_schema(parts[0], part)
-    return GivenTable(path.name, tuple(parts))
+    return RawTable(path.name, tuple(parts))
 
 
-def _with_partition_columns(table: Any, folders: Sequence[str]) -> Any:
+def _add_partition_columns(table: Any, folders: Sequence[str]) -> Any:
     """Add the columns that stand in folder names, `office=Incheon`, as text: their zeros may matter."""
     for folder in folders:
         name, equals, value = folder.partition("=")
         if equals and name not in table.column_names:
-            text = None if value == HIVE_MISSING else unquote(value)
+            text = None if value == HIVE_NULL else unquote(value)
             table = table.append_column(name, pa.array([text] * len(table), type=TEXT))
     return table
 
 
-def _refuse_other_schema(first: Part, other: Part) -> None:
-    kinds, others = ({f.name: _family(f.type) for f in part.table.schema} for part in (first, other))
+def _refuse_other_schema(first: TablePart, other: TablePart) -> None:
+    kinds, others = ({f.name: _get_type_family(f.type) for f in part.table.schema} for part in (first, other))
     for name in [*kinds, *others]:
         pair = kinds.get(name, "no such column"), others.get(name, "no such column")
         if pair[0] != pair[1] and "null" not in pair:
@@ -493,10 +501,10 @@ def _refuse_other_schema(first: Part, other: Part) -> None:
             )
 
 
-def _family(kind: Any) -> str:
+def _get_type_family(kind: Any) -> str:
     """Name what a type means; whole numbers become fractional ones as soon as one is missing, so they are one."""
     if pa.types.is_dictionary(kind):
-        return _family(kind.value_type)
+        return _get_type_family(kind.value_type)
     families: dict[str, Callable[[Any], bool]] = {
         "null": pa.types.is_null,
         "text": lambda k: pa.types.is_string(k) or pa.types.is_large_string(k) or pa.types.is_string_view(k),
@@ -525,10 +533,10 @@ def write_table(frame: "pd.DataFrame", path: Path) -> None:
     FileFault
         Where the suffix is another one or the folder cannot be written to; nothing is left behind.
     """
-    write_pieces([frame], path)
+    write_chunks([frame], path)
 
 
-def write_pieces(frames: Iterable["pd.DataFrame"], path: Path) -> int:
+def write_chunks(frames: Iterable["pd.DataFrame"], path: Path) -> int:
     """Write a table that comes in pieces, as `write_table` writes a whole one. Give the number of its rows.
 
     However it is cut, the same rows give the same bytes.
@@ -549,31 +557,31 @@ def write_pieces(frames: Iterable["pd.DataFrame"], path: Path) -> int:
         raise FileFault(
             "unknown kind of table", where=str(path), got=repr(path.suffix), expected=", ".join(SUFFIXES)
         )
-    with _replacing(path) as part:
-        return writers[path.suffix.lower()](_even(map(_table_of_frame, frames)), part)
+    with _replace_atomically(path) as part:
+        return writers[path.suffix.lower()](_rechunk(map(_convert_frame, frames)), part)
 
 
-def _table_of_frame(frame: "pd.DataFrame") -> Any:
+def _convert_frame(frame: "pd.DataFrame") -> Any:
     names = [str(column) for column in frame.columns]
-    columns = [arrow_of(frame.iloc[:, place]) for place in range(len(names))]
+    columns = [to_arrow(frame.iloc[:, place]) for place in range(len(names))]
     return pa.Table.from_arrays(columns, names=names)
 
 
-def _even(tables: Iterable[Any]) -> Iterator[Any]:
+def _rechunk(tables: Iterable[Any]) -> Iterator[Any]:
     """Cut a table anew, into pieces of one size, all of the schema of the first."""
     waiting: Any = None
     first = True
     for table in tables:
         waiting = table if waiting is None else pa.concat_tables([waiting, table.cast(waiting.schema)])
-        while len(waiting) >= WRITTEN_ROWS:
-            yield waiting.slice(0, WRITTEN_ROWS)
-            first, waiting = False, waiting.slice(WRITTEN_ROWS)
+        while len(waiting) >= ROW_GROUP_ROWS:
+            yield waiting.slice(0, ROW_GROUP_ROWS)
+            first, waiting = False, waiting.slice(ROW_GROUP_ROWS)
     if waiting is not None and (first or len(waiting)):
         yield waiting
 
 
 @contextmanager
-def _replacing(path: Path) -> Iterator[Path]:
+def _replace_atomically(path: Path) -> Iterator[Path]:
     part = path.with_name(f".{path.name}.{os.getpid()}.part")
     try:
         yield part
@@ -585,18 +593,18 @@ def _replacing(path: Path) -> Iterator[Path]:
             part.unlink(missing_ok=True)
 
 
-def _with_item_lists(table: Any) -> Any:
+def _convert_item_lists(table: Any) -> Any:
     place = table.schema.get_field_index("items")
-    if place < 0 or _family(table.schema.field(place).type) != "text":
+    if place < 0 or _get_type_family(table.schema.field(place).type) != "text":
         return table
-    return table.set_column(place, "items", items_as_lists(table.column(place)))
+    return table.set_column(place, "items", to_item_lists(table.column(place)))
 
 
 def _write_parquet(tables: Iterator[Any], path: Path) -> int:
     def open_writer(table: Any) -> Any:
         return parquet.ParquetWriter(path, table.schema, compression="zstd")
 
-    return _written(map(_with_item_lists, tables), open_writer)
+    return _write_tables(map(_convert_item_lists, tables), open_writer)
 
 
 def _write_csv(tables: Iterator[Any], path: Path) -> int:
@@ -604,10 +612,10 @@ def _write_csv(tables: Iterator[Any], path: Path) -> int:
         options = arrow_csv.WriteOptions(quoting_style="needed")
         return arrow_csv.CSVWriter(path, table.schema, write_options=options)
 
-    return _written(map(_csv_table, tables), open_writer)
+    return _write_tables(map(_prepare_csv_table, tables), open_writer)
 
 
-def _written(tables: Iterator[Any], open_writer: Callable[[Any], Any]) -> int:
+def _write_tables(tables: Iterator[Any], open_writer: Callable[[Any], Any]) -> int:
     """Write tables by a writer opened for the first of them, holding one at a time; give the number of rows."""
     rows = 0
     table = next(tables)
@@ -619,11 +627,11 @@ def _written(tables: Iterator[Any], open_writer: Callable[[Any], Any]) -> int:
     return rows
 
 
-def _csv_table(table: Any) -> Any:
+def _prepare_csv_table(table: Any) -> Any:
     for place, column in enumerate(table.schema):
         if pa.types.is_nested(column.type):
-            table = table.set_column(place, column.name, as_text(table.column(place)))
-    return _with_time_texts(table)
+            table = table.set_column(place, column.name, to_text_column(table.column(place)))
+    return _format_times(table)
 
 
 def _write_jsonl(tables: Iterator[Any], path: Path) -> int:
@@ -631,16 +639,16 @@ def _write_jsonl(tables: Iterator[Any], path: Path) -> int:
     rows = 0
     with path.open("wb") as file:
         for table in tables:
-            ready = _with_time_texts(_with_item_lists(table))
+            ready = _format_times(_convert_item_lists(table))
             for batch in ready.to_batches(max_chunksize=JSON_CHUNK_ROWS):
                 file.write(encoder.encode_lines(batch.to_pylist()))
             rows += len(table)
     return rows
 
 
-def _with_time_texts(table: Any) -> Any:
+def _format_times(table: Any) -> Any:
     for place, column in enumerate(table.schema):
         if pa.types.is_timestamp(column.type) and column.type.tz:
-            texts = pc.strftime(table.column(place).cast(TIME, safe=False), format=TIME_TEXT)
+            texts = pc.strftime(table.column(place).cast(TIME, safe=False), format=TIME_FORMAT)
             table = table.set_column(place, column.name, texts)
     return table

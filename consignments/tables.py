@@ -20,41 +20,41 @@ from consignments.errors import FileFault
 from consignments.items import decode_items
 from consignments.records import Alert, Code, Consignment, Identifier, Outcome, Time
 from consignments.rejects import Reject
-from consignments.schema import Field, fields_of
+from consignments.schema import Field, get_fields
 from consignments.table_files import (
-    GivenTable,
-    given_frame,
+    RawTable,
+    pause_garbage_collection,
     read_files,
-    without_collector,
-    write_pieces,
+    wrap_frame,
+    write_chunks,
     write_table,
 )
 from consignments.validation import DTYPES, SEQUENCE, check_table
-from consignments.visibility import EPOCH, time_column_us
+from consignments.visibility import EPOCH, get_time_column_us
 
 __all__ = [
     "ReadReport",
     "Reject",
     "ScoreRow",
     "Table",
-    "alerts_of",
+    "build_column",
+    "build_frame",
     "check_frame",
-    "column_of",
-    "consignments_of",
-    "frame_of",
-    "outcomes_of",
     "read_scores",
     "read_table",
-    "records_of",
     "refuse_rejects",
-    "write_pieces",
+    "to_alerts",
+    "to_consignments",
+    "to_outcomes",
+    "to_records",
+    "write_chunks",
     "write_rejects",
     "write_table",
 ]
 
 CHUNK_ROWS = 500
 """So few that their values stay in the processor's cache."""
-SHOWN_REASONS = 10
+MAX_SHOWN_REASONS = 10
 """How many reasons the text of a report lists."""
 
 RecordT = TypeVar("RecordT", bound=msgspec.Struct)
@@ -101,16 +101,18 @@ class ReadReport:
     unknown_columns: tuple[str, ...]
     missing: dict[str, float]
 
-    def text(self) -> str:
+    def to_text(self) -> str:
         """Put the report into words."""
         lines = [f"{self.name}: {self.rows:,} rows, {self.rejected:,} rejected"]
-        lines += [f"  {rows:,} x {reason}" for reason, rows in list(self.reasons.items())[:SHOWN_REASONS]]
-        hidden = len(self.reasons) - SHOWN_REASONS
+        lines += [f"  {rows:,} x {reason}" for reason, rows in list(self.reasons.items())[:MAX_SHOWN_REASONS]]
+        hidden = len(self.reasons) - MAX_SHOWN_REASONS
         lines += [f"  and {hidden} further reasons"] if hidden > 0 else []
         lines += [f"  {self.repeats:,} repeated outcome rows changed nothing"] if self.repeats else []
         lines += [f"  unknown columns: {', '.join(self.unknown_columns)}"] if self.unknown_columns else []
         never = [name for name, share in self.missing.items() if share == 1]
-        some = sorted(((name, share) for name, share in self.missing.items() if 0 < share < 1), key=_by_share)
+        some = sorted(
+            ((name, share) for name, share in self.missing.items() if 0 < share < 1), key=_sort_by_share
+        )
         lines += (
             [f"  missing in part: {', '.join(f'{name} {share:.0%}' for name, share in some)}"] if some else []
         )
@@ -122,7 +124,7 @@ class ReadReport:
         return asdict(self)
 
 
-def _by_share(gap: tuple[str, float]) -> float:
+def _sort_by_share(gap: tuple[str, float]) -> float:
     return -gap[1]
 
 
@@ -173,7 +175,7 @@ def read_table(
     outcomes.csv: 1,200 rows, 1 rejected
       1 x known_at: before inspected_at
     """
-    table = _checked(read_files(Path(path)), record)
+    table = _check_table(read_files(Path(path)), record)
     if rejects is not None:
         write_rejects(table.rejects, rejects)
     if strict:
@@ -196,7 +198,7 @@ def check_frame(
     name : str
         What messages call it.
     """
-    table = _checked(given_frame(frame, name), record)
+    table = _check_table(wrap_frame(frame, name), record)
     if strict:
         refuse_rejects(table.rejects)
     return table
@@ -221,7 +223,7 @@ def write_rejects(rejects: Iterable[Reject], path: Path) -> None:
     write_table(pd.DataFrame(rows, columns=list(Reject.__slots__), dtype="str"), path)
 
 
-def _checked(given: GivenTable, record: type[msgspec.Struct]) -> Table:
+def _check_table(given: RawTable, record: type[msgspec.Struct]) -> Table:
     checked = check_table(given, record)
     frame = checked.frame
     report = ReadReport(
@@ -233,7 +235,7 @@ def _checked(given: GivenTable, record: type[msgspec.Struct]) -> Table:
         unknown_columns=checked.unknown,
         missing={
             field.name: float(frame[field.name].isna().mean()) if len(frame) else 0.0
-            for field in fields_of(record)
+            for field in get_fields(record)
         },
     )
     return Table(frame, report, checked.rejects)
@@ -251,7 +253,7 @@ def refuse_rejects(rejects: Sequence[Reject]) -> None:
 # --- records ----------------------------------------------------------------------------------------------------------
 
 
-def consignments_of(frame: pd.DataFrame, record: type[ConsignmentT]) -> list[ConsignmentT]:
+def to_consignments(frame: pd.DataFrame, record: type[ConsignmentT]) -> list[ConsignmentT]:
     """Turn rows of a checked frame into consignments.
 
     Parameters
@@ -261,26 +263,26 @@ def consignments_of(frame: pd.DataFrame, record: type[ConsignmentT]) -> list[Con
     record : type
         `Consignment`, or the type with declared columns.
     """
-    return records_of(frame, record)
+    return to_records(frame, record)
 
 
-def outcomes_of(frame: pd.DataFrame) -> list[Outcome]:
+def to_outcomes(frame: pd.DataFrame) -> list[Outcome]:
     """Turn rows of a checked frame into outcomes."""
-    return records_of(frame, Outcome)
+    return to_records(frame, Outcome)
 
 
-def alerts_of(frame: pd.DataFrame) -> list[Alert]:
+def to_alerts(frame: pd.DataFrame) -> list[Alert]:
     """Turn rows of a checked frame into alerts."""
-    return records_of(frame, Alert)
+    return to_records(frame, Alert)
 
 
-def records_of(frame: pd.DataFrame, record: type[RecordT]) -> list[RecordT]:
+def to_records(frame: pd.DataFrame, record: type[RecordT]) -> list[RecordT]:
     """Turn rows of a checked frame into records; missing values, and columns that are not there, are None."""
     records: list[RecordT] = []
-    with without_collector():
-        columns = [(field, _arrow_column(frame, field)) for field in fields_of(record)]
+    with pause_garbage_collection():
+        columns = [(field, _arrow_column(frame, field)) for field in get_fields(record)]
         for start in range(0, len(frame), CHUNK_ROWS):
-            values = [_values(column.slice(start, CHUNK_ROWS), field) for field, column in columns]
+            values = [_convert_values(column.slice(start, CHUNK_ROWS), field) for field, column in columns]
             records += map(record, *values)
     return records
 
@@ -289,11 +291,11 @@ def _arrow_column(frame: pd.DataFrame, field: Field) -> Any:
     if field.name not in frame:
         return pa.nulls(len(frame))
     if field.kind == "time":
-        return pa.array(time_column_us(frame, field.name).astype("timedelta64[us]"))
+        return pa.array(get_time_column_us(frame, field.name).astype("timedelta64[us]"))
     return pa.array(frame[field.name], from_pandas=True)
 
 
-def _values(column: Any, field: Field) -> list[Any]:
+def _convert_values(column: Any, field: Field) -> list[Any]:
     if field.kind == "time":
         since = column.to_numpy(zero_copy_only=False).tolist()
         return [None if delta is None else EPOCH + delta for delta in since]
@@ -306,7 +308,7 @@ def _values(column: Any, field: Field) -> list[Any]:
     return values
 
 
-def frame_of(records: Sequence[msgspec.Struct], record: type[msgspec.Struct]) -> pd.DataFrame:
+def build_frame(records: Sequence[msgspec.Struct], record: type[msgspec.Struct]) -> pd.DataFrame:
     """Turn records into a canonical frame.
 
     Parameters
@@ -321,14 +323,14 @@ def frame_of(records: Sequence[msgspec.Struct], record: type[msgspec.Struct]) ->
         As `read_table` gives it. Where the identifiers of consignments repeat, a later one amends an earlier one,
         and `sequence` keeps their order.
     """
-    columns = {field.name: column_of(records, field) for field in fields_of(record)}
+    columns = {field.name: build_column(records, field) for field in get_fields(record)}
     frame: pd.DataFrame = pa.table(columns).to_pandas(types_mapper=DTYPES.get)
     if issubclass(record, Consignment) and frame["consignment_id"].duplicated().any():
         frame[SEQUENCE] = np.arange(1, len(frame) + 1)
     return frame
 
 
-def column_of(records: Sequence[msgspec.Struct], field: Field) -> Any:
+def build_column(records: Sequence[msgspec.Struct], field: Field) -> Any:
     """Give one field of records as an Arrow array of its canonical type."""
     values = [getattr(record, field.name) for record in records]
     if field.kind == "items":

@@ -20,24 +20,24 @@ from consignments.columns import (
     TEXT,
     TYPES,
     Mask,
-    Read,
-    as_text,
+    ParsedColumn,
+    format_value,
     read_column,
     read_sequence,
-    text_of,
+    to_text_column,
 )
 from consignments.items import read_items
 from consignments.records import Alert, Consignment, Outcome, Truth
 from consignments.rejects import Reject
-from consignments.schema import Field, fields_of
-from consignments.table_files import GivenTable, Part, refuse_missing
-from consignments.visibility import US_PER_DAY, outcome_faults, time_column_us
+from consignments.schema import Field, get_fields
+from consignments.table_files import RawTable, TablePart, refuse_missing
+from consignments.visibility import US_PER_DAY, find_outcome_faults, get_time_column_us
 
 SEQUENCE, CANCELLED_SEQUENCE = "sequence", "cancelled_sequence"
-IN_THE_LOG = {SEQUENCE: True, CANCELLED_SEQUENCE: False}
+SEQUENCE_COLUMNS = {SEQUENCE: True, CANCELLED_SEQUENCE: False}
 """Places in the service's log that a table may have: of its rows, and of their cancellations; and whether all have one."""
 SEQUENCE_TYPE = pa.int64()
-COMING_IN = ("received_at", "known_at", "recorded_at")
+ARRIVAL_TIME_COLUMNS = ("received_at", "known_at", "recorded_at")
 """The moments by which the days of history move on."""
 AFTER_TOMORROW = "after tomorrow, in a table with the log's sequence"
 DTYPES = {TEXT: pd.StringDtype(na_value=np.nan), DATE: pd.ArrowDtype(DATE)}
@@ -47,7 +47,7 @@ SHOWN_VALUE = re.compile(r"[\w.:+-]{1,40}")
 
 
 @dataclass(frozen=True)
-class Fault:
+class FieldFault:
     """What is wrong with some rows of a table.
 
     Attributes
@@ -62,7 +62,7 @@ class Fault:
 
 
 @dataclass(frozen=True)
-class Checked:
+class CheckResult:
     """A table after its checks.
 
     Attributes
@@ -86,7 +86,7 @@ class Checked:
 
 
 @dataclass(frozen=True)
-class Rows:
+class CheckedRows:
     """Rows in their canonical form, and what is wrong with each by itself; other rows may repeat its identifier.
 
     Attributes
@@ -98,16 +98,16 @@ class Rows:
     """
 
     frame: pd.DataFrame
-    faults: list[Fault]
+    faults: list[FieldFault]
     unknown: tuple[str, ...]
 
     @property
     def bad(self) -> Mask:
         """Which rows are at fault."""
-        return _any_fault(self.faults, len(self.frame))
+        return _mask_faults(self.faults, len(self.frame))
 
 
-def check_table(given: GivenTable, record: type[msgspec.Struct]) -> Checked:
+def check_table(given: RawTable, record: type[msgspec.Struct]) -> CheckResult:
     """Check a table against a record type.
 
     Raises
@@ -120,21 +120,21 @@ def check_table(given: GivenTable, record: type[msgspec.Struct]) -> Checked:
     rows = check_rows(given.parts, names, record)
     faults = rows.faults
     if not may_amend(record, names):
-        faults = [*faults, *_repeated_identifiers(rows.frame, record, rows.bad)]
-    bad = _any_fault(faults, len(rows.frame))
-    rejects = [*given.rejects, *rejects_of(given.parts, faults, record)]
-    kept, repeats = _without_repeats(keep_rows(rows.frame, ~bad), record)
+        faults = [*faults, *_find_repeated_identifiers(rows.frame, record, rows.bad)]
+    bad = _mask_faults(faults, len(rows.frame))
+    rejects = [*given.rejects, *build_rejects(given.parts, faults, record)]
+    kept, repeats = _drop_repeats(keep_rows(rows.frame, ~bad), record)
     reasons = count_reasons(faults)
     reasons.update(reject.reason for reject in given.rejects)
-    return Checked(kept, tuple(rejects), dict(reasons.most_common()), repeats, rows.unknown)
+    return CheckResult(kept, tuple(rejects), dict(reasons.most_common()), repeats, rows.unknown)
 
 
 def refuse_missing_columns(names: Sequence[str], record: type[msgspec.Struct], where: str) -> None:
     """Raise where a column is missing that the record cannot do without."""
-    refuse_missing(names, [field.name for field in fields_of(record) if field.required], where)
+    refuse_missing(names, [field.name for field in get_fields(record) if field.required], where)
 
 
-def check_rows(parts: Sequence[Part], names: Sequence[str], record: type[msgspec.Struct]) -> Rows:
+def check_rows(parts: Sequence[TablePart], names: Sequence[str], record: type[msgspec.Struct]) -> CheckedRows:
     """Check rows of a table, each by itself: a table and its pieces give the same.
 
     Parameters
@@ -144,9 +144,9 @@ def check_rows(parts: Sequence[Part], names: Sequence[str], record: type[msgspec
         The columns of the whole table, which single parts may lack.
     record : type
     """
-    canonical, faults, unknown = _check_columns(parts, names, fields_of(record))
+    canonical, faults, unknown = _check_columns(parts, names, get_fields(record))
     frame: pd.DataFrame = canonical.to_pandas(types_mapper=DTYPES.get)
-    return Rows(frame, [*faults, *_row_faults(frame, record, faults)], unknown)
+    return CheckedRows(frame, [*faults, *_find_row_faults(frame, record, faults)], unknown)
 
 
 def may_amend(record: type[msgspec.Struct], names: Sequence[str]) -> bool:
@@ -154,7 +154,7 @@ def may_amend(record: type[msgspec.Struct], names: Sequence[str]) -> bool:
     return issubclass(record, Consignment | Alert) and SEQUENCE in names
 
 
-def count_reasons(faults: Sequence[Fault]) -> Counter[str]:
+def count_reasons(faults: Sequence[FieldFault]) -> Counter[str]:
     """Count the rows of each `column: reason`."""
     return Counter({f"{fault.column}: {fault.reason}": int(fault.rows.sum()) for fault in faults})
 
@@ -163,39 +163,39 @@ def count_reasons(faults: Sequence[Fault]) -> Counter[str]:
 
 
 def _check_columns(
-    parts: Sequence[Part], names: Sequence[str], fields: Sequence[Field]
-) -> tuple[Any, list[Fault], tuple[str, ...]]:
+    parts: Sequence[TablePart], names: Sequence[str], fields: Sequence[Field]
+) -> tuple[Any, list[FieldFault], tuple[str, ...]]:
     """Bring all parts to one canonical table; faults have a flag for every row of it."""
-    known = {field.name for field in fields} | IN_THE_LOG.keys()
+    known = {field.name for field in fields} | SEQUENCE_COLUMNS.keys()
     others = [name for name in names if name not in known]
     tables, found, inside_items = [], list[tuple[int, str, str, Mask]](), set[str]()
     start = 0
     for part in parts:
         reads = {field.name: _read_field(part.table, field) for field in fields}
-        for name, required in IN_THE_LOG.items():
+        for name, required in SEQUENCE_COLUMNS.items():
             if name in names:
-                reads[name] = _read_sequence_of(part.table, name, required=required)
-        tables.append(_canonical(part.table, reads, others))
+                reads[name] = _read_sequence_column(part.table, name, required=required)
+        tables.append(_build_canonical(part.table, reads, others))
         found += [(start, name, *fault) for name, read in reads.items() for fault in read.faults]
         inside_items.update(f"items.{name}" for read in reads.values() for name in read.unknown)
         start += len(part.table)
-    faults = _faults_of_parts(found, start)
-    return _joined(tables, others), faults, (*others, *sorted(inside_items))
+    faults = _merge_part_faults(found, start)
+    return _concat_tables(tables, others), faults, (*others, *sorted(inside_items))
 
 
-def _read_field(table: Any, field: Field) -> Read:
+def _read_field(table: Any, field: Field) -> ParsedColumn:
     there = field.name in table.column_names
     given = table.column(field.name) if there else pa.nulls(len(table), type=TYPES[field.kind])
     return read_column(given, field, read_items if field.kind == "items" else None)
 
 
-def _read_sequence_of(table: Any, name: str, *, required: bool) -> Read:
+def _read_sequence_column(table: Any, name: str, *, required: bool) -> ParsedColumn:
     there = name in table.column_names
     given = table.column(name) if there else pa.nulls(len(table), type=SEQUENCE_TYPE)
     return read_sequence(given, required=required)
 
 
-def _canonical(table: Any, reads: dict[str, Read], others: Sequence[str]) -> Any:
+def _build_canonical(table: Any, reads: dict[str, ParsedColumn], others: Sequence[str]) -> Any:
     columns = {name: read.values for name, read in reads.items()}
     for name in others:
         there = name in table.column_names
@@ -203,7 +203,7 @@ def _canonical(table: Any, reads: dict[str, Read], others: Sequence[str]) -> Any
     return pa.table(columns)
 
 
-def _joined(tables: Sequence[Any], others: Sequence[str]) -> Any:
+def _concat_tables(tables: Sequence[Any], others: Sequence[str]) -> Any:
     try:
         return pa.concat_tables(tables, promote_options="permissive")
     except (pa.ArrowInvalid, pa.ArrowTypeError):  # an unknown column that is a number here and a text there
@@ -212,30 +212,32 @@ def _joined(tables: Sequence[Any], others: Sequence[str]) -> Any:
 
 def _others_as_text(table: Any, others: Sequence[str]) -> Any:
     for name in others:
-        table = table.set_column(table.schema.get_field_index(name), name, as_text(table.column(name)))
+        table = table.set_column(table.schema.get_field_index(name), name, to_text_column(table.column(name)))
     return table
 
 
-def _faults_of_parts(found: Sequence[tuple[int, str, str, Mask]], rows: int) -> list[Fault]:
+def _merge_part_faults(found: Sequence[tuple[int, str, str, Mask]], rows: int) -> list[FieldFault]:
     masks: dict[tuple[str, str], Mask] = {}
     for start, column, reason, mask in found:
         whole = masks.setdefault((column, reason), np.zeros(rows, dtype=bool))
         whole[start : start + len(mask)] |= mask
-    return [Fault(column, reason, rows) for (column, reason), rows in masks.items()]
+    return [FieldFault(column, reason, rows) for (column, reason), rows in masks.items()]
 
 
 # --- rows -------------------------------------------------------------------------------------------------------------
 
 
-def _row_faults(frame: pd.DataFrame, record: type[msgspec.Struct], known: Sequence[Fault]) -> list[Fault]:
+def _find_row_faults(
+    frame: pd.DataFrame, record: type[msgspec.Struct], known: Sequence[FieldFault]
+) -> list[FieldFault]:
     """Find rows that contradict themselves or the clock, where their columns are not already at fault."""
-    found = [*(outcome_faults(frame) if issubclass(record, Outcome) else []), *_ahead_of_the_clock(frame)]
-    bad = _any_fault(known, len(frame))
-    faults = [Fault(column, reason, rows & ~bad) for column, reason, rows in found]
+    found = [*(find_outcome_faults(frame) if issubclass(record, Outcome) else []), *_find_future_times(frame)]
+    bad = _mask_faults(known, len(frame))
+    faults = [FieldFault(column, reason, rows & ~bad) for column, reason, rows in found]
     return [fault for fault in faults if fault.rows.any()]
 
 
-def _ahead_of_the_clock(frame: pd.DataFrame) -> list[tuple[str, str, Mask]]:
+def _find_future_times(frame: pd.DataFrame) -> list[tuple[str, str, Mask]]:
     """Find rows of a log that are dated after tomorrow: a single one, years ahead, would make history forget the rest.
 
     Without a sequence such a row comes last and harms nothing.
@@ -243,31 +245,33 @@ def _ahead_of_the_clock(frame: pd.DataFrame) -> list[tuple[str, str, Mask]]:
     if SEQUENCE not in frame:
         return []
     latest_us = time.time_ns() // 1000 + US_PER_DAY
-    columns = [name for name in COMING_IN if name in frame]
-    return [(name, AFTER_TOMORROW, time_column_us(frame, name) > latest_us) for name in columns]
+    columns = [name for name in ARRIVAL_TIME_COLUMNS if name in frame]
+    return [(name, AFTER_TOMORROW, get_time_column_us(frame, name) > latest_us) for name in columns]
 
 
-def _repeated_identifiers(frame: pd.DataFrame, record: type[msgspec.Struct], bad: Mask) -> list[Fault]:
+def _find_repeated_identifiers(
+    frame: pd.DataFrame, record: type[msgspec.Struct], bad: Mask
+) -> list[FieldFault]:
     """Find rows whose identifier stands in an earlier good row."""
     if not issubclass(record, Consignment | Alert | Truth):
         return []
-    identifier = fields_of(record)[0].name
+    identifier = get_fields(record)[0].name
     repeated = np.zeros(len(frame), dtype=bool)
     repeated[~bad] = frame.loc[~bad, identifier].duplicated().to_numpy()
-    return [repeated_fault(identifier, repeated)] if repeated.any() else []
+    return [create_repeat_fault(identifier, repeated)] if repeated.any() else []
 
 
-def repeated_fault(identifier: str, rows: Mask) -> Fault:
+def create_repeat_fault(identifier: str, rows: Mask) -> FieldFault:
     """Say that the identifier of some rows stands in an earlier one."""
-    return Fault(identifier, f"repeated {identifier}", rows)
+    return FieldFault(identifier, f"repeated {identifier}", rows)
 
 
-def _without_repeats(frame: pd.DataFrame, record: type[msgspec.Struct]) -> tuple[pd.DataFrame, int]:
+def _drop_repeats(frame: pd.DataFrame, record: type[msgspec.Struct]) -> tuple[pd.DataFrame, int]:
     """Drop outcome rows that are identical to an earlier one."""
     if not issubclass(record, Outcome):
         return frame, 0
     twice = frame["consignment_id"].duplicated(keep=False).to_numpy()
-    columns = [*(field.name for field in fields_of(record)), *([SEQUENCE] if SEQUENCE in frame else [])]
+    columns = [*(field.name for field in get_fields(record)), *([SEQUENCE] if SEQUENCE in frame else [])]
     repeats = np.zeros(len(frame), dtype=bool)
     repeats[twice] = frame.loc[twice, columns].duplicated().to_numpy()
     return keep_rows(frame, ~repeats), int(repeats.sum())
@@ -278,7 +282,7 @@ def keep_rows(frame: pd.DataFrame, rows: Mask) -> pd.DataFrame:
     return frame if rows.all() else frame[rows].reset_index(drop=True)
 
 
-def _any_fault(faults: Sequence[Fault], rows: int) -> Mask:
+def _mask_faults(faults: Sequence[FieldFault], rows: int) -> Mask:
     bad = np.zeros(rows, dtype=bool)
     for fault in faults:
         bad |= fault.rows
@@ -288,11 +292,13 @@ def _any_fault(faults: Sequence[Fault], rows: int) -> Mask:
 # --- rejects ----------------------------------------------------------------------------------------------------------
 
 
-def rejects_of(parts: Sequence[Part], faults: Sequence[Fault], record: type[msgspec.Struct]) -> list[Reject]:
+def build_rejects(
+    parts: Sequence[TablePart], faults: Sequence[FieldFault], record: type[msgspec.Struct]
+) -> list[Reject]:
     """Give the rows at fault, in their order."""
-    fields = fields_of(record)
-    bad = _any_fault(faults, sum(len(part.table) for part in parts))
-    why: dict[int, list[Fault]] = {row: [] for row in np.flatnonzero(bad).tolist()}
+    fields = get_fields(record)
+    bad = _mask_faults(faults, sum(len(part.table) for part in parts))
+    why: dict[int, list[FieldFault]] = {row: [] for row in np.flatnonzero(bad).tolist()}
     for fault in faults:
         for row in np.flatnonzero(fault.rows).tolist():
             why[row].append(fault)
@@ -302,27 +308,27 @@ def rejects_of(parts: Sequence[Part], faults: Sequence[Fault], record: type[msgs
         inside = [row for row in why if start <= row < start + len(part.table)]
         given = part.table.take(np.asarray(inside, dtype=np.int64) - start).to_pylist()
         rejects += [
-            _reject(part.place(row - start), values, why[row], fields[0].name, hidden)
+            _build_reject(part.locate_row(row - start), values, why[row], fields[0].name, hidden)
             for row, values in zip(inside, given, strict=True)
         ]
         start += len(part.table)
     return rejects
 
 
-def _reject(
-    place: str, given: dict[str, Any], faults: Sequence[Fault], identifier: str, hidden: set[str]
+def _build_reject(
+    place: str, given: dict[str, Any], faults: Sequence[FieldFault], identifier: str, hidden: set[str]
 ) -> Reject:
-    reasons = [fault.reason + _shown(given, fault.column, hidden) for fault in faults]
+    reasons = [fault.reason + _format_shown_value(given, fault.column, hidden) for fault in faults]
     row = {name: value for name, value in given.items() if value is not None}
     return Reject(
         place=place,
-        identifier=text_of(given.get(identifier)) or "",
+        identifier=format_value(given.get(identifier)) or "",
         column=", ".join(fault.column for fault in faults),
         reason="; ".join(reasons),
         row=msgspec.json.encode(row, enc_hook=str).decode(),
     )
 
 
-def _shown(given: dict[str, Any], column: str, hidden: set[str]) -> str:
-    value = None if column in hidden else text_of(given.get(column))
+def _format_shown_value(given: dict[str, Any], column: str, hidden: set[str]) -> str:
+    value = None if column in hidden else format_value(given.get(column))
     return f", got {value!r}" if value and SHOWN_VALUE.fullmatch(value) else ""

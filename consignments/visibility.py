@@ -45,12 +45,12 @@ def to_us(moment: datetime) -> int:
     return (moment - EPOCH) // MICROSECOND
 
 
-def moment_of_us(us: int) -> datetime:
+def to_datetime(us: int) -> datetime:
     """Give the moment, in UTC, of microseconds since the epoch."""
     return EPOCH + timedelta(microseconds=us)
 
 
-def day_of_us(us: int) -> int:
+def convert_us_to_day(us: int) -> int:
     """Give the UTC day of a moment in microseconds.
 
     Examples
@@ -61,7 +61,7 @@ def day_of_us(us: int) -> int:
     return us // US_PER_DAY
 
 
-def day_of(moment: datetime) -> int:
+def to_day(moment: datetime) -> int:
     """Give the UTC day of a moment, as days since the epoch."""
     return (moment - EPOCH).days
 
@@ -71,13 +71,13 @@ def is_final(outcome: Outcome) -> bool:
     return outcome.status == "inspected" and outcome.result in FINAL_RESULTS
 
 
-def outcome_fault(outcome: Outcome) -> tuple[str, str] | None:
+def find_outcome_fault(outcome: Outcome) -> tuple[str, str] | None:
     """Find what contradicts itself in an outcome.
 
     Returns
     -------
     tuple of str or None
-        The column at fault and the reason; `outcome_faults` gives the same for a table.
+        The column at fault and the reason; `find_outcome_faults` gives the same for a table.
     """
     if outcome.status == "missed" and outcome.result in FINAL_RESULTS:
         return MISSED_WITH_RESULT
@@ -89,7 +89,7 @@ def outcome_fault(outcome: Outcome) -> tuple[str, str] | None:
     return None
 
 
-def outcome_faults(frame: "pd.DataFrame") -> list[tuple[str, str, NDArray[np.bool_]]]:
+def find_outcome_faults(frame: "pd.DataFrame") -> list[tuple[str, str, NDArray[np.bool_]]]:
     """Find the rows of an outcome table that contradict themselves.
 
     Returns
@@ -99,7 +99,7 @@ def outcome_faults(frame: "pd.DataFrame") -> list[tuple[str, str, NDArray[np.boo
     """
     final = _has_final_result(frame)
     missed = _equals(frame, "status", "missed")
-    known, inspected = time_column_us(frame, "known_at"), time_column_us(frame, "inspected_at")
+    known, inspected = get_time_column_us(frame, "known_at"), get_time_column_us(frame, "inspected_at")
     return [
         (*MISSED_WITH_RESULT, final & missed),
         (*FINAL_WITHOUT_KNOWN_AT, final & ~missed & (known == NO_TIME)),
@@ -107,7 +107,7 @@ def outcome_faults(frame: "pd.DataFrame") -> list[tuple[str, str, NDArray[np.boo
     ]
 
 
-def known_us(outcome: Outcome) -> int:
+def get_known_us(outcome: Outcome) -> int:
     """Give the moment at which an outcome became known, in microseconds.
 
     It is `known_at`; for missed and pending ones `inspected_at`, else `selected_at`; `NO_TIME` where a missed or pending
@@ -121,46 +121,46 @@ def known_us(outcome: Outcome) -> int:
     if is_final(outcome):
         known = outcome.known_at
         if known is None:
-            raise _never_known(f"outcome of {outcome.consignment_id}")
+            raise _build_missing_known_at(f"outcome of {outcome.consignment_id}")
     else:
         known = outcome.inspected_at or outcome.selected_at
     return NO_TIME if known is None else to_us(known)
 
 
-def visible_us(outcome: Outcome) -> int:
+def get_visible_us(outcome: Outcome) -> int:
     """Give the moment from which an outcome may be used: when it was known, or recorded if that was later."""
     recorded = NO_TIME if outcome.recorded_at is None else to_us(outcome.recorded_at)
-    return max(known_us(outcome), recorded)
+    return max(get_known_us(outcome), recorded)
 
 
-def visible_at(outcome: Outcome) -> datetime | None:
+def get_visible_at(outcome: Outcome) -> datetime | None:
     """Give the moment from which an outcome may be used, or None where it has no time at all."""
-    us = visible_us(outcome)
-    return None if us == NO_TIME else moment_of_us(us)
+    us = get_visible_us(outcome)
+    return None if us == NO_TIME else to_datetime(us)
 
 
-def known_at_column(frame: "pd.DataFrame") -> NDArray[np.int64]:
-    """Give `known_us` of every row of an outcome table as `consignments.tables` reads it.
+def compute_known_us(frame: "pd.DataFrame") -> NDArray[np.int64]:
+    """Give `get_known_us` of every row of an outcome table as `consignments.tables` reads it.
 
     Returns
     -------
     int64 array, (rows,)
     """
     final = _has_final_result(frame) & ~_equals(frame, "status", "missed")
-    known = time_column_us(frame, "known_at")
+    known = get_time_column_us(frame, "known_at")
     if (final & (known == NO_TIME)).any():
-        raise _never_known("outcome table")
-    inspected, selected = time_column_us(frame, "inspected_at"), time_column_us(frame, "selected_at")
+        raise _build_missing_known_at("outcome table")
+    inspected, selected = get_time_column_us(frame, "inspected_at"), get_time_column_us(frame, "selected_at")
     opened = np.where(inspected != NO_TIME, inspected, selected)
     return np.where(final, known, opened)
 
 
-def visible_at_column(frame: "pd.DataFrame") -> NDArray[np.int64]:
-    """Give `visible_us` of every row of an outcome table."""
-    return np.maximum(known_at_column(frame), time_column_us(frame, "recorded_at"))
+def compute_visible_us(frame: "pd.DataFrame") -> NDArray[np.int64]:
+    """Give `get_visible_us` of every row of an outcome table."""
+    return np.maximum(compute_known_us(frame), get_time_column_us(frame, "recorded_at"))
 
 
-def time_column_us(frame: "pd.DataFrame", column: str) -> NDArray[np.int64]:
+def get_time_column_us(frame: "pd.DataFrame", column: str) -> NDArray[np.int64]:
     """Give a time column as microseconds since the epoch, `NO_TIME` where missing or where there is no such column.
 
     Parameters
@@ -174,7 +174,7 @@ def time_column_us(frame: "pd.DataFrame", column: str) -> NDArray[np.int64]:
     return frame[column].to_numpy(dtype="datetime64[us]").astype(np.int64)
 
 
-def _never_known(where: str) -> BadInput:
+def _build_missing_known_at(where: str) -> BadInput:
     return BadInput(
         "a final result without known_at", where=where, todo="check the table with read_table first"
     )

@@ -14,26 +14,26 @@ from typing import NamedTuple
 
 from consignments.records import Alert, Consignment
 from features.normalization.normal_forms import (
-    Forms,
+    NormalForms,
     clean_hs,
-    fold,
-    letter_table,
-    normal_name,
-    place_words,
-    street_words,
+    fold_to_ascii,
+    make_letter_table,
+    normalize_name,
+    split_place_words,
+    split_street_words,
 )
-from features.route import read_route
+from features.route import parse_route
 from features.spec import Feature
 
 NO_MATCH = (0.0, nan, 0.0, 0.0, 0.0, 0.0)
-BEGINNING, ENDLESS = datetime.min.replace(tzinfo=UTC), datetime.max.replace(tzinfo=UTC)
+MIN_TIME, MAX_TIME = datetime.min.replace(tzinfo=UTC), datetime.max.replace(tzinfo=UTC)
 ONE_DAY = timedelta(days=1)
 REASON = "operation_alert"
-STAR = "*"
+WILDCARD = "*"
 # First or last letters by which words with stars are found; words without so many are looked for one by one.
-GRAM = 3
+GRAM_LETTERS = 3
 KOREA = "KR"
-_LETTERS, _LETTERS_AND_STARS = letter_table(), letter_table(STAR)
+_LETTERS, _LETTERS_AND_STARS = make_letter_table(), make_letter_table(WILDCARD)
 # 3-CMC and a-PVP are one word each, tea-bag is two.
 _HYPHEN_IN_NAME = re.compile(r"(?<=\d)-(?=\w)|(?<=\w)-(?=\d)|(?<=\b[a-z])-(?=\w)")
 
@@ -41,20 +41,20 @@ Word = tuple[str, ...]
 """A word of a pattern, parted at its stars; between the parts any letters may stand."""
 
 
-class Street(NamedTuple):
+class StreetWords(NamedTuple):
     """The words of an alert's address line, as Korea's endings of street names are read and as all others are."""
 
     korean: frozenset[str]
     other: frozenset[str]
 
 
-class Pattern(NamedTuple):
+class AlertPattern(NamedTuple):
     """What an alert asks for, in normal form; what is empty asks for nothing."""
 
     sender: str
     consignee: str
-    sender_street: Street | None
-    consignee_street: Street | None
+    sender_street: StreetWords | None
+    consignee_street: StreetWords | None
     words: tuple[Word, ...]
     hs: str
     departure: str
@@ -62,16 +62,16 @@ class Pattern(NamedTuple):
 
 
 @dataclass(slots=True, eq=False)
-class _Entry:
+class _AlertVersion:
     """One version of an alert; `until` is the place in the log where a later version took over."""
 
     alert: Alert
-    pattern: Pattern
+    pattern: AlertPattern
     sequence: int | None
     until: int | None = None
 
     def is_active(self, moment: datetime, sequence: int | None) -> bool:
-        if not self.alert.issued_at <= moment < _end(self.alert):
+        if not self.alert.issued_at <= moment < _get_expiry(self.alert):
             return False
         if sequence is None:
             return self.until is None
@@ -104,9 +104,9 @@ class Alerts:
     )
 
     def __init__(self, alerts: Iterable[Alert] = (), sequences: Iterable[int] | None = None) -> None:
-        self._index = _Index()
-        self._current: dict[str, _Entry] = {}
-        self._first_issue, self._last_end = ENDLESS, BEGINNING
+        self._index = _AlertIndex()
+        self._current: dict[str, _AlertVersion] = {}
+        self._first_issue, self._last_end = MAX_TIME, MIN_TIME
         places = iter(sequences) if sequences is not None else None
         for alert in alerts:
             self.add(alert, next(places) if places is not None else None)
@@ -130,13 +130,13 @@ class Alerts:
             if sequence is None:
                 self._index.remove(known)
             known.until = sequence
-        entry = _Entry(alert, read_pattern(alert), sequence)
+        entry = _AlertVersion(alert, normalize_pattern(alert), sequence)
         self._current[alert.alert_id] = entry
         self._index.add(entry)
         self._first_issue = min(self._first_issue, alert.issued_at)
-        self._last_end = max(self._last_end, _end(alert))
+        self._last_end = max(self._last_end, _get_expiry(alert))
 
-    def values(self, c: Consignment, forms: Forms, sequence: int | None = None) -> Sequence[float]:
+    def compute(self, c: Consignment, forms: NormalForms, sequence: int | None = None) -> Sequence[float]:
         """Give one number for each feature.
 
         Parameters
@@ -150,11 +150,11 @@ class Alerts:
         moment = c.received_at
         if moment is None or not self._first_issue <= moment < self._last_end:
             return NO_MATCH
-        seen = _Seen(c, forms)
+        seen = _ConsignmentView(c, forms)
         matching = [
             entry
-            for entry in self._index.candidates(seen)
-            if entry.is_active(moment, sequence) and _matches(entry.pattern, seen)
+            for entry in self._index.find_candidates(seen)
+            if entry.is_active(moment, sequence) and _match_pattern(entry.pattern, seen)
         ]
         if not matching:
             return NO_MATCH
@@ -170,25 +170,25 @@ class Alerts:
         )
 
 
-def _end(alert: Alert) -> datetime:
-    return alert.expires_at or ENDLESS
+def _get_expiry(alert: Alert) -> datetime:
+    return alert.expires_at or MAX_TIME
 
 
-def read_pattern(alert: Alert) -> Pattern:
+def normalize_pattern(alert: Alert) -> AlertPattern:
     """Bring what an alert asks for into normal form."""
-    return Pattern(
-        normal_name(alert.sender_name),
-        normal_name(alert.consignee_name),
-        _street(alert.sender_address),
-        _street(alert.consignee_address),
-        _pattern_words(alert.description_pattern),
+    return AlertPattern(
+        normalize_name(alert.sender_name),
+        normalize_name(alert.consignee_name),
+        _read_street(alert.sender_address),
+        _read_street(alert.consignee_address),
+        _parse_pattern(alert.description_pattern),
         clean_hs(alert.hs_code),
         alert.departure_country.strip().upper() if alert.departure_country else "",
-        read_route(alert.route).places if alert.route else "",
+        parse_route(alert.route).places if alert.route else "",
     )
 
 
-def word_matches(word: Word, text: str) -> bool:
+def match_word(word: Word, text: str) -> bool:
     """Tell whether one whole word fits a pattern's word, in a time that grows with their lengths only.
 
     Examples
@@ -211,25 +211,25 @@ def word_matches(word: Word, text: str) -> bool:
     return True
 
 
-class _Seen:
+class _ConsignmentView:
     """A consignment as alerts look at it; its words are made when first needed."""
 
     __slots__ = ("_words", "c", "departure", "forms", "places")
 
-    def __init__(self, c: Consignment, forms: Forms) -> None:
+    def __init__(self, c: Consignment, forms: NormalForms) -> None:
         self.c, self.forms = c, forms
-        self.places = read_route(c.route).places if c.route else ""
+        self.places = parse_route(c.route).places if c.route else ""
         self.departure = c.departure_country.strip().upper() if c.departure_country else ""
         self._words: list[str] | None = None
 
     @property
     def words(self) -> list[str]:
         if self._words is None:
-            self._words = _words(self.forms.text, _LETTERS)
+            self._words = _split_words(self.forms.text, _LETTERS)
         return self._words
 
 
-def _matches(pattern: Pattern, seen: _Seen) -> bool:
+def _match_pattern(pattern: AlertPattern, seen: _ConsignmentView) -> bool:
     c, forms = seen.c, seen.forms
     if pattern.sender and pattern.sender != forms.sender_name:
         return False
@@ -241,18 +241,18 @@ def _matches(pattern: Pattern, seen: _Seen) -> bool:
         return False
     if pattern.places not in seen.places:
         return False
-    if pattern.sender_street and not _is_at(
+    if pattern.sender_street and not _is_same_street(
         pattern.sender_street, forms.sender_address, c.sender_city, c.sender_postcode
     ):
         return False
-    if pattern.consignee_street and not _is_at(
+    if pattern.consignee_street and not _is_same_street(
         pattern.consignee_street, forms.consignee_address, c.consignee_city, c.consignee_postcode
     ):
         return False
-    return not pattern.words or _holds_phrase(pattern.words, seen.words)
+    return not pattern.words or _contains_phrase(pattern.words, seen.words)
 
 
-def _is_at(street: Street, address: str, city: str | None, postcode: str | None) -> bool:
+def _is_same_street(street: StreetWords, address: str, city: str | None, postcode: str | None) -> bool:
     """Tell whether an address is the alert's: the same street line, with city, postcode and country or without."""
     if not address:
         return False
@@ -261,42 +261,47 @@ def _is_at(street: Street, address: str, city: str | None, postcode: str | None)
     words = set(line.split())
     if not words <= asked:
         return False
-    return asked - words <= {code, home.lower(), *place_words(city), *fold(postcode or "").split()}
+    return asked - words <= {
+        code,
+        home.lower(),
+        *split_place_words(city),
+        *fold_to_ascii(postcode or "").split(),
+    }
 
 
-def _holds_phrase(phrase: tuple[Word, ...], words: Sequence[str]) -> bool:
+def _contains_phrase(phrase: tuple[Word, ...], words: Sequence[str]) -> bool:
     length = len(phrase)
     return any(
-        all(map(word_matches, phrase, words[start : start + length]))
+        all(map(match_word, phrase, words[start : start + length]))
         for start in range(len(words) - length + 1)
     )
 
 
-def _street(address: str | None) -> Street | None:
+def _read_street(address: str | None) -> StreetWords | None:
     if not address:
         return None
-    korean, other = (frozenset(street_words(address, home)) for home in (KOREA, ""))
-    return Street(korean, other) if korean and other else None
+    korean, other = (frozenset(split_street_words(address, home)) for home in (KOREA, ""))
+    return StreetWords(korean, other) if korean and other else None
 
 
-def _words(text: str, letters: bytes) -> list[str]:
-    folded = fold(text)
+def _split_words(text: str, letters: bytes) -> list[str]:
+    folded = fold_to_ascii(text)
     if "-" in folded:
         folded = _HYPHEN_IN_NAME.sub("", folded)
     return folded.encode().translate(letters, b"'`").decode().split()
 
 
-def _pattern_words(pattern: str | None) -> tuple[Word, ...]:
+def _parse_pattern(pattern: str | None) -> tuple[Word, ...]:
     """Part a pattern into words; stars at its ends that are words by themselves ask for nothing."""
-    words = [tuple(word.split(STAR)) for word in _words(pattern or "", _LETTERS_AND_STARS)]
+    words = [tuple(word.split(WILDCARD)) for word in _split_words(pattern or "", _LETTERS_AND_STARS)]
     asked = [place for place, word in enumerate(words) if any(word)]
     return tuple(words[asked[0] : asked[-1] + 1]) if asked else ()
 
 
-_Bucket = dict[str, list[_Entry]]
+_Bucket = dict[str, list[_AlertVersion]]
 
 
-class _Index:
+class _AlertIndex:
     """Alerts by their most telling pattern; each stands in one bucket only, an address under each of its words."""
 
     def __init__(self) -> None:
@@ -312,18 +317,18 @@ class _Index:
         self.products: _Bucket = {}
         self.departures: _Bucket = {}
 
-    def add(self, entry: _Entry) -> None:
-        for bucket, key in self._places_of(entry.pattern):
+    def add(self, entry: _AlertVersion) -> None:
+        for bucket, key in self._choose_buckets(entry.pattern):
             bucket.setdefault(key, []).append(entry)
 
-    def remove(self, entry: _Entry) -> None:
-        for bucket, key in self._places_of(entry.pattern):
+    def remove(self, entry: _AlertVersion) -> None:
+        for bucket, key in self._choose_buckets(entry.pattern):
             bucket[key].remove(entry)
 
-    def candidates(self, seen: _Seen) -> list[_Entry]:
+    def find_candidates(self, seen: _ConsignmentView) -> list[_AlertVersion]:
         """Give the alerts whose most telling pattern may fit, each once."""
         forms = seen.forms
-        found: list[_Entry] = []
+        found: list[_AlertVersion] = []
         for bucket, key in (
             (self.senders, forms.sender_name),
             (self.consignees, forms.consignee_name),
@@ -332,23 +337,25 @@ class _Index:
             if key in bucket:
                 found += bucket[key]
         if self.sender_streets:
-            found += self.sender_streets.get(_first_street_word(forms.sender_address), ())
+            found += self.sender_streets.get(_get_first_word(forms.sender_address), ())
         if self.consignee_streets:
-            found += self.consignee_streets.get(_first_street_word(forms.consignee_address), ())
+            found += self.consignee_streets.get(_get_first_word(forms.consignee_address), ())
         if self.products:
-            found += _found(self.products, {forms.hs[:length] for length in range(1, len(forms.hs) + 1)})
+            found += _collect_entries(
+                self.products, {forms.hs[:length] for length in range(1, len(forms.hs) + 1)}
+            )
         if self.places:
-            found += _found(self.places, seen.places.split(">"))
+            found += _collect_entries(self.places, seen.places.split(">"))
         if self.words or self.starts or self.ends or self.parts:
-            found += self._by_text(seen.words)
+            found += self._find_by_text(seen.words)
         return found
 
-    def _by_text(self, words: list[str]) -> list[_Entry]:
-        found = _found(self.words, words)
+    def _find_by_text(self, words: list[str]) -> list[_AlertVersion]:
+        found = _collect_entries(self.words, words)
         if self.starts:
-            found += _found(self.starts, [word[:GRAM] for word in words])
+            found += _collect_entries(self.starts, [word[:GRAM_LETTERS] for word in words])
         if self.ends:
-            found += _found(self.ends, [word[-GRAM:] for word in words])
+            found += _collect_entries(self.ends, [word[-GRAM_LETTERS:] for word in words])
         if self.parts:
             text = " ".join(words)
             for part, entries in self.parts.items():
@@ -356,7 +363,7 @@ class _Index:
                     found += entries
         return found
 
-    def _places_of(self, pattern: Pattern) -> list[tuple[_Bucket, str]]:
+    def _choose_buckets(self, pattern: AlertPattern) -> list[tuple[_Bucket, str]]:
         if pattern.sender:
             return [(self.senders, pattern.sender)]
         if pattern.consignee:
@@ -367,23 +374,23 @@ class _Index:
         ):
             if street:
                 return [(bucket, word) for word in street.korean | street.other]
-        return self._places_of_goods(pattern) or self._places_of_way(pattern)
+        return self._choose_goods_buckets(pattern) or self._choose_route_buckets(pattern)
 
-    def _places_of_goods(self, pattern: Pattern) -> list[tuple[_Bucket, str]]:
+    def _choose_goods_buckets(self, pattern: AlertPattern) -> list[tuple[_Bucket, str]]:
         if not pattern.words:
             return []
         literal = max((word[0] for word in pattern.words if len(word) == 1), key=len, default="")
         if literal:
             return [(self.words, literal)]
         start = max((word[0] for word in pattern.words), key=len)
-        if len(start) >= GRAM:
-            return [(self.starts, start[:GRAM])]
+        if len(start) >= GRAM_LETTERS:
+            return [(self.starts, start[:GRAM_LETTERS])]
         end = max((word[-1] for word in pattern.words), key=len)
-        if len(end) >= GRAM:
-            return [(self.ends, end[-GRAM:])]
+        if len(end) >= GRAM_LETTERS:
+            return [(self.ends, end[-GRAM_LETTERS:])]
         return [(self.parts, max((part for word in pattern.words for part in word), key=len))]
 
-    def _places_of_way(self, pattern: Pattern) -> list[tuple[_Bucket, str]]:
+    def _choose_route_buckets(self, pattern: AlertPattern) -> list[tuple[_Bucket, str]]:
         if pattern.places:
             return [(self.places, pattern.places.split(">")[1])]
         if pattern.hs:
@@ -393,12 +400,12 @@ class _Index:
         return []
 
 
-def _found(bucket: _Bucket, keys: Collection[str]) -> list[_Entry]:
+def _collect_entries(bucket: _Bucket, keys: Collection[str]) -> list[_AlertVersion]:
     """Give the entries under any of the keys; most often there are none."""
     if bucket.keys().isdisjoint(keys):
         return []
     return [entry for key in set(keys) for entry in bucket.get(key, ())]
 
 
-def _first_street_word(address: str) -> str:
+def _get_first_word(address: str) -> str:
     return address.rpartition("|")[2].partition(" ")[0]

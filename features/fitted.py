@@ -8,17 +8,17 @@ import numpy as np
 from numpy.typing import NDArray
 
 from consignments.records import Consignment
-from consignments.visibility import day_of
+from consignments.visibility import to_day
 from features.categories import fit_vocabularies
 from features.config import FeatureConfig
-from features.currency import Rates
+from features.currency import ExchangeRates
 from features.goods.kernels import TEXT_BUCKETS, fit_text_weights
-from features.normalization.normal_forms import normal_forms
+from features.normalization.normal_forms import normalize_consignment
 from features.value import fit_norms
 
 
 @dataclass(frozen=True)
-class Fitted:
+class FittedParameters:
     """The learnt part of the features.
 
     Attributes
@@ -35,13 +35,13 @@ class Fitted:
 
     vocabularies: dict[str, list[str]]
     norms: dict[str, list[float]]
-    rates: Rates
+    rates: ExchangeRates
     text_weights: NDArray[np.float32]
 
     @classmethod
-    def nothing(cls) -> "Fitted":
+    def create_empty(cls) -> "FittedParameters":
         """Stand in where no model is given; the features that need one come out missing or zero."""
-        return cls({}, {}, Rates.nothing(), np.zeros(TEXT_BUCKETS, dtype=np.float32))
+        return cls({}, {}, ExchangeRates.create_empty(), np.zeros(TEXT_BUCKETS, dtype=np.float32))
 
     def to_plain(self) -> tuple[dict[str, Any], dict[str, NDArray[Any]]]:
         """Give its JSON values and its arrays, for the bundle."""
@@ -49,10 +49,12 @@ class Fitted:
         return values, {"text_weights": self.text_weights, **self.rates.to_arrays()}
 
     @classmethod
-    def from_plain(cls, values: dict[str, Any], arrays: dict[str, NDArray[Any]]) -> "Fitted":
+    def from_plain(cls, values: dict[str, Any], arrays: dict[str, NDArray[Any]]) -> "FittedParameters":
         """Build it from what `to_plain` gave."""
         rates = {name: array for name, array in arrays.items() if name != "text_weights"}
-        return cls(values["vocabularies"], values["norms"], Rates.from_arrays(rates), arrays["text_weights"])
+        return cls(
+            values["vocabularies"], values["norms"], ExchangeRates.from_arrays(rates), arrays["text_weights"]
+        )
 
 
 def fit_features(
@@ -60,7 +62,7 @@ def fit_features(
     config: FeatureConfig,
     labels: NDArray[np.int8],
     weights: NDArray[np.float64],
-) -> Fitted:
+) -> FittedParameters:
     """Learn from the consignments of the training fold, and from nothing else.
 
     Parameters
@@ -73,10 +75,10 @@ def fit_features(
     weights : float64 array, (n,)
         Weight of each row, at least 0; a row of weight 0 teaches the text score nothing.
     """
-    days = [day_of(c.received_at) for c in consignments if c.received_at is not None]
-    rates = Rates.ecb(min(days), max(days))
-    forms = [normal_forms(c) for c in consignments]
-    return Fitted(
+    days = [to_day(c.received_at) for c in consignments if c.received_at is not None]
+    rates = ExchangeRates.load_ecb(min(days), max(days))
+    forms = [normalize_consignment(c) for c in consignments]
+    return FittedParameters(
         vocabularies=fit_vocabularies(consignments, config),
         norms=fit_norms(consignments, forms, rates),
         rates=rates,

@@ -14,16 +14,16 @@ from operator import attrgetter, not_
 from typing import NamedTuple, cast
 
 from consignments.records import Consignment
-from consignments.visibility import EPOCH, day_of
+from consignments.visibility import EPOCH, to_day
 from features.normalization.normal_forms import (
     LEGAL_FORMS,
     LEGAL_FORMS_IN_SCRIPTS,
-    SENDERS_REMEMBERED,
-    Forms,
-    fold,
-    letter_table,
+    SENDER_CACHE_SIZE,
+    NormalForms,
+    fold_to_ascii,
+    make_letter_table,
 )
-from features.normalization.phones import phone_doubts
+from features.normalization.phones import check_phone
 from features.spec import Feature
 
 # Words that firms and institutions have in their names beside their legal form.
@@ -71,7 +71,7 @@ OFFICE_WORDS = frozenset(
     )
 )
 _KIND_WORDS = BUSINESS_WORDS | CHEMICAL_WORDS | FORWARDER_WORDS
-_TELLING_ADDRESS_WORDS = FORWARDER_WORDS | VIRTUAL_OFFICE_WORDS | OFFICE_WORDS
+_ADDRESS_KIND_WORDS = FORWARDER_WORDS | VIRTUAL_OFFICE_WORDS | OFFICE_WORDS
 DORMITORY_SIGNS = ("dorm", "student", "hostel", "기숙사", "宿舍")
 HOME_SIGNS = (*DORMITORY_SIGNS, "apartment", "apt", "flat ", "villa", "residence", "아파트", "빌라")
 ASCII_HOME_SIGNS = tuple(filter(str.isascii, HOME_SIGNS))
@@ -82,10 +82,10 @@ _PLACEHOLDERS_TEXT = """
     same asdf qwerty wpx pdf doc docx xls jpg
 """
 PLACEHOLDERS = frozenset(_PLACEHOLDERS_TEXT.split())
-NO_LETTERS = " .,;:-_/\\\\|*+#?!'\"()[]{}<>&%$@=~^`0123456789"
-LONGEST_PLACEHOLDER = max(map(len, PLACEHOLDERS))
-FEWEST_REPEATS = 3
-SHORTEST_LINE = 6
+NON_LETTERS = " .,;:-_/\\\\|*+#?!'\"()[]{}<>&%$@=~^`0123456789"
+MAX_PLACEHOLDER_LENGTH = max(map(len, PLACEHOLDERS))
+MIN_REPEATS = 3
+MIN_LINE_LENGTH = 6
 
 # Providers where anyone has an address in a minute; the first part of the domain, or the whole of it.
 _FREE_PROVIDERS_TEXT = """
@@ -102,9 +102,9 @@ _UNTRACEABLE_PROVIDERS_TEXT = """
 """
 UNTRACEABLE_PROVIDERS = frozenset(_UNTRACEABLE_PROVIDERS_TEXT.split())
 
-DOMAINS_REMEMBERED = 1 << 12
+DOMAIN_CACHE_SIZE = 1 << 12
 
-_LETTERS = letter_table()
+_LETTERS = make_letter_table()
 _DIGIT = re.compile(r"\d")
 
 SIDES = ("sender", "consignee")
@@ -125,7 +125,7 @@ _COMPLETENESS: dict[tuple[bool, ...], Numbers] = {
 }
 
 
-def _of_side(side: str) -> tuple[Feature, ...]:
+def _declare_side(side: str) -> tuple[Feature, ...]:
     """Declare what is read of one side."""
     who = side.capitalize()
 
@@ -168,11 +168,11 @@ def _of_side(side: str) -> tuple[Feature, ...]:
     )
 
 
-class Parties:
+class PartyFeatures:
     """Features of the two sides, of what they have in common, and of the shipper's account."""
 
     features = (
-        *(feature for side in SIDES for feature in _of_side(side)),
+        *(feature for side in SIDES for feature in _declare_side(side)),
         Feature("parties.same_name", "flag", "same_party", "Sender and consignee have the same name"),
         Feature("parties.same_address", "flag", "same_party", "Sender and consignee have the same address"),
         Feature(
@@ -204,35 +204,35 @@ class Parties:
         Feature("parties.account_age_days", "days", "account", "The shipper's account is {value} days old"),
     )
 
-    def values(self, c: Consignment, forms: Forms) -> Sequence[float]:
+    def compute(self, c: Consignment, forms: NormalForms) -> Sequence[float]:
         """Give one number for each feature; NaN where the detail that it judges is missing."""
         sender, consignee = _SENDER(c), _CONSIGNEE(c)
-        sends, of_sender = _sender_name(sender[0])
+        sends, of_sender = _read_sender_name(sender[0])
         receives, of_consignee = _read_name(consignee[0])
-        at_sender = _sender_address(sender[1], forms.sender_address, sends)
+        at_sender = _read_sender_address(sender[1], forms.sender_address, sends)
         at_consignee = _address_values(consignee[1], forms.consignee_address, receives)
         return (
-            *_completeness(sender),
+            *_check_completeness(sender),
             *of_sender,
             *at_sender,
             *_phone_values(sender[5], forms.sender_phone, sender[4]),
             *_email_values(sender[6], forms.sender_email, sends),
-            *_completeness(consignee),
+            *_check_completeness(consignee),
             *of_consignee,
             *at_consignee,
             *_phone_values(consignee[5], forms.consignee_phone, consignee[4]),
             *_email_values(consignee[6], forms.consignee_email, receives),
-            _same(forms.sender_name, forms.consignee_name),
-            _same(forms.sender_address, forms.consignee_address),
-            _same(forms.sender_phone, forms.consignee_phone),
-            _same(forms.sender_email, forms.consignee_email),
-            *_dealings(c.nature, sends, receives),
+            _is_same(forms.sender_name, forms.consignee_name),
+            _is_same(forms.sender_address, forms.consignee_address),
+            _is_same(forms.sender_phone, forms.consignee_phone),
+            _is_same(forms.sender_email, forms.consignee_email),
+            *_compare_parties(c.nature, sends, receives),
             0.0 if c.account_id else 1.0,
             _account_age_days(c),
         )
 
 
-class Kind(NamedTuple):
+class PartyKind(NamedTuple):
     """What a party is by its name: 1, 0, or NaN without a name."""
 
     business: float
@@ -240,10 +240,10 @@ class Kind(NamedTuple):
     forwarder: float
 
 
-NO_KIND, PERSON = Kind(nan, nan, nan), Kind(0.0, 0.0, 0.0)
+UNKNOWN_KIND, PERSON = PartyKind(nan, nan, nan), PartyKind(0.0, 0.0, 0.0)
 
 
-def read_kind(name: str | None) -> Kind:
+def classify_party(name: str | None) -> PartyKind:
     """Tell what kind of party a name names.
 
     Examples
@@ -252,8 +252,8 @@ def read_kind(name: str | None) -> Kind:
     (Kind(business=1.0, chemical=1.0, forwarder=0.0), Kind(business=0.0, chemical=0.0, forwarder=0.0))
     """
     if not name:
-        return NO_KIND
-    plain = name if name.isascii() else fold(name)
+        return UNKNOWN_KIND
+    plain = name if name.isascii() else fold_to_ascii(name)
     words = plain.encode().translate(_LETTERS, b".'`").decode().split()
     known = not _KIND_WORDS.isdisjoint(words)
     if plain is name and not known:
@@ -261,7 +261,7 @@ def read_kind(name: str | None) -> Kind:
     business = known or _FIRM_IN_SCRIPTS.search(name) is not None
     chemical = not CHEMICAL_WORDS.isdisjoint(words) or _CHEMICALS_IN_SCRIPTS.search(name) is not None
     forwarder = not FORWARDER_WORDS.isdisjoint(words)
-    return Kind(float(business or chemical), float(chemical), float(forwarder))
+    return PartyKind(float(business or chemical), float(chemical), float(forwarder))
 
 
 def is_filler(text: str) -> bool:
@@ -274,24 +274,24 @@ def is_filler(text: str) -> bool:
     >>> [is_filler(text) for text in ("XXX", "N/A", "12-34", "Kim")]
     [True, True, True, False]
     """
-    if not text.strip(NO_LETTERS):
+    if not text.strip(NON_LETTERS):
         return True
-    if len(text) > LONGEST_PLACEHOLDER and text[0] != text[-1]:
+    if len(text) > MAX_PLACEHOLDER_LENGTH and text[0] != text[-1]:
         return False
     low = text.strip().lower()
-    return low in PLACEHOLDERS or (len(low) >= FEWEST_REPEATS and low == low[0] * len(low))
+    return low in PLACEHOLDERS or (len(low) >= MIN_REPEATS and low == low[0] * len(low))
 
 
-def _completeness(details: Details) -> Numbers:
+def _check_completeness(details: Details) -> Numbers:
     given: Iterable[str | None] = details
     if any(map(str.isspace, filter(None, details))):
         given = [part.strip() if part else part for part in details]
     return _COMPLETENESS[tuple(map(not_, given))]
 
 
-def _read_name(name: str | None) -> tuple[Kind, Numbers]:
+def _read_name(name: str | None) -> tuple[PartyKind, Numbers]:
     """Give the kind of party that a name names, and the features of the name and kind."""
-    kind = read_kind(name)
+    kind = classify_party(name)
     return kind, (*_name_values(name), kind.business, kind.chemical)
 
 
@@ -302,32 +302,32 @@ def _name_values(name: str | None) -> Numbers:
     return 1.0 if is_filler(name) else 0.0, 1.0 if _DIGIT.search(name) else 0.0
 
 
-def _address_values(address: str | None, form: str, kind: Kind) -> Numbers:
+def _address_values(address: str | None, form: str, kind: PartyKind) -> Numbers:
     line = form.rpartition("|")[2]
     if not address or not line:
         return (kind.forwarder, *(nan,) * 8)
     low = address.lower()
-    at_home = _holds_one(low, ASCII_HOME_SIGNS if low.isascii() else HOME_SIGNS)
+    at_home = _contains_any(low, ASCII_HOME_SIGNS if low.isascii() else HOME_SIGNS)
     words = line.split()
-    telling = words if not _TELLING_ADDRESS_WORDS.isdisjoint(words) else ()
+    telling = words if not _ADDRESS_KIND_WORDS.isdisjoint(words) else ()
     return (
         1.0 if kind.forwarder == 1.0 or not FORWARDER_WORDS.isdisjoint(telling) else 0.0,
         1.0 if is_filler(address) else 0.0,
         0.0 if line[0].isdigit() or _DIGIT.search(line) else 1.0,
-        1.0 if len(line) < SHORTEST_LINE else 0.0,
+        1.0 if len(line) < MIN_LINE_LENGTH else 0.0,
         1.0 if "pobox" in line else 0.0,
         0.0 if VIRTUAL_OFFICE_WORDS.isdisjoint(telling) else 1.0,
-        1.0 if at_home and _holds_one(low, DORMITORY_SIGNS) else 0.0,
+        1.0 if at_home and _contains_any(low, DORMITORY_SIGNS) else 0.0,
         1.0 if at_home and kind.business == 1.0 else 0.0,
         1.0 if kind.business == 0.0 and not OFFICE_WORDS.isdisjoint(telling) else 0.0,
     )
 
 
-_sender_name = lru_cache(SENDERS_REMEMBERED)(_read_name)
-_sender_address = lru_cache(SENDERS_REMEMBERED)(_address_values)
+_read_sender_name = lru_cache(SENDER_CACHE_SIZE)(_read_name)
+_read_sender_address = lru_cache(SENDER_CACHE_SIZE)(_address_values)
 
 
-def _holds_one(text: str, signs: tuple[str, ...]) -> bool:
+def _contains_any(text: str, signs: tuple[str, ...]) -> bool:
     for sign in signs:  # noqa: SIM110 - half the time of any() on the path of every request
         if sign in text:
             return True
@@ -337,11 +337,11 @@ def _holds_one(text: str, signs: tuple[str, ...]) -> bool:
 def _phone_values(phone: str | None, form: str, country: str | None) -> Numbers:
     if not phone:
         return nan, nan
-    implausible, foreign = phone_doubts(form, country.strip().upper() if country else "")
+    implausible, foreign = check_phone(form, country.strip().upper() if country else "")
     return 1.0 if implausible else 0.0, 1.0 if foreign else 0.0
 
 
-def _email_values(email: str | None, form: str, kind: Kind) -> Numbers:
+def _email_values(email: str | None, form: str, kind: PartyKind) -> Numbers:
     if not email:
         return (nan,) * 4
     local, _, domain = form.rpartition("@")
@@ -349,7 +349,7 @@ def _email_values(email: str | None, form: str, kind: Kind) -> Numbers:
     return invalid if local else 1.0, free, untraceable, free if kind.business == 1.0 else 0.0
 
 
-@lru_cache(DOMAINS_REMEMBERED)
+@lru_cache(DOMAIN_CACHE_SIZE)
 def _read_domain(domain: str) -> tuple[float, float, float]:
     """Tell whether a domain cannot be right, is a free provider's, or one's that nobody can be traced through."""
     free = domain in FREE_PROVIDERS or domain.partition(".")[0] in FREE_PROVIDERS
@@ -360,7 +360,7 @@ def _read_domain(domain: str) -> tuple[float, float, float]:
     )
 
 
-def _dealings(nature: str | None, sends: Kind, receives: Kind) -> Numbers:
+def _compare_parties(nature: str | None, sends: PartyKind, receives: PartyKind) -> Numbers:
     from_firm = sends.business == 1.0
     from_person, to_person = sends.business == 0.0, receives.business == 0.0
     return (
@@ -371,7 +371,7 @@ def _dealings(nature: str | None, sends: Kind, receives: Kind) -> Numbers:
     )
 
 
-def _same(one: str, other: str) -> float:
+def _is_same(one: str, other: str) -> float:
     return 1.0 if one and one == other else 0.0
 
 
@@ -380,4 +380,4 @@ def _account_age_days(c: Consignment) -> float:
     if c.account_opened_on is None or c.received_at is None:
         return nan
     opened = c.account_opened_on.toordinal() - EPOCH.toordinal()
-    return float(max(day_of(c.received_at) - opened, 0))
+    return float(max(to_day(c.received_at) - opened, 0))

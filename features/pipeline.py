@@ -14,34 +14,34 @@ from numpy.typing import NDArray
 
 from consignments.records import Consignment
 from features.alerts import Alerts
-from features.categories import Categories
+from features.categories import CategoryFeatures
 from features.config import FeatureConfig
-from features.fitted import Fitted
-from features.goods.goods import Goods
-from features.history.keys import Keyer, key_kinds
+from features.fitted import FittedParameters
+from features.goods.goods import GoodsFeatures
+from features.history.keys import KeyWriter, list_key_kinds
 from features.history.pseudonyms import Pseudonyms
 from features.history.table import History
-from features.normalization.normal_forms import Forms, normal_forms
-from features.parties import Parties
-from features.route import Route
+from features.normalization.normal_forms import NormalForms, normalize_consignment
+from features.parties import PartyFeatures
+from features.route import RouteFeatures
 from features.spec import Feature, Spec
-from features.value import Value
+from features.value import ValueFeatures
 
-USUAL_NEW_KEYS = 2
+EXPECTED_NEW_KEYS = 2
 """Keys that a consignment brings and that were never seen before (assumed)."""
 Row = NDArray[np.float32]
 Rows = NDArray[np.float32]
 Keys = NDArray[np.uint64]
 
 
-class PlainGroup(Protocol):
+class FeatureGroup(Protocol):
     """A group of features computed in plain Python."""
 
     @property
     def features(self) -> tuple[Feature, ...]:
         """What it computes, in order."""
 
-    def values(self, c: Consignment, forms: Forms) -> Sequence[float]:
+    def compute(self, c: Consignment, forms: NormalForms) -> Sequence[float]:
         """Give one number for each feature, NaN where missing."""
 
 
@@ -53,7 +53,7 @@ class Pipeline:
     config : FeatureConfig
         Declared columns and history keys.
     fitted : Fitted
-        What was learnt in training; `Fitted.nothing()` where there is no model.
+        What was learnt in training; `FittedParameters.nothing()` where there is no model.
     pseudonyms : Pseudonyms
         Turns names, addresses and other keys into numbers under a secret key.
     alerts : Alerts or None
@@ -68,35 +68,39 @@ class Pipeline:
     """
 
     def __init__(
-        self, config: FeatureConfig, fitted: Fitted, pseudonyms: Pseudonyms, alerts: Alerts | None = None
+        self,
+        config: FeatureConfig,
+        fitted: FittedParameters,
+        pseudonyms: Pseudonyms,
+        alerts: Alerts | None = None,
     ) -> None:
         self.config = config
         self.alerts = alerts if alerts is not None else Alerts()
-        self.kinds = key_kinds(config)
-        self.keyer = Keyer(self.kinds, pseudonyms)
-        self._plain: tuple[PlainGroup, PlainGroup, PlainGroup, PlainGroup] = (
-            Parties(),
-            Route(),
-            Value(fitted.rates, fitted.norms),
-            Categories(fitted.vocabularies, config),
+        self.kinds = list_key_kinds(config)
+        self.keyer = KeyWriter(self.kinds, pseudonyms)
+        self._plain: tuple[FeatureGroup, FeatureGroup, FeatureGroup, FeatureGroup] = (
+            PartyFeatures(),
+            RouteFeatures(),
+            ValueFeatures(fitted.rates, fitted.norms),
+            CategoryFeatures(fitted.vocabularies, config),
         )
-        self._goods = Goods(fitted.text_weights)
+        self._goods = GoodsFeatures(fitted.text_weights)
         plain = [feature for group in self._plain for feature in group.features]
         self._goods_at = len(plain) + len(self.alerts.features)
         self._write: Callable[..., None] = Struct(f"{self._goods_at}f").pack_into
         self.history_at = self._goods_at + len(self._goods.features)
-        history = self.new_history(capacity=16).features
+        history = self.create_history(capacity=16).features
         self.spec = Spec([*plain, *self.alerts.features, *self._goods.features, *history])
 
-    def new_history(self, capacity: int = 1 << 16, max_keys: int | None = None) -> History:
+    def create_history(self, capacity: int = 1 << 16, max_keys: int | None = None) -> History:
         """Make an empty history over this pipeline's keys; `max_keys` bounds it."""
         return History(self.kinds, capacity=capacity, max_keys=max_keys)
 
-    def history_of(self, rows: int) -> History:
+    def create_sized_history(self, rows: int) -> History:
         """Make an empty history with room for the keys of so many consignments, so that it seldom has to grow."""
-        return self.new_history(capacity=max(USUAL_NEW_KEYS * rows, 1 << 16))
+        return self.create_history(capacity=max(EXPECTED_NEW_KEYS * rows, 1 << 16))
 
-    def describe(
+    def fill_row(
         self, c: Consignment, row: Row, keys: Keys, counterparts: Keys, sequence: int | None = None
     ) -> None:
         """Write all features but those of history into `row`, and the keys of history beside it.
@@ -111,21 +115,21 @@ class Pipeline:
         sequence : int or None
             Its place in the log, where it has one: later alerts do not count.
         """
-        forms = normal_forms(c)
+        forms = normalize_consignment(c)
         parties, route, value, categories = self._plain
         self._write(
             row,
             0,
-            *parties.values(c, forms),
-            *route.values(c, forms),
-            *value.values(c, forms),
-            *categories.values(c, forms),
-            *self.alerts.values(c, forms, sequence),
+            *parties.compute(c, forms),
+            *route.compute(c, forms),
+            *value.compute(c, forms),
+            *categories.compute(c, forms),
+            *self.alerts.compute(c, forms, sequence),
         )
         self._goods.fill(c, forms, row, self._goods_at)
         self.keyer(c, forms, keys, counterparts)
 
-    def describe_all(
+    def fill_rows(
         self,
         consignments: Sequence[Consignment],
         X: Rows,
@@ -133,7 +137,7 @@ class Pipeline:
         counterparts: Keys,
         sequence: int | None = None,
     ) -> None:
-        """Do what `describe` does for several consignments between which no alert comes, to the same bits.
+        """Do what `fill_row` does for several consignments between which no alert comes, to the same bits.
 
         Group by group over the rows, so that the code of a group stays in the processor's caches, which takes a
         fifth to a third off the time. Some dozens of rows at a time are best.
@@ -146,9 +150,9 @@ class Pipeline:
         sequence : int or None
             Place in the log of the first, where they have one.
         """
-        pairs = [(c, normal_forms(c)) for c in consignments]
-        parts = [[group.values(*pair) for pair in pairs] for group in self._plain]
-        parts.append([self.alerts.values(*pair, sequence) for pair in pairs])
+        pairs = [(c, normalize_consignment(c)) for c in consignments]
+        parts = [[group.compute(*pair) for pair in pairs] for group in self._plain]
+        parts.append([self.alerts.compute(*pair, sequence) for pair in pairs])
         for row, values in zip(X, zip(*parts, strict=True), strict=True):
             self._write(row, 0, *chain.from_iterable(values))
         for row, pair in zip(X, pairs, strict=True):
@@ -156,6 +160,6 @@ class Pipeline:
         for pair, *both in zip(pairs, keys, counterparts, strict=True):
             self.keyer(*pair, *both)
 
-    def key(self, c: Consignment, keys: Keys, counterparts: Keys) -> None:
+    def fill_keys(self, c: Consignment, keys: Keys, counterparts: Keys) -> None:
         """Write only the keys of history, for a consignment that is not scored."""
-        self.keyer(c, normal_forms(c), keys, counterparts)
+        self.keyer(c, normalize_consignment(c), keys, counterparts)

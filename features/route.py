@@ -10,7 +10,7 @@ from typing import NamedTuple
 
 from consignments.identifiers import parse_awb, parse_s10
 from consignments.records import Consignment
-from features.normalization.normal_forms import Forms
+from features.normalization.normal_forms import NormalForms
 from features.spec import Feature
 
 # Airports of the world's air mail and air cargo by country (IATA codes); a place that is not here has no known country.
@@ -42,13 +42,13 @@ def _read_airports() -> dict[str, str]:
     return countries
 
 
-COUNTRY_OF_AIRPORT = _read_airports()
+AIRPORT_COUNTRIES = _read_airports()
 # Places through which traffic is re-sent when its own way is watched.
 TRANSIT_HUBS = frozenset(("HK", "SG", "AE", "MY", "NL", "DE"))
 IATA_LENGTH = 3
 IMPC_LENGTH = 6
-ROUTES_REMEMBERED = 1 << 16
-WAYS_REMEMBERED = 1 << 13
+ROUTE_CACHE_SIZE = 1 << 16
+COMPARISON_CACHE_SIZE = 1 << 13
 
 # First letter of an S10 service indicator and the services that travel under it.
 S10_SERVICES = {
@@ -62,7 +62,7 @@ S10_SERVICES = {
 }
 
 
-class Way(NamedTuple):
+class RouteFacts(NamedTuple):
     """What a route says by itself.
 
     Attributes
@@ -86,10 +86,10 @@ class Way(NamedTuple):
     places: str
 
 
-NO_WAY = Way(nan, nan, nan, (), "")
+NO_ROUTE = RouteFacts(nan, nan, nan, (), "")
 
 
-class Route:
+class RouteFeatures:
     """Features of route, countries and identifier."""
 
     features = (
@@ -190,9 +190,9 @@ class Route:
         ),
     )
 
-    def values(self, c: Consignment, forms: Forms) -> Sequence[float]:  # noqa: ARG002 - the shape of a group
+    def compute(self, c: Consignment, forms: NormalForms) -> Sequence[float]:  # noqa: ARG002 - the shape of a group
         """Give one number for each feature, NaN where what it compares is missing."""
-        way = _way_values(
+        way = _compare_route(
             c.route,
             c.departure_country,
             c.destination_country,
@@ -203,8 +203,8 @@ class Route:
         return way + _identifier_values(c, c.departure_country)
 
 
-@lru_cache(maxsize=WAYS_REMEMBERED)
-def _way_values(
+@lru_cache(maxsize=COMPARISON_CACHE_SIZE)
+def _compare_route(
     route: str | None,
     departure_country: str | None,
     destination_country: str | None,
@@ -213,9 +213,9 @@ def _way_values(
     consignee_country: str | None,
 ) -> tuple[float, ...]:
     """Compare a route and the countries around it; in a stream nearly all consignments share those of another."""
-    departure, destination = _country(departure_country), _country(destination_country)
-    sender, origin = _country(sender_country), _country(origin_country)
-    way = read_route(route) if route else NO_WAY
+    departure, destination = _clean_country(departure_country), _clean_country(destination_country)
+    sender, origin = _clean_country(sender_country), _clean_country(origin_country)
+    way = parse_route(route) if route else NO_ROUTE
     between = _countries_between(way.countries, departure, destination)
     at_hub = departure in TRANSIT_HUBS
     return (
@@ -225,18 +225,20 @@ def _way_values(
         way.repeats,
         float(len(between)) if way.countries else nan,
         nan if not way.countries else 0.0 if between.isdisjoint(TRANSIT_HUBS) else 1.0,
-        _differ(way.countries[0], departure) if way.countries else nan,
-        _differ(way.countries[-1], destination) if way.countries else nan,
-        1.0 if at_hub and (_differ(departure, sender) == 1.0 or _differ(departure, origin) == 1.0) else 0.0,
-        _differ(departure, sender),
-        _differ(departure, origin),
-        _differ(origin, sender),
-        _differ(_country(consignee_country), destination),
+        _compare_values(way.countries[0], departure) if way.countries else nan,
+        _compare_values(way.countries[-1], destination) if way.countries else nan,
+        1.0
+        if at_hub and (_compare_values(departure, sender) == 1.0 or _compare_values(departure, origin) == 1.0)
+        else 0.0,
+        _compare_values(departure, sender),
+        _compare_values(departure, origin),
+        _compare_values(origin, sender),
+        _compare_values(_clean_country(consignee_country), destination),
     )
 
 
-@lru_cache(maxsize=ROUTES_REMEMBERED)
-def read_route(route: str) -> Way:
+@lru_cache(maxsize=ROUTE_CACHE_SIZE)
+def parse_route(route: str) -> RouteFacts:
     """Take a route apart.
 
     Examples
@@ -246,23 +248,23 @@ def read_route(route: str) -> Way:
     """
     places = [place for part in route.upper().split(">") if (place := part.strip())]
     if not places:
-        return NO_WAY
+        return NO_ROUTE
     odd = sum(not _has_known_form(place) for place in places)
     repeats = float(len(set(places)) < len(places))
-    return Way(
+    return RouteFacts(
         len(places) - 1.0,
         odd / len(places),
         repeats,
-        tuple(map(country_of_place, places)),
+        tuple(map(get_place_country, places)),
         f">{'>'.join(places)}>",
     )
 
 
-def country_of_place(place: str) -> str:
+def get_place_country(place: str) -> str:
     """Give the country of an IATA or IMPC code, '' where unknown."""
     if len(place) == IMPC_LENGTH and _has_known_form(place):
         return place[:2]
-    return COUNTRY_OF_AIRPORT.get(place, "")
+    return AIRPORT_COUNTRIES.get(place, "")
 
 
 def _countries_between(countries: tuple[str, ...], departure: str, destination: str) -> frozenset[str]:
@@ -280,11 +282,11 @@ def _has_known_form(place: str) -> bool:
     return len(place) == IMPC_LENGTH and place[:-1].isalpha() and place[-1].isalnum()
 
 
-def _country(code: str | None) -> str:
+def _clean_country(code: str | None) -> str:
     return code.strip().upper() if code else ""
 
 
-def _differ(one: str, other: str) -> float:
+def _compare_values(one: str, other: str) -> float:
     """1 where two known things differ, NaN where either is unknown."""
     return (0.0 if one == other else 1.0) if one and other else nan
 
@@ -303,6 +305,6 @@ def _identifier_values(c: Consignment, departure: str | None) -> tuple[float, ..
         service = nan if not (services and c.service) else 0.0 if c.service in services else 1.0
         wrong = 0.0 if s10.check_holds else 1.0
         other_channel = 0.0 if c.channel == "postal" else 1.0
-        other_country = _differ(s10.country, _country(departure))
+        other_country = _compare_values(s10.country, _clean_country(departure))
         return 0.0, wrong, other_channel, other_country, service, master_missing, nan
     return 1.0, nan, nan, nan, nan, master_missing, nan

@@ -64,13 +64,13 @@ class Spec:
     def __iter__(self) -> Iterator[Feature]:
         return iter(self.features)
 
-    def place(self, name: str) -> int:
+    def get_column(self, name: str) -> int:
         """Give the column of a feature in the row; `UnknownName` names the nearest known feature."""
         if name not in self._places:
-            raise UnknownName.among(name, self.names, kind="feature")
+            raise UnknownName.from_candidates(name, self.names, kind="feature")
         return self._places[name]
 
-    def digest(self) -> str:
+    def compute_digest(self) -> str:
         """Give the SHA-256 of names, order, units and texts, as hexadecimal digits."""
         return hashlib.sha256(msgspec.json.encode(self.features)).hexdigest()
 
@@ -80,12 +80,12 @@ class Spec:
         Raises
         ------
         BundleRefused
-            Where `digest` is not this spec's.
+            Where `compute_digest` is not this spec's.
         """
-        if digest != self.digest():
+        if digest != self.compute_digest():
             raise BundleRefused(
                 "the model was trained on other features than this version of npsrisk computes",
                 got=f"spec {digest[:12]}",
-                expected=f"spec {self.digest()[:12]}",
+                expected=f"spec {self.compute_digest()[:12]}",
                 todo="retrain, or install the version named in the bundle's card",
             )

@@ -10,26 +10,26 @@ from math import log, nan, sqrt
 from typing import NamedTuple
 
 from consignments.records import Consignment, Item
-from consignments.visibility import day_of
-from features.currency import Rates
-from features.normalization.normal_forms import Forms
+from consignments.visibility import to_day
+from features.currency import ExchangeRates
+from features.normalization.normal_forms import NormalForms
 from features.spec import Feature
 
 # Largest finite float32, in which feature rows are kept.
-LARGEST = 3.4028e38
+MAX_FLOAT32 = 3.4028e38
 # A heading or chapter with fewer consignments has no norm of its own.
-FEWEST_FOR_NORM = 30
+MIN_CONSIGNMENTS_FOR_NORM = 30
 # Spreads of logarithms below this say that there was nearly one value, not that the next one is outlandish.
-LEAST_SPREAD = 0.1
+MIN_SPREAD = 0.1
 DOLLAR = "USD"
 CURRENCY_LETTERS = 3
 WEIGHT_UNIT = "KG"
 ROUND_STEP = 10.0
 HEADING_DIGITS, CHAPTER_DIGITS = 4, 2
-PRODUCTS_REMEMBERED, UNITS_REMEMBERED = 1 << 13, 1 << 10
+PRODUCT_CACHE_SIZE, UNIT_CACHE_SIZE = 1 << 13, 1 << 10
 
 
-class Measures(NamedTuple):
+class ValueMeasures(NamedTuple):
     """What norms are kept of; NaN is missing.
 
     Attributes
@@ -77,7 +77,7 @@ Norm = Sequence[float] | None
 """Mean and spread of logarithms."""
 
 
-class Value:
+class ValueFeatures:
     """Features of value and weight.
 
     Parameters
@@ -165,52 +165,52 @@ class Value:
         Feature("value.per_unit", "currency", "items", "Value is {value} for each unit of goods"),
     )
 
-    def __init__(self, rates: Rates, norms: Mapping[str, Sequence[float]]) -> None:
+    def __init__(self, rates: ExchangeRates, norms: Mapping[str, Sequence[float]]) -> None:
         self._rates = rates
-        self._norms = _by_measure(norms)
-        self._norms_of = lru_cache(PRODUCTS_REMEMBERED)(self._find_norms)
+        self._norms = _group_by_measure(norms)
+        self._norms_of = lru_cache(PRODUCT_CACHE_SIZE)(self._find_norms)
 
-    def values(self, c: Consignment, forms: Forms) -> Sequence[float]:
+    def compute(self, c: Consignment, forms: NormalForms) -> Sequence[float]:
         """Give one number for each feature, NaN where missing."""
-        sums = add_up(c.items) if c.items else NO_ITEMS
-        declared = declared_value(c, sums)
-        unit, value, per_kg, per_piece, weight_per_piece = measure(c, self._rates, declared)
+        sums = sum_items(c.items) if c.items else NO_ITEMS
+        declared = get_declared_value(c, sums)
+        unit, value, per_kg, per_piece, weight_per_piece = compute_measures(c, self._rates, declared)
         in_dollars = unit == DOLLAR
         usual_value, usual_per_kg, usual_per_piece, usual_weight = self._norms_of(
             unit, forms.hs[:HEADING_DIGITS]
         )
-        weight, postage = _given(c.gross_weight_kg), _given(c.postage)
+        weight, postage = _to_float(c.gross_weight_kg), _to_float(c.postage)
         return (
-            LARGEST if declared > LARGEST else declared,
+            MAX_FLOAT32 if declared > MAX_FLOAT32 else declared,
             value if in_dollars else nan,
-            _deviation(usual_value, value),
+            _compute_deviation(usual_value, value),
             1.0 if declared == 0.0 or declared == 1.0 else 0.0,
             1.0 if declared > 0.0 and declared % ROUND_STEP == 0.0 else 0.0,
             1.0 if declared != declared else 0.0,
-            _ratio(declared, weight),
+            _divide(declared, weight),
             per_kg if in_dollars else nan,
-            _deviation(usual_per_kg, per_kg),
+            _compute_deviation(usual_per_kg, per_kg),
             per_piece if in_dollars else nan,
-            _deviation(usual_per_piece, per_piece),
-            LARGEST if weight > LARGEST else weight,
+            _compute_deviation(usual_per_piece, per_piece),
+            MAX_FLOAT32 if weight > MAX_FLOAT32 else weight,
             0.0 if weight > 0.0 else 1.0,
             1.0 if weight > 0.0 and weight % 1.0 == 0.0 else 0.0,
-            min(_given(c.pieces), LARGEST),
+            min(_to_float(c.pieces), MAX_FLOAT32),
             weight_per_piece,
-            _deviation(usual_weight, weight_per_piece),
-            _ratio(postage, declared),
-            _ratio(postage, weight),
+            _compute_deviation(usual_weight, weight_per_piece),
+            _divide(postage, declared),
+            _divide(postage, weight),
             *(NO_ITEM_VALUES if sums is NO_ITEMS else _item_values(c, sums, declared, weight)),
         )
 
     def _find_norms(self, unit: str, heading: str) -> tuple[Norm, ...]:
         """Give the norms of a product: of value, value per kilogram, value and weight per piece."""
         return tuple(
-            self._norm(name, WEIGHT_UNIT if name == "weight_per_piece" else unit, heading)
-            for name in Measures._fields[1:]
+            self._get_norm(name, WEIGHT_UNIT if name == "weight_per_piece" else unit, heading)
+            for name in ValueMeasures._fields[1:]
         )
 
-    def _norm(self, measure: str, unit: str, heading: str) -> Norm:
+    def _get_norm(self, measure: str, unit: str, heading: str) -> Norm:
         norms = self._norms.get((measure, unit), {})
         return norms.get(heading) or norms.get(heading[:CHAPTER_DIGITS]) or norms.get("")
 
@@ -218,21 +218,21 @@ class Value:
 def _item_values(c: Consignment, sums: ItemSums, declared: float, weight: float) -> tuple[float, ...]:
     return (
         sums.kinds,
-        _ratio(sums.value, _given(c.declared_value)),
-        _ratio(sums.weight_kg, weight),
+        _divide(sums.value, _to_float(c.declared_value)),
+        _divide(sums.weight_kg, weight),
         sums.incomplete,
         sums.largest,
-        _ratio(declared, sums.quantity),
+        _divide(declared, sums.quantity),
     )
 
 
-def _deviation(norm: Norm, amount: float) -> float:
+def _compute_deviation(norm: Norm, amount: float) -> float:
     """Tell how many standard deviations the logarithm of an amount lies from its product's norm."""
     return (log(amount) - norm[0]) / norm[1] if norm and amount > 0.0 else nan
 
 
 def fit_norms(
-    consignments: Iterable[Consignment], forms: Iterable[Forms], rates: Rates
+    consignments: Iterable[Consignment], forms: Iterable[NormalForms], rates: ExchangeRates
 ) -> dict[str, list[float]]:
     """Learn what values and weights are usual for a product.
 
@@ -252,38 +252,40 @@ def fit_norms(
     """
     sums: dict[str, list[float]] = {}
     for c, form in zip(consignments, forms, strict=True):
-        declared = declared_value(c, add_up(c.items) if c.items else NO_ITEMS)
-        unit, *amounts = measure(c, rates, declared)
-        for name, amount in zip(Measures._fields[1:], amounts, strict=True):
+        declared = get_declared_value(c, sum_items(c.items) if c.items else NO_ITEMS)
+        unit, *amounts = compute_measures(c, rates, declared)
+        for name, amount in zip(ValueMeasures._fields[1:], amounts, strict=True):
             if amount > 0.0:
                 where = f"{name}|{WEIGHT_UNIT if name == 'weight_per_piece' else unit}|"
-                _count(sums, where, form.hs, log(amount))
+                _add_amount(sums, where, form.hs, log(amount))
     return {
-        where: _mean_and_spread(*total) for where, total in sorted(sums.items()) if _suffices(where, total)
+        where: _compute_mean_and_spread(*total)
+        for where, total in sorted(sums.items())
+        if _is_enough(where, total)
     }
 
 
-def declared_value(c: Consignment, sums: ItemSums) -> float:
+def get_declared_value(c: Consignment, sums: ItemSums) -> float:
     """Give the declared value, else what the items add up to, in the consignment's currency."""
     return sums.value if c.declared_value is None else c.declared_value
 
 
-def measure(c: Consignment, rates: Rates, declared: float) -> Measures:
+def compute_measures(c: Consignment, rates: ExchangeRates, declared: float) -> ValueMeasures:
     """Give the amounts of a consignment that have norms."""
-    unit = _unit(c.currency) if c.currency else ""
+    unit = _clean_currency(c.currency) if c.currency else ""
     value = declared
     if unit and unit != DOLLAR:
-        day = 0 if c.received_at is None else day_of(c.received_at)
-        usd = rates.usd(declared, unit, day)
+        day = 0 if c.received_at is None else to_day(c.received_at)
+        usd = rates.convert_to_usd(declared, unit, day)
         if usd == usd:
             unit, value = DOLLAR, usd
-    weight, pieces = _given(c.gross_weight_kg), _given(c.pieces)
-    return Measures(
-        unit, min(value, LARGEST), _ratio(value, weight), _ratio(value, pieces), _ratio(weight, pieces)
+    weight, pieces = _to_float(c.gross_weight_kg), _to_float(c.pieces)
+    return ValueMeasures(
+        unit, min(value, MAX_FLOAT32), _divide(value, weight), _divide(value, pieces), _divide(weight, pieces)
     )
 
 
-def add_up(items: Sequence[Item]) -> ItemSums:
+def sum_items(items: Sequence[Item]) -> ItemSums:
     """Add up the items of a consignment."""
     value = weight = quantity = largest = 0.0
     incomplete = 0
@@ -291,34 +293,34 @@ def add_up(items: Sequence[Item]) -> ItemSums:
         parts = (item.value, item.net_weight_kg, item.quantity)
         if item.description is None or None in parts:
             incomplete += 1
-        value += _given(item.value)
-        weight += _given(item.net_weight_kg)
-        quantity += _given(item.quantity)
+        value += _to_float(item.value)
+        weight += _to_float(item.net_weight_kg)
+        quantity += _to_float(item.quantity)
         largest = max(largest, item.value or 0.0)
     kinds = len(items)
-    return ItemSums(float(kinds), value, weight, quantity, incomplete / kinds, _ratio(largest, value))
+    return ItemSums(float(kinds), value, weight, quantity, incomplete / kinds, _divide(largest, value))
 
 
-@lru_cache(UNITS_REMEMBERED)
-def _unit(currency: str) -> str:
+@lru_cache(UNIT_CACHE_SIZE)
+def _clean_currency(currency: str) -> str:
     """Give the code of a currency; '' for what cannot be one."""
     unit = currency.strip().upper()
     return unit if len(unit) == CURRENCY_LETTERS and unit.isalpha() else ""
 
 
-def _given(number: float | None) -> float:
+def _to_float(number: float | None) -> float:
     return nan if number is None else number
 
 
-def _ratio(one: float, other: float) -> float:
+def _divide(one: float, other: float) -> float:
     """Divide; NaN by zero, and never beyond float32."""
     if not other:
         return nan
     ratio = one / other
-    return LARGEST if ratio > LARGEST else ratio
+    return MAX_FLOAT32 if ratio > MAX_FLOAT32 else ratio
 
 
-def _count(sums: dict[str, list[float]], where: str, hs: str, amount: float) -> None:
+def _add_amount(sums: dict[str, list[float]], where: str, hs: str, amount: float) -> None:
     for product in {"", hs[:CHAPTER_DIGITS], hs[:HEADING_DIGITS]}:
         total = sums.setdefault(where + product, [0.0, 0.0, 0.0])
         total[0] += 1.0
@@ -326,16 +328,18 @@ def _count(sums: dict[str, list[float]], where: str, hs: str, amount: float) -> 
         total[2] += amount * amount
 
 
-def _suffices(where: str, total: Sequence[float]) -> bool:
-    return total[0] >= (FEWEST_FOR_NORM if where[-1].isdigit() else 2)
+def _is_enough(where: str, total: Sequence[float]) -> bool:
+    return total[0] >= (MIN_CONSIGNMENTS_FOR_NORM if where[-1].isdigit() else 2)
 
 
-def _mean_and_spread(count: float, total: float, squares: float) -> list[float]:
+def _compute_mean_and_spread(count: float, total: float, squares: float) -> list[float]:
     mean = total / count
-    return [mean, max(sqrt(max(squares / count - mean * mean, 0.0)), LEAST_SPREAD)]
+    return [mean, max(sqrt(max(squares / count - mean * mean, 0.0)), MIN_SPREAD)]
 
 
-def _by_measure(norms: Mapping[str, Sequence[float]]) -> dict[tuple[str, str], dict[str, Sequence[float]]]:
+def _group_by_measure(
+    norms: Mapping[str, Sequence[float]],
+) -> dict[tuple[str, str], dict[str, Sequence[float]]]:
     parted: dict[tuple[str, str], dict[str, Sequence[float]]] = {}
     for where, norm in norms.items():
         name, unit, product = where.split("|")

@@ -12,16 +12,16 @@ from typing import TypeVar
 
 from consignments.errors import ServiceFault
 
-FEWEST_ROWS = 30_000
+MIN_PARALLEL_ROWS = 30_000
 """Fewer rows are described sooner than other processes have started."""
-PIECES_AHEAD = 2
+CHUNKS_AHEAD = 2
 """Pieces for each process that are read before their turn."""
-WATCH_SECONDS = 1.0
+PARENT_CHECK_SECONDS = 1.0
 A = TypeVar("A")
 B = TypeVar("B")
 
 
-class Workers:
+class WorkerPool:
     """Maps pieces in their order, by other processes where that pays; few pieces are under way at once.
 
     Parameters
@@ -33,14 +33,14 @@ class Workers:
     """
 
     def __init__(self, jobs: int, rows: int) -> None:
-        self.jobs = jobs if rows >= FEWEST_ROWS else 1
+        self.jobs = jobs if rows >= MIN_PARALLEL_ROWS else 1
         self._pool = (
-            ProcessPoolExecutor(self.jobs, get_context("spawn"), end_with, (os.getpid(),))
+            ProcessPoolExecutor(self.jobs, get_context("spawn"), end_with_parent, (os.getpid(),))
             if self.jobs > 1
             else None
         )
 
-    def __enter__(self) -> "Workers":
+    def __enter__(self) -> "WorkerPool":
         return self
 
     def __exit__(self, *_: object) -> None:
@@ -55,13 +55,13 @@ class Workers:
         waiting: deque[Future[B]] = deque()
         for piece in pieces:
             waiting.append(self._pool.submit(work, piece))
-            if len(waiting) > PIECES_AHEAD * self.jobs:
-                yield _result(waiting.popleft())
+            if len(waiting) > CHUNKS_AHEAD * self.jobs:
+                yield _get_result(waiting.popleft())
         while waiting:
-            yield _result(waiting.popleft())
+            yield _get_result(waiting.popleft())
 
 
-def end_with(parent: int) -> None:
+def end_with_parent(parent: int) -> None:
     """End this process when its parent ends, however it ends: a pool's processes would wait for work for ever.
 
     Parameters
@@ -72,13 +72,13 @@ def end_with(parent: int) -> None:
 
     def watch() -> None:
         while os.getppid() == parent:
-            time.sleep(WATCH_SECONDS)
+            time.sleep(PARENT_CHECK_SECONDS)
         os._exit(1)
 
     Thread(target=watch, daemon=True).start()
 
 
-def _result(future: Future[B]) -> B:
+def _get_result(future: Future[B]) -> B:
     try:
         return future.result()
     except BrokenProcessPool as error:

@@ -28,14 +28,14 @@ class Bands(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     high: Annotated[float, Meta(ge=0)]
     elevated: Annotated[float, Meta(ge=0)]
 
-    def of(self, score: float) -> Band:
+    def assign(self, score: float) -> Band:
         """Give the band of one score."""
         if score >= self.high:
             return "high"
         return "elevated" if score >= self.elevated else "routine"
 
     @classmethod
-    def of_traffic(cls, scores: Floats) -> "Bands":
+    def from_scores(cls, scores: Floats) -> "Bands":
         """Set the cut-offs so that at most `HIGH_SHARE` of the traffic is high, and so on; ties stay below.
 
         Parameters

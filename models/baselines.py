@@ -9,14 +9,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from features.spec import Spec
-from models.linear import LogisticRegression, thinned
+from models.linear import LogisticRegression, sample_negatives
 from models.rules import Rules
 
 Floats = NDArray[np.float64]
 Rows = NDArray[np.float32]
 
-LARGEST = float(np.finfo(np.float32).max)
-BELOW_ALL = -1e39
+MAX_FLOAT32 = float(np.finfo(np.float32).max)
+MISSING_RANK_VALUE = -1e39
 """Where a missing value ranks: below every float32."""
 
 
@@ -32,7 +32,7 @@ class Baseline(Protocol):
     def name(self) -> str:
         """Its name in tables and metrics."""
 
-    def scores(self, X: Rows, consignment_ids: Sequence[str]) -> Floats:
+    def compute_scores(self, X: Rows, consignment_ids: Sequence[str]) -> Floats:
         """Give a number for each row, the higher, the riskier; not NaN.
 
         Parameters
@@ -56,7 +56,7 @@ def fit_baselines(
     spec : Spec
     seed : int
     """
-    X, y, weight = thinned(X, np.asarray(y, dtype=np.float64), np.asarray(weight, dtype=np.float64))
+    X, y, weight = sample_negatives(X, np.asarray(y, dtype=np.float64), np.asarray(weight, dtype=np.float64))
     return (
         RandomOrder(seed),
         Rules(spec),
@@ -72,11 +72,11 @@ class RandomOrder:
     seed: int
     name: str = "random"
 
-    def scores(self, X: Rows, consignment_ids: Sequence[str]) -> Floats:  # noqa: ARG002
+    def compute_scores(self, X: Rows, consignment_ids: Sequence[str]) -> Floats:  # noqa: ARG002
         """Give each identifier a number in [0, 1), always the same."""
-        return np.array([self._lot(name) for name in consignment_ids], dtype=np.float64)
+        return np.array([self._draw_number(name) for name in consignment_ids], dtype=np.float64)
 
-    def _lot(self, consignment_id: str) -> float:
+    def _draw_number(self, consignment_id: str) -> float:
         digest = hashlib.blake2b(f"{self.seed}\n{consignment_id}".encode(), digest_size=8).digest()
         return (int.from_bytes(digest, "big") >> 11) / 2**53
 
@@ -102,19 +102,19 @@ class BestFeature:
     def fit(cls, X: Rows, y: Floats, weight: Floats, spec: Spec) -> "BestFeature":
         """Choose by average precision; of equals the first in the row, upwards before downwards."""
         reached = [
-            (average_precision(_ranked(X[:, column], sign), y, weight), -column, sign)
+            (compute_average_precision(_to_rank_values(X[:, column], sign), y, weight), -column, sign)
             for column in range(X.shape[1])
             for sign in (1.0, -1.0)
         ]
         _, column, sign = max(reached)
         return cls(spec.names[-column], -column, sign)
 
-    def scores(self, X: Rows, consignment_ids: Sequence[str] = ()) -> Floats:  # noqa: ARG002
+    def compute_scores(self, X: Rows, consignment_ids: Sequence[str] = ()) -> Floats:  # noqa: ARG002
         """Give the values of the feature; missing ones come last."""
-        return _ranked(X[:, self.column], self.sign)
+        return _to_rank_values(X[:, self.column], self.sign)
 
 
-def average_precision(score: Floats, y: Floats, weight: Floats) -> float:
+def compute_average_precision(score: Floats, y: Floats, weight: Floats) -> float:
     """Give the weighted average precision; rows with one score are taken together."""
     order = np.argsort(-score, kind="stable")
     ends = np.append(np.flatnonzero(np.diff(score[order])), len(order) - 1)
@@ -123,6 +123,6 @@ def average_precision(score: Floats, y: Floats, weight: Floats) -> float:
     return float(np.sum(np.diff(found, prepend=0.0) * precision) / found[-1])
 
 
-def _ranked(values: Rows, sign: float) -> Floats:
-    within = np.clip(sign * values.astype(np.float64), -LARGEST, LARGEST)
-    return np.nan_to_num(within, nan=BELOW_ALL)
+def _to_rank_values(values: Rows, sign: float) -> Floats:
+    within = np.clip(sign * values.astype(np.float64), -MAX_FLOAT32, MAX_FLOAT32)
+    return np.nan_to_num(within, nan=MISSING_RANK_VALUE)

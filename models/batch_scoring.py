@@ -11,10 +11,10 @@ import numpy as np
 import pandas as pd
 
 from features.batch import Progress, Tables
-from features.fitted import Fitted
+from features.fitted import FittedParameters
 from features.history.pseudonyms import Pseudonyms
 from features.pipeline import Pipeline
-from features.streams import FeaturePiece, InMemory, World, feature_pieces
+from features.streams import FeatureChunk, FeatureInputs, InMemoryTable, stream_features
 from models.bundle import Bundle
 
 TEXT = pd.StringDtype(na_value=np.nan)
@@ -55,21 +55,21 @@ def score_table(
         `consignment_id`, `score` (probability), `band`, `model_version`, `office`, `received_at`, and `reasons`
         where asked for; one row for each given consignment, in their order.
     """
-    world = World(
-        InMemory(given.consignments),
-        None if history is None else InMemory(history),
+    world = FeatureInputs(
+        InMemoryTable(given.consignments),
+        None if history is None else InMemoryTable(history),
         given.outcomes,
         given.alerts,
     )
-    scored = score_pieces(
+    scored = score_chunks(
         bundle, world, pseudonyms, as_of=as_of, reasons=reasons, version=version, progress=progress
     )
     return pd.concat(scored, ignore_index=True)
 
 
-def score_pieces(
+def score_chunks(
     bundle: Bundle,
-    world: World,
+    world: FeatureInputs,
     pseudonyms: Pseudonyms,
     *,
     as_of: pd.Timestamp | None = None,
@@ -93,23 +93,23 @@ def score_pieces(
     DataFrame
         Rows of the table that `score_table` gives; at least one piece.
     """
-    fitted = Fitted.from_plain(bundle.fitted, bundle.arrays)
+    fitted = FittedParameters.from_plain(bundle.fitted, bundle.arrays)
     Pipeline(bundle.config, fitted, pseudonyms).spec.require(bundle.card.feature_spec_sha256)
-    pieces = feature_pieces(
+    pieces = stream_features(
         world, bundle.config, fitted, pseudonyms, as_of=as_of, jobs=jobs, progress=progress
     )
     for piece in pieces:
-        yield _scores(bundle, piece, reasons, version)
+        yield _score_chunk(bundle, piece, reasons, version)
 
 
-def _scores(bundle: Bundle, piece: FeaturePiece, reasons: int, version: str) -> pd.DataFrame:
+def _score_chunk(bundle: Bundle, piece: FeatureChunk, reasons: int, version: str) -> pd.DataFrame:
     rows = piece.frame
     score = bundle.model.score(piece.X, rows["channel"].tolist())
     result = pd.DataFrame(
         {
             "consignment_id": rows["consignment_id"].array,
             "score": score,
-            "band": pd.array(bundle.model.bands_of(score), dtype=TEXT),
+            "band": pd.array(bundle.model.assign_bands(score), dtype=TEXT),
             "model_version": pd.array([version] * len(rows), dtype=TEXT),
             "office": rows["office"].array if "office" in rows else None,
             "received_at": rows["received_at"].array,

@@ -29,10 +29,10 @@ from features.spec import Feature, Spec
 from models.bands import Bands
 from models.calibration import Calibration
 from models.risk_model import RiskModel, Rows
-from models.traffic_profile import Reference
+from models.traffic_profile import ReferenceProfile
 from models.trees import Trees
 
-FORMAT = 2
+FORMAT_VERSION = 2
 """Since 2 a bundle may carry a reference."""
 MANIFEST, CARD, FEATURES, TREES = "manifest.json", "model.json", "features.json", "trees.txt"
 CALIBRATION, BANDS, EXAMPLES = "calibration.json", "bands.json", "examples.json"
@@ -43,16 +43,16 @@ EXAMPLE_ROWS = "example_rows"
 NAMED_FILES = {CARD, FEATURES, TREES, CALIBRATION, BANDS, EXAMPLES, f"{EXAMPLE_ROWS}.npy"}
 ARRAY_FILE = re.compile(r"[a-z][a-z0-9_]{0,59}\.npy")
 ARRAY_KINDS = "biufSU"
-MOST_FILES = 64
-LARGEST_BUNDLE = 256 * 1024 * 1024
-MOST_EXAMPLES = 1000
+MAX_FILES = 64
+MAX_BUNDLE_BYTES = 256 * 1024 * 1024
+MAX_EXAMPLES = 1000
 CONTRIBUTION_TOLERANCE = 1e-9
 
 Floats = NDArray[np.float64]
 T = TypeVar("T")
 
 
-class Card(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+class ModelCard(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """What a model is. When it was trained is not here: equal inputs give equal bytes.
 
     Attributes
@@ -82,7 +82,7 @@ class Card(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     metrics: dict[str, float | None] = {}
 
 
-class Examples(NamedTuple):
+class SelfTestExamples(NamedTuple):
     """Rows with the scores they must get.
 
     Attributes
@@ -100,21 +100,21 @@ class Examples(NamedTuple):
     probability: Floats
 
     @classmethod
-    def take(cls, model: RiskModel, X: Rows, channels: Sequence[str]) -> "Examples":
+    def compute(cls, model: RiskModel, X: Rows, channels: Sequence[str]) -> "SelfTestExamples":
         """Score rows by LightGBM itself, which must be installed.
 
         Parameters
         ----------
         model : RiskModel
         X : float32 array, (n, features)
-            A few of validation, some of each band; at most `MOST_EXAMPLES`.
+            A few of validation, some of each band; at most `MAX_EXAMPLES`.
         channels : sequence of str, (n,)
         """
         import lightgbm
 
         booster = lightgbm.Booster(model_str=model.trees.text)
         raw = np.asarray(booster.predict(X, raw_score=True, num_threads=1), dtype=np.float64)
-        return cls(X, channels, raw, model.calibration.probability(raw, channels))
+        return cls(X, channels, raw, model.calibration.calibrate(raw, channels))
 
 
 @dataclass(frozen=True)
@@ -138,14 +138,14 @@ class Bundle:
         What traffic looked like when the model was judged; nothing scores by it.
     """
 
-    card: Card
+    card: ModelCard
     config: FeatureConfig
     fitted: dict[str, Any]
     arrays: dict[str, NDArray[Any]]
     model: RiskModel
-    examples: Examples
+    examples: SelfTestExamples
     sha256: str
-    reference: Reference | None = None
+    reference: ReferenceProfile | None = None
 
     @property
     def spec(self) -> Spec:
@@ -159,7 +159,7 @@ class Bundle:
             return datetime.fromisoformat(self.card.as_of)
         return datetime.fromisoformat(self.reference.first_day).replace(tzinfo=UTC)
 
-    def self_test(self) -> None:
+    def run_self_test(self) -> None:
         """Score the examples anew and compare with what the bundle says, bit for bit.
 
         Raises
@@ -168,11 +168,11 @@ class Bundle:
             Where one differs, or its contributions do not add up to its score.
         """
         X, channels, raw, probability = self.examples
-        _require_same("raw score", self.model.raw(X), raw)
+        _require_same("raw score", self.model.predict_raw(X), raw)
         _require_same("probability", self.model.score(X, channels), probability)
         singly = [self.model.score(X[i : i + 1], channels[i : i + 1]) for i in range(len(X))]
         _require_same("probability of a single row", np.concatenate(singly), probability)
-        gap = float(np.abs(self.model.trees.contributions(X).sum(axis=1) - raw).max())
+        gap = float(np.abs(self.model.trees.compute_contributions(X).sum(axis=1) - raw).max())
         if not gap < CONTRIBUTION_TOLERANCE:
             _refuse("contributions do not add up to the raw score", "examples", got=f"a gap of {gap}")
 
@@ -180,13 +180,13 @@ class Bundle:
 def write_bundle(
     directory: Path,
     *,
-    card: Card | Mapping[str, Any],
+    card: ModelCard | Mapping[str, Any],
     config: FeatureConfig,
     fitted: dict[str, Any],
     arrays: Mapping[str, NDArray[Any]],
     model: RiskModel,
-    examples: Examples,
-    reference: Reference | None = None,
+    examples: SelfTestExamples,
+    reference: ReferenceProfile | None = None,
 ) -> str:
     """Write a bundle: all of it or nothing, and only after it has loaded and passed its self-test.
 
@@ -223,14 +223,16 @@ def write_bundle(
             "the bundle's directory exists already", where=str(directory), todo="choose another, or remove it"
         )
     values = card if isinstance(card, Mapping) else msgspec.structs.asdict(card)
-    described = _decode(_encode({**values, "feature_spec_sha256": model.spec.digest()}), Card, CARD)
-    files = _contents(described, config, fitted, arrays, model, examples, reference)
+    described = _decode(
+        _encode({**values, "feature_spec_sha256": model.spec.compute_digest()}), ModelCard, CARD
+    )
+    files = _encode_files(described, config, fitted, arrays, model, examples, reference)
     directory.parent.mkdir(parents=True, exist_ok=True)
     part = Path(mkdtemp(prefix=f".{directory.name}-", dir=directory.parent))
     try:
         for name, data in files.items():
-            _write(part / name, data)
-        load_bundle(part).self_test()
+            _write_file(part / name, data)
+        load_bundle(part).run_self_test()
         part.chmod(0o755)
         part.rename(directory)
     except BaseException:
@@ -247,25 +249,27 @@ def load_bundle(directory: Path) -> Bundle:
     BundleRefused
         Where a file is missing, unknown, altered, too large or no plain file, or its content does not fit.
     """
-    files = _verified_files(directory)
-    card = _decode(files[CARD], Card, CARD)
+    files = _read_verified_files(directory)
+    card = _decode(files[CARD], ModelCard, CARD)
     features = _decode(files[FEATURES], _Features, FEATURES)
     model = RiskModel(
-        trees=Trees.from_text(_text(files[TREES], TREES), where=TREES),
+        trees=Trees.from_text(_decode_text(files[TREES], TREES), where=TREES),
         calibration=Calibration.from_json(files[CALIBRATION], where=CALIBRATION),
         bands=_decode(files[BANDS], Bands, BANDS),
-        spec=_spec(features.spec, card),
+        spec=_build_spec(features.spec, card),
     )
-    arrays = {Path(name).stem: _array(data, name) for name, data in files.items() if name.endswith(".npy")}
+    arrays = {
+        Path(name).stem: _decode_array(data, name) for name, data in files.items() if name.endswith(".npy")
+    }
     return Bundle(
-        examples=_examples(files[EXAMPLES], arrays.pop(EXAMPLE_ROWS), len(model.spec)),
+        examples=_decode_examples(files[EXAMPLES], arrays.pop(EXAMPLE_ROWS), len(model.spec)),
         card=card,
         config=features.config,
         fitted=features.fitted,
         arrays=arrays,
         model=model,
         sha256=_sha256(files[MANIFEST]),
-        reference=_reference(files, model.spec),
+        reference=_decode_reference(files, model.spec),
     )
 
 
@@ -280,7 +284,7 @@ class _Features(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     fitted: dict[str, Any]
 
 
-class _Expected(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+class _ExpectedScores(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """`examples.json`; its rows stand in an array."""
 
     channels: list[str]
@@ -295,17 +299,17 @@ class _Manifest(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     files: dict[str, str]
 
 
-def _contents(
-    card: Card,
+def _encode_files(
+    card: ModelCard,
     config: FeatureConfig,
     fitted: dict[str, Any],
     arrays: Mapping[str, NDArray[Any]],
     model: RiskModel,
-    examples: Examples,
-    reference: Reference | None,
+    examples: SelfTestExamples,
+    reference: ReferenceProfile | None,
 ) -> dict[str, bytes]:
     """Give every file's bytes; the manifest comes last."""
-    expected = _Expected(list(examples.channels), examples.raw.tolist(), examples.probability.tolist())
+    expected = _ExpectedScores(list(examples.channels), examples.raw.tolist(), examples.probability.tolist())
     files = {
         TREES: model.trees.text.encode(),
         CARD: _encode(card),
@@ -313,49 +317,51 @@ def _contents(
         CALIBRATION: _encode(model.calibration),
         BANDS: _encode(model.bands),
         EXAMPLES: _encode(expected),
-        **{_array_file(name): _array_bytes(array) for name, array in arrays.items()},
+        **{_array_file_name(name): _encode_array(array) for name, array in arrays.items()},
     }
     if reference is not None:
         files[REFERENCE] = _encode(reference)
     if f"{EXAMPLE_ROWS}.npy" in files:
         _refuse("an array has the name of the examples", EXAMPLE_ROWS)
-    files[f"{EXAMPLE_ROWS}.npy"] = _array_bytes(np.asarray(examples.X, dtype=np.float32))
+    files[f"{EXAMPLE_ROWS}.npy"] = _encode_array(np.asarray(examples.X, dtype=np.float32))
     if _decode(files[FEATURES], _Features, FEATURES).fitted != fitted:
         _refuse("fitted values that JSON does not keep", FEATURES, expected="no NaN, tuple or numpy number")
-    return files | {MANIFEST: _encode(_Manifest(FORMAT, {name: _sha256(files[name]) for name in files}))}
+    return files | {
+        MANIFEST: _encode(_Manifest(FORMAT_VERSION, {name: _sha256(files[name]) for name in files}))
+    }
 
 
-def _spec(features: list[Feature], card: Card) -> Spec:
+def _build_spec(features: list[Feature], card: ModelCard) -> Spec:
     try:
         spec = Spec(features)
     except ValueError as error:
         _refuse("a feature spec that cannot be", FEATURES, got=str(error))
-    if spec.digest() != card.feature_spec_sha256:
+    if spec.compute_digest() != card.feature_spec_sha256:
         _refuse(
             "the features are not those of the card",
             FEATURES,
-            got=spec.digest()[:12],
+            got=spec.compute_digest()[:12],
             expected=card.feature_spec_sha256[:12],
         )
     return spec
 
 
-def _reference(files: Mapping[str, bytes], spec: Spec) -> Reference | None:
+def _decode_reference(files: Mapping[str, bytes], spec: Spec) -> ReferenceProfile | None:
     if REFERENCE not in files:
         return None
-    reference = _decode(files[REFERENCE], Reference, REFERENCE)
+    reference = _decode(files[REFERENCE], ReferenceProfile, REFERENCE)
     reference.require_fit(spec, REFERENCE)
     return reference
 
 
-def _examples(data: bytes, rows: NDArray[Any], features: int) -> Examples:
-    expected = _decode(data, _Expected, EXAMPLES)
+def _decode_examples(data: bytes, rows: NDArray[Any], features: int) -> SelfTestExamples:
+    expected = _decode(data, _ExpectedScores, EXAMPLES)
     lengths = {len(rows), len(expected.channels), len(expected.raw), len(expected.probability)}
     if rows.dtype != np.float32 or rows.ndim != 2 or rows.shape[1] != features or len(lengths) != 1:
         _refuse("examples that do not fit together", EXAMPLES, got=f"rows {rows.shape} of {rows.dtype}")
-    if not 1 <= len(rows) <= MOST_EXAMPLES:
-        _refuse("too many examples or none", EXAMPLES, got=str(len(rows)), expected=f"1 to {MOST_EXAMPLES}")
-    return Examples(rows, expected.channels, np.array(expected.raw), np.array(expected.probability))
+    if not 1 <= len(rows) <= MAX_EXAMPLES:
+        _refuse("too many examples or none", EXAMPLES, got=str(len(rows)), expected=f"1 to {MAX_EXAMPLES}")
+    return SelfTestExamples(rows, expected.channels, np.array(expected.raw), np.array(expected.probability))
 
 
 def _require_same(what: str, got: Floats, expected: Floats) -> None:
@@ -373,14 +379,16 @@ def _require_same(what: str, got: Floats, expected: Floats) -> None:
 # Reading and writing files
 
 
-def _verified_files(directory: Path) -> dict[str, bytes]:
+def _read_verified_files(directory: Path) -> dict[str, bytes]:
     """Read every file once, and compare names and sums with the manifest."""
     files = _read_files(directory)
     if absent := sorted((NAMED_FILES | {MANIFEST}) - set(files)):
         _refuse("the bundle is incomplete", str(directory), expected=", ".join(absent))
     manifest = _decode(files[MANIFEST], _Manifest, MANIFEST)
-    if manifest.format != FORMAT:
-        _refuse("a bundle of another format", MANIFEST, got=str(manifest.format), expected=str(FORMAT))
+    if manifest.format != FORMAT_VERSION:
+        _refuse(
+            "a bundle of another format", MANIFEST, got=str(manifest.format), expected=str(FORMAT_VERSION)
+        )
     # The one way to write it, so that no byte of it can change unseen.
     if _encode(manifest) != files[MANIFEST]:
         _refuse("the manifest was altered", MANIFEST)
@@ -397,19 +405,19 @@ def _verified_files(directory: Path) -> dict[str, bytes]:
 def _read_files(directory: Path) -> dict[str, bytes]:
     """Read the plain files of known names; others are refused, links and folders among them."""
     files: dict[str, bytes] = {}
-    left = LARGEST_BUNDLE
+    left = MAX_BUNDLE_BYTES
     try:
-        for path in sorted(directory.iterdir())[: MOST_FILES + 1]:
-            files[path.name] = _read(path, left)
+        for path in sorted(directory.iterdir())[: MAX_FILES + 1]:
+            files[path.name] = _read_file(path, left)
             left -= len(files[path.name])
     except OSError as error:
         _refuse("the bundle cannot be read", str(directory), got=str(error))
-    if len(files) > MOST_FILES:
-        _refuse("too many files", str(directory), expected=f"at most {MOST_FILES}")
+    if len(files) > MAX_FILES:
+        _refuse("too many files", str(directory), expected=f"at most {MAX_FILES}")
     return files
 
 
-def _read(path: Path, most: int) -> bytes:
+def _read_file(path: Path, most: int) -> bytes:
     """Read one file; no link is followed, and no more than `most` bytes are taken."""
     named = path.name in NAMED_FILES or path.name in (MANIFEST, REFERENCE)
     known = named or ARRAY_FILE.fullmatch(path.name)
@@ -420,11 +428,11 @@ def _read(path: Path, most: int) -> bytes:
     with os.fdopen(os.open(path, os.O_RDONLY | getattr(os, "O_NOFOLLOW", 0)), "rb") as file:
         data = file.read(most + 1)
     if len(data) > most:
-        _refuse("the bundle is too large", str(path), expected=f"at most {LARGEST_BUNDLE} bytes in all")
+        _refuse("the bundle is too large", str(path), expected=f"at most {MAX_BUNDLE_BYTES} bytes in all")
     return data
 
 
-def _write(path: Path, data: bytes) -> None:
+def _write_file(path: Path, data: bytes) -> None:
     with path.open("xb") as file:
         file.write(data)
         file.flush()
@@ -447,26 +455,26 @@ def _decode(data: bytes, kind: type[T], name: str) -> T:
         _refuse("a file that cannot be read", name, got=str(error))
 
 
-def _text(data: bytes, name: str) -> str:
+def _decode_text(data: bytes, name: str) -> str:
     try:
         return data.decode()
     except UnicodeDecodeError as error:
         _refuse("a file that is not text", name, got=str(error))
 
 
-def _array_file(name: str) -> str:
+def _array_file_name(name: str) -> str:
     if not ARRAY_FILE.fullmatch(f"{name}.npy"):
         _refuse("a bad name of an array", repr(name), expected="small letters, digits and _")
     return f"{name}.npy"
 
 
-def _array_bytes(array: NDArray[Any]) -> bytes:
+def _encode_array(array: NDArray[Any]) -> bytes:
     buffer = io.BytesIO()
     np.lib.format.write_array(buffer, np.ascontiguousarray(array), version=(1, 0), allow_pickle=False)
     return buffer.getvalue()
 
 
-def _array(data: bytes, name: str) -> NDArray[Any]:
+def _decode_array(data: bytes, name: str) -> NDArray[Any]:
     """Read a plain array; numpy's own reader would take memory for whatever size the header claims."""
     buffer = io.BytesIO(data)
     try:

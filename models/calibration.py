@@ -16,16 +16,16 @@ from numpy.typing import NDArray
 
 from consignments.errors import BundleRefused
 
-FEWEST_POSITIVES = 20
+MIN_POSITIVES = 20
 """With fewer positives the slope stays 1 and the channels share one intercept."""
-SLOPE_SPREAD = 0.5
+SLOPE_PRIOR_SD = 0.5
 """Standard deviation of the logarithm of the slope around 0 before any data are seen."""
-CHANNEL_SPREAD = 0.5
+CHANNEL_PRIOR_SD = 0.5
 """Standard deviation of a channel's intercept around the pooled one before any data are seen, in log-odds."""
 SLOPE_RANGE = (0.05, 20.0)
 INTERCEPT_RANGE = (-50.0, 50.0)
 SHIFT_RANGE = (-10.0, 10.0)
-FURTHEST = 36.0
+MAX_LOG_ODDS = 36.0
 """Log-odds beyond this are taken for it: the probability stays inside (0, 1)."""
 TOLERANCE = 1e-10
 
@@ -60,7 +60,7 @@ class Calibration:
     intercept: float
     channels: dict[str, float]
 
-    def probability(self, raw: Floats, channel: Sequence[str]) -> Floats:
+    def calibrate(self, raw: Floats, channel: Sequence[str]) -> Floats:
         """Give the probability of each row.
 
         Parameters
@@ -74,11 +74,11 @@ class Calibration:
         float64 array, (n,)
             Above 0 and below 1; the same bits for one row and for many.
         """
-        return np.array([self.of(*pair) for pair in zip(raw.tolist(), channel, strict=True)])
+        return np.array([self.calibrate_row(*pair) for pair in zip(raw.tolist(), channel, strict=True)])
 
-    def of(self, raw: float, channel: str) -> float:
+    def calibrate_row(self, raw: float, channel: str) -> float:
         """Give the probability of one row."""
-        return logistic(self.slope * raw + self.channels.get(channel, self.intercept))
+        return compute_logistic(self.slope * raw + self.channels.get(channel, self.intercept))
 
     @classmethod
     def fit(cls, raw: Floats, y: NDArray[Any], weight: Floats, channel: Sequence[str]) -> "Calibration":
@@ -96,22 +96,22 @@ class Calibration:
 
         Notes
         -----
-        The posterior mode under log slope ~ N(0, `SLOPE_SPREAD`) and channel intercept - pooled ~
-        N(0, `CHANNEL_SPREAD`). The weights are scaled so that the positives weigh as many as they effectively are
+        The posterior mode under log slope ~ N(0, `SLOPE_PRIOR_SD`) and channel intercept - pooled ~
+        N(0, `CHANNEL_PRIOR_SD`). The weights are scaled so that the positives weigh as many as they effectively are
         (Kish: square of the sum over sum of squares): inverse probabilities must not pass for that many findings.
-        With fewer than `FEWEST_POSITIVES` positives only the pooled intercept is fitted, so that the mean probability
+        With fewer than `MIN_POSITIVES` positives only the pooled intercept is fitted, so that the mean probability
         is the observed share with half a positive added; without rows the raw score is taken as it is.
         """
         y, weight = np.asarray(y, dtype=np.float64), np.asarray(weight, dtype=np.float64)
         positives = int(((y == 1) & (weight > 0)).sum())
-        scaled = weight * _weight_scale(y, weight)
+        scaled = weight * _compute_weight_scale(y, weight)
         if not scaled.any():
             return cls(1.0, 0.0, {})
-        if positives < FEWEST_POSITIVES:
-            return cls(1.0, _intercept_alone(raw, y, scaled), {})
+        if positives < MIN_POSITIVES:
+            return cls(1.0, _fit_intercept(raw, y, scaled), {})
         names = sorted(set(channel))
         member = np.array([names.index(name) for name in channel])
-        slope, pooled, shifts = _posterior_mode(raw, y, scaled, member, len(names))
+        slope, pooled, shifts = _fit_posterior_mode(raw, y, scaled, member, len(names))
         return cls(slope, pooled, {name: pooled + shift for name, shift in zip(names, shifts, strict=True)})
 
     def to_json(self) -> bytes:
@@ -146,9 +146,9 @@ class Calibration:
         return read
 
 
-def logistic(log_odds: float) -> float:
-    """Give 1 / (1 + exp(-x)) for x within `FURTHEST`, else its value there."""
-    return 1.0 / (1.0 + _exp(-min(max(log_odds, -FURTHEST), FURTHEST)))
+def compute_logistic(log_odds: float) -> float:
+    """Give 1 / (1 + exp(-x)) for x within `MAX_LOG_ODDS`, else its value there."""
+    return 1.0 / (1.0 + _exp(-min(max(log_odds, -MAX_LOG_ODDS), MAX_LOG_ODDS)))
 
 
 def _exp(x: float) -> float:
@@ -164,14 +164,14 @@ def _exp(x: float) -> float:
     return math.ldexp(value, k)
 
 
-def _weight_scale(y: Floats, weight: Floats) -> float:
+def _compute_weight_scale(y: Floats, weight: Floats) -> float:
     """Give the factor by which the positives weigh their effective number; all rows' where there are none."""
     counted = weight[y == 1] if weight[y == 1].any() else weight
     squares = float(np.sum(counted * counted))
     return float(np.sum(counted)) / squares if squares else 0.0
 
 
-def _intercept_alone(raw: Floats, y: Floats, weight: Floats) -> float:
+def _fit_intercept(raw: Floats, y: Floats, weight: Floats) -> float:
     """Find by bisection the shift at which the mean probability is the share of positives, half a positive added."""
     share = (float(np.sum(weight * y)) + 0.5) / (float(np.sum(weight)) + 1.0)
     low, high = INTERCEPT_RANGE
@@ -182,17 +182,17 @@ def _intercept_alone(raw: Floats, y: Floats, weight: Floats) -> float:
     return (low + high) / 2
 
 
-def _posterior_mode(
+def _fit_posterior_mode(
     raw: Floats, y: Floats, weight: Floats, member: NDArray[np.int64], channels: int
 ) -> tuple[float, float, list[float]]:
     """Find slope, pooled intercept and the channels' shifts from it."""
     from scipy.optimize import minimize
 
-    start = np.array([0.0, _intercept_alone(raw, y, weight), *([0.0] * channels)])
-    spread = np.array([SLOPE_SPREAD, np.inf, *([CHANNEL_SPREAD] * channels)])
+    start = np.array([0.0, _fit_intercept(raw, y, weight), *([0.0] * channels)])
+    spread = np.array([SLOPE_PRIOR_SD, np.inf, *([CHANNEL_PRIOR_SD] * channels)])
     limits = [tuple(map(math.log, SLOPE_RANGE)), INTERCEPT_RANGE, *([SHIFT_RANGE] * channels)]
     found = minimize(
-        _loss,
+        _compute_loss,
         start,
         args=(raw, y, weight, member, spread),
         jac=True,
@@ -204,7 +204,7 @@ def _posterior_mode(
     return min(max(math.exp(log_slope), SLOPE_RANGE[0]), SLOPE_RANGE[1]), pooled, shifts
 
 
-def _loss(
+def _compute_loss(
     at: Floats, raw: Floats, y: Floats, weight: Floats, member: NDArray[np.int64], spread: Floats
 ) -> tuple[float, Floats]:
     """Give the negative log posterior and its gradient at (log slope, pooled intercept, shifts...).
@@ -222,5 +222,5 @@ def _loss(
 
 
 def _sigmoid(margin: Floats) -> Floats:
-    """Give the logistic function, for fitting; scores use `logistic`."""
+    """Give the logistic function, for fitting; scores use `compute_logistic`."""
     return np.asarray(np.exp(-np.logaddexp(0.0, -margin)))

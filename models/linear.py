@@ -11,9 +11,9 @@ from numpy.typing import NDArray
 Floats = NDArray[np.float64]
 Rows = NDArray[np.float32]
 
-MOST_ROWS = 20_000
+MAX_ROWS = 20_000
 """Rows that baselines are fitted on: all positives, and as many negatives as fit, evenly taken."""
-LOGISTIC_C, LOGISTIC_STEPS = 0.01, 200
+LOGISTIC_C, LOGISTIC_MAX_ITERATIONS = 0.01, 200
 """Inverse of the ridge penalty, and most steps of the fit."""
 
 
@@ -34,31 +34,31 @@ class LogisticRegression:
         from sklearn.preprocessing import StandardScaler
         from threadpoolctl import threadpool_limits
 
-        linear = Linear(C=LOGISTIC_C, max_iter=LOGISTIC_STEPS)
+        linear = Linear(C=LOGISTIC_C, max_iter=LOGISTIC_MAX_ITERATIONS)
         steps = make_pipeline(
             SimpleImputer(strategy="median", keep_empty_features=True), StandardScaler(), linear
         )
         with threadpool_limits(1), warnings.catch_warnings():
             # Near its best will do.
             warnings.simplefilter("ignore", ConvergenceWarning)
-            steps.fit(squeezed(X), y, logisticregression__sample_weight=weight / weight.mean())
+            steps.fit(apply_signed_log(X), y, logisticregression__sample_weight=weight / weight.mean())
         return cls(steps)
 
-    def scores(self, X: Rows, consignment_ids: Sequence[str] = ()) -> Floats:  # noqa: ARG002
+    def compute_scores(self, X: Rows, consignment_ids: Sequence[str] = ()) -> Floats:  # noqa: ARG002
         """Give the log-odds of each row."""
-        return np.asarray(self.fitted.decision_function(squeezed(X)), dtype=np.float64)
+        return np.asarray(self.fitted.decision_function(apply_signed_log(X)), dtype=np.float64)
 
 
-def squeezed(X: NDArray[Any]) -> NDArray[Any]:
+def apply_signed_log(X: NDArray[Any]) -> NDArray[Any]:
     """Give the logarithm of one plus the size, with its sign: counts and amounts have long tails."""
     size = np.log1p(np.abs(np.where(np.isinf(X), np.nan, X)))
     return np.asarray(np.sign(X) * size)
 
 
-def thinned(X: Rows, y: Floats, weight: Floats) -> tuple[Rows, Floats, Floats]:
+def sample_negatives(X: Rows, y: Floats, weight: Floats) -> tuple[Rows, Floats, Floats]:
     """Keep all positives and every k-th negative, each for k."""
     negatives = np.flatnonzero(y == 0)
-    room = max(MOST_ROWS - int((y == 1).sum()), MOST_ROWS // 2)
+    room = max(MAX_ROWS - int((y == 1).sum()), MAX_ROWS // 2)
     step = -(-len(negatives) // room) if len(negatives) else 1
     kept = np.sort(np.concatenate([np.flatnonzero(y == 1), negatives[::step]]))
     return X[kept], y[kept], weight[kept] * np.where(y[kept] == 1, 1.0, float(step))

@@ -13,12 +13,12 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from models.linear import LogisticRegression, squeezed, thinned
+from models.linear import LogisticRegression, apply_signed_log, sample_negatives
 from models.trees import DEFAULT_LEFT, NAN_MISSING, strip_parameters
 
-MOST_STEPS = 16
+MAX_STEPS = 16
 """Of a stair; a balanced tree of four levels."""
-SMALLEST_SPREAD = 1e-4
+MIN_SPREAD_LOG_ODDS = 1e-4
 """Features whose stair spreads less than this over the training rows, in log-odds, are left out."""
 
 Floats = NDArray[np.float64]
@@ -26,7 +26,7 @@ Rows = NDArray[np.float32]
 
 
 @dataclass(frozen=True)
-class Stair:
+class StepFunction:
     """What one feature adds to the score, in steps.
 
     Attributes
@@ -49,7 +49,7 @@ class Stair:
     missing: int
 
 
-def linear_part(X: Rows, y: NDArray[Any], weight: Floats) -> list[Stair]:
+def fit_linear_part(X: Rows, y: NDArray[Any], weight: Floats) -> list[StepFunction]:
     """Fit a linear model and give it as stairs over the rows it was fitted on.
 
     Parameters
@@ -59,11 +59,13 @@ def linear_part(X: Rows, y: NDArray[Any], weight: Floats) -> list[Stair]:
         1 positive, 0 negative; both occur.
     weight : float64 array, (n,)
     """
-    few, labels, weights = thinned(X, np.asarray(y, dtype=np.float64), weight)
-    return stairs(LogisticRegression.fit(few, labels, weights), few)
+    few, labels, weights = sample_negatives(X, np.asarray(y, dtype=np.float64), weight)
+    return build_step_functions(LogisticRegression.fit(few, labels, weights), few)
 
 
-def blended(text: str, part: Sequence[Stair], share: float, start: Sequence[Stair] = ()) -> str:
+def blend_trees(
+    text: str, part: Sequence[StepFunction], share: float, start: Sequence[StepFunction] = ()
+) -> str:
     """Blend trees with a linear part.
 
     Parameters
@@ -81,33 +83,37 @@ def blended(text: str, part: Sequence[Stair], share: float, start: Sequence[Stai
     str
         Of a model whose raw score is the weighted mean of both, in the same form.
     """
-    blocks = [_block(stair, 1.0 - share) for stair in start]
-    blocks += [_block(stair, share) for stair in part] if share else []
-    return _joined(strip_parameters(text), 1.0 - share, blocks) if blocks else text
+    blocks = [_format_tree(stair, 1.0 - share) for stair in start]
+    blocks += [_format_tree(stair, share) for stair in part] if share else []
+    return _append_trees(strip_parameters(text), 1.0 - share, blocks) if blocks else text
 
 
-def stairs(linear: LogisticRegression, X: Rows) -> list[Stair]:
+def build_step_functions(linear: LogisticRegression, X: Rows) -> list[StepFunction]:
     """Turn each line of a linear model into a stair over the values of some rows; flat ones are left out."""
     imputer, scaler, fitted = (step for _, step in linear.fitted.steps)
     slope, start = fitted.coef_[0] / scaler.scale_, float(fitted.intercept_[0])
-    found: list[Stair] = []
+    found: list[StepFunction] = []
     for feature in np.flatnonzero(slope):
         values = X[:, feature].astype(np.float64)
         values = np.where(np.isinf(values), np.nan, values)
         median = imputer.statistics_[feature]
-        line = slope[feature] * (np.where(np.isnan(values), median, squeezed(values)) - scaler.mean_[feature])
-        if np.std(line) >= SMALLEST_SPREAD:
+        line = slope[feature] * (
+            np.where(np.isnan(values), median, apply_signed_log(values)) - scaler.mean_[feature]
+        )
+        if np.std(line) >= MIN_SPREAD_LOG_ODDS:
             # The first stair carries the intercept.
-            found.append(_stair(int(feature), values, line if found else line + start, float(median)))
+            found.append(
+                _fit_step_function(int(feature), values, line if found else line + start, float(median))
+            )
     return found
 
 
-def _stair(feature: int, values: Floats, line: Floats, median: float) -> Stair:
+def _fit_step_function(feature: int, values: Floats, line: Floats, median: float) -> StepFunction:
     """Cut the values of one feature into steps: one for each where they are few, else by their ranks."""
     present = ~np.isnan(values)
     distinct = np.unique(values[present]).astype(np.float32)
-    if len(distinct) > MOST_STEPS:
-        ranks = np.linspace(0, 1, MOST_STEPS + 1)[1:-1]
+    if len(distinct) > MAX_STEPS:
+        ranks = np.linspace(0, 1, MAX_STEPS + 1)[1:-1]
         # Half of the cuts by the rows, half by the distinct values: rare high counts keep steps of their own.
         by_row = np.quantile(values[present], ranks[::2], method="lower")
         by_value = np.quantile(distinct, ranks[1::2], method="lower")
@@ -118,14 +124,14 @@ def _stair(feature: int, values: Floats, line: Floats, median: float) -> Stair:
     above = distinct[np.searchsorted(distinct, lower) + 1]
     threshold = (lower.astype(np.float64) + above.astype(np.float64)) / 2
     step = np.searchsorted(threshold, values)
-    missing = int(np.searchsorted(squeezed(threshold), median))
+    missing = int(np.searchsorted(apply_signed_log(threshold), median))
     step[~present] = missing
     rows = np.bincount(step, minlength=len(threshold) + 1)
     total = np.bincount(step, weights=line, minlength=len(threshold) + 1)
-    return Stair(feature, threshold, total / np.maximum(rows, 1), rows, missing)
+    return StepFunction(feature, threshold, total / np.maximum(rows, 1), rows, missing)
 
 
-def _block(stair: Stair, share: float) -> str:
+def _format_tree(stair: StepFunction, share: float) -> str:
     """Write a stair as a balanced tree; missing values go towards their own step."""
     splits: list[tuple[float, int, int]] = []
     children: list[tuple[int, int]] = []
@@ -167,21 +173,21 @@ def _block(stair: Stair, share: float) -> str:
     return "".join(f"{name}={' '.join(map(repr, values))}\n" for name, values in lines.items()) + "\n\n"
 
 
-def _joined(text: str, scale: float, blocks: Sequence[str]) -> str:
+def _append_trees(text: str, scale: float, blocks: Sequence[str]) -> str:
     """Put further trees behind those of a model text, the old leaves scaled."""
     head, _, body = text.partition("\n\n")
     trees, end, rest = body.partition("end of trees\n")
     old = [block.partition("\n")[2] for block in re.split(r"^(?=Tree=)", trees, flags=re.MULTILINE) if block]
     numbered = [
         f"Tree={number}\n{block}"
-        for number, block in enumerate([*(_scaled(block, scale) for block in old), *blocks])
+        for number, block in enumerate([*(_scale_leaves(block, scale) for block in old), *blocks])
     ]
     sizes = " ".join(str(len(block)) for block in numbered)
     head = re.sub(r"^tree_sizes=.*$", f"tree_sizes={sizes}", head, flags=re.MULTILINE)
     return f"{head}\n\n{''.join(numbered)}{end}{rest}"
 
 
-def _scaled(block: str, scale: float) -> str:
+def _scale_leaves(block: str, scale: float) -> str:
     def line(found: re.Match[str]) -> str:
         return "leaf_value=" + " ".join(repr(scale * float(value)) for value in found[1].split())
 

@@ -13,11 +13,11 @@ import msgspec
 
 from consignments.errors import PromotionRefused
 
-FIRST = "0" * 64
+GENESIS_SHA256 = "0" * 64
 """What stands in place of the hash before the first record."""
 
 
-HEADING = "## Promoted by"
+RECORD_HEADING = "## Promoted by"
 """How the record begins when it is told to people."""
 
 
@@ -59,7 +59,7 @@ class PromotionRecord(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     forced: bool
     previous_sha256: str
 
-    def sha256(self) -> str:
+    def compute_sha256(self) -> str:
         """Give the hash of the record, as hexadecimal digits."""
         return hashlib.sha256(self.to_json().encode()).hexdigest()
 
@@ -67,22 +67,22 @@ class PromotionRecord(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         """Give the record as JSON with its fields in a fixed order."""
         return msgspec.json.encode(self, order="sorted").decode()
 
-    def markdown(self) -> str:
+    def to_markdown(self) -> str:
         """Tell the record to people: who, when, why, in place of what, and what each rule found."""
         replaces = "" if self.replaces is None else f", in place of version {self.replaces}"
         lines = [
-            f"{HEADING} {self.approved_by}, {self.approved_at:%Y-%m-%d %H:%M} UTC{replaces}",
+            f"{RECORD_HEADING} {self.approved_by}, {self.approved_at:%Y-%m-%d %H:%M} UTC{replaces}",
             "",
             *(["**Forced, against the gate.**", ""] if self.forced else []),
-            f"> {_cell(self.why)}",
+            f"> {_escape_cell(self.why)}",
             "",
-            f"Record {self.number}, {self.sha256()[:12]}; bundle {self.bundle_sha256[:12]}; "
+            f"Record {self.number}, {self.compute_sha256()[:12]}; bundle {self.bundle_sha256[:12]}; "
             + ("no comparison." if self.comparison is None else f"comparison {self.comparison}."),
             "",
             "| rule of the gate | found |",
             "|---|---|",
             *(
-                f"| {name} | {'' if rule['held'] else '**does not hold:** '}{_cell(rule['found'])} |"
+                f"| {name} | {'' if rule['held'] else '**does not hold:** '}{_escape_cell(rule['found'])} |"
                 for name, rule in self.rules.items()
             ),
         ]
@@ -97,7 +97,7 @@ class PromotionRecord(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
             raise PromotionRefused("a promotion record cannot be read", got=str(error)) from error
 
 
-def _cell(text: str) -> str:
+def _escape_cell(text: str) -> str:
     """Keep a text on one line of a Markdown table."""
     return " ".join(text.split()).replace("|", "\\|")
 
@@ -110,7 +110,7 @@ def verify_chain(records: Sequence[PromotionRecord]) -> None:
     PromotionRefused
         Naming the first record that does not fit.
     """
-    before = FIRST
+    before = GENESIS_SHA256
     for number, record in enumerate(records, start=1):
         if record.number != number or record.previous_sha256 != before:
             raise PromotionRefused(
@@ -120,10 +120,10 @@ def verify_chain(records: Sequence[PromotionRecord]) -> None:
                 expected=f"number {number}, previous {before[:12]}",
                 todo="find out who changed the registry; promote again only after that",
             )
-        before = record.sha256()
+        before = record.compute_sha256()
 
 
-def record_for(records: Sequence[PromotionRecord], version: str, bundle_sha256: str) -> PromotionRecord:
+def find_record(records: Sequence[PromotionRecord], version: str, bundle_sha256: str) -> PromotionRecord:
     """Find the latest record that approved this very bundle.
 
     Raises

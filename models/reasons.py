@@ -11,8 +11,8 @@ from features.spec import Feature, Spec
 
 Floats = NDArray[np.float64]
 
-UNKNOWN = "unknown"
-MOST_DECIMALS = 6
+UNKNOWN_VALUE = "unknown"
+MAX_DECIMALS = 6
 
 
 class Reason(msgspec.Struct, frozen=True):
@@ -33,7 +33,7 @@ class Reason(msgspec.Struct, frozen=True):
     contribution: float
 
 
-class Reasons:
+class ReasonRanker:
     """Turn contributions into reasons.
 
     Parameters
@@ -79,16 +79,18 @@ class Reasons:
         shares = contributions[: len(self._features)]
         sums = np.bincount(self._group, weights=shares, minlength=len(self._codes)).astype(np.float64)
         order = np.argsort(-sums, kind="stable")[:top].tolist()
-        return [self._reason(place, row, shares, sums) for place in order if lowering or sums[place] > 0]
+        return [
+            self._build_reason(place, row, shares, sums) for place in order if lowering or sums[place] > 0
+        ]
 
-    def _reason(self, place: int, row: NDArray[np.float32], shares: Floats, sums: Floats) -> Reason:
+    def _build_reason(self, place: int, row: NDArray[np.float32], shares: Floats, sums: Floats) -> Reason:
         members = self._members[place]
         leading = int(members[np.argmax(shares[members] * (1 if sums[place] > 0 else -1))])
-        told = reason_text(self._features[leading], float(row[leading]))
+        told = format_reason(self._features[leading], float(row[leading]))
         return Reason(self._codes[place], told, float(sums[place]))
 
 
-def reason_text(feature: Feature, value: float) -> str:
+def format_reason(feature: Feature, value: float) -> str:
     """Tell a feature's value in its own words.
 
     Examples
@@ -98,59 +100,59 @@ def reason_text(feature: Feature, value: float) -> str:
     >>> reason_text(Feature("value.usd", "USD", "value", "Declared value is {value} US dollars"), 1250.0)
     'Declared value is 1,250 US dollars'
     """
-    told = _told(feature.unit, value)
+    told = _format_value(feature.unit, value)
     if "{value}" in feature.text:
         return feature.text.replace("{value}", told)
     # A text without a value states a fact or names a matter; a flag says whether the fact holds.
-    if told == UNKNOWN:
+    if told == UNKNOWN_VALUE:
         return f"Not known: {feature.text}"
     return f"Not the case: {feature.text}" if feature.unit == "flag" and value == 0 else feature.text
 
 
-def _told(unit: str, value: float) -> str:
+def _format_value(unit: str, value: float) -> str:
     if math.isnan(value):
-        return UNKNOWN
-    return _FORMATS.get(unit, _number)(value) if math.isfinite(value) else "without bound"
+        return UNKNOWN_VALUE
+    return _FORMATTERS.get(unit, _format_number)(value) if math.isfinite(value) else "without bound"
 
 
-def _flag(value: float) -> str:
+def _format_flag(value: float) -> str:
     return "no" if value == 0 else "yes"
 
 
-def _number(value: float) -> str:
+def _format_number(value: float) -> str:
     """Give whole numbers and those from 100 on without decimals, others with three digits that count."""
     if value == round(value) or abs(value) >= 100:
         return f"{round(value):,}"
-    digits = min(MOST_DECIMALS, 2 - math.floor(math.log10(abs(value))))
+    digits = min(MAX_DECIMALS, 2 - math.floor(math.log10(abs(value))))
     return f"{value:.{digits}f}".rstrip("0").rstrip(".")
 
 
-def _count(value: float) -> str:
+def _format_count(value: float) -> str:
     """Give a count as a whole number; one that decays with time has a decimal."""
     return f"{round(value):,}" if value == round(value) or value >= 100 else f"{value:.1f}"
 
 
-def _share(value: float) -> str:
-    return f"{_number(round(100 * value, 1))} %"
+def _format_share(value: float) -> str:
+    return f"{_format_number(round(100 * value, 1))} %"
 
 
-def _dollars(value: float) -> str:
+def _format_dollars(value: float) -> str:
     return f"{value:,.0f}" if value == round(value) or value >= 100 else f"{value:,.2f}"
 
 
-def _signed(value: float) -> str:
+def _format_signed(value: float) -> str:
     return f"{value:+.1f}"
 
 
-_FORMATS: dict[str, Callable[[float], str]] = {
-    "flag": _flag,
-    "count": _count,
-    "days": _count,
-    "code": _count,
-    "share": _share,
-    "USD": _dollars,
-    "USD/kg": _dollars,
-    "USD/piece": _dollars,
-    "log-odds": _signed,
-    "standard deviations": _signed,
+_FORMATTERS: dict[str, Callable[[float], str]] = {
+    "flag": _format_flag,
+    "count": _format_count,
+    "days": _format_count,
+    "code": _format_count,
+    "share": _format_share,
+    "USD": _format_dollars,
+    "USD/kg": _format_dollars,
+    "USD/piece": _format_dollars,
+    "log-odds": _format_signed,
+    "standard deviations": _format_signed,
 }

@@ -21,31 +21,31 @@ from mlflow.exceptions import MlflowException
 
 from consignments.errors import BadInput, ServiceFault, UnknownName
 from consignments.records import TARGETS, Alert, Consignment, Outcome
-from consignments.schema import fields_of
+from consignments.schema import get_fields
 from consignments.tables import check_frame, read_table
 from features.batch import BATCH_KEY, Tables
 from features.history.pseudonyms import Pseudonyms
 from models.batch_scoring import score_table
 from models.bundle import Bundle, load_bundle
-from models.promotion_record import FIRST, HEADING, PromotionRecord, verify_chain
+from models.promotion_record import GENESIS_SHA256, RECORD_HEADING, PromotionRecord, verify_chain
 
 EXPERIMENT = "nps-risk"
 CHAMPION, CHALLENGER, PREVIOUS = "champion", "challenger", "previous"
 RECORD_TAG = "promotion/"
-SAYS_NO = {"RESOURCE_DOES_NOT_EXIST", "INVALID_PARAMETER_VALUE"}
-RETRIES = 2
+REFUSAL_CODES = {"RESOURCE_DOES_NOT_EXIST", "INVALID_PARAMETER_VALUE"}
+MAX_RETRIES = 2
 """Of calls to a server that is away, where the environment does not say otherwise; MLflow's own seven take minutes."""
-ADDRESSES = ("MLFLOW_TRACKING_URI", "MLFLOW_REGISTRY_URI")
+ADDRESS_VARIABLES = ("MLFLOW_TRACKING_URI", "MLFLOW_REGISTRY_URI")
 TIMEOUT_SECONDS = 30
 """Of a call to a server that hangs, likewise; MLflow's own is two minutes, and each is tried again."""
-LONGEST_DESCRIPTION = 5000
+MAX_DESCRIPTION_CHARACTERS = 5000
 """Of a version, in characters: what MLflow's tables hold, on PostgreSQL at least."""
 MODEL_CONFIG = {"history": "", "outcomes": "", "alerts": "", "as_of": "", "reasons": 0, "data_key": ""}
 """What the registered model takes at loading: paths of tables that make its history, a date, how many reasons."""
 
 
 @dataclass(frozen=True)
-class Version:
+class ModelVersion:
     """One version of a registered model.
 
     Attributes
@@ -79,7 +79,7 @@ class Version:
         return f"models:/{self.name}/{self.number}"
 
 
-def model_name(target: str) -> str:
+def get_model_name(target: str) -> str:
     """Give the registered name of the models of a target.
 
     Examples
@@ -88,7 +88,7 @@ def model_name(target: str) -> str:
     ('nps-risk', 'nps-risk-any_offence')
     """
     if target not in TARGETS:
-        raise UnknownName.among(target, TARGETS, kind="target")
+        raise UnknownName.from_candidates(target, TARGETS, kind="target")
     return EXPERIMENT if target == "nps" else f"{EXPERIMENT}-{target}"
 
 
@@ -109,13 +109,13 @@ class Registry:
     def __init__(self, tracking_uri: str) -> None:
         self.tracking_uri = tracking_uri
         self.where = re.sub("//[^@/]*@", "//", tracking_uri)
-        os.environ.setdefault("MLFLOW_HTTP_REQUEST_MAX_RETRIES", str(RETRIES))
+        os.environ.setdefault("MLFLOW_HTTP_REQUEST_MAX_RETRIES", str(MAX_RETRIES))
         os.environ.setdefault("MLFLOW_HTTP_REQUEST_TIMEOUT", str(TIMEOUT_SECONDS))
         self.client = mlflow.MlflowClient(tracking_uri=tracking_uri, registry_uri=tracking_uri)
 
     def register(
         self, run_id: str, bundle_dir: Path, *, example: pd.DataFrame, description: str, tags: dict[str, str]
-    ) -> Version:
+    ) -> ModelVersion:
         """Log the bundle as the model of a run and register it as a new version, the challenger.
 
         Parameters
@@ -132,8 +132,8 @@ class Registry:
             With `target`.
         """
         bundle = load_bundle(bundle_dir)
-        name = model_name(bundle.card.target)
-        with _lent_address(self.tracking_uri):
+        name = get_model_name(bundle.card.target)
+        with _use_address(self.tracking_uri):
             model_id = self._log_model(run_id, bundle_dir, bundle)
             self._ensure_model(name, bundle.card.target)
             made = self.client.create_model_version(
@@ -144,14 +144,14 @@ class Registry:
                 description=description,
                 model_id=model_id,
             )
-        self._keep_example(model_id, example, bundle.config.record_type())
+        self._log_example(model_id, example, bundle.config.build_record_type())
         # Runs of one date have one name: side by side, the version tells them apart.
         run_name = self.client.get_run(run_id).info.run_name
         self.client.update_run(run_id, name=f"{run_name}, version {made.version}")
         self.client.set_registered_model_alias(name, CHALLENGER, made.version)
         return self.resolve(f"models:/{name}/{made.version}")
 
-    def resolve(self, uri: str, *, target: str = "nps") -> Version:
+    def resolve(self, uri: str, *, target: str = "nps") -> ModelVersion:
         """Find a version by address, number or alias.
 
         Parameters
@@ -172,9 +172,9 @@ class Registry:
         elif address:
             name, _, chosen = address.rpartition("/")
         else:
-            name, chosen = model_name(target), uri
+            name, chosen = get_model_name(target), uri
         try:
-            with self._answering():
+            with self._translate_errors():
                 if chosen.isdigit():
                     found = self.client.get_model_version(name, chosen)
                 else:
@@ -187,66 +187,68 @@ class Registry:
                 expected="models:/NAME/VERSION or models:/NAME@ALIAS",
                 todo="see the Models page of MLflow, or train with --register",
             ) from error
-        return Version(
+        return ModelVersion(
             found.name, str(found.version), str(found.run_id), dict(found.tags), tuple(found.aliases)
         )
 
-    def find(self, alias: str, target: str) -> Version | None:
+    def find_version(self, alias: str, target: str) -> ModelVersion | None:
         """Give the version that has an alias, or None."""
         try:
-            return self.resolve(f"models:/{model_name(target)}@{alias}")
+            return self.resolve(f"models:/{get_model_name(target)}@{alias}")
         except BadInput:
             return None
 
-    def bundle(self, version: Version) -> Bundle:
+    def fetch_bundle(self, version: ModelVersion) -> Bundle:
         """Fetch and verify the bundle of a version."""
-        return load_bundle(self.bundle_dir(version))
+        return load_bundle(self.download_bundle(version))
 
-    def bundle_dir(self, version: Version) -> Path:
+    def download_bundle(self, version: ModelVersion) -> Path:
         """Fetch the bundle of a version and give its folder, not yet verified."""
-        with self._answering(), _lent_address(self.tracking_uri):
+        with self._translate_errors(), _use_address(self.tracking_uri):
             folder = mlflow.artifacts.download_artifacts(artifact_uri=version.uri)
-        return _data_path(Path(folder))
+        return _find_data_path(Path(folder))
 
-    def records(self, name: str) -> list[PromotionRecord]:
+    def list_records(self, name: str) -> list[PromotionRecord]:
         """Give the promotion records of a registered model, first to last; the chain is verified."""
-        with self._answering():
+        with self._translate_errors():
             tags = self.client.get_registered_model(name).tags
         keys = sorted(key for key in tags if key.startswith(RECORD_TAG))
         records = [PromotionRecord.from_json(tags[key]) for key in keys]
         verify_chain(records)
         return records
 
-    def append(self, record: PromotionRecord) -> None:
+    def append_record(self, record: PromotionRecord) -> None:
         """Write a promotion record, then move the aliases; the champion becomes `previous`."""
-        verify_chain([*self.records(record.name), record])
+        verify_chain([*self.list_records(record.name), record])
         key = f"{RECORD_TAG}{record.number:06d}"
         self.client.set_registered_model_tag(record.name, key, record.to_json())
         self.client.set_model_version_tag(record.name, record.version, "promotion", record.to_json())
         before = self.client.get_model_version(record.name, record.version).description or ""
-        told = f"{before.partition(HEADING)[0].rstrip()}\n\n{record.markdown()}"
-        self.client.update_model_version(record.name, record.version, told[:LONGEST_DESCRIPTION])
+        told = f"{before.partition(RECORD_HEADING)[0].rstrip()}\n\n{record.to_markdown()}"
+        self.client.update_model_version(record.name, record.version, told[:MAX_DESCRIPTION_CHARACTERS])
         if record.replaces is not None and record.replaces != record.version:
             self.client.set_registered_model_alias(record.name, PREVIOUS, record.replaces)
         self.client.set_registered_model_alias(record.name, CHAMPION, record.version)
-        challenger = self.find(CHALLENGER, self.resolve(f"models:/{record.name}/{record.version}").target)
+        challenger = self.find_version(
+            CHALLENGER, self.resolve(f"models:/{record.name}/{record.version}").target
+        )
         if challenger is not None and challenger.number == record.version:
             self.client.delete_registered_model_alias(record.name, CHALLENGER)
 
-    def next_link(self, name: str) -> tuple[int, str]:
+    def get_next_link(self, name: str) -> tuple[int, str]:
         """Give the number of the next promotion record and the hash it must carry."""
-        records = self.records(name)
-        return len(records) + 1, records[-1].sha256() if records else FIRST
+        records = self.list_records(name)
+        return len(records) + 1, records[-1].compute_sha256() if records else GENESIS_SHA256
 
-    def run_metrics(self, run_id: str) -> dict[str, float]:
+    def get_run_metrics(self, run_id: str) -> dict[str, float]:
         """Give the metrics of a run."""
-        return dict(self._run(run_id).data.metrics)
+        return dict(self._get_run(run_id).data.metrics)
 
-    def run_tags(self, run_id: str) -> dict[str, str]:
+    def get_run_tags(self, run_id: str) -> dict[str, str]:
         """Give the tags of a run."""
-        return dict(self._run(run_id).data.tags)
+        return dict(self._get_run(run_id).data.tags)
 
-    def run_table(self, run_id: str, name: str) -> list[dict[str, Any]]:
+    def read_run_table(self, run_id: str, name: str) -> list[dict[str, Any]]:
         """Give the rows of a table of a run, `tables/NAME.json`; none where it has no such table."""
         path = f"tables/{name}.json"
         if all(item.path != path for item in self.client.list_artifacts(run_id, "tables")):
@@ -257,7 +259,7 @@ class Registry:
             )
         return [dict(zip(table["columns"], row, strict=True)) for row in table["data"]]
 
-    def latest_comparison(self, a: Version, b: Version) -> str | None:
+    def find_latest_comparison(self, a: ModelVersion, b: ModelVersion) -> str | None:
         """Find the latest comparison run of two versions, or None."""
         experiment = self.client.get_experiment_by_name(EXPERIMENT)
         if experiment is None:
@@ -270,19 +272,19 @@ class Registry:
         )
         return runs[0].info.run_id if runs else None
 
-    def _run(self, run_id: str) -> Any:
+    def _get_run(self, run_id: str) -> Any:
         try:
             return self.client.get_run(run_id)
         except MlflowException as error:
             raise BadInput("no such run", where=self.where, got=run_id) from error
 
     @contextmanager
-    def _answering(self) -> Iterator[None]:
+    def _translate_errors(self) -> Iterator[None]:
         """Tell a server that is away from one that says no, which is left to the caller."""
         try:
             yield
         except (MlflowException, OSError) as error:
-            if isinstance(error, MlflowException) and error.error_code in SAYS_NO:
+            if isinstance(error, MlflowException) and error.error_code in REFUSAL_CODES:
                 raise
             raise ServiceFault(
                 "MLflow does not answer",
@@ -314,9 +316,9 @@ class Registry:
                 description=f"Risk that a consignment holds `{target}`. Score: calibrated probability.",
             )
 
-    def _keep_example(self, model_id: str, example: pd.DataFrame, record: type[Consignment]) -> None:
+    def _log_example(self, model_id: str, example: pd.DataFrame, record: type[Consignment]) -> None:
         """Put an input example and the column table beside the model, which has no signature."""
-        columns = [asdict(field) for field in fields_of(record)]
+        columns = [asdict(field) for field in get_fields(record)]
         with TemporaryDirectory() as folder:
             example.to_json(
                 Path(folder) / "input_example.json",
@@ -330,12 +332,12 @@ class Registry:
 
 
 @contextmanager
-def _lent_address(tracking_uri: str) -> Iterator[None]:
+def _use_address(tracking_uri: str) -> Iterator[None]:
     """Lend MLflow an address, where it takes none from its caller: it knows one for the whole process and its children.
 
     Afterwards it looks where it looked before.
     """
-    before = {name: os.environ.get(name) for name in ADDRESSES}
+    before = {name: os.environ.get(name) for name in ADDRESS_VARIABLES}
     mlflow.set_tracking_uri(tracking_uri)
     mlflow.set_registry_uri(tracking_uri)
     try:
@@ -368,7 +370,7 @@ class ScoringModel:
         self.as_of = pd.Timestamp(config["as_of"]) if config["as_of"] else None
         key = Path(config["data_key"]).read_bytes() if config["data_key"] else BATCH_KEY
         self.pseudonyms = Pseudonyms(key)
-        record = bundle.config.record_type()
+        record = bundle.config.build_record_type()
         self.history = read_table(config["history"], record).frame if config["history"] else None
         self.outcomes = read_table(config["outcomes"], Outcome).frame if config["outcomes"] else None
         self.alerts = read_table(config["alerts"], Alert).frame if config["alerts"] else None
@@ -381,7 +383,7 @@ class ScoringModel:
         BadInput
             Where a row is at fault, naming it: here no row may be left out silently.
         """
-        given = check_frame(model_input, self.bundle.config.record_type(), strict=True).frame
+        given = check_frame(model_input, self.bundle.config.build_record_type(), strict=True).frame
         return score_table(
             self.bundle,
             Tables(given, self.outcomes, self.alerts),
@@ -397,15 +399,15 @@ def _load_pyfunc(data_path: str, model_config: dict[str, Any] | None = None) -> 
     """Load the registered model; called by MLflow."""
     folder = Path(data_path)
     return ScoringModel(
-        load_bundle(folder), _registered_number(folder), {**MODEL_CONFIG, **(model_config or {})}
+        load_bundle(folder), _read_version_number(folder), {**MODEL_CONFIG, **(model_config or {})}
     )
 
 
-def _data_path(model_dir: Path) -> Path:
+def _find_data_path(model_dir: Path) -> Path:
     return model_dir / str(mlflow.models.Model.load(model_dir).flavors["python_function"]["data"])
 
 
-def _registered_number(data_path: Path) -> str:
+def _read_version_number(data_path: Path) -> str:
     """Give the version that MLflow notes beside a model it fetched from the registry, or `unregistered`."""
     for folder in data_path.parents[:2]:
         note = folder / "registered_model_meta"

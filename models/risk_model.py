@@ -16,12 +16,12 @@ from consignments.errors import BadInput, BundleRefused, ServiceFault
 from features.spec import Spec
 from models.bands import Band, Bands
 from models.calibration import Calibration
-from models.linear_trees import Stair, blended, linear_part
-from models.reasons import Reason, Reasons
-from models.rule_prior import Prior
+from models.linear_trees import StepFunction, blend_trees, fit_linear_part
+from models.reasons import Reason, ReasonRanker
+from models.rule_prior import RulePrior
 from models.trees import Trees, strip_parameters
 
-LOWER_SHARES = (1.0, 0.5, 0.0)
+LINEAR_SHARE_FACTORS = (1.0, 0.5, 0.0)
 """Multiples of the linear model's share that validation chooses from; of equal ones the first."""
 
 Rows = NDArray[np.float32]
@@ -50,7 +50,7 @@ class TreeParams(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         Trees without gain on validation before fitting stops.
     linear_share : float
         Share of a linear model in the raw score (`models.linear_trees`); the trees have the rest. Where validation may stop
-        the trees it may also lower this share (`LOWER_SHARES`): the more finds, the less a sum of weak signs adds.
+        the trees it may also lower this share (`LINEAR_SHARE_FACTORS`): the more finds, the less a sum of weak signs adds.
     """
 
     trees: Annotated[int, Meta(ge=1, le=5000)] = 300
@@ -64,7 +64,7 @@ class TreeParams(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     linear_share: Annotated[float, Meta(ge=0, le=1)] = 0.3
 
 
-class Labelled(NamedTuple):
+class LabelledRows(NamedTuple):
     """Rows with labels.
 
     Attributes
@@ -84,7 +84,7 @@ class Labelled(NamedTuple):
     channels: Sequence[str]
 
 
-class Traffic(NamedTuple):
+class BandSample(NamedTuple):
     """A sample of all that arrived, opened or not: features and channels."""
 
     X: Rows
@@ -126,7 +126,7 @@ class RiskModel:
                 todo="train the model again",
             )
         self.trees, self.calibration, self.bands, self.spec = trees, calibration, bands, spec
-        self._reasons = Reasons(spec)
+        self._reasons = ReasonRanker(spec)
 
     @classmethod
     def fit(
@@ -149,7 +149,7 @@ class RiskModel:
         Parameters
         ----------
         X, y, weight, channels
-            Training rows, see `Labelled`.
+            Training rows, see `LabelledRows`.
         spec : Spec
             The features, in the order of the columns.
         validation : Labelled
@@ -168,9 +168,9 @@ class RiskModel:
         BadInput
             Where the rows do not fit together, or training has no positives or no negatives.
         """
-        training = _checked(Labelled(X, y, weight, channels), spec, "training rows")
-        later = _checked(Labelled(*validation), spec, "validation rows")
-        sample = Traffic(*traffic)
+        training = _check_rows(LabelledRows(X, y, weight, channels), spec, "training rows")
+        later = _check_rows(LabelledRows(*validation), spec, "validation rows")
+        sample = BandSample(*traffic)
         if not 0 < float(np.sum(training.weight * training.y)) < float(np.sum(training.weight)):
             raise BadInput(
                 "a model needs positives and negatives",
@@ -183,14 +183,14 @@ class RiskModel:
                 "there is no traffic to set the bands by", where="validation period", todo="take a longer one"
             )
         params = params or TreeParams()
-        prior = Prior.fit(training.X, training.y, training.weight, spec)
-        text = _grow(training, later, prior, params, seed, threads, progress)
-        trees = _with_linear(text, prior.stairs(training.X), training, later, params.linear_share)
-        calibration = Calibration.fit(trees.raw(later.X), later.y, later.weight, later.channels)
-        bands = Bands.of_traffic(calibration.probability(trees.raw(sample.X), sample.channels))
+        prior = RulePrior.fit(training.X, training.y, training.weight, spec)
+        text = _grow_trees(training, later, prior, params, seed, threads, progress)
+        trees = _blend_linear(text, prior.to_step_functions(training.X), training, later, params.linear_share)
+        calibration = Calibration.fit(trees.predict_raw(later.X), later.y, later.weight, later.channels)
+        bands = Bands.from_scores(calibration.calibrate(trees.predict_raw(sample.X), sample.channels))
         return cls(trees, calibration, bands, spec)
 
-    def raw(self, X: Rows) -> Floats:
+    def predict_raw(self, X: Rows) -> Floats:
         """Give the raw scores, in log-odds, float64 (n,).
 
         Raises
@@ -198,9 +198,9 @@ class RiskModel:
         ServiceFault
             Where one is not a finite number: no such score ever leaves the model.
         """
-        raw = self.trees.raw(X)
+        raw = self.trees.predict_raw(X)
         if not np.isfinite(raw).all():
-            raise _no_number()
+            raise _build_score_fault()
         return raw
 
     def score(self, X: Rows, channels: Sequence[str]) -> Floats:
@@ -222,21 +222,21 @@ class RiskModel:
         ServiceFault
             Where a score is not a number.
         """
-        return self.calibration.probability(self.raw(X), channels)
+        return self.calibration.calibrate(self.predict_raw(X), channels)
 
     def score_row(self, row: Rows, channel: str) -> float:
         """Give the calibrated probability of one row, float32 (features,), to the bits of `score`."""
-        raw = float(self.trees.raw(row[None, :])[0])
+        raw = float(self.trees.predict_raw(row[None, :])[0])
         if not math.isfinite(raw):
-            raise _no_number()
-        return self.calibration.of(raw, channel)
+            raise _build_score_fault()
+        return self.calibration.calibrate_row(raw, channel)
 
-    def bands_of(self, score: Floats) -> list[Band]:
+    def assign_bands(self, score: Floats) -> list[Band]:
         """Give the band of each score."""
-        return [self.bands.of(value) for value in score.tolist()]
+        return [self.bands.assign(value) for value in score.tolist()]
 
     def explain(self, row: Rows, top: int = 3, *, lowering: bool = False) -> list[Reason]:
-        """Give the reasons of one row's score, the weightiest first; see `Reasons.rank`.
+        """Give the reasons of one row's score, the weightiest first; see `ReasonRanker.rank`.
 
         Parameters
         ----------
@@ -245,16 +245,18 @@ class RiskModel:
         lowering : bool
             Also give reasons that lower the score.
         """
-        return self._reasons.rank(row, self.trees.contributions(row[None, :])[0], top, lowering=lowering)
+        return self._reasons.rank(
+            row, self.trees.compute_contributions(row[None, :])[0], top, lowering=lowering
+        )
 
 
-def _no_number() -> ServiceFault:
+def _build_score_fault() -> ServiceFault:
     return ServiceFault(
         "the model gave a score that is not a number", todo="roll back to the previous version"
     )
 
 
-def _checked(rows: Labelled, spec: Spec, where: str) -> Labelled:
+def _check_rows(rows: LabelledRows, spec: Spec, where: str) -> LabelledRows:
     """Bring labelled rows to their types, or raise `BadInput` where they do not fit together."""
     X, y, weight, channels = rows
     sizes = {len(X), len(y), len(weight), len(channels)}
@@ -270,13 +272,13 @@ def _checked(rows: Labelled, spec: Spec, where: str) -> Labelled:
         raise BadInput(
             "labels or weights out of range", where=where, expected="labels 0 or 1, weights from 0"
         )
-    return Labelled(np.ascontiguousarray(X, dtype=np.float32), labels, weights, channels)
+    return LabelledRows(np.ascontiguousarray(X, dtype=np.float32), labels, weights, channels)
 
 
-def _grow(
-    training: Labelled,
-    later: Labelled,
-    prior: Prior,
+def _grow_trees(
+    training: LabelledRows,
+    later: LabelledRows,
+    prior: RulePrior,
     params: TreeParams,
     seed: int,
     threads: int,
@@ -289,18 +291,18 @@ def _grow(
         training.X,
         training.y,
         weight=training.weight,
-        init_score=prior.raw(training.X),
+        init_score=prior.predict_raw(training.X),
         feature_name=list(prior.rules.spec.names),
     )
-    judge = data.create_valid(later.X, later.y, weight=later.weight, init_score=prior.raw(later.X))
-    stops = _tells(later)
+    judge = data.create_valid(later.X, later.y, weight=later.weight, init_score=prior.predict_raw(later.X))
+    stops = _has_both_labels(later)
     callbacks: list[Callable[..., Any]] = []
     if stops:
         callbacks.append(lightgbm.early_stopping(params.patience, verbose=False))
     if progress is not None:
         callbacks.append(lambda at: progress("growing trees", at.iteration + 1, at.end_iteration))
     booster = lightgbm.train(
-        _lightgbm_params(params, seed, threads),
+        _build_lightgbm_params(params, seed, threads),
         data,
         num_boost_round=params.trees,
         valid_sets=[judge] if stops else [],
@@ -310,31 +312,35 @@ def _grow(
     return strip_parameters(text)
 
 
-def _tells(later: Labelled) -> bool:
+def _has_both_labels(later: LabelledRows) -> bool:
     """Tell whether a loss on these rows says anything: they hold both kinds of labels."""
     return bool(0 < later.y.sum() < len(later.y))
 
 
-def _with_linear(
-    text: str, start: Sequence[Stair], training: Labelled, later: Labelled, share: float
+def _blend_linear(
+    text: str, start: Sequence[StepFunction], training: LabelledRows, later: LabelledRows, share: float
 ) -> Trees:
     """Blend grown trees, with what they started from, and a linear model; later rows, where they tell, say how much of it."""
-    part = linear_part(training.X, training.y, training.weight) if share else []
-    shares = [share * each for each in LOWER_SHARES] if share and _tells(later) else [share]
+    part = fit_linear_part(training.X, training.y, training.weight) if share else []
+    shares = [share * each for each in LINEAR_SHARE_FACTORS] if share and _has_both_labels(later) else [share]
     blends = [
-        Trees.from_text(blended(text, part, each, start), where="the trees just grown") for each in shares
+        Trees.from_text(blend_trees(text, part, each, start), where="the trees just grown") for each in shares
     ]
-    return min(blends, key=lambda trees: _calibrated_loss(trees, later)) if len(blends) > 1 else blends[0]
+    return (
+        min(blends, key=lambda trees: _compute_calibrated_loss(trees, later))
+        if len(blends) > 1
+        else blends[0]
+    )
 
 
-def _calibrated_loss(trees: Trees, rows: Labelled) -> float:
+def _compute_calibrated_loss(trees: Trees, rows: LabelledRows) -> float:
     """Give the weighted logarithmic loss of some rows under the calibration that suits them best."""
-    raw = trees.raw(rows.X)
-    chance = Calibration.fit(raw, rows.y, rows.weight, rows.channels).probability(raw, rows.channels)
+    raw = trees.predict_raw(rows.X)
+    chance = Calibration.fit(raw, rows.y, rows.weight, rows.channels).calibrate(raw, rows.channels)
     return -float(np.sum(rows.weight * np.log(np.where(rows.y == 1, chance, 1.0 - chance))))
 
 
-def _lightgbm_params(params: TreeParams, seed: int, threads: int) -> dict[str, Any]:
+def _build_lightgbm_params(params: TreeParams, seed: int, threads: int) -> dict[str, Any]:
     """Give LightGBM's parameters; `deterministic` and `force_row_wise` make them the same for any number of threads."""
     return {
         "objective": "binary",

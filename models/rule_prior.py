@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from features.spec import Spec
-from models.linear_trees import Stair
+from models.linear_trees import StepFunction
 from models.rules import Rules
 
 Floats = NDArray[np.float64]
@@ -19,7 +19,7 @@ Rows = NDArray[np.float32]
 
 
 @dataclass(frozen=True)
-class Prior:
+class RulePrior:
     """Log-odds of a find by the points of the rules: a line, fitted on training rows.
 
     Attributes
@@ -36,7 +36,7 @@ class Prior:
     per_point: float
 
     @classmethod
-    def fit(cls, X: Rows, y: NDArray[Any], weight: Floats, spec: Spec) -> "Prior":
+    def fit(cls, X: Rows, y: NDArray[Any], weight: Floats, spec: Spec) -> "RulePrior":
         """Fit the line.
 
         Parameters
@@ -51,16 +51,16 @@ class Prior:
         from threadpoolctl import threadpool_limits
 
         rules = Rules(spec)
-        points = rules.scores(X)
+        points = rules.compute_scores(X)
         with threadpool_limits(1):
             line = LogisticRegression().fit(points[:, None], y, sample_weight=weight / weight.mean())
         return cls(rules, float(line.intercept_[0]), max(float(line.coef_[0, 0]), 0.0))
 
-    def raw(self, X: Rows) -> Floats | None:
+    def predict_raw(self, X: Rows) -> Floats | None:
         """Give the log-odds, float64 (n,); None where the points tell nothing."""
-        return self.base + self.per_point * self.rules.scores(X) if self.per_point else None
+        return self.base + self.per_point * self.rules.compute_scores(X) if self.per_point else None
 
-    def stairs(self, X: Rows) -> list[Stair]:
+    def to_step_functions(self, X: Rows) -> list[StepFunction]:
         """Give the same as stairs of two steps, a rule each, the base in the first; none where the points tell nothing.
 
         Parameters
@@ -70,15 +70,15 @@ class Prior:
         """
         if not self.per_point:
             return []
-        found: list[Stair] = []
+        found: list[StepFunction] = []
         for rule in self.rules.rules:
-            place = self.rules.spec.place(rule.feature)
-            at_least = _float32_from(rule.at_least)
+            place = self.rules.spec.get_column(rule.feature)
+            at_least = _round_up_float32(rule.at_least)
             below = np.nextafter(at_least, np.float32(-np.inf))
             rows = int((X[:, place] >= at_least).sum())
             base = 0.0 if found else self.base
             found.append(
-                Stair(
+                StepFunction(
                     feature=place,
                     threshold=np.array([(float(below) + float(at_least)) / 2]),
                     height=np.array([base, base + self.per_point * rule.points]),
@@ -90,7 +90,7 @@ class Prior:
         return found
 
 
-def _float32_from(value: float) -> np.float32:
+def _round_up_float32(value: float) -> np.float32:
     """Give the least float32 that is not below a number."""
     near = np.float32(value)
     return near if float(near) >= value else np.nextafter(near, np.float32(np.inf))

@@ -15,8 +15,8 @@ from numpy.typing import NDArray
 from features.history.table import ADDED_ARRIVALS
 from features.spec import Spec
 from models.bands import Band, Bands
-from models.calibration import logistic
-from models.reasons import Reason, reason_text
+from models.calibration import compute_logistic
+from models.reasons import Reason, format_reason
 
 Floats = NDArray[np.float64]
 Rows = NDArray[np.float32]
@@ -38,13 +38,13 @@ class Rule:
     points: float
 
 
-WATCHED = float(np.float32(1 / (25 + ADDED_ARRIVALS)))
+MIN_DETECTION_RATE = float(np.float32(1 / (25 + ADDED_ARRIVALS)))
 """A party is watched for a find in 25 consignments of its name, address or phone; in more, who would fire on everything."""
 RULES = (
-    Rule("history.sender_side.nps_a_consignment", WATCHED, 5),
-    Rule("history.consignee_side.nps_a_consignment", WATCHED, 5),
-    Rule("history.sender_side.any_offence_a_consignment", WATCHED, 2),
-    Rule("history.consignee_side.any_offence_a_consignment", WATCHED, 2),
+    Rule("history.sender_side.nps_a_consignment", MIN_DETECTION_RATE, 5),
+    Rule("history.consignee_side.nps_a_consignment", MIN_DETECTION_RATE, 5),
+    Rule("history.sender_side.any_offence_a_consignment", MIN_DETECTION_RATE, 2),
+    Rule("history.consignee_side.any_offence_a_consignment", MIN_DETECTION_RATE, 2),
     Rule("history.product_route.nps_365d", 3, 1),
     Rule("goods.names_specific", 1, 5),
     Rule("goods.names_class", 1, 4),
@@ -101,53 +101,55 @@ class Rules:
     def __init__(self, spec: Spec, rules: Sequence[Rule] = RULES) -> None:
         self.spec = spec
         self.bands = Bands(
-            high=_as_probability(POINTS_FOR_HIGH), elevated=_as_probability(POINTS_FOR_ELEVATED)
+            high=_to_probability(POINTS_FOR_HIGH), elevated=_to_probability(POINTS_FOR_ELEVATED)
         )
         self.rules = tuple(rule for rule in rules if rule.feature in spec.names)
-        self._places = np.array([spec.place(rule.feature) for rule in self.rules], dtype=np.int64)
+        self._places = np.array([spec.get_column(rule.feature) for rule in self.rules], dtype=np.int64)
         self._at_least = np.array([rule.at_least for rule in self.rules])
         self._points = np.array([rule.points for rule in self.rules])
 
-    def scores(self, X: Rows, consignment_ids: Sequence[str] = ()) -> Floats:  # noqa: ARG002
+    def compute_scores(self, X: Rows, consignment_ids: Sequence[str] = ()) -> Floats:  # noqa: ARG002
         """Give the points of each row."""
-        return np.asarray((self._reached(X) * self._points).sum(axis=1))
+        return np.asarray((self._match_rules(X) * self._points).sum(axis=1))
 
-    def _reached(self, X: Rows) -> NDArray[np.bool_]:
+    def _match_rules(self, X: Rows) -> NDArray[np.bool_]:
         """Tell which rules hold for each row; none does for a missing value."""
         reached: NDArray[np.bool_] = X[:, self._places] >= self._at_least
         return reached
 
     def score(self, X: Rows, channels: Sequence[str]) -> Floats:  # noqa: ARG002
         """Give the points as numbers in (0, 1), in the same order; they are not calibrated."""
-        return np.array([_as_probability(points) for points in self.scores(X).tolist()])
+        return np.array([_to_probability(points) for points in self.compute_scores(X).tolist()])
 
     def score_row(self, row: Rows, channel: str) -> float:
         """Give the number of one row, float32 (features,), to the bits of `score`."""
         return float(self.score(row[None, :], [channel])[0])
 
-    def bands_of(self, score: Floats) -> list[Band]:
+    def assign_bands(self, score: Floats) -> list[Band]:
         """Give the band of each score."""
-        return [self.bands.of(value) for value in score.tolist()]
+        return [self.bands.assign(value) for value in score.tolist()]
 
     def digest(self) -> str:
         """Give the SHA-256 of the rules, of what their points mean and of the features, as hexadecimal digits."""
         meaning = [LOG_ODDS_WITHOUT_POINTS, LOG_ODDS_PER_POINT, POINTS_FOR_HIGH, POINTS_FOR_ELEVATED]
         rules = [[rule.feature, rule.at_least, rule.points] for rule in self.rules]
-        return hashlib.sha256(msgspec.json.encode([rules, meaning, self.spec.digest()])).hexdigest()
+        return hashlib.sha256(msgspec.json.encode([rules, meaning, self.spec.compute_digest()])).hexdigest()
 
     def explain(self, row: Rows, top: int = 3) -> list[Reason]:
         """Give the rules that hold, the one with most points first; those of one meaning are added up."""
         told: dict[str, Reason] = {}
-        holding = [rule for rule, holds in zip(self.rules, self._reached(row[None])[0], strict=True) if holds]
+        holding = [
+            rule for rule, holds in zip(self.rules, self._match_rules(row[None])[0], strict=True) if holds
+        ]
         for rule in sorted(holding, key=lambda rule: -rule.points):
-            place = self.spec.place(rule.feature)
+            place = self.spec.get_column(rule.feature)
             feature = self.spec.features[place]
             before = told.get(feature.reason)
-            text = before.text if before else reason_text(feature, float(row[place]))
+            text = before.text if before else format_reason(feature, float(row[place]))
             points = rule.points * LOG_ODDS_PER_POINT + (before.contribution if before else 0.0)
             told[feature.reason] = Reason(feature.reason, text, points)
         return sorted(told.values(), key=lambda reason: (-reason.contribution, reason.code))[:top]
 
 
-def _as_probability(points: float) -> float:
-    return logistic(LOG_ODDS_WITHOUT_POINTS + LOG_ODDS_PER_POINT * points)
+def _to_probability(points: float) -> float:
+    return compute_logistic(LOG_ODDS_WITHOUT_POINTS + LOG_ODDS_PER_POINT * points)

@@ -27,7 +27,7 @@ Ints = NDArray[np.int64]
 US_PER_DAY = 86_400_000_000
 
 
-class Selected(NamedTuple):
+class SelectedConsignment(NamedTuple):
     """One row of an inspection list.
 
     Attributes
@@ -56,7 +56,7 @@ def select(
     capacity: int,
     explore: float,
     seed: int,
-) -> list[Selected]:
+) -> list[SelectedConsignment]:
     """Draw up the inspection lists.
 
     Parameters
@@ -94,18 +94,20 @@ def select(
     opened has a known probability above 0 (with `explore` above 0).
     """
     _check(consignment_ids, scores, capacity, explore)
-    chosen: list[Selected] = []
-    for office, day, places in _cells(offices, received_days):
-        draw = _Draw(seed, office, day)
+    chosen: list[SelectedConsignment] = []
+    for office, day, places in _group_cells(offices, received_days):
+        draw = _RandomDraw(seed, office, day)
         order = draw.order(places, scores, consignment_ids)
-        probability = _probabilities(scores[order], capacity, explore)
-        for rank, selector in draw.chosen(len(order), capacity, explore):
+        probability = _compute_probabilities(scores[order], capacity, explore)
+        for rank, selector in draw.choose(len(order), capacity, explore):
             place = int(order[rank])
-            chosen.append(Selected(place, consignment_ids[place], office, selector, float(probability[rank])))
+            chosen.append(
+                SelectedConsignment(place, consignment_ids[place], office, selector, float(probability[rank]))
+            )
     return chosen
 
 
-def selection_probabilities(
+def compute_selection_probabilities(
     scores: Floats, offices: Sequence[str], received_days: Ints, *, capacity: int, explore: float
 ) -> Floats:
     """Give every row's marginal probability of being selected, chosen or not.
@@ -122,13 +124,15 @@ def selection_probabilities(
     """
     _check((), scores, capacity, explore)
     probability = np.zeros(len(scores))
-    for _, _, places in _cells(offices, received_days):
+    for _, _, places in _group_cells(offices, received_days):
         order = places[np.argsort(-scores[places], kind="stable")]
-        probability[order] = _probabilities(scores[order], capacity, explore)
+        probability[order] = _compute_probabilities(scores[order], capacity, explore)
     return probability
 
 
-def selection_table(scores: "pd.DataFrame", *, capacity: int, explore: float, seed: int) -> "pd.DataFrame":
+def build_selection_table(
+    scores: "pd.DataFrame", *, capacity: int, explore: float, seed: int
+) -> "pd.DataFrame":
     """Draw up the inspection lists from a score table.
 
     Parameters
@@ -188,7 +192,7 @@ def _check(consignment_ids: Sequence[str], scores: Floats, capacity: int, explor
         )
 
 
-def _cells(offices: Sequence[str], days: Ints) -> Iterator[tuple[str, int, Ints]]:
+def _group_cells(offices: Sequence[str], days: Ints) -> Iterator[tuple[str, int, Ints]]:
     """Give each day and office with the places of its rows, in the order of days, then names."""
     cells: dict[tuple[int, str], list[int]] = {}
     for place, cell in enumerate(zip(days.tolist(), offices, strict=True)):
@@ -197,23 +201,27 @@ def _cells(offices: Sequence[str], days: Ints) -> Iterator[tuple[str, int, Ints]
         yield office, day, np.array(places, dtype=np.int64)
 
 
-def _probabilities(falling: Floats, capacity: int, explore: float) -> Floats:
+def _compute_probabilities(falling: Floats, capacity: int, explore: float) -> Floats:
     """Give the probability of each row of one cell, the scores falling."""
     if len(falling) <= capacity:
         return np.ones(len(falling))
-    fewer, part = _places_to_explore(capacity, explore)
-    exact = _given(falling, capacity, fewer)
-    return exact if not part else (1 - part) * exact + part * _given(falling, capacity, fewer + 1)
+    fewer, part = _split_explore_share(capacity, explore)
+    exact = _compute_given_explored(falling, capacity, fewer)
+    return (
+        exact
+        if not part
+        else (1 - part) * exact + part * _compute_given_explored(falling, capacity, fewer + 1)
+    )
 
 
-def _places_to_explore(capacity: int, explore: float) -> tuple[int, float]:
+def _split_explore_share(capacity: int, explore: float) -> tuple[int, float]:
     """Split the exploring share into whole places and the probability of one more."""
     # As a decimal was meant: 0.07 of 100 is 7, not 7.000000000000001.
     wanted = round(capacity * explore, 9)
     return math.floor(wanted), wanted - math.floor(wanted)
 
 
-def _given(falling: Floats, capacity: int, explored: int) -> Floats:
+def _compute_given_explored(falling: Floats, capacity: int, explored: int) -> Floats:
     """Give the probabilities where so many places explore: by score, by lot among ties at the cut, or by the sample."""
     by_score = capacity - explored
     above = np.zeros(len(falling))
@@ -225,7 +233,7 @@ def _given(falling: Floats, capacity: int, explored: int) -> Floats:
     return above + (1.0 - above) * explored / (len(falling) - by_score)
 
 
-class _Draw:
+class _RandomDraw:
     """The lots of one office and day; each is a hash, so that it depends on nothing else."""
 
     def __init__(self, seed: int, office: str, day: int) -> None:
@@ -233,26 +241,26 @@ class _Draw:
 
     def order(self, places: Ints, scores: Floats, consignment_ids: Sequence[str]) -> Ints:
         """Put places in the order of falling scores, equal ones in the order of their lots."""
-        lots = np.array([self._lot(f"row {consignment_ids[place]}") for place in places.tolist()])
+        lots = np.array([self._draw_number(f"row {consignment_ids[place]}") for place in places.tolist()])
         return places[np.lexsort((lots, -scores[places]))]
 
-    def chosen(
+    def choose(
         self, rows: int, capacity: int, explore: float
     ) -> Iterator[tuple[int, Literal["model", "random"]]]:
         """Give the ranks that are chosen, in their order, and by whom."""
         if rows <= capacity:
             yield from ((rank, "model") for rank in range(rows))
             return
-        explored, part = _places_to_explore(capacity, explore)
-        explored += self._lot("one more to explore") < part
+        explored, part = _split_explore_share(capacity, explore)
+        explored += self._draw_number("one more to explore") < part
         by_score = capacity - explored
         yield from ((rank, "model") for rank in range(by_score))
         step = (rows - by_score) / explored if explored else 0.0
-        start = self._lot("start")
+        start = self._draw_number("start")
         # The last step may round up to the end.
         yield from ((min(by_score + int((start + k) * step), rows - 1), "random") for k in range(explored))
 
-    def _lot(self, what: str) -> float:
+    def _draw_number(self, what: str) -> float:
         """Give a number in [0, 1)."""
         drawn = self._hash.copy()
         drawn.update(what.encode())

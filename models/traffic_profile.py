@@ -14,11 +14,11 @@ from features.spec import Spec
 
 Count = Annotated[int, Meta(ge=0)]
 Counts = list[Count]
-MISSING = -1
+MISSING_BIN = -1
 """Place of the missing values in a feature's counts: the last."""
 
 
-class Source(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+class SourceActivity(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """One sender of data, as an office or a carrier.
 
     Attributes
@@ -33,7 +33,7 @@ class Source(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     longest_silence_days: Count
 
 
-class Reference(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+class ReferenceProfile(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """Traffic of a period, in counts.
 
     Attributes
@@ -80,7 +80,7 @@ class Reference(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     mix: dict[str, dict[str, Count]]
     missing: dict[str, dict[str, Count]]
     sizes: dict[str, dict[str, list[float]]]
-    sources: dict[str, dict[str, Source]]
+    sources: dict[str, dict[str, SourceActivity]]
 
     def require_fit(self, spec: Spec, where: str) -> None:
         """Refuse a reference of other features than the spec's, or one whose counts do not fit its edges.

@@ -14,14 +14,14 @@ from numpy.typing import NDArray
 
 from consignments.errors import BundleRefused
 
-LARGEST_TEXT = 64 * 1024 * 1024
-MOST_TREES = 10_000
-MOST_LEAVES = 4096
-MOST_FEATURES = 10_000
-DEEPEST = 16
+MAX_TEXT_CHARACTERS = 64 * 1024 * 1024
+MAX_TREES = 10_000
+MAX_LEAVES = 4096
+MAX_FEATURES = 10_000
+MAX_DEPTH = 16
 """Most splits on a path: eight quadrature points are exact to sixteen distinct features."""
 
-ZERO = float(np.float32(1e-35))
+ZERO_THRESHOLD = float(np.float32(1e-35))
 """LightGBM takes any value this close to zero for zero (`kZeroThreshold`)."""
 
 HEADER = {
@@ -82,10 +82,10 @@ class Trees:
     def __init__(self, feature_names: Sequence[str], trees: Sequence[Tree], text: str) -> None:
         self.feature_names = tuple(feature_names)
         self.text = text
-        self.expected = float(sum(_expected(tree) for tree in trees))
+        self.expected = float(sum(_compute_expected(tree) for tree in trees))
         self._nodes = _flatten(trees)
-        self._steps = _steps_of(self._nodes, np.array([_depth(tree) for tree in trees]))
-        self._points, self._shares = _gauss_legendre(_most_on_a_path(trees))
+        self._steps = _build_traversal(self._nodes, np.array([_compute_depth(tree) for tree in trees]))
+        self._points, self._shares = _gauss_legendre(_count_path_features(trees))
         self._paths = _merge_paths(trees, self._points)
 
     def __len__(self) -> int:
@@ -106,14 +106,14 @@ class Trees:
         ------
         BundleRefused
             Where the text is damaged, or the model is of a kind that is not walked here: categorical splits, linear
-            leaves, several classes, averaged output, another objective or version, paths of over `DEEPEST` splits.
+            leaves, several classes, averaged output, another objective or version, paths of over `MAX_DEPTH` splits.
         """
         header, body = _split_text(text, where)
-        names = _feature_names(header, where)
+        names = _parse_feature_names(header, where)
         trees = [_read_tree(block, f"{where}, tree {i}", len(names)) for i, block in enumerate(body)]
         return cls(names, trees, strip_parameters(text))
 
-    def raw(self, X: NDArray[np.float32]) -> Floats:
+    def predict_raw(self, X: NDArray[np.float32]) -> Floats:
         """Add up the leaves that each row falls into, tree by tree.
 
         Parameters
@@ -126,12 +126,12 @@ class Trees:
         float64 array, (n,)
             Log-odds before calibration.
         """
-        X = self._checked(X)
+        X = self._check_rows(X)
         out = np.empty(len(X))
         _walk(X, *self._steps, out)
         return out
 
-    def spread(self, X: NDArray[np.float32], parts: int = 5) -> Floats:
+    def compute_disagreement(self, X: NDArray[np.float32], parts: int = 5) -> Floats:
         """Tell how far the trees disagree about each row: every so-many-th tree is a committee member of its own.
 
         Parameters
@@ -145,14 +145,14 @@ class Trees:
         float64 array, (n,)
             Standard deviation of the members' raw scores, in log-odds (query by committee, Seung et al. 1992).
         """
-        X = self._checked(X)
+        X = self._check_rows(X)
         votes = np.empty((parts, len(X)))
         for part in range(parts):
             root, depth = self._steps.root[part::parts].copy(), self._steps.depth[part::parts].copy()
             _walk(X, *self._steps._replace(root=root, depth=depth), votes[part])
         return np.asarray((parts * votes).std(axis=0))
 
-    def contributions(self, X: NDArray[np.float32]) -> Floats:
+    def compute_contributions(self, X: NDArray[np.float32]) -> Floats:
         """Share each row's raw score out over its features: exact path-dependent Shapley values.
 
         Parameters
@@ -171,13 +171,13 @@ class Trees:
         and o_i be 1 where the row passes them, else 0. Then phi_i = (o_i - z_i) v ∫ prod_{j≠i} (t o_j + (1-t) z_j) dt
         over t in [0, 1], a polynomial that Gauss-Legendre quadrature integrates exactly.
         """
-        X = self._checked(X)
+        X = self._check_rows(X)
         out = np.zeros((len(X), len(self.feature_names) + 1))
         out[:, -1] = self.expected
-        _share_out(X, *self._nodes, *self._paths, self._points, self._shares, out)
+        _add_contributions(X, *self._nodes, *self._paths, self._points, self._shares, out)
         return out
 
-    def _checked(self, X: NDArray[np.float32]) -> NDArray[np.float32]:
+    def _check_rows(self, X: NDArray[np.float32]) -> NDArray[np.float32]:
         """Give the rows in the one form that the kernels are compiled for."""
         if X.ndim != 2 or X.shape[1] != len(self.feature_names):
             raise ValueError(f"rows of shape {X.shape} for {len(self.feature_names)} features")
@@ -210,22 +210,24 @@ def _refuse(what: str, where: str, got: object = "", expected: object = "") -> N
 
 def _split_text(text: str, where: str) -> tuple[dict[str, str], list[str]]:
     """Take header and trees apart, by the sizes that the header gives."""
-    if len(text) > LARGEST_TEXT:
-        _refuse("the model text is too long", where, f"{len(text)} characters", f"at most {LARGEST_TEXT}")
+    if len(text) > MAX_TEXT_CHARACTERS:
+        _refuse(
+            "the model text is too long", where, f"{len(text)} characters", f"at most {MAX_TEXT_CHARACTERS}"
+        )
     head, blank, body = text.partition("\n\n")
     if not blank or not head.startswith("tree\n"):
         _refuse("not the text of a LightGBM model", where, repr(head[:20]), "'tree' on the first line")
-    header = _pairs(head.removeprefix("tree\n"), HEADER_KEYS, OPTIONAL_HEADER_KEYS, where)
+    header = _parse_pairs(head.removeprefix("tree\n"), HEADER_KEYS, OPTIONAL_HEADER_KEYS, where)
     for key, value in HEADER.items():
         if header[key] != value:
             _refuse("a model of another kind", f"{where}, {key}", repr(header[key]), repr(value))
-    return header, list(_blocks(body, header["tree_sizes"], where))
+    return header, list(_split_trees(body, header["tree_sizes"], where))
 
 
-def _blocks(body: str, sizes: str, where: str) -> Iterator[str]:
-    lengths = _integers(sizes, None, f"{where}, tree_sizes")
-    if not 1 <= len(lengths) <= MOST_TREES:
-        _refuse("too many trees or none", where, len(lengths), f"1 to {MOST_TREES}")
+def _split_trees(body: str, sizes: str, where: str) -> Iterator[str]:
+    lengths = _parse_integers(sizes, None, f"{where}, tree_sizes")
+    if not 1 <= len(lengths) <= MAX_TREES:
+        _refuse("too many trees or none", where, len(lengths), f"1 to {MAX_TREES}")
     at = 0
     for number, length in enumerate(lengths.tolist()):
         block, title = body[at : at + max(length, 0)], f"Tree={number}\n"
@@ -237,7 +239,7 @@ def _blocks(body: str, sizes: str, where: str) -> Iterator[str]:
         _refuse("the trees do not end where the header says", where, repr(body[at : at + 12]))
 
 
-def _pairs(lines: str, required: set[str], optional: set[str], where: str) -> dict[str, str]:
+def _parse_pairs(lines: str, required: set[str], optional: set[str], where: str) -> dict[str, str]:
     pairs: dict[str, str] = {}
     for line in lines.split("\n"):
         key, equals, value = line.partition("=")
@@ -249,35 +251,35 @@ def _pairs(lines: str, required: set[str], optional: set[str], where: str) -> di
     return pairs
 
 
-def _feature_names(header: dict[str, str], where: str) -> list[str]:
+def _parse_feature_names(header: dict[str, str], where: str) -> list[str]:
     names = header["feature_names"].split(" ")
-    highest = int(_integers(header["max_feature_idx"], 1, f"{where}, max_feature_idx")[0])
-    if highest + 1 != len(names) or len(names) > MOST_FEATURES:
+    highest = int(_parse_integers(header["max_feature_idx"], 1, f"{where}, max_feature_idx")[0])
+    if highest + 1 != len(names) or len(names) > MAX_FEATURES:
         _refuse("the feature names do not fit the number of features", where, len(names), highest + 1)
     return names
 
 
 def _read_tree(block: str, where: str, features: int) -> Tree:
-    pairs = _pairs(block.rstrip("\n"), TREE_KEYS, set(), where)
+    pairs = _parse_pairs(block.rstrip("\n"), TREE_KEYS, set(), where)
     if pairs["num_cat"] != "0" or pairs["is_linear"] != "0":
         _refuse("categorical splits and linear leaves are not walked here", where, expected="numeric splits")
-    leaves = int(_integers(pairs["num_leaves"], 1, where)[0])
-    if not 1 <= leaves <= MOST_LEAVES:
-        _refuse("too many leaves or none", where, leaves, f"1 to {MOST_LEAVES}")
+    leaves = int(_parse_integers(pairs["num_leaves"], 1, where)[0])
+    if not 1 <= leaves <= MAX_LEAVES:
+        _refuse("too many leaves or none", where, leaves, f"1 to {MAX_LEAVES}")
     splits = leaves - 1
     feature, decision, left, right, rows = (
-        _integers(pairs[key], splits, f"{where}, {key}")
+        _parse_integers(pairs[key], splits, f"{where}, {key}")
         for key in ("split_feature", "decision_type", "left_child", "right_child", "internal_count")
     )
     tree = Tree(
         feature=feature,
         # All values but missing ones are below a threshold of infinity.
-        threshold=_numbers(pairs["threshold"], splits, f"{where}, threshold", infinite=True),
+        threshold=_parse_numbers(pairs["threshold"], splits, f"{where}, threshold", infinite=True),
         decision=decision,
         child=np.stack([left, right], axis=1),
         rows=rows,
-        leaf_value=_numbers(pairs["leaf_value"], leaves, f"{where}, leaf_value"),
-        leaf_rows=_integers(pairs["leaf_count"], leaves, f"{where}, leaf_count"),
+        leaf_value=_parse_numbers(pairs["leaf_value"], leaves, f"{where}, leaf_value"),
+        leaf_rows=_parse_integers(pairs["leaf_count"], leaves, f"{where}, leaf_count"),
     )
     _check_tree(tree, where, features)
     return tree
@@ -297,11 +299,11 @@ def _check_tree(tree: Tree, where: str, features: int) -> None:
         _refuse("children that do not make a tree", where, expected="each split and each leaf once")
     if ((tree.child >= 0) & (tree.child <= np.arange(splits)[:, None])).any():
         _refuse("children that do not make a tree", where, expected="each split after its parent")
-    if (deepest := _depth(tree)) > DEEPEST:
-        _refuse("the tree is too deep", where, f"{deepest} splits on a path", f"at most {DEEPEST}")
+    if (deepest := _compute_depth(tree)) > MAX_DEPTH:
+        _refuse("the tree is too deep", where, f"{deepest} splits on a path", f"at most {MAX_DEPTH}")
 
 
-def _integers(text: str, count: int | None, where: str) -> Ints:
+def _parse_integers(text: str, count: int | None, where: str) -> Ints:
     if not re.fullmatch(r"(-?[0-9]{1,12}( -?[0-9]{1,12})*)?", text):
         _refuse("not whole numbers", where, repr(text))
     values = np.array([int(part) for part in text.split()], dtype=np.int64)
@@ -310,7 +312,7 @@ def _integers(text: str, count: int | None, where: str) -> Ints:
     return values
 
 
-def _numbers(text: str, count: int, where: str, *, infinite: bool = False) -> Floats:
+def _parse_numbers(text: str, count: int, where: str, *, infinite: bool = False) -> Floats:
     """Read plain numbers; Python alone would also take underscores, `nan` and other spellings."""
     if not re.fullmatch(r"[-+.e0-9 ]*", text.replace("inf", "") if infinite else text):
         _refuse("not numbers", where, repr(text))
@@ -325,7 +327,7 @@ def _numbers(text: str, count: int, where: str, *, infinite: bool = False) -> Fl
     return values
 
 
-def _depth(tree: Tree) -> int:
+def _compute_depth(tree: Tree) -> int:
     depth = [1] * len(tree.feature)
     for node, children in enumerate(tree.child.tolist()):
         for child in children:
@@ -337,7 +339,7 @@ def _depth(tree: Tree) -> int:
 # Flat arrays for the kernels
 
 
-class Nodes(NamedTuple):
+class SplitNodes(NamedTuple):
     """The splits of all trees in one row.
 
     Attributes
@@ -360,7 +362,7 @@ class Nodes(NamedTuple):
     leaf: Floats
 
 
-class Steps(NamedTuple):
+class TraversalNodes(NamedTuple):
     """Splits and leaves of all trees in one row: what the walk needs. A leaf leads to itself; its threshold is its value.
 
     Attributes
@@ -371,7 +373,7 @@ class Steps(NamedTuple):
     feature : int32 array, (splits + leaves,)
     threshold : float64 array, (splits + leaves,)
     missing : uint8 array, (splits + leaves,)
-        As of `Nodes`.
+        As of `SplitNodes`.
     child : int32 array, (2 * (splits + leaves),)
         Left and right of each.
     """
@@ -384,7 +386,7 @@ class Steps(NamedTuple):
     child: NDArray[np.int32]
 
 
-class Paths(NamedTuple):
+class FeaturePaths(NamedTuple):
     """What contributions need besides; edge 2 * split + side leads from a split to its left (0) or right (1) child.
 
     Attributes
@@ -408,7 +410,7 @@ class Paths(NamedTuple):
     inverse: Floats
 
 
-def _flatten(trees: Sequence[Tree]) -> Nodes:
+def _flatten(trees: Sequence[Tree]) -> SplitNodes:
     splits = np.cumsum([0, *(len(tree.feature) for tree in trees)])[:-1]
     leaves = np.cumsum([0, *(len(tree.leaf_value) for tree in trees)])[:-1]
     threshold = np.concatenate([tree.threshold for tree in trees])
@@ -421,24 +423,24 @@ def _flatten(trees: Sequence[Tree]) -> Nodes:
         split if len(tree.feature) else -1 - leaf
         for tree, split, leaf in zip(trees, splits, leaves, strict=True)
     ]
-    return Nodes(
+    return SplitNodes(
         root=np.array(root, dtype=np.int32),
         feature=np.concatenate([tree.feature for tree in trees]).astype(np.int32),
-        threshold=_without_tiny(threshold),
-        missing=_missing_rules(threshold, decision),
+        threshold=_snap_tiny_thresholds(threshold),
+        missing=_build_missing_rules(threshold, decision),
         child=np.concatenate(child).astype(np.int32),
         leaf=np.concatenate([tree.leaf_value for tree in trees]),
     )
 
 
-def _steps_of(nodes: Nodes, depth: Ints) -> Steps:
+def _build_traversal(nodes: SplitNodes, depth: Ints) -> TraversalNodes:
     splits, leaves = len(nodes.feature), len(nodes.leaf)
     root, child = (
         np.where(place >= 0, place, splits - 1 - place).astype(np.int32)
         for place in (nodes.root, nodes.child)
     )
     selves = np.repeat(np.arange(splits, splits + leaves, dtype=np.int32), 2)
-    return Steps(
+    return TraversalNodes(
         root=root,
         depth=depth,
         feature=np.concatenate([nodes.feature, np.zeros(leaves, dtype=np.int32)]),
@@ -448,7 +450,7 @@ def _steps_of(nodes: Nodes, depth: Ints) -> Steps:
     )
 
 
-def _missing_rules(threshold: Floats, decision: Ints) -> NDArray[np.uint8]:
+def _build_missing_rules(threshold: Floats, decision: Ints) -> NDArray[np.uint8]:
     """Settle where a missing value goes; where the split knows no missing values, LightGBM takes it for zero."""
     kind = decision >> 2
     left = np.where(kind == NO_MISSING, threshold >= 0, (decision & DEFAULT_LEFT) != 0)
@@ -456,19 +458,21 @@ def _missing_rules(threshold: Floats, decision: Ints) -> NDArray[np.uint8]:
     return rules.astype(np.uint8)
 
 
-def _without_tiny(threshold: Floats) -> Floats:
-    """Move thresholds within `ZERO` of zero to its edges, so that tiny values are split as zero is."""
-    moved = np.where((threshold >= 0) & (threshold < ZERO), ZERO, threshold)
-    return np.where((threshold < 0) & (threshold >= -ZERO), np.nextafter(-ZERO, -1.0), moved)
+def _snap_tiny_thresholds(threshold: Floats) -> Floats:
+    """Move thresholds within `ZERO_THRESHOLD` of zero to its edges, so that tiny values are split as zero is."""
+    moved = np.where((threshold >= 0) & (threshold < ZERO_THRESHOLD), ZERO_THRESHOLD, threshold)
+    return np.where(
+        (threshold < 0) & (threshold >= -ZERO_THRESHOLD), np.nextafter(-ZERO_THRESHOLD, -1.0), moved
+    )
 
 
-def _merge_paths(trees: Sequence[Tree], points: tuple[float, ...]) -> Paths:
+def _merge_paths(trees: Sequence[Tree], points: tuple[float, ...]) -> FeaturePaths:
     first = np.cumsum([0, *(len(tree.feature) for tree in trees)])
     parts = [_merge_path(tree) for tree in trees]
     before = [np.where(part >= 0, part + 2 * at, -1) for (part, _, _), at in zip(parts, first, strict=False)]
     cover = np.concatenate([cover for _, cover, _ in parts])
     t = np.array(points)
-    return Paths(
+    return FeaturePaths(
         first=first,
         before=np.concatenate(before),
         cover=cover,
@@ -489,19 +493,19 @@ def _merge_path(tree: Tree) -> tuple[Ints, Floats, Floats]:
         above = before[node] = last[node].get(feature, -1)
         for side, child in enumerate(children):
             edge = 2 * node + side
-            ratio[edge] = _share(rows[child] if child >= 0 else leaf_rows[-1 - child], rows[node])
+            ratio[edge] = _compute_share(rows[child] if child >= 0 else leaf_rows[-1 - child], rows[node])
             cover[edge] = ratio[edge] * (cover[above] if above >= 0 else 1.0)
             if child >= 0:
                 last[child] = last[node] | {feature: edge}
     return before, cover, ratio
 
 
-def _share(rows: int, of: int) -> float:
+def _compute_share(rows: int, of: int) -> float:
     """Give the share of a split's training rows that went to a child; halves where there were none."""
     return rows / of if of else 0.5
 
 
-def _expected(tree: Tree) -> float:
+def _compute_expected(tree: Tree) -> float:
     """Give the mean of a tree over its training rows, added up as LightGBM does."""
     if not len(tree.feature):
         return float(tree.leaf_value[0])
@@ -509,7 +513,7 @@ def _expected(tree: Tree) -> float:
     return float(sum(count / all_rows * value for count, value in zip(rows, values, strict=True)))
 
 
-def _most_on_a_path(trees: Sequence[Tree]) -> int:
+def _count_path_features(trees: Sequence[Tree]) -> int:
     """Count the distinct features on the path that has most of them."""
     most = 0
     for tree in trees:
@@ -539,7 +543,7 @@ def _gauss_legendre(features: int) -> tuple[tuple[float, ...], tuple[float, ...]
 
 @njit(cache=True, nogil=True)
 def _goes_right(value: float, threshold: float, missing: int) -> int:
-    if np.isnan(value) or (missing & ZERO_IS_MISSING and abs(value) <= ZERO):
+    if np.isnan(value) or (missing & ZERO_IS_MISSING and abs(value) <= ZERO_THRESHOLD):
         return 0 if missing & MISSING_LEFT else 1
     return 0 if value <= threshold else 1
 
@@ -574,7 +578,9 @@ def _walk(
                     at = node[lane]
                     value = X[row_of[lane], feature[at]]
                     rules = missing[at]
-                    gone = (value != value) | (((rules & ZERO_IS_MISSING) != 0) & (abs(value) <= ZERO))
+                    gone = (value != value) | (
+                        ((rules & ZERO_IS_MISSING) != 0) & (abs(value) <= ZERO_THRESHOLD)
+                    )
                     right = (gone & ((rules & MISSING_LEFT) == 0)) | (~gone & ~(value <= threshold[at]))
                     node[lane] = child[2 * at + np.int64(right)]
             for lane in range(lanes):
@@ -582,7 +588,7 @@ def _walk(
 
 
 @njit(cache=True, nogil=True)
-def _share_out(
+def _add_contributions(
     X: Any,
     root: Any,
     feature: Any,
@@ -620,7 +626,7 @@ def _share_out(
                 product[0, q] = shares[q]
             for node in range(start, end):
                 taken = _goes_right(X[row, feature[node]], threshold[node], missing[node])
-                _go_down(
+                _descend(
                     node,
                     start,
                     taken,
@@ -636,13 +642,13 @@ def _share_out(
                     passed,
                 )
             for node in range(end - 1, start - 1, -1):
-                owed = _come_up(node, start, child, before, cover, inverse, points, carried, passed)
+                owed = _ascend(node, start, child, before, cover, inverse, points, carried, passed)
                 out[row, feature[node]] += owed
 
 
 # Inlined, since the call would cost as much as the work; for the same reason no tuple of arrays is handed on.
 @njit(cache=True, nogil=True, inline="always")
-def _go_down(
+def _descend(
     node: int,
     start: int,
     taken: int,
@@ -677,7 +683,7 @@ def _go_down(
 
 
 @njit(cache=True, nogil=True, inline="always")
-def _come_up(
+def _ascend(
     node: int,
     start: int,
     child: Any,

@@ -23,7 +23,7 @@ def test_the_notebook_runs_from_top_to_bottom(tmp_path: Path, monkeypatch: pytes
     assert all(row["found"] <= row["bound"] for row in names["trained"].leaks)
     assert names["record"].forced
     assert names["found"].positive >= 10
-    assert names["registry"].find("champion", "nps") is not None
+    assert names["registry"].find_version("champion", "nps") is not None
     assert names["drift"].verdict == "investigate data"
 
 

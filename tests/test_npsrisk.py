@@ -10,7 +10,7 @@ from support.examples import day, make_consignment
 
 from consignments.records import Consignment
 from consignments.table_files import write_table
-from consignments.tables import frame_of
+from consignments.tables import build_frame
 from npsrisk import main
 
 REPOSITORY = Path(__file__).resolve().parent.parent
@@ -108,7 +108,7 @@ def test_a_file_at_fault_writes_nothing(tmp_path: Path, content: bytes, told: st
 
 def test_a_table_read_piece_by_piece_gives_the_features_of_one_read_whole(tmp_path: Path) -> None:
     rows = [make_consignment(f"C{n:03}", received_at=day(n / 9), pieces=n % 4) for n in range(60)]
-    frame = frame_of(rows, Consignment).assign(sequence=range(60))
+    frame = build_frame(rows, Consignment).assign(sequence=range(60))
     frame.loc[7, "pieces"] = -1
     written = []
     for suffix in ("parquet", "jsonl"):

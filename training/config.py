@@ -13,7 +13,7 @@ import msgspec
 from msgspec import Meta
 
 from consignments.errors import BadSetting, FileFault, UnknownName
-from features.config import Columns, FeatureConfig, HistoryKeys
+from features.config import ExtraColumns, FeatureConfig, HistoryKeys
 from models.risk_model import TreeParams
 
 Days = Annotated[int, Meta(ge=1, le=3660)]
@@ -65,15 +65,15 @@ class ModelConfig(TreeParams, frozen=True, forbid_unknown_fields=True):
     fewest_to_stop: Count = 20
     seed: Seed = 1
 
-    def tree_params(self, finds: int) -> TreeParams:
+    def build_tree_params(self, finds: int) -> TreeParams:
         """Give the parameters of the trees where validation holds so many finds."""
         names = TreeParams.__struct_fields__
         params = TreeParams(**{name: getattr(self, name) for name in names})
-        if self.stops(finds):
+        if self.can_stop_early(finds):
             return params
         return msgspec.structs.replace(params, trees=min(self.trees, self.trees_unstopped))
 
-    def stops(self, finds: int) -> bool:
+    def can_stop_early(self, finds: int) -> bool:
         """Tell whether so many finds in validation may stop the trees."""
         return finds >= self.fewest_to_stop
 
@@ -131,7 +131,7 @@ class TrainConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     14
     """
 
-    columns: Columns = Columns()
+    columns: ExtraColumns = ExtraColumns()
     history: HistoryKeys = HistoryKeys()
     split: SplitConfig = SplitConfig()
     model: ModelConfig = ModelConfig()
@@ -143,7 +143,7 @@ class TrainConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         """The part that decides which features there are."""
         return FeatureConfig(self.columns, self.history)
 
-    def flat(self) -> dict[str, Any]:
+    def flatten(self) -> dict[str, Any]:
         """Give every setting as `table.name`, for the parameters of a run.
 
         Examples
@@ -183,10 +183,10 @@ def read_config(path: Path | None) -> TrainConfig:
             expected="a TOML file",
             todo="correct the file",
         ) from error
-    return train_config(values, where=path.name)
+    return parse_config(values, where=path.name)
 
 
-def train_config(values: dict[str, Any], *, where: str = "configuration") -> TrainConfig:
+def parse_config(values: dict[str, Any], *, where: str = "configuration") -> TrainConfig:
     """Build the configuration from the tables of a TOML file.
 
     Parameters
@@ -210,7 +210,7 @@ def train_config(values: dict[str, Any], *, where: str = "configuration") -> Tra
         raise BadSetting(
             "bad value in the configuration", where=where, got=str(error), todo="correct it or leave it out"
         ) from error
-    config.features.checked()
+    config.features.validate()
     return config
 
 
@@ -218,4 +218,4 @@ def _require_known(values: dict[str, Any], kind: type[msgspec.Struct], where: st
     known = [field.name for field in msgspec.structs.fields(kind)]
     for name in values:
         if name not in known:
-            raise UnknownName.among(name, known, kind="setting", where=where)
+            raise UnknownName.from_candidates(name, known, kind="setting", where=where)

@@ -18,7 +18,7 @@ from features.goods.kernels import (
     CODE_MASK,
     DIGIT,
     DROPPED,
-    FIRST_BEYOND_LATIN,
+    FIRST_NON_LATIN,
     FIRST_OTHER_SYMBOL,
     FOLD_SIZE,
     KIND_AT,
@@ -26,7 +26,7 @@ from features.goods.kernels import (
     LETTER,
     LOOKALIKE,
     MARK,
-    MOST_LETTERS,
+    MAX_LETTERS,
     OTHER,
     SEVERAL,
     SYMBOL_AT,
@@ -34,7 +34,7 @@ from features.goods.kernels import (
 )
 
 # Letters read by their look, not by their sound: the first line of each pair looks like the second.
-_ALIKE = (
+_LOOKALIKE_PAIRS = (
     ("авсԁеғԍһнііјкӏмпорԛгѕтуѵԝхзчбь", "abcdefghhiijklmnopqrstyvwx346b"),
     ("АВСЕНІЈКӀМОРԚЅТУѴԜХЗЧБ", "abcehijklmopqstyvwx346"),
     ("ΑΒΕΖΗΙΚΜΝΟΡΤΥΧ", "abezhikmnoptyx"),
@@ -42,10 +42,12 @@ _ALIKE = (
     ("օոսհցԛᴀʙᴄᴅᴇɢʜɪᴊᴋʟᴍɴᴏᴘʀᴛᴜᴠᴡʏᴢɑɡı", "onuhgqabcdeghijklmnoprtuvwyzagi"),
     ("@$€£¢", "aselc"),
 )
-LOOKALIKES = {char: latin for chars, latins in _ALIKE for char, latin in zip(chars, latins, strict=True)}
+LOOKALIKES = {
+    char: latin for chars, latins in _LOOKALIKE_PAIRS for char, latin in zip(chars, latins, strict=True)
+}
 # Digits read as the letters they stand for, where a name is looked for; l reads as i.
 DIGITS_FOR_LETTERS = dict(zip("0134578", "oieastb", strict=True))
-_LETTERS_ALONE = "269"
+_UNMAPPED_DIGITS = "269"
 _HYPHENS = "−⁃˗‐‑‒–—―﹣－_"
 _DOTS = "·•∙⋅。．｡․"
 _PRIMES = "’‘‛′`´ʹʼ"
@@ -58,40 +60,40 @@ _MARKS = (
 )
 _ITEM_END = "|"
 # Scripts whose further letters are written in Latin ones: Latin, Greek, Cyrillic, Armenian and their extensions.
-_EUROPEAN = ((0x0080, 0x058F), (0x1D00, 0x1FFF), (0x2C60, 0x2C7F), (0xA640, 0xA69F), (0xA720, 0xA7FF))
+_EUROPEAN_BLOCKS = ((0x0080, 0x058F), (0x1D00, 0x1FFF), (0x2C60, 0x2C7F), (0xA640, 0xA69F), (0xA720, 0xA7FF))
 # Blocks of many letters that stand for themselves: ideographs, Korean syllables, scripts of the supplementary planes.
-_SELVES = ((0x3400, 0x9FFF), (0xAC00, 0xD7A3), (0x12000, 0x1BFFF), (FOLD_SIZE, LAST_IDEOGRAPH))
+_UNFOLDED_BLOCKS = ((0x3400, 0x9FFF), (0xAC00, 0xD7A3), (0x12000, 0x1BFFF), (FOLD_SIZE, LAST_IDEOGRAPH))
 
 Codes = TypeVar("Codes", int, NDArray[np.int64])
-_NOT_CHARACTERS = ("Cn", "Co")
+_UNASSIGNED_CATEGORIES = ("Cn", "Co")
 """Categories of code points that no sign was given to; each stands for a blank."""
 
 
 @cache
-def fold_table() -> NDArray[np.uint32]:
+def build_fold_table() -> NDArray[np.uint32]:
     """Give the table of what each code point below `FOLD_SIZE` stands for; entries as `features.goods.kernels` lays them out."""
     codes = np.arange(FOLD_SIZE)
-    table = (codes | (OTHER << KIND_AT) | (_other_symbol(codes) << SYMBOL_AT)).astype(np.uint32)
+    table = (codes | (OTHER << KIND_AT) | (_compute_other_symbol(codes) << SYMBOL_AT)).astype(np.uint32)
     several: list[int] = []
     others = np.ones(FOLD_SIZE, dtype=bool)
-    for first, last in _SELVES:
+    for first, last in _UNFOLDED_BLOCKS:
         others[first : last + 1] = False
     for code in np.flatnonzero(others).tolist():
-        if category(chr(code)) in _NOT_CHARACTERS:
-            table[code] = _entry(" ", False)
+        if category(chr(code)) in _UNASSIGNED_CATEGORIES:
+            table[code] = _encode_entry(" ", False)
             continue
-        entries = [_entry(char, lookalike) for char, lookalike in stands_for(chr(code))]
+        entries = [_encode_entry(char, lookalike) for char, lookalike in fold_character(chr(code))]
         if len(entries) == 1:
             table[code] = entries[0]
         elif entries:
             table[code] = SEVERAL | (len(entries) << SYMBOL_AT) | (FOLD_SIZE + len(several))
             several += entries
         else:
-            table[code] = _dropped(chr(code))
+            table[code] = _encode_dropped(chr(code))
     return np.concatenate([table, np.array(several, dtype=np.uint32)])
 
 
-def stands_for(char: str) -> list[tuple[str, bool]]:
+def fold_character(char: str) -> list[tuple[str, bool]]:
     """Give the characters that one stands for, and whether each is a Latin letter or digit read from another sign.
 
     Examples
@@ -99,13 +101,13 @@ def stands_for(char: str) -> list[tuple[str, bool]]:
     >>> stands_for("Ä"), stands_for("м"), stands_for("ж")
     ([('a', False)], [('m', True)], [('z', True), ('h', True)])
     """
-    if is_of_selves(char):
+    if is_unfolded(char):
         return [(char, False)]
     if is_invisible(char) or category(char) in ("Mn", "Me", "Cs"):
         return []
     composed = char if char in LOOKALIKES else normalize("NFKC", char)
-    alike = char in LOOKALIKES or ord(char) >= FIRST_BEYOND_LATIN
-    letters = "".join(_plain(part) for part in composed)[:MOST_LETTERS]
+    alike = char in LOOKALIKES or ord(char) >= FIRST_NON_LATIN
+    letters = "".join(_fold_composed(part) for part in composed)[:MAX_LETTERS]
     return [(letter, alike and letter.isascii() and letter.isalnum()) for letter in letters]
 
 
@@ -114,19 +116,19 @@ def is_invisible(char: str) -> bool:
     return category(char) == "Cf" or ord(char) > LAST_IDEOGRAPH
 
 
-def is_of_selves(char: str) -> bool:
+def is_unfolded(char: str) -> bool:
     """Say whether a character belongs to the large blocks whose letters stand for themselves."""
-    return _within(ord(char), _SELVES)
+    return _is_within(ord(char), _UNFOLDED_BLOCKS)
 
 
-def _within(code: int, blocks: tuple[tuple[int, int], ...]) -> bool:
+def _is_within(code: int, blocks: tuple[tuple[int, int], ...]) -> bool:
     for first, last in blocks:  # noqa: SIM110 - any() costs four times as much, and a restart waits
         if first <= code <= last:
             return True
     return False
 
 
-def _plain(char: str) -> str:
+def _fold_composed(char: str) -> str:
     """Fold one composed character."""
     if char in LOOKALIKES:
         return LOOKALIKES[char]
@@ -134,30 +136,32 @@ def _plain(char: str) -> str:
         return " "
     if (digit := decimal(char, None)) is not None:
         return str(digit)
-    bare = _bare(char.casefold())
+    bare = _drop_accents(char.casefold())
     if len(bare) == 1 and bare in LOOKALIKES:
         return LOOKALIKES[bare]
     if category(char)[0] not in "LNM":
         return _MARKS.get(char, char)
-    if _within(ord(char), _EUROPEAN):
+    if _is_within(ord(char), _EUROPEAN_BLOCKS):
         return "".join(letter for letter in anyascii(bare).lower() if letter.isalnum())
     return bare
 
 
-def _bare(char: str) -> str:
+def _drop_accents(char: str) -> str:
     """Drop accents from letters of European scripts; syllables of others stay whole."""
-    if not _within(ord(char[0]), _EUROPEAN):
+    if not _is_within(ord(char[0]), _EUROPEAN_BLOCKS):
         return char
     return "".join(part for part in normalize("NFKD", char) if not combining(part)) or char
 
 
-def _entry(char: str, lookalike: bool) -> int:
-    kind = _kind(char)
+def _encode_entry(char: str, lookalike: bool) -> int:
+    kind = _classify(char)
     code = ord(char) & CODE_MASK
-    return code | (kind << KIND_AT) | (_symbol(char, kind) << SYMBOL_AT) | (LOOKALIKE if lookalike else 0)
+    return (
+        code | (kind << KIND_AT) | (_choose_symbol(char, kind) << SYMBOL_AT) | (LOOKALIKE if lookalike else 0)
+    )
 
 
-def _kind(char: str) -> int:
+def _classify(char: str) -> int:
     if char == " ":
         return BLANK
     if char == _ITEM_END:
@@ -166,31 +170,31 @@ def _kind(char: str) -> int:
         return LETTER
     if "0" <= char <= "9":
         return DIGIT
-    return OTHER if is_of_selves(char) or category(char)[0] in "LNM" else MARK
+    return OTHER if is_unfolded(char) or category(char)[0] in "LNM" else MARK
 
 
-def _symbol(char: str, kind: int) -> int:
-    if kind == DIGIT and char in _LETTERS_ALONE:
-        return 27 + _LETTERS_ALONE.index(char)
+def _choose_symbol(char: str, kind: int) -> int:
+    if kind == DIGIT and char in _UNMAPPED_DIGITS:
+        return 27 + _UNMAPPED_DIGITS.index(char)
     if kind in (LETTER, DIGIT):
         letter = DIGITS_FOR_LETTERS.get(char, char)
         return ord("i" if letter == "l" else letter) - ord("a") + 1
-    return _other_symbol(ord(char)) if kind == OTHER else 0
+    return _compute_other_symbol(ord(char)) if kind == OTHER else 0
 
 
-def _other_symbol(codes: Codes) -> Codes:
+def _compute_other_symbol(codes: Codes) -> Codes:
     return FIRST_OTHER_SYMBOL + codes % (SYMBOLS - FIRST_OTHER_SYMBOL)
 
 
-def _dropped(char: str) -> int:
+def _encode_dropped(char: str) -> int:
     return (DROPPED << KIND_AT) | (LOOKALIKE if is_invisible(char) else 0)
 
 
-def fold_entries(text: str) -> list[int]:
+def fold_text(text: str) -> list[int]:
     """Give the entries of what a text's characters stand for, dropped ones left out."""
-    return [entry for char in normalize("NFC", text) for entry in _entries(char)]
+    return [entry for char in normalize("NFC", text) for entry in _fold_cached(char)]
 
 
 @lru_cache(1024)
-def _entries(char: str) -> tuple[int, ...]:
-    return tuple(_entry(*stood) for stood in stands_for(char))
+def _fold_cached(char: str) -> tuple[int, ...]:
+    return tuple(_encode_entry(*stood) for stood in fold_character(char))

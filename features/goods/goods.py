@@ -7,10 +7,10 @@ from numpy.typing import NDArray
 
 from consignments.errors import BundleRefused
 from consignments.records import Consignment
-from features.goods.hs import hs_tables
-from features.goods.kernels import HS_DIGITS_READ, TEXT_BUCKETS, describe, encode
-from features.goods.lexicon import text_tables
-from features.normalization.normal_forms import Forms, clean_hs
+from features.goods.hs import build_hs_tables
+from features.goods.kernels import HS_DIGITS_READ, TEXT_BUCKETS, encode_text, fill_goods
+from features.goods.lexicon import load_text_tables
+from features.normalization.normal_forms import NormalForms, clean_hs
 from features.spec import Feature
 
 # In the order in which the kernel writes them (features.goods.kernels): name, unit, reason, text.
@@ -83,7 +83,7 @@ _TEXT_SCORE = Feature(
 )
 
 
-class Goods:
+class GoodsFeatures:
     """Describe the goods of a consignment.
 
     Parameters
@@ -102,9 +102,9 @@ class Goods:
             Feature(f"goods.{name}", unit, reason, text) for name, unit, reason, text in _TEXT_AND_HS
         )
         self.features = plain if text_weights is None else (*plain, _TEXT_SCORE)
-        self._tables = (*text_tables(), *hs_tables(), _checked(text_weights))
+        self._tables = (*load_text_tables(), *build_hs_tables(), _check_weights(text_weights))
 
-    def fill(self, c: Consignment, forms: Forms, row: NDArray[np.float32], at: int) -> None:
+    def fill(self, c: Consignment, forms: NormalForms, row: NDArray[np.float32], at: int) -> None:
         """Write the features of one consignment into `row`, from column `at` on.
 
         Parameters
@@ -121,10 +121,10 @@ class Goods:
         hs = forms.hs
         number = int(hs[:HS_DIGITS_READ]) if hs else 0
         items = (nan, nan, nan) if c.items is None else _describe_items(c)
-        describe(encode(forms.text), *self._tables, row, at, number, len(hs), *items)
+        fill_goods(encode_text(forms.text), *self._tables, row, at, number, len(hs), *items)
 
 
-def _checked(text_weights: NDArray[np.float32] | None) -> NDArray[np.float32]:
+def _check_weights(text_weights: NDArray[np.float32] | None) -> NDArray[np.float32]:
     """Give the weights as the kernel may read them: it checks no bounds."""
     weights = np.array([] if text_weights is None else text_weights, dtype=np.float32)
     if text_weights is not None and weights.shape != (TEXT_BUCKETS,):

@@ -16,7 +16,7 @@ from features.goods.kernels import (
     FAMILY_MASK,
     HEADING_KNOWN,
     HS_TABLE_SIZE,
-    MOST_FAMILIES,
+    MAX_FAMILIES,
     TYPICAL,
 )
 
@@ -49,7 +49,7 @@ FAMILIES: dict[str, str] = {
 }
 FAMILY_CODES = {family: code for code, family in enumerate(FAMILIES, start=1)}
 # Families that shippers rightly mix: an item of one is often entered under the other.
-_NEAR = """
+_RELATED_FAMILIES = """
     food supplement plant feed; supplement pharma; plant pharma cosmetic; chemical plastic cleaning cosmetic pharma;
     cosmetic cleaning; leather textile; plastic household toy machine leather; wood household toy; glass household;
     jewellery metal glass; metal machine vehicle household; machine instrument vehicle toy household; textile toy
@@ -94,12 +94,12 @@ class HsTables(NamedTuple):
 
 
 @cache
-def hs_tables() -> HsTables:
+def build_hs_tables() -> HsTables:
     """Build the tables; once in a process."""
-    return HsTables(_codes(), _friends())
+    return HsTables(_build_codes(), _build_friends())
 
 
-def family_of(hs: str) -> str | None:
+def get_goods_family(hs: str) -> str | None:
     """Give the family of an HS code of two digits or more; None where its chapter does not exist.
 
     Examples
@@ -107,18 +107,18 @@ def family_of(hs: str) -> str | None:
     >>> family_of("293399"), family_of("0902"), family_of("77")
     ('chemical', 'plant', None)
     """
-    code = int(hs_tables().codes[int(hs[:6].ljust(6, "0"))]) & FAMILY_MASK
+    code = int(build_hs_tables().codes[int(hs[:6].ljust(6, "0"))]) & FAMILY_MASK
     return list(FAMILIES)[code - 1] if code else None
 
 
-def _codes() -> NDArray[np.uint16]:
+def _build_codes() -> NDArray[np.uint16]:
     codes = np.zeros(HS_TABLE_SIZE, dtype=np.uint16)
     for family, numbers in FAMILIES.items():
-        for first, last in map(_span, numbers.split()):
+        for first, last in map(_parse_span, numbers.split()):
             codes[first:last] = FAMILY_CODES[family]
     known = np.zeros(HS_TABLE_SIZE, dtype=np.uint16)
     for chapter, headings in (part.split(":") for part in _HEADINGS.split()):
-        first, last = _span(chapter)
+        first, last = _parse_span(chapter)
         known[first:last] |= CHAPTER_KNOWN
         for heading in headings.split(","):
             low, _, high = heading.partition("-")
@@ -130,12 +130,12 @@ def _codes() -> NDArray[np.uint16]:
         (COVER_HEADINGS, COVER),
         (_CHEMICAL_CHAPTERS, CHEMICAL),
     ):
-        for first, last in map(_span, numbers.split()):
+        for first, last in map(_parse_span, numbers.split()):
             known[first:last] |= flag
     return np.where(known, codes | known, 0).astype(np.uint16)
 
 
-def _span(numbers: str) -> tuple[int, int]:
+def _parse_span(numbers: str) -> tuple[int, int]:
     """Give the six-digit codes of a chapter, chapters, a heading or a subheading, the end excluded.
 
     Examples
@@ -148,12 +148,12 @@ def _span(numbers: str) -> tuple[int, int]:
     return int(low) * width, (int(high or low) + 1) * width
 
 
-def _friends() -> NDArray[np.int64]:
-    friends = np.zeros(MOST_FAMILIES, dtype=np.int64)
+def _build_friends() -> NDArray[np.int64]:
+    friends = np.zeros(MAX_FAMILIES, dtype=np.int64)
     for code in FAMILY_CODES.values():
         friends[code] = 1 << code
     friends[FAMILY_CODES["other"]] = -1  # nothing speaks against it
-    for near in _NEAR.split(";"):
+    for near in _RELATED_FAMILIES.split(";"):
         first, *others = (FAMILY_CODES[family] for family in near.split())
         for other in others:
             friends[first] |= 1 << other

@@ -1,8 +1,8 @@
 """Goods texts to numbers: kernels that read the folded letters of one text, and the weights of its n-grams.
 
-A text is an array of code points (`encode`); `features.goods.character_folding` says what each stands for, `features.goods.lexicon` which
+A text is an array of code points (`encode_text`); `features.goods.character_folding` says what each stands for, `features.goods.lexicon` which
 names and words to look for. Kernels check no bounds: every scratch array is sized from the text's length, and a text
-is cut at `MOST_CHARACTERS`. What kernels share with the builders of their tables is defined here, because numba's
+is cut at `MAX_CHARACTERS`. What kernels share with the builders of their tables is defined here, because numba's
 cache of compiled kernels sees changes of this file only.
 """
 
@@ -29,13 +29,13 @@ SYMBOL_AT, SYMBOL_MASK = 24, 63
 LOOKALIKE = 1 << 30  # a sign or a letter beyond Latin that reads as this one; with DROPPED: invisible
 SEVERAL = 1 << 31  # stands for several characters: their number from bit 24 on, their place below
 PLACE_MASK = (1 << 24) - 1
-MOST_LETTERS = 4  # that one character may stand for
+MAX_LETTERS = 4  # that one character may stand for
 BLANK, MARK, BREAK, LETTER, DIGIT, OTHER, DROPPED = range(7)  # kinds; BREAK parts items, OTHER: beyond a-z
 SYMBOLS = 64  # 0 none, 1-26 letters, 27-29 digits that look like no letter, the rest by remainder
 FIRST_OTHER_SYMBOL = 30
 LAST_IDEOGRAPH = 0x3FFFF
-MOST_CHARACTERS = 16_384  # of a text that are read
-FIRST_BEYOND_LATIN = 0x370
+MAX_CHARACTERS = 16_384  # of a text that are read
+FIRST_NON_LATIN = 0x370
 FIRST_CYRILLIC, LAST_CYRILLIC = 0x400, 0x52F
 
 # --- A term of the lexicon: one row of `terms` ---
@@ -48,16 +48,16 @@ FIRST_TERM, NEXT_OUTPUT = 0, 1  # columns of `states`
 NO_SLOT = -1
 
 # --- Rules of disguise: each keeps ordinary words, quantities or part numbers from becoming a name ---
-WIDEST_GAP = 3  # separators inside a name: "4 - CMC"
-SHORTEST_TOUCHING = 4  # letters of a name that may touch digits: "etizolam10mg"
-SHORTEST_SPACED = 4  # letters of a name that may be spaced out: "4 C M C"
-SHORTEST_SWAPPED = 6  # letters of a name that may have digits for letters: "k3tamine"
-LAST_SWAPPED_DIGIT = ord(
+MAX_GAP_SEPARATORS = 3  # separators inside a name: "4 - CMC"
+MIN_TOUCHING_LETTERS = 4  # letters of a name that may touch digits: "etizolam10mg"
+MIN_SPACED_LETTERS = 4  # letters of a name that may be spaced out: "4 C M C"
+MIN_SWAPPED_LETTERS = 6  # letters of a name that may have digits for letters: "k3tamine"
+MAX_SWAPPED_DIGIT = ord(
     "1"
 )  # O for 0 and l for 1 are digits in letters; others would find 4-PrO-MPT in "a prompt"
-SHORTEST_PARTED = 6  # letters of a name that may have marks anywhere: "etizo.lam"
-SHORTEST_PARTED_BY_BLANK = 8  # letters of a name that may have blanks anywhere: "etizo lam"
-LONGEST_HINT = 4  # letters of a code that only hints when written like words: "3 MMC cards", "THCO"
+MIN_PARTED_LETTERS = 6  # letters of a name that may have marks anywhere: "etizo.lam"
+MIN_BLANK_PARTED_LETTERS = 8  # letters of a name that may have blanks anywhere: "etizo lam"
+MAX_HINT_LETTERS = 4  # letters of a code that only hints when written like words: "3 MMC cards", "THCO"
 NO_GAP, GAP_OF_BLANKS, GAP_OF_MARKS, GAP_BREAKS = (
     0,
     1,
@@ -81,25 +81,25 @@ NO_MATCH, PLAIN, DISGUISED, HINT = range(4)
 AFTER_TEXT = HS_PRESENT
 
 # --- Goods families (features.goods.hs): one code for what the words and what the HS code speak of ---
-MOST_FAMILIES = 32
-FAMILY_MASK = MOST_FAMILIES - 1
+MAX_FAMILIES = 32
+FAMILY_MASK = MAX_FAMILIES - 1
 HS_TABLE_SIZE = 1_000_000  # one entry for each six digits: family, and what is known of them
 CHAPTER_KNOWN, HEADING_KNOWN, TYPICAL, COVER, CHEMICAL = 1 << 5, 1 << 6, 1 << 7, 1 << 8, 1 << 9
-HS_DIGITS_READ, LONGEST_HS = 6, 12  # nations add up to six digits of their own
+HS_DIGITS_READ, MAX_HS_DIGITS = 6, 12  # nations add up to six digits of their own
 
 # --- n-grams ---
 BUCKET_BITS = 18
 TEXT_BUCKETS = 1 << BUCKET_BITS
-SHORTEST_GRAM, LONGEST_GRAM = 3, 5
-HASH_START, HASH_STEP = 0xCBF29CE484222325, 0x100000001B3  # FNV-1a, 64 bits
-HASH_SPREAD = 0x9E3779B97F4A7C15  # 2^64 over the golden ratio: carries a hash into its upper bits
+MIN_NGRAM, MAX_NGRAM = 3, 5
+FNV_OFFSET, FNV_PRIME = 0xCBF29CE484222325, 0x100000001B3  # FNV-1a, 64 bits
+HASH_MULTIPLIER = 0x9E3779B97F4A7C15  # 2^64 over the golden ratio: carries a hash into its upper bits
 PRIOR_TEXTS = 1.0  # texts that speak against every bucket, in each class
 
 SPACE, HYPHEN, COMMA, NINE, SMALL_S = (ord(char) for char in " -,9s")
 VAGUE_TERM, FILE_ENDING = 1, 2  # what the table of vague terms says of a hash
 
 
-class Squeezed(NamedTuple):
+class CompactText(NamedTuple):
     """A text without separators: its letters and digits, and what stood before each (one more gap at the end)."""
 
     letters: Array
@@ -107,7 +107,7 @@ class Squeezed(NamedTuple):
     size: Int
 
 
-class Book(NamedTuple):
+class LexiconAutomaton(NamedTuple):
     """The lexicon as `features.goods.lexicon` compiles it: an automaton and its terms."""
 
     goto: Array
@@ -116,16 +116,16 @@ class Book(NamedTuple):
     spelling: Array
 
 
-def encode(text: str) -> NDArray[np.uint32]:
-    """Give the code points of a text, composed (NFC) and cut at `MOST_CHARACTERS`; any string is safe."""
+def encode_text(text: str) -> NDArray[np.uint32]:
+    """Give the code points of a text, composed (NFC) and cut at `MAX_CHARACTERS`; any string is safe."""
     if not text.isascii():
-        text = normalize("NFC", text[:MOST_CHARACTERS])
-    points, _ = utf_32_le_encode(text[:MOST_CHARACTERS], "surrogatepass")
+        text = normalize("NFC", text[:MAX_CHARACTERS])
+    points, _ = utf_32_le_encode(text[:MAX_CHARACTERS], "surrogatepass")
     return np.frombuffer(points, CODE_POINT)
 
 
 @njit(cache=True, nogil=True)
-def describe(
+def fill_goods(
     codes: Array,
     fold: Array,
     goto: Array,
@@ -149,11 +149,11 @@ def describe(
     Parameters
     ----------
     codes : uint32 array
-        The text, from `encode`; empty where there is none.
+        The text, from `encode_text`; empty where there is none.
     fold, goto, states, terms, spelling, vague : arrays
-        From `features.goods.lexicon.text_tables`.
+        From `features.goods.lexicon.load_text_tables`.
     hs_table, friends : arrays
-        From `features.goods.hs.hs_tables`.
+        From `features.goods.hs.build_hs_tables`.
     weights : float32 array, (TEXT_BUCKETS,) or empty
         Where empty, no text score is written, and the row may end before it.
     row : float32 array
@@ -166,27 +166,29 @@ def describe(
     row[at + ITEMS] = items
     row[at + ITEM_CHAPTERS] = item_chapters
     row[at + ITEM_GAPS] = item_gaps
-    known = _describe_hs(hs, hs_digits, hs_table, row, at)
+    known = _fill_hs(hs, hs_digits, hs_table, row, at)
     if codes.size == 0:
-        _no_text(row, at, weights.size > 0)
+        _fill_missing_text(row, at, weights.size > 0)
         return
     for slot in range(AFTER_TEXT):
         row[at + slot] = 0.0
     row[at + DESCRIBED] = 1.0
-    entries = np.empty(MOST_LETTERS * codes.size, np.uint32)
-    size = _fold(codes, fold, entries)
-    _shape(codes, fold, row, at)
-    _tokens(entries, size, vague, row, at)
-    _chemistry(entries, size, row, at)
-    families = np.zeros(MOST_FAMILIES, np.int32)
-    _find(_squeeze(entries, size), Book(goto, states, terms, spelling), families, row, at)
-    _conclude(families, known, friends, row, at)
+    entries = np.empty(MAX_LETTERS * codes.size, np.uint32)
+    size = _fold_codes(codes, fold, entries)
+    _measure_shape(codes, fold, row, at)
+    _count_tokens(entries, size, vague, row, at)
+    _count_chemistry(entries, size, row, at)
+    families = np.zeros(MAX_FAMILIES, np.int32)
+    _find_terms(
+        _strip_separators(entries, size), LexiconAutomaton(goto, states, terms, spelling), families, row, at
+    )
+    _fill_combined(families, known, friends, row, at)
     if weights.size:
-        row[at + TEXT_SCORE] = _score(entries, size, weights)
+        row[at + TEXT_SCORE] = _score_entries(entries, size, weights)
 
 
 @njit(cache=True, nogil=True)
-def _no_text(row: Array, at: Int, scored: bool) -> None:
+def _fill_missing_text(row: Array, at: Int, scored: bool) -> None:
     row[at + DESCRIBED] = 0.0
     for slot in range(DESCRIBED + 1, AFTER_TEXT):
         row[at + slot] = np.nan
@@ -199,22 +201,22 @@ def _no_text(row: Array, at: Int, scored: bool) -> None:
 
 
 @njit(cache=True, nogil=True)
-def _code(entry: Int) -> Int:
+def _get_code(entry: Int) -> Int:
     return entry & CODE_MASK
 
 
 @njit(cache=True, nogil=True)
-def _kind(entry: Int) -> Int:
+def _get_kind(entry: Int) -> Int:
     return (entry >> KIND_AT) & KIND_MASK
 
 
 @njit(cache=True, nogil=True)
-def _in_word(entry: Int) -> Bool:
+def _is_in_word(entry: Int) -> Bool:
     return LETTER <= (entry >> KIND_AT) & KIND_MASK <= OTHER
 
 
 @njit(cache=True, nogil=True)
-def _entry(code: Int, fold: Array) -> Int:
+def _get_entry(code: Int, fold: Array) -> Int:
     """Give what a code point stands for; beyond the table are ideographs and what nobody can see."""
     if code < FOLD_SIZE:
         return np.int64(fold[code])
@@ -225,24 +227,24 @@ def _entry(code: Int, fold: Array) -> Int:
 
 
 @njit(cache=True, nogil=True)
-def _fold(codes: Array, fold: Array, entries: Array) -> Int:
+def _fold_codes(codes: Array, fold: Array, entries: Array) -> Int:
     """Write what each code point stands for into `entries` (MOST_LETTERS times as long); give how many."""
     size = 0
     for code in codes:
-        entry = _entry(code, fold)
+        entry = _get_entry(code, fold)
         if entry & SEVERAL:
             first = entry & PLACE_MASK
             for place in range(first, first + ((entry >> SYMBOL_AT) & KIND_MASK)):
                 entries[size] = fold[place]
                 size += 1
-        elif _kind(entry) != DROPPED:
+        elif _get_kind(entry) != DROPPED:
             entries[size] = entry
             size += 1
     return size
 
 
 @njit(cache=True, nogil=True)
-def _squeeze(entries: Array, size: Int) -> Squeezed:
+def _strip_separators(entries: Array, size: Int) -> CompactText:
     """Leave the separators out; a gap too wide for a name breaks the text, as the start, the end and `|` do."""
     letters = np.empty(size, np.uint32)
     gaps = np.empty(size + 1, np.uint8)
@@ -252,7 +254,7 @@ def _squeeze(entries: Array, size: Int) -> Squeezed:
     blank_before = False
     for place in range(size):
         entry = entries[place]
-        kind = _kind(entry)
+        kind = _get_kind(entry)
         if kind >= LETTER:
             letters[count] = entry
             gaps[count] = gap
@@ -261,20 +263,20 @@ def _squeeze(entries: Array, size: Int) -> Squeezed:
             width = 0
         elif not (kind == BLANK and blank_before):
             width += 1
-            if kind == BREAK or width > WIDEST_GAP:
+            if kind == BREAK or width > MAX_GAP_SEPARATORS:
                 gap = GAP_BREAKS
             elif gap != GAP_BREAKS:
                 gap |= GAP_OF_BLANKS if kind == BLANK else GAP_OF_MARKS
         blank_before = kind == BLANK
     gaps[count] = GAP_BREAKS
-    return Squeezed(letters, gaps, count)
+    return CompactText(letters, gaps, count)
 
 
 # --- Names and words ---
 
 
 @njit(cache=True, nogil=True)
-def _find(text: Squeezed, book: Book, families: Array, row: Array, at: Int) -> None:
+def _find_terms(text: CompactText, book: LexiconAutomaton, families: Array, row: Array, at: Int) -> None:
     """Walk the automaton over the text; at every letter where terms end, the longest name and word count."""
     state = 0
     for end in range(text.size):
@@ -283,11 +285,13 @@ def _find(text: Squeezed, book: Book, families: Array, row: Array, at: Int) -> N
         state = book.goto[state, (text.letters[end] >> SYMBOL_AT) & SYMBOL_MASK]
         output = state if book.states[state, FIRST_TERM] >= 0 else book.states[state, NEXT_OUTPUT]
         if output >= 0:
-            _take(text, book, end, output, families, row, at)
+            _count_terms(text, book, end, output, families, row, at)
 
 
 @njit(cache=True, nogil=True)
-def _take(text: Squeezed, book: Book, end: Int, output: Int, families: Array, row: Array, at: Int) -> None:
+def _count_terms(
+    text: CompactText, book: LexiconAutomaton, end: Int, output: Int, families: Array, row: Array, at: Int
+) -> None:
     """Count the longest name, word of a goods family and other word that end here.
 
     Of a name and a class pattern that cover the same letters the name counts: a listed medicine is no unknown one.
@@ -297,18 +301,18 @@ def _take(text: Squeezed, book: Book, end: Int, output: Int, families: Array, ro
     while output >= 0:
         term = book.states[output, FIRST_TERM]
         while term >= 0:
-            how = _match(text, book, end, term)
+            how = _match_term(text, book, end, term)
             tier = CONTEXT if how == HINT else book.terms[term, TIER]
             if how == NO_MATCH:
                 pass
             elif tier != WORD:
-                span = _span(text, book, end, term)
+                span = _measure_span(text, book, end, term)
                 if span > name_span or (span == name_span and name_tier == CLASS and tier != CLASS):
                     name, name_span, name_tier, disguised = term, span, tier, how == DISGUISED
             elif book.terms[term, FAMILY]:
-                goods = _longer(goods, term, book)
+                goods = _choose_longer(goods, term, book)
             else:
-                other = _longer(other, term, book)
+                other = _choose_longer(other, term, book)
             term = book.terms[term, NEXT]
         output = book.states[output, NEXT_OUTPUT]
     if name >= 0:
@@ -321,7 +325,7 @@ def _take(text: Squeezed, book: Book, end: Int, output: Int, families: Array, ro
 
 
 @njit(cache=True, nogil=True)
-def _longer(term: Int, other: Int, book: Book) -> Int:
+def _choose_longer(term: Int, other: Int, book: LexiconAutomaton) -> Int:
     if term < 0 or book.terms[other, LENGTH] > book.terms[term, LENGTH]:
         return other
     return term
@@ -345,7 +349,7 @@ def _count_name(family: Int, tier: Int, disguised: Bool, row: Array, at: Int) ->
 
 
 @njit(cache=True, nogil=True)
-def _span(text: Squeezed, book: Book, end: Int, term: Int) -> Int:
+def _measure_span(text: CompactText, book: LexiconAutomaton, end: Int, term: Int) -> Int:
     """Give the letters a name covers: a class pattern covers the word it ends."""
     first = end - book.terms[term, LENGTH] + 1
     if book.terms[term, OPEN] & (AFTER_LETTERS | AFTER_ANY):
@@ -355,7 +359,7 @@ def _span(text: Squeezed, book: Book, end: Int, term: Int) -> Int:
 
 
 @njit(cache=True, nogil=True)
-def _match(text: Squeezed, book: Book, end: Int, term: Int) -> Int:
+def _match_term(text: CompactText, book: LexiconAutomaton, end: Int, term: Int) -> Int:
     """Say whether the term that the automaton saw end here is really written here, and how."""
     length, start = book.terms[term, LENGTH], book.terms[term, START]
     first = end - length + 1
@@ -370,85 +374,85 @@ def _match(text: Squeezed, book: Book, end: Int, term: Int) -> Int:
             if not wanted & MAY_PART:
                 parted += 1
                 parted_by_blank += gap & GAP_OF_BLANKS
-        if _code(entry) != wanted & CODE_MASK:
-            if _kind(entry) == OTHER or LAST_SWAPPED_DIGIT < wanted & CODE_MASK <= NINE:
+        if _get_code(entry) != wanted & CODE_MASK:
+            if _get_kind(entry) == OTHER or MAX_SWAPPED_DIGIT < wanted & CODE_MASK <= NINE:
                 return NO_MATCH
             swapped += 1
-        if gap == NO_GAP and _kind(entry) == LETTER and _kind(before) == LETTER:
+        if gap == NO_GAP and _get_kind(entry) == LETTER and _get_kind(before) == LETTER:
             mixed += ((entry ^ before) & LOOKALIKE) != 0
         before = entry
     opening, tier = book.terms[term, OPEN], book.terms[term, TIER]
-    spaced = all_gaps == length - 1 and length >= SHORTEST_SPACED
-    if not (_starts(text, first, length, opening, spaced) and _ends(text, end, length, opening)):
+    spaced = all_gaps == length - 1 and length >= MIN_SPACED_LETTERS
+    if not (_can_start(text, first, length, opening, spaced) and _can_end(text, end, length, opening)):
         return NO_MATCH
     if parted or swapped:
-        if tier <= CONTEXT or (swapped and length < SHORTEST_SWAPPED):
+        if tier <= CONTEXT or (swapped and length < MIN_SWAPPED_LETTERS):
             return NO_MATCH
         return DISGUISED if not parted or spaced or _may_part(length, opening, parted_by_blank) else NO_MATCH
     if tier <= CONTEXT:
         return PLAIN
-    if length <= LONGEST_HINT and _reads_like_words(text, first, length, all_gaps):
+    if length <= MAX_HINT_LETTERS and _looks_like_words(text, first, length, all_gaps):
         return HINT
     return DISGUISED if mixed else PLAIN
 
 
 @njit(cache=True, nogil=True)
 def _may_part(length: Int, opening: Int, parted_by_blank: Int) -> Bool:
-    shortest = SHORTEST_PARTED_BY_BLANK if parted_by_blank else SHORTEST_PARTED
+    shortest = MIN_BLANK_PARTED_LETTERS if parted_by_blank else MIN_PARTED_LETTERS
     return opening == CLOSED and length >= shortest
 
 
 @njit(cache=True, nogil=True)
-def _reads_like_words(text: Squeezed, first: Int, length: Int, all_gaps: Int) -> Bool:
+def _looks_like_words(text: CompactText, first: Int, length: Int, all_gaps: Int) -> Bool:
     """Say whether a short code is written as a number and a word, as in `3 MMC`, or as a plain word, as in `THCO`."""
     if all_gaps:
         return all_gaps == 1 and text.gaps[first + 1] == GAP_OF_BLANKS
     latin = 0
     for place in range(first, first + length):
-        latin += _kind(text.letters[place]) == LETTER
+        latin += _get_kind(text.letters[place]) == LETTER
     return latin == length
 
 
 @njit(cache=True, nogil=True)
-def _starts(text: Squeezed, first: Int, length: Int, opening: Int, spaced: Bool) -> Bool:
+def _can_start(text: CompactText, first: Int, length: Int, opening: Int, spaced: Bool) -> Bool:
     """Say whether a term may begin at `first`: at a word's start, or inside where the term is open."""
     if opening & AFTER_ANY:
         return True
     gap = text.gaps[first]
     if opening & AFTER_LETTERS:
         return gap in (NO_GAP, GAP_OF_MARKS) or (spaced and gap != GAP_BREAKS)
-    kind = _kind(text.letters[first])
+    kind = _get_kind(text.letters[first])
     if gap != NO_GAP or kind == OTHER:
         return True
-    return kind == LETTER and length >= SHORTEST_TOUCHING and _kind(text.letters[first - 1]) != LETTER
+    return kind == LETTER and length >= MIN_TOUCHING_LETTERS and _get_kind(text.letters[first - 1]) != LETTER
 
 
 @njit(cache=True, nogil=True)
-def _ends(text: Squeezed, end: Int, length: Int, opening: Int) -> Bool:
+def _can_end(text: CompactText, end: Int, length: Int, opening: Int) -> Bool:
     """Say whether a term may end at `end`: at a word's end, before a plural s, or anywhere where it is open."""
     if opening & BEFORE_ANY or text.gaps[end + 1] != NO_GAP:
         return True
-    kind, after = _kind(text.letters[end]), text.letters[end + 1]
+    kind, after = _get_kind(text.letters[end]), text.letters[end + 1]
     if kind == OTHER:
         return True
-    if kind != LETTER or length < SHORTEST_TOUCHING:
+    if kind != LETTER or length < MIN_TOUCHING_LETTERS:
         return False
-    return _kind(after) != LETTER or (_code(after) == SMALL_S and text.gaps[end + 2] != NO_GAP)
+    return _get_kind(after) != LETTER or (_get_code(after) == SMALL_S and text.gaps[end + 2] != NO_GAP)
 
 
 # --- Words of no name: vagueness, chemistry, shape ---
 
 
 @njit(cache=True, nogil=True)
-def _hash_on(value: Int, code: Int) -> Int:
-    return (np.uint64(value) ^ np.uint64(code)) * np.uint64(HASH_STEP)
+def _update_hash(value: Int, code: Int) -> Int:
+    return (np.uint64(value) ^ np.uint64(code)) * np.uint64(FNV_PRIME)
 
 
 @njit(cache=True, nogil=True)
-def _said_of(value: Int, vague: Array) -> Int:
+def _look_up_vague(value: Int, vague: Array) -> Int:
     """Give what the table of vague terms says of a hash; 0: nothing."""
     mask = vague.shape[0] - 1
-    place = np.int64((value * np.uint64(HASH_SPREAD)) >> np.uint64(40)) & mask
+    place = np.int64((value * np.uint64(HASH_MULTIPLIER)) >> np.uint64(40)) & mask
     while vague[place, 1] != 0:
         if vague[place, 0] == value:
             return np.int64(vague[place, 1])
@@ -457,20 +461,20 @@ def _said_of(value: Int, vague: Array) -> Int:
 
 
 @njit(cache=True, nogil=True)
-def _tokens(entries: Array, size: Int, vague: Array, row: Array, at: Int) -> None:
+def _count_tokens(entries: Array, size: Int, vague: Array, row: Array, at: Int) -> None:
     """Count words, the vague ones among them, and the items that say nothing but a vague term."""
-    nothing = np.uint64(HASH_START)
+    nothing = np.uint64(FNV_OFFSET)
     word, word_but_last, item, item_but_last = nothing, nothing, nothing, nothing
     words, vague_words, coded, longest, items, vague_items, endings = 0, 0, 0, 0, 0, 0, 0
     length, digits, words_in_item, last = 0, 0, 0, 0
     for place in range(size + 1):
-        kind = _kind(entries[place]) if place < size else BREAK
+        kind = _get_kind(entries[place]) if place < size else BREAK
         if kind >= LETTER:
             if length == 0 and words_in_item:
-                item = _hash_on(item, SPACE)
-            last = _code(entries[place])
+                item = _update_hash(item, SPACE)
+            last = _get_code(entries[place])
             word_but_last, item_but_last = word, item
-            word, item = _hash_on(word, last), _hash_on(item, last)
+            word, item = _update_hash(word, last), _update_hash(item, last)
             length += 1
             digits += kind == DIGIT
             continue
@@ -479,14 +483,14 @@ def _tokens(entries: Array, size: Int, vague: Array, row: Array, at: Int) -> Non
             words_in_item += 1
             longest = max(longest, length)
             coded += 0 < digits < length
-            vague_words += _said_of(word, vague) != 0 or (
-                last == SMALL_S and _said_of(word_but_last, vague) != 0
+            vague_words += _look_up_vague(word, vague) != 0 or (
+                last == SMALL_S and _look_up_vague(word_but_last, vague) != 0
             )
             word, length, digits = nothing, 0, 0
         if kind == BREAK and words_in_item:
-            said = _said_of(item, vague)
+            said = _look_up_vague(item, vague)
             items += 1
-            vague_items += said != 0 or (last == SMALL_S and _said_of(item_but_last, vague) != 0)
+            vague_items += said != 0 or (last == SMALL_S and _look_up_vague(item_but_last, vague) != 0)
             endings += said == FILE_ENDING
             item, words_in_item = nothing, 0
     row[at + TOKENS] = words
@@ -500,52 +504,52 @@ def _tokens(entries: Array, size: Int, vague: Array, row: Array, at: Int) -> Non
 
 
 @njit(cache=True, nogil=True)
-def _chemistry(entries: Array, size: Int, row: Array, at: Int) -> None:
+def _count_chemistry(entries: Array, size: Int, row: Array, at: Int) -> None:
     """Count CAS numbers, locants (the `2,5-` of `2,5-dimethoxy`) and opening brackets."""
     place = 0
     while place < size:
-        code = _code(entries[place])
+        code = _get_code(entries[place])
         row[at + BRACKETS] += code == 40 or code == 91 or code == 123  # ( [ {
         after = place
-        if _kind(entries[place]) == DIGIT and (place == 0 or not _in_word(entries[place - 1])):
-            after = _cas(entries, size, place, row, at)
+        if _get_kind(entries[place]) == DIGIT and (place == 0 or not _is_in_word(entries[place - 1])):
+            after = _count_cas(entries, size, place, row, at)
             if after == place:
-                after = _locant(entries, size, place)
+                after = _skip_locant(entries, size, place)
                 row[at + LOCANTS] += after > place
         place = max(after, place + 1)
 
 
 @njit(cache=True, nogil=True)
-def _digits(entries: Array, size: Int, place: Int) -> Int:
+def _skip_digits(entries: Array, size: Int, place: Int) -> Int:
     """Give the place after the digits that begin here."""
-    while place < size and _kind(entries[place]) == DIGIT:
+    while place < size and _get_kind(entries[place]) == DIGIT:
         place += 1
     return place
 
 
 @njit(cache=True, nogil=True)
 def _is_code(entries: Array, size: Int, place: Int, code: Int) -> Bool:
-    return place < size and _code(entries[place]) == code
+    return place < size and _get_code(entries[place]) == code
 
 
 @njit(cache=True, nogil=True)
-def _cas(entries: Array, size: Int, place: Int, row: Array, at: Int) -> Int:
+def _count_cas(entries: Array, size: Int, place: Int, row: Array, at: Int) -> Int:
     """Count a CAS number (2-7 digits, 2 digits, check digit) that begins here; give the place after it.
 
     The check digit is the sum of the other digits, each times its place from the right, modulo 10.
     """
-    first = _digits(entries, size, place)
-    second = _digits(entries, size, first + 1)
+    first = _skip_digits(entries, size, place)
+    second = _skip_digits(entries, size, first + 1)
     after = second + 2
     fits = (
         2 <= first - place <= 7
         and _is_code(entries, size, first, HYPHEN)
         and second - first == 3
         and _is_code(entries, size, second, HYPHEN)
-        and _digits(entries, size, second + 1) == after
+        and _skip_digits(entries, size, second + 1) == after
         and not _is_code(entries, size, after, HYPHEN)
-        and not (after < size and _in_word(entries[after]))
-        and not (place > 0 and _code(entries[place - 1]) == HYPHEN)
+        and not (after < size and _is_in_word(entries[after]))
+        and not (place > 0 and _get_code(entries[place - 1]) == HYPHEN)
     )
     if not fits:
         return place
@@ -553,18 +557,18 @@ def _cas(entries: Array, size: Int, place: Int, row: Array, at: Int) -> Int:
     for step in range(second - 1, place - 1, -1):
         if step != first:
             weight += 1
-            total += weight * (_code(entries[step]) - 48)
-    misprint = total % 10 != _code(entries[second + 1]) - 48
+            total += weight * (_get_code(entries[step]) - 48)
+    misprint = total % 10 != _get_code(entries[second + 1]) - 48
     row[at + (CAS_MISPRINTS if misprint else CAS_NUMBERS)] += 1.0
     return after
 
 
 @njit(cache=True, nogil=True)
-def _locant(entries: Array, size: Int, place: Int) -> Int:
+def _skip_locant(entries: Array, size: Int, place: Int) -> Int:
     """Give the place after the locant that begins here: numbers of one or two digits, a hyphen, three letters."""
     start = place
     while True:
-        after = _digits(entries, size, place)
+        after = _skip_digits(entries, size, place)
         if not 1 <= after - place <= 2:
             return start
         if not _is_code(entries, size, after, COMMA):
@@ -573,24 +577,24 @@ def _locant(entries: Array, size: Int, place: Int) -> Int:
     if not _is_code(entries, size, after, HYPHEN) or after + 3 >= size:
         return start
     for step in range(1, 4):
-        if _kind(entries[after + step]) != LETTER:
+        if _get_kind(entries[after + step]) != LETTER:
             return start
     return after
 
 
 @njit(cache=True, nogil=True)
-def _shape(codes: Array, fold: Array, row: Array, at: Int) -> None:
+def _measure_shape(codes: Array, fold: Array, row: Array, at: Int) -> None:
     """Write what the text looks like, whatever it says."""
     inked, upper, digits, marks, beyond, letters, invisible, mixed = 0, 0, 0, 0, 0, 0, 0, 0
     run, longest_run, before = 0, 0, np.int64(-1)
     plain_in_word, lookalike_in_word = False, False
     for place in range(codes.size):
         code: Int = np.int64(codes[place])
-        entry: Int = _entry(code, fold)
+        entry: Int = _get_entry(code, fold)
         if entry & SEVERAL:
             entry = np.int64(fold[entry & PLACE_MASK])
-        kind = _kind(entry)
-        lookalike = code >= FIRST_BEYOND_LATIN and entry & LOOKALIKE != 0
+        kind = _get_kind(entry)
+        lookalike = code >= FIRST_NON_LATIN and entry & LOOKALIKE != 0
         invisible += kind == DROPPED and entry & LOOKALIKE != 0
         if kind == DROPPED:
             continue
@@ -612,7 +616,7 @@ def _shape(codes: Array, fold: Array, row: Array, at: Int) -> None:
             lookalike_in_word = True
         elif kind == LETTER and code < 128 and not entry & LOOKALIKE:
             plain_in_word = True
-        _script(code, kind, row, at)
+        _mark_script(code, kind, row, at)
     row[at + CHARACTERS] = codes.size
     row[at + LONGEST_REPEAT] = longest_run
     row[at + INVISIBLE] = invisible
@@ -626,9 +630,9 @@ def _shape(codes: Array, fold: Array, row: Array, at: Int) -> None:
 
 
 @njit(cache=True, nogil=True)
-def _script(code: Int, kind: Int, row: Array, at: Int) -> None:
+def _mark_script(code: Int, kind: Int, row: Array, at: Int) -> None:
     if kind == LETTER:
-        if code < FIRST_BEYOND_LATIN:
+        if code < FIRST_NON_LATIN:
             row[at + LATIN] = 1.0
         elif FIRST_CYRILLIC <= code <= LAST_CYRILLIC:
             row[at + CYRILLIC] = 1.0
@@ -643,7 +647,7 @@ def _script(code: Int, kind: Int, row: Array, at: Int) -> None:
 
 
 @njit(cache=True, nogil=True)
-def _describe_hs(hs: Int, digits: Int, hs_table: Array, row: Array, at: Int) -> Int:
+def _fill_hs(hs: Int, digits: Int, hs_table: Array, row: Array, at: Int) -> Int:
     """Write what the HS code says; give its table entry, 0 where there is none."""
     if digits <= 0 or hs < 0:
         row[at + HS_PRESENT] = 0.0
@@ -657,7 +661,7 @@ def _describe_hs(hs: Int, digits: Int, hs_table: Array, row: Array, at: Int) -> 
     row[at + HS_PRESENT] = 1.0
     row[at + HS_DIGITS] = digits
     row[at + HS_CHAPTER_KNOWN] = entry & CHAPTER_KNOWN != 0
-    row[at + HS_VALID] = entry & HEADING_KNOWN != 0 and HS_DIGITS_READ <= digits <= LONGEST_HS
+    row[at + HS_VALID] = entry & HEADING_KNOWN != 0 and HS_DIGITS_READ <= digits <= MAX_HS_DIGITS
     row[at + HS_FAMILY] = family if family else np.nan
     row[at + HS_TYPICAL] = entry & TYPICAL != 0
     row[at + HS_COVER] = entry & COVER != 0
@@ -665,10 +669,10 @@ def _describe_hs(hs: Int, digits: Int, hs_table: Array, row: Array, at: Int) -> 
 
 
 @njit(cache=True, nogil=True)
-def _conclude(families: Array, known: Int, friends: Array, row: Array, at: Int) -> None:
+def _fill_combined(families: Array, known: Int, friends: Array, row: Array, at: Int) -> None:
     """Write what follows from several parts: the family of the text, and whether the HS code fits it."""
     spoken, most, family, several = 0, 0, 0, 0
-    for code in range(1, MOST_FAMILIES):
+    for code in range(1, MAX_FAMILIES):
         if families[code]:
             spoken |= 1 << code
             several += 1
@@ -699,22 +703,22 @@ def _conclude(families: Array, known: Int, friends: Array, row: Array, at: Int) 
 
 
 @njit(cache=True, nogil=True)
-def _buckets(entries: Array, size: Int, buckets: Array) -> Int:
+def _find_buckets(entries: Array, size: Int, buckets: Array) -> Int:
     """Write the distinct buckets of a text's n-grams, in the order they first occur; give how many."""
     chars = np.empty(size + 2, np.uint32)
-    count = _spell(entries, size, chars)
+    count = _write_words(entries, size, chars)
     slots = 256
-    while slots < 2 * (LONGEST_GRAM - SHORTEST_GRAM + 1) * count:
+    while slots < 2 * (MAX_NGRAM - MIN_NGRAM + 1) * count:
         slots *= 2
     seen = np.full(slots, -1, np.int32)
     found = 0
-    for first in range(count - SHORTEST_GRAM + 1):
-        value = np.uint64(HASH_START)
-        for place in range(first, min(first + LONGEST_GRAM, count)):
-            value = _hash_on(value, chars[place])
-            if place - first + 1 < SHORTEST_GRAM:
+    for first in range(count - MIN_NGRAM + 1):
+        value = np.uint64(FNV_OFFSET)
+        for place in range(first, min(first + MAX_NGRAM, count)):
+            value = _update_hash(value, chars[place])
+            if place - first + 1 < MIN_NGRAM:
                 continue
-            bucket = np.int64((value * np.uint64(HASH_SPREAD)) >> np.uint64(64 - BUCKET_BITS))
+            bucket = np.int64((value * np.uint64(HASH_MULTIPLIER)) >> np.uint64(64 - BUCKET_BITS))
             slot = bucket & (slots - 1)
             while seen[slot] >= 0 and seen[slot] != bucket:
                 slot = (slot + 1) & (slots - 1)
@@ -726,13 +730,13 @@ def _buckets(entries: Array, size: Int, buckets: Array) -> Int:
 
 
 @njit(cache=True, nogil=True)
-def _spell(entries: Array, size: Int, chars: Array) -> Int:
+def _write_words(entries: Array, size: Int, chars: Array) -> Int:
     """Write the words with one space before, between and after them; give how many characters."""
     chars[0] = SPACE
     count = 1
     for place in range(size):
-        if _in_word(entries[place]):
-            chars[count] = _code(entries[place])
+        if _is_in_word(entries[place]):
+            chars[count] = _get_code(entries[place])
             count += 1
         elif chars[count - 1] != SPACE:
             chars[count] = SPACE
@@ -744,10 +748,10 @@ def _spell(entries: Array, size: Int, chars: Array) -> Int:
 
 
 @njit(cache=True, nogil=True)
-def _score(entries: Array, size: Int, weights: Array) -> float:
+def _score_entries(entries: Array, size: Int, weights: Array) -> float:
     """Add up the weights of a text's distinct buckets, over the square root of their number."""
-    buckets = np.empty((LONGEST_GRAM - SHORTEST_GRAM + 1) * (size + 2), np.int32)
-    count = _buckets(entries, size, buckets)
+    buckets = np.empty((MAX_NGRAM - MIN_NGRAM + 1) * (size + 2), np.int32)
+    count = _find_buckets(entries, size, buckets)
     total = 0.0
     for place in range(count):
         total += weights[buckets[place]]
@@ -755,19 +759,19 @@ def _score(entries: Array, size: Int, weights: Array) -> float:
 
 
 @njit(cache=True, nogil=True)
-def score(codes: Array, fold: Array, weights: Array) -> float:
-    """Score one text, as `describe` does."""
-    entries = np.empty(MOST_LETTERS * codes.size, np.uint32)
-    return _score(entries, _fold(codes, fold, entries), weights)
+def score_text(codes: Array, fold: Array, weights: Array) -> float:
+    """Score one text, as `fill_goods` does."""
+    entries = np.empty(MAX_LETTERS * codes.size, np.uint32)
+    return _score_entries(entries, _fold_codes(codes, fold, entries), weights)
 
 
 @njit(cache=True, nogil=True)
 def count_buckets(codes: Array, fold: Array, counts: Array, weight: float) -> None:
     """Add `weight` to every distinct bucket of a text."""
-    entries = np.empty(MOST_LETTERS * codes.size, np.uint32)
-    size = _fold(codes, fold, entries)
-    buckets = np.empty((LONGEST_GRAM - SHORTEST_GRAM + 1) * (size + 2), np.int32)
-    for place in range(_buckets(entries, size, buckets)):
+    entries = np.empty(MAX_LETTERS * codes.size, np.uint32)
+    size = _fold_codes(codes, fold, entries)
+    buckets = np.empty((MAX_NGRAM - MIN_NGRAM + 1) * (size + 2), np.int32)
+    for place in range(_find_buckets(entries, size, buckets)):
         counts[buckets[place]] += weight
 
 
@@ -807,11 +811,11 @@ def fit_text_weights(texts: Sequence[str], labels: Array, weights: Array) -> NDA
     float32 array, (TEXT_BUCKETS,)
         Above 0 where positives hold the bucket more often than negatives, 0 where nothing is known.
     """
-    counts = _count(texts, labels, weights, np.zeros(len(texts), dtype=np.int64), 1)
-    return _log_odds(counts, np.ones(1, dtype=bool))
+    counts = _count_texts(texts, labels, weights, np.zeros(len(texts), dtype=np.int64), 1)
+    return _compute_log_odds(counts, np.ones(1, dtype=bool))
 
 
-def out_of_fold_scores(
+def score_out_of_fold(
     texts: Sequence[str], labels: Array, weights: Array, folds: Array
 ) -> NDArray[np.float32]:
     """Score each text by weights learnt from the other folds only.
@@ -828,34 +832,40 @@ def out_of_fold_scores(
     float32 array, (n,)
         NaN for a text that is ''.
     """
-    from features.goods.character_folding import fold_table  # it takes the layout of its entries from here
+    from features.goods.character_folding import (
+        build_fold_table,  # it takes the layout of its entries from here
+    )
 
     names, places = np.unique(folds, return_inverse=True)
-    counts = _count(texts, labels, weights, places, len(names))
+    counts = _count_texts(texts, labels, weights, places, len(names))
     scores = np.full(len(texts), np.nan, dtype=np.float32)
     for fold in range(len(names)):
-        learnt = _log_odds(counts, np.arange(len(names)) != fold)
+        learnt = _compute_log_odds(counts, np.arange(len(names)) != fold)
         for place in np.flatnonzero(places == fold).tolist():
             if texts[place]:
-                scores[place] = score(encode(texts[place]), fold_table(), learnt)
+                scores[place] = score_text(encode_text(texts[place]), build_fold_table(), learnt)
     return scores
 
 
-def _count(texts: Sequence[str], labels: Array, weights: Array, places: Array, folds: int) -> BucketCounts:
-    from features.goods.character_folding import fold_table  # it takes the layout of its entries from here
+def _count_texts(
+    texts: Sequence[str], labels: Array, weights: Array, places: Array, folds: int
+) -> BucketCounts:
+    from features.goods.character_folding import (
+        build_fold_table,  # it takes the layout of its entries from here
+    )
 
     counts = BucketCounts(np.zeros((folds, 2, TEXT_BUCKETS)), np.zeros((folds, 2)), np.zeros((folds, 2)))
     rows = zip(texts, labels.tolist(), weights.tolist(), places.tolist(), strict=True)
     for text, label, weight, fold in rows:
         if text and weight > 0:
             kind = int(label)
-            count_buckets(encode(text), fold_table(), counts.texts[fold, kind], float(weight))
+            count_buckets(encode_text(text), build_fold_table(), counts.texts[fold, kind], float(weight))
             counts.weight[fold, kind] += weight
             counts.squares[fold, kind] += weight * weight
     return counts
 
 
-def _log_odds(counts: BucketCounts, learnt_from: Array) -> NDArray[np.float32]:
+def _compute_log_odds(counts: BucketCounts, learnt_from: Array) -> NDArray[np.float32]:
     """Compare what each class holds of a bucket with what it would hold if classes did not matter.
 
     Each class is scaled to its effective number of texts (Kish: the squared sum of weights over the sum of squares),

@@ -18,7 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from features.goods import kernels as kernel
-from features.goods.character_folding import fold_entries, fold_table
+from features.goods.character_folding import build_fold_table, fold_text
 from features.goods.hs import FAMILY_CODES
 
 # Families of substances in the order of their codes, from 1; those of like effect stand together.
@@ -64,7 +64,7 @@ WORD_SLOTS = {
     "plant": kernel.COVER_PLANT,
     "feed": kernel.COVER_FEED,
 }
-LONGEST_SHORT_NAME = 4  # characters of a spelling that is never specific
+MAX_SHORT_NAME_LETTERS = 4  # characters of a spelling that is never specific
 FILE_ENDINGS = ("wpx", "doc", "docx", "pdf", "jpg", "jpeg", "png", "gif", "txt", "xls", "xlsx", "csv", "xml", "zip", "tif", "bmp")  # fmt: skip
 _ALTERNATIVES = re.compile(r"\(([^()]*)\)|([^()]+)")
 
@@ -96,7 +96,7 @@ class TextTables(NamedTuple):
 
 
 @dataclass(frozen=True, slots=True)
-class Term:
+class LexiconTerm:
     """One spelling to look for.
 
     Attributes
@@ -128,36 +128,38 @@ class Term:
 
 
 @cache
-def text_tables() -> TextTables:
+def load_text_tables() -> TextTables:
     """Read and compile the package's lists; once in a process."""
     goto, states, terms, spelling = compile_terms([*read_names(), *read_words()])
-    return TextTables(fold_table(), goto, states, terms, spelling, _hash_table(read_vague_terms()))
+    return TextTables(
+        build_fold_table(), goto, states, terms, spelling, _build_hash_table(read_vague_terms())
+    )
 
 
-def read_names() -> Iterator[Term]:
+def read_names() -> Iterator[LexiconTerm]:
     """Give the names of lexicon.csv, alternatives written out."""
-    for row in _rows("lexicon.csv"):
+    for row in _read_rows("lexicon.csv"):
         family = SUBSTANCE_FAMILIES.index(row["family"]) + 1
-        for spelling, opening in expand(row["spelling"]):
-            yield Term(spelling, opening, TIERS[row["tier"]], kernel.NO_SLOT, family)
+        for spelling, opening in expand_pattern(row["spelling"]):
+            yield LexiconTerm(spelling, opening, TIERS[row["tier"]], kernel.NO_SLOT, family)
 
 
-def read_words() -> Iterator[Term]:
+def read_words() -> Iterator[LexiconTerm]:
     """Give the words of goods_words.csv, alternatives written out."""
-    for row in _rows("goods_words.csv"):
+    for row in _read_rows("goods_words.csv"):
         slot = WORD_SLOTS.get(row["kind"], kernel.NO_SLOT)
         for pattern in row["words"].split(";"):
-            for spelling, opening in expand(pattern):
-                yield Term(spelling, opening, kernel.WORD, slot, FAMILY_CODES.get(row["kind"], 0))
+            for spelling, opening in expand_pattern(pattern):
+                yield LexiconTerm(spelling, opening, kernel.WORD, slot, FAMILY_CODES.get(row["kind"], 0))
 
 
 def read_vague_terms() -> list[str]:
     """Give the terms of vague_terms.txt."""
-    lines = _read("vague_terms.txt").splitlines()
+    lines = _read_file("vague_terms.txt").splitlines()
     return [line for line in map(str.strip, lines) if line and not line.startswith("#")]
 
 
-def expand(pattern: str) -> list[tuple[str, int]]:
+def expand_pattern(pattern: str) -> list[tuple[str, int]]:
     """Write out a pattern's alternatives, each with how it may be part of a longer word.
 
     Examples
@@ -173,13 +175,13 @@ def expand(pattern: str) -> list[tuple[str, int]]:
     return [("".join(chosen), opening) for chosen in product(*choices)]
 
 
-def family_name(code: float) -> str:
+def get_family_name(code: float) -> str:
     """Give the substance family of a code."""
     return SUBSTANCE_FAMILIES[int(code) - 1]
 
 
 def compile_terms(
-    terms: Iterable[Term],
+    terms: Iterable[LexiconTerm],
 ) -> tuple[NDArray[np.uint16], NDArray[np.int32], NDArray[np.int32], NDArray[np.int32]]:
     """Build the automaton over the terms' symbols, and the table of terms, as `TextTables` describes them.
 
@@ -192,7 +194,7 @@ def compile_terms(
     first_term = [-1]
     starts: dict[tuple[str, int, tuple[int, ...]], int] = {}
     for term in sorted(terms, key=lambda term: term.tier == kernel.CLASS):
-        letters = squeeze(term.spelling)
+        letters = strip_separators(term.spelling)
         key = term.sort, term.opening, tuple(letter & kernel.CODE_MASK for letter, _ in letters)
         if key in starts:
             for place, (letter, _) in enumerate(letters, start=starts[key]):
@@ -213,16 +215,16 @@ def compile_terms(
         first_term[state] = len(rows)
         rows.append(row)
         spelling += [letter for letter, _ in letters]
-    goto, next_output = _link(edges, first_term)
+    goto, next_output = _link_automaton(edges, first_term)
     states = np.stack([np.array(first_term), next_output], axis=1).astype(np.int32)
     return goto, states, np.array(rows, dtype=np.int32), np.array(spelling, dtype=np.int32)
 
 
-def squeeze(spelling: str) -> list[tuple[int, int]]:
+def strip_separators(spelling: str) -> list[tuple[int, int]]:
     """Give a spelling's letters and digits, folded, each with its symbol; MAY_PART marks where a separator stood."""
     letters: list[tuple[int, int]] = []
     parted = 0
-    for entry in fold_entries(spelling):
+    for entry in fold_text(spelling):
         if (entry >> kernel.KIND_AT) & kernel.KIND_MASK < kernel.LETTER:
             parted = kernel.MAY_PART if letters else 0
             continue
@@ -233,7 +235,9 @@ def squeeze(spelling: str) -> list[tuple[int, int]]:
     return letters
 
 
-def _link(edges: list[dict[int, int]], first_term: list[int]) -> tuple[NDArray[np.uint16], NDArray[np.int32]]:
+def _link_automaton(
+    edges: list[dict[int, int]], first_term: list[int]
+) -> tuple[NDArray[np.uint16], NDArray[np.int32]]:
     """Complete the trie to an automaton (Aho and Corasick 1975), breadth first."""
     goto = np.zeros((len(edges), kernel.SYMBOLS), dtype=np.uint16)
     next_output = np.full(len(edges), -1, dtype=np.int32)
@@ -248,13 +252,13 @@ def _link(edges: list[dict[int, int]], first_term: list[int]) -> tuple[NDArray[n
     return goto, next_output
 
 
-def _hash_table(vague: Iterable[str]) -> NDArray[np.uint64]:
+def _build_hash_table(vague: Iterable[str]) -> NDArray[np.uint64]:
     said = dict.fromkeys(map(hash_words, vague), kernel.VAGUE_TERM)
     said |= dict.fromkeys(map(hash_words, FILE_ENDINGS), kernel.FILE_ENDING)
     size = 1 << (2 * len(said)).bit_length()
     table = np.zeros((size, 2), dtype=np.uint64)
     for value, meaning in said.items():
-        place = ((value * kernel.HASH_SPREAD) % 2**64 >> 40) % size
+        place = ((value * kernel.HASH_MULTIPLIER) % 2**64 >> 40) % size
         while table[place, 1]:
             place = (place + 1) % size
         table[place] = value, meaning
@@ -267,17 +271,17 @@ def hash_words(words: str) -> int:
         chr(entry & kernel.CODE_MASK)
         if (entry >> kernel.KIND_AT) & kernel.KIND_MASK >= kernel.LETTER
         else " "
-        for entry in fold_entries(words)
+        for entry in fold_text(words)
     )
-    value = kernel.HASH_START
+    value = kernel.FNV_OFFSET
     for char in " ".join(folded.split()):
-        value = (value ^ ord(char)) * kernel.HASH_STEP % 2**64
+        value = (value ^ ord(char)) * kernel.FNV_PRIME % 2**64
     return value
 
 
-def _rows(name: str) -> Iterator[dict[str, str]]:
-    return iter(csv.DictReader(_read(name).splitlines()))
+def _read_rows(name: str) -> Iterator[dict[str, str]]:
+    return iter(csv.DictReader(_read_file(name).splitlines()))
 
 
-def _read(name: str) -> str:
+def _read_file(name: str) -> str:
     return files("features.goods").joinpath(name).read_text(encoding="utf-8")

@@ -16,20 +16,20 @@ from numpy.typing import NDArray
 from consignments.errors import BadSetting
 from consignments.records import Consignment
 from features.config import FeatureConfig
-from features.history.pseudonyms import MISSING, NUMBER_BYTES, Pseudonyms, finish
-from features.normalization.normal_forms import Forms, fold
+from features.history.pseudonyms import MISSING, NUMBER_BYTES, Pseudonyms, finish_hash
+from features.normalization.normal_forms import NormalForms, fold_to_ascii
 
 KEYS_VERSION = 1
 """Raised whenever a normal form or a key is made in another way: the service then makes the keys of its log anew."""
 HS6_DIGITS = 6
-_PART_ENDS = "\x1f"
-CODES_REMEMBERED = 1 << 13
-NUMBERS_REMEMBERED = 1 << 14
+_PART_SEPARATOR = "\x1f"
+CODE_CACHE_SIZE = 1 << 13
+NUMBER_CACHE_SIZE = 1 << 14
 """Of each kind that is common; nine of ten consignments share the product and way of one among the last of these."""
-NO_MINUS_ZERO = 0.0
+POSITIVE_ZERO = 0.0
 """Added to a number, it makes -0.0 the 0.0 that it equals."""
 Keys = NDArray[np.uint64]
-Value = Callable[[Consignment, Forms], str]
+KeyFunction = Callable[[Consignment, NormalForms], str]
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,7 +45,7 @@ class KeyKind:
     counterpart : str or None
         The kind whose distinct values are counted beside this one, as the consignees of a sender.
     value : callable or None
-        Gives the value of a consignment in normal form, '' where missing; None: it is one of `common_values`.
+        Gives the value of a consignment in normal form, '' where missing; None: it is one of `get_common_values`.
     common : bool
         Many consignments share a value, and no person does: its numbers are worth remembering.
     side : str or None
@@ -55,12 +55,12 @@ class KeyKind:
     name: str
     noun: str
     counterpart: str | None
-    value: Value | None = None
+    value: KeyFunction | None = None
     common: bool = False
     side: str | None = None
 
 
-def key_kinds(config: FeatureConfig) -> tuple[KeyKind, ...]:
+def list_key_kinds(config: FeatureConfig) -> tuple[KeyKind, ...]:
     """List the kinds of keys: the same for everybody, then those of the configuration in their order.
 
     Raises
@@ -68,7 +68,7 @@ def key_kinds(config: FeatureConfig) -> tuple[KeyKind, ...]:
     BadSetting
         Where the configuration names a key that is there already.
     """
-    kinds = COMMON_KINDS + tuple(_declared_kind(columns) for columns in config.history.keys)
+    kinds = COMMON_KINDS + tuple(_build_declared_kind(columns) for columns in config.history.keys)
     names = [kind.name for kind in kinds]
     repeated = next((name for name in names if names.count(name) > 1), None)
     if repeated:
@@ -81,7 +81,7 @@ def key_kinds(config: FeatureConfig) -> tuple[KeyKind, ...]:
     return kinds
 
 
-class Keyer:
+class KeyWriter:
     """Write the keys of a consignment, and the counterpart of each.
 
     Parameters
@@ -93,7 +93,7 @@ class Keyer:
     def __init__(self, kinds: tuple[KeyKind, ...], pseudonyms: Pseudonyms) -> None:
         self.kinds = kinds
         self._declared = tuple(kind.value for kind in kinds if kind.value is not None)
-        self._numbers = tuple(_numbering(kind, pseudonyms) for kind in kinds)
+        self._numbers = tuple(_make_hasher(kind, pseudonyms) for kind in kinds)
         self._write: Callable[..., None] = Struct(f"{NUMBER_BYTES * len(kinds)}s").pack_into
         places = {kind.name: place for place, kind in enumerate(kinds)}
         nowhere = len(kinds)
@@ -101,9 +101,9 @@ class Keyer:
             *(nowhere if kind.counterpart is None else places[kind.counterpart] for kind in kinds)
         )
 
-    def __call__(self, c: Consignment, forms: Forms, keys: Keys, counterparts: Keys) -> None:
+    def __call__(self, c: Consignment, forms: NormalForms, keys: Keys, counterparts: Keys) -> None:
         """Write into `keys` and `counterparts`, each uint64, (kinds,); 0 is missing."""
-        values = common_values(c, forms)
+        values = get_common_values(c, forms)
         if self._declared:
             values += tuple([value_of(c, forms) for value_of in self._declared])
         numbers = list(map(call, self._numbers, values))
@@ -113,18 +113,18 @@ class Keyer:
         self._write(counterparts, 0, b"".join(self._beside(numbers)))
 
 
-def _numbering(kind: KeyKind, pseudonyms: Pseudonyms) -> Callable[[str], bytes]:
-    number = partial(finish, pseudonyms.prepared(kind.name).copy)
-    return lru_cache(NUMBERS_REMEMBERED)(number) if kind.common else number
+def _make_hasher(kind: KeyKind, pseudonyms: Pseudonyms) -> Callable[[str], bytes]:
+    number = partial(finish_hash, pseudonyms.prepare_hash(kind.name).copy)
+    return lru_cache(NUMBER_CACHE_SIZE)(number) if kind.common else number
 
 
-def _together(*parts: str) -> str:
-    return _PART_ENDS.join(parts) if all(parts) else ""
+def _join_required(*parts: str) -> str:
+    return _PART_SEPARATOR.join(parts) if all(parts) else ""
 
 
-@lru_cache(CODES_REMEMBERED)
-def _code(value: str | None) -> str:
-    return fold(value) if value else ""
+@lru_cache(CODE_CACHE_SIZE)
+def _fold_code(value: str | None) -> str:
+    return fold_to_ascii(value) if value else ""
 
 
 COMMON_KINDS = (
@@ -146,7 +146,7 @@ COMMON_KINDS = (
 )
 
 
-def common_values(c: Consignment, forms: Forms) -> tuple[str, ...]:
+def get_common_values(c: Consignment, forms: NormalForms) -> tuple[str, ...]:
     """Give the values of `COMMON_KINDS` in their order, in normal form, '' where missing."""
     product = forms.hs[:HS6_DIGITS]
     return (
@@ -154,22 +154,22 @@ def common_values(c: Consignment, forms: Forms) -> tuple[str, ...]:
         forms.sender_address,
         forms.sender_phone,
         forms.sender_email,
-        fold(c.account_id) if c.account_id else "",
+        fold_to_ascii(c.account_id) if c.account_id else "",
         forms.consignee_name,
         forms.consignee_address,
         forms.consignee_phone,
         forms.consignee_email,
-        _together(forms.sender_name, forms.consignee_name),
-        _together(forms.sender_address, forms.consignee_address),
+        _join_required(forms.sender_name, forms.consignee_name),
+        _join_required(forms.sender_address, forms.consignee_address),
         product,
-        _together(product, _code(c.departure_country), _code(c.origin_country)),
-        _code(c.route),
-        _code(c.declarant),
+        _join_required(product, _fold_code(c.departure_country), _fold_code(c.origin_country)),
+        _fold_code(c.route),
+        _fold_code(c.declarant),
     )
 
 
 # Columns whose normal form joins several columns or repairs their spelling.
-_FORMS: dict[str, Callable[[Forms], str]] = {
+_FORMS: dict[str, Callable[[NormalForms], str]] = {
     "sender_name": lambda forms: forms.sender_name,
     "sender_address": lambda forms: forms.sender_address,
     "sender_phone": lambda forms: forms.sender_phone,
@@ -182,33 +182,37 @@ _FORMS: dict[str, Callable[[Forms], str]] = {
 }
 
 
-def _declared_kind(columns: tuple[str, ...]) -> KeyKind:
+def _build_declared_kind(columns: tuple[str, ...]) -> KeyKind:
     parts = tuple(
-        partial(_form, _FORMS[name]) if name in _FORMS else partial(_column, name) for name in columns
+        partial(_get_form, _FORMS[name]) if name in _FORMS else partial(_read_column, name)
+        for name in columns
     )
     return KeyKind(
-        "+".join(columns), " with ".join(_spoken(name) for name in columns), "sender", partial(_joined, parts)
+        "+".join(columns),
+        " with ".join(_format_column(name) for name in columns),
+        "sender",
+        partial(_join_parts, parts),
     )
 
 
-def _spoken(column: str) -> str:
+def _format_column(column: str) -> str:
     return column.replace("_", " ")
 
 
-def _joined(parts: tuple[Value, ...], c: Consignment, forms: Forms) -> str:
+def _join_parts(parts: tuple[KeyFunction, ...], c: Consignment, forms: NormalForms) -> str:
     values = [part(c, forms) for part in parts]
-    return _PART_ENDS.join(values) if any(values) else ""
+    return _PART_SEPARATOR.join(values) if any(values) else ""
 
 
-def _form(form: Callable[[Forms], str], _c: Consignment, forms: Forms) -> str:
+def _get_form(form: Callable[[NormalForms], str], _c: Consignment, forms: NormalForms) -> str:
     return form(forms)
 
 
-def _column(name: str, c: Consignment, _forms: Forms) -> str:
+def _read_column(name: str, c: Consignment, _forms: NormalForms) -> str:
     """Give one column as text: a number as Python writes it (8.0, however the table wrote it), else small letters."""
     value = getattr(c, name, None)
     if isinstance(value, str):
-        return fold(value)
+        return fold_to_ascii(value)
     if value is None or value != value:
         return ""
-    return repr(float(value) + NO_MINUS_ZERO)
+    return repr(float(value) + POSITIVE_ZERO)

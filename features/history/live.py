@@ -11,7 +11,7 @@ from typing import Generic, TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
-from consignments.visibility import day_of_us
+from consignments.visibility import convert_us_to_day
 from features.history.table import ARRIVALS, NO_DAY, REMEMBERED_DAYS, RESULTS, STEP, History
 
 Keys = NDArray[np.uint64]
@@ -21,9 +21,9 @@ Handle = TypeVar("Handle")
 NOT_FINAL = ARRIVALS
 """Stands for a result that is not counted: pending, or missed."""
 NO_SEQUENCE = -1
-MOST_STEPS = 4
+MAX_EVENT_STEPS = 4
 """Steps of one event: an amendment takes out a result and an arrival, and counts both again."""
-FORGET_EVERY_DAYS = 30
+FORGET_INTERVAL_DAYS = 30
 
 
 HandledStep = tuple[int, int, Handle, int]
@@ -31,7 +31,7 @@ HandledStep = tuple[int, int, Handle, int]
 
 
 @dataclass(slots=True)
-class File(Generic[Handle]):
+class CountedState(Generic[Handle]):
     """What counts for one consignment, and what each event of it adds to the table or takes out.
 
     It is begun anew once its latest event is more than REMEMBERED_DAYS old: history could not take it out any more. What
@@ -61,20 +61,20 @@ class File(Generic[Handle]):
     result_day: int = NO_DAY
     last_day: int = NO_DAY
 
-    def arrive(self, handle: Handle, day: int, today: int) -> list[HandledStep[Handle]]:
+    def record_arrival(self, handle: Handle, day: int, today: int) -> list[HandledStep[Handle]]:
         """Count the consignment, for the first time or amended; the step of its arrival is the one to read at.
 
         An amendment takes the earlier version out with its result, and puts the result back after the arrival. One that
         was cancelled counts again.
         """
-        self._begin_anew(today)
-        steps = [*self._steps(-1)]
+        self._reset_if_expired(today)
+        steps = [*self._build_steps(-1)]
         self.handle, self.day, self.cancelled = handle, day, False
         self.last_day = max(self.last_day, day)
-        steps += self._steps(+1)
+        steps += self._build_steps(+1)
         return steps
 
-    def conclude(
+    def record_outcome(
         self, order: tuple[int, int, int], result: str | None, day: int, today: int
     ) -> list[HandledStep[Handle]]:
         """Let an outcome stand, unless a later one does.
@@ -87,68 +87,70 @@ class File(Generic[Handle]):
             When it became visible.
         today : int
         """
-        self._begin_anew(today)
+        self._reset_if_expired(today)
         self.last_day = max(self.last_day, day)
         counter = NOT_FINAL if result is None else RESULTS.get(result, NOT_FINAL)
         standing = (*order, counter)
         if self.standing is not None and standing <= self.standing:
             return []
-        steps = [*self._result_steps(-1)]
+        steps = [*self._build_result_steps(-1)]
         self.standing, self.result, self.result_day = standing, counter, day
-        steps += self._result_steps(+1)
+        steps += self._build_result_steps(+1)
         return steps
 
     def cancel(self, today: int) -> list[HandledStep[Handle]]:
         """Take the consignment out with its result; one that is unknown or cancelled already stays so."""
-        self._begin_anew(today)
-        steps = [*self._steps(-1)]
+        self._reset_if_expired(today)
+        steps = [*self._build_steps(-1)]
         self.cancelled = self.handle is not None
         return steps
 
-    def _begin_anew(self, today: int) -> None:
+    def _reset_if_expired(self, today: int) -> None:
         if self.last_day < today - REMEMBERED_DAYS:
             self.handle, self.standing, self.cancelled = None, None, False
             self.result, self.last_day = NOT_FINAL, NO_DAY
 
-    def _steps(self, change: int) -> Iterator[HandledStep[Handle]]:
+    def _build_steps(self, change: int) -> Iterator[HandledStep[Handle]]:
         """Give the steps that count it as it stands, or take it out."""
         if self.handle is None or self.cancelled:
             return
         yield change, ARRIVALS, self.handle, self.day
-        yield from self._result_steps(change)
+        yield from self._build_result_steps(change)
 
-    def _result_steps(self, change: int) -> Iterator[HandledStep[Handle]]:
+    def _build_result_steps(self, change: int) -> Iterator[HandledStep[Handle]]:
         """Give the step that counts its result, where it has a final one, or takes it out."""
         if self.handle is not None and not self.cancelled and self.result != NOT_FINAL:
             yield change, self.result, self.handle, self.result_day
 
 
-class Register(Generic[Handle]):
-    """The files of all consignments, in memory; whoever keeps them elsewhere overrides `file`."""
+class CountedStates(Generic[Handle]):
+    """The files of all consignments, in memory; whoever keeps them elsewhere overrides `get`."""
 
     def __init__(self) -> None:
-        self.files: dict[str, File[Handle]] = {}
+        self.files: dict[str, CountedState[Handle]] = {}
 
-    def file(self, consignment_id: str, today: int) -> File[Handle]:  # noqa: ARG002
+    def get(self, consignment_id: str, today: int) -> CountedState[Handle]:  # noqa: ARG002
         """Give the file of a consignment on a day `today`, a new one where nothing is known of it."""
         file = self.files.get(consignment_id)
         if file is None:
-            file = self.files[consignment_id] = File()
+            file = self.files[consignment_id] = CountedState()
         return file
 
-    def arrive(self, consignment_id: str, handle: Handle, day: int, today: int) -> list[HandledStep[Handle]]:
-        """Count a consignment, see `File.arrive`."""
-        return self.file(consignment_id, today).arrive(handle, day, today)
+    def record_arrival(
+        self, consignment_id: str, handle: Handle, day: int, today: int
+    ) -> list[HandledStep[Handle]]:
+        """Count a consignment, see `CountedState.record_arrival`."""
+        return self.get(consignment_id, today).record_arrival(handle, day, today)
 
-    def conclude(
+    def record_outcome(
         self, consignment_id: str, order: tuple[int, int, int], result: str | None, day: int, today: int
     ) -> list[HandledStep[Handle]]:
-        """Let an outcome stand, see `File.conclude`; it is kept where the consignment is unknown so far."""
-        return self.file(consignment_id, today).conclude(order, result, day, today)
+        """Let an outcome stand, see `CountedState.record_outcome`; it is kept where the consignment is unknown so far."""
+        return self.get(consignment_id, today).record_outcome(order, result, day, today)
 
     def cancel(self, consignment_id: str, today: int) -> list[HandledStep[Handle]]:
-        """Take a consignment out, see `File.cancel`."""
-        return self.file(consignment_id, today).cancel(today)
+        """Take a consignment out, see `CountedState.cancel`."""
+        return self.get(consignment_id, today).cancel(today)
 
     def forget(self, today: int) -> None:
         """Give back the memory of consignments that would be begun anew."""
@@ -156,7 +158,7 @@ class Register(Generic[Handle]):
         self.files = kept
 
 
-class Ledger:
+class LiveHistory:
     """History as it is lived: each event changes the table at once, in the order in which events come.
 
     Parameters
@@ -174,22 +176,22 @@ class Ledger:
     """
 
     def __init__(
-        self, history: History, register: Register[bytes] | None = None, today: int = NO_DAY
+        self, history: History, register: CountedStates[bytes] | None = None, today: int = NO_DAY
     ) -> None:
         self.history = history
-        self.register = Register[bytes]() if register is None else register
+        self.register = CountedStates[bytes]() if register is None else register
         self.today = max(history.today, today)
         self._forgot_on = self.today
         kinds = len(history.kinds)
-        self._steps = np.zeros(MOST_STEPS, dtype=STEP)
-        self._keys = np.zeros((MOST_STEPS, kinds), dtype=np.uint64)
-        self._counterparts = np.zeros((MOST_STEPS, kinds), dtype=np.uint64)
+        self._steps = np.zeros(MAX_EVENT_STEPS, dtype=STEP)
+        self._keys = np.zeros((MAX_EVENT_STEPS, kinds), dtype=np.uint64)
+        self._counterparts = np.zeros((MAX_EVENT_STEPS, kinds), dtype=np.uint64)
 
     def __len__(self) -> int:
         """Give the number of files in memory; forgotten ones are dropped now and then."""
         return len(self.register.files)
 
-    def arrive(
+    def record_arrival(
         self,
         consignment_id: str,
         day: int,
@@ -216,10 +218,10 @@ class Ledger:
         ServiceFault
             History is full; nothing was changed.
         """
-        file = self._open(consignment_id, day)
-        self._take(file.arrive(keys.tobytes(), day, self.today), counterparts, row, at)
+        file = self._get_state(consignment_id, day)
+        self._apply_steps(file.record_arrival(keys.tobytes(), day, self.today), counterparts, row, at)
 
-    def arrive_all(
+    def record_arrivals(
         self,
         consignment_ids: Sequence[str],
         day: int,
@@ -228,7 +230,7 @@ class Ledger:
         X: Rows,
         at: int,
     ) -> None:
-        """Do what `arrive` does for consignments that come one after the other on a day, each once.
+        """Do what `record_arrival` does for consignments that come one after the other on a day, each once.
 
         Parameters
         ----------
@@ -242,8 +244,8 @@ class Ledger:
         steps: list[tuple[int, int, int, int, int, int]] = []
         earlier: list[bytes] = []
         for place, consignment_id in enumerate(consignment_ids):
-            file = self._open(consignment_id, day)
-            for change, counter, handle, on in file.arrive(keys[place].tobytes(), day, self.today):
+            file = self._get_state(consignment_id, day)
+            for change, counter, handle, on in file.record_arrival(keys[place].tobytes(), day, self.today):
                 row, out_row = place, place
                 if change < 0 or counter != ARRIVALS:
                     row, out_row = len(consignment_ids) + len(earlier), -1
@@ -255,7 +257,7 @@ class Ledger:
             counterparts = np.concatenate([counterparts, np.zeros_like(more)])
         self.history.run(np.array(steps, dtype=STEP), keys, counterparts, X, at)
 
-    def conclude(
+    def record_outcome(
         self,
         consignment_id: str,
         visible_us: int,
@@ -283,27 +285,27 @@ class Ledger:
         ServiceFault
             History is full; nothing was changed.
         """
-        day = day_of_us(visible_us)
+        day = convert_us_to_day(visible_us)
         order = known_us, recorded_us, NO_SEQUENCE if sequence is None else sequence
-        file = self._open(consignment_id, day)
-        self._take(file.conclude(order, result, day, self.today))
+        file = self._get_state(consignment_id, day)
+        self._apply_steps(file.record_outcome(order, result, day, self.today))
 
     def cancel(self, consignment_id: str) -> None:
         """Take a consignment out with its result from now on; nothing happens where it is unknown."""
-        self._take(self.register.cancel(consignment_id, self.today))
+        self._apply_steps(self.register.cancel(consignment_id, self.today))
 
-    def _open(self, consignment_id: str, day: int) -> File[bytes]:
+    def _get_state(self, consignment_id: str, day: int) -> CountedState[bytes]:
         """Give the file of a consignment for an event of a day; whatever can fail does so before anything is changed."""
         today = max(day, self.today)
         self.history.reserve(today)
-        if today - self._forgot_on >= FORGET_EVERY_DAYS:
+        if today - self._forgot_on >= FORGET_INTERVAL_DAYS:
             self.register.forget(today)
             self._forgot_on = today
-        file = self.register.file(consignment_id, today)
+        file = self.register.get(consignment_id, today)
         self.today = today
         return file
 
-    def _take(
+    def _apply_steps(
         self,
         steps: list[HandledStep[bytes]],
         counterparts: Keys | None = None,

@@ -22,7 +22,7 @@ import pyarrow.compute as pc
 from numpy.typing import NDArray
 
 from consignments.visibility import NO_TIME, US_PER_DAY
-from features.history.live import NO_SEQUENCE, HandledStep, Register
+from features.history.live import NO_SEQUENCE, CountedStates, HandledStep
 from features.history.table import ARRIVALS, NO_DAY, STEP, History
 
 Longs = NDArray[np.int64]
@@ -31,11 +31,11 @@ Rows = NDArray[np.float32]
 Names = Any
 """Identifiers: a sequence of str or, where there are many, an Arrow array of large_string."""
 
-PIECE_ROWS = 1 << 16
+CHUNK_ROWS = 1 << 16
 
 
 @dataclass(frozen=True)
-class Arrivals:
+class ArrivalEvents:
     """Consignments in the order of their table, which says nothing about the order of history.
 
     Attributes
@@ -87,7 +87,7 @@ BEFORE_ARRIVALS, WITH_ARRIVALS = range(2)
 
 
 @dataclass(frozen=True)
-class Events:
+class HistoryEvents:
     """Events in the order of history.
 
     Attributes
@@ -102,7 +102,7 @@ class Events:
     row: Longs
 
 
-def order_events(arrivals: Arrivals, outcomes: Outcomes, as_of_us: int | None = None) -> Events:
+def order_events(arrivals: ArrivalEvents, outcomes: Outcomes, as_of_us: int | None = None) -> HistoryEvents:
     """Put the events of two tables in the order of history.
 
     Where both have a sequence, it is the order. Else it is time, results and cancellations before arrivals, then
@@ -115,53 +115,57 @@ def order_events(arrivals: Arrivals, outcomes: Outcomes, as_of_us: int | None = 
     what = np.repeat(
         np.array([OUTCOME, CANCELLATION, ARRIVAL], dtype=np.int8), [len(shown), len(cancelled), len(arrived)]
     )
-    events = Events(what, np.concatenate([shown, cancelled, arrived]).astype(np.int64))
+    events = HistoryEvents(what, np.concatenate([shown, cancelled, arrived]).astype(np.int64))
     if arrivals.sequence is not None and (outcomes.sequence is not None or len(shown) == 0):
-        return _by_sequence(events, arrivals, outcomes)
-    return _by_time(events, arrivals, outcomes)
+        return _order_by_sequence(events, arrivals, outcomes)
+    return _order_by_time(events, arrivals, outcomes)
 
 
-def _by_time(events: Events, arrivals: Arrivals, outcomes: Outcomes) -> Events:
+def _order_by_time(events: HistoryEvents, arrivals: ArrivalEvents, outcomes: Outcomes) -> HistoryEvents:
     """Order by time; a consignment cancelled before it was received is read, and never counts after that."""
-    moment = _moments(events, arrivals, outcomes)
+    moment = _get_times(events, arrivals, outcomes)
     received = np.full(len(moment), NO_TIME)
     cancelling = events.what == CANCELLATION
     received[cancelling] = arrivals.received_us[events.row[cancelling]]
     never = cancelling & (moment <= received)
     moment = np.where(never, received, moment)
-    return _sorted(events, (moment, (events.what == ARRIVAL) | never), arrivals, outcomes, after_own=never)
+    return _sort_events(
+        events, (moment, (events.what == ARRIVAL) | never), arrivals, outcomes, after_own=never
+    )
 
 
-def _by_sequence(events: Events, arrivals: Arrivals, outcomes: Outcomes) -> Events:
+def _order_by_sequence(events: HistoryEvents, arrivals: ArrivalEvents, outcomes: Outcomes) -> HistoryEvents:
     """Order by sequence, then put cancellations without one where the log's moments reach them."""
-    place = _sequences(events, arrivals, outcomes)
+    place = _get_sequences(events, arrivals, outcomes)
     loose = (events.what == CANCELLATION) & (place < 0)
-    late = Events(events.what[loose], events.row[loose])
-    fixed = Events(events.what[~loose], events.row[~loose])
-    fixed = _sorted(fixed, (place[~loose], fixed.what == ARRIVAL), arrivals, outcomes)
-    clock = np.maximum.accumulate(_moments(fixed, arrivals, outcomes))
+    late = HistoryEvents(events.what[loose], events.row[loose])
+    fixed = HistoryEvents(events.what[~loose], events.row[~loose])
+    fixed = _sort_events(fixed, (place[~loose], fixed.what == ARRIVAL), arrivals, outcomes)
+    clock = np.maximum.accumulate(_get_times(fixed, arrivals, outcomes))
     own = np.zeros(len(arrivals.consignment_id), dtype=np.int64)
     own[fixed.row[fixed.what == ARRIVAL]] = np.flatnonzero(fixed.what == ARRIVAL)
     before = np.maximum(np.searchsorted(clock, arrivals.cancelled_us[late.row]), own[late.row] + 1)
     # Event p stands at 2p + 1, what comes between it and the one before at 2p.
     stand = np.concatenate([2 * np.arange(len(fixed.row)) + 1, 2 * before])
-    both = Events(np.concatenate([fixed.what, late.what]), np.concatenate([fixed.row, late.row]))
-    return _sorted(both, (stand,), arrivals, outcomes)
+    both = HistoryEvents(np.concatenate([fixed.what, late.what]), np.concatenate([fixed.row, late.row]))
+    return _sort_events(both, (stand,), arrivals, outcomes)
 
 
-def _moments(events: Events, arrivals: Arrivals, outcomes: Outcomes) -> Longs:
-    return _columns(events, outcomes.visible_us, arrivals.cancelled_us, arrivals.received_us)
+def _get_times(events: HistoryEvents, arrivals: ArrivalEvents, outcomes: Outcomes) -> Longs:
+    return _select_columns(events, outcomes.visible_us, arrivals.cancelled_us, arrivals.received_us)
 
 
-def _sequences(events: Events, arrivals: Arrivals, outcomes: Outcomes) -> Longs:
+def _get_sequences(events: HistoryEvents, arrivals: ArrivalEvents, outcomes: Outcomes) -> Longs:
     """Give the place of each event in the log, below 0 where it has none."""
     cancelled = arrivals.cancelled_sequence
     if cancelled is None:
         cancelled = np.full(len(arrivals.consignment_id), NO_SEQUENCE)
-    return _columns(events, outcomes.sequence, cancelled, arrivals.sequence)
+    return _select_columns(events, outcomes.sequence, cancelled, arrivals.sequence)
 
 
-def _columns(events: Events, outcome: Longs | None, cancellation: Longs, arrival: Longs | None) -> Longs:
+def _select_columns(
+    events: HistoryEvents, outcome: Longs | None, cancellation: Longs, arrival: Longs | None
+) -> Longs:
     """Give each event its value of the column for its kind."""
     values = np.empty(len(events.row), dtype=np.int64)
     for what, column in ((OUTCOME, outcome), (CANCELLATION, cancellation), (ARRIVAL, arrival)):
@@ -171,14 +175,14 @@ def _columns(events: Events, outcome: Longs | None, cancellation: Longs, arrival
     return values
 
 
-def _sorted(
-    events: Events,
+def _sort_events(
+    events: HistoryEvents,
     keys: tuple[NDArray[Any], ...],
-    arrivals: Arrivals,
+    arrivals: ArrivalEvents,
     outcomes: Outcomes,
     *,
     after_own: NDArray[np.bool_] | None = None,
-) -> Events:
+) -> HistoryEvents:
     """Sort by keys, the first one first, and what is equal in all of them by identifier and content.
 
     Identifiers are compared for ties only: sorting strings is slow.
@@ -193,39 +197,41 @@ def _sorted(
     places = order[tied]
     after = np.zeros(len(order), dtype=bool) if after_own is None else after_own
     group = np.cumsum(begins)[tied]
-    content = _contents(Events(events.what[places], events.row[places]), arrivals, outcomes, after[places])
+    content = _get_tie_breakers(
+        HistoryEvents(events.what[places], events.row[places]), arrivals, outcomes, after[places]
+    )
     order[tied] = places[np.lexsort((*content[::-1], group))]
-    return Events(events.what[order], events.row[order])
+    return HistoryEvents(events.what[order], events.row[order])
 
 
-def _contents(
-    events: Events, arrivals: Arrivals, outcomes: Outcomes, after_own: NDArray[np.bool_]
+def _get_tie_breakers(
+    events: HistoryEvents, arrivals: ArrivalEvents, outcomes: Outcomes, after_own: NDArray[np.bool_]
 ) -> tuple[NDArray[Any], ...]:
     """Give the columns by which events of one moment are ordered, the first one first."""
     told = events.what == OUTCOME
     rows = events.row[told]
     ranks = np.zeros((4, len(told)), dtype=np.int64)
-    ranks[0, told], ranks[1, told], ranks[2, told] = _order_of(outcomes, rows)
+    ranks[0, told], ranks[1, told], ranks[2, told] = _get_outcome_order(outcomes, rows)
     results = [outcomes.result[row] or "" for row in rows.tolist()]
     ranks[3, told] = np.unique(np.array(results, dtype=str), return_inverse=True)[1]
-    return (_name_ranks(events, arrivals, outcomes), after_own, events.what, *ranks)
+    return (_rank_names(events, arrivals, outcomes), after_own, events.what, *ranks)
 
 
-def _name_ranks(events: Events, arrivals: Arrivals, outcomes: Outcomes) -> Longs:
+def _rank_names(events: HistoryEvents, arrivals: ArrivalEvents, outcomes: Outcomes) -> Longs:
     """Give numbers that sort as the identifiers of events do: by code points."""
-    names = _names_of(events, arrivals, outcomes).dictionary_encode()
+    names = _get_names(events, arrivals, outcomes).dictionary_encode()
     rank_of = np.argsort(pc.array_sort_indices(names.dictionary).to_numpy())
     ranks: Longs = rank_of[names.indices.to_numpy()]
     return ranks
 
 
-def _names_of(events: Events, arrivals: Arrivals, outcomes: Outcomes) -> Any:
+def _get_names(events: HistoryEvents, arrivals: ArrivalEvents, outcomes: Outcomes) -> Any:
     """Give the identifiers of events, in their order, as an Arrow array."""
     told = events.what == OUTCOME
     names = pa.concat_arrays(
         [
-            texts_of(outcomes.consignment_id).take(pa.array(events.row[told])),
-            texts_of(arrivals.consignment_id).take(pa.array(events.row[~told])),
+            to_arrow_strings(outcomes.consignment_id).take(pa.array(events.row[told])),
+            to_arrow_strings(arrivals.consignment_id).take(pa.array(events.row[~told])),
         ]
     )
     place = np.empty(len(told), dtype=np.int64)
@@ -233,18 +239,18 @@ def _names_of(events: Events, arrivals: Arrivals, outcomes: Outcomes) -> Any:
     return names.take(pa.array(place))
 
 
-def texts_of(names: Names) -> Any:
+def to_arrow_strings(names: Names) -> Any:
     """Give identifiers as an Arrow array of large_string."""
     return names if isinstance(names, pa.Array) else pa.array(names, type=pa.large_string())
 
 
-def _order_of(outcomes: Outcomes, row: Any) -> Any:
+def _get_outcome_order(outcomes: Outcomes, row: Any) -> Any:
     """Give what tells which outcome of a consignment stands, of one row or of several: known, recorded, sequence."""
     sequence = NO_SEQUENCE if outcomes.sequence is None else outcomes.sequence[row]
     return outcomes.known_us[row], outcomes.recorded_us[row], sequence
 
 
-class Fold:
+class HistoryFold:
     """Read and count whole tables of events in the order of history; the keys of arrivals are given piece by piece.
 
     Only the keys that later events need again are kept: of consignments that come more than once, are cancelled, or
@@ -263,21 +269,21 @@ class Fold:
     """
 
     def __init__(
-        self, history: History, arrivals: Arrivals, outcomes: Outcomes, as_of_us: int | None = None
+        self, history: History, arrivals: ArrivalEvents, outcomes: Outcomes, as_of_us: int | None = None
     ) -> None:
         events = order_events(arrivals, outcomes, as_of_us)
-        days = (_moments(events, arrivals, outcomes) // US_PER_DAY).astype(np.int32)
+        days = (_get_times(events, arrivals, outcomes) // US_PER_DAY).astype(np.int32)
         dated = np.where(events.what == CANCELLATION, np.int32(NO_DAY), days)
         self._history, self._events, self._outcomes, self._days = history, events, outcomes, days
         self._today = np.maximum(np.maximum.accumulate(dated), np.int32(history.today))
-        self._alone = _are_alone(arrivals, outcomes, events)
-        told_again = Events(events.what[~self._alone], events.row[~self._alone])
-        self._names = iter(_names_of(told_again, arrivals, outcomes))
+        self._alone = _mark_single_arrivals(arrivals, outcomes, events)
+        told_again = HistoryEvents(events.what[~self._alone], events.row[~self._alone])
+        self._names = iter(_get_names(told_again, arrivals, outcomes))
         self._done = 0
-        self._register: Register[int] = Register()
-        self._kept = _KeptKeys(len(history.kinds))
+        self._register: CountedStates[int] = CountedStates()
+        self._kept = _KeyStore(len(history.kinds))
 
-    def take(self, keys: Keys, counterparts: Keys, out: Rows, at: int, out_rows: Longs) -> None:
+    def process_arrivals(self, keys: Keys, counterparts: Keys, out: Rows, at: int, out_rows: Longs) -> None:
         """Read and count the next arrivals, with the other events before and between them.
 
         Parameters
@@ -285,7 +291,7 @@ class Fold:
         keys, counterparts : uint64 array, (n, kinds)
             Of the next n arrivals; 0 is missing.
         out : float32 array, (m, columns)
-            Readings are written from column `at` on.
+            Readings are written from column `get` on.
         at : int
         out_rows : int64 array, (n,)
             Row of `out` for each of them; -1 where its readings are not wanted.
@@ -295,18 +301,18 @@ class Fold:
         ServiceFault
             History is full; what was folded so far is of no use.
         """
-        places = self._next_places(len(keys))
+        places = self._find_next_places(len(keys))
         arrival = np.cumsum(self._events.what[places] == ARRIVAL) - 1
         alone = self._alone[places]
-        single = self._single_steps(places[alone], arrival[alone], out_rows)
-        told = self._tell_all(places[~alone], arrival[~alone], keys)
+        single = self._build_single_steps(places[alone], arrival[alone], out_rows)
+        told = self._apply_events(places[~alone], arrival[~alone], keys)
         if len(told) == 0:
             self._history.run(single, keys, counterparts, out, at)
             return
         # The keys of earlier consignments stand behind those of this piece.
         handles, place_of = np.unique(told["handle"], return_inverse=True)
-        known = self._kept.at(handles)
-        steps = np.concatenate([single, self._told_steps(told, len(keys) + place_of, out_rows)])
+        known = self._kept.get(handles)
+        steps = np.concatenate([single, self._build_event_steps(told, len(keys) + place_of, out_rows)])
         order = np.argsort(np.concatenate([places[alone], told["place"]]), kind="stable")
         self._history.run(
             steps[order],
@@ -322,7 +328,7 @@ class Fold:
         rows: Longs = self._events.row[self._events.what == ARRIVAL]
         return rows
 
-    def _next_places(self, arrivals: int) -> Longs:
+    def _find_next_places(self, arrivals: int) -> Longs:
         """Give the places of all events before the arrival after so many more; after the last, all that are left."""
         begin, end, found = self._done, self._done, np.empty(0, dtype=np.int64)
         while len(found) <= arrivals and end < len(self._days):
@@ -331,7 +337,7 @@ class Fold:
         self._done = begin + int(found[arrivals]) if len(found) > arrivals else len(self._days)
         return np.arange(begin, self._done)
 
-    def _single_steps(self, places: Longs, arrival: Longs, out_rows: Longs) -> NDArray[Any]:
+    def _build_single_steps(self, places: Longs, arrival: Longs, out_rows: Longs) -> NDArray[Any]:
         """Count arrivals of which nothing else is known: one step each, and the register need not hear of them."""
         steps = np.zeros(len(places), dtype=STEP)
         steps["change"], steps["counter"] = 1, ARRIVALS
@@ -339,28 +345,28 @@ class Fold:
         steps["day"], steps["today"] = self._days[places], self._today[places]
         return steps
 
-    def _tell_all(self, places: Longs, arrival: Longs, keys: Keys) -> NDArray[Any]:
+    def _apply_events(self, places: Longs, arrival: Longs, keys: Keys) -> NDArray[Any]:
         told = [
             (place, mine, *step)
             for place, mine in zip(places.tolist(), arrival.tolist(), strict=True)
-            for step in self._tell(place, mine, keys)
+            for step in self._apply_event(place, mine, keys)
         ]
-        return np.array(told, dtype=TOLD)
+        return np.array(told, dtype=EVENT_STEP)
 
-    def _tell(self, place: int, arrival: int, keys: Keys) -> list[HandledStep[int]]:
+    def _apply_event(self, place: int, arrival: int, keys: Keys) -> list[HandledStep[int]]:
         """Let the register hear of an event."""
         row, day, today = int(self._events.row[place]), int(self._days[place]), int(self._today[place])
         name = next(self._names).as_py()
         if self._events.what[place] == ARRIVAL:
-            return self._register.arrive(name, self._kept.keep(keys[arrival]), day, today)
+            return self._register.record_arrival(name, self._kept.keep(keys[arrival]), day, today)
         if self._events.what[place] == CANCELLATION:
             return self._register.cancel(name, today)
         outcomes = self._outcomes
-        known, recorded, sequence = _order_of(outcomes, row)
+        known, recorded, sequence = _get_outcome_order(outcomes, row)
         order = int(known), int(recorded), int(sequence)
-        return self._register.conclude(name, order, outcomes.result[row], day, today)
+        return self._register.record_outcome(name, order, outcomes.result[row], day, today)
 
-    def _told_steps(self, told: NDArray[Any], rows: Longs, out_rows: Longs) -> NDArray[Any]:
+    def _build_event_steps(self, told: NDArray[Any], rows: Longs, out_rows: Longs) -> NDArray[Any]:
         steps = np.zeros(len(told), dtype=STEP)
         for name in ("change", "counter", "day"):
             steps[name] = told[name]
@@ -372,7 +378,7 @@ class Fold:
         return steps
 
 
-TOLD = np.dtype(
+EVENT_STEP = np.dtype(
     [
         ("place", "<i8"),
         ("arrival", "<i8"),
@@ -385,7 +391,7 @@ TOLD = np.dtype(
 """A step that the register asked for: place of its event, arrival of the piece, and what `HandledStep` holds."""
 
 
-class _KeptKeys:
+class _KeyStore:
     """Keys of consignments that may be needed again, each under a number."""
 
     def __init__(self, kinds: int) -> None:
@@ -399,13 +405,13 @@ class _KeptKeys:
         self._used += 1
         return self._used - 1
 
-    def at(self, handles: Longs) -> Keys:
+    def get(self, handles: Longs) -> Keys:
         return self._rows[handles]
 
 
-def fold(
+def fold_history(
     history: History,
-    arrivals: Arrivals,
+    arrivals: ArrivalEvents,
     outcomes: Outcomes,
     keys: Keys,
     counterparts: Keys,
@@ -414,18 +420,18 @@ def fold(
     out_rows: Longs,
     as_of_us: int | None = None,
     *,
-    piece_rows: int = PIECE_ROWS,
+    piece_rows: int = CHUNK_ROWS,
 ) -> None:
     """Read and count whole tables of events, whatever the order of their rows.
 
     Parameters
     ----------
     history, arrivals, outcomes, as_of_us
-        As of `Fold`; n arrivals.
+        As of `HistoryFold`; n arrivals.
     keys, counterparts : uint64 array, (n, kinds)
         0 is missing.
     out, at
-        As of `Fold.take`.
+        As of `HistoryFold.process_arrivals`.
     out_rows : int64 array, (n,)
         Row of `out` for each arrival; -1 where its readings are not wanted.
     piece_rows : int
@@ -436,17 +442,19 @@ def fold(
     ServiceFault
         History is full; what was folded so far is of no use.
     """
-    folding = Fold(history, arrivals, outcomes, as_of_us)
+    folding = HistoryFold(history, arrivals, outcomes, as_of_us)
     for begin in range(0, len(folding.rows), piece_rows):
         rows = folding.rows[begin : begin + piece_rows]
-        folding.take(keys[rows], counterparts[rows], out, at, out_rows[rows])
+        folding.process_arrivals(keys[rows], counterparts[rows], out, at, out_rows[rows])
 
 
-def _are_alone(arrivals: Arrivals, outcomes: Outcomes, events: Events) -> NDArray[np.bool_]:
+def _mark_single_arrivals(
+    arrivals: ArrivalEvents, outcomes: Outcomes, events: HistoryEvents
+) -> NDArray[np.bool_]:
     """Mark arrivals whose consignment comes once, is not cancelled, and has no outcome."""
-    names = texts_of(arrivals.consignment_id)
+    names = to_arrow_strings(arrivals.consignment_id)
     codes = names.dictionary_encode().indices.to_numpy()
-    told = texts_of(outcomes.consignment_id).take(pa.array(events.row[events.what == OUTCOME]))
+    told = to_arrow_strings(outcomes.consignment_id).take(pa.array(events.row[events.what == OUTCOME]))
     cancelled = names.take(pa.array(events.row[events.what == CANCELLATION]))
     more = pc.is_in(names, value_set=pc.unique(pa.concat_arrays([told, cancelled])))
     alone = (np.bincount(codes)[codes] == 1) & ~more.to_numpy(zero_copy_only=False)

@@ -17,8 +17,8 @@ DATA_KEY_BYTES = 32
 NUMBER_BYTES = 8
 """20 million values meet by chance with a probability of 1 in 90,000."""
 MISSING = bytes(NUMBER_BYTES)
-_SMALLEST = (1).to_bytes(NUMBER_BYTES, "little")
-_KIND_ENDS = b"\x1e"
+_MIN_NUMBER = (1).to_bytes(NUMBER_BYTES, "little")
+_KIND_SEPARATOR = b"\x1e"
 
 log = logging.getLogger("npsrisk")
 
@@ -49,7 +49,7 @@ class Pseudonyms:
         """Let another process of the same batch make the same numbers."""
         return type(self), (self._key,)
 
-    def digest(self, kind: str, value: str) -> bytes:
+    def compute_digest(self, kind: str, value: str) -> bytes:
         """Give the number of a value as 8 bytes, little-endian, all zero only where it is missing.
 
         Parameters
@@ -57,31 +57,31 @@ class Pseudonyms:
         kind : str
             What the value is; equal values of two kinds have two numbers.
         value : str
-            Its normal form; `MISSING` for an empty one.
+            Its normal form; `MISSING_BIN` for an empty one.
         """
-        return finish(self.prepared(kind).copy, value)
+        return finish_hash(self.prepare_hash(kind).copy, value)
 
-    def number(self, kind: str, value: str) -> int:
+    def compute_number(self, kind: str, value: str) -> int:
         """Give the number of a value, from 1 to 2**64 - 1; 0 is left for a missing value."""
-        return int.from_bytes(self.digest(kind, value), "little")
+        return int.from_bytes(self.compute_digest(kind, value), "little")
 
-    def prepared(self, kind: str) -> blake2b:
-        """Give the hash of a kind, ready for `finish`; who makes many numbers of one kind keeps it."""
+    def prepare_hash(self, kind: str) -> blake2b:
+        """Give the hash of a kind, ready for `finish_hash`; who makes many numbers of one kind keeps it."""
         state = self._by_kind.get(kind)
         if state is None:
             state = self._by_kind[kind] = self._prepared.copy()
-            state.update(kind.encode() + _KIND_ENDS)
+            state.update(kind.encode() + _KIND_SEPARATOR)
         return state
 
 
-def finish(begin: Callable[[], blake2b], value: str) -> bytes:
-    """Give the number of a value as `Pseudonyms.digest` does; `begin` is the `copy` of what `prepared` gives."""
+def finish_hash(begin: Callable[[], blake2b], value: str) -> bytes:
+    """Give the number of a value as `Pseudonyms.compute_digest` does; `begin` is the `copy` of what `prepare_hash` gives."""
     if not value:
         return MISSING
     state = begin()
     state.update(value.encode("utf-8", "surrogatepass"))
     number = state.digest()
-    return number if number != MISSING else _SMALLEST
+    return number if number != MISSING else _MIN_NUMBER
 
 
 def derive_key(data_key: bytes, purpose: str) -> bytes:
@@ -143,14 +143,14 @@ def _create_data_key(path: Path) -> None:
             file.write(secrets.token_bytes(DATA_KEY_BYTES))
             file.flush()
             os.fsync(file.fileno())
-        _name_once(draft, path)
+        _link_once(draft, path)
     except OSError as error:
         raise BadSetting(
             "the data key cannot be made", where=str(path), got=error.strerror or str(error)
         ) from error
 
 
-def _name_once(draft: Path, path: Path) -> None:
+def _link_once(draft: Path, path: Path) -> None:
     try:
         os.link(draft, path)
     except FileExistsError:

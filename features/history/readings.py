@@ -15,7 +15,7 @@ from features.spec import Feature
 
 
 @dataclass(frozen=True, slots=True)
-class Reading:
+class HistoryReading:
     """One number that history gives for each key.
 
     Attributes
@@ -33,55 +33,67 @@ class Reading:
 
 
 READINGS = (
-    Reading("new", "flag", "new", "{Noun} not seen before: {value}"),
-    Reading("arrivals_1d", "count", "volume", "{Noun} had {value} earlier consignments on this day"),
-    Reading("arrivals_7d", "count", "volume", "{Noun} had {value} consignments in the last 7 days"),
-    Reading("arrivals_30d", "count", "volume", "{Noun} had {value} consignments in the last 30 days"),
-    Reading("arrivals_90d", "count", "volume", "{Noun} had {value} consignments in the last 90 days"),
-    Reading("arrivals_365d", "count", "volume", "{Noun} had {value} consignments in the last 365 days"),
-    Reading("arrivals_ever", "count", "volume", "{Noun} had {value} consignments since first seen"),
-    Reading("days_since_first", "days", "new", "{Noun} was first seen {value} days ago"),
-    Reading("days_since_last", "days", "volume", "{Noun} was last seen {value} days ago"),
-    Reading("decayed_7d", "count", "volume", "{Noun} had {value} consignments of late, halved every 7 days"),
-    Reading(
+    HistoryReading("new", "flag", "new", "{Noun} not seen before: {value}"),
+    HistoryReading("arrivals_1d", "count", "volume", "{Noun} had {value} earlier consignments on this day"),
+    HistoryReading("arrivals_7d", "count", "volume", "{Noun} had {value} consignments in the last 7 days"),
+    HistoryReading("arrivals_30d", "count", "volume", "{Noun} had {value} consignments in the last 30 days"),
+    HistoryReading("arrivals_90d", "count", "volume", "{Noun} had {value} consignments in the last 90 days"),
+    HistoryReading(
+        "arrivals_365d", "count", "volume", "{Noun} had {value} consignments in the last 365 days"
+    ),
+    HistoryReading("arrivals_ever", "count", "volume", "{Noun} had {value} consignments since first seen"),
+    HistoryReading("days_since_first", "days", "new", "{Noun} was first seen {value} days ago"),
+    HistoryReading("days_since_last", "days", "volume", "{Noun} was last seen {value} days ago"),
+    HistoryReading(
+        "decayed_7d", "count", "volume", "{Noun} had {value} consignments of late, halved every 7 days"
+    ),
+    HistoryReading(
         "decayed_30d", "count", "volume", "{Noun} had {value} consignments of late, halved every 30 days"
     ),
-    Reading(
+    HistoryReading(
         "velocity", "ratio", "surge", "{Noun} had {value} times its usual number of consignments this week"
     ),
-    Reading("counterparts", "count", "counterparts", "{Noun} was seen with {value} different {counterparts}"),
-    Reading(
+    HistoryReading(
+        "counterparts", "count", "counterparts", "{Noun} was seen with {value} different {counterparts}"
+    ),
+    HistoryReading(
         "inspections_365d",
         "count",
         "inspections",
         "{Noun} had {value} inspections with a result known in the last 365 days",
     ),
-    Reading("inspections_ever", "count", "inspections", "{Noun} had {value} inspections with a known result"),
-    Reading("nps_365d", "count", "finds", "{Noun} had {value} NPS finds known in the last 365 days"),
-    Reading("nps_ever", "count", "finds", "{Noun} had {value} known NPS finds"),
-    Reading(
+    HistoryReading(
+        "inspections_ever", "count", "inspections", "{Noun} had {value} inspections with a known result"
+    ),
+    HistoryReading("nps_365d", "count", "finds", "{Noun} had {value} NPS finds known in the last 365 days"),
+    HistoryReading("nps_ever", "count", "finds", "{Noun} had {value} known NPS finds"),
+    HistoryReading(
         "controlled_drug_365d",
         "count",
         "finds",
         "{Noun} had {value} finds of controlled drugs known in the last 365 days",
     ),
-    Reading("controlled_drug_ever", "count", "finds", "{Noun} had {value} known finds of controlled drugs"),
-    Reading("any_offence_365d", "count", "finds", "{Noun} had {value} offences known in the last 365 days"),
-    Reading("any_offence_ever", "count", "finds", "{Noun} had {value} known offences"),
-    Reading("days_since_find", "days", "finds", "{Noun} had its last known offence {value} days ago"),
-    Reading(
+    HistoryReading(
+        "controlled_drug_ever", "count", "finds", "{Noun} had {value} known finds of controlled drugs"
+    ),
+    HistoryReading(
+        "any_offence_365d", "count", "finds", "{Noun} had {value} offences known in the last 365 days"
+    ),
+    HistoryReading("any_offence_ever", "count", "finds", "{Noun} had {value} known offences"),
+    HistoryReading("days_since_find", "days", "finds", "{Noun} had its last known offence {value} days ago"),
+    HistoryReading(
         "nps_rate",
         "share",
         "finds",
         "{Noun}: share of inspections that found NPS, drawn to the common share: {value}",
     ),
-    Reading(
+    HistoryReading(
         "controlled_drug_rate",
         "share",
         "finds",
         "{Noun}: share of inspections that found controlled drugs, drawn to the common share: {value}",
     ),
-    Reading(
+    HistoryReading(
         "any_offence_rate",
         "share",
         "finds",
@@ -94,19 +106,19 @@ SIDES = ("sender", "consignee")
 EITHER = "either"
 """Whichever of the two had more."""
 SIDE_READINGS = (
-    Reading(
+    HistoryReading(
         "nps_a_consignment",
         "share",
         "finds",
         "{Noun} by name, address, phone or other key: most NPS finds for each consignment: {value}",
     ),
-    Reading(
+    HistoryReading(
         "controlled_drug_a_consignment",
         "share",
         "finds",
         "{Noun} by name, address, phone or other key: most finds of controlled drugs for each consignment: {value}",
     ),
-    Reading(
+    HistoryReading(
         "any_offence_a_consignment",
         "share",
         "finds",
@@ -116,7 +128,7 @@ SIDE_READINGS = (
 """What is read of all keys of a side, and of both, together: the most known finds for each consignment of one of them."""
 
 
-def features_of(kinds: tuple[KeyKind, ...]) -> tuple[Feature, ...]:
+def build_history_features(kinds: tuple[KeyKind, ...]) -> tuple[Feature, ...]:
     """List the features of history: every reading of every kind, kind by kind, then those of the sides.
 
     Examples
@@ -127,16 +139,16 @@ def features_of(kinds: tuple[KeyKind, ...]) -> tuple[Feature, ...]:
     'history.sender.new'
     """
     nouns = {kind.name: kind.noun for kind in kinds}
-    of_kinds = [_feature(kind, reading, nouns) for kind in kinds for reading in READINGS]
+    of_kinds = [_build_feature(kind, reading, nouns) for kind in kinds for reading in READINGS]
     return (
         *of_kinds,
-        *(_side_feature(side, reading) for side in (*SIDES, EITHER) for reading in SIDE_READINGS),
+        *(_build_side_feature(side, reading) for side in (*SIDES, EITHER) for reading in SIDE_READINGS),
     )
 
 
-def _feature(kind: KeyKind, reading: Reading, nouns: dict[str, str]) -> Feature:
+def _build_feature(kind: KeyKind, reading: HistoryReading, nouns: dict[str, str]) -> Feature:
     noun = kind.noun[:1].upper() + kind.noun[1:]
-    others = _plural(nouns[kind.counterpart]) if kind.counterpart else "counterparts"
+    others = _pluralize(nouns[kind.counterpart]) if kind.counterpart else "counterparts"
     return Feature(
         name=f"history.{kind.name}.{reading.name}",
         unit=reading.unit,
@@ -145,7 +157,7 @@ def _feature(kind: KeyKind, reading: Reading, nouns: dict[str, str]) -> Feature:
     )
 
 
-def _side_feature(side: str, reading: Reading) -> Feature:
+def _build_side_feature(side: str, reading: HistoryReading) -> Feature:
     return Feature(
         name=f"history.{side}_side.{reading.name}",
         unit=reading.unit,
@@ -154,5 +166,5 @@ def _side_feature(side: str, reading: Reading) -> Feature:
     )
 
 
-def _plural(noun: str) -> str:
+def _pluralize(noun: str) -> str:
     return f"{noun}s"

@@ -23,7 +23,7 @@ from numpy.typing import NDArray
 
 from consignments.errors import BadSetting, ServiceFault
 from features.history.keys import KeyKind
-from features.history.readings import READINGS, SIDES, features_of
+from features.history.readings import READINGS, SIDES, build_history_features
 
 kernel = njit(cache=True, nogil=True, _nrt=False)  # type: ignore[call-overload]
 """Compile without numba's counts of references, two thirds of the time: a kernel makes no array, and numba refuses one."""
@@ -36,7 +36,7 @@ DAILY_DECAY = (0.9057236642639067, 0.977159968434245)
 """Half-lives of 7 and 30 days: 0.5 ** (1 / 7) and 0.5 ** (1 / 30), as literals, the same numbers on every machine."""
 PACE_DAYS = 7
 NORM_DAYS = 90
-MANY_COUNTERPARTS = 9
+COUNTERPARTS_CAP = 9
 """Distinct counterparts are counted exactly to 8; 9 stands for nine or more."""
 RATE_STRENGTH = 10.0
 """A key's own share of finds weighs as much as the common one after this many known inspections (assumed)."""
@@ -44,7 +44,7 @@ PRIOR_STRENGTH = 100.0
 """The common share of finds weighs as much as the first guess after this many known inspections (assumed)."""
 ADDED_ARRIVALS = 5.0
 """Added to a key's consignments where its finds are shared among them: one find in one is no certainty (assumed)."""
-FIRST_GUESS = (0.01, 0.01, 0.05)
+PRIOR_RATES = (0.01, 0.01, 0.05)
 """Share of inspections that find nps, controlled_drug, any_offence before any result is known (assumed)."""
 
 # What is counted: arrivals, and known results by class.
@@ -112,17 +112,17 @@ HEAD_WORDS = OTHERS + 1
 OF_ARRIVALS, OF_RESULTS = 0, 1
 ROOM_BITS = 4
 """SIZE is the number of tiles in use, times 16, plus the room: 0 for no block, r for a block of 1 << r tiles."""
-MOST_ROOM = 9
-MOST_DAYS_WORDS = COUNTERS << MOST_ROOM
-MOST_OTHERS = MANY_COUNTERPARTS - 1
-DESK = 0
+MAX_ROOM = 9
+MAX_DAYS_WORDS = COUNTERS << MAX_ROOM
+MAX_EXACT_COUNTERPARTS = COUNTERPARTS_CAP - 1
+SCRATCH_BLOCK = 0
 """Where a series without tiles is laid out to be read."""
 NO_BLOCK = 0
 FIRST_BLOCK = COUNTERS
 
 NO_DAY = -(2**31)
-NOWHERE = -1
-EVERYBODY = 0
+NO_PLACE = -1
+TOTALS_PLACE = 0
 """Place of the key that counts every known result; the common shares come from it."""
 HASH_FACTOR = np.uint64(0x9E3779B97F4A7C15)
 """2**64 divided by the golden ratio: Fibonacci hashing (Knuth, vol. 3, 6.4)."""
@@ -130,16 +130,16 @@ LOW_WORD, WORD_BITS = np.uint64(0xFFFFFFFF), np.uint64(32)
 
 # The state of the table itself: how much of each store is used, and where the lists of free blocks begin, by room.
 FORMAT, TODAY, HEADS_USED, DAYS_USED, OTHERS_USED, FREE_TILES = range(6)
-FREE_OTHERS = FREE_TILES + 2 * (MOST_ROOM + 1)
+FREE_OTHERS = FREE_TILES + 2 * (MAX_ROOM + 1)
 STATE_SIZE = FREE_OTHERS + 4
 FORMAT_VERSION = 1
-MOST_STORED = 2**31 - 1
+MAX_STORE_SIZE = 2**31 - 1
 """Blocks are found by an int32."""
 
-LOOK_AHEAD = 16
+PREFETCH_STEPS = 16
 """Steps whose keys are looked up together."""
-GROWTH = 0.25
-MOST_GROWTH_BYTES = 1 << 26
+GROWTH_RATIO = 0.25
+MAX_GROWTH_BYTES = 1 << 26
 """A store grows by this share, and by so much at most: it grows in its place, so that many steps cost little."""
 SWEEP_DAYS = 30
 """Forgotten keys are cleared away at most this often before the table grows; what is read does not depend on it."""
@@ -153,13 +153,13 @@ Number = Any
 """A number inside a kernel: numba infers its type, and its width."""
 
 
-def _decay_table() -> NDArray[np.float64]:
+def _compute_decay_table() -> NDArray[np.float64]:
     """Give the weight of a count by its age in days, (ages, half-lives), by multiplication alone: the same everywhere."""
     columns = [list(accumulate(repeat(daily, REMEMBERED_DAYS), mul, initial=1.0)) for daily in DAILY_DECAY]
     return np.array(columns, dtype=np.float64).T.copy()
 
 
-DECAY = _decay_table()
+DECAY = _compute_decay_table()
 
 
 class History:
@@ -195,21 +195,21 @@ class History:
                 expected=f"at least {len(kinds)}, better a million and more",
             )
         self.kinds = kinds
-        self.features = features_of(kinds)
+        self.features = build_history_features(kinds)
         self._sides = np.array([NO_SIDE if k.side is None else SIDES.index(k.side) for k in kinds], np.int64)
         self.max_keys = max_keys
-        self._most_heads = None if max_keys is None else max_keys + EVERYBODY + 1
+        self._most_heads = None if max_keys is None else max_keys + TOTALS_PLACE + 1
         self._swept_on = self._full_on = NO_DAY
         self._state = np.zeros(STATE_SIZE, dtype=np.int64)
         self._state[FORMAT] = FORMAT_VERSION
         self._state[TODAY] = NO_DAY
-        self._state[HEADS_USED] = EVERYBODY + 1
+        self._state[HEADS_USED] = TOTALS_PLACE + 1
         self._state[DAYS_USED] = self._state[OTHERS_USED] = FIRST_BLOCK
-        places = np.zeros((2, LOOK_AHEAD, len(kinds)), dtype=np.int64)
+        places = np.zeros((2, PREFETCH_STEPS, len(kinds)), dtype=np.int64)
         self._scratch = places[0], places[1], np.full(COMMON_TODAY + 1, np.nan)
-        heads = _least(max(capacity, len(kinds)) + EVERYBODY + 1, self._most_heads)
+        heads = _limit_size(max(capacity, len(kinds)) + TOTALS_PLACE + 1, self._most_heads)
         self._heads = np.zeros((heads, HEAD_WORDS), dtype=np.int32)
-        self._slots = np.zeros(_slots_needed(heads), dtype=np.uint32)
+        self._slots = np.zeros(_compute_slots_needed(heads), dtype=np.uint32)
         self._days = np.zeros(self._days_needed, dtype=np.int32)
         self._others = np.zeros(self._others_needed, dtype=np.uint64)
 
@@ -257,10 +257,10 @@ class History:
             An array of another shape or type, or a step that breaks the rules above.
         """
         rows = out if out is not None else _NO_ROWS
-        self._check(steps, keys, counterparts, rows, at)
+        self._check_arrays(steps, keys, counterparts, rows, at)
         done = 0
         while done < len(steps):
-            reached = _take_steps(
+            reached = _apply_steps(
                 steps,
                 done,
                 keys,
@@ -295,20 +295,20 @@ class History:
         needed = int(self._state[HEADS_USED]) + consignments * len(self.kinds)
         return self._most_heads is None or needed <= self._most_heads
 
-    def clear_away(self) -> None:
+    def purge_forgotten(self) -> None:
         """Give the memory of forgotten keys back to the table. Readings stay as they were."""
-        _sweep(self._slots, *self._parts, self._state)
+        _purge(self._slots, *self._parts, self._state)
         self._swept_on = self.today
 
     def to_arrays(self) -> dict[str, NDArray[Any]]:
         """Give a copy of the state as plain arrays, for a snapshot."""
-        return {name: array.copy() for name, array in self.views().items()}
+        return {name: array.copy() for name, array in self.get_views().items()}
 
-    def views(self) -> dict[str, NDArray[Any]]:
+    def get_views(self) -> dict[str, NDArray[Any]]:
         """Give the arrays of `to_arrays` without copying: they change with the table, and hold only until its next change."""
         state = self._state
         return {
-            "kinds": _names_array(self.kinds),
+            "kinds": _encode_names(self.kinds),
             "state": state,
             "heads": self._heads[: state[HEADS_USED]],
             "days": self._days[: state[DAYS_USED]],
@@ -328,18 +328,18 @@ class History:
         """
         state = arrays["state"]
         if len(state) != STATE_SIZE or state[FORMAT] != FORMAT_VERSION:
-            raise _bad_snapshot("it was written by another version of npsrisk")
-        if arrays["kinds"].tobytes() != _names_array(kinds).tobytes():
-            raise _bad_snapshot("it has other keys than the model")
+            raise _make_snapshot_fault("it was written by another version of npsrisk")
+        if arrays["kinds"].tobytes() != _encode_names(kinds).tobytes():
+            raise _make_snapshot_fault("it has other keys than the model")
         history = cls(kinds, capacity=len(arrays["heads"]), max_keys=max_keys)
         history._state[:] = state
-        history._heads = _restored(arrays["heads"], history._heads)
-        history._days = _restored(arrays["days"], history._days)
-        history._others = _restored(arrays["counterparts"], history._others)
+        history._heads = _restore_store(arrays["heads"], history._heads)
+        history._days = _restore_store(arrays["days"], history._days)
+        history._others = _restore_store(arrays["counterparts"], history._others)
         history._fill_slots()
         return history
 
-    def _check(self, steps: Steps, keys: Keys, counterparts: Keys, out: Rows, at: int) -> None:
+    def _check_arrays(self, steps: Steps, keys: Keys, counterparts: Keys, out: Rows, at: int) -> None:
         """Check once outside what the kernel, which checks no bounds of columns, relies on."""
         expected = (
             (steps, STEP, 1),
@@ -364,37 +364,37 @@ class History:
     @property
     def _days_needed(self) -> int:
         """Words of tiles that one step can need at most."""
-        return int(self._state[DAYS_USED]) + (len(self.kinds) + 1) * MOST_DAYS_WORDS
+        return int(self._state[DAYS_USED]) + (len(self.kinds) + 1) * MAX_DAYS_WORDS
 
     @property
     def _others_needed(self) -> int:
-        return int(self._state[OTHERS_USED]) + len(self.kinds) * MOST_OTHERS
+        return int(self._state[OTHERS_USED]) + len(self.kinds) * MAX_EXACT_COUNTERPARTS
 
     def _make_room(self, today: int) -> None:
         """Make room for one step on a day `today`: for its tiles and counterparts or, where these have it, for keys."""
         if len(self._days) >= self._days_needed and len(self._others) >= self._others_needed:
             self._make_room_for_heads(today)
-        self._days = _roomy(self._days, self._days_needed)
-        self._others = _roomy(self._others, self._others_needed)
-        if max(len(self._days), len(self._others)) > MOST_STORED:
-            raise self._full()
+        self._days = _grow_store(self._days, self._days_needed)
+        self._others = _grow_store(self._others, self._others_needed)
+        if max(len(self._days), len(self._others)) > MAX_STORE_SIZE:
+            raise self._make_full_fault()
 
     def _make_room_for_heads(self, today: int) -> None:
         """Clear away what is forgotten on the day to come, then grow; refuse before anything is changed."""
         needed = int(self._state[HEADS_USED]) + len(self.kinds)
         bounded = self._most_heads is not None and needed > self._most_heads
-        if bounded and not self._would_suffice(needed, today):
-            raise self._full()
+        if bounded and not self._would_make_room(needed, today):
+            raise self._make_full_fault()
         if bounded or today - self._swept_on >= SWEEP_DAYS:
             self._state[TODAY] = max(today, self.today)
-            self.clear_away()
+            self.purge_forgotten()
             needed = int(self._state[HEADS_USED]) + len(self.kinds)
-        if not bounded and needed + _growth(self._heads) > len(self._heads):
-            self._heads = _roomy(self._heads, max(needed, len(self._heads) + 1), self._most_heads)
-            if len(self._slots) < _slots_needed(len(self._heads)):
+        if not bounded and needed + _compute_growth(self._heads) > len(self._heads):
+            self._heads = _grow_store(self._heads, max(needed, len(self._heads) + 1), self._most_heads)
+            if len(self._slots) < _compute_slots_needed(len(self._heads)):
                 self._fill_slots()
 
-    def _would_suffice(self, needed: int, today: int) -> bool:
+    def _would_make_room(self, needed: int, today: int) -> bool:
         """Tell whether clearing away on a day makes room enough; a day is tried once."""
         if today <= self._full_on:
             return False
@@ -405,11 +405,11 @@ class History:
         return False
 
     def _fill_slots(self) -> None:
-        if len(self._slots) < _slots_needed(len(self._heads)):
-            self._slots = np.zeros(_slots_needed(len(self._heads)), dtype=np.uint32)
+        if len(self._slots) < _compute_slots_needed(len(self._heads)):
+            self._slots = np.zeros(_compute_slots_needed(len(self._heads)), dtype=np.uint32)
         _fill_slots(self._slots, self._heads, int(self._state[HEADS_USED]))
 
-    def _full(self) -> ServiceFault:
+    def _make_full_fault(self) -> ServiceFault:
         return ServiceFault(
             "history is full",
             got=f"{len(self)} keys in use",
@@ -422,42 +422,42 @@ class History:
 _NO_ROWS = np.empty((0, 0), dtype=np.float32)
 
 
-def _names_array(kinds: tuple[KeyKind, ...]) -> NDArray[np.uint8]:
+def _encode_names(kinds: tuple[KeyKind, ...]) -> NDArray[np.uint8]:
     return np.frombuffer("\n".join(kind.name for kind in kinds).encode(), dtype=np.uint8)
 
 
-def _bad_snapshot(what: str) -> ServiceFault:
+def _make_snapshot_fault(what: str) -> ServiceFault:
     return ServiceFault(
         f"this snapshot of history cannot be used: {what}", todo="drop it; history is rebuilt from the log"
     )
 
 
-def _slots_needed(heads: int) -> int:
+def _compute_slots_needed(heads: int) -> int:
     """Give the smallest power of two of which at most half is used."""
     return 1 << (2 * heads - 1).bit_length()
 
 
-def _least(size: int, most: int | None) -> int:
+def _limit_size(size: int, most: int | None) -> int:
     return size if most is None else min(size, most)
 
 
-def _growth(store: Any) -> int:
-    return int(min(GROWTH * len(store), MOST_GROWTH_BYTES // store.strides[0]))
+def _compute_growth(store: Any) -> int:
+    return int(min(GROWTH_RATIO * len(store), MAX_GROWTH_BYTES // store.strides[0]))
 
 
-def _roomy(store: Any, needed: int, most: int | None = None) -> Any:
+def _grow_store(store: Any, needed: int, most: int | None = None) -> Any:
     """Give a store with room for so many, grown where it has it not: to `most`, and in its place, for a copy would need
     the memory of both. Nothing else may look into it.
     """
     if needed > len(store):
-        size = _least(max(int(needed), len(store) + _growth(store)), most)
+        size = _limit_size(max(int(needed), len(store) + _compute_growth(store)), most)
         store.resize((size, *store.shape[1:]), refcheck=False)
     return store
 
 
-def _restored(used: Any, store: Any) -> Any:
+def _restore_store(used: Any, store: Any) -> Any:
     """Put what a snapshot holds at the start of a store."""
-    store = _roomy(store, len(used))
+    store = _grow_store(store, len(used))
     store[: len(used)] = used
     return store
 
@@ -471,7 +471,7 @@ def _restored(used: Any, store: Any) -> Any:
 
 
 @kernel
-def _take_steps(
+def _apply_steps(
     steps: Steps,
     start: Number,
     keys: Keys,
@@ -491,9 +491,9 @@ def _take_steps(
     """Take the steps from `start` on; give the number of the step reached, or -1 - number of a bad step."""
     kinds = keys.shape[1]
     for number in range(start, len(steps)):
-        turn = (number - start) % LOOK_AHEAD
+        turn = (number - start) % PREFETCH_STEPS
         if turn == 0:
-            _look_ahead(steps, number, keys, slots, heads, days, others, ahead, touched)
+            _prefetch_places(steps, number, keys, slots, heads, days, others, ahead, touched)
         places = ahead[turn]
         step = steps[number]
         row, out_row = step.row, step.out_row
@@ -504,9 +504,9 @@ def _take_steps(
             return -1 - number
         new = 0
         for kind in range(kinds):
-            if places[kind] == NOWHERE and turn > 0:  # it may have come since
-                places[kind] = _find(slots, heads, keys[row, kind])
-            new += keys[row, kind] != 0 and places[kind] == NOWHERE
+            if places[kind] == NO_PLACE and turn > 0:  # it may have come since
+                places[kind] = _find_place(slots, heads, keys[row, kind])
+            new += keys[row, kind] != 0 and places[kind] == NO_PLACE
         if change > 0 and not _has_room(slots, heads, days, others, state, new, kinds):
             return number
         state[TODAY] = today
@@ -518,26 +518,26 @@ def _take_steps(
                 if keys[row, kind] == 0:
                     out[out_row, column : column + WIDTH] = np.nan
                 else:
-                    _read(heads, days, places[kind], day, today, common, out[out_row], column)
+                    _read_key(heads, days, places[kind], day, today, common, out[out_row], column)
             _read_sides(sides, out[out_row], at)
         if day < today - REMEMBERED_DAYS:
             continue
         for kind in range(kinds):
-            if keys[row, kind] == 0 or (places[kind] == NOWHERE and change < 0):
+            if keys[row, kind] == 0 or (places[kind] == NO_PLACE and change < 0):
                 continue
-            if places[kind] == NOWHERE:
-                places[kind] = _settle(slots, heads, state, keys[row, kind])
-            _count(heads, days, others, state, places[kind], day, counter, change)
+            if places[kind] == NO_PLACE:
+                places[kind] = _add_key(slots, heads, state, keys[row, kind])
+            _update_count(heads, days, others, state, places[kind], day, counter, change)
             if arrival and counterparts[row, kind] != 0:
-                _meet(heads, others, state, places[kind], counterparts[row, kind])
+                _add_counterpart(heads, others, state, places[kind], counterparts[row, kind])
         if counter != ARRIVALS:
-            _count(heads, days, others, state, np.int64(EVERYBODY), day, counter, change)
+            _update_count(heads, days, others, state, np.int64(TOTALS_PLACE), day, counter, change)
             common[COMMON_DAY] = np.nan
     return len(steps)
 
 
 @kernel
-def _look_ahead(
+def _prefetch_places(
     steps: Steps,
     first: Number,
     keys: Keys,
@@ -553,22 +553,22 @@ def _look_ahead(
     What a round asks memory for does not depend on one another, so the processor waits for all of it at once.
     """
     count = 0
-    while count < min(LOOK_AHEAD, len(steps) - first) and 0 <= steps[first + count].row < len(keys):
+    while count < min(PREFETCH_STEPS, len(steps) - first) and 0 <= steps[first + count].row < len(keys):
         count += 1
     kinds = keys.shape[1]
     for turn in range(count):
         for kind in range(kinds):
-            touched[turn, kind] = slots[_first_slot(slots, keys[steps[first + turn].row, kind])]
+            touched[turn, kind] = slots[_compute_first_slot(slots, keys[steps[first + turn].row, kind])]
     for turn in range(count):
         for kind in range(kinds):
-            place = max(touched[turn, kind] - 1, EVERYBODY)
+            place = max(touched[turn, kind] - 1, TOTALS_PLACE)
             touched[turn, kind] = heads[place, KEY_LOW] + heads[place, OTHERS]
     for turn in range(count):
         for kind in range(kinds):
-            place = _find(slots, heads, keys[steps[first + turn].row, kind])
+            place = _find_place(slots, heads, keys[steps[first + turn].row, kind])
             places[turn, kind] = place
-            if place != NOWHERE:
-                touched[turn, kind] = _last(heads, days, place, OF_ARRIVALS)
+            if place != NO_PLACE:
+                touched[turn, kind] = _get_last_day(heads, days, place, OF_ARRIVALS)
                 touched[turn, kind] += np.int64(others[heads[place, OTHERS_BLOCK]])
 
 
@@ -580,8 +580,8 @@ def _has_room(
     return (
         state[HEADS_USED] + new <= len(heads)
         and 2 * (state[HEADS_USED] + new) <= len(slots)
-        and state[DAYS_USED] + (kinds + 1) * MOST_DAYS_WORDS <= len(days)
-        and state[OTHERS_USED] + kinds * MOST_OTHERS <= len(others)
+        and state[DAYS_USED] + (kinds + 1) * MAX_DAYS_WORDS <= len(days)
+        and state[OTHERS_USED] + kinds * MAX_EXACT_COUNTERPARTS <= len(others)
     )
 
 
@@ -589,61 +589,64 @@ def _has_room(
 
 
 @kernel
-def _find(slots: Slots, heads: Words, key: Number) -> Number:
+def _find_place(slots: Slots, heads: Words, key: Number) -> Number:
     low, high = np.int32(key & LOW_WORD), np.int32(key >> WORD_BITS)
-    slot = _first_slot(slots, key)
+    slot = _compute_first_slot(slots, key)
     while slots[slot] != 0:
         place = np.int64(slots[slot]) - 1
         if heads[place, KEY_LOW] == low and heads[place, KEY_HIGH] == high:
             return place
         slot = (slot + 1) & (len(slots) - 1)
-    return NOWHERE
+    return NO_PLACE
 
 
 @kernel
-def _first_slot(slots: Slots, key: Number) -> Number:
+def _compute_first_slot(slots: Slots, key: Number) -> Number:
     return np.int64((key * HASH_FACTOR) >> WORD_BITS) & (len(slots) - 1)
 
 
 @kernel
-def _settle(slots: Slots, heads: Words, state: State, key: Number) -> Number:
+def _add_key(slots: Slots, heads: Words, state: State, key: Number) -> Number:
     """Give a new place to a key, or the one that it got within the same step."""
-    place = _find(slots, heads, key)
-    if place == NOWHERE:
+    place = _find_place(slots, heads, key)
+    if place == NO_PLACE:
         place = state[HEADS_USED]
         state[HEADS_USED] += 1
         heads[place, :] = 0
         heads[place, KEY_LOW], heads[place, KEY_HIGH] = np.int32(key & LOW_WORD), np.int32(key >> WORD_BITS)
-        _note(slots, key, place)
+        _fill_slot(slots, key, place)
     return place
 
 
 @kernel
-def _note(slots: Slots, key: Number, place: Number) -> None:
-    slot = _first_slot(slots, key)
+def _fill_slot(slots: Slots, key: Number, place: Number) -> None:
+    slot = _compute_first_slot(slots, key)
     while slots[slot] != 0:
         slot = (slot + 1) & (len(slots) - 1)
     slots[slot] = place + 1
 
 
 @kernel
-def _exists(heads: Words, days: Words, place: Number, today: Number) -> Number:
+def _is_remembered(heads: Words, days: Words, place: Number, today: Number) -> Number:
     """Tell whether a remembered day holds an event of a key."""
     oldest = today - REMEMBERED_DAYS
-    return _last(heads, days, place, OF_ARRIVALS) >= oldest or _last(heads, days, place, OF_RESULTS) >= oldest
+    return (
+        _get_last_day(heads, days, place, OF_ARRIVALS) >= oldest
+        or _get_last_day(heads, days, place, OF_RESULTS) >= oldest
+    )
 
 
 @kernel
-def _last(heads: Words, days: Words, place: Number, series: Number) -> Number:
+def _get_last_day(heads: Words, days: Words, place: Number, series: Number) -> Number:
     """Give the latest day of a series."""
-    block, used, room = _series(heads, place, series)
+    block, used, room = _get_series(heads, place, series)
     if used == 0:
         return NO_DAY
-    return block if room == 0 else np.int64(days[block + (used - 1) * _tile_words(series)])
+    return block if room == 0 else np.int64(days[block + (used - 1) * _get_tile_words(series)])
 
 
 @kernel
-def _series(heads: Words, place: Number, series: Number) -> Any:
+def _get_series(heads: Words, place: Number, series: Number) -> Any:
     """Give the block of a series (without room: its day), the number of tiles in use, and its room."""
     size = np.int64(heads[place, SERIES + 2 * series + SIZE])
     block = np.int64(heads[place, SERIES + 2 * series + BLOCK])
@@ -659,35 +662,35 @@ def _set_series(
 
 
 @kernel
-def _tile_words(series: Number) -> Number:
+def _get_tile_words(series: Number) -> Number:
     """A tile is a day and its counts: of arrivals, or of the four classes of results."""
     return 2 if series == OF_ARRIVALS else COUNTERS
 
 
 @kernel
-def _begin(heads: Words, days: Words, others: Keys, state: State, place: Number) -> None:
+def _reset_key(heads: Words, days: Words, others: Keys, state: State, place: Number) -> None:
     """Begin a key anew, with nothing of what it was."""
-    _free_all(heads, days, others, state, place)
+    _free_blocks(heads, days, others, state, place)
     heads[place, FIRST_ARRIVAL:] = 0
     heads[place, FIRST_ARRIVAL] = NO_DAY
 
 
 @kernel
-def _free_all(heads: Words, days: Words, others: Keys, state: State, place: Number) -> None:
+def _free_blocks(heads: Words, days: Words, others: Keys, state: State, place: Number) -> None:
     for series in range(2):
-        block, _, room = _series(heads, place, series)
+        block, _, room = _get_series(heads, place, series)
         if room > 0:
             _free_tiles(days, state, series, block, room)
     count = np.int64(heads[place, OTHERS])
-    if 0 < count < MANY_COUNTERPARTS:
-        _free_others(others, state, np.int64(heads[place, OTHERS_BLOCK]), _others_room(count))
+    if 0 < count < COUNTERPARTS_CAP:
+        _free_others(others, state, np.int64(heads[place, OTHERS_BLOCK]), _compute_others_room(count))
 
 
 # Counting.
 
 
 @kernel
-def _count(
+def _update_count(
     heads: Words,
     days: Words,
     others: Keys,
@@ -699,28 +702,28 @@ def _count(
 ) -> None:
     """Add to a counter of a day, or take out what was added."""
     series = OF_ARRIVALS if counter == ARRIVALS else OF_RESULTS
-    if not _exists(heads, days, place, state[TODAY]):
+    if not _is_remembered(heads, days, place, state[TODAY]):
         if change < 0:
             return
-        _begin(heads, days, others, state, place)
-    block, used, room = _series(heads, place, series)
+        _reset_key(heads, days, others, state, place)
+    block, used, room = _get_series(heads, place, series)
     if used == 0 and room == 0 and change > 0:
         block, used = day, 1
         _set_series(heads, place, series, day, 1, 0)
     if room == 0 and used > 0 and block == day:
         heads[place, EVER + counter] += change
-        if _is_empty(heads[place], EVER + series, _tile_words(series) - 1):
+        if _is_empty(heads[place], EVER + series, _get_tile_words(series) - 1):
             _set_series(heads, place, series, 0, 0, 0)
     else:
-        tile = _tile_of(heads, days, state, place, series, day, change > 0)
-        if tile == NOWHERE:
+        tile = _find_tile(heads, days, state, place, series, day, change > 0)
+        if tile == NO_PLACE:
             return
         heads[place, EVER + counter] += change
         days[tile + 1 + counter - series] += change
-        if _is_empty(days, tile + 1, _tile_words(series) - 1):
+        if _is_empty(days, tile + 1, _get_tile_words(series) - 1):
             _drop_tile(heads, days, place, series, tile)
     if counter == ARRIVALS:
-        _follow_first(heads, days, place, day, change)
+        _update_first_day(heads, days, place, day, change)
 
 
 @kernel
@@ -732,27 +735,27 @@ def _is_empty(words: Words, start: Number, length: Number) -> Number:
 
 
 @kernel
-def _tile_of(
+def _find_tile(
     heads: Words, days: Words, state: State, place: Number, series: Number, day: Number, make: Number
 ) -> Number:
     """Give the tile of a day, by search from the newest; a new one in its order where there is none."""
-    words = _tile_words(series)
-    block, used, room = _series(heads, place, series)
+    words = _get_tile_words(series)
+    block, used, room = _get_series(heads, place, series)
     if room == 0:
         if not make:
-            return NOWHERE
-        block, used, room = _unfold(heads, days, state, place, series)
+            return NO_PLACE
+        block, used, room = _expand_series(heads, days, state, place, series)
     tile = block + used * words
     while tile > block and days[tile - words] > day:
         tile -= words
     if tile > block and days[tile - words] == day:
         return tile - words
     if not make:
-        return NOWHERE
+        return NO_PLACE
     if used == 1 << room:
         tile -= block
-        tile -= words * _widen(heads, days, state, place, series)
-        block, used, room = _series(heads, place, series)
+        tile -= words * _widen_block(heads, days, state, place, series)
+        block, used, room = _get_series(heads, place, series)
         tile += block
     for word in range(block + used * words - 1, tile - 1, -1):
         days[word + words] = days[word]
@@ -763,33 +766,33 @@ def _tile_of(
 
 
 @kernel
-def _unfold(heads: Words, days: Words, state: State, place: Number, series: Number) -> Any:
+def _expand_series(heads: Words, days: Words, state: State, place: Number, series: Number) -> Any:
     """Write down the tile of a series of one day; give the series as it is then."""
-    day, _, _ = _series(heads, place, series)
-    block = _new_tiles(days, state, series, 1)
-    _lay_down(heads, days, place, series, day, block)
+    day, _, _ = _get_series(heads, place, series)
+    block = _allocate_tiles(days, state, series, 1)
+    _write_tile(heads, days, place, series, day, block)
     _set_series(heads, place, series, block, 1, 1)
     return block, 1, 1
 
 
 @kernel
-def _lay_down(heads: Words, days: Words, place: Number, series: Number, day: Number, tile: Number) -> None:
+def _write_tile(heads: Words, days: Words, place: Number, series: Number, day: Number, tile: Number) -> None:
     """Write the tile that a head implies."""
     days[tile] = day
-    for counter in range(_tile_words(series) - 1):
+    for counter in range(_get_tile_words(series) - 1):
         days[tile + 1 + counter] = heads[place, EVER + series + counter]
 
 
 @kernel
-def _widen(heads: Words, days: Words, state: State, place: Number, series: Number) -> Number:
+def _widen_block(heads: Words, days: Words, state: State, place: Number, series: Number) -> Number:
     """Make room in a full block: drop the days no longer remembered, or double it. Give the number of days dropped.
 
     Fewer days are remembered than the largest block has tiles.
     """
-    words = _tile_words(series)
-    old, used, room = _series(heads, place, series)
-    gone = _forgotten(days, series, old, used, state[TODAY])
-    new = old if gone > 0 else _new_tiles(days, state, series, room + 1)
+    words = _get_tile_words(series)
+    old, used, room = _get_series(heads, place, series)
+    gone = _count_old_days(days, series, old, used, state[TODAY])
+    new = old if gone > 0 else _allocate_tiles(days, state, series, room + 1)
     for word in range((used - gone) * words):
         days[new + word] = days[old + gone * words + word]
     if gone == 0:
@@ -800,54 +803,54 @@ def _widen(heads: Words, days: Words, state: State, place: Number, series: Numbe
 
 
 @kernel
-def _forgotten(days: Words, series: Number, block: Number, used: Number, today: Number) -> Number:
+def _count_old_days(days: Words, series: Number, block: Number, used: Number, today: Number) -> Number:
     """Give the number of days of a series that are no longer remembered."""
     gone = 0
-    while gone < used and days[block + gone * _tile_words(series)] < today - REMEMBERED_DAYS:
+    while gone < used and days[block + gone * _get_tile_words(series)] < today - REMEMBERED_DAYS:
         gone += 1
     return gone
 
 
 @kernel
 def _drop_tile(heads: Words, days: Words, place: Number, series: Number, tile: Number) -> None:
-    words = _tile_words(series)
-    block, used, room = _series(heads, place, series)
+    words = _get_tile_words(series)
+    block, used, room = _get_series(heads, place, series)
     for word in range(tile, block + (used - 1) * words):
         days[word] = days[word + words]
     _set_series(heads, place, series, block, used - 1, room)
 
 
 @kernel
-def _follow_first(heads: Words, days: Words, place: Number, day: Number, change: Number) -> None:
+def _update_first_day(heads: Words, days: Words, place: Number, day: Number, change: Number) -> None:
     """Keep the day of the first arrival. One that can be taken out is remembered, and so are all after it."""
     first = np.int64(heads[place, FIRST_ARRIVAL])
     if change > 0 and (first == NO_DAY or day < first):
         heads[place, FIRST_ARRIVAL] = day
     elif change < 0 and day == first:
-        begin, end = _lay_out(heads, days, place, OF_ARRIVALS, day + REMEMBERED_DAYS)
+        begin, end = _get_tiles(heads, days, place, OF_ARRIVALS, day + REMEMBERED_DAYS)
         heads[place, FIRST_ARRIVAL] = days[begin] if begin < end else NO_DAY
 
 
 @kernel
-def _meet(heads: Words, others: Keys, state: State, place: Number, counterpart: Number) -> None:
+def _add_counterpart(heads: Words, others: Keys, state: State, place: Number, counterpart: Number) -> None:
     """Note a counterpart, unless it is known or there are many."""
     count = np.int64(heads[place, OTHERS])
-    if count == MANY_COUNTERPARTS:
+    if count == COUNTERPARTS_CAP:
         return
     block = np.int64(heads[place, OTHERS_BLOCK])
     for rank in range(count):
         if others[block + rank] == counterpart:
             return
     heads[place, OTHERS] += 1
-    if count == MOST_OTHERS:
-        _free_others(others, state, block, _others_room(count))
+    if count == MAX_EXACT_COUNTERPARTS:
+        _free_others(others, state, block, _compute_others_room(count))
         return
     if count & (count - 1) == 0:  # none yet, or a full block of 1, 2 or 4
-        wider = _new_others(others, state, _others_room(count + 1))
+        wider = _allocate_others(others, state, _compute_others_room(count + 1))
         for rank in range(count):
             others[wider + rank] = others[block + rank]
         if count > 0:
-            _free_others(others, state, block, _others_room(count))
+            _free_others(others, state, block, _compute_others_room(count))
         heads[place, OTHERS_BLOCK] = wider
         block = wider
     others[block + count] = counterpart
@@ -857,26 +860,26 @@ def _meet(heads: Words, others: Keys, state: State, place: Number, counterpart: 
 
 
 @kernel
-def _new_tiles(days: Words, state: State, series: Number, room: Number) -> Number:
-    free = FREE_TILES + series * (MOST_ROOM + 1) + room
+def _allocate_tiles(days: Words, state: State, series: Number, room: Number) -> Number:
+    free = FREE_TILES + series * (MAX_ROOM + 1) + room
     block = state[free]
     if block != NO_BLOCK:
         state[free] = days[block]
         return block
     block = state[DAYS_USED]
-    state[DAYS_USED] += _tile_words(series) << room
+    state[DAYS_USED] += _get_tile_words(series) << room
     return block
 
 
 @kernel
 def _free_tiles(days: Words, state: State, series: Number, block: Number, room: Number) -> None:
-    free = FREE_TILES + series * (MOST_ROOM + 1) + room
+    free = FREE_TILES + series * (MAX_ROOM + 1) + room
     days[block] = state[free]
     state[free] = block
 
 
 @kernel
-def _others_room(count: Number) -> Number:
+def _compute_others_room(count: Number) -> Number:
     """Give r for the block of 1 << r counterparts that holds so many."""
     room = 0
     while 1 << room < count:
@@ -885,7 +888,7 @@ def _others_room(count: Number) -> Number:
 
 
 @kernel
-def _new_others(others: Keys, state: State, room: Number) -> Number:
+def _allocate_others(others: Keys, state: State, room: Number) -> Number:
     block = state[FREE_OTHERS + room]
     if block != NO_BLOCK:
         state[FREE_OTHERS + room] = np.int64(others[block])
@@ -905,14 +908,14 @@ def _free_others(others: Keys, state: State, block: Number, room: Number) -> Non
 
 
 @kernel
-def _lay_out(heads: Words, days: Words, place: Number, series: Number, today: Number) -> Any:
+def _get_tiles(heads: Words, days: Words, place: Number, series: Number, today: Number) -> Any:
     """Give start and end of a series' remembered tiles; a single day is laid out on the desk."""
-    block, used, room = _series(heads, place, series)
+    block, used, room = _get_series(heads, place, series)
     if used > 0 and room == 0:
-        _lay_down(heads, days, place, series, block, DESK)
-        block = DESK
-    words = _tile_words(series)
-    return block + words * _forgotten(days, series, block, used, today), block + words * used
+        _write_tile(heads, days, place, series, block, SCRATCH_BLOCK)
+        block = SCRATCH_BLOCK
+    words = _get_tile_words(series)
+    return block + words * _count_old_days(days, series, block, used, today), block + words * used
 
 
 @kernel
@@ -921,19 +924,19 @@ def _read_common(heads: Words, days: Words, day: Number, today: Number, common: 
     if common[COMMON_DAY] == day and common[COMMON_TODAY] == today:
         return
     common[COMMON_DAY], common[COMMON_TODAY] = day, today
-    known, nps, drugs, offences, _ = _sum_results(heads, days, np.int64(EVERYBODY), day, today)
-    common[0] = (nps + PRIOR_STRENGTH * FIRST_GUESS[0]) / (known + PRIOR_STRENGTH)
-    common[1] = (drugs + PRIOR_STRENGTH * FIRST_GUESS[1]) / (known + PRIOR_STRENGTH)
-    common[2] = (offences + PRIOR_STRENGTH * FIRST_GUESS[2]) / (known + PRIOR_STRENGTH)
+    known, nps, drugs, offences, _ = _sum_results(heads, days, np.int64(TOTALS_PLACE), day, today)
+    common[0] = (nps + PRIOR_STRENGTH * PRIOR_RATES[0]) / (known + PRIOR_STRENGTH)
+    common[1] = (drugs + PRIOR_STRENGTH * PRIOR_RATES[1]) / (known + PRIOR_STRENGTH)
+    common[2] = (offences + PRIOR_STRENGTH * PRIOR_RATES[2]) / (known + PRIOR_STRENGTH)
 
 
 @kernel
 def _sum_results(heads: Words, days: Words, place: Number, day: Number, today: Number) -> Any:
     """Give inspections and finds of each target within the longest window, and the day of the last find."""
-    begin, end = _lay_out(heads, days, place, OF_RESULTS, today)
+    begin, end = _get_tiles(heads, days, place, OF_RESULTS, today)
     nps = drugs = offences = clears = 0
     last_find = np.int64(NO_DAY)
-    for tile in range(begin, end, _tile_words(OF_RESULTS)):
+    for tile in range(begin, end, _get_tile_words(OF_RESULTS)):
         finds = days[tile + NPS] + days[tile + CONTROLLED_DRUG] + days[tile + OTHER_OFFENCE]
         if finds > 0:
             last_find = np.int64(days[tile])
@@ -946,7 +949,7 @@ def _sum_results(heads: Words, days: Words, place: Number, day: Number, today: N
 
 
 @kernel
-def _read(
+def _read_key(
     heads: Words,
     days: Words,
     place: Number,
@@ -957,7 +960,7 @@ def _read(
     column: Number,
 ) -> None:
     """Write the readings of one key."""
-    if place == NOWHERE or not _exists(heads, days, place, today):
+    if place == NO_PLACE or not _is_remembered(heads, days, place, today):
         _read_new(common, out, column)
         return
     _read_ever(heads[place], day, out, column)
@@ -967,7 +970,7 @@ def _read(
     out[column + FINDS] = nps
     out[column + FINDS + 2] = drugs
     out[column + FINDS + 4] = offences
-    out[column + SINCE_FIND] = _since(last_find, day)
+    out[column + SINCE_FIND] = _compute_age(last_find, day)
     out[column + RATES] = (nps + RATE_STRENGTH * common[0]) / (known + RATE_STRENGTH)
     out[column + RATES + 1] = (drugs + RATE_STRENGTH * common[1]) / (known + RATE_STRENGTH)
     out[column + RATES + 2] = (offences + RATE_STRENGTH * common[2]) / (known + RATE_STRENGTH)
@@ -992,7 +995,7 @@ def _read_ever(head: Words, day: Number, out: Rows, column: Number) -> None:
     finds = head[EVER + NPS] + head[EVER + CONTROLLED_DRUG] + head[EVER + OTHER_OFFENCE]
     out[column + NEW] = 1.0 if head[EVER + ARRIVALS] == 0 else 0.0
     out[column + ARRIVALS_EVER] = head[EVER + ARRIVALS]
-    out[column + SINCE_FIRST] = _since(np.int64(head[FIRST_ARRIVAL]), day)
+    out[column + SINCE_FIRST] = _compute_age(np.int64(head[FIRST_ARRIVAL]), day)
     out[column + COUNTERPARTS] = head[OTHERS]
     out[column + INSPECTIONS + 1] = finds + head[EVER + CLEAR]
     out[column + FINDS + 1] = head[EVER + NPS]
@@ -1005,9 +1008,9 @@ def _read_arrivals(
     heads: Words, days: Words, place: Number, day: Number, today: Number, out: Rows, column: Number
 ) -> None:
     """Write windows, decayed counts, and what follows from them; from the newest tile to the oldest."""
-    begin, end = _lay_out(heads, days, place, OF_ARRIVALS, today)
-    words = _tile_words(OF_ARRIVALS)
-    out[column + SINCE_LAST] = _since(np.int64(days[end - words]), day) if end > begin else np.nan
+    begin, end = _get_tiles(heads, days, place, OF_ARRIVALS, today)
+    words = _get_tile_words(OF_ARRIVALS)
+    out[column + SINCE_LAST] = _compute_age(np.int64(days[end - words]), day) if end > begin else np.nan
     tile = end - words
     arrivals = pace = norm = 0
     fast = slow = 0.0
@@ -1025,7 +1028,7 @@ def _read_arrivals(
             norm = arrivals
     out[column + DECAYED] = fast
     out[column + DECAYED + 1] = slow
-    out[column + VELOCITY] = _velocity(pace, norm, np.int64(heads[place, FIRST_ARRIVAL]), day)
+    out[column + VELOCITY] = _compute_velocity(pace, norm, np.int64(heads[place, FIRST_ARRIVAL]), day)
 
 
 @kernel
@@ -1047,12 +1050,12 @@ def _read_sides(sides: NDArray[np.int64], out: Rows, at: Number) -> None:
 
 
 @kernel
-def _since(past: Number, day: Number) -> Number:
+def _compute_age(past: Number, day: Number) -> Number:
     return np.nan if past == NO_DAY else np.float64(max(day - past, 0))
 
 
 @kernel
-def _velocity(pace: Number, norm: Number, first: Number, day: Number) -> Number:
+def _compute_velocity(pace: Number, norm: Number, first: Number, day: Number) -> Number:
     """Give this week's arrivals against the key's usual week, one added to both."""
     known_days = PACE_DAYS if first == NO_DAY else min(max(day - first + 1, PACE_DAYS), NORM_DAYS)
     return (pace + 1.0) / (norm * PACE_DAYS / known_days + 1.0)
@@ -1062,16 +1065,16 @@ def _velocity(pace: Number, norm: Number, first: Number, day: Number) -> Number:
 
 
 @kernel
-def _sweep(slots: Slots, heads: Words, days: Words, others: Keys, state: State) -> None:
+def _purge(slots: Slots, heads: Words, days: Words, others: Keys, state: State) -> None:
     """Free what forgotten keys held, and close the gaps."""
-    kept = EVERYBODY + 1
-    for place in range(EVERYBODY + 1, state[HEADS_USED]):
-        if _exists(heads, days, place, state[TODAY]):
+    kept = TOTALS_PLACE + 1
+    for place in range(TOTALS_PLACE + 1, state[HEADS_USED]):
+        if _is_remembered(heads, days, place, state[TODAY]):
             for word in range(HEAD_WORDS):
                 heads[kept, word] = heads[place, word]
             kept += 1
         else:
-            _free_all(heads, days, others, state, place)
+            _free_blocks(heads, days, others, state, place)
     state[HEADS_USED] = kept
     _fill_slots(slots, heads, kept)
 
@@ -1079,15 +1082,15 @@ def _sweep(slots: Slots, heads: Words, days: Words, others: Keys, state: State) 
 @kernel
 def _count_forgotten(heads: Words, days: Words, used: Number, today: Number) -> Number:
     forgotten = 0
-    for place in range(EVERYBODY + 1, used):
-        forgotten += not _exists(heads, days, place, today)
+    for place in range(TOTALS_PLACE + 1, used):
+        forgotten += not _is_remembered(heads, days, place, today)
     return forgotten
 
 
 @kernel
 def _fill_slots(slots: Slots, heads: Words, used: Number) -> None:
     slots[:] = 0
-    for place in range(EVERYBODY + 1, used):
+    for place in range(TOTALS_PLACE + 1, used):
         low = np.uint64(heads[place, KEY_LOW]) & LOW_WORD
         key = low | (np.uint64(heads[place, KEY_HIGH]) & LOW_WORD) << WORD_BITS
-        _note(slots, key, place)
+        _fill_slot(slots, key, place)

@@ -13,23 +13,23 @@ from unicodedata import normalize
 from anyascii import anyascii
 
 from consignments.records import Consignment
-from features.normalization.phones import normal_phone
+from features.normalization.phones import normalize_phone
 from features.normalization.romanization import romanize
 
 __all__ = [
-    "Forms",
+    "NormalForms",
     "clean_hs",
-    "fold",
-    "goods_hs",
-    "goods_text",
-    "letter_table",
-    "normal_address",
-    "normal_email",
-    "normal_forms",
-    "normal_name",
-    "normal_phone",
-    "place_words",
-    "street_words",
+    "fold_to_ascii",
+    "get_goods_hs",
+    "get_goods_text",
+    "make_letter_table",
+    "normalize_address",
+    "normalize_consignment",
+    "normalize_email",
+    "normalize_name",
+    "normalize_phone",
+    "split_place_words",
+    "split_street_words",
 ]
 
 # Legal forms, titles and joining words that one writer gives and the next leaves out. Forms that are also people's
@@ -39,7 +39,9 @@ _LEGAL_FORMS_TEXT = """
     bv nv oy oyj ab aps srl sarl sas spa snc sro doo dooel kft zrt ooo zao oao pao jsc pjsc tov sdn bhd kk yk tbk ltda eirl lda
 """
 LEGAL_FORMS = frozenset(_LEGAL_FORMS_TEXT.split())
-_UNSAID = "mr mrs ms miss dr prof sir madam herr frau monsieur mme mlle senor senora the and und et"
+_OMITTED_NAME_WORDS = (
+    "mr mrs ms miss dr prof sir madam herr frau monsieur mme mlle senor senora the and und et"
+)
 # Words of firms' names that are cut short.
 _NAME_WORDS_TEXT = """
     trading: trdg trd
@@ -58,7 +60,7 @@ LEGAL_FORMS_IN_SCRIPTS = re.compile(
     r"주식회사|유한책임회사|유한회사|합자회사|\(주\)|\(유\)"
     r"|有限责任公司|有限責任公司|股份有限公司|股份公司|有限公司|株式会社|有限会社|合同会社|\(株\)|\(有\)"
 )
-_COURTESIES_IN_SCRIPTS = re.compile(r"(?:님|귀하|귀중|様|御中)\s*$")
+_HONORIFICS_IN_SCRIPTS = re.compile(r"(?:님|귀하|귀중|様|御中)\s*$")
 
 # Words of addresses and the one way we write them; '' is left out.
 _ADDRESS_WORDS_TEXT = """
@@ -90,7 +92,7 @@ _ADDRESS_WORDS_TEXT = """
     fl: floor flr f etage piso stock cheung
     c: calle
 """
-_LEFT_OUT_OF_ADDRESSES = "no nr num number numero ndeg and the of"
+_OMITTED_ADDRESS_WORDS = "no nr num number numero ndeg and the of"
 _POST_BOX = re.compile(
     r"\b(?:(?:p ?o ?|post ?office |post ?)box|p ?o ?b|postfach|postbus|apartado|casilla|boite postale|saseoham)"
     r"(?: (?:no|nr|number))? ?(\d+)"
@@ -98,7 +100,7 @@ _POST_BOX = re.compile(
 _POST_BOX_WORDS = frozenset(
     ("box", "pobox", "pob", "postfach", "postbus", "apartado", "casilla", "postale", "saseoham")
 )
-_HIGHEST_FLOOR = 99
+_MAX_FLOOR = 99
 
 
 def _read_words(text: str) -> dict[str, str]:
@@ -109,20 +111,20 @@ def _read_words(text: str) -> dict[str, str]:
 
 def _read_address_words() -> dict[str, str]:
     words = _read_words(_ADDRESS_WORDS_TEXT)
-    words |= dict.fromkeys(_LEFT_OUT_OF_ADDRESSES.split(), "")
-    for floor in range(1, _HIGHEST_FLOOR + 1):
+    words |= dict.fromkeys(_OMITTED_ADDRESS_WORDS.split(), "")
+    for floor in range(1, _MAX_FLOOR + 1):
         words |= dict.fromkeys((f"{floor}f", f"{floor}fl", f"{floor}cheung"), f"fl{floor}")
     return words
 
 
-NAME_WORDS = _read_words(_NAME_WORDS_TEXT) | dict.fromkeys([*LEGAL_FORMS, *_UNSAID.split()], "")
+NAME_WORDS = _read_words(_NAME_WORDS_TEXT) | dict.fromkeys([*LEGAL_FORMS, *_OMITTED_NAME_WORDS.split()], "")
 ADDRESS_WORDS = _read_address_words()
 # Endings that are written joined, hyphenated or apart; they become words of their own.
 _STREET_ENDINGS = ("strasse", "straat", "str")
 _KOREAN_ENDINGS = ("daero", "ro", "gil", "gu")
 
 
-def letter_table(kept: str = "", instead: str = " ") -> bytes:
+def make_letter_table(kept: str = "", instead: str = " ") -> bytes:
     """Make a table for `bytes.translate`: letters become small, digits and `kept` signs stay, all else becomes `instead`."""
     table = bytearray(instead.encode() * 256)
     for sign in string.ascii_letters + string.digits + kept:
@@ -131,22 +133,22 @@ def letter_table(kept: str = "", instead: str = " ") -> bytes:
 
 
 # Translating bytes costs a fifth of translating a string, where most of the time of a normal form went.
-_LETTERS = letter_table()
-_LETTERS_IN_ADDRESSES = letter_table("-,/").replace(b"/", b"-")
-_UNSAID_SIGNS, _UNSAID_IN_ADDRESSES = b".'`-", b".'`"
-_NO_LETTERS = bytes(code for code in range(256) if not chr(code).isalnum() or code >= 128)
+_LETTERS = make_letter_table()
+_LETTERS_IN_ADDRESSES = make_letter_table("-,/").replace(b"/", b"-")
+_OMITTED_SIGNS, _OMITTED_ADDRESS_SIGNS = b".'`-", b".'`"
+_NON_LETTERS = bytes(code for code in range(256) if not chr(code).isalnum() or code >= 128)
 _KOREAN_FLAT = re.compile(r"\b(?:(\d+)dong[ ,]+)?(\d+)ho\b")
 _ORDINAL = re.compile(r"(\d+)(st|nd|rd|th)?")
-_NUMBERED = frozenset(("apt", "fl", "bldg", "blk"))
-_NOT_WORDS = frozenset(("", ","))
-_CITIES_REMEMBERED = _STREETS_REMEMBERED = 1 << 14
-SENDERS_REMEMBERED = 1 << 12
+_NUMBERED_WORDS = frozenset(("apt", "fl", "bldg", "blk"))
+_EXCLUDED_WORDS = frozenset(("", ","))
+_CITY_CACHE_SIZE = _STREET_CACHE_SIZE = 1 << 14
+SENDER_CACHE_SIZE = 1 << 12
 """Names and addresses; of the simulated senders three of four are among the last of these."""
 _US_ZIP_LENGTH = 5
 _GMAIL = frozenset(("gmail.com", "googlemail.com"))
 
 
-class Forms(NamedTuple):
+class NormalForms(NamedTuple):
     """The normal forms of one consignment; '' is missing. All but `hs` and `text` are personal data."""
 
     sender_name: str
@@ -161,23 +163,23 @@ class Forms(NamedTuple):
     text: str
 
 
-def normal_forms(c: Consignment) -> Forms:
+def normalize_consignment(c: Consignment) -> NormalForms:
     """Give all normal forms of a consignment; the goods' text keeps its spelling."""
-    return Forms(
-        _sender_name(c.sender_name),
-        _sender_address(c.sender_address, c.sender_city, c.sender_postcode, c.sender_country),
-        normal_phone(c.sender_phone, c.sender_country),
-        normal_email(c.sender_email),
-        normal_name(c.consignee_name),
-        normal_address(c.consignee_address, c.consignee_city, c.consignee_postcode, c.consignee_country),
-        normal_phone(c.consignee_phone, c.consignee_country),
-        normal_email(c.consignee_email),
-        goods_hs(c),
-        goods_text(c),
+    return NormalForms(
+        _normalize_sender_name(c.sender_name),
+        _normalize_sender_address(c.sender_address, c.sender_city, c.sender_postcode, c.sender_country),
+        normalize_phone(c.sender_phone, c.sender_country),
+        normalize_email(c.sender_email),
+        normalize_name(c.consignee_name),
+        normalize_address(c.consignee_address, c.consignee_city, c.consignee_postcode, c.consignee_country),
+        normalize_phone(c.consignee_phone, c.consignee_country),
+        normalize_email(c.consignee_email),
+        get_goods_hs(c),
+        get_goods_text(c),
     )
 
 
-def fold(text: str) -> str:
+def fold_to_ascii(text: str) -> str:
     """Give text in small ASCII letters, whatever its script, with single spaces.
 
     Compatibility forms are composed first (NFKC), then other scripts are transliterated.
@@ -192,7 +194,7 @@ def fold(text: str) -> str:
     return " ".join(text.lower().split())
 
 
-def normal_name(name: str | None) -> str:
+def normalize_name(name: str | None) -> str:
     """Give a person's or firm's name without case, script, punctuation, order, legal form and title.
 
     The letters are read as a ring that starts at its smallest turn, so that neither the place of the family name nor
@@ -206,16 +208,16 @@ def normal_name(name: str | None) -> str:
     if not name:
         return ""
     if not name.isascii():
-        name = _COURTESIES_IN_SCRIPTS.sub("", LEGAL_FORMS_IN_SCRIPTS.sub(" ", normalize("NFKC", name)))
-        name = _latin(name)
-    words = name.encode().translate(_LETTERS, _UNSAID_SIGNS).decode().split()
+        name = _HONORIFICS_IN_SCRIPTS.sub("", LEGAL_FORMS_IN_SCRIPTS.sub(" ", normalize("NFKC", name)))
+        name = _to_latin(name)
+    words = name.encode().translate(_LETTERS, _OMITTED_SIGNS).decode().split()
     letters = "".join(words)
     if len(words) > 1:
         letters = "".join(map(NAME_WORDS.get, words, words)) or letters
-    return _smallest_turn(letters) if letters.isalpha() else letters
+    return _rotate_to_smallest(letters) if letters.isalpha() else letters
 
 
-def _smallest_turn(letters: str) -> str:
+def _rotate_to_smallest(letters: str) -> str:
     """Turn a ring of letters to the start that sorts first."""
     first = min(letters)
     twice = letters + letters
@@ -229,7 +231,9 @@ def _smallest_turn(letters: str) -> str:
     return best
 
 
-def normal_address(address: str | None, city: str | None, postcode: str | None, country: str | None) -> str:
+def normalize_address(
+    address: str | None, city: str | None, postcode: str | None, country: str | None
+) -> str:
     """Give the key of a postal address: country, postcode (else city), and its words in one spelling, sorted.
 
     Numbers that name a flat, a floor or a post box stay with what they name; words of city, postcode and country that the
@@ -245,13 +249,13 @@ def normal_address(address: str | None, city: str | None, postcode: str | None, 
     if not address:
         return ""
     home = country.strip().upper() if country else ""
-    words = street_words(address, home)
+    words = split_street_words(address, home)
     if not words:
         return ""
-    code = _letters_of(postcode) if postcode else ""
+    code = _keep_letters(postcode) if postcode else ""
     if home == "US":
         code = code[:_US_ZIP_LENGTH]
-    town = place_words(city)
+    town = split_place_words(city)
     repeated = {code, home.lower(), *town}
     if postcode and " " in postcode:
         repeated.update(postcode.lower().split())
@@ -259,36 +263,38 @@ def normal_address(address: str | None, city: str | None, postcode: str | None, 
     return f"{home}|{code or ''.join(town)}|{' '.join(sorted(kept))}"
 
 
-@lru_cache(maxsize=_CITIES_REMEMBERED)
-def place_words(city: str | None) -> tuple[str, ...]:
+@lru_cache(maxsize=_CITY_CACHE_SIZE)
+def split_place_words(city: str | None) -> tuple[str, ...]:
     """Give the words of a city's name in one spelling."""
     if not city:
         return ()
-    return tuple(_latin(normalize("NFKC", city)).encode().translate(_LETTERS, _UNSAID_SIGNS).decode().split())
+    return tuple(
+        _to_latin(normalize("NFKC", city)).encode().translate(_LETTERS, _OMITTED_SIGNS).decode().split()
+    )
 
 
-def street_words(address: str, home: str) -> set[str]:
+def split_street_words(address: str, home: str) -> set[str]:
     """Give the words of a street line in one spelling; `home` is its country, for the endings of street names there."""
     if not address.isascii():
-        address = _latin(normalize("NFKC", address))
+        address = _to_latin(normalize("NFKC", address))
     line = address.replace("#", " apt ").replace(",", " , ")
-    line = line.encode().translate(_LETTERS_IN_ADDRESSES, _UNSAID_IN_ADDRESSES).decode()
+    line = line.encode().translate(_LETTERS_IN_ADDRESSES, _OMITTED_ADDRESS_SIGNS).decode()
     if "-" in line:
         line = _read_hyphens(line)
     words = line.split()
     if not _POST_BOX_WORDS.isdisjoint(words):
         words = _POST_BOX.sub(r" pobox\1 ", line).split()
     elif home == "KR" and "ho" in line:
-        words = _KOREAN_FLAT.sub(_korean_flat, line).split()
+        words = _KOREAN_FLAT.sub(_format_korean_flat, line).split()
     words = list(map(ADDRESS_WORDS.get, words, words))
-    if not _NUMBERED.isdisjoint(words):
+    if not _NUMBERED_WORDS.isdisjoint(words):
         words = _bind_numbers(words)
     distinct = set(words)
     if "str" in line:
         _split_endings(distinct, _STREET_ENDINGS)
     if home == "KR":
         _split_endings(distinct, _KOREAN_ENDINGS)
-    return distinct - _NOT_WORDS
+    return distinct - _EXCLUDED_WORDS
 
 
 def _read_hyphens(line: str) -> str:
@@ -304,7 +310,7 @@ def _read_hyphens(line: str) -> str:
     return read
 
 
-def _korean_flat(found: re.Match[str]) -> str:
+def _format_korean_flat(found: re.Match[str]) -> str:
     """Write 101dong 1203ho as 101-1203, and 1203ho alone as a flat."""
     building, flat = found.groups()
     return f"{building}-{flat}" if building else f"apt{flat}"
@@ -347,11 +353,11 @@ def _split_endings(words: set[str], endings: tuple[str, ...]) -> None:
     """Part "hauptstrasse" into "haupt" and "st"; "45gil" stays, for the number names the lane."""
     for word in [word for word in words if word.endswith(endings)]:
         words.remove(word)
-        words.update(_parted(word, endings))
+        words.update(_strip_endings(word, endings))
 
 
-@lru_cache(_STREETS_REMEMBERED)
-def _parted(word: str, endings: tuple[str, ...]) -> tuple[str, ...]:
+@lru_cache(_STREET_CACHE_SIZE)
+def _strip_endings(word: str, endings: tuple[str, ...]) -> tuple[str, ...]:
     """Take the endings off a word; consignees of one street or quarter share it."""
     parts = []
     while word.endswith(endings):
@@ -365,22 +371,22 @@ def _parted(word: str, endings: tuple[str, ...]) -> tuple[str, ...]:
 
 
 # Most senders of goods send many; consignees come again too rarely for remembering them to pay.
-_sender_name = lru_cache(SENDERS_REMEMBERED)(normal_name)
-_sender_address = lru_cache(SENDERS_REMEMBERED)(normal_address)
+_normalize_sender_name = lru_cache(SENDER_CACHE_SIZE)(normalize_name)
+_normalize_sender_address = lru_cache(SENDER_CACHE_SIZE)(normalize_address)
 
 
-def _latin(text: str) -> str:
+def _to_latin(text: str) -> str:
     return anyascii(romanize(text))
 
 
-def _letters_of(text: str) -> str:
+def _keep_letters(text: str) -> str:
     """Give the letters and digits of a text, small and in ASCII."""
     if text.isascii() and text.isalnum():
         return text.lower()
-    return fold(text).encode().translate(None, _NO_LETTERS).decode()
+    return fold_to_ascii(text).encode().translate(None, _NON_LETTERS).decode()
 
 
-def normal_email(email: str | None) -> str:
+def normalize_email(email: str | None) -> str:
     """Give an e-mail address in small letters, without +tags, and without points where the provider ignores them.
 
     Examples
@@ -410,7 +416,7 @@ def clean_hs(hs_code: str | None) -> str:
     return "".join(char for char in hs_code if "0" <= char <= "9")
 
 
-def goods_hs(c: Consignment) -> str:
+def get_goods_hs(c: Consignment) -> str:
     """Give the digits of the goods' HS code, else of the first item that has one; '' for none."""
     code = clean_hs(c.hs_code)
     if code or not c.items:
@@ -418,7 +424,7 @@ def goods_hs(c: Consignment) -> str:
     return next((code for item in c.items if (code := clean_hs(item.hs_code))), "")
 
 
-def goods_text(c: Consignment) -> str:
+def get_goods_text(c: Consignment) -> str:
     """Join the description and the items' distinct descriptions by ' | ', as they were spelled; '' for none."""
     if not c.items:
         return c.description or ""

@@ -9,7 +9,7 @@ from typing import NamedTuple
 from anyascii import anyascii
 
 
-class Plan(NamedTuple):
+class NumberingPlan(NamedTuple):
     """A country's numbering plan: its calling code, and the digits a national number may have."""
 
     calling_code: str
@@ -43,34 +43,36 @@ _PLANS_TEXT = """
 """
 
 
-def _read_plan(word: str) -> tuple[str, Plan]:
+def _read_plan(word: str) -> tuple[str, NumberingPlan]:
     code, _, lengths = word[2:].partition(":")
     shortest, _, longest = lengths.partition("-")
-    return word[:2], Plan(code, int(shortest), int(longest or shortest))
+    return word[:2], NumberingPlan(code, int(shortest), int(longest or shortest))
 
 
-PLANS: dict[str, Plan] = dict(_read_plan(word) for word in _PLANS_TEXT.split())
+PLANS: dict[str, NumberingPlan] = dict(_read_plan(word) for word in _PLANS_TEXT.split())
 CALLING_CODES = frozenset(plan.calling_code for plan in PLANS.values())
 
 # Codes in whose national numbers a leading zero is dialled from abroad too.
-KEEPS_ZERO = frozenset(PLANS[country].calling_code for country in ("IT", "VA", "SM", "CI", "CG", "BJ"))
+ZERO_KEEPING_CODES = frozenset(
+    PLANS[country].calling_code for country in ("IT", "VA", "SM", "CI", "CG", "BJ")
+)
 # What is dialled before a national number at home, where that is not 0.
 TRUNK_PREFIXES = {"RU": "8", "KZ": "8", "BY": "80", "TM": "8", "HU": "06"}
 # What is dialled before a number abroad.
 EXIT_CODE, NORTH_AMERICAN_EXIT_CODE = "00", "011"
 NORTH_AMERICA = "1"
 # A number that begins with its own country's calling code, unmarked, must leave this many digits to be read so.
-SURE_NATIONAL_LENGTH = 9
-LONGEST_NUMBER = 15  # ITU-T E.164
-SHORTEST_NUMBER = 7
+MIN_SURE_NATIONAL_DIGITS = 9
+MAX_NUMBER_DIGITS = 15  # ITU-T E.164
+MIN_NUMBER_DIGITS = 7
 # So many last digits that are all the same, or that count up, are made up.
 DUMMY_DIGITS = 7
-COUNTING = "01234567890123456789"
+COUNTING_DIGITS = "01234567890123456789"
 
-_NO_DIGIT = bytes(byte for byte in range(256) if not 48 <= byte < 58)
+_NON_DIGITS = bytes(byte for byte in range(256) if not 48 <= byte < 58)
 
 
-def normal_phone(phone: str | None, country: str | None) -> str:
+def normalize_phone(phone: str | None, country: str | None) -> str:
     """Give the number as `+` calling code and national digits; '' where there is none.
 
     Parameters
@@ -89,17 +91,17 @@ def normal_phone(phone: str | None, country: str | None) -> str:
         return ""
     text = phone if phone.isascii() else anyascii(phone)
     if "x" in text or "X" in text or "#" in text or "/" in text or ";" in text:
-        text = _main_number(text)
-    digits = text.encode().translate(None, _NO_DIGIT).decode()
+        text = _cut_extension(text)
+    digits = text.encode().translate(None, _NON_DIGITS).decode()
     home = country.strip().upper() if country else ""
     if "+" in text[:4]:
-        code = calling_code(digits)
+        code = find_calling_code(digits)
         if code:
-            return _joined(code, digits[len(code) :])
-    return _unmarked(digits, home)
+            return _join_number(code, digits[len(code) :])
+    return _read_unmarked(digits, home)
 
 
-def calling_code(digits: str) -> str:
+def find_calling_code(digits: str) -> str:
     """Give the calling code with which the digits of an international number begin; '' for none known."""
     for length in (1, 2, 3):
         if digits[:length] in CALLING_CODES:
@@ -107,13 +109,13 @@ def calling_code(digits: str) -> str:
     return ""
 
 
-def phone_doubts(form: str, country: str) -> tuple[bool, bool]:
+def check_phone(form: str, country: str) -> tuple[bool, bool]:
     """Judge a number in normal form.
 
     Parameters
     ----------
     form : str
-        What `normal_phone` gave; '' for a filler.
+        What `normalize_phone` gave; '' for a filler.
     country : str
         ISO 3166-1 alpha-2 of its owner's address, '' where unknown.
 
@@ -123,22 +125,22 @@ def phone_doubts(form: str, country: str) -> tuple[bool, bool]:
         Whether its length or its digits cannot be right; whether it is of another calling code than the country's.
     """
     if not form.startswith("+"):
-        return not SHORTEST_NUMBER <= len(form) <= LONGEST_NUMBER or _is_dummy(form), False
+        return not MIN_NUMBER_DIGITS <= len(form) <= MAX_NUMBER_DIGITS or _is_dummy(form), False
     plan = PLANS.get(country)
     if plan and form.startswith(plan.calling_code, 1):
         national = len(form) - 1 - len(plan.calling_code)
         return not plan.shortest <= national <= plan.longest or _is_dummy(form), False
-    fits = SHORTEST_NUMBER <= len(form) - 1 <= LONGEST_NUMBER
+    fits = MIN_NUMBER_DIGITS <= len(form) - 1 <= MAX_NUMBER_DIGITS
     return not fits or _is_dummy(form), plan is not None
 
 
 def _is_dummy(form: str) -> bool:
     """Tell whether a number ends in one digit again and again, or in digits that count up."""
     end = form[-DUMMY_DIGITS:]
-    return end == end[:1] * DUMMY_DIGITS or end in COUNTING
+    return end == end[:1] * DUMMY_DIGITS or end in COUNTING_DIGITS
 
 
-def _main_number(text: str) -> str:
+def _cut_extension(text: str) -> str:
     """Cut off an extension, and a second number."""
     lowered = text.lower().replace("ext", "x")
     for mark in "x#;/":
@@ -148,38 +150,38 @@ def _main_number(text: str) -> str:
     return lowered
 
 
-def _unmarked(digits: str, home: str) -> str:
+def _read_unmarked(digits: str, home: str) -> str:
     """Read a number without `+`: dialled from abroad, with its own calling code, or national."""
     plan = PLANS.get(home)
     if digits[:1] == "0":
-        for exit_code in _exit_codes(plan):
-            code = calling_code(digits.removeprefix(exit_code)) if digits.startswith(exit_code) else ""
+        for exit_code in _get_exit_codes(plan):
+            code = find_calling_code(digits.removeprefix(exit_code)) if digits.startswith(exit_code) else ""
             if code:
-                return _joined(code, digits[len(exit_code) + len(code) :])
+                return _join_number(code, digits[len(exit_code) + len(code) :])
     if plan is None:
         return digits if digits.strip("0") else ""
     if _has_own_code(digits, plan):
-        return _joined(plan.calling_code, digits[len(plan.calling_code) :])
+        return _join_number(plan.calling_code, digits[len(plan.calling_code) :])
     trunk = TRUNK_PREFIXES.get(home, "")
     if trunk and digits.startswith(trunk) and plan.shortest <= len(digits) - len(trunk) <= plan.longest:
         digits = digits[len(trunk) :]
-    return _joined(plan.calling_code, digits)
+    return _join_number(plan.calling_code, digits)
 
 
-def _exit_codes(plan: Plan | None) -> tuple[str, ...]:
+def _get_exit_codes(plan: NumberingPlan | None) -> tuple[str, ...]:
     american = plan is not None and plan.calling_code == NORTH_AMERICA
     return (EXIT_CODE, NORTH_AMERICAN_EXIT_CODE) if american else (EXIT_CODE,)
 
 
-def _has_own_code(digits: str, plan: Plan) -> bool:
+def _has_own_code(digits: str, plan: NumberingPlan) -> bool:
     if not digits.startswith(plan.calling_code):
         return False
     national = len(digits) - len(plan.calling_code)
-    surely = len(digits) > plan.longest or national >= SURE_NATIONAL_LENGTH
+    surely = len(digits) > plan.longest or national >= MIN_SURE_NATIONAL_DIGITS
     return surely and plan.shortest <= national <= plan.longest
 
 
-def _joined(code: str, national: str) -> str:
+def _join_number(code: str, national: str) -> str:
     """Put code and national number together, without the zero dialled at home."""
-    kept = national if code in KEEPS_ZERO else national.lstrip("0")
+    kept = national if code in ZERO_KEEPING_CODES else national.lstrip("0")
     return f"+{code}{kept}" if kept.strip("0") else ""

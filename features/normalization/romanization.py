@@ -15,7 +15,7 @@ def _read_sounds(text: str) -> tuple[str, ...]:
 INITIALS, VOWELS, FINALS = map(_read_sounds, (_INITIALS_TEXT, _VOWELS_TEXT, _FINALS_TEXT))
 
 
-class _Romanization(dict[int, str | int]):
+class _RomanizationTable(dict[int, str | int]):
     """A table for `str.translate` that works out a syllable when it first meets it."""
 
     def __missing__(self, code: int) -> str | int:
@@ -28,7 +28,7 @@ class _Romanization(dict[int, str | int]):
 
 
 # Signs of ASCII stand in it from the start, for they are all that most texts hold beside Hangul.
-_ROMANIZATION = _Romanization((code, code) for code in range(128))
+_ROMANIZATION = _RomanizationTable((code, code) for code in range(128))
 
 
 def romanize(text: str) -> str:

@@ -14,9 +14,9 @@ from typing import Any
 
 from consignments.errors import BadInput
 from models.bundle import Bundle, load_bundle
-from models.promotion_record import PromotionRecord, record_for
-from models.registry import Registry, Version
-from serving.deployment.releases import Role, current_folder, read_release
+from models.promotion_record import PromotionRecord, find_record
+from models.registry import ModelVersion, Registry
+from serving.deployment.releases import Role, find_release_folder, read_release
 from serving.process.settings import Settings
 
 
@@ -44,7 +44,7 @@ def publish(registry: Registry, uri: str, settings: Settings) -> dict[str, Any]:
     """
     version = registry.resolve(uri)
     source, bundle = _fetch(registry, version)
-    record = record_for(registry.records(version.name), version.number, bundle.sha256)
+    record = find_record(registry.list_records(version.name), version.number, bundle.sha256)
     return _place(source, settings.state_dir / "models", "current", version, record, bundle)
 
 
@@ -73,31 +73,31 @@ def publish_shadow(registry: Registry, uri: str | None, settings: Settings) -> d
         Where the bundle was altered or fails its self-test; what was published before stays.
     """
     path = settings.state_dir / "models" / "shadow.json"
-    version = None if uri is None else _resolved(registry, uri)
-    current = current_folder(settings.state_dir)
+    version = None if uri is None else _resolve(registry, uri)
+    current = find_release_folder(settings.state_dir)
     if version is None or (current and read_release(current).model == f"{version.name}/{version.number}"):
         path.unlink(missing_ok=True)
         return None
     source, bundle = _fetch(registry, version)
     if current is not None:
         _require_same_target(bundle, load_bundle(current / "bundle"))
-    records = registry.records(version.name)
+    records = registry.list_records(version.name)
     promoted = any(record.version == version.number for record in records)
-    record = record_for(records, version.number, bundle.sha256) if promoted else None
+    record = find_record(records, version.number, bundle.sha256) if promoted else None
     return _place(source, path.parent, "shadow", version, record, bundle)
 
 
-def _resolved(registry: Registry, uri: str) -> Version | None:
+def _resolve(registry: Registry, uri: str) -> ModelVersion | None:
     try:
         return registry.resolve(uri)
     except BadInput:
         return None
 
 
-def _fetch(registry: Registry, version: Version) -> tuple[Path, Bundle]:
-    source = registry.bundle_dir(version)
+def _fetch(registry: Registry, version: ModelVersion) -> tuple[Path, Bundle]:
+    source = registry.download_bundle(version)
     bundle = load_bundle(source)
-    bundle.self_test()
+    bundle.run_self_test()
     return source, bundle
 
 
@@ -112,7 +112,12 @@ def _require_same_target(challenger: Bundle, current: Bundle) -> None:
 
 
 def _place(
-    source: Path, models: Path, role: Role, version: Version, record: PromotionRecord | None, bundle: Bundle
+    source: Path,
+    models: Path,
+    role: Role,
+    version: ModelVersion,
+    record: PromotionRecord | None,
+    bundle: Bundle,
 ) -> dict[str, Any]:
     """Write the folder of a release, where it is not there yet, and make it the one of its role."""
     models.mkdir(parents=True, exist_ok=True)
@@ -124,16 +129,16 @@ def _place(
         "record": None if record is None else json.loads(record.to_json()),
     }
     if folder.exists():
-        load_bundle(folder / "bundle").self_test()
+        load_bundle(folder / "bundle").run_self_test()
         _write(folder / "release.json", note)
     else:
-        _make(folder, source, note)
+        _create_folder(folder, source, note)
     _write(models / f"{role}.json", {"folder": folder.name})
     told = {name: note[name] for name in ("name", "version", "bundle_sha256")}
     return told | {"folder": str(folder), "approved": record is not None}
 
 
-def _make(folder: Path, source: Path, note: dict[str, Any]) -> None:
+def _create_folder(folder: Path, source: Path, note: dict[str, Any]) -> None:
     made = Path(mkdtemp(prefix=".publishing-", dir=folder.parent))
     try:
         shutil.copytree(source, made / "bundle")

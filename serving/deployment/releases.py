@@ -16,13 +16,13 @@ Role = Literal["current", "shadow"]
 """What a release is published for: to decide, or to score beside without a word in the answer."""
 
 
-class Current(msgspec.Struct, frozen=True):
+class ReleasePointer(msgspec.Struct, frozen=True):
     """The file `current.json` or `shadow.json`."""
 
     folder: str
 
 
-class Note(msgspec.Struct, frozen=True):
+class ReleaseManifest(msgspec.Struct, frozen=True):
     """The file `release.json` beside the bundle."""
 
     name: str
@@ -57,7 +57,7 @@ class Release(msgspec.Struct, frozen=True):
         return f"{self.name}/{self.version}"
 
 
-def current_folder(state_dir: Path, role: Role = "current") -> Path | None:
+def find_release_folder(state_dir: Path, role: Role = "current") -> Path | None:
     """Give the folder of the release that is published for a role, or None where there is none.
 
     Raises
@@ -67,7 +67,7 @@ def current_folder(state_dir: Path, role: Role = "current") -> Path | None:
     """
     path = state_dir / "models" / f"{role}.json"
     try:
-        name = msgspec.json.decode(path.read_bytes(), type=Current).folder
+        name = msgspec.json.decode(path.read_bytes(), type=ReleasePointer).folder
     except FileNotFoundError:
         return None
     except (OSError, msgspec.DecodeError) as error:
@@ -87,7 +87,7 @@ def read_release(folder: Path, role: Role = "current") -> Release:
     """
     path = folder / "release.json"
     try:
-        note = msgspec.json.decode(path.read_bytes(), type=Note)
+        note = msgspec.json.decode(path.read_bytes(), type=ReleaseManifest)
         record = msgspec.convert(note.record, PromotionRecord | None)
     except (OSError, msgspec.DecodeError) as error:
         raise _refused(path, str(error)) from error

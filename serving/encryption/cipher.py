@@ -22,16 +22,16 @@ class Cipher:
     def __init__(self, key: bytes) -> None:
         self._aes = AESGCM(key)
 
-    def seal(self, text: bytes, subject: bytes) -> bytes:
+    def encrypt(self, text: bytes, subject: bytes) -> bytes:
         """Encrypt a text, bound to what it belongs to."""
         nonce = os.urandom(NONCE_BYTES)
         return nonce + self._aes.encrypt(nonce, text, subject)
 
-    def open(self, sealed: bytes, subject: bytes) -> bytes:
+    def decrypt(self, sealed: bytes, subject: bytes) -> bytes:
         """Decrypt a text; `cryptography.exceptions.InvalidTag` where anything of it was changed or the key is another."""
         return self._aes.decrypt(sealed[:NONCE_BYTES], sealed[NONCE_BYTES:], subject)
 
 
-def fingerprint_of(data_key: bytes) -> str:
+def compute_fingerprint(data_key: bytes) -> str:
     """Tell data keys apart, in 16 hexadecimal digits that say nothing about the key."""
     return derive_key(data_key, "event log fingerprint")[:8].hex()

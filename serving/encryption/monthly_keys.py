@@ -19,13 +19,13 @@ import msgspec
 from cryptography.exceptions import InvalidTag
 
 from consignments.errors import BadSetting, ServiceFault
-from consignments.visibility import moment_of_us, to_us
+from consignments.visibility import to_datetime, to_us
 from features.history.pseudonyms import derive_key
-from serving.encryption.cipher import Cipher, fingerprint_of
-from serving.process.durable import flush_folder, overwrite, part_of, write_beside
+from serving.encryption.cipher import Cipher, compute_fingerprint
+from serving.process.durable import flush_folder, get_part_path, overwrite, write_part
 
-FILE = "period.keys"
-ASIDE = ".period.keys.old"
+FILE_NAME = "period.keys"
+OLD_FILE_NAME = ".period.keys.old"
 """Second name of the file before, for as long as its bytes are not overwritten."""
 FORMAT = 1
 MARK = b"npk1"
@@ -33,10 +33,10 @@ MARK = b"npk1"
 ID_BYTES = 8
 PREFIX_BYTES = len(MARK) + ID_BYTES
 KEY_BYTES = 32
-RESTORE = "restore period.keys from its backup; without it these personal fields are lost"
+RESTORE_HINT = "restore period.keys from its backup; without it these personal fields are lost"
 
 
-class Erasure(msgspec.Struct, frozen=True):
+class KeyErasure(msgspec.Struct, frozen=True):
     """That the key of a month was erased.
 
     Attributes
@@ -63,10 +63,10 @@ class Erasure(msgspec.Struct, frozen=True):
 
     def __str__(self) -> str:
         """Say it in words."""
-        return f"the key of {self.month} was erased on {moment_of_us(self.erased_us).date()} by {self.approved_by}"
+        return f"the key of {self.month} was erased on {to_datetime(self.erased_us).date()} by {self.approved_by}"
 
 
-class PeriodKey(NamedTuple):
+class MonthlyKey(NamedTuple):
     """The key of a month.
 
     Attributes
@@ -92,41 +92,41 @@ class PeriodKey(NamedTuple):
     cipher: Cipher
 
     @classmethod
-    def of(cls, month: str, log_id: str, prefix: bytes, secret: bytes) -> "PeriodKey":
+    def from_secret(cls, month: str, log_id: str, prefix: bytes, secret: bytes) -> "MonthlyKey":
         """Make one of what the file holds."""
-        return cls(month, log_id, *bounds_of(month), prefix, secret, Cipher(secret))
+        return cls(month, log_id, *compute_month_bounds(month), prefix, secret, Cipher(secret))
 
 
-class _Head(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+class _FileHeader(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """The first line of the file."""
 
     format: int
     data_key: str
 
 
-class _Line(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True):
+class _KeyLine(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True):
     """A further line: a key, wrapped by the data key; of one that was erased, the proof that it was the data key's holder."""
 
     month: str
     key_id: str
     log_id: str
     wrapped: bytes
-    erasure: Erasure | None = None
+    erasure: KeyErasure | None = None
 
-    def subject(self) -> bytes:
+    def encode_subject(self) -> bytes:
         """What the wrapped bytes are bound to: all the rest of the line."""
         return msgspec.msgpack.encode((self.month, self.key_id, self.log_id, self.erasure))
 
 
-class _Found(NamedTuple):
+class _FileContent(NamedTuple):
     """What the file holds, and which file it was."""
 
-    keys: dict[bytes, PeriodKey]
-    erasures: dict[bytes, Erasure]
+    keys: dict[bytes, MonthlyKey]
+    erasures: dict[bytes, KeyErasure]
     seen: tuple[int, int, int] | None
 
 
-class PeriodKeys:
+class MonthlyKeys:
     """The keys of one state directory. Whoever holds the `StateLock` may write them; others read, and read again what is new.
 
     Parameters
@@ -154,28 +154,28 @@ class PeriodKeys:
     def __init__(self, path: Path, data_key: bytes) -> None:
         self.path = path
         self._wrapping = Cipher(derive_key(data_key, "event log period keys"))
-        self._fingerprint = fingerprint_of(data_key)
+        self._fingerprint = compute_fingerprint(data_key)
         self.log_id = ""
-        self._keys: dict[bytes, PeriodKey] = {}
-        self.erasures: dict[bytes, Erasure] = {}
-        self._current: PeriodKey | None = None
+        self._keys: dict[bytes, MonthlyKey] = {}
+        self.erasures: dict[bytes, KeyErasure] = {}
+        self._current: MonthlyKey | None = None
         self._seen: tuple[int, int, int] | None = None
         self._writing = Lock()
-        self._take(self._read())
+        self._merge(self._read())
 
     def __len__(self) -> int:
         """Give the number of keys that were not erased."""
         return len(self._keys)
 
-    def of(self, prefix: bytes) -> PeriodKey | None:
+    def find_key(self, prefix: bytes) -> MonthlyKey | None:
         """Give the key that sealed fields begin with; None where it is not here. A file that changed is read again."""
         key = self._keys.get(prefix)
-        if key is None and prefix not in self.erasures and _identity(self.path) != self._seen:
-            self._take(self._read())
+        if key is None and prefix not in self.erasures and _read_file_stamp(self.path) != self._seen:
+            self._merge(self._read())
             key = self._keys.get(prefix)
         return key
 
-    def at(self, recorded_us: int) -> PeriodKey:
+    def get_key(self, recorded_us: int) -> MonthlyKey:
         """Give the key to seal with at a moment; one that was not made ahead is made now.
 
         Raises
@@ -186,22 +186,22 @@ class PeriodKeys:
         current = self._current
         if current is not None and current.begins_us <= recorded_us < current.ends_us:
             return current
-        month = month_of(recorded_us)
-        found = self._newest(month)
+        month = format_month(recorded_us)
+        found = self._find_newest(month)
         if found is None:
-            self.make([month])
-            found = self._newest(month)
+            self.create_keys([month])
+            found = self._find_newest(month)
             assert found is not None
         self._current = found
         return found
 
-    def missing(self, now_us: int) -> list[str]:
+    def list_missing(self, now_us: int) -> list[str]:
         """Name the months, of this one and the next, that have no key yet."""
-        month = month_of(now_us)
-        following = month_of(bounds_of(month)[1])
-        return [each for each in (month, following) if self._newest(each) is None]
+        month = format_month(now_us)
+        following = format_month(compute_month_bounds(month)[1])
+        return [each for each in (month, following) if self._find_newest(each) is None]
 
-    def make(self, months: Iterable[str]) -> None:
+    def create_keys(self, months: Iterable[str]) -> None:
         """Make keys for months that have none; they are on disk when it returns.
 
         Raises
@@ -210,29 +210,29 @@ class PeriodKeys:
             Where the file cannot be written; nothing was made.
         """
         with self._writing:
-            self._take(self._read())
-            made = dict(_new_key(month, self.log_id) for month in months if self._newest(month) is None)
+            self._merge(self._read())
+            made = dict(_new_key(month, self.log_id) for month in months if self._find_newest(month) is None)
             if made:
                 self._write(self._keys | made)
                 self._keys |= made
 
-    def serve(self, log_id: str, erasures: Iterable[Erasure]) -> None:
+    def bind_log(self, log_id: str, erasures: Iterable[KeyErasure]) -> None:
         """Take a log as theirs, and what it has on record."""
         self.log_id = log_id
-        self.note(erasures)
+        self.record_erasures(erasures)
 
-    def note(self, erasures: Iterable[Erasure]) -> None:
+    def record_erasures(self, erasures: Iterable[KeyErasure]) -> None:
         """Take what the log has on record: these keys are not used any more, whatever the file holds."""
         self._current = None
         for erasure in erasures:
             self.erasures[erasure.prefix] = erasure
             self._keys.pop(erasure.prefix, None)
 
-    def ended(self, before_us: int) -> list[PeriodKey]:
+    def list_ended(self, before_us: int) -> list[MonthlyKey]:
         """Give the keys of the months that ended before a moment."""
-        return [key for key in self._mine() if key.ends_us <= before_us]
+        return [key for key in self._list_own() if key.ends_us <= before_us]
 
-    def erase(self) -> None:
+    def erase_keys(self) -> None:
         """Take out of the file what is on record as erased, and overwrite its bytes: what a kill left undone too.
 
         Raises
@@ -244,7 +244,7 @@ class PeriodKeys:
             try:
                 self._clear_away()
                 found = self._read()
-                self._take(found)
+                self._merge(found)
                 if found.keys.keys() & self.erasures.keys():
                     os.link(self.path, self._aside)
                     self._write(self._keys)
@@ -254,11 +254,11 @@ class PeriodKeys:
 
     @property
     def _aside(self) -> Path:
-        return self.path.with_name(ASIDE)
+        return self.path.with_name(OLD_FILE_NAME)
 
     def _clear_away(self) -> None:
         """Overwrite what a rewriting, or a kill in one, left beside the file."""
-        for left in (self._aside, part_of(self.path)):
+        for left in (self._aside, get_part_path(self.path)):
             if not left.exists():
                 continue
             if not (
@@ -268,24 +268,24 @@ class PeriodKeys:
             left.unlink()
             flush_folder(left.parent)
 
-    def _newest(self, month: str) -> PeriodKey | None:
-        return next((key for key in reversed(self._mine()) if key.month == month), None)
+    def _find_newest(self, month: str) -> MonthlyKey | None:
+        return next((key for key in reversed(self._list_own()) if key.month == month), None)
 
-    def _mine(self) -> list[PeriodKey]:
+    def _list_own(self) -> list[MonthlyKey]:
         return [key for key in self._keys.values() if key.log_id == self.log_id]
 
-    def _take(self, found: _Found) -> None:
+    def _merge(self, found: _FileContent) -> None:
         """Add what the file holds to what is known: a key that is gone from it without record is still used."""
         self.erasures = found.erasures | self.erasures
         keys = self._keys | found.keys
         self._keys = {prefix: key for prefix, key in keys.items() if prefix not in self.erasures}
         self._seen = found.seen
 
-    def _read(self) -> _Found:
+    def _read(self) -> _FileContent:
         try:
             content, seen = _read_whole(self.path)
         except FileNotFoundError:
-            return _Found({}, {}, None)
+            return _FileContent({}, {}, None)
         except OSError as error:
             raise ServiceFault(
                 "the keys of personal fields cannot be read", where=str(self.path), got=error.strerror or "",
@@ -293,18 +293,18 @@ class PeriodKeys:
             ) from error  # fmt: skip
         head, *lines = content.splitlines() or [b""]
         self._check(head)
-        keys: dict[bytes, PeriodKey] = {}
-        erasures: dict[bytes, Erasure] = {}
+        keys: dict[bytes, MonthlyKey] = {}
+        erasures: dict[bytes, KeyErasure] = {}
         for number, line in enumerate(lines, start=2):
             self._read_line(line, number, keys, erasures)
-        return _Found(keys, erasures, seen)
+        return _FileContent(keys, erasures, seen)
 
     def _check(self, head: bytes) -> None:
         """Refuse a file of another format, or of another data key."""
         try:
-            found = msgspec.json.decode(head, type=_Head)
+            found = msgspec.json.decode(head, type=_FileHeader)
         except msgspec.MsgspecError as error:
-            raise self._damaged(1) from error
+            raise self._build_damage_fault(1) from error
         if found.format != FORMAT:
             raise ServiceFault(
                 "the keys of personal fields are of another version", where=str(self.path),
@@ -318,45 +318,47 @@ class PeriodKeys:
             )  # fmt: skip
 
     def _read_line(
-        self, text: bytes, number: int, keys: dict[bytes, PeriodKey], erasures: dict[bytes, Erasure]
+        self, text: bytes, number: int, keys: dict[bytes, MonthlyKey], erasures: dict[bytes, KeyErasure]
     ) -> None:
         try:
-            line = msgspec.json.decode(text, type=_Line)
-            secret = self._wrapping.open(line.wrapped, line.subject())
+            line = msgspec.json.decode(text, type=_KeyLine)
+            secret = self._wrapping.decrypt(line.wrapped, line.encode_subject())
             if line.erasure is None:
                 prefix = MARK + bytes.fromhex(line.key_id)
-                keys[prefix] = PeriodKey.of(line.month, line.log_id, prefix, secret)
+                keys[prefix] = MonthlyKey.from_secret(line.month, line.log_id, prefix, secret)
             else:
                 erasures[line.erasure.prefix] = line.erasure
         except (msgspec.MsgspecError, InvalidTag, ValueError) as error:
-            raise self._damaged(number) from error
+            raise self._build_damage_fault(number) from error
 
-    def _damaged(self, number: int) -> ServiceFault:
+    def _build_damage_fault(self, number: int) -> ServiceFault:
         return ServiceFault(
             "the keys of personal fields are damaged", where=f"{self.path} line {number}",
-            expected="what npsrisk wrote there, unchanged", todo=RESTORE,
+            expected="what npsrisk wrote there, unchanged", todo=RESTORE_HINT,
         )  # fmt: skip
 
-    def _write(self, keys: dict[bytes, PeriodKey]) -> None:
+    def _write(self, keys: dict[bytes, MonthlyKey]) -> None:
         """Write these keys and all erasures, whole or not at all."""
         lines = [self._line(key.month, key.log_id, prefix, key.secret) for prefix, key in keys.items()]
         lines += [self._line(each.month, "", prefix, b"", each) for prefix, each in self.erasures.items()]
-        content = b"\n".join(msgspec.json.encode(each) for each in (_Head(FORMAT, self._fingerprint), *lines))
+        content = b"\n".join(
+            msgspec.json.encode(each) for each in (_FileHeader(FORMAT, self._fingerprint), *lines)
+        )
         try:
-            write_beside(self.path, content + b"\n").replace(self.path)
+            write_part(self.path, content + b"\n").replace(self.path)
             flush_folder(self.path.parent)
         except OSError as error:
             raise _unwritable(self.path, error) from error
-        self._seen = _identity(self.path)
+        self._seen = _read_file_stamp(self.path)
 
     def _line(
-        self, month: str, log_id: str, prefix: bytes, secret: bytes, erasure: Erasure | None = None
-    ) -> _Line:
-        bare = _Line(month, prefix[len(MARK) :].hex(), log_id, b"", erasure)
-        return msgspec.structs.replace(bare, wrapped=self._wrapping.seal(secret, bare.subject()))
+        self, month: str, log_id: str, prefix: bytes, secret: bytes, erasure: KeyErasure | None = None
+    ) -> _KeyLine:
+        bare = _KeyLine(month, prefix[len(MARK) :].hex(), log_id, b"", erasure)
+        return msgspec.structs.replace(bare, wrapped=self._wrapping.encrypt(secret, bare.encode_subject()))
 
 
-def month_of(us: int) -> str:
+def format_month(us: int) -> str:
     """Name the UTC month of a moment in microseconds since the epoch.
 
     Examples
@@ -364,11 +366,11 @@ def month_of(us: int) -> str:
     >>> month_of(0), month_of(-1)
     ('1970-01', '1969-12')
     """
-    moment = moment_of_us(us)
+    moment = to_datetime(us)
     return f"{moment.year:04}-{moment.month:02}"
 
 
-def bounds_of(month: str) -> tuple[int, int]:
+def compute_month_bounds(month: str) -> tuple[int, int]:
     """Give the beginning of a month and that of the next, in microseconds since the epoch; `ValueError` for no month.
 
     Examples
@@ -381,14 +383,14 @@ def bounds_of(month: str) -> tuple[int, int]:
     return to_us(begins), to_us(datetime(year, months + 1, 1, tzinfo=UTC))
 
 
-def key_id_of(prefix: bytes) -> str:
+def extract_key_id(prefix: bytes) -> str:
     """Give the id in what sealed fields begin with."""
     return prefix[len(MARK) : PREFIX_BYTES].hex()
 
 
-def _new_key(month: str, log_id: str) -> tuple[bytes, PeriodKey]:
+def _new_key(month: str, log_id: str) -> tuple[bytes, MonthlyKey]:
     prefix = MARK + secrets.token_bytes(ID_BYTES)
-    return prefix, PeriodKey.of(month, log_id, prefix, secrets.token_bytes(KEY_BYTES))
+    return prefix, MonthlyKey.from_secret(month, log_id, prefix, secrets.token_bytes(KEY_BYTES))
 
 
 def _read_whole(path: Path) -> tuple[bytes, tuple[int, int, int]]:
@@ -397,11 +399,11 @@ def _read_whole(path: Path) -> tuple[bytes, tuple[int, int, int]]:
         with path.open("rb") as file:
             stat = os.fstat(file.fileno())
             content, seen = file.read(), (stat.st_dev, stat.st_ino, stat.st_mtime_ns)
-        if _identity(path) == seen:
+        if _read_file_stamp(path) == seen:
             return content, seen
 
 
-def _identity(path: Path) -> tuple[int, int, int] | None:
+def _read_file_stamp(path: Path) -> tuple[int, int, int] | None:
     """Tell whether a file is still the same; None where there is none."""
     try:
         stat = path.stat()

@@ -13,25 +13,25 @@ import msgspec
 from cryptography.exceptions import InvalidTag
 
 from consignments.errors import BadSetting, ServiceFault
-from consignments.schema import fields_of
+from consignments.schema import get_fields
 from features.history.pseudonyms import derive_key
-from serving.encryption.cipher import Cipher, fingerprint_of
-from serving.encryption.monthly_keys import FILE as PERIOD_KEYS_FILE
+from serving.encryption.cipher import Cipher, compute_fingerprint
+from serving.encryption.monthly_keys import FILE_NAME as PERIOD_KEYS_FILE
 from serving.encryption.monthly_keys import (
     MARK,
     PREFIX_BYTES,
-    RESTORE,
-    Erasure,
-    PeriodKey,
-    PeriodKeys,
-    key_id_of,
+    RESTORE_HINT,
+    KeyErasure,
+    MonthlyKey,
+    MonthlyKeys,
+    extract_key_id,
 )
 
 CONTENT_BYTES = 16
 NAME_BYTES = 8
 
 
-class Packed(NamedTuple):
+class PackedRecord(NamedTuple):
     """A record as the log keeps it.
 
     Attributes
@@ -50,10 +50,10 @@ class Packed(NamedTuple):
     content: bytes
 
 
-class Digest(Protocol):
+class KeyedHash(Protocol):
     """A prepared keyed hash."""
 
-    def copy(self) -> "Digest":
+    def copy(self) -> "KeyedHash":
         """Give a copy that can be fed."""
 
     def update(self, data: bytes, /) -> None:
@@ -74,21 +74,23 @@ class Vault:
         Without them all is sealed under the log's own key, and nothing under a month's can be opened.
     """
 
-    def __init__(self, data_key: bytes, periods: PeriodKeys | None = None) -> None:
+    def __init__(self, data_key: bytes, periods: MonthlyKeys | None = None) -> None:
         self.periods = periods
         self._own = Cipher(derive_key(data_key, "event log encryption"))
-        self.digest: Digest = blake2b(
+        self.digest: KeyedHash = blake2b(
             digest_size=CONTENT_BYTES, key=derive_key(data_key, "event log content")
         )
-        self.names: Digest = blake2b(digest_size=NAME_BYTES, key=derive_key(data_key, "index of identifiers"))
-        self.fingerprint = fingerprint_of(data_key)
+        self.names: KeyedHash = blake2b(
+            digest_size=NAME_BYTES, key=derive_key(data_key, "index of identifiers")
+        )
+        self.fingerprint = compute_fingerprint(data_key)
 
     @classmethod
-    def of(cls, state_dir: Path, data_key: bytes) -> "Vault":
-        """Give the vault of a state directory, with the keys by month that are there; errors as of `PeriodKeys`."""
-        return cls(data_key, PeriodKeys(state_dir / PERIOD_KEYS_FILE, data_key))
+    def load(cls, state_dir: Path, data_key: bytes) -> "Vault":
+        """Give the vault of a state directory, with the keys by month that are there; errors as of `MonthlyKeys`."""
+        return cls(data_key, MonthlyKeys(state_dir / PERIOD_KEYS_FILE, data_key))
 
-    def require(self, fingerprint: str) -> None:
+    def check_fingerprint(self, fingerprint: str) -> None:
         """Raise `BadSetting` where this is not the key that a log was written with."""
         if fingerprint != self.fingerprint:
             raise BadSetting(
@@ -99,7 +101,7 @@ class Vault:
                 todo="restore the key file; without it history and personal fields of this log are lost",
             )
 
-    def seal(self, personal: bytes, subject: bytes, recorded_us: int | None = None) -> bytes:
+    def encrypt(self, personal: bytes, subject: bytes, recorded_us: int | None = None) -> bytes:
         """Encrypt personal fields, bound to the identifier they belong to.
 
         Parameters
@@ -109,11 +111,11 @@ class Vault:
             When the entry is recorded, whose month's key is taken; None: the log's own key, for what is kept for good.
         """
         if recorded_us is None or self.periods is None:
-            return self._own.seal(personal, subject)
-        key = self.periods.at(recorded_us)
-        return key.prefix + key.cipher.seal(personal, subject)
+            return self._own.encrypt(personal, subject)
+        key = self.periods.get_key(recorded_us)
+        return key.prefix + key.cipher.encrypt(personal, subject)
 
-    def open(self, sealed: bytes, subject: bytes) -> bytes:
+    def decrypt(self, sealed: bytes, subject: bytes) -> bytes:
         """Decrypt personal fields.
 
         Raises
@@ -121,14 +123,14 @@ class Vault:
         ServiceFault
             Where the key of their month was erased or is missing, they were changed, or the data key is another.
         """
-        key = self._key_of(sealed)
+        key = self._find_key(sealed)
         try:
             if key is None:
-                return self._own.open(sealed, subject)
-            return key.cipher.open(sealed[PREFIX_BYTES:], subject)
+                return self._own.decrypt(sealed, subject)
+            return key.cipher.decrypt(sealed[PREFIX_BYTES:], subject)
         except InvalidTag as error:
             if key is None and sealed.startswith(MARK):
-                raise self._without_key(sealed, f"log entry of {subject.decode()}") from None
+                raise self._build_key_fault(sealed, f"log entry of {subject.decode()}") from None
             raise ServiceFault(
                 "personal fields cannot be decrypted",
                 where=f"log entry of {subject.decode()}",
@@ -136,36 +138,36 @@ class Vault:
                 todo="give the data key the log was written with, and verify the log",
             ) from error
 
-    def erasure_of(self, sealed: bytes | None) -> Erasure | None:
+    def find_erasure(self, sealed: bytes | None) -> KeyErasure | None:
         """Give the record that the key of sealed fields was erased; None where it was not, or there are none."""
         if sealed is None or self.periods is None or not self.periods.erasures:
             return None
         return self.periods.erasures.get(sealed[:PREFIX_BYTES])
 
-    def require_key_of(self, sealed: bytes, where: str) -> None:
+    def check_key(self, sealed: bytes, where: str) -> None:
         """Raise `ServiceFault` where the key of sealed fields is missing without record."""
-        if sealed.startswith(MARK) and self._key_of(sealed) is None and self.erasure_of(sealed) is None:
-            raise self._without_key(sealed, where)
+        if sealed.startswith(MARK) and self._find_key(sealed) is None and self.find_erasure(sealed) is None:
+            raise self._build_key_fault(sealed, where)
 
-    def _key_of(self, sealed: bytes) -> PeriodKey | None:
+    def _find_key(self, sealed: bytes) -> MonthlyKey | None:
         """Give the key of a month; None for fields under the log's own, and for a key that is not here."""
         if self.periods is None or not sealed.startswith(MARK):
             return None
-        return self.periods.of(sealed[:PREFIX_BYTES])
+        return self.periods.find_key(sealed[:PREFIX_BYTES])
 
-    def _without_key(self, sealed: bytes, where: str) -> ServiceFault:
-        erasure = self.erasure_of(sealed)
+    def _build_key_fault(self, sealed: bytes, where: str) -> ServiceFault:
+        erasure = self.find_erasure(sealed)
         if erasure is not None:
             return ServiceFault(str(erasure), where=where, todo="these personal fields are gone for good")
         return ServiceFault(
             "the key of its personal fields is missing, and no record says that it was erased",
             where=where,
-            got=f"no key {key_id_of(sealed)} in {'use' if self.periods is None else self.periods.path}",
-            todo=RESTORE,
+            got=f"no key {extract_key_id(sealed)} in {'use' if self.periods is None else self.periods.path}",
+            todo=RESTORE_HINT,
         )
 
 
-class Packer:
+class RecordPacker:
     """Packs records of one type for the log, and gives them back.
 
     Parameters
@@ -180,11 +182,11 @@ class Packer:
 
     def __init__(self, record: type[msgspec.Struct], vault: Vault | None, aside: tuple[str, ...]) -> None:
         self.record, self.vault = record, vault
-        kept = [field for field in fields_of(record) if field.name not in aside]
-        self._plain = _Part(record, [field.name for field in kept if not field.personal])
-        self._personal = _Part(record, [field.name for field in kept if field.personal])
+        kept = [field for field in get_fields(record) if field.name not in aside]
+        self._plain = _FieldPacker(record, [field.name for field in kept if not field.personal])
+        self._personal = _FieldPacker(record, [field.name for field in kept if field.personal])
 
-    def pack(self, record: Any, subject: str, recorded_us: int | None = None) -> Packed:
+    def pack(self, record: Any, subject: str, recorded_us: int | None = None) -> PackedRecord:
         """Pack a record.
 
         Parameters
@@ -193,7 +195,7 @@ class Packer:
         subject : str
             The identifier it belongs to.
         recorded_us : int or None
-            As `Vault.seal` takes it.
+            As `Vault.encrypt` takes it.
         """
         assert self.vault is not None
         plain, personal = self._plain.pack(record), self._personal.pack(record)
@@ -201,25 +203,25 @@ class Packer:
         digest = self.vault.digest.copy()
         for part in (len(name).to_bytes(2, "big"), name, len(plain).to_bytes(4, "big"), plain, personal):
             digest.update(part)
-        sealed = self.vault.seal(personal, name, recorded_us) if personal != NOTHING else None
-        return Packed(plain, sealed, digest.digest())
+        sealed = self.vault.encrypt(personal, name, recorded_us) if personal != EMPTY_FIELDS else None
+        return PackedRecord(plain, sealed, digest.digest())
 
     def unpack(self, plain: bytes, sealed: bytes | None, subject: str, **aside: Any) -> Any:
         """Give the record back; `aside` are the fields the log keeps in columns of their own."""
-        fields = self.plain_fields(plain) | aside
+        fields = self.unpack_plain(plain) | aside
         if sealed is not None and self.vault is not None:
-            fields |= self._personal.unpack(self.vault.open(sealed, subject.encode()))
+            fields |= self._personal.unpack(self.vault.decrypt(sealed, subject.encode()))
         return self.record(**fields)
 
-    def plain_fields(self, plain: bytes) -> dict[str, Any]:
+    def unpack_plain(self, plain: bytes) -> dict[str, Any]:
         """Give the fields that are not personal and not missing."""
         return self._plain.unpack(plain)
 
 
-NOTHING = msgspec.msgpack.encode({})
+EMPTY_FIELDS = msgspec.msgpack.encode({})
 
 
-class _Part:
+class _FieldPacker:
     """Some fields of a record as MessagePack, missing ones left out."""
 
     def __init__(self, record: type[msgspec.Struct], names: list[str]) -> None:

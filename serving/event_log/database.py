@@ -12,19 +12,19 @@ from sqlalchemy.engine import URL, make_url
 
 from consignments.errors import BadSetting, ServiceFault
 
-SETTING = "NPSRISK_DATABASE_URL"
+URL_SETTING = "NPSRISK_DATABASE_URL"
 LATEST_REVISION = "0001"
 """Of `serving.migrations`: what the tables are brought to."""
 BUSY_SECONDS = 5.0
 """How long to wait for another process that holds what is wanted."""
-EXPECTED = "sqlite:///FILE or postgresql://USER@HOST:PORT/DATABASE, with %40 for an @ in a password"
+EXPECTED_URL = "sqlite:///FILE or postgresql://USER@HOST:PORT/DATABASE, with %40 for an @ in a password"
 
 
-class Writer(Protocol):
+class TableWriter(Protocol):
     """The one connection through which a table is written."""
 
-    def hold(self) -> None:
-        """Connect and, where the database can do that, keep others from writing, until `drop`.
+    def acquire(self) -> None:
+        """Connect and, where the database can do that, keep others from writing, until `release`.
 
         Raises
         ------
@@ -37,12 +37,12 @@ class Writer(Protocol):
     def write(self, rows: Sequence[tuple[Any, ...]]) -> None:
         """Write rows, all or none; they are durable when it returns. `SQLAlchemyError` where that cannot be said."""
 
-    def drop(self) -> None:
+    def release(self) -> None:
         """Close the connection; the next write makes another."""
 
 
 @contextmanager
-def usable(url: str) -> Iterator[URL]:
+def use_database(url: str) -> Iterator[URL]:
     """Take an address apart, and turn what its database says into the errors of npsrisk.
 
     Raises
@@ -52,44 +52,44 @@ def usable(url: str) -> Iterator[URL]:
     ServiceFault
         Where the database cannot be used.
     """
-    address = _parsed(url)
+    address = _parse_address(url)
     try:
         yield address
     except ImportError as error:
         raise BadSetting(
             "the driver of this database is not installed",
-            where=SETTING,
+            where=URL_SETTING,
             got=error.name or "",
             todo="pip install 'npsrisk[postgres]'",
         ) from error
     except sa.exc.SQLAlchemyError as error:
         raise ServiceFault(
             "the event log cannot be opened",
-            where=shown(address),
-            got=first_line(error),
+            where=mask_password(address),
+            got=describe_error(error),
             todo="check that the database is there, may be written, and has room",
         ) from error
 
 
-def _parsed(url: str) -> URL:
+def _parse_address(url: str) -> URL:
     try:
         address = make_url(url)
     except (sa.exc.ArgumentError, ValueError) as error:
-        raise _no_address(error.__class__.__name__) from None
+        raise _bad_address(error.__class__.__name__) from None
     if address.drivername in ("postgresql", "postgresql+psycopg"):
         address = address.set(drivername="postgresql+psycopg")
     elif address.drivername not in ("sqlite", "sqlite+pysqlite"):
-        raise _no_address("another kind of database")
+        raise _bad_address("another kind of database")
     if "@" in (address.host or ""):
-        raise _no_address("a host with an @ in it")
+        raise _bad_address("a host with an @ in it")
     return address
 
 
-def _no_address(got: str) -> BadSetting:
-    return BadSetting("not a database that can be used", where=SETTING, got=got, expected=EXPECTED)
+def _bad_address(got: str) -> BadSetting:
+    return BadSetting("not a database that can be used", where=URL_SETTING, got=got, expected=EXPECTED_URL)
 
 
-def shown(address: URL) -> str:
+def mask_password(address: URL) -> str:
     """Show an address without its password, wherever in it that stands."""
     parts = address.drivername, address.username, None, address.host, address.port, address.database
     return URL.create(*parts).render_as_string()
@@ -106,7 +106,7 @@ def open_engine(address: URL, *, read_only: bool = False) -> sa.Engine:
     return open_sqlite(address, read_only=read_only)
 
 
-def writer_of(engine: sa.Engine, table: sa.Table) -> Writer:
+def create_writer(engine: sa.Engine, table: sa.Table) -> TableWriter:
     """Give what writes a table of this database."""
     if engine.dialect.name == "postgresql":
         from serving.event_log.postgres import PostgresWriter
@@ -150,7 +150,7 @@ def wipe(engine: sa.Engine, table: sa.Table) -> None:
             connection.exec_driver_sql("PRAGMA wal_checkpoint(TRUNCATE)")
 
 
-def first_line(error: BaseException) -> str:
+def describe_error(error: BaseException) -> str:
     """Say what the database said, without the statement and its values."""
     cause = getattr(error, "orig", None)
     return str(cause if cause is not None else error).partition("\n")[0]

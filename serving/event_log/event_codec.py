@@ -11,17 +11,17 @@ from numpy.typing import NDArray
 
 from consignments.errors import ServiceFault
 from consignments.records import Alert, Consignment, Identifier, Outcome, Probability, Selector, Time
-from consignments.visibility import moment_of_us, to_us, visible_us
+from consignments.visibility import get_visible_us, to_datetime, to_us
 from features.history.keys import KEYS_VERSION, KeyKind
-from serving.encryption.monthly_keys import Erasure
-from serving.encryption.vault import Packed, Packer, Vault
+from serving.encryption.monthly_keys import KeyErasure
+from serving.encryption.vault import PackedRecord, RecordPacker, Vault
 from serving.event_log.events import Event, Kind
 
 Keys = NDArray[np.uint64]
 Row = NDArray[np.float32]
 Rows = NDArray[np.float32]
-KEY = np.dtype("<u8")
-FEATURE = np.dtype("<f4")
+KEY_DTYPE = np.dtype("<u8")
+FEATURE_DTYPE = np.dtype("<f4")
 KINDS_DIGEST_CHARACTERS = 16
 
 
@@ -45,7 +45,7 @@ class Selection(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     request: Annotated[str, Meta(description="digest of the request it was chosen for")] = ""
 
 
-class Judgement(NamedTuple):
+class ScoredDecision(NamedTuple):
     """What a model said of a consignment.
 
     Attributes
@@ -69,16 +69,16 @@ class Judgement(NamedTuple):
     spec_sha256: str
 
 
-NOTHING_SAID = Judgement(*[None] * len(Judgement._fields))  # type: ignore[arg-type]
+NO_DECISION = ScoredDecision(*[None] * len(ScoredDecision._fields))  # type: ignore[arg-type]
 
 
-def kinds_digest(kinds: tuple[KeyKind, ...]) -> str:
+def compute_kinds_digest(kinds: tuple[KeyKind, ...]) -> str:
     """Tell apart the lists of keys that models use: names and counterparts, in their order, and how they are made."""
     named = [(kind.name, kind.counterpart) for kind in kinds]
     return sha256(msgspec.json.encode((KEYS_VERSION, named))).hexdigest()[:KINDS_DIGEST_CHARACTERS]
 
 
-class Entries:
+class EventCodec:
     """Turns records into entries of the log and back.
 
     Parameters
@@ -99,15 +99,15 @@ class Entries:
     """
 
     def __init__(self, vault: Vault | None, record: type[Consignment], kinds: tuple[KeyKind, ...]) -> None:
-        self.vault, self.kinds = vault, kinds_digest(kinds)
+        self.vault, self.kinds = vault, compute_kinds_digest(kinds)
         self.opens = vault is not None
-        self.consignments = Packer(record, vault, ("consignment_id", "received_at", "cancelled_at"))
-        self.outcomes = Packer(Outcome, vault, ("consignment_id", "recorded_at"))
-        self.alerts = Packer(Alert, vault, ())
-        self.cancellations = Packer(Cancellation, vault, ("consignment_id", "cancelled_at"))
-        self.selections = Packer(Selection, vault, ("consignment_id", "selected_at"))
+        self.consignments = RecordPacker(record, vault, ("consignment_id", "received_at", "cancelled_at"))
+        self.outcomes = RecordPacker(Outcome, vault, ("consignment_id", "recorded_at"))
+        self.alerts = RecordPacker(Alert, vault, ())
+        self.cancellations = RecordPacker(Cancellation, vault, ("consignment_id", "cancelled_at"))
+        self.selections = RecordPacker(Selection, vault, ("consignment_id", "selected_at"))
 
-    def pack(self, c: Consignment, recorded_us: int) -> Packed:
+    def pack(self, c: Consignment, recorded_us: int) -> PackedRecord:
         """Pack a consignment for the month it is recorded in; its `content` tells whether it is the version that is known.
 
         Raises
@@ -117,24 +117,24 @@ class Entries:
         """
         return self.consignments.pack(c, c.consignment_id, recorded_us)
 
-    def arrival(
+    def encode_arrival(
         self,
         sequence: int,
         c: Consignment,
-        packed: Packed,
+        packed: PackedRecord,
         keys: Keys,
         counterparts: Keys,
         *,
         asked_by: str,
         recorded_us: int | None,
-        judgement: Judgement | None = None,
+        judgement: ScoredDecision | None = None,
     ) -> Event:
         """Make the entry of a consignment: a decision where there is a judgement, else an arrival."""
         assert c.received_at is not None
         features: bytes | None = None
         if judgement is not None:
-            features = judgement.features.astype(FEATURE, copy=False).tobytes()
-        said = judgement or NOTHING_SAID
+            features = judgement.features.astype(FEATURE_DTYPE, copy=False).tobytes()
+        said = judgement or NO_DECISION
         return Event(
             sequence,
             "arrival" if judgement is None else "decision",
@@ -145,7 +145,8 @@ class Entries:
             packed.plain,
             packed.sealed,
             self.kinds,
-            keys.astype(KEY, copy=False).tobytes() + counterparts.astype(KEY, copy=False).tobytes(),
+            keys.astype(KEY_DTYPE, copy=False).tobytes()
+            + counterparts.astype(KEY_DTYPE, copy=False).tobytes(),
             features,
             said.score,
             said.band,
@@ -156,32 +157,34 @@ class Entries:
             asked_by,
         )
 
-    def outcome(self, sequence: int, outcome: Outcome, asked_by: str) -> Event:
+    def encode_outcome(self, sequence: int, outcome: Outcome, asked_by: str) -> Event:
         """Make the entry of an outcome; `recorded_at` is set where the service was told."""
         recorded_us = None if outcome.recorded_at is None else to_us(outcome.recorded_at)
         packed = self.outcomes.pack(outcome, outcome.consignment_id)
-        at_us = visible_us(outcome)
-        return _entry(sequence, "outcome", outcome.consignment_id, at_us, recorded_us, packed, asked_by)
+        at_us = get_visible_us(outcome)
+        return _build_event(sequence, "outcome", outcome.consignment_id, at_us, recorded_us, packed, asked_by)
 
-    def alert(self, sequence: int, alert: Alert, recorded_us: int | None, asked_by: str) -> Event:
+    def encode_alert(self, sequence: int, alert: Alert, recorded_us: int | None, asked_by: str) -> Event:
         """Make the entry of an alert."""
         packed = self.alerts.pack(alert, alert.alert_id)
-        return _entry(sequence, "alert", None, to_us(alert.issued_at), recorded_us, packed, asked_by)
+        return _build_event(sequence, "alert", None, to_us(alert.issued_at), recorded_us, packed, asked_by)
 
-    def cancellation(
+    def encode_cancellation(
         self, sequence: int, consignment_id: str, cancelled_us: int, recorded_us: int | None, asked_by: str
     ) -> Event:
         """Make the entry of a cancellation."""
         packed = self.cancellations.pack(Cancellation(consignment_id), consignment_id)
-        return _entry(sequence, "cancellation", consignment_id, cancelled_us, recorded_us, packed, asked_by)
+        return _build_event(
+            sequence, "cancellation", consignment_id, cancelled_us, recorded_us, packed, asked_by
+        )
 
-    def selection(self, sequence: int, selection: Selection, asked_by: str) -> Event:
+    def encode_selection(self, sequence: int, selection: Selection, asked_by: str) -> Event:
         """Make the entry of a selection."""
         packed = self.selections.pack(selection, selection.consignment_id)
         at_us = to_us(selection.selected_at)
-        return _entry(sequence, "selection", selection.consignment_id, at_us, at_us, packed, asked_by)
+        return _build_event(sequence, "selection", selection.consignment_id, at_us, at_us, packed, asked_by)
 
-    def consignment_of(self, event: Event) -> Consignment:
+    def decode_consignment(self, event: Event) -> Consignment:
         """Give the consignment of an arrival or a decision; personal fields are decrypted, where there is a vault.
 
         Raises
@@ -189,7 +192,7 @@ class Entries:
         ServiceFault
             Where its content was removed, the key of its month was erased or is missing, or it cannot be decrypted.
         """
-        if event.emptied:
+        if event.redacted:
             raise ServiceFault(
                 "its content was removed by npsrisk forget", where=f"log entry {event.sequence}"
             )
@@ -198,13 +201,13 @@ class Entries:
             event.sealed,
             _name(event),
             consignment_id=event.consignment_id,
-            received_at=moment_of_us(event.at_us),
+            received_at=to_datetime(event.at_us),
         )
         return c
 
-    def outcome_of(self, event: Event) -> Outcome:
+    def decode_outcome(self, event: Event) -> Outcome:
         """Give the outcome of an entry."""
-        recorded_at = None if event.recorded_us is None else moment_of_us(event.recorded_us)
+        recorded_at = None if event.recorded_us is None else to_datetime(event.recorded_us)
         outcome: Outcome = self.outcomes.unpack(
             event.plain,
             event.sealed,
@@ -214,20 +217,20 @@ class Entries:
         )
         return outcome
 
-    def alert_of(self, event: Event) -> Alert:
+    def decode_alert(self, event: Event) -> Alert:
         """Give the alert of an entry; personal fields are decrypted, where there is a vault."""
-        name = self.alerts.plain_fields(event.plain)["alert_id"]
+        name = self.alerts.unpack_plain(event.plain)["alert_id"]
         alert: Alert = self.alerts.unpack(event.plain, event.sealed, name)
         return alert
 
-    def selection_of(self, event: Event) -> Selection:
+    def decode_selection(self, event: Event) -> Selection:
         """Give the selection of an entry."""
         selection: Selection = self.selections.unpack(
             event.plain,
             event.sealed,
             _name(event),
             consignment_id=event.consignment_id,
-            selected_at=moment_of_us(event.at_us),
+            selected_at=to_datetime(event.at_us),
         )
         return selection
 
@@ -236,41 +239,41 @@ class Entries:
         """Whether the key of any month was erased, as far as is known."""
         return self.vault is not None and self.vault.periods is not None and bool(self.vault.periods.erasures)
 
-    def erasure_of(self, event: Event) -> Erasure | None:
+    def find_erasure(self, event: Event) -> KeyErasure | None:
         """Give the record that the key of an entry's personal fields was erased; None where it was not, or it has none."""
-        return None if self.vault is None else self.vault.erasure_of(event.sealed)
+        return None if self.vault is None else self.vault.find_erasure(event.sealed)
 
-    def plain_of(self, event: Event) -> dict[str, Any]:
+    def decode_plain_fields(self, event: Event) -> dict[str, Any]:
         """Give the fields of a consignment that are not personal; none where its content was removed."""
-        return {} if event.emptied else self.consignments.plain_fields(event.plain)
+        return {} if event.redacted else self.consignments.unpack_plain(event.plain)
 
 
-def stored_keys(event: Event) -> tuple[Keys, Keys]:
+def decode_keys(event: Event) -> tuple[Keys, Keys]:
     """Give the keys of history and their counterparts that an entry holds."""
     assert event.keys is not None
-    both = np.frombuffer(event.keys, dtype=KEY)
+    both = np.frombuffer(event.keys, dtype=KEY_DTYPE)
     return both[: len(both) // 2], both[len(both) // 2 :]
 
 
-def stored_features(event: Event) -> Row:
+def decode_features(event: Event) -> Row:
     """Give the row that was scored."""
     assert event.features is not None
-    return np.frombuffer(event.features, dtype=FEATURE)
+    return np.frombuffer(event.features, dtype=FEATURE_DTYPE)
 
 
-def _entry(
+def _build_event(
     sequence: int,
     kind: Kind,
     consignment_id: str | None,
     at_us: int,
     recorded_us: int | None,
-    packed: Packed,
+    packed: PackedRecord,
     asked_by: str,
 ) -> Event:
     return Event(sequence, kind, consignment_id, at_us, recorded_us, *_columns(packed), asked_by=asked_by)
 
 
-def _columns(packed: Packed) -> tuple[bytes, bytes, bytes | None]:
+def _columns(packed: PackedRecord) -> tuple[bytes, bytes, bytes | None]:
     return packed.content, packed.plain, packed.sealed
 
 

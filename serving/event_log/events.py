@@ -5,7 +5,7 @@ from typing import Literal, NamedTuple
 import sqlalchemy as sa
 
 Kind = Literal["decision", "arrival", "outcome", "alert", "cancellation", "selection", "removal", "erasure"]
-ARRIVED: tuple[Kind, ...] = ("decision", "arrival")
+ARRIVAL_KINDS: tuple[Kind, ...] = ("decision", "arrival")
 EMPTY = b""
 """In place of the fields of an entry whose content was removed."""
 
@@ -28,7 +28,7 @@ class Event(NamedTuple):
     recorded_us : int or None
         When the service was told, and scored; of past data as the table gives it.
     content : bytes
-        Keyed digest of the record (`serving.encryption.vault.Packed`), as are `plain` and `sealed`; of a removal or an erasure, no bytes.
+        Keyed digest of the record (`serving.encryption.vault.PackedRecord`), as are `plain` and `sealed`; of a removal or an erasure, no bytes.
     kinds : str or None
         Digest of the kinds of history keys that `keys` holds.
     keys : bytes or None
@@ -68,7 +68,7 @@ class Event(NamedTuple):
     asked_by: str = ""
 
     @property
-    def emptied(self) -> bool:
+    def redacted(self) -> bool:
         """Whether its content was removed: fields, features and reasons; its keys of history are left."""
         return self.plain == EMPTY
 

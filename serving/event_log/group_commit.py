@@ -1,6 +1,6 @@
 """Group commit: many answers wait for one flush to disk; while one group is being written, the next one gathers.
 
-An answer may leave only after `Group.durable` has returned for the group of its decision, or `Group.settle` has given it its value.
+An answer may leave only after `CommitGroup.wait_until_durable` has returned for the group of its decision, or `CommitGroup.settle` has given it its value.
 """
 
 import asyncio
@@ -15,13 +15,13 @@ from consignments.errors import ServiceFault
 from serving.event_log.events import Event
 from serving.event_log.log import EventLog
 
-QUEUE_ENTRIES = 20_000
+MAX_QUEUE_ENTRIES = 20_000
 """Entries that may wait for the disk; past that the service refuses, so that memory stays bounded."""
 STALL_SECONDS = 10.0
 """How long one write may take before nothing more is taken, and those who wait for it are let go."""
 
 
-class Group:
+class CommitGroup:
     """Entries that are written together, all or none.
 
     Attributes
@@ -45,14 +45,14 @@ class Group:
             self._began = time.perf_counter()
         self.events.append(event)
 
-    def settle(self, future: "asyncio.Future[Any]", value: Any) -> None:
+    def resolve(self, future: "asyncio.Future[Any]", value: Any) -> None:
         """Let a future have its value once the group is on disk, or the fault where it could not be written."""
         if self._done:
-            settle(future, value, self._error)
+            resolve_future(future, value, self._error)
         else:
             self._waiting.append((future, value))
 
-    async def durable(self) -> None:
+    async def wait_until_durable(self) -> None:
         """Wait until the group is on disk.
 
         Raises
@@ -61,7 +61,7 @@ class Group:
             Where it could not be written.
         """
         future: asyncio.Future[None] = asyncio.get_running_loop().create_future()
-        self.settle(future, None)
+        self.resolve(future, None)
         await future
 
     def finish(self, error: ServiceFault | None = None) -> None:
@@ -69,10 +69,10 @@ class Group:
         self._done, self._error, self.seconds = True, error, time.perf_counter() - self._began
         waiting, self._waiting = self._waiting, []
         for future, value in waiting:
-            settle(future, value, error)
+            resolve_future(future, value, error)
 
 
-def settle(future: "asyncio.Future[Any]", value: Any, error: Exception | None) -> None:
+def resolve_future(future: "asyncio.Future[Any]", value: Any, error: Exception | None) -> None:
     """Let a future have a value, or an error where there is one; nothing where whoever asked is gone."""
     if future.done():
         return
@@ -106,7 +106,7 @@ class Committer:
         self._todo: SimpleQueue[tuple[asyncio.AbstractEventLoop, list[Event]] | None] = SimpleQueue()
         self._thread = threading.Thread(target=self._work, name="commit", daemon=True)
         self._thread.start()
-        self._gathering, self._writing = Group(), Group()
+        self._gathering, self._writing = CommitGroup(), CommitGroup()
         self._busy, self._began = False, 0.0
         self._waiting: list[Callable[[], object]] = []
         self.fault: ServiceFault | None = None
@@ -123,9 +123,9 @@ class Committer:
         """How long the oldest entry that is not yet on disk has been waiting to be written."""
         return time.monotonic() - self._began if self._busy else 0.0
 
-    def stall(self) -> ServiceFault | None:
+    def get_stall_fault(self) -> ServiceFault | None:
         """Say that a write takes too long, where it does."""
-        return _too_slow() if self.lag_seconds >= STALL_SECONDS else None
+        return _build_stall_fault() if self.lag_seconds >= STALL_SECONDS else None
 
     def check(self) -> None:
         """Refuse work that could not be logged.
@@ -137,13 +137,13 @@ class Committer:
         """
         if self.fault is not None:
             raise ServiceFault("the event log cannot be written", got=self.fault.got, todo="try again later")
-        if self.waiting >= QUEUE_ENTRIES:
+        if self.waiting >= MAX_QUEUE_ENTRIES:
             raise ServiceFault("too much is waiting for the event log", todo="try again in a second")
-        stall = self.stall()
+        stall = self.get_stall_fault()
         if stall is not None:
             raise stall
 
-    def add(self, event: Event) -> Group:
+    def add(self, event: Event) -> CommitGroup:
         """Add the next entry; `check` was called before."""
         assert event.sequence == self.next_sequence
         self.next_sequence += 1
@@ -153,41 +153,41 @@ class Committer:
             asyncio.get_running_loop().call_soon(self._write)
         return self._gathering
 
-    def when_free(self, then: Callable[[], object]) -> None:
+    def call_when_free(self, then: Callable[[], object]) -> None:
         """Call `then` soon: now where nothing is being written or nothing can be, else when that is done.
 
         What it adds goes into the next group, so that more entries share a flush; those of the group before are answered first.
         """
-        if self._busy and self.fault is None and self.stall() is None:
+        if self._busy and self.fault is None and self.get_stall_fault() is None:
             self._waiting.append(then)
         else:
             asyncio.get_running_loop().call_soon(then)
 
-    def group_of(self, sequence: int) -> Group | None:
+    def find_group(self, sequence: int) -> CommitGroup | None:
         """Give the group of an entry that is not yet on disk, or None where it is."""
         if sequence <= self.durable_sequence:
             return None
         written_last = self._writing.events[-1].sequence if self._writing.events else 0
         return self._writing if sequence <= written_last else self._gathering
 
-    def pending(self) -> list[Event]:
+    def list_pending(self) -> list[Event]:
         """Give the entries that are not yet on disk, in their order."""
         both = [*self._writing.events, *self._gathering.events]
         return [event for event in both if event.sequence > self.durable_sequence]
 
     async def drain(self) -> None:
         """Wait until all that was added is on disk."""
-        await self.durable(self.next_sequence - 1)
+        await self.wait_until_durable(self.next_sequence - 1)
 
-    async def durable(self, sequence: int) -> None:
+    async def wait_until_durable(self, sequence: int) -> None:
         """Wait until an entry is on disk; `ServiceFault` where it could not be written."""
-        group = self.group_of(sequence)
+        group = self.find_group(sequence)
         if group is not None:
-            await group.durable()
+            await group.wait_until_durable()
 
     def resume(self) -> None:
         """Take entries again, after the log was reread and state was built from it."""
-        self._gathering, self._busy, self.fault = Group(), False, None
+        self._gathering, self._busy, self.fault = CommitGroup(), False, None
         self.durable_sequence = self._log.last_sequence
         self.next_sequence = self._log.last_sequence + 1
 
@@ -197,18 +197,18 @@ class Committer:
         self._thread.join()
 
     def _write(self) -> None:
-        self._writing, self._gathering, self._began = self._gathering, Group(), time.monotonic()
+        self._writing, self._gathering, self._began = self._gathering, CommitGroup(), time.monotonic()
         loop = asyncio.get_running_loop()
         self._todo.put((loop, self._writing.events))
-        self._patience = loop.call_later(STALL_SECONDS, self._let_go)
+        self._patience = loop.call_later(STALL_SECONDS, self._fail_stalled)
 
-    def _let_go(self) -> None:
+    def _fail_stalled(self) -> None:
         """Let those go who wait for a write that takes too long; it may still succeed."""
-        stall = _too_slow()
+        stall = _build_stall_fault()
         for group in (self._writing, self._gathering):
             if group.events:
                 group.finish(stall)
-        self._let_in()
+        self._call_waiting()
 
     def _work(self) -> None:
         """Write group after group, in the thread."""
@@ -216,7 +216,7 @@ class Committer:
             loop, events = todo
             error = self._append(events)
             with suppress(RuntimeError):  # the loop was closed: nobody waits
-                loop.call_soon_threadsafe(self._written, error)
+                loop.call_soon_threadsafe(self._finish_group, error)
 
     def _append(self, events: list[Event]) -> Exception | None:
         start = time.perf_counter()
@@ -227,28 +227,28 @@ class Committer:
             return error
         return None
 
-    def _written(self, error: Exception | None) -> None:
+    def _finish_group(self, error: Exception | None) -> None:
         self._patience.cancel()
         if error is not None:
             self._fail(error)
             return
         self.durable_sequence = self._writing.events[-1].sequence
         self._writing.finish()
-        self._let_in()
-        asyncio.get_running_loop().call_soon(self._go_on)
+        self._call_waiting()
+        asyncio.get_running_loop().call_soon(self._write_next)
 
-    def _let_in(self) -> None:
+    def _call_waiting(self) -> None:
         """Let those add their entries who waited until nothing is being written."""
         waiting, self._waiting = self._waiting, []
         for then in waiting:
             asyncio.get_running_loop().call_soon(then)
 
-    def _go_on(self) -> None:
+    def _write_next(self) -> None:
         if self._gathering.events:
             self._write()
         else:
             self._busy = False
-            self._let_in()  # who came since the group was done found it busy still
+            self._call_waiting()  # who came since the group was done found it busy still
 
     def _fail(self, error: Exception) -> None:
         """Give up what was being written, and what was to follow it."""
@@ -257,10 +257,10 @@ class Committer:
         self.fault = error
         self._writing.finish(error)
         self._gathering.finish(error)
-        self._let_in()
+        self._call_waiting()
 
 
-def _too_slow() -> ServiceFault:
+def _build_stall_fault() -> ServiceFault:
     return ServiceFault(
         "writing the event log takes too long", todo="try again later: nothing is counted twice"
     )

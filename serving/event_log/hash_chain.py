@@ -20,7 +20,7 @@ from serving.event_log.events import Event
 _encode = msgspec.msgpack.Encoder().encode
 
 
-def chain(previous: bytes, event: Event) -> bytes:
+def hash_event(previous: bytes, event: Event) -> bytes:
     """Give the hash of an entry: SHA-256 of the hash before it and of all its columns, in order, as MessagePack.
 
     Returns
@@ -31,7 +31,7 @@ def chain(previous: bytes, event: Event) -> bytes:
     return hashlib.sha256(previous + _encode(event)).digest()
 
 
-class Removal(msgspec.Struct, frozen=True):
+class Redaction(msgspec.Struct, frozen=True):
     """That the content of consignments was removed from the log, and what is left of them.
 
     Attributes
@@ -41,7 +41,7 @@ class Removal(msgspec.Struct, frozen=True):
     emptied : int
         Entries that lost their content.
     digest : bytes
-        `Remains` of these entries.
+        `RedactedDigest` of these entries.
     before_us : int
         They were recorded before this moment, in microseconds since the epoch.
     approved_by, why : str
@@ -56,7 +56,7 @@ class Removal(msgspec.Struct, frozen=True):
     why: str
 
 
-class Remains:
+class RedactedDigest:
     """The digest of what is left of entries without content: SHA-256 of their columns and hashes, in their order."""
 
     def __init__(self) -> None:
@@ -73,7 +73,7 @@ class Remains:
         return self._sha256.digest()
 
 
-class Verdict(NamedTuple):
+class VerificationResult(NamedTuple):
     """What a walk along the chain found.
 
     Attributes
@@ -100,7 +100,7 @@ class Verdict(NamedTuple):
     emptied: int = 0
     erased: int = 0
 
-    def fault(self, kept: str = "") -> str:
+    def describe_fault(self, kept: str = "") -> str:
         """Say what is wrong with the log, in one sentence; empty where nothing is.
 
         Parameters
@@ -120,7 +120,7 @@ class Verdict(NamedTuple):
         return ""
 
 
-class Walk:
+class ChainVerifier:
     """A walk along a chain, from its first entry on.
 
     Parameters
@@ -136,43 +136,49 @@ class Walk:
     """
 
     def __init__(
-        self, origin: bytes, removals: Iterable[Removal], kept: str = "", erased: Collection[bytes] = ()
+        self, origin: bytes, removals: Iterable[Redaction], kept: str = "", erased: Collection[bytes] = ()
     ) -> None:
         self._previous, self._kept, self._erased_keys = origin, kept, erased
         self._removals = iter(removals)
         self._removal = next(self._removals, None)
-        self._remains = Remains()
+        self._remains = RedactedDigest()
         self.entries = self.emptied = self.erased = 0
         self.kept_at = 0 if origin.hex() == kept else None
 
-    def step(self, event: Event, stored: bytes, here: bytes) -> bool:
+    def check_event(self, event: Event, stored: bytes, here: bytes) -> bool:
         """Take the next entry, the hash before it as it has it, and its own; False where it does not fit."""
         fits = event.sequence == self.entries + 1 and stored == self._previous
-        if not fits or not (self._covers(event) if event.emptied else here == chain(stored, event)):
+        if not fits or not (self._covers(event) if event.redacted else here == hash_event(stored, event)):
             return False
-        if event.emptied:
+        if event.redacted:
             self._remains.add(event, here)
         if event.sealed is not None and event.sealed[:PREFIX_BYTES] in self._erased_keys:
             self.erased += 1
-        if self._removal is not None and event.sequence == self._removal.up_to and not self._end_removal():
+        if (
+            self._removal is not None
+            and event.sequence == self._removal.up_to
+            and not self._check_redaction()
+        ):
             return False
         self._previous, self.entries = here, event.sequence
         if here.hex() == self._kept:
             self.kept_at = self.entries
         return True
 
-    def verdict(self, broken_at: int | None = None) -> Verdict:
+    def get_result(self, broken_at: int | None = None) -> VerificationResult:
         """Say what was found so far."""
-        return Verdict(self.entries, broken_at, self._previous.hex(), self.kept_at, self.emptied, self.erased)
+        return VerificationResult(
+            self.entries, broken_at, self._previous.hex(), self.kept_at, self.emptied, self.erased
+        )
 
     def _covers(self, event: Event) -> bool:
         removal = self._removal
         return removal is not None and removal.after < event.sequence <= removal.up_to
 
-    def _end_removal(self) -> bool:
+    def _check_redaction(self) -> bool:
         """Hold what is left of the emptied entries against the record of their removal."""
         removal, remains = self._removal, self._remains
         assert removal is not None
-        self._removal, self._remains = next(self._removals, None), Remains()
+        self._removal, self._remains = next(self._removals, None), RedactedDigest()
         self.emptied += remains.entries
         return (remains.entries, remains.digest()) == (removal.emptied, removal.digest)

@@ -12,12 +12,20 @@ import sqlalchemy as sa
 from sqlalchemy.engine import Connection
 
 from consignments.errors import ServiceFault
-from serving.encryption.monthly_keys import Erasure
+from serving.encryption.monthly_keys import KeyErasure
 from serving.encryption.vault import Vault
-from serving.event_log.database import Writer, first_line, migrate, open_engine, usable, wipe, writer_of
+from serving.event_log.database import (
+    TableWriter,
+    create_writer,
+    describe_error,
+    migrate,
+    open_engine,
+    use_database,
+    wipe,
+)
 from serving.event_log.events import COLUMNS, EMPTY, EVENTS, LOG, Event
-from serving.event_log.hash_chain import Remains, Removal, chain
-from serving.event_log.reader import READ_ROWS, LogReader, whole
+from serving.event_log.hash_chain import RedactedDigest, Redaction, hash_event
+from serving.event_log.reader import READ_ROWS, LogReader, filter_unredacted
 
 
 class EventLog(LogReader):
@@ -31,12 +39,12 @@ class EventLog(LogReader):
     writer : Writer
     """
 
-    def __init__(self, engine: sa.Engine, vault: Vault, writer: Writer) -> None:
+    def __init__(self, engine: sa.Engine, vault: Vault, writer: TableWriter) -> None:
         self.vault, self._writer = vault, writer
         super().__init__(engine)
-        self.require(vault)
+        self.check_vault(vault)
         if vault.periods is not None:
-            vault.periods.erase()  # what is on record and was not done yet
+            vault.periods.erase_keys()  # what is on record and was not done yet
 
     @classmethod
     def open(cls, url: str, vault: Vault) -> Self:
@@ -49,15 +57,15 @@ class EventLog(LogReader):
         ServiceFault
             Where the database cannot be used, another process writes there, or the key of a month is missing.
         """
-        with usable(url) as address:
+        with use_database(url) as address:
             engine = open_engine(address)
-            writer = writer_of(engine, EVENTS)
+            writer = create_writer(engine, EVENTS)
             try:
-                writer.hold()
+                writer.acquire()
                 migrate(engine)
                 return cls(engine, vault, writer)
             except BaseException:
-                writer.drop()
+                writer.release()
                 engine.dispose()
                 raise
 
@@ -71,17 +79,17 @@ class EventLog(LogReader):
         """
         previous, rows = self._head, []
         for event in events:
-            here = chain(previous, event)
+            here = hash_event(previous, event)
             rows.append((*event, previous, here))
             previous = here
         try:
-            self._check_place(events)
+            self._check_sequence(events)
             self._write(rows)
         except sa.exc.SQLAlchemyError as error:
-            raise ServiceFault("the event log cannot be written", got=first_line(error)) from error
+            raise ServiceFault("the event log cannot be written", got=describe_error(error)) from error
         self.last_sequence, self._head = events[-1].sequence, previous
 
-    def remove(self, removal: Removal, keys: Sequence[dict[str, Any]], recorded_us: int) -> Removal:
+    def redact(self, removal: Redaction, keys: Sequence[dict[str, Any]], recorded_us: int) -> Redaction:
         """Remove the content of consignments, and put that on record as the next entry: all or nothing.
 
         Parameters
@@ -99,25 +107,25 @@ class EventLog(LogReader):
             Where the log cannot be written.
         """
         try:
-            self._writer.hold()
+            self._writer.acquire()
             with self._engine.begin() as connection:
                 if keys:
-                    connection.execute(_rekeying, keys)
-                connection.execute(_emptying(removal.after, removal.up_to))
-                removal = _measured(connection, removal)
+                    connection.execute(_update_keys, keys)
+                connection.execute(_build_redact_statement(removal.after, removal.up_to))
+                removal = _complete_redaction(connection, removal)
                 event = Event(
                     self.last_sequence + 1, "removal", None, removal.before_us, recorded_us, EMPTY,
                     msgspec.msgpack.encode(removal), None,
                 )  # fmt: skip
-                head = chain(self._head, event)
+                head = hash_event(self._head, event)
                 row = dict(zip(EVENTS.c.keys(), (*event, self._head, head), strict=True))
                 connection.execute(EVENTS.insert().values(row))
         except sa.exc.SQLAlchemyError as error:
-            raise ServiceFault("the event log cannot be written", got=first_line(error)) from error
+            raise ServiceFault("the event log cannot be written", got=describe_error(error)) from error
         self.last_sequence, self._head = event.sequence, head
         return removal
 
-    def erase(self, erasures: Sequence[Erasure]) -> None:
+    def erase_keys(self, erasures: Sequence[KeyErasure]) -> None:
         """Erase keys of months that no entry needs: first it is put on record, then the keys go.
 
         Raises
@@ -127,36 +135,36 @@ class EventLog(LogReader):
         """
         assert self.vault.periods is not None
         first = self.last_sequence + 1
-        self.append([_erasing(first + place, erasure) for place, erasure in enumerate(erasures)])
-        self.vault.periods.note(erasures)
-        self.vault.periods.erase()
+        self.append([_build_erasure_event(first + place, erasure) for place, erasure in enumerate(erasures)])
+        self.vault.periods.record_erasures(erasures)
+        self.vault.periods.erase_keys()
 
     def wipe(self) -> None:
         """Let go of the bytes of removed content, as far as the database can; `ServiceFault` where it cannot be written."""
         try:
             wipe(self._engine, EVENTS)
         except sa.exc.SQLAlchemyError as error:
-            raise ServiceFault("the event log cannot be written", got=first_line(error)) from error
+            raise ServiceFault("the event log cannot be written", got=describe_error(error)) from error
 
     def reread(self) -> None:
         """Find out what is durable, after a write that failed; `ServiceFault` while the log cannot be used."""
         try:
-            self._writer.drop()
-            self._writer.hold()
+            self._writer.release()
+            self._writer.acquire()
             self.last_sequence, self._head = self._read_head()
             with (
                 self._engine.begin() as connection
             ):  # a write that changes nothing: is there room, may we write?
                 connection.execute(sa.update(LOG).values(log_id=LOG.c.log_id))
         except sa.exc.SQLAlchemyError as error:
-            raise ServiceFault("the event log cannot be used", got=first_line(error)) from error
+            raise ServiceFault("the event log cannot be used", got=describe_error(error)) from error
 
     def close(self) -> None:
         """Close the database."""
-        self._writer.drop()
+        self._writer.release()
         super().close()
 
-    def _check_place(self, events: Sequence[Event]) -> None:
+    def _check_sequence(self, events: Sequence[Event]) -> None:
         if events[0].sequence != self.last_sequence + 1:
             raise ServiceFault(
                 "an entry does not follow the last one",
@@ -171,12 +179,12 @@ class EventLog(LogReader):
         except sa.exc.DBAPIError as error:
             if not error.connection_invalidated:
                 raise
-            self._settle(rows)
+            self._resolve_lost_write(rows)
 
-    def _settle(self, rows: list[tuple[Any, ...]]) -> None:
+    def _resolve_lost_write(self, rows: list[tuple[Any, ...]]) -> None:
         """Over a new connection, see whether what went over a lost one was written; write it where it was not."""
-        self._writer.drop()
-        self._writer.hold()
+        self._writer.release()
+        self._writer.acquire()
         _, head = self._read_head()
         if head == self._head:
             self._writer.write(rows)
@@ -196,28 +204,28 @@ class EventLog(LogReader):
         return super()._identify()
 
 
-def _erasing(sequence: int, erasure: Erasure) -> Event:
+def _build_erasure_event(sequence: int, erasure: KeyErasure) -> Event:
     plain = msgspec.msgpack.encode(erasure)
     return Event(sequence, "erasure", None, erasure.erased_us, erasure.erased_us, EMPTY, plain, None)
 
 
-_rekeying = (
+_update_keys = (
     sa.update(EVENTS)
     .where(EVENTS.c.sequence == sa.bindparam("at"))
     .values(kinds=sa.bindparam("new_kinds"), keys=sa.bindparam("new_keys"))
 )
 
 
-def _emptying(after: int, until: int) -> Any:
+def _build_redact_statement(after: int, until: int) -> Any:
     nothing: dict[str, Any] = {"sealed": None, "features": None, "reasons": None}
-    return sa.update(EVENTS).where(*whole(after, until)).values(plain=EMPTY, **nothing)
+    return sa.update(EVENTS).where(*filter_unredacted(after, until)).values(plain=EMPTY, **nothing)
 
 
-def _measured(connection: Connection, removal: Removal) -> Removal:
+def _complete_redaction(connection: Connection, removal: Redaction) -> Redaction:
     """Complete the record of a removal with what it left."""
     place = EVENTS.c.sequence
     here = place > removal.after, place <= removal.up_to, EVENTS.c.plain == EMPTY
-    remains = Remains()
+    remains = RedactedDigest()
     query = sa.select(*COLUMNS, EVENTS.c.hash).where(*here).order_by(place)
     for row in connection.execute(query.execution_options(yield_per=READ_ROWS)):
         remains.add(Event._make(row[:-1]), row[-1])

@@ -17,18 +17,18 @@ from serving.event_log import database as databases
 
 ENCODING = "UTF8"
 LOCK_NOT_AVAILABLE = "55P03"
-APPLICATION_CHARACTERS = 63
-NOTICE_MS = 10_000
+MAX_APPLICATION_CHARACTERS = 63
+SERVER_TIMEOUT_MS = 10_000
 """How long a server that does not answer is waited for."""
-CLIENT = {
+CLIENT_OPTIONS = {
     "connect_timeout": 5,
     "keepalives_idle": 5,
     "keepalives_interval": 2,
     "keepalives_count": 3,
-    "tcp_user_timeout": NOTICE_MS,
+    "tcp_user_timeout": SERVER_TIMEOUT_MS,
 }
 """Settings of libpq, in seconds and milliseconds: a server that is gone is noticed. The address may say otherwise."""
-SESSION = {
+SESSION_OPTIONS = {
     "idle_session_timeout": "0",
     "tcp_keepalives_idle": "5",
     "tcp_keepalives_interval": "2",
@@ -52,8 +52,8 @@ _KINDS = {"BIGINT": "int8", "VARCHAR": "text", "BYTEA": "bytea", "DOUBLE PRECISI
 
 def open_postgres(address: URL, *, read_only: bool) -> sa.Engine:
     """Prepare for connections to a PostgreSQL database."""
-    here = f"npsrisk {os.getpid()} on {socket.gethostname()}"[:APPLICATION_CHARACTERS]
-    wanted = CLIENT | {"application_name": here}
+    here = f"npsrisk {os.getpid()} on {socket.gethostname()}"[:MAX_APPLICATION_CHARACTERS]
+    wanted = CLIENT_OPTIONS | {"application_name": here}
     return sa.create_engine(
         address,
         connect_args={name: value for name, value in wanted.items() if name not in address.query},
@@ -64,7 +64,7 @@ def open_postgres(address: URL, *, read_only: bool) -> sa.Engine:
 
 
 class PostgresWriter:
-    """Writes a table of PostgreSQL, as `serving.event_log.database.Writer` says.
+    """Writes a table of PostgreSQL, as `serving.event_log.database.TableWriter` says.
 
     Parameters
     ----------
@@ -81,14 +81,14 @@ class PostgresWriter:
         ]
         self._connection: Connection | None = None
 
-    def hold(self) -> None:
+    def acquire(self) -> None:
         """Connect, and take the lock; it is waited for, as the session of a killed process may just be ending."""
         if self._connection is not None:
             return
         connection = self._engine.connect().execution_options(isolation_level="AUTOCOMMIT")
         try:
             _require_encoding(connection)
-            for name, value in SESSION.items():
+            for name, value in SESSION_OPTIONS.items():
                 connection.execute(_SET, {"name": name, "value": value})
             connection.execute(_SET_DURABLE)
             connection.execute(
@@ -103,7 +103,7 @@ class PostgresWriter:
 
     def write(self, rows: Sequence[tuple[Any, ...]]) -> None:
         """Write rows, all or none; they are durable when it returns."""
-        self.hold()
+        self.acquire()
         assert self._connection is not None
         driver = self._connection.connection.driver_connection
         assert isinstance(driver, psycopg.Connection)
@@ -115,7 +115,7 @@ class PostgresWriter:
         except psycopg.Error as error:
             raise sa.exc.DBAPIError(None, None, error, connection_invalidated=driver.closed) from error
 
-    def drop(self) -> None:
+    def release(self) -> None:
         """Close the connection, and with it let go of the lock."""
         if self._connection is not None:
             self._connection.invalidate()
@@ -131,7 +131,7 @@ def _lock(connection: Connection) -> None:
             raise
         raise ServiceFault(
             "another process writes this event log",
-            where=databases.SETTING,
+            where=databases.URL_SETTING,
             got=connection.execute(_HOLDER).scalar() or "",
             todo="stop it first, or name another database",
         ) from error
@@ -142,7 +142,7 @@ def _require_encoding(connection: Connection) -> None:
     if encoding != ENCODING:
         raise BadSetting(
             "the database cannot hold every script",
-            where=databases.SETTING,
+            where=databases.URL_SETTING,
             got=f"encoding {encoding}",
             expected=f"encoding {ENCODING}",
             todo="create it with ENCODING 'UTF8'",

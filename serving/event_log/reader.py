@@ -12,24 +12,24 @@ import sqlalchemy as sa
 from sqlalchemy.engine import Connection
 
 from consignments.errors import BadSetting, ServiceFault
-from serving.encryption.monthly_keys import PREFIX_BYTES, Erasure
+from serving.encryption.monthly_keys import PREFIX_BYTES, KeyErasure
 from serving.encryption.vault import Vault
-from serving.event_log.database import first_line, open_engine, shown, usable
-from serving.event_log.events import ARRIVED, COLUMNS, EMPTY, EVENTS, LOG, Event, Kind
-from serving.event_log.hash_chain import Removal, Verdict, Walk
+from serving.event_log.database import describe_error, mask_password, open_engine, use_database
+from serving.event_log.events import ARRIVAL_KINDS, COLUMNS, EMPTY, EVENTS, LOG, Event, Kind
+from serving.event_log.hash_chain import ChainVerifier, Redaction, VerificationResult
 
 READ_ROWS = 5_000
 """Entries fetched at a time when the log is read through."""
-NAMES_AT_ONCE = 500
+MAX_IDS_PER_QUERY = 500
 """Consignments looked up by one query."""
-MOST_SEQUENCE = 2**63 - 1
-HEAD_FORM = "[0-9a-f]{64}"
+MAX_SEQUENCE = 2**63 - 1
+HEAD_PATTERN = "[0-9a-f]{64}"
 Progress = Callable[[str, int, int], None]
 """Called with what is being done, how much is done, and how much there is."""
-LOOKED_BACK = 100_000
+KEY_SEARCH_ENTRIES = 100_000
 """Entries among which a key that is missing is looked for when a log is opened; where there is no key at all, all are."""
-_removal_of = msgspec.msgpack.Decoder(Removal).decode
-_erasure_of = msgspec.msgpack.Decoder(Erasure).decode
+_decode_redaction = msgspec.msgpack.Decoder(Redaction).decode
+_decode_key_erasure = msgspec.msgpack.Decoder(KeyErasure).decode
 
 
 class LogReader:
@@ -65,10 +65,10 @@ class LogReader:
         ServiceFault
             Where the database cannot be read.
         """
-        with usable(url) as address:
+        with use_database(url) as address:
             engine = open_engine(address, read_only=True)
             try:
-                _require_tables(engine, shown(address))
+                _require_tables(engine, mask_password(address))
                 return LogReader(engine)
             except BaseException:
                 engine.dispose()
@@ -80,7 +80,7 @@ class LogReader:
     def __exit__(self, *_: object) -> None:
         self.close()
 
-    def events(
+    def read_events(
         self,
         after: int = 0,
         until: int | None = None,
@@ -98,16 +98,18 @@ class LogReader:
         kinds : sequence of str
             Only entries of these kinds; empty for all.
         """
-        for rows in self._pages(_without(without), after, until, kinds):
+        for rows in self._pages(_select_columns(without), after, until, kinds):
             yield from map(Event._make, rows)
 
-    def at(self, sequence: int) -> Event:
+    def read_event(self, sequence: int) -> Event:
         """Give one entry."""
         with self._engine.connect() as connection:
             query = sa.select(*COLUMNS).where(EVENTS.c.sequence == sequence)
             return Event._make(connection.execute(query).one())
 
-    def of(self, consignment_id: str, until: int | None = None, without: Sequence[str] = ()) -> list[Event]:
+    def read_consignment_events(
+        self, consignment_id: str, until: int | None = None, without: Sequence[str] = ()
+    ) -> list[Event]:
         """Give the entries of one consignment up to the sequence `until`, in their order.
 
         Raises
@@ -115,13 +117,15 @@ class LogReader:
         ServiceFault
             Where the log cannot be read.
         """
-        return self._look_up(_of_one(tuple(without)), name=consignment_id, until=until)
+        return self._look_up(_build_consignment_query(tuple(without)), name=consignment_id, until=until)
 
-    def alerts(self, until: int | None = None) -> list[Event]:
+    def read_alerts(self, until: int | None = None) -> list[Event]:
         """Give the alerts up to the sequence `until`, in their order."""
-        return self._look_up(_of_nobody("alert"), until=until)
+        return self._look_up(_build_kind_query("alert"), until=until)
 
-    def of_scored(self, from_us: int, until_us: int, until: int, without: Sequence[str] = ()) -> list[Event]:
+    def read_scored(
+        self, from_us: int, until_us: int, until: int, without: Sequence[str] = ()
+    ) -> list[Event]:
         """Give all entries, up to the sequence `until`, of the consignments with a decision in a time.
 
         Parameters
@@ -135,10 +139,10 @@ class LogReader:
             EVENTS.c.kind == "decision", EVENTS.c.at_us >= from_us, EVENTS.c.at_us < until_us
         )
         here = EVENTS.c.consignment_id.in_(scored), EVENTS.c.sequence <= sa.bindparam("until")
-        query = sa.select(*_without(without)).where(*here).order_by(EVENTS.c.sequence)
+        query = sa.select(*_select_columns(without)).where(*here).order_by(EVENTS.c.sequence)
         return self._look_up(query, until=until)
 
-    def to_count(self, after: int, until: int, kinds: str) -> Iterator[Sequence[Any]]:
+    def read_history_rows(self, after: int, until: int, kinds: str) -> Iterator[Sequence[Any]]:
         """Read what history needs of entries, in their order, some thousands at a time.
 
         Parameters
@@ -153,18 +157,18 @@ class LogReader:
         sequence of rows
             The first fields of `Event`, up to `keys`; `plain` and `sealed` are None where they are not needed.
         """
-        return self._pages(_to_count(kinds), after, until)
+        return self._pages(_select_history_columns(kinds), after, until)
 
-    def to_count_of(self, consignment_ids: Sequence[str], until: int, kinds: str) -> list[Event]:
+    def read_history_events(self, consignment_ids: Sequence[str], until: int, kinds: str) -> list[Event]:
         """Read the same of the entries of many consignments up to the sequence `until`, in their order."""
-        query, found = _of_many(kinds), list[Event]()
-        for start in range(0, len(consignment_ids), NAMES_AT_ONCE):
-            names = list(consignment_ids[start : start + NAMES_AT_ONCE])
+        query, found = _build_consignments_query(kinds), list[Event]()
+        for start in range(0, len(consignment_ids), MAX_IDS_PER_QUERY):
+            names = list(consignment_ids[start : start + MAX_IDS_PER_QUERY])
             found += self._look_up(query, names=names, until=until)
         found.sort(key=itemgetter(0))
         return found
 
-    def newest(self) -> int:
+    def read_last_sequence(self) -> int:
         """Give the sequence of the last entry there is now; 0 where there is none.
 
         Raises
@@ -172,24 +176,24 @@ class LogReader:
         ServiceFault
             Where the log cannot be read.
         """
-        with self._reading() as connection:
+        with self._connect() as connection:
             return int(connection.execute(sa.select(sa.func.max(EVENTS.c.sequence))).scalar_one() or 0)
 
-    def hash_at(self, sequence: int) -> bytes | None:
+    def read_hash(self, sequence: int) -> bytes | None:
         """Give the hash of the chain after an entry; None where there is no such entry."""
         if sequence == 0:
             return self._origin()
         query = sa.select(EVENTS.c.hash).where(EVENTS.c.sequence == sequence)
-        with self._reading() as connection:
+        with self._connect() as connection:
             found: bytes | None = connection.execute(query).scalar_one_or_none()
         return found
 
     def _look_up(self, query: Any, until: int | None = None, **values: Any) -> list[Event]:
-        values["until"] = MOST_SEQUENCE if until is None else until
-        with self._reading() as connection:
+        values["until"] = MAX_SEQUENCE if until is None else until
+        with self._connect() as connection:
             return [Event(*row) for row in connection.execute(query, values).all()]
 
-    def neighbours(
+    def find_neighbours(
         self, kinds: Sequence[Kind], others: Sequence[Kind], first: int, last: int, *, later: bool
     ) -> dict[int, Event]:
         """Find beside entries the nearest entry of other kinds that tells of the same consignment.
@@ -226,7 +230,7 @@ class LogReader:
             .subquery()
         )
         query = sa.select(pairs.c.of, *COLUMNS).join(EVENTS, EVENTS.c.sequence == pairs.c.nearest)
-        with self._reading() as connection:
+        with self._connect() as connection:
             return {row[0]: Event._make(row[1:]) for row in connection.execute(query)}
 
     @property
@@ -234,7 +238,7 @@ class LogReader:
         """Hash of the last entry, hexadecimal."""
         return self._head.hex()
 
-    def verify(self, kept: str = "", progress: Progress | None = None) -> Verdict:
+    def verify(self, kept: str = "", progress: Progress | None = None) -> VerificationResult:
         """Walk along the chain from the first entry to the last one there was at the opening.
 
         Parameters
@@ -243,28 +247,28 @@ class LogReader:
             Hash of an entry that was kept elsewhere, hexadecimal.
         progress : callable, optional
         """
-        erased = {erasure.prefix for erasure in self.erasures()}
-        walk = Walk(self._origin(), self.removals(), kept, erased)
+        erased = {erasure.prefix for erasure in self.read_key_erasures()}
+        walk = ChainVerifier(self._origin(), self.read_redactions(), kept, erased)
         for rows in self._pages([*COLUMNS, EVENTS.c.previous_hash, EVENTS.c.hash], 0, self.last_sequence):
             for row in rows:
                 *values, stored, here = row
                 event = Event._make(values)
-                if not walk.step(event, stored, here):
-                    return walk.verdict(broken_at=event.sequence)
+                if not walk.check_event(event, stored, here):
+                    return walk.get_result(broken_at=event.sequence)
             if progress is not None:
                 progress("chain", walk.entries, self.last_sequence)
-        return walk.verdict()
+        return walk.get_result()
 
-    def removals(self) -> list[Removal]:
+    def read_redactions(self) -> list[Redaction]:
         """Give what is on record of content that was removed, in the order in which that was done."""
-        found = self._look_up(_of_nobody("removal"))
-        return [_removal_of(event.plain) for event in found if not event.emptied]
+        found = self._look_up(_build_kind_query("removal"))
+        return [_decode_redaction(event.plain) for event in found if not event.redacted]
 
-    def erasures(self) -> list[Erasure]:
+    def read_key_erasures(self) -> list[KeyErasure]:
         """Give what is on record of keys of months that were erased, in the order in which that was done."""
-        return [_erasure_of(event.plain) for event in self._look_up(_of_nobody("erasure"))]
+        return [_decode_key_erasure(event.plain) for event in self._look_up(_build_kind_query("erasure"))]
 
-    def require(self, vault: Vault) -> None:
+    def check_vault(self, vault: Vault) -> None:
         """Make sure that a vault is this log's, and tell it which keys were erased on record.
 
         Raises
@@ -274,21 +278,21 @@ class LogReader:
         ServiceFault
             Where the key of a month that the log needs is missing without record.
         """
-        vault.require(self.key_fingerprint)
+        vault.check_fingerprint(self.key_fingerprint)
         if vault.periods is None:
             return
-        vault.periods.serve(self.log_id, self.erasures())
-        last = self._last_sealed(LOOKED_BACK if len(vault.periods) else self.last_sequence)
+        vault.periods.bind_log(self.log_id, self.read_key_erasures())
+        last = self._last_sealed(KEY_SEARCH_ENTRIES if len(vault.periods) else self.last_sequence)
         if last is not None:
-            vault.require_key_of(last.sealed, f"log entry {last.sequence}")
+            vault.check_key(last.sealed, f"log entry {last.sequence}")
 
-    def in_use(self, prefixes: Sequence[bytes], after: int = 0) -> set[bytes]:
+    def find_used_prefixes(self, prefixes: Sequence[bytes], after: int = 0) -> set[bytes]:
         """Tell which of these beginnings sealed fields have, of any entry behind the sequence `after`."""
         if not prefixes:
             return set()
         begins = sa.func.substr(EVENTS.c.sealed, 1, PREFIX_BYTES, type_=sa.LargeBinary)
         here = EVENTS.c.sequence > after, EVENTS.c.sealed.is_not(None), begins.in_(prefixes)
-        with self._reading() as connection:
+        with self._connect() as connection:
             return set(connection.execute(sa.select(begins).where(*here).distinct()).scalars())
 
     def _last_sealed(self, entries: int) -> Any:
@@ -297,44 +301,46 @@ class LogReader:
             sa.select(EVENTS.c.sequence, EVENTS.c.sealed)
             .where(
                 EVENTS.c.sequence > self.last_sequence - entries,
-                EVENTS.c.kind.in_(ARRIVED),
+                EVENTS.c.kind.in_(ARRIVAL_KINDS),
                 EVENTS.c.sealed.is_not(None),
             )
             .order_by(EVENTS.c.sequence.desc())
             .limit(1)
         )
-        with self._reading() as connection:
+        with self._connect() as connection:
             return connection.execute(query).one_or_none()
 
-    def emptied_up_to(self) -> int:
+    def find_redaction_end(self) -> int:
         """Give the sequence up to which consignments have no content any more; 0 where none was removed."""
-        return max((removal.up_to for removal in self.removals()), default=0)
+        return max((removal.up_to for removal in self.read_redactions()), default=0)
 
-    def first_recorded_from(self, moment_us: int) -> int | None:
+    def find_first_recorded(self, moment_us: int) -> int | None:
         """Give the sequence of the first entry that was recorded at or after a moment; None where there is none."""
         recorded = sa.func.coalesce(EVENTS.c.recorded_us, EVENTS.c.at_us)
         query = sa.select(EVENTS.c.sequence).where(recorded >= moment_us).order_by(EVENTS.c.sequence).limit(1)
-        with self._reading() as connection:
+        with self._connect() as connection:
             return connection.execute(query).scalar_one_or_none()
 
-    def latest_arrival_us(self) -> int | None:
+    def find_latest_arrival_us(self) -> int | None:
         """Give the latest moment at which a consignment was received; None where there is none."""
-        query = sa.select(sa.func.max(EVENTS.c.at_us)).where(EVENTS.c.kind.in_(ARRIVED))
-        with self._reading() as connection:
+        query = sa.select(sa.func.max(EVENTS.c.at_us)).where(EVENTS.c.kind.in_(ARRIVAL_KINDS))
+        with self._connect() as connection:
             return connection.execute(query).scalar_one_or_none()
 
-    def count_whole(self, after: int, until: int) -> int:
+    def count_unredacted(self, after: int, until: int) -> int:
         """Count the consignments with content behind the sequence `after` up to `until`."""
-        with self._reading() as connection:
+        with self._connect() as connection:
             return int(
-                connection.execute(sa.select(sa.func.count()).where(*whole(after, until))).scalar_one()
+                connection.execute(
+                    sa.select(sa.func.count()).where(*filter_unredacted(after, until))
+                ).scalar_one()
             )
 
     def close(self) -> None:
         """Close the database."""
         self._engine.dispose()
 
-    def decision_id(self, sequence: int) -> str:
+    def format_decision_id(self, sequence: int) -> str:
         """Name a decision by its place in this log."""
         return f"{self.log_id}-{sequence}"
 
@@ -347,7 +353,7 @@ class LogReader:
                 query = query.where(EVENTS.c.kind.in_(kinds))
             if until is not None:
                 query = query.where(EVENTS.c.sequence <= until)
-            with self._reading() as connection:
+            with self._connect() as connection:
                 rows = connection.execute(query.order_by(EVENTS.c.sequence).limit(READ_ROWS)).all()
             if not rows:
                 return
@@ -355,12 +361,12 @@ class LogReader:
             after = rows[-1][0]
 
     @contextmanager
-    def _reading(self) -> Iterator[Connection]:
+    def _connect(self) -> Iterator[Connection]:
         try:
             with self._engine.connect() as connection:
                 yield connection
         except sa.exc.SQLAlchemyError as error:
-            raise ServiceFault("the event log cannot be read", got=first_line(error)) from error
+            raise ServiceFault("the event log cannot be read", got=describe_error(error)) from error
 
     def _identify(self) -> tuple[str, str]:
         with self._engine.connect() as connection:
@@ -389,7 +395,7 @@ def _require_tables(engine: sa.Engine, where: str) -> None:
 
 
 @cache
-def _of_nobody(kind: Kind) -> Any:
+def _build_kind_query(kind: Kind) -> Any:
     """Entries of no consignment: the index of identifiers finds them."""
     here = (
         EVENTS.c.consignment_id.is_(None),
@@ -399,21 +405,21 @@ def _of_nobody(kind: Kind) -> Any:
     return sa.select(*COLUMNS).where(*here).order_by(EVENTS.c.sequence)
 
 
-def whole(after: int, until: int) -> list[Any]:
+def filter_unredacted(after: int, until: int) -> list[Any]:
     """Consignments with content, between two places."""
     place = EVENTS.c.sequence
-    return [place > after, place <= until, EVENTS.c.kind.in_(ARRIVED), EVENTS.c.plain != EMPTY]
+    return [place > after, place <= until, EVENTS.c.kind.in_(ARRIVAL_KINDS), EVENTS.c.plain != EMPTY]
 
 
 @cache
-def _of_one(without: tuple[str, ...]) -> Any:
+def _build_consignment_query(without: tuple[str, ...]) -> Any:
     """Built once: building costs more than looking up."""
     here = EVENTS.c.consignment_id == sa.bindparam("name"), EVENTS.c.sequence <= sa.bindparam("until")
-    return sa.select(*_without(without)).where(*here).order_by(EVENTS.c.sequence)
+    return sa.select(*_select_columns(without)).where(*here).order_by(EVENTS.c.sequence)
 
 
 @cache
-def _to_count(kinds: str) -> list[Any]:
+def _select_history_columns(kinds: str) -> list[Any]:
     needed = (EVENTS.c.kind == "outcome") | (EVENTS.c.kinds != kinds)
     columns = {column.name: column for column in COLUMNS[: Event._fields.index("keys") + 1]}
     return [
@@ -424,11 +430,11 @@ def _to_count(kinds: str) -> list[Any]:
 
 
 @cache
-def _of_many(kinds: str) -> Any:
+def _build_consignments_query(kinds: str) -> Any:
     names: sa.BindParameter[str] = sa.bindparam("names", expanding=True)
     here = EVENTS.c.consignment_id.in_(names), EVENTS.c.sequence <= sa.bindparam("until")
-    return sa.select(*_to_count(kinds)).where(*here)
+    return sa.select(*_select_history_columns(kinds)).where(*here)
 
 
-def _without(names: Sequence[str]) -> list[Any]:
+def _select_columns(names: Sequence[str]) -> list[Any]:
     return [sa.null().label(column.name) if column.name in names else column for column in COLUMNS]

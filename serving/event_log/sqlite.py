@@ -12,15 +12,15 @@ import sqlalchemy as sa
 from sqlalchemy.engine import URL, Connection
 
 from serving.event_log import database as databases
-from serving.process.logging import log_line
-from serving.process.threads import background
+from serving.process.logging import logger
+from serving.process.threads import create_executor
 
-ROWS_AT_ONCE = 32
+MAX_ROWS_PER_STATEMENT = 32
 """Rows that one statement inserts at most: after each statement the writing thread waits for its turn anew. Any SQLite takes 999
 values, that is 49 rows of 20 columns."""
 CHECKPOINT_ROWS = 1_000
 """Rows after which what SQLite's write-ahead log holds is copied into the tables: 5 to 20 MB, as they come in large or small groups."""
-PASSES = 4
+MAX_PASSES = 4
 """At most, of one checkpoint."""
 CHECKPOINT = "PRAGMA wal_checkpoint(PASSIVE)"
 
@@ -53,15 +53,15 @@ class SqliteWriter:
     """
 
     def __init__(self, engine: sa.Engine, table: sa.Table) -> None:
-        self._engine, self._checkpoints = engine, Checkpoints(engine)
+        self._engine, self._checkpoints = engine, Checkpointer(engine)
         one = f"({', '.join('?' * len(table.columns))})"
         names = ", ".join(f'"{column.name}"' for column in table.columns)
         # A fault undoes the transaction, never the statement alone: so SQLite keeps no journal of the statement.
         start = f'INSERT OR ROLLBACK INTO "{table.name}" ({names}) VALUES '
-        self._inserts = [start + ", ".join([one] * rows) for rows in range(1, ROWS_AT_ONCE + 1)]
+        self._inserts = [start + ", ".join([one] * rows) for rows in range(1, MAX_ROWS_PER_STATEMENT + 1)]
         self._connection: Connection | None = None
 
-    def hold(self) -> None:
+    def acquire(self) -> None:
         """Connect; each statement outside of a transaction is one."""
         if self._connection is None:
             self._connection = self._engine.connect().execution_options(isolation_level="AUTOCOMMIT")
@@ -69,11 +69,11 @@ class SqliteWriter:
 
     def write(self, rows: Sequence[tuple[Any, ...]]) -> None:
         """Write rows, all or none; they are durable when it returns."""
-        self.hold()
+        self.acquire()
         assert self._connection is not None
         driver = self._connection.connection.driver_connection
         assert isinstance(driver, sqlite3.Connection)
-        self._checkpoints.end(driver)
+        self._checkpoints.finish(driver)
         try:
             self._insert(driver, rows)
         except BaseException as error:
@@ -82,20 +82,20 @@ class SqliteWriter:
             if isinstance(error, sqlite3.Error):
                 raise sa.exc.DBAPIError(None, None, error) from error
             raise
-        self._checkpoints.note(len(rows))
+        self._checkpoints.count_rows(len(rows))
 
     def _insert(self, driver: sqlite3.Connection, rows: Sequence[tuple[Any, ...]]) -> None:
         """Insert rows by one statement where it holds them, which is its own transaction, else by several in one."""
-        whole = len(rows) <= ROWS_AT_ONCE
+        whole = len(rows) <= MAX_ROWS_PER_STATEMENT
         if not whole:
             driver.execute("BEGIN")
-        for start in range(0, len(rows), ROWS_AT_ONCE):
-            part = rows[start : start + ROWS_AT_ONCE]
+        for start in range(0, len(rows), MAX_ROWS_PER_STATEMENT):
+            part = rows[start : start + MAX_ROWS_PER_STATEMENT]
             driver.execute(self._inserts[len(part) - 1], tuple(chain.from_iterable(part)))
         if not whole:
             driver.execute("COMMIT")
 
-    def drop(self) -> None:
+    def release(self) -> None:
         """Close the connection."""
         self._checkpoints.wait()
         if self._connection is not None:
@@ -104,7 +104,7 @@ class SqliteWriter:
             self._connection = None
 
 
-class Checkpoints:
+class Checkpointer:
     """Copies SQLite's write-ahead log into the tables in a thread of its own, while the writer goes on.
 
     By default the writer does that itself within a commit, and all who wait for that commit wait for thousands of pages. Here it
@@ -119,18 +119,18 @@ class Checkpoints:
 
     def __init__(self, engine: sa.Engine) -> None:
         self._engine = engine
-        self._thread = background("checkpoint")
+        self._thread = create_executor("checkpoint")
         self._rows, self._failing = 0, False
         self._running: Future[None] | None = None
 
-    def note(self, rows: int) -> None:
+    def count_rows(self, rows: int) -> None:
         """Note that rows were written; begin a checkpoint where they are enough."""
         self._rows += rows
         if self._rows >= CHECKPOINT_ROWS and self._running is None:
             self._rows = 0
             self._running = self._thread.submit(self._copy)
 
-    def end(self, writer: sqlite3.Connection) -> None:
+    def finish(self, writer: sqlite3.Connection) -> None:
         """Let the writer copy what came during a checkpoint that is done."""
         if self._running is None or not self._running.done():
             return
@@ -144,13 +144,13 @@ class Checkpoints:
             return
         error, self._running = self._running.exception(), None
         if error is not None and not self._failing:
-            log_line.error("no checkpoint of the event log", reason=databases.first_line(error))
+            logger.error("no checkpoint of the event log", reason=databases.describe_error(error))
         self._failing = error is not None
 
     def _copy(self) -> None:
         copied = 0
         with self._engine.connect() as connection:
-            for _ in range(PASSES):
+            for _ in range(MAX_PASSES):
                 before, copied = copied, connection.exec_driver_sql(CHECKPOINT).one()[-1]
                 if copied == before:
                     return  # nothing came during the pass before

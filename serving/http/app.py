@@ -18,23 +18,23 @@ from starlette.routing import Route
 from starlette.types import Receive, Scope, Send
 
 from consignments.errors import BadSetting
-from serving.http.asgi import Call, Reply, refuse
-from serving.http.connections import bounded
+from serving.http.asgi import AsgiEndpoint, Reply, refuse
+from serving.http.connections import limit_connections
 from serving.http.problems import Refusal
 from serving.http.requests import require_local_host
-from serving.http.routes import CALLS
-from serving.http.scores import CALL, ScoresCall
-from serving.process.clock import Clock, clock_us
+from serving.http.routes import ROUTES
+from serving.http.scores import ENDPOINT_NAME, ScoresEndpoint
+from serving.process.clock import Clock, read_clock_us
 from serving.process.lock import StateLock
-from serving.process.logging import log_as_json, log_line
+from serving.process.logging import configure_logging, logger
 from serving.process.settings import Settings
 from serving.service import Service
 
-LOOPBACK = {"127.0.0.1", "::1", "localhost"}
-SCORES = "/v1/scores"
+LOOPBACK_HOSTS = {"127.0.0.1", "::1", "localhost"}
+SCORES_PATH = "/v1/scores"
 KEEP_ALIVE_SECONDS = 30
 BACKLOG = 2_048
-SWITCH_SECONDS = 0.001
+SWITCH_INTERVAL_SECONDS = 0.001
 """How long the thread that writes the log may wait for its turn, which it needs for each statement; 5 ms by default in Python."""
 STOP_SECONDS = 10
 """How long calls that are under way may take when the service is told to stop."""
@@ -50,13 +50,17 @@ class App:
 
     def __init__(self, service: Service) -> None:
         self.service = service
-        self._scores = Call(service.metrics, CALL, ScoresCall(service))
+        self._scores = AsgiEndpoint(service.metrics, ENDPOINT_NAME, ScoresEndpoint(service))
         self._rest = Starlette(
             routes=[
-                Route(SCORES, self._scores, methods=["POST"]),
+                Route(SCORES_PATH, self._scores, methods=["POST"]),
                 *(
-                    Route(path, Call(service.metrics, name, partial(endpoint, service)), methods=[method])
-                    for method, path, name, endpoint in CALLS
+                    Route(
+                        path,
+                        AsgiEndpoint(service.metrics, name, partial(endpoint, service)),
+                        methods=[method],
+                    )
+                    for method, path, name, endpoint in ROUTES
                 ),
             ],
             exception_handlers={HTTPException: _refuse_route},
@@ -72,7 +76,7 @@ class App:
                 except Refusal as refusal:
                     await refuse(Reply(scope, send), refusal)
                     return
-            if scope["path"] == SCORES and scope["method"] == "POST":
+            if scope["path"] == SCORES_PATH and scope["method"] == "POST":
                 await self._scores(scope, receive, send)
                 return
         await self._rest(scope, receive, send)
@@ -99,7 +103,7 @@ async def _refuse_route(_request: Request, error: Exception) -> Any:
     return answer
 
 
-def serve(host: str, port: int, settings: Settings, clock: Clock = clock_us) -> None:
+def serve(host: str, port: int, settings: Settings, clock: Clock = read_clock_us) -> None:
     """Run the service until it is told to stop (SIGTERM, SIGINT); SIGHUP looks for a new model, keys and certificate at once.
 
     Parameters
@@ -118,7 +122,7 @@ def serve(host: str, port: int, settings: Settings, clock: Clock = clock_us) -> 
     ServiceFault
         Where the state directory is taken, or the log cannot be used.
     """
-    if settings.api_keys_file is None and host not in LOOPBACK:
+    if settings.api_keys_file is None and host not in LOOPBACK_HOSTS:
         raise BadSetting(
             "without API keys the service listens on loopback only",
             where="NPSRISK_API_KEYS_FILE",
@@ -126,17 +130,17 @@ def serve(host: str, port: int, settings: Settings, clock: Clock = clock_us) -> 
             todo="name a file of keys, or serve on 127.0.0.1",
         )
     with StateLock(settings.state_dir), listen(host, port) as listener:
-        log_as_json()
-        _end_in_order()
+        configure_logging()
+        _exit_on_signals()
         service = Service(settings, clock)
         service.open()
         secure = service.certificate is not None
-        log_line.info("listening", host=host, port=listener.getsockname()[1], tls=secure)
-        if not secure and host not in LOOPBACK:
-            log_line.warning("keys and records travel readable unless a proxy before this service speaks TLS")
+        logger.info("listening", host=host, port=listener.getsockname()[1], tls=secure)
+        if not secure and host not in LOOPBACK_HOSTS:
+            logger.warning("keys and records travel readable unless a proxy before this service speaks TLS")
         gc.freeze()  # what is there now stays: collections need not walk through it while calls wait
-        sys.setswitchinterval(SWITCH_SECONDS)
-        server_of(service).run(sockets=[listener])
+        sys.setswitchinterval(SWITCH_INTERVAL_SECONDS)
+        build_server(service).run(sockets=[listener])
 
 
 def listen(host: str, port: int) -> socket.socket:
@@ -159,14 +163,14 @@ def listen(host: str, port: int) -> socket.socket:
         ) from error
 
 
-def server_of(service: Service) -> uvicorn.Server:
+def build_server(service: Service) -> uvicorn.Server:
     """Give the server of a service, which takes connections from the sockets it is run with."""
     certificate = service.certificate
     server = uvicorn.Server(
         uvicorn.Config(
             App(service),
             loop="uvloop",
-            http=bounded(service.settings.max_connections),
+            http=limit_connections(service.settings.max_connections),
             ws="none",
             lifespan="on",
             access_log=False,
@@ -182,7 +186,7 @@ def server_of(service: Service) -> uvicorn.Server:
     return server
 
 
-def _end_in_order() -> None:
+def _exit_on_signals() -> None:
     """Let SIGTERM and SIGINT end the process with exit code 0; the server raises them anew once it has stopped."""
     for each in (signal.SIGTERM, signal.SIGINT):
         signal.signal(each, lambda _number, _frame: sys.exit(0))

@@ -12,8 +12,8 @@ from starlette.types import Message, Receive, Scope, Send
 
 from consignments.errors import ServiceFault
 from serving.http.problems import MEDIA_TYPE, Refusal
-from serving.http.requests import ClientGone, header
-from serving.process.logging import Rationed
+from serving.http.requests import ClientDisconnected, get_header
+from serving.process.logging import RateLimitedLogger
 from serving.telemetry.metrics import Metrics
 
 JSON = b"application/json"
@@ -23,12 +23,12 @@ SECURITY_HEADERS = [
     (b"referrer-policy", b"no-referrer"),
     (b"cache-control", b"no-store"),
 ]
-OVER_TLS = (b"strict-transport-security", b"max-age=31536000")
-NO_CONTENT_POLICY = (b"content-security-policy", b"default-src 'none'; frame-ancestors 'none'")
+HSTS_HEADER = (b"strict-transport-security", b"max-age=31536000")
+DENY_ALL_POLICY = (b"content-security-policy", b"default-src 'none'; frame-ancestors 'none'")
 REQUEST_ID = b"x-request-id"
-GOOD_REQUEST_ID = re.compile(rb"[A-Za-z0-9._:+/=@-]{1,100}")
+REQUEST_ID_PATTERN = re.compile(rb"[A-Za-z0-9._:+/=@-]{1,100}")
 RETRY_SECONDS = 1
-FRAMES_TOLD = 3
+MAX_LOGGED_FRAMES = 3
 _prefix, _numbers = secrets.token_hex(4).encode(), count(1)
 
 
@@ -45,17 +45,17 @@ class Reply:
     __slots__ = ("request_id", "secure", "send")
 
     def __init__(self, scope: Scope, send: Send) -> None:
-        self.send, self.request_id = send, request_id_of(scope)
+        self.send, self.request_id = send, get_request_id(scope)
         self.secure = scope["scheme"] == "https"
 
 
-def request_id_of(scope: Scope) -> bytes:
+def get_request_id(scope: Scope) -> bytes:
     """Give the identifier that a request has in its header `X-Request-Id`, or a new one."""
-    given = header(scope, REQUEST_ID)
-    return given if given is not None and GOOD_REQUEST_ID.fullmatch(given) else new_request_id()
+    given = get_header(scope, REQUEST_ID)
+    return given if given is not None and REQUEST_ID_PATTERN.fullmatch(given) else generate_request_id()
 
 
-def new_request_id() -> bytes:
+def generate_request_id() -> bytes:
     """Make an identifier."""
     return b"%s-%x" % (_prefix, next(_numbers))
 
@@ -66,10 +66,10 @@ async def respond(
     body: bytes,
     kind: bytes = JSON,
     headers: dict[str, str] | None = None,
-    policy: tuple[bytes, bytes] = NO_CONTENT_POLICY,
+    policy: tuple[bytes, bytes] = DENY_ALL_POLICY,
 ) -> None:
     """Send an answer whole."""
-    further: list[tuple[bytes, bytes]] = [OVER_TLS] if reply.secure else []
+    further: list[tuple[bytes, bytes]] = [HSTS_HEADER] if reply.secure else []
     if headers:
         further += [(name.encode(), value.encode()) for name, value in headers.items()]
     start: Message = {
@@ -90,12 +90,12 @@ async def respond(
 
 async def refuse(reply: Reply, refusal: Refusal) -> int:
     """Send a problem document; gives its status."""
-    body = refusal.body(reply.request_id.decode())
+    body = refusal.to_json(reply.request_id.decode())
     await respond(reply, refusal.status, body, MEDIA_TYPE, refusal.headers)
     return refusal.status
 
 
-class Call:
+class AsgiEndpoint:
     """An ASGI endpoint: it answers whatever goes wrong with a problem document, and counts and times the answers.
 
     Parameters
@@ -110,7 +110,7 @@ class Call:
         self, metrics: Metrics, name: str, answer: Callable[[Scope, Receive, Reply], Awaitable[int]]
     ) -> None:
         self._metrics, self._name, self._answer = metrics, name, answer
-        self._log = Rationed()
+        self._log = RateLimitedLogger()
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer one call."""
@@ -118,22 +118,25 @@ class Call:
         reply = Reply(scope, send)
         try:
             status = await self._answer(scope, receive, reply)
-        except ClientGone:
+        except ClientDisconnected:
             return
         except Exception as error:
-            status = await self._tell(reply, error)
-        self._metrics.answered(self._name, status, time.perf_counter() - start)
+            status = await self._send_error(reply, error)
+        self._metrics.record_answer(self._name, status, time.perf_counter() - start)
 
-    async def _tell(self, reply: Reply, error: Exception) -> int:
+    async def _send_error(self, reply: Reply, error: Exception) -> int:
         """Send a problem document and log it, without words of the request: they might hold personal data."""
         if isinstance(error, Refusal):
             refusal, told = error, {}
             for fault in refusal.faults:
-                self._metrics.rejected(self._name, fault.kind)
+                self._metrics.record_rejection(self._name, fault.kind)
         elif isinstance(error, ServiceFault):
-            refusal, told = _unable(error), {"error": error.what}
+            refusal, told = _unavailable(error), {"error": error.what}
         else:
-            refusal, told = _mistaken(), {"error": error.__class__.__name__, "where": _place_of(error)}
+            refusal, told = (
+                _internal_error(),
+                {"error": error.__class__.__name__, "where": _format_location(error)},
+            )
         kinds = [fault.kind for fault in refusal.faults]
         say = self._log.error if refusal.status >= HTTPStatus.INTERNAL_SERVER_ERROR else self._log.info
         say(
@@ -143,14 +146,14 @@ class Call:
         return await refuse(reply, refusal)
 
 
-def _unable(fault: ServiceFault) -> Refusal:
+def _unavailable(fault: ServiceFault) -> Refusal:
     return Refusal(HTTPStatus.SERVICE_UNAVAILABLE, str(fault), headers={"retry-after": str(RETRY_SECONDS)})
 
 
-def _mistaken() -> Refusal:
+def _internal_error() -> Refusal:
     return Refusal(HTTPStatus.INTERNAL_SERVER_ERROR, "the service made a mistake; it is in its log")
 
 
-def _place_of(error: Exception) -> str:
-    frames = traceback.extract_tb(error.__traceback__)[-FRAMES_TOLD:]
+def _format_location(error: Exception) -> str:
+    frames = traceback.extract_tb(error.__traceback__)[-MAX_LOGGED_FRAMES:]
     return " < ".join(f"{frame.name}:{frame.lineno}" for frame in reversed(frames))

@@ -25,12 +25,12 @@ import msgspec
 from consignments.errors import BadSetting
 from consignments.visibility import to_us
 from serving.http.problems import Refusal
-from serving.process.clock import Clock, clock_us
-from serving.process.settings import Rate
+from serving.process.clock import Clock, read_clock_us
+from serving.process.settings import RateLimit
 
 Scope = Literal["score", "outcome", "read"]
 SCOPES: tuple[Scope, ...] = get_args(Scope)
-LOCAL = "local"
+LOCAL_CALLER = "local"
 """The caller's name where no keys are configured and only this machine can call."""
 
 
@@ -43,13 +43,13 @@ class ApiKey(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     expires_at: datetime | None = None
 
 
-class KeyFile(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+class ApiKeyFile(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """The file."""
 
     keys: Annotated[tuple[ApiKey, ...], msgspec.Meta(min_length=1)]
 
 
-class Bucket:
+class TokenBucket:
     """A token bucket: full at the start, filled at the rate; a large call may leave it in debt.
 
     Parameters
@@ -59,7 +59,7 @@ class Bucket:
         Seconds, never going back.
     """
 
-    def __init__(self, rate: Rate, clock: Callable[[], float] = time.monotonic) -> None:
+    def __init__(self, rate: RateLimit, clock: Callable[[], float] = time.monotonic) -> None:
         self._size, self._per_second, self._clock = float(rate.amount), rate.amount / rate.seconds, clock
         self._tokens, self._at = self._size, clock()
 
@@ -84,12 +84,16 @@ class Caller:
     """
 
     def __init__(
-        self, name: str, scopes: tuple[Scope, ...], bucket: Bucket | None, expires_at: datetime | None = None
+        self,
+        name: str,
+        scopes: tuple[Scope, ...],
+        bucket: TokenBucket | None,
+        expires_at: datetime | None = None,
     ) -> None:
         self.name, self._scopes, self._bucket = name, frozenset(scopes), bucket
         self._expires_us = math.inf if expires_at is None else to_us(expires_at)
 
-    def expired(self, now_us: int) -> bool:
+    def is_expired(self, now_us: int) -> bool:
         """Whether the key's time is over."""
         return now_us >= self._expires_us
 
@@ -107,7 +111,7 @@ class Caller:
             raise Refusal(429, "this key has used up its rate", headers={"retry-after": str(math.ceil(wait))})
 
 
-class Access:
+class Authenticator:
     """The callers that are let in.
 
     Parameters
@@ -125,9 +129,9 @@ class Access:
         Where the file cannot be read.
     """
 
-    def __init__(self, path: Path | None, rate: Rate | None, clock: Clock = clock_us) -> None:
+    def __init__(self, path: Path | None, rate: RateLimit | None, clock: Clock = read_clock_us) -> None:
         self.path, self.rate, self._clock = path, rate, clock
-        self._local = Caller(LOCAL, SCOPES, self._bucket())
+        self._local = Caller(LOCAL_CALLER, SCOPES, self._new_bucket())
         self._callers: dict[bytes, Caller] = {}
         self._seen: tuple[int, int] | None = None
         self.refresh()
@@ -142,7 +146,7 @@ class Access:
         if self.path is None:
             return False
         try:
-            stamp = file_stamp(self.path)
+            stamp = get_file_stamp(self.path)
         except OSError as error:
             raise _bad_file(self.path, error.__class__.__name__) from error
         if stamp == self._seen:
@@ -152,25 +156,25 @@ class Access:
         before = {caller.name: caller for caller in self._callers.values()}
         self._callers = {
             bytes.fromhex(key.sha256): Caller(
-                key.name, key.scopes, _kept(before.get(key.name), self._bucket), key.expires_at
+                key.name, key.scopes, _keep_bucket(before.get(key.name), self._new_bucket), key.expires_at
             )
             for key in keys
         }
         return True
 
-    def identify(self, authorization: bytes | None) -> Caller:
+    def authenticate(self, authorization: bytes | None) -> Caller:
         """Find the caller by the header `Authorization: Bearer KEY`; refuse with 401."""
         if self.path is None:
             return self._local
         if authorization is None or authorization[:7].lower() != b"bearer ":
-            raise _unknown("no API key was given; send the header Authorization: Bearer KEY")
+            raise _unauthorized("no API key was given; send the header Authorization: Bearer KEY")
         caller = self._callers.get(hashlib.sha256(authorization[7:].strip()).digest())
-        if caller is None or caller.expired(self._clock()):
-            raise _unknown("this API key is not known, or its time is over")
+        if caller is None or caller.is_expired(self._clock()):
+            raise _unauthorized("this API key is not known, or its time is over")
         return caller
 
-    def _bucket(self) -> Bucket | None:
-        return None if self.rate is None else Bucket(self.rate)
+    def _new_bucket(self) -> TokenBucket | None:
+        return None if self.rate is None else TokenBucket(self.rate)
 
 
 def read_keys(path: Path) -> tuple[ApiKey, ...]:
@@ -182,7 +186,7 @@ def read_keys(path: Path) -> tuple[ApiKey, ...]:
         Saying what is wrong with it.
     """
     try:
-        found = msgspec.convert(tomllib.loads(path.read_text(encoding="utf-8")), KeyFile).keys
+        found = msgspec.convert(tomllib.loads(path.read_text(encoding="utf-8")), ApiKeyFile).keys
     except (OSError, ValueError) as error:
         raise _bad_file(path, str(error)) from error
     if len({key.sha256 for key in found}) < len(found) or len({key.name for key in found}) < len(found):
@@ -192,12 +196,12 @@ def read_keys(path: Path) -> tuple[ApiKey, ...]:
     return found
 
 
-def _kept(before: Caller | None, fresh: Callable[[], Bucket | None]) -> Bucket | None:
+def _keep_bucket(before: Caller | None, fresh: Callable[[], TokenBucket | None]) -> TokenBucket | None:
     """Keep the bucket of a caller whose key changes, so that a rotation gives no new allowance."""
     return fresh() if before is None else before._bucket
 
 
-def file_stamp(path: Path) -> tuple[int, int]:
+def get_file_stamp(path: Path) -> tuple[int, int]:
     """Give what changes when a file is written or replaced; `OSError` where it is not there."""
     found = path.stat()
     return found.st_mtime_ns, found.st_ino
@@ -212,5 +216,5 @@ def _bad_file(path: Path, got: str) -> BadSetting:
     )
 
 
-def _unknown(detail: str) -> Refusal:
+def _unauthorized(detail: str) -> Refusal:
     return Refusal(401, detail, headers={"www-authenticate": 'Bearer realm="npsrisk"'})

@@ -10,19 +10,19 @@ from typing import Any
 
 from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol
 
-from serving.http.asgi import RETRY_SECONDS, SECURITY_HEADERS, new_request_id
+from serving.http.asgi import RETRY_SECONDS, SECURITY_HEADERS, generate_request_id
 from serving.http.problems import MEDIA_TYPE, Refusal
 
 HEAD_SECONDS = 10.0
 """How long a client may take from its connection, or the first byte of a request, to the end of the request's head."""
-HEAD_BYTES = 65_536
+MAX_HEAD_BYTES = 65_536
 READ_SECONDS = 30.0
 """How long a client may leave an answer unread, or go on sending a body that was answered already."""
 FLUSH_SECONDS = 5.0
 
 
 class Connection(HttpToolsProtocol):
-    """A connection; `bounded` makes the class that the server uses."""
+    """A connection; `limit_connections` makes the class that the server uses."""
 
     most = 1_000
     """Connections there may be at once."""
@@ -34,15 +34,15 @@ class Connection(HttpToolsProtocol):
         self._timer: asyncio.TimerHandle | None = None
         self._unread: asyncio.TimerHandle | None = None
         if len(self.connections) > self.most:
-            self._end(
+            self._refuse(
                 Refusal(503, "too many connections; try again", headers={"retry-after": str(RETRY_SECONDS)})
             )
             return
-        self._wait(HEAD_SECONDS, self._late)
+        self._start_timer(HEAD_SECONDS, self._handle_timeout)
 
     def connection_lost(self, exc: Exception | None) -> None:
         """Forget the connection."""
-        self._rest()
+        self._cancel_timer()
         self.resume_writing()
         super().connection_lost(exc)
 
@@ -54,10 +54,10 @@ class Connection(HttpToolsProtocol):
         if not self._head_open:
             return
         self._head_bytes += len(data)
-        if self._head_bytes > HEAD_BYTES:
-            self._end(Refusal(431, f"the head of the request is larger than {HEAD_BYTES} bytes"))
+        if self._head_bytes > MAX_HEAD_BYTES:
+            self._refuse(Refusal(431, f"the head of the request is larger than {MAX_HEAD_BYTES} bytes"))
         elif self._timer is None:
-            self._wait(HEAD_SECONDS, self._late)
+            self._start_timer(HEAD_SECONDS, self._handle_timeout)
 
     def on_message_begin(self) -> None:
         """Begin the head of a request."""
@@ -67,20 +67,20 @@ class Connection(HttpToolsProtocol):
     def on_headers_complete(self) -> None:
         """End it."""
         self._head_open = False
-        self._rest()
+        self._cancel_timer()
         super().on_headers_complete()
 
     def on_message_complete(self) -> None:
         """End the body of a request."""
         if self._timer is not None:
-            self._rest()
+            self._cancel_timer()
         super().on_message_complete()
 
     def on_response_complete(self) -> None:
         """Let a client that was answered before its body was there have a little time to end it."""
         super().on_response_complete()
         if self.cycle.more_body and not self.transport.is_closing():
-            self._wait(READ_SECONDS, self.transport.abort)
+            self._start_timer(READ_SECONDS, self.transport.abort)
 
     def pause_writing(self) -> None:
         """Note that a client does not read its answer."""
@@ -100,20 +100,22 @@ class Connection(HttpToolsProtocol):
 
     def send_400_response(self, msg: str) -> None:
         """Answer what is not HTTP."""
-        self._end(Refusal(400, msg))
+        self._refuse(Refusal(400, msg))
 
-    def _late(self) -> None:
+    def _handle_timeout(self) -> None:
         """End a connection whose head did not come; one on which nothing came is closed without a word."""
         if self._head_bytes:
-            self._end(Refusal(408, f"the head of the request did not come within {HEAD_SECONDS:.0f} seconds"))
+            self._refuse(
+                Refusal(408, f"the head of the request did not come within {HEAD_SECONDS:.0f} seconds")
+            )
         else:
             self._close()
 
-    def _end(self, refusal: Refusal) -> None:
+    def _refuse(self, refusal: Refusal) -> None:
         """Answer outside of any call, and close."""
-        self._rest()
-        request_id = new_request_id()
-        body = refusal.body(request_id.decode())
+        self._cancel_timer()
+        request_id = generate_request_id()
+        body = refusal.to_json(request_id.decode())
         headers = [
             (b"content-type", MEDIA_TYPE),
             (b"content-length", b"%d" % len(body)),
@@ -132,16 +134,16 @@ class Connection(HttpToolsProtocol):
             self.transport.close()
             self.loop.call_later(FLUSH_SECONDS, self.transport.abort)
 
-    def _wait(self, seconds: float, then: Any) -> None:
-        self._rest()
+    def _start_timer(self, seconds: float, then: Any) -> None:
+        self._cancel_timer()
         self._timer = self.loop.call_later(seconds, then)
 
-    def _rest(self) -> None:
+    def _cancel_timer(self) -> None:
         if self._timer is not None:
             self._timer.cancel()
             self._timer = None
 
 
-def bounded(most: int) -> type[Connection]:
+def limit_connections(most: int) -> type[Connection]:
     """Make the class of connections of which there may be so many."""
     return type("Connection", (Connection,), {"most": most})

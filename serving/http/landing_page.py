@@ -6,21 +6,21 @@ from hashlib import sha256
 from html import escape
 from pathlib import Path
 
-from serving.http.openapi import Call, calls
+from serving.http.openapi import ApiOperation, list_operations
 
 FOLDER = Path(__file__).parent
-EXAMPLE = """curl "http://127.0.0.1:8080/v1/scores?reasons=3" \\
+SCORE_EXAMPLE = """curl "http://127.0.0.1:8080/v1/scores?reasons=3" \\
   -H 'Content-Type: application/json' \\
   -d '{"consignment_id": "RB123456785GB", "channel": "postal", "departure_country": "GB",
        "description": "research chemical sample", "gross_weight_kg": 0.1}'"""
-OUTCOME = """curl http://127.0.0.1:8080/v1/outcomes \\
+OUTCOME_EXAMPLE = """curl http://127.0.0.1:8080/v1/outcomes \\
   -H 'Content-Type: application/json' \\
   -d '{"consignment_id": "RB123456785GB", "selected_by": "model", "status": "inspected",
        "inspected_at": "2024-03-05T10:00:00Z", "known_at": "2024-03-14T10:00:00Z",
        "result": "nps"}'"""
 
 
-def page(version: str, model: str, *, loaded: bool) -> bytes:
+def render_page(version: str, model: str, *, loaded: bool) -> bytes:
     """Make the page.
 
     Parameters
@@ -37,9 +37,9 @@ def page(version: str, model: str, *, loaded: bool) -> bytes:
         "__STYLE__": _style(),
         "__STATE_CLASS__": "" if loaded else "waiting",
         "__STATE__": escape(state),
-        "__CALLS__": "\n".join(map(_row, calls())),
-        "__EXAMPLE__": escape(EXAMPLE),
-        "__OUTCOME__": escape(OUTCOME),
+        "__CALLS__": "\n".join(map(_row, list_operations())),
+        "__EXAMPLE__": escape(SCORE_EXAMPLE),
+        "__OUTCOME__": escape(OUTCOME_EXAMPLE),
         "__VERSION__": escape(version),
     }
     text = _read("landing_page.html")
@@ -49,7 +49,7 @@ def page(version: str, model: str, *, loaded: bool) -> bytes:
 
 
 @cache
-def policy() -> tuple[bytes, bytes]:
+def build_policy() -> tuple[bytes, bytes]:
     """Give the header that lets this page have its own style and nothing else."""
     digest = b64encode(sha256(_style().encode()).digest()).decode()
     value = f"default-src 'none'; style-src 'sha256-{digest}'; frame-ancestors 'none'; base-uri 'none'"
@@ -65,6 +65,6 @@ def _style() -> str:
     return _read("landing_page.css")
 
 
-def _row(call: Call) -> str:
+def _row(call: ApiOperation) -> str:
     verb = f'<code><span class="verb">{call.method.upper()}</span>{escape(call.path)}</code>'
     return f"<tr><td>{verb}</td><td>{escape(call.summary)}</td><td>{call.scope or ''}</td></tr>"

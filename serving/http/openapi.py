@@ -11,18 +11,18 @@ from serving.event_log.event_codec import Cancellation
 from serving.http import schemas as answers
 from serving.http.auth import Scope
 from serving.http.problems import Problem
-from serving.http.requests import MOST_RECORDS
+from serving.http.requests import MAX_RECORDS
 from serving.http.selections import SelectionList, SelectionRequest
 from serving.scoring.intake import Receipt
-from serving.scoring.scorer import MOST_REASONS
+from serving.scoring.scorer import MAX_REASONS
 
-REFERENCE = "#/components/schemas/{name}"
-COMMON_REFUSALS = (401, 403, 429)
-BODY_REFUSALS = (400, 408, 413, 415, 422)
+REFERENCE_TEMPLATE = "#/components/schemas/{name}"
+COMMON_ERROR_STATUSES = (401, 403, 429)
+BODY_ERROR_STATUSES = (400, 408, 413, 415, 422)
 Document = dict[str, Any]
 
 
-class Call(NamedTuple):
+class ApiOperation(NamedTuple):
     """One call of the interface.
 
     Attributes
@@ -56,38 +56,38 @@ class Call(NamedTuple):
     refusals: tuple[int, ...] = ()
 
 
-def calls(record: type[Consignment] = Consignment) -> tuple[Call, ...]:
+def list_operations(record: type[Consignment] = Consignment) -> tuple[ApiOperation, ...]:
     """List the calls; `record` is the loaded model's type of consignment."""
     return (
-        Call(
+        ApiOperation(
             "post", "/v1/scores", "Score one consignment, or a list", "score", answers.Score, record, "consignments",
             answers.Scores, SCORE_PARAMETERS, (503,),
         ),
-        Call(
+        ApiOperation(
             "post", "/v1/outcomes", "Tell what was found", "outcome", Receipt, Outcome, "outcomes",
-            answers.OutcomesTaken, (), (503,),
+            answers.OutcomeReceipts, (), (503,),
         ),
-        Call(
+        ApiOperation(
             "post", "/v1/alerts", "Tell what partners warn of", "outcome", Receipt, Alert, "alerts",
-            answers.AlertsTaken, (), (503,),
+            answers.AlertReceipts, (), (503,),
         ),
-        Call(
+        ApiOperation(
             "post", "/v1/cancellations", "Withdraw a consignment: it no longer counts", "outcome", Receipt,
-            Cancellation, "cancellations", answers.CancellationsTaken, (), (404, 503),
+            Cancellation, "cancellations", answers.CancellationReceipts, (), (404, 503),
         ),
-        Call(
+        ApiOperation(
             "post", "/v1/selections", "The inspection list of an office, over what was scored", "score",
             SelectionList, SelectionRequest, refusals=(503,),
         ),
-        Call(
+        ApiOperation(
             "get", "/v1/consignments/{consignment_id}", "Every decision and outcome recorded for a consignment",
             "read", answers.ConsignmentHistory, parameters=ID_PARAMETER, refusals=(404, 503),
         ),
-        Call("get", "/v1/model", "The model that scores", "read", answers.ModelAnswer, refusals=(503,)),
-        Call("get", "/health/live", "Whether the process answers", None, answers.Live),
-        Call("get", "/health/ready", "Whether scores can be given now, and why not", None, answers.Health),
-        Call("get", "/metrics", "Numbers for Prometheus", "read", "text/plain"),
-        Call("get", "/openapi.json", "This description", None, "application/json"),
+        ApiOperation("get", "/v1/model", "The model that scores", "read", answers.ModelInfo, refusals=(503,)),
+        ApiOperation("get", "/health/live", "Whether the process answers", None, answers.Liveness),
+        ApiOperation("get", "/health/ready", "Whether scores can be given now, and why not", None, answers.Health),
+        ApiOperation("get", "/metrics", "Numbers for Prometheus", "read", "text/plain"),
+        ApiOperation("get", "/openapi.json", "This description", None, "application/json"),
     )  # fmt: skip
 
 
@@ -96,7 +96,7 @@ SCORE_PARAMETERS: tuple[Document, ...] = (
         "name": "reasons",
         "in": "query",
         "description": "how many reasons; left out: 3 for `high` and `elevated`, none for `routine`",
-        "schema": {"type": "integer", "minimum": 0, "maximum": MOST_REASONS},
+        "schema": {"type": "integer", "minimum": 0, "maximum": MAX_REASONS},
     },
     {
         "name": "features",
@@ -116,7 +116,7 @@ ID_PARAMETER: tuple[Document, ...] = (
 )
 
 
-def document(record: type[Consignment], version: str) -> Document:
+def build_document(record: type[Consignment], version: str) -> Document:
     """Make the document.
 
     Parameters
@@ -126,9 +126,9 @@ def document(record: type[Consignment], version: str) -> Document:
     version : str
         Of npsrisk.
     """
-    described = calls(record)
+    described = list_operations(record)
     types = [each for call in described for each in _types(call)]
-    _, schemas = msgspec.json.schema_components([*types, Problem], ref_template=REFERENCE)
+    _, schemas = msgspec.json.schema_components([*types, Problem], ref_template=REFERENCE_TEMPLATE)
     paths: Document = {}
     for call in described:
         paths.setdefault(call.path, {})[call.method] = _operation(call)
@@ -154,24 +154,24 @@ def document(record: type[Consignment], version: str) -> Document:
     }
 
 
-def _types(call: Call) -> list[Any]:
+def _types(call: ApiOperation) -> list[Any]:
     types = [each for each in (call.record, call.list_answer) if each is not None]
     if call.plural:
         types.append(_list_type(call))
     return types if isinstance(call.answer, str) else [*types, call.answer]
 
 
-def _list_type(call: Call) -> type[Any]:
+def _list_type(call: ApiOperation) -> type[Any]:
     assert call.record is not None
-    members: Any = Annotated[list[call.record], Meta(max_length=MOST_RECORDS)]  # type: ignore[name-defined]
+    members: Any = Annotated[list[call.record], Meta(max_length=MAX_RECORDS)]  # type: ignore[name-defined]
     return msgspec.defstruct(call.plural.capitalize(), [(call.plural, members)], forbid_unknown_fields=True)
 
 
-def _operation(call: Call) -> Document:
+def _operation(call: ApiOperation) -> Document:
     operation: Document = {
         "summary": call.summary,
         "operationId": f"{call.method}_{call.path.strip('/').partition('/{')[0].replace('/', '_').replace('.', '_')}",
-        "responses": {"200": _answer(call), **_refusals(call)},
+        "responses": {"200": _response(call), **_error_responses(call)},
     }
     if call.parameters:
         operation["parameters"] = list(call.parameters)
@@ -185,7 +185,7 @@ def _operation(call: Call) -> Document:
     return operation
 
 
-def _answer(call: Call) -> Document:
+def _response(call: ApiOperation) -> Document:
     if isinstance(call.answer, str):
         kind = "object" if call.answer == "application/json" else "string"
         return {"description": call.summary, "content": {call.answer: {"schema": {"type": kind}}}}
@@ -195,12 +195,12 @@ def _answer(call: Call) -> Document:
     return {"description": "done", "content": {"application/json": {"schema": schema}}}
 
 
-def _refusals(call: Call) -> Document:
+def _error_responses(call: ApiOperation) -> Document:
     statuses = {421, *call.refusals}
     if call.scope is not None:
-        statuses |= set(COMMON_REFUSALS)
+        statuses |= set(COMMON_ERROR_STATUSES)
     if call.record is not None:
-        statuses |= set(BODY_REFUSALS)
+        statuses |= set(BODY_ERROR_STATUSES)
     told = {
         str(status): {
             "description": HTTPStatus(status).phrase,
@@ -209,9 +209,9 @@ def _refusals(call: Call) -> Document:
         for status in sorted(statuses)
     }
     if call.path == "/health/ready":
-        told["503"] = {"description": "not ready", "content": _answer(call)["content"]}
+        told["503"] = {"description": "not ready", "content": _response(call)["content"]}
     return told
 
 
 def _reference(name: str) -> Document:
-    return {"$ref": REFERENCE.format(name=name)}
+    return {"$ref": REFERENCE_TEMPLATE.format(name=name)}

@@ -8,7 +8,7 @@ import msgspec
 from msgspec import UNSET, Meta, UnsetType
 
 MEDIA_TYPE = b"application/problem+json"
-NAME_CHARACTERS = 100
+MAX_NAME_CHARACTERS = 100
 """Longest name of a field that is told back."""
 
 
@@ -27,7 +27,7 @@ FaultKind = Literal[
 """What is wrong with a record, for programs: it is counted by kind."""
 
 
-class Fault(msgspec.Struct, frozen=True):
+class RecordFault(msgspec.Struct, frozen=True):
     """One thing that is wrong with one record."""
 
     detail: Annotated[str, Meta(description="what is wrong")]
@@ -51,7 +51,7 @@ class Problem(msgspec.Struct, frozen=True):
     status: Annotated[int, Meta(description="the HTTP status")]
     detail: Annotated[str, Meta(description="what is wrong here, and what to do")]
     type: Annotated[str, Meta(description="`about:blank`: the status says the kind")] = "about:blank"
-    errors: Annotated[list[Fault] | UnsetType, Meta(description="the fields at fault")] = UNSET
+    errors: Annotated[list[RecordFault] | UnsetType, Meta(description="the fields at fault")] = UNSET
     request_id: Annotated[str, Meta(description="identifier of the request, as in the answer's header")] = ""
 
 
@@ -71,28 +71,28 @@ class Refusal(Exception):
         self,
         status: int,
         detail: str,
-        faults: list[Fault] | None = None,
+        faults: list[RecordFault] | None = None,
         headers: dict[str, str] | None = None,
     ) -> None:
         super().__init__(detail)
         self.status, self.detail, self.faults, self.headers = status, detail, faults or [], headers or {}
 
     @classmethod
-    def of_record(cls, fault: Fault) -> Self:
+    def from_fault(cls, fault: RecordFault) -> Self:
         """Refuse a record with 422."""
         return cls(422, fault.detail, [fault])
 
-    def problem(self, request_id: str = "") -> Problem:
+    def to_problem(self, request_id: str = "") -> Problem:
         """Give the document."""
         phrase = HTTPStatus(self.status).phrase
         return Problem(phrase, self.status, self.detail, errors=self.faults or UNSET, request_id=request_id)
 
-    def body(self, request_id: str = "") -> bytes:
+    def to_json(self, request_id: str = "") -> bytes:
         """Give the document as JSON."""
-        return msgspec.json.encode(self.problem(request_id))
+        return msgspec.json.encode(self.to_problem(request_id))
 
 
-def fault_of(error: msgspec.ValidationError, root: str = "#") -> Fault:
+def build_fault(error: msgspec.ValidationError, root: str = "#") -> RecordFault:
     """Turn the decoder's message into a fault with a pointer.
 
     Parameters
@@ -112,9 +112,9 @@ def fault_of(error: msgspec.ValidationError, root: str = "#") -> Fault:
     kind: FaultKind = "wrong_type" if message.startswith("Expected") and ", got `" in message else "bad_value"
     if named:
         kind = "unknown_field" if named[1] == "unknown" else "missing_field"
-        steps.append(named[2][:NAME_CHARACTERS])
-        message = message.replace(named[2], named[2][:NAME_CHARACTERS])
-    return Fault(message, "/".join([root, *map(_escape, steps)]), kind)
+        steps.append(named[2][:MAX_NAME_CHARACTERS])
+        message = message.replace(named[2], named[2][:MAX_NAME_CHARACTERS])
+    return RecordFault(message, "/".join([root, *map(_escape, steps)]), kind)
 
 
 def _escape(step: str) -> str:

@@ -7,23 +7,23 @@ from urllib.parse import parse_qsl
 import msgspec
 from starlette.types import Receive, Scope
 
-from serving.http.auth import Access, Caller
+from serving.http.auth import Authenticator, Caller
 from serving.http.auth import Scope as KeyScope
-from serving.http.problems import Fault, Refusal, RowFault, fault_of
-from serving.scoring.intake import Complaint
+from serving.http.problems import RecordFault, Refusal, RowFault, build_fault
+from serving.scoring.intake import FieldError
 
-MOST_RECORDS = 1000
+MAX_RECORDS = 1000
 BODY_SECONDS = 20.0
 """How long a client may take to send a body."""
-BODIES_AT_ONCE = 8
+MAX_LARGE_BODIES = 8
 """So many of the largest bodies may be on their way at once; smaller ones, as many as fit into that."""
-CLOSING = {"connection": "close"}
-RETRYING = CLOSING | {"retry-after": "1"}
+CLOSE_HEADERS = {"connection": "close"}
+RETRY_HEADERS = CLOSE_HEADERS | {"retry-after": "1"}
 LOCAL_HOSTS = {b"localhost", b"127.0.0.1", b"[::1]"}
 Record = TypeVar("Record")
 
 
-class ClientGone(Exception):
+class ClientDisconnected(Exception):
     """The client went away before its body was read; nobody waits for an answer."""
 
 
@@ -32,20 +32,20 @@ def require_local_host(scope: Scope) -> None:
 
     A name of the attacker that resolves to 127.0.0.1 would get past the browser's rule of one origin.
     """
-    host = header(scope, b"host")
+    host = get_header(scope, b"host")
     name = host if host is None or host.endswith(b"]") else host.rpartition(b":")[0] or host
     if name is not None and name.lower() not in LOCAL_HOSTS:
         raise Refusal(421, "without API keys this service answers on localhost only")
 
 
-def admit(access: Access, scope: Scope, wanted: KeyScope) -> Caller:
+def authorize(access: Authenticator, scope: Scope, wanted: KeyScope) -> Caller:
     """Find the caller, who must have the scope that is wanted."""
-    caller = access.identify(header(scope, b"authorization"))
+    caller = access.authenticate(get_header(scope, b"authorization"))
     caller.require(wanted)
     return caller
 
 
-class Bodies:
+class BodyReader:
     """Reads bodies, each within a limit, and those that come in pieces together within another.
 
     Parameters
@@ -55,7 +55,7 @@ class Bodies:
     """
 
     def __init__(self, limit: int) -> None:
-        self._limit, self._most_held, self._held = limit, BODIES_AT_ONCE * limit, 0
+        self._limit, self._most_held, self._held = limit, MAX_LARGE_BODIES * limit, 0
 
     async def read_json(self, scope: Scope, receive: Receive) -> bytes:
         """Read the body.
@@ -67,21 +67,21 @@ class Bodies:
             many large ones come at once.
         ClientGone
         """
-        kind = header(scope, b"content-type") or b""
+        kind = get_header(scope, b"content-type") or b""
         if kind.partition(b";")[0].strip().lower() != b"application/json":
             raise Refusal(415, "send JSON, with the header Content-Type: application/json")
-        length = header(scope, b"content-length")
+        length = get_header(scope, b"content-length")
         if length is not None and length.isdigit() and int(length) > self._limit:
             raise self._too_large()
         message = await receive()
         if message["type"] == "http.request" and not message.get("more_body"):
-            return self._within(message.get("body", b""))
+            return self._check_size(message.get("body", b""))
         try:
             async with asyncio.timeout(BODY_SECONDS):
                 return await self._read_rest(message, receive)
         except TimeoutError:
             raise Refusal(
-                408, f"the body did not come within {BODY_SECONDS:.0f} seconds", headers=CLOSING
+                408, f"the body did not come within {BODY_SECONDS:.0f} seconds", headers=CLOSE_HEADERS
             ) from None
 
     async def _read_rest(self, message: Any, receive: Receive) -> bytes:
@@ -89,29 +89,29 @@ class Bodies:
         try:
             while True:
                 if message["type"] == "http.disconnect":
-                    raise ClientGone
+                    raise ClientDisconnected
                 part = message.get("body", b"")
                 body += part
                 self._held += len(part)
-                self._within(body)
+                self._check_size(body)
                 if self._held > self._most_held:
-                    raise Refusal(503, "too many large bodies at once; try again", headers=RETRYING)
+                    raise Refusal(503, "too many large bodies at once; try again", headers=RETRY_HEADERS)
                 if not message.get("more_body"):
                     return bytes(body)
                 message = await receive()
         finally:
             self._held -= len(body)
 
-    def _within(self, body: bytes | bytearray) -> bytes:
+    def _check_size(self, body: bytes | bytearray) -> bytes:
         if len(body) > self._limit:
             raise self._too_large()
         return body  # type: ignore[return-value]
 
     def _too_large(self) -> Refusal:
-        return Refusal(413, f"the body is larger than {self._limit} bytes", headers=CLOSING)
+        return Refusal(413, f"the body is larger than {self._limit} bytes", headers=CLOSE_HEADERS)
 
 
-class Single(Generic[Record]):
+class SingleRecordReader(Generic[Record]):
     """Reads a body that is one record.
 
     Parameters
@@ -127,12 +127,12 @@ class Single(Generic[Record]):
         try:
             return self._decode(body)
         except msgspec.ValidationError as error:
-            raise Refusal.of_record(fault_of(error)) from None
+            raise Refusal.from_fault(build_fault(error)) from None
         except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
-            raise _no_json(error) from None
+            raise _invalid_json(error) from None
 
 
-class Records(Generic[Record]):
+class RecordReader(Generic[Record]):
     """Reads the records of one kind from a body: one object, or a list under the plural name.
 
     Parameters
@@ -153,7 +153,7 @@ class Records(Generic[Record]):
         self._probe = msgspec.json.Decoder(msgspec.defstruct("Probe", probe)).decode
 
     def read(self, body: bytes) -> Record | list[msgspec.Raw]:
-        """Read the body: one record, or a list whose members are yet to be read by `one_of`.
+        """Read the body: one record, or a list whose members are yet to be read by `read_member`.
 
         Raises
         ------
@@ -164,27 +164,27 @@ class Records(Generic[Record]):
             return self._decode(body)
         except msgspec.ValidationError as error:
             if not self._is_list(body):
-                raise Refusal.of_record(fault_of(error)) from None
+                raise Refusal.from_fault(build_fault(error)) from None
         except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
-            raise _no_json(error) from None
+            raise _invalid_json(error) from None
         return self._read_list(body)
 
-    def one_of(self, raw: msgspec.Raw, index: int) -> Record | RowFault:
+    def read_member(self, raw: msgspec.Raw, index: int) -> Record | RowFault:
         """Read one member of a list."""
         try:
             return self._decode(raw)
         except msgspec.ValidationError as error:
-            fault = fault_of(error, self.pointer(index))
+            fault = build_fault(error, self.build_pointer(index))
         except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
-            fault = Fault(_plainly(error), self.pointer(index), "not_json")
+            fault = RecordFault(_describe_json_error(error), self.build_pointer(index), "not_json")
         return RowFault(index, fault.detail, fault.pointer, fault.kind)
 
-    def row_fault(self, complaint: Complaint, index: int) -> RowFault:
+    def build_row_fault(self, complaint: FieldError, index: int) -> RowFault:
         """Say what is wrong with a member of a list."""
-        pointer = f"{self.pointer(index)}/{complaint.field}"
-        return RowFault(index, _said(complaint), pointer, complaint.kind)
+        pointer = f"{self.build_pointer(index)}/{complaint.field}"
+        return RowFault(index, _format_reason(complaint), pointer, complaint.kind)
 
-    def pointer(self, index: int) -> str:
+    def build_pointer(self, index: int) -> str:
         """Point to a member of the list."""
         return f"#/{self.plural}/{index}"
 
@@ -198,11 +198,11 @@ class Records(Generic[Record]):
         try:
             found: list[msgspec.Raw] = getattr(self._decode_list(body), self.plural)
         except msgspec.ValidationError as error:
-            raise Refusal.of_record(fault_of(error)) from None
-        if len(found) > MOST_RECORDS:
-            raise Refusal.of_record(
-                Fault(
-                    f"{len(found)} records; send at most {MOST_RECORDS} in a call",
+            raise Refusal.from_fault(build_fault(error)) from None
+        if len(found) > MAX_RECORDS:
+            raise Refusal.from_fault(
+                RecordFault(
+                    f"{len(found)} records; send at most {MAX_RECORDS} in a call",
                     f"#/{self.plural}",
                     "too_many",
                 )
@@ -210,12 +210,12 @@ class Records(Generic[Record]):
         return found
 
 
-def refusal_of(complaint: Complaint) -> Refusal:
+def build_refusal(complaint: FieldError) -> Refusal:
     """Refuse a single record."""
-    return Refusal.of_record(Fault(_said(complaint), f"#/{complaint.field}", complaint.kind))
+    return Refusal.from_fault(RecordFault(_format_reason(complaint), f"#/{complaint.field}", complaint.kind))
 
 
-def parameters(scope: Scope, allowed: frozenset[str]) -> dict[str, str]:
+def read_parameters(scope: Scope, allowed: frozenset[str]) -> dict[str, str]:
     """Read the query; an unknown or repeated parameter is refused with 422."""
     query = scope["query_string"]
     if not query:
@@ -227,7 +227,7 @@ def parameters(scope: Scope, allowed: frozenset[str]) -> dict[str, str]:
     return found
 
 
-def header(scope: Scope, wanted: bytes) -> bytes | None:
+def get_header(scope: Scope, wanted: bytes) -> bytes | None:
     """Give the value of a header, by its name in small letters; None where it is not there."""
     for name, value in scope["headers"]:
         if name == wanted:
@@ -235,15 +235,15 @@ def header(scope: Scope, wanted: bytes) -> bytes | None:
     return None
 
 
-def _no_json(error: Exception) -> Refusal:
-    return Refusal(400, f"the body is not JSON that can be read: {_plainly(error)}")
+def _invalid_json(error: Exception) -> Refusal:
+    return Refusal(400, f"the body is not JSON that can be read: {_describe_json_error(error)}")
 
 
-def _said(complaint: Complaint) -> str:
+def _format_reason(complaint: FieldError) -> str:
     return f"{complaint.field}: {complaint.reason}"
 
 
-def _plainly(error: Exception) -> str:
+def _describe_json_error(error: Exception) -> str:
     """Say what is wrong with JSON without repeating any of it."""
     if isinstance(error, UnicodeDecodeError):
         return f"it is not UTF-8 at byte {error.start}"

@@ -21,7 +21,7 @@ class ModelName(msgspec.Struct, frozen=True):
     version: str
 
     @classmethod
-    def of(cls, text: str) -> "ModelName":
+    def parse(cls, text: str) -> "ModelName":
         """Read `NAME/VERSION`."""
         name, _, version = text.rpartition("/")
         return cls(name, version)
@@ -53,21 +53,21 @@ class Scores(msgspec.Struct, frozen=True):
     errors: list[RowFault]
 
 
-class OutcomesTaken(msgspec.Struct, frozen=True):
+class OutcomeReceipts(msgspec.Struct, frozen=True):
     """The answer to a list of outcomes."""
 
     outcomes: list[Receipt]
     errors: list[RowFault]
 
 
-class AlertsTaken(msgspec.Struct, frozen=True):
+class AlertReceipts(msgspec.Struct, frozen=True):
     """The answer to a list of alerts."""
 
     alerts: list[Receipt]
     errors: list[RowFault]
 
 
-class CancellationsTaken(msgspec.Struct, frozen=True):
+class CancellationReceipts(msgspec.Struct, frozen=True):
     """The answer to a list of cancellations."""
 
     cancellations: list[Receipt]
@@ -98,13 +98,13 @@ class ConsignmentHistory(msgspec.Struct, frozen=True):
     selections: list[Selection]
 
 
-class Challenger(ModelName, frozen=True):
+class ShadowModelInfo(ModelName, frozen=True):
     """A model that scores in shadow: the same traffic, for nobody but its own log."""
 
     approved: Annotated[bool, Meta(description="whether a promotion record names it")]
 
 
-class ModelAnswer(msgspec.Struct, frozen=True):
+class ModelInfo(msgspec.Struct, frozen=True):
     """The model that scores."""
 
     name: str
@@ -118,7 +118,7 @@ class ModelAnswer(msgspec.Struct, frozen=True):
     approved_by: str
     approved_at: datetime
     loaded_at: datetime
-    challenger: Annotated[Challenger | None, Meta(description="the model that scores in shadow")]
+    challenger: Annotated[ShadowModelInfo | None, Meta(description="the model that scores in shadow")]
 
 
 class Health(msgspec.Struct, frozen=True):
@@ -132,7 +132,7 @@ class Health(msgspec.Struct, frozen=True):
     log_sequence: Annotated[int, Meta(description="last durable entry of the log")]
 
 
-class Live(msgspec.Struct, frozen=True):
+class Liveness(msgspec.Struct, frozen=True):
     """That the process answers."""
 
     live: bool

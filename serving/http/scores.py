@@ -10,32 +10,32 @@ import msgspec
 from starlette.types import Receive, Scope
 
 from consignments.records import Consignment
-from consignments.visibility import moment_of_us
+from consignments.visibility import to_datetime
 from models.reasons import Reason
-from serving.event_log.event_codec import Cancellation, Row, stored_features
+from serving.event_log.event_codec import Cancellation, Row, decode_features
 from serving.http.asgi import Reply, respond
 from serving.http.auth import Caller
-from serving.http.problems import Fault, Refusal, RowFault
-from serving.http.requests import Records, admit, parameters, refusal_of
+from serving.http.problems import RecordFault, Refusal, RowFault
+from serving.http.requests import RecordReader, authorize, build_refusal, read_parameters
 from serving.http.schemas import ModelName, Score, Scores
-from serving.scoring.batching import MOST_TOGETHER, Rounds, let_others_through, parts_of
-from serving.scoring.intake import Complaint, complaint_about_arrival
-from serving.scoring.scorer import MOST_REASONS, REASONS_DUE, Answer, Asked, Scorer
+from serving.scoring.batching import MAX_BATCH_SIZE, Batcher, split_batches, yield_to_requests
+from serving.scoring.intake import FieldError, check_arrival
+from serving.scoring.scorer import DEFAULT_REASON_COUNTS, MAX_REASONS, Scorer, ScoreRequest, ScoreResult
 from serving.service import Service
 
-CALL = "scores"
+ENDPOINT_NAME = "scores"
 PARAMETERS = frozenset({"reasons", "features"})
-COUNTS = frozenset(str(count) for count in range(MOST_REASONS + 1))
+REASON_COUNTS = frozenset(str(count) for count in range(MAX_REASONS + 1))
 
 
-class Wish(NamedTuple):
+class ScoreOptions(NamedTuple):
     """What is asked beside the score."""
 
     reasons: int | None = None
     features: bool = False
 
 
-class ScoresCall:
+class ScoresEndpoint:
     """The endpoint.
 
     Parameters
@@ -45,11 +45,11 @@ class ScoresCall:
 
     def __init__(self, service: Service) -> None:
         self._service = service
-        self._records: Records[Consignment] = Records(Consignment, "consignments")
+        self._records: RecordReader[Consignment] = RecordReader(Consignment, "consignments")
         self._record: type[Consignment] = Consignment
         self._encode = msgspec.json.Encoder().encode
-        self._rounds = Rounds(self._score_all, service.committer.when_free)
-        self._read_seconds, self._log_seconds = map(service.metrics.stage, ("read", "log"))
+        self._rounds = Batcher(self._score_all, service.committer.call_when_free)
+        self._read_seconds, self._log_seconds = map(service.metrics.get_stage, ("read", "log"))
 
     async def __call__(self, scope: Scope, receive: Receive, reply: Reply) -> int:
         """Send the answer to one call, and give its status."""
@@ -58,132 +58,132 @@ class ScoresCall:
 
     async def _answer(self, scope: Scope, receive: Receive) -> Score | Scores:
         service, begun = self._service, time.perf_counter()
-        caller = admit(service.access, scope, "score")
-        wish = read_wish(scope)
+        caller = authorize(service.access, scope, "score")
+        wish = read_options(scope)
         body = await service.bodies.read_json(scope, receive)
         found = self._read(body)
         if isinstance(found, list):
             caller.spend(max(len(found), 1))
             return await self._score_list(found, caller, wish)
         caller.spend(1)
-        ready = _dated(found, service.clock())
-        if isinstance(ready, Complaint):
-            raise refusal_of(ready)
+        ready = _set_received_at(found, service.clock())
+        if isinstance(ready, FieldError):
+            raise build_refusal(ready)
         self._read_seconds.observe(time.perf_counter() - begun)
-        await service.meet((ready.consignment_id,))
-        answer = await self._rounds.ask(Asked(ready, caller.name, wish.reasons))
+        await service.prefetch((ready.consignment_id,))
+        answer = await self._rounds.submit(ScoreRequest(ready, caller.name, wish.reasons))
         if answer.group is not None:
             self._log_seconds.observe(answer.group.seconds)
-        return await self._told(found.consignment_id, answer, wish)
+        return await self._build_score(found.consignment_id, answer, wish)
 
     def _read(self, body: bytes) -> Consignment | list[msgspec.Raw]:
         try:
-            return self._reader(self._service.scoring()).read(body)
+            return self._current_reader(self._service.get_scorer()).read(body)
         except Refusal as refusal:
-            self._excuse(refusal.faults)
+            self._raise_if_degraded(refusal.faults)
             raise
 
-    def _excuse(self, faults: Sequence[Fault | RowFault]) -> None:
+    def _raise_if_degraded(self, faults: Sequence[RecordFault | RowFault]) -> None:
         """Raise `ServiceFault` where a column may be one that a model declares, and none is loaded: its time will come."""
         if self._service.degraded and any(fault.kind == "unknown_field" for fault in faults):
-            raise self._service.no_model()
+            raise self._service.build_no_model_fault()
 
-    async def _score_list(self, raws: list[msgspec.Raw], caller: Caller, wish: Wish) -> Scores:
-        answers: list[tuple[str, Answer]] = []
+    async def _score_list(self, raws: list[msgspec.Raw], caller: Caller, wish: ScoreOptions) -> Scores:
+        answers: list[tuple[str, ScoreResult]] = []
         errors: list[RowFault] = []
-        for start in range(0, len(raws), MOST_TOGETHER):
+        for start in range(0, len(raws), MAX_BATCH_SIZE):
             good, bad = self._read_chunk(raws, start)
-            self._excuse(bad)
+            self._raise_if_degraded(bad)
             errors += bad
-            await self._service.meet([c.consignment_id for c in good])
-            for part in parts_of([Asked(c, caller.name, wish.reasons) for c in good]):
+            await self._service.prefetch([c.consignment_id for c in good])
+            for part in split_batches([ScoreRequest(c, caller.name, wish.reasons) for c in good]):
                 for asked, answer in zip(part, self._score_all(part), strict=True):
                     if isinstance(answer, Exception):
                         raise answer
                     answers.append((asked.c.consignment_id, answer))
-            await let_others_through()
+            await yield_to_requests()
         for error in errors:
-            self._service.metrics.rejected(CALL, error.kind)
-        return Scores(await self._tell_all(answers, wish), errors)
+            self._service.metrics.record_rejection(ENDPOINT_NAME, error.kind)
+        return Scores(await self._build_scores(answers, wish), errors)
 
     def _read_chunk(self, raws: list[msgspec.Raw], start: int) -> tuple[list[Consignment], list[RowFault]]:
         """Read some members of a list; gives the good ones, ready to be scored, and the faults of the others."""
         good: list[Consignment] = []
         bad: list[RowFault] = []
-        now_us, records = self._service.clock(), self._reader(self._service.scoring())
-        for index, raw in enumerate(raws[start : start + MOST_TOGETHER], start):
-            c = records.one_of(raw, index)
-            ready = c if isinstance(c, RowFault) else _dated(c, now_us)
-            if isinstance(ready, Complaint):
-                ready = records.row_fault(ready, index)
+        now_us, records = self._service.clock(), self._current_reader(self._service.get_scorer())
+        for index, raw in enumerate(raws[start : start + MAX_BATCH_SIZE], start):
+            c = records.read_member(raw, index)
+            ready = c if isinstance(c, RowFault) else _set_received_at(c, now_us)
+            if isinstance(ready, FieldError):
+                ready = records.build_row_fault(ready, index)
             if isinstance(ready, RowFault):
                 bad.append(ready)
             else:
                 good.append(ready)
         return good, bad
 
-    async def _tell_all(self, answers: list[tuple[str, Answer]], wish: Wish) -> list[Score]:
+    async def _build_scores(self, answers: list[tuple[str, ScoreResult]], wish: ScoreOptions) -> list[Score]:
         """Put answers into words, once their decisions are on disk."""
         scores: list[Score] = []
-        for start in range(0, len(answers), MOST_TOGETHER):
-            for name, answer in answers[start : start + MOST_TOGETHER]:
+        for start in range(0, len(answers), MAX_BATCH_SIZE):
+            for name, answer in answers[start : start + MAX_BATCH_SIZE]:
                 if answer.group is not None:
-                    await answer.group.durable()
-                scores.append(await self._told(name, answer, wish))
-            await let_others_through()
+                    await answer.group.wait_until_durable()
+                scores.append(await self._build_score(name, answer, wish))
+            await yield_to_requests()
         return scores
 
-    def _score_all(self, part: Sequence[Asked]) -> list[Answer | Exception]:
-        """Score what `parts_of` gives; nothing else runs until all are in the queue of the log."""
+    def _score_all(self, part: Sequence[ScoreRequest]) -> list[ScoreResult | Exception]:
+        """Score what `split_batches` gives; nothing else runs until all are in the queue of the log."""
         service, last = self._service, part[-1]
-        answers = service.scoring().decide_all(part)
+        answers = service.get_scorer().decide_all(part)
         for answer in answers:
-            if isinstance(answer, Answer):
+            if isinstance(answer, ScoreResult):
                 self._count(answer)
             else:
                 service.metrics.counters["unscored"].inc()
-        if last.c.cancelled_at is not None and isinstance(answers[-1], Answer):
+        if last.c.cancelled_at is not None and isinstance(answers[-1], ScoreResult):
             cancellation = Cancellation(last.c.consignment_id, last.c.cancelled_at)
-            taken = service.intake.cancel(cancellation, service.clock(), last.asked_by)
+            taken = service.intake.record_cancellation(cancellation, service.clock(), last.asked_by)
             if taken is not None:
                 answers[-1] = answers[-1]._replace(group=taken.group)
         return answers
 
-    def _count(self, answer: Answer) -> None:
+    def _count(self, answer: ScoreResult) -> None:
         metrics = self._service.metrics
         if answer.features is None:
             metrics.counters["repeats"].inc()
             return
-        metrics.decided(answer.decision.band, answer.decision.score)
+        metrics.record_decision(answer.decision.band, answer.decision.score)
 
-    async def _told(self, consignment_id: str, answer: Answer, wish: Wish) -> Score:
+    async def _build_score(self, consignment_id: str, answer: ScoreResult, wish: ScoreOptions) -> Score:
         decision, reasons, features = answer.decision, answer.reasons, answer.features
-        count = REASONS_DUE[decision.band] if wish.reasons is None else wish.reasons
+        count = DEFAULT_REASON_COUNTS[decision.band] if wish.reasons is None else wish.reasons
         if features is None and (wish.features or count > len(reasons)):
-            features, reasons = await self._looked_up(answer, count)
+            features, reasons = await self._look_up(answer, count)
         return Score(
             consignment_id,
             decision.score,
             decision.band,  # type: ignore[arg-type]
             reasons[:count],
-            ModelName.of(decision.model),
-            moment_of_us(decision.scored_us),
-            self._service.log.decision_id(decision.sequence),
-            self._named(features, decision.model_sha256) if wish.features else msgspec.UNSET,
+            ModelName.parse(decision.model),
+            to_datetime(decision.scored_us),
+            self._service.log.format_decision_id(decision.sequence),
+            self._name_features(features, decision.model_sha256) if wish.features else msgspec.UNSET,
         )
 
-    async def _looked_up(self, answer: Answer, count: int) -> tuple[Row | None, list[Reason]]:
+    async def _look_up(self, answer: ScoreResult, count: int) -> tuple[Row | None, list[Reason]]:
         """Give what was not kept in memory: features from the log; reasons, where the model still is the same."""
-        event = await asyncio.to_thread(self._service.log.at, answer.decision.sequence)
-        if event.emptied:
+        event = await asyncio.to_thread(self._service.log.read_event, answer.decision.sequence)
+        if event.redacted:
             return None, answer.reasons
-        features, scorer = stored_features(event), self._service.scoring()
+        features, scorer = decode_features(event), self._service.get_scorer()
         same = scorer.model.sha256 == answer.decision.model_sha256
         more = count > len(answer.reasons) and same
         return features, scorer.explain(features, count) if more else answer.reasons
 
-    def _named(self, features: Row | None, model_sha256: str) -> dict[str, float | None] | None:
-        model = self._service.scoring().model
+    def _name_features(self, features: Row | None, model_sha256: str) -> dict[str, float | None] | None:
+        model = self._service.get_scorer().model
         if features is None or model.sha256 != model_sha256:
             return None
         values = features.tolist()
@@ -192,23 +192,23 @@ class ScoresCall:
             for name, value in zip(model.spec.names, values, strict=True)
         }
 
-    def _reader(self, scorer: Scorer) -> Records[Consignment]:
+    def _current_reader(self, scorer: Scorer) -> RecordReader[Consignment]:
         """Give the reader of the loaded model's records."""
         if scorer.model.record is not self._record:
             self._record = scorer.model.record
-            self._records = Records(self._record, "consignments")
+            self._records = RecordReader(self._record, "consignments")
         return self._records
 
 
-def _dated(c: Consignment, now_us: int) -> Consignment | Complaint:
+def _set_received_at(c: Consignment, now_us: int) -> Consignment | FieldError:
     """Give a consignment its moment of arrival, where it has none, or say what is wrong with it."""
-    complaint = complaint_about_arrival(c, now_us)
+    complaint = check_arrival(c, now_us)
     if complaint is not None:
         return complaint
-    return c if c.received_at is not None else msgspec.structs.replace(c, received_at=moment_of_us(now_us))
+    return c if c.received_at is not None else msgspec.structs.replace(c, received_at=to_datetime(now_us))
 
 
-def read_wish(scope: Scope) -> Wish:
+def read_options(scope: Scope) -> ScoreOptions:
     """Read the query of a call.
 
     Raises
@@ -216,12 +216,12 @@ def read_wish(scope: Scope) -> Wish:
     Refusal
         422 for what it does not know.
     """
-    found = parameters(scope, PARAMETERS)
+    found = read_parameters(scope, PARAMETERS)
     if not found:
-        return Wish()
+        return ScoreOptions()
     reasons, features = found.get("reasons"), found.get("features", "false")
-    if reasons is not None and reasons not in COUNTS:
-        raise Refusal(422, f"reasons must be a number from 0 to {MOST_REASONS}")
+    if reasons is not None and reasons not in REASON_COUNTS:
+        raise Refusal(422, f"reasons must be a number from 0 to {MAX_REASONS}")
     if features not in ("true", "false"):
         raise Refusal(422, "features must be true or false")
-    return Wish(None if reasons is None else int(reasons), features == "true")
+    return ScoreOptions(None if reasons is None else int(reasons), features == "true")

@@ -15,20 +15,20 @@ import numpy as np
 from msgspec import Meta
 
 from consignments.records import Code, Time
-from consignments.visibility import day_of_us, moment_of_us, to_us
+from consignments.visibility import convert_us_to_day, to_datetime, to_us
 from models.selection import select
-from serving.event_log.event_codec import Entries, Selection
+from serving.event_log.event_codec import EventCodec, Selection
 from serving.event_log.events import Event
-from serving.event_log.group_commit import Group
+from serving.event_log.group_commit import CommitGroup
 from serving.event_log.reader import LogReader
 from serving.http.auth import Caller
-from serving.scoring.batching import MOST_TOGETHER
-from serving.scoring.intake import Complaint, future_complaint
-from serving.service import MOST_AT_ONCE, Service
+from serving.scoring.batching import MAX_BATCH_SIZE
+from serving.scoring.intake import FieldError, check_not_future
+from serving.service import MAX_BLOCKING_ENTRIES, Service
 
-REQUEST_CHARACTERS = 16
+REQUEST_ID_CHARACTERS = 16
 SEED_BYTES = 8
-NOT_NEEDED = ("sealed", "keys", "features", "reasons")
+EXCLUDED_COLUMNS = ("sealed", "keys", "features", "reasons")
 
 
 class SelectionRequest(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
@@ -48,14 +48,16 @@ class SelectionList(msgspec.Struct, frozen=True):
     selections: list[Selection]
 
 
-def complaint_about_request(request: SelectionRequest, now_us: int) -> Complaint | None:
+def check_request(request: SelectionRequest, now_us: int) -> FieldError | None:
     """Find what is wrong with a request that its type does not tell."""
     if request.from_ >= request.until:
-        return Complaint("until", "is not after `from`", "inconsistent")
-    return future_complaint(now_us, until=request.until)
+        return FieldError("until", "is not after `from`", "inconsistent")
+    return check_not_future(now_us, until=request.until)
 
 
-async def choose(service: Service, request: SelectionRequest, now_us: int, caller: Caller) -> SelectionList:
+async def build_selection_list(
+    service: Service, request: SelectionRequest, now_us: int, caller: Caller
+) -> SelectionList:
     """Draw up the list, or find the one that was drawn up for this request.
 
     Raises
@@ -69,36 +71,36 @@ async def choose(service: Service, request: SelectionRequest, now_us: int, calle
             (request.office, request.capacity, request.explore, to_us(request.from_), to_us(request.until))
         )
     )
-    name = digest.digest().hex()[:REQUEST_CHARACTERS]
+    name = digest.digest().hex()[:REQUEST_ID_CHARACTERS]
     service.committer.check()
     await service.committer.drain()
-    scored = Scored(service.entries, name)
+    scored = ScoredConsignments(service.entries, name)
     seed = int.from_bytes(digest.digest()[-SEED_BYTES:], "big")
-    draw = partial(_drawn, scored, request, seed, moment_of_us(now_us), name)
+    draw = partial(_draw, scored, request, seed, to_datetime(now_us), name)
     await asyncio.to_thread(scored.read, service.log, request)
     # Whom it will probably choose is brought into memory before.
     probable = [] if scored.drawn else [each.consignment_id for each in await asyncio.to_thread(draw)]
-    for start in range(0, len(probable), MOST_TOGETHER):
-        await service.meet(probable[start : start + MOST_TOGETHER])
-    while service.committer.durable_sequence - scored.sequence > MOST_AT_ONCE:
-        await asyncio.to_thread(scored.follow, service.log, service.committer.durable_sequence)
+    for start in range(0, len(probable), MAX_BATCH_SIZE):
+        await service.prefetch(probable[start : start + MAX_BATCH_SIZE])
+    while service.committer.durable_sequence - scored.sequence > MAX_BLOCKING_ENTRIES:
+        await asyncio.to_thread(scored.catch_up, service.log, service.committer.durable_sequence)
     service.committer.check()
     # From here to the end nothing else runs.
-    scored.follow(service.log, service.committer.durable_sequence)
-    scored.take(service.committer.pending())
-    group: Group | None = service.committer.group_of(service.committer.next_sequence - 1)
+    scored.catch_up(service.log, service.committer.durable_sequence)
+    scored.apply_events(service.committer.list_pending())
+    group: CommitGroup | None = service.committer.find_group(service.committer.next_sequence - 1)
     if not scored.drawn:
         scored.drawn = draw()
         for selection in scored.drawn:
-            event = service.entries.selection(service.committer.next_sequence, selection, caller.name)
+            event = service.entries.encode_selection(service.committer.next_sequence, selection, caller.name)
             service.state.apply(event)
             group = service.committer.add(event)
     if group is not None:
-        await group.durable()
+        await group.wait_until_durable()
     return SelectionList(request.office, scored.drawn)
 
 
-class Scored:
+class ScoredConsignments:
     """What was scored in a time, and what the log says of it: what stands, is cancelled, and was chosen.
 
     Parameters
@@ -115,7 +117,7 @@ class Scored:
         What was drawn for this very request.
     """
 
-    def __init__(self, entries: Entries, name: str) -> None:
+    def __init__(self, entries: EventCodec, name: str) -> None:
         self.sequence, self.drawn = 0, list[Selection]()
         self._entries, self._name = entries, name
         self._decisions: list[Event] = []
@@ -126,19 +128,19 @@ class Scored:
     def read(self, log: LogReader, request: SelectionRequest) -> None:
         """Read the decisions of a time, and all else about their consignments."""
         from_us, until_us, until = to_us(request.from_), to_us(request.until), log.last_sequence
-        events = log.of_scored(from_us, until_us, until, NOT_NEEDED)
+        events = log.read_scored(from_us, until_us, until, EXCLUDED_COLUMNS)
         self._decisions = [
             event for event in events if event.kind == "decision" and from_us <= event.at_us < until_us
         ]
-        self.take(events)
+        self.apply_events(events)
         self.sequence = until
 
-    def follow(self, log: LogReader, until: int) -> None:
+    def catch_up(self, log: LogReader, until: int) -> None:
         """Take what was written since."""
-        self.take(log.events(after=self.sequence, until=until, without=NOT_NEEDED))
+        self.apply_events(log.read_events(after=self.sequence, until=until, without=EXCLUDED_COLUMNS))
         self.sequence = max(self.sequence, until)
 
-    def take(self, events: Iterable[Event]) -> None:
+    def apply_events(self, events: Iterable[Event]) -> None:
         """Take entries in their order; those that were taken already are passed over."""
         for event in events:
             name = event.consignment_id or ""
@@ -151,35 +153,37 @@ class Scored:
                 self._cancelled.add(name)
             elif event.kind in ("outcome", "selection"):
                 self._chosen.add(name)
-                self._remember(event)
+                self._record_selection(event)
 
-    def candidates(self, office: str) -> list[Event]:
+    def find_candidates(self, office: str) -> list[Event]:
         """Give the decisions that stand, of consignments of an office that count and were not chosen yet."""
-        return [event for event in self._decisions if self._may_be_chosen(event, office)]
+        return [event for event in self._decisions if self._is_candidate(event, office)]
 
-    def _may_be_chosen(self, event: Event, office: str) -> bool:
+    def _is_candidate(self, event: Event, office: str) -> bool:
         name = event.consignment_id or ""
         return (
             self._standing[name] == event.sequence
             and name not in self._cancelled
             and name not in self._chosen
-            and self._entries.plain_of(event).get("office") == office
+            and self._entries.decode_plain_fields(event).get("office") == office
         )
 
-    def _remember(self, event: Event) -> None:
+    def _record_selection(self, event: Event) -> None:
         if event.kind == "selection":
-            selection = self._entries.selection_of(event)
+            selection = self._entries.decode_selection(event)
             if selection.request == self._name:
                 self.drawn.append(selection)
 
 
-def _drawn(scored: Scored, request: SelectionRequest, seed: int, now: datetime, name: str) -> list[Selection]:
-    rows = scored.candidates(request.office)
+def _draw(
+    scored: ScoredConsignments, request: SelectionRequest, seed: int, now: datetime, name: str
+) -> list[Selection]:
+    rows = scored.find_candidates(request.office)
     chosen = select(
         [event.consignment_id or "" for event in rows],
         np.array([event.score for event in rows], dtype=np.float64),
         [request.office] * len(rows),
-        np.array([day_of_us(event.at_us) for event in rows], dtype=np.int64),
+        np.array([convert_us_to_day(event.at_us) for event in rows], dtype=np.int64),
         capacity=request.capacity,
         explore=request.explore,
         seed=seed,

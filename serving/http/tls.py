@@ -4,7 +4,7 @@ import ssl
 from pathlib import Path
 
 from consignments.errors import BadSetting
-from serving.http.auth import file_stamp
+from serving.http.auth import get_file_stamp
 from serving.process.settings import Settings
 
 
@@ -29,11 +29,11 @@ class Certificate:
 
     def __init__(self, certificate_file: Path, key_file: Path) -> None:
         self._files = certificate_file, key_file
-        self.context = _context_of(*self._files)
+        self.context = _create_context(*self._files)
         self._seen = self._stamps()
 
     @classmethod
-    def of(cls, settings: Settings) -> "Certificate | None":
+    def from_settings(cls, settings: Settings) -> "Certificate | None":
         """Read the certificate that the settings name; None where they name none.
 
         Raises
@@ -63,19 +63,19 @@ class Certificate:
         stamps = self._stamps()
         if stamps == self._seen:
             return False
-        _context_of(*self._files)  # two that do not fit would spoil the context that serves
+        _create_context(*self._files)  # two that do not fit would spoil the context that serves
         self.context.load_cert_chain(*self._files)
         self._seen = stamps
         return True
 
     def _stamps(self) -> list[tuple[int, int]]:
         try:
-            return [file_stamp(path) for path in self._files]
+            return [get_file_stamp(path) for path in self._files]
         except OSError as error:
             raise _bad_files(self._files, error) from error
 
 
-def _context_of(certificate_file: Path, key_file: Path) -> ssl.SSLContext:
+def _create_context(certificate_file: Path, key_file: Path) -> ssl.SSLContext:
     context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
     context.minimum_version = ssl.TLSVersion.TLSv1_2
     try:

@@ -16,23 +16,25 @@ from typing import Any
 from consignments.errors import BundleRefused, FileFault
 from consignments.records import Consignment
 from serving.encryption.vault import Vault
-from serving.event_log.event_codec import Entries
-from serving.event_log.events import ARRIVED
+from serving.event_log.event_codec import EventCodec
+from serving.event_log.events import ARRIVAL_KINDS
 from serving.event_log.reader import LogReader, Progress
-from serving.maintenance.export_tables import LogTables, Survey, features_table
-from serving.process.durable import PRIVATE_FILE
-from serving.scoring.past_models import Bundles
+from serving.maintenance.export_tables import ExportSchema, LogTables, name_features_table
+from serving.process.durable import PRIVATE_FILE_MODE
+from serving.scoring.past_models import PastModels
 
-NOTE = "export.json"
+MANIFEST_FILE = "export.json"
 """What the folder holds, and of which log."""
 PROGRESS_ENTRIES = 5_000
-NOT_FOR_SURVEY = ("keys", "features", "reasons")
-NOT_FOR_TABLES = ("keys",)
-LEFT_OUT = "personal columns are left out; npsrisk export --personal writes them, with the data key"
+EXCLUDED_FROM_SCHEMA = ("keys", "features", "reasons")
+EXCLUDED_FROM_TABLES = ("keys",)
+NO_PERSONAL_COLUMNS = (
+    "personal columns are left out; npsrisk export --personal writes them, with the data key"
+)
 
 
-def export(
-    log: LogReader, vault: Vault | None, bundles: Bundles, out: Path, progress: Progress | None = None
+def export_log(
+    log: LogReader, vault: Vault | None, bundles: PastModels, out: Path, progress: Progress | None = None
 ) -> dict[str, Any]:
     """Write the log as tables.
 
@@ -64,8 +66,8 @@ def export(
         Where an entry cannot be read, or the key of a month is missing.
     """
     if vault is not None:
-        log.require(vault)
-    notes = [] if vault is not None else [LEFT_OUT]
+        log.check_vault(vault)
+    notes = [] if vault is not None else [NO_PERSONAL_COLUMNS]
     told: dict[str, Any] = {
         "log_id": log.log_id,
         "last_sequence": log.last_sequence,
@@ -74,12 +76,12 @@ def export(
         "personal": vault is not None,
         "notes": notes,
     }
-    entries = Entries(vault, Consignment, ())
-    with _replacing(out) as folder:
-        survey = _survey(log, entries, progress)
+    entries = EventCodec(vault, Consignment, ())
+    with _replace_folder(out) as folder:
+        survey = _scan_schema(log, entries, progress)
         if survey.emptied:
             notes.append(
-                f"{survey.emptied:,} consignments up to entry {log.emptied_up_to():,} are left out: npsrisk forget removed "
+                f"{survey.emptied:,} consignments up to entry {log.find_redaction_end():,} are left out: npsrisk forget removed "
                 "their content; history that is computed from these tables does not count them"
             )
         notes += [
@@ -88,29 +90,34 @@ def export(
         ]
         names = _feature_names(survey, bundles, notes)
         tables = LogTables(log, entries, folder, survey, names, told)
-        for event in log.events(until=log.last_sequence, without=NOT_FOR_TABLES):
+        for event in log.read_events(until=log.last_sequence, without=EXCLUDED_FROM_TABLES):
             tables.add(event)
-            _tell(progress, "export", event.sequence, log.last_sequence)
+            _report_progress(progress, "export", event.sequence, log.last_sequence)
         told["tables"] = tables.close()
         told["models"] = [
-            {"model": model, "model_sha256": bundle, "decisions": count, "features": features_table(spec)}
+            {
+                "model": model,
+                "model_sha256": bundle,
+                "decisions": count,
+                "features": name_features_table(spec),
+            }
             for (model, bundle, spec), count in sorted(survey.models.items())
         ]
-        (folder / NOTE).touch(mode=PRIVATE_FILE)
-        (folder / NOTE).write_text(json.dumps(told, indent=1))
+        (folder / MANIFEST_FILE).touch(mode=PRIVATE_FILE_MODE)
+        (folder / MANIFEST_FILE).write_text(json.dumps(told, indent=1))
     return told
 
 
-def _survey(log: LogReader, entries: Entries, progress: Progress | None) -> Survey:
-    survey = Survey()
-    without = NOT_FOR_SURVEY if entries.has_erasures else (*NOT_FOR_SURVEY, "sealed")
-    for event in log.events(until=log.last_sequence, without=without, kinds=ARRIVED):
-        survey.look(event, entries.erasure_of(event))
-        _tell(progress, "columns", event.sequence, log.last_sequence)
+def _scan_schema(log: LogReader, entries: EventCodec, progress: Progress | None) -> ExportSchema:
+    survey = ExportSchema()
+    without = EXCLUDED_FROM_SCHEMA if entries.has_erasures else (*EXCLUDED_FROM_SCHEMA, "sealed")
+    for event in log.read_events(until=log.last_sequence, without=without, kinds=ARRIVAL_KINDS):
+        survey.scan(event, entries.find_erasure(event))
+        _report_progress(progress, "columns", event.sequence, log.last_sequence)
     return survey
 
 
-def _feature_names(survey: Survey, bundles: Bundles, notes: list[str]) -> dict[str, list[str]]:
+def _feature_names(survey: ExportSchema, bundles: PastModels, notes: list[str]) -> dict[str, list[str]]:
     """Name the features of every spec of which a model is still there; what has none is noted."""
     names: dict[str, list[str]] = {}
     faults: dict[str, str] = {}
@@ -118,21 +125,21 @@ def _feature_names(survey: Survey, bundles: Bundles, notes: list[str]) -> dict[s
         try:
             names[spec] = list(bundles.find(model, bundle).judge.spec.names)
         except BundleRefused as error:
-            faults[spec] = f"{features_table(spec)} has no names of features: {error}"
+            faults[spec] = f"{name_features_table(spec)} has no names of features: {error}"
     notes += [fault for spec, fault in faults.items() if spec not in names]
     return names
 
 
-def _tell(progress: Progress | None, what: str, done: int, total: int) -> None:
+def _report_progress(progress: Progress | None, what: str, done: int, total: int) -> None:
     if progress is not None and (done % PROGRESS_ENTRIES == 0 or done == total):
         progress(what, done, total)
 
 
 @contextmanager
-def _replacing(out: Path) -> Iterator[Path]:
+def _replace_folder(out: Path) -> Iterator[Path]:
     """Give a private folder that takes the place of `out` when all is written."""
     out = out.absolute()
-    _refuse_other_things(out)
+    _require_replaceable(out)
     try:
         out.parent.mkdir(parents=True, exist_ok=True)
         made = Path(mkdtemp(prefix=f".{out.name}-", dir=out.parent))
@@ -151,15 +158,15 @@ def _replacing(out: Path) -> Iterator[Path]:
         shutil.rmtree(made, ignore_errors=True)
 
 
-def _refuse_other_things(out: Path) -> None:
+def _require_replaceable(out: Path) -> None:
     """Refuse a folder with anything in it that no export wrote there."""
     if not out.exists():
         return
     if not out.is_dir():
         raise FileFault("not a folder", where=str(out), todo="name a folder for the tables")
     try:
-        tables = json.loads((out / NOTE).read_text())["tables"]
-        mine = {NOTE, *(f"{name}.parquet" for name in tables)}
+        tables = json.loads((out / MANIFEST_FILE).read_text())["tables"]
+        mine = {MANIFEST_FILE, *(f"{name}.parquet" for name in tables)}
     except (OSError, ValueError, KeyError, TypeError):
         mine = set()
     others = sorted({path.name for path in out.iterdir()} - mine)

@@ -18,37 +18,37 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as parquet
 
-from consignments.columns import NUMBER, TEXT, TIME, TYPES, text_of
+from consignments.columns import NUMBER, TEXT, TIME, TYPES, format_value
 from consignments.errors import ServiceFault
-from consignments.items import ITEM_TYPE, items_as_lists
+from consignments.items import ITEM_TYPE, to_item_lists
 from consignments.records import Alert, Consignment, Outcome
-from consignments.schema import Field, fields_of
-from consignments.tables import column_of
+from consignments.schema import Field, get_fields
+from consignments.tables import build_column
 from consignments.validation import CANCELLED_SEQUENCE, SEQUENCE
-from consignments.visibility import moment_of_us
+from consignments.visibility import to_datetime
 from models.reasons import Reason
-from serving.encryption.monthly_keys import Erasure
-from serving.event_log.event_codec import FEATURE, Entries, Selection
-from serving.event_log.events import ARRIVED, Event
+from serving.encryption.monthly_keys import KeyErasure
+from serving.event_log.event_codec import FEATURE_DTYPE, EventCodec, Selection
+from serving.event_log.events import ARRIVAL_KINDS, Event
 from serving.event_log.reader import LogReader
-from serving.process.durable import PRIVATE_FILE
+from serving.process.durable import PRIVATE_FILE_MODE
 
-FROM_THE_LIST = frozenset({"model", "random"})
+SERVICE_SELECTED_BY = frozenset({"model", "random"})
 """Who chooses by the service's own selections; what an officer or a tip chose had no known probability."""
-ROWS_AT_ONCE = 16_384
+ROW_GROUP_ROWS = 16_384
 """Rows that are gathered before they are written, as one row group."""
-PLACE = pa.int64()
-MARK = b"npsrisk"
+SEQUENCE_TYPE = pa.int64()
+METADATA_KEY = b"npsrisk"
 """Under this name each file says which log it is of, and what was left out."""
-_COMMON = frozenset(each.name for each in fields_of(Consignment))
-_plain_of = msgspec.msgpack.Decoder(dict[str, Any]).decode
-_reasons_of = msgspec.msgpack.Decoder(list[Reason]).decode
+_COMMON_COLUMNS = frozenset(each.name for each in get_fields(Consignment))
+_decode_plain = msgspec.msgpack.Decoder(dict[str, Any]).decode
+_decode_reasons = msgspec.msgpack.Decoder(list[Reason]).decode
 Columns = dict[str, Any]
 """Column name to Arrow array."""
 
 
 @dataclass
-class Survey:
+class ExportSchema:
     """What tables must have room for; every arrival and decision is looked at once before the first is written.
 
     Attributes
@@ -68,15 +68,15 @@ class Survey:
     emptied: int = 0
     erased: Counter[str] = field(default_factory=Counter)
 
-    def look(self, event: Event, erasure: Erasure | None) -> None:
+    def scan(self, event: Event, erasure: KeyErasure | None) -> None:
         """Look at an arrival or a decision, and the record that its personal fields cannot be read any more."""
-        if event.emptied:
+        if event.redacted:
             self.emptied += 1
             return
         if erasure is not None:
             self.erased[str(erasure)] += 1
-        for name, value in _plain_of(event.plain).items():
-            if name not in _COMMON:
+        for name, value in _decode_plain(event.plain).items():
+            if name not in _COMMON_COLUMNS:
                 kind = NUMBER if isinstance(value, float) else TEXT
                 self.declared[name] = kind if self.declared.get(name, kind) == kind else TEXT
         if event.kind == "decision":
@@ -100,7 +100,7 @@ class TableFile:
     """
 
     def __init__(self, path: Path, schema: Any, columns: Callable[[list[Event]], Columns]) -> None:
-        path.touch(mode=PRIVATE_FILE, exist_ok=False)
+        path.touch(mode=PRIVATE_FILE_MODE, exist_ok=False)
         self.rows = 0
         self._schema, self._columns = schema, columns
         self._file = parquet.ParquetWriter(path, schema, compression="zstd")
@@ -109,7 +109,7 @@ class TableFile:
     def add(self, event: Event) -> None:
         """Add the row of an entry."""
         self._gathered.append(event)
-        if len(self._gathered) == ROWS_AT_ONCE:
+        if len(self._gathered) == ROW_GROUP_ROWS:
             self._flush()
 
     def close(self) -> None:
@@ -144,16 +144,16 @@ class LogTables:
     def __init__(
         self,
         log: LogReader,
-        entries: Entries,
+        entries: EventCodec,
         folder: Path,
-        survey: Survey,
+        survey: ExportSchema,
         names: dict[str, list[str]],
         mark: dict[str, Any],
     ) -> None:
         self._log, self._entries, self._declared, self._names = log, entries, survey.declared, names
         declared = [(name, survey.declared[name]) for name in sorted(survey.declared)]
-        cancelled = [(CANCELLED_SEQUENCE, PLACE)]
-        metadata = {MARK: msgspec.json.encode(mark)}
+        cancelled = [(CANCELLED_SEQUENCE, SEQUENCE_TYPE)]
+        metadata = {METADATA_KEY: msgspec.json.encode(mark)}
 
         def file(
             name: str, columns: list[tuple[str, Any]], of: Callable[[list[Event]], Columns]
@@ -176,20 +176,20 @@ class LogTables:
                 if known is None
                 else [(each, pa.float32()) for each in known]
             )
-            name = features_table(spec)
+            name = name_features_table(spec)
             self.files[name] = file(
-                name, [(SEQUENCE, PLACE), ("consignment_id", TEXT), *values], self._features
+                name, [(SEQUENCE, SEQUENCE_TYPE), ("consignment_id", TEXT), *values], self._features
             )
 
     def add(self, event: Event) -> None:
         """Put an entry where it belongs; of one that cannot be read any more only what was said of it."""
-        readable = not event.emptied and self._entries.erasure_of(event) is None
-        if event.kind in ARRIVED and readable:
+        readable = not event.redacted and self._entries.find_erasure(event) is None
+        if event.kind in ARRIVAL_KINDS and readable:
             self.files["consignments"].add(event)
         if event.kind == "decision":
             self.files["decisions"].add(event)
-        if event.kind == "decision" and not event.emptied:
-            self.files[features_table(event.spec_sha256 or "")].add(event)
+        if event.kind == "decision" and not event.redacted:
+            self.files[name_features_table(event.spec_sha256 or "")].add(event)
         if event.kind in ("outcome", "alert", "selection"):
             self.files[f"{event.kind}s"].add(event)
 
@@ -203,26 +203,30 @@ class LogTables:
         return [
             *(
                 (each.name, ITEM_TYPE if each.kind == "items" else TYPES[each.kind])
-                for each in self._shown(record)
+                for each in self._visible_fields(record)
             ),
-            (SEQUENCE, PLACE),
+            (SEQUENCE, SEQUENCE_TYPE),
         ]
 
-    def _shown(self, record: type[msgspec.Struct]) -> list[Field]:
-        return [each for each in fields_of(record) if self._entries.opens or not each.personal]
+    def _visible_fields(self, record: type[msgspec.Struct]) -> list[Field]:
+        return [each for each in get_fields(record) if self._entries.opens or not each.personal]
 
     def _record_columns(
         self, events: list[Event], records: Sequence[msgspec.Struct], record: type[msgspec.Struct]
     ) -> Columns:
-        columns = {each.name: column_of(records, each) for each in self._shown(record)}
+        columns = {each.name: build_column(records, each) for each in self._visible_fields(record)}
         if "items" in columns:
-            columns["items"] = items_as_lists(columns["items"])
+            columns["items"] = to_item_lists(columns["items"])
         return columns | {SEQUENCE: [event.sequence for event in events]}
 
     def _consignments(self, events: list[Event]) -> Columns:
         """Each version; one that stood when its consignment was cancelled tells when."""
-        after = self._log.neighbours(
-            ARRIVED, (*ARRIVED, "cancellation"), events[0].sequence, events[-1].sequence, later=True
+        after = self._log.find_neighbours(
+            ARRIVAL_KINDS,
+            (*ARRIVAL_KINDS, "cancellation"),
+            events[0].sequence,
+            events[-1].sequence,
+            later=True,
         )
         ended = [
             next_
@@ -231,39 +235,39 @@ class LogTables:
             for event in events
         ]
         columns = self._record_columns(
-            events, [self._entries.consignment_of(event) for event in events], Consignment
+            events, [self._entries.decode_consignment(event) for event in events], Consignment
         )
-        columns["cancelled_at"] = pa.array([None if end is None else end.at_us for end in ended], PLACE).cast(
-            TIME
-        )
+        columns["cancelled_at"] = pa.array(
+            [None if end is None else end.at_us for end in ended], SEQUENCE_TYPE
+        ).cast(TIME)
         columns[CANCELLED_SEQUENCE] = [None if end is None else end.sequence for end in ended]
         if self._declared:
-            plains = [_plain_of(event.plain) for event in events]
+            plains = [_decode_plain(event.plain) for event in events]
             columns |= {
-                name: [_as(kind, plain.get(name)) for plain in plains]
+                name: [_cast(kind, plain.get(name)) for plain in plains]
                 for name, kind in self._declared.items()
             }
         return columns
 
     def _outcomes(self, events: list[Event]) -> Columns:
-        chosen = self._log.neighbours(
+        chosen = self._log.find_neighbours(
             ("outcome",), ("selection",), events[0].sequence, events[-1].sequence, later=False
         )
         records = [
-            self._told_by_list(self._entries.outcome_of(event), chosen.get(event.sequence))
+            self._complete_outcome(self._entries.decode_outcome(event), chosen.get(event.sequence))
             for event in events
         ]
         return self._record_columns(events, records, Outcome)
 
-    def _told_by_list(self, outcome: Outcome, chosen: Event | None) -> Outcome:
+    def _complete_outcome(self, outcome: Outcome, chosen: Event | None) -> Outcome:
         """Complete an outcome that came without its probability by what the service logged when it was chosen."""
         if (
             chosen is None
             or outcome.selection_probability is not None
-            or outcome.selected_by not in FROM_THE_LIST
+            or outcome.selected_by not in SERVICE_SELECTED_BY
         ):
             return outcome
-        selection = self._entries.selection_of(chosen)
+        selection = self._entries.decode_selection(chosen)
         return msgspec.structs.replace(
             outcome,
             selected_by=selection.selected_by,
@@ -271,23 +275,25 @@ class LogTables:
         )
 
     def _alerts(self, events: list[Event]) -> Columns:
-        return self._record_columns(events, [self._entries.alert_of(event) for event in events], Alert)
+        return self._record_columns(events, [self._entries.decode_alert(event) for event in events], Alert)
 
     def _selections(self, events: list[Event]) -> Columns:
         return self._record_columns(
-            events, [self._entries.selection_of(event) for event in events], Selection
+            events, [self._entries.decode_selection(event) for event in events], Selection
         )
 
     def _decisions(self, events: list[Event]) -> Columns:
         named = [(event.model or "").rpartition("/") for event in events]
-        reasons = [msgspec.json.encode(_reasons_of(event.reasons or b"\x90")).decode() for event in events]
+        reasons = [
+            msgspec.json.encode(_decode_reasons(event.reasons or b"\x90")).decode() for event in events
+        ]
         return {
             SEQUENCE: [event.sequence for event in events],
-            "decision_id": [self._log.decision_id(event.sequence) for event in events],
+            "decision_id": [self._log.format_decision_id(event.sequence) for event in events],
             "consignment_id": [event.consignment_id for event in events],
-            "received_at": [moment_of_us(event.at_us) for event in events],
+            "received_at": [to_datetime(event.at_us) for event in events],
             "scored_at": [
-                None if event.recorded_us is None else moment_of_us(event.recorded_us) for event in events
+                None if event.recorded_us is None else to_datetime(event.recorded_us) for event in events
             ],
             "score": [event.score for event in events],
             "band": [event.band for event in events],
@@ -305,7 +311,7 @@ class LogTables:
             "consignment_id": [event.consignment_id for event in events],
         }
         names = self._names.get(events[0].spec_sha256 or "")
-        rows = [np.frombuffer(event.features or b"", dtype=FEATURE) for event in events]
+        rows = [np.frombuffer(event.features or b"", dtype=FEATURE_DTYPE) for event in events]
         if names is None:
             return columns | {_VALUES: [row.tolist() for row in rows]}
         for event, row in zip(events, rows, strict=True):
@@ -322,7 +328,7 @@ class LogTables:
 
 _VALUES = "values"
 DECISION_COLUMNS = [
-    (SEQUENCE, PLACE),
+    (SEQUENCE, SEQUENCE_TYPE),
     ("decision_id", TEXT),
     ("consignment_id", TEXT),
     ("received_at", TIME),
@@ -339,7 +345,7 @@ DECISION_COLUMNS = [
 SPEC_CHARACTERS = 12
 
 
-def features_table(spec_sha256: str) -> str:
+def name_features_table(spec_sha256: str) -> str:
     """Name the table of the features of one spec.
 
     Examples
@@ -350,6 +356,6 @@ def features_table(spec_sha256: str) -> str:
     return f"features-{spec_sha256[:SPEC_CHARACTERS]}"
 
 
-def _as(kind: Any, value: Any) -> Any:
+def _cast(kind: Any, value: Any) -> Any:
     """Give a declared value in the type of its column; text where models disagree on what it is."""
-    return text_of(value) if kind == TEXT and value is not None else value
+    return format_value(value) if kind == TEXT and value is not None else value

@@ -17,24 +17,32 @@ from numpy.typing import NDArray
 from consignments.records import Alert, Consignment, Outcome
 from consignments.visibility import to_us
 from features.config import FeatureConfig
-from features.fitted import Fitted
-from features.history.ordering import ARRIVAL, CANCELLATION, OUTCOME, Arrivals, Events, Outcomes, order_events
+from features.fitted import FittedParameters
+from features.history.ordering import (
+    ARRIVAL,
+    CANCELLATION,
+    OUTCOME,
+    ArrivalEvents,
+    HistoryEvents,
+    Outcomes,
+    order_events,
+)
 from features.history.pseudonyms import Pseudonyms, load_data_key
 from features.pipeline import Pipeline
 from models.bundle import load_bundle
-from serving.deployment.releases import current_folder, read_release
+from serving.deployment.releases import find_release_folder, read_release
 from serving.encryption.vault import Vault
-from serving.event_log.event_codec import Entries
+from serving.event_log.event_codec import EventCodec
 from serving.event_log.events import Event
 from serving.event_log.log import EventLog
-from serving.process.clock import clock_us
+from serving.process.clock import read_clock_us
 from serving.process.lock import StateLock
 from serving.process.settings import Settings
 from serving.scoring.intake import (
-    Complaint,
-    complaint_about_alert,
-    complaint_about_arrival,
-    complaint_about_outcome,
+    FieldError,
+    check_alert,
+    check_arrival,
+    check_outcome,
 )
 from serving.state.rebuild import Progress
 
@@ -44,15 +52,15 @@ if TYPE_CHECKING:
 IMPORT = "import"
 """Stands in the log as `asked_by`."""
 CHUNK_ENTRIES = 5_000
-COLUMNS_NOT_NEEDED = ("plain", "sealed", "keys", "features", "reasons")
-REFUSALS_TOLD = 10
+EXCLUDED_COLUMNS = ("plain", "sealed", "keys", "features", "reasons")
+MAX_LOGGED_REFUSALS = 10
 ALERT = max(OUTCOME, CANCELLATION, ARRIVAL) + 1
 Longs = NDArray[np.int64]
-log_line = structlog.get_logger("npsrisk")
+logger = structlog.get_logger("npsrisk")
 
 
 @dataclass(frozen=True)
-class Past:
+class PastEvents:
     """What is imported.
 
     Attributes
@@ -66,7 +74,7 @@ class Past:
         Give the records of some rows of `arrivals` and `outcomes`.
     """
 
-    arrivals: Arrivals
+    arrivals: ArrivalEvents
     outcomes: Outcomes
     alerts: Sequence[Alert]
     alert_sequence: Longs | None
@@ -74,7 +82,7 @@ class Past:
     outcomes_at: Callable[[Longs], Sequence[Outcome]]
 
 
-class Counts(NamedTuple):
+class ImportCounts(NamedTuple):
     """Entries that were added, rows that were known already, and rows that were refused."""
 
     consignments: int
@@ -109,7 +117,7 @@ def import_tables(
     Returns
     -------
     dict
-        The fields of `Counts`.
+        The fields of `ImportCounts`.
 
     Raises
     ------
@@ -120,41 +128,43 @@ def import_tables(
     """
     with StateLock(settings.state_dir):
         data_key = load_data_key(settings.data_key_file, create=True)
-        config = published_config(settings.state_dir)
-        tables = read(consignments, outcomes, alerts, config.record_type())
-        log = EventLog.open(settings.database_url, Vault.of(settings.state_dir, data_key))
+        config = load_published_config(settings.state_dir)
+        tables = read(consignments, outcomes, alerts, config.build_record_type())
+        log = EventLog.open(settings.database_url, Vault.load(settings.state_dir, data_key))
         try:
-            pipeline = Pipeline(config, Fitted.nothing(), Pseudonyms(data_key))
-            counts = import_past(log, pipeline, past_of_tables(tables, config.record_type()), progress)
+            pipeline = Pipeline(config, FittedParameters.create_empty(), Pseudonyms(data_key))
+            counts = import_past(log, pipeline, build_past(tables, config.build_record_type()), progress)
         finally:
             log.close()
     return counts._asdict()
 
 
-def published_config(state_dir: Path) -> FeatureConfig:
+def load_published_config(state_dir: Path) -> FeatureConfig:
     """Give the columns and keys of the model that is published, or the common ones where there is none."""
-    folder = current_folder(state_dir)
+    folder = find_release_folder(state_dir)
     return FeatureConfig() if folder is None else load_bundle(read_release(folder).bundle_dir).config
 
 
-def past_of_tables(tables: "Tables", record: type[Consignment]) -> Past:
+def build_past(tables: "Tables", record: type[Consignment]) -> PastEvents:
     """Take tables as `consignments.tables` reads them."""
-    from consignments.tables import alerts_of, consignments_of, outcomes_of
-    from features.batch import arrivals_of, outcome_events_of, sequence_of
+    from consignments.tables import to_alerts, to_consignments, to_outcomes
+    from features.batch import build_arrival_events, build_outcome_events, get_sequence
 
     told = tables.outcomes
     warned = tables.alerts
-    return Past(
-        arrivals_of(tables.consignments),
-        outcome_events_of(told),
-        [] if warned is None else alerts_of(warned),
-        None if warned is None else sequence_of(warned),
-        lambda rows: consignments_of(tables.consignments.iloc[rows], record),
-        lambda rows: [] if told is None else outcomes_of(told.iloc[rows]),
+    return PastEvents(
+        build_arrival_events(tables.consignments),
+        build_outcome_events(told),
+        [] if warned is None else to_alerts(warned),
+        None if warned is None else get_sequence(warned),
+        lambda rows: to_consignments(tables.consignments.iloc[rows], record),
+        lambda rows: [] if told is None else to_outcomes(told.iloc[rows]),
     )
 
 
-def import_past(log: EventLog, pipeline: Pipeline, past: Past, progress: Progress | None = None) -> Counts:
+def import_past(
+    log: EventLog, pipeline: Pipeline, past: PastEvents, progress: Progress | None = None
+) -> ImportCounts:
     """Append what is not in the log yet, in the order of history.
 
     Parameters
@@ -169,19 +179,19 @@ def import_past(log: EventLog, pipeline: Pipeline, past: Past, progress: Progres
     -------
     Counts
     """
-    known, given = _known(log), Counter[bytes]()
-    writer = _Writer(log, pipeline)
+    known, given = _count_known(log), Counter[bytes]()
+    writer = _EntryBuilder(log, pipeline)
     added: Counter[str] = Counter()
-    events = in_order(past)
+    events = merge_events(past)
     for start in range(0, len(events.row), CHUNK_ENTRIES):
         part = slice(start, start + CHUNK_ENTRIES)
-        chunk = Events(events.what[part], events.row[part])
+        chunk = HistoryEvents(events.what[part], events.row[part])
         fresh: list[Event] = []
-        for made in writer.entries_of(past, chunk):
+        for made in writer.build_entries(past, chunk):
             if made is None:
                 added["refused"] += 1
                 continue
-            mark = _mark(made)
+            mark = _fingerprint(made)
             given[mark] += 1
             if given[mark] <= known[mark] or (made.kind == "outcome" and given[mark] > 1):
                 added["known"] += 1
@@ -192,7 +202,7 @@ def import_past(log: EventLog, pipeline: Pipeline, past: Past, progress: Progres
             log.append(fresh)
         if progress is not None:
             progress("import", start + len(chunk.row), len(events.row))
-    return Counts(
+    return ImportCounts(
         added["arrival"],
         added["outcome"],
         added["alert"],
@@ -202,26 +212,28 @@ def import_past(log: EventLog, pipeline: Pipeline, past: Past, progress: Progres
     )
 
 
-def in_order(past: Past) -> Events:
+def merge_events(past: PastEvents) -> HistoryEvents:
     """Put all in the order of history: an alert just before the first event by which its moment is reached."""
     events = order_events(past.arrivals, past.outcomes)
     if not past.alerts:
         return events
     if past.alert_sequence is not None and past.arrivals.sequence is not None:
-        clock = _columns(events, past.outcomes.sequence, None, past.arrivals.sequence)
+        clock = _event_column(events, past.outcomes.sequence, None, past.arrivals.sequence)
         issued = past.alert_sequence
     else:
-        clock = _columns(
+        clock = _event_column(
             events, past.outcomes.visible_us, past.arrivals.cancelled_us, past.arrivals.received_us
         )
         issued = np.array([to_us(alert.issued_at) for alert in past.alerts], dtype=np.int64)
     order = np.argsort(issued, kind="stable")
     places = np.searchsorted(np.maximum.accumulate(clock), issued[order])
     what = np.insert(events.what.astype(np.int8), places, np.int8(ALERT))
-    return Events(what, np.insert(events.row, places, order))
+    return HistoryEvents(what, np.insert(events.row, places, order))
 
 
-def _columns(events: Events, outcome: Longs | None, cancellation: Longs | None, arrival: Longs) -> Longs:
+def _event_column(
+    events: HistoryEvents, outcome: Longs | None, cancellation: Longs | None, arrival: Longs
+) -> Longs:
     """Give a number of each event from the column of its kind; a kind without numbers gets the least."""
     clock = np.full(len(events.row), np.iinfo(np.int64).min)
     for what, column in ((OUTCOME, outcome), (CANCELLATION, cancellation), (ARRIVAL, arrival)):
@@ -231,18 +243,18 @@ def _columns(events: Events, outcome: Longs | None, cancellation: Longs | None, 
     return clock
 
 
-class _Writer:
+class _EntryBuilder:
     """Makes entries without a sequence; None for a row that is refused."""
 
     def __init__(self, log: EventLog, pipeline: Pipeline) -> None:
         self._pipeline = pipeline
-        self._entries = Entries(log.vault, pipeline.config.record_type(), pipeline.kinds)
+        self._entries = EventCodec(log.vault, pipeline.config.build_record_type(), pipeline.kinds)
         self._keys = np.zeros(len(pipeline.kinds), dtype=np.uint64)
         self._counterparts = np.zeros_like(self._keys)
-        self._now_us = clock_us()
+        self._now_us = read_clock_us()
         self._told = 0
 
-    def entries_of(self, past: Past, events: Events) -> Iterator[Event | None]:
+    def build_entries(self, past: PastEvents, events: HistoryEvents) -> Iterator[Event | None]:
         """Make the entries of some events, in their order."""
         arrived = iter(past.consignments_at(events.row[events.what == ARRIVAL]))
         told = iter(past.outcomes_at(events.row[events.what == OUTCOME]))
@@ -255,50 +267,50 @@ class _Writer:
                 yield self._alert(past.alerts[row], row)
             else:
                 name, at_us = past.arrivals.consignment_id[row].as_py(), int(past.arrivals.cancelled_us[row])
-                yield self._entries.cancellation(0, name, at_us, None, IMPORT)
+                yield self._entries.encode_cancellation(0, name, at_us, None, IMPORT)
 
     def _arrival(self, c: Consignment, row: int) -> Event | None:
-        complaint = complaint_about_arrival(c, self._now_us)
+        complaint = check_arrival(c, self._now_us)
         if c.received_at is None:
-            complaint = Complaint("received_at", "is missing", "missing_field")
+            complaint = FieldError("received_at", "is missing", "missing_field")
         if complaint is not None:
             self._refuse("consignments", row, complaint)
             return None
         assert c.received_at is not None
-        self._pipeline.key(c, self._keys, self._counterparts)
+        self._pipeline.fill_keys(c, self._keys, self._counterparts)
         packed = self._entries.pack(c, to_us(c.received_at))  # the month that npsrisk forget will go by
-        return self._entries.arrival(
+        return self._entries.encode_arrival(
             0, c, packed, self._keys, self._counterparts, asked_by=IMPORT, recorded_us=None
         )
 
     def _outcome(self, outcome: Outcome, row: int) -> Event | None:
-        complaint = complaint_about_outcome(outcome, self._now_us)
+        complaint = check_outcome(outcome, self._now_us)
         if complaint is not None:
             self._refuse("outcomes", row, complaint)
             return None
-        return self._entries.outcome(0, outcome, IMPORT)
+        return self._entries.encode_outcome(0, outcome, IMPORT)
 
     def _alert(self, alert: Alert, row: int) -> Event | None:
-        complaint = complaint_about_alert(alert, self._now_us)
+        complaint = check_alert(alert, self._now_us)
         if complaint is not None:
             self._refuse("alerts", row, complaint)
             return None
-        return self._entries.alert(0, alert, None, IMPORT)
+        return self._entries.encode_alert(0, alert, None, IMPORT)
 
-    def _refuse(self, table: str, row: int, complaint: Complaint) -> None:
+    def _refuse(self, table: str, row: int, complaint: FieldError) -> None:
         self._told += 1
-        if self._told <= REFUSALS_TOLD:
-            log_line.warning(
+        if self._told <= MAX_LOGGED_REFUSALS:
+            logger.warning(
                 "row refused", table=table, row=row + 1, field=complaint.field, reason=complaint.reason
             )
 
 
-def _known(log: EventLog) -> Counter[bytes]:
+def _count_known(log: EventLog) -> Counter[bytes]:
     """Count how often the log holds each mark: what returned to an older content stands in it twice."""
-    return Counter(map(_mark, log.events(without=COLUMNS_NOT_NEEDED)))
+    return Counter(map(_fingerprint, log.read_events(without=EXCLUDED_COLUMNS)))
 
 
-def _mark(event: Event) -> bytes:
+def _fingerprint(event: Event) -> bytes:
     """Tell entries apart: a consignment by content and time of arrival, a cancellation likewise, others by content."""
     kind = "arrival" if event.kind == "decision" else event.kind
     timed = kind in ("arrival", "cancellation")

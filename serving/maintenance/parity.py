@@ -20,36 +20,36 @@ from consignments.errors import BundleRefused, UnknownName
 from features.history.pseudonyms import Pseudonyms
 from features.pipeline import Pipeline
 from serving.encryption.vault import Vault
-from serving.event_log.event_codec import stored_features, stored_keys
+from serving.event_log.event_codec import decode_features, decode_keys
 from serving.event_log.events import Event
 from serving.event_log.reader import LogReader, Progress
 from serving.maintenance.recomputation import (
-    NOT_FOR_ORDER,
-    Family,
+    EXCLUDED_FROM_ORDER,
+    BundleGroup,
     Keys,
-    Member,
-    Piece,
+    MethodPipeline,
+    OutcomeEvents,
     Recomputation,
+    RecomputedChunk,
     Rows,
-    Told,
-    pieces,
     read_arrivals,
+    read_chunks,
 )
-from serving.scoring.past_models import Bundles
+from serving.scoring.past_models import PastModels
 
 if TYPE_CHECKING:
     import pandas as pd
 
-EXAMPLES = 10
+MAX_EXAMPLES = 10
 """Differences, and decisions that were not compared, that are shown."""
 OTHER_KEYS = "its keys of history are made in the way of another version of npsrisk"
 DAMAGED = "its entry is damaged; run npsrisk verify-log"
-ModelName = str
+ModelId = str
 """`NAME/VERSION`."""
 
 
 @dataclass(frozen=True)
-class Wanted:
+class DecisionFilter:
     """Which decisions are compared; whatever is chosen, all of the log before them joins the history.
 
     Attributes
@@ -62,9 +62,9 @@ class Wanted:
 
     from_us: int | None = None
     until_us: int | None = None
-    models: tuple[ModelName, ...] = ()
+    models: tuple[ModelId, ...] = ()
 
-    def takes(self, event: Event) -> bool:
+    def matches(self, event: Event) -> bool:
         """Tell whether an entry is one of them."""
         scored_us = event.recorded_us
         if event.kind != "decision" or scored_us is None or (self.models and event.model not in self.models):
@@ -90,14 +90,14 @@ class Difference(NamedTuple):
     sequence: int
     decision_id: str
     consignment_id: str
-    model: ModelName
+    model: ModelId
     value: str
     logged: str
     recomputed: str
 
 
 @dataclass
-class Findings:
+class ParityReport:
     """What the comparison found.
 
     Attributes
@@ -152,14 +152,14 @@ class Findings:
         """Count the differences of some decisions."""
         self.differences.update(each.value for each in found)
         self.differing += len({each.sequence for each in found})
-        self.examples += found[: EXAMPLES - len(self.examples)]
+        self.examples += found[: MAX_EXAMPLES - len(self.examples)]
 
-    def leave_out(self, decisions: int, reason: str, first: Sequence[str]) -> None:
+    def exclude(self, decisions: int, reason: str, first: Sequence[str]) -> None:
         """Count decisions that cannot be computed anew; `first` are the first ones, by `decision_id`."""
         self.not_compared[reason] += decisions
-        self.not_compared_examples += first[: EXAMPLES - len(self.not_compared_examples)]
+        self.not_compared_examples += first[: MAX_EXAMPLES - len(self.not_compared_examples)]
 
-    def text(self) -> str:
+    def to_text(self) -> str:
         """Put the findings into words."""
         lines = [
             f"log {self.log_id} up to entry {self.last_sequence:,}: {self.compared:,} of {self.decisions:,} decisions "
@@ -187,7 +187,7 @@ class Findings:
         return plain | {"equal": self.equal, "examples": [each._asdict() for each in self.examples]}
 
 
-class Parity:
+class ParityCheck:
     """Compares the decisions of a log.
 
     Parameters
@@ -205,7 +205,7 @@ class Parity:
     Attributes
     ----------
     findings : Findings
-        Complete after `run`, or once all of `differences` or `tables` was taken.
+        Complete after `run`, or once all of `iterate_differences` or `iterate_tables` was taken.
 
     Raises
     ------
@@ -220,29 +220,29 @@ class Parity:
         log: LogReader,
         vault: Vault,
         pseudonyms: Pseudonyms,
-        bundles: Bundles,
-        wanted: Wanted,
+        bundles: PastModels,
+        wanted: DecisionFilter,
         progress: Progress | None = None,
     ) -> None:
         self._log, self._bundles, self._wanted, self._progress = log, bundles, wanted, progress
         self._vault, self._pseudonyms = vault, pseudonyms
-        log.require(vault)
-        self._emptied_up_to = log.emptied_up_to()
-        self.findings = Findings(log.log_id, log.last_sequence)
+        log.check_vault(vault)
+        self._emptied_up_to = log.find_redaction_end()
+        self.findings = ParityReport(log.log_id, log.last_sequence)
 
-    def run(self) -> Findings:
+    def run(self) -> ParityReport:
         """Compute everything anew; what differs is counted, and the first ones are kept."""
-        for _ in self.differences():
+        for _ in self.iterate_differences():
             pass
         return self.findings
 
-    def tables(self) -> "Iterator[pd.DataFrame]":
-        """Give what `differences` gives as tables, the first of them empty."""
-        yield table_of([])
-        for found in self.differences():
-            yield table_of(found)
+    def iterate_tables(self) -> "Iterator[pd.DataFrame]":
+        """Give what `iterate_differences` gives as tables, the first of them empty."""
+        yield build_table([])
+        for found in self.iterate_differences():
+            yield build_table(found)
 
-    def differences(self) -> Iterator[list[Difference]]:
+    def iterate_differences(self) -> Iterator[list[Difference]]:
         """Compute everything anew, and give what differs piece by piece.
 
         Raises
@@ -252,80 +252,84 @@ class Parity:
         ServiceFault
             Where the log cannot be read.
         """
-        scored, last = self._look()
+        scored, last = self._scan_decisions()
         self.findings.decisions = sum(each.decisions for each in scored.values())
-        told = Told.read(self._log, self._vault, last)
-        self._note(told.unread)
-        families = self._families(scored, told)
+        told = OutcomeEvents.read(self._log, self._vault, last)
+        self._record_unread(told.unread)
+        families = self._group_bundles(scored, told)
         arrivals = read_arrivals(self._log, last, told)
         total = len(families) * len(arrivals.received_us)
         done = 0
         for family in families:
             again = Recomputation(family, told, arrivals, self._vault)
-            for events in pieces(self._log, last):
-                mine = [self._asks(event) and event.model_sha256 in family for event in events]
-                piece = again.take(events, np.array(mine))
+            for events in read_chunks(self._log, last):
+                mine = [self._is_selected(event) and event.model_sha256 in family for event in events]
+                piece = again.recompute(events, np.array(mine))
                 if family is families[0]:
-                    self._note(piece.unread)
+                    self._record_unread(piece.unread)
                 for event, reason in piece.unread:
-                    if self._asks(event) and event.model_sha256 in family:
-                        self._leave_out(event.sequence, reason)
+                    if self._is_selected(event) and event.model_sha256 in family:
+                        self._exclude(event.sequence, reason)
                 for event in piece.erased:
-                    if self._asks(event) and event.model_sha256 in family:
+                    if self._is_selected(event) and event.model_sha256 in family:
                         self._count_erased(event)
                 yield self._compare(piece, family)
                 done += len(events)
                 if self._progress is not None:
                     self._progress("parity", done, total)
 
-    def _look(self) -> tuple[dict[tuple[ModelName, str], "_Scored"], int]:
+    def _scan_decisions(self) -> tuple[dict[tuple[ModelId, str], "_BundleDecisions"], int]:
         """Find the bundles of the decisions that are asked for, and the place of the last of these."""
-        scored: dict[tuple[ModelName, str], _Scored] = {}
+        scored: dict[tuple[ModelId, str], _BundleDecisions] = {}
         known, last = set[str](), 0
-        for event in self._log.events(
-            until=self._log.last_sequence, kinds=("decision",), without=NOT_FOR_ORDER
+        for event in self._log.read_events(
+            until=self._log.last_sequence, kinds=("decision",), without=EXCLUDED_FROM_ORDER
         ):
             known.add(event.model or "")
-            if self._wanted.takes(event) and not self._asks(event):
+            if self._wanted.matches(event) and not self._is_selected(event):
                 self.findings.forgotten += 1
-            elif self._wanted.takes(event):
-                scored.setdefault((event.model or "", event.model_sha256 or ""), _Scored()).add(event)
+            elif self._wanted.matches(event):
+                scored.setdefault((event.model or "", event.model_sha256 or ""), _BundleDecisions()).add(
+                    event
+                )
                 last = event.sequence
         for model in self._wanted.models:
             if model not in known:
-                raise UnknownName.among(model, known, kind="model", where="--model")
+                raise UnknownName.from_candidates(model, known, kind="model", where="--model")
         return scored, last
 
-    def _families(self, scored: dict[tuple[ModelName, str], "_Scored"], told: Told) -> list[Family]:
+    def _group_bundles(
+        self, scored: dict[tuple[ModelId, str], "_BundleDecisions"], told: OutcomeEvents
+    ) -> list[BundleGroup]:
         """Put the bundles together that share a history; decisions of those that are gone are left out."""
-        families: dict[bytes, Family] = {}
+        families: dict[bytes, BundleGroup] = {}
         for (model, sha256), each in sorted(scored.items()):
             try:
                 method = self._bundles.find(model, sha256)
-                member = Member(method, method.pipeline(self._pseudonyms, told.alerts))
+                member = MethodPipeline(method, method.build_pipeline(self._pseudonyms, told.alerts))
             except BundleRefused as error:
-                self.findings.leave_out(each.decisions, f"{model}: {error}", self._named(each.first))
+                self.findings.exclude(each.decisions, f"{model}: {error}", self._decision_ids(each.first))
                 continue
             families.setdefault(msgspec.json.encode(method.config), {})[sha256] = member
         return list(families.values())
 
-    def _asks(self, event: Event) -> bool:
-        return event.sequence > self._emptied_up_to and self._wanted.takes(event)
+    def _is_selected(self, event: Event) -> bool:
+        return event.sequence > self._emptied_up_to and self._wanted.matches(event)
 
-    def _leave_out(self, sequence: int, reason: str) -> None:
-        self.findings.leave_out(1, reason, self._named([sequence]))
+    def _exclude(self, sequence: int, reason: str) -> None:
+        self.findings.exclude(1, reason, self._decision_ids([sequence]))
 
     def _count_erased(self, event: Event) -> None:
-        self.findings.erased[str(self._vault.erasure_of(event.sealed))] += 1
+        self.findings.erased[str(self._vault.find_erasure(event.sealed))] += 1
         self.findings.decisions -= 1
 
-    def _named(self, sequences: Sequence[int]) -> list[str]:
-        return [self._log.decision_id(sequence) for sequence in sequences]
+    def _decision_ids(self, sequences: Sequence[int]) -> list[str]:
+        return [self._log.format_decision_id(sequence) for sequence in sequences]
 
-    def _note(self, unread: Sequence[tuple[Event, str]]) -> None:
+    def _record_unread(self, unread: Sequence[tuple[Event, str]]) -> None:
         self.findings.unread.update(f"{event.kind}: {reason}" for event, reason in unread)
 
-    def _compare(self, piece: Piece, family: Family) -> list[Difference]:
+    def _compare(self, piece: RecomputedChunk, family: BundleGroup) -> list[Difference]:
         """Compare the decisions of a piece; those of one bundle are scored together."""
         found: list[Difference] = []
         for sha256, member in family.items():
@@ -334,29 +338,29 @@ class Parity:
                 continue
             judge = member.method.judge
             scores = judge.score(piece.X[rows], [piece.channels[row] for row in rows])
-            for row, score, band in zip(rows, scores.tolist(), judge.bands_of(scores), strict=True):
+            for row, score, band in zip(rows, scores.tolist(), judge.assign_bands(scores), strict=True):
                 event = piece.decisions[row]
                 if event.kinds != piece.kinds:
-                    self._leave_out(event.sequence, OTHER_KEYS)
+                    self._exclude(event.sequence, OTHER_KEYS)
                     continue
                 try:
                     found += self._named_differences(event, piece, row, score, band, member.pipeline)
                 except ValueError:
-                    self._leave_out(event.sequence, DAMAGED)
+                    self._exclude(event.sequence, DAMAGED)
         found.sort(key=_by_sequence)
         self.findings.add(found)
         return found
 
     def _named_differences(
-        self, event: Event, piece: Piece, row: int, score: float, band: str, pipeline: Pipeline
+        self, event: Event, piece: RecomputedChunk, row: int, score: float, band: str, pipeline: Pipeline
     ) -> list[Difference]:
         names, kinds = pipeline.spec.names, [kind.name for kind in pipeline.kinds]
         place = piece.places[row]
-        keys, counterparts = stored_keys(event)
+        keys, counterparts = decode_keys(event)
         values = [
-            *_different_floats(names, stored_features(event), piece.X[row]),
-            *_different_words("key", kinds, keys, piece.keys[place]),
-            *_different_words("counterpart of", kinds, counterparts, piece.counterparts[place]),
+            *_different_floats(names, decode_features(event), piece.X[row]),
+            *_different_keys("key", kinds, keys, piece.keys[place]),
+            *_different_keys("counterpart of", kinds, counterparts, piece.counterparts[place]),
         ]
         if event.score is None or event.score.hex() != score.hex():
             values.append(("score", repr(event.score), repr(score)))
@@ -366,7 +370,7 @@ class Parity:
         self.findings.values += len(names) + 2 * len(kinds) + len(("score", "band"))
         where = (
             event.sequence,
-            self._log.decision_id(event.sequence),
+            self._log.format_decision_id(event.sequence),
             event.consignment_id or "",
             event.model or "",
         )
@@ -374,7 +378,7 @@ class Parity:
 
 
 @dataclass
-class _Scored:
+class _BundleDecisions:
     """Decisions of one bundle: how many, and the sequences of the first."""
 
     decisions: int = 0
@@ -382,15 +386,15 @@ class _Scored:
 
     def add(self, event: Event) -> None:
         self.decisions += 1
-        if len(self.first) < EXAMPLES:
+        if len(self.first) < MAX_EXAMPLES:
             self.first.append(event.sequence)
 
 
-Value = tuple[str, str, str]
+DifferingValue = tuple[str, str, str]
 """Name of a value, what was logged, what comes out."""
 
 
-def _different_floats(names: Sequence[str], logged: Rows, recomputed: Rows) -> list[Value]:
+def _different_floats(names: Sequence[str], logged: Rows, recomputed: Rows) -> list[DifferingValue]:
     if len(logged) != len(names):
         return [("number of features", str(len(logged)), str(len(names)))]
     other = logged.view(np.uint32) != recomputed.view(np.uint32)
@@ -400,7 +404,7 @@ def _different_floats(names: Sequence[str], logged: Rows, recomputed: Rows) -> l
     ]
 
 
-def _different_words(what: str, kinds: Sequence[str], logged: Keys, recomputed: Keys) -> list[Value]:
+def _different_keys(what: str, kinds: Sequence[str], logged: Keys, recomputed: Keys) -> list[DifferingValue]:
     if len(logged) != len(kinds):
         return [(f"number of {what}", str(len(logged)), str(len(kinds)))]
     return [
@@ -413,7 +417,7 @@ def _by_sequence(found: Difference) -> int:
     return found.sequence
 
 
-def table_of(found: Sequence[Difference]) -> "pd.DataFrame":
+def build_table(found: Sequence[Difference]) -> "pd.DataFrame":
     """Give differences as a table."""
     import pandas as pd
 

@@ -19,25 +19,25 @@ from numpy.typing import NDArray
 from consignments.columns import TEXT
 from consignments.errors import ServiceFault
 from consignments.records import Alert, Consignment, Outcome
-from consignments.tables import frame_of
+from consignments.tables import build_frame
 from consignments.validation import SEQUENCE
 from consignments.visibility import NO_TIME
 from features.alerts import Alerts
-from features.batch import outcome_events_of
-from features.history.ordering import Arrivals, Fold, Outcomes
+from features.batch import build_outcome_events
+from features.history.ordering import ArrivalEvents, HistoryFold, Outcomes
 from features.pipeline import Pipeline
 from serving.encryption.vault import Vault
-from serving.event_log.event_codec import Entries, stored_keys
-from serving.event_log.events import ARRIVED, Event, Kind
+from serving.event_log.event_codec import EventCodec, decode_keys
+from serving.event_log.events import ARRIVAL_KINDS, Event, Kind
 from serving.event_log.reader import LogReader
-from serving.scoring.scoring_method import Method
+from serving.scoring.scoring_method import ScoringMethod
 
-TOLD: tuple[Kind, ...] = ("outcome", "alert", "cancellation")
-PIECE_ARRIVALS = 4_096
+OUTCOME_KINDS: tuple[Kind, ...] = ("outcome", "alert", "cancellation")
+CHUNK_ARRIVALS = 4_096
 """Arrivals that are computed together; changes nothing but memory."""
-NOT_FOR_ORDER = ("content", "plain", "sealed", "kinds", "keys", "features", "score", "band", "reasons")
-NOT_FOR_ROWS = ("content", "reasons")
-NOT_IN_THE_LOG = -1
+EXCLUDED_FROM_ORDER = ("content", "plain", "sealed", "kinds", "keys", "features", "score", "band", "reasons")
+EXCLUDED_FROM_ROWS = ("content", "reasons")
+MISSING_SEQUENCE = -1
 UNREADABLE = "fields that cannot be read under the columns of the model"
 Longs = NDArray[np.int64]
 Keys = NDArray[np.uint64]
@@ -45,7 +45,7 @@ Rows = NDArray[np.float32]
 
 
 @dataclass
-class Told:
+class OutcomeEvents:
     """What the log holds beside arrivals; little enough to stay in memory.
 
     Attributes
@@ -65,41 +65,41 @@ class Told:
     unread: list[tuple[Event, str]]
 
     @classmethod
-    def read(cls, log: LogReader, vault: Vault, until: int) -> "Told":
+    def read(cls, log: LogReader, vault: Vault, until: int) -> "OutcomeEvents":
         """Read a log up to the sequence `until`."""
-        entries = Entries(vault, Consignment, ())
+        entries = EventCodec(vault, Consignment, ())
         outcomes: dict[int, Outcome] = {}
         alerts: dict[int, Alert] = {}
         cancelled: dict[str, list[tuple[int, int]]] = {}
         unread: list[tuple[Event, str]] = []
-        for event in log.events(until=until, kinds=TOLD):
+        for event in log.read_events(until=until, kinds=OUTCOME_KINDS):
             try:
                 if event.kind == "outcome":
-                    outcomes[event.sequence] = entries.outcome_of(event)
+                    outcomes[event.sequence] = entries.decode_outcome(event)
                 elif event.kind == "alert":
-                    alerts[event.sequence] = entries.alert_of(event)
+                    alerts[event.sequence] = entries.decode_alert(event)
                 else:
                     places = cancelled.setdefault(event.consignment_id or "", [])
                     places.append((event.sequence, event.at_us))
             except (ServiceFault, msgspec.MsgspecError) as error:
                 unread.append((event, _reason(error)))
-        frame = frame_of(list(outcomes.values()), Outcome).assign(**{SEQUENCE: list(outcomes)})
-        return cls(outcome_events_of(frame), Alerts(alerts.values(), alerts), cancelled, unread)
+        frame = build_frame(list(outcomes.values()), Outcome).assign(**{SEQUENCE: list(outcomes)})
+        return cls(build_outcome_events(frame), Alerts(alerts.values(), alerts), cancelled, unread)
 
 
-def read_arrivals(log: LogReader, until: int, told: Told) -> Arrivals:
+def read_arrivals(log: LogReader, until: int, told: OutcomeEvents) -> ArrivalEvents:
     """Give the consignments of a log up to the sequence `until` as events of history, in the order of the log."""
     names: list[Any] = []
     times: list[Longs] = [np.empty((0, 2), dtype=np.int64)]
-    stream = log.events(until=until, kinds=ARRIVED, without=NOT_FOR_ORDER)
-    while events := list(islice(stream, PIECE_ARRIVALS)):
+    stream = log.read_events(until=until, kinds=ARRIVAL_KINDS, without=EXCLUDED_FROM_ORDER)
+    while events := list(islice(stream, CHUNK_ARRIVALS)):
         names.append(pa.array([event.consignment_id for event in events], TEXT))
         times.append(np.array([(event.sequence, event.at_us) for event in events], dtype=np.int64))
     sequence, received_us = np.concatenate(times).T.copy()
     ids = pa.concat_arrays(names) if names else pa.array([], TEXT)
     cancelled_us = np.full(len(sequence), NO_TIME)
-    cancelled_sequence = np.full(len(sequence), NOT_IN_THE_LOG)
-    for name, rows in _rows_of(ids, list(told.cancelled)).items():
+    cancelled_sequence = np.full(len(sequence), MISSING_SEQUENCE)
+    for name, rows in _find_rows(ids, list(told.cancelled)).items():
         places = sequence[rows].tolist()
         for cancelled, us in reversed(
             told.cancelled[name]
@@ -107,10 +107,10 @@ def read_arrivals(log: LogReader, until: int, told: Told) -> Arrivals:
             version = bisect_left(places, cancelled) - 1
             if version >= 0:
                 cancelled_us[rows[version]], cancelled_sequence[rows[version]] = us, cancelled
-    return Arrivals(ids, received_us, cancelled_us, sequence, cancelled_sequence)
+    return ArrivalEvents(ids, received_us, cancelled_us, sequence, cancelled_sequence)
 
 
-def _rows_of(ids: Any, names: list[str]) -> dict[str, list[int]]:
+def _find_rows(ids: Any, names: list[str]) -> dict[str, list[int]]:
     """Give the rows of some consignments, in order."""
     found: dict[str, list[int]] = {}
     rows = np.flatnonzero(pc.is_in(ids, value_set=pa.array(names, TEXT)).to_numpy(zero_copy_only=False))
@@ -119,18 +119,18 @@ def _rows_of(ids: Any, names: list[str]) -> dict[str, list[int]]:
     return found
 
 
-class Member(NamedTuple):
+class MethodPipeline(NamedTuple):
     """A bundle or the rules, and what makes its features."""
 
-    method: Method
+    method: ScoringMethod
     pipeline: Pipeline
 
 
-Family = dict[str, Member]
+BundleGroup = dict[str, MethodPipeline]
 """Bundles of one configuration, and so of the same features and keys of history, by digest; never empty."""
 
 
-class Piece(NamedTuple):
+class RecomputedChunk(NamedTuple):
     """Arrivals that were computed anew.
 
     Attributes
@@ -179,13 +179,15 @@ class Recomputation:
         Of one of the bundles: features and keys are the same for all.
     """
 
-    def __init__(self, family: Family, told: Told, arrivals: Arrivals, vault: Vault) -> None:
+    def __init__(
+        self, family: BundleGroup, told: OutcomeEvents, arrivals: ArrivalEvents, vault: Vault
+    ) -> None:
         self._family = family
         self.pipeline = next(iter(family.values())).pipeline
-        self._entries = Entries(vault, self.pipeline.config.record_type(), self.pipeline.kinds)
-        self._fold = Fold(self.pipeline.new_history(), arrivals, told.outcomes)
+        self._entries = EventCodec(vault, self.pipeline.config.build_record_type(), self.pipeline.kinds)
+        self._fold = HistoryFold(self.pipeline.create_history(), arrivals, told.outcomes)
 
-    def take(self, events: list[Event], wanted: NDArray[np.bool_]) -> Piece:
+    def recompute(self, events: list[Event], wanted: NDArray[np.bool_]) -> RecomputedChunk:
         """Compute the next arrivals.
 
         Parameters
@@ -196,7 +198,7 @@ class Recomputation:
             Decisions of this family whose features are asked for; the others only join the history.
         """
         shape = len(events), len(self.pipeline.kinds)
-        piece = Piece(
+        piece = RecomputedChunk(
             keys=np.zeros(shape, dtype=np.uint64),
             counterparts=np.zeros(shape, dtype=np.uint64),
             kinds=self._entries.kinds,
@@ -208,34 +210,38 @@ class Recomputation:
             erased=[],
         )
         for place, event in enumerate(events):
-            erased = self._entries.erasure_of(event) is not None
-            if (event.emptied or erased) and event.kinds == self._entries.kinds:
+            erased = self._entries.find_erasure(event) is not None
+            if (event.redacted or erased) and event.kinds == self._entries.kinds:
                 if erased:
                     piece.erased.append(event)
-                piece.keys[place], piece.counterparts[place] = stored_keys(event)
+                piece.keys[place], piece.counterparts[place] = decode_keys(event)
                 continue
             try:
-                c = self._entries.consignment_of(event)
+                c = self._entries.decode_consignment(event)
             except (ServiceFault, msgspec.MsgspecError) as error:
                 piece.unread.append((event, _reason(error)))
                 if event.kinds == self._entries.kinds:
-                    piece.keys[place], piece.counterparts[place] = stored_keys(event)
+                    piece.keys[place], piece.counterparts[place] = decode_keys(event)
                 continue
             self._describe(piece, place, event, c, wanted=bool(wanted[place]))
         out_rows = np.full(len(events), -1)
         out_rows[piece.places] = np.arange(len(piece.places))
-        self._fold.take(piece.keys, piece.counterparts, piece.X, self.pipeline.history_at, out_rows)
+        self._fold.process_arrivals(
+            piece.keys, piece.counterparts, piece.X, self.pipeline.history_at, out_rows
+        )
         return piece
 
-    def _describe(self, piece: Piece, place: int, event: Event, c: Consignment, *, wanted: bool) -> None:
+    def _describe(
+        self, piece: RecomputedChunk, place: int, event: Event, c: Consignment, *, wanted: bool
+    ) -> None:
         """Write the keys of an arrival and, where it is wanted, all its features but those of history."""
         keys, counterparts = piece.keys[place], piece.counterparts[place]
         if not wanted:
-            self.pipeline.key(c, keys, counterparts)
+            self.pipeline.fill_keys(c, keys, counterparts)
             return
         row = piece.X[len(piece.decisions)]
         pipeline = self._family[event.model_sha256 or ""].pipeline
-        pipeline.describe(c, row, keys, counterparts, event.sequence)
+        pipeline.fill_row(c, row, keys, counterparts, event.sequence)
         piece.decisions.append(event)
         piece.places.append(place)
         piece.channels.append(c.channel)
@@ -245,8 +251,8 @@ def _reason(error: Exception) -> str:
     return error.what if isinstance(error, ServiceFault) else UNREADABLE
 
 
-def pieces(log: LogReader, until: int) -> Iterator[list[Event]]:
+def read_chunks(log: LogReader, until: int) -> Iterator[list[Event]]:
     """Read the arrivals of a log up to the sequence `until`, some thousands at a time."""
-    stream = log.events(until=until, kinds=ARRIVED, without=NOT_FOR_ROWS)
-    while events := list(islice(stream, PIECE_ARRIVALS)):
+    stream = log.read_events(until=until, kinds=ARRIVAL_KINDS, without=EXCLUDED_FROM_ROWS)
+    while events := list(islice(stream, CHUNK_ARRIVALS)):
         yield events

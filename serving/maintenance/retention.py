@@ -13,19 +13,19 @@ from typing import Any, NamedTuple
 import msgspec
 
 from consignments.errors import BadInput
-from consignments.visibility import moment_of_us, to_us
-from features.fitted import Fitted
+from consignments.visibility import to_datetime, to_us
+from features.fitted import FittedParameters
 from features.history.pseudonyms import Pseudonyms, load_data_key
 from features.history.table import REMEMBERED_DAYS
 from features.pipeline import Pipeline
-from serving.encryption.monthly_keys import Erasure, PeriodKey, key_id_of
+from serving.encryption.monthly_keys import KeyErasure, MonthlyKey, extract_key_id
 from serving.encryption.vault import Vault
-from serving.event_log.event_codec import Entries
-from serving.event_log.events import ARRIVED
-from serving.event_log.hash_chain import Removal
+from serving.event_log.event_codec import EventCodec
+from serving.event_log.events import ARRIVAL_KINDS
+from serving.event_log.hash_chain import Redaction
 from serving.event_log.log import EventLog
-from serving.maintenance.import_past import published_config
-from serving.process.clock import clock_us
+from serving.maintenance.import_past import load_published_config
+from serving.process.clock import read_clock_us
 from serving.process.lock import StateLock
 from serving.process.settings import Settings
 from serving.state.consignment_states import KeyReader
@@ -33,12 +33,12 @@ from serving.state.rebuild import Progress
 
 STEP_ENTRIES = 100_000
 """Entries that lose their content together, all or none."""
-NOT_FOR_KEYS = ("features", "reasons")
+EXCLUDED_COLUMNS = ("features", "reasons")
 MARGIN_DAYS = 2
 """Clocks of senders may be ahead, and days begin at midnight."""
 
 
-class Forgotten(NamedTuple):
+class RetentionResult(NamedTuple):
     """What lost its content, or would.
 
     Attributes
@@ -72,7 +72,7 @@ def forget(
     *,
     dry_run: bool = False,
     progress: Progress | None = None,
-) -> Forgotten:
+) -> RetentionResult:
     """Remove the content of consignments that were recorded before a date; the service must not be running.
 
     A run that was ended goes on where it stopped when it is started again.
@@ -96,59 +96,59 @@ def forget(
     """
     with StateLock(settings.state_dir):
         data_key = load_data_key(settings.data_key_file)
-        vault = Vault.of(settings.state_dir, data_key)
+        vault = Vault.load(settings.state_dir, data_key)
         with EventLog.open(settings.database_url, vault) as log:
             _require_past(log, before)
-            after, up_to = log.emptied_up_to(), _last_before(log, to_us(before))
-            count, steps = log.count_whole(after, up_to), 0
+            after, up_to = log.find_redaction_end(), _last_before(log, to_us(before))
+            count, steps = log.count_unredacted(after, up_to), 0
             if count and not dry_run:
-                record = Removal(after, up_to, 0, b"", to_us(before), approved_by, why)
+                record = Redaction(after, up_to, 0, b"", to_us(before), approved_by, why)
                 keys = _key_reader(settings.state_dir, vault, Pseudonyms(data_key))
-                steps = _remove(log, record, keys, progress or _nobody)
+                steps = _remove(log, record, keys, progress or _ignore_progress)
                 log.wipe()
             unused = _unused_keys(log, to_us(before), up_to if dry_run else 0)
             if unused and not dry_run:
-                log.erase([_erasure(key, approved_by, why) for key in unused])
-            return Forgotten(before, up_to, count, steps, log.head, tuple(key.month for key in unused))
+                log.erase_keys([_build_erasure(key, approved_by, why) for key in unused])
+            return RetentionResult(before, up_to, count, steps, log.head, tuple(key.month for key in unused))
 
 
-def _unused_keys(log: EventLog, before_us: int, after: int) -> list[PeriodKey]:
+def _unused_keys(log: EventLog, before_us: int, after: int) -> list[MonthlyKey]:
     """Give the keys of the months that ended before a moment and that no entry behind the sequence `after` needs."""
     assert log.vault.periods is not None
-    ended = log.vault.periods.ended(before_us)
-    used = log.in_use([key.prefix for key in ended], after)
+    ended = log.vault.periods.list_ended(before_us)
+    used = log.find_used_prefixes([key.prefix for key in ended], after)
     return [key for key in ended if key.prefix not in used]
 
 
-def _erasure(key: PeriodKey, approved_by: str, why: str) -> Erasure:
-    return Erasure(key_id_of(key.prefix), key.month, clock_us(), approved_by, why)
+def _build_erasure(key: MonthlyKey, approved_by: str, why: str) -> KeyErasure:
+    return KeyErasure(extract_key_id(key.prefix), key.month, read_clock_us(), approved_by, why)
 
 
 def _key_reader(state_dir: Path, vault: Vault, pseudonyms: Pseudonyms) -> KeyReader:
     """Give what makes the keys of history of the model that is published."""
-    config = published_config(state_dir)
-    pipeline = Pipeline(config, Fitted.nothing(), pseudonyms)
-    return KeyReader(pipeline, Entries(vault, config.record_type(), pipeline.kinds))
+    config = load_published_config(state_dir)
+    pipeline = Pipeline(config, FittedParameters.create_empty(), pseudonyms)
+    return KeyReader(pipeline, EventCodec(vault, config.build_record_type(), pipeline.kinds))
 
 
-def _remove(log: EventLog, record: Removal, keys: KeyReader, progress: Progress) -> int:
+def _remove(log: EventLog, record: Redaction, keys: KeyReader, progress: Progress) -> int:
     first, last = record.after, record.up_to
     starts = range(first, last, STEP_ENTRIES)
     for start in starts:
         end = min(start + STEP_ENTRIES, last)
         step = msgspec.structs.replace(record, after=start, up_to=end)
-        log.remove(step, _other_keys(log, step, keys), clock_us())
+        log.redact(step, _rebuild_keys(log, step, keys), read_clock_us())
         progress("forget", end - first, last - first)
     return len(starts)
 
 
-def _other_keys(log: EventLog, step: Removal, keys: KeyReader) -> list[dict[str, Any]]:
+def _rebuild_keys(log: EventLog, step: Redaction, keys: KeyReader) -> list[dict[str, Any]]:
     """Make the keys of entries anew that hold those of another model: afterwards nobody could."""
-    here = log.events(after=step.after, until=step.up_to, without=NOT_FOR_KEYS, kinds=ARRIVED)
+    here = log.read_events(after=step.after, until=step.up_to, without=EXCLUDED_COLUMNS, kinds=ARRIVAL_KINDS)
     others = (
         event
         for event in here
-        if event.kinds != keys.entries.kinds and not event.emptied and not keys.entries.erasure_of(event)
+        if event.kinds != keys.entries.kinds and not event.redacted and not keys.entries.find_erasure(event)
     )
     return [
         {"at": event.sequence, "new_kinds": keys.entries.kinds, "new_keys": b"".join(map(bytes, keys(event)))}
@@ -156,20 +156,20 @@ def _other_keys(log: EventLog, step: Removal, keys: KeyReader) -> list[dict[str,
     ]
 
 
-def _nobody(_what: str, _done: int, _total: int) -> None:
+def _ignore_progress(_what: str, _done: int, _total: int) -> None:
     """Tell nobody."""
 
 
 def _last_before(log: EventLog, before_us: int) -> int:
     """Give the last entry of those that were all recorded before a moment."""
-    first = log.first_recorded_from(before_us)
+    first = log.find_first_recorded(before_us)
     return log.last_sequence if first is None else first - 1
 
 
 def _require_past(log: EventLog, before: datetime) -> None:
     """Refuse a date that history has not left behind: it needs fields until then, as for a model with other keys."""
-    latest_us = log.latest_arrival_us()
-    latest = datetime.now(UTC) if latest_us is None else moment_of_us(latest_us)
+    latest_us = log.find_latest_arrival_us()
+    latest = datetime.now(UTC) if latest_us is None else to_datetime(latest_us)
     limit = (latest - timedelta(days=REMEMBERED_DAYS + MARGIN_DAYS)).replace(
         hour=0, minute=0, second=0, microsecond=0
     )

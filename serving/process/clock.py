@@ -11,7 +11,7 @@ Clock = Callable[[], int]
 """Gives the moment in microseconds since the epoch."""
 
 
-def clock_us() -> int:
+def read_clock_us() -> int:
     """Give the moment in microseconds since the epoch, from the system's clock."""
     return time.time_ns() // 1000
 
@@ -25,7 +25,7 @@ class SteadyClock:
         A clock that may.
     """
 
-    def __init__(self, source: Clock = clock_us) -> None:
+    def __init__(self, source: Clock = read_clock_us) -> None:
         self._source, self._latest_us = source, 0
 
     def __call__(self) -> int:
@@ -35,7 +35,7 @@ class SteadyClock:
             self._latest_us = now_us
         return self._latest_us
 
-    def not_before(self, moment_us: int) -> None:
+    def advance_to(self, moment_us: int) -> None:
         """Give no earlier moment than this from now on."""
         self._latest_us = max(self._latest_us, moment_us)
 

@@ -4,20 +4,20 @@ import os
 from pathlib import Path
 from typing import BinaryIO
 
-PRIVATE_FILE = 0o600
+PRIVATE_FILE_MODE = 0o600
 
 
-def write_beside(path: Path, content: bytes) -> Path:
+def write_part(path: Path, content: bytes) -> Path:
     """Write a file's next content beside it and flush it to disk; gives where, for `Path.replace`. `OSError` where it cannot."""
-    part = part_of(path)
+    part = get_part_path(path)
     part.unlink(missing_ok=True)
-    with open(os.open(part, os.O_WRONLY | os.O_CREAT | os.O_EXCL, PRIVATE_FILE), "wb") as file:  # noqa: PTH123
+    with open(os.open(part, os.O_WRONLY | os.O_CREAT | os.O_EXCL, PRIVATE_FILE_MODE), "wb") as file:  # noqa: PTH123
         file.write(content)
         flush_file(file)
     return part
 
 
-def part_of(path: Path) -> Path:
+def get_part_path(path: Path) -> Path:
     """Give where the next content of a file is written; one that is there was left by a kill."""
     return path.with_name(f".{path.name}.part")
 

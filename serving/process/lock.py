@@ -8,7 +8,7 @@ from typing import Self
 
 from consignments.errors import ServiceFault
 
-PRIVATE = 0o700
+PRIVATE_FOLDER_MODE = 0o700
 
 
 class StateLock:
@@ -29,7 +29,7 @@ class StateLock:
 
     def __enter__(self) -> Self:
         try:
-            self.path.parent.mkdir(parents=True, exist_ok=True, mode=PRIVATE)
+            self.path.parent.mkdir(parents=True, exist_ok=True, mode=PRIVATE_FOLDER_MODE)
             self._file = self.path.open("a+")
         except OSError as error:
             raise ServiceFault(

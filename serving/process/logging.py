@@ -14,13 +14,13 @@ from typing import Any, TextIO, cast
 
 import structlog
 
-log_line = structlog.get_logger("npsrisk")
-LINES_A_SECOND = 20
-LINES_WAITING = 10_000
-END_SECONDS = 1.0
+logger = structlog.get_logger("npsrisk")
+MAX_LINES_PER_SECOND = 20
+MAX_QUEUED_LINES = 10_000
+CLOSE_SECONDS = 1.0
 
 
-class Unhurried:
+class QueuedStream:
     """Writes to a stream in a thread of its own; past so many lines that wait, further ones are lost.
 
     Parameters
@@ -30,7 +30,7 @@ class Unhurried:
 
     def __init__(self, stream: TextIO) -> None:
         self._stream, self._part = stream, ""
-        self._lines: queue.Queue[str] = queue.Queue(LINES_WAITING)
+        self._lines: queue.Queue[str] = queue.Queue(MAX_QUEUED_LINES)
         self._thread = threading.Thread(target=self._write_all, name="log", daemon=True)
         self._thread.start()
         atexit.register(self.close)
@@ -49,7 +49,7 @@ class Unhurried:
         """Write what waits, if that takes no longer than a moment."""
         if not self._lines.full():
             self._lines.put_nowait("")
-        self._thread.join(END_SECONDS)
+        self._thread.join(CLOSE_SECONDS)
 
     def _write_all(self) -> None:
         with contextlib.suppress(OSError, ValueError):  # nobody reads any more
@@ -58,7 +58,7 @@ class Unhurried:
                 self._stream.flush()
 
 
-def log_as_json() -> None:
+def configure_logging() -> None:
     """Write the process's own log as JSON lines on standard error."""
     structlog.configure(
         processors=[
@@ -66,11 +66,11 @@ def log_as_json() -> None:
             structlog.processors.TimeStamper(fmt="iso", utc=True),
             structlog.processors.JSONRenderer(),
         ],
-        logger_factory=structlog.PrintLoggerFactory(file=cast(TextIO, Unhurried(sys.stderr))),
+        logger_factory=structlog.PrintLoggerFactory(file=cast(TextIO, QueuedStream(sys.stderr))),
     )
 
 
-class Rationed:
+class RateLimitedLogger:
     """Writes what clients cause: so many lines a second at most, so that nobody fills the disk; says how many it left out.
 
     Parameters
@@ -84,18 +84,18 @@ class Rationed:
 
     def info(self, event: str, **values: Any) -> None:
         """Write a line of what a client did wrong."""
-        self._write(log_line.info, event, values)
+        self._write(logger.info, event, values)
 
     def error(self, event: str, **values: Any) -> None:
         """Write a line of what the service could not do."""
-        self._write(log_line.error, event, values)
+        self._write(logger.error, event, values)
 
     def _write(self, write: Callable[..., None], event: str, values: dict[str, Any]) -> None:
         second = int(self._clock())
         if second != self._second:
             self._second, self._lines = second, 0
         self._lines += 1
-        if self._lines > LINES_A_SECOND:
+        if self._lines > MAX_LINES_PER_SECOND:
             self._left_out += 1
             return
         if self._left_out:

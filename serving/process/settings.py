@@ -15,10 +15,10 @@ from pydantic_settings import BaseSettings, SettingsConfigDict
 from consignments.errors import BadSetting, UnknownName
 
 DEFAULT_MAX_BODY_BYTES = 10_000_000
-SECONDS = {"second": 1, "minute": 60, "hour": 3600}
+SECONDS_PER_UNIT = {"second": 1, "minute": 60, "hour": 3600}
 
 
-class Rate(NamedTuple):
+class RateLimit(NamedTuple):
     """So many consignments or other records in so many seconds."""
 
     amount: int
@@ -41,7 +41,7 @@ def parse_rate(text: object) -> object:
     match = re.fullmatch(r"\s*([1-9]\d{0,8})\s*/\s*(second|minute|hour)\s*", text)
     if match is None:
         raise ValueError("expected a rate such as 1000/second, 60000/minute or 100000/hour")
-    return Rate(int(match[1]), SECONDS[match[2]])
+    return RateLimit(int(match[1]), SECONDS_PER_UNIT[match[2]])
 
 
 class Settings(BaseSettings):
@@ -101,7 +101,9 @@ class Settings(BaseSettings):
     snapshot_entries: Annotated[int, Field(alias="NPSRISK_SNAPSHOT_ENTRIES", ge=1)] = 200_000
     snapshot_seconds: Annotated[float, Field(alias="NPSRISK_SNAPSHOT_SECONDS", gt=0)] = 900.0
     rate_limit: Annotated[
-        Rate | None, BeforeValidator(parse_rate), Field(alias="NPSRISK_RATE_LIMIT", validate_default=False)
+        RateLimit | None,
+        BeforeValidator(parse_rate),
+        Field(alias="NPSRISK_RATE_LIMIT", validate_default=False),
     ] = None
 
     def model_post_init(self, _context: Any) -> None:
@@ -146,7 +148,9 @@ def _check_file(path: Path) -> None:
     for number, line in enumerate(lines, start=1):
         name = line.split("=", 1)[0].removeprefix("export ").strip()
         if name and not name.startswith("#") and name not in SETTING_NAMES:
-            raise UnknownName.among(name, SETTING_NAMES, kind="setting", where=f"{path} line {number}")
+            raise UnknownName.from_candidates(
+                name, SETTING_NAMES, kind="setting", where=f"{path} line {number}"
+            )
 
 
 def _refuse(error: ValidationError) -> NoReturn:

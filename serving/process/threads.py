@@ -6,18 +6,18 @@ import threading
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 
-LOWER_PRIORITY = 5
+ADDED_NICENESS = 5
 """Niceness added: a quarter of a core that others want too. With less, a log at full load would outrun its checkpoints."""
 
 
-def background(name: str, threads: int = 1) -> ThreadPoolExecutor:
+def create_executor(name: str, threads: int = 1) -> ThreadPoolExecutor:
     """Make threads of lower priority."""
-    return ThreadPoolExecutor(threads, thread_name_prefix=name, initializer=give_way)
+    return ThreadPoolExecutor(threads, thread_name_prefix=name, initializer=reduce_priority)
 
 
-def give_way() -> None:
+def reduce_priority() -> None:
     """Lower the priority of the calling thread; on Linux alone each thread has one of its own (setpriority(2))."""
     if sys.platform == "linux":
         with suppress(OSError):
             thread = threading.get_native_id()
-            os.setpriority(os.PRIO_PROCESS, thread, os.getpriority(os.PRIO_PROCESS, thread) + LOWER_PRIORITY)
+            os.setpriority(os.PRIO_PROCESS, thread, os.getpriority(os.PRIO_PROCESS, thread) + ADDED_NICENESS)

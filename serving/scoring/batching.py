@@ -8,90 +8,90 @@ of one by one.
 import asyncio
 from collections.abc import Callable, Iterator, Sequence
 
-from consignments.visibility import day_of
-from serving.event_log.group_commit import settle
-from serving.scoring.scorer import Answer, Asked
+from consignments.visibility import to_day
+from serving.event_log.group_commit import resolve_future
+from serving.scoring.scorer import ScoreRequest, ScoreResult
 
-MOST_TOGETHER = 32
+MAX_BATCH_SIZE = 32
 """Consignments that are scored at a time: more cost a little less each, and single calls beside a list wait longer."""
-TURNS = 4
+YIELDS_BETWEEN_CHUNKS = 4
 """Turns of the event loop between two chunks of a list: a single call takes one for each of its steps (it is read, joins a round,
 is scored, wakes when it is on disk), and would wait for a chunk before each."""
-Outcomes = list[Answer | Exception]
+BatchResults = list[ScoreResult | Exception]
 
 
-class Rounds:
+class Batcher:
     """Gathers single calls.
 
     Parameters
     ----------
     score : callable
-        Scores what `parts_of` gives.
+        Scores what `split_batches` gives.
     when_free : callable
-        Calls what it is given when the log is free (`serving.event_log.group_commit.Committer.when_free`).
+        Calls what it is given when the log is free (`serving.event_log.group_commit.Committer.call_when_free`).
     """
 
     def __init__(
         self,
-        score: Callable[[Sequence[Asked]], Outcomes],
+        score: Callable[[Sequence[ScoreRequest]], BatchResults],
         when_free: Callable[[Callable[[], None]], None],
     ) -> None:
         self._score, self._when_free = score, when_free
-        self._waiting: list[tuple[Asked, asyncio.Future[Answer]]] = []
+        self._waiting: list[tuple[ScoreRequest, asyncio.Future[ScoreResult]]] = []
 
-    def ask(self, asked: Asked) -> "asyncio.Future[Answer]":
+    def submit(self, asked: ScoreRequest) -> "asyncio.Future[ScoreResult]":
         """Let a consignment take part in the next round: when the log is free, or so many wait that they fill a round.
 
         The answer is there once its decision is on disk.
         """
         loop = asyncio.get_running_loop()
-        future: asyncio.Future[Answer] = loop.create_future()
+        future: asyncio.Future[ScoreResult] = loop.create_future()
         self._waiting.append((asked, future))
         if len(self._waiting) == 1:
             self._when_free(self._run)
-        elif len(self._waiting) == MOST_TOGETHER:
+        elif len(self._waiting) == MAX_BATCH_SIZE:
             loop.call_soon(self._run)
         return future
 
     def _run(self) -> None:
         waiting, self._waiting = self._waiting, []
         futures = iter([future for _, future in waiting])
-        for part in parts_of([asked for asked, _ in waiting]):
+        for part in split_batches([asked for asked, _ in waiting]):
             for outcome in self._try(part):
-                _settle(next(futures), outcome)
+                _resolve(next(futures), outcome)
 
-    def _try(self, part: Sequence[Asked]) -> Outcomes:
+    def _try(self, part: Sequence[ScoreRequest]) -> BatchResults:
         try:
             return self._score(part)
         except Exception as fault:
             return [fault] * len(part)
 
 
-async def let_others_through() -> None:
+async def yield_to_requests() -> None:
     """Let calls that came in meanwhile take their steps, between two chunks of a list."""
-    for _ in range(TURNS):
+    for _ in range(YIELDS_BETWEEN_CHUNKS):
         await asyncio.sleep(0)
 
 
-def _settle(future: "asyncio.Future[Answer]", outcome: Answer | Exception) -> None:
+def _resolve(future: "asyncio.Future[ScoreResult]", outcome: ScoreResult | Exception) -> None:
     if isinstance(outcome, Exception):
-        settle(future, None, outcome)
+        resolve_future(future, None, outcome)
     elif outcome.group is None:
-        settle(future, outcome, None)
+        resolve_future(future, outcome, None)
     else:
-        outcome.group.settle(future, outcome)
+        outcome.group.resolve(future, outcome)
 
 
-def parts_of(asked: Sequence[Asked]) -> Iterator[list[Asked]]:
+def split_batches(asked: Sequence[ScoreRequest]) -> Iterator[list[ScoreRequest]]:
     """Part what is asked into runs that may be scored together: few, of one day, none twice, none cancelled but the last."""
-    part: list[Asked] = []
+    part: list[ScoreRequest] = []
     names: set[str] = set()
     day = 0
     for each in asked:
         c = each.c
         assert c.received_at is not None
-        on = day_of(c.received_at)
-        full = len(part) == MOST_TOGETHER or c.consignment_id in names or on != day
+        on = to_day(c.received_at)
+        full = len(part) == MAX_BATCH_SIZE or c.consignment_id in names or on != day
         if part and (full or part[-1].c.cancelled_at is not None):
             yield part
             part, names = [], set()

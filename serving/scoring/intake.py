@@ -6,12 +6,12 @@ import msgspec
 from msgspec import Meta, structs
 
 from consignments.records import Alert, Consignment, Outcome, Time
-from consignments.visibility import moment_of_us, outcome_fault, to_us
-from serving.event_log.event_codec import Cancellation, Entries
+from consignments.visibility import find_outcome_fault, to_datetime, to_us
+from serving.event_log.event_codec import Cancellation, EventCodec
 from serving.event_log.events import Event
-from serving.event_log.group_commit import Committer, Group
+from serving.event_log.group_commit import CommitGroup, Committer
 from serving.http.problems import FaultKind
-from serving.state.consignment_states import Told
+from serving.state.consignment_states import FirstRecorded
 from serving.state.state import State
 
 CLOCK_TOLERANCE_US = 5 * 60 * 1_000_000
@@ -26,14 +26,14 @@ class Receipt(msgspec.Struct, frozen=True):
     repeated: Annotated[bool, Meta(description="true where it was known already, and nothing changed")]
 
 
-class Taken(NamedTuple):
+class PendingReceipt(NamedTuple):
     """A receipt on its way out; `group` must be durable before it leaves, None where it is on disk already."""
 
     receipt: Receipt
-    group: Group | None
+    group: CommitGroup | None
 
 
-class Complaint(NamedTuple):
+class FieldError(NamedTuple):
     """What is wrong with a record: the field and the reason, in words and for programs."""
 
     field: str
@@ -41,23 +41,23 @@ class Complaint(NamedTuple):
     kind: FaultKind
 
 
-def complaint_about_arrival(c: Consignment, now_us: int) -> Complaint | None:
+def check_arrival(c: Consignment, now_us: int) -> FieldError | None:
     """Find what is wrong with a consignment that its type does not tell.
 
     A moment in the future would make history forget: it remembers the 366 days before the latest event.
     """
-    return _name_complaint("consignment_id", c.consignment_id) or future_complaint(
+    return _check_printable("consignment_id", c.consignment_id) or check_not_future(
         now_us, received_at=c.received_at, cancelled_at=c.cancelled_at
     )
 
 
-def complaint_about_outcome(outcome: Outcome, now_us: int) -> Complaint | None:
+def check_outcome(outcome: Outcome, now_us: int) -> FieldError | None:
     """Find what is wrong with an outcome that its type does not tell: nothing is known, or done, in the future."""
-    found = outcome_fault(outcome)
+    found = find_outcome_fault(outcome)
     return (
-        _name_complaint("consignment_id", outcome.consignment_id)
-        or (Complaint(*found, "inconsistent") if found else None)
-        or future_complaint(
+        _check_printable("consignment_id", outcome.consignment_id)
+        or (FieldError(*found, "inconsistent") if found else None)
+        or check_not_future(
             now_us,
             known_at=outcome.known_at,
             inspected_at=outcome.inspected_at,
@@ -66,16 +66,16 @@ def complaint_about_outcome(outcome: Outcome, now_us: int) -> Complaint | None:
     )
 
 
-def complaint_about_alert(alert: Alert, now_us: int) -> Complaint | None:  # noqa: ARG001
+def check_alert(alert: Alert, now_us: int) -> FieldError | None:  # noqa: ARG001
     """Find what is wrong with an alert that its type does not tell; one may be issued for the future."""
     if alert.expires_at is not None and alert.expires_at <= alert.issued_at:
-        return Complaint("expires_at", "not after issued_at", "inconsistent")
-    return _name_complaint("alert_id", alert.alert_id)
+        return FieldError("expires_at", "not after issued_at", "inconsistent")
+    return _check_printable("alert_id", alert.alert_id)
 
 
-def complaint_about_cancellation(cancellation: Cancellation, now_us: int) -> Complaint | None:
+def check_cancellation(cancellation: Cancellation, now_us: int) -> FieldError | None:
     """Find what is wrong with a cancellation that its type does not tell."""
-    return future_complaint(now_us, cancelled_at=cancellation.cancelled_at)
+    return check_not_future(now_us, cancelled_at=cancellation.cancelled_at)
 
 
 class Intake:
@@ -88,61 +88,65 @@ class Intake:
     committer : Committer
     """
 
-    def __init__(self, state: State, entries: Entries, committer: Committer) -> None:
+    def __init__(self, state: State, entries: EventCodec, committer: Committer) -> None:
         self._state, self._entries, self._committer = state, entries, committer
 
-    def conclude(self, outcome: Outcome, now_us: int, asked_by: str) -> Taken:
+    def record_outcome(self, outcome: Outcome, now_us: int, asked_by: str) -> PendingReceipt:
         """Take an outcome; `recorded_at` is ours to set, whatever was sent."""
-        told = structs.replace(outcome, recorded_at=moment_of_us(now_us))
-        event = self._entries.outcome(self._committer.next_sequence, told, asked_by)
-        known = self._state.of(outcome.consignment_id).outcomes.get(event.content)
+        told = structs.replace(outcome, recorded_at=to_datetime(now_us))
+        event = self._entries.encode_outcome(self._committer.next_sequence, told, asked_by)
+        known = self._state.get_consignment(outcome.consignment_id).outcomes.get(event.content)
         if known is not None:
             return self._repeat(outcome.consignment_id, known)
-        return self._take(outcome.consignment_id, event, now_us)
+        return self._record(outcome.consignment_id, event, now_us)
 
-    def warn(self, alert: Alert, now_us: int, asked_by: str) -> Taken:
+    def record_alert(self, alert: Alert, now_us: int, asked_by: str) -> PendingReceipt:
         """Take an alert; with other content under a known identifier it takes the place of the earlier one."""
-        event = self._entries.alert(self._committer.next_sequence, alert, now_us, asked_by)
+        event = self._entries.encode_alert(self._committer.next_sequence, alert, now_us, asked_by)
         known = self._state.alert_versions.get(alert.alert_id)
         if known is not None and known[0] == event.content:
             return self._repeat(alert.alert_id, known[1])
-        return self._take(alert.alert_id, event, now_us)
+        return self._record(alert.alert_id, event, now_us)
 
-    def cancel(self, cancellation: Cancellation, now_us: int, asked_by: str) -> Taken | None:
+    def record_cancellation(
+        self, cancellation: Cancellation, now_us: int, asked_by: str
+    ) -> PendingReceipt | None:
         """Take a cancellation; None where the consignment is unknown."""
         name = cancellation.consignment_id
-        known = self._state.of(name)
+        known = self._state.get_consignment(name)
         if known.version is None:
             return None
         if known.cancellation is not None:
             return self._repeat(name, known.cancellation)
         at_us = now_us if cancellation.cancelled_at is None else to_us(cancellation.cancelled_at)
         sequence = self._committer.next_sequence
-        return self._take(name, self._entries.cancellation(sequence, name, at_us, now_us, asked_by), now_us)
+        return self._record(
+            name, self._entries.encode_cancellation(sequence, name, at_us, now_us, asked_by), now_us
+        )
 
-    def _take(self, name: str, event: Event, now_us: int) -> Taken:
+    def _record(self, name: str, event: Event, now_us: int) -> PendingReceipt:
         self._state.apply(event)
         group = self._committer.add(event)
-        return Taken(Receipt(name, moment_of_us(now_us), repeated=False), group)
+        return PendingReceipt(Receipt(name, to_datetime(now_us), repeated=False), group)
 
-    def _repeat(self, name: str, told: Told) -> Taken:
+    def _repeat(self, name: str, told: FirstRecorded) -> PendingReceipt:
         """Answer a repeat; what it repeats may itself still be on its way to disk."""
-        recorded_at = None if told.recorded_us is None else moment_of_us(told.recorded_us)
-        group = self._committer.group_of(self._committer.next_sequence - 1)
-        return Taken(Receipt(name, recorded_at, repeated=True), group)
+        recorded_at = None if told.recorded_us is None else to_datetime(told.recorded_us)
+        group = self._committer.find_group(self._committer.next_sequence - 1)
+        return PendingReceipt(Receipt(name, recorded_at, repeated=True), group)
 
 
-def _name_complaint(field: str, name: str) -> Complaint | None:
+def _check_printable(field: str, name: str) -> FieldError | None:
     """Identifiers stand in columns, headers and on screens: nothing that cannot be printed may be in them."""
     if name.isprintable():
         return None
-    return Complaint(field, "holds characters that cannot be printed", "not_printable")
+    return FieldError(field, "holds characters that cannot be printed", "not_printable")
 
 
-def future_complaint(now_us: int, **moments: Time | None) -> Complaint | None:
+def check_not_future(now_us: int, **moments: Time | None) -> FieldError | None:
     """Find the first moment that is in the future, however wrong the sender's clock may be."""
     last = now_us + CLOCK_TOLERANCE_US
     for field, moment in moments.items():
         if moment is not None and to_us(moment) > last:
-            return Complaint(field, "is in the future", "in_future")
+            return FieldError(field, "is in the future", "in_future")
     return None

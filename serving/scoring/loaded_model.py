@@ -5,19 +5,19 @@ from datetime import UTC, datetime
 import numpy as np
 
 from consignments.errors import BundleRefused
-from consignments.visibility import day_of
-from features.history.live import Ledger
+from consignments.visibility import to_day
+from features.history.live import LiveHistory
 from features.history.pseudonyms import Pseudonyms
 from features.spec import Spec
-from models.bundle import Card, load_bundle
+from models.bundle import ModelCard, load_bundle
 from serving.deployment.releases import Release
 from serving.encryption.vault import Vault
-from serving.event_log.event_codec import Entries
-from serving.scoring.scoring_method import Method, by_rules, rules_name
-from serving.state.identifier_index import Index
+from serving.event_log.event_codec import EventCodec
+from serving.scoring.scoring_method import ScoringMethod, build_rules_method, get_rules_name
+from serving.state.identifier_index import IdentifierIndex
 
 
-class Model:
+class LoadedModel:
     """A method of scoring, ready to score.
 
     Parameters
@@ -54,18 +54,18 @@ class Model:
     def __init__(
         self,
         name: str,
-        method: Method,
+        method: ScoringMethod,
         pseudonyms: Pseudonyms,
         vault: Vault,
         release: Release | None = None,
-        card: Card | None = None,
+        card: ModelCard | None = None,
     ) -> None:
         self.name, self.release, self.card = name, release, card
-        self.loaded_at, self.as_of = datetime.now(UTC), _as_of(card)
+        self.loaded_at, self.as_of = datetime.now(UTC), _parse_as_of(card)
         self.risk, self.sha256, self.spec_sha256 = method.judge, method.sha256, method.spec_sha256
-        self.record = method.config.record_type()
-        self.pipeline = method.pipeline(pseudonyms)
-        self.entries = Entries(vault, self.record, self.pipeline.kinds)
+        self.record = method.config.build_record_type()
+        self.pipeline = method.build_pipeline(pseudonyms)
+        self.entries = EventCodec(vault, self.record, self.pipeline.kinds)
 
     @property
     def spec(self) -> Spec:
@@ -73,7 +73,7 @@ class Model:
         return self.pipeline.spec
 
 
-def load_model(release: Release, pseudonyms: Pseudonyms, vault: Vault) -> Model:
+def load_model(release: Release, pseudonyms: Pseudonyms, vault: Vault) -> LoadedModel:
     """Load a release: verify its sums and its approval, test it on its own examples.
 
     Raises
@@ -90,20 +90,22 @@ def load_model(release: Release, pseudonyms: Pseudonyms, vault: Vault) -> Model:
             expected=release.bundle_sha256[:12],
             todo="publish again",
         )
-    bundle.self_test()
-    model = Model(release.model, Method.of(bundle), pseudonyms, vault, release, bundle.card)
+    bundle.run_self_test()
+    model = LoadedModel(
+        release.model, ScoringMethod.from_bundle(bundle), pseudonyms, vault, release, bundle.card
+    )
     _warm_up(model, vault)
     return model
 
 
-def rules_model(pseudonyms: Pseudonyms, vault: Vault) -> Model:
+def load_rules_model(pseudonyms: Pseudonyms, vault: Vault) -> LoadedModel:
     """Give the rules as a model."""
-    model = Model(rules_name(), by_rules(), pseudonyms, vault)
+    model = LoadedModel(get_rules_name(), build_rules_method(), pseudonyms, vault)
     _warm_up(model, vault)
     return model
 
 
-def _as_of(card: Card | None) -> datetime | None:
+def _parse_as_of(card: ModelCard | None) -> datetime | None:
     if card is None:
         return None
     try:
@@ -115,11 +117,11 @@ def _as_of(card: Card | None) -> datetime | None:
     return moment if moment.tzinfo is not None else moment.replace(tzinfo=UTC)
 
 
-def _warm_up(model: Model, vault: Vault) -> None:
+def _warm_up(model: LoadedModel, vault: Vault) -> None:
     """Compile what a first request would have to wait for, on a history of its own."""
     pipeline = model.pipeline
-    ledger = Ledger(pipeline.new_history(capacity=16))
-    index = Index(vault.names)
+    ledger = LiveHistory(pipeline.create_history(capacity=16))
+    index = IdentifierIndex(vault.names)
     row = np.zeros(len(model.spec), dtype=np.float32)
     keys = np.zeros(len(pipeline.kinds), dtype=np.uint64)
     counterparts = np.zeros_like(keys)
@@ -127,8 +129,10 @@ def _warm_up(model: Model, vault: Vault) -> None:
         consignment_id="warm-up", channel="postal", received_at=model.loaded_at, description="socks"
     )
     for _ in range(2):
-        pipeline.describe(c, row, keys, counterparts, 0)
-        ledger.arrive(c.consignment_id, day_of(model.loaded_at), keys, counterparts, row, pipeline.history_at)
-        index.note(index.tag(c.consignment_id), ledger.today)
-    index.knows(0, ledger.today)
+        pipeline.fill_row(c, row, keys, counterparts, 0)
+        ledger.record_arrival(
+            c.consignment_id, to_day(model.loaded_at), keys, counterparts, row, pipeline.history_at
+        )
+        index.add(index.compute_tag(c.consignment_id), ledger.today)
+    index.may_contain(0, ledger.today)
     model.risk.explain(row, 1)

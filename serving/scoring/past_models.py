@@ -7,13 +7,13 @@ from pathlib import Path
 
 from consignments.errors import BundleRefused, NpsriskError
 from models.bundle import Bundle, load_bundle
-from serving.scoring.scoring_method import Method, by_rules
+from serving.scoring.scoring_method import ScoringMethod, build_rules_method
 
-Fetch = Callable[[str, str], Bundle]
+FetchBundle = Callable[[str, str], Bundle]
 """Fetches the bundle of a registered version from MLflow, by name and version."""
 
 
-class Bundles:
+class PastModels:
     """Finds the bundle that scored, by the digest that the decision holds.
 
     Parameters
@@ -24,11 +24,11 @@ class Bundles:
         Asked where the release is not in the state directory.
     """
 
-    def __init__(self, state_dir: Path, fetch: Fetch) -> None:
+    def __init__(self, state_dir: Path, fetch: FetchBundle) -> None:
         self._releases, self._fetch = state_dir / "models", fetch
-        self._found: dict[str, Method | str] = {by_rules().sha256: by_rules()}
+        self._found: dict[str, ScoringMethod | str] = {build_rules_method().sha256: build_rules_method()}
 
-    def find(self, model: str, sha256: str) -> Method:
+    def find(self, model: str, sha256: str) -> ScoringMethod:
         """Give a method; a bundle is verified and self-tested.
 
         Parameters
@@ -50,16 +50,16 @@ class Bundles:
             raise BundleRefused(found, where=model, expected=f"bundle {sha256[:12]}")
         return found
 
-    def _look_for(self, model: str, sha256: str) -> Method | str:
+    def _look_for(self, model: str, sha256: str) -> ScoringMethod | str:
         """Give what the bundle holds, or why there is none."""
         faults = []
         for folder in sorted(self._releases.glob(f"*-{sha256[:12]}")):
             try:
-                return _verified(load_bundle(folder / "bundle"), sha256)
+                return _verify(load_bundle(folder / "bundle"), sha256)
             except BundleRefused as error:
                 faults.append(str(error))
         try:
-            return _verified(self._fetch(*model.rsplit("/", 1)), sha256)
+            return _verify(self._fetch(*model.rsplit("/", 1)), sha256)
         except NpsriskError as error:
             faults.append(f"not from MLflow: {error}")
         except Exception as error:  # whatever a server that is away, or its client, may say
@@ -67,8 +67,8 @@ class Bundles:
         return f"not in {self._releases}" + "".join(f"; {fault}" for fault in faults)
 
 
-def _verified(bundle: Bundle, sha256: str) -> Method:
+def _verify(bundle: Bundle, sha256: str) -> ScoringMethod:
     if bundle.sha256 != sha256:
         raise BundleRefused("another bundle", got=bundle.sha256[:12], expected=sha256[:12])
-    bundle.self_test()
-    return Method.of(bundle)
+    bundle.run_self_test()
+    return ScoringMethod.from_bundle(bundle)

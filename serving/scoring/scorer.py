@@ -13,25 +13,25 @@ import numpy as np
 
 from consignments.errors import ServiceFault
 from consignments.records import Consignment
-from consignments.visibility import day_of
+from consignments.visibility import to_day
 from models.reasons import Reason
-from serving.encryption.vault import Packed
-from serving.event_log.event_codec import Judgement, Keys, Row, Rows
-from serving.event_log.group_commit import Committer, Group
+from serving.encryption.vault import PackedRecord
+from serving.event_log.event_codec import Keys, Row, Rows, ScoredDecision
+from serving.event_log.group_commit import CommitGroup, Committer
 from serving.process.clock import Clock
-from serving.scoring.loaded_model import Model
-from serving.state.consignment_states import Decision, decision_of
+from serving.scoring.loaded_model import LoadedModel
+from serving.state.consignment_states import RecordedDecision, read_decision
 from serving.state.state import State
 from serving.telemetry.metrics import Metrics
 
-REASONS_DUE = {"high": 3, "elevated": 3, "routine": 0}
+DEFAULT_REASON_COUNTS = {"high": 3, "elevated": 3, "routine": 0}
 """How many reasons go with a band that nobody asked more for."""
-MOST_REASONS = 10
+MAX_REASONS = 10
 _encode = msgspec.msgpack.Encoder().encode
 _decode_reasons = msgspec.msgpack.Decoder(list[Reason]).decode
 
 
-class Answer(NamedTuple):
+class ScoreResult(NamedTuple):
     """A decision on its way out.
 
     Attributes
@@ -45,13 +45,13 @@ class Answer(NamedTuple):
         Those that were computed now, or are logged.
     """
 
-    decision: Decision
-    group: Group | None
+    decision: RecordedDecision
+    group: CommitGroup | None
     features: Row | None
     reasons: list[Reason]
 
 
-class Asked(NamedTuple):
+class ScoreRequest(NamedTuple):
     """A consignment to be scored, with `received_at`; who asks, and for how many reasons (None: those that are due)."""
 
     c: Consignment
@@ -59,12 +59,12 @@ class Asked(NamedTuple):
     reasons: int | None = None
 
 
-class Arriving(NamedTuple):
+class PendingConsignment(NamedTuple):
     """A consignment that was not answered yet, and how the log will keep it."""
 
     c: Consignment
-    packed: Packed
-    asked: Asked
+    packed: PackedRecord
+    asked: ScoreRequest
 
 
 class Scorer:
@@ -81,14 +81,14 @@ class Scorer:
     """
 
     def __init__(
-        self, model: Model, state: State, committer: Committer, clock: Clock, metrics: Metrics
+        self, model: LoadedModel, state: State, committer: Committer, clock: Clock, metrics: Metrics
     ) -> None:
         self.model, self.state, self.committer, self.clock = model, state, committer, clock
         self._traffic = metrics.hot.traffic
-        self._features_seconds, self._score_seconds = map(metrics.stage, ("features", "score"))
+        self._features_seconds, self._score_seconds = map(metrics.get_stage, ("features", "score"))
         model.pipeline.alerts = state.alerts
 
-    def decide(self, c: Consignment, asked_by: str, reasons: int | None = None) -> Answer:
+    def decide(self, c: Consignment, asked_by: str, reasons: int | None = None) -> ScoreResult:
         """Score a consignment, or find what was answered for it.
 
         Parameters
@@ -106,15 +106,15 @@ class Scorer:
         """
         self.committer.check()
         now_us = self.clock()
-        arriving = self._arriving(Asked(c, asked_by, reasons), now_us)
-        if not isinstance(arriving, Arriving):
+        arriving = self._pack_or_repeat(ScoreRequest(c, asked_by, reasons), now_us)
+        if not isinstance(arriving, PendingConsignment):
             return arriving
-        answer = self._enter([arriving], now_us, *self._count([arriving]))[0]
+        answer = self._score_and_log([arriving], now_us, *self._compute_features([arriving]))[0]
         if isinstance(answer, Exception):
             raise answer
         return answer
 
-    def decide_all(self, asked: Sequence[Asked]) -> list[Answer | Exception]:
+    def decide_all(self, asked: Sequence[ScoreRequest]) -> list[ScoreResult | Exception]:
         """Do what `decide` does for consignments that come one after the other: the same entries and answers.
 
         Parameters
@@ -132,15 +132,15 @@ class Scorer:
         try:
             self.committer.check()
             now_us = self.clock()
-            arriving = [self._arriving(each, now_us) for each in asked]
-            fresh = [each for each in arriving if isinstance(each, Arriving)]
-            counted = self._count(fresh) if fresh else None
+            arriving = [self._pack_or_repeat(each, now_us) for each in asked]
+            fresh = [each for each in arriving if isinstance(each, PendingConsignment)]
+            counted = self._compute_features(fresh) if fresh else None
         except Exception:  # nothing was counted: whoever is not at fault shall not suffer
             return [self._try(each) for each in asked]
-        decided = iter(self._enter(fresh, now_us, *counted) if counted else ())
-        return [next(decided) if isinstance(each, Arriving) else each for each in arriving]
+        decided = iter(self._score_and_log(fresh, now_us, *counted) if counted else ())
+        return [next(decided) if isinstance(each, PendingConsignment) else each for each in arriving]
 
-    def _try(self, asked: Asked) -> Answer | Exception:
+    def _try(self, asked: ScoreRequest) -> ScoreResult | Exception:
         try:
             return self.decide(*asked)
         except Exception as fault:
@@ -150,39 +150,39 @@ class Scorer:
         """Give the reasons of a row of this model's features."""
         return list(self.model.risk.explain(np.array(features, dtype=np.float32), count))
 
-    def _arriving(self, asked: Asked, now_us: int) -> Arriving | Answer:
+    def _pack_or_repeat(self, asked: ScoreRequest, now_us: int) -> PendingConsignment | ScoreResult:
         """Pack a consignment or, where it is equal to its latest version, give what was answered."""
         c = asked.c
         if type(c) is not self.model.record:  # read before the model changed, and with it the record
             c = msgspec.convert(c, self.model.record, from_attributes=True)
         packed = self.model.entries.pack(c, now_us)
-        known = self.state.of(c.consignment_id).version
+        known = self.state.get_consignment(c.consignment_id).version
         if known is not None and known.content == packed.content and known.decision is not None:
             return self._repeat(known.decision)
-        return Arriving(c, packed, asked)
+        return PendingConsignment(c, packed, asked)
 
-    def _repeat(self, decision: Decision) -> Answer:
-        group = self.committer.group_of(decision.sequence)
-        return Answer(decision, group, None, _decode_reasons(decision.reasons))
+    def _repeat(self, decision: RecordedDecision) -> ScoreResult:
+        group = self.committer.find_group(decision.sequence)
+        return ScoreResult(decision, group, None, _decode_reasons(decision.reasons))
 
-    def _enter(
-        self, arriving: Sequence[Arriving], now_us: int, X: Rows, keys: Keys, counterparts: Keys
-    ) -> list[Answer | Exception]:
+    def _score_and_log(
+        self, arriving: Sequence[PendingConsignment], now_us: int, X: Rows, keys: Keys, counterparts: Keys
+    ) -> list[ScoreResult | Exception]:
         """Score what history has counted, and enter it into the log."""
         begun = time.perf_counter()
-        answers: list[Answer | Exception] = []
-        scores = self._scores(X, [each.c.channel for each in arriving])
+        answers: list[ScoreResult | Exception] = []
+        scores = self._score_rows(X, [each.c.channel for each in arriving])
         for (c, packed, asked), score, row, *both in zip(
             arriving, scores, X, keys, counterparts, strict=True
         ):
-            judgement: Judgement | None = None
+            judgement: ScoredDecision | None = None
             told: list[Reason] | Exception
             try:
-                judgement, told = self._judge(row, c.channel, score, asked.reasons)
+                judgement, told = self._score_row(row, c.channel, score, asked.reasons)
             except Exception as fault:
                 # It is counted in history now, so it must be in the log too, even where the model failed.
                 told = fault
-            event = self.model.entries.arrival(
+            event = self.model.entries.encode_arrival(
                 self.committer.next_sequence,
                 c,
                 packed,
@@ -192,33 +192,33 @@ class Scorer:
                 judgement=judgement,
             )
             group = self.committer.add(event)
-            self.state.settle(event)
+            self.state.record_version(event)
             if isinstance(told, Exception):
                 answers.append(told)
             else:
-                answers.append(Answer(decision_of(event), group, row, told))
+                answers.append(ScoreResult(read_decision(event), group, row, told))
         self._score_seconds.observe(time.perf_counter() - begun)
         return answers
 
-    def _count(self, arriving: Sequence[Arriving]) -> tuple[Rows, Keys, Keys]:
+    def _compute_features(self, arriving: Sequence[PendingConsignment]) -> tuple[Rows, Keys, Keys]:
         """Compute the features of consignments of one day and let history count them, one after the other."""
         pipeline, state, first, begun = self.model.pipeline, self.state, arriving[0].c, time.perf_counter()
         assert first.received_at is not None
         X = np.zeros((len(arriving), len(self.model.spec)), dtype=np.float32)
         keys, counterparts = np.zeros((2, len(arriving), len(pipeline.kinds)), dtype=np.uint64)
-        sequence, day, at = self.committer.next_sequence, day_of(first.received_at), pipeline.history_at
+        sequence, day, at = self.committer.next_sequence, to_day(first.received_at), pipeline.history_at
         consignments = [each.c for each in arriving]
         if len(arriving) == 1:
-            pipeline.describe(first, X[0], keys[0], counterparts[0], sequence)
-            state.arrive(first.consignment_id, day, keys[0], counterparts[0], X[0], at)
+            pipeline.fill_row(first, X[0], keys[0], counterparts[0], sequence)
+            state.record_arrival(first.consignment_id, day, keys[0], counterparts[0], X[0], at)
         else:
-            pipeline.describe_all(consignments, X, keys, counterparts, sequence)
-            state.arrive_all([c.consignment_id for c in consignments], day, keys, counterparts, X, at)
+            pipeline.fill_rows(consignments, X, keys, counterparts, sequence)
+            state.record_arrivals([c.consignment_id for c in consignments], day, keys, counterparts, X, at)
         self._features_seconds.observe(time.perf_counter() - begun)
-        self._traffic.note(consignments, X)
+        self._traffic.record(consignments, X)
         return X, keys, counterparts
 
-    def _scores(self, X: Rows, channels: list[str]) -> Sequence[float | None]:
+    def _score_rows(self, X: Rows, channels: list[str]) -> Sequence[float | None]:
         """Score rows at once; None where each must be scored alone."""
         if len(X) > 1:
             with contextlib.suppress(Exception):
@@ -226,17 +226,17 @@ class Scorer:
                 return scores
         return [None] * len(X)
 
-    def _judge(
+    def _score_row(
         self, row: Row, channel: str, known: float | None, reasons: int | None
-    ) -> tuple[Judgement, list[Reason]]:
+    ) -> tuple[ScoredDecision, list[Reason]]:
         score = self.model.risk.score_row(row, channel) if known is None else known
         if not 0.0 <= score <= 1.0:
             raise ServiceFault("the model gave no probability", where=self.model.name, got=repr(score))
         risk = self.model.risk
-        band = risk.bands.of(score)
-        count = max(REASONS_DUE[band], reasons or 0)
+        band = risk.bands.assign(score)
+        count = max(DEFAULT_REASON_COUNTS[band], reasons or 0)
         told = list(risk.explain(row, count)) if count else []
-        judgement = Judgement(
+        judgement = ScoredDecision(
             row,
             score,
             band,

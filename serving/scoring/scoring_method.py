@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from features.alerts import Alerts
 from features.config import FeatureConfig
-from features.fitted import Fitted
+from features.fitted import FittedParameters
 from features.history.pseudonyms import Pseudonyms
 from features.pipeline import Pipeline
 from features.spec import Spec
@@ -26,7 +26,7 @@ from models.rules import Rules
 VERSION_CHARACTERS = 12
 
 
-class Judge(Protocol):
+class RowScorer(Protocol):
     """Gives rows of features a score, a band and reasons: `models.risk_model.RiskModel`, or `models.baselines.Rules`."""
 
     spec: Spec
@@ -38,7 +38,7 @@ class Judge(Protocol):
     def score_row(self, row: NDArray[np.float32], channel: str) -> float:
         """Score one row, to the same bits."""
 
-    def bands_of(self, score: NDArray[np.float64]) -> list[Band]:
+    def assign_bands(self, score: NDArray[np.float64]) -> list[Band]:
         """Give the band of each score."""
 
     def explain(self, row: NDArray[np.float32], top: int = 3) -> list[Reason]:
@@ -46,7 +46,7 @@ class Judge(Protocol):
 
 
 @dataclass(frozen=True)
-class Method:
+class ScoringMethod:
     """What makes scores, and can make them again.
 
     Attributes
@@ -61,18 +61,18 @@ class Method:
     """
 
     config: FeatureConfig
-    fitted: Fitted
-    judge: Judge
+    fitted: FittedParameters
+    judge: RowScorer
     sha256: str
     spec_sha256: str
 
     @classmethod
-    def of(cls, bundle: Bundle) -> "Method":
+    def from_bundle(cls, bundle: Bundle) -> "ScoringMethod":
         """Take what a bundle holds."""
-        fitted = Fitted.from_plain(bundle.fitted, bundle.arrays)
+        fitted = FittedParameters.from_plain(bundle.fitted, bundle.arrays)
         return cls(bundle.config, fitted, bundle.model, bundle.sha256, bundle.card.feature_spec_sha256)
 
-    def pipeline(self, pseudonyms: Pseudonyms, alerts: Alerts | None = None) -> Pipeline:
+    def build_pipeline(self, pseudonyms: Pseudonyms, alerts: Alerts | None = None) -> Pipeline:
         """Make what computes its features.
 
         Raises
@@ -86,14 +86,14 @@ class Method:
 
 
 @cache
-def by_rules() -> Method:
+def build_rules_method() -> ScoringMethod:
     """Give the rules over the features that need no model."""
-    config, fitted = FeatureConfig(), Fitted.nothing()
+    config, fitted = FeatureConfig(), FittedParameters.create_empty()
     spec = Pipeline(config, fitted, Pseudonyms(b"names only")).spec
     rules = Rules(spec)
-    return Method(config, fitted, rules, rules.digest(), spec.digest())
+    return ScoringMethod(config, fitted, rules, rules.digest(), spec.compute_digest())
 
 
-def rules_name() -> str:
+def get_rules_name() -> str:
     """Name the rules as a model is named, `NAME/VERSION`; other rules have another version."""
-    return f"{Rules.name}/{by_rules().sha256[:VERSION_CHARACTERS]}"
+    return f"{Rules.name}/{build_rules_method().sha256[:VERSION_CHARACTERS]}"

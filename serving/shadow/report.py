@@ -15,24 +15,24 @@ from numpy.typing import NDArray
 
 from consignments.errors import BadInput
 from consignments.records import Consignment, Outcome
-from consignments.visibility import moment_of_us
-from serving.event_log.event_codec import Entries
+from consignments.visibility import to_datetime
+from serving.event_log.event_codec import EventCodec
 from serving.event_log.reader import LogReader
-from serving.shadow.store import Challenger, Opinion, ShadowLog, Tally
-from serving.state.consignment_states import standing_of
+from serving.shadow.store import Challenger, ShadowCounters, ShadowLog, ShadowScore
+from serving.state.consignment_states import rank_outcome
 
 BANDS = ("high", "elevated", "routine")
-SHARES = (0.001, 0.01, 0.05)
+TOP_SHARES = (0.001, 0.01, 0.05)
 """Of the decisions: how many of the riskiest are compared."""
-EXAMPLES = 10
-ALWAYS_US = 2**63 - 1
-NOT_FINAL = (None, "pending")
+MAX_EXAMPLES = 10
+MAX_TIME_US = 2**63 - 1
+EXCLUDED_RESULTS = (None, "pending")
 PARTS = BOTH, _, _ = "both", "champion alone", "challenger alone"
 Floats = NDArray[np.float64]
 Places = NDArray[np.int64]
 
 
-class Capacity(NamedTuple):
+class CapacityOverlap(NamedTuple):
     """The riskiest decisions of both models.
 
     Attributes
@@ -54,7 +54,7 @@ class Capacity(NamedTuple):
     found: dict[str, int]
 
 
-class Example(NamedTuple):
+class DisagreementExample(NamedTuple):
     """A decision on which both differ much.
 
     Attributes
@@ -73,7 +73,7 @@ class Example(NamedTuple):
 
 
 @dataclass
-class Disagreement:
+class DisagreementReport:
     """What the report says.
 
     Attributes
@@ -98,15 +98,15 @@ class Disagreement:
 
     challenger: str
     target: str
-    tally: Tally
+    tally: ShadowCounters
     champions: dict[str, int] = field(default_factory=dict)
     decisions: int = 0
     first: str = ""
     last: str = ""
     bands: dict[str, dict[str, int]] = field(default_factory=dict)
     rank_correlation: float | None = None
-    capacities: list[Capacity] = field(default_factory=list)
-    examples: list[Example] = field(default_factory=list)
+    capacities: list[CapacityOverlap] = field(default_factory=list)
+    examples: list[DisagreementExample] = field(default_factory=list)
 
     @property
     def other_band(self) -> int:
@@ -123,7 +123,7 @@ class Disagreement:
             "examples": [each._asdict() for each in self.examples],
         }
 
-    def text(self) -> str:
+    def to_text(self) -> str:
         """Put it into words."""
         t = self.tally
         lines = [
@@ -146,7 +146,7 @@ class Disagreement:
                 f"{mine:>21} " + "".join(f"{self.bands[mine][other]:>10,}" for other in BANDS)
                 for mine in BANDS
             ),
-            *(_in_words(each) for each in self.capacities),
+            *(_format_capacity(each) for each in self.capacities),
             "what was found favours the champion, who chose what was opened; npsrisk compare corrects for it",
             *(
                 f"  {each.decision_id} of {each.consignment_id}: {each.champion_score:.4f} {each.champion_band}, "
@@ -157,9 +157,9 @@ class Disagreement:
         return "\n".join(lines)
 
 
-def disagreement(
+def measure_disagreement(
     log: LogReader, shadow_log: ShadowLog, model: str | None, from_us: int, until_us: int
-) -> Disagreement:
+) -> DisagreementReport:
     """Compare what a challenger said with what was answered.
 
     Parameters
@@ -179,27 +179,27 @@ def disagreement(
         Where one of the logs cannot be read.
     """
     challenger = _challenger(shadow_log, model)
-    opinions = shadow_log.opinions(challenger.number, from_us, until_us)
-    found = Disagreement(challenger.model, challenger.target, challenger.tally)
+    opinions = shadow_log.read_scores(challenger.number, from_us, until_us)
+    found = DisagreementReport(challenger.model, challenger.target, challenger.tally)
     if not opinions:
         return found
     theirs, mine = (
         np.array([getattr(each, name) for each in opinions]) for name in ("champion_score", "score")
     )
-    places = _places(theirs), _places(mine)
+    places = _rank_positions(theirs), _rank_positions(mine)
     found.champions = dict(Counter(each.champion for each in opinions).most_common())
     found.decisions = len(opinions)
-    found.first, found.last = (moment_of_us(opinions[end].scored_us).isoformat() for end in (0, -1))
+    found.first, found.last = (to_datetime(opinions[end].scored_us).isoformat() for end in (0, -1))
     counts = Counter((each.champion_band, each.band) for each in opinions)
     found.bands = {band: {other: counts[band, other] for other in BANDS} for band in BANDS}
     found.rank_correlation = _correlation(theirs, mine)
-    found.capacities = _capacities(opinions, places, _results(log, challenger.target))
+    found.capacities = _capacities(opinions, places, _load_results(log, challenger.target))
     found.examples = _examples(log, opinions, places)
     return found
 
 
 def _challenger(shadow_log: ShadowLog, model: str | None) -> Challenger:
-    known = shadow_log.challengers()
+    known = shadow_log.list_challengers()
     mine = [each for each in known if model in (None, each.model)]
     if not mine:
         raise BadInput(
@@ -212,7 +212,7 @@ def _challenger(shadow_log: ShadowLog, model: str | None) -> Challenger:
     return mine[-1]
 
 
-def _places(scores: Floats) -> Places:
+def _rank_positions(scores: Floats) -> Places:
     """Give each its place in the order, the riskiest first; of equals the earlier one."""
     places = np.empty(len(scores), dtype=np.int64)
     places[np.argsort(-scores, kind="stable")] = np.arange(len(scores))
@@ -233,29 +233,32 @@ def _mean_ranks(values: Floats) -> Floats:
     return np.asarray((ends - (counts - 1) / 2)[inverse], dtype=np.float64)
 
 
-def _results(log: LogReader, target: str) -> dict[str, bool]:
+def _load_results(log: LogReader, target: str) -> dict[str, bool]:
     """Give for each consignment with a final result whether it is a find."""
-    entries, standing = Entries(None, Consignment, ()), dict[str, tuple[tuple[int, int, int], str | None]]()
-    for event in log.events(kinds=("outcome",)):
-        outcome: Outcome = entries.outcome_of(event)
-        stands = standing_of(outcome, event)
+    entries, standing = (
+        EventCodec(None, Consignment, ()),
+        dict[str, tuple[tuple[int, int, int], str | None]](),
+    )
+    for event in log.read_events(kinds=("outcome",)):
+        outcome: Outcome = entries.decode_outcome(event)
+        stands = rank_outcome(outcome, event)
         known = standing.get(outcome.consignment_id)
         if known is None or stands[0] > known[0]:
             standing[outcome.consignment_id] = stands
     return {
         name: result != "clear" if target == "any_offence" else result == target
         for name, (_, result) in standing.items()
-        if result not in NOT_FINAL
+        if result not in EXCLUDED_RESULTS
     }
 
 
 def _capacities(
-    opinions: Sequence[Opinion], places: tuple[Places, Places], results: dict[str, bool]
-) -> list[Capacity]:
+    opinions: Sequence[ShadowScore], places: tuple[Places, Places], results: dict[str, bool]
+) -> list[CapacityOverlap]:
     """Compare the riskiest of both, and what was found among them."""
     names = [each.consignment_id for each in opinions]
     found = []
-    for share in SHARES:
+    for share in TOP_SHARES:
         count = max(1, round(share * len(opinions)))
         champion, challenger = places[0] < count, places[1] < count
         parts = dict(
@@ -265,7 +268,7 @@ def _capacities(
             part: [results.get(names[at]) for at in np.flatnonzero(rows)] for part, rows in parts.items()
         }
         found.append(
-            Capacity(
+            CapacityOverlap(
                 share,
                 count,
                 int(parts[BOTH].sum()),
@@ -276,11 +279,13 @@ def _capacities(
     return found
 
 
-def _examples(log: LogReader, opinions: Sequence[Opinion], places: tuple[Places, Places]) -> list[Example]:
-    apart = np.argsort(-np.abs(places[0] - places[1]), kind="stable")[:EXAMPLES]
+def _examples(
+    log: LogReader, opinions: Sequence[ShadowScore], places: tuple[Places, Places]
+) -> list[DisagreementExample]:
+    apart = np.argsort(-np.abs(places[0] - places[1]), kind="stable")[:MAX_EXAMPLES]
     return [
-        Example(
-            log.decision_id(each.sequence),
+        DisagreementExample(
+            log.format_decision_id(each.sequence),
             each.consignment_id,
             each.champion_score,
             each.champion_band,
@@ -291,7 +296,7 @@ def _examples(log: LogReader, opinions: Sequence[Opinion], places: tuple[Places,
     ]
 
 
-def _in_words(capacity: Capacity) -> str:
+def _format_capacity(capacity: CapacityOverlap) -> str:
     known = ", ".join(f"{part} {capacity.opened[part]:,} ({capacity.found[part]:,})" for part in PARTS)
     return (
         f"of the riskiest {capacity.share:.1%} ({capacity.taken:,}) {capacity.common:,} are the same; "

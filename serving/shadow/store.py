@@ -15,13 +15,13 @@ import msgspec
 
 from consignments.errors import ServiceFault
 from consignments.visibility import US_PER_DAY
-from serving.process.durable import PRIVATE_FILE
+from serving.process.durable import PRIVATE_FILE_MODE
 
 FILE = "shadow.db"
-KEPT_DAYS = 90
+RETENTION_DAYS = 90
 """Days after which an opinion is dropped."""
 BUSY_SECONDS = 5.0
-NAMED = 5
+COLUMNS_BEFORE_COUNTERS = 5
 """Columns of a challenger before its tally."""
 SCHEMA = """
 CREATE TABLE IF NOT EXISTS challengers (
@@ -38,7 +38,7 @@ CREATE TABLE IF NOT EXISTS opinions (
 """
 
 
-class Opinion(NamedTuple):
+class ShadowScore(NamedTuple):
     """What champion and challenger said of one consignment.
 
     Attributes
@@ -64,7 +64,7 @@ class Opinion(NamedTuple):
     band: str
 
 
-class Tally(msgspec.Struct):
+class ShadowCounters(msgspec.Struct):
     """What became of the decisions that a challenger was to score.
 
     Attributes
@@ -86,13 +86,13 @@ class Tally(msgspec.Struct):
     failed: int = 0
     unfit: int = 0
 
-    def add(self, other: "Tally") -> None:
+    def add(self, other: "ShadowCounters") -> None:
         """Add another tally to this one."""
         for name, value in msgspec.structs.asdict(other).items():
             setattr(self, name, getattr(self, name) + value)
 
 
-class Report(msgspec.Struct):
+class ShadowStatus(msgspec.Struct):
     """What the process tells the service, a line of JSON each second.
 
     Attributes
@@ -105,7 +105,7 @@ class Report(msgspec.Struct):
         Why the challenger cannot be used.
     """
 
-    tally: Tally
+    tally: ShadowCounters
     behind: int = 0
     fault: str = ""
 
@@ -128,7 +128,7 @@ class Challenger(NamedTuple):
     sha256: str
     target: str
     position: int
-    tally: Tally
+    tally: ShadowCounters
 
 
 class ShadowLog:
@@ -148,8 +148,8 @@ class ShadowLog:
 
     def __init__(self, state_dir: Path, log_id: str) -> None:
         self._log_id, self.path = log_id, state_dir / FILE
-        with self._usable():
-            self.path.touch(mode=PRIVATE_FILE)
+        with self._translate_errors():
+            self.path.touch(mode=PRIVATE_FILE_MODE)
             self._db = sqlite3.connect(self.path, timeout=BUSY_SECONDS)
             self._db.execute("PRAGMA journal_mode=WAL")
             self._db.execute("PRAGMA synchronous=NORMAL")
@@ -167,21 +167,21 @@ class ShadowLog:
         """Close it."""
         self._db.close()
 
-    def begin(self, model: str, sha256: str, target: str, position: int) -> Challenger:
+    def register(self, model: str, sha256: str, target: str, position: int) -> Challenger:
         """Find a challenger, or note a new one, which begins behind the entry `position`."""
         row = (self._log_id, model, sha256, target, position)
-        with self._usable(), self._db:
+        with self._translate_errors(), self._db:
             self._db.execute(
                 "INSERT OR IGNORE INTO challengers (log_id, model, sha256, target, position) VALUES (?, ?, ?, ?, ?)",
                 row,
             )
-        return next(each for each in self.challengers() if (each.model, each.sha256) == (model, sha256))
+        return next(each for each in self.list_challengers() if (each.model, each.sha256) == (model, sha256))
 
-    def add(self, number: int, opinions: Sequence[Opinion], position: int, tally: Tally) -> None:
+    def add(self, number: int, opinions: Sequence[ShadowScore], position: int, tally: ShadowCounters) -> None:
         """Add opinions, and what was counted up to an entry of the event log: all or nothing."""
-        counted = ", ".join(f"{name} = {name} + :{name}" for name in Tally.__struct_fields__)
+        counted = ", ".join(f"{name} = {name} + :{name}" for name in ShadowCounters.__struct_fields__)
         values = msgspec.structs.asdict(tally) | {"position": position, "number": number}
-        with self._usable(), self._db:
+        with self._translate_errors(), self._db:
             self._db.executemany(
                 "INSERT OR REPLACE INTO opinions VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)",
                 [(number, *each) for each in opinions],
@@ -190,29 +190,38 @@ class ShadowLog:
                 f"UPDATE challengers SET position = :position, {counted} WHERE challenger = :number", values
             )
 
-    def forget(self, now_us: int) -> None:
-        """Drop what is older than `KEPT_DAYS`."""
-        with self._usable(), self._db:
-            self._db.execute("DELETE FROM opinions WHERE scored_us < ?", (now_us - KEPT_DAYS * US_PER_DAY,))
+    def delete_expired(self, now_us: int) -> None:
+        """Drop what is older than `RETENTION_DAYS`."""
+        with self._translate_errors(), self._db:
+            self._db.execute(
+                "DELETE FROM opinions WHERE scored_us < ?", (now_us - RETENTION_DAYS * US_PER_DAY,)
+            )
 
-    def challengers(self) -> list[Challenger]:
+    def list_challengers(self) -> list[Challenger]:
         """List the challengers, the latest to begin last."""
-        columns = ", ".join(("challenger", "model", "sha256", "target", "position", *Tally.__struct_fields__))
+        columns = ", ".join(
+            ("challenger", "model", "sha256", "target", "position", *ShadowCounters.__struct_fields__)
+        )
         query = f"SELECT {columns} FROM challengers WHERE log_id = ? ORDER BY challenger"
-        with self._usable(), closing(self._db.execute(query, (self._log_id,))) as rows:
-            return [Challenger._make((*row[:NAMED], Tally(*row[NAMED:]))) for row in rows]
+        with self._translate_errors(), closing(self._db.execute(query, (self._log_id,))) as rows:
+            return [
+                Challenger._make(
+                    (*row[:COLUMNS_BEFORE_COUNTERS], ShadowCounters(*row[COLUMNS_BEFORE_COUNTERS:]))
+                )
+                for row in rows
+            ]
 
-    def opinions(self, number: int, from_us: int, until_us: int) -> list[Opinion]:
+    def read_scores(self, number: int, from_us: int, until_us: int) -> list[ShadowScore]:
         """Give the opinions of a challenger on decisions of a time, in their order; `until_us` is excluded."""
         query = (
-            f"SELECT {', '.join(Opinion._fields)} FROM opinions "
+            f"SELECT {', '.join(ShadowScore._fields)} FROM opinions "
             "WHERE challenger = ? AND scored_us >= ? AND scored_us < ? ORDER BY sequence"
         )
-        with self._usable(), closing(self._db.execute(query, (number, from_us, until_us))) as rows:
-            return list(map(Opinion._make, rows))
+        with self._translate_errors(), closing(self._db.execute(query, (number, from_us, until_us))) as rows:
+            return list(map(ShadowScore._make, rows))
 
     @contextmanager
-    def _usable(self) -> Any:
+    def _translate_errors(self) -> Any:
         try:
             yield
         except (sqlite3.Error, OSError) as error:

@@ -9,19 +9,19 @@ from pathlib import Path
 import msgspec
 
 from consignments.errors import BundleRefused
-from serving.deployment.releases import Release, current_folder, read_release
-from serving.process.logging import log_line
+from serving.deployment.releases import Release, find_release_folder, read_release
+from serving.process.logging import logger
 from serving.process.settings import Settings
-from serving.shadow.store import Report, Tally
-from serving.shadow.worker import REFUSED
+from serving.shadow.store import ShadowCounters, ShadowStatus
+from serving.shadow.worker import EXIT_REFUSED
 from serving.telemetry.metrics import Metrics
 
-FIRST_WAIT_SECONDS, LONGEST_WAIT_SECONDS = 1.0, 60.0
+INITIAL_WAIT_SECONDS, MAX_WAIT_SECONDS = 1.0, 60.0
 """How long to wait before a process that ended is started again; doubled each time."""
-END_SECONDS = 5.0
+STOP_SECONDS = 5.0
 READ_BYTES = 65_536
 COMMAND = [sys.executable, "-P", "-m", "serving.shadow.worker"]
-_decode = msgspec.json.Decoder(Report).decode
+_decode = msgspec.json.Decoder(ShadowStatus).decode
 
 
 class ShadowProcess:
@@ -47,24 +47,24 @@ class ShadowProcess:
         self.fault: str | None = None
         self.process: subprocess.Popen[bytes] | None = None
         self._seen: Path | None = None
-        self._due, self._wait = 0.0, FIRST_WAIT_SECONDS
-        self._told, self._rest = Tally(), b""
+        self._due, self._wait = 0.0, INITIAL_WAIT_SECONDS
+        self._told, self._rest = ShadowCounters(), b""
 
-    def look(self) -> None:
+    def poll(self) -> None:
         """Start what was published, hear what it tells, and start it again where it ended."""
         try:
-            folder = current_folder(self._settings.state_dir, "shadow")
+            folder = find_release_folder(self._settings.state_dir, "shadow")
             if folder != self._seen:
-                self._change(folder)
+                self._switch_to(folder)
         except BundleRefused as error:
             self.fault, self.release = str(error), None
             self.stop()
             return
         if self.process is not None:
             code = self.process.poll()
-            self._hear(self.process)
+            self._read_status(self.process)
             if code is not None:
-                self._ended(code)
+                self._handle_exit(code)
         if self.release is not None and self.process is None and time.monotonic() >= self._due:
             self._start()
 
@@ -76,16 +76,16 @@ class ShadowProcess:
         assert process.stdin is not None
         process.stdin.close()
         try:
-            process.wait(END_SECONDS)
+            process.wait(STOP_SECONDS)
         except subprocess.TimeoutExpired:
             process.kill()
             process.wait()
         self._close(process)
 
-    def _change(self, folder: Path | None) -> None:
+    def _switch_to(self, folder: Path | None) -> None:
         self.stop()
         self._seen, self.fault, self.release = folder, None, None
-        self._due, self._wait = 0.0, FIRST_WAIT_SECONDS
+        self._due, self._wait = 0.0, INITIAL_WAIT_SECONDS
         if folder is not None:
             self.release = read_release(folder, "shadow")
 
@@ -99,9 +99,9 @@ class ShadowProcess:
         os.set_blocking(process.stdout.fileno(), False)
         process.stdin.write(self._settings.model_dump_json(by_alias=True).encode() + b"\n")
         process.stdin.flush()
-        self.process, self._told, self._rest = process, Tally(), b""
+        self.process, self._told, self._rest = process, ShadowCounters(), b""
 
-    def _hear(self, process: "subprocess.Popen[bytes]") -> None:
+    def _read_status(self, process: "subprocess.Popen[bytes]") -> None:
         """Read what it has told, and count what is new in the last of it."""
         assert process.stdout is not None
         *lines, self._rest = (self._rest + (process.stdout.read(READ_BYTES) or b"")).split(b"\n")
@@ -109,20 +109,20 @@ class ShadowProcess:
             return
         report = _decode(lines[-1])
         self.fault = report.fault or None
-        self._metrics.shadowed(report, self._told)
+        self._metrics.record_shadow(report, self._told)
         self._told = report.tally
 
-    def _ended(self, code: int) -> None:
+    def _handle_exit(self, code: int) -> None:
         assert self.process is not None
         self._close(self.process)
         self.process = None
         self._due = time.monotonic() + self._wait
-        if code == REFUSED:
+        if code == EXIT_REFUSED:
             self._due = float("inf")  # until something else is published
         else:
             self._metrics.counters["shadow_restarts"].inc()
-            self._wait = min(2 * self._wait, LONGEST_WAIT_SECONDS)
-        log_line.error("the shadow ended", code=code, error=self.fault)
+            self._wait = min(2 * self._wait, MAX_WAIT_SECONDS)
+        logger.error("the shadow ended", code=code, error=self.fault)
 
     def _close(self, process: "subprocess.Popen[bytes]") -> None:
         assert process.stdin is not None

@@ -22,34 +22,34 @@ from consignments.errors import BundleRefused, NpsriskError, ServiceFault, Unkno
 from features.history.pseudonyms import Pseudonyms, load_data_key
 from features.spec import Spec
 from models.bundle import Bundle
-from serving.deployment.releases import current_folder, read_release
+from serving.deployment.releases import find_release_folder, read_release
 from serving.encryption.vault import Vault
-from serving.event_log.event_codec import Row, stored_features
+from serving.event_log.event_codec import Row, decode_features
 from serving.event_log.events import Event
 from serving.event_log.reader import LogReader
-from serving.process.clock import clock_us
-from serving.process.logging import log_as_json, log_line
+from serving.process.clock import read_clock_us
+from serving.process.logging import configure_logging, logger
 from serving.process.settings import Settings
-from serving.scoring.loaded_model import Model, load_model
-from serving.scoring.past_models import Bundles
-from serving.shadow.store import Opinion, Report, ShadowLog, Tally
+from serving.scoring.loaded_model import LoadedModel, load_model
+from serving.scoring.past_models import PastModels
+from serving.shadow.store import ShadowCounters, ShadowLog, ShadowScore, ShadowStatus
 
-MOST_BEHIND = 20_000
+MAX_LAG_ENTRIES = 20_000
 """Entries of the log it may be behind; what is older is passed over."""
-AT_A_TIME = 250
+BATCH_ENTRIES = 250
 POLL_SECONDS = 0.25
-TELL_SECONDS = 1.0
-FORGET_SECONDS = 3600.0
+STATUS_SECONDS = 1.0
+CLEANUP_SECONDS = 3600.0
 NICENESS = 19
-REFUSED = 3
+EXIT_REFUSED = 3
 """Exit code where the challenger cannot be used; starting it again would not help."""
-NOT_NEEDED = ("content", "reasons")
-FROM_THE_SERVICE = ("history", "alerts")
+EXCLUDED_COLUMNS = ("content", "reasons")
+COPIED_GROUPS = ("history", "alerts")
 """Groups of features that only the service knew, at that moment; the others follow from the consignment."""
 Places = NDArray[np.int64]
 
 
-class Taken(NamedTuple):
+class CopiedColumns(NamedTuple):
     """Columns of the challenger's row that are taken over, and where they stand in the champion's."""
 
     mine: Places
@@ -79,18 +79,18 @@ class Follower:
     """
 
     def __init__(
-        self, model: Model, target: str, log: LogReader, bundles: Bundles, shadow_log: ShadowLog
+        self, model: LoadedModel, target: str, log: LogReader, bundles: PastModels, shadow_log: ShadowLog
     ) -> None:
-        self.model, self.tally = model, Tally()
+        self.model, self.tally = model, ShadowCounters()
         self._log, self._bundles, self._shadow_log = log, bundles, shadow_log
-        self._me = shadow_log.begin(model.name, model.sha256, target, log.newest())
+        self._me = shadow_log.register(model.name, model.sha256, target, log.read_last_sequence())
         self.sequence = self._me.position
-        self._taken: dict[tuple[str | None, str | None], Taken] = {}
+        self._taken: dict[tuple[str | None, str | None], CopiedColumns] = {}
         kinds = len(model.pipeline.kinds)
         self._keys, self._counterparts = np.zeros((2, kinds), dtype=np.uint64)
-        self._group = {group: feature_places(model.spec, group) for group in FROM_THE_SERVICE}
+        self._group = {group: find_group_columns(model.spec, group) for group in COPIED_GROUPS}
 
-    def take(self) -> int:
+    def process_batch(self) -> int:
         """Look at the next entries; gives how many there are behind them.
 
         Raises
@@ -98,13 +98,13 @@ class Follower:
         ServiceFault
             Where a log cannot be used; nothing was taken.
         """
-        newest, tally, first = self._log.newest(), Tally(), self.sequence
-        if newest - first > MOST_BEHIND:
-            tally.dropped, first = newest - MOST_BEHIND - first, newest - MOST_BEHIND
-        last = min(newest, first + AT_A_TIME)
+        newest, tally, first = self._log.read_last_sequence(), ShadowCounters(), self.sequence
+        if newest - first > MAX_LAG_ENTRIES:
+            tally.dropped, first = newest - MAX_LAG_ENTRIES - first, newest - MAX_LAG_ENTRIES
+        last = min(newest, first + BATCH_ENTRIES)
         opinions = []
-        for event in self._log.events(first, last, NOT_NEEDED, ("decision",)):
-            opinion = self._try(event, tally)
+        for event in self._log.read_events(first, last, EXCLUDED_COLUMNS, ("decision",)):
+            opinion = self._score_entry(event, tally)
             if opinion is not None:
                 opinions.append(opinion)
         if last > self.sequence:
@@ -113,11 +113,11 @@ class Follower:
         self.tally.add(tally)
         return newest - last
 
-    def forget(self, now_us: int) -> None:
+    def delete_expired(self, now_us: int) -> None:
         """Drop opinions that are too old."""
-        self._shadow_log.forget(now_us)
+        self._shadow_log.delete_expired(now_us)
 
-    def _try(self, event: Event, tally: Tally) -> Opinion | None:
+    def _score_entry(self, event: Event, tally: ShadowCounters) -> ShadowScore | None:
         if event.kinds != self.model.entries.kinds:
             tally.unfit += 1
             return None
@@ -128,12 +128,12 @@ class Follower:
             return None
         except Exception as error:
             tally.failed += 1
-            log_line.warning("the challenger failed", sequence=event.sequence, error=error.__class__.__name__)
+            logger.warning("the challenger failed", sequence=event.sequence, error=error.__class__.__name__)
             return None
-        band = self.model.risk.bands.of(score)
+        band = self.model.risk.bands.assign(score)
         tally.scored += 1
         tally.disagreed += band != event.band
-        return Opinion(
+        return ShadowScore(
             event.sequence,
             event.consignment_id or "",
             event.recorded_us or 0,
@@ -154,32 +154,32 @@ class Follower:
         BundleRefused, UnknownName
             Where the features of what decided are not known, or are others.
         """
-        c = self.model.entries.consignment_of(event)
+        c = self.model.entries.decode_consignment(event)
         row: Row = np.zeros(len(self.model.spec), dtype=np.float32)
-        self.model.pipeline.describe(c, row, self._keys, self._counterparts)
-        taken = self._taken_from(event)
-        row[taken.mine] = stored_features(event)[taken.theirs]
+        self.model.pipeline.fill_row(c, row, self._keys, self._counterparts)
+        taken = self._map_columns(event)
+        row[taken.mine] = decode_features(event)[taken.theirs]
         score = self.model.risk.score_row(row, c.channel)
         if not 0.0 <= score <= 1.0:
             raise ServiceFault("the challenger gave no probability", where=self.model.name, got=repr(score))
         return score
 
-    def _taken_from(self, event: Event) -> Taken:
+    def _map_columns(self, event: Event) -> CopiedColumns:
         decided_by = event.model, event.model_sha256
         if decided_by not in self._taken:
             theirs = self._bundles.find(event.model or "", event.model_sha256 or "").judge.spec
             mine = np.concatenate(list(self._group.values()))
-            places = [theirs.place(self.model.spec.names[place]) for place in mine.tolist()]
-            self._taken[decided_by] = Taken(mine, np.array(places, dtype=np.int64))
+            places = [theirs.get_column(self.model.spec.names[place]) for place in mine.tolist()]
+            self._taken[decided_by] = CopiedColumns(mine, np.array(places, dtype=np.int64))
         return self._taken[decided_by]
 
 
-def feature_places(spec: Spec, group: str) -> Places:
+def find_group_columns(spec: Spec, group: str) -> Places:
     """Give the columns of a group of features."""
     return np.array([place for place, each in enumerate(spec) if each.group == group], dtype=np.int64)
 
 
-def follow(settings: Settings) -> Follower:
+def load_follower(settings: Settings) -> Follower:
     """Load the challenger that is published, and open what it reads and writes.
 
     Raises
@@ -187,59 +187,59 @@ def follow(settings: Settings) -> Follower:
     NpsriskError
         Where it cannot be used.
     """
-    folder = current_folder(settings.state_dir, "shadow")
+    folder = find_release_folder(settings.state_dir, "shadow")
     if folder is None:
         raise BundleRefused("no challenger is published")
     data_key = load_data_key(settings.data_key_file)
-    vault = Vault.of(settings.state_dir, data_key)
+    vault = Vault.load(settings.state_dir, data_key)
     model = load_model(read_release(folder, "shadow"), Pseudonyms(data_key), vault)
     assert model.card is not None
     log = LogReader.open_to_read(settings.database_url)
-    log.require(vault)
+    log.check_vault(vault)
     shadow_log = ShadowLog(settings.state_dir, log.log_id)
-    return Follower(model, model.card.target, log, Bundles(settings.state_dir, _no_mlflow), shadow_log)
+    return Follower(model, model.card.target, log, PastModels(settings.state_dir, _refuse_fetch), shadow_log)
 
 
-def _no_mlflow(name: str, version: str) -> Bundle:
+def _refuse_fetch(name: str, version: str) -> Bundle:
     raise BundleRefused("not looked for", got=f"{name}/{version}")
 
 
 def main() -> None:
     """Follow the log until standard input ends, as it does when the service ends, however that ends."""
     os.nice(NICENESS)
-    log_as_json()
+    configure_logging()
     settings = Settings.model_validate_json(sys.stdin.readline())
     try:
-        follower = follow(settings)
+        follower = load_follower(settings)
     except NpsriskError as error:
-        tell(Report(Tally(), fault=str(error)))
-        sys.exit(REFUSED)
-    log_line.info("in shadow", model=follower.model.name, sequence=follower.sequence)
+        report_status(ShadowStatus(ShadowCounters(), fault=str(error)))
+        sys.exit(EXIT_REFUSED)
+    logger.info("in shadow", model=follower.model.name, sequence=follower.sequence)
     told = forgot = 0.0
     while True:
         try:
-            behind = follower.take()
+            behind = follower.process_batch()
         except ServiceFault as fault:
-            log_line.error("the shadow waits", error=str(fault))
+            logger.error("the shadow waits", error=str(fault))
             behind = 0
         now = time.monotonic()
-        if now - forgot > FORGET_SECONDS:
-            follower.forget(clock_us())
+        if now - forgot > CLEANUP_SECONDS:
+            follower.delete_expired(read_clock_us())
             forgot = now
-        if now - told > TELL_SECONDS:
-            tell(Report(follower.tally, behind))
+        if now - told > STATUS_SECONDS:
+            report_status(ShadowStatus(follower.tally, behind))
             told = now
-        if ended(sys.stdin, 0.0 if behind else POLL_SECONDS):
+        if wait_for_end(sys.stdin, 0.0 if behind else POLL_SECONDS):
             return
 
 
-def tell(report: Report) -> None:
+def report_status(report: ShadowStatus) -> None:
     """Write a report for the service."""
     sys.stdout.write(msgspec.json.encode(report).decode() + "\n")
     sys.stdout.flush()
 
 
-def ended(stream: Any, seconds: float) -> bool:
+def wait_for_end(stream: Any, seconds: float) -> bool:
     """Wait for so long, or until the stream has ended."""
     ready, _, _ = select.select([stream], [], [], seconds)
     return bool(ready)

@@ -16,26 +16,26 @@ import numpy as np
 from numpy.typing import NDArray
 
 from consignments.records import Outcome
-from consignments.visibility import NO_TIME, day_of_us, known_us
-from features.history.live import File, HandledStep, Register
+from consignments.visibility import NO_TIME, convert_us_to_day, get_known_us
+from features.history.live import CountedState, CountedStates, HandledStep
 from features.history.table import NO_DAY
 from features.pipeline import Pipeline
-from serving.event_log.event_codec import Entries, Keys, stored_keys
+from serving.event_log.event_codec import EventCodec, Keys, decode_keys
 from serving.event_log.events import Event
 from serving.event_log.reader import LogReader
-from serving.state.identifier_index import KEPT_DAYS, Index, Tags, Words
+from serving.state.identifier_index import KEPT_DAYS, IdentifierIndex, Tags, Words
 
-RECENT_DOSSIERS = 30_000
+MAX_CACHED_STATES = 30_000
 """Dossiers kept in memory, about a kilobyte each."""
-NOT_NEEDED = ("features",)
+EXCLUDED_COLUMNS = ("features",)
 NO_REASONS = b"\x90"
 """An empty list, as MessagePack."""
 Steps = list[HandledStep[bytes]]
-Found = Mapping[str, list[Event]]
+ConsignmentEvents = Mapping[str, list[Event]]
 """The entries of consignments, in their order."""
 
 
-class Decision(msgspec.Struct, frozen=True, gc=False):
+class RecordedDecision(msgspec.Struct, frozen=True, gc=False):
     """What was answered for a consignment.
 
     Attributes
@@ -64,11 +64,11 @@ class Decision(msgspec.Struct, frozen=True, gc=False):
     model_sha256: str
 
 
-def decision_of(event: Event) -> Decision:
+def read_decision(event: Event) -> RecordedDecision:
     """Give the decision of an entry."""
     assert event.recorded_us is not None
     assert event.score is not None
-    return Decision(
+    return RecordedDecision(
         event.sequence,
         event.recorded_us,
         event.score,
@@ -79,7 +79,7 @@ def decision_of(event: Event) -> Decision:
     )
 
 
-class Version(msgspec.Struct, frozen=True, gc=False):
+class ConsignmentVersion(msgspec.Struct, frozen=True, gc=False):
     """The latest version of a consignment.
 
     Attributes
@@ -91,17 +91,17 @@ class Version(msgspec.Struct, frozen=True, gc=False):
     """
 
     content: bytes
-    decision: Decision | None
+    decision: RecordedDecision | None
 
 
-class Told(NamedTuple):
+class FirstRecorded(NamedTuple):
     """That the service was told something, and when (microseconds; None where it was imported)."""
 
     recorded_us: int | None
 
 
 @dataclass(slots=True)
-class Dossier(File[bytes]):
+class ConsignmentState(CountedState[bytes]):
     """What counts for a consignment (its handle: the keys of history), and what was said of it.
 
     Attributes
@@ -121,15 +121,17 @@ class Dossier(File[bytes]):
     """
 
     tag: int = 0
-    version: Version | None = None
-    cancellation: Told | None = None
-    outcomes: dict[bytes, Told] = field(default_factory=dict)
+    version: ConsignmentVersion | None = None
+    cancellation: FirstRecorded | None = None
+    outcomes: dict[bytes, FirstRecorded] = field(default_factory=dict)
     met_on: int = NO_DAY
     sequence: int = 0
 
-    def settle(self, event: Event) -> None:
+    def set_version(self, event: Event) -> None:
         """Take an arrival or a decision as the latest version."""
-        self.version = Version(event.content, decision_of(event) if event.kind == "decision" else None)
+        self.version = ConsignmentVersion(
+            event.content, read_decision(event) if event.kind == "decision" else None
+        )
         self.cancellation = None
 
     def forget(self, today: int) -> None:
@@ -139,7 +141,7 @@ class Dossier(File[bytes]):
 
 
 @dataclass(slots=True)
-class Awaited:
+class PendingLookup:
     """A dossier that is not in memory, while its entries are read.
 
     Attributes
@@ -150,11 +152,11 @@ class Awaited:
         How many calls wait for it.
     """
 
-    blank: Dossier
+    blank: ConsignmentState
     by: int = 0
 
 
-class Days:
+class LatestDays:
     """The latest day of any event, as it stood when each entry was taken.
 
     Parameters
@@ -173,13 +175,13 @@ class Days:
         """The latest day of any event; NO_DAY where there is none."""
         return self._days[-1] if self._days else NO_DAY
 
-    def note(self, sequence: int, day: int) -> None:
+    def record(self, sequence: int, day: int) -> None:
         """Note the latest day when an entry was taken."""
         if day > self.last:
             self._sequences.append(sequence)
             self._days.append(day)
 
-    def at(self, sequence: int) -> int:
+    def get_day(self, sequence: int) -> int:
         """Give the latest day when an entry was taken."""
         place = bisect_right(self._sequences, sequence)
         return self._days[place - 1] if place else NO_DAY
@@ -201,28 +203,28 @@ class KeyReader:
         With the kinds of keys of `pipeline`.
     """
 
-    def __init__(self, pipeline: Pipeline, entries: Entries) -> None:
+    def __init__(self, pipeline: Pipeline, entries: EventCodec) -> None:
         self.pipeline, self.entries = pipeline, entries
         self.count = len(pipeline.kinds)
 
     def __call__(self, event: Event) -> tuple[Keys, Keys]:
         """Give keys and counterparts, each uint64, (kinds,)."""
         if event.kinds == self.entries.kinds:
-            return stored_keys(event)
+            return decode_keys(event)
         keys, counterparts = np.zeros((2, self.count), dtype=np.uint64)
-        if event.emptied or self.entries.erasure_of(event):
+        if event.redacted or self.entries.find_erasure(event):
             return keys, counterparts
-        self.pipeline.key(self.entries.consignment_of(event), keys, counterparts)
+        self.pipeline.fill_keys(self.entries.decode_consignment(event), keys, counterparts)
         return keys, counterparts
 
-    def handle(self, event: Event) -> bytes:
+    def read_handle(self, event: Event) -> bytes:
         """Give the keys alone, as the handle of a file."""
         if event.kinds == self.entries.kinds and event.keys is not None:
             return event.keys[: len(event.keys) // 2]
         return self(event)[0].tobytes()
 
 
-class Dossiers(Register[bytes]):
+class ConsignmentStates(CountedStates[bytes]):
     """The dossiers of one log, up to one of its entries.
 
     Parameters
@@ -252,26 +254,26 @@ class Dossiers(Register[bytes]):
         log: LogReader,
         keys: KeyReader,
         words: Words | None = None,
-        days: Days | None = None,
+        days: LatestDays | None = None,
         *,
         sequence: int = 0,
-        recent: int = RECENT_DOSSIERS,
+        recent: int = MAX_CACHED_STATES,
     ) -> None:
         super().__init__()
         assert keys.entries.vault is not None
-        self.index, self.days = Index(keys.entries.vault.names, words), days or Days()
+        self.index, self.days = IdentifierIndex(keys.entries.vault.names, words), days or LatestDays()
         self.sequence = sequence
         self.durable: Callable[[], int] = lambda: self.sequence
         self.keys, self._log = keys, log
-        self._recent: OrderedDict[str, Dossier] = OrderedDict()
-        self._awaited: dict[str, Awaited] = {}
+        self._recent: OrderedDict[str, ConsignmentState] = OrderedDict()
+        self._awaited: dict[str, PendingLookup] = {}
         self._most = recent
 
     def __len__(self) -> int:
         """Give the number of dossiers in memory."""
         return len(self._recent)
 
-    def file(self, consignment_id: str, today: int) -> Dossier:
+    def get(self, consignment_id: str, today: int) -> ConsignmentState:
         """Give the dossier of a consignment on a day `today`; an empty one where it is unknown.
 
         Raises
@@ -288,22 +290,22 @@ class Dossiers(Register[bytes]):
         dossier.forget(today)
         return dossier
 
-    def await_those_in_log(self, consignment_ids: Iterable[str], today: int) -> dict[str, Awaited]:
-        """Give those that `file` would have to look up, so that they may be read beside; `bring` must follow."""
+    def request_lookups(self, consignment_ids: Iterable[str], today: int) -> dict[str, PendingLookup]:
+        """Give those that `get` would have to look up, so that they may be read beside; `complete_lookups` must follow."""
         awaited = {}
         for name in dict.fromkeys(consignment_ids):
             if name in self._recent:
                 self._recent.move_to_end(name)
                 continue
-            blank = Dossier(tag=self.index.tag(name))
-            if self.index.knows(blank.tag, today):
-                awaited[name] = self._awaited.setdefault(name, Awaited(blank))
+            blank = ConsignmentState(tag=self.index.compute_tag(name))
+            if self.index.may_contain(blank.tag, today):
+                awaited[name] = self._awaited.setdefault(name, PendingLookup(blank))
                 awaited[name].by += 1
             else:
                 self._keep(name, blank)
         return awaited
 
-    def read(self, consignment_ids: Iterable[str], until: int) -> Found:
+    def read_events(self, consignment_ids: Iterable[str], until: int) -> ConsignmentEvents:
         """Read the entries of consignments up to the sequence `until`, in any thread.
 
         Raises
@@ -311,9 +313,11 @@ class Dossiers(Register[bytes]):
         ServiceFault
             Where the log cannot be read.
         """
-        return {name: self._log.of(name, until, NOT_NEEDED) for name in consignment_ids}
+        return {
+            name: self._log.read_consignment_events(name, until, EXCLUDED_COLUMNS) for name in consignment_ids
+        }
 
-    def bring(self, awaited: Mapping[str, Awaited], found: Found) -> None:
+    def complete_lookups(self, awaited: Mapping[str, PendingLookup], found: ConsignmentEvents) -> None:
         """Keep what was read of awaited dossiers; not where one was met meanwhile, for then more than was read may be known.
 
         What was met and then dropped is awaited no more: so who waits for the same as an earlier call may take what that one read.
@@ -325,58 +329,64 @@ class Dossiers(Register[bytes]):
                 del self._awaited[name]
         for name, each in still.items():
             if name in found and name not in self._recent:
-                self._take_again(each.blank, found[name])
+                self._reapply(each.blank, found[name])
                 self._keep(name, each.blank)
 
-    def look_up_all(self, consignment_ids: Sequence[str], tags: Tags, today: int) -> dict[str, Dossier]:
+    def look_up_all(
+        self, consignment_ids: Sequence[str], tags: Tags, today: int
+    ) -> dict[str, ConsignmentState]:
         """Give what counts for many consignments on a day `today`, from the log and beside what is in memory."""
-        found = {name: Dossier(tag=tag) for name, tag in zip(consignment_ids, tags.tolist(), strict=True)}
-        known = self.index.know(tags, today).tolist()
+        found = {
+            name: ConsignmentState(tag=tag) for name, tag in zip(consignment_ids, tags.tolist(), strict=True)
+        }
+        known = self.index.may_contain_each(tags, today).tolist()
         met = [name for name, is_known in zip(consignment_ids, known, strict=True) if is_known]
-        for event in self._log.to_count_of(met, self.sequence, self.keys.entries.kinds):
+        for event in self._log.read_history_events(met, self.sequence, self.keys.entries.kinds):
             assert event.consignment_id is not None
-            self.take(found[event.consignment_id], event, self.days.at(event.sequence))
+            self.count_event(found[event.consignment_id], event, self.days.get_day(event.sequence))
         return found
 
     def forget(self, today: int) -> None:
         """Do nothing: memory is bounded already."""
 
-    def note(self, dossier: Dossier, sequence: int, today: int) -> None:
+    def touch(self, dossier: ConsignmentState, sequence: int, today: int) -> None:
         """Note that an entry of a consignment was taken."""
         dossier.met_on, dossier.sequence = today, sequence
-        self.index.note(dossier.tag, today)
-        self.move_on(sequence, today)
+        self.index.add(dossier.tag, today)
+        self.advance(sequence, today)
 
-    def move_on(self, sequence: int, today: int) -> None:
+    def advance(self, sequence: int, today: int) -> None:
         """Note that an entry was taken, of a consignment or not."""
         self.sequence = sequence
-        self.days.note(sequence, today)
+        self.days.record(sequence, today)
 
-    def take(self, dossier: Dossier, event: Event, today: int) -> Steps:
+    def count_event(self, dossier: ConsignmentState, event: Event, today: int) -> Steps:
         """Let a dossier take an entry about what counts, and give the steps of it; the keys are those of `KeyReader`."""
         dossier.forget(today)
         dossier.met_on, dossier.sequence = today, event.sequence
         if event.kind in ("decision", "arrival"):
-            return dossier.arrive(self.keys.handle(event), day_of_us(event.at_us), today)
+            return dossier.record_arrival(self.keys.read_handle(event), convert_us_to_day(event.at_us), today)
         if event.kind == "outcome":
-            order, result = standing_of(self.keys.entries.outcome_of(event), event)
-            return dossier.conclude(order, result, day_of_us(event.at_us), today)
+            order, result = rank_outcome(self.keys.entries.decode_outcome(event), event)
+            return dossier.record_outcome(order, result, convert_us_to_day(event.at_us), today)
         if event.kind == "cancellation":
             return dossier.cancel(today)
         return []
 
-    def _look_up(self, consignment_id: str, today: int) -> Dossier:
-        dossier = Dossier(tag=self.index.tag(consignment_id))
-        if self.index.knows(dossier.tag, today):
-            self._take_again(dossier, self._log.of(consignment_id, self.sequence, NOT_NEEDED))
+    def _look_up(self, consignment_id: str, today: int) -> ConsignmentState:
+        dossier = ConsignmentState(tag=self.index.compute_tag(consignment_id))
+        if self.index.may_contain(dossier.tag, today):
+            self._reapply(
+                dossier, self._log.read_consignment_events(consignment_id, self.sequence, EXCLUDED_COLUMNS)
+            )
         return dossier
 
-    def _take_again(self, dossier: Dossier, events: Iterable[Event]) -> None:
+    def _reapply(self, dossier: ConsignmentState, events: Iterable[Event]) -> None:
         for event in events:
-            self.take(dossier, event, self.days.at(event.sequence))
-            hear(dossier, event)
+            self.count_event(dossier, event, self.days.get_day(event.sequence))
+            apply_event(dossier, event)
 
-    def _keep(self, consignment_id: str, dossier: Dossier) -> None:
+    def _keep(self, consignment_id: str, dossier: ConsignmentState) -> None:
         """Keep a dossier, and drop those met longest ago, as long as they are on disk; the one met just now stays."""
         self._recent[consignment_id] = dossier
         while len(self._recent) > self._most:
@@ -387,18 +397,18 @@ class Dossiers(Register[bytes]):
             self._awaited.pop(name, None)
 
 
-def standing_of(outcome: Outcome, event: Event) -> tuple[tuple[int, int, int], str | None]:
+def rank_outcome(outcome: Outcome, event: Event) -> tuple[tuple[int, int, int], str | None]:
     """Give what says whether an outcome stands (known, recorded, sequence), and its result; None where missed."""
     recorded_us = NO_TIME if event.recorded_us is None else event.recorded_us
     result = outcome.result if outcome.status == "inspected" else None
-    return (known_us(outcome), recorded_us, event.sequence), result
+    return (get_known_us(outcome), recorded_us, event.sequence), result
 
 
-def hear(dossier: Dossier, event: Event) -> None:
+def apply_event(dossier: ConsignmentState, event: Event) -> None:
     """Let a dossier remember what was said, beside what counts."""
     if event.kind in ("decision", "arrival"):
-        dossier.settle(event)
+        dossier.set_version(event)
     elif event.kind == "outcome":
-        dossier.outcomes[event.content] = Told(event.recorded_us)
+        dossier.outcomes[event.content] = FirstRecorded(event.recorded_us)
     elif event.kind == "cancellation":
-        dossier.cancellation = Told(event.recorded_us)
+        dossier.cancellation = FirstRecorded(event.recorded_us)

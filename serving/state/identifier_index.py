@@ -13,29 +13,29 @@ from numba import njit
 from numpy.typing import NDArray
 
 from consignments.errors import ServiceFault
-from serving.encryption.vault import Digest
+from serving.encryption.vault import KeyedHash
 
 Words = NDArray[np.uint64]
 Tags = NDArray[np.uint64]
-Days = NDArray[np.int64]
+DayNumbers = NDArray[np.int64]
 
 KEPT_DAYS = 366
 """As long as history remembers (features.history.table.REMEMBERED_DAYS); a test holds them together."""
 DAY_BITS = 24
 TAG_BITS = 64 - DAY_BITS
-EPOCH = 1 << (DAY_BITS - 1)
+DAY_OFFSET = 1 << (DAY_BITS - 1)
 """Added to a day, it makes it positive: a word in use is never 0."""
-FIRST_DAY = 1 - EPOCH
+FIRST_DAY = 1 - DAY_OFFSET
 """Earlier than any date."""
 DAY_MASK = (1 << DAY_BITS) - 1
-FEWEST_WORDS = 1 << 12
-MOST_USED = 0.75
+MIN_WORDS = 1 << 12
+MAX_LOAD_FACTOR = 0.75
 """Share of words in use at which the set is swept, and grown where that does not help."""
-ENOUGH_ROOM = 0.65
+GROWTH_LOAD_FACTOR = 0.65
 """Share of words in use after sweeping above which it grows: the next sweep is then far off."""
 
 
-class Index:
+class IdentifierIndex:
     """A set of identifiers, for one thread at a time; 8 bytes a word, at most three quarters of the words in use.
 
     Parameters
@@ -51,25 +51,25 @@ class Index:
         Where `words` are not a set's.
     """
 
-    def __init__(self, digest: Digest, words: Words | None = None) -> None:
+    def __init__(self, digest: KeyedHash, words: Words | None = None) -> None:
         self._digest = digest
-        self.words = np.zeros(FEWEST_WORDS, dtype=np.uint64) if words is None else words
+        self.words = np.zeros(MIN_WORDS, dtype=np.uint64) if words is None else words
         size = len(self.words)
         self._used = int(np.count_nonzero(self.words))
-        if self.words.dtype != np.uint64 or size < FEWEST_WORDS or size & (size - 1) or self._used >= size:
+        if self.words.dtype != np.uint64 or size < MIN_WORDS or size & (size - 1) or self._used >= size:
             raise ServiceFault("these are not the words of an index of identifiers")
 
     def __len__(self) -> int:
         """Give the number of words in use; some may be of identifiers that are forgotten."""
         return self._used
 
-    def tag(self, consignment_id: str) -> int:
+    def compute_tag(self, consignment_id: str) -> int:
         """Give the 40 bits that stand for an identifier."""
         digest = self._digest.copy()
         digest.update(consignment_id.encode())
         return int.from_bytes(digest.digest(), "little") >> DAY_BITS
 
-    def tags(self, consignment_ids: list[str]) -> Tags:
+    def compute_tags(self, consignment_ids: list[str]) -> Tags:
         """Give the tags of many identifiers, uint64, (n,)."""
         copy = self._digest.copy
         parts = []
@@ -79,34 +79,34 @@ class Index:
             parts.append(digest.digest())
         return np.frombuffer(b"".join(parts), dtype="<u8") >> np.uint64(DAY_BITS)
 
-    def knows(self, tag: int, today: int) -> bool:
+    def may_contain(self, tag: int, today: int) -> bool:
         """Tell whether an identifier may have been met in the KEPT_DAYS before a day."""
         return bool(_find(self.words, np.uint64(tag)) >= max(today - KEPT_DAYS, FIRST_DAY))
 
-    def know(self, tags: Tags, today: int) -> NDArray[np.bool_]:
+    def may_contain_each(self, tags: Tags, today: int) -> NDArray[np.bool_]:
         """Tell the same of many, bool, (n,)."""
-        found: Days = _find_all(self.words, tags)
+        found: DayNumbers = _find_all(self.words, tags)
         return found >= max(today - KEPT_DAYS, FIRST_DAY)
 
-    def note(self, tag: int, today: int) -> None:
+    def add(self, tag: int, today: int) -> None:
         """Note that an identifier was met on a day; days never fall."""
-        if self._used >= MOST_USED * len(self.words):
+        if self._used >= MAX_LOAD_FACTOR * len(self.words):
             self._make_room(1, today)
-        self._used += _note(self.words, np.uint64(tag), max(today, FIRST_DAY))
+        self._used += _add(self.words, np.uint64(tag), max(today, FIRST_DAY))
 
-    def note_all(self, tags: Tags, days: Days) -> None:
+    def add_all(self, tags: Tags, days: DayNumbers) -> None:
         """Note many, in their order; the days never fall."""
         if not len(tags):
             return
-        if self._used + len(tags) > MOST_USED * len(self.words):
+        if self._used + len(tags) > MAX_LOAD_FACTOR * len(self.words):
             self._make_room(len(tags), int(days[0]))
-        self._used += _note_all(self.words, tags, np.maximum(days, FIRST_DAY))
+        self._used += _add_all(self.words, tags, np.maximum(days, FIRST_DAY))
 
     def _make_room(self, more: int, today: int) -> None:
         """Sweep forgotten identifiers away, and make the set larger where many are left."""
         kept = int(_count(self.words, today - KEPT_DAYS))
         size = len(self.words)
-        while kept + more > ENOUGH_ROOM * size:
+        while kept + more > GROWTH_LOAD_FACTOR * size:
             size *= 2
         fresh = np.zeros(size, dtype=np.uint64)
         self._used = int(_move(self.words, fresh, today - KEPT_DAYS))
@@ -133,7 +133,7 @@ def _place(words: Words, tag: Any) -> Any:
 @njit(cache=True, nogil=True)
 def _day(word: Any) -> Any:
     """Give the day of a word; of a free one a day before all others."""
-    return np.int64(word & np.uint64(DAY_MASK)) - EPOCH
+    return np.int64(word & np.uint64(DAY_MASK)) - DAY_OFFSET
 
 
 @njit(cache=True, nogil=True)
@@ -150,19 +150,19 @@ def _find_all(words: Words, tags: Tags) -> Any:
 
 
 @njit(cache=True, nogil=True)
-def _note(words: Words, tag: Any, day: Any) -> Any:
+def _add(words: Words, tag: Any, day: Any) -> Any:
     """Write a word, and give 1 where it was free, else 0."""
     place = _place(words, tag)
     new = words[place] == 0
-    words[place] = tag << np.uint64(DAY_BITS) | np.uint64(day + EPOCH)
+    words[place] = tag << np.uint64(DAY_BITS) | np.uint64(day + DAY_OFFSET)
     return np.int64(new)
 
 
 @njit(cache=True, nogil=True)
-def _note_all(words: Words, tags: Tags, days: Days) -> Any:
+def _add_all(words: Words, tags: Tags, days: DayNumbers) -> Any:
     new = np.int64(0)
     for number in range(len(tags)):
-        new += _note(words, tags[number], days[number])
+        new += _add(words, tags[number], days[number])
     return new
 
 
@@ -180,5 +180,5 @@ def _move(words: Words, fresh: Words, first_day: Any) -> Any:
     kept = np.int64(0)
     for place in range(len(words)):
         if words[place] != 0 and _day(words[place]) >= first_day:
-            kept += _note(fresh, words[place] >> np.uint64(DAY_BITS), _day(words[place]))
+            kept += _add(fresh, words[place] >> np.uint64(DAY_BITS), _day(words[place]))
     return kept

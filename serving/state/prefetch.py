@@ -7,21 +7,21 @@ from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 
 from consignments.errors import ServiceFault
-from serving.state.consignment_states import Found
+from serving.state.consignment_states import ConsignmentEvents
 from serving.state.state import State
 
 THREADS = 2
-MOST_SECONDS = 10.0
+MAX_WAIT_SECONDS = 10.0
 """How long a call, or a chunk of a list, waits for what it asks about."""
 
 
-class LookUps:
+class Prefetcher:
     """The threads; used by the thread that changes state."""
 
     def __init__(self) -> None:
         self._threads = ThreadPoolExecutor(THREADS, "look-up")
 
-    async def bring(self, state: State, consignment_ids: Sequence[str]) -> None:
+    async def prefetch(self, state: State, consignment_ids: Sequence[str]) -> None:
         """Bring dossiers into memory.
 
         Raises
@@ -30,19 +30,19 @@ class LookUps:
             Where the log cannot be read, or that takes too long.
         """
         dossiers = state.dossiers
-        awaited = dossiers.await_those_in_log(consignment_ids, state.today)
+        awaited = dossiers.request_lookups(consignment_ids, state.today)
         if not awaited:
             return
-        found: Found = {}
+        found: ConsignmentEvents = {}
         try:
-            async with asyncio.timeout(MOST_SECONDS):
+            async with asyncio.timeout(MAX_WAIT_SECONDS):
                 found = await asyncio.get_running_loop().run_in_executor(
-                    self._threads, dossiers.read, list(awaited), dossiers.sequence
+                    self._threads, dossiers.read_events, list(awaited), dossiers.sequence
                 )
         except TimeoutError:
             raise ServiceFault("reading the event log takes too long", todo="try again later") from None
         finally:
-            dossiers.bring(awaited, found)
+            dossiers.complete_lookups(awaited, found)
 
     def close(self) -> None:
         """End the threads; one that waits for the disk is waited for at the end of the process only."""

@@ -13,9 +13,9 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from consignments.visibility import US_PER_DAY, day_of_us
+from consignments.visibility import US_PER_DAY, convert_us_to_day
 from features.history.table import ARRIVALS, NO_DAY, STEP
-from serving.event_log.event_codec import KEY
+from serving.event_log.event_codec import KEY_DTYPE
 from serving.event_log.events import Event
 from serving.event_log.reader import LogReader
 from serving.state.consignment_states import Steps
@@ -26,8 +26,8 @@ Longs = NDArray[np.int64]
 Flags = NDArray[np.bool_]
 Progress = Callable[[str, int, int], None]
 """Called with what is being done, how much is done, and how much there is."""
-ARRIVING = frozenset({"decision", "arrival"})
-DATED = ARRIVING | {"outcome"}
+ARRIVAL_KINDS = frozenset({"decision", "arrival"})
+DATED_KINDS = ARRIVAL_KINDS | {"outcome"}
 """Kinds of entries that move the latest day on."""
 
 
@@ -41,7 +41,7 @@ class RowStep(NamedTuple):
     place: int
 
 
-class Replay:
+class StateRebuild:
     """Lets a state take entries of the log.
 
     Parameters
@@ -52,16 +52,18 @@ class Replay:
     def __init__(self, state: State) -> None:
         self.state, self._keys = state, state.dossiers.keys
 
-    def follow(self, events: Iterable[Event]) -> None:
+    def apply_events(self, events: Iterable[Event]) -> None:
         """Take whole entries one by one, on disk or not, as if they came in now."""
         for event in events:
-            if event.kind not in ARRIVING:
+            if event.kind not in ARRIVAL_KINDS:
                 self.state.apply(event)
                 continue
             keys, counterparts = self._keys(event)
             assert event.consignment_id is not None
-            self.state.arrive(event.consignment_id, day_of_us(event.at_us), keys, counterparts)
-            self.state.settle(event)
+            self.state.record_arrival(
+                event.consignment_id, convert_us_to_day(event.at_us), keys, counterparts
+            )
+            self.state.record_version(event)
 
     def catch_up(self, log: LogReader, until: int, progress: Progress | None = None) -> None:
         """Take all entries from where the state stands up to the sequence `until`, in the order of the log.
@@ -73,9 +75,9 @@ class Replay:
         """
         counted: Future[None] | None = None
         # History counts one chunk in a thread of its own while the next one is read and told apart here.
-        with _without_collector(), ThreadPoolExecutor(1) as counter:
-            for rows in log.to_count(self.state.sequence, until, self._keys.entries.kinds):
-                steps = Chunk(self.state, rows).take()
+        with _pause_garbage_collection(), ThreadPoolExecutor(1) as counter:
+            for rows in log.read_history_rows(self.state.sequence, until, self._keys.entries.kinds):
+                steps = EventChunk(self.state, rows).apply()
                 if counted is not None:
                     counted.result()
                 counted = counter.submit(self.state.history.run, *steps)
@@ -83,12 +85,12 @@ class Replay:
                     progress("history", self.state.sequence, until)
             if counted is not None:
                 counted.result()
-        for event in log.alerts(until):
+        for event in log.read_alerts(until):
             if event.sequence > self.state.last_alert:
-                self.state.warn(event)
+                self.state.record_alert(event)
 
 
-class Chunk:
+class EventChunk:
     """Some thousands of entries, taken together."""
 
     def __init__(self, state: State, rows: Sequence[Any]) -> None:
@@ -97,28 +99,28 @@ class Chunk:
         fields = dict(zip(Event._fields, zip(*rows, strict=True), strict=False))
         self.sequences = np.array(fields["sequence"], dtype=np.int64)
         self.names = fields["consignment_id"]
-        self.arriving = _among(fields["kind"], ARRIVING)
+        self.arriving = _mark_kinds(fields["kind"], ARRIVAL_KINDS)
         days = np.array(fields["at_us"], dtype=np.int64) // US_PER_DAY
-        self.days = np.where(_among(fields["kind"], DATED), days, NO_DAY)
+        self.days = np.where(_mark_kinds(fields["kind"], DATED_KINDS), days, NO_DAY)
         self.today = np.maximum(np.maximum.accumulate(self.days), state.today)
         self.keys, self.counterparts = self._all_keys(fields["kinds"], fields["keys"])
         self._more_keys: list[bytes] = []
 
-    def take(self) -> tuple[Any, Any, Any]:
+    def apply(self) -> tuple[Any, Any, Any]:
         """Note that all entries were taken; give what history has to run: steps, keys and counterparts."""
         named = np.flatnonzero(np.array([name is not None for name in self.names], dtype=bool))
         names = [self.names[place] for place in named]
-        tags = self._dossiers.index.tags(names)
+        tags = self._dossiers.index.compute_tags(names)
         single = np.zeros(len(self.rows), dtype=bool)
-        single[named] = self._are_single(tags)
+        single[named] = self._mark_single(tags)
         single &= self.arriving
         others = ~single[named]
-        told = self._tell(named[others].tolist(), tags[others])
-        self._dossiers.index.note_all(tags, self.today[named])
+        told = self._apply_to_states(named[others].tolist(), tags[others])
+        self._dossiers.index.add_all(tags, self.today[named])
         for place in np.flatnonzero(np.diff(self.today, prepend=self._state.today)).tolist():
-            self._dossiers.days.note(int(self.sequences[place]), int(self.today[place]))
-        self._state.follow(int(self.sequences[-1]))
-        return self._steps_of(np.flatnonzero(single), told)
+            self._dossiers.days.record(int(self.sequences[place]), int(self.today[place]))
+        self._state.advance_to(int(self.sequences[-1]))
+        return self._merge_steps(np.flatnonzero(single), told)
 
     def _all_keys(self, kinds: Sequence[str | None], stored: Sequence[bytes | None]) -> tuple[Any, Any]:
         """Give keys and counterparts, each uint64, (rows, kinds); 0 for an entry that has none."""
@@ -126,18 +128,18 @@ class Chunk:
         both = np.zeros((len(self.rows), 2 * width), dtype=np.uint64)
         same = np.array([each == self._read_keys.entries.kinds for each in kinds], dtype=bool)
         chosen = [keys for keys, is_same in zip(stored, same.tolist(), strict=True) if is_same]
-        both[same] = np.frombuffer(b"".join(chosen), dtype=KEY).reshape(-1, 2 * width)  # type: ignore[arg-type]
+        both[same] = np.frombuffer(b"".join(chosen), dtype=KEY_DTYPE).reshape(-1, 2 * width)  # type: ignore[arg-type]
         for place in np.flatnonzero(self.arriving & ~same).tolist():
             both[place] = np.concatenate(self._read_keys(Event(*self.rows[place])))
         return both[:, :width].copy(), both[:, width:].copy()
 
-    def _are_single(self, tags: Tags) -> Flags:
+    def _mark_single(self, tags: Tags) -> Flags:
         """Mark those of which surely nothing else is known, neither before nor in this chunk."""
         _, inverse, times = np.unique(tags, return_inverse=True, return_counts=True)
         once: Flags = times[inverse] == 1
-        return once & ~self._dossiers.index.know(tags, self._state.today)
+        return once & ~self._dossiers.index.may_contain_each(tags, self._state.today)
 
-    def _tell(self, places: list[int], tags: Tags) -> list[RowStep]:
+    def _apply_to_states(self, places: list[int], tags: Tags) -> list[RowStep]:
         """Let the dossiers take their entries, and give the steps."""
         tag_of = dict(zip((self.names[place] for place in places), tags.tolist(), strict=True))
         of_names = np.array(list(tag_of.values()), dtype=np.uint64)
@@ -145,11 +147,11 @@ class Chunk:
         told: list[RowStep] = []
         for place in places:
             event = Event(*self.rows[place])
-            steps = self._dossiers.take(dossiers[self.names[place]], event, int(self.today[place]))
-            told += self._rows_of(steps, place)
+            steps = self._dossiers.count_event(dossiers[self.names[place]], event, int(self.today[place]))
+            told += self._assign_rows(steps, place)
         return told
 
-    def _rows_of(self, steps: Steps, place: int) -> list[RowStep]:
+    def _assign_rows(self, steps: Steps, place: int) -> list[RowStep]:
         """Give the steps of one entry with rows of keys: its own for its arrival, for the others rows at the end."""
         told = []
         for change, counter, handle, day in steps:
@@ -160,7 +162,7 @@ class Chunk:
             told.append(RowStep(change, counter, row, day, place))
         return told
 
-    def _steps_of(self, single: Longs, told: list[RowStep]) -> tuple[Any, Any, Any]:
+    def _merge_steps(self, single: Longs, told: list[RowStep]) -> tuple[Any, Any, Any]:
         """Give all steps in the order of their entries, and the keys of their rows; nothing is read."""
         change, counter, rows, days, places = (
             np.array(told, dtype=np.int64).reshape(-1, len(RowStep._fields)).T
@@ -173,14 +175,14 @@ class Chunk:
         steps["day"] = np.concatenate([self.days[single], days])
         places = np.concatenate([single, places])
         steps["today"] = self.today[places]
-        more = np.frombuffer(b"".join(self._more_keys), dtype=KEY).reshape(-1, self._read_keys.count)
+        more = np.frombuffer(b"".join(self._more_keys), dtype=KEY_DTYPE).reshape(-1, self._read_keys.count)
         keys = np.concatenate([self.keys, more])
         counterparts = np.concatenate([self.counterparts, np.zeros_like(more)])
         return steps[np.argsort(places, kind="stable")], keys, counterparts
 
 
 @contextmanager
-def _without_collector() -> Iterator[None]:
+def _pause_garbage_collection() -> Iterator[None]:
     """Let the collector of cycles rest: nothing here makes any, and it would walk over all rows again and again."""
     enabled = gc.isenabled()
     gc.disable()
@@ -191,5 +193,5 @@ def _without_collector() -> Iterator[None]:
             gc.enable()
 
 
-def _among(kinds: Sequence[str], wanted: frozenset[str]) -> Flags:
+def _mark_kinds(kinds: Sequence[str], wanted: frozenset[str]) -> Flags:
     return np.array([kind in wanted for kind in kinds], dtype=bool)

@@ -27,33 +27,33 @@ from numpy.typing import NDArray
 from consignments.errors import ServiceFault
 from features.history.table import History
 from features.pipeline import Pipeline
-from serving.event_log.event_codec import Entries
+from serving.event_log.event_codec import EventCodec
 from serving.event_log.reader import LogReader
-from serving.process.durable import PRIVATE_FILE, flush_file, flush_folder
-from serving.process.lock import PRIVATE
-from serving.process.logging import log_line
-from serving.state.consignment_states import Days, Dossiers, KeyReader
-from serving.state.rebuild import Progress, Replay
+from serving.process.durable import PRIVATE_FILE_MODE, flush_file, flush_folder
+from serving.process.lock import PRIVATE_FOLDER_MODE
+from serving.process.logging import logger
+from serving.state.consignment_states import ConsignmentStates, KeyReader, LatestDays
+from serving.state.rebuild import Progress, StateRebuild
 from serving.state.state import State
 
 FORMAT = 1
-KEPT = 2
-SPARE = 64
+KEPT_SNAPSHOTS = 2
+HEADROOM_DIVISOR = 64
 """One of so many elements more than there are is taken for a copy: entries come while it is."""
-PIECE_BYTES = 1 << 21
+CHUNK_BYTES = 1 << 21
 """Written and flushed, or read, at once."""
-RESTS = 3.0
+REST_RATIO = 3.0
 """How often as long as a piece took nothing is done after it, so that processor and disk are free for those who answer."""
-NAME = re.compile(r"(\d{16})-([0-9a-f]{64})\.npz")
-PART = ".part"
-NEXT = f"next{PART}"
+NAME_PATTERN = re.compile(r"(\d{16})-([0-9a-f]{64})\.npz")
+PART_SUFFIX = ".part"
+NEXT_NAME = f"next{PART_SUFFIX}"
 """What is written, over what was dropped last."""
-HISTORY = "history."
-ABOUT, WORDS, MARKS = "about", "index.words", "days.marks"
+HISTORY_PREFIX = "history."
+HEADER, WORDS, MARKS = "about", "index.words", "days.marks"
 Arrays = Mapping[str, NDArray[Any]]
 
 
-class About(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+class SnapshotHeader(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """What a snapshot is of.
 
     Attributes
@@ -94,13 +94,13 @@ class Snapshots:
         self.last = 0
         self._writing, self._hurried = Lock(), Event()
 
-    def newest_first(self) -> list[Path]:
+    def list_newest_first(self) -> list[Path]:
         """List the snapshots, the one of the latest entry first."""
-        found = [path for path in self.folder.glob("*.npz") if NAME.fullmatch(path.name)]
+        found = [path for path in self.folder.glob("*.npz") if NAME_PATTERN.fullmatch(path.name)]
         return sorted(found, reverse=True)
 
-    def write(self, about: About, arrays: Arrays) -> Path:
-        """Write a snapshot, with rests unless there is a `hurry`, and drop all but the last two.
+    def write(self, about: SnapshotHeader, arrays: Arrays) -> Path:
+        """Write a snapshot, with rests unless there is a `skip_pauses`, and drop all but the last two.
 
         Raises
         ------
@@ -110,17 +110,17 @@ class Snapshots:
         with self._writing:
             return self._write(about, arrays)
 
-    def hurry(self) -> None:
+    def skip_pauses(self) -> None:
         """Write without rests from now on, also what is being written: somebody waits."""
         self._hurried.set()
 
-    def _write(self, about: About, arrays: Arrays) -> Path:
-        self.folder.mkdir(mode=PRIVATE, parents=True, exist_ok=True)
-        part = self._part()
+    def _write(self, about: SnapshotHeader, arrays: Arrays) -> Path:
+        self.folder.mkdir(mode=PRIVATE_FOLDER_MODE, parents=True, exist_ok=True)
+        part = self._prepare_part()
         note, sha256 = np.frombuffer(msgspec.json.encode(about), dtype=np.uint8), hashlib.sha256()
-        with open(os.open(part, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW, PRIVATE_FILE), "r+b") as file:  # noqa: PTH123
-            self._at_leisure(_write_pieces(file, {ABOUT: note, **arrays}))
-            self._at_leisure(_digest_pieces(file, sha256))
+        with open(os.open(part, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW, PRIVATE_FILE_MODE), "r+b") as file:  # noqa: PTH123
+            self._run_with_pauses(_write_chunks(file, {HEADER: note, **arrays}))
+            self._run_with_pauses(_digest_chunks(file, sha256))
         path = self.folder / f"{about.sequence:016d}-{sha256.hexdigest()}.npz"
         part.replace(path)
         flush_folder(self.folder)
@@ -128,22 +128,22 @@ class Snapshots:
         self.last = about.sequence
         return path
 
-    def _part(self) -> Path:
+    def _prepare_part(self) -> Path:
         """Give where the next is written; what was left there and is not to be written over is deleted."""
-        part = self.folder / NEXT
-        for left_over in self.folder.glob(f"*{PART}"):
-            if left_over != part or not _may_be_written_over(left_over):
+        part = self.folder / NEXT_NAME
+        for left_over in self.folder.glob(f"*{PART_SUFFIX}"):
+            if left_over != part or not _is_overwritable(left_over):
                 left_over.unlink()
         return part
 
-    def _at_leisure(self, steps: Iterator[None]) -> None:
+    def _run_with_pauses(self, steps: Iterator[None]) -> None:
         """Take steps, and rest after each."""
         begun = time.perf_counter()
         for _ in steps:
-            self._hurried.wait(RESTS * (time.perf_counter() - begun))
+            self._hurried.wait(REST_RATIO * (time.perf_counter() - begun))
             begun = time.perf_counter()
 
-    def read(self, path: Path) -> tuple[About, dict[str, NDArray[Any]]]:
+    def read(self, path: Path) -> tuple[SnapshotHeader, dict[str, NDArray[Any]]]:
         """Read a snapshot.
 
         Raises
@@ -151,7 +151,7 @@ class Snapshots:
         ServiceFault
             Where it is not, byte for byte, what was written, or not of this format.
         """
-        named = NAME.fullmatch(path.name)
+        named = NAME_PATTERN.fullmatch(path.name)
         try:
             with path.open("rb") as file:
                 if named is None or hashlib.file_digest(file, "sha256").hexdigest() != named[2]:
@@ -159,7 +159,7 @@ class Snapshots:
                 file.seek(0)
                 with np.load(file, allow_pickle=False) as found:
                     arrays = dict(found)
-            about = msgspec.json.decode(arrays.pop(ABOUT).tobytes(), type=About)
+            about = msgspec.json.decode(arrays.pop(HEADER).tobytes(), type=SnapshotHeader)
         except (OSError, ValueError, KeyError, zipfile.BadZipFile, msgspec.DecodeError) as error:
             raise ServiceFault("corrupt: it cannot be read", got=error.__class__.__name__) from error
         if about.format != FORMAT:
@@ -170,19 +170,19 @@ class Snapshots:
 
     def _drop_others(self, newest: Path) -> None:
         """Keep the newest and the one before; what claims to be later was refused when the service started."""
-        before = [path for path in self.newest_first() if path.name < newest.name]
-        for path in set(self.newest_first()) - {newest, *before[: KEPT - 1]}:
-            path.replace(self.folder / NEXT)
+        before = [path for path in self.list_newest_first() if path.name < newest.name]
+        for path in set(self.list_newest_first()) - {newest, *before[: KEPT_SNAPSHOTS - 1]}:
+            path.replace(self.folder / NEXT_NAME)
         flush_folder(self.folder)
 
 
-def _may_be_written_over(path: Path) -> bool:
+def _is_overwritable(path: Path) -> bool:
     """Tell whether a file is ours to change and has no other name, as a copy by hard link would be."""
     about = path.lstat()
     return stat.S_ISREG(about.st_mode) and about.st_nlink == 1 and os.access(path, os.R_OK | os.W_OK)
 
 
-def _write_pieces(file: BinaryIO, arrays: Arrays) -> Iterator[None]:
+def _write_chunks(file: BinaryIO, arrays: Arrays) -> Iterator[None]:
     """Write what `numpy.savez` would, flushed to disk at each step, which is after so many bytes.
 
     At once the event log would wait for the disk behind a hundred megabytes, and all of Python while numpy copies sixteen.
@@ -193,9 +193,9 @@ def _write_pieces(file: BinaryIO, arrays: Arrays) -> Iterator[None]:
             with archive.open(f"{name}.npy", "w", force_zip64=True) as member:
                 write_array_header_1_0(member, header_data_from_array_1_0(array))
                 content = array.reshape(-1).view(np.uint8).data
-                for start in range(0, len(content), PIECE_BYTES):
-                    unflushed += member.write(content[start : start + PIECE_BYTES])
-                    if unflushed >= PIECE_BYTES:
+                for start in range(0, len(content), CHUNK_BYTES):
+                    unflushed += member.write(content[start : start + CHUNK_BYTES])
+                    if unflushed >= CHUNK_BYTES:
                         flush_file(file)
                         unflushed = 0
                         yield
@@ -203,37 +203,37 @@ def _write_pieces(file: BinaryIO, arrays: Arrays) -> Iterator[None]:
     flush_file(file)
 
 
-def _digest_pieces(file: BinaryIO, digest: "hashlib._Hash") -> Iterator[None]:
+def _digest_chunks(file: BinaryIO, digest: "hashlib._Hash") -> Iterator[None]:
     """Put a file into a digest, a piece at each step."""
     file.seek(0)
-    while piece := file.read(PIECE_BYTES):
+    while piece := file.read(CHUNK_BYTES):
         digest.update(piece)
         yield
 
 
-def arrays_of(state: State, room: Arrays | None = None) -> dict[str, NDArray[Any]]:
+def copy_arrays(state: State, room: Arrays | None = None) -> dict[str, NDArray[Any]]:
     """Give a copy of all that a snapshot holds, as it stands now.
 
     Parameters
     ----------
     state : State
     room : mapping, optional
-        What `room_for` gave for this state: what fits is copied there.
+        What `allocate_copy` gave for this state: what fits is copied there.
     """
-    return {name: _copied(view, (room or {}).get(name)) for name, view in _views(state).items()}
+    return {name: _copy_array(view, (room or {}).get(name)) for name, view in _views(state).items()}
 
 
-def room_for(state: State) -> dict[str, NDArray[Any]]:
+def allocate_copy(state: State) -> dict[str, NDArray[Any]]:
     """Take memory for a copy of a state that may go on changing meanwhile, with some to spare.
 
     Memory that was never touched costs several times what copying costs, so it is touched here, where nobody waits. It is mapped,
     not allocated: all of it goes back to the system when the copy is dropped.
     """
-    return {name: _room(view) for name, view in _views(state).items()}
+    return {name: _allocate_array(view) for name, view in _views(state).items()}
 
 
-def _room(view: NDArray[Any]) -> NDArray[Any]:
-    shape = (len(view) + len(view) // SPARE + 1, *view.shape[1:])
+def _allocate_array(view: NDArray[Any]) -> NDArray[Any]:
+    shape = (len(view) + len(view) // HEADROOM_DIVISOR + 1, *view.shape[1:])
     room = np.ndarray(shape, view.dtype, mmap(-1, math.prod(shape) * view.itemsize))
     room.fill(0)
     return room
@@ -241,11 +241,11 @@ def _room(view: NDArray[Any]) -> NDArray[Any]:
 
 def _views(state: State) -> dict[str, NDArray[Any]]:
     dossiers = state.dossiers
-    history = {f"{HISTORY}{name}": array for name, array in state.history.views().items()}
+    history = {f"{HISTORY_PREFIX}{name}": array for name, array in state.history.get_views().items()}
     return history | {WORDS: dossiers.index.words, MARKS: dossiers.days.to_array()}
 
 
-def _copied(view: NDArray[Any], room: NDArray[Any] | None) -> NDArray[Any]:
+def _copy_array(view: NDArray[Any], room: NDArray[Any] | None) -> NDArray[Any]:
     if room is None or room.dtype != view.dtype or len(room) < len(view):
         return view.copy()
     copy = room[: len(view)]
@@ -253,19 +253,21 @@ def _copied(view: NDArray[Any], room: NDArray[Any] | None) -> NDArray[Any]:
     return copy
 
 
-def state_of(
+def build_state(
     arrays: Arrays, sequence: int, log: LogReader, keys: KeyReader, max_keys: int | None = None
 ) -> State:
-    """Give the state after the entry `sequence` of a log from what `arrays_of` gave; it has taken no alerts yet."""
-    parts = {name.removeprefix(HISTORY): array for name, array in arrays.items()}
+    """Give the state after the entry `sequence` of a log from what `copy_arrays` gave; it has taken no alerts yet."""
+    parts = {name.removeprefix(HISTORY_PREFIX): array for name, array in arrays.items()}
     history = History.from_arrays(keys.pipeline.kinds, parts, max_keys=max_keys)
-    return State(history, Dossiers(log, keys, arrays[WORDS], Days(arrays[MARKS]), sequence=sequence))
+    return State(
+        history, ConsignmentStates(log, keys, arrays[WORDS], LatestDays(arrays[MARKS]), sequence=sequence)
+    )
 
 
-def restore(
+def rebuild_state(
     log: LogReader,
     pipeline: Pipeline,
-    entries: Entries,
+    entries: EventCodec,
     snapshots: Snapshots | None = None,
     *,
     max_keys: int | None = None,
@@ -295,32 +297,32 @@ def restore(
         The log cannot be read, or history does not fit into `max_keys`.
     """
     keys, until = KeyReader(pipeline, entries), log.last_sequence
-    state = None if snapshots is None else _newest(snapshots, log, keys, max_keys)
+    state = None if snapshots is None else _load_newest(snapshots, log, keys, max_keys)
     if state is None:
-        state = State(pipeline.new_history(max_keys=max_keys), Dossiers(log, keys))
-    Replay(state).catch_up(log, until, progress)
+        state = State(pipeline.create_history(max_keys=max_keys), ConsignmentStates(log, keys))
+    StateRebuild(state).catch_up(log, until, progress)
     return state
 
 
-def _newest(snapshots: Snapshots, log: LogReader, keys: KeyReader, max_keys: int | None) -> State | None:
+def _load_newest(snapshots: Snapshots, log: LogReader, keys: KeyReader, max_keys: int | None) -> State | None:
     snapshots.last = 0
-    for path in snapshots.newest_first():
+    for path in snapshots.list_newest_first():
         try:
             about, arrays = snapshots.read(path)
             _require_fit(about, log, keys.entries.kinds)
-            state = state_of(arrays, about.sequence, log, keys, max_keys)
+            state = build_state(arrays, about.sequence, log, keys, max_keys)
         except (ServiceFault, KeyError) as fault:
-            log_line.warning("snapshot refused", snapshot=path.name[:24], reason=str(fault))
+            logger.warning("snapshot refused", snapshot=path.name[:24], reason=str(fault))
             continue
         snapshots.last = about.sequence
-        log_line.info(
+        logger.info(
             "snapshot taken", sequence=about.sequence, entries_since=log.last_sequence - about.sequence
         )
         return state
     return None
 
 
-def _require_fit(about: About, log: LogReader, kinds: str) -> None:
+def _require_fit(about: SnapshotHeader, log: LogReader, kinds: str) -> None:
     """Refuse a snapshot of another log, of an entry that the log does not hold, or of other keys of history."""
     if about.log_id != log.log_id:
         raise ServiceFault("of another log", got=about.log_id, expected=log.log_id)
@@ -331,7 +333,7 @@ def _require_fit(about: About, log: LogReader, kinds: str) -> None:
             expected=f"at most {log.last_sequence}",
             todo="if the log was restored from a copy, later entries are missing",
         )
-    here = log.hash_at(about.sequence)
+    here = log.read_hash(about.sequence)
     if here is None or here.hex() != about.chain:
         raise ServiceFault(
             "of another log: the chain differs", got=about.chain[:12], todo="run npsrisk verify-log"

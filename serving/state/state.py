@@ -6,11 +6,17 @@ Live and at a restart the same entries in the same order give the same state (`s
 from collections.abc import Sequence
 
 from features.alerts import Alerts
-from features.history.live import Ledger
+from features.history.live import LiveHistory
 from features.history.table import History
 from serving.event_log.event_codec import Keys, Row, Rows
 from serving.event_log.events import Event
-from serving.state.consignment_states import Dossier, Dossiers, Told, hear, standing_of
+from serving.state.consignment_states import (
+    ConsignmentState,
+    ConsignmentStates,
+    FirstRecorded,
+    apply_event,
+    rank_outcome,
+)
 
 
 class State:
@@ -32,12 +38,12 @@ class State:
         Sequence of the last alert taken.
     """
 
-    def __init__(self, history: History, dossiers: Dossiers) -> None:
+    def __init__(self, history: History, dossiers: ConsignmentStates) -> None:
         self.alerts = Alerts()
-        self.alert_versions: dict[str, tuple[bytes, Told]] = {}
+        self.alert_versions: dict[str, tuple[bytes, FirstRecorded]] = {}
         self.last_alert = 0
         self.history, self.dossiers = history, dossiers
-        self._ledger = Ledger(history, dossiers, dossiers.days.last)
+        self._ledger = LiveHistory(history, dossiers, dossiers.days.last)
         self._entries = dossiers.keys.entries
 
     @property
@@ -50,7 +56,7 @@ class State:
         """The latest day of any event so far."""
         return self._ledger.today
 
-    def of(self, consignment_id: str) -> Dossier:
+    def get_consignment(self, consignment_id: str) -> ConsignmentState:
         """Give what is known of a consignment; an empty dossier where it is unknown.
 
         Raises
@@ -58,9 +64,9 @@ class State:
         ServiceFault
             Where the log would have to be read and cannot be.
         """
-        return self.dossiers.file(consignment_id, self.today)
+        return self.dossiers.get(consignment_id, self.today)
 
-    def arrive(
+    def record_arrival(
         self,
         consignment_id: str,
         day: int,
@@ -69,7 +75,7 @@ class State:
         row: Row | None = None,
         at: int = 0,
     ) -> None:
-        """Read history as it stands into `row` from column `at` on, then count the consignment; `settle` must follow.
+        """Read history as it stands into `row` from column `at` on, then count the consignment; `record_version` must follow.
 
         A consignment that is known already is an amendment: its earlier version is taken out first.
 
@@ -78,13 +84,13 @@ class State:
         ServiceFault
             History is full, or the log would have to be read and cannot be; nothing was changed.
         """
-        self._ledger.arrive(consignment_id, day, keys, counterparts, row, at)
-        self.of(consignment_id).sequence = self.sequence + 1
+        self._ledger.record_arrival(consignment_id, day, keys, counterparts, row, at)
+        self.get_consignment(consignment_id).sequence = self.sequence + 1
 
-    def arrive_all(
+    def record_arrivals(
         self, consignment_ids: Sequence[str], day: int, keys: Keys, counterparts: Keys, X: Rows, at: int
     ) -> None:
-        """Do what `arrive` does for consignments that come one after the other, see `features.history.live.Ledger.arrive_all`.
+        """Do what `record_arrival` does for consignments that come one after the other, see `features.history.live.LiveHistory.record_arrivals`.
 
         Raises
         ------
@@ -94,10 +100,10 @@ class State:
         today = max(day, self.today)
         for consignment_id in consignment_ids:
             # All are looked up before the first is counted; from here on they stay in memory.
-            self.dossiers.file(consignment_id, today).sequence = self.sequence + 1
-        self._ledger.arrive_all(consignment_ids, day, keys, counterparts, X, at)
+            self.dossiers.get(consignment_id, today).sequence = self.sequence + 1
+        self._ledger.record_arrivals(consignment_ids, day, keys, counterparts, X, at)
 
-    def settle(self, event: Event) -> None:
+    def record_version(self, event: Event) -> None:
         """Take an arrival or a decision, already counted, as the latest version of its consignment."""
         self._note(event)
 
@@ -107,37 +113,37 @@ class State:
         Raises
         ------
         ServiceFault
-            As for `arrive`; nothing was changed.
+            As for `record_arrival`; nothing was changed.
         """
         if event.kind in ("alert", "removal", "erasure"):
             if event.kind == "alert":
-                self.warn(event)
-            self.dossiers.move_on(event.sequence, self.today)
+                self.record_alert(event)
+            self.dossiers.advance(event.sequence, self.today)
             return
         assert event.consignment_id is not None
         if event.kind == "outcome":
-            (known_us, recorded_us, _), result = standing_of(self._entries.outcome_of(event), event)
-            self._ledger.conclude(
+            (known_us, recorded_us, _), result = rank_outcome(self._entries.decode_outcome(event), event)
+            self._ledger.record_outcome(
                 event.consignment_id, event.at_us, known_us, recorded_us, event.sequence, result
             )
         elif event.kind == "cancellation":
             self._ledger.cancel(event.consignment_id)
         self._note(event)
 
-    def warn(self, event: Event) -> None:
+    def record_alert(self, event: Event) -> None:
         """Take an alert."""
-        alert = self._entries.alert_of(event)
+        alert = self._entries.decode_alert(event)
         self.alerts.add(alert, event.sequence)
-        self.alert_versions[alert.alert_id] = (event.content, Told(event.recorded_us))
+        self.alert_versions[alert.alert_id] = (event.content, FirstRecorded(event.recorded_us))
         self.last_alert = event.sequence
 
-    def follow(self, sequence: int) -> None:
+    def advance_to(self, sequence: int) -> None:
         """Go on from an entry to which history, index and days were brought in one go."""
         self.dossiers.sequence = sequence
         self._ledger.today = max(self._ledger.today, self.dossiers.days.last)
 
     def _note(self, event: Event) -> None:
         assert event.consignment_id is not None
-        dossier = self.of(event.consignment_id)
-        hear(dossier, event)
-        self.dossiers.note(dossier, event.sequence, self.today)
+        dossier = self.get_consignment(event.consignment_id)
+        apply_event(dossier, event)
+        self.dossiers.touch(dossier, event.sequence, self.today)

@@ -9,10 +9,10 @@ from collections.abc import Iterable, Sequence
 
 from prometheus_client.core import CounterMetricFamily, HistogramMetricFamily, Metric
 
-Labels = tuple[str, ...]
+LabelValues = tuple[str, ...]
 
 
-class Buckets:
+class HistogramBuckets:
     """How often a value fell at or below each of some bounds.
 
     Parameters
@@ -31,7 +31,7 @@ class Buckets:
         self.counts[bisect_left(self._bounds, value)] += 1
         self.total += value
 
-    def upwards(self) -> list[tuple[str, float]]:
+    def compute_cumulative(self) -> list[tuple[str, float]]:
         """Give each bound, the last without end, and how many values lay at or below it."""
         found, sum_ = [], 0
         for bound, count in zip((*map(str, self._bounds), "+Inf"), self.counts, strict=True):
@@ -40,29 +40,29 @@ class Buckets:
         return found
 
 
-class Histograms(dict[Labels, Buckets]):
+class LabeledHistograms(dict[LabelValues, HistogramBuckets]):
     """A histogram for each of some labels' values, made when it is first asked for."""
 
-    def __init__(self, name: str, told: str, labels: Labels, bounds: Sequence[float]) -> None:
+    def __init__(self, name: str, told: str, labels: LabelValues, bounds: Sequence[float]) -> None:
         super().__init__()
         self._name, self._told, self._labels, self._bounds = name, told, labels, bounds
 
-    def __missing__(self, labels: Labels) -> Buckets:
-        made = self[labels] = Buckets(self._bounds)
+    def __missing__(self, labels: LabelValues) -> HistogramBuckets:
+        made = self[labels] = HistogramBuckets(self._bounds)
         return made
 
     def collect(self) -> Iterable[Metric]:
         """Give what Prometheus is told."""
         family = HistogramMetricFamily(self._name, self._told, labels=self._labels)
         for labels, buckets in self.items():
-            family.add_metric(labels, buckets.upwards(), buckets.total)
+            family.add_metric(labels, buckets.compute_cumulative(), buckets.total)
         yield family
 
 
-class Counts(defaultdict[Labels, int]):
+class LabeledCounters(defaultdict[LabelValues, int]):
     """A count for each of some labels' values."""
 
-    def __init__(self, name: str, told: str, labels: Labels = ()) -> None:
+    def __init__(self, name: str, told: str, labels: LabelValues = ()) -> None:
         super().__init__(int)
         self._name, self._told, self._labels = name, told, labels
 

@@ -7,19 +7,19 @@ from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, Proc
 from prometheus_client.core import Metric
 from prometheus_client.registry import Collector
 
-from serving.scoring.loaded_model import Model
-from serving.shadow.store import Report, Tally
-from serving.telemetry.counters import Buckets, Counts, Histograms
-from serving.telemetry.data_quality import Traffic
+from serving.scoring.loaded_model import LoadedModel
+from serving.shadow.store import ShadowCounters, ShadowStatus
+from serving.telemetry.counters import HistogramBuckets, LabeledCounters, LabeledHistograms
+from serving.telemetry.data_quality import DataQualityCounters
 
 if TYPE_CHECKING:
     from serving.service import Service
 
-ANSWER_SECONDS = (0.001, 0.002, 0.005, 0.01, 0.015, 0.02, 0.05, 0.1, 0.2, 0.5, 1.0, 5.0)
-STAGE_SECONDS = (0.0001, 0.0002, 0.0005, 0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.5, 5.0)
-SCORES = (1e-5, 1e-4, 1e-3, 0.003, 0.01, 0.03, 0.1, 0.3, 0.6)
-GROUP_ENTRIES = (1, 2, 5, 10, 20, 50, 100, 200, 500, 1000)
-SHADOW = {
+ANSWER_BUCKETS_SECONDS = (0.001, 0.002, 0.005, 0.01, 0.015, 0.02, 0.05, 0.1, 0.2, 0.5, 1.0, 5.0)
+STAGE_BUCKETS_SECONDS = (0.0001, 0.0002, 0.0005, 0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.5, 5.0)
+SCORE_BUCKETS = (1e-5, 1e-4, 1e-3, 0.003, 0.01, 0.03, 0.1, 0.3, 0.6)
+GROUP_BUCKETS_ENTRIES = (1, 2, 5, 10, 20, 50, 100, 200, 500, 1000)
+SHADOW_COUNTERS = {
     "scored": "Decisions that the challenger scored too.",
     "disagreed": "Of these, those it put into another band.",
     "dropped": "Entries passed over because the challenger was too far behind.",
@@ -52,27 +52,30 @@ COUNTERS = {
     "repeats": "Consignments answered from the log.",
     "unscored": "Consignments whose score failed, as where it was no number.",
     "shadow_restarts": "How often the challenger's process ended.",
-    **{f"shadow_{name}": told for name, told in SHADOW.items()},
+    **{f"shadow_{name}": told for name, told in SHADOW_COUNTERS.items()},
 }
 
 
-class Hot(Collector):
+class RequestCollector(Collector):
     """What is counted on the path of a request, by one thread."""
 
     def __init__(self) -> None:
-        self.answers = Counts("npsrisk_answers", "Answers by call and status.", ("call", "status"))
-        self.seconds = Histograms(
-            "npsrisk_answer_seconds", "Time to answer a call.", ("call",), ANSWER_SECONDS
+        self.answers = LabeledCounters("npsrisk_answers", "Answers by call and status.", ("call", "status"))
+        self.seconds = LabeledHistograms(
+            "npsrisk_answer_seconds", "Time to answer a call.", ("call",), ANSWER_BUCKETS_SECONDS
         )
-        self.stages = Histograms(
-            "npsrisk_stage_seconds", "Time a call spends in a stage of scoring.", ("stage",), STAGE_SECONDS
+        self.stages = LabeledHistograms(
+            "npsrisk_stage_seconds",
+            "Time a call spends in a stage of scoring.",
+            ("stage",),
+            STAGE_BUCKETS_SECONDS,
         )
-        self.decisions = Counts("npsrisk_decisions", "Decisions by band.", ("band",))
-        self.scores = Histograms("npsrisk_score", "Scores.", (), SCORES)
-        self.rejected = Counts(
+        self.decisions = LabeledCounters("npsrisk_decisions", "Decisions by band.", ("band",))
+        self.scores = LabeledHistograms("npsrisk_score", "Scores.", (), SCORE_BUCKETS)
+        self.rejected = LabeledCounters(
             "npsrisk_rejected_records", "Records refused, by what is wrong.", ("call", "kind")
         )
-        self.traffic = Traffic()
+        self.traffic = DataQualityCounters()
 
     def collect(self) -> Iterable[Metric]:
         """Give what Prometheus is told."""
@@ -88,7 +91,7 @@ class Metrics:
 
     def __init__(self) -> None:
         self.registry = CollectorRegistry()
-        self.hot = Hot()
+        self.hot = RequestCollector()
         self.registry.register(self.hot)
         ProcessCollector(registry=self.registry)
         self.gauges = {
@@ -103,37 +106,43 @@ class Metrics:
         )  # fmt: skip
         # Written by the thread that commits.
         self.commit_seconds = Histogram(
-            "npsrisk_commit_seconds", "Time to write a group.", buckets=ANSWER_SECONDS, registry=self.registry
+            "npsrisk_commit_seconds",
+            "Time to write a group.",
+            buckets=ANSWER_BUCKETS_SECONDS,
+            registry=self.registry,
         )
         self.commit_entries = Histogram(
-            "npsrisk_commit_entries", "Entries of a group.", buckets=GROUP_ENTRIES, registry=self.registry
+            "npsrisk_commit_entries",
+            "Entries of a group.",
+            buckets=GROUP_BUCKETS_ENTRIES,
+            registry=self.registry,
         )
 
-    def answered(self, call: str, status: int, seconds: float) -> None:
+    def record_answer(self, call: str, status: int, seconds: float) -> None:
         """Count and time an answer."""
         self.hot.answers[call, str(status)] += 1
         self.hot.seconds[call,].observe(seconds)
 
-    def stage(self, name: str) -> Buckets:
+    def get_stage(self, name: str) -> HistogramBuckets:
         """Give the histogram of a stage; whoever needs it often keeps it."""
         return self.hot.stages[name,]
 
-    def decided(self, band: str, score: float) -> None:
+    def record_decision(self, band: str, score: float) -> None:
         """Count a decision."""
         self.hot.decisions[band,] += 1
         self.hot.scores[()].observe(score)
 
-    def rejected(self, call: str, kind: str) -> None:
+    def record_rejection(self, call: str, kind: str) -> None:
         """Count a record that was refused."""
         self.hot.rejected[call, kind] += 1
 
-    def shadowed(self, report: Report, before: Tally) -> None:
+    def record_shadow(self, report: ShadowStatus, before: ShadowCounters) -> None:
         """Note what the challenger's process tells, and told before."""
-        for name in SHADOW:
+        for name in SHADOW_COUNTERS:
             self.counters[f"shadow_{name}"].inc(getattr(report.tally, name) - getattr(before, name))
         self.gauges["shadow_behind"].set(report.behind)
 
-    def scored_by(self, model: Model) -> None:
+    def set_model(self, model: LoadedModel) -> None:
         """Note what scores from now on."""
         name, _, version = model.name.rpartition("/")
         self.model.clear()
@@ -141,20 +150,20 @@ class Metrics:
         self.gauges["model_loaded_timestamp_seconds"].set(model.loaded_at.timestamp())
         self.gauges["model_as_of_timestamp_seconds"].set(model.as_of.timestamp() if model.as_of else 0)
         self.gauges["degraded"].set(model.release is None)
-        self.hot.traffic.follow(model.record, model.spec)
+        self.hot.traffic.configure(model.record, model.spec)
 
-    def committed(self, entries: int, seconds: float) -> None:
+    def record_commit(self, entries: int, seconds: float) -> None:
         """Note a group that was written."""
         self.commit_entries.observe(entries)
         self.commit_seconds.observe(seconds)
 
-    def kept(self, nbytes: int, pause_seconds: float) -> None:
+    def record_snapshot(self, nbytes: int, pause_seconds: float) -> None:
         """Note a snapshot that was written."""
         self.gauges["snapshot_failed"].set(0)
         self.gauges["snapshot_bytes"].set(nbytes)
         self.gauges["snapshot_pause_seconds"].set(pause_seconds)
 
-    def text(self, service: "Service") -> bytes:
+    def render(self, service: "Service") -> bytes:
         """Give all numbers in the text format of Prometheus."""
         committer, history = service.committer, service.state.history
         now = {
@@ -163,7 +172,7 @@ class Metrics:
             "log_sequence": service.log.last_sequence,
             "log_waiting": committer.waiting,
             "log_lag_seconds": committer.lag_seconds,
-            "log_usable": committer.fault is None and committer.stall() is None,
+            "log_usable": committer.fault is None and committer.get_stall_fault() is None,
             "clock_behind_seconds": service.clock.behind_seconds,
             "history_keys": len(history),
             "history_keys_bound": history.max_keys or 0,

@@ -9,10 +9,10 @@ import msgspec
 import pytest
 from lxml import etree
 
-from consignments.cargo_xml import MAX_TAGS, Master, read_message, read_messages, with_master
+from consignments.cargo_xml import MAX_TAGS, MasterWaybill, add_master, read_message, read_messages
 from consignments.errors import MessageFault
 from consignments.records import Consignment, Item
-from consignments.tables import check_frame, consignments_of, frame_of
+from consignments.tables import build_frame, check_frame, to_consignments
 
 MESSAGES = Path(__file__).parents[1] / "messages"
 HOUSE, MASTER = MESSAGES / "xfzb_house.xml", MESSAGES / "xfwb_master.xml"
@@ -117,7 +117,9 @@ def test_a_house_without_a_value_in_pounds_and_withdrawn_by_its_sender() -> None
 def test_a_master_is_no_consignment_but_adds_route_forwarder_and_carrier_to_its_house() -> None:
     alone = read_message(MASTER)
     assert alone.consignment is None
-    assert alone.master == Master("160-48103823", ("PVG", "HKG", "ICN"), "BRIGHT HARBOUR LOGISTICS", "CX")
+    assert alone.master == MasterWaybill(
+        "160-48103823", ("PVG", "HKG", "ICN"), "BRIGHT HARBOUR LOGISTICS", "CX"
+    )
     for sources in ([HOUSE, MASTER], [MASTER, HOUSE]):
         (house,) = read_messages(sources).consignments
         assert (house.route, house.declarant, house.carrier) == (
@@ -145,7 +147,7 @@ def test_a_masters_stops_stand_between_its_ends(
     house: str | None, master: tuple[str, ...], joined: str | None
 ) -> None:
     given = Consignment("1/2", "air_cargo", route=house, declarant="OWN")
-    found = with_master(given, Master("1", master, "FORWARDER", "CX"))
+    found = add_master(given, MasterWaybill("1", master, "FORWARDER", "CX"))
     assert (found.route, found.declarant, found.carrier) == (joined, "OWN", "CX")
 
 
@@ -335,10 +337,10 @@ def test_bad_messages_do_not_sink_the_good_ones(tmp_path: Path) -> None:
 
 def test_messages_become_a_table_that_passes_its_checks() -> None:
     found = read_messages([HOUSE, MASTER, DIRECT, POUNDS, HOUSE])
-    table = check_frame(frame_of(found.consignments, Consignment), Consignment)
+    table = check_frame(build_frame(found.consignments, Consignment), Consignment)
     assert table.rejects == ()
     assert table.frame["sequence"].tolist() == [1, 2, 3, 4]  # the house came twice: the later amends
-    assert consignments_of(table.frame, Consignment) == list(found.consignments)
+    assert to_consignments(table.frame, Consignment) == list(found.consignments)
 
 
 @pytest.mark.skipif(

@@ -16,17 +16,17 @@ from support.examples import MONDAY
 from consignments.columns import (
     BAD_NUMBER,
     BAD_TIME,
-    arrow_of,
-    as_text,
     read_column,
     read_date,
     read_number,
     read_sequence,
     read_text,
     read_time,
+    to_arrow,
+    to_text_column,
 )
 from consignments.records import Consignment, Outcome
-from consignments.schema import field_named
+from consignments.schema import get_field
 
 UTC_TIME = datetime(2024, 3, 4, 9, 30, tzinfo=UTC)
 
@@ -87,7 +87,7 @@ def test_times_read_alike_all_at_once_and_one_by_one(moments: list[datetime]) ->
 @pytest.mark.parametrize("zone", [None, "UTC", "Asia/Seoul"])
 def test_times_of_any_unit_and_zone_become_microseconds_utc(unit: str, zone: str | None) -> None:
     column = pd.Series([MONDAY, None]).dt.tz_convert(zone)  # without a zone: the same moment, naive
-    read = read_time(arrow_of(column.dt.as_unit(unit)))
+    read = read_time(to_arrow(column.dt.as_unit(unit)))
     assert read.values.type == pa.timestamp("us", "UTC")
     assert read.values.to_pylist() == [MONDAY, None]
 
@@ -117,13 +117,13 @@ def test_whole_numbers_are_no_times_because_nobody_knows_their_unit() -> None:
     ],
 )
 def test_a_date_is_a_utc_day(given_dates: list[Any], expected: list[Any]) -> None:
-    column = arrow_of(given_dates)
+    column = to_arrow(given_dates)
     column = column.cast(pa.large_string()) if pa.types.is_string(column.type) else column
     assert read_date(column).values.to_pylist() == expected
 
 
 def numbers(values: list[Any]) -> list[float | None]:
-    column = arrow_of(values)
+    column = to_arrow(values)
     column = column.cast(pa.large_string()) if pa.types.is_string(column.type) else column
     found: list[float | None] = read_number(column).values.to_pylist()
     return found
@@ -194,8 +194,8 @@ def test_integers_decimals_and_small_floats_are_numbers_but_flags_are_not() -> N
     ],
 )  # fmt: skip
 def test_codes_stay_texts_whatever_type_they_come_in(column: Any, expected: list[str | None]) -> None:
-    field = field_named(Consignment, "hs_code")
-    assert read_column(arrow_of(column), field).values.to_pylist() == expected
+    field = get_field(Consignment, "hs_code")
+    assert read_column(to_arrow(column), field).values.to_pylist() == expected
 
 
 def test_bytes_that_are_no_text_are_a_fault() -> None:
@@ -205,8 +205,8 @@ def test_bytes_that_are_no_text_are_a_fault() -> None:
 def test_nested_values_are_no_text_but_can_be_shown_as_json() -> None:
     nested = pa.array([[1, 2], None])
     assert read_text(nested).faults[0][1].tolist() == [True, False]
-    assert as_text(nested).to_pylist() == ["[1,2]", None]
-    mixed = arrow_of([{"a": np.float64(1.5)}, "x", datetime(2024, 3, 4)])
+    assert to_text_column(nested).to_pylist() == ["[1,2]", None]
+    mixed = to_arrow([{"a": np.float64(1.5)}, "x", datetime(2024, 3, 4)])
     assert mixed.to_pylist() == ['{"a":1.5}', "x", "2024-03-04T00:00:00"]
 
 
@@ -222,12 +222,12 @@ def test_nested_values_are_no_text_but_can_be_shown_as_json() -> None:
     ],
 )
 def test_limits_come_from_the_record(record: Any, column: str, good: Any, bad: Any, reason: str) -> None:
-    read = read_column(arrow_of([good, bad]), field_named(record, column))
+    read = read_column(to_arrow([good, bad]), get_field(record, column))
     assert [(why, rows.tolist()) for why, rows in read.faults] == [(reason, [False, True])]
 
 
 def test_a_bad_required_value_is_bad_and_not_missing_too() -> None:
-    read = read_column(arrow_of(["soon", None]), field_named(Consignment, "received_at"))
+    read = read_column(to_arrow(["soon", None]), get_field(Consignment, "received_at"))
     assert {reason: rows.tolist() for reason, rows in read.faults} == {
         BAD_TIME: [True, False],
         "required value is missing": [False, True],
@@ -235,7 +235,7 @@ def test_a_bad_required_value_is_bad_and_not_missing_too() -> None:
 
 
 def test_a_sequence_is_whole_numbers_only() -> None:
-    read = read_sequence(arrow_of(["3", "1.5", None, "x"]))
+    read = read_sequence(to_arrow(["3", "1.5", None, "x"]))
     assert read.values.type == pa.int64()
     assert read.values.to_pylist()[0] == 3
     assert read.faults[0][1].tolist() == [False, True, True, True]

@@ -10,8 +10,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from consignments.columns import arrow_of
-from consignments.items import MAX_ITEMS, decode_items, items_as_lists, read_items
+from consignments.columns import to_arrow
+from consignments.items import MAX_ITEMS, decode_items, read_items, to_item_lists
 from consignments.records import Item
 
 SHIRT = Item(
@@ -29,7 +29,7 @@ def read_texts(*rows: str | None) -> Any:
 @given(st.lists(st.none() | items, max_size=5))
 def test_items_survive_the_way_to_lists_and_back(rows: list[tuple[Item, ...] | None]) -> None:
     given_texts = [None if row is None else msgspec.json.encode(row).decode() for row in rows]
-    lists = items_as_lists(pa.array(given_texts, type=pa.large_string()))
+    lists = to_item_lists(pa.array(given_texts, type=pa.large_string()))
     read = read_items(lists)
     assert not [reason for reason, bad in read.faults if bad.any()]
     assert [None if text is None else decode_items(text) for text in read.values.to_pylist()] == rows
@@ -44,7 +44,7 @@ def test_items_survive_the_way_to_lists_and_back(rows: list[tuple[Item, ...] | N
     ],
 )
 def test_lists_of_structs_are_read_as_parquet_and_frames_hold_them(column: Any) -> None:
-    read = read_items(arrow_of(column))
+    read = read_items(to_arrow(column))
     assert [text and decode_items(text) for text in read.values.to_pylist()] == [(SHIRT,), None]
 
 

@@ -11,11 +11,11 @@ from consignments.errors import FileFault
 from consignments.parquet_stream import ORDER_COLUMNS, TableStream, stream_table
 from consignments.records import Consignment
 from consignments.table_files import write_table
-from consignments.tables import frame_of, read_table
+from consignments.tables import build_frame, read_table
 
 
 def frame(rows: int) -> pd.DataFrame:
-    made = frame_of(
+    made = build_frame(
         [make_consignment(f"C{n}", received_at=day(n / 7), pieces=n % 3) for n in range(rows)], Consignment
     )
     return made.assign(note=[f"n{n}" for n in range(rows)])
@@ -32,7 +32,7 @@ def with_faults(table: pd.DataFrame) -> pd.DataFrame:
 
 
 def whole(stream: TableStream) -> pd.DataFrame:
-    return pd.concat([piece.frame(Consignment) for piece in stream.pieces()], ignore_index=True)
+    return pd.concat([piece.to_frame(Consignment) for piece in stream.read_chunks()], ignore_index=True)
 
 
 @pytest.fixture(params=["file", "folders"])

@@ -104,7 +104,7 @@ def test_csv_rows_of_another_length_are_rejected_by_their_number(tmp_path: Path)
         ("a.csv row 4", "3 values, expected 2", "6,7,8"),
     ]
     (part,) = given.parts
-    assert [part.place(row) for row in range(3)] == ["a.csv row 1", "a.csv row 3", "a.csv row 5"]
+    assert [part.locate_row(row) for row in range(3)] == ["a.csv row 1", "a.csv row 3", "a.csv row 5"]
 
 
 def test_a_bad_json_line_is_rejected_by_its_number(tmp_path: Path) -> None:
@@ -117,7 +117,7 @@ def test_a_bad_json_line_is_rejected_by_its_number(tmp_path: Path) -> None:
         {"a": 1, "b": None},
         {"a": None, "b": "x"},
     ]
-    assert given.parts[-1].place(len(given.parts[-1].table) - 1) == "a.jsonl line 5"
+    assert given.parts[-1].locate_row(len(given.parts[-1].table) - 1) == "a.jsonl line 5"
 
 
 def test_json_pieces_that_cannot_be_joined_stay_apart(
@@ -126,7 +126,7 @@ def test_json_pieces_that_cannot_be_joined_stay_apart(
     monkeypatch.setattr(files, "JSON_CHUNK_ROWS", 1)
     given = read_files(written(tmp_path / "a.jsonl", b'{"a": 1}\n{"a": "x"}\n'))
     assert [part.table.to_pylist() for part in given.parts] == [[{"a": 1}], [{"a": "x"}]]
-    assert given.parts[1].place(0) == "a.jsonl line 2"
+    assert given.parts[1].locate_row(0) == "a.jsonl line 2"
 
 
 def test_a_directory_is_one_table_of_its_partitions(tmp_path: Path) -> None:
@@ -144,7 +144,7 @@ def test_a_directory_is_one_table_of_its_partitions(tmp_path: Path) -> None:
             {"a": 3, "year": "2025", "office": None},
         ],
     )
-    assert read_files(tmp_path / "t").parts[1].place(1) == "t/year=2025/office=007/2.parquet row 2"
+    assert read_files(tmp_path / "t").parts[1].locate_row(1) == "t/year=2025/office=007/2.parquet row 2"
 
 
 @pytest.mark.parametrize(

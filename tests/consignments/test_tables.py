@@ -14,17 +14,17 @@ from hypothesis import strategies as st
 from support.examples import day, make_consignment, make_outcome
 
 from consignments.errors import FileFault
-from consignments.records import Alert, Consignment, Item, Outcome, Truth, consignment_type
+from consignments.records import Alert, Consignment, Item, Outcome, Truth, create_consignment_type
 from consignments.tables import (
     Table,
-    alerts_of,
+    build_frame,
     check_frame,
-    consignments_of,
-    frame_of,
-    outcomes_of,
     read_scores,
     read_table,
-    records_of,
+    to_alerts,
+    to_consignments,
+    to_outcomes,
+    to_records,
     write_rejects,
     write_table,
 )
@@ -62,11 +62,11 @@ BARE = Consignment("X1", "air_cargo", day(0.123456))
 
 @pytest.mark.parametrize("suffix", SUFFIXES)
 def test_a_table_survives_writing_and_reading(tmp_path: Path, suffix: str) -> None:
-    frame = frame_of([FULL, BARE], Consignment)
+    frame = build_frame([FULL, BARE], Consignment)
     write_table(frame, tmp_path / f"c{suffix}")
     table = read_table(tmp_path / f"c{suffix}", Consignment)
     pd.testing.assert_frame_equal(table.frame, frame)
-    assert consignments_of(table.frame, Consignment) == [FULL, BARE]
+    assert to_consignments(table.frame, Consignment) == [FULL, BARE]
     assert table.rejects == ()
 
 
@@ -93,9 +93,9 @@ records = st.builds(
 def test_any_records_survive_every_format(tmp_path: Path, given_records: list[Consignment]) -> None:
     for suffix in SUFFIXES:
         path = tmp_path / f"c{suffix}"
-        write_table(frame_of(given_records, Consignment), path)
+        write_table(build_frame(given_records, Consignment), path)
         if path.stat().st_size:
-            assert consignments_of(read_table(path, Consignment).frame, Consignment) == given_records
+            assert to_consignments(read_table(path, Consignment).frame, Consignment) == given_records
 
 
 def test_the_canonical_frame_has_every_column_of_the_record_in_one_order_and_type(tmp_path: Path) -> None:
@@ -119,7 +119,7 @@ def test_a_directory_of_partitions_reads_as_one_table(tmp_path: Path) -> None:
     for office in ("Incheon", "Busan"):
         folder = tmp_path / "t" / f"office={office}"
         folder.mkdir(parents=True)
-        frame = frame_of([make_consignment(f"{office}1"), make_consignment(f"{office}2")], Consignment)
+        frame = build_frame([make_consignment(f"{office}1"), make_consignment(f"{office}2")], Consignment)
         write_table(frame.drop(columns="office"), folder / "1.parquet")
     table = read_table(tmp_path / "t", Consignment)
     assert table.frame[["consignment_id", "office"]].to_numpy().tolist() == [
@@ -177,7 +177,7 @@ def test_personal_data_never_stand_in_reasons_or_on_the_screen(tmp_path: Path) -
     table = read_csv(tmp_path, HEADER + f"X1,Kim Min-su,2024-03-04,{secret},,1\n")
     assert "Kim" not in str(table.rejects[0])
     assert "Kim" not in repr(table.rejects[0])
-    assert "Kim" not in table.report.text()
+    assert "Kim" not in table.report.to_text()
     assert json.loads(table.rejects[0].row)["sender_name"] == secret
 
 
@@ -202,7 +202,7 @@ def test_bad_items_are_a_fault_of_their_row(tmp_path: Path) -> None:
     text = 'consignment_id,channel,received_at,items\nX1,postal,2024-03-04,"[{""value"": -1}]"\nX2,postal,2024-03-04,[]\n'
     table = read_csv(tmp_path, text)
     assert [reject.column for reject in table.rejects] == ["items"]
-    assert consignments_of(table.frame, Consignment)[0].items == ()
+    assert to_consignments(table.frame, Consignment)[0].items == ()
 
 
 def test_json_lines_name_the_line_of_a_bad_row(tmp_path: Path) -> None:
@@ -214,7 +214,7 @@ def test_json_lines_name_the_line_of_a_bad_row(tmp_path: Path) -> None:
         ("a.jsonl line 3", "", "not JSON"),
         ("a.jsonl line 4", "alert_id", "repeated alert_id, got 'A1'"),
     ]
-    assert alerts_of(table.frame) == [Alert("A1", datetime(2024, 3, 4, tzinfo=UTC))]
+    assert to_alerts(table.frame) == [Alert("A1", datetime(2024, 3, 4, tzinfo=UTC))]
 
 
 @pytest.mark.parametrize(
@@ -228,7 +228,7 @@ def test_json_lines_name_the_line_of_a_bad_row(tmp_path: Path) -> None:
 def test_an_outcome_that_contradicts_itself_is_rejected(
     changes: dict[str, Any], column: str, reason: str
 ) -> None:
-    table = check_frame(frame_of([make_outcome("X1", **changes), make_outcome("X2")], Outcome), Outcome)
+    table = check_frame(build_frame([make_outcome("X1", **changes), make_outcome("X2")], Outcome), Outcome)
     (reject,) = table.rejects
     assert (reject.identifier, reject.column) == ("X1", column)
     assert reject.reason.startswith(reason)
@@ -243,8 +243,8 @@ def test_a_bad_known_at_is_not_called_missing_too(tmp_path: Path) -> None:
 def test_an_identical_outcome_is_a_repeat_and_a_correction_is_not() -> None:
     found = make_outcome("X1", result="nps")
     corrected = make_outcome("X1", result="clear", known_at=day(12))
-    table = check_frame(frame_of([found, corrected, found, make_outcome("X2")], Outcome), Outcome)
-    assert outcomes_of(table.frame) == [found, corrected, make_outcome("X2")]
+    table = check_frame(build_frame([found, corrected, found, make_outcome("X2")], Outcome), Outcome)
+    assert to_outcomes(table.frame) == [found, corrected, make_outcome("X2")]
     assert table.report.repeats == 1
     assert table.rejects == ()
 
@@ -253,7 +253,7 @@ def test_an_identical_outcome_is_a_repeat_and_a_correction_is_not() -> None:
 def test_the_place_of_a_cancellation_in_the_log_may_be_missing_and_must_be_whole(
     tmp_path: Path, suffix: str
 ) -> None:
-    frame = frame_of([FULL, BARE, BARE], Consignment)
+    frame = build_frame([FULL, BARE, BARE], Consignment)
     frame["cancelled_sequence"] = [7, None, None]
     write_table(frame, tmp_path / f"table{suffix}")
     table = read_table(tmp_path / f"table{suffix}", Consignment)
@@ -265,14 +265,14 @@ def test_the_place_of_a_cancellation_in_the_log_may_be_missing_and_must_be_whole
 
 
 def test_with_a_sequence_a_later_alert_takes_the_place_of_an_earlier_one() -> None:
-    frame = frame_of([Alert("A1", day(0)), Alert("A1", day(1))], Alert)
+    frame = build_frame([Alert("A1", day(0)), Alert("A1", day(1))], Alert)
     assert len(check_frame(frame, Alert).rejects) == 1
     frame["sequence"] = [3, 8]
     assert check_frame(frame, Alert).frame["sequence"].tolist() == [3, 8]
 
 
 def test_the_same_outcome_later_in_the_sequence_is_not_a_repeat() -> None:
-    frame = frame_of([make_outcome("X1"), make_outcome("X1"), make_outcome("X1")], Outcome)
+    frame = build_frame([make_outcome("X1"), make_outcome("X1"), make_outcome("X1")], Outcome)
     frame["sequence"] = [1, 2, 2]
     table = check_frame(frame, Outcome)
     assert table.frame["sequence"].tolist() == [1, 2]
@@ -342,7 +342,7 @@ def test_the_report_counts_names_and_reads_well(tmp_path: Path) -> None:
     assert table.report.unknown_columns == ("colour",)
     assert table.report.missing["hs_code"] == 0.5
     assert table.report.missing["pieces"] == 0.0
-    lines = table.report.text().splitlines()
+    lines = table.report.to_text().splitlines()
     assert lines[0] == "table.csv: 3 rows, 1 rejected"
     assert lines[1] == "  1 x received_at: not a time; expected ISO 8601, as 2024-03-04T09:00:00Z"
     assert lines[2] == "  unknown columns: colour"
@@ -352,8 +352,8 @@ def test_the_report_counts_names_and_reads_well(tmp_path: Path) -> None:
 
 def test_an_empty_table_has_nothing_missing(tmp_path: Path) -> None:
     table = read_csv(tmp_path, HEADER)
-    assert table.report.text() == "table.csv: 0 rows, 0 rejected"
-    assert consignments_of(table.frame, Consignment) == []
+    assert table.report.to_text() == "table.csv: 0 rows, 0 rejected"
+    assert to_consignments(table.frame, Consignment) == []
     assert table.frame["received_at"].dtype == "datetime64[us, UTC]"
 
 
@@ -361,13 +361,13 @@ def test_an_empty_table_has_nothing_missing(tmp_path: Path) -> None:
 
 
 def test_declared_columns_are_read_with_their_kind(tmp_path: Path) -> None:
-    record = consignment_type(numeric=["tax_rate"], category=["tax_type"])
+    record = create_consignment_type(numeric=["tax_rate"], category=["tax_type"])
     table = read_csv(
         tmp_path,
         "consignment_id,channel,received_at,tax_rate,tax_type\nX1,postal,2024-03-04,8.5,07\nX2,postal,2024-03-04,high,\n",
         record,
     )
-    (found,) = consignments_of(table.frame, record)
+    (found,) = to_consignments(table.frame, record)
     assert (found.tax_rate, found.tax_type) == (8.5, "07")  # type: ignore[attr-defined]
     assert [reject.column for reject in table.rejects] == ["tax_rate"]
     assert table.report.unknown_columns == ()
@@ -391,7 +391,7 @@ def test_a_frame_of_any_types_is_checked_like_a_file() -> None:
         index=[5, 5, 5],
     )
     table = check_frame(frame, Consignment, name="input")
-    first, second = consignments_of(table.frame, Consignment)
+    first, second = to_consignments(table.frame, Consignment)
     assert (first.consignment_id, first.hs_code, first.pieces, first.items) == (
         "1",
         "61091000",
@@ -405,28 +405,28 @@ def test_a_frame_of_any_types_is_checked_like_a_file() -> None:
 
 
 def test_checking_a_checked_frame_changes_nothing() -> None:
-    frame = frame_of([FULL, BARE], Consignment)
+    frame = build_frame([FULL, BARE], Consignment)
     pd.testing.assert_frame_equal(check_frame(frame, Consignment).frame, frame)
 
 
 def test_records_come_from_a_slice_and_from_a_frame_without_every_column() -> None:
-    frame = frame_of([FULL, BARE, make_consignment("X3")], Consignment)
-    assert consignments_of(frame.iloc[1:2], Consignment) == [BARE]
+    frame = build_frame([FULL, BARE, make_consignment("X3")], Consignment)
+    assert to_consignments(frame.iloc[1:2], Consignment) == [BARE]
     few = frame[["consignment_id", "channel", "received_at"]]
-    assert consignments_of(few, Consignment)[1] == BARE
+    assert to_consignments(few, Consignment)[1] == BARE
 
 
 def test_repeated_consignments_keep_their_order_by_a_sequence() -> None:
-    frame = frame_of([FULL, make_consignment("RB123456785GB", pieces=9.0)], Consignment)
+    frame = build_frame([FULL, make_consignment("RB123456785GB", pieces=9.0)], Consignment)
     assert frame["sequence"].tolist() == [1, 2]
     assert check_frame(frame, Consignment).rejects == ()
-    assert "sequence" not in frame_of([FULL, BARE], Consignment)
-    assert "sequence" not in frame_of([make_outcome(), make_outcome()], Outcome)
+    assert "sequence" not in build_frame([FULL, BARE], Consignment)
+    assert "sequence" not in build_frame([make_outcome(), make_outcome()], Outcome)
 
 
 def test_truth_is_read_by_the_same_rules() -> None:
     table = check_frame(pd.DataFrame({"consignment_id": ["X1", "X1"], "result": ["nps", "clear"]}), Truth)
-    assert records_of(table.frame, Truth) == [Truth("X1", "nps")]
+    assert to_records(table.frame, Truth) == [Truth("X1", "nps")]
     assert [reject.reason for reject in table.rejects] == ["repeated consignment_id, got 'X1'"]
 
 
@@ -458,13 +458,13 @@ def test_a_score_table_with_an_impossible_score_is_refused(tmp_path: Path) -> No
 
 def test_a_row_of_a_log_dated_after_tomorrow_is_at_fault() -> None:
     soon, later = (pd.Timestamp.now("UTC").floor("s") + pd.Timedelta(days=days) for days in (0.9, 1.1))
-    rows = frame_of([make_consignment("A"), make_consignment("B"), make_consignment("C")], Consignment)
+    rows = build_frame([make_consignment("A"), make_consignment("B"), make_consignment("C")], Consignment)
     rows.loc[[1, 2], "received_at"] = [soon, later]
     table = check_frame(rows.assign(sequence=[1, 2, 3]), Consignment)
     assert [(reject.identifier, reject.column) for reject in table.rejects] == [("C", "received_at")]
     assert "after tomorrow" in table.rejects[0].reason
     assert not check_frame(rows, Consignment).rejects, "without a sequence it comes last and harms nothing"
-    told = frame_of([make_outcome("A"), make_outcome("B")], Outcome)
+    told = build_frame([make_outcome("A"), make_outcome("B")], Outcome)
     told["recorded_at"] = [soon, later]
     table = check_frame(told.assign(sequence=[1, 2]), Outcome)
     assert [(reject.identifier, reject.column) for reject in table.rejects] == [("B", "recorded_at")]

@@ -10,20 +10,20 @@ from support.examples import day, make_outcome
 
 from consignments.errors import BadInput
 from consignments.records import Outcome
-from consignments.tables import frame_of
+from consignments.tables import build_frame
 from consignments.visibility import (
     NO_TIME,
     US_PER_DAY,
-    day_of,
-    day_of_us,
-    moment_of_us,
-    outcome_fault,
-    outcome_faults,
-    time_column_us,
+    compute_visible_us,
+    convert_us_to_day,
+    find_outcome_fault,
+    find_outcome_faults,
+    get_time_column_us,
+    get_visible_at,
+    get_visible_us,
+    to_datetime,
+    to_day,
     to_us,
-    visible_at,
-    visible_at_column,
-    visible_us,
 )
 
 moments = st.none() | st.datetimes(
@@ -66,29 +66,31 @@ outcomes = st.builds(
 def test_an_outcome_is_visible_from_the_latest_of_known_and_recorded(
     changes: dict[str, Any], expected: datetime | None
 ) -> None:
-    assert visible_at(make_outcome(**changes)) == expected
+    assert get_visible_at(make_outcome(**changes)) == expected
 
 
 def test_a_final_result_without_known_at_is_refused_rather_than_visible_at_once() -> None:
     leaky = make_outcome(known_at=None)
     with pytest.raises(BadInput, match="without known_at"):
-        visible_us(leaky)
+        get_visible_us(leaky)
     with pytest.raises(BadInput, match="without known_at"):
-        visible_at_column(frame_of([leaky], Outcome))
+        compute_visible_us(build_frame([leaky], Outcome))
 
 
 @given(st.lists(outcomes, max_size=8))
 def test_a_table_and_its_records_become_visible_at_the_same_moments(records: list[Outcome]) -> None:
-    sound = [record for record in records if outcome_fault(record) is None]
-    assert visible_at_column(frame_of(sound, Outcome)).tolist() == [visible_us(record) for record in sound]
+    sound = [record for record in records if find_outcome_fault(record) is None]
+    assert compute_visible_us(build_frame(sound, Outcome)).tolist() == [
+        get_visible_us(record) for record in sound
+    ]
 
 
 @given(st.lists(outcomes, max_size=8))
 def test_a_table_and_its_records_have_the_same_faults(records: list[Outcome]) -> None:
-    faults = outcome_faults(frame_of(records, Outcome))
+    faults = find_outcome_faults(build_frame(records, Outcome))
     for place, record in enumerate(records):
         found = [(column, reason) for column, reason, rows in faults if rows[place]]
-        expected = outcome_fault(record)
+        expected = find_outcome_fault(record)
         assert (expected in found) if expected else not found
 
 
@@ -104,36 +106,36 @@ def test_a_table_and_its_records_have_the_same_faults(records: list[Outcome]) ->
     ],
 )
 def test_an_outcome_may_not_contradict_itself(changes: dict[str, Any], fault: tuple[str, str] | None) -> None:
-    assert outcome_fault(make_outcome(**changes)) == fault
+    assert find_outcome_fault(make_outcome(**changes)) == fault
 
 
 @given(st.datetimes(timezones=st.just(UTC)))
 def test_microseconds_are_exact(moment: datetime) -> None:
-    assert moment_of_us(to_us(moment)) == moment
+    assert to_datetime(to_us(moment)) == moment
 
 
 def test_days_are_utc_days() -> None:
     late_in_new_york = datetime(2024, 3, 4, 20, 0, tzinfo=timezone(timedelta(hours=-5)))
-    assert day_of(late_in_new_york) == day_of(datetime(2024, 3, 5, tzinfo=UTC))
-    assert day_of_us(-1) == -1
-    assert day_of_us(US_PER_DAY) == 1
+    assert to_day(late_in_new_york) == to_day(datetime(2024, 3, 5, tzinfo=UTC))
+    assert convert_us_to_day(-1) == -1
+    assert convert_us_to_day(US_PER_DAY) == 1
 
 
 @given(
     st.datetimes(timezones=st.integers(-840, 840).map(lambda minutes: timezone(timedelta(minutes=minutes))))
 )
 def test_the_day_of_a_moment_is_that_of_its_microseconds(moment: datetime) -> None:
-    assert day_of(moment) == day_of_us(to_us(moment))
+    assert to_day(moment) == convert_us_to_day(to_us(moment))
 
 
 def test_a_naive_moment_is_refused() -> None:
     with pytest.raises(TypeError):
         to_us(datetime(2024, 3, 4))
     with pytest.raises(TypeError):
-        day_of(datetime(2024, 3, 4))
+        to_day(datetime(2024, 3, 4))
 
 
 def test_a_missing_time_is_no_time() -> None:
-    frame = frame_of([make_outcome(recorded_at=None), make_outcome(recorded_at=day(2))], Outcome)
-    assert time_column_us(frame, "recorded_at").tolist() == [NO_TIME, to_us(day(2))]
-    assert time_column_us(frame, "cancelled_at").tolist() == [NO_TIME, NO_TIME]
+    frame = build_frame([make_outcome(recorded_at=None), make_outcome(recorded_at=day(2))], Outcome)
+    assert get_time_column_us(frame, "recorded_at").tolist() == [NO_TIME, to_us(day(2))]
+    assert get_time_column_us(frame, "cancelled_at").tolist() == [NO_TIME, NO_TIME]

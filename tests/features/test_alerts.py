@@ -8,8 +8,8 @@ from hypothesis import strategies as st
 from support.examples import day, make_consignment
 
 from consignments.records import Alert, Item
-from features.alerts import Alerts, word_matches
-from features.normalization.normal_forms import normal_forms
+from features.alerts import Alerts, match_word
+from features.normalization.normal_forms import normalize_consignment
 
 
 def alert(alert_id="A1", issued_at=None, **changes):
@@ -19,7 +19,7 @@ def alert(alert_id="A1", issued_at=None, **changes):
 def values(alerts, sequence=None, **changes):
     c = make_consignment(**changes)
     names = [feature.name.removeprefix("alerts.") for feature in alerts.features]
-    return dict(zip(names, alerts.values(c, normal_forms(c), sequence), strict=True))
+    return dict(zip(names, alerts.compute(c, normalize_consignment(c), sequence), strict=True))
 
 
 def matching(one, **changes):
@@ -193,8 +193,8 @@ def test_items_are_searched_too():
 
 def test_a_pattern_of_many_stars_is_matched_in_bounded_time():
     hostile = tuple("a" for _ in range(50))
-    assert not word_matches((*hostile, "b"), "a" * 4000)
-    assert word_matches((*hostile, ""), "a" * 4000)
+    assert not match_word((*hostile, "b"), "a" * 4000)
+    assert match_word((*hostile, ""), "a" * 4000)
 
 
 LETTERS = st.text("abc", max_size=6)
@@ -204,7 +204,7 @@ LETTERS = st.text("abc", max_size=6)
 def test_a_word_matches_whatever_stands_for_its_stars(parts, between):
     text = "".join(part + gap for part, gap in zip(parts, [*between[: len(parts) - 1], ""], strict=False))
     if len(parts) > 1 or parts[0]:
-        assert word_matches(tuple(parts), text)
+        assert match_word(tuple(parts), text)
 
 
 PATTERNS = st.fixed_dictionaries(

@@ -6,19 +6,25 @@ import pytest
 from support.examples import make_consignment
 
 from consignments.records import Item
-from features.categories import Categories, fit_vocabularies
-from features.config import FeatureConfig, feature_config
-from features.normalization.normal_forms import normal_forms
+from features.categories import CategoryFeatures, fit_vocabularies
+from features.config import FeatureConfig, parse_feature_config
+from features.normalization.normal_forms import normalize_consignment
 
 PLAIN = FeatureConfig()
 
 
 def values(vocabularies, config=PLAIN, **changes):
-    group = Categories(vocabularies, config)
+    group = CategoryFeatures(vocabularies, config)
     plain = make_consignment()
-    c = config.record_type()(**({name: getattr(plain, name) for name in plain.__struct_fields__} | changes))
+    c = config.build_record_type()(
+        **({name: getattr(plain, name) for name in plain.__struct_fields__} | changes)
+    )
     return dict(
-        zip([feature.name for feature in group.features], group.values(c, normal_forms(c)), strict=True)
+        zip(
+            [feature.name for feature in group.features],
+            group.compute(c, normalize_consignment(c)),
+            strict=True,
+        )
     )
 
 
@@ -70,7 +76,7 @@ def test_the_first_items_product_counts_where_the_whole_has_none():
 
 
 def test_declared_columns_become_codes_and_numbers():
-    config = feature_config({"columns": {"category": ["tax_type"], "numeric": ["tax_rate"]}})
+    config = parse_feature_config({"columns": {"category": ["tax_type"], "numeric": ["tax_rate"]}})
     got = values({"tax_type": ["a", "b"]}, config, tax_type="B", tax_rate=8.0)
     assert got["category.tax_type"] == 2.0
     assert got["column.tax_rate"] == 8.0

@@ -6,16 +6,16 @@ from math import isnan
 import pytest
 from support.examples import make_consignment
 
-from features.normalization.normal_forms import normal_forms
-from features.parties import Parties, is_filler, read_kind
+from features.normalization.normal_forms import normalize_consignment
+from features.parties import PartyFeatures, classify_party, is_filler
 
-GROUP = Parties()
+GROUP = PartyFeatures()
 NAMES = [feature.name.removeprefix("parties.") for feature in GROUP.features]
 
 
 def values(**changes):
     c = make_consignment(**changes)
-    return dict(zip(NAMES, GROUP.values(c, normal_forms(c)), strict=True))
+    return dict(zip(NAMES, GROUP.compute(c, normalize_consignment(c)), strict=True))
 
 
 def test_a_plain_consignment_lacks_only_what_it_lacks():
@@ -68,7 +68,7 @@ def test_short_and_foreign_names_are_no_filler(text):
     ],
 )
 def test_firms_are_told_from_people_in_any_script(name, business, chemical, forwarder):
-    assert read_kind(name) == (business, chemical, forwarder)
+    assert classify_party(name) == (business, chemical, forwarder)
 
 
 def test_without_a_name_the_kind_is_unknown():

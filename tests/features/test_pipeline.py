@@ -12,13 +12,13 @@ from support.examples import day, make_consignment, make_outcome
 
 from consignments.cargo_xml import read_messages
 from consignments.records import Alert, Consignment, Outcome
-from consignments.tables import alerts_of, check_frame, consignments_of, frame_of, outcomes_of
-from consignments.visibility import NO_TIME, day_of, known_us, to_us, visible_us
+from consignments.tables import build_frame, check_frame, to_alerts, to_consignments, to_outcomes
+from consignments.visibility import NO_TIME, get_known_us, get_visible_us, to_day, to_us
 from features.alerts import Alerts
-from features.batch import Tables, feature_matrix
+from features.batch import Tables, compute_feature_matrix
 from features.config import FeatureConfig
-from features.fitted import Fitted, fit_features
-from features.history.live import Ledger
+from features.fitted import FittedParameters, fit_features
+from features.history.live import LiveHistory
 from features.history.pseudonyms import Pseudonyms
 from features.pipeline import Pipeline
 from training.simulation.operation import simulate
@@ -40,38 +40,38 @@ def world() -> Tables:
 
 
 @pytest.fixture(scope="module")
-def fitted(world: Tables) -> Fitted:
-    records = consignments_of(world.consignments, Consignment)[:600]
+def fitted(world: Tables) -> FittedParameters:
+    records = to_consignments(world.consignments, Consignment)[:600]
     labels = np.arange(600) % 7 == 0
     return fit_features(records, CONFIG, labels.astype(np.int8), np.ones(600))
 
 
 @pytest.mark.parametrize("size", [1, 7, 64])
 def test_several_described_together_are_the_same_as_each_alone(
-    world: Tables, fitted: Fitted, size: int
+    world: Tables, fitted: FittedParameters, size: int
 ) -> None:
-    pipeline = Pipeline(CONFIG, fitted, KEY, Alerts(alerts_of(world.alerts), range(len(world.alerts))))
-    records = consignments_of(world.consignments, Consignment)[:200]
+    pipeline = Pipeline(CONFIG, fitted, KEY, Alerts(to_alerts(world.alerts), range(len(world.alerts))))
+    records = to_consignments(world.consignments, Consignment)[:200]
     X = np.zeros((2, len(records), len(pipeline.spec)), dtype=np.float32)
     keys = np.zeros((2, len(records), len(pipeline.kinds)), dtype=np.uint64)
     counterparts = np.zeros_like(keys)
     for place, record in enumerate(records):
-        pipeline.describe(record, X[0, place], keys[0, place], counterparts[0, place], sequence=500)
+        pipeline.fill_row(record, X[0, place], keys[0, place], counterparts[0, place], sequence=500)
     for start in range(0, len(records), size):
         part = slice(start, start + size)
-        pipeline.describe_all(records[part], X[1, part], keys[1, part], counterparts[1, part], sequence=500)
+        pipeline.fill_rows(records[part], X[1, part], keys[1, part], counterparts[1, part], sequence=500)
     assert X[0].tobytes() == X[1].tobytes()
     assert keys[0].tobytes() == keys[1].tobytes()
     assert counterparts[0].tobytes() == counterparts[1].tobytes()
 
 
-def one_by_one(tables: Tables, fitted: Fitted) -> NDArray[np.float32]:
+def one_by_one(tables: Tables, fitted: FittedParameters) -> NDArray[np.float32]:
     """Live: every event in the order of time, outcomes and cancellations before arrivals, then by identifier."""
     assert tables.outcomes is not None
-    alerts = Alerts(alerts_of(tables.alerts)) if tables.alerts is not None else None
+    alerts = Alerts(to_alerts(tables.alerts)) if tables.alerts is not None else None
     pipeline = Pipeline(CONFIG, fitted, KEY, alerts)
-    ledger = Ledger(pipeline.new_history())
-    records = consignments_of(tables.consignments, Consignment)
+    ledger = LiveHistory(pipeline.create_history())
+    records = to_consignments(tables.consignments, Consignment)
     X = np.empty((len(records), len(pipeline.spec)), dtype=np.float32)
     events: list[tuple[int, int, str, int, Consignment | Outcome | None]] = []
     for place, record in enumerate(records):
@@ -79,94 +79,103 @@ def one_by_one(tables: Tables, fitted: Fitted) -> NDArray[np.float32]:
         events.append((to_us(record.received_at), 1, record.consignment_id, place, record))
         if record.cancelled_at is not None:
             events.append((to_us(record.cancelled_at), 0, record.consignment_id, place, None))
-    for place, outcome in enumerate(outcomes_of(tables.outcomes)):
-        events.append((visible_us(outcome), 0, outcome.consignment_id, place, outcome))
+    for place, outcome in enumerate(to_outcomes(tables.outcomes)):
+        events.append((get_visible_us(outcome), 0, outcome.consignment_id, place, outcome))
     keys = np.zeros(len(pipeline.kinds), dtype=np.uint64)
     counterparts = np.zeros_like(keys)
     for moment, _kind, name, place, event in sorted(events, key=lambda each: each[:4]):
         if isinstance(event, Outcome):
             recorded = NO_TIME if event.recorded_at is None else to_us(event.recorded_at)
             result = event.result if event.status == "inspected" else None
-            ledger.conclude(name, moment, known_us(event), recorded, None, result)
+            ledger.record_outcome(name, moment, get_known_us(event), recorded, None, result)
         elif event is None:
             ledger.cancel(name)
         else:
             assert event.received_at is not None
-            pipeline.describe(event, X[place], keys, counterparts)
-            ledger.arrive(name, day_of(event.received_at), keys, counterparts, X[place], pipeline.history_at)
+            pipeline.fill_row(event, X[place], keys, counterparts)
+            ledger.record_arrival(
+                name, to_day(event.received_at), keys, counterparts, X[place], pipeline.history_at
+            )
     return X
 
 
-def test_a_table_and_one_by_one_give_the_same_bits(world: Tables, fitted: Fitted) -> None:
-    matrix = feature_matrix(world, CONFIG, fitted, KEY)
+def test_a_table_and_one_by_one_give_the_same_bits(world: Tables, fitted: FittedParameters) -> None:
+    matrix = compute_feature_matrix(world, CONFIG, fitted, KEY)
     np.testing.assert_array_equal(matrix.X.view(np.uint32), one_by_one(world, fitted).view(np.uint32))
 
 
 @pytest.mark.parametrize("folder", [MESSAGES, COLLECTED], ids=["own", "collected"])
-def test_messages_in_a_table_and_one_by_one_give_the_same_bits(fitted: Fitted, folder: Path) -> None:
+def test_messages_in_a_table_and_one_by_one_give_the_same_bits(
+    fitted: FittedParameters, folder: Path
+) -> None:
     if not folder.exists():
         pytest.skip("the collected messages are not beside this checkout")
     found = read_messages(sorted(folder.rglob("*.xml")))
-    frame = check_frame(frame_of(found.consignments, Consignment), Consignment).frame
-    tables = Tables(frame, check_frame(frame_of([], Outcome), Outcome).frame)
+    frame = check_frame(build_frame(found.consignments, Consignment), Consignment).frame
+    tables = Tables(frame, check_frame(build_frame([], Outcome), Outcome).frame)
     assert len(frame) >= 1
-    matrix = feature_matrix(tables, CONFIG, fitted, KEY)
+    matrix = compute_feature_matrix(tables, CONFIG, fitted, KEY)
     np.testing.assert_array_equal(matrix.X.view(np.uint32), one_by_one(tables, fitted).view(np.uint32))
 
 
-def test_rows_not_wanted_still_join_the_history(world: Tables, fitted: Fitted) -> None:
+def test_rows_not_wanted_still_join_the_history(world: Tables, fitted: FittedParameters) -> None:
     keep = np.arange(len(world.consignments)) % 5 == 0
-    some = feature_matrix(world, CONFIG, fitted, KEY, keep=keep)
-    everything = feature_matrix(world, CONFIG, fitted, KEY)
+    some = compute_feature_matrix(world, CONFIG, fitted, KEY, keep=keep)
+    everything = compute_feature_matrix(world, CONFIG, fitted, KEY)
     np.testing.assert_array_equal(some.X, everything.X[keep])
     np.testing.assert_array_equal(some.rows, np.flatnonzero(keep))
 
 
-def test_the_key_of_pseudonyms_does_not_change_a_feature(world: Tables, fitted: Fitted) -> None:
+def test_the_key_of_pseudonyms_does_not_change_a_feature(world: Tables, fitted: FittedParameters) -> None:
     other = Pseudonyms(b"another key, also 32 bytes long!!")
     np.testing.assert_array_equal(
-        feature_matrix(world, CONFIG, fitted, KEY).X, feature_matrix(world, CONFIG, fitted, other).X
+        compute_feature_matrix(world, CONFIG, fitted, KEY).X,
+        compute_feature_matrix(world, CONFIG, fitted, other).X,
     )
 
 
 @settings(max_examples=15, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(cut=st.integers(1, 39))
 def test_what_is_known_after_a_moment_changes_nothing_before_it(
-    world: Tables, fitted: Fitted, cut: int
+    world: Tables, fitted: FittedParameters, cut: int
 ) -> None:
     assert world.outcomes is not None
     received = world.consignments["received_at"]
     moment = received.min().floor("D") + pd.Timedelta(days=cut)
     before = (received < moment).to_numpy()
-    visible = pd.Series([visible_us(each) for each in outcomes_of(world.outcomes)], world.outcomes.index)
+    visible = pd.Series([get_visible_us(each) for each in to_outcomes(world.outcomes)], world.outcomes.index)
     past = Tables(
         world.consignments[before],
         world.outcomes[visible < to_us(moment.to_pydatetime())],
         world.alerts,
     )
-    whole = feature_matrix(world, CONFIG, fitted, KEY, keep=before)
-    np.testing.assert_array_equal(feature_matrix(past, CONFIG, fitted, KEY).X, whole.X)
+    whole = compute_feature_matrix(world, CONFIG, fitted, KEY, keep=before)
+    np.testing.assert_array_equal(compute_feature_matrix(past, CONFIG, fitted, KEY).X, whole.X)
 
 
 def test_as_of_hides_what_became_visible_later() -> None:
-    consignments = frame_of([make_consignment("A"), make_consignment("B", received_at=day(12))], Consignment)
-    outcomes = frame_of([make_outcome("A", result="nps", known_at=day(10))], Outcome)
+    consignments = build_frame(
+        [make_consignment("A"), make_consignment("B", received_at=day(12))], Consignment
+    )
+    outcomes = build_frame([make_outcome("A", result="nps", known_at=day(10))], Outcome)
     tables = Tables(check_frame(consignments, Consignment).frame, check_frame(outcomes, Outcome).frame)
-    matrix = feature_matrix(tables, CONFIG, Fitted.nothing(), KEY)
-    hidden = feature_matrix(tables, CONFIG, Fitted.nothing(), KEY, as_of=pd.Timestamp(day(9)))
-    finds = matrix.spec.place("history.sender.nps_ever")
+    matrix = compute_feature_matrix(tables, CONFIG, FittedParameters.create_empty(), KEY)
+    hidden = compute_feature_matrix(
+        tables, CONFIG, FittedParameters.create_empty(), KEY, as_of=pd.Timestamp(day(9))
+    )
+    finds = matrix.spec.get_column("history.sender.nps_ever")
     assert matrix.X[:, finds].tolist() == [0, 1]
     assert hidden.X[:, finds].tolist() == [0, 0]
 
 
-def test_what_is_fitted_survives_the_bundles_form(fitted: Fitted) -> None:
-    again = Fitted.from_plain(*fitted.to_plain())
+def test_what_is_fitted_survives_the_bundles_form(fitted: FittedParameters) -> None:
+    again = FittedParameters.from_plain(*fitted.to_plain())
     record = make_consignment()
     rows = []
     for learnt in (fitted, again):
         pipeline = Pipeline(CONFIG, learnt, KEY)
         row = np.zeros(len(pipeline.spec), dtype=np.float32)
         keys = np.zeros(len(pipeline.kinds), dtype=np.uint64)
-        pipeline.describe(record, row, keys, np.zeros_like(keys))
+        pipeline.fill_row(record, row, keys, np.zeros_like(keys))
         rows.append(row)
     np.testing.assert_array_equal(rows[0], rows[1])

@@ -11,25 +11,25 @@ from hypothesis import strategies as st
 from support.examples import MONDAY, day, make_consignment
 
 from consignments.records import Alert, Consignment, Item
-from consignments.visibility import day_of
+from consignments.visibility import to_day
 from features.alerts import Alerts
-from features.categories import Categories, fit_vocabularies
+from features.categories import CategoryFeatures, fit_vocabularies
 from features.config import FeatureConfig
-from features.currency import Rates
-from features.normalization.normal_forms import normal_forms
-from features.parties import Parties
-from features.route import Route
+from features.currency import ExchangeRates
+from features.normalization.normal_forms import normalize_consignment
+from features.parties import PartyFeatures
+from features.route import RouteFeatures
 from features.spec import Spec
-from features.value import Value, fit_norms
+from features.value import ValueFeatures, fit_norms
 from training.evaluation.name_invariance import NAMES
 
-RATES = Rates(np.array(["GBP"]), np.array([day_of(MONDAY) - 1], dtype=np.int32), np.array([[1.25]]))
+RATES = ExchangeRates(np.array(["GBP"]), np.array([to_day(MONDAY) - 1], dtype=np.int32), np.array([[1.25]]))
 SOME = [make_consignment(declared_value=10.0 + place) for place in range(40)]
 GROUPS = (
-    Parties(),
-    Route(),
-    Value(RATES, fit_norms(SOME, map(normal_forms, SOME), RATES)),
-    Categories(fit_vocabularies(SOME, FeatureConfig()), FeatureConfig()),
+    PartyFeatures(),
+    RouteFeatures(),
+    ValueFeatures(RATES, fit_norms(SOME, map(normalize_consignment, SOME), RATES)),
+    CategoryFeatures(fit_vocabularies(SOME, FeatureConfig()), FeatureConfig()),
     Alerts([Alert(alert_id="A1", issued_at=day(-1), description_pattern="cot*", hs_code="61")]),
 )
 
@@ -65,8 +65,8 @@ CONSIGNMENT = st.builds(
 
 
 def all_values(c):
-    forms = normal_forms(c)
-    return [list(group.values(c, forms)) for group in GROUPS]
+    forms = normalize_consignment(c)
+    return [list(group.compute(c, forms)) for group in GROUPS]
 
 
 @given(CONSIGNMENT)
@@ -104,11 +104,16 @@ def test_names_codes_and_texts_are_well_formed():
 
 def test_what_is_learnt_is_marked_as_fitted():
     """Without rates, norms and vocabularies a fitted feature says nothing, and the others do not change."""
-    bare = (*GROUPS[:2], Value(Rates.nothing(), {}), Categories({}, FeatureConfig()), GROUPS[4])
+    bare = (
+        *GROUPS[:2],
+        ValueFeatures(ExchangeRates.create_empty(), {}),
+        CategoryFeatures({}, FeatureConfig()),
+        GROUPS[4],
+    )
     c = make_consignment()
-    forms = normal_forms(c)
+    forms = normalize_consignment(c)
     for learnt, unlearnt in zip(GROUPS, bare, strict=True):
-        pairs = zip(learnt.features, learnt.values(c, forms), unlearnt.values(c, forms), strict=True)
+        pairs = zip(learnt.features, learnt.compute(c, forms), unlearnt.compute(c, forms), strict=True)
         changed = {
             feature.name
             for feature, one, other in pairs

@@ -5,15 +5,15 @@ from math import isnan
 import pytest
 from support.examples import make_consignment
 
-from features.normalization.normal_forms import normal_forms
-from features.route import Route, read_route
+from features.normalization.normal_forms import normalize_consignment
+from features.route import RouteFeatures, parse_route
 
 
 def values(consignment_id="RB123456785GB", **changes):
-    group = Route()
+    group = RouteFeatures()
     c = make_consignment(consignment_id, **changes)
     names = [feature.name.removeprefix("route.") for feature in group.features]
-    return dict(zip(names, group.values(c, normal_forms(c)), strict=True))
+    return dict(zip(names, group.compute(c, normalize_consignment(c)), strict=True))
 
 
 def test_a_plain_consignment_has_nothing_to_say():
@@ -35,7 +35,7 @@ def test_a_hub_at_either_end_is_no_detour():
 
 
 def test_postal_places_name_their_country():
-    assert read_route("CNSHAA>KRSELB").countries == ("CN", "KR")
+    assert parse_route("CNSHAA>KRSELB").countries == ("CN", "KR")
 
 
 @pytest.mark.parametrize(("route", "share"), [("LHR>ICN", 0.0), ("LHR>SEOUL", 0.5), ("12>??", 1.0)])

@@ -15,14 +15,14 @@ from consignments.parquet_stream import stream_table
 from consignments.records import Alert, Consignment, Outcome
 from consignments.table_files import write_table
 from consignments.tables import check_frame, read_table
-from features.batch import Tables, feature_matrix, joined
+from features.batch import Tables, compute_feature_matrix, join_history
 from features.config import FeatureConfig
-from features.fitted import Fitted
+from features.fitted import FittedParameters
 from features.history.pseudonyms import Pseudonyms
-from features.streams import FeaturePiece, InMemory, World, feature_pieces
+from features.streams import FeatureChunk, FeatureInputs, InMemoryTable, stream_features
 from training.simulation.operation import simulate
 
-CONFIG, NOTHING = FeatureConfig(), Fitted.nothing()
+CONFIG, NOTHING = FeatureConfig(), FittedParameters.create_empty()
 KEY = Pseudonyms(b"a key of the tests, 32 bytes long")
 FROM_HERE = 250
 """Rows from here on are given, those before are history."""
@@ -40,7 +40,7 @@ def tables() -> Tables:
 
 @pytest.fixture(scope="module")
 def expected(tables: Tables) -> NDArray[np.float32]:
-    return feature_matrix(tables, CONFIG, NOTHING, KEY).X
+    return compute_feature_matrix(tables, CONFIG, NOTHING, KEY).X
 
 
 @pytest.fixture(scope="module")
@@ -58,18 +58,20 @@ def logged(tables: Tables) -> Tables:
     return Tables(frame, outcomes.assign(sequence=np.arange(len(outcomes)) * 97 + 1), tables.alerts)
 
 
-def world(tables: Tables, piece_rows: int = 100) -> World:
-    return World(InMemory(tables.consignments, piece_rows), outcomes=tables.outcomes, alerts=tables.alerts)
+def world(tables: Tables, piece_rows: int = 100) -> FeatureInputs:
+    return FeatureInputs(
+        InMemoryTable(tables.consignments, piece_rows), outcomes=tables.outcomes, alerts=tables.alerts
+    )
 
 
-def together(pieces: Iterator[FeaturePiece]) -> tuple[NDArray[np.float32], list[str]]:
+def together(pieces: Iterator[FeatureChunk]) -> tuple[NDArray[np.float32], list[str]]:
     given_on = list(pieces)
     names = [name for piece in given_on for name in piece.frame["consignment_id"]]
     assert all(piece.frame.index.equals(pd.RangeIndex(len(piece.X))) for piece in given_on)
     return np.concatenate([piece.X for piece in given_on]), names
 
 
-def assert_same(pieces: Iterator[FeaturePiece], X: NDArray[np.float32], names: "pd.Series[str]") -> None:
+def assert_same(pieces: Iterator[FeatureChunk], X: NDArray[np.float32], names: "pd.Series[str]") -> None:
     read, read_names = together(pieces)
     np.testing.assert_array_equal(read.view(np.uint32), X.view(np.uint32))
     assert read_names == names.tolist()
@@ -88,29 +90,29 @@ def test_pieces_of_any_size_are_the_whole_table(
     source_rows: int,
     piece_rows: int,
 ) -> None:
-    monkeypatch.setattr("features.streams.feature_matrix", no_whole_table)
-    pieces = feature_pieces(world(tables, source_rows), CONFIG, NOTHING, KEY, piece_rows=piece_rows)
+    monkeypatch.setattr("features.streams.compute_feature_matrix", no_whole_table)
+    pieces = stream_features(world(tables, source_rows), CONFIG, NOTHING, KEY, piece_rows=piece_rows)
     assert_same(pieces, expected, tables.consignments["consignment_id"])
 
 
 def test_a_log_piece_by_piece_is_the_log_as_a_whole(monkeypatch: pytest.MonkeyPatch, logged: Tables) -> None:
-    X = feature_matrix(logged, CONFIG, NOTHING, KEY).X
-    monkeypatch.setattr("features.streams.feature_matrix", no_whole_table)
+    X = compute_feature_matrix(logged, CONFIG, NOTHING, KEY).X
+    monkeypatch.setattr("features.streams.compute_feature_matrix", no_whole_table)
     assert logged.consignments["consignment_id"].duplicated().any()
     assert (logged.consignments["received_at"].diff() < pd.Timedelta(0)).any()
-    pieces = feature_pieces(world(logged), CONFIG, NOTHING, KEY, piece_rows=70)
+    pieces = stream_features(world(logged), CONFIG, NOTHING, KEY, piece_rows=70)
     assert_same(pieces, X, logged.consignments["consignment_id"])
 
 
 def test_other_processes_give_the_same_bits(
     monkeypatch: pytest.MonkeyPatch, tables: Tables, expected: NDArray[np.float32]
 ) -> None:
-    monkeypatch.setattr("features.workers.FEWEST_ROWS", 1)
-    pieces = feature_pieces(world(tables), CONFIG, NOTHING, KEY, jobs=2, piece_rows=70)
+    monkeypatch.setattr("features.workers.MIN_PARALLEL_ROWS", 1)
+    pieces = stream_features(world(tables), CONFIG, NOTHING, KEY, jobs=2, piece_rows=70)
     assert_same(pieces, expected, tables.consignments["consignment_id"])
     keep = np.arange(len(expected)) % 3 == 0
     monkeypatch.setattr("features.batch.CHUNK_ROWS", 70)
-    some = feature_matrix(tables, CONFIG, NOTHING, KEY, keep=keep, jobs=2).X
+    some = compute_feature_matrix(tables, CONFIG, NOTHING, KEY, keep=keep, jobs=2).X
     assert some.tobytes() == expected[keep].tobytes()
 
 
@@ -118,14 +120,14 @@ def test_other_processes_give_the_same_bits(
 def test_a_table_in_another_order_is_taken_together_as_far_as_that_goes_and_given_in_its_order(
     monkeypatch: pytest.MonkeyPatch, tables: Tables, expected: NDArray[np.float32], days_in_order: bool
 ) -> None:
-    monkeypatch.setattr("features.streams.MOST_BLOCK_ROWS", 200)
+    monkeypatch.setattr("features.streams.MAX_BLOCK_ROWS", 200)
     mixed = np.random.default_rng(4).permutation(len(expected))
     if days_in_order:
         days = tables.consignments["received_at"].dt.floor("D").to_numpy()
         mixed = mixed[np.argsort(days[mixed], kind="stable")]
-        monkeypatch.setattr("features.streams.feature_matrix", no_whole_table)
+        monkeypatch.setattr("features.streams.compute_feature_matrix", no_whole_table)
     shuffled = Tables(tables.consignments.iloc[mixed].reset_index(drop=True), tables.outcomes, tables.alerts)
-    pieces = feature_pieces(world(shuffled), CONFIG, NOTHING, KEY, piece_rows=70)
+    pieces = stream_features(world(shuffled), CONFIG, NOTHING, KEY, piece_rows=70)
     assert_same(pieces, expected[mixed], shuffled.consignments["consignment_id"])
 
 
@@ -140,18 +142,20 @@ def test_past_consignments_join_the_history_and_are_not_given_on(
     past = tables.consignments[both].reset_index(drop=True)
     mine = Tables(tables.consignments[~old].reset_index(drop=True), tables.outcomes, tables.alerts)
     moment = None if as_of is None else pd.Timestamp(as_of)
-    whole, keep = joined(mine, past)
-    X = feature_matrix(whole, CONFIG, NOTHING, KEY, keep=keep, as_of=moment).X
-    monkeypatch.setattr("features.streams.feature_matrix", no_whole_table)
-    given_world = World(InMemory(mine.consignments, 90), InMemory(past, 70), mine.outcomes, mine.alerts)
-    pieces = feature_pieces(given_world, CONFIG, NOTHING, KEY, as_of=moment, piece_rows=64)
+    whole, keep = join_history(mine, past)
+    X = compute_feature_matrix(whole, CONFIG, NOTHING, KEY, keep=keep, as_of=moment).X
+    monkeypatch.setattr("features.streams.compute_feature_matrix", no_whole_table)
+    given_world = FeatureInputs(
+        InMemoryTable(mine.consignments, 90), InMemoryTable(past, 70), mine.outcomes, mine.alerts
+    )
+    pieces = stream_features(given_world, CONFIG, NOTHING, KEY, as_of=moment, piece_rows=64)
     assert_same(pieces, X, mine.consignments["consignment_id"])
 
 
 def test_history_and_consignments_have_both_a_sequence_or_neither(tables: Tables, logged: Tables) -> None:
-    mixed = World(InMemory(tables.consignments), InMemory(logged.consignments))
+    mixed = FeatureInputs(InMemoryTable(tables.consignments), InMemoryTable(logged.consignments))
     with pytest.raises(BadInput, match="only one of the consignments and the history has a sequence"):
-        next(feature_pieces(mixed, CONFIG, NOTHING, KEY))
+        next(stream_features(mixed, CONFIG, NOTHING, KEY))
 
 
 def test_files_read_piece_by_piece_give_the_same_bits(tables: Tables, tmp_path: Path) -> None:
@@ -162,16 +166,20 @@ def test_files_read_piece_by_piece_give_the_same_bits(tables: Tables, tmp_path: 
         write_table(rows, tmp_path / "t" / f"date={day}" / "part.parquet")
     good = read_table(tmp_path / "t", Consignment)
     assert good.report.rejected == 2
-    X = feature_matrix(Tables(good.frame, tables.outcomes, tables.alerts), CONFIG, NOTHING, KEY).X
+    X = compute_feature_matrix(Tables(good.frame, tables.outcomes, tables.alerts), CONFIG, NOTHING, KEY).X
     stream = stream_table(tmp_path / "t", Consignment, piece_rows=45)
-    pieces = feature_pieces(
-        World(stream, outcomes=tables.outcomes, alerts=tables.alerts), CONFIG, NOTHING, KEY, piece_rows=64
+    pieces = stream_features(
+        FeatureInputs(stream, outcomes=tables.outcomes, alerts=tables.alerts),
+        CONFIG,
+        NOTHING,
+        KEY,
+        piece_rows=64,
     )
     assert_same(pieces, X, good.frame["consignment_id"])
 
 
 def test_a_table_without_rows_is_one_piece_without_rows(tables: Tables) -> None:
     nothing = Tables(tables.consignments.iloc[:0], tables.outcomes, tables.alerts)
-    X, names = together(feature_pieces(world(nothing), CONFIG, NOTHING, KEY))
-    assert X.shape == (0, feature_matrix(nothing, CONFIG, NOTHING, KEY).X.shape[1])
+    X, names = together(stream_features(world(nothing), CONFIG, NOTHING, KEY))
+    assert X.shape == (0, compute_feature_matrix(nothing, CONFIG, NOTHING, KEY).X.shape[1])
     assert names == []

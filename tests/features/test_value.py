@@ -8,25 +8,25 @@ import pytest
 from support.examples import MONDAY, make_consignment
 
 from consignments.records import Item
-from consignments.visibility import day_of
-from features.currency import Rates
-from features.normalization.normal_forms import normal_forms
-from features.value import FEWEST_FOR_NORM, Value, fit_norms
+from consignments.visibility import to_day
+from features.currency import ExchangeRates
+from features.normalization.normal_forms import normalize_consignment
+from features.value import MIN_CONSIGNMENTS_FOR_NORM, ValueFeatures, fit_norms
 
-RATES = Rates(
-    np.array(["GBP", "KRW"]), np.array([day_of(MONDAY) - 1], dtype=np.int32), np.array([[1.25, 0.00075]])
+RATES = ExchangeRates(
+    np.array(["GBP", "KRW"]), np.array([to_day(MONDAY) - 1], dtype=np.int32), np.array([[1.25, 0.00075]])
 )
 
 
 def values(norms=None, rates=RATES, **changes):
-    group = Value(rates, norms or {})
+    group = ValueFeatures(rates, norms or {})
     c = make_consignment(**changes)
     names = [feature.name.removeprefix("value.") for feature in group.features]
-    return dict(zip(names, group.values(c, normal_forms(c)), strict=True))
+    return dict(zip(names, group.compute(c, normalize_consignment(c)), strict=True))
 
 
 def norms_of(consignments):
-    return fit_norms(consignments, [normal_forms(c) for c in consignments], RATES)
+    return fit_norms(consignments, [normalize_consignment(c) for c in consignments], RATES)
 
 
 def test_value_is_compared_in_dollars_whatever_the_currency():
@@ -97,7 +97,7 @@ def test_the_items_stand_in_for_a_missing_total():
     assert values(declared_value=None)["missing"] == 1.0
 
 
-def shipments(heading, per_kg, count=FEWEST_FOR_NORM):
+def shipments(heading, per_kg, count=MIN_CONSIGNMENTS_FOR_NORM):
     spread = [per_kg * exp(1.0 if place % 2 else -1.0) for place in range(count)]
     return [
         make_consignment(hs_code=f"{heading}00", declared_value=value, currency="USD", gross_weight_kg=1.0)
@@ -133,7 +133,7 @@ def test_amounts_without_a_currency_are_compared_with_their_like():
 
 
 def test_one_price_for_all_does_not_make_the_next_one_outlandish():
-    same = [make_consignment(declared_value=20.0, currency="USD") for _ in range(FEWEST_FOR_NORM)]
+    same = [make_consignment(declared_value=20.0, currency="USD") for _ in range(MIN_CONSIGNMENTS_FOR_NORM)]
     assert abs(values(norms=norms_of(same), declared_value=21.0, currency="USD")["usd_z"]) < 1.0
 
 
@@ -148,4 +148,4 @@ def test_amounts_beyond_float32_stay_finite():
 
 def test_a_rate_of_the_day_itself_is_not_used():
     late = make_consignment(received_at=datetime(2024, 3, 3, 23, 0, tzinfo=UTC), currency="GBP")
-    assert isnan(Value(RATES, {}).values(late, normal_forms(late))[1])
+    assert isnan(ValueFeatures(RATES, {}).compute(late, normalize_consignment(late))[1])

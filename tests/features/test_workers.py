@@ -7,13 +7,13 @@ from pathlib import Path
 
 POOL = """
 import time
-from features.workers import FEWEST_ROWS, Workers
+from features.workers import MIN_PARALLEL_ROWS, WorkerPool
 
 def same(number):
     return number
 
 if __name__ == "__main__":
-    with Workers(2, FEWEST_ROWS) as workers:
+    with WorkerPool(2, MIN_PARALLEL_ROWS) as workers:
         print(*workers.map(same, range(8)), flush=True)
         time.sleep(600)
 """

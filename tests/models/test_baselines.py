@@ -6,8 +6,8 @@ from sklearn.metrics import average_precision_score
 from support.small_model import SPEC, make_rows
 
 from features.spec import Spec
-from models.baselines import BestFeature, RandomOrder, average_precision, fit_baselines
-from models.linear import MOST_ROWS
+from models.baselines import BestFeature, RandomOrder, compute_average_precision, fit_baselines
+from models.linear import MAX_ROWS
 
 ROWS = make_rows(1)
 IDS = [f"RB{i}" for i in range(len(ROWS.X))]
@@ -17,7 +17,7 @@ def test_each_baseline_scores_every_row_with_a_number() -> None:
     baselines = fit_baselines(ROWS.X, ROWS.y, ROWS.weight, SPEC)
     assert [baseline.name for baseline in baselines] == ["random", "rules", "best_feature", "logistic"]
     for baseline in baselines:
-        scores = baseline.scores(ROWS.X, IDS)
+        scores = baseline.compute_scores(ROWS.X, IDS)
         assert scores.shape == (len(ROWS.X),)
         assert np.isfinite(scores).all()
 
@@ -25,17 +25,17 @@ def test_each_baseline_scores_every_row_with_a_number() -> None:
 def test_fitting_twice_gives_the_same_scores() -> None:
     once, again = (fit_baselines(ROWS.X, ROWS.y, ROWS.weight, SPEC) for _ in range(2))
     for left, right in zip(once, again, strict=True):
-        assert left.scores(ROWS.X, IDS).tobytes() == right.scores(ROWS.X, IDS).tobytes()
+        assert left.compute_scores(ROWS.X, IDS).tobytes() == right.compute_scores(ROWS.X, IDS).tobytes()
 
 
 def test_a_random_score_depends_on_the_identifier_and_the_seed_only() -> None:
-    scores = RandomOrder(1).scores(ROWS.X[:3], ["a", "b", "c"])
-    assert RandomOrder(1).scores(ROWS.X[5:8], ["c", "b", "a"]).tolist() == scores[::-1].tolist()
-    assert (RandomOrder(2).scores(ROWS.X[:3], ["a", "b", "c"]) != scores).all()
+    scores = RandomOrder(1).compute_scores(ROWS.X[:3], ["a", "b", "c"])
+    assert RandomOrder(1).compute_scores(ROWS.X[5:8], ["c", "b", "a"]).tolist() == scores[::-1].tolist()
+    assert (RandomOrder(2).compute_scores(ROWS.X[:3], ["a", "b", "c"]) != scores).all()
 
 
 def test_random_scores_are_even() -> None:
-    scores = RandomOrder(1).scores(ROWS.X, IDS)
+    scores = RandomOrder(1).compute_scores(ROWS.X, IDS)
     assert np.histogram(scores, 4, (0, 1))[0] == pytest.approx([750] * 4, abs=100)
 
 
@@ -45,19 +45,19 @@ def test_the_best_feature_is_found_with_its_direction(sign: float) -> None:
     y = (sign * X[:, 7] > 1.5).astype(float)
     best = BestFeature.fit(X, y, np.ones(500), SPEC)
     assert (best.feature, best.sign) == ("made.f7", sign)
-    assert average_precision(best.scores(X), y, np.ones(500)) == 1.0
+    assert compute_average_precision(best.compute_scores(X), y, np.ones(500)) == 1.0
 
 
 def test_a_missing_value_comes_last_in_either_direction() -> None:
     X = np.array([[np.nan], [1.0], [-3e38], [np.inf]], dtype=np.float32)
     for sign in (1.0, -1.0):
-        scores = BestFeature("made.f0", 0, sign).scores(X)
+        scores = BestFeature("made.f0", 0, sign).compute_scores(X)
         assert scores[0] <= scores.min()
         assert scores[0] < scores[1]
 
 
 def test_many_negatives_are_thinned_and_all_positives_kept() -> None:
-    count = 3 * MOST_ROWS
+    count = 3 * MAX_ROWS
     X = np.zeros((count, 2), dtype=np.float32)
     y = np.zeros(count)
     y[:10] = 1
@@ -74,4 +74,4 @@ def test_average_precision_is_that_of_scikit_learn_ties_and_weights_included(see
     score, y = rng.integers(0, 8, 200).astype(float), rng.integers(0, 2, 200).astype(float)
     weight = rng.uniform(0.1, 5, 200)
     expected = average_precision_score(y, score, sample_weight=weight)
-    assert average_precision(score, y, weight) == pytest.approx(expected)
+    assert compute_average_precision(score, y, weight) == pytest.approx(expected)

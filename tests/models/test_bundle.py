@@ -12,11 +12,11 @@ import pytest
 from support.small_model import PARAMS, SPEC, fit_small, make_rows, small_model
 
 from consignments.errors import BundleRefused, FileFault
-from features.config import Columns, FeatureConfig, HistoryKeys
-from models.bundle import MANIFEST, Examples, load_bundle, write_bundle
+from features.config import ExtraColumns, FeatureConfig, HistoryKeys
+from models.bundle import MANIFEST, SelfTestExamples, load_bundle, write_bundle
 from models.calibration import Calibration
 from models.risk_model import RiskModel
-from models.traffic_profile import Reference, Source
+from models.traffic_profile import ReferenceProfile, SourceActivity
 
 CARD = {
     "name": "nps-risk",
@@ -26,7 +26,7 @@ CARD = {
     "code_version": "0.1.0",
     "metrics": {"test/roc_auc": 0.91, "test/recall_at_1pct": float("nan")},
 }
-CONFIG = FeatureConfig(Columns(numeric=("tax_rate",)), HistoryKeys((("hs_code", "route"),)))
+CONFIG = FeatureConfig(ExtraColumns(numeric=("tax_rate",)), HistoryKeys((("hs_code", "route"),)))
 FITTED = {"vocabularies": {"carrier": ["royal mail", "ems"]}, "norms": {"61": [1.5, 0.25]}}
 ARRAYS = {
     "text_weights": np.linspace(-1, 1, 64, dtype=np.float32),
@@ -49,7 +49,7 @@ FILES = (
     "text_weights.npy",
     "trees.txt",
 )
-REFERENCE = Reference(
+REFERENCE = ReferenceProfile(
     first_day="2024-05-01",
     days=28,
     capacity=3,
@@ -64,7 +64,7 @@ REFERENCE = Reference(
     mix={"office": {"Incheon": 5}},
     missing={"postal": {"hs_code": 2}},
     sizes={},
-    sources={"office": {"Incheon": Source(5, 0)}},
+    sources={"office": {"Incheon": SourceActivity(5, 0)}},
 )
 
 
@@ -76,7 +76,7 @@ def write(directory: Path, **changes: Any) -> str:
         "fitted": FITTED,
         "arrays": ARRAYS,
         "model": small_model(),
-        "examples": Examples.take(small_model(), rows.X, rows.channels),
+        "examples": SelfTestExamples.compute(small_model(), rows.X, rows.channels),
         "reference": REFERENCE,
     }
     return write_bundle(directory, **(parts | changes))
@@ -91,7 +91,7 @@ def directory(tmp_path: Path) -> Path:
 def test_what_was_written_is_what_is_loaded(directory: Path) -> None:
     bundle = load_bundle(directory)
     assert bundle.card.metrics == {"test/roc_auc": 0.91, "test/recall_at_1pct": None}
-    assert (bundle.card.target, bundle.card.feature_spec_sha256) == ("nps", SPEC.digest())
+    assert (bundle.card.target, bundle.card.feature_spec_sha256) == ("nps", SPEC.compute_digest())
     assert (bundle.config, bundle.fitted) == (CONFIG, FITTED)
     assert bundle.spec.features == SPEC.features
     assert bundle.reference == REFERENCE
@@ -101,7 +101,7 @@ def test_what_was_written_is_what_is_loaded(directory: Path) -> None:
         assert bundle.arrays[name].dtype == array.dtype
         assert bundle.arrays[name].tobytes() == array.tobytes()
         assert bundle.arrays[name].flags.writeable
-    bundle.self_test()
+    bundle.run_self_test()
 
 
 def test_a_loaded_model_scores_to_the_last_bit_as_the_fitted_one(directory: Path) -> None:
@@ -118,7 +118,7 @@ def test_equal_inputs_give_equal_bytes_on_any_number_of_threads(tmp_path: Path) 
     sums = set()
     for threads in (1, 2):
         model = fit_small(threads=threads, params=few)
-        examples = Examples.take(model, rows.X, rows.channels)
+        examples = SelfTestExamples.compute(model, rows.X, rows.channels)
         sums.add(write(tmp_path / str(threads), model=model, examples=examples))
     assert sums == {load_bundle(tmp_path / "2").sha256}
     for name in FILES:
@@ -137,7 +137,7 @@ def test_a_bundle_may_carry_no_reference(tmp_path: Path) -> None:
     write(tmp_path / "bundle", reference=None)
     bundle = load_bundle(tmp_path / "bundle")
     assert bundle.reference is None
-    bundle.self_test()
+    bundle.run_self_test()
 
 
 @pytest.mark.parametrize("name", FILES)
@@ -255,7 +255,7 @@ def test_the_self_test_finds_a_score_that_differs_in_its_last_digit(directory: P
     forge(directory, "examples.json", text.replace(number, other, 1).encode())
     bundle = load_bundle(directory)
     with pytest.raises(BundleRefused, match="the self-test failed"):
-        bundle.self_test()
+        bundle.run_self_test()
 
 
 def test_the_self_test_finds_a_leaf_that_was_moved(directory: Path) -> None:
@@ -265,7 +265,7 @@ def test_the_self_test_finds_a_leaf_that_was_moved(directory: Path) -> None:
     forge(directory, "trees.txt", text.replace(f"leaf_value={value}", f"leaf_value={other}", 1).encode())
     bundle = load_bundle(directory)
     with pytest.raises(BundleRefused, match="the self-test failed: another raw score"):
-        bundle.self_test()
+        bundle.run_self_test()
 
 
 def left_behind(folder: Path) -> list[str]:

@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from consignments.errors import BundleRefused
-from models.calibration import FEWEST_POSITIVES, FURTHEST, Calibration, logistic
+from models.calibration import MAX_LOG_ODDS, MIN_POSITIVES, Calibration, compute_logistic
 
 TRUE_SLOPE, TRUE_INTERCEPTS = 1.5, {"postal": 0.5, "air_cargo": -0.5}
 
@@ -33,7 +33,7 @@ def test_slope_and_intercepts_are_found_again_where_there_are_many_rows() -> Non
 def test_the_mean_probability_is_the_weighted_share_of_positives() -> None:
     raw, y, channel = made(20_000)
     weight = np.where(y == 1, 1.0, 7.0)
-    mean = np.average(Calibration.fit(raw, y, weight, channel).probability(raw, channel), weights=weight)
+    mean = np.average(Calibration.fit(raw, y, weight, channel).calibrate(raw, channel), weights=weight)
     assert mean == pytest.approx(np.average(y, weights=weight), rel=1e-3)
 
 
@@ -57,16 +57,16 @@ def test_a_channel_with_few_finds_stays_near_the_pooled_intercept() -> None:
 def test_with_few_positives_only_the_intercept_is_fitted() -> None:
     raw, _, channel = made(2000)
     y = np.zeros(len(raw))
-    y[: FEWEST_POSITIVES - 1] = 1
+    y[: MIN_POSITIVES - 1] = 1
     found = Calibration.fit(raw, y, np.ones(len(raw)), channel)
     assert (found.slope, found.channels) == (1.0, {})
-    expected = (FEWEST_POSITIVES - 0.5) / (len(raw) + 1)
-    assert found.probability(raw, channel).mean() == pytest.approx(expected, rel=1e-6)
+    expected = (MIN_POSITIVES - 0.5) / (len(raw) + 1)
+    assert found.calibrate(raw, channel).mean() == pytest.approx(expected, rel=1e-6)
 
 
 def test_without_a_positive_the_probability_is_small_but_not_zero() -> None:
     raw, y, channel = made(1000)
-    probability = Calibration.fit(raw, 0 * y, np.ones(len(raw)), channel).probability(raw, channel)
+    probability = Calibration.fit(raw, 0 * y, np.ones(len(raw)), channel).calibrate(raw, channel)
     assert 0 < probability.mean() < 1e-3
 
 
@@ -89,27 +89,27 @@ def test_raw_scores_that_part_the_labels_fully_or_invert_them_give_a_slope_in_bo
 
 @given(st.floats(-1e300, 1e300), st.sampled_from(["postal", "air_cargo", "another"]))
 def test_a_probability_is_inside_zero_and_one(raw: float, channel: str) -> None:
-    p = Calibration(2.0, -3.0, {"postal": -5.0, "air_cargo": 1.0}).probability(np.array([raw]), [channel])[0]
+    p = Calibration(2.0, -3.0, {"postal": -5.0, "air_cargo": 1.0}).calibrate(np.array([raw]), [channel])[0]
     assert 0 < p < 1
 
 
 @given(st.floats(-15, 15), st.floats(1e-6, 5))
 def test_a_higher_raw_score_gives_a_higher_probability(raw: float, more: float) -> None:
-    low, high = Calibration(1.2, -3.0, {}).probability(np.array([raw, raw + more]), ["postal"] * 2)
+    low, high = Calibration(1.2, -3.0, {}).calibrate(np.array([raw, raw + more]), ["postal"] * 2)
     assert low < high
 
 
 @given(st.lists(st.floats(-60, 60), min_size=1, max_size=40))
 def test_one_row_and_many_give_the_same_bits(raw: list[float]) -> None:
     calibration = Calibration(1.3, -0.7, {"postal": 0.1})
-    many = calibration.probability(np.array(raw), ["postal"] * len(raw))
-    singly = [calibration.probability(np.array([value]), ["postal"])[0] for value in raw]
+    many = calibration.calibrate(np.array(raw), ["postal"] * len(raw))
+    singly = [calibration.calibrate(np.array([value]), ["postal"])[0] for value in raw]
     assert many.tobytes() == np.array(singly).tobytes()
 
 
-@given(st.floats(-FURTHEST, FURTHEST))
+@given(st.floats(-MAX_LOG_ODDS, MAX_LOG_ODDS))
 def test_the_own_exponential_agrees_with_the_library_to_the_last_digits(log_odds: float) -> None:
-    assert logistic(log_odds) == pytest.approx(1 / (1 + math.exp(-log_odds)), rel=1e-15)
+    assert compute_logistic(log_odds) == pytest.approx(1 / (1 + math.exp(-log_odds)), rel=1e-15)
 
 
 @given(

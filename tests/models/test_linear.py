@@ -12,6 +12,6 @@ def test_logistic_regression_bears_missing_constant_and_endless_columns() -> Non
     X = ROWS.X.copy()
     X[:, 3], X[:, 5], X[::7, 6] = np.nan, 1.0, np.inf
     model = LogisticRegression.fit(X, ROWS.y, ROWS.weight)
-    scores = model.scores(X)
+    scores = model.compute_scores(X)
     assert np.isfinite(scores).all()
     assert scores[ROWS.y == 1].mean() > scores[ROWS.y == 0].mean()

@@ -6,7 +6,7 @@ import msgspec
 import pytest
 
 from consignments.errors import PromotionRefused
-from models.promotion_record import FIRST, PromotionRecord, record_for, verify_chain
+from models.promotion_record import GENESIS_SHA256, PromotionRecord, find_record, verify_chain
 
 
 def chain(length: int = 3) -> list[PromotionRecord]:
@@ -25,7 +25,7 @@ def chain(length: int = 3) -> list[PromotionRecord]:
                 rules={},
                 comparison=None,
                 forced=False,
-                previous_sha256=records[-1].sha256() if records else FIRST,
+                previous_sha256=records[-1].compute_sha256() if records else GENESIS_SHA256,
             )
         )
     return records
@@ -55,7 +55,7 @@ def test_a_dropped_record_breaks_the_chain() -> None:
 
 def test_a_record_is_told_to_people_with_each_rule_on_one_line() -> None:
     rule = {"held": False, "found": "a | b\nc"}
-    told = msgspec.structs.replace(chain()[1], rules={"calibrated": rule}, forced=True).markdown()
+    told = msgspec.structs.replace(chain()[1], rules={"calibrated": rule}, forced=True).to_markdown()
     assert told.startswith("## Promoted by a reviewer, 2024-03-02 00:00 UTC, in place of version 1")
     assert "**Forced, against the gate.**" in told
     assert told.splitlines()[-1] == r"| calibrated | **does not hold:** a \| b c |"
@@ -64,12 +64,12 @@ def test_a_record_is_told_to_people_with_each_rule_on_one_line() -> None:
 def test_a_record_survives_its_json() -> None:
     record = chain()[2]
     assert PromotionRecord.from_json(record.to_json()) == record
-    assert PromotionRecord.from_json(record.to_json()).sha256() == record.sha256()
+    assert PromotionRecord.from_json(record.to_json()).compute_sha256() == record.compute_sha256()
 
 
 def test_a_version_is_approved_by_its_very_bundle() -> None:
-    assert record_for(chain(), "2", f"{2:064d}").number == 2
+    assert find_record(chain(), "2", f"{2:064d}").number == 2
     with pytest.raises(PromotionRefused, match="not the one that was approved"):
-        record_for(chain(), "2", "a" * 64)
+        find_record(chain(), "2", "a" * 64)
     with pytest.raises(PromotionRefused, match="never promoted"):
-        record_for(chain(), "9", f"{9:064d}")
+        find_record(chain(), "9", f"{9:064d}")

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from features.spec import Feature, Spec
-from models.reasons import Reasons, reason_text
+from models.reasons import ReasonRanker, format_reason
 
 SPEC = Spec(
     [
@@ -18,7 +18,7 @@ ROW = np.array([4, 9, 1250.4, 1], dtype=np.float32)
 
 
 def told(contributions: list[float], top: int = 3, lowering: bool = False) -> list[tuple[str, str, float]]:
-    ranked = Reasons(SPEC).rank(ROW, np.array(contributions), top, lowering=lowering)
+    ranked = ReasonRanker(SPEC).rank(ROW, np.array(contributions), top, lowering=lowering)
     return [(reason.code, reason.text, round(reason.contribution, 6)) for reason in ranked]
 
 
@@ -77,7 +77,7 @@ VALUES = [
 
 @pytest.mark.parametrize(("unit", "value", "expected"), VALUES)
 def test_values_are_told_in_the_manner_of_their_unit(unit: str, value: float, expected: str) -> None:
-    assert reason_text(Feature("a.b", unit, "r", "It is {value}."), value) == f"It is {expected}."
+    assert format_reason(Feature("a.b", unit, "r", "It is {value}."), value) == f"It is {expected}."
 
 
 @pytest.mark.parametrize(
@@ -89,14 +89,14 @@ def test_values_are_told_in_the_manner_of_their_unit(unit: str, value: float, ex
     ],
 )
 def test_a_flag_says_whether_its_fact_holds(value: float, expected: str) -> None:
-    assert reason_text(SPEC.features[3], value) == expected
+    assert format_reason(SPEC.features[3], value) == expected
 
 
 def test_a_text_without_a_value_stands_as_it_is() -> None:
     feature = Feature("category.carrier", "code", "carrier", "The carrier, compared with others")
-    assert reason_text(feature, 12.0) == "The carrier, compared with others"
+    assert format_reason(feature, 12.0) == "The carrier, compared with others"
 
 
 def test_braces_other_than_the_value_are_left_alone() -> None:
     feature = Feature("column.x{0}", "number", "x", "x{0} {names!r} is {value}")
-    assert reason_text(feature, 2.0) == "x{0} {names!r} is 2"
+    assert format_reason(feature, 2.0) == "x{0} {names!r} is 2"

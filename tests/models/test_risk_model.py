@@ -15,7 +15,7 @@ from consignments.errors import BadInput, BundleRefused, ServiceFault
 from features.spec import Feature, Spec
 from models.bands import Bands
 from models.calibration import Calibration
-from models.risk_model import RiskModel, Traffic
+from models.risk_model import BandSample, RiskModel
 from models.trees import Trees
 
 HELD_OUT = make_rows(7, 1000)
@@ -34,7 +34,7 @@ def test_a_row_gets_the_same_score_alone_among_others_and_by_the_booster(places:
     many = model.score(X, channels)
     singly = [model.score(X[i : i + 1], channels[i : i + 1])[0] for i in range(len(X))]
     booster = lightgbm.Booster(model_str=model.trees.text)
-    by_booster = model.calibration.probability(booster.predict(X, raw_score=True), channels)
+    by_booster = model.calibration.calibrate(booster.predict(X, raw_score=True), channels)
     assert many.tobytes() == np.array(singly).tobytes() == by_booster.tobytes()
 
 
@@ -57,21 +57,21 @@ def test_another_seed_gives_other_trees() -> None:
 
 def test_bands_are_shares_of_the_traffic() -> None:
     model, traffic = small_model(), make_rows(2)
-    bands = model.bands_of(model.score(traffic.X, traffic.channels))
+    bands = model.assign_bands(model.score(traffic.X, traffic.channels))
     assert bands.count("high") == 15  # 0.5 % of 3,000
     assert bands.count("elevated") == 60  # the next 2 %
 
 
 def test_ties_at_a_cut_off_stay_in_the_lower_band() -> None:
     scores = np.array([0.9] * 10 + [0.1] * 990)
-    bands = Bands.of_traffic(scores)
-    assert [bands.of(0.9), bands.of(0.1)] == ["elevated", "routine"]
+    bands = Bands.from_scores(scores)
+    assert [bands.assign(0.9), bands.assign(0.1)] == ["elevated", "routine"]
 
 
 def test_in_little_traffic_nothing_seen_so_far_is_high() -> None:
-    bands = Bands.of_traffic(np.array([0.2, 0.4]))
-    assert bands.of(0.4) == "routine"
-    assert bands.of(0.41) == "high"
+    bands = Bands.from_scores(np.array([0.2, 0.4]))
+    assert bands.assign(0.4) == "routine"
+    assert bands.assign(0.41) == "high"
 
 
 def test_reasons_and_the_expected_value_add_up_to_the_raw_score() -> None:
@@ -79,7 +79,7 @@ def test_reasons_and_the_expected_value_add_up_to_the_raw_score() -> None:
     for row in HELD_OUT.X[:20]:
         reasons = model.explain(row, len(SPEC), lowering=True)
         total = model.trees.expected + sum(reason.contribution for reason in reasons)
-        assert total == pytest.approx(model.raw(row[None])[0], abs=1e-9)
+        assert total == pytest.approx(model.predict_raw(row[None])[0], abs=1e-9)
 
 
 def test_the_reasons_of_a_high_score_raise_it_the_weightiest_first() -> None:
@@ -142,13 +142,13 @@ def test_training_rows_that_do_not_fit_are_refused(change: Any, said: str) -> No
             *HELD_OUT._replace(**change),
             spec=SPEC,
             validation=HELD_OUT,
-            traffic=Traffic(HELD_OUT.X, HELD_OUT.channels),
+            traffic=BandSample(HELD_OUT.X, HELD_OUT.channels),
         )
 
 
 def test_without_traffic_there_are_no_bands() -> None:
     with pytest.raises(BadInput, match="no traffic"):
-        fit_small(traffic=Traffic(HELD_OUT.X[:0], []))
+        fit_small(traffic=BandSample(HELD_OUT.X[:0], []))
 
 
 def test_scoring_imports_neither_lightgbm_nor_pandas_nor_scikit_learn() -> None:

@@ -5,45 +5,45 @@ import numpy as np
 from support.real_rows import REAL
 from support.small_model import SPEC, make_rows, text_of
 
-from models.linear_trees import blended
-from models.risk_model import Labelled, RiskModel, Traffic, TreeParams
-from models.rule_prior import Prior
+from models.linear_trees import blend_trees
+from models.risk_model import BandSample, LabelledRows, RiskModel, TreeParams
+from models.rule_prior import RulePrior
 from models.rules import Rules
 from models.trees import Trees
 
-NAMED, VAGUE = REAL.place("goods.names_specific"), REAL.place("goods.vague_whole")
+NAMED, VAGUE = REAL.get_column("goods.names_specific"), REAL.get_column("goods.vague_whole")
 FEW = TreeParams(trees=3, leaves=4, depth=3, feature_share=1.0, linear_share=0.0)
 
 
-def rows_where_rules_are(right: bool, count: int = 4000) -> Labelled:
+def rows_where_rules_are(right: bool, count: int = 4000) -> LabelledRows:
     """Make rows of the real features: what names a substance holds one in half of the cases, or never."""
     rng = np.random.default_rng(1)
     X = np.zeros((count, len(REAL)), dtype=np.float32)
     X[:, NAMED], X[:, VAGUE] = rng.random((2, count)) < 0.1
     X[rng.random(X.shape) < 0.05] = np.nan
     chance = np.where((X[:, NAMED] == 1) == right, 0.5, 0.02)
-    return Labelled(X, (rng.random(count) < chance).astype(float), np.ones(count), ["postal"] * count)
+    return LabelledRows(X, (rng.random(count) < chance).astype(float), np.ones(count), ["postal"] * count)
 
 
-def prior_of(rows: Labelled) -> Prior:
-    return Prior.fit(rows.X, rows.y, rows.weight, REAL)
+def prior_of(rows: LabelledRows) -> RulePrior:
+    return RulePrior.fit(rows.X, rows.y, rows.weight, REAL)
 
 
 def test_points_become_log_odds_that_finds_bear_out() -> None:
     rows = rows_where_rules_are(right=True)
     prior = prior_of(rows)
-    points = prior.rules.scores(rows.X)
+    points = prior.rules.compute_scores(rows.X)
     for told in (0.0, 5.0):
         here = points == told
-        assert abs(rows.y[here].mean() - (1 / (1 + np.exp(-prior.raw(rows.X)[here]))).mean()) < 0.05
+        assert abs(rows.y[here].mean() - (1 / (1 + np.exp(-prior.predict_raw(rows.X)[here]))).mean()) < 0.05
 
 
 def test_where_points_tell_nothing_or_the_contrary_trees_start_by_themselves() -> None:
     wrong = prior_of(rows_where_rules_are(right=False))
     made = make_rows(1)
-    unknown = Prior.fit(made.X, made.y, made.weight, SPEC)
+    unknown = RulePrior.fit(made.X, made.y, made.weight, SPEC)
     for prior, X in ((wrong, np.zeros((2, len(REAL)), dtype=np.float32)), (unknown, made.X)):
-        assert (prior.per_point, prior.raw(X), prior.stairs(X)) == (0.0, None, [])
+        assert (prior.per_point, prior.predict_raw(X), prior.to_step_functions(X)) == (0.0, None, [])
 
 
 def test_as_trees_the_rules_say_the_same_for_every_row() -> None:
@@ -52,17 +52,17 @@ def test_as_trees_the_rules_say_the_same_for_every_row() -> None:
     rng = np.random.default_rng(2)
     X = rng.choice(np.float32([np.nan, -1, 0, 1 / 31, 1 / 30, 0.5, 1, 3, 5]), (500, len(REAL)))
     flat = text_of([], len(REAL)).replace(" ".join(f"f{i}" for i in range(len(REAL))), " ".join(REAL.names))
-    trees = Trees.from_text(blended(flat, [], 0.0, prior.stairs(rows.X)))
-    assert np.allclose(trees.raw(X), prior.raw(X), rtol=0, atol=1e-12)
+    trees = Trees.from_text(blend_trees(flat, [], 0.0, prior.to_step_functions(rows.X)))
+    assert np.allclose(trees.predict_raw(X), prior.predict_raw(X), rtol=0, atol=1e-12)
 
 
 def test_a_rule_that_no_training_row_met_still_speaks_and_is_told() -> None:
     model = fit(rows_where_rules_are(right=True))
     row = np.zeros((1, len(REAL)), dtype=np.float32)
     alerted = row.copy()
-    alerted[0, REAL.place("alerts.party")] = 1
-    assert model.raw(alerted)[0] > model.raw(row)[0] + 1
-    assert model.explain(alerted[0])[0].code == REAL.features[REAL.place("alerts.party")].reason
+    alerted[0, REAL.get_column("alerts.party")] = 1
+    assert model.predict_raw(alerted)[0] > model.predict_raw(row)[0] + 1
+    assert model.explain(alerted[0])[0].code == REAL.features[REAL.get_column("alerts.party")].reason
 
 
 def test_trees_learn_what_the_rules_miss() -> None:
@@ -71,20 +71,20 @@ def test_trees_learn_what_the_rules_miss() -> None:
     model = fit(rows)
     known, missed = np.zeros((2, len(REAL)), dtype=np.float32)
     missed[0] = 1
-    assert model.raw(missed[None])[0] > model.raw(known[None])[0]
+    assert model.predict_raw(missed[None])[0] > model.predict_raw(known[None])[0]
 
 
 def test_lightgbm_explains_a_model_that_starts_from_the_rules_alike() -> None:
     rows = rows_where_rules_are(right=True)
     model = fit(rows)
     booster = lightgbm.Booster(model_str=model.trees.text)
-    assert model.trees.raw(rows.X).tobytes() == booster.predict(rows.X, raw_score=True).tobytes()
+    assert model.trees.predict_raw(rows.X).tobytes() == booster.predict(rows.X, raw_score=True).tobytes()
     told = booster.predict(rows.X[:50], pred_contrib=True)
-    assert np.abs(model.trees.contributions(rows.X[:50]) - told).max() < 1e-9
+    assert np.abs(model.trees.compute_contributions(rows.X[:50]) - told).max() < 1e-9
 
 
-def fit(rows: Labelled) -> RiskModel:
-    traffic = Traffic(rows.X, rows.channels)
+def fit(rows: LabelledRows) -> RiskModel:
+    traffic = BandSample(rows.X, rows.channels)
     return RiskModel.fit(*rows, spec=REAL, validation=rows, traffic=traffic, params=FEW)
 
 

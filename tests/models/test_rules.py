@@ -17,7 +17,7 @@ def test_every_rule_names_a_feature_that_exists(rule: Rule) -> None:
 
 def test_points_add_up() -> None:
     row = row_with(history__sender_side__nps_a_consignment=1 / 6, goods__vague_whole=1, alerts__goods=0)
-    assert Rules(REAL).scores(row[None]).tolist() == [5 + 1]
+    assert Rules(REAL).compute_scores(row[None]).tolist() == [5 + 1]
 
 
 def test_who_would_fire_on_everything_is_struck_off() -> None:
@@ -26,14 +26,14 @@ def test_who_would_fire_on_everything_is_struck_off() -> None:
         row_with(history__sender_side__nps_a_consignment=1 / (consignments + ADDED_ARRIVALS))
         for consignments in (25, 26)
     )
-    assert rules.scores(np.stack([watched, busy])).tolist() == [5, 0]
+    assert rules.compute_scores(np.stack([watched, busy])).tolist() == [5, 0]
     assert [reason.code for reason in rules.explain(watched)] == ["sender_finds"]
     assert rules.explain(busy) == []
 
 
 def test_missing_features_and_missing_values_give_no_points() -> None:
-    assert Rules(REAL).scores(row_with()[None]).tolist() == [0]
-    assert Rules(SPEC).scores(np.zeros((3, len(SPEC)), dtype=np.float32)).tolist() == [0] * 3
+    assert Rules(REAL).compute_scores(row_with()[None]).tolist() == [0]
+    assert Rules(SPEC).compute_scores(np.zeros((3, len(SPEC)), dtype=np.float32)).tolist() == [0] * 3
     assert Rules(Spec([])).score(np.zeros((2, 0), dtype=np.float32), ["postal"] * 2).shape == (2,)
 
 
@@ -48,7 +48,7 @@ def test_rules_give_scores_bands_and_reasons_where_there_is_no_model() -> None:
     )
     score = rules.score(X, ["postal"] * 3)
     assert (0 < score[0] < score[1] < score[2] < 1).all()
-    assert rules.bands_of(score) == ["routine", "elevated", "high"]
+    assert rules.assign_bands(score) == ["routine", "elevated", "high"]
     assert [reason.text for reason in rules.explain(X[2])] == [
         "The text names 1 known new psychoactive substance(s)",
         "Consignee's address is a post box",

@@ -10,7 +10,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from consignments.errors import BadInput
-from models.selection import Selected, select, selection_probabilities, selection_table
+from models.selection import (
+    SelectedConsignment,
+    build_selection_table,
+    compute_selection_probabilities,
+    select,
+)
 
 SCORES = [0.9, 0.8, 0.5, 0.5, 0.5, 0.1, 0.1]
 SEEDS = 4000
@@ -18,7 +23,7 @@ SEEDS = 4000
 NOISE = 4 * 0.5 / SEEDS**0.5
 
 
-def one_office(scores: list[float], seed: int = 1, **policy: Any) -> list[Selected]:
+def one_office(scores: list[float], seed: int = 1, **policy: Any) -> list[SelectedConsignment]:
     count = len(scores)
     ids = [f"RB{i}" for i in range(count)]
     return select(
@@ -28,7 +33,7 @@ def one_office(scores: list[float], seed: int = 1, **policy: Any) -> list[Select
 
 def stated(scores: list[float], **policy: Any) -> list[float]:
     count = len(scores)
-    return selection_probabilities(
+    return compute_selection_probabilities(
         np.array(scores), ["ICN"] * count, np.zeros(count, dtype=np.int64), **policy
     ).tolist()
 
@@ -163,7 +168,7 @@ def test_a_score_table_becomes_a_selection_table() -> None:
             ).as_unit("us"),
         }
     )
-    table = selection_table(scores, capacity=1, explore=0.0, seed=1)
+    table = build_selection_table(scores, capacity=1, explore=0.0, seed=1)
     assert table["consignment_id"].tolist() == ["c", "b", "e"]
     assert table["office"].isna().tolist() == [True, False, False]
     assert table["selected_by"].tolist() == ["model"] * 3
@@ -180,4 +185,4 @@ def test_an_empty_score_table_gives_an_empty_list() -> None:
             "received_at": pd.Series(dtype="datetime64[us, UTC]"),
         }
     )
-    assert len(selection_table(scores, capacity=1, explore=0.1, seed=1)) == 0
+    assert len(build_selection_table(scores, capacity=1, explore=0.1, seed=1)) == 0

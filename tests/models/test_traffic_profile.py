@@ -5,13 +5,13 @@ import pytest
 
 from consignments.errors import BundleRefused
 from features.spec import Feature, Spec
-from models.traffic_profile import Reference, Source
+from models.traffic_profile import ReferenceProfile, SourceActivity
 
 SPEC = Spec([Feature("made.a", "count", "a", "A is {value}"), Feature("made.b", "flag", "b", "B holds")])
 
 
-def reference(**changes: object) -> Reference:
-    whole = Reference(
+def reference(**changes: object) -> ReferenceProfile:
+    whole = ReferenceProfile(
         first_day="2024-03-01",
         days=14,
         capacity=2,
@@ -26,7 +26,7 @@ def reference(**changes: object) -> Reference:
         mix={"office": {"Incheon": 6}},
         missing={"postal": {"hs_code": 2}},
         sizes={"channel:postal": {"pieces": [1.0, 1.0, 1.0, 2.0, 3.0]}},
-        sources={"office": {"Incheon": Source(6, 1)}},
+        sources={"office": {"Incheon": SourceActivity(6, 1)}},
     )
     return msgspec.structs.replace(whole, **changes)
 
@@ -34,7 +34,7 @@ def reference(**changes: object) -> Reference:
 def test_a_reference_keeps_its_numbers_as_json() -> None:
     whole = reference()
     whole.require_fit(SPEC, "reference.json")
-    assert msgspec.json.decode(msgspec.json.encode(whole), type=Reference) == whole
+    assert msgspec.json.decode(msgspec.json.encode(whole), type=ReferenceProfile) == whole
 
 
 @pytest.mark.parametrize(

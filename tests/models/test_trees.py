@@ -13,11 +13,26 @@ from hypothesis import strategies as st
 from support.small_model import Hand, chain, make_rows, text_of
 
 from consignments.errors import BundleRefused
-from models.trees import DEEPEST, ZERO, Trees, strip_parameters
+from models.trees import MAX_DEPTH, ZERO_THRESHOLD, Trees, strip_parameters
 
 SAME = {"num_threads": 1, "deterministic": True, "force_row_wise": True, "verbosity": -1}
 AWKWARD = np.array(
-    [np.nan, np.inf, -np.inf, 0.0, -0.0, ZERO, -ZERO, 1e-36, -1e-36, 1e-38, 3e38, -3e38, 1.0, 0.5],
+    [
+        np.nan,
+        np.inf,
+        -np.inf,
+        0.0,
+        -0.0,
+        ZERO_THRESHOLD,
+        -ZERO_THRESHOLD,
+        1e-36,
+        -1e-36,
+        1e-38,
+        3e38,
+        -3e38,
+        1.0,
+        0.5,
+    ],
     dtype=np.float32,
 )
 
@@ -43,7 +58,7 @@ BOOSTERS = {
     "extra trees": {"extra_trees": True},
     "monotone": {"monotone_constraints": [1] + [0] * 11},
     "bagging": {"bagging_fraction": 0.5, "bagging_freq": 1},
-    "deep": {"max_depth": DEEPEST, "num_leaves": 63, "min_data_in_leaf": 1},
+    "deep": {"max_depth": MAX_DEPTH, "num_leaves": 63, "min_data_in_leaf": 1},
     "shallow": {"max_depth": 2},
 }
 
@@ -53,7 +68,7 @@ def test_the_walk_equals_the_booster_to_the_last_bit(params: dict[str, Any]) -> 
     booster = grown(**params)
     trees = Trees.from_text(booster.model_to_string())
     for X in (make_rows(5).X, awkward_rows()):
-        assert trees.raw(X).tobytes() == booster.predict(X, raw_score=True).tobytes()
+        assert trees.predict_raw(X).tobytes() == booster.predict(X, raw_score=True).tobytes()
 
 
 @pytest.mark.parametrize("params", BOOSTERS.values(), ids=BOOSTERS)
@@ -61,9 +76,9 @@ def test_contributions_equal_those_of_the_booster(params: dict[str, Any]) -> Non
     booster = grown(**params)
     trees = Trees.from_text(booster.model_to_string())
     for X in (make_rows(5, 200).X, awkward_rows(count=100)):
-        got = trees.contributions(X)
+        got = trees.compute_contributions(X)
         assert np.abs(got - booster.predict(X, pred_contrib=True)).max() < 1e-9
-        assert np.abs(got.sum(axis=1) - trees.raw(X)).max() < 1e-9
+        assert np.abs(got.sum(axis=1) - trees.predict_raw(X)).max() < 1e-9
 
 
 def test_zero_is_missing_also_where_it_is_only_nearly_zero() -> None:
@@ -73,10 +88,22 @@ def test_zero_is_missing_also_where_it_is_only_nearly_zero() -> None:
     for params in ({"zero_as_missing": True}, {"use_missing": False}, {}):
         booster = grown(X, y, **params)
         trees = Trees.from_text(booster.model_to_string())
-        assert trees.raw(X).tobytes() == booster.predict(X, raw_score=True).tobytes()
+        assert trees.predict_raw(X).tobytes() == booster.predict(X, raw_score=True).tobytes()
 
 
-@pytest.mark.parametrize("threshold", [0.0, -0.0, ZERO, -ZERO, ZERO / 3, -ZERO / 3, math.inf, -math.inf])
+@pytest.mark.parametrize(
+    "threshold",
+    [
+        0.0,
+        -0.0,
+        ZERO_THRESHOLD,
+        -ZERO_THRESHOLD,
+        ZERO_THRESHOLD / 3,
+        -ZERO_THRESHOLD / 3,
+        math.inf,
+        -math.inf,
+    ],
+)
 @pytest.mark.parametrize("decision", [0, 2, 4, 6, 8, 10], ids="missing {}".format)
 def test_thresholds_near_zero_and_infinite_ones_are_taken_as_lightgbm_takes_them(
     threshold: float, decision: int
@@ -84,7 +111,7 @@ def test_thresholds_near_zero_and_infinite_ones_are_taken_as_lightgbm_takes_them
     text = text_of([Hand([0], [threshold], [-1], [-2], [4], [1.0, 2.0], [2, 2], decision)], 1)
     X = AWKWARD[:, None].copy()
     expected = lightgbm.Booster(model_str=text).predict(X, raw_score=True)
-    assert Trees.from_text(text).raw(X).tolist() == expected.tolist()
+    assert Trees.from_text(text).predict_raw(X).tolist() == expected.tolist()
 
 
 def test_a_tree_of_a_single_leaf_adds_its_value() -> None:
@@ -94,17 +121,19 @@ def test_a_tree_of_a_single_leaf_adds_its_value() -> None:
     for model in (booster.model_to_string(), text):
         trees, oracle = Trees.from_text(model), lightgbm.Booster(model_str=model)
         X = np.array([[0.0], [np.nan], [5.0]], dtype=np.float32)
-        assert trees.raw(X).tobytes() == oracle.predict(X, raw_score=True).tobytes()
-        assert np.allclose(trees.contributions(X), oracle.predict(X, pred_contrib=True), rtol=0, atol=1e-12)
+        assert trees.predict_raw(X).tobytes() == oracle.predict(X, raw_score=True).tobytes()
+        assert np.allclose(
+            trees.compute_contributions(X), oracle.predict(X, pred_contrib=True), rtol=0, atol=1e-12
+        )
 
 
-@pytest.mark.parametrize("depth", range(1, DEEPEST + 1))
+@pytest.mark.parametrize("depth", range(1, MAX_DEPTH + 1))
 def test_contributions_are_exact_at_every_depth(depth: int) -> None:
-    text = text_of([chain(depth)], DEEPEST)
-    X = awkward_rows(DEEPEST, 64)
+    text = text_of([chain(depth)], MAX_DEPTH)
+    X = awkward_rows(MAX_DEPTH, 64)
     X[0] = 1.0
     oracle = lightgbm.Booster(model_str=text).predict(X, pred_contrib=True)
-    assert np.abs(Trees.from_text(text).contributions(X) - oracle).max() < 1e-9
+    assert np.abs(Trees.from_text(text).compute_contributions(X) - oracle).max() < 1e-9
 
 
 # Feature 0 splits twice on one path, and a leaf and a whole branch hold no training row.
@@ -149,7 +178,7 @@ def test_contributions_are_shapley_values_also_with_empty_leaves_and_repeated_fe
     row: list[float],
 ) -> None:
     trees = Trees.from_text(text_of([REPEATED], 3))
-    got = trees.contributions(np.array([row], dtype=np.float32))[0]
+    got = trees.compute_contributions(np.array([row], dtype=np.float32))[0]
     assert got[:3] == pytest.approx(shapley(REPEATED, row, 3), abs=1e-12)
     assert got[3] == pytest.approx(expectation(REPEATED, row, frozenset()), abs=1e-12)
 
@@ -161,16 +190,19 @@ def test_the_spread_is_that_of_committees_of_every_so_many_th_tree() -> None:
         [booster.predict(X, raw_score=True, start_iteration=at, num_iteration=1) for at in range(20)]
     )
     votes = np.array([4 * each[part::4].sum(axis=0) for part in range(4)])
-    assert np.allclose(trees.spread(X, parts=4), votes.std(axis=0), rtol=1e-9)
-    assert (trees.spread(X, parts=1) == 0).all()
+    assert np.allclose(trees.compute_disagreement(X, parts=4), votes.std(axis=0), rtol=1e-9)
+    assert (trees.compute_disagreement(X, parts=1) == 0).all()
 
 
 def test_one_row_and_many_give_the_same_bits() -> None:
     trees = Trees.from_text(grown().model_to_string())
     X = awkward_rows(count=50)
-    assert np.concatenate([trees.raw(X[i : i + 1]) for i in range(50)]).tobytes() == trees.raw(X).tobytes()
-    singly = np.concatenate([trees.contributions(X[i : i + 1]) for i in range(50)])
-    assert singly.tobytes() == trees.contributions(X).tobytes()
+    assert (
+        np.concatenate([trees.predict_raw(X[i : i + 1]) for i in range(50)]).tobytes()
+        == trees.predict_raw(X).tobytes()
+    )
+    singly = np.concatenate([trees.compute_contributions(X[i : i + 1]) for i in range(50)])
+    assert singly.tobytes() == trees.compute_contributions(X).tobytes()
 
 
 def test_rows_that_are_read_only_or_in_another_layout_give_the_same() -> None:
@@ -179,14 +211,14 @@ def test_rows_that_are_read_only_or_in_another_layout_give_the_same() -> None:
     frozen = X.copy()
     frozen.flags.writeable = False
     for other in (frozen, np.asfortranarray(X), np.repeat(X, 2, axis=0)[::2]):
-        assert trees.raw(other).tobytes() == trees.raw(X).tobytes()
+        assert trees.predict_raw(other).tobytes() == trees.predict_raw(X).tobytes()
 
 
 def test_rows_of_another_width_are_an_error_and_never_reach_the_kernel() -> None:
     trees = Trees.from_text(text_of([chain(3)], 4))
     for shape in ((2, 3), (2, 5), (4,)):
         with pytest.raises(ValueError, match="for 4 features"):
-            trees.raw(np.zeros(shape, dtype=np.float32))
+            trees.predict_raw(np.zeros(shape, dtype=np.float32))
 
 
 def test_the_text_without_parameters_loads_into_lightgbm_and_predicts_the_same() -> None:
@@ -235,8 +267,8 @@ def test_categorical_splits_are_refused() -> None:
 
 
 def test_a_path_that_is_too_deep_is_refused() -> None:
-    with pytest.raises(BundleRefused, match=f"too deep.*{DEEPEST + 1} splits.*at most {DEEPEST}"):
-        Trees.from_text(text_of([chain(DEEPEST + 1)], DEEPEST + 1))
+    with pytest.raises(BundleRefused, match=f"too deep.*{MAX_DEPTH + 1} splits.*at most {MAX_DEPTH}"):
+        Trees.from_text(text_of([chain(MAX_DEPTH + 1)], MAX_DEPTH + 1))
 
 
 # Line of a tree of three splits, what it is changed to, and what is said of it.
@@ -311,5 +343,5 @@ def test_a_text_changed_anywhere_is_refused_or_walked_within_bounds(data: st.Dat
     except BundleRefused:
         return
     X = np.zeros((3, len(trees.feature_names)), dtype=np.float32)
-    assert trees.raw(X).shape == (3,)
-    assert trees.contributions(X).shape == (3, X.shape[1] + 1)
+    assert trees.predict_raw(X).shape == (3,)
+    assert trees.compute_contributions(X).shape == (3, X.shape[1] + 1)

@@ -8,7 +8,7 @@ import pytest
 from support.databases import database_in, drop_schemas
 from support.serving_examples import DATA_KEY, Client, make_bundle, publish, serving, settings_in
 
-from features.config import Columns, FeatureConfig, HistoryKeys
+from features.config import ExtraColumns, FeatureConfig, HistoryKeys
 from serving.encryption.vault import Vault
 from serving.event_log.events import Event
 from serving.event_log.log import EventLog
@@ -65,7 +65,7 @@ def other_bundle(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="session")
 def column_bundle(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A model with a column of its own."""
-    config = FeatureConfig(columns=Columns(numeric=("tax_rate",)))
+    config = FeatureConfig(columns=ExtraColumns(numeric=("tax_rate",)))
     return make_bundle(tmp_path_factory.mktemp("column") / "bundle", config, seed=3)
 
 

@@ -32,7 +32,7 @@ MANY_BYTES = resource.RLIM_INFINITY
 
 
 def logged(client: Client) -> list[str | None]:
-    return [event.consignment_id for event in client.service.log.events()]
+    return [event.consignment_id for event in client.service.log.read_events()]
 
 
 @contextmanager
@@ -110,7 +110,7 @@ def test_a_database_that_can_only_be_read_is_told_and_then_it_goes_on(client: Cl
         connection.execute("PRAGMA query_only=ON")
 
     sa.event.listen(engine, "connect", read_only)
-    client.portal.call(client.service.log._writer.drop)
+    client.portal.call(client.service.log._writer.release)
     engine.dispose()
     assert "readonly" in refused(client, "RB2")
     client.look()
@@ -149,7 +149,7 @@ def test_on_a_full_disk_nothing_is_answered_that_is_not_written(tmp_path: Path, 
         until_ready(client)
         assert [ask(f"RB{number}") for number in range(60)] == [200] * 60
     log = EventLog.open(database_in(tmp_path), Vault(DATA_KEY))
-    written = {event.consignment_id: log.decision_id(event.sequence) for event in log.events()}
+    written = {event.consignment_id: log.format_decision_id(event.sequence) for event in log.read_events()}
     assert log.verify().broken_at is None
     assert log.last_sequence == len(written) == 61
     assert written == {name: answer["decision_id"] for name, answer in told.items()}

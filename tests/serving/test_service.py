@@ -204,7 +204,7 @@ def test_while_the_log_cannot_be_written_nothing_is_answered_and_then_it_goes_on
     assert client.get("/health/ready").status_code == 200
     assert score(client, "RB1") == first
     assert score(client, "RB4")["features"]["history.sender.arrivals_7d"] == 1
-    assert [event.consignment_id for event in client.service.log.events()] == ["RB1", "RB4"]
+    assert [event.consignment_id for event in client.service.log.read_events()] == ["RB1", "RB4"]
 
 
 def test_keys_may_change_while_it_runs(tmp_path: Path, bundle: Path) -> None:

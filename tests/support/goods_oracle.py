@@ -9,8 +9,15 @@ from typing import NamedTuple
 from unicodedata import category, normalize
 
 from features.goods import kernels as kernel
-from features.goods.character_folding import is_invisible, is_of_selves, stands_for
-from features.goods.lexicon import FILE_ENDINGS, WORD_SLOTS, Term, read_names, read_vague_terms, read_words
+from features.goods.character_folding import fold_character, is_invisible, is_unfolded
+from features.goods.lexicon import (
+    FILE_ENDINGS,
+    WORD_SLOTS,
+    LexiconTerm,
+    read_names,
+    read_vague_terms,
+    read_words,
+)
 
 READ_AS_ONE = ("il1", "o0", "e3", "a4", "s5", "t7", "b8")  # what a name may be spelt with, one for another
 _CAS_OR_LOCANT = re.compile(
@@ -28,8 +35,8 @@ class Letter(NamedTuple):
 
 def plain_values(text: str) -> dict[str, float]:
     """Give what the kernel writes for a text that is not '', by feature name; no HS code, no items."""
-    text = normalize("NFC", text[: kernel.MOST_CHARACTERS])[: kernel.MOST_CHARACTERS]
-    folded = [stood for char in text for stood in stands_for(char)]
+    text = normalize("NFC", text[: kernel.MAX_CHARACTERS])[: kernel.MAX_CHARACTERS]
+    folded = [stood for char in text for stood in fold_character(char)]
     values = {"described": 1.0} | _shape(text) | _words(folded) | _chemistry(folded)
     values |= _terms(squeeze(folded))
     if set(_items(folded)) <= set(FILE_ENDINGS) and _items(folded):
@@ -44,7 +51,7 @@ def kind(char: str) -> str:
         return "letter"
     if "0" <= char <= "9":
         return "digit"
-    return "other" if category(char)[0] in "LNM" or is_of_selves(char) else "-"
+    return "other" if category(char)[0] in "LNM" or is_unfolded(char) else "-"
 
 
 def in_word(char: str) -> bool:
@@ -68,13 +75,13 @@ def squeeze(folded: list[tuple[str, bool]]) -> list[Letter]:
 
 def _gap(marks: str) -> str:
     marks = re.sub(" +", " ", marks)
-    if "|" in marks or len(marks) > kernel.WIDEST_GAP:
+    if "|" in marks or len(marks) > kernel.MAX_GAP_SEPARATORS:
         return BROKEN
     return "".join(sorted(set(marks)))
 
 
 class Sought(NamedTuple):
-    term: Term
+    term: LexiconTerm
     letters: str
     parts: frozenset[int]  # places before which its own spelling has a separator
     pattern: re.Pattern[str]
@@ -84,7 +91,9 @@ class Sought(NamedTuple):
 def sought() -> list[Sought]:
     found: dict[tuple[str, int, str], Sought] = {}
     for term in sorted([*read_names(), *read_words()], key=lambda term: term.tier == kernel.CLASS):
-        letters = squeeze([stood for char in normalize("NFC", term.spelling) for stood in stands_for(char)])
+        letters = squeeze(
+            [stood for char in normalize("NFC", term.spelling) for stood in fold_character(char)]
+        )
         spelling = "".join(letter.char for letter in letters)
         parts = frozenset(place for place, letter in enumerate(letters) if letter.gap and place)
         alike = (
@@ -98,8 +107,8 @@ def sought() -> list[Sought]:
 
 def _terms(letters: list[Letter]) -> dict[str, float]:
     spelling = "".join(letter.char for letter in letters)
-    names: dict[int, list[tuple[int, bool, int, Term, int, bool]]] = {}
-    words: dict[tuple[int, str], tuple[int, Term]] = {}
+    names: dict[int, list[tuple[int, bool, int, LexiconTerm, int, bool]]] = {}
+    words: dict[tuple[int, str], tuple[int, LexiconTerm]] = {}
     for want in sought():
         for match in want.pattern.finditer(spelling):
             first, end = match.start(), match.start() + len(want.letters)
@@ -121,7 +130,7 @@ def _terms(letters: list[Letter]) -> dict[str, float]:
     return _counts([hit[3:] for hit in best], [term for _, term in words.values()])
 
 
-def _counts(names: list[tuple[Term, int, bool]], words: list[Term]) -> dict[str, float]:
+def _counts(names: list[tuple[LexiconTerm, int, bool]], words: list[LexiconTerm]) -> dict[str, float]:
     tiers = Counter(tier for _, tier, _ in names)
     strongest = max((tier for _, tier, _ in names), default=0)
     families = Counter(term.family for term in words if term.family)
@@ -159,7 +168,7 @@ def _reading(letters: list[Letter], first: int, end: int, want: Sought) -> tuple
     swapped = [place for place in range(length) if written[place].char != want.letters[place]]
     if any("2" <= want.letters[place] <= "9" for place in swapped):
         return None, False
-    spaced = all(gaps) and length >= kernel.SHORTEST_SPACED
+    spaced = all(gaps) and length >= kernel.MIN_SPACED_LETTERS
     if not (
         _may_start(letters, first, length, term.opening, spaced)
         and _may_end(letters, end, length, term.opening)
@@ -167,16 +176,16 @@ def _reading(letters: list[Letter], first: int, end: int, want: Sought) -> tuple
         return None, False
     if term.tier <= kernel.CONTEXT:
         return (None, False) if parted or swapped else (term.tier, False)
-    if swapped and length < kernel.SHORTEST_SWAPPED:
+    if swapped and length < kernel.MIN_SWAPPED_LETTERS:
         return None, False
     if parted and not spaced:
         blanks = any(" " in gap for gap in parted)
-        shortest = kernel.SHORTEST_PARTED_BY_BLANK if blanks else kernel.SHORTEST_PARTED
+        shortest = kernel.MIN_BLANK_PARTED_LETTERS if blanks else kernel.MIN_PARTED_LETTERS
         if term.opening != kernel.CLOSED or length < shortest:
             return None, False
     if parted or swapped:
         return term.tier, True
-    if length <= kernel.LONGEST_HINT:
+    if length <= kernel.MAX_HINT_LETTERS:
         number_and_word = gaps[0] == " " and not any(gaps[1:])
         plain_word = not any(gaps) and all(kind(letter.char) == "letter" for letter in written)
         if number_and_word or plain_word:
@@ -198,7 +207,7 @@ def _may_start(letters: list[Letter], first: int, length: int, opening: int, spa
     if gap or here == "other":
         return True
     before = kind(letters[first - 1].char)
-    return here == "letter" and before != "letter" and length >= kernel.SHORTEST_TOUCHING
+    return here == "letter" and before != "letter" and length >= kernel.MIN_TOUCHING_LETTERS
 
 
 def _may_end(letters: list[Letter], end: int, length: int, opening: int) -> bool:
@@ -207,7 +216,7 @@ def _may_end(letters: list[Letter], end: int, length: int, opening: int) -> bool
     here, after = kind(letters[end - 1].char), letters[end]
     if here != "letter":
         return here == "other"
-    if length < kernel.SHORTEST_TOUCHING:
+    if length < kernel.MIN_TOUCHING_LETTERS:
         return False
     plural = after.char == "s" and (end + 1 == len(letters) or letters[end + 1].gap != "")
     return kind(after.char) != "letter" or plural
@@ -219,7 +228,7 @@ def _may_end(letters: list[Letter], end: int, length: int, opening: int) -> bool
 @cache
 def vague_terms() -> frozenset[str]:
     terms = [*read_vague_terms(), *FILE_ENDINGS]
-    return frozenset(" ".join(_items([s for c in term for s in stands_for(c)])) for term in terms)
+    return frozenset(" ".join(_items([s for c in term for s in fold_character(c)])) for term in terms)
 
 
 def is_vague(words: str) -> bool:
@@ -268,10 +277,10 @@ def _chemistry(folded: list[tuple[str, bool]]) -> dict[str, float]:
 
 
 def _shape(text: str) -> dict[str, float]:
-    seen = [(char, stands_for(char)[0]) for char in text if stands_for(char)]
+    seen = [(char, fold_character(char)[0]) for char in text if fold_character(char)]
     inked = [char for char, (stood, _) in seen if stood != " "]
     kinds = [
-        (char, kind(stood), alike and ord(char) >= kernel.FIRST_BEYOND_LATIN) for char, (stood, alike) in seen
+        (char, kind(stood), alike and ord(char) >= kernel.FIRST_NON_LATIN) for char, (stood, alike) in seen
     ]
     ascii_alike = {char for char, (_, alike) in seen if alike and char.isascii()}
     runs = [1] + [len(list(run)) for char, run in groupby(kinds) if char[1] != " "]
@@ -290,7 +299,7 @@ def _shape(text: str) -> dict[str, float]:
         "invisible": sum(map(is_invisible, text)),
         "mixed_script_words": sum("L" in word and "x" in word for word in words),
         "invalid": float(not letters or (longest >= 3 and longest == len(inked))),
-        "latin": float(any(k == "letter" and ord(c) < kernel.FIRST_BEYOND_LATIN for c, k, _ in kinds)),
+        "latin": float(any(k == "letter" and ord(c) < kernel.FIRST_NON_LATIN for c, k, _ in kinds)),
         "cyrillic": float(any(k == "letter" and "\u0400" <= c <= "\u052f" for c, k, _ in kinds)),
         "hangul": float(any(k == "other" and "가" <= c <= "힣" for c, k, _ in kinds)),
         "cjk": float(any(k == "other" and ("\u2e80" <= c <= "\u9fff" or c > "\uffff") for c, k, _ in kinds)),
@@ -321,23 +330,23 @@ def _conclusions(values: dict[str, float]) -> dict[str, float]:
 
 def plain_buckets(text: str) -> list[int]:
     """Give the distinct buckets of a text's n-grams, in the order they first occur."""
-    text = normalize("NFC", text[: kernel.MOST_CHARACTERS])[: kernel.MOST_CHARACTERS]
-    folded = "".join(char if in_word(char) else " " for part in text for char, _ in stands_for(part))
+    text = normalize("NFC", text[: kernel.MAX_CHARACTERS])[: kernel.MAX_CHARACTERS]
+    folded = "".join(char if in_word(char) else " " for part in text for char, _ in fold_character(part))
     line = re.sub(" +", " ", f" {folded} ")
     grams = [
         line[first : first + length]
         for first in range(len(line))
-        for length in range(kernel.SHORTEST_GRAM, kernel.LONGEST_GRAM + 1)
+        for length in range(kernel.MIN_NGRAM, kernel.MAX_NGRAM + 1)
         if first + length <= len(line)
     ]
     return list(dict.fromkeys(map(bucket, grams)))
 
 
 def bucket(gram: str) -> int:
-    value = kernel.HASH_START
+    value = kernel.FNV_OFFSET
     for char in gram:
-        value = (value ^ ord(char)) * kernel.HASH_STEP % 2**64
-    return value * kernel.HASH_SPREAD % 2**64 >> (64 - kernel.BUCKET_BITS)
+        value = (value ^ ord(char)) * kernel.FNV_PRIME % 2**64
+    return value * kernel.HASH_MULTIPLIER % 2**64 >> (64 - kernel.BUCKET_BITS)
 
 
 def plain_score(text: str, weights: list[float]) -> float:

@@ -5,23 +5,23 @@ from datetime import UTC, datetime
 import numpy as np
 from support.small_model import SPEC, make_rows
 
-from features.batch import Matrix
-from training.config import TrainConfig, train_config
-from training.fitting.rolling_origin import Origin
+from features.batch import FeatureMatrix
+from training.config import TrainConfig, parse_config
+from training.fitting.rolling_origin import RollingOrigin
 
-MATRIX = Matrix(np.empty((0, len(SPEC)), dtype=np.float32), np.empty(0, dtype=np.int64), SPEC)
-CONFIG: TrainConfig = train_config({"model": {"trees": 15, "trees_unstopped": 15, "rows_in_leaf": 10}})
+MATRIX = FeatureMatrix(np.empty((0, len(SPEC)), dtype=np.float32), np.empty(0, dtype=np.int64), SPEC)
+CONFIG: TrainConfig = parse_config({"model": {"trees": 15, "trees_unstopped": 15, "rows_in_leaf": 10}})
 
 
-def made_origins(count: int = 2, rows: int = 600) -> list[Origin]:
+def made_origins(count: int = 2, rows: int = 600) -> list[RollingOrigin]:
     """Make origins whose first features tell; every fifth training row is background."""
     return [_origin(10 * place, rows) for place in range(count)]
 
 
-def _origin(seed: int, rows: int) -> Origin:
+def _origin(seed: int, rows: int) -> RollingOrigin:
     train, window = make_rows(seed + 1, rows), make_rows(seed + 2, rows)
     background = (np.arange(rows) % 5 == 0) & (train.y == 0)
-    return Origin(
+    return RollingOrigin(
         datetime(2024, 4, 8, tzinfo=UTC),
         datetime(2024, 5, 6, tzinfo=UTC),
         train,

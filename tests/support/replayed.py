@@ -2,15 +2,15 @@
 
 import pandas as pd
 
-from training.config import train_config
-from training.policy_replay.experiment import Contest, living
+from training.config import parse_config
+from training.policy_replay.experiment import Experiment, create_simulated_factory
 from training.policy_replay.replay import ReplaySettings
 
-MAKER = living(None, days=58, per_day=70, prevalence="operation")
+MAKER = create_simulated_factory(None, days=58, per_day=70, prevalence="operation")
 SETTINGS = ReplaySettings(
     capacity=4, explore=0.25, warm_up_days=35, retrain_days=14, target="any_offence", background=0.2
 )
-CONFIG = train_config(
+CONFIG = parse_config(
     {
         "split": {"validation_days": 7, "label_delay_days": 3},
         "model": {"trees": 12, "trees_unstopped": 12, "fewest_to_stop": 1000},
@@ -60,4 +60,6 @@ def contest(found=FOUND, events=(("a cover goes out of use", 21),)):
             openings += [past, tip]
             positives.append({**positives[-1], "day": FIRST_DAY, "warm_up": True, "found": True})
     settings = ReplaySettings(capacity=1, warm_up_days=7)
-    return Contest(pd.DataFrame(openings), pd.DataFrame(positives), settings, {}, list(events), 35, FIRST_DAY)
+    return Experiment(
+        pd.DataFrame(openings), pd.DataFrame(positives), settings, {}, list(events), 35, FIRST_DAY
+    )

@@ -24,11 +24,11 @@ from support.examples import day, make_consignment
 
 from consignments.visibility import to_us
 from features.config import FeatureConfig
-from features.fitted import Fitted
+from features.fitted import FittedParameters
 from features.history.pseudonyms import Pseudonyms
 from features.pipeline import Pipeline
-from models.bundle import Examples, load_bundle, write_bundle
-from models.promotion_record import FIRST, PromotionRecord
+from models.bundle import SelfTestExamples, load_bundle, write_bundle
+from models.promotion_record import GENESIS_SHA256, PromotionRecord
 from models.risk_model import RiskModel, TreeParams
 from serving.encryption.vault import Vault
 from serving.http.app import App
@@ -45,11 +45,11 @@ SERVE = "import sys; from serving.http.app import serve; from serving.process.se
 def make_bundle(folder: Path, config: FeatureConfig, seed: int, target: str = "nps") -> Path:
     """Train a small model on invented consignments, whose risk lies in words and in what the sender sent before."""
     rng = np.random.default_rng(seed)
-    pipeline = Pipeline(config, Fitted.nothing(), Pseudonyms(DATA_KEY))
+    pipeline = Pipeline(config, FittedParameters.create_empty(), Pseudonyms(DATA_KEY))
     X = np.zeros((ROWS, len(pipeline.spec)), dtype=np.float32)
     y = (rng.random(ROWS) < 0.3).astype(np.int8)
     keys, counterparts = np.zeros((2, len(pipeline.kinds)), dtype=np.uint64)
-    record = config.record_type()
+    record = config.build_record_type()
     goods = ("cotton t-shirts", "research chemical powder")
     for place in range(ROWS):
         c = make_consignment(
@@ -59,16 +59,16 @@ def make_bundle(folder: Path, config: FeatureConfig, seed: int, target: str = "n
             gross_weight_kg=float(rng.random()),
             channel=("postal", "air_cargo")[place % 2],
         )
-        pipeline.describe(record(**msgspec.structs.asdict(c)), X[place], keys, counterparts)
+        pipeline.fill_row(record(**msgspec.structs.asdict(c)), X[place], keys, counterparts)
         X[place, pipeline.history_at :] = rng.integers(0, 5, X.shape[1] - pipeline.history_at)
-    X[:, pipeline.spec.place("history.sender.arrivals_7d")] += 3 * y
+    X[:, pipeline.spec.get_column("history.sender.arrivals_7d")] += 3 * y
     channels = ["postal", "air_cargo"] * (ROWS // 2)
     weight = np.ones(ROWS)
     model = RiskModel.fit(
         X, y, weight, channels, spec=pipeline.spec, validation=(X, y, weight, channels), traffic=(X, channels),
         params=TreeParams(trees=20, leaves=6, rows_in_leaf=5), seed=seed,
     )  # fmt: skip
-    values, arrays = Fitted.nothing().to_plain()
+    values, arrays = FittedParameters.create_empty().to_plain()
     card = {
         "name": "nps-risk",
         "target": target,
@@ -77,7 +77,7 @@ def make_bundle(folder: Path, config: FeatureConfig, seed: int, target: str = "n
         "code_version": "0",
         "metrics": {"test/roc_auc": 0.9},
     }
-    examples = Examples.take(model, X[:8], channels[:8])
+    examples = SelfTestExamples.compute(model, X[:8], channels[:8])
     write_bundle(
         folder, card=card, config=config, fitted=values, arrays=arrays, model=model, examples=examples
     )
@@ -95,7 +95,7 @@ def place(state_dir: Path, bundle: Path, version: str, *, approved: bool = True)
     """Place a bundle beside those that are there; gives its folder. Without a promotion record it cannot decide."""
     sha256 = load_bundle(bundle).sha256
     record = PromotionRecord(
-        1, "nps-risk", version, None, sha256, "a reviewer", "a test", datetime(2024, 4, 2, tzinfo=UTC), {}, None, False, FIRST
+        1, "nps-risk", version, None, sha256, "a reviewer", "a test", datetime(2024, 4, 2, tzinfo=UTC), {}, None, False, GENESIS_SHA256
     )  # fmt: skip
     folder = state_dir / "models" / f"nps-risk-{version}-{sha256[:12]}"
     shutil.copytree(bundle, folder / "bundle")
@@ -127,7 +127,7 @@ def settings_in(state_dir: Path, **changes: Any) -> Settings:
 
 def vault_in(state_dir: Path) -> Vault:
     """Give the keys of a folder's log: the tests' data key, and the keys by month that lie there."""
-    return Vault.of(state_dir, DATA_KEY)
+    return Vault.load(state_dir, DATA_KEY)
 
 
 def on_day_20() -> int:
@@ -175,7 +175,7 @@ class Client:
 
     def look(self) -> None:
         """Let the service look now for a new model, new keys, or a log that can be used again."""
-        self.portal.call(self.service.look)
+        self.portal.call(self.service.poll)
 
 
 @contextmanager

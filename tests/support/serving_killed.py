@@ -24,7 +24,7 @@ SERVE = """
 import os, signal, sys, time
 import serving.state.snapshots as snapshots
 from serving.http.app import serve
-from serving.state.consignment_states import Dossiers
+from serving.state.consignment_states import ConsignmentStates
 from serving.event_log.log import EventLog
 from serving.process.settings import Settings
 
@@ -62,7 +62,7 @@ def append_and_die(log, events):
         die()
 
 EventLog.append = append_and_die
-Dossiers.__init__.__kwdefaults__["recent"] = 20
+ConsignmentStates.__init__.__kwdefaults__["recent"] = 20
 def clock_us():
     return int(1e6 * ({begin} + {day} * (time.time() - epoch)))
 serve("127.0.0.1", port, Settings.read(), clock_us)
@@ -143,7 +143,7 @@ class Service:
             self.process.kill()
         self.up.clear()
         assert self.process.wait(30) == -signal.SIGKILL
-        newest = Snapshots(self.folder / "snapshots").newest_first()
+        newest = Snapshots(self.folder / "snapshots").list_newest_first()
         if blow.damage and newest:
             content = bytearray(newest[0].read_bytes())
             content[len(content) // 3] ^= 255

@@ -11,7 +11,7 @@ from support.serving_examples import Client, publish, serving, settings_in
 
 from consignments.visibility import to_us
 from npsrisk import main
-from serving.maintenance.retention import Forgotten, forget
+from serving.maintenance.retention import RetentionResult, forget
 
 OLD, BETWEEN, LAST = 12, 3, 4
 RECENT = BETWEEN + LAST
@@ -74,6 +74,6 @@ def told(folder: Path, *words: str) -> dict[str, Any]:
     return found
 
 
-def forget_old(folder: Path, **options: Any) -> Forgotten:
+def forget_old(folder: Path, **options: Any) -> RetentionResult:
     """Forget the old consignments."""
     return forget(settings_in(folder), day(BEFORE), WHO, WHY, **options)

@@ -16,20 +16,20 @@ from support.serving_examples import DATA_KEY, vault_in
 from support.serving_killed import Service
 
 from consignments.errors import ServiceFault
-from consignments.visibility import day_of_us
-from features.fitted import Fitted
+from consignments.visibility import convert_us_to_day
+from features.fitted import FittedParameters
 from features.history.pseudonyms import Pseudonyms
 from features.history.table import ARRIVALS, REMEMBERED_DAYS, STEP, WIDTH
 from features.pipeline import Pipeline
 from npsrisk import main
-from serving.event_log.event_codec import Entries
+from serving.event_log.event_codec import EventCodec
 from serving.event_log.events import Event
 from serving.event_log.log import EventLog
-from serving.maintenance.import_past import published_config
+from serving.maintenance.import_past import load_published_config
 from serving.state.consignment_states import KeyReader
-from serving.state.identifier_index import DAY_MASK, EPOCH, KEPT_DAYS
-from serving.state.rebuild import Replay
-from serving.state.snapshots import Snapshots, restore, state_of
+from serving.state.identifier_index import DAY_MASK, DAY_OFFSET, KEPT_DAYS
+from serving.state.rebuild import StateRebuild
+from serving.state.snapshots import Snapshots, build_state, rebuild_state
 from serving.state.state import State
 
 Keys = NDArray[np.uint64]
@@ -44,7 +44,11 @@ def prove(folder: Path, service: Service, callers: list[Caller]) -> Counter[str]
         if caller.fault is not None:
             raise caller.fault
     log = EventLog.open(database_in(folder), vault_in(folder))
-    decisions = {log.decision_id(event.sequence): event for event in log.events() if event.kind == "decision"}
+    decisions = {
+        log.format_decision_id(event.sequence): event
+        for event in log.read_events()
+        if event.kind == "decision"
+    }
     prove_answers(log, decisions, callers)
     prove_nothing_is_twice(log)
     prove_history(folder, log)
@@ -62,29 +66,29 @@ def prove_answers(log: EventLog, decisions: dict[str, Event], callers: list[Call
         event = decisions[told.decision_id]
         model = f"nps-risk/{told.version}"
         assert (event.consignment_id, event.score, event.model) == (told.consignment_id, told.score, model)
-    logged = {(event.kind, event.consignment_id, event.recorded_us) for event in log.events()}
+    logged = {(event.kind, event.consignment_id, event.recorded_us) for event in log.read_events()}
     for received in itertools.chain(*(caller.received for caller in callers)):
         assert tuple(received) in logged
     for name, now_us in itertools.chain(*(caller.unknown for caller in callers)):
-        assert not was_known(log.of(name), now_us)
+        assert not was_known(log.read_consignment_events(name), now_us)
 
 
 def was_known(events: Iterable[Event], now_us: int) -> bool:
     """Whether a consignment was scored since it was last unmet for so long that it was forgotten."""
     met_on, scored = -REMEMBERED_DAYS, False
     for event in events:
-        day = day_of_us(event.recorded_us or 0)
+        day = convert_us_to_day(event.recorded_us or 0)
         if (event.recorded_us or 0) <= now_us:
             scored = event.kind == "decision" or (scored and day - met_on <= REMEMBERED_DAYS)
             met_on = day
-    return scored and day_of_us(now_us) - met_on <= REMEMBERED_DAYS
+    return scored and convert_us_to_day(now_us) - met_on <= REMEMBERED_DAYS
 
 
 def prove_nothing_is_twice(log: EventLog) -> None:
     """However often a consignment or an outcome was sent, as long as it is known there is one entry of it."""
     known: dict[str, tuple[dict[str, set[bytes]], int]] = {}
-    for event in log.events():
-        name, day = event.consignment_id or "", day_of_us(event.recorded_us or 0)
+    for event in log.read_events():
+        name, day = event.consignment_id or "", convert_us_to_day(event.recorded_us or 0)
         said, met_on = known.get(name, ({}, day))
         if day - met_on >= REMEMBERED_DAYS:  # on the last of its days it may have been either
             said = {}
@@ -103,15 +107,17 @@ def prove_nothing_is_twice(log: EventLog) -> None:
 
 def prove_history(folder: Path, log: EventLog) -> None:
     """The state that the log alone gives counts each consignment once, and is that of every snapshot and what came since."""
-    config = published_config(folder)
-    pipeline = Pipeline(config, Fitted.nothing(), Pseudonyms(DATA_KEY))
-    keys = KeyReader(pipeline, Entries(log.vault, config.record_type(), pipeline.kinds))
+    config = load_published_config(folder)
+    pipeline = Pipeline(config, FittedParameters.create_empty(), Pseudonyms(DATA_KEY))
+    keys = KeyReader(pipeline, EventCodec(log.vault, config.build_record_type(), pipeline.kinds))
     versions = latest_versions(log)
-    alone = restore(log, pipeline, keys.entries)
+    alone = rebuild_state(log, pipeline, keys.entries)
     probes = [keys(event) for event in versions[-PROBES:]]
     here = read(alone, pipeline, probes)
     assert len(probes) > 50
-    columns = pipeline.spec.place("history.sender.arrivals_365d") + WIDTH * np.arange(len(pipeline.kinds))
+    columns = pipeline.spec.get_column("history.sender.arrivals_365d") + WIDTH * np.arange(
+        len(pipeline.kinds)
+    )
     np.testing.assert_array_equal(here[:, columns], counted(versions, keys, probes, alone.today))
     for state in states_of_snapshots(folder, log, keys):
         assert marks_of(state) == marks_of(alone)
@@ -121,13 +127,13 @@ def prove_history(folder: Path, log: EventLog) -> None:
 def states_of_snapshots(folder: Path, log: EventLog, keys: KeyReader) -> list[State]:
     """Give the state of each snapshot, brought up to the log; one may be damaged, or of another model's keys."""
     snapshots, states = Snapshots(folder / "snapshots"), list[State]()
-    for path in snapshots.newest_first():
+    for path in snapshots.list_newest_first():
         try:
             about, arrays = snapshots.read(path)
-            states.append(state_of(arrays, about.sequence, log, keys))
+            states.append(build_state(arrays, about.sequence, log, keys))
         except ServiceFault:
             continue
-        Replay(states[-1]).catch_up(log, log.last_sequence)
+        StateRebuild(states[-1]).catch_up(log, log.last_sequence)
     assert states
     return states
 
@@ -135,7 +141,7 @@ def states_of_snapshots(folder: Path, log: EventLog, keys: KeyReader) -> list[St
 def latest_versions(log: EventLog) -> list[Event]:
     """Give the decision that counts for each consignment: its last one, unless it was cancelled since."""
     versions: dict[str | None, Event] = {}
-    for event in log.events(kinds=("decision", "cancellation")):
+    for event in log.read_events(kinds=("decision", "cancellation")):
         versions.pop(event.consignment_id, None)
         if event.kind == "decision":
             versions[event.consignment_id] = event
@@ -160,7 +166,7 @@ def counted(
     """Count by hand the consignments of the last 365 days that share each key; NaN where a key is missing."""
     counts: defaultdict[tuple[int, int], float] = defaultdict(float)
     for event in versions:
-        if day_of_us(event.at_us) > today - WINDOW_DAYS:
+        if convert_us_to_day(event.at_us) > today - WINDOW_DAYS:
             for each in enumerate(keys(event)[0].tolist()):
                 counts[each] += 1
     rows = [numbers.tolist() for numbers, _ in probes]
@@ -170,7 +176,7 @@ def counted(
 def marks_of(state: State) -> tuple[Any, ...]:
     """What a state knows beside history: its place, its days, and the identifiers that are not forgotten, cleaned up or not."""
     words = state.dossiers.index.words
-    met_on = (words & np.uint64(DAY_MASK)).astype(np.int64) - EPOCH
+    met_on = (words & np.uint64(DAY_MASK)).astype(np.int64) - DAY_OFFSET
     kept = words[(words != 0) & (met_on >= state.today - KEPT_DAYS)]
     return state.sequence, state.today, state.dossiers.days.to_array().tolist(), np.sort(kept).tolist()
 

@@ -11,7 +11,7 @@ from support.examples import day, make_consignment, make_outcome
 from support.serving_examples import Client, publish, serving, settings_in
 
 from consignments.records import Alert, Consignment, Item, Outcome
-from consignments.tables import frame_of
+from consignments.tables import build_frame
 from features.batch import Tables
 from serving.maintenance.import_past import import_tables
 
@@ -63,7 +63,9 @@ class World:
         past[4] = msgspec.structs.replace(past[4], cancelled_at=day(6))
         outcomes = [make_outcome(past[1].consignment_id, result="nps"), make_outcome(past[2].consignment_id)]
         alerts = [Alert("A0", day(2), sender_name="Sender 1")]
-        tables = Tables(frame_of(past, Consignment), frame_of(outcomes, Outcome), frame_of(alerts, Alert))
+        tables = Tables(
+            build_frame(past, Consignment), build_frame(outcomes, Outcome), build_frame(alerts, Alert)
+        )
         nowhere = Path("not-read-here")
         import_tables(lambda *_: tables, nowhere, nowhere, nowhere, settings_in(folder))
         self.sent += past

@@ -7,7 +7,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from features.spec import Feature, Spec
-from models.risk_model import Labelled, RiskModel, Traffic, TreeParams
+from models.risk_model import BandSample, LabelledRows, RiskModel, TreeParams
 
 UNITS = ("count", "share", "flag", "USD")
 SPEC = Spec(
@@ -16,7 +16,7 @@ SPEC = Spec(
 PARAMS = TreeParams(trees=40, leaves=15, depth=6, rows_in_leaf=10, learning_rate=0.1)
 
 
-def make_rows(seed: int, count: int = 3000) -> Labelled:
+def make_rows(seed: int, count: int = 3000) -> LabelledRows:
     """Make rows whose first features tell, with a tenth missing, some zeros and two channels."""
     rng = np.random.default_rng(seed)
     X = rng.normal(size=(count, len(SPEC))).astype(np.float32)
@@ -25,7 +25,7 @@ def make_rows(seed: int, count: int = 3000) -> Labelled:
     y = (rng.random(count) < 1 / (1 + np.exp(-margin))).astype(np.float64)
     X[rng.random(X.shape) < 0.1] = np.nan
     channels = np.where(rng.random(count) < 0.7, "postal", "air_cargo").tolist()
-    return Labelled(X, y, rng.uniform(0.5, 5.0, count), channels)
+    return LabelledRows(X, y, rng.uniform(0.5, 5.0, count), channels)
 
 
 def fit_small(**changes: Any) -> RiskModel:
@@ -34,7 +34,7 @@ def fit_small(**changes: Any) -> RiskModel:
     arguments: dict[str, Any] = {
         "spec": SPEC,
         "validation": validation,
-        "traffic": Traffic(validation.X, validation.channels),
+        "traffic": BandSample(validation.X, validation.channels),
         "params": PARAMS,
     }
     return RiskModel.fit(*make_rows(1), **(arguments | changes))

@@ -3,7 +3,7 @@
 import numpy as np
 
 from training.config import EvaluationConfig
-from training.evaluation.metrics import Traffic, evaluate
+from training.evaluation.metrics import ScoredPeriod, evaluate
 
 QUICK = EvaluationConfig(resamples=40, smallest_slice=5)
 
@@ -12,7 +12,7 @@ def judged_world(rows=3000, seed=4):
     """Give traffic over ten days with a good score, its evaluation, and those of a worse and a random score."""
     numbers = np.random.default_rng(seed)
     risk = np.exp(numbers.normal(-5, 1.5, rows)).clip(0, 0.9)
-    traffic = Traffic(
+    traffic = ScoredPeriod(
         score=risk,
         day=20_000 + np.arange(rows) % 10,
         office=np.full(rows, "Incheon", dtype=object),
@@ -22,7 +22,7 @@ def judged_world(rows=3000, seed=4):
         slices={"channel": np.where(np.arange(rows) % 3 == 0, "postal", "air_cargo").astype(object)},
     )
     baselines = {
-        "random": evaluate(traffic.scored(numbers.random(rows)), QUICK),
-        "rules": evaluate(traffic.scored(risk * np.exp(numbers.normal(0, 2, rows))), QUICK),
+        "random": evaluate(traffic.replace_score(numbers.random(rows)), QUICK),
+        "rules": evaluate(traffic.replace_score(risk * np.exp(numbers.normal(0, 2, rows))), QUICK),
     }
     return traffic, evaluate(traffic, QUICK), baselines

@@ -2,10 +2,10 @@
 
 import pytest
 
-from training.simulation.parameters import load_world
-from training.simulation.realism import Lived, lived
+from training.simulation.parameters import load_parameters
+from training.simulation.realism import SimulatedPeriod, simulate_period
 
 
 @pytest.fixture(scope="session")
-def lived_lane() -> Lived:
-    return lived(load_world(), days=60, per_day=400, prevalence="operation", seed=2)
+def lived_lane() -> SimulatedPeriod:
+    return simulate_period(load_parameters(), days=60, per_day=400, prevalence="operation", seed=2)

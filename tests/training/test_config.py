@@ -5,7 +5,7 @@ from datetime import date
 import pytest
 
 from consignments.errors import BadSetting, FileFault, UnknownName
-from training.config import TrainConfig, read_config, train_config
+from training.config import TrainConfig, parse_config, read_config
 
 KOREA = """
 [columns]
@@ -33,17 +33,17 @@ def test_without_a_file_the_defaults_hold():
 
 def test_an_unknown_setting_is_refused_with_the_nearest_name():
     with pytest.raises(UnknownName, match=r"\[split\].*'test_day'.*did you mean 'test_days'"):
-        train_config({"split": {"test_day": 7}})
+        parse_config({"split": {"test_day": 7}})
 
 
 def test_an_unknown_table_is_refused_with_the_nearest_name():
     with pytest.raises(UnknownName, match="did you mean 'evaluation'"):
-        train_config({"evalution": {}})
+        parse_config({"evalution": {}})
 
 
 def test_a_value_where_a_table_belongs_is_refused():
     with pytest.raises(BadSetting, match=r"\[model\].*not a table"):
-        train_config({"model": 3})
+        parse_config({"model": 3})
 
 
 @pytest.mark.parametrize(
@@ -59,12 +59,12 @@ def test_a_value_where_a_table_belongs_is_refused():
 )
 def test_a_value_out_of_range_is_refused(values):
     with pytest.raises(BadSetting, match="bad value"):
-        train_config(values)
+        parse_config(values)
 
 
 def test_a_declared_column_that_is_a_column_of_the_record_is_refused():
     with pytest.raises(BadSetting, match="a name of its own"):
-        train_config({"columns": {"numeric": ["postage"]}})
+        parse_config({"columns": {"numeric": ["postage"]}})
 
 
 def test_a_file_that_is_not_toml_is_named(tmp_path):
@@ -75,7 +75,7 @@ def test_a_file_that_is_not_toml_is_named(tmp_path):
 
 
 def test_every_setting_has_a_flat_name():
-    flat = train_config({"weights": {"ipw_clip": 5.0}}).flat()
+    flat = parse_config({"weights": {"ipw_clip": 5.0}}).flatten()
     assert flat["weights.ipw_clip"] == 5.0
     assert {name.split(".")[0] for name in flat} == {
         "columns",
@@ -88,7 +88,7 @@ def test_every_setting_has_a_flat_name():
 
 
 def test_few_finds_do_not_stop_the_trees_but_bound_them():
-    model = train_config({"model": {"trees": 200, "trees_unstopped": 120, "fewest_to_stop": 20}}).model
-    assert model.tree_params(20).trees == 200
-    assert model.tree_params(19).trees == 120
-    assert not model.stops(19)
+    model = parse_config({"model": {"trees": 200, "trees_unstopped": 120, "fewest_to_stop": 20}}).model
+    assert model.build_tree_params(20).trees == 200
+    assert model.build_tree_params(19).trees == 120
+    assert not model.can_stop_early(19)

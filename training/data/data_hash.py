@@ -17,7 +17,7 @@ BLOCK_ROWS = 65_536
 """Rows hashed at a time. Part of the definition: another size gives other hashes."""
 
 
-def data_sha256(tables: Mapping[str, pd.DataFrame | None]) -> str:
+def hash_tables(tables: Mapping[str, pd.DataFrame | None]) -> str:
     """Hash tables.
 
     Parameters
@@ -43,17 +43,17 @@ def data_sha256(tables: Mapping[str, pd.DataFrame | None]) -> str:
             total.update(f"table {name} {len(frame)}\n".encode())
             for column in sorted(frame.columns):
                 total.update(f"column {column}\n".encode())
-                for block in _blocks(frame[column]):
+                for block in _iterate_blocks(frame[column]):
                     total.update(block)
     return total.hexdigest()
 
 
-def _blocks(column: "pd.Series") -> Iterator[bytes]:
+def _iterate_blocks(column: "pd.Series") -> Iterator[bytes]:
     for start in range(0, len(column), BLOCK_ROWS):
-        yield from _encoded(column.iloc[start : start + BLOCK_ROWS])
+        yield from _encode_block(column.iloc[start : start + BLOCK_ROWS])
 
 
-def _encoded(block: "pd.Series") -> tuple[bytes, ...]:
+def _encode_block(block: "pd.Series") -> tuple[bytes, ...]:
     """Encode values so that equal values give equal bytes whatever their dtype."""
     kind = block.dtype
     if isinstance(kind, pd.DatetimeTZDtype) or kind.kind == "M":
@@ -63,11 +63,11 @@ def _encoded(block: "pd.Series") -> tuple[bytes, ...]:
         numbers = block.to_numpy(dtype=np.float64, na_value=np.nan)
         numbers = np.where(np.isnan(numbers), np.nan, numbers + 0.0)  # one NaN, and no negative zero
         return b"n", numbers.tobytes()
-    return _encoded_texts(block)
+    return _encode_texts(block)
 
 
-def _encoded_texts(block: "pd.Series") -> tuple[bytes, ...]:
-    texts = _texts(block)
+def _encode_texts(block: "pd.Series") -> tuple[bytes, ...]:
+    texts = _to_large_strings(block)
     lengths = pc.binary_length(texts).fill_null(-1).to_numpy(zero_copy_only=False).astype(np.int64)
     present = pc.drop_null(texts)
     _, ends, data = present.buffers()
@@ -78,7 +78,7 @@ def _encoded_texts(block: "pd.Series") -> tuple[bytes, ...]:
     return b"s", lengths.tobytes(), data[int(bounds[0]) : int(bounds[-1])].to_pybytes()
 
 
-def _texts(block: "pd.Series") -> Any:
+def _to_large_strings(block: "pd.Series") -> Any:
     """Give a block as large strings; what is no text as Python writes it."""
     if isinstance(block.dtype, pd.StringDtype):
         texts = pa.array(block.array, type=pa.large_string(), from_pandas=True)

@@ -81,7 +81,7 @@ class Split:
         """The three periods in the order of time."""
         return self.train, self.validation, self.test
 
-    def parts(self, received_us: NDArray[np.int64]) -> NDArray[np.int8]:
+    def assign_parts(self, received_us: NDArray[np.int64]) -> NDArray[np.int8]:
         """Place arrivals.
 
         Parameters
@@ -100,7 +100,7 @@ class Split:
             part[within] = code
         return part
 
-    def rows(self) -> Iterator[dict[str, str]]:
+    def to_rows(self) -> Iterator[dict[str, str]]:
         """Give the split as table rows for the report."""
         for period in self.periods:
             yield {
@@ -144,14 +144,14 @@ def split_by_time(
     '20 May to 17 June'
     """
     gap = timedelta(days=config.label_delay_days)
-    test_ends = min(midnight(as_of - gap), midnight(last_labelled_arrival) + timedelta(days=1))
+    test_ends = min(truncate_to_day(as_of - gap), truncate_to_day(last_labelled_arrival) + timedelta(days=1))
     if config.test_from is None:
         test_begins = test_ends - timedelta(days=config.test_days)
     else:
         test_begins = datetime.combine(config.test_from, time(), tzinfo=UTC)
     validation_ends = test_begins - gap
     validation_begins = validation_ends - timedelta(days=config.validation_days)
-    train_begins, train_ends = midnight(first_arrival), validation_begins - gap
+    train_begins, train_ends = truncate_to_day(first_arrival), validation_begins - gap
     if test_begins >= test_ends:
         raise BadInput(
             "the test period holds no label",
@@ -179,7 +179,7 @@ def split_by_time(
     )
 
 
-def split_for_work(first_arrival: datetime, as_of: datetime, config: SplitConfig) -> Split:
+def split_without_test(first_arrival: datetime, as_of: datetime, config: SplitConfig) -> Split:
     """Cut the time before `as_of` for a model that goes to work at once: nothing is held out for a test.
 
     Training and validation end as late as they can, and their labels are read at `as_of`; the test period is empty, so
@@ -198,10 +198,10 @@ def split_for_work(first_arrival: datetime, as_of: datetime, config: SplitConfig
     >>> f"{split.validation.begins:%d %B} to {split.validation.ends:%d %B}"
     '20 May to 17 June'
     """
-    gap, end = timedelta(days=config.label_delay_days), midnight(as_of)
+    gap, end = timedelta(days=config.label_delay_days), truncate_to_day(as_of)
     validation_ends = end - gap
     validation_begins = validation_ends - timedelta(days=config.validation_days)
-    train_begins, train_ends = midnight(first_arrival), validation_begins - gap
+    train_begins, train_ends = truncate_to_day(first_arrival), validation_begins - gap
     if train_begins >= train_ends:
         raise BadInput(
             "too little time to train on",
@@ -219,6 +219,6 @@ def split_for_work(first_arrival: datetime, as_of: datetime, config: SplitConfig
     )
 
 
-def midnight(moment: datetime) -> datetime:
+def truncate_to_day(moment: datetime) -> datetime:
     """Give the beginning of the UTC day of a moment."""
     return moment.astimezone(UTC).replace(hour=0, minute=0, second=0, microsecond=0)

@@ -16,14 +16,14 @@ from consignments.records import Target
 from consignments.visibility import (
     FINAL_RESULTS,
     NO_TIME,
-    known_at_column,
-    moment_of_us,
-    time_column_us,
+    compute_known_us,
+    compute_visible_us,
+    get_time_column_us,
+    to_datetime,
     to_us,
-    visible_at_column,
 )
 from training.config import SplitConfig, WeightsConfig
-from training.data.splits import OUTSIDE, TEST, TRAIN, VALIDATION, Split, split_by_time, split_for_work
+from training.data.splits import OUTSIDE, TEST, TRAIN, VALIDATION, Split, split_by_time, split_without_test
 
 Bools = NDArray[np.bool_]
 Floats = NDArray[np.float64]
@@ -61,7 +61,7 @@ class Labels:
         """Chosen rows that may still get a result."""
         return self.chosen & ~self.known & ~self.missed
 
-    def where(self, rows: Bools, other: "Labels") -> "Labels":
+    def combine_where(self, rows: Bools, other: "Labels") -> "Labels":
         """Give these labels where `rows`, the other ones elsewhere."""
         return Labels(
             *(
@@ -84,7 +84,7 @@ def is_positive(result: "pd.Series", target: Target) -> Bools:
     return result.isin(wanted).to_numpy(dtype=bool)
 
 
-def standing(outcomes: pd.DataFrame, by_us: int) -> pd.DataFrame:
+def select_current_outcomes(outcomes: pd.DataFrame, by_us: int) -> pd.DataFrame:
     """Give the outcome that stands for each consignment at a moment.
 
     Of several visible rows the last by (`known_at`, `recorded_at`, `sequence`) stands; for `missed` and `pending` rows
@@ -97,16 +97,16 @@ def standing(outcomes: pd.DataFrame, by_us: int) -> pd.DataFrame:
     by_us : int
         Rows that became visible later are unseen.
     """
-    visible = visible_at_column(outcomes)
+    visible = compute_visible_us(outcomes)
     seen = outcomes[visible <= by_us]
-    order = [known_at_column(seen), time_column_us(seen, "recorded_at")]
+    order = [compute_known_us(seen), get_time_column_us(seen, "recorded_at")]
     if "sequence" in seen:
         order.append(seen["sequence"].to_numpy(dtype=np.int64))
     ordered = seen.iloc[np.lexsort(order[::-1])]
     return ordered.drop_duplicates("consignment_id", keep="last")
 
 
-def labels_at(
+def get_labels_as_of(
     consignment_id: "pd.Series", outcomes: pd.DataFrame, moment: datetime, target: Target
 ) -> Labels:
     """Read the labels of consignments as they were known at a moment.
@@ -123,12 +123,12 @@ def labels_at(
     Labels
         In the order of `consignment_id`.
     """
-    last = standing(outcomes, to_us(moment)).set_index("consignment_id")
+    last = select_current_outcomes(outcomes, to_us(moment)).set_index("consignment_id")
     last = last.reindex(columns=["status", "result", "selected_by", "selection_probability"])
     mine = last.reindex(consignment_id)
     inspected = mine["status"].eq("inspected").to_numpy(dtype=bool, na_value=False)
     missed = mine["status"].eq("missed").to_numpy(dtype=bool, na_value=False)
-    chosen = outcomes.loc[_chosen_us(outcomes) <= to_us(moment), "consignment_id"]
+    chosen = outcomes.loc[_find_chosen_us(outcomes) <= to_us(moment), "consignment_id"]
     known = inspected & mine["result"].isin(FINAL_RESULTS).to_numpy(dtype=bool)
     return Labels(
         known=known,
@@ -140,14 +140,17 @@ def labels_at(
     )
 
 
-def _chosen_us(outcomes: pd.DataFrame) -> NDArray[np.int64]:
+def _find_chosen_us(outcomes: pd.DataFrame) -> NDArray[np.int64]:
     """The moment from which it is known that a consignment was chosen, which is long before its result."""
-    selected, inspected = time_column_us(outcomes, "selected_at"), time_column_us(outcomes, "inspected_at")
+    selected, inspected = (
+        get_time_column_us(outcomes, "selected_at"),
+        get_time_column_us(outcomes, "inspected_at"),
+    )
     chosen = np.where(selected == NO_TIME, inspected, selected)
-    return np.where(chosen == NO_TIME, visible_at_column(outcomes), chosen)
+    return np.where(chosen == NO_TIME, compute_visible_us(outcomes), chosen)
 
 
-def true_labels(consignment_id: "pd.Series", truth: pd.DataFrame, target: Target) -> Labels:
+def get_true_labels(consignment_id: "pd.Series", truth: pd.DataFrame, target: Target) -> Labels:
     """Give the truth of a simulated world in the form of labels; for evaluation only.
 
     Raises
@@ -174,7 +177,7 @@ def true_labels(consignment_id: "pd.Series", truth: pd.DataFrame, target: Target
     )
 
 
-def inverse_propensity(probability: Floats, clip: float = np.inf) -> Floats:
+def compute_inverse_propensity(probability: Floats, clip: float = np.inf) -> Floats:
     """Give the inverse of logged selection probabilities, at most `clip`.
 
     A row without a logged probability stands for itself alone, weight 1: its choice is taken as given, and the rows
@@ -190,7 +193,7 @@ def inverse_propensity(probability: Floats, clip: float = np.inf) -> Floats:
     return weight
 
 
-def effective_sample_size(weight: Floats) -> float:
+def compute_effective_sample_size(weight: Floats) -> float:
     """Give the number of equally weighted rows that would be as informative (Kish 1965).
 
     Examples
@@ -236,10 +239,12 @@ class DataSet:
     @property
     def keep(self) -> Bools:
         """Rows whose features are needed: labelled or background ones, and all traffic of the test period."""
-        rows: Bools = (self.part == TEST) | self.fitting(TRAIN) | self.fitting(VALIDATION)
+        rows: Bools = (
+            (self.part == TEST) | self.select_fitting_rows(TRAIN) | self.select_fitting_rows(VALIDATION)
+        )
         return rows
 
-    def fitting(self, part: int) -> Bools:
+    def select_fitting_rows(self, part: int) -> Bools:
         """Rows of a part that are fitted on."""
         rows: Bools = (self.part == part) & (self.labels.known | self.background)
         return rows
@@ -278,7 +283,7 @@ def build_data_set(
     seed : int
         Draws the background.
     held_out : bool
-        Whether a test period is held out; without one the model goes to work at `as_of` (`splits.split_for_work`).
+        Whether a test period is held out; without one the model goes to work at `as_of` (`splits.split_without_test`).
     offered : bool array, (n,), optional
         Rows that background may be drawn from, where only some were kept; they were drawn evenly. Default: all.
 
@@ -287,10 +292,10 @@ def build_data_set(
     BadInput
         Where there is nothing to train, validate or test on.
     """
-    received = time_column_us(consignments, "received_at")
-    usable, superseded = _usable(consignments, received, to_us(as_of))
+    received = get_time_column_us(consignments, "received_at")
+    usable, superseded = _select_usable(consignments, received, to_us(as_of))
     ids = consignments["consignment_id"]
-    final = labels_at(ids, outcomes, as_of, target)
+    final = get_labels_as_of(ids, outcomes, as_of, target)
     labelled = usable & final.known
     if not labelled.any():
         raise BadInput(
@@ -298,26 +303,26 @@ def build_data_set(
             where=f"outcomes as of {as_of:%Y-%m-%d}",
             todo="check that the identifiers of both tables match, or train as of a later date",
         )
-    first = moment_of_us(int(received[usable].min()))
+    first = to_datetime(int(received[usable].min()))
     if held_out:
-        cut = split_by_time(first, moment_of_us(int(received[labelled].max())), as_of, split)
+        cut = split_by_time(first, to_datetime(int(received[labelled].max())), as_of, split)
     else:
-        cut = split_for_work(first, as_of, split)
-    part = np.where(usable, cut.parts(received), OUTSIDE).astype(np.int8)
+        cut = split_without_test(first, as_of, split)
+    part = np.where(usable, cut.assign_parts(received), OUTSIDE).astype(np.int8)
     labels = final
     for code, period in ((TRAIN, cut.train), (VALIDATION, cut.validation)):
-        labels = labels_at(ids, outcomes, period.labels_by, target).where(part == code, labels)
-    withdrawn = _withdrawn(consignments, to_us(as_of)) & ~labels.chosen
+        labels = get_labels_as_of(ids, outcomes, period.labels_by, target).combine_where(part == code, labels)
+    withdrawn = _select_withdrawn(consignments, to_us(as_of)) & ~labels.chosen
     part[withdrawn] = OUTSIDE
     background, rates = _draw_background(part, labels.chosen, offered, weights, seed)
-    weight = fitting_weights(part, labels, background, weights)
+    weight = compute_fitting_weights(part, labels, background, weights)
     data = DataSet(cut, part, labels, background, rates, weight, report=[])
     _require_both_kinds(data)
-    counts = _Counts(superseded=superseded, withdrawn=withdrawn, received=received, final=final)
-    return DataSet(cut, part, labels, background, rates, weight, _report(data, counts))
+    counts = _ExclusionRows(superseded=superseded, withdrawn=withdrawn, received=received, final=final)
+    return DataSet(cut, part, labels, background, rates, weight, _build_report(data, counts))
 
 
-def _usable(frame: pd.DataFrame, received: NDArray[np.int64], as_of_us: int) -> tuple[Bools, Bools]:
+def _select_usable(frame: pd.DataFrame, received: NDArray[np.int64], as_of_us: int) -> tuple[Bools, Bools]:
     """Rows that had arrived, and are the latest version of their consignment by then; and earlier versions."""
     arrived = received < as_of_us
     superseded = np.zeros(len(frame), dtype=bool)
@@ -328,8 +333,8 @@ def _usable(frame: pd.DataFrame, received: NDArray[np.int64], as_of_us: int) -> 
     return arrived & ~superseded, superseded
 
 
-def _withdrawn(frame: pd.DataFrame, as_of_us: int) -> Bools:
-    cancelled = time_column_us(frame, "cancelled_at")
+def _select_withdrawn(frame: pd.DataFrame, as_of_us: int) -> Bools:
+    cancelled = get_time_column_us(frame, "cancelled_at")
     withdrawn: Bools = (cancelled != NO_TIME) & (cancelled < as_of_us)
     return withdrawn
 
@@ -352,7 +357,7 @@ def _draw_background(
     return background, rates
 
 
-def fitting_weights(
+def compute_fitting_weights(
     part: NDArray[np.int8], labels: Labels, background: Bools, config: WeightsConfig
 ) -> Floats:
     """Give the weight of each row in fitting: known results by their clipped inverse probability, background as one.
@@ -364,7 +369,7 @@ def fitting_weights(
     background : bool array, (n,)
     config : WeightsConfig
     """
-    weight = np.where(labels.known, inverse_propensity(labels.probability, config.ipw_clip), 0.0)
+    weight = np.where(labels.known, compute_inverse_propensity(labels.probability, config.ipw_clip), 0.0)
     for code in (TRAIN, VALIDATION):
         mine = background & (part == code)
         if mine.any():
@@ -393,17 +398,17 @@ def _require_both_kinds(data: DataSet) -> None:
 
 
 @dataclass(frozen=True)
-class _Counts:
+class _ExclusionRows:
     superseded: Bools
     withdrawn: Bools
     received: NDArray[np.int64]
     final: Labels
 
 
-def _report(data: DataSet, counts: _Counts) -> list[dict[str, float | str]]:
-    placed = data.split.parts(counts.received)
+def _build_report(data: DataSet, counts: _ExclusionRows) -> list[dict[str, float | str]]:
+    placed = data.split.assign_parts(counts.received)
     periods = zip((TRAIN, VALIDATION, TEST), data.split.periods, strict=True)
-    rows = [_report_row(data, counts, code, period.name, placed == code) for code, period in periods]
+    rows = [_build_report_row(data, counts, code, period.name, placed == code) for code, period in periods]
     outside = (placed == OUTSIDE) & (counts.received < to_us(data.split.as_of))
     late = int((counts.received >= to_us(data.split.as_of)).sum())
     rows.append({"period": "gaps and too young", "arrived": int(outside.sum()), "used": 0.0})
@@ -411,8 +416,8 @@ def _report(data: DataSet, counts: _Counts) -> list[dict[str, float | str]]:
     return rows
 
 
-def _report_row(
-    data: DataSet, counts: _Counts, code: int, name: str, placed: Bools
+def _build_report_row(
+    data: DataSet, counts: _ExclusionRows, code: int, name: str, placed: Bools
 ) -> dict[str, float | str]:
     mine = data.part == code
     known = mine & data.labels.known
@@ -431,5 +436,5 @@ def _report_row(
         "amended_later": int((placed & counts.superseded).sum()),
         "withdrawn": int((placed & counts.withdrawn).sum()),
         "without_logged_probability": int((known & np.isnan(data.labels.probability)).sum()),
-        "effective_sample_size": round(effective_sample_size(data.weight[known]), 1),
+        "effective_sample_size": round(compute_effective_sample_size(data.weight[known]), 1),
     }

@@ -16,14 +16,14 @@ from numpy.typing import NDArray
 
 from features.spec import Spec
 from training.config import EvaluationConfig
-from training.evaluation.intervals import interval_of, share_of
-from training.evaluation.metrics import Traffic, office_days, taken_at_capacity
-from training.evaluation.ranking import Ranking, draw_days
-from training.evaluation.selected_labels import effective, ratio
+from training.evaluation.intervals import compute_interval, compute_share_interval
+from training.evaluation.metrics import ScoredPeriod, index_office_days, select_at_capacity
+from training.evaluation.ranking import DailyRanking, draw_days
+from training.evaluation.selected_labels import compute_effective_size, divide
 
 CONSIGNEE = "consignee"
 KINDS = ("departure", "channel", CONSIGNEE)
-"""Kinds of groups, as `Traffic.slices` names them."""
+"""Kinds of groups, as `ScoredPeriod.slices` names them."""
 EVERYBODY, OTHERS = "all", "others"
 MEASURES = ("selection_rate", "hit_rate", "false_opens_per_1000")
 COLUMNS = (
@@ -36,17 +36,17 @@ COLUMNS = (
     *(f"{name}{end}" for name in MEASURES for end in ("", "_low", "_high")),
 )
 """Of the table, in every run."""
-ADDRESS_SIGNS = {
+ADDRESS_KIND_FEATURES = {
     "post box": "parties.consignee_post_box",
     "virtual office": "parties.consignee_virtual_office",
 }
-BUSINESS = "parties.consignee_business"
+BUSINESS_FEATURE = "parties.consignee_business"
 
 Floats = NDArray[np.float64]
 Row = dict[str, float | str]
 
 
-def consignee_kind(X: NDArray[np.float32], spec: Spec) -> NDArray[np.object_]:
+def classify_consignee(X: NDArray[np.float32], spec: Spec) -> NDArray[np.object_]:
     """Tell what kind of consignee each row has, from its features: what the address is goes before who lives there.
 
     Parameters
@@ -59,14 +59,16 @@ def consignee_kind(X: NDArray[np.float32], spec: Spec) -> NDArray[np.object_]:
     object array of str, (n,)
         `post box`, `virtual office`, `business`, `person`, or '' without a name and such an address.
     """
-    business = X[:, spec.place(BUSINESS)]
+    business = X[:, spec.get_column(BUSINESS_FEATURE)]
     kind = np.select([business == 1.0, business == 0.0], ["business", "person"], "").astype(object)
-    for name, feature in reversed(ADDRESS_SIGNS.items()):
-        kind[X[:, spec.place(feature)] == 1.0] = name
+    for name, feature in reversed(ADDRESS_KIND_FEATURES.items()):
+        kind[X[:, spec.get_column(feature)] == 1.0] = name
     return kind
 
 
-def fairness_rows(traffic: Traffic, capacity: int, config: EvaluationConfig, judged_by: str) -> list[Row]:
+def compute_fairness_rows(
+    traffic: ScoredPeriod, capacity: int, config: EvaluationConfig, judged_by: str
+) -> list[Row]:
     """Give the burden of each group, everybody first, then the largest groups of each kind.
 
     Parameters
@@ -83,14 +85,14 @@ def fairness_rows(traffic: Traffic, capacity: int, config: EvaluationConfig, jud
     Returns
     -------
     list of dict
-        With `COLUMNS`. Selection rate: chosen of all that came. Hit rate: finds among the chosen with a known result,
+        With `TABLE_COLUMNS`. Selection rate: chosen of all that came. Hit rate: finds among the chosen with a known result,
         each counting for as many as it stands for. False opens: chosen without a find, for each 1,000 that came. Each
         has its 95 % interval from whole days; unknown is NaN.
     """
-    ranking = Ranking(traffic.score, traffic.day)
+    ranking = DailyRanking(traffic.score, traffic.day)
     # A single day tells nothing of its spread.
     draws = draw_days(len(ranking.days), config.resamples if len(ranking.days) > 1 else 0, config.seed)
-    taken = taken_at_capacity(ranking.group, office_days(traffic.office, traffic.day), capacity)
+    taken = select_at_capacity(ranking.group, index_office_days(traffic.office, traffic.day), capacity)
     values = {
         "consignments": np.ones(len(taken)),
         "chosen": taken,
@@ -100,14 +102,14 @@ def fairness_rows(traffic: Traffic, capacity: int, config: EvaluationConfig, jud
         "results": taken * traffic.labelled,
     }
     rows = []
-    for kind, value, mine in _groups(traffic, config):
+    for kind, value, mine in _iterate_groups(traffic, config):
         named: Row = {"judged_by": judged_by, "kind": kind, "value": value or "missing"}
-        sums = {name: draws @ ranking.by_day(each * mine) for name, each in values.items()}
-        rows.append(named | _burden(sums, len(ranking.days)))
+        sums = {name: draws @ ranking.sum_by_day(each * mine) for name, each in values.items()}
+        rows.append(named | _build_burden_row(sums, len(ranking.days)))
     return rows
 
 
-def _groups(traffic: Traffic, config: EvaluationConfig) -> Iterator[tuple[str, str, Floats]]:
+def _iterate_groups(traffic: ScoredPeriod, config: EvaluationConfig) -> Iterator[tuple[str, str, Floats]]:
     """Give kind, value and members of each group; the small ones of a kind are one group."""
     yield EVERYBODY, EVERYBODY, np.ones(len(traffic.score))
     for kind in KINDS:
@@ -124,10 +126,10 @@ def _groups(traffic: Traffic, config: EvaluationConfig) -> Iterator[tuple[str, s
             yield kind, OTHERS, rest.astype(np.float64)
 
 
-def _burden(sums: dict[str, Floats], days: int) -> Row:
+def _build_burden_row(sums: dict[str, Floats], days: int) -> Row:
     """Turn sums over data and resamples into one row."""
-    rate = ratio(sums["chosen"], sums["consignments"])
-    hit = ratio(sums["hits"], sums["known"])
+    rate = divide(sums["chosen"], sums["consignments"])
+    hit = divide(sums["hits"], sums["known"])
     # Where nobody is chosen nobody is opened for nothing.
     burden = np.where(sums["chosen"] > 0, 1000 * rate * (1 - hit), 0.0)
     row: Row = {
@@ -135,8 +137,8 @@ def _burden(sums: dict[str, Floats], days: int) -> Row:
         "chosen": float(sums["chosen"][0]),
         "known": round(float(sums["results"][0])),
     }
-    results = effective(sums["known"], sums["known_squares"])
-    estimates = (interval_of(rate), share_of(hit, results, days), interval_of(burden))
+    results = compute_effective_size(sums["known"], sums["known_squares"])
+    estimates = (compute_interval(rate), compute_share_interval(hit, results, days), compute_interval(burden))
     for name, estimate in zip(MEASURES, estimates, strict=True):
         row |= {name: estimate.value, f"{name}_low": estimate.low, f"{name}_high": estimate.high}
     return row

@@ -13,8 +13,8 @@ from scipy.special import betaincinv, ndtri, stdtrit
 
 Floats = NDArray[np.float64]
 
-INTERVAL = (0.025, 0.975)
-FEWEST_RESAMPLES = 0.5
+INTERVAL_QUANTILES = (0.025, 0.975)
+MIN_RESAMPLE_SHARE = 0.5
 """Share of the resamples in which a metric must exist for them to tell its spread."""
 
 
@@ -32,7 +32,7 @@ class Estimate:
     high: float
 
 
-class Measured(NamedTuple):
+class ResampledMetric(NamedTuple):
     """A metric of the data and of each resample, before its interval is taken.
 
     Attributes
@@ -53,28 +53,28 @@ class Measured(NamedTuple):
     def estimate(self, days: int) -> Estimate:
         """Take the 95 % interval; a single day tells nothing of the spread."""
         if self.trials is None:
-            return interval_of(self.values if days > 1 else self.values[:1])
-        found = share_of(self.values, self.trials, days)
-        low = found if self.lowest is None else share_of(self.lowest, self.trials, days)
-        high = found if self.highest is None else share_of(self.highest, self.trials, days)
+            return compute_interval(self.values if days > 1 else self.values[:1])
+        found = compute_share_interval(self.values, self.trials, days)
+        low = found if self.lowest is None else compute_share_interval(self.lowest, self.trials, days)
+        high = found if self.highest is None else compute_share_interval(self.highest, self.trials, days)
         return Estimate(found.value, min(found.low, low.low), max(found.high, high.high))
 
 
-def interval_of(values: Floats) -> Estimate:
+def compute_interval(values: Floats) -> Estimate:
     """Take the interval that holds 95 % of the resamples; none where half of them are unknown.
 
     Parameters
     ----------
     values : float64 array, (1 + resamples,)
     """
-    resampled = _known(values)
+    resampled = _drop_unknown(values)
     if not len(resampled):
         return Estimate(float(values[0]), np.nan, np.nan)
-    low, high = np.quantile(resampled, INTERVAL)
+    low, high = np.quantile(resampled, INTERVAL_QUANTILES)
     return Estimate(float(values[0]), float(low), float(high))
 
 
-def share_of(values: Floats, trials: float, days: int) -> Estimate:
+def compute_share_interval(values: Floats, trials: float, days: int) -> Estimate:
     """Take the exact interval of a share, for as many trials as its spread over days shows.
 
     Parameters
@@ -102,17 +102,20 @@ def share_of(values: Floats, trials: float, days: int) -> Estimate:
     value = float(values[0])
     if not np.isfinite(value) or days < 2:
         return Estimate(value, np.nan, np.nan)
-    spread = float(np.var(_known(values))) if 0 < value < 1 and len(_known(values)) else 0.0
+    spread = float(np.var(_drop_unknown(values))) if 0 < value < 1 and len(_drop_unknown(values)) else 0.0
     if spread > 0:
         shown = value * (1 - value) / spread
-        trials = min(trials, shown * float(ndtri(INTERVAL[1]) / stdtrit(days - 1, INTERVAL[1])) ** 2)
+        trials = min(
+            trials,
+            shown * float(ndtri(INTERVAL_QUANTILES[1]) / stdtrit(days - 1, INTERVAL_QUANTILES[1])) ** 2,
+        )
     hits = value * trials
-    low = 0.0 if hits <= 0 else betaincinv(hits, trials - hits + 1, INTERVAL[0])
-    high = 1.0 if hits >= trials else betaincinv(hits + 1, trials - hits, INTERVAL[1])
+    low = 0.0 if hits <= 0 else betaincinv(hits, trials - hits + 1, INTERVAL_QUANTILES[0])
+    high = 1.0 if hits >= trials else betaincinv(hits + 1, trials - hits, INTERVAL_QUANTILES[1])
     return Estimate(value, float(low), float(high))
 
 
-def _known(values: Floats) -> Floats:
+def _drop_unknown(values: Floats) -> Floats:
     """Give the resamples in which the metric exists; none where those are too few."""
     resampled: Floats = values[1:][np.isfinite(values[1:])]
-    return resampled if len(resampled) > FEWEST_RESAMPLES * len(values) else resampled[:0]
+    return resampled if len(resampled) > MIN_RESAMPLE_SHARE * len(values) else resampled[:0]

@@ -15,22 +15,22 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from consignments.records import Consignment
-from consignments.schema import fields_of
+from consignments.schema import get_fields
 from consignments.validation import CANCELLED_SEQUENCE, SEQUENCE
-from consignments.visibility import FINAL_RESULTS, moment_of_us, time_column_us, visible_at_column
-from features.batch import Matrix, Progress, Tables, feature_matrix, sequence_of
+from consignments.visibility import FINAL_RESULTS, compute_visible_us, get_time_column_us, to_datetime
+from features.batch import FeatureMatrix, Progress, Tables, compute_feature_matrix, get_sequence
 from features.config import FeatureConfig
-from features.fitted import Fitted
+from features.fitted import FittedParameters
 from features.history.pseudonyms import Pseudonyms
-from training.evaluation.intervals import interval_of
-from training.evaluation.metrics import Traffic
-from training.evaluation.ranking import Ranking, draw_days, roc_auc
+from training.evaluation.intervals import compute_interval
+from training.evaluation.metrics import ScoredPeriod
+from training.evaluation.ranking import DailyRanking, compute_roc_auc, draw_days
 
-PROBES = 1000
+PROBE_ROWS = 1000
 """Rows of the test period that are described anew from tables cut at their moment."""
-FEWEST_FINDS = 5
+MIN_POSITIVES = 5
 """By fewer finds no column can be told from one that ranks them well by chance."""
-MOST_COMPARED = 20_000
+MAX_COMPARED_ROWS = 20_000
 """Opened rows by which columns are held against results."""
 RESAMPLES = 300
 COLUMNS = ("look", "found", "bound", "rows", "where")
@@ -49,18 +49,18 @@ BOUNDS = {
 }
 """Look to the largest value that is no leak: shares of rows; the lower end of an area under the ROC curve; and that of a
 difference of shares."""
-MOVED, VISIBLE, TELLING, FILLED = BOUNDS
+LATER_CHANGES, EARLY_RESULTS, PREDICTIVE_COLUMN, FILLED_COLUMN = BOUNDS
 
 
 @dataclass(frozen=True)
-class Cut:
+class TimeCutoff:
     """A moment, and its place in the log where the tables have one."""
 
     us: int
     sequence: int | None
 
 
-def tables_as_of(tables: Tables, cut: Cut) -> tuple[Tables, Bools]:
+def get_tables_as_of(tables: Tables, cut: TimeCutoff) -> tuple[Tables, Bools]:
     """Give the tables as they stood at a moment, arrivals and results of that very moment included.
 
     Returns
@@ -70,33 +70,33 @@ def tables_as_of(tables: Tables, cut: Cut) -> tuple[Tables, Bools]:
         Which of the given consignments are in them.
     """
     frame, outcomes, alerts = tables.consignments, tables.outcomes, tables.alerts
-    kept = _by(frame, time_column_us(frame, "received_at"), cut)
+    kept = _select_until(frame, get_time_column_us(frame, "received_at"), cut)
     seen = frame[kept]
     if "cancelled_at" in seen:
-        withdrawn = time_column_us(seen, "cancelled_at") <= cut.us
+        withdrawn = get_time_column_us(seen, "cancelled_at") <= cut.us
         if cut.sequence is not None and CANCELLED_SEQUENCE in seen:
             place = seen[CANCELLED_SEQUENCE].fillna(-1).to_numpy(np.int64)
             withdrawn = np.where(place < 0, withdrawn, place <= cut.sequence)
         seen = seen.assign(cancelled_at=seen["cancelled_at"].where(withdrawn))
     if outcomes is not None:
-        outcomes = outcomes[_by(outcomes, visible_at_column(outcomes), cut)]
+        outcomes = outcomes[_select_until(outcomes, compute_visible_us(outcomes), cut)]
     if alerts is not None:
-        alerts = alerts[_by(alerts, time_column_us(alerts, "issued_at"), cut)]
+        alerts = alerts[_select_until(alerts, get_time_column_us(alerts, "issued_at"), cut)]
     return Tables(seen, outcomes, alerts), kept
 
 
-def _by(frame: pd.DataFrame, moment_us: Ints, cut: Cut) -> Bools:
+def _select_until(frame: pd.DataFrame, moment_us: Ints, cut: TimeCutoff) -> Bools:
     """Tell which rows were there at a moment."""
-    place = sequence_of(frame)
+    place = get_sequence(frame)
     there: Bools = moment_us <= cut.us
     return there if place is None or cut.sequence is None else place <= cut.sequence
 
 
-def moved_by_later(
+def check_later_changes(
     tables: Tables,
-    judged: Matrix,
+    judged: FeatureMatrix,
     config: FeatureConfig,
-    fitted: Fitted,
+    fitted: FittedParameters,
     pseudonyms: Pseudonyms,
     jobs: int = 1,
     progress: Progress | None = None,
@@ -116,26 +116,26 @@ def moved_by_later(
     progress : callable, optional
     """
     frame = tables.consignments
-    place = sequence_of(frame) if tables.outcomes is None or SEQUENCE in tables.outcomes else None
-    received = time_column_us(frame, "received_at")
+    place = get_sequence(frame) if tables.outcomes is None or SEQUENCE in tables.outcomes else None
+    received = get_time_column_us(frame, "received_at")
     order = np.argsort((received if place is None else place)[judged.rows], kind="stable")
-    probes = np.sort(order[: len(order) // 2 + 1][-PROBES:])
+    probes = np.sort(order[: len(order) // 2 + 1][-PROBE_ROWS:])
     last = judged.rows[order[len(order) // 2]]
-    cut = Cut(int(received[last]), None if place is None else int(place[last]))
-    known, kept = tables_as_of(tables, cut)
+    cut = TimeCutoff(int(received[last]), None if place is None else int(place[last]))
+    known, kept = get_tables_as_of(tables, cut)
     keep = np.zeros(len(frame), dtype=bool)
     keep[judged.rows[probes]] = True
-    again = feature_matrix(
-        known, config, fitted, pseudonyms, keep=keep[kept], jobs=jobs, progress=_told(progress)
+    again = compute_feature_matrix(
+        known, config, fitted, pseudonyms, keep=keep[kept], jobs=jobs, progress=_rename_progress(progress)
     )
     differs = again.X.view(np.uint32) != np.ascontiguousarray(judged.X[probes]).view(np.uint32)
-    where = f"tables cut at {moment_of_us(cut.us):%Y-%m-%d %H:%M}"
+    where = f"tables cut at {to_datetime(cut.us):%Y-%m-%d %H:%M}"
     if differs.any():
         where = judged.spec.names[int(differs.sum(axis=0).argmax())]
-    return row_of(MOVED, float(differs.any(axis=1).mean()), len(probes), where)
+    return build_leakage_row(LATER_CHANGES, float(differs.any(axis=1).mean()), len(probes), where)
 
 
-def _told(progress: Progress | None) -> Progress | None:
+def _rename_progress(progress: Progress | None) -> Progress | None:
     """Give the progress of describing rows a name of its own."""
 
     def tell(what: str, done: int, total: int) -> None:
@@ -145,23 +145,25 @@ def _told(progress: Progress | None) -> Progress | None:
     return tell
 
 
-def visible_on_arrival(frame: pd.DataFrame, outcomes: pd.DataFrame) -> Row:
+def check_early_results(frame: pd.DataFrame, outcomes: pd.DataFrame) -> Row:
     """Count results that were visible when their consignment came, or before."""
-    received = pd.Series(time_column_us(frame, "received_at")).groupby(frame["consignment_id"].to_numpy())
+    received = pd.Series(get_time_column_us(frame, "received_at")).groupby(frame["consignment_id"].to_numpy())
     mine = received.min().reindex(outcomes["consignment_id"])
     final = (outcomes["status"] == "inspected") & outcomes["result"].isin(FINAL_RESULTS)
     known = final.to_numpy(dtype=bool, na_value=False) & mine.notna().to_numpy()
-    early = visible_at_column(outcomes)[known] <= mine.to_numpy()[known]
+    early = compute_visible_us(outcomes)[known] <= mine.to_numpy()[known]
     first = outcomes["consignment_id"].to_numpy()[known][early]
-    return row_of(VISIBLE, float(early.mean()) if known.any() else np.nan, int(known.sum()), *first[:1])
+    return build_leakage_row(
+        EARLY_RESULTS, float(early.mean()) if known.any() else np.nan, int(known.sum()), *first[:1]
+    )
 
 
-def look_for_leaks(
+def check_leakage(
     tables: Tables,
-    judged: Matrix,
-    traffic: Traffic,
+    judged: FeatureMatrix,
+    traffic: ScoredPeriod,
     config: FeatureConfig,
-    fitted: Fitted,
+    fitted: FittedParameters,
     pseudonyms: Pseudonyms,
     jobs: int = 1,
     progress: Progress | None = None,
@@ -185,38 +187,38 @@ def look_for_leaks(
     Returns
     -------
     list of dict
-        With `COLUMNS`, one for each of `BOUNDS`; `found` is NaN where the data do not tell.
+        With `TABLE_COLUMNS`, one for each of `BOUNDS`; `found` is NaN where the data do not tell.
     """
     frame, outcomes = tables.consignments, tables.outcomes
     assert outcomes is not None
     return [
-        moved_by_later(tables, judged, config, fitted, pseudonyms, jobs, progress),
-        visible_on_arrival(frame, outcomes),
-        telling_column(judged, traffic),
-        filled_when_opened(frame.iloc[judged.rows], traffic.labelled, config.record_type()),
+        check_later_changes(tables, judged, config, fitted, pseudonyms, jobs, progress),
+        check_early_results(frame, outcomes),
+        check_predictive_column(judged, traffic),
+        check_filled_columns(frame.iloc[judged.rows], traffic.labelled, config.build_record_type()),
     ]
 
 
-def telling_column(judged: Matrix, traffic: Traffic) -> Row:
+def check_predictive_column(judged: FeatureMatrix, traffic: ScoredPeriod) -> Row:
     """Find the column that alone tells finds from other results best; a missing value ranks first or last."""
     finds = np.flatnonzero(traffic.labelled & traffic.positive)
     others = np.flatnonzero(traffic.labelled & ~traffic.positive)
-    if min(len(finds), len(others)) < FEWEST_FINDS:
-        return row_of(TELLING, np.nan, len(finds) + len(others), f"{len(finds)} finds")
-    room = max(MOST_COMPARED - len(finds), FEWEST_FINDS)
+    if min(len(finds), len(others)) < MIN_POSITIVES:
+        return build_leakage_row(PREDICTIVE_COLUMN, np.nan, len(finds) + len(others), f"{len(finds)} finds")
+    room = max(MAX_COMPARED_ROWS - len(finds), MIN_POSITIVES)
     rows = np.concatenate([finds, others[:: -(-len(others) // room)]])
     positive = np.arange(len(rows)) < len(finds)
     forms = [np.nan_to_num(judged.X[rows], nan=end, posinf=end, neginf=-end) for end in (3e38, -3e38)]
-    areas = np.array([_areas(form, positive) for form in forms])
+    areas = np.array([_compute_areas(form, positive) for form in forms])
     form, column = np.unravel_index(np.abs(areas - 0.5).argmax(), areas.shape)
     score = forms[form][:, column].astype(np.float64) * np.sign(areas[form, column] - 0.5)
-    ranking = Ranking(score, traffic.day[rows])
+    ranking = DailyRanking(score, traffic.day[rows])
     draws = draw_days(len(ranking.days), RESAMPLES, seed=1)
-    area = interval_of(roc_auc(ranking, draws, positive, np.ones(len(rows))))
-    return row_of(TELLING, area.low, len(rows), judged.spec.names[int(column)])
+    area = compute_interval(compute_roc_auc(ranking, draws, positive, np.ones(len(rows))))
+    return build_leakage_row(PREDICTIVE_COLUMN, area.low, len(rows), judged.spec.names[int(column)])
 
 
-def _areas(X: Rows, positive: Bools) -> Floats:
+def _compute_areas(X: Rows, positive: Bools) -> Floats:
     """Give the area under the ROC curve of each column, ties counting half."""
     finds, others = int(positive.sum()), int((~positive).sum())
     areas = np.empty(X.shape[1])
@@ -227,12 +229,12 @@ def _areas(X: Rows, positive: Bools) -> Floats:
     return areas
 
 
-def filled_when_opened(frame: pd.DataFrame, opened: Bools, record: type[Consignment]) -> Row:
+def check_filled_columns(frame: pd.DataFrame, opened: Bools, record: type[Consignment]) -> Row:
     """Find the column that is filled for opened consignments and not for the others of their channel, or the reverse.
 
     The lower end of the difference of the two shares: two standard errors below it, at their largest.
     """
-    names = [field.name for field in fields_of(record) if not field.required and field.name in frame]
+    names = [field.name for field in get_fields(record) if not field.required and field.name in frame]
     names = [name for name in names if name != "cancelled_at"]
     filled = frame[names].notna().to_numpy()
     worst, where = -1.0, ""
@@ -244,9 +246,9 @@ def filled_when_opened(frame: pd.DataFrame, opened: Bools, record: type[Consignm
             low = float(gap.max() - 1 / np.sqrt(few))
             if low > worst:
                 worst, where = low, f"{names[int(gap.argmax())]} in {channel}"
-    return row_of(FILLED, max(worst, 0.0), int(opened.sum()), where)
+    return build_leakage_row(FILLED_COLUMN, max(worst, 0.0), int(opened.sum()), where)
 
 
-def row_of(look: str, found: float, rows: int, where: str = "") -> Row:
+def build_leakage_row(look: str, found: float, rows: int, where: str = "") -> Row:
     """Give the row of the table."""
     return {"look": look, "found": found, "bound": BOUNDS[look], "rows": rows, "where": where}

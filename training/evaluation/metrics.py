@@ -17,20 +17,26 @@ from numpy.typing import NDArray
 
 from consignments.errors import UnknownName
 from training.config import EvaluationConfig
-from training.data.training_set import effective_sample_size
-from training.evaluation.intervals import Estimate, Measured, interval_of
-from training.evaluation.ranking import Cut, Ranking, average_precision, draw_days, roc_auc
-from training.evaluation.selected_labels import Sums, judged, ratio, row_values
+from training.data.training_set import compute_effective_sample_size
+from training.evaluation.intervals import Estimate, ResampledMetric, compute_interval
+from training.evaluation.ranking import (
+    DailyRanking,
+    RankCutoff,
+    compute_average_precision,
+    compute_roc_auc,
+    draw_days,
+)
+from training.evaluation.selected_labels import Sums, build_row_values, compute_precision_recall, divide
 
 Bools = NDArray[np.bool_]
 Floats = NDArray[np.float64]
-Above = Callable[[Floats], Floats]
+SumAbove = Callable[[Floats], Floats]
 """Sums a value above a cut, of the data and of each resample; (n,) gives (1 + resamples,)."""
 
 SHARES = {"0.1pct": 0.001, "1pct": 0.01, "5pct": 0.05, "10pct": 0.1}
 """Capacities by name: shares of all traffic."""
 AT_CAPACITY = "capacity"
-"""The daily capacity of each office, beside the `SHARES`."""
+"""The daily capacity of each office, beside the `TOP_SHARES`."""
 SLICE_METRICS = ("roc_auc", "average_precision", "precision_at_1pct", "recall_at_1pct", "calibration_error")
 """What is logged of each slice; the tables have the rest."""
 CALIBRATION_CUTS = (0.001, 0.01, 0.05, 0.1, 0.2, 0.4, 0.7, 1.0)
@@ -38,7 +44,7 @@ CALIBRATION_CUTS = (0.001, 0.01, 0.05, 0.1, 0.2, 0.4, 0.7, 1.0)
 
 
 @dataclass(frozen=True)
-class Traffic:
+class ScoredPeriod:
     """The consignments of a period with their scores, and what is known of them.
 
     Attributes
@@ -89,13 +95,13 @@ class Traffic:
         guessed = np.zeros(len(self.score), dtype=bool) if self.guessed is None else self.guessed
         return np.where(guessed, np.minimum(self.weights, 1.0), self.weights)
 
-    def scored(self, score: Floats) -> "Traffic":
+    def replace_score(self, score: Floats) -> "ScoredPeriod":
         """Give the same traffic under another score, without slices."""
         return replace(self, score=score, slices={})
 
-    def only(self, rows: Bools) -> "Traffic":
+    def select_rows(self, rows: Bools) -> "ScoredPeriod":
         """Give some of the consignments, without slices."""
-        return Traffic(
+        return ScoredPeriod(
             self.score[rows],
             self.day[rows],
             self.office[rows],
@@ -129,10 +135,10 @@ class Evaluation:
 
     def __getitem__(self, name: str) -> Estimate:
         if name not in self.metrics:
-            raise UnknownName.among(name, self.metrics, kind="metric")
+            raise UnknownName.from_candidates(name, self.metrics, kind="metric")
         return self.metrics[name]
 
-    def flat(self, prefix: str) -> dict[str, float]:
+    def flatten_metrics(self, prefix: str) -> dict[str, float]:
         """Give the metrics under their logged names, `PREFIX/name` with `_low` and `_high`; unknown ones are left out."""
         named = {
             f"{prefix}/{name}{end}": value
@@ -142,7 +148,7 @@ class Evaluation:
         return {name: value for name, value in named.items() if np.isfinite(value)}
 
 
-def evaluate(traffic: Traffic, config: EvaluationConfig) -> Evaluation:
+def evaluate(traffic: ScoredPeriod, config: EvaluationConfig) -> Evaluation:
     """Judge a score on the traffic of a period.
 
     Parameters
@@ -154,25 +160,25 @@ def evaluate(traffic: Traffic, config: EvaluationConfig) -> Evaluation:
     -------
     Evaluation
     """
-    judge = _Judge(traffic, config)
+    judge = _MetricEvaluator(traffic, config)
     everything = np.ones(len(traffic.score), dtype=bool)
-    whole = judge.overall(everything) | judge.at_capacity(everything, AT_CAPACITY)
+    whole = judge.compute_metrics(everything) | judge.compute_at_capacity(everything, AT_CAPACITY)
     metrics, slices = dict(whole), []
-    for kind, value, rows in judge.slices():
-        found = judge.overall(rows)
-        name = f"{kind}:{metric_safe(value)}"
+    for kind, value, rows in judge.iterate_slices():
+        found = judge.compute_metrics(rows)
+        name = f"{kind}:{escape_metric_name(value)}"
         metrics |= {f"{name}/{metric}": found[metric] for metric in SLICE_METRICS}
-        slices.append(judge.slice_row(kind, value, rows, found))
+        slices.append(judge.build_slice_row(kind, value, rows, found))
     return Evaluation(
         metrics={name: judge.estimate(measured) for name, measured in metrics.items()},
-        capacity=judge.capacity_table(),
-        calibration=judge.calibration_table(),
+        capacity=judge.build_capacity_table(),
+        calibration=judge.build_calibration_table(),
         slices=slices,
         resampled={name: measured.values for name, measured in whole.items()},
     )
 
 
-def slices_of(traffic: Traffic, config: EvaluationConfig) -> Iterator[tuple[str, str, Bools]]:
+def iterate_slices(traffic: ScoredPeriod, config: EvaluationConfig) -> Iterator[tuple[str, str, Bools]]:
     """Give every slice that is large enough to judge, as kind, value and rows, largest first within its kind."""
     for kind, values in traffic.slices.items():
         codes, names = pd.factorize(values, sort=True)
@@ -183,7 +189,7 @@ def slices_of(traffic: Traffic, config: EvaluationConfig) -> Iterator[tuple[str,
                 yield kind, str(names[code]), rows
 
 
-def difference(one: Evaluation, other: Evaluation, metric: str) -> Estimate:
+def estimate_difference(one: Evaluation, other: Evaluation, metric: str) -> Estimate:
     """Compare two scores of the same traffic, day by day in pairs.
 
     Parameters
@@ -198,11 +204,11 @@ def difference(one: Evaluation, other: Evaluation, metric: str) -> Estimate:
         Of `one` minus `other`.
     """
     if metric not in one.resampled:
-        raise UnknownName.among(metric, one.resampled, kind="metric")
-    return interval_of(one.resampled[metric] - other.resampled[metric])
+        raise UnknownName.from_candidates(metric, one.resampled, kind="metric")
+    return compute_interval(one.resampled[metric] - other.resampled[metric])
 
 
-def daily_capacity(traffic: Traffic, config: EvaluationConfig) -> int:
+def compute_daily_capacity(traffic: ScoredPeriod, config: EvaluationConfig) -> int:
     """Give the inspections of each office and UTC day: as configured, else as many as were made.
 
     Where every consignment is labelled nothing was chosen, and 1 % of the traffic stands in.
@@ -210,10 +216,12 @@ def daily_capacity(traffic: Traffic, config: EvaluationConfig) -> int:
     if config.capacity is not None:
         return config.capacity
     opened = SHARES["1pct"] * len(traffic.score) if traffic.complete else float(traffic.labelled.sum())
-    return max(1, round(opened / len(np.unique(office_days(traffic.office, traffic.day)))))
+    return max(1, round(opened / len(np.unique(index_office_days(traffic.office, traffic.day)))))
 
 
-def capacity_curve(traffic: Traffic, shares: Floats, config: EvaluationConfig) -> dict[str, list[Estimate]]:
+def compute_capacity_curve(
+    traffic: ScoredPeriod, shares: Floats, config: EvaluationConfig
+) -> dict[str, list[Estimate]]:
     """Give precision and recall over a range of capacities, for a picture.
 
     Parameters
@@ -228,15 +236,15 @@ def capacity_curve(traffic: Traffic, shares: Floats, config: EvaluationConfig) -
     dict
         `precision` and `recall`, one estimate for each share.
     """
-    judge = _Judge(traffic, config)
+    judge = _MetricEvaluator(traffic, config)
     everything = np.ones(len(traffic.score), dtype=bool)
     ranked = judge.ranked
     cuts = [ranked.ranking.cut(ranked.draws, share) for share in shares]
-    points = [judge.judged(everything, ranked.above_cut(cut)) for cut in cuts]
+    points = [judge.compute_precision_recall(everything, ranked.build_sum_above(cut)) for cut in cuts]
     return {name: [judge.estimate(point[name]) for point in points] for name in ("precision", "recall")}
 
 
-def metric_safe(value: str) -> str:
+def escape_metric_name(value: str) -> str:
     """Make a slice's value fit for a metric name, which MLflow limits to letters, digits, _ - . : / and space.
 
     Examples
@@ -247,7 +255,7 @@ def metric_safe(value: str) -> str:
     return re.sub(r"[^A-Za-z0-9_. -]", "_", value) or "missing"
 
 
-class Ranked:
+class RankedTraffic:
     """Traffic ranked once, with resamples of its days: what lies above each capacity.
 
     Attributes
@@ -260,97 +268,101 @@ class Ranked:
         Name of a capacity, the shares and `AT_CAPACITY`, to a function that sums a value above its cut.
     """
 
-    def __init__(self, traffic: Traffic, config: EvaluationConfig) -> None:
-        self.ranking = Ranking(traffic.score, traffic.day)
+    def __init__(self, traffic: ScoredPeriod, config: EvaluationConfig) -> None:
+        self.ranking = DailyRanking(traffic.score, traffic.day)
         self.draws = draw_days(len(self.ranking.days), config.resamples, config.seed)
         self.cuts = {name: self.ranking.cut(self.draws, share) for name, share in SHARES.items()}
-        cell = office_days(traffic.office, traffic.day)
-        taken = taken_at_capacity(self.ranking.group, cell, daily_capacity(traffic, config))
-        self.above = {name: self.above_cut(cut) for name, cut in self.cuts.items()}
-        self.above[AT_CAPACITY] = lambda values: self.everywhere(taken * values)
+        cell = index_office_days(traffic.office, traffic.day)
+        taken = select_at_capacity(self.ranking.group, cell, compute_daily_capacity(traffic, config))
+        self.above = {name: self.build_sum_above(cut) for name, cut in self.cuts.items()}
+        self.above[AT_CAPACITY] = lambda values: self.sum_all(taken * values)
 
     @property
     def days(self) -> int:
         """How many days there are."""
         return len(self.ranking.days)
 
-    def above_cut(self, cut: Cut) -> Above:
+    def build_sum_above(self, cut: RankCutoff) -> SumAbove:
         """Give the function that sums a value above a cut."""
-        return lambda values: self.ranking.above(self.draws, values, cut)
+        return lambda values: self.ranking.sum_above(self.draws, values, cut)
 
-    def everywhere(self, values: Floats) -> Floats:
+    def sum_all(self, values: Floats) -> Floats:
         """Sum a value over everything; (n,) gives (1 + resamples,)."""
-        summed: Floats = self.draws @ self.ranking.by_day(values)
+        summed: Floats = self.draws @ self.ranking.sum_by_day(values)
         return summed
 
-    def both_sides(self, above: Above, values: Sums) -> tuple[Sums, Sums]:
+    def sum_both_sides(self, above: SumAbove, values: Sums) -> tuple[Sums, Sums]:
         """Sum values above a cut and below it."""
         top = {name: above(value) for name, value in values.items()}
-        return top, {name: self.everywhere(value) - top[name] for name, value in values.items()}
+        return top, {name: self.sum_all(value) - top[name] for name, value in values.items()}
 
 
-class _Judge:
+class _MetricEvaluator:
     """Ranked traffic with its labels; every metric is an array over resamples, the data first."""
 
-    def __init__(self, traffic: Traffic, config: EvaluationConfig) -> None:
+    def __init__(self, traffic: ScoredPeriod, config: EvaluationConfig) -> None:
         self.traffic, self.config = traffic, config
         self.weight, self.sure = traffic.weights, traffic.sure
-        self.ranked = Ranked(traffic, config)
+        self.ranked = RankedTraffic(traffic, config)
         self.ranking, self.draws = self.ranked.ranking, self.ranked.draws
-        self.bins = self._calibration_bins()
+        self.bins = self._assign_calibration_bins()
 
-    def estimate(self, measured: Measured) -> Estimate:
+    def estimate(self, measured: ResampledMetric) -> Estimate:
         """Turn the values of data and resamples into an estimate."""
         return measured.estimate(self.ranked.days)
 
-    def overall(self, rows: Bools) -> dict[str, Measured]:
+    def compute_metrics(self, rows: Bools) -> dict[str, ResampledMetric]:
         """Every metric over some of the rows; the cuts are those of all traffic."""
         weight = np.where(rows, self.weight, 0.0)
         metrics = {
-            "roc_auc": Measured(roc_auc(self.ranking, self.draws, self.traffic.positive, weight)),
-            "average_precision": Measured(
-                average_precision(self.ranking, self.draws, self.traffic.positive, weight)
+            "roc_auc": ResampledMetric(
+                compute_roc_auc(self.ranking, self.draws, self.traffic.positive, weight)
             ),
-            "calibration_error": Measured(self.calibration_error(rows)),
-            "calibration_ratio": Measured(self.calibration_ratio(rows)),
+            "average_precision": ResampledMetric(
+                compute_average_precision(self.ranking, self.draws, self.traffic.positive, weight)
+            ),
+            "calibration_error": ResampledMetric(self.compute_calibration_error(rows)),
+            "calibration_ratio": ResampledMetric(self.compute_calibration_ratio(rows)),
         }
         for name in SHARES:
-            metrics |= self.at_capacity(rows, name)
+            metrics |= self.compute_at_capacity(rows, name)
         return metrics
 
-    def at_capacity(self, rows: Bools, name: str) -> dict[str, Measured]:
+    def compute_at_capacity(self, rows: Bools, name: str) -> dict[str, ResampledMetric]:
         """Precision, recall and labelled share of some rows at a capacity, as `precision_at_1pct`."""
-        found = self.judged(rows, self.ranked.above[name])
+        found = self.compute_precision_recall(rows, self.ranked.above[name])
         return {f"{what}_at_{name}": measured for what, measured in found.items()}
 
-    def judged(self, rows: Bools, above: Above) -> dict[str, Measured]:
+    def compute_precision_recall(self, rows: Bools, above: SumAbove) -> dict[str, ResampledMetric]:
         """Precision, recall and labelled share of some rows above a cut."""
-        values = row_values(self.weight, self.sure, self.traffic.positive, rows.astype(np.float64))
-        top, rest = self.ranked.both_sides(above, values)
+        values = build_row_values(self.weight, self.sure, self.traffic.positive, rows.astype(np.float64))
+        top, rest = self.ranked.sum_both_sides(above, values)
         labelled = above((rows & self.traffic.labelled).astype(np.float64))
-        return judged(top, rest) | {"labelled_share": Measured(ratio(labelled, top["traffic"]))}
+        return compute_precision_recall(top, rest) | {
+            "labelled_share": ResampledMetric(divide(labelled, top["traffic"]))
+        }
 
-    def calibration_error(self, rows: Bools) -> Floats:
+    def compute_calibration_error(self, rows: Bools) -> Floats:
         """Mean gap between score and rate, over bins of the score, weighted by traffic."""
-        traffic, known, hits, scores = self._binned(rows)
+        traffic, known, hits, scores = self._sum_by_bin(rows)
         gap = np.abs(hits - scores) / np.where(known > 0, known, 1.0)
         counted = np.where(known > 0, traffic, 0.0)
         total = counted.sum(axis=1)
         error: Floats = np.where(total > 0, (gap * counted).sum(axis=1) / np.maximum(total, 1e-300), np.nan)
         return error
 
-    def calibration_ratio(self, rows: Bools) -> Floats:
+    def compute_calibration_ratio(self, rows: Bools) -> Floats:
         """Finds that the scores promise over those that there were, both over all traffic of the bins of the score."""
-        traffic, known, hits, scores = self._binned(rows)
-        stands_for = ratio(traffic, known)
-        return ratio(np.nansum(scores * stands_for, axis=1), np.nansum(hits * stands_for, axis=1))
+        traffic, known, hits, scores = self._sum_by_bin(rows)
+        stands_for = divide(traffic, known)
+        return divide(np.nansum(scores * stands_for, axis=1), np.nansum(hits * stands_for, axis=1))
 
-    def slices(self) -> Iterator[tuple[str, str, Bools]]:
+    def iterate_slices(self) -> Iterator[tuple[str, str, Bools]]:
         """Every slice that is large enough to judge, largest first within its kind."""
-        return slices_of(self.traffic, self.config)
+        return iterate_slices(self.traffic, self.config)
 
-    def slice_row(
-        self, kind: str, value: str, rows: Bools, found: dict[str, Measured]
+    def build_slice_row(
+        self, kind: str, value: str, rows: Bools, found: dict[str, ResampledMetric]
     ) -> dict[str, float | str]:
         """One row of the table of slices."""
         row: dict[str, float | str] = {
@@ -365,19 +377,19 @@ class _Judge:
             row |= {name: estimate.value, f"{name}_low": estimate.low, f"{name}_high": estimate.high}
         return row
 
-    def capacity_table(self) -> list[dict[str, float | str]]:
+    def build_capacity_table(self) -> list[dict[str, float | str]]:
         """For each capacity: precision and recall with interval, bounds over ties, and the naive figures."""
-        return [self._capacity_row(name, cut) for name, cut in self.ranked.cuts.items()]
+        return [self._build_capacity_row(name, cut) for name, cut in self.ranked.cuts.items()]
 
-    def calibration_table(self) -> list[dict[str, float | str]]:
+    def build_calibration_table(self) -> list[dict[str, float | str]]:
         """For each bin of the score, highest first: mean score against the rate of finds."""
-        traffic, known, hits, scores = self._binned(np.ones(len(self.bins), dtype=bool))
+        traffic, known, hits, scores = self._sum_by_bin(np.ones(len(self.bins), dtype=bool))
         rows: list[dict[str, float | str]] = []
         for place, until in enumerate(CALIBRATION_CUTS):
             present = known[:, place] > 0
             mine = (self.bins == place) & self.traffic.labelled
-            rate = ratio(hits[:, place], known[:, place])
-            estimate = self.estimate(Measured(rate, effective_sample_size(self.weight[mine])))
+            rate = divide(hits[:, place], known[:, place])
+            estimate = self.estimate(ResampledMetric(rate, compute_effective_sample_size(self.weight[mine])))
             rows.append(
                 {
                     "traffic_until": until,
@@ -392,14 +404,14 @@ class _Judge:
             )
         return rows
 
-    def _capacity_row(self, name: str, cut: Cut) -> dict[str, float | str]:
+    def _build_capacity_row(self, name: str, cut: RankCutoff) -> dict[str, float | str]:
         everything = np.ones(len(self.weight), dtype=bool)
-        found = self.judged(everything, self.ranked.above[name])
+        found = self.compute_precision_recall(everything, self.ranked.above[name])
         precision, recall = self.estimate(found["precision"]), self.estimate(found["recall"])
-        worst, best = self._tie_bounds(cut)
+        worst, best = self._compute_tie_bounds(cut)
         labelled = self.traffic.labelled.astype(np.float64)
-        naive_known = self.ranking.above(self.draws, labelled, cut)[0]
-        naive_hits = self.ranking.above(self.draws, labelled * self.traffic.positive, cut)[0]
+        naive_known = self.ranking.sum_above(self.draws, labelled, cut)[0]
+        naive_hits = self.ranking.sum_above(self.draws, labelled * self.traffic.positive, cut)[0]
         positives = float(self.traffic.positive.sum())
         return {
             "capacity": name,
@@ -420,10 +432,10 @@ class _Judge:
             "naive_recall": float(naive_hits / positives) if positives else np.nan,
         }
 
-    def _tie_bounds(self, cut: Cut) -> tuple[float, float]:
+    def _compute_tie_bounds(self, cut: RankCutoff) -> tuple[float, float]:
         """Precision were the negatives, or the positives, of the group at the cut taken first."""
-        known, known_at = self._above_and_at(self.weight, cut)
-        hits, hits_at = self._above_and_at(self.weight * self.traffic.positive, cut)
+        known, known_at = self._sum_above_and_at(self.weight, cut)
+        hits, hits_at = self._sum_above_and_at(self.weight * self.traffic.positive, cut)
         room = float(cut.part[0]) * known_at
         if known + room <= 0:
             return np.nan, np.nan
@@ -431,17 +443,17 @@ class _Judge:
         best = hits + min(room, hits_at)
         return worst / (known + room), best / (known + room)
 
-    def _above_and_at(self, values: Floats, cut: Cut) -> tuple[float, float]:
-        above, at = self.ranking.taken(self.draws, self.ranking.running(values), cut)
+    def _sum_above_and_at(self, values: Floats, cut: RankCutoff) -> tuple[float, float]:
+        above, at = self.ranking.sum_above_and_at(self.draws, self.ranking.compute_running_sums(values), cut)
         return float(above[0]), float(at[0])
 
-    def _calibration_bins(self) -> NDArray[np.int64]:
+    def _assign_calibration_bins(self) -> NDArray[np.int64]:
         """The bin of each row; rows of equal score share one."""
         counts = np.bincount(self.ranking.group)
         before = (np.cumsum(counts) - counts)[self.ranking.group]
         return np.searchsorted(np.array(CALIBRATION_CUTS), before / len(self.weight), side="right")
 
-    def _binned(self, rows: Bools) -> tuple[Floats, Floats, Floats, Floats]:
+    def _sum_by_bin(self, rows: Bools) -> tuple[Floats, Floats, Floats, Floats]:
         """Traffic, known weight, hits and scores of each bin, (resamples, bins) each."""
         weight = np.where(rows, self.weight, 0.0)
         days, bins = len(self.ranking.days), len(CALIBRATION_CUTS)
@@ -459,14 +471,14 @@ class _Judge:
         )
 
 
-def office_days(office: NDArray[np.object_], day: NDArray[np.int64]) -> NDArray[np.int64]:
+def index_office_days(office: NDArray[np.object_], day: NDArray[np.int64]) -> NDArray[np.int64]:
     """Number the pairs of office and UTC day; (n,) of each gives (n,)."""
     offices, _ = pd.factorize(office)
     days, known = pd.factorize(day)
     return offices.astype(np.int64) * len(known) + days
 
 
-def taken_at_capacity(group: NDArray[np.int64], cell: NDArray[np.int64], capacity: int) -> Floats:
+def select_at_capacity(group: NDArray[np.int64], cell: NDArray[np.int64], capacity: int) -> Floats:
     """Give the share of each consignment that is taken where each office takes its best of each UTC day.
 
     Parameters
@@ -474,7 +486,7 @@ def taken_at_capacity(group: NDArray[np.int64], cell: NDArray[np.int64], capacit
     group : int64 array, (n,)
         Rank of the score, 0 for the highest; equal scores share it.
     cell : int64 array, (n,)
-        Office and day, from `office_days`.
+        Office and day, from `index_office_days`.
     capacity : int
         Inspections for each office and day.
 

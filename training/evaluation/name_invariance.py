@@ -16,9 +16,9 @@ from numpy.typing import NDArray
 from consignments.records import Consignment
 from features.batch import BATCH_KEY, GROUP_ROWS
 from features.config import FeatureConfig
-from features.fitted import Fitted
+from features.fitted import FittedParameters
 from features.history.pseudonyms import Pseudonyms
-from features.parties import SIDES, is_filler, read_kind
+from features.parties import SIDES, classify_party, is_filler
 from features.pipeline import Pipeline
 from models.risk_model import RiskModel
 
@@ -38,11 +38,11 @@ NAMES: Mapping[str, tuple[str, ...]] = {
     "Yoruba": ("Oluwaseun Adeyemi", "Adébáyọ̀ Ọlátúnjí", "FUNMILAYO", "Temitope Ojo"),
 }
 """Language to invented names of people."""
-BOUND = 0.01
+MAX_LOG_ODDS_CHANGE = 0.01
 """For 95 % of the rows a swap moves the log-odds of the score by less: a hundredth of the odds."""
-MOST_ROWS = 1000
+MAX_ROWS = 1000
 """Rows of the sample, spread evenly over the test period; each is swapped into every language."""
-EVERY_LANGUAGE = "all"
+ALL_LANGUAGES = "all"
 COLUMNS = ("language", "rows", "moved", "move_mean", "move_95pct", "move_largest")
 """Of the table, in every run."""
 
@@ -76,22 +76,22 @@ def is_person(name: str | None) -> bool:
     >>> is_person("Emma Taylor"), is_person("Orchid Trading Ltd"), is_person("N/A"), is_person(None)
     (True, False, False, False)
     """
-    return bool(name) and not is_filler(str(name)) and read_kind(name).business == 0.0
+    return bool(name) and not is_filler(str(name)) and classify_party(name).business == 0.0
 
 
-def name_swap_rows(
+def measure_name_swaps(
     records: Sequence[Consignment],
     X: Rows,
     model: RiskModel,
     config: FeatureConfig,
-    fitted: Fitted,
+    fitted: FittedParameters,
 ) -> list[Row]:
     """Measure how far swapped names move the score.
 
     Parameters
     ----------
     records : sequence of Consignment
-        A sample of traffic, as `evenly` chooses it.
+        A sample of traffic, as `sample_evenly` chooses it.
     X : float32 array, (records, features)
         Their features as scored.
     model : RiskModel
@@ -101,46 +101,48 @@ def name_swap_rows(
     Returns
     -------
     list of dict
-        With `COLUMNS`: all languages together, then each. `moved`: share of the rows with a person in them whose score
+        With `TABLE_COLUMNS`: all languages together, then each. `moved`: share of the rows with a person in them whose score
         changes at all; `move_…`: of the absolute change of the score's log-odds.
     """
     places = [
         place for place, c in enumerate(records) if any(is_person(getattr(c, f"{s}_name")) for s in SIDES)
     ]
     pipeline = Pipeline(config, fitted, Pseudonyms(BATCH_KEY))
-    slope, before = model.calibration.slope, model.raw(X[places]) if places else np.empty(0)
+    slope, before = model.calibration.slope, model.predict_raw(X[places]) if places else np.empty(0)
     moves = {}
     for language, names in NAMES.items():
         changed = [swap_names(records[place], names, place) for place in places]
-        after = model.raw(_described(pipeline, changed, X[places])) if places else np.empty(0)
+        after = (
+            model.predict_raw(_recompute_features(pipeline, changed, X[places])) if places else np.empty(0)
+        )
         moves[language] = slope * np.abs(after - before)
-    together = {EVERY_LANGUAGE: np.concatenate(list(moves.values()))}
-    return [_row(language, move) for language, move in (together | moves).items()]
+    together = {ALL_LANGUAGES: np.concatenate(list(moves.values()))}
+    return [_build_row(language, move) for language, move in (together | moves).items()]
 
 
-def worst_move(rows: Iterable[Row]) -> float:
+def find_worst_move(rows: Iterable[Row]) -> float:
     """Give the move that 95 % of the rows stay below, of the language in which they move most."""
-    return max(float(row["move_95pct"]) for row in rows if row["language"] != EVERY_LANGUAGE)
+    return max(float(row["move_95pct"]) for row in rows if row["language"] != ALL_LANGUAGES)
 
 
-def evenly(rows: int, most: int = MOST_ROWS) -> NDArray[np.int64]:
+def sample_evenly(rows: int, most: int = MAX_ROWS) -> NDArray[np.int64]:
     """Choose the places of at most so many rows, spread evenly."""
     return np.linspace(0, rows - 1, min(rows, most)).astype(np.int64)
 
 
-def _described(pipeline: Pipeline, records: Sequence[Consignment], scored: Rows) -> Rows:
+def _recompute_features(pipeline: Pipeline, records: Sequence[Consignment], scored: Rows) -> Rows:
     """Compute the features of changed consignments; history and alerts stay those of the scored rows."""
     X = scored.copy()
     nowhere = np.zeros((2, GROUP_ROWS, len(pipeline.kinds)), dtype=np.uint64)
     for begin in range(0, len(records), GROUP_ROWS):
         part = records[begin : begin + GROUP_ROWS]
-        pipeline.describe_all(part, X[begin : begin + GROUP_ROWS], *nowhere[:, : len(part)])
+        pipeline.fill_rows(part, X[begin : begin + GROUP_ROWS], *nowhere[:, : len(part)])
     known = [place for place, feature in enumerate(pipeline.spec) if feature.group == "alerts"]
     X[:, known] = scored[:, known]
     return X
 
 
-def _row(language: str, move: NDArray[np.float64]) -> Row:
+def _build_row(language: str, move: NDArray[np.float64]) -> Row:
     some = len(move) > 0
     return {
         "language": language,

@@ -16,16 +16,26 @@ import numpy as np
 from numpy.typing import NDArray
 
 from training.config import EvaluationConfig
-from training.evaluation.intervals import Estimate, Measured
-from training.evaluation.metrics import Above, Ranked, Traffic
-from training.evaluation.selected_labels import Sums, effective, judged, row_values, with_expectations
+from training.evaluation.intervals import Estimate, ResampledMetric
+from training.evaluation.metrics import RankedTraffic, ScoredPeriod, SumAbove
+from training.evaluation.selected_labels import (
+    Sums,
+    add_expectations,
+    build_row_values,
+    compute_effective_size,
+    compute_precision_recall,
+)
 
 Floats = NDArray[np.float64]
 Bools = NDArray[np.bool_]
 Row = dict[str, float | str]
 
-INVERSE, ROBUST, LOT = "inverse propensity", "doubly robust", "random inspections"
-FEWEST_FINDS = 20
+INVERSE_PROPENSITY, DOUBLY_ROBUST, RANDOM_INSPECTIONS = (
+    "inverse propensity",
+    "doubly robust",
+    "random inspections",
+)
+MIN_RANDOM_POSITIVES = 20
 """By lot, for their recall to be told to within some twenty points."""
 MEASURES = ("precision", "hits_per_1000", "recall")
 COLUMNS = (
@@ -39,12 +49,12 @@ COLUMNS = (
     *(f"{measure}_{end}" for measure in ("precision", "recall") for end in ("true", "off")),
 )
 """Of the table, in every run; `_off` is the estimate minus the truth of a simulated world, empty elsewhere."""
-NOTHING = Estimate(np.nan, 0.0, 1.0)
+UNKNOWN_SHARE = Estimate(np.nan, 0.0, 1.0)
 """What nothing known says of a share."""
 
 
 @dataclass(frozen=True)
-class Evidence:
+class LoggedEvidence:
     """What is known of a period's traffic, and how it came to be known.
 
     Attributes
@@ -58,12 +68,14 @@ class Evidence:
         Probability of a find, 0 to 1, by a model that saw no result of the period.
     """
 
-    traffic: Traffic
+    traffic: ScoredPeriod
     lot: Floats
     expected: Floats
 
     @classmethod
-    def of(cls, traffic: Traffic, selected_by: NDArray[np.object_], logged: Floats) -> "Evidence":
+    def from_scored_period(
+        cls, traffic: ScoredPeriod, selected_by: NDArray[np.object_], logged: Floats
+    ) -> "LoggedEvidence":
         """Take what a scored model expects, and the results of random inspections.
 
         Parameters
@@ -78,7 +90,7 @@ class Evidence:
         lot = np.divide(1.0, logged, out=np.zeros(len(logged)), where=drawn)
         return cls(traffic, lot, traffic.score)
 
-    def cautions(self) -> list[str]:
+    def list_cautions(self) -> list[str]:
         """Say in sentences how far the estimates can be believed."""
         traffic, drawn = self.traffic, self.lot > 0
         results, by_lot = int(traffic.labelled.sum()), int(drawn.sum())
@@ -95,18 +107,18 @@ class Evidence:
             )
         said.append(
             f"The random inspections stand whatever guided the others: {by_lot:,} results, with a find in {finds:,} of them."
-            + (" So few finds tell little." if finds < FEWEST_FINDS else "")
+            + (" So few finds tell little." if finds < MIN_RANDOM_POSITIVES else "")
         )
         return said
 
-    def ways(self) -> dict[str, Sums]:
+    def build_estimator_values(self) -> dict[str, Sums]:
         """Give what is to be summed of each row, for each estimator."""
         traffic, everywhere = self.traffic, np.ones(len(self.lot))
-        corrected = row_values(traffic.weights, traffic.sure, traffic.positive, everywhere)
+        corrected = build_row_values(traffic.weights, traffic.sure, traffic.positive, everywhere)
         ways = {
-            INVERSE: corrected,
-            ROBUST: with_expectations(corrected, self.expected),
-            LOT: row_values(self.lot, self.lot, traffic.positive, everywhere),
+            INVERSE_PROPENSITY: corrected,
+            DOUBLY_ROBUST: add_expectations(corrected, self.expected),
+            RANDOM_INSPECTIONS: build_row_values(self.lot, self.lot, traffic.positive, everywhere),
         }
         counted = {way: (values["known"] > 0).astype(np.float64) for way, values in ways.items()}
         return {
@@ -116,13 +128,13 @@ class Evidence:
 
 
 @dataclass(frozen=True)
-class Estimates:
+class OffPolicyEstimates:
     """Estimates at every capacity, and how far they can be believed.
 
     Attributes
     ----------
     rows : list of dict
-        With `COLUMNS`.
+        With `TABLE_COLUMNS`.
     cautions : list of str
     """
 
@@ -130,12 +142,16 @@ class Estimates:
     cautions: list[str]
 
     @classmethod
-    def of(cls, evidence: Evidence, config: EvaluationConfig, truth: Bools | None = None) -> "Estimates":
+    def from_evidence(
+        cls, evidence: LoggedEvidence, config: EvaluationConfig, truth: Bools | None = None
+    ) -> "OffPolicyEstimates":
         """Estimate, as `estimate_rows`."""
-        return cls(estimate_rows(evidence, config, truth), evidence.cautions())
+        return cls(estimate_rows(evidence, config, truth), evidence.list_cautions())
 
 
-def estimate_rows(evidence: Evidence, config: EvaluationConfig, truth: Bools | None = None) -> list[Row]:
+def estimate_rows(
+    evidence: LoggedEvidence, config: EvaluationConfig, truth: Bools | None = None
+) -> list[Row]:
     """Estimate precision, hits and recall at every capacity in the three ways.
 
     Parameters
@@ -148,39 +164,43 @@ def estimate_rows(evidence: Evidence, config: EvaluationConfig, truth: Bools | N
     Returns
     -------
     list of dict
-        With `COLUMNS`: for each capacity one row for each estimator. `results`, `finds`: those above the cut that the
+        With `TABLE_COLUMNS`: for each capacity one row for each estimator. `results`, `finds`: those above the cut that the
         estimator looks at; `effective_results`: how many equally weighted ones would tell as much.
     """
-    ranked, ways = Ranked(evidence.traffic, config), evidence.ways()
+    ranked, ways = RankedTraffic(evidence.traffic, config), evidence.build_estimator_values()
     rows = []
     for capacity, above in ranked.above.items():
-        true = _true_shares(ranked, above, truth)
+        true = _compute_true_shares(ranked, above, truth)
         for way, values in ways.items():
-            top, rest = ranked.both_sides(above, values)
+            top, rest = ranked.sum_both_sides(above, values)
             named: Row = {"capacity": capacity, "estimator": way}
-            rows.append(named | _figures(top, judged(top, rest), ranked.days, true))
+            rows.append(
+                named | _build_estimate_row(top, compute_precision_recall(top, rest), ranked.days, true)
+            )
     return rows
 
 
-def _true_shares(ranked: Ranked, above: Above, truth: Bools | None) -> dict[str, float]:
+def _compute_true_shares(ranked: RankedTraffic, above: SumAbove, truth: Bools | None) -> dict[str, float]:
     """Give precision and recall where every consignment is known; NaN where they are not."""
     if truth is None:
         return {"precision": np.nan, "recall": np.nan}
     everything = np.ones(len(truth))
-    values = row_values(everything, everything, truth, everything)
-    found = judged(*ranked.both_sides(above, values))
+    values = build_row_values(everything, everything, truth, everything)
+    found = compute_precision_recall(*ranked.sum_both_sides(above, values))
     return {name: float(measured.values[0]) for name, measured in found.items()}
 
 
-def _figures(top: Sums, found: dict[str, Measured], days: int, true: dict[str, float]) -> Row:
+def _build_estimate_row(
+    top: Sums, found: dict[str, ResampledMetric], days: int, true: dict[str, float]
+) -> Row:
     """Give the figures of one estimator at one capacity."""
     row: Row = {
         "consignments": round(float(top["traffic"][0])),
         "results": float(top["results"][0]),
         "finds": float(top["finds"][0]),
-        "effective_results": effective(top["known"], top["known_squares"]),
+        "effective_results": compute_effective_size(top["known"], top["known_squares"]),
     }
-    shares = {name: _known(found[name].estimate(days)) for name in true}
+    shares = {name: _fill_unknown(found[name].estimate(days)) for name in true}
     for name, share, scale in (
         ("precision", shares["precision"], 1),
         ("hits_per_1000", shares["precision"], 1000),
@@ -196,6 +216,6 @@ def _figures(top: Sums, found: dict[str, Measured], days: int, true: dict[str, f
     return row
 
 
-def _known(estimate: Estimate) -> Estimate:
+def _fill_unknown(estimate: Estimate) -> Estimate:
     """Say what an unknown share may be: anything."""
-    return estimate if np.isfinite(estimate.value) else NOTHING
+    return estimate if np.isfinite(estimate.value) else UNKNOWN_SHARE

@@ -38,7 +38,7 @@ def draw_days(days: int, resamples: int, seed: int) -> Floats:
 
 
 @dataclass(frozen=True)
-class Cut:
+class RankCutoff:
     """Where each resample's traffic is cut: whole groups of equal scores above, a part of one group at the cut.
 
     Attributes
@@ -57,7 +57,7 @@ class Cut:
     size: Floats
 
 
-class Ranking:
+class DailyRanking:
     """Consignments ranked by score, day by day.
 
     Parameters
@@ -87,15 +87,15 @@ class Ranking:
         self._starts = np.searchsorted(self._keys, np.arange(len(self.days)) * self.groups)
         self._ends = np.append(self._starts[1:], len(keys))
 
-    def by_day(self, values: Floats) -> Floats:
+    def sum_by_day(self, values: Floats) -> Floats:
         """Add up the values of each day; (n,) gives (days,)."""
         return np.bincount(self.day, weights=values, minlength=len(self.days)).astype(np.float64)
 
-    def running(self, values: Floats) -> Floats:
-        """Prepare running sums of one value for each row, for `taken`."""
+    def compute_running_sums(self, values: Floats) -> Floats:
+        """Prepare running sums of one value for each row, for `sum_above_and_at`."""
         return np.concatenate([[0.0], np.cumsum(values[self._order])])
 
-    def cut(self, draws: Floats, share: float) -> Cut:
+    def cut(self, draws: Floats, share: float) -> RankCutoff:
         """Cut each resample's traffic at a share of it, at least one consignment.
 
         Parameters
@@ -116,9 +116,9 @@ class Ranking:
         above, through = self._reach(low - 1), self._reach(low)
         count = self._count(draws, above)
         part = (size - count) / np.maximum(self._count(draws, through) - count, 1.0)
-        return Cut(above, through, np.clip(part, 0.0, 1.0), size)
+        return RankCutoff(above, through, np.clip(part, 0.0, 1.0), size)
 
-    def taken(self, draws: Floats, running: Floats, cut: Cut) -> tuple[Floats, Floats]:
+    def sum_above_and_at(self, draws: Floats, running: Floats, cut: RankCutoff) -> tuple[Floats, Floats]:
         """Add up a value over what lies above the cut, and over the whole group at the cut.
 
         Returns
@@ -130,9 +130,9 @@ class Ranking:
         at = running[cut.through] - running[cut.above]
         return (draws * above).sum(axis=1), (draws * at).sum(axis=1)
 
-    def above(self, draws: Floats, values: Floats, cut: Cut) -> Floats:
+    def sum_above(self, draws: Floats, values: Floats, cut: RankCutoff) -> Floats:
         """Add up a value over what lies above the cut, the group at the cut by lot; (n,) gives (resamples,)."""
-        above, at = self.taken(draws, self.running(values), cut)
+        above, at = self.sum_above_and_at(draws, self.compute_running_sums(values), cut)
         return above + cut.part * at
 
     def _reach(self, group: Ints) -> Ints:
@@ -145,7 +145,9 @@ class Ranking:
         return counted
 
 
-def roc_auc(ranking: Ranking, draws: Floats, positive: NDArray[np.bool_], weight: Floats) -> Floats:
+def compute_roc_auc(
+    ranking: DailyRanking, draws: Floats, positive: NDArray[np.bool_], weight: Floats
+) -> Floats:
     """Give the area under the ROC curve of each resample, ties counting half.
 
     Parameters
@@ -162,7 +164,7 @@ def roc_auc(ranking: Ranking, draws: Floats, positive: NDArray[np.bool_], weight
         NaN where a resample lacks positives or negatives.
     """
     hits = np.flatnonzero(positive & (weight > 0))
-    misses = ranking.running(np.where(positive, 0.0, weight))
+    misses = ranking.compute_running_sums(np.where(positive, 0.0, weight))
     total = misses[ranking._ends] - misses[ranking._starts]
     wins = np.zeros((len(ranking.days), len(ranking.days)))
     for start in range(0, len(hits), POSITIVES_AT_A_TIME):
@@ -172,17 +174,22 @@ def roc_auc(ranking: Ranking, draws: Floats, positive: NDArray[np.bool_], weight
         above = misses[ranking._reach(group - 1)] - misses[ranking._starts]
         won = total - 0.5 * (through + above)
         np.add.at(wins, ranking.day[rows], won * weight[rows, None])
-    pairs = (draws @ ranking.by_day(np.where(positive, weight, 0.0))) * (draws @ total)
+    pairs = (draws @ ranking.sum_by_day(np.where(positive, weight, 0.0))) * (draws @ total)
     won = np.einsum("ra,ab,rb->r", draws, wins, draws, optimize=True)
-    return _divided(won, pairs)
+    return _divide(won, pairs)
 
 
-def average_precision(ranking: Ranking, draws: Floats, positive: NDArray[np.bool_], weight: Floats) -> Floats:
+def compute_average_precision(
+    ranking: DailyRanking, draws: Floats, positive: NDArray[np.bool_], weight: Floats
+) -> Floats:
     """Give the average precision of each resample: the mean over positives of the precision at their score.
 
-    Parameters and returns are those of `roc_auc`.
+    Parameters and returns are those of `compute_roc_auc`.
     """
-    hits, everything = ranking.running(np.where(positive, weight, 0.0)), ranking.running(weight)
+    hits, everything = (
+        ranking.compute_running_sums(np.where(positive, weight, 0.0)),
+        ranking.compute_running_sums(weight),
+    )
     groups = np.unique(ranking.group[positive & (weight > 0)])
     before = np.zeros(len(draws))
     gained = np.zeros(len(draws))
@@ -191,10 +198,10 @@ def average_precision(ranking: Ranking, draws: Floats, positive: NDArray[np.bool
         found = draws @ (hits[reach] - hits[ranking._starts]).T
         opened = draws @ (everything[reach] - everything[ranking._starts]).T
         steps = np.diff(found, axis=1, prepend=before[:, None])
-        gained += (steps * _divided(found, opened, empty=0.0)).sum(axis=1)
+        gained += (steps * _divide(found, opened, empty=0.0)).sum(axis=1)
         before = found[:, -1]
-    return _divided(gained, before)
+    return _divide(gained, before)
 
 
-def _divided(part: Floats, whole: Floats, empty: float = np.nan) -> Floats:
+def _divide(part: Floats, whole: Floats, empty: float = np.nan) -> Floats:
     return np.divide(part, whole, out=np.full_like(part, empty), where=whole > 0)

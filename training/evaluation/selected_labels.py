@@ -12,14 +12,14 @@ from collections.abc import Mapping
 import numpy as np
 from numpy.typing import NDArray
 
-from training.evaluation.intervals import Measured
+from training.evaluation.intervals import ResampledMetric
 
 Floats = NDArray[np.float64]
 Sums = Mapping[str, Floats]
-"""Name to the sum of a value over one side of a cut, of the data and of each resample; as given by `row_values`."""
+"""Name to the sum of a value over one side of a cut, of the data and of each resample; as given by `build_row_values`."""
 
 
-def row_values(
+def build_row_values(
     weight: Floats, sure: Floats, positive: NDArray[np.bool_], within: Floats
 ) -> dict[str, Floats]:
     """Give what is to be summed of each row, on each side of a cut.
@@ -45,48 +45,48 @@ def row_values(
     }
 
 
-def with_expectations(values: Sums, expected: Floats) -> dict[str, Floats]:
+def add_expectations(values: Sums, expected: Floats) -> dict[str, Floats]:
     """Add to the row values what a model expects, a probability for each row, and how far results surprise it."""
     return {**values, "expected": expected, "surprise": values["hits"] - values["known"] * expected}
 
 
-def judged(top: Sums, rest: Sums) -> dict[str, Measured]:
+def compute_precision_recall(top: Sums, rest: Sums) -> dict[str, ResampledMetric]:
     """Turn the sums of both sides of a cut into `precision` and `recall`."""
-    found, missed = _hits(top), _hits(rest)
-    least_found, least_missed = found * _sure_part(top), missed * _sure_part(rest)
-    finds = effective(top["hits"] + rest["hits"], top["hits_squares"] + rest["hits_squares"])
+    found, missed = _estimate_hits(top), _estimate_hits(rest)
+    least_found, least_missed = found * _compute_sure_share(top), missed * _compute_sure_share(rest)
+    finds = compute_effective_size(top["hits"] + rest["hits"], top["hits_squares"] + rest["hits_squares"])
     return {
-        "precision": Measured(
-            ratio(found, top["traffic"]),
-            trials=effective(top["known"], top["known_squares"]),
-            lowest=ratio(least_found, top["traffic"]),
+        "precision": ResampledMetric(
+            divide(found, top["traffic"]),
+            trials=compute_effective_size(top["known"], top["known_squares"]),
+            lowest=divide(least_found, top["traffic"]),
         ),
-        "recall": Measured(
-            ratio(found, found + missed),
+        "recall": ResampledMetric(
+            divide(found, found + missed),
             trials=finds,
-            lowest=ratio(least_found, least_found + missed),
-            highest=ratio(found, found + least_missed),
+            lowest=divide(least_found, least_found + missed),
+            highest=divide(found, found + least_missed),
         ),
     }
 
 
-def effective(weight: Floats, squares: Floats) -> float:
+def compute_effective_size(weight: Floats, squares: Floats) -> float:
     """Give how many equally weighted rows would tell as much as those of the data (Kish 1965)."""
     return float(weight[0] ** 2 / squares[0]) if squares[0] > 0 else 0.0
 
 
-def ratio(part: Floats, whole: Floats) -> Floats:
+def divide(part: Floats, whole: Floats) -> Floats:
     """Divide, NaN where the whole is nothing."""
     return np.divide(part, whole, out=np.full_like(part, np.nan), where=whole > 1e-9)
 
 
-def _hits(side: Sums) -> Floats:
+def _estimate_hits(side: Sums) -> Floats:
     """Give the hits of a side, at most all of it; NaN where it has no result, 0 where it is empty."""
-    rate = ratio(side.get("surprise", side["hits"]), side["known"])
+    rate = divide(side.get("surprise", side["hits"]), side["known"])
     hits = side["traffic"] * rate + side.get("expected", 0.0)
     return np.where(side["traffic"] < 0.5, 0.0, np.clip(hits, 0.0, side["traffic"]))
 
 
-def _sure_part(side: Sums) -> Floats:
+def _compute_sure_share(side: Sums) -> Floats:
     """Give the part of a side's hits that is sure; where nothing was found nothing is."""
-    return np.nan_to_num(ratio(side["sure_hits"], side["hits"]))
+    return np.nan_to_num(divide(side["sure_hits"], side["hits"]))

@@ -12,11 +12,11 @@ import numpy as np
 
 from consignments.records import Target
 from training.evaluation.intervals import Estimate
-from training.evaluation.metrics import Evaluation, difference
+from training.evaluation.metrics import Evaluation, estimate_difference
 
 DECIDING = ("recall_at_1pct", "average_precision", "roc_auc")
 """What decides: the first of these that the data tell."""
-FEW_POSITIVES = 10
+MIN_POSITIVES = 10
 """Below this many finds in the test period nothing can be said with confidence."""
 TARGET_NAMES: dict[Target, str] = {
     "nps": "new psychoactive substances",
@@ -31,7 +31,7 @@ METRIC_NAMES = {
 
 
 @dataclass(frozen=True)
-class Verdict:
+class EvaluationVerdict:
     """The verdict of a run.
 
     Attributes
@@ -45,9 +45,9 @@ class Verdict:
     sentences: tuple[str, ...]
 
 
-def judge(
+def judge_model(
     model: Evaluation, baselines: Mapping[str, Evaluation], *, target: Target, positives: int, by_truth: bool
-) -> Verdict:
+) -> EvaluationVerdict:
     """Put the model beside its baselines.
 
     Parameters
@@ -66,25 +66,25 @@ def judge(
     rival = max(
         reversed(list(baselines)), key=lambda name: np.nan_to_num(baselines[name][metric].value, nan=-1.0)
     )
-    gain = difference(model, baselines[rival], metric)
-    name = _name(gain)
+    gain = estimate_difference(model, baselines[rival], metric)
+    name = _decide_name(gain)
     sentences = [
-        _headline(model, target, by_truth),
-        f"{METRIC_NAMES[metric].capitalize()} is {percent(model[metric].value)}, {share_range(model[metric])}; the strongest "
-        f"baseline ({rival}) reaches {percent(baselines[rival][metric].value)}. {_comparison(name, gain)}",
+        _write_headline(model, target, by_truth),
+        f"{METRIC_NAMES[metric].capitalize()} is {format_percent(model[metric].value)}, {format_share_range(model[metric])}; the strongest "
+        f"baseline ({rival}) reaches {format_percent(baselines[rival][metric].value)}. {_describe_gain(name, gain)}",
     ]
-    if positives < FEW_POSITIVES:
+    if positives < MIN_POSITIVES:
         known = "1 find is" if positives == 1 else f"{positives} finds are"
         sentences.append(f"Only {known} known in the test period: too few to decide on.")
     if not by_truth and model["labelled_share_at_1pct"].value < 1:
         sentences.append(
-            f"Of the best 1 % of traffic {percent(model['labelled_share_at_1pct'].value, '.0%')} was opened with a known result; "
+            f"Of the best 1 % of traffic {format_percent(model['labelled_share_at_1pct'].value, '.0%')} was opened with a known result; "
             "the rest is estimated from how the opened ones were chosen."
         )
-    return Verdict(name, tuple(sentences))
+    return EvaluationVerdict(name, tuple(sentences))
 
 
-def share_range(estimate: Estimate) -> str:
+def format_share_range(estimate: Estimate) -> str:
     """Give the interval of a share in words.
 
     Examples
@@ -94,10 +94,10 @@ def share_range(estimate: Estimate) -> str:
     """
     if not np.isfinite(estimate.low):
         return "with no interval, too little is known"
-    return f"between {percent(estimate.low)} and {percent(estimate.high)} with 95 % confidence"
+    return f"between {format_percent(estimate.low)} and {format_percent(estimate.high)} with 95 % confidence"
 
 
-def percent(value: float, form: str = ".1%") -> str:
+def format_percent(value: float, form: str = ".1%") -> str:
     """Write a share for people.
 
     Examples
@@ -108,7 +108,7 @@ def percent(value: float, form: str = ".1%") -> str:
     return f"{value:{form}}".replace("%", " %")
 
 
-def percent_range(estimate: Estimate) -> str:
+def format_percent_range(estimate: Estimate) -> str:
     """Write a difference of shares with its interval.
 
     Examples
@@ -116,17 +116,19 @@ def percent_range(estimate: Estimate) -> str:
     >>> percent_range(Estimate(0.01, -0.02, 0.04))
     '+1.0 % (-2.0 % to +4.0 %)'
     """
-    value, low, high = (percent(each, "+.1%") for each in (estimate.value, estimate.low, estimate.high))
+    value, low, high = (
+        format_percent(each, "+.1%") for each in (estimate.value, estimate.low, estimate.high)
+    )
     return f"{value} ({low} to {high})"
 
 
-def _name(gain: Estimate) -> Literal["better", "unclear", "worse"]:
+def _decide_name(gain: Estimate) -> Literal["better", "unclear", "worse"]:
     if gain.low > 0:
         return "better"
     return "worse" if gain.high < 0 else "unclear"
 
 
-def _headline(model: Evaluation, target: Target, by_truth: bool) -> str:
+def _write_headline(model: Evaluation, target: Target, by_truth: bool) -> str:
     precision = model["precision_at_1pct"]
     source = "By the truth of the simulated world" if by_truth else "On the test period"
     if not np.isfinite(precision.value):
@@ -137,10 +139,10 @@ def _headline(model: Evaluation, target: Target, by_truth: bool) -> str:
     )
 
 
-def _comparison(name: str, gain: Estimate) -> str:
+def _describe_gain(name: str, gain: Estimate) -> str:
     words = {
         "better": "The model is better",
         "unclear": "No difference can be told",
         "worse": "The model is worse",
     }
-    return f"{words[name]}: {percent_range(gain)}, compared day by day."
+    return f"{words[name]}: {format_percent_range(gain)}, compared day by day."

@@ -3,16 +3,16 @@
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from features.batch import Matrix
+from features.batch import FeatureMatrix
 from features.spec import Spec
 from training.config import TrainConfig
-from training.fitting.rolling_origin import Found, Origin, gain, judge_origins
+from training.fitting.rolling_origin import DetectionRanks, RollingOrigin, estimate_gain, evaluate_origins
 
 Progress = Callable[[str, int, int], None]
-HISTORY = "history"
+HISTORY_GROUP = "history"
 
 
-def groups_of(spec: Spec) -> dict[str, list[int]]:
+def group_features(spec: Spec) -> dict[str, list[int]]:
     """Give the columns of each group, and within history those of each key.
 
     Returns
@@ -23,16 +23,16 @@ def groups_of(spec: Spec) -> dict[str, list[int]]:
     groups: dict[str, list[int]] = {}
     for place, feature in enumerate(spec.features):
         groups.setdefault(feature.group, []).append(place)
-        if feature.group == HISTORY:
+        if feature.group == HISTORY_GROUP:
             groups.setdefault(feature.name.rpartition(".")[0], []).append(place)
     return groups
 
 
-def ablation_rows(
-    origins: Sequence[Origin],
-    matrix: Matrix,
+def run_ablation(
+    origins: Sequence[RollingOrigin],
+    matrix: FeatureMatrix,
     config: TrainConfig,
-    whole: Found,
+    whole: DetectionRanks,
     progress: Progress | None = None,
 ) -> list[dict[str, Any]]:
     """Fit without each group of features, at every origin.
@@ -53,10 +53,10 @@ def ablation_rows(
         (what recall loses, likewise), the most valuable first.
     """
     rows = []
-    groups = groups_of(matrix.spec)
+    groups = group_features(matrix.spec)
     for done, (group, columns) in enumerate(groups.items()):
-        without = judge_origins(origins, matrix, config.model, config.weights, without=columns)
-        worth, recall = gain(whole, without), gain(whole, without, "at_1pct")
+        without = evaluate_origins(origins, matrix, config.model, config.weights, without=columns)
+        worth, recall = estimate_gain(whole, without), estimate_gain(whole, without, "at_1pct")
         rows.append(
             {
                 "group": group,

@@ -11,20 +11,25 @@ import pandas as pd
 
 from consignments.errors import BadInput
 from consignments.records import Target
-from features.batch import Matrix
+from features.batch import FeatureMatrix
 from training.config import TrainConfig
 from training.data.training_set import DataSet
-from training.fitting.ablation import ablation_rows
-from training.fitting.rolling_origin import Origin, judge_origins, origin_rows, rolling_origins
-from training.fitting.search import Budget
+from training.fitting.ablation import run_ablation
+from training.fitting.rolling_origin import (
+    RollingOrigin,
+    build_origin_rows,
+    build_rolling_origins,
+    evaluate_origins,
+)
+from training.fitting.search import SearchBudget
 
 Progress = Callable[[str, int, int], None]
-FEWEST_ORIGINS = 3
+DEFAULT_ORIGINS = 3
 """That ablation and search look at, where no number is given."""
 
 
 @dataclass(frozen=True)
-class Studies:
+class DiagnosticsOptions:
     """What to look into.
 
     Attributes
@@ -39,17 +44,17 @@ class Studies:
 
     origins: int = 0
     ablation: bool = False
-    search: Budget | None = None
+    search: SearchBudget | None = None
 
     @property
     def count(self) -> int:
         """How many origins are needed."""
         others = self.ablation or self.search is not None
-        return self.origins or (FEWEST_ORIGINS if others else 0)
+        return self.origins or (DEFAULT_ORIGINS if others else 0)
 
 
 @dataclass(frozen=True)
-class Studied:
+class DiagnosticsResult:
     """What was found, as tables.
 
     Attributes
@@ -67,14 +72,14 @@ def cut_origins(
     frame: pd.DataFrame,
     outcomes: pd.DataFrame,
     data: DataSet,
-    matrix: Matrix,
+    matrix: FeatureMatrix,
     texts: list[str],
     config: TrainConfig,
     target: Target,
     count: int,
-) -> list[Origin]:
+) -> list[RollingOrigin]:
     """Cut the rolling origins, or raise `BadInput` where there is none to look at."""
-    origins = rolling_origins(frame, outcomes, data, matrix, texts, config, target, count)
+    origins = build_rolling_origins(frame, outcomes, data, matrix, texts, config, target, count)
     if not origins:
         raise BadInput(
             "too few finds before the test period for rolling origins",
@@ -84,14 +89,14 @@ def cut_origins(
     return origins
 
 
-def look_into(
-    studies: Studies,
-    origins: list[Origin],
-    matrix: Matrix,
+def run_diagnostics(
+    studies: DiagnosticsOptions,
+    origins: list[RollingOrigin],
+    matrix: FeatureMatrix,
     config: TrainConfig,
     progress: Progress | None,
-) -> Studied:
+) -> DiagnosticsResult:
     """Make the table of stability, and that of the ablation where asked for."""
-    whole = judge_origins(origins, matrix, config.model, config.weights)
-    rows = ablation_rows(origins, matrix, config, whole, progress) if studies.ablation else []
-    return Studied(origin_rows(origins, whole), rows)
+    whole = evaluate_origins(origins, matrix, config.model, config.weights)
+    rows = run_ablation(origins, matrix, config, whole, progress) if studies.ablation else []
+    return DiagnosticsResult(build_origin_rows(origins, whole), rows)

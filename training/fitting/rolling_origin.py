@@ -20,22 +20,22 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from consignments.records import Target
-from consignments.visibility import US_PER_DAY, time_column_us, to_us
-from features.batch import Matrix
-from features.goods.kernels import encode, fit_text_weights, out_of_fold_scores, score
-from models.risk_model import Labelled, RiskModel
+from consignments.visibility import US_PER_DAY, get_time_column_us, to_us
+from features.batch import FeatureMatrix
+from features.goods.kernels import encode_text, fit_text_weights, score_out_of_fold, score_text
+from models.risk_model import LabelledRows, RiskModel
 from training.config import ModelConfig, TrainConfig, WeightsConfig
 from training.data.splits import TRAIN, VALIDATION, Split
-from training.data.training_set import DataSet, fitting_weights, labels_at
-from training.evaluation.intervals import Estimate, interval_of
+from training.data.training_set import DataSet, compute_fitting_weights, get_labels_as_of
+from training.evaluation.intervals import Estimate, compute_interval
 from training.evaluation.ranking import draw_days
 
 TEXT_SCORE = "goods.text_score"
 TEXT_FOLDS = 5
 """Blocks of time in the training rows, each scored by the words of the others."""
-FEWEST_FINDS = 3
+MIN_POSITIVES = 3
 """In training and in the window, for an origin to tell anything."""
-SMALLEST_SHARE = 0.001
+MIN_TRAFFIC_SHARE = 0.001
 """Of traffic: finds above it count full."""
 RESAMPLES = 500
 
@@ -45,7 +45,7 @@ Ints = NDArray[np.int64]
 
 
 @dataclass(frozen=True)
-class Origin:
+class RollingOrigin:
     """One moment at which a model could have been built, and the weeks after it.
 
     Attributes
@@ -63,12 +63,12 @@ class Origin:
 
     begins: datetime
     ends: datetime
-    train: Labelled
+    train: LabelledRows
     background: Bools
-    window: Labelled
+    window: LabelledRows
     day: Ints
 
-    def weighted(self, weights: WeightsConfig) -> Floats:
+    def compute_weights(self, weights: WeightsConfig) -> Floats:
         """Give the training rows' weights with another weight of the background."""
         known = ~self.background
         total = float(self.train.weight[known].sum())
@@ -77,7 +77,7 @@ class Origin:
 
 
 @dataclass(frozen=True)
-class Found:
+class DetectionRanks:
     """Where the finds of the windows came, over all origins.
 
     Attributes
@@ -93,33 +93,33 @@ class Found:
 
     @property
     def worth(self) -> Floats:
-        """What each find is worth: 1 within the best `SMALLEST_SHARE`, falling with the logarithm of the share to 0.
+        """What each find is worth: 1 within the best `MIN_TRAFFIC_SHARE`, falling with the logarithm of the share to 0.
 
         Its mean is the area under recall over the logarithm of capacity.
         """
-        worth: Floats = np.clip(np.log(self.above) / np.log(SMALLEST_SHARE), 0.0, 1.0)
+        worth: Floats = np.clip(np.log(self.above) / np.log(MIN_TRAFFIC_SHARE), 0.0, 1.0)
         return worth
 
-    def recall(self, share: float) -> float:
+    def compute_recall(self, share: float) -> float:
         """Give the share of the finds within the best `share` of the traffic."""
         return float(np.mean(self.above <= share))
 
-    def of(self, origin: int) -> "Found":
+    def select_origin(self, origin: int) -> "DetectionRanks":
         """Give the finds of one origin."""
         mine = self.origin == origin
-        return Found(self.above[mine], self.origin[mine], self.day[mine])
+        return DetectionRanks(self.above[mine], self.origin[mine], self.day[mine])
 
 
-def rolling_origins(
+def build_rolling_origins(
     frame: pd.DataFrame,
     outcomes: pd.DataFrame,
     data: DataSet,
-    matrix: Matrix,
+    matrix: FeatureMatrix,
     texts: Sequence[str],
     config: TrainConfig,
     target: Target,
     count: int,
-) -> list[Origin]:
+) -> list[RollingOrigin]:
     """Cut the time before the test period at several origins, the latest first.
 
     Parameters
@@ -138,14 +138,17 @@ def rolling_origins(
     cut = data.split
     mine = np.isin(data.part[matrix.rows], (TRAIN, VALIDATION))
     rows, X = matrix.rows[mine], matrix.X[mine]
-    cutter = _Cutter(
+    cutter = _OriginBuilder(
         frame.iloc[rows], outcomes, data, rows, X, np.array(texts, dtype=object), matrix, config, target
     )
-    found = (cutter.origin(begins, ends) for begins, ends in _windows(cut, config.split.validation_days))
+    found = (
+        cutter.build_origin(begins, ends)
+        for begins, ends in _iterate_windows(cut, config.split.validation_days)
+    )
     return list(islice((origin for origin in found if origin is not None), count))
 
 
-def _windows(cut: Split, days: int) -> Iterator[tuple[datetime, datetime]]:
+def _iterate_windows(cut: Split, days: int) -> Iterator[tuple[datetime, datetime]]:
     """Walk back: the validation period, then the end of training, as long as rows before it are left to train on."""
     width = timedelta(days=days)
     yield cut.validation.begins, cut.validation.ends
@@ -156,74 +159,76 @@ def _windows(cut: Split, days: int) -> Iterator[tuple[datetime, datetime]]:
 
 
 @dataclass(frozen=True)
-class _Cutter:
+class _OriginBuilder:
     frame: pd.DataFrame
     outcomes: pd.DataFrame
     data: DataSet
     rows: Ints
     X: NDArray[np.float32]
     texts: NDArray[np.object_]
-    matrix: Matrix
+    matrix: FeatureMatrix
     config: TrainConfig
     target: Target
 
-    def origin(self, begins: datetime, ends: datetime) -> Origin | None:
+    def build_origin(self, begins: datetime, ends: datetime) -> RollingOrigin | None:
         gap = self.data.split.gap
-        labels = labels_at(self.frame["consignment_id"], self.outcomes, ends + gap, self.target)
-        received = time_column_us(self.frame, "received_at")
+        labels = get_labels_as_of(self.frame["consignment_id"], self.outcomes, ends + gap, self.target)
+        received = get_time_column_us(self.frame, "received_at")
         background = self.data.background[self.rows]
         usable = labels.known | background
         train = usable & (received < to_us(begins - gap))
         window = usable & (received >= to_us(begins)) & (received < to_us(ends))
         positive = labels.positive & ~background
-        if min(int(positive[train].sum()), int(positive[window].sum())) < FEWEST_FINDS:
+        if min(int(positive[train].sum()), int(positive[window].sum())) < MIN_POSITIVES:
             return None
-        weight = fitting_weights(
+        weight = compute_fitting_weights(
             np.where(train, TRAIN, 0).astype(np.int8), labels, background & train, self.config.weights
         )
         X = self.X.copy()
-        words = self.matrix.spec.place(TEXT_SCORE)
-        X[train, words] = text_scores(self.texts[train], positive[train], weight[train], received[train])
+        words = self.matrix.spec.get_column(TEXT_SCORE)
+        X[train, words] = compute_text_scores(
+            self.texts[train], positive[train], weight[train], received[train]
+        )
         learnt = fit_text_weights(self.texts[train].tolist(), positive[train].astype(np.int8), weight[train])
-        X[window, words] = _scored(self.texts[window], learnt)
+        X[window, words] = _score_texts(self.texts[window], learnt)
         channels = self.frame["channel"].astype(str).to_numpy(dtype=object)
         stands_for = self.data.traffic_weight[self.rows]
-        return Origin(
+        return RollingOrigin(
             begins,
             ends,
-            Labelled(X[train], positive[train], weight[train], channels[train].tolist()),
+            LabelledRows(X[train], positive[train], weight[train], channels[train].tolist()),
             background[train],
-            Labelled(X[window], positive[window], stands_for[window], channels[window].tolist()),
+            LabelledRows(X[window], positive[window], stands_for[window], channels[window].tolist()),
             received[window] // US_PER_DAY,
         )
 
 
-def text_scores(
+def compute_text_scores(
     texts: NDArray[np.object_], positive: Bools, weight: Floats, received_us: Ints
 ) -> NDArray[np.float32]:
     """Score the words of training rows by those of other blocks of time; float32 array, (n,)."""
     block = np.empty(len(texts), dtype=np.int64)
     block[np.argsort(received_us, kind="stable")] = np.arange(len(texts)) * TEXT_FOLDS // len(texts)
-    return out_of_fold_scores(texts.tolist(), positive.astype(np.int8), weight, block)
+    return score_out_of_fold(texts.tolist(), positive.astype(np.int8), weight, block)
 
 
-def _scored(texts: NDArray[np.object_], learnt: NDArray[np.float32]) -> NDArray[np.float32]:
-    from features.goods.character_folding import fold_table
+def _score_texts(texts: NDArray[np.object_], learnt: NDArray[np.float32]) -> NDArray[np.float32]:
+    from features.goods.character_folding import build_fold_table
 
-    table = fold_table()
+    table = build_fold_table()
     return np.array(
-        [score(encode(text), table, learnt) if text else np.nan for text in texts], dtype=np.float32
+        [score_text(encode_text(text), table, learnt) if text else np.nan for text in texts], dtype=np.float32
     )
 
 
-def judge_origins(
-    origins: Sequence[Origin],
-    matrix: Matrix,
+def evaluate_origins(
+    origins: Sequence[RollingOrigin],
+    matrix: FeatureMatrix,
     model: ModelConfig,
     weights: WeightsConfig,
     *,
     without: Sequence[int] = (),
-) -> Found:
+) -> DetectionRanks:
     """Fit at each origin and find where the finds of its window come; nothing is stopped or calibrated by the window.
 
     Parameters
@@ -237,16 +242,20 @@ def judge_origins(
     without : sequence of int
         Columns that are taken for missing.
     """
-    places = [_place(origin, matrix, model, weights, list(without)) for origin in origins]
-    return Found(
+    places = [_rank_positives(origin, matrix, model, weights, list(without)) for origin in origins]
+    return DetectionRanks(
         np.concatenate(places),
         np.repeat(np.arange(len(origins)), [len(place) for place in places]),
         np.concatenate([origin.day[np.asarray(origin.window.y, dtype=bool)] for origin in origins]),
     )
 
 
-def _place(
-    origin: Origin, matrix: Matrix, model: ModelConfig, weights: WeightsConfig, without: list[int]
+def _rank_positives(
+    origin: RollingOrigin,
+    matrix: FeatureMatrix,
+    model: ModelConfig,
+    weights: WeightsConfig,
+    without: list[int],
 ) -> Floats:
     train, window = origin.train, origin.window
     X, later = train.X.copy(), window.X.copy()
@@ -254,19 +263,21 @@ def _place(
     grown = RiskModel.fit(
         X,
         train.y,
-        origin.weighted(weights),
+        origin.compute_weights(weights),
         train.channels,
         spec=matrix.spec,
         validation=(later[:0], train.y[:0], train.weight[:0], []),
         traffic=(later, window.channels),
-        params=model.tree_params(0),
+        params=model.build_tree_params(0),
         seed=model.seed,
     )
-    places: Floats = shares_above(grown.raw(later), window.weight)[np.asarray(window.y, dtype=bool)]
+    places: Floats = compute_shares_above(grown.predict_raw(later), window.weight)[
+        np.asarray(window.y, dtype=bool)
+    ]
     return places
 
 
-def shares_above(score: Floats, weight: Floats) -> Floats:
+def compute_shares_above(score: Floats, weight: Floats) -> Floats:
     """Give the share of the traffic that ranks before each row, its equals by half.
 
     Examples
@@ -280,7 +291,9 @@ def shares_above(score: Floats, weight: Floats) -> Floats:
     return shares
 
 
-def gain(one: Found, other: Found, values: str = "worth", *, seed: int = 1) -> Estimate:
+def estimate_gain(
+    one: DetectionRanks, other: DetectionRanks, values: str = "worth", *, seed: int = 1
+) -> Estimate:
     """Compare two fits on the same finds, day by day in pairs: the mean of one minus the other, with its interval.
 
     Parameters
@@ -298,10 +311,12 @@ def gain(one: Found, other: Found, values: str = "worth", *, seed: int = 1) -> E
     _, day = np.unique(one.origin * 1_000_000 + one.day, return_inverse=True)
     draws = draw_days(int(day.max()) + 1, RESAMPLES, seed)
     total, size = np.bincount(day, weights=difference), np.bincount(day).astype(np.float64)
-    return interval_of((draws @ total) / np.maximum(draws @ size, 1.0))
+    return compute_interval((draws @ total) / np.maximum(draws @ size, 1.0))
 
 
-def origin_rows(origins: Sequence[Origin], found: Found) -> list[dict[str, float | str]]:
+def build_origin_rows(
+    origins: Sequence[RollingOrigin], found: DetectionRanks
+) -> list[dict[str, float | str]]:
     """Give the table of stability over time: one row for each origin."""
     return [
         {
@@ -309,9 +324,9 @@ def origin_rows(origins: Sequence[Origin], found: Found) -> list[dict[str, float
             "window_until": f"{origin.ends:%Y-%m-%d}",
             "training_finds": int(np.sum(origin.train.y)),
             "window_finds": int(np.sum(origin.window.y)),
-            "recall_at_1pct": found.of(place).recall(0.01),
-            "recall_at_5pct": found.of(place).recall(0.05),
-            "worth": float(found.of(place).worth.mean()),
+            "recall_at_1pct": found.select_origin(place).compute_recall(0.01),
+            "recall_at_5pct": found.select_origin(place).compute_recall(0.05),
+            "worth": float(found.select_origin(place).worth.mean()),
         }
         for place, origin in enumerate(origins)
     ]

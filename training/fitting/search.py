@@ -13,16 +13,16 @@ from typing import Any
 import msgspec
 import numpy as np
 
-from features.batch import Matrix
+from features.batch import FeatureMatrix
 from training.config import TrainConfig
-from training.fitting.rolling_origin import Origin, judge_origins
+from training.fitting.rolling_origin import RollingOrigin, evaluate_origins
 
 Progress = Callable[[str, int, int], None]
 SECONDS_PER_MINUTE = 60.0
 
 
 @dataclass(frozen=True)
-class Range:
+class SearchRange:
     """Where a parameter is looked for; whole numbers where both ends are."""
 
     low: float
@@ -30,22 +30,22 @@ class Range:
     log: bool = False
 
 
-SPACE: Mapping[str, Range] = {
-    "model.leaves": Range(4, 31),
-    "model.depth": Range(3, 8),
-    "model.learning_rate": Range(0.02, 0.15, log=True),
-    "model.rows_in_leaf": Range(3, 100, log=True),
-    "model.feature_share": Range(0.05, 0.8, log=True),
-    "model.l2": Range(0.1, 50.0, log=True),
-    "model.trees_unstopped": Range(50, 400),
-    "model.linear_share": Range(0.0, 1.0),
-    "weights.background_weight": Range(0.3, 10.0, log=True),
+SEARCH_SPACE: Mapping[str, SearchRange] = {
+    "model.leaves": SearchRange(4, 31),
+    "model.depth": SearchRange(3, 8),
+    "model.learning_rate": SearchRange(0.02, 0.15, log=True),
+    "model.rows_in_leaf": SearchRange(3, 100, log=True),
+    "model.feature_share": SearchRange(0.05, 0.8, log=True),
+    "model.l2": SearchRange(0.1, 50.0, log=True),
+    "model.trees_unstopped": SearchRange(50, 400),
+    "model.linear_share": SearchRange(0.0, 1.0),
+    "weights.background_weight": SearchRange(0.3, 10.0, log=True),
 }
 """What is searched, by its name in the configuration."""
 
 
 @dataclass(frozen=True)
-class Budget:
+class SearchBudget:
     """How long to search.
 
     Attributes
@@ -64,7 +64,7 @@ class Budget:
 
 
 @dataclass(frozen=True)
-class Searched:
+class SearchResult:
     """What a search found.
 
     Attributes
@@ -80,14 +80,14 @@ class Searched:
 
 
 def search(
-    origins: Sequence[Origin],
-    matrix: Matrix,
+    origins: Sequence[RollingOrigin],
+    matrix: FeatureMatrix,
     config: TrainConfig,
-    budget: Budget,
+    budget: SearchBudget,
     *,
     name: str,
     progress: Progress | None = None,
-) -> Searched:
+) -> SearchResult:
     """Look for better parameters with Optuna's tree-structured Parzen estimator.
 
     Parameters
@@ -109,27 +109,27 @@ def search(
 
     optuna.logging.set_verbosity(optuna.logging.WARNING)
     study = optuna.create_study(
-        study_name=name, storage=_storage(budget.study), direction="maximize", load_if_exists=True
+        study_name=name, storage=_open_storage(budget.study), direction="maximize", load_if_exists=True
     )
-    flat, begun = config.flat(), time.monotonic()
+    flat, begun = config.flatten(), time.monotonic()
     if not study.trials:
-        study.enqueue_trial({parameter: flat[parameter] for parameter in SPACE})
-    while (done := len(_finished(study))) < budget.trials:
+        study.enqueue_trial({parameter: flat[parameter] for parameter in SEARCH_SPACE})
+    while (done := len(_list_finished_trials(study))) < budget.trials:
         if budget.minutes is not None and time.monotonic() - begun > budget.minutes * SECONDS_PER_MINUTE:
             break
         # A search that goes on draws what it would have drawn had it never stopped.
         study.sampler = optuna.samplers.TPESampler(seed=config.model.seed * 10_000 + done)
-        trial = study.ask(_distributions(optuna, flat))
-        tried = with_parameters(config, trial.params)
-        found = judge_origins(origins, matrix, tried.model, tried.weights)
-        trial.set_user_attr("recall_at_1pct", found.recall(0.01))
+        trial = study.ask(_build_distributions(optuna, flat))
+        tried = replace_parameters(config, trial.params)
+        found = evaluate_origins(origins, matrix, tried.model, tried.weights)
+        trial.set_user_attr("recall_at_1pct", found.compute_recall(0.01))
         study.tell(trial, float(found.worth.mean()))
         if progress is not None:
             progress("search", done + 1, budget.trials)
-    return _searched(study, config)
+    return _build_result(study, config)
 
 
-def with_parameters(config: TrainConfig, parameters: Mapping[str, Any]) -> TrainConfig:
+def replace_parameters(config: TrainConfig, parameters: Mapping[str, Any]) -> TrainConfig:
     """Give a configuration with some settings, named `table.name`, replaced."""
     changes: dict[str, dict[str, Any]] = {}
     for name, value in parameters.items():
@@ -141,18 +141,18 @@ def with_parameters(config: TrainConfig, parameters: Mapping[str, Any]) -> Train
     return msgspec.structs.replace(config, **replaced)
 
 
-def _distributions(optuna: Any, given: Mapping[str, Any]) -> dict[str, Any]:
+def _build_distributions(optuna: Any, given: Mapping[str, Any]) -> dict[str, Any]:
     """Give the ranges, each wide enough for the value that is given."""
     of = optuna.distributions
     found: dict[str, Any] = {}
-    for name, range_ in SPACE.items():
+    for name, range_ in SEARCH_SPACE.items():
         low, high = min(range_.low, given[name]), max(range_.high, given[name])
         kind = of.IntDistribution if isinstance(range_.low, int) else of.FloatDistribution
         found[name] = kind(low, high, log=range_.log)
     return found
 
 
-def _storage(path: Path | None) -> Any:
+def _open_storage(path: Path | None) -> Any:
     if path is None:
         return None
     from optuna.storages import JournalStorage
@@ -162,12 +162,12 @@ def _storage(path: Path | None) -> Any:
     return JournalStorage(JournalFileBackend(str(path)))
 
 
-def _finished(study: Any) -> list[Any]:
+def _list_finished_trials(study: Any) -> list[Any]:
     return [trial for trial in study.trials if trial.value is not None]
 
 
-def _searched(study: Any, config: TrainConfig) -> Searched:
-    finished = _finished(study)
+def _build_result(study: Any, config: TrainConfig) -> SearchResult:
+    finished = _list_finished_trials(study)
     # Of equals the earliest, so that the given configuration stands unless something is better.
     best = finished[int(np.argmax([trial.value for trial in finished]))]
     rows = [
@@ -180,4 +180,4 @@ def _searched(study: Any, config: TrainConfig) -> Searched:
         }
         for trial in finished
     ]
-    return Searched(with_parameters(config, best.params), rows)
+    return SearchResult(replace_parameters(config, best.params), rows)

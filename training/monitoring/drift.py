@@ -14,19 +14,25 @@ from numpy.typing import NDArray
 
 from consignments.errors import BadInput
 from consignments.records import Target
-from consignments.visibility import NO_TIME, time_column_us, to_us
+from consignments.visibility import NO_TIME, get_time_column_us, to_us
 from features.batch import BATCH_KEY, Progress, Tables
-from features.fitted import Fitted
+from features.fitted import FittedParameters
 from features.history.pseudonyms import Pseudonyms
 from features.pipeline import Pipeline
-from features.streams import InMemory, World, feature_pieces
+from features.streams import FeatureInputs, InMemoryTable, stream_features
 from models.bundle import Bundle
-from models.traffic_profile import Reference
+from models.traffic_profile import ReferenceProfile
 from training.config import EvaluationConfig
-from training.monitoring.drift_measures import Row, drift_tables
-from training.monitoring.drift_measures import Tables as DriftTables
-from training.monitoring.drift_verdict import DriftVerdict, Reason, notes_of, reasons_of, verdict_of
-from training.monitoring.traffic_profile import CHANNEL, OFFICE, Seen, portray
+from training.monitoring.drift_measures import DriftTables as DriftTables
+from training.monitoring.drift_measures import Row, compute_drift_tables
+from training.monitoring.drift_verdict import (
+    DriftReason,
+    DriftVerdict,
+    decide_drift_verdict,
+    find_drift_reasons,
+    list_notes,
+)
+from training.monitoring.traffic_profile import CHANNEL, OFFICE, ScoredTraffic, build_traffic_profile
 
 
 @dataclass(frozen=True)
@@ -38,7 +44,7 @@ class Drift:
     then, now : Reference
         The two portraits.
     tables : dict
-        Of `training.monitoring.drift_measures.drift_tables`.
+        Of `training.monitoring.drift_measures.compute_drift_tables`.
     reasons : list of Reason
         What moved beyond its bound.
     notes : list of str
@@ -47,23 +53,23 @@ class Drift:
         Source, as `office:Incheon`, to its arrivals on each day.
     """
 
-    then: Reference
-    now: Reference
+    then: ReferenceProfile
+    now: ReferenceProfile
     tables: DriftTables
-    reasons: list[Reason]
+    reasons: list[DriftReason]
     notes: list[str]
     daily: dict[str, list[int]]
 
     @property
     def verdict(self) -> DriftVerdict:
         """What to do."""
-        return verdict_of(self.reasons)
+        return decide_drift_verdict(self.reasons)
 
-    def reason_rows(self) -> list[Row]:
+    def build_reason_rows(self) -> list[Row]:
         """Give the reasons as a table."""
         return [{"verdict": reason.verdict, "text": reason.text} for reason in self.reasons]
 
-    def flat(self) -> dict[str, float]:
+    def flatten_metrics(self) -> dict[str, float]:
         """Give the metrics of the run; unknown ones are left out."""
         named = {f"psi/score/{row['part']}": row["psi"] for row in self.tables["scores"]}
         named |= {f"total_variation/{row['column']}": row["total_variation"] for row in self.tables["mix"]}
@@ -74,7 +80,7 @@ class Drift:
         return {name: float(value) for name, value in named.items() if np.isfinite(float(value))}
 
 
-def watch(
+def detect_drift(
     bundle: Bundle,
     tables: Tables,
     pseudonyms: Pseudonyms | None = None,
@@ -110,8 +116,8 @@ def watch(
     """
     pseudonyms, config = pseudonyms or Pseudonyms(BATCH_KEY), config or EvaluationConfig()
     frame = tables.consignments
-    received = time_column_us(frame, "received_at")
-    inside = _inside(received, begins, ends)
+    received = get_time_column_us(frame, "received_at")
+    inside = _select_period(received, begins, ends)
     if not inside.any():
         raise BadInput(
             "no consignment was received in the period",
@@ -119,25 +125,32 @@ def watch(
             todo="give later consignments, or choose another period with --from and --until",
         )
     earlier = frame.loc[received < received[inside].min()]
-    past = _concatenated(history, reference, earlier)
+    past = _concatenate(history, reference, earlier)
     told = Tables(frame.loc[inside], tables.outcomes, tables.alerts)
     then = bundle.reference
     if reference is not None:
         before = Tables(reference, tables.outcomes, tables.alerts)
-        then = portray(seen_by(bundle, before, history, pseudonyms, progress), _required(then).capacity)
-    seen = seen_by(bundle, told, past, pseudonyms, progress)
-    return hold_against(
-        _required(then), seen, config, tables.outcomes, bundle.card.target, with_history=past is not None
+        then = build_traffic_profile(
+            score_traffic(bundle, before, history, pseudonyms, progress), _require_reference(then).capacity
+        )
+    seen = score_traffic(bundle, told, past, pseudonyms, progress)
+    return measure_drift(
+        _require_reference(then),
+        seen,
+        config,
+        tables.outcomes,
+        bundle.card.target,
+        with_history=past is not None,
     )
 
 
-def seen_by(
+def score_traffic(
     bundle: Bundle,
     given: Tables,
     history: pd.DataFrame | None,
     pseudonyms: Pseudonyms,
     progress: Progress | None = None,
-) -> Seen:
+) -> ScoredTraffic:
     """Score consignments and keep their features.
 
     Raises
@@ -145,22 +158,24 @@ def seen_by(
     BundleRefused
         Where the model was trained on other features than this version computes.
     """
-    fitted = Fitted.from_plain(bundle.fitted, bundle.arrays)
+    fitted = FittedParameters.from_plain(bundle.fitted, bundle.arrays)
     Pipeline(bundle.config, fitted, pseudonyms).spec.require(bundle.card.feature_spec_sha256)
-    world = World(
-        InMemory(given.consignments),
-        None if history is None else InMemory(history),
+    world = FeatureInputs(
+        InMemoryTable(given.consignments),
+        None if history is None else InMemoryTable(history),
         given.outcomes,
         given.alerts,
     )
-    pieces = feature_pieces(world, bundle.config, fitted, pseudonyms, progress=progress)
+    pieces = stream_features(world, bundle.config, fitted, pseudonyms, progress=progress)
     X, frame = np.concatenate([piece.X for piece in pieces]), given.consignments
-    return Seen(frame, X, bundle.spec, bundle.model.score(X, frame["channel"].tolist()), bundle.config)
+    return ScoredTraffic(
+        frame, X, bundle.spec, bundle.model.score(X, frame["channel"].tolist()), bundle.config
+    )
 
 
-def hold_against(
-    then: Reference,
-    seen: Seen,
+def measure_drift(
+    then: ReferenceProfile,
+    seen: ScoredTraffic,
     config: EvaluationConfig,
     outcomes: pd.DataFrame | None = None,
     target: Target = "nps",
@@ -181,29 +196,31 @@ def hold_against(
     with_history : bool
         Whether anything is known of the time before: without, scores and senders are not judged.
     """
-    now = portray(seen, then.capacity, like=then)
-    tables = drift_tables(then, now, seen, config, outcomes, target)
+    now = build_traffic_profile(seen, then.capacity, like=then)
+    tables = compute_drift_tables(then, now, seen, config, outcomes, target)
     return Drift(
         then=then,
         now=now,
         tables=tables,
-        reasons=reasons_of(tables, with_history=with_history),
-        notes=list(notes_of(tables, with_history=with_history)),
-        daily=_daily(seen, now),
+        reasons=find_drift_reasons(tables, with_history=with_history),
+        notes=list(list_notes(tables, with_history=with_history)),
+        daily=_count_daily_arrivals(seen, now),
     )
 
 
-def _daily(seen: Seen, now: Reference) -> dict[str, list[int]]:
+def _count_daily_arrivals(seen: ScoredTraffic, now: ReferenceProfile) -> dict[str, list[int]]:
     first = int(seen.day.min())
     return {
         f"{column}:{value}": np.bincount(seen.day[codes == value] - first, minlength=now.days).tolist()
         for column in (CHANNEL, OFFICE)
-        for codes in [seen.texts(column)]
+        for codes in [seen.extract_texts(column)]
         for value in sorted(set(codes) - {""})
     }
 
 
-def _inside(received: NDArray[np.int64], begins: datetime | None, ends: datetime | None) -> NDArray[np.bool_]:
+def _select_period(
+    received: NDArray[np.int64], begins: datetime | None, ends: datetime | None
+) -> NDArray[np.bool_]:
     inside: NDArray[np.bool_] = received != NO_TIME
     if begins is not None:
         inside &= received >= to_us(begins)
@@ -212,7 +229,7 @@ def _inside(received: NDArray[np.int64], begins: datetime | None, ends: datetime
     return inside
 
 
-def _concatenated(*frames: pd.DataFrame | None) -> pd.DataFrame | None:
+def _concatenate(*frames: pd.DataFrame | None) -> pd.DataFrame | None:
     """Put past consignments together, each once; None where there are none."""
     given = [frame for frame in frames if frame is not None and len(frame)]
     if not given:
@@ -221,7 +238,7 @@ def _concatenated(*frames: pd.DataFrame | None) -> pd.DataFrame | None:
     return whole if "sequence" in whole else whole.drop_duplicates("consignment_id", keep="last")
 
 
-def _required(reference: Reference | None) -> Reference:
+def _require_reference(reference: ReferenceProfile | None) -> ReferenceProfile:
     if reference is None:
         raise BadInput(
             "the model carries no reference to watch against", where="bundle", todo="train the model again"

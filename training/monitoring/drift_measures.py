@@ -14,59 +14,66 @@ from numpy.typing import NDArray
 
 from consignments.records import Target
 from features.spec import Feature
-from models.traffic_profile import MISSING, Reference
+from models.traffic_profile import MISSING_BIN, ReferenceProfile
 from training.config import EvaluationConfig
-from training.data.training_set import inverse_propensity, labels_at
-from training.evaluation.intervals import Estimate, interval_of
+from training.data.training_set import compute_inverse_propensity, get_labels_as_of
+from training.evaluation.intervals import Estimate, compute_interval
 from training.evaluation.ranking import draw_days
-from training.evaluation.selected_labels import ratio
-from training.monitoring.traffic_profile import MIX, OTHERS, SOURCES, Seen, binned, longest_silence
-from training.promotion.comparison import last_visible
+from training.evaluation.selected_labels import divide
+from training.monitoring.traffic_profile import (
+    MIX,
+    OTHERS,
+    SOURCES,
+    ScoredTraffic,
+    assign_bins,
+    find_longest_silence,
+)
+from training.promotion.comparison import find_last_visible_time
 
 Floats = NDArray[np.float64]
 Row = dict[str, float | str]
-Tables = dict[str, list[Row]]
+DriftTables = dict[str, list[Row]]
 
-LITTLE, MUCH = 0.1, 0.25
+MODERATE_PSI, LARGE_PSI = 0.1, 0.25
 """Bands of the PSI: below the first little, from the second on much."""
-SILENT_SHARE, FEWEST_EXPECTED = 0.05, 20
+SILENT_SHARE, MIN_EXPECTED_ARRIVALS = 0.05, 20
 """A source is silent where it sent less than this share of what it should, or nothing for days that owed so many."""
-REGULAR = 0.25
+MAX_REGULAR_SILENCE_SHARE = 0.25
 """A source is regular, and its silence tells, where it was never silent for more than this share of the reference: a wave of
 parcels that came and went is no source that failed."""
-UNIT_FACTOR, UNIT_SHAPE = 1.8, 1.35
+MIN_UNIT_FACTOR, MAX_UNIT_SPREAD = 1.8, 1.35
 """A unit changed where all quantiles moved by one factor of at least this, within this factor of each other."""
-UNITS = {
+UNIT_FACTORS = {
     "grams for kilograms": 1000.0,
     "minor units of a currency": 100.0,
     "ounces for kilograms": 35.274,
     "pounds for kilograms": 2.2046,
 }
-UNIT_CLOSE = 1.25
-FEWEST_ROWS = 100
+UNIT_TOLERANCE = 1.25
+MIN_ROWS = 100
 """Parts of the traffic with fewer consignments, then or now, are shown and not judged."""
 SMOOTHING = 0.5
 """Added to every bin, so that an empty one has no infinite logarithm."""
-CODED = "category"
+CATEGORY_GROUP = "category"
 """Group of the features whose code 0 is a value that training did not know."""
 WATCHED_KEYS = tuple(
     f"history.{key}.new" for key in ("sender", "sender_address", "consignee", "consignee_address", "account")
 )
-UNKNOWN_CODES, NEW_CODES, NEW_KEYS, LACKING = "unknown codes", "new codes", "new keys", "missing"
+UNKNOWN_CODES, NEW_CODES, NEW_KEYS, MISSING_VALUES = "unknown codes", "new codes", "new keys", "missing"
 """Shares that are watched: of codes too rare in training to be told apart, of codes that the reference never saw, of senders
 and other keys that history never saw, and of missing values."""
-ALL = "all"
-NOTHING = Estimate(np.nan, np.nan, np.nan)
+ALL_CHANNELS = "all"
+UNKNOWN_ESTIMATE = Estimate(np.nan, np.nan, np.nan)
 
 
-def drift_tables(
-    then: Reference,
-    now: Reference,
-    seen: Seen,
+def compute_drift_tables(
+    then: ReferenceProfile,
+    now: ReferenceProfile,
+    seen: ScoredTraffic,
     config: EvaluationConfig,
     outcomes: pd.DataFrame | None,
     target: Target,
-) -> Tables:
+) -> DriftTables:
     """Hold two portraits against each other.
 
     Parameters
@@ -86,7 +93,7 @@ def drift_tables(
     dict
         `scores`, `features`, `mix`, `shares`, `sources`, `units`, `precision`; each has the same columns in every run.
     """
-    days = Days(seen, config)
+    days = DailyCounts(seen, config)
     return {
         "scores": _score_rows(then, seen, days),
         "features": _feature_rows(then, now, seen.spec.features),
@@ -98,7 +105,7 @@ def drift_tables(
     }
 
 
-def population_stability(then: Sequence[int] | Floats, now: Floats) -> Floats:
+def compute_psi(then: Sequence[int] | Floats, now: Floats) -> Floats:
     """Give the PSI of counts, less what chance would give, at least 0.
 
     Parameters
@@ -112,34 +119,36 @@ def population_stability(then: Sequence[int] | Floats, now: Floats) -> Floats:
     [0.0, 0.87]
     """
     old, new = np.asarray(then, dtype=np.float64), np.asarray(now, dtype=np.float64)
-    p, q = _smoothed(old), _smoothed(new)
+    p, q = _smooth(old), _smooth(new)
     by_chance = (len(old) - 1) * (1 / max(old.sum(), 1.0) + 1 / np.maximum(new.sum(axis=-1), 1.0))
     found: Floats = np.maximum(((q - p) * np.log(q / p)).sum(axis=-1) - by_chance, 0.0)
     return found
 
 
-def total_variation(then: Floats, now: Floats) -> Floats:
+def compute_total_variation(then: Floats, now: Floats) -> Floats:
     """Give half the sum of the differences of shares: 0 for the same mix, 1 for nothing in common; shapes as above."""
-    p, q = then / then.sum(), ratio(now, np.broadcast_to(now.sum(axis=-1, keepdims=True), now.shape))
+    p, q = then / then.sum(), divide(now, np.broadcast_to(now.sum(axis=-1, keepdims=True), now.shape))
     found: Floats = 0.5 * np.abs(q - p).sum(axis=-1)
     return found
 
 
-def band_of(psi: float) -> str:
+def classify_psi(psi: float) -> str:
     """Name the band of a PSI."""
-    return "little" if psi < LITTLE else ("some" if psi < MUCH else "much")
+    return "little" if psi < MODERATE_PSI else ("some" if psi < LARGE_PSI else "much")
 
 
-class Days:
+class DailyCounts:
     """The days of the later traffic, drawn anew as wholes."""
 
-    def __init__(self, seen: Seen, config: EvaluationConfig) -> None:
+    def __init__(self, seen: ScoredTraffic, config: EvaluationConfig) -> None:
         days, self._place = np.unique(seen.day, return_inverse=True)
         self._days = len(days)
         # A single day tells nothing of its spread.
         self.draws = draw_days(len(days), config.resamples if len(days) > 1 else 0, config.seed)
 
-    def counts(self, values: NDArray[np.int64], bins: int, rows: NDArray[np.bool_] | None = None) -> Floats:
+    def count_bins(
+        self, values: NDArray[np.int64], bins: int, rows: NDArray[np.bool_] | None = None
+    ) -> Floats:
         """Count bins in the data and in every resample: (1 + resamples, bins)."""
         mine = slice(None) if rows is None else rows
         cell = self._place[mine] * bins + values[mine]
@@ -147,27 +156,27 @@ class Days:
         counted: Floats = self.draws @ by_day.astype(np.float64)
         return counted
 
-    def sums(self, values: Floats) -> Floats:
+    def sum_values(self, values: Floats) -> Floats:
         """Add up a value of each row: (1 + resamples,)."""
         added: Floats = self.draws @ np.bincount(self._place, weights=values, minlength=self._days)
         return added
 
 
-def _around(values: Floats) -> Estimate:
+def _compute_distance_interval(values: Floats) -> Estimate:
     """Give the interval of a distance, centred on its value: days drawn anew lie further from the reference by chance."""
-    found = interval_of(values)
+    found = compute_interval(values)
     shift = found.value - float(values[1:].mean()) if len(values) > 1 else 0.0
     return Estimate(found.value, max(0.0, found.low + shift), found.high + shift)
 
 
-def _score_rows(then: Reference, seen: Seen, days: Days) -> list[Row]:
+def _score_rows(then: ReferenceProfile, seen: ScoredTraffic, days: DailyCounts) -> list[Row]:
     rows: list[Row] = []
-    bins = binned(seen.score, then.score_edges)
-    members = seen.parts()
+    bins = assign_bins(seen.score, then.score_edges)
+    members = seen.group_by_part()
     for part, counts in then.scores.items():
         mine = members.get(part, np.zeros(len(bins), dtype=bool))
-        found = days.counts(bins, len(counts), mine)
-        psi = _around(population_stability(counts, found)) if mine.any() else NOTHING
+        found = days.count_bins(bins, len(counts), mine)
+        psi = _compute_distance_interval(compute_psi(counts, found)) if mine.any() else UNKNOWN_ESTIMATE
         rows.append(
             {
                 "part": part,
@@ -176,17 +185,17 @@ def _score_rows(then: Reference, seen: Seen, days: Days) -> list[Row]:
                 "psi": psi.value,
                 "psi_low": psi.low,
                 "psi_high": psi.high,
-                "band": band_of(psi.value) if np.isfinite(psi.value) else "",
-                "judged": str(min(sum(counts), int(mine.sum())) >= FEWEST_ROWS).lower(),
+                "band": classify_psi(psi.value) if np.isfinite(psi.value) else "",
+                "judged": str(min(sum(counts), int(mine.sum())) >= MIN_ROWS).lower(),
             }
         )
     return rows
 
 
-def _feature_rows(then: Reference, now: Reference, features: Sequence[Feature]) -> list[Row]:
+def _feature_rows(then: ReferenceProfile, now: ReferenceProfile, features: Sequence[Feature]) -> list[Row]:
     """Give every feature by channel, those that moved most first."""
     rows: list[Row] = []
-    for channel in _both_channels(then, now):
+    for channel in _list_common_channels(then, now):
         for place, feature in enumerate(features):
             old = np.array(then.features[channel][place], dtype=np.float64)
             new = np.array(now.features[channel][place], dtype=np.float64)
@@ -198,27 +207,29 @@ def _feature_rows(then: Reference, now: Reference, features: Sequence[Feature]) 
                     "feature": feature.name,
                     "group": feature.group,
                     "channel": channel,
-                    "psi": float(population_stability(old, new)),
-                    "total_variation": float(total_variation(old, new)),
+                    "psi": float(compute_psi(old, new)),
+                    "total_variation": float(compute_total_variation(old, new)),
                     "mean_change_sd": float(moved),
-                    "missing_then": float(old[MISSING] / old.sum()),
-                    "missing_now": float(new[MISSING] / new.sum()),
+                    "missing_then": float(old[MISSING_BIN] / old.sum()),
+                    "missing_now": float(new[MISSING_BIN] / new.sum()),
                 }
             )
     return sorted(rows, key=lambda row: (-float(row["psi"]), str(row["feature"]), str(row["channel"])))
 
 
-def _mix_rows(then: Reference, seen: Seen, days: Days) -> list[Row]:
+def _mix_rows(then: ReferenceProfile, seen: ScoredTraffic, days: DailyCounts) -> list[Row]:
     """Give the total variation of each column's mix, and the value that gained and lost most."""
     rows: list[Row] = []
     for column in MIX:
         old = then.mix[column]
         names = [*dict.fromkeys([*old, OTHERS])]
         place = {name: at for at, name in enumerate(names)}
-        codes = np.array([place.get(value, place[OTHERS]) for value in seen.texts(column)], dtype=np.int64)
-        counts = days.counts(codes, len(names))
+        codes = np.array(
+            [place.get(value, place[OTHERS]) for value in seen.extract_texts(column)], dtype=np.int64
+        )
+        counts = days.count_bins(codes, len(names))
         before = np.array([old.get(name, 0) for name in names], dtype=np.float64)
-        moved = _around(total_variation(before, counts))
+        moved = _compute_distance_interval(compute_total_variation(before, counts))
         change = counts[0] / counts[0].sum() - before / before.sum()
         most, least = int(np.argmax(change)), int(np.argmin(change))
         rows.append(
@@ -236,28 +247,28 @@ def _mix_rows(then: Reference, seen: Seen, days: Days) -> list[Row]:
     return rows
 
 
-def _new_code_rows(then: Reference, seen: Seen) -> Iterator[Row]:
+def _new_code_rows(then: ReferenceProfile, seen: ScoredTraffic) -> Iterator[Row]:
     """Give the share of codes that the reference never saw, however they were spelled."""
     for column in MIX:
         known = {value.strip().casefold() for value in then.mix[column]} | {""}
-        values, counts = np.unique(seen.texts(column).astype(str), return_counts=True)
+        values, counts = np.unique(seen.extract_texts(column).astype(str), return_counts=True)
         new = sum(
             int(count)
             for value, count in zip(values, counts, strict=True)
             if value.strip().casefold() not in known
         )
         untold, of_old = then.mix[column].get(OTHERS, 0), sum(then.mix[column].values())
-        yield _share(NEW_CODES, column, ALL, untold, of_old, new, int(counts.sum()))
+        yield _build_share_row(NEW_CODES, column, ALL_CHANNELS, untold, of_old, new, int(counts.sum()))
 
 
-def _share_rows(then: Reference, now: Reference, features: Sequence[Feature]) -> Iterator[Row]:
+def _share_rows(then: ReferenceProfile, now: ReferenceProfile, features: Sequence[Feature]) -> Iterator[Row]:
     """Give the shares of unknown codes, of missing values and of keys never seen before, then and now."""
-    for channel in _both_channels(then, now):
+    for channel in _list_common_channels(then, now):
         for place, feature in enumerate(features):
             old, new = then.features[channel][place], now.features[channel][place]
-            if feature.group == CODED and feature.unit == "code":
+            if feature.group == CATEGORY_GROUP and feature.unit == "code":
                 # The first bin of a code holds the unknown ones.
-                yield _share(
+                yield _build_share_row(
                     UNKNOWN_CODES,
                     feature.name.partition(".")[2],
                     channel,
@@ -267,24 +278,30 @@ def _share_rows(then: Reference, now: Reference, features: Sequence[Feature]) ->
                     sum(new),
                 )
             if feature.name in WATCHED_KEYS:
-                known_old, known_new = sum(old[:MISSING]), sum(new[:MISSING])
-                yield _share(
+                known_old, known_new = sum(old[:MISSING_BIN]), sum(new[:MISSING_BIN])
+                yield _build_share_row(
                     NEW_KEYS,
                     feature.name.split(".")[1],
                     channel,
-                    sum(old[1:MISSING]),
+                    sum(old[1:MISSING_BIN]),
                     known_old,
-                    sum(new[1:MISSING]),
+                    sum(new[1:MISSING_BIN]),
                     known_new,
                 )
         for column, missing in then.missing[channel].items():
             lacking = now.missing[channel].get(column, now.channels[channel])
-            yield _share(
-                LACKING, column, channel, missing, then.channels[channel], lacking, now.channels[channel]
+            yield _build_share_row(
+                MISSING_VALUES,
+                column,
+                channel,
+                missing,
+                then.channels[channel],
+                lacking,
+                now.channels[channel],
             )
 
 
-def _share(what: str, name: str, channel: str, old: int, of_old: int, new: int, of_new: int) -> Row:
+def _build_share_row(what: str, name: str, channel: str, old: int, of_old: int, new: int, of_new: int) -> Row:
     before, after = (old / of_old if of_old else np.nan), (new / of_new if of_new else np.nan)
     return {
         "what": what,
@@ -293,24 +310,24 @@ def _share(what: str, name: str, channel: str, old: int, of_old: int, new: int, 
         "then": before,
         "now": after,
         "change": after - before,
-        "judged": str(min(of_old, of_new) >= FEWEST_ROWS).lower(),
+        "judged": str(min(of_old, of_new) >= MIN_ROWS).lower(),
     }
 
 
-def _source_rows(then: Reference, now: Reference, seen: Seen) -> Iterator[Row]:
+def _source_rows(then: ReferenceProfile, now: ReferenceProfile, seen: ScoredTraffic) -> Iterator[Row]:
     """Give what each source of the reference sent, against what its pace then would have given."""
     first, last = int(seen.day.min()), int(seen.day.max())
     for column in SOURCES:
-        codes = seen.texts(column)
+        codes = seen.extract_texts(column)
         for value, source in then.sources[column].items():
             pace = source.arrivals / then.days
             mine = codes == value
-            silence = longest_silence(seen.day[mine], first, last) if mine.any() else now.days
+            silence = find_longest_silence(seen.day[mine], first, last) if mine.any() else now.days
             owed = pace * max(0, silence - source.longest_silence_days)
             expected, came = pace * now.days, int(mine.sum())
-            fell = came < SILENT_SHARE * expected or owed >= FEWEST_EXPECTED
-            regular = source.longest_silence_days <= REGULAR * then.days
-            silent = regular and expected >= FEWEST_EXPECTED and fell
+            fell = came < SILENT_SHARE * expected or owed >= MIN_EXPECTED_ARRIVALS
+            regular = source.longest_silence_days <= MAX_REGULAR_SILENCE_SHARE * then.days
+            silent = regular and expected >= MIN_EXPECTED_ARRIVALS and fell
             yield {
                 "column": column,
                 "value": value,
@@ -322,7 +339,7 @@ def _source_rows(then: Reference, now: Reference, seen: Seen) -> Iterator[Row]:
             }
 
 
-def _unit_rows(then: Reference, now: Reference) -> Iterator[Row]:
+def _unit_rows(then: ReferenceProfile, now: ReferenceProfile) -> Iterator[Row]:
     """Give by what factor the sizes of numbers moved: one factor for all quantiles is a change of unit."""
     for part, columns in then.sizes.items():
         for column, old in columns.items():
@@ -331,8 +348,8 @@ def _unit_rows(then: Reference, now: Reference) -> Iterator[Row]:
                 continue
             factors = np.array(new) / np.array(old)
             factor = float(np.median(factors))
-            uniform = factors.max() <= UNIT_SHAPE * factor and factors.min() >= factor / UNIT_SHAPE
-            changed = uniform and max(factor, 1 / factor) >= UNIT_FACTOR
+            uniform = factors.max() <= MAX_UNIT_SPREAD * factor and factors.min() >= factor / MAX_UNIT_SPREAD
+            changed = uniform and max(factor, 1 / factor) >= MIN_UNIT_FACTOR
             yield {
                 "part": part,
                 "column": column,
@@ -340,44 +357,54 @@ def _unit_rows(then: Reference, now: Reference) -> Iterator[Row]:
                 "median_now": new[len(new) // 2],
                 "factor": factor,
                 "changed": str(bool(changed)).lower(),
-                "as_if": _as_if(factor) if changed else "",
+                "as_if": _name_unit_change(factor) if changed else "",
             }
 
 
-def _as_if(factor: float) -> str:
-    for name, known in UNITS.items():
+def _name_unit_change(factor: float) -> str:
+    for name, known in UNIT_FACTORS.items():
         for turned, words in ((known, name), (1 / known, " for ".join(reversed(name.split(" for "))))):
-            if 1 / UNIT_CLOSE <= factor / turned <= UNIT_CLOSE:
+            if 1 / UNIT_TOLERANCE <= factor / turned <= UNIT_TOLERANCE:
                 return words
     return ""
 
 
 def _precision_rows(
-    then: Reference, seen: Seen, days: Days, outcomes: pd.DataFrame | None, target: Target
+    then: ReferenceProfile,
+    seen: ScoredTraffic,
+    days: DailyCounts,
+    outcomes: pd.DataFrame | None,
+    target: Target,
 ) -> list[Row]:
     """Give what the scores promise at capacity, then and now, and what was found where it is known."""
-    taken = seen.taken(then.capacity)
-    expected = interval_of(ratio(days.sums(taken * seen.score), days.sums(taken)))
+    taken = seen.select_at_capacity(then.capacity)
+    expected = compute_interval(divide(days.sum_values(taken * seen.score), days.sum_values(taken)))
     rows = [
-        _estimate_row("expected then", Estimate(_number(then.expected_precision), np.nan, np.nan)),
+        _estimate_row("expected then", Estimate(_to_float(then.expected_precision), np.nan, np.nan)),
         _estimate_row("expected now", expected),
     ]
     if outcomes is None or outcomes.empty:
-        return [*rows, _estimate_row("promised where known", NOTHING), _estimate_row("realised now", NOTHING)]
-    labels = labels_at(seen.frame["consignment_id"], outcomes, last_visible(outcomes), target)
+        return [
+            *rows,
+            _estimate_row("promised where known", UNKNOWN_ESTIMATE),
+            _estimate_row("realised now", UNKNOWN_ESTIMATE),
+        ]
+    labels = get_labels_as_of(
+        seen.frame["consignment_id"], outcomes, find_last_visible_time(outcomes), target
+    )
     mine = labels.known * taken
-    weight = np.where(labels.known, inverse_propensity(labels.probability), 0.0) * taken
+    weight = np.where(labels.known, compute_inverse_propensity(labels.probability), 0.0) * taken
     return [
         *rows,
         _estimate_row(
             "promised where known",
-            interval_of(ratio(days.sums(weight * seen.score), days.sums(weight))),
+            compute_interval(divide(days.sum_values(weight * seen.score), days.sum_values(weight))),
             float(mine.sum()),
             float((mine * seen.score).sum()),
         ),
         _estimate_row(
             "realised now",
-            interval_of(ratio(days.sums(weight * labels.positive), days.sums(weight))),
+            compute_interval(divide(days.sum_values(weight * labels.positive), days.sum_values(weight))),
             float(mine.sum()),
             float((mine * labels.positive).sum()),
         ),
@@ -395,16 +422,16 @@ def _estimate_row(what: str, estimate: Estimate, known: float = np.nan, finds: f
     }
 
 
-def _both_channels(then: Reference, now: Reference) -> list[str]:
+def _list_common_channels(then: ReferenceProfile, now: ReferenceProfile) -> list[str]:
     return [channel for channel in then.channels if channel in now.channels]
 
 
-def _smoothed(counts: Floats) -> Floats:
+def _smooth(counts: Floats) -> Floats:
     shares: Floats = (counts + SMOOTHING) / (
         counts.sum(axis=-1, keepdims=True) + SMOOTHING * counts.shape[-1]
     )
     return shares
 
 
-def _number(value: float | None) -> float:
+def _to_float(value: float | None) -> float:
     return np.nan if value is None else value

@@ -7,27 +7,37 @@ import matplotlib as mpl
 import numpy as np
 from matplotlib.ticker import FuncFormatter, MaxNLocator, PercentFormatter
 
-from models.traffic_profile import Reference
+from models.traffic_profile import ReferenceProfile
 from training.monitoring.drift import Drift
-from training.monitoring.drift_measures import LITTLE, MUCH, Row
-from training.reporting.plots import BASELINE_STYLES, BLUE, GREEN, GREY, ORANGE, RED, STYLE, canvas, svg_text
+from training.monitoring.drift_measures import LARGE_PSI, MODERATE_PSI, Row
+from training.reporting.plots import (
+    BASELINE_STYLES,
+    BLUE,
+    GREEN,
+    GREY,
+    ORANGE,
+    RED,
+    STYLE,
+    create_figure,
+    render_svg,
+)
 
-MOST_BARS_PSI = 1.0
+MAX_SHOWN_PSI = 1.0
 """Where the axis of the PSI ends."""
-MOST_LINES, MOST_CHANGES = 6, 12
+MAX_LINES, MAX_CHANGES = 6, 12
 
 
-def draw(drift: Drift) -> dict[str, str]:
+def draw_drift(drift: Drift) -> dict[str, str]:
     """Draw the pictures of the page; name to SVG, in their order."""
     return {
-        "moved": moved_picture(drift.tables["scores"], worst_of_groups(drift.tables["features"])),
-        "scores": score_shares_picture(drift.then, drift.now),
-        "arrivals": arrivals_picture(drift),
-        "mix": mix_picture(drift.then, drift.now),
+        "moved": draw_psi(drift.tables["scores"], select_worst_features(drift.tables["features"])),
+        "scores": draw_score_shares(drift.then, drift.now),
+        "arrivals": draw_arrivals(drift),
+        "mix": draw_mix(drift.then, drift.now),
     }
 
 
-def worst_of_groups(features: Sequence[Row]) -> list[Row]:
+def select_worst_features(features: Sequence[Row]) -> list[Row]:
     """Give the feature of each group that moved most.
 
     Parameters
@@ -41,7 +51,7 @@ def worst_of_groups(features: Sequence[Row]) -> list[Row]:
     return list(worst.values())
 
 
-def moved_picture(scores: Sequence[Row], worst: Sequence[Row]) -> str:
+def draw_psi(scores: Sequence[Row], worst: Sequence[Row]) -> str:
     """Draw the PSI of the scores of each part of the traffic, with intervals, and of the worst feature of each group.
 
     Parameters
@@ -53,35 +63,35 @@ def moved_picture(scores: Sequence[Row], worst: Sequence[Row]) -> str:
     value = np.array([float(row["psi"]) for row in (*scores, *worst)])
     place = np.arange(len(names))[::-1] - 0.6 * (np.arange(len(names)) >= len(scores))
     with mpl.rc_context(STYLE):
-        figure, (ax,) = canvas(1, 1, width=10.4, height=1.3 + 0.3 * len(names))
-        ax.axvspan(LITTLE, MUCH, color=ORANGE, alpha=0.12, linewidth=0)
-        ax.axvspan(MUCH, MOST_BARS_PSI, color=RED, alpha=0.10, linewidth=0)
-        colours = [GREEN if each < LITTLE else ORANGE if each < MUCH else RED for each in value]
-        bars = ax.barh(place, np.minimum(value, MOST_BARS_PSI), color=colours, height=0.62)
+        figure, (ax,) = create_figure(1, 1, width=10.4, height=1.3 + 0.3 * len(names))
+        ax.axvspan(MODERATE_PSI, LARGE_PSI, color=ORANGE, alpha=0.12, linewidth=0)
+        ax.axvspan(LARGE_PSI, MAX_SHOWN_PSI, color=RED, alpha=0.10, linewidth=0)
+        colours = [GREEN if each < MODERATE_PSI else ORANGE if each < LARGE_PSI else RED for each in value]
+        bars = ax.barh(place, np.minimum(value, MAX_SHOWN_PSI), color=colours, height=0.62)
         ax.bar_label(
             bars, [f"{each:.2f}" if np.isfinite(each) else "" for each in value], padding=4, fontsize=9.5
         )
         for at, row in zip(place, scores, strict=False):
-            ends = np.minimum([float(row["psi_low"]), float(row["psi_high"])], MOST_BARS_PSI)
+            ends = np.minimum([float(row["psi_low"]), float(row["psi_high"])], MAX_SHOWN_PSI)
             ax.plot(ends, [at - 0.36, at - 0.36], color=GREY, linewidth=1.6)
         ax.set_yticks(place, names)
         ax.grid(axis="y", visible=False)
         ax.set(
             title="What moved: scores, and the worst feature of each group",
             xlabel="population stability index: below 0.1 little, from 0.25 on much; grey: 95 % interval",
-            xlim=(0, MOST_BARS_PSI),
+            xlim=(0, MAX_SHOWN_PSI),
         )
-        return svg_text(figure)
+        return render_svg(figure)
 
 
-def score_shares_picture(then: Reference, now: Reference) -> str:
+def draw_score_shares(then: ReferenceProfile, now: ReferenceProfile) -> str:
     """Draw the share of each channel's traffic in the bins of the score, then and now."""
     channels = [name for name in then.scores if name.startswith("channel:")]
     edges = [0.0, *then.score_edges, 1.0]
     middles = [f"{low:.2g}" for low in edges[:-1]]
     place = np.arange(len(middles))
     with mpl.rc_context(STYLE):
-        figure, axes = canvas(1, len(channels), width=10.4, height=3.4)
+        figure, axes = create_figure(1, len(channels), width=10.4, height=3.4)
         for ax, name in zip(axes, channels, strict=True):
             for counts, shift, colour, label in (
                 (then.scores[name], -0.2, GREY, "then"),
@@ -93,18 +103,18 @@ def score_shares_picture(then: Reference, now: Reference) -> str:
             ax.grid(axis="x", visible=False)
             ax.set(title=f"Scores, {name.partition(':')[2]}", xlabel="score from", ylabel="share of traffic")
         axes[-1].legend(fontsize=9)
-        return svg_text(figure)
+        return render_svg(figure)
 
 
-def arrivals_picture(drift: Drift) -> str:
+def draw_arrivals(drift: Drift) -> str:
     """Draw the arrivals of each day by office, dashed what each sent on a mean day of the reference."""
     known = drift.then.sources["office"]
-    offices = sorted(known, key=lambda name: -known[name].arrivals)[:MOST_LINES]
+    offices = sorted(known, key=lambda name: -known[name].arrivals)[:MAX_LINES]
     first = date.fromisoformat(drift.now.first_day)
     days = [f"{first + timedelta(days=at):%d %b}" for at in range(drift.now.days)]
     place = np.arange(len(days))
     with mpl.rc_context(STYLE):
-        figure, (ax,) = canvas(1, 1, width=10.4, height=3.4)
+        figure, (ax,) = create_figure(1, 1, width=10.4, height=3.4)
         colours = [BLUE, *(colour for colour, _ in BASELINE_STYLES)]
         for name, colour in zip(offices, colours, strict=False):
             came = drift.daily.get(f"office:{name}", [0] * len(days))
@@ -117,15 +127,15 @@ def arrivals_picture(drift: Drift) -> str:
         ax.set_ylim(0, None)
         ax.set(title="Arrivals by day and office; dashed: a mean day of the reference", ylabel="consignments")
         ax.legend(fontsize=9, loc="center left", bbox_to_anchor=(1.0, 0.5))
-        return svg_text(figure)
+        return render_svg(figure)
 
 
-def mix_picture(then: Reference, now: Reference) -> str:
+def draw_mix(then: ReferenceProfile, now: ReferenceProfile) -> str:
     """Draw the values of codes whose share of the traffic changed most, then and now."""
-    changes = largest_changes(then, now)
+    changes = find_largest_changes(then, now)
     place = np.arange(len(changes))[::-1]
     with mpl.rc_context(STYLE):
-        figure, (ax,) = canvas(1, 1, width=10.4, height=1.3 + 0.28 * len(changes))
+        figure, (ax,) = create_figure(1, 1, width=10.4, height=1.3 + 0.28 * len(changes))
         before, after = (np.array([change[at] for change in changes]) for at in (1, 2))
         ax.hlines(place, before, after, color=GREY, linewidth=2)
         ax.plot(before, place, "o", color="white", markeredgecolor=GREY, label="then")
@@ -136,10 +146,10 @@ def mix_picture(then: Reference, now: Reference) -> str:
         ax.set_ylim(-0.8, len(changes) - 0.2)
         ax.set(title="Codes whose share of the traffic changed most", xlabel="share of traffic")
         ax.legend(fontsize=9, loc="lower right")
-        return svg_text(figure)
+        return render_svg(figure)
 
 
-def largest_changes(then: Reference, now: Reference) -> list[tuple[str, float, float]]:
+def find_largest_changes(then: ReferenceProfile, now: ReferenceProfile) -> list[tuple[str, float, float]]:
     """Give the codes whose share changed most: column and value, share then, share now."""
     found = []
     for column, old in then.mix.items():
@@ -150,4 +160,4 @@ def largest_changes(then: Reference, now: Reference) -> list[tuple[str, float, f
                 new.get(value, 0) / max(sum(new.values()), 1),
             )
             found.append((f"{column.replace('_', ' ')} {value or 'missing'}", before, after))
-    return sorted(found, key=lambda each: -abs(each[2] - each[1]))[:MOST_CHANGES]
+    return sorted(found, key=lambda each: -abs(each[2] - each[1]))[:MAX_CHANGES]

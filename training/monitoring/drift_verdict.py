@@ -11,62 +11,76 @@ from typing import Literal
 import numpy as np
 
 from training.monitoring.drift_measures import (
-    FEWEST_ROWS,
-    LACKING,
-    MUCH,
+    LARGE_PSI,
+    MIN_ROWS,
+    MISSING_VALUES,
     NEW_CODES,
     NEW_KEYS,
     UNKNOWN_CODES,
+    DriftTables,
     Row,
-    Tables,
 )
 
 DriftVerdict = Literal["stable", "retrain", "investigate data"]
 
-MIX_MOVED = 0.2
+MIN_MIX_CHANGE = 0.2
 """Total variation: this share of the traffic would have to come by another value for the mix to be the old one."""
-NEW_MOVED = 0.15
+MIN_NEW_KEY_CHANGE = 0.15
 """Change of the share of senders, consignees and addresses never seen before."""
-PRECISION_FELL = 1 / 3
+MIN_PRECISION_LOSS = 1 / 3
 """Share of the expected precision that is gone."""
-FEWEST_PROMISED = 5.0
+MIN_EXPECTED_POSITIVES = 5.0
 """Finds that the scores must promise among what is known before it is held against what was found."""
-FAULTS = {LACKING: (0.2, "is missing in"), NEW_CODES: (0.1, "has a code never seen before in")}
+DATA_FAULT_BOUNDS = {
+    MISSING_VALUES: (0.2, "is missing in"),
+    NEW_CODES: (0.1, "has a code never seen before in"),
+}
 """Rises of a share in a column that speak of the data, and their words."""
-MOVES = {UNKNOWN_CODES: (0.1, "has a code too rare in training to be told apart in")}
+WORLD_CHANGE_BOUNDS = {UNKNOWN_CODES: (0.1, "has a code too rare in training to be told apart in")}
 """Rises that speak of the world."""
-MOST_NAMED = 6
+MAX_LISTED_NAMES = 6
 
 
 @dataclass(frozen=True)
-class Reason:
+class DriftReason:
     """Why a verdict is what it is: the verdict it speaks for, and a sentence."""
 
     verdict: DriftVerdict
     text: str
 
 
-def reasons_of(tables: Tables, *, with_history: bool) -> list[Reason]:
+def find_drift_reasons(tables: DriftTables, *, with_history: bool) -> list[DriftReason]:
     """Give what moved beyond its bound, faults of the data first.
 
     Parameters
     ----------
     tables : dict
-        As `training.monitoring.drift_measures.drift_tables` gives them.
+        As `training.monitoring.drift_measures.compute_drift_tables` gives them.
     with_history : bool
         Whether anything is known of the time before: without, scores and senders are not judged.
     """
-    faults = [*_silent(tables["sources"]), *_units(tables["units"]), *_risen(tables["shares"], FAULTS)]
-    moved = [*_mix(tables["mix"]), *_risen(_without_new(tables["shares"]), MOVES)]
+    faults = [
+        *_list_silent_sources(tables["sources"]),
+        *_list_unit_changes(tables["units"]),
+        *_list_risen_shares(tables["shares"], DATA_FAULT_BOUNDS),
+    ]
+    moved = [
+        *_list_mix_changes(tables["mix"]),
+        *_list_risen_shares(_exclude_new_codes(tables["shares"]), WORLD_CHANGE_BOUNDS),
+    ]
     if with_history:
-        moved += [*_scores(tables["scores"]), *_senders(tables["shares"]), *_precision(tables["precision"])]
+        moved += [
+            *_list_score_changes(tables["scores"]),
+            *_list_new_key_changes(tables["shares"]),
+            *_list_precision_losses(tables["precision"]),
+        ]
     return [
-        *(Reason("investigate data", text) for text in faults),
-        *(Reason("retrain", text) for text in moved),
+        *(DriftReason("investigate data", text) for text in faults),
+        *(DriftReason("retrain", text) for text in moved),
     ]
 
 
-def verdict_of(reasons: Sequence[Reason]) -> DriftVerdict:
+def decide_drift_verdict(reasons: Sequence[DriftReason]) -> DriftVerdict:
     """Give the verdict: faults of the data come first, for what else moved may be their doing."""
     spoken = {reason.verdict for reason in reasons}
     if "investigate data" in spoken:
@@ -74,7 +88,7 @@ def verdict_of(reasons: Sequence[Reason]) -> DriftVerdict:
     return "retrain" if "retrain" in spoken else "stable"
 
 
-def notes_of(tables: Tables, *, with_history: bool) -> Iterator[str]:
+def list_notes(tables: DriftTables, *, with_history: bool) -> Iterator[str]:
     """Say what could not be judged, and why."""
     if not with_history:
         yield (
@@ -83,12 +97,12 @@ def notes_of(tables: Tables, *, with_history: bool) -> Iterator[str]:
         )
     few = [str(row["part"]) for row in tables["scores"] if row["judged"] == "false"]
     if few:
-        yield f"Fewer than {FEWEST_ROWS} consignments, then or now, and so not judged: {_listed(few)}."
+        yield f"Fewer than {MIN_ROWS} consignments, then or now, and so not judged: {_join_names(few)}."
     if not np.isfinite(float(tables["precision"][-1]["value"])):
         yield "Nothing is known yet of what capacity would have taken, so there is no realised precision."
 
 
-def _silent(rows: Sequence[Row]) -> Iterator[str]:
+def _list_silent_sources(rows: Sequence[Row]) -> Iterator[str]:
     """Tell the silent sources, column by column."""
     for column in dict.fromkeys(str(row["column"]) for row in rows):
         silent = [row for row in rows if row["column"] == column and row["silent"] == "true"]
@@ -98,10 +112,10 @@ def _silent(rows: Sequence[Row]) -> Iterator[str]:
                 f"{row['longest_silence_days_now']} days without one)"
                 for row in silent
             ]
-            yield f"fell silent, {column}: {_listed(told)}"
+            yield f"fell silent, {column}: {_join_names(told)}"
 
 
-def _units(rows: Sequence[Row]) -> Iterator[str]:
+def _list_unit_changes(rows: Sequence[Row]) -> Iterator[str]:
     """Tell the changed units, column by column, by the widest part of the traffic in which they did."""
     for column in dict.fromkeys(str(row["column"]) for row in rows):
         changed = [row for row in rows if row["column"] == column and row["changed"] == "true"]
@@ -113,27 +127,27 @@ def _units(rows: Sequence[Row]) -> Iterator[str]:
             yield f"{column} in {part} is {factor:,.{0 if factor >= 10 else 3}f} times what it was, at every quantile{like}"
 
 
-def _risen(rows: Sequence[Row], bounds: Mapping[str, tuple[float, str]]) -> Iterator[str]:
+def _list_risen_shares(rows: Sequence[Row], bounds: Mapping[str, tuple[float, str]]) -> Iterator[str]:
     for row in rows:
         bound, words = bounds.get(str(row["what"]), (np.inf, ""))
         if row["judged"] == "true" and float(row["change"]) >= bound:
-            yield f"{row['name']} {words} {_whole(row, 'now')} of {row['channel']} traffic, {_whole(row, 'then')} then"
+            yield f"{row['name']} {words} {_format_percent(row, 'now')} of {row['channel']} traffic, {_format_percent(row, 'then')} then"
 
 
-def _without_new(rows: Sequence[Row]) -> list[Row]:
+def _exclude_new_codes(rows: Sequence[Row]) -> list[Row]:
     """Leave out the columns whose unknown codes are new ones: those speak of the data."""
     new = {
         row["name"]
         for row in rows
-        if row["what"] == NEW_CODES and float(row["change"]) >= FAULTS[NEW_CODES][0]
+        if row["what"] == NEW_CODES and float(row["change"]) >= DATA_FAULT_BOUNDS[NEW_CODES][0]
     }
     return [row for row in rows if row["name"] not in new]
 
 
-def _mix(rows: Sequence[Row]) -> Iterator[str]:
+def _list_mix_changes(rows: Sequence[Row]) -> Iterator[str]:
     for row in rows:
         moved, low = float(row["total_variation"]), float(row["low"])
-        if moved >= MIX_MOVED and not low < MIX_MOVED:
+        if moved >= MIN_MIX_CHANGE and not low < MIN_MIX_CHANGE:
             gain, loss = float(row["gain"]), float(row["loss"])
             yield (
                 f"{moved:.0%} of the mix of {row['column']} moved: {row['gained']} {gain:+.0%} of all traffic, "
@@ -141,34 +155,38 @@ def _mix(rows: Sequence[Row]) -> Iterator[str]:
             )
 
 
-def _scores(rows: Sequence[Row]) -> Iterator[str]:
+def _list_score_changes(rows: Sequence[Row]) -> Iterator[str]:
     for row in rows:
         psi, low, high = (float(row[name]) for name in ("psi", "psi_low", "psi_high"))
-        if row["judged"] == "true" and psi >= MUCH and not low < MUCH:
+        if row["judged"] == "true" and psi >= LARGE_PSI and not low < LARGE_PSI:
             yield f"the scores of {str(row['part']).replace(':', ' ')} moved: PSI {psi:.2f} ({low:.2f} to {high:.2f})"
 
 
-def _senders(rows: Sequence[Row]) -> Iterator[str]:
+def _list_new_key_changes(rows: Sequence[Row]) -> Iterator[str]:
     for row in rows:
-        if row["what"] == NEW_KEYS and row["judged"] == "true" and abs(float(row["change"])) >= NEW_MOVED:
+        if (
+            row["what"] == NEW_KEYS
+            and row["judged"] == "true"
+            and abs(float(row["change"])) >= MIN_NEW_KEY_CHANGE
+        ):
             key = str(row["name"]).replace("_", " ")
-            yield f"{_whole(row, 'now')} of {row['channel']} traffic has a {key} never seen before, {_whole(row, 'then')} then"
+            yield f"{_format_percent(row, 'now')} of {row['channel']} traffic has a {key} never seen before, {_format_percent(row, 'then')} then"
 
 
-def _precision(rows: Sequence[Row]) -> Iterator[str]:
+def _list_precision_losses(rows: Sequence[Row]) -> Iterator[str]:
     then, now, promised, found = rows
     before, after = float(then["value"]), float(now["value"])
-    if after <= (1 - PRECISION_FELL) * before and not float(now["high"]) > before:
+    if after <= (1 - MIN_PRECISION_LOSS) * before and not float(now["high"]) > before:
         yield f"the best scores promise less: {after:.2%} finds at capacity, {before:.2%} then"
     value, high, share = float(found["value"]), float(found["high"]), float(promised["value"])
-    if float(promised["finds"]) >= FEWEST_PROMISED and high < share:
+    if float(promised["finds"]) >= MIN_EXPECTED_POSITIVES and high < share:
         yield f"less is found at capacity than promised: {value:.2%} (at most {high:.2%}), {share:.2%} promised"
 
 
-def _whole(row: Row, name: str) -> str:
+def _format_percent(row: Row, name: str) -> str:
     return f"{float(row[name]):.0%}"
 
 
-def _listed(names: Sequence[str]) -> str:
-    rest = len(names) - MOST_NAMED
-    return ", ".join(names[:MOST_NAMED]) + (f" and {rest} more" if rest > 0 else "")
+def _join_names(names: Sequence[str]) -> str:
+    rest = len(names) - MAX_LISTED_NAMES
+    return ", ".join(names[:MAX_LISTED_NAMES]) + (f" and {rest} more" if rest > 0 else "")

@@ -1,4 +1,4 @@
-"""The portrait of a period's traffic: the counts of `models.traffic_profile.Reference`, taken from scored consignments.
+"""The portrait of a period's traffic: the counts of `models.traffic_profile.ReferenceProfile`, taken from scored consignments.
 
 The portrait of the test period is the reference that a bundle carries; the one of later traffic is taken with the same
 edges, and `training.monitoring.drift` holds the two against each other.
@@ -10,12 +10,12 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from consignments.schema import fields_of
-from consignments.visibility import US_PER_DAY, moment_of_us, time_column_us
+from consignments.schema import get_fields
+from consignments.visibility import US_PER_DAY, get_time_column_us, to_datetime
 from features.config import FeatureConfig
 from features.spec import Feature, Spec
-from models.traffic_profile import Reference, Source
-from training.evaluation.metrics import office_days, taken_at_capacity
+from models.traffic_profile import ReferenceProfile, SourceActivity
+from training.evaluation.metrics import index_office_days, select_at_capacity
 
 CHANNEL, OFFICE = "channel", "office"
 MIX = (
@@ -34,16 +34,16 @@ MIX = (
 """Columns whose mix is watched: codes of trade and carriage, none of a person's."""
 SOURCES = ("channel", "office", "carrier")
 """Columns that name who sends the data."""
-MOST_VALUES = 200
+MAX_VALUES = 200
 """Values of a column that are told apart, the most frequent; the others are counted together."""
 OTHERS = "(others)"
-DISTINCT = 10
+MAX_DISTINCT_VALUES = 10
 """Features of at most so many values have a bin for each; the others ten of equal counts."""
-CODES_TOLD_APART = 9
+MAX_SEPARATE_CODES = 9
 QUANTILES = (0.1, 0.25, 0.5, 0.75, 0.9)
-DIGITS = 9
+SIGNIFICANT_DIGITS = 9
 """That are kept of a number which is no count: its last bits may differ between machines, the bundle may not."""
-FEWEST_SIZES = 100
+MIN_SIZE_VALUES = 100
 """Fewest values above zero of which quantiles are kept."""
 
 Ints = NDArray[np.int64]
@@ -51,7 +51,7 @@ Floats = NDArray[np.float64]
 
 
 @dataclass(frozen=True)
-class Seen:
+class ScoredTraffic:
     """Consignments of a period as they were scored.
 
     Attributes
@@ -74,31 +74,33 @@ class Seen:
     @property
     def day(self) -> Ints:
         """UTC day of each arrival, since 1970."""
-        return time_column_us(self.frame, "received_at") // US_PER_DAY
+        return get_time_column_us(self.frame, "received_at") // US_PER_DAY
 
-    def texts(self, column: str) -> NDArray[np.object_]:
+    def extract_texts(self, column: str) -> NDArray[np.object_]:
         """Give a column of codes, '' where missing or where there is no such column."""
         if column not in self.frame:
             return np.full(len(self.frame), "", dtype=object)
         values = self.frame[column]
         return values.astype(object).where(values.notna(), "").to_numpy(dtype=object)
 
-    def parts(self) -> dict[str, NDArray[np.bool_]]:
+    def group_by_part(self) -> dict[str, NDArray[np.bool_]]:
         """Give the members of each channel and office, as `channel:postal`."""
         return {
             f"{column}:{value}": codes == value
             for column in (CHANNEL, OFFICE)
-            for codes in [self.texts(column)]
+            for codes in [self.extract_texts(column)]
             for value in sorted(set(codes) - {""})
         }
 
-    def taken(self, capacity: int) -> Floats:
+    def select_at_capacity(self, capacity: int) -> Floats:
         """Give the share of each consignment that is taken at the daily capacity of each office."""
         _, group = np.unique(-self.score, return_inverse=True)
-        return taken_at_capacity(group, office_days(self.texts(OFFICE), self.day), capacity)
+        return select_at_capacity(group, index_office_days(self.extract_texts(OFFICE), self.day), capacity)
 
 
-def portray(seen: Seen, capacity: int, like: Reference | None = None) -> Reference:
+def build_traffic_profile(
+    seen: ScoredTraffic, capacity: int, like: ReferenceProfile | None = None
+) -> ReferenceProfile:
     """Take the portrait of traffic.
 
     Parameters
@@ -110,38 +112,40 @@ def portray(seen: Seen, capacity: int, like: Reference | None = None) -> Referen
     like : Reference, optional
         Take its edges; default: edges of this traffic.
     """
-    channel, first, last = seen.texts(CHANNEL), int(seen.day.min()), int(seen.day.max())
+    channel, first, last = seen.extract_texts(CHANNEL), int(seen.day.min()), int(seen.day.max())
     members = {str(name): channel == name for name in sorted(set(channel))}
-    moments = {name: _moments(seen.X[mine]) for name, mine in members.items()}
-    edges = like.edges if like else [edges_of(f, seen.X[:, at]) for at, f in enumerate(seen.spec)]
-    score_edges = like.score_edges if like else _deciles(seen.score)
-    taken = seen.taken(capacity)
-    return Reference(
-        first_day=moment_of_us(first * US_PER_DAY).date().isoformat(),
+    moments = {name: _compute_moments(seen.X[mine]) for name, mine in members.items()}
+    edges = like.edges if like else [compute_bin_edges(f, seen.X[:, at]) for at, f in enumerate(seen.spec)]
+    score_edges = like.score_edges if like else _compute_deciles(seen.score)
+    taken = seen.select_at_capacity(capacity)
+    return ReferenceProfile(
+        first_day=to_datetime(first * US_PER_DAY).date().isoformat(),
         days=last - first + 1,
         capacity=capacity,
-        expected_precision=_kept(float((taken * seen.score).sum() / taken.sum())),
+        expected_precision=_round_significant(float((taken * seen.score).sum() / taken.sum())),
         channels={name: int(mine.sum()) for name, mine in members.items()},
         edges=edges,
-        features={name: _feature_counts(seen.X[mine], edges) for name, mine in members.items()},
+        features={name: _count_features(seen.X[mine], edges) for name, mine in members.items()},
         means={name: [mean for mean, _ in each] for name, each in moments.items()},
         spreads={name: [spread for _, spread in each] for name, each in moments.items()},
         score_edges=score_edges,
         scores={
-            name: np.bincount(binned(seen.score[mine], score_edges), minlength=len(score_edges) + 1).tolist()
-            for name, mine in seen.parts().items()
+            name: np.bincount(
+                assign_bins(seen.score[mine], score_edges), minlength=len(score_edges) + 1
+            ).tolist()
+            for name, mine in seen.group_by_part().items()
         },
-        mix={column: mix_of(seen.texts(column)) for column in MIX},
-        missing={name: _missing(seen, mine) for name, mine in members.items()},
-        sizes=_sizes(seen),
-        sources={column: _sources(seen, column, first, last) for column in SOURCES},
+        mix={column: count_values(seen.extract_texts(column)) for column in MIX},
+        missing={name: _count_missing(seen, mine) for name, mine in members.items()},
+        sizes=_compute_size_quantiles(seen),
+        sources={column: _summarize_sources(seen, column, first, last) for column in SOURCES},
     )
 
 
-def edges_of(feature: Feature, values: NDArray[np.float32]) -> list[float]:
+def compute_bin_edges(feature: Feature, values: NDArray[np.float32]) -> list[float]:
     """Choose where the bins of a feature part.
 
-    Codes are told apart up to `CODES_TOLD_APART`, the unknown one (0) among them; a feature of few values has a bin for
+    Codes are told apart up to `MAX_SEPARATE_CODES`, the unknown one (0) among them; a feature of few values has a bin for
     each, and one on either side for what was never there; others have bins of equal counts.
 
     Examples
@@ -150,33 +154,33 @@ def edges_of(feature: Feature, values: NDArray[np.float32]) -> list[float]:
     [1.0, 2.0, 3.0000002384185791]
     """
     if feature.unit == "code":
-        return [code + 0.5 for code in range(CODES_TOLD_APART + 1)]
+        return [code + 0.5 for code in range(MAX_SEPARATE_CODES + 1)]
     distinct = np.unique(values[np.isfinite(values)])
     if feature.unit == "flag" or not len(distinct):
         return [0.5]
-    if len(distinct) > DISTINCT:
-        return _deciles(values[np.isfinite(values)])
+    if len(distinct) > MAX_DISTINCT_VALUES:
+        return _compute_deciles(values[np.isfinite(values)])
     above = np.nextafter(distinct[-1:], np.float32(np.inf), dtype=np.float32)
     between = (distinct[1:] + distinct[:-1]) / 2
     return [float(edge) for edge in np.concatenate([distinct[:1], between, above])]
 
 
-def binned(values: NDArray[np.floating], edges: list[float]) -> Ints:
+def assign_bins(values: NDArray[np.floating], edges: list[float]) -> Ints:
     """Give the bin of each value; a missing one goes after all bins."""
     place: Ints = np.searchsorted(np.array(edges), values.astype(np.float64), side="right")
     return np.where(np.isnan(values), len(edges) + 1, place)
 
 
-def mix_of(values: NDArray[np.object_]) -> dict[str, int]:
+def count_values(values: NDArray[np.object_]) -> dict[str, int]:
     """Count the values of a column, the most frequent first, the others together."""
     counts = pd.Series(values).value_counts()
     ranked = sorted(counts.items(), key=lambda item: (-item[1], item[0]))
-    kept = {str(value): int(count) for value, count in ranked[:MOST_VALUES]}
-    rest = sum(count for _, count in ranked[MOST_VALUES:])
+    kept = {str(value): int(count) for value, count in ranked[:MAX_VALUES]}
+    rest = sum(count for _, count in ranked[MAX_VALUES:])
     return kept | ({OTHERS: int(rest)} if rest else {})
 
 
-def longest_silence(days: Ints, first: int, last: int) -> int:
+def find_longest_silence(days: Ints, first: int, last: int) -> int:
     """Give the most days in a row, from first to last, that are not among `days`.
 
     Examples
@@ -188,67 +192,74 @@ def longest_silence(days: Ints, first: int, last: int) -> int:
     return int(np.diff(np.concatenate([[first - 1], heard, [last + 1]])).max() - 1)
 
 
-def _deciles(values: NDArray[np.floating]) -> list[float]:
+def _compute_deciles(values: NDArray[np.floating]) -> list[float]:
     cuts = np.quantile(values.astype(np.float64), np.arange(1, 10) / 10)
     return [float(edge) for edge in np.unique(cuts)]
 
 
-def _feature_counts(X: NDArray[np.float32], edges: list[list[float]]) -> list[list[int]]:
+def _count_features(X: NDArray[np.float32], edges: list[list[float]]) -> list[list[int]]:
     return [
-        np.bincount(binned(X[:, at], cuts), minlength=len(cuts) + 2).tolist() for at, cuts in enumerate(edges)
+        np.bincount(assign_bins(X[:, at], cuts), minlength=len(cuts) + 2).tolist()
+        for at, cuts in enumerate(edges)
     ]
 
 
-def _moments(X: NDArray[np.float32]) -> list[tuple[float, float] | tuple[None, None]]:
+def _compute_moments(X: NDArray[np.float32]) -> list[tuple[float, float] | tuple[None, None]]:
     """Give mean and standard deviation of each feature's values."""
     found: list[tuple[float, float] | tuple[None, None]] = []
     for column in X.T.astype(np.float64):
         known = column[np.isfinite(column)]
-        found.append((_kept(known.mean()), _kept(known.std())) if len(known) else (None, None))
+        found.append(
+            (_round_significant(known.mean()), _round_significant(known.std()))
+            if len(known)
+            else (None, None)
+        )
     return found
 
 
-def _kept(value: float) -> float:
-    return float(f"{value:.{DIGITS}g}")
+def _round_significant(value: float) -> float:
+    return float(f"{value:.{SIGNIFICANT_DIGITS}g}")
 
 
-def _missing(seen: Seen, mine: NDArray[np.bool_]) -> dict[str, int]:
-    names = [field.name for field in fields_of(seen.config.record_type()) if field.name != "cancelled_at"]
+def _count_missing(seen: ScoredTraffic, mine: NDArray[np.bool_]) -> dict[str, int]:
+    names = [
+        field.name for field in get_fields(seen.config.build_record_type()) if field.name != "cancelled_at"
+    ]
     return {
         name: int(seen.frame.loc[mine, name].isna().sum()) if name in seen.frame else int(mine.sum())
         for name in names
     }
 
 
-def _sizes(seen: Seen) -> dict[str, dict[str, list[float]]]:
+def _compute_size_quantiles(seen: ScoredTraffic) -> dict[str, dict[str, list[float]]]:
     parts = {
         f"{column}:{value}": codes == value
         for column in SOURCES
-        for codes in [seen.texts(column)]
-        for value in mix_of(codes)
+        for codes in [seen.extract_texts(column)]
+        for value in count_values(codes)
         if value not in ("", OTHERS)
     }
-    kept = {name: _quantiles(seen, mine) for name, mine in parts.items()}
+    kept = {name: _compute_quantiles(seen, mine) for name, mine in parts.items()}
     return {name: columns for name, columns in kept.items() if columns}
 
 
-def _quantiles(seen: Seen, mine: NDArray[np.bool_]) -> dict[str, list[float]]:
+def _compute_quantiles(seen: ScoredTraffic, mine: NDArray[np.bool_]) -> dict[str, list[float]]:
     found = {}
-    for field in fields_of(seen.config.record_type()):
+    for field in get_fields(seen.config.build_record_type()):
         if field.kind != "number" or field.name not in seen.frame:
             continue
         values = seen.frame.loc[mine, field.name].to_numpy(dtype=np.float64, na_value=np.nan)
         values = values[np.isfinite(values) & (values > 0)]
-        if len(values) >= FEWEST_SIZES:
-            found[field.name] = [_kept(value) for value in np.quantile(values, QUANTILES)]
+        if len(values) >= MIN_SIZE_VALUES:
+            found[field.name] = [_round_significant(value) for value in np.quantile(values, QUANTILES)]
     return found
 
 
-def _sources(seen: Seen, column: str, first: int, last: int) -> dict[str, Source]:
-    codes, day = seen.texts(column), seen.day
-    counts = mix_of(codes)
+def _summarize_sources(seen: ScoredTraffic, column: str, first: int, last: int) -> dict[str, SourceActivity]:
+    codes, day = seen.extract_texts(column), seen.day
+    counts = count_values(codes)
     return {
-        value: Source(count, longest_silence(day[codes == value], first, last))
+        value: SourceActivity(count, find_longest_silence(day[codes == value], first, last))
         for value, count in counts.items()
         if value not in ("", OTHERS)
     }

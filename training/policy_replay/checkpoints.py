@@ -13,13 +13,13 @@ import msgspec
 import pandas as pd
 
 from consignments.errors import BadInput
-from training.policy_replay.policies import Pick
+from training.policy_replay.policies import PolicyChoice
 
 HEADER = "replay.json"
 TABLES = ("openings", "positives")
 
 
-class Decision(msgspec.Struct, frozen=True, array_like=True):
+class RecordedChoice(msgspec.Struct, frozen=True, array_like=True):
     """One choice as it is written down.
 
     Attributes
@@ -38,19 +38,19 @@ class Decision(msgspec.Struct, frozen=True, array_like=True):
     score: float | None
 
     @property
-    def pick(self) -> Pick:
+    def pick(self) -> PolicyChoice:
         """Give the choice as a policy gave it."""
-        return Pick(self.row, self.selected_by, self.probability)  # type: ignore[arg-type]
+        return PolicyChoice(self.row, self.selected_by, self.probability)  # type: ignore[arg-type]
 
 
-class Week(msgspec.Struct, frozen=True):
+class ReplayWeek(msgspec.Struct, frozen=True):
     """A finished week: the choices of each of its rounds."""
 
     number: int
-    rounds: list[list[Decision]]
+    rounds: list[list[RecordedChoice]]
 
 
-class Journal:
+class CheckpointFile:
     """The files of one policy under one seed.
 
     Parameters
@@ -70,7 +70,7 @@ class Journal:
         self.folder = folder
         written = msgspec.json.format(msgspec.json.encode(header, order="sorted"))
         if not (folder / HEADER).exists():
-            write(folder / HEADER, written)
+            write_atomically(folder / HEADER, written)
         elif (folder / HEADER).read_bytes() != written:
             raise BadInput(
                 "this folder holds another replay",
@@ -79,30 +79,30 @@ class Journal:
                 todo="give another --out, or remove the folder",
             )
 
-    def weeks(self) -> list[Week]:
+    def read_weeks(self) -> list[ReplayWeek]:
         """Read the finished weeks, in their order."""
-        found: list[Week] = []
+        found: list[ReplayWeek] = []
         while (path := self._path(len(found))).exists():
-            found.append(msgspec.json.decode(path.read_bytes(), type=Week))
+            found.append(msgspec.json.decode(path.read_bytes(), type=ReplayWeek))
         return found
 
-    def finish_week(self, week: Week) -> None:
+    def write_week(self, week: ReplayWeek) -> None:
         """Write a week down."""
-        write(self._path(week.number), msgspec.json.encode(week))
+        write_atomically(self._path(week.number), msgspec.json.encode(week))
 
     @property
     def is_finished(self) -> bool:
         """Whether the tables are there."""
         return all(self._table(name).exists() for name in TABLES)
 
-    def finish(self, openings: pd.DataFrame, positives: pd.DataFrame) -> None:
+    def write_tables(self, openings: pd.DataFrame, positives: pd.DataFrame) -> None:
         """Write the tables down."""
         for name, frame in zip(TABLES, (openings, positives), strict=True):
             aside = self._table(name).with_suffix(".tmp")
             frame.to_parquet(aside)
             aside.replace(self._table(name))
 
-    def read(self) -> tuple[pd.DataFrame, pd.DataFrame]:
+    def read_tables(self) -> tuple[pd.DataFrame, pd.DataFrame]:
         """Read the tables."""
         openings, positives = (pd.read_parquet(self._table(name)) for name in TABLES)
         return openings, positives
@@ -114,12 +114,12 @@ class Journal:
         return self.folder / f"{name}.parquet"
 
 
-def weeks_written(folders: Sequence[Path]) -> int:
+def count_finished_weeks(folders: Sequence[Path]) -> int:
     """Count the finished weeks of several journals, for progress."""
     return sum(len(list(folder.glob("week-*.json"))) for folder in folders)
 
 
-def write(path: Path, data: bytes) -> None:
+def write_atomically(path: Path, data: bytes) -> None:
     """Write a file so that it is there whole or not at all."""
     aside = path.with_suffix(".tmp")
     with aside.open("wb") as file:

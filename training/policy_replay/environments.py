@@ -17,20 +17,20 @@ from numpy.typing import NDArray
 
 from consignments.errors import BadInput
 from consignments.records import Alert, Consignment, Outcome, Result
-from consignments.tables import alerts_of, outcomes_of
-from consignments.visibility import US_PER_DAY, moment_of_us, time_column_us
+from consignments.tables import to_alerts, to_outcomes
+from consignments.visibility import US_PER_DAY, get_time_column_us, to_datetime
 from models.baselines import RandomOrder
 from training.policy_replay.observed_history import NO_ROWS
-from training.policy_replay.policies import Pick
-from training.simulation.context import Stage
-from training.simulation.inspection_outcomes import Arrivals, Choice, Openings
-from training.simulation.operation import Simulation, frame_of_columns
-from training.simulation.parameters import World, load_world
-from training.simulation.shipments import CLEAR, HIDING, NOWHERE, RESULTS, Draws, Numbers, Shipments
-from training.simulation.targeting import Inspections
-from training.simulation.watchlists import WATCHED
+from training.policy_replay.policies import PolicyChoice
+from training.simulation.context import SimulationContext
+from training.simulation.inspection_outcomes import InspectionChoice, InspectionSimulator, SimulatedDay
+from training.simulation.operation import Simulation, concatenate_days
+from training.simulation.parameters import SimulationParameters, load_parameters
+from training.simulation.shipments import CLEAR, CONCEALMENTS, NO_INDEX, RESULTS, Draws, Numbers, Shipments
+from training.simulation.targeting import TargetingCentre
+from training.simulation.watchlists import WATCHED_COLUMNS
 
-LEGACY = 77
+LEGACY_STREAM = 77
 """Stream of random numbers of those who chose before."""
 POWDER_CHAPTERS = ("28", "29", "30", "33", "38")
 """HS chapters of which clean goods are taken for powders that are tested, where only tables are given (assumed)."""
@@ -38,7 +38,7 @@ Bools = NDArray[np.bool_]
 
 
 @dataclass(frozen=True)
-class Truth:
+class TrueResults:
     """What is inside a day's arrivals; for evaluation, and for the oracle.
 
     Attributes
@@ -52,7 +52,7 @@ class Truth:
     networks: tuple[str | None, ...]
 
 
-class ReplayWorld(Protocol):
+class ReplayEnvironment(Protocol):
     """A world that goes on round by round; each round is asked for once, in order.
 
     Attributes
@@ -68,33 +68,33 @@ class ReplayWorld(Protocol):
     start_day: int
     round_days: int
 
-    def arrive(self, number: int) -> tuple[pd.DataFrame, list[Alert]]:
+    def receive_round(self, number: int) -> tuple[pd.DataFrame, list[Alert]]:
         """Let a round's consignments come: what is declared of them, and the alerts of the round."""
 
-    def tips(self) -> Bools:
+    def flag_intelligence(self) -> Bools:
         """Tell which of them partners name."""
 
-    def pictures(self, rows: NDArray[np.int64]) -> Bools:
+    def take_pictures(self, rows: NDArray[np.int64]) -> Bools:
         """Take X-ray pictures of some of them, and tell which look wrong."""
 
     @property
     def screened_share(self) -> float:
         """Share of its arrivals that an office can take pictures of; 0 where there are none."""
 
-    def truth(self) -> Truth:
+    def get_truth(self) -> TrueResults:
         """Tell what is inside."""
 
-    def legacy(self, capacity: int) -> list[Pick]:
+    def choose_legacy(self, capacity: int) -> list[PolicyChoice]:
         """Let the operation as it was choose among them; to be asked at most once a round."""
 
-    def capacity(self, capacity: int) -> int:
+    def compute_capacity(self, capacity: int) -> int:
         """Give what is left of, or comes on top of, the capacity of each office in this round."""
 
-    def open(self, picks: Sequence[Pick]) -> list[Outcome]:
+    def inspect(self, picks: Sequence[PolicyChoice]) -> list[Outcome]:
         """Open what was chosen, and what partners name, and give all that will ever be reported of it."""
 
 
-class LivingWorld:
+class SimulatedEnvironment:
     """A simulation whose networks answer to what this policy seizes.
 
     Parameters
@@ -107,26 +107,28 @@ class LivingWorld:
 
     round_days = 1
 
-    def __init__(self, world: World, *, days: int, per_day: int, prevalence: str, seed: int) -> None:
+    def __init__(
+        self, world: SimulationParameters, *, days: int, per_day: int, prevalence: str, seed: int
+    ) -> None:
         self._simulation = Simulation(world, days=days, per_day=per_day, prevalence=prevalence, seed=seed)
         self._seed = seed % 2**63
         stage = self._simulation.stage
-        self._desk = _Desk(stage, world.operation_day(days, stage.prevalence), self._seed)
+        self._desk = _ReplayTargeting(stage, world.compute_operation_day(days, stage.prevalence), self._seed)
         self._simulation.inspections = self._desk
         self.rounds = days
         self.start_day = int(np.datetime64(world.start, "D").astype(np.int64))
 
-    def arrive(self, number: int) -> tuple[pd.DataFrame, list[Alert]]:
+    def receive_round(self, number: int) -> tuple[pd.DataFrame, list[Alert]]:
         """Let a day's consignments come."""
-        alerts = self._simulation.warn(number)
-        self._arrivals = self._simulation.arrive(number)
-        return frame_of_columns(Consignment, [self._arrivals.columns]), alerts
+        alerts = self._simulation.issue_alerts(number)
+        self._arrivals = self._simulation.simulate_arrivals(number)
+        return concatenate_days(Consignment, [self._arrivals.columns]), alerts
 
-    def tips(self) -> Bools:
+    def flag_intelligence(self) -> Bools:
         """Tell which of them partners name."""
         return self._arrivals.tipped
 
-    def pictures(self, rows: NDArray[np.int64]) -> Bools:
+    def take_pictures(self, rows: NDArray[np.int64]) -> Bools:
         """Take X-ray pictures of some of them, and tell which look wrong."""
         return self._arrivals.pictured[rows]
 
@@ -135,50 +137,50 @@ class LivingWorld:
         """Share of its arrivals that an office can take pictures of."""
         return self._simulation.stage.world.inspection.xray_share
 
-    def truth(self) -> Truth:
+    def get_truth(self) -> TrueResults:
         """Tell what is inside."""
-        held = self._simulation.truth(self._arrivals)
-        return Truth(tuple(held["result"].tolist()), tuple(held["network"].tolist()))
+        held = self._simulation.build_truth(self._arrivals)
+        return TrueResults(tuple(held["result"].tolist()), tuple(held["network"].tolist()))
 
-    def legacy(self, capacity: int) -> list[Pick]:
+    def choose_legacy(self, capacity: int) -> list[PolicyChoice]:
         """Let rules and officers of the simulated operation choose."""
-        draws = np.random.default_rng([self._seed, LEGACY, self._arrivals.since_start])
+        draws = np.random.default_rng([self._seed, LEGACY_STREAM, self._arrivals.since_start])
         return [
-            Pick(choice.row, choice.selected_by, choice.probability)
-            for choice in self._desk.legacy(draws, self._arrivals, capacity)
+            PolicyChoice(choice.row, choice.selected_by, choice.probability)
+            for choice in self._desk.choose_legacy(draws, self._arrivals, capacity)
         ]
 
-    def capacity(self, capacity: int) -> int:
+    def compute_capacity(self, capacity: int) -> int:
         """Give the capacity of the day: more during the operation."""
-        on = self._desk.operation_on(self._arrivals.since_start) is not None
+        on = self._desk.get_operation(self._arrivals.since_start) is not None
         return round(capacity * self._simulation.stage.world.operation.capacity) if on else capacity
 
-    def open(self, picks: Sequence[Pick]) -> list[Outcome]:
+    def inspect(self, picks: Sequence[PolicyChoice]) -> list[Outcome]:
         """Open, and let networks notice."""
-        operation = self._desk.operation_on(self._arrivals.since_start)
-        chosen = [Choice(pick.row, pick.selected_by, pick.probability, operation) for pick in picks]
-        self._desk.chosen = [*self._desk.tips(self._arrivals), *chosen]
+        operation = self._desk.get_operation(self._arrivals.since_start)
+        chosen = [InspectionChoice(pick.row, pick.selected_by, pick.probability, operation) for pick in picks]
+        self._desk.chosen = [*self._desk.list_intelligence(self._arrivals), *chosen]
         return self._simulation.inspect(self._arrivals)
 
 
-class _Desk(Inspections):
+class _ReplayTargeting(TargetingCentre):
     """Opens what was chosen elsewhere, or chooses as the simulated operation does, under a capacity."""
 
-    def __init__(self, stage: Stage, operation_day: int, seed: int) -> None:
+    def __init__(self, stage: SimulationContext, operation_day: int, seed: int) -> None:
         super().__init__(stage, operation_day)
         self._seed, self._capacity = seed, 0
         self._seen: Numbers | None = None
-        self.chosen: list[Choice] = []
+        self.chosen: list[InspectionChoice] = []
 
-    def wanted(self, rows: Numbers, operation: str | None) -> float:  # noqa: ARG002
+    def compute_capacity(self, rows: Numbers, operation: str | None) -> float:  # noqa: ARG002
         """One more than the capacity: with the lots of `choose` never fewer than it, and the last ones are left out."""
         return float(min(self._capacity + 1, len(rows)))
 
-    def legacy(self, draws: Draws, arrivals: Arrivals, capacity: int) -> list[Choice]:
+    def choose_legacy(self, draws: Draws, arrivals: SimulatedDay, capacity: int) -> list[InspectionChoice]:
         self._capacity = capacity
-        signs = self.signs(arrivals)
-        self._seen = np.column_stack([signs, self._categories(arrivals)])
-        kept: list[Choice] = []
+        signs = self.detect_signs(arrivals)
+        self._seen = np.column_stack([signs, self._encode_categories(arrivals)])
+        kept: list[InspectionChoice] = []
         full: dict[str, int] = {}
         for choice in self.choose(draws, arrivals, signs, self._seen):
             office = arrivals.columns["office"][choice.row]
@@ -187,22 +189,22 @@ class _Desk(Inspections):
                 kept.append(choice)
         return kept
 
-    def operation_on(self, since_start: int) -> str | None:
-        return self._operation_on(since_start)
+    def get_operation(self, since_start: int) -> str | None:
+        return self._get_operation(since_start)
 
-    def inspect(self, draws: Draws, arrivals: Arrivals) -> list[Outcome]:  # noqa: ARG002
+    def inspect(self, draws: Draws, arrivals: SimulatedDay) -> list[Outcome]:  # noqa: ARG002
         outcomes = []
         for choice in self.chosen:
             name = arrivals.columns["consignment_id"][choice.row]
-            reported = self._openings.open(draws_of(self._seed, name), arrivals, choice)
+            reported = self._openings.inspect(create_generator(self._seed, name), arrivals, choice)
             if self._seen is not None:
-                self._champion.hear(self._seen[choice.row], reported)
+                self._champion.record_outcomes(self._seen[choice.row], reported)
             outcomes += reported
         self._seen = None
         return outcomes
 
 
-class GivenWorld:
+class TabularEnvironment:
     """Tables of the past: whatever is chosen, the same consignments come.
 
     Of a consignment that the outcome table has rows of, these rows are what its opening yields; of another one the
@@ -233,9 +235,9 @@ class GivenWorld:
         share: float | None = None,
     ) -> None:
         self._share = share
-        frame = _decided_on(consignments, round_days)
+        frame = _select_versions(consignments, round_days)
         frame = frame.drop(columns=["sequence", "cancelled_sequence"], errors="ignore")
-        received = time_column_us(frame, "received_at")
+        received = get_time_column_us(frame, "received_at")
         order = np.lexsort([frame["consignment_id"].to_numpy(), received])
         self._frame = frame.iloc[order].reset_index(drop=True)
         day = received[order] // US_PER_DAY
@@ -252,91 +254,93 @@ class GivenWorld:
                 got=f"{int(self._truth['result'].isna().sum()):,} consignments without one",
                 expected="a row for every consignment",
             )
-        self._alerts = [] if alerts is None else alerts_of(alerts)
+        self._alerts = [] if alerts is None else to_alerts(alerts)
         self._recorded: dict[str, list[Outcome]] = {}
-        for outcome in [] if outcomes is None else outcomes_of(outcomes):
+        for outcome in [] if outcomes is None else to_outcomes(outcomes):
             self._recorded.setdefault(outcome.consignment_id, []).append(outcome)
-        self._stage = Stage.of(load_world(), load_world().preset("enriched"), 1)
-        self._openings = Openings(self._stage)
+        self._stage = SimulationContext.build(load_parameters(), load_parameters().get_preset("enriched"), 1)
+        self._openings = InspectionSimulator(self._stage)
 
-    def arrive(self, number: int) -> tuple[pd.DataFrame, list[Alert]]:
+    def receive_round(self, number: int) -> tuple[pd.DataFrame, list[Alert]]:
         """Let a round's consignments come."""
         self._rows = slice(int(self._ends[number]), int(self._ends[number + 1]))
         self._number, self._now = number, self._frame.iloc[self._rows]
         self._names = self._now["consignment_id"].tolist()
         begins, ends = (
-            moment_of_us((self.start_day + at * self.round_days) * US_PER_DAY) for at in (number, number + 1)
+            to_datetime((self.start_day + at * self.round_days) * US_PER_DAY) for at in (number, number + 1)
         )
         first = datetime.min.replace(tzinfo=begins.tzinfo) if number == 0 else begins
         return self._now, [alert for alert in self._alerts if first <= alert.issued_at < ends]
 
-    def tips(self) -> Bools:
+    def flag_intelligence(self) -> Bools:
         """Tell which of them intelligence had chosen: who else had a tip is not in the tables."""
-        return np.array([self._chosen_by(name) == "intelligence" for name in self._names], dtype=bool)
+        return np.array([self._get_selector(name) == "intelligence" for name in self._names], dtype=bool)
 
     screened_share = 0.0
     """No table holds pictures."""
 
-    def pictures(self, rows: NDArray[np.int64]) -> Bools:
+    def take_pictures(self, rows: NDArray[np.int64]) -> Bools:
         """Give none."""
         return np.zeros(len(rows), dtype=bool)
 
-    def truth(self) -> Truth:
+    def get_truth(self) -> TrueResults:
         """Tell what is inside."""
         held = self._truth.iloc[self._rows]
         networks = held["network"] if "network" in held else pd.Series(None, index=held.index, dtype=object)
-        return Truth(
+        return TrueResults(
             tuple(held["result"].tolist()),
-            tuple(_or_none(network) for network in networks),
+            tuple(_text_or_none(network) for network in networks),
         )
 
-    def legacy(self, capacity: int) -> list[Pick]:
+    def choose_legacy(self, capacity: int) -> list[PolicyChoice]:
         """Give what the outcome table says was chosen; where that is more than the capacity, lots decide."""
         rows: dict[str, list[int]] = {}
-        for row, (name, office) in enumerate(zip(self._names, offices_of(self._now), strict=True)):
-            if self._chosen_by(name) not in (None, "intelligence"):
+        for row, (name, office) in enumerate(zip(self._names, list_offices(self._now), strict=True)):
+            if self._get_selector(name) not in (None, "intelligence"):
                 rows.setdefault(office, []).append(row)
-        return [pick for mine in rows.values() for pick in self._drawn(mine, capacity)]
+        return [pick for mine in rows.values() for pick in self._draw_within_capacity(mine, capacity)]
 
-    def _drawn(self, rows: list[int], capacity: int) -> list[Pick]:
+    def _draw_within_capacity(self, rows: list[int], capacity: int) -> list[PolicyChoice]:
         kept = min(1.0, capacity / len(rows))
         if kept < 1.0:
-            lots = RandomOrder(self._seed).scores(NO_ROWS, [self._names[row] for row in rows])
+            lots = RandomOrder(self._seed).compute_scores(NO_ROWS, [self._names[row] for row in rows])
             rows = sorted(rows[place] for place in np.argsort(lots)[:capacity].tolist())
         first = [self._recorded[self._names[row]][0] for row in rows]
         chances = [one.selection_probability for one in first]
         return [
-            Pick(row, one.selected_by, None if chance is None else chance * kept)
+            PolicyChoice(row, one.selected_by, None if chance is None else chance * kept)
             for row, one, chance in zip(rows, first, chances, strict=True)
         ]
 
-    def capacity(self, capacity: int) -> int:
+    def compute_capacity(self, capacity: int) -> int:
         """Give the capacity of the round: always the same, or a share of what arrived."""
         return capacity if self._share is None else max(1, round(self._share * len(self._now)))
 
-    def open(self, picks: Sequence[Pick]) -> list[Outcome]:
+    def inspect(self, picks: Sequence[PolicyChoice]) -> list[Outcome]:
         """Open what was chosen and what intelligence named."""
-        tips = [Pick(int(row), "intelligence", None) for row in np.flatnonzero(self.tips())]
-        arrivals = self._arrivals()
-        return [outcome for pick in [*tips, *picks] for outcome in self._open(pick, arrivals)]
+        tips = [
+            PolicyChoice(int(row), "intelligence", None) for row in np.flatnonzero(self.flag_intelligence())
+        ]
+        arrivals = self._build_day()
+        return [outcome for pick in [*tips, *picks] for outcome in self._inspect_one(pick, arrivals)]
 
-    def _open(self, pick: Pick, arrivals: Arrivals) -> list[Outcome]:
+    def _inspect_one(self, pick: PolicyChoice, arrivals: SimulatedDay) -> list[Outcome]:
         name = self._names[pick.row]
         chosen = {"selected_by": pick.selected_by, "selection_probability": pick.probability}
         recorded = self._recorded.get(name)
         if recorded is not None:
             return [msgspec.structs.replace(outcome, **chosen) for outcome in recorded]
-        choice = Choice(pick.row, pick.selected_by, pick.probability)
-        made = self._openings.open(draws_of(self._seed, name), arrivals, choice)
+        choice = InspectionChoice(pick.row, pick.selected_by, pick.probability)
+        made = self._openings.inspect(create_generator(self._seed, name), arrivals, choice)
         held = self._truth.iloc[self._rows.start + pick.row]
-        inside = {part: _or_none(held.get(part)) for part in ("substance", "substance_family")}
+        inside = {part: _text_or_none(held.get(part)) for part in ("substance", "substance_family")}
         return [msgspec.structs.replace(each, **inside) if each.substance else each for each in made]
 
-    def _chosen_by(self, name: str) -> str | None:
+    def _get_selector(self, name: str) -> str | None:
         recorded = self._recorded.get(name)
         return None if recorded is None else recorded[0].selected_by
 
-    def _arrivals(self) -> Arrivals:
+    def _build_day(self) -> SimulatedDay:
         """Give the round as the simulated offices take it: of the goods only what decides how an opening goes."""
         stage, count = self._stage, len(self._now)
         services = list(stage.world.services)
@@ -352,10 +356,10 @@ class GivenWorld:
         )
         chapters = [code[:2] for code in _texts(self._now, "hs_code")]
         grams = held["quantity_g"] if "quantity_g" in held else pd.Series(np.nan, index=held.index)
-        nothing, nowhere = np.zeros(count, dtype=np.int64), np.full(count, NOWHERE)
-        letter, goods = HIDING.index("letter"), HIDING.index("concealed_in_goods")
+        nothing, nowhere = np.zeros(count, dtype=np.int64), np.full(count, NO_INDEX)
+        letter, goods = CONCEALMENTS.index("letter"), CONCEALMENTS.index("concealed_in_goods")
         shipments = Shipments(
-            received_us=time_column_us(self._now, "received_at"),
+            received_us=get_time_column_us(self._now, "received_at"),
             service=np.array(service, dtype=np.int64),
             departure=nothing,
             hub=nowhere,
@@ -372,7 +376,7 @@ class GivenWorld:
             crypto=nothing,
             master=nowhere,
             result=result,
-            substance=np.where(result == CLEAR, NOWHERE, 0),
+            substance=np.where(result == CLEAR, NO_INDEX, 0),
             grams=np.nan_to_num(grams.to_numpy(dtype=np.float64)),
             hidden=np.where(np.array(service) == services.index("letter"), letter, goods),
             network=nowhere,
@@ -381,34 +385,34 @@ class GivenWorld:
             name: self._now[name].astype(object).where(self._now[name].notna(), None).to_numpy()
             if name in self._now
             else np.full(count, None, dtype=object)
-            for name in ("consignment_id", "office", *WATCHED)
+            for name in ("consignment_id", "office", *WATCHED_COLUMNS)
         }
         unseen = np.zeros(count, dtype=bool)
-        return Arrivals(shipments, columns, self._number * self.round_days, unseen, unseen)
+        return SimulatedDay(shipments, columns, self._number * self.round_days, unseen, unseen)
 
 
-def _decided_on(consignments: pd.DataFrame, round_days: int) -> pd.DataFrame:
+def _select_versions(consignments: pd.DataFrame, round_days: int) -> pd.DataFrame:
     """Keep one version of each consignment: the last of the round in which it first came."""
     if "sequence" in consignments:
         consignments = consignments.sort_values("sequence", kind="stable")
-    day = time_column_us(consignments, "received_at") // US_PER_DAY
+    day = get_time_column_us(consignments, "received_at") // US_PER_DAY
     number = pd.Series((day - day.min()) // round_days, index=consignments.index)
     first = number.groupby(consignments["consignment_id"]).transform("min")
     return consignments[number == first].drop_duplicates("consignment_id", keep="last")
 
 
-def draws_of(seed: int, consignment_id: str) -> Draws:
+def create_generator(seed: int, consignment_id: str) -> Draws:
     """Give the random numbers of one consignment's opening, whoever opens it and whatever came before."""
     digest = hashlib.blake2b(consignment_id.encode(), digest_size=8).digest()
     return np.random.default_rng([seed, int.from_bytes(digest, "big")])
 
 
-def offices_of(frame: pd.DataFrame) -> tuple[str, ...]:
+def list_offices(frame: pd.DataFrame) -> tuple[str, ...]:
     """Give the office of each arrival; '' where unknown."""
     return tuple(_texts(frame, "office"))
 
 
-def _or_none(value: object) -> str | None:
+def _text_or_none(value: object) -> str | None:
     return value if isinstance(value, str) else None
 
 

@@ -14,19 +14,19 @@ import numpy as np
 import pandas as pd
 
 from consignments.errors import BadInput
-from consignments.visibility import US_PER_DAY, time_column_us
+from consignments.visibility import US_PER_DAY, get_time_column_us
 from features.batch import Progress
-from features.workers import end_with
-from training.config import TrainConfig, train_config
-from training.data.data_hash import data_sha256
-from training.policy_replay.checkpoints import Journal, weeks_written
-from training.policy_replay.environments import GivenWorld, LivingWorld, ReplayWorld
-from training.policy_replay.policies import named
-from training.policy_replay.replay import DAYS_PER_WEEK, Replay, ReplaySettings
-from training.simulation.parameters import World, check_size, load_world
+from features.workers import end_with_parent
+from training.config import TrainConfig, parse_config
+from training.data.data_hash import hash_tables
+from training.policy_replay.checkpoints import CheckpointFile, count_finished_weeks
+from training.policy_replay.environments import ReplayEnvironment, SimulatedEnvironment, TabularEnvironment
+from training.policy_replay.policies import get_policy
+from training.policy_replay.replay import DAYS_PER_WEEK, PolicyReplay, ReplaySettings
+from training.simulation.parameters import SimulationParameters, check_size, load_parameters
 
 POLL_SECONDS = 0.5
-LOOP_CONFIG = train_config(
+LOOP_CONFIG = parse_config(
     {
         # In the loop the latest weeks count for more than a clean gap between campaigns.
         "split": {"validation_days": 14, "label_delay_days": 7},
@@ -37,7 +37,7 @@ LOOP_CONFIG = train_config(
 """How models inside the loop are trained where nothing else is said; of the background all that was kept is used."""
 
 
-class WorldMaker(Protocol):
+class EnvironmentFactory(Protocol):
     """Makes the same world anew for every policy."""
 
     @property
@@ -48,18 +48,18 @@ class WorldMaker(Protocol):
     def first_day(self) -> int:
         """UTC day of its start."""
 
-    def make(self, seed: int) -> ReplayWorld:
+    def make(self, seed: int) -> ReplayEnvironment:
         """Make the world under a seed."""
 
-    def header(self) -> dict[str, Any]:
+    def build_header(self) -> dict[str, Any]:
         """Say what the world is, as JSON values: other values, another world."""
 
-    def events(self) -> list[tuple[str, int]]:
+    def list_events(self) -> list[tuple[str, int]]:
         """Name what happens in it, with the day from its start."""
 
 
 @dataclass(frozen=True)
-class Living:
+class SimulatedFactory:
     """A simulated world whose networks react.
 
     Attributes
@@ -69,7 +69,7 @@ class Living:
     prevalence : str
     """
 
-    world: World
+    world: SimulationParameters
     days: int
     per_day: int
     prevalence: str
@@ -79,19 +79,19 @@ class Living:
         """UTC day of its start."""
         return int(np.datetime64(self.world.start, "D").astype(np.int64))
 
-    def make(self, seed: int) -> ReplayWorld:
+    def make(self, seed: int) -> ReplayEnvironment:
         """Make the world under a seed."""
-        return LivingWorld(
+        return SimulatedEnvironment(
             self.world, days=self.days, per_day=self.per_day, prevalence=self.prevalence, seed=seed
         )
 
-    def header(self) -> dict[str, Any]:
+    def build_header(self) -> dict[str, Any]:
         """Say what the world is."""
         parameters: dict[str, Any] = msgspec.to_builtins(self.world)
         size = {"days": self.days, "per_day": self.per_day, "prevalence": self.prevalence}
         return {"world": parameters, **size}
 
-    def events(self) -> list[tuple[str, int]]:
+    def list_events(self) -> list[tuple[str, int]]:
         """Name the trend events and the operation."""
         events = self.world.events
         told = [
@@ -106,10 +106,12 @@ class Living:
 
     @property
     def _operation_day(self) -> int:
-        return self.world.operation_day(self.days, self.world.preset(self.prevalence))
+        return self.world.compute_operation_day(self.days, self.world.get_preset(self.prevalence))
 
 
-def living(path: Path | None, *, days: int, per_day: int, prevalence: str) -> Living:
+def create_simulated_factory(
+    path: Path | None, *, days: int, per_day: int, prevalence: str
+) -> SimulatedFactory:
     """Describe a simulated world.
 
     Parameters
@@ -117,16 +119,16 @@ def living(path: Path | None, *, days: int, per_day: int, prevalence: str) -> Li
     path : Path or None
         TOML file of its parameters; None for those that come with npsrisk.
     days, per_day, prevalence
-        See `Living`.
+        See `SimulatedFactory`.
     """
     check_size(days, per_day)
-    world = load_world(path)
-    world.preset(prevalence)
-    return Living(world, days, per_day, prevalence)
+    world = load_parameters(path)
+    world.get_preset(prevalence)
+    return SimulatedFactory(world, days, per_day, prevalence)
 
 
 @dataclass(frozen=True)
-class Given:
+class TabularFactory:
     """Tables of the past, where nothing reacts.
 
     Attributes
@@ -155,11 +157,11 @@ class Given:
     @property
     def first_day(self) -> int:
         """UTC day of the first arrival."""
-        return int(time_column_us(self.consignments, "received_at").min()) // US_PER_DAY
+        return int(get_time_column_us(self.consignments, "received_at").min()) // US_PER_DAY
 
-    def make(self, seed: int) -> ReplayWorld:
+    def make(self, seed: int) -> ReplayEnvironment:
         """Make the world under a seed, which decides only what the tables do not say."""
-        return GivenWorld(
+        return TabularEnvironment(
             self.consignments,
             self.truth,
             self.outcomes,
@@ -169,7 +171,7 @@ class Given:
             share=self.share,
         )
 
-    def header(self) -> dict[str, Any]:
+    def build_header(self) -> dict[str, Any]:
         """Say which tables these are, by their content."""
         tables = {
             "consignments": self.consignments,
@@ -177,15 +179,15 @@ class Given:
             "outcomes": self.outcomes,
             "alerts": self.alerts,
         }
-        return {"data_sha256": data_sha256(tables), "round_days": self.round_days, "share": self.share}
+        return {"data_sha256": hash_tables(tables), "round_days": self.round_days, "share": self.share}
 
-    def events(self) -> list[tuple[str, int]]:
+    def list_events(self) -> list[tuple[str, int]]:
         """Give none: nobody says what happened."""
         return []
 
 
 @dataclass(frozen=True)
-class Contest:
+class Experiment:
     """What came out.
 
     Attributes
@@ -210,8 +212,8 @@ class Contest:
     first_day: int
 
 
-def hold(
-    maker: WorldMaker,
+def run_experiment(
+    maker: EnvironmentFactory,
     policies: Sequence[str],
     seeds: Sequence[int],
     settings: ReplaySettings,
@@ -220,7 +222,7 @@ def hold(
     config: TrainConfig = LOOP_CONFIG,
     jobs: int = 1,
     progress: Progress | None = None,
-) -> Contest:
+) -> Experiment:
     """Replay policies in the same world, each under each seed.
 
     Parameters
@@ -248,20 +250,20 @@ def hold(
     from joblib import Parallel, delayed
 
     for name in policies:
-        named(name)
+        get_policy(name)
     if settings.warm_up_days >= maker.days:
         raise BadInput(
             "the world ends within the warm-up",
             got=f"{maker.days} days, of which {settings.warm_up_days} are the common past",
             todo="give a longer world, or a shorter --warm-up-days",
         )
-    header = maker.header()
+    header = maker.build_header()
     tasks = [(name, seed) for seed in seeds for name in policies]
     folders = [folder / f"{name}-seed-{seed}" for name, seed in tasks]
     weeks = len(tasks) * -(-maker.days // DAYS_PER_WEEK)
-    with _told(folders, weeks, progress):
-        done = Parallel(n_jobs=min(jobs, len(tasks)), initializer=end_with, initargs=(os.getpid(),))(
-            delayed(_replay)(maker, name, seed, settings, config, header, at)
+    with _report_progress(folders, weeks, progress):
+        done = Parallel(n_jobs=min(jobs, len(tasks)), initializer=end_with_parent, initargs=(os.getpid(),))(
+            delayed(_run_replay)(maker, name, seed, settings, config, header, at)
             for (name, seed), at in zip(tasks, folders, strict=True)
         )
     openings, positives = (
@@ -274,11 +276,11 @@ def hold(
         )
         for which in (0, 1)
     )
-    return Contest(openings, positives, settings, header, maker.events(), maker.days, maker.first_day)
+    return Experiment(openings, positives, settings, header, maker.list_events(), maker.days, maker.first_day)
 
 
-def _replay(
-    maker: WorldMaker,
+def _run_replay(
+    maker: EnvironmentFactory,
     name: str,
     seed: int,
     settings: ReplaySettings,
@@ -286,7 +288,7 @@ def _replay(
     header: dict[str, Any],
     folder: Path,
 ) -> tuple[pd.DataFrame, pd.DataFrame]:
-    journal = Journal(
+    journal = CheckpointFile(
         folder,
         {
             "policy": name,
@@ -298,12 +300,12 @@ def _replay(
         },
     )
     if journal.is_finished:
-        return journal.read()
-    return Replay(maker.make(seed), named(name), settings, config, journal, seed=seed).run()
+        return journal.read_tables()
+    return PolicyReplay(maker.make(seed), get_policy(name), settings, config, journal, seed=seed).run()
 
 
 @contextmanager
-def _told(folders: Sequence[Path], weeks: int, progress: Progress | None) -> Iterator[None]:
+def _report_progress(folders: Sequence[Path], weeks: int, progress: Progress | None) -> Iterator[None]:
     """Tell of the weeks that all processes have finished, as long as they run."""
     if progress is None:
         yield
@@ -312,7 +314,7 @@ def _told(folders: Sequence[Path], weeks: int, progress: Progress | None) -> Ite
 
     def watch() -> None:
         while not stop.wait(POLL_SECONDS):
-            progress("replaying weeks", weeks_written(folders), weeks)
+            progress("replaying weeks", count_finished_weeks(folders), weeks)
 
     teller = threading.Thread(target=watch, daemon=True)
     teller.start()
@@ -321,4 +323,4 @@ def _told(folders: Sequence[Path], weeks: int, progress: Progress | None) -> Ite
     finally:
         stop.set()
         teller.join()
-        progress("replaying weeks", weeks_written(folders), weeks)
+        progress("replaying weeks", count_finished_weeks(folders), weeks)

@@ -16,21 +16,21 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from consignments.records import Alert, Consignment, Outcome
-from consignments.tables import consignments_of, frame_of
+from consignments.tables import build_frame, to_consignments
 from consignments.visibility import (
     NO_TIME,
     US_PER_DAY,
+    get_known_us,
+    get_time_column_us,
+    get_visible_us,
     is_final,
-    known_us,
-    time_column_us,
     to_us,
-    visible_us,
 )
 from features.alerts import Alerts
-from features.batch import BATCH_KEY, GROUP_ROWS, Matrix
+from features.batch import BATCH_KEY, GROUP_ROWS, FeatureMatrix
 from features.config import FeatureConfig
-from features.fitted import Fitted
-from features.history.live import NO_SEQUENCE, Ledger
+from features.fitted import FittedParameters
+from features.history.live import NO_SEQUENCE, LiveHistory
 from features.history.pseudonyms import Pseudonyms
 from features.pipeline import Pipeline
 from features.spec import Spec
@@ -39,7 +39,7 @@ from models.baselines import RandomOrder
 Bools = NDArray[np.bool_]
 Rows = NDArray[np.float32]
 Keys = NDArray[np.uint64]
-SLIM = ("consignment_id", "channel", "received_at", "cancelled_at")
+MINIMAL_COLUMNS = ("consignment_id", "channel", "received_at", "cancelled_at")
 """Columns that the trainer needs of consignments it has no features of."""
 NO_ROWS = np.empty((0, 0), dtype=np.float32)
 OUTCOME, CANCELLATION = range(2)
@@ -47,14 +47,14 @@ OUTCOME, CANCELLATION = range(2)
 
 
 @dataclass(frozen=True)
-class Known:
+class ObservedState:
     """What was known at a moment: all that a trainer gets.
 
     Attributes
     ----------
     as_of : datetime
     consignments : DataFrame
-        Arrivals before it: `SLIM` columns, cancellations as far as they had come.
+        Arrivals before it: `MINIMAL_COLUMNS` columns, cancellations as far as they had come.
     outcomes : DataFrame
         As they stood: what waited for the laboratory is `pending`.
     offered : bool array, (consignments,)
@@ -94,20 +94,20 @@ class KeptFeatures:
         self._config, self._places, self._records = config, places, records
         self._readings, self._alerts = readings, alerts
 
-    def records(self, rows: NDArray[np.int64]) -> list[Consignment]:
+    def get_records(self, rows: NDArray[np.int64]) -> list[Consignment]:
         """Give the consignments at some positions of the table."""
         return [self._records[place] for place in np.searchsorted(self._places, rows).tolist()]
 
-    def matrix(self, fitted: Fitted, keep: Bools) -> Matrix:
+    def build_matrix(self, fitted: FittedParameters, keep: Bools) -> FeatureMatrix:
         """Give the feature rows of the kept consignments, each as of its own moment of scoring."""
         rows = np.flatnonzero(keep)
-        pipeline = pipeline_of(self._config, fitted, self._alerts)
-        X, _, _ = described(pipeline, self.records(rows))
+        pipeline = build_pipeline(self._config, fitted, self._alerts)
+        X, _, _ = describe_records(pipeline, self.get_records(rows))
         X[:, pipeline.history_at :] = self._readings[np.searchsorted(self._places, rows)]
-        return Matrix(X, rows, pipeline.spec)
+        return FeatureMatrix(X, rows, pipeline.spec)
 
 
-class Knowledge:
+class ObservedHistory:
     """What one office knows.
 
     Parameters
@@ -122,8 +122,8 @@ class Knowledge:
     def __init__(self, config: FeatureConfig, *, background: float, seed: int) -> None:
         self._config, self._background, self._seed = config, background, seed
         self._alerts: list[Alert] = []
-        self._pipeline = pipeline_of(config, Fitted.nothing(), ())
-        self._ledger = Ledger(self._pipeline.new_history())
+        self._pipeline = build_pipeline(config, FittedParameters.create_empty(), ())
+        self._ledger = LiveHistory(self._pipeline.create_history())
         self._due: list[tuple[int, str, int, int, int, int, str]] = []
         self._outcomes: list[Outcome] = []
         self._frames: list[pd.DataFrame] = []
@@ -131,18 +131,18 @@ class Knowledge:
         self._places: list[int] = []
         self._records: list[Consignment] = []
         self._readings: list[Rows] = []
-        self._day: _Arrivals | None = None
+        self._day: _LastArrivals | None = None
 
     @property
     def spec(self) -> Spec:
         """The features."""
         return self._pipeline.spec
 
-    def describe_by(self, fitted: Fitted) -> None:
+    def set_fitted(self, fitted: FittedParameters) -> None:
         """Describe what comes with another learnt part."""
-        self._pipeline = pipeline_of(self._config, fitted, self._alerts)
+        self._pipeline = build_pipeline(self._config, fitted, self._alerts)
 
-    def arrive(self, frame: pd.DataFrame, alerts: Iterable[Alert], wanted: Bools) -> Rows:
+    def add_arrivals(self, frame: pd.DataFrame, alerts: Iterable[Alert], wanted: Bools) -> Rows:
         """Let a day's consignments come, and read the features of some.
 
         Parameters
@@ -162,16 +162,16 @@ class Knowledge:
         for alert in alerts:
             self._alerts.append(alert)
             self._pipeline.alerts.add(alert)
-        cancelled_us = time_column_us(frame, "cancelled_at")
+        cancelled_us = get_time_column_us(frame, "cancelled_at")
         known = frame.drop(columns="cancelled_at", errors="ignore")
-        records = consignments_of(known, self._config.record_type())
+        records = to_consignments(known, self._config.build_record_type())
         X, keys, counterparts = self._describe(records, wanted)
-        received_us = time_column_us(frame, "received_at").tolist()
+        received_us = get_time_column_us(frame, "received_at").tolist()
         order = sorted(range(len(records)), key=lambda at: (received_us[at], records[at].consignment_id))
         for at in order:
             record, now = records[at], received_us[at]
-            self._count_until(now)
-            self._ledger.arrive(
+            self._apply_events_until(now)
+            self._ledger.record_arrival(
                 record.consignment_id,
                 now // US_PER_DAY,
                 keys[at],
@@ -179,9 +179,9 @@ class Knowledge:
                 X[at] if wanted[at] else None,
                 self._pipeline.history_at,
             )
-            self._expect_cancellation(record.consignment_id, int(cancelled_us[at]), now)
-        self._frames.append(frame[[name for name in SLIM if name in frame]])
-        self._day = _Arrivals(self._arrived, records, X)
+            self._schedule_cancellation(record.consignment_id, int(cancelled_us[at]), now)
+        self._frames.append(frame[[name for name in MINIMAL_COLUMNS if name in frame]])
+        self._day = _LastArrivals(self._arrived, records, X)
         self._arrived += len(frame)
         return X
 
@@ -191,19 +191,19 @@ class Knowledge:
         keys = np.zeros((len(records), len(self._pipeline.kinds)), dtype=np.uint64)
         counterparts = np.zeros_like(keys)
         rows = np.flatnonzero(wanted)
-        X[rows], keys[rows], counterparts[rows] = described(
+        X[rows], keys[rows], counterparts[rows] = describe_records(
             self._pipeline, [records[row] for row in rows.tolist()]
         )
         for row in np.flatnonzero(~wanted).tolist():
-            self._pipeline.key(records[row], keys[row], counterparts[row])
+            self._pipeline.fill_keys(records[row], keys[row], counterparts[row])
         return X, keys, counterparts
 
     def is_background(self, consignment_ids: Sequence[str]) -> Bools:
         """Tell whose features are kept whether or not they are opened."""
-        drawn: Bools = RandomOrder(self._seed).scores(NO_ROWS, consignment_ids) < self._background
+        drawn: Bools = RandomOrder(self._seed).compute_scores(NO_ROWS, consignment_ids) < self._background
         return drawn
 
-    def keep(self, rows: Iterable[int]) -> None:
+    def keep_features(self, rows: Iterable[int]) -> None:
         """Keep the features of some of the last arrivals, which were asked for."""
         assert self._day is not None
         for row in sorted(rows):
@@ -211,20 +211,20 @@ class Knowledge:
             self._records.append(self._day.records[row])
             self._readings.append(self._day.X[row, self._pipeline.history_at :].copy())
 
-    def expect(self, outcomes: Iterable[Outcome]) -> None:
+    def schedule_outcomes(self, outcomes: Iterable[Outcome]) -> None:
         """Take outcomes to come; each counts from the moment it is visible."""
         for outcome in outcomes:
             self._outcomes.append(outcome)
             recorded = NO_TIME if outcome.recorded_at is None else to_us(outcome.recorded_at)
-            event = (known_us(outcome), recorded, NO_SEQUENCE)
+            event = (get_known_us(outcome), recorded, NO_SEQUENCE)
             result = outcome.result or "" if outcome.status == "inspected" else ""
-            heappush(self._due, (visible_us(outcome), outcome.consignment_id, OUTCOME, *event, result))
+            heappush(self._due, (get_visible_us(outcome), outcome.consignment_id, OUTCOME, *event, result))
 
-    def as_known(self, as_of: datetime) -> Known:
+    def get_state(self, as_of: datetime) -> ObservedState:
         """Give what was known at a moment, now or long ago."""
         us = to_us(as_of)
         frame = pd.concat(self._frames, ignore_index=True)
-        received = time_column_us(frame, "received_at")
+        received = get_time_column_us(frame, "received_at")
         arrived = int((received < us).sum())  # days come in order, so these are the first
         frame = frame.iloc[:arrived]
         if "cancelled_at" in frame:
@@ -239,19 +239,19 @@ class Knowledge:
             np.array(self._readings[:kept], dtype=np.float32),
             [alert for alert in self._alerts if alert.issued_at <= as_of],
         )
-        outcomes = frame_of(as_they_stood(self._outcomes, as_of), Outcome)
-        return Known(as_of, frame, outcomes, offered, features)
+        outcomes = build_frame(select_outcomes_as_of(self._outcomes, as_of), Outcome)
+        return ObservedState(as_of, frame, outcomes, offered, features)
 
-    def _count_until(self, now_us: int) -> None:
+    def _apply_events_until(self, now_us: int) -> None:
         """Count what became visible by a moment; at one instant that is before arrivals."""
         while self._due and self._due[0][0] <= now_us:
             us, name, what, known, recorded, _, result = heappop(self._due)
             if what == OUTCOME:
-                self._ledger.conclude(name, us, known, recorded, None, result or None)
+                self._ledger.record_outcome(name, us, known, recorded, None, result or None)
             else:
                 self._ledger.cancel(name)
 
-    def _expect_cancellation(self, name: str, cancelled_us: int, received_us: int) -> None:
+    def _schedule_cancellation(self, name: str, cancelled_us: int, received_us: int) -> None:
         if cancelled_us == NO_TIME:
             return
         if cancelled_us <= received_us:
@@ -261,7 +261,7 @@ class Knowledge:
 
 
 @dataclass(frozen=True)
-class _Arrivals:
+class _LastArrivals:
     """The last arrivals: the position of the first of them in all, and what was seen."""
 
     first: int
@@ -269,46 +269,46 @@ class _Arrivals:
     X: Rows
 
 
-def pipeline_of(config: FeatureConfig, fitted: Fitted, alerts: Iterable[Alert]) -> Pipeline:
+def build_pipeline(config: FeatureConfig, fitted: FittedParameters, alerts: Iterable[Alert]) -> Pipeline:
     """Make a pipeline as batches have it."""
     return Pipeline(config, fitted, Pseudonyms(BATCH_KEY), Alerts(alerts))
 
 
-def described(pipeline: Pipeline, records: Sequence[Consignment]) -> tuple[Rows, Keys, Keys]:
+def describe_records(pipeline: Pipeline, records: Sequence[Consignment]) -> tuple[Rows, Keys, Keys]:
     """Describe consignments, but for their history, and give their keys and counterparts."""
     X = np.empty((len(records), len(pipeline.spec)), dtype=np.float32)
     keys = np.zeros((len(records), len(pipeline.kinds)), dtype=np.uint64)
     counterparts = np.zeros_like(keys)
     for start in range(0, len(records), GROUP_ROWS):
         part = slice(start, start + GROUP_ROWS)
-        pipeline.describe_all(records[part], X[part], keys[part], counterparts[part])
+        pipeline.fill_rows(records[part], X[part], keys[part], counterparts[part])
     return X, keys, counterparts
 
 
-def as_they_stood(outcomes: Sequence[Outcome], as_of: datetime) -> list[Outcome]:
+def select_outcomes_as_of(outcomes: Sequence[Outcome], as_of: datetime) -> list[Outcome]:
     """Give the outcomes that were visible at a moment; what was chosen but not yet known is pending."""
     us = to_us(as_of)
-    seen = [outcome for outcome in outcomes if visible_us(outcome) <= us]
+    seen = [outcome for outcome in outcomes if get_visible_us(outcome) <= us]
     known = {outcome.consignment_id for outcome in seen}
     waiting: dict[str, Outcome] = {}
     for outcome in outcomes:
         chosen = outcome.selected_at
         if outcome.consignment_id not in known and chosen is not None and to_us(chosen) <= us:
-            waiting.setdefault(outcome.consignment_id, _pending(outcome))
+            waiting.setdefault(outcome.consignment_id, _build_pending(outcome))
     return [*seen, *waiting.values()]
 
 
-def standing_results(outcomes: Iterable[Outcome]) -> dict[str, str]:
+def select_final_results(outcomes: Iterable[Outcome]) -> dict[str, str]:
     """Give the final result that stands for each consignment in the end; none where the laboratory never answered."""
     last: dict[str, tuple[Any, ...]] = {}
     for outcome in outcomes:
         if is_final(outcome):
-            order = (known_us(outcome), visible_us(outcome), outcome.result)
+            order = (get_known_us(outcome), get_visible_us(outcome), outcome.result)
             last[outcome.consignment_id] = max(last.get(outcome.consignment_id, (NO_TIME,)), order)
     return {name: str(order[-1]) for name, order in last.items()}
 
 
-def _pending(outcome: Outcome) -> Outcome:
+def _build_pending(outcome: Outcome) -> Outcome:
     return Outcome(
         consignment_id=outcome.consignment_id,
         selected_by=outcome.selected_by,

@@ -17,13 +17,13 @@ from consignments.records import Result, Selector
 from features.spec import Spec
 from models.risk_model import RiskModel
 from models.rules import Rules
-from models.selection import select, selection_probabilities
+from models.selection import compute_selection_probabilities, select
 
 Floats = NDArray[np.float64]
 Sight = Literal["nothing", "features", "model", "legacy", "truth"]
 INSPECTED_BEFORE = ".inspections_ever"
 """Readings that tell how often the party, address, product or route of a consignment was inspected."""
-WORTH: dict[Result, float] = {"nps": 3.0, "controlled_drug": 2.0, "other_offence": 1.0}
+RESULT_PRIORITY: dict[Result, float] = {"nps": 3.0, "controlled_drug": 2.0, "other_offence": 1.0}
 """What the oracle opens first."""
 
 
@@ -32,7 +32,7 @@ class BadChoice(BadInput):
 
 
 @dataclass(frozen=True)
-class Offer:
+class SelectionContext:
     """The arrivals of one day, as they are known when the lists of all offices are drawn up.
 
     Attributes
@@ -69,19 +69,19 @@ class Offer:
     model: RiskModel | None
     suspect: NDArray[np.bool_]
 
-    def part(self, rows: NDArray[np.int64]) -> "Offer":
+    def select_rows(self, rows: NDArray[np.int64]) -> "SelectionContext":
         """Give the offer of some arrivals alone."""
         return replace(
             self,
             consignment_ids=tuple(self.consignment_ids[row] for row in rows.tolist()),
             offices=tuple(self.offices[row] for row in rows.tolist()),
-            X=_for_reading(self.X[rows] if len(self.X) else self.X),
-            scores=_for_reading(self.scores[rows] if len(self.scores) else self.scores),
-            suspect=_for_reading(self.suspect[rows]),
+            X=_copy_read_only(self.X[rows] if len(self.X) else self.X),
+            scores=_copy_read_only(self.scores[rows] if len(self.scores) else self.scores),
+            suspect=_copy_read_only(self.suspect[rows]),
         )
 
 
-class Pick(NamedTuple):
+class PolicyChoice(NamedTuple):
     """One choice.
 
     Attributes
@@ -114,7 +114,7 @@ class Policy:
     name: str
     text: str
     sees: Sight
-    choose: Callable[..., list[Pick]]
+    choose: Callable[..., list[PolicyChoice]]
 
     @property
     def learns(self) -> bool:
@@ -126,10 +126,12 @@ POLICIES: dict[str, Policy] = {}
 """All policies, by name."""
 
 
-def policy(sees: Sight) -> Callable[[Callable[..., list[Pick]]], Callable[..., list[Pick]]]:
+def register_policy(
+    sees: Sight,
+) -> Callable[[Callable[..., list[PolicyChoice]]], Callable[..., list[PolicyChoice]]]:
     """Make a function a policy, under its own name."""
 
-    def enter(choose: Callable[..., list[Pick]]) -> Callable[..., list[Pick]]:
+    def enter(choose: Callable[..., list[PolicyChoice]]) -> Callable[..., list[PolicyChoice]]:
         text = (choose.__doc__ or "").splitlines()[0]
         POLICIES[choose.__name__] = Policy(choose.__name__, text, sees, choose)
         return choose
@@ -137,7 +139,7 @@ def policy(sees: Sight) -> Callable[[Callable[..., list[Pick]]], Callable[..., l
     return enter
 
 
-def named(name: str) -> Policy:
+def get_policy(name: str) -> Policy:
     """Find a policy.
 
     Raises
@@ -145,67 +147,67 @@ def named(name: str) -> Policy:
     UnknownName
     """
     if name not in POLICIES:
-        raise UnknownName.among(name, POLICIES, kind="policy")
+        raise UnknownName.from_candidates(name, POLICIES, kind="policy")
     return POLICIES[name]
 
 
-@policy(sees="nothing")
-def random(offer: Offer) -> list[Pick]:
+@register_policy(sees="nothing")
+def random(offer: SelectionContext) -> list[PolicyChoice]:
     """Draw by lot, all with the same chance."""
     nothing = np.zeros(len(offer.consignment_ids))
-    return [pick._replace(selected_by="random") for pick in _listed(offer, nothing)]
+    return [pick._replace(selected_by="random") for pick in _select_by_score(offer, nothing)]
 
 
-@policy(sees="features")
-def rules(offer: Offer) -> list[Pick]:
+@register_policy(sees="features")
+def rules(offer: SelectionContext) -> list[PolicyChoice]:
     """Take most points of the table of rules, which never learns but knows earlier finds and alerts."""
-    points = Rules(offer.spec).scores(offer.X)
-    return [pick._replace(selected_by="rule") for pick in _listed(offer, points)]
+    points = Rules(offer.spec).compute_scores(offer.X)
+    return [pick._replace(selected_by="rule") for pick in _select_by_score(offer, points)]
 
 
-@policy(sees="legacy")
-def officer(offer: Offer, legacy: Callable[[], list[Pick]]) -> list[Pick]:  # noqa: ARG001
+@register_policy(sees="legacy")
+def officer(offer: SelectionContext, legacy: Callable[[], list[PolicyChoice]]) -> list[PolicyChoice]:  # noqa: ARG001
     """Leave it to the operation as it was: rules with X-ray pictures, officers at their discretion, a few by lot."""
     return legacy()
 
 
-@policy(sees="model")
-def greedy(offer: Offer) -> list[Pick]:
+@register_policy(sees="model")
+def greedy(offer: SelectionContext) -> list[PolicyChoice]:
     """Take the highest scores of the model, and nothing else."""
-    return _listed(offer, offer.scores)
+    return _select_by_score(offer, offer.scores)
 
 
-@policy(sees="model")
-def explore(offer: Offer) -> list[Pick]:
+@register_policy(sees="model")
+def explore(offer: SelectionContext) -> list[PolicyChoice]:
     """Take the highest scores, and a random share of the rest with logged probability."""
-    return _listed(offer, offer.scores, explore=offer.explore)
+    return _select_by_score(offer, offer.scores, explore=offer.explore)
 
 
-@policy(sees="model")
-def uncertain(offer: Offer) -> list[Pick]:
+@register_policy(sees="model")
+def uncertain(offer: SelectionContext) -> list[PolicyChoice]:
     """Take the highest scores, and spend the share on what the model's trees disagree about most."""
     assert offer.model is not None
-    return _spent(offer, offer.model.trees.spread(offer.X))
+    return _select_exploring(offer, offer.model.trees.compute_disagreement(offer.X))
 
 
-@policy(sees="model")
-def novel(offer: Offer) -> list[Pick]:
+@register_policy(sees="model")
+def novel(offer: SelectionContext) -> list[PolicyChoice]:
     """Take the highest scores, and spend the share on parties, goods and routes inspected least so far."""
     places = [place for place, name in enumerate(offer.spec.names) if name.endswith(INSPECTED_BEFORE)]
     seen = np.log1p(offer.X[:, places].astype(np.float64))
     given = ~np.isnan(seen)
     mean = np.where(given, seen, 0.0).sum(axis=1) / np.maximum(given.sum(axis=1), 1)
-    return _spent(offer, -mean)
+    return _select_exploring(offer, -mean)
 
 
-@policy(sees="truth")
-def oracle(offer: Offer, truth: Sequence[Result]) -> list[Pick]:
+@register_policy(sees="truth")
+def oracle(offer: SelectionContext, truth: Sequence[Result]) -> list[PolicyChoice]:
     """See what is inside: NPS first, then other drugs, then other offences; no policy can do better."""
-    worth = np.array([WORTH.get(result, 0.0) for result in truth])
-    return [pick._replace(selected_by="intelligence") for pick in _listed(offer, worth)]
+    worth = np.array([RESULT_PRIORITY.get(result, 0.0) for result in truth])
+    return [pick._replace(selected_by="intelligence") for pick in _select_by_score(offer, worth)]
 
 
-def check(picks: Iterable[Pick], offer: Offer, name: str) -> None:
+def check_choices(picks: Iterable[PolicyChoice], offer: SelectionContext, name: str) -> None:
     """Refuse choices that are not of the offer, come twice, exceed a capacity, or have no probability in (0, 1].
 
     Raises
@@ -233,34 +235,34 @@ def check(picks: Iterable[Pick], offer: Offer, name: str) -> None:
             raise BadChoice("a probability out of range", where=name, got=repr(pick.probability))
 
 
-def _for_reading(values: NDArray[Any]) -> NDArray[Any]:
+def _copy_read_only(values: NDArray[Any]) -> NDArray[Any]:
     copied = values.copy()
     copied.flags.writeable = False
     return copied
 
 
-def _listed(offer: Offer, scores: Floats, *, explore: float = 0.0) -> list[Pick]:
+def _select_by_score(offer: SelectionContext, scores: Floats, *, explore: float = 0.0) -> list[PolicyChoice]:
     """Draw up the lists of all offices: suspects, then the highest scores, equal ones by lot, and a random share of the rest."""
     every = np.arange(len(scores))
-    return _of(offer, every, _suspects_first(offer, scores), offer.capacity, explore)
+    return _select_rows(offer, every, _suspects_first(offer, scores), offer.capacity, explore)
 
 
-def _suspects_first(offer: Offer, scores: Floats) -> Floats:
+def _suspects_first(offer: SelectionContext, scores: Floats) -> Floats:
     """Lift those whose picture looked wrong above all others, in the order of their scores."""
     return scores + offer.suspect * (1.0 + np.ptp(scores)) if len(scores) else scores
 
 
-def _spent(offer: Offer, curiosity: Floats) -> list[Pick]:
+def _select_exploring(offer: SelectionContext, curiosity: Floats) -> list[PolicyChoice]:
     """Spend the exploring share, in whole places of each office, on what one is most curious about."""
     places = min(max(1, round(offer.capacity * offer.explore)), offer.capacity)
     by_score, everything = offer.capacity - places, np.arange(len(curiosity))
     ranked = _suspects_first(offer, offer.scores)
-    first = _of(offer, everything, ranked, by_score) if by_score else []
+    first = _select_rows(offer, everything, ranked, by_score) if by_score else []
     left = np.setdiff1d(everything, [pick.row for pick in first])
-    second = _of(offer, left, curiosity[left], places)
+    second = _select_rows(offer, left, curiosity[left], places)
     if not by_score:
         return second
-    before = selection_probabilities(
+    before = compute_selection_probabilities(
         ranked, offer.offices, _days(offer, len(curiosity)), capacity=by_score, explore=0.0
     )
     return first + [
@@ -271,9 +273,9 @@ def _spent(offer: Offer, curiosity: Floats) -> list[Pick]:
     ]
 
 
-def _of(
-    offer: Offer, rows: NDArray[np.int64], scores: Floats, capacity: int, explore: float = 0.0
-) -> list[Pick]:
+def _select_rows(
+    offer: SelectionContext, rows: NDArray[np.int64], scores: Floats, capacity: int, explore: float = 0.0
+) -> list[PolicyChoice]:
     chosen = select(
         [offer.consignment_ids[row] for row in rows.tolist()],
         scores,
@@ -283,8 +285,8 @@ def _of(
         explore=explore,
         seed=offer.seed,
     )
-    return [Pick(int(rows[one.place]), one.selected_by, one.selection_probability) for one in chosen]
+    return [PolicyChoice(int(rows[one.place]), one.selected_by, one.selection_probability) for one in chosen]
 
 
-def _days(offer: Offer, count: int) -> NDArray[np.int64]:
+def _days(offer: SelectionContext, count: int) -> NDArray[np.int64]:
     return np.full(count, offer.day, dtype=np.int64)

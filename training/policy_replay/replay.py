@@ -15,16 +15,21 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from consignments.records import Alert, Outcome, Target
-from consignments.visibility import US_PER_DAY, moment_of_us, time_column_us
-from features.fitted import Fitted
+from consignments.visibility import US_PER_DAY, get_time_column_us, to_datetime
+from features.fitted import FittedParameters
 from features.spec import Spec
 from models.risk_model import RiskModel
 from training.config import TrainConfig
 from training.data.training_set import build_data_set, is_positive
-from training.policy_replay.checkpoints import Decision, Journal, Week
-from training.policy_replay.environments import ReplayWorld, Truth, offices_of
-from training.policy_replay.observed_history import NO_ROWS, Knowledge, Known, standing_results
-from training.policy_replay.policies import Offer, Pick, Policy, check
+from training.policy_replay.checkpoints import CheckpointFile, RecordedChoice, ReplayWeek
+from training.policy_replay.environments import ReplayEnvironment, TrueResults, list_offices
+from training.policy_replay.observed_history import (
+    NO_ROWS,
+    ObservedHistory,
+    ObservedState,
+    select_final_results,
+)
+from training.policy_replay.policies import Policy, PolicyChoice, SelectionContext, check_choices
 from training.runs.train import fit
 
 DAYS_PER_WEEK = 7
@@ -32,9 +37,9 @@ Bools = NDArray[np.bool_]
 Floats = NDArray[np.float64]
 Rows = NDArray[np.float32]
 NO_SCORES = np.empty(0)
-SCREENING = 1_000_003
+SCREENING_SEED_OFFSET = 1_000_003
 """Added to the seed, so that lots of pictures and lots of openings are apart."""
-OPENING = (
+INSPECTION_COLUMNS = (
     "round",
     "day",
     "consignment_id",
@@ -47,7 +52,7 @@ OPENING = (
     "warm_up",
     "truth",
 )
-POSITIVE = (
+POSITIVE_COLUMNS = (
     "round",
     "day",
     "consignment_id",
@@ -59,7 +64,7 @@ POSITIVE = (
     "warm_up",
 )
 """Columns of the tables; `result` and `found` join them in the end."""
-Trainer = Callable[[Known, TrainConfig, Target], tuple[Fitted, RiskModel]]
+Trainer = Callable[[ObservedState, TrainConfig, Target], tuple[FittedParameters, RiskModel]]
 
 
 class ReplaySettings(msgspec.Struct, frozen=True):
@@ -86,7 +91,9 @@ class ReplaySettings(msgspec.Struct, frozen=True):
     background: float = 0.05
 
 
-def learn(known: Known, config: TrainConfig, target: Target) -> tuple[Fitted, RiskModel]:
+def train_model(
+    known: ObservedState, config: TrainConfig, target: Target
+) -> tuple[FittedParameters, RiskModel]:
     """Train as operations do: propensity weights, background negatives, calibration; nothing is held out for a test."""
     data = build_data_set(
         known.consignments,
@@ -103,7 +110,7 @@ def learn(known: Known, config: TrainConfig, target: Target) -> tuple[Fitted, Ri
     return fitted, model
 
 
-class Replay:
+class PolicyReplay:
     """One policy in one world.
 
     Parameters
@@ -122,23 +129,23 @@ class Replay:
 
     def __init__(
         self,
-        world: ReplayWorld,
+        world: ReplayEnvironment,
         policy: Policy,
         settings: ReplaySettings,
         config: TrainConfig,
-        journal: Journal,
+        journal: CheckpointFile,
         *,
         seed: int,
-        trainer: Trainer = learn,
+        trainer: Trainer = train_model,
     ) -> None:
         self._world, self._policy, self._settings, self._config = world, policy, settings, config
         self._journal, self._seed, self._trainer = journal, seed, trainer
-        self._knowledge: Knowledge | None = None
+        self._knowledge: ObservedHistory | None = None
         if policy.sees in ("features", "model"):
-            self._knowledge = Knowledge(config.features, background=settings.background, seed=seed)
+            self._knowledge = ObservedHistory(config.features, background=settings.background, seed=seed)
         self._model: RiskModel | None = None
         self._trained_on = -1
-        self._account = _Account(settings.target)
+        self._account = _ResultRecorder(settings.target)
 
     def run(self) -> tuple[pd.DataFrame, pd.DataFrame]:
         """Live through the world, from where the journal ends, and write the tables.
@@ -148,57 +155,57 @@ class Replay:
         openings, positives : DataFrame
             One row for each consignment that was opened, and for each that held what was looked for.
         """
-        past = self._journal.weeks()
+        past = self._journal.read_weeks()
         rounds_a_week = max(1, DAYS_PER_WEEK // self._world.round_days)
-        week: list[list[Decision]] = []
+        week: list[list[RecordedChoice]] = []
         for number in range(self._world.rounds):
             at, place = divmod(number, rounds_a_week)
             decided = past[at].rounds[place] if at < len(past) else None
-            week.append(self._live(number, decided))
+            week.append(self._run_round(number, decided))
             if len(week) == rounds_a_week or number == self._world.rounds - 1:
                 if at >= len(past):
-                    self._journal.finish_week(Week(at, week))
+                    self._journal.write_week(ReplayWeek(at, week))
                 week = []
-        tables = self._account.tables()
-        self._journal.finish(*tables)
+        tables = self._account.build_tables()
+        self._journal.write_tables(*tables)
         return tables
 
-    def _live(self, number: int, decided: list[Decision] | None) -> list[Decision]:
+    def _run_round(self, number: int, decided: list[RecordedChoice] | None) -> list[RecordedChoice]:
         """Live one round; where it was decided before, do what was decided."""
-        now = self._begin(number)
+        now = self._begin_round(number)
         if decided is None and now.warming:
-            decided = now.decisions(now.legacy, NO_SCORES)
+            decided = now.record_choices(now.legacy, NO_SCORES)
         if decided is None and self._policy.learns:
             self._retrain(now.day)
-        kept = self._kept_anyway(now)
-        X, scores = self._look(now, decided, kept)
+        kept = self._mask_always_kept(now)
+        X, scores = self._read_features(now, decided, kept)
         if decided is None:
-            decided = now.decisions(self._choose(now, X, scores), scores)
-        outcomes = self._open(now, decided)
+            decided = now.record_choices(self._choose(now, X, scores), scores)
+        outcomes = self._inspect(now, decided)
         if self._knowledge is not None:
-            self._knowledge.keep(np.flatnonzero(kept | now.mask(decided)).tolist())
-            self._knowledge.expect(outcomes)
+            self._knowledge.keep_features(np.flatnonzero(kept | now.mask_rows(decided)).tolist())
+            self._knowledge.schedule_outcomes(outcomes)
         self._account.add(now, decided, outcomes)
         return decided
 
-    def _begin(self, number: int) -> "_Round":
-        frame, alerts = self._world.arrive(number)
+    def _begin_round(self, number: int) -> "_ReplayRound":
+        frame, alerts = self._world.receive_round(number)
         since_start = number * self._world.round_days
         warming = since_start < self._settings.warm_up_days
-        capacity = self._world.capacity(self._settings.capacity)
+        capacity = self._world.compute_capacity(self._settings.capacity)
         asked = warming or self._policy.sees == "legacy"
-        return _Round(
+        return _ReplayRound(
             number=number,
             day=self._world.start_day + since_start,
             warming=warming,
             capacity=capacity,
             frame=frame,
             alerts=alerts,
-            tips=self._world.tips(),
-            truth=self._world.truth(),
-            legacy=self._world.legacy(capacity) if asked else [],
+            tips=self._world.flag_intelligence(),
+            truth=self._world.get_truth(),
+            legacy=self._world.choose_legacy(capacity) if asked else [],
             ids=tuple(frame["consignment_id"].tolist()),
-            offices=offices_of(frame),
+            offices=list_offices(frame),
         )
 
     def _retrain(self, day: int) -> None:
@@ -209,33 +216,35 @@ class Replay:
         due -= (due - self._world.start_day) % self._world.round_days
         if due == self._trained_on:
             return
-        known = self._knowledge.as_known(moment_of_us(due * US_PER_DAY))
+        known = self._knowledge.get_state(to_datetime(due * US_PER_DAY))
         fitted, self._model = self._trainer(known, self._config, self._settings.target)
-        self._knowledge.describe_by(fitted)
+        self._knowledge.set_fitted(fitted)
         self._trained_on = due
 
-    def _kept_anyway(self, now: "_Round") -> Bools:
+    def _mask_always_kept(self, now: "_ReplayRound") -> Bools:
         """Rows whose features are kept whatever is chosen: the background, and what partners name."""
         if self._knowledge is None:
             return now.tips
         return now.tips | self._knowledge.is_background(now.ids)
 
-    def _look(self, now: "_Round", decided: list[Decision] | None, kept: Bools) -> tuple[Rows, Floats]:
+    def _read_features(
+        self, now: "_ReplayRound", decided: list[RecordedChoice] | None, kept: Bools
+    ) -> tuple[Rows, Floats]:
         """Let the arrivals join the history, and read and score what has to be."""
         if self._knowledge is None:
             return NO_ROWS, NO_SCORES
-        wanted = np.ones(len(now.ids), dtype=bool) if decided is None else kept | now.mask(decided)
-        X = self._knowledge.arrive(now.frame, now.alerts, wanted)
+        wanted = np.ones(len(now.ids), dtype=bool) if decided is None else kept | now.mask_rows(decided)
+        X = self._knowledge.add_arrivals(now.frame, now.alerts, wanted)
         if decided is not None or self._model is None:
             return X, NO_SCORES
         return X, self._model.score(X, now.frame["channel"].tolist())
 
-    def _choose(self, now: "_Round", X: Rows, scores: Floats) -> list[Pick]:
+    def _choose(self, now: "_ReplayRound", X: Rows, scores: Floats) -> list[PolicyChoice]:
         """Ask the policy, give it what it declared to see and no more, and hold it to the capacity."""
         rows = np.flatnonzero(~now.tips)
-        offer = self._offer(now, X, scores).part(rows)
+        offer = self._build_context(now, X, scores).select_rows(rows)
         if self._policy.sees in ("features", "model"):
-            offer = self._screened(offer, rows)
+            offer = self._screen(offer, rows)
         if self._policy.sees == "truth":
             picks = self._policy.choose(offer, tuple(now.truth.results[row] for row in rows.tolist()))
         elif self._policy.sees == "legacy":
@@ -244,12 +253,12 @@ class Replay:
             picks = self._policy.choose(offer, lambda: own)
         else:
             picks = self._policy.choose(offer)
-        check(picks, offer, self._policy.name)
+        check_choices(picks, offer, self._policy.name)
         return sorted(pick._replace(row=int(rows[pick.row])) for pick in picks)
 
-    def _offer(self, now: "_Round", X: Rows, scores: Floats) -> Offer:
+    def _build_context(self, now: "_ReplayRound", X: Rows, scores: Floats) -> SelectionContext:
         """Give what is known of all arrivals; its parts are copies."""
-        return Offer(
+        return SelectionContext(
             consignment_ids=now.ids,
             offices=now.offices,
             day=now.day,
@@ -263,33 +272,35 @@ class Replay:
             suspect=np.zeros(len(now.ids), dtype=bool),
         )
 
-    def _screened(self, offer: Offer, rows: NDArray[np.int64]) -> Offer:
+    def _screen(self, offer: SelectionContext, rows: NDArray[np.int64]) -> SelectionContext:
         """Let each office take X-ray pictures of the share it can, chosen by the policy itself, and tell what it saw."""
         share, offices = self._world.screened_share, np.array(offer.offices, dtype=object)
         suspect = np.zeros(len(rows), dtype=bool)
         for office in sorted(set(offer.offices)) if share else ():
             mine = np.flatnonzero(offices == office)
             asked = replace(
-                offer.part(mine), capacity=max(1, round(share * len(mine))), seed=offer.seed + SCREENING
+                offer.select_rows(mine),
+                capacity=max(1, round(share * len(mine))),
+                seed=offer.seed + SCREENING_SEED_OFFSET,
             )
             picks = self._policy.choose(asked)
-            check(picks, asked, self._policy.name)
+            check_choices(picks, asked, self._policy.name)
             screened = mine[[pick.row for pick in picks]]
-            suspect[screened] = self._world.pictures(rows[screened])
+            suspect[screened] = self._world.take_pictures(rows[screened])
         suspect.flags.writeable = False
         return replace(offer, suspect=suspect)
 
-    def _open(self, now: "_Round", decided: Sequence[Decision]) -> list[Outcome]:
+    def _inspect(self, now: "_ReplayRound", decided: Sequence[RecordedChoice]) -> list[Outcome]:
         """Open, and date the choices to when the list of their office could be drawn up."""
-        received = pd.Series(time_column_us(now.frame, "received_at"))
+        received = pd.Series(get_time_column_us(now.frame, "received_at"))
         last = received.groupby(np.array(now.offices, dtype=object)).transform("max").tolist()
-        listed = {one.consignment_id: moment_of_us(last[one.row]) for one in decided}
-        outcomes = self._world.open([one.pick for one in decided])
-        return [dated(outcome, listed.get(outcome.consignment_id)) for outcome in outcomes]
+        listed = {one.consignment_id: to_datetime(last[one.row]) for one in decided}
+        outcomes = self._world.inspect([one.pick for one in decided])
+        return [clamp_times(outcome, listed.get(outcome.consignment_id)) for outcome in outcomes]
 
 
 @dataclass(frozen=True)
-class _Round:
+class _ReplayRound:
     """One round as the world has it; only parts of it are shown to anyone."""
 
     number: int
@@ -299,21 +310,21 @@ class _Round:
     frame: pd.DataFrame
     alerts: list[Alert]
     tips: Bools
-    truth: Truth
-    legacy: list[Pick]
+    truth: TrueResults
+    legacy: list[PolicyChoice]
     ids: tuple[str, ...]
     offices: tuple[str, ...]
 
-    def mask(self, decided: Sequence[Decision]) -> Bools:
+    def mask_rows(self, decided: Sequence[RecordedChoice]) -> Bools:
         """Mark what was chosen."""
         chosen = np.zeros(len(self.ids), dtype=bool)
         chosen[[one.row for one in decided]] = True
         return chosen
 
-    def decisions(self, picks: Iterable[Pick], scores: Floats) -> list[Decision]:
+    def record_choices(self, picks: Iterable[PolicyChoice], scores: Floats) -> list[RecordedChoice]:
         """Write choices as they are written down."""
         return [
-            Decision(
+            RecordedChoice(
                 self.ids[pick.row],
                 pick.row,
                 pick.selected_by,
@@ -324,7 +335,7 @@ class _Round:
         ]
 
 
-def dated(outcome: Outcome, listed_at: datetime | None) -> Outcome:
+def clamp_times(outcome: Outcome, listed_at: datetime | None) -> Outcome:
     """Let nothing of an outcome come before the list that it was chosen on."""
     if listed_at is None:
         return outcome
@@ -333,7 +344,7 @@ def dated(outcome: Outcome, listed_at: datetime | None) -> Outcome:
     return msgspec.structs.replace(outcome, selected_at=listed_at, inspected_at=inspected, known_at=known)
 
 
-class _Account:
+class _ResultRecorder:
     """Writes down what was opened and what was there to be found."""
 
     def __init__(self, target: Target) -> None:
@@ -342,28 +353,30 @@ class _Account:
         self._positives: list[tuple[object, ...]] = []
         self._outcomes: list[Outcome] = []
 
-    def add(self, now: _Round, decided: Sequence[Decision], outcomes: Sequence[Outcome]) -> None:
+    def add(self, now: _ReplayRound, decided: Sequence[RecordedChoice], outcomes: Sequence[Outcome]) -> None:
         self._outcomes += outcomes
         own = {one.row: one for one in decided}
         tipped = np.flatnonzero(now.tips).tolist()
-        beyond = {row: Decision(now.ids[row], row, "intelligence", None, None) for row in tipped}
+        beyond = {row: RecordedChoice(now.ids[row], row, "intelligence", None, None) for row in tipped}
         for row, one in sorted((own | beyond).items()):
             chosen = (one.selected_by, one.probability, one.score, row not in beyond, now.warming)
-            self._openings.append((*self._shared(now, row), *chosen, now.truth.results[row]))
+            self._openings.append((*self._get_shared_values(now, row), *chosen, now.truth.results[row]))
         positive = is_positive(pd.Series(now.truth.results), self._target)
         for row in np.flatnonzero(positive).tolist():
             opened = (row in own or row in beyond, row in own and row not in beyond, now.warming)
-            self._positives.append((*self._shared(now, row), now.truth.networks[row] or "", *opened))
+            self._positives.append(
+                (*self._get_shared_values(now, row), now.truth.networks[row] or "", *opened)
+            )
 
-    def _shared(self, now: _Round, row: int) -> tuple[object, ...]:
+    def _get_shared_values(self, now: _ReplayRound, row: int) -> tuple[object, ...]:
         channel = now.frame["channel"].iloc[row]
         return now.number, now.day, now.ids[row], now.offices[row], channel
 
-    def tables(self) -> tuple[pd.DataFrame, pd.DataFrame]:
+    def build_tables(self) -> tuple[pd.DataFrame, pd.DataFrame]:
         """Give both tables, with the result that stood in the end."""
-        results = standing_results(self._outcomes)
-        openings = pd.DataFrame(self._openings, columns=OPENING)
-        positives = pd.DataFrame(self._positives, columns=POSITIVE)
+        results = select_final_results(self._outcomes)
+        openings = pd.DataFrame(self._openings, columns=INSPECTION_COLUMNS)
+        positives = pd.DataFrame(self._positives, columns=POSITIVE_COLUMNS)
         for frame in (openings, positives):
             stood = frame["consignment_id"].map(results)
             frame["result"] = stood.astype("str")

@@ -8,15 +8,15 @@ import numpy as np
 import pandas as pd
 from markupsafe import Markup
 
-from training.policy_replay.checkpoints import write
-from training.policy_replay.experiment import Contest
-from training.policy_replay.report_pictures import draw
-from training.policy_replay.results import Findings
-from training.reporting.html import LARGEST_BYTES, environment
-from training.runs.artifacts import table_json
+from training.policy_replay.checkpoints import write_atomically
+from training.policy_replay.experiment import Experiment
+from training.policy_replay.report_pictures import draw_pictures
+from training.policy_replay.results import ReplayResults
+from training.reporting.html import MAX_PAGE_BYTES, create_environment
+from training.runs.artifacts import serialize_table
 
 PAGE = "replay.html"
-LOGGED = (
+LOGGED_METRICS = (
     "found",
     "hit_rate",
     "share_of_oracle",
@@ -27,11 +27,11 @@ LOGGED = (
     "sent",
 )
 """Columns of the runs that are metrics."""
-BY_WEEK = ("found", "found_so_far", "hit_rate", "share_of_oracle")
+WEEKLY_METRICS = ("found", "found_so_far", "hit_rate", "share_of_oracle")
 """Columns of the weeks that are charts."""
 
 
-def write_report(findings: Findings, contest: Contest, folder: Path, *, title: str) -> None:
+def write_report(findings: ReplayResults, contest: Experiment, folder: Path, *, title: str) -> None:
     """Write `replay.html`, and the tables as Parquet and JSON, into a folder.
 
     Parameters
@@ -43,15 +43,15 @@ def write_report(findings: Findings, contest: Contest, folder: Path, *, title: s
     """
     folder.mkdir(parents=True, exist_ok=True)
     (folder / "tables").mkdir(exist_ok=True)
-    for name, frame in tables_of(findings).items():
+    for name, frame in list_tables(findings).items():
         aside = folder / "tables" / f"{name}.tmp"
         frame.to_parquet(aside)
         aside.replace(folder / "tables" / f"{name}.parquet")
-        write(folder / "tables" / f"{name}.json", table_json(_rows(frame)).encode())
-    write(folder / PAGE, render(findings, contest, title).encode())
+        write_atomically(folder / "tables" / f"{name}.json", serialize_table(_rows(frame)).encode())
+    write_atomically(folder / PAGE, render(findings, contest, title).encode())
 
 
-def tables_of(findings: Findings) -> dict[str, pd.DataFrame]:
+def list_tables(findings: ReplayResults) -> dict[str, pd.DataFrame]:
     """Name the tables of a replay; the empty ones are left out."""
     tables = {
         "policies": findings.policies,
@@ -63,28 +63,28 @@ def tables_of(findings: Findings) -> dict[str, pd.DataFrame]:
     return {name: frame for name, frame in tables.items() if not frame.empty}
 
 
-def render(findings: Findings, contest: Contest, title: str) -> str:
+def render(findings: ReplayResults, contest: Experiment, title: str) -> str:
     """Write the page: HTML that needs nothing else, pictures first."""
-    pages = environment()
+    pages = create_environment()
     pages.filters["signed"] = lambda value: f"{value:+,.1f}" if np.isfinite(value) else "–"
-    pages.filters["plain"] = plain
+    pages.filters["plain"] = format_count
     page = pages.get_template(PAGE).render(
         title=title,
-        facts=facts_of(contest),
+        facts=list_facts(contest),
         sentences=findings.sentences,
-        pictures={name: Markup(picture) for name, picture in draw(findings, contest).items()},
+        pictures={name: Markup(picture) for name, picture in draw_pictures(findings, contest).items()},
         events=contest.events,
         policies=_rows(findings.policies),
         missed=_rows(findings.missed),
         changes=_rows(findings.events),
         seeds=int(findings.runs["seed"].nunique()),
     )
-    if len(page.encode()) > LARGEST_BYTES:
-        raise ValueError(f"the report has {len(page.encode()):,} bytes, more than {LARGEST_BYTES:,}")
+    if len(page.encode()) > MAX_PAGE_BYTES:
+        raise ValueError(f"the report has {len(page.encode()):,} bytes, more than {MAX_PAGE_BYTES:,}")
     return page
 
 
-def facts_of(contest: Contest) -> dict[str, str]:
+def list_facts(contest: Experiment) -> dict[str, str]:
     """Give the short facts of the head of the page."""
     settings, header = contest.settings, contest.header
     facts = {"days": f"{contest.days:,}"}
@@ -103,7 +103,7 @@ def facts_of(contest: Contest) -> dict[str, str]:
     }
 
 
-def plain(value: Any) -> str:
+def format_count(value: Any) -> str:
     """Write a number of things, with a decimal where it is a mean; a dash where it is unknown.
 
     Examples
@@ -116,7 +116,9 @@ def plain(value: Any) -> str:
     return f"{value:,.0f}" if float(value).is_integer() else f"{value:,.1f}"
 
 
-def log_replay(findings: Findings, contest: Contest, folder: Path, *, title: str, tracking_uri: str) -> str:
+def log_replay(
+    findings: ReplayResults, contest: Experiment, folder: Path, *, title: str, tracking_uri: str
+) -> str:
     """Log a run for each policy and seed under one parent that holds the report.
 
     Parameters
@@ -166,17 +168,17 @@ def log_replay(findings: Findings, contest: Contest, folder: Path, *, title: str
             log_run(
                 RunRecord(
                     name=f"{run['policy']}, seed {run['seed']}",
-                    description=_text(findings, str(run["policy"])),
+                    description=_get_policy_text(findings, str(run["policy"])),
                     tags={**tags, "policy": str(run["policy"]), "seed": str(run["seed"])},
                     params={**params, "policy": run["policy"], "seed": run["seed"]},
-                    metrics=_finite({_metric(name, contest): run[name] for name in LOGGED}),
+                    metrics=_finite({_metric(name, contest): run[name] for name in LOGGED_METRICS}),
                     series={
                         f"{_metric(name, contest)}_by_week": [
                             (int(week), float(value))
                             for week, value in zip(mine["week"], mine[name], strict=True)
                             if np.isfinite(value)
                         ]
-                        for name in BY_WEEK
+                        for name in WEEKLY_METRICS
                     },
                     folder=Path(spare),
                     parent=parent,
@@ -186,12 +188,12 @@ def log_replay(findings: Findings, contest: Contest, folder: Path, *, title: str
     return parent
 
 
-def _metric(column: str, contest: Contest) -> str:
+def _metric(column: str, contest: Experiment) -> str:
     """Name a metric: finds by what was looked for."""
     return f"replay/{contest.settings.target}_{column}" if column.startswith("found") else f"replay/{column}"
 
 
-def _summary(findings: Findings) -> dict[str, float]:
+def _summary(findings: ReplayResults) -> dict[str, float]:
     columns = [f"{name}{end}" for name in ("found", "share_of_oracle") for end in ("", "_low", "_high")]
     return _finite(
         {
@@ -206,7 +208,7 @@ def _finite(metrics: dict[str, Any]) -> dict[str, float]:
     return {name: float(value) for name, value in metrics.items() if np.isfinite(value)}
 
 
-def _text(findings: Findings, policy: str) -> str:
+def _get_policy_text(findings: ReplayResults, policy: str) -> str:
     return str(findings.policies.set_index("policy").loc[policy, "text"])
 
 

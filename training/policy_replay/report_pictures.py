@@ -8,12 +8,24 @@ import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.ticker import MaxNLocator, PercentFormatter
 
-from training.policy_replay.experiment import Contest
+from training.policy_replay.experiment import Experiment
 from training.policy_replay.replay import DAYS_PER_WEEK
-from training.policy_replay.results import EXPLORING, REFERENCE, YARDSTICK, Findings
-from training.reporting.plots import BLUE, GREEN, GREY, INK, ORANGE, PURPLE, RED, SKY, STYLE, canvas, svg_text
+from training.policy_replay.results import EXPLORING, REFERENCE, UPPER_BOUND, ReplayResults
+from training.reporting.plots import (
+    BLUE,
+    GREEN,
+    GREY,
+    INK,
+    ORANGE,
+    PURPLE,
+    RED,
+    SKY,
+    STYLE,
+    create_figure,
+    render_svg,
+)
 
-LINES = {
+LINE_STYLES = {
     "oracle": (INK, (0, (1, 1.5))),
     "greedy": (ORANGE, "-"),
     "explore": (BLUE, "-"),
@@ -23,13 +35,13 @@ LINES = {
     "rules": (SKY, "--"),
     "random": (GREY, "--"),
 }
-OTHERS = ("#000000", "-.")
+DEFAULT_LINE_STYLE = ("#000000", "-.")
 SMOOTH_WEEKS = 4
-CURIOUS = (EXPLORING, "uncertain", "novel")
+EXPLORING_POLICIES = (EXPLORING, "uncertain", "novel")
 """Policies whose gain is drawn around events."""
 
 
-def draw(findings: Findings, contest: Contest) -> dict[str, str]:
+def draw_pictures(findings: ReplayResults, contest: Experiment) -> dict[str, str]:
     """Draw all pictures.
 
     Returns
@@ -39,28 +51,28 @@ def draw(findings: Findings, contest: Contest) -> dict[str, str]:
     """
     with mpl.rc_context(STYLE):
         pictures = {
-            "cumulative": _by_week(findings, contest, "found_so_far"),
-            "total": _totals(findings),
-            "weekly": _by_week(findings, contest, "share_found"),
-            "missed": _missed(findings),
+            "cumulative": _draw_by_week(findings, contest, "found_so_far"),
+            "total": _draw_totals(findings),
+            "weekly": _draw_by_week(findings, contest, "share_found"),
+            "missed": _draw_missed(findings),
         }
-        if not findings.events.empty and findings.events["policy"].isin(CURIOUS).any():
-            pictures["events"] = _events(findings)
+        if not findings.events.empty and findings.events["policy"].isin(EXPLORING_POLICIES).any():
+            pictures["events"] = _draw_events(findings)
     return pictures
 
 
-def _by_week(findings: Findings, contest: Contest, what: str) -> str:
+def _draw_by_week(findings: ReplayResults, contest: Experiment, what: str) -> str:
     """Draw finds so far, or the share found of what was sent, over the last weeks; the mean over seeds."""
-    figure, (ax,) = canvas(1, 1, width=10.4, height=4.4)
+    figure, (ax,) = create_figure(1, 1, width=10.4, height=4.4)
     table = findings.weeks
-    for policy in _order(findings):
+    for policy in _order_policies(findings):
         mine = table[table["policy"] == policy].groupby("week")[["found", "sent", "found_so_far"]].mean()
         if what == "share_found":
             rolled = mine.rolling(SMOOTH_WEEKS, min_periods=1).sum()
             values = rolled["found"] / rolled["sent"].where(rolled["sent"] > 0)
         else:
             values = mine[what]
-        colour, dashes = LINES.get(policy, OTHERS)
+        colour, dashes = LINE_STYLES.get(policy, DEFAULT_LINE_STYLE)
         ax.plot(values.index, values, color=colour, linestyle=dashes, linewidth=2, label=policy)
         if what == "found_so_far":
             each = table[table["policy"] == policy].groupby("week")[what]
@@ -76,10 +88,10 @@ def _by_week(findings: Findings, contest: Contest, what: str) -> str:
         ax.set_title("Finds so far, mean over seeds (band: lowest and highest seed)")
     _mark_events(ax, contest)
     ax.legend(loc="upper left", bbox_to_anchor=(1.0, 1.0), fontsize=9)
-    return svg_text(figure)
+    return render_svg(figure)
 
 
-def _mark_events(ax: Axes, contest: Contest) -> None:
+def _mark_events(ax: Axes, contest: Experiment) -> None:
     top = ax.get_ylim()[1]
     for number, (_, day) in enumerate(contest.events, 1):
         if day >= contest.settings.warm_up_days:
@@ -87,12 +99,12 @@ def _mark_events(ax: Axes, contest: Contest) -> None:
             ax.text(day / DAYS_PER_WEEK, top, f" {number}", fontsize=9, va="top", color=INK)
 
 
-def _totals(findings: Findings) -> str:
+def _draw_totals(findings: ReplayResults) -> str:
     table = findings.policies.iloc[::-1]
-    figure, (ax,) = canvas(1, 1, width=10.4, height=1.1 + 0.36 * len(table))
+    figure, (ax,) = create_figure(1, 1, width=10.4, height=1.1 + 0.36 * len(table))
     found = table["found"].to_numpy(dtype=np.float64)
     low, high = (table[f"found_{end}"].to_numpy(dtype=np.float64) for end in ("low", "high"))
-    colours = [LINES.get(name, OTHERS)[0] for name in table["policy"]]
+    colours = [LINE_STYLES.get(name, DEFAULT_LINE_STYLE)[0] for name in table["policy"]]
     ax.barh(table["policy"], found, color=colours, height=0.66)
     known = np.isfinite(low)
     if known.any():
@@ -108,13 +120,13 @@ def _totals(findings: Findings) -> str:
     ax.set_xlim(0, 1.35 * max(1.0, float(reached)))
     ax.grid(axis="y", visible=False)
     ax.set(title="Found in all, at the same capacity", xlabel="finds after the warm-up")
-    return svg_text(figure)
+    return render_svg(figure)
 
 
-def _missed(findings: Findings) -> str:
+def _draw_missed(findings: ReplayResults) -> str:
     """Draw the share found by kind of network and by channel, darker where more was found."""
     parts = [by for by in ("network", "channel") if (findings.missed["by"] == by).any()]
-    figure, axes = canvas(1, len(parts), width=10.4, height=1.6 + 0.36 * len(findings.policies))
+    figure, axes = create_figure(1, len(parts), width=10.4, height=1.6 + 0.36 * len(findings.policies))
     for ax, by in zip(axes, parts, strict=True):
         mine = findings.missed[findings.missed["by"] == by]
         table = mine.pivot_table(index="policy", columns="value", values="share_found")
@@ -130,19 +142,19 @@ def _missed(findings: Findings) -> str:
                 shade = "white" if share > 0.55 else INK
                 ax.text(column, row, f"{share:.0%}", ha="center", va="center", fontsize=9.5, color=shade)
         ax.set_title(f"Share found by {'kind of network' if by == 'network' else by}")
-    return svg_text(figure)
+    return render_svg(figure)
 
 
-def _events(findings: Findings) -> str:
+def _draw_events(findings: ReplayResults) -> str:
     """Draw what the exploring policies found more than the greedy one, before and after each event."""
     table = findings.events
-    names = [name for name in CURIOUS if (table["policy"] == name).any()]
+    names = [name for name in EXPLORING_POLICIES if (table["policy"] == name).any()]
     events = list(dict.fromkeys(zip(table["event"], table["day"], strict=True)))
-    figure, axes = canvas(1, 2, width=10.4, height=1.5 + 0.5 * len(events))
+    figure, axes = create_figure(1, 2, width=10.4, height=1.5 + 0.5 * len(events))
     for ax, window in zip(axes, ("before", "after"), strict=True):
         for shift, name in enumerate(names):
             mine = table[(table["policy"] == name) & (table["window"] == window)].set_index("event")
-            _dots(ax, mine, [event for event, _ in events], 0.22 * (shift - (len(names) - 1) / 2), name)
+            _draw_dots(ax, mine, [event for event, _ in events], 0.22 * (shift - (len(names) - 1) / 2), name)
         ax.axvline(0, color=GREY, linewidth=1)
         ax.set_yticks(range(len(events)), [f"{n} {event}" for n, (event, _) in enumerate(events, 1)])
         ax.set_ylim(len(events) - 0.5, -0.5)
@@ -150,11 +162,11 @@ def _events(findings: Findings) -> str:
         if window == "after":
             ax.set_yticklabels([])
             ax.legend(loc="best", fontsize=9)
-    return svg_text(figure)
+    return render_svg(figure)
 
 
-def _dots(ax: Axes, mine: pd.DataFrame, events: Sequence[str], shift: float, name: str) -> None:
-    colour = LINES.get(name, OTHERS)[0]
+def _draw_dots(ax: Axes, mine: pd.DataFrame, events: Sequence[str], shift: float, name: str) -> None:
+    colour = LINE_STYLES.get(name, DEFAULT_LINE_STYLE)[0]
     there = [place for place, event in enumerate(events) if event in mine.index]
     rows = mine.loc[[events[place] for place in there]]
     at = np.array(there, dtype=np.float64) + shift
@@ -165,6 +177,6 @@ def _dots(ax: Axes, mine: pd.DataFrame, events: Sequence[str], shift: float, nam
     ax.hlines(at[known], low[known], high[known], color=colour, linewidth=1.4)
 
 
-def _order(findings: Findings) -> list[str]:
+def _order_policies(findings: ReplayResults) -> list[str]:
     best_first = findings.policies["policy"].tolist()
-    return sorted(best_first, key=lambda name: (name != YARDSTICK, best_first.index(name)))
+    return sorted(best_first, key=lambda name: (name != UPPER_BOUND, best_first.index(name)))

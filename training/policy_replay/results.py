@@ -13,20 +13,20 @@ from consignments.errors import BadInput
 from training.data.training_set import is_positive
 from training.evaluation.intervals import Estimate
 from training.evaluation.verdict import TARGET_NAMES
-from training.policy_replay.experiment import Contest
+from training.policy_replay.experiment import Experiment
 from training.policy_replay.policies import POLICIES
 from training.policy_replay.replay import DAYS_PER_WEEK
 
 BEFORE_DAYS, AFTER_DAYS = 28, 42
 """Windows around an event."""
 CONFIDENCE = 0.95
-REFERENCE, EXPLORING, YARDSTICK = "greedy", "explore", "oracle"
+REFERENCE, EXPLORING, UPPER_BOUND = "greedy", "explore", "oracle"
 """What others are compared with, what it means to explore, and the most that could be found."""
-BY = ("network", "channel")
+BREAKDOWN_COLUMNS = ("network", "channel")
 
 
 @dataclass(frozen=True)
-class Findings:
+class ReplayResults:
     """The tables of the report.
 
     Attributes
@@ -53,7 +53,7 @@ class Findings:
     sentences: list[str]
 
 
-def findings_of(contest: Contest) -> Findings:
+def compute_results(contest: Experiment) -> ReplayResults:
     """Work out what the policies found.
 
     Raises
@@ -70,7 +70,7 @@ def findings_of(contest: Contest) -> Findings:
         )
     runs = _runs(openings, positives)
     policies = _policies(runs)
-    return Findings(
+    return ReplayResults(
         runs=runs,
         policies=policies,
         weeks=_weeks(openings, positives, contest),
@@ -80,7 +80,7 @@ def findings_of(contest: Contest) -> Findings:
     )
 
 
-def over_seeds(values: pd.Series) -> Estimate:
+def estimate_over_seeds(values: pd.Series) -> Estimate:
     """Give the mean over seeds with its interval; none where there is one seed only."""
     from scipy.stats import t
 
@@ -107,7 +107,7 @@ def _runs(openings: pd.DataFrame, positives: pd.DataFrame) -> pd.DataFrame:
     runs["share_found"] = runs["found"] / runs["sent"]
     runs["found_on_tips"] = tips.groupby(keys)["found"].sum()
     runs = runs.fillna({"found_on_tips": 0}).astype({"found_on_tips": "int64"}).reset_index()
-    best = runs.loc[runs["policy"] == YARDSTICK].set_index("seed")["found"]
+    best = runs.loc[runs["policy"] == UPPER_BOUND].set_index("seed")["found"]
     runs["share_of_oracle"] = runs["found"] / runs["seed"].map(best)
     return runs
 
@@ -116,22 +116,22 @@ def _policies(runs: pd.DataFrame) -> pd.DataFrame:
     rows = []
     reference = runs.loc[runs["policy"] == REFERENCE].set_index("seed")["found"]
     for policy, mine in runs.groupby("policy"):
-        row: dict[str, object] = {"policy": policy, "text": _text_of(str(policy)), "seeds": len(mine)}
+        row: dict[str, object] = {"policy": policy, "text": _get_policy_text(str(policy)), "seeds": len(mine)}
         values = {name: mine[name] for name in ("found", "hit_rate", "share_found", "share_of_oracle")}
         values |= {name: mine[name] for name in ("opened", "offence_rate", "found_on_tips")}
         values["found_more_than_greedy"] = mine["found"] - mine["seed"].map(reference)
         for name, series in values.items():
-            estimate = over_seeds(series)
+            estimate = estimate_over_seeds(series)
             row |= {name: estimate.value, f"{name}_low": estimate.low, f"{name}_high": estimate.high}
         rows.append(row)
     return pd.DataFrame(rows).sort_values(["found", "policy"], ascending=[False, True], ignore_index=True)
 
 
-def _text_of(policy: str) -> str:
+def _get_policy_text(policy: str) -> str:
     return POLICIES[policy].text if policy in POLICIES else ""
 
 
-def _weeks(openings: pd.DataFrame, positives: pd.DataFrame, contest: Contest) -> pd.DataFrame:
+def _weeks(openings: pd.DataFrame, positives: pd.DataFrame, contest: Experiment) -> pd.DataFrame:
     own = openings[openings["within_capacity"]]
     keys = ["policy", "seed", "week"]
     opened = own.assign(week=_week(own, contest)).groupby(keys)["found"].agg(opened="size", found="sum")
@@ -141,27 +141,27 @@ def _weeks(openings: pd.DataFrame, positives: pd.DataFrame, contest: Contest) ->
     )
     weeks["hit_rate"] = weeks["found"] / weeks["opened"]
     weeks["found_so_far"] = weeks.groupby(["policy", "seed"])["found"].cumsum()
-    best = weeks.loc[weeks["policy"] == YARDSTICK].set_index(["seed", "week"])["found_so_far"]
+    best = weeks.loc[weeks["policy"] == UPPER_BOUND].set_index(["seed", "week"])["found_so_far"]
     place = pd.MultiIndex.from_frame(weeks[["seed", "week"]])
     weeks["share_of_oracle"] = weeks["found_so_far"].to_numpy() / best.reindex(place).to_numpy()
     return weeks
 
 
-def _week(frame: pd.DataFrame, contest: Contest) -> pd.Series:
+def _week(frame: pd.DataFrame, contest: Experiment) -> pd.Series:
     return _since_start(frame, contest) // DAYS_PER_WEEK
 
 
-def _since_start(frame: pd.DataFrame, contest: Contest) -> pd.Series:
+def _since_start(frame: pd.DataFrame, contest: Experiment) -> pd.Series:
     return frame["day"] - contest.first_day
 
 
 def _missed(positives: pd.DataFrame) -> pd.DataFrame:
     rows = []
-    for by in BY:
+    for by in BREAKDOWN_COLUMNS:
         parts = positives[positives[by] != ""].groupby([by, "policy"])
         for (value, policy), mine in parts:
             own = mine["found"] & mine["within_capacity"]
-            share = over_seeds(own.groupby(mine["seed"]).mean())
+            share = estimate_over_seeds(own.groupby(mine["seed"]).mean())
             rows.append(
                 {
                     "by": by,
@@ -179,7 +179,7 @@ def _missed(positives: pd.DataFrame) -> pd.DataFrame:
     return pd.DataFrame(rows)
 
 
-def _events(positives: pd.DataFrame, contest: Contest) -> pd.DataFrame:
+def _events(positives: pd.DataFrame, contest: Experiment) -> pd.DataFrame:
     rows = []
     since = _since_start(positives, contest)
     own = positives.assign(own=positives["found"] & positives["within_capacity"], since=since)
@@ -192,7 +192,10 @@ def _events(positives: pd.DataFrame, contest: Contest) -> pd.DataFrame:
             found = inside.groupby(["policy", "seed"])["own"].agg(["sum", "mean"]).reset_index()
             reference = found.loc[found["policy"] == REFERENCE].set_index("seed")["sum"]
             for policy, mine in found.groupby("policy"):
-                gain, share = over_seeds(mine["sum"] - mine["seed"].map(reference)), over_seeds(mine["mean"])
+                gain, share = (
+                    estimate_over_seeds(mine["sum"] - mine["seed"].map(reference)),
+                    estimate_over_seeds(mine["mean"]),
+                )
                 rows.append(
                     {
                         "event": name,
@@ -210,20 +213,20 @@ def _events(positives: pd.DataFrame, contest: Contest) -> pd.DataFrame:
     return pd.DataFrame(rows)
 
 
-def _sentences(runs: pd.DataFrame, policies: pd.DataFrame, contest: Contest) -> list[str]:
+def _sentences(runs: pd.DataFrame, policies: pd.DataFrame, contest: Experiment) -> list[str]:
     what = TARGET_NAMES[contest.settings.target]
-    real = policies[policies["policy"] != YARDSTICK]
+    real = policies[policies["policy"] != UPPER_BOUND]
     best = real.iloc[0]
     told = [
         f"Run {best['policy']}: of the policies that can be run it found most {what}, "
-        f"{_counted(best, 'found')} in {best['opened']:,.0f} inspections ({best['hit_rate']:.1%})"
+        f"{_format_count(best, 'found')} in {best['opened']:,.0f} inspections ({best['hit_rate']:.1%})"
         + (
             f", {best['share_of_oracle']:.0%} of what the oracle found."
             if np.isfinite(best["share_of_oracle"])
             else "."
         )
     ]
-    told += _not_told_apart(runs, str(best["policy"]))
+    told += _list_equivalent_policies(runs, str(best["policy"]))
     others = [
         name for name in ("officer", "rules", "random") if name in set(real["policy"]) - {best["policy"]}
     ]
@@ -234,31 +237,31 @@ def _sentences(runs: pd.DataFrame, policies: pd.DataFrame, contest: Contest) -> 
             + ", ".join(f"{name} found {found[name]:,.1f}".replace(".0", "") for name in others)
             + "."
         )
-    told += _price_of_exploring(runs)
+    told += _describe_exploration_cost(runs)
     return told
 
 
-def _not_told_apart(runs: pd.DataFrame, best: str) -> list[str]:
+def _list_equivalent_policies(runs: pd.DataFrame, best: str) -> list[str]:
     """Name the policies whose finds do not differ from the best one's beyond chance, seed by seed."""
     found = runs.pivot_table(index="seed", columns="policy", values="found")
     alike = [
         str(name)
-        for name in found.columns.drop([best, YARDSTICK], errors="ignore")
-        if over_seeds(found[best] - found[name]).low <= 0
+        for name in found.columns.drop([best, UPPER_BOUND], errors="ignore")
+        if estimate_over_seeds(found[best] - found[name]).low <= 0
     ]
     return [f"Over these seeds {', '.join(alike)} cannot be told from it."] if alike else []
 
 
-def _counted(row: pd.Series, name: str) -> str:
+def _format_count(row: pd.Series, name: str) -> str:
     interval = f" ({row[f'{name}_low']:,.0f} to {row[f'{name}_high']:,.0f})" if row["seeds"] > 1 else ""
     return f"{row[name]:,.1f}".replace(".0", "") + interval
 
 
-def _price_of_exploring(runs: pd.DataFrame) -> list[str]:
+def _describe_exploration_cost(runs: pd.DataFrame) -> list[str]:
     found = runs.pivot_table(index="seed", columns="policy", values="found")
     if not {REFERENCE, EXPLORING} <= set(found.columns):
         return []
-    share = over_seeds((found[EXPLORING] - found[REFERENCE]) / found[REFERENCE])
+    share = estimate_over_seeds((found[EXPLORING] - found[REFERENCE]) / found[REFERENCE])
     verb = "costs" if share.value < 0 else "brings"
     interval = f" ({share.low:+.0%} to {share.high:+.0%})" if np.isfinite(share.low) else ""
     told = f"A random share with logged probability {verb} {abs(share.value):.0%} of the finds{interval} against spending all on the highest scores"

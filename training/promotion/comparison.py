@@ -18,23 +18,29 @@ from numpy.typing import NDArray
 
 from consignments.errors import BadInput
 from consignments.records import Target
-from consignments.visibility import US_PER_DAY, moment_of_us, time_column_us, to_us, visible_at_column
+from consignments.visibility import US_PER_DAY, compute_visible_us, get_time_column_us, to_datetime, to_us
 from features.batch import BATCH_KEY, Progress, Tables
 from features.history.pseudonyms import Pseudonyms
 from models.batch_scoring import score_table
 from models.bundle import Bundle
-from models.registry import Version
+from models.registry import ModelVersion
 from training.config import EvaluationConfig
-from training.data.data_hash import data_sha256
-from training.data.training_set import Labels, inverse_propensity, labels_at, true_labels
+from training.data.data_hash import hash_tables
+from training.data.training_set import Labels, compute_inverse_propensity, get_labels_as_of, get_true_labels
 from training.evaluation.intervals import Estimate
-from training.evaluation.metrics import Evaluation, Traffic, difference, evaluate, slices_of
-from training.evaluation.verdict import percent_range
-from training.reporting.html import AREAS, HEADLINE, between, environment, named_text
+from training.evaluation.metrics import (
+    Evaluation,
+    ScoredPeriod,
+    estimate_difference,
+    evaluate,
+    iterate_slices,
+)
+from training.evaluation.verdict import format_percent_range
+from training.reporting.html import AREA_METRICS, HEADLINE, create_environment, format_interval, format_metric
 from training.reporting.mlflow_tracking import RunRecord, log_run
-from training.reporting.plots import differences_picture
-from training.runs.artifacts import table_json
-from training.runs.train import SLICES, texts_of
+from training.reporting.plots import draw_differences
+from training.runs.artifacts import serialize_table
+from training.runs.train import SLICES, extract_texts
 
 COMPARED = (
     "precision_at_1pct",
@@ -49,9 +55,9 @@ COMPARED = (
 DECIDING = ("recall_at_1pct", "average_precision")
 """What the verdict goes by: the first of these that has an interval."""
 Floats = NDArray[np.float64]
-TOP = 0.01
+TOP_SHARE = 0.01
 """Share of the traffic within which the two lists are held against each other."""
-MOST_EXAMPLES = 40
+MAX_EXAMPLES = 40
 DISAGREEMENT_COLUMNS = ("consignment_id", "channel", "rank_a", "rank_b", "score_a", "score_b", "result")
 SLICE_COLUMNS = (
     "kind",
@@ -112,7 +118,7 @@ class Comparison:
             (
                 self.gains[name]
                 for name in ("recall_at_1pct", "average_precision")
-                if _known(self.gains[name])
+                if _is_known(self.gains[name])
             ),
             Estimate(np.nan, np.nan, np.nan),
         )
@@ -120,7 +126,7 @@ class Comparison:
             return "better"
         return "worse" if gain.high < 0 else "no difference"
 
-    def flat(self) -> dict[str, float]:
+    def flatten_metrics(self) -> dict[str, float]:
         """Give the metrics of the run: `difference/…`, `a/…` and `b/…`, with `_low` and `_high`."""
         differences = {
             f"difference/{name}{end}": value
@@ -131,7 +137,7 @@ class Comparison:
         sides = {
             name: value
             for prefix, side in (("a", self.a), ("b", self.b))
-            for name, value in side.flat(prefix).items()
+            for name, value in side.flatten_metrics(prefix).items()
             if name.count("/") == 1
         }
         counts = {"consignments": self.consignments, "results": self.labelled, "finds": self.positive}
@@ -179,13 +185,18 @@ def compare(
     pseudonyms, config = pseudonyms or Pseudonyms(BATCH_KEY), config or EvaluationConfig()
     target: Target = a.card.target
     frame = tables.consignments
-    begins = _unseen(a, b, begins)
-    inside = _period(frame, begins, ends)
+    begins = _resolve_begin(a, b, begins)
+    inside = _select_period(frame, begins, ends)
     rows = frame.loc[inside]
     labels = (
-        true_labels(rows["consignment_id"], truth, target)
+        get_true_labels(rows["consignment_id"], truth, target)
         if truth is not None
-        else labels_at(rows["consignment_id"], _outcomes(tables), last_visible(_outcomes(tables)), target)
+        else get_labels_as_of(
+            rows["consignment_id"],
+            _require_outcomes(tables),
+            find_last_visible_time(_require_outcomes(tables)),
+            target,
+        )
     )
     if not labels.known.any():
         raise BadInput(
@@ -206,37 +217,37 @@ def compare(
         ].to_numpy(np.float64)
         for bundle in (a, b)
     ]
-    traffic = Traffic(
+    traffic = ScoredPeriod(
         score=scores[0],
-        day=time_column_us(rows, "received_at") // US_PER_DAY,
-        office=texts_of(frame, "office", np.flatnonzero(inside)),
+        day=get_time_column_us(rows, "received_at") // US_PER_DAY,
+        office=extract_texts(frame, "office", np.flatnonzero(inside)),
         labelled=labels.known,
         positive=labels.positive,
-        weight=np.where(labels.known, inverse_propensity(labels.probability), 0.0),
+        weight=np.where(labels.known, compute_inverse_propensity(labels.probability), 0.0),
         slices={
-            kind: texts_of(rows, column, np.arange(len(rows)))
+            kind: extract_texts(rows, column, np.arange(len(rows)))
             for kind, column in SLICES.items()
             if column in rows
         },
     )
-    one, other = evaluate(traffic, config), evaluate(traffic.scored(scores[1]), config)
+    one, other = evaluate(traffic, config), evaluate(traffic.replace_score(scores[1]), config)
     return Comparison(
         a=one,
         b=other,
-        gains={name: difference(other, one, name) for name in COMPARED},
-        disagreements=_disagreements(rows, scores[0], scores[1], labels, truth is not None),
-        slices=_slices(traffic, scores[1], config),
+        gains={name: estimate_difference(other, one, name) for name in COMPARED},
+        disagreements=_list_disagreements(rows, scores[0], scores[1], labels, truth is not None),
+        slices=_compare_slices(traffic, scores[1], config),
         begins=begins,
         consignments=len(rows),
         labelled=int(labels.known.sum()),
         positive=int(labels.positive.sum()),
         by_truth=truth is not None,
-        data_sha256=data_sha256(named),
+        data_sha256=hash_tables(named),
         inputs={name: len(table) for name, table in named.items() if table is not None},
     )
 
 
-def _unseen(a: Bundle, b: Bundle, begins: datetime | None) -> datetime:
+def _resolve_begin(a: Bundle, b: Bundle, begins: datetime | None) -> datetime:
     """Give the beginning of the period; no model may have learnt of it."""
     name, unseen = max((("a", a.unseen_from), ("b", b.unseen_from)), key=lambda each: each[1])
     if begins is not None and begins < unseen:
@@ -250,8 +261,8 @@ def _unseen(a: Bundle, b: Bundle, begins: datetime | None) -> datetime:
     return unseen if begins is None else begins
 
 
-def _period(frame: pd.DataFrame, begins: datetime, ends: datetime | None) -> NDArray[np.bool_]:
-    received = time_column_us(frame, "received_at")
+def _select_period(frame: pd.DataFrame, begins: datetime, ends: datetime | None) -> NDArray[np.bool_]:
+    received = get_time_column_us(frame, "received_at")
     inside: NDArray[np.bool_] = received >= to_us(begins)
     if ends is not None:
         inside &= received < to_us(ends)
@@ -265,22 +276,22 @@ def _period(frame: pd.DataFrame, begins: datetime, ends: datetime | None) -> NDA
     return inside
 
 
-def _outcomes(tables: Tables) -> pd.DataFrame:
+def _require_outcomes(tables: Tables) -> pd.DataFrame:
     if tables.outcomes is None:
         raise BadInput("nothing to compare against", expected="--outcomes, or --truth on a simulated world")
     return tables.outcomes
 
 
-def last_visible(outcomes: pd.DataFrame) -> datetime:
+def find_last_visible_time(outcomes: pd.DataFrame) -> datetime:
     """Give the moment when the last outcome became visible."""
-    return moment_of_us(int(visible_at_column(outcomes).max()))
+    return to_datetime(int(compute_visible_us(outcomes).max()))
 
 
-def _known(estimate: Estimate) -> bool:
+def _is_known(estimate: Estimate) -> bool:
     return bool(np.isfinite(estimate.low) and np.isfinite(estimate.high))
 
 
-def _disagreements(
+def _list_disagreements(
     rows: pd.DataFrame,
     score_a: NDArray[np.float64],
     score_b: NDArray[np.float64],
@@ -288,10 +299,10 @@ def _disagreements(
     by_truth: bool,
 ) -> list[dict[str, float | str]]:
     """List what only one of the two would have put on top."""
-    top = max(1, round(TOP * len(rows)))
-    rank_a, rank_b = _ranks(score_a), _ranks(score_b)
+    top = max(1, round(TOP_SHARE * len(rows)))
+    rank_a, rank_b = _compute_ranks(score_a), _compute_ranks(score_b)
     apart = np.flatnonzero((rank_a < top) != (rank_b < top))
-    apart = apart[np.argsort(-np.abs(rank_a[apart] - rank_b[apart]), kind="stable")][:MOST_EXAMPLES]
+    apart = apart[np.argsort(-np.abs(rank_a[apart] - rank_b[apart]), kind="stable")][:MAX_EXAMPLES]
     words = ("holds it", "holds none", "unknown") if by_truth else ("found", "not found", "not opened")
     found = np.where(labels.positive, words[0], np.where(labels.known, words[1], words[2]))
     return [
@@ -308,26 +319,28 @@ def _disagreements(
     ]
 
 
-def _slices(traffic: Traffic, other: Floats, config: EvaluationConfig) -> list[dict[str, float | str]]:
+def _compare_slices(
+    traffic: ScoredPeriod, other: Floats, config: EvaluationConfig
+) -> list[dict[str, float | str]]:
     """Compare the area under the ROC curve within each slice."""
     found: list[dict[str, float | str]] = []
-    for kind, value, rows in slices_of(traffic, config):
-        mine = traffic.only(rows)
-        one, two = evaluate(mine, config), evaluate(mine.scored(other[rows]), config)
-        gain = difference(two, one, "roc_auc")
+    for kind, value, rows in iterate_slices(traffic, config):
+        mine = traffic.select_rows(rows)
+        one, two = evaluate(mine, config), evaluate(mine.replace_score(other[rows]), config)
+        gain = estimate_difference(two, one, "roc_auc")
         counts = (int(rows.sum()), int(mine.labelled.sum()), int(mine.positive.sum()))
         areas = (one["roc_auc"].value, two["roc_auc"].value, gain.value, gain.low, gain.high)
         found.append(dict(zip(SLICE_COLUMNS, (kind, value or "missing", *counts, *areas), strict=True)))
     return found
 
 
-def _ranks(score: NDArray[np.float64]) -> NDArray[np.int64]:
+def _compute_ranks(score: NDArray[np.float64]) -> NDArray[np.int64]:
     ranks = np.empty(len(score), dtype=np.int64)
     ranks[np.argsort(-score, kind="stable")] = np.arange(len(score))
     return ranks
 
 
-def rows_of(found: Comparison) -> list[dict[str, Any]]:
+def build_difference_rows(found: Comparison) -> list[dict[str, Any]]:
     """Give each compared metric with both sides, the difference and its interval."""
     return [
         {
@@ -343,7 +356,7 @@ def rows_of(found: Comparison) -> list[dict[str, Any]]:
     ]
 
 
-def sentence_of(found: Comparison, a: str, b: str) -> str:
+def summarize_comparison(found: Comparison, a: str, b: str) -> str:
     """Say what came out, in one sentence.
 
     Parameters
@@ -352,7 +365,7 @@ def sentence_of(found: Comparison, a: str, b: str) -> str:
     a, b : str
         What the two are called.
     """
-    name = next((name for name in DECIDING if _known(found.gains[name])), DECIDING[-1])
+    name = next((name for name in DECIDING if _is_known(found.gains[name])), DECIDING[-1])
     gain = found.gains[name]
     words = {
         "better": f"{b} is better than {a}",
@@ -360,12 +373,12 @@ def sentence_of(found: Comparison, a: str, b: str) -> str:
         "no difference": f"No difference between {b} and {a} can be told",
     }
     return (
-        f"{words[found.verdict()]}: {HEADLINE[name].lower()} {percent_range(gain)}, on {found.consignments:,} consignments "
+        f"{words[found.verdict()]}: {HEADLINE[name].lower()} {format_percent_range(gain)}, on {found.consignments:,} consignments "
         f"with {found.positive:,} finds."
     )
 
 
-def description(found: Comparison, a: str, b: str) -> str:
+def describe_comparison(found: Comparison, a: str, b: str) -> str:
     """Describe the comparison in Markdown, for the page of its run.
 
     Parameters
@@ -375,7 +388,7 @@ def description(found: Comparison, a: str, b: str) -> str:
         What the two are called.
     """
     lines = [
-        f"**{sentence_of(found, a, b)}**",
+        f"**{summarize_comparison(found, a, b)}**",
         "",
         f"Arrivals from {found.begins:%Y-%m-%d} on, of which neither model has learnt; {found.labelled:,} results are known; judged by "
         f"{'the truth of the simulated world' if found.by_truth else 'what was found'}.",
@@ -383,9 +396,9 @@ def description(found: Comparison, a: str, b: str) -> str:
         f"| figure | {a} | {b} | difference (95 % interval) |",
         "|---|---|---|---|",
         *(
-            f"| {row['title']} | {named_text(row['a'], row['metric'])} | {named_text(row['b'], row['metric'])} "
-            f"| {gained_text(row['difference'], row['metric'])} ({gained_between(row)}) |"
-            for row in rows_of(found)
+            f"| {row['title']} | {format_metric(row['a'], row['metric'])} | {format_metric(row['b'], row['metric'])} "
+            f"| {format_difference(row['difference'], row['metric'])} ({format_difference_interval(row)}) |"
+            for row in build_difference_rows(found)
         ),
         "",
         "The page `compare.html` among the artifacts has slices, and examples of where the two disagree.",
@@ -393,7 +406,7 @@ def description(found: Comparison, a: str, b: str) -> str:
     return "\n".join(lines)
 
 
-def picture(found: Comparison, a: str, b: str) -> str:
+def draw_comparison(found: Comparison, a: str, b: str) -> str:
     """Draw the differences and their intervals: of all traffic in points, of the slices in area under the ROC curve."""
     points = [
         (HEADLINE[name], Estimate(*(100 * end for end in (gain.value, gain.low, gain.high))))
@@ -408,10 +421,10 @@ def picture(found: Comparison, a: str, b: str) -> str:
         for row in found.slices
     ]
     panels = {f"{b} minus {a}, points": points, "Area under the ROC curve": slices}
-    return differences_picture({title: rows for title, rows in panels.items() if rows})
+    return draw_differences({title: rows for title, rows in panels.items() if rows})
 
 
-def gained_text(value: float, metric: str) -> str:
+def format_difference(value: float, metric: str) -> str:
     """Write the difference of a metric: areas as decimals, shares in percentage points; a dash where it is unknown.
 
     Examples
@@ -421,33 +434,35 @@ def gained_text(value: float, metric: str) -> str:
     """
     if not np.isfinite(value):
         return "–"
-    return f"{value:+.3f}" if metric in AREAS else f"{100 * value:+.1f} points"
+    return f"{value:+.3f}" if metric in AREA_METRICS else f"{100 * value:+.1f} points"
 
 
-def gained_between(row: Mapping[str, Any]) -> str:
+def format_difference_interval(row: Mapping[str, Any]) -> str:
     """Write the interval of a difference."""
     metric = str(row["metric"])
-    low, high = (gained_text(float(row[end]), metric).removesuffix(" points") for end in ("low", "high"))
-    return between(low, high)
+    low, high = (
+        format_difference(float(row[end]), metric).removesuffix(" points") for end in ("low", "high")
+    )
+    return format_interval(low, high)
 
 
-def render(found: Comparison, a: Version, b: Version) -> str:
+def render_comparison(found: Comparison, a: ModelVersion, b: ModelVersion) -> str:
     """Write the page of a comparison: HTML that needs nothing else."""
-    pages = environment()
-    pages.filters["gained"] = gained_text
-    pages.globals["gained_between"] = gained_between
+    pages = create_environment()
+    pages.filters["gained"] = format_difference
+    pages.globals["gained_between"] = format_difference_interval
     template = pages.get_template("compare.html")
     return template.render(
         found=found,
         a=a,
         b=b,
-        rows=rows_of(found),
-        sentence=sentence_of(found, a.title, b.title),
-        picture=Markup(picture(found, a.title, b.title)),
+        rows=build_difference_rows(found),
+        sentence=summarize_comparison(found, a.title, b.title),
+        picture=Markup(draw_comparison(found, a.title, b.title)),
     )
 
 
-def log_comparison(found: Comparison, a: Version, b: Version, tracking_uri: str) -> str:
+def log_comparison(found: Comparison, a: ModelVersion, b: ModelVersion, tracking_uri: str) -> str:
     """Log the comparison as a run of its own, found by the gate through its tags `a` and `b`.
 
     Returns
@@ -458,15 +473,17 @@ def log_comparison(found: Comparison, a: Version, b: Version, tracking_uri: str)
     with TemporaryDirectory() as name:
         folder = Path(name)
         (folder / "tables").mkdir()
-        (folder / "compare.html").write_text(render(found, a, b), encoding="utf-8")
-        (folder / "tables" / "differences.json").write_text(table_json(list(rows_of(found))))
-        (folder / "tables" / "disagreements.json").write_text(
-            table_json(found.disagreements, DISAGREEMENT_COLUMNS)
+        (folder / "compare.html").write_text(render_comparison(found, a, b), encoding="utf-8")
+        (folder / "tables" / "differences.json").write_text(
+            serialize_table(list(build_difference_rows(found)))
         )
-        (folder / "tables" / "slices.json").write_text(table_json(found.slices, SLICE_COLUMNS))
+        (folder / "tables" / "disagreements.json").write_text(
+            serialize_table(found.disagreements, DISAGREEMENT_COLUMNS)
+        )
+        (folder / "tables" / "slices.json").write_text(serialize_table(found.slices, SLICE_COLUMNS))
         record = RunRecord(
             name=f"compare {a.number} and {b.number}, {a.target}",
-            description=description(found, a.title, b.title),
+            description=describe_comparison(found, a.title, b.title),
             tags={
                 "kind": "comparison",
                 "verdict": found.verdict(),
@@ -480,7 +497,7 @@ def log_comparison(found: Comparison, a: Version, b: Version, tracking_uri: str)
                 "judged_by": "truth" if found.by_truth else "outcomes",
                 "consignments": found.consignments,
             },
-            metrics=found.flat(),
+            metrics=found.flatten_metrics(),
             folder=folder,
             inputs=found.inputs,
         )

@@ -9,16 +9,16 @@ from datetime import UTC, datetime
 
 from consignments.errors import BundleRefused, PromotionRefused
 from models.promotion_record import PromotionRecord
-from models.registry import CHAMPION, Registry, Version
-from training.promotion.gate import BEYOND_FORCE, Compared, Evidence, Finding, run_gate
+from models.registry import CHAMPION, ModelVersion, Registry
+from training.promotion.gate import UNFORCEABLE_RULES, ChampionComparison, GateEvidence, RuleResult, run_gate
 
-LONGEST_FOUND = 150
+MAX_FOUND_CHARACTERS = 150
 """Of what a rule found, in characters, in the record: MLflow on PostgreSQL keeps 5,000 of it in all."""
 
 
 def promote(
     registry: Registry,
-    version: Version,
+    version: ModelVersion,
     *,
     approved_by: str,
     why: str,
@@ -51,14 +51,14 @@ def promote(
             raise PromotionRefused(
                 "a promotion is recorded with a name and a reason", where=f"--{name}", got="''"
             )
-    champion = registry.find(CHAMPION, version.target)
-    evidence = gather(registry, version, champion, comparison)
+    champion = registry.find_version(CHAMPION, version.target)
+    evidence = gather_evidence(registry, version, champion, comparison)
     findings = run_gate(evidence)
     broken = {name: finding for name, finding in findings.items() if not finding.held}
-    if broken and (not force or BEYOND_FORCE & set(broken)):
-        raise PromotionRefused(_told(version, broken, len(findings)))
+    if broken and (not force or UNFORCEABLE_RULES & set(broken)):
+        raise PromotionRefused(_explain_refusal(version, broken, len(findings)))
     assert evidence.bundle is not None
-    number, previous = registry.next_link(version.name)
+    number, previous = registry.get_next_link(version.name)
     record = PromotionRecord(
         number=number,
         name=version.name,
@@ -69,19 +69,20 @@ def promote(
         why=why,
         approved_at=now,
         rules={
-            name: {"held": each.held, "found": each.found[:LONGEST_FOUND]} for name, each in findings.items()
+            name: {"held": each.held, "found": each.found[:MAX_FOUND_CHARACTERS]}
+            for name, each in findings.items()
         },
         comparison=None if evidence.comparison is None else evidence.comparison.run_id,
         forced=bool(broken),
         previous_sha256=previous,
     )
-    registry.append(record)
+    registry.append_record(record)
     return record
 
 
-def gather(
-    registry: Registry, version: Version, champion: Version | None, comparison: str | None = None
-) -> Evidence:
+def gather_evidence(
+    registry: Registry, version: ModelVersion, champion: ModelVersion | None, comparison: str | None = None
+) -> GateEvidence:
     """Collect what the rules look at.
 
     Parameters
@@ -99,29 +100,31 @@ def gather(
     """
     bundle, refusal = None, ""
     try:
-        bundle = registry.bundle(version)
+        bundle = registry.fetch_bundle(version)
     except BundleRefused as error:
         refusal = str(error)
-    goes_back = any(record.version == version.number for record in registry.records(version.name))
-    compared: Compared | None = None
+    goes_back = any(record.version == version.number for record in registry.list_records(version.name))
+    compared: ChampionComparison | None = None
     if champion is not None and not goes_back:
-        run_id = comparison or registry.latest_comparison(champion, version)
-        compared = None if run_id is None else _compared(registry, run_id, champion, version)
-    return Evidence(
+        run_id = comparison or registry.find_latest_comparison(champion, version)
+        compared = None if run_id is None else _load_comparison(registry, run_id, champion, version)
+    return GateEvidence(
         bundle=bundle,
         refusal=refusal,
         registered_sha256=version.tags.get("bundle_sha256", ""),
-        metrics=registry.run_metrics(version.run_id),
-        looks={str(row["look"]): row for row in registry.run_table(version.run_id, "leaks")},
-        slices=registry.run_table(version.run_id, "slices"),
+        metrics=registry.get_run_metrics(version.run_id),
+        looks={str(row["look"]): row for row in registry.read_run_table(version.run_id, "leaks")},
+        slices=registry.read_run_table(version.run_id, "slices"),
         goes_back=goes_back,
         champion=None if champion is None else champion.number,
         comparison=compared,
     )
 
 
-def _compared(registry: Registry, run_id: str, champion: Version, version: Version) -> Compared:
-    tags = registry.run_tags(run_id)
+def _load_comparison(
+    registry: Registry, run_id: str, champion: ModelVersion, version: ModelVersion
+) -> ChampionComparison:
+    tags = registry.get_run_tags(run_id)
     compared = (tags.get("a"), tags.get("b"))
     if compared != (champion.uri, version.uri):
         raise PromotionRefused(
@@ -132,16 +135,18 @@ def _compared(registry: Registry, run_id: str, champion: Version, version: Versi
             todo=f"run npsrisk compare {champion.number} {version.number} …",
         )
     begins = datetime.fromisoformat(tags["begins"]) if "begins" in tags else datetime.min.replace(tzinfo=UTC)
-    return Compared(run_id, registry.run_metrics(run_id), begins, registry.run_table(run_id, "slices"))
+    return ChampionComparison(
+        run_id, registry.get_run_metrics(run_id), begins, registry.read_run_table(run_id, "slices")
+    )
 
 
-def _told(version: Version, broken: Mapping[str, Finding], rules: int) -> str:
+def _explain_refusal(version: ModelVersion, broken: Mapping[str, RuleResult], rules: int) -> str:
     lines = [f"  {name}: {each.found}\n    expected: {each.expected}" for name, each in broken.items()]
     count = f"{len(broken)} of {rules} rules {'does' if len(broken) == 1 else 'do'} not hold"
-    return "\n".join([f"{version.uri} does not pass the gate: {count}", *lines, _next_step(broken)])
+    return "\n".join([f"{version.uri} does not pass the gate: {count}", *lines, _suggest_next_step(broken)])
 
 
-def _next_step(broken: Mapping[str, Finding]) -> str:
-    if BEYOND_FORCE & set(broken):
+def _suggest_next_step(broken: Mapping[str, RuleResult]) -> str:
+    if UNFORCEABLE_RULES & set(broken):
         return "train again; such a bundle is never promoted, not even with --force"
     return "improve the model or its data; --force promotes all the same, and the record says so"

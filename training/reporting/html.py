@@ -15,12 +15,12 @@ from markupsafe import Markup
 
 from consignments.records import Target
 from training.evaluation.metrics import SHARES, Evaluation
-from training.evaluation.name_invariance import BOUND
-from training.evaluation.off_policy import Estimates
-from training.evaluation.verdict import TARGET_NAMES, Verdict, percent
+from training.evaluation.name_invariance import MAX_LOG_ODDS_CHANGE
+from training.evaluation.off_policy import OffPolicyEstimates
+from training.evaluation.verdict import TARGET_NAMES, EvaluationVerdict, format_percent
 
 TEMPLATES = Path(__file__).parent / "templates"
-LARGEST_BYTES = 2_000_000
+MAX_PAGE_BYTES = 2_000_000
 """A page is light enough to be sent by mail."""
 HEADLINE = {
     "roc_auc": "Area under the ROC curve",
@@ -38,11 +38,11 @@ VERDICT_WORDS = {
     "unclear": "No clear difference from its baselines",
     "worse": "Worse than a baseline",
 }
-SMALLEST_SHARE = 5e-6
+MIN_SHOWN_SHARE = 5e-6
 """Below it a share is written as none."""
-AREAS = frozenset({"roc_auc", "average_precision", "calibration_ratio"})
+AREA_METRICS = frozenset({"roc_auc", "average_precision", "calibration_ratio"})
 """Metrics that are no shares of anything."""
-NOT_FOR_BASELINES = frozenset({"calibration_error", "calibration_ratio"})
+EXCLUDED_BASELINE_METRICS = frozenset({"calibration_error", "calibration_ratio"})
 """A baseline's score is no probability."""
 
 Row = Mapping[str, Any]
@@ -78,7 +78,7 @@ class RunReport:
     target: Target
     as_of: datetime
     facts: Mapping[str, str]
-    verdict: Verdict
+    verdict: EvaluationVerdict
     model: Evaluation
     baselines: Mapping[str, Evaluation]
     truth: Evaluation | None
@@ -88,7 +88,7 @@ class RunReport:
     split: Sequence[Row]
     examples: Sequence[Row]
     features: Sequence[Row]
-    estimates: Estimates
+    estimates: OffPolicyEstimates
     fairness: Sequence[Row]
     name_swaps: Sequence[Row]
     leaks: Sequence[Row]
@@ -98,7 +98,7 @@ class RunReport:
     config: Mapping[str, Any]
 
 
-def render(report: RunReport) -> str:
+def render_report(report: RunReport) -> str:
     """Write the page.
 
     Returns
@@ -107,26 +107,28 @@ def render(report: RunReport) -> str:
         HTML that holds its style and pictures, under 2 MB.
     """
     page = (
-        environment()
+        create_environment()
         .get_template("report.html")
         .render(
             report=report,
             as_of=f"{report.as_of.day} {report.as_of:%B %Y}",
             verdict_word=VERDICT_WORDS[report.verdict.name],
             target_name=TARGET_NAMES[report.target],
-            figures=list(key_figures(report.model, report.baselines)),
-            true_figures=list(key_figures(report.truth, report.truth_baselines)) if report.truth else [],
+            figures=list(build_key_figures(report.model, report.baselines)),
+            true_figures=list(build_key_figures(report.truth, report.truth_baselines))
+            if report.truth
+            else [],
             swaps=report.name_swaps[0],
-            swap_bound=BOUND,
+            swap_bound=MAX_LOG_ODDS_CHANGE,
             pictures={name: Markup(picture) for name, picture in report.pictures.items()},
         )
     )
-    if len(page.encode()) > LARGEST_BYTES:
-        raise ValueError(f"the report has {len(page.encode()):,} bytes, more than {LARGEST_BYTES:,}")
+    if len(page.encode()) > MAX_PAGE_BYTES:
+        raise ValueError(f"the report has {len(page.encode()):,} bytes, more than {MAX_PAGE_BYTES:,}")
     return page
 
 
-def key_figures(model: Evaluation, baselines: Mapping[str, Evaluation]) -> Sequence[Row]:
+def build_key_figures(model: Evaluation, baselines: Mapping[str, Evaluation]) -> Sequence[Row]:
     """Put the key figures of a model beside those of the baselines.
 
     Returns
@@ -140,7 +142,7 @@ def key_figures(model: Evaluation, baselines: Mapping[str, Evaluation]) -> Seque
             "title": title,
             "estimate": model[metric],
             "baselines": {
-                name: np.nan if metric in NOT_FOR_BASELINES else baseline[metric].value
+                name: np.nan if metric in EXCLUDED_BASELINE_METRICS else baseline[metric].value
                 for name, baseline in baselines.items()
             },
         }
@@ -148,7 +150,7 @@ def key_figures(model: Evaluation, baselines: Mapping[str, Evaluation]) -> Seque
     ]
 
 
-def figure_text(value: Any) -> str:
+def format_figure(value: Any) -> str:
     """Write a share or another number for people; a dash where it is unknown.
 
     Examples
@@ -164,12 +166,12 @@ def figure_text(value: Any) -> str:
         return str(value)
     if not np.isfinite(value):
         return "–"
-    if abs(value) >= 0.01 or abs(value) < SMALLEST_SHARE:
-        return percent(abs(value) if abs(value) < SMALLEST_SHARE else value)
+    if abs(value) >= 0.01 or abs(value) < MIN_SHOWN_SHARE:
+        return format_percent(abs(value) if abs(value) < MIN_SHOWN_SHARE else value)
     return f"{100 * value:.2g} %"
 
 
-def named_text(value: float, metric: str) -> str:
+def format_metric(value: float, metric: str) -> str:
     """Write the value of a metric: areas as decimals, the others as shares.
 
     Examples
@@ -177,10 +179,10 @@ def named_text(value: float, metric: str) -> str:
     >>> named_text(0.9081, "roc_auc"), named_text(0.9081, "recall_at_1pct")
     ('0.908', '90.8 %')
     """
-    return f"{value:.3f}" if metric in AREAS and np.isfinite(value) else figure_text(value)
+    return f"{value:.3f}" if metric in AREA_METRICS and np.isfinite(value) else format_figure(value)
 
 
-def number_text(value: Any) -> str:
+def format_number(value: Any) -> str:
     """Write a count or a plain number for people.
 
     Examples
@@ -190,10 +192,10 @@ def number_text(value: Any) -> str:
     """
     if isinstance(value, float) and np.isfinite(value):
         return f"{value:,.1f}".removesuffix(".0")
-    return figure_text(value)
+    return format_figure(value)
 
 
-def between(low: str, high: str) -> str:
+def format_interval(low: str, high: str) -> str:
     """Write an interval for people; one dash where neither end is known.
 
     Examples
@@ -204,7 +206,7 @@ def between(low: str, high: str) -> str:
     return low if low == high == "–" else f"{low} to {high}"
 
 
-def decimal_text(value: Any) -> str:
+def format_decimal(value: Any) -> str:
     """Write a number with three digits that count; a dash where it is unknown.
 
     Examples
@@ -217,7 +219,7 @@ def decimal_text(value: Any) -> str:
     return f"{value:,.0f}" if abs(value) >= 1000 else f"{value:.3g}"
 
 
-def environment() -> jinja2.Environment:
+def create_environment() -> jinja2.Environment:
     """Give the templates of all pages: everything escaped, an unknown name is an error."""
     made = jinja2.Environment(
         loader=jinja2.FileSystemLoader(TEMPLATES),
@@ -227,11 +229,11 @@ def environment() -> jinja2.Environment:
         lstrip_blocks=True,
     )
     made.filters |= {
-        "figure": figure_text,
-        "named": named_text,
-        "number": number_text,
-        "decimal": decimal_text,
+        "figure": format_figure,
+        "named": format_metric,
+        "number": format_number,
+        "decimal": format_decimal,
         "unbroken": lambda text: text.replace(" %", "\N{NO-BREAK SPACE}%"),
     }
-    made.globals["between"] = between
+    made.globals["between"] = format_interval
     return made

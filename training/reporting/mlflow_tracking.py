@@ -21,10 +21,10 @@ from models.registry import EXPERIMENT
 DEFAULT_TRACKING_URI = "sqlite:///mlflow.db"
 ARTIFACT_FOLDER = "mlartifacts"
 """Where artifacts go, beside an SQLite file."""
-METRICS_AT_A_TIME, PARAMS_AT_A_TIME = 1000, 100
+MAX_METRICS_PER_CALL, MAX_PARAMS_PER_CALL = 1000, 100
 """What MLflow takes in one call."""
-LONGEST_PARAM = 500
-LONGEST_DIGEST = 36
+MAX_PARAM_CHARACTERS = 500
+MAX_DIGEST_CHARACTERS = 36
 """Of a data set, in characters; MLflow's limit."""
 
 
@@ -83,8 +83,8 @@ def log_run(
     """
     with _quiet_migrations():
         client = MlflowClient(tracking_uri=tracking_uri)
-        experiment_id = _experiment_id(client, tracking_uri, experiment)
-    with _run(client, experiment_id, record) as run_id:
+        experiment_id = _get_experiment_id(client, tracking_uri, experiment)
+    with _open_run(client, experiment_id, record) as run_id:
         _log_numbers(client, run_id, record)
         _log_inputs(client, run_id, record)
         client.log_artifacts(run_id, str(record.folder))
@@ -92,7 +92,7 @@ def log_run(
 
 
 @contextmanager
-def _run(client: MlflowClient, experiment_id: str, record: RunRecord) -> Iterator[str]:
+def _open_run(client: MlflowClient, experiment_id: str, record: RunRecord) -> Iterator[str]:
     """Open a run and close it, as failed where something goes wrong."""
     tags = {**record.tags, MLFLOW_RUN_NOTE: record.description}
     if record.parent is not None:
@@ -106,14 +106,14 @@ def _run(client: MlflowClient, experiment_id: str, record: RunRecord) -> Iterato
     client.set_terminated(run_id)
 
 
-def _experiment_id(client: MlflowClient, tracking_uri: str, name: str) -> str:
+def _get_experiment_id(client: MlflowClient, tracking_uri: str, name: str) -> str:
     found = client.get_experiment_by_name(name)
     if found is not None:
         return str(found.experiment_id)
-    return str(client.create_experiment(name, artifact_location=_artifacts_beside(tracking_uri)))
+    return str(client.create_experiment(name, artifact_location=_locate_artifacts(tracking_uri)))
 
 
-def _artifacts_beside(tracking_uri: str) -> str | None:
+def _locate_artifacts(tracking_uri: str) -> str | None:
     """Give the folder beside an SQLite file; a server decides for itself."""
     path = tracking_uri.removeprefix("sqlite:///")
     if path == tracking_uri:
@@ -143,11 +143,13 @@ def _log_numbers(client: MlflowClient, run_id: str, record: RunRecord) -> None:
         for name, values in record.series.items()
         for step, value in values
     ]
-    params = [Param(name, _param(value)[:LONGEST_PARAM]) for name, value in record.params.items()]
-    for start in range(0, len(metrics), METRICS_AT_A_TIME):
-        client.log_batch(run_id, metrics=metrics[start : start + METRICS_AT_A_TIME])
-    for start in range(0, len(params), PARAMS_AT_A_TIME):
-        client.log_batch(run_id, params=params[start : start + PARAMS_AT_A_TIME])
+    params = [
+        Param(name, _format_param(value)[:MAX_PARAM_CHARACTERS]) for name, value in record.params.items()
+    ]
+    for start in range(0, len(metrics), MAX_METRICS_PER_CALL):
+        client.log_batch(run_id, metrics=metrics[start : start + MAX_METRICS_PER_CALL])
+    for start in range(0, len(params), MAX_PARAMS_PER_CALL):
+        client.log_batch(run_id, params=params[start : start + MAX_PARAMS_PER_CALL])
     tables = [
         {"path": f"tables/{path.name}", "type": "table"}
         for path in sorted((record.folder / "tables").glob("*.json"))
@@ -155,7 +157,7 @@ def _log_numbers(client: MlflowClient, run_id: str, record: RunRecord) -> None:
     client.log_batch(run_id, tags=[RunTag(MLFLOW_LOGGED_ARTIFACTS, json.dumps(tables))])
 
 
-def _param(value: Any) -> str:
+def _format_param(value: Any) -> str:
     """Write a setting for people."""
     if value is None or value == ():
         return "none"
@@ -164,7 +166,7 @@ def _param(value: Any) -> str:
 
 def _log_inputs(client: MlflowClient, run_id: str, record: RunRecord) -> None:
     """Name the tables that went in, with our hash of all of them: MLflow's own covers the first rows only."""
-    digest = record.tags.get("data_sha256", "")[:LONGEST_DIGEST]
+    digest = record.tags.get("data_sha256", "")[:MAX_DIGEST_CHARACTERS]
     inputs = [
         DatasetInput(
             Dataset(

@@ -35,7 +35,7 @@ FAIRNESS_PANELS = {
     "false_opens_per_1000": ("Opened for nothing, per 1,000", 1000),
 }
 """Measure to title, and to what the whole is."""
-LOWEST_SHOWN = 1e-6
+MIN_SHOWN = 1e-6
 """Scores and rates below this are drawn here, on the edge of the logarithmic axes."""
 STYLE: dict[Any, Any] = {
     "svg.fonttype": "none",
@@ -62,7 +62,7 @@ STYLE: dict[Any, Any] = {
 
 
 @dataclass(frozen=True)
-class Curve:
+class CapacityCurve:
     """Precision and recall of one score over capacities.
 
     Attributes
@@ -77,8 +77,8 @@ class Curve:
     recall: Sequence[Estimate]
 
 
-def capacity_picture(
-    shares: NDArray[np.float64], model: Curve, baselines: Sequence[Curve], judged_by: str = ""
+def draw_capacity(
+    shares: NDArray[np.float64], model: CapacityCurve, baselines: Sequence[CapacityCurve], judged_by: str = ""
 ) -> str:
     """Draw precision and recall against capacity, the model with its interval and the baselines beside it.
 
@@ -97,7 +97,7 @@ def capacity_picture(
         An SVG picture.
     """
     with mpl.rc_context(STYLE):
-        figure, axes = canvas(1, 2, width=10.4, height=4.1)
+        figure, axes = create_figure(1, 2, width=10.4, height=4.1)
         for ax, what in zip(axes, ("precision", "recall"), strict=True):
             for baseline, (colour, dashes) in zip(baselines, BASELINE_STYLES, strict=False):
                 values = [estimate.value for estimate in getattr(baseline, what)]
@@ -113,10 +113,10 @@ def capacity_picture(
         axes[1].set(title=f"Recall, {judged_by}" if judged_by else "Recall", ylabel="share of all there is")
         axes[1].set_ylim(0, 1.02)
         axes[1].legend(loc="upper left", fontsize=9)
-        return svg_text(figure)
+        return render_svg(figure)
 
 
-def calibration_picture(table: Sequence[Mapping[str, float | str]], judged_by: str = "") -> str:
+def draw_calibration(table: Sequence[Mapping[str, float | str]], judged_by: str = "") -> str:
     """Draw the rate of finds against the mean score, bin by bin.
 
     Parameters
@@ -131,14 +131,12 @@ def calibration_picture(table: Sequence[Mapping[str, float | str]], judged_by: s
     rate, low, high = (
         np.array([float(row[name]) for row in bins]) for name in ("rate", "rate_low", "rate_high")
     )
-    score, shown = np.maximum(score, LOWEST_SHOWN), np.maximum(rate, LOWEST_SHOWN)
-    below = np.nan_to_num(shown - np.maximum(low, LOWEST_SHOWN)).clip(0)
-    above = np.nan_to_num(np.maximum(high, LOWEST_SHOWN) - shown).clip(0)
+    score, shown = np.maximum(score, MIN_SHOWN), np.maximum(rate, MIN_SHOWN)
+    below = np.nan_to_num(shown - np.maximum(low, MIN_SHOWN)).clip(0)
+    above = np.nan_to_num(np.maximum(high, MIN_SHOWN) - shown).clip(0)
     with mpl.rc_context(STYLE):
-        figure, (ax,) = canvas(1, 1, width=5.1, height=4.3)
-        ax.plot(
-            [LOWEST_SHOWN, 1], [LOWEST_SHOWN, 1], color=GREY, linestyle="--", linewidth=1.2, label="perfect"
-        )
+        figure, (ax,) = create_figure(1, 1, width=5.1, height=4.3)
+        ax.plot([MIN_SHOWN, 1], [MIN_SHOWN, 1], color=GREY, linestyle="--", linewidth=1.2, label="perfect")
         none = rate <= 0
         ax.errorbar(
             score[~none],
@@ -154,14 +152,14 @@ def calibration_picture(table: Sequence[Mapping[str, float | str]], judged_by: s
         ax.plot(
             score[none], shown[none], "o", color="white", markeredgecolor=BLUE, label="no find in the bin"
         )
-        ax.set(xscale="log", yscale="log", xlim=(LOWEST_SHOWN / 1.6, 1.3), ylim=(LOWEST_SHOWN / 1.6, 1.3))
+        ax.set(xscale="log", yscale="log", xlim=(MIN_SHOWN / 1.6, 1.3), ylim=(MIN_SHOWN / 1.6, 1.3))
         ax.set(title=f"Calibration, {judged_by}" if judged_by else "Calibration")
         ax.set(xlabel="mean score of the bin", ylabel="rate of finds")
         ax.legend(loc="upper left", fontsize=9)
-        return svg_text(figure)
+        return render_svg(figure)
 
 
-def score_picture(
+def draw_scores(
     score: NDArray[np.float64],
     band: NDArray[np.object_],
     positive: NDArray[np.bool_],
@@ -178,10 +176,10 @@ def score_picture(
     finds : str
         What the positives are called.
     """
-    logarithm = np.log10(np.maximum(score, LOWEST_SHOWN))
+    logarithm = np.log10(np.maximum(score, MIN_SHOWN))
     edges = np.linspace(min(logarithm.min(), -1.0), 0.0, 46)
     with mpl.rc_context(STYLE):
-        figure, (ax,) = canvas(1, 1, width=5.1, height=4.3)
+        figure, (ax,) = create_figure(1, 1, width=5.1, height=4.3)
         for name, colour in BAND_COLOURS.items():
             counts, _ = np.histogram(logarithm[band == name], edges)
             ax.stairs(counts, edges, fill=True, color=colour, alpha=0.75, label=f"band {name}")
@@ -194,10 +192,10 @@ def score_picture(
         ax.yaxis.set_major_formatter(FuncFormatter(lambda count, _: f"{count:,.0f}"))
         ax.set(title="Scores by band", xlabel="score", ylabel="consignments")
         ax.legend(loc="upper right", fontsize=9)
-        return svg_text(figure)
+        return render_svg(figure)
 
 
-def daily_picture(
+def draw_daily_detections(
     days: Sequence[str],
     found: NDArray[np.float64],
     there: NDArray[np.float64],
@@ -214,7 +212,7 @@ def daily_picture(
     """
     place = np.arange(len(days))
     with mpl.rc_context(STYLE):
-        figure, (ax,) = canvas(1, 1, width=10.4, height=3.1)
+        figure, (ax,) = create_figure(1, 1, width=10.4, height=3.1)
         ax.bar(place, there, color="#D5DAE0", label=finds)
         ax.bar(place, found, color=BLUE, label="of these within the best 1 % of the day")
         step = max(1, len(days) // 12)
@@ -224,10 +222,10 @@ def daily_picture(
         ax.set(title="Finds by day", ylabel="consignments", xlim=(-0.7, len(days) - 0.3))
         ax.set_ylim(0, 1.25 * max(1.0, there.max()))
         ax.legend(loc="upper right", fontsize=9, ncols=2)
-        return svg_text(figure)
+        return render_svg(figure)
 
 
-def importance_picture(shares: Mapping[str, float]) -> str:
+def draw_importance(shares: Mapping[str, float]) -> str:
     """Draw how much each group of features moves the score.
 
     Parameters
@@ -237,7 +235,7 @@ def importance_picture(shares: Mapping[str, float]) -> str:
     """
     ranked = sorted(shares.items(), key=lambda item: item[1])
     with mpl.rc_context(STYLE):
-        figure, (ax,) = canvas(1, 1, width=10.4, height=1.1 + 0.3 * len(ranked))
+        figure, (ax,) = create_figure(1, 1, width=10.4, height=1.1 + 0.3 * len(ranked))
         bars = ax.barh([name for name, _ in ranked], [share for _, share in ranked], color=BLUE, height=0.68)
         ax.bar_label(bars, [f"{share:.1%}" for _, share in ranked], padding=4, fontsize=9.5)
         ax.grid(axis="y", visible=False)
@@ -247,20 +245,20 @@ def importance_picture(shares: Mapping[str, float]) -> str:
             title="What moves the score, by group of features",
             xlabel="share of the mean absolute contribution",
         )
-        return svg_text(figure)
+        return render_svg(figure)
 
 
-def ablation_picture(rows: Sequence[Mapping[str, Any]]) -> str:
+def draw_ablation(rows: Sequence[Mapping[str, Any]]) -> str:
     """Draw what the finds before the test period lose without each group of features, with intervals.
 
     Parameters
     ----------
     rows : sequence of dict
-        As `training.fitting.ablation.ablation_rows` gives them.
+        As `training.fitting.ablation.run_ablation` gives them.
     """
     shown = list(rows)[::-1]
     with mpl.rc_context(STYLE):
-        figure, (ax,) = canvas(1, 1, width=10.4, height=1.3 + 0.27 * len(shown))
+        figure, (ax,) = create_figure(1, 1, width=10.4, height=1.3 + 0.27 * len(shown))
         worth = np.array([row["worth"] for row in shown])
         reach = np.array(
             [[row["worth"] - row["worth_low"], row["worth_high"] - row["worth"]] for row in shown]
@@ -273,21 +271,21 @@ def ablation_picture(rows: Sequence[Mapping[str, Any]]) -> str:
             title="What the finds lose without a group of features",
             xlabel="area under recall over the logarithm of capacity, lost; 95 % interval",
         )
-        return svg_text(figure)
+        return render_svg(figure)
 
 
-def fairness_picture(rows: Sequence[Mapping[str, float | str]]) -> str:
+def draw_fairness(rows: Sequence[Mapping[str, float | str]]) -> str:
     """Draw how often each group is chosen, how often rightly, and how often for nothing, each with its interval.
 
     Parameters
     ----------
     rows : sequence of dict
-        As `training.evaluation.fairness.fairness_rows` gives them; a dashed line is everybody.
+        As `training.evaluation.fairness.compute_fairness_rows` gives them; a dashed line is everybody.
     """
     names = [str(row["value"]) for row in rows]
-    place = np.arange(len(rows))[::-1] - 0.6 * np.cumsum(_kind_begins(rows))
+    place = np.arange(len(rows))[::-1] - 0.6 * np.cumsum(_find_kind_starts(rows))
     with mpl.rc_context(STYLE):
-        figure, axes = canvas(1, 3, width=10.4, height=1.3 + 0.27 * len(rows))
+        figure, axes = create_figure(1, 3, width=10.4, height=1.3 + 0.27 * len(rows))
         for ax, (measure, (title, whole)) in zip(axes, FAIRNESS_PANELS.items(), strict=True):
             value, low, high = (
                 np.array([float(row[f"{measure}{end}"]) for row in rows]) for end in ("", "_low", "_high")
@@ -295,19 +293,19 @@ def fairness_picture(rows: Sequence[Mapping[str, float | str]]) -> str:
             ax.hlines(place, low, high, color=BLUE, linewidth=2.2, alpha=0.45)
             ax.plot(value, place, "o", color=BLUE, markersize=5)
             ax.axvline(value[0], color=GREY, linestyle="--", linewidth=1.0)
-            room = _room_for(value, high)
+            room = _compute_axis_limit(value, high)
             ax.set(title=title, xlim=(-0.02 * room, room), ylim=(place.min() - 0.8, place.max() + 0.8))
             ax.xaxis.set_major_locator(MaxNLocator(4))
             ax.xaxis.set_major_formatter(
-                PercentFormatter(1.0) if whole == 1 else FuncFormatter(_plain_number)
+                PercentFormatter(1.0) if whole == 1 else FuncFormatter(_format_number)
             )
             ax.grid(axis="y", visible=False)
             ax.set_yticks(place, names if ax is axes[0] else [""] * len(rows))
             ax.tick_params(axis="y", length=0)
-        return svg_text(figure)
+        return render_svg(figure)
 
 
-def differences_picture(panels: Mapping[str, Sequence[tuple[str, Estimate]]]) -> str:
+def draw_differences(panels: Mapping[str, Sequence[tuple[str, Estimate]]]) -> str:
     """Draw differences with their intervals around nought; those that can be told from it stand out.
 
     Parameters
@@ -317,7 +315,7 @@ def differences_picture(panels: Mapping[str, Sequence[tuple[str, Estimate]]]) ->
     """
     longest = max(map(len, panels.values()))
     with mpl.rc_context(STYLE):
-        figure, axes = canvas(1, len(panels), width=10.4, height=1.3 + 0.25 * longest)
+        figure, axes = create_figure(1, len(panels), width=10.4, height=1.3 + 0.25 * longest)
         for ax, (title, differences) in zip(axes, panels.items(), strict=True):
             reach = 0.0
             for place, (_, gain) in enumerate(differences):
@@ -333,24 +331,24 @@ def differences_picture(panels: Mapping[str, Sequence[tuple[str, Estimate]]]) ->
             ax.xaxis.set_major_locator(MaxNLocator(5))
             ax.grid(axis="y", visible=False)
             ax.tick_params(axis="y", length=0)
-        return svg_text(figure)
+        return render_svg(figure)
 
 
-def _kind_begins(rows: Sequence[Mapping[str, float | str]]) -> NDArray[np.bool_]:
+def _find_kind_starts(rows: Sequence[Mapping[str, float | str]]) -> NDArray[np.bool_]:
     kinds = [row["kind"] for row in rows]
     return np.array([at > 0 and kind != kinds[at - 1] for at, kind in enumerate(kinds)])
 
 
-def _room_for(*values: NDArray[np.float64]) -> float:
+def _compute_axis_limit(*values: NDArray[np.float64]) -> float:
     known = np.concatenate([each[np.isfinite(each)] for each in values])
     return 1.08 * float(known.max(initial=0.0)) or 1.0
 
 
-def _plain_number(value: float, _place: int) -> str:
+def _format_number(value: float, _place: int) -> str:
     return f"{value:,.3g}"
 
 
-def canvas(rows: int, columns: int, *, width: float, height: float) -> tuple[Figure, list[Axes]]:
+def create_figure(rows: int, columns: int, *, width: float, height: float) -> tuple[Figure, list[Axes]]:
     """Make a figure of panels, in inches; to be used within `mpl.rc_context(STYLE)`."""
     figure = Figure(figsize=(width, height), layout="constrained")
     axes = figure.subplots(rows, columns, squeeze=False)
@@ -371,7 +369,7 @@ def _capacity_axis(ax: Axes) -> None:
     ax.set_xticks(list(SHARES.values()), [name.replace("pct", " %") for name in SHARES])
 
 
-def svg_text(figure: Figure) -> str:
+def render_svg(figure: Figure) -> str:
     """Give a figure as SVG that a page can hold, the same bytes for the same values."""
     FigureCanvasSVG(figure)
     text = io.StringIO()

@@ -17,54 +17,59 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from consignments.tables import frame_of
+from consignments.tables import build_frame
 from consignments.visibility import EPOCH
 from features.batch import Tables
 from features.config import FeatureConfig
-from models.bundle import Card, Examples, write_bundle
+from models.bundle import ModelCard, SelfTestExamples, write_bundle
 from models.risk_model import RiskModel
-from models.traffic_profile import Reference
+from models.traffic_profile import ReferenceProfile
 from training.data.splits import VALIDATION
 from training.evaluation.fairness import COLUMNS as FAIRNESS_COLUMNS
-from training.evaluation.fairness import Row, fairness_rows
+from training.evaluation.fairness import Row, compute_fairness_rows
 from training.evaluation.leakage import COLUMNS as LEAK_COLUMNS
-from training.evaluation.metrics import Evaluation, capacity_curve, daily_capacity, taken_at_capacity
+from training.evaluation.metrics import (
+    Evaluation,
+    compute_capacity_curve,
+    compute_daily_capacity,
+    select_at_capacity,
+)
 from training.evaluation.name_invariance import COLUMNS as NAME_SWAP_COLUMNS
 from training.evaluation.off_policy import COLUMNS as ESTIMATE_COLUMNS
 from training.evaluation.verdict import TARGET_NAMES
-from training.fitting.search import SPACE
-from training.monitoring.traffic_profile import Seen, portray
+from training.fitting.search import SEARCH_SPACE
+from training.monitoring.traffic_profile import ScoredTraffic, build_traffic_profile
 from training.reporting.html import (
     HEADLINE,
     VERDICT_WORDS,
     RunReport,
-    between,
-    key_figures,
-    named_text,
-    render,
+    build_key_figures,
+    format_interval,
+    format_metric,
+    render_report,
 )
 from training.reporting.plots import (
-    Curve,
-    ablation_picture,
-    calibration_picture,
-    capacity_picture,
-    daily_picture,
-    fairness_picture,
-    importance_picture,
-    score_picture,
+    CapacityCurve,
+    draw_ablation,
+    draw_calibration,
+    draw_capacity,
+    draw_daily_detections,
+    draw_fairness,
+    draw_importance,
+    draw_scores,
 )
-from training.runs.result import Judged, Trained
+from training.runs.result import EvaluatedModel, TrainingResult
 
 CURVE_SHARES = np.geomspace(0.0005, 0.2, 28)
 """Capacities of the picture."""
-EXAMPLES_OF_A_BAND = 20
+EXAMPLES_PER_BAND = 20
 TOP_EXAMPLES = 12
 """Highest scores that the page explains."""
-REASONS_SHOWN = 3
+MAX_REASONS = 3
 EXPLAINED_ROWS = 400
 """Rows whose contributions give the importance of features: the highest scores and as many of all traffic."""
-FEATURES_SHOWN = 30
-DAY_SHARE = 0.01
+MAX_FEATURES = 30
+DAILY_CAPACITY_SHARE = 0.01
 """Of the traffic of a mean day, in the picture of finds by day."""
 CARD_DIGITS = 9
 """Of a metric in the bundle: sums of metrics may differ in their last bits between machines, bundles may not."""
@@ -82,12 +87,12 @@ ABLATION_COLUMNS = (
     "features",
     *(f"{measure}{end}" for measure in ("worth", "recall_at_1pct") for end in ("", "_low", "_high")),
 )
-TRIAL_COLUMNS = ("trial", "worth", "recall_at_1pct", *SPACE, "best")
+TRIAL_COLUMNS = ("trial", "worth", "recall_at_1pct", *SEARCH_SPACE, "best")
 METRIC_COLUMNS = ("metric", "value", "low", "high")
 SLICE_COLUMNS = ("kind", "value", "consignments", "labelled", "positive")
 
 
-def write_artifacts(trained: Trained, tables: Tables, folder: Path) -> None:
+def write_artifacts(trained: TrainingResult, tables: Tables, folder: Path) -> None:
     """Write everything a run leaves behind.
 
     Parameters
@@ -99,35 +104,37 @@ def write_artifacts(trained: Trained, tables: Tables, folder: Path) -> None:
         Made where it does not exist.
     """
     folder.mkdir(parents=True, exist_ok=True)
-    write_bundle_of(trained, tables, folder / "bundle")
-    importance, fairness = feature_importance(trained), fairness_of(trained)
+    write_run_bundle(trained, tables, folder / "bundle")
+    importance, fairness = compute_feature_importance(trained), compute_fairness(trained)
     pictures = draw_pictures(trained, importance, fairness)
     for name, picture in pictures.items():
         _write(folder / "plots" / f"{name}.svg", picture)
-    for name, table in tables_of(trained, importance, fairness).items():
+    for name, table in serialize_run_tables(trained, importance, fairness).items():
         _write(folder / "tables" / f"{name}.json", table)
-    _write(folder / "report.html", render(report_of(trained, tables, pictures, importance, fairness)))
+    _write(
+        folder / "report.html", render_report(build_report(trained, tables, pictures, importance, fairness))
+    )
 
 
-def write_bundle_of(trained: Trained, tables: Tables, folder: Path) -> str:
+def write_run_bundle(trained: TrainingResult, tables: Tables, folder: Path) -> str:
     """Write the bundle with examples of each band from validation; gives its sum."""
-    from models.registry import model_name
+    from models.registry import get_model_name
 
     values, arrays = trained.fitted.to_plain()
     rows = np.flatnonzero(trained.data.part[trained.matrix.rows] == VALIDATION)
     channel = (
         tables.consignments["channel"].iloc[trained.matrix.rows[rows]].astype(str).to_numpy(dtype=object)
     )
-    chosen = _examples_of_bands(trained.model, trained.matrix.X[rows], channel)
+    chosen = _select_band_examples(trained.model, trained.matrix.X[rows], channel)
     return write_bundle(
         folder,
-        card=Card(
-            name=model_name(trained.target),
+        card=ModelCard(
+            name=get_model_name(trained.target),
             target=trained.target,
             as_of=trained.as_of.isoformat(),
             data_sha256=trained.data_sha256,
             code_version=installed_version("npsrisk"),
-            feature_spec_sha256=trained.model.spec.digest(),
+            feature_spec_sha256=trained.model.spec.compute_digest(),
             metrics={
                 name: float(f"{value:.{CARD_DIGITS}g}")
                 for name, value in trained.metrics.items()
@@ -138,28 +145,30 @@ def write_bundle_of(trained: Trained, tables: Tables, folder: Path) -> str:
         fitted=values,
         arrays=arrays,
         model=trained.model,
-        examples=Examples.take(
+        examples=SelfTestExamples.compute(
             trained.model,
             np.ascontiguousarray(trained.matrix.X[rows[chosen]]),
             [str(name) for name in channel[chosen]],
         ),
-        reference=reference_of(trained, tables),
+        reference=build_reference(trained, tables),
     )
 
 
-def reference_of(trained: Trained, tables: Tables) -> Reference:
+def build_reference(trained: TrainingResult, tables: Tables) -> ReferenceProfile:
     """Take the portrait of the test period's traffic, against which later traffic is watched."""
-    seen = Seen(
+    seen = ScoredTraffic(
         frame=tables.consignments.iloc[trained.test_rows],
-        X=trained.matrix.X[_test_features(trained)],
+        X=trained.matrix.X[_locate_test_rows(trained)],
         spec=trained.model.spec,
         score=trained.test_scores,
         config=trained.config.features,
     )
-    return portray(seen, daily_capacity(trained.test.traffic, trained.config.evaluation))
+    return build_traffic_profile(
+        seen, compute_daily_capacity(trained.test.traffic, trained.config.evaluation)
+    )
 
 
-def feature_importance(trained: Trained) -> list[dict[str, Any]]:
+def compute_feature_importance(trained: TrainingResult) -> list[dict[str, Any]]:
     """Give each feature's share of the mean absolute contribution, largest first.
 
     Returns
@@ -167,11 +176,11 @@ def feature_importance(trained: Trained) -> list[dict[str, Any]]:
     list of dict
         `feature`, `group`, `reason`, `share` (0 to 1).
     """
-    rows = _test_features(trained)
+    rows = _locate_test_rows(trained)
     highest = np.argsort(-trained.test_scores, kind="stable")[: EXPLAINED_ROWS // 2]
     evenly = np.linspace(0, len(rows) - 1, min(len(rows), EXPLAINED_ROWS // 2)).astype(np.int64)
     X = trained.matrix.X[rows[np.unique(np.concatenate([highest, evenly]))]]
-    size = np.abs(trained.model.trees.contributions(X)[:, :-1]).mean(axis=0)
+    size = np.abs(trained.model.trees.compute_contributions(X)[:, :-1]).mean(axis=0)
     share = size / max(float(size.sum()), 1e-300)
     features = trained.model.spec.features
     return [
@@ -185,68 +194,70 @@ def feature_importance(trained: Trained) -> list[dict[str, Any]]:
     ]
 
 
-def fairness_of(trained: Trained) -> list[Row]:
+def compute_fairness(trained: TrainingResult) -> list[Row]:
     """Give the burden of each group by what was found and, on a simulated world, by the truth."""
     settings = trained.config.evaluation
-    capacity = daily_capacity(trained.test.traffic, settings)
+    capacity = compute_daily_capacity(trained.test.traffic, settings)
     judged = {"outcomes": trained.test, "truth": trained.truth}
     return [
         row
         for name, each in judged.items()
         if each is not None
-        for row in fairness_rows(each.traffic, capacity, settings, name)
+        for row in compute_fairness_rows(each.traffic, capacity, settings, name)
     ]
 
 
 def draw_pictures(
-    trained: Trained, importance: Sequence[dict[str, Any]], fairness: Sequence[Row]
+    trained: TrainingResult, importance: Sequence[dict[str, Any]], fairness: Sequence[Row]
 ) -> dict[str, str]:
     """Draw the pictures of the page; name to SVG, in their order."""
     judged = trained.truth or trained.test
     finds = "known finds" if trained.truth is None else "there, by the truth"
-    band = np.array(trained.model.bands_of(trained.test_scores), dtype=object)
+    band = np.array(trained.model.assign_bands(trained.test_scores), dtype=object)
     groups: dict[str, float] = {}
     for row in importance:
         groups[row["group"]] = groups.get(row["group"], 0.0) + row["share"]
-    pictures = {"capacity": _capacity(trained, trained.test)}
+    pictures = {"capacity": _draw_capacity_curves(trained, trained.test)}
     if trained.truth is not None:
-        pictures["capacity_truth"] = _capacity(trained, trained.truth)
+        pictures["capacity_truth"] = _draw_capacity_curves(trained, trained.truth)
     if trained.studied.ablation:
-        pictures["ablation"] = ablation_picture(trained.studied.ablation)
+        pictures["ablation"] = draw_ablation(trained.studied.ablation)
     return pictures | {
-        "calibration": calibration_picture(judged.model.calibration, _judged_by(trained, judged)),
-        "scores": score_picture(trained.test_scores, band, judged.traffic.positive, finds),
-        "daily": _daily(judged, finds),
-        "fairness": fairness_picture(_by_best_labels(trained, fairness)),
-        "importance": importance_picture(groups),
+        "calibration": draw_calibration(judged.model.calibration, _describe_labels(trained, judged)),
+        "scores": draw_scores(trained.test_scores, band, judged.traffic.positive, finds),
+        "daily": _draw_daily(judged, finds),
+        "fairness": draw_fairness(_select_best_labels(trained, fairness)),
+        "importance": draw_importance(groups),
     }
 
 
-def tables_of(
-    trained: Trained, importance: Sequence[dict[str, Any]], fairness: Sequence[Row]
+def serialize_run_tables(
+    trained: TrainingResult, importance: Sequence[dict[str, Any]], fairness: Sequence[Row]
 ) -> dict[str, str]:
     """Give the tables as JSON, by name."""
     return {
-        "metrics": table_json(_metric_rows(trained.test.model), METRIC_COLUMNS),
-        "truth": table_json(_metric_rows(trained.truth.model) if trained.truth else [], METRIC_COLUMNS),
-        "baselines": table_json(baseline_rows(trained.test)),
-        "capacity": table_json(trained.test.model.capacity),
-        "estimates": table_json(trained.estimates.rows, ESTIMATE_COLUMNS),
-        "calibration": table_json(trained.test.model.calibration),
-        "slices": table_json(trained.test.model.slices, SLICE_COLUMNS),
-        "fairness": table_json(fairness, FAIRNESS_COLUMNS),
-        "name_swaps": table_json(trained.name_swaps, NAME_SWAP_COLUMNS),
-        "leaks": table_json(trained.leaks, LEAK_COLUMNS),
-        "split": table_json(list(trained.data.split.rows())),
-        "data": table_json(trained.data.report),
-        "features": table_json(list(importance)),
-        "origins": table_json(trained.studied.origins, ORIGIN_COLUMNS),
-        "ablation": table_json(trained.studied.ablation, ABLATION_COLUMNS),
-        "search": table_json(trained.studied.trials, TRIAL_COLUMNS),
+        "metrics": serialize_table(_build_metric_rows(trained.test.model), METRIC_COLUMNS),
+        "truth": serialize_table(
+            _build_metric_rows(trained.truth.model) if trained.truth else [], METRIC_COLUMNS
+        ),
+        "baselines": serialize_table(build_baseline_rows(trained.test)),
+        "capacity": serialize_table(trained.test.model.capacity),
+        "estimates": serialize_table(trained.estimates.rows, ESTIMATE_COLUMNS),
+        "calibration": serialize_table(trained.test.model.calibration),
+        "slices": serialize_table(trained.test.model.slices, SLICE_COLUMNS),
+        "fairness": serialize_table(fairness, FAIRNESS_COLUMNS),
+        "name_swaps": serialize_table(trained.name_swaps, NAME_SWAP_COLUMNS),
+        "leaks": serialize_table(trained.leaks, LEAK_COLUMNS),
+        "split": serialize_table(list(trained.data.split.to_rows())),
+        "data": serialize_table(trained.data.report),
+        "features": serialize_table(list(importance)),
+        "origins": serialize_table(trained.studied.origins, ORIGIN_COLUMNS),
+        "ablation": serialize_table(trained.studied.ablation, ABLATION_COLUMNS),
+        "search": serialize_table(trained.studied.trials, TRIAL_COLUMNS),
     }
 
 
-def table_json(rows: Sequence[Mapping[str, Any]], columns: Sequence[str] = ()) -> str:
+def serialize_table(rows: Sequence[Mapping[str, Any]], columns: Sequence[str] = ()) -> str:
     """Write a table as MLflow shows and compares it: columns once, then the rows; unknown numbers are null.
 
     Parameters
@@ -261,11 +272,11 @@ def table_json(rows: Sequence[Mapping[str, Any]], columns: Sequence[str] = ()) -
     '{"columns":["metric","value"],"data":[["roc_auc",0.5],["recall",null]]}'
     """
     columns = list(dict.fromkeys([*columns, *(name for row in rows for name in row)]))
-    data = [[_plain(row.get(name)) for name in columns] for row in rows]
+    data = [[_to_json_value(row.get(name)) for name in columns] for row in rows]
     return json.dumps({"columns": columns, "data": data}, separators=(",", ":"), ensure_ascii=False)
 
 
-def baseline_rows(judged: Judged) -> list[dict[str, Any]]:
+def build_baseline_rows(judged: EvaluatedModel) -> list[dict[str, Any]]:
     """Put the model and its baselines side by side, one row each."""
     rows = {"model": judged.model, **judged.baselines}
     return [
@@ -274,8 +285,8 @@ def baseline_rows(judged: Judged) -> list[dict[str, Any]]:
     ]
 
 
-def report_of(
-    trained: Trained,
+def build_report(
+    trained: TrainingResult,
     tables: Tables,
     pictures: dict[str, str],
     importance: Sequence[dict[str, Any]],
@@ -289,53 +300,53 @@ def report_of(
         facts={
             "data": trained.data_sha256[:12],
             "code": installed_version("npsrisk"),
-            "features": f"{len(trained.model.spec)} ({trained.model.spec.digest()[:12]})",
+            "features": f"{len(trained.model.spec)} ({trained.model.spec.compute_digest()[:12]})",
             "trees": str(len(trained.model.trees)),
             "test traffic": f"{len(trained.test_scores):,}",
         },
         verdict=trained.verdict,
         model=trained.test.model,
-        baselines=_spelled(trained.test),
+        baselines=_rename_baselines(trained.test),
         truth=trained.truth.model if trained.truth else None,
-        truth_baselines=_spelled(trained.truth) if trained.truth else {},
+        truth_baselines=_rename_baselines(trained.truth) if trained.truth else {},
         pictures=pictures,
-        fairness=_by_best_labels(trained, fairness),
+        fairness=_select_best_labels(trained, fairness),
         estimates=trained.estimates,
         name_swaps=trained.name_swaps,
         leaks=trained.leaks,
         data=trained.data.report,
-        split=list(trained.data.split.rows()),
-        examples=highest_scores(trained, tables),
-        features=list(importance[:FEATURES_SHOWN]),
+        split=list(trained.data.split.to_rows()),
+        examples=explain_highest_scores(trained, tables),
+        features=list(importance[:MAX_FEATURES]),
         origins=trained.studied.origins,
         ablation=trained.studied.ablation,
         trials=trained.studied.trials,
-        config=trained.config.flat(),
+        config=trained.config.flatten(),
     )
 
 
-def highest_scores(trained: Trained, tables: Tables) -> list[dict[str, Any]]:
+def explain_highest_scores(trained: TrainingResult, tables: Tables) -> list[dict[str, Any]]:
     """Explain the highest scores of the test period; no personal data."""
     highest = np.argsort(-trained.test_scores, kind="stable")[:TOP_EXAMPLES]
-    rows = _test_features(trained)
+    rows = _locate_test_rows(trained)
     frame = tables.consignments.iloc[trained.test_rows[highest]]
-    bands = trained.model.bands_of(trained.test_scores[highest])
+    bands = trained.model.assign_bands(trained.test_scores[highest])
     return [
         {
             "consignment_id": str(frame["consignment_id"].iloc[place]),
             "score": float(trained.test_scores[at]),
             "band": bands[place],
             "channel": str(frame["channel"].iloc[place]),
-            "result": _result(trained, int(at)),
+            "result": _describe_result(trained, int(at)),
             "reasons": [
-                reason.text for reason in trained.model.explain(trained.matrix.X[rows[at]], REASONS_SHOWN)
+                reason.text for reason in trained.model.explain(trained.matrix.X[rows[at]], MAX_REASONS)
             ],
         }
         for place, at in enumerate(highest)
     ]
 
 
-def description(trained: Trained) -> str:
+def describe_run(trained: TrainingResult) -> str:
     """Describe the run in Markdown, for its page in MLflow and that of the version."""
     first, *rest = trained.verdict.sentences
     lines = [
@@ -344,7 +355,7 @@ def description(trained: Trained) -> str:
         *[f"{sentence}\n" for sentence in rest],
         "| figure on the test period | value (95 % interval) |",
         "|---|---|",
-        *[_figure_line(row) for row in key_figures(trained.test.model, {})],
+        *[_format_figure_row(row) for row in build_key_figures(trained.test.model, {})],
         "",
         "When things arrived, and which labels were known:",
         "",
@@ -352,7 +363,7 @@ def description(trained: Trained) -> str:
         "|---|---|",
         *[
             f"| {row['period']} | {row['arrivals_from']} to {row['arrivals_until']}; {row['labels_visible_by'][:10]} |"
-            for row in trained.data.split.rows()
+            for row in trained.data.split.to_rows()
         ],
         "",
         "`report.html` among the artifacts is the page to read: pictures, slices, reasons, what was used and what was left out.",
@@ -360,9 +371,9 @@ def description(trained: Trained) -> str:
     return "\n".join(lines)
 
 
-def invented_consignments(config: FeatureConfig) -> pd.DataFrame:
+def build_example_consignments(config: FeatureConfig) -> pd.DataFrame:
     """Give two invented consignments as a table, to show what the model takes; nobody in it exists."""
-    record = config.record_type()
+    record = config.build_record_type()
     packet = record(
         consignment_id="RR473124829GB",
         channel="postal",
@@ -406,76 +417,78 @@ def invented_consignments(config: FeatureConfig) -> pd.DataFrame:
         declared_value=20.0,
         currency="USD",
     )
-    frame: pd.DataFrame = frame_of([packet, house], record)
+    frame: pd.DataFrame = build_frame([packet, house], record)
     return frame
 
 
-def _examples_of_bands(
+def _select_band_examples(
     model: RiskModel, X: NDArray[np.float32], channel: NDArray[np.object_]
 ) -> NDArray[np.int64]:
     """Choose the highest scores of each band."""
     score = model.score(X, list(channel))
-    band = np.array(model.bands_of(score), dtype=object)
+    band = np.array(model.assign_bands(score), dtype=object)
     order = np.argsort(-score, kind="stable")
     return np.concatenate(
-        [order[band[order] == name][:EXAMPLES_OF_A_BAND] for name in ("high", "elevated", "routine")]
+        [order[band[order] == name][:EXAMPLES_PER_BAND] for name in ("high", "elevated", "routine")]
     )
 
 
-def _test_features(trained: Trained) -> NDArray[np.int64]:
+def _locate_test_rows(trained: TrainingResult) -> NDArray[np.int64]:
     """Rows of the feature matrix that belong to the test period, in the order of the test scores."""
     return np.searchsorted(trained.matrix.rows, trained.test_rows)
 
 
-def _by_best_labels(trained: Trained, fairness: Sequence[Row]) -> list[Row]:
+def _select_best_labels(trained: TrainingResult, fairness: Sequence[Row]) -> list[Row]:
     """Keep the rows judged by the truth where there is one, else by what was found."""
     wanted = "outcomes" if trained.truth is None else "truth"
     return [row for row in fairness if row["judged_by"] == wanted]
 
 
-def _capacity(trained: Trained, judged: Judged) -> str:
+def _draw_capacity_curves(trained: TrainingResult, judged: EvaluatedModel) -> str:
     settings = trained.config.evaluation
     curves = {
-        name: Curve(name, **capacity_curve(judged.traffic.scored(score), CURVE_SHARES, settings))
-        for name, score in {"model": judged.traffic.score, **_spelled_scores(judged)}.items()
+        name: CapacityCurve(
+            name, **compute_capacity_curve(judged.traffic.replace_score(score), CURVE_SHARES, settings)
+        )
+        for name, score in {"model": judged.traffic.score, **_rename_baseline_scores(judged)}.items()
     }
-    return capacity_picture(
-        CURVE_SHARES, curves.pop("model"), list(curves.values()), _judged_by(trained, judged)
+    return draw_capacity(
+        CURVE_SHARES, curves.pop("model"), list(curves.values()), _describe_labels(trained, judged)
     )
 
 
-def _judged_by(trained: Trained, judged: Judged) -> str:
+def _describe_labels(trained: TrainingResult, judged: EvaluatedModel) -> str:
     return "by the truth" if judged is trained.truth else "by what was found"
 
 
-def _daily(judged: Judged, finds: str) -> str:
+def _draw_daily(judged: EvaluatedModel, finds: str) -> str:
     traffic = judged.traffic
     days, day = np.unique(traffic.day, return_inverse=True)
-    capacity = max(1, round(DAY_SHARE * len(day) / len(days)))
+    capacity = max(1, round(DAILY_CAPACITY_SHARE * len(day) / len(days)))
     _, group = np.unique(-traffic.score, return_inverse=True)
-    taken = taken_at_capacity(group, day, capacity)
+    taken = select_at_capacity(group, day, capacity)
     found = np.bincount(day, weights=traffic.positive * taken, minlength=len(days)).astype(np.float64)
     there = np.bincount(day, weights=traffic.positive, minlength=len(days)).astype(np.float64)
     names = [f"{EPOCH + pd.Timedelta(days=int(number)):%d %b}" for number in days]
-    return daily_picture(names, found, there, finds)
+    return draw_daily_detections(names, found, there, finds)
 
 
-def _metric_rows(evaluation: Evaluation) -> list[dict[str, Any]]:
+def _build_metric_rows(evaluation: Evaluation) -> list[dict[str, Any]]:
     return [
         {"metric": name, "value": estimate.value, "low": estimate.low, "high": estimate.high}
         for name, estimate in evaluation.metrics.items()
     ]
 
 
-def _spelled(judged: Judged) -> dict[str, Evaluation]:
+def _rename_baselines(judged: EvaluatedModel) -> dict[str, Evaluation]:
     return {name.replace("_", " "): evaluation for name, evaluation in judged.baselines.items()}
 
 
-def _spelled_scores(judged: Judged) -> dict[str, NDArray[np.float64]]:
+def _rename_baseline_scores(judged: EvaluatedModel) -> dict[str, NDArray[np.float64]]:
     return {name.replace("_", " "): score for name, score in judged.scores.items()}
 
 
-def _result(trained: Trained, at: int) -> str:
+def _describe_result(trained: TrainingResult, at: int) -> str:
     if trained.test.traffic.positive[at]:
         return "found"
     opened = "opened, not found" if trained.test.traffic.labelled[at] else "not opened"
@@ -483,10 +496,10 @@ def _result(trained: Trained, at: int) -> str:
     return f"holds it, {opened}" if holds else opened
 
 
-def _figure_line(row: Any) -> str:
+def _format_figure_row(row: Any) -> str:
     estimate, metric = row["estimate"], row["metric"]
-    value, low, high = (named_text(each, metric) for each in (estimate.value, estimate.low, estimate.high))
-    return f"| {row['title']} | {value} ({between(low, high)}) |"
+    value, low, high = (format_metric(each, metric) for each in (estimate.value, estimate.low, estimate.high))
+    return f"| {row['title']} | {value} ({format_interval(low, high)}) |"
 
 
 def _write(path: Path, text: str) -> None:
@@ -494,7 +507,7 @@ def _write(path: Path, text: str) -> None:
     path.write_text(text, encoding="utf-8")
 
 
-def _plain(value: Any) -> Any:
+def _to_json_value(value: Any) -> Any:
     """Give a value as JSON has it."""
     if isinstance(value, float) and value != value:
         return None

@@ -9,22 +9,22 @@ import numpy as np
 from numpy.typing import NDArray
 
 from consignments.records import Target
-from features.batch import Matrix
-from features.fitted import Fitted
+from features.batch import FeatureMatrix
+from features.fitted import FittedParameters
 from models.risk_model import RiskModel
 from training.config import TrainConfig
 from training.data.training_set import DataSet
-from training.evaluation.metrics import Evaluation, Traffic
-from training.evaluation.name_invariance import Row, worst_move
-from training.evaluation.off_policy import Estimates
-from training.evaluation.verdict import Verdict
-from training.fitting.diagnostics import Studied
+from training.evaluation.metrics import Evaluation, ScoredPeriod
+from training.evaluation.name_invariance import Row, find_worst_move
+from training.evaluation.off_policy import OffPolicyEstimates
+from training.evaluation.verdict import EvaluationVerdict
+from training.fitting.diagnostics import DiagnosticsResult
 
 Floats = NDArray[np.float64]
 
 
 @dataclass(frozen=True)
-class Judged:
+class EvaluatedModel:
     """A model and its baselines on the same traffic.
 
     Attributes
@@ -38,14 +38,14 @@ class Judged:
         Name of a baseline to its scores.
     """
 
-    traffic: Traffic
+    traffic: ScoredPeriod
     model: Evaluation
     baselines: Mapping[str, Evaluation]
     scores: Mapping[str, Floats]
 
 
 @dataclass(frozen=True)
-class Trained:
+class TrainingResult:
     """A trained model and what is known of it.
 
     Attributes
@@ -83,31 +83,33 @@ class Trained:
     config: TrainConfig
     data: DataSet
     data_sha256: str
-    fitted: Fitted
+    fitted: FittedParameters
     model: RiskModel
-    matrix: Matrix
+    matrix: FeatureMatrix
     test_rows: NDArray[np.int64]
     test_scores: Floats
-    test: Judged
-    truth: Judged | None
-    estimates: Estimates
+    test: EvaluatedModel
+    truth: EvaluatedModel | None
+    estimates: OffPolicyEstimates
     name_swaps: list[Row]
     leaks: list[Row]
-    verdict: Verdict
-    studied: Studied = field(default_factory=Studied)
+    verdict: EvaluationVerdict
+    studied: DiagnosticsResult = field(default_factory=DiagnosticsResult)
 
     @property
     def metrics(self) -> dict[str, float]:
         """The metrics by their logged names."""
-        named = self.test.model.flat("test") | {"test/name_swap_95pct": worst_move(self.name_swaps)}
+        named = self.test.model.flatten_metrics("test") | {
+            "test/name_swap_95pct": find_worst_move(self.name_swaps)
+        }
         for name, baseline in self.test.baselines.items():
             named |= {
                 metric: value
-                for metric, value in baseline.flat(f"baseline/{name}").items()
+                for metric, value in baseline.flatten_metrics(f"baseline/{name}").items()
                 if not metric.endswith(("_low", "_high")) and "calibration" not in metric
             }
         if self.truth is not None:
-            named |= {k: v for k, v in self.truth.model.flat("truth").items() if k.count("/") == 1}
+            named |= {k: v for k, v in self.truth.model.flatten_metrics("truth").items() if k.count("/") == 1}
         return named
 
     @property
@@ -120,5 +122,5 @@ class Trained:
             "as_of": self.as_of.isoformat(),
             "code_version": installed_version("npsrisk"),
             "data_sha256": self.data_sha256,
-            "feature_spec_sha256": self.model.spec.digest(),
+            "feature_spec_sha256": self.model.spec.compute_digest(),
         }

@@ -3,12 +3,12 @@
 from dataclasses import dataclass
 from typing import NamedTuple, Self
 
-from training.simulation.parameters import Prevalence, World
-from training.simulation.parties import Parties
-from training.simulation.shipments import Catalogue, Substances, list_substances
+from training.simulation.parameters import Prevalence, SimulationParameters
+from training.simulation.parties import SimulatedParties
+from training.simulation.shipments import GoodsCatalogue, Substances, list_substances
 
 
-class Day(NamedTuple):
+class CalendarDay(NamedTuple):
     """One day: since the world's start, in UTC days since the epoch, and the factor of its volume."""
 
     since_start: int
@@ -17,7 +17,7 @@ class Day(NamedTuple):
 
 
 @dataclass(frozen=True)
-class Stage:
+class SimulationContext:
     """The shared parts of one world.
 
     Attributes
@@ -32,15 +32,15 @@ class Stage:
         Mean consignments a day.
     """
 
-    world: World
-    parties: Parties
-    catalogue: Catalogue
+    world: SimulationParameters
+    parties: SimulatedParties
+    catalogue: GoodsCatalogue
     substances: Substances
     prevalence: Prevalence
     per_day: int
 
     @classmethod
-    def of(cls, world: World, prevalence: Prevalence, per_day: int) -> Self:
+    def build(cls, world: SimulationParameters, prevalence: Prevalence, per_day: int) -> Self:
         """Build the stage of a world, still without parties."""
-        catalogue = Catalogue(world, prevalence.nps)
-        return cls(world, Parties(world), catalogue, list_substances(world), prevalence, per_day)
+        catalogue = GoodsCatalogue(world, prevalence.nps)
+        return cls(world, SimulatedParties(world), catalogue, list_substances(world), prevalence, per_day)

@@ -6,8 +6,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from training.simulation.context import Stage
-from training.simulation.identifiers import Numbering
+from training.simulation.context import SimulationContext
+from training.simulation.identifiers import IdentifierGenerator
 from training.simulation.parties import (
     CAPITALS,
     COURIER,
@@ -16,11 +16,11 @@ from training.simulation.parties import (
     LANGUAGE,
     SELLERS,
     Ids,
-    Parties,
+    SimulatedParties,
     Texts,
-    dialled,
-    misspelt,
-    written,
+    add_typo,
+    format_phones,
+    write_variants,
 )
 from training.simulation.shipments import (
     ADMIN,
@@ -32,8 +32,8 @@ from training.simulation.shipments import (
     Draws,
     Shipments,
     Values,
-    drawn,
-    with_chance,
+    draw_flags,
+    draw_indices,
 )
 
 Columns = dict[str, NDArray[Any]]
@@ -41,34 +41,34 @@ Flags = NDArray[np.bool_]
 
 ADVANCE_OF_PRIVATE, ADVANCE_OF_SELLER = 0.88, 1.06
 """Factors of the chance of advance data: private senders fill in less, sellers' systems more (assumed)."""
-PARTIAL_HS = 0.4
+FOUR_DIGIT_HS_SHARE = 0.4
 """Of codes without six digits: so many have four (assumed)."""
-LONG_HS = 0.2
+TEN_DIGIT_HS_SHARE = 0.2
 """Of six-digit codes: so many are declared with ten (assumed)."""
-CUSTOMS_TEXT = 44
+MAX_TEXT_CHARACTERS = 44
 """Characters of a description that some posts' systems keep."""
-CUT_TEXT = 0.5
+TRUNCATED_TEXT_SHARE = 0.5
 """Share of postal descriptions that pass through such a system (assumed)."""
-NAME_IN_CLEAR = 0.7
+PLAIN_NAME_SHARE = 0.7
 """Of true names or codes: so many are names that a list may know (assumed)."""
-CODES = ("RC-{}", "item {} research use", "compound {}", "M{} crystal")
-NATIVE_SENDERS = 0.5
+CODE_PATTERNS = ("RC-{}", "item {} research use", "compound {}", "M{} crystal")
+NATIVE_SENDERS_SHARE = 0.5
 """Share of senders whose texts may be in their own language (assumed)."""
 NATURES = ("sale", "gift", "documents", "sample", "returned", "other")
-FREE_CURRENCIES = ("JPY", "KRW")
+CURRENCIES_WITHOUT_DECIMALS = ("JPY", "KRW")
 """Declared without decimals."""
-ARRIVALS = {
+ARRIVAL_PLACES = {
     "Incheon": ("KRSELB", "ICN"),
     "Incheon Express": ("KRSELB", "ICN"),
     "Busan": ("KRPUSA", "PUS"),
     "Gimhae": ("KRPUSA", "PUS"),
 }
 """Exchange office and airport of each office of arrival."""
-DAY_ZERO = np.datetime64("1970-01-01", "D")
+EPOCH = np.datetime64("1970-01-01", "D")
 HOUR_US = 3_600_000_000
 
 
-class Declarations:
+class DeclarationGenerator:
     """Declares the shipments of a world.
 
     Parameters
@@ -76,7 +76,7 @@ class Declarations:
     stage : Stage
     """
 
-    def __init__(self, stage: Stage) -> None:
+    def __init__(self, stage: SimulationContext) -> None:
         world, parties = stage.world, stage.parties
         self._world, self._manner, self._parties = world, world.declarations, parties
         self._catalogue, self._substances = stage.catalogue, stage.substances
@@ -85,9 +85,11 @@ class Declarations:
         self._places = tuple(world.people.countries.values())
         self._codes = np.array(parties.countries, dtype=object)
         self._cargo = np.array([service.channel == "air_cargo" for service in self._services])
-        self._start = int((np.datetime64(world.start) - DAY_ZERO).astype(int))
+        self._start = int((np.datetime64(world.start) - EPOCH).astype(int))
 
-    def declare(self, draws: Draws, sent: Shipments, since_start: int, numbering: Numbering) -> Columns:
+    def declare(
+        self, draws: Draws, sent: Shipments, since_start: int, numbering: IdentifierGenerator
+    ) -> Columns:
         """Declare shipments of a day.
 
         Returns
@@ -95,10 +97,10 @@ class Declarations:
         dict of arrays
             The columns of a consignment table. Texts are objects with None where missing, times are datetime64[us].
         """
-        advance = self._advance(draws, sent, since_start)
+        advance = self._draw_advance_data(draws, sent, since_start)
         office = self._offices(draws, sent)
-        arrival = np.array([ARRIVALS[name][0] for name in office], dtype=object)
-        ids, masters = numbering.number(draws, sent, arrival)
+        arrival = np.array([ARRIVAL_PLACES[name][0] for name in office], dtype=object)
+        ids, masters = numbering.assign_identifiers(draws, sent, arrival)
         columns: Columns = {
             "consignment_id": ids,
             "channel": np.where(self._cargo[sent.service], "air_cargo", "postal").astype(object),
@@ -114,9 +116,9 @@ class Declarations:
         columns |= self._goods(draws, sent, advance)
         columns |= self._amounts(draws, sent, advance)
         columns["items"] = self._items(draws, sent, columns)
-        return {name: _or_none(values) for name, values in columns.items()}
+        return {name: _replace_empty(values) for name, values in columns.items()}
 
-    def _advance(self, draws: Draws, sent: Shipments, since_start: int) -> Flags:
+    def _draw_advance_data(self, draws: Draws, sent: Shipments, since_start: int) -> Flags:
         """Tell whose advance data came; private senders fill in less, and for some days a service may fail."""
         chance = np.array([service.ead for service in self._services])
         outage = self._world.events.data_outage
@@ -125,14 +127,14 @@ class Declarations:
         sells = SELLERS[self._parties.kind[sent.sender]]
         lean = np.where(sells, ADVANCE_OF_SELLER, ADVANCE_OF_PRIVATE)
         complete = chance[sent.service] >= 1.0
-        return complete | with_chance(draws, chance[sent.service] * lean, len(sent))
+        return complete | draw_flags(draws, chance[sent.service] * lean, len(sent))
 
     def _offices(self, draws: Draws, sent: Shipments) -> Texts:
         office = np.empty(len(sent), dtype=object)
         for number, service in enumerate(self._names):
             rows = np.flatnonzero(sent.service == number)
             shares = self._world.offices[service]
-            office[rows] = np.array(list(shares), dtype=object)[drawn(draws, shares, len(rows))]
+            office[rows] = np.array(list(shares), dtype=object)[draw_indices(draws, shares, len(rows))]
         return office
 
     def _natures(self, draws: Draws, sent: Shipments, advance: Flags) -> Texts:
@@ -147,29 +149,29 @@ class Declarations:
         return nature
 
     def _sender(self, draws: Draws, sent: Shipments, advance: Flags) -> Columns:
-        party = _Written(self, draws, sent.sender, sent.sender, sent.sender)
-        kept = advance | with_chance(draws, self._manner.typed_from_label, len(sent))
+        party = _WrittenParty(self, draws, sent.sender, sent.sender, sent.sender)
+        kept = advance | draw_flags(draws, self._manner.typed_from_label, len(sent))
         columns = self._party(draws, "sender", party, sent, advance, kept)
         columns["sender_country"] = self._codes[self._parties.country[sent.sender]]
-        phone = advance & with_chance(draws, self._manner.phone, len(sent))
+        phone = advance & draw_flags(draws, self._manner.phone, len(sent))
         return columns | self._contacts(draws, "sender", sent, sent.sender, phone, advance)
 
     def _consignee(self, draws: Draws, sent: Shipments, advance: Flags) -> Columns:
-        party = _Written(self, draws, sent.named, sent.consignee, sent.sender)
-        kept = advance | with_chance(draws, 2 * self._manner.typed_from_label, len(sent))
+        party = _WrittenParty(self, draws, sent.named, sent.consignee, sent.sender)
+        kept = advance | draw_flags(draws, 2 * self._manner.typed_from_label, len(sent))
         columns = self._party(draws, "consignee", party, sent, advance, kept)
         columns["consignee_country"] = self._codes[self._parties.country[sent.consignee]]
-        phone = advance & with_chance(draws, self._manner.consignee_phone, len(sent))
+        phone = advance & draw_flags(draws, self._manner.consignee_phone, len(sent))
         return columns | self._contacts(draws, "consignee", sent, sent.consignee, phone, advance)
 
     def _party(
-        self, draws: Draws, role: str, party: "_Written", sent: Shipments, advance: Flags, kept: Flags
+        self, draws: Draws, role: str, party: "_WrittenParty", sent: Shipments, advance: Flags, kept: Flags
     ) -> Columns:
         missing = np.array([service.missing_address for service in self._services])[sent.service]
-        placed = kept & ~with_chance(draws, missing, len(sent))
-        coded = placed & advance & ~with_chance(draws, 0.12, len(sent))
+        placed = kept & ~draw_flags(draws, missing, len(sent))
+        coded = placed & advance & ~draw_flags(draws, 0.12, len(sent))
         return {
-            f"{role}_name": np.where(kept & ~with_chance(draws, missing / 4, len(sent)), party.name, ""),
+            f"{role}_name": np.where(kept & ~draw_flags(draws, missing / 4, len(sent)), party.name, ""),
             f"{role}_address": np.where(placed, party.address, ""),
             f"{role}_city": np.where(placed, party.city, ""),
             f"{role}_postcode": np.where(coded, party.postcode, ""),
@@ -179,20 +181,20 @@ class Declarations:
         self, draws: Draws, role: str, sent: Shipments, ids: Ids, phone: Flags, advance: Flags
     ) -> Columns:
         mailed = self._manner.email * np.where(self._cargo[sent.service], 1.3, 0.7)
-        email = advance & with_chance(draws, mailed, len(sent))
-        numbers = np.where(phone, self._parties.text("phone", ids), "")
+        email = advance & draw_flags(draws, mailed, len(sent))
+        numbers = np.where(phone, self._parties.get_texts("phone", ids), "")
         return {
-            f"{role}_phone": dialled(draws, numbers),
-            f"{role}_email": np.where(email, self._parties.text("email", ids), ""),
+            f"{role}_phone": format_phones(draws, numbers),
+            f"{role}_email": np.where(email, self._parties.get_texts("email", ids), ""),
         }
 
     def _account(self, draws: Draws, sent: Shipments, advance: Flags) -> Columns:
         has = np.where(
             self._cargo[sent.service], self._manner.account["air_cargo"], self._manner.account["postal"]
         )
-        shown = advance & with_chance(draws, has, len(sent))
-        account = np.where(shown, self._parties.text("account", sent.sender), "")
-        dated = (account != "") & with_chance(draws, 0.8, len(sent))
+        shown = advance & draw_flags(draws, has, len(sent))
+        account = np.where(shown, self._parties.get_texts("account", sent.sender), "")
+        dated = (account != "") & draw_flags(draws, 0.8, len(sent))
         opened = (self._start + self._parties.opened[sent.sender]).astype("datetime64[D]")
         return {
             "account_id": account,
@@ -202,11 +204,11 @@ class Declarations:
     def _carriage(self, sent: Shipments, office: Texts) -> Columns:
         firms, names = self._world.people.firms, list(self._names)
         postal, express = ~self._cargo[sent.service], sent.service == names.index("express")
-        couriers = self._usual(firms.couriers, sent.sender, COURIER)
+        couriers = self._pick_firms(firms.couriers, sent.sender, COURIER)
         places = [self._places[place] for place in sent.departure.tolist()]
         carrier = np.array([place.airline for place in places], dtype=object)
         carrier = np.where(postal, np.array([place.post for place in places], dtype=object), carrier)
-        declarant = self._usual(firms.declarants, sent.sender, DECLARANT)
+        declarant = self._pick_firms(firms.declarants, sent.sender, DECLARANT)
         return {
             "declarant": np.where(postal, "", declarant),
             "carrier": np.where(express, couriers, carrier),
@@ -216,7 +218,7 @@ class Declarations:
             "route": self._routes(sent, office),
         }
 
-    def _usual(self, firms: tuple[str, ...], senders: Ids, trait: int) -> Texts:
+    def _pick_firms(self, firms: tuple[str, ...], senders: Ids, trait: int) -> Texts:
         """Give the firm that each sender always uses."""
         places = (self._parties.traits[senders, trait] * len(firms)).astype(np.int64)
         used: Texts = np.array(firms, dtype=object)[places]
@@ -230,16 +232,16 @@ class Declarations:
     def _route(self, departure: int, hub: int, office: str, cargo: bool) -> str:
         stops = [departure] + ([hub] if hub >= 0 and hub != departure else [])
         places = [self._places[stop].airport if cargo else self._places[stop].impc for stop in stops]
-        return ">".join([*places, ARRIVALS[office][cargo]])
+        return ">".join([*places, ARRIVAL_PLACES[office][cargo]])
 
     def _goods(self, draws: Draws, sent: Shipments, advance: Flags) -> Columns:
-        kept = advance | with_chance(draws, self._manner.typed_from_label, len(sent))
+        kept = advance | draw_flags(draws, self._manner.typed_from_label, len(sent))
         description = np.where(kept, self._describe(draws, sent), "")
         six = np.array([service.hs6 for service in self._services])[sent.service]
         origin = np.where(
-            with_chance(draws, 0.3, len(sent)), "CN", self._codes[self._parties.country[sent.sender]]
+            draw_flags(draws, 0.3, len(sent)), "CN", self._codes[self._parties.country[sent.sender]]
         )
-        origin_known = advance & with_chance(draws, 0.3 + 0.6 * six, len(sent))
+        origin_known = advance & draw_flags(draws, 0.3 + 0.6 * six, len(sent))
         return {
             "description": description,
             "hs_code": np.where(advance, self._hs_codes(draws, sent, six), ""),
@@ -253,9 +255,11 @@ class Declarations:
             [held[w].hs[int(p * len(held[w].hs))] for w, p in zip(sent.hs_ware.tolist(), picks, strict=True)],
             dtype=object,
         )
-        codes = np.where(tail < LONG_HS, codes + "0000", codes)
+        codes = np.where(tail < TEN_DIGIT_HS_SHARE, codes + "0000", codes)
         partial = np.array([code[:4] for code in codes], dtype=object)
-        return np.where(draw < six, codes, np.where(draw < six + PARTIAL_HS * (1 - six), partial, ""))
+        return np.where(
+            draw < six, codes, np.where(draw < six + FOUR_DIGIT_HS_SHARE * (1 - six), partial, "")
+        )
 
     def _describe(self, draws: Draws, sent: Shipments) -> Texts:
         manner, count = self._manner, len(sent)
@@ -275,14 +279,14 @@ class Declarations:
         texts[upper] = [text.upper() for text in texts[upper]]
         where = draws.random((3, count))
         for at in np.flatnonzero(where[2] < manner.typo):
-            texts[at] = misspelt(texts[at], where[0, at], where[1, at])
-        cut = ~self._cargo[sent.service] & with_chance(draws, CUT_TEXT, count)
-        texts[cut] = [text[:CUSTOMS_TEXT] for text in texts[cut]]
+            texts[at] = add_typo(texts[at], where[0, at], where[1, at])
+        cut = ~self._cargo[sent.service] & draw_flags(draws, TRUNCATED_TEXT_SHARE, count)
+        texts[cut] = [text[:MAX_TEXT_CHARACTERS] for text in texts[cut]]
         return texts
 
     def _languages(self, draws: Draws, sent: Shipments) -> list[str]:
-        native = (self._parties.traits[sent.sender, LANGUAGE] < NATIVE_SENDERS) & with_chance(
-            draws, self._manner.native_text / NATIVE_SENDERS, len(sent)
+        native = (self._parties.traits[sent.sender, LANGUAGE] < NATIVE_SENDERS_SHARE) & draw_flags(
+            draws, self._manner.native_text / NATIVE_SENDERS_SHARE, len(sent)
         )
         homes = self._parties.country[sent.sender].tolist()
         return [
@@ -295,27 +299,27 @@ class Declarations:
     ) -> str:
         """Word one description."""
         first, second, third, fourth = picks
-        words, held = self._world.wares.words, self._catalogue.wares[ware]
+        words, held = self._world.goods.words, self._catalogue.wares[ware]
         if wording == PLAIN or (wording == CUE and not held.cues):
-            text = _one(held.phrases(language), first)
+            text = _pick_option(held.get_phrases(language), first)
             return (
-                f"{text} {_numbered(_one(words.details, second), third)}"
+                f"{text} {_fill_number(_pick_option(words.details, second), third)}"
                 if fourth < self._manner.detail
                 else text
             )
         if wording == CUE:
-            return _one(held.cues, first)
+            return _pick_option(held.cues, first)
         if wording == VAGUE:
-            return _one(words.vague_by_language.get(language, words.vague), first)
+            return _pick_option(words.vague_by_language.get(language, words.vague), first)
         if wording == ADMIN:
-            return _numbered(_one(words.admin, first), second)
+            return _fill_number(_pick_option(words.admin, first), second)
         if wording == HABIT:
             return self._habit(ware, habit, third)
         assert wording == SUBSTANCE
         return self._true_name(substance, picks)
 
     def _habit(self, ware: int, habit: int, share: float) -> str:
-        words, held = self._world.wares.words, self._catalogue.wares[ware]
+        words, held = self._world.goods.words, self._catalogue.wares[ware]
         phrases = held.cues if held.cues and habit % 3 == 0 else held.en
         stem = phrases[habit % len(phrases)]
         tail = words.habits[habit % len(words.habits)].format(habit % 90)
@@ -324,33 +328,33 @@ class Declarations:
     def _true_name(self, substance: int, picks: list[float]) -> str:
         first, second, third, fourth = picks
         amount = (1, 5, 10, 25, 50, 100)[int(third * 6)]
-        if first < NAME_IN_CLEAR:
+        if first < PLAIN_NAME_SHARE:
             name = self._substances.names[substance]
             return f"{name} {amount}g" if fourth < 0.5 else f"{name} sample"
-        return f"{_numbered(_one(CODES, second), fourth)} {amount}g"
+        return f"{_fill_number(_pick_option(CODE_PATTERNS, second), fourth)} {amount}g"
 
     def _amounts(self, draws: Draws, sent: Shipments, advance: Flags) -> Columns:
         count, manner = len(sent), self._manner
         home = np.where(
-            with_chance(draws, 0.25, count),
+            draw_flags(draws, 0.25, count),
             "USD",
             [self._places[c].currency for c in self._parties.country[sent.sender]],
         )
         rate = np.array([manner.usd_per[currency] for currency in home])
-        tiny = with_chance(draws, manner.zero_or_one_value, count)
+        tiny = draw_flags(draws, manner.zero_or_one_value, count)
         value = np.where(tiny, np.floor(draws.uniform(0, 2, count)), sent.usd / rate)
-        whole = np.isin(home, FREE_CURRENCIES)
+        whole = np.isin(home, CURRENCIES_WITHOUT_DECIMALS)
         base, per_kg = np.array([service.postage_usd for service in self._services])[sent.service].T
         postage = (base + per_kg * sent.kg) * np.exp(draws.normal(0, 0.15, count)) / rate
-        declared = advance | with_chance(draws, 0.3, count)
-        paid = advance & with_chance(draws, np.where(self._cargo[sent.service], 0.9, 0.6), count)
-        weighed = advance | with_chance(draws, 0.8, count)
+        declared = advance | draw_flags(draws, 0.3, count)
+        paid = advance & draw_flags(draws, np.where(self._cargo[sent.service], 0.9, 0.6), count)
+        weighed = advance | draw_flags(draws, 0.8, count)
         return {
             "pieces": self._pieces(draws, sent),
             "gross_weight_kg": np.where(weighed, np.maximum(np.round(sent.kg, 3), 0.01), np.nan),
-            "declared_value": np.where(declared, _rounded(value, whole), np.nan),
+            "declared_value": np.where(declared, _round_amounts(value, whole), np.nan),
             "currency": np.where(declared | paid, home, "").astype(object),
-            "postage": np.where(paid, _rounded(postage, whole), np.nan),
+            "postage": np.where(paid, _round_amounts(postage, whole), np.nan),
             "payment": self._payments(draws, sent, paid),
             "cancelled_at": self._cancellations(draws, sent),
         }
@@ -366,14 +370,14 @@ class Declarations:
         return np.where(paid, np.where(sent.crypto > 0, "crypto", usual), "").astype(object)
 
     def _cancellations(self, draws: Draws, sent: Shipments) -> NDArray[np.datetime64]:
-        cancelled = with_chance(draws, self._manner.cancelled, len(sent))
+        cancelled = draw_flags(draws, self._manner.cancelled, len(sent))
         later = sent.received_us + (draws.uniform(1, 20, len(sent)) * HOUR_US).astype(np.int64)
         return np.where(cancelled, later.astype("datetime64[us]"), np.datetime64("NaT", "us"))
 
     def _items(self, draws: Draws, sent: Shipments, columns: Columns) -> Texts:
         """List the kinds of goods where there are several; the first is the one that the consignment names."""
         items = np.full(len(sent), "", dtype=object)
-        several = with_chance(draws, self._manner.several, len(sent)) & (columns["hs_code"] != "")
+        several = draw_flags(draws, self._manner.several, len(sent)) & (columns["hs_code"] != "")
         for at in np.flatnonzero(several & (columns["description"] != "")):
             kinds = 2 + int(draws.integers(0, 3))
             shares = draws.dirichlet(np.ones(kinds)).round(3)
@@ -390,20 +394,23 @@ class Declarations:
     def _item(self, draws: Draws) -> dict[str, Any]:
         ordinary = int((~self._catalogue.hard).sum())
         ware = self._catalogue.wares[int(draws.integers(0, ordinary))]
-        return {"description": _one(ware.en, draws.random()), "hs_code": _one(ware.hs, draws.random())}
+        return {
+            "description": _pick_option(ware.en, draws.random()),
+            "hs_code": _pick_option(ware.hs, draws.random()),
+        }
 
 
-class _Written:
+class _WrittenParty:
     """One party on each consignment, as written there: name of one, address of another, in the sender's manner."""
 
     def __init__(
-        self, declarations: Declarations, draws: Draws, named: Ids, placed: Ids, sender: Ids
+        self, declarations: DeclarationGenerator, draws: Draws, named: Ids, placed: Ids, sender: Ids
     ) -> None:
         parties, spelling = declarations._parties, declarations._world.spelling
         upper = parties.traits[sender, CAPITALS] < declarations._manner.upper
-        text = parties.text
-        self.name = written(draws, text("name", named), text("native_name", named), spelling, upper)
-        self.address = written(
+        text = parties.get_texts
+        self.name = write_variants(draws, text("name", named), text("native_name", named), spelling, upper)
+        self.address = write_variants(
             draws, text("address", placed), text("native_address", placed), spelling, upper
         )
         self.city = text("city", placed).copy()
@@ -411,24 +418,24 @@ class _Written:
         self.postcode = text("postcode", placed)
 
 
-def is_box_or_forwarder(parties: Parties, ids: Ids) -> Flags:
+def is_box_or_forwarder(parties: SimulatedParties, ids: Ids) -> Flags:
     """Tell which parties are P.O. boxes or virtual offices."""
     return np.isin(parties.kind[ids], [KIND["po_box"], KIND["virtual_office"]])
 
 
-def _one(options: tuple[str, ...], share: float) -> str:
+def _pick_option(options: tuple[str, ...], share: float) -> str:
     return options[int(share * len(options))]
 
 
-def _numbered(text: str, share: float) -> str:
+def _fill_number(text: str, share: float) -> str:
     return text.format(1 + int(share * 997)) if "{" in text else text
 
 
-def _rounded(values: Values, whole: Flags) -> Values:
+def _round_amounts(values: Values, whole: Flags) -> Values:
     return np.where(whole, np.round(values), np.round(values, 2))
 
 
-def _or_none(values: NDArray[Any]) -> NDArray[Any]:
+def _replace_empty(values: NDArray[Any]) -> NDArray[Any]:
     if values.dtype.kind not in "OU":
         return values
     texts = values.astype(object)

@@ -11,8 +11,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from training.simulation.parameters import World
-from training.simulation.shipments import NOWHERE, Draws, Numbers, Shipments, with_chance
+from training.simulation.parameters import SimulationParameters
+from training.simulation.shipments import NO_INDEX, Draws, Numbers, Shipments, draw_flags
 
 S10_SERIALS, AWB_SERIALS = 100_000_000, 10_000_000
 S10_STEP, AWB_STEP = 7_368_787, 3_271_193
@@ -25,11 +25,11 @@ AWB_MODULUS = 7
 RECEPTACLE_DIGITS = 13
 """At the end of a receptacle's number; before them stands where it goes."""
 LETTERS = "ABCDEFGHJKLMNPQRSTUVWXYZ"
-KEY_SPACE = 1_000_000_000
+MASTER_KEY_OFFSET = 1_000_000_000
 """Larger than any master of its own; keeps the groups apart."""
 
 
-class Numbering:
+class IdentifierGenerator:
     """Gives out identifiers; each is used once.
 
     Parameters
@@ -41,7 +41,7 @@ class Numbering:
         Which half of all numbers, so that two may number side by side.
     """
 
-    def __init__(self, world: World, first: int, half: int) -> None:
+    def __init__(self, world: SimulationParameters, first: int, half: int) -> None:
         self._manner = world.declarations
         self._countries = tuple(world.people.countries)
         self._places = tuple(world.people.countries.values())
@@ -51,7 +51,7 @@ class Numbering:
         self._items = self._receptacles = first + half * S10_SERIALS // 2
         self._masters = first + half * AWB_SERIALS // 2
 
-    def number(
+    def assign_identifiers(
         self, draws: Draws, shipments: Shipments, arrival: NDArray[np.object_]
     ) -> tuple[NDArray[np.object_], NDArray[np.object_]]:
         """Number the shipments of a day.
@@ -71,18 +71,18 @@ class Numbering:
         cargo = self._cargo[shipments.service]
         ids = np.empty(len(shipments), dtype=object)
         masters = np.empty(len(shipments), dtype=object)
-        ids[~cargo] = self._s10(draws, shipments, np.flatnonzero(~cargo))
+        ids[~cargo] = self._create_s10(draws, shipments, np.flatnonzero(~cargo))
         masters[~cargo] = self._receptacle_numbers(shipments, arrival, np.flatnonzero(~cargo))
         ids[cargo], masters[cargo] = self._waybills(draws, shipments, np.flatnonzero(cargo))
         return ids, masters
 
-    def _s10(self, draws: Draws, shipments: Shipments, rows: Numbers) -> list[str]:
+    def _create_s10(self, draws: Draws, shipments: Shipments, rows: Numbers) -> list[str]:
         count = len(rows)
         serial = (self._items + np.arange(count)) * S10_STEP % S10_SERIALS
         self._items += count
         digits = serial[:, None] // 10 ** np.arange(7, -1, -1) % 10
         check = S10_CHECKS[digits @ S10_WEIGHTS % 11]
-        wrong = with_chance(draws, self._manner.bad_check_digit, count)
+        wrong = draw_flags(draws, self._manner.bad_check_digit, count)
         check = np.where(wrong, (check + 1) % 10, check)
         picks = draws.integers(0, [60, len(LETTERS)], (count, 2)).tolist()
         values = zip(
@@ -102,7 +102,7 @@ class Numbering:
     def _receptacle_numbers(
         self, shipments: Shipments, arrival: NDArray[np.object_], rows: Numbers
     ) -> list[str]:
-        group = self._blocks(shipments, rows, arrival[rows] == arrival[0] if len(rows) else rows)
+        group = self._group_by_master(shipments, rows, arrival[rows] == arrival[0] if len(rows) else rows)
         serial = (self._receptacles + group) * S10_STEP % S10_SERIALS
         self._receptacles += int(group.max(initial=-1)) + 1
         values = zip(shipments.departure[rows].tolist(), arrival[rows], serial.tolist(), strict=True)
@@ -112,15 +112,15 @@ class Numbering:
         count = len(rows)
         alone = (
             (shipments.service[rows] == self._direct)
-            & (shipments.master[rows] == NOWHERE)
-            & ~with_chance(draws, self._manner.consolidated, count)
+            & (shipments.master[rows] == NO_INDEX)
+            & ~draw_flags(draws, self._manner.consolidated, count)
         )
-        group = self._blocks(shipments, rows, np.zeros(count, dtype=np.int64))
+        group = self._group_by_master(shipments, rows, np.zeros(count, dtype=np.int64))
         group = np.where(alone, group.max(initial=-1) + 1 + np.arange(count), group)
         _, group = np.unique(group, return_inverse=True)
         serial = (self._masters + np.arange(group.max(initial=-1) + 1)) * AWB_STEP % AWB_SERIALS
         self._masters += len(serial)
-        wrong = with_chance(draws, self._manner.bad_check_digit, len(serial))
+        wrong = draw_flags(draws, self._manner.bad_check_digit, len(serial))
         check = (serial % AWB_MODULUS + wrong) % AWB_MODULUS
         prefixes = [self._places[d].prefix for d in shipments.departure[rows].tolist()]
         airports = [self._places[d].airport for d in shipments.departure[rows].tolist()]
@@ -139,22 +139,22 @@ class Numbering:
         ]
         return ids, masters
 
-    def _blocks(self, shipments: Shipments, rows: Numbers, apart: Numbers) -> Numbers:
+    def _group_by_master(self, shipments: Shipments, rows: Numbers, apart: Numbers) -> Numbers:
         """Put what goes together into groups of at most so many: same service, place, and `apart`."""
         own = shipments.master[rows]
         key = (shipments.service[rows] * 1000 + shipments.departure[rows]) * 2 + apart.astype(np.int64)
-        key = np.where(own == NOWHERE, key, KEY_SPACE + own)
+        key = np.where(own == NO_INDEX, key, MASTER_KEY_OFFSET + own)
         _, kind, sizes = np.unique(key, return_inverse=True, return_counts=True)
         order = np.argsort(kind, kind="stable")
         starts = np.cumsum(sizes) - sizes
         place = np.empty(len(rows), dtype=np.int64)
         place[order] = np.arange(len(rows)) - starts[kind[order]]
-        block = np.where(own == NOWHERE, place // self._manner.houses, 0)
+        block = np.where(own == NO_INDEX, place // self._manner.houses, 0)
         _, group = np.unique(kind * len(rows) + block, return_inverse=True)
         return np.asarray(group, dtype=np.int64)
 
 
-def put_beside(
+def assign_shared_masters(
     columns: dict[str, NDArray[Any]], others: dict[str, NDArray[Any]], own: NDArray[np.bool_]
 ) -> None:
     """Put consignments into receptacles and under master waybills of others that go the same way, where there are such.
@@ -166,15 +166,15 @@ def put_beside(
     own : bool array, (n,)
         Rows of `columns` that keep a master of their own.
     """
-    theirs = dict(zip(_ways(others), others["master_id"], strict=True))
-    for row, way in enumerate(_ways(columns)):
+    theirs = dict(zip(_iterate_routes(others), others["master_id"], strict=True))
+    for row, way in enumerate(_iterate_routes(columns)):
         master, before = theirs.get(way), columns["master_id"][row]
         if master is not None and before is not None and not own[row]:
             columns["consignment_id"][row] = columns["consignment_id"][row].replace(before, master)
             columns["master_id"][row] = master
 
 
-def _ways(columns: dict[str, NDArray[Any]]) -> Iterator[tuple[str, str, str]]:
+def _iterate_routes(columns: dict[str, NDArray[Any]]) -> Iterator[tuple[str, str, str]]:
     """Give how each goes: service, country, and for mail the two exchange offices."""
     rows = zip(
         columns["service"],

@@ -17,13 +17,13 @@ from training.simulation.shipments import Numbers, Values
 TARGET = "nps"
 REFIT_DAYS = 28
 """Days between two fits (assumed)."""
-WIDTH = 100
+MAX_VALUES = 100
 """Values that a column may have: signs, places of countries and services, chapters of the HS."""
-PRIOR = 1.0
+PRIOR_COUNT = 1.0
 """Added to each count."""
 
 
-class Champion:
+class IncumbentModel:
     """Counts, for each value that rules can see, how often NPS were found behind it."""
 
     def __init__(self) -> None:
@@ -32,7 +32,7 @@ class Champion:
         self._fitted_on = -REFIT_DAYS
         self._table: NDArray[np.float64] | None = None
 
-    def hear(self, seen: Numbers, outcomes: Sequence[Outcome]) -> None:
+    def record_outcomes(self, seen: Numbers, outcomes: Sequence[Outcome]) -> None:
         """Take what was found in one consignment; it counts from the first fit after it was known.
 
         Parameters
@@ -53,7 +53,7 @@ class Champion:
         Parameters
         ----------
         seen : int64 array, (n, columns)
-            From 0 to `WIDTH` - 1.
+            From 0 to `MAX_VALUES` - 1.
         day : int
             UTC days since the epoch; what became known on it, or later, is not used.
 
@@ -69,7 +69,7 @@ class Champion:
 
     def _fit(self, columns: int, day: int) -> None:
         if self._counts is None:
-            self._counts = np.full((2, columns, WIDTH), PRIOR)
+            self._counts = np.full((2, columns, MAX_VALUES), PRIOR_COUNT)
         while self._heard and self._heard[0][0] < day * US_PER_DAY:
             _, found, seen = heappop(self._heard)
             self._counts[int(found), np.arange(columns), seen] += 1.0

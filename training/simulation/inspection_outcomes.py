@@ -10,32 +10,32 @@ import numpy as np
 from numpy.typing import NDArray
 
 from consignments.records import Outcome, Result, Selector
-from consignments.visibility import moment_of_us, to_us
-from training.simulation.context import Stage
+from consignments.visibility import to_datetime, to_us
+from training.simulation.context import SimulationContext
 from training.simulation.declarations import Columns
 from training.simulation.parameters import Shares
 from training.simulation.shipments import (
     CLEAR,
+    CONCEALMENTS,
     CONTROLLED,
-    HIDING,
     NPS,
     OTHER,
     RESULTS,
     Draws,
     Numbers,
     Shipments,
-    with_chance,
+    draw_flags,
 )
-from training.simulation.watchlists import WATCHED, Find, watched_names
+from training.simulation.watchlists import WATCHED_COLUMNS, Detection, list_watched_names
 
 HOUR_US = 3_600_000_000
-SELECTED_AFTER_HOURS = (0.3, 8.0)
+SELECTION_DELAY_HOURS = (0.3, 8.0)
 """From the advance data to the choice (assumed)."""
 NOVEL_DAYS = 120
 """So long a new substance takes the laboratory longer (assumed)."""
 SCALE_ERROR = 0.03
 """Log sd of a measured quantity (assumed)."""
-CORRECTED_AFTER_DAYS = (5.0, 40.0)
+CORRECTION_DELAY_DAYS = (5.0, 40.0)
 """From a wrong final result to its correction (assumed)."""
 CORRECTED_FROM = {NPS: CONTROLLED, CONTROLLED: NPS, OTHER: CLEAR, CLEAR: OTHER}
 """What stood before a correction."""
@@ -44,7 +44,7 @@ OTHER_GOODS = "other_offence"
 
 
 @dataclass(frozen=True)
-class Arrivals:
+class SimulatedDay:
     """One day.
 
     Attributes
@@ -68,26 +68,30 @@ class Arrivals:
     pictured: NDArray[np.bool_]
 
     @classmethod
-    def joined(cls, parts: "Sequence[Arrivals]") -> "Arrivals":
+    def concatenate(cls, parts: "Sequence[SimulatedDay]") -> "SimulatedDay":
         """Put parts of one day together, one after the other."""
         return cls(
-            Shipments.joined([part.shipments for part in parts]),
+            Shipments.concatenate([part.shipments for part in parts]),
             {name: np.concatenate([part.columns[name] for part in parts]) for name in parts[0].columns},
             parts[0].since_start,
             tipped=np.concatenate([part.tipped for part in parts]),
             pictured=np.concatenate([part.pictured for part in parts]),
         )
 
-    def taken(self, rows: Numbers) -> "Arrivals":
+    def select_rows(self, rows: Numbers) -> "SimulatedDay":
         """Give some rows, in their order."""
         columns = {name: values[rows] for name, values in self.columns.items()}
-        return Arrivals(
-            self.shipments.taken(rows), columns, self.since_start, self.tipped[rows], self.pictured[rows]
+        return SimulatedDay(
+            self.shipments.select_rows(rows),
+            columns,
+            self.since_start,
+            self.tipped[rows],
+            self.pictured[rows],
         )
 
 
 @dataclass(frozen=True)
-class Choice:
+class InspectionChoice:
     """One consignment that was chosen.
 
     Attributes
@@ -107,29 +111,29 @@ class Choice:
 
 
 @dataclass
-class Openings:
+class InspectionSimulator:
     """Opens what was chosen and reports; keeps the finds until the day on which they are made."""
 
-    stage: Stage
-    _finds: list[Find] = field(default_factory=list)
+    stage: SimulationContext
+    _finds: list[Detection] = field(default_factory=list)
 
-    def finds_until(self, us: int) -> list[Find]:
+    def pop_detections(self, us: int) -> list[Detection]:
         """Take the finds that were made before a moment."""
         made = []
         while self._finds and self._finds[0].inspected_us < us:
             made.append(heappop(self._finds))
         return made
 
-    def open(self, draws: Draws, arrivals: Arrivals, choice: Choice) -> list[Outcome]:
+    def inspect(self, draws: Draws, arrivals: SimulatedDay, choice: InspectionChoice) -> list[Outcome]:
         """Open a consignment, if it is ever presented, and report; its rows of the outcome table."""
         policy, sent, row = self.stage.world.inspection, arrivals.shipments, choice.row
         received = int(sent.received_us[row])
-        selected = received + _hours_us(draws.uniform(*SELECTED_AFTER_HOURS))
+        selected = received + _hours_us(draws.uniform(*SELECTION_DELAY_HOURS))
         chosen = Outcome(
             consignment_id=arrivals.columns["consignment_id"][row],
             selected_by=choice.selected_by,
             selection_probability=choice.probability,
-            selected_at=moment_of_us(selected),
+            selected_at=to_datetime(selected),
             status="missed",
             operation=choice.operation,
             office=arrivals.columns["office"][row],
@@ -139,31 +143,31 @@ class Openings:
         services = list(self.stage.world.services.values())
         arrived = received + _hours_us(draws.uniform(*services[sent.service[row]].transit_h))
         inspected = max(arrived, selected) + _hours_us(draws.uniform(*policy.open_hours))
-        opened = _with(chosen, status="inspected", inspected_at=moment_of_us(inspected))
+        opened = _replace_fields(chosen, status="inspected", inspected_at=to_datetime(inspected))
         return self._report(draws, arrivals, row, opened)
 
-    def _report(self, draws: Draws, arrivals: Arrivals, row: int, opened: Outcome) -> list[Outcome]:
+    def _report(self, draws: Draws, arrivals: SimulatedDay, row: int, opened: Outcome) -> list[Outcome]:
         sent, laboratory = arrivals.shipments, self.stage.world.laboratory
         result = int(sent.result[row]) if self._is_found(draws, sent, row) else CLEAR
         hours = laboratory.plain_log_hours
         if result in DRUGS or (result == CLEAR and self._is_tested_though_clean(draws, sent, row)):
             if self._is_submitted(draws, arrivals, row, result):
-                self._remember(arrivals, row, opened, result)
-                return self._examine(draws, arrivals, row, opened, result)
+                self._record_detection(arrivals, row, opened, result)
+                return self._send_to_laboratory(draws, arrivals, row, opened, result)
             result, hours = CLEAR, laboratory.presumptive.log_hours
-        self._remember(arrivals, row, opened, result)
+        self._record_detection(arrivals, row, opened, result)
         delay = timedelta(hours=float(draws.lognormal(*hours)))
-        return self._conclude(draws, self._final(draws, sent, row, opened, result, delay), result)
+        return self._report_final(draws, self._build_final(draws, sent, row, opened, result, delay), result)
 
     def _is_found(self, draws: Draws, sent: Shipments, row: int) -> bool:
-        how = HIDING[sent.hidden[row]] if sent.result[row] in DRUGS else OTHER_GOODS
+        how = CONCEALMENTS[sent.hidden[row]] if sent.result[row] in DRUGS else OTHER_GOODS
         return bool(draws.random() < self.stage.world.inspection.detection[how])
 
     def _is_tested_though_clean(self, draws: Draws, sent: Shipments, row: int) -> bool:
         powder = bool(self.stage.catalogue.powder[sent.ware[row]])
         return powder and draws.random() < self.stage.world.laboratory.presumptive.tested_if_clean
 
-    def _is_submitted(self, draws: Draws, arrivals: Arrivals, row: int, result: int) -> bool:
+    def _is_submitted(self, draws: Draws, arrivals: SimulatedDay, row: int, result: int) -> bool:
         """Test on the spot: what reads positive, or gives no reading, or is doubted, goes to the laboratory."""
         test = self.stage.world.laboratory.presumptive
         positive = 1.0 - test.specificity if result == CLEAR else test.sensitivity
@@ -173,27 +177,27 @@ class Openings:
         submitted = unknown + (1.0 - unknown) * (positive + (1.0 - positive) * test.doubted[RESULTS[result]])
         return bool(draws.random() < submitted)
 
-    def _remember(self, arrivals: Arrivals, row: int, opened: Outcome, result: int) -> None:
+    def _record_detection(self, arrivals: SimulatedDay, row: int, opened: Outcome, result: int) -> None:
         if result == CLEAR:
             return
         assert opened.inspected_at is not None
-        names = watched_names(tuple(arrivals.columns[name][row] for name in WATCHED))
+        names = list_watched_names(tuple(arrivals.columns[name][row] for name in WATCHED_COLUMNS))
         network = int(arrivals.shipments.network[row])
-        heappush(self._finds, Find(to_us(opened.inspected_at), network, result in DRUGS, names))
+        heappush(self._finds, Detection(to_us(opened.inspected_at), network, result in DRUGS, names))
 
-    def _examine(
-        self, draws: Draws, arrivals: Arrivals, row: int, opened: Outcome, result: int
+    def _send_to_laboratory(
+        self, draws: Draws, arrivals: SimulatedDay, row: int, opened: Outcome, result: int
     ) -> list[Outcome]:
         """Send to the laboratory: pending first, final when it answers, if it ever does."""
         laboratory, sent = self.stage.world.laboratory, arrivals.shipments
-        pending = _with(opened, result="pending")
+        pending = _replace_fields(opened, result="pending")
         if draws.random() < laboratory.never:
             return [pending]
         days = float(draws.lognormal(*laboratory.log_days))
         if self._is_novel(sent, row, arrivals.since_start):
             days *= laboratory.new_substance
-        final = self._final(draws, sent, row, opened, result, timedelta(days=days))
-        return [pending, *self._conclude(draws, final, result)]
+        final = self._build_final(draws, sent, row, opened, result, timedelta(days=days))
+        return [pending, *self._report_final(draws, final, result)]
 
     def _is_novel(self, sent: Shipments, row: int, since_start: int) -> bool:
         """Tell whether it holds a substance that came lately: the unseen one, or the substitute."""
@@ -203,45 +207,47 @@ class Openings:
         day = came.get(self.stage.substances.names[sent.substance[row]])
         return day is not None and since_start < day + NOVEL_DAYS
 
-    def _final(
+    def _build_final(
         self, draws: Draws, sent: Shipments, row: int, opened: Outcome, result: int, delay: timedelta
     ) -> Outcome:
         assert opened.inspected_at is not None
-        final = _with(opened, result=_result(result), known_at=opened.inspected_at + delay)
+        final = _replace_fields(opened, result=_decode_result(result), known_at=opened.inspected_at + delay)
         if result == CLEAR:
             return final
         substance, names = int(sent.substance[row]), self.stage.substances
         if result == OTHER:
-            return _with(final, substance=names.names[substance])
-        return _with(
+            return _replace_fields(final, substance=names.names[substance])
+        return _replace_fields(
             final,
             substance=names.names[substance],
             substance_family=names.families[substance],
             quantity_g=round(float(sent.grams[row] * np.exp(draws.normal(0, SCALE_ERROR))), 2),
-            concealment=HIDING[sent.hidden[row]],
+            concealment=CONCEALMENTS[sent.hidden[row]],
         )
 
-    def _conclude(self, draws: Draws, final: Outcome, result: int) -> list[Outcome]:
+    def _report_final(self, draws: Draws, final: Outcome, result: int) -> list[Outcome]:
         """Give the final result; a few are wrong at first and corrected later."""
         if draws.random() >= self.stage.world.laboratory.corrected:
             return [final]
-        wrong = _with(final, result=_result(CORRECTED_FROM[result]), substance=None, substance_family=None)
+        wrong = _replace_fields(
+            final, result=_decode_result(CORRECTED_FROM[result]), substance=None, substance_family=None
+        )
         assert final.known_at is not None
-        later = timedelta(days=float(draws.uniform(*CORRECTED_AFTER_DAYS)))
-        return [wrong, _with(final, known_at=final.known_at + later)]
+        later = timedelta(days=float(draws.uniform(*CORRECTION_DELAY_DAYS)))
+        return [wrong, _replace_fields(final, known_at=final.known_at + later)]
 
 
-def by_content(draws: Draws, sent: Shipments, chances: Shares) -> NDArray[np.bool_]:
+def draw_flags_by_result(draws: Draws, sent: Shipments, chances: Shares) -> NDArray[np.bool_]:
     """Toss a coin for each, by what is inside: what a picture shows, or what partners know."""
     chance = np.array([chances[result] for result in RESULTS])[sent.result]
-    return with_chance(draws, chance, len(sent))
+    return draw_flags(draws, chance, len(sent))
 
 
-def _result(number: int) -> Result:
+def _decode_result(number: int) -> Result:
     return RESULTS[number]
 
 
-def _with(outcome: Outcome, **changes: object) -> Outcome:
+def _replace_fields(outcome: Outcome, **changes: object) -> Outcome:
     return msgspec.structs.replace(outcome, **changes)
 
 

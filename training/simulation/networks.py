@@ -10,25 +10,25 @@ from dataclasses import dataclass, field
 import numpy as np
 from numpy.typing import NDArray
 
-from training.simulation.context import Day, Stage
+from training.simulation.context import CalendarDay, SimulationContext
 from training.simulation.legitimate_traffic import (
+    MAX_PREMIUM_USD,
     NEGATIVE,
     POSITIVE,
-    PREMIUM,
-    PREMIUM_USD,
-    Errand,
-    Packer,
-    Traffic,
+    PREMIUM_SERVICES,
+    LegitimateTraffic,
+    ShipmentBuilder,
+    ShipmentOrder,
 )
 from training.simulation.parameters import NetworkKind
-from training.simulation.parties import FRONT, KIND, OLDEST_DAYS, Ids
+from training.simulation.parties import FRONT, KIND, MAX_AGE_DAYS, Ids
 from training.simulation.shipments import (
     CLEAR,
+    CONCEALMENTS,
     CONTROLLED,
     HABIT,
-    HIDING,
     KG_PER_GRAM,
-    NOWHERE,
+    NO_INDEX,
     NPS,
     PLAIN,
     SUBSTANCE,
@@ -36,33 +36,33 @@ from training.simulation.shipments import (
     Draws,
     Numbers,
     Shipments,
-    drawn,
-    with_chance,
+    draw_flags,
+    draw_indices,
 )
 
 SMUGGLER = "smuggler"
 """The kind that sends other drugs; in the truth it is no network."""
 CONSOLIDATOR = "consolidator"
-LEVERS = ("cover", "origin", "service", "split", "senders", "customers", "weight")
-SPLIT, LIGHTER = 0.5, 0.6
+CHANGEABLE_HABITS = ("cover", "origin", "service", "split", "senders", "customers", "weight")
+SPLIT_FACTOR, LIGHTER_FACTOR = 0.5, 0.6
 """A split or a lighter parcel is so much of the old one (assumed)."""
 DAYS_PER_WEEK = 7
 COVER_KG = (0.05, 0.4)
 """Goods and wrapping around a powder, in kilograms (assumed)."""
 Flags = NDArray[np.bool_]
-POSITIVES_OF_CONSOLIDATION = (0.1, 0.5)
+CONSOLIDATION_POSITIVE_SHARE = (0.1, 0.5)
 """Share of a consolidation that holds drugs [S: simulator_spec.yaml, consolidator]."""
-LEAST_NETWORKS = 5
+MIN_NETWORKS = 5
 """Of a kind, also in a small world, where each sends less often (assumed)."""
-OWN_MASTERS = 1_000_000
-HOUSE_AFTER_HOUSE_US = 1_000_000
-USUAL_SERVICE = 0.7
+MASTERS_PER_NETWORK = 1_000_000
+HOUSE_INTERVAL_US = 1_000_000
+USUAL_SERVICE_SHARE = 0.7
 """Share of parcels that go by the network's service of the time (assumed)."""
-NEW_SHARE = 0.5
+NEW_SUBSTANCE_SHARE = 0.5
 """Share of its family that the unseen substance comes to (assumed)."""
-LOYALTY = 4
+LOYALTY_EXPONENT = 4
 """The larger, the more of what regulars get goes to a network's first customers (assumed)."""
-LARGEST_FAMILY_FIRST = 0.6
+FIRST_FAMILY_SHARE = 0.6
 """Share of a network's parcels that hold its first family (assumed)."""
 
 
@@ -120,11 +120,11 @@ class Networks:
         For those who are there on the first day.
     """
 
-    def __init__(self, stage: Stage, traffic: Traffic, draws: Draws) -> None:
+    def __init__(self, stage: SimulationContext, traffic: LegitimateTraffic, draws: Draws) -> None:
         world, self._traffic = stage.world, traffic
         self._world, self._parties, self._catalogue = world, stage.parties, stage.catalogue
         self._substances = stage.substances
-        self._packer = Packer(stage)
+        self._packer = ShipmentBuilder(stage)
         self._service_names = list(world.services)
         shown = world.tells.split_same_day[POSITIVE]
         self._split = shown / (2.0 - shown)
@@ -132,14 +132,14 @@ class Networks:
         self.networks: list[Network] = []
         for kind, habits in world.networks.items():
             share = stage.prevalence.controlled_drugs if kind == SMUGGLER else stage.prevalence.nps
-            self._found(draws, kind, habits, share * stage.per_day * habits.share)
+            self._create_networks(draws, kind, habits, share * stage.per_day * habits.share)
 
-    def kind_of(self, number: int) -> str | None:
+    def get_kind(self, number: int) -> str | None:
         """Give the kind of a network; None for senders of other drugs and for no network."""
-        kind = self.networks[number].kind if number != NOWHERE else SMUGGLER
+        kind = self.networks[number].kind if number != NO_INDEX else SMUGGLER
         return None if kind == SMUGGLER else kind
 
-    def of_day(self, draws_of: Callable[[int], Draws], day: Day) -> list[Shipments]:
+    def draw_day(self, draws_of: Callable[[int], Draws], day: CalendarDay) -> list[Shipments]:
         """Draw what the networks send on a day; one entry for each that sends.
 
         Parameters
@@ -151,14 +151,14 @@ class Networks:
         sent = []
         for network in self.networks:
             draws = draws_of(network.number)
-            self._live_events(draws, network, day.since_start)
-            self._evolve(draws, network, day.since_start)
-            parcels = self._parcels(draws, network, day)
+            self._apply_events(draws, network, day.since_start)
+            self._update_habits(draws, network, day.since_start)
+            parcels = self._draw_parcel_count(draws, network, day)
             if parcels:
                 sent.append(self._send(draws, network, day, parcels))
         return sent
 
-    def suffer(self, draws: Draws, number: int, since_start: int) -> None:
+    def record_seizure(self, draws: Draws, number: int, since_start: int) -> None:
         """Let a network notice a seizure: with some chance it changes its ways, some days later."""
         adversary = self._world.adversary
         if draws.random() < adversary.p_change:
@@ -168,11 +168,13 @@ class Networks:
         later = {self._world.events.new_substance.name, self._world.events.class_control.substitute}
         families = dict.fromkeys(self._substances.families)
         return {
-            family: [n for n in self._substances.of_family(family) if self._substances.names[n] not in later]
+            family: [
+                n for n in self._substances.list_family(family) if self._substances.names[n] not in later
+            ]
             for family in families
         }
 
-    def _found(self, draws: Draws, kind: str, habits: NetworkKind, daily: float) -> None:
+    def _create_networks(self, draws: Draws, kind: str, habits: NetworkKind, daily: float) -> None:
         """Found the networks of a kind, as many as its volume feeds; `daily`: mean positives a day of all of them."""
         drop = (
             min(habits.drop, max(1.3, 6.0 * daily / habits.share))
@@ -180,7 +182,7 @@ class Networks:
             else habits.drop
         )
         feeds = daily * habits.repeat_days / (drop * (1 - habits.clean))
-        count = int(np.clip(round(feeds), min(LEAST_NETWORKS, habits.n), habits.n))
+        count = int(np.clip(round(feeds), min(MIN_NETWORKS, habits.n), habits.n))
         for _ in range(count):
             split = 0.0 if kind == CONSOLIDATOR else self._split
             drops_per_day = daily / count / (drop * (1 + split) * (1 - habits.clean))
@@ -188,32 +190,32 @@ class Networks:
             network.families = self._families(draws, kind, habits.families)
             network.wording = 1 + int(draws.integers(0, 10_000))
             for lever in ("cover", "origin", "service"):
-                self._pull(draws, network, lever, 0)
+                self._change_habit(draws, network, lever, 0)
             identities = 1 + draws.poisson(self._world.trafficking.identities - 1)
             network.senders = [self._new_sender(draws, network, 0) for _ in range(identities)]
             self.networks.append(network)
 
     def _families(self, draws: Draws, kind: str, count: int) -> list[str]:
-        wares = self._world.wares
+        wares = self._world.goods
         if kind == "khat_network":
             return ["plant_based"]
         held = wares.controlled_drugs if kind == SMUGGLER else wares.substances
         shares = {name: family.share for name, family in held.items() if name != "plant_based"}
         names = list(shares)
-        return list(dict.fromkeys(names[place] for place in drawn(draws, shares, count)))
+        return list(dict.fromkeys(names[place] for place in draw_indices(draws, shares, count)))
 
-    def _live_events(self, draws: Draws, network: Network, since_start: int) -> None:
+    def _apply_events(self, draws: Draws, network: Network, since_start: int) -> None:
         """Let the world change for a network: makers move, a cover goes out of use."""
         events, countries = self._world.events, self._parties.countries
         if since_start == events.origin_shift.day:
             places = {countries[place] for place in (network.origin, *self._parties.country[network.senders])}
             if any(self._origin_now(network, place, since_start) != place for place in places):
                 origin = self._origin_now(network, countries[network.origin], since_start)
-                self._move(draws, network, origin, since_start)
+                self._change_origin(draws, network, origin, since_start)
         if since_start == events.cover_shift.day:
             network.cover = self._cover_now(network.cover, since_start)
 
-    def _move(self, draws: Draws, network: Network, origin: str, since_start: int) -> None:
+    def _change_origin(self, draws: Draws, network: Network, origin: str, since_start: int) -> None:
         """Let a network send from a country, under other names."""
         network.origin = self._parties.countries.index(origin)
         network.senders = [self._new_sender(draws, network, since_start) for _ in network.senders]
@@ -229,37 +231,37 @@ class Networks:
         shift = self._world.events.cover_shift
         return shift.to if since_start >= shift.day and cover == shift.source else cover
 
-    def _evolve(self, draws: Draws, network: Network, since_start: int) -> None:
+    def _update_habits(self, draws: Draws, network: Network, since_start: int) -> None:
         due = [day for day in network.changes if day <= since_start]
         network.changes = [day for day in network.changes if day > since_start]
         explores = draws.random() < self._world.adversary.exploration / DAYS_PER_WEEK
         pulls = 2 * len(due) + int(explores)
-        for place in draws.integers(0, len(LEVERS), pulls):
-            self._pull(draws, network, LEVERS[place], since_start)
+        for place in draws.integers(0, len(CHANGEABLE_HABITS), pulls):
+            self._change_habit(draws, network, CHANGEABLE_HABITS[place], since_start)
         if draws.random() < self._world.adversary.rotation / DAYS_PER_WEEK:
-            self._rotate(draws, network, since_start)
+            self._rename_sender(draws, network, since_start)
 
-    def _rotate(self, draws: Draws, network: Network, since_start: int) -> None:
+    def _rename_sender(self, draws: Draws, network: Network, since_start: int) -> None:
         """Give up one front name for another."""
         place, keep = int(draws.integers(0, len(network.senders))), self._world.adversary.keep_contact
         old = np.array([network.senders[place]])
         network.senders[place] = int(self._parties.rename(draws, old, since_start, keep)[0])
 
-    def _pull(self, draws: Draws, network: Network, lever: str, since_start: int) -> None:
+    def _change_habit(self, draws: Draws, network: Network, lever: str, since_start: int) -> None:
         """Change one habit of a network."""
         habits, keep = network.habits, self._world.adversary.keep_contact
         if lever == "cover":
-            cover = list(habits.covers)[int(drawn(draws, habits.covers, 1)[0])]
+            cover = list(habits.covers)[int(draw_indices(draws, habits.covers, 1)[0])]
             network.cover = self._cover_now(cover, since_start)
             network.wording = 1 + int(draws.integers(0, 10_000))
         elif lever == "origin":
-            name = list(habits.origins)[int(drawn(draws, habits.origins, 1)[0])]
-            self._move(draws, network, self._origin_now(network, name, since_start), since_start)
+            name = list(habits.origins)[int(draw_indices(draws, habits.origins, 1)[0])]
+            self._change_origin(draws, network, self._origin_now(network, name, since_start), since_start)
         elif lever == "service":
-            network.service = self._service(draws, network)
+            network.service = self._draw_service(draws, network)
         elif lever in ("split", "weight"):
-            network.size *= SPLIT if lever == "split" else LIGHTER
-            network.size = max(network.size, SPLIT**2)
+            network.size *= SPLIT_FACTOR if lever == "split" else LIGHTER_FACTOR
+            network.size = max(network.size, SPLIT_FACTOR**2)
         elif lever == "senders":
             renamed = self._parties.rename(draws, np.array(network.senders), since_start, keep)
             network.senders = renamed.tolist()
@@ -267,30 +269,30 @@ class Networks:
             renamed = self._parties.rename(draws, np.array(network.customers), since_start, keep)
             network.customers = renamed.tolist()
 
-    def _service(self, draws: Draws, network: Network) -> int:
+    def _draw_service(self, draws: Draws, network: Network) -> int:
         services = network.habits.services
         if draws.random() < self._world.adversary.channel_shift and network.kind != CONSOLIDATOR:
             services = {name: held.share for name, held in self._world.services.items() if name != "general"}
-        return self._service_names.index(list(services)[int(drawn(draws, services, 1)[0])])
+        return self._service_names.index(list(services)[int(draw_indices(draws, services, 1)[0])])
 
     def _new_sender(self, draws: Draws, network: Network, since_start: int) -> int:
         """Give a network a front: a new account, or one that was bought; sometimes an honest sender's name."""
         trafficking = self._world.trafficking
         young = draws.random() < trafficking.young_account
-        born = since_start - (0 if young and since_start else int(draws.integers(30, OLDEST_DAYS)))
+        born = since_start - (0 if young and since_start else int(draws.integers(30, MAX_AGE_DAYS)))
         kind = np.array([KIND[network.habits.sender]])
         country = network.origin
         if draws.random() < trafficking.foreign_front:
-            place = self._parties.countries[self._traffic.some_country(draws)]
+            place = self._parties.countries[self._traffic.draw_country(draws)]
             country = self._parties.countries.index(self._origin_now(network, place, since_start))
         fresh = self._parties.add(draws, kind, np.array([country]), np.array([born]))
         if draws.random() < trafficking.borrowed_name:
-            self._parties.borrow_name(fresh, draws.choice(self._traffic.sellers, 1))
+            self._parties.copy_name(fresh, draws.choice(self._traffic.sellers, 1))
         if network.senders and draws.random() < trafficking.shared_contact:
-            self._parties.share_contacts(draws, fresh, draws.choice(network.senders, 1))
+            self._parties.copy_contacts(draws, fresh, draws.choice(network.senders, 1))
         return int(fresh[0])
 
-    def _parcels(self, draws: Draws, network: Network, day: Day) -> int:
+    def _draw_parcel_count(self, draws: Draws, network: Network, day: CalendarDay) -> int:
         """Draw how many parcels a network sends on a day."""
         rate = network.drops_per_day * day.height
         if network.drop > DAYS_PER_WEEK:  # consolidations come one at a time
@@ -300,21 +302,21 @@ class Networks:
         drops = draws.poisson(rate)
         return int(drops + draws.poisson(network.drop - 1, drops).sum())
 
-    def _send(self, draws: Draws, network: Network, day: Day, parcels: int) -> Shipments:
+    def _send(self, draws: Draws, network: Network, day: CalendarDay, parcels: int) -> Shipments:
         clean = network.habits.clean
         if network.kind == CONSOLIDATOR:
-            clean = 1.0 - draws.uniform(*POSITIVES_OF_CONSOLIDATION)
-        sender, consignee = self._meet(draws, network, day.since_start, parcels)
+            clean = 1.0 - draws.uniform(*CONSOLIDATION_POSITIVE_SHARE)
+        sender, consignee = self._draw_pairs(draws, network, day.since_start, parcels)
         parcels = len(sender)
         positive = draws.random(parcels) >= clean
-        covers = self._covers(draws, network, parcels, day.since_start)
-        errand = self._errand(draws, network, covers, sender, consignee)
-        shipments = self._packer.pack(draws, day.utc, errand, POSITIVE)
-        _take(shipments, self._packer.pack(draws, day.utc, errand, NEGATIVE), ~positive)
+        covers = self._draw_covers(draws, network, parcels, day.since_start)
+        errand = self._build_order(draws, network, covers, sender, consignee)
+        shipments = self._packer.build_shipments(draws, day.utc, errand, POSITIVE)
+        _copy_rows(shipments, self._packer.build_shipments(draws, day.utc, errand, NEGATIVE), ~positive)
         shipments.network = np.full(parcels, network.number)
-        self._word(draws, network, shipments, covers, positive)
-        shipments.hidden = np.array([HIDING.index(self._world.wares.covers[c].hidden) for c in covers])
-        self._fill(draws, network, shipments, positive, day.since_start)
+        self._set_wording(draws, network, shipments, covers, positive)
+        shipments.hidden = np.array([CONCEALMENTS.index(self._world.goods.covers[c].hidden) for c in covers])
+        self._add_substances(draws, network, shipments, positive, day.since_start)
         self._make_premium(draws, network, shipments, positive)
         if network.kind == CONSOLIDATOR:
             self._consolidate(network, shipments, day.since_start)
@@ -322,57 +324,59 @@ class Networks:
 
     def _consolidate(self, network: Network, shipments: Shipments, since_start: int) -> None:
         """Put all under one master waybill, announced together, house after house."""
-        shipments.master = np.full(len(shipments), network.number * OWN_MASTERS + since_start)
+        shipments.master = np.full(len(shipments), network.number * MASTERS_PER_NETWORK + since_start)
         first = shipments.received_us.min()
-        shipments.received_us = first + np.arange(len(shipments)) * HOUSE_AFTER_HOUSE_US
+        shipments.received_us = first + np.arange(len(shipments)) * HOUSE_INTERVAL_US
         shipments.departure = np.full(len(shipments), network.origin)
         shipments.service = np.full(len(shipments), network.service)
 
-    def _meet(self, draws: Draws, network: Network, since_start: int, parcels: int) -> tuple[Ids, Ids]:
+    def _draw_pairs(self, draws: Draws, network: Network, since_start: int, parcels: int) -> tuple[Ids, Ids]:
         """Decide who sends to whom; what is split goes from and to the same parties on one day."""
         trafficking = self._world.trafficking
-        consignee = self._customers(draws, network, since_start, parcels)
+        consignee = self._draw_customers(draws, network, since_start, parcels)
         senders = np.array(network.senders)
-        usual = with_chance(draws, trafficking.usual_sender, parcels)
+        usual = draw_flags(draws, trafficking.usual_sender, parcels)
         front = (self._parties.traits[consignee, FRONT] * len(senders)).astype(np.int64)
         sender = np.where(usual, senders[front], draws.choice(senders, parcels))
-        renamed = with_chance(draws, trafficking.shared_contact, parcels)
+        renamed = draw_flags(draws, trafficking.shared_contact, parcels)
         if network.habits.sender == "private" and renamed.any():
             sender[renamed] = self._parties.rename(draws, sender[renamed], since_start, 1.0)
-        through = with_chance(draws, trafficking.through_sellers, parcels)
-        sender[through] = self._traffic.some_sellers(draws, int(through.sum()))
+        through = draw_flags(draws, trafficking.through_sellers, parcels)
+        sender[through] = self._traffic.draw_sellers(draws, int(through.sum()))
         if network.kind == CONSOLIDATOR:
             return sender, consignee
-        times = 1 + with_chance(draws, self._split, parcels)
+        times = 1 + draw_flags(draws, self._split, parcels)
         return np.repeat(sender, times), np.repeat(consignee, times)
 
-    def _errand(
+    def _build_order(
         self, draws: Draws, network: Network, covers: list[str], sender: Ids, consignee: Ids
-    ) -> Errand:
+    ) -> ShipmentOrder:
         parcels = len(covers)
-        ware = np.array([self._ware(draws, cover) for cover in covers])
-        other = np.array([self._service(draws, network) for _ in range(parcels)])
-        service = np.where(with_chance(draws, USUAL_SERVICE, parcels), network.service, other)
-        return Errand(sender, consignee, draws.choice(self._traffic.consignees, parcels), ware, service)
+        ware = np.array([self._draw_goods(draws, cover) for cover in covers])
+        other = np.array([self._draw_service(draws, network) for _ in range(parcels)])
+        service = np.where(draw_flags(draws, USUAL_SERVICE_SHARE, parcels), network.service, other)
+        return ShipmentOrder(
+            sender, consignee, draws.choice(self._traffic.consignees, parcels), ware, service
+        )
 
-    def _covers(self, draws: Draws, network: Network, parcels: int, since_start: int) -> list[str]:
-        other = with_chance(draws, self._world.trafficking.other_cover, parcels)
+    def _draw_covers(self, draws: Draws, network: Network, parcels: int, since_start: int) -> list[str]:
+        other = draw_flags(draws, self._world.trafficking.other_cover, parcels)
         names = [self._cover_now(name, since_start) for name in network.habits.covers]
-        picks = drawn(draws, network.habits.covers, parcels)
+        picks = draw_indices(draws, network.habits.covers, parcels)
         return [
             names[pick] if is_other else network.cover for pick, is_other in zip(picks, other, strict=True)
         ]
 
-    def _ware(self, draws: Draws, cover: str) -> int:
-        wares = self._world.wares.covers[cover].wares
+    def _draw_goods(self, draws: Draws, cover: str) -> int:
+        wares = self._world.goods.covers[cover].wares
         return self._catalogue.number[wares[int(draws.integers(0, len(wares)))]]
 
-    def _customers(self, draws: Draws, network: Network, since_start: int, parcels: int) -> Ids:
+    def _draw_customers(self, draws: Draws, network: Network, since_start: int, parcels: int) -> Ids:
         """Draw who receives: old customers, the first of them most often, and new ones."""
         out = np.empty(parcels, dtype=np.int64)
         for at in range(parcels):
             if network.customers and draws.random() < network.habits.regulars:
-                out[at] = network.customers[int(draws.random() ** LOYALTY * len(network.customers))]
+                out[at] = network.customers[int(draws.random() ** LOYALTY_EXPONENT * len(network.customers))]
             else:
                 out[at] = self._new_customer(draws, network, since_start)
                 network.customers.append(int(out[at]))
@@ -389,21 +393,21 @@ class Networks:
         home = np.array([self._parties.countries.index("KR")])
         fresh = self._parties.add(draws, np.array([KIND[kind]]), home, np.array([since_start]))
         if network.customers and draws.random() < trafficking.shared_contact:
-            self._parties.share_contacts(draws, fresh, draws.choice(network.customers, 1))
+            self._parties.copy_contacts(draws, fresh, draws.choice(network.customers, 1))
         return int(fresh[0])
 
-    def _word(
+    def _set_wording(
         self, draws: Draws, network: Network, shipments: Shipments, covers: list[str], positive: Flags
     ) -> None:
         """Word what is declared: as the cover says, and often in the network's own way."""
         cover = np.array(covers)
-        habit = with_chance(draws, self._world.trafficking.repeat_habit, len(positive))
+        habit = draw_flags(draws, self._world.trafficking.repeat_habit, len(positive))
         shipments.habit[habit] = network.wording
         shipments.wording[habit & (shipments.wording == PLAIN)] = HABIT
         shipments.wording[cover == "generic_vague"] = VAGUE
         shipments.wording[(cover == "true_name_or_code") & positive] = SUBSTANCE
 
-    def _fill(
+    def _add_substances(
         self, draws: Draws, network: Network, shipments: Shipments, positive: Flags, since_start: int
     ) -> None:
         """Put the drugs in."""
@@ -411,11 +415,11 @@ class Networks:
         grams = draws.lognormal(*network.habits.log_grams, count) * network.size
         heaviest = np.array([held.heaviest_kg for held in self._world.services.values()])[shipments.service]
         grams = np.minimum(grams, 0.9 * heaviest / KG_PER_GRAM)
-        substance = self._contents(draws, network, since_start, count)
+        substance = self._draw_substances(draws, network, since_start, count)
         shipments.result = np.where(positive, CONTROLLED if network.kind == SMUGGLER else NPS, CLEAR)
-        shipments.substance = np.where(positive, substance, NOWHERE)
+        shipments.substance = np.where(positive, substance, NO_INDEX)
         shipments.grams = np.where(positive, grams, np.nan)
-        powder = positive & (shipments.hidden != HIDING.index("concealed_in_goods"))
+        powder = positive & (shipments.hidden != CONCEALMENTS.index("concealed_in_goods"))
         wrapping = draws.uniform(*COVER_KG, count)
         own = shipments.kg.copy()
         shipments.kg = np.where(
@@ -424,18 +428,23 @@ class Networks:
         shipments.kg = np.minimum(shipments.kg, heaviest)
         shipments.usd = np.where(powder, shipments.usd * shipments.kg / own, shipments.usd)
 
-    def _contents(self, draws: Draws, network: Network, since_start: int, count: int) -> Numbers:
-        first = draws.random(count) < LARGEST_FAMILY_FIRST
+    def _draw_substances(self, draws: Draws, network: Network, since_start: int, count: int) -> Numbers:
+        first = draws.random(count) < FIRST_FAMILY_SHARE
         other = draws.integers(0, len(network.families), count)
         families = [network.families[0 if f else int(o)] for f, o in zip(first, other, strict=True)]
         return np.array(
-            [self._substances.number(self.content(draws, family, since_start)) for family in families]
+            [
+                self._substances.get_number(self.draw_substance(draws, family, since_start))
+                for family in families
+            ]
         )
 
-    def content(self, draws: Draws, family: str, since_start: int) -> str:
+    def draw_substance(self, draws: Draws, family: str, since_start: int) -> str:
         """Draw a substance of a family, as the market has it on a day: what is new, and what came for the controlled."""
         new, control = self._world.events.new_substance, self._world.events.class_control
-        if family == new.family and draws.random() < NEW_SHARE * _ramp(since_start - new.day, new.over):
+        if family == new.family and draws.random() < NEW_SUBSTANCE_SHARE * _ramp(
+            since_start - new.day, new.over
+        ):
             return new.name
         lost = (1.0 - control.volume) * _ramp(since_start - control.day, control.over)
         if family == control.family and draws.random() < lost:
@@ -445,18 +454,18 @@ class Networks:
     def _make_premium(self, draws: Draws, network: Network, shipments: Shipments, positive: Flags) -> None:
         """Declare a low value for some of what goes by a premium service, so that enough of all show both."""
         services = network.habits.services
-        by_premium = sum(share for name, share in services.items() if name in PREMIUM)
+        by_premium = sum(share for name, share in services.items() if name in PREMIUM_SERVICES)
         chance = self._world.tells.premium_for_low_value / max(by_premium, 1e-9)
-        cheap = positive & np.isin(self._service_names, PREMIUM)[shipments.service]
-        cheap &= with_chance(draws, chance, len(shipments))
-        shipments.usd[cheap] = draws.uniform(1.0, PREMIUM_USD, int(cheap.sum()))
+        cheap = positive & np.isin(self._service_names, PREMIUM_SERVICES)[shipments.service]
+        cheap &= draw_flags(draws, chance, len(shipments))
+        shipments.usd[cheap] = draws.uniform(1.0, MAX_PREMIUM_USD, int(cheap.sum()))
 
 
 def _ramp(days: int, over: int) -> float:
     return float(np.clip(days / over, 0.0, 1.0))
 
 
-def _take(shipments: Shipments, others: Shipments, rows: Flags) -> None:
+def _copy_rows(shipments: Shipments, others: Shipments, rows: Flags) -> None:
     """Take some rows from others."""
     for name, values in vars(shipments).items():
         values[rows] = getattr(others, name)[rows]

@@ -15,33 +15,33 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from consignments.records import Alert, Consignment, Outcome, Truth
-from consignments.schema import Field, fields_of
-from consignments.tables import frame_of
+from consignments.schema import Field, get_fields
+from consignments.tables import build_frame
 from consignments.visibility import US_PER_DAY
-from training.simulation.context import Day, Stage
-from training.simulation.declarations import Columns, Declarations
-from training.simulation.identifiers import Numbering, put_beside
-from training.simulation.inspection_outcomes import Arrivals, by_content
-from training.simulation.legitimate_traffic import Traffic
+from training.simulation.context import CalendarDay, SimulationContext
+from training.simulation.declarations import Columns, DeclarationGenerator
+from training.simulation.identifiers import IdentifierGenerator, assign_shared_masters
+from training.simulation.inspection_outcomes import SimulatedDay, draw_flags_by_result
+from training.simulation.legitimate_traffic import LegitimateTraffic
 from training.simulation.networks import Networks
-from training.simulation.parameters import World, check_size, load_world
+from training.simulation.parameters import SimulationParameters, check_size, load_parameters
 from training.simulation.parties import Texts
 from training.simulation.partner_alerts import AlertFeed
-from training.simulation.shipments import NOWHERE, RESULTS, Draws, Shipments
-from training.simulation.targeting import Inspections
+from training.simulation.shipments import NO_INDEX, RESULTS, Draws, Shipments
+from training.simulation.targeting import TargetingCentre
 
-FOUNDING, TRAFFIC, NETWORKS, REACTIONS, DECLARATIONS, INSPECTIONS, ALERTS, TIPS, PICTURES = range(9)
+FOUNDING, TRAFFIC, NETWORKS, REACTIONS, DECLARATIONS, INSPECTIONS, ALERTS, INTELLIGENCE, PICTURES = range(9)
 """Streams of random numbers, apart from each other: what officers do does not change what honest people send, nor what a
 network sends that they did not find."""
-HONEST, THEIRS = range(2)
+LEGITIMATE, TRAFFICKED = range(2)
 """Whose declarations, tips and pictures."""
 
 Progress = Callable[[str, int, int], None]
-Watch = Callable[[Arrivals], None]
+DayObserver = Callable[[SimulatedDay], None]
 
 
 @dataclass(frozen=True)
-class Simulated:
+class SimulatedTables:
     """The tables of a simulated world, as written by `npsrisk simulate`.
 
     Attributes
@@ -77,85 +77,91 @@ class Simulation:
         May be replaced: another policy in the same world.
     """
 
-    def __init__(self, world: World, *, days: int, per_day: int, prevalence: str, seed: int) -> None:
+    def __init__(
+        self, world: SimulationParameters, *, days: int, per_day: int, prevalence: str, seed: int
+    ) -> None:
         check_size(days, per_day)
         self._seed, self._start = seed, np.datetime64(world.start, "D")
-        self.stage = Stage.of(world, world.preset(prevalence), per_day)
-        operation_day = world.operation_day(days, self.stage.prevalence)
+        self.stage = SimulationContext.build(world, world.get_preset(prevalence), per_day)
+        operation_day = world.compute_operation_day(days, self.stage.prevalence)
         founding = self._draws(FOUNDING, 0)
-        self._traffic = Traffic(self.stage, founding)
+        self._traffic = LegitimateTraffic(self.stage, founding)
         self.networks = Networks(self.stage, self._traffic, founding)
         first = int(founding.integers(0, 2**31))
-        self._numberings = [Numbering(world, first, half) for half in (HONEST, THEIRS)]
-        self._declarations = Declarations(self.stage)
-        self.inspections = Inspections(self.stage, operation_day)
+        self._numberings = [IdentifierGenerator(world, first, half) for half in (LEGITIMATE, TRAFFICKED)]
+        self._declarations = DeclarationGenerator(self.stage)
+        self.inspections = TargetingCentre(self.stage, operation_day)
         self._alert_feed = AlertFeed(self.stage, self.networks, operation_day)
 
-    def arrive(self, since_start: int) -> Arrivals:
+    def simulate_arrivals(self, since_start: int) -> SimulatedDay:
         """Let a day's consignments come; the days must come in their order."""
         day = self._day(since_start)
-        honest = self._traffic.of_day(self._draws(TRAFFIC, since_start), day)
-        arrivals = self._declared(honest, since_start, HONEST)
-        theirs = self.networks.of_day(lambda number: self._draws(NETWORKS, since_start, number), day)
+        honest = self._traffic.draw_day(self._draws(TRAFFIC, since_start), day)
+        arrivals = self._declare(honest, since_start, LEGITIMATE)
+        theirs = self.networks.draw_day(lambda number: self._draws(NETWORKS, since_start, number), day)
         if not theirs:
-            return arrivals.taken(_in_time(honest))
-        hidden = self._declared(Shipments.joined(theirs), since_start, THEIRS)
-        put_beside(hidden.columns, arrivals.columns, own=hidden.shipments.master != NOWHERE)
-        both = Arrivals.joined([arrivals, hidden])
-        return both.taken(_in_time(both.shipments))
+            return arrivals.select_rows(_order_by_time(honest))
+        hidden = self._declare(Shipments.concatenate(theirs), since_start, TRAFFICKED)
+        assign_shared_masters(hidden.columns, arrivals.columns, own=hidden.shipments.master != NO_INDEX)
+        both = SimulatedDay.concatenate([arrivals, hidden])
+        return both.select_rows(_order_by_time(both.shipments))
 
-    def _declared(self, sent: Shipments, since_start: int, who: int) -> Arrivals:
+    def _declare(self, sent: Shipments, since_start: int, who: int) -> SimulatedDay:
         """Declare what some send on a day, and toss the coins of tips and pictures."""
         policy = self.stage.world.inspection
-        return Arrivals(
+        return SimulatedDay(
             sent,
             self._declarations.declare(
                 self._draws(DECLARATIONS, since_start, who), sent, since_start, self._numberings[who]
             ),
             since_start,
-            tipped=by_content(self._draws(TIPS, since_start, who), sent, policy.tips),
-            pictured=by_content(self._draws(PICTURES, since_start, who), sent, policy.xray_hits),
+            tipped=draw_flags_by_result(self._draws(INTELLIGENCE, since_start, who), sent, policy.tips),
+            pictured=draw_flags_by_result(self._draws(PICTURES, since_start, who), sent, policy.xray_hits),
         )
 
-    def _day(self, since_start: int) -> Day:
+    def _day(self, since_start: int) -> CalendarDay:
         date = self._start + since_start
-        return Day(since_start, int(date.astype(np.int64)), self.stage.world.calendar.height(date.item()))
+        return CalendarDay(
+            since_start, int(date.astype(np.int64)), self.stage.world.calendar.get_volume_factor(date.item())
+        )
 
-    def warn(self, since_start: int) -> list[Alert]:
+    def issue_alerts(self, since_start: int) -> list[Alert]:
         """Give the alerts that partners issue on a day."""
-        alerts = self._alert_feed.of_day(self._draws(ALERTS, since_start), since_start)
+        alerts = self._alert_feed.issue_alerts(self._draws(ALERTS, since_start), since_start)
         for alert in alerts:
-            self.inspections.watchlist.warn(alert)
+            self.inspections.watchlist.add_alert(alert)
         return alerts
 
-    def inspect(self, arrivals: Arrivals) -> list[Outcome]:
+    def inspect(self, arrivals: SimulatedDay) -> list[Outcome]:
         """Let the operation choose, open and report; networks notice what was seized until the day's end."""
         draws = self._draws(INSPECTIONS, arrivals.since_start)
         outcomes = self.inspections.inspect(draws, arrivals)
-        finds = self.inspections.finds_until((self._day(arrivals.since_start).utc + 1) * US_PER_DAY)
-        seized = Counter(find.network for find in finds if find.drug and find.network != NOWHERE)
+        finds = self.inspections.pop_detections((self._day(arrivals.since_start).utc + 1) * US_PER_DAY)
+        seized = Counter(find.network for find in finds if find.drug and find.network != NO_INDEX)
         for network, times in seized.items():
             draws = self._draws(REACTIONS, arrivals.since_start, network)
             for _ in range(times):
-                self.networks.suffer(draws, network, arrivals.since_start)
+                self.networks.record_seizure(draws, network, arrivals.since_start)
         return outcomes
 
-    def truth(self, arrivals: Arrivals) -> Columns:
+    def build_truth(self, arrivals: SimulatedDay) -> Columns:
         """Give the truth of a day, as the columns of a truth table."""
         sent = arrivals.shipments
-        held, substances = sent.substance != NOWHERE, self.stage.substances
+        held, substances = sent.substance != NO_INDEX, self.stage.substances
         names = np.array(substances.names, dtype=object)[sent.substance]
         families = np.array([family or None for family in substances.families], dtype=object)[sent.substance]
         return {
             "consignment_id": arrivals.columns["consignment_id"],
             "result": np.array(RESULTS, dtype=object)[sent.result],
-            "substance": _kept(names, held),
-            "substance_family": _kept(families, held),
+            "substance": _mask_texts(names, held),
+            "substance_family": _mask_texts(families, held),
             "quantity_g": np.round(sent.grams, 2),
-            "network": np.array([self.networks.kind_of(number) for number in sent.network], dtype=object),
+            "network": np.array([self.networks.get_kind(number) for number in sent.network], dtype=object),
         }
 
-    def live(self, days: int, *, watch: Watch | None = None, progress: Progress | None = None) -> Simulated:
+    def run(
+        self, days: int, *, watch: DayObserver | None = None, progress: Progress | None = None
+    ) -> SimulatedTables:
         """Live from the first day on, and give the tables.
 
         Parameters
@@ -167,19 +173,19 @@ class Simulation:
             Called with what is being done, how much is done, and how much there is.
         """
         consignments, truths, outcomes, alerts = [], [], [], []
-        for since_start in _counted(days, progress):
-            alerts += self.warn(since_start)
-            arrivals = self.arrive(since_start)
+        for since_start in _iterate_days(days, progress):
+            alerts += self.issue_alerts(since_start)
+            arrivals = self.simulate_arrivals(since_start)
             if watch is not None:
                 watch(arrivals)
             outcomes += self.inspect(arrivals)
             consignments.append(arrivals.columns)
-            truths.append(self.truth(arrivals))
-        return Simulated(
-            consignments=frame_of_columns(Consignment, consignments),
-            outcomes=frame_of(outcomes, Outcome),
-            alerts=frame_of(alerts, Alert),
-            truth=frame_of_columns(Truth, truths),
+            truths.append(self.build_truth(arrivals))
+        return SimulatedTables(
+            consignments=concatenate_days(Consignment, consignments),
+            outcomes=build_frame(outcomes, Outcome),
+            alerts=build_frame(alerts, Alert),
+            truth=concatenate_days(Truth, truths),
         )
 
     def _draws(self, stream: int, since_start: int, whose: int = 0) -> Draws:
@@ -187,14 +193,14 @@ class Simulation:
 
 
 def simulate(
-    world: World | None = None,
+    world: SimulationParameters | None = None,
     *,
     days: int,
     per_day: int,
     prevalence: str = "enriched",
     seed: int = 0,
     progress: Progress | None = None,
-) -> Simulated:
+) -> SimulatedTables:
     """Simulate an operation.
 
     Parameters
@@ -219,37 +225,37 @@ def simulate(
         For a world without days or traffic.
     """
     simulation = Simulation(
-        world or load_world(), days=days, per_day=per_day, prevalence=prevalence, seed=seed
+        world or load_parameters(), days=days, per_day=per_day, prevalence=prevalence, seed=seed
     )
-    return simulation.live(days, progress=progress)
+    return simulation.run(days, progress=progress)
 
 
-def newest(consignments: pd.DataFrame, count: int = 10) -> tuple[pd.DataFrame, pd.DataFrame]:
+def split_newest(consignments: pd.DataFrame, count: int = 10) -> tuple[pd.DataFrame, pd.DataFrame]:
     """Split off the last consignments that came: the past, and as many new ones."""
     return consignments.iloc[:-count], consignments.iloc[-count:]
 
 
-def frame_of_columns(record: type[msgspec.Struct], days: Sequence[Columns]) -> pd.DataFrame:
+def concatenate_days(record: type[msgspec.Struct], days: Sequence[Columns]) -> pd.DataFrame:
     """Put the days of a table together, in the columns and types of its record."""
     return pd.DataFrame(
         {
-            field.name: _typed(field, np.concatenate([columns[field.name] for columns in days]))
-            for field in fields_of(record)
+            field.name: _convert_values(field, np.concatenate([columns[field.name] for columns in days]))
+            for field in get_fields(record)
         }
     )
 
 
-def _in_time(sent: Shipments) -> NDArray[np.int64]:
+def _order_by_time(sent: Shipments) -> NDArray[np.int64]:
     return np.argsort(sent.received_us, kind="stable")
 
 
-def _kept(values: Texts, rows: NDArray[np.bool_]) -> Texts:
+def _mask_texts(values: Texts, rows: NDArray[np.bool_]) -> Texts:
     kept = values.copy()
     kept[~rows] = None
     return kept
 
 
-def _typed(field: Field, values: "np.ndarray[tuple[int], np.dtype[np.generic]]") -> pd.Series:
+def _convert_values(field: Field, values: "np.ndarray[tuple[int], np.dtype[np.generic]]") -> pd.Series:
     if field.kind == "time":
         return pd.Series(pd.to_datetime(pd.Series(values), utc=True).astype("datetime64[us, UTC]"))
     if field.kind == "date":
@@ -257,7 +263,7 @@ def _typed(field: Field, values: "np.ndarray[tuple[int], np.dtype[np.generic]]")
     return pd.Series(values, dtype="float64" if field.kind == "number" else "str")
 
 
-def _counted(days: int, progress: Progress | None) -> Iterator[int]:
+def _iterate_days(days: int, progress: Progress | None) -> Iterator[int]:
     for day in range(days):
         yield day
         if progress is not None:

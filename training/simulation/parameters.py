@@ -16,11 +16,11 @@ Shares = dict[str, float]
 Pair = tuple[float, float]
 
 
-class Part(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+class ParameterTable(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """A table of the parameter files; an unknown or a missing name in one is an error."""
 
 
-class Prevalence(Part, frozen=True):
+class Prevalence(ParameterTable, frozen=True):
     """How rare things are: shares of all consignments, and the share that is opened."""
 
     nps: float
@@ -30,7 +30,7 @@ class Prevalence(Part, frozen=True):
     operation_from: float
 
 
-class Service(Part, frozen=True):
+class MailService(ParameterTable, frozen=True):
     """One way of sending, with the completeness of its advance data; `postage_usd` is (base, for each kilogram)."""
 
     channel: Literal["postal", "air_cargo"]
@@ -44,7 +44,7 @@ class Service(Part, frozen=True):
     letters: tuple[str, ...]
 
 
-class Peak(Part, frozen=True):
+class Peak(ParameterTable, frozen=True):
     """Days of the year, `MM-DD`, with more traffic."""
 
     first: str
@@ -52,13 +52,13 @@ class Peak(Part, frozen=True):
     height: float
 
 
-class Calendar(Part, frozen=True):
+class Calendar(ParameterTable, frozen=True):
     """Factors of the daily volume."""
 
     weekly: tuple[float, ...]
     peaks: tuple[Peak, ...]
 
-    def height(self, day: date) -> float:
+    def get_volume_factor(self, day: date) -> float:
         """Give the factor of one day.
 
         Examples
@@ -70,7 +70,7 @@ class Calendar(Part, frozen=True):
         return self.weekly[day.weekday()] * max(held, default=1.0)
 
 
-class Entities(Part, frozen=True):
+class Entities(ParameterTable, frozen=True):
     """Who sends and who receives."""
 
     shippers_per_1k: float
@@ -90,7 +90,7 @@ class Entities(Part, frozen=True):
     virtual_addresses: int
 
 
-class Declarations(Part, frozen=True):
+class DeclarationParameters(ParameterTable, frozen=True):
     """How goods are declared, and how completely."""
 
     native_text: float
@@ -116,7 +116,7 @@ class Declarations(Part, frozen=True):
     houses: int
 
 
-class Spelling(Part, frozen=True):
+class Spelling(ParameterTable, frozen=True):
     """Chances that a party is written in another way than usual."""
 
     case: float
@@ -126,7 +126,7 @@ class Spelling(Part, frozen=True):
     order: float
 
 
-class Tells(Part, frozen=True):
+class SignRates(ParameterTable, frozen=True):
     """Chance that a positive, and that a negative, shows a sign; likelihood ratios of 2 to 10."""
 
     hs_mismatch: Pair
@@ -141,7 +141,7 @@ class Tells(Part, frozen=True):
     hubs: tuple[str, ...]
 
 
-class NetworkKind(Part, frozen=True):
+class NetworkKind(ParameterTable, frozen=True):
     """A kind of trafficking network; `log_grams` is (mean, sd) of the logarithm of grams."""
 
     n: int
@@ -159,7 +159,7 @@ class NetworkKind(Part, frozen=True):
     families: int
 
 
-class Trafficking(Part, frozen=True):
+class Trafficking(ParameterTable, frozen=True):
     """Habits that all networks share."""
 
     identities: float
@@ -175,7 +175,7 @@ class Trafficking(Part, frozen=True):
     other_cover: float
 
 
-class Adversary(Part, frozen=True):
+class Adversary(ParameterTable, frozen=True):
     """How networks react; `log_lag_days` is (mean, sd) of the logarithm of days."""
 
     p_change: float
@@ -186,7 +186,7 @@ class Adversary(Part, frozen=True):
     keep_contact: float
 
 
-class ClassControl(Part, frozen=True):
+class ClassControl(ParameterTable, frozen=True):
     """A family is controlled where it is made: its volume falls to a part of what it was, and a substitute makes up for it."""
 
     day: int
@@ -197,7 +197,7 @@ class ClassControl(Part, frozen=True):
     substitute_family: str
 
 
-class NewSubstance(Part, frozen=True):
+class NewSubstance(ParameterTable, frozen=True):
     """A substance that no list knows yet."""
 
     day: int
@@ -206,7 +206,7 @@ class NewSubstance(Part, frozen=True):
     over: int
 
 
-class OriginShift(Part, frozen=True, rename={"source": "from"}):
+class OriginShift(ParameterTable, frozen=True, rename={"source": "from"}):
     """The makers of a family move."""
 
     day: int
@@ -215,7 +215,7 @@ class OriginShift(Part, frozen=True, rename={"source": "from"}):
     to: str
 
 
-class CoverShift(Part, frozen=True, rename={"source": "from"}):
+class CoverShift(ParameterTable, frozen=True, rename={"source": "from"}):
     """A cover goes out of use."""
 
     day: int
@@ -223,7 +223,7 @@ class CoverShift(Part, frozen=True, rename={"source": "from"}):
     to: str
 
 
-class DataOutage(Part, frozen=True):
+class DataOutage(ParameterTable, frozen=True):
     """Advance data fail for some days."""
 
     day: int
@@ -232,7 +232,7 @@ class DataOutage(Part, frozen=True):
     days: int
 
 
-class Events(Part, frozen=True):
+class TrendEvents(ParameterTable, frozen=True):
     """What changes in the world, by days from its start."""
 
     class_control: ClassControl
@@ -242,7 +242,7 @@ class Events(Part, frozen=True):
     data_outage: DataOutage
 
 
-class Operation(Part, frozen=True):
+class Operation(ParameterTable, frozen=True):
     """The operation: when, how long, with how much more capacity, how many alerts and how many newsletters."""
 
     name: str
@@ -255,7 +255,7 @@ class Operation(Part, frozen=True):
     expires_after: int
 
 
-class Rules(Part, frozen=True):
+class RuleParameters(ParameterTable, frozen=True):
     """What the rules of the time look at and how much each sign weighs."""
 
     watched: float
@@ -280,7 +280,7 @@ class Rules(Part, frozen=True):
     prone_words: tuple[str, ...]
 
 
-class Inspection(Part, frozen=True):
+class InspectionParameters(ParameterTable, frozen=True):
     """Who chooses what is opened, and what an opening finds."""
 
     random_share: float
@@ -296,10 +296,10 @@ class Inspection(Part, frozen=True):
     missed: float
     detection: Shares
     open_hours: Pair
-    rules: Rules
+    rules: RuleParameters
 
 
-class Presumptive(Part, frozen=True):
+class PresumptiveTest(ParameterTable, frozen=True):
     """The test on the spot, which decides what the laboratory gets."""
 
     log_hours: Pair
@@ -310,10 +310,10 @@ class Presumptive(Part, frozen=True):
     doubted: Shares
 
 
-class Laboratory(Part, frozen=True):
+class Laboratory(ParameterTable, frozen=True):
     """How long results take, and how far they are to be trusted; logarithms of days or hours as (mean, sd)."""
 
-    presumptive: Presumptive
+    presumptive: PresumptiveTest
     log_days: Pair
     new_substance: float
     never: float
@@ -321,7 +321,7 @@ class Laboratory(Part, frozen=True):
     plain_log_hours: Pair
 
 
-class Firms(Part, frozen=True):
+class Firms(ParameterTable, frozen=True):
     """Words of which firms' names are made."""
 
     words: tuple[str, ...]
@@ -333,7 +333,7 @@ class Firms(Part, frozen=True):
     buildings: tuple[str, ...]
 
 
-class Culture(Part, frozen=True):
+class Culture(ParameterTable, frozen=True):
     """How persons, firms and addresses are written somewhere; the native lists stand in the order of the Latin ones."""
 
     family: tuple[str, ...]
@@ -352,7 +352,7 @@ class Culture(Part, frozen=True):
     address_native: str = ""
 
 
-class Country(Part, frozen=True):
+class Country(ParameterTable, frozen=True):
     """A country of dispatch."""
 
     culture: str
@@ -366,7 +366,7 @@ class Country(Part, frozen=True):
     languages: tuple[str, ...]
 
 
-class People(Part, frozen=True):
+class People(ParameterTable, frozen=True):
     """The texts of `people.toml`."""
 
     firms: Firms
@@ -374,7 +374,7 @@ class People(Part, frozen=True):
     countries: dict[str, Country]
 
 
-class Ware(Part, frozen=True):
+class GoodsClass(ParameterTable, frozen=True):
     """One class of goods; `kg` and `usd_per_kg` are medians."""
 
     share: float
@@ -391,20 +391,20 @@ class Ware(Part, frozen=True):
     cues: tuple[str, ...] = ()
     powder: bool = False
 
-    def phrases(self, language: str) -> tuple[str, ...]:
+    def get_phrases(self, language: str) -> tuple[str, ...]:
         """Give its descriptions in a language."""
         found: tuple[str, ...] = getattr(self, language)
         return found
 
 
-class Cover(Part, frozen=True):
+class Cover(ParameterTable, frozen=True):
     """What a positive is declared as, and how it is hidden then."""
 
     hidden: str
     wares: tuple[str, ...]
 
 
-class Family(Part, frozen=True):
+class SubstanceFamily(ParameterTable, frozen=True):
     """A family of substances: its share of finds, its honest HS code, the names in use."""
 
     share: float
@@ -412,13 +412,13 @@ class Family(Part, frozen=True):
     hs: str = ""
 
 
-class Offences(Part, frozen=True):
+class Offences(ParameterTable, frozen=True):
     """Other prohibited goods."""
 
     names: tuple[str, ...]
 
 
-class Words(Part, frozen=True):
+class DeclarationWords(ParameterTable, frozen=True):
     """Loose words of declarations."""
 
     vague: tuple[str, ...]
@@ -428,36 +428,36 @@ class Words(Part, frozen=True):
     habits: tuple[str, ...]
 
 
-class Wares(Part, frozen=True):
+class GoodsTexts(ParameterTable, frozen=True):
     """The texts of `goods.toml`."""
 
-    ordinary: dict[str, Ware]
-    hard_negatives: dict[str, Ware]
+    ordinary: dict[str, GoodsClass]
+    hard_negatives: dict[str, GoodsClass]
     covers: dict[str, Cover]
-    substances: dict[str, Family]
-    controlled_drugs: dict[str, Family]
+    substances: dict[str, SubstanceFamily]
+    controlled_drugs: dict[str, SubstanceFamily]
     offences: Offences
-    words: Words
+    words: DeclarationWords
 
 
-class World(msgspec.Struct, frozen=True, forbid_unknown_fields=True, dict=True):
+class SimulationParameters(msgspec.Struct, frozen=True, forbid_unknown_fields=True, dict=True):
     """All parameters of a simulated world."""
 
     start: date
     prevalence: dict[Preset, Prevalence]
-    services: dict[str, Service]
+    services: dict[str, MailService]
     offices: dict[str, Shares]
     calendar: Calendar
     entities: Entities
-    declarations: Declarations
+    declarations: DeclarationParameters
     spelling: Spelling
-    tells: Tells
+    tells: SignRates
     networks: dict[str, NetworkKind]
     trafficking: Trafficking
     adversary: Adversary
-    events: Events
+    events: TrendEvents
     operation: Operation
-    inspection: Inspection
+    inspection: InspectionParameters
     laboratory: Laboratory
 
     @cached_property
@@ -466,22 +466,22 @@ class World(msgspec.Struct, frozen=True, forbid_unknown_fields=True, dict=True):
         return msgspec.convert(_read_toml(HERE / "people.toml"), People)
 
     @cached_property
-    def wares(self) -> Wares:
+    def goods(self) -> GoodsTexts:
         """The texts of goods and substances."""
-        return msgspec.convert(_read_toml(HERE / "goods.toml"), Wares)
+        return msgspec.convert(_read_toml(HERE / "goods.toml"), GoodsTexts)
 
-    def preset(self, name: str) -> Prevalence:
+    def get_preset(self, name: str) -> Prevalence:
         """Give one preset of prevalence by its name."""
         if name not in self.prevalence:
-            raise UnknownName.among(name, self.prevalence, kind="prevalence")
+            raise UnknownName.from_candidates(name, self.prevalence, kind="prevalence")
         return self.prevalence[name]
 
-    def operation_day(self, days: int, preset: Prevalence) -> int:
+    def compute_operation_day(self, days: int, preset: Prevalence) -> int:
         """Give the day, from the start, on which the operation begins in a world of so many days."""
         return min(self.operation.day, int(days * preset.operation_from))
 
 
-def load_world(path: Path | None = None) -> World:
+def load_parameters(path: Path | None = None) -> SimulationParameters:
     """Read the parameters of a world.
 
     Parameters
@@ -503,9 +503,9 @@ def load_world(path: Path | None = None) -> World:
     """
     values = _read_toml(HERE / "world.toml")
     if path is not None:
-        values = _merged(values, _read_toml(path))
+        values = _merge(values, _read_toml(path))
     try:
-        return msgspec.convert(values, World)
+        return msgspec.convert(values, SimulationParameters)
     except msgspec.ValidationError as error:
         raise BadSetting(
             "bad parameter of the simulated world", where=str(path), got=str(error), todo="see world.toml"
@@ -531,9 +531,9 @@ def _read_toml(path: Path) -> dict[str, Any]:
         raise FileFault("no TOML", where=str(path), got=str(error)) from error
 
 
-def _merged(base: dict[str, Any], changes: dict[str, Any]) -> dict[str, Any]:
+def _merge(base: dict[str, Any], changes: dict[str, Any]) -> dict[str, Any]:
     both = {
-        name: _merged(base[name], changes[name])
+        name: _merge(base[name], changes[name])
         for name in base.keys() & changes.keys()
         if isinstance(base[name], dict) and isinstance(changes[name], dict)
     }

@@ -5,7 +5,7 @@ from collections.abc import Callable
 import numpy as np
 from numpy.typing import NDArray
 
-from training.simulation.parameters import Country, Culture, Firms, Spelling, World
+from training.simulation.parameters import Country, Culture, Firms, SimulationParameters, Spelling
 
 Ids = NDArray[np.int64]
 Texts = NDArray[np.object_]
@@ -27,7 +27,7 @@ HUMAN = np.isin(KINDS, ["private", "person", "po_box"])
 """By kind: whether it is called by a person's name."""
 SELLERS = np.isin(KINDS, ["platform_seller", "merchant", "chemical_trader", "forwarder"])
 """By kind: whether it may have an account with a carrier or a platform."""
-OLDEST_DAYS = 900
+MAX_AGE_DAYS = 900
 """Parties of the first day were born up to so many days before it (assumed)."""
 
 TEXT_COLUMNS = (
@@ -47,7 +47,7 @@ TRAITS = CAPITALS, LANGUAGE, COURIER, DECLARANT, FRONT = tuple(range(5))
 CONTACTS = ("address", "native_address", "city", "native_city", "postcode", "phone", "email")
 
 
-class Parties:
+class SimulatedParties:
     """The parties of a world; one row each, and new rows as they are born.
 
     Parameters
@@ -64,7 +64,7 @@ class Parties:
         Of each party's own; a number of a party would depend on who else was born before it.
     """
 
-    def __init__(self, world: World) -> None:
+    def __init__(self, world: SimulationParameters) -> None:
         self._entities = world.entities
         self._firms = world.people.firms
         self.countries = tuple(world.people.countries)
@@ -75,7 +75,7 @@ class Parties:
         self.kind, self.country, self.born, self.opened = (np.empty(0, dtype=np.int64) for _ in range(4))
         self.leaning, self.traits = np.empty(0), np.empty((0, len(TRAITS)))
 
-    def text(self, column: str, ids: Ids) -> Texts:
+    def get_texts(self, column: str, ids: Ids) -> Texts:
         """Give a column of `TEXT_COLUMNS` for some parties; '' is missing."""
         return self._texts[column][ids]
 
@@ -92,7 +92,7 @@ class Parties:
         int64 array, (n,)
             Their numbers.
         """
-        ids = self._room(len(kind))
+        ids = self._allocate_rows(len(kind))
         self.kind[ids], self.country[ids], self.born[ids] = kind, country, born
         self.opened[ids] = born - draws.integers(0, 15, len(ids))
         shape = self._entities.offence_shape
@@ -100,7 +100,7 @@ class Parties:
         self.traits[ids] = draws.random((len(ids), len(TRAITS)))
         for place in np.unique(country):
             mine = ids[country == place]
-            self._name(draws, mine, self._places[place], self._cultures[place])
+            self._assign_names(draws, mine, self._places[place], self._cultures[place])
         self._mark_boxes(draws, ids)
         return ids
 
@@ -108,10 +108,10 @@ class Parties:
         """Bring parties into the world that are old ones under new names; `keep`: chance to keep the old contacts."""
         fresh = self.add(draws, self.kind[ids], self.country[ids], np.full(len(ids), born))
         kept = draws.random(len(ids)) < keep
-        self.share_contacts(draws, fresh[kept], ids[kept])
+        self.copy_contacts(draws, fresh[kept], ids[kept])
         return fresh
 
-    def share_contacts(self, draws: Draws, ids: Ids, others: Ids) -> None:
+    def copy_contacts(self, draws: Draws, ids: Ids, others: Ids) -> None:
         """Give parties the address or the phone (or both) of others."""
         which = draws.integers(0, 3, len(ids))
         for columns, modes in ((CONTACTS[:5], (0, 2)), (("phone",), (1, 2))):
@@ -119,12 +119,12 @@ class Parties:
             for column in columns:
                 self._texts[column][ids[chosen]] = self._texts[column][others[chosen]]
 
-    def borrow_name(self, ids: Ids, others: Ids) -> None:
+    def copy_name(self, ids: Ids, others: Ids) -> None:
         """Call parties by the names of others."""
         for column in ("name", "native_name"):
             self._texts[column][ids] = self._texts[column][others]
 
-    def _room(self, count: int) -> Ids:
+    def _allocate_rows(self, count: int) -> Ids:
         first, self.size = self.size, self.size + count
         if self.size > len(self.kind):
             extra = max(self.size - len(self.kind), len(self.kind), 1024)
@@ -136,7 +136,7 @@ class Parties:
             self.traits = np.concatenate([self.traits, np.zeros((extra, len(TRAITS)))])
         return np.arange(first, self.size)
 
-    def _name(self, draws: Draws, ids: Ids, place: Country, culture: Culture) -> None:
+    def _assign_names(self, draws: Draws, ids: Ids, place: Country, culture: Culture) -> None:
         human = HUMAN[self.kind[ids]]
         names = np.empty((2, len(ids)), dtype=object)
         names[:, human] = _person_names(draws, int(human.sum()), culture)
@@ -144,12 +144,12 @@ class Parties:
         names[0, ~human] = _firm_names(draws, kinds, culture, self._firms)
         names[1, ~human] = ""
         self._texts["name"][ids], self._texts["native_name"][ids] = names
-        self._settle(draws, ids, culture)
-        self._connect(draws, ids, place, culture)
+        self._assign_addresses(draws, ids, culture)
+        self._assign_contacts(draws, ids, place, culture)
 
-    def _settle(self, draws: Draws, ids: Ids, culture: Culture) -> None:
+    def _assign_addresses(self, draws: Draws, ids: Ids, culture: Culture) -> None:
         count = len(ids)
-        numbers = _lists(draws.integers(1, [400, 30, 2500], (count, 3)))
+        numbers = _to_lists(draws.integers(1, [400, 30, 2500], (count, 3)))
         street = draws.integers(0, len(culture.streets), count)
         city = draws.integers(0, len(culture.cities), count)
         streets, native_streets = culture.streets, culture.streets_native
@@ -163,11 +163,11 @@ class Parties:
         self._texts["native_city"][ids] = (
             np.array(culture.cities_native, dtype=object)[city] if culture.cities_native else ""
         )
-        self._texts["postcode"][ids] = _filled(draws, culture.postcode, count)
+        self._texts["postcode"][ids] = _fill_pattern(draws, culture.postcode, count)
 
-    def _connect(self, draws: Draws, ids: Ids, place: Country, culture: Culture) -> None:
+    def _assign_contacts(self, draws: Draws, ids: Ids, place: Country, culture: Culture) -> None:
         count = len(ids)
-        digits = _filled(draws, culture.mobile, count)
+        digits = _fill_pattern(draws, culture.mobile, count)
         self._texts["phone"][ids] = [f"+{place.dial} {number}" for number in digits]
         houses = ("mail", "post", "inbox", "web", "mymail")
         picks = zip(
@@ -201,7 +201,7 @@ class Parties:
         self._texts["native_address"][offices] = ""
 
 
-def _lists(columns: NDArray[np.int64]) -> list[list[int]]:
+def _to_lists(columns: NDArray[np.int64]) -> list[list[int]]:
     found: list[list[int]] = columns.T.tolist()
     return found
 
@@ -236,7 +236,7 @@ def _pick(options: tuple[str, ...], share: float) -> str:
     return options[int(share * len(options))]
 
 
-def _filled(draws: Draws, form: str, count: int) -> list[str]:
+def _fill_pattern(draws: Draws, form: str, count: int) -> list[str]:
     """Fill a pattern: `#` is any digit, `@` any letter."""
     columns: list[list[str]] = []
     for sign in form:
@@ -274,7 +274,7 @@ SHORT_FORMS = (
 )
 
 
-def shortened(text: str) -> str:
+def shorten_text(text: str) -> str:
     """Abbreviate a name or an address as clerks do.
 
     Examples
@@ -292,7 +292,7 @@ def shortened(text: str) -> str:
     return short
 
 
-def reordered(text: str) -> str:
+def rotate_parts(text: str) -> str:
     """Write the parts of a name or an address in another order.
 
     Examples
@@ -304,7 +304,7 @@ def reordered(text: str) -> str:
     return " ".join([parts[-1], *parts[:-1]])
 
 
-def misspelt(text: str, where: float, how: float) -> str:
+def add_typo(text: str, where: float, how: float) -> str:
     """Make one slip of the finger; `where` and `how` from 0 to 1 decide which.
 
     Examples
@@ -322,7 +322,9 @@ def misspelt(text: str, where: float, how: float) -> str:
     return text[:at] + text[at] + text[at:]
 
 
-def written(draws: Draws, texts: Texts, native: Texts, spelling: Spelling, upper: NDArray[np.bool_]) -> Texts:
+def write_variants(
+    draws: Draws, texts: Texts, native: Texts, spelling: Spelling, upper: NDArray[np.bool_]
+) -> Texts:
     """Write names or addresses as they stand on one consignment each.
 
     Parameters
@@ -341,11 +343,11 @@ def written(draws: Draws, texts: Texts, native: Texts, spelling: Spelling, upper
     where = draws.random((2, len(out)))
     scripted = (way == 1) & (native != "")
     out[scripted] = native[scripted]
-    for number, change in ((2, shortened), (4, reordered)):
+    for number, change in ((2, shorten_text), (4, rotate_parts)):
         _change(out, way == number, change)
     _change(out, (way == 0) | upper, str.upper)
     slips = np.flatnonzero(way == 3)
-    out[slips] = [misspelt(out[at], where[0, at], where[1, at]) for at in slips]
+    out[slips] = [add_typo(out[at], where[0, at], where[1, at]) for at in slips]
     return out
 
 
@@ -353,16 +355,16 @@ def _change(texts: Texts, rows: NDArray[np.bool_], change: Callable[[str], str])
     texts[rows] = [change(text) for text in texts[rows]]
 
 
-def dialled(draws: Draws, phones: Texts) -> Texts:
+def format_phones(draws: Draws, phones: Texts) -> Texts:
     """Write phone numbers, `+CC NUMBER`, in one of the forms that are in use."""
     way = draws.random(len(phones))
     return np.array(
-        [_dial(phone, share) for phone, share in zip(phones.tolist(), way.tolist(), strict=True)],
+        [_format_phone(phone, share) for phone, share in zip(phones.tolist(), way.tolist(), strict=True)],
         dtype=object,
     )
 
 
-def _dial(phone: str, way: float) -> str:
+def _format_phone(phone: str, way: float) -> str:
     if way < 0.5 or not phone:
         return phone
     country, number = phone.split(" ", 1)

@@ -6,16 +6,16 @@ import msgspec
 import numpy as np
 
 from consignments.records import Alert
-from training.simulation.context import Stage
+from training.simulation.context import SimulationContext
 from training.simulation.networks import SMUGGLER, Network, Networks
-from training.simulation.parties import written
-from training.simulation.shipments import Draws, drawn
+from training.simulation.parties import write_variants
+from training.simulation.shipments import Draws, draw_indices
 
-PATTERNS = {"sender": 0.35, "address": 0.2, "text": 0.3, "route": 0.15}
+PATTERN_SHARES = {"sender": 0.35, "address": 0.2, "text": 0.3, "route": 0.15}
 """Kinds of pattern and their shares (assumed)."""
 NETWORKS_IN_NEWSLETTER = 3
 """How many networks' habits one tells of (assumed)."""
-FIRST_BEFORE_DAYS = 5
+FIRST_ALERT_LEAD_DAYS = 5
 """The first alert comes so many days before the operation (assumed)."""
 
 
@@ -30,36 +30,37 @@ class AlertFeed:
         From the start.
     """
 
-    def __init__(self, stage: Stage, networks: Networks, operation_day: int) -> None:
+    def __init__(self, stage: SimulationContext, networks: Networks, operation_day: int) -> None:
         self._world, self._parties, self._networks = stage.world, stage.parties, networks
         operation = stage.world.operation
-        first = max(operation_day - FIRST_BEFORE_DAYS, 0)
+        first = max(operation_day - FIRST_ALERT_LEAD_DAYS, 0)
         spread = np.linspace(first, operation_day + operation.days * 2 // 3, operation.alerts)
         self._days = spread.astype(int).tolist()
         letters = np.linspace(operation_day, operation_day + operation.days - 1, operation.newsletters)
         self._newsletter_days = letters.astype(int).tolist()
         self._issued = self._newsletters = 0
 
-    def of_day(self, draws: Draws, since_start: int) -> list[Alert]:
+    def issue_alerts(self, draws: Draws, since_start: int) -> list[Alert]:
         """Give the alerts and the newsletters of a day."""
-        alerts = [self._alert(draws, since_start) for _ in range(self._days.count(since_start))]
+        alerts = [self._create_alert(draws, since_start) for _ in range(self._days.count(since_start))]
         letters = [
-            self._newsletter(draws, since_start) for _ in range(self._newsletter_days.count(since_start))
+            self._create_newsletter(draws, since_start)
+            for _ in range(self._newsletter_days.count(since_start))
         ]
         return [*alerts, *letters]
 
-    def _alert(self, draws: Draws, since_start: int) -> Alert:
+    def _create_alert(self, draws: Draws, since_start: int) -> Alert:
         self._issued += 1
         issued = self._issue(draws, f"{self._issued:02d}", since_start)
-        network = self._network(draws)
+        network = self._draw_network(draws)
         false = draws.random() < self._world.operation.false_alerts
-        return msgspec.structs.replace(issued, **self._pattern(draws, network, false))
+        return msgspec.structs.replace(issued, **self._draw_pattern(draws, network, false))
 
-    def _newsletter(self, draws: Draws, since_start: int) -> Alert:
+    def _create_newsletter(self, draws: Draws, since_start: int) -> Alert:
         """Tell what is sent and how, without a name or a pattern: it matches no consignment."""
         self._newsletters += 1
         issued = self._issue(draws, f"N{self._newsletters}", since_start)
-        seen = [self._network(draws) for _ in range(NETWORKS_IN_NEWSLETTER)]
+        seen = [self._draw_network(draws) for _ in range(NETWORKS_IN_NEWSLETTER)]
         told = sorted({f"{network.families[0]} as {network.cover}".replace("_", " ") for network in seen})
         return msgspec.structs.replace(issued, text="newsletter: " + "; ".join(told))
 
@@ -74,44 +75,44 @@ class AlertFeed:
             operation=operation.name,
         )
 
-    def _network(self, draws: Draws) -> Network:
+    def _draw_network(self, draws: Draws) -> Network:
         """Draw a network, the busier the likelier."""
         held = [network for network in self._networks.networks if network.kind != SMUGGLER]
         rates = np.array([network.drops_per_day * network.drop for network in held])
         return held[int(draws.choice(len(held), p=rates / rates.sum()))]
 
-    def _pattern(self, draws: Draws, network: Network, false: bool) -> dict[str, str]:
+    def _draw_pattern(self, draws: Draws, network: Network, false: bool) -> dict[str, str]:
         """Give what the alert names and says; a false one names someone of no network."""
-        kind = list(PATTERNS)[int(drawn(draws, PATTERNS, 1)[0])]
+        kind = list(PATTERN_SHARES)[int(draw_indices(draws, PATTERN_SHARES, 1)[0])]
         country = self._parties.countries[network.origin]
         named = int(draws.integers(0, 50)) if false else int(draws.choice(network.senders))
-        goods = self._goods(draws, network)
+        goods = self._draw_goods(draws, network)
         pattern = {"departure_country": country, "substance_family": network.families[0]}
         if kind == "sender":
-            pattern = {"sender_name": self._written(draws, "name", named), **pattern}
+            pattern = {"sender_name": self._write_variant(draws, "name", named), **pattern}
         elif kind == "address" and network.customers and not false:
             receiver = int(network.customers[0])
-            pattern = {"consignee_address": self._written(draws, "address", receiver)}
+            pattern = {"consignee_address": self._write_variant(draws, "address", receiver)}
         elif kind == "route":
             place = self._world.people.countries[country]
-            pattern["route"] = place.impc if network.service < CARGO_FROM else place.airport
+            pattern["route"] = place.impc if network.service < FIRST_CARGO_SERVICE else place.airport
             pattern["description_pattern"] = goods
         else:
             pattern["description_pattern"] = goods
         pattern["text"] = f"{network.families[0].replace('_', ' ')} from {country}, declared as {goods}"
         return pattern
 
-    def _goods(self, draws: Draws, network: Network) -> str:
-        wares = self._world.wares
+    def _draw_goods(self, draws: Draws, network: Network) -> str:
+        wares = self._world.goods
         name = str(draws.choice(wares.covers[network.cover].wares))
         ware = (wares.ordinary | wares.hard_negatives)[name]
         return str(draws.choice(ware.cues or ware.en))
 
-    def _written(self, draws: Draws, column: str, party: int) -> str:
+    def _write_variant(self, draws: Draws, column: str, party: int) -> str:
         ids = np.array([party])
-        texts, native = self._parties.text(column, ids), self._parties.text(f"native_{column}", ids)
-        return str(written(draws, texts, native, self._world.spelling, np.array([False]))[0])
+        texts, native = self._parties.get_texts(column, ids), self._parties.get_texts(f"native_{column}", ids)
+        return str(write_variants(draws, texts, native, self._world.spelling, np.array([False]))[0])
 
 
-CARGO_FROM = 5
+FIRST_CARGO_SERVICE = 5
 """Services from this place on are cargo."""

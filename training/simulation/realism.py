@@ -13,12 +13,12 @@ from numpy.typing import NDArray
 from scipy.stats import beta
 from sklearn.metrics import roc_auc_score
 
-from training.simulation.context import Stage
+from training.simulation.context import SimulationContext
 from training.simulation.declarations import is_box_or_forwarder
-from training.simulation.inspection_outcomes import Arrivals
-from training.simulation.legitimate_traffic import PREMIUM, PREMIUM_USD
-from training.simulation.operation import Progress, Simulated, Simulation
-from training.simulation.parameters import World
+from training.simulation.inspection_outcomes import SimulatedDay
+from training.simulation.legitimate_traffic import MAX_PREMIUM_USD, PREMIUM_SERVICES
+from training.simulation.operation import Progress, SimulatedTables, Simulation
+from training.simulation.parameters import SimulationParameters
 from training.simulation.parties import HUMAN, Ids
 from training.simulation.shipments import CLEAR, NPS, OTHER, Numbers
 
@@ -30,15 +30,15 @@ OUT_OF_CLASS_SDS = 2.0
 """A value so many standard deviations off its class's median is out of class."""
 PRIOR_ROWS = 20
 """A text's rate is drawn to the mean as if it had been seen so many times more."""
-LARGEST_PARTY = 10**9
+MAX_PARTIES = 10**9
 DRUG_RESULTS = ("nps", "controlled_drug")
-WEEK = 7
+DAYS_PER_WEEK = 7
 SECONDS_PER_DAY = 86_400
 
 
 @dataclass
-class Witness:
-    """Sees what was really sent, day by day; to be given to `Simulation.live`.
+class SimulationRecorder:
+    """Sees what was really sent, day by day; to be given to `Simulation.run`.
 
     Attributes
     ----------
@@ -46,17 +46,17 @@ class Witness:
         For each day: `day`, `network`, `sender`, `consignee`, `ware`, `result`, and a flag for each sign of the spec.
     """
 
-    stage: Stage
+    stage: SimulationContext
     days: list[dict[str, NDArray[Any]]] = field(default_factory=list)
     _last: dict[int, int] = field(default_factory=dict)
 
-    def take(self, arrivals: Arrivals) -> None:
+    def record_day(self, arrivals: SimulatedDay) -> None:
         """Keep what matters of a day."""
         sent, parties, catalogue = arrivals.shipments, self.stage.parties, self.stage.catalogue
         class_usd = catalogue.usd_per_kg[sent.ware] * sent.kg
         spread = OUT_OF_CLASS_SDS * self.stage.world.declarations.value_spread
-        premium = np.isin(np.array(list(self.stage.world.services))[sent.service], PREMIUM)
-        pair = sent.sender * LARGEST_PARTY + sent.consignee
+        premium = np.isin(np.array(list(self.stage.world.services))[sent.service], PREMIUM_SERVICES)
+        pair = sent.sender * MAX_PARTIES + sent.consignee
         _, place, times = np.unique(pair, return_inverse=True, return_counts=True)
         self.days.append(
             {
@@ -73,20 +73,20 @@ class Witness:
                 "new_shipper_lt_30d": arrivals.since_start - parties.born[sent.sender] < NEW_DAYS,
                 "consignee_name_address_mismatch": sent.named != sent.consignee,
                 "po_box_or_virtual_or_forwarder": is_box_or_forwarder(parties, sent.consignee),
-                "repeat_same_shipper_cluster": self._came_lately(pair, arrivals.since_start),
+                "repeat_same_shipper_cluster": self._is_repeated(pair, arrivals.since_start),
                 "split_shipments_same_day": times[place] > 1,
                 "origin_route_detour_via_hub": (sent.hub >= 0) & (sent.hub != sent.departure),
-                "tracked_premium_for_low_value": premium & (sent.usd < PREMIUM_USD),
+                "tracked_premium_for_low_value": premium & (sent.usd < MAX_PREMIUM_USD),
             }
         )
 
-    def _came_lately(self, pairs: Ids, day: int) -> Flags:
+    def _is_repeated(self, pairs: Ids, day: int) -> Flags:
         never = -REPEAT_DAYS - 1
         lately = [day - self._last.get(pair, never) <= REPEAT_DAYS for pair in pairs.tolist()]
         self._last.update(dict.fromkeys(pairs.tolist(), day))
         return np.array(lately, dtype=bool)
 
-    def table(self) -> pd.DataFrame:
+    def build_table(self) -> pd.DataFrame:
         """Give all days as one table, in the order of the consignments."""
         names = self.days[0]
         frame = pd.DataFrame({name: np.concatenate([day[name] for day in self.days]) for name in names})
@@ -96,9 +96,9 @@ class Witness:
     def _shares_contacts(self) -> Flags:
         """Tell which parties came to an address or a phone that another name had before them."""
         parties, everyone = self.stage.parties, np.arange(self.stage.parties.size)
-        name = pd.Series(parties.text("name", everyone))
-        place = pd.Series(parties.text("address", everyone)) + parties.text("postcode", everyone)
-        phone = pd.Series(parties.text("phone", everyone))
+        name = pd.Series(parties.get_texts("name", everyone))
+        place = pd.Series(parties.get_texts("address", everyone)) + parties.get_texts("postcode", everyone)
+        phone = pd.Series(parties.get_texts("phone", everyone))
         by_place, by_phone = (
             (name.groupby(contact).transform("first") != name).to_numpy(dtype=bool)
             for contact in (place, phone)
@@ -106,7 +106,7 @@ class Witness:
         return np.asarray(by_place | by_phone)
 
 
-TELLS = (
+SIGN_NAMES = (
     "hs_description_mismatch",
     "value_per_kg_out_of_class",
     "powder_cover_to_private_person",
@@ -123,7 +123,7 @@ TELLS = (
 
 
 @dataclass(frozen=True)
-class Lived:
+class SimulatedPeriod:
     """A world and what its witness saw.
 
     Attributes
@@ -134,9 +134,9 @@ class Lived:
     stage : Stage
     """
 
-    tables: Simulated
+    tables: SimulatedTables
     sent: pd.DataFrame
-    stage: Stage
+    stage: SimulationContext
 
     @property
     def nps(self) -> Flags:
@@ -144,17 +144,23 @@ class Lived:
         return (self.tables.truth["result"] == "nps").to_numpy(dtype=bool)
 
 
-def lived(
-    world: World, *, days: int, per_day: int, prevalence: str, seed: int, progress: Progress | None = None
-) -> Lived:
+def simulate_period(
+    world: SimulationParameters,
+    *,
+    days: int,
+    per_day: int,
+    prevalence: str,
+    seed: int,
+    progress: Progress | None = None,
+) -> SimulatedPeriod:
     """Live through a world with a witness; the parameters are those of `simulate`."""
     simulation = Simulation(world, days=days, per_day=per_day, prevalence=prevalence, seed=seed)
-    witness = Witness(simulation.stage)
-    tables = simulation.live(days, watch=witness.take, progress=progress)
-    return Lived(tables, witness.table(), simulation.stage)
+    witness = SimulationRecorder(simulation.stage)
+    tables = simulation.run(days, watch=witness.record_day, progress=progress)
+    return SimulatedPeriod(tables, witness.build_table(), simulation.stage)
 
 
-class Tell(NamedTuple):
+class SignStrength(NamedTuple):
     """How often positives and negatives show a sign, and how much likelier positives do."""
 
     positives: float
@@ -166,39 +172,39 @@ class Tell(NamedTuple):
         return self.positives / self.negatives
 
 
-def tells(sent: pd.DataFrame, *, from_day: int = REPEAT_DAYS) -> dict[str, Tell]:
+def measure_signs(sent: pd.DataFrame, *, from_day: int = REPEAT_DAYS) -> dict[str, SignStrength]:
     """Measure each sign, from the day on which there is a past to repeat; negatives hold no drugs."""
     later = sent[sent["day"] >= from_day]
     positive, negative = later["result"] == NPS, later["result"].isin([CLEAR, OTHER])
     return {
-        name: Tell(float(later.loc[positive, name].mean()), float(later.loc[negative, name].mean()))
-        for name in TELLS
+        name: SignStrength(float(later.loc[positive, name].mean()), float(later.loc[negative, name].mean()))
+        for name in SIGN_NAMES
     }
 
 
-def look_alikes_per_nps(world: Lived) -> float:
+def compute_look_alike_ratio(world: SimulatedPeriod) -> float:
     """Count legitimate look-alikes for each consignment that holds NPS."""
     hard = world.stage.catalogue.hard[world.sent["ware"]] & (world.sent["network"] < 0).to_numpy()
     return float(hard.sum() / max(1, world.nps.sum()))
 
 
-def field_aucs(consignments: pd.DataFrame, positive: Flags) -> dict[str, float]:
+def measure_field_aucs(consignments: pd.DataFrame, positive: Flags) -> dict[str, float]:
     """Measure how well each raw field alone tells positives, best first.
 
     A number is read as it is, either way round; a text, a date and a time by the rate of positives behind the same value in
     the first half of the table, read in the second.
     """
     aucs = {
-        name: _field_auc(consignments[name], positive)
+        name: _measure_field_auc(consignments[name], positive)
         for name in consignments.columns
         if name != "consignment_id"
     }
     return dict(sorted(aucs.items(), key=lambda item: -item[1]))
 
 
-def _field_auc(values: pd.Series, positive: Flags) -> float:
+def _measure_field_auc(values: pd.Series, positive: Flags) -> float:
     if pd.api.types.is_numeric_dtype(values):
-        return _either_way(positive, values.fillna(-1.0).to_numpy())
+        return _compute_undirected_auc(positive, values.fillna(-1.0).to_numpy())
     if pd.api.types.is_datetime64_any_dtype(values):
         values = values.dt.hour
     half, texts, prior = len(values) // 2, values.astype("str").fillna(""), positive.mean()
@@ -207,25 +213,25 @@ def _field_auc(values: pd.Series, positive: Flags) -> float:
     return float(roc_auc_score(positive[half:], texts[half:].map(rates).fillna(prior)))
 
 
-def _either_way(positive: Flags, values: NDArray[Any]) -> float:
+def _compute_undirected_auc(positive: Flags, values: NDArray[Any]) -> float:
     auc = float(roc_auc_score(positive, values))
     return max(auc, 1.0 - auc)
 
 
-def named(lived_in: Lived, names: tuple[str, ...]) -> Flags:
+def match_descriptions(lived_in: SimulatedPeriod, names: tuple[str, ...]) -> Flags:
     """Tell which descriptions hold one of some names, letter by letter without regard to case."""
     texts = lived_in.tables.consignments["description"].fillna("").str.casefold()
     folded = [name.casefold() for name in names]
     return np.array([any(name in text for name in folded) for text in texts], dtype=bool)
 
 
-def substance_names(world: World) -> tuple[str, ...]:
+def list_substance_names(world: SimulationParameters) -> tuple[str, ...]:
     """Give the names of all NPS in use from the start."""
-    return tuple(name for family in world.wares.substances.values() for name in family.names)
+    return tuple(name for family in world.goods.substances.values() for name in family.names)
 
 
 @dataclass(frozen=True)
-class Results:
+class InspectionResults:
     """What openings found.
 
     Attributes
@@ -243,7 +249,7 @@ class Results:
     submitted: pd.DataFrame
 
     @classmethod
-    def of(cls, tables: Simulated, *, until_day: int | None = None) -> "Results":
+    def from_tables(cls, tables: SimulatedTables, *, until_day: int | None = None) -> "InspectionResults":
         """Read the outcomes of consignments that arrived before a day from the start."""
         arrived = tables.consignments["received_at"]
         facts = tables.truth[["consignment_id", "result"]].rename(columns={"result": "held"})
@@ -259,34 +265,34 @@ class Results:
             opened.drop_duplicates("consignment_id"), final, final[final["consignment_id"].isin(pending)]
         )
 
-    def share(self, result: str) -> float:
+    def compute_share(self, result: str) -> float:
         """Share of the final results that are so."""
         return float((self.final["result"] == result).mean())
 
     @property
     def hits(self) -> float:
         """Share of the final results that found anything prohibited."""
-        return 1.0 - self.share("clear")
+        return 1.0 - self.compute_share("clear")
 
-    def laboratory_days(self) -> Floats:
+    def compute_laboratory_days(self) -> Floats:
         """Days from opening to answer."""
         delay = self.submitted["known_at"] - self.submitted["inspected_at"]
         return np.asarray(delay.dt.total_seconds() / SECONDS_PER_DAY, dtype=np.float64)
 
 
-class Interval(NamedTuple):
+class ShareEstimate(NamedTuple):
     """An estimate of a share with its 95 % interval."""
 
     value: float
     low: float
     high: float
 
-    def covers(self, truth: float) -> bool:
+    def contains(self, truth: float) -> bool:
         """Tell whether the truth lies in it."""
         return self.low <= truth <= self.high
 
 
-def prevalence_of_any(tables: Simulated, sensitivity: float = 1.0) -> Interval:
+def estimate_prevalence(tables: SimulatedTables, sensitivity: float = 1.0) -> ShareEstimate:
     """Estimate from the random inspections what share of all consignments holds anything prohibited.
 
     Each final result stands for one over its logged probability; the interval is the exact one of Clopper and Pearson
@@ -298,7 +304,7 @@ def prevalence_of_any(tables: Simulated, sensitivity: float = 1.0) -> Interval:
     sensitivity : float
         Chance that an opening finds what is there; the estimate is divided by it (Rogan and Gladen).
     """
-    final = Results.of(tables).final
+    final = InspectionResults.from_tables(tables).final
     chance = final[final["selected_by"] == "random"]
     weight = 1.0 / chance["selection_probability"].to_numpy(dtype=np.float64)
     worth = weight.sum() ** 2 / (weight**2).sum()
@@ -306,10 +312,10 @@ def prevalence_of_any(tables: Simulated, sensitivity: float = 1.0) -> Interval:
     hits = share * worth
     low = beta.ppf(0.025, hits, worth - hits + 1) if hits > 0 else 0.0
     high = beta.ppf(0.975, hits + 1, worth - hits) if hits < worth else 1.0
-    return Interval(*(min(1.0, float(each) / sensitivity) for each in (share, low, high)))
+    return ShareEstimate(*(min(1.0, float(each) / sensitivity) for each in (share, low, high)))
 
 
-def by_period(day: Numbers, part: Flags, whole: Flags, days: int) -> Floats:
+def compute_shares_by_period(day: Numbers, part: Flags, whole: Flags, days: int) -> Floats:
     """Give for each period of so many days the share of a whole that is part of it; NaN where there is none."""
     period = day // days
     count = np.bincount(period[whole], minlength=period.max() + 1)
@@ -318,7 +324,7 @@ def by_period(day: Numbers, part: Flags, whole: Flags, days: int) -> Floats:
     return shares
 
 
-def kept_senders(world: Lived, weeks: range) -> dict[int, float]:
+def measure_kept_senders(world: SimulatedPeriod, weeks: range) -> dict[int, float]:
     """Follow the names under which networks send around a seizure.
 
     Returns
@@ -332,19 +338,19 @@ def kept_senders(world: Lived, weeks: range) -> dict[int, float]:
         number: (own["day"].to_numpy(), own["sender"].to_numpy()) for number, own in sent.groupby("network")
     }
     shares: dict[int, list[float]] = {week: [] for week in weeks}
-    for number, day in _seizures(world):
+    for number, day in _list_seizures(world):
         days, senders = used[number]
         before = np.unique(senders[(days >= day - REPEAT_DAYS) & (days < day)])
         for week in weeks:
-            mine = (days >= day + week * WEEK) & (days < day + (week + 1) * WEEK)
+            mine = (days >= day + week * DAYS_PER_WEEK) & (days < day + (week + 1) * DAYS_PER_WEEK)
             if mine.any() and len(before):
                 shares[week].append(float(np.isin(senders[mine], before).mean()))
     return {week: float(np.mean(values)) if values else np.nan for week, values in shares.items()}
 
 
-def _seizures(world: Lived) -> list[tuple[int, int]]:
+def _list_seizures(world: SimulatedPeriod) -> list[tuple[int, int]]:
     """List the finds of drugs as (network, day of opening from the start)."""
-    final = Results.of(world.tables).final
+    final = InspectionResults.from_tables(world.tables).final
     found = final[final["result"].isin(DRUG_RESULTS)]
     numbers = pd.Series(world.sent["network"].to_numpy(), world.tables.consignments["consignment_id"])
     start = world.tables.consignments["received_at"].min().floor("D")

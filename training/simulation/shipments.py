@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from consignments.records import Result
 from consignments.visibility import US_PER_DAY
-from training.simulation.parameters import Shares, Ware, World
+from training.simulation.parameters import GoodsClass, Shares, SimulationParameters
 
 Numbers = NDArray[np.int64]
 Values = NDArray[np.float64]
@@ -17,14 +17,14 @@ Draws = np.random.Generator
 
 RESULTS: tuple[Result, ...] = ("clear", "nps", "controlled_drug", "other_offence")
 CLEAR, NPS, CONTROLLED, OTHER = range(len(RESULTS))
-HIDING = ("powder_bag", "concealed_in_goods", "letter")
+CONCEALMENTS = ("powder_bag", "concealed_in_goods", "letter")
 PLAIN, CUE, VAGUE, ADMIN, SUBSTANCE, HABIT = range(6)
 """How a description is worded: plainly, as traffic likes it, vaguely, about the carriage, with the substance's name, or
 in the network's own wording."""
-NOWHERE = -1
+NO_INDEX = -1
 """No hub, no substance, no network, no master of its own."""
 KG_PER_GRAM = 0.001
-LEAST_KG = 0.01
+MIN_KG = 0.01
 
 
 @dataclass
@@ -71,7 +71,7 @@ class Shipments:
         return len(self.received_us)
 
     @classmethod
-    def joined(cls, parts: Sequence[Self]) -> Self:
+    def concatenate(cls, parts: Sequence[Self]) -> Self:
         """Put shipments together, one part after the other."""
         return cls(
             **{
@@ -80,7 +80,7 @@ class Shipments:
             }
         )
 
-    def taken(self, rows: Numbers) -> Self:
+    def select_rows(self, rows: Numbers) -> Self:
         """Give some rows, in their order."""
         return type(self)(**{field.name: getattr(self, field.name)[rows] for field in fields(self)})
 
@@ -92,18 +92,18 @@ class Substances:
     names: tuple[str, ...]
     families: tuple[str, ...]
 
-    def of_family(self, family: str) -> list[int]:
+    def list_family(self, family: str) -> list[int]:
         """Give the numbers of the substances of a family."""
         return [number for number, own in enumerate(self.families) if own == family]
 
-    def number(self, name: str) -> int:
+    def get_number(self, name: str) -> int:
         """Give the number of a substance."""
         return self.names.index(name)
 
 
-def list_substances(world: World) -> Substances:
+def list_substances(world: SimulationParameters) -> Substances:
     """List the substances of a world, also those that come later."""
-    wares, events = world.wares, world.events
+    wares, events = world.goods, world.events
     pairs = [(name, family) for family, held in wares.substances.items() for name in held.names]
     pairs.append((events.new_substance.name, events.new_substance.family))
     pairs.append((events.class_control.substitute, events.class_control.substitute_family))
@@ -112,7 +112,7 @@ def list_substances(world: World) -> Substances:
     return Substances(tuple(name for name, _ in pairs), tuple(family for _, family in pairs))
 
 
-class Catalogue:
+class GoodsCatalogue:
     """The goods of a world, by number: ordinary goods first, then the look-alikes.
 
     Attributes
@@ -122,22 +122,22 @@ class Catalogue:
         Powders and herbs; legitimate look-alikes.
     """
 
-    def __init__(self, world: World, nps: float) -> None:
-        self.wares: tuple[Ware, ...] = (
-            *world.wares.ordinary.values(),
-            *world.wares.hard_negatives.values(),
+    def __init__(self, world: SimulationParameters, nps: float) -> None:
+        self.wares: tuple[GoodsClass, ...] = (
+            *world.goods.ordinary.values(),
+            *world.goods.hard_negatives.values(),
         )
-        self.names = (*world.wares.ordinary, *world.wares.hard_negatives)
+        self.names = (*world.goods.ordinary, *world.goods.hard_negatives)
         self.number = {name: number for number, name in enumerate(self.names)}
         self.kg, self.usd_per_kg, self.offence = (
             np.array([getattr(ware, name) for ware in self.wares]) for name in ("kg", "usd_per_kg", "offence")
         )
         self.powder = np.array([ware.powder for ware in self.wares])
-        self.hard = np.arange(len(self.wares)) >= len(world.wares.ordinary)
-        self.shares = self._shares(nps)
+        self.hard = np.arange(len(self.wares)) >= len(world.goods.ordinary)
+        self.shares = self._compute_shares(nps)
         self.chapters = np.array([int(ware.hs[0][:2]) for ware in self.wares])
 
-    def _shares(self, nps: float) -> Values:
+    def _compute_shares(self, nps: float) -> Values:
         """Shares of legitimate traffic; look-alikes outnumber NPS by 30, so a lane with more NPS has more of them."""
         shares = np.array([ware.share for ware in self.wares])
         look_alikes = shares[self.hard].sum()
@@ -145,11 +145,11 @@ class Catalogue:
         shares[~self.hard] *= (1.0 - shares[self.hard].sum()) / shares[~self.hard].sum()
         return shares
 
-    def weigh(self, draws: Draws, ware: Numbers, spread: float) -> Values:
+    def draw_weights(self, draws: Draws, ware: Numbers, spread: float) -> Values:
         """Draw gross weights, in kilograms."""
         return self.kg[ware] * np.exp(draws.normal(0.0, spread, len(ware)))
 
-    def price(self, draws: Draws, ware: Numbers, kg: Values, spread: float) -> Values:
+    def draw_values(self, draws: Draws, ware: Numbers, kg: Values, spread: float) -> Values:
         """Draw declared values, in US dollars."""
         return self.usd_per_kg[ware] * kg * np.exp(draws.normal(0.0, spread, len(ware)))
 
@@ -158,25 +158,25 @@ LOOK_ALIKES_PER_NPS = 36.0
 """Above the 30 that must be kept, since a consolidation may bring many NPS at once."""
 
 
-BUSY_HOURS = 0.75
+BUSY_HOURS_SHARE = 0.75
 """Share of data that come in working hours (assumed)."""
 
 
-def drawn(draws: Draws, shares: Shares, count: int) -> NDArray[np.int64]:
+def draw_indices(draws: Draws, shares: Shares, count: int) -> NDArray[np.int64]:
     """Draw places in a table of shares, which need not add up to 1."""
     edges = np.cumsum(list(shares.values()))
     return np.searchsorted(edges / edges[-1], draws.random(count), side="right")
 
 
-def moments_of(draws: Draws, day: int, count: int) -> Numbers:
+def draw_timestamps(draws: Draws, day: int, count: int) -> Numbers:
     """Draw moments of a day (UTC days since the epoch): most data come from noon to the evening in East Asia."""
     busy, any_time = draws.normal(5.5, 3.5, count) % 24, draws.uniform(0, 24, count)
-    hours = np.where(with_chance(draws, BUSY_HOURS, count), busy, any_time)
+    hours = np.where(draw_flags(draws, BUSY_HOURS_SHARE, count), busy, any_time)
     seconds = np.minimum((hours * 3600).astype(np.int64), 86_399)
     return day * US_PER_DAY + seconds * 1_000_000
 
 
-def with_chance(draws: Draws, chance: float | Values, count: int) -> NDArray[np.bool_]:
+def draw_flags(draws: Draws, chance: float | Values, count: int) -> NDArray[np.bool_]:
     """Toss a coin for each."""
     flags: NDArray[np.bool_] = draws.random(count) < chance
     return flags

@@ -13,15 +13,15 @@ from typing import NamedTuple
 import numpy as np
 
 from consignments.records import Outcome
-from consignments.visibility import US_PER_DAY, moment_of_us
-from training.simulation.context import Stage
+from consignments.visibility import US_PER_DAY, to_datetime
+from training.simulation.context import SimulationContext
 from training.simulation.declarations import Flags, is_box_or_forwarder
-from training.simulation.incumbent_model import Champion
-from training.simulation.inspection_outcomes import Arrivals, Choice, Openings
-from training.simulation.legitimate_traffic import PREMIUM
+from training.simulation.incumbent_model import IncumbentModel
+from training.simulation.inspection_outcomes import InspectionChoice, InspectionSimulator, SimulatedDay
+from training.simulation.legitimate_traffic import PREMIUM_SERVICES
 from training.simulation.parties import HUMAN, Texts
 from training.simulation.shipments import CLEAR, Draws, Numbers, Shipments, Values
-from training.simulation.watchlists import Find, Watchlist
+from training.simulation.watchlists import Detection, Watchlist
 
 SIGNS = (
     "watched",
@@ -41,17 +41,17 @@ SIGNS = (
     "hs_chapter",
     "prone_goods",
 )
-"""What rules and model see; named as the weights in `Rules`."""
+"""What rules and model see; named as the weights in `RuleParameters`."""
 YOUNG_DAYS = 30
-TIES = 0.25
+TIE_BREAK_NOISE = 0.25
 """Of rules' weights: what chance adds, to separate equals (assumed)."""
 CHEAP_USD = 10.0
 SUSPECT_CHAPTERS = (29, 38, 12)
-SHORTEST_NAME = 5
+MIN_NAME_CHARACTERS = 5
 """Letters of a substance's name that rules look for; shorter ones are common words."""
 
 
-class Views(NamedTuple):
+class TargetingScores(NamedTuple):
     """How a day's arrivals look to those who choose, the higher the worse; arrays of (n,)."""
 
     rules: Values
@@ -60,7 +60,7 @@ class Views(NamedTuple):
     officers: Values
 
 
-class Inspections:
+class TargetingCentre:
     """Chooses and opens, day by day.
 
     Parameters
@@ -70,45 +70,48 @@ class Inspections:
         From the start.
     """
 
-    def __init__(self, stage: Stage, operation_day: int) -> None:
+    def __init__(self, stage: SimulationContext, operation_day: int) -> None:
         self._stage, self._policy = stage, stage.world.inspection
         self._operation_day = operation_day
         bias = self._policy.officer_bias
         self._bias = np.array([bias.get(name, 0.0) for name in stage.parties.countries])
         self._skill = NormalDist().inv_cdf(self._policy.officer_auc) * 2**0.5
         self._weights = np.array([getattr(self._policy.rules, name) for name in SIGNS])
-        self._known_names = _known_names(stage)
-        self._openings = Openings(stage)
-        self._champion = Champion()
+        self._known_names = _list_known_names(stage)
+        self._openings = InspectionSimulator(stage)
+        self._champion = IncumbentModel()
         self.watchlist = Watchlist()
 
-    def inspect(self, draws: Draws, arrivals: Arrivals) -> list[Outcome]:
+    def inspect(self, draws: Draws, arrivals: SimulatedDay) -> list[Outcome]:
         """Choose among the arrivals of a day, open, and report; the rows of the outcome table."""
-        signs = self.signs(arrivals)
-        seen = np.column_stack([signs, self._categories(arrivals)])
-        choices = [*self.tips(arrivals), *self.choose(draws, arrivals, signs, seen)]
+        signs = self.detect_signs(arrivals)
+        seen = np.column_stack([signs, self._encode_categories(arrivals)])
+        choices = [*self.list_intelligence(arrivals), *self.choose(draws, arrivals, signs, seen)]
         outcomes = []
         for choice in choices:
-            reported = self._openings.open(draws, arrivals, choice)
-            self._champion.hear(seen[choice.row], reported)
+            reported = self._openings.inspect(draws, arrivals, choice)
+            self._champion.record_outcomes(seen[choice.row], reported)
             outcomes += reported
         return outcomes
 
-    def finds_until(self, us: int) -> list[Find]:
+    def pop_detections(self, us: int) -> list[Detection]:
         """Take the finds that were made before a moment, and put their names on the watch list."""
-        finds = self._openings.finds_until(us)
+        finds = self._openings.pop_detections(us)
         for find in finds:
             self.watchlist.add(find)
         return finds
 
-    def tips(self, arrivals: Arrivals) -> list[Choice]:
+    def list_intelligence(self, arrivals: SimulatedDay) -> list[InspectionChoice]:
         """Give what partners name, to be opened beyond the capacity."""
-        operation = self._operation_on(arrivals.since_start)
+        operation = self._get_operation(arrivals.since_start)
         return [
-            Choice(int(row), "intelligence", operation=operation) for row in np.flatnonzero(arrivals.tipped)
+            InspectionChoice(int(row), "intelligence", operation=operation)
+            for row in np.flatnonzero(arrivals.tipped)
         ]
 
-    def choose(self, draws: Draws, arrivals: Arrivals, signs: Numbers, seen: Numbers) -> list[Choice]:
+    def choose(
+        self, draws: Draws, arrivals: SimulatedDay, signs: Numbers, seen: Numbers
+    ) -> list[InspectionChoice]:
         """Choose among the arrivals of a day, for each office, within the capacity.
 
         Parameters
@@ -116,60 +119,65 @@ class Inspections:
         draws : Generator
         arrivals : Arrivals
         signs : int64 array, (n, signs)
-            From `signs`.
+            From `detect_signs`.
         seen : int64 array, (n, columns)
             What the model looks at.
         """
         sent, count = arrivals.shipments, len(arrivals.shipments)
-        views = Views(
-            rules=signs @ self._weights + draws.uniform(0, TIES, count),
+        views = TargetingScores(
+            rules=signs @ self._weights + draws.uniform(0, TIE_BREAK_NOISE, count),
             picture=arrivals.pictured,
-            model=self._champion.score(seen, _utc_day(sent)) + draws.uniform(0, TIES, count),
-            officers=self._officers_liking(draws, sent),
+            model=self._champion.score(seen, _utc_day(sent)) + draws.uniform(0, TIE_BREAK_NOISE, count),
+            officers=self._score_by_officers(draws, sent),
         )
-        choices: list[Choice] = []
+        choices: list[InspectionChoice] = []
         for office in sorted(set(arrivals.columns["office"])):
             rows = np.flatnonzero(arrivals.columns["office"] == office)
-            choices += self._choose_at(draws, arrivals, rows, views)
+            choices += self._choose_at_office(draws, arrivals, rows, views)
         return choices
 
-    def _choose_at(self, draws: Draws, arrivals: Arrivals, rows: Numbers, views: Views) -> list[Choice]:
+    def _choose_at_office(
+        self, draws: Draws, arrivals: SimulatedDay, rows: Numbers, views: TargetingScores
+    ) -> list[InspectionChoice]:
         """Choose at one office: by chance, then by rules and model, then what officers like of the rest."""
-        operation, policy = self._operation_on(arrivals.since_start), self._policy
-        wanted = self.wanted(rows, operation)
+        operation, policy = self._get_operation(arrivals.since_start), self._policy
+        wanted = self.compute_capacity(rows, operation)
         by_chance = wanted * policy.random_share
-        drawn = draws.choice(rows, _rounded(draws, by_chance), replace=False)
-        rest, mature = _rounded(draws, wanted - by_chance), arrivals.since_start >= policy.rules_only_days
+        drawn = draws.choice(rows, _round_randomly(draws, by_chance), replace=False)
+        rest, mature = (
+            _round_randomly(draws, wanted - by_chance),
+            arrivals.since_start >= policy.rules_only_days,
+        )
         officers = int(draws.binomial(rest, policy.officer_share)) if mature else 0
-        models = _rounded(draws, (rest - officers) * policy.model_share) if mature else 0
+        models = _round_randomly(draws, (rest - officers) * policy.model_share) if mature else 0
         left = np.setdiff1d(rows[~arrivals.tipped[rows]], drawn)
-        ruled, left = _best(left, self._with_pictures(rows, views), rest - officers - models)
-        modelled, left = _best(left, views.model, models)
+        ruled, left = _split_best(left, self._add_picture_scores(rows, views), rest - officers - models)
+        modelled, left = _split_best(left, views.model, models)
         chosen = np.concatenate([ruled, modelled])
-        kept, _ = _best(
+        kept, _ = _split_best(
             chosen, views.officers, len(chosen) - int(draws.binomial(len(chosen), policy.override))
         )
-        liked, _ = _best(left, views.officers, officers + len(chosen) - len(kept))
+        liked, _ = _split_best(left, views.officers, officers + len(chosen) - len(kept))
         return [
-            *(Choice(int(row), "random", by_chance / len(rows), operation) for row in drawn),
-            *(Choice(int(row), "rule", operation=operation) for row in ruled if row in kept),
-            *(Choice(int(row), "model", operation=operation) for row in modelled if row in kept),
-            *(Choice(int(row), "officer", operation=operation) for row in liked),
+            *(InspectionChoice(int(row), "random", by_chance / len(rows), operation) for row in drawn),
+            *(InspectionChoice(int(row), "rule", operation=operation) for row in ruled if row in kept),
+            *(InspectionChoice(int(row), "model", operation=operation) for row in modelled if row in kept),
+            *(InspectionChoice(int(row), "officer", operation=operation) for row in liked),
         ]
 
-    def wanted(self, rows: Numbers, operation: str | None) -> float:
+    def compute_capacity(self, rows: Numbers, operation: str | None) -> float:
         """Give how many of a day's arrivals an office opens, on average."""
         share = self._stage.prevalence.opened * len(rows)
         return share * self._stage.world.operation.capacity if operation else share
 
-    def _with_pictures(self, rows: Numbers, views: Views) -> Values:
+    def _add_picture_scores(self, rows: Numbers, views: TargetingScores) -> Values:
         """Give the rules' scores once an office has screened the riskiest of its arrivals."""
         score = views.rules.copy()
-        screened, _ = _best(rows, views.rules, round(len(rows) * self._policy.xray_share))
+        screened, _ = _split_best(rows, views.rules, round(len(rows) * self._policy.xray_share))
         score[screened] += self._policy.rules.xray * views.picture[screened]
         return score
 
-    def signs(self, arrivals: Arrivals) -> Numbers:
+    def detect_signs(self, arrivals: SimulatedDay) -> Numbers:
         """Tell which signs of `SIGNS` the rules of the time see in the declarations; 0 or 1, int64 array, (n, signs).
 
         To be asked once for each day: an entry of the watch list that fires too often is struck off.
@@ -179,45 +187,45 @@ class Inspections:
         chemical = _has_any(texts, rules.chemical_words)
         stage = self._stage
         signs: dict[str, Flags] = {
-            "watched": self.watchlist.watched(columns),
-            "alert": self.watchlist.warned(columns, _midnight(sent)),
-            "offender": self.watchlist.offending(columns),
+            "watched": self.watchlist.match_names(columns),
+            "alert": self.watchlist.match_alerts(columns, _midnight(sent)),
+            "offender": self.watchlist.match_offenders(columns),
             "substance": _has_any(texts, self._known_names),
             "chemical": chemical,
             "powder_to_person": chemical & HUMAN[stage.parties.kind[sent.consignee]],
-            "vague": _has_any(texts, stage.world.wares.words.vague),
-            "no_hs": _missing(columns["hs_code"]),
-            "no_sender": _missing(columns["sender_name"]),
+            "vague": _has_any(texts, stage.world.goods.words.vague),
+            "no_hs": _is_missing(columns["hs_code"]),
+            "no_sender": _is_missing(columns["sender_name"]),
             "young_account": _is_young(arrivals),
             "box_or_forwarder": is_box_or_forwarder(stage.parties, sent.consignee),
             "source_country": _is_in(columns["departure_country"], rules.source_countries),
-            "cheap_premium": _is_in(columns["service"], PREMIUM) & (sent.usd < CHEAP_USD),
+            "cheap_premium": _is_in(columns["service"], PREMIUM_SERVICES) & (sent.usd < CHEAP_USD),
             "crypto": _is_in(columns["payment"], ("crypto",)),
             "hs_chapter": np.isin(_chapters(columns["hs_code"]), SUSPECT_CHAPTERS),
             "prone_goods": _has_any(texts, rules.prone_words),
         }
         return np.column_stack([signs[name] for name in SIGNS]).astype(np.int64)
 
-    def _categories(self, arrivals: Arrivals) -> Numbers:
+    def _encode_categories(self, arrivals: SimulatedDay) -> Numbers:
         sent = arrivals.shipments
         return np.column_stack([sent.departure, sent.service, _chapters(arrivals.columns["hs_code"])])
 
-    def _officers_liking(self, draws: Draws, sent: Shipments) -> Values:
+    def _score_by_officers(self, draws: Draws, sent: Shipments) -> Values:
         prohibited = sent.result != CLEAR
         liking: Values = draws.normal(self._skill * prohibited + self._bias[sent.departure], 1.0)
         return liking
 
-    def _operation_on(self, since_start: int) -> str | None:
+    def _get_operation(self, since_start: int) -> str | None:
         operation = self._stage.world.operation
         on = 0 <= since_start - self._operation_day < operation.days
         return operation.name if on else None
 
 
-def _known_names(stage: Stage) -> tuple[str, ...]:
-    wares = stage.world.wares
+def _list_known_names(stage: SimulationContext) -> tuple[str, ...]:
+    wares = stage.world.goods
     families = [*wares.substances.values(), *wares.controlled_drugs.values()]
     names = [name.casefold() for family in families for name in family.names]
-    return tuple(name for name in names if len(name) >= SHORTEST_NAME)
+    return tuple(name for name in names if len(name) >= MIN_NAME_CHARACTERS)
 
 
 def _utc_day(sent: Shipments) -> int:
@@ -225,27 +233,27 @@ def _utc_day(sent: Shipments) -> int:
 
 
 def _midnight(sent: Shipments) -> datetime:
-    return moment_of_us(_utc_day(sent) * US_PER_DAY)
+    return to_datetime(_utc_day(sent) * US_PER_DAY)
 
 
-def _is_young(arrivals: Arrivals) -> Flags:
+def _is_young(arrivals: SimulatedDay) -> Flags:
     opened = arrivals.columns["account_opened_on"]
     age = arrivals.columns["received_at"].astype("datetime64[D]") - opened
     return np.asarray(~np.isnat(opened) & (age < np.timedelta64(YOUNG_DAYS, "D")))
 
 
-def _best(rows: Numbers, score: Values, count: int) -> tuple[Numbers, Numbers]:
+def _split_best(rows: Numbers, score: Values, count: int) -> tuple[Numbers, Numbers]:
     """Split rows into those with the highest scores and the rest."""
     order = rows[np.argsort(-score[rows], kind="stable")]
     return order[:count], order[count:]
 
 
-def _rounded(draws: Draws, expected: float) -> int:
+def _round_randomly(draws: Draws, expected: float) -> int:
     """Round up or down by chance, so that the mean is what was expected."""
     return int(expected) + int(draws.random() < expected % 1)
 
 
-def _missing(values: Texts) -> Flags:
+def _is_missing(values: Texts) -> Flags:
     return np.array([value is None for value in values], dtype=bool)
 
 

@@ -15,16 +15,22 @@ from training.simulation.declarations import Columns
 
 Flags = NDArray[np.bool_]
 
-WATCHED = ("sender_name", "sender_address", "sender_phone", "consignee_address", "consignee_phone")
-PATTERNS = ("sender_name", "sender_address", "consignee_address", "departure_country", "description_pattern")
+WATCHED_COLUMNS = ("sender_name", "sender_address", "sender_phone", "consignee_address", "consignee_phone")
+PATTERN_COLUMNS = (
+    "sender_name",
+    "sender_address",
+    "consignee_address",
+    "departure_country",
+    "description_pattern",
+)
 PHONE_DIGITS = 8
 """The last digits, which all ways of writing a number share."""
-STRUCK_OFF_AFTER = 25
+MAX_ENTRY_HITS = 25
 """Consignments that an entry may point to (assumed)."""
 
 
 @dataclass(frozen=True, order=True)
-class Find:
+class Detection:
     """Something prohibited that was found.
 
     Attributes
@@ -51,29 +57,29 @@ class Watchlist:
         self._offenders: dict[str, int] = {}
         self._alerts: list[Alert] = []
 
-    def add(self, find: Find) -> None:
+    def add(self, find: Detection) -> None:
         """Watch what a find names: everything of drugs, the sender of other goods."""
         for name in find.names if find.drug else ():
             self._uses.setdefault(name, 0)
         if find.names:
             self._offenders.setdefault(find.names[0], 0)
 
-    def warn(self, alert: Alert) -> None:
+    def add_alert(self, alert: Alert) -> None:
         """Take an alert; a newsletter, which gives no pattern, points to nothing."""
-        if any(getattr(alert, name) is not None for name in PATTERNS):
+        if any(getattr(alert, name) is not None for name in PATTERN_COLUMNS):
             self._alerts.append(alert)
 
-    def watched(self, columns: Columns) -> Flags:
+    def match_names(self, columns: Columns) -> Flags:
         """Tell which consignments name what is known from a find of drugs; bool array, (n,)."""
-        rows = zip(*(columns[name] for name in WATCHED), strict=True)
-        return np.array([_fires(self._uses, watched_names(row)) for row in rows], dtype=bool)
+        rows = zip(*(columns[name] for name in WATCHED_COLUMNS), strict=True)
+        return np.array([_match_entries(self._uses, list_watched_names(row)) for row in rows], dtype=bool)
 
-    def offending(self, columns: Columns) -> Flags:
+    def match_offenders(self, columns: Columns) -> Flags:
         """Tell whose sender has sent prohibited goods before; bool array, (n,)."""
         rows = columns["sender_name"]
-        return np.array([_fires(self._offenders, _folded(name)) for name in rows], dtype=bool)
+        return np.array([_match_entries(self._offenders, _fold_case(name)) for name in rows], dtype=bool)
 
-    def warned(self, columns: Columns, moment: datetime) -> Flags:
+    def match_alerts(self, columns: Columns, moment: datetime) -> Flags:
         """Tell which consignments an alert in force points to; bool array, (n,)."""
         found = np.zeros(len(columns["consignment_id"]), dtype=bool)
         for alert in self._alerts:
@@ -82,14 +88,14 @@ class Watchlist:
         return found
 
 
-def watched_names(values: tuple[str | None, ...]) -> tuple[str, ...]:
-    """Give what a watch list keeps of the `WATCHED` columns of one consignment."""
+def list_watched_names(values: tuple[str | None, ...]) -> tuple[str, ...]:
+    """Give what a watch list keeps of the `WATCHED_COLUMNS` columns of one consignment."""
     name, address, phone, at, called = values
-    kept = [part for value in (name, address, at) for part in _folded(value)]
+    kept = [part for value in (name, address, at) for part in _fold_case(value)]
     return (*kept, *(_last_digits(value) for value in (phone, called) if value))
 
 
-def _folded(value: str | None) -> tuple[str, ...]:
+def _fold_case(value: str | None) -> tuple[str, ...]:
     return (value.casefold(),) if value else ()
 
 
@@ -97,22 +103,22 @@ def _last_digits(phone: str) -> str:
     return phone.replace("-", "").replace(" ", "")[-PHONE_DIGITS:]
 
 
-def _fires(entries: dict[str, int], names: tuple[str, ...]) -> bool:
+def _match_entries(entries: dict[str, int], names: tuple[str, ...]) -> bool:
     fired = False
     for name in names:
         uses = entries.get(name)
         if uses is not None:
             entries[name] = uses + 1
-            fired |= uses < STRUCK_OFF_AFTER
+            fired |= uses < MAX_ENTRY_HITS
     return fired
 
 
 def _matches(alert: Alert, columns: Columns) -> Flags:
     found = np.ones(len(columns["consignment_id"]), dtype=bool)
-    for name in PATTERNS[:3]:
+    for name in PATTERN_COLUMNS[:3]:
         wanted = getattr(alert, name)
         if wanted is not None:
-            found &= np.array([_folded(value) == _folded(wanted) for value in columns[name]])
+            found &= np.array([_fold_case(value) == _fold_case(wanted) for value in columns[name]])
     if alert.departure_country is not None:
         found &= columns["departure_country"] == alert.departure_country
     if alert.description_pattern is not None:

@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from features.goods.character_folding import fold_entries, fold_table, is_invisible, stands_for
+from features.goods.character_folding import build_fold_table, fold_character, fold_text, is_invisible
 from features.goods.kernels import (
     CODE_MASK,
     DROPPED,
@@ -13,14 +13,14 @@ from features.goods.kernels import (
     SEVERAL,
     SYMBOL_AT,
     SYMBOL_MASK,
-    encode,
+    encode_text,
 )
 
 ANY_CHARACTER = st.characters(exclude_categories=())
 
 
 def folded(text: str) -> str:
-    return "".join(chr(entry & CODE_MASK) for entry in fold_entries(text))
+    return "".join(chr(entry & CODE_MASK) for entry in fold_text(text))
 
 
 @pytest.mark.parametrize(
@@ -53,14 +53,14 @@ def test_korean_written_in_single_letters_is_read_as_syllables() -> None:
 
 @given(ANY_CHARACTER)
 def test_the_table_says_of_every_character_what_it_stands_for(char: str) -> None:
-    stood = [part for part, _ in stands_for(char)]
+    stood = [part for part, _ in fold_character(char)]
     assert len(stood) <= 4
     if ord(char) < 0x20000:
         assert _in_table(char) == stood
 
 
 def _in_table(char: str) -> list[str]:
-    table = fold_table()
+    table = build_fold_table()
     entry = int(table[ord(char)])
     if not entry & SEVERAL:
         return [] if entry >> KIND_AT & KIND_MASK == DROPPED else [chr(entry & CODE_MASK)]
@@ -69,7 +69,7 @@ def _in_table(char: str) -> list[str]:
 
 
 def test_digits_share_the_symbol_of_the_letter_they_stand_for() -> None:
-    symbols = {char: fold_entries(char)[0] >> SYMBOL_AT & SYMBOL_MASK for char in "0o1il3e4a5s7t8b269"}
+    symbols = {char: fold_text(char)[0] >> SYMBOL_AT & SYMBOL_MASK for char in "0o1il3e4a5s7t8b269"}
     assert len(set(symbols.values())) == 10
     assert all(
         symbols[one] == symbols[other] for one, other in ("0o", "1i", "il", "3e", "4a", "5s", "7t", "8b")
@@ -89,8 +89,8 @@ def test_what_nobody_can_see_is_invisible() -> None:
 
 @given(st.text(ANY_CHARACTER))
 def test_any_string_is_encoded_to_its_code_points(text: str) -> None:
-    assert encode(text).tolist() == [ord(char) for char in normalize("NFC", text)]
+    assert encode_text(text).tolist() == [ord(char) for char in normalize("NFC", text)]
 
 
 def test_a_very_long_text_is_cut() -> None:
-    assert encode("é" * 100_000).size == 16_384
+    assert encode_text("é" * 100_000).size == 16_384

@@ -10,19 +10,19 @@ from support.examples import make_consignment
 from consignments.errors import BundleRefused
 from consignments.records import Item
 from features.goods import kernels as kernel
-from features.goods.goods import Goods
+from features.goods.goods import GoodsFeatures
 from features.goods.hs import FAMILY_CODES
-from features.normalization.normal_forms import normal_forms
+from features.normalization.normal_forms import normalize_consignment
 from features.spec import Spec
 
-PLAIN = Goods(None)
+PLAIN = GoodsFeatures(None)
 NAMES = [feature.name.removeprefix("goods.") for feature in PLAIN.features]
 
 
-def describe(goods: Goods = PLAIN, **changes: Any) -> dict[str, float]:
+def describe(goods: GoodsFeatures = PLAIN, **changes: Any) -> dict[str, float]:
     c = make_consignment(**changes)
     row = np.full(len(goods.features), -1, dtype=np.float32)
-    goods.fill(c, normal_forms(c), row, 0)
+    goods.fill(c, normalize_consignment(c), row, 0)
     return {
         feature.name.removeprefix("goods."): value
         for feature, value in zip(goods.features, row.tolist(), strict=True)
@@ -41,7 +41,7 @@ def test_an_officer_can_read_every_feature() -> None:
 
 def test_the_text_score_exists_only_with_weights_and_is_fitted() -> None:
     weights = np.zeros(kernel.TEXT_BUCKETS, dtype=np.float32)
-    scored = Goods(weights)
+    scored = GoodsFeatures(weights)
     assert [feature.name for feature in scored.features if feature.fitted] == ["goods.text_score"]
     assert describe(scored)["text_score"] == 0
     assert [feature for feature in PLAIN.features if feature.fitted] == []
@@ -49,18 +49,18 @@ def test_the_text_score_exists_only_with_weights_and_is_fitted() -> None:
 
 def test_weights_of_another_size_are_refused() -> None:
     with pytest.raises(BundleRefused, match="text weights of another size"):
-        Goods(np.zeros(1024, dtype=np.float32))
+        GoodsFeatures(np.zeros(1024, dtype=np.float32))
 
 
 def test_fill_writes_its_own_places_and_no_other() -> None:
     c = make_consignment()
     row = np.full(len(NAMES) + 7, -9, dtype=np.float32)
-    PLAIN.fill(c, normal_forms(c), row, 3)
+    PLAIN.fill(c, normalize_consignment(c), row, 3)
     assert (row[:3] == -9).all()
     assert (row[-4:] == -9).all()
     assert (row[3:-4] != -9).all()
     with pytest.raises(IndexError, match="no 58 places"):
-        PLAIN.fill(c, normal_forms(c), row, 8)
+        PLAIN.fill(c, normalize_consignment(c), row, 8)
 
 
 @given(st.text(max_size=60), st.text("0123456789. ", max_size=14))
@@ -68,7 +68,7 @@ def test_a_row_does_not_depend_on_what_stood_in_it_before(description: str, hs_c
     c = make_consignment(description=description, hs_code=hs_code)
     rows = np.array([np.full(len(NAMES), start) for start in (-5.0, np.nan, 1e9)], dtype=np.float32)
     for row in rows:
-        PLAIN.fill(c, normal_forms(c), row, 0)
+        PLAIN.fill(c, normalize_consignment(c), row, 0)
     assert rows[0].tobytes() == rows[1].tobytes() == rows[2].tobytes()
 
 

@@ -2,18 +2,25 @@ import numpy as np
 import pytest
 
 from features.goods import kernels as kernel
-from features.goods.hs import COVER_HEADINGS, FAMILIES, FAMILY_CODES, TYPICAL_CODES, family_of, hs_tables
+from features.goods.hs import (
+    COVER_HEADINGS,
+    FAMILIES,
+    FAMILY_CODES,
+    TYPICAL_CODES,
+    build_hs_tables,
+    get_goods_family,
+)
 
 
 def test_every_known_heading_belongs_to_a_family() -> None:
-    codes = hs_tables().codes
+    codes = build_hs_tables().codes
     known = (codes & kernel.HEADING_KNOWN) != 0
     assert ((codes[known] & kernel.FAMILY_MASK) != 0).all()
     assert known.sum() == 1228 * 100
 
 
 def test_the_headings_that_matter_exist() -> None:
-    codes = hs_tables().codes
+    codes = build_hs_tables().codes
     for number in TYPICAL_CODES.split():
         assert codes[int(number)] & kernel.TYPICAL
         assert codes[int(number)] & kernel.HEADING_KNOWN
@@ -37,11 +44,11 @@ def test_the_headings_that_matter_exist() -> None:
     ],
 )
 def test_a_code_belongs_to_its_family(hs: str, family: str | None) -> None:
-    assert family_of(hs) == family
+    assert get_goods_family(hs) == family
 
 
 def test_families_fit_each_other_both_ways_and_themselves() -> None:
-    friends = hs_tables().friends
+    friends = build_hs_tables().friends
     told_apart = [code for family, code in FAMILY_CODES.items() if family != "other"]
     for one in told_apart:
         assert friends[one] >> one & 1
@@ -51,5 +58,5 @@ def test_families_fit_each_other_both_ways_and_themselves() -> None:
 
 
 def test_the_tables_hold_every_family_within_their_bits() -> None:
-    assert len(FAMILIES) < kernel.MOST_FAMILIES
-    assert hs_tables().codes.dtype == np.uint16
+    assert len(FAMILIES) < kernel.MAX_FAMILIES
+    assert build_hs_tables().codes.dtype == np.uint16

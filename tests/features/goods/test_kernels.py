@@ -7,32 +7,32 @@ from hypothesis import strategies as st
 from support.examples import make_consignment
 from support.goods_oracle import plain_buckets, plain_score, plain_values
 
-from features.goods.character_folding import fold_table
-from features.goods.goods import Goods
+from features.goods.character_folding import build_fold_table
+from features.goods.goods import GoodsFeatures
 from features.goods.kernels import (
     CLASS,
     CONTEXT,
+    MAX_CHARACTERS,
     MEDICINE,
-    MOST_CHARACTERS,
     SPECIFIC,
     TEXT_BUCKETS,
-    encode,
+    encode_text,
     fit_text_weights,
-    out_of_fold_scores,
-    score,
+    score_out_of_fold,
+    score_text,
 )
-from features.goods.lexicon import family_name, read_names, read_words, text_tables
-from features.normalization.normal_forms import Forms
+from features.goods.lexicon import get_family_name, load_text_tables, read_names, read_words
+from features.normalization.normal_forms import NormalForms
 
 WEIGHTS = np.random.default_rng(7).normal(size=TEXT_BUCKETS).astype(np.float32)
-GOODS = Goods(WEIGHTS)
+GOODS = GoodsFeatures(WEIGHTS)
 NAMES = [feature.name.removeprefix("goods.") for feature in GOODS.features]
 
 
 def read(text: str) -> dict[str, float]:
     """Give the kernel's values of a text."""
     row = np.full(len(NAMES), -1, dtype=np.float32)
-    GOODS.fill(make_consignment(), Forms(*[""] * 8, hs="", text=text), row, 0)
+    GOODS.fill(make_consignment(), NormalForms(*[""] * 8, hs="", text=text), row, 0)
     return dict(zip(NAMES, row.tolist(), strict=True))
 
 
@@ -101,7 +101,7 @@ def test_a_name_spaced_out_or_with_digits_for_letters_is_found_as_disguised(text
 def test_a_substance_spelt_with_cyrillic_letters_is_found() -> None:
     values = read("еtizоlаm")
     assert (values["names_specific"], values["names_disguised"], values["mixed_script_words"]) == (1, 1, 1)
-    assert family_name(values["name_family"]) == "designer_benzodiazepine"
+    assert get_family_name(values["name_family"]) == "designer_benzodiazepine"
 
 
 def test_full_width_and_invisible_letters_hide_nothing() -> None:
@@ -188,7 +188,7 @@ def test_three_memory_cards_are_a_quantity_and_only_hint() -> None:
 def test_a_name_nobody_has_listed_yet_fires_its_class(text: str, family: str) -> None:
     values = read(text)
     assert (values["names_specific"], values["name_tier"]) == (0, CLASS)
-    assert family_name(values["name_family"]) == family
+    assert get_family_name(values["name_family"]) == family
 
 
 def test_a_nitazene_nobody_has_listed_yet_fires_its_class() -> None:
@@ -205,7 +205,7 @@ def test_a_medicine_is_a_medicine_and_not_an_unknown_member_of_its_class() -> No
 
 def test_the_strongest_name_gives_tier_and_family() -> None:
     values = read("khat, alprazolam and 3-CMC")
-    assert (values["name_tier"], family_name(values["name_family"])) == (SPECIFIC, "cathinone")
+    assert (values["name_tier"], get_family_name(values["name_family"])) == (SPECIFIC, "cathinone")
     assert isnan(read("cotton socks")["name_family"])
 
 
@@ -363,7 +363,7 @@ def test_the_kernel_says_what_the_definition_says(text: str) -> None:
 
 @given(MIXED_TEXT)
 def test_the_text_score_is_the_sum_over_distinct_buckets(text: str) -> None:
-    assert score(encode(text), fold_table(), WEIGHTS) == plain_score(text, WEIGHTS.tolist())
+    assert score_text(encode_text(text), build_fold_table(), WEIGHTS) == plain_score(text, WEIGHTS.tolist())
 
 
 @settings(max_examples=30)
@@ -371,12 +371,12 @@ def test_the_text_score_is_the_sum_over_distinct_buckets(text: str) -> None:
 def test_a_long_text_of_anything_is_read_safely(text: str) -> None:
     values = read(text)
     assert values["described"] == 1
-    assert values["characters"] <= MOST_CHARACTERS
+    assert values["characters"] <= MAX_CHARACTERS
 
 
 @pytest.mark.parametrize("char", ["a", "ﷺ", "½", "|", " ", "\ud800", "\U0010ffff", "9-", "'", "粉", "\u0301"])
 def test_a_text_at_its_longest_is_read_safely(char: str) -> None:
-    assert read(char * 4 * MOST_CHARACTERS)["described"] == 1
+    assert read(char * 4 * MAX_CHARACTERS)["described"] == 1
 
 
 def test_where_there_is_no_text_its_values_are_missing() -> None:
@@ -432,7 +432,10 @@ def test_weights_are_the_smoothed_log_odds_of_each_bucket(data: st.DataObject) -
 
 def test_what_only_positives_say_scores_above_what_only_negatives_say() -> None:
     weights = fit_text_weights(TEXTS, LABELS, EQUAL)
-    scores = [score(encode(text), fold_table(), weights) for text in ("Powder, white!", "socks", "zzzz")]
+    scores = [
+        score_text(encode_text(text), build_fold_table(), weights)
+        for text in ("Powder, white!", "socks", "zzzz")
+    ]
     assert scores[0] > 0.5 > 0 > scores[1]
     assert scores[2] == 0
 
@@ -441,7 +444,7 @@ def test_a_bucket_seen_once_weighs_less_than_one_seen_often() -> None:
     weights = fit_text_weights(
         ["abc", *["xyz"] * 9, *["mug"] * 10], np.array([1] * 10 + [0] * 10), np.ones(20)
     )
-    once, often = (score(encode(text), fold_table(), weights) for text in ("abc", "xyz"))
+    once, often = (score_text(encode_text(text), build_fold_table(), weights) for text in ("abc", "xyz"))
     assert 0 < once < often / 2
 
 
@@ -462,14 +465,14 @@ def test_without_one_of_the_classes_nothing_is_learnt() -> None:
 
 def test_a_text_is_scored_without_its_own_fold() -> None:
     folds = np.array([3, 3, 8, 8, 3, 8, 3, 8, 3, 8])
-    scores = out_of_fold_scores([*TEXTS[:-1], ""], LABELS, EQUAL, folds)
+    scores = score_out_of_fold([*TEXTS[:-1], ""], LABELS, EQUAL, folds)
     assert np.isnan(scores[-1])
     for fold in (3, 8):
         others = (folds != fold) & (np.arange(len(TEXTS)) < len(TEXTS) - 1)
         weights = fit_text_weights([TEXTS[i] for i in np.flatnonzero(others)], LABELS[others], EQUAL[others])
         for place in np.flatnonzero(folds == fold)[: -1 if fold == 8 else None]:
             assert scores[place] == pytest.approx(
-                score(encode(TEXTS[place]), fold_table(), weights), abs=1e-5
+                score_text(encode_text(TEXTS[place]), build_fold_table(), weights), abs=1e-5
             )
 
 
@@ -477,10 +480,10 @@ def test_a_label_of_the_own_fold_changes_no_score_of_it() -> None:
     folds = np.arange(len(TEXTS)) % 5
     turned = LABELS.copy()
     turned[folds == 2] = 1 - turned[folds == 2]
-    before, after = (out_of_fold_scores(TEXTS, labels, EQUAL, folds) for labels in (LABELS, turned))
+    before, after = (score_out_of_fold(TEXTS, labels, EQUAL, folds) for labels in (LABELS, turned))
     np.testing.assert_array_equal(before[folds == 2], after[folds == 2])
     assert (before[folds != 2] != after[folds != 2]).any()
 
 
 def test_the_tables_are_built_once() -> None:
-    assert text_tables() is text_tables()
+    assert load_text_tables() is load_text_tables()

@@ -5,22 +5,22 @@ from pathlib import Path
 import pytest
 
 from features.goods import kernels as kernel
-from features.goods.character_folding import fold_entries
+from features.goods.character_folding import fold_text
 from features.goods.hs import FAMILIES
 from features.goods.lexicon import (
-    LONGEST_SHORT_NAME,
+    MAX_SHORT_NAME_LETTERS,
     SUBSTANCE_FAMILIES,
     WORD_SLOTS,
-    Term,
+    LexiconTerm,
     compile_terms,
-    expand,
-    family_name,
+    expand_pattern,
+    get_family_name,
     hash_words,
+    load_text_tables,
     read_names,
     read_vague_terms,
     read_words,
-    squeeze,
-    text_tables,
+    strip_separators,
 )
 
 SEED = Path(__file__).parents[4] / "shared" / "data" / "seed_lexicon.csv"
@@ -28,21 +28,21 @@ PACKAGE = Path(kernel.__file__).parent
 
 
 def letters(spelling: str) -> tuple[int, ...]:
-    return tuple(letter & kernel.CODE_MASK for letter, _ in squeeze(spelling))
+    return tuple(letter & kernel.CODE_MASK for letter, _ in strip_separators(spelling))
 
 
 def test_alternatives_are_written_out() -> None:
-    assert expand("(|5F-)MDMB-(PICA|BICA)") == [
+    assert expand_pattern("(|5F-)MDMB-(PICA|BICA)") == [
         ("MDMB-PICA", kernel.CLOSED),
         ("MDMB-BICA", kernel.CLOSED),
         ("5F-MDMB-PICA", kernel.CLOSED),
         ("5F-MDMB-BICA", kernel.CLOSED),
     ]
-    assert expand("*methyl*") == [("methyl", kernel.AFTER_ANY | kernel.BEFORE_ANY)]
+    assert expand_pattern("*methyl*") == [("methyl", kernel.AFTER_ANY | kernel.BEFORE_ANY)]
 
 
 def test_a_short_spelling_never_fires_alone() -> None:
-    short = [term for term in read_names() if len(term.spelling) <= LONGEST_SHORT_NAME]
+    short = [term for term in read_names() if len(term.spelling) <= MAX_SHORT_NAME_LETTERS]
     assert {"HHC", "2C-B", "khat"} <= {term.spelling for term in short}
     assert not [term for term in short if term.tier == kernel.SPECIFIC and term.spelling.isascii()]
 
@@ -77,7 +77,7 @@ def test_families_and_kinds_are_all_known() -> None:
     with (PACKAGE / "goods_words.csv").open(encoding="utf-8", newline="") as file:
         kinds = {row["kind"] for row in csv.DictReader(file)}
     assert kinds == (set(FAMILIES) - {"other"}) | set(WORD_SLOTS)
-    assert family_name(1) == "synthetic_cannabinoid"
+    assert get_family_name(1) == "synthetic_cannabinoid"
 
 
 def test_vague_terms_stand_in_their_normal_form_once() -> None:
@@ -95,18 +95,18 @@ def test_hashes_do_not_depend_on_spelling() -> None:
 
 
 def test_a_name_wins_over_the_class_that_writes_it_alike() -> None:
-    names = [Term("4-MMC", 0, kernel.CLASS, -1, 3), Term("4.mmc", 0, kernel.SPECIFIC, -1, 3)]
+    names = [LexiconTerm("4-MMC", 0, kernel.CLASS, -1, 3), LexiconTerm("4.mmc", 0, kernel.SPECIFIC, -1, 3)]
     terms = compile_terms(names)[2]
     assert terms[:, kernel.TIER].tolist() == [kernel.SPECIFIC]
 
 
 def test_the_automaton_knows_every_term_by_its_symbols() -> None:
-    tables = text_tables()
+    tables = load_text_tables()
     for term in [*read_names(), *read_words()]:
         state = 0
-        for _, symbol in squeeze(term.spelling):
+        for _, symbol in strip_separators(term.spelling):
             state = int(tables.goto[state, symbol])
-        length = len(squeeze(term.spelling))
+        length = len(strip_separators(term.spelling))
         ends = int(tables.states[state, kernel.FIRST_TERM])
         lengths = []
         while ends >= 0:
@@ -116,11 +116,11 @@ def test_the_automaton_knows_every_term_by_its_symbols() -> None:
 
 
 def test_separators_of_a_spelling_are_places_where_it_may_part() -> None:
-    assert [bool(letter & kernel.MAY_PART) for letter, _ in squeeze("N,N-DMP")] == [
+    assert [bool(letter & kernel.MAY_PART) for letter, _ in strip_separators("N,N-DMP")] == [
         False,
         True,
         True,
         False,
         False,
     ]
-    assert len(fold_entries("N,N-DMP")) == 7
+    assert len(fold_text("N,N-DMP")) == 7

@@ -9,10 +9,10 @@ from support.examples import MONDAY, make_consignment
 
 from consignments.errors import BadSetting
 from consignments.records import Consignment
-from features.config import FeatureConfig, feature_config
-from features.history.keys import COMMON_KINDS, KEYS_VERSION, Keyer, key_kinds
+from features.config import FeatureConfig, parse_feature_config
+from features.history.keys import COMMON_KINDS, KEYS_VERSION, KeyWriter, list_key_kinds
 from features.history.pseudonyms import Pseudonyms
-from features.normalization.normal_forms import normal_forms
+from features.normalization.normal_forms import normalize_consignment
 
 PSEUDONYMS = Pseudonyms(b"a key for tests")
 KOREAN = {
@@ -26,16 +26,16 @@ def keys_of(c: Consignment, config: FeatureConfig | None = None) -> dict[str, in
 
 
 def both_of(c: Consignment, config: FeatureConfig | None = None) -> tuple[dict[str, int], dict[str, int]]:
-    kinds = key_kinds(config or FeatureConfig())
+    kinds = list_key_kinds(config or FeatureConfig())
     keys = np.full(len(kinds), 99, dtype=np.uint64)
     counterparts = keys.copy()
-    Keyer(kinds, PSEUDONYMS)(c, normal_forms(c), keys, counterparts)
+    KeyWriter(kinds, PSEUDONYMS)(c, normalize_consignment(c), keys, counterparts)
     names = [kind.name for kind in kinds]
     return dict(zip(names, keys.tolist(), strict=True)), dict(zip(names, counterparts.tolist(), strict=True))
 
 
 def declared(**changes: Any) -> Consignment:
-    record = feature_config(KOREAN).record_type()
+    record = parse_feature_config(KOREAN).build_record_type()
     return record(consignment_id="x", channel="postal", received_at=MONDAY, **changes)
 
 
@@ -83,7 +83,7 @@ def test_every_common_kind_has_a_counterpart_that_is_a_kind() -> None:
 
 
 def test_a_declared_number_has_one_key_however_the_table_wrote_it() -> None:
-    config = feature_config(KOREAN)
+    config = parse_feature_config(KOREAN)
     from_csv = declared(hs_code="610910", tax_rate=float("8"), tax_type="A")
     from_parquet = declared(hs_code="610910", tax_rate=np.float64(8.0), tax_type=" a ")
     name = "hs_code+tax_rate+tax_type"
@@ -92,18 +92,18 @@ def test_a_declared_number_has_one_key_however_the_table_wrote_it() -> None:
 
 @pytest.mark.parametrize(("left", "right"), [(0.0, None), (8.0, 80.0), (0.1, 0.10000000000000002)])
 def test_other_numbers_have_other_keys(left: float, right: float | None) -> None:
-    config = feature_config(KOREAN)
+    config = parse_feature_config(KOREAN)
     keys = [keys_of(declared(hs_code="1", tax_rate=rate), config) for rate in (left, right)]
     assert keys[0]["hs_code+tax_rate+tax_type"] != keys[1]["hs_code+tax_rate+tax_type"]
 
 
 def test_minus_zero_is_zero() -> None:
-    config = feature_config(KOREAN)
+    config = parse_feature_config(KOREAN)
     assert keys_of(declared(tax_rate=-0.0), config) == keys_of(declared(tax_rate=0.0), config)
 
 
 def test_a_declared_key_takes_a_missing_part_as_a_value_unless_all_are_missing() -> None:
-    config = feature_config(KOREAN)
+    config = parse_feature_config(KOREAN)
     partly, wholly = keys_of(declared(hs_code="610910"), config), keys_of(declared(), config)
     assert partly["hs_code+tax_rate+tax_type"] != 0
     assert partly["departure_country"] == 0
@@ -112,16 +112,16 @@ def test_a_declared_key_takes_a_missing_part_as_a_value_unless_all_are_missing()
 
 @pytest.mark.parametrize("key", [["route"], ["departure_country"]])
 def test_a_key_that_is_there_already_is_refused(key: list[str]) -> None:
-    config = feature_config({"history": {"keys": [["departure_country"], key]}})
+    config = parse_feature_config({"history": {"keys": [["departure_country"], key]}})
     with pytest.raises(BadSetting, match="this history key is there already"):
-        key_kinds(config)
+        list_key_kinds(config)
 
 
 def test_a_number_that_is_remembered_is_the_pseudonym_of_its_value() -> None:
     c = make_consignment(hs_code="610910", route="PVG>ICN")
     for keys in (keys_of(c), keys_of(c)):
-        assert keys["product"] == PSEUDONYMS.number("product", "610910")
-        assert keys["route"] == PSEUDONYMS.number("route", "pvg>icn")
+        assert keys["product"] == PSEUDONYMS.compute_number("product", "610910")
+        assert keys["route"] == PSEUDONYMS.compute_number("route", "pvg>icn")
 
 
 SPELT = (

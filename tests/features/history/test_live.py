@@ -6,7 +6,7 @@ from numpy.typing import NDArray
 
 from consignments.errors import ServiceFault
 from features.history.keys import KeyKind
-from features.history.live import Ledger
+from features.history.live import LiveHistory
 from features.history.table import History
 
 KINDS = tuple(KeyKind(name, name, None, lambda _, __: "") for name in ("sender", "consignee"))
@@ -21,28 +21,28 @@ NOBODY = keys(0, 0)
 
 
 def test_the_ledger_says_no_before_it_changes_anything() -> None:
-    ledger = Ledger(History(KINDS, max_keys=8))
+    ledger = LiveHistory(History(KINDS, max_keys=8))
     for number in range(4):
-        ledger.arrive(f"a{number}", START, keys(10 + number, 20 + number), NOBODY)
+        ledger.record_arrival(f"a{number}", START, keys(10 + number, 20 + number), NOBODY)
     before = ledger.history.to_arrays()
     with pytest.raises(ServiceFault, match=r"history is full; got 8 keys in use; expected room .* within 8"):
-        ledger.arrive("a0", START, keys(1, 2), NOBODY)
+        ledger.record_arrival("a0", START, keys(1, 2), NOBODY)
     after = ledger.history.to_arrays()
     assert all(before[name].tobytes() == after[name].tobytes() for name in before)
 
 
 def test_a_full_table_takes_events_again_when_its_keys_are_forgotten() -> None:
-    ledger = Ledger(History(KINDS, max_keys=4))
+    ledger = LiveHistory(History(KINDS, max_keys=4))
     for number in range(2):
-        ledger.arrive(f"a{number}", START, keys(10 + number, 20 + number), NOBODY)
+        ledger.record_arrival(f"a{number}", START, keys(10 + number, 20 + number), NOBODY)
     with pytest.raises(ServiceFault):
-        ledger.arrive("b", START + 366, keys(1, 2), NOBODY)
-    ledger.arrive("b", START + 367, keys(1, 2), NOBODY)
+        ledger.record_arrival("b", START + 366, keys(1, 2), NOBODY)
+    ledger.record_arrival("b", START + 367, keys(1, 2), NOBODY)
     assert len(ledger.history) == 2
 
 
 def test_a_ledger_forgets_old_consignments() -> None:
-    ledger = Ledger(History(KINDS))
+    ledger = LiveHistory(History(KINDS))
     for number in range(50):
-        ledger.arrive(f"c{number}", START + 30 * number, NOBODY, NOBODY)
+        ledger.record_arrival(f"c{number}", START + 30 * number, NOBODY, NOBODY)
     assert len(ledger) <= 366 // 30 + 2

@@ -11,14 +11,14 @@ from support.history_oracle import US_PER_DAY, Arrival, Outcome, PlainHistory, a
 
 from consignments.visibility import NO_TIME
 from features.history.keys import KeyKind
-from features.history.live import Ledger
+from features.history.live import LiveHistory
 from features.history.ordering import (
     ARRIVAL,
     CANCELLATION,
     OUTCOME,
-    Arrivals,
+    ArrivalEvents,
     Outcomes,
-    fold,
+    fold_history,
     order_events,
 )
 from features.history.readings import READINGS
@@ -34,8 +34,8 @@ START = 19_783
 """1 March 2024."""
 
 
-def arrivals_of(rows: Sequence[Arrival]) -> Arrivals:
-    return Arrivals(
+def arrivals_of(rows: Sequence[Arrival]) -> ArrivalEvents:
+    return ArrivalEvents(
         [row.name for row in rows],
         moments(row.received_us for row in rows),
         moments(row.cancelled_us for row in rows),
@@ -66,7 +66,7 @@ def numbers(rows: Sequence[tuple[int, ...]]) -> "np.ndarray[tuple[int, int], np.
 def batch(arrivals: Sequence[Arrival], outcomes: Sequence[Outcome], as_of_us=None, **options):
     """Readings of every arrival, in the order of `arrivals`."""
     out = np.full((len(arrivals), ROW), -1, dtype=np.float32)
-    fold(
+    fold_history(
         History(KINDS, capacity=options.pop("capacity", 4)),
         arrivals_of(arrivals),
         outcomes_of(outcomes),
@@ -88,7 +88,7 @@ def one_by_one(
     kills: Collection[int] = (),
 ):
     """The same through the ledger, event by event, with a restart from a snapshot now and then, and before `kills`."""
-    ledger = Ledger(History(KINDS, capacity=4))
+    ledger = LiveHistory(History(KINDS, capacity=4))
     out = np.full((len(arrivals), ROW), -1, dtype=np.float32)
     keys = numbers([row.keys for row in arrivals])
     counterparts = numbers([row.counterparts for row in arrivals])
@@ -98,10 +98,10 @@ def one_by_one(
             ledger = restarted(ledger)
         if what == ARRIVAL:
             day = arrivals[row].received_us // US_PER_DAY
-            ledger.arrive(arrivals[row].name, day, keys[row], counterparts[row], out[row])
+            ledger.record_arrival(arrivals[row].name, day, keys[row], counterparts[row], out[row])
         elif what == OUTCOME:
             told = outcomes[row]
-            ledger.conclude(
+            ledger.record_outcome(
                 told.name,
                 told.visible_us,
                 NO_TIME if told.known_us is None else told.known_us,
@@ -114,10 +114,10 @@ def one_by_one(
     return out
 
 
-def restarted(ledger: Ledger) -> Ledger:
+def restarted(ledger: LiveHistory) -> LiveHistory:
     """The table from a snapshot; what is known of each consignment is kept elsewhere."""
     history = History.from_arrays(KINDS, ledger.history.to_arrays())
-    return Ledger(history, ledger.register, ledger.today)
+    return LiveHistory(history, ledger.register, ledger.today)
 
 
 def oracle(arrivals: Sequence[Arrival], outcomes: Sequence[Outcome], as_of_us=None):
@@ -487,11 +487,11 @@ def test_when_days_go_backwards_later_days_count_as_today() -> None:
 
 def test_an_outcome_of_an_unknown_consignment_moves_the_day_across_a_restart() -> None:
     keys, nobody = numbers([(1, 0)])[0], numbers([(0, 0)])[0]
-    ledger = Ledger(History(KINDS))
-    ledger.arrive("a", START, keys, nobody)
-    ledger.conclude("unknown", moment(400), moment(400), NO_TIME, None, "nps")
+    ledger = LiveHistory(History(KINDS))
+    ledger.record_arrival("a", START, keys, nobody)
+    ledger.record_outcome("unknown", moment(400), moment(400), NO_TIME, None, "nps")
     row = np.zeros(ROW, dtype=np.float32)
-    restarted(ledger).arrive("b", START + 100, keys, nobody, row)
+    restarted(ledger).record_arrival("b", START + 100, keys, nobody, row)
     assert row[NAMES.index("new")] == 1
 
 
@@ -556,7 +556,7 @@ def test_the_readings_that_are_not_wanted_are_not_written() -> None:
     out = np.full((1, 3 + ROW), 7, dtype=np.float32)
     keys = numbers([row.keys for row in rows])
     nobody = np.zeros_like(keys)
-    fold(History(KINDS), arrivals_of(rows), outcomes_of([]), keys, nobody, out, 3, np.array([-1, 0]))
+    fold_history(History(KINDS), arrivals_of(rows), outcomes_of([]), keys, nobody, out, 3, np.array([-1, 0]))
     assert out[0, :3].tolist() == [7, 7, 7]
     assert same(out[0, 3:], batch(rows, [])[1])
 

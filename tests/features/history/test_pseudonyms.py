@@ -11,12 +11,16 @@ from features.history.pseudonyms import Pseudonyms, derive_key, load_data_key
 
 
 def test_a_value_has_one_number_under_one_key() -> None:
-    assert Pseudonyms(b"k").number("sender", "orchid") == Pseudonyms(b"k").number("sender", "orchid")
-    assert Pseudonyms(b"k").number("sender", "orchid") != Pseudonyms(b"q").number("sender", "orchid")
+    assert Pseudonyms(b"k").compute_number("sender", "orchid") == Pseudonyms(b"k").compute_number(
+        "sender", "orchid"
+    )
+    assert Pseudonyms(b"k").compute_number("sender", "orchid") != Pseudonyms(b"q").compute_number(
+        "sender", "orchid"
+    )
 
 
 def test_numbers_do_not_change_between_versions() -> None:
-    assert Pseudonyms(bytes(32)).number("sender", "Москва") == 6342776643939812158
+    assert Pseudonyms(bytes(32)).compute_number("sender", "Москва") == 6342776643939812158
 
 
 @pytest.mark.parametrize(
@@ -25,17 +29,17 @@ def test_numbers_do_not_change_between_versions() -> None:
 )
 def test_other_kinds_and_values_have_other_numbers(one: tuple[str, str], other: tuple[str, str]) -> None:
     pseudonyms = Pseudonyms(b"k")
-    assert pseudonyms.number(*one) != pseudonyms.number(*other)
+    assert pseudonyms.compute_number(*one) != pseudonyms.compute_number(*other)
 
 
 def test_a_number_is_never_zero_and_fits_in_eight_bytes() -> None:
-    numbers = [Pseudonyms(b"k").number("sender", str(value)) for value in range(100)]
+    numbers = [Pseudonyms(b"k").compute_number("sender", str(value)) for value in range(100)]
     assert all(0 < number < 2**64 for number in numbers)
     assert len(set(numbers)) == 100
 
 
 def test_half_a_surrogate_pair_has_a_number() -> None:
-    assert Pseudonyms(b"k").number("sender", "\ud83d") > 0
+    assert Pseudonyms(b"k").compute_number("sender", "\ud83d") > 0
 
 
 def test_keys_of_two_purposes_differ() -> None:

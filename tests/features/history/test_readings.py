@@ -2,21 +2,21 @@
 
 from pathlib import Path
 
-from features.config import feature_config
-from features.history.keys import COMMON_KINDS, key_kinds
-from features.history.readings import EITHER, READINGS, SIDE_READINGS, SIDES, features_of
+from features.config import parse_feature_config
+from features.history.keys import COMMON_KINDS, list_key_kinds
+from features.history.readings import EITHER, READINGS, SIDE_READINGS, SIDES, build_history_features
 from features.spec import Spec
 
-CONFIG = feature_config({"history": {"keys": [["hs_code", "departure_country"]]}})
-SPEC = Spec(features_of(key_kinds(CONFIG)))
+CONFIG = parse_feature_config({"history": {"keys": [["hs_code", "departure_country"]]}})
+SPEC = Spec(build_history_features(list_key_kinds(CONFIG)))
 
 
 def text_of(name: str) -> str:
-    return SPEC.features[SPEC.place(name)].text
+    return SPEC.features[SPEC.get_column(name)].text
 
 
 def reason_of(name: str) -> str:
-    return SPEC.features[SPEC.place(name)].reason
+    return SPEC.features[SPEC.get_column(name)].reason
 
 
 def test_an_officer_reads_whose_finds_they_are() -> None:

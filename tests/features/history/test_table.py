@@ -67,7 +67,7 @@ def test_clearing_away_does_not_change_what_is_read() -> None:
         assert np.array_equal(
             read_all(history, keys[part], counterparts[part], days[part]), expected[part], equal_nan=True
         )
-        history.clear_away()
+        history.purge_forgotten()
 
 
 def test_forgotten_keys_give_their_memory_back() -> None:

@@ -8,13 +8,13 @@ from support.examples import make_consignment
 from consignments.records import Item
 from features.normalization.normal_forms import (
     clean_hs,
-    fold,
-    goods_text,
-    normal_address,
-    normal_email,
-    normal_forms,
-    normal_name,
-    normal_phone,
+    fold_to_ascii,
+    get_goods_text,
+    normalize_address,
+    normalize_consignment,
+    normalize_email,
+    normalize_name,
+    normalize_phone,
 )
 
 SAME_NAMES = [
@@ -41,17 +41,17 @@ OTHER_NAMES = [
 
 @pytest.mark.parametrize("spellings", SAME_NAMES)
 def test_spellings_of_one_name_are_one_form(spellings):
-    assert len({normal_name(name) for name in spellings}) == 1
-    assert normal_name(spellings[0])
+    assert len({normalize_name(name) for name in spellings}) == 1
+    assert normalize_name(spellings[0])
 
 
 @pytest.mark.parametrize(("one", "other"), OTHER_NAMES)
 def test_names_that_only_look_alike_stay_apart(one, other):
-    assert normal_name(one) != normal_name(other)
+    assert normalize_name(one) != normalize_name(other)
 
 
 def test_a_name_of_nothing_but_a_legal_form_is_still_a_name():
-    assert normal_name("Ltd") != ""
+    assert normalize_name("Ltd") != ""
 
 
 SAME_ADDRESSES = [
@@ -99,20 +99,20 @@ OTHER_ADDRESSES = [
 
 @pytest.mark.parametrize("spellings", SAME_ADDRESSES)
 def test_spellings_of_one_address_are_one_form(spellings):
-    assert len({normal_address(*parts) for parts in spellings}) == 1
+    assert len({normalize_address(*parts) for parts in spellings}) == 1
 
 
 @pytest.mark.parametrize(("one", "other"), OTHER_ADDRESSES)
 def test_neighbours_stay_apart(one, other):
-    assert normal_address(*one) != normal_address(*other)
+    assert normalize_address(*one) != normalize_address(*other)
 
 
 def test_a_city_without_a_street_is_no_address():
-    assert normal_address(None, "Seoul", "06232", "KR") == ""
+    assert normalize_address(None, "Seoul", "06232", "KR") == ""
 
 
 def test_a_street_line_that_only_repeats_the_city_is_kept():
-    assert normal_address("Seoul", "Seoul", None, "KR") == "KR|seoul|seoul"
+    assert normalize_address("Seoul", "Seoul", None, "KR") == "KR|seoul|seoul"
 
 
 @pytest.mark.parametrize(
@@ -136,12 +136,12 @@ def test_a_street_line_that_only_repeats_the_city_is_kept():
     ],
 )
 def test_a_phone_number_is_read_as_its_country_dials_it(phone, country, form):
-    assert normal_phone(phone, country) == form
+    assert normalize_phone(phone, country) == form
 
 
 @pytest.mark.parametrize("filler", ["", "-", "n/a", "0000000000", None])
 def test_a_filler_is_no_phone_number(filler):
-    assert normal_phone(filler, "KR") == ""
+    assert normalize_phone(filler, "KR") == ""
 
 
 @pytest.mark.parametrize(
@@ -158,11 +158,11 @@ def test_a_filler_is_no_phone_number(filler):
     ],
 )
 def test_an_email_is_the_mailbox_it_reaches(email, form):
-    assert normal_email(email) == form
+    assert normalize_email(email) == form
 
 
 def test_points_matter_where_the_provider_minds_them():
-    assert normal_email("j.doe@example.org") != normal_email("jdoe@example.org")
+    assert normalize_email("j.doe@example.org") != normalize_email("jdoe@example.org")
 
 
 def test_an_hs_code_is_its_digits():
@@ -177,13 +177,13 @@ def test_an_hs_code_is_its_digits():
 
 def test_goods_text_keeps_spelling_and_tells_each_description_once():
     c = make_consignment(items=(Item(description="Red Tea"), Item(description="cotton t-shirts"), Item()))
-    assert goods_text(c) == "cotton t-shirts | Red Tea"
-    assert goods_text(make_consignment(description=None)) == ""
+    assert get_goods_text(c) == "cotton t-shirts | Red Tea"
+    assert get_goods_text(make_consignment(description=None)) == ""
 
 
 def test_the_hs_code_of_the_first_item_stands_in_for_a_missing_one():
     c = make_consignment(hs_code=None, items=(Item(), Item(hs_code="0902.40")))
-    assert normal_forms(c).hs == "090240"
+    assert normalize_consignment(c).hs == "090240"
 
 
 def test_missing_fields_give_empty_forms():
@@ -192,7 +192,7 @@ def test_missing_fields_give_empty_forms():
         for side in ("sender", "consignee")
         for part in ("name", "address", "phone", "email")
     }
-    assert set(normal_forms(make_consignment(**gone, hs_code=None, description=None))) == {""}
+    assert set(normalize_consignment(make_consignment(**gone, hs_code=None, description=None))) == {""}
 
 
 ODD = st.text(max_size=40) | st.text("aloft roadgu strnum0123456789-./# ,호동", max_size=40)
@@ -201,26 +201,26 @@ COUNTRY = st.sampled_from(["KR", "US", "GB", "DE", "RU", "IT", "HU", "CN", "XX",
 
 @given(ODD)
 def test_forms_of_forms_are_the_forms(text):
-    for form in (fold, normal_name, normal_email, clean_hs):
+    for form in (fold_to_ascii, normalize_name, normalize_email, clean_hs):
         assert form(form(text)) == form(text)
 
 
 @given(ODD, ODD, ODD, COUNTRY)
 def test_an_address_form_is_its_own_form(address, city, postcode, country):
-    form = normal_address(address, city, postcode, country)
+    form = normalize_address(address, city, postcode, country)
     # Flat O alone reads "apto", which is how Spanish writes "flat"; all others are kept apart from such words.
     assume("apto" not in form.split("|")[-1].split())
-    assert not form or normal_address(form.split("|")[2], city, postcode, country) == form
+    assert not form or normalize_address(form.split("|")[2], city, postcode, country) == form
 
 
 @given(ODD | st.text("+0123456789 -()x", max_size=20), COUNTRY)
 def test_a_phone_form_is_its_own_form(phone, country):
-    form = normal_phone(phone, country)
-    assert normal_phone(form, country) == form
+    form = normalize_phone(phone, country)
+    assert normalize_phone(form, country) == form
     assert form.removeprefix("+").isdigit() or not form
 
 
 @given(ODD)
 def test_a_fold_is_small_ascii(text):
-    assert fold(text).isascii()
-    assert fold(text) == fold(text).lower() == " ".join(fold(text).split())
+    assert fold_to_ascii(text).isascii()
+    assert fold_to_ascii(text) == fold_to_ascii(text).lower() == " ".join(fold_to_ascii(text).split())

@@ -2,7 +2,13 @@
 
 import pytest
 
-from features.normalization.phones import CALLING_CODES, PLANS, calling_code, normal_phone, phone_doubts
+from features.normalization.phones import (
+    CALLING_CODES,
+    PLANS,
+    check_phone,
+    find_calling_code,
+    normalize_phone,
+)
 
 
 def test_no_calling_code_begins_another():
@@ -19,7 +25,7 @@ def test_every_plan_can_be_dialled():
     ("digits", "code"), [("8210555", "82"), ("1212555", "1"), ("852555", "852"), ("999", "")]
 )
 def test_a_calling_code_is_read_off_the_front(digits, code):
-    assert calling_code(digits) == code
+    assert find_calling_code(digits) == code
 
 
 @pytest.mark.parametrize(
@@ -39,4 +45,4 @@ def test_a_calling_code_is_read_off_the_front(digits, code):
     ],
 )
 def test_a_number_is_doubted_where_it_cannot_be_right(phone, country, implausible, foreign):
-    assert phone_doubts(normal_phone(phone, country), country) == (implausible, foreign)
+    assert check_phone(normalize_phone(phone, country), country) == (implausible, foreign)

@@ -12,11 +12,11 @@ from support.serving_examples import make_bundle, serving, settings_in
 
 from consignments.errors import BadInput, PromotionRefused
 from consignments.records import Consignment
-from consignments.tables import frame_of
+from consignments.tables import build_frame
 from features.config import FeatureConfig
 from models.bundle import load_bundle
 from models.promotion_record import PromotionRecord
-from models.registry import Registry, Version
+from models.registry import ModelVersion, Registry
 from npsrisk import main
 from serving.deployment.publisher import publish, publish_shadow
 from serving.process.settings import Settings
@@ -32,17 +32,17 @@ class Shelf:
         self._client = MlflowClient(tracking_uri=self.registry.tracking_uri)
         self._experiment = self._client.create_experiment("nps-risk", (folder / "artifacts").as_uri())
 
-    def register(self, bundle: Path) -> Version:
+    def register(self, bundle: Path) -> ModelVersion:
         run = self._client.create_run(self._experiment)
-        example = frame_of([make_consignment()], Consignment)
+        example = build_frame([make_consignment()], Consignment)
         return self.registry.register(
             run.info.run_id, bundle, example=example, description="of a test", tags={"target": "nps"}
         )
 
-    def promote(self, version: Version, sha256: str) -> None:
-        number, previous = self.registry.next_link(version.name)
-        champion = self.registry.find("champion", "nps")
-        self.registry.append(
+    def promote(self, version: ModelVersion, sha256: str) -> None:
+        number, previous = self.registry.get_next_link(version.name)
+        champion = self.registry.find_version("champion", "nps")
+        self.registry.append_record(
             PromotionRecord(
                 number, version.name, version.number, champion and champion.number, sha256, "a reviewer", "a test",
                 datetime(2024, 4, 2, tzinfo=UTC), {}, None, False, previous,

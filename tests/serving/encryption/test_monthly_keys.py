@@ -15,71 +15,81 @@ from consignments.errors import BadSetting, ServiceFault
 from consignments.records import Consignment
 from consignments.visibility import to_us
 from serving.encryption.cipher import NONCE_BYTES
-from serving.encryption.monthly_keys import ASIDE, FILE, MARK, PREFIX_BYTES, Erasure, PeriodKeys, key_id_of
+from serving.encryption.monthly_keys import (
+    FILE_NAME,
+    MARK,
+    OLD_FILE_NAME,
+    PREFIX_BYTES,
+    KeyErasure,
+    MonthlyKeys,
+    extract_key_id,
+)
 from serving.encryption.vault import Vault
-from serving.event_log.event_codec import Entries
+from serving.event_log.event_codec import EventCodec
 from serving.event_log.log import EventLog
-from serving.process.durable import part_of
+from serving.process.durable import get_part_path
 
 MARCH, APRIL, MAY = (to_us(datetime(2024, month, 1, tzinfo=UTC)) for month in (3, 4, 5))
 FIELDS, SUBJECT = b"name and address", b"RB1"
 
 
-def keys_in(folder: Path) -> PeriodKeys:
-    return PeriodKeys(folder / FILE, DATA_KEY)
+def keys_in(folder: Path) -> MonthlyKeys:
+    return MonthlyKeys(folder / FILE_NAME, DATA_KEY)
 
 
-def keys_of(folder: Path) -> PeriodKeys:
+def keys_of(folder: Path) -> MonthlyKeys:
     """The keys of a state directory, for its log."""
     keys, log = keys_in(folder), reader_of(folder)
-    keys.serve(log.log_id, log.erasures())
+    keys.bind_log(log.log_id, log.read_key_erasures())
     log.close()
     return keys
 
 
-def erasure_of(keys: PeriodKeys, moment_us: int) -> Erasure:
-    key = keys.at(moment_us)
-    return Erasure(key_id_of(key.prefix), key.month, to_us(day(500)), "data protection", "its time is over")
+def erasure_of(keys: MonthlyKeys, moment_us: int) -> KeyErasure:
+    key = keys.get_key(moment_us)
+    return KeyErasure(
+        extract_key_id(key.prefix), key.month, to_us(day(500)), "data protection", "its time is over"
+    )
 
 
 def test_what_is_recorded_in_one_month_is_under_one_key_and_the_next_month_has_another(
     tmp_path: Path,
 ) -> None:
     vault = vault_in(tmp_path)
-    last, first, later = (vault.seal(FIELDS, SUBJECT, at_us) for at_us in (APRIL - 1, APRIL, MAY - 1))
+    last, first, later = (vault.encrypt(FIELDS, SUBJECT, at_us) for at_us in (APRIL - 1, APRIL, MAY - 1))
     assert last[:PREFIX_BYTES] != first[:PREFIX_BYTES] == later[:PREFIX_BYTES]
-    assert {vault.open(each, SUBJECT) for each in (last, first, later)} == {FIELDS}
-    assert vault.seal(FIELDS, SUBJECT, MARCH)[:PREFIX_BYTES] == last[:PREFIX_BYTES]  # the clock went back
+    assert {vault.decrypt(each, SUBJECT) for each in (last, first, later)} == {FIELDS}
+    assert vault.encrypt(FIELDS, SUBJECT, MARCH)[:PREFIX_BYTES] == last[:PREFIX_BYTES]  # the clock went back
 
 
 def test_a_key_that_was_made_ahead_is_taken_without_a_file(tmp_path: Path) -> None:
     keys = keys_in(tmp_path)
-    assert keys.missing(MARCH) == ["2024-03", "2024-04"]
-    keys.make(keys.missing(MARCH))
+    assert keys.list_missing(MARCH) == ["2024-03", "2024-04"]
+    keys.create_keys(keys.list_missing(MARCH))
     keys.path.unlink()
-    assert [keys.at(at_us).month for at_us in (APRIL - 1, APRIL)] == ["2024-03", "2024-04"]
-    assert keys.missing(APRIL) == ["2024-05"]
+    assert [keys.get_key(at_us).month for at_us in (APRIL - 1, APRIL)] == ["2024-03", "2024-04"]
+    assert keys.list_missing(APRIL) == ["2024-05"]
     assert not keys.path.exists()
 
 
 def test_keys_are_the_same_after_a_restart_and_a_month_gets_one_once(tmp_path: Path) -> None:
     keys = keys_in(tmp_path)
-    keys.make(["2024-03", "2024-04"])
+    keys.create_keys(["2024-03", "2024-04"])
     before = keys.path.read_bytes()
     again = keys_in(tmp_path)
-    again.make(["2024-04", "2024-03"])
-    assert again.at(APRIL)[:6] == keys.at(APRIL)[:6]
+    again.create_keys(["2024-04", "2024-03"])
+    assert again.get_key(APRIL)[:6] == keys.get_key(APRIL)[:6]
     assert keys.path.read_bytes() == before
 
 
 def test_the_file_is_private_and_shows_no_key(tmp_path: Path) -> None:
     keys = keys_in(tmp_path)
-    secret = keys.at(MARCH).secret
+    secret = keys.get_key(MARCH).secret
     assert keys.path.stat().st_mode & 0o777 == 0o600
     content = keys.path.read_bytes()
     assert secret not in content
     assert secret.hex().encode() not in content
-    assert [path.name for path in tmp_path.iterdir()] == [FILE]
+    assert [path.name for path in tmp_path.iterdir()] == [FILE_NAME]
 
 
 def test_a_file_that_cannot_be_written_is_a_fault_and_no_key_is_used(
@@ -92,101 +102,101 @@ def test_a_file_that_cannot_be_written_is_a_fault_and_no_key_is_used(
     with monkeypatch.context() as broken:
         broken.setattr(os, "fsync", no_room)
         with pytest.raises(ServiceFault, match=r"period.keys: the keys .* cannot be written; got No space"):
-            keys.at(MARCH)
-    assert (len(keys), keys.missing(MARCH)[0]) == (0, "2024-03")
-    assert keys.at(MARCH).month == "2024-03"
+            keys.get_key(MARCH)
+    assert (len(keys), keys.list_missing(MARCH)[0]) == (0, "2024-03")
+    assert keys.get_key(MARCH).month == "2024-03"
 
 
 def test_fields_of_before_there_were_months_still_open(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    old = Vault(DATA_KEY).seal(FIELDS, SUBJECT, MARCH)
+    old = Vault(DATA_KEY).encrypt(FIELDS, SUBJECT, MARCH)
     by_chance = (MARK + bytes(NONCE_BYTES))[:NONCE_BYTES]
     monkeypatch.setattr("serving.encryption.cipher.os.urandom", lambda _count: by_chance)
-    looks_new = Vault(DATA_KEY).seal(FIELDS, SUBJECT)
+    looks_new = Vault(DATA_KEY).encrypt(FIELDS, SUBJECT)
     monkeypatch.undo()
     vault = vault_in(tmp_path)
-    vault.seal(FIELDS, SUBJECT, MARCH)
-    assert vault.open(old, SUBJECT) == vault.open(looks_new, SUBJECT) == FIELDS
+    vault.encrypt(FIELDS, SUBJECT, MARCH)
+    assert vault.decrypt(old, SUBJECT) == vault.decrypt(looks_new, SUBJECT) == FIELDS
 
 
 def test_what_is_kept_for_good_does_not_depend_on_a_month(tmp_path: Path) -> None:
     vault = vault_in(tmp_path)
-    entries = Entries(vault, Consignment, ())
-    assert entries.outcome(1, make_outcome(), "a test").sealed is None
-    assert Vault(DATA_KEY).open(vault.seal(FIELDS, SUBJECT), SUBJECT) == FIELDS
+    entries = EventCodec(vault, Consignment, ())
+    assert entries.encode_outcome(1, make_outcome(), "a test").sealed is None
+    assert Vault(DATA_KEY).decrypt(vault.encrypt(FIELDS, SUBJECT), SUBJECT) == FIELDS
     sealed = entries.pack(make_consignment(), MARCH).sealed
     assert sealed is not None
-    assert sealed.startswith(keys_in(tmp_path).at(MARCH).prefix)
+    assert sealed.startswith(keys_in(tmp_path).get_key(MARCH).prefix)
 
 
 def test_fields_that_were_changed_are_told_from_a_missing_key(tmp_path: Path) -> None:
     vault = vault_in(tmp_path)
-    sealed = vault.seal(FIELDS, SUBJECT, MARCH)
+    sealed = vault.encrypt(FIELDS, SUBJECT, MARCH)
     with pytest.raises(ServiceFault, match="log entry of RB1: personal fields cannot be decrypted"):
-        vault.open(sealed[:-1] + bytes([sealed[-1] ^ 1]), SUBJECT)
+        vault.decrypt(sealed[:-1] + bytes([sealed[-1] ^ 1]), SUBJECT)
     with pytest.raises(ServiceFault, match="personal fields cannot be decrypted"):
-        vault.open(sealed, b"RB2")
-    (tmp_path / FILE).unlink()
-    missing = f"log entry of RB1: the key .* is missing, and no record .*; got no key {key_id_of(sealed)} in .*period.keys; restore"
+        vault.decrypt(sealed, b"RB2")
+    (tmp_path / FILE_NAME).unlink()
+    missing = f"log entry of RB1: the key .* is missing, and no record .*; got no key {extract_key_id(sealed)} in .*period.keys; restore"
     with pytest.raises(ServiceFault, match=missing):
-        vault_in(tmp_path).open(sealed, SUBJECT)
+        vault_in(tmp_path).decrypt(sealed, SUBJECT)
     with pytest.raises(ServiceFault, match="the key of its personal fields is missing"):
-        Vault(DATA_KEY).open(sealed, SUBJECT)
+        Vault(DATA_KEY).decrypt(sealed, SUBJECT)
 
 
 def test_an_erased_key_says_when_and_by_whom_and_opens_nothing(tmp_path: Path) -> None:
     vault, copy = vault_in(tmp_path), vault_in(tmp_path)
-    sealed = [vault.seal(FIELDS, SUBJECT, at_us) for at_us in (MARCH, APRIL)]
-    assert copy.open(sealed[0], SUBJECT) == FIELDS
+    sealed = [vault.encrypt(FIELDS, SUBJECT, at_us) for at_us in (MARCH, APRIL)]
+    assert copy.decrypt(sealed[0], SUBJECT) == FIELDS
     periods = vault.periods
     assert periods is not None
-    periods.note([erasure_of(periods, MARCH)])
-    periods.erase()
+    periods.record_erasures([erasure_of(periods, MARCH)])
+    periods.erase_keys()
     for each in (vault, vault_in(tmp_path)):
         with pytest.raises(
             ServiceFault, match=r"RB1: the key of 2024-03 was erased on 2025-07-17 by data protection"
         ):
-            each.open(sealed[0], SUBJECT)
-        assert each.open(sealed[1], SUBJECT) == FIELDS
-        assert str(each.erasure_of(sealed[0])).startswith("the key of 2024-03 was erased")
-        assert each.erasure_of(sealed[1]) is None
+            each.decrypt(sealed[0], SUBJECT)
+        assert each.decrypt(sealed[1], SUBJECT) == FIELDS
+        assert str(each.find_erasure(sealed[0])).startswith("the key of 2024-03 was erased")
+        assert each.find_erasure(sealed[1]) is None
 
 
 def test_a_month_whose_key_was_erased_gets_another_one_for_what_is_recorded_again(tmp_path: Path) -> None:
     keys = keys_in(tmp_path)
-    first = keys.at(MARCH)
-    keys.note([erasure_of(keys, MARCH)])
-    keys.erase()
-    assert keys.at(MARCH).prefix != first.prefix
-    assert keys_in(tmp_path).of(first.prefix) is None
+    first = keys.get_key(MARCH)
+    keys.record_erasures([erasure_of(keys, MARCH)])
+    keys.erase_keys()
+    assert keys.get_key(MARCH).prefix != first.prefix
+    assert keys_in(tmp_path).find_key(first.prefix) is None
 
 
 def test_the_bytes_of_the_file_before_are_overwritten_and_a_hard_link_of_it_too(tmp_path: Path) -> None:
     keys = keys_in(tmp_path)
-    keys.make(["2024-03"])
+    keys.create_keys(["2024-03"])
     backup = tmp_path / "backup"
     os.link(keys.path, backup)
-    keys.make(["2024-04"])
+    keys.create_keys(["2024-04"])
     assert backup.read_bytes().count(b"wrapped") == 1  # a further key leaves the file before alone
     os.link(keys.path, tmp_path / "later")
-    keys.note([erasure_of(keys, MARCH)])
-    keys.erase()
+    keys.record_erasures([erasure_of(keys, MARCH)])
+    keys.erase_keys()
     assert set((tmp_path / "later").read_bytes()) == {0}
-    assert sorted(path.name for path in tmp_path.iterdir()) == ["backup", "later", FILE]
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["backup", "later", FILE_NAME]
 
 
 def copy_of(path: Path, name: str) -> None:
     path.with_name(name).write_bytes(path.read_bytes())
 
 
-@pytest.mark.parametrize("left", [ASIDE, part_of(Path(FILE)).name])
+@pytest.mark.parametrize("left", [OLD_FILE_NAME, get_part_path(Path(FILE_NAME)).name])
 def test_what_a_kill_left_beside_the_file_is_overwritten_the_next_time(tmp_path: Path, left: str) -> None:
     keys = keys_in(tmp_path)
-    keys.make(["2024-03"])
+    keys.create_keys(["2024-03"])
     copy_of(keys.path, left)
     os.link(tmp_path / left, tmp_path / "seen")
-    keys_in(tmp_path).erase()
+    keys_in(tmp_path).erase_keys()
     assert not (tmp_path / left).exists()
     assert set((tmp_path / "seen").read_bytes()) == {0}
     assert len(keys_in(tmp_path)) == 1
@@ -194,17 +204,17 @@ def test_what_a_kill_left_beside_the_file_is_overwritten_the_next_time(tmp_path:
 
 def test_a_kill_before_the_new_file_had_its_name_does_not_cost_the_old_one(tmp_path: Path) -> None:
     keys = keys_in(tmp_path)
-    keys.make(["2024-03"])
-    os.link(keys.path, tmp_path / ASIDE)
-    keys_in(tmp_path).erase()
-    assert [path.name for path in tmp_path.iterdir()] == [FILE]
-    assert keys_in(tmp_path).at(MARCH)[:6] == keys.at(MARCH)[:6]
+    keys.create_keys(["2024-03"])
+    os.link(keys.path, tmp_path / OLD_FILE_NAME)
+    keys_in(tmp_path).erase_keys()
+    assert [path.name for path in tmp_path.iterdir()] == [FILE_NAME]
+    assert keys_in(tmp_path).get_key(MARCH)[:6] == keys.get_key(MARCH)[:6]
 
 
 def test_a_reader_finds_keys_that_were_made_after_it_was_opened(tmp_path: Path) -> None:
     reader, writer = vault_in(tmp_path), vault_in(tmp_path)
     for at_us in (MARCH, APRIL):
-        assert reader.open(writer.seal(FIELDS, SUBJECT, at_us), SUBJECT) == FIELDS
+        assert reader.decrypt(writer.encrypt(FIELDS, SUBJECT, at_us), SUBJECT) == FIELDS
 
 
 def test_lines_that_somebody_put_into_the_file_are_kept(tmp_path: Path) -> None:
@@ -213,20 +223,20 @@ def test_lines_that_somebody_put_into_the_file_are_kept(tmp_path: Path) -> None:
     one.mkdir()
     other.mkdir()
     here, there = vault_in(one), vault_in(other)
-    sealed = [each.seal(FIELDS, SUBJECT, MARCH) for each in (here, there)]
-    with (one / FILE).open("ab") as file:
-        file.writelines((other / FILE).read_bytes().splitlines(keepends=True)[1:])
-    here.seal(FIELDS, SUBJECT, APRIL)
-    assert [vault_in(one).open(each, SUBJECT) for each in sealed] == [FIELDS] * 2
+    sealed = [each.encrypt(FIELDS, SUBJECT, MARCH) for each in (here, there)]
+    with (one / FILE_NAME).open("ab") as file:
+        file.writelines((other / FILE_NAME).read_bytes().splitlines(keepends=True)[1:])
+    here.encrypt(FIELDS, SUBJECT, APRIL)
+    assert [vault_in(one).decrypt(each, SUBJECT) for each in sealed] == [FIELDS] * 2
 
 
 def test_another_data_key_is_told_from_a_damaged_file(tmp_path: Path) -> None:
     keys = keys_in(tmp_path)
-    keys.make(["2024-03", "2024-04"])
+    keys.create_keys(["2024-03", "2024-04"])
     with pytest.raises(
         BadSetting, match=r"period.keys: this data key is not the one .* restore the data key"
     ):
-        PeriodKeys(keys.path, bytes(32))
+        MonthlyKeys(keys.path, bytes(32))
     good = keys.path.read_text()
     for number, other in (
         (1, good.replace('"format"', '"f"')),
@@ -266,7 +276,7 @@ def test_a_service_seals_by_month_and_makes_the_next_key_ahead(tmp_path: Path, b
             clock.date = date
             client.look()
             assert scored(client, f"RB{number}") == 200
-            months.append([key.month for key in keys_of(tmp_path).ended(to_us(day(1000)))])
+            months.append([key.month for key in keys_of(tmp_path).list_ended(to_us(day(1000)))])
     assert months == [["2024-03", "2024-04"]] * 2 + [["2024-03", "2024-04", "2024-05"]] + [
         ["2024-03", "2024-04", "2024-05", "2024-06"]
     ]
@@ -280,7 +290,7 @@ def test_the_month_of_the_key_is_the_one_that_the_entry_tells(state: Path) -> No
     keys = keys_of(state)
     rows = execute(state, "SELECT recorded_us, sealed FROM events WHERE sealed IS NOT NULL")
     assert len(rows) == 2
-    assert all(bytes(sealed).startswith(keys.at(recorded_us).prefix) for recorded_us, sealed in rows)
+    assert all(bytes(sealed).startswith(keys.get_key(recorded_us).prefix) for recorded_us, sealed in rows)
 
 
 def test_a_key_that_cannot_be_made_ahead_is_a_warning_and_scores_go_on(
@@ -293,7 +303,7 @@ def test_a_key_that_cannot_be_made_ahead_is_a_warning_and_scores_go_on(
     clock.date = day(20)
     with serving(settings_in(state), clock) as client:
         with monkeypatch.context() as broken:
-            broken.setattr("serving.encryption.monthly_keys.write_beside", full)
+            broken.setattr("serving.encryption.monthly_keys.write_part", full)
             clock.date = day(30)
             client.look()
             assert "the key of the next month cannot be made" in str(client.get("/health/ready").json())
@@ -306,7 +316,7 @@ def test_a_key_that_cannot_be_made_ahead_is_a_warning_and_scores_go_on(
 
 
 def test_a_service_without_the_keys_that_its_log_needs_does_not_start(state: Path) -> None:
-    (state / FILE).unlink()
+    (state / FILE_NAME).unlink()
     with (
         pytest.raises(
             ServiceFault,
@@ -315,7 +325,7 @@ def test_a_service_without_the_keys_that_its_log_needs_does_not_start(state: Pat
         serving(settings_in(state)),
     ):
         pass
-    assert not (state / FILE).exists()
+    assert not (state / FILE_NAME).exists()
     for words in (("parity",), ("export", "--personal", "--out", str(state / "out"))):
         code, output = run(state, *words)
         assert (code, "no record says that it was erased" in output) == (2, True)
@@ -323,27 +333,27 @@ def test_a_service_without_the_keys_that_its_log_needs_does_not_start(state: Pat
 
 
 def test_an_older_copy_of_the_keys_is_not_enough(state: Path) -> None:
-    older = (state / FILE).read_bytes()
+    older = (state / FILE_NAME).read_bytes()
     clock = Clock()
     clock.date = day(100)
     with serving(settings_in(state), clock) as client:
         assert scored(client, "RB3") == 200
-    newer = (state / FILE).read_bytes()
-    (state / FILE).write_bytes(older)
+    newer = (state / FILE_NAME).read_bytes()
+    (state / FILE_NAME).write_bytes(older)
     with pytest.raises(ServiceFault, match="log entry 3: the key of its personal fields is missing"):
         EventLog.open(database_in(state), vault_in(state))
-    (state / FILE).write_bytes(newer)
+    (state / FILE_NAME).write_bytes(newer)
     EventLog.open(database_in(state), vault_in(state)).close()
 
 
 def test_a_missing_key_in_the_middle_is_told_by_parity(state: Path) -> None:
-    lines = (state / FILE).read_bytes().splitlines(keepends=True)
+    lines = (state / FILE_NAME).read_bytes().splitlines(keepends=True)
     clock = Clock()
     clock.date = day(100)
     with serving(settings_in(state), clock) as client:
         assert scored(client, "RB3") == 200
-    kept = (state / FILE).read_bytes().splitlines(keepends=True)[len(lines) :]
-    (state / FILE).write_bytes(b"".join([lines[0], *kept]))
+    kept = (state / FILE_NAME).read_bytes().splitlines(keepends=True)[len(lines) :]
+    (state / FILE_NAME).write_bytes(b"".join([lines[0], *kept]))
     code, output = run(state, "parity")
     assert code == 1
     assert "not compared, 2 x: the key of its personal fields is missing, and no record says that" in output
@@ -353,14 +363,14 @@ def test_a_log_of_before_there_were_months_goes_on_under_keys(
     state: Path, bundle: Path, tmp_path: Path
 ) -> None:
     remove_log(state)
-    (state / FILE).unlink()
+    (state / FILE_NAME).unlink()
     for path in (state / "snapshots").glob("*"):
         path.unlink()
     settings = settings_in(state)
     with pytest.MonkeyPatch.context() as before, serving(settings) as client:
         before.setattr(client.service.vault, "periods", None)
         assert scored(client, "RB1") == 200
-    (state / FILE).unlink()
+    (state / FILE_NAME).unlink()
     with serving(settings) as client:
         assert scored(client, "RB2") == 200
     old, new = sealed_in(state)

@@ -6,14 +6,14 @@ import pytest
 from support.examples import day, make_consignment, make_outcome
 
 from consignments.errors import ServiceFault
-from consignments.records import Alert, Consignment, Item, Outcome, consignment_type
-from consignments.schema import fields_of
-from serving.encryption.vault import Packer, Vault
+from consignments.records import Alert, Consignment, Item, Outcome, create_consignment_type
+from consignments.schema import get_fields
+from serving.encryption.vault import RecordPacker, Vault
 
 ASIDE = ("consignment_id", "received_at", "cancelled_at")
 
 
-def unpacked(packer: Packer, c: Consignment) -> Consignment:
+def unpacked(packer: RecordPacker, c: Consignment) -> Consignment:
     packed = packer.pack(c, c.consignment_id)
     found: Consignment = packer.unpack(
         packed.plain,
@@ -26,7 +26,7 @@ def unpacked(packer: Packer, c: Consignment) -> Consignment:
 
 
 def test_a_consignment_comes_back_as_it_was(vault: Vault) -> None:
-    packer = Packer(Consignment, vault, ASIDE)
+    packer = RecordPacker(Consignment, vault, ASIDE)
     whole = make_consignment(
         items=(Item(description="socks", quantity=2.0), Item()), sender_email="a@b.example"
     )
@@ -35,39 +35,39 @@ def test_a_consignment_comes_back_as_it_was(vault: Vault) -> None:
 
 
 def test_declared_columns_are_kept(vault: Vault) -> None:
-    record = consignment_type(numeric=["tax_rate"], category=["tax_type"])
+    record = create_consignment_type(numeric=["tax_rate"], category=["tax_type"])
     c = record("X", "postal", day(0), tax_rate=8.0, tax_type="A")  # type: ignore[call-arg]
-    assert unpacked(Packer(record, vault, ASIDE), c) == c
+    assert unpacked(RecordPacker(record, vault, ASIDE), c) == c
 
 
 def test_a_column_that_another_model_declared_does_not_disturb(vault: Vault) -> None:
-    record = consignment_type(numeric=["tax_rate"])
-    packed = Packer(record, vault, ASIDE).pack(record("X", "postal", day(0), tax_rate=8.0), "X")  # type: ignore[call-arg]
-    here = Packer(Consignment, vault, ASIDE)
+    record = create_consignment_type(numeric=["tax_rate"])
+    packed = RecordPacker(record, vault, ASIDE).pack(record("X", "postal", day(0), tax_rate=8.0), "X")  # type: ignore[call-arg]
+    here = RecordPacker(Consignment, vault, ASIDE)
     assert here.unpack(packed.plain, packed.sealed, "X", consignment_id="X") == Consignment("X", "postal")
 
 
 def test_no_personal_value_can_be_read_in_what_is_kept(vault: Vault) -> None:
-    personal = {f.name: f"secret {f.name}" for f in fields_of(Consignment) if f.personal}
-    packed = Packer(Consignment, vault, ASIDE).pack(make_consignment(**personal), "RB123456785GB")
+    personal = {f.name: f"secret {f.name}" for f in get_fields(Consignment) if f.personal}
+    packed = RecordPacker(Consignment, vault, ASIDE).pack(make_consignment(**personal), "RB123456785GB")
     assert b"secret" not in packed.plain + (packed.sealed or b"")
 
 
 def test_equal_records_have_equal_digests_whenever_they_were_received(vault: Vault) -> None:
-    packer = Packer(Consignment, vault, ASIDE)
+    packer = RecordPacker(Consignment, vault, ASIDE)
     first, later = make_consignment(), make_consignment(received_at=day(3))
     assert packer.pack(first, "RB1").content == packer.pack(later, "RB1").content
 
 
 @pytest.mark.parametrize("change", [{"consignee_phone": None}, {"pieces": 3.0}, {"account_id": "a"}])
 def test_any_other_content_has_another_digest(vault: Vault, change: dict[str, object]) -> None:
-    packer = Packer(Consignment, vault, ASIDE)
+    packer = RecordPacker(Consignment, vault, ASIDE)
     one, other = packer.pack(make_consignment(), "RB1"), packer.pack(make_consignment(**change), "RB1")
     assert one.content != other.content
 
 
 def test_the_same_moment_in_another_zone_is_the_same_outcome(vault: Vault) -> None:
-    packer = Packer(Outcome, vault, ("consignment_id", "recorded_at"))
+    packer = RecordPacker(Outcome, vault, ("consignment_id", "recorded_at"))
     seoul = day(10).astimezone(timezone(timedelta(hours=9)))
     assert seoul.tzinfo is not UTC
     one, other = make_outcome(), make_outcome(known_at=seoul)
@@ -77,27 +77,27 @@ def test_the_same_moment_in_another_zone_is_the_same_outcome(vault: Vault) -> No
 def test_the_digest_says_nothing_without_the_key() -> None:
     record = make_outcome()
     aside = ("consignment_id", "recorded_at")
-    one, other = (Packer(Outcome, Vault(key), aside).pack(record, "RB1") for key in (b"one", b"other"))
+    one, other = (RecordPacker(Outcome, Vault(key), aside).pack(record, "RB1") for key in (b"one", b"other"))
     assert one.content != other.content
 
 
 def test_equal_names_are_encrypted_differently_each_time(vault: Vault) -> None:
-    packer = Packer(Consignment, vault, ASIDE)
+    packer = RecordPacker(Consignment, vault, ASIDE)
     assert packer.pack(make_consignment(), "RB1").sealed != packer.pack(make_consignment(), "RB1").sealed
 
 
 def test_personal_fields_open_only_under_their_own_key_and_identifier(vault: Vault) -> None:
-    packed = Packer(Consignment, vault, ASIDE).pack(make_consignment(), "RB1")
+    packed = RecordPacker(Consignment, vault, ASIDE).pack(make_consignment(), "RB1")
     assert packed.sealed is not None
     for other, subject in ((vault, "RB2"), (Vault(b"another"), "RB1")):
         with pytest.raises(
             ServiceFault, match=f"log entry of {subject}: personal fields cannot be decrypted"
         ):
-            Packer(Consignment, other, ASIDE).unpack(
+            RecordPacker(Consignment, other, ASIDE).unpack(
                 packed.plain, packed.sealed, subject, consignment_id=subject
             )
 
 
 def test_a_record_without_personal_fields_has_nothing_sealed(vault: Vault) -> None:
     alert = Alert("A1", day(0), description_pattern="research chem*")
-    assert Packer(Alert, vault, ()).pack(alert, "A1").sealed is None
+    assert RecordPacker(Alert, vault, ()).pack(alert, "A1").sealed is None

@@ -8,7 +8,7 @@ import pytest
 
 from consignments.errors import ServiceFault
 from serving.event_log.events import Event
-from serving.event_log.group_commit import QUEUE_ENTRIES, Committer
+from serving.event_log.group_commit import MAX_QUEUE_ENTRIES, Committer
 from serving.event_log.log import EventLog
 
 Open = Callable[[], EventLog]
@@ -40,14 +40,14 @@ def test_an_answer_waits_for_the_write_of_its_entry(open_log: Open, entry: Entry
     async def run() -> None:
         log = SlowLog(open_log())
         committer = Committer(log)  # type: ignore[arg-type]
-        waiting = asyncio.create_task(committer.add(entry(1)).durable())
+        waiting = asyncio.create_task(committer.add(entry(1)).wait_until_durable())
         await asyncio.sleep(0.05)
         assert not waiting.done()
-        assert committer.group_of(1) is not None
+        assert committer.find_group(1) is not None
         log.go.set()
         await waiting
         assert log.last_sequence == 1
-        assert committer.group_of(1) is None
+        assert committer.find_group(1) is None
         committer.close()
 
     asyncio.run(run())
@@ -77,7 +77,7 @@ def test_who_waits_for_a_free_log_comes_after_the_answers_and_into_the_next_grou
         committer = Committer(log)  # type: ignore[arg-type]
 
         async def answer() -> None:
-            await committer.add(entry(1)).durable()
+            await committer.add(entry(1)).wait_until_durable()
             told.append("answered")
 
         def enter() -> None:
@@ -87,14 +87,14 @@ def test_who_waits_for_a_free_log_comes_after_the_answers_and_into_the_next_grou
         answered = asyncio.create_task(answer())
         await asyncio.sleep(0.01)
         committer.add(entry(2))
-        committer.when_free(enter)
+        committer.call_when_free(enter)
         await asyncio.sleep(0.05)
         assert not told
         log.go.set()
         await answered
-        await committer.durable(2)
+        await committer.wait_until_durable(2)
         await committer.drain()
-        committer.when_free(lambda: told.append("free"))
+        committer.call_when_free(lambda: told.append("free"))
         await asyncio.sleep(0.01)
         committer.close()
         assert told == ["answered", "entered", "free"]
@@ -111,7 +111,7 @@ def test_who_asks_for_a_free_log_at_its_last_moment_of_work_is_not_forgotten(
         committer = Committer(log)  # type: ignore[arg-type]
         committer.add(entry(1))
         await asyncio.sleep(0.01)
-        committer.when_free(lambda: committer.when_free(free.set))
+        committer.call_when_free(lambda: committer.call_when_free(free.set))
         log.go.set()
         await asyncio.wait_for(free.wait(), 5)
         committer.close()
@@ -129,9 +129,9 @@ def test_nobody_waits_for_a_log_that_cannot_be_written(
         committer = Committer(log)  # type: ignore[arg-type]
         committer.add(entry(1))
         await asyncio.sleep(0.01)
-        committer.when_free(lambda: told.append("the write takes too long"))
+        committer.call_when_free(lambda: told.append("the write takes too long"))
         await asyncio.sleep(0.1)
-        committer.when_free(lambda: told.append("it still does"))
+        committer.call_when_free(lambda: told.append("it still does"))
         await asyncio.sleep(0.01)
         assert told == ["the write takes too long", "it still does"]
         log.go.set()
@@ -141,11 +141,11 @@ def test_nobody_waits_for_a_log_that_cannot_be_written(
         log.failing = True
         committer.add(entry(2))
         await asyncio.sleep(0.01)
-        committer.when_free(lambda: told.append("the write failed"))
+        committer.call_when_free(lambda: told.append("the write failed"))
         log.go.set()
         while committer.fault is None:
             await asyncio.sleep(0.01)
-        committer.when_free(lambda: told.append("it had failed"))
+        committer.call_when_free(lambda: told.append("it had failed"))
         await asyncio.sleep(0.01)
         committer.close()
         assert told[2:] == ["the write failed", "it had failed"]
@@ -164,15 +164,15 @@ def test_a_failed_write_is_told_to_everybody_and_nothing_more_is_taken(open_log:
         log.go.set()
         for group in (writing, following):
             with pytest.raises(ServiceFault, match="disk full"):
-                await group.durable()
+                await group.wait_until_durable()
         with pytest.raises(ServiceFault, match="disk full"):
             committer.check()
         log.failing = False
         committer.resume()
         committer.check()
-        await committer.add(entry(1)).durable()
+        await committer.add(entry(1)).wait_until_durable()
         with pytest.raises(ServiceFault, match="disk full"):
-            await writing.durable()
+            await writing.wait_until_durable()
         committer.close()
 
     asyncio.run(run())
@@ -182,7 +182,7 @@ def test_too_long_a_queue_refuses_more(open_log: Open, entry: Entry) -> None:
     async def run() -> None:
         log = SlowLog(open_log())
         committer = Committer(log)  # type: ignore[arg-type]
-        for sequence in range(1, QUEUE_ENTRIES + 1):
+        for sequence in range(1, MAX_QUEUE_ENTRIES + 1):
             committer.add(entry(sequence))
         with pytest.raises(ServiceFault, match="too much is waiting"):
             committer.check()
@@ -202,9 +202,9 @@ def test_who_waits_for_a_write_that_hangs_is_let_go_and_finds_it_on_disk_later(
     async def run() -> None:
         log = SlowLog(open_log())
         committer = Committer(log)  # type: ignore[arg-type]
-        waiting = asyncio.create_task(committer.add(entry(1)).durable())
+        waiting = asyncio.create_task(committer.add(entry(1)).wait_until_durable())
         await asyncio.sleep(0)
-        following = asyncio.create_task(committer.add(entry(2)).durable())
+        following = asyncio.create_task(committer.add(entry(2)).wait_until_durable())
         await asyncio.sleep(0.02)
         assert not waiting.done()
         for task in (waiting, following):
@@ -218,7 +218,7 @@ def test_who_waits_for_a_write_that_hangs_is_let_go_and_finds_it_on_disk_later(
             await asyncio.sleep(0.01)
         committer.check()
         assert (committer.lag_seconds, log.last_sequence, sum(log.groups)) == (0, 2, 2)
-        await committer.add(entry(3)).durable()
+        await committer.add(entry(3)).wait_until_durable()
         committer.close()
 
     asyncio.run(run())

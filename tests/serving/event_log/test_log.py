@@ -19,7 +19,7 @@ from npsrisk import main
 from serving.encryption.vault import Vault
 from serving.event_log.database import LATEST_REVISION
 from serving.event_log.events import METADATA, Event
-from serving.event_log.hash_chain import Verdict
+from serving.event_log.hash_chain import VerificationResult
 from serving.event_log.log import EventLog
 from serving.event_log.reader import LogReader
 
@@ -32,10 +32,10 @@ def test_what_was_appended_is_read_back_in_order(open_log: Open, entry: Entry) -
     log = open_log()
     log.append(written[:2])
     log.append(written[2:])
-    assert list(log.events()) == written
-    assert list(log.events(after=1, until=2)) == written[1:2]
-    assert log.at(3) == written[2]
-    assert log.of("RB2") == written[1:2]
+    assert list(log.read_events()) == written
+    assert list(log.read_events(after=1, until=2)) == written[1:2]
+    assert log.read_event(3) == written[2]
+    assert log.read_consignment_events("RB2") == written[1:2]
 
 
 def test_a_reopened_log_goes_on_where_it_ended(open_log: Open, entry: Entry) -> None:
@@ -60,7 +60,7 @@ def test_an_entry_out_of_place_is_refused_and_nothing_is_written(open_log: Open,
 def test_a_group_of_any_size_is_written_in_its_order(open_log: Open, entry: Entry, size: int) -> None:
     log, written = open_log(), [entry(place) for place in range(1, size + 1)]
     log.append(written)
-    assert list(log.events()) == written
+    assert list(log.read_events()) == written
     assert log.verify().entries == size
 
 
@@ -118,7 +118,7 @@ def test_a_log_of_another_identity_does_not_pass_as_this_one(
     open_log().append([entry(1)])
     execute(tmp_path, "UPDATE log SET log_id = 'another'")
     reader = reader_of(tmp_path)
-    assert reader.verify()[:2] == Verdict(0, 1, "")[:2]
+    assert reader.verify()[:2] == VerificationResult(0, 1, "")[:2]
     reader.close()
 
 
@@ -185,7 +185,7 @@ def test_a_log_is_read_while_it_is_written(open_log: Open, entry: Entry, tmp_pat
     reader = reader_of(tmp_path)
     log.append([entry(2)])
     assert (reader.log_id, reader.last_sequence, reader.verify().entries) == (log.log_id, 1, 1)
-    assert [event.sequence for event in reader.events()] == [1, 2]
+    assert [event.sequence for event in reader.read_events()] == [1, 2]
     with pytest.raises(DBAPIError, match=r"read-?only"), reader._engine.begin() as connection:
         connection.exec_driver_sql("DELETE FROM events")
     reader.close()
@@ -205,7 +205,7 @@ def test_no_log_is_made_by_reading(tmp_path: Path) -> None:
 def test_entries_of_some_kinds_alone_are_read(open_log: Open, entry: Entry) -> None:
     log = open_log()
     log.append([entry(1), entry(2, kind="alert"), entry(3, kind="outcome"), entry(4)])
-    assert [event.sequence for event in log.events(kinds=("alert", "outcome"))] == [2, 3]
+    assert [event.sequence for event in log.read_events(kinds=("alert", "outcome"))] == [2, 3]
 
 
 def verified(folder: Path, *words: str) -> tuple[int, str]:

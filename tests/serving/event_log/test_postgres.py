@@ -43,7 +43,7 @@ def far(proxy: TcpProxy, tmp_path: Path, bundle: Path) -> Iterator[Client]:
 
 def logged(folder: Path) -> list[str | None]:
     reader = reader_of(folder)
-    found = [event.consignment_id for event in reader.events()]
+    found = [event.consignment_id for event in reader.read_events()]
     assert reader.verify().broken_at is None
     reader.close()
     return found

@@ -71,7 +71,10 @@ def test_what_was_acknowledged_outlives_a_kill(tmp_path: Path, bundle: Path) -> 
         for caller in callers:
             caller.join()
     log = EventLog.open(database_in(tmp_path), Vault(DATA_KEY))
-    logged = {event.consignment_id: (log.decision_id(event.sequence), event.score) for event in log.events()}
+    logged = {
+        event.consignment_id: (log.format_decision_id(event.sequence), event.score)
+        for event in log.read_events()
+    }
     assert log.verify().broken_at is None
     assert len(logged) == log.last_sequence
     log.close()

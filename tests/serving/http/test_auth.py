@@ -8,11 +8,11 @@ from pathlib import Path
 import pytest
 
 from consignments.errors import BadSetting
-from serving.http.auth import Access, Bucket, Scope
+from serving.http.auth import Authenticator, Scope, TokenBucket
 from serving.http.problems import Refusal
-from serving.process.settings import Rate
+from serving.process.settings import RateLimit
 
-HOUR = Rate(3600, 3600)
+HOUR = RateLimit(3600, 3600)
 
 
 def key_table(name: str, key: str, scopes: str = '["score"]', more: str = "") -> str:
@@ -20,14 +20,14 @@ def key_table(name: str, key: str, scopes: str = '["score"]', more: str = "") ->
     return f'[[keys]]\nname = "{name}"\nsha256 = "{digest}"\nscopes = {scopes}\n{more}\n'
 
 
-def access(path: Path, text: str, rate: Rate | None = None) -> Access:
+def access(path: Path, text: str, rate: RateLimit | None = None) -> Authenticator:
     path.write_text(text)
-    return Access(path, rate)
+    return Authenticator(path, rate)
 
 
-def status_of(entry: Access, header: bytes | None, scope: Scope = "score", records: int = 1) -> int:
+def status_of(entry: Authenticator, header: bytes | None, scope: Scope = "score", records: int = 1) -> int:
     try:
-        caller = entry.identify(header)
+        caller = entry.authenticate(header)
         caller.require(scope)
         caller.spend(records)
     except Refusal as refusal:
@@ -54,7 +54,7 @@ def test_a_key_opens_what_its_scopes_say(
 
 
 def test_without_a_key_file_everybody_on_this_machine_is_let_in() -> None:
-    entry = Access(None, None)
+    entry = Authenticator(None, None)
     assert entry.open
     assert status_of(entry, None, "outcome") == 200
 
@@ -102,12 +102,12 @@ def test_a_bad_key_file_stops_the_start(tmp_path: Path, text: str, wrong: str) -
 
 def test_a_key_file_that_is_not_there_stops_the_start(tmp_path: Path) -> None:
     with pytest.raises(BadSetting, match=r"^NPSRISK_API_KEYS_FILE"):
-        Access(tmp_path / "nowhere", None)
+        Authenticator(tmp_path / "nowhere", None)
 
 
 def test_a_bucket_gives_its_rate_and_no_more() -> None:
     now = [0.0]
-    bucket = Bucket(Rate(2, 1), clock=lambda: now[0])
+    bucket = TokenBucket(RateLimit(2, 1), clock=lambda: now[0])
     assert [bucket.take(1), bucket.take(1)] == [0, 0]
     assert bucket.take(1) == pytest.approx(0.5)
     now[0] = 0.5
@@ -116,7 +116,7 @@ def test_a_bucket_gives_its_rate_and_no_more() -> None:
 
 def test_a_large_call_passes_once_and_is_paid_for_later() -> None:
     now = [0.0]
-    bucket = Bucket(Rate(10, 1), clock=lambda: now[0])
+    bucket = TokenBucket(RateLimit(10, 1), clock=lambda: now[0])
     assert bucket.take(30) == 0
     assert bucket.take(1) == pytest.approx(2.1)
     now[0] = 2.1
@@ -125,7 +125,7 @@ def test_a_large_call_passes_once_and_is_paid_for_later() -> None:
 
 def test_a_key_that_used_up_its_rate_is_told_when_to_come_back(tmp_path: Path) -> None:
     entry = access(tmp_path / "keys", key_table("a", "right"), HOUR)
-    caller = entry.identify(b"Bearer right")
+    caller = entry.authenticate(b"Bearer right")
     caller.spend(3610)
     with pytest.raises(Refusal) as refused:
         caller.spend(1)

@@ -23,7 +23,7 @@ from support.examples import make_consignment
 from support.serving_examples import on_day_20, publish, settings_in
 
 from consignments.errors import BadSetting
-from serving.http.app import listen, server_of
+from serving.http.app import build_server, listen
 from serving.http.tls import Certificate
 from serving.service import Service
 
@@ -54,7 +54,7 @@ def listening(folder: Path, bundle: Path, **settings: Any) -> Iterator[Running]:
         publish(folder, bundle, "1")
     service = Service(settings_in(folder, **settings), on_day_20)
     service.open()
-    server = server_of(service)
+    server = build_server(service)
     with listen("127.0.0.1", 0) as listener, start_blocking_portal(backend_options=UVLOOP) as portal:
         done = portal.start_task_soon(server.serve, [listener])
         try:
@@ -419,7 +419,7 @@ def test_a_renewed_certificate_is_taken_without_a_restart_and_a_bad_one_is_not(
         files[1].write_bytes(b"nonsense")
         running.service.wake()
         until(lambda: bool(running.service.setting_faults))
-        assert "certificate and key stay as before" in running.service.warnings()[0]
+        assert "certificate and key stay as before" in running.service.list_warnings()[0]
         assert common_name(running.port, files[0]) == "second"
         files[1].write_bytes(key_before)
         running.service.wake()
@@ -438,7 +438,7 @@ def test_a_bad_certificate_stops_the_start(tmp_path: Path) -> None:
     for changes in ({"NPSRISK_TLS_KEY_FILE": ""}, {"NPSRISK_TLS_CERT_FILE": ""}):
         settings = {name: value for name, value in (tls_settings(files) | changes).items() if value}
         with pytest.raises(BadSetting, match="TLS needs a certificate and its key"):
-            Certificate.of(settings_in(tmp_path, **settings))
+            Certificate.from_settings(settings_in(tmp_path, **settings))
     with pytest.raises(BadSetting, match="the certificate cannot be used"):
         Certificate(files[0], tmp_path / "nowhere")
     with pytest.raises(BadSetting, match="the certificate cannot be used"):

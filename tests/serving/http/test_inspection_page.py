@@ -13,7 +13,7 @@ import pytest
 from support.pages import FENCE, REPOSITORY
 from support.serving_examples import publish, running
 
-from serving.http.openapi import document
+from serving.http.openapi import build_document
 from serving.http.problems import FaultKind
 from serving.http.schemas import Score
 from serving.process.settings import SETTING_NAMES
@@ -122,7 +122,7 @@ def test_every_status_and_kind_that_can_be_answered_is_on_the_page() -> None:
 
     told = {
         status
-        for methods in document(Consignment, "0")["paths"].values()
+        for methods in build_document(Consignment, "0")["paths"].values()
         for operation in methods.values()
         for status in operation["responses"]
     }

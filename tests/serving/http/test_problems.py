@@ -4,7 +4,7 @@ import msgspec
 import pytest
 
 from consignments.records import Consignment
-from serving.http.problems import Fault, Refusal, fault_of
+from serving.http.problems import RecordFault, Refusal, build_fault
 
 
 @pytest.mark.parametrize(
@@ -48,7 +48,7 @@ from serving.http.problems import Fault, Refusal, fault_of
 def test_the_pointer_leads_to_the_field(body: str, pointer: str, detail: str, kind: str) -> None:
     with pytest.raises(msgspec.ValidationError) as caught:
         msgspec.json.decode(body, type=Consignment)
-    fault = fault_of(caught.value)
+    fault = build_fault(caught.value)
     assert (fault.pointer, fault.kind) == (pointer, kind)
     assert detail in fault.detail
 
@@ -57,14 +57,14 @@ def test_a_very_long_unknown_name_is_told_back_in_part_only() -> None:
     body = '{"consignment_id": "a", "channel": "postal", "' + "x" * 5000 + '": 1}'
     with pytest.raises(msgspec.ValidationError) as caught:
         msgspec.json.decode(body, type=Consignment)
-    fault = fault_of(caught.value)
+    fault = build_fault(caught.value)
     assert len(fault.detail) < 200
     assert len(fault.pointer) < 200
 
 
 def test_a_refusal_is_a_problem_document() -> None:
-    refusal = Refusal.of_record(Fault("Expected `str`", "#/office"))
-    assert msgspec.json.decode(refusal.body("a-1")) == {
+    refusal = Refusal.from_fault(RecordFault("Expected `str`", "#/office"))
+    assert msgspec.json.decode(refusal.to_json("a-1")) == {
         "title": "Unprocessable Entity",
         "status": 422,
         "detail": "Expected `str`",

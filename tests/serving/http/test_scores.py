@@ -12,13 +12,13 @@ from support.examples import day, make_consignment
 from support.serving_examples import DATA_KEY, Client, publish, serving, settings_in
 
 from consignments.records import Consignment, Item
-from consignments.schema import fields_of
-from features.fitted import Fitted
-from features.history.live import Ledger
+from consignments.schema import get_fields
+from features.fitted import FittedParameters
+from features.history.live import LiveHistory
 from features.history.pseudonyms import Pseudonyms
 from features.pipeline import Pipeline
 from models.bundle import load_bundle
-from serving.scoring.scorer import Answer, Asked, Scorer
+from serving.scoring.scorer import Scorer, ScoreRequest, ScoreResult
 
 JSON = {"content-type": "application/json"}
 DRUG = "research chemical powder"
@@ -56,7 +56,7 @@ def test_the_score_is_the_models_own_on_the_same_features(client: Client, bundle
     row = [np.nan if value is None else value for value in told["features"].values()]
     assert list(told["features"]) == list(model.spec.names)
     assert told["score"] == model.score(np.array([row], dtype=np.float32), ["postal"])[0]
-    assert told["band"] == model.bands.of(told["score"])
+    assert told["band"] == model.bands.assign(told["score"])
 
 
 def test_history_is_read_before_the_consignment_is_counted(client: Client) -> None:
@@ -73,15 +73,17 @@ def test_the_service_reads_the_same_features_as_the_pipeline_and_the_ledger(
     client: Client, bundle: Path
 ) -> None:
     loaded = load_bundle(bundle)
-    pipeline = Pipeline(loaded.config, Fitted.from_plain(loaded.fitted, loaded.arrays), Pseudonyms(DATA_KEY))
-    ledger = Ledger(pipeline.new_history())
+    pipeline = Pipeline(
+        loaded.config, FittedParameters.from_plain(loaded.fitted, loaded.arrays), Pseudonyms(DATA_KEY)
+    )
+    ledger = LiveHistory(pipeline.create_history())
     keys, counterparts = np.zeros((2, len(pipeline.kinds)), dtype=np.uint64)
     for place in range(5):
         c = make_consignment(f"RB{place % 4}", received_at=day(place), description=f"{DRUG} {place}")
         row = np.zeros(len(pipeline.spec), dtype=np.float32)
-        pipeline.describe(c, row, keys, counterparts)
+        pipeline.fill_row(c, row, keys, counterparts)
         number = int(c.received_at.timestamp()) // 86400 if c.received_at else 0
-        ledger.arrive(c.consignment_id, number, keys, counterparts, row, pipeline.history_at)
+        ledger.record_arrival(c.consignment_id, number, keys, counterparts, row, pipeline.history_at)
         told = answer(client, c, "?features=true")["features"]
         here = np.array([np.nan if value is None else value for value in told.values()], dtype=np.float32)
         np.testing.assert_array_equal(here, row)
@@ -174,7 +176,7 @@ def test_a_list_is_scored_as_its_members_one_by_one(
                 told = [answer(client, row, "?features=true") for row in rows]
             for each in told:
                 each["decision_id"] = each["decision_id"].partition("-")[2]
-            events = [event._replace(sealed=None) for event in client.service.log.events()]
+            events = [event._replace(sealed=None) for event in client.service.log.read_events()]
             counted = {key: part.tobytes() for key, part in client.service.state.history.to_arrays().items()}
             days = client.service.state.dossiers.days.to_array().tolist()
             seen.append((told, events, counted, days))
@@ -190,7 +192,7 @@ def test_calls_at_once_are_answered_as_one_after_the_other(
     seen, together = [], []
     decide_all = Scorer.decide_all
 
-    def note(scorer: Scorer, asked: Sequence[Asked]) -> list[Answer | Exception]:
+    def note(scorer: Scorer, asked: Sequence[ScoreRequest]) -> list[ScoreResult | Exception]:
         together.append(len(asked))
         return decide_all(scorer, asked)
 
@@ -204,7 +206,7 @@ def test_calls_at_once_are_answered_as_one_after_the_other(
                 told = [answer(client, row, "?features=true") for row in rows]
             for each in told:
                 each["decision_id"] = each["decision_id"].partition("-")[2]
-            seen.append((told, [event._replace(sealed=None) for event in client.service.log.events()]))
+            seen.append((told, [event._replace(sealed=None) for event in client.service.log.read_events()]))
     assert seen[0] == seen[1]
     assert max(together) > 5
 
@@ -212,7 +214,7 @@ def test_calls_at_once_are_answered_as_one_after_the_other(
 def test_a_consignment_that_cannot_be_described_fails_alone(
     client: Client, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    goods = client.service.scoring().model.pipeline._goods
+    goods = client.service.get_scorer().model.pipeline._goods
     fill = goods.fill
 
     def fail(c: Consignment, *rest: Any) -> None:
@@ -224,7 +226,7 @@ def test_a_consignment_that_cannot_be_described_fails_alone(
     rows = [fields(consignment_id=f"RB{place}") for place in range(3)]
     told = client.post_at_once("/v1/scores", rows)
     assert [response.status_code for response in told] == [200, 500, 200]
-    assert [event.consignment_id for event in client.service.log.events()] == ["RB0", "RB2"]
+    assert [event.consignment_id for event in client.service.log.read_events()] == ["RB0", "RB2"]
 
 
 def test_a_bad_row_does_not_sink_the_good_ones(client: Client) -> None:
@@ -319,7 +321,7 @@ def test_without_keys_only_this_machine_is_answered(client: Client) -> None:
 
 
 def test_the_log_holds_no_personal_value_that_can_be_read(client: Client, tmp_path: Path) -> None:
-    personal = {field.name: f"Quixotic {field.name}" for field in fields_of(Consignment) if field.personal}
+    personal = {field.name: f"Quixotic {field.name}" for field in get_fields(Consignment) if field.personal}
     answer(client, fields(**personal, items=(Item(description="socks"),)))
     answer(client, {"consignments": [fields(consignment_id="RB2", **personal)]})
     written = stored_bytes(tmp_path)
@@ -334,7 +336,7 @@ def test_a_fault_of_ours_tells_nothing_of_the_consignment(
         raise ValueError("could not read Kim Min-su")
 
     assert client.service.scorer is not None
-    monkeypatch.setattr(client.service.scorer.model.pipeline, "describe", fail)
+    monkeypatch.setattr(client.service.scorer.model.pipeline, "fill_row", fail)
     response = client.post("/v1/scores", fields())
     assert response.status_code == 500
     told = capsys.readouterr()
@@ -348,14 +350,14 @@ def test_a_model_that_gives_no_number_is_an_error_and_the_arrival_still_counts(
     assert client.service.scorer is not None
     with monkeypatch.context() as broken:
         trees = client.service.scorer.model.risk.trees
-        broken.setattr(trees, "raw", lambda X: np.full(len(X), np.nan))
+        broken.setattr(trees, "predict_raw", lambda X: np.full(len(X), np.nan))
         assert client.post("/v1/scores", fields()).status_code == 503
         more = [fields(consignment_id=name) for name in ("RB3", "RB4")]
         assert client.post("/v1/scores", {"consignments": more}).status_code == 503
         assert "npsrisk_unscored_total 3.0" in client.get("/metrics").text
     told = answer(client, fields(consignment_id="RB2"), "?features=true")
     assert told["features"]["history.sender.arrivals_7d"] == 3
-    assert [event.kind for event in client.service.log.events()] == [*["arrival"] * 3, "decision"]
+    assert [event.kind for event in client.service.log.read_events()] == [*["arrival"] * 3, "decision"]
     assert answer(client, fields())["decision_id"].endswith("-5")
 
 

@@ -121,6 +121,6 @@ def start_a_second_one(folder: Path) -> None:
 def assert_scored_by_turns(folder: Path, versions: list[str]) -> None:
     """Assert that good models scored, all of them, each from its turn to the next one's."""
     log = reader_of(folder)
-    scored = [event.model or "" for event in log.events(kinds=("decision",))]
+    scored = [event.model or "" for event in log.read_events(kinds=("decision",))]
     log.close()
     assert [model for model, _ in groupby(scored)] == [f"nps-risk/{version}" for version in versions]

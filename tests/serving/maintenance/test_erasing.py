@@ -13,8 +13,8 @@ from support.serving_past import BEFORE, LATER, OLD, RECENT, WHO, WHY, Clock, fo
 
 from consignments.errors import ServiceFault
 from consignments.records import Consignment
-from serving.encryption.monthly_keys import ASIDE, FILE, PREFIX_BYTES
-from serving.event_log.event_codec import Entries
+from serving.encryption.monthly_keys import FILE_NAME, OLD_FILE_NAME, PREFIX_BYTES
+from serving.event_log.event_codec import EventCodec
 from serving.event_log.log import EventLog
 from serving.maintenance.retention import forget
 
@@ -28,13 +28,13 @@ def state(tmp_path: Path, bundle: Path) -> Path:
 
 def months_in(folder: Path) -> list[str]:
     """Months with a key, as the file has them."""
-    lines = [json.loads(line) for line in (folder / FILE).read_bytes().splitlines()[1:]]
+    lines = [json.loads(line) for line in (folder / FILE_NAME).read_bytes().splitlines()[1:]]
     return [line["month"] for line in lines if "erasure" not in line]
 
 
 def months_on_record(folder: Path) -> list[str]:
     log = reader_of(folder)
-    found = [erasure.month for erasure in log.erasures()]
+    found = [erasure.month for erasure in log.read_key_erasures()]
     log.close()
     return found
 
@@ -43,12 +43,12 @@ def readable(folder: Path) -> int:
     """Consignments whose personal fields can be read."""
     log = reader_of(folder)
     vault = vault_in(folder)
-    log.require(vault)
-    entries = Entries(vault, Consignment, ())
+    log.check_vault(vault)
+    entries = EventCodec(vault, Consignment, ())
     found = 0
-    for event in log.events(kinds=("decision",)):
-        if not event.emptied and entries.erasure_of(event) is None:
-            found += entries.consignment_of(event).sender_name is not None
+    for event in log.read_events(kinds=("decision",)):
+        if not event.redacted and entries.find_erasure(event) is None:
+            found += entries.decode_consignment(event).sender_name is not None
     log.close()
     return found
 
@@ -75,7 +75,7 @@ def test_the_key_of_a_month_that_was_forgotten_goes_and_the_others_stay(state: P
 
 def test_the_key_stays_as_long_as_one_entry_needs_it(state: Path) -> None:
     log = reader_of(state)
-    march = log.at(1).sealed or b""
+    march = log.read_event(1).sealed or b""
     log.close()
     late = execute(state, "SELECT max(sequence) FROM events WHERE kind = 'decision'")[0][0]
     prefix, rest = march[:PREFIX_BYTES], os.urandom(60)
@@ -95,10 +95,10 @@ def test_a_month_that_has_not_ended_by_the_date_keeps_its_key(state: Path) -> No
 
 
 def test_counting_first_names_the_months_and_changes_nothing(state: Path) -> None:
-    before = (state / FILE).read_bytes()
+    before = (state / FILE_NAME).read_bytes()
     words = ("forget", "--before", BEFORE_DATE, "--approved-by", WHO, "--why", WHY)
     assert "the keys of these months would be erased: 2024-03" in run(state, *words, "--dry-run")[1]
-    assert ((state / FILE).read_bytes(), months_on_record(state)) == (before, [])
+    assert ((state / FILE_NAME).read_bytes(), months_on_record(state)) == (before, [])
     assert "the keys of these months were erased: 2024-03" in run(state, *words)[1]
 
 
@@ -126,11 +126,11 @@ def test_a_copy_of_the_log_can_no_longer_be_read_and_says_so(state: Path, tmp_pa
     restore_log(tmp_path / "copy", state)
     log = reader_of(state)
     vault = vault_in(state)
-    log.require(vault)
+    log.check_vault(vault)
     with pytest.raises(
         ServiceFault, match=rf"RB0: the key of 2024-03 was erased on 20.* by {WHO}; these .* gone"
     ):
-        Entries(vault, Consignment, ()).consignment_of(log.at(1))
+        EventCodec(vault, Consignment, ()).decode_consignment(log.read_event(1))
     log.close()
     assert readable(state) == RECENT
 
@@ -155,7 +155,7 @@ def test_parity_export_and_verify_go_on_over_such_a_copy_and_count(state: Path, 
 def test_verify_counts_entries_that_an_erasure_on_record_has_closed(state: Path) -> None:
     """As where entries of a month came back behind the record."""
     with EventLog.open(database_in(state), vault_in(state)) as log:
-        first = log.at(1)
+        first = log.read_event(1)
         forgotten = log.last_sequence
     forget_old(state)
     with EventLog.open(database_in(state), vault_in(state)) as log:
@@ -193,9 +193,9 @@ def kill_at(monkeypatch: pytest.MonkeyPatch, target: str) -> None:
 @pytest.mark.parametrize(
     "moment",
     [
-        "serving.encryption.monthly_keys.PeriodKeys.erase",
+        "serving.encryption.monthly_keys.MonthlyKeys.erase_keys",
         "serving.encryption.monthly_keys.os.link",
-        "serving.encryption.monthly_keys.write_beside",
+        "serving.encryption.monthly_keys.write_part",
         "serving.encryption.monthly_keys.overwrite",
     ],
 )
@@ -203,15 +203,15 @@ def kill_at(monkeypatch: pytest.MonkeyPatch, target: str) -> None:
 def test_a_kill_between_record_and_rewriting_is_completed_by_the_next(
     state: Path, monkeypatch: pytest.MonkeyPatch, moment: str, by: str
 ) -> None:
-    os.link(state / FILE, state / "hard.link")
+    os.link(state / FILE_NAME, state / "hard.link")
     with monkeypatch.context() as killed:
-        open_ = EventLog.erase
+        open_ = EventLog.erase_keys
 
         def erase(log: EventLog, *rest: object) -> None:
             kill_at(killed, moment)
             open_(log, *rest)  # type: ignore[arg-type]
 
-        killed.setattr(EventLog, "erase", erase)
+        killed.setattr(EventLog, "erase_keys", erase)
         with pytest.raises(KeyboardInterrupt):
             forget_old(state)
     assert months_on_record(state) == ["2024-03"]
@@ -227,7 +227,7 @@ def test_a_kill_between_record_and_rewriting_is_completed_by_the_next(
             assert scored(client, "NEW") == 200
     assert "2024-03" not in months_in(state)
     assert set((state / "hard.link").read_bytes()) == {0}
-    assert not (state / ASIDE).exists()
+    assert not (state / OLD_FILE_NAME).exists()
     assert months_on_record(state) == ["2024-03"]
     assert told(state, "parity")["equal"]
 
@@ -235,7 +235,7 @@ def test_a_kill_between_record_and_rewriting_is_completed_by_the_next(
 def test_nothing_is_dropped_where_the_record_cannot_be_written(
     state: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    before = (state / FILE).read_bytes()
+    before = (state / FILE_NAME).read_bytes()
 
     def full(*_: object) -> None:
         raise ServiceFault("the event log cannot be written")
@@ -243,15 +243,15 @@ def test_nothing_is_dropped_where_the_record_cannot_be_written(
     monkeypatch.setattr(EventLog, "append", full)
     with pytest.raises(ServiceFault, match="cannot be written"):
         forget_old(state)
-    assert (state / FILE).read_bytes() == before
+    assert (state / FILE_NAME).read_bytes() == before
     monkeypatch.undo()
     assert forget_old(state).months == ("2024-03",)
 
 
 def test_keys_restored_from_a_backup_lose_again_what_is_on_record(state: Path) -> None:
-    backup = (state / FILE).read_bytes()
+    backup = (state / FILE_NAME).read_bytes()
     forget_old(state)
-    (state / FILE).write_bytes(backup)
+    (state / FILE_NAME).write_bytes(backup)
     assert told(state, "verify-log")["erased_months"] == ["2024-03"]
     with EventLog.open(database_in(state), vault_in(state)):
         assert "2024-03" not in months_in(state)
@@ -277,11 +277,11 @@ def test_past_data_is_under_the_keys_of_the_months_it_is_of(state: Path, tmp_pat
 def test_keys_of_another_log_are_neither_used_nor_erased(state: Path) -> None:
     """As where a setting names the wrong database for once: an empty log needs no key, and another one does."""
     settings = settings_in(state)
-    before = (state / FILE).read_bytes()
+    before = (state / FILE_NAME).read_bytes()
     other = settings_in(state.with_name("other")).database_url
     elsewhere = settings.model_copy(update={"database_url": other})
     assert forget(elsewhere, day(BEFORE), WHO, WHY).months == ()
-    assert (state / FILE).read_bytes() == before
+    assert (state / FILE_NAME).read_bytes() == before
     with serving(elsewhere) as client:
         assert scored(client, "RB1") == 200
     assert sorted(months_in(state))[:2] == ["2024-03", "2024-03"]

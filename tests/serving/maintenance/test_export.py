@@ -17,19 +17,19 @@ from support.serving_examples import DATA_KEY, publish, serving, settings_in, va
 from support.serving_world import live_through_a_world
 
 from consignments.records import Alert, Consignment, Outcome
-from consignments.schema import fields_of
+from consignments.schema import get_fields
 from consignments.tables import read_table
-from features.batch import Tables, feature_matrix
-from features.fitted import Fitted
+from features.batch import Tables, compute_feature_matrix
+from features.fitted import FittedParameters
 from features.history.pseudonyms import Pseudonyms
 from models.bundle import load_bundle
 from npsrisk import main
-from serving.event_log.event_codec import stored_features
+from serving.event_log.event_codec import decode_features
 from serving.event_log.events import Event
-from serving.scoring.loaded_model import rules_model
-from serving.state.snapshots import restore
+from serving.scoring.loaded_model import load_rules_model
+from serving.state.snapshots import rebuild_state
 
-PERSONAL = {field.name for record in (Consignment, Alert) for field in fields_of(record) if field.personal}
+PERSONAL = {field.name for record in (Consignment, Alert) for field in get_fields(record) if field.personal}
 
 
 @pytest.fixture(scope="module")
@@ -60,7 +60,7 @@ def run(state_dir: Path, *words: str) -> tuple[int, str]:
 
 def entries(state_dir: Path, kind: str = "") -> list[Event]:
     log = reader_of(state_dir)
-    found = [event for event in log.events() if kind in ("", event.kind)]
+    found = [event for event in log.read_events() if kind in ("", event.kind)]
     log.close()
     return found
 
@@ -82,18 +82,18 @@ def test_features_of_the_exported_tables_are_the_logged_ones_to_the_last_bit(
     compared = 0
     for folder in (bundle, other_bundle):
         model = load_bundle(folder)
-        kinds = {"consignments": model.config.record_type(), "outcomes": Outcome, "alerts": Alert}
+        kinds = {"consignments": model.config.build_record_type(), "outcomes": Outcome, "alerts": Alert}
         frames = [
             read_table(exported / f"{name}.parquet", kind, strict=True).frame for name, kind in kinds.items()
         ]
         tables = Tables(*(frame.sample(frac=1, random_state=1) if shuffled else frame for frame in frames))
-        fitted = Fitted.from_plain(model.fitted, model.arrays)
-        matrix = feature_matrix(tables, model.config, fitted, Pseudonyms(b"any key"))
+        fitted = FittedParameters.from_plain(model.fitted, model.arrays)
+        matrix = compute_feature_matrix(tables, model.config, fitted, Pseudonyms(b"any key"))
         rows = dict(zip(tables.consignments["sequence"].tolist(), matrix.X, strict=True))
         for event in entries(world, "decision"):
             if event.model_sha256 == model.sha256:
                 differing = np.flatnonzero(
-                    rows[event.sequence].view("i4") != stored_features(event).view("i4")
+                    rows[event.sequence].view("i4") != decode_features(event).view("i4")
                 )
                 assert [model.spec.names[place] for place in differing] == [], event.sequence
                 compared += 1
@@ -146,9 +146,9 @@ def test_an_export_imported_into_a_new_log_is_the_same_history(
 def history(state_dir: Path) -> tuple[bytes, ...]:
     """What a state built from the log holds: keys are pseudonyms, equal under one data key."""
     log = reader_of(state_dir)
-    model = rules_model(Pseudonyms(DATA_KEY), vault_in(state_dir))
+    model = load_rules_model(Pseudonyms(DATA_KEY), vault_in(state_dir))
     pipeline, read = model.pipeline, model.entries
-    arrays = restore(log, pipeline, read).history.to_arrays()
+    arrays = rebuild_state(log, pipeline, read).history.to_arrays()
     log.close()
     return tuple(arrays[name].tobytes() for name in sorted(arrays))
 
@@ -272,7 +272,7 @@ def test_columns_that_a_model_declared_are_exported(tmp_path: Path, column_bundl
             }
             assert client.post("/v1/scores", plain | {"tax_rate": rate}).status_code == 200
     export(tmp_path, tmp_path / "out", "--personal")
-    frame = read_table(tmp_path / "out" / "consignments.parquet", model.config.record_type()).frame
+    frame = read_table(tmp_path / "out" / "consignments.parquet", model.config.build_record_type()).frame
     assert frame["tax_rate"].tolist()[0] == 0.25
     assert pd.isna(frame["tax_rate"].tolist()[1])
 

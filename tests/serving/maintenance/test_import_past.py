@@ -11,10 +11,10 @@ from support.serving_examples import DATA_KEY, Client, publish, serving, setting
 
 from consignments.errors import ServiceFault
 from consignments.records import Alert, Consignment, Outcome
-from consignments.tables import frame_of
-from features.batch import Tables, feature_matrix
+from consignments.tables import build_frame
+from features.batch import Tables, compute_feature_matrix
 from features.config import FeatureConfig
-from features.fitted import Fitted
+from features.fitted import FittedParameters
 from features.history.pseudonyms import Pseudonyms
 from serving.encryption.vault import Vault
 from serving.event_log.log import EventLog
@@ -24,9 +24,9 @@ from serving.process.lock import StateLock
 
 def tables(consignments: list[Consignment], outcomes: list[Outcome] = [], alerts: list[Alert] = []) -> Tables:  # noqa: B006
     return Tables(
-        frame_of(consignments, Consignment),
-        frame_of(outcomes, Outcome) if outcomes else None,
-        frame_of(alerts, Alert) if alerts else None,
+        build_frame(consignments, Consignment),
+        build_frame(outcomes, Outcome) if outcomes else None,
+        build_frame(alerts, Alert) if alerts else None,
     )
 
 
@@ -37,7 +37,7 @@ def take(folder: Path, given: Tables) -> dict[str, int]:
 
 def logged(folder: Path) -> list[tuple[str, str | None]]:
     log = EventLog.open(database_in(folder), Vault(DATA_KEY))
-    found = [(event.kind, event.consignment_id) for event in log.events()]
+    found = [(event.kind, event.consignment_id) for event in log.read_events()]
     assert log.verify().broken_at is None
     log.close()
     return found
@@ -92,9 +92,11 @@ def test_the_service_sees_the_imported_past_as_a_batch_does(tmp_path: Path, bund
     probe = make_consignment("RB9", received_at=day(14))
     with serving(settings_in(tmp_path)) as client:
         told = client.post("/v1/scores?features=true", probe).json()["features"]
-    whole = Tables(frame_of([*records(PAST), probe], Consignment), PAST.outcomes, PAST.alerts)
+    whole = Tables(build_frame([*records(PAST), probe], Consignment), PAST.outcomes, PAST.alerts)
     keep = np.arange(5) == 4
-    matrix = feature_matrix(whole, FeatureConfig(), Fitted.nothing(), Pseudonyms(b"another key"), keep=keep)
+    matrix = compute_feature_matrix(
+        whole, FeatureConfig(), FittedParameters.create_empty(), Pseudonyms(b"another key"), keep=keep
+    )
     here = np.array([np.nan if value is None else value for value in told.values()], dtype=np.float32)
     np.testing.assert_array_equal(here, matrix.X[0])
     assert told["history.sender.arrivals_30d"] == 3
@@ -102,9 +104,9 @@ def test_the_service_sees_the_imported_past_as_a_batch_does(tmp_path: Path, bund
 
 
 def records(past: Tables) -> list[Consignment]:
-    from consignments.tables import consignments_of
+    from consignments.tables import to_consignments
 
-    return consignments_of(past.consignments, Consignment)
+    return to_consignments(past.consignments, Consignment)
 
 
 def test_an_imported_consignment_that_is_announced_live_is_scored_and_counted_once(

@@ -21,8 +21,8 @@ from features.config import FeatureConfig, HistoryKeys
 from features.history.pseudonyms import Pseudonyms
 from models.bundle import Bundle, load_bundle
 from npsrisk import main
-from serving.maintenance.parity import Difference, Findings, Parity, Wanted
-from serving.scoring.past_models import Bundles
+from serving.maintenance.parity import DecisionFilter, Difference, ParityCheck, ParityReport
+from serving.scoring.past_models import PastModels
 
 
 @pytest.fixture(scope="module")
@@ -70,7 +70,7 @@ def test_a_log_that_the_service_wrote_is_equal_to_the_last_bit(world: Path) -> N
     assert (code, told["equal"], told["differences"], told["not_compared"]) == (0, True, {}, {})
     assert told["decisions"] == told["compared"] > 100
     log = reader_of(world)
-    decisions = [event for event in log.events() if event.kind == "decision"]
+    decisions = [event for event in log.read_events() if event.kind == "decision"]
     log.close()
     assert {event.model for event in decisions} == {"nps-risk/1", "nps-risk/2"}
     # features, keys and counterparts of each, its score and its band
@@ -79,12 +79,12 @@ def test_a_log_that_the_service_wrote_is_equal_to_the_last_bit(world: Path) -> N
 
 
 def test_however_the_log_is_cut_into_pieces_it_is_equal(world: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("serving.maintenance.recomputation.PIECE_ARRIVALS", 7)
+    monkeypatch.setattr("serving.maintenance.recomputation.CHUNK_ARRIVALS", 7)
     assert run(world)[0] == 0
 
 
 def test_one_bit_of_a_logged_feature_is_found_and_named(state: Path, bundle: Path, tmp_path: Path) -> None:
-    place = load_bundle(bundle).spec.place("history.sender.arrivals_7d")
+    place = load_bundle(bundle).spec.get_column("history.sender.arrivals_7d")
     sequence = a_decision(state, "model = 'nps-risk/1'")
     row = np.frombuffer(read(state, "features", f"sequence = {sequence}"), dtype=np.float32).copy()
     before = row[place]
@@ -205,7 +205,7 @@ def test_a_bundle_that_is_only_in_mlflow_is_fetched_once(state: Path, other_bund
         asked.append((name, version))
         return model
 
-    assert findings(state, Bundles(state, fetch)).equal
+    assert findings(state, PastModels(state, fetch)).equal
     assert asked == [("nps-risk", "2")]
 
 
@@ -213,15 +213,15 @@ def test_another_bundle_under_the_same_version_is_refused(
     state: Path, bundle: Path, other_bundle: Path
 ) -> None:
     sha256 = load_bundle(other_bundle).sha256
-    bundles = Bundles(state / "nowhere", lambda _name, _version: load_bundle(bundle))
+    bundles = PastModels(state / "nowhere", lambda _name, _version: load_bundle(bundle))
     with pytest.raises(BundleRefused, match=f"another bundle.*expected {sha256[:12]}"):
         bundles.find("nps-risk/2", sha256)
 
 
-def findings(state_dir: Path, bundles: Bundles) -> Findings:
+def findings(state_dir: Path, bundles: PastModels) -> ParityReport:
     log = reader_of(state_dir)
-    comparison = Parity(log, vault_in(state_dir), Pseudonyms(DATA_KEY), bundles, Wanted())
-    assert all(isinstance(each, Difference) for piece in comparison.differences() for each in piece)
+    comparison = ParityCheck(log, vault_in(state_dir), Pseudonyms(DATA_KEY), bundles, DecisionFilter())
+    assert all(isinstance(each, Difference) for piece in comparison.iterate_differences() for each in piece)
     log.close()
     return comparison.findings
 

@@ -13,7 +13,7 @@ from support.serving_past import LATER, OLD, RECENT, WHO, WHY, Clock, forget_old
 
 from consignments.errors import BadInput, ServiceFault
 from serving.encryption.vault import Vault
-from serving.event_log.events import ARRIVED
+from serving.event_log.events import ARRIVAL_KINDS
 from serving.event_log.log import EventLog
 from serving.maintenance.retention import forget
 from serving.process.lock import StateLock
@@ -38,18 +38,18 @@ def next_features(folder: Path) -> dict[str, float]:
 
 def test_content_is_gone_and_what_history_needs_is_left(state: Path) -> None:
     reader = reader_of(state)
-    before = list(reader.events())
+    before = list(reader.read_events())
     reader.close()
     done = forget_old(state)
     assert (done.consignments, done.up_to, done.steps) == (OLD, 2 * OLD, 1)
     reader = reader_of(state)
-    after = list(reader.events())
+    after = list(reader.read_events())
     assert len(after) == len(before) + 2  # that content was removed, and a key erased
     for old, new in zip(before, after, strict=False):
         gone = {"plain": b"", "sealed": None, "features": None, "reasons": None}
-        is_old = new.kind in ARRIVED and new.sequence <= done.up_to
+        is_old = new.kind in ARRIVAL_KINDS and new.sequence <= done.up_to
         assert new == (old._replace(**gone) if is_old else old)
-    (removal,) = reader.removals()
+    (removal,) = reader.read_redactions()
     assert (removal.approved_by, removal.why, removal.emptied) == (WHO, WHY, OLD)
     reader.close()
 
@@ -140,25 +140,25 @@ def test_a_second_run_changes_nothing_and_a_later_date_goes_on(state: Path) -> N
 
 def test_a_run_that_was_ended_goes_on_where_it_stopped(state: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("serving.maintenance.retention.STEP_ENTRIES", 7)
-    write = EventLog.remove
+    write = EventLog.redact
 
     def die(log: EventLog, removal: Any, *rest: Any) -> Any:
         if removal.after == 14:
             raise ServiceFault("killed")
         return write(log, removal, *rest)
 
-    monkeypatch.setattr(EventLog, "remove", die)
+    monkeypatch.setattr(EventLog, "redact", die)
     with pytest.raises(ServiceFault, match="killed"):
         forget_old(state)
     assert told(state, "verify-log")["emptied"] == 7
-    monkeypatch.setattr(EventLog, "remove", write)
+    monkeypatch.setattr(EventLog, "redact", write)
     assert forget_old(state).consignments == OLD - 7
     assert told(state, "verify-log")["emptied"] == OLD
 
 
 def test_a_removal_is_written_whole_or_not_at_all(state: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     before = stored_rows(state)
-    monkeypatch.setattr("serving.event_log.log.chain", lambda *_: None)  # no hash may be missing
+    monkeypatch.setattr("serving.event_log.log.hash_event", lambda *_: None)  # no hash may be missing
     with pytest.raises(ServiceFault, match="cannot be written"):
         forget_old(state)
     assert stored_rows(state) == before
@@ -189,8 +189,8 @@ def test_a_service_that_runs_is_not_disturbed(state: Path) -> None:
 
 def test_fields_that_stood_in_the_database_are_overwritten(state: Path, vault: Vault) -> None:
     with EventLog.open(database_in(state), vault) as log:
-        sealed = log.at(1).sealed or b""
-        plain = log.at(1).plain
+        sealed = log.read_event(1).sealed or b""
+        plain = log.read_event(1).plain
     assert len(sealed) > 60
     forget_old(state)
     assert sealed not in stored_bytes(state)

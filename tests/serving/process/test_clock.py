@@ -53,7 +53,7 @@ def test_a_clock_that_jumps_back_refuses_nothing_and_records_nothing_earlier(
         client.post("/v1/outcomes", make_outcome("RB1", result="clear"))
         told = client.post("/v1/scores?features=true", make_consignment("RB4", received_at=day(20))).json()
         assert told["features"]["history.sender.nps_ever"] == 0
-        recorded = [event.recorded_us or 0 for event in client.service.log.events()]
+        recorded = [event.recorded_us or 0 for event in client.service.log.read_events()]
         assert recorded == sorted(recorded)
 
 

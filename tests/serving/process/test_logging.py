@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 import structlog
 
-from serving.process.logging import LINES_A_SECOND, LINES_WAITING, Rationed, Unhurried
+from serving.process.logging import MAX_LINES_PER_SECOND, MAX_QUEUED_LINES, QueuedStream, RateLimitedLogger
 
 
 @pytest.fixture
@@ -19,10 +19,10 @@ def written() -> Iterator[list[Any]]:
 
 def test_so_many_lines_a_second_are_written_and_the_next_tells_how_many_were_not(written: list[Any]) -> None:
     now = [10.0]
-    log = Rationed(clock=lambda: now[0])
-    for number in range(LINES_A_SECOND + 30):
+    log = RateLimitedLogger(clock=lambda: now[0])
+    for number in range(MAX_LINES_PER_SECOND + 30):
         log.info("refused", number=number)
-    assert len(written) == LINES_A_SECOND
+    assert len(written) == MAX_LINES_PER_SECOND
     assert all("left_out" not in line for line in written)
     now[0] = 11.0
     log.error("refused", number=-1)
@@ -33,7 +33,7 @@ def test_so_many_lines_a_second_are_written_and_the_next_tells_how_many_were_not
 
 def test_lines_are_written_whole_and_in_their_order() -> None:
     stream = io.StringIO()
-    log = Unhurried(stream)
+    log = QueuedStream(stream)
     for number in range(100):
         print("line", number, file=log, flush=True)
     log.close()
@@ -53,8 +53,8 @@ class Pipe(io.StringIO):
 
 def test_nobody_waits_for_a_reader_that_hangs() -> None:
     pipe = Pipe()
-    log = Unhurried(pipe)
-    for number in range(2 * LINES_WAITING):
+    log = QueuedStream(pipe)
+    for number in range(2 * MAX_QUEUED_LINES):
         print("x" * 200, number, file=log, flush=True)
     assert os.read(pipe.reader, 65_536).startswith(b"x" * 200 + b" 0\n")
     os.close(pipe.reader)

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from consignments.errors import BadSetting, UnknownName
-from serving.process.settings import SETTING_NAMES, Rate, Settings
+from serving.process.settings import SETTING_NAMES, RateLimit, Settings
 
 
 @pytest.fixture(autouse=True)
@@ -36,7 +36,7 @@ def test_the_environment_goes_before_the_file_and_the_file_before_the_default(
     monkeypatch.setenv("NPSRISK_MAX_BODY_BYTES", "7000")
     settings = Settings.read()
     assert settings.max_body_bytes == 7000
-    assert settings.rate_limit == Rate(600, 60)
+    assert settings.rate_limit == RateLimit(600, 60)
     assert settings.model == "models:/nps-risk@champion"
 
 

@@ -6,7 +6,7 @@ import threading
 
 import pytest
 
-from serving.process.threads import LOWER_PRIORITY, background
+from serving.process.threads import ADDED_NICENESS, create_executor
 
 
 def priority() -> int:
@@ -16,8 +16,8 @@ def priority() -> int:
 @pytest.mark.skipif(sys.platform != "linux", reason="threads have no priority of their own")
 def test_a_background_thread_gives_way_and_the_others_do_not() -> None:
     before = priority()
-    with background("aside") as aside:
-        assert aside.submit(priority).result(30) == min(before + LOWER_PRIORITY, 19)
+    with create_executor("aside") as aside:
+        assert aside.submit(priority).result(30) == min(before + ADDED_NICENESS, 19)
         assert aside.submit(threading.current_thread).result(30).name.startswith("aside")
     assert priority() == before
 
@@ -29,5 +29,5 @@ def test_where_priorities_cannot_be_set_the_work_is_done_all_the_same(
         raise PermissionError("not permitted")
 
     monkeypatch.setattr(os, "setpriority", forbidden)
-    with background("aside") as aside:
+    with create_executor("aside") as aside:
         assert aside.submit(sum, [1, 2]).result(30) == 3

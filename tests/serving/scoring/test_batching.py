@@ -7,12 +7,12 @@ from typing import Any
 import pytest
 from support.examples import day, make_consignment
 
-from serving.scoring.batching import MOST_TOGETHER, Rounds, let_others_through, parts_of
-from serving.scoring.scorer import Answer, Asked
+from serving.scoring.batching import MAX_BATCH_SIZE, Batcher, split_batches, yield_to_requests
+from serving.scoring.scorer import ScoreRequest, ScoreResult
 
 
-def asked(name: str, on: int = 1, **changes: Any) -> Asked:
-    return Asked(make_consignment(name, received_at=day(float(on)), **changes), "a client")
+def asked(name: str, on: int = 1, **changes: Any) -> ScoreRequest:
+    return ScoreRequest(make_consignment(name, received_at=day(float(on)), **changes), "a client")
 
 
 class Scores:
@@ -22,12 +22,12 @@ class Scores:
         self.parts: list[list[str]] = []
         self._bad = bad
 
-    def __call__(self, part: Sequence[Asked]) -> list[Answer | Exception]:
+    def __call__(self, part: Sequence[ScoreRequest]) -> list[ScoreResult | Exception]:
         self.parts.append([each.c.consignment_id for each in part])
         return [
             KeyError(each.c.consignment_id)
             if each.c.consignment_id == self._bad
-            else Answer(None, None, None, [])  # type: ignore[arg-type]
+            else ScoreResult(None, None, None, [])  # type: ignore[arg-type]
             for each in part
         ]
 
@@ -41,9 +41,9 @@ def test_calls_of_one_round_are_scored_together_in_their_order() -> None:
     scores = Scores()
 
     async def main() -> None:
-        rounds = Rounds(scores, soon)
-        await asyncio.gather(*(rounds.ask(asked(f"RB{place}")) for place in range(3)))
-        await rounds.ask(asked("RB3"))
+        rounds = Batcher(scores, soon)
+        await asyncio.gather(*(rounds.submit(asked(f"RB{place}")) for place in range(3)))
+        await rounds.submit(asked("RB3"))
 
     asyncio.run(main())
     assert scores.parts == [["RB0", "RB1", "RB2"], ["RB3"]]
@@ -53,10 +53,10 @@ def test_a_round_waits_until_the_log_is_free_but_not_when_it_is_full() -> None:
     scores, waiting = Scores(), list[Callable[[], object]]()
 
     async def main() -> None:
-        rounds = Rounds(scores, waiting.append)
-        full = [rounds.ask(asked(f"RB{place}")) for place in range(MOST_TOGETHER)]
+        rounds = Batcher(scores, waiting.append)
+        full = [rounds.submit(asked(f"RB{place}")) for place in range(MAX_BATCH_SIZE)]
         await asyncio.gather(*full)
-        calls = [rounds.ask(asked(name)) for name in ("RC0", "RC1")]
+        calls = [rounds.submit(asked(name)) for name in ("RC0", "RC1")]
         await asyncio.sleep(0.01)
         assert len(scores.parts) == 1
         assert len(waiting) == 2  # the full round is gone: when it is called, nobody waits for it
@@ -65,28 +65,28 @@ def test_a_round_waits_until_the_log_is_free_but_not_when_it_is_full() -> None:
         await asyncio.gather(*calls)
 
     asyncio.run(main())
-    assert [len(part) for part in scores.parts] == [MOST_TOGETHER, 2]
+    assert [len(part) for part in scores.parts] == [MAX_BATCH_SIZE, 2]
 
 
 def test_a_fault_is_told_to_the_one_it_concerns() -> None:
     async def main() -> list[Any]:
-        rounds = Rounds(Scores(bad="RB1"), soon)
-        calls = [rounds.ask(asked(f"RB{place}")) for place in range(3)]
+        rounds = Batcher(Scores(bad="RB1"), soon)
+        calls = [rounds.submit(asked(f"RB{place}")) for place in range(3)]
         return await asyncio.gather(*calls, return_exceptions=True)
 
-    assert [type(told) for told in asyncio.run(main())] == [Answer, KeyError, Answer]
+    assert [type(told) for told in asyncio.run(main())] == [ScoreResult, KeyError, ScoreResult]
 
 
 def test_a_client_that_went_away_is_scored_and_the_others_get_their_own_answers() -> None:
     scores = Scores()
 
-    async def main() -> Answer:
-        rounds = Rounds(scores, soon)
-        gone, stays = rounds.ask(asked("RB0")), rounds.ask(asked("RB1"))
+    async def main() -> ScoreResult:
+        rounds = Batcher(scores, soon)
+        gone, stays = rounds.submit(asked("RB0")), rounds.submit(asked("RB1"))
         gone.cancel()
         return await stays
 
-    assert isinstance(asyncio.run(main()), Answer)
+    assert isinstance(asyncio.run(main()), ScoreResult)
     assert scores.parts == [["RB0", "RB1"]]
 
 
@@ -96,16 +96,16 @@ def test_a_client_that_went_away_is_scored_and_the_others_get_their_own_answers(
         ([asked("A"), asked("B"), asked("C", 2)], [["A", "B"], ["C"]]),
         ([asked("A"), asked("B"), asked("A")], [["A", "B"], ["A"]]),
         ([asked("A", cancelled_at=day(1)), asked("B")], [["A"], ["B"]]),
-        ([asked(str(place)) for place in range(MOST_TOGETHER + 1)], None),
+        ([asked(str(place)) for place in range(MAX_BATCH_SIZE + 1)], None),
         ([], []),
     ],
 )
 def test_a_part_has_one_day_nobody_twice_and_none_cancelled_but_the_last(
-    rows: list[Asked], expected: list[list[str]] | None
+    rows: list[ScoreRequest], expected: list[list[str]] | None
 ) -> None:
-    parts = [[each.c.consignment_id for each in part] for part in parts_of(rows)]
+    parts = [[each.c.consignment_id for each in part] for part in split_batches(rows)]
     if expected is None:
-        assert [len(part) for part in parts] == [MOST_TOGETHER, 1]
+        assert [len(part) for part in parts] == [MAX_BATCH_SIZE, 1]
     else:
         assert parts == expected
 
@@ -116,14 +116,14 @@ def test_a_call_that_came_during_a_chunk_of_a_list_is_answered_before_the_next_c
     async def take_list() -> None:
         for chunk in ("first chunk", "second chunk"):
             done.append(chunk)
-            await let_others_through()
+            await yield_to_requests()
 
-    async def call(rounds: Rounds) -> None:
-        await rounds.ask(asked("RB1"))
+    async def call(rounds: Batcher) -> None:
+        await rounds.submit(asked("RB1"))
         done.append("call")
 
     async def main() -> None:
-        await asyncio.gather(take_list(), call(Rounds(Scores(), soon)))
+        await asyncio.gather(take_list(), call(Batcher(Scores(), soon)))
 
     asyncio.run(main())
     assert done == ["first chunk", "call", "second chunk"]

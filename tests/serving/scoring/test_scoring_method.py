@@ -13,7 +13,7 @@ from support.serving_examples import Client, publish, serving, settings_in
 
 from models.rules import Rules
 from npsrisk import main
-from serving.scoring.scoring_method import by_rules, rules_name
+from serving.scoring.scoring_method import build_rules_method, get_rules_name
 
 NAMED = "research chemical powder 3-CMC"
 
@@ -26,7 +26,7 @@ def score(client: Client, name: str, query: str = "", **changes: Any) -> dict[st
 
 
 def test_without_a_model_the_rules_score_and_the_answer_says_so(tmp_path: Path) -> None:
-    rules = by_rules().judge
+    rules = build_rules_method().judge
     with serving(settings_in(tmp_path)) as client:
         plain, named = score(client, "RB1", "?features=true"), score(client, "RB2", description=NAMED)
         X = np.array(
@@ -35,11 +35,11 @@ def test_without_a_model_the_rules_score_and_the_answer_says_so(tmp_path: Path) 
         assert plain["score"] == rules.score(X, ["postal"])[0]
         assert (plain["band"], named["band"]) == ("routine", "high")
         assert named["reasons"][0]["text"].startswith("The text names")
-        name, version = rules_name().split("/")
+        name, version = get_rules_name().split("/")
         assert plain["model"] == named["model"] == {"name": name, "version": version}
         assert name == "rules"
-        (logged,) = {(event.model, event.model_sha256) for event in client.service.log.events()}
-        assert logged == (rules_name(), by_rules().sha256)
+        (logged,) = {(event.model, event.model_sha256) for event in client.service.log.read_events()}
+        assert logged == (get_rules_name(), build_rules_method().sha256)
 
 
 def test_while_the_rules_score_the_service_is_ready_and_says_that_it_is_degraded(tmp_path: Path) -> None:
@@ -117,20 +117,23 @@ def test_what_the_rules_decided_comes_out_equal_when_it_is_computed_anew(log_of_
 
 def test_what_the_rules_decided_is_exported_with_the_names_of_its_features(log_of_both: Path) -> None:
     told = run(log_of_both, "export", "--out", str(log_of_both / "tables"))
-    assert {each["model"]: each["decisions"] for each in told["models"]} == {rules_name(): 2, "nps-risk/1": 1}
+    assert {each["model"]: each["decisions"] for each in told["models"]} == {
+        get_rules_name(): 2,
+        "nps-risk/1": 1,
+    }
     assert not any("names of features" in note for note in told["notes"])
 
 
 def test_other_rules_have_another_version() -> None:
-    rules = by_rules().judge
+    rules = build_rules_method().judge
     assert isinstance(rules, Rules)
     fewer = Rules(rules.spec, rules.rules[1:])
-    assert fewer.digest() != rules.digest() == by_rules().sha256
+    assert fewer.digest() != rules.digest() == build_rules_method().sha256
 
 
 def test_a_log_of_the_rules_restarts_to_the_same_answers(log_of_both: Path) -> None:
     log = reader_of(log_of_both)
-    before = [event.score for event in log.events(kinds=("decision",))]
+    before = [event.score for event in log.read_events(kinds=("decision",))]
     log.close()
     with serving(settings_in(log_of_both)) as client:
         again = [

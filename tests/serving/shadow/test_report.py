@@ -11,8 +11,8 @@ from support.examples import day, make_consignment, make_outcome
 from support.serving_examples import publish, serving, settings_in
 
 from npsrisk import main
-from serving.shadow.report import Disagreement, disagreement
-from serving.shadow.store import Opinion, ShadowLog, Tally
+from serving.shadow.report import DisagreementReport, measure_disagreement
+from serving.shadow.store import ShadowCounters, ShadowLog, ShadowScore
 
 SCORES = [0.9, 0.8, 0.7, 0.6, 0.5, 0.4, 0.3, 0.2, 0.1, 0.05]
 BANDS = ["high", "elevated", *["routine"] * 8]
@@ -36,9 +36,9 @@ def write(state: Path, scores: list[float], bands: list[str], model: str = "nps-
     """Write what a challenger said of RB0 to RB9, whose champion's scores fall from RB0 on."""
     log = reader_of(state)
     with ShadowLog(state, log.log_id) as shadow_log:
-        me = shadow_log.begin(model, "0" * 64, "nps", 0)
+        me = shadow_log.register(model, "0" * 64, "nps", 0)
         opinions = [
-            Opinion(
+            ShadowScore(
                 number + 1,
                 f"RB{number}",
                 1_000_000 * number,
@@ -50,14 +50,16 @@ def write(state: Path, scores: list[float], bands: list[str], model: str = "nps-
             )
             for number, (score, band) in enumerate(zip(scores, bands, strict=True))
         ]
-        shadow_log.add(me.number, opinions, 10, Tally(scored=10, dropped=3))
+        shadow_log.add(me.number, opinions, 10, ShadowCounters(scored=10, dropped=3))
     log.close()
 
 
-def report(state: Path, model: str | None = None, from_us: int = 0, until_us: int = 2**62) -> Disagreement:
+def report(
+    state: Path, model: str | None = None, from_us: int = 0, until_us: int = 2**62
+) -> DisagreementReport:
     log = reader_of(state)
     with ShadowLog(state, log.log_id) as shadow_log:
-        found = disagreement(log, shadow_log, model, from_us, until_us)
+        found = measure_disagreement(log, shadow_log, model, from_us, until_us)
     log.close()
     return found
 
@@ -87,7 +89,7 @@ def test_who_says_the_contrary_is_shown(state: Path) -> None:
 def test_equal_scores_share_their_rank(state: Path) -> None:
     write(state, [0.5] * 10, BANDS)
     assert report(state).rank_correlation is None
-    assert "does not vary" in report(state).text()
+    assert "does not vary" in report(state).to_text()
 
 
 def test_a_time_and_a_challenger_can_be_chosen(state: Path) -> None:
@@ -96,7 +98,7 @@ def test_a_time_and_a_challenger_can_be_chosen(state: Path) -> None:
     assert report(state).challenger == "nps-risk/3"
     found = report(state, "nps-risk/2", from_us=2_000_000, until_us=5_000_000)
     assert (found.challenger, found.decisions) == ("nps-risk/2", 3)
-    assert "no decision of this time" in report(state, from_us=2**61).text()
+    assert "no decision of this time" in report(state, from_us=2**61).to_text()
 
 
 def call(state: Path, *words: str) -> tuple[int, str]:

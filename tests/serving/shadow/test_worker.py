@@ -31,9 +31,9 @@ from features.config import FeatureConfig
 from features.history.pseudonyms import Pseudonyms
 from models.bands import Bands
 from models.bundle import load_bundle
-from serving.scoring.loaded_model import Model
-from serving.scoring.past_models import Bundles
-from serving.scoring.scoring_method import Method
+from serving.scoring.loaded_model import LoadedModel
+from serving.scoring.past_models import PastModels
+from serving.scoring.scoring_method import ScoringMethod
 from serving.shadow.store import ShadowLog
 from serving.shadow.worker import Follower
 
@@ -75,19 +75,22 @@ class World:
             self.champions = live(client, arrivals)
         self.log = reader_of(folder)
         self.shadow_log = ShadowLog(folder, self.log.log_id)
-        self.model = Model(
-            "nps-risk/2", Method.of(load_bundle(champion)), Pseudonyms(DATA_KEY), vault_in(folder)
+        self.model = LoadedModel(
+            "nps-risk/2",
+            ScoringMethod.from_bundle(load_bundle(champion)),
+            Pseudonyms(DATA_KEY),
+            vault_in(folder),
         )
 
     def follow(self, bundle: Path) -> Follower:
         """Follow it from its start with the model of a bundle."""
-        method = Method.of(load_bundle(bundle))
-        model = Model("nps-risk/2", method, Pseudonyms(DATA_KEY), vault_in(self.folder))
-        self.shadow_log.begin(model.name, model.sha256, "nps", 0)
-        return Follower(model, "nps", self.log, Bundles(self.folder, _no_mlflow), self.shadow_log)
+        method = ScoringMethod.from_bundle(load_bundle(bundle))
+        model = LoadedModel("nps-risk/2", method, Pseudonyms(DATA_KEY), vault_in(self.folder))
+        self.shadow_log.register(model.name, model.sha256, "nps", 0)
+        return Follower(model, "nps", self.log, PastModels(self.folder, _no_mlflow), self.shadow_log)
 
     def opinions(self) -> list[Any]:
-        return self.shadow_log.opinions(self.shadow_log.challengers()[-1].number, 0, 2**62)
+        return self.shadow_log.read_scores(self.shadow_log.list_challengers()[-1].number, 0, 2**62)
 
 
 def _no_mlflow(*_: str) -> Any:
@@ -103,7 +106,7 @@ def world(tmp_path: Path, bundle: Path) -> Iterator[World]:
 
 
 def all_of(follower: Follower) -> None:
-    while follower.take():
+    while follower.process_batch():
         pass
 
 
@@ -132,7 +135,7 @@ def test_another_model_disagrees_and_that_is_counted(world: World, challenger: P
     all_of(follower)
     disagreed = sum(opinion.band != opinion.champion_band for opinion in world.opinions())
     assert follower.tally.disagreed == disagreed > 0
-    assert world.shadow_log.challengers()[-1].tally == follower.tally
+    assert world.shadow_log.list_challengers()[-1].tally == follower.tally
 
 
 def test_a_challenger_that_raises_fails_alone(world: World, bundle: Path) -> None:
@@ -140,7 +143,7 @@ def test_a_challenger_that_raises_fails_alone(world: World, bundle: Path) -> Non
     score = follower.model.risk.score_row
 
     def fail_now_and_then(row: Any, channel: str) -> float:
-        if row[follower.model.spec.place("goods.names_specific")]:
+        if row[follower.model.spec.get_column("goods.names_specific")]:
             raise ValueError("as a challenger might")
         return score(row, channel)
 
@@ -161,15 +164,15 @@ def test_what_is_no_probability_is_a_failure(world: World, bundle: Path, number:
 def test_a_challenger_that_is_too_slow_passes_over_the_oldest_and_counts_them(
     world: World, bundle: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("serving.shadow.worker.MOST_BEHIND", 10)
-    monkeypatch.setattr("serving.shadow.worker.AT_A_TIME", 4)
+    monkeypatch.setattr("serving.shadow.worker.MAX_LAG_ENTRIES", 10)
+    monkeypatch.setattr("serving.shadow.worker.BATCH_ENTRIES", 4)
     follower = world.follow(bundle)
     last = world.log.last_sequence
-    assert (follower.take(), follower.tally.dropped, follower.sequence) == (6, last - 10, last - 6)
+    assert (follower.process_batch(), follower.tally.dropped, follower.sequence) == (6, last - 10, last - 6)
     all_of(follower)
     assert follower.sequence == last
     assert [opinion.sequence for opinion in world.opinions()] == [
-        event.sequence for event in world.log.events(after=last - 10, kinds=("decision",))
+        event.sequence for event in world.log.read_events(after=last - 10, kinds=("decision",))
     ]
 
 
@@ -199,7 +202,7 @@ def test_it_goes_on_where_it_stopped_and_a_new_one_begins_at_the_end(world: Worl
     again = world.follow(challenger)
     all_of(again)
     assert again.tally.scored == 0
-    fresh = world.shadow_log.begin("nps-risk/3", "0" * 64, "nps", world.log.newest())
+    fresh = world.shadow_log.register("nps-risk/3", "0" * 64, "nps", world.log.read_last_sequence())
     assert fresh.position == world.log.last_sequence
 
 
@@ -207,9 +210,9 @@ def test_what_is_old_is_dropped(world: World, bundle: Path) -> None:
     follower = world.follow(bundle)
     all_of(follower)
     scored_us = world.opinions()[0].scored_us
-    follower.forget(scored_us + 90 * 86_400_000_000)
+    follower.delete_expired(scored_us + 90 * 86_400_000_000)
     assert len(world.opinions()) == 40
-    follower.forget(scored_us + 90 * 86_400_000_000 + 1)
+    follower.delete_expired(scored_us + 90 * 86_400_000_000 + 1)
     assert world.opinions() == []
 
 
@@ -295,7 +298,7 @@ def in_its_log(folder: Path) -> bytes:
         return b""
     log = reader_of(folder)
     with ShadowLog(folder, log.log_id) as shadow_log:
-        begun = bool(shadow_log.challengers())
+        begun = bool(shadow_log.list_challengers())
     log.close()
     return b"in shadow" if begun else b""
 

@@ -9,7 +9,14 @@ from hypothesis import strategies as st
 
 from consignments.errors import ServiceFault
 from features.history.table import NO_DAY, REMEMBERED_DAYS
-from serving.state.identifier_index import DAY_BITS, FEWEST_WORDS, FIRST_DAY, KEPT_DAYS, TAG_BITS, Index
+from serving.state.identifier_index import (
+    DAY_BITS,
+    FIRST_DAY,
+    KEPT_DAYS,
+    MIN_WORDS,
+    TAG_BITS,
+    IdentifierIndex,
+)
 
 DIGEST = blake2b(digest_size=8, key=b"a key of the tests")
 START = 19_783
@@ -24,8 +31,8 @@ gaps = st.sampled_from([0, 0, 1, 30, 365, 366, 367, 1000])
 steps = st.lists(st.tuples(tags, gaps), max_size=60)
 
 
-def index_of(words=None) -> Index:
-    return Index(DIGEST, words)
+def index_of(words=None) -> IdentifierIndex:
+    return IdentifierIndex(DIGEST, words)
 
 
 @given(steps, st.lists(tags, max_size=10))
@@ -35,42 +42,42 @@ def test_it_knows_what_a_dict_of_days_knows(met, others) -> None:
     for tag, gap in met:
         today += gap
         days[tag] = today
-        index.note(tag, today)
+        index.add(tag, today)
         check(index, days, today, others)
     together = index_of()
     moments = np.cumsum([0, *(gap for _, gap in met)])[1:] + START
-    together.note_all(np.array([tag for tag, _ in met], dtype=np.uint64), moments)
+    together.add_all(np.array([tag for tag, _ in met], dtype=np.uint64), moments)
     assert together.words.tolist() == index.words.tolist()
     index._make_room(1, today)
     check(index, days, today, others)
     check(index_of(index.words.copy()), days, today, others)
 
 
-def check(index: Index, days: dict[int, int], today: int, others: list[int]) -> None:
+def check(index: IdentifierIndex, days: dict[int, int], today: int, others: list[int]) -> None:
     for tag in {*days, *others}:
         known = days.get(tag, FIRST_DAY) >= today - REMEMBERED_DAYS
-        assert index.knows(tag, today) == known
-        assert index.know(np.array([tag], dtype=np.uint64), today).tolist() == [known]
+        assert index.may_contain(tag, today) == known
+        assert index.may_contain_each(np.array([tag], dtype=np.uint64), today).tolist() == [known]
 
 
 def test_before_the_first_day_an_empty_one_knows_nobody_and_then_whom_it_met() -> None:
     index = index_of()
-    assert not index.knows(3, NO_DAY)
-    assert index.know(np.array([3], dtype=np.uint64), NO_DAY).tolist() == [False]
-    index.note(3, NO_DAY)
-    assert index.knows(3, NO_DAY)
-    assert index.know(np.array([3], dtype=np.uint64), NO_DAY).tolist() == [True]
+    assert not index.may_contain(3, NO_DAY)
+    assert index.may_contain_each(np.array([3], dtype=np.uint64), NO_DAY).tolist() == [False]
+    index.add(3, NO_DAY)
+    assert index.may_contain(3, NO_DAY)
+    assert index.may_contain_each(np.array([3], dtype=np.uint64), NO_DAY).tolist() == [True]
 
 
 def test_it_grows_and_keeps_all() -> None:
     index = index_of()
     names = [f"RB{number:09d}DE" for number in range(20_000)]
     for name in names[:5_000]:
-        index.note(index.tag(name), START)
-    index.note_all(index.tags(names[5_000:]), np.full(15_000, START))
-    assert index.tags(names).tolist() == [index.tag(name) for name in names]
-    assert index.know(index.tags(names), START + KEPT_DAYS).all()
-    assert not index.know(index.tags(names), START + KEPT_DAYS + 1).any()
+        index.add(index.compute_tag(name), START)
+    index.add_all(index.compute_tags(names[5_000:]), np.full(15_000, START))
+    assert index.compute_tags(names).tolist() == [index.compute_tag(name) for name in names]
+    assert index.may_contain_each(index.compute_tags(names), START + KEPT_DAYS).all()
+    assert not index.may_contain_each(index.compute_tags(names), START + KEPT_DAYS + 1).any()
     assert len(index) == 20_000
     assert index.words.nbytes <= 22 * len(names)
 
@@ -78,15 +85,15 @@ def test_it_grows_and_keeps_all() -> None:
 def test_what_is_forgotten_makes_room_so_that_it_stays_as_small_as_a_year() -> None:
     index = index_of()
     for day in range(0, 40 * 366, 30):
-        index.note_all(
+        index.add_all(
             np.arange(500, dtype=np.uint64) << np.uint64(30) | np.uint64(day), np.full(500, START + day)
         )
-    assert len(index.words) <= 8 * FEWEST_WORDS
+    assert len(index.words) <= 8 * MIN_WORDS
 
 
 def test_two_keys_give_other_tags() -> None:
-    other = Index(blake2b(digest_size=8, key=b"another key"))
-    assert other.tag("RB1") != index_of().tag("RB1")
+    other = IdentifierIndex(blake2b(digest_size=8, key=b"another key"))
+    assert other.compute_tag("RB1") != index_of().compute_tag("RB1")
 
 
 def test_it_keeps_as_long_as_history_remembers() -> None:
@@ -96,10 +103,10 @@ def test_it_keeps_as_long_as_history_remembers() -> None:
 @pytest.mark.parametrize(
     "words",
     [
-        np.zeros(FEWEST_WORDS, dtype=np.int64),
-        np.zeros(FEWEST_WORDS + 1, dtype=np.uint64),
+        np.zeros(MIN_WORDS, dtype=np.int64),
+        np.zeros(MIN_WORDS + 1, dtype=np.uint64),
         np.zeros(16, dtype=np.uint64),
-        np.ones(FEWEST_WORDS, dtype=np.uint64),
+        np.ones(MIN_WORDS, dtype=np.uint64),
     ],
     ids=["other numbers", "no power of two", "too small", "full"],
 )

@@ -13,7 +13,7 @@ from support.examples import make_consignment, make_outcome
 from support.serving_examples import Client, publish, serving, settings_in
 
 from consignments.errors import ServiceFault
-from serving.state.consignment_states import Dossiers
+from serving.state.consignment_states import ConsignmentStates
 
 AMENDED = make_consignment("RB1", gross_weight_kg=7.5)
 SELECTION = {
@@ -36,8 +36,8 @@ ASKED: dict[str, tuple[str, Any]] = {
 @pytest.fixture
 def forgetful(tmp_path: Path, bundle: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Client]:
     """A service that has scored RB1, and keeps one dossier in memory, which is another's."""
-    assert Dossiers.__init__.__kwdefaults__["recent"] > 1
-    monkeypatch.setitem(Dossiers.__init__.__kwdefaults__, "recent", 1)
+    assert ConsignmentStates.__init__.__kwdefaults__["recent"] > 1
+    monkeypatch.setitem(ConsignmentStates.__init__.__kwdefaults__, "recent", 1)
     publish(tmp_path, bundle, "1")
     with serving(settings_in(tmp_path)) as client:
         for name in ("RB1", "RB2"):
@@ -50,14 +50,14 @@ def test_a_slow_look_up_holds_up_nobody_else(
     forgetful: Client, asked: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     log, reading, go = forgetful.service.log, threading.Event(), threading.Event()
-    of = log.of
+    of = log.read_consignment_events
 
     def slowly(*given: Any) -> Any:
         reading.set()
         assert go.wait(30)
         return of(*given)
 
-    monkeypatch.setattr(log, "of", slowly)
+    monkeypatch.setattr(log, "read_consignment_events", slowly)
 
     async def post(path: str, body: Any) -> httpx.Response:
         headers = {"content-type": "application/json"}
@@ -87,7 +87,7 @@ def test_where_the_log_cannot_be_read_the_call_is_refused_and_the_next_one_taken
         raise ServiceFault("the event log cannot be read")
 
     with monkeypatch.context() as broken:
-        broken.setattr(forgetful.service.log, "of", fail)
+        broken.setattr(forgetful.service.log, "read_consignment_events", fail)
         assert forgetful.post("/v1/outcomes", make_outcome("RB1")).status_code == 503
     assert len(asked) == 1
     assert forgetful.post("/v1/outcomes", make_outcome("RB1")).status_code == 200
@@ -97,15 +97,15 @@ def test_a_look_up_that_takes_too_long_is_refused_and_the_next_one_taken(
     forgetful: Client, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     log, go = forgetful.service.log, threading.Event()
-    of = log.of
-    monkeypatch.setattr("serving.state.prefetch.MOST_SECONDS", 0.1)
+    of = log.read_consignment_events
+    monkeypatch.setattr("serving.state.prefetch.MAX_WAIT_SECONDS", 0.1)
     with monkeypatch.context() as slow:
-        slow.setattr(log, "of", lambda *given: go.wait(30) and of(*given))
+        slow.setattr(log, "read_consignment_events", lambda *given: go.wait(30) and of(*given))
         refused = forgetful.post("/v1/outcomes", make_outcome("RB1"))
         assert (refused.status_code, refused.headers["retry-after"]) == (503, "1")
         assert "takes too long" in refused.json()["detail"]
         go.set()
-    monkeypatch.setattr("serving.state.prefetch.MOST_SECONDS", 30)
+    monkeypatch.setattr("serving.state.prefetch.MAX_WAIT_SECONDS", 30)
     assert forgetful.post("/v1/outcomes", make_outcome("RB1")).status_code == 200
 
 

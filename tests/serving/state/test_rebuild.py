@@ -17,21 +17,21 @@ from support.examples import day, make_consignment, make_outcome
 from support.serving_examples import DATA_KEY
 
 from consignments.records import Alert
-from consignments.visibility import NO_TIME, day_of, day_of_us, known_us
+from consignments.visibility import NO_TIME, convert_us_to_day, get_known_us, to_day
 from features.config import FeatureConfig, HistoryKeys
-from features.fitted import Fitted
-from features.history.live import Ledger
+from features.fitted import FittedParameters
+from features.history.live import LiveHistory
 from features.history.pseudonyms import Pseudonyms
 from features.history.table import NO_DAY
 from features.pipeline import Pipeline
 from serving.encryption.vault import Vault
-from serving.event_log.event_codec import Entries, Selection
+from serving.event_log.event_codec import EventCodec, Selection
 from serving.event_log.events import Event
 from serving.event_log.log import EventLog
-from serving.state.consignment_states import Awaited, Dossiers, Found, KeyReader
+from serving.state.consignment_states import ConsignmentEvents, ConsignmentStates, KeyReader, PendingLookup
 from serving.state.identifier_index import KEPT_DAYS
-from serving.state.rebuild import Replay
-from serving.state.snapshots import arrays_of, restore, state_of
+from serving.state.rebuild import StateRebuild
+from serving.state.snapshots import build_state, copy_arrays, rebuild_state
 from serving.state.state import State
 
 VAULT = Vault(DATA_KEY)
@@ -66,10 +66,10 @@ acts = st.builds(
 )
 
 
-def pipeline_of(config: FeatureConfig | None = None) -> tuple[Pipeline, Entries]:
+def pipeline_of(config: FeatureConfig | None = None) -> tuple[Pipeline, EventCodec]:
     config = config or FeatureConfig()
-    pipeline = Pipeline(config, Fitted.nothing(), Pseudonyms(DATA_KEY))
-    return pipeline, Entries(VAULT, config.record_type(), pipeline.kinds)
+    pipeline = Pipeline(config, FittedParameters.create_empty(), Pseudonyms(DATA_KEY))
+    return pipeline, EventCodec(VAULT, config.build_record_type(), pipeline.kinds)
 
 
 @contextmanager
@@ -85,30 +85,30 @@ class Life:
         self.log = log
         self.pipeline, self.entries = pipeline_of()
         self.keys = KeyReader(self.pipeline, self.entries)
-        dossiers = Dossiers(log, self.keys, recent=recent)
+        dossiers = ConsignmentStates(log, self.keys, recent=recent)
         dossiers.durable = lambda: log.last_sequence
-        self.state = State(self.pipeline.new_history(capacity=8), dossiers)
+        self.state = State(self.pipeline.create_history(capacity=8), dossiers)
         self.waiting: list[Event] = []
         self.events: list[Event] = []
         self.read: list[bytes] = []
         self.date = 0.0
-        self.coming: deque[tuple[dict[str, Awaited], Found]] = deque()
+        self.coming: deque[tuple[dict[str, PendingLookup], ConsignmentEvents]] = deque()
 
     def live(self, act: Act) -> None:
         if act.comes and self.coming:
-            self.state.dossiers.bring(*self.coming.popleft())
+            self.state.dossiers.complete_lookups(*self.coming.popleft())
         self._take(act)
         if act.asked is not None:
             dossiers = self.state.dossiers
-            awaited = dossiers.await_those_in_log([act.asked], self.state.today)
-            self.coming.append((awaited, dossiers.read(awaited, dossiers.sequence)))
+            awaited = dossiers.request_lookups([act.asked], self.state.today)
+            self.coming.append((awaited, dossiers.read_events(awaited, dossiers.sequence)))
 
     def _take(self, act: Act) -> None:
         self.date += act.gap
         event = self.event_of(act)
         if event.kind == "arrival":
             self.read.append(self.arrive(event))
-            self.state.settle(event)
+            self.state.record_version(event)
         else:
             self.state.apply(event)
         self.events.append(event)
@@ -127,8 +127,8 @@ class Life:
         if act.kind == "arrival":
             c = consignment(act.name, self.date - 3 * (act.variant == 3), act.variant)
             keys, counterparts = np.zeros((2, len(self.pipeline.kinds)), dtype=np.uint64)
-            self.pipeline.key(c, keys, counterparts)
-            return self.entries.arrival(
+            self.pipeline.fill_keys(c, keys, counterparts)
+            return self.entries.encode_arrival(
                 sequence, c, self.entries.pack(c, 0), keys, counterparts, asked_by="a test", recorded_us=None
             )
         if act.kind == "outcome":
@@ -136,14 +136,14 @@ class Life:
             outcome = make_outcome(
                 act.name, inspected_at=day(0), known_at=now, result=result, recorded_at=now
             )
-            return self.entries.outcome(sequence, outcome, "a test")
+            return self.entries.encode_outcome(sequence, outcome, "a test")
         at_us = int(now.timestamp() * 1e6)
         if act.kind == "cancellation":
-            return self.entries.cancellation(sequence, act.name, at_us, at_us + act.variant, "a test")
+            return self.entries.encode_cancellation(sequence, act.name, at_us, at_us + act.variant, "a test")
         if act.kind == "selection":
             chosen = Selection(act.name, "Incheon", "model", 1.0, now)
-            return self.entries.selection(sequence, chosen, "a test")
-        return self.entries.alert(
+            return self.entries.encode_selection(sequence, chosen, "a test")
+        return self.entries.encode_alert(
             sequence, Alert(act.name, now, description_pattern="socks"), at_us, "a test"
         )
 
@@ -160,18 +160,20 @@ def consignment(name: str, date: float, variant: int) -> Any:
     )
 
 
-def arrive(state: State | Ledger, keys: KeyReader, event: Event) -> bytes:
+def arrive(state: State | LiveHistory, keys: KeyReader, event: Event) -> bytes:
     """Count an arrival, and give what was read before."""
     row = np.full(len(keys.pipeline.spec), -1, dtype=np.float32)
     numbers, counterparts = keys(event)
     name = event.consignment_id or ""
-    state.arrive(name, day_of_us(event.at_us), numbers, counterparts, row, keys.pipeline.history_at)
+    state.record_arrival(
+        name, convert_us_to_day(event.at_us), numbers, counterparts, row, keys.pipeline.history_at
+    )
     return row.tobytes()
 
 
 def read_by_a_ledger(life: Life) -> list[bytes]:
     """What is read where everything is kept in memory for ever."""
-    ledger = Ledger(life.pipeline.new_history())
+    ledger = LiveHistory(life.pipeline.create_history())
     read = []
     for event in life.events:
         name = event.consignment_id or ""
@@ -180,9 +182,11 @@ def read_by_a_ledger(life: Life) -> list[bytes]:
         elif event.kind == "cancellation":
             ledger.cancel(name)
         elif event.kind == "outcome":
-            told = life.entries.outcome_of(event)
+            told = life.entries.decode_outcome(event)
             recorded_us = NO_TIME if event.recorded_us is None else event.recorded_us
-            ledger.conclude(name, event.at_us, known_us(told), recorded_us, event.sequence, told.result)
+            ledger.record_outcome(
+                name, event.at_us, get_known_us(told), recorded_us, event.sequence, told.result
+            )
     return read
 
 
@@ -191,7 +195,7 @@ def said_of(events: Sequence[Event], name: str) -> tuple[Any, ...]:
     today, met_on, said = NO_DAY, NO_DAY, list[Event]()
     for event in events:
         if event.kind in ("arrival", "outcome"):
-            today = max(today, day_of_us(event.at_us))
+            today = max(today, convert_us_to_day(event.at_us))
         if event.consignment_id == name:
             said = [*said, event] if met_on >= today - KEPT_DAYS else [event]
             met_on = today
@@ -209,7 +213,7 @@ def said_of(events: Sequence[Event], name: str) -> tuple[Any, ...]:
 
 
 def known_of(state: State, name: str) -> tuple[Any, ...]:
-    known = state.of(name)
+    known = state.get_consignment(name)
     return (
         None if known.version is None else known.version.content,
         None if known.cancellation is None else known.cancellation.recorded_us,
@@ -224,17 +228,17 @@ def knowledge(state: State, keys: KeyReader) -> list[Any]:
     words = sorted(state.dossiers.index.words[state.dossiers.index.words != 0].tolist())
     read = []
     for number, name in enumerate(NAMES):
-        c = consignment(name, max(state.today - day_of(day(0)), 0) + number, number % 4)
+        c = consignment(name, max(state.today - to_day(day(0)), 0) + number, number % 4)
         keys_of, counterparts = np.zeros((2, keys.count), dtype=np.uint64)
-        keys.pipeline.key(c, keys_of, counterparts)
+        keys.pipeline.fill_keys(c, keys_of, counterparts)
         row = np.full(len(keys.pipeline.spec), -1, dtype=np.float32)
-        day_number = day_of(c.received_at)
-        state.arrive(name, day_number, keys_of, counterparts, row, keys.pipeline.history_at)
+        day_number = to_day(c.received_at)
+        state.record_arrival(name, day_number, keys_of, counterparts, row, keys.pipeline.history_at)
         packed = keys.entries.pack(c, 0)
-        event = keys.entries.arrival(
+        event = keys.entries.encode_arrival(
             state.sequence + 1, c, packed, keys_of, counterparts, asked_by="", recorded_us=None
         )
-        state.settle(event)
+        state.record_version(event)
         read.append(row.tobytes())
     return [known, marks, words, state.today, state.sequence, len(state.alert_versions), read]
 
@@ -257,7 +261,7 @@ def test_a_memory_of_one_to_three_consignments_reads_and_knows_what_an_unbounded
         for name in NAMES:
             assert known_of(life.state, name) == said_of(life.events, name)
         life.flush()
-        life.state.of("RB-nobody")
+        life.state.get_consignment("RB-nobody")
         assert len(life.state.dossiers) <= recent
 
 
@@ -269,39 +273,39 @@ def test_a_snapshot_at_any_entry_and_the_rest_of_the_log_give_the_state_that_liv
     with new_log() as log:
         life, snapshots = Life(log, 2), list[tuple[int, dict[str, NDArray[Any]]]]()
         for act in script:
-            snapshots.append((life.state.sequence, arrays_of(life.state)))
+            snapshots.append((life.state.sequence, copy_arrays(life.state)))
             life.live(act)
         life.flush()
         rows = data.draw(st.integers(1, 12))
-        restored = [restore(log, life.pipeline, life.entries)]
+        restored = [rebuild_state(log, life.pipeline, life.entries)]
         for sequence, arrays in snapshots:
-            restored.append(state_of(arrays, sequence, log, life.keys))
+            restored.append(build_state(arrays, sequence, log, life.keys))
             caught_up(restored[-1], log, rows)
         here = knowledge(life.state, life.keys)
         for state in restored:
             assert knowledge(state, life.keys) == here
 
 
-def awaiting(log: EventLog, name: str) -> tuple[Life, dict[str, Awaited], Found]:
+def awaiting(log: EventLog, name: str) -> tuple[Life, dict[str, PendingLookup], ConsignmentEvents]:
     """A life in which all have arrived and are dropped from memory but the last, and what was read of one since."""
     life = lived(log, [Act("arrival", each, 0, 0, True) for each in NAMES], recent=1)
     dossiers = life.state.dossiers
-    awaited = dossiers.await_those_in_log([name], life.state.today)
-    return life, awaited, dossiers.read(awaited, dossiers.sequence)
+    awaited = dossiers.request_lookups([name], life.state.today)
+    return life, awaited, dossiers.read_events(awaited, dossiers.sequence)
 
 
 def test_what_was_read_beside_is_not_looked_up_again(monkeypatch: pytest.MonkeyPatch) -> None:
     with new_log() as log:
         life, awaited, found = awaiting(log, NAMES[0])
-        life.state.dossiers.bring(awaited, found)
-        monkeypatch.setattr(log, "of", None)
+        life.state.dossiers.complete_lookups(awaited, found)
+        monkeypatch.setattr(log, "read_consignment_events", None)
         assert known_of(life.state, NAMES[0]) == said_of(life.events, NAMES[0])
 
 
 def test_who_is_in_memory_or_unknown_is_not_awaited() -> None:
     with new_log() as log:
         life, _, _ = awaiting(log, NAMES[0])
-        assert life.state.dossiers.await_those_in_log([NAMES[-1], "RB-new"], life.state.today) == {}
+        assert life.state.dossiers.request_lookups([NAMES[-1], "RB-new"], life.state.today) == {}
 
 
 @pytest.mark.parametrize("first_fails", [False, True])
@@ -311,10 +315,10 @@ def test_two_who_wait_for_the_same_need_one_reading(
     with new_log() as log:
         life, awaited, found = awaiting(log, NAMES[0])
         dossiers = life.state.dossiers
-        too = dossiers.await_those_in_log([NAMES[0], NAMES[0]], life.state.today)
-        monkeypatch.setattr(log, "of", None)
-        dossiers.bring(awaited, {} if first_fails else found)
-        dossiers.bring(too, found if first_fails else {})
+        too = dossiers.request_lookups([NAMES[0], NAMES[0]], life.state.today)
+        monkeypatch.setattr(log, "read_consignment_events", None)
+        dossiers.complete_lookups(awaited, {} if first_fails else found)
+        dossiers.complete_lookups(too, found if first_fails else {})
         assert known_of(life.state, NAMES[0]) == said_of(life.events, NAMES[0])
         assert not dossiers._awaited
 
@@ -326,7 +330,7 @@ def test_what_was_read_before_an_entry_came_does_not_hide_it(dropped: bool) -> N
         life.live(Act("outcome", NAMES[0], 0, 0, True))
         if dropped:
             life.live(Act("arrival", NAMES[1], 0, 0, True))
-        life.state.dossiers.bring(awaited, found)
+        life.state.dossiers.complete_lookups(awaited, found)
         assert len(known_of(life.state, NAMES[0])[2]) == 1
 
 
@@ -336,14 +340,14 @@ def test_what_was_read_first_does_not_stand_for_what_was_read_later() -> None:
         for act in (Act("outcome", NAMES[0], 0, 0, True), Act("arrival", NAMES[1], 0, 0, True)):
             life.live(act)
         life.live(Act("arrival", NAMES[2], 0, 0, True, asked=NAMES[0]))
-        life.state.dossiers.bring(awaited, found)
+        life.state.dossiers.complete_lookups(awaited, found)
         assert len(known_of(life.state, NAMES[0])[2]) == 1
 
 
 def caught_up(state: State, log: EventLog, rows: int) -> None:
     """Catch up some entries at a time."""
     for until in range(state.sequence + rows, log.last_sequence + rows, rows):
-        Replay(state).catch_up(log, min(until, log.last_sequence))
+        StateRebuild(state).catch_up(log, min(until, log.last_sequence))
 
 
 @given(st.lists(acts, min_size=1, max_size=25))
@@ -352,9 +356,9 @@ def test_one_by_one_the_log_gives_what_it_gives_in_one_go(script: list[Act]) -> 
     with new_log() as log:
         life = lived(log, script)
         life.flush()
-        state = State(life.pipeline.new_history(), Dossiers(log, life.keys, recent=1))
-        Replay(state).follow(log.events())
-        together = restore(log, life.pipeline, life.entries)
+        state = State(life.pipeline.create_history(), ConsignmentStates(log, life.keys, recent=1))
+        StateRebuild(state).apply_events(log.read_events())
+        together = rebuild_state(log, life.pipeline, life.entries)
         assert knowledge(state, life.keys) == knowledge(together, life.keys)
 
 
@@ -363,19 +367,19 @@ def test_keys_of_other_kinds_are_made_anew_from_the_decrypted_consignments() -> 
     with new_log() as log:
         lived(log, script)
         pipeline, entries = pipeline_of(FeatureConfig(history=HistoryKeys((("office", "carrier"),))))
-        state, keys = restore(log, pipeline, entries), KeyReader(pipeline, entries)
+        state, keys = rebuild_state(log, pipeline, entries), KeyReader(pipeline, entries)
         c = consignment("RB9", 8, 0)
         numbers, counterparts = np.zeros((2, keys.count), dtype=np.uint64)
-        pipeline.key(c, numbers, counterparts)
+        pipeline.fill_keys(c, numbers, counterparts)
         row = np.zeros(len(pipeline.spec), dtype=np.float32)
-        state.arrive("RB9", day_of(c.received_at), numbers, counterparts, row, pipeline.history_at)
-        assert row[pipeline.spec.place("history.office+carrier.arrivals_30d")] == 5
+        state.record_arrival("RB9", to_day(c.received_at), numbers, counterparts, row, pipeline.history_at)
+        assert row[pipeline.spec.get_column("history.office+carrier.arrivals_30d")] == 5
 
 
 @pytest.mark.parametrize("gap", [366, 367])
 def test_a_consignment_is_known_for_366_days_after_it_was_met(gap: int) -> None:
     with new_log() as log:
         life = lived(log, [Act("arrival", "RB1", 0, 0, True), Act("arrival", "RB2", gap, 0, True)])
-        assert (life.state.of("RB1").version is not None) == (gap == 366)
-        again = restore(log, life.pipeline, life.entries)
-        assert (again.of("RB1").version is not None) == (gap == 366)
+        assert (life.state.get_consignment("RB1").version is not None) == (gap == 366)
+        again = rebuild_state(log, life.pipeline, life.entries)
+        assert (again.get_consignment("RB1").version is not None) == (gap == 366)

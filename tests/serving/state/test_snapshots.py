@@ -20,17 +20,17 @@ from support.serving_examples import Client, publish, serving, settings_in
 
 from consignments.errors import ServiceFault
 from serving.event_log.events import Event
-from serving.state.snapshots import NEXT, About, Snapshots, arrays_of, room_for
+from serving.state.snapshots import NEXT_NAME, SnapshotHeader, Snapshots, allocate_copy, copy_arrays
 
-ABOUT = About(1, "a log", 7, "00", "kinds")
+ABOUT = SnapshotHeader(1, "a log", 7, "00", "kinds")
 ARRAYS = {
     "history.heads": np.arange(6, dtype=np.int32).reshape(2, 3),
     "days.marks": np.zeros((0, 2), np.int64),
 }
 
 
-def of_entry(sequence: int) -> About:
-    return About(1, "a log", sequence, "00", "kinds")
+def of_entry(sequence: int) -> SnapshotHeader:
+    return SnapshotHeader(1, "a log", sequence, "00", "kinds")
 
 
 def test_what_was_written_is_read(tmp_path: Path) -> None:
@@ -50,8 +50,11 @@ def test_the_last_two_are_kept_and_nothing_half_written(tmp_path: Path) -> None:
     (tmp_path / "0000000000000003.part").write_bytes(b"half")
     for sequence in (5, 9, 30, 12):
         snapshots.write(of_entry(sequence), ARRAYS)
-    assert [path.name[:16] for path in snapshots.newest_first()] == ["0000000000000012", "0000000000000009"]
-    assert {path.name for path in tmp_path.glob("*.part")} == {NEXT}
+    assert [path.name[:16] for path in snapshots.list_newest_first()] == [
+        "0000000000000012",
+        "0000000000000009",
+    ]
+    assert {path.name for path in tmp_path.glob("*.part")} == {NEXT_NAME}
 
 
 def test_what_is_dropped_is_written_over_and_never_more_than_three_files_are_there(tmp_path: Path) -> None:
@@ -61,7 +64,7 @@ def test_what_is_dropped_is_written_over_and_never_more_than_three_files_are_the
     again = [snapshots.write(of_entry(number), short) for number in range(4, 8)]
     assert [path.stat().st_ino for path in again if path.exists()] == [numbers[2], numbers[0]]
     assert len(list(tmp_path.iterdir())) == 3
-    for path in snapshots.newest_first():
+    for path in snapshots.list_newest_first():
         assert snapshots.read(path)[1]["a"].tolist() == [0, 1, 2]
 
 
@@ -79,15 +82,15 @@ def test_what_must_not_be_written_over_does_not_stop_the_next(tmp_path: Path) ->
     snapshots, other = Snapshots(tmp_path / "snapshots"), tmp_path / "other"
     other.write_bytes(b"not ours")
     snapshots.write(of_entry(1), ARRAYS)
-    (snapshots.folder / NEXT).symlink_to(other)
+    (snapshots.folder / NEXT_NAME).symlink_to(other)
     snapshots.write(of_entry(2), ARRAYS)
-    assert [path.name[:16] for path in snapshots.newest_first()] == [f"{2:016d}", f"{1:016d}"]
+    assert [path.name[:16] for path in snapshots.list_newest_first()] == [f"{2:016d}", f"{1:016d}"]
     assert other.read_bytes() == b"not ours"
 
 
 def test_one_left_half_written_by_a_kill_is_written_over(tmp_path: Path) -> None:
     snapshots = Snapshots(tmp_path)
-    (tmp_path / NEXT).write_bytes(b"half" * 9_000)
+    (tmp_path / NEXT_NAME).write_bytes(b"half" * 9_000)
     path = snapshots.write(ABOUT, ARRAYS)
     assert snapshots.read(path)[0] == ABOUT
     assert list(tmp_path.iterdir()) == [path]
@@ -96,16 +99,16 @@ def test_one_left_half_written_by_a_kill_is_written_over(tmp_path: Path) -> None
 def test_it_is_written_with_rests_and_without_them_once_there_is_a_hurry(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("serving.state.snapshots.RESTS", 1e6)
+    monkeypatch.setattr("serving.state.snapshots.REST_RATIO", 1e6)
     snapshots, written = Snapshots(tmp_path), list[Path]()
     writing = threading.Thread(target=lambda: written.append(snapshots.write(ABOUT, ARRAYS)))
     writing.start()
     writing.join(0.3)
     assert writing.is_alive()
-    assert not snapshots.newest_first()
-    snapshots.hurry()
+    assert not snapshots.list_newest_first()
+    snapshots.skip_pauses()
     writing.join(30)
-    assert written == snapshots.newest_first()
+    assert written == snapshots.list_newest_first()
 
 
 def test_one_that_cannot_be_written_leaves_the_others(
@@ -120,7 +123,7 @@ def test_one_that_cannot_be_written_leaves_the_others(
     monkeypatch.setattr("serving.state.snapshots.flush_file", fail)
     with pytest.raises(OSError, match="no space left"):
         snapshots.write(of_entry(8), ARRAYS)
-    assert snapshots.newest_first() == [good]
+    assert snapshots.list_newest_first() == [good]
     assert snapshots.read(good)[0] == ABOUT
 
 
@@ -143,12 +146,12 @@ def test_a_damaged_one_is_refused(tmp_path: Path, damage: Callable[[Path], None]
     snapshots = Snapshots(tmp_path)
     damage(snapshots.write(ABOUT, ARRAYS))
     with pytest.raises(ServiceFault, match="corrupt: its bytes are not those that were written"):
-        snapshots.read(snapshots.newest_first()[0])
+        snapshots.read(snapshots.list_newest_first()[0])
 
 
 def test_one_of_another_format_is_refused(tmp_path: Path) -> None:
     snapshots = Snapshots(tmp_path)
-    path = snapshots.write(About(2, "a log", 7, "00", "kinds"), ARRAYS)
+    path = snapshots.write(SnapshotHeader(2, "a log", 7, "00", "kinds"), ARRAYS)
     with pytest.raises(ServiceFault, match="of another version; got format 2; expected format 1"):
         snapshots.read(path)
 
@@ -165,7 +168,7 @@ def test_objects_are_never_loaded(tmp_path: Path) -> None:
 def test_arrays_of_many_pieces_come_back_as_they_were(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("serving.state.snapshots.PIECE_BYTES", 7)
+    monkeypatch.setattr("serving.state.snapshots.CHUNK_BYTES", 7)
     pairs = np.array([(1, 0.5), (2, 1.5)], dtype=[("key", "<u8"), ("rate", "<f4")])
     arrays = {"table": np.arange(12.0).reshape(3, 4), "pairs": pairs, "none": np.zeros(0, dtype=np.uint64)}
     snapshots = Snapshots(tmp_path)
@@ -223,7 +226,7 @@ def test_a_restart_takes_the_newest_snapshot_and_what_came_since(stopped: Path) 
 
 
 def newest(folder: Path, place: int = 0) -> Path:
-    return Snapshots(folder / "snapshots").newest_first()[place]
+    return Snapshots(folder / "snapshots").list_newest_first()[place]
 
 
 @pytest.mark.parametrize("damaged", [1, 2])
@@ -323,11 +326,11 @@ def test_where_none_can_be_written_the_service_goes_on_and_says_so(
 
     with monkeypatch.context() as broken, capture_logs() as told:
         broken.setattr(client.service.snapshots, "write", fail)
-        client.portal.call(client.service._keep)
+        client.portal.call(client.service._write_snapshot)
         assert [line["reason"] for line in told] == ["no space left on device"]
         assert "npsrisk_snapshot_failed 1.0" in client.get("/metrics").text
     score(client, "RB2")
-    client.portal.call(client.service._keep)
+    client.portal.call(client.service._write_snapshot)
     assert "npsrisk_snapshot_failed 0.0" in client.get("/metrics").text
     assert "npsrisk_snapshot_sequence 2.0" in client.get("/metrics").text
 
@@ -336,7 +339,7 @@ def test_no_name_of_anybody_or_anything_is_in_a_snapshot(client: Client) -> None
     score(client, "RB123456785GB")
     client.post("/v1/outcomes", make_outcome("RB123456785GB", result="nps"))
     client.post("/v1/alerts", {"alert_id": "A1", "issued_at": day(1), "sender_name": "Orchid"})
-    client.portal.call(client.service._keep)
+    client.portal.call(client.service._write_snapshot)
     written = newest(client.service.settings.state_dir).read_bytes()
     assert len(written) > 1000
     for word in (b"RB123456785GB", b"Orchid", b"Harbour", b"Kim", b"7946", b"cotton"):
@@ -346,15 +349,15 @@ def test_no_name_of_anybody_or_anything_is_in_a_snapshot(client: Client) -> None
 def test_a_copy_into_memory_taken_before_is_that_of_now_and_stays_so(client: Client) -> None:
     score(client, "RB1")
     state = client.service.state
-    room = room_for(state)
+    room = allocate_copy(state)
     score(client, "RB2")
-    copy, plain = arrays_of(state, room), arrays_of(state)
+    copy, plain = copy_arrays(state, room), copy_arrays(state)
     score(client, "RB3", sender_name="Somebody else")
     assert {name: array.tobytes() for name, array in copy.items()} == {
         name: array.tobytes() for name, array in plain.items()
     }
     assert np.shares_memory(copy["index.words"], room["index.words"])
-    grown = arrays_of(state, {name: array[:1] for name, array in room.items()})
+    grown = copy_arrays(state, {name: array[:1] for name, array in room.items()})
     assert grown["index.words"].tobytes() == state.dossiers.index.words.tobytes()
 
 
@@ -400,12 +403,12 @@ def test_no_snapshot_is_written_before_its_entries_are_on_disk(
     answer = client.portal.start_task_soon(post)
     while client.service.committer.waiting == 0:
         time.sleep(0.001)
-    kept = client.portal.start_task_soon(client.service._keep)
+    kept = client.portal.start_task_soon(client.service._write_snapshot)
     time.sleep(0.1)
-    assert not snapshots.newest_first()
+    assert not snapshots.list_newest_first()
     disk.set()
     kept.result(30)
-    assert [path.name[:16] for path in snapshots.newest_first()] == ["0000000000000001"]
+    assert [path.name[:16] for path in snapshots.list_newest_first()] == ["0000000000000001"]
     assert answer.result(30).status_code == 200
 
 
@@ -431,7 +434,7 @@ def test_what_comes_in_while_a_model_with_other_keys_is_taken_is_counted_by_it(
     client: Client, tmp_path: Path, other_bundle: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     score(client, "RB1")
-    restore, late = client.service._restore, iter(["RB2", "RB3"])
+    restore, late = client.service._rebuild_state, iter(["RB2", "RB3"])
 
     def restore_while_calls_come_in(*given: Any) -> Any:
         state = restore(*given)
@@ -442,8 +445,8 @@ def test_what_comes_in_while_a_model_with_other_keys_is_taken_is_counted_by_it(
         )
         return state
 
-    monkeypatch.setattr(client.service, "_restore", restore_while_calls_come_in)
-    monkeypatch.setattr("serving.service.MOST_AT_ONCE", 0)
+    monkeypatch.setattr(client.service, "_rebuild_state", restore_while_calls_come_in)
+    monkeypatch.setattr("serving.service.MAX_BLOCKING_ENTRIES", 0)
     publish(tmp_path, other_bundle, "2")
     client.look()
     features = score(client, "RB4", received_at=day(2))["features"]

@@ -6,7 +6,7 @@ from hypothesis import strategies as st
 from prometheus_client import CollectorRegistry, Counter, Histogram, generate_latest
 from prometheus_client.registry import Collector
 
-from serving.telemetry.counters import Counts, Histograms
+from serving.telemetry.counters import LabeledCounters, LabeledHistograms
 
 BOUNDS = (0.001, 0.5, 1.0, 5.0)
 
@@ -22,7 +22,7 @@ def lines_of(registry: CollectorRegistry) -> list[str]:
 
 
 class Both(Collector):
-    def __init__(self, *each: Histograms | Counts) -> None:
+    def __init__(self, *each: LabeledHistograms | LabeledCounters) -> None:
         self.each = each
 
     def collect(self):
@@ -36,7 +36,7 @@ class Both(Collector):
     )
 )
 def test_a_histogram_is_that_of_the_library(values) -> None:
-    ours = Histograms("h", "told", ("call",), BOUNDS)
+    ours = LabeledHistograms("h", "told", ("call",), BOUNDS)
     registry = CollectorRegistry()
     theirs = Histogram("h", "told", ["call"], buckets=BOUNDS, registry=registry)
     for call, value in values:
@@ -46,7 +46,7 @@ def test_a_histogram_is_that_of_the_library(values) -> None:
 
 
 def test_a_count_is_that_of_the_library() -> None:
-    ours = Counts("c", "told", ("call", "status"))
+    ours = LabeledCounters("c", "told", ("call", "status"))
     registry = CollectorRegistry()
     theirs = Counter("c", "told", ["call", "status"], registry=registry)
     for status in ("200", "200", "503"):
@@ -55,6 +55,8 @@ def test_a_count_is_that_of_the_library() -> None:
     assert told_by(Both(ours)) == lines_of(registry)
 
 
-@pytest.mark.parametrize("made", [Counts("c", "told", ("a",)), Histograms("h", "told", ("a",), BOUNDS)])
-def test_what_was_never_counted_is_named_all_the_same(made: Counts | Histograms) -> None:
+@pytest.mark.parametrize(
+    "made", [LabeledCounters("c", "told", ("a",)), LabeledHistograms("h", "told", ("a",), BOUNDS)]
+)
+def test_what_was_never_counted_is_named_all_the_same(made: LabeledCounters | LabeledHistograms) -> None:
     assert any(line.startswith("# TYPE") for line in told_by(Both(made)))

@@ -8,17 +8,17 @@ import pytest
 from support.examples import day, make_consignment
 from support.serving_examples import DATA_KEY, Client, publish, serving, settings_in
 
-from features.config import Columns, FeatureConfig
-from features.fitted import Fitted, fit_features
+from features.config import ExtraColumns, FeatureConfig
+from features.fitted import FittedParameters, fit_features
 from features.history.pseudonyms import Pseudonyms
 from features.pipeline import Pipeline
-from serving.telemetry.data_quality import AT_A_TIME, Traffic
+from serving.telemetry.data_quality import BATCH_CONSIGNMENTS, DataQualityCounters
 
 
-def learnt(config: FeatureConfig) -> Fitted:
+def learnt(config: FeatureConfig) -> FittedParameters:
     """Vocabularies that know one carrier, one office and one tax type."""
     known = [make_consignment(f"RB{number}", received_at=day(1)) for number in range(30)]
-    record = config.record_type()
+    record = config.build_record_type()
     rows = [
         record(**msgspec.structs.asdict(c), **({"tax_type": "A"} if config.columns.category else {}))
         for c in known
@@ -26,13 +26,13 @@ def learnt(config: FeatureConfig) -> Fitted:
     return fit_features(rows, config, np.arange(30) % 2, np.ones(30))
 
 
-@pytest.mark.parametrize("together", [1, 7, AT_A_TIME, 200])
+@pytest.mark.parametrize("together", [1, 7, BATCH_CONSIGNMENTS, 200])
 def test_each_missing_field_and_unknown_code_is_counted(together: int) -> None:
-    config = FeatureConfig(columns=Columns(category=("tax_type",)))
-    record = config.record_type()
+    config = FeatureConfig(columns=ExtraColumns(category=("tax_type",)))
+    record = config.build_record_type()
     pipeline = Pipeline(config, learnt(config), Pseudonyms(DATA_KEY))
-    traffic = Traffic()
-    traffic.follow(record, pipeline.spec)
+    traffic = DataQualityCounters()
+    traffic.configure(record, pipeline.spec)
     carriers = ["Royal Mail", "Nobody Air", None]
     cs = [
         record(
@@ -44,9 +44,9 @@ def test_each_missing_field_and_unknown_code_is_counted(together: int) -> None:
     keys, counterparts = np.zeros((2, len(pipeline.kinds)), dtype=np.uint64)
     X = np.zeros((90, len(pipeline.spec)), dtype=np.float32)
     for c, row in zip(cs, X, strict=True):
-        pipeline.describe(c, row, keys, counterparts)
+        pipeline.fill_row(c, row, keys, counterparts)
     for start in range(0, 90, together):
-        traffic.note(cs[start : start + together], X[start : start + together])
+        traffic.record(cs[start : start + together], X[start : start + together])
     traffic.flush()
     traffic.flush()
     assert (traffic.missing["carrier",], traffic.missing["office",]) == (30, 0)

@@ -5,7 +5,7 @@ import pandas as pd
 import pytest
 
 from training.data import data_hash as digests
-from training.data.data_hash import data_sha256
+from training.data.data_hash import hash_tables
 
 
 def table():
@@ -22,7 +22,7 @@ def table():
 
 
 def digest(frame):
-    return data_sha256({"consignments": frame})
+    return hash_tables({"consignments": frame})
 
 
 @pytest.mark.parametrize(
@@ -85,4 +85,4 @@ def test_rows_far_beyond_the_first_block_count():
 
 
 def test_an_absent_table_differs_from_an_empty_one():
-    assert data_sha256({"alerts": None}) != data_sha256({"alerts": pd.DataFrame()})
+    assert hash_tables({"alerts": None}) != hash_tables({"alerts": pd.DataFrame()})

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from training.data.propensity import known_probability, result_weights
+from training.data.propensity import compute_result_weights, estimate_known_probability
 
 ROWS = 6000
 NUMBERS = np.random.default_rng(5)
@@ -15,7 +15,7 @@ KNOWN = NUMBERS.random(ROWS) < CHANCE
 
 def estimate(**changes):
     given = {"X": X, "known": KNOWN, "traffic": np.ones(ROWS), "day": DAY, "seed": 1} | changes
-    return known_probability(**given)
+    return estimate_known_probability(**given)
 
 
 def test_rows_of_a_kind_that_is_opened_often_get_a_high_probability():
@@ -27,7 +27,7 @@ def test_rows_of_a_kind_that_is_opened_often_get_a_high_probability():
 
 def test_the_weights_bring_back_the_traffic_and_a_rate_the_opened_ones_hide():
     positive = NUMBERS.random(ROWS) < np.where(X[:, 0] > 0.5, 0.3, 0.05)
-    weight = result_weights(KNOWN, np.full(ROWS, np.nan), estimate())
+    weight = compute_result_weights(KNOWN, np.full(ROWS, np.nan), estimate())
     corrected = (weight * positive).sum() / weight.sum()
     assert corrected == pytest.approx(positive.mean(), abs=0.03)
     assert positive[KNOWN].mean() > positive.mean() + 0.08
@@ -46,13 +46,13 @@ def test_where_every_result_is_known_the_probability_is_one():
 
 def test_a_logged_probability_is_used_as_it_is():
     logged = np.array([0.5, 0.25, np.nan])
-    assert result_weights(np.array([True, True, False]), logged, None).tolist() == [2.0, 4.0, 0.0]
+    assert compute_result_weights(np.array([True, True, False]), logged, None).tolist() == [2.0, 4.0, 0.0]
 
 
 def test_of_a_logged_and_an_estimated_probability_the_larger_holds():
     logged = np.array([0.001, np.nan, 0.5])
     estimated = np.array([0.2, 0.1, 0.1])
-    assert result_weights(np.ones(3, dtype=bool), logged, estimated).tolist() == [5.0, 10.0, 2.0]
+    assert compute_result_weights(np.ones(3, dtype=bool), logged, estimated).tolist() == [5.0, 10.0, 2.0]
 
 
 def test_the_same_seed_gives_the_same_estimate():

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from consignments.errors import BadInput
 from consignments.visibility import to_us
 from training.config import SplitConfig
-from training.data.splits import OUTSIDE, TEST, TRAIN, VALIDATION, split_by_time, split_for_work
+from training.data.splits import OUTSIDE, TEST, TRAIN, VALIDATION, split_by_time, split_without_test
 
 
 def moment(month, day, hour=0):
@@ -38,7 +38,7 @@ def test_training_and_validation_know_what_was_visible_the_day_the_test_begins()
 
 
 def test_without_a_test_period_training_and_validation_end_as_late_as_they_can():
-    split = split_for_work(moment(1, 1, 7), moment(7, 1), delayed())
+    split = split_without_test(moment(1, 1, 7), moment(7, 1), delayed())
     assert (split.train.begins, split.train.ends) == (moment(1, 1), moment(5, 6))
     assert (split.validation.begins, split.validation.ends) == (moment(5, 20), moment(6, 17))
     assert [period.labels_by for period in split.periods] == [moment(7, 1)] * 3
@@ -47,7 +47,7 @@ def test_without_a_test_period_training_and_validation_end_as_late_as_they_can()
 
 def test_a_model_for_work_says_when_there_is_too_little_time():
     with pytest.raises(BadInput, match="too little time to train on") as refused:
-        split_for_work(moment(6, 1), moment(7, 1), delayed())
+        split_without_test(moment(6, 1), moment(7, 1), delayed())
     assert "at least 57 days" in str(refused.value)
 
 
@@ -66,7 +66,7 @@ def test_a_model_for_work_says_when_there_is_too_little_time():
     ],
 )
 def test_an_arrival_at_the_edge_of_a_period_falls_on_the_right_side(received, part):
-    assert example().parts(np.array([to_us(received)])).tolist() == [part]
+    assert example().assign_parts(np.array([to_us(received)])).tolist() == [part]
 
 
 def test_where_labels_stop_early_the_test_ends_with_the_last_of_them():

@@ -9,11 +9,11 @@ from training.config import SplitConfig, WeightsConfig
 from training.data.splits import OUTSIDE, TEST, TRAIN, VALIDATION
 from training.data.training_set import (
     build_data_set,
-    effective_sample_size,
-    inverse_propensity,
-    labels_at,
-    standing,
-    true_labels,
+    compute_effective_sample_size,
+    compute_inverse_propensity,
+    get_labels_as_of,
+    get_true_labels,
+    select_current_outcomes,
 )
 
 AS_OF = pd.Timestamp("2024-07-01", tz="UTC").to_pydatetime()
@@ -43,7 +43,7 @@ def at(text):
 
 
 def labels(parcels, outcomes, moment, target="nps"):
-    return labels_at(frame(parcels)["consignment_id"], frame(outcomes), at(moment), target)
+    return get_labels_as_of(frame(parcels)["consignment_id"], frame(outcomes), at(moment), target)
 
 
 TWO = [parcel("A", "2024-03-01"), parcel("B", "2024-03-01")]
@@ -99,7 +99,7 @@ def test_of_results_known_at_one_moment_the_last_in_the_log_stands():
         outcome("A", "clear", "2024-03-20", sequence=9),
         outcome("A", "nps", "2024-03-20", sequence=4),
     ]
-    assert standing(frame(outcomes), 2**62)["result"].tolist() == ["clear"]
+    assert select_current_outcomes(frame(outcomes), 2**62)["result"].tolist() == ["clear"]
 
 
 def test_a_parcel_that_waits_for_the_laboratory_counts_as_chosen():
@@ -110,24 +110,24 @@ def test_a_parcel_that_waits_for_the_laboratory_counts_as_chosen():
 
 def test_truth_labels_every_consignment():
     truth = pd.DataFrame({"consignment_id": ["B", "A"], "result": ["nps", "clear"]})
-    seen = true_labels(frame(TWO)["consignment_id"], truth, "nps")
+    seen = get_true_labels(frame(TWO)["consignment_id"], truth, "nps")
     assert (seen.known.tolist(), seen.positive.tolist()) == ([True, True], [False, True])
 
 
 def test_truth_of_another_world_is_refused():
     with pytest.raises(BadInput, match="another world"):
-        true_labels(
+        get_true_labels(
             frame(TWO)["consignment_id"], pd.DataFrame({"consignment_id": ["Z"], "result": ["nps"]}), "nps"
         )
 
 
 def test_a_row_without_a_logged_probability_stands_for_itself():
-    assert inverse_propensity(np.array([0.01, 0.25, np.nan]), clip=10).tolist() == [10.0, 4.0, 1.0]
+    assert compute_inverse_propensity(np.array([0.01, 0.25, np.nan]), clip=10).tolist() == [10.0, 4.0, 1.0]
 
 
 def test_one_heavy_row_makes_the_effective_sample_small():
-    assert effective_sample_size(np.array([1.0, 1.0, 1.0, 1.0])) == 4
-    assert effective_sample_size(np.array([100.0, 1.0, 1.0, 1.0])) == pytest.approx(1.06, abs=0.01)
+    assert compute_effective_sample_size(np.array([1.0, 1.0, 1.0, 1.0])) == 4
+    assert compute_effective_sample_size(np.array([100.0, 1.0, 1.0, 1.0])) == pytest.approx(1.06, abs=0.01)
 
 
 PERIODS = {TRAIN: "2024-02", VALIDATION: "2024-04", TEST: "2024-06"}

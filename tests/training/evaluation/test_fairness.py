@@ -5,8 +5,8 @@ import pytest
 from support.training_judged import QUICK
 
 from features.spec import Feature, Spec
-from training.evaluation.fairness import COLUMNS, consignee_kind, fairness_rows
-from training.evaluation.metrics import Traffic
+from training.evaluation.fairness import COLUMNS, classify_consignee, compute_fairness_rows
+from training.evaluation.metrics import ScoredPeriod
 
 DAYS, A_DAY = 10, 100
 
@@ -15,7 +15,7 @@ def world(positive=None, labelled=None, days=DAYS):
     """Give days of a hundred consignments of which country AA has the highest scores of ten, and BB the rest."""
     rows = days * A_DAY
     place = np.arange(rows) % A_DAY
-    return Traffic(
+    return ScoredPeriod(
         score=1.0 - place / A_DAY,
         day=20_000 + np.arange(rows) // A_DAY,
         office=np.full(rows, "Incheon", dtype=object),
@@ -27,7 +27,7 @@ def world(positive=None, labelled=None, days=DAYS):
 
 
 def rows_of(traffic, capacity=5, config=QUICK):
-    return {row["value"]: row for row in fairness_rows(traffic, capacity, config, "outcomes")}
+    return {row["value"]: row for row in compute_fairness_rows(traffic, capacity, config, "outcomes")}
 
 
 def test_a_group_that_fills_the_list_bears_it_all():
@@ -69,14 +69,14 @@ def test_where_nothing_of_the_chosen_is_known_the_burden_is_unknown_and_not_zero
 
 
 def test_every_row_has_the_same_columns():
-    assert {tuple(row) for row in fairness_rows(world(), 5, QUICK, "truth")} == {COLUMNS}
+    assert {tuple(row) for row in compute_fairness_rows(world(), 5, QUICK, "truth")} == {COLUMNS}
 
 
 def test_small_groups_are_told_together():
     traffic = world()
     names = traffic.slices["departure"].copy()
     names[:3], names[3:6] = "CC", "DD"
-    small = Traffic(
+    small = ScoredPeriod(
         traffic.score,
         traffic.day,
         traffic.office,
@@ -110,4 +110,4 @@ SPEC = Spec(
 )
 def test_the_kind_of_a_consignee_is_read_from_features(business, post_box, virtual_office, kind):
     row = np.array([[business, post_box, virtual_office]], dtype=np.float32)
-    assert consignee_kind(row, SPEC).tolist() == [kind]
+    assert classify_consignee(row, SPEC).tolist() == [kind]

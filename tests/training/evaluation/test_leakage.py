@@ -7,29 +7,29 @@ import pytest
 from support.examples import MONDAY, day, make_consignment, make_outcome
 
 from consignments.records import Consignment, Outcome
-from consignments.tables import check_frame, frame_of
-from features.batch import BATCH_KEY, Matrix, Tables, feature_matrix
+from consignments.tables import build_frame, check_frame
+from features.batch import BATCH_KEY, FeatureMatrix, Tables, compute_feature_matrix
 from features.config import FeatureConfig
-from features.fitted import Fitted
+from features.fitted import FittedParameters
 from features.history.pseudonyms import Pseudonyms
 from features.spec import Feature, Spec
 from training.evaluation.leakage import (
     BOUNDS,
-    FILLED,
-    MOVED,
-    TELLING,
-    VISIBLE,
-    Cut,
-    filled_when_opened,
-    moved_by_later,
-    tables_as_of,
-    telling_column,
-    visible_on_arrival,
+    EARLY_RESULTS,
+    FILLED_COLUMN,
+    LATER_CHANGES,
+    PREDICTIVE_COLUMN,
+    TimeCutoff,
+    check_early_results,
+    check_filled_columns,
+    check_later_changes,
+    check_predictive_column,
+    get_tables_as_of,
 )
-from training.evaluation.metrics import Traffic
+from training.evaluation.metrics import ScoredPeriod
 
 ROWS = 200
-CONFIG, FITTED, PSEUDONYMS = FeatureConfig(), Fitted.nothing(), Pseudonyms(BATCH_KEY)
+CONFIG, FITTED, PSEUDONYMS = FeatureConfig(), FittedParameters.create_empty(), Pseudonyms(BATCH_KEY)
 
 
 def tables(delay: timedelta = timedelta(days=9)) -> Tables:
@@ -46,23 +46,25 @@ def tables(delay: timedelta = timedelta(days=9)) -> Tables:
         for n, moment in enumerate(arrivals)
     ]
     return Tables(
-        check_frame(frame_of(many, Consignment), Consignment).frame,
-        check_frame(frame_of(found, Outcome), Outcome).frame,
+        check_frame(build_frame(many, Consignment), Consignment).frame,
+        check_frame(build_frame(found, Outcome), Outcome).frame,
     )
 
 
-def described(given: Tables) -> Matrix:
+def described(given: Tables) -> FeatureMatrix:
     """Give the features of the last half."""
-    return feature_matrix(given, CONFIG, FITTED, PSEUDONYMS, keep=np.arange(ROWS) >= ROWS // 2)
+    return compute_feature_matrix(given, CONFIG, FITTED, PSEUDONYMS, keep=np.arange(ROWS) >= ROWS // 2)
 
 
 def test_honest_features_do_not_move_when_the_tables_end_at_their_moment() -> None:
-    row = moved_by_later(tables(), described(tables()), CONFIG, FITTED, PSEUDONYMS)
-    assert (row["look"], row["found"], row["rows"]) == (MOVED, 0.0, ROWS // 4 + 1)
+    row = check_later_changes(tables(), described(tables()), CONFIG, FITTED, PSEUDONYMS)
+    assert (row["look"], row["found"], row["rows"]) == (LATER_CHANGES, 0.0, ROWS // 4 + 1)
 
 
 def test_features_that_knew_results_of_later_move_and_are_named() -> None:
-    row = moved_by_later(tables(), described(tables(delay=timedelta(hours=1))), CONFIG, FITTED, PSEUDONYMS)
+    row = check_later_changes(
+        tables(), described(tables(delay=timedelta(hours=1))), CONFIG, FITTED, PSEUDONYMS
+    )
     assert row["found"] == 1.0
     assert str(row["where"]).startswith("history.")
 
@@ -70,7 +72,7 @@ def test_features_that_knew_results_of_later_move_and_are_named() -> None:
 def test_tables_as_of_a_moment_hold_what_was_there_and_hide_what_came() -> None:
     given = tables()
     withdrawn = given.consignments.assign(cancelled_at=given.consignments["received_at"] + timedelta(days=2))
-    seen, kept = tables_as_of(Tables(withdrawn, given.outcomes), Cut(day_us(10.0), None))
+    seen, kept = get_tables_as_of(Tables(withdrawn, given.outcomes), TimeCutoff(day_us(10.0), None))
     assert kept.sum() == len(seen.consignments) == 101
     assert seen.consignments["cancelled_at"].notna().sum() == 81
     assert seen.outcomes is not None
@@ -84,7 +86,7 @@ def test_tables_of_a_log_end_at_a_place_of_the_log() -> None:
         given.consignments.assign(sequence=np.arange(ROWS)),
         given.outcomes.assign(sequence=ROWS + np.arange(ROWS)),
     )
-    seen, _ = tables_as_of(logged, Cut(day_us(0.0), ROWS + 4))
+    seen, _ = get_tables_as_of(logged, TimeCutoff(day_us(0.0), ROWS + 4))
     assert seen.outcomes is not None
     assert (len(seen.consignments), len(seen.outcomes)) == (ROWS, 5)
 
@@ -97,18 +99,18 @@ def day_us(days: float) -> int:
 def test_results_dated_at_the_arrival_are_counted(delay: timedelta, share: float) -> None:
     given = tables(delay)
     assert given.outcomes is not None
-    row = visible_on_arrival(given.consignments, given.outcomes)
-    assert (row["look"], row["found"], row["rows"]) == (VISIBLE, share, ROWS)
+    row = check_early_results(given.consignments, given.outcomes)
+    assert (row["look"], row["found"], row["rows"]) == (EARLY_RESULTS, share, ROWS)
 
 
-def matrix(X: np.ndarray) -> Matrix:
+def matrix(X: np.ndarray) -> FeatureMatrix:
     names = [Feature(f"made.f{place}", "count", "r", "D") for place in range(X.shape[1])]
-    return Matrix(X.astype(np.float32), np.arange(len(X)), Spec(names))
+    return FeatureMatrix(X.astype(np.float32), np.arange(len(X)), Spec(names))
 
 
-def traffic(positive: np.ndarray) -> Traffic:
+def traffic(positive: np.ndarray) -> ScoredPeriod:
     rows = len(positive)
-    return Traffic(
+    return ScoredPeriod(
         score=np.zeros(rows),
         day=np.arange(rows) % 20,
         office=np.full(rows, "", dtype=object),
@@ -123,28 +125,29 @@ def test_the_column_that_is_the_result_is_named_also_where_it_only_lacks_for_fin
     rng = np.random.default_rng(1)
     positive = rng.random(2000) < 0.05
     X = rng.normal(size=(2000, 3)) + 0.8 * positive[:, None]
-    honest = telling_column(matrix(X), traffic(positive))
-    assert 0.5 < float(honest["found"]) < BOUNDS[TELLING]
+    honest = check_predictive_column(matrix(X), traffic(positive))
+    assert 0.5 < float(honest["found"]) < BOUNDS[PREDICTIVE_COLUMN]
     X[:, 1] = np.where(positive, np.nan, 1.0) if missing else 1.0 - positive
-    row = telling_column(matrix(X), traffic(positive))
-    assert (row["look"], row["found"], row["where"]) == (TELLING, 1.0, "made.f1")
+    row = check_predictive_column(matrix(X), traffic(positive))
+    assert (row["look"], row["found"], row["where"]) == (PREDICTIVE_COLUMN, 1.0, "made.f1")
 
 
 def test_with_too_few_finds_no_column_can_be_told() -> None:
-    row = telling_column(matrix(np.ones((100, 2))), traffic(np.arange(100) < 3))
+    row = check_predictive_column(matrix(np.ones((100, 2))), traffic(np.arange(100) < 3))
     assert np.isnan(row["found"])
 
 
 def test_a_column_that_only_opened_consignments_have_is_named_with_its_channel() -> None:
     frame = tables().consignments.assign(hs_code="851712", description="phones")
     opened = np.arange(ROWS) % 3 == 0
-    assert filled_when_opened(frame, opened, Consignment)["found"] == 0.0
+    assert check_filled_columns(frame, opened, Consignment)["found"] == 0.0
     told = frame.assign(hs_code=frame["hs_code"].where(opened))
-    row = filled_when_opened(told, opened, Consignment)
-    assert (row["look"], row["where"]) == (FILLED, "hs_code in postal")
-    assert float(row["found"]) > BOUNDS[FILLED]
+    row = check_filled_columns(told, opened, Consignment)
+    assert (row["look"], row["where"]) == (FILLED_COLUMN, "hs_code in postal")
+    assert float(row["found"]) > BOUNDS[FILLED_COLUMN]
     # Where the opened are few, a difference as large says less.
     few = np.arange(ROWS) < 2
     assert (
-        filled_when_opened(frame.assign(hs_code=frame["hs_code"].where(few)), few, Consignment)["found"] < 0.5
+        check_filled_columns(frame.assign(hs_code=frame["hs_code"].where(few)), few, Consignment)["found"]
+        < 0.5
     )

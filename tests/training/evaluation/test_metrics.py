@@ -6,14 +6,14 @@ import pytest
 from consignments.errors import UnknownName
 from training.config import EvaluationConfig
 from training.evaluation.metrics import (
-    Traffic,
-    capacity_curve,
-    daily_capacity,
-    difference,
+    ScoredPeriod,
+    compute_capacity_curve,
+    compute_daily_capacity,
+    escape_metric_name,
+    estimate_difference,
     evaluate,
-    metric_safe,
-    office_days,
-    taken_at_capacity,
+    index_office_days,
+    select_at_capacity,
 )
 
 QUICK = EvaluationConfig(resamples=20, smallest_slice=2)
@@ -22,7 +22,7 @@ QUICK = EvaluationConfig(resamples=20, smallest_slice=2)
 def traffic(score, positive, labelled=None, weight=None, day=None, office=None, **slices):
     rows = len(score)
     labelled = np.ones(rows, dtype=bool) if labelled is None else np.array(labelled, dtype=bool)
-    return Traffic(
+    return ScoredPeriod(
         score=np.array(score, dtype=float),
         day=np.arange(rows) % 4 if day is None else np.array(day),
         office=np.full(rows, "Incheon", dtype=object) if office is None else np.array(office, dtype=object),
@@ -121,11 +121,11 @@ def test_where_nothing_above_the_cut_is_labelled_the_metric_is_not_logged():
     labelled = np.arange(100) >= 50
     found = evaluate(traffic(falling(100), np.arange(100) % 2 == 0, labelled), QUICK)
     assert np.isnan(found["precision_at_1pct"].value)
-    assert "test/precision_at_1pct" not in found.flat("test")
+    assert "test/precision_at_1pct" not in found.flatten_metrics("test")
 
 
 def test_logged_names_carry_the_interval():
-    flat = evaluate(traffic(falling(100), np.arange(100) % 9 == 0), QUICK).flat("test")
+    flat = evaluate(traffic(falling(100), np.arange(100) % 9 == 0), QUICK).flatten_metrics("test")
     for name in (
         "roc_auc",
         "average_precision",
@@ -159,7 +159,7 @@ def test_an_unknown_metric_names_the_nearest():
 
 
 def test_a_metric_name_holds_only_what_mlflow_allows():
-    assert metric_safe("Incheon (post) / 인천") == "Incheon _post_ _ __"
+    assert escape_metric_name("Incheon (post) / 인천") == "Incheon _post_ _ __"
 
 
 def test_scores_equal_to_the_rates_are_calibrated_and_doubled_ones_are_not():
@@ -182,7 +182,7 @@ def test_each_office_takes_its_best_of_each_day_with_ties_by_lot():
     group = np.array([0, 1, 1, 2, 0, 5, 3])
     office = np.array(["A", "A", "A", "A", "B", "B", "A"], dtype=object)
     day = np.array([1, 1, 1, 1, 1, 1, 2])
-    assert taken_at_capacity(group, office_days(office, day), 2).tolist() == [1, 0.5, 0.5, 0, 1, 1, 1]
+    assert select_at_capacity(group, index_office_days(office, day), 2).tolist() == [1, 0.5, 0.5, 0, 1, 1, 1]
 
 
 def test_capacity_is_what_was_opened_unless_configured():
@@ -196,7 +196,7 @@ def test_capacity_is_what_was_opened_unless_configured():
 
 def test_where_everything_is_labelled_the_capacity_is_one_percent():
     everything = traffic(falling(800), np.arange(800) < 9, day=np.repeat([1, 2], 400))
-    assert daily_capacity(everything, QUICK) == 4
+    assert compute_daily_capacity(everything, QUICK) == 4
     assert evaluate(everything, QUICK)["precision_at_capacity"].value == 0.5
 
 
@@ -234,7 +234,7 @@ def test_intervals_cover_the_truth_about_as_often_as_they_say():
 def test_the_curve_agrees_with_the_metric():
     positive = np.arange(100) < 7
     seen = traffic(falling(100), positive)
-    curve = capacity_curve(seen, np.array([0.01, 0.05]), QUICK)
+    curve = compute_capacity_curve(seen, np.array([0.01, 0.05]), QUICK)
     found = evaluate(seen, QUICK)
     assert curve["recall"] == [found["recall_at_1pct"], found["recall_at_5pct"]]
 
@@ -247,7 +247,7 @@ def test_scores_that_are_not_numbers_are_refused():
 def test_a_score_does_not_differ_from_itself_and_clearly_from_its_reverse():
     positive = np.arange(200) < 12
     seen = traffic(falling(200), positive)
-    mine, reverse = evaluate(seen, QUICK), evaluate(seen.scored(-seen.score), QUICK)
-    same = difference(mine, evaluate(seen, QUICK), "recall_at_5pct")
+    mine, reverse = evaluate(seen, QUICK), evaluate(seen.replace_score(-seen.score), QUICK)
+    same = estimate_difference(mine, evaluate(seen, QUICK), "recall_at_5pct")
     assert (same.value, same.low, same.high) == (0, 0, 0)
-    assert difference(mine, reverse, "recall_at_5pct").low > 0.5
+    assert estimate_difference(mine, reverse, "recall_at_5pct").low > 0.5

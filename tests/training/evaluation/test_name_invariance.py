@@ -6,22 +6,22 @@ from support.examples import make_consignment
 
 from features.batch import BATCH_KEY
 from features.config import FeatureConfig
-from features.fitted import Fitted
+from features.fitted import FittedParameters
 from features.history.pseudonyms import Pseudonyms
 from features.pipeline import Pipeline
 from models.calibration import Calibration
 from training.evaluation.name_invariance import (
-    BOUND,
     COLUMNS,
+    MAX_LOG_ODDS_CHANGE,
     NAMES,
-    evenly,
+    find_worst_move,
     is_person,
-    name_swap_rows,
+    measure_name_swaps,
+    sample_evenly,
     swap_names,
-    worst_move,
 )
 
-CONFIG, FITTED = FeatureConfig(), Fitted.nothing()
+CONFIG, FITTED = FeatureConfig(), FittedParameters.create_empty()
 PIPELINE = Pipeline(CONFIG, FITTED, Pseudonyms(BATCH_KEY))
 
 
@@ -31,9 +31,9 @@ class Model:
     calibration = Calibration(2.0, 0.0, {})
 
     def __init__(self, feature):
-        self._place = PIPELINE.spec.place(feature)
+        self._place = PIPELINE.spec.get_column(feature)
 
-    def raw(self, X):
+    def predict_raw(self, X):
         return np.nan_to_num(X[:, self._place].astype(np.float64))
 
 
@@ -41,7 +41,7 @@ def described(records):
     X = np.zeros((len(records), len(PIPELINE.spec)), dtype=np.float32)
     keys = np.zeros(len(PIPELINE.kinds), dtype=np.uint64)
     for row, record in zip(X, records, strict=True):
-        PIPELINE.describe(record, row, keys, keys.copy())
+        PIPELINE.fill_row(record, row, keys, keys.copy())
     X[:, PIPELINE.history_at :] = 7.0
     return X
 
@@ -53,14 +53,14 @@ PEOPLE = [
 
 
 def measured(feature, records=PEOPLE):
-    return name_swap_rows(records, described(records), Model(feature), CONFIG, FITTED)
+    return measure_name_swaps(records, described(records), Model(feature), CONFIG, FITTED)
 
 
 def test_a_score_that_reads_no_name_does_not_move():
     rows = measured("value.declared")
     assert {tuple(row) for row in rows} == {COLUMNS}
     assert [row["language"] for row in rows] == ["all", *NAMES]
-    assert worst_move(rows) == rows[0]["move_largest"] == 0.0
+    assert find_worst_move(rows) == rows[0]["move_largest"] == 0.0
     assert rows[0]["rows"] == len(PEOPLE) * len(NAMES)
 
 
@@ -68,17 +68,17 @@ def test_a_score_that_reads_something_of_a_name_moves_by_what_it_reads():
     rows = measured("parties.consignee_name_digits")
     assert rows[0]["moved"] == pytest.approx(1 / len(PEOPLE))
     assert rows[0]["move_largest"] == pytest.approx(2.0)
-    assert worst_move(rows) > BOUND
+    assert find_worst_move(rows) > MAX_LOG_ODDS_CHANGE
 
 
 def test_history_is_held_fixed():
-    assert worst_move(measured("history.consignee.arrivals_7d")) == 0.0
+    assert find_worst_move(measured("history.consignee.arrivals_7d")) == 0.0
 
 
 def test_without_people_nothing_is_measured():
     rows = measured("value.declared", [make_consignment(consignee_name=None)])
     assert rows[0]["rows"] == 0
-    assert np.isnan(worst_move(rows))
+    assert np.isnan(find_worst_move(rows))
 
 
 @pytest.mark.parametrize("language", NAMES)
@@ -102,5 +102,5 @@ def test_two_people_stay_two_and_one_on_both_sides_stays_one():
 
 
 def test_a_sample_is_spread_evenly():
-    assert evenly(5, 10).tolist() == [0, 1, 2, 3, 4]
-    assert evenly(101, 3).tolist() == [0, 50, 100]
+    assert sample_evenly(5, 10).tolist() == [0, 1, 2, 3, 4]
+    assert sample_evenly(101, 3).tolist() == [0, 50, 100]

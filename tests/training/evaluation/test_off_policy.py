@@ -6,15 +6,23 @@ import numpy as np
 import pytest
 
 from training.config import EvaluationConfig
-from training.evaluation.metrics import Traffic, evaluate
-from training.evaluation.off_policy import COLUMNS, INVERSE, LOT, ROBUST, Estimates, Evidence, estimate_rows
+from training.evaluation.metrics import ScoredPeriod, evaluate
+from training.evaluation.off_policy import (
+    COLUMNS,
+    DOUBLY_ROBUST,
+    INVERSE_PROPENSITY,
+    RANDOM_INSPECTIONS,
+    LoggedEvidence,
+    OffPolicyEstimates,
+    estimate_rows,
+)
 
 QUICK = EvaluationConfig(resamples=20)
 
 
 def traffic(score, positive, labelled, weight, days=5):
     rows = len(score)
-    return Traffic(
+    return ScoredPeriod(
         score=np.asarray(score, dtype=float),
         day=np.arange(rows) % days,
         office=np.full(rows, "Incheon", dtype=object),
@@ -45,11 +53,11 @@ def hand_made():
     positive[[0, 9]] = 1
     weight[[0, 5, 9, 15]] = 1, 4, 2, 4
     lot[[5, 9]] = 10
-    return Evidence(traffic(np.linspace(0.99, 0.01, 20), positive, labelled, weight), lot, expected)
+    return LoggedEvidence(traffic(np.linspace(0.99, 0.01, 20), positive, labelled, weight), lot, expected)
 
 
 def test_the_doubly_robust_estimate_agrees_with_one_made_by_hand():
-    row = at(estimate_rows(hand_made(), QUICK), ROBUST)
+    row = at(estimate_rows(hand_made(), QUICK), DOUBLY_ROBUST)
     above = (0.9 + 0.5) + 2 * (1 - 0.9)
     below = 8 * 0.1 + 18 * (4 * (0 - 0.1) + 2 * (1 - 0.1) + 4 * 0) / (4 + 2 + 4)
     assert row["precision"] == pytest.approx(above / 2)
@@ -60,7 +68,7 @@ def test_the_doubly_robust_estimate_agrees_with_one_made_by_hand():
 
 def test_the_inverse_propensity_estimate_is_the_metric_of_the_run():
     evidence = hand_made()
-    row, metrics = at(estimate_rows(evidence, QUICK), INVERSE), evaluate(evidence.traffic, QUICK)
+    row, metrics = at(estimate_rows(evidence, QUICK), INVERSE_PROPENSITY), evaluate(evidence.traffic, QUICK)
     assert row["recall"] == pytest.approx(2 / (2 + 18 * 2 / 10))
     for name in ("precision", "recall"):
         metric = metrics[f"{name}_at_10pct"]
@@ -69,17 +77,17 @@ def test_the_inverse_propensity_estimate_is_the_metric_of_the_run():
 
 
 def test_random_inspections_speak_for_themselves_alone():
-    row = at(estimate_rows(hand_made(), QUICK), LOT)
+    row = at(estimate_rows(hand_made(), QUICK), RANDOM_INSPECTIONS)
     assert np.isnan(row["precision"])
     assert (row["precision_low"], row["precision_high"], row["results"]) == (0, 1, 0)
-    below = at(estimate_rows(hand_made(), QUICK), LOT, "5pct")
+    below = at(estimate_rows(hand_made(), QUICK), RANDOM_INSPECTIONS, "5pct")
     assert np.isnan(below["recall"])
 
 
 def test_only_drawn_results_with_a_logged_probability_are_the_lot():
     seen = traffic(np.full(4, 0.1), [0, 0, 0, 0], [1, 1, 1, 0], [1, 1, 1, 0])
     chosen = np.array(["random", "random", "model", "random"], dtype=object)
-    found = Evidence.of(seen, chosen, np.array([0.1, np.nan, 0.5, 0.1]))
+    found = LoggedEvidence.from_scored_period(seen, chosen, np.array([0.1, np.nan, 0.5, 0.1]))
     assert found.lot.tolist() == [10, 0, 0, 0]
     assert found.expected.tolist() == [0.1] * 4
 
@@ -101,7 +109,7 @@ class World:
         opened = by_lot | (self.numbers.random(self.rows) < real)
         seen = traffic(self.score, truth, opened, np.where(opened, 1 / np.maximum(believed, 0.05), 0.0), 20)
         seen = replace(seen, guessed=opened & ~by_lot)
-        return estimate_rows(Evidence(seen, np.where(by_lot, 20.0, 0.0), expected), QUICK, truth)
+        return estimate_rows(LoggedEvidence(seen, np.where(by_lot, 20.0, 0.0), expected), QUICK, truth)
 
     def off(self, way, measure="precision", worlds=60, **assumed):
         """Give the mean distance from the truth in shares of it."""
@@ -116,15 +124,15 @@ CHANCE = np.linspace(0.6, 0.02, 4000)
 
 def test_with_right_probabilities_a_wrong_expectation_does_no_harm():
     given = {"chance": CHANCE, "believed": CHANCE + 0.05 - 0.05 * CHANCE, "expected": np.full(4000, 0.4)}
-    assert abs(World(1).off(ROBUST, **given)) < 0.03
-    assert abs(World(1).off(ROBUST, "recall", **given)) < 0.05
+    assert abs(World(1).off(DOUBLY_ROBUST, **given)) < 0.03
+    assert abs(World(1).off(DOUBLY_ROBUST, "recall", **given)) < 0.05
 
 
 def test_with_a_right_expectation_wrong_probabilities_do_no_harm_and_alone_they_do():
     world = World(2)
     given = {"chance": CHANCE, "believed": np.full(4000, 0.3), "expected": world.risk}
-    assert abs(world.off(ROBUST, "recall", **given)) < 0.05
-    assert world.off(INVERSE, "recall", **given) < -0.1
+    assert abs(world.off(DOUBLY_ROBUST, "recall", **given)) < 0.05
+    assert world.off(INVERSE_PROPENSITY, "recall", **given) < -0.1
 
 
 SAW_MORE = {"chance": CHANCE / 4, "believed": CHANCE / 4, "hidden": 3.0}
@@ -133,14 +141,14 @@ SAW_MORE = {"chance": CHANCE / 4, "believed": CHANCE / 4, "hidden": 3.0}
 def test_where_those_who_chose_saw_more_only_the_lot_is_right():
     world = World(3)
     given = SAW_MORE | {"expected": world.risk}
-    assert world.off(INVERSE, **given) > 0.2
-    assert world.off(ROBUST, **given) > 0.2
-    assert abs(world.off(LOT, **given)) < 0.06
+    assert world.off(INVERSE_PROPENSITY, **given) > 0.2
+    assert world.off(DOUBLY_ROBUST, **given) > 0.2
+    assert abs(world.off(RANDOM_INSPECTIONS, **given)) < 0.06
 
 
 def test_there_the_intervals_still_hold_the_truth_since_nobody_logged_a_probability():
     world = World(5)
-    held = dict.fromkeys((INVERSE, ROBUST), 0)
+    held = dict.fromkeys((INVERSE_PROPENSITY, DOUBLY_ROBUST), 0)
     for _ in range(60):
         rows = world.estimates(**SAW_MORE, expected=world.risk)
         for way in held:
@@ -152,7 +160,7 @@ def test_there_the_intervals_still_hold_the_truth_since_nobody_logged_a_probabil
 def test_intervals_cover_the_truth_where_the_assumptions_hold():
     world = World(4)
     given = {"chance": CHANCE, "believed": CHANCE + 0.05 - 0.05 * CHANCE, "expected": 1.5 * world.risk}
-    covered = dict.fromkeys((INVERSE, ROBUST, LOT), 0)
+    covered = dict.fromkeys((INVERSE_PROPENSITY, DOUBLY_ROBUST, RANDOM_INSPECTIONS), 0)
     for _ in range(100):
         rows = world.estimates(**given)
         for way in covered:
@@ -169,11 +177,13 @@ def test_without_truth_its_columns_are_there_and_empty():
 
 
 def test_what_the_estimates_rest_on_is_said():
-    said = " ".join(Estimates.of(hand_made(), QUICK).cautions)
+    said = " ".join(OffPolicyEstimates.from_evidence(hand_made(), QUICK).cautions)
     assert "2 of 4 results were not drawn by lot" in said
     assert "2 results, with a find in 1 of them" in said
     everything = traffic([0.2, 0.1], [1, 0], [1, 1], [1, 1])
     assert (
         "nothing is estimated"
-        in Estimates.of(Evidence(everything, np.ones(2), np.ones(2)), QUICK).cautions[0]
+        in OffPolicyEstimates.from_evidence(
+            LoggedEvidence(everything, np.ones(2), np.ones(2)), QUICK
+        ).cautions[0]
     )

@@ -6,7 +6,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from sklearn.metrics import average_precision_score, roc_auc_score
 
-from training.evaluation.ranking import Ranking, average_precision, draw_days, roc_auc
+from training.evaluation.ranking import DailyRanking, compute_average_precision, compute_roc_auc, draw_days
 
 
 @st.composite
@@ -39,9 +39,11 @@ def test_the_same_seed_draws_the_same_days():
 
 
 def test_the_two_days_of_the_docstring():
-    ranking = Ranking(np.array([9.0, 7.0, 8.0, 6.0]), np.array([1, 1, 2, 2]))
+    ranking = DailyRanking(np.array([9.0, 7.0, 8.0, 6.0]), np.array([1, 1, 2, 2]))
     draws = np.array([[1.0, 1.0], [2.0, 0.0]])
-    above, at = ranking.taken(draws, ranking.running(ranking.group.astype(float)), ranking.cut(draws, 0.5))
+    above, at = ranking.sum_above_and_at(
+        draws, ranking.compute_running_sums(ranking.group.astype(float)), ranking.cut(draws, 0.5)
+    )
     assert (above + at).tolist() == [0 + 1, 0 + 0]
 
 
@@ -49,10 +51,10 @@ def test_the_two_days_of_the_docstring():
 @given(traffic(), st.sampled_from([0.01, 0.1, 0.5, 1.0]))
 def test_a_cut_takes_what_the_repeated_rows_would_give_with_ties_drawn_by_lot(rows, share):
     score, day, positive, _ = rows
-    ranking = Ranking(score, day)
+    ranking = DailyRanking(score, day)
     draws = draw_days(len(ranking.days), 5, seed=1)
     cut = ranking.cut(draws, share)
-    above, at = ranking.taken(draws, ranking.running(positive.astype(float)), cut)
+    above, at = ranking.sum_above_and_at(draws, ranking.compute_running_sums(positive.astype(float)), cut)
     for place, counts in enumerate(draws):
         scores, hits = repeated(ranking, counts, score, positive.astype(float))
         size = max(1, round(share * len(scores)))
@@ -68,9 +70,9 @@ def test_a_cut_takes_what_the_repeated_rows_would_give_with_ties_drawn_by_lot(ro
 @given(traffic())
 def test_the_roc_area_of_each_resample_is_that_of_the_repeated_rows(rows):
     score, day, positive, weight = rows
-    ranking = Ranking(score, day)
+    ranking = DailyRanking(score, day)
     draws = draw_days(len(ranking.days), 5, seed=1)
-    areas = roc_auc(ranking, draws, positive, weight)
+    areas = compute_roc_auc(ranking, draws, positive, weight)
     for counts, area in zip(draws, areas, strict=True):
         scores, hits, weights = repeated(ranking, counts, score, positive, weight)
         if len(set(hits[weights > 0])) == 2:
@@ -83,9 +85,9 @@ def test_the_roc_area_of_each_resample_is_that_of_the_repeated_rows(rows):
 @given(traffic())
 def test_the_average_precision_of_each_resample_is_that_of_the_repeated_rows(rows):
     score, day, positive, weight = rows
-    ranking = Ranking(score, day)
+    ranking = DailyRanking(score, day)
     draws = draw_days(len(ranking.days), 5, seed=1)
-    found = average_precision(ranking, draws, positive, weight)
+    found = compute_average_precision(ranking, draws, positive, weight)
     for counts, value in zip(draws, found, strict=True):
         scores, hits, weights = repeated(ranking, counts, score, positive, weight)
         if hits[weights > 0].any():
@@ -98,9 +100,13 @@ def test_many_positives_are_worked_off_in_parts_with_the_same_result(monkeypatch
     numbers = np.random.default_rng(5)
     score, day = numbers.integers(0, 50, 300) / 50, numbers.integers(0, 6, 300)
     positive, weight = numbers.random(300) < 0.5, np.ones(300)
-    ranking = Ranking(score, day)
+    ranking = DailyRanking(score, day)
     draws = draw_days(6, 10, seed=1)
-    whole = [measure(ranking, draws, positive, weight) for measure in (roc_auc, average_precision)]
+    whole = [
+        measure(ranking, draws, positive, weight) for measure in (compute_roc_auc, compute_average_precision)
+    ]
     monkeypatch.setattr("training.evaluation.ranking.POSITIVES_AT_A_TIME", 7)
-    parts = [measure(ranking, draws, positive, weight) for measure in (roc_auc, average_precision)]
+    parts = [
+        measure(ranking, draws, positive, weight) for measure in (compute_roc_auc, compute_average_precision)
+    ]
     assert np.allclose(whole, parts, rtol=1e-12)

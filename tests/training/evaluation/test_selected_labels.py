@@ -3,7 +3,12 @@
 import numpy as np
 import pytest
 
-from training.evaluation.selected_labels import effective, judged, row_values, with_expectations
+from training.evaluation.selected_labels import (
+    add_expectations,
+    build_row_values,
+    compute_effective_size,
+    compute_precision_recall,
+)
 
 
 def sums(values):
@@ -15,8 +20,8 @@ def side(rows, *results, expected=0.0):
     weight, sure, positive = np.zeros((3, rows))
     for place, result in enumerate(results):
         weight[place], sure[place], positive[place] = result
-    values = row_values(weight, sure, positive > 0, np.ones(rows))
-    return sums(with_expectations(values, np.full(rows, expected)) if expected else values)
+    values = build_row_values(weight, sure, positive > 0, np.ones(rows))
+    return sums(add_expectations(values, np.full(rows, expected)) if expected else values)
 
 
 LOGGED = (side(10, (4, 4, 1), (4, 4, 0)), side(90, (10, 10, 1), (20, 20, 0)))
@@ -24,19 +29,19 @@ GUESSED = (side(10, (4, 1, 1), (4, 1, 0)), side(90, (10, 1, 1), (20, 1, 0)))
 
 
 def test_a_side_has_the_rate_of_its_weighted_results():
-    found = judged(*LOGGED)
+    found = compute_precision_recall(*LOGGED)
     assert found["precision"].values == pytest.approx([0.5])
     assert found["recall"].values == pytest.approx([5 / (5 + 30)])
 
 
 def test_with_logged_probabilities_nothing_is_left_open():
-    found = judged(*LOGGED)
+    found = compute_precision_recall(*LOGGED)
     assert found["precision"].lowest == found["precision"].values
     assert found["recall"].lowest == found["recall"].highest == found["recall"].values
 
 
 def test_a_find_whose_weight_was_guessed_may_stand_for_itself_alone():
-    found = judged(*GUESSED)
+    found = compute_precision_recall(*GUESSED)
     assert found["precision"].values == pytest.approx([0.5])
     assert found["precision"].lowest == pytest.approx([0.5 / 4])
     assert found["recall"].lowest == pytest.approx([1.25 / (1.25 + 30)])
@@ -45,17 +50,17 @@ def test_a_find_whose_weight_was_guessed_may_stand_for_itself_alone():
 
 def test_expectations_are_put_right_by_the_mean_surprise_of_the_results():
     top, rest = side(10, (4, 4, 1), (4, 4, 0), expected=0.2), side(90, (30, 30, 0), expected=0.01)
-    found = judged(top, rest)
+    found = compute_precision_recall(top, rest)
     assert found["precision"].values == pytest.approx([0.2 + (4 * 0.8 - 4 * 0.2) / 8])
     assert found["recall"].values == pytest.approx([1.0])
 
 
 def test_a_side_without_a_result_is_unknown_and_an_empty_one_has_nothing():
-    assert np.isnan(judged(side(10), LOGGED[1])["precision"].values)
-    assert judged(LOGGED[0], side(0))["recall"].values == [1.0]
+    assert np.isnan(compute_precision_recall(side(10), LOGGED[1])["precision"].values)
+    assert compute_precision_recall(LOGGED[0], side(0))["recall"].values == [1.0]
 
 
 def test_as_many_results_count_as_equally_weighted_ones_would_tell():
-    assert judged(*LOGGED)["precision"].trials == 2
-    assert judged(*LOGGED)["recall"].trials == pytest.approx(14**2 / (16 + 100))
-    assert effective(np.array([0.0]), np.array([0.0])) == 0
+    assert compute_precision_recall(*LOGGED)["precision"].trials == 2
+    assert compute_precision_recall(*LOGGED)["recall"].trials == pytest.approx(14**2 / (16 + 100))
+    assert compute_effective_size(np.array([0.0]), np.array([0.0])) == 0

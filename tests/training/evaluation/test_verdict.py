@@ -5,13 +5,13 @@ import pytest
 from support.training_judged import QUICK, judged_world
 
 from training.evaluation.metrics import evaluate
-from training.evaluation.verdict import judge
+from training.evaluation.verdict import judge_model
 
 TRAFFIC, MODEL, BASELINES = judged_world()
 
 
 def verdict(model, baselines=BASELINES, positives=100, by_truth=False):
-    return judge(model, baselines, target="nps", positives=positives, by_truth=by_truth)
+    return judge_model(model, baselines, target="nps", positives=positives, by_truth=by_truth)
 
 
 def test_a_model_that_clearly_finds_more_is_better_than_the_strongest_baseline():
@@ -43,7 +43,7 @@ def test_the_share_of_the_top_that_was_opened_is_told_unless_all_was():
     half = type(TRAFFIC)(
         TRAFFIC.score, TRAFFIC.day, TRAFFIC.office, opened, TRAFFIC.positive & opened, opened * 2.0
     )
-    found = verdict(evaluate(half, QUICK), {"random": evaluate(half.scored(-half.score), QUICK)})
+    found = verdict(evaluate(half, QUICK), {"random": evaluate(half.replace_score(-half.score), QUICK)})
     assert any("was opened with a known result" in sentence for sentence in found.sentences)
     assert not any("was opened" in sentence for sentence in verdict(MODEL).sentences)
 

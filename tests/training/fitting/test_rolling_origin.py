@@ -8,11 +8,18 @@ from support.made_origins import CONFIG, MATRIX, made_origins
 
 from training.config import SplitConfig, WeightsConfig
 from training.data.splits import split_by_time
-from training.fitting.rolling_origin import Found, _windows, gain, judge_origins, origin_rows, shares_above
+from training.fitting.rolling_origin import (
+    DetectionRanks,
+    _iterate_windows,
+    build_origin_rows,
+    compute_shares_above,
+    estimate_gain,
+    evaluate_origins,
+)
 
 
-def found(*above: float) -> Found:
-    return Found(np.array(above), np.zeros(len(above), dtype=np.int64), np.arange(len(above)))
+def found(*above: float) -> DetectionRanks:
+    return DetectionRanks(np.array(above), np.zeros(len(above), dtype=np.int64), np.arange(len(above)))
 
 
 def test_a_find_is_worth_one_at_the_top_and_nothing_at_the_bottom() -> None:
@@ -21,24 +28,24 @@ def test_a_find_is_worth_one_at_the_top_and_nothing_at_the_bottom() -> None:
 
 
 def test_equal_scores_share_their_place_and_weights_are_traffic() -> None:
-    shares = shares_above(np.array([1.0, 2.0, 2.0]), np.array([8.0, 1.0, 1.0]))
+    shares = compute_shares_above(np.array([1.0, 2.0, 2.0]), np.array([8.0, 1.0, 1.0]))
     assert shares.tolist() == pytest.approx([0.6, 0.1, 0.1])
 
 
 def test_a_fit_finds_more_than_chance_and_one_without_what_tells_finds_less() -> None:
     origins = made_origins()
-    whole = judge_origins(origins, MATRIX, CONFIG.model, CONFIG.weights)
-    blind = judge_origins(origins, MATRIX, CONFIG.model, CONFIG.weights, without=[0, 1, 2, 4])
+    whole = evaluate_origins(origins, MATRIX, CONFIG.model, CONFIG.weights)
+    blind = evaluate_origins(origins, MATRIX, CONFIG.model, CONFIG.weights, without=[0, 1, 2, 4])
     assert len(whole.above) == sum(int(origin.window.y.sum()) for origin in origins)
-    assert gain(whole, blind).low > 0
-    assert gain(whole, whole).value == gain(whole, whole).high == 0.0
+    assert estimate_gain(whole, blind).low > 0
+    assert estimate_gain(whole, whole).value == estimate_gain(whole, whole).high == 0.0
     assert abs(float(np.median(blind.above)) - 0.5) < 0.2
 
 
 def test_the_weight_of_the_background_can_be_changed_afterwards() -> None:
     origin = made_origins(1)[0]
     for wanted in (0.5, 3.0):
-        weight = origin.weighted(WeightsConfig(background_weight=wanted))
+        weight = origin.compute_weights(WeightsConfig(background_weight=wanted))
         known = weight[~origin.background].sum()
         assert weight[origin.background].sum() == pytest.approx(wanted * known)
         assert (weight[~origin.background] == origin.train.weight[~origin.background]).all()
@@ -46,7 +53,7 @@ def test_the_weight_of_the_background_can_be_changed_afterwards() -> None:
 
 def test_the_table_has_a_row_for_each_origin() -> None:
     origins = made_origins()
-    rows = origin_rows(origins, judge_origins(origins, MATRIX, CONFIG.model, CONFIG.weights))
+    rows = build_origin_rows(origins, evaluate_origins(origins, MATRIX, CONFIG.model, CONFIG.weights))
     assert [row["window_from"] for row in rows] == [f"{datetime(2024, 4, 8, tzinfo=UTC):%Y-%m-%d}"] * 2
     assert all(0 < float(row["worth"]) <= 1 for row in rows)
 
@@ -55,5 +62,5 @@ def test_windows_walk_back_from_validation_as_long_as_training_is_left() -> None
     days = SplitConfig(validation_days=28, test_days=28, label_delay_days=14)
     begins = datetime(2024, 1, 1, tzinfo=UTC)
     split = split_by_time(begins, datetime(2024, 6, 28, tzinfo=UTC), datetime(2024, 7, 1, tzinfo=UTC), days)
-    windows = [(f"{one:%m-%d}", f"{other:%m-%d}") for one, other in _windows(split, 28)]
+    windows = [(f"{one:%m-%d}", f"{other:%m-%d}") for one, other in _iterate_windows(split, 28)]
     assert windows == [("04-08", "05-06"), ("02-26", "03-25"), ("01-29", "02-26")]

@@ -5,22 +5,26 @@ from pathlib import Path
 from support.made_origins import CONFIG, MATRIX, made_origins
 
 from training.config import TrainConfig
-from training.fitting.search import SPACE, Budget, Searched, search, with_parameters
+from training.fitting.search import SEARCH_SPACE, SearchBudget, SearchResult, replace_parameters, search
 
 ORIGINS = made_origins(1, 400)
 
 
-def searched(trials: int, study: Path | None = None, minutes: float | None = None) -> Searched:
-    return search(ORIGINS, MATRIX, CONFIG, Budget(trials, minutes, study), name="of a test")
+def searched(trials: int, study: Path | None = None, minutes: float | None = None) -> SearchResult:
+    return search(ORIGINS, MATRIX, CONFIG, SearchBudget(trials, minutes, study), name="of a test")
 
 
 def test_the_first_trial_is_the_configuration_as_given_and_the_best_is_no_worse() -> None:
     found = searched(4)
-    flat = CONFIG.flat()
-    assert {name: found.trials[0][name] for name in SPACE} == {name: flat[name] for name in SPACE}
+    flat = CONFIG.flatten()
+    assert {name: found.trials[0][name] for name in SEARCH_SPACE} == {
+        name: flat[name] for name in SEARCH_SPACE
+    }
     best = next(row for row in found.trials if row["best"])
     assert best["worth"] == max(row["worth"] for row in found.trials) >= found.trials[0]["worth"]
-    assert {name: found.config.flat()[name] for name in SPACE} == {name: best[name] for name in SPACE}
+    assert {name: found.config.flatten()[name] for name in SEARCH_SPACE} == {
+        name: best[name] for name in SEARCH_SPACE
+    }
 
 
 def test_a_search_that_was_interrupted_goes_on_and_ends_as_if_it_had_not_been(tmp_path: Path) -> None:
@@ -36,6 +40,6 @@ def test_no_trial_begins_when_the_minutes_are_over(tmp_path: Path) -> None:
 
 
 def test_parameters_go_to_their_tables() -> None:
-    changed = with_parameters(TrainConfig(), {"model.leaves": 5, "weights.background_weight": 0.7})
+    changed = replace_parameters(TrainConfig(), {"model.leaves": 5, "weights.background_weight": 0.7})
     assert (changed.model.leaves, changed.weights.background_weight) == (5, 0.7)
     assert changed.split == TrainConfig().split

@@ -14,19 +14,19 @@ from consignments.errors import BadInput
 from features.batch import BATCH_KEY, Tables
 from features.history.pseudonyms import Pseudonyms
 from models.bundle import Bundle, load_bundle
-from models.traffic_profile import Source
-from training.config import EvaluationConfig, train_config
-from training.monitoring.drift import Drift, watch
-from training.monitoring.drift_measures import FEWEST_ROWS, population_stability, total_variation
-from training.monitoring.drift_report import render, sentence_of, tables_of
-from training.monitoring.drift_verdict import FEWEST_PROMISED, reasons_of
-from training.runs.artifacts import write_bundle_of
-from training.runs.train import train
-from training.simulation.operation import Simulated, simulate
+from models.traffic_profile import SourceActivity
+from training.config import EvaluationConfig, parse_config
+from training.monitoring.drift import Drift, detect_drift
+from training.monitoring.drift_measures import MIN_ROWS, compute_psi, compute_total_variation
+from training.monitoring.drift_report import render_drift, serialize_drift_tables, summarize_drift
+from training.monitoring.drift_verdict import MIN_EXPECTED_POSITIVES, find_drift_reasons
+from training.runs.artifacts import write_run_bundle
+from training.runs.train import train_model
+from training.simulation.operation import SimulatedTables, simulate
 
 KEY = Pseudonyms(BATCH_KEY)
 QUICK = EvaluationConfig(resamples=40)
-CONFIG = train_config(
+CONFIG = parse_config(
     {
         "split": {"validation_days": 14, "test_days": 14, "label_delay_days": 7},
         "model": {"trees": 25, "trees_unstopped": 25},
@@ -39,14 +39,14 @@ WATCHED_DAYS = 14
 class Watched:
     """A model of a simulated world, and the two weeks after it."""
 
-    def __init__(self, world: Simulated, bundle: Bundle, as_of: pd.Timestamp) -> None:
+    def __init__(self, world: SimulatedTables, bundle: Bundle, as_of: pd.Timestamp) -> None:
         self.world, self.bundle, self.as_of = world, bundle, as_of
         later = world.consignments["received_at"] >= as_of
         self.past, self.later = world.consignments[~later], world.consignments[later].reset_index(drop=True)
 
     def watch(self, frame: pd.DataFrame, **changes: Any) -> Drift:
         tables = Tables(frame, self.world.outcomes, self.world.alerts)
-        return watch(self.bundle, tables, KEY, QUICK, **({"history": self.past} | changes))
+        return detect_drift(self.bundle, tables, KEY, QUICK, **({"history": self.past} | changes))
 
 
 @pytest.fixture(scope="module")
@@ -57,9 +57,9 @@ def watched(tmp_path_factory: pytest.TempPathFactory) -> Watched:
     as_of = end - pd.Timedelta(days=WATCHED_DAYS)
     earlier = world.consignments["received_at"] < as_of
     tables = Tables(world.consignments[earlier].reset_index(drop=True), world.outcomes, world.alerts)
-    trained = train(tables, as_of=as_of.to_pydatetime(), target="any_offence", config=CONFIG)
+    trained = train_model(tables, as_of=as_of.to_pydatetime(), target="any_offence", config=CONFIG)
     folder = tmp_path_factory.mktemp("watched") / "bundle"
-    write_bundle_of(trained, tables, folder)
+    write_run_bundle(trained, tables, folder)
     return Watched(world, load_bundle(folder), as_of)
 
 
@@ -73,7 +73,7 @@ def some(frame: pd.DataFrame, share: float = 0.4) -> Any:
 
 
 def test_where_nothing_changed_it_is_stable(calm: Drift) -> None:
-    assert calm.verdict == "stable", sentence_of(calm)
+    assert calm.verdict == "stable", summarize_drift(calm)
     assert calm.reasons == []
     assert max(float(row["psi"]) for row in calm.tables["scores"]) < 0.25
 
@@ -135,17 +135,23 @@ def test_a_planted_change_has_its_verdict_and_says_why(
     watched: Watched, change: Any, verdict: str, told: str
 ) -> None:
     found = watched.watch(change(watched.later, watched.as_of))
-    assert found.verdict == verdict, sentence_of(found)
+    assert found.verdict == verdict, summarize_drift(found)
     assert any(told in reason.text for reason in found.reasons if reason.verdict == verdict)
 
 
 def test_a_wave_that_came_and_went_is_no_source_that_fell_silent(watched: Watched) -> None:
     assert watched.bundle.reference is not None
-    carriers = {"Wave Post": Source(60, 9), "Daily Post": Source(60, 1), "Seldom Post": Source(10, 1)}
+    carriers = {
+        "Wave Post": SourceActivity(60, 9),
+        "Daily Post": SourceActivity(60, 1),
+        "Seldom Post": SourceActivity(10, 1),
+    }
     sources = watched.bundle.reference.sources | {"carrier": carriers}
     reference = msgspec.structs.replace(watched.bundle.reference, sources=sources)
     later = Tables(watched.later, watched.world.outcomes, watched.world.alerts)
-    found = watch(replace(watched.bundle, reference=reference), later, KEY, QUICK, history=watched.past)
+    found = detect_drift(
+        replace(watched.bundle, reference=reference), later, KEY, QUICK, history=watched.past
+    )
     assert [reason.text.partition(" (")[0] for reason in found.reasons] == [
         "fell silent, carrier: Daily Post"
     ]
@@ -163,7 +169,7 @@ def test_the_period_may_be_cut_from_one_table_whose_earlier_part_is_history(
 
 def test_without_history_scores_and_senders_are_not_judged_and_it_says_so(watched: Watched) -> None:
     found = watched.watch(watched.later, history=None)
-    assert found.verdict == "stable", sentence_of(found)
+    assert found.verdict == "stable", summarize_drift(found)
     assert "history is empty" in found.notes[0]
 
 
@@ -182,7 +188,7 @@ def test_the_page_needs_nothing_from_elsewhere_and_names_no_person(watched: Watc
             fetched = [value or "" for name, value in attributes if name in ("src", "href")]
             self.found += tuple(value for value in fetched if not value.startswith("#"))
 
-    page = render(calm, "models:/nps-risk/3")
+    page = render_drift(calm, "models:/nps-risk/3")
     parser = Outside()
     parser.feed(page)
     assert parser.found == ()
@@ -194,7 +200,7 @@ def test_the_page_needs_nothing_from_elsewhere_and_names_no_person(watched: Watc
 def test_every_watch_has_the_same_tables_with_the_same_columns(watched: Watched, calm: Drift) -> None:
     other = watched.watch(an_office_is_not_heard(watched.later, watched.as_of))
     columns = [
-        {name: text[: text.index('"data"')] for name, text in tables_of(drift).items()}
+        {name: text[: text.index('"data"')] for name, text in serialize_drift_tables(drift).items()}
         for drift in (calm, other)
     ]
     assert columns[0] == columns[1]
@@ -213,15 +219,15 @@ def test_every_watch_has_the_same_tables_with_the_same_columns(watched: Watched,
 def test_the_stability_index_is_the_one_of_its_formula_less_chance() -> None:
     then, now = np.array([600.0, 400.0]), np.array([300.0, 700.0])
     by_hand = 0.3 * np.log(0.6 / 0.3) + 0.3 * np.log(0.7 / 0.4) - (1 / 1000 + 1 / 1000)
-    assert population_stability(then, now) == pytest.approx(by_hand, abs=1e-3)
-    assert population_stability(then, then) == 0
+    assert compute_psi(then, now) == pytest.approx(by_hand, abs=1e-3)
+    assert compute_psi(then, then) == 0
 
 
 def test_what_chance_gives_is_no_instability() -> None:
     draws = np.random.default_rng(3).multinomial(200, np.full(10, 0.1), size=400).astype(np.float64)
-    found = population_stability(np.full(10, 1000), draws)
+    found = compute_psi(np.full(10, 1000), draws)
     assert np.mean(found) < 0.02
-    assert total_variation(np.full(10, 1000.0), draws).mean() > 0.05
+    assert compute_total_variation(np.full(10, 1000.0), draws).mean() > 0.05
 
 
 def tables_with(calm: Drift, finds: float, high: float) -> Any:
@@ -236,16 +242,16 @@ def tables_with(calm: Drift, finds: float, high: float) -> Any:
 
 
 def test_scores_that_promise_more_than_is_found_ask_for_a_new_model(calm: Drift) -> None:
-    few, much = FEWEST_PROMISED - 1, FEWEST_PROMISED + 1
-    assert reasons_of(tables_with(calm, few, 0.01), with_history=True) == []
-    assert reasons_of(tables_with(calm, much, 0.05), with_history=True) == []
-    (reason,) = reasons_of(tables_with(calm, much, 0.01), with_history=True)
+    few, much = MIN_EXPECTED_POSITIVES - 1, MIN_EXPECTED_POSITIVES + 1
+    assert find_drift_reasons(tables_with(calm, few, 0.01), with_history=True) == []
+    assert find_drift_reasons(tables_with(calm, much, 0.05), with_history=True) == []
+    (reason,) = find_drift_reasons(tables_with(calm, much, 0.01), with_history=True)
     assert reason.verdict == "retrain"
     assert "less is found at capacity than promised" in reason.text
 
 
 def test_a_part_of_few_consignments_is_shown_and_not_judged(watched: Watched) -> None:
-    few = watched.later[watched.later["office"] == "Gimhae"].head(FEWEST_ROWS - 1)
+    few = watched.later[watched.later["office"] == "Gimhae"].head(MIN_ROWS - 1)
     rest = watched.later[watched.later["office"] != "Gimhae"]
     found = watched.watch(pd.concat([rest, few], ignore_index=True))
     assert any("office:Gimhae" in note for note in found.notes)

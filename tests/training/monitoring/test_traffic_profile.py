@@ -5,17 +5,17 @@ import pytest
 from support.examples import day, make_consignment
 
 from consignments.records import Consignment
-from consignments.tables import check_frame, frame_of
+from consignments.tables import build_frame, check_frame
 from features.config import FeatureConfig
 from features.spec import Feature, Spec
 from training.monitoring.traffic_profile import (
     OTHERS,
-    Seen,
-    binned,
-    edges_of,
-    longest_silence,
-    mix_of,
-    portray,
+    ScoredTraffic,
+    assign_bins,
+    build_traffic_profile,
+    compute_bin_edges,
+    count_values,
+    find_longest_silence,
 )
 
 COUNT = Feature("made.count", "count", "c", "C is {value}")
@@ -23,12 +23,12 @@ SPEC = Spec([COUNT, Feature("category.service", "code", "s", "Service", fitted=T
 F32 = np.float32
 
 
-def seen(records: list[Consignment], X: list[list[float]], score: list[float]) -> Seen:
-    frame = check_frame(frame_of(records, Consignment), Consignment).frame
-    return Seen(frame, np.array(X, dtype=F32), SPEC, np.array(score), FeatureConfig())
+def seen(records: list[Consignment], X: list[list[float]], score: list[float]) -> ScoredTraffic:
+    frame = check_frame(build_frame(records, Consignment), Consignment).frame
+    return ScoredTraffic(frame, np.array(X, dtype=F32), SPEC, np.array(score), FeatureConfig())
 
 
-def small() -> Seen:
+def small() -> ScoredTraffic:
     records = [
         make_consignment(f"C{n}", received_at=day(n // 2), office=("Incheon", "Busan")[n % 2], hs_code=None)
         for n in range(8)
@@ -37,30 +37,30 @@ def small() -> Seen:
 
 
 def test_a_feature_of_few_values_has_a_bin_for_each_and_for_what_was_never_there() -> None:
-    edges = edges_of(COUNT, np.array([1, 3, 3, np.nan], dtype=F32))
-    places = binned(np.array([0, 1, 3, 99, np.nan], dtype=F32), edges)
+    edges = compute_bin_edges(COUNT, np.array([1, 3, 3, np.nan], dtype=F32))
+    places = assign_bins(np.array([0, 1, 3, 99, np.nan], dtype=F32), edges)
     assert places.tolist() == [0, 1, 2, 3, 4]
 
 
 def test_a_feature_of_one_value_still_tells_another_one() -> None:
-    edges = edges_of(COUNT, np.zeros(5, dtype=F32))
-    assert len(set(binned(np.array([-1, 0, 1], dtype=F32), edges).tolist())) == 3
+    edges = compute_bin_edges(COUNT, np.zeros(5, dtype=F32))
+    assert len(set(assign_bins(np.array([-1, 0, 1], dtype=F32), edges).tolist())) == 3
 
 
 def test_a_feature_of_many_values_has_bins_of_equal_counts() -> None:
     values = np.random.default_rng(1).lognormal(size=5000).astype(F32)
-    counts = np.bincount(binned(values, edges_of(COUNT, values)))
+    counts = np.bincount(assign_bins(values, compute_bin_edges(COUNT, values)))
     assert counts.min() >= 499
     assert counts.max() <= 501
 
 
 def test_the_unknown_code_has_a_bin_of_its_own() -> None:
-    edges = edges_of(SPEC.features[1], np.zeros(0, dtype=F32))
-    assert binned(np.array([0, 1, 2, 500, np.nan], dtype=F32), edges).tolist() == [0, 1, 2, 10, 11]
+    edges = compute_bin_edges(SPEC.features[1], np.zeros(0, dtype=F32))
+    assert assign_bins(np.array([0, 1, 2, 500, np.nan], dtype=F32), edges).tolist() == [0, 1, 2, 10, 11]
 
 
 def test_a_portrait_counts_what_is_there() -> None:
-    portrait = portray(small(), capacity=1)
+    portrait = build_traffic_profile(small(), capacity=1)
     assert (portrait.first_day, portrait.days, portrait.channels) == ("2024-03-04", 4, {"postal": 8})
     assert [sum(counts) for counts in portrait.features["postal"]] == [8, 8]
     assert portrait.means["postal"] == pytest.approx([0.875, 0.5])
@@ -74,13 +74,13 @@ def test_a_portrait_counts_what_is_there() -> None:
 
 
 def test_later_traffic_is_counted_in_the_same_bins() -> None:
-    first = portray(small(), capacity=1)
-    again = portray(small(), capacity=1, like=first)
+    first = build_traffic_profile(small(), capacity=1)
+    again = build_traffic_profile(small(), capacity=1, like=first)
     assert again == first
 
 
 def test_a_portrait_names_no_person() -> None:
-    told = str(portray(small(), capacity=1))
+    told = str(build_traffic_profile(small(), capacity=1))
     assert "Kim" not in told
     assert "Orchid" not in told
     assert "Teheran" not in told
@@ -88,12 +88,12 @@ def test_a_portrait_names_no_person() -> None:
 
 def test_rare_values_are_counted_together() -> None:
     values = np.array([*["A"] * 3, *(f"v{n:03d}" for n in range(300))], dtype=object)
-    mix = mix_of(values)
+    mix = count_values(values)
     assert mix["A"] == 3
     assert mix[OTHERS] == 303 - 3 - 199
     assert sum(mix.values()) == 303
 
 
 def test_silence_counts_from_the_first_day_to_the_last() -> None:
-    assert longest_silence(np.array([5, 5]), 1, 6) == 4
-    assert longest_silence(np.arange(1, 7), 1, 6) == 0
+    assert find_longest_silence(np.array([5, 5]), 1, 6) == 4
+    assert find_longest_silence(np.arange(1, 7), 1, 6) == 0

@@ -7,13 +7,17 @@ import pandas as pd
 import pytest
 
 from consignments.records import Outcome
-from consignments.tables import outcomes_of
-from consignments.visibility import time_column_us, visible_at_column
-from features.batch import Tables, feature_matrix
+from consignments.tables import to_outcomes
+from consignments.visibility import compute_visible_us, get_time_column_us
+from features.batch import Tables, compute_feature_matrix
 from features.config import FeatureConfig
-from features.fitted import Fitted
+from features.fitted import FittedParameters
 from features.history.pseudonyms import Pseudonyms
-from training.policy_replay.observed_history import Knowledge, as_they_stood, standing_results
+from training.policy_replay.observed_history import (
+    ObservedHistory,
+    select_final_results,
+    select_outcomes_as_of,
+)
 from training.runs.train import BATCH_KEY
 from training.simulation.operation import simulate
 
@@ -29,27 +33,27 @@ def world():
 @pytest.fixture(scope="module")
 def lived(world):
     """The knowledge after all days, and the rows that each day gave."""
-    knowledge = Knowledge(FeatureConfig(), background=0.3, seed=1)
+    knowledge = ObservedHistory(FeatureConfig(), background=0.3, seed=1)
     day = world.consignments["received_at"].dt.floor("D")
     issued = world.alerts["issued_at"].dt.floor("D")
-    from consignments.tables import alerts_of
+    from consignments.tables import to_alerts
 
     seen = []
     for today, frame in world.consignments.groupby(day, sort=True):
         wanted = np.arange(len(frame)) % 2 == 0
-        alerts = alerts_of(world.alerts[issued == today])
-        seen.append(knowledge.arrive(frame, alerts, wanted)[wanted])
+        alerts = to_alerts(world.alerts[issued == today])
+        seen.append(knowledge.add_arrivals(frame, alerts, wanted)[wanted])
         opened = world.outcomes[world.outcomes["consignment_id"].isin(frame["consignment_id"])]
-        knowledge.keep(np.flatnonzero(wanted).tolist())
-        knowledge.expect(outcomes_of(opened))
+        knowledge.keep_features(np.flatnonzero(wanted).tolist())
+        knowledge.schedule_outcomes(to_outcomes(opened))
     return knowledge, np.concatenate(seen)
 
 
 def batch(world, keep, as_of=None):
-    return feature_matrix(
+    return compute_feature_matrix(
         Tables(world.consignments, world.outcomes, world.alerts),
         FeatureConfig(),
-        Fitted.nothing(),
+        FittedParameters.create_empty(),
         Pseudonyms(BATCH_KEY),
         keep=keep,
         as_of=as_of,
@@ -65,29 +69,29 @@ def test_what_is_read_day_by_day_is_what_a_batch_reads_to_the_bit(world, lived):
     assert world.consignments["cancelled_at"].notna().any()
     matrix = batch(world, kept_of(world))
     assert np.array_equal(lived[1], matrix.X, equal_nan=True)
-    assert np.nanmax(matrix.X[:, matrix.spec.place("history.sender.inspections_ever")]) > 0
+    assert np.nanmax(matrix.X[:, matrix.spec.get_column("history.sender.inspections_ever")]) > 0
 
 
 def test_kept_features_described_anew_are_those_of_the_day(world, lived):
-    known = lived[0].as_known(MIDWAY)
+    known = lived[0].get_state(MIDWAY)
     inside = kept_of(world)[: len(known.consignments)]
     assert (known.offered == inside).all()
-    again = known.features.matrix(Fitted.nothing(), inside)
+    again = known.features.build_matrix(FittedParameters.create_empty(), inside)
     assert np.array_equal(again.X, lived[1][: inside.sum()], equal_nan=True)
 
 
 def test_nothing_later_than_the_moment_is_known(world, lived):
-    known = lived[0].as_known(MIDWAY)
+    known = lived[0].get_state(MIDWAY)
     us = int(MIDWAY.timestamp() * 1_000_000)
     assert 0 < len(known.consignments) < len(world.consignments)
-    assert (time_column_us(known.consignments, "received_at") < us).all()
-    assert (visible_at_column(known.outcomes) <= us).all()
+    assert (get_time_column_us(known.consignments, "received_at") < us).all()
+    assert (compute_visible_us(known.outcomes) <= us).all()
     assert not (known.consignments["cancelled_at"] > MIDWAY).any()
     for column in ("selected_at", "inspected_at", "known_at"):
         assert not (known.outcomes[column] > MIDWAY).any()
-    assert len(known.features.records(np.flatnonzero(known.offered))) == known.offered.sum()
+    assert len(known.features.get_records(np.flatnonzero(known.offered))) == known.offered.sum()
     assert all(
-        record.cancelled_at is None for record in known.features.records(np.flatnonzero(known.offered))
+        record.cancelled_at is None for record in known.features.get_records(np.flatnonzero(known.offered))
     )
 
 
@@ -107,7 +111,7 @@ def outcome(name, result, known_day, selected_day=1, **more):
 
 
 def test_what_waits_for_the_laboratory_is_pending_and_tells_nothing_else():
-    (waiting,) = as_they_stood([outcome("A", "nps", 20)], MIDWAY)
+    (waiting,) = select_outcomes_as_of([outcome("A", "nps", 20)], MIDWAY)
     assert (waiting.result, waiting.status, waiting.known_at, waiting.substance) == (
         "pending",
         "inspected",
@@ -118,23 +122,23 @@ def test_what_waits_for_the_laboratory_is_pending_and_tells_nothing_else():
 
 
 def test_what_is_chosen_later_is_not_there_at_all():
-    assert as_they_stood([outcome("A", "nps", 30, selected_day=20)], MIDWAY) == []
+    assert select_outcomes_as_of([outcome("A", "nps", 30, selected_day=20)], MIDWAY) == []
 
 
 def test_a_correction_that_came_later_is_unseen():
     both = [outcome("A", "controlled_drug", 5), outcome("A", "nps", 20)]
-    assert as_they_stood(both, MIDWAY) == both[:1]
-    assert standing_results(both) == {"A": "nps"}
+    assert select_outcomes_as_of(both, MIDWAY) == both[:1]
+    assert select_final_results(both) == {"A": "nps"}
 
 
 def test_what_never_came_back_from_the_laboratory_is_no_result():
     pending = outcome("A", "nps", 20)
-    assert standing_results(as_they_stood([pending], MIDWAY)) == {}
+    assert select_final_results(select_outcomes_as_of([pending], MIDWAY)) == {}
 
 
 def test_background_depends_on_the_identifier_and_the_seed_alone():
     names = [f"C{number}" for number in range(4000)]
-    one, other = (Knowledge(FeatureConfig(), background=0.3, seed=seed) for seed in (1, 2))
+    one, other = (ObservedHistory(FeatureConfig(), background=0.3, seed=seed) for seed in (1, 2))
     drawn = one.is_background(names)
     assert drawn.mean() == pytest.approx(0.3, abs=0.03)
     assert (one.is_background(names[::-1]) == drawn[::-1]).all()
@@ -142,7 +146,7 @@ def test_background_depends_on_the_identifier_and_the_seed_alone():
 
 
 def test_frames_without_cancellations_are_taken(world):
-    knowledge = Knowledge(FeatureConfig(), background=0.3, seed=1)
+    knowledge = ObservedHistory(FeatureConfig(), background=0.3, seed=1)
     frame = world.consignments.drop(columns="cancelled_at").head(20)
-    knowledge.arrive(frame, [], np.ones(20, dtype=bool))
-    assert pd.Timestamp(MIDWAY) > knowledge.as_known(MIDWAY).consignments["received_at"].max()
+    knowledge.add_arrivals(frame, [], np.ones(20, dtype=bool))
+    assert pd.Timestamp(MIDWAY) > knowledge.get_state(MIDWAY).consignments["received_at"].max()

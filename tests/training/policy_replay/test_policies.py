@@ -7,7 +7,14 @@ import pytest
 
 from consignments.errors import UnknownName
 from features.spec import Feature, Spec
-from training.policy_replay.policies import POLICIES, WORTH, BadChoice, Offer, check, named
+from training.policy_replay.policies import (
+    POLICIES,
+    RESULT_PRIORITY,
+    BadChoice,
+    SelectionContext,
+    check_choices,
+    get_policy,
+)
 
 SPEC = Spec(
     [
@@ -25,7 +32,7 @@ class Halves:
 
     class trees:  # noqa: N801
         @staticmethod
-        def spread(X):
+        def compute_disagreement(X):
             return np.arange(len(X), dtype=np.float64)
 
 
@@ -46,7 +53,7 @@ def offer(**more):
         "model": Halves(),
         "suspect": np.zeros(ROWS, dtype=bool),
     }
-    return Offer(**values | more)
+    return SelectionContext(**values | more)
 
 
 def rows(picks):
@@ -59,7 +66,7 @@ FREE = sorted(set(POLICIES) - {"officer", "oracle"})
 @pytest.mark.parametrize("name", FREE)
 def test_a_policy_fills_the_capacity_of_each_office(name):
     picks = POLICIES[name].choose(offer())
-    check(picks, offer(), name)
+    check_choices(picks, offer(), name)
     assert Counter(OFFICES[pick.row] for pick in picks) == {"A": 4, "B": 4}
 
 
@@ -79,7 +86,7 @@ def test_whose_picture_looked_wrong_is_opened_first(name):
     suspect = np.isin(np.arange(ROWS), [30, 31, 35])
     picks = POLICIES[name].choose(offer(suspect=suspect))
     assert {30, 31, 35} <= rows(picks)
-    check(picks, offer(), name)
+    check_choices(picks, offer(), name)
 
 
 def test_more_suspects_than_places_are_taken_by_their_scores():
@@ -89,7 +96,7 @@ def test_more_suspects_than_places_are_taken_by_their_scores():
 
 def test_a_part_of_an_offer_is_a_copy_for_reading():
     whole = offer()
-    part = whole.part(np.array([3, 5]))
+    part = whole.select_rows(np.array([3, 5]))
     assert part.consignment_ids == ("C3", "C5")
     assert part.scores.tolist() == SCORES[[3, 5]].tolist()
     for values in (part.X, part.scores, part.suspect):
@@ -133,7 +140,7 @@ def test_the_oracle_takes_nps_before_drugs_before_other_offences():
     )
     picks = POLICIES["oracle"].choose(offer(), truth)
     assert {row for row in rows(picks) if OFFICES[row] == "A"} == {32, 34, 36, 38}
-    assert sorted(WORTH, key=WORTH.get) == ["other_offence", "controlled_drug", "nps"]
+    assert sorted(RESULT_PRIORITY, key=RESULT_PRIORITY.get) == ["other_offence", "controlled_drug", "nps"]
 
 
 def test_a_share_too_small_for_a_whole_place_is_one_place():
@@ -152,9 +159,9 @@ def test_a_share_too_small_for_a_whole_place_is_one_place():
 def test_choices_that_cannot_be_are_refused(change, message):
     picks = POLICIES["greedy"].choose(offer())
     with pytest.raises(BadChoice, match=message):
-        check(change(picks), offer(), "planted")
+        check_choices(change(picks), offer(), "planted")
 
 
 def test_an_unknown_policy_names_the_nearest():
     with pytest.raises(UnknownName, match="greedy"):
-        named("greddy")
+        get_policy("greddy")

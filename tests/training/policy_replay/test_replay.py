@@ -12,20 +12,20 @@ from support.replayed import CONFIG, MAKER, SETTINGS
 
 from consignments.errors import BadInput
 from consignments.records import Outcome
-from training.policy_replay.checkpoints import Journal
-from training.policy_replay.environments import LivingWorld, Truth
-from training.policy_replay.experiment import Given, hold, living
-from training.policy_replay.policies import POLICIES, Pick, Policy
-from training.policy_replay.replay import Replay, ReplaySettings, learn
+from training.policy_replay.checkpoints import CheckpointFile
+from training.policy_replay.environments import SimulatedEnvironment, TrueResults
+from training.policy_replay.experiment import TabularFactory, create_simulated_factory, run_experiment
+from training.policy_replay.policies import POLICIES, Policy, PolicyChoice
+from training.policy_replay.replay import PolicyReplay, ReplaySettings, train_model
 from training.simulation.operation import Simulation, simulate
-from training.simulation.parameters import load_world
+from training.simulation.parameters import load_parameters
 from training.simulation.shipments import Shipments
 
 SEED = 5
 
 
 SHORT = ReplaySettings(capacity=2, warm_up_days=7, target="any_offence")
-TWO_WEEKS = living(None, days=14, per_day=20, prevalence="operation")
+TWO_WEEKS = create_simulated_factory(None, days=14, per_day=20, prevalence="operation")
 
 
 class Killed(BaseException):
@@ -34,8 +34,8 @@ class Killed(BaseException):
 
 def replay(folder, policy="greedy", *, maker=MAKER, settings=SETTINGS, seed=SEED, **more):
     chosen = policy if isinstance(policy, Policy) else POLICIES[policy]
-    journal = Journal(folder, {"policy": chosen.name})
-    return Replay(maker.make(seed), chosen, settings, CONFIG, journal, seed=seed, **more)
+    journal = CheckpointFile(folder, {"policy": chosen.name})
+    return PolicyReplay(maker.make(seed), chosen, settings, CONFIG, journal, seed=seed, **more)
 
 
 @pytest.fixture(scope="module")
@@ -70,16 +70,16 @@ def reachable(start):
 def test_an_offer_leads_to_no_truth_and_to_no_outcome(greedy):
     found = reachable(greedy[3][-1])
     assert any(isinstance(one, np.ndarray) for one in found)
-    hidden = (Outcome, Truth, Shipments, Simulation, LivingWorld, Replay, pd.DataFrame)
+    hidden = (Outcome, TrueResults, Shipments, Simulation, SimulatedEnvironment, PolicyReplay, pd.DataFrame)
     assert [type(one).__name__ for one in found if isinstance(one, hidden)] == []
 
 
 def test_a_policy_that_asks_for_the_truth_fails(tmp_path):
     def ask(offer, truth):
-        return [Pick(row, "model", 1.0) for row in np.flatnonzero(np.array(truth) == "nps")]
+        return [PolicyChoice(row, "model", 1.0) for row in np.flatnonzero(np.array(truth) == "nps")]
 
     def look(offer):
-        return [Pick(row, "model", 1.0) for row in np.flatnonzero(np.array(offer.truth) == "nps")]
+        return [PolicyChoice(row, "model", 1.0) for row in np.flatnonzero(np.array(offer.truth) == "nps")]
 
     with pytest.raises(TypeError, match="truth"):
         replay(tmp_path / "ask", Policy("ask", "", "features", ask)).run()
@@ -102,11 +102,13 @@ def test_a_trainer_gets_nothing_of_the_future_and_no_truth(tmp_path):
             if isinstance(one, pd.DataFrame):
                 for column in one.select_dtypes("datetimetz"):
                     assert not (one[column] > known.as_of).any(), column
-            assert not isinstance(one, (Truth, Shipments, Simulation, LivingWorld, Replay))
+            assert not isinstance(
+                one, (TrueResults, Shipments, Simulation, SimulatedEnvironment, PolicyReplay)
+            )
             assert not isinstance(one, Outcome) or one.known_at is None or one.known_at <= known.as_of
         assert "truth" not in known.consignments
         moments.append(known.as_of)
-        return learn(known, config, target)
+        return train_model(known, config, target)
 
     replay(tmp_path, "explore", trainer=peek).run()
     assert len(moments) == 2
@@ -119,7 +121,9 @@ def past():
 
 
 def given(past, truth=None):
-    return Given(past.consignments, past.truth if truth is None else truth, past.outcomes, past.alerts)
+    return TabularFactory(
+        past.consignments, past.truth if truth is None else truth, past.outcomes, past.alerts
+    )
 
 
 @pytest.fixture(scope="module")
@@ -157,7 +161,7 @@ def test_each_office_opens_its_capacity_and_twice_that_during_the_operation(gree
     doubled = {
         number
         for number, day in enumerate(range(MAKER.days))
-        if day >= dict(MAKER.events())["operation with doubled capacity"]
+        if day >= dict(MAKER.list_events())["operation with doubled capacity"]
     }
     assert set(cells.loc[~cells["round"].isin(doubled), "opened"]) <= set(range(1, 5))
     assert (cells["opened"] == 4).sum() > 10
@@ -181,7 +185,7 @@ def test_the_operation_as_it_was_keeps_to_the_capacity(tmp_path):
 
 
 def test_what_an_opening_yields_depends_on_the_consignment_alone(past, tmp_path):
-    plain = Given(past.consignments, past.truth)
+    plain = TabularFactory(past.consignments, past.truth)
     settings = ReplaySettings(capacity=4, warm_up_days=1, target="any_offence")
     results = [
         replay(tmp_path / name, name, maker=plain, settings=settings).run()[0]
@@ -224,15 +228,15 @@ def test_a_replay_that_was_killed_ends_with_the_same_bytes(tmp_path, greedy):
 
 
 def test_a_folder_of_another_replay_is_refused(tmp_path):
-    Journal(tmp_path, {"seed": 1})
+    CheckpointFile(tmp_path, {"seed": 1})
     with pytest.raises(BadInput, match="another replay"):
-        Journal(tmp_path, {"seed": 2})
+        CheckpointFile(tmp_path, {"seed": 2})
 
 
 def test_the_same_seed_gives_the_same_bytes_on_any_number_of_jobs(tmp_path):
     def files(jobs):
         folder = tmp_path / str(jobs)
-        hold(TWO_WEEKS, ["random"], [1, 2], SHORT, folder, config=CONFIG, jobs=jobs)
+        run_experiment(TWO_WEEKS, ["random"], [1, 2], SHORT, folder, config=CONFIG, jobs=jobs)
         return {
             str(path.relative_to(folder)): path.read_bytes() for path in folder.rglob("*") if path.is_file()
         }
@@ -246,15 +250,15 @@ def test_a_finished_contest_is_read_and_not_lived_again(tmp_path, monkeypatch):
     def tell(what, done, total):
         told.append((done, total))
 
-    first = hold(TWO_WEEKS, ["random"], [1], SHORT, tmp_path, config=CONFIG, progress=tell)
-    monkeypatch.setattr(Replay, "run", None)
-    again = hold(TWO_WEEKS, ["random"], [1], SHORT, tmp_path, config=CONFIG)
+    first = run_experiment(TWO_WEEKS, ["random"], [1], SHORT, tmp_path, config=CONFIG, progress=tell)
+    monkeypatch.setattr(PolicyReplay, "run", None)
+    again = run_experiment(TWO_WEEKS, ["random"], [1], SHORT, tmp_path, config=CONFIG)
     pd.testing.assert_frame_equal(first.openings, again.openings)
     assert told[-1] == (2, 2)
 
 
 def test_pictures_are_taken_of_what_a_policy_ranks_highest_and_wrong_ones_come_first(tmp_path):
-    share, asked, wrong = load_world().inspection.xray_share, [], 0
+    share, asked, wrong = load_parameters().inspection.xray_share, [], 0
 
     def watch(offer):
         asked.append((offer, POLICIES["rules"].choose(offer)))
@@ -306,17 +310,17 @@ def test_the_version_that_stood_when_the_list_was_drawn_up_is_replayed(past):
     versions = [one.assign(description=text, received_at=at) for text, at in told.items()]
     others = past.consignments.drop(index=one.index)
     amended = pd.concat([*versions, others], ignore_index=True)
-    world = Given(amended, past.truth).make(1)
-    seen = pd.concat([world.arrive(number)[0] for number in range(world.rounds)])
+    world = TabularFactory(amended, past.truth).make(1)
+    seen = pd.concat([world.receive_round(number)[0] for number in range(world.rounds)])
     mine = seen[seen["consignment_id"] == one["consignment_id"].item()]
     assert mine["description"].tolist() == ["same day"]
 
 
 def test_a_truth_with_gaps_is_refused(past):
     with pytest.raises(BadInput, match="leaves consignments out"):
-        Given(past.consignments, past.truth.head(5)).make(1)
+        TabularFactory(past.consignments, past.truth.head(5)).make(1)
 
 
 def test_a_world_that_ends_within_the_warm_up_is_refused(tmp_path):
     with pytest.raises(BadInput, match="ends within the warm-up"):
-        hold(TWO_WEEKS, ["random"], [1], SETTINGS, tmp_path, config=CONFIG)
+        run_experiment(TWO_WEEKS, ["random"], [1], SETTINGS, tmp_path, config=CONFIG)

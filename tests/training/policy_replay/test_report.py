@@ -8,7 +8,7 @@ from mlflow import MlflowClient
 from support.replayed import contest
 
 from training.policy_replay.report import PAGE, log_replay, write_report
-from training.policy_replay.results import findings_of
+from training.policy_replay.results import compute_results
 
 # MLflow 3.17 maps its tables with a loader that SQLAlchemy 2.1 will drop.
 pytestmark = pytest.mark.filterwarnings("ignore:The ``noload`` loader strategy:DeprecationWarning")
@@ -17,7 +17,7 @@ pytestmark = pytest.mark.filterwarnings("ignore:The ``noload`` loader strategy:D
 @pytest.fixture(scope="module")
 def written(tmp_path_factory):
     folder, held = tmp_path_factory.mktemp("report"), contest()
-    findings = findings_of(held)
+    findings = compute_results(held)
     write_report(findings, held, folder, title="Replay of <a> world")
     return findings, held, folder
 
@@ -70,7 +70,7 @@ def test_each_policy_and_seed_is_a_run_under_one_parent_with_charts_by_week(writ
 
 def test_a_single_policy_has_a_page_without_comparisons(tmp_path):
     held = contest({"greedy": {1: (1, 0, 1)}})
-    write_report(findings_of(held), held, tmp_path, title="One")
+    write_report(compute_results(held), held, tmp_path, title="One")
     page = (tmp_path / PAGE).read_text()
     assert "Run greedy: " in page
     assert 'id="events"' not in page

@@ -8,12 +8,12 @@ import pytest
 from support.replayed import FOUND, contest
 
 from consignments.errors import BadInput
-from training.policy_replay.results import findings_of, over_seeds
+from training.policy_replay.results import compute_results, estimate_over_seeds
 
 
 @pytest.fixture(scope="module")
 def findings():
-    return findings_of(contest())
+    return compute_results(contest())
 
 
 def run(findings, policy, seed):
@@ -59,7 +59,7 @@ def test_an_event_has_a_before_and_an_after(findings):
 
 
 def test_before_an_event_in_the_warm_up_there_is_nothing_to_compare():
-    events = findings_of(contest(events=[("early", 5)])).events
+    events = compute_results(contest(events=[("early", 5)])).events
     assert set(events["window"]) == {"after"}
 
 
@@ -70,7 +70,7 @@ def test_the_first_sentence_names_the_policy_to_run_and_not_the_oracle(findings)
 
 def test_policies_that_seeds_do_not_tell_apart_are_named():
     found = {**FOUND, "explore": {1: (1, 1, 0), 2: (1, 0, 1)}}
-    assert "Over these seeds greedy cannot be told from it." in findings_of(contest(found)).sentences
+    assert "Over these seeds greedy cannot be told from it." in compute_results(contest(found)).sentences
 
 
 def test_the_price_of_exploring_is_told_with_its_interval(findings):
@@ -80,17 +80,17 @@ def test_the_price_of_exploring_is_told_with_its_interval(findings):
 
 def test_one_seed_gives_no_interval():
     only = {policy: {1: seeds[1]} for policy, seeds in FOUND.items()}
-    found = findings_of(contest(only))
+    found = compute_results(contest(only))
     assert np.isnan(found.policies["found_low"]).all()
     assert "one seed tells no more" in found.sentences[-1]
 
 
 def test_the_interval_over_seeds_is_students():
-    estimate = over_seeds(pd.Series([1.0, 2.0, 3.0]))
+    estimate = estimate_over_seeds(pd.Series([1.0, 2.0, 3.0]))
     assert (estimate.value, round(estimate.low, 4), round(estimate.high, 4)) == (2.0, -0.4841, 4.4841)
 
 
 def test_where_there_was_nothing_to_find_that_is_said():
     held = contest()
     with pytest.raises(BadInput, match="nothing to find"):
-        findings_of(replace(held, positives=held.positives.head(0)))
+        compute_results(replace(held, positives=held.positives.head(0)))

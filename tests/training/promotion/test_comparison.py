@@ -8,13 +8,13 @@ from support.serving_examples import make_bundle
 
 from consignments.errors import BadInput
 from consignments.records import Consignment, Outcome
-from consignments.tables import check_frame, frame_of
+from consignments.tables import build_frame, check_frame
 from features.batch import Tables
 from features.config import FeatureConfig
 from features.history.pseudonyms import Pseudonyms
 from models.bundle import Bundle, load_bundle
 from training.config import EvaluationConfig
-from training.promotion.comparison import compare, sentence_of
+from training.promotion.comparison import compare, summarize_comparison
 
 KEY = Pseudonyms(b"a key of the tests, 32 bytes long")
 SETTINGS = EvaluationConfig(resamples=40, smallest_slice=5)
@@ -46,8 +46,8 @@ def tables() -> Tables:
         for n in range(300)
     ]
     return Tables(
-        check_frame(frame_of(many, Consignment), Consignment).frame,
-        check_frame(frame_of(found, Outcome), Outcome).frame,
+        check_frame(build_frame(many, Consignment), Consignment).frame,
+        check_frame(build_frame(found, Outcome), Outcome).frame,
     )
 
 
@@ -58,7 +58,7 @@ def test_a_version_does_not_differ_from_itself(bundle: Bundle) -> None:
     assert found.disagreements == []
     assert found.consignments == 300
     assert found.positive == 30
-    assert "No difference" in sentence_of(found, "a", "b")
+    assert "No difference" in summarize_comparison(found, "a", "b")
 
 
 def test_the_difference_is_b_minus_a_and_turns_with_them(bundle: Bundle, other: Bundle) -> None:

@@ -9,8 +9,15 @@ from support.serving_examples import make_bundle
 
 from features.config import FeatureConfig
 from models.bundle import Bundle, load_bundle
-from training.evaluation.leakage import BOUNDS, FILLED, MOVED, TELLING, VISIBLE
-from training.promotion.gate import MARGIN, SLICE_FINDS, Compared, Evidence, rate_of_finds, run_gate
+from training.evaluation.leakage import BOUNDS, EARLY_RESULTS, FILLED_COLUMN, LATER_CHANGES, PREDICTIVE_COLUMN
+from training.promotion.gate import (
+    MIN_SLICE_POSITIVES,
+    NON_INFERIORITY_MARGIN,
+    ChampionComparison,
+    GateEvidence,
+    compute_positive_rate,
+    run_gate,
+)
 
 GOOD = {
     "test/roc_auc_low": 0.8,
@@ -30,7 +37,13 @@ KEPT = {
     for end in ("", "_low")
 } | {"compared/finds": 30.0}
 NO_LEAK = {look: {"found": 0.0, "rows": 900, "where": ""} for look in BOUNDS}
-SLICE = {"kind": "channel", "value": "postal", "positive": SLICE_FINDS, "roc_auc": 0.7, "roc_auc_high": 0.8}
+SLICE = {
+    "kind": "channel",
+    "value": "postal",
+    "positive": MIN_SLICE_POSITIVES,
+    "roc_auc": 0.7,
+    "roc_auc_high": 0.8,
+}
 BEGINS = datetime(2024, 6, 1, tzinfo=UTC)
 
 
@@ -41,39 +54,39 @@ def bundle(tmp_path_factory: pytest.TempPathFactory) -> Bundle:
 
 
 @pytest.fixture(scope="module")
-def good(bundle: Bundle) -> Evidence:
-    return Evidence(bundle, "", bundle.sha256, GOOD, NO_LEAK, [SLICE])
+def good(bundle: Bundle) -> GateEvidence:
+    return GateEvidence(bundle, "", bundle.sha256, GOOD, NO_LEAK, [SLICE])
 
 
-def broken(evidence: Evidence) -> dict[str, str]:
+def broken(evidence: GateEvidence) -> dict[str, str]:
     """Give the rules that do not hold, and what they found."""
     return {name: finding.found for name, finding in run_gate(evidence).items() if not finding.held}
 
 
-def with_metrics(evidence: Evidence, **metrics: float) -> Evidence:
+def with_metrics(evidence: GateEvidence, **metrics: float) -> GateEvidence:
     changed = {f"test/{name}": value for name, value in metrics.items()}
     return replace(evidence, metrics=GOOD | changed)
 
 
-def compared(evidence: Evidence, begins: datetime = BEGINS, **metrics: float) -> Evidence:
+def compared(evidence: GateEvidence, begins: datetime = BEGINS, **metrics: float) -> GateEvidence:
     changed = {f"difference/{name}": value for name, value in metrics.items()}
     return replace(
         evidence,
         champion="1",
-        comparison=Compared("run", KEPT | changed, begins, [SLICE | {"difference": 0.0}]),
+        comparison=ChampionComparison("run", KEPT | changed, begins, [SLICE | {"difference": 0.0}]),
     )
 
 
-def test_a_good_model_passes_with_and_without_a_champion(good: Evidence) -> None:
+def test_a_good_model_passes_with_and_without_a_champion(good: GateEvidence) -> None:
     assert broken(good) == broken(compared(good)) == {}
 
 
-def test_of_an_altered_bundle_only_that_is_said(good: Evidence) -> None:
+def test_of_an_altered_bundle_only_that_is_said(good: GateEvidence) -> None:
     found = broken(replace(good, bundle=None, refusal="trees.txt: the file was altered"))
     assert found == {"sums verified": "trees.txt: the file was altered"}
 
 
-def test_a_bundle_that_was_exchanged_as_a_whole_is_refused(good: Evidence) -> None:
+def test_a_bundle_that_was_exchanged_as_a_whole_is_refused(good: GateEvidence) -> None:
     found = broken(replace(good, registered_sha256="ab" * 32))
     assert list(found) == ["sums verified"]
     assert found["sums verified"].startswith("another bundle")
@@ -93,27 +106,27 @@ def test_a_bundle_that_was_exchanged_as_a_whole_is_refused(good: Evidence) -> No
     ],
 )
 def test_each_figure_beyond_its_bound_or_unknown_is_refused_by_its_rule(
-    good: Evidence, metrics: dict[str, float], rule: str
+    good: GateEvidence, metrics: dict[str, float], rule: str
 ) -> None:
     assert list(broken(with_metrics(good, **metrics))) == [rule]
 
 
 def test_the_bound_of_the_calibration_error_is_the_rate_of_finds() -> None:
-    assert rate_of_finds(GOOD) == pytest.approx(0.002)
+    assert compute_positive_rate(GOOD) == pytest.approx(0.002)
 
 
 @pytest.mark.parametrize(
     ("look", "rule"),
     [
-        (MOVED, "nothing from later"),
-        (VISIBLE, "results after arrivals"),
-        (TELLING, "no column is the result"),
-        (FILLED, "no column tells who was opened"),
+        (LATER_CHANGES, "nothing from later"),
+        (EARLY_RESULTS, "results after arrivals"),
+        (PREDICTIVE_COLUMN, "no column is the result"),
+        (FILLED_COLUMN, "no column tells who was opened"),
     ],
 )
 @pytest.mark.parametrize("found", [1.0, None])
 def test_a_leak_that_was_seen_or_not_looked_for_is_refused(
-    good: Evidence, look: str, rule: str, found: float | None
+    good: GateEvidence, look: str, rule: str, found: float | None
 ) -> None:
     seen = NO_LEAK | {look: {"found": found, "rows": 900, "where": "value.tax"}}
     assert list(broken(replace(good, looks=seen))) == [rule]
@@ -122,7 +135,7 @@ def test_a_leak_that_was_seen_or_not_looked_for_is_refused(
     assert list(broken(replace(good, looks={k: v for k, v in NO_LEAK.items() if k != look}))) == [rule]
 
 
-def test_a_channel_in_which_the_scores_promise_far_too_much_is_refused_by_name(good: Evidence) -> None:
+def test_a_channel_in_which_the_scores_promise_far_too_much_is_refused_by_name(good: GateEvidence) -> None:
     wrong = SLICE | {
         "calibration_ratio": 5.0,
         "calibration_ratio_low": 3.5,
@@ -130,42 +143,44 @@ def test_a_channel_in_which_the_scores_promise_far_too_much_is_refused_by_name(g
     }
     said = broken(replace(good, slices=[wrong]))["calibrated"]
     assert "the scores promise 5 times the finds there were (3.5 to 8) in channel postal" in said
-    few = wrong | {"positive": SLICE_FINDS - 1}
+    few = wrong | {"positive": MIN_SLICE_POSITIVES - 1}
     assert broken(replace(good, slices=[few])) == {}
 
 
-def test_a_slice_that_collapsed_is_refused_by_name(good: Evidence) -> None:
+def test_a_slice_that_collapsed_is_refused_by_name(good: GateEvidence) -> None:
     fallen = SLICE | {"kind": "office", "value": "Busan", "roc_auc": 0.5, "roc_auc_high": 0.55}
     assert broken(replace(good, slices=[fallen]))["no slice collapsed"].startswith("office Busan: area 0.500")
-    assert broken(replace(good, slices=[fallen | {"positive": SLICE_FINDS - 1}])) == {}
+    assert broken(replace(good, slices=[fallen | {"positive": MIN_SLICE_POSITIVES - 1}])) == {}
 
 
 @pytest.mark.parametrize(
     "metric", ["precision_at_1pct", "recall_at_1pct", "precision_at_capacity", "recall_at_capacity"]
 )
-def test_losing_more_than_the_margin_to_the_champion_is_refused(good: Evidence, metric: str) -> None:
-    assert broken(compared(good, **{f"{metric}_low": -MARGIN})) == {}
-    assert len(broken(compared(good, **{f"{metric}_low": -MARGIN - 1e-6}))) == 1
+def test_losing_more_than_the_margin_to_the_champion_is_refused(good: GateEvidence, metric: str) -> None:
+    assert broken(compared(good, **{f"{metric}_low": -NON_INFERIORITY_MARGIN})) == {}
+    assert len(broken(compared(good, **{f"{metric}_low": -NON_INFERIORITY_MARGIN - 1e-6}))) == 1
     assert len(broken(compared(good, **{f"{metric}_low": float("nan")}))) == 1
 
 
-def test_a_slice_lost_to_the_champion_is_refused_by_name(good: Evidence) -> None:
+def test_a_slice_lost_to_the_champion_is_refused_by_name(good: GateEvidence) -> None:
     lost = SLICE | {"difference": -0.2, "low": -0.3, "high": -0.1}
-    evidence = replace(good, champion="1", comparison=Compared("run", KEPT, BEGINS, [lost]))
+    evidence = replace(good, champion="1", comparison=ChampionComparison("run", KEPT, BEGINS, [lost]))
     assert broken(evidence)["no slice lost"].startswith("channel postal: area -0.200 (-0.300 to -0.100)")
 
 
-def test_without_a_comparison_with_the_champion_nothing_is_said_of_it(good: Evidence) -> None:
+def test_without_a_comparison_with_the_champion_nothing_is_said_of_it(good: GateEvidence) -> None:
     found = broken(replace(good, champion="1"))
     assert found == {"compared with the champion": "no comparison with version 1, the champion"}
 
 
-def test_too_few_finds_tell_nothing_of_a_difference(good: Evidence) -> None:
-    few = replace(good, champion="1", comparison=Compared("run", KEPT | {"compared/finds": 9.0}, BEGINS))
+def test_too_few_finds_tell_nothing_of_a_difference(good: GateEvidence) -> None:
+    few = replace(
+        good, champion="1", comparison=ChampionComparison("run", KEPT | {"compared/finds": 9.0}, BEGINS)
+    )
     assert broken(few) == {"enough finds": "9 finds compared"}
 
 
-def test_a_comparison_on_what_the_model_has_learnt_from_is_refused(good: Evidence) -> None:
+def test_a_comparison_on_what_the_model_has_learnt_from_is_refused(good: GateEvidence) -> None:
     assert good.bundle is not None
     early = compared(good, begins=datetime(2024, 3, 31, tzinfo=UTC))
     assert list(broken(early)) == ["compared on the unseen"]

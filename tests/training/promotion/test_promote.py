@@ -13,19 +13,19 @@ import pytest
 from consignments.errors import PromotionRefused
 from consignments.records import Outcome
 from consignments.tables import check_frame
-from features.batch import Matrix, Tables, feature_matrix
+from features.batch import FeatureMatrix, Tables, compute_feature_matrix
 from features.history.pseudonyms import Pseudonyms
 from models.promotion_record import PromotionRecord
-from models.registry import Registry, Version
-from training.config import EvaluationConfig, train_config
+from models.registry import ModelVersion, Registry
+from training.config import EvaluationConfig, parse_config
 from training.evaluation.metrics import evaluate
-from training.evaluation.verdict import FEW_POSITIVES
+from training.evaluation.verdict import MIN_POSITIVES
 from training.promotion.comparison import compare, log_comparison
 from training.promotion.promote import promote
 from training.runs import train as retraining
-from training.runs.train import BATCH_KEY, Retrained, retrain
-from training.simulation.operation import Simulated, simulate
-from training.simulation.parameters import load_world
+from training.runs.train import BATCH_KEY, RegisteredRun, run_training
+from training.simulation.operation import SimulatedTables, simulate
+from training.simulation.parameters import load_parameters
 
 CONFIG = {
     "split": {"validation_days": 20, "test_days": 30, "label_delay_days": 10},
@@ -43,7 +43,7 @@ PSEUDONYMS = Pseudonyms(BATCH_KEY)
 class Lane:
     """A simulated lane, a store for its models, and how they are made."""
 
-    world: Simulated
+    world: SimulatedTables
     outcomes: pd.DataFrame
     registry: Registry
 
@@ -52,37 +52,37 @@ class Lane:
         outcomes: pd.DataFrame | None = None,
         consignments: pd.DataFrame | None = None,
         **changes: dict[str, object],
-    ) -> Retrained:
+    ) -> RegisteredRun:
         """Train and register a model on tables that may be at fault."""
         tables = Tables(
             self.world.consignments if consignments is None else consignments,
             self.outcomes if outcomes is None else outcomes,
         )
-        return retrain(
+        return run_training(
             tables,
-            config=train_config(CONFIG | changes),
+            config=parse_config(CONFIG | changes),
             tracking_uri=self.registry.tracking_uri,
             register=True,
         )
 
-    def train(self, *tables: pd.DataFrame, **options: Any) -> Version:
+    def train(self, *tables: pd.DataFrame, **options: Any) -> ModelVersion:
         """Do the same, and give the version."""
         return self.registry.resolve(self.retrain(*tables, **options).version or "")
 
     def compare(self, champion: str, challenger: str, until: datetime | None = None) -> str:
         """Compare two versions on the weeks that neither has learnt of; gives the run."""
         a, b = (self.registry.resolve(name) for name in (champion, challenger))
-        one, other = (self.registry.bundle(version) for version in (a, b))
+        one, other = (self.registry.fetch_bundle(version) for version in (a, b))
         tables = Tables(self.world.consignments, self.outcomes)
         found = compare(one, other, tables, PSEUDONYMS, EvaluationConfig(), ends=until)
         return log_comparison(found, a, b, self.registry.tracking_uri)
 
-    def promote(self, version: Version, *, force: bool = False) -> PromotionRecord:
+    def promote(self, version: ModelVersion, *, force: bool = False) -> PromotionRecord:
         return promote(
             self.registry, version, approved_by="a reviewer", why="it finds more", now=NOW, force=force
         )
 
-    def refusal(self, version: Version) -> str:
+    def refusal(self, version: ModelVersion) -> str:
         """Give what the gate says against a version."""
         with pytest.raises(PromotionRefused) as refused:
             self.promote(version)
@@ -91,8 +91,8 @@ class Lane:
 
 
 @pytest.fixture(scope="module")
-def world() -> Simulated:
-    plain = load_world()
+def world() -> SimulatedTables:
+    plain = load_parameters()
     many = {"operation": msgspec.structs.replace(plain.prevalence["operation"], nps=0.04)}
     return simulate(
         msgspec.structs.replace(plain, prevalence={**plain.prevalence, **many}),
@@ -104,7 +104,7 @@ def world() -> Simulated:
 
 
 @pytest.fixture
-def lane(world: Simulated, store: Registry) -> Lane:
+def lane(world: SimulatedTables, store: Registry) -> Lane:
     """The lane, with a store that has no champion."""
     return Lane(world, opened_by_lot(world), store)
 
@@ -115,12 +115,12 @@ def store(tmp_path_factory: pytest.TempPathFactory) -> Registry:
 
 
 @pytest.fixture
-def ruled(world: Simulated, tmp_path: Path) -> Lane:
+def ruled(world: SimulatedTables, tmp_path: Path) -> Lane:
     """The lane, with an empty store of its own for a champion."""
     return Lane(world, opened_by_lot(world), Registry(f"sqlite:///{tmp_path}/mlflow.db"))
 
 
-def opened_by_lot(world: Simulated) -> pd.DataFrame:
+def opened_by_lot(world: SimulatedTables) -> pd.DataFrame:
     """Open a third of what comes, each with the same chance; answered nine days after arrival."""
     frame = world.consignments
     chosen = np.random.default_rng(1).random(len(frame)) < OPENED
@@ -146,13 +146,13 @@ def opened_by_lot(world: Simulated) -> pd.DataFrame:
 def test_a_model_whose_readings_knew_later_results_is_refused(
     lane: Lane, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def knowing(tables: Tables, *rest: Any, **options: Any) -> Matrix:
+    def knowing(tables: Tables, *rest: Any, **options: Any) -> FeatureMatrix:
         """Compute features as code at fault would: every result counts from the arrival on."""
         assert tables.outcomes is not None
         known = dated_at_arrival(tables.outcomes, tables.consignments)
-        return feature_matrix(Tables(tables.consignments, known), *rest, **options)
+        return compute_feature_matrix(Tables(tables.consignments, known), *rest, **options)
 
-    monkeypatch.setattr(retraining, "feature_matrix", knowing)
+    monkeypatch.setattr(retraining, "compute_feature_matrix", knowing)
     said = lane.refusal(lane.train())
     assert "nothing from later: 100.0 % of 1,000 test consignments get other features" in said
     assert "(history." in said
@@ -211,14 +211,14 @@ def test_an_altered_bundle_is_refused_even_with_force(lane: Lane) -> None:
         lane.promote(version, force=True)
 
 
-def stored(registry: Registry, version: Version) -> Path:
+def stored(registry: Registry, version: ModelVersion) -> Path:
     """Give the folder of the store that holds the bundle of a version."""
     store = Path(registry.tracking_uri.removeprefix("sqlite:///")).parent
     (source,) = store.glob(f"mlartifacts/models/{model_id(registry, version)}/artifacts/data/bundle")
     return source
 
 
-def model_id(registry: Registry, version: Version) -> str:
+def model_id(registry: Registry, version: ModelVersion) -> str:
     source = registry.client.get_model_version(version.name, version.number).source
     return source.removeprefix("models:/")
 
@@ -236,7 +236,7 @@ def test_a_better_model_replaces_the_champion_and_a_luckier_one_does_not(ruled: 
     assert (record.replaces, record.comparison, record.forced) == ("1", better, False)
 
     ahead = ruled.compare("champion", lucky, until)
-    assert ruled.registry.run_metrics(ahead)["difference/recall_at_1pct"] > 0
+    assert ruled.registry.get_run_metrics(ahead)["difference/recall_at_1pct"] > 0
     said = ruled.refusal(ruled.registry.resolve(lucky))
     assert "recall at 1 % kept: recall at 1 % +" in said
 
@@ -251,16 +251,18 @@ def turned_round(outcomes: pd.DataFrame) -> pd.DataFrame:
     return outcomes.assign(result=result)
 
 
-def one_that_is_ahead_by_luck(made: list[Retrained]) -> tuple[str, str, datetime]:
+def one_that_is_ahead_by_luck(made: list[RegisteredRun]) -> tuple[str, str, datetime]:
     """Of two equals, find the days on which one finds more than the other within the best 1 %; the other comes first."""
     scores, traffic = [each.test_scores for each in made], made[0].trained.test.traffic
     for days in range(8, 30):
         rows = traffic.day < traffic.day.min() + days
         recall = [
-            evaluate(traffic.scored(score).only(rows), EvaluationConfig())["recall_at_1pct"].value
+            evaluate(traffic.replace_score(score).select_rows(rows), EvaluationConfig())[
+                "recall_at_1pct"
+            ].value
             for score in scores
         ]
-        if traffic.positive[rows].sum() >= FEW_POSITIVES and recall[0] != recall[1]:
+        if traffic.positive[rows].sum() >= MIN_POSITIVES and recall[0] != recall[1]:
             ahead = int(recall[1] > recall[0])
             first = made[0].trained.data.split.test.begins
             versions = [each.version or "" for each in made]

@@ -8,18 +8,20 @@ import numpy as np
 import pytest
 from support.training_judged import QUICK, judged_world
 
-from training.evaluation.fairness import fairness_rows
-from training.evaluation.name_invariance import EVERY_LANGUAGE
-from training.evaluation.off_policy import Estimates, Evidence
-from training.evaluation.verdict import judge
+from training.evaluation.fairness import compute_fairness_rows
+from training.evaluation.name_invariance import ALL_LANGUAGES
+from training.evaluation.off_policy import LoggedEvidence, OffPolicyEstimates
+from training.evaluation.verdict import judge_model
 from training.reporting import html as reports
-from training.reporting.html import RunReport, render
-from training.reporting.plots import fairness_picture, importance_picture
+from training.reporting.html import RunReport, render_report
+from training.reporting.plots import draw_fairness, draw_importance
 
 TRAFFIC, MODEL, BASELINES = judged_world()
-FAIRNESS = fairness_rows(TRAFFIC, 5, QUICK, "outcomes")
-ESTIMATES = Estimates.of(Evidence(TRAFFIC, np.zeros(len(TRAFFIC.score)), TRAFFIC.score), QUICK)
-SWAPS = {"language": EVERY_LANGUAGE, "rows": 900, "moved": 0.25, "move_95pct": 0.004, "move_largest": 0.02}
+FAIRNESS = compute_fairness_rows(TRAFFIC, 5, QUICK, "outcomes")
+ESTIMATES = OffPolicyEstimates.from_evidence(
+    LoggedEvidence(TRAFFIC, np.zeros(len(TRAFFIC.score)), TRAFFIC.score), QUICK
+)
+SWAPS = {"language": ALL_LANGUAGES, "rows": 900, "moved": 0.25, "move_95pct": 0.004, "move_largest": 0.02}
 
 
 def report(**changes):
@@ -28,14 +30,14 @@ def report(**changes):
         target="nps",
         as_of=datetime(2024, 7, 1, tzinfo=UTC),
         facts={"data": "abc123"},
-        verdict=judge(MODEL, BASELINES, target="nps", positives=50, by_truth=False),
+        verdict=judge_model(MODEL, BASELINES, target="nps", positives=50, by_truth=False),
         model=MODEL,
         baselines=BASELINES,
         truth=None,
         truth_baselines={},
         pictures={
-            "importance": importance_picture({"goods": 1.0}),
-            "fairness": fairness_picture(FAIRNESS),
+            "importance": draw_importance({"goods": 1.0}),
+            "fairness": draw_fairness(FAIRNESS),
         },
         data=[{"period": "training", "arrived": 12000}],
         split=[{"period": "training", "arrivals_from": "2024-01-01"}],
@@ -78,44 +80,44 @@ class Outside(HTMLParser):
 
 
 def test_the_verdict_comes_before_the_figures():
-    page = render(report())
+    page = render_report(report())
     assert page.index("Better than its baselines") < page.index("Key figures")
 
 
 def test_the_page_needs_nothing_from_elsewhere():
     parser = Outside()
-    parser.feed(render(report()))
+    parser.feed(render_report(report()))
     assert parser.found == []
 
 
 def test_what_comes_from_data_is_escaped_and_pictures_are_not():
-    page = render(report(name="<script>alert(1)</script>"))
+    page = render_report(report(name="<script>alert(1)</script>"))
     assert "<script>" not in page
     assert "&lt;b&gt;Sender&lt;/b&gt; is new" in page
     assert "<svg" in page
 
 
 def test_every_key_figure_stands_beside_the_baselines():
-    page = render(report())
+    page = render_report(report())
     for title in reports.HEADLINE.values():
         assert title in page
     assert "<th>rules</th>" in page
 
 
 def test_the_truth_has_a_table_of_its_own_where_there_is_one():
-    assert "against the truth" not in render(report())
-    assert "against the truth" in render(report(truth=MODEL, truth_baselines=BASELINES))
+    assert "against the truth" not in render_report(report())
+    assert "against the truth" in render_report(report(truth=MODEL, truth_baselines=BASELINES))
 
 
 def test_a_page_too_heavy_to_send_is_refused():
     with pytest.raises(ValueError, match="more than 2,000,000"):
-        render(report(pictures={"fairness": "x" * 2_000_001}))
+        render_report(report(pictures={"fairness": "x" * 2_000_001}))
 
 
 def test_who_bears_the_inspections_and_what_names_do_stands_in_the_page():
-    page = render(report())
+    page = render_report(report())
     section = page[page.index("Who bears the inspections") :]
     assert "air_cargo" in section
     assert "over 900 swaps the score of 25.0 % changed" in section
     assert "less than 0.004 in log-odds" in section
-    assert "names no person" in render(report(name_swaps=[SWAPS | {"rows": 0}]))
+    assert "names no person" in render_report(report(name_swaps=[SWAPS | {"rows": 0}]))

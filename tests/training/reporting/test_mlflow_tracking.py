@@ -7,7 +7,7 @@ import pytest
 from mlflow import MlflowClient
 
 from training.reporting.mlflow_tracking import RunRecord, log_run
-from training.runs.artifacts import table_json
+from training.runs.artifacts import serialize_table
 
 # MLflow 3.17 maps its tables with a loader that SQLAlchemy 2.1 will drop.
 pytestmark = pytest.mark.filterwarnings("ignore:The ``noload`` loader strategy:DeprecationWarning")
@@ -22,7 +22,7 @@ def store(tmp_path_factory):
 
 def record(folder, **changes):
     (folder / "tables").mkdir(parents=True, exist_ok=True)
-    (folder / "tables" / "capacity.json").write_text(table_json([{"capacity": "1pct", "recall": 0.5}]))
+    (folder / "tables" / "capacity.json").write_text(serialize_table([{"capacity": "1pct", "recall": 0.5}]))
     (folder / "report.html").write_text("<h1>a run</h1>")
     fields = {
         "name": "nps, as of 2024-07-01",

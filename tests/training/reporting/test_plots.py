@@ -7,20 +7,20 @@ import numpy as np
 import pytest
 from support.training_judged import QUICK, judged_world
 
-from training.evaluation.fairness import fairness_rows
+from training.evaluation.fairness import compute_fairness_rows
 from training.evaluation.intervals import Estimate
-from training.evaluation.metrics import capacity_curve
+from training.evaluation.metrics import compute_capacity_curve
 from training.reporting.plots import (
     BLUE,
     RED,
-    Curve,
-    calibration_picture,
-    capacity_picture,
-    daily_picture,
-    differences_picture,
-    fairness_picture,
-    importance_picture,
-    score_picture,
+    CapacityCurve,
+    draw_calibration,
+    draw_capacity,
+    draw_daily_detections,
+    draw_differences,
+    draw_fairness,
+    draw_importance,
+    draw_scores,
 )
 
 TRAFFIC, MODEL, _ = judged_world()
@@ -28,16 +28,16 @@ SHARES = np.array([0.001, 0.01, 0.1])
 
 
 def curve(name, score):
-    return Curve(name, **capacity_curve(TRAFFIC.scored(score), SHARES, QUICK))
+    return CapacityCurve(name, **compute_capacity_curve(TRAFFIC.replace_score(score), SHARES, QUICK))
 
 
 def capacity():
-    return capacity_picture(SHARES, curve("model", TRAFFIC.score), [curve("rules", -TRAFFIC.score)])
+    return draw_capacity(SHARES, curve("model", TRAFFIC.score), [curve("rules", -TRAFFIC.score)])
 
 
 def scores():
     band = np.where(TRAFFIC.score > 0.1, "high", "routine").astype(object)
-    return score_picture(TRAFFIC.score, band, TRAFFIC.positive)
+    return draw_scores(TRAFFIC.score, band, TRAFFIC.positive)
 
 
 DRAWN = {
@@ -46,20 +46,20 @@ DRAWN = {
         ["capacity: share of all traffic inspected", "Precision", "Recall", "rules", "0.1 %"],
     ),
     "calibration": (
-        lambda: calibration_picture(MODEL.calibration),
+        lambda: draw_calibration(MODEL.calibration),
         ["mean score of the bin", "rate of finds"],
     ),
     "scores": (scores, ["score", "consignments", "band high", "known finds"]),
     "daily": (
-        lambda: daily_picture(["1 May", "2 May"], np.array([1.0, 0.0]), np.array([2.0, 1.0])),
+        lambda: draw_daily_detections(["1 May", "2 May"], np.array([1.0, 0.0]), np.array([2.0, 1.0])),
         ["Finds by day", "1 May"],
     ),
     "fairness": (
-        lambda: fairness_picture(fairness_rows(TRAFFIC, 5, QUICK, "outcomes")),
+        lambda: draw_fairness(compute_fairness_rows(TRAFFIC, 5, QUICK, "outcomes")),
         ["Chosen, of all that came", "postal", "air_cargo", "all"],
     ),
     "differences": (
-        lambda: differences_picture(
+        lambda: draw_differences(
             {
                 "Points": [("Recall at 1 %", Estimate(2.0, 1.0, 3.0))],
                 "By slice": [("office: Port $A$ & <B> \\frac", Estimate(0.1, -0.1, 0.2))],
@@ -67,7 +67,7 @@ DRAWN = {
         ),
         ["Points", "Recall at 1 %", "office: Port $A$ & <B> \\frac"],
     ),
-    "importance": (lambda: importance_picture({"goods": 0.7, "history": 0.3}), ["goods", "70.0%"]),
+    "importance": (lambda: draw_importance({"goods": 0.7, "history": 0.3}), ["goods", "70.0%"]),
 }
 
 
@@ -90,12 +90,12 @@ def test_a_calibration_table_without_finds_can_be_drawn():
     table = [
         row | {"rate": 0.0, "rate_low": float("nan"), "rate_high": float("nan")} for row in MODEL.calibration
     ]
-    assert "no find in the bin" in calibration_picture(table)
+    assert "no find in the bin" in draw_calibration(table)
 
 
 def test_differences_that_can_be_told_stand_out():
     def colours(low, high):
-        drawn = differences_picture({"Points": [("Recall", Estimate((low + high) / 2, low, high))]})
+        drawn = draw_differences({"Points": [("Recall", Estimate((low + high) / 2, low, high))]})
         return [colour for colour in (BLUE, RED) if colour.lower() in drawn]
 
     assert colours(1.0, 3.0) == [BLUE]

@@ -6,23 +6,23 @@ import pytest
 
 from consignments.tables import check_frame
 from features.batch import Tables
-from features.config import Columns, FeatureConfig
+from features.config import ExtraColumns, FeatureConfig
 from models.bundle import load_bundle
-from training.config import train_config
-from training.fitting.diagnostics import Studies
-from training.fitting.search import Budget
-from training.reporting.html import LARGEST_BYTES
+from training.config import parse_config
+from training.fitting.diagnostics import DiagnosticsOptions
+from training.fitting.search import SearchBudget
+from training.reporting.html import MAX_PAGE_BYTES
 from training.runs.artifacts import (
-    description,
-    feature_importance,
-    invented_consignments,
-    table_json,
+    build_example_consignments,
+    compute_feature_importance,
+    describe_run,
+    serialize_table,
     write_artifacts,
 )
-from training.runs.train import train
+from training.runs.train import train_model
 from training.simulation.operation import simulate
 
-CONFIG = train_config(
+CONFIG = parse_config(
     {
         "split": {"validation_days": 14, "test_days": 14, "label_delay_days": 10},
         "model": {"trees": 10, "trees_unstopped": 10},
@@ -57,9 +57,9 @@ def runs(tmp_path_factory):
     as_of = world.consignments["received_at"].max().ceil("D").to_pydatetime()
     folder = tmp_path_factory.mktemp("runs")
     found = {"tables": tables}
-    everything = Studies(origins=1, ablation=True, search=Budget(1))
+    everything = DiagnosticsOptions(origins=1, ablation=True, search=SearchBudget(1))
     for name, truth, studies in (("with", world.truth, everything), ("without", None, None)):
-        trained = train(
+        trained = train_model(
             tables, as_of=as_of, target="any_offence", config=CONFIG, truth=truth, studies=studies
         )
         write_artifacts(trained, tables, folder / name)
@@ -116,13 +116,13 @@ def test_the_bundle_names_its_data_and_keeps_examples_of_several_bands(runs):
     bundle = load_bundle(folder / "bundle")
     assert bundle.card.data_sha256 == trained.data_sha256
     assert bundle.card.name == "nps-risk-any_offence"
-    assert len(set(bundle.model.bands_of(bundle.examples.probability))) > 1
+    assert len(set(bundle.model.assign_bands(bundle.examples.probability))) > 1
 
 
 def test_the_page_is_light_and_names_no_person(runs):
     trained, folder = runs["with"]
     page = (folder / "report.html").read_text()
-    assert len(page.encode()) < LARGEST_BYTES
+    assert len(page.encode()) < MAX_PAGE_BYTES
     assert trained.data_sha256[:12] in page
     shown = runs["tables"].consignments
     shown = shown[shown["consignment_id"].map(lambda name: f"<td>{name}</td>" in page)]
@@ -132,26 +132,26 @@ def test_the_page_is_light_and_names_no_person(runs):
 
 
 def test_the_importance_of_features_adds_up_to_one(runs):
-    importance = feature_importance(runs["with"][0])
+    importance = compute_feature_importance(runs["with"][0])
     assert sum(row["share"] for row in importance) == pytest.approx(1.0)
     assert importance[0]["share"] >= importance[-1]["share"]
 
 
 def test_the_description_has_the_verdict_and_the_key_figures(runs):
-    text = description(runs["with"][0])
+    text = describe_run(runs["with"][0])
     assert runs["with"][0].verdict.sentences[0] in text
     assert "| Area under the ROC curve |" in text
 
 
 def test_the_invented_example_is_a_valid_table_with_declared_columns():
-    config = FeatureConfig(Columns(numeric=("tax_rate",)))
-    example = invented_consignments(config)
-    assert check_frame(example, config.record_type(), strict=True).report.rejected == 0
+    config = FeatureConfig(ExtraColumns(numeric=("tax_rate",)))
+    example = build_example_consignments(config)
+    assert check_frame(example, config.build_record_type(), strict=True).report.rejected == 0
     assert example["tax_rate"].isna().all()
 
 
 def test_a_table_of_rows_with_different_columns_has_all_of_them():
-    assert json.loads(table_json([{"a": 1}, {"b": float("nan")}], ["z"])) == {
+    assert json.loads(serialize_table([{"a": 1}, {"b": float("nan")}], ["z"])) == {
         "columns": ["z", "a", "b"],
         "data": [[None, 1, None], [None, None, None]],
     }

@@ -10,18 +10,18 @@ import pytest
 from mlflow import MlflowClient
 
 from consignments.errors import BadInput
-from features.batch import Tables, feature_matrix
+from features.batch import Tables, compute_feature_matrix
 from features.history.pseudonyms import Pseudonyms
 from models.batch_scoring import score_table
 from models.bundle import load_bundle
 from models.registry import Registry
-from training.config import train_config
+from training.config import parse_config
 from training.data.splits import TEST, TRAIN
-from training.fitting.diagnostics import Studies
+from training.fitting.diagnostics import DiagnosticsOptions
 from training.fitting.rolling_origin import TEXT_SCORE
-from training.fitting.search import Budget
-from training.runs.artifacts import write_bundle_of
-from training.runs.train import BATCH_KEY, day_after_last_event, retrain, train
+from training.fitting.search import SearchBudget
+from training.runs.artifacts import write_run_bundle
+from training.runs.train import BATCH_KEY, find_day_after_last_event, run_training, train_model
 from training.simulation.operation import simulate
 
 # MLflow 3.17 maps its tables with a loader that SQLAlchemy 2.1 will drop, and warns of its own types when imported.
@@ -30,7 +30,7 @@ pytestmark = [
     pytest.mark.filterwarnings("ignore:.*Any type hint is inferred as AnyType:UserWarning"),
 ]
 
-CONFIG = train_config(
+CONFIG = parse_config(
     {
         "split": {"validation_days": 14, "test_days": 14, "label_delay_days": 10},
         "model": {"trees": 25, "trees_unstopped": 25},
@@ -57,12 +57,14 @@ def tables(world):
 
 @pytest.fixture(scope="module")
 def trained(world, tables, as_of):
-    studies = Studies(origins=2)
-    return train(tables, as_of=as_of, target="any_offence", config=CONFIG, truth=world.truth, studies=studies)
+    studies = DiagnosticsOptions(origins=2)
+    return train_model(
+        tables, as_of=as_of, target="any_offence", config=CONFIG, truth=world.truth, studies=studies
+    )
 
 
 def again(tables, as_of, jobs=1):
-    return train(tables, as_of=as_of, target="any_offence", config=CONFIG, jobs=jobs)
+    return train_model(tables, as_of=as_of, target="any_offence", config=CONFIG, jobs=jobs)
 
 
 @pytest.fixture(scope="module")
@@ -122,7 +124,7 @@ def test_the_truth_judges_and_takes_no_part(trained, trained_again):
 def test_the_words_of_training_rows_are_scored_out_of_fold_and_those_of_others_as_served(
     trained, tables, as_of
 ):
-    plain = feature_matrix(
+    plain = compute_feature_matrix(
         tables,
         CONFIG.features,
         trained.fitted,
@@ -130,7 +132,7 @@ def test_the_words_of_training_rows_are_scored_out_of_fold_and_those_of_others_a
         keep=trained.data.keep,
         as_of=pd.Timestamp(as_of),
     )
-    column = plain.spec.place(TEXT_SCORE)
+    column = plain.spec.get_column(TEXT_SCORE)
     part = trained.data.part[plain.rows]
     mine, served = trained.matrix.X[:, column], plain.X[:, column]
     assert np.array_equal(mine[part != TRAIN], served[part != TRAIN], equal_nan=True)
@@ -173,9 +175,9 @@ def test_rolling_origins_look_at_weeks_before_the_test_and_change_nothing(traine
 def searched(tables, as_of, tmp_path_factory):
     folder = tmp_path_factory.mktemp("searched")
     uri = f"sqlite:///{folder}/mlflow.db"
-    studies = Studies(origins=1, search=Budget(2, study=folder / "search.log"))
+    studies = DiagnosticsOptions(origins=1, search=SearchBudget(2, study=folder / "search.log"))
     arguments = {"as_of": as_of, "target": "any_offence", "config": CONFIG, "studies": studies}
-    return retrain(tables, out_dir=folder / "run", tracking_uri=uri, **arguments), uri
+    return run_training(tables, out_dir=folder / "run", tracking_uri=uri, **arguments), uri
 
 
 def test_a_search_trains_on_the_best_parameters_and_logs_each_trial_below_the_run(searched):
@@ -198,7 +200,7 @@ def test_every_baseline_stands_beside_the_model(trained):
 def logged(world, tables, as_of, tmp_path_factory):
     folder = tmp_path_factory.mktemp("logged")
     uri = f"sqlite:///{folder}/mlflow.db"
-    done = retrain(
+    done = run_training(
         tables,
         as_of=as_of,
         target="any_offence",
@@ -217,7 +219,7 @@ def test_the_same_tables_date_and_settings_give_the_same_bundle_to_the_last_byte
 ):
     done, _, folder = logged
     assert done.trained is not trained
-    assert write_bundle_of(trained, tables, tmp_path / "bundle") == load_bundle(folder / "bundle").sha256
+    assert write_run_bundle(trained, tables, tmp_path / "bundle") == load_bundle(folder / "bundle").sha256
 
 
 def test_the_run_is_logged_with_its_tags_and_artifacts(logged):
@@ -237,7 +239,7 @@ def test_the_version_is_registered_as_challenger(logged):
     done, uri, _ = logged
     version = Registry(uri).resolve("models:/nps-risk-any_offence@challenger")
     assert (version.number, version.run_id) == (done.version, done.run_id)
-    assert done.model_uri in done.summary()
+    assert done.model_uri in done.summarize()
 
 
 def test_mlflow_looks_where_it_looked_before(logged):
@@ -250,7 +252,7 @@ def test_mlflow_looks_where_it_looked_before(logged):
 def test_the_bundle_gives_the_scores_that_were_judged_to_the_last_bit(logged, tables, as_of):
     done, _, folder = logged
     bundle = load_bundle(folder / "bundle")
-    bundle.self_test()
+    bundle.run_self_test()
     scores = score_table(
         bundle, tables, Pseudonyms(b"another key entirely, of 32 bytes"), as_of=pd.Timestamp(as_of)
     )
@@ -259,10 +261,10 @@ def test_the_bundle_gives_the_scores_that_were_judged_to_the_last_bit(logged, ta
 
 def test_without_outcomes_there_is_nothing_to_learn_from(tables):
     with pytest.raises(BadInput, match="nothing to learn from"):
-        train(Tables(tables.consignments))
+        train_model(Tables(tables.consignments))
 
 
 def test_the_default_date_is_the_midnight_after_the_last_event(tables, as_of):
-    assert day_after_last_event(Tables(tables.consignments)) == as_of
+    assert find_day_after_last_event(Tables(tables.consignments)) == as_of
     last = tables.outcomes["known_at"].max()
-    assert day_after_last_event(tables) == last.ceil("D").to_pydatetime()
+    assert find_day_after_last_event(tables) == last.ceil("D").to_pydatetime()

@@ -11,32 +11,32 @@ import pytest
 from numpy.typing import NDArray
 
 from consignments.errors import BadInput, BadSetting, UnknownName
-from consignments.identifiers import check_digit_holds
+from consignments.identifiers import has_valid_check_digit
 from consignments.records import Alert, Consignment, Outcome, Truth
-from consignments.schema import fields_of
+from consignments.schema import get_fields
 from consignments.tables import check_frame
-from training.simulation.inspection_outcomes import Arrivals
-from training.simulation.operation import Simulated, Simulation, newest, simulate
-from training.simulation.parameters import load_world
-from training.simulation.realism import Lived
-from training.simulation.targeting import Inspections
+from training.simulation.inspection_outcomes import SimulatedDay
+from training.simulation.operation import SimulatedTables, Simulation, simulate, split_newest
+from training.simulation.parameters import load_parameters
+from training.simulation.realism import SimulatedPeriod
+from training.simulation.targeting import TargetingCentre
 
 REPOSITORY = Path(__file__).resolve().parents[3]
 TABLES = {"consignments": Consignment, "outcomes": Outcome, "alerts": Alert, "truth": Truth}
 
 
 @pytest.fixture(scope="module")
-def world() -> Simulated:
+def world() -> SimulatedTables:
     return simulate(days=60, per_day=400, prevalence="enriched", seed=1)
 
 
 @pytest.fixture(scope="module")
-def lane(lived_lane: Lived) -> Simulated:
+def lane(lived_lane: SimulatedPeriod) -> SimulatedTables:
     """A lane with five NPS in a thousand, so that figures about NPS rest on more than a few."""
     return lived_lane.tables
 
 
-def holds(simulated: Simulated, result: str) -> NDArray[np.bool_]:
+def holds(simulated: SimulatedTables, result: str) -> NDArray[np.bool_]:
     return (simulated.truth["result"] == result).to_numpy(dtype=bool)
 
 
@@ -57,12 +57,12 @@ def parquet(frame: pd.DataFrame) -> bytes:
 
 
 @pytest.mark.parametrize("name", TABLES)
-def test_each_table_has_exactly_the_columns_of_its_record(world: Simulated, name: str) -> None:
-    assert list(getattr(world, name).columns) == [field.name for field in fields_of(TABLES[name])]
+def test_each_table_has_exactly_the_columns_of_its_record(world: SimulatedTables, name: str) -> None:
+    assert list(getattr(world, name).columns) == [field.name for field in get_fields(TABLES[name])]
 
 
 @pytest.mark.parametrize("name", TABLES)
-def test_no_row_of_any_table_is_rejected(world: Simulated, name: str) -> None:
+def test_no_row_of_any_table_is_rejected(world: SimulatedTables, name: str) -> None:
     frame = getattr(world, name)
     assert len(check_frame(frame, TABLES[name]).frame) == len(frame)
 
@@ -75,18 +75,20 @@ def test_volume_and_prevalence_are_what_the_preset_says() -> None:
     assert holds(simulated, "other_offence").mean() == pytest.approx(4e-2, rel=0.2)
 
 
-def test_arrivals_come_in_the_order_of_time(world: Simulated) -> None:
+def test_arrivals_come_in_the_order_of_time(world: SimulatedTables) -> None:
     assert world.consignments["received_at"].is_monotonic_increasing
     assert world.consignments["consignment_id"].is_unique
 
 
-def test_every_outcome_belongs_to_a_consignment_and_every_consignment_has_a_truth(world: Simulated) -> None:
+def test_every_outcome_belongs_to_a_consignment_and_every_consignment_has_a_truth(
+    world: SimulatedTables,
+) -> None:
     ids = set(world.consignments["consignment_id"])
     assert set(world.outcomes["consignment_id"]) <= ids
     assert list(world.truth["consignment_id"]) == list(world.consignments["consignment_id"])
 
 
-def test_times_of_an_outcome_follow_each_other(world: Simulated) -> None:
+def test_times_of_an_outcome_follow_each_other(world: SimulatedTables) -> None:
     outcomes = world.outcomes.merge(world.consignments[["consignment_id", "received_at"]])
     steps = [outcomes[name] for name in ("received_at", "selected_at", "inspected_at", "known_at")]
     for before, after in pairwise(steps):
@@ -95,7 +97,7 @@ def test_times_of_an_outcome_follow_each_other(world: Simulated) -> None:
         assert (before[both] <= after[both]).all()
 
 
-def test_what_was_missed_has_no_result_and_was_never_opened(world: Simulated) -> None:
+def test_what_was_missed_has_no_result_and_was_never_opened(world: SimulatedTables) -> None:
     missed = world.outcomes[world.outcomes["status"] == "missed"]
     assert missed["result"].isna().all()
     assert missed["inspected_at"].isna().all()
@@ -103,8 +105,10 @@ def test_what_was_missed_has_no_result_and_was_never_opened(world: Simulated) ->
     assert (chosen["status"] == "missed").mean() == pytest.approx(0.12, abs=0.05)
 
 
-def test_identifiers_have_the_form_of_their_channel_and_mostly_a_right_check_digit(world: Simulated) -> None:
-    checks = world.consignments["consignment_id"].map(check_digit_holds)
+def test_identifiers_have_the_form_of_their_channel_and_mostly_a_right_check_digit(
+    world: SimulatedTables,
+) -> None:
+    checks = world.consignments["consignment_id"].map(has_valid_check_digit)
     assert checks.notna().all()
     assert 0.99 < checks.mean() < 1.0
     cargo = world.consignments["channel"] == "air_cargo"
@@ -112,13 +116,13 @@ def test_identifiers_have_the_form_of_their_channel_and_mostly_a_right_check_dig
     assert not world.consignments.loc[~cargo, "consignment_id"].str.contains("-").any()
 
 
-def test_houses_of_one_master_waybill_share_its_number(world: Simulated) -> None:
+def test_houses_of_one_master_waybill_share_its_number(world: SimulatedTables) -> None:
     houses = world.consignments[world.consignments["consignment_id"].str.contains("/")]
     assert (houses["consignment_id"].str.split("/").str[0] == houses["master_id"]).all()
     assert houses.groupby("master_id").size().max() > 10
 
 
-def test_parties_that_history_knows_are_worth_more_than_unknown_ones(lane: Simulated) -> None:
+def test_parties_that_history_knows_are_worth_more_than_unknown_ones(lane: SimulatedTables) -> None:
     """Addresses and phones of which a tenth held NPS in the first half point to NPS in the second, not surely."""
     positive, half = holds(lane, "nps"), len(lane.consignments) // 2
     before, after = lane.consignments[:half], lane.consignments[half:]
@@ -132,7 +136,7 @@ def test_parties_that_history_knows_are_worth_more_than_unknown_ones(lane: Simul
     assert 0.1 < listed[found].mean() < 0.9
 
 
-def test_some_examinations_never_end_and_some_results_are_corrected(lane: Simulated) -> None:
+def test_some_examinations_never_end_and_some_results_are_corrected(lane: SimulatedTables) -> None:
     outcomes = lane.outcomes
     pending = set(outcomes.loc[outcomes["result"] == "pending", "consignment_id"])
     known = outcomes[outcomes["known_at"].notna()]
@@ -140,7 +144,7 @@ def test_some_examinations_never_end_and_some_results_are_corrected(lane: Simula
     assert 0 < known["consignment_id"].duplicated().mean() < 0.04
 
 
-def test_chance_is_logged_with_its_exact_probability_and_nothing_else_is(world: Simulated) -> None:
+def test_chance_is_logged_with_its_exact_probability_and_nothing_else_is(world: SimulatedTables) -> None:
     outcomes = world.outcomes.drop_duplicates("consignment_id")
     random = outcomes[outcomes["selected_by"] == "random"]
     usual = 0.02 * 0.05
@@ -152,9 +156,9 @@ def test_chance_is_logged_with_its_exact_probability_and_nothing_else_is(world: 
 
 
 def test_what_partners_name_is_opened_beyond_the_capacity() -> None:
-    simulation = Simulation(load_world(), days=40, per_day=400, prevalence="operation", seed=2)
+    simulation = Simulation(load_parameters(), days=40, per_day=400, prevalence="operation", seed=2)
     for day in range(12):
-        arrivals = simulation.arrive(day)
+        arrivals = simulation.simulate_arrivals(day)
         chosen = {outcome.consignment_id: outcome.selected_by for outcome in simulation.inspect(arrivals)}
         named = set(arrivals.columns["consignment_id"][arrivals.tipped])
         assert named == {name for name, by in chosen.items() if by == "intelligence"}
@@ -162,7 +166,7 @@ def test_what_partners_name_is_opened_beyond_the_capacity() -> None:
 
 def test_after_its_first_days_a_model_and_officers_choose_too() -> None:
     """What the model learnt from is what was opened; it takes half of what is left to rules and model."""
-    world = load_world()
+    world = load_parameters()
     soon = msgspec.structs.replace(world.inspection, rules_only_days=30)
     simulated = simulate(msgspec.structs.replace(world, inspection=soon), days=60, per_day=400, seed=2)
     arrived = simulated.consignments.set_index("consignment_id")["received_at"]
@@ -174,7 +178,7 @@ def test_after_its_first_days_a_model_and_officers_choose_too() -> None:
     assert shares["officer"] > 0.15
 
 
-def test_capacity_is_kept_and_doubles_in_the_operation(world: Simulated) -> None:
+def test_capacity_is_kept_and_doubles_in_the_operation(world: SimulatedTables) -> None:
     chosen = world.outcomes.drop_duplicates("consignment_id").merge(
         world.consignments[["consignment_id", "received_at"]]
     )
@@ -186,7 +190,7 @@ def test_capacity_is_kept_and_doubles_in_the_operation(world: Simulated) -> None
     assert opened.reindex(arrived.index[on]).sum() / arrived[on].sum() == pytest.approx(0.04, rel=0.1)
 
 
-def test_what_is_missing_depends_on_how_it_was_sent(world: Simulated) -> None:
+def test_what_is_missing_depends_on_how_it_was_sent(world: SimulatedTables) -> None:
     missing = world.consignments.isna().groupby(world.consignments["service"]).mean()
     assert missing.loc["small_packet", "hs_code"] > 0.4
     assert missing.loc["express", "hs_code"] < 0.1
@@ -194,7 +198,7 @@ def test_what_is_missing_depends_on_how_it_was_sent(world: Simulated) -> None:
     assert missing.loc["general", "consignee_address"] < 0.02
 
 
-def test_the_operation_gets_seven_alerts_around_its_days(world: Simulated) -> None:
+def test_the_operation_gets_seven_alerts_around_its_days(world: SimulatedTables) -> None:
     told = world.alerts["text"].str.startswith("newsletter: ")
     alerts, newsletters = world.alerts[~told], world.alerts[told]
     assert len(alerts) == 7
@@ -206,27 +210,27 @@ def test_the_operation_gets_seven_alerts_around_its_days(world: Simulated) -> No
 
 
 def test_networks_use_other_names_after_a_seizure_than_before() -> None:
-    simulation = Simulation(load_world(), days=60, per_day=200, prevalence="operation", seed=3)
+    simulation = Simulation(load_parameters(), days=60, per_day=200, prevalence="operation", seed=3)
     network = simulation.networks.networks[0]
     before = set(network.senders)
     draws = np.random.default_rng(0)
     for day in range(40):
-        simulation.networks.suffer(draws, network.number, day)
-        simulation.arrive(day)
+        simulation.networks.record_seizure(draws, network.number, day)
+        simulation.simulate_arrivals(day)
     assert not before & set(network.senders)
 
 
 def test_what_officers_do_does_not_change_what_honest_people_send() -> None:
     """The streams of chance are apart, so that policies are compared in one world: declarations, tips, pictures and all."""
 
-    class Idle(Inspections):
-        def inspect(self, draws: np.random.Generator, arrivals: Arrivals) -> list[Outcome]:
+    class Idle(TargetingCentre):
+        def inspect(self, draws: np.random.Generator, arrivals: SimulatedDay) -> list[Outcome]:
             return []
 
     def lived(simulation: Simulation) -> tuple[pd.DataFrame, list[int]]:
         days, sent = [], []
         for day in range(40):
-            arrivals = simulation.arrive(day)
+            arrivals = simulation.simulate_arrivals(day)
             simulation.inspect(arrivals)
             told = pd.DataFrame(arrivals.columns)
             told["tipped"], told["pictured"] = arrivals.tipped, arrivals.pictured
@@ -235,7 +239,7 @@ def test_what_officers_do_does_not_change_what_honest_people_send() -> None:
         return pd.concat(days, ignore_index=True), sent
 
     def fresh() -> Simulation:
-        return Simulation(load_world(), days=40, per_day=150, prevalence="operation", seed=8)
+        return Simulation(load_parameters(), days=40, per_day=150, prevalence="operation", seed=8)
 
     idle = fresh()
     idle.inspections = Idle(idle.stage, operation_day=0)
@@ -246,12 +250,12 @@ def test_what_officers_do_does_not_change_what_honest_people_send() -> None:
 
 def test_a_network_that_is_left_alone_sends_the_same_whatever_happens_to_others() -> None:
     def sent(hit: int | None) -> dict[int, list[float]]:
-        simulation = Simulation(load_world(), days=40, per_day=300, prevalence="operation", seed=8)
+        simulation = Simulation(load_parameters(), days=40, per_day=300, prevalence="operation", seed=8)
         weights: dict[int, list[float]] = {}
         for day in range(40):
             if hit is not None:
-                simulation.networks.suffer(np.random.default_rng(day), hit, day)
-            shipments = simulation.arrive(day).shipments
+                simulation.networks.record_seizure(np.random.default_rng(day), hit, day)
+            shipments = simulation.simulate_arrivals(day).shipments
             for network, kg in zip(shipments.network.tolist(), shipments.kg.tolist(), strict=True):
                 weights.setdefault(network, []).append(kg)
         return weights
@@ -263,10 +267,10 @@ def test_a_network_that_is_left_alone_sends_the_same_whatever_happens_to_others(
 
 def test_what_networks_send_travels_with_honest_mail_and_freight() -> None:
     """Else a receptacle or a master waybill of its own would give it away."""
-    simulation = Simulation(load_world(), days=10, per_day=400, prevalence="operation", seed=2)
+    simulation = Simulation(load_parameters(), days=10, per_day=400, prevalence="operation", seed=2)
     beside, alone = 0, 0
     for day in range(10):
-        arrivals = simulation.arrive(day)
+        arrivals = simulation.simulate_arrivals(day)
         masters = pd.Series(arrivals.columns["master_id"])
         theirs = arrivals.shipments.network >= 0
         others = set(masters[~theirs].dropna())
@@ -278,7 +282,7 @@ def test_what_networks_send_travels_with_honest_mail_and_freight() -> None:
 
 def test_after_its_event_a_cover_and_an_origin_are_out_of_use_and_the_others_came() -> None:
     """The shifts last: a network that changes its ways later does not go back to what is gone."""
-    world = load_world()
+    world = load_parameters()
     events = msgspec.structs.replace(
         world.events,
         cover_shift=msgspec.structs.replace(world.events.cover_shift, day=10),
@@ -293,15 +297,15 @@ def test_after_its_event_a_cover_and_an_origin_are_out_of_use_and_the_others_cam
         makers = [each for each in networks if "cathinone" in each.families]
         return {each.cover for each in networks}, {countries[each.origin] for each in makers}
 
-    simulation.arrive(0)
+    simulation.simulate_arrivals(0)
     covers, origins = used()
     assert "industrial_chemical" in covers
     assert "CN" in origins
     draws = np.random.default_rng(0)
     for day in range(1, 50):
         for network in networks:
-            simulation.networks.suffer(draws, network.number, day)
-        simulation.arrive(day)
+            simulation.networks.record_seizure(draws, network.number, day)
+        simulation.simulate_arrivals(day)
         if day >= 10:
             covers, origins = used()
             assert "industrial_chemical" not in covers
@@ -311,25 +315,25 @@ def test_after_its_event_a_cover_and_an_origin_are_out_of_use_and_the_others_cam
 
 
 def test_a_controlled_family_falls_to_its_part_and_the_substitute_makes_up_for_it() -> None:
-    world = load_world()
+    world = load_parameters()
     control = msgspec.structs.replace(world.events.class_control, day=0, over=1)
     events = msgspec.structs.replace(world.events, class_control=control)
     networks = Simulation(
         msgspec.structs.replace(world, events=events), days=9, per_day=50, prevalence="operation", seed=1
     ).networks
     draws = np.random.default_rng(0)
-    names = [networks.content(draws, "nitazene", since_start=5) for _ in range(2000)]
+    names = [networks.draw_substance(draws, "nitazene", since_start=5) for _ in range(2000)]
     assert np.mean([name == "cychlorphine" for name in names]) == pytest.approx(0.6, abs=0.05)
-    assert networks.content(draws, "nitazene", since_start=-1) != "cychlorphine"
+    assert networks.draw_substance(draws, "nitazene", since_start=-1) != "cychlorphine"
 
 
 def test_the_substance_of_the_event_is_in_no_list_that_is_shipped() -> None:
-    new = load_world().events.new_substance.name
-    assert new.casefold() not in (REPOSITORY / "features" / "lexicon.csv").read_text().casefold()
+    new = load_parameters().events.new_substance.name
+    assert new.casefold() not in (REPOSITORY / "features" / "goods" / "lexicon.csv").read_text().casefold()
 
 
-def test_the_newest_consignments_are_split_off_for_scoring(world: Simulated) -> None:
-    past, new = newest(world.consignments, 10)
+def test_the_newest_consignments_are_split_off_for_scoring(world: SimulatedTables) -> None:
+    past, new = split_newest(world.consignments, 10)
     assert len(new) == 10
     assert len(past) + 10 == len(world.consignments)
     assert past["received_at"].max() <= new["received_at"].min()
@@ -345,7 +349,7 @@ def test_an_unknown_preset_or_an_empty_world_is_refused() -> None:
 def test_a_specification_replaces_what_it_names_and_nothing_else(tmp_path: Path) -> None:
     spec = tmp_path / "spec.toml"
     spec.write_text("[laboratory]\nnever = 0.5\n")
-    changed, usual = load_world(spec), load_world()
+    changed, usual = load_parameters(spec), load_parameters()
     assert changed.laboratory.never == 0.5
     assert changed.laboratory.log_days == usual.laboratory.log_days
     assert changed.services == usual.services
@@ -355,4 +359,4 @@ def test_an_unknown_parameter_is_refused(tmp_path: Path) -> None:
     spec = tmp_path / "spec.toml"
     spec.write_text("[laboratory]\nnevver = 0.5\n")
     with pytest.raises(BadSetting, match="nevver"):
-        load_world(spec)
+        load_parameters(spec)

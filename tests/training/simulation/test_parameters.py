@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from training.simulation.parameters import HERE, load_world
+from training.simulation.parameters import HERE, load_parameters
 
 MARKS = ("[S]", "[D]", "[A:", "[S:", "assumed")
 
@@ -37,7 +37,7 @@ def test_a_number_without_a_source_is_found() -> None:
 
 
 def test_shares_that_divide_a_whole_add_up_to_it() -> None:
-    world = load_world()
+    world = load_parameters()
     whole = [
         {name: service.share for name, service in world.services.items()},
         world.entities.shipper_types,
@@ -46,14 +46,14 @@ def test_shares_that_divide_a_whole_add_up_to_it() -> None:
         *(network.services for network in world.networks.values()),
         *(network.origins for network in world.networks.values()),
         *(network.covers for network in world.networks.values()),
-        {name: family.share for name, family in world.wares.substances.items()},
+        {name: family.share for name, family in world.goods.substances.items()},
     ]
     for shares in whole:
         assert sum(shares.values()) == pytest.approx(1.0, abs=0.011), shares
 
 
 def test_names_that_one_table_gives_and_another_uses_are_the_same() -> None:
-    world, wares = load_world(), load_world().wares
+    world, wares = load_parameters(), load_parameters().goods
     events, families = world.events, set(wares.substances)
     assert {events.class_control.family, events.new_substance.family, events.origin_shift.family} <= families
     assert {events.cover_shift.source, events.cover_shift.to} <= set(wares.covers)

@@ -6,31 +6,31 @@ import pandas as pd
 import pytest
 
 from consignments.records import Alert, Outcome
-from consignments.tables import frame_of
-from training.simulation.operation import Simulated, simulate
-from training.simulation.parameters import load_world
+from consignments.tables import build_frame
+from training.simulation.operation import SimulatedTables, simulate
+from training.simulation.parameters import load_parameters
 from training.simulation.realism import (
-    Interval,
-    Lived,
-    Results,
-    field_aucs,
-    kept_senders,
-    lived,
-    look_alikes_per_nps,
-    named,
-    prevalence_of_any,
-    substance_names,
-    tells,
+    InspectionResults,
+    ShareEstimate,
+    SimulatedPeriod,
+    compute_look_alike_ratio,
+    estimate_prevalence,
+    list_substance_names,
+    match_descriptions,
+    measure_field_aucs,
+    measure_kept_senders,
+    measure_signs,
+    simulate_period,
 )
 
 
 @pytest.fixture(scope="module")
-def enriched() -> Lived:
-    return lived(load_world(), days=90, per_day=500, prevalence="enriched", seed=6)
+def enriched() -> SimulatedPeriod:
+    return simulate_period(load_parameters(), days=90, per_day=500, prevalence="enriched", seed=6)
 
 
-def test_no_single_field_gives_nps_away(lived_lane: Lived) -> None:
-    aucs = field_aucs(lived_lane.tables.consignments, lived_lane.nps)
+def test_no_single_field_gives_nps_away(lived_lane: SimulatedPeriod) -> None:
+    aucs = measure_field_aucs(lived_lane.tables.consignments, lived_lane.nps)
     assert len(aucs) > 30
     assert 0.6 < max(aucs.values()) <= 0.85, aucs
 
@@ -45,18 +45,18 @@ def test_a_field_that_tells_all_or_nothing_is_measured_so() -> None:
             "same": "c",
         }
     )
-    assert field_aucs(frame, positive) == {"low": 1.0, "text": 1.0, "same": 0.5}
+    assert measure_field_aucs(frame, positive) == {"low": 1.0, "text": 1.0, "same": 0.5}
 
 
-def test_names_of_substances_find_few_of_the_nps(lived_lane: Lived) -> None:
-    found = named(lived_lane, substance_names(load_world()))
+def test_names_of_substances_find_few_of_the_nps(lived_lane: SimulatedPeriod) -> None:
+    found = match_descriptions(lived_lane, list_substance_names(load_parameters()))
     assert 0 < found[lived_lane.nps].mean() < 0.10
     assert found[~lived_lane.nps].mean() < 0.001
 
 
 @pytest.mark.parametrize("world", ["lived_lane", "enriched"])
 def test_look_alikes_outnumber_nps_by_thirty(world: str, request: pytest.FixtureRequest) -> None:
-    assert look_alikes_per_nps(request.getfixturevalue(world)) > 28
+    assert compute_look_alike_ratio(request.getfixturevalue(world)) > 28
 
 
 def test_each_sign_is_weak_and_points_the_right_way() -> None:
@@ -64,28 +64,28 @@ def test_each_sign_is_weak_and_points_the_right_way() -> None:
 
     Powder covers are left out: with so many NPS most honest goods are look-alikes, and they are powders.
     """
-    world = load_world()
+    world = load_parameters()
     many = msgspec.structs.replace(world.prevalence["operation"], nps=0.02)
     crowded = msgspec.structs.replace(world, prevalence={"operation": many})
-    living = lived(crowded, days=60, per_day=300, prevalence="operation", seed=2)
+    living = simulate_period(crowded, days=60, per_day=300, prevalence="operation", seed=2)
     assert living.nps.sum() > 200
-    found = tells(living.sent)
+    found = measure_signs(living.sent)
     assert len(found) == 11
     del found["powder_cover_to_private_person"]
     assert all(0.0 < tell.negatives < tell.positives for tell in found.values()), found
     assert all(tell.ratio < 16 for tell in found.values()), found
 
 
-def test_openings_hit_as_often_as_the_sources_say(enriched: Lived) -> None:
+def test_openings_hit_as_often_as_the_sources_say(enriched: SimulatedPeriod) -> None:
     """30 to 34 % of opened mail held prohibited goods (ANAO; 2016-17); the spec allows 25 to 40 %."""
-    results = Results.of(enriched.tables)
+    results = InspectionResults.from_tables(enriched.tables)
     assert 0.22 < results.hits < 0.40
-    assert 0.008 < results.share("nps") < 0.10
+    assert 0.008 < results.compute_share("nps") < 0.10
 
 
-def test_the_laboratory_takes_a_median_of_ten_days(lived_lane: Lived) -> None:
-    results = Results.of(lived_lane.tables)
-    days = results.laboratory_days()
+def test_the_laboratory_takes_a_median_of_ten_days(lived_lane: SimulatedPeriod) -> None:
+    results = InspectionResults.from_tables(lived_lane.tables)
+    days = results.compute_laboratory_days()
     assert 7 < np.median(days) < 14
     assert 25 < np.quantile(days, 0.95) < 75
     assert 0.25 < (results.submitted["result"] == "clear").mean() < 0.65
@@ -109,14 +109,16 @@ def test_a_result_is_read_once_and_by_its_last_row() -> None:
     names = ["A", "B"]
     arrived = pd.DataFrame({"consignment_id": names, "received_at": [pd.Timestamp(moment)] * 2})
     truth = pd.DataFrame({"consignment_id": names, "result": ["nps", "clear"]})
-    results = Results.of(Simulated(arrived, frame_of(rows, Outcome), frame_of([], Outcome), truth))
+    results = InspectionResults.from_tables(
+        SimulatedTables(arrived, build_frame(rows, Outcome), build_frame([], Outcome), truth)
+    )
     assert list(results.opened["consignment_id"]) == ["A"]
-    assert (results.hits, results.share("nps")) == (1.0, 1.0)
-    assert results.laboratory_days().tolist() == [4.0]
+    assert (results.hits, results.compute_share("nps")) == (1.0, 1.0)
+    assert results.compute_laboratory_days().tolist() == [4.0]
 
 
-def test_networks_leave_their_names_behind_after_a_seizure(lived_lane: Lived) -> None:
-    kept = kept_senders(lived_lane, range(-2, 5))
+def test_networks_leave_their_names_behind_after_a_seizure(lived_lane: SimulatedPeriod) -> None:
+    kept = measure_kept_senders(lived_lane, range(-2, 5))
     assert kept[-1] == 1.0
     assert kept[4] < 0.6
 
@@ -124,11 +126,13 @@ def test_networks_leave_their_names_behind_after_a_seizure(lived_lane: Lived) ->
 def test_the_interval_from_random_inspections_covers_as_often_as_it_says() -> None:
     """Two halves of the traffic with other probabilities of being drawn, and openings that find nine in ten."""
     draws = np.random.default_rng(0)
-    covered = [prevalence_of_any(drawn_world(draws, 0.04), sensitivity=0.9).covers(0.04) for _ in range(200)]
+    covered = [
+        estimate_prevalence(drawn_world(draws, 0.04), sensitivity=0.9).contains(0.04) for _ in range(200)
+    ]
     assert 0.93 < np.mean(covered) < 1.0
 
 
-def drawn_world(draws: np.random.Generator, prevalence: float) -> Simulated:
+def drawn_world(draws: np.random.Generator, prevalence: float) -> SimulatedTables:
     """So many consignments, some of them opened by chance, at once known; nothing but what the estimate reads."""
     count, moment = 12_000, pd.Timestamp("2024-01-05", tz="UTC")
     held = draws.random(count) < prevalence
@@ -148,7 +152,7 @@ def drawn_world(draws: np.random.Generator, prevalence: float) -> Simulated:
     )
     arrived = pd.DataFrame({"consignment_id": names, "received_at": moment})
     truth = pd.DataFrame({"consignment_id": names, "result": np.where(held, "other_offence", "clear")})
-    return Simulated(arrived, outcomes, frame_of([], Alert), truth)
+    return SimulatedTables(arrived, outcomes, build_frame([], Alert), truth)
 
 
 @pytest.mark.slow
@@ -158,10 +162,10 @@ def test_random_inspections_tell_how_much_is_prohibited() -> None:
     for seed in range(20):
         world = simulate(days=25, per_day=1500, prevalence="enriched", seed=seed)
         there = float((world.truth["result"] != "clear").mean())
-        covered.append(prevalence_of_any(world, sensitivity=0.9).covers(there))
+        covered.append(estimate_prevalence(world, sensitivity=0.9).contains(there))
     assert sum(covered) >= 17
 
 
 def test_an_interval_covers_what_lies_in_it() -> None:
-    assert Interval(0.03, 0.02, 0.05).covers(0.05)
-    assert not Interval(0.03, 0.02, 0.05).covers(0.06)
+    assert ShareEstimate(0.03, 0.02, 0.05).contains(0.05)
+    assert not ShareEstimate(0.03, 0.02, 0.05).contains(0.06)
