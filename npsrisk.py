@@ -895,7 +895,7 @@ def _read_replay_tables(
 )
 def serve(host: str, port: int) -> None:
     """Run the HTTP service over the published model; the page at / lists the calls."""
-    from serving.http.app import serve as run
+    from serving.http.server import serve as run
 
     run(host, port, read_settings())
 

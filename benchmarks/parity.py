@@ -32,6 +32,7 @@ from models.bundle import SelfTestExamples, load_bundle, write_bundle
 from models.promotion_record import GENESIS_SHA256, PromotionRecord
 from models.risk_model import RiskModel, TreeParams
 from serving.process.settings import Settings
+from serving.scoring.scorer import ScoreRequest
 from serving.service import Service
 from training.simulation.operation import simulate
 
@@ -138,10 +139,11 @@ async def live(state_dir: Path, consignments: pd.DataFrame, outcomes: pd.DataFra
         if what == ARRIVAL:
             c = msgspec.structs.replace(arrived[row], cancelled_at=None)
             assert c.received_at is not None
-            now_us = max(now_us, to_us(c.received_at))
-            service.get_scorer().decide(c, "local", 0)
+            received_us = to_us(c.received_at)
+            now_us = max(now_us, received_us)
+            service.active.get_scorer().decide(ScoreRequest(c, received_us, "local", 0))
         elif what == OUTCOME and now_us < last:
-            service.intake.record_outcome(told[row], now_us, "local")
+            service.active.intake.record_outcome(told[row], now_us, "local")
         if number % DRAINED_ENTRIES == 0:
             await service.committer.drain()
     await service.stop()

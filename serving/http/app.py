@@ -1,43 +1,25 @@
-"""The HTTP interface: scores on a path of their own, everything else by Starlette, and the server that runs both."""
+"""The HTTP interface as an ASGI application: scores on a path of their own, everything else by Starlette."""
 
 import asyncio
 import contextlib
-import gc
 import signal
-import socket
-import sys
 from collections.abc import AsyncIterator
-from functools import partial
 from typing import Any
 
-import uvicorn
 from starlette.applications import Starlette
 from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.routing import Route
 from starlette.types import Receive, Scope, Send
 
-from consignments.errors import BadSetting
 from serving.http.asgi import AsgiEndpoint, Reply, refuse
-from serving.http.connections import limit_connections
 from serving.http.problems import Refusal
-from serving.http.requests import require_local_host
-from serving.http.routes import ROUTES
+from serving.http.requests import Door, require_local_host
+from serving.http.routes import list_routes
 from serving.http.scores import ENDPOINT_NAME, ScoresEndpoint
-from serving.process.clock import Clock, read_clock_us
-from serving.process.lock import StateLock
-from serving.process.logging import configure_logging, logger
-from serving.process.settings import Settings
 from serving.service import Service
 
-LOOPBACK_HOSTS = {"127.0.0.1", "::1", "localhost"}
 SCORES_PATH = "/v1/scores"
-KEEP_ALIVE_SECONDS = 30
-BACKLOG = 2_048
-SWITCH_INTERVAL_SECONDS = 0.001
-"""How long the thread that writes the log may wait for its turn, which it needs for each statement; 5 ms by default in Python."""
-STOP_SECONDS = 10
-"""How long calls that are under way may take when the service is told to stop."""
 
 
 class App:
@@ -46,21 +28,25 @@ class App:
     Parameters
     ----------
     service : Service
+        It watches the file of API keys from now on.
+
+    Raises
+    ------
+    BadSetting
+        The file of API keys cannot be used.
     """
 
     def __init__(self, service: Service) -> None:
-        self.service = service
-        self._scores = AsgiEndpoint(service.metrics, ENDPOINT_NAME, ScoresEndpoint(service))
+        self.service, self.door = service, Door.from_settings(service.settings, service.clock)
+        service.watch("API keys", self.door.authenticator.refresh)
+        scores = ScoresEndpoint(self.door, service.batcher, service.active, service.log, service.metrics)
+        self._scores = AsgiEndpoint(service.metrics, ENDPOINT_NAME, scores)
         self._rest = Starlette(
             routes=[
                 Route(SCORES_PATH, self._scores, methods=["POST"]),
                 *(
-                    Route(
-                        path,
-                        AsgiEndpoint(service.metrics, name, partial(endpoint, service)),
-                        methods=[method],
-                    )
-                    for method, path, name, endpoint in ROUTES
+                    Route(path, AsgiEndpoint(service.metrics, name, endpoint), methods=[method])
+                    for method, path, name, endpoint in list_routes(service, self.door)
                 ),
             ],
             exception_handlers={HTTPException: _refuse_route},
@@ -70,7 +56,7 @@ class App:
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer a call; scores do not pass through the framework."""
         if scope["type"] == "http":
-            if self.service.access.open:
+            if self.door.authenticator.open:
                 try:
                     require_local_host(scope)
                 except Refusal as refusal:
@@ -101,92 +87,3 @@ async def _refuse_route(_request: Request, error: Exception) -> Any:
         await refuse(Reply(scope, send), refusal)
 
     return answer
-
-
-def serve(host: str, port: int, settings: Settings, clock: Clock = read_clock_us) -> None:
-    """Run the service until it is told to stop (SIGTERM, SIGINT); SIGHUP looks for a new model, keys and certificate at once.
-
-    Parameters
-    ----------
-    host : str
-        Without API keys only a loopback address.
-    port : int
-        0: any free one; it is logged.
-    settings : Settings
-    clock : callable
-
-    Raises
-    ------
-    BadSetting
-        Where a setting is wrong, or the address cannot be had.
-    ServiceFault
-        Where the state directory is taken, or the log cannot be used.
-    """
-    if settings.api_keys_file is None and host not in LOOPBACK_HOSTS:
-        raise BadSetting(
-            "without API keys the service listens on loopback only",
-            where="NPSRISK_API_KEYS_FILE",
-            got=f"--host {host}",
-            todo="name a file of keys, or serve on 127.0.0.1",
-        )
-    with StateLock(settings.state_dir), listen(host, port) as listener:
-        configure_logging()
-        _exit_on_signals()
-        service = Service(settings, clock)
-        service.open()
-        secure = service.certificate is not None
-        logger.info("listening", host=host, port=listener.getsockname()[1], tls=secure)
-        if not secure and host not in LOOPBACK_HOSTS:
-            logger.warning("keys and records travel readable unless a proxy before this service speaks TLS")
-        gc.freeze()  # what is there now stays: collections need not walk through it while calls wait
-        sys.setswitchinterval(SWITCH_INTERVAL_SECONDS)
-        build_server(service).run(sockets=[listener])
-
-
-def listen(host: str, port: int) -> socket.socket:
-    """Open the socket that takes connections.
-
-    Raises
-    ------
-    BadSetting
-        Where the address cannot be had.
-    """
-    family = socket.AF_INET6 if ":" in host else socket.AF_INET
-    try:
-        return socket.create_server((host, port), family=family, backlog=BACKLOG)
-    except (OSError, OverflowError) as error:
-        raise BadSetting(
-            "the address cannot be listened on",
-            where=f"--host {host} --port {port}",
-            got=getattr(error, "strerror", None) or str(error),
-            todo="end what listens there, or choose another port",
-        ) from error
-
-
-def build_server(service: Service) -> uvicorn.Server:
-    """Give the server of a service, which takes connections from the sockets it is run with."""
-    certificate = service.certificate
-    server = uvicorn.Server(
-        uvicorn.Config(
-            App(service),
-            loop="uvloop",
-            http=limit_connections(service.settings.max_connections),
-            ws="none",
-            lifespan="on",
-            access_log=False,
-            log_level="error",
-            server_header=False,
-            proxy_headers=False,
-            timeout_keep_alive=KEEP_ALIVE_SECONDS,
-            timeout_graceful_shutdown=STOP_SECONDS,
-            ssl_context_factory=None if certificate is None else lambda *_: certificate.context,
-        )
-    )
-    service.connections = lambda: len(server.server_state.connections)
-    return server
-
-
-def _exit_on_signals() -> None:
-    """Let SIGTERM and SIGINT end the process with exit code 0; the server raises them anew once it has stopped."""
-    for each in (signal.SIGTERM, signal.SIGINT):
-        signal.signal(each, lambda _number, _frame: sys.exit(0))

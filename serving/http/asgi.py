@@ -7,7 +7,9 @@ import traceback
 from collections.abc import Awaitable, Callable
 from http import HTTPStatus
 from itertools import count
+from typing import Any
 
+import msgspec
 from starlette.types import Message, Receive, Scope, Send
 
 from consignments.errors import ServiceFault
@@ -86,6 +88,12 @@ async def respond(
     }
     await reply.send(start)
     await reply.send({"type": "http.response.body", "body": body})
+
+
+async def respond_json(reply: Reply, answer: Any, status: int = 200) -> int:
+    """Send a value as JSON; return the status."""
+    await respond(reply, status, msgspec.json.encode(answer), JSON)
+    return status
 
 
 async def refuse(reply: Reply, refusal: Refusal) -> int:

@@ -2,29 +2,16 @@
 
 import re
 from http import HTTPStatus
-from typing import Annotated, Literal, Self
+from typing import Annotated, Self
 
 import msgspec
 from msgspec import UNSET, Meta, UnsetType
 
+from serving.scoring.intake import FaultKind
+
 MEDIA_TYPE = b"application/problem+json"
 MAX_NAME_CHARACTERS = 100
 """Longest name of a field that is told back."""
-
-
-FaultKind = Literal[
-    "missing_field",
-    "unknown_field",
-    "wrong_type",
-    "bad_value",
-    "not_json",
-    "too_many",
-    "not_printable",
-    "inconsistent",
-    "in_future",
-    "unknown_consignment",
-]
-"""What is wrong with a record, for programs: it is counted by kind."""
 
 
 class RecordFault(msgspec.Struct, frozen=True):

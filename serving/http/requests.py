@@ -10,6 +10,8 @@ from starlette.types import Receive, Scope
 from serving.http.auth import Authenticator, Caller
 from serving.http.auth import Scope as KeyScope
 from serving.http.problems import RecordFault, Refusal, RowFault, build_fault
+from serving.process.clock import Clock
+from serving.process.settings import Settings
 from serving.scoring.intake import FieldError
 
 MAX_RECORDS = 1000
@@ -109,6 +111,38 @@ class BodyReader:
 
     def _too_large(self) -> Refusal:
         return Refusal(413, f"the body is larger than {self._limit} bytes", headers=CLOSE_HEADERS)
+
+
+class Door:
+    """Lets callers in, and reads what they send.
+
+    Parameters
+    ----------
+    authenticator : Authenticator
+    bodies : BodyReader
+    """
+
+    def __init__(self, authenticator: Authenticator, bodies: BodyReader) -> None:
+        self.authenticator, self.bodies = authenticator, bodies
+        self.read_json = bodies.read_json
+
+    @classmethod
+    def from_settings(cls, settings: Settings, clock: Clock) -> "Door":
+        """Read the API keys that the settings name.
+
+        Raises
+        ------
+        BadSetting
+            Their file cannot be used.
+        """
+        authenticator = Authenticator(settings.api_keys_file, settings.rate_limit, clock)
+        return cls(authenticator, BodyReader(settings.max_body_bytes))
+
+    def authorize(self, scope: Scope, wanted: KeyScope) -> Caller:
+        """Find the caller, who must have the scope that is wanted."""
+        caller = self.authenticator.authenticate(get_header(scope, b"authorization"))
+        caller.require(wanted)
+        return caller
 
 
 class SingleRecordReader(Generic[Record]):

@@ -13,6 +13,7 @@ from typing import Annotated
 import msgspec
 import numpy as np
 from msgspec import Meta
+from starlette.types import Receive, Scope
 
 from consignments.records import Code, Time
 from consignments.visibility import convert_us_to_day, to_datetime, to_us
@@ -20,11 +21,14 @@ from models.selection import select
 from serving.event_log.event_codec import EventCodec, Selection
 from serving.event_log.events import Event
 from serving.event_log.group_commit import CommitGroup
+from serving.event_log.log import EventLog
 from serving.event_log.reader import LogReader
-from serving.http.auth import Caller
+from serving.http.asgi import Reply, respond_json
+from serving.http.requests import Door, SingleRecordReader, build_refusal
+from serving.scoring.active_model import ActiveModel
 from serving.scoring.batching import MAX_BATCH_SIZE
 from serving.scoring.intake import FieldError, check_not_future
-from serving.service import MAX_BLOCKING_ENTRIES, Service
+from serving.scoring.model_updates import MAX_BLOCKING_ENTRIES
 
 REQUEST_ID_CHARACTERS = 16
 SEED_BYTES = 8
@@ -55,8 +59,35 @@ def check_request(request: SelectionRequest, now_us: int) -> FieldError | None:
     return check_not_future(now_us, until=request.until)
 
 
+class SelectionEndpoint:
+    """The endpoint.
+
+    Parameters
+    ----------
+    door : Door
+    active : ActiveModel
+    log : EventLog
+    """
+
+    def __init__(self, door: Door, active: ActiveModel, log: EventLog) -> None:
+        self._door, self._active, self._log = door, active, log
+        self._reader = SingleRecordReader(SelectionRequest)
+
+    async def __call__(self, scope: Scope, receive: Receive, reply: Reply) -> int:
+        """Answer one call, once the choices are on disk."""
+        caller = self._door.authorize(scope, "score")
+        request = self._reader.read(await self._door.read_json(scope, receive))
+        caller.spend(1)
+        now_us = self._active.clock()
+        fault = check_request(request, now_us)
+        if fault is not None:
+            raise build_refusal(fault)
+        chosen = await build_selection_list(self._active, self._log, request, now_us, caller.name)
+        return await respond_json(reply, chosen)
+
+
 async def build_selection_list(
-    service: Service, request: SelectionRequest, now_us: int, caller: Caller
+    active: ActiveModel, log: EventLog, request: SelectionRequest, now_us: int, asked_by: str
 ) -> SelectionList:
     """Draw up the list, or find the one that was drawn up for this request.
 
@@ -65,36 +96,38 @@ async def build_selection_list(
     ServiceFault
         Where the log cannot be read or written.
     """
-    digest = service.vault.digest.copy()
+    vault = active.entries.vault
+    assert vault is not None
+    committer, digest = active.committer, vault.digest.copy()
     digest.update(
         msgspec.msgpack.encode(
             (request.office, request.capacity, request.explore, to_us(request.from_), to_us(request.until))
         )
     )
     name = digest.digest().hex()[:REQUEST_ID_CHARACTERS]
-    service.committer.check()
-    await service.committer.drain()
-    scored = ScoredConsignments(service.entries, name)
+    committer.check()
+    await committer.drain()
+    scored = ScoredConsignments(active.entries, name)
     seed = int.from_bytes(digest.digest()[-SEED_BYTES:], "big")
     draw = partial(_draw, scored, request, seed, to_datetime(now_us), name)
-    await asyncio.to_thread(scored.read, service.log, request)
+    await asyncio.to_thread(scored.read, log, request)
     # Whom it will probably choose is brought into memory before.
     probable = [] if scored.drawn else [each.consignment_id for each in await asyncio.to_thread(draw)]
     for start in range(0, len(probable), MAX_BATCH_SIZE):
-        await service.prefetch(probable[start : start + MAX_BATCH_SIZE])
-    while service.committer.durable_sequence - scored.sequence > MAX_BLOCKING_ENTRIES:
-        await asyncio.to_thread(scored.catch_up, service.log, service.committer.durable_sequence)
-    service.committer.check()
+        await active.prefetch(probable[start : start + MAX_BATCH_SIZE])
+    while committer.durable_sequence - scored.sequence > MAX_BLOCKING_ENTRIES:
+        await asyncio.to_thread(scored.catch_up, log, committer.durable_sequence)
+    committer.check()
     # From here to the end nothing else runs.
-    scored.catch_up(service.log, service.committer.durable_sequence)
-    scored.apply_events(service.committer.list_pending())
-    group: CommitGroup | None = service.committer.find_group(service.committer.next_sequence - 1)
+    scored.catch_up(log, committer.durable_sequence)
+    scored.apply_events(committer.list_pending())
+    group: CommitGroup | None = committer.find_group(committer.next_sequence - 1)
     if not scored.drawn:
         scored.drawn = draw()
         for selection in scored.drawn:
-            event = service.entries.encode_selection(service.committer.next_sequence, selection, caller.name)
-            service.state.apply(event)
-            group = service.committer.add(event)
+            event = active.entries.encode_selection(committer.next_sequence, selection, asked_by)
+            active.state.apply(event)
+            group = committer.add(event)
     if group is not None:
         await group.wait_until_durable()
     return SelectionList(request.office, scored.drawn)

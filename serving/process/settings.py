@@ -44,6 +44,10 @@ def parse_rate(text: object) -> object:
     return RateLimit(int(match[1]), SECONDS_PER_UNIT[match[2]])
 
 
+WithoutModel = Literal["rules", "refuse"]
+"""What scores if no model is published: the officers' rules, or nothing."""
+
+
 class Settings(BaseSettings):
     """What an installation decides.
 
@@ -88,7 +92,7 @@ class Settings(BaseSettings):
     database_url: Annotated[str, Field(alias="NPSRISK_DATABASE_URL")] = ""
     model: Annotated[str, Field(alias="NPSRISK_MODEL")] = "models:/nps-risk@champion"
     shadow_model: Annotated[str | None, Field(alias="NPSRISK_SHADOW_MODEL")] = None
-    without_model: Annotated[Literal["rules", "refuse"], Field(alias="NPSRISK_WITHOUT_MODEL")] = "rules"
+    without_model: Annotated[WithoutModel, Field(alias="NPSRISK_WITHOUT_MODEL")] = "rules"
     api_keys_file: Annotated[Path | None, Field(alias="NPSRISK_API_KEYS_FILE")] = None
     tls_cert_file: Annotated[Path | None, Field(alias="NPSRISK_TLS_CERT_FILE")] = None
     tls_key_file: Annotated[Path | None, Field(alias="NPSRISK_TLS_KEY_FILE")] = None

@@ -8,7 +8,6 @@ of one by one.
 import asyncio
 from collections.abc import Callable, Iterator, Sequence
 
-from consignments.visibility import to_day
 from serving.event_log.group_commit import resolve_future
 from serving.scoring.scorer import ScoreRequest, ScoreResult
 
@@ -88,9 +87,7 @@ def split_batches(asked: Sequence[ScoreRequest]) -> Iterator[list[ScoreRequest]]
     names: set[str] = set()
     day = 0
     for each in asked:
-        c = each.c
-        assert c.received_at is not None
-        on = to_day(c.received_at)
+        c, on = each.c, each.day
         full = len(part) == MAX_BATCH_SIZE or c.consignment_id in names or on != day
         if part and (full or part[-1].c.cancelled_at is not None):
             yield part

@@ -1,6 +1,6 @@
 """What comes in beside consignments: outcomes, alerts and cancellations; each once, however often it is sent."""
 
-from typing import Annotated, NamedTuple
+from typing import Annotated, Literal, NamedTuple
 
 import msgspec
 from msgspec import Meta, structs
@@ -10,12 +10,26 @@ from consignments.visibility import find_outcome_fault, to_datetime, to_us
 from serving.event_log.event_codec import Cancellation, EventCodec
 from serving.event_log.events import Event
 from serving.event_log.group_commit import CommitGroup, Committer
-from serving.http.problems import FaultKind
 from serving.state.consignment_states import FirstRecorded
 from serving.state.state import State
 
 CLOCK_TOLERANCE_US = 5 * 60 * 1_000_000
 """How far the sender's clock may be ahead of ours."""
+
+
+FaultKind = Literal[
+    "missing_field",
+    "unknown_field",
+    "wrong_type",
+    "bad_value",
+    "not_json",
+    "too_many",
+    "not_printable",
+    "inconsistent",
+    "in_future",
+    "unknown_consignment",
+]
+"""What is wrong with a record, for programs: it is counted by kind."""
 
 
 class Receipt(msgspec.Struct, frozen=True):
@@ -89,13 +103,13 @@ class Intake:
     """
 
     def __init__(self, state: State, entries: EventCodec, committer: Committer) -> None:
-        self._state, self._entries, self._committer = state, entries, committer
+        self.state, self._entries, self._committer = state, entries, committer
 
     def record_outcome(self, outcome: Outcome, now_us: int, asked_by: str) -> PendingReceipt:
         """Take an outcome; `recorded_at` is ours to set, whatever was sent."""
         told = structs.replace(outcome, recorded_at=to_datetime(now_us))
         event = self._entries.encode_outcome(self._committer.next_sequence, told, asked_by)
-        known = self._state.get_consignment(outcome.consignment_id).outcomes.get(event.content)
+        known = self.state.get_consignment(outcome.consignment_id).outcomes.get(event.content)
         if known is not None:
             return self._repeat(outcome.consignment_id, known)
         return self._record(outcome.consignment_id, event, now_us)
@@ -103,7 +117,7 @@ class Intake:
     def record_alert(self, alert: Alert, now_us: int, asked_by: str) -> PendingReceipt:
         """Take an alert; with other content under a known identifier it takes the place of the earlier one."""
         event = self._entries.encode_alert(self._committer.next_sequence, alert, now_us, asked_by)
-        known = self._state.alert_versions.get(alert.alert_id)
+        known = self.state.alert_versions.get(alert.alert_id)
         if known is not None and known[0] == event.content:
             return self._repeat(alert.alert_id, known[1])
         return self._record(alert.alert_id, event, now_us)
@@ -113,7 +127,7 @@ class Intake:
     ) -> PendingReceipt | None:
         """Take a cancellation; None where the consignment is unknown."""
         name = cancellation.consignment_id
-        known = self._state.get_consignment(name)
+        known = self.state.get_consignment(name)
         if known.version is None:
             return None
         if known.cancellation is not None:
@@ -125,7 +139,7 @@ class Intake:
         )
 
     def _record(self, name: str, event: Event, now_us: int) -> PendingReceipt:
-        self._state.apply(event)
+        self.state.apply(event)
         group = self._committer.add(event)
         return PendingReceipt(Receipt(name, to_datetime(now_us), repeated=False), group)
 

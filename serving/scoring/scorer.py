@@ -13,15 +13,15 @@ import numpy as np
 
 from consignments.errors import ServiceFault
 from consignments.records import Consignment
-from consignments.visibility import to_day
+from consignments.visibility import convert_us_to_day
 from models.reasons import Reason
 from serving.encryption.vault import PackedRecord
-from serving.event_log.event_codec import Keys, Row, Rows, ScoredDecision
+from serving.event_log.event_codec import Cancellation, Keys, Row, Rows, ScoredDecision
 from serving.event_log.group_commit import CommitGroup, Committer
 from serving.process.clock import Clock
+from serving.scoring.intake import Intake
 from serving.scoring.loaded_model import LoadedModel
 from serving.state.consignment_states import RecordedDecision, read_decision
-from serving.state.state import State
 from serving.telemetry.metrics import Metrics
 
 DEFAULT_REASON_COUNTS = {"high": 3, "elevated": 3, "routine": 0}
@@ -52,11 +52,29 @@ class ScoreResult(NamedTuple):
 
 
 class ScoreRequest(NamedTuple):
-    """A consignment to be scored, with `received_at`; who asks, and for how many reasons (None: those that are due)."""
+    """A consignment to be scored.
+
+    Attributes
+    ----------
+    c : Consignment
+        Its `received_at` is set.
+    received_us : int
+        The same in microseconds since the epoch.
+    asked_by : str
+        The caller.
+    reasons : int or None
+        How many are asked for; None: those that are due.
+    """
 
     c: Consignment
+    received_us: int
     asked_by: str
     reasons: int | None = None
+
+    @property
+    def day(self) -> int:
+        """UTC days since the epoch on which it arrives."""
+        return convert_us_to_day(self.received_us)
 
 
 class PendingConsignment(NamedTuple):
@@ -67,49 +85,66 @@ class PendingConsignment(NamedTuple):
     asked: ScoreRequest
 
 
+class FeatureRows(NamedTuple):
+    """What history and the pipeline gave for consignments: features (n, features), keys and counterparts (n, kinds)."""
+
+    X: Rows
+    keys: Keys
+    counterparts: Keys
+
+
 class Scorer:
     """Scores consignments one after the other; whoever holds it runs it in one thread.
 
     Parameters
     ----------
-    model : Model
-    state : State
-        Up to the end of the log, with the model's keys of history.
+    model : LoadedModel
+    intake : Intake
+        Its state goes up to the end of the log and has the model's keys of history.
     committer : Committer
     clock : callable
     metrics : Metrics
     """
 
     def __init__(
-        self, model: LoadedModel, state: State, committer: Committer, clock: Clock, metrics: Metrics
+        self, model: LoadedModel, intake: Intake, committer: Committer, clock: Clock, metrics: Metrics
     ) -> None:
-        self.model, self.state, self.committer, self.clock = model, state, committer, clock
+        self.model, self.committer, self.clock = model, committer, clock
+        self.state, self._intake, self._metrics = intake.state, intake, metrics
         self._traffic = metrics.hot.traffic
         self._features_seconds, self._score_seconds = map(metrics.get_stage, ("features", "score"))
-        model.pipeline.alerts = state.alerts
+        model.pipeline.alerts = self.state.alerts
 
-    def decide(self, c: Consignment, asked_by: str, reasons: int | None = None) -> ScoreResult:
+    def score_batch(self, asked: Sequence[ScoreRequest]) -> list[ScoreResult | Exception]:
+        """Score what `split_batches` gives; nothing else runs until all are in the queue of the log.
+
+        A consignment that says that it was cancelled is scored, then cancelled.
+        """
+        answers = self.decide_all(asked)
+        for answer in answers:
+            self._count(answer)
+        last = asked[-1]
+        if last.c.cancelled_at is not None and isinstance(answers[-1], ScoreResult):
+            cancellation = Cancellation(last.c.consignment_id, last.c.cancelled_at)
+            taken = self._intake.record_cancellation(cancellation, self.clock(), last.asked_by)
+            if taken is not None:
+                answers[-1] = answers[-1]._replace(group=taken.group)
+        return answers
+
+    def decide(self, asked: ScoreRequest) -> ScoreResult:
         """Score a consignment, or find what was answered for it.
-
-        Parameters
-        ----------
-        c : Consignment
-            `received_at` is set.
-        asked_by : str
-        reasons : int or None
-            How many are asked for; None: those that are due.
 
         Raises
         ------
         ServiceFault
-            Where the log cannot take the decision, or the model gave no number.
+            The log cannot take the decision, or the model gave no number.
         """
         self.committer.check()
         now_us = self.clock()
-        arriving = self._pack_or_repeat(ScoreRequest(c, asked_by, reasons), now_us)
+        arriving = self._pack_or_repeat(asked, now_us)
         if not isinstance(arriving, PendingConsignment):
             return arriving
-        answer = self._score_and_log([arriving], now_us, *self._compute_features([arriving]))[0]
+        answer = self._score_and_log([arriving], now_us, self._compute_features([arriving]))[0]
         if isinstance(answer, Exception):
             raise answer
         return answer
@@ -137,14 +172,22 @@ class Scorer:
             counted = self._compute_features(fresh) if fresh else None
         except Exception:  # nothing was counted: whoever is not at fault shall not suffer
             return [self._try(each) for each in asked]
-        decided = iter(self._score_and_log(fresh, now_us, *counted) if counted else ())
+        decided = iter(self._score_and_log(fresh, now_us, counted) if counted else ())
         return [next(decided) if isinstance(each, PendingConsignment) else each for each in arriving]
 
     def _try(self, asked: ScoreRequest) -> ScoreResult | Exception:
         try:
-            return self.decide(*asked)
+            return self.decide(asked)
         except Exception as fault:
             return fault
+
+    def _count(self, answer: ScoreResult | Exception) -> None:
+        if isinstance(answer, Exception):
+            self._metrics.counters["unscored"].inc()
+        elif answer.features is None:
+            self._metrics.counters["repeats"].inc()
+        else:
+            self._metrics.record_decision(answer.decision.band, answer.decision.score)
 
     def explain(self, features: Row, count: int) -> list[Reason]:
         """Give the reasons of a row of this model's features."""
@@ -166,15 +209,13 @@ class Scorer:
         return ScoreResult(decision, group, None, _decode_reasons(decision.reasons))
 
     def _score_and_log(
-        self, arriving: Sequence[PendingConsignment], now_us: int, X: Rows, keys: Keys, counterparts: Keys
+        self, arriving: Sequence[PendingConsignment], now_us: int, counted: FeatureRows
     ) -> list[ScoreResult | Exception]:
         """Score what history has counted, and enter it into the log."""
         begun = time.perf_counter()
         answers: list[ScoreResult | Exception] = []
-        scores = self._score_rows(X, [each.c.channel for each in arriving])
-        for (c, packed, asked), score, row, *both in zip(
-            arriving, scores, X, keys, counterparts, strict=True
-        ):
+        scores = self._score_rows(counted.X, [each.c.channel for each in arriving])
+        for (c, packed, asked), score, row, *both in zip(arriving, scores, *counted, strict=True):
             judgement: ScoredDecision | None = None
             told: list[Reason] | Exception
             try:
@@ -200,13 +241,12 @@ class Scorer:
         self._score_seconds.observe(time.perf_counter() - begun)
         return answers
 
-    def _compute_features(self, arriving: Sequence[PendingConsignment]) -> tuple[Rows, Keys, Keys]:
+    def _compute_features(self, arriving: Sequence[PendingConsignment]) -> FeatureRows:
         """Compute the features of consignments of one day and let history count them, one after the other."""
         pipeline, state, first, begun = self.model.pipeline, self.state, arriving[0].c, time.perf_counter()
-        assert first.received_at is not None
         X = np.zeros((len(arriving), len(self.model.spec)), dtype=np.float32)
         keys, counterparts = np.zeros((2, len(arriving), len(pipeline.kinds)), dtype=np.uint64)
-        sequence, day, at = self.committer.next_sequence, to_day(first.received_at), pipeline.history_at
+        sequence, day, at = self.committer.next_sequence, arriving[0].asked.day, pipeline.history_at
         consignments = [each.c for each in arriving]
         if len(arriving) == 1:
             pipeline.fill_row(first, X[0], keys[0], counterparts[0], sequence)
@@ -216,7 +256,7 @@ class Scorer:
             state.record_arrivals([c.consignment_id for c in consignments], day, keys, counterparts, X, at)
         self._features_seconds.observe(time.perf_counter() - begun)
         self._traffic.record(consignments, X)
-        return X, keys, counterparts
+        return FeatureRows(X, keys, counterparts)
 
     def _score_rows(self, X: Rows, channels: list[str]) -> Sequence[float | None]:
         """Score rows at once; None where each must be scored alone."""

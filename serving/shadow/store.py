@@ -91,6 +91,10 @@ class ShadowCounters(msgspec.Struct):
         for name, value in msgspec.structs.asdict(other).items():
             setattr(self, name, getattr(self, name) + value)
 
+    def subtract(self, before: "ShadowCounters") -> dict[str, int]:
+        """Return by how much each counter is above an earlier tally."""
+        return {name: value - getattr(before, name) for name, value in msgspec.structs.asdict(self).items()}
+
 
 class ShadowStatus(msgspec.Struct):
     """What the process tells the service, a line of JSON each second.

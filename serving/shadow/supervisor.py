@@ -109,7 +109,7 @@ class ShadowProcess:
             return
         report = _decode(lines[-1])
         self.fault = report.fault or None
-        self._metrics.record_shadow(report, self._told)
+        self._metrics.record_shadow(report.tally.subtract(self._told), report.behind)
         self._told = report.tally
 
     def _handle_exit(self, code: int) -> None:

@@ -10,7 +10,6 @@ from consignments.records import Consignment
 from consignments.schema import get_fields
 from features.categories import RARE_CODE
 from features.spec import Spec
-from serving.event_log.event_codec import Rows
 from serving.telemetry.counters import LabeledCounters
 
 BATCH_CONSIGNMENTS = 64
@@ -50,7 +49,7 @@ class DataQualityCounters:
         self._codes = slice(places[0], places[-1] + 1)
         self._columns = [(spec.names[place].partition(".")[2],) for place in places]
 
-    def record(self, consignments: Sequence[Consignment], X: Rows) -> None:
+    def record(self, consignments: Sequence[Consignment], X: NDArray[np.float32]) -> None:
         """Look at scored consignments, (n,), and their features, (n, features)."""
         self._waiting += map(self._values_of, consignments)
         self._rows.append(X[:, self._codes].copy())

@@ -1,19 +1,14 @@
 """What Prometheus is told. What a request counts is counted in plain numbers (`serving.telemetry.counters`)."""
 
-from collections.abc import Iterable
-from typing import TYPE_CHECKING
+from collections.abc import Iterable, Mapping
+from datetime import datetime
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, ProcessCollector, generate_latest
 from prometheus_client.core import Metric
 from prometheus_client.registry import Collector
 
-from serving.scoring.loaded_model import LoadedModel
-from serving.shadow.store import ShadowCounters, ShadowStatus
 from serving.telemetry.counters import HistogramBuckets, LabeledCounters, LabeledHistograms
 from serving.telemetry.data_quality import DataQualityCounters
-
-if TYPE_CHECKING:
-    from serving.service import Service
 
 ANSWER_BUCKETS_SECONDS = (0.001, 0.002, 0.005, 0.01, 0.015, 0.02, 0.05, 0.1, 0.2, 0.5, 1.0, 5.0)
 STAGE_BUCKETS_SECONDS = (0.0001, 0.0002, 0.0005, 0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.5, 5.0)
@@ -136,21 +131,19 @@ class Metrics:
         """Count a record that was refused."""
         self.hot.rejected[call, kind] += 1
 
-    def record_shadow(self, report: ShadowStatus, before: ShadowCounters) -> None:
-        """Note what the challenger's process tells, and told before."""
+    def record_shadow(self, increments: Mapping[str, int], behind: int) -> None:
+        """Note what became of the decisions that the challenger was to score, and how many entries it is behind."""
         for name in SHADOW_COUNTERS:
-            self.counters[f"shadow_{name}"].inc(getattr(report.tally, name) - getattr(before, name))
-        self.gauges["shadow_behind"].set(report.behind)
+            self.counters[f"shadow_{name}"].inc(increments[name])
+        self.gauges["shadow_behind"].set(behind)
 
-    def set_model(self, model: LoadedModel) -> None:
-        """Note what scores from now on."""
-        name, _, version = model.name.rpartition("/")
+    def set_model(self, name: str, sha256: str, loaded_at: datetime, as_of: datetime | None) -> None:
+        """Note what scores from now on: `NAME/VERSION` and the digest of its bundle; no `as_of` for the rules."""
+        model, _, version = name.rpartition("/")
         self.model.clear()
-        self.model.labels(name, version, model.sha256).set(1)
-        self.gauges["model_loaded_timestamp_seconds"].set(model.loaded_at.timestamp())
-        self.gauges["model_as_of_timestamp_seconds"].set(model.as_of.timestamp() if model.as_of else 0)
-        self.gauges["degraded"].set(model.release is None)
-        self.hot.traffic.configure(model.record, model.spec)
+        self.model.labels(model, version, sha256).set(1)
+        self.gauges["model_loaded_timestamp_seconds"].set(loaded_at.timestamp())
+        self.gauges["model_as_of_timestamp_seconds"].set(as_of.timestamp() if as_of else 0)
 
     def record_commit(self, entries: int, seconds: float) -> None:
         """Note a group that was written."""
@@ -163,23 +156,8 @@ class Metrics:
         self.gauges["snapshot_bytes"].set(nbytes)
         self.gauges["snapshot_pause_seconds"].set(pause_seconds)
 
-    def render(self, service: "Service") -> bytes:
-        """Give all numbers in the text format of Prometheus."""
-        committer, history = service.committer, service.state.history
-        now = {
-            "connections": service.connections(),
-            "settings_refused": len(service.setting_faults),
-            "log_sequence": service.log.last_sequence,
-            "log_waiting": committer.waiting,
-            "log_lag_seconds": committer.lag_seconds,
-            "log_usable": committer.fault is None and committer.get_stall_fault() is None,
-            "clock_behind_seconds": service.clock.behind_seconds,
-            "history_keys": len(history),
-            "history_keys_bound": history.max_keys or 0,
-            "history_bytes": history.nbytes,
-            "identifiers": len(service.state.dossiers.index),
-            "snapshot_sequence": service.snapshots.last,
-        }
-        for name, value in now.items():
+    def render(self, gauges: Mapping[str, float]) -> bytes:
+        """Return all numbers in the text format of Prometheus, with values of gauges as they are now."""
+        for name, value in gauges.items():
             self.gauges[name].set(value)
         return generate_latest(self.registry)

@@ -39,7 +39,7 @@ from serving.service import Service
 DATA_KEY = bytes(range(32))
 ROWS = 400
 READY_SECONDS = 120.0
-SERVE = "import sys; from serving.http.app import serve; from serving.process.settings import Settings; serve('127.0.0.1', int(sys.argv[1]), Settings.read())"
+SERVE = "import sys; from serving.http.server import serve; from serving.process.settings import Settings; serve('127.0.0.1', int(sys.argv[1]), Settings.read())"
 
 
 def make_bundle(folder: Path, config: FeatureConfig, seed: int, target: str = "nps") -> Path:
@@ -141,15 +141,14 @@ class Client:
     Attributes
     ----------
     service : Service
+    app : App
     portal : BlockingPortal
         Runs functions in the service's thread.
     """
 
     def __init__(self, service: Service, portal: BlockingPortal) -> None:
-        self.service, self.portal = service, portal
-        self.http = httpx.AsyncClient(
-            transport=httpx.ASGITransport(App(service)), base_url="http://localhost"
-        )
+        self.service, self.portal, self.app = service, portal, App(service)
+        self.http = httpx.AsyncClient(transport=httpx.ASGITransport(self.app), base_url="http://localhost")
 
     def get(self, path: str, **options: Any) -> httpx.Response:
         """Get a path."""

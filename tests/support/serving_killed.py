@@ -23,7 +23,7 @@ from serving.state.snapshots import Snapshots
 SERVE = """
 import os, signal, sys, time
 import serving.state.snapshots as snapshots
-from serving.http.app import serve
+from serving.http.server import serve
 from serving.state.consignment_states import ConsignmentStates
 from serving.event_log.log import EventLog
 from serving.process.settings import Settings

@@ -23,7 +23,8 @@ from support.examples import make_consignment
 from support.serving_examples import on_day_20, publish, settings_in
 
 from consignments.errors import BadSetting
-from serving.http.app import build_server, listen
+from serving.http.app import App
+from serving.http.server import build_server, listen
 from serving.http.tls import Certificate
 from serving.service import Service
 
@@ -36,8 +37,8 @@ BODY = msgspec.json.encode({"consignment_id": "RB1", "channel": "postal"})
 class Running:
     """A service that listens in a thread of this process."""
 
-    def __init__(self, service: Service, port: int) -> None:
-        self.service, self.port = service, port
+    def __init__(self, app: App, certificate: Certificate | None, port: int) -> None:
+        self.app, self.certificate, self.service, self.port = app, certificate, app.service, port
 
     @contextmanager
     def connected(self) -> Iterator[socket.socket]:
@@ -53,13 +54,14 @@ def listening(folder: Path, bundle: Path, **settings: Any) -> Iterator[Running]:
     if not (folder / "models").exists():
         publish(folder, bundle, "1")
     service = Service(settings_in(folder, **settings), on_day_20)
+    app, certificate = App(service), Certificate.from_settings(service.settings)
     service.open()
-    server = build_server(service)
+    server = build_server(app, certificate)
     with listen("127.0.0.1", 0) as listener, start_blocking_portal(backend_options=UVLOOP) as portal:
         done = portal.start_task_soon(server.serve, [listener])
         try:
             until(lambda: server.started or done.done())
-            yield Running(service, listener.getsockname()[1])
+            yield Running(app, certificate, listener.getsockname()[1])
         finally:
             server.should_exit = True
             done.result(30)
@@ -269,14 +271,14 @@ def test_many_large_bodies_at_once_are_refused_before_memory_is(tmp_path: Path, 
         refused = held.pop()
         for connection in held:
             connection.sendall(HEAD + b"Content-Length: 99999\r\n\r\n" + b" " * 99_900)
-        until(lambda: running.service.bodies._held == 8 * 99_900)
+        until(lambda: running.app.door.bodies._held == 8 * 99_900)
         refused.sendall(HEAD + b"Content-Length: 99999\r\n\r\n" + b" " * 1_000)
         answer = all_of(refused)
         assert problem_of(answer)["detail"].startswith("too many large bodies at once")
         for connection in [*held, refused]:
             connection.close()
         url = f"http://127.0.0.1:{running.port}/v1/scores"
-        until(lambda: running.service.bodies._held == 0)
+        until(lambda: running.app.door.bodies._held == 0)
         assert (
             httpx.post(url, json={"consignment_id": "RB1", "channel": "postal"}, trust_env=False).status_code
             == 200
@@ -401,8 +403,8 @@ def test_with_a_certificate_it_speaks_tls_and_nothing_else(tmp_path: Path, bundl
             assert response.headers["strict-transport-security"] == "max-age=31536000"
         with pytest.raises(httpx.HTTPError):
             httpx.get(f"http://127.0.0.1:{running.port}/health/live", trust_env=False)
-        assert running.service.certificate is not None
-        assert running.service.certificate.context.minimum_version == ssl.TLSVersion.TLSv1_2
+        assert running.certificate is not None
+        assert running.certificate.context.minimum_version == ssl.TLSVersion.TLSv1_2
 
 
 def test_a_renewed_certificate_is_taken_without_a_restart_and_a_bad_one_is_not(
@@ -413,7 +415,7 @@ def test_a_renewed_certificate_is_taken_without_a_restart_and_a_bad_one_is_not(
         assert common_name(running.port, files[0]) == "first"
         make_certificate(tmp_path, "second")
         running.service.wake()
-        until(lambda: running.service.certificate is not None and not running.service.setting_faults)
+        until(lambda: running.certificate is not None and not running.service.setting_faults)
         until(lambda: _common_name_or_none(running.port, files[0]) == "second")
         key_before = files[1].read_bytes()
         files[1].write_bytes(b"nonsense")

@@ -7,7 +7,7 @@ from support.examples import day, make_consignment, make_outcome
 from support.serving_examples import Client, publish, serving, settings_in
 
 from consignments.records import Alert
-from serving.http.routes import ROUTES
+from serving.http.routes import list_routes
 
 TYPES = {
     "string": str,
@@ -77,7 +77,10 @@ def check(document: dict[str, Any], method: str, path: str, response: Any) -> No
 def test_it_tells_every_call_and_no_other(client: Client) -> None:
     document = client.get("/openapi.json").json()
     told = {(method.upper(), path) for path, methods in document["paths"].items() for method in methods}
-    routes = {(method, path.replace(":path", "")) for method, path, _, _ in ROUTES} | {("POST", "/v1/scores")}
+    routes = {
+        (method, path.replace(":path", ""))
+        for method, path, _, _ in list_routes(client.service, client.app.door)
+    } | {("POST", "/v1/scores")}
     assert told == routes - {("GET", "/")}
 
 

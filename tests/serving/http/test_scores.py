@@ -169,7 +169,7 @@ def test_a_list_is_scored_as_its_members_one_by_one(
     for name in ("one", "many"):
         publish(tmp_path / name, bundle, "1")
         with serving(settings_in(tmp_path / name)) as client:
-            monkeypatch.setattr(client.service.state.dossiers, "_most", recent)
+            monkeypatch.setattr(client.service.active.state.dossiers, "_most", recent)
             if name == "many":
                 told = answer(client, {"consignments": rows}, "?features=true")["scores"]
             else:
@@ -177,8 +177,10 @@ def test_a_list_is_scored_as_its_members_one_by_one(
             for each in told:
                 each["decision_id"] = each["decision_id"].partition("-")[2]
             events = [event._replace(sealed=None) for event in client.service.log.read_events()]
-            counted = {key: part.tobytes() for key, part in client.service.state.history.to_arrays().items()}
-            days = client.service.state.dossiers.days.to_array().tolist()
+            counted = {
+                key: part.tobytes() for key, part in client.service.active.state.history.to_arrays().items()
+            }
+            days = client.service.active.state.dossiers.days.to_array().tolist()
             seen.append((told, events, counted, days))
     assert seen[0] == seen[1]
     assert {event.kind for event in seen[0][1]} == {"decision", "cancellation"}
@@ -214,7 +216,7 @@ def test_calls_at_once_are_answered_as_one_after_the_other(
 def test_a_consignment_that_cannot_be_described_fails_alone(
     client: Client, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    goods = client.service.get_scorer().model.pipeline._goods
+    goods = client.service.active.get_scorer().model.pipeline._goods
     fill = goods.fill
 
     def fail(c: Consignment, *rest: Any) -> None:
@@ -335,8 +337,8 @@ def test_a_fault_of_ours_tells_nothing_of_the_consignment(
     def fail(*_: Any) -> None:
         raise ValueError("could not read Kim Min-su")
 
-    assert client.service.scorer is not None
-    monkeypatch.setattr(client.service.scorer.model.pipeline, "fill_row", fail)
+    assert client.service.active.scorer is not None
+    monkeypatch.setattr(client.service.active.scorer.model.pipeline, "fill_row", fail)
     response = client.post("/v1/scores", fields())
     assert response.status_code == 500
     told = capsys.readouterr()
@@ -347,9 +349,9 @@ def test_a_fault_of_ours_tells_nothing_of_the_consignment(
 def test_a_model_that_gives_no_number_is_an_error_and_the_arrival_still_counts(
     client: Client, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    assert client.service.scorer is not None
+    assert client.service.active.scorer is not None
     with monkeypatch.context() as broken:
-        trees = client.service.scorer.model.risk.trees
+        trees = client.service.active.scorer.model.risk.trees
         broken.setattr(trees, "predict_raw", lambda X: np.full(len(X), np.nan))
         assert client.post("/v1/scores", fields()).status_code == 503
         more = [fields(consignment_id=name) for name in ("RB3", "RB4")]

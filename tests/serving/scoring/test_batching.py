@@ -7,12 +7,14 @@ from typing import Any
 import pytest
 from support.examples import day, make_consignment
 
+from consignments.visibility import to_us
 from serving.scoring.batching import MAX_BATCH_SIZE, Batcher, split_batches, yield_to_requests
 from serving.scoring.scorer import ScoreRequest, ScoreResult
 
 
 def asked(name: str, on: int = 1, **changes: Any) -> ScoreRequest:
-    return ScoreRequest(make_consignment(name, received_at=day(float(on)), **changes), "a client")
+    at = day(float(on))
+    return ScoreRequest(make_consignment(name, received_at=at, **changes), to_us(at), "a client")
 
 
 class Scores:

@@ -112,7 +112,7 @@ def test_a_look_up_that_takes_too_long_is_refused_and_the_next_one_taken(
 def test_what_is_refused_while_the_log_cannot_be_written_takes_no_memory(
     forgetful: Client, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    dossiers = forgetful.service.state.dossiers
+    dossiers = forgetful.service.active.state.dossiers
     dossiers.durable = lambda: 0  # so that nothing is dropped
     monkeypatch.setattr(forgetful.service.committer, "fault", ServiceFault("the disk is full"))
     before = len(dossiers)

@@ -20,6 +20,7 @@ from support.serving_examples import Client, publish, serving, settings_in
 
 from consignments.errors import ServiceFault
 from serving.event_log.events import Event
+from serving.scoring.model_updates import StateSource
 from serving.state.snapshots import NEXT_NAME, SnapshotHeader, Snapshots, allocate_copy, copy_arrays
 
 ABOUT = SnapshotHeader(1, "a log", 7, "00", "kinds")
@@ -326,11 +327,11 @@ def test_where_none_can_be_written_the_service_goes_on_and_says_so(
 
     with monkeypatch.context() as broken, capture_logs() as told:
         broken.setattr(client.service.snapshots, "write", fail)
-        client.portal.call(client.service._write_snapshot)
+        client.portal.call(client.service.write_snapshot)
         assert [line["reason"] for line in told] == ["no space left on device"]
         assert "npsrisk_snapshot_failed 1.0" in client.get("/metrics").text
     score(client, "RB2")
-    client.portal.call(client.service._write_snapshot)
+    client.portal.call(client.service.write_snapshot)
     assert "npsrisk_snapshot_failed 0.0" in client.get("/metrics").text
     assert "npsrisk_snapshot_sequence 2.0" in client.get("/metrics").text
 
@@ -339,7 +340,7 @@ def test_no_name_of_anybody_or_anything_is_in_a_snapshot(client: Client) -> None
     score(client, "RB123456785GB")
     client.post("/v1/outcomes", make_outcome("RB123456785GB", result="nps"))
     client.post("/v1/alerts", {"alert_id": "A1", "issued_at": day(1), "sender_name": "Orchid"})
-    client.portal.call(client.service._write_snapshot)
+    client.portal.call(client.service.write_snapshot)
     written = newest(client.service.settings.state_dir).read_bytes()
     assert len(written) > 1000
     for word in (b"RB123456785GB", b"Orchid", b"Harbour", b"Kim", b"7946", b"cotton"):
@@ -348,7 +349,7 @@ def test_no_name_of_anybody_or_anything_is_in_a_snapshot(client: Client) -> None
 
 def test_a_copy_into_memory_taken_before_is_that_of_now_and_stays_so(client: Client) -> None:
     score(client, "RB1")
-    state = client.service.state
+    state = client.service.active.state
     room = allocate_copy(state)
     score(client, "RB2")
     copy, plain = copy_arrays(state, room), copy_arrays(state)
@@ -403,7 +404,7 @@ def test_no_snapshot_is_written_before_its_entries_are_on_disk(
     answer = client.portal.start_task_soon(post)
     while client.service.committer.waiting == 0:
         time.sleep(0.001)
-    kept = client.portal.start_task_soon(client.service._write_snapshot)
+    kept = client.portal.start_task_soon(client.service.write_snapshot)
     time.sleep(0.1)
     assert not snapshots.list_newest_first()
     disk.set()
@@ -434,7 +435,7 @@ def test_what_comes_in_while_a_model_with_other_keys_is_taken_is_counted_by_it(
     client: Client, tmp_path: Path, other_bundle: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     score(client, "RB1")
-    restore, late = client.service._rebuild_state, iter(["RB2", "RB3"])
+    restore, late = StateSource.rebuild, iter(["RB2", "RB3"])
 
     def restore_while_calls_come_in(*given: Any) -> Any:
         state = restore(*given)
@@ -445,8 +446,8 @@ def test_what_comes_in_while_a_model_with_other_keys_is_taken_is_counted_by_it(
         )
         return state
 
-    monkeypatch.setattr(client.service, "_rebuild_state", restore_while_calls_come_in)
-    monkeypatch.setattr("serving.service.MAX_BLOCKING_ENTRIES", 0)
+    monkeypatch.setattr(StateSource, "rebuild", restore_while_calls_come_in)
+    monkeypatch.setattr("serving.scoring.model_updates.MAX_BLOCKING_ENTRIES", 0)
     publish(tmp_path, other_bundle, "2")
     client.look()
     features = score(client, "RB4", received_at=day(2))["features"]

@@ -16,7 +16,7 @@ from support.serving_examples import DATA_KEY, environment, publish, running, se
 from consignments.errors import BadSetting, ServiceFault
 from serving.encryption.vault import Vault
 from serving.event_log.log import EventLog
-from serving.http.app import serve
+from serving.http.server import serve
 from serving.process.lock import StateLock
 
 OPEN = """
@@ -27,7 +27,7 @@ from serving.process.settings import Settings
 service = Service(Settings.read())
 service.open()
 App(service)
-assert service.scorer is not None
+assert service.active.scorer is not None
 print([name for name in ("pandas", "pyarrow", "lightgbm", "sklearn", "mlflow", "matplotlib") if name in sys.modules])
 """
 

@@ -1,0 +1,133 @@
+"""`POST` of outcomes, alerts and cancellations: each is recorded once, however often it is sent."""
+
+from collections.abc import Callable, Sequence
+from typing import Any, NamedTuple
+
+import msgspec
+from starlette.types import Receive, Scope
+
+from consignments.records import Alert, Outcome
+from serving.event_log.event_codec import Cancellation
+from serving.event_log.group_commit import CommitGroup
+from serving.http.asgi import Reply, respond_json
+from serving.http.auth import Caller
+from serving.http.problems import Refusal, RowFault
+from serving.http.requests import Door, RecordReader, build_refusal
+from serving.http.schemas import AlertReceipts, CancellationReceipts, OutcomeReceipts
+from serving.scoring.active_model import ActiveModel
+from serving.scoring.batching import MAX_BATCH_SIZE, yield_to_requests
+from serving.scoring.intake import (
+    FieldError,
+    Intake,
+    PendingReceipt,
+    Receipt,
+    check_alert,
+    check_cancellation,
+    check_outcome,
+)
+from serving.telemetry.metrics import Metrics
+
+UNKNOWN_CONSIGNMENT = FieldError("consignment_id", "was neither scored nor imported", "unknown_consignment")
+
+
+class IngestedRecord(NamedTuple):
+    """A kind of record that is taken over HTTP.
+
+    Attributes
+    ----------
+    record : type
+    plural : str
+        Key of a list of them.
+    receipts : type
+        The answer to a list.
+    check : callable
+        Finds what its type does not tell.
+    take : callable
+        Records it; None if its consignment is unknown.
+    """
+
+    record: type[Any]
+    plural: str
+    receipts: type[Any]
+    check: Callable[[Any, int], FieldError | None]
+    take: Callable[[Intake, Any, int, str], PendingReceipt | None]
+
+
+INGESTED_RECORDS = (
+    IngestedRecord(Outcome, "outcomes", OutcomeReceipts, check_outcome, Intake.record_outcome),
+    IngestedRecord(Alert, "alerts", AlertReceipts, check_alert, Intake.record_alert),
+    IngestedRecord(
+        Cancellation, "cancellations", CancellationReceipts, check_cancellation, Intake.record_cancellation
+    ),
+)
+
+
+class IngestEndpoint:
+    """Takes one record of a kind, or a list under the plural name.
+
+    Parameters
+    ----------
+    kind : IngestedRecord
+    door : Door
+    active : ActiveModel
+    metrics : Metrics
+    """
+
+    def __init__(self, kind: IngestedRecord, door: Door, active: ActiveModel, metrics: Metrics) -> None:
+        self._kind, self._door, self._active, self._metrics = kind, door, active, metrics
+        self._records: RecordReader[Any] = RecordReader(kind.record, kind.plural)
+
+    async def __call__(self, scope: Scope, receive: Receive, reply: Reply) -> int:
+        """Take one record or a list; the receipts leave once all is on disk."""
+        caller = self._door.authorize(scope, "outcome")
+        found = self._records.read(await self._door.read_json(scope, receive))
+        if isinstance(found, list):
+            caller.spend(max(len(found), 1))
+            return await respond_json(reply, await self._take_list(found, caller))
+        caller.spend(1)
+        await self._prefetch([found])
+        taken = self._take_one(found, caller)
+        if isinstance(taken, FieldError):
+            raise build_refusal(taken) if taken is not UNKNOWN_CONSIGNMENT else Refusal(404, taken.reason)
+        if taken.group is not None:
+            await taken.group.wait_until_durable()
+        return await respond_json(reply, taken.receipt)
+
+    async def _take_list(self, raws: list[msgspec.Raw], caller: Caller) -> Any:
+        receipts: list[Receipt] = []
+        errors: list[RowFault] = []
+        groups: list[CommitGroup] = []
+        for start in range(0, len(raws), MAX_BATCH_SIZE):
+            if start:
+                await yield_to_requests()
+            chunk = raws[start : start + MAX_BATCH_SIZE]
+            records = [self._records.read_member(raw, index) for index, raw in enumerate(chunk, start)]
+            await self._prefetch(records)
+            for index, record in enumerate(records, start):
+                taken = record if isinstance(record, RowFault) else self._take_one(record, caller)
+                if isinstance(taken, FieldError):
+                    taken = self._records.build_row_fault(taken, index)
+                if isinstance(taken, RowFault):
+                    errors.append(taken)
+                    continue
+                receipts.append(taken.receipt)
+                if taken.group is not None and taken.group not in groups[-1:]:
+                    groups.append(taken.group)
+        for group in groups:
+            await group.wait_until_durable()
+        for error in errors:
+            self._metrics.record_rejection(self._kind.plural, error.kind)
+        return self._kind.receipts(receipts, errors)
+
+    def _take_one(self, record: Any, caller: Caller) -> PendingReceipt | FieldError:
+        active, kind = self._active, self._kind
+        active.committer.check()
+        now_us = active.clock()
+        fault = kind.check(record, now_us)
+        return fault or kind.take(active.intake, record, now_us, caller.name) or UNKNOWN_CONSIGNMENT
+
+    async def _prefetch(self, records: Sequence[Any]) -> None:
+        """Bring into memory what is known of the consignments that records speak of."""
+        await self._active.prefetch(
+            [record.consignment_id for record in records if isinstance(record, Outcome | Cancellation)]
+        )

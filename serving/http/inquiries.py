@@ -1,0 +1,180 @@
+"""What is known goes out: the history of a consignment, the model in use, health, metrics, the interface itself."""
+
+import asyncio
+from collections.abc import Callable
+from http import HTTPStatus
+from importlib.metadata import version as installed_version
+
+import msgspec
+from starlette.types import Receive, Scope
+
+from consignments.visibility import to_datetime
+from models.reasons import Reason
+from serving.event_log.event_codec import EventCodec
+from serving.event_log.events import Event
+from serving.event_log.log import EventLog
+from serving.http import schemas
+from serving.http.asgi import Reply, respond, respond_json
+from serving.http.landing_page import build_policy, render_page
+from serving.http.openapi import build_document
+from serving.http.problems import Refusal
+from serving.http.requests import Door
+from serving.scoring.active_model import ActiveModel
+from serving.service import Service
+from serving.shadow.supervisor import ShadowProcess
+from serving.state.consignment_states import NO_REASONS
+
+METRICS_MEDIA_TYPE = b"text/plain; version=0.0.4; charset=utf-8"
+
+
+class ConsignmentEndpoint:
+    """`GET /v1/consignments/{id}`: every decision and outcome recorded for it."""
+
+    def __init__(self, door: Door, log: EventLog, active: ActiveModel) -> None:
+        self._door, self._log, self._active = door, log, active
+
+    async def __call__(self, scope: Scope, _receive: Receive, reply: Reply) -> int:
+        """Answer one call."""
+        self._door.authorize(scope, "read").spend(1)
+        name = scope["path_params"]["consignment_id"]
+        events = await asyncio.to_thread(self._log.read_consignment_events, name)
+        if not events:
+            raise Refusal(404, "nothing is recorded for this consignment")
+        history = build_history(name, events, self._log.format_decision_id, self._active.entries)
+        return await respond_json(reply, history)
+
+
+def build_history(
+    name: str, events: list[Event], decision_id: Callable[[int], str], entries: EventCodec
+) -> schemas.ConsignmentHistory:
+    """Sort the entries of a consignment by what they tell; nothing personal is among it."""
+    of_kind = {
+        kind: [event for event in events if event.kind == kind] for kind in {event.kind for event in events}
+    }
+    return schemas.ConsignmentHistory(
+        name,
+        decisions=[_past_decision(event, decision_id) for event in of_kind.get("decision", [])],
+        outcomes=[entries.decode_outcome(event) for event in of_kind.get("outcome", [])],
+        imported=[to_datetime(event.at_us) for event in of_kind.get("arrival", [])],
+        cancellations=[to_datetime(event.at_us) for event in of_kind.get("cancellation", [])],
+        selections=[entries.decode_selection(event) for event in of_kind.get("selection", [])],
+    )
+
+
+def _past_decision(event: Event, decision_id: Callable[[int], str]) -> schemas.PastDecision:
+    assert event.recorded_us is not None
+    assert event.score is not None
+    return schemas.PastDecision(
+        decision_id(event.sequence),
+        to_datetime(event.at_us),
+        to_datetime(event.recorded_us),
+        event.score,
+        event.band or "",
+        msgspec.msgpack.decode(event.reasons or NO_REASONS, type=list[Reason]),
+        schemas.ModelName.parse(event.model or ""),
+        event.asked_by,
+    )
+
+
+class ModelEndpoint:
+    """`GET /v1/model`: the model in use."""
+
+    def __init__(self, door: Door, active: ActiveModel, shadow: ShadowProcess) -> None:
+        self._door, self._active, self._shadow = door, active, shadow
+
+    async def __call__(self, scope: Scope, _receive: Receive, reply: Reply) -> int:
+        """Answer one call."""
+        self._door.authorize(scope, "read").spend(1)
+        model = self._active.model
+        card, release = model.card, model.release
+        if card is None or release is None or release.record is None:
+            raise self._active.build_no_model_fault()
+        info = schemas.ModelInfo(
+            release.name,
+            release.version,
+            card.target,
+            card.as_of,
+            release.bundle_sha256,
+            card.feature_spec_sha256,
+            card.code_version,
+            card.metrics,
+            release.record.approved_by,
+            release.record.approved_at,
+            model.loaded_at,
+            self._build_shadow_info(),
+        )
+        return await respond_json(reply, info)
+
+    def _build_shadow_info(self) -> schemas.ShadowModelInfo | None:
+        release = self._shadow.release
+        if release is None:
+            return None
+        return schemas.ShadowModelInfo(release.name, release.version, release.record is not None)
+
+
+async def send_liveness(_scope: Scope, _receive: Receive, reply: Reply) -> int:
+    """Answer `GET /health/live`."""
+    return await respond_json(reply, schemas.Liveness(live=True))
+
+
+class ReadinessEndpoint:
+    """`GET /health/ready`: whether scores can be given, and what is wrong."""
+
+    def __init__(self, service: Service) -> None:
+        self._service = service
+
+    async def __call__(self, _scope: Scope, _receive: Receive, reply: Reply) -> int:
+        """Answer one call: 503 if scores cannot be given."""
+        service, active = self._service, self._service.active
+        reasons = service.explain_unready()
+        health = schemas.Health(
+            not reasons,
+            reasons,
+            service.list_warnings(),
+            active.degraded,
+            schemas.ModelName.parse(active.model.name) if active.scorer else None,
+            service.log.last_sequence,
+        )
+        status = HTTPStatus.SERVICE_UNAVAILABLE if reasons else HTTPStatus.OK
+        return await respond_json(reply, health, status)
+
+
+class MetricsEndpoint:
+    """`GET /metrics`, for Prometheus."""
+
+    def __init__(self, door: Door, service: Service) -> None:
+        self._door, self._service = door, service
+
+    async def __call__(self, scope: Scope, _receive: Receive, reply: Reply) -> int:
+        """Answer one call."""
+        self._door.authorize(scope, "read")
+        body = self._service.metrics.render(self._service.read_gauges())
+        await respond(reply, 200, body, METRICS_MEDIA_TYPE)
+        return 200
+
+
+class InterfaceEndpoint:
+    """`GET /openapi.json` for the records of the loaded model."""
+
+    def __init__(self, active: ActiveModel) -> None:
+        self._active = active
+
+    async def __call__(self, _scope: Scope, _receive: Receive, reply: Reply) -> int:
+        """Answer one call."""
+        return await respond_json(
+            reply, build_document(self._active.model.record, installed_version("npsrisk"))
+        )
+
+
+class PageEndpoint:
+    """`GET /`: the page for a person."""
+
+    def __init__(self, active: ActiveModel) -> None:
+        self._active = active
+
+    async def __call__(self, _scope: Scope, _receive: Receive, reply: Reply) -> int:
+        """Answer one call."""
+        model = self._active.model
+        body = render_page(installed_version("npsrisk"), model.name, loaded=model.release is not None)
+        await respond(reply, 200, body, b"text/html; charset=utf-8", policy=build_policy())
+        return 200

@@ -1,0 +1,123 @@
+"""How the model that scores is loaded and replaced: from the folder that the publisher names, with a state that fits it."""
+
+from pathlib import Path
+from typing import NamedTuple
+
+from consignments.errors import BundleRefused, ServiceFault
+from features.history.pseudonyms import Pseudonyms
+from serving.deployment.releases import find_release_folder, read_release
+from serving.encryption.vault import Vault
+from serving.event_log.group_commit import Committer
+from serving.event_log.log import EventLog
+from serving.process.logging import logger
+from serving.process.threads import BackgroundThreads
+from serving.scoring.active_model import ActiveModel
+from serving.scoring.loaded_model import LoadedModel, load_model, load_rules_model
+from serving.state.rebuild import Progress, StateRebuild
+from serving.state.snapshots import Snapshots, rebuild_state
+from serving.state.state import State
+from serving.telemetry.metrics import Metrics
+
+MAX_BLOCKING_ENTRIES = 1_000
+"""Entries applied while calls wait; if there are more, calls go on meanwhile."""
+
+
+class StateSource(NamedTuple):
+    """What a state is rebuilt from.
+
+    Attributes
+    ----------
+    log : EventLog
+    snapshots : Snapshots
+    max_keys : int or None
+        Bound of the keys of history.
+    """
+
+    log: EventLog
+    snapshots: Snapshots
+    max_keys: int | None
+
+    def rebuild(self, model: LoadedModel, progress: Progress | None = None) -> State:
+        """Rebuild the state that a model scores with, from the newest snapshot that fits and the log after it."""
+        return rebuild_state(
+            self.log, model.pipeline, model.entries, self.snapshots,
+            max_keys=self.max_keys, progress=progress,
+        )  # fmt: skip
+
+
+class ModelUpdates:
+    """Follows the publisher.
+
+    Parameters
+    ----------
+    state_dir : Path
+    vault : Vault
+    pseudonyms : Pseudonyms
+    source : StateSource
+    metrics : Metrics
+    """
+
+    def __init__(
+        self, state_dir: Path, vault: Vault, pseudonyms: Pseudonyms, source: StateSource, metrics: Metrics
+    ) -> None:
+        self._state_dir, self._vault, self._pseudonyms = state_dir, vault, pseudonyms
+        self._metrics = metrics
+        self.source = source
+        self._seen: Path | None = None
+
+    def load_first(self, active: ActiveModel, progress: Progress | None = None) -> None:
+        """Let the published model score, or the rules if there is none that can be used."""
+        model = self._load_published(active) or load_rules_model(self._pseudonyms, self._vault)
+        active.switch_to(model, self.source.rebuild(model, progress))
+
+    async def follow(self, active: ActiveModel, committer: Committer, background: BackgroundThreads) -> None:
+        """Load what was published since; what is refused is not tried again until something else is published."""
+        folder = self._seen
+        try:
+            folder = find_release_folder(self._state_dir)
+            if folder is None or folder == self._seen:
+                return
+            model = await background.run(self._load, folder)
+            await self._switch_model(model, active, committer, background)
+        except (BundleRefused, ServiceFault) as error:
+            self._refuse(active, error)
+            self._seen = folder
+            return
+        self._seen = folder
+        logger.info("model loaded", model=model.name, bundle=model.sha256[:12])
+
+    async def _switch_model(
+        self, model: LoadedModel, active: ActiveModel, committer: Committer, background: BackgroundThreads
+    ) -> None:
+        """Let a model score from now on; state is rebuilt only if the model has other keys of history."""
+        if model.entries.kinds == active.entries.kinds:
+            active.switch_to(model, active.state)
+            return
+        log = self.source.log
+        state = await background.run(self.source.rebuild, model)
+        rebuild = StateRebuild(state)
+        while committer.durable_sequence - state.sequence > MAX_BLOCKING_ENTRIES:
+            await background.run(rebuild.catch_up, log, committer.durable_sequence)
+        # From here to the end nothing else runs: entries on their way to disk are taken from memory.
+        durable = committer.durable_sequence
+        state.dossiers.durable = lambda: durable
+        rebuild.apply_events(log.read_events(after=state.sequence, until=durable))
+        rebuild.apply_events(event for event in committer.list_pending() if event.sequence > state.sequence)
+        active.switch_to(model, state)
+
+    def _load_published(self, active: ActiveModel) -> LoadedModel | None:
+        try:
+            self._seen = find_release_folder(self._state_dir)
+            return None if self._seen is None else self._load(self._seen)
+        except BundleRefused as error:
+            self._refuse(active, error)
+            return None
+
+    def _load(self, folder: Path) -> LoadedModel:
+        return load_model(read_release(folder), self._pseudonyms, self._vault)
+
+    def _refuse(self, active: ActiveModel, error: BundleRefused | ServiceFault) -> None:
+        if str(error) != active.fault:
+            logger.error("model refused", error=str(error))
+        active.fault = str(error)
+        self._metrics.gauges["model_refused"].set(1)

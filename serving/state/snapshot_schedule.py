@@ -1,0 +1,93 @@
+"""When snapshots are written: after so many entries or so much time, at leisure, and once more at an orderly stop."""
+
+import time
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from numpy.typing import NDArray
+
+from consignments.errors import ServiceFault
+from serving.event_log.group_commit import Committer
+from serving.event_log.log import EventLog
+from serving.process.logging import logger
+from serving.process.threads import BackgroundThreads
+from serving.state.snapshots import FORMAT, SnapshotHeader, Snapshots, allocate_copy, copy_arrays
+from serving.state.state import State
+from serving.telemetry.metrics import Metrics
+
+RETRY_SECONDS = 60.0
+"""How long to wait after a snapshot that could not be written."""
+
+
+class SnapshotInterval(NamedTuple):
+    """How often: after `entries` new entries, or after `seconds` if there is a new one."""
+
+    entries: int
+    seconds: float
+
+
+class SnapshotSchedule:
+    """Writes the snapshots of one log.
+
+    Parameters
+    ----------
+    log : EventLog
+    committer : Committer
+    snapshots : Snapshots
+    interval : SnapshotInterval
+    metrics : Metrics
+    """
+
+    def __init__(
+        self,
+        log: EventLog,
+        committer: Committer,
+        snapshots: Snapshots,
+        interval: SnapshotInterval,
+        metrics: Metrics,
+    ) -> None:
+        self.snapshots = snapshots
+        self._log, self._committer, self._interval, self._metrics = log, committer, interval, metrics
+        self._written_at, self._wait = time.monotonic(), 0.0
+
+    async def write_when_due(self, state: State, background: BackgroundThreads) -> None:
+        """Write a snapshot if one is due; one that failed is tried again after a while."""
+        fresh, waited = state.sequence - self.snapshots.last, time.monotonic() - self._written_at
+        due = fresh >= self._interval.entries and waited >= self._wait
+        if due or (fresh and waited >= self._interval.seconds):
+            await self.write(state, background)
+
+    async def write(self, state: State, background: BackgroundThreads) -> None:
+        """Write a snapshot. Nothing else waits but for the copy of the arrays; it is written once its entries are on disk."""
+        start = time.monotonic()
+        if state.sequence == self.snapshots.last:
+            return
+        room = await background.run(allocate_copy, state)
+        copying = time.monotonic()
+        arrays, sequence = copy_arrays(state, room), state.sequence
+        copied = time.monotonic() - copying
+        del room
+        self._written_at, self._wait = start, RETRY_SECONDS
+        try:
+            await self._committer.wait_until_durable(sequence)
+            path = await background.run(self._write, sequence, state.dossiers.keys.entries.kinds, arrays)
+        except (OSError, ServiceFault) as error:
+            self._metrics.gauges["snapshot_failed"].set(1)
+            logger.error("no snapshot could be written", reason=str(error))
+            return
+        self._wait = 0.0
+        self._metrics.record_snapshot(path.stat().st_size, copied)
+        logger.info(
+            "snapshot written", sequence=sequence, bytes=path.stat().st_size,
+            pause_ms=round(1000 * copied, 1), seconds=round(time.monotonic() - start, 3),
+        )  # fmt: skip
+
+    def _write(self, sequence: int, kinds: str, arrays: dict[str, NDArray[Any]]) -> Path:
+        """Write a snapshot; the memory of its arrays is let go here, which takes a while, and not where calls wait."""
+        chain = self._log.read_hash(sequence)
+        if chain is None:
+            raise ServiceFault("the log does not hold the last entry", got=f"entry {sequence}")
+        header = SnapshotHeader(FORMAT, self._log.log_id, sequence, chain.hex(), kinds)
+        path = self.snapshots.write(header, arrays)
+        arrays.clear()
+        return path
