@@ -6,7 +6,7 @@ written, in threads that give way to both.
 
 import asyncio
 import contextlib
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from datetime import UTC, datetime
 
 from consignments.errors import BadSetting, ServiceFault
@@ -21,7 +21,6 @@ from serving.process.threads import BackgroundThreads
 from serving.scoring.active_model import ActiveModel
 from serving.scoring.batching import Batcher
 from serving.scoring.model_updates import ModelUpdates, StateSource
-from serving.scoring.scorer import ScoreRequest, ScoreResult
 from serving.shadow.supervisor import ShadowProcess
 from serving.state.rebuild import Progress
 from serving.state.snapshot_schedule import SnapshotInterval, SnapshotSchedule
@@ -72,7 +71,7 @@ class Service:
         self.log = EventLog.open(settings.database_url, self.vault)
         self.committer = Committer(self.log, self.metrics.record_commit)
         self.active = ActiveModel(self.committer, self.clock, self.metrics, settings.without_model)
-        self.batcher = Batcher(self._score_batch, self.committer.call_when_free)
+        self.batcher = Batcher(self.active.score_batch, self.committer.call_when_free)
         self.snapshots = Snapshots(settings.state_dir / "snapshots")
         source = StateSource(self.log, self.snapshots, settings.max_history_keys)
         self.updates = ModelUpdates(
@@ -89,9 +88,6 @@ class Service:
         self._wake, self._polling = asyncio.Event(), asyncio.Lock()
         self._watcher: asyncio.Task[None] | None = None
         self._background = BackgroundThreads(BACKGROUND_THREADS)
-
-    def _score_batch(self, asked: Sequence[ScoreRequest]) -> list[ScoreResult | Exception]:
-        return self.active.get_scorer().score_batch(asked)
 
     def watch(self, what: str, refresh: Callable[[], bool]) -> None:
         """Call `refresh` each second: it reads a file of the settings again if it changed, and returns whether it did."""

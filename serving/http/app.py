@@ -12,7 +12,7 @@ from starlette.requests import Request
 from starlette.routing import Route
 from starlette.types import Receive, Scope, Send
 
-from serving.http.asgi import AsgiEndpoint, Reply, refuse
+from serving.http.asgi import AsgiEndpoint, HttpCall, refuse
 from serving.http.problems import Refusal
 from serving.http.requests import Door, require_local_host
 from serving.http.routes import list_routes
@@ -39,6 +39,7 @@ class App:
     def __init__(self, service: Service) -> None:
         self.service, self.door = service, Door.from_settings(service.settings, service.clock)
         service.watch("API keys", self.door.authenticator.refresh)
+        self._local_only = self.door.authenticator.open
         scores = ScoresEndpoint(self.door, service.batcher, service.active, service.log, service.metrics)
         self._scores = AsgiEndpoint(service.metrics, ENDPOINT_NAME, scores)
         self._rest = Starlette(
@@ -56,16 +57,21 @@ class App:
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer a call; scores do not pass through the framework."""
         if scope["type"] == "http":
-            if self.door.authenticator.open:
-                try:
-                    require_local_host(scope)
-                except Refusal as refusal:
-                    await refuse(Reply(scope, send), refusal)
-                    return
+            if self._local_only and not await self._check_host(HttpCall(scope, receive, send)):
+                return
             if scope["path"] == SCORES_PATH and scope["method"] == "POST":
                 await self._scores(scope, receive, send)
                 return
         await self._rest(scope, receive, send)
+
+    async def _check_host(self, call: HttpCall) -> bool:
+        """Refuse a request that names another host than this machine; return whether it may go on."""
+        try:
+            require_local_host(call)
+        except Refusal as refusal:
+            await refuse(call, refusal)
+            return False
+        return True
 
     @contextlib.asynccontextmanager
     async def _lifespan(self, _app: Starlette) -> AsyncIterator[None]:
@@ -83,7 +89,7 @@ async def _refuse_route(_request: Request, error: Exception) -> Any:
     assert isinstance(error, HTTPException)
     refusal = Refusal(error.status_code, error.detail, headers=dict(error.headers or {}))
 
-    async def answer(scope: Scope, _receive: Receive, send: Send) -> None:
-        await refuse(Reply(scope, send), refusal)
+    async def answer(scope: Scope, receive: Receive, send: Send) -> None:
+        await refuse(HttpCall(scope, receive, send), refusal)
 
     return answer

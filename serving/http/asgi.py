@@ -14,7 +14,6 @@ from starlette.types import Message, Receive, Scope, Send
 
 from consignments.errors import ServiceFault
 from serving.http.problems import MEDIA_TYPE, Refusal
-from serving.http.requests import ClientDisconnected, get_header
 from serving.process.logging import RateLimitedLogger
 from serving.telemetry.metrics import Metrics
 
@@ -34,27 +33,35 @@ MAX_LOGGED_FRAMES = 3
 _prefix, _numbers = secrets.token_hex(4).encode(), count(1)
 
 
-class Reply:
-    """Where an answer goes.
+class ClientDisconnected(Exception):
+    """The client went away before its body was read; nobody waits for an answer."""
+
+
+class HttpCall:
+    """One request, and where its answer goes.
 
     Parameters
     ----------
     scope : Scope
-        Of the request. Its identifier is taken where it has a good one, else one is made.
+    receive : Receive
     send : Send
+
+    Attributes
+    ----------
+    headers : dict
+        By name in small letters; of a repeated one the first.
+    request_id : bytes
+        Of the header `X-Request-Id` if that is a good one, else new.
     """
 
-    __slots__ = ("request_id", "secure", "send")
+    __slots__ = ("headers", "receive", "request_id", "scope", "send")
 
-    def __init__(self, scope: Scope, send: Send) -> None:
-        self.send, self.request_id = send, get_request_id(scope)
-        self.secure = scope["scheme"] == "https"
-
-
-def get_request_id(scope: Scope) -> bytes:
-    """Give the identifier that a request has in its header `X-Request-Id`, or a new one."""
-    given = get_header(scope, REQUEST_ID)
-    return given if given is not None and REQUEST_ID_PATTERN.fullmatch(given) else generate_request_id()
+    def __init__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        self.scope, self.receive, self.send = scope, receive, send
+        self.headers: dict[bytes, bytes] = dict(reversed(scope["headers"]))
+        given = self.headers.get(REQUEST_ID)
+        good = given is not None and REQUEST_ID_PATTERN.fullmatch(given)
+        self.request_id = given if given is not None and good else generate_request_id()
 
 
 def generate_request_id() -> bytes:
@@ -63,7 +70,7 @@ def generate_request_id() -> bytes:
 
 
 async def respond(
-    reply: Reply,
+    call: HttpCall,
     status: int,
     body: bytes,
     kind: bytes = JSON,
@@ -71,7 +78,7 @@ async def respond(
     policy: tuple[bytes, bytes] = DENY_ALL_POLICY,
 ) -> None:
     """Send an answer whole."""
-    further: list[tuple[bytes, bytes]] = [HSTS_HEADER] if reply.secure else []
+    further: list[tuple[bytes, bytes]] = [HSTS_HEADER] if call.scope["scheme"] == "https" else []
     if headers:
         further += [(name.encode(), value.encode()) for name, value in headers.items()]
     start: Message = {
@@ -80,26 +87,26 @@ async def respond(
         "headers": [
             (b"content-type", kind),
             (b"content-length", b"%d" % len(body)),
-            (REQUEST_ID, reply.request_id),
+            (REQUEST_ID, call.request_id),
             *SECURITY_HEADERS,
             policy,
             *further,
         ],
     }
-    await reply.send(start)
-    await reply.send({"type": "http.response.body", "body": body})
+    await call.send(start)
+    await call.send({"type": "http.response.body", "body": body})
 
 
-async def respond_json(reply: Reply, answer: Any, status: int = 200) -> int:
+async def respond_json(call: HttpCall, answer: Any, status: int = 200) -> int:
     """Send a value as JSON; return the status."""
-    await respond(reply, status, msgspec.json.encode(answer), JSON)
+    await respond(call, status, msgspec.json.encode(answer), JSON)
     return status
 
 
-async def refuse(reply: Reply, refusal: Refusal) -> int:
+async def refuse(call: HttpCall, refusal: Refusal) -> int:
     """Send a problem document; gives its status."""
-    body = refusal.to_json(reply.request_id.decode())
-    await respond(reply, refusal.status, body, MEDIA_TYPE, refusal.headers)
+    body = refusal.to_json(call.request_id.decode())
+    await respond(call, refusal.status, body, MEDIA_TYPE, refusal.headers)
     return refusal.status
 
 
@@ -114,25 +121,23 @@ class AsgiEndpoint:
         Sends the answer and gives its status.
     """
 
-    def __init__(
-        self, metrics: Metrics, name: str, answer: Callable[[Scope, Receive, Reply], Awaitable[int]]
-    ) -> None:
+    def __init__(self, metrics: Metrics, name: str, answer: Callable[[HttpCall], Awaitable[int]]) -> None:
         self._metrics, self._name, self._answer = metrics, name, answer
         self._log = RateLimitedLogger()
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer one call."""
         start = time.perf_counter()
-        reply = Reply(scope, send)
+        call = HttpCall(scope, receive, send)
         try:
-            status = await self._answer(scope, receive, reply)
+            status = await self._answer(call)
         except ClientDisconnected:
             return
         except Exception as error:
-            status = await self._send_error(reply, error)
+            status = await self._send_error(call, error)
         self._metrics.record_answer(self._name, status, time.perf_counter() - start)
 
-    async def _send_error(self, reply: Reply, error: Exception) -> int:
+    async def _send_error(self, call: HttpCall, error: Exception) -> int:
         """Send a problem document and log it, without words of the request: they might hold personal data."""
         if isinstance(error, Refusal):
             refusal, told = error, {}
@@ -148,10 +153,10 @@ class AsgiEndpoint:
         kinds = [fault.kind for fault in refusal.faults]
         say = self._log.error if refusal.status >= HTTPStatus.INTERNAL_SERVER_ERROR else self._log.info
         say(
-            "refused", call=self._name, status=refusal.status, request_id=reply.request_id.decode(),
+            "refused", call=self._name, status=refusal.status, request_id=call.request_id.decode(),
             **({"kinds": kinds} if kinds else {}), **told,
         )  # fmt: skip
-        return await refuse(reply, refusal)
+        return await refuse(call, refusal)
 
 
 def _unavailable(fault: ServiceFault) -> Refusal:

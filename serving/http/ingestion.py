@@ -4,12 +4,11 @@ from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
 import msgspec
-from starlette.types import Receive, Scope
 
 from consignments.records import Alert, Outcome
 from serving.event_log.event_codec import Cancellation
 from serving.event_log.group_commit import CommitGroup
-from serving.http.asgi import Reply, respond_json
+from serving.http.asgi import HttpCall, respond_json
 from serving.http.auth import Caller
 from serving.http.problems import Refusal, RowFault
 from serving.http.requests import Door, RecordReader, build_refusal
@@ -77,13 +76,13 @@ class IngestEndpoint:
         self._kind, self._door, self._active, self._metrics = kind, door, active, metrics
         self._records: RecordReader[Any] = RecordReader(kind.record, kind.plural)
 
-    async def __call__(self, scope: Scope, receive: Receive, reply: Reply) -> int:
+    async def __call__(self, call: HttpCall) -> int:
         """Take one record or a list; the receipts leave once all is on disk."""
-        caller = self._door.authorize(scope, "outcome")
-        found = self._records.read(await self._door.read_json(scope, receive))
+        caller = self._door.authorize(call, "outcome")
+        found = self._records.read(await self._door.read_json(call))
         if isinstance(found, list):
             caller.spend(max(len(found), 1))
-            return await respond_json(reply, await self._take_list(found, caller))
+            return await respond_json(call, await self._take_list(found, caller))
         caller.spend(1)
         await self._prefetch([found])
         taken = self._take_one(found, caller)
@@ -91,7 +90,7 @@ class IngestEndpoint:
             raise build_refusal(taken) if taken is not UNKNOWN_CONSIGNMENT else Refusal(404, taken.reason)
         if taken.group is not None:
             await taken.group.wait_until_durable()
-        return await respond_json(reply, taken.receipt)
+        return await respond_json(call, taken.receipt)
 
     async def _take_list(self, raws: list[msgspec.Raw], caller: Caller) -> Any:
         receipts: list[Receipt] = []

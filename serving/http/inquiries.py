@@ -6,7 +6,6 @@ from http import HTTPStatus
 from importlib.metadata import version as installed_version
 
 import msgspec
-from starlette.types import Receive, Scope
 
 from consignments.visibility import to_datetime
 from models.reasons import Reason
@@ -14,7 +13,7 @@ from serving.event_log.event_codec import EventCodec
 from serving.event_log.events import Event
 from serving.event_log.log import EventLog
 from serving.http import schemas
-from serving.http.asgi import Reply, respond, respond_json
+from serving.http.asgi import HttpCall, respond, respond_json
 from serving.http.landing_page import build_policy, render_page
 from serving.http.openapi import build_document
 from serving.http.problems import Refusal
@@ -33,15 +32,15 @@ class ConsignmentEndpoint:
     def __init__(self, door: Door, log: EventLog, active: ActiveModel) -> None:
         self._door, self._log, self._active = door, log, active
 
-    async def __call__(self, scope: Scope, _receive: Receive, reply: Reply) -> int:
+    async def __call__(self, call: HttpCall) -> int:
         """Answer one call."""
-        self._door.authorize(scope, "read").spend(1)
-        name = scope["path_params"]["consignment_id"]
+        self._door.authorize(call, "read").spend(1)
+        name = call.scope["path_params"]["consignment_id"]
         events = await asyncio.to_thread(self._log.read_consignment_events, name)
         if not events:
             raise Refusal(404, "nothing is recorded for this consignment")
         history = build_history(name, events, self._log.format_decision_id, self._active.entries)
-        return await respond_json(reply, history)
+        return await respond_json(call, history)
 
 
 def build_history(
@@ -82,9 +81,9 @@ class ModelEndpoint:
     def __init__(self, door: Door, active: ActiveModel, shadow: ShadowProcess) -> None:
         self._door, self._active, self._shadow = door, active, shadow
 
-    async def __call__(self, scope: Scope, _receive: Receive, reply: Reply) -> int:
+    async def __call__(self, call: HttpCall) -> int:
         """Answer one call."""
-        self._door.authorize(scope, "read").spend(1)
+        self._door.authorize(call, "read").spend(1)
         model = self._active.model
         card, release = model.card, model.release
         if card is None or release is None or release.record is None:
@@ -103,7 +102,7 @@ class ModelEndpoint:
             model.loaded_at,
             self._build_shadow_info(),
         )
-        return await respond_json(reply, info)
+        return await respond_json(call, info)
 
     def _build_shadow_info(self) -> schemas.ShadowModelInfo | None:
         release = self._shadow.release
@@ -112,9 +111,9 @@ class ModelEndpoint:
         return schemas.ShadowModelInfo(release.name, release.version, release.record is not None)
 
 
-async def send_liveness(_scope: Scope, _receive: Receive, reply: Reply) -> int:
+async def send_liveness(call: HttpCall) -> int:
     """Answer `GET /health/live`."""
-    return await respond_json(reply, schemas.Liveness(live=True))
+    return await respond_json(call, schemas.Liveness(live=True))
 
 
 class ReadinessEndpoint:
@@ -123,7 +122,7 @@ class ReadinessEndpoint:
     def __init__(self, service: Service) -> None:
         self._service = service
 
-    async def __call__(self, _scope: Scope, _receive: Receive, reply: Reply) -> int:
+    async def __call__(self, call: HttpCall) -> int:
         """Answer one call: 503 if scores cannot be given."""
         service, active = self._service, self._service.active
         reasons = service.explain_unready()
@@ -136,7 +135,7 @@ class ReadinessEndpoint:
             service.log.last_sequence,
         )
         status = HTTPStatus.SERVICE_UNAVAILABLE if reasons else HTTPStatus.OK
-        return await respond_json(reply, health, status)
+        return await respond_json(call, health, status)
 
 
 class MetricsEndpoint:
@@ -145,11 +144,11 @@ class MetricsEndpoint:
     def __init__(self, door: Door, service: Service) -> None:
         self._door, self._service = door, service
 
-    async def __call__(self, scope: Scope, _receive: Receive, reply: Reply) -> int:
+    async def __call__(self, call: HttpCall) -> int:
         """Answer one call."""
-        self._door.authorize(scope, "read")
+        self._door.authorize(call, "read")
         body = self._service.metrics.render(self._service.read_gauges())
-        await respond(reply, 200, body, METRICS_MEDIA_TYPE)
+        await respond(call, 200, body, METRICS_MEDIA_TYPE)
         return 200
 
 
@@ -159,10 +158,10 @@ class InterfaceEndpoint:
     def __init__(self, active: ActiveModel) -> None:
         self._active = active
 
-    async def __call__(self, _scope: Scope, _receive: Receive, reply: Reply) -> int:
+    async def __call__(self, call: HttpCall) -> int:
         """Answer one call."""
         return await respond_json(
-            reply, build_document(self._active.model.record, installed_version("npsrisk"))
+            call, build_document(self._active.model.record, installed_version("npsrisk"))
         )
 
 
@@ -172,9 +171,9 @@ class PageEndpoint:
     def __init__(self, active: ActiveModel) -> None:
         self._active = active
 
-    async def __call__(self, _scope: Scope, _receive: Receive, reply: Reply) -> int:
+    async def __call__(self, call: HttpCall) -> int:
         """Answer one call."""
         model = self._active.model
         body = render_page(installed_version("npsrisk"), model.name, loaded=model.release is not None)
-        await respond(reply, 200, body, b"text/html; charset=utf-8", policy=build_policy())
+        await respond(call, 200, body, b"text/html; charset=utf-8", policy=build_policy())
         return 200

@@ -5,8 +5,9 @@ from typing import Any, Generic, TypeVar
 from urllib.parse import parse_qsl
 
 import msgspec
-from starlette.types import Receive, Scope
+from starlette.types import Receive
 
+from serving.http.asgi import ClientDisconnected, HttpCall
 from serving.http.auth import Authenticator, Caller
 from serving.http.auth import Scope as KeyScope
 from serving.http.problems import RecordFault, Refusal, RowFault, build_fault
@@ -25,26 +26,15 @@ LOCAL_HOSTS = {b"localhost", b"127.0.0.1", b"[::1]"}
 Record = TypeVar("Record")
 
 
-class ClientDisconnected(Exception):
-    """The client went away before its body was read; nobody waits for an answer."""
-
-
-def require_local_host(scope: Scope) -> None:
+def require_local_host(call: HttpCall) -> None:
     """Refuse a request that names another host: without keys, a page in a browser must not reach the service.
 
     A name of the attacker that resolves to 127.0.0.1 would get past the browser's rule of one origin.
     """
-    host = get_header(scope, b"host")
+    host = call.headers.get(b"host")
     name = host if host is None or host.endswith(b"]") else host.rpartition(b":")[0] or host
     if name is not None and name.lower() not in LOCAL_HOSTS:
         raise Refusal(421, "without API keys this service answers on localhost only")
-
-
-def authorize(access: Authenticator, scope: Scope, wanted: KeyScope) -> Caller:
-    """Find the caller, who must have the scope that is wanted."""
-    caller = access.authenticate(get_header(scope, b"authorization"))
-    caller.require(wanted)
-    return caller
 
 
 class BodyReader:
@@ -59,7 +49,7 @@ class BodyReader:
     def __init__(self, limit: int) -> None:
         self._limit, self._most_held, self._held = limit, MAX_LARGE_BODIES * limit, 0
 
-    async def read_json(self, scope: Scope, receive: Receive) -> bytes:
+    async def read_json(self, call: HttpCall) -> bytes:
         """Read the body.
 
         Raises
@@ -69,18 +59,18 @@ class BodyReader:
             many large ones come at once.
         ClientGone
         """
-        kind = get_header(scope, b"content-type") or b""
+        kind = call.headers.get(b"content-type") or b""
         if kind.partition(b";")[0].strip().lower() != b"application/json":
             raise Refusal(415, "send JSON, with the header Content-Type: application/json")
-        length = get_header(scope, b"content-length")
+        length = call.headers.get(b"content-length")
         if length is not None and length.isdigit() and int(length) > self._limit:
             raise self._too_large()
-        message = await receive()
+        message = await call.receive()
         if message["type"] == "http.request" and not message.get("more_body"):
             return self._check_size(message.get("body", b""))
         try:
             async with asyncio.timeout(BODY_SECONDS):
-                return await self._read_rest(message, receive)
+                return await self._read_rest(message, call.receive)
         except TimeoutError:
             raise Refusal(
                 408, f"the body did not come within {BODY_SECONDS:.0f} seconds", headers=CLOSE_HEADERS
@@ -138,9 +128,9 @@ class Door:
         authenticator = Authenticator(settings.api_keys_file, settings.rate_limit, clock)
         return cls(authenticator, BodyReader(settings.max_body_bytes))
 
-    def authorize(self, scope: Scope, wanted: KeyScope) -> Caller:
+    def authorize(self, call: HttpCall, wanted: KeyScope) -> Caller:
         """Find the caller, who must have the scope that is wanted."""
-        caller = self.authenticator.authenticate(get_header(scope, b"authorization"))
+        caller = self.authenticator.authenticate(call.headers.get(b"authorization"))
         caller.require(wanted)
         return caller
 
@@ -249,9 +239,9 @@ def build_refusal(complaint: FieldError) -> Refusal:
     return Refusal.from_fault(RecordFault(_format_reason(complaint), f"#/{complaint.field}", complaint.kind))
 
 
-def read_parameters(scope: Scope, allowed: frozenset[str]) -> dict[str, str]:
+def read_parameters(call: HttpCall, allowed: frozenset[str]) -> dict[str, str]:
     """Read the query; an unknown or repeated parameter is refused with 422."""
-    query = scope["query_string"]
+    query = call.scope["query_string"]
     if not query:
         return {}
     pairs = parse_qsl(query.decode("latin-1"), keep_blank_values=True)
@@ -259,14 +249,6 @@ def read_parameters(scope: Scope, allowed: frozenset[str]) -> dict[str, str]:
     if len(found) < len(pairs) or not found.keys() <= allowed:
         raise Refusal(422, f"query parameters are {', '.join(sorted(allowed))}, each at most once")
     return found
-
-
-def get_header(scope: Scope, wanted: bytes) -> bytes | None:
-    """Give the value of a header, by its name in small letters; None where it is not there."""
-    for name, value in scope["headers"]:
-        if name == wanted:
-            return bytes(value)
-    return None
 
 
 def _invalid_json(error: Exception) -> Refusal:

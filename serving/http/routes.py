@@ -3,9 +3,7 @@
 from collections.abc import Awaitable, Callable
 from typing import NamedTuple
 
-from starlette.types import Receive, Scope
-
-from serving.http.asgi import Reply
+from serving.http.asgi import HttpCall
 from serving.http.ingestion import INGESTED_RECORDS, IngestEndpoint
 from serving.http.inquiries import (
     ConsignmentEndpoint,
@@ -20,7 +18,7 @@ from serving.http.requests import Door
 from serving.http.selections import SelectionEndpoint
 from serving.service import Service
 
-Endpoint = Callable[[Scope, Receive, Reply], Awaitable[int]]
+Endpoint = Callable[[HttpCall], Awaitable[int]]
 """Answers a call and returns its status; what it raises is answered by `serving.http.asgi.GuardedEndpoint`."""
 
 

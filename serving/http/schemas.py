@@ -1,6 +1,7 @@
 """What goes out over HTTP: the shapes of all answers, as OpenAPI tells them."""
 
 from datetime import datetime
+from functools import lru_cache
 from typing import Annotated
 
 import msgspec
@@ -25,6 +26,10 @@ class ModelName(msgspec.Struct, frozen=True):
         """Read `NAME/VERSION`."""
         name, _, version = text.rpartition("/")
         return cls(name, version)
+
+
+parse_model_name = lru_cache(maxsize=64)(ModelName.parse)
+"""Does what `ModelName.parse` does, and remembers the names that answers repeat."""
 
 
 class Score(msgspec.Struct, frozen=True):

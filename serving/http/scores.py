@@ -7,18 +7,17 @@ from collections.abc import Sequence
 from typing import NamedTuple
 
 import msgspec
-from starlette.types import Receive, Scope
 
 from consignments.records import Consignment
 from consignments.visibility import to_datetime, to_us
 from models.reasons import Reason
 from serving.event_log.event_codec import Row, decode_features
 from serving.event_log.log import EventLog
-from serving.http.asgi import Reply, respond
+from serving.http.asgi import HttpCall, respond
 from serving.http.auth import Caller
 from serving.http.problems import RecordFault, Refusal, RowFault
 from serving.http.requests import Door, RecordReader, build_refusal, read_parameters
-from serving.http.schemas import ModelName, Score, Scores
+from serving.http.schemas import Score, Scores, parse_model_name
 from serving.scoring.active_model import ActiveModel
 from serving.scoring.batching import MAX_BATCH_SIZE, Batcher, split_batches, yield_to_requests
 from serving.scoring.intake import FieldError, check_arrival
@@ -66,16 +65,16 @@ class ScoresEndpoint:
         self._encode = msgspec.json.Encoder().encode
         self._read_seconds, self._log_seconds = map(metrics.get_stage, ("read", "log"))
 
-    async def __call__(self, scope: Scope, receive: Receive, reply: Reply) -> int:
+    async def __call__(self, call: HttpCall) -> int:
         """Send the answer to one call, and return its status."""
-        await respond(reply, 200, self._encode(await self._answer(scope, receive)))
+        await respond(call, 200, self._encode(await self._answer(call)))
         return 200
 
-    async def _answer(self, scope: Scope, receive: Receive) -> Score | Scores:
+    async def _answer(self, call: HttpCall) -> Score | Scores:
         begun = time.perf_counter()
-        caller = self._door.authorize(scope, "score")
-        options = read_options(scope)
-        found = self._read(await self._door.read_json(scope, receive))
+        caller = self._door.authorize(call, "score")
+        options = read_options(call)
+        found = self._read(await self._door.read_json(call))
         if isinstance(found, list):
             caller.spend(max(len(found), 1))
             return await self._score_list(found, caller, options)
@@ -162,7 +161,7 @@ class ScoresEndpoint:
             decision.score,
             decision.band,  # type: ignore[arg-type]
             reasons[:count],
-            ModelName.parse(decision.model),
+            parse_model_name(decision.model),
             to_datetime(decision.scored_us),
             self._log.format_decision_id(decision.sequence),
             self._name_features(features, decision.model_sha256) if options.features else msgspec.UNSET,
@@ -190,7 +189,10 @@ class ScoresEndpoint:
 
     def _current_reader(self) -> RecordReader[Consignment]:
         """Return the reader of the loaded model's records."""
-        record = self._active.get_scorer().model.record
+        scorer = self._active.scorer
+        if scorer is None:
+            raise self._active.build_no_model_fault()
+        record = scorer.model.record
         if record is not self._record:
             self._record = record
             self._records = RecordReader(record, "consignments")
@@ -210,7 +212,7 @@ def _build_request(
     return ScoreRequest(dated, now_us, caller.name, options.reasons)
 
 
-def read_options(scope: Scope) -> ScoreOptions:
+def read_options(call: HttpCall) -> ScoreOptions:
     """Read the query of a call.
 
     Raises
@@ -218,9 +220,9 @@ def read_options(scope: Scope) -> ScoreOptions:
     Refusal
         422 for what it does not know.
     """
-    found = read_parameters(scope, PARAMETERS)
-    if not found:
+    if not call.scope["query_string"]:
         return ScoreOptions()
+    found = read_parameters(call, PARAMETERS)
     reasons, features = found.get("reasons"), found.get("features", "false")
     if reasons is not None and reasons not in REASON_COUNTS:
         raise Refusal(422, f"reasons must be a number from 0 to {MAX_REASONS}")

@@ -13,7 +13,6 @@ from typing import Annotated
 import msgspec
 import numpy as np
 from msgspec import Meta
-from starlette.types import Receive, Scope
 
 from consignments.records import Code, Time
 from consignments.visibility import convert_us_to_day, to_datetime, to_us
@@ -23,7 +22,7 @@ from serving.event_log.events import Event
 from serving.event_log.group_commit import CommitGroup
 from serving.event_log.log import EventLog
 from serving.event_log.reader import LogReader
-from serving.http.asgi import Reply, respond_json
+from serving.http.asgi import HttpCall, respond_json
 from serving.http.requests import Door, SingleRecordReader, build_refusal
 from serving.scoring.active_model import ActiveModel
 from serving.scoring.batching import MAX_BATCH_SIZE
@@ -73,17 +72,17 @@ class SelectionEndpoint:
         self._door, self._active, self._log = door, active, log
         self._reader = SingleRecordReader(SelectionRequest)
 
-    async def __call__(self, scope: Scope, receive: Receive, reply: Reply) -> int:
+    async def __call__(self, call: HttpCall) -> int:
         """Answer one call, once the choices are on disk."""
-        caller = self._door.authorize(scope, "score")
-        request = self._reader.read(await self._door.read_json(scope, receive))
+        caller = self._door.authorize(call, "score")
+        request = self._reader.read(await self._door.read_json(call))
         caller.spend(1)
         now_us = self._active.clock()
         fault = check_request(request, now_us)
         if fault is not None:
             raise build_refusal(fault)
         chosen = await build_selection_list(self._active, self._log, request, now_us, caller.name)
-        return await respond_json(reply, chosen)
+        return await respond_json(call, chosen)
 
 
 async def build_selection_list(

@@ -9,7 +9,7 @@ from serving.process.clock import Clock
 from serving.process.settings import WithoutModel
 from serving.scoring.intake import Intake
 from serving.scoring.loaded_model import LoadedModel
-from serving.scoring.scorer import Scorer
+from serving.scoring.scorer import Scorer, ScoreRequest, ScoreResult
 from serving.state.prefetch import Prefetcher
 from serving.state.state import State
 from serving.telemetry.metrics import Metrics
@@ -85,6 +85,10 @@ class ActiveModel:
             raise self.build_no_model_fault()
         return self.scorer
 
+    def score_batch(self, asked: Sequence[ScoreRequest]) -> list[ScoreResult | Exception]:
+        """Score what `split_batches` gives by the model that is loaded now."""
+        return self.get_scorer().score_batch(asked)
+
     def build_no_model_fault(self) -> ServiceFault:
         """Say that no model is loaded, and why."""
         return ServiceFault(
@@ -107,7 +111,9 @@ class ActiveModel:
         while state is not self.state:  # another model may bring another state meanwhile
             self.committer.check()
             state = self.state
-            await self._prefetcher.prefetch(state, consignment_ids)
+            awaited = state.dossiers.request_lookups(consignment_ids, state.today)
+            if awaited:
+                await self._prefetcher.complete(state.dossiers, awaited)
 
     def close(self) -> None:
         """End the threads that read the log."""

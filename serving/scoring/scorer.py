@@ -13,7 +13,7 @@ import numpy as np
 
 from consignments.errors import ServiceFault
 from consignments.records import Consignment
-from consignments.visibility import convert_us_to_day
+from consignments.visibility import US_PER_DAY
 from models.reasons import Reason
 from serving.encryption.vault import PackedRecord
 from serving.event_log.event_codec import Cancellation, Keys, Row, Rows, ScoredDecision
@@ -74,7 +74,7 @@ class ScoreRequest(NamedTuple):
     @property
     def day(self) -> int:
         """UTC days since the epoch on which it arrives."""
-        return convert_us_to_day(self.received_us)
+        return self.received_us // US_PER_DAY
 
 
 class PendingConsignment(NamedTuple):
@@ -112,7 +112,8 @@ class Scorer:
         self.model, self.committer, self.clock = model, committer, clock
         self.state, self._intake, self._metrics = intake.state, intake, metrics
         self._traffic = metrics.hot.traffic
-        self._features_seconds, self._score_seconds = map(metrics.get_stage, ("features", "score"))
+        self._timings: list[tuple[str, float]] = []
+        self._width, self._kinds = len(model.spec), len(model.pipeline.kinds)
         model.pipeline.alerts = self.state.alerts
 
     def score_batch(self, asked: Sequence[ScoreRequest]) -> list[ScoreResult | Exception]:
@@ -121,8 +122,8 @@ class Scorer:
         A consignment that says that it was cancelled is scored, then cancelled.
         """
         answers = self.decide_all(asked)
-        for answer in answers:
-            self._count(answer)
+        self._metrics.record_batch(self._timings, [_summarize(answer) for answer in answers])
+        self._timings.clear()
         last = asked[-1]
         if last.c.cancelled_at is not None and isinstance(answers[-1], ScoreResult):
             cancellation = Cancellation(last.c.consignment_id, last.c.cancelled_at)
@@ -181,14 +182,6 @@ class Scorer:
         except Exception as fault:
             return fault
 
-    def _count(self, answer: ScoreResult | Exception) -> None:
-        if isinstance(answer, Exception):
-            self._metrics.counters["unscored"].inc()
-        elif answer.features is None:
-            self._metrics.counters["repeats"].inc()
-        else:
-            self._metrics.record_decision(answer.decision.band, answer.decision.score)
-
     def explain(self, features: Row, count: int) -> list[Reason]:
         """Give the reasons of a row of this model's features."""
         return list(self.model.risk.explain(np.array(features, dtype=np.float32), count))
@@ -238,14 +231,14 @@ class Scorer:
                 answers.append(told)
             else:
                 answers.append(ScoreResult(read_decision(event), group, row, told))
-        self._score_seconds.observe(time.perf_counter() - begun)
+        self._timings.append(("score", time.perf_counter() - begun))
         return answers
 
     def _compute_features(self, arriving: Sequence[PendingConsignment]) -> FeatureRows:
         """Compute the features of consignments of one day and let history count them, one after the other."""
         pipeline, state, first, begun = self.model.pipeline, self.state, arriving[0].c, time.perf_counter()
-        X = np.zeros((len(arriving), len(self.model.spec)), dtype=np.float32)
-        keys, counterparts = np.zeros((2, len(arriving), len(pipeline.kinds)), dtype=np.uint64)
+        X = np.zeros((len(arriving), self._width), dtype=np.float32)
+        keys, counterparts = np.zeros((2, len(arriving), self._kinds), dtype=np.uint64)
         sequence, day, at = self.committer.next_sequence, arriving[0].asked.day, pipeline.history_at
         consignments = [each.c for each in arriving]
         if len(arriving) == 1:
@@ -254,7 +247,7 @@ class Scorer:
         else:
             pipeline.fill_rows(consignments, X, keys, counterparts, sequence)
             state.record_arrivals([c.consignment_id for c in consignments], day, keys, counterparts, X, at)
-        self._features_seconds.observe(time.perf_counter() - begun)
+        self._timings.append(("features", time.perf_counter() - begun))
         self._traffic.record(consignments, X)
         return FeatureRows(X, keys, counterparts)
 
@@ -286,3 +279,10 @@ class Scorer:
             self.model.spec_sha256,
         )
         return judgement, told
+
+
+def _summarize(answer: ScoreResult | Exception) -> tuple[str, float] | str:
+    """Return band and score of a new decision, else the counter that it belongs to."""
+    if isinstance(answer, Exception):
+        return "unscored"
+    return "repeats" if answer.features is None else (answer.decision.band, answer.decision.score)

@@ -3,12 +3,11 @@ disk, and only those with him who ask for another.
 """
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
 
 from consignments.errors import ServiceFault
-from serving.state.consignment_states import ConsignmentEvents
-from serving.state.state import State
+from serving.state.consignment_states import ConsignmentEvents, ConsignmentStates, PendingLookup
 
 THREADS = 2
 MAX_WAIT_SECONDS = 10.0
@@ -21,18 +20,14 @@ class Prefetcher:
     def __init__(self) -> None:
         self._threads = ThreadPoolExecutor(THREADS, "look-up")
 
-    async def prefetch(self, state: State, consignment_ids: Sequence[str]) -> None:
-        """Bring dossiers into memory.
+    async def complete(self, dossiers: ConsignmentStates, awaited: Mapping[str, PendingLookup]) -> None:
+        """Bring into memory what `ConsignmentStates.request_lookups` returned.
 
         Raises
         ------
         ServiceFault
-            Where the log cannot be read, or that takes too long.
+            The log cannot be read, or that takes too long.
         """
-        dossiers = state.dossiers
-        awaited = dossiers.request_lookups(consignment_ids, state.today)
-        if not awaited:
-            return
         found: ConsignmentEvents = {}
         try:
             async with asyncio.timeout(MAX_WAIT_SECONDS):

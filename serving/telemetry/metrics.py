@@ -122,10 +122,19 @@ class Metrics:
         """Give the histogram of a stage; whoever needs it often keeps it."""
         return self.hot.stages[name,]
 
-    def record_decision(self, band: str, score: float) -> None:
-        """Count a decision."""
-        self.hot.decisions[band,] += 1
-        self.hot.scores[()].observe(score)
+    def record_batch(
+        self, timings: Iterable[tuple[str, float]], answers: Iterable[tuple[str, float] | str]
+    ) -> None:
+        """Count a batch: seconds by stage, and band and score of each new decision, or the counter it belongs to."""
+        for stage, seconds in timings:
+            self.hot.stages[stage,].observe(seconds)
+        for answer in answers:
+            if isinstance(answer, str):
+                self.counters[answer].inc()
+            else:
+                band, score = answer
+                self.hot.decisions[band,] += 1
+                self.hot.scores[()].observe(score)
 
     def record_rejection(self, call: str, kind: str) -> None:
         """Count a record that was refused."""
