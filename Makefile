@@ -6,7 +6,7 @@ STAMP  := $(VENV)/.installed
 # Tests run in so many processes, each file in one of them.
 WORKERS ?= 2
 
-.PHONY: install demo test slow contract postgres chaos check format bench bench-history soak docs clean
+.PHONY: install demo test slow contract postgres chaos check format structure bench bench-history soak docs clean
 
 install: $(STAMP)  ## make the virtual environment
 
@@ -48,6 +48,9 @@ check: $(STAMP)  ## format, lint, types, import rule
 format: $(STAMP)
 	$(BIN)/ruff format .
 	$(BIN)/ruff check --fix .
+
+structure: $(STAMP)  ## rooms, long files, circles, wide functions, names, and the files that one request crosses
+	$(BIN)/python -m benchmarks.structure --request
 
 bench: $(STAMP)  ## the figures of docs/benchmarks.md
 	$(BIN)/python -m benchmarks

@@ -73,7 +73,7 @@ def measure(folder: Path, rows: int) -> dict[str, float]:
     model = load_model(read_release(current), Pseudonyms(KEY), vault)
     bodies = [msgspec.json.encode(c) for c in world.records[FITTING_ROWS:]]
     log = EventLog.open(f"sqlite:///{folder / 'events.db'}", vault)
-    path = _Path(model, log)
+    path = _ScoringPath(model, log)
     for begin in (0, rows):
         path.spent.clear()  # the first round only warms up
         for start in range(begin, begin + rows, AT_A_TIME):
@@ -82,7 +82,7 @@ def measure(folder: Path, rows: int) -> dict[str, float]:
     return {piece: seconds / rows * 1e6 for piece, seconds in path.spent.items()}
 
 
-class _Path:
+class _ScoringPath:
     """The pieces in their order, over some bodies at a time; `spent` adds up the seconds of each."""
 
     def __init__(self, model: LoadedModel, log: EventLog) -> None:

@@ -17,7 +17,7 @@ HEADERS_END = b"\r\n\r\n"
 LENGTH = b"content-length: "
 
 
-class Taken(NamedTuple):
+class LoadResult(NamedTuple):
     """What a run gave.
 
     Attributes
@@ -99,16 +99,16 @@ class _Run:
             self._all.append(made)
         self._free = deque(self._all)
 
-    async def closed(self) -> Taken:
+    async def closed(self) -> LoadResult:
         """Keep every connection busy."""
         began = time.perf_counter()
         self._free.clear()
         for connection in self._all:
             self._next(connection)
         await self._over.wait()
-        return Taken(np.array(self._seconds), self._faults, time.perf_counter() - began)
+        return LoadResult(np.array(self._seconds), self._faults, time.perf_counter() - began)
 
-    async def opened(self, per_second: float) -> Taken:
+    async def opened(self, per_second: float) -> LoadResult:
         """Let a request leave at each of its times."""
         self._open = True
         began = time.perf_counter()
@@ -128,7 +128,7 @@ class _Run:
                 self._late.append((data, due))
         while self._busy:
             await asyncio.sleep(0.01)
-        return Taken(np.array(self._seconds), self._faults, time.perf_counter() - began)
+        return LoadResult(np.array(self._seconds), self._faults, time.perf_counter() - began)
 
     def answered(self, connection: _Connection, seconds: float, good: bool) -> None:
         self._seconds.append(seconds)
@@ -168,7 +168,7 @@ class _Run:
             connection.transport.close()
 
 
-async def closed_loop(port: int, requests: Iterator[bytes], connections: int, seconds: float) -> Taken:
+async def closed_loop(port: int, requests: Iterator[bytes], connections: int, seconds: float) -> LoadResult:
     """Keep some connections busy for a time, or until there are no more requests."""
     run = _Run(requests, time.perf_counter() + seconds)
     await run.connect(port, connections)
@@ -180,7 +180,7 @@ async def closed_loop(port: int, requests: Iterator[bytes], connections: int, se
 
 async def open_loop(
     port: int, requests: Iterator[bytes], connections: int, seconds: float, per_second: float
-) -> Taken:
+) -> LoadResult:
     """Send at a rate for a time; more connections than are ever busy at once, so that none has to wait for one."""
     run = _Run(requests, time.perf_counter() + seconds)
     await run.connect(port, connections)

@@ -32,7 +32,7 @@ WEIGHTIEST = 40
 """Features that the made-up target is drawn from; the more, the more different ones stand on the paths of trees."""
 
 
-class World(NamedTuple):
+class SimulatedStream(NamedTuple):
     """A simulated stream.
 
     Attributes
@@ -46,7 +46,7 @@ class World(NamedTuple):
     records: list[Consignment]
 
 
-def make_world(rows: int, seed: int = 1) -> World:
+def make_world(rows: int, seed: int = 1) -> SimulatedStream:
     """Simulate at least so many consignments."""
     made = simulate(days=-(-rows // PER_DAY), per_day=PER_DAY, seed=seed)
     tables = Tables(
@@ -54,10 +54,10 @@ def make_world(rows: int, seed: int = 1) -> World:
         check_frame(made.outcomes, Outcome).frame,
         check_frame(made.alerts, Alert).frame,
     )
-    return World(tables, to_consignments(tables.consignments, Consignment))
+    return SimulatedStream(tables, to_consignments(tables.consignments, Consignment))
 
 
-class Grown(NamedTuple):
+class GrownModel(NamedTuple):
     """A model, what its features learnt, and rows of its features."""
 
     risk: RiskModel
@@ -66,7 +66,7 @@ class Grown(NamedTuple):
     channels: list[str]
 
 
-def grow(world: World, params: TreeParams = PARAMS) -> Grown:
+def grow(world: SimulatedStream, params: TreeParams = PARAMS) -> GrownModel:
     """Grow the trees; as they are judged on the rows they grew on, nothing stops them early."""
     rng = np.random.default_rng(1)
     frame = world.tables.consignments.head(FITTING_ROWS)
@@ -81,7 +81,7 @@ def grow(world: World, params: TreeParams = PARAMS) -> Grown:
         made.X, y, weight, channels,
         spec=made.spec, validation=(made.X, y, weight, channels), traffic=(made.X, channels), params=params,
     )  # fmt: skip
-    return Grown(risk, fitted, made.X, channels)
+    return GrownModel(risk, fitted, made.X, channels)
 
 
 def _made_up_risk(X: NDArray[np.float32], rng: np.random.Generator) -> NDArray[np.float64]:
@@ -93,7 +93,7 @@ def _made_up_risk(X: NDArray[np.float32], rng: np.random.Generator) -> NDArray[n
     return np.asarray(1 / (1 + np.exp(-2.0 * margin)))
 
 
-def deploy(grown: Grown, folder: Path, versions: int = 1) -> Settings:
+def deploy(grown: GrownModel, folder: Path, versions: int = 1) -> Settings:
     """Register, promote and publish the model as a user does; gives the settings of a service over it.
 
     Parameters
@@ -122,7 +122,7 @@ def deploy(grown: Grown, folder: Path, versions: int = 1) -> Settings:
     return settings
 
 
-def _write(grown: Grown, directory: Path, number: int) -> str:
+def _write(grown: GrownModel, directory: Path, number: int) -> str:
     values, arrays = grown.fitted.to_plain()
     return write_bundle(
         directory,

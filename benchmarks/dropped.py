@@ -27,7 +27,7 @@ STALL_SECONDS = 0.02
 WAYS = (OVER, DELETED) = "written over", "deleted"
 
 
-class Writer(threading.Thread):
+class SnapshotWriter(threading.Thread):
     """Writes snapshots one after the other until it is told to stop."""
 
     def __init__(self, folder: Path, way: str) -> None:
@@ -68,7 +68,7 @@ def flushes(folder: Path, seconds: float) -> list[float]:
 
 def watched(folder: Path, way: str, seconds: float) -> list[float]:
     """Give the flushes of a log while snapshots are written in one of the ways."""
-    writer = Writer(folder, way)
+    writer = SnapshotWriter(folder, way)
     writer.start()
     try:
         return flushes(folder, seconds)

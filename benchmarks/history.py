@@ -22,7 +22,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from benchmarks.memory import Memory
+from benchmarks.memory import MemoryMonitor
 from consignments.visibility import NO_TIME, US_PER_DAY
 from features.history.keys import KeyKind
 from features.history.live import LiveHistory
@@ -55,7 +55,7 @@ Longs = NDArray[np.int64]
 
 
 @dataclass(frozen=True)
-class Synthetic:
+class SyntheticTraffic:
     """Consignments of a year in the order of time, made piece by piece.
 
     Attributes
@@ -128,7 +128,7 @@ def _mixed(number: Keys) -> Keys:
 
 
 @dataclass(frozen=True)
-class Folded:
+class FoldCost:
     """What a fold took."""
 
     seconds: float
@@ -137,11 +137,11 @@ class Folded:
 
 
 def fold(
-    world: Synthetic,
+    world: SyntheticTraffic,
     out: NDArray[np.float32] | None = None,
     piece_rows: int = PIECE_ROWS,
     capacity: int | None = None,
-) -> Folded:
+) -> FoldCost:
     """Fold a world: CPU seconds, the table, and the longest piece; readings are kept where `out` has room for all."""
     arrivals, outcomes = world.arrivals(), world.outcomes()
     begin = time.process_time()
@@ -157,11 +157,11 @@ def fold(
             folding.process_arrivals(keys[part], counterparts[part], rows, 0, np.arange(len(keys[part])))
             took = time.process_time() - begin
             seconds, longest, done = seconds + took, max(longest, took), done + len(keys[part])
-    return Folded(seconds, folding._history, longest)
+    return FoldCost(seconds, folding._history, longest)
 
 
 def speed(options: argparse.Namespace) -> None:
-    done = fold(Synthetic(options.rows))
+    done = fold(SyntheticTraffic(options.rows))
     print(f"| batch, events/s/core | {options.rows * (1 + OUTCOME_SHARE) / done.seconds:,.0f} |")
     tell_bytes(done.history)
 
@@ -178,7 +178,7 @@ def tell_bytes(history: History) -> None:
 
 def scale(options: argparse.Namespace) -> None:
     sizes = [options.most // 10, options.most * 3 // 10, options.most]
-    seconds = [fold(Synthetic(rows)).seconds for rows in sizes]
+    seconds = [fold(SyntheticTraffic(rows)).seconds for rows in sizes]
     for rows, took in zip(sizes, seconds, strict=True):
         print(f"| batch, {rows:,} rows, s | {took:.2f} |")
     slope = np.polyfit(np.log(sizes), np.log(seconds), 1)[0]
@@ -186,14 +186,14 @@ def scale(options: argparse.Namespace) -> None:
 
 
 def hot(options: argparse.Namespace) -> None:
-    uniform = fold(Synthetic(options.rows, skew=1.0)).seconds
-    hottest = fold(Synthetic(options.rows, hot=0.5, skew=1.0)).seconds
+    uniform = fold(SyntheticTraffic(options.rows, skew=1.0)).seconds
+    hottest = fold(SyntheticTraffic(options.rows, hot=0.5, skew=1.0)).seconds
     print(f"| uniform keys, s | {uniform:.2f} |\n| one key on half of the rows, s | {hottest:.2f} |")
     print(f"| ratio | {hottest / uniform:.2f} |")
 
 
 def live(options: argparse.Namespace) -> None:
-    world = Synthetic(options.rows)
+    world = SyntheticTraffic(options.rows)
     history = fold(world).history
     ledger = LiveHistory(history)
     day = START + DAYS
@@ -209,7 +209,7 @@ def live(options: argparse.Namespace) -> None:
 
 def growth(options: argparse.Namespace) -> None:
     begin = time.perf_counter()
-    done = fold(Synthetic(options.most), piece_rows=1_000, capacity=1 << 16)
+    done = fold(SyntheticTraffic(options.most), piece_rows=1_000, capacity=1 << 16)
     print(
         f"| growth to {len(done.history):,} keys, s (making the keys included) | {time.perf_counter() - begin:.1f} |"
     )
@@ -232,14 +232,14 @@ Frame = dict[str, Any]
 
 
 @dataclass(frozen=True)
-class Given:
+class EventColumns:
     """A world as columns: consignments with `us`, `day` and a key of each kind; results with `us`, `day`, keys, finds."""
 
     rows: dict[str, NDArray[np.int64]]
     told: dict[str, NDArray[np.int64]]
 
     @classmethod
-    def of(cls, world: Synthetic) -> "Given":
+    def of(cls, world: SyntheticTraffic) -> "EventColumns":
         outcomes = world.outcomes()
         keys = np.concatenate([keys for keys, _ in world.pieces()]).view(np.int64)
         opened = np.asarray(outcomes.consignment_id.cast("int64"))
@@ -281,7 +281,7 @@ def readings_from(counts: Frame, common: Frame) -> list[Any]:
     return [values[name] for name in SAME]
 
 
-def by_pandas(given: Given) -> list[Any]:
+def by_pandas(given: EventColumns) -> list[Any]:
     import pandas as pd
 
     rows, told = pd.DataFrame(given.rows), pd.DataFrame(given.told)
@@ -318,7 +318,7 @@ def by_pandas(given: Given) -> list[Any]:
     return columns
 
 
-def by_polars(given: Given) -> list[Any]:
+def by_polars(given: EventColumns) -> list[Any]:
     import polars as pl
 
     rows, told = pl.DataFrame(given.rows), pl.DataFrame(given.told)
@@ -362,7 +362,7 @@ def by_polars(given: Given) -> list[Any]:
     return columns
 
 
-def by_duckdb(given: Given) -> list[Any]:
+def by_duckdb(given: EventColumns) -> list[Any]:
     import duckdb
     import pyarrow as pa
 
@@ -407,15 +407,15 @@ def by_duckdb(given: Given) -> list[Any]:
 
 def others(options: argparse.Namespace) -> None:
     os.environ["POLARS_MAX_THREADS"] = "1"
-    world = Synthetic(options.rows)
+    world = SyntheticTraffic(options.rows)
     X = np.zeros((options.rows, History(KINDS).width), dtype=np.float32)
     ours = fold(world, X).seconds
     print(f"| npsrisk, all {WIDTH} readings of {len(KINDS)} keys and those of the sides, s | {ours:.2f} |")
-    alone = fold(Synthetic(options.rows, met=False)).seconds
+    alone = fold(SyntheticTraffic(options.rows, met=False)).seconds
     print(f"| npsrisk without counterparts, s | {alone:.2f}, {alone / ours:.2f} times |")
     names = [reading.name for reading in READINGS]
     places = [kind * WIDTH + names.index(name) for kind in range(len(KINDS)) for name in SAME]
-    given = Given.of(world)
+    given = EventColumns.of(world)
     for name, work in (("pandas", by_pandas), ("Polars", by_polars), ("DuckDB", by_duckdb)):
         begin = time.process_time()
         columns = work(given)
@@ -442,7 +442,7 @@ def write_consignments(path: Path, rows: int) -> None:
     import pyarrow.parquet as parquet
 
     syllables = pa.array(SYLLABLES)
-    world = Synthetic(rows)
+    world = SyntheticTraffic(rows)
 
     def word(number: Longs) -> Any:
         """Spell a number of up to 28 bits in four syllables."""
@@ -504,7 +504,7 @@ def write_outcomes(path: Path, rows: int) -> None:
     import pyarrow.compute as pc
     import pyarrow.parquet as parquet
 
-    told = Synthetic(rows).outcomes()
+    told = SyntheticTraffic(rows).outcomes()
     known = pa.array(told.known_us, pa.timestamp("us", "UTC"))
     table = pa.table(
         {
@@ -532,7 +532,7 @@ def files(options: argparse.Namespace) -> None:
         ]  # fmt: skip
         begin = time.perf_counter()
         with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
-            memory = Memory(process.pid)
+            memory = MemoryMonitor(process.pid)
             memory.start()
             said, _ = process.communicate()
         memory.running = False
@@ -566,7 +566,7 @@ def main(arguments: list[str] | None = None) -> None:
         "--folder", type=Path, default=None, help="where files are made; default: the system's"
     )
     options = parser.parse_args(arguments)
-    fold(Synthetic(2_000))
+    fold(SyntheticTraffic(2_000))
     for part in options.parts or USUAL:
         print(f"\n{part}, {options.rows:,} and {options.most:,} rows\n\n| what | |\n|---|---|", flush=True)
         PARTS[part](options)

@@ -44,7 +44,7 @@ class Figures:
 
 
 @dataclass(frozen=True)
-class World:
+class KoreanTables:
     """The declarations, what was found, and the configuration that declares their columns."""
 
     consignments: pd.DataFrame
@@ -52,7 +52,7 @@ class World:
     settings: dict[str, Any]
 
     @classmethod
-    def read(cls, folder: Path) -> "World":
+    def read(cls, folder: Path) -> "KoreanTables":
         settings = tomllib.loads((folder / "korea.toml").read_text())
         record = parse_config(settings).features.build_record_type()
         consignments = read_table(folder / "consignments.parquet", record).frame
@@ -69,15 +69,15 @@ class World:
         hit = mine != "clear" if target == "any_offence" else mine == target
         return hit.to_numpy().astype(np.int64)
 
-    def with_delay(self, days: int) -> "World":
+    def with_delay(self, days: int) -> "KoreanTables":
         """The same results, known so many days after arrival."""
         received = self.outcomes["consignment_id"].map(
             self.consignments.set_index("consignment_id")["received_at"]
         )
         late = self.outcomes.assign(known_at=received + pd.Timedelta(days=days))
-        return World(self.consignments, late, self.settings)
+        return KoreanTables(self.consignments, late, self.settings)
 
-    def leaking(self) -> "World":
+    def leaking(self) -> "KoreanTables":
         """Rates by key over all of the training year, the row's own result included, as columns; no honest keys."""
         keys = self.settings["history"]["keys"]
         labels = pd.Series(
@@ -91,7 +91,7 @@ class World:
         columns = self.settings["columns"]
         numeric = [*columns.get("numeric", []), *extra]
         settings = {**self.settings, "columns": {**columns, "numeric": numeric}, "history": {"keys": []}}
-        return World(self.consignments.assign(**extra), self.outcomes, settings)
+        return KoreanTables(self.consignments.assign(**extra), self.outcomes, settings)
 
 
 def main() -> None:
@@ -102,7 +102,7 @@ def main() -> None:
     parser.add_argument("--quick", action="store_true", help="only the two targets at 14 days")
     arguments = parser.parse_args()
 
-    world = World.read(arguments.tables)
+    world = KoreanTables.read(arguments.tables)
     print(header())
     for target in ("any_offence", "nps"):
         tell(f"npsrisk, {target}, 14 days", npsrisk(world, target, 14))
@@ -118,7 +118,7 @@ def main() -> None:
     )
 
 
-def npsrisk(world: World, target: Target, delay_days: int) -> Figures:
+def npsrisk(world: KoreanTables, target: Target, delay_days: int) -> Figures:
     """Train with the product's own flow and judge its scores of the test quarter."""
     config = parse_config(
         world.settings | {"split": {"test_from": TEST_FROM.date(), "label_delay_days": max(1, delay_days)}}
@@ -134,7 +134,7 @@ def npsrisk(world: World, target: Target, delay_days: int) -> Figures:
     return figures(world.labels(target, trained.test_rows), trained.test_scores)
 
 
-def plain_lightgbm(world: World, target: Target) -> Figures:
+def plain_lightgbm(world: KoreanTables, target: Target) -> Figures:
     """What the raw columns give without history: codes of categories, numbers as they are."""
     frame = world.consignments
     columns = [name for name in frame.columns if name not in ("consignment_id", "received_at", "channel")]

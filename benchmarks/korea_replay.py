@@ -12,7 +12,7 @@ import argparse
 import tomllib
 from pathlib import Path
 
-from benchmarks.korea import World
+from benchmarks.korea import KoreanTables
 from training.config import parse_config
 from training.policy_replay.experiment import LOOP_CONFIG, TabularFactory, run_experiment
 from training.policy_replay.policies import POLICIES
@@ -34,7 +34,7 @@ def main() -> None:
     parser.add_argument("--jobs", type=int, default=2)
     arguments = parser.parse_args()
 
-    world = World.read(arguments.tables)
+    world = KoreanTables.read(arguments.tables)
     truth = world.outcomes[["consignment_id", "result"]]
     maker = TabularFactory(
         world.consignments.drop(columns="office"), truth, world.outcomes, round_days=WEEK_DAYS, share=SHARE

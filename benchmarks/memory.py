@@ -7,7 +7,7 @@ from pathlib import Path
 EVERY_SECONDS = 0.5
 
 
-class Memory(threading.Thread):
+class MemoryMonitor(threading.Thread):
     """Watches what a process and its children hold, each shared page counted once.
 
     Attributes

@@ -25,7 +25,7 @@ import numpy as np
 import uvloop
 from tqdm import trange
 
-from benchmarks.client import Taken, closed_loop, open_loop, request
+from benchmarks.client import LoadResult, closed_loop, open_loop, request
 from benchmarks.deployed import deploy, grow, make_world
 from benchmarks.serving import (
     BULK_ROWS,
@@ -73,7 +73,7 @@ class Cost(NamedTuple):
     """What a load took: CPU time of a consignment, microseconds, and the times to answer."""
 
     cpu_us: float
-    run: Taken
+    run: LoadResult
 
 
 def main() -> None:

@@ -61,10 +61,10 @@ def main() -> None:
     try:
         place_model(folder)
         log, model = open_log(folder)
-        writer = Writer(log, model)
+        writer = EntryWriter(log, model)
         writer.write(given.entries // 10)
         log.close()
-        Service(folder).run().stop()
+        ServiceProcess(folder).run().stop()
         log, model = open_log(folder)
         writer.log = log
         writer.write(given.entries)
@@ -106,7 +106,7 @@ def open_log(folder: Path) -> tuple[EventLog, LoadedModel]:
     return EventLog.open(f"sqlite:///{folder / 'state' / 'events.db'}", vault), model
 
 
-class Writer:
+class EntryWriter:
     """Writes entries as the service does, without computing features: keys are drawn, two thirds of them new."""
 
     def __init__(self, log: EventLog, model: LoadedModel) -> None:
@@ -157,7 +157,7 @@ class Writer:
         )  # fmt: skip
 
 
-class Service:
+class ServiceProcess:
     """`npsrisk serve` as a process."""
 
     def __init__(self, folder: Path) -> None:
@@ -166,7 +166,7 @@ class Service:
             probe.bind(("127.0.0.1", 0))
             self.port = int(probe.getsockname()[1])
 
-    def run(self) -> "Service":
+    def run(self) -> "ServiceProcess":
         start = time.monotonic()
         command = [NPSRISK, "serve", "--port", str(self.port)]
         with (self.folder / "serve.log").open("ab") as log:
@@ -203,7 +203,7 @@ def tell_restarts(folder: Path, entries: int, starts: int) -> None:
     print(f"{entries:,} entries since the snapshot; the log has {size / 1e6:,.0f} MB\n")
     print("| start after kill -9 | ready, s | CPU, s | peak, MB |\n|---|---|---|---|")
     for number in range(starts):
-        service = Service(folder).run()
+        service = ServiceProcess(folder).run()
         print(
             f"| {number + 1} | {service.ready_seconds:.2f} | {service.cpu_seconds:.2f} "
             f"| {service.peak_bytes() / 1e6:.0f} |",

@@ -36,8 +36,8 @@ import numpy as np
 import pandas as pd
 import uvloop
 
-from benchmarks.client import Taken, closed_loop, open_loop, request
-from benchmarks.deployed import Grown, deploy, grow, make_world
+from benchmarks.client import LoadResult, closed_loop, open_loop, request
+from benchmarks.deployed import GrownModel, deploy, grow, make_world
 from benchmarks.memory import tree
 from consignments.records import Consignment
 from consignments.tables import write_table
@@ -45,7 +45,7 @@ from consignments.tables import write_table
 T = TypeVar("T")
 Figures = dict[str, dict[str, str]]
 """By the name of who was measured, and the name of the figure."""
-Beside = Callable[[Grown, Path, float], Figures]
+Beside = Callable[[GrownModel, Path, float], Figures]
 """Measures another server of the same booster, in a folder, for so many seconds each."""
 MLSERVER = ("mlserver==1.7.1", "mlserver-lightgbm==1.7.1")
 SERVER_CORE, CLIENT_CORE = 0, (os.cpu_count() or 1) - 1
@@ -158,7 +158,7 @@ def measure_service(
 
 async def bulk_beside_singles(
     port: int, bodies: Iterator[Consignment], seconds: float
-) -> tuple[Taken, Taken]:
+) -> tuple[LoadResult, LoadResult]:
     """Send lists on one connection and single consignments on others, both at once."""
     calls = int(BULK_CALLS_PER_SECOND * seconds)
     lists = iter([
@@ -177,7 +177,7 @@ async def warm(port: int, requests: Iterator[bytes]) -> None:
     await closed_loop(port, requests, CONNECTIONS[0], WARM_SECONDS)
 
 
-def measure_mlflow(grown: Grown, folder: Path, seconds: float) -> Figures:
+def measure_mlflow(grown: GrownModel, folder: Path, seconds: float) -> Figures:
     """Measure `mlflow models serve` of the same booster, given ready features; the figures by the form of its input."""
     model = folder / "booster"
     booster = lightgbm.Booster(model_str=grown.risk.trees.text)
@@ -205,7 +205,7 @@ def measure_mlflow(grown: Grown, folder: Path, seconds: float) -> Figures:
     return told
 
 
-def ready_rows(grown: Grown) -> list[list[float]]:
+def ready_rows(grown: GrownModel) -> list[list[float]]:
     """Give rows of features as JSON can hold them."""
     rows: list[list[float]] = np.nan_to_num(grown.X[:500]).tolist()
     return rows
@@ -222,7 +222,7 @@ def installed(venv: Path) -> Path:
     return program
 
 
-def measure_mlserver(program: Path, grown: Grown, folder: Path, seconds: float) -> Figures:
+def measure_mlserver(program: Path, grown: GrownModel, folder: Path, seconds: float) -> Figures:
     """Measure MLServer's LightGBM runtime with the same booster, given ready features, in one process."""
     model = folder / "mlserver"
     model.mkdir()
@@ -269,14 +269,14 @@ def spent(server: Server, call: Callable[[], Coroutine[Any, Any, T]]) -> tuple[T
     return found, server.cpu_seconds() - before
 
 
-def good(run: Taken) -> int:
+def good(run: LoadResult) -> int:
     """Count the answers; a faulty one spoils the benchmark."""
     if run.faults:
         raise SystemExit(f"{run.faults} of {len(run.seconds)} answers were not 200")
     return len(run.seconds)
 
 
-def times(run: Taken) -> str:
+def times(run: LoadResult) -> str:
     """Tell median and 99th percentile."""
     good(run)
     return f"{run.quantile_ms(0.5):.1f} / {run.quantile_ms(0.99):.1f}"

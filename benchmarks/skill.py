@@ -45,7 +45,7 @@ Found = dict[str, Floats]
 
 
 @dataclass(frozen=True)
-class Result:
+class DetectionCounts:
     """What each form found in the test period of a world.
 
     Attributes
@@ -80,14 +80,14 @@ def main() -> None:
     tell(f"{len(results)} seeds together", results)
 
 
-def kept(seed: int, days: int, per_day: int, folder: Path | None) -> Result:
+def kept(seed: int, days: int, per_day: int, folder: Path | None) -> DetectionCounts:
     """Run a seed, or read what an earlier run of it kept."""
     path = None if folder is None else folder / f"skill-{seed}-{days}-{per_day}.npz"
     if path is not None and path.exists():
         with np.load(path, allow_pickle=False) as held:
             forms = dict.fromkeys(name.partition(": ")[0] for name in held.files if ": " in name)
             found = {form: {share: held[f"{form}: {share}"] for share in SHARES} for form in forms}
-            return Result(found, held["there"])
+            return DetectionCounts(found, held["there"])
     result = run(seed, days, per_day)
     if path is not None:
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -96,7 +96,7 @@ def kept(seed: int, days: int, per_day: int, folder: Path | None) -> Result:
     return result
 
 
-def run(seed: int, days: int, per_day: int) -> Result:
+def run(seed: int, days: int, per_day: int) -> DetectionCounts:
     """Simulate a world, let every form learn and score, and judge all by the truth."""
     made = simulate(days=days, per_day=per_day, prevalence="enriched", seed=seed)
     tables = tables_of(made)
@@ -140,7 +140,7 @@ def full_truth(tables: Tables, truth: pd.DataFrame, trained: TrainingResult) -> 
     """Score the test rows by npsrisk trained on the truth: same rows and features, every label right, none missing."""
     labels = get_true_labels(tables.consignments["consignment_id"], truth, trained.target)
     data = truthful(trained.data, labels)
-    found = fit(tables.consignments, data, _Features(tables, trained), trained.config)
+    found = fit(tables.consignments, data, _WorldFeatures(tables, trained), trained.config)
     test = data.part[found.matrix.rows] == TEST
     channels = tables.consignments["channel"].iloc[found.matrix.rows[test]].astype(str).tolist()
     return found.model.score(found.matrix.X[test], channels)
@@ -158,7 +158,7 @@ def truthful(data: DataSet, truth: Labels) -> DataSet:
 
 
 @dataclass(frozen=True)
-class _Features:
+class _WorldFeatures:
     tables: Tables
     trained: TrainingResult
 
@@ -175,7 +175,7 @@ class _Features:
 
 def judged(
     scores: Mapping[str, Floats], day: NDArray[np.int64], positive: NDArray[np.bool_], seed: int
-) -> Result:
+) -> DetectionCounts:
     """Count the finds of each form above each capacity, over the same resamples of days."""
     draws = draw_days(len(np.unique(day)), RESAMPLES, seed)
     finds = positive.astype(np.float64)
@@ -186,10 +186,10 @@ def judged(
             share: ranking.sum_above(draws, finds, ranking.cut(draws, part)) for share, part in SHARES.items()
         }
         there = draws @ ranking.sum_by_day(finds)
-    return Result(found, there)
+    return DetectionCounts(found, there)
 
 
-def tell(title: str, results: list[Result]) -> None:
+def tell(title: str, results: list[DetectionCounts]) -> None:
     """Print the recall of each form, and ours over theirs, over one or more worlds."""
     there = sum(result.there for result in results)
     print(f"\n**{title}**: {there[0]:.0f} NPS in the test period\n")

@@ -33,7 +33,7 @@ import numpy as np
 import pandas as pd
 import uvloop
 
-from benchmarks.client import Taken, open_loop, request
+from benchmarks.client import LoadResult, open_loop, request
 from benchmarks.deployed import deploy, grow, make_world
 from benchmarks.serving import (
     CLIENT_CORE,
@@ -68,7 +68,7 @@ HEADER = (
 )  # fmt: skip
 
 
-class Seen(NamedTuple):
+class ServerStatus(NamedTuple):
     """What is seen of the server at the end of a minute.
 
     Attributes
@@ -97,7 +97,7 @@ class Minute(NamedTuple):
 
     Attributes
     ----------
-    scores, outcomes : Taken
+    scores, outcomes : LoadResult
     due : int
         Requests that should have been answered.
     memory_mb : tuple of float
@@ -106,18 +106,18 @@ class Minute(NamedTuple):
         Share of their cores that server and client used.
     stolen : float
         Share of the time in which a virtual machine's host gave these cores to others.
-    seen : Seen
+    seen : ServerStatus
     wrote : bool
         Whether a snapshot was written.
     """
 
-    scores: Taken
-    outcomes: Taken
+    scores: LoadResult
+    outcomes: LoadResult
     due: int
     memory_mb: tuple[float, float]
     cpu: tuple[float, float]
     stolen: float
-    seen: Seen
+    seen: ServerStatus
     wrote: bool
 
     @property
@@ -235,7 +235,12 @@ def swap(state_dir: Path) -> None:
 
 
 async def one_minute(
-    server: Server, sender: Sender, state_dir: Path, per_second: float, before: Seen, seconds: float = 60.0
+    server: Server,
+    sender: Sender,
+    state_dir: Path,
+    per_second: float,
+    before: ServerStatus,
+    seconds: float = 60.0,
 ) -> Minute:
     """Send for a minute, and watch the server meanwhile."""
     memory: list[float] = []
@@ -277,7 +282,7 @@ async def watch(server: Server, memory_mb: list[float]) -> None:
         await asyncio.sleep(LOOK_SECONDS)
 
 
-def see(server: Server, state_dir: Path) -> Seen:
+def see(server: Server, state_dir: Path) -> ServerStatus:
     """Ask the server for what it tells of itself."""
     lines = _get(server, "/metrics").decode().splitlines()
     told = dict(line.split() for line in lines if line.startswith("npsrisk_") and "{" not in line)
@@ -287,7 +292,7 @@ def see(server: Server, state_dir: Path) -> Seen:
         float(told[f"npsrisk_{name}"])
         for name in ("history_keys", "snapshot_sequence", "snapshot_pause_seconds")
     ]
-    return Seen(model, log_mb, int(numbers[0]), int(numbers[1]), 1e3 * numbers[2])
+    return ServerStatus(model, log_mb, int(numbers[0]), int(numbers[1]), 1e3 * numbers[2])
 
 
 def _get(server: Server, path: str) -> bytes:

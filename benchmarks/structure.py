@@ -1,9 +1,10 @@
-"""What a stranger meets in the code: rooms, long files, circles, wide functions, names, and the way of one request.
+"""Structure of the code as a newcomer meets it: rooms, long files, circles, wide functions, names, and the way of one request.
 
     python -m benchmarks.structure [--request]
 
-Reads the product's files as text. With `--request` a service with the rules in place of a model answers one consignment in this
-process; every call of one of the product's functions on the event loop's thread is followed, and the files are counted.
+Reads the product's files as text. With `--request` a service that scores by the rules answers one consignment in this process;
+every call of one of the product's functions in the thread of the event loop is followed, and the files are counted. Exit code 1 if
+a figure misses its limit.
 """
 
 import argparse
@@ -12,7 +13,7 @@ import asyncio
 import json
 import sys
 from collections import Counter, defaultdict
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any, NamedTuple
@@ -24,14 +25,23 @@ MAX_FILE_LINES = 600
 MAX_PARAMETERS = 5
 MAX_WIDE_SHARE = 0.015
 MIN_VERB_SHARE = 0.85
+MAX_PLACES_SHOWN = 40
 KERNEL_DECORATORS = {"kernel", "njit"}
 VERBS = frozenset((Path(__file__).parent / "verbs.txt").read_text().split())
 """First words of functions that say what they do; `from`, `to`, `is` and `has` among them."""
-BODY = json.dumps({"consignment_id": "RB000000017GB", "channel": "postal", "description": "cotton t-shirts"})
-Function = ast.FunctionDef | ast.AsyncFunctionDef
+CONSIGNMENT = {"channel": "postal", "description": "cotton t-shirts"}
+REQUEST = {
+    "type": "http",
+    "method": "POST",
+    "path": "/v1/scores",
+    "scheme": "http",
+    "query_string": b"",
+    "headers": [(b"host", b"localhost"), (b"content-type", b"application/json")],
+}
+FunctionNode = ast.FunctionDef | ast.AsyncFunctionDef
 
 
-class Module(NamedTuple):
+class ProductModule(NamedTuple):
     """A file of the product: its path in the repository, its text and its syntax tree."""
 
     path: Path
@@ -45,231 +55,295 @@ class Module(NamedTuple):
         return ".".join(parts[:-1] if parts[-1] == "__init__" else parts)
 
     @property
-    def holds_kernels(self) -> bool:
-        """Whether functions of it are compiled."""
+    def has_kernels(self) -> bool:
+        """Whether any of its functions is compiled."""
         return any(is_kernel(function) for function, _ in list_functions(self.tree))
+
+    @property
+    def lines(self) -> int:
+        """Number of lines."""
+        return self.text.count("\n")
+
+
+class ProductFunction(NamedTuple):
+    """A function that is not compiled.
+
+    Attributes
+    ----------
+    path : Path
+    node : FunctionDef
+    owner : str or None
+        Class of a method, "" for a function of a module, None for one inside another or in a private class.
+    """
+
+    path: Path
+    node: FunctionNode
+    owner: str | None
+
+    @property
+    def place(self) -> str:
+        """Path, line and name."""
+        return f"{self.path}:{self.node.lineno} {self.node.name}"
+
+    @property
+    def parameters(self) -> int:
+        """Number of parameters without `self` and `cls`."""
+        own = self.node.args
+        named = (*own.posonlyargs, *own.args, *own.kwonlyargs)
+        return sum(each.arg not in ("self", "cls") for each in named)
+
+    @property
+    def is_public(self) -> bool:
+        """Whether others may call it as a function: no property, no leading underscore."""
+        if self.owner is None or self.node.name.startswith("_"):
+            return False
+        decorators = " ".join(ast.unparse(decorator) for decorator in self.node.decorator_list)
+        return "property" not in decorators and ".setter" not in decorators
+
+    @property
+    def begins_with_verb(self) -> bool:
+        """Whether the first word of its name is a verb."""
+        return self.node.name.split("_")[0] in VERBS
+
+
+class StructureFigure(NamedTuple):
+    """What was measured, the figure, whether it holds, and the places that miss the limit."""
+
+    what: str
+    figure: str
+    holds: bool
+    places: list[str]
+
+
+class RequestTrace(NamedTuple):
+    """Files whose functions ran for one request, and how often one file called into another."""
+
+    files: int
+    changes: int
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Print the figures; exit code 1 if one is missed."""
+    """Print the figures; return 1 if one misses its limit."""
     options = parse_arguments(arguments)
-    modules = list(read_modules())
-    missed = [report(*row) for row in measure(modules)].count(False)
+    figures = measure_structure(list(read_modules()))
+    for figure in figures:
+        print_figure(figure)
     if options.request:
-        files, changes = trace_request()
-        print(f"one scored request: {files} files, {changes} changes of file")
-    return 1 if missed else 0
+        trace = trace_request()
+        print(f"one scored request: {trace.files} files, {trace.changes} changes of file")
+    return 0 if all(figure.holds for figure in figures) else 1
 
 
 def parse_arguments(arguments: Sequence[str] | None) -> argparse.Namespace:
-    """Read the command line."""
+    """Parse the command line."""
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("--request", action="store_true", help="follow one request through the files, too")
+    parser.add_argument("--request", action="store_true", help="also follow one request through the files")
     return parser.parse_args(arguments)
 
 
-def read_modules() -> Iterator[Module]:
+def print_figure(figure: StructureFigure) -> None:
+    """Print a figure, and the first places that miss its limit."""
+    print(f"{'holds ' if figure.holds else 'MISSED'}  {figure.what}: {figure.figure}")
+    if not figure.holds:
+        for place in figure.places[:MAX_PLACES_SHOWN]:
+            print(f"          {place}")
+
+
+def read_modules() -> Iterator[ProductModule]:
     """Read every Python file of the product."""
-    paths = [
-        REPOSITORY / "npsrisk.py",
-        *(p for package in PACKAGES for p in (REPOSITORY / package).rglob("*.py")),
-    ]
-    for path in sorted(paths):
+    paths = [path for package in PACKAGES for path in (REPOSITORY / package).rglob("*.py")]
+    for path in sorted([REPOSITORY / "npsrisk.py", *paths]):
         text = path.read_text(encoding="utf-8")
-        yield Module(path.relative_to(REPOSITORY), text, ast.parse(text))
+        yield ProductModule(path.relative_to(REPOSITORY), text, ast.parse(text))
 
 
-def measure(modules: list[Module]) -> Iterator[tuple[str, bool, str, list[str]]]:
-    """Measure the tree: what, whether it holds, the figure, and the places that miss it."""
+def measure_structure(modules: Sequence[ProductModule]) -> list[StructureFigure]:
+    """Measure files, imports, functions and names."""
+    functions = [
+        ProductFunction(module.path, node, owner)
+        for module in modules
+        for node, owner in list_functions(module.tree)
+        if not is_kernel(node)
+    ]
+    return [
+        measure_rooms(modules),
+        measure_files(modules),
+        measure_circles(modules),
+        measure_parameters(functions),
+        measure_verbs(functions),
+        measure_class_names(modules),
+    ]
+
+
+def measure_rooms(modules: Sequence[ProductModule]) -> StructureFigure:
+    """Count the files of each folder."""
     rooms = Counter(str(module.path.parent) for module in modules if module.path.name != "__init__.py")
     full = [f"{room} {count}" for room, count in rooms.items() if count > MAX_FILES_IN_A_ROOM]
-    yield f"files in a room, at most {MAX_FILES_IN_A_ROOM}", not full, f"{max(rooms.values())}", full
-    lengths = {str(m.path): m.text.count("\n") for m in modules if not m.holds_kernels}
-    long = [f"{path} {lines}" for path, lines in lengths.items() if lines > MAX_FILE_LINES]
-    yield (
-        f"lines in a file without kernels, at most {MAX_FILE_LINES}",
-        not long,
-        f"{max(lengths.values())}",
-        long,
+    return StructureFigure(
+        f"files in a room, at most {MAX_FILES_IN_A_ROOM}", str(max(rooms.values())), not full, full
     )
-    circles = find_circles(modules)
-    yield "circles of imports", not circles, str(len(circles)), circles
-    functions = [(m, f, owner) for m in modules for f, owner in list_functions(m.tree) if not is_kernel(f)]
-    wide = [
-        f"{m.path}:{f.lineno} {f.name} {count_parameters(f)}"
-        for m, f, _ in functions
-        if count_parameters(f) > MAX_PARAMETERS
-    ]
+
+
+def measure_files(modules: Sequence[ProductModule]) -> StructureFigure:
+    """Count the lines of each file that has no kernels."""
+    plain = [module for module in modules if not module.has_kernels]
+    long = [f"{module.path} {module.lines}" for module in plain if module.lines > MAX_FILE_LINES]
+    what = f"lines in a file without kernels, at most {MAX_FILE_LINES}"
+    return StructureFigure(what, str(max(module.lines for module in plain)), not long, long)
+
+
+def measure_circles(modules: Sequence[ProductModule]) -> StructureFigure:
+    """Find the files that import each other."""
+    circles = find_circles(map_imports(modules))
+    return StructureFigure("circles of imports", str(len(circles)), not circles, circles)
+
+
+def measure_parameters(functions: Sequence[ProductFunction]) -> StructureFigure:
+    """Find the functions of many parameters."""
+    wide = [f"{each.place} {each.parameters}" for each in functions if each.parameters > MAX_PARAMETERS]
     share = len(wide) / len(functions)
-    yield (
-        f"functions with more than {MAX_PARAMETERS} parameters, at most {MAX_WIDE_SHARE:.1%}",
-        share <= MAX_WIDE_SHARE, f"{share:.2%} ({len(wide)} of {len(functions)})", wide,
-    )  # fmt: skip
-    public = [(m, f) for m, f, owner in functions if owner is not None and is_public(f)]
-    without = [f"{m.path}:{f.lineno} {f.name}" for m, f in public if f.name.split("_")[0] not in VERBS]
+    what = f"functions with more than {MAX_PARAMETERS} parameters, at most {MAX_WIDE_SHARE:.1%}"
+    figure = f"{share:.2%} ({len(wide)} of {len(functions)})"
+    return StructureFigure(what, figure, share <= MAX_WIDE_SHARE, wide)
+
+
+def measure_verbs(functions: Sequence[ProductFunction]) -> StructureFigure:
+    """Find the public functions whose name does not begin with a verb."""
+    public = [each for each in functions if each.is_public]
+    without = [each.place for each in public if not each.begins_with_verb]
     share = 1 - len(without) / len(public)
-    yield (
-        f"public functions that begin with a verb, at least {MIN_VERB_SHARE:.0%}",
-        share >= MIN_VERB_SHARE,
-        f"{share:.1%} of {len(public)}",
-        without,
-    )
-    twice = find_repeated_classes(modules)
-    yield "class names that stand twice", not twice, str(len(twice)), twice
+    what = f"public functions that begin with a verb, at least {MIN_VERB_SHARE:.0%}"
+    return StructureFigure(what, f"{share:.1%} of {len(public)}", share >= MIN_VERB_SHARE, without)
 
 
-def report(what: str, holds: bool, figure: str, places: list[str]) -> bool:
-    """Print one figure, and the first places that miss it."""
-    print(f"{'holds ' if holds else 'MISSED'}  {what}: {figure}")
-    if not holds:
-        for place in places[:40]:
-            print(f"          {place}")
-    return holds
-
-
-def list_functions(tree: ast.Module) -> Iterator[tuple[Function, str | None]]:
-    """List functions with where they stand: "" for a module, the class for a method, None for one inside another."""
-    stack: list[tuple[ast.AST, str | None]] = [(tree, "")]
-    while stack:
-        node, owner = stack.pop()
-        for child in ast.iter_child_nodes(node):
-            if isinstance(child, Function):
-                yield child, owner
-                stack.append((child, None))
-            elif isinstance(child, ast.ClassDef):
-                hidden = owner is None or child.name.startswith("_")
-                stack.append((child, None if hidden else child.name))
-            else:
-                stack.append((child, owner))
-
-
-def is_kernel(function: Function) -> bool:
-    """Check whether numba compiles it."""
-    return any(
-        KERNEL_DECORATORS & {n.id for n in ast.walk(d) if isinstance(n, ast.Name)}
-        for d in function.decorator_list
-    )
-
-
-def is_public(function: Function) -> bool:
-    """Check whether others may call it as a function: no property, no leading underscore."""
-    decorators = " ".join(ast.unparse(decorator) for decorator in function.decorator_list)
-    return not function.name.startswith("_") and "property" not in decorators and ".setter" not in decorators
-
-
-def count_parameters(function: Function) -> int:
-    """Count parameters; `self` and `cls` are none."""
-    a = function.args
-    return len([arg for arg in (*a.posonlyargs, *a.args, *a.kwonlyargs) if arg.arg not in ("self", "cls")])
-
-
-def find_repeated_classes(modules: list[Module]) -> list[str]:
-    """Find names that are classes in two files."""
+def measure_class_names(modules: Sequence[ProductModule]) -> StructureFigure:
+    """Find the names that are classes in two places."""
     places = defaultdict(list)
     for module in modules:
         for node in ast.walk(module.tree):
             if isinstance(node, ast.ClassDef):
                 places[node.name].append(str(module.path))
-    return [f"{name}: {', '.join(where)}" for name, where in sorted(places.items()) if len(where) > 1]
+    twice = [f"{name}: {', '.join(paths)}" for name, paths in sorted(places.items()) if len(paths) > 1]
+    return StructureFigure("class names that stand twice", str(len(twice)), not twice, twice)
 
 
-def find_circles(modules: list[Module]) -> list[str]:
-    """Find groups of files that import each other at their top, by Tarjan's strongly connected components."""
+def list_functions(tree: ast.Module) -> Iterator[tuple[FunctionNode, str | None]]:
+    """List functions with their owner; see `ProductFunction`."""
+    stack: list[tuple[ast.AST, str | None]] = [(tree, "")]
+    while stack:
+        node, owner = stack.pop()
+        for child in ast.iter_child_nodes(node):
+            if isinstance(child, FunctionNode):
+                yield child, owner
+                stack.append((child, None))
+            elif isinstance(child, ast.ClassDef):
+                is_hidden = owner is None or child.name.startswith("_")
+                stack.append((child, None if is_hidden else child.name))
+            else:
+                stack.append((child, owner))
+
+
+def is_kernel(function: FunctionNode) -> bool:
+    """Check whether numba compiles a function."""
+    nodes = (node for decorator in function.decorator_list for node in ast.walk(decorator))
+    return any(isinstance(node, ast.Name) and node.id in KERNEL_DECORATORS for node in nodes)
+
+
+def map_imports(modules: Sequence[ProductModule]) -> dict[str, set[str]]:
+    """Map each module to those of the product that it imports, in functions too."""
     known = {module.name for module in modules}
-    imports = {module.name: set(list_imports(module, known)) - {module.name} for module in modules}
-    order: dict[str, int] = {}
-    low: dict[str, int] = {}
-    stack: list[str] = []
-    found: list[str] = []
-
-    def visit(name: str) -> None:
-        order[name] = low[name] = len(order)
-        stack.append(name)
-        for other in imports[name]:
-            if other not in order:
-                visit(other)
-                low[name] = min(low[name], low[other])
-            elif other in stack:
-                low[name] = min(low[name], order[other])
-        if low[name] == order[name]:
-            group = [stack.pop()]
-            while group[-1] != name:
-                group.append(stack.pop())
-            if len(group) > 1:
-                found.append(" - ".join(sorted(group)))
-
-    for name in imports:
-        if name not in order:
-            visit(name)
-    return found
+    return {module.name: set(list_imports(module.tree, known)) - {module.name} for module in modules}
 
 
-def list_imports(module: Module, known: set[str]) -> Iterator[str]:
-    """List the product's modules that a module imports, in functions too."""
-    for node in ast.walk(module.tree):
+def list_imports(tree: ast.Module, known: set[str]) -> Iterator[str]:
+    """List the known modules that a syntax tree imports; `from a import b` is `a.b` if that is a module."""
+    for node in ast.walk(tree):
         if isinstance(node, ast.Import):
             yield from (alias.name for alias in node.names if alias.name in known)
         elif isinstance(node, ast.ImportFrom) and node.module:
-            inner = [f"{node.module}.{alias.name}" for alias in node.names]
-            yield from (
-                [name for name in inner if name in known] or ([node.module] if node.module in known else [])
-            )
+            inner = [
+                name for name in (f"{node.module}.{alias.name}" for alias in node.names) if name in known
+            ]
+            yield from inner or ([node.module] if node.module in known else [])
 
 
-def trace_request() -> tuple[int, int]:
-    """Follow one scored request; give the files whose functions ran, and how often the file changed."""
+def find_circles(imports: Mapping[str, set[str]]) -> list[str]:
+    """Find the largest groups of modules in which each reaches each by imports."""
+    reached = {name: find_reachable(name, imports) for name in imports}
+    groups = {
+        frozenset(other for other in reached[name] if name in reached[other])
+        for name in imports
+        if name in reached[name]
+    }
+    return sorted(" - ".join(sorted(group)) for group in groups)
+
+
+def find_reachable(name: str, imports: Mapping[str, set[str]]) -> set[str]:
+    """Find the modules that a module reaches by imports; itself only if it stands in a circle."""
+    reached: set[str] = set()
+    waiting = [name]
+    while waiting:
+        new = imports[waiting.pop()] - reached
+        reached |= new
+        waiting.extend(new)
+    return reached
+
+
+def trace_request() -> RequestTrace:
+    """Follow one scored request through a service of its own."""
     from serving.http.app import App
     from serving.process.settings import Settings
     from serving.service import Service
 
     with TemporaryDirectory() as folder:
-        state = Path(folder)
-        settings = Settings(
-            state_dir=state,
-            data_key_file=state / "data.key",
-            database_url=f"sqlite:///{state}/events.db",
-            without_model="rules",
-        )  # type: ignore[call-arg]
-        service = Service(settings)
+        values = {
+            "NPSRISK_STATE_DIR": folder,
+            "NPSRISK_DATA_KEY_FILE": f"{folder}/data.key",
+            "NPSRISK_DATABASE_URL": f"sqlite:///{folder}/events.db",
+            "NPSRISK_WITHOUT_MODEL": "rules",
+        }
+        service = Service(Settings.model_validate(values))
         service.open()
-        return asyncio.run(_follow(App(service)))
+        return asyncio.run(follow_request(App(service)))
 
 
-async def _follow(app: Any) -> tuple[int, int]:
-    """Let the application answer twice, the second time under observation: caches are filled, as in a service that runs."""
-    await _post(app, BODY)
+async def follow_request(app: Any) -> RequestTrace:
+    """Send two requests and follow the second: its caches are filled, as in a service that runs."""
+    await send_consignment(app, "RB000000017GB")
     visited: list[str] = []
 
-    def note(frame: Any, event: str, _arg: Any) -> None:
-        name = frame.f_code.co_filename
-        inside = name.startswith(str(REPOSITORY)) and "/.venv/" not in name and "/benchmarks/" not in name
-        if event == "call" and inside and visited[-1:] != [name]:
-            visited.append(name)
+    def note_call(frame: Any, event: str, _argument: Any) -> None:
+        path = frame.f_code.co_filename
+        if event == "call" and is_product_file(path) and visited[-1:] != [path]:
+            visited.append(path)
 
-    sys.setprofile(note)
+    sys.setprofile(note_call)
     try:
-        await _post(app, BODY.replace("17GB", "25GB"))
+        await send_consignment(app, "RB000000025GB")
     finally:
         sys.setprofile(None)
-    return len(set(visited)), len(visited) - 1
+    return RequestTrace(len(set(visited)), len(visited) - 1)
 
 
-async def _post(app: Any, body: str) -> None:
-    scope = {
-        "type": "http", "method": "POST", "path": "/v1/scores", "scheme": "http", "query_string": b"",
-        "headers": [(b"host", b"localhost"), (b"content-type", b"application/json")],
-    }  # fmt: skip
+def is_product_file(path: str) -> bool:
+    """Check whether a file belongs to the product: not to the benchmarks, nor to an installed package."""
+    return path.startswith(str(REPOSITORY)) and "/.venv/" not in path and "/benchmarks/" not in path
+
+
+async def send_consignment(app: Any, consignment_id: str) -> None:
+    """Send one consignment to be scored; exit if it is refused."""
+    body = json.dumps({"consignment_id": consignment_id, **CONSIGNMENT}).encode()
     statuses: list[int] = []
 
     async def receive() -> dict[str, Any]:
-        return {"type": "http.request", "body": body.encode(), "more_body": False}
+        return {"type": "http.request", "body": body, "more_body": False}
 
     async def send(message: dict[str, Any]) -> None:
         statuses.append(message.get("status", 0))
 
-    await app(scope, receive, send)
+    await app({**REQUEST}, receive, send)
     if statuses[0] != 200:
         raise SystemExit(f"the request was answered with {statuses[0]}")
 

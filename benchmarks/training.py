@@ -21,7 +21,7 @@ import time
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from benchmarks.memory import Memory
+from benchmarks.memory import MemoryMonitor
 
 DAYS = 300
 NPSRISK = Path(sys.executable).with_name("npsrisk")
@@ -104,7 +104,7 @@ def measure(world: Path, folder: Path) -> None:
         cwd=folder, env=environment, stdout=subprocess.PIPE, stderr=theirs, text=True,
     ) as process:  # fmt: skip
         os.close(theirs)
-        memory, terminal = Memory(process.pid), Terminal()
+        memory, terminal = MemoryMonitor(process.pid), Terminal()
         memory.start()
         terminal.watch(screen, begin)
         said, _ = process.communicate()

@@ -38,6 +38,15 @@ def test_every_command_of_the_pages_is_one_that_npsrisk_takes(page: str, command
             verb.make_context(words[0], words[1:], parent=parent)
 
 
+def test_the_glossary_defines_each_word_once_with_a_source() -> None:
+    lines = (REPOSITORY / "docs" / "glossary.md").read_text().splitlines()
+    rows = [line.strip("| ").split(" | ") for line in lines if line.startswith("| ")][1:]
+    assert all(len(row) == 3 and all(row) for row in rows)
+    words = [word for row in rows for word in row[0].split(", ")]
+    assert len(words) == len(set(words)) > 30
+    assert len(lines) <= 40
+
+
 def test_the_commands_of_the_pages_are_found() -> None:
     found = [command for _, command in shown()]
     assert len(found) > 40

@@ -1,0 +1,1 @@
+"""The verbs of the command line, one file for each thing they serve; npsrisk.py loads the file of the verb asked for."""

@@ -1,0 +1,86 @@
+"""The verb that watches traffic: drift."""
+
+from pathlib import Path
+from typing import NamedTuple
+
+import click
+
+from cli.batch import create_batch_pseudonyms
+from cli.options import (
+    PeriodOptions,
+    TableOptions,
+    batch_table_options,
+    collect_options,
+    json_option,
+    model_option,
+    out_option,
+    period_options,
+    reject_options,
+    table_option,
+)
+from cli.output import print_result
+from cli.progress import show_progress_bar
+from cli.stores import open_registry, read_settings, resolve_model
+from cli.table_reader import TableReader
+
+
+class DriftOptions(NamedTuple):
+    """What traffic is compared with: a model's reference profile, None for the model of the settings; or a table."""
+
+    model: str | None
+    reference: Path | None
+
+
+@click.command()
+@batch_table_options
+@collect_options(DriftOptions, "options")
+@model_option
+@table_option("--reference", "Traffic to compare with, in place of what the model carries.")
+@period_options("First arrival watched; earlier ones are history.", "End of the arrivals, not included.")
+@out_option("Where the page is written.", metavar="FILE.html")
+@reject_options
+@json_option
+def drift(
+    tables: TableOptions, options: DriftOptions, period: PeriodOptions, out: Path, as_json: bool
+) -> None:
+    """Watch later traffic without labels: `stable`, `run_training` or `investigate data`, with reasons; logs a run.
+
+    The traffic is held against what the model carries of the time when it was judged: scores, features, mix of codes,
+    new senders, missing values, units, sources that fell silent. Exit code 0 with any verdict.
+
+    \b
+    npsrisk drift --consignments week.parquet --history past.parquet --outcomes outcomes.parquet --out drift.html
+    """
+    from training.config import EvaluationConfig
+    from training.monitoring.drift import detect_drift
+    from training.monitoring.drift_report import log_drift, render_drift, summarize_drift
+
+    chosen = resolve_model(options.model)
+    bundle = open_registry().fetch_bundle(chosen)
+    reader = TableReader(tables)
+    record = bundle.config.build_record_type()
+    watched = reader.read_tables(record)
+    with show_progress_bar() as progress:
+        found = detect_drift(
+            bundle,
+            watched,
+            create_batch_pseudonyms(),
+            EvaluationConfig(),
+            history=reader.read_table(tables.history, record),
+            reference=reader.read_table(options.reference, record),
+            begins=period.parse_begin(),
+            ends=period.parse_end(),
+            progress=progress,
+        )
+    page = render_drift(found, chosen.uri)
+    out.write_text(page, encoding="utf-8")
+    run_id = log_drift(found, page, chosen, read_settings().mlflow_tracking_uri)
+    result = {
+        "out": str(out),
+        "run_id": run_id,
+        "verdict": found.verdict,
+        "reasons": found.build_reason_rows(),
+        "notes": found.notes,
+        "metrics": found.flatten_metrics(),
+    }
+    print_result(result, as_json, f"{summarize_drift(found)}\n-> {out}, run {run_id}")

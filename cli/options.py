@@ -1,0 +1,222 @@
+"""Options that several verbs take, each defined once, and the values in which a verb receives them.
+
+An option is a decorator of click; a verb shows its options in the order of its decorators. `collect_options` stands above the options
+that it collects: it takes those that are fields of a value, and passes the value to the verb.
+"""
+
+from collections.abc import Callable
+from datetime import datetime
+from functools import wraps
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import click
+
+from cli.times import parse_time
+from consignments.records import TARGETS
+
+Verb = Callable[..., None]
+VerbDecorator = Callable[[Verb], Verb]
+
+PREVALENCES = ("realistic", "enriched", "operation")
+
+
+class TableOptions(NamedTuple):
+    """Paths of the tables that a verb reads, and what happens to rows at fault.
+
+    Attributes
+    ----------
+    consignments, history, outcomes, alerts, truth : Path or None
+        None for a table that is not given.
+    rejects : Path or None
+        File for the rows at fault.
+    strict : bool
+        Whether any row at fault is a failure.
+    """
+
+    consignments: Path | None = None
+    history: Path | None = None
+    outcomes: Path | None = None
+    alerts: Path | None = None
+    truth: Path | None = None
+    rejects: Path | None = None
+    strict: bool = False
+
+
+class PeriodOptions(NamedTuple):
+    """A period of time as it was typed.
+
+    Attributes
+    ----------
+    begins, ends : str or None
+        ISO 8601; the end is not included.
+    """
+
+    begins: str | None
+    ends: str | None
+
+    def parse_begin(self) -> datetime | None:
+        """Parse the beginning."""
+        return parse_time(self.begins, "--from")
+
+    def parse_end(self) -> datetime | None:
+        """Parse the end."""
+        return parse_time(self.ends, "--until")
+
+    def to_us(self) -> tuple[int | None, int | None]:
+        """Convert both to microseconds since 1970."""
+        from consignments.visibility import to_us
+
+        bounds = (self.parse_begin(), self.parse_end())
+        first, end = (None if bound is None else to_us(bound) for bound in bounds)
+        return first, end
+
+
+class ApprovalOptions(NamedTuple):
+    """Who decides something that is recorded, and why."""
+
+    approved_by: str
+    why: str
+
+
+def collect_options(kind: type[Any], name: str) -> VerbDecorator:
+    """Collect the options that are fields of a named tuple, and pass the tuple to the verb.
+
+    Parameters
+    ----------
+    kind : type
+        The named tuple; fields for which the verb has no option keep their default.
+    name : str
+        Parameter of the verb that receives the value.
+
+    Examples
+    --------
+    >>> @collect_options(ApprovalOptions, "approval")
+    ... def forget(before, approval):
+    ...     print(before, approval.why)
+    >>> forget(before="2022-01-01", approved_by="data protection", why="three years have passed")
+    2022-01-01 three years have passed
+    """
+
+    def decorate(verb: Verb) -> Verb:
+        @wraps(verb)
+        def call(*arguments: Any, **options: Any) -> None:
+            fields = {field: options.pop(field) for field in kind._fields if field in options}
+            verb(*arguments, **{name: kind(**fields)}, **options)
+
+        return call
+
+    return decorate
+
+
+def chain_decorators(*decorators: VerbDecorator) -> VerbDecorator:
+    """Chain decorators into one that acts as they do one below the other."""
+
+    def decorate(verb: Verb) -> Verb:
+        for decorator in reversed(decorators):
+            verb = decorator(verb)
+        return verb
+
+    return decorate
+
+
+def table_option(name: str, text: str, *, required: bool = False) -> VerbDecorator:
+    """Define an option that names a table to read."""
+    return click.option(name, type=click.Path(path_type=Path), metavar="T", required=required, help=text)
+
+
+def out_option(text: str, *, metavar: str = "T", required: bool = True) -> VerbDecorator:
+    """Define the option that names the file or folder to write."""
+    return click.option(
+        "--out", type=click.Path(path_type=Path), required=required, metavar=metavar, help=text
+    )
+
+
+consignments_option = table_option("--consignments", "Consignment table.", required=True)
+history_option = table_option("--history", "Past consignments, for history only.")
+outcomes_option = table_option("--outcomes", "Outcome table: what was found.")
+outcomes_required_option = table_option("--outcomes", "Outcome table: what was found.", required=True)
+alerts_option = table_option("--alerts", "Alert table.")
+collect_tables = collect_options(TableOptions, "tables")
+result_option = out_option("Where the result is written.")
+reject_options = chain_decorators(
+    click.option(
+        "--rejects",
+        type=click.Path(path_type=Path),
+        metavar="FILE",
+        help="Write rows at fault here, with their reasons.",
+    ),
+    click.option("--strict", is_flag=True, help="Any row at fault is a failure."),
+)
+json_option = click.option(
+    "--json", "as_json", is_flag=True, help="Print the result as one JSON object on the last line."
+)
+jobs_option = click.option(
+    "--jobs",
+    type=click.IntRange(1),
+    default=None,
+    metavar="N",
+    help="Processes that compute; default: one for each core. Changes nothing but time.",
+)
+config_option = click.option(
+    "--config",
+    type=click.Path(path_type=Path),
+    metavar="FILE.toml",
+    help="Training configuration: further columns and keys, split, model.",
+)
+model_option = click.option(
+    "--model",
+    default=None,
+    metavar="URI",
+    help="models:/NAME/VERSION or models:/NAME@ALIAS; default: NPSRISK_MODEL.",
+)
+target_option = click.option(
+    "--target", type=click.Choice(TARGETS), default="nps", show_default=True, help="What to find."
+)
+as_of_option = click.option(
+    "--as-of", type=str, default=None, metavar="TIME", help="ISO 8601; what became visible later is hidden."
+)
+capacity_option = click.option(
+    "--capacity", type=click.IntRange(1), required=True, help="Inspections for each office and UTC day."
+)
+approval_options = chain_decorators(
+    collect_options(ApprovalOptions, "approval"),
+    click.option("--approved-by", required=True, metavar="WHO", help="The person who decides."),
+    click.option("--why", required=True, metavar="TEXT", help="The reason, for the record."),
+)
+batch_table_options = chain_decorators(
+    collect_tables, consignments_option, history_option, outcomes_option, alerts_option
+)
+"""Tables of a verb that computes features: with the past, for history only."""
+
+
+def period_options(begins: str, ends: str) -> VerbDecorator:
+    """Define --from and --until with their help texts; the verb receives `period`, a `PeriodOptions`."""
+    return chain_decorators(
+        collect_options(PeriodOptions, "period"),
+        click.option("--from", "begins", default=None, metavar="TIME", help=begins),
+        click.option("--until", "ends", default=None, metavar="TIME", help=ends),
+    )
+
+
+def world_size_options(days: int, per_day: int, *, per_day_text: str, prevalence_text: str) -> VerbDecorator:
+    """Define the options for the size of a simulated world, with their defaults and help texts."""
+    return chain_decorators(
+        click.option(
+            "--days",
+            type=click.IntRange(1),
+            default=days,
+            show_default=True,
+            help="Length of the simulated world.",
+        ),
+        click.option(
+            "--per-day", type=click.IntRange(1), default=per_day, show_default=True, help=per_day_text
+        ),
+        click.option(
+            "--prevalence",
+            type=click.Choice(PREVALENCES),
+            default="enriched",
+            show_default=True,
+            help=prevalence_text,
+        ),
+    )

@@ -1,0 +1,230 @@
+"""The verb that replays the whole loop for several policies: replay."""
+
+import os
+from pathlib import Path
+from typing import TYPE_CHECKING, NamedTuple
+
+import click
+
+from cli.options import (
+    PREVALENCES,
+    TableOptions,
+    alerts_option,
+    capacity_option,
+    collect_options,
+    collect_tables,
+    config_option,
+    json_option,
+    out_option,
+    outcomes_option,
+    reject_options,
+    table_option,
+    target_option,
+    world_size_options,
+)
+from cli.output import print_result
+from cli.progress import show_progress_bar
+from cli.stores import read_settings
+from cli.table_reader import TableReader
+from consignments.errors import BadInput
+from consignments.records import Target
+
+if TYPE_CHECKING:
+    from training.config import TrainConfig
+    from training.policy_replay.experiment import EnvironmentFactory, TabularFactory
+    from training.policy_replay.replay import ReplaySettings
+
+
+class WorldOptions(NamedTuple):
+    """A simulated world that reacts.
+
+    Attributes
+    ----------
+    world : str or None
+        Name of a preset or path of a TOML file; None if tables are replayed.
+    days, per_day : int
+        Length of the world, and its mean consignments a day.
+    prevalence : str
+        Preset of a world from a file.
+    """
+
+    world: str | None
+    days: int
+    per_day: int
+    prevalence: str
+
+
+class ReplayOptions(NamedTuple):
+    """Which policies are replayed, and how.
+
+    Attributes
+    ----------
+    policies : tuple of str
+        Names; all if empty.
+    capacity : int
+        Inspections for each office and UTC day.
+    explore : float
+        Share of the capacity that exploring policies spend on it, 0 to 1.
+    warm_up_days, retrain_days : int
+        Length of the common past, and days from one training to the next.
+    seeds : tuple of int
+    target : str
+    config : Path or None
+    jobs : int or None
+        Processes; None for one for each core.
+    """
+
+    policies: tuple[str, ...]
+    capacity: int
+    explore: float
+    warm_up_days: int
+    retrain_days: int
+    seeds: tuple[int, ...]
+    target: Target
+    config: Path | None
+    jobs: int | None
+
+    def build_settings(self) -> "ReplaySettings":
+        """Build the settings that all policies share."""
+        from training.policy_replay.replay import ReplaySettings
+
+        return ReplaySettings(
+            capacity=self.capacity,
+            explore=self.explore,
+            warm_up_days=self.warm_up_days,
+            retrain_days=self.retrain_days,
+            target=self.target,
+        )
+
+
+@click.command()
+@collect_tables
+@collect_options(WorldOptions, "world")
+@collect_options(ReplayOptions, "options")
+@table_option("--consignments", "Consignment table; nothing reacts.")
+@table_option("--truth", "What is inside: with --consignments.")
+@outcomes_option
+@alerts_option
+@click.option(
+    "--world",
+    metavar="SPEC",
+    help="In place of the tables, a simulated world that reacts: realistic, enriched, operation, or FILE.toml.",
+)
+@world_size_options(
+    330,
+    2000,
+    per_day_text="Its mean consignments a day.",
+    prevalence_text="Its preset, where --world is a file.",
+)
+@click.option(
+    "--policy",
+    "policies",
+    multiple=True,
+    metavar="NAME",
+    help="random, rules, officer, greedy, explore, uncertain, novel, oracle; default: all. May be repeated.",
+)
+@capacity_option
+@click.option(
+    "--explore",
+    type=click.FloatRange(0, 1),
+    default=0.1,
+    show_default=True,
+    help="Share of the capacity that exploring policies spend on it.",
+)
+@click.option(
+    "--warm-up-days",
+    type=click.IntRange(1),
+    default=56,
+    show_default=True,
+    help="The common past, under the operation as it was.",
+)
+@click.option(
+    "--retrain-days",
+    type=click.IntRange(1),
+    default=21,
+    show_default=True,
+    help="From one training to the next.",
+)
+@click.option("--seed", "seeds", type=int, multiple=True, default=(1,), help="May be repeated; default: 1.")
+@target_option
+@config_option
+@click.option("--jobs", type=click.IntRange(1), default=None, help="Processes; default: one for each core.")
+@out_option("Where report, tables and finished weeks are written.", metavar="DIR")
+@reject_options
+@json_option
+def replay(
+    tables: TableOptions, world: WorldOptions, options: ReplayOptions, out: Path, as_json: bool
+) -> None:
+    """Run the whole loop for several policies, and report what each found.
+
+    Each day scores what arrived, selects under capacity, reveals outcomes only of what was chosen and once they are
+    known, and retrains on schedule. The same command again goes on after a kill, from the last finished week.
+
+    \b
+    npsrisk replay --world enriched --days 120 --per-day 500 --capacity 3 --policy greedy --policy explore --out loop
+    """
+    from training.config import read_config
+    from training.policy_replay.experiment import LOOP_CONFIG, run_experiment
+    from training.policy_replay.policies import POLICIES
+    from training.policy_replay.report import PAGE, log_replay, write_report
+    from training.policy_replay.results import compute_results
+
+    config = LOOP_CONFIG if options.config is None else read_config(options.config)
+    factory, title = _create_factory(tables, world, config)
+    with show_progress_bar() as progress:
+        experiment = run_experiment(
+            factory,
+            options.policies or tuple(POLICIES),
+            options.seeds,
+            options.build_settings(),
+            out / "weeks",
+            config=config,
+            jobs=options.jobs or os.cpu_count() or 1,
+            progress=progress,
+        )
+    results = compute_results(experiment)
+    write_report(results, experiment, out, title=title)
+    run_id = log_replay(
+        results, experiment, out, title=title, tracking_uri=read_settings().mlflow_tracking_uri
+    )
+    found = results.policies.set_index("policy")["found"].to_dict()
+    print_result(
+        {"out": str(out), "run_id": run_id, "found": found},
+        as_json,
+        "\n".join([*results.sentences, f"{out / PAGE}", f"run {run_id}"]),
+    )
+
+
+def _create_factory(
+    tables: TableOptions, world: WorldOptions, config: "TrainConfig"
+) -> "tuple[EnvironmentFactory, str]":
+    """Create the factory of environments, simulated or from tables, and the title of the report."""
+    from training.policy_replay.experiment import create_simulated_factory
+
+    if world.world is None:
+        recorded = _create_tabular_factory(tables, config)
+        return recorded, f"Replay of {recorded.days:,} days"
+    if tables.consignments is not None or tables.truth is not None:
+        raise BadInput("a world and tables", expected="--world, or --consignments with --truth")
+    is_preset = world.world in PREVALENCES
+    preset = world.world if is_preset else world.prevalence
+    factory = create_simulated_factory(
+        None if is_preset else Path(world.world),
+        days=world.days,
+        per_day=world.per_day,
+        prevalence=preset,
+    )
+    return factory, f"Replay of a simulated world ({preset}, {world.days:,} days, {world.per_day:,} a day)"
+
+
+def _create_tabular_factory(tables: TableOptions, config: "TrainConfig") -> "TabularFactory":
+    """Create the factory of environments that replay tables."""
+    from training.policy_replay.experiment import TabularFactory
+
+    if tables.consignments is None or tables.truth is None:
+        raise BadInput("nothing to replay", expected="--world, or --consignments with --truth")
+    reader = TableReader(tables)
+    past = reader.read_tables(config.features.build_record_type())
+    truth = reader.read_truth()
+    assert truth is not None
+    return TabularFactory(past.consignments, truth, past.outcomes, past.alerts)

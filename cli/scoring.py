@@ -1,0 +1,145 @@
+"""The verbs of batch scoring: score, select."""
+
+from pathlib import Path
+from typing import TYPE_CHECKING, NamedTuple
+
+import click
+
+from cli.batch import count_cores, create_batch_pseudonyms
+from cli.options import (
+    TableOptions,
+    as_of_option,
+    batch_table_options,
+    capacity_option,
+    collect_options,
+    jobs_option,
+    json_option,
+    model_option,
+    reject_options,
+    result_option,
+    table_option,
+)
+from cli.output import print_result
+from cli.progress import show_progress_bar
+from cli.stores import open_registry, resolve_model
+from cli.table_reader import TableReader
+from cli.times import parse_timestamp
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+
+class BatchScoreOptions(NamedTuple):
+    """How a table is scored.
+
+    Attributes
+    ----------
+    model : str or None
+        URI; None for the model of the settings.
+    as_of : str or None
+        Time as it was typed; what became visible later is hidden.
+    reasons : int
+        Reasons for each row.
+    jobs : int or None
+        Processes; None for one for each core.
+    """
+
+    model: str | None
+    as_of: str | None
+    reasons: int
+    jobs: int | None
+
+
+class SelectOptions(NamedTuple):
+    """How consignments are selected.
+
+    Attributes
+    ----------
+    capacity : int
+        Inspections for each office and UTC day.
+    explore : float
+        Share of the capacity that goes to random inspections, 0 to 1.
+    seed : int
+    """
+
+    capacity: int
+    explore: float
+    seed: int
+
+
+@click.command()
+@batch_table_options
+@collect_options(BatchScoreOptions, "options")
+@model_option
+@as_of_option
+@click.option(
+    "--reasons", type=click.IntRange(0, 10), default=0, show_default=True, help="Reasons for each row."
+)
+@jobs_option
+@result_option
+@reject_options
+@json_option
+def score(tables: TableOptions, options: BatchScoreOptions, out: Path, as_json: bool) -> None:
+    """Score a table; the same model and history give the same bits as the service.
+
+    A Parquet table in the order of time, or of sequence where it has one, is never whole in memory.
+
+    \b
+    npsrisk score --consignments new.parquet --history past.parquet --outcomes outcomes.parquet --out scores.csv
+    """
+    from collections import Counter
+
+    from consignments.tables import write_chunks
+    from models.batch_scoring import score_chunks
+
+    chosen = resolve_model(options.model)
+    bundle = open_registry().fetch_bundle(chosen)
+    bands: Counter[str] = Counter()
+
+    def count_bands(scores: "pd.DataFrame") -> "pd.DataFrame":
+        bands.update(scores["band"])
+        return scores
+
+    with show_progress_bar() as progress:
+        scored = score_chunks(
+            bundle,
+            TableReader(tables).open_sources(bundle.config.build_record_type(), progress),
+            create_batch_pseudonyms(),
+            as_of=parse_timestamp(options.as_of, "--as-of"),
+            reasons=options.reasons,
+            version=chosen.number,
+            jobs=options.jobs or count_cores(),
+            progress=progress,
+        )
+        rows = write_chunks(map(count_bands, scored), out)
+    print_result(
+        {"out": str(out), "rows": rows, "bands": dict(bands.most_common()), "model": chosen.uri},
+        as_json,
+        f"{rows:,} scores by {chosen.uri} ({bands['high']} high, {bands['elevated']} elevated) -> {out}",
+    )
+
+
+@click.command()
+@collect_options(SelectOptions, "options")
+@table_option("--scores", "Score table of `npsrisk score`.", required=True)
+@capacity_option
+@click.option(
+    "--explore",
+    type=click.FloatRange(0, 1),
+    default=0.05,
+    show_default=True,
+    help="Share of the capacity that goes to random inspections.",
+)
+@click.option("--seed", type=int, default=0, show_default=True, help="Seed of the lots drawn.")
+@result_option
+@json_option
+def select(options: SelectOptions, scores: Path, out: Path, as_json: bool) -> None:
+    """Write the inspection list: the highest scores, and a random share with known probabilities."""
+    from consignments.tables import read_scores, write_table
+    from models.selection import build_selection_table
+
+    chosen = build_selection_table(
+        read_scores(scores), capacity=options.capacity, explore=options.explore, seed=options.seed
+    )
+    write_table(chosen, out)
+    print_result({"out": str(out), "rows": len(chosen)}, as_json, f"{len(chosen):,} to inspect -> {out}")

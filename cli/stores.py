@@ -1,0 +1,43 @@
+"""The settings, and the model registry that they name."""
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from consignments.errors import BadInput
+
+if TYPE_CHECKING:
+    from models.registry import ModelVersion, Registry
+    from serving.process.settings import Settings
+
+
+def read_settings() -> "Settings":
+    """Read the settings from the environment."""
+    from serving.process.settings import Settings
+
+    return Settings.read()
+
+
+def open_registry() -> "Registry":
+    """Open the model registry of the settings; raise if there is none."""
+    from models.registry import Registry
+
+    require_store(read_settings().mlflow_tracking_uri)
+    return Registry(read_settings().mlflow_tracking_uri)
+
+
+def require_store(uri: str) -> None:
+    """Raise if an SQLite file of MLflow does not exist: opening it would create an empty one."""
+    file = uri.removeprefix("sqlite:///")
+    if file != uri and not Path(file).exists():
+        raise BadInput(
+            "there is no such file",
+            where="MLFLOW_TRACKING_URI",
+            got=file,
+            expected="the store of a training run",
+            todo="run npsrisk train --register first, or go to its folder",
+        )
+
+
+def resolve_model(uri: str | None) -> "ModelVersion":
+    """Find the model asked for, or the one of the settings."""
+    return open_registry().resolve(uri if uri is not None else read_settings().model)

@@ -1,0 +1,134 @@
+"""The verbs that make tables of tables and messages: read, features."""
+
+from pathlib import Path
+from typing import NamedTuple
+
+import click
+
+from cli.batch import count_cores, create_batch_pseudonyms
+from cli.options import (
+    TableOptions,
+    batch_table_options,
+    collect_options,
+    config_option,
+    jobs_option,
+    json_option,
+    model_option,
+    out_option,
+    reject_options,
+    result_option,
+)
+from cli.output import print_result
+from cli.progress import show_progress_bar
+from cli.stores import open_registry
+from cli.table_reader import TableReader
+from cli.times import parse_time
+from consignments.errors import FileFault
+
+
+class MessageOptions(NamedTuple):
+    """Messages that are read.
+
+    Attributes
+    ----------
+    messages : tuple of Path
+    received_at : str or None
+        Time at which they reached customs, as it was typed; None for the time of issue in each.
+    rejects : Path or None
+        File for the messages at fault.
+    strict : bool
+        Whether any message at fault is a failure.
+    """
+
+    messages: tuple[Path, ...]
+    received_at: str | None
+    rejects: Path | None
+    strict: bool
+
+
+@click.command()
+@collect_options(MessageOptions, "options")
+@click.argument("messages", nargs=-1, required=True, type=click.Path(path_type=Path), metavar="MESSAGE…")
+@out_option("Where the consignment table is written.")
+@click.option(
+    "--received-at",
+    type=str,
+    default=None,
+    metavar="TIME",
+    help="When the messages reached customs; default: the time of issue in each message.",
+)
+@reject_options
+@json_option
+def read(options: MessageOptions, out: Path, as_json: bool) -> None:
+    """Read real messages into a consignment table: IATA Cargo-XML house waybills (XFZB) and waybills (XFWB).
+
+    Houses are scored; a master waybill read along with them adds its route and forwarder.
+
+    \b
+    npsrisk read master.xml house1.xml house2.xml --out consignments.parquet
+    """
+    from consignments.cargo_xml import read_messages
+    from consignments.records import Consignment
+    from consignments.tables import build_frame, write_rejects, write_table
+
+    messages = options.messages
+    found = read_messages(messages, received_at=parse_time(options.received_at, "--received-at"))
+    for message in (*found.notes, *found.rejects):
+        click.echo(str(message), err=True)
+    if options.rejects is not None:
+        write_rejects(found.rejects, options.rejects)
+    if found.rejects and (options.strict or not found.consignments):
+        raise FileFault(
+            f"{len(found.rejects)} of {len(messages)} messages could not be read",
+            todo="see the reasons above",
+        )
+    write_table(build_frame(found.consignments, Consignment), out)
+    print_result(
+        {"out": str(out), "consignments": len(found.consignments), "rejects": len(found.rejects)},
+        as_json,
+        f"{len(found.consignments)} consignments from {len(messages)} messages -> {out}",
+    )
+
+
+@click.command()
+@batch_table_options
+@config_option
+@model_option
+@jobs_option
+@result_option
+@reject_options
+def features(
+    tables: TableOptions, config: Path | None, model: str | None, jobs: int | None, out: Path
+) -> None:
+    """Write the features exactly as the model sees them, with `consignment_id` and, where the table has it, `sequence`.
+
+    Without --model, the features that need a fitted model are left out. A Parquet table in the order of time, or of
+    sequence where it has one, is never whole in memory, however large.
+
+    \b
+    npsrisk features --consignments world/consignments.parquet --outcomes world/outcomes.parquet --out features.parquet
+    """
+    from consignments.tables import write_chunks
+    from features.fitted import FittedParameters
+    from features.pipeline import Pipeline
+    from features.streams import stream_features
+    from training.config import read_config
+
+    if model is None:
+        feature_config, fitted = read_config(config).features, FittedParameters.create_empty()
+    else:
+        bundle = open_registry().fetch_bundle(open_registry().resolve(model))
+        feature_config, fitted = bundle.config, FittedParameters.from_plain(bundle.fitted, bundle.arrays)
+    spec = Pipeline(feature_config, fitted, create_batch_pseudonyms()).spec
+    shown = [place for place, each in enumerate(spec) if model is not None or not each.fitted]
+    with show_progress_bar() as progress:
+        pieces = stream_features(
+            TableReader(tables).open_sources(feature_config.build_record_type(), progress),
+            feature_config,
+            fitted,
+            create_batch_pseudonyms(),
+            jobs=jobs or count_cores(),
+            progress=progress,
+        )
+        rows = write_chunks((piece.to_table(spec, shown) for piece in pieces), out)
+    click.echo(f"{rows:,} rows of {len(shown)} features -> {out}")

@@ -1,0 +1,148 @@
+"""The verb that makes a model: train."""
+
+from pathlib import Path
+from typing import TYPE_CHECKING, NamedTuple
+
+import click
+
+from cli.batch import count_cores, create_batch_pseudonyms
+from cli.options import (
+    TableOptions,
+    alerts_option,
+    as_of_option,
+    collect_options,
+    collect_tables,
+    config_option,
+    consignments_option,
+    jobs_option,
+    json_option,
+    outcomes_required_option,
+    reject_options,
+    table_option,
+    target_option,
+)
+from cli.output import print_result
+from cli.progress import show_progress_bar
+from cli.stores import read_settings
+from cli.table_reader import TableReader
+from cli.times import parse_timestamp
+from consignments.records import Target
+
+if TYPE_CHECKING:
+    from training.fitting.diagnostics import DiagnosticsOptions
+
+
+class TrainOptions(NamedTuple):
+    """How a model is trained.
+
+    Attributes
+    ----------
+    as_of : str or None
+        Time as it was typed; what became visible later is hidden.
+    target : str
+    config : Path or None
+    register : bool
+        Whether the model becomes a new version.
+    origins : int
+        Rolling origins on which the model is evaluated also.
+    ablation : bool
+        Whether the model is also fitted without each group of features.
+    trials : int
+        Trials of the search for parameters, 0 for none.
+    minutes : float or None
+        Time after which no trial begins.
+    jobs : int or None
+        Processes; None for one for each core.
+    """
+
+    as_of: str | None
+    target: Target
+    config: Path | None
+    register: bool
+    origins: int
+    ablation: bool
+    trials: int
+    minutes: float | None
+    jobs: int | None
+
+    def build_diagnostics(self, state_dir: Path) -> "DiagnosticsOptions":
+        """Build the options of what is examined beyond the model itself; the search is logged in the state directory."""
+        from training.fitting.diagnostics import DiagnosticsOptions
+        from training.fitting.search import SearchBudget
+
+        search = SearchBudget(self.trials, self.minutes, state_dir / "search.log") if self.trials else None
+        return DiagnosticsOptions(self.origins, self.ablation, search)
+
+
+@click.command()
+@collect_tables
+@collect_options(TrainOptions, "options")
+@consignments_option
+@outcomes_required_option
+@alerts_option
+@table_option("--truth", "Truth of a simulated world: for evaluation only.")
+@as_of_option
+@target_option
+@config_option
+@click.option("--register", is_flag=True, help="Register the model as a new version, alias `challenger`.")
+@click.option(
+    "--origins",
+    type=click.IntRange(0, 12),
+    default=0,
+    metavar="N",
+    help="Also fit at N earlier moments, each judged on the weeks after it.",
+)
+@click.option(
+    "--ablation", is_flag=True, help="Also fit without each group of features, before the test period."
+)
+@click.option(
+    "--trials",
+    type=click.IntRange(0, 1000),
+    default=0,
+    metavar="N",
+    help="Search for better parameters, N trials in all; goes on where it stopped.",
+)
+@click.option(
+    "--minutes", type=click.FloatRange(0), default=None, metavar="M", help="No trial begins after M minutes."
+)
+@jobs_option
+@reject_options
+@json_option
+def train(tables: TableOptions, options: TrainOptions, as_json: bool) -> None:
+    """Train on operation results as they were visible at --as-of, evaluate on later time, log the run in MLflow.
+
+    \b
+    npsrisk simulate --out world
+    npsrisk train --consignments world/consignments.parquet --outcomes world/outcomes.parquet --register
+    npsrisk train --consignments world/consignments.parquet --outcomes world/outcomes.parquet --trials 20 --minutes 30
+    """
+    from features.batch import report_progress
+    from training.config import read_config
+    from training.runs.train import run_training
+
+    settings = read_settings()
+    config = read_config(options.config)
+    reader = TableReader(tables)
+    with show_progress_bar() as progress:
+        with report_progress(progress, "reading tables"):
+            past = reader.read_tables(config.features.build_record_type())
+        done = run_training(
+            past,
+            as_of=parse_timestamp(options.as_of, "--as-of"),
+            target=options.target,
+            config=config,
+            truth=reader.read_truth(),
+            pseudonyms=create_batch_pseudonyms(),
+            tracking_uri=settings.mlflow_tracking_uri,
+            register=options.register,
+            studies=options.build_diagnostics(settings.state_dir),
+            jobs=options.jobs or count_cores(),
+            progress=progress,
+        )
+    result = {
+        "run_id": done.run_id,
+        "model_uri": done.model_uri,
+        "version": done.version,
+        "metrics": done.metrics,
+    }
+    print_result(result, as_json, done.summarize())
