@@ -28,8 +28,9 @@ from features.history.pseudonyms import Pseudonyms
 from training.data.splits import TEST, TRAIN, VALIDATION
 from training.data.training_set import DataSet, Labels, get_labels_as_of, get_true_labels
 from training.evaluation.ranking import DailyRanking, draw_days
+from training.fitting.fit import fit
 from training.runs.result import TrainingResult
-from training.runs.train import fit, train_model
+from training.runs.train import train_model
 from training.simulation.operation import SimulatedTables, simulate
 
 SHARES = {".1 %": 0.001, "1 %": 0.01, "5 %": 0.05}

@@ -3,7 +3,8 @@
 import numpy as np
 
 from training.config import EvaluationConfig
-from training.evaluation.metrics import ScoredPeriod, evaluate
+from training.evaluation.metrics import evaluate
+from training.evaluation.traffic import ScoredPeriod
 
 QUICK = EvaluationConfig(resamples=40, smallest_slice=5)
 

@@ -106,6 +106,11 @@ def select_current_outcomes(outcomes: pd.DataFrame, by_us: int) -> pd.DataFrame:
     return ordered.drop_duplicates("consignment_id", keep="last")
 
 
+def find_last_visible_time(outcomes: pd.DataFrame) -> datetime:
+    """Give the moment when the last outcome became visible."""
+    return to_datetime(int(compute_visible_us(outcomes).max()))
+
+
 def get_labels_as_of(
     consignment_id: "pd.Series", outcomes: pd.DataFrame, moment: datetime, target: Target
 ) -> Labels:

@@ -23,8 +23,8 @@ from features.config import FeatureConfig
 from features.fitted import FittedParameters
 from features.history.pseudonyms import Pseudonyms
 from training.evaluation.intervals import compute_interval
-from training.evaluation.metrics import ScoredPeriod
 from training.evaluation.ranking import DailyRanking, compute_roc_auc, draw_days
+from training.evaluation.traffic import ScoredPeriod
 
 PROBE_ROWS = 1000
 """Rows of the test period that are described anew from tables cut at their moment."""

@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 
 from training.config import EvaluationConfig
 from training.evaluation.intervals import Estimate, ResampledMetric
-from training.evaluation.metrics import RankedTraffic, ScoredPeriod, SumAbove
+from training.evaluation.metrics import RankedTraffic, SumAbove
 from training.evaluation.selected_labels import (
     Sums,
     add_expectations,
@@ -25,6 +25,7 @@ from training.evaluation.selected_labels import (
     compute_effective_size,
     compute_precision_recall,
 )
+from training.evaluation.traffic import ScoredPeriod
 
 Floats = NDArray[np.float64]
 Bools = NDArray[np.bool_]

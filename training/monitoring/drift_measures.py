@@ -16,7 +16,7 @@ from consignments.records import Target
 from features.spec import Feature
 from models.traffic_profile import MISSING_BIN, ReferenceProfile
 from training.config import EvaluationConfig
-from training.data.training_set import compute_inverse_propensity, get_labels_as_of
+from training.data.training_set import compute_inverse_propensity, find_last_visible_time, get_labels_as_of
 from training.evaluation.intervals import Estimate, compute_interval
 from training.evaluation.ranking import draw_days
 from training.evaluation.selected_labels import divide
@@ -28,7 +28,6 @@ from training.monitoring.traffic_profile import (
     assign_bins,
     find_longest_silence,
 )
-from training.promotion.comparison import find_last_visible_time
 
 Floats = NDArray[np.float64]
 Row = dict[str, float | str]

@@ -15,7 +15,8 @@ from consignments.visibility import US_PER_DAY, get_time_column_us, to_datetime
 from features.config import FeatureConfig
 from features.spec import Feature, Spec
 from models.traffic_profile import ReferenceProfile, SourceActivity
-from training.evaluation.metrics import index_office_days, select_at_capacity
+from training.evaluation.capacity import index_office_days, select_at_capacity
+from training.evaluation.traffic import extract_texts
 
 CHANNEL, OFFICE = "channel", "office"
 MIX = (
@@ -78,10 +79,7 @@ class ScoredTraffic:
 
     def extract_texts(self, column: str) -> NDArray[np.object_]:
         """Give a column of codes, '' where missing or where there is no such column."""
-        if column not in self.frame:
-            return np.full(len(self.frame), "", dtype=object)
-        values = self.frame[column]
-        return values.astype(object).where(values.notna(), "").to_numpy(dtype=object)
+        return extract_texts(self.frame, column)
 
     def group_by_part(self) -> dict[str, NDArray[np.bool_]]:
         """Give the members of each channel and office, as `channel:postal`."""

@@ -20,6 +20,7 @@ from consignments.records import Alert, Consignment, Outcome, Result
 from consignments.tables import to_alerts, to_outcomes
 from consignments.visibility import US_PER_DAY, get_time_column_us, to_datetime
 from models.baselines import RandomOrder
+from training.evaluation.traffic import extract_texts
 from training.policy_replay.observed_history import NO_ROWS
 from training.policy_replay.policies import PolicyChoice
 from training.simulation.context import SimulationContext
@@ -347,14 +348,14 @@ class TabularEnvironment:
         channel = dict.fromkeys(services, "")
         channel |= {name: held.channel for name, held in stage.world.services.items()}
         usual = {"postal": services.index("small_packet"), "air_cargo": services.index("express")}
-        given = zip(_texts(self._now, "service"), _texts(self._now, "channel"), strict=True)
+        given = zip(extract_texts(self._now, "service"), extract_texts(self._now, "channel"), strict=True)
         service = [services.index(name) if name in services else usual[own] for name, own in given]
         held = self._truth.iloc[self._rows]
         result = np.array([RESULTS.index(name) for name in held["result"]])
         powders, others = (
             int(np.flatnonzero(stage.catalogue.powder == powder)[0]) for powder in (True, False)
         )
-        chapters = [code[:2] for code in _texts(self._now, "hs_code")]
+        chapters = [code[:2] for code in extract_texts(self._now, "hs_code")]
         grams = held["quantity_g"] if "quantity_g" in held else pd.Series(np.nan, index=held.index)
         nothing, nowhere = np.zeros(count, dtype=np.int64), np.full(count, NO_INDEX)
         letter, goods = CONCEALMENTS.index("letter"), CONCEALMENTS.index("concealed_in_goods")
@@ -409,15 +410,8 @@ def create_generator(seed: int, consignment_id: str) -> Draws:
 
 def list_offices(frame: pd.DataFrame) -> tuple[str, ...]:
     """Give the office of each arrival; '' where unknown."""
-    return tuple(_texts(frame, "office"))
+    return tuple(extract_texts(frame, "office").tolist())
 
 
 def _text_or_none(value: object) -> str | None:
     return value if isinstance(value, str) else None
-
-
-def _texts(frame: pd.DataFrame, column: str) -> list[str]:
-    if column not in frame:
-        return [""] * len(frame)
-    values: list[str] = frame[column].astype(object).where(frame[column].notna(), "").tolist()
-    return values

@@ -21,6 +21,7 @@ from features.spec import Spec
 from models.risk_model import RiskModel
 from training.config import TrainConfig
 from training.data.training_set import build_data_set, is_positive
+from training.fitting.fit import fit
 from training.policy_replay.checkpoints import CheckpointFile, RecordedChoice, ReplayWeek
 from training.policy_replay.environments import ReplayEnvironment, TrueResults, list_offices
 from training.policy_replay.observed_history import (
@@ -30,7 +31,6 @@ from training.policy_replay.observed_history import (
     select_final_results,
 )
 from training.policy_replay.policies import Policy, PolicyChoice, SelectionContext, check_choices
-from training.runs.train import fit
 
 DAYS_PER_WEEK = 7
 Bools = NDArray[np.bool_]

@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 
 from consignments.errors import BadInput
 from consignments.records import Target
-from consignments.visibility import US_PER_DAY, compute_visible_us, get_time_column_us, to_datetime, to_us
+from consignments.visibility import US_PER_DAY, get_time_column_us, to_us
 from features.batch import BATCH_KEY, Progress, Tables
 from features.history.pseudonyms import Pseudonyms
 from models.batch_scoring import score_table
@@ -26,21 +26,21 @@ from models.bundle import Bundle
 from models.registry import ModelVersion
 from training.config import EvaluationConfig
 from training.data.data_hash import hash_tables
-from training.data.training_set import Labels, compute_inverse_propensity, get_labels_as_of, get_true_labels
-from training.evaluation.intervals import Estimate
-from training.evaluation.metrics import (
-    Evaluation,
-    ScoredPeriod,
-    estimate_difference,
-    evaluate,
-    iterate_slices,
+from training.data.training_set import (
+    Labels,
+    compute_inverse_propensity,
+    find_last_visible_time,
+    get_labels_as_of,
+    get_true_labels,
 )
+from training.evaluation.intervals import Estimate
+from training.evaluation.metrics import Evaluation, estimate_difference, evaluate, iterate_slices
+from training.evaluation.traffic import ScoredPeriod, extract_slices, extract_texts
 from training.evaluation.verdict import format_percent_range
 from training.reporting.html import AREA_METRICS, HEADLINE, create_environment, format_interval, format_metric
 from training.reporting.mlflow_tracking import RunRecord, log_run
 from training.reporting.plots import draw_differences
 from training.runs.artifacts import serialize_table
-from training.runs.train import SLICES, extract_texts
 
 COMPARED = (
     "precision_at_1pct",
@@ -220,15 +220,11 @@ def compare(
     traffic = ScoredPeriod(
         score=scores[0],
         day=get_time_column_us(rows, "received_at") // US_PER_DAY,
-        office=extract_texts(frame, "office", np.flatnonzero(inside)),
+        office=extract_texts(rows, "office"),
         labelled=labels.known,
         positive=labels.positive,
         weight=np.where(labels.known, compute_inverse_propensity(labels.probability), 0.0),
-        slices={
-            kind: extract_texts(rows, column, np.arange(len(rows)))
-            for kind, column in SLICES.items()
-            if column in rows
-        },
+        slices=extract_slices(rows),
     )
     one, other = evaluate(traffic, config), evaluate(traffic.replace_score(scores[1]), config)
     return Comparison(
@@ -280,11 +276,6 @@ def _require_outcomes(tables: Tables) -> pd.DataFrame:
     if tables.outcomes is None:
         raise BadInput("nothing to compare against", expected="--outcomes, or --truth on a simulated world")
     return tables.outcomes
-
-
-def find_last_visible_time(outcomes: pd.DataFrame) -> datetime:
-    """Give the moment when the last outcome became visible."""
-    return to_datetime(int(compute_visible_us(outcomes).max()))
 
 
 def _is_known(estimate: Estimate) -> bool:

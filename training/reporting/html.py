@@ -14,7 +14,8 @@ import numpy as np
 from markupsafe import Markup
 
 from consignments.records import Target
-from training.evaluation.metrics import SHARES, Evaluation
+from training.evaluation.capacity import SHARES
+from training.evaluation.metrics import Evaluation
 from training.evaluation.name_invariance import MAX_LOG_ODDS_CHANGE
 from training.evaluation.off_policy import OffPolicyEstimates
 from training.evaluation.verdict import TARGET_NAMES, EvaluationVerdict, format_percent

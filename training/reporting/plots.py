@@ -16,8 +16,8 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter, LogLocator, MaxNLocator, MultipleLocator, PercentFormatter
 from numpy.typing import NDArray
 
+from training.evaluation.capacity import SHARES
 from training.evaluation.intervals import Estimate
-from training.evaluation.metrics import SHARES
 
 BLUE, ORANGE, GREEN, RED, PURPLE, SKY = "#0072B2", "#E69F00", "#009E73", "#D55E00", "#CC79A7", "#56B4E9"
 GREY, INK = "#8A8F98", "#1F2933"

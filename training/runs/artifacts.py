@@ -25,15 +25,11 @@ from models.bundle import ModelCard, SelfTestExamples, write_bundle
 from models.risk_model import RiskModel
 from models.traffic_profile import ReferenceProfile
 from training.data.splits import VALIDATION
+from training.evaluation.capacity import compute_daily_capacity, select_at_capacity
 from training.evaluation.fairness import COLUMNS as FAIRNESS_COLUMNS
 from training.evaluation.fairness import Row, compute_fairness_rows
 from training.evaluation.leakage import COLUMNS as LEAK_COLUMNS
-from training.evaluation.metrics import (
-    Evaluation,
-    compute_capacity_curve,
-    compute_daily_capacity,
-    select_at_capacity,
-)
+from training.evaluation.metrics import Evaluation, compute_capacity_curve
 from training.evaluation.name_invariance import COLUMNS as NAME_SWAP_COLUMNS
 from training.evaluation.off_policy import COLUMNS as ESTIMATE_COLUMNS
 from training.evaluation.verdict import TARGET_NAMES

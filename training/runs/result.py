@@ -14,9 +14,10 @@ from features.fitted import FittedParameters
 from models.risk_model import RiskModel
 from training.config import TrainConfig
 from training.data.training_set import DataSet
-from training.evaluation.metrics import Evaluation, ScoredPeriod
+from training.evaluation.metrics import Evaluation
 from training.evaluation.name_invariance import Row, find_worst_move
 from training.evaluation.off_policy import OffPolicyEstimates
+from training.evaluation.traffic import ScoredPeriod
 from training.evaluation.verdict import EvaluationVerdict
 from training.fitting.diagnostics import DiagnosticsResult
 

@@ -26,7 +26,7 @@ from training.evaluation.leakage import (
     check_predictive_column,
     get_tables_as_of,
 )
-from training.evaluation.metrics import ScoredPeriod
+from training.evaluation.traffic import ScoredPeriod
 
 ROWS = 200
 CONFIG, FITTED, PSEUDONYMS = FeatureConfig(), FittedParameters.create_empty(), Pseudonyms(BATCH_KEY)

@@ -5,16 +5,14 @@ import pytest
 
 from consignments.errors import UnknownName
 from training.config import EvaluationConfig
+from training.evaluation.capacity import compute_daily_capacity, index_office_days, select_at_capacity
 from training.evaluation.metrics import (
-    ScoredPeriod,
     compute_capacity_curve,
-    compute_daily_capacity,
     escape_metric_name,
     estimate_difference,
     evaluate,
-    index_office_days,
-    select_at_capacity,
 )
+from training.evaluation.traffic import ScoredPeriod
 
 QUICK = EvaluationConfig(resamples=20, smallest_slice=2)
 

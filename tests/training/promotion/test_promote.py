@@ -13,7 +13,7 @@ import pytest
 from consignments.errors import PromotionRefused
 from consignments.records import Outcome
 from consignments.tables import check_frame
-from features.batch import FeatureMatrix, Tables, compute_feature_matrix
+from features.batch import BATCH_KEY, FeatureMatrix, Tables, compute_feature_matrix
 from features.history.pseudonyms import Pseudonyms
 from models.promotion_record import PromotionRecord
 from models.registry import ModelVersion, Registry
@@ -23,7 +23,7 @@ from training.evaluation.verdict import MIN_POSITIVES
 from training.promotion.comparison import compare, log_comparison
 from training.promotion.promote import promote
 from training.runs import train as retraining
-from training.runs.train import BATCH_KEY, RegisteredRun, run_training
+from training.runs.train import RegisteredRun, run_training
 from training.simulation.operation import SimulatedTables, simulate
 from training.simulation.parameters import load_parameters
 

@@ -10,7 +10,7 @@ import pytest
 from mlflow import MlflowClient
 
 from consignments.errors import BadInput
-from features.batch import Tables, compute_feature_matrix
+from features.batch import BATCH_KEY, Tables, compute_feature_matrix
 from features.history.pseudonyms import Pseudonyms
 from models.batch_scoring import score_table
 from models.bundle import load_bundle
@@ -21,7 +21,7 @@ from training.fitting.diagnostics import DiagnosticsOptions
 from training.fitting.rolling_origin import TEXT_SCORE
 from training.fitting.search import SearchBudget
 from training.runs.artifacts import write_run_bundle
-from training.runs.train import BATCH_KEY, find_day_after_last_event, run_training, train_model
+from training.runs.train import find_day_after_last_event, run_training, train_model
 from training.simulation.operation import simulate
 
 # MLflow 3.17 maps its tables with a loader that SQLAlchemy 2.1 will drop, and warns of its own types when imported.
