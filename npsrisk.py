@@ -455,7 +455,7 @@ def compare(
     from consignments.records import Truth
     from training.config import EvaluationConfig
     from training.promotion.comparison import compare as run
-    from training.promotion.comparison import log_comparison, summarize_comparison
+    from training.promotion.comparison_report import log_comparison, summarize_comparison
 
     versions = [open_registry().resolve(name, target=target) for name in (a, b)]
     one, other = (open_registry().fetch_bundle(version) for version in versions)

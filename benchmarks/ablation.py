@@ -25,7 +25,7 @@ from features.spec import Spec
 from models.risk_model import LabelledRows
 from training.config import parse_config
 from training.data.splits import TRAIN
-from training.fitting.ablation import group_features
+from training.fitting.diagnostics import group_features
 from training.fitting.rolling_origin import (
     TEXT_SCORE,
     DetectionRanks,

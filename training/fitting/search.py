@@ -5,7 +5,7 @@ file; a search of the same data and configuration goes on where it stopped.
 """
 
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -13,11 +13,10 @@ from typing import Any
 import msgspec
 import numpy as np
 
-from features.batch import FeatureMatrix
+from features.batch import FeatureMatrix, Progress
 from training.config import TrainConfig
 from training.fitting.rolling_origin import RollingOrigin, evaluate_origins
 
-Progress = Callable[[str, int, int], None]
 SECONDS_PER_MINUTE = 60.0
 
 

@@ -254,7 +254,7 @@ def draw_ablation(rows: Sequence[Mapping[str, Any]]) -> str:
     Parameters
     ----------
     rows : sequence of dict
-        As `training.fitting.ablation.run_ablation` gives them.
+        As `training.fitting.diagnostics.run_ablation` gives them.
     """
     shown = list(rows)[::-1]
     with mpl.rc_context(STYLE):

@@ -114,6 +114,11 @@ class TrainingResult:
         return named
 
     @property
+    def test_matrix_rows(self) -> NDArray[np.int64]:
+        """Rows of the feature matrix that belong to the test period, in the order of the test scores."""
+        return np.searchsorted(self.matrix.rows, self.test_rows)
+
+    @property
     def tags(self) -> dict[str, str]:
         """The tags of the run."""
         return {

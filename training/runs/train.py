@@ -41,8 +41,10 @@ from training.evaluation.verdict import judge_model
 from training.fitting.diagnostics import DiagnosticsOptions, DiagnosticsResult, cut_origins, run_diagnostics
 from training.fitting.fit import FeatureSource, SplitFeatures, fit
 from training.fitting.search import SEARCH_SPACE, search
-from training.runs.artifacts import build_example_consignments, describe_run, write_artifacts
+from training.runs.artifacts import write_artifacts
+from training.runs.input_example import build_example_consignments
 from training.runs.result import EvaluatedModel, TrainingResult
+from training.runs.run_report import describe_run
 
 MODEL = "model"
 """What is judged beside the baselines."""

@@ -14,7 +14,8 @@ from features.config import FeatureConfig
 from features.history.pseudonyms import Pseudonyms
 from models.bundle import Bundle, load_bundle
 from training.config import EvaluationConfig
-from training.promotion.comparison import compare, summarize_comparison
+from training.promotion.comparison import compare
+from training.promotion.comparison_report import summarize_comparison
 
 KEY = Pseudonyms(b"a key of the tests, 32 bytes long")
 SETTINGS = EvaluationConfig(resamples=40, smallest_slice=5)

@@ -20,7 +20,8 @@ from models.registry import ModelVersion, Registry
 from training.config import EvaluationConfig, parse_config
 from training.evaluation.metrics import evaluate
 from training.evaluation.verdict import MIN_POSITIVES
-from training.promotion.comparison import compare, log_comparison
+from training.promotion.comparison import compare
+from training.promotion.comparison_report import log_comparison
 from training.promotion.promote import promote
 from training.runs import train as retraining
 from training.runs.train import RegisteredRun, run_training

@@ -6,7 +6,7 @@ from support.small_model import SPEC
 
 from features.batch import FeatureMatrix
 from features.spec import Feature, Spec
-from training.fitting.ablation import group_features, run_ablation
+from training.fitting.diagnostics import group_features, run_ablation
 from training.fitting.rolling_origin import evaluate_origins
 
 NAMES = ("goods.a", "goods.b", "goods.c", "route.a", "goods.d", *(f"history.sender.r{i}" for i in range(7)))
