@@ -378,7 +378,7 @@ def train(
     from training.config import read_config
     from training.fitting.diagnostics import DiagnosticsOptions
     from training.fitting.search import SearchBudget
-    from training.runs.train import run_training
+    from training.runs.train import RunDestination, TrainingTask, run_training
 
     settings_now = read_settings()
     chosen = read_config(config)
@@ -386,23 +386,17 @@ def train(
     with show_progress_bar() as progress:
         with report_progress(progress, "reading tables"):
             tables = reading.read_tables(consignments, outcomes, alerts, chosen.features.build_record_type())
-        done = run_training(
+        budget = SearchBudget(trials, minutes, settings_now.state_dir / "search.log") if trials else None
+        task = TrainingTask(
             tables,
             as_of=parse_timestamp(as_of, "--as-of"),
             target=target,
             config=chosen,
             truth=reading.read_table(truth, Truth),
-            pseudonyms=create_batch_pseudonyms(),
-            tracking_uri=settings_now.mlflow_tracking_uri,
-            register=register,
-            studies=DiagnosticsOptions(
-                origins,
-                ablation,
-                SearchBudget(trials, minutes, settings_now.state_dir / "search.log") if trials else None,
-            ),
-            jobs=jobs or count_cores(),
-            progress=progress,
+            diagnostics=DiagnosticsOptions(origins, ablation, budget),
         )
+        destination = RunDestination(tracking_uri=settings_now.mlflow_tracking_uri, register=register)
+        done = run_training(task, destination, jobs=jobs or count_cores(), progress=progress)
     result = {
         "run_id": done.run_id,
         "model_uri": done.model_uri,
@@ -453,7 +447,8 @@ def compare(
     npsrisk compare champion challenger --consignments later.parquet --outcomes outcomes.parquet
     """
     from consignments.records import Truth
-    from training.config import EvaluationConfig
+    from training.data.splits import ArrivalWindow
+    from training.promotion.comparison import ComparedTraffic
     from training.promotion.comparison import compare as run
     from training.promotion.comparison_report import log_comparison, summarize_comparison
 
@@ -461,17 +456,12 @@ def compare(
     one, other = (open_registry().fetch_bundle(version) for version in versions)
     reading = TableReader(rejects, strict)
     with show_progress_bar() as progress:
-        found = run(
-            one,
-            other,
+        compared = ComparedTraffic(
             reading.read_tables(consignments, outcomes, alerts, one.config.build_record_type()),
-            create_batch_pseudonyms(),
-            EvaluationConfig(),
-            begins=parse_time(begins, "--from"),
-            ends=parse_time(ends, "--until"),
             truth=reading.read_table(truth, Truth),
-            progress=progress,
+            window=ArrivalWindow(parse_time(begins, "--from"), parse_time(ends, "--until")),
         )
+        found = run(one, other, compared, progress=progress)
     run_id = log_comparison(found, versions[0], versions[1], read_settings().mlflow_tracking_uri)
     result = {"run_id": run_id, "verdict": found.verdict(), "metrics": found.flatten_metrics()}
     print_result(
@@ -522,8 +512,8 @@ def drift(
     \b
     npsrisk drift --consignments week.parquet --history past.parquet --outcomes outcomes.parquet --out drift.html
     """
-    from training.config import EvaluationConfig
-    from training.monitoring.drift import detect_drift
+    from training.data.splits import ArrivalWindow
+    from training.monitoring.drift import MonitoredTraffic, detect_drift
     from training.monitoring.drift_report import log_drift, render_drift, summarize_drift
 
     chosen = resolve_model(model)
@@ -532,17 +522,13 @@ def drift(
     record = bundle.config.build_record_type()
     tables = reading.read_tables(consignments, outcomes, alerts, record)
     with show_progress_bar() as progress:
-        found = detect_drift(
-            bundle,
+        traffic = MonitoredTraffic(
             tables,
-            create_batch_pseudonyms(),
-            EvaluationConfig(),
             history=reading.read_table(history, record),
             reference=reading.read_table(reference, record),
-            begins=parse_time(begins, "--from"),
-            ends=parse_time(ends, "--until"),
-            progress=progress,
+            window=ArrivalWindow(parse_time(begins, "--from"), parse_time(ends, "--until")),
         )
+        found = detect_drift(bundle, traffic, progress=progress)
     page = render_drift(found, chosen.uri)
     out.write_text(page, encoding="utf-8")
     run_id = log_drift(found, page, chosen, read_settings().mlflow_tracking_uri)
@@ -583,16 +569,15 @@ def promote(
     \b
     npsrisk promote 1 --approved-by "duty reviewer" --why "first model of the operation"
     """
+    from training.promotion.promote import Approval
     from training.promotion.promote import promote as run
 
     record = run(
         open_registry(),
         open_registry().resolve(version, target=target),
-        approved_by=approved_by,
-        why=why,
+        Approval(approved_by, why, datetime.now(UTC)),
         comparison=comparison,
         force=force,
-        now=datetime.now(UTC),
     )
     print_result(
         json.loads(record.to_json()),
@@ -809,6 +794,7 @@ def replay(
     from training.policy_replay.experiment import (
         LOOP_CONFIG,
         EnvironmentFactory,
+        ExperimentPlan,
         TabularFactory,
         create_simulated_factory,
         run_experiment,
@@ -841,16 +827,8 @@ def replay(
         target=target,
     )
     with show_progress_bar() as progress:
-        contest = run_experiment(
-            maker,
-            policies or tuple(POLICIES),
-            seeds,
-            settings_of_loop,
-            out / "weeks",
-            config=chosen,
-            jobs=jobs or os.cpu_count() or 1,
-            progress=progress,
-        )
+        plan = ExperimentPlan(maker, policies or tuple(POLICIES), seeds, settings_of_loop, chosen)
+        contest = run_experiment(plan, out / "weeks", jobs=jobs or os.cpu_count() or 1, progress=progress)
     findings = compute_results(contest)
     write_report(findings, contest, out, title=title)
     run_id = log_replay(findings, contest, out, title=title, tracking_uri=read_settings().mlflow_tracking_uri)

@@ -74,7 +74,7 @@ def compute_fairness_rows(
 
     Parameters
     ----------
-    traffic : Traffic
+    traffic : ScoredPeriod
         With slices of the three `KINDS`; one that is not there is left out.
     capacity : int
         Inspections for each office and UTC day.

@@ -88,7 +88,7 @@ def evaluate(traffic: ScoredPeriod, config: EvaluationConfig) -> Evaluation:
 
     Parameters
     ----------
-    traffic : Traffic
+    traffic : ScoredPeriod
     config : EvaluationConfig
 
     Returns
@@ -150,7 +150,7 @@ def compute_capacity_curve(
 
     Parameters
     ----------
-    traffic : Traffic
+    traffic : ScoredPeriod
     shares : float64 array
         Shares of all traffic, 0 to 1.
     config : EvaluationConfig
@@ -173,7 +173,7 @@ def escape_metric_name(value: str) -> str:
 
     Examples
     --------
-    >>> metric_safe("Zürich"), metric_safe("")
+    >>> escape_metric_name("Zürich"), escape_metric_name("")
     ('Z_rich', 'missing')
     """
     return re.sub(r"[^A-Za-z0-9_. -]", "_", value) or "missing"
@@ -184,7 +184,7 @@ class RankedTraffic:
 
     Attributes
     ----------
-    ranking : Ranking
+    ranking : DailyRanking
     draws : float64 array, (1 + resamples, days)
     cuts : dict
         Name of a share of all traffic to its cut.

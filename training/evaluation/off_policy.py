@@ -60,7 +60,7 @@ class LoggedEvidence:
 
     Attributes
     ----------
-    traffic : Traffic
+    traffic : ScoredPeriod
         With a weight for each known result, whoever chose it: the inverse of its probability, logged or estimated.
     lot : float64 array, (n,)
         How many consignments the result of a random inspection stands for, the inverse of its logged probability; 0
@@ -81,7 +81,7 @@ class LoggedEvidence:
 
         Parameters
         ----------
-        traffic : Traffic
+        traffic : ScoredPeriod
             Its score is a probability.
         selected_by : object array of str, (n,)
         logged : float64 array, (n,)
@@ -157,7 +157,7 @@ def estimate_rows(
 
     Parameters
     ----------
-    evidence : Evidence
+    evidence : LoggedEvidence
     config : EvaluationConfig
     truth : bool array, (n,), optional
         Which consignments hold it, on a simulated world.

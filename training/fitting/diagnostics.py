@@ -7,10 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-import pandas as pd
-
 from consignments.errors import BadInput
-from consignments.records import Target
 from features.batch import FeatureMatrix, Progress
 from features.spec import Spec
 from training.config import TrainConfig
@@ -40,7 +37,7 @@ class DiagnosticsOptions:
         Rolling origins of the table of stability; 0: none, unless another study needs them.
     ablation : bool
         Fit without each group of features.
-    search : Budget or None
+    search : SearchBudget or None
         Look for better parameters.
     """
 
@@ -71,17 +68,10 @@ class DiagnosticsResult:
 
 
 def cut_origins(
-    frame: pd.DataFrame,
-    outcomes: pd.DataFrame,
-    data: DataSet,
-    matrix: FeatureMatrix,
-    texts: list[str],
-    config: TrainConfig,
-    target: Target,
-    count: int,
+    data: DataSet, matrix: FeatureMatrix, texts: Sequence[str], config: TrainConfig, count: int
 ) -> list[RollingOrigin]:
-    """Cut the rolling origins, or raise `BadInput` where there is none to look at."""
-    origins = build_rolling_origins(frame, outcomes, data, matrix, texts, config, target, count)
+    """Cut the rolling origins as `build_rolling_origins` does, or raise `BadInput` if there is none to look at."""
+    origins = build_rolling_origins(data, matrix, texts, config, count)
     if not origins:
         raise BadInput(
             "too few finds before the test period for rolling origins",
@@ -94,13 +84,12 @@ def cut_origins(
 def run_diagnostics(
     studies: DiagnosticsOptions,
     origins: list[RollingOrigin],
-    matrix: FeatureMatrix,
     config: TrainConfig,
     progress: Progress | None,
 ) -> DiagnosticsResult:
     """Make the table of stability, and that of the ablation where asked for."""
-    whole = evaluate_origins(origins, matrix, config.model, config.weights)
-    rows = run_ablation(origins, matrix, config, whole, progress) if studies.ablation else []
+    whole = evaluate_origins(origins, config.model, config.weights)
+    rows = run_ablation(origins, config, whole, progress) if studies.ablation else []
     return DiagnosticsResult(build_origin_rows(origins, whole), rows)
 
 
@@ -122,7 +111,6 @@ def group_features(spec: Spec) -> dict[str, list[int]]:
 
 def run_ablation(
     origins: Sequence[RollingOrigin],
-    matrix: FeatureMatrix,
     config: TrainConfig,
     whole: DetectionRanks,
     progress: Progress | None = None,
@@ -131,10 +119,10 @@ def run_ablation(
 
     Parameters
     ----------
-    origins : sequence of Origin
-    matrix : Matrix
+    origins : sequence of RollingOrigin
+        At least one.
     config : TrainConfig
-    whole : Found
+    whole : DetectionRanks
         With all features.
     progress : callable, optional
 
@@ -145,9 +133,9 @@ def run_ablation(
         (what recall loses, likewise), the most valuable first.
     """
     rows = []
-    groups = group_features(matrix.spec)
+    groups = group_features(origins[0].spec)
     for done, (group, columns) in enumerate(groups.items()):
-        without = evaluate_origins(origins, matrix, config.model, config.weights, without=columns)
+        without = evaluate_origins(origins, config.model, config.weights, without=columns)
         worth, recall = estimate_gain(whole, without), estimate_gain(whole, without, "at_1pct")
         rows.append(
             {

@@ -6,7 +6,6 @@ When the trees stop and how scores are calibrated is learnt from validation; the
 from typing import NamedTuple, Protocol
 
 import numpy as np
-import pandas as pd
 from numpy.typing import NDArray
 
 from consignments.records import Consignment
@@ -47,33 +46,31 @@ class FitResult(NamedTuple):
 
 
 def fit(
-    frame: pd.DataFrame,
     data: DataSet,
     source: FeatureSource,
     config: TrainConfig,
-    progress: Progress | None = None,
     jobs: int = 1,
+    progress: Progress | None = None,
 ) -> FitResult:
     """Learn the features' learnt part, then trees, calibration and bands.
 
     Parameters
     ----------
-    frame : DataFrame, (n rows)
-        The consignments; `received_at` and `channel` suffice.
     data : DataSet
-        Of the same rows.
+        Of its consignments `received_at` and `channel` suffice.
     source : FeatureSource
+        Of the same rows.
     config : TrainConfig
-    progress : callable, optional
     jobs : int
         Threads that grow trees; any number gives the same model.
+    progress : callable, optional
     """
     # What features learn, they learn from the training fold; its own rows get the score of words out of fold.
     with report_progress(progress, "learning words"):
-        fitted, text_scores = _learn_features(frame, data, source, config)
+        fitted, text_scores = _learn_features(data, source, config)
     # Rows only for what is fitted, calibrated or tested on.
     matrix = source.build_matrix(fitted, data.keep)
-    parts = SplitFeatures(frame, data, matrix)
+    parts = SplitFeatures(data, matrix)
     matrix.X[parts.select_fitting_rows(TRAIN), matrix.spec.get_column(TEXT_SCORE)] = text_scores
     # Trees from training, stopped by validation; then calibrated on validation as if nobody had selected.
     return FitResult(fitted, matrix, _fit_model(parts, config, jobs, progress))
@@ -82,8 +79,9 @@ def fit(
 class SplitFeatures:
     """The feature rows with what belongs to them, by part of the split."""
 
-    def __init__(self, frame: pd.DataFrame, data: DataSet, matrix: FeatureMatrix) -> None:
-        self.frame, self.data, self.X, self.spec = frame, data, matrix.X, matrix.spec
+    def __init__(self, data: DataSet, matrix: FeatureMatrix) -> None:
+        self.data, self.X, self.spec = data, matrix.X, matrix.spec
+        self.frame = data.observed.consignments
         self._rows = matrix.rows
         self._part = data.part[matrix.rows]
         self.known = data.labels.known[matrix.rows]
@@ -93,8 +91,8 @@ class SplitFeatures:
         self.weight = data.weight[matrix.rows]
         self.background = data.background[matrix.rows]
         self.stands_for = data.traffic_weight[matrix.rows]
-        self.day = get_time_column_us(frame, "received_at")[matrix.rows] // US_PER_DAY
-        self._channels = extract_texts(frame, "channel", matrix.rows)
+        self.day = get_time_column_us(self.frame, "received_at")[matrix.rows] // US_PER_DAY
+        self._channels = extract_texts(self.frame, "channel", matrix.rows)
 
     def select_part(self, part: int) -> Bools:
         """Feature rows of a part."""
@@ -137,7 +135,7 @@ class SplitFeatures:
 
 
 def _learn_features(
-    frame: pd.DataFrame, data: DataSet, source: FeatureSource, config: TrainConfig
+    data: DataSet, source: FeatureSource, config: TrainConfig
 ) -> tuple[FittedParameters, NDArray[np.float32]]:
     """Fit the learnt part of the features, and score the training rows' words out of fold."""
     rows = np.flatnonzero(data.select_fitting_rows(TRAIN))
@@ -145,7 +143,7 @@ def _learn_features(
     labels, weights = data.labels.positive[rows].astype(np.int8), data.weight[rows]
     fitted = fit_features(records, config.features, labels, weights)
     texts = np.array([get_goods_text(record) for record in records], dtype=object)
-    received = get_time_column_us(frame, "received_at")[rows]
+    received = get_time_column_us(data.observed.consignments, "received_at")[rows]
     return fitted, compute_text_scores(texts, data.labels.positive[rows], weights, received)
 
 

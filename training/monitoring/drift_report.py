@@ -102,7 +102,7 @@ def log_drift(drift: Drift, page: str, model: ModelVersion, tracking_uri: str) -
     drift : Drift
     page : str
         From `render_drift`.
-    model : Version
+    model : ModelVersion
     tracking_uri : str
 
     Returns

@@ -103,11 +103,11 @@ def build_traffic_profile(
 
     Parameters
     ----------
-    seen : Seen
+    seen : ScoredTraffic
         At least one consignment.
     capacity : int
         Inspections for each office and UTC day.
-    like : Reference, optional
+    like : ReferenceProfile, optional
         Take its edges; default: edges of this traffic.
     """
     channel, first, last = seen.extract_texts(CHANNEL), int(seen.day.min()), int(seen.day.max())
@@ -148,8 +148,8 @@ def compute_bin_edges(feature: Feature, values: NDArray[np.float32]) -> list[flo
 
     Examples
     --------
-    >>> edges_of(Feature("a.b", "count", "c", "D"), np.array([1, 3, 3, np.nan], dtype=np.float32))
-    [1.0, 2.0, 3.0000002384185791]
+    >>> compute_bin_edges(Feature("a.b", "count", "c", "D"), np.array([1, 3, 3, np.nan], dtype=np.float32))
+    [1.0, 2.0, 3.000000238418579]
     """
     if feature.unit == "code":
         return [code + 0.5 for code in range(MAX_SEPARATE_CODES + 1)]
@@ -183,7 +183,7 @@ def find_longest_silence(days: Ints, first: int, last: int) -> int:
 
     Examples
     --------
-    >>> longest_silence(np.array([3, 4, 8]), 1, 9)
+    >>> find_longest_silence(np.array([3, 4, 8]), 1, 9)
     3
     """
     heard = np.unique(days)

@@ -19,6 +19,7 @@ from consignments.errors import BadInput
 from consignments.records import Alert, Consignment, Outcome, Result
 from consignments.tables import to_alerts, to_outcomes
 from consignments.visibility import US_PER_DAY, get_time_column_us, to_datetime
+from features.batch import Tables
 from models.baselines import RandomOrder
 from training.evaluation.traffic import extract_texts
 from training.policy_replay.observed_history import NO_ROWS
@@ -100,7 +101,7 @@ class SimulatedEnvironment:
 
     Parameters
     ----------
-    world : World
+    world : SimulationParameters
     days, per_day : int
     prevalence : str
     seed : int
@@ -213,10 +214,10 @@ class TabularEnvironment:
 
     Parameters
     ----------
-    consignments, truth : DataFrame
+    tables : Tables
         Of a consignment with several versions the last one of the round in which it first came is replayed: it is
         what was there to decide on when the list was drawn up.
-    outcomes, alerts : DataFrame, optional
+    truth : DataFrame
     seed : int
     round_days : int
         Days between two lists.
@@ -226,17 +227,15 @@ class TabularEnvironment:
 
     def __init__(
         self,
-        consignments: pd.DataFrame,
+        tables: Tables,
         truth: pd.DataFrame,
-        outcomes: pd.DataFrame | None = None,
-        alerts: pd.DataFrame | None = None,
         *,
         seed: int,
         round_days: int = 1,
         share: float | None = None,
     ) -> None:
         self._share = share
-        frame = _select_versions(consignments, round_days)
+        frame = _select_versions(tables.consignments, round_days)
         frame = frame.drop(columns=["sequence", "cancelled_sequence"], errors="ignore")
         received = get_time_column_us(frame, "received_at")
         order = np.lexsort([frame["consignment_id"].to_numpy(), received])
@@ -255,9 +254,9 @@ class TabularEnvironment:
                 got=f"{int(self._truth['result'].isna().sum()):,} consignments without one",
                 expected="a row for every consignment",
             )
-        self._alerts = [] if alerts is None else to_alerts(alerts)
+        self._alerts = [] if tables.alerts is None else to_alerts(tables.alerts)
         self._recorded: dict[str, list[Outcome]] = {}
-        for outcome in [] if outcomes is None else to_outcomes(outcomes):
+        for outcome in [] if tables.outcomes is None else to_outcomes(tables.outcomes):
             self._recorded.setdefault(outcome.consignment_id, []).append(outcome)
         self._stage = SimulationContext.build(load_parameters(), load_parameters().get_preset("enriched"), 1)
         self._openings = InspectionSimulator(self._stage)

@@ -67,8 +67,8 @@ def write_report(findings: ReplayResults, contest: Experiment, folder: Path, *, 
 
     Parameters
     ----------
-    findings : Findings
-    contest : Contest
+    findings : ReplayResults
+    contest : Experiment
     folder : Path
     title : str
     """
@@ -139,7 +139,7 @@ def format_count(value: Any) -> str:
 
     Examples
     --------
-    >>> plain(1234), plain(12.5), plain(12.0), plain(float("nan"))
+    >>> format_count(1234), format_count(12.5), format_count(12.0), format_count(float("nan"))
     ('1,234', '12.5', '12', '–')
     """
     if not np.isfinite(value):
@@ -154,8 +154,8 @@ def log_replay(
 
     Parameters
     ----------
-    findings : Findings
-    contest : Contest
+    findings : ReplayResults
+    contest : Experiment
     folder : Path
         Where the report was written.
     title : str

@@ -13,13 +13,14 @@ from numpy.typing import NDArray
 
 from consignments.errors import BadInput
 from consignments.records import Target
-from consignments.visibility import US_PER_DAY, get_time_column_us, to_us
+from consignments.visibility import US_PER_DAY, get_time_column_us
 from features.batch import BATCH_KEY, Progress, Tables
 from features.history.pseudonyms import Pseudonyms
 from models.batch_scoring import score_table
 from models.bundle import Bundle
 from training.config import EvaluationConfig
 from training.data.data_hash import hash_tables
+from training.data.splits import ALL_ARRIVALS, ArrivalWindow
 from training.data.training_set import (
     Labels,
     compute_inverse_propensity,
@@ -132,16 +133,30 @@ class Comparison:
         return differences | sides | {f"compared/{name}": float(count) for name, count in counts.items()}
 
 
+@dataclass(frozen=True)
+class ComparedTraffic:
+    """The consignments on which two models are compared, and what is known of them.
+
+    Attributes
+    ----------
+    tables : Tables
+        Consignments (all of them join the history), outcomes and alerts.
+    truth : DataFrame, optional
+        Of a simulated world, in place of the outcomes.
+    window : ArrivalWindow
+        The arrivals that are compared. Default: from when on neither model has learnt of them.
+    """
+
+    tables: Tables
+    truth: pd.DataFrame | None = None
+    window: ArrivalWindow = ALL_ARRIVALS
+
+
 def compare(
     a: Bundle,
     b: Bundle,
-    tables: Tables,
-    pseudonyms: Pseudonyms | None = None,
+    compared: ComparedTraffic,
     config: EvaluationConfig | None = None,
-    *,
-    begins: datetime | None = None,
-    ends: datetime | None = None,
-    truth: pd.DataFrame | None = None,
     progress: Progress | None = None,
 ) -> Comparison:
     """Compare two models on the same consignments.
@@ -150,14 +165,9 @@ def compare(
     ----------
     a, b : Bundle
         Of one target; `b` is the one that might replace `a`.
-    tables : Tables
-        Consignments (all of them join the history), outcomes and alerts.
-    pseudonyms : Pseudonyms, optional
+    compared : ComparedTraffic
     config : EvaluationConfig, optional
-    begins, ends : datetime, optional
-        Arrivals from `begins` until `ends` are compared; default: from when on neither model has learnt of them.
-    truth : DataFrame, optional
-        Of a simulated world, in place of the outcomes.
+    progress : callable, optional
 
     Raises
     ------
@@ -170,22 +180,12 @@ def compare(
             got=f"{a.card.target} and {b.card.target}",
             expected="one target",
         )
-    pseudonyms, config = pseudonyms or Pseudonyms(BATCH_KEY), config or EvaluationConfig()
-    target: Target = a.card.target
+    config, tables, truth = config or EvaluationConfig(), compared.tables, compared.truth
     frame = tables.consignments
-    begins = _resolve_begin(a, b, begins)
-    inside = _select_period(frame, begins, ends)
+    begins = _resolve_begin(a, b, compared.window.begins)
+    inside = _select_period(frame, ArrivalWindow(begins, compared.window.ends))
     rows = frame.loc[inside]
-    labels = (
-        get_true_labels(rows["consignment_id"], truth, target)
-        if truth is not None
-        else get_labels_as_of(
-            rows["consignment_id"],
-            _require_outcomes(tables),
-            find_last_visible_time(_require_outcomes(tables)),
-            target,
-        )
-    )
+    labels = _read_labels(rows["consignment_id"], compared, a.card.target)
     if not labels.known.any():
         raise BadInput(
             "no result of any consignment of the period is known",
@@ -200,7 +200,7 @@ def compare(
         "truth": truth,
     }
     scores = [
-        score_table(bundle, given, pseudonyms, history=frame.loc[~inside], progress=progress)[
+        score_table(bundle, given, Pseudonyms(BATCH_KEY), history=frame.loc[~inside], progress=progress)[
             "score"
         ].to_numpy(np.float64)
         for bundle in (a, b)
@@ -245,11 +245,9 @@ def _resolve_begin(a: Bundle, b: Bundle, begins: datetime | None) -> datetime:
     return unseen if begins is None else begins
 
 
-def _select_period(frame: pd.DataFrame, begins: datetime, ends: datetime | None) -> NDArray[np.bool_]:
-    received = get_time_column_us(frame, "received_at")
-    inside: NDArray[np.bool_] = received >= to_us(begins)
-    if ends is not None:
-        inside &= received < to_us(ends)
+def _select_period(frame: pd.DataFrame, window: ArrivalWindow) -> NDArray[np.bool_]:
+    begins, ends = window
+    inside = window.select(get_time_column_us(frame, "received_at"))
     if not inside.any():
         raise BadInput(
             "no consignment was received in the period",
@@ -258,6 +256,14 @@ def _select_period(frame: pd.DataFrame, begins: datetime, ends: datetime | None)
             todo="give later consignments, or choose another period with --from and --until",
         )
     return inside
+
+
+def _read_labels(consignment_id: "pd.Series", compared: ComparedTraffic, target: Target) -> Labels:
+    """Read the truth, or else what the last outcomes say."""
+    if compared.truth is not None:
+        return get_true_labels(consignment_id, compared.truth, target)
+    outcomes = _require_outcomes(compared.tables)
+    return get_labels_as_of(consignment_id, outcomes, find_last_visible_time(outcomes), target)
 
 
 def _require_outcomes(tables: Tables) -> pd.DataFrame:

@@ -107,7 +107,7 @@ def format_difference(value: float, metric: str) -> str:
 
     Examples
     --------
-    >>> gained_text(0.0471, "precision_at_1pct"), gained_text(-0.0179, "roc_auc"), gained_text(float("nan"), "roc_auc")
+    >>> format_difference(0.0471, "precision_at_1pct"), format_difference(-0.0179, "roc_auc"), format_difference(float("nan"), "roc_auc")
     ('+4.7 points', '-0.018', '–')
     """
     if not np.isfinite(value):

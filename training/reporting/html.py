@@ -34,7 +34,7 @@ def format_figure(value: Any) -> str:
 
     Examples
     --------
-    >>> figure_text(0.1234), figure_text(0.00042), figure_text(2e-306), figure_text(1234), figure_text(float("nan"))
+    >>> format_figure(0.1234), format_figure(0.00042), format_figure(2e-306), format_figure(1234), format_figure(float("nan"))
     ('12.3 %', '0.042 %', '0.0 %', '1,234', '–')
     """
     if isinstance(value, bool) or value is None:
@@ -55,7 +55,7 @@ def format_metric(value: float, metric: str) -> str:
 
     Examples
     --------
-    >>> named_text(0.9081, "roc_auc"), named_text(0.9081, "recall_at_1pct")
+    >>> format_metric(0.9081, "roc_auc"), format_metric(0.9081, "recall_at_1pct")
     ('0.908', '90.8 %')
     """
     return f"{value:.3f}" if metric in AREA_METRICS and np.isfinite(value) else format_figure(value)
@@ -66,7 +66,7 @@ def format_number(value: Any) -> str:
 
     Examples
     --------
-    >>> number_text(1234.56), number_text(19.0), number_text(float("nan"))
+    >>> format_number(1234.56), format_number(19.0), format_number(float("nan"))
     ('1,234.6', '19', '–')
     """
     if isinstance(value, float) and np.isfinite(value):
@@ -79,7 +79,7 @@ def format_interval(low: str, high: str) -> str:
 
     Examples
     --------
-    >>> between("1 %", "2 %"), between("–", "–")
+    >>> format_interval("1 %", "2 %"), format_interval("–", "–")
     ('1 % to 2 %', '–')
     """
     return low if low == high == "–" else f"{low} to {high}"
@@ -90,7 +90,7 @@ def format_decimal(value: Any) -> str:
 
     Examples
     --------
-    >>> decimal_text(0.12345), decimal_text(1234.5), decimal_text(float("nan"))
+    >>> format_decimal(0.12345), format_decimal(1234.5), format_decimal(float("nan"))
     ('0.123', '1,234', '–')
     """
     if not np.isfinite(float(value)):

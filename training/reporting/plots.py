@@ -86,8 +86,8 @@ def draw_capacity(
     ----------
     shares : float64 array
         Capacities, as shares of all traffic.
-    model : Curve
-    baselines : sequence of Curve
+    model : CapacityCurve
+    baselines : sequence of CapacityCurve
     judged_by : str
         What the labels are, for the titles.
 

@@ -16,7 +16,7 @@ def serialize_table(rows: Sequence[Mapping[str, Any]], columns: Sequence[str] = 
 
     Examples
     --------
-    >>> table_json([{"metric": "roc_auc", "value": 0.5}, {"metric": "recall", "value": float("nan")}])
+    >>> serialize_table([{"metric": "roc_auc", "value": 0.5}, {"metric": "recall", "value": float("nan")}])
     '{"columns":["metric","value"],"data":[["roc_auc",0.5],["recall",null]]}'
     """
     columns = list(dict.fromkeys([*columns, *(name for row in rows for name in row)]))

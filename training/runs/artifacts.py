@@ -66,7 +66,7 @@ def write_artifacts(trained: TrainingResult, tables: Tables, folder: Path) -> No
 
     Parameters
     ----------
-    trained : Trained
+    trained : TrainingResult
     tables : Tables
         What it was trained on.
     folder : Path

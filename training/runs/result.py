@@ -30,7 +30,7 @@ class EvaluatedModel:
 
     Attributes
     ----------
-    traffic : Traffic
+    traffic : ScoredPeriod
         Under the model's score.
     model : Evaluation
     baselines : mapping
@@ -56,26 +56,26 @@ class TrainingResult:
     config : TrainConfig
     data : DataSet
     data_sha256 : str
-    fitted : Fitted
+    fitted : FittedParameters
         The learnt part of the features.
     model : RiskModel
-    matrix : Matrix
+    matrix : FeatureMatrix
         Feature rows of all that was fitted, calibrated and tested on; `matrix.rows` are positions in the table.
     test_rows : int64 array, (t,)
         Positions of the test period's consignments in the table.
     test_scores : float64 array, (t,)
-    test : Judged
+    test : EvaluatedModel
         By what was found, corrected for how the opened ones were chosen.
-    truth : Judged or None
+    truth : EvaluatedModel or None
         By the truth of a simulated world.
-    estimates : Estimates
+    estimates : OffPolicyEstimates
         What the model would find at capacity, estimated in three ways (`training.evaluation.off_policy`).
     name_swaps : list of dict
         How far names of another language move the score, as `training.evaluation.name_invariance` measures it.
     leaks : list of dict
         Whether anything from later leaked in, as `training.evaluation.leakage` looks for it.
-    verdict : Verdict
-    studied : Studied
+    verdict : EvaluationVerdict
+    studied : DiagnosticsResult
         Rolling origins, ablation and search, where asked for.
     """
 

@@ -75,7 +75,7 @@ class RunReport:
     as_of : datetime
     facts : mapping
         Short facts of the head of the page: data hash, code version, ….
-    verdict : Verdict
+    verdict : EvaluationVerdict
     model : Evaluation
     baselines : mapping
         Name to evaluation, of the same traffic.
@@ -83,7 +83,7 @@ class RunReport:
         The same against the truth of a simulated world, where there is one.
     pictures : mapping
         Name to SVG.
-    estimates : Estimates
+    estimates : OffPolicyEstimates
     data, split, examples, features, fairness, name_swaps, leaks, origins, ablation, trials : sequence of rows
     config : mapping
         Every setting.

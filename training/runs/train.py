@@ -6,10 +6,11 @@ also writes the artifacts, logs the run and registers the version.
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from pathlib import Path
 from tempfile import TemporaryDirectory
+from typing import NamedTuple
 
 import msgspec
 import numpy as np
@@ -17,19 +18,18 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from consignments.errors import BadInput
-from consignments.records import Consignment, Target
-from consignments.tables import to_consignments
+from consignments.records import Target
 from consignments.visibility import NO_TIME, compute_visible_us, get_time_column_us, to_datetime
-from features.batch import BATCH_KEY, FeatureMatrix, Progress, Tables, compute_feature_matrix, report_progress
+from features.batch import FeatureMatrix, Progress, Tables, report_progress
 from features.fitted import FittedParameters
-from features.history.pseudonyms import Pseudonyms
 from features.normalization.normal_forms import get_goods_text
 from models.baselines import fit_baselines
 from models.risk_model import RiskModel
 from training.config import TrainConfig
 from training.data.data_hash import hash_tables
 from training.data.splits import TEST, TRAIN, VALIDATION, truncate_to_day
-from training.data.training_set import DataSet, Labels, build_data_set, get_true_labels
+from training.data.table_features import TableFeatures
+from training.data.training_set import DataSet, Labels, ObservedTables, build_data_set, get_true_labels
 from training.evaluation.capacity import compute_daily_capacity
 from training.evaluation.fairness import CONSIGNEE, classify_consignee
 from training.evaluation.leakage import check_leakage
@@ -53,12 +53,57 @@ Floats = NDArray[np.float64]
 
 
 @dataclass(frozen=True)
+class TrainingTask:
+    """What is trained: on which tables, as of when, for which target, with which settings.
+
+    Attributes
+    ----------
+    tables : Tables
+        Consignments, outcomes, alerts.
+    as_of : datetime, optional
+        Arrivals from then on and outcomes that became visible later do not exist. Default: the midnight after the last
+        event of the tables.
+    target : {"nps", "controlled_drug", "any_offence"}
+    config : TrainConfig
+    truth : DataFrame, optional
+        Of a simulated world; it judges, and takes no part in training.
+    diagnostics : DiagnosticsOptions
+        What else to look into: rolling origins, ablation, search. Default: nothing.
+    """
+
+    tables: Tables
+    as_of: datetime | None = None
+    target: Target = "nps"
+    config: TrainConfig = field(default_factory=TrainConfig)
+    truth: pd.DataFrame | None = None
+    diagnostics: DiagnosticsOptions = field(default_factory=DiagnosticsOptions)
+
+
+class RunDestination(NamedTuple):
+    """Where a run is kept.
+
+    Attributes
+    ----------
+    out_dir : Path, optional
+        Where the artifacts are kept; a new or an empty folder. Default: only in the store.
+    tracking_uri : str, optional
+        MLflow store; without one nothing is logged.
+    register : bool
+        Also register the model; needs a store.
+    """
+
+    out_dir: Path | None = None
+    tracking_uri: str | None = None
+    register: bool = False
+
+
+@dataclass(frozen=True)
 class RegisteredRun:
     """A logged run.
 
     Attributes
     ----------
-    trained : Trained
+    trained : TrainingResult
     run_id : str or None
         None where no store was given.
     model_uri, version : str or None
@@ -96,85 +141,38 @@ class RegisteredRun:
 
 
 def run_training(
-    tables: Tables,
-    *,
-    as_of: datetime | None = None,
-    target: Target = "nps",
-    config: TrainConfig | None = None,
-    truth: pd.DataFrame | None = None,
-    pseudonyms: Pseudonyms | None = None,
-    out_dir: Path | None = None,
-    tracking_uri: str | None = None,
-    register: bool = False,
-    jobs: int = 1,
-    studies: DiagnosticsOptions | None = None,
-    progress: Progress | None = None,
+    task: TrainingTask, destination: RunDestination, jobs: int = 1, progress: Progress | None = None
 ) -> RegisteredRun:
     """Train, write the artifacts, log the run, register the version.
 
     Parameters
     ----------
-    tables, as_of, target, config, truth, pseudonyms, jobs, studies, progress
+    task, jobs, progress
         See `train_model`.
-    out_dir : Path, optional
-        Where the artifacts are kept; a new or an empty folder. Default: only in the store.
-    tracking_uri : str, optional
-        MLflow store; without one nothing is logged.
-    register : bool
-        Also register the model; needs a store.
+    destination : RunDestination
     """
-    trained = train_model(
-        tables,
-        as_of=as_of,
-        target=target,
-        config=config,
-        truth=truth,
-        pseudonyms=pseudonyms,
-        jobs=jobs,
-        studies=studies,
-        progress=progress,
-    )
+    trained = train_model(task, jobs, progress)
     with TemporaryDirectory() as spare:
-        folder = Path(spare) / "run" if out_dir is None else out_dir
+        folder = Path(spare) / "run" if destination.out_dir is None else destination.out_dir
         with report_progress(progress, "writing page and bundle"):
-            write_artifacts(trained, tables, folder)
-        if tracking_uri is None:
+            write_artifacts(trained, task.tables, folder)
+        if destination.tracking_uri is None:
             return RegisteredRun(trained, None, None, None)
         with report_progress(progress, "logging the run"):
-            return _log_and_register(trained, tables, folder, tracking_uri, register)
+            return _log_and_register(
+                trained, task.tables, folder, destination.tracking_uri, destination.register
+            )
 
 
-def train_model(
-    tables: Tables,
-    *,
-    as_of: datetime | None = None,
-    target: Target = "nps",
-    config: TrainConfig | None = None,
-    truth: pd.DataFrame | None = None,
-    pseudonyms: Pseudonyms | None = None,
-    jobs: int = 1,
-    studies: DiagnosticsOptions | None = None,
-    progress: Progress | None = None,
-) -> TrainingResult:
+def train_model(task: TrainingTask, jobs: int = 1, progress: Progress | None = None) -> TrainingResult:
     """Train a model on operation results as they were visible at a date, and judge it on later time.
 
     Parameters
     ----------
-    tables : Tables
-        Consignments, outcomes, alerts.
-    as_of : datetime, optional
-        Arrivals from then on and outcomes that became visible later do not exist. Default: the midnight after the last
-        event of the tables.
-    target : {"nps", "controlled_drug", "any_offence"}
-    config : TrainConfig, optional
-    truth : DataFrame, optional
-        Of a simulated world; it judges, and takes no part in training.
-    pseudonyms : Pseudonyms, optional
+    task : TrainingTask
     jobs : int
         Processes that describe consignments, and threads that grow trees; any number gives the same model, to the last
         byte of its bundle.
-    studies : Studies, optional
-        What else to look into: rolling origins, ablation, search. Default: nothing.
     progress : callable, optional
 
     Raises
@@ -182,36 +180,37 @@ def train_model(
     BadInput
         Where the tables hold too little to train or to judge on.
     """
-    config = config or TrainConfig()
-    frame, outcomes = tables.consignments, _require_outcomes(tables)
-    as_of = as_of or find_day_after_last_event(tables)
-
-    studies, studied = studies or DiagnosticsOptions(), DiagnosticsResult()
-    pseudonyms = pseudonyms or Pseudonyms(BATCH_KEY)
+    config, tables, target = task.config, task.tables, task.target
+    observed = ObservedTables(
+        tables.consignments, _require_outcomes(tables), task.as_of or find_day_after_last_event(tables)
+    )
+    as_of, studied = observed.as_of, DiagnosticsResult()
     with report_progress(progress, "reading labels"):
-        digest = hash_tables({"consignments": frame, "outcomes": outcomes, "alerts": tables.alerts})
+        digest = hash_tables(
+            {"consignments": tables.consignments, "outcomes": tables.outcomes, "alerts": tables.alerts}
+        )
         # Who has a label, as of when, and what each row counts.
-        data = _build_data_set(frame, outcomes, as_of, target, config)
-    source = _TableFeatures(tables, as_of, config, pseudonyms, jobs, progress)
-    fitted, matrix, model = fit(frame, data, source, config, progress, jobs)
-    if studies.count:
+        data = build_data_set(observed, target, config)
+    source = TableFeatures(tables, config.features, as_of, jobs, progress)
+    fitted, matrix, model = fit(data, source, config, jobs, progress)
+    if task.diagnostics.count:
         texts = [get_goods_text(record) for record in source.get_records(_locate_fitting_rows(data, matrix))]
-        origins = cut_origins(frame, outcomes, data, matrix, texts, config, target, studies.count)
-        if studies.search is not None:
+        origins = cut_origins(data, matrix, texts, config, task.diagnostics.count)
+        if task.diagnostics.search is not None:
             name = f"{target} {as_of:%Y-%m-%d} {digest[:16]} {config.digest()[:16]}"
-            found = search(origins, matrix, config, studies.search, name=name, progress=progress)
+            found = search(origins, config, task.diagnostics.search, name=name, progress=progress)
             config, studied = found.config, DiagnosticsResult(trials=found.trials)
-            data = _build_data_set(frame, outcomes, as_of, target, config)
-            fitted, matrix, model = fit(frame, data, source, config, progress, jobs)
-        studied = replace(run_diagnostics(studies, origins, matrix, config, progress), trials=studied.trials)
+            data = build_data_set(observed, target, config)
+            fitted, matrix, model = fit(data, source, config, jobs, progress)
+        studied = replace(run_diagnostics(task.diagnostics, origins, config, progress), trials=studied.trials)
     # The test period judges: all its traffic, opened or not, the model beside its baselines.
-    parts = SplitFeatures(frame, data, matrix)
+    parts = SplitFeatures(data, matrix)
     with report_progress(progress, "fitting baselines"):
         scores = _score_baselines(parts, config)
     test = _evaluate_test(parts, model, scores, config, progress)
     by_truth = None
-    if truth is not None:
-        labels = get_true_labels(frame["consignment_id"], truth, target)
+    if task.truth is not None:
+        labels = get_true_labels(tables.consignments["consignment_id"], task.truth, target)
         weight = labels.known[parts.locate_rows(TEST)].astype(np.float64)
         traffic = _build_test_period(parts, test.traffic.score, labels, weight)
         by_truth = _evaluate_all(traffic, scores, _keep_capacity(config, test.traffic), progress)
@@ -219,9 +218,7 @@ def train_model(
         estimates = _estimate_off_policy(parts, test, by_truth, config)
     with report_progress(progress, "swapping names"):
         name_swaps = _swap_names(parts, source, model, fitted, config)
-    leaks = check_leakage(
-        tables, parts.test_matrix, test.traffic, config.features, fitted, pseudonyms, jobs, progress
-    )
+    leaks = check_leakage(source, parts.test_matrix, test.traffic, fitted)
     return TrainingResult(
         target=target,
         as_of=as_of,
@@ -249,55 +246,10 @@ def train_model(
     )
 
 
-def _build_data_set(
-    frame: pd.DataFrame, outcomes: pd.DataFrame, as_of: datetime, target: Target, config: TrainConfig
-) -> DataSet:
-    return build_data_set(
-        frame,
-        outcomes,
-        as_of=as_of,
-        target=target,
-        split=config.split,
-        weights=config.weights,
-        seed=config.model.seed,
-    )
-
-
 def _locate_fitting_rows(data: DataSet, matrix: FeatureMatrix) -> NDArray[np.int64]:
     """Positions of the matrix's rows of training and validation, in their order."""
     rows: NDArray[np.int64] = matrix.rows[np.isin(data.part[matrix.rows], (TRAIN, VALIDATION))]
     return rows
-
-
-class _TableFeatures:
-    """Features of whole tables: one pass over all events in their order."""
-
-    def __init__(
-        self,
-        tables: Tables,
-        as_of: datetime,
-        config: TrainConfig,
-        pseudonyms: Pseudonyms,
-        jobs: int,
-        progress: Progress | None,
-    ) -> None:
-        self._tables, self._as_of, self._config = tables, as_of, config.features
-        self._pseudonyms, self._jobs, self._progress = pseudonyms, jobs, progress
-
-    def get_records(self, rows: NDArray[np.int64]) -> list[Consignment]:
-        return to_consignments(self._tables.consignments.iloc[rows], self._config.build_record_type())
-
-    def build_matrix(self, fitted: FittedParameters, keep: Bools) -> FeatureMatrix:
-        return compute_feature_matrix(
-            self._tables,
-            self._config,
-            fitted,
-            self._pseudonyms,
-            keep=keep,
-            as_of=pd.Timestamp(self._as_of),
-            jobs=self._jobs,
-            progress=self._progress,
-        )
 
 
 def find_day_after_last_event(tables: Tables) -> datetime:

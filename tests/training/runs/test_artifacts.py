@@ -12,7 +12,7 @@ from training.fitting.search import SearchBudget
 from training.reporting.html import MAX_PAGE_BYTES
 from training.runs.artifacts import write_artifacts
 from training.runs.run_report import compute_feature_importance, describe_run
-from training.runs.train import train_model
+from training.runs.train import TrainingTask, train_model
 from training.simulation.operation import simulate
 
 CONFIG = parse_config(
@@ -51,10 +51,8 @@ def runs(tmp_path_factory):
     folder = tmp_path_factory.mktemp("runs")
     found = {"tables": tables}
     everything = DiagnosticsOptions(origins=1, ablation=True, search=SearchBudget(1))
-    for name, truth, studies in (("with", world.truth, everything), ("without", None, None)):
-        trained = train_model(
-            tables, as_of=as_of, target="any_offence", config=CONFIG, truth=truth, studies=studies
-        )
+    for name, truth, studies in (("with", world.truth, everything), ("without", None, DiagnosticsOptions())):
+        trained = train_model(TrainingTask(tables, as_of, "any_offence", CONFIG, truth, studies))
         write_artifacts(trained, tables, folder / name)
         found[name] = (trained, folder / name)
     return found
