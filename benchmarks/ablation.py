@@ -25,7 +25,7 @@ from features.spec import Spec
 from models.risk_model import LabelledRows
 from training.config import parse_config
 from training.data.splits import TRAIN
-from training.fitting.ablation import group_features
+from training.fitting.diagnostics import group_features
 from training.fitting.rolling_origin import (
     TEXT_SCORE,
     DetectionRanks,
@@ -34,7 +34,7 @@ from training.fitting.rolling_origin import (
     evaluate_origins,
 )
 from training.runs.result import TrainingResult
-from training.runs.train import train_model
+from training.runs.train import TrainingTask, train_model
 from training.simulation.operation import simulate
 
 CONFIG = parse_config({"weights": {"background_share": 0.0625}, "evaluation": {"resamples": 20}})
@@ -85,20 +85,17 @@ def run(seed: int, days: int, per_day: int) -> dict[str, DetectionRanks]:
     """Train once, and fit without each idea; what is found is judged by the truth."""
     made = simulate(days=days, per_day=per_day, prevalence="enriched", seed=seed)
     tables = tables_of(made)
-    trained = train_model(tables, truth=made.truth, config=CONFIG)
+    trained = train_model(TrainingTask(tables, truth=made.truth, config=CONFIG))
     origin = test_origin(tables, trained, trained.matrix.X)
     found = {
-        name: judged(origin, trained, columns)
-        for name, columns in {WHOLE: [], **ideas(trained.model.spec)}.items()
+        name: judged(origin, columns) for name, columns in {WHOLE: [], **ideas(trained.model.spec)}.items()
     }
-    return found | {
-        AS_WRITTEN: judged(test_origin(tables, trained, as_written(tables, trained)), trained, [])
-    }
+    return found | {AS_WRITTEN: judged(test_origin(tables, trained, as_written(tables, trained)), [])}
 
 
-def judged(origin: RollingOrigin, trained: TrainingResult, without: list[int]) -> DetectionRanks:
+def judged(origin: RollingOrigin, without: list[int]) -> DetectionRanks:
     """Fit at the origin without some columns."""
-    return evaluate_origins([origin], trained.matrix, CONFIG.model, CONFIG.weights, without=without)
+    return evaluate_origins([origin], CONFIG.model, CONFIG.weights, without=without)
 
 
 def ideas(spec: Spec) -> dict[str, list[int]]:
@@ -145,6 +142,7 @@ def test_origin(tables: Tables, trained: TrainingResult, X: NDArray[np.float32])
             list(channel[trained.test_rows]),
         ),
         traffic.day,
+        trained.matrix.spec,
     )
 
 

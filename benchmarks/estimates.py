@@ -24,7 +24,7 @@ from benchmarks.skill import tables_of
 from consignments.records import Target
 from training.config import parse_config
 from training.evaluation.off_policy import DOUBLY_ROBUST, INVERSE_PROPENSITY, RANDOM_INSPECTIONS
-from training.runs.train import train_model
+from training.runs.train import TrainingTask, train_model
 from training.simulation.operation import simulate
 from training.simulation.parameters import SimulationParameters, load_parameters
 
@@ -82,7 +82,7 @@ def changed(world: SimulationParameters, name: str) -> SimulationParameters:
 def run(seed: int, world: SimulationParameters, target: Target) -> list[Row]:
     """Simulate a world, train, and give its estimates beside the truth."""
     made = simulate(world, days=DAYS, per_day=PER_DAY, prevalence="enriched", seed=seed)
-    trained = train_model(tables_of(made), truth=made.truth, target=target, config=CONFIG)
+    trained = train_model(TrainingTask(tables_of(made), truth=made.truth, target=target, config=CONFIG))
     return list(trained.estimates.rows)
 
 

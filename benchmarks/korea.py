@@ -26,7 +26,7 @@ from consignments.records import Outcome, Target
 from consignments.tables import read_table
 from features.batch import Tables
 from training.config import parse_config
-from training.runs.train import run_training
+from training.runs.train import RunDestination, TrainingTask, run_training
 
 TEST_FROM = pd.Timestamp("2021-01-01", tz="UTC")
 SHARES = {"1 %": 0.01, "5 %": 0.05, "10 %": 0.10}
@@ -124,13 +124,13 @@ def npsrisk(world: KoreanTables, target: Target, delay_days: int) -> Figures:
         world.settings | {"split": {"test_from": TEST_FROM.date(), "label_delay_days": max(1, delay_days)}}
     )
     with tempfile.TemporaryDirectory() as folder:
-        trained = run_training(
+        task = TrainingTask(
             Tables(world.consignments, world.outcomes),
             as_of=world.end(delay_days),
             target=target,
             config=config,
-            out_dir=Path(folder),
         )
+        trained = run_training(task, RunDestination(Path(folder)))
     return figures(world.labels(target, trained.test_rows), trained.test_scores)
 
 

@@ -14,7 +14,7 @@ from pathlib import Path
 
 from benchmarks.korea import KoreanTables
 from training.config import parse_config
-from training.policy_replay.experiment import LOOP_CONFIG, TabularFactory, run_experiment
+from training.policy_replay.experiment import LOOP_CONFIG, ExperimentPlan, TabularFactory, run_experiment
 from training.policy_replay.policies import POLICIES
 from training.policy_replay.replay import ReplaySettings
 from training.policy_replay.report import write_report
@@ -48,15 +48,14 @@ def main() -> None:
     settings = ReplaySettings(
         capacity=1, explore=0.1, warm_up_days=84, retrain_days=28, target=arguments.target, background=0.2
     )
-    contest = run_experiment(
+    plan = ExperimentPlan(
         maker,
         [name for name in POLICIES if name != "officer"],
         arguments.seed or [1],
         settings,
-        arguments.out / "weeks",
-        config=parse_config(declared | loop),
-        jobs=arguments.jobs,
+        parse_config(declared | loop),
     )
+    contest = run_experiment(plan, arguments.out / "weeks", jobs=arguments.jobs)
     findings = compute_results(contest)
     write_report(
         findings,

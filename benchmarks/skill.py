@@ -11,7 +11,7 @@ Intervals are of whole days drawn anew, the same days for all, 95 %.
 import argparse
 import time
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -28,8 +28,9 @@ from features.history.pseudonyms import Pseudonyms
 from training.data.splits import TEST, TRAIN, VALIDATION
 from training.data.training_set import DataSet, Labels, get_labels_as_of, get_true_labels
 from training.evaluation.ranking import DailyRanking, draw_days
+from training.fitting.fit import fit
 from training.runs.result import TrainingResult
-from training.runs.train import fit, train_model
+from training.runs.train import TrainingTask, train_model
 from training.simulation.operation import SimulatedTables, simulate
 
 SHARES = {".1 %": 0.001, "1 %": 0.01, "5 %": 0.05}
@@ -100,7 +101,7 @@ def run(seed: int, days: int, per_day: int) -> DetectionCounts:
     """Simulate a world, let every form learn and score, and judge all by the truth."""
     made = simulate(days=days, per_day=per_day, prevalence="enriched", seed=seed)
     tables = tables_of(made)
-    trained = train_model(tables, truth=made.truth)
+    trained = train_model(TrainingTask(tables, truth=made.truth))
     assert trained.truth is not None
     past = past_of(tables, trained)
     scores = {
@@ -140,7 +141,7 @@ def full_truth(tables: Tables, truth: pd.DataFrame, trained: TrainingResult) -> 
     """Score the test rows by npsrisk trained on the truth: same rows and features, every label right, none missing."""
     labels = get_true_labels(tables.consignments["consignment_id"], truth, trained.target)
     data = truthful(trained.data, labels)
-    found = fit(tables.consignments, data, _WorldFeatures(tables, trained), trained.config)
+    found = fit(data, _WorldFeatures(tables, trained), trained.config)
     test = data.part[found.matrix.rows] == TEST
     channels = tables.consignments["channel"].iloc[found.matrix.rows[test]].astype(str).tolist()
     return found.model.score(found.matrix.X[test], channels)
@@ -154,7 +155,7 @@ def truthful(data: DataSet, truth: Labels) -> DataSet:
     nothing = np.zeros(len(known), dtype=bool)
     labels = Labels(known, known & truth.positive, truth.probability, nothing, known, truth.selected_by)
     weight = np.where(known, 1.0, np.where(background, data.traffic_weight, 0.0))
-    return DataSet(data.split, data.part, labels, background, data.background_rate, weight, report=[])
+    return replace(data, labels=labels, background=background, weight=weight, report=[])
 
 
 @dataclass(frozen=True)

@@ -5,7 +5,6 @@ from typing import NamedTuple
 
 import click
 
-from cli.batch import create_batch_pseudonyms
 from cli.options import (
     PeriodOptions,
     TableOptions,
@@ -43,7 +42,7 @@ class DriftOptions(NamedTuple):
 def drift(
     tables: TableOptions, options: DriftOptions, period: PeriodOptions, out: Path, as_json: bool
 ) -> None:
-    """Watch later traffic without labels: `stable`, `run_training` or `investigate data`, with reasons; logs a run.
+    """Watch later traffic without labels: `stable`, `retrain` or `investigate data`, with reasons; logs a run.
 
     The traffic is held against what the model carries of the time when it was judged: scores, features, mix of codes,
     new senders, missing values, units, sources that fell silent. Exit code 0 with any verdict.
@@ -51,8 +50,8 @@ def drift(
     \b
     npsrisk drift --consignments week.parquet --history past.parquet --outcomes outcomes.parquet --out drift.html
     """
-    from training.config import EvaluationConfig
-    from training.monitoring.drift import detect_drift
+    from training.data.splits import ArrivalWindow
+    from training.monitoring.drift import MonitoredTraffic, detect_drift
     from training.monitoring.drift_report import log_drift, render_drift, summarize_drift
 
     chosen = resolve_model(options.model)
@@ -61,17 +60,13 @@ def drift(
     record = bundle.config.build_record_type()
     watched = reader.read_tables(record)
     with show_progress_bar() as progress:
-        found = detect_drift(
-            bundle,
+        traffic = MonitoredTraffic(
             watched,
-            create_batch_pseudonyms(),
-            EvaluationConfig(),
             history=reader.read_table(tables.history, record),
             reference=reader.read_table(options.reference, record),
-            begins=period.parse_begin(),
-            ends=period.parse_end(),
-            progress=progress,
+            window=ArrivalWindow(period.parse_begin(), period.parse_end()),
         )
+        found = detect_drift(bundle, traffic, progress=progress)
     page = render_drift(found, chosen.uri)
     out.write_text(page, encoding="utf-8")
     run_id = log_drift(found, page, chosen, read_settings().mlflow_tracking_uri)

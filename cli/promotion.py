@@ -6,7 +6,6 @@ from typing import NamedTuple
 
 import click
 
-from cli.batch import create_batch_pseudonyms
 from cli.options import (
     ApprovalOptions,
     PeriodOptions,
@@ -68,26 +67,22 @@ def compare(tables: TableOptions, compared: ComparedVersions, period: PeriodOpti
     \b
     npsrisk compare champion challenger --consignments later.parquet --outcomes outcomes.parquet
     """
-    from training.config import EvaluationConfig
+    from training.data.splits import ArrivalWindow
+    from training.promotion.comparison import ComparedTraffic
     from training.promotion.comparison import compare as run
-    from training.promotion.comparison import log_comparison, summarize_comparison
+    from training.promotion.comparison_report import log_comparison, summarize_comparison
 
     names = (compared.a, compared.b)
     versions = [open_registry().resolve(name, target=compared.target) for name in names]
     one, other = (open_registry().fetch_bundle(version) for version in versions)
     reader = TableReader(tables)
     with show_progress_bar() as progress:
-        found = run(
-            one,
-            other,
+        traffic = ComparedTraffic(
             reader.read_tables(one.config.build_record_type()),
-            create_batch_pseudonyms(),
-            EvaluationConfig(),
-            begins=period.parse_begin(),
-            ends=period.parse_end(),
             truth=reader.read_truth(),
-            progress=progress,
+            window=ArrivalWindow(period.parse_begin(), period.parse_end()),
         )
+        found = run(one, other, traffic, progress=progress)
     run_id = log_comparison(found, versions[0], versions[1], read_settings().mlflow_tracking_uri)
     result = {"run_id": run_id, "verdict": found.verdict(), "metrics": found.flatten_metrics()}
     print_result(
@@ -113,16 +108,15 @@ def promote(version: str, approval: ApprovalOptions, gate: GateOptions, target: 
     \b
     npsrisk promote 1 --approved-by "duty reviewer" --why "first model of the operation"
     """
+    from training.promotion.promote import Approval
     from training.promotion.promote import promote as run
 
     record = run(
         open_registry(),
         open_registry().resolve(version, target=target),
-        approved_by=approval.approved_by,
-        why=approval.why,
+        Approval(approval.approved_by, approval.why, datetime.now(UTC)),
         comparison=gate.comparison,
         force=gate.force,
-        now=datetime.now(UTC),
     )
     print_result(
         json.loads(record.to_json()),

@@ -164,7 +164,7 @@ def replay(
     npsrisk replay --world enriched --days 120 --per-day 500 --capacity 3 --policy greedy --policy explore --out loop
     """
     from training.config import read_config
-    from training.policy_replay.experiment import LOOP_CONFIG, run_experiment
+    from training.policy_replay.experiment import LOOP_CONFIG, ExperimentPlan, run_experiment
     from training.policy_replay.policies import POLICIES
     from training.policy_replay.report import PAGE, log_replay, write_report
     from training.policy_replay.results import compute_results
@@ -172,16 +172,10 @@ def replay(
     config = LOOP_CONFIG if options.config is None else read_config(options.config)
     factory, title = _create_factory(tables, world, config)
     with show_progress_bar() as progress:
-        experiment = run_experiment(
-            factory,
-            options.policies or tuple(POLICIES),
-            options.seeds,
-            options.build_settings(),
-            out / "weeks",
-            config=config,
-            jobs=options.jobs or os.cpu_count() or 1,
-            progress=progress,
-        )
+        names = options.policies or tuple(POLICIES)
+        plan = ExperimentPlan(factory, names, options.seeds, options.build_settings(), config)
+        jobs = options.jobs or os.cpu_count() or 1
+        experiment = run_experiment(plan, out / "weeks", jobs=jobs, progress=progress)
     results = compute_results(experiment)
     write_report(results, experiment, out, title=title)
     run_id = log_replay(

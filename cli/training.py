@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import click
 
-from cli.batch import count_cores, create_batch_pseudonyms
+from cli.batch import count_cores
 from cli.options import (
     TableOptions,
     alerts_option,
@@ -118,7 +118,7 @@ def train(tables: TableOptions, options: TrainOptions, as_json: bool) -> None:
     """
     from features.batch import report_progress
     from training.config import read_config
-    from training.runs.train import run_training
+    from training.runs.train import RunDestination, TrainingTask, run_training
 
     settings = read_settings()
     config = read_config(options.config)
@@ -126,19 +126,16 @@ def train(tables: TableOptions, options: TrainOptions, as_json: bool) -> None:
     with show_progress_bar() as progress:
         with report_progress(progress, "reading tables"):
             past = reader.read_tables(config.features.build_record_type())
-        done = run_training(
+        task = TrainingTask(
             past,
             as_of=parse_timestamp(options.as_of, "--as-of"),
             target=options.target,
             config=config,
             truth=reader.read_truth(),
-            pseudonyms=create_batch_pseudonyms(),
-            tracking_uri=settings.mlflow_tracking_uri,
-            register=options.register,
-            studies=options.build_diagnostics(settings.state_dir),
-            jobs=options.jobs or count_cores(),
-            progress=progress,
+            diagnostics=options.build_diagnostics(settings.state_dir),
         )
+        destination = RunDestination(tracking_uri=settings.mlflow_tracking_uri, register=options.register)
+        done = run_training(task, destination, jobs=options.jobs or count_cores(), progress=progress)
     result = {
         "run_id": done.run_id,
         "model_uri": done.model_uri,

@@ -127,7 +127,7 @@ class TrainConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
     Examples
     --------
-    >>> train_config({"split": {"test_days": 14}}).split.test_days
+    >>> parse_config({"split": {"test_days": 14}}).split.test_days
     14
     """
 
@@ -148,7 +148,7 @@ class TrainConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
         Examples
         --------
-        >>> TrainConfig().flat()["split.test_days"]
+        >>> TrainConfig().flatten()["split.test_days"]
         28
         """
         tables: dict[str, dict[str, Any]] = msgspec.to_builtins(self)

@@ -5,20 +5,19 @@ from datetime import UTC, datetime
 import numpy as np
 from support.small_model import SPEC, make_rows
 
-from features.batch import FeatureMatrix
+from features.spec import Spec
 from training.config import TrainConfig, parse_config
 from training.fitting.rolling_origin import RollingOrigin
 
-MATRIX = FeatureMatrix(np.empty((0, len(SPEC)), dtype=np.float32), np.empty(0, dtype=np.int64), SPEC)
 CONFIG: TrainConfig = parse_config({"model": {"trees": 15, "trees_unstopped": 15, "rows_in_leaf": 10}})
 
 
-def made_origins(count: int = 2, rows: int = 600) -> list[RollingOrigin]:
+def made_origins(count: int = 2, rows: int = 600, spec: Spec = SPEC) -> list[RollingOrigin]:
     """Make origins whose first features tell; every fifth training row is background."""
-    return [_origin(10 * place, rows) for place in range(count)]
+    return [_origin(10 * place, rows, spec) for place in range(count)]
 
 
-def _origin(seed: int, rows: int) -> RollingOrigin:
+def _origin(seed: int, rows: int, spec: Spec) -> RollingOrigin:
     train, window = make_rows(seed + 1, rows), make_rows(seed + 2, rows)
     background = (np.arange(rows) % 5 == 0) & (train.y == 0)
     return RollingOrigin(
@@ -28,4 +27,5 @@ def _origin(seed: int, rows: int) -> RollingOrigin:
         background,
         window._replace(weight=np.ones(rows)),
         np.arange(rows) % 28,
+        spec,
     )

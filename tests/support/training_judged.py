@@ -3,7 +3,8 @@
 import numpy as np
 
 from training.config import EvaluationConfig
-from training.evaluation.metrics import ScoredPeriod, evaluate
+from training.evaluation.metrics import evaluate
+from training.evaluation.traffic import ScoredPeriod
 
 QUICK = EvaluationConfig(resamples=40, smallest_slice=5)
 
@@ -26,3 +27,18 @@ def judged_world(rows=3000, seed=4):
         "rules": evaluate(traffic.replace_score(risk * np.exp(numbers.normal(0, 2, rows))), QUICK),
     }
     return traffic, evaluate(traffic, QUICK), baselines
+
+
+def make_scored_period(score, positive, labelled=None, weight=None, day=None, office=None, **slices):
+    """Give literal traffic: every row labelled, four days, one office, unless given."""
+    rows = len(score)
+    labelled = np.ones(rows, dtype=bool) if labelled is None else np.array(labelled, dtype=bool)
+    return ScoredPeriod(
+        score=np.array(score, dtype=float),
+        day=np.arange(rows) % 4 if day is None else np.array(day),
+        office=np.full(rows, "Incheon", dtype=object) if office is None else np.array(office, dtype=object),
+        labelled=labelled,
+        positive=np.array(positive, dtype=bool) & labelled,
+        weight=labelled.astype(float) if weight is None else np.array(weight, dtype=float),
+        slices={kind: np.array(values, dtype=object) for kind, values in slices.items()},
+    )

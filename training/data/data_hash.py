@@ -33,7 +33,7 @@ def hash_tables(tables: Mapping[str, pd.DataFrame | None]) -> str:
     Examples
     --------
     >>> ints = pd.DataFrame({"pieces": [1, 2]})
-    >>> data_sha256({"consignments": ints}) == data_sha256({"consignments": ints.astype(float)})
+    >>> hash_tables({"consignments": ints}) == hash_tables({"consignments": ints.astype(float)})
     True
     """
     total = hashlib.sha256()

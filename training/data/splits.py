@@ -21,16 +21,42 @@ rule never looks at a label to place a row.
 from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime, time, timedelta
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
 from consignments.errors import BadInput
-from consignments.visibility import to_us
+from consignments.visibility import NO_TIME, to_us
 from training.config import SplitConfig
 
 OUTSIDE, TRAIN, VALIDATION, TEST = 0, 1, 2, 3
 """The part a consignment falls into; `OUTSIDE` is in a gap, before the first or after the last period."""
+
+
+class ArrivalWindow(NamedTuple):
+    """Arrivals from `begins` until `ends`, which is not included; None: no bound.
+
+    Examples
+    --------
+    >>> ArrivalWindow(ends=datetime(1970, 1, 2, tzinfo=UTC)).select(np.array([0, 86_400_000_000])).tolist()
+    [True, False]
+    """
+
+    begins: datetime | None = None
+    ends: datetime | None = None
+
+    def select(self, received_us: NDArray[np.int64]) -> NDArray[np.bool_]:
+        """Select arrivals by their times in microseconds since the epoch; a missing time is in no window."""
+        inside: NDArray[np.bool_] = received_us != NO_TIME
+        if self.begins is not None:
+            inside &= received_us >= to_us(self.begins)
+        if self.ends is not None:
+            inside &= received_us < to_us(self.ends)
+        return inside
+
+
+ALL_ARRIVALS = ArrivalWindow()
 
 
 @dataclass(frozen=True)
@@ -96,8 +122,7 @@ class Split:
         """
         part = np.full(len(received_us), OUTSIDE, dtype=np.int8)
         for code, period in zip((TRAIN, VALIDATION, TEST), self.periods, strict=True):
-            within = (received_us >= to_us(period.begins)) & (received_us < to_us(period.ends))
-            part[within] = code
+            part[ArrivalWindow(period.begins, period.ends).select(received_us)] = code
         return part
 
     def to_rows(self) -> Iterator[dict[str, str]]:
@@ -193,7 +218,7 @@ def split_without_test(first_arrival: datetime, as_of: datetime, config: SplitCo
     Examples
     --------
     >>> from datetime import UTC, datetime
-    >>> split = split_for_work(
+    >>> split = split_without_test(
     ...     datetime(2024, 1, 1, tzinfo=UTC), datetime(2024, 7, 1, tzinfo=UTC), SplitConfig(label_delay_days=14))
     >>> f"{split.validation.begins:%d %B} to {split.validation.ends:%d %B}"
     '20 May to 17 June'

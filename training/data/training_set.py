@@ -4,7 +4,7 @@ The clocks are those of `training.data.splits`: a row of the training period has
 begins, whatever became known since. `pending` is never a label, `missed` never a negative, a later correction is unseen.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 
 import numpy as np
@@ -22,7 +22,7 @@ from consignments.visibility import (
     to_datetime,
     to_us,
 )
-from training.config import SplitConfig, WeightsConfig
+from training.config import TrainConfig, WeightsConfig
 from training.data.splits import OUTSIDE, TEST, TRAIN, VALIDATION, Split, split_by_time, split_without_test
 
 Bools = NDArray[np.bool_]
@@ -106,6 +106,11 @@ def select_current_outcomes(outcomes: pd.DataFrame, by_us: int) -> pd.DataFrame:
     return ordered.drop_duplicates("consignment_id", keep="last")
 
 
+def find_last_visible_time(outcomes: pd.DataFrame) -> datetime:
+    """Give the moment when the last outcome became visible."""
+    return to_datetime(int(compute_visible_us(outcomes).max()))
+
+
 def get_labels_as_of(
     consignment_id: "pd.Series", outcomes: pd.DataFrame, moment: datetime, target: Target
 ) -> Labels:
@@ -186,7 +191,7 @@ def compute_inverse_propensity(probability: Floats, clip: float = np.inf) -> Flo
 
     Examples
     --------
-    >>> inverse_propensity(np.array([1.0, 0.5, 0.001, np.nan]), clip=20).tolist()
+    >>> compute_inverse_propensity(np.array([1.0, 0.5, 0.001, np.nan]), clip=20).tolist()
     [1.0, 2.0, 20.0, 1.0]
     """
     weight: Floats = np.minimum(np.where(np.isnan(probability), 1.0, 1.0 / probability), clip)
@@ -198,11 +203,31 @@ def compute_effective_sample_size(weight: Floats) -> float:
 
     Examples
     --------
-    >>> effective_sample_size(np.array([1.0, 1.0, 0.0]))
+    >>> compute_effective_sample_size(np.array([1.0, 1.0, 0.0]))
     2.0
     """
     squares = float((weight**2).sum())
     return float(weight.sum()) ** 2 / squares if squares else 0.0
+
+
+@dataclass(frozen=True)
+class ObservedTables:
+    """What a training run may look at: tables, of which everything that became visible after a date is unseen.
+
+    Attributes
+    ----------
+    consignments, outcomes : DataFrame
+        As `consignments.tables` reads them.
+    as_of : datetime
+        Arrivals from then on and outcomes that became visible later do not exist.
+    offered : bool array, (consignments,), or None
+        Rows that background may be drawn from, if only some were kept; they were drawn evenly. None: all.
+    """
+
+    consignments: pd.DataFrame
+    outcomes: pd.DataFrame
+    as_of: datetime
+    offered: Bools | None = None
 
 
 @dataclass(frozen=True)
@@ -213,6 +238,8 @@ class DataSet:
 
     Attributes
     ----------
+    observed : ObservedTables
+    target : str
     split : Split
     part : int8 array
         `TRAIN`, `VALIDATION`, `TEST`, or `OUTSIDE` where the row is not used at all.
@@ -228,6 +255,8 @@ class DataSet:
         For each period what arrived, what has a label, what was left out.
     """
 
+    observed: ObservedTables
+    target: Target
     split: Split
     part: NDArray[np.int8]
     labels: Labels
@@ -258,40 +287,25 @@ class DataSet:
 
 
 def build_data_set(
-    consignments: pd.DataFrame,
-    outcomes: pd.DataFrame,
-    *,
-    as_of: datetime,
-    target: Target,
-    split: SplitConfig,
-    weights: WeightsConfig,
-    seed: int,
-    held_out: bool = True,
-    offered: Bools | None = None,
+    observed: ObservedTables, target: Target, config: TrainConfig, *, held_out: bool = True
 ) -> DataSet:
     """Build the training, validation and test sets as they were visible at a date.
 
     Parameters
     ----------
-    consignments, outcomes : DataFrame
-        As `consignments.tables` reads them.
-    as_of : datetime
-        Arrivals from then on and outcomes that became visible later do not exist.
+    observed : ObservedTables
     target : {"nps", "controlled_drug", "any_offence"}
-    split : SplitConfig
-    weights : WeightsConfig
-    seed : int
-        Draws the background.
+    config : TrainConfig
+        The split, the weights, and the seed that draws the background.
     held_out : bool
         Whether a test period is held out; without one the model goes to work at `as_of` (`splits.split_without_test`).
-    offered : bool array, (n,), optional
-        Rows that background may be drawn from, where only some were kept; they were drawn evenly. Default: all.
 
     Raises
     ------
     BadInput
         Where there is nothing to train, validate or test on.
     """
+    consignments, outcomes, as_of = observed.consignments, observed.outcomes, observed.as_of
     received = get_time_column_us(consignments, "received_at")
     usable, superseded = _select_usable(consignments, received, to_us(as_of))
     ids = consignments["consignment_id"]
@@ -305,21 +319,21 @@ def build_data_set(
         )
     first = to_datetime(int(received[usable].min()))
     if held_out:
-        cut = split_by_time(first, to_datetime(int(received[labelled].max())), as_of, split)
+        cut = split_by_time(first, to_datetime(int(received[labelled].max())), as_of, config.split)
     else:
-        cut = split_without_test(first, as_of, split)
+        cut = split_without_test(first, as_of, config.split)
     part = np.where(usable, cut.assign_parts(received), OUTSIDE).astype(np.int8)
     labels = final
     for code, period in ((TRAIN, cut.train), (VALIDATION, cut.validation)):
         labels = get_labels_as_of(ids, outcomes, period.labels_by, target).combine_where(part == code, labels)
     withdrawn = _select_withdrawn(consignments, to_us(as_of)) & ~labels.chosen
     part[withdrawn] = OUTSIDE
-    background, rates = _draw_background(part, labels.chosen, offered, weights, seed)
-    weight = compute_fitting_weights(part, labels, background, weights)
-    data = DataSet(cut, part, labels, background, rates, weight, report=[])
+    background, rates = _draw_background(part, labels.chosen, observed.offered, config)
+    weight = compute_fitting_weights(part, labels, background, config.weights)
+    data = DataSet(observed, target, cut, part, labels, background, rates, weight, report=[])
     _require_both_kinds(data)
     counts = _ExclusionRows(superseded=superseded, withdrawn=withdrawn, received=received, final=final)
-    return DataSet(cut, part, labels, background, rates, weight, _build_report(data, counts))
+    return replace(data, report=_build_report(data, counts))
 
 
 def _select_usable(frame: pd.DataFrame, received: NDArray[np.int64], as_of_us: int) -> tuple[Bools, Bools]:
@@ -340,18 +354,19 @@ def _select_withdrawn(frame: pd.DataFrame, as_of_us: int) -> Bools:
 
 
 def _draw_background(
-    part: NDArray[np.int8], chosen: Bools, offered: Bools | None, config: WeightsConfig, seed: int
+    part: NDArray[np.int8], chosen: Bools, offered: Bools | None, config: TrainConfig
 ) -> tuple[Bools, dict[int, float]]:
     """Draw unopened rows of training and validation, uniformly, each part within its share of the limit."""
     pools = {code: np.flatnonzero((part == code) & ~chosen) for code in (TRAIN, VALIDATION)}
     everything = sum(len(pool) for pool in pools.values())
-    rate = min(config.background_share, config.background_rows / everything if everything else 0.0)
+    weights = config.weights
+    rate = min(weights.background_share, weights.background_rows / everything if everything else 0.0)
     background = np.zeros(len(part), dtype=bool)
     rates = {}
     for code, pool in pools.items():
         kept = pool if offered is None else pool[offered[pool]]
         size = min(round(rate * len(pool)), len(kept))
-        drawn = np.random.default_rng([seed, code]).choice(kept, size=size, replace=False)
+        drawn = np.random.default_rng([config.model.seed, code]).choice(kept, size=size, replace=False)
         background[drawn] = True
         rates[code] = len(drawn) / len(pool) if len(pool) else 0.0
     return background, rates

@@ -16,10 +16,11 @@ from numpy.typing import NDArray
 
 from features.spec import Spec
 from training.config import EvaluationConfig
+from training.evaluation.capacity import index_office_days, select_at_capacity
 from training.evaluation.intervals import compute_interval, compute_share_interval
-from training.evaluation.metrics import ScoredPeriod, index_office_days, select_at_capacity
 from training.evaluation.ranking import DailyRanking, draw_days
 from training.evaluation.selected_labels import compute_effective_size, divide
+from training.evaluation.traffic import ScoredPeriod
 
 CONSIGNEE = "consignee"
 KINDS = ("departure", "channel", CONSIGNEE)
@@ -73,7 +74,7 @@ def compute_fairness_rows(
 
     Parameters
     ----------
-    traffic : Traffic
+    traffic : ScoredPeriod
         With slices of the three `KINDS`; one that is not there is left out.
     capacity : int
         Inspections for each office and UTC day.

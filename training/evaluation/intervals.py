@@ -96,7 +96,7 @@ def compute_share_interval(values: Floats, trials: float, days: int) -> Estimate
     --------
     Nothing found in 30 trials leaves room for one in nine:
 
-    >>> round(share_of(np.zeros(100), 30, days=10).high, 3)
+    >>> round(compute_share_interval(np.zeros(100), 30, days=10).high, 3)
     0.116
     """
     value = float(values[0])

@@ -8,7 +8,7 @@ A parcel received on 10 June at noon, opened on the 11th, its result known on th
     no column is there for the opened ones and lacks for the others     else it was filled in at the opening
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import pandas as pd
@@ -18,13 +18,12 @@ from consignments.records import Consignment
 from consignments.schema import get_fields
 from consignments.validation import CANCELLED_SEQUENCE, SEQUENCE
 from consignments.visibility import FINAL_RESULTS, compute_visible_us, get_time_column_us, to_datetime
-from features.batch import FeatureMatrix, Progress, Tables, compute_feature_matrix, get_sequence
-from features.config import FeatureConfig
+from features.batch import FeatureMatrix, Progress, Tables, get_sequence
 from features.fitted import FittedParameters
-from features.history.pseudonyms import Pseudonyms
+from training.data.table_features import TableFeatures
 from training.evaluation.intervals import compute_interval
-from training.evaluation.metrics import ScoredPeriod
 from training.evaluation.ranking import DailyRanking, compute_roc_auc, draw_days
+from training.evaluation.traffic import ScoredPeriod
 
 PROBE_ROWS = 1000
 """Rows of the test period that are described anew from tables cut at their moment."""
@@ -92,29 +91,18 @@ def _select_until(frame: pd.DataFrame, moment_us: Ints, cut: TimeCutoff) -> Bool
     return there if place is None or cut.sequence is None else place <= cut.sequence
 
 
-def check_later_changes(
-    tables: Tables,
-    judged: FeatureMatrix,
-    config: FeatureConfig,
-    fitted: FittedParameters,
-    pseudonyms: Pseudonyms,
-    jobs: int = 1,
-    progress: Progress | None = None,
-) -> Row:
+def check_later_changes(source: TableFeatures, judged: FeatureMatrix, fitted: FittedParameters) -> Row:
     """Describe rows anew from tables cut at the moment of the last of them, and compare bit for bit.
 
     Parameters
     ----------
-    tables : Tables
-        The whole of what the run was given.
-    judged : Matrix
+    source : TableFeatures
+        Of the whole of what the run was given.
+    judged : FeatureMatrix
         The rows that were judged, as they were scored.
-    config : FeatureConfig
-    fitted : Fitted
-    pseudonyms : Pseudonyms
-    jobs : int
-    progress : callable, optional
+    fitted : FittedParameters
     """
+    tables = source.tables
     frame = tables.consignments
     place = get_sequence(frame) if tables.outcomes is None or SEQUENCE in tables.outcomes else None
     received = get_time_column_us(frame, "received_at")
@@ -125,9 +113,9 @@ def check_later_changes(
     known, kept = get_tables_as_of(tables, cut)
     keep = np.zeros(len(frame), dtype=bool)
     keep[judged.rows[probes]] = True
-    again = compute_feature_matrix(
-        known, config, fitted, pseudonyms, keep=keep[kept], jobs=jobs, progress=_rename_progress(progress)
-    )
+    # The cut hides what came later; no date hides it a second time.
+    cut_source = replace(source, tables=known, as_of=None, progress=_rename_progress(source.progress))
+    again = cut_source.build_matrix(fitted, keep[kept])
     differs = again.X.view(np.uint32) != np.ascontiguousarray(judged.X[probes]).view(np.uint32)
     where = f"tables cut at {to_datetime(cut.us):%Y-%m-%d %H:%M}"
     if differs.any():
@@ -159,43 +147,32 @@ def check_early_results(frame: pd.DataFrame, outcomes: pd.DataFrame) -> Row:
 
 
 def check_leakage(
-    tables: Tables,
-    judged: FeatureMatrix,
-    traffic: ScoredPeriod,
-    config: FeatureConfig,
-    fitted: FittedParameters,
-    pseudonyms: Pseudonyms,
-    jobs: int = 1,
-    progress: Progress | None = None,
+    source: TableFeatures, judged: FeatureMatrix, traffic: ScoredPeriod, fitted: FittedParameters
 ) -> list[Row]:
     """Take all four looks.
 
     Parameters
     ----------
-    tables : Tables
-        The whole of what the run was given, with outcomes.
-    judged : Matrix
+    source : TableFeatures
+        Of the whole of what the run was given, with outcomes.
+    judged : FeatureMatrix
         The rows of the test period, as they were scored.
-    traffic : Traffic
+    traffic : ScoredPeriod
         The same rows with what is known of them.
-    config : FeatureConfig
-    fitted : Fitted
-    pseudonyms : Pseudonyms
-    jobs : int
-    progress : callable, optional
+    fitted : FittedParameters
 
     Returns
     -------
     list of dict
-        With `TABLE_COLUMNS`, one for each of `BOUNDS`; `found` is NaN where the data do not tell.
+        With `COLUMNS`, one for each of `BOUNDS`; `found` is NaN where the data do not tell.
     """
-    frame, outcomes = tables.consignments, tables.outcomes
+    frame, outcomes = source.tables.consignments, source.tables.outcomes
     assert outcomes is not None
     return [
-        check_later_changes(tables, judged, config, fitted, pseudonyms, jobs, progress),
+        check_later_changes(source, judged, fitted),
         check_early_results(frame, outcomes),
         check_predictive_column(judged, traffic),
-        check_filled_columns(frame.iloc[judged.rows], traffic.labelled, config.build_record_type()),
+        check_filled_columns(frame.iloc[judged.rows], traffic.labelled, source.config.build_record_type()),
     ]
 
 

@@ -8,8 +8,8 @@ Precision is the Hájek ratio above the cut; recall puts it against the same rat
 """
 
 import re
-from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass, field, replace
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
 
 import numpy as np
 import pandas as pd
@@ -18,6 +18,13 @@ from numpy.typing import NDArray
 from consignments.errors import UnknownName
 from training.config import EvaluationConfig
 from training.data.training_set import compute_effective_sample_size
+from training.evaluation.capacity import (
+    AT_CAPACITY,
+    SHARES,
+    compute_daily_capacity,
+    index_office_days,
+    select_at_capacity,
+)
 from training.evaluation.intervals import Estimate, ResampledMetric, compute_interval
 from training.evaluation.ranking import (
     DailyRanking,
@@ -27,89 +34,17 @@ from training.evaluation.ranking import (
     draw_days,
 )
 from training.evaluation.selected_labels import Sums, build_row_values, compute_precision_recall, divide
+from training.evaluation.traffic import ScoredPeriod
 
 Bools = NDArray[np.bool_]
 Floats = NDArray[np.float64]
 SumAbove = Callable[[Floats], Floats]
 """Sums a value above a cut, of the data and of each resample; (n,) gives (1 + resamples,)."""
 
-SHARES = {"0.1pct": 0.001, "1pct": 0.01, "5pct": 0.05, "10pct": 0.1}
-"""Capacities by name: shares of all traffic."""
-AT_CAPACITY = "capacity"
-"""The daily capacity of each office, beside the `TOP_SHARES`."""
 SLICE_METRICS = ("roc_auc", "average_precision", "precision_at_1pct", "recall_at_1pct", "calibration_error")
 """What is logged of each slice; the tables have the rest."""
 CALIBRATION_CUTS = (0.001, 0.01, 0.05, 0.1, 0.2, 0.4, 0.7, 1.0)
 """Bins of the calibration table, as shares of traffic from the top."""
-
-
-@dataclass(frozen=True)
-class ScoredPeriod:
-    """The consignments of a period with their scores, and what is known of them.
-
-    Attributes
-    ----------
-    score : float64 array, (n,)
-        Probability, or any number that ranks.
-    day : int64 array, (n,)
-        UTC day of arrival.
-    office : str array, (n,)
-        Customs office; empty where missing.
-    labelled, positive : bool array, (n,)
-    weight : float64 array, (n,)
-        How many consignments a labelled row stands for; 0 for the others.
-    slices : mapping
-        Kind (`channel`) to the value of each row, empty where missing.
-    guessed : bool array, (n,), optional
-        Rows whose weight rests on no logged probability. Default: none.
-    """
-
-    score: Floats
-    day: NDArray[np.int64]
-    office: NDArray[np.object_]
-    labelled: Bools
-    positive: Bools
-    weight: Floats
-    slices: Mapping[str, NDArray[np.object_]] = field(default_factory=dict)
-    guessed: Bools | None = None
-
-    def __post_init__(self) -> None:
-        if not np.isfinite(self.score).all():
-            raise ValueError("scores must be finite")
-
-    @property
-    def complete(self) -> bool:
-        """Whether every row is labelled."""
-        return bool(self.labelled.all())
-
-    @property
-    def weights(self) -> Floats:
-        """The weights in use: 1 where every row is labelled."""
-        return (
-            self.labelled.astype(np.float64) if self.complete else np.where(self.labelled, self.weight, 0.0)
-        )
-
-    @property
-    def sure(self) -> Floats:
-        """How many consignments a labelled row stands for at least: itself alone where its weight is a guess."""
-        guessed = np.zeros(len(self.score), dtype=bool) if self.guessed is None else self.guessed
-        return np.where(guessed, np.minimum(self.weights, 1.0), self.weights)
-
-    def replace_score(self, score: Floats) -> "ScoredPeriod":
-        """Give the same traffic under another score, without slices."""
-        return replace(self, score=score, slices={})
-
-    def select_rows(self, rows: Bools) -> "ScoredPeriod":
-        """Give some of the consignments, without slices."""
-        return ScoredPeriod(
-            self.score[rows],
-            self.day[rows],
-            self.office[rows],
-            self.labelled[rows],
-            self.positive[rows],
-            self.weight[rows],
-            guessed=None if self.guessed is None else self.guessed[rows],
-        )
 
 
 @dataclass(frozen=True)
@@ -153,7 +88,7 @@ def evaluate(traffic: ScoredPeriod, config: EvaluationConfig) -> Evaluation:
 
     Parameters
     ----------
-    traffic : Traffic
+    traffic : ScoredPeriod
     config : EvaluationConfig
 
     Returns
@@ -208,17 +143,6 @@ def estimate_difference(one: Evaluation, other: Evaluation, metric: str) -> Esti
     return compute_interval(one.resampled[metric] - other.resampled[metric])
 
 
-def compute_daily_capacity(traffic: ScoredPeriod, config: EvaluationConfig) -> int:
-    """Give the inspections of each office and UTC day: as configured, else as many as were made.
-
-    Where every consignment is labelled nothing was chosen, and 1 % of the traffic stands in.
-    """
-    if config.capacity is not None:
-        return config.capacity
-    opened = SHARES["1pct"] * len(traffic.score) if traffic.complete else float(traffic.labelled.sum())
-    return max(1, round(opened / len(np.unique(index_office_days(traffic.office, traffic.day)))))
-
-
 def compute_capacity_curve(
     traffic: ScoredPeriod, shares: Floats, config: EvaluationConfig
 ) -> dict[str, list[Estimate]]:
@@ -226,7 +150,7 @@ def compute_capacity_curve(
 
     Parameters
     ----------
-    traffic : Traffic
+    traffic : ScoredPeriod
     shares : float64 array
         Shares of all traffic, 0 to 1.
     config : EvaluationConfig
@@ -249,7 +173,7 @@ def escape_metric_name(value: str) -> str:
 
     Examples
     --------
-    >>> metric_safe("Zürich"), metric_safe("")
+    >>> escape_metric_name("Zürich"), escape_metric_name("")
     ('Z_rich', 'missing')
     """
     return re.sub(r"[^A-Za-z0-9_. -]", "_", value) or "missing"
@@ -260,7 +184,7 @@ class RankedTraffic:
 
     Attributes
     ----------
-    ranking : Ranking
+    ranking : DailyRanking
     draws : float64 array, (1 + resamples, days)
     cuts : dict
         Name of a share of all traffic to its cut.
@@ -469,39 +393,3 @@ class _MetricEvaluator:
             summed(weight * self.traffic.positive),
             summed(weight * self.traffic.score),
         )
-
-
-def index_office_days(office: NDArray[np.object_], day: NDArray[np.int64]) -> NDArray[np.int64]:
-    """Number the pairs of office and UTC day; (n,) of each gives (n,)."""
-    offices, _ = pd.factorize(office)
-    days, known = pd.factorize(day)
-    return offices.astype(np.int64) * len(known) + days
-
-
-def select_at_capacity(group: NDArray[np.int64], cell: NDArray[np.int64], capacity: int) -> Floats:
-    """Give the share of each consignment that is taken where each office takes its best of each UTC day.
-
-    Parameters
-    ----------
-    group : int64 array, (n,)
-        Rank of the score, 0 for the highest; equal scores share it.
-    cell : int64 array, (n,)
-        Office and day, from `index_office_days`.
-    capacity : int
-        Inspections for each office and day.
-
-    Returns
-    -------
-    float64 array, (n,)
-        1 above the cut, 0 below, and for the scores that tie at the cut the chance of being drawn by lot.
-    """
-    order = np.lexsort((group, cell))
-    tie = np.concatenate([[True], (np.diff(cell[order]) != 0) | (np.diff(group[order]) != 0)])
-    start = np.flatnonzero(tie)
-    size = np.diff(np.append(start, len(order)))
-    cell_start = np.flatnonzero(np.concatenate([[True], np.diff(cell[order]) != 0]))
-    before = start - cell_start[np.searchsorted(cell_start, start, side="right") - 1]
-    part = np.clip((capacity - before) / size, 0.0, 1.0)
-    taken = np.empty(len(order))
-    taken[order] = np.repeat(part, size)
-    return taken

@@ -96,7 +96,7 @@ def measure_name_swaps(
         Their features as scored.
     model : RiskModel
     config : FeatureConfig
-    fitted : Fitted
+    fitted : FittedParameters
 
     Returns
     -------

@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 
 from training.config import EvaluationConfig
 from training.evaluation.intervals import Estimate, ResampledMetric
-from training.evaluation.metrics import RankedTraffic, ScoredPeriod, SumAbove
+from training.evaluation.metrics import RankedTraffic, SumAbove
 from training.evaluation.selected_labels import (
     Sums,
     add_expectations,
@@ -25,6 +25,7 @@ from training.evaluation.selected_labels import (
     compute_effective_size,
     compute_precision_recall,
 )
+from training.evaluation.traffic import ScoredPeriod
 
 Floats = NDArray[np.float64]
 Bools = NDArray[np.bool_]
@@ -59,7 +60,7 @@ class LoggedEvidence:
 
     Attributes
     ----------
-    traffic : Traffic
+    traffic : ScoredPeriod
         With a weight for each known result, whoever chose it: the inverse of its probability, logged or estimated.
     lot : float64 array, (n,)
         How many consignments the result of a random inspection stands for, the inverse of its logged probability; 0
@@ -80,7 +81,7 @@ class LoggedEvidence:
 
         Parameters
         ----------
-        traffic : Traffic
+        traffic : ScoredPeriod
             Its score is a probability.
         selected_by : object array of str, (n,)
         logged : float64 array, (n,)
@@ -156,7 +157,7 @@ def estimate_rows(
 
     Parameters
     ----------
-    evidence : Evidence
+    evidence : LoggedEvidence
     config : EvaluationConfig
     truth : bool array, (n,), optional
         Which consignments hold it, on a simulated world.

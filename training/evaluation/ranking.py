@@ -152,7 +152,7 @@ def compute_roc_auc(
 
     Parameters
     ----------
-    ranking : Ranking
+    ranking : DailyRanking
     draws : float64 array, (resamples, days)
     positive : bool array, (n,)
     weight : float64 array, (n,)

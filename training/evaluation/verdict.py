@@ -89,7 +89,7 @@ def format_share_range(estimate: Estimate) -> str:
 
     Examples
     --------
-    >>> share_range(Estimate(0.42, 0.305, 0.5))
+    >>> format_share_range(Estimate(0.42, 0.305, 0.5))
     'between 30.5 % and 50.0 % with 95 % confidence'
     """
     if not np.isfinite(estimate.low):
@@ -102,7 +102,7 @@ def format_percent(value: float, form: str = ".1%") -> str:
 
     Examples
     --------
-    >>> percent(0.305), percent(-0.02, "+.1%")
+    >>> format_percent(0.305), format_percent(-0.02, "+.1%")
     ('30.5 %', '-2.0 %')
     """
     return f"{value:{form}}".replace("%", " %")
@@ -113,7 +113,7 @@ def format_percent_range(estimate: Estimate) -> str:
 
     Examples
     --------
-    >>> percent_range(Estimate(0.01, -0.02, 0.04))
+    >>> format_percent_range(Estimate(0.01, -0.02, 0.04))
     '+1.0 % (-2.0 % to +4.0 %)'
     """
     value, low, high = (

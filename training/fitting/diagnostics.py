@@ -3,29 +3,28 @@
 All of it looks at rolling origins before the test period; the test period is never seen.
 """
 
-from collections.abc import Callable
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-import pandas as pd
-
 from consignments.errors import BadInput
-from consignments.records import Target
-from features.batch import FeatureMatrix
+from features.batch import FeatureMatrix, Progress
+from features.spec import Spec
 from training.config import TrainConfig
 from training.data.training_set import DataSet
-from training.fitting.ablation import run_ablation
 from training.fitting.rolling_origin import (
+    DetectionRanks,
     RollingOrigin,
     build_origin_rows,
     build_rolling_origins,
+    estimate_gain,
     evaluate_origins,
 )
 from training.fitting.search import SearchBudget
 
-Progress = Callable[[str, int, int], None]
 DEFAULT_ORIGINS = 3
 """That ablation and search look at, where no number is given."""
+HISTORY_GROUP = "history"
 
 
 @dataclass(frozen=True)
@@ -38,7 +37,7 @@ class DiagnosticsOptions:
         Rolling origins of the table of stability; 0: none, unless another study needs them.
     ablation : bool
         Fit without each group of features.
-    search : Budget or None
+    search : SearchBudget or None
         Look for better parameters.
     """
 
@@ -69,17 +68,10 @@ class DiagnosticsResult:
 
 
 def cut_origins(
-    frame: pd.DataFrame,
-    outcomes: pd.DataFrame,
-    data: DataSet,
-    matrix: FeatureMatrix,
-    texts: list[str],
-    config: TrainConfig,
-    target: Target,
-    count: int,
+    data: DataSet, matrix: FeatureMatrix, texts: Sequence[str], config: TrainConfig, count: int
 ) -> list[RollingOrigin]:
-    """Cut the rolling origins, or raise `BadInput` where there is none to look at."""
-    origins = build_rolling_origins(frame, outcomes, data, matrix, texts, config, target, count)
+    """Cut the rolling origins as `build_rolling_origins` does, or raise `BadInput` if there is none to look at."""
+    origins = build_rolling_origins(data, matrix, texts, config, count)
     if not origins:
         raise BadInput(
             "too few finds before the test period for rolling origins",
@@ -92,11 +84,71 @@ def cut_origins(
 def run_diagnostics(
     studies: DiagnosticsOptions,
     origins: list[RollingOrigin],
-    matrix: FeatureMatrix,
     config: TrainConfig,
     progress: Progress | None,
 ) -> DiagnosticsResult:
     """Make the table of stability, and that of the ablation where asked for."""
-    whole = evaluate_origins(origins, matrix, config.model, config.weights)
-    rows = run_ablation(origins, matrix, config, whole, progress) if studies.ablation else []
+    whole = evaluate_origins(origins, config.model, config.weights)
+    rows = run_ablation(origins, config, whole, progress) if studies.ablation else []
     return DiagnosticsResult(build_origin_rows(origins, whole), rows)
+
+
+def group_features(spec: Spec) -> dict[str, list[int]]:
+    """Give the columns of each group, and within history those of each key.
+
+    Returns
+    -------
+    dict
+        `goods`, `history`, `history.sender`, … to columns.
+    """
+    groups: dict[str, list[int]] = {}
+    for place, feature in enumerate(spec.features):
+        groups.setdefault(feature.group, []).append(place)
+        if feature.group == HISTORY_GROUP:
+            groups.setdefault(feature.name.rpartition(".")[0], []).append(place)
+    return groups
+
+
+def run_ablation(
+    origins: Sequence[RollingOrigin],
+    config: TrainConfig,
+    whole: DetectionRanks,
+    progress: Progress | None = None,
+) -> list[dict[str, Any]]:
+    """Fit without each group of features, at every origin.
+
+    Parameters
+    ----------
+    origins : sequence of RollingOrigin
+        At least one.
+    config : TrainConfig
+    whole : DetectionRanks
+        With all features.
+    progress : callable, optional
+
+    Returns
+    -------
+    list of dict
+        `group`, `features`, `worth` (what the finds lose without it, with `_low` and `_high`) and `recall_at_1pct`
+        (what recall loses, likewise), the most valuable first.
+    """
+    rows = []
+    groups = group_features(origins[0].spec)
+    for done, (group, columns) in enumerate(groups.items()):
+        without = evaluate_origins(origins, config.model, config.weights, without=columns)
+        worth, recall = estimate_gain(whole, without), estimate_gain(whole, without, "at_1pct")
+        rows.append(
+            {
+                "group": group,
+                "features": len(columns),
+                "worth": worth.value,
+                "worth_low": worth.low,
+                "worth_high": worth.high,
+                "recall_at_1pct": recall.value,
+                "recall_at_1pct_low": recall.low,
+                "recall_at_1pct_high": recall.high,
+            }
+        )
+        if progress is not None:
+            progress("ablation", done + 1, len(groups))
+    return sorted(rows, key=lambda row: -float(row["worth"]))

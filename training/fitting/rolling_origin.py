@@ -16,13 +16,12 @@ from datetime import datetime, timedelta
 from itertools import islice
 
 import numpy as np
-import pandas as pd
 from numpy.typing import NDArray
 
-from consignments.records import Target
 from consignments.visibility import US_PER_DAY, get_time_column_us, to_us
 from features.batch import FeatureMatrix
 from features.goods.kernels import encode_text, fit_text_weights, score_out_of_fold, score_text
+from features.spec import Spec
 from models.risk_model import LabelledRows, RiskModel
 from training.config import ModelConfig, TrainConfig, WeightsConfig
 from training.data.splits import TRAIN, VALIDATION, Split
@@ -52,13 +51,15 @@ class RollingOrigin:
     ----------
     begins, ends : datetime
         Of the window.
-    train : Labelled
+    train : LabelledRows
     background : bool array
         Of the training rows: unopened ones.
-    window : Labelled
+    window : LabelledRows
         Opened rows with a result, and unopened ones; `weight`: how many consignments each stands for.
     day : int64 array
         UTC day of each row of the window.
+    spec : Spec
+        What the columns of both are.
     """
 
     begins: datetime
@@ -67,6 +68,7 @@ class RollingOrigin:
     background: Bools
     window: LabelledRows
     day: Ints
+    spec: Spec
 
     def compute_weights(self, weights: WeightsConfig) -> Floats:
         """Give the training rows' weights with another weight of the background."""
@@ -111,40 +113,26 @@ class DetectionRanks:
 
 
 def build_rolling_origins(
-    frame: pd.DataFrame,
-    outcomes: pd.DataFrame,
-    data: DataSet,
-    matrix: FeatureMatrix,
-    texts: Sequence[str],
-    config: TrainConfig,
-    target: Target,
-    count: int,
+    data: DataSet, matrix: FeatureMatrix, texts: Sequence[str], config: TrainConfig, count: int
 ) -> list[RollingOrigin]:
     """Cut the time before the test period at several origins, the latest first.
 
     Parameters
     ----------
-    frame, outcomes : DataFrame
     data : DataSet
-    matrix : Matrix
+    matrix : FeatureMatrix
         Feature rows of `data.keep`.
     texts : sequence of str
         The goods' text of the matrix's rows of training and validation, in their order.
     config : TrainConfig
-    target : str
     count : int
         Most origins; those without enough finds are passed over.
     """
-    cut = data.split
     mine = np.isin(data.part[matrix.rows], (TRAIN, VALIDATION))
-    rows, X = matrix.rows[mine], matrix.X[mine]
-    cutter = _OriginBuilder(
-        frame.iloc[rows], outcomes, data, rows, X, np.array(texts, dtype=object), matrix, config, target
-    )
-    found = (
-        cutter.build_origin(begins, ends)
-        for begins, ends in _iterate_windows(cut, config.split.validation_days)
-    )
+    fitted = FeatureMatrix(matrix.X[mine], matrix.rows[mine], matrix.spec)
+    builder = _OriginBuilder(data, fitted, np.array(texts, dtype=object), config.weights)
+    windows = _iterate_windows(data.split, config.split.validation_days)
+    found = (builder.build_origin(begins, ends) for begins, ends in windows)
     return list(islice((origin for origin in found if origin is not None), count))
 
 
@@ -160,21 +148,29 @@ def _iterate_windows(cut: Split, days: int) -> Iterator[tuple[datetime, datetime
 
 @dataclass(frozen=True)
 class _OriginBuilder:
-    frame: pd.DataFrame
-    outcomes: pd.DataFrame
+    """Cuts origins from the rows of training and validation.
+
+    Attributes
+    ----------
+    data : DataSet
+    matrix : FeatureMatrix
+        Its rows of training and validation.
+    texts : object array of str
+        The goods' text of these rows.
+    weights : WeightsConfig
+    """
+
     data: DataSet
-    rows: Ints
-    X: NDArray[np.float32]
-    texts: NDArray[np.object_]
     matrix: FeatureMatrix
-    config: TrainConfig
-    target: Target
+    texts: NDArray[np.object_]
+    weights: WeightsConfig
 
     def build_origin(self, begins: datetime, ends: datetime) -> RollingOrigin | None:
-        gap = self.data.split.gap
-        labels = get_labels_as_of(self.frame["consignment_id"], self.outcomes, ends + gap, self.target)
-        received = get_time_column_us(self.frame, "received_at")
-        background = self.data.background[self.rows]
+        data, rows, gap = self.data, self.matrix.rows, self.data.split.gap
+        frame = data.observed.consignments.iloc[rows]
+        labels = get_labels_as_of(frame["consignment_id"], data.observed.outcomes, ends + gap, data.target)
+        received = get_time_column_us(frame, "received_at")
+        background = data.background[rows]
         usable = labels.known | background
         train = usable & (received < to_us(begins - gap))
         window = usable & (received >= to_us(begins)) & (received < to_us(ends))
@@ -182,17 +178,17 @@ class _OriginBuilder:
         if min(int(positive[train].sum()), int(positive[window].sum())) < MIN_POSITIVES:
             return None
         weight = compute_fitting_weights(
-            np.where(train, TRAIN, 0).astype(np.int8), labels, background & train, self.config.weights
+            np.where(train, TRAIN, 0).astype(np.int8), labels, background & train, self.weights
         )
-        X = self.X.copy()
+        X = self.matrix.X.copy()
         words = self.matrix.spec.get_column(TEXT_SCORE)
         X[train, words] = compute_text_scores(
             self.texts[train], positive[train], weight[train], received[train]
         )
         learnt = fit_text_weights(self.texts[train].tolist(), positive[train].astype(np.int8), weight[train])
         X[window, words] = _score_texts(self.texts[window], learnt)
-        channels = self.frame["channel"].astype(str).to_numpy(dtype=object)
-        stands_for = self.data.traffic_weight[self.rows]
+        channels = frame["channel"].astype(str).to_numpy(dtype=object)
+        stands_for = data.traffic_weight[rows]
         return RollingOrigin(
             begins,
             ends,
@@ -200,6 +196,7 @@ class _OriginBuilder:
             background[train],
             LabelledRows(X[window], positive[window], stands_for[window], channels[window].tolist()),
             received[window] // US_PER_DAY,
+            self.matrix.spec,
         )
 
 
@@ -223,7 +220,6 @@ def _score_texts(texts: NDArray[np.object_], learnt: NDArray[np.float32]) -> NDA
 
 def evaluate_origins(
     origins: Sequence[RollingOrigin],
-    matrix: FeatureMatrix,
     model: ModelConfig,
     weights: WeightsConfig,
     *,
@@ -233,16 +229,14 @@ def evaluate_origins(
 
     Parameters
     ----------
-    origins : sequence of Origin
-    matrix : Matrix
-        For its spec.
+    origins : sequence of RollingOrigin
     model : ModelConfig
     weights : WeightsConfig
         Only the weight of the background is read anew.
     without : sequence of int
         Columns that are taken for missing.
     """
-    places = [_rank_positives(origin, matrix, model, weights, list(without)) for origin in origins]
+    places = [_rank_positives(origin, model, weights, list(without)) for origin in origins]
     return DetectionRanks(
         np.concatenate(places),
         np.repeat(np.arange(len(origins)), [len(place) for place in places]),
@@ -252,7 +246,6 @@ def evaluate_origins(
 
 def _rank_positives(
     origin: RollingOrigin,
-    matrix: FeatureMatrix,
     model: ModelConfig,
     weights: WeightsConfig,
     without: list[int],
@@ -265,7 +258,7 @@ def _rank_positives(
         train.y,
         origin.compute_weights(weights),
         train.channels,
-        spec=matrix.spec,
+        spec=origin.spec,
         validation=(later[:0], train.y[:0], train.weight[:0], []),
         traffic=(later, window.channels),
         params=model.build_tree_params(0),
@@ -282,7 +275,7 @@ def compute_shares_above(score: Floats, weight: Floats) -> Floats:
 
     Examples
     --------
-    >>> shares_above(np.array([3.0, 1.0, 2.0, 2.0]), np.ones(4)).tolist()
+    >>> compute_shares_above(np.array([3.0, 1.0, 2.0, 2.0]), np.ones(4)).tolist()
     [0.125, 0.875, 0.5, 0.5]
     """
     _, group = np.unique(-score, return_inverse=True)
@@ -298,7 +291,7 @@ def estimate_gain(
 
     Parameters
     ----------
-    one, other : Found
+    one, other : DetectionRanks
         Of the same origins.
     values : {"worth", "at_1pct"}
     seed : int

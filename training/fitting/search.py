@@ -5,7 +5,7 @@ file; a search of the same data and configuration goes on where it stopped.
 """
 
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -13,11 +13,10 @@ from typing import Any
 import msgspec
 import numpy as np
 
-from features.batch import FeatureMatrix
+from features.batch import Progress
 from training.config import TrainConfig
 from training.fitting.rolling_origin import RollingOrigin, evaluate_origins
 
-Progress = Callable[[str, int, int], None]
 SECONDS_PER_MINUTE = 60.0
 
 
@@ -81,7 +80,6 @@ class SearchResult:
 
 def search(
     origins: Sequence[RollingOrigin],
-    matrix: FeatureMatrix,
     config: TrainConfig,
     budget: SearchBudget,
     *,
@@ -92,18 +90,17 @@ def search(
 
     Parameters
     ----------
-    origins : sequence of Origin
-    matrix : Matrix
+    origins : sequence of RollingOrigin
     config : TrainConfig
         The first trial, and what is not searched.
-    budget : Budget
+    budget : SearchBudget
     name : str
         Of the search: it goes on only under the same name.
     progress : callable, optional
 
     Returns
     -------
-    Searched
+    SearchResult
     """
     import optuna
 
@@ -121,7 +118,7 @@ def search(
         study.sampler = optuna.samplers.TPESampler(seed=config.model.seed * 10_000 + done)
         trial = study.ask(_build_distributions(optuna, flat))
         tried = replace_parameters(config, trial.params)
-        found = evaluate_origins(origins, matrix, tried.model, tried.weights)
+        found = evaluate_origins(origins, tried.model, tried.weights)
         trial.set_user_attr("recall_at_1pct", found.compute_recall(0.01))
         study.tell(trial, float(found.worth.mean()))
         if progress is not None:

@@ -6,15 +6,13 @@ neither. Everything is an effect size; no p-value, since with much traffic every
 """
 
 from dataclasses import dataclass
-from datetime import datetime
 
 import numpy as np
 import pandas as pd
-from numpy.typing import NDArray
 
 from consignments.errors import BadInput
 from consignments.records import Target
-from consignments.visibility import NO_TIME, get_time_column_us, to_us
+from consignments.visibility import get_time_column_us
 from features.batch import BATCH_KEY, Progress, Tables
 from features.fitted import FittedParameters
 from features.history.pseudonyms import Pseudonyms
@@ -23,6 +21,8 @@ from features.streams import FeatureInputs, InMemoryTable, stream_features
 from models.bundle import Bundle
 from models.traffic_profile import ReferenceProfile
 from training.config import EvaluationConfig
+from training.data.splits import ALL_ARRIVALS, ArrivalWindow
+from training.data.training_set import Labels, find_last_visible_time, get_labels_as_of
 from training.monitoring.drift_measures import DriftTables as DriftTables
 from training.monitoring.drift_measures import Row, compute_drift_tables
 from training.monitoring.drift_verdict import (
@@ -41,11 +41,11 @@ class Drift:
 
     Attributes
     ----------
-    then, now : Reference
+    then, now : ReferenceProfile
         The two portraits.
     tables : dict
         Of `training.monitoring.drift_measures.compute_drift_tables`.
-    reasons : list of Reason
+    reasons : list of DriftReason
         What moved beyond its bound.
     notes : list of str
         What could not be judged.
@@ -80,44 +80,52 @@ class Drift:
         return {name: float(value) for name, value in named.items() if np.isfinite(float(value))}
 
 
+@dataclass(frozen=True)
+class MonitoredTraffic:
+    """The traffic that is watched, what came before it, and what it is compared with.
+
+    Attributes
+    ----------
+    tables : Tables
+        Consignments, and the outcomes and alerts that history may show.
+    history : DataFrame, optional
+        Past consignments; they join the history and are not watched.
+    reference : DataFrame, optional
+        Consignments to take for the reference, in place of the bundle's own.
+    window : ArrivalWindow
+        The arrivals that are watched; those before join the history. Default: all given ones.
+    """
+
+    tables: Tables
+    history: pd.DataFrame | None = None
+    reference: pd.DataFrame | None = None
+    window: ArrivalWindow = ALL_ARRIVALS
+
+
 def detect_drift(
     bundle: Bundle,
-    tables: Tables,
-    pseudonyms: Pseudonyms | None = None,
+    traffic: MonitoredTraffic,
     config: EvaluationConfig | None = None,
-    *,
-    history: pd.DataFrame | None = None,
-    reference: pd.DataFrame | None = None,
-    begins: datetime | None = None,
-    ends: datetime | None = None,
     progress: Progress | None = None,
 ) -> Drift:
-    """Hold the traffic of a period against the reference.
+    """Compare the traffic of a period with the reference.
 
     Parameters
     ----------
     bundle : Bundle
         The model that scores.
-    tables : Tables
-        Consignments, and the outcomes and alerts that history may show.
-    pseudonyms : Pseudonyms, optional
+    traffic : MonitoredTraffic
     config : EvaluationConfig, optional
-    history : DataFrame, optional
-        Past consignments; they join the history and are not watched.
-    reference : DataFrame, optional
-        Consignments to take for the reference, in place of the bundle's own.
-    begins, ends : datetime, optional
-        Watched are the arrivals from `begins` until `ends`; those before join the history. Default: all given ones.
+    progress : callable, optional
 
     Raises
     ------
     BadInput
         Where nothing arrived in the period, or the model carries no reference.
     """
-    pseudonyms, config = pseudonyms or Pseudonyms(BATCH_KEY), config or EvaluationConfig()
-    frame = tables.consignments
+    tables, frame = traffic.tables, traffic.tables.consignments
     received = get_time_column_us(frame, "received_at")
-    inside = _select_period(received, begins, ends)
+    inside = traffic.window.select(received)
     if not inside.any():
         raise BadInput(
             "no consignment was received in the period",
@@ -125,30 +133,34 @@ def detect_drift(
             todo="give later consignments, or choose another period with --from and --until",
         )
     earlier = frame.loc[received < received[inside].min()]
-    past = _concatenate(history, reference, earlier)
-    told = Tables(frame.loc[inside], tables.outcomes, tables.alerts)
+    past = _concatenate(traffic.history, traffic.reference, earlier)
     then = bundle.reference
-    if reference is not None:
-        before = Tables(reference, tables.outcomes, tables.alerts)
-        then = build_traffic_profile(
-            score_traffic(bundle, before, history, pseudonyms, progress), _require_reference(then).capacity
-        )
-    seen = score_traffic(bundle, told, past, pseudonyms, progress)
+    if traffic.reference is not None:
+        before = Tables(traffic.reference, tables.outcomes, tables.alerts)
+        scored = score_traffic(bundle, before, traffic.history, progress)
+        then = build_traffic_profile(scored, _require_reference(then).capacity)
+    current = Tables(frame.loc[inside], tables.outcomes, tables.alerts)
+    seen = score_traffic(bundle, current, past, progress)
     return measure_drift(
         _require_reference(then),
         seen,
-        config,
-        tables.outcomes,
-        bundle.card.target,
+        config or EvaluationConfig(),
+        _read_labels(seen, tables.outcomes, bundle.card.target),
         with_history=past is not None,
     )
+
+
+def _read_labels(seen: ScoredTraffic, outcomes: pd.DataFrame | None, target: Target) -> Labels | None:
+    """Read what the last outcomes say of scored traffic; None if there is no outcome."""
+    if outcomes is None or outcomes.empty:
+        return None
+    return get_labels_as_of(seen.frame["consignment_id"], outcomes, find_last_visible_time(outcomes), target)
 
 
 def score_traffic(
     bundle: Bundle,
     given: Tables,
     history: pd.DataFrame | None,
-    pseudonyms: Pseudonyms,
     progress: Progress | None = None,
 ) -> ScoredTraffic:
     """Score consignments and keep their features.
@@ -158,6 +170,7 @@ def score_traffic(
     BundleRefused
         Where the model was trained on other features than this version computes.
     """
+    pseudonyms = Pseudonyms(BATCH_KEY)
     fitted = FittedParameters.from_plain(bundle.fitted, bundle.arrays)
     Pipeline(bundle.config, fitted, pseudonyms).spec.require(bundle.card.feature_spec_sha256)
     world = FeatureInputs(
@@ -177,27 +190,25 @@ def measure_drift(
     then: ReferenceProfile,
     seen: ScoredTraffic,
     config: EvaluationConfig,
-    outcomes: pd.DataFrame | None = None,
-    target: Target = "nps",
+    labels: Labels | None = None,
     *,
     with_history: bool = True,
 ) -> Drift:
-    """Hold scored traffic against a reference.
+    """Compare scored traffic with a reference.
 
     Parameters
     ----------
-    then : Reference
-    seen : Seen
+    then : ReferenceProfile
+    seen : ScoredTraffic
     config : EvaluationConfig
         How often days are drawn anew.
-    outcomes : DataFrame, optional
-        For the realised precision.
-    target : str
+    labels : Labels, optional
+        Of the same consignments, for the realised precision.
     with_history : bool
         Whether anything is known of the time before: without, scores and senders are not judged.
     """
     now = build_traffic_profile(seen, then.capacity, like=then)
-    tables = compute_drift_tables(then, now, seen, config, outcomes, target)
+    tables = compute_drift_tables(then, now, seen, config, labels)
     return Drift(
         then=then,
         now=now,
@@ -216,17 +227,6 @@ def _count_daily_arrivals(seen: ScoredTraffic, now: ReferenceProfile) -> dict[st
         for codes in [seen.extract_texts(column)]
         for value in sorted(set(codes) - {""})
     }
-
-
-def _select_period(
-    received: NDArray[np.int64], begins: datetime | None, ends: datetime | None
-) -> NDArray[np.bool_]:
-    inside: NDArray[np.bool_] = received != NO_TIME
-    if begins is not None:
-        inside &= received >= to_us(begins)
-    if ends is not None:
-        inside &= received < to_us(ends)
-    return inside
 
 
 def _concatenate(*frames: pd.DataFrame | None) -> pd.DataFrame | None:

@@ -7,16 +7,15 @@ days of the later traffic; the reference is taken as given.
 """
 
 from collections.abc import Iterator, Sequence
+from typing import NamedTuple
 
 import numpy as np
-import pandas as pd
 from numpy.typing import NDArray
 
-from consignments.records import Target
 from features.spec import Feature
 from models.traffic_profile import MISSING_BIN, ReferenceProfile
 from training.config import EvaluationConfig
-from training.data.training_set import compute_inverse_propensity, get_labels_as_of
+from training.data.training_set import Labels, compute_inverse_propensity
 from training.evaluation.intervals import Estimate, compute_interval
 from training.evaluation.ranking import draw_days
 from training.evaluation.selected_labels import divide
@@ -28,7 +27,6 @@ from training.monitoring.traffic_profile import (
     assign_bins,
     find_longest_silence,
 )
-from training.promotion.comparison import find_last_visible_time
 
 Floats = NDArray[np.float64]
 Row = dict[str, float | str]
@@ -71,22 +69,20 @@ def compute_drift_tables(
     now: ReferenceProfile,
     seen: ScoredTraffic,
     config: EvaluationConfig,
-    outcomes: pd.DataFrame | None,
-    target: Target,
+    labels: Labels | None,
 ) -> DriftTables:
-    """Hold two portraits against each other.
+    """Compare two profiles.
 
     Parameters
     ----------
-    then : Reference
-    now : Reference
+    then : ReferenceProfile
+    now : ReferenceProfile
         Of `seen`, with the edges of `then`.
-    seen : Seen
+    seen : ScoredTraffic
     config : EvaluationConfig
         How often days are drawn anew.
-    outcomes : DataFrame or None
-        For the realised precision.
-    target : str
+    labels : Labels or None
+        Of the same consignments as `seen`, for the realised precision.
 
     Returns
     -------
@@ -101,7 +97,7 @@ def compute_drift_tables(
         "shares": [*_new_code_rows(then, seen), *_share_rows(then, now, seen.spec.features)],
         "sources": list(_source_rows(then, now, seen)),
         "units": list(_unit_rows(then, now)),
-        "precision": _precision_rows(then, seen, days, outcomes, target),
+        "precision": _precision_rows(then, seen, days, labels),
     }
 
 
@@ -115,7 +111,7 @@ def compute_psi(then: Sequence[int] | Floats, now: Floats) -> Floats:
 
     Examples
     --------
-    >>> population_stability([500, 500], np.array([[500.0, 500.0], [900.0, 100.0]])).round(2).tolist()
+    >>> compute_psi([500, 500], np.array([[500.0, 500.0], [900.0, 100.0]])).round(2).tolist()
     [0.0, 0.87]
     """
     old, new = np.asarray(then, dtype=np.float64), np.asarray(now, dtype=np.float64)
@@ -257,8 +253,9 @@ def _new_code_rows(then: ReferenceProfile, seen: ScoredTraffic) -> Iterator[Row]
             for value, count in zip(values, counts, strict=True)
             if value.strip().casefold() not in known
         )
-        untold, of_old = then.mix[column].get(OTHERS, 0), sum(then.mix[column].values())
-        yield _build_share_row(NEW_CODES, column, ALL_CHANNELS, untold, of_old, new, int(counts.sum()))
+        then_share = CountShare(then.mix[column].get(OTHERS, 0), sum(then.mix[column].values()))
+        now_share = CountShare(new, int(counts.sum()))
+        yield _build_share_row(NEW_CODES, column, ALL_CHANNELS, then_share, now_share)
 
 
 def _share_rows(then: ReferenceProfile, now: ReferenceProfile, features: Sequence[Feature]) -> Iterator[Row]:
@@ -268,49 +265,42 @@ def _share_rows(then: ReferenceProfile, now: ReferenceProfile, features: Sequenc
             old, new = then.features[channel][place], now.features[channel][place]
             if feature.group == CATEGORY_GROUP and feature.unit == "code":
                 # The first bin of a code holds the unknown ones.
-                yield _build_share_row(
-                    UNKNOWN_CODES,
-                    feature.name.partition(".")[2],
-                    channel,
-                    old[0],
-                    sum(old),
-                    new[0],
-                    sum(new),
-                )
+                name = feature.name.partition(".")[2]
+                shares = [CountShare(counts[0], sum(counts)) for counts in (old, new)]
+                yield _build_share_row(UNKNOWN_CODES, name, channel, *shares)
             if feature.name in WATCHED_KEYS:
-                known_old, known_new = sum(old[:MISSING_BIN]), sum(new[:MISSING_BIN])
-                yield _build_share_row(
-                    NEW_KEYS,
-                    feature.name.split(".")[1],
-                    channel,
-                    sum(old[1:MISSING_BIN]),
-                    known_old,
-                    sum(new[1:MISSING_BIN]),
-                    known_new,
-                )
+                name = feature.name.split(".")[1]
+                known = [counts[:MISSING_BIN] for counts in (old, new)]
+                shares = [CountShare(sum(counts[1:]), sum(counts)) for counts in known]
+                yield _build_share_row(NEW_KEYS, name, channel, *shares)
         for column, missing in then.missing[channel].items():
-            lacking = now.missing[channel].get(column, now.channels[channel])
-            yield _build_share_row(
-                MISSING_VALUES,
-                column,
-                channel,
-                missing,
-                then.channels[channel],
-                lacking,
-                now.channels[channel],
-            )
+            arrived = now.channels[channel]
+            lacking = CountShare(now.missing[channel].get(column, arrived), arrived)
+            before = CountShare(missing, then.channels[channel])
+            yield _build_share_row(MISSING_VALUES, column, channel, before, lacking)
 
 
-def _build_share_row(what: str, name: str, channel: str, old: int, of_old: int, new: int, of_new: int) -> Row:
-    before, after = (old / of_old if of_old else np.nan), (new / of_new if of_new else np.nan)
+class CountShare(NamedTuple):
+    """A count, and the count that it is a part of."""
+
+    part: int
+    whole: int
+
+    @property
+    def value(self) -> float:
+        """The share, 0 to 1; NaN of nothing."""
+        return self.part / self.whole if self.whole else np.nan
+
+
+def _build_share_row(what: str, name: str, channel: str, then: CountShare, now: CountShare) -> Row:
     return {
         "what": what,
         "name": name,
         "channel": channel,
-        "then": before,
-        "now": after,
-        "change": after - before,
-        "judged": str(min(of_old, of_new) >= MIN_ROWS).lower(),
+        "then": then.value,
+        "now": now.value,
+        "change": now.value - then.value,
+        "judged": str(min(then.whole, now.whole) >= MIN_ROWS).lower(),
     }
 
 
@@ -373,8 +363,7 @@ def _precision_rows(
     then: ReferenceProfile,
     seen: ScoredTraffic,
     days: DailyCounts,
-    outcomes: pd.DataFrame | None,
-    target: Target,
+    labels: Labels | None,
 ) -> list[Row]:
     """Give what the scores promise at capacity, then and now, and what was found where it is known."""
     taken = seen.select_at_capacity(then.capacity)
@@ -383,15 +372,12 @@ def _precision_rows(
         _estimate_row("expected then", Estimate(_to_float(then.expected_precision), np.nan, np.nan)),
         _estimate_row("expected now", expected),
     ]
-    if outcomes is None or outcomes.empty:
+    if labels is None:
         return [
             *rows,
             _estimate_row("promised where known", UNKNOWN_ESTIMATE),
             _estimate_row("realised now", UNKNOWN_ESTIMATE),
         ]
-    labels = get_labels_as_of(
-        seen.frame["consignment_id"], outcomes, find_last_visible_time(outcomes), target
-    )
     mine = labels.known * taken
     weight = np.where(labels.known, compute_inverse_propensity(labels.probability), 0.0) * taken
     return [

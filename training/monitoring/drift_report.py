@@ -1,18 +1,34 @@
 """The page of a watch, its tables, and its run in MLflow."""
 
+from collections.abc import Sequence
+from datetime import date, timedelta
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
+import matplotlib as mpl
+import numpy as np
 from markupsafe import Markup
+from matplotlib.ticker import FuncFormatter, MaxNLocator, PercentFormatter
 
 from models.registry import ModelVersion
+from models.traffic_profile import ReferenceProfile
 from training.monitoring.drift import Drift
-from training.monitoring.drift_measures import Row
-from training.monitoring.drift_report_pictures import draw_drift
+from training.monitoring.drift_measures import LARGE_PSI, MODERATE_PSI, Row
 from training.reporting.html import MAX_PAGE_BYTES, create_environment
 from training.reporting.mlflow_tracking import RunRecord, log_run
-from training.runs.artifacts import serialize_table
+from training.reporting.plots import (
+    BASELINE_STYLES,
+    BLUE,
+    GREEN,
+    GREY,
+    ORANGE,
+    RED,
+    STYLE,
+    create_figure,
+    render_svg,
+)
+from training.reporting.tables import serialize_table
 
 PAGE_FILE = "drift.html"
 TABLE_COLUMNS = {
@@ -28,6 +44,9 @@ VERDICT_ACTIONS = {
     "them would learn the fault.",
 }
 """What each verdict asks for."""
+MAX_SHOWN_PSI = 1.0
+"""Where the axis of the PSI ends."""
+MAX_LINES, MAX_CHANGES = 6, 12
 
 
 def summarize_drift(drift: Drift) -> str:
@@ -83,7 +102,7 @@ def log_drift(drift: Drift, page: str, model: ModelVersion, tracking_uri: str) -
     drift : Drift
     page : str
         From `render_drift`.
-    model : Version
+    model : ModelVersion
     tracking_uri : str
 
     Returns
@@ -124,3 +143,139 @@ def _select_largest_changes(shares: list[Row]) -> list[Row]:
     """Give the shares that changed most."""
     known = [row for row in shares if float(row["change"]) == float(row["change"])]
     return sorted(known, key=lambda row: -abs(float(row["change"])))[:MAX_SHARES]
+
+
+def draw_drift(drift: Drift) -> dict[str, str]:
+    """Draw the pictures of the page; name to SVG, in their order."""
+    return {
+        "moved": draw_psi(drift.tables["scores"], select_worst_features(drift.tables["features"])),
+        "scores": draw_score_shares(drift.then, drift.now),
+        "arrivals": draw_arrivals(drift),
+        "mix": draw_mix(drift.then, drift.now),
+    }
+
+
+def select_worst_features(features: Sequence[Row]) -> list[Row]:
+    """Give the feature of each group that moved most.
+
+    Parameters
+    ----------
+    features : sequence of dict
+        Those that moved most first.
+    """
+    worst: dict[str, Row] = {}
+    for row in features:
+        worst.setdefault(str(row["group"]), row)
+    return list(worst.values())
+
+
+def draw_psi(scores: Sequence[Row], worst: Sequence[Row]) -> str:
+    """Draw the PSI of the scores of each part of the traffic, with intervals, and of the worst feature of each group.
+
+    Parameters
+    ----------
+    scores, worst : sequence of dict
+    """
+    names = [f"score, {str(row['part']).replace(':', ' ')}" for row in scores]
+    names += [f"{row['feature']}, {row['channel']}" for row in worst]
+    value = np.array([float(row["psi"]) for row in (*scores, *worst)])
+    place = np.arange(len(names))[::-1] - 0.6 * (np.arange(len(names)) >= len(scores))
+    with mpl.rc_context(STYLE):
+        figure, (ax,) = create_figure(1, 1, width=10.4, height=1.3 + 0.3 * len(names))
+        ax.axvspan(MODERATE_PSI, LARGE_PSI, color=ORANGE, alpha=0.12, linewidth=0)
+        ax.axvspan(LARGE_PSI, MAX_SHOWN_PSI, color=RED, alpha=0.10, linewidth=0)
+        colours = [GREEN if each < MODERATE_PSI else ORANGE if each < LARGE_PSI else RED for each in value]
+        bars = ax.barh(place, np.minimum(value, MAX_SHOWN_PSI), color=colours, height=0.62)
+        ax.bar_label(
+            bars, [f"{each:.2f}" if np.isfinite(each) else "" for each in value], padding=4, fontsize=9.5
+        )
+        for at, row in zip(place, scores, strict=False):
+            ends = np.minimum([float(row["psi_low"]), float(row["psi_high"])], MAX_SHOWN_PSI)
+            ax.plot(ends, [at - 0.36, at - 0.36], color=GREY, linewidth=1.6)
+        ax.set_yticks(place, names)
+        ax.grid(axis="y", visible=False)
+        ax.set(
+            title="What moved: scores, and the worst feature of each group",
+            xlabel="population stability index: below 0.1 little, from 0.25 on much; grey: 95 % interval",
+            xlim=(0, MAX_SHOWN_PSI),
+        )
+        return render_svg(figure)
+
+
+def draw_score_shares(then: ReferenceProfile, now: ReferenceProfile) -> str:
+    """Draw the share of each channel's traffic in the bins of the score, then and now."""
+    channels = [name for name in then.scores if name.startswith("channel:")]
+    edges = [0.0, *then.score_edges, 1.0]
+    middles = [f"{low:.2g}" for low in edges[:-1]]
+    place = np.arange(len(middles))
+    with mpl.rc_context(STYLE):
+        figure, axes = create_figure(1, len(channels), width=10.4, height=3.4)
+        for ax, name in zip(axes, channels, strict=True):
+            for counts, shift, colour, label in (
+                (then.scores[name], -0.2, GREY, "then"),
+                (now.scores.get(name, [0] * len(place)), 0.2, BLUE, "now"),
+            ):
+                ax.bar(place + shift, np.array(counts) / max(sum(counts), 1), 0.38, color=colour, label=label)
+            ax.set_xticks(place, middles, rotation=45, ha="right", fontsize=8.5)
+            ax.yaxis.set_major_formatter(PercentFormatter(1.0, decimals=0))
+            ax.grid(axis="x", visible=False)
+            ax.set(title=f"Scores, {name.partition(':')[2]}", xlabel="score from", ylabel="share of traffic")
+        axes[-1].legend(fontsize=9)
+        return render_svg(figure)
+
+
+def draw_arrivals(drift: Drift) -> str:
+    """Draw the arrivals of each day by office, dashed what each sent on a mean day of the reference."""
+    known = drift.then.sources["office"]
+    offices = sorted(known, key=lambda name: -known[name].arrivals)[:MAX_LINES]
+    first = date.fromisoformat(drift.now.first_day)
+    days = [f"{first + timedelta(days=at):%d %b}" for at in range(drift.now.days)]
+    place = np.arange(len(days))
+    with mpl.rc_context(STYLE):
+        figure, (ax,) = create_figure(1, 1, width=10.4, height=3.4)
+        colours = [BLUE, *(colour for colour, _ in BASELINE_STYLES)]
+        for name, colour in zip(offices, colours, strict=False):
+            came = drift.daily.get(f"office:{name}", [0] * len(days))
+            ax.plot(place, came, color=colour, marker="o", markersize=3, label=name)
+            ax.axhline(known[name].arrivals / drift.then.days, color=colour, linestyle="--", linewidth=1)
+        step = max(1, len(days) // 12)
+        ax.set_xticks(place[::step], days[::step])
+        ax.yaxis.set_major_locator(MaxNLocator(integer=True))
+        ax.yaxis.set_major_formatter(FuncFormatter(lambda count, _: f"{count:,.0f}"))
+        ax.set_ylim(0, None)
+        ax.set(title="Arrivals by day and office; dashed: a mean day of the reference", ylabel="consignments")
+        ax.legend(fontsize=9, loc="center left", bbox_to_anchor=(1.0, 0.5))
+        return render_svg(figure)
+
+
+def draw_mix(then: ReferenceProfile, now: ReferenceProfile) -> str:
+    """Draw the values of codes whose share of the traffic changed most, then and now."""
+    changes = find_largest_changes(then, now)
+    place = np.arange(len(changes))[::-1]
+    with mpl.rc_context(STYLE):
+        figure, (ax,) = create_figure(1, 1, width=10.4, height=1.3 + 0.28 * len(changes))
+        before, after = (np.array([change[at] for change in changes]) for at in (1, 2))
+        ax.hlines(place, before, after, color=GREY, linewidth=2)
+        ax.plot(before, place, "o", color="white", markeredgecolor=GREY, label="then")
+        ax.plot(after, place, "o", color=BLUE, label="now")
+        ax.set_yticks(place, [change[0] for change in changes])
+        ax.grid(axis="y", visible=False)
+        ax.xaxis.set_major_formatter(PercentFormatter(1.0, decimals=0))
+        ax.set_ylim(-0.8, len(changes) - 0.2)
+        ax.set(title="Codes whose share of the traffic changed most", xlabel="share of traffic")
+        ax.legend(fontsize=9, loc="lower right")
+        return render_svg(figure)
+
+
+def find_largest_changes(then: ReferenceProfile, now: ReferenceProfile) -> list[tuple[str, float, float]]:
+    """Give the codes whose share changed most: column and value, share then, share now."""
+    found = []
+    for column, old in then.mix.items():
+        new = now.mix.get(column, {})
+        for value in dict.fromkeys([*old, *new]):
+            before, after = (
+                old.get(value, 0) / sum(old.values()),
+                new.get(value, 0) / max(sum(new.values()), 1),
+            )
+            found.append((f"{column.replace('_', ' ')} {value or 'missing'}", before, after))
+    return sorted(found, key=lambda each: -abs(each[2] - each[1]))[:MAX_CHANGES]

@@ -15,7 +15,8 @@ from consignments.visibility import US_PER_DAY, get_time_column_us, to_datetime
 from features.config import FeatureConfig
 from features.spec import Feature, Spec
 from models.traffic_profile import ReferenceProfile, SourceActivity
-from training.evaluation.metrics import index_office_days, select_at_capacity
+from training.evaluation.capacity import index_office_days, select_at_capacity
+from training.evaluation.traffic import extract_texts
 
 CHANNEL, OFFICE = "channel", "office"
 MIX = (
@@ -78,10 +79,7 @@ class ScoredTraffic:
 
     def extract_texts(self, column: str) -> NDArray[np.object_]:
         """Give a column of codes, '' where missing or where there is no such column."""
-        if column not in self.frame:
-            return np.full(len(self.frame), "", dtype=object)
-        values = self.frame[column]
-        return values.astype(object).where(values.notna(), "").to_numpy(dtype=object)
+        return extract_texts(self.frame, column)
 
     def group_by_part(self) -> dict[str, NDArray[np.bool_]]:
         """Give the members of each channel and office, as `channel:postal`."""
@@ -105,11 +103,11 @@ def build_traffic_profile(
 
     Parameters
     ----------
-    seen : Seen
+    seen : ScoredTraffic
         At least one consignment.
     capacity : int
         Inspections for each office and UTC day.
-    like : Reference, optional
+    like : ReferenceProfile, optional
         Take its edges; default: edges of this traffic.
     """
     channel, first, last = seen.extract_texts(CHANNEL), int(seen.day.min()), int(seen.day.max())
@@ -150,8 +148,8 @@ def compute_bin_edges(feature: Feature, values: NDArray[np.float32]) -> list[flo
 
     Examples
     --------
-    >>> edges_of(Feature("a.b", "count", "c", "D"), np.array([1, 3, 3, np.nan], dtype=np.float32))
-    [1.0, 2.0, 3.0000002384185791]
+    >>> compute_bin_edges(Feature("a.b", "count", "c", "D"), np.array([1, 3, 3, np.nan], dtype=np.float32))
+    [1.0, 2.0, 3.000000238418579]
     """
     if feature.unit == "code":
         return [code + 0.5 for code in range(MAX_SEPARATE_CODES + 1)]
@@ -185,7 +183,7 @@ def find_longest_silence(days: Ints, first: int, last: int) -> int:
 
     Examples
     --------
-    >>> longest_silence(np.array([3, 4, 8]), 1, 9)
+    >>> find_longest_silence(np.array([3, 4, 8]), 1, 9)
     3
     """
     heard = np.unique(days)

@@ -19,7 +19,9 @@ from consignments.errors import BadInput
 from consignments.records import Alert, Consignment, Outcome, Result
 from consignments.tables import to_alerts, to_outcomes
 from consignments.visibility import US_PER_DAY, get_time_column_us, to_datetime
+from features.batch import Tables
 from models.baselines import RandomOrder
+from training.evaluation.traffic import extract_texts
 from training.policy_replay.observed_history import NO_ROWS
 from training.policy_replay.policies import PolicyChoice
 from training.simulation.context import SimulationContext
@@ -99,7 +101,7 @@ class SimulatedEnvironment:
 
     Parameters
     ----------
-    world : World
+    world : SimulationParameters
     days, per_day : int
     prevalence : str
     seed : int
@@ -212,10 +214,10 @@ class TabularEnvironment:
 
     Parameters
     ----------
-    consignments, truth : DataFrame
+    tables : Tables
         Of a consignment with several versions the last one of the round in which it first came is replayed: it is
         what was there to decide on when the list was drawn up.
-    outcomes, alerts : DataFrame, optional
+    truth : DataFrame
     seed : int
     round_days : int
         Days between two lists.
@@ -225,17 +227,15 @@ class TabularEnvironment:
 
     def __init__(
         self,
-        consignments: pd.DataFrame,
+        tables: Tables,
         truth: pd.DataFrame,
-        outcomes: pd.DataFrame | None = None,
-        alerts: pd.DataFrame | None = None,
         *,
         seed: int,
         round_days: int = 1,
         share: float | None = None,
     ) -> None:
         self._share = share
-        frame = _select_versions(consignments, round_days)
+        frame = _select_versions(tables.consignments, round_days)
         frame = frame.drop(columns=["sequence", "cancelled_sequence"], errors="ignore")
         received = get_time_column_us(frame, "received_at")
         order = np.lexsort([frame["consignment_id"].to_numpy(), received])
@@ -254,9 +254,9 @@ class TabularEnvironment:
                 got=f"{int(self._truth['result'].isna().sum()):,} consignments without one",
                 expected="a row for every consignment",
             )
-        self._alerts = [] if alerts is None else to_alerts(alerts)
+        self._alerts = [] if tables.alerts is None else to_alerts(tables.alerts)
         self._recorded: dict[str, list[Outcome]] = {}
-        for outcome in [] if outcomes is None else to_outcomes(outcomes):
+        for outcome in [] if tables.outcomes is None else to_outcomes(tables.outcomes):
             self._recorded.setdefault(outcome.consignment_id, []).append(outcome)
         self._stage = SimulationContext.build(load_parameters(), load_parameters().get_preset("enriched"), 1)
         self._openings = InspectionSimulator(self._stage)
@@ -347,14 +347,14 @@ class TabularEnvironment:
         channel = dict.fromkeys(services, "")
         channel |= {name: held.channel for name, held in stage.world.services.items()}
         usual = {"postal": services.index("small_packet"), "air_cargo": services.index("express")}
-        given = zip(_texts(self._now, "service"), _texts(self._now, "channel"), strict=True)
+        given = zip(extract_texts(self._now, "service"), extract_texts(self._now, "channel"), strict=True)
         service = [services.index(name) if name in services else usual[own] for name, own in given]
         held = self._truth.iloc[self._rows]
         result = np.array([RESULTS.index(name) for name in held["result"]])
         powders, others = (
             int(np.flatnonzero(stage.catalogue.powder == powder)[0]) for powder in (True, False)
         )
-        chapters = [code[:2] for code in _texts(self._now, "hs_code")]
+        chapters = [code[:2] for code in extract_texts(self._now, "hs_code")]
         grams = held["quantity_g"] if "quantity_g" in held else pd.Series(np.nan, index=held.index)
         nothing, nowhere = np.zeros(count, dtype=np.int64), np.full(count, NO_INDEX)
         letter, goods = CONCEALMENTS.index("letter"), CONCEALMENTS.index("concealed_in_goods")
@@ -409,15 +409,8 @@ def create_generator(seed: int, consignment_id: str) -> Draws:
 
 def list_offices(frame: pd.DataFrame) -> tuple[str, ...]:
     """Give the office of each arrival; '' where unknown."""
-    return tuple(_texts(frame, "office"))
+    return tuple(extract_texts(frame, "office").tolist())
 
 
 def _text_or_none(value: object) -> str | None:
     return value if isinstance(value, str) else None
-
-
-def _texts(frame: pd.DataFrame, column: str) -> list[str]:
-    if column not in frame:
-        return [""] * len(frame)
-    values: list[str] = frame[column].astype(object).where(frame[column].notna(), "").tolist()
-    return values

@@ -15,14 +15,14 @@ import pandas as pd
 
 from consignments.errors import BadInput
 from consignments.visibility import US_PER_DAY, get_time_column_us
-from features.batch import Progress
+from features.batch import Progress, Tables
 from features.workers import end_with_parent
 from training.config import TrainConfig, parse_config
 from training.data.data_hash import hash_tables
 from training.policy_replay.checkpoints import CheckpointFile, count_finished_weeks
 from training.policy_replay.environments import ReplayEnvironment, SimulatedEnvironment, TabularEnvironment
 from training.policy_replay.policies import get_policy
-from training.policy_replay.replay import DAYS_PER_WEEK, PolicyReplay, ReplaySettings
+from training.policy_replay.replay import DAYS_PER_WEEK, PolicyReplay, ReplaySettings, ReplayTask
 from training.simulation.parameters import SimulationParameters, check_size, load_parameters
 
 POLL_SECONDS = 0.5
@@ -64,7 +64,7 @@ class SimulatedFactory:
 
     Attributes
     ----------
-    world : World
+    world : SimulationParameters
     days, per_day : int
     prevalence : str
     """
@@ -162,10 +162,8 @@ class TabularFactory:
     def make(self, seed: int) -> ReplayEnvironment:
         """Make the world under a seed, which decides only what the tables do not say."""
         return TabularEnvironment(
-            self.consignments,
+            Tables(self.consignments, self.outcomes, self.alerts),
             self.truth,
-            self.outcomes,
-            self.alerts,
             seed=seed,
             round_days=self.round_days,
             share=self.share,
@@ -212,33 +210,52 @@ class Experiment:
     first_day: int
 
 
+@dataclass(frozen=True)
+class ExperimentPlan:
+    """What is replayed: policies in the same world, each under each seed.
+
+    Attributes
+    ----------
+    maker : EnvironmentFactory
+    policies : sequence of str
+    seeds : sequence of int
+    settings : ReplaySettings
+    config : TrainConfig
+        Of the models inside the loop.
+    """
+
+    maker: EnvironmentFactory
+    policies: Sequence[str]
+    seeds: Sequence[int]
+    settings: ReplaySettings
+    config: TrainConfig = LOOP_CONFIG
+
+    def check(self) -> None:
+        """Refuse an unknown policy, and a world that ends within the warm-up."""
+        for name in self.policies:
+            get_policy(name)
+        if self.settings.warm_up_days >= self.maker.days:
+            raise BadInput(
+                "the world ends within the warm-up",
+                got=f"{self.maker.days} days, of which {self.settings.warm_up_days} are the common past",
+                todo="give a longer world, or a shorter --warm-up-days",
+            )
+
+
 def run_experiment(
-    maker: EnvironmentFactory,
-    policies: Sequence[str],
-    seeds: Sequence[int],
-    settings: ReplaySettings,
-    folder: Path,
-    *,
-    config: TrainConfig = LOOP_CONFIG,
-    jobs: int = 1,
-    progress: Progress | None = None,
+    plan: ExperimentPlan, folder: Path, *, jobs: int = 1, progress: Progress | None = None
 ) -> Experiment:
     """Replay policies in the same world, each under each seed.
 
     Parameters
     ----------
-    maker : WorldMaker
-    policies : sequence of str
-    seeds : sequence of int
-    settings : ReplaySettings
+    plan : ExperimentPlan
     folder : Path
-        Where finished weeks are kept; where it holds some of this very contest, it goes on from there.
-    config : TrainConfig
-        Of the models inside the loop.
+        Where finished weeks are kept; if it holds some of this very experiment, it goes on from there.
     jobs : int
         Processes.
     progress : callable, optional
-        Told of finished weeks.
+        Called with the finished weeks.
 
     Raises
     ------
@@ -249,21 +266,14 @@ def run_experiment(
     """
     from joblib import Parallel, delayed
 
-    for name in policies:
-        get_policy(name)
-    if settings.warm_up_days >= maker.days:
-        raise BadInput(
-            "the world ends within the warm-up",
-            got=f"{maker.days} days, of which {settings.warm_up_days} are the common past",
-            todo="give a longer world, or a shorter --warm-up-days",
-        )
-    header = maker.build_header()
-    tasks = [(name, seed) for seed in seeds for name in policies]
+    plan.check()
+    maker, header = plan.maker, plan.maker.build_header()
+    tasks = [(name, seed) for seed in plan.seeds for name in plan.policies]
     folders = [folder / f"{name}-seed-{seed}" for name, seed in tasks]
     weeks = len(tasks) * -(-maker.days // DAYS_PER_WEEK)
     with _report_progress(folders, weeks, progress):
         done = Parallel(n_jobs=min(jobs, len(tasks)), initializer=end_with_parent, initargs=(os.getpid(),))(
-            delayed(_run_replay)(maker, name, seed, settings, config, header, at)
+            delayed(_run_replay)(plan, name, seed, header, at)
             for (name, seed), at in zip(tasks, folders, strict=True)
         )
     openings, positives = (
@@ -276,32 +286,29 @@ def run_experiment(
         )
         for which in (0, 1)
     )
-    return Experiment(openings, positives, settings, header, maker.list_events(), maker.days, maker.first_day)
+    return Experiment(
+        openings, positives, plan.settings, header, maker.list_events(), maker.days, maker.first_day
+    )
 
 
 def _run_replay(
-    maker: EnvironmentFactory,
-    name: str,
-    seed: int,
-    settings: ReplaySettings,
-    config: TrainConfig,
-    header: dict[str, Any],
-    folder: Path,
+    plan: ExperimentPlan, name: str, seed: int, header: dict[str, Any], folder: Path
 ) -> tuple[pd.DataFrame, pd.DataFrame]:
     journal = CheckpointFile(
         folder,
         {
             "policy": name,
             "seed": seed,
-            "settings": msgspec.to_builtins(settings),
-            "config": msgspec.to_builtins(config),
+            "settings": msgspec.to_builtins(plan.settings),
+            "config": msgspec.to_builtins(plan.config),
             "npsrisk": installed_version("npsrisk"),
             **header,
         },
     )
     if journal.is_finished:
         return journal.read_tables()
-    return PolicyReplay(maker.make(seed), get_policy(name), settings, config, journal, seed=seed).run()
+    task = ReplayTask(get_policy(name), plan.settings, plan.config, seed)
+    return PolicyReplay(plan.maker.make(seed), task, journal).run()
 
 
 @contextmanager

@@ -60,7 +60,7 @@ class ObservedState:
     offered : bool array, (consignments,)
         Rows whose features were kept: the opened ones and a share drawn by lot.
     features : KeptFeatures
-        A source of features for `training.runs.train.fit`.
+        A source of features for `training.fitting.fit.fit`.
     """
 
     as_of: datetime

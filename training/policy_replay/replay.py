@@ -20,7 +20,8 @@ from features.fitted import FittedParameters
 from features.spec import Spec
 from models.risk_model import RiskModel
 from training.config import TrainConfig
-from training.data.training_set import build_data_set, is_positive
+from training.data.training_set import ObservedTables, build_data_set, is_positive
+from training.fitting.fit import fit
 from training.policy_replay.checkpoints import CheckpointFile, RecordedChoice, ReplayWeek
 from training.policy_replay.environments import ReplayEnvironment, TrueResults, list_offices
 from training.policy_replay.observed_history import (
@@ -30,7 +31,6 @@ from training.policy_replay.observed_history import (
     select_final_results,
 )
 from training.policy_replay.policies import Policy, PolicyChoice, SelectionContext, check_choices
-from training.runs.train import fit
 
 DAYS_PER_WEEK = 7
 Bools = NDArray[np.bool_]
@@ -95,19 +95,30 @@ def train_model(
     known: ObservedState, config: TrainConfig, target: Target
 ) -> tuple[FittedParameters, RiskModel]:
     """Train as operations do: propensity weights, background negatives, calibration; nothing is held out for a test."""
-    data = build_data_set(
-        known.consignments,
-        known.outcomes,
-        as_of=known.as_of,
-        target=target,
-        split=config.split,
-        weights=config.weights,
-        seed=config.model.seed,
-        held_out=False,
-        offered=known.offered,
-    )
-    fitted, _, model = fit(known.consignments, data, known.features, config)
+    observed = ObservedTables(known.consignments, known.outcomes, known.as_of, known.offered)
+    data = build_data_set(observed, target, config, held_out=False)
+    fitted, _, model = fit(data, known.features, config)
     return fitted, model
+
+
+@dataclass(frozen=True)
+class ReplayTask:
+    """Which policy is replayed, and how.
+
+    Attributes
+    ----------
+    policy : Policy
+    settings : ReplaySettings
+    config : TrainConfig
+        Of the models inside the loop.
+    seed : int
+        Of random draws and background.
+    """
+
+    policy: Policy
+    settings: ReplaySettings
+    config: TrainConfig
+    seed: int
 
 
 class PolicyReplay:
@@ -115,14 +126,10 @@ class PolicyReplay:
 
     Parameters
     ----------
-    world : ReplayWorld
+    world : ReplayEnvironment
         Fresh: it is lived through from its first round.
-    policy : Policy
-    settings : ReplaySettings
-    config : TrainConfig
-    journal : Journal
-    seed : int
-        Of lots and background.
+    task : ReplayTask
+    journal : CheckpointFile
     trainer : callable
         Gives the learnt features and the model of what was known.
     """
@@ -130,22 +137,22 @@ class PolicyReplay:
     def __init__(
         self,
         world: ReplayEnvironment,
-        policy: Policy,
-        settings: ReplaySettings,
-        config: TrainConfig,
+        task: ReplayTask,
         journal: CheckpointFile,
         *,
-        seed: int,
         trainer: Trainer = train_model,
     ) -> None:
-        self._world, self._policy, self._settings, self._config = world, policy, settings, config
-        self._journal, self._seed, self._trainer = journal, seed, trainer
+        self._world, self._journal, self._trainer = world, journal, trainer
+        self._policy, self._settings = task.policy, task.settings
+        self._config, self._seed = task.config, task.seed
         self._knowledge: ObservedHistory | None = None
-        if policy.sees in ("features", "model"):
-            self._knowledge = ObservedHistory(config.features, background=settings.background, seed=seed)
+        if self._policy.sees in ("features", "model"):
+            self._knowledge = ObservedHistory(
+                self._config.features, background=self._settings.background, seed=self._seed
+            )
         self._model: RiskModel | None = None
         self._trained_on = -1
-        self._account = _ResultRecorder(settings.target)
+        self._account = _ResultRecorder(self._settings.target)
 
     def run(self) -> tuple[pd.DataFrame, pd.DataFrame]:
         """Live through the world, from where the journal ends, and write the tables.

@@ -4,43 +4,33 @@ Each version scores every consignment of the period with its own features; the d
 each resample of whole days, so that what is hard about a day is hard for both.
 """
 
-from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
-from pathlib import Path
-from tempfile import TemporaryDirectory
-from typing import Any
 
 import numpy as np
 import pandas as pd
-from markupsafe import Markup
 from numpy.typing import NDArray
 
 from consignments.errors import BadInput
 from consignments.records import Target
-from consignments.visibility import US_PER_DAY, compute_visible_us, get_time_column_us, to_datetime, to_us
+from consignments.visibility import US_PER_DAY, get_time_column_us
 from features.batch import BATCH_KEY, Progress, Tables
 from features.history.pseudonyms import Pseudonyms
 from models.batch_scoring import score_table
 from models.bundle import Bundle
-from models.registry import ModelVersion
 from training.config import EvaluationConfig
 from training.data.data_hash import hash_tables
-from training.data.training_set import Labels, compute_inverse_propensity, get_labels_as_of, get_true_labels
-from training.evaluation.intervals import Estimate
-from training.evaluation.metrics import (
-    Evaluation,
-    ScoredPeriod,
-    estimate_difference,
-    evaluate,
-    iterate_slices,
+from training.data.splits import ALL_ARRIVALS, ArrivalWindow
+from training.data.training_set import (
+    Labels,
+    compute_inverse_propensity,
+    find_last_visible_time,
+    get_labels_as_of,
+    get_true_labels,
 )
-from training.evaluation.verdict import format_percent_range
-from training.reporting.html import AREA_METRICS, HEADLINE, create_environment, format_interval, format_metric
-from training.reporting.mlflow_tracking import RunRecord, log_run
-from training.reporting.plots import draw_differences
-from training.runs.artifacts import serialize_table
-from training.runs.train import SLICES, extract_texts
+from training.evaluation.intervals import Estimate
+from training.evaluation.metrics import Evaluation, estimate_difference, evaluate, iterate_slices
+from training.evaluation.traffic import ScoredPeriod, extract_slices, extract_texts
 
 COMPARED = (
     "precision_at_1pct",
@@ -112,16 +102,15 @@ class Comparison:
     data_sha256: str
     inputs: dict[str, int]
 
+    def find_deciding_metric(self) -> str:
+        """Name the metric that the verdict goes by: recall at 1 % of the traffic, or average precision without it."""
+        return next((name for name in DECIDING if _is_known(self.gains[name])), DECIDING[-1])
+
     def verdict(self) -> str:
-        """Say `better`, `worse` or `no difference` by recall at 1 % of the traffic, or average precision without it."""
-        gain = next(
-            (
-                self.gains[name]
-                for name in ("recall_at_1pct", "average_precision")
-                if _is_known(self.gains[name])
-            ),
-            Estimate(np.nan, np.nan, np.nan),
-        )
+        """Say `better`, `worse` or `no difference` by the deciding metric."""
+        gain = self.gains[self.find_deciding_metric()]
+        if not _is_known(gain):
+            return "no difference"
         if gain.low > 0:
             return "better"
         return "worse" if gain.high < 0 else "no difference"
@@ -144,16 +133,30 @@ class Comparison:
         return differences | sides | {f"compared/{name}": float(count) for name, count in counts.items()}
 
 
+@dataclass(frozen=True)
+class ComparedTraffic:
+    """The consignments on which two models are compared, and what is known of them.
+
+    Attributes
+    ----------
+    tables : Tables
+        Consignments (all of them join the history), outcomes and alerts.
+    truth : DataFrame, optional
+        Of a simulated world, in place of the outcomes.
+    window : ArrivalWindow
+        The arrivals that are compared. Default: from when on neither model has learnt of them.
+    """
+
+    tables: Tables
+    truth: pd.DataFrame | None = None
+    window: ArrivalWindow = ALL_ARRIVALS
+
+
 def compare(
     a: Bundle,
     b: Bundle,
-    tables: Tables,
-    pseudonyms: Pseudonyms | None = None,
+    compared: ComparedTraffic,
     config: EvaluationConfig | None = None,
-    *,
-    begins: datetime | None = None,
-    ends: datetime | None = None,
-    truth: pd.DataFrame | None = None,
     progress: Progress | None = None,
 ) -> Comparison:
     """Compare two models on the same consignments.
@@ -162,14 +165,9 @@ def compare(
     ----------
     a, b : Bundle
         Of one target; `b` is the one that might replace `a`.
-    tables : Tables
-        Consignments (all of them join the history), outcomes and alerts.
-    pseudonyms : Pseudonyms, optional
+    compared : ComparedTraffic
     config : EvaluationConfig, optional
-    begins, ends : datetime, optional
-        Arrivals from `begins` until `ends` are compared; default: from when on neither model has learnt of them.
-    truth : DataFrame, optional
-        Of a simulated world, in place of the outcomes.
+    progress : callable, optional
 
     Raises
     ------
@@ -182,22 +180,12 @@ def compare(
             got=f"{a.card.target} and {b.card.target}",
             expected="one target",
         )
-    pseudonyms, config = pseudonyms or Pseudonyms(BATCH_KEY), config or EvaluationConfig()
-    target: Target = a.card.target
+    config, tables, truth = config or EvaluationConfig(), compared.tables, compared.truth
     frame = tables.consignments
-    begins = _resolve_begin(a, b, begins)
-    inside = _select_period(frame, begins, ends)
+    begins = _resolve_begin(a, b, compared.window.begins)
+    inside = _select_period(frame, ArrivalWindow(begins, compared.window.ends))
     rows = frame.loc[inside]
-    labels = (
-        get_true_labels(rows["consignment_id"], truth, target)
-        if truth is not None
-        else get_labels_as_of(
-            rows["consignment_id"],
-            _require_outcomes(tables),
-            find_last_visible_time(_require_outcomes(tables)),
-            target,
-        )
-    )
+    labels = _read_labels(rows["consignment_id"], compared, a.card.target)
     if not labels.known.any():
         raise BadInput(
             "no result of any consignment of the period is known",
@@ -212,7 +200,7 @@ def compare(
         "truth": truth,
     }
     scores = [
-        score_table(bundle, given, pseudonyms, history=frame.loc[~inside], progress=progress)[
+        score_table(bundle, given, Pseudonyms(BATCH_KEY), history=frame.loc[~inside], progress=progress)[
             "score"
         ].to_numpy(np.float64)
         for bundle in (a, b)
@@ -220,15 +208,11 @@ def compare(
     traffic = ScoredPeriod(
         score=scores[0],
         day=get_time_column_us(rows, "received_at") // US_PER_DAY,
-        office=extract_texts(frame, "office", np.flatnonzero(inside)),
+        office=extract_texts(rows, "office"),
         labelled=labels.known,
         positive=labels.positive,
         weight=np.where(labels.known, compute_inverse_propensity(labels.probability), 0.0),
-        slices={
-            kind: extract_texts(rows, column, np.arange(len(rows)))
-            for kind, column in SLICES.items()
-            if column in rows
-        },
+        slices=extract_slices(rows),
     )
     one, other = evaluate(traffic, config), evaluate(traffic.replace_score(scores[1]), config)
     return Comparison(
@@ -261,11 +245,9 @@ def _resolve_begin(a: Bundle, b: Bundle, begins: datetime | None) -> datetime:
     return unseen if begins is None else begins
 
 
-def _select_period(frame: pd.DataFrame, begins: datetime, ends: datetime | None) -> NDArray[np.bool_]:
-    received = get_time_column_us(frame, "received_at")
-    inside: NDArray[np.bool_] = received >= to_us(begins)
-    if ends is not None:
-        inside &= received < to_us(ends)
+def _select_period(frame: pd.DataFrame, window: ArrivalWindow) -> NDArray[np.bool_]:
+    begins, ends = window
+    inside = window.select(get_time_column_us(frame, "received_at"))
     if not inside.any():
         raise BadInput(
             "no consignment was received in the period",
@@ -276,15 +258,18 @@ def _select_period(frame: pd.DataFrame, begins: datetime, ends: datetime | None)
     return inside
 
 
+def _read_labels(consignment_id: "pd.Series", compared: ComparedTraffic, target: Target) -> Labels:
+    """Read the truth, or else what the last outcomes say."""
+    if compared.truth is not None:
+        return get_true_labels(consignment_id, compared.truth, target)
+    outcomes = _require_outcomes(compared.tables)
+    return get_labels_as_of(consignment_id, outcomes, find_last_visible_time(outcomes), target)
+
+
 def _require_outcomes(tables: Tables) -> pd.DataFrame:
     if tables.outcomes is None:
         raise BadInput("nothing to compare against", expected="--outcomes, or --truth on a simulated world")
     return tables.outcomes
-
-
-def find_last_visible_time(outcomes: pd.DataFrame) -> datetime:
-    """Give the moment when the last outcome became visible."""
-    return to_datetime(int(compute_visible_us(outcomes).max()))
 
 
 def _is_known(estimate: Estimate) -> bool:
@@ -338,167 +323,3 @@ def _compute_ranks(score: NDArray[np.float64]) -> NDArray[np.int64]:
     ranks = np.empty(len(score), dtype=np.int64)
     ranks[np.argsort(-score, kind="stable")] = np.arange(len(score))
     return ranks
-
-
-def build_difference_rows(found: Comparison) -> list[dict[str, Any]]:
-    """Give each compared metric with both sides, the difference and its interval."""
-    return [
-        {
-            "metric": name,
-            "title": HEADLINE[name],
-            "a": found.a[name].value,
-            "b": found.b[name].value,
-            "difference": gain.value,
-            "low": gain.low,
-            "high": gain.high,
-        }
-        for name, gain in found.gains.items()
-    ]
-
-
-def summarize_comparison(found: Comparison, a: str, b: str) -> str:
-    """Say what came out, in one sentence.
-
-    Parameters
-    ----------
-    found : Comparison
-    a, b : str
-        What the two are called.
-    """
-    name = next((name for name in DECIDING if _is_known(found.gains[name])), DECIDING[-1])
-    gain = found.gains[name]
-    words = {
-        "better": f"{b} is better than {a}",
-        "worse": f"{b} is worse than {a}",
-        "no difference": f"No difference between {b} and {a} can be told",
-    }
-    return (
-        f"{words[found.verdict()]}: {HEADLINE[name].lower()} {format_percent_range(gain)}, on {found.consignments:,} consignments "
-        f"with {found.positive:,} finds."
-    )
-
-
-def describe_comparison(found: Comparison, a: str, b: str) -> str:
-    """Describe the comparison in Markdown, for the page of its run.
-
-    Parameters
-    ----------
-    found : Comparison
-    a, b : str
-        What the two are called.
-    """
-    lines = [
-        f"**{summarize_comparison(found, a, b)}**",
-        "",
-        f"Arrivals from {found.begins:%Y-%m-%d} on, of which neither model has learnt; {found.labelled:,} results are known; judged by "
-        f"{'the truth of the simulated world' if found.by_truth else 'what was found'}.",
-        "",
-        f"| figure | {a} | {b} | difference (95 % interval) |",
-        "|---|---|---|---|",
-        *(
-            f"| {row['title']} | {format_metric(row['a'], row['metric'])} | {format_metric(row['b'], row['metric'])} "
-            f"| {format_difference(row['difference'], row['metric'])} ({format_difference_interval(row)}) |"
-            for row in build_difference_rows(found)
-        ),
-        "",
-        "The page `compare.html` among the artifacts has slices, and examples of where the two disagree.",
-    ]
-    return "\n".join(lines)
-
-
-def draw_comparison(found: Comparison, a: str, b: str) -> str:
-    """Draw the differences and their intervals: of all traffic in points, of the slices in area under the ROC curve."""
-    points = [
-        (HEADLINE[name], Estimate(*(100 * end for end in (gain.value, gain.low, gain.high))))
-        for name, gain in found.gains.items()
-        if name.startswith(("precision", "recall"))
-    ]
-    slices = [
-        (
-            f"{row['kind']}: {row['value']}",
-            Estimate(*(float(row[end]) for end in ("difference", "low", "high"))),
-        )
-        for row in found.slices
-    ]
-    panels = {f"{b} minus {a}, points": points, "Area under the ROC curve": slices}
-    return draw_differences({title: rows for title, rows in panels.items() if rows})
-
-
-def format_difference(value: float, metric: str) -> str:
-    """Write the difference of a metric: areas as decimals, shares in percentage points; a dash where it is unknown.
-
-    Examples
-    --------
-    >>> gained_text(0.0471, "precision_at_1pct"), gained_text(-0.0179, "roc_auc"), gained_text(float("nan"), "roc_auc")
-    ('+4.7 points', '-0.018', '–')
-    """
-    if not np.isfinite(value):
-        return "–"
-    return f"{value:+.3f}" if metric in AREA_METRICS else f"{100 * value:+.1f} points"
-
-
-def format_difference_interval(row: Mapping[str, Any]) -> str:
-    """Write the interval of a difference."""
-    metric = str(row["metric"])
-    low, high = (
-        format_difference(float(row[end]), metric).removesuffix(" points") for end in ("low", "high")
-    )
-    return format_interval(low, high)
-
-
-def render_comparison(found: Comparison, a: ModelVersion, b: ModelVersion) -> str:
-    """Write the page of a comparison: HTML that needs nothing else."""
-    pages = create_environment()
-    pages.filters["gained"] = format_difference
-    pages.globals["gained_between"] = format_difference_interval
-    template = pages.get_template("compare.html")
-    return template.render(
-        found=found,
-        a=a,
-        b=b,
-        rows=build_difference_rows(found),
-        sentence=summarize_comparison(found, a.title, b.title),
-        picture=Markup(draw_comparison(found, a.title, b.title)),
-    )
-
-
-def log_comparison(found: Comparison, a: ModelVersion, b: ModelVersion, tracking_uri: str) -> str:
-    """Log the comparison as a run of its own, found by the gate through its tags `a` and `b`.
-
-    Returns
-    -------
-    str
-        The run's identifier.
-    """
-    with TemporaryDirectory() as name:
-        folder = Path(name)
-        (folder / "tables").mkdir()
-        (folder / "compare.html").write_text(render_comparison(found, a, b), encoding="utf-8")
-        (folder / "tables" / "differences.json").write_text(
-            serialize_table(list(build_difference_rows(found)))
-        )
-        (folder / "tables" / "disagreements.json").write_text(
-            serialize_table(found.disagreements, DISAGREEMENT_COLUMNS)
-        )
-        (folder / "tables" / "slices.json").write_text(serialize_table(found.slices, SLICE_COLUMNS))
-        record = RunRecord(
-            name=f"compare {a.number} and {b.number}, {a.target}",
-            description=describe_comparison(found, a.title, b.title),
-            tags={
-                "kind": "comparison",
-                "verdict": found.verdict(),
-                "target": a.target,
-                "a": a.uri,
-                "b": b.uri,
-                "begins": found.begins.isoformat(),
-                "data_sha256": found.data_sha256,
-            },
-            params={
-                "judged_by": "truth" if found.by_truth else "outcomes",
-                "consignments": found.consignments,
-            },
-            metrics=found.flatten_metrics(),
-            folder=folder,
-            inputs=found.inputs,
-        )
-        return log_run(record, tracking_uri=tracking_uri)

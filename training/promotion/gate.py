@@ -79,7 +79,7 @@ class GateEvidence:
         Whether it was champion before: then it was judged, and must only be unaltered and work.
     champion : str or None
         Number of the version to be replaced; None where there is none.
-    comparison : Compared or None
+    comparison : ChampionComparison or None
         With that champion; None where there was none.
     """
 

@@ -6,6 +6,7 @@ that was champion before goes back without a comparison.
 
 from collections.abc import Mapping
 from datetime import UTC, datetime
+from typing import NamedTuple
 
 from consignments.errors import BundleRefused, PromotionRefused
 from models.promotion_record import PromotionRecord
@@ -16,13 +17,19 @@ MAX_FOUND_CHARACTERS = 150
 """Of what a rule found, in characters, in the record: MLflow on PostgreSQL keeps 5,000 of it in all."""
 
 
+class Approval(NamedTuple):
+    """Who approves a promotion, why, and when: for the record; the texts are not empty."""
+
+    approved_by: str
+    why: str
+    approved_at: datetime
+
+
 def promote(
     registry: Registry,
     version: ModelVersion,
+    approval: Approval,
     *,
-    approved_by: str,
-    why: str,
-    now: datetime,
     comparison: str | None = None,
     force: bool = False,
 ) -> PromotionRecord:
@@ -31,11 +38,9 @@ def promote(
     Parameters
     ----------
     registry : Registry
-    version : Version
+    version : ModelVersion
         What shall be champion.
-    approved_by, why : str
-        For the record; not empty.
-    now : datetime
+    approval : Approval
     comparison : str, optional
         Run of the comparison with the champion; default: the latest one of these two versions.
     force : bool
@@ -46,7 +51,7 @@ def promote(
     PromotionRefused
         Naming each rule that did not hold.
     """
-    for name, text in (("approved-by", approved_by), ("why", why)):
+    for name, text in (("approved-by", approval.approved_by), ("why", approval.why)):
         if not text.strip():
             raise PromotionRefused(
                 "a promotion is recorded with a name and a reason", where=f"--{name}", got="''"
@@ -65,9 +70,9 @@ def promote(
         version=version.number,
         replaces=None if champion is None else champion.number,
         bundle_sha256=evidence.bundle.sha256,
-        approved_by=approved_by,
-        why=why,
-        approved_at=now,
+        approved_by=approval.approved_by,
+        why=approval.why,
+        approved_at=approval.approved_at,
         rules={
             name: {"held": each.held, "found": each.found[:MAX_FOUND_CHARACTERS]}
             for name, each in findings.items()
@@ -88,8 +93,8 @@ def gather_evidence(
     Parameters
     ----------
     registry : Registry
-    version : Version
-    champion : Version or None
+    version : ModelVersion
+    champion : ModelVersion or None
     comparison : str, optional
         Run of the comparison of the two; default: the latest one.
 

@@ -1,23 +1,13 @@
-"""The page of a run: one HTML file that needs nothing else, verdict first.
+"""What all pages share: the templates, and how figures are written for people."""
 
-Everything is escaped by the template, but the pictures, which are ours.
-"""
-
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
-from datetime import datetime
 from pathlib import Path
 from typing import Any
 
 import jinja2
 import numpy as np
-from markupsafe import Markup
 
-from consignments.records import Target
-from training.evaluation.metrics import SHARES, Evaluation
-from training.evaluation.name_invariance import MAX_LOG_ODDS_CHANGE
-from training.evaluation.off_policy import OffPolicyEstimates
-from training.evaluation.verdict import TARGET_NAMES, EvaluationVerdict, format_percent
+from training.evaluation.capacity import SHARES
+from training.evaluation.verdict import format_percent
 
 TEMPLATES = Path(__file__).parent / "templates"
 MAX_PAGE_BYTES = 2_000_000
@@ -33,121 +23,10 @@ HEADLINE = {
     "calibration_ratio": "Finds that the scores promise, over those there were",
 }
 """The key figures, in the order of the page."""
-VERDICT_WORDS = {
-    "better": "Better than its baselines",
-    "unclear": "No clear difference from its baselines",
-    "worse": "Worse than a baseline",
-}
 MIN_SHOWN_SHARE = 5e-6
 """Below it a share is written as none."""
 AREA_METRICS = frozenset({"roc_auc", "average_precision", "calibration_ratio"})
 """Metrics that are no shares of anything."""
-EXCLUDED_BASELINE_METRICS = frozenset({"calibration_error", "calibration_ratio"})
-"""A baseline's score is no probability."""
-
-Row = Mapping[str, Any]
-
-
-@dataclass(frozen=True)
-class RunReport:
-    """All that the page of a run shows.
-
-    Attributes
-    ----------
-    name : str
-        Of the run.
-    target : str
-    as_of : datetime
-    facts : mapping
-        Short facts of the head of the page: data hash, code version, ….
-    verdict : Verdict
-    model : Evaluation
-    baselines : mapping
-        Name to evaluation, of the same traffic.
-    truth, truth_baselines
-        The same against the truth of a simulated world, where there is one.
-    pictures : mapping
-        Name to SVG.
-    estimates : Estimates
-    data, split, examples, features, fairness, name_swaps, leaks, origins, ablation, trials : sequence of rows
-    config : mapping
-        Every setting.
-    """
-
-    name: str
-    target: Target
-    as_of: datetime
-    facts: Mapping[str, str]
-    verdict: EvaluationVerdict
-    model: Evaluation
-    baselines: Mapping[str, Evaluation]
-    truth: Evaluation | None
-    truth_baselines: Mapping[str, Evaluation]
-    pictures: Mapping[str, str]
-    data: Sequence[Row]
-    split: Sequence[Row]
-    examples: Sequence[Row]
-    features: Sequence[Row]
-    estimates: OffPolicyEstimates
-    fairness: Sequence[Row]
-    name_swaps: Sequence[Row]
-    leaks: Sequence[Row]
-    origins: Sequence[Row]
-    ablation: Sequence[Row]
-    trials: Sequence[Row]
-    config: Mapping[str, Any]
-
-
-def render_report(report: RunReport) -> str:
-    """Write the page.
-
-    Returns
-    -------
-    str
-        HTML that holds its style and pictures, under 2 MB.
-    """
-    page = (
-        create_environment()
-        .get_template("report.html")
-        .render(
-            report=report,
-            as_of=f"{report.as_of.day} {report.as_of:%B %Y}",
-            verdict_word=VERDICT_WORDS[report.verdict.name],
-            target_name=TARGET_NAMES[report.target],
-            figures=list(build_key_figures(report.model, report.baselines)),
-            true_figures=list(build_key_figures(report.truth, report.truth_baselines))
-            if report.truth
-            else [],
-            swaps=report.name_swaps[0],
-            swap_bound=MAX_LOG_ODDS_CHANGE,
-            pictures={name: Markup(picture) for name, picture in report.pictures.items()},
-        )
-    )
-    if len(page.encode()) > MAX_PAGE_BYTES:
-        raise ValueError(f"the report has {len(page.encode()):,} bytes, more than {MAX_PAGE_BYTES:,}")
-    return page
-
-
-def build_key_figures(model: Evaluation, baselines: Mapping[str, Evaluation]) -> Sequence[Row]:
-    """Put the key figures of a model beside those of the baselines.
-
-    Returns
-    -------
-    sequence of dict
-        `metric`, `title`, `estimate`, and `baselines`: name to value, NaN where it means nothing.
-    """
-    return [
-        {
-            "metric": metric,
-            "title": title,
-            "estimate": model[metric],
-            "baselines": {
-                name: np.nan if metric in EXCLUDED_BASELINE_METRICS else baseline[metric].value
-                for name, baseline in baselines.items()
-            },
-        }
-        for metric, title in HEADLINE.items()
-    ]
 
 
 def format_figure(value: Any) -> str:
@@ -155,7 +34,7 @@ def format_figure(value: Any) -> str:
 
     Examples
     --------
-    >>> figure_text(0.1234), figure_text(0.00042), figure_text(2e-306), figure_text(1234), figure_text(float("nan"))
+    >>> format_figure(0.1234), format_figure(0.00042), format_figure(2e-306), format_figure(1234), format_figure(float("nan"))
     ('12.3 %', '0.042 %', '0.0 %', '1,234', '–')
     """
     if isinstance(value, bool) or value is None:
@@ -176,7 +55,7 @@ def format_metric(value: float, metric: str) -> str:
 
     Examples
     --------
-    >>> named_text(0.9081, "roc_auc"), named_text(0.9081, "recall_at_1pct")
+    >>> format_metric(0.9081, "roc_auc"), format_metric(0.9081, "recall_at_1pct")
     ('0.908', '90.8 %')
     """
     return f"{value:.3f}" if metric in AREA_METRICS and np.isfinite(value) else format_figure(value)
@@ -187,7 +66,7 @@ def format_number(value: Any) -> str:
 
     Examples
     --------
-    >>> number_text(1234.56), number_text(19.0), number_text(float("nan"))
+    >>> format_number(1234.56), format_number(19.0), format_number(float("nan"))
     ('1,234.6', '19', '–')
     """
     if isinstance(value, float) and np.isfinite(value):
@@ -200,7 +79,7 @@ def format_interval(low: str, high: str) -> str:
 
     Examples
     --------
-    >>> between("1 %", "2 %"), between("–", "–")
+    >>> format_interval("1 %", "2 %"), format_interval("–", "–")
     ('1 % to 2 %', '–')
     """
     return low if low == high == "–" else f"{low} to {high}"
@@ -211,7 +90,7 @@ def format_decimal(value: Any) -> str:
 
     Examples
     --------
-    >>> decimal_text(0.12345), decimal_text(1234.5), decimal_text(float("nan"))
+    >>> format_decimal(0.12345), format_decimal(1234.5), format_decimal(float("nan"))
     ('0.123', '1,234', '–')
     """
     if not np.isfinite(float(value)):

@@ -16,8 +16,8 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter, LogLocator, MaxNLocator, MultipleLocator, PercentFormatter
 from numpy.typing import NDArray
 
+from training.evaluation.capacity import SHARES
 from training.evaluation.intervals import Estimate
-from training.evaluation.metrics import SHARES
 
 BLUE, ORANGE, GREEN, RED, PURPLE, SKY = "#0072B2", "#E69F00", "#009E73", "#D55E00", "#CC79A7", "#56B4E9"
 GREY, INK = "#8A8F98", "#1F2933"
@@ -86,8 +86,8 @@ def draw_capacity(
     ----------
     shares : float64 array
         Capacities, as shares of all traffic.
-    model : Curve
-    baselines : sequence of Curve
+    model : CapacityCurve
+    baselines : sequence of CapacityCurve
     judged_by : str
         What the labels are, for the titles.
 
@@ -254,7 +254,7 @@ def draw_ablation(rows: Sequence[Mapping[str, Any]]) -> str:
     Parameters
     ----------
     rows : sequence of dict
-        As `training.fitting.ablation.run_ablation` gives them.
+        As `training.fitting.diagnostics.run_ablation` gives them.
     """
     shown = list(rows)[::-1]
     with mpl.rc_context(STYLE):

@@ -14,9 +14,10 @@ from features.fitted import FittedParameters
 from models.risk_model import RiskModel
 from training.config import TrainConfig
 from training.data.training_set import DataSet
-from training.evaluation.metrics import Evaluation, ScoredPeriod
+from training.evaluation.metrics import Evaluation
 from training.evaluation.name_invariance import Row, find_worst_move
 from training.evaluation.off_policy import OffPolicyEstimates
+from training.evaluation.traffic import ScoredPeriod
 from training.evaluation.verdict import EvaluationVerdict
 from training.fitting.diagnostics import DiagnosticsResult
 
@@ -29,7 +30,7 @@ class EvaluatedModel:
 
     Attributes
     ----------
-    traffic : Traffic
+    traffic : ScoredPeriod
         Under the model's score.
     model : Evaluation
     baselines : mapping
@@ -55,26 +56,26 @@ class TrainingResult:
     config : TrainConfig
     data : DataSet
     data_sha256 : str
-    fitted : Fitted
+    fitted : FittedParameters
         The learnt part of the features.
     model : RiskModel
-    matrix : Matrix
+    matrix : FeatureMatrix
         Feature rows of all that was fitted, calibrated and tested on; `matrix.rows` are positions in the table.
     test_rows : int64 array, (t,)
         Positions of the test period's consignments in the table.
     test_scores : float64 array, (t,)
-    test : Judged
+    test : EvaluatedModel
         By what was found, corrected for how the opened ones were chosen.
-    truth : Judged or None
+    truth : EvaluatedModel or None
         By the truth of a simulated world.
-    estimates : Estimates
+    estimates : OffPolicyEstimates
         What the model would find at capacity, estimated in three ways (`training.evaluation.off_policy`).
     name_swaps : list of dict
         How far names of another language move the score, as `training.evaluation.name_invariance` measures it.
     leaks : list of dict
         Whether anything from later leaked in, as `training.evaluation.leakage` looks for it.
-    verdict : Verdict
-    studied : Studied
+    verdict : EvaluationVerdict
+    studied : DiagnosticsResult
         Rolling origins, ablation and search, where asked for.
     """
 
@@ -111,6 +112,11 @@ class TrainingResult:
         if self.truth is not None:
             named |= {k: v for k, v in self.truth.model.flatten_metrics("truth").items() if k.count("/") == 1}
         return named
+
+    @property
+    def test_matrix_rows(self) -> NDArray[np.int64]:
+        """Rows of the feature matrix that belong to the test period, in the order of the test scores."""
+        return np.searchsorted(self.matrix.rows, self.test_rows)
 
     @property
     def tags(self) -> dict[str, str]:

@@ -8,9 +8,18 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from consignments.errors import BadInput
-from consignments.visibility import to_us
+from consignments.visibility import NO_TIME, to_us
 from training.config import SplitConfig
-from training.data.splits import OUTSIDE, TEST, TRAIN, VALIDATION, split_by_time, split_without_test
+from training.data.splits import (
+    ALL_ARRIVALS,
+    OUTSIDE,
+    TEST,
+    TRAIN,
+    VALIDATION,
+    ArrivalWindow,
+    split_by_time,
+    split_without_test,
+)
 
 
 def moment(month, day, hour=0):
@@ -113,3 +122,10 @@ def test_periods_never_touch_closer_than_the_label_delay(delay, validation, test
     assert split.train.labels_by == split.validation.labels_by == split.test.begins
     assert split.test.ends + gap <= split.as_of
     assert (split.validation.days, split.test.days) == (validation, test)
+
+
+def test_a_window_holds_its_first_moment_and_not_its_end_and_no_missing_time():
+    begins, ends = datetime(2024, 3, 1, tzinfo=UTC), datetime(2024, 3, 2, tzinfo=UTC)
+    received = np.array([NO_TIME, to_us(begins) - 1, to_us(begins), to_us(ends) - 1, to_us(ends)])
+    assert ArrivalWindow(begins, ends).select(received).tolist() == [False, False, True, True, False]
+    assert ALL_ARRIVALS.select(received).tolist() == [False, True, True, True, True]

@@ -5,9 +5,10 @@ import pandas as pd
 import pytest
 
 from consignments.errors import BadInput
-from training.config import SplitConfig, WeightsConfig
+from training.config import SplitConfig, TrainConfig, WeightsConfig
 from training.data.splits import OUTSIDE, TEST, TRAIN, VALIDATION
 from training.data.training_set import (
+    ObservedTables,
     build_data_set,
     compute_effective_sample_size,
     compute_inverse_propensity,
@@ -148,17 +149,8 @@ def world(extra_parcels=(), extra_outcomes=()):
 
 def build(parcels, outcomes, *, held_out=True, offered=None, **weights):
     settings = WeightsConfig(**({"background_share": 0.5} | weights))
-    return build_data_set(
-        parcels,
-        outcomes,
-        as_of=AS_OF,
-        target="nps",
-        split=SplitConfig(label_delay_days=14),
-        weights=settings,
-        seed=1,
-        held_out=held_out,
-        offered=offered,
-    )
+    config = TrainConfig(split=SplitConfig(label_delay_days=14), weights=settings)
+    return build_data_set(ObservedTables(parcels, outcomes, AS_OF, offered), "nps", config, held_out=held_out)
 
 
 def row_of(parcels, name):

@@ -6,7 +6,7 @@ from support.training_judged import QUICK
 
 from features.spec import Feature, Spec
 from training.evaluation.fairness import COLUMNS, classify_consignee, compute_fairness_rows
-from training.evaluation.metrics import ScoredPeriod
+from training.evaluation.traffic import ScoredPeriod
 
 DAYS, A_DAY = 10, 100
 

@@ -8,11 +8,11 @@ from support.examples import MONDAY, day, make_consignment, make_outcome
 
 from consignments.records import Consignment, Outcome
 from consignments.tables import build_frame, check_frame
-from features.batch import BATCH_KEY, FeatureMatrix, Tables, compute_feature_matrix
+from features.batch import FeatureMatrix, Tables
 from features.config import FeatureConfig
 from features.fitted import FittedParameters
-from features.history.pseudonyms import Pseudonyms
 from features.spec import Feature, Spec
+from training.data.table_features import TableFeatures
 from training.evaluation.leakage import (
     BOUNDS,
     EARLY_RESULTS,
@@ -26,10 +26,10 @@ from training.evaluation.leakage import (
     check_predictive_column,
     get_tables_as_of,
 )
-from training.evaluation.metrics import ScoredPeriod
+from training.evaluation.traffic import ScoredPeriod
 
 ROWS = 200
-CONFIG, FITTED, PSEUDONYMS = FeatureConfig(), FittedParameters.create_empty(), Pseudonyms(BATCH_KEY)
+CONFIG, FITTED = FeatureConfig(), FittedParameters.create_empty()
 
 
 def tables(delay: timedelta = timedelta(days=9)) -> Tables:
@@ -53,17 +53,17 @@ def tables(delay: timedelta = timedelta(days=9)) -> Tables:
 
 def described(given: Tables) -> FeatureMatrix:
     """Give the features of the last half."""
-    return compute_feature_matrix(given, CONFIG, FITTED, PSEUDONYMS, keep=np.arange(ROWS) >= ROWS // 2)
+    return TableFeatures(given, CONFIG).build_matrix(FITTED, np.arange(ROWS) >= ROWS // 2)
 
 
 def test_honest_features_do_not_move_when_the_tables_end_at_their_moment() -> None:
-    row = check_later_changes(tables(), described(tables()), CONFIG, FITTED, PSEUDONYMS)
+    row = check_later_changes(TableFeatures(tables(), CONFIG), described(tables()), FITTED)
     assert (row["look"], row["found"], row["rows"]) == (LATER_CHANGES, 0.0, ROWS // 4 + 1)
 
 
 def test_features_that_knew_results_of_later_move_and_are_named() -> None:
     row = check_later_changes(
-        tables(), described(tables(delay=timedelta(hours=1))), CONFIG, FITTED, PSEUDONYMS
+        TableFeatures(tables(), CONFIG), described(tables(delay=timedelta(hours=1))), FITTED
     )
     assert row["found"] == 1.0
     assert str(row["where"]).startswith("history.")

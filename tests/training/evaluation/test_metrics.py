@@ -2,35 +2,18 @@
 
 import numpy as np
 import pytest
+from support.training_judged import make_scored_period as traffic
 
 from consignments.errors import UnknownName
 from training.config import EvaluationConfig
 from training.evaluation.metrics import (
-    ScoredPeriod,
     compute_capacity_curve,
-    compute_daily_capacity,
     escape_metric_name,
     estimate_difference,
     evaluate,
-    index_office_days,
-    select_at_capacity,
 )
 
 QUICK = EvaluationConfig(resamples=20, smallest_slice=2)
-
-
-def traffic(score, positive, labelled=None, weight=None, day=None, office=None, **slices):
-    rows = len(score)
-    labelled = np.ones(rows, dtype=bool) if labelled is None else np.array(labelled, dtype=bool)
-    return ScoredPeriod(
-        score=np.array(score, dtype=float),
-        day=np.arange(rows) % 4 if day is None else np.array(day),
-        office=np.full(rows, "Incheon", dtype=object) if office is None else np.array(office, dtype=object),
-        labelled=labelled,
-        positive=np.array(positive, dtype=bool) & labelled,
-        weight=labelled.astype(float) if weight is None else np.array(weight, dtype=float),
-        slices={kind: np.array(values, dtype=object) for kind, values in slices.items()},
-    )
 
 
 def row(evaluation, capacity):
@@ -178,28 +161,6 @@ def test_the_calibration_table_counts_every_consignment_once():
     assert sum(row["positive"] for row in found.calibration) == 9
 
 
-def test_each_office_takes_its_best_of_each_day_with_ties_by_lot():
-    group = np.array([0, 1, 1, 2, 0, 5, 3])
-    office = np.array(["A", "A", "A", "A", "B", "B", "A"], dtype=object)
-    day = np.array([1, 1, 1, 1, 1, 1, 2])
-    assert select_at_capacity(group, index_office_days(office, day), 2).tolist() == [1, 0.5, 0.5, 0, 1, 1, 1]
-
-
-def test_capacity_is_what_was_opened_unless_configured():
-    labelled = np.arange(40) % 5 == 0
-    day = np.repeat([1, 2], 20)
-    seen = traffic(falling(40), labelled, labelled, day=day)
-    assert evaluate(seen, QUICK)["labelled_share_at_capacity"].value == pytest.approx(2 / 8)
-    two = EvaluationConfig(resamples=20, capacity=1)
-    assert evaluate(seen, two)["labelled_share_at_capacity"].value == 1.0
-
-
-def test_where_everything_is_labelled_the_capacity_is_one_percent():
-    everything = traffic(falling(800), np.arange(800) < 9, day=np.repeat([1, 2], 400))
-    assert compute_daily_capacity(everything, QUICK) == 4
-    assert evaluate(everything, QUICK)["precision_at_capacity"].value == 0.5
-
-
 def test_one_day_gives_no_interval():
     found = evaluate(traffic(falling(50), np.arange(50) < 5, day=np.zeros(50, dtype=int)), QUICK)
     assert found["roc_auc"].value == 1.0
@@ -237,11 +198,6 @@ def test_the_curve_agrees_with_the_metric():
     curve = compute_capacity_curve(seen, np.array([0.01, 0.05]), QUICK)
     found = evaluate(seen, QUICK)
     assert curve["recall"] == [found["recall_at_1pct"], found["recall_at_5pct"]]
-
-
-def test_scores_that_are_not_numbers_are_refused():
-    with pytest.raises(ValueError, match="finite"):
-        traffic([0.1, np.nan], [True, False])
 
 
 def test_a_score_does_not_differ_from_itself_and_clearly_from_its_reverse():

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from training.config import EvaluationConfig
-from training.evaluation.metrics import ScoredPeriod, evaluate
+from training.evaluation.metrics import evaluate
 from training.evaluation.off_policy import (
     COLUMNS,
     DOUBLY_ROBUST,
@@ -16,6 +16,7 @@ from training.evaluation.off_policy import (
     OffPolicyEstimates,
     estimate_rows,
 )
+from training.evaluation.traffic import ScoredPeriod
 
 QUICK = EvaluationConfig(resamples=20)
 

@@ -4,7 +4,7 @@ from datetime import UTC, datetime
 
 import numpy as np
 import pytest
-from support.made_origins import CONFIG, MATRIX, made_origins
+from support.made_origins import CONFIG, made_origins
 
 from training.config import SplitConfig, WeightsConfig
 from training.data.splits import split_by_time
@@ -34,8 +34,8 @@ def test_equal_scores_share_their_place_and_weights_are_traffic() -> None:
 
 def test_a_fit_finds_more_than_chance_and_one_without_what_tells_finds_less() -> None:
     origins = made_origins()
-    whole = evaluate_origins(origins, MATRIX, CONFIG.model, CONFIG.weights)
-    blind = evaluate_origins(origins, MATRIX, CONFIG.model, CONFIG.weights, without=[0, 1, 2, 4])
+    whole = evaluate_origins(origins, CONFIG.model, CONFIG.weights)
+    blind = evaluate_origins(origins, CONFIG.model, CONFIG.weights, without=[0, 1, 2, 4])
     assert len(whole.above) == sum(int(origin.window.y.sum()) for origin in origins)
     assert estimate_gain(whole, blind).low > 0
     assert estimate_gain(whole, whole).value == estimate_gain(whole, whole).high == 0.0
@@ -53,7 +53,7 @@ def test_the_weight_of_the_background_can_be_changed_afterwards() -> None:
 
 def test_the_table_has_a_row_for_each_origin() -> None:
     origins = made_origins()
-    rows = build_origin_rows(origins, evaluate_origins(origins, MATRIX, CONFIG.model, CONFIG.weights))
+    rows = build_origin_rows(origins, evaluate_origins(origins, CONFIG.model, CONFIG.weights))
     assert [row["window_from"] for row in rows] == [f"{datetime(2024, 4, 8, tzinfo=UTC):%Y-%m-%d}"] * 2
     assert all(0 < float(row["worth"]) <= 1 for row in rows)
 

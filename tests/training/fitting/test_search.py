@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from support.made_origins import CONFIG, MATRIX, made_origins
+from support.made_origins import CONFIG, made_origins
 
 from training.config import TrainConfig
 from training.fitting.search import SEARCH_SPACE, SearchBudget, SearchResult, replace_parameters, search
@@ -11,7 +11,7 @@ ORIGINS = made_origins(1, 400)
 
 
 def searched(trials: int, study: Path | None = None, minutes: float | None = None) -> SearchResult:
-    return search(ORIGINS, MATRIX, CONFIG, SearchBudget(trials, minutes, study), name="of a test")
+    return search(ORIGINS, CONFIG, SearchBudget(trials, minutes, study), name="of a test")
 
 
 def test_the_first_trial_is_the_configuration_as_given_and_the_best_is_no_worse() -> None:

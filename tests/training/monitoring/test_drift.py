@@ -11,20 +11,19 @@ import pandas as pd
 import pytest
 
 from consignments.errors import BadInput
-from features.batch import BATCH_KEY, Tables
-from features.history.pseudonyms import Pseudonyms
+from features.batch import Tables
 from models.bundle import Bundle, load_bundle
 from models.traffic_profile import SourceActivity
 from training.config import EvaluationConfig, parse_config
-from training.monitoring.drift import Drift, detect_drift
+from training.data.splits import ArrivalWindow
+from training.monitoring.drift import Drift, MonitoredTraffic, detect_drift
 from training.monitoring.drift_measures import MIN_ROWS, compute_psi, compute_total_variation
 from training.monitoring.drift_report import render_drift, serialize_drift_tables, summarize_drift
 from training.monitoring.drift_verdict import MIN_EXPECTED_POSITIVES, find_drift_reasons
 from training.runs.artifacts import write_run_bundle
-from training.runs.train import train_model
+from training.runs.train import TrainingTask, train_model
 from training.simulation.operation import SimulatedTables, simulate
 
-KEY = Pseudonyms(BATCH_KEY)
 QUICK = EvaluationConfig(resamples=40)
 CONFIG = parse_config(
     {
@@ -46,7 +45,9 @@ class Watched:
 
     def watch(self, frame: pd.DataFrame, **changes: Any) -> Drift:
         tables = Tables(frame, self.world.outcomes, self.world.alerts)
-        return detect_drift(self.bundle, tables, KEY, QUICK, **({"history": self.past} | changes))
+        return detect_drift(
+            self.bundle, MonitoredTraffic(tables, **({"history": self.past} | changes)), QUICK
+        )
 
 
 @pytest.fixture(scope="module")
@@ -57,7 +58,7 @@ def watched(tmp_path_factory: pytest.TempPathFactory) -> Watched:
     as_of = end - pd.Timedelta(days=WATCHED_DAYS)
     earlier = world.consignments["received_at"] < as_of
     tables = Tables(world.consignments[earlier].reset_index(drop=True), world.outcomes, world.alerts)
-    trained = train_model(tables, as_of=as_of.to_pydatetime(), target="any_offence", config=CONFIG)
+    trained = train_model(TrainingTask(tables, as_of.to_pydatetime(), "any_offence", CONFIG))
     folder = tmp_path_factory.mktemp("watched") / "bundle"
     write_run_bundle(trained, tables, folder)
     return Watched(world, load_bundle(folder), as_of)
@@ -149,9 +150,8 @@ def test_a_wave_that_came_and_went_is_no_source_that_fell_silent(watched: Watche
     sources = watched.bundle.reference.sources | {"carrier": carriers}
     reference = msgspec.structs.replace(watched.bundle.reference, sources=sources)
     later = Tables(watched.later, watched.world.outcomes, watched.world.alerts)
-    found = detect_drift(
-        replace(watched.bundle, reference=reference), later, KEY, QUICK, history=watched.past
-    )
+    traffic = MonitoredTraffic(later, history=watched.past)
+    found = detect_drift(replace(watched.bundle, reference=reference), traffic, QUICK)
     assert [reason.text.partition(" (")[0] for reason in found.reasons] == [
         "fell silent, carrier: Daily Post"
     ]
@@ -161,10 +161,10 @@ def test_the_period_may_be_cut_from_one_table_whose_earlier_part_is_history(
     watched: Watched, calm: Drift
 ) -> None:
     whole = watched.world.consignments
-    found = watched.watch(whole, history=None, begins=watched.as_of.to_pydatetime())
+    found = watched.watch(whole, history=None, window=ArrivalWindow(watched.as_of.to_pydatetime()))
     assert found.now == calm.now
     with pytest.raises(BadInput, match="--until"):
-        watched.watch(whole, begins=datetime(2050, 1, 1, tzinfo=watched.as_of.tz))
+        watched.watch(whole, window=ArrivalWindow(datetime(2050, 1, 1, tzinfo=watched.as_of.tz)))
 
 
 def test_without_history_scores_and_senders_are_not_judged_and_it_says_so(watched: Watched) -> None:

@@ -9,7 +9,7 @@ import pytest
 from consignments.records import Outcome
 from consignments.tables import to_outcomes
 from consignments.visibility import compute_visible_us, get_time_column_us
-from features.batch import Tables, compute_feature_matrix
+from features.batch import BATCH_KEY, Tables, compute_feature_matrix
 from features.config import FeatureConfig
 from features.fitted import FittedParameters
 from features.history.pseudonyms import Pseudonyms
@@ -18,7 +18,6 @@ from training.policy_replay.observed_history import (
     select_final_results,
     select_outcomes_as_of,
 )
-from training.runs.train import BATCH_KEY
 from training.simulation.operation import simulate
 
 DAYS = 24

@@ -14,9 +14,14 @@ from consignments.errors import BadInput
 from consignments.records import Outcome
 from training.policy_replay.checkpoints import CheckpointFile
 from training.policy_replay.environments import SimulatedEnvironment, TrueResults
-from training.policy_replay.experiment import TabularFactory, create_simulated_factory, run_experiment
+from training.policy_replay.experiment import (
+    ExperimentPlan,
+    TabularFactory,
+    create_simulated_factory,
+    run_experiment,
+)
 from training.policy_replay.policies import POLICIES, Policy, PolicyChoice
-from training.policy_replay.replay import PolicyReplay, ReplaySettings, train_model
+from training.policy_replay.replay import PolicyReplay, ReplaySettings, ReplayTask, train_model
 from training.simulation.operation import Simulation, simulate
 from training.simulation.parameters import load_parameters
 from training.simulation.shipments import Shipments
@@ -35,7 +40,7 @@ class Killed(BaseException):
 def replay(folder, policy="greedy", *, maker=MAKER, settings=SETTINGS, seed=SEED, **more):
     chosen = policy if isinstance(policy, Policy) else POLICIES[policy]
     journal = CheckpointFile(folder, {"policy": chosen.name})
-    return PolicyReplay(maker.make(seed), chosen, settings, CONFIG, journal, seed=seed, **more)
+    return PolicyReplay(maker.make(seed), ReplayTask(chosen, settings, CONFIG, seed), journal, **more)
 
 
 @pytest.fixture(scope="module")
@@ -236,7 +241,7 @@ def test_a_folder_of_another_replay_is_refused(tmp_path):
 def test_the_same_seed_gives_the_same_bytes_on_any_number_of_jobs(tmp_path):
     def files(jobs):
         folder = tmp_path / str(jobs)
-        run_experiment(TWO_WEEKS, ["random"], [1, 2], SHORT, folder, config=CONFIG, jobs=jobs)
+        run_experiment(ExperimentPlan(TWO_WEEKS, ["random"], [1, 2], SHORT, CONFIG), folder, jobs=jobs)
         return {
             str(path.relative_to(folder)): path.read_bytes() for path in folder.rglob("*") if path.is_file()
         }
@@ -250,9 +255,10 @@ def test_a_finished_contest_is_read_and_not_lived_again(tmp_path, monkeypatch):
     def tell(what, done, total):
         told.append((done, total))
 
-    first = run_experiment(TWO_WEEKS, ["random"], [1], SHORT, tmp_path, config=CONFIG, progress=tell)
+    plan = ExperimentPlan(TWO_WEEKS, ["random"], [1], SHORT, CONFIG)
+    first = run_experiment(plan, tmp_path, progress=tell)
     monkeypatch.setattr(PolicyReplay, "run", None)
-    again = run_experiment(TWO_WEEKS, ["random"], [1], SHORT, tmp_path, config=CONFIG)
+    again = run_experiment(plan, tmp_path)
     pd.testing.assert_frame_equal(first.openings, again.openings)
     assert told[-1] == (2, 2)
 
@@ -323,4 +329,4 @@ def test_a_truth_with_gaps_is_refused(past):
 
 def test_a_world_that_ends_within_the_warm_up_is_refused(tmp_path):
     with pytest.raises(BadInput, match="ends within the warm-up"):
-        run_experiment(TWO_WEEKS, ["random"], [1], SETTINGS, tmp_path, config=CONFIG)
+        run_experiment(ExperimentPlan(TWO_WEEKS, ["random"], [1], SETTINGS, CONFIG), tmp_path)

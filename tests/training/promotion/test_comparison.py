@@ -1,6 +1,6 @@
 """Two versions on the same consignments: paired by day, with `no difference` as a verdict, and nothing personal."""
 
-from datetime import timedelta
+from datetime import datetime, timedelta
 
 import pytest
 from support.examples import day, make_consignment, make_outcome
@@ -11,12 +11,12 @@ from consignments.records import Consignment, Outcome
 from consignments.tables import build_frame, check_frame
 from features.batch import Tables
 from features.config import FeatureConfig
-from features.history.pseudonyms import Pseudonyms
 from models.bundle import Bundle, load_bundle
 from training.config import EvaluationConfig
-from training.promotion.comparison import compare, summarize_comparison
+from training.data.splits import ArrivalWindow
+from training.promotion.comparison import ComparedTraffic, compare
+from training.promotion.comparison_report import summarize_comparison
 
-KEY = Pseudonyms(b"a key of the tests, 32 bytes long")
 SETTINGS = EvaluationConfig(resamples=40, smallest_slice=5)
 LATER = day(40)
 """After the date of the bundles."""
@@ -51,8 +51,12 @@ def tables() -> Tables:
     )
 
 
+def since(begins: datetime | None) -> ComparedTraffic:
+    return ComparedTraffic(tables(), window=ArrivalWindow(begins))
+
+
 def test_a_version_does_not_differ_from_itself(bundle: Bundle) -> None:
-    found = compare(bundle, bundle, tables(), KEY, SETTINGS, begins=LATER)
+    found = compare(bundle, bundle, since(LATER), SETTINGS)
     assert found.verdict() == "no difference"
     assert {gain.value for gain in found.gains.values()} == {0.0}
     assert found.disagreements == []
@@ -62,15 +66,15 @@ def test_a_version_does_not_differ_from_itself(bundle: Bundle) -> None:
 
 
 def test_the_difference_is_b_minus_a_and_turns_with_them(bundle: Bundle, other: Bundle) -> None:
-    there = compare(bundle, other, tables(), KEY, SETTINGS, begins=LATER)
-    back = compare(other, bundle, tables(), KEY, SETTINGS, begins=LATER)
+    there = compare(bundle, other, since(LATER), SETTINGS)
+    back = compare(other, bundle, since(LATER), SETTINGS)
     for name, gain in there.gains.items():
         assert gain.value == pytest.approx(there.b[name].value - there.a[name].value)
         assert gain.value == pytest.approx(-back.gains[name].value)
 
 
 def test_disagreements_name_no_person(bundle: Bundle, other: Bundle) -> None:
-    found = compare(bundle, other, tables(), KEY, SETTINGS, begins=LATER)
+    found = compare(bundle, other, since(LATER), SETTINGS)
     told = str(found.disagreements)
     assert "Orchid" not in told
     assert "Kim" not in told
@@ -78,23 +82,28 @@ def test_disagreements_name_no_person(bundle: Bundle, other: Bundle) -> None:
 
 def test_a_period_without_arrivals_is_refused_and_says_what_to_do(bundle: Bundle) -> None:
     with pytest.raises(BadInput, match="--from"):
-        compare(bundle, bundle, tables(), KEY, SETTINGS, begins=day(500))
+        compare(bundle, bundle, since(day(500)), SETTINGS)
 
 
 def test_without_outcomes_and_truth_there_is_nothing_to_compare_against(bundle: Bundle) -> None:
     with pytest.raises(BadInput, match="--truth"):
-        compare(bundle, bundle, Tables(tables().consignments), KEY, SETTINGS, begins=LATER)
+        compare(
+            bundle,
+            bundle,
+            ComparedTraffic(Tables(tables().consignments), window=ArrivalWindow(LATER)),
+            SETTINGS,
+        )
 
 
 def test_weeks_that_a_model_has_learnt_of_are_refused(bundle: Bundle) -> None:
-    assert compare(bundle, bundle, tables(), KEY, SETTINGS).begins == bundle.unseen_from
+    assert compare(bundle, bundle, since(None), SETTINGS).begins == bundle.unseen_from
     early = bundle.unseen_from - timedelta(days=1)
     with pytest.raises(BadInput, match="has learnt of consignments of this period"):
-        compare(bundle, bundle, tables(), KEY, SETTINGS, begins=early)
+        compare(bundle, bundle, since(early), SETTINGS)
 
 
 def test_slices_tell_where_a_version_gains(bundle: Bundle, other: Bundle) -> None:
-    found = compare(bundle, other, tables(), KEY, SETTINGS)
+    found = compare(bundle, other, since(None), SETTINGS)
     (postal,) = [row for row in found.slices if row["kind"] == "channel"]
     assert (postal["value"], postal["consignments"], postal["positive"]) == ("postal", 300, 30)
     assert postal["difference"] == pytest.approx(found.gains["roc_auc"].value)

@@ -13,17 +13,19 @@ import pytest
 from consignments.errors import PromotionRefused
 from consignments.records import Outcome
 from consignments.tables import check_frame
-from features.batch import FeatureMatrix, Tables, compute_feature_matrix
+from features.batch import BATCH_KEY, FeatureMatrix, Tables, compute_feature_matrix
 from features.history.pseudonyms import Pseudonyms
 from models.promotion_record import PromotionRecord
 from models.registry import ModelVersion, Registry
 from training.config import EvaluationConfig, parse_config
+from training.data import table_features
+from training.data.splits import ArrivalWindow
 from training.evaluation.metrics import evaluate
 from training.evaluation.verdict import MIN_POSITIVES
-from training.promotion.comparison import compare, log_comparison
-from training.promotion.promote import promote
-from training.runs import train as retraining
-from training.runs.train import BATCH_KEY, RegisteredRun, run_training
+from training.promotion.comparison import ComparedTraffic, compare
+from training.promotion.comparison_report import log_comparison
+from training.promotion.promote import Approval, promote
+from training.runs.train import RegisteredRun, RunDestination, TrainingTask, run_training
 from training.simulation.operation import SimulatedTables, simulate
 from training.simulation.parameters import load_parameters
 
@@ -58,12 +60,8 @@ class Lane:
             self.world.consignments if consignments is None else consignments,
             self.outcomes if outcomes is None else outcomes,
         )
-        return run_training(
-            tables,
-            config=parse_config(CONFIG | changes),
-            tracking_uri=self.registry.tracking_uri,
-            register=True,
-        )
+        task = TrainingTask(tables, config=parse_config(CONFIG | changes))
+        return run_training(task, RunDestination(tracking_uri=self.registry.tracking_uri, register=True))
 
     def train(self, *tables: pd.DataFrame, **options: Any) -> ModelVersion:
         """Do the same, and give the version."""
@@ -74,13 +72,11 @@ class Lane:
         a, b = (self.registry.resolve(name) for name in (champion, challenger))
         one, other = (self.registry.fetch_bundle(version) for version in (a, b))
         tables = Tables(self.world.consignments, self.outcomes)
-        found = compare(one, other, tables, PSEUDONYMS, EvaluationConfig(), ends=until)
+        found = compare(one, other, ComparedTraffic(tables, window=ArrivalWindow(ends=until)))
         return log_comparison(found, a, b, self.registry.tracking_uri)
 
     def promote(self, version: ModelVersion, *, force: bool = False) -> PromotionRecord:
-        return promote(
-            self.registry, version, approved_by="a reviewer", why="it finds more", now=NOW, force=force
-        )
+        return promote(self.registry, version, Approval("a reviewer", "it finds more", NOW), force=force)
 
     def refusal(self, version: ModelVersion) -> str:
         """Give what the gate says against a version."""
@@ -152,7 +148,7 @@ def test_a_model_whose_readings_knew_later_results_is_refused(
         known = dated_at_arrival(tables.outcomes, tables.consignments)
         return compute_feature_matrix(Tables(tables.consignments, known), *rest, **options)
 
-    monkeypatch.setattr(retraining, "compute_feature_matrix", knowing)
+    monkeypatch.setattr(table_features, "compute_feature_matrix", knowing)
     said = lane.refusal(lane.train())
     assert "nothing from later: 100.0 % of 1,000 test consignments get other features" in said
     assert "(history." in said

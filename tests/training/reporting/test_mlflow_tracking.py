@@ -7,7 +7,7 @@ import pytest
 from mlflow import MlflowClient
 
 from training.reporting.mlflow_tracking import RunRecord, log_run
-from training.runs.artifacts import serialize_table
+from training.reporting.tables import serialize_table
 
 # MLflow 3.17 maps its tables with a loader that SQLAlchemy 2.1 will drop.
 pytestmark = pytest.mark.filterwarnings("ignore:The ``noload`` loader strategy:DeprecationWarning")

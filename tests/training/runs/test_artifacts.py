@@ -4,22 +4,15 @@ import json
 
 import pytest
 
-from consignments.tables import check_frame
 from features.batch import Tables
-from features.config import ExtraColumns, FeatureConfig
 from models.bundle import load_bundle
 from training.config import parse_config
 from training.fitting.diagnostics import DiagnosticsOptions
 from training.fitting.search import SearchBudget
 from training.reporting.html import MAX_PAGE_BYTES
-from training.runs.artifacts import (
-    build_example_consignments,
-    compute_feature_importance,
-    describe_run,
-    serialize_table,
-    write_artifacts,
-)
-from training.runs.train import train_model
+from training.runs.artifacts import write_artifacts
+from training.runs.run_report import compute_feature_importance, describe_run
+from training.runs.train import TrainingTask, train_model
 from training.simulation.operation import simulate
 
 CONFIG = parse_config(
@@ -58,10 +51,8 @@ def runs(tmp_path_factory):
     folder = tmp_path_factory.mktemp("runs")
     found = {"tables": tables}
     everything = DiagnosticsOptions(origins=1, ablation=True, search=SearchBudget(1))
-    for name, truth, studies in (("with", world.truth, everything), ("without", None, None)):
-        trained = train_model(
-            tables, as_of=as_of, target="any_offence", config=CONFIG, truth=truth, studies=studies
-        )
+    for name, truth, studies in (("with", world.truth, everything), ("without", None, DiagnosticsOptions())):
+        trained = train_model(TrainingTask(tables, as_of, "any_offence", CONFIG, truth, studies))
         write_artifacts(trained, tables, folder / name)
         found[name] = (trained, folder / name)
     return found
@@ -141,17 +132,3 @@ def test_the_description_has_the_verdict_and_the_key_figures(runs):
     text = describe_run(runs["with"][0])
     assert runs["with"][0].verdict.sentences[0] in text
     assert "| Area under the ROC curve |" in text
-
-
-def test_the_invented_example_is_a_valid_table_with_declared_columns():
-    config = FeatureConfig(ExtraColumns(numeric=("tax_rate",)))
-    example = build_example_consignments(config)
-    assert check_frame(example, config.build_record_type(), strict=True).report.rejected == 0
-    assert example["tax_rate"].isna().all()
-
-
-def test_a_table_of_rows_with_different_columns_has_all_of_them():
-    assert json.loads(serialize_table([{"a": 1}, {"b": float("nan")}], ["z"])) == {
-        "columns": ["z", "a", "b"],
-        "data": [[None, 1, None], [None, None, None]],
-    }

@@ -10,7 +10,7 @@ import pytest
 from mlflow import MlflowClient
 
 from consignments.errors import BadInput
-from features.batch import Tables, compute_feature_matrix
+from features.batch import BATCH_KEY, Tables, compute_feature_matrix
 from features.history.pseudonyms import Pseudonyms
 from models.batch_scoring import score_table
 from models.bundle import load_bundle
@@ -21,7 +21,13 @@ from training.fitting.diagnostics import DiagnosticsOptions
 from training.fitting.rolling_origin import TEXT_SCORE
 from training.fitting.search import SearchBudget
 from training.runs.artifacts import write_run_bundle
-from training.runs.train import BATCH_KEY, find_day_after_last_event, run_training, train_model
+from training.runs.train import (
+    RunDestination,
+    TrainingTask,
+    find_day_after_last_event,
+    run_training,
+    train_model,
+)
 from training.simulation.operation import simulate
 
 # MLflow 3.17 maps its tables with a loader that SQLAlchemy 2.1 will drop, and warns of its own types when imported.
@@ -57,14 +63,12 @@ def tables(world):
 
 @pytest.fixture(scope="module")
 def trained(world, tables, as_of):
-    studies = DiagnosticsOptions(origins=2)
-    return train_model(
-        tables, as_of=as_of, target="any_offence", config=CONFIG, truth=world.truth, studies=studies
-    )
+    origins = DiagnosticsOptions(origins=2)
+    return train_model(TrainingTask(tables, as_of, "any_offence", CONFIG, world.truth, origins))
 
 
 def again(tables, as_of, jobs=1):
-    return train_model(tables, as_of=as_of, target="any_offence", config=CONFIG, jobs=jobs)
+    return train_model(TrainingTask(tables, as_of, "any_offence", CONFIG), jobs)
 
 
 @pytest.fixture(scope="module")
@@ -176,8 +180,8 @@ def searched(tables, as_of, tmp_path_factory):
     folder = tmp_path_factory.mktemp("searched")
     uri = f"sqlite:///{folder}/mlflow.db"
     studies = DiagnosticsOptions(origins=1, search=SearchBudget(2, study=folder / "search.log"))
-    arguments = {"as_of": as_of, "target": "any_offence", "config": CONFIG, "studies": studies}
-    return run_training(tables, out_dir=folder / "run", tracking_uri=uri, **arguments), uri
+    task = TrainingTask(tables, as_of, "any_offence", CONFIG, diagnostics=studies)
+    return run_training(task, RunDestination(folder / "run", uri)), uri
 
 
 def test_a_search_trains_on_the_best_parameters_and_logs_each_trial_below_the_run(searched):
@@ -200,17 +204,8 @@ def test_every_baseline_stands_beside_the_model(trained):
 def logged(world, tables, as_of, tmp_path_factory):
     folder = tmp_path_factory.mktemp("logged")
     uri = f"sqlite:///{folder}/mlflow.db"
-    done = run_training(
-        tables,
-        as_of=as_of,
-        target="any_offence",
-        config=CONFIG,
-        truth=world.truth,
-        out_dir=folder / "run",
-        tracking_uri=uri,
-        register=True,
-        jobs=2,
-    )
+    task = TrainingTask(tables, as_of, "any_offence", CONFIG, world.truth)
+    done = run_training(task, RunDestination(folder / "run", uri, register=True), jobs=2)
     return done, uri, folder / "run"
 
 
@@ -261,7 +256,7 @@ def test_the_bundle_gives_the_scores_that_were_judged_to_the_last_bit(logged, ta
 
 def test_without_outcomes_there_is_nothing_to_learn_from(tables):
     with pytest.raises(BadInput, match="nothing to learn from"):
-        train_model(Tables(tables.consignments))
+        train_model(TrainingTask(Tables(tables.consignments)))
 
 
 def test_the_default_date_is_the_midnight_after_the_last_event(tables, as_of):

@@ -1,12 +1,10 @@
 """What groups of features are worth."""
 
-import numpy as np
 from support.made_origins import CONFIG, made_origins
 from support.small_model import SPEC
 
-from features.batch import FeatureMatrix
 from features.spec import Feature, Spec
-from training.fitting.ablation import group_features, run_ablation
+from training.fitting.diagnostics import group_features, run_ablation
 from training.fitting.rolling_origin import evaluate_origins
 
 NAMES = ("goods.a", "goods.b", "goods.c", "route.a", "goods.d", *(f"history.sender.r{i}" for i in range(7)))
@@ -21,13 +19,10 @@ def test_groups_are_those_of_the_spec_and_within_history_its_keys() -> None:
 
 def test_the_group_that_tells_is_worth_most_and_one_of_noise_nothing() -> None:
     assert len(GROUPED) == len(SPEC)
-    matrix = FeatureMatrix(
-        np.empty((0, len(GROUPED)), dtype=np.float32), np.empty(0, dtype=np.int64), GROUPED
-    )
-    origins = made_origins()
-    whole = evaluate_origins(origins, matrix, CONFIG.model, CONFIG.weights)
+    origins = made_origins(spec=GROUPED)
+    whole = evaluate_origins(origins, CONFIG.model, CONFIG.weights)
     told: list[int] = []
-    rows = run_ablation(origins, matrix, CONFIG, whole, lambda _, done, __: told.append(done))
+    rows = run_ablation(origins, CONFIG, whole, lambda _, done, __: told.append(done))
     by_group = {row["group"]: row for row in rows}
     assert rows[0]["group"] == "goods"
     assert by_group["goods"]["worth_low"] > 0

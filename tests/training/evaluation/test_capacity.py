@@ -1,0 +1,35 @@
+"""Claims about the inspection capacity."""
+
+import numpy as np
+import pytest
+from support.training_judged import make_scored_period as traffic
+
+from training.config import EvaluationConfig
+from training.evaluation.capacity import compute_daily_capacity, index_office_days, select_at_capacity
+from training.evaluation.metrics import (
+    evaluate,
+)
+
+QUICK = EvaluationConfig(resamples=20, smallest_slice=2)
+
+
+def test_each_office_takes_its_best_of_each_day_with_ties_by_lot():
+    group = np.array([0, 1, 1, 2, 0, 5, 3])
+    office = np.array(["A", "A", "A", "A", "B", "B", "A"], dtype=object)
+    day = np.array([1, 1, 1, 1, 1, 1, 2])
+    assert select_at_capacity(group, index_office_days(office, day), 2).tolist() == [1, 0.5, 0.5, 0, 1, 1, 1]
+
+
+def test_capacity_is_what_was_opened_unless_configured():
+    labelled = np.arange(40) % 5 == 0
+    day = np.repeat([1, 2], 20)
+    seen = traffic(np.linspace(1.0, 0.1, 40), labelled, labelled, day=day)
+    assert evaluate(seen, QUICK)["labelled_share_at_capacity"].value == pytest.approx(2 / 8)
+    two = EvaluationConfig(resamples=20, capacity=1)
+    assert evaluate(seen, two)["labelled_share_at_capacity"].value == 1.0
+
+
+def test_where_everything_is_labelled_the_capacity_is_one_percent():
+    everything = traffic(np.linspace(1.0, 0.1, 800), np.arange(800) < 9, day=np.repeat([1, 2], 400))
+    assert compute_daily_capacity(everything, QUICK) == 4
+    assert evaluate(everything, QUICK)["precision_at_capacity"].value == 0.5

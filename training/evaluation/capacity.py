@@ -1,0 +1,62 @@
+"""Inspection capacity: shares of all traffic, and a number of inspections for each office and UTC day."""
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+
+from training.config import EvaluationConfig
+from training.evaluation.traffic import ScoredPeriod
+
+Floats = NDArray[np.float64]
+
+SHARES = {"0.1pct": 0.001, "1pct": 0.01, "5pct": 0.05, "10pct": 0.1}
+"""Capacities by name: shares of all traffic."""
+AT_CAPACITY = "capacity"
+"""The daily capacity of each office, beside the `TOP_SHARES`."""
+
+
+def compute_daily_capacity(traffic: ScoredPeriod, config: EvaluationConfig) -> int:
+    """Give the inspections of each office and UTC day: as configured, else as many as were made.
+
+    Where every consignment is labelled nothing was chosen, and 1 % of the traffic stands in.
+    """
+    if config.capacity is not None:
+        return config.capacity
+    opened = SHARES["1pct"] * len(traffic.score) if traffic.complete else float(traffic.labelled.sum())
+    return max(1, round(opened / len(np.unique(index_office_days(traffic.office, traffic.day)))))
+
+
+def index_office_days(office: NDArray[np.object_], day: NDArray[np.int64]) -> NDArray[np.int64]:
+    """Number the pairs of office and UTC day; (n,) of each gives (n,)."""
+    offices, _ = pd.factorize(office)
+    days, known = pd.factorize(day)
+    return offices.astype(np.int64) * len(known) + days
+
+
+def select_at_capacity(group: NDArray[np.int64], cell: NDArray[np.int64], capacity: int) -> Floats:
+    """Give the share of each consignment that is taken where each office takes its best of each UTC day.
+
+    Parameters
+    ----------
+    group : int64 array, (n,)
+        Rank of the score, 0 for the highest; equal scores share it.
+    cell : int64 array, (n,)
+        Office and day, from `index_office_days`.
+    capacity : int
+        Inspections for each office and day.
+
+    Returns
+    -------
+    float64 array, (n,)
+        1 above the cut, 0 below, and for the scores that tie at the cut the chance of being drawn by lot.
+    """
+    order = np.lexsort((group, cell))
+    tie = np.concatenate([[True], (np.diff(cell[order]) != 0) | (np.diff(group[order]) != 0)])
+    start = np.flatnonzero(tie)
+    size = np.diff(np.append(start, len(order)))
+    cell_start = np.flatnonzero(np.concatenate([[True], np.diff(cell[order]) != 0]))
+    before = start - cell_start[np.searchsorted(cell_start, start, side="right") - 1]
+    part = np.clip((capacity - before) / size, 0.0, 1.0)
+    taken = np.empty(len(order))
+    taken[order] = np.repeat(part, size)
+    return taken

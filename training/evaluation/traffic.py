@@ -1,0 +1,113 @@
+"""The consignments of a period with their scores and labels, and the columns by which traffic is cut into slices."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+
+Bools = NDArray[np.bool_]
+Floats = NDArray[np.float64]
+
+SLICES = {
+    "channel": "channel",
+    "service": "service",
+    "departure": "departure_country",
+    "office": "office",
+}
+"""Kinds of slices, and the columns that hold them."""
+
+
+@dataclass(frozen=True)
+class ScoredPeriod:
+    """The consignments of a period with their scores, and what is known of them.
+
+    Attributes
+    ----------
+    score : float64 array, (n,)
+        Probability, or any number that ranks.
+    day : int64 array, (n,)
+        UTC day of arrival.
+    office : str array, (n,)
+        Customs office; empty where missing.
+    labelled, positive : bool array, (n,)
+    weight : float64 array, (n,)
+        How many consignments a labelled row stands for; 0 for the others.
+    slices : mapping
+        Kind (`channel`) to the value of each row, empty where missing.
+    guessed : bool array, (n,), optional
+        Rows whose weight rests on no logged probability. Default: none.
+    """
+
+    score: Floats
+    day: NDArray[np.int64]
+    office: NDArray[np.object_]
+    labelled: Bools
+    positive: Bools
+    weight: Floats
+    slices: Mapping[str, NDArray[np.object_]] = field(default_factory=dict)
+    guessed: Bools | None = None
+
+    def __post_init__(self) -> None:
+        if not np.isfinite(self.score).all():
+            raise ValueError("scores must be finite")
+
+    @property
+    def complete(self) -> bool:
+        """Whether every row is labelled."""
+        return bool(self.labelled.all())
+
+    @property
+    def weights(self) -> Floats:
+        """The weights in use: 1 where every row is labelled."""
+        return (
+            self.labelled.astype(np.float64) if self.complete else np.where(self.labelled, self.weight, 0.0)
+        )
+
+    @property
+    def sure(self) -> Floats:
+        """How many consignments a labelled row stands for at least: itself alone where its weight is a guess."""
+        guessed = np.zeros(len(self.score), dtype=bool) if self.guessed is None else self.guessed
+        return np.where(guessed, np.minimum(self.weights, 1.0), self.weights)
+
+    def replace_score(self, score: Floats) -> "ScoredPeriod":
+        """Give the same traffic under another score, without slices."""
+        return replace(self, score=score, slices={})
+
+    def select_rows(self, rows: Bools) -> "ScoredPeriod":
+        """Give some of the consignments, without slices."""
+        return ScoredPeriod(
+            self.score[rows],
+            self.day[rows],
+            self.office[rows],
+            self.labelled[rows],
+            self.positive[rows],
+            self.weight[rows],
+            guessed=None if self.guessed is None else self.guessed[rows],
+        )
+
+
+def extract_texts(
+    frame: pd.DataFrame, column: str, rows: NDArray[np.int64] | None = None
+) -> NDArray[np.object_]:
+    """Give a column of codes as strings, empty where missing or where there is no such column.
+
+    Parameters
+    ----------
+    frame : DataFrame
+    column : str
+    rows : int64 array, optional
+        Positions of the wanted rows. Default: all.
+    """
+    if column not in frame:
+        return np.full(len(frame) if rows is None else len(rows), "", dtype=object)
+    values = frame[column] if rows is None else frame[column].iloc[rows]
+    return values.astype(object).where(values.notna(), "").to_numpy(dtype=object)
+
+
+def extract_slices(
+    frame: pd.DataFrame, rows: NDArray[np.int64] | None = None
+) -> dict[str, NDArray[np.object_]]:
+    """Give the values of each kind of slice that the table has a column for; rows as in `extract_texts`."""
+    return {kind: extract_texts(frame, column, rows) for kind, column in SLICES.items() if column in frame}

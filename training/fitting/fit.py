@@ -1,0 +1,206 @@
+"""One fit, in the order in which it runs: features learn from the training fold, trees from training, then calibration and bands.
+
+When the trees stop and how scores are calibrated is learnt from validation; the test period takes no part.
+"""
+
+from typing import NamedTuple, Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from consignments.records import Consignment
+from consignments.visibility import US_PER_DAY, get_time_column_us
+from features.batch import FeatureMatrix, Progress, report_progress
+from features.fitted import FittedParameters, fit_features
+from features.normalization.normal_forms import get_goods_text
+from models.bands import Bands
+from models.calibration import Calibration
+from models.risk_model import RiskModel
+from training.config import TrainConfig
+from training.data.propensity import compute_result_weights, estimate_known_probability
+from training.data.splits import TEST, TRAIN, VALIDATION
+from training.data.training_set import DataSet
+from training.evaluation.traffic import extract_texts
+from training.fitting.rolling_origin import TEXT_SCORE, compute_text_scores
+
+Bools = NDArray[np.bool_]
+Floats = NDArray[np.float64]
+
+
+class FeatureSource(Protocol):
+    """Where the features of a data set come from: computed from tables, or kept as they were at the time."""
+
+    def get_records(self, rows: NDArray[np.int64]) -> list[Consignment]:
+        """Give the consignments at some positions of the table."""
+
+    def build_matrix(self, fitted: FittedParameters, keep: Bools) -> FeatureMatrix:
+        """Give the feature rows of the kept consignments, each as of its own moment of scoring."""
+
+
+class FitResult(NamedTuple):
+    """What was learnt, and the feature rows that it was learnt from."""
+
+    fitted: FittedParameters
+    matrix: FeatureMatrix
+    model: RiskModel
+
+
+def fit(
+    data: DataSet,
+    source: FeatureSource,
+    config: TrainConfig,
+    jobs: int = 1,
+    progress: Progress | None = None,
+) -> FitResult:
+    """Learn the features' learnt part, then trees, calibration and bands.
+
+    Parameters
+    ----------
+    data : DataSet
+        Of its consignments `received_at` and `channel` suffice.
+    source : FeatureSource
+        Of the same rows.
+    config : TrainConfig
+    jobs : int
+        Threads that grow trees; any number gives the same model.
+    progress : callable, optional
+    """
+    # What features learn, they learn from the training fold; its own rows get the score of words out of fold.
+    with report_progress(progress, "learning words"):
+        fitted, text_scores = _learn_features(data, source, config)
+    # Rows only for what is fitted, calibrated or tested on.
+    matrix = source.build_matrix(fitted, data.keep)
+    parts = SplitFeatures(data, matrix)
+    matrix.X[parts.select_fitting_rows(TRAIN), matrix.spec.get_column(TEXT_SCORE)] = text_scores
+    # Trees from training, stopped by validation; then calibrated on validation as if nobody had selected.
+    return FitResult(fitted, matrix, _fit_model(parts, config, jobs, progress))
+
+
+class SplitFeatures:
+    """The feature rows with what belongs to them, by part of the split."""
+
+    def __init__(self, data: DataSet, matrix: FeatureMatrix) -> None:
+        self.data, self.X, self.spec = data, matrix.X, matrix.spec
+        self.frame = data.observed.consignments
+        self._rows = matrix.rows
+        self._part = data.part[matrix.rows]
+        self.known = data.labels.known[matrix.rows]
+        self.positive = data.labels.positive[matrix.rows]
+        self.logged = data.labels.probability[matrix.rows]
+        self.tipped = data.labels.selected_by[matrix.rows] == "intelligence"
+        self.weight = data.weight[matrix.rows]
+        self.background = data.background[matrix.rows]
+        self.stands_for = data.traffic_weight[matrix.rows]
+        self.day = get_time_column_us(self.frame, "received_at")[matrix.rows] // US_PER_DAY
+        self._channels = extract_texts(self.frame, "channel", matrix.rows)
+
+    def select_part(self, part: int) -> Bools:
+        """Feature rows of a part."""
+        rows: Bools = self._part == part
+        return rows
+
+    def select_fitting_rows(self, part: int) -> Bools:
+        """Feature rows of a part that are fitted on."""
+        rows: Bools = self.select_part(part) & (self.known | self.background)
+        return rows
+
+    def locate_rows(self, part: int) -> NDArray[np.int64]:
+        """Positions of a part's rows in the table."""
+        return self._rows[self.select_part(part)]
+
+    @property
+    def test_matrix(self) -> FeatureMatrix:
+        """The feature rows of the test period."""
+        return FeatureMatrix(self.X[self.select_part(TEST)], self.locate_rows(TEST), self.spec)
+
+    def get_channels(self, mine: Bools) -> list[str]:
+        """Channels of some feature rows."""
+        return list(self._channels[mine])
+
+    def compute_result_weights(self, part: int, seed: int) -> Floats:
+        """How many consignments each known result of a part stands for; for the rows of the part."""
+        mine = self.select_part(part)
+        known, logged = self.known[mine], self.logged[mine]
+        if known.all():
+            return np.ones(len(known))
+        estimated = None
+        if np.isnan(logged[known]).any():
+            # What was opened on a tip stands for itself alone: nothing in the data tells who else had one.
+            rest = ~self.tipped[mine]
+            estimated = np.ones(len(known))
+            estimated[rest] = estimate_known_probability(
+                self.X[mine][rest], known[rest], self.stands_for[mine][rest], self.day[mine][rest], seed=seed
+            )
+        return compute_result_weights(known, logged, estimated)
+
+
+def _learn_features(
+    data: DataSet, source: FeatureSource, config: TrainConfig
+) -> tuple[FittedParameters, NDArray[np.float32]]:
+    """Fit the learnt part of the features, and score the training rows' words out of fold."""
+    rows = np.flatnonzero(data.select_fitting_rows(TRAIN))
+    records = source.get_records(rows)
+    labels, weights = data.labels.positive[rows].astype(np.int8), data.weight[rows]
+    fitted = fit_features(records, config.features, labels, weights)
+    texts = np.array([get_goods_text(record) for record in records], dtype=object)
+    received = get_time_column_us(data.observed.consignments, "received_at")[rows]
+    return fitted, compute_text_scores(texts, data.labels.positive[rows], weights, received)
+
+
+def _fit_model(parts: SplitFeatures, config: TrainConfig, jobs: int, progress: Progress | None) -> RiskModel:
+    train, later = parts.select_fitting_rows(TRAIN), parts.select_fitting_rows(VALIDATION)
+    finds = int(parts.positive[later].sum())
+    # Few finds would stop the trees by chance; without rows they are all grown.
+    stopping = later if config.model.can_stop_early(finds) else np.zeros_like(later)
+    sample = _sample_traffic(parts, config.model.seed)
+    params = config.model.build_tree_params(finds)
+    if progress is not None:
+        progress("growing trees", 0, params.trees)
+    grown = RiskModel.fit(
+        parts.X[train],
+        parts.positive[train].astype(np.float64),
+        parts.weight[train],
+        parts.get_channels(train),
+        spec=parts.spec,
+        validation=(
+            parts.X[stopping],
+            parts.positive[stopping].astype(np.float64),
+            parts.weight[stopping],
+            parts.get_channels(stopping),
+        ),
+        traffic=(parts.X[sample], parts.get_channels(sample)),
+        params=params,
+        seed=config.model.seed,
+        threads=jobs,
+        progress=progress,
+    )
+    with report_progress(progress, "calibrating"):
+        return _calibrate(grown, parts, sample, config)
+
+
+def _calibrate(grown: RiskModel, parts: SplitFeatures, sample: Bools, config: TrainConfig) -> RiskModel:
+    """Calibrate on the known results of validation, each for as many as it stands for; bands on its traffic."""
+    mine = parts.select_part(VALIDATION)
+    weight = parts.compute_result_weights(VALIDATION, config.model.seed)
+    known = parts.known[mine]
+    raw = grown.predict_raw(parts.X[mine][known])
+    calibration = Calibration.fit(
+        raw,
+        parts.positive[mine][known].astype(np.float64),
+        weight[known],
+        parts.get_channels(mine & parts.known),
+    )
+    scores = calibration.calibrate(grown.predict_raw(parts.X[sample]), parts.get_channels(sample))
+    return RiskModel(grown.trees, calibration, Bands.from_scores(scores), grown.spec)
+
+
+def _sample_traffic(parts: SplitFeatures, seed: int) -> Bools:
+    """Draw validation traffic evenly: the background, and of the opened ones the same share."""
+    known = parts.select_part(VALIDATION) & parts.known
+    background = parts.select_part(VALIDATION) & parts.background
+    rate = parts.data.background_rate.get(VALIDATION, 0.0)
+    if not background.any() or rate <= 0:
+        return known
+    drawn = np.random.default_rng([seed, VALIDATION, 1]).random(len(known)) < rate
+    sample: Bools = background | (known & drawn)
+    return sample
