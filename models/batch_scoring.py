@@ -16,6 +16,7 @@ from features.history.pseudonyms import Pseudonyms
 from features.pipeline import Pipeline
 from features.streams import FeatureChunk, FeatureInputs, InMemoryTable, stream_features
 from models.bundle import Bundle
+from models.risk_model import RiskModel
 
 TEXT = pd.StringDtype(na_value=np.nan)
 
@@ -94,28 +95,28 @@ def score_chunks(
         Rows of the table that `score_table` gives; at least one piece.
     """
     fitted = FittedParameters.from_plain(bundle.fitted, bundle.arrays)
-    Pipeline(bundle.config, fitted, pseudonyms).spec.require(bundle.card.feature_spec_sha256)
+    model = bundle.model.replace_spec(Pipeline(bundle.config, fitted, pseudonyms).spec)
     pieces = stream_features(
         world, bundle.config, fitted, pseudonyms, as_of=as_of, jobs=jobs, progress=progress
     )
     for piece in pieces:
-        yield _score_chunk(bundle, piece, reasons, version)
+        yield _score_chunk(model, piece, reasons, version)
 
 
-def _score_chunk(bundle: Bundle, piece: FeatureChunk, reasons: int, version: str) -> pd.DataFrame:
+def _score_chunk(model: RiskModel, piece: FeatureChunk, reasons: int, version: str) -> pd.DataFrame:
     rows = piece.frame
-    score = bundle.model.score(piece.X, rows["channel"].tolist())
+    score = model.score(piece.X, rows["channel"].tolist())
     result = pd.DataFrame(
         {
             "consignment_id": rows["consignment_id"].array,
             "score": score,
-            "band": pd.array(bundle.model.assign_bands(score), dtype=TEXT),
+            "band": pd.array(model.assign_bands(score), dtype=TEXT),
             "model_version": pd.array([version] * len(rows), dtype=TEXT),
             "office": rows["office"].array if "office" in rows else None,
             "received_at": rows["received_at"].array,
         }
     )
     if reasons:
-        told = [bundle.model.explain(row, reasons) for row in piece.X]
+        told = [model.explain(row, reasons) for row in piece.X]
         result["reasons"] = pd.array([msgspec.json.encode(each).decode() for each in told], dtype=TEXT)
     return result

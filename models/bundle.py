@@ -68,7 +68,7 @@ class ModelCard(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     code_version : str
         Version of npsrisk that trained it.
     feature_spec_sha256 : str
-        Sum of its feature spec.
+        Sum of its feature spec; of cards written by versions before, with the texts.
     metrics : dict
         Metric to value; None where it could not be had.
     """
@@ -149,7 +149,7 @@ class Bundle:
 
     @property
     def spec(self) -> Spec:
-        """The features of the model, in the order of the row."""
+        """The features of the model, in the order of the row, with the texts of the version that trained it."""
         return self.model.spec
 
     @property
@@ -336,7 +336,7 @@ def _build_spec(features: list[Feature], card: ModelCard) -> Spec:
         spec = Spec(features)
     except ValueError as error:
         _refuse("a feature spec that cannot be", FEATURES, got=str(error))
-    if spec.compute_digest() != card.feature_spec_sha256:
+    if card.feature_spec_sha256 not in (spec.compute_digest(), spec.compute_digest_with_texts()):
         _refuse(
             "the features are not those of the card",
             FEATURES,

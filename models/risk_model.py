@@ -190,6 +190,17 @@ class RiskModel:
         bands = Bands.from_scores(calibration.calibrate(trees.predict_raw(sample.X), sample.channels))
         return cls(trees, calibration, bands, spec)
 
+    def replace_spec(self, installed: Spec) -> "RiskModel":
+        """Return the same model with the texts of the installed version's spec.
+
+        Raises
+        ------
+        BundleRefused
+            If it was trained on other features than this version of npsrisk computes.
+        """
+        installed.require(self.spec)
+        return RiskModel(self.trees, self.calibration, self.bands, installed)
+
     def predict_raw(self, X: Rows) -> Floats:
         """Give the raw scores, in log-odds, float64 (n,).
 

@@ -62,9 +62,10 @@ class LoadedModel:
     ) -> None:
         self.name, self.release, self.card = name, release, card
         self.loaded_at, self.as_of = datetime.now(UTC), _parse_as_of(card)
-        self.risk, self.sha256, self.spec_sha256 = method.judge, method.sha256, method.spec_sha256
+        self.sha256, self.spec_sha256 = method.sha256, method.spec_sha256
         self.record = method.config.build_record_type()
         self.pipeline = method.build_pipeline(pseudonyms)
+        self.risk = method.build_scorer(self.pipeline.spec)
         self.entries = EventCodec(vault, self.record, self.pipeline.kinds)
 
     @property

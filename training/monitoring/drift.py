@@ -159,7 +159,7 @@ def score_traffic(
         Where the model was trained on other features than this version computes.
     """
     fitted = FittedParameters.from_plain(bundle.fitted, bundle.arrays)
-    Pipeline(bundle.config, fitted, pseudonyms).spec.require(bundle.card.feature_spec_sha256)
+    model = bundle.model.replace_spec(Pipeline(bundle.config, fitted, pseudonyms).spec)
     world = FeatureInputs(
         InMemoryTable(given.consignments),
         None if history is None else InMemoryTable(history),
@@ -168,9 +168,7 @@ def score_traffic(
     )
     pieces = stream_features(world, bundle.config, fitted, pseudonyms, progress=progress)
     X, frame = np.concatenate([piece.X for piece in pieces]), given.consignments
-    return ScoredTraffic(
-        frame, X, bundle.spec, bundle.model.score(X, frame["channel"].tolist()), bundle.config
-    )
+    return ScoredTraffic(frame, X, model.spec, model.score(X, frame["channel"].tolist()), bundle.config)
 
 
 def measure_drift(
