@@ -24,11 +24,12 @@ from numpy.typing import NDArray
 
 from benchmarks.memory import Memory
 from consignments.visibility import NO_TIME, US_PER_DAY
+from features.history.kernels import WIDTH
 from features.history.keys import KeyKind
 from features.history.live import LiveHistory
 from features.history.ordering import ArrivalEvents, HistoryFold, Outcomes
 from features.history.readings import READINGS, SIDES
-from features.history.table import WIDTH, History
+from features.history.table import History
 from features.pipeline import EXPECTED_NEW_KEYS
 
 POPULATIONS = {

@@ -12,7 +12,7 @@ import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
-from features.history.table import ADDED_ARRIVALS
+from features.history.kernels import ADDED_ARRIVALS
 from features.spec import Spec
 from models.bands import Band, Bands
 from models.calibration import compute_logistic

@@ -12,7 +12,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from consignments.visibility import convert_us_to_day
-from features.history.table import ARRIVALS, NO_DAY, REMEMBERED_DAYS, RESULTS, STEP, History
+from features.history.kernels import ARRIVALS, NO_DAY, REMEMBERED_DAYS, RESULTS, STEP
+from features.history.table import History
 
 Keys = NDArray[np.uint64]
 Rows = NDArray[np.float32]

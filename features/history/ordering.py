@@ -22,8 +22,9 @@ import pyarrow.compute as pc
 from numpy.typing import NDArray
 
 from consignments.visibility import NO_TIME, US_PER_DAY
+from features.history.kernels import ARRIVALS, NO_DAY, STEP
 from features.history.live import NO_SEQUENCE, CountedStates, HandledStep
-from features.history.table import ARRIVALS, NO_DAY, STEP, History
+from features.history.table import History
 
 Longs = NDArray[np.int64]
 Keys = NDArray[np.uint64]

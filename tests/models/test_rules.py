@@ -8,7 +8,7 @@ from support.real_rows import REAL, row_with
 from support.small_model import SPEC
 
 from consignments.errors import BundleRefused
-from features.history.table import ADDED_ARRIVALS
+from features.history.kernels import ADDED_ARRIVALS
 from features.spec import Spec
 from models.rules import RULES, Rule, Rules
 

@@ -18,8 +18,8 @@ from support.serving_killed import Service
 from consignments.errors import ServiceFault
 from consignments.visibility import convert_us_to_day
 from features.fitted import FittedParameters
+from features.history.kernels import ARRIVALS, REMEMBERED_DAYS, STEP, WIDTH
 from features.history.pseudonyms import Pseudonyms
-from features.history.table import ARRIVALS, REMEMBERED_DAYS, STEP, WIDTH
 from features.pipeline import Pipeline
 from npsrisk import main
 from serving.event_log.event_codec import EventCodec

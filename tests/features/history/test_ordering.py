@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 from support.history_oracle import US_PER_DAY, Arrival, Outcome, PlainHistory, as_floats, in_order
 
 from consignments.visibility import NO_TIME
+from features.history.kernels import WIDTH
 from features.history.keys import KeyKind
 from features.history.live import LiveHistory
 from features.history.ordering import (
@@ -22,7 +23,7 @@ from features.history.ordering import (
     order_events,
 )
 from features.history.readings import READINGS
-from features.history.table import WIDTH, History
+from features.history.table import History
 
 KINDS = tuple(KeyKind(name, name, None, lambda _, __: "", side="sender") for name in ("sender", "consignee"))
 """Both may betray the sender, so that a side with two keys is read."""

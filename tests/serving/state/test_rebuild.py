@@ -20,9 +20,9 @@ from consignments.records import Alert
 from consignments.visibility import NO_TIME, convert_us_to_day, get_known_us, to_day
 from features.config import FeatureConfig, HistoryKeys
 from features.fitted import FittedParameters
+from features.history.kernels import NO_DAY
 from features.history.live import LiveHistory
 from features.history.pseudonyms import Pseudonyms
-from features.history.table import NO_DAY
 from features.pipeline import Pipeline
 from serving.encryption.vault import Vault
 from serving.event_log.event_codec import EventCodec, Selection
