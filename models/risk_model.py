@@ -16,10 +16,11 @@ from consignments.errors import BadInput, BundleRefused, ServiceFault
 from features.spec import Spec
 from models.bands import Band, Bands
 from models.calibration import Calibration
+from models.lightgbm_text import strip_parameters
 from models.linear_trees import StepFunction, blend_trees, fit_linear_part
 from models.reasons import Reason, ReasonRanker
 from models.rule_prior import RulePrior
-from models.trees import Trees, strip_parameters
+from models.trees import Trees
 
 LINEAR_SHARE_FACTORS = (1.0, 0.5, 0.0)
 """Multiples of the linear model's share that validation chooses from; of equal ones the first."""

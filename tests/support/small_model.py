@@ -13,6 +13,7 @@ UNITS = ("count", "share", "flag", "USD")
 SPEC = Spec(
     Feature(f"made.f{i}", UNITS[i % 4], f"reason_{i // 2}", f"Feature {i} is {{value}}") for i in range(12)
 )
+LIGHTGBM_PARAMS = {"num_threads": 1, "deterministic": True, "force_row_wise": True, "verbosity": -1}
 PARAMS = TreeParams(trees=40, leaves=15, depth=6, rows_in_leaf=10, learning_rate=0.1)
 
 
@@ -38,6 +39,15 @@ def fit_small(**changes: Any) -> RiskModel:
         "params": PARAMS,
     }
     return RiskModel.fit(*make_rows(1), **(arguments | changes))
+
+
+def grow_booster(X: Any = None, y: Any = None, rounds: int = 20, **params: Any) -> Any:
+    """Grow a LightGBM booster on made-up rows, or on those given."""
+    import lightgbm
+
+    made = make_rows(3, 1500)
+    data = lightgbm.Dataset(made.X if X is None else X, made.y if y is None else y)
+    return lightgbm.train({"objective": "binary", "num_leaves": 15} | LIGHTGBM_PARAMS | params, data, rounds)
 
 
 @cache
