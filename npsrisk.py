@@ -942,7 +942,7 @@ def shadow(begins: str | None, ends: str | None, model: str | None, as_json: boo
     With NPSRISK_SHADOW_MODEL set, as to models:/nps-risk@challenger, npsrisk publish places it, and the service lets it score
     the same traffic for its own log. Example: npsrisk shadow --from 2024-03-01
     """
-    from consignments.visibility import to_us
+    from consignments.timestamps import to_us
     from serving.event_log.reader import LogReader
     from serving.shadow.report import MAX_TIME_US, measure_disagreement
     from serving.shadow.store import ShadowLog
@@ -1052,7 +1052,7 @@ def parity(
     npsrisk parity --from 2024-06-27 --out differences.csv
     """
     from consignments.table_files import write_chunks
-    from consignments.visibility import to_us
+    from consignments.timestamps import to_us
     from features.history.pseudonyms import Pseudonyms, load_data_key
     from serving.event_log.reader import LogReader
     from serving.maintenance.parity import DecisionFilter, ParityCheck

@@ -19,7 +19,7 @@ import numpy as np
 
 from benchmarks.deployed import FITTING_ROWS, deploy, grow, make_world
 from consignments.records import Consignment
-from consignments.visibility import to_datetime, to_day
+from consignments.timestamps import to_datetime, to_day
 from features.history.live import LiveHistory
 from features.history.pseudonyms import Pseudonyms
 from serving.deployment.releases import find_release_folder, read_release

@@ -13,7 +13,7 @@ import numpy as np
 
 from consignments.records import Alert, Consignment, Outcome
 from consignments.tables import check_frame, to_consignments
-from consignments.visibility import to_day
+from consignments.timestamps import to_day
 from features.batch import Tables, build_arrival_events, build_outcome_events, compute_feature_matrix
 from features.config import FeatureConfig
 from features.fitted import FittedParameters

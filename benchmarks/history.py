@@ -23,7 +23,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from benchmarks.memory import Memory
-from consignments.visibility import NO_TIME, US_PER_DAY
+from consignments.timestamps import NO_TIME, US_PER_DAY
 from features.history.kernels import WIDTH
 from features.history.keys import KeyKind
 from features.history.live import LiveHistory

@@ -22,7 +22,7 @@ import pandas as pd
 
 from consignments.records import Consignment, Outcome
 from consignments.tables import check_frame, to_consignments, to_outcomes
-from consignments.visibility import to_us
+from consignments.timestamps import to_us
 from features.batch import Tables, build_arrival_events, build_outcome_events, compute_feature_matrix
 from features.config import FeatureConfig
 from features.fitted import FittedParameters

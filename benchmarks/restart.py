@@ -25,7 +25,7 @@ from typing import Any
 import numpy as np
 
 from consignments.records import Consignment, Outcome
-from consignments.visibility import to_datetime
+from consignments.timestamps import to_datetime
 from features.history.kernels import STEP
 from features.history.keys import KeyKind
 from features.history.pseudonyms import Pseudonyms, load_data_key

@@ -21,7 +21,7 @@ from numpy.typing import NDArray
 from benchmarks.ordinary import Past, hour_form, strong_form
 from consignments.records import Alert, Consignment, Outcome
 from consignments.tables import check_frame, to_consignments
-from consignments.visibility import get_time_column_us, to_us
+from consignments.timestamps import get_time_column_us, to_us
 from features.batch import BATCH_KEY, FeatureMatrix, Tables, compute_feature_matrix
 from features.fitted import FittedParameters
 from features.history.pseudonyms import Pseudonyms

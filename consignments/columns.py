@@ -18,7 +18,7 @@ import pyarrow.compute as pc
 from numpy.typing import NDArray
 
 from consignments.schema import Field
-from consignments.visibility import to_us
+from consignments.timestamps import to_us
 
 TEXT, NUMBER, TIME, DATE = pa.large_string(), pa.float64(), pa.timestamp("us", "UTC"), pa.date32()
 TYPES = {"string": TEXT, "number": NUMBER, "time": TIME, "date": DATE, "items": TEXT}

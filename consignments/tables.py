@@ -29,8 +29,8 @@ from consignments.table_files import (
     write_chunks,
     write_table,
 )
+from consignments.timestamps import EPOCH, get_time_column_us
 from consignments.validation import DTYPES, SEQUENCE, check_table
-from consignments.visibility import EPOCH, get_time_column_us
 
 __all__ = [
     "ReadReport",

@@ -14,8 +14,9 @@ from consignments.columns import normalize_array
 from consignments.errors import BadInput
 from consignments.records import Alert
 from consignments.tables import to_alerts, to_consignments
+from consignments.timestamps import get_time_column_us
 from consignments.validation import CANCELLED_SEQUENCE, SEQUENCE
-from consignments.visibility import compute_known_us, compute_visible_us, get_time_column_us
+from consignments.visibility import compute_known_us, compute_visible_us
 from features.alerts import Alerts
 from features.config import FeatureConfig
 from features.fitted import FittedParameters

@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from consignments.records import Consignment
-from consignments.visibility import to_day
+from consignments.timestamps import to_day
 from features.categories import fit_vocabularies
 from features.config import FeatureConfig
 from features.currency import ExchangeRates

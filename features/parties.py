@@ -14,7 +14,7 @@ from operator import attrgetter, not_
 from typing import NamedTuple, cast
 
 from consignments.records import Consignment
-from consignments.visibility import EPOCH, to_day
+from consignments.timestamps import EPOCH, to_day
 from features.normalization.normal_forms import (
     LEGAL_FORMS,
     LEGAL_FORMS_IN_SCRIPTS,

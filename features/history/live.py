@@ -11,7 +11,7 @@ from typing import Generic, TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
-from consignments.visibility import convert_us_to_day
+from consignments.timestamps import convert_us_to_day
 from features.history.kernels import ARRIVALS, NO_DAY, REMEMBERED_DAYS, RESULTS, STEP
 from features.history.table import History
 

@@ -21,7 +21,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from numpy.typing import NDArray
 
-from consignments.visibility import NO_TIME, US_PER_DAY
+from consignments.timestamps import NO_TIME, US_PER_DAY
 from features.history.kernels import ARRIVALS, NO_DAY, STEP
 from features.history.live import NO_SEQUENCE, CountedStates, HandledStep
 from features.history.table import History

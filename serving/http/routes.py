@@ -10,7 +10,7 @@ import msgspec
 from starlette.types import Receive, Scope
 
 from consignments.records import Alert, Outcome
-from consignments.visibility import to_datetime
+from consignments.timestamps import to_datetime
 from models.reasons import Reason
 from serving.event_log.event_codec import Cancellation, EventCodec
 from serving.event_log.events import Event

@@ -10,7 +10,7 @@ import msgspec
 from starlette.types import Receive, Scope
 
 from consignments.records import Consignment
-from consignments.visibility import to_datetime
+from consignments.timestamps import to_datetime
 from models.reasons import Reason
 from serving.event_log.event_codec import Cancellation, Row, decode_features
 from serving.http.asgi import Reply, respond

@@ -15,7 +15,7 @@ import numpy as np
 from msgspec import Meta
 
 from consignments.records import Code, Time
-from consignments.visibility import convert_us_to_day, to_datetime, to_us
+from consignments.timestamps import convert_us_to_day, to_datetime, to_us
 from models.selection import select
 from serving.event_log.event_codec import EventCodec, Selection
 from serving.event_log.events import Event

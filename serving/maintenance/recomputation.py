@@ -20,8 +20,8 @@ from consignments.columns import TEXT
 from consignments.errors import ServiceFault
 from consignments.records import Alert, Consignment, Outcome
 from consignments.tables import build_frame
+from consignments.timestamps import NO_TIME
 from consignments.validation import SEQUENCE
-from consignments.visibility import NO_TIME
 from features.alerts import Alerts
 from features.batch import build_outcome_events
 from features.history.ordering import ArrivalEvents, HistoryFold, Outcomes

@@ -13,7 +13,7 @@ from typing import Any, NamedTuple
 import msgspec
 
 from consignments.errors import BadInput
-from consignments.visibility import to_datetime, to_us
+from consignments.timestamps import to_datetime, to_us
 from features.fitted import FittedParameters
 from features.history.kernels import REMEMBERED_DAYS
 from features.history.pseudonyms import Pseudonyms, load_data_key

@@ -8,7 +8,7 @@ of one by one.
 import asyncio
 from collections.abc import Callable, Iterator, Sequence
 
-from consignments.visibility import to_day
+from consignments.timestamps import to_day
 from serving.event_log.group_commit import resolve_future
 from serving.scoring.scorer import ScoreRequest, ScoreResult
 

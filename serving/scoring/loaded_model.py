@@ -5,7 +5,7 @@ from datetime import UTC, datetime
 import numpy as np
 
 from consignments.errors import BundleRefused
-from consignments.visibility import to_day
+from consignments.timestamps import to_day
 from features.history.live import LiveHistory
 from features.history.pseudonyms import Pseudonyms
 from features.spec import Spec

@@ -13,7 +13,7 @@ import numpy as np
 
 from consignments.errors import ServiceFault
 from consignments.records import Consignment
-from consignments.visibility import to_day
+from consignments.timestamps import to_day
 from models.reasons import Reason
 from serving.encryption.vault import PackedRecord
 from serving.event_log.event_codec import Keys, Row, Rows, ScoredDecision

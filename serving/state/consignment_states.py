@@ -16,7 +16,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from consignments.records import Outcome
-from consignments.visibility import NO_TIME, convert_us_to_day, get_known_us
+from consignments.timestamps import NO_TIME, convert_us_to_day
+from consignments.visibility import get_known_us
 from features.history.kernels import NO_DAY
 from features.history.live import CountedState, CountedStates, HandledStep
 from features.pipeline import Pipeline

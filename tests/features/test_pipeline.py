@@ -13,7 +13,8 @@ from support.examples import day, make_consignment, make_outcome
 from consignments.cargo_xml import read_messages
 from consignments.records import Alert, Consignment, Outcome
 from consignments.tables import build_frame, check_frame, to_alerts, to_consignments, to_outcomes
-from consignments.visibility import NO_TIME, get_known_us, get_visible_us, to_day, to_us
+from consignments.timestamps import NO_TIME, to_day, to_us
+from consignments.visibility import get_known_us, get_visible_us
 from features.alerts import Alerts
 from features.batch import Tables, compute_feature_matrix
 from features.config import FeatureConfig

@@ -22,7 +22,7 @@ from anyio.from_thread import BlockingPortal, start_blocking_portal
 from support.databases import database_in, state_environment
 from support.examples import day, make_consignment
 
-from consignments.visibility import to_us
+from consignments.timestamps import to_us
 from features.config import FeatureConfig
 from features.fitted import FittedParameters
 from features.history.pseudonyms import Pseudonyms

@@ -16,7 +16,7 @@ from support.serving_examples import DATA_KEY, vault_in
 from support.serving_killed import Service
 
 from consignments.errors import ServiceFault
-from consignments.visibility import convert_us_to_day
+from consignments.timestamps import convert_us_to_day
 from features.fitted import FittedParameters
 from features.history.kernels import ARRIVALS, REMEMBERED_DAYS, STEP, WIDTH
 from features.history.pseudonyms import Pseudonyms

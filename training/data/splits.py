@@ -26,7 +26,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from consignments.errors import BadInput
-from consignments.visibility import to_us
+from consignments.timestamps import to_us
 from training.config import SplitConfig
 
 OUTSIDE, TRAIN, VALIDATION, TEST = 0, 1, 2, 3

@@ -16,8 +16,9 @@ from numpy.typing import NDArray
 
 from consignments.records import Consignment
 from consignments.schema import get_fields
+from consignments.timestamps import get_time_column_us, to_datetime
 from consignments.validation import CANCELLED_SEQUENCE, SEQUENCE
-from consignments.visibility import FINAL_RESULTS, compute_visible_us, get_time_column_us, to_datetime
+from consignments.visibility import FINAL_RESULTS, compute_visible_us
 from features.batch import FeatureMatrix, Progress, Tables, compute_feature_matrix, get_sequence
 from features.config import FeatureConfig
 from features.fitted import FittedParameters

@@ -20,7 +20,7 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from consignments.records import Target
-from consignments.visibility import US_PER_DAY, get_time_column_us, to_us
+from consignments.timestamps import US_PER_DAY, get_time_column_us, to_us
 from features.batch import FeatureMatrix
 from features.goods.kernels import encode_text, score_text
 from features.goods.text_weights import fit_text_weights, score_out_of_fold

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from consignments.errors import BadInput
 from consignments.records import Target
-from consignments.visibility import NO_TIME, get_time_column_us, to_us
+from consignments.timestamps import NO_TIME, get_time_column_us, to_us
 from features.batch import BATCH_KEY, Progress, Tables
 from features.fitted import FittedParameters
 from features.history.pseudonyms import Pseudonyms

@@ -17,15 +17,8 @@ from numpy.typing import NDArray
 
 from consignments.records import Alert, Consignment, Outcome
 from consignments.tables import build_frame, to_consignments
-from consignments.visibility import (
-    NO_TIME,
-    US_PER_DAY,
-    get_known_us,
-    get_time_column_us,
-    get_visible_us,
-    is_final,
-    to_us,
-)
+from consignments.timestamps import NO_TIME, US_PER_DAY, get_time_column_us, to_us
+from consignments.visibility import get_known_us, get_visible_us, is_final
 from features.alerts import Alerts
 from features.batch import BATCH_KEY, GROUP_ROWS, FeatureMatrix
 from features.config import FeatureConfig

@@ -18,7 +18,8 @@ from numpy.typing import NDArray
 
 from consignments.errors import BadInput
 from consignments.records import Target
-from consignments.visibility import US_PER_DAY, compute_visible_us, get_time_column_us, to_datetime, to_us
+from consignments.timestamps import US_PER_DAY, get_time_column_us, to_datetime, to_us
+from consignments.visibility import compute_visible_us
 from features.batch import BATCH_KEY, Progress, Tables
 from features.history.pseudonyms import Pseudonyms
 from models.batch_scoring import score_table

@@ -18,7 +18,7 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from consignments.tables import build_frame
-from consignments.visibility import EPOCH
+from consignments.timestamps import EPOCH
 from features.batch import Tables
 from features.config import FeatureConfig
 from models.bundle import ModelCard, SelfTestExamples, write_bundle

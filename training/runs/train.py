@@ -20,7 +20,8 @@ from numpy.typing import NDArray
 from consignments.errors import BadInput
 from consignments.records import Consignment, Target
 from consignments.tables import to_consignments
-from consignments.visibility import NO_TIME, US_PER_DAY, compute_visible_us, get_time_column_us, to_datetime
+from consignments.timestamps import NO_TIME, US_PER_DAY, get_time_column_us, to_datetime
+from consignments.visibility import compute_visible_us
 from features.batch import BATCH_KEY, FeatureMatrix, Progress, Tables, compute_feature_matrix, report_progress
 from features.fitted import FittedParameters, fit_features
 from features.history.pseudonyms import Pseudonyms

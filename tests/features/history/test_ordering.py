@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from support.history_oracle import US_PER_DAY, Arrival, Outcome, PlainHistory, as_floats, in_order
 
-from consignments.visibility import NO_TIME
+from consignments.timestamps import NO_TIME
 from features.history.kernels import WIDTH
 from features.history.keys import KeyKind
 from features.history.live import LiveHistory

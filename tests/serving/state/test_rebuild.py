@@ -17,7 +17,8 @@ from support.examples import day, make_consignment, make_outcome
 from support.serving_examples import DATA_KEY
 
 from consignments.records import Alert
-from consignments.visibility import NO_TIME, convert_us_to_day, get_known_us, to_day
+from consignments.timestamps import NO_TIME, convert_us_to_day, to_day
+from consignments.visibility import get_known_us
 from features.config import FeatureConfig, HistoryKeys
 from features.fitted import FittedParameters
 from features.history.kernels import NO_DAY

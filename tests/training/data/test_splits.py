@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from consignments.errors import BadInput
-from consignments.visibility import to_us
+from consignments.timestamps import to_us
 from training.config import SplitConfig
 from training.data.splits import OUTSIDE, TEST, TRAIN, VALIDATION, split_by_time, split_without_test
 

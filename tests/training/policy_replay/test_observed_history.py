@@ -8,7 +8,8 @@ import pytest
 
 from consignments.records import Outcome
 from consignments.tables import to_outcomes
-from consignments.visibility import compute_visible_us, get_time_column_us
+from consignments.timestamps import get_time_column_us
+from consignments.visibility import compute_visible_us
 from features.batch import Tables, compute_feature_matrix
 from features.config import FeatureConfig
 from features.fitted import FittedParameters
