@@ -1051,7 +1051,7 @@ def parity(
     \b
     npsrisk parity --from 2024-06-27 --out differences.csv
     """
-    from consignments.table_files import write_chunks
+    from consignments.table_writers import write_chunks
     from consignments.timestamps import to_us
     from features.history.pseudonyms import Pseudonyms, load_data_key
     from serving.event_log.reader import LogReader
@@ -1169,8 +1169,8 @@ class TableReader:
 
     def open_source(self, path: Path, record: Any, progress: "Progress") -> "TableSource":
         """Read a consignment table: Parquet piece by piece, others whole."""
+        from consignments.parquet_files import is_parquet
         from consignments.parquet_stream import stream_table
-        from consignments.table_files import is_parquet
         from features.streams import InMemoryTable
 
         if not path.exists() or not is_parquet(path):

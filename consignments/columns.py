@@ -131,6 +131,20 @@ def _encode_value(value: Any) -> Any:
     return value.tolist() if isinstance(value, np.ndarray | np.generic) else str(value)
 
 
+def get_type_family(kind: Any) -> str:
+    """Name what a type means; whole numbers become fractional ones as soon as one is missing, so they are one."""
+    if pa.types.is_dictionary(kind):
+        return get_type_family(kind.value_type)
+    families: dict[str, Callable[[Any], bool]] = {
+        "null": pa.types.is_null,
+        "text": lambda k: pa.types.is_string(k) or pa.types.is_large_string(k) or pa.types.is_string_view(k),
+        "numbers": lambda k: pa.types.is_integer(k) or pa.types.is_floating(k) or pa.types.is_decimal(k),
+        "times": lambda k: pa.types.is_timestamp(k),
+        "lists": pa.types.is_nested,
+    }
+    return next((name for name, holds in families.items() if holds(kind)), str(kind))
+
+
 def to_text_column(given: Any) -> Any:
     """Give any column as text; nested values become JSON."""
     values = normalize_array(given)

@@ -27,10 +27,10 @@ from consignments.columns import (
     to_text_column,
 )
 from consignments.items import read_items
+from consignments.raw_tables import RawTable, TablePart, refuse_missing
 from consignments.records import Alert, Consignment, Outcome, Truth
 from consignments.rejects import Reject
 from consignments.schema import Field, get_fields
-from consignments.table_files import RawTable, TablePart, refuse_missing
 from consignments.timestamps import US_PER_DAY, get_time_column_us
 from consignments.visibility import find_outcome_faults
 

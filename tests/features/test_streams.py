@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from consignments.errors import BadInput
 from consignments.parquet_stream import stream_table
 from consignments.records import Alert, Consignment, Outcome
-from consignments.table_files import write_table
+from consignments.table_writers import write_table
 from consignments.tables import check_frame, read_table
 from features.batch import Tables, compute_feature_matrix, join_history
 from features.config import FeatureConfig
