@@ -127,8 +127,7 @@ class _Path:
 
     def _arrive(self, c: Consignment, keys: Keys, counterparts: Keys, row: Row) -> None:
         assert c.received_at is not None
-        day, at = to_day(c.received_at), self._model.pipeline.history_at
-        self._ledger.record_arrival(c.consignment_id, day, keys, counterparts, row, at)
+        self._ledger.record_arrival(c.consignment_id, to_day(c.received_at), keys, counterparts, row)
 
     def _judged(self, row: Row, score: float) -> ScoredDecision:
         model = self._model

@@ -18,7 +18,7 @@ from features.batch import Tables, build_arrival_events, build_outcome_events, c
 from features.config import FeatureConfig
 from features.fitted import FittedParameters
 from features.history.live import LiveHistory
-from features.history.ordering import fold_history
+from features.history.ordering import HistoryFold
 from features.history.pseudonyms import Pseudonyms
 from features.normalization.normal_forms import normalize_consignment
 from features.pipeline import Pipeline
@@ -62,7 +62,6 @@ def main() -> None:
             assert record.received_at is not None
             ledger.record_arrival(
                 record.consignment_id, to_day(record.received_at), keys[place], counterparts[place], X[place],
-                pipeline.history_at,
             )  # fmt: skip
 
     print(f"{count:,} consignments, {len(pipeline.spec)} features, {len(pipeline.kinds)} keys of history\n")
@@ -74,15 +73,8 @@ def main() -> None:
     tell(
         "history, the whole table in one fold",
         count,
-        lambda: fold_history(
-            pipeline.create_history(),
-            arrivals,
-            outcomes,
-            keys,
-            counterparts,
-            X,
-            pipeline.history_at,
-            everything,
+        lambda: HistoryFold(pipeline.create_history(), arrivals, outcomes).process_table(
+            keys, counterparts, X, everything
         ),
     )
     tell(

@@ -155,7 +155,7 @@ def fold(
             part = slice(start, start + piece_rows)
             rows = room if out is None else out[done:]
             begin = time.process_time()
-            folding.process_arrivals(keys[part], counterparts[part], rows, 0, np.arange(len(keys[part])))
+            folding.process_arrivals(keys[part], counterparts[part], rows, np.arange(len(keys[part])))
             took = time.process_time() - begin
             seconds, longest, done = seconds + took, max(longest, took), done + len(keys[part])
     return Folded(seconds, folding._history, longest)

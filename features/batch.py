@@ -20,7 +20,7 @@ from consignments.visibility import compute_known_us, compute_visible_us
 from features.alerts import Alerts
 from features.config import FeatureConfig
 from features.fitted import FittedParameters
-from features.history.ordering import ArrivalEvents, Outcomes, fold_history
+from features.history.ordering import ArrivalEvents, HistoryFold, Outcomes
 from features.history.pseudonyms import Pseudonyms
 from features.pipeline import Pipeline
 from features.spec import Spec
@@ -138,17 +138,13 @@ def compute_feature_matrix(
             if progress is not None:
                 progress("features", min(part.stop, len(frame)), len(frame))
     with report_progress(progress, "history"):
-        fold_history(
+        fold = HistoryFold(
             pipeline.create_sized_history(len(frame)),
             build_arrival_events(frame),
             build_outcome_events(tables.outcomes),
-            keys,
-            counterparts,
-            X,
-            pipeline.history_at,
-            out_rows,
-            as_of_us=None if as_of is None else as_of.value // 1000,
+            None if as_of is None else as_of.value // 1000,
         )
+        fold.process_table(keys, counterparts, X, out_rows)
     return FeatureMatrix(X, np.flatnonzero(wanted), pipeline.spec)
 
 

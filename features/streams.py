@@ -342,7 +342,7 @@ def _fold_block(
         keys[which], counterparts[which] = described.keys[rows], described.counterparts[rows]
     X = np.empty((len(new.keys), len(pipeline.spec)), dtype=np.float32)
     X[:, : pipeline.history_at] = new.X
-    fold.process_arrivals(keys, counterparts, X, pipeline.history_at, np.where(line.mine, line.row, -1))
+    fold.process_arrivals(keys, counterparts, X, np.where(line.mine, line.row, -1))
     return FeatureChunk(X, new.frame)
 
 

@@ -134,7 +134,7 @@ class History:
     def _parts(self) -> tuple[Words, Words, Keys]:
         return self._heads, self._days, self._others
 
-    def run(self, steps: Steps, keys: Keys, counterparts: Keys, out: Rows | None = None, at: int = 0) -> None:
+    def run(self, steps: Steps, keys: Keys, counterparts: Keys, out: Rows | None = None) -> None:
         """Take steps, one after the other.
 
         Parameters
@@ -144,8 +144,7 @@ class History:
         keys, counterparts : uint64 array, (rows, kinds)
             0 is missing; row of each step.
         out : float32 array, (out rows, columns), optional
-            Where arrivals that ask for it are read, at `out_row`, from column `at` on.
-        at : int
+            Where arrivals that ask for it are read, at `out_row`; the readings end the row.
 
         Raises
         ------
@@ -155,7 +154,8 @@ class History:
             An array of another shape or type, or a step that breaks the rules above.
         """
         rows = out if out is not None else _NO_ROWS
-        self._check_arrays(steps, keys, counterparts, rows, at)
+        at = 0 if out is None else out.shape[-1] - self.width
+        self._check_arrays(steps, keys, counterparts, rows)
         done = 0
         while done < len(steps):
             reached = apply_steps(
@@ -237,7 +237,7 @@ class History:
         history._fill_slots()
         return history
 
-    def _check_arrays(self, steps: Steps, keys: Keys, counterparts: Keys, out: Rows, at: int) -> None:
+    def _check_arrays(self, steps: Steps, keys: Keys, counterparts: Keys, out: Rows) -> None:
         """Check once outside what the kernel, which checks no bounds of columns, relies on."""
         expected = (
             (steps, STEP, 1),
@@ -256,8 +256,8 @@ class History:
             raise ValueError(
                 f"expected {kinds} columns of keys and of counterparts, got {keys.shape}, {counterparts.shape}"
             )
-        if out is not _NO_ROWS and not 0 <= at <= out.shape[1] - self.width:
-            raise ValueError(f"no room for {self.width} readings from column {at} of {out.shape[1]}")
+        if out is not _NO_ROWS and out.shape[1] < self.width:
+            raise ValueError(f"no room for {self.width} readings in {out.shape[1]} columns")
 
     @property
     def _days_needed(self) -> int:

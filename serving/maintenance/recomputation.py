@@ -226,9 +226,7 @@ class Recomputation:
             self._describe(piece, place, event, c, wanted=bool(wanted[place]))
         out_rows = np.full(len(events), -1)
         out_rows[piece.places] = np.arange(len(piece.places))
-        self._fold.process_arrivals(
-            piece.keys, piece.counterparts, piece.X, self.pipeline.history_at, out_rows
-        )
+        self._fold.process_arrivals(piece.keys, piece.counterparts, piece.X, out_rows)
         return piece
 
     def _describe(

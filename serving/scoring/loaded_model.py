@@ -131,9 +131,7 @@ def _warm_up(model: LoadedModel, vault: Vault) -> None:
     )
     for _ in range(2):
         pipeline.fill_row(c, row, keys, counterparts, 0)
-        ledger.record_arrival(
-            c.consignment_id, to_day(model.loaded_at), keys, counterparts, row, pipeline.history_at
-        )
+        ledger.record_arrival(c.consignment_id, to_day(model.loaded_at), keys, counterparts, row)
         index.add(index.compute_tag(c.consignment_id), ledger.today)
     index.may_contain(0, ledger.today)
     model.risk.explain(row, 1)

@@ -206,14 +206,14 @@ class Scorer:
         assert first.received_at is not None
         X = np.zeros((len(arriving), len(self.model.spec)), dtype=np.float32)
         keys, counterparts = np.zeros((2, len(arriving), len(pipeline.kinds)), dtype=np.uint64)
-        sequence, day, at = self.committer.next_sequence, to_day(first.received_at), pipeline.history_at
+        sequence, day = self.committer.next_sequence, to_day(first.received_at)
         consignments = [each.c for each in arriving]
         if len(arriving) == 1:
             pipeline.fill_row(first, X[0], keys[0], counterparts[0], sequence)
-            state.record_arrival(first.consignment_id, day, keys[0], counterparts[0], X[0], at)
+            state.record_arrival(first.consignment_id, day, keys[0], counterparts[0], X[0])
         else:
             pipeline.fill_rows(consignments, X, keys, counterparts, sequence)
-            state.record_arrivals([c.consignment_id for c in consignments], day, keys, counterparts, X, at)
+            state.record_arrivals([c.consignment_id for c in consignments], day, keys, counterparts, X)
         self._features_seconds.observe(time.perf_counter() - begun)
         self._traffic.record(consignments, X)
         return X, keys, counterparts

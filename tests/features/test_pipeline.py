@@ -19,7 +19,7 @@ from features.alerts import Alerts
 from features.batch import Tables, compute_feature_matrix
 from features.config import FeatureConfig
 from features.fitted import FittedParameters, fit_features
-from features.history.live import LiveHistory
+from features.history.live import LiveHistory, VisibleOutcome
 from features.history.pseudonyms import Pseudonyms
 from features.pipeline import Pipeline
 from training.simulation.operation import simulate
@@ -88,15 +88,13 @@ def one_by_one(tables: Tables, fitted: FittedParameters) -> NDArray[np.float32]:
         if isinstance(event, Outcome):
             recorded = NO_TIME if event.recorded_at is None else to_us(event.recorded_at)
             result = event.result if event.status == "inspected" else None
-            ledger.record_outcome(name, moment, get_known_us(event), recorded, None, result)
+            ledger.record_outcome(name, VisibleOutcome(moment, get_known_us(event), recorded, None, result))
         elif event is None:
             ledger.cancel(name)
         else:
             assert event.received_at is not None
             pipeline.fill_row(event, X[place], keys, counterparts)
-            ledger.record_arrival(
-                name, to_day(event.received_at), keys, counterparts, X[place], pipeline.history_at
-            )
+            ledger.record_arrival(name, to_day(event.received_at), keys, counterparts, X[place])
     return X
 
 

@@ -156,7 +156,7 @@ def read(state: State, pipeline: Pipeline, probes: Sequence[tuple[Keys, Keys]]) 
     steps["row"] = steps["out_row"] = np.repeat(np.arange(len(probes)), 2)
     found = np.zeros((len(probes), len(pipeline.spec)), dtype=np.float32)
     numbers, counterparts = (np.array(each) for each in zip(*probes, strict=True))
-    state.history.run(steps, numbers, np.zeros_like(counterparts), found, pipeline.history_at)
+    state.history.run(steps, numbers, np.zeros_like(counterparts), found)
     return found
 
 

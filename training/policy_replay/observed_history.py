@@ -23,7 +23,7 @@ from features.alerts import Alerts
 from features.batch import BATCH_KEY, GROUP_ROWS, FeatureMatrix
 from features.config import FeatureConfig
 from features.fitted import FittedParameters
-from features.history.live import NO_SEQUENCE, LiveHistory
+from features.history.live import NO_SEQUENCE, LiveHistory, VisibleOutcome
 from features.history.pseudonyms import Pseudonyms
 from features.pipeline import Pipeline
 from features.spec import Spec
@@ -170,7 +170,6 @@ class ObservedHistory:
                 keys[at],
                 counterparts[at],
                 X[at] if wanted[at] else None,
-                self._pipeline.history_at,
             )
             self._schedule_cancellation(record.consignment_id, int(cancelled_us[at]), now)
         self._frames.append(frame[[name for name in MINIMAL_COLUMNS if name in frame]])
@@ -240,7 +239,7 @@ class ObservedHistory:
         while self._due and self._due[0][0] <= now_us:
             us, name, what, known, recorded, _, result = heappop(self._due)
             if what == OUTCOME:
-                self._ledger.record_outcome(name, us, known, recorded, None, result or None)
+                self._ledger.record_outcome(name, VisibleOutcome(us, known, recorded, None, result or None))
             else:
                 self._ledger.cancel(name)
 
