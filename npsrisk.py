@@ -286,6 +286,7 @@ def features(
     npsrisk features --consignments world/consignments.parquet --outcomes world/outcomes.parquet --out features.parquet
     """
     from consignments.tables import write_chunks
+    from features.batch import ComputeOptions, FeatureParameters
     from features.fitted import FittedParameters
     from features.pipeline import Pipeline
     from features.streams import stream_features
@@ -305,11 +306,8 @@ def features(
         )
         pieces = stream_features(
             world,
-            feature_config,
-            fitted,
-            create_batch_pseudonyms(),
-            jobs=jobs or count_cores(),
-            progress=progress,
+            FeatureParameters(feature_config, fitted, create_batch_pseudonyms()),
+            options=ComputeOptions(jobs or count_cores(), progress),
         )
         rows = write_chunks((piece.to_table(spec, shown) for piece in pieces), out)
     click.echo(f"{rows:,} rows of {len(shown)} features -> {out}")
@@ -643,9 +641,11 @@ def score(
     npsrisk score --consignments new.parquet --history past.parquet --outcomes outcomes.parquet --out scores.csv
     """
     from collections import Counter
+    from dataclasses import replace
 
     from consignments.tables import write_chunks
-    from models.batch_scoring import score_chunks
+    from features.batch import ComputeOptions
+    from models.batch_scoring import ScoreColumns, score_chunks
 
     chosen = resolve_model(model)
     bundle = open_registry().fetch_bundle(chosen)
@@ -657,17 +657,15 @@ def score(
         return scores
 
     with show_progress_bar() as progress:
+        inputs = reading.open_sources(
+            consignments, outcomes, alerts, history, bundle.config.build_record_type(), progress
+        )
         scored = score_chunks(
             bundle,
-            reading.open_sources(
-                consignments, outcomes, alerts, history, bundle.config.build_record_type(), progress
-            ),
+            replace(inputs, as_of=parse_timestamp(as_of, "--as-of")),
             create_batch_pseudonyms(),
-            as_of=parse_timestamp(as_of, "--as-of"),
-            reasons=reasons,
-            version=chosen.number,
-            jobs=jobs or count_cores(),
-            progress=progress,
+            columns=ScoreColumns(reasons, chosen.number),
+            options=ComputeOptions(jobs or count_cores(), progress),
         )
         rows = write_chunks(map(counted, scored), out)
     print_result(

@@ -13,10 +13,9 @@ from numpy.typing import NDArray
 
 from consignments.records import Alert, Consignment, Outcome
 from consignments.tables import check_frame, to_consignments
-from features.batch import BATCH_KEY, Tables, compute_feature_matrix
+from features.batch import FeatureParameters, Tables, compute_feature_matrix
 from features.config import FeatureConfig
 from features.fitted import FittedParameters, fit_features
-from features.history.pseudonyms import Pseudonyms
 from models.bundle import SelfTestExamples, write_bundle
 from models.promotion_record import PromotionRecord
 from models.registry import ModelVersion, Registry
@@ -75,7 +74,7 @@ def grow(world: World, params: TreeParams = PARAMS) -> Grown:
     labels = (rng.random(len(frame)) < 0.05).astype(np.int8)
     weight, channels = np.ones(len(frame)), [record.channel for record in records]
     fitted = fit_features(records, config, labels, weight)
-    made = compute_feature_matrix(tables, config, fitted, Pseudonyms(BATCH_KEY))
+    made = compute_feature_matrix(tables, FeatureParameters(config, fitted))
     y = (rng.random(len(frame)) < _made_up_risk(made.X, rng)).astype(np.float64)
     risk = RiskModel.fit(
         made.X, y, weight, channels,

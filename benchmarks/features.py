@@ -42,7 +42,7 @@ def main() -> None:
         check_frame(made.alerts, Alert).frame,
     )
     few = Tables(tables.consignments.head(WARM_ROWS), tables.outcomes, tables.alerts)
-    compute_feature_matrix(few, FeatureConfig(), FittedParameters.create_empty(), KEY)
+    compute_feature_matrix(few)
 
     count = len(tables.consignments)
     records = to_consignments(tables.consignments, Consignment)
@@ -80,7 +80,7 @@ def main() -> None:
     tell(
         "batch: table to feature matrix, all of it",
         count,
-        lambda: compute_feature_matrix(tables, FeatureConfig(), FittedParameters.create_empty(), KEY),
+        lambda: compute_feature_matrix(tables),
     )
 
 

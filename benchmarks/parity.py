@@ -23,11 +23,16 @@ import pandas as pd
 from consignments.records import Consignment, Outcome
 from consignments.tables import check_frame, to_consignments, to_outcomes
 from consignments.timestamps import to_us
-from features.batch import Tables, build_arrival_events, build_outcome_events, compute_feature_matrix
+from features.batch import (
+    FeatureParameters,
+    Tables,
+    build_arrival_events,
+    build_outcome_events,
+    compute_feature_matrix,
+)
 from features.config import FeatureConfig
 from features.fitted import FittedParameters
 from features.history.ordering import ARRIVAL, OUTCOME, order_events
-from features.history.pseudonyms import Pseudonyms
 from models.bundle import SelfTestExamples, load_bundle, write_bundle
 from models.promotion_record import GENESIS_SHA256, PromotionRecord
 from models.risk_model import RiskModel, TreeParams
@@ -76,9 +81,7 @@ def measure_world(rows: int) -> dict[str, tuple[float, float]]:
 def publish_a_model(state_dir: Path, frame: pd.DataFrame) -> None:
     """Place a model of the default size where the service reads it; what it says is of no interest."""
     config = FeatureConfig()
-    matrix = compute_feature_matrix(
-        Tables(frame), config, FittedParameters.create_empty(), Pseudonyms(b"any")
-    )
+    matrix = compute_feature_matrix(Tables(frame), FeatureParameters(config))
     channels = frame["channel"].tolist()
     y = (np.random.default_rng(0).random(len(frame)) < 0.2).astype(np.int8)
     fit = (matrix.X, y, np.ones(len(y)), channels)

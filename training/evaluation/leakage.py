@@ -19,7 +19,15 @@ from consignments.schema import get_fields
 from consignments.timestamps import get_time_column_us, to_datetime
 from consignments.validation import CANCELLED_SEQUENCE, SEQUENCE
 from consignments.visibility import FINAL_RESULTS, compute_visible_us
-from features.batch import FeatureMatrix, Progress, Tables, compute_feature_matrix, get_sequence
+from features.batch import (
+    ComputeOptions,
+    FeatureMatrix,
+    FeatureParameters,
+    Progress,
+    Tables,
+    compute_feature_matrix,
+    get_sequence,
+)
 from features.config import FeatureConfig
 from features.fitted import FittedParameters
 from features.history.pseudonyms import Pseudonyms
@@ -127,7 +135,10 @@ def check_later_changes(
     keep = np.zeros(len(frame), dtype=bool)
     keep[judged.rows[probes]] = True
     again = compute_feature_matrix(
-        known, config, fitted, pseudonyms, keep=keep[kept], jobs=jobs, progress=_rename_progress(progress)
+        known,
+        FeatureParameters(config, fitted, pseudonyms),
+        keep=keep[kept],
+        options=ComputeOptions(jobs, _rename_progress(progress)),
     )
     differs = again.X.view(np.uint32) != np.ascontiguousarray(judged.X[probes]).view(np.uint32)
     where = f"tables cut at {to_datetime(cut.us):%Y-%m-%d %H:%M}"

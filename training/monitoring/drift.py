@@ -15,11 +15,10 @@ from numpy.typing import NDArray
 from consignments.errors import BadInput
 from consignments.records import Target
 from consignments.timestamps import NO_TIME, get_time_column_us, to_us
-from features.batch import BATCH_KEY, Progress, Tables
-from features.fitted import FittedParameters
+from features.batch import BATCH_KEY, ComputeOptions, Progress, Tables
 from features.history.pseudonyms import Pseudonyms
-from features.pipeline import Pipeline
-from features.streams import FeatureInputs, InMemoryTable, stream_features
+from features.streams import FeatureInputs, stream_features
+from models.batch_scoring import build_feature_parameters
 from models.bundle import Bundle
 from models.traffic_profile import ReferenceProfile
 from training.config import EvaluationConfig
@@ -158,15 +157,11 @@ def score_traffic(
     BundleRefused
         Where the model was trained on other features than this version computes.
     """
-    fitted = FittedParameters.from_plain(bundle.fitted, bundle.arrays)
-    model = bundle.model.replace_spec(Pipeline(bundle.config, fitted, pseudonyms).spec)
-    world = FeatureInputs(
-        InMemoryTable(given.consignments),
-        None if history is None else InMemoryTable(history),
-        given.outcomes,
-        given.alerts,
+    parameters = build_feature_parameters(bundle, pseudonyms)
+    model = bundle.model.replace_spec(parameters.build_pipeline().spec)
+    pieces = stream_features(
+        FeatureInputs.from_tables(given, history), parameters, options=ComputeOptions(progress=progress)
     )
-    pieces = stream_features(world, bundle.config, fitted, pseudonyms, progress=progress)
     X, frame = np.concatenate([piece.X for piece in pieces]), given.consignments
     return ScoredTraffic(frame, X, model.spec, model.score(X, frame["channel"].tolist()), bundle.config)
 

@@ -20,8 +20,9 @@ from consignments.errors import BadInput
 from consignments.records import Target
 from consignments.timestamps import US_PER_DAY, get_time_column_us, to_datetime, to_us
 from consignments.visibility import compute_visible_us
-from features.batch import BATCH_KEY, Progress, Tables
+from features.batch import BATCH_KEY, ComputeOptions, Progress, Tables
 from features.history.pseudonyms import Pseudonyms
+from features.streams import FeatureInputs
 from models.batch_scoring import score_table
 from models.bundle import Bundle
 from models.registry import ModelVersion
@@ -205,7 +206,7 @@ def compare(
             where=f"{int(inside.sum())} consignments",
             todo="choose another period with --from and --until",
         )
-    given = Tables(rows, tables.outcomes, tables.alerts)
+    inputs = FeatureInputs.from_tables(Tables(rows, tables.outcomes, tables.alerts), frame.loc[~inside])
     named = {
         "consignments": frame,
         "outcomes": tables.outcomes,
@@ -213,9 +214,9 @@ def compare(
         "truth": truth,
     }
     scores = [
-        score_table(bundle, given, pseudonyms, history=frame.loc[~inside], progress=progress)[
-            "score"
-        ].to_numpy(np.float64)
+        score_table(bundle, inputs, pseudonyms, options=ComputeOptions(progress=progress))["score"].to_numpy(
+            np.float64
+        )
         for bundle in (a, b)
     ]
     traffic = ScoredPeriod(

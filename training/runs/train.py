@@ -22,7 +22,16 @@ from consignments.records import Consignment, Target
 from consignments.tables import to_consignments
 from consignments.timestamps import NO_TIME, US_PER_DAY, get_time_column_us, to_datetime
 from consignments.visibility import compute_visible_us
-from features.batch import BATCH_KEY, FeatureMatrix, Progress, Tables, compute_feature_matrix, report_progress
+from features.batch import (
+    BATCH_KEY,
+    ComputeOptions,
+    FeatureMatrix,
+    FeatureParameters,
+    Progress,
+    Tables,
+    compute_feature_matrix,
+    report_progress,
+)
 from features.fitted import FittedParameters, fit_features
 from features.history.pseudonyms import Pseudonyms
 from features.normalization.normal_forms import get_goods_text
@@ -351,13 +360,10 @@ class _TableFeatures:
     def build_matrix(self, fitted: FittedParameters, keep: Bools) -> FeatureMatrix:
         return compute_feature_matrix(
             self._tables,
-            self._config,
-            fitted,
-            self._pseudonyms,
+            FeatureParameters(self._config, fitted, self._pseudonyms),
             keep=keep,
             as_of=pd.Timestamp(self._as_of),
-            jobs=self._jobs,
-            progress=self._progress,
+            options=ComputeOptions(self._jobs, self._progress),
         )
 
 

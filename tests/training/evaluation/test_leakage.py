@@ -8,7 +8,7 @@ from support.examples import MONDAY, day, make_consignment, make_outcome
 
 from consignments.records import Consignment, Outcome
 from consignments.tables import build_frame, check_frame
-from features.batch import BATCH_KEY, FeatureMatrix, Tables, compute_feature_matrix
+from features.batch import BATCH_KEY, FeatureMatrix, FeatureParameters, Tables, compute_feature_matrix
 from features.config import FeatureConfig
 from features.fitted import FittedParameters
 from features.history.pseudonyms import Pseudonyms
@@ -53,7 +53,9 @@ def tables(delay: timedelta = timedelta(days=9)) -> Tables:
 
 def described(given: Tables) -> FeatureMatrix:
     """Give the features of the last half."""
-    return compute_feature_matrix(given, CONFIG, FITTED, PSEUDONYMS, keep=np.arange(ROWS) >= ROWS // 2)
+    return compute_feature_matrix(
+        given, FeatureParameters(CONFIG, FITTED, PSEUDONYMS), keep=np.arange(ROWS) >= ROWS // 2
+    )
 
 
 def test_honest_features_do_not_move_when_the_tables_end_at_their_moment() -> None:

@@ -13,13 +13,11 @@ from consignments.visibility import compute_visible_us
 from features.batch import Tables, compute_feature_matrix
 from features.config import FeatureConfig
 from features.fitted import FittedParameters
-from features.history.pseudonyms import Pseudonyms
 from training.policy_replay.observed_history import (
     ObservedHistory,
     select_final_results,
     select_outcomes_as_of,
 )
-from training.runs.train import BATCH_KEY
 from training.simulation.operation import simulate
 
 DAYS = 24
@@ -53,9 +51,6 @@ def lived(world):
 def batch(world, keep, as_of=None):
     return compute_feature_matrix(
         Tables(world.consignments, world.outcomes, world.alerts),
-        FeatureConfig(),
-        FittedParameters.create_empty(),
-        Pseudonyms(BATCH_KEY),
         keep=keep,
         as_of=as_of,
     )
