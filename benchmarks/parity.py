@@ -33,9 +33,9 @@ from features.batch import (
 from features.config import FeatureConfig
 from features.fitted import FittedParameters
 from features.history.ordering import ARRIVAL, OUTCOME, order_events
-from models.bundle import SelfTestExamples, load_bundle, write_bundle
+from models.bundle import BundleContent, SelfTestExamples, load_bundle, write_bundle
 from models.promotion_record import GENESIS_SHA256, PromotionRecord
-from models.risk_model import RiskModel, TreeParams
+from models.risk_model import BandSample, FitOptions, LabelledRows, RiskModel, TreeParams
 from serving.process.settings import Settings
 from serving.service import Service
 from training.simulation.operation import simulate
@@ -84,14 +84,13 @@ def publish_a_model(state_dir: Path, frame: pd.DataFrame) -> None:
     matrix = compute_feature_matrix(Tables(frame), FeatureParameters(config))
     channels = frame["channel"].tolist()
     y = (np.random.default_rng(0).random(len(frame)) < 0.2).astype(np.int8)
-    fit = (matrix.X, y, np.ones(len(y)), channels)
+    fit = LabelledRows(matrix.X, y, np.ones(len(y)), channels)
     model = RiskModel.fit(
-        *fit,
+        fit,
         spec=matrix.spec,
         validation=fit,
-        traffic=(matrix.X, channels),
-        params=TreeParams(trees=300, leaves=31),
-        seed=0,
+        traffic=BandSample(matrix.X, channels),
+        options=FitOptions(TreeParams(trees=300, leaves=31), seed=0),
     )
     values, arrays = FittedParameters.create_empty().to_plain()
     card = {
@@ -105,12 +104,8 @@ def publish_a_model(state_dir: Path, frame: pd.DataFrame) -> None:
     examples = SelfTestExamples.compute(model, matrix.X[:8], channels[:8])
     write_bundle(
         folder / "bundle",
-        card=card,
-        config=config,
-        fitted=values,
-        arrays=arrays,
-        model=model,
-        examples=examples,
+        card,
+        BundleContent(config=config, fitted=values, arrays=arrays, model=model, examples=examples),
     )
     sha256 = load_bundle(folder / "bundle").sha256
     moment = pd.Timestamp("2024-01-01", tz="UTC").to_pydatetime()

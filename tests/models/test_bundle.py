@@ -15,7 +15,7 @@ from support.small_model import PARAMS, SPEC, fit_small, make_rows, small_model
 from consignments.errors import BundleRefused, FileFault
 from features.config import ExtraColumns, FeatureConfig, HistoryKeys
 from features.spec import Spec
-from models.bundle import MANIFEST, SelfTestExamples, load_bundle, write_bundle
+from models.bundle import MANIFEST, BundleContent, SelfTestExamples, load_bundle, write_bundle
 from models.calibration import Calibration
 from models.risk_model import RiskModel
 from models.traffic_profile import ReferenceProfile, SourceActivity
@@ -73,7 +73,6 @@ REFERENCE = ReferenceProfile(
 def write(directory: Path, **changes: Any) -> str:
     rows = make_rows(9, 40)
     parts: dict[str, Any] = {
-        "card": CARD,
         "config": CONFIG,
         "fitted": FITTED,
         "arrays": ARRAYS,
@@ -81,7 +80,8 @@ def write(directory: Path, **changes: Any) -> str:
         "examples": SelfTestExamples.compute(small_model(), rows.X, rows.channels),
         "reference": REFERENCE,
     }
-    return write_bundle(directory, **(parts | changes))
+    card = changes.pop("card", CARD)
+    return write_bundle(directory, card, BundleContent(**(parts | changes)))
 
 
 @pytest.fixture

@@ -160,7 +160,7 @@ BAD_ROWS = [
 def test_training_rows_that_do_not_fit_are_refused(change: Any, said: str) -> None:
     with pytest.raises(BadInput, match=f"training rows.*{said}"):
         RiskModel.fit(
-            *HELD_OUT._replace(**change),
+            HELD_OUT._replace(**change),
             spec=SPEC,
             validation=HELD_OUT,
             traffic=BandSample(HELD_OUT.X, HELD_OUT.channels),

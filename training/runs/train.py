@@ -38,7 +38,7 @@ from features.normalization.normal_forms import get_goods_text
 from models.bands import Bands
 from models.baselines import fit_baselines
 from models.calibration import Calibration
-from models.risk_model import RiskModel
+from models.risk_model import BandSample, FitOptions, LabelledRows, RiskModel
 from training.config import TrainConfig
 from training.data.data_hash import hash_tables
 from training.data.propensity import compute_result_weights, estimate_known_probability
@@ -492,23 +492,21 @@ def _fit_model(parts: _SplitFeatures, config: TrainConfig, jobs: int, progress: 
     params = config.model.build_tree_params(finds)
     if progress is not None:
         progress("growing trees", 0, params.trees)
+    training, validation = (
+        LabelledRows(
+            parts.X[rows],
+            parts.positive[rows].astype(np.float64),
+            parts.weight[rows],
+            parts.get_channels(rows),
+        )
+        for rows in (train, stopping)
+    )
     grown = RiskModel.fit(
-        parts.X[train],
-        parts.positive[train].astype(np.float64),
-        parts.weight[train],
-        parts.get_channels(train),
+        training,
         spec=parts.spec,
-        validation=(
-            parts.X[stopping],
-            parts.positive[stopping].astype(np.float64),
-            parts.weight[stopping],
-            parts.get_channels(stopping),
-        ),
-        traffic=(parts.X[sample], parts.get_channels(sample)),
-        params=params,
-        seed=config.model.seed,
-        threads=jobs,
-        progress=progress,
+        validation=validation,
+        traffic=BandSample(parts.X[sample], parts.get_channels(sample)),
+        options=FitOptions(params, config.model.seed, jobs, progress),
     )
     with report_progress(progress, "calibrating"):
         return _calibrate(grown, parts, sample, config)
