@@ -526,7 +526,7 @@ def find_airport_country(code: str) -> str | None:
 
     Examples
     --------
-    >>> airport_country("ICN"), airport_country("???")
+    >>> find_airport_country("ICN"), find_airport_country("???")
     ('KR', None)
     """
     return _airport_countries().get(code)

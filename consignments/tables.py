@@ -166,7 +166,7 @@ def read_table(
 
     Examples
     --------
-    >>> print(read_table("outcomes.csv", Outcome).report.text())  # doctest: +SKIP
+    >>> print(read_table("outcomes.csv", Outcome).report.to_text())  # doctest: +SKIP
     outcomes.csv: 1,200 rows, 1 rejected
       1 x known_at: before inspected_at
     """

@@ -252,8 +252,8 @@ def parse_route(route: str) -> RouteFacts:
 
     Examples
     --------
-    >>> read_route("PVG>HKG>ICN")
-    Way(legs=2.0, odd_places=0.0, repeats=0.0, countries=('CN', 'HK', 'KR'), places='>PVG>HKG>ICN>')
+    >>> parse_route("PVG>HKG>ICN")
+    RouteFacts(legs=2.0, odd_places=0.0, repeats=0.0, countries=('CN', 'HK', 'KR'), places='>PVG>HKG>ICN>')
     """
     places = [place for part in route.upper().split(">") if (place := part.strip())]
     if not places:

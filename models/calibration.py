@@ -52,7 +52,7 @@ class Calibration:
 
     Examples
     --------
-    >>> Calibration(1.0, 0.0, {}).probability(np.array([0.0, 3.0]), ["postal", "postal"]).round(3).tolist()
+    >>> Calibration(1.0, 0.0, {}).calibrate(np.array([0.0, 3.0]), ["postal", "postal"]).round(3).tolist()
     [0.5, 0.953]
     """
 

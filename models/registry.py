@@ -85,7 +85,7 @@ def get_model_name(target: str) -> str:
 
     Examples
     --------
-    >>> model_name("nps"), model_name("any_offence")
+    >>> get_model_name("nps"), get_model_name("any_offence")
     ('nps-risk', 'nps-risk-any_offence')
     """
     if target not in TARGETS:
