@@ -18,8 +18,7 @@ from numpy.typing import NDArray
 import features.history.keys
 from benchmarks.skill import tables_of
 from consignments.records import Consignment
-from features.batch import BATCH_KEY, Tables, compute_feature_matrix
-from features.history.pseudonyms import Pseudonyms
+from features.batch import FeatureParameters, Tables, compute_feature_matrix
 from features.normalization.normal_forms import NormalForms
 from features.spec import Spec
 from models.risk_model import LabelledRows
@@ -162,9 +161,7 @@ def as_written(tables: Tables, trained: TrainingResult) -> NDArray[np.float32]:
     try:
         matrix = compute_feature_matrix(
             tables,
-            CONFIG.features,
-            trained.fitted,
-            Pseudonyms(BATCH_KEY),
+            FeatureParameters(CONFIG.features, trained.fitted),
             keep=trained.data.keep,
             as_of=pd.Timestamp(trained.as_of),
         )

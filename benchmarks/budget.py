@@ -19,7 +19,7 @@ import numpy as np
 
 from benchmarks.deployed import FITTING_ROWS, deploy, grow, make_world
 from consignments.records import Consignment
-from consignments.visibility import to_datetime, to_day
+from consignments.timestamps import to_datetime, to_day
 from features.history.live import LiveHistory
 from features.history.pseudonyms import Pseudonyms
 from serving.deployment.releases import find_release_folder, read_release
@@ -127,8 +127,7 @@ class _ScoringPath:
 
     def _arrive(self, c: Consignment, keys: Keys, counterparts: Keys, row: Row) -> None:
         assert c.received_at is not None
-        day, at = to_day(c.received_at), self._model.pipeline.history_at
-        self._ledger.record_arrival(c.consignment_id, day, keys, counterparts, row, at)
+        self._ledger.record_arrival(c.consignment_id, to_day(c.received_at), keys, counterparts, row)
 
     def _judged(self, row: Row, score: float) -> ScoredDecision:
         model = self._model

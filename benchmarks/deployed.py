@@ -13,14 +13,13 @@ from numpy.typing import NDArray
 
 from consignments.records import Alert, Consignment, Outcome
 from consignments.tables import check_frame, to_consignments
-from features.batch import BATCH_KEY, Tables, compute_feature_matrix
+from features.batch import FeatureParameters, Tables, compute_feature_matrix
 from features.config import FeatureConfig
 from features.fitted import FittedParameters, fit_features
-from features.history.pseudonyms import Pseudonyms
-from models.bundle import SelfTestExamples, write_bundle
+from models.bundle import BundleContent, SelfTestExamples, write_bundle
 from models.promotion_record import PromotionRecord
 from models.registry import ModelVersion, Registry
-from models.risk_model import RiskModel, TreeParams
+from models.risk_model import BandSample, FitOptions, LabelledRows, RiskModel, TreeParams
 from serving.deployment.publisher import publish
 from serving.process.settings import Settings
 from training.simulation.operation import simulate
@@ -75,11 +74,11 @@ def grow(world: SimulatedStream, params: TreeParams = PARAMS) -> GrownModel:
     labels = (rng.random(len(frame)) < 0.05).astype(np.int8)
     weight, channels = np.ones(len(frame)), [record.channel for record in records]
     fitted = fit_features(records, config, labels, weight)
-    made = compute_feature_matrix(tables, config, fitted, Pseudonyms(BATCH_KEY))
+    made = compute_feature_matrix(tables, FeatureParameters(config, fitted))
     y = (rng.random(len(frame)) < _made_up_risk(made.X, rng)).astype(np.float64)
+    rows = LabelledRows(made.X, y, weight, channels)
     risk = RiskModel.fit(
-        made.X, y, weight, channels,
-        spec=made.spec, validation=(made.X, y, weight, channels), traffic=(made.X, channels), params=params,
+        rows, spec=made.spec, validation=rows, traffic=BandSample(made.X, channels), options=FitOptions(params),
     )  # fmt: skip
     return GrownModel(risk, fitted, made.X, channels)
 
@@ -126,12 +125,14 @@ def _write(grown: GrownModel, directory: Path, number: int) -> str:
     values, arrays = grown.fitted.to_plain()
     return write_bundle(
         directory,
-        card={
+        {
             "name": "nps-risk", "target": "nps", "as_of": "2024-01-01T00:00:00Z", "data_sha256": "0" * 64,
             "code_version": f"benchmark {number}", "metrics": {},
         },
-        config=FeatureConfig(), fitted=values, arrays=arrays, model=grown.risk,
-        examples=SelfTestExamples.compute(grown.risk, grown.X[:16], grown.channels[:16]),
+        BundleContent(
+            config=FeatureConfig(), fitted=values, arrays=arrays, model=grown.risk,
+            examples=SelfTestExamples.compute(grown.risk, grown.X[:16], grown.channels[:16]),
+        ),
     )  # fmt: skip
 
 

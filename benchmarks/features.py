@@ -13,12 +13,12 @@ import numpy as np
 
 from consignments.records import Alert, Consignment, Outcome
 from consignments.tables import check_frame, to_consignments
-from consignments.visibility import to_day
+from consignments.timestamps import to_day
 from features.batch import Tables, build_arrival_events, build_outcome_events, compute_feature_matrix
 from features.config import FeatureConfig
 from features.fitted import FittedParameters
 from features.history.live import LiveHistory
-from features.history.ordering import fold_history
+from features.history.ordering import HistoryFold
 from features.history.pseudonyms import Pseudonyms
 from features.normalization.normal_forms import normalize_consignment
 from features.pipeline import Pipeline
@@ -42,7 +42,7 @@ def main() -> None:
         check_frame(made.alerts, Alert).frame,
     )
     few = Tables(tables.consignments.head(WARM_ROWS), tables.outcomes, tables.alerts)
-    compute_feature_matrix(few, FeatureConfig(), FittedParameters.create_empty(), KEY)
+    compute_feature_matrix(few)
 
     count = len(tables.consignments)
     records = to_consignments(tables.consignments, Consignment)
@@ -62,7 +62,6 @@ def main() -> None:
             assert record.received_at is not None
             ledger.record_arrival(
                 record.consignment_id, to_day(record.received_at), keys[place], counterparts[place], X[place],
-                pipeline.history_at,
             )  # fmt: skip
 
     print(f"{count:,} consignments, {len(pipeline.spec)} features, {len(pipeline.kinds)} keys of history\n")
@@ -74,21 +73,14 @@ def main() -> None:
     tell(
         "history, the whole table in one fold",
         count,
-        lambda: fold_history(
-            pipeline.create_history(),
-            arrivals,
-            outcomes,
-            keys,
-            counterparts,
-            X,
-            pipeline.history_at,
-            everything,
+        lambda: HistoryFold(pipeline.create_history(), arrivals, outcomes).process_table(
+            keys, counterparts, X, everything
         ),
     )
     tell(
         "batch: table to feature matrix, all of it",
         count,
-        lambda: compute_feature_matrix(tables, FeatureConfig(), FittedParameters.create_empty(), KEY),
+        lambda: compute_feature_matrix(tables),
     )
 
 

@@ -23,12 +23,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from benchmarks.memory import MemoryMonitor
-from consignments.visibility import NO_TIME, US_PER_DAY
+from consignments.timestamps import NO_TIME, US_PER_DAY
+from features.history.kernels import WIDTH
 from features.history.keys import KeyKind
 from features.history.live import LiveHistory
 from features.history.ordering import ArrivalEvents, HistoryFold, Outcomes
 from features.history.readings import READINGS, SIDES
-from features.history.table import WIDTH, History
+from features.history.table import History
 from features.pipeline import EXPECTED_NEW_KEYS
 
 POPULATIONS = {
@@ -154,7 +155,7 @@ def fold(
             part = slice(start, start + piece_rows)
             rows = room if out is None else out[done:]
             begin = time.process_time()
-            folding.process_arrivals(keys[part], counterparts[part], rows, 0, np.arange(len(keys[part])))
+            folding.process_arrivals(keys[part], counterparts[part], rows, np.arange(len(keys[part])))
             took = time.process_time() - begin
             seconds, longest, done = seconds + took, max(longest, took), done + len(keys[part])
     return FoldCost(seconds, folding._history, longest)

@@ -22,15 +22,20 @@ import pandas as pd
 
 from consignments.records import Consignment, Outcome
 from consignments.tables import check_frame, to_consignments, to_outcomes
-from consignments.visibility import to_us
-from features.batch import Tables, build_arrival_events, build_outcome_events, compute_feature_matrix
+from consignments.timestamps import to_us
+from features.batch import (
+    FeatureParameters,
+    Tables,
+    build_arrival_events,
+    build_outcome_events,
+    compute_feature_matrix,
+)
 from features.config import FeatureConfig
 from features.fitted import FittedParameters
 from features.history.ordering import ARRIVAL, OUTCOME, order_events
-from features.history.pseudonyms import Pseudonyms
-from models.bundle import SelfTestExamples, load_bundle, write_bundle
+from models.bundle import BundleContent, SelfTestExamples, load_bundle, write_bundle
 from models.promotion_record import GENESIS_SHA256, PromotionRecord
-from models.risk_model import RiskModel, TreeParams
+from models.risk_model import BandSample, FitOptions, LabelledRows, RiskModel, TreeParams
 from serving.process.settings import Settings
 from serving.scoring.scorer import ScoreRequest
 from serving.service import Service
@@ -77,19 +82,16 @@ def measure_world(rows: int) -> dict[str, tuple[float, float]]:
 def publish_a_model(state_dir: Path, frame: pd.DataFrame) -> None:
     """Place a model of the default size where the service reads it; what it says is of no interest."""
     config = FeatureConfig()
-    matrix = compute_feature_matrix(
-        Tables(frame), config, FittedParameters.create_empty(), Pseudonyms(b"any")
-    )
+    matrix = compute_feature_matrix(Tables(frame), FeatureParameters(config))
     channels = frame["channel"].tolist()
     y = (np.random.default_rng(0).random(len(frame)) < 0.2).astype(np.int8)
-    fit = (matrix.X, y, np.ones(len(y)), channels)
+    fit = LabelledRows(matrix.X, y, np.ones(len(y)), channels)
     model = RiskModel.fit(
-        *fit,
+        fit,
         spec=matrix.spec,
         validation=fit,
-        traffic=(matrix.X, channels),
-        params=TreeParams(trees=300, leaves=31),
-        seed=0,
+        traffic=BandSample(matrix.X, channels),
+        options=FitOptions(TreeParams(trees=300, leaves=31), seed=0),
     )
     values, arrays = FittedParameters.create_empty().to_plain()
     card = {
@@ -103,12 +105,8 @@ def publish_a_model(state_dir: Path, frame: pd.DataFrame) -> None:
     examples = SelfTestExamples.compute(model, matrix.X[:8], channels[:8])
     write_bundle(
         folder / "bundle",
-        card=card,
-        config=config,
-        fitted=values,
-        arrays=arrays,
-        model=model,
-        examples=examples,
+        card,
+        BundleContent(config=config, fitted=values, arrays=arrays, model=model, examples=examples),
     )
     sha256 = load_bundle(folder / "bundle").sha256
     moment = pd.Timestamp("2024-01-01", tz="UTC").to_pydatetime()

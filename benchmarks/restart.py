@@ -25,10 +25,10 @@ from typing import Any
 import numpy as np
 
 from consignments.records import Consignment, Outcome
-from consignments.visibility import to_datetime
+from consignments.timestamps import to_datetime
+from features.history.kernels import STEP
 from features.history.keys import KeyKind
 from features.history.pseudonyms import Pseudonyms, load_data_key
-from features.history.table import STEP
 from serving.deployment.releases import find_release_folder, read_release
 from serving.encryption.vault import Vault
 from serving.event_log.event_codec import ScoredDecision

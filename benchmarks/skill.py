@@ -21,10 +21,9 @@ from numpy.typing import NDArray
 from benchmarks.ordinary import Past, hour_form, strong_form
 from consignments.records import Alert, Consignment, Outcome
 from consignments.tables import check_frame, to_consignments
-from consignments.visibility import get_time_column_us, to_us
-from features.batch import BATCH_KEY, FeatureMatrix, Tables, compute_feature_matrix
+from consignments.timestamps import get_time_column_us, to_us
+from features.batch import FeatureMatrix, FeatureParameters, Tables, compute_feature_matrix
 from features.fitted import FittedParameters
-from features.history.pseudonyms import Pseudonyms
 from training.data.splits import TEST, TRAIN, VALIDATION
 from training.data.training_set import DataSet, Labels, get_labels_as_of, get_true_labels
 from training.evaluation.ranking import DailyRanking, draw_days
@@ -169,9 +168,7 @@ class _WorldFeatures:
     def build_matrix(self, fitted: FittedParameters, keep: NDArray[np.bool_]) -> FeatureMatrix:
         as_of = pd.Timestamp(self.trained.as_of)
         config = self.trained.config.features
-        return compute_feature_matrix(
-            self.tables, config, fitted, Pseudonyms(BATCH_KEY), keep=keep, as_of=as_of
-        )
+        return compute_feature_matrix(self.tables, FeatureParameters(config, fitted), keep=keep, as_of=as_of)
 
 
 def judged(

@@ -116,7 +116,7 @@ def parity(
     \b
     npsrisk parity --from 2024-06-27 --out differences.csv
     """
-    from consignments.table_files import write_chunks
+    from consignments.table_writers import write_chunks
     from features.history.pseudonyms import Pseudonyms, load_data_key
     from serving.event_log.reader import LogReader
     from serving.maintenance.parity import DecisionFilter, ParityCheck

@@ -65,7 +65,7 @@ class PeriodOptions(NamedTuple):
 
     def to_us(self) -> tuple[int | None, int | None]:
         """Convert both to microseconds since 1970."""
-        from consignments.visibility import to_us
+        from consignments.timestamps import to_us
 
         bounds = (self.parse_begin(), self.parse_end())
         first, end = (None if bound is None else to_us(bound) for bound in bounds)

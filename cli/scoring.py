@@ -88,9 +88,11 @@ def score(tables: TableOptions, options: BatchScoreOptions, out: Path, as_json: 
     npsrisk score --consignments new.parquet --history past.parquet --outcomes outcomes.parquet --out scores.csv
     """
     from collections import Counter
+    from dataclasses import replace
 
-    from consignments.tables import write_chunks
-    from models.batch_scoring import score_chunks
+    from consignments.table_writers import write_chunks
+    from features.batch import ComputeOptions
+    from models.batch_scoring import ScoreColumns, score_chunks
 
     chosen = resolve_model(options.model)
     bundle = open_registry().fetch_bundle(chosen)
@@ -101,15 +103,13 @@ def score(tables: TableOptions, options: BatchScoreOptions, out: Path, as_json: 
         return scores
 
     with show_progress_bar() as progress:
+        inputs = TableReader(tables).open_sources(bundle.config.build_record_type(), progress)
         scored = score_chunks(
             bundle,
-            TableReader(tables).open_sources(bundle.config.build_record_type(), progress),
+            replace(inputs, as_of=parse_timestamp(options.as_of, "--as-of")),
             create_batch_pseudonyms(),
-            as_of=parse_timestamp(options.as_of, "--as-of"),
-            reasons=options.reasons,
-            version=chosen.number,
-            jobs=options.jobs or count_cores(),
-            progress=progress,
+            columns=ScoreColumns(options.reasons, chosen.number),
+            options=ComputeOptions(options.jobs or count_cores(), progress),
         )
         rows = write_chunks(map(count_bands, scored), out)
     print_result(
@@ -135,7 +135,8 @@ def score(tables: TableOptions, options: BatchScoreOptions, out: Path, as_json: 
 @json_option
 def select(options: SelectOptions, scores: Path, out: Path, as_json: bool) -> None:
     """Write the inspection list: the highest scores, and a random share with known probabilities."""
-    from consignments.tables import read_scores, write_table
+    from consignments.table_writers import write_table
+    from consignments.tables import read_scores
     from models.selection import build_selection_table
 
     chosen = build_selection_table(

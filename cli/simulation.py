@@ -66,7 +66,7 @@ def simulate(options: SimulateOptions, out: Path, as_json: bool) -> None:
     echo '[inspection]
     xray_share = 0.0' > blind.toml && npsrisk simulate --out blind --world blind.toml
     """
-    from consignments.tables import write_table
+    from consignments.table_writers import write_table
     from training.simulation.operation import simulate as run
     from training.simulation.parameters import load_parameters
 

@@ -69,7 +69,8 @@ def read(options: MessageOptions, out: Path, as_json: bool) -> None:
     """
     from consignments.cargo_xml import read_messages
     from consignments.records import Consignment
-    from consignments.tables import build_frame, write_rejects, write_table
+    from consignments.table_writers import write_table
+    from consignments.tables import build_frame, write_rejects
 
     messages = options.messages
     found = read_messages(messages, received_at=parse_time(options.received_at, "--received-at"))
@@ -108,7 +109,8 @@ def features(
     \b
     npsrisk features --consignments world/consignments.parquet --outcomes world/outcomes.parquet --out features.parquet
     """
-    from consignments.tables import write_chunks
+    from consignments.table_writers import write_chunks
+    from features.batch import ComputeOptions, FeatureParameters
     from features.fitted import FittedParameters
     from features.pipeline import Pipeline
     from features.streams import stream_features
@@ -124,11 +126,8 @@ def features(
     with show_progress_bar() as progress:
         pieces = stream_features(
             TableReader(tables).open_sources(feature_config.build_record_type(), progress),
-            feature_config,
-            fitted,
-            create_batch_pseudonyms(),
-            jobs=jobs or count_cores(),
-            progress=progress,
+            FeatureParameters(feature_config, fitted, create_batch_pseudonyms()),
+            options=ComputeOptions(jobs or count_cores(), progress),
         )
         rows = write_chunks((piece.to_table(spec, shown) for piece in pieces), out)
     click.echo(f"{rows:,} rows of {len(shown)} features -> {out}")

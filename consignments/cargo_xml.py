@@ -21,20 +21,26 @@ from consignments.errors import MessageFault
 from consignments.identifiers import parse_awb
 from consignments.records import Consignment
 from consignments.rejects import Reject
+from consignments.xml_elements import (
+    Element,
+    find_element,
+    find_elements,
+    find_required,
+    is_true,
+    join_text,
+    parse_tree,
+    read_kilograms,
+    read_number,
+    read_text,
+)
 
 MessageSource = Path | str | bytes
 """A file, or the bytes of a message."""
-Element = etree._Element
 Fields = dict[str, Any]
 
 MAX_BYTES = 10_000_000
-MAX_TAGS = 200_000
-"""About four times what a house with the 1,000 items of a record needs."""
 DIRECT_WAYBILL, MASTER_WAYBILL = "740", "741"
 """Type codes of a waybill (UN/EDIFACT 1001): direct, and master of a consolidation."""
-KILOGRAMS = {"KGM": 1.0, "LBR": 0.45359237, "GRM": 0.001, "ONZ": 0.028349523125, "TNE": 1000.0}
-"""Kilograms in one unit, by its code in UN/ECE Recommendation 20."""
-DECIMAL = re.compile(r"[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?", re.ASCII)
 
 # Codes of customs notes (OCI), as in the enhanced US air-cargo advance screening; the meanings in the record are ours.
 PAYMENTS = {
@@ -190,9 +196,6 @@ def _splice_stops(house: Sequence[str], master: Sequence[str]) -> Sequence[str]:
     return [*house[:start], *master, *house[end + 1 :]] if start <= end else house
 
 
-# --- from bytes to a tree ---------------------------------------------------------------------------------------------
-
-
 def _read_bytes(source: MessageSource, max_bytes: int) -> bytes:
     try:
         size = len(source) if isinstance(source, bytes) else Path(source).stat().st_size
@@ -203,54 +206,11 @@ def _read_bytes(source: MessageSource, max_bytes: int) -> bytes:
         raise MessageFault("cannot be read", got=error.strerror or "an error of the system") from error
 
 
-def _parse_tree(data: bytes) -> Element:
-    if not data.strip():
-        raise MessageFault("empty")
-    if data.count(b"<") > MAX_TAGS:
-        raise MessageFault("too many elements", expected=f"at most {MAX_TAGS:,} tags")
-    hostile = MessageFault(
-        "a document type or entities are declared",
-        expected="none: Cargo-XML has no use for them",
-        todo="treat its sender as hostile or broken",
-    )
-    if b"<!DOCTYPE" in data or b"<!ENTITY" in data:
-        raise hostile
-    parser = etree.XMLParser(
-        resolve_entities=False,
-        no_network=True,
-        load_dtd=False,
-        dtd_validation=False,
-        huge_tree=False,
-        remove_comments=True,
-        remove_pis=True,
-    )
-    try:
-        root = etree.fromstring(data, parser)
-    except etree.XMLSyntaxError as error:
-        raise _build_syntax_fault(error, data) from error
-    if (
-        root.getroottree().docinfo.internalDTD is not None
-    ):  # in an encoding other than that of the check above
-        raise hostile
-    return root
-
-
-def _build_syntax_fault(error: etree.XMLSyntaxError, data: bytes) -> MessageFault:
-    log: Any = error.error_log  # its stub has no last_error
-    kind, where = log.last_error, f"line {error.lineno}"
-    code = None if kind is None else kind.type
-    if code == etree.ErrorTypes.ERR_RESOURCE_LIMIT:
-        return MessageFault("nested too deep, or a text too long", where=where)
-    if code == etree.ErrorTypes.ERR_TAG_NOT_FINISHED or not data.rstrip(b" \t\r\n\0").endswith(b">"):
-        return MessageFault("cut in half: it ends inside an element", where=where, todo="fetch it again")
-    return MessageFault("not well-formed XML", where=where, got="" if kind is None else kind.type_name)
-
-
 # --- from a tree to a message -----------------------------------------------------------------------------------------
 
 
 def _parse_message(data: bytes, received_at: datetime | None) -> ParsedMessage:
-    root = _parse_tree(data)
+    root = parse_tree(data)
     kind = etree.QName(root).localname
     if kind == "HouseWaybill":
         return _parse_house(root, received_at)
@@ -266,12 +226,12 @@ def _parse_message(data: bytes, received_at: datetime | None) -> ParsedMessage:
 
 def _parse_house(root: Element, received_at: datetime | None) -> ParsedMessage:
     notes: list[str] = []
-    house_number = _read_text(root, "BusinessHeaderDocument/ID")
+    house_number = read_text(root, "BusinessHeaderDocument/ID")
     if house_number is None:
         raise MessageFault("no house waybill number", where="BusinessHeaderDocument/ID")
-    master = _find_required(root, "MasterConsignment")
-    house = _find_required(master, "IncludedHouseConsignment")
-    number = _parse_waybill_number(_read_text(master, "TransportContractDocument/ID"), notes)
+    master = find_required(root, "MasterConsignment")
+    house = find_required(master, "IncludedHouseConsignment")
+    number = _parse_waybill_number(read_text(master, "TransportContractDocument/ID"), notes)
     origin, destination = _read_ends(house)
     outer_origin, outer_destination = _read_ends(master)
     stops = _read_stops(house) or _read_stops(master)
@@ -290,16 +250,16 @@ def _parse_house(root: Element, received_at: datetime | None) -> ParsedMessage:
 
 def _parse_waybill(root: Element, received_at: datetime | None) -> ParsedMessage:
     notes: list[str] = []
-    number = _parse_waybill_number(_read_text(root, "BusinessHeaderDocument/ID"), notes)
+    number = _parse_waybill_number(read_text(root, "BusinessHeaderDocument/ID"), notes)
     if number is None:
         raise MessageFault("no waybill number", where="BusinessHeaderDocument/ID")
-    waybill = _find_required(root, "MasterConsignment")
+    waybill = find_required(root, "MasterConsignment")
     origin, destination = _read_ends(waybill)
     places = _route(origin, *_read_stops(waybill), destination)
-    kind = _read_text(root, "MessageHeaderDocument/TypeCode")
+    kind = read_text(root, "MessageHeaderDocument/TypeCode")
     if kind == MASTER_WAYBILL:
         master = MasterWaybill(
-            number, places, _read_text(waybill, "FreightForwarderParty/Name"), _find_carrier(waybill)
+            number, places, read_text(waybill, "FreightForwarderParty/Name"), _find_carrier(waybill)
         )
         return ParsedMessage(None, master, tuple(notes))
     if kind != DIRECT_WAYBILL:
@@ -342,7 +302,7 @@ def _read_times(root: Element, received_at: datetime | None) -> Fields:
     where = "MessageHeaderDocument/IssueDateTime"
     moment = received_at
     if moment is None:
-        text = _read_text(root, where)
+        text = read_text(root, where)
         try:
             moment = datetime.fromisoformat(text or "")
         except ValueError:
@@ -353,7 +313,7 @@ def _read_times(root: Element, received_at: datetime | None) -> Fields:
                 todo="say when it was received",
             ) from None
     moment = moment.astimezone(UTC) if moment.tzinfo else moment.replace(tzinfo=UTC)
-    withdrawn = _read_text(root, "MessageHeaderDocument/PurposeCode") == "Deletion"
+    withdrawn = read_text(root, "MessageHeaderDocument/PurposeCode") == "Deletion"
     return {"received_at": moment, "cancelled_at": moment if withdrawn else None}
 
 
@@ -363,8 +323,8 @@ def _read_times(root: Element, received_at: datetime | None) -> Fields:
 def _read_parties(element: Element, notes: list[str]) -> Fields:
     """Read sender, consignee, forwarder and account: from the parties, else from the customs notes."""
     oci = [
-        tuple(_read_text(note, part) or "" for part in NOTE_PARTS)
-        for note in _find_all(element, "IncludedCustomsNote")
+        tuple(read_text(note, part) or "" for part in NOTE_PARTS)
+        for note in find_elements(element, "IncludedCustomsNote")
     ]
     fields: Fields = {}
     for prefix, (path, subject) in PARTY_ELEMENTS.items():
@@ -372,16 +332,16 @@ def _read_parties(element: Element, notes: list[str]) -> Fields:
         address = _address(element, f"{path}/PostalStructuredAddress")
         contact = f"{path}/DefinedTradeContact"
         fields |= {
-            f"{prefix}_name": _read_text(element, f"{path}/Name"),
-            f"{prefix}_phone": _read_text(element, f"{contact}/DirectTelephoneCommunication/CompleteNumber")
+            f"{prefix}_name": read_text(element, f"{path}/Name"),
+            f"{prefix}_phone": read_text(element, f"{contact}/DirectTelephoneCommunication/CompleteNumber")
             or _first(own, "VP", "CT"),
-            f"{prefix}_email": _read_text(element, f"{contact}/URIEmailCommunication/URIID") or _email(own),
+            f"{prefix}_email": read_text(element, f"{contact}/URIEmailCommunication/URIID") or _email(own),
             **{f"{prefix}_{name}": value for name, value in address.items()},
         }
     codes = {code: content for content, code, _ in oci}
-    fields["declarant"] = _read_text(element, "FreightForwarderParty/Name")
+    fields["declarant"] = read_text(element, "FreightForwarderParty/Name")
     fields["account_id"] = (
-        _first(codes, "AR") or _read_text(element, "ConsignorParty/AccountID") or _first(codes, "AN")
+        _first(codes, "AR") or read_text(element, "ConsignorParty/AccountID") or _first(codes, "AN")
     )
     fields["account_opened_on"] = _account_date(codes.get("AE"), notes)
     fields["service"] = SERVICES.get(codes.get("FT", "")) or _handling_service(element)
@@ -391,14 +351,14 @@ def _read_parties(element: Element, notes: list[str]) -> Fields:
 
 
 def _address(element: Element, path: str) -> Fields:
-    box = _read_text(element, f"{path}/PostOfficeBox")
-    lines = [_join_text(street) for street in _find_all(element, f"{path}/StreetName")]
+    box = read_text(element, f"{path}/PostOfficeBox")
+    lines = [join_text(street) for street in find_elements(element, f"{path}/StreetName")]
     lines.append(f"PO Box {box}" if box else None)
-    country = _read_text(element, f"{path}/CountryID")
+    country = read_text(element, f"{path}/CountryID")
     return {
         "address": ", ".join(line for line in lines if line) or None,
-        "city": _read_text(element, f"{path}/CityName"),
-        "postcode": _read_text(element, f"{path}/PostcodeCode"),
+        "city": read_text(element, f"{path}/CityName"),
+        "postcode": read_text(element, f"{path}/PostcodeCode"),
         "country": country.upper() if country else None,
     }
 
@@ -426,24 +386,24 @@ def _account_date(text: str | None, notes: list[str]) -> date | None:
 
 
 def _handling_service(element: Element) -> str | None:
-    codes = {_read_text(each, "DescriptionCode") for each in _find_all(element, "HandlingSPHInstructions")}
+    codes = {read_text(each, "DescriptionCode") for each in find_elements(element, "HandlingSPHInstructions")}
     return "ecommerce" if "ECC" in codes else None
 
 
 def _payment_terms(element: Element) -> str | None:
-    flag = _read_text(element, "TotalChargePrepaidIndicator")
-    return None if flag is None else "prepaid" if _is_true(flag) else "collect"
+    flag = read_text(element, "TotalChargePrepaidIndicator")
+    return None if flag is None else "prepaid" if is_true(flag) else "collect"
 
 
 def _read_goods(element: Element, items_path: str) -> Fields:
-    items = [item for item in map(_read_item, _find_all(element, items_path)) if item]
+    items = [item for item in map(_read_item, find_elements(element, items_path)) if item]
     return {
-        "description": _read_text(element, "SummaryDescription") or _first_value(items, "description"),
+        "description": read_text(element, "SummaryDescription") or _first_value(items, "description"),
         "hs_code": _first_value(items, "hs_code"),
         "origin_country": _first_value(items, "origin_country"),
         "items": items or None,
-        "pieces": _read_number(element, "TotalPieceQuantity"),
-        "gross_weight_kg": _read_kilograms(element, "IncludedTareGrossWeightMeasure"),
+        "pieces": read_number(element, "TotalPieceQuantity"),
+        "gross_weight_kg": read_kilograms(element, "IncludedTareGrossWeightMeasure"),
     }
 
 
@@ -453,15 +413,15 @@ def _read_item(element: Element) -> Fields:
     The message has no net weights: the gross weight of a line stands for them.
     """
     item = {
-        "description": _read_text(element, "NatureIdentificationTransportCargo/Identification"),
-        "hs_code": _read_text(element, "TypeCode"),
-        "origin_country": _read_text(element, "OriginCountry/ID"),
-        "net_weight_kg": _read_kilograms(element, "GrossWeightMeasure"),
+        "description": read_text(element, "NatureIdentificationTransportCargo/Identification"),
+        "hs_code": read_text(element, "TypeCode"),
+        "origin_country": read_text(element, "OriginCountry/ID"),
+        "net_weight_kg": read_kilograms(element, "GrossWeightMeasure"),
     }
     if not any(value is not None for value in item.values()):
         return {}
-    pieces = _read_number(element, "PieceQuantity")
-    return item | {"quantity": pieces if pieces is not None else _read_number(element, "PackageQuantity")}
+    pieces = read_number(element, "PieceQuantity")
+    return item | {"quantity": pieces if pieces is not None else read_number(element, "PackageQuantity")}
 
 
 def _first_value(items: Sequence[Fields], name: str) -> Any:
@@ -476,7 +436,7 @@ class Money(NamedTuple):
 
 
 def _read_money(element: Element, path: str) -> Money | None:
-    amount, found = _read_number(element, path), _find(element, path)
+    amount, found = read_number(element, path), find_element(element, path)
     return None if amount is None or found is None else Money(amount, found.get("currencyID"))
 
 
@@ -486,7 +446,7 @@ def _house_freight(house: Element) -> Money | None:
 
 
 def _waybill_freight(waybill: Element) -> Money | None:
-    totals = _find_all(waybill, "ApplicableTotalRating/ApplicablePrepaidCollectMonetarySummation")
+    totals = find_elements(waybill, "ApplicableTotalRating/ApplicablePrepaidCollectMonetarySummation")
     return _sum_amounts(_read_money(total, "GrandTotalAmount") for total in totals)
 
 
@@ -499,9 +459,9 @@ def _sum_amounts(amounts: Iterable[Money | None]) -> Money | None:
 
 def _read_charges(element: Element, freight: Money | None, notes: list[str]) -> Fields:
     """Read the declared value and the freight, in the one currency that the record has."""
-    nil = _is_true(_read_text(element, "NilCustomsValueIndicator") or "")
+    nil = is_true(read_text(element, "NilCustomsValueIndicator") or "")
     declared = None if nil else _read_money(element, "DeclaredValueForCustomsAmount")
-    source = _read_text(element, "ApplicableOriginCurrencyExchange/SourceCurrencyCode")
+    source = read_text(element, "ApplicableOriginCurrencyExchange/SourceCurrencyCode")
     currency = (declared and declared.currency) or (freight and freight.currency) or source
     comparable = freight is not None and freight.currency in (None, currency)
     if freight is not None and not comparable:
@@ -517,19 +477,19 @@ def _read_charges(element: Element, freight: Money | None, notes: list[str]) -> 
 
 
 def _read_ends(element: Element) -> tuple[str | None, str | None]:
-    return _read_text(element, "OriginLocation/ID"), _read_text(element, "FinalDestinationLocation/ID")
+    return read_text(element, "OriginLocation/ID"), read_text(element, "FinalDestinationLocation/ID")
 
 
 def _movements(element: Element) -> list[Element]:
     def order(movement: Element) -> float:
-        return _read_number(movement, "SequenceNumeric") or 0.0
+        return read_number(movement, "SequenceNumeric") or 0.0
 
-    return sorted(_find_all(element, "SpecifiedLogisticsTransportMovement"), key=order)
+    return sorted(find_elements(element, "SpecifiedLogisticsTransportMovement"), key=order)
 
 
 def _read_stops(element: Element) -> list[str | None]:
     return [
-        _read_text(movement, f"{way}Event/Occurrence{way}Location/ID")
+        read_text(movement, f"{way}Event/Occurrence{way}Location/ID")
         for movement in _movements(element)
         for way in ("Departure", "Arrival")
     ]
@@ -554,8 +514,8 @@ def _build_journey(places: Sequence[str], fields: Fields) -> Fields:
 def _find_carrier(element: Element) -> str | None:
     """Name the airline of the first flight: the letters of its number, else the name given."""
     for movement in _movements(element):
-        flight = FLIGHT_FORM.match(_read_text(movement, "ID") or "")
-        name = flight[1] if flight else _read_text(movement, "UsedLogisticsTransportMeans/Name")
+        flight = FLIGHT_FORM.match(read_text(movement, "ID") or "")
+        name = flight[1] if flight else read_text(movement, "UsedLogisticsTransportMeans/Name")
         if name:
             return name
     return None
@@ -566,7 +526,7 @@ def find_airport_country(code: str) -> str | None:
 
     Examples
     --------
-    >>> airport_country("ICN"), airport_country("???")
+    >>> find_airport_country("ICN"), find_airport_country("???")
     ('KR', None)
     """
     return _airport_countries().get(code)
@@ -577,67 +537,3 @@ def _airport_countries() -> dict[str, str]:
     import airportsdata  # a quarter of a second, needed by readers of messages only
 
     return {code: airport["country"] for code, airport in airportsdata.load("IATA").items()}
-
-
-# --- elements by their local names ------------------------------------------------------------------------------------
-
-
-@cache
-def _any_namespace(path: str) -> str:
-    return "/".join(f"{{*}}{name}" for name in path.split("/"))
-
-
-def _find(element: Element, path: str) -> Element | None:
-    return element.find(_any_namespace(path))
-
-
-def _find_all(element: Element, path: str) -> list[Element]:
-    return element.findall(_any_namespace(path))
-
-
-def _find_required(element: Element, path: str) -> Element:
-    found = _find_all(element, path)
-    if len(found) != 1:
-        raise MessageFault(
-            "an element is missing" if not found else "an element is repeated",
-            where=etree.QName(element).localname,
-            got=f"{len(found)} x {path}",
-            expected="one",
-        )
-    return found[0]
-
-
-def _read_text(element: Element, path: str) -> str | None:
-    found = _find(element, path)
-    return None if found is None else _join_text(found)
-
-
-def _join_text(element: Element) -> str | None:
-    """Give an element's text on one line; None where there is none."""
-    return " ".join((element.text or "").split()) or None
-
-
-def _read_number(element: Element, path: str) -> float | None:
-    text = _read_text(element, path)
-    if text is None:
-        return None
-    if not DECIMAL.fullmatch(text):
-        raise MessageFault("not a number", where=path, got=repr(text[:20]))
-    return float(text)
-
-
-def _read_kilograms(element: Element, path: str) -> float | None:
-    """Give a weight in kilograms; without a unit it is kilograms, as the standard has it."""
-    weight, found = _read_number(element, path), _find(element, path)
-    if weight is None or found is None:
-        return None
-    unit = found.get("unitCode", "KGM")
-    if unit not in KILOGRAMS:
-        raise MessageFault(
-            "unknown unit of weight", where=path, got=repr(unit), expected=", ".join(KILOGRAMS)
-        )
-    return weight * KILOGRAMS[unit]
-
-
-def _is_true(text: str) -> bool:
-    return text.lower() in ("true", "1")

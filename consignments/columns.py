@@ -18,7 +18,7 @@ import pyarrow.compute as pc
 from numpy.typing import NDArray
 
 from consignments.schema import Field
-from consignments.visibility import to_us
+from consignments.timestamps import to_us
 
 TEXT, NUMBER, TIME, DATE = pa.large_string(), pa.float64(), pa.timestamp("us", "UTC"), pa.date32()
 TYPES = {"string": TEXT, "number": NUMBER, "time": TIME, "date": DATE, "items": TEXT}
@@ -129,6 +129,20 @@ def format_value(value: Any) -> str | None:
 
 def _encode_value(value: Any) -> Any:
     return value.tolist() if isinstance(value, np.ndarray | np.generic) else str(value)
+
+
+def get_type_family(kind: Any) -> str:
+    """Name what a type means; whole numbers become fractional ones as soon as one is missing, so they are one."""
+    if pa.types.is_dictionary(kind):
+        return get_type_family(kind.value_type)
+    families: dict[str, Callable[[Any], bool]] = {
+        "null": pa.types.is_null,
+        "text": lambda k: pa.types.is_string(k) or pa.types.is_large_string(k) or pa.types.is_string_view(k),
+        "numbers": lambda k: pa.types.is_integer(k) or pa.types.is_floating(k) or pa.types.is_decimal(k),
+        "times": lambda k: pa.types.is_timestamp(k),
+        "lists": pa.types.is_nested,
+    }
+    return next((name for name, holds in families.items() if holds(kind)), str(kind))
 
 
 def to_text_column(given: Any) -> Any:

@@ -53,7 +53,7 @@ def compute_check_digit(serial: str) -> int:
 
     Examples
     --------
-    >>> s10_check_digit("12345678"), s10_check_digit("47312482")
+    >>> compute_check_digit("12345678"), compute_check_digit("47312482")
     (5, 9)
     """
     # The code of a digit is 48 more than the digit, and 48 times the sum of the weights is a multiple of 11.
@@ -101,9 +101,9 @@ def has_valid_check_digit(consignment_id: str) -> bool | None:
 
     Examples
     --------
-    >>> check_digit_holds("RB123456785GB"), check_digit_holds("CP001020301BR"), check_digit_holds("42")
+    >>> has_valid_check_digit("RB123456785GB"), has_valid_check_digit("CP001020301BR"), has_valid_check_digit("42")
     (True, False, None)
-    >>> check_digit_holds("057-51987552/H1"), check_digit_holds("057-51987553")
+    >>> has_valid_check_digit("057-51987552/H1"), has_valid_check_digit("057-51987553")
     (True, False)
     """
     parts = parse_s10(consignment_id) or parse_awb(consignment_id)

@@ -15,10 +15,11 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 from consignments.columns import Mask, combine_faults, normalize_array
+from consignments.parquet_files import ParquetTable
+from consignments.raw_tables import TablePart
 from consignments.records import Consignment
 from consignments.rejects import Reject
 from consignments.schema import get_fields
-from consignments.table_files import ParquetTable, TablePart
 from consignments.tables import ReadReport, refuse_rejects
 from consignments.validation import (
     CANCELLED_SEQUENCE,

@@ -51,7 +51,7 @@ def get_fields(record: type[msgspec.Struct]) -> tuple[Field, ...]:
     Examples
     --------
     >>> from consignments.records import Outcome
-    >>> [field.name for field in fields_of(Outcome) if field.required]
+    >>> [field.name for field in get_fields(Outcome) if field.required]
     ['consignment_id', 'selected_by', 'status']
     """
     info = types.type_info(record)

@@ -18,19 +18,14 @@ from msgspec import Meta
 from consignments.columns import TYPES
 from consignments.errors import FileFault
 from consignments.items import decode_items
+from consignments.raw_tables import RawTable, wrap_frame
 from consignments.records import Alert, Code, Consignment, Identifier, Outcome, Time
 from consignments.rejects import Reject
 from consignments.schema import Field, get_fields
-from consignments.table_files import (
-    RawTable,
-    pause_garbage_collection,
-    read_files,
-    wrap_frame,
-    write_chunks,
-    write_table,
-)
+from consignments.table_files import pause_garbage_collection, read_files
+from consignments.table_writers import write_chunks, write_table
+from consignments.timestamps import EPOCH, get_time_column_us
 from consignments.validation import DTYPES, SEQUENCE, check_table
-from consignments.visibility import EPOCH, get_time_column_us
 
 __all__ = [
     "ReadReport",
@@ -171,7 +166,7 @@ def read_table(
 
     Examples
     --------
-    >>> print(read_table("outcomes.csv", Outcome).report.text())  # doctest: +SKIP
+    >>> print(read_table("outcomes.csv", Outcome).report.to_text())  # doctest: +SKIP
     outcomes.csv: 1,200 rows, 1 rejected
       1 x known_at: before inspected_at
     """

@@ -27,11 +27,12 @@ from consignments.columns import (
     to_text_column,
 )
 from consignments.items import read_items
+from consignments.raw_tables import RawTable, TablePart, refuse_missing
 from consignments.records import Alert, Consignment, Outcome, Truth
 from consignments.rejects import Reject
 from consignments.schema import Field, get_fields
-from consignments.table_files import RawTable, TablePart, refuse_missing
-from consignments.visibility import US_PER_DAY, find_outcome_faults, get_time_column_us
+from consignments.timestamps import US_PER_DAY, get_time_column_us
+from consignments.visibility import find_outcome_faults
 
 SEQUENCE, CANCELLED_SEQUENCE = "sequence", "cancelled_sequence"
 SEQUENCE_COLUMNS = {SEQUENCE: True, CANCELLED_SEQUENCE: False}

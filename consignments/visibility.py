@@ -1,12 +1,10 @@
-"""When an outcome became visible: the rule, once, for one record and for a table; and moments as integers.
-
-A moment is int64 microseconds since 1970-01-01 UTC (`*_us`), a day is the number of UTC days since then.
+"""When an outcome became visible: the rule, once, for one record and for a table.
 
 Opened on 5 March, laboratory's answer 14 March, our system told 15 March: visible from 15 March. Pending since its
 opening on 5 March: visible, as pending, from 5 March.
 """
 
-from datetime import UTC, datetime, timedelta
+from datetime import datetime
 from typing import TYPE_CHECKING, get_args
 
 import numpy as np
@@ -14,56 +12,15 @@ from numpy.typing import NDArray
 
 from consignments.errors import BadInput
 from consignments.records import Outcome, Result
+from consignments.timestamps import NO_TIME, get_time_column_us, to_datetime, to_us
 
 if TYPE_CHECKING:
     import pandas as pd
 
-NO_TIME = -(2**63)
-"""A missing moment: the smallest int64, which is also how pandas and numpy store a missing time."""
-US_PER_DAY = 86_400_000_000
-EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
-MICROSECOND = timedelta(microseconds=1)
 FINAL_RESULTS = frozenset(get_args(Result)) - {"pending"}
 MISSED_WITH_RESULT = ("result", "a missed consignment cannot have a final result")
 FINAL_WITHOUT_KNOWN_AT = ("known_at", "required for a final result")
 KNOWN_BEFORE_INSPECTED = ("known_at", "before inspected_at")
-
-
-def to_us(moment: datetime) -> int:
-    """Give a moment as microseconds since the epoch, exactly.
-
-    Parameters
-    ----------
-    moment : datetime
-        With a zone; a naive one raises `TypeError`.
-
-    Examples
-    --------
-    >>> to_us(datetime(1970, 1, 2, 0, 0, 0, 1, tzinfo=UTC))
-    86400000001
-    """
-    return (moment - EPOCH) // MICROSECOND
-
-
-def to_datetime(us: int) -> datetime:
-    """Give the moment, in UTC, of microseconds since the epoch."""
-    return EPOCH + timedelta(microseconds=us)
-
-
-def convert_us_to_day(us: int) -> int:
-    """Give the UTC day of a moment in microseconds.
-
-    Examples
-    --------
-    >>> day_of_us(US_PER_DAY - 1), day_of_us(US_PER_DAY), day_of_us(-1)
-    (0, 1, -1)
-    """
-    return us // US_PER_DAY
-
-
-def to_day(moment: datetime) -> int:
-    """Give the UTC day of a moment, as days since the epoch."""
-    return (moment - EPOCH).days
 
 
 def is_final(outcome: Outcome) -> bool:
@@ -158,20 +115,6 @@ def compute_known_us(frame: "pd.DataFrame") -> NDArray[np.int64]:
 def compute_visible_us(frame: "pd.DataFrame") -> NDArray[np.int64]:
     """Give `get_visible_us` of every row of an outcome table."""
     return np.maximum(compute_known_us(frame), get_time_column_us(frame, "recorded_at"))
-
-
-def get_time_column_us(frame: "pd.DataFrame", column: str) -> NDArray[np.int64]:
-    """Give a time column as microseconds since the epoch, `NO_TIME` where missing or where there is no such column.
-
-    Parameters
-    ----------
-    frame : DataFrame
-    column : str
-        A column of zoned times of any unit; what is finer than a microsecond is cut off.
-    """
-    if column not in frame:
-        return np.full(len(frame), NO_TIME, dtype=np.int64)
-    return frame[column].to_numpy(dtype="datetime64[us]").astype(np.int64)
 
 
 def _build_missing_known_at(where: str) -> BadInput:

@@ -18,7 +18,8 @@ from typing import Any
 import pandas as pd
 
 from consignments.records import Consignment
-from consignments.tables import check_frame, write_table
+from consignments.table_writers import write_table
+from consignments.tables import check_frame
 
 REPOSITORY = Path(__file__).resolve().parent.parent
 FOLDER = REPOSITORY / "demo"

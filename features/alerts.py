@@ -193,7 +193,7 @@ def match_word(word: Word, text: str) -> bool:
 
     Examples
     --------
-    >>> word_matches(("", "nitazene"), "metonitazene"), word_matches(("nit",), "nitazene")
+    >>> match_word(("", "nitazene"), "metonitazene"), match_word(("nit",), "nitazene")
     (True, False)
     """
     if len(word) == 1:

@@ -2,7 +2,8 @@
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from functools import partial
 from typing import NamedTuple
 
 import numpy as np
@@ -14,12 +15,13 @@ from consignments.columns import normalize_array
 from consignments.errors import BadInput
 from consignments.records import Alert
 from consignments.tables import to_alerts, to_consignments
+from consignments.timestamps import get_time_column_us
 from consignments.validation import CANCELLED_SEQUENCE, SEQUENCE
-from consignments.visibility import compute_known_us, compute_visible_us, get_time_column_us
+from consignments.visibility import compute_known_us, compute_visible_us
 from features.alerts import Alerts
 from features.config import FeatureConfig
 from features.fitted import FittedParameters
-from features.history.ordering import ArrivalEvents, Outcomes, fold_history
+from features.history.ordering import ArrivalEvents, HistoryFold, Outcomes
 from features.history.pseudonyms import Pseudonyms
 from features.pipeline import Pipeline
 from features.spec import Spec
@@ -43,6 +45,44 @@ def report_progress(progress: Progress | None, what: str) -> Iterator[None]:
     yield
     if progress is not None:
         progress(what, 1, 1)
+
+
+@dataclass(frozen=True)
+class FeatureParameters:
+    """What features are computed with.
+
+    Attributes
+    ----------
+    config : FeatureConfig
+        Default: no declared columns, the usual keys.
+    fitted : FittedParameters
+        Default: nothing learnt; the features that need it come out missing or zero.
+    pseudonyms : Pseudonyms
+        Default: those of a batch.
+    """
+
+    config: FeatureConfig = field(default_factory=FeatureConfig)
+    fitted: FittedParameters = field(default_factory=FittedParameters.create_empty)
+    pseudonyms: Pseudonyms = field(default_factory=partial(Pseudonyms, BATCH_KEY))
+
+    def build_pipeline(self, alerts: Alerts | None = None) -> Pipeline:
+        """Make the pipeline: a matter of milliseconds."""
+        return Pipeline(self.config, self.fitted, self.pseudonyms, alerts)
+
+
+@dataclass(frozen=True)
+class ComputeOptions:
+    """How features are computed; changes nothing but time.
+
+    Attributes
+    ----------
+    jobs : int
+        Processes that describe consignments.
+    progress : callable or None
+    """
+
+    jobs: int = 1
+    progress: Progress | None = None
 
 
 @dataclass(frozen=True)
@@ -80,14 +120,11 @@ class FeatureMatrix:
 
 def compute_feature_matrix(
     tables: Tables,
-    config: FeatureConfig | None = None,
-    fitted: FittedParameters | None = None,
-    pseudonyms: Pseudonyms | None = None,
+    parameters: FeatureParameters | None = None,
     *,
     keep: NDArray[np.bool_] | None = None,
     as_of: pd.Timestamp | None = None,
-    jobs: int = 1,
-    progress: Progress | None = None,
+    options: ComputeOptions | None = None,
 ) -> FeatureMatrix:
     """Compute the features of a consignment table as they were at each consignment's moment of scoring.
 
@@ -95,31 +132,21 @@ def compute_feature_matrix(
     ----------
     tables : Tables
         All consignments join the history, in its order.
-    config : FeatureConfig, optional
-        Default: no declared columns, the usual keys.
-    fitted : Fitted, optional
-        Default: nothing learnt; the features that need it come out missing or zero.
-    pseudonyms : Pseudonyms, optional
+    parameters : FeatureParameters, optional
     keep : bool array, (consignments,), optional
         Which rows are wanted; the others only join the history. Default: all.
     as_of : Timestamp, optional
         Outcomes and alerts that became visible later are hidden.
-    jobs : int
-        Processes that describe consignments; changes nothing but time.
-    progress : callable, optional
+    options : ComputeOptions, optional
 
     Returns
     -------
-    Matrix
+    FeatureMatrix
         One row for each kept consignment, in the order of the table.
     """
     frame = tables.consignments
-    describer = RowBuilder(
-        config or FeatureConfig(),
-        fitted or FittedParameters.create_empty(),
-        pseudonyms or Pseudonyms(BATCH_KEY),
-        select_alerts(tables.alerts, as_of),
-    )
+    options = options or ComputeOptions()
+    describer = RowBuilder(parameters or FeatureParameters(), select_alerts(tables.alerts, as_of))
     pipeline = describer.build_pipeline()
     wanted = np.ones(len(frame), dtype=bool) if keep is None else keep
     out_rows = np.where(wanted, np.cumsum(wanted) - 1, -1).astype(np.int64)
@@ -128,36 +155,27 @@ def compute_feature_matrix(
     counterparts = np.zeros_like(keys)
     parts = [slice(begin, begin + CHUNK_ROWS) for begin in range(0, len(frame), CHUNK_ROWS)]
     done = 0
-    with WorkerPool(jobs, len(frame)) as workers:
+    with WorkerPool(options.jobs, len(frame)) as workers:
         pieces = workers.map(describer.build_rows, ((frame.iloc[part], wanted[part]) for part in parts))
         for part, described in zip(parts, pieces, strict=True):
             X[done : done + len(described.X), : pipeline.history_at] = described.X
             keys[part], counterparts[part] = described.keys, described.counterparts
             done += len(described.X)
-            if progress is not None:
-                progress("features", min(part.stop, len(frame)), len(frame))
-    with report_progress(progress, "history"):
-        fold_history(
+            if options.progress is not None:
+                options.progress("features", min(part.stop, len(frame)), len(frame))
+    with report_progress(options.progress, "history"):
+        fold = HistoryFold(
             pipeline.create_sized_history(len(frame)),
             build_arrival_events(frame),
             build_outcome_events(tables.outcomes),
-            keys,
-            counterparts,
-            X,
-            pipeline.history_at,
-            out_rows,
-            as_of_us=None if as_of is None else as_of.value // 1000,
+            None if as_of is None else as_of.value // 1000,
         )
+        fold.process_table(keys, counterparts, X, out_rows)
     return FeatureMatrix(X, np.flatnonzero(wanted), pipeline.spec)
 
 
 def fill_table_rows(
-    pipeline: Pipeline,
-    frame: pd.DataFrame,
-    wanted: NDArray[np.bool_],
-    X: NDArray[np.float32],
-    keys: NDArray[np.uint64],
-    counterparts: NDArray[np.uint64],
+    pipeline: Pipeline, frame: pd.DataFrame, wanted: NDArray[np.bool_], described: "PartialRows"
 ) -> None:
     """Write all features but those of history, and the keys of history.
 
@@ -168,10 +186,10 @@ def fill_table_rows(
         n rows of a consignment table.
     wanted : bool array, (n,)
         Which rows get features; the others get keys only.
-    X : float32 array, (wanted rows, columns)
-        At least as many columns as come before those of history.
-    keys, counterparts : uint64 array, (n, kinds)
+    described : PartialRows
+        Written to.
     """
+    X, keys, counterparts = described
     sequence = get_sequence(frame)
     records = to_consignments(frame, pipeline.config.build_record_type())
     if sequence is None:
@@ -206,23 +224,21 @@ class PartialRows(NamedTuple):
 class RowBuilder:
     """Describes rows of a table, in this process or in another."""
 
-    config: FeatureConfig
-    fitted: FittedParameters
-    pseudonyms: Pseudonyms
+    parameters: FeatureParameters
     alerts: Alerts
 
     def build_pipeline(self) -> Pipeline:
-        """Make the pipeline: a matter of milliseconds."""
-        return Pipeline(self.config, self.fitted, self.pseudonyms, self.alerts)
+        """Make the pipeline of the parameters, with the alerts."""
+        return self.parameters.build_pipeline(self.alerts)
 
     def __call__(self, frame: pd.DataFrame, wanted: NDArray[np.bool_]) -> PartialRows:
         """Give the keys of all rows, and of the wanted ones all features but those of history."""
         pipeline = self.build_pipeline()
         keys = np.zeros((len(frame), len(pipeline.kinds)), dtype=np.uint64)
-        counterparts = np.zeros_like(keys)
         X = np.empty((int(wanted.sum()), pipeline.history_at), dtype=np.float32)
-        fill_table_rows(pipeline, frame, wanted, X, keys, counterparts)
-        return PartialRows(X, keys, counterparts)
+        described = PartialRows(X, keys, np.zeros_like(keys))
+        fill_table_rows(pipeline, frame, wanted, described)
+        return described
 
     def build_rows(self, part: tuple[pd.DataFrame, NDArray[np.bool_]]) -> PartialRows:
         """Do the same with both in one value."""

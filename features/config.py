@@ -63,7 +63,7 @@ def parse_feature_config(values: dict[str, Any]) -> FeatureConfig:
 
     Examples
     --------
-    >>> feature_config({"columns": {"numeric": ["tax_rate"]}}).columns.numeric
+    >>> parse_feature_config({"columns": {"numeric": ["tax_rate"]}}).columns.numeric
     ('tax_rate',)
     """
     chosen = {name: values[name] for name in ("columns", "history") if name in values}

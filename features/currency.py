@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from consignments.visibility import EPOCH
+from consignments.timestamps import EPOCH
 
 # Units to the dollar of currencies fixed to it for decades (their central banks), which the ECB does not publish.
 PEGGED_UNITS_PER_DOLLAR = {

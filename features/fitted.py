@@ -8,11 +8,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from consignments.records import Consignment
-from consignments.visibility import to_day
+from consignments.timestamps import to_day
 from features.categories import fit_vocabularies
 from features.config import FeatureConfig
 from features.currency import ExchangeRates
-from features.goods.kernels import TEXT_BUCKETS, fit_text_weights
+from features.goods.kernels import TEXT_BUCKETS
+from features.goods.text_weights import fit_text_weights
 from features.normalization.normal_forms import normalize_consignment
 from features.value import fit_norms
 

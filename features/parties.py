@@ -14,7 +14,7 @@ from operator import attrgetter, not_
 from typing import NamedTuple, cast
 
 from consignments.records import Consignment
-from consignments.visibility import EPOCH, to_day
+from consignments.timestamps import EPOCH, to_day
 from features.normalization.normal_forms import (
     LEGAL_FORMS,
     LEGAL_FORMS_IN_SCRIPTS,
@@ -248,8 +248,8 @@ def classify_party(name: str | None) -> PartyKind:
 
     Examples
     --------
-    >>> read_kind("Orchid Fine Chemicals Ltd"), read_kind("Kim Min-su")
-    (Kind(business=1.0, chemical=1.0, forwarder=0.0), Kind(business=0.0, chemical=0.0, forwarder=0.0))
+    >>> classify_party("Orchid Fine Chemicals Ltd"), classify_party("Kim Min-su")
+    (PartyKind(business=1.0, chemical=1.0, forwarder=0.0), PartyKind(business=0.0, chemical=0.0, forwarder=0.0))
     """
     if not name:
         return UNKNOWN_KIND

@@ -193,29 +193,38 @@ class RouteFeatures:
     def compute(self, c: Consignment, forms: NormalForms) -> Sequence[float]:  # noqa: ARG002 - the shape of a group
         """Give one number for each feature, NaN where what it compares is missing."""
         way = _compare_route(
-            c.route,
-            c.departure_country,
-            c.destination_country,
-            c.sender_country,
-            c.origin_country,
-            c.consignee_country,
+            DeclaredRoute(
+                c.route,
+                c.departure_country,
+                c.destination_country,
+                c.sender_country,
+                c.origin_country,
+                c.consignee_country,
+            )
         )
         return way + _identifier_values(c, c.departure_country)
 
 
+class DeclaredRoute(NamedTuple):
+    """A route and the countries around it, as declared."""
+
+    route: str | None
+    departure_country: str | None
+    destination_country: str | None
+    sender_country: str | None
+    origin_country: str | None
+    consignee_country: str | None
+
+
 @lru_cache(maxsize=COMPARISON_CACHE_SIZE)
-def _compare_route(
-    route: str | None,
-    departure_country: str | None,
-    destination_country: str | None,
-    sender_country: str | None,
-    origin_country: str | None,
-    consignee_country: str | None,
-) -> tuple[float, ...]:
+def _compare_route(declared: DeclaredRoute) -> tuple[float, ...]:
     """Compare a route and the countries around it; in a stream nearly all consignments share those of another."""
-    departure, destination = _clean_country(departure_country), _clean_country(destination_country)
-    sender, origin = _clean_country(sender_country), _clean_country(origin_country)
-    way = parse_route(route) if route else NO_ROUTE
+    departure, destination = (
+        _clean_country(declared.departure_country),
+        _clean_country(declared.destination_country),
+    )
+    sender, origin = _clean_country(declared.sender_country), _clean_country(declared.origin_country)
+    way = parse_route(declared.route) if declared.route else NO_ROUTE
     between = _countries_between(way.countries, departure, destination)
     at_hub = departure in TRANSIT_HUBS
     return (
@@ -233,7 +242,7 @@ def _compare_route(
         _compare_values(departure, sender),
         _compare_values(departure, origin),
         _compare_values(origin, sender),
-        _compare_values(_clean_country(consignee_country), destination),
+        _compare_values(_clean_country(declared.consignee_country), destination),
     )
 
 
@@ -243,8 +252,8 @@ def parse_route(route: str) -> RouteFacts:
 
     Examples
     --------
-    >>> read_route("PVG>HKG>ICN")
-    Way(legs=2.0, odd_places=0.0, repeats=0.0, countries=('CN', 'HK', 'KR'), places='>PVG>HKG>ICN>')
+    >>> parse_route("PVG>HKG>ICN")
+    RouteFacts(legs=2.0, odd_places=0.0, repeats=0.0, countries=('CN', 'HK', 'KR'), places='>PVG>HKG>ICN>')
     """
     places = [place for part in route.upper().split(">") if (place := part.strip())]
     if not places:

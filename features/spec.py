@@ -1,4 +1,7 @@
-"""The feature spec: every feature's name, unit and meaning for an officer, in the order of the row."""
+"""The feature spec: every feature's name, unit and meaning for an officer, in the order of the row.
+
+The text of a feature may be reworded at any time: two specs are equal if names, units, reason codes and `fitted` are, in order.
+"""
 
 import hashlib
 from collections.abc import Iterable, Iterator
@@ -71,21 +74,31 @@ class Spec:
         return self._places[name]
 
     def compute_digest(self) -> str:
-        """Give the SHA-256 of names, order, units and texts, as hexadecimal digits."""
+        """Return the SHA-256 of names, units, reason codes and `fitted`, in order, as hexadecimal digits; texts are not in it."""
+        rows = [[feature.name, feature.unit, feature.reason, feature.fitted] for feature in self.features]
+        return hashlib.sha256(msgspec.json.encode(rows)).hexdigest()
+
+    def compute_digest_with_texts(self) -> str:
+        """Return the digest that model cards held when texts were part of it."""
         return hashlib.sha256(msgspec.json.encode(self.features)).hexdigest()
 
-    def require(self, digest: str) -> None:
+    def require(self, trained: "Spec") -> None:
         """Refuse a model that was trained on another spec.
+
+        Parameters
+        ----------
+        trained : Spec
+            The model's own; its texts may differ.
 
         Raises
         ------
         BundleRefused
-            Where `compute_digest` is not this spec's.
+            If its digest is not this spec's.
         """
-        if digest != self.compute_digest():
+        if trained.compute_digest() != self.compute_digest():
             raise BundleRefused(
                 "the model was trained on other features than this version of npsrisk computes",
-                got=f"spec {digest[:12]}",
+                got=f"spec {trained.compute_digest()[:12]}",
                 expected=f"spec {self.compute_digest()[:12]}",
                 todo="retrain, or install the version named in the bundle's card",
             )

@@ -19,7 +19,8 @@ from numpy.typing import NDArray
 from consignments.records import Consignment
 from consignments.validation import SEQUENCE
 from features.batch import (
-    Progress,
+    ComputeOptions,
+    FeatureParameters,
     RowBuilder,
     Tables,
     build_arrival_events,
@@ -29,10 +30,7 @@ from features.batch import (
     mask_past_rows,
     select_alerts,
 )
-from features.config import FeatureConfig
-from features.fitted import FittedParameters
 from features.history.ordering import HistoryFold
-from features.history.pseudonyms import Pseudonyms
 from features.pipeline import Pipeline
 from features.spec import Spec
 from features.workers import WorkerPool
@@ -130,24 +128,31 @@ class FeatureInputs:
         Past consignments, which only join the history; one that is also given counts once, as given.
     outcomes, alerts : DataFrame or None
         As `consignments.tables` reads them.
+    as_of : Timestamp or None
+        Outcomes and alerts that became visible later are hidden.
     """
 
     consignments: TableSource
     history: TableSource | None = None
     outcomes: pd.DataFrame | None = None
     alerts: pd.DataFrame | None = None
+    as_of: pd.Timestamp | None = None
+
+    @classmethod
+    def from_tables(
+        cls, given: Tables, history: pd.DataFrame | None = None, as_of: pd.Timestamp | None = None
+    ) -> "FeatureInputs":
+        """Take tables in memory."""
+        past = None if history is None else InMemoryTable(history)
+        return cls(InMemoryTable(given.consignments), past, given.outcomes, given.alerts, as_of)
 
 
 def stream_features(
-    world: FeatureInputs,
-    config: FeatureConfig,
-    fitted: FittedParameters,
-    pseudonyms: Pseudonyms,
+    inputs: FeatureInputs,
+    parameters: FeatureParameters,
     *,
-    as_of: pd.Timestamp | None = None,
-    jobs: int = 1,
+    options: ComputeOptions | None = None,
     piece_rows: int = CHUNK_ROWS,
-    progress: Progress | None = None,
 ) -> Iterator[FeatureChunk]:
     """Compute the features of `compute_feature_matrix`, to the bit, in memory that does not grow with the rows.
 
@@ -156,49 +161,44 @@ def stream_features(
 
     Parameters
     ----------
-    world : World
-    config, fitted, pseudonyms, as_of
-        As of `compute_feature_matrix`.
-    jobs : int
-        Processes that describe consignments; changes nothing but time.
+    inputs : FeatureInputs
+    parameters : FeatureParameters
+    options : ComputeOptions, optional
     piece_rows : int
         Consignments of a piece, at least; changes nothing but memory.
-    progress : callable, optional
 
     Yields
     ------
-    FeaturePiece
+    FeatureChunk
         At least one; in the order of the given table.
     """
-    given, past = world.consignments, world.history
-    describer = RowBuilder(config, fitted, pseudonyms, select_alerts(world.alerts, as_of))
+    options = options or ComputeOptions()
+    describer = RowBuilder(parameters, select_alerts(inputs.alerts, inputs.as_of))
     work, pipeline = _ChunkBuilder(describer), describer.build_pipeline()
-    fold, kept = _start_fold(world, pipeline, as_of)
+    fold, kept = _start_fold(inputs, pipeline)
     # What looking and ordering took, over a third of all at ten million rows, lies in Arrow's pool and is of no more use.
     pa.default_memory_pool().release_unused()
     line = _MergeOrder.from_rows(fold.rows, int(kept.sum()))
     blocks = line.split_blocks(piece_rows)
     if max(block.stop - block.start for block in blocks) > max(MAX_BLOCK_ROWS, piece_rows):
-        yield from _stream_in_memory(world, config, fitted, pseudonyms, as_of, jobs, piece_rows, progress)
+        yield from _stream_in_memory(inputs, parameters, options, piece_rows)
         return
-    with WorkerPool(jobs, len(line.row)) as workers:
+    with WorkerPool(options.jobs, len(line.row)) as workers:
         old = _Buffer(
-            workers.map(work.build_keys, _pair_with_mask(past, kept)),
+            workers.map(work.build_keys, _pair_with_mask(inputs.history, kept)),
             _PartialChunk.create_empty(len(pipeline.kinds)),
         )
-        new = _Buffer(workers.map(work.build_rows, given.read_chunks()))
+        new = _Buffer(workers.map(work.build_rows, inputs.consignments.read_chunks()))
         for block in blocks:
             part = line.slice_block(block)
             yield _fold_block(
                 fold, pipeline, part, old.take(int((~part.mine).sum())), new.take(int(part.mine.sum()))
             )
-            if progress is not None:
-                progress("features", block.stop, len(line.mine))
+            if options.progress is not None:
+                options.progress("features", block.stop, len(line.mine))
 
 
-def _start_fold(
-    world: FeatureInputs, pipeline: Pipeline, as_of: pd.Timestamp | None
-) -> tuple[HistoryFold, Mask]:
+def _start_fold(inputs: FeatureInputs, pipeline: Pipeline) -> tuple[HistoryFold, Mask]:
     """Begin the fold of past and given consignments; the order of the tables, which is long, is not kept.
 
     Returns
@@ -207,14 +207,14 @@ def _start_fold(
     kept : bool array
         Which of the past consignments join.
     """
-    order = world.consignments.take_order()
+    order = inputs.consignments.take_order()
     kept = np.ones(0, dtype=bool)
-    if world.history is not None:
-        past = world.history.take_order()
+    if inputs.history is not None:
+        past = inputs.history.take_order()
         kept = mask_past_rows(past, order)
         order = pd.concat([past[kept], order], ignore_index=True)
-    until = None if as_of is None else as_of.value // 1000
-    outcomes = build_outcome_events(world.outcomes)
+    until = None if inputs.as_of is None else inputs.as_of.value // 1000
+    outcomes = build_outcome_events(inputs.outcomes)
     return HistoryFold(
         pipeline.create_sized_history(len(order)), build_arrival_events(order), outcomes, until
     ), kept
@@ -271,13 +271,13 @@ class _ChunkBuilder:
 
     def build_rows(self, piece: RowChunk) -> "_PartialChunk":
         """Give keys and all features but those of history."""
-        frame = piece.to_frame(self.describer.config.build_record_type())
+        frame = piece.to_frame(self.describer.parameters.config.build_record_type())
         return self._build_chunk(frame, np.ones(len(frame), dtype=bool))
 
     def build_keys(self, piece_and_kept: tuple[RowChunk, Mask]) -> "_PartialChunk":
         """Give the keys of the rows that are kept."""
         piece, kept = piece_and_kept
-        frame = piece.to_frame(self.describer.config.build_record_type())[kept]
+        frame = piece.to_frame(self.describer.parameters.config.build_record_type())[kept]
         return self._build_chunk(frame, np.zeros(len(frame), dtype=bool))
 
     def _build_chunk(self, frame: pd.DataFrame, wanted: Mask) -> "_PartialChunk":
@@ -342,7 +342,7 @@ def _fold_block(
         keys[which], counterparts[which] = described.keys[rows], described.counterparts[rows]
     X = np.empty((len(new.keys), len(pipeline.spec)), dtype=np.float32)
     X[:, : pipeline.history_at] = new.X
-    fold.process_arrivals(keys, counterparts, X, pipeline.history_at, np.where(line.mine, line.row, -1))
+    fold.process_arrivals(keys, counterparts, X, np.where(line.mine, line.row, -1))
     return FeatureChunk(X, new.frame)
 
 
@@ -359,18 +359,11 @@ def _pair_with_mask(source: TableSource | None, kept: Mask) -> Iterator[tuple[Ro
 
 
 def _stream_in_memory(
-    world: FeatureInputs,
-    config: FeatureConfig,
-    fitted: FittedParameters,
-    pseudonyms: Pseudonyms,
-    as_of: pd.Timestamp | None,
-    jobs: int,
-    piece_rows: int,
-    progress: Progress | None,
+    inputs: FeatureInputs, parameters: FeatureParameters, options: ComputeOptions, piece_rows: int
 ) -> Iterator[FeatureChunk]:
     given, past = (
-        None if source is None else _read_whole(source, config.build_record_type())
-        for source in (world.consignments, world.history)
+        None if source is None else _read_whole(source, parameters.config.build_record_type())
+        for source in (inputs.consignments, inputs.history)
     )
     assert given is not None
     if len(given) > LARGE_TABLE_ROWS:
@@ -379,10 +372,8 @@ def _stream_in_memory(
             "without one, by received_at, they would be taken piece by piece",
             f"{len(given):,}",
         )
-    tables, keep = join_history(Tables(given, world.outcomes, world.alerts), past)
-    matrix = compute_feature_matrix(
-        tables, config, fitted, pseudonyms, keep=keep, as_of=as_of, jobs=jobs, progress=progress
-    )
+    tables, keep = join_history(Tables(given, inputs.outcomes, inputs.alerts), past)
+    matrix = compute_feature_matrix(tables, parameters, keep=keep, as_of=inputs.as_of, options=options)
     frame = _select_context(tables.consignments.iloc[matrix.rows])
     for begin in range(0, max(len(frame), 1), piece_rows):
         part = slice(begin, begin + piece_rows)

@@ -10,7 +10,7 @@ from math import log, nan, sqrt
 from typing import NamedTuple
 
 from consignments.records import Consignment, Item
-from consignments.visibility import to_day
+from consignments.timestamps import to_day
 from features.currency import ExchangeRates
 from features.normalization.normal_forms import NormalForms
 from features.spec import Feature

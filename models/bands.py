@@ -21,7 +21,7 @@ class Bands(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
     Examples
     --------
-    >>> Bands(high=0.2, elevated=0.05).of(0.1)
+    >>> Bands(high=0.2, elevated=0.05).assign(0.1)
     'elevated'
     """
 

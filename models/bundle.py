@@ -68,7 +68,7 @@ class ModelCard(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     code_version : str
         Version of npsrisk that trained it.
     feature_spec_sha256 : str
-        Sum of its feature spec.
+        Sum of its feature spec; of cards written by versions before, with the texts.
     metrics : dict
         Metric to value; None where it could not be had.
     """
@@ -117,39 +117,50 @@ class SelfTestExamples(NamedTuple):
         return cls(X, channels, raw, model.calibration.calibrate(raw, channels))
 
 
-@dataclass(frozen=True)
-class Bundle:
-    """A loaded model.
+@dataclass(frozen=True, kw_only=True)
+class BundleContent:
+    """What a bundle is made of, but for its card.
 
     Attributes
     ----------
-    card : Card
     config : FeatureConfig
         Declared columns and history keys.
     fitted : dict
         The learnt values of the features, as `features.fitted` wrote them.
     arrays : dict
-        The learnt arrays of the features.
+        The learnt arrays of the features: name (small letters, digits and _) to plain numbers or strings.
     model : RiskModel
-    examples : Examples
-    sha256 : str
-        Sum of the manifest, and so of everything.
-    reference : Reference or None
+    examples : SelfTestExamples
+        At least one.
+    reference : ReferenceProfile or None
         What traffic looked like when the model was judged; nothing scores by it.
     """
 
-    card: ModelCard
     config: FeatureConfig
     fitted: dict[str, Any]
     arrays: dict[str, NDArray[Any]]
     model: RiskModel
     examples: SelfTestExamples
-    sha256: str
     reference: ReferenceProfile | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Bundle(BundleContent):
+    """A loaded model.
+
+    Attributes
+    ----------
+    card : ModelCard
+    sha256 : str
+        Sum of the manifest, and so of everything.
+    """
+
+    card: ModelCard
+    sha256: str
 
     @property
     def spec(self) -> Spec:
-        """The features of the model, in the order of the row."""
+        """The features of the model, in the order of the row, with the texts of the version that trained it."""
         return self.model.spec
 
     @property
@@ -177,34 +188,16 @@ class Bundle:
             _refuse("contributions do not add up to the raw score", "examples", got=f"a gap of {gap}")
 
 
-def write_bundle(
-    directory: Path,
-    *,
-    card: ModelCard | Mapping[str, Any],
-    config: FeatureConfig,
-    fitted: dict[str, Any],
-    arrays: Mapping[str, NDArray[Any]],
-    model: RiskModel,
-    examples: SelfTestExamples,
-    reference: ReferenceProfile | None = None,
-) -> str:
+def write_bundle(directory: Path, card: ModelCard | Mapping[str, Any], content: BundleContent) -> str:
     """Write a bundle: all of it or nothing, and only after it has loaded and passed its self-test.
 
     Parameters
     ----------
     directory : Path
         Made here; must not exist.
-    card : Card or mapping
-        Without `feature_spec_sha256`, which is the model's.
-    config : FeatureConfig
-    fitted : dict
-        JSON values.
-    arrays : mapping
-        Name (small letters, digits and _) to array of plain numbers or strings.
-    model : RiskModel
-    examples : Examples
-        At least one.
-    reference : Reference, optional
+    card : ModelCard or mapping
+        A mapping may lack `feature_spec_sha256`, which is the model's.
+    content : BundleContent
 
     Returns
     -------
@@ -224,9 +217,9 @@ def write_bundle(
         )
     values = card if isinstance(card, Mapping) else msgspec.structs.asdict(card)
     described = _decode(
-        _encode({**values, "feature_spec_sha256": model.spec.compute_digest()}), ModelCard, CARD
+        _encode({**values, "feature_spec_sha256": content.model.spec.compute_digest()}), ModelCard, CARD
     )
-    files = _encode_files(described, config, fitted, arrays, model, examples, reference)
+    files = _encode_files(described, content)
     directory.parent.mkdir(parents=True, exist_ok=True)
     part = Path(mkdtemp(prefix=f".{directory.name}-", dir=directory.parent))
     try:
@@ -299,32 +292,25 @@ class _Manifest(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     files: dict[str, str]
 
 
-def _encode_files(
-    card: ModelCard,
-    config: FeatureConfig,
-    fitted: dict[str, Any],
-    arrays: Mapping[str, NDArray[Any]],
-    model: RiskModel,
-    examples: SelfTestExamples,
-    reference: ReferenceProfile | None,
-) -> dict[str, bytes]:
+def _encode_files(card: ModelCard, content: BundleContent) -> dict[str, bytes]:
     """Give every file's bytes; the manifest comes last."""
+    model, examples = content.model, content.examples
     expected = _ExpectedScores(list(examples.channels), examples.raw.tolist(), examples.probability.tolist())
     files = {
         TREES: model.trees.text.encode(),
         CARD: _encode(card),
-        FEATURES: _encode(_Features(config, list(model.spec), fitted)),
+        FEATURES: _encode(_Features(content.config, list(model.spec), content.fitted)),
         CALIBRATION: _encode(model.calibration),
         BANDS: _encode(model.bands),
         EXAMPLES: _encode(expected),
-        **{_array_file_name(name): _encode_array(array) for name, array in arrays.items()},
+        **{_array_file_name(name): _encode_array(array) for name, array in content.arrays.items()},
     }
-    if reference is not None:
-        files[REFERENCE] = _encode(reference)
+    if content.reference is not None:
+        files[REFERENCE] = _encode(content.reference)
     if f"{EXAMPLE_ROWS}.npy" in files:
         _refuse("an array has the name of the examples", EXAMPLE_ROWS)
     files[f"{EXAMPLE_ROWS}.npy"] = _encode_array(np.asarray(examples.X, dtype=np.float32))
-    if _decode(files[FEATURES], _Features, FEATURES).fitted != fitted:
+    if _decode(files[FEATURES], _Features, FEATURES).fitted != content.fitted:
         _refuse("fitted values that JSON does not keep", FEATURES, expected="no NaN, tuple or numpy number")
     return files | {
         MANIFEST: _encode(_Manifest(FORMAT_VERSION, {name: _sha256(files[name]) for name in files}))
@@ -336,7 +322,7 @@ def _build_spec(features: list[Feature], card: ModelCard) -> Spec:
         spec = Spec(features)
     except ValueError as error:
         _refuse("a feature spec that cannot be", FEATURES, got=str(error))
-    if spec.compute_digest() != card.feature_spec_sha256:
+    if card.feature_spec_sha256 not in (spec.compute_digest(), spec.compute_digest_with_texts()):
         _refuse(
             "the features are not those of the card",
             FEATURES,

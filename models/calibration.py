@@ -8,7 +8,7 @@ machine.
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 import msgspec
 import numpy as np
@@ -52,7 +52,7 @@ class Calibration:
 
     Examples
     --------
-    >>> Calibration(1.0, 0.0, {}).probability(np.array([0.0, 3.0]), ["postal", "postal"]).round(3).tolist()
+    >>> Calibration(1.0, 0.0, {}).calibrate(np.array([0.0, 3.0]), ["postal", "postal"]).round(3).tolist()
     [0.5, 0.953]
     """
 
@@ -192,9 +192,8 @@ def _fit_posterior_mode(
     spread = np.array([SLOPE_PRIOR_SD, np.inf, *([CHANNEL_PRIOR_SD] * channels)])
     limits = [tuple(map(math.log, SLOPE_RANGE)), INTERCEPT_RANGE, *([SHIFT_RANGE] * channels)]
     found = minimize(
-        _compute_loss,
+        _PosteriorLoss(raw, y, weight, member, spread),
         start,
-        args=(raw, y, weight, member, spread),
         jac=True,
         method="L-BFGS-B",
         bounds=limits,
@@ -204,21 +203,29 @@ def _fit_posterior_mode(
     return min(max(math.exp(log_slope), SLOPE_RANGE[0]), SLOPE_RANGE[1]), pooled, shifts
 
 
-def _compute_loss(
-    at: Floats, raw: Floats, y: Floats, weight: Floats, member: NDArray[np.int64], spread: Floats
-) -> tuple[float, Floats]:
-    """Give the negative log posterior and its gradient at (log slope, pooled intercept, shifts...).
+class _PosteriorLoss(NamedTuple):
+    """The rows that a calibration is fitted on, each with its channel, and the spread of the prior of each parameter."""
 
-    Sums are numpy's own, not products of matrices: those change in the last bit with the number of threads.
-    """
-    slope, shifts = math.exp(at[0]), at[2:]
-    margin = slope * raw + at[1] + shifts[member]
-    fit = float(np.sum(weight * np.logaddexp(0.0, np.where(y == 1, -margin, margin))))
-    error = weight * (_sigmoid(margin) - y)
-    by_channel = np.bincount(member, weights=error, minlength=len(shifts))
-    gradient = np.array([np.sum(error * raw) * slope, np.sum(error), *by_channel])
-    prior = at / spread
-    return fit + float(np.sum(prior * prior)) / 2, gradient + prior / spread
+    raw: Floats
+    y: Floats
+    weight: Floats
+    member: NDArray[np.int64]
+    spread: Floats
+
+    def __call__(self, at: Floats) -> tuple[float, Floats]:
+        """Give the negative log posterior and its gradient at (log slope, pooled intercept, shifts...).
+
+        Sums are numpy's own, not products of matrices: those change in the last bit with the number of threads.
+        """
+        raw, y, weight, member, spread = self
+        slope, shifts = math.exp(at[0]), at[2:]
+        margin = slope * raw + at[1] + shifts[member]
+        fit = float(np.sum(weight * np.logaddexp(0.0, np.where(y == 1, -margin, margin))))
+        error = weight * (_sigmoid(margin) - y)
+        by_channel = np.bincount(member, weights=error, minlength=len(shifts))
+        gradient = np.array([np.sum(error * raw) * slope, np.sum(error), *by_channel])
+        prior = at / spread
+        return fit + float(np.sum(prior * prior)) / 2, gradient + prior / spread
 
 
 def _sigmoid(margin: Floats) -> Floats:

@@ -13,8 +13,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from models.lightgbm_text import DEFAULT_LEFT, NAN_MISSING, strip_parameters
 from models.linear import LogisticRegression, apply_signed_log, sample_negatives
-from models.trees import DEFAULT_LEFT, NAN_MISSING, strip_parameters
 
 MAX_STEPS = 16
 """Of a stair; a balanced tree of four levels."""

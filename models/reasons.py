@@ -95,9 +95,9 @@ def format_reason(feature: Feature, value: float) -> str:
 
     Examples
     --------
-    >>> reason_text(Feature("parties.po_box", "flag", "po_box", "The address is a PO box"), 1.0)
+    >>> format_reason(Feature("parties.po_box", "flag", "po_box", "The address is a PO box"), 1.0)
     'The address is a PO box'
-    >>> reason_text(Feature("value.usd", "USD", "value", "Declared value is {value} US dollars"), 1250.0)
+    >>> format_reason(Feature("value.usd", "USD", "value", "Declared value is {value} US dollars"), 1250.0)
     'Declared value is 1,250 US dollars'
     """
     told = _format_value(feature.unit, value)

@@ -25,7 +25,8 @@ from consignments.schema import get_fields
 from consignments.tables import check_frame, read_table
 from features.batch import BATCH_KEY, Tables
 from features.history.pseudonyms import Pseudonyms
-from models.batch_scoring import score_table
+from features.streams import FeatureInputs
+from models.batch_scoring import ScoreColumns, score_table
 from models.bundle import Bundle, load_bundle
 from models.promotion_record import GENESIS_SHA256, RECORD_HEADING, PromotionRecord, verify_chain
 
@@ -84,7 +85,7 @@ def get_model_name(target: str) -> str:
 
     Examples
     --------
-    >>> model_name("nps"), model_name("any_offence")
+    >>> get_model_name("nps"), get_model_name("any_offence")
     ('nps-risk', 'nps-risk-any_offence')
     """
     if target not in TARGETS:
@@ -386,12 +387,9 @@ class ScoringModel:
         given = check_frame(model_input, self.bundle.config.build_record_type(), strict=True).frame
         return score_table(
             self.bundle,
-            Tables(given, self.outcomes, self.alerts),
+            FeatureInputs.from_tables(Tables(given, self.outcomes, self.alerts), self.history, self.as_of),
             self.pseudonyms,
-            history=self.history,
-            as_of=self.as_of,
-            reasons=self.reasons,
-            version=self.version,
+            columns=ScoreColumns(self.reasons, self.version),
         )
 
 

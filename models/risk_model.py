@@ -16,10 +16,11 @@ from consignments.errors import BadInput, BundleRefused, ServiceFault
 from features.spec import Spec
 from models.bands import Band, Bands
 from models.calibration import Calibration
+from models.lightgbm_text import strip_parameters
 from models.linear_trees import StepFunction, blend_trees, fit_linear_part
 from models.reasons import Reason, ReasonRanker
 from models.rule_prior import RulePrior
-from models.trees import Trees, strip_parameters
+from models.trees import Trees
 
 LINEAR_SHARE_FACTORS = (1.0, 0.5, 0.0)
 """Multiples of the linear model's share that validation chooses from; of equal ones the first."""
@@ -91,6 +92,25 @@ class BandSample(NamedTuple):
     channels: Sequence[str]
 
 
+class FitOptions(NamedTuple):
+    """How a model is fitted.
+
+    Attributes
+    ----------
+    params : TreeParams
+    seed : int
+    threads : int
+        The result is the same for any number.
+    progress : callable or None
+        Called after each tree.
+    """
+
+    params: TreeParams = TreeParams()
+    seed: int = 1
+    threads: int = 1
+    progress: Progress | None = None
+
+
 class RiskModel:
     """Score consignments by their features.
 
@@ -131,46 +151,35 @@ class RiskModel:
     @classmethod
     def fit(
         cls,
-        X: Rows,
-        y: NDArray[Any],
-        weight: Floats,
-        channels: Sequence[str],
+        rows: LabelledRows,
         *,
         spec: Spec,
-        validation: tuple[Rows, NDArray[Any], Floats, Sequence[str]],
-        traffic: tuple[Rows, Sequence[str]],
-        params: TreeParams | None = None,
-        seed: int = 1,
-        threads: int = 1,
-        progress: Progress | None = None,
+        validation: LabelledRows,
+        traffic: BandSample,
+        options: FitOptions | None = None,
     ) -> "RiskModel":
         """Grow trees, stop them and calibrate them on later rows, and set the bands.
 
         Parameters
         ----------
-        X, y, weight, channels
-            Training rows, see `LabelledRows`.
+        rows : LabelledRows
+            Training rows.
         spec : Spec
             The features, in the order of the columns.
-        validation : Labelled
+        validation : LabelledRows
             Rows of a later time: they stop the trees and fit the calibration.
-        traffic : Traffic
+        traffic : BandSample
             Sample of all traffic of that time: it sets the bands.
-        params : TreeParams, optional
-        seed : int
-        threads : int
-            The result is the same for any number.
-        progress : callable, optional
-            Told of each tree.
+        options : FitOptions, optional
 
         Raises
         ------
         BadInput
             Where the rows do not fit together, or training has no positives or no negatives.
         """
-        training = _check_rows(LabelledRows(X, y, weight, channels), spec, "training rows")
-        later = _check_rows(LabelledRows(*validation), spec, "validation rows")
-        sample = BandSample(*traffic)
+        options = options or FitOptions()
+        training = _check_rows(rows, spec, "training rows")
+        later = _check_rows(validation, spec, "validation rows")
         if not 0 < float(np.sum(training.weight * training.y)) < float(np.sum(training.weight)):
             raise BadInput(
                 "a model needs positives and negatives",
@@ -178,17 +187,28 @@ class RiskModel:
                 got=f"{int(training.y.sum())} positives of {len(training.y)} rows",
                 todo="take a longer period, or another target",
             )
-        if not len(sample.X):
+        if not len(traffic.X):
             raise BadInput(
                 "there is no traffic to set the bands by", where="validation period", todo="take a longer one"
             )
-        params = params or TreeParams()
         prior = RulePrior.fit(training.X, training.y, training.weight, spec)
-        text = _grow_trees(training, later, prior, params, seed, threads, progress)
-        trees = _blend_linear(text, prior.to_step_functions(training.X), training, later, params.linear_share)
+        text = _grow_trees(training, later, prior, options)
+        share = options.params.linear_share
+        trees = _blend_linear(text, prior.to_step_functions(training.X), training, later, share)
         calibration = Calibration.fit(trees.predict_raw(later.X), later.y, later.weight, later.channels)
-        bands = Bands.from_scores(calibration.calibrate(trees.predict_raw(sample.X), sample.channels))
+        bands = Bands.from_scores(calibration.calibrate(trees.predict_raw(traffic.X), traffic.channels))
         return cls(trees, calibration, bands, spec)
+
+    def replace_spec(self, installed: Spec) -> "RiskModel":
+        """Return the same model with the texts of the installed version's spec.
+
+        Raises
+        ------
+        BundleRefused
+            If it was trained on other features than this version of npsrisk computes.
+        """
+        installed.require(self.spec)
+        return RiskModel(self.trees, self.calibration, self.bands, installed)
 
     def predict_raw(self, X: Rows) -> Floats:
         """Give the raw scores, in log-odds, float64 (n,).
@@ -275,18 +295,11 @@ def _check_rows(rows: LabelledRows, spec: Spec, where: str) -> LabelledRows:
     return LabelledRows(np.ascontiguousarray(X, dtype=np.float32), labels, weights, channels)
 
 
-def _grow_trees(
-    training: LabelledRows,
-    later: LabelledRows,
-    prior: RulePrior,
-    params: TreeParams,
-    seed: int,
-    threads: int,
-    progress: Progress | None,
-) -> str:
+def _grow_trees(training: LabelledRows, later: LabelledRows, prior: RulePrior, options: FitOptions) -> str:
     """Grow the trees with LightGBM, from what the rules say on, and give the model text up to the best tree."""
     import lightgbm
 
+    params, progress = options.params, options.progress
     data = lightgbm.Dataset(
         training.X,
         training.y,
@@ -302,7 +315,7 @@ def _grow_trees(
     if progress is not None:
         callbacks.append(lambda at: progress("growing trees", at.iteration + 1, at.end_iteration))
     booster = lightgbm.train(
-        _build_lightgbm_params(params, seed, threads),
+        _build_lightgbm_params(options),
         data,
         num_boost_round=params.trees,
         valid_sets=[judge] if stops else [],
@@ -340,8 +353,9 @@ def _compute_calibrated_loss(trees: Trees, rows: LabelledRows) -> float:
     return -float(np.sum(rows.weight * np.log(np.where(rows.y == 1, chance, 1.0 - chance))))
 
 
-def _build_lightgbm_params(params: TreeParams, seed: int, threads: int) -> dict[str, Any]:
+def _build_lightgbm_params(options: FitOptions) -> dict[str, Any]:
     """Give LightGBM's parameters; `deterministic` and `force_row_wise` make them the same for any number of threads."""
+    params = options.params
     return {
         "objective": "binary",
         "metric": "binary_logloss",
@@ -351,9 +365,9 @@ def _build_lightgbm_params(params: TreeParams, seed: int, threads: int) -> dict[
         "min_data_in_leaf": params.rows_in_leaf,
         "feature_fraction": params.feature_share,
         "lambda_l2": params.l2,
-        "seed": seed,
+        "seed": options.seed,
         "deterministic": True,
         "force_row_wise": True,
-        "num_threads": threads,
+        "num_threads": options.threads,
         "verbosity": -1,
     }

@@ -17,14 +17,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from consignments.errors import BadInput
+from consignments.timestamps import US_PER_DAY
 
 if TYPE_CHECKING:
     import pandas as pd
 
 Floats = NDArray[np.float64]
 Ints = NDArray[np.int64]
-
-US_PER_DAY = 86_400_000_000
 
 
 class SelectedConsignment(NamedTuple):
@@ -47,15 +46,31 @@ class SelectedConsignment(NamedTuple):
     selection_probability: float
 
 
+class SelectionRule(NamedTuple):
+    """How many each office selects on a day, and how many of these at random.
+
+    Attributes
+    ----------
+    capacity : int
+        Inspections for each office and day; where fewer arrived, all are inspected.
+    explore : float
+        Share of the capacity, 0 to 1, for random inspections. Where it makes no whole number of them, the part that
+        is left is one more with that probability.
+    seed : int
+        Seed of all lots. The list is the same for the same rows in any order.
+    """
+
+    capacity: int
+    explore: float
+    seed: int
+
+
 def select(
     consignment_ids: Sequence[str],
     scores: Floats,
     offices: Sequence[str],
     received_days: Ints,
-    *,
-    capacity: int,
-    explore: float,
-    seed: int,
+    rule: SelectionRule,
 ) -> list[SelectedConsignment]:
     """Draw up the inspection lists.
 
@@ -69,17 +84,11 @@ def select(
         '' where unknown: these share one capacity.
     received_days : int64 array, (n,)
         UTC days since the epoch.
-    capacity : int
-        Inspections for each office and day; where fewer arrived, all are inspected.
-    explore : float
-        Share of the capacity, 0 to 1, for random inspections. Where it makes no whole number of them, the part that
-        is left is one more with that probability.
-    seed : int
-        Seed of all lots. The list is the same for the same rows in any order.
+    rule : SelectionRule
 
     Returns
     -------
-    list of Selected
+    list of SelectedConsignment
         By day and office; within, the highest score first.
 
     Raises
@@ -93,6 +102,7 @@ def select(
     steps. So it spreads over all scores, each row has exactly the same chance, and every consignment that might be
     opened has a known probability above 0 (with `explore` above 0).
     """
+    capacity, explore, seed = rule
     _check(consignment_ids, scores, capacity, explore)
     chosen: list[SelectedConsignment] = []
     for office, day, places in _group_cells(offices, received_days):
@@ -114,8 +124,10 @@ def compute_selection_probabilities(
 
     Parameters
     ----------
-    scores, offices, received_days, capacity, explore
+    scores, offices, received_days
         As for `select`.
+    capacity, explore
+        As of `SelectionRule`.
 
     Returns
     -------
@@ -140,7 +152,7 @@ def build_selection_table(
     scores : DataFrame
         With `consignment_id`, `score`, `office` and `received_at`.
     capacity, explore, seed
-        As for `select`.
+        As of `SelectionRule`.
 
     Returns
     -------
@@ -158,9 +170,7 @@ def build_selection_table(
         scores["score"].to_numpy(dtype=np.float64),
         offices,
         days,
-        capacity=capacity,
-        explore=explore,
-        seed=seed,
+        SelectionRule(capacity, explore, seed),
     )
     drawn_at = received.groupby([pd.Series(offices, index=received.index), days]).transform("max")
     places = [row.place for row in rows]

@@ -40,6 +40,13 @@ def test_the_list_of_verbs_imports_no_package_but_that_of_errors() -> None:
     assert _imported(REPOSITORY / "npsrisk.py") & DRAWN.keys() == {"consignments"}
 
 
+@pytest.mark.parametrize("package", DRAWN)
+def test_a_file_of_kernels_imports_nothing_of_the_product(package: str) -> None:
+    """Their compiled forms are kept on disk, and only changes of their own file renew them."""
+    for path in (REPOSITORY / package).rglob("*kernels.py"):
+        assert not _imported(path) & DRAWN.keys(), path
+
+
 def test_the_drawing_is_in_the_architecture_page() -> None:
     page = (REPOSITORY / "ARCHITECTURE.md").read_text()
     assert "consignments ◄── features ◄── models ◄─┬─ training ◄─┬─ cli ◄── npsrisk.py" in page

@@ -16,7 +16,8 @@ import pandas as pd
 import pytest
 
 from consignments.records import Consignment
-from consignments.tables import check_frame, write_table
+from consignments.table_writers import write_table
+from consignments.tables import check_frame
 
 NPSRISK = Path(sys.executable).with_name("npsrisk")
 MLFLOW = Path(sys.executable).with_name("mlflow")

@@ -98,7 +98,7 @@ def fold_character(char: str) -> list[tuple[str, bool]]:
 
     Examples
     --------
-    >>> stands_for("Ä"), stands_for("м"), stands_for("ж")
+    >>> fold_character("Ä"), fold_character("м"), fold_character("ж")
     ([('a', False)], [('m', True)], [('z', True), ('h', True)])
     """
     if is_unfolded(char):

@@ -89,7 +89,7 @@ class GoodsFeatures:
     Parameters
     ----------
     text_weights : float32 array, (TEXT_BUCKETS,), or None
-        From `features.goods.kernels.fit_text_weights`; without them there is no text score.
+        From `features.goods.text_weights.fit_text_weights`; without them there is no text score.
 
     Attributes
     ----------

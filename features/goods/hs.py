@@ -104,7 +104,7 @@ def get_goods_family(hs: str) -> str | None:
 
     Examples
     --------
-    >>> family_of("293399"), family_of("0902"), family_of("77")
+    >>> get_goods_family("293399"), get_goods_family("0902"), get_goods_family("77")
     ('chemical', 'plant', None)
     """
     code = int(build_hs_tables().codes[int(hs[:6].ljust(6, "0"))]) & FAMILY_MASK
@@ -140,7 +140,7 @@ def _parse_span(numbers: str) -> tuple[int, int]:
 
     Examples
     --------
-    >>> _span("0902"), _span("33-34")
+    >>> _parse_span("0902"), _parse_span("33-34")
     ((90200, 90300), (330000, 350000))
     """
     low, _, high = numbers.partition("-")

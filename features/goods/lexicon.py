@@ -164,7 +164,7 @@ def expand_pattern(pattern: str) -> list[tuple[str, int]]:
 
     Examples
     --------
-    >>> expand("(2|3)-MMC"), expand("+zolam")
+    >>> expand_pattern("(2|3)-MMC"), expand_pattern("+zolam")
     ([('2-MMC', 0), ('3-MMC', 0)], [('zolam', 1)])
     """
     opening = {"+": kernel.AFTER_LETTERS, "*": kernel.AFTER_ANY}.get(pattern[0], kernel.CLOSED)

@@ -6,13 +6,14 @@ of the one before; a cancellation takes all of it out. The order of the events i
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import Generic, TypeVar
+from typing import Generic, NamedTuple, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
 
-from consignments.visibility import convert_us_to_day
-from features.history.table import ARRIVALS, NO_DAY, REMEMBERED_DAYS, RESULTS, STEP, History
+from consignments.timestamps import convert_us_to_day
+from features.history.kernels import ARRIVALS, NO_DAY, REMEMBERED_DAYS, RESULTS, STEP
+from features.history.table import History
 
 Keys = NDArray[np.uint64]
 Rows = NDArray[np.float32]
@@ -158,6 +159,28 @@ class CountedStates(Generic[Handle]):
         self.files = kept
 
 
+class VisibleOutcome(NamedTuple):
+    """What history needs of one outcome.
+
+    Attributes
+    ----------
+    visible_us : int
+        When it became visible, in microseconds; it counts on that day.
+    known_us, recorded_us : int
+        NO_TIME where missing.
+    sequence : int or None
+        Place in the log.
+    result : str or None
+        None where missed.
+    """
+
+    visible_us: int
+    known_us: int
+    recorded_us: int
+    sequence: int | None
+    result: str | None
+
+
 class LiveHistory:
     """History as it is lived: each event changes the table at once, in the order in which events come.
 
@@ -198,7 +221,6 @@ class LiveHistory:
         keys: Keys,
         counterparts: Keys,
         row: Rows | None = None,
-        at: int = 0,
     ) -> None:
         """Read a consignment's history, then count it; where it is known, it is amended.
 
@@ -210,8 +232,7 @@ class LiveHistory:
         keys, counterparts : uint64 array, (kinds,)
             0 is missing.
         row : float32 array, (columns,), optional
-            Where the readings are written, from column `at` on. Without it nothing is read.
-        at : int
+            Where the readings are written, at its end. Without it nothing is read.
 
         Raises
         ------
@@ -219,7 +240,7 @@ class LiveHistory:
             History is full; nothing was changed.
         """
         file = self._get_state(consignment_id, day)
-        self._apply_steps(file.record_arrival(keys.tobytes(), day, self.today), counterparts, row, at)
+        self._apply_steps(file.record_arrival(keys.tobytes(), day, self.today), counterparts, row)
 
     def record_arrivals(
         self,
@@ -228,7 +249,6 @@ class LiveHistory:
         keys: Keys,
         counterparts: Keys,
         X: Rows,
-        at: int,
     ) -> None:
         """Do what `record_arrival` does for consignments that come one after the other on a day, each once.
 
@@ -239,7 +259,7 @@ class LiveHistory:
         day : int
         keys, counterparts : uint64 array, (n, kinds)
         X : float32 array, (n, columns)
-        at : int
+            The readings end each row.
         """
         steps: list[tuple[int, int, int, int, int, int]] = []
         earlier: list[bytes] = []
@@ -255,40 +275,27 @@ class LiveHistory:
             more = np.frombuffer(b"".join(earlier), dtype=np.uint64).reshape(-1, keys.shape[1])
             keys = np.concatenate([keys, more])
             counterparts = np.concatenate([counterparts, np.zeros_like(more)])
-        self.history.run(np.array(steps, dtype=STEP), keys, counterparts, X, at)
+        self.history.run(np.array(steps, dtype=STEP), keys, counterparts, X)
 
-    def record_outcome(
-        self,
-        consignment_id: str,
-        visible_us: int,
-        known_us: int,
-        recorded_us: int,
-        sequence: int | None,
-        result: str | None,
-    ) -> None:
+    def record_outcome(self, consignment_id: str, outcome: VisibleOutcome) -> None:
         """Let an outcome stand from now on; a repeated one changes nothing.
 
         Parameters
         ----------
         consignment_id : str
             May be unknown so far.
-        visible_us : int
-            When it became visible, in microseconds; it counts on that day.
-        known_us, recorded_us : int
-            NO_TIME where missing.
-        sequence : int or None
-        result : str or None
-            None where missed.
+        outcome : VisibleOutcome
 
         Raises
         ------
         ServiceFault
             History is full; nothing was changed.
         """
-        day = convert_us_to_day(visible_us)
-        order = known_us, recorded_us, NO_SEQUENCE if sequence is None else sequence
+        day = convert_us_to_day(outcome.visible_us)
+        sequence = NO_SEQUENCE if outcome.sequence is None else outcome.sequence
+        order = outcome.known_us, outcome.recorded_us, sequence
         file = self._get_state(consignment_id, day)
-        self._apply_steps(file.record_outcome(order, result, day, self.today))
+        self._apply_steps(file.record_outcome(order, outcome.result, day, self.today))
 
     def cancel(self, consignment_id: str) -> None:
         """Take a consignment out with its result from now on; nothing happens where it is unknown."""
@@ -310,7 +317,6 @@ class LiveHistory:
         steps: list[HandledStep[bytes]],
         counterparts: Keys | None = None,
         row: Rows | None = None,
-        at: int = 0,
     ) -> None:
         if not steps:
             return
@@ -322,4 +328,4 @@ class LiveHistory:
             out_row = 0 if arrival and row is not None else -1
             self._steps[place] = (change, counter, place, out_row, day, self.today)
         out = None if row is None else row[np.newaxis]
-        self.history.run(self._steps[: len(steps)], self._keys, self._counterparts, out, at)
+        self.history.run(self._steps[: len(steps)], self._keys, self._counterparts, out)

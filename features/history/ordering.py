@@ -21,9 +21,10 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from numpy.typing import NDArray
 
-from consignments.visibility import NO_TIME, US_PER_DAY
+from consignments.timestamps import NO_TIME, US_PER_DAY
+from features.history.kernels import ARRIVALS, NO_DAY, STEP
 from features.history.live import NO_SEQUENCE, CountedStates, HandledStep
-from features.history.table import ARRIVALS, NO_DAY, STEP, History
+from features.history.table import History
 
 Longs = NDArray[np.int64]
 Keys = NDArray[np.uint64]
@@ -283,7 +284,7 @@ class HistoryFold:
         self._register: CountedStates[int] = CountedStates()
         self._kept = _KeyStore(len(history.kinds))
 
-    def process_arrivals(self, keys: Keys, counterparts: Keys, out: Rows, at: int, out_rows: Longs) -> None:
+    def process_arrivals(self, keys: Keys, counterparts: Keys, out: Rows, out_rows: Longs) -> None:
         """Read and count the next arrivals, with the other events before and between them.
 
         Parameters
@@ -291,8 +292,7 @@ class HistoryFold:
         keys, counterparts : uint64 array, (n, kinds)
             Of the next n arrivals; 0 is missing.
         out : float32 array, (m, columns)
-            Readings are written from column `get` on.
-        at : int
+            Readings are written at the end of each row.
         out_rows : int64 array, (n,)
             Row of `out` for each of them; -1 where its readings are not wanted.
 
@@ -307,7 +307,7 @@ class HistoryFold:
         single = self._build_single_steps(places[alone], arrival[alone], out_rows)
         told = self._apply_events(places[~alone], arrival[~alone], keys)
         if len(told) == 0:
-            self._history.run(single, keys, counterparts, out, at)
+            self._history.run(single, keys, counterparts, out)
             return
         # The keys of earlier consignments stand behind those of this piece.
         handles, place_of = np.unique(told["handle"], return_inverse=True)
@@ -319,8 +319,37 @@ class HistoryFold:
             np.concatenate([keys, known]),
             np.concatenate([counterparts, np.zeros_like(known)]),
             out,
-            at,
         )
+
+    def process_table(
+        self,
+        keys: Keys,
+        counterparts: Keys,
+        out: Rows,
+        out_rows: Longs,
+        *,
+        piece_rows: int = CHUNK_ROWS,
+    ) -> None:
+        """Read and count all arrivals, whatever the order of their rows.
+
+        Parameters
+        ----------
+        keys, counterparts : uint64 array, (n, kinds)
+            Of the arrivals in the order of their table; 0 is missing.
+        out, out_rows
+            As of `process_arrivals`.
+        piece_rows : int
+            Arrivals taken together; changes nothing but memory.
+
+        Raises
+        ------
+        ServiceFault
+            History is full; what was folded so far is of no use.
+        """
+        order = self.rows
+        for begin in range(0, len(order), piece_rows):
+            rows = order[begin : begin + piece_rows]
+            self.process_arrivals(keys[rows], counterparts[rows], out, out_rows[rows])
 
     @property
     def rows(self) -> Longs:
@@ -407,45 +436,6 @@ class _KeyStore:
 
     def get(self, handles: Longs) -> Keys:
         return self._rows[handles]
-
-
-def fold_history(
-    history: History,
-    arrivals: ArrivalEvents,
-    outcomes: Outcomes,
-    keys: Keys,
-    counterparts: Keys,
-    out: Rows,
-    at: int,
-    out_rows: Longs,
-    as_of_us: int | None = None,
-    *,
-    piece_rows: int = CHUNK_ROWS,
-) -> None:
-    """Read and count whole tables of events, whatever the order of their rows.
-
-    Parameters
-    ----------
-    history, arrivals, outcomes, as_of_us
-        As of `HistoryFold`; n arrivals.
-    keys, counterparts : uint64 array, (n, kinds)
-        0 is missing.
-    out, at
-        As of `HistoryFold.process_arrivals`.
-    out_rows : int64 array, (n,)
-        Row of `out` for each arrival; -1 where its readings are not wanted.
-    piece_rows : int
-        Arrivals taken together; changes nothing but memory.
-
-    Raises
-    ------
-    ServiceFault
-        History is full; what was folded so far is of no use.
-    """
-    folding = HistoryFold(history, arrivals, outcomes, as_of_us)
-    for begin in range(0, len(folding.rows), piece_rows):
-        rows = folding.rows[begin : begin + piece_rows]
-        folding.process_arrivals(keys[rows], counterparts[rows], out, at, out_rows[rows])
 
 
 def _mark_single_arrivals(

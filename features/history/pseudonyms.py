@@ -34,9 +34,9 @@ class Pseudonyms:
     Examples
     --------
     >>> pseudonyms = Pseudonyms(b"a key for an example")
-    >>> pseudonyms.number("sender", "a") == pseudonyms.number("sender", "a")
+    >>> pseudonyms.compute_number("sender", "a") == pseudonyms.compute_number("sender", "a")
     True
-    >>> pseudonyms.number("sender", "a") == pseudonyms.number("consignee", "a")
+    >>> pseudonyms.compute_number("sender", "a") == pseudonyms.compute_number("consignee", "a")
     False
     """
 

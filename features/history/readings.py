@@ -134,8 +134,8 @@ def build_history_features(kinds: tuple[KeyKind, ...]) -> tuple[Feature, ...]:
     Examples
     --------
     >>> from features.config import FeatureConfig
-    >>> from features.history.keys import key_kinds
-    >>> features_of(key_kinds(FeatureConfig()))[0].name
+    >>> from features.history.keys import list_key_kinds
+    >>> build_history_features(list_key_kinds(FeatureConfig()))[0].name
     'history.sender.new'
     """
     nouns = {kind.name: kind.noun for kind in kinds}

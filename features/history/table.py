@@ -13,153 +13,51 @@ All counts are integers, so their order does not matter; decayed counts sum from
 """
 
 from collections.abc import Mapping
-from itertools import accumulate, repeat
-from operator import mul
 from typing import Any
 
 import numpy as np
-from numba import njit
 from numpy.typing import NDArray
 
 from consignments.errors import BadSetting, ServiceFault
-from features.history.keys import KeyKind
-from features.history.readings import READINGS, SIDES, build_history_features
-
-kernel = njit(cache=True, nogil=True, _nrt=False)  # type: ignore[call-overload]
-"""Compile without numba's counts of references, two thirds of the time: a kernel makes no array, and numba refuses one."""
-
-# Whatever a kernel uses stands in this file: its compiled form is kept on disk, and only this file's changes renew it.
-REMEMBERED_DAYS = 366
-WINDOW_DAYS = (1, 7, 30, 90, 365)
-"""A window of w days on day d holds the days d-w+1 to d."""
-DAILY_DECAY = (0.9057236642639067, 0.977159968434245)
-"""Half-lives of 7 and 30 days: 0.5 ** (1 / 7) and 0.5 ** (1 / 30), as literals, the same numbers on every machine."""
-PACE_DAYS = 7
-NORM_DAYS = 90
-COUNTERPARTS_CAP = 9
-"""Distinct counterparts are counted exactly to 8; 9 stands for nine or more."""
-RATE_STRENGTH = 10.0
-"""A key's own share of finds weighs as much as the common one after this many known inspections (assumed)."""
-PRIOR_STRENGTH = 100.0
-"""The common share of finds weighs as much as the first guess after this many known inspections (assumed)."""
-ADDED_ARRIVALS = 5.0
-"""Added to a key's consignments where its finds are shared among them: one find in one is no certainty (assumed)."""
-PRIOR_RATES = (0.01, 0.01, 0.05)
-"""Share of inspections that find nps, controlled_drug, any_offence before any result is known (assumed)."""
-
-# What is counted: arrivals, and known results by class.
-ARRIVALS, NPS, CONTROLLED_DRUG, OTHER_OFFENCE, CLEAR = range(5)
-COUNTERS = 5
-TARGETS = 3
-COMMON_DAY, COMMON_TODAY = TARGETS, TARGETS + 1
-"""Beside the common shares: the day they were read on, and what was today then; NaN where results have come since."""
-RESULTS = {"nps": NPS, "controlled_drug": CONTROLLED_DRUG, "other_offence": OTHER_OFFENCE, "clear": CLEAR}
-
-# Places of the readings (features.history.readings) in their block of the row.
-(
-    NEW,
-    ARRIVALS_IN,
-    _,
-    _,
-    _,
-    _,
-    ARRIVALS_EVER,
-    SINCE_FIRST,
-    SINCE_LAST,
-    DECAYED,
-    _,
-    VELOCITY,
-    COUNTERPARTS,
-    INSPECTIONS,
-    _,
-    FINDS,
-    _,
-    _,
-    _,
-    _,
-    _,
-    SINCE_FIND,
-    RATES,
-    _,
-    _,
-) = range(len(READINGS))
-WIDTH = len(READINGS)
-EITHER = len(SIDES)
-SIDES_WIDTH = (len(SIDES) + 1) * TARGETS
-"""Readings of each side and of either, behind those of all keys."""
-NO_SIDE = -1
-
-STEP = np.dtype(
-    [
-        ("change", "<i4"),
-        ("counter", "<i4"),
-        ("row", "<i8"),
-        ("out_row", "<i8"),
-        ("day", "<i4"),
-        ("today", "<i4"),
-    ]
+from features.history.kernels import (
+    COMMON_TODAY,
+    DAYS_USED,
+    FIRST_BLOCK,
+    FORMAT,
+    HEAD_WORDS,
+    HEADS_USED,
+    MAX_DAYS_WORDS,
+    MAX_EXACT_COUNTERPARTS,
+    NO_DAY,
+    NO_SIDE,
+    OTHERS_USED,
+    PREFETCH_STEPS,
+    SIDES_WIDTH,
+    STATE_SIZE,
+    STEP,
+    TODAY,
+    TOTALS_PLACE,
+    WIDTH,
+    Keys,
+    Rows,
+    Steps,
+    Words,
+    apply_steps,
+    count_forgotten,
+    fill_slots,
+    purge_keys,
 )
-"""One step: +1 or -1 on a counter, for the keys in `row`; an arrival is read into `out_row` first, unless that is -1."""
+from features.history.keys import KeyKind
+from features.history.readings import SIDES, build_history_features
 
-# A key's head: 14 int32. Its arrivals and its results are two *series* of day tiles. A series of a single day needs no
-# tile: the head's counts are that day's, and it stands where the block would.
-KEY_LOW, KEY_HIGH, FIRST_ARRIVAL, EVER = range(4)
-SERIES = EVER + COUNTERS
-BLOCK, SIZE = 0, 1
-OTHERS_BLOCK = SERIES + 4
-OTHERS = OTHERS_BLOCK + 1
-HEAD_WORDS = OTHERS + 1
-OF_ARRIVALS, OF_RESULTS = 0, 1
-ROOM_BITS = 4
-"""SIZE is the number of tiles in use, times 16, plus the room: 0 for no block, r for a block of 1 << r tiles."""
-MAX_ROOM = 9
-MAX_DAYS_WORDS = COUNTERS << MAX_ROOM
-MAX_EXACT_COUNTERPARTS = COUNTERPARTS_CAP - 1
-SCRATCH_BLOCK = 0
-"""Where a series without tiles is laid out to be read."""
-NO_BLOCK = 0
-FIRST_BLOCK = COUNTERS
-
-NO_DAY = -(2**31)
-NO_PLACE = -1
-TOTALS_PLACE = 0
-"""Place of the key that counts every known result; the common shares come from it."""
-HASH_FACTOR = np.uint64(0x9E3779B97F4A7C15)
-"""2**64 divided by the golden ratio: Fibonacci hashing (Knuth, vol. 3, 6.4)."""
-LOW_WORD, WORD_BITS = np.uint64(0xFFFFFFFF), np.uint64(32)
-
-# The state of the table itself: how much of each store is used, and where the lists of free blocks begin, by room.
-FORMAT, TODAY, HEADS_USED, DAYS_USED, OTHERS_USED, FREE_TILES = range(6)
-FREE_OTHERS = FREE_TILES + 2 * (MAX_ROOM + 1)
-STATE_SIZE = FREE_OTHERS + 4
-FORMAT_VERSION = 1
-MAX_STORE_SIZE = 2**31 - 1
-"""Blocks are found by an int32."""
-
-PREFETCH_STEPS = 16
-"""Steps whose keys are looked up together."""
 GROWTH_RATIO = 0.25
 MAX_GROWTH_BYTES = 1 << 26
 """A store grows by this share, and by so much at most: it grows in its place, so that many steps cost little."""
 SWEEP_DAYS = 30
 """Forgotten keys are cleared away at most this often before the table grows; what is read does not depend on it."""
-Steps = NDArray[Any]
-Keys = NDArray[np.uint64]
-Rows = NDArray[np.float32]
-Words = NDArray[np.int32]
-State = NDArray[np.int64]
-Slots = NDArray[np.uint32]
-Number = Any
-"""A number inside a kernel: numba infers its type, and its width."""
-
-
-def _compute_decay_table() -> NDArray[np.float64]:
-    """Give the weight of a count by its age in days, (ages, half-lives), by multiplication alone: the same everywhere."""
-    columns = [list(accumulate(repeat(daily, REMEMBERED_DAYS), mul, initial=1.0)) for daily in DAILY_DECAY]
-    return np.array(columns, dtype=np.float64).T.copy()
-
-
-DECAY = _compute_decay_table()
+FORMAT_VERSION = 1
+MAX_STORE_SIZE = 2**31 - 1
+"""Blocks are found by an int32."""
 
 
 class History:
@@ -236,7 +134,7 @@ class History:
     def _parts(self) -> tuple[Words, Words, Keys]:
         return self._heads, self._days, self._others
 
-    def run(self, steps: Steps, keys: Keys, counterparts: Keys, out: Rows | None = None, at: int = 0) -> None:
+    def run(self, steps: Steps, keys: Keys, counterparts: Keys, out: Rows | None = None) -> None:
         """Take steps, one after the other.
 
         Parameters
@@ -246,8 +144,7 @@ class History:
         keys, counterparts : uint64 array, (rows, kinds)
             0 is missing; row of each step.
         out : float32 array, (out rows, columns), optional
-            Where arrivals that ask for it are read, at `out_row`, from column `at` on.
-        at : int
+            Where arrivals that ask for it are read, at `out_row`; the readings end the row.
 
         Raises
         ------
@@ -257,10 +154,11 @@ class History:
             An array of another shape or type, or a step that breaks the rules above.
         """
         rows = out if out is not None else _NO_ROWS
-        self._check_arrays(steps, keys, counterparts, rows, at)
+        at = 0 if out is None else out.shape[-1] - self.width
+        self._check_arrays(steps, keys, counterparts, rows)
         done = 0
         while done < len(steps):
-            reached = _apply_steps(
+            reached = apply_steps(
                 steps,
                 done,
                 keys,
@@ -297,7 +195,7 @@ class History:
 
     def purge_forgotten(self) -> None:
         """Give the memory of forgotten keys back to the table. Readings stay as they were."""
-        _purge(self._slots, *self._parts, self._state)
+        purge_keys(self._slots, *self._parts, self._state)
         self._swept_on = self.today
 
     def to_arrays(self) -> dict[str, NDArray[Any]]:
@@ -339,7 +237,7 @@ class History:
         history._fill_slots()
         return history
 
-    def _check_arrays(self, steps: Steps, keys: Keys, counterparts: Keys, out: Rows, at: int) -> None:
+    def _check_arrays(self, steps: Steps, keys: Keys, counterparts: Keys, out: Rows) -> None:
         """Check once outside what the kernel, which checks no bounds of columns, relies on."""
         expected = (
             (steps, STEP, 1),
@@ -358,8 +256,8 @@ class History:
             raise ValueError(
                 f"expected {kinds} columns of keys and of counterparts, got {keys.shape}, {counterparts.shape}"
             )
-        if out is not _NO_ROWS and not 0 <= at <= out.shape[1] - self.width:
-            raise ValueError(f"no room for {self.width} readings from column {at} of {out.shape[1]}")
+        if out is not _NO_ROWS and out.shape[1] < self.width:
+            raise ValueError(f"no room for {self.width} readings in {out.shape[1]} columns")
 
     @property
     def _days_needed(self) -> int:
@@ -398,7 +296,7 @@ class History:
         """Tell whether clearing away on a day makes room enough; a day is tried once."""
         if today <= self._full_on:
             return False
-        forgotten = _count_forgotten(self._heads, self._days, int(self._state[HEADS_USED]), today)
+        forgotten = count_forgotten(self._heads, self._days, int(self._state[HEADS_USED]), today)
         if needed - forgotten <= len(self._heads):
             return True
         self._full_on = today
@@ -407,7 +305,7 @@ class History:
     def _fill_slots(self) -> None:
         if len(self._slots) < _compute_slots_needed(len(self._heads)):
             self._slots = np.zeros(_compute_slots_needed(len(self._heads)), dtype=np.uint32)
-        _fill_slots(self._slots, self._heads, int(self._state[HEADS_USED]))
+        fill_slots(self._slots, self._heads, int(self._state[HEADS_USED]))
 
     def _make_full_fault(self) -> ServiceFault:
         return ServiceFault(
@@ -460,637 +358,3 @@ def _restore_store(used: Any, store: Any) -> Any:
     store = _grow_store(store, len(used))
     store[: len(used)] = used
     return store
-
-
-# The kernel, compiled, without checks of bounds. Its arrays, by the same names everywhere:
-#     slots   uint32: slot of a key -> its place + 1; 0 where free
-#     heads   int32 (places, HEAD_WORDS): place of a key -> its head
-#     days    int32: tiles, in blocks
-#     others  uint64: counterparts, in blocks
-#     state   int64: how much of these is used
-
-
-@kernel
-def _apply_steps(
-    steps: Steps,
-    start: Number,
-    keys: Keys,
-    counterparts: Keys,
-    out: Rows,
-    at: Number,
-    slots: Slots,
-    heads: Words,
-    days: Words,
-    others: Keys,
-    state: State,
-    sides: NDArray[np.int64],
-    ahead: NDArray[np.int64],
-    touched: NDArray[np.int64],
-    common: NDArray[np.float64],
-) -> Number:
-    """Take the steps from `start` on; give the number of the step reached, or -1 - number of a bad step."""
-    kinds = keys.shape[1]
-    for number in range(start, len(steps)):
-        turn = (number - start) % PREFETCH_STEPS
-        if turn == 0:
-            _prefetch_places(steps, number, keys, slots, heads, days, others, ahead, touched)
-        places = ahead[turn]
-        step = steps[number]
-        row, out_row = step.row, step.out_row
-        # No literals and of one width, so that each helper is compiled once.
-        day, today = np.int64(step.day), np.int64(step.today)
-        counter, change = np.int64(step.counter), np.int64(step.change)
-        if today < day or today < state[TODAY] or row < 0 or row >= len(keys) or out_row >= len(out):
-            return -1 - number
-        new = 0
-        for kind in range(kinds):
-            if places[kind] == NO_PLACE and turn > 0:  # it may have come since
-                places[kind] = _find_place(slots, heads, keys[row, kind])
-            new += keys[row, kind] != 0 and places[kind] == NO_PLACE
-        if change > 0 and not _has_room(slots, heads, days, others, state, new, kinds):
-            return number
-        state[TODAY] = today
-        arrival = counter == ARRIVALS and change > 0
-        if arrival and out_row >= 0:
-            _read_common(heads, days, day, today, common)
-            for kind in range(kinds):
-                column = at + kind * WIDTH
-                if keys[row, kind] == 0:
-                    out[out_row, column : column + WIDTH] = np.nan
-                else:
-                    _read_key(heads, days, places[kind], day, today, common, out[out_row], column)
-            _read_sides(sides, out[out_row], at)
-        if day < today - REMEMBERED_DAYS:
-            continue
-        for kind in range(kinds):
-            if keys[row, kind] == 0 or (places[kind] == NO_PLACE and change < 0):
-                continue
-            if places[kind] == NO_PLACE:
-                places[kind] = _add_key(slots, heads, state, keys[row, kind])
-            _update_count(heads, days, others, state, places[kind], day, counter, change)
-            if arrival and counterparts[row, kind] != 0:
-                _add_counterpart(heads, others, state, places[kind], counterparts[row, kind])
-        if counter != ARRIVALS:
-            _update_count(heads, days, others, state, np.int64(TOTALS_PLACE), day, counter, change)
-            common[COMMON_DAY] = np.nan
-    return len(steps)
-
-
-@kernel
-def _prefetch_places(
-    steps: Steps,
-    first: Number,
-    keys: Keys,
-    slots: Slots,
-    heads: Words,
-    days: Words,
-    others: Keys,
-    places: NDArray[np.int64],
-    touched: NDArray[np.int64],
-) -> None:
-    """Find the places of the keys of some steps in rounds: slots, heads, then tiles and counterparts.
-
-    What a round asks memory for does not depend on one another, so the processor waits for all of it at once.
-    """
-    count = 0
-    while count < min(PREFETCH_STEPS, len(steps) - first) and 0 <= steps[first + count].row < len(keys):
-        count += 1
-    kinds = keys.shape[1]
-    for turn in range(count):
-        for kind in range(kinds):
-            touched[turn, kind] = slots[_compute_first_slot(slots, keys[steps[first + turn].row, kind])]
-    for turn in range(count):
-        for kind in range(kinds):
-            place = max(touched[turn, kind] - 1, TOTALS_PLACE)
-            touched[turn, kind] = heads[place, KEY_LOW] + heads[place, OTHERS]
-    for turn in range(count):
-        for kind in range(kinds):
-            place = _find_place(slots, heads, keys[steps[first + turn].row, kind])
-            places[turn, kind] = place
-            if place != NO_PLACE:
-                touched[turn, kind] = _get_last_day(heads, days, place, OF_ARRIVALS)
-                touched[turn, kind] += np.int64(others[heads[place, OTHERS_BLOCK]])
-
-
-@kernel
-def _has_room(
-    slots: Slots, heads: Words, days: Words, others: Keys, state: State, new: Number, kinds: Number
-) -> Number:
-    """Tell whether there is room for new keys, and for whatever the blocks of all keys of a step can need."""
-    return (
-        state[HEADS_USED] + new <= len(heads)
-        and 2 * (state[HEADS_USED] + new) <= len(slots)
-        and state[DAYS_USED] + (kinds + 1) * MAX_DAYS_WORDS <= len(days)
-        and state[OTHERS_USED] + kinds * MAX_EXACT_COUNTERPARTS <= len(others)
-    )
-
-
-# Places of keys.
-
-
-@kernel
-def _find_place(slots: Slots, heads: Words, key: Number) -> Number:
-    low, high = np.int32(key & LOW_WORD), np.int32(key >> WORD_BITS)
-    slot = _compute_first_slot(slots, key)
-    while slots[slot] != 0:
-        place = np.int64(slots[slot]) - 1
-        if heads[place, KEY_LOW] == low and heads[place, KEY_HIGH] == high:
-            return place
-        slot = (slot + 1) & (len(slots) - 1)
-    return NO_PLACE
-
-
-@kernel
-def _compute_first_slot(slots: Slots, key: Number) -> Number:
-    return np.int64((key * HASH_FACTOR) >> WORD_BITS) & (len(slots) - 1)
-
-
-@kernel
-def _add_key(slots: Slots, heads: Words, state: State, key: Number) -> Number:
-    """Give a new place to a key, or the one that it got within the same step."""
-    place = _find_place(slots, heads, key)
-    if place == NO_PLACE:
-        place = state[HEADS_USED]
-        state[HEADS_USED] += 1
-        heads[place, :] = 0
-        heads[place, KEY_LOW], heads[place, KEY_HIGH] = np.int32(key & LOW_WORD), np.int32(key >> WORD_BITS)
-        _fill_slot(slots, key, place)
-    return place
-
-
-@kernel
-def _fill_slot(slots: Slots, key: Number, place: Number) -> None:
-    slot = _compute_first_slot(slots, key)
-    while slots[slot] != 0:
-        slot = (slot + 1) & (len(slots) - 1)
-    slots[slot] = place + 1
-
-
-@kernel
-def _is_remembered(heads: Words, days: Words, place: Number, today: Number) -> Number:
-    """Tell whether a remembered day holds an event of a key."""
-    oldest = today - REMEMBERED_DAYS
-    return (
-        _get_last_day(heads, days, place, OF_ARRIVALS) >= oldest
-        or _get_last_day(heads, days, place, OF_RESULTS) >= oldest
-    )
-
-
-@kernel
-def _get_last_day(heads: Words, days: Words, place: Number, series: Number) -> Number:
-    """Give the latest day of a series."""
-    block, used, room = _get_series(heads, place, series)
-    if used == 0:
-        return NO_DAY
-    return block if room == 0 else np.int64(days[block + (used - 1) * _get_tile_words(series)])
-
-
-@kernel
-def _get_series(heads: Words, place: Number, series: Number) -> Any:
-    """Give the block of a series (without room: its day), the number of tiles in use, and its room."""
-    size = np.int64(heads[place, SERIES + 2 * series + SIZE])
-    block = np.int64(heads[place, SERIES + 2 * series + BLOCK])
-    return block, size >> ROOM_BITS, size & (1 << ROOM_BITS) - 1
-
-
-@kernel
-def _set_series(
-    heads: Words, place: Number, series: Number, block: Number, used: Number, room: Number
-) -> None:
-    heads[place, SERIES + 2 * series + BLOCK] = block
-    heads[place, SERIES + 2 * series + SIZE] = used << ROOM_BITS | room
-
-
-@kernel
-def _get_tile_words(series: Number) -> Number:
-    """A tile is a day and its counts: of arrivals, or of the four classes of results."""
-    return 2 if series == OF_ARRIVALS else COUNTERS
-
-
-@kernel
-def _reset_key(heads: Words, days: Words, others: Keys, state: State, place: Number) -> None:
-    """Begin a key anew, with nothing of what it was."""
-    _free_blocks(heads, days, others, state, place)
-    heads[place, FIRST_ARRIVAL:] = 0
-    heads[place, FIRST_ARRIVAL] = NO_DAY
-
-
-@kernel
-def _free_blocks(heads: Words, days: Words, others: Keys, state: State, place: Number) -> None:
-    for series in range(2):
-        block, _, room = _get_series(heads, place, series)
-        if room > 0:
-            _free_tiles(days, state, series, block, room)
-    count = np.int64(heads[place, OTHERS])
-    if 0 < count < COUNTERPARTS_CAP:
-        _free_others(others, state, np.int64(heads[place, OTHERS_BLOCK]), _compute_others_room(count))
-
-
-# Counting.
-
-
-@kernel
-def _update_count(
-    heads: Words,
-    days: Words,
-    others: Keys,
-    state: State,
-    place: Number,
-    day: Number,
-    counter: Number,
-    change: Number,
-) -> None:
-    """Add to a counter of a day, or take out what was added."""
-    series = OF_ARRIVALS if counter == ARRIVALS else OF_RESULTS
-    if not _is_remembered(heads, days, place, state[TODAY]):
-        if change < 0:
-            return
-        _reset_key(heads, days, others, state, place)
-    block, used, room = _get_series(heads, place, series)
-    if used == 0 and room == 0 and change > 0:
-        block, used = day, 1
-        _set_series(heads, place, series, day, 1, 0)
-    if room == 0 and used > 0 and block == day:
-        heads[place, EVER + counter] += change
-        if _is_empty(heads[place], EVER + series, _get_tile_words(series) - 1):
-            _set_series(heads, place, series, 0, 0, 0)
-    else:
-        tile = _find_tile(heads, days, state, place, series, day, change > 0)
-        if tile == NO_PLACE:
-            return
-        heads[place, EVER + counter] += change
-        days[tile + 1 + counter - series] += change
-        if _is_empty(days, tile + 1, _get_tile_words(series) - 1):
-            _drop_tile(heads, days, place, series, tile)
-    if counter == ARRIVALS:
-        _update_first_day(heads, days, place, day, change)
-
-
-@kernel
-def _is_empty(words: Words, start: Number, length: Number) -> Number:
-    for place in range(start, start + length):  # noqa: SIM110
-        if words[place] != 0:
-            return False
-    return True
-
-
-@kernel
-def _find_tile(
-    heads: Words, days: Words, state: State, place: Number, series: Number, day: Number, make: Number
-) -> Number:
-    """Give the tile of a day, by search from the newest; a new one in its order where there is none."""
-    words = _get_tile_words(series)
-    block, used, room = _get_series(heads, place, series)
-    if room == 0:
-        if not make:
-            return NO_PLACE
-        block, used, room = _expand_series(heads, days, state, place, series)
-    tile = block + used * words
-    while tile > block and days[tile - words] > day:
-        tile -= words
-    if tile > block and days[tile - words] == day:
-        return tile - words
-    if not make:
-        return NO_PLACE
-    if used == 1 << room:
-        tile -= block
-        tile -= words * _widen_block(heads, days, state, place, series)
-        block, used, room = _get_series(heads, place, series)
-        tile += block
-    for word in range(block + used * words - 1, tile - 1, -1):
-        days[word + words] = days[word]
-    days[tile] = day
-    days[tile + 1 : tile + words] = 0
-    _set_series(heads, place, series, block, used + 1, room)
-    return tile
-
-
-@kernel
-def _expand_series(heads: Words, days: Words, state: State, place: Number, series: Number) -> Any:
-    """Write down the tile of a series of one day; give the series as it is then."""
-    day, _, _ = _get_series(heads, place, series)
-    block = _allocate_tiles(days, state, series, 1)
-    _write_tile(heads, days, place, series, day, block)
-    _set_series(heads, place, series, block, 1, 1)
-    return block, 1, 1
-
-
-@kernel
-def _write_tile(heads: Words, days: Words, place: Number, series: Number, day: Number, tile: Number) -> None:
-    """Write the tile that a head implies."""
-    days[tile] = day
-    for counter in range(_get_tile_words(series) - 1):
-        days[tile + 1 + counter] = heads[place, EVER + series + counter]
-
-
-@kernel
-def _widen_block(heads: Words, days: Words, state: State, place: Number, series: Number) -> Number:
-    """Make room in a full block: drop the days no longer remembered, or double it. Give the number of days dropped.
-
-    Fewer days are remembered than the largest block has tiles.
-    """
-    words = _get_tile_words(series)
-    old, used, room = _get_series(heads, place, series)
-    gone = _count_old_days(days, series, old, used, state[TODAY])
-    new = old if gone > 0 else _allocate_tiles(days, state, series, room + 1)
-    for word in range((used - gone) * words):
-        days[new + word] = days[old + gone * words + word]
-    if gone == 0:
-        _free_tiles(days, state, series, old, room)
-        room += 1
-    _set_series(heads, place, series, new, used - gone, room)
-    return gone
-
-
-@kernel
-def _count_old_days(days: Words, series: Number, block: Number, used: Number, today: Number) -> Number:
-    """Give the number of days of a series that are no longer remembered."""
-    gone = 0
-    while gone < used and days[block + gone * _get_tile_words(series)] < today - REMEMBERED_DAYS:
-        gone += 1
-    return gone
-
-
-@kernel
-def _drop_tile(heads: Words, days: Words, place: Number, series: Number, tile: Number) -> None:
-    words = _get_tile_words(series)
-    block, used, room = _get_series(heads, place, series)
-    for word in range(tile, block + (used - 1) * words):
-        days[word] = days[word + words]
-    _set_series(heads, place, series, block, used - 1, room)
-
-
-@kernel
-def _update_first_day(heads: Words, days: Words, place: Number, day: Number, change: Number) -> None:
-    """Keep the day of the first arrival. One that can be taken out is remembered, and so are all after it."""
-    first = np.int64(heads[place, FIRST_ARRIVAL])
-    if change > 0 and (first == NO_DAY or day < first):
-        heads[place, FIRST_ARRIVAL] = day
-    elif change < 0 and day == first:
-        begin, end = _get_tiles(heads, days, place, OF_ARRIVALS, day + REMEMBERED_DAYS)
-        heads[place, FIRST_ARRIVAL] = days[begin] if begin < end else NO_DAY
-
-
-@kernel
-def _add_counterpart(heads: Words, others: Keys, state: State, place: Number, counterpart: Number) -> None:
-    """Note a counterpart, unless it is known or there are many."""
-    count = np.int64(heads[place, OTHERS])
-    if count == COUNTERPARTS_CAP:
-        return
-    block = np.int64(heads[place, OTHERS_BLOCK])
-    for rank in range(count):
-        if others[block + rank] == counterpart:
-            return
-    heads[place, OTHERS] += 1
-    if count == MAX_EXACT_COUNTERPARTS:
-        _free_others(others, state, block, _compute_others_room(count))
-        return
-    if count & (count - 1) == 0:  # none yet, or a full block of 1, 2 or 4
-        wider = _allocate_others(others, state, _compute_others_room(count + 1))
-        for rank in range(count):
-            others[wider + rank] = others[block + rank]
-        if count > 0:
-            _free_others(others, state, block, _compute_others_room(count))
-        heads[place, OTHERS_BLOCK] = wider
-        block = wider
-    others[block + count] = counterpart
-
-
-# Blocks of 1 << room tiles or counterparts; a free one holds where the next free one is.
-
-
-@kernel
-def _allocate_tiles(days: Words, state: State, series: Number, room: Number) -> Number:
-    free = FREE_TILES + series * (MAX_ROOM + 1) + room
-    block = state[free]
-    if block != NO_BLOCK:
-        state[free] = days[block]
-        return block
-    block = state[DAYS_USED]
-    state[DAYS_USED] += _get_tile_words(series) << room
-    return block
-
-
-@kernel
-def _free_tiles(days: Words, state: State, series: Number, block: Number, room: Number) -> None:
-    free = FREE_TILES + series * (MAX_ROOM + 1) + room
-    days[block] = state[free]
-    state[free] = block
-
-
-@kernel
-def _compute_others_room(count: Number) -> Number:
-    """Give r for the block of 1 << r counterparts that holds so many."""
-    room = 0
-    while 1 << room < count:
-        room += 1
-    return room
-
-
-@kernel
-def _allocate_others(others: Keys, state: State, room: Number) -> Number:
-    block = state[FREE_OTHERS + room]
-    if block != NO_BLOCK:
-        state[FREE_OTHERS + room] = np.int64(others[block])
-        return block
-    block = state[OTHERS_USED]
-    state[OTHERS_USED] += 1 << room
-    return block
-
-
-@kernel
-def _free_others(others: Keys, state: State, block: Number, room: Number) -> None:
-    others[block] = np.uint64(state[FREE_OTHERS + room])
-    state[FREE_OTHERS + room] = block
-
-
-# Reading.
-
-
-@kernel
-def _get_tiles(heads: Words, days: Words, place: Number, series: Number, today: Number) -> Any:
-    """Give start and end of a series' remembered tiles; a single day is laid out on the desk."""
-    block, used, room = _get_series(heads, place, series)
-    if used > 0 and room == 0:
-        _write_tile(heads, days, place, series, block, SCRATCH_BLOCK)
-        block = SCRATCH_BLOCK
-    words = _get_tile_words(series)
-    return block + words * _count_old_days(days, series, block, used, today), block + words * used
-
-
-@kernel
-def _read_common(heads: Words, days: Words, day: Number, today: Number, common: NDArray[np.float64]) -> None:
-    """Read the common share of finds for each target, as known now, unless they have been read already."""
-    if common[COMMON_DAY] == day and common[COMMON_TODAY] == today:
-        return
-    common[COMMON_DAY], common[COMMON_TODAY] = day, today
-    known, nps, drugs, offences, _ = _sum_results(heads, days, np.int64(TOTALS_PLACE), day, today)
-    common[0] = (nps + PRIOR_STRENGTH * PRIOR_RATES[0]) / (known + PRIOR_STRENGTH)
-    common[1] = (drugs + PRIOR_STRENGTH * PRIOR_RATES[1]) / (known + PRIOR_STRENGTH)
-    common[2] = (offences + PRIOR_STRENGTH * PRIOR_RATES[2]) / (known + PRIOR_STRENGTH)
-
-
-@kernel
-def _sum_results(heads: Words, days: Words, place: Number, day: Number, today: Number) -> Any:
-    """Give inspections and finds of each target within the longest window, and the day of the last find."""
-    begin, end = _get_tiles(heads, days, place, OF_RESULTS, today)
-    nps = drugs = offences = clears = 0
-    last_find = np.int64(NO_DAY)
-    for tile in range(begin, end, _get_tile_words(OF_RESULTS)):
-        finds = days[tile + NPS] + days[tile + CONTROLLED_DRUG] + days[tile + OTHER_OFFENCE]
-        if finds > 0:
-            last_find = np.int64(days[tile])
-        if day - days[tile] < WINDOW_DAYS[-1]:
-            nps += days[tile + NPS]
-            drugs += days[tile + CONTROLLED_DRUG]
-            offences += finds
-            clears += days[tile + CLEAR]
-    return offences + clears, nps, drugs, offences, last_find
-
-
-@kernel
-def _read_key(
-    heads: Words,
-    days: Words,
-    place: Number,
-    day: Number,
-    today: Number,
-    common: NDArray[np.float64],
-    out: Rows,
-    column: Number,
-) -> None:
-    """Write the readings of one key."""
-    if place == NO_PLACE or not _is_remembered(heads, days, place, today):
-        _read_new(common, out, column)
-        return
-    _read_ever(heads[place], day, out, column)
-    _read_arrivals(heads, days, place, day, today, out, column)
-    known, nps, drugs, offences, last_find = _sum_results(heads, days, place, day, today)
-    out[column + INSPECTIONS] = known
-    out[column + FINDS] = nps
-    out[column + FINDS + 2] = drugs
-    out[column + FINDS + 4] = offences
-    out[column + SINCE_FIND] = _compute_age(last_find, day)
-    out[column + RATES] = (nps + RATE_STRENGTH * common[0]) / (known + RATE_STRENGTH)
-    out[column + RATES + 1] = (drugs + RATE_STRENGTH * common[1]) / (known + RATE_STRENGTH)
-    out[column + RATES + 2] = (offences + RATE_STRENGTH * common[2]) / (known + RATE_STRENGTH)
-
-
-@kernel
-def _read_new(common: NDArray[np.float64], out: Rows, column: Number) -> None:
-    """Write the readings of a key that was never seen, or is forgotten."""
-    out[column : column + WIDTH] = 0.0
-    out[column + NEW] = 1.0
-    out[column + SINCE_FIRST] = np.nan
-    out[column + SINCE_LAST] = np.nan
-    out[column + SINCE_FIND] = np.nan
-    out[column + VELOCITY] = 1.0
-    for target in range(TARGETS):
-        out[column + RATES + target] = RATE_STRENGTH * common[target] / RATE_STRENGTH
-
-
-@kernel
-def _read_ever(head: Words, day: Number, out: Rows, column: Number) -> None:
-    """Write what counts since the key began."""
-    finds = head[EVER + NPS] + head[EVER + CONTROLLED_DRUG] + head[EVER + OTHER_OFFENCE]
-    out[column + NEW] = 1.0 if head[EVER + ARRIVALS] == 0 else 0.0
-    out[column + ARRIVALS_EVER] = head[EVER + ARRIVALS]
-    out[column + SINCE_FIRST] = _compute_age(np.int64(head[FIRST_ARRIVAL]), day)
-    out[column + COUNTERPARTS] = head[OTHERS]
-    out[column + INSPECTIONS + 1] = finds + head[EVER + CLEAR]
-    out[column + FINDS + 1] = head[EVER + NPS]
-    out[column + FINDS + 3] = head[EVER + CONTROLLED_DRUG]
-    out[column + FINDS + 5] = finds
-
-
-@kernel
-def _read_arrivals(
-    heads: Words, days: Words, place: Number, day: Number, today: Number, out: Rows, column: Number
-) -> None:
-    """Write windows, decayed counts, and what follows from them; from the newest tile to the oldest."""
-    begin, end = _get_tiles(heads, days, place, OF_ARRIVALS, today)
-    words = _get_tile_words(OF_ARRIVALS)
-    out[column + SINCE_LAST] = _compute_age(np.int64(days[end - words]), day) if end > begin else np.nan
-    tile = end - words
-    arrivals = pace = norm = 0
-    fast = slow = 0.0
-    for window in range(len(WINDOW_DAYS)):
-        while tile >= begin and day - days[tile] < WINDOW_DAYS[window]:
-            age = max(day - days[tile], 0)
-            arrivals += days[tile + 1]
-            fast += DECAY[age, 0] * days[tile + 1]
-            slow += DECAY[age, 1] * days[tile + 1]
-            tile -= words
-        out[column + ARRIVALS_IN + window] = arrivals
-        if WINDOW_DAYS[window] == PACE_DAYS:
-            pace = arrivals
-        if WINDOW_DAYS[window] == NORM_DAYS:
-            norm = arrivals
-    out[column + DECAYED] = fast
-    out[column + DECAYED + 1] = slow
-    out[column + VELOCITY] = _compute_velocity(pace, norm, np.int64(heads[place, FIRST_ARRIVAL]), day)
-
-
-@kernel
-def _read_sides(sides: NDArray[np.int64], out: Rows, at: Number) -> None:
-    """Write, for each side, either and each target, the most finds for each consignment that one of its keys had."""
-    first = at + len(sides) * WIDTH
-    out[first : first + SIDES_WIDTH] = np.nan
-    for kind in range(len(sides)):
-        column = at + kind * WIDTH
-        if sides[kind] == NO_SIDE or np.isnan(out[column + ARRIVALS_EVER]):
-            continue
-        consignments = np.float64(out[column + ARRIVALS_EVER]) + ADDED_ARRIVALS
-        for target in range(TARGETS):
-            share = np.float32(out[column + FINDS + 2 * target + 1] / consignments)
-            for side in (sides[kind], EITHER):
-                place = first + side * TARGETS + target
-                if np.isnan(out[place]) or share > out[place]:
-                    out[place] = share
-
-
-@kernel
-def _compute_age(past: Number, day: Number) -> Number:
-    return np.nan if past == NO_DAY else np.float64(max(day - past, 0))
-
-
-@kernel
-def _compute_velocity(pace: Number, norm: Number, first: Number, day: Number) -> Number:
-    """Give this week's arrivals against the key's usual week, one added to both."""
-    known_days = PACE_DAYS if first == NO_DAY else min(max(day - first + 1, PACE_DAYS), NORM_DAYS)
-    return (pace + 1.0) / (norm * PACE_DAYS / known_days + 1.0)
-
-
-# Cleaning up.
-
-
-@kernel
-def _purge(slots: Slots, heads: Words, days: Words, others: Keys, state: State) -> None:
-    """Free what forgotten keys held, and close the gaps."""
-    kept = TOTALS_PLACE + 1
-    for place in range(TOTALS_PLACE + 1, state[HEADS_USED]):
-        if _is_remembered(heads, days, place, state[TODAY]):
-            for word in range(HEAD_WORDS):
-                heads[kept, word] = heads[place, word]
-            kept += 1
-        else:
-            _free_blocks(heads, days, others, state, place)
-    state[HEADS_USED] = kept
-    _fill_slots(slots, heads, kept)
-
-
-@kernel
-def _count_forgotten(heads: Words, days: Words, used: Number, today: Number) -> Number:
-    forgotten = 0
-    for place in range(TOTALS_PLACE + 1, used):
-        forgotten += not _is_remembered(heads, days, place, today)
-    return forgotten
-
-
-@kernel
-def _fill_slots(slots: Slots, heads: Words, used: Number) -> None:
-    slots[:] = 0
-    for place in range(TOTALS_PLACE + 1, used):
-        low = np.uint64(heads[place, KEY_LOW]) & LOW_WORD
-        key = low | (np.uint64(heads[place, KEY_HIGH]) & LOW_WORD) << WORD_BITS
-        _fill_slot(slots, key, place)

@@ -186,7 +186,7 @@ def fold_to_ascii(text: str) -> str:
 
     Examples
     --------
-    >>> fold("  Straße  №5"), fold("Москва")
+    >>> fold_to_ascii("  Straße  №5"), fold_to_ascii("Москва")
     ('strasse no5', 'moskva')
     """
     if not text.isascii():
@@ -202,7 +202,7 @@ def normalize_name(name: str | None) -> str:
 
     Examples
     --------
-    >>> normal_name("KIM, Min-su") == normal_name("Mr Minsu Kim"), normal_name("Su-min Kim") == normal_name("Min-su Kim")
+    >>> normalize_name("KIM, Min-su") == normalize_name("Mr Minsu Kim"), normalize_name("Su-min Kim") == normalize_name("Min-su Kim")
     (True, False)
     """
     if not name:
@@ -241,9 +241,9 @@ def normalize_address(
 
     Examples
     --------
-    >>> normal_address("45 Teheran-ro, 101-1203", "Seoul", "06232", "KR")
+    >>> normalize_address("45 Teheran-ro, 101-1203", "Seoul", "06232", "KR")
     'KR|06232|101-1203 45 ro teheran'
-    >>> normal_address("Flat 3, 12 Harbour Street", "London", "E1 6AN", "GB")
+    >>> normalize_address("Flat 3, 12 Harbour Street", "London", "E1 6AN", "GB")
     'GB|e16an|12 apt3 harbour st'
     """
     if not address:
@@ -391,7 +391,7 @@ def normalize_email(email: str | None) -> str:
 
     Examples
     --------
-    >>> normal_email("J.Doe+shop@Googlemail.com")
+    >>> normalize_email("J.Doe+shop@Googlemail.com")
     'jdoe@gmail.com'
     """
     if not email:

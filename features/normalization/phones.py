@@ -84,7 +84,7 @@ def normalize_phone(phone: str | None, country: str | None) -> str:
 
     Examples
     --------
-    >>> normal_phone("010-5550-1234", "KR"), normal_phone("0082 (0)10 5550 1234", None)
+    >>> normalize_phone("010-5550-1234", "KR"), normalize_phone("0082 (0)10 5550 1234", None)
     ('+821055501234', '+821055501234')
     """
     if not phone:

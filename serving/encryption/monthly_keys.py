@@ -19,7 +19,7 @@ import msgspec
 from cryptography.exceptions import InvalidTag
 
 from consignments.errors import BadSetting, ServiceFault
-from consignments.visibility import to_datetime, to_us
+from consignments.timestamps import to_datetime, to_us
 from features.history.pseudonyms import derive_key
 from serving.encryption.cipher import Cipher, compute_fingerprint
 from serving.process.durable import flush_folder, get_part_path, overwrite, write_part

@@ -11,7 +11,8 @@ from numpy.typing import NDArray
 
 from consignments.errors import ServiceFault
 from consignments.records import Alert, Consignment, Identifier, Outcome, Probability, Selector, Time
-from consignments.visibility import get_visible_us, to_datetime, to_us
+from consignments.timestamps import to_datetime, to_us
+from consignments.visibility import get_visible_us
 from features.history.keys import KEYS_VERSION, KeyKind
 from serving.encryption.monthly_keys import KeyErasure
 from serving.encryption.vault import PackedRecord, RecordPacker, Vault

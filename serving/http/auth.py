@@ -23,7 +23,7 @@ from typing import Annotated, Literal, get_args
 import msgspec
 
 from consignments.errors import BadSetting
-from consignments.visibility import to_us
+from consignments.timestamps import to_us
 from serving.http.problems import Refusal
 from serving.process.clock import Clock, read_clock_us
 from serving.process.settings import RateLimit

@@ -7,7 +7,7 @@ from importlib.metadata import version as installed_version
 
 import msgspec
 
-from consignments.visibility import to_datetime
+from consignments.timestamps import to_datetime
 from models.reasons import Reason
 from serving.event_log.event_codec import EventCodec
 from serving.event_log.events import Event

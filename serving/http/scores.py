@@ -9,7 +9,7 @@ from typing import NamedTuple
 import msgspec
 
 from consignments.records import Consignment
-from consignments.visibility import to_datetime, to_us
+from consignments.timestamps import to_datetime, to_us
 from models.reasons import Reason
 from serving.event_log.event_codec import Row, decode_features
 from serving.event_log.log import EventLog

@@ -15,8 +15,8 @@ import numpy as np
 from msgspec import Meta
 
 from consignments.records import Code, Time
-from consignments.visibility import convert_us_to_day, to_datetime, to_us
-from models.selection import select
+from consignments.timestamps import convert_us_to_day, to_datetime, to_us
+from models.selection import SelectionRule, select
 from serving.event_log.event_codec import EventCodec, Selection
 from serving.event_log.events import Event
 from serving.event_log.group_commit import CommitGroup
@@ -216,9 +216,7 @@ def _draw(
         np.array([event.score for event in rows], dtype=np.float64),
         [request.office] * len(rows),
         np.array([convert_us_to_day(event.at_us) for event in rows], dtype=np.int64),
-        capacity=request.capacity,
-        explore=request.explore,
-        seed=seed,
+        SelectionRule(request.capacity, request.explore, seed),
     )
     return [
         Selection(row.consignment_id, row.office, row.selected_by, row.selection_probability, now, name)

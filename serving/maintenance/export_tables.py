@@ -24,8 +24,8 @@ from consignments.items import ITEM_TYPE, to_item_lists
 from consignments.records import Alert, Consignment, Outcome
 from consignments.schema import Field, get_fields
 from consignments.tables import build_column
+from consignments.timestamps import to_datetime
 from consignments.validation import CANCELLED_SEQUENCE, SEQUENCE
-from consignments.visibility import to_datetime
 from models.reasons import Reason
 from serving.encryption.monthly_keys import KeyErasure
 from serving.event_log.event_codec import FEATURE_DTYPE, EventCodec, Selection

@@ -15,7 +15,7 @@ import structlog
 from numpy.typing import NDArray
 
 from consignments.records import Alert, Consignment, Outcome
-from consignments.visibility import to_us
+from consignments.timestamps import to_us
 from features.config import FeatureConfig
 from features.fitted import FittedParameters
 from features.history.ordering import (

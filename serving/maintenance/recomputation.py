@@ -20,8 +20,8 @@ from consignments.columns import TEXT
 from consignments.errors import ServiceFault
 from consignments.records import Alert, Consignment, Outcome
 from consignments.tables import build_frame
+from consignments.timestamps import NO_TIME
 from consignments.validation import SEQUENCE
-from consignments.visibility import NO_TIME
 from features.alerts import Alerts
 from features.batch import build_outcome_events
 from features.history.ordering import ArrivalEvents, HistoryFold, Outcomes
@@ -226,9 +226,7 @@ class Recomputation:
             self._describe(piece, place, event, c, wanted=bool(wanted[place]))
         out_rows = np.full(len(events), -1)
         out_rows[piece.places] = np.arange(len(piece.places))
-        self._fold.process_arrivals(
-            piece.keys, piece.counterparts, piece.X, self.pipeline.history_at, out_rows
-        )
+        self._fold.process_arrivals(piece.keys, piece.counterparts, piece.X, out_rows)
         return piece
 
     def _describe(

@@ -13,10 +13,10 @@ from typing import Any, NamedTuple
 import msgspec
 
 from consignments.errors import BadInput
-from consignments.visibility import to_datetime, to_us
+from consignments.timestamps import to_datetime, to_us
 from features.fitted import FittedParameters
+from features.history.kernels import REMEMBERED_DAYS
 from features.history.pseudonyms import Pseudonyms, load_data_key
-from features.history.table import REMEMBERED_DAYS
 from features.pipeline import Pipeline
 from serving.encryption.monthly_keys import KeyErasure, MonthlyKey, extract_key_id
 from serving.encryption.vault import Vault

@@ -6,7 +6,8 @@ import msgspec
 from msgspec import Meta, structs
 
 from consignments.records import Alert, Consignment, Outcome, Time
-from consignments.visibility import find_outcome_fault, to_datetime, to_us
+from consignments.timestamps import to_datetime, to_us
+from consignments.visibility import find_outcome_fault
 from serving.event_log.event_codec import Cancellation, EventCodec
 from serving.event_log.events import Event
 from serving.event_log.group_commit import CommitGroup, Committer

@@ -5,7 +5,7 @@ from datetime import UTC, datetime
 import numpy as np
 
 from consignments.errors import BundleRefused
-from consignments.visibility import to_day
+from consignments.timestamps import to_day
 from features.history.live import LiveHistory
 from features.history.pseudonyms import Pseudonyms
 from features.spec import Spec
@@ -62,9 +62,10 @@ class LoadedModel:
     ) -> None:
         self.name, self.release, self.card = name, release, card
         self.loaded_at, self.as_of = datetime.now(UTC), _parse_as_of(card)
-        self.risk, self.sha256, self.spec_sha256 = method.judge, method.sha256, method.spec_sha256
+        self.sha256, self.spec_sha256 = method.sha256, method.spec_sha256
         self.record = method.config.build_record_type()
         self.pipeline = method.build_pipeline(pseudonyms)
+        self.risk = method.build_scorer(self.pipeline.spec)
         self.entries = EventCodec(vault, self.record, self.pipeline.kinds)
 
     @property
@@ -130,9 +131,7 @@ def _warm_up(model: LoadedModel, vault: Vault) -> None:
     )
     for _ in range(2):
         pipeline.fill_row(c, row, keys, counterparts, 0)
-        ledger.record_arrival(
-            c.consignment_id, to_day(model.loaded_at), keys, counterparts, row, pipeline.history_at
-        )
+        ledger.record_arrival(c.consignment_id, to_day(model.loaded_at), keys, counterparts, row)
         index.add(index.compute_tag(c.consignment_id), ledger.today)
     index.may_contain(0, ledger.today)
     model.risk.explain(row, 1)

@@ -26,7 +26,8 @@ class PastModels:
 
     def __init__(self, state_dir: Path, fetch: FetchBundle) -> None:
         self._releases, self._fetch = state_dir / "models", fetch
-        self._found: dict[str, ScoringMethod | str] = {build_rules_method().sha256: build_rules_method()}
+        rules = build_rules_method()
+        self._found: dict[str, ScoringMethod | str] = dict.fromkeys((rules.sha256, *rules.past_sha256), rules)
 
     def find(self, model: str, sha256: str) -> ScoringMethod:
         """Give a method; a bundle is verified and self-tested.

@@ -13,7 +13,7 @@ import numpy as np
 
 from consignments.errors import ServiceFault
 from consignments.records import Consignment
-from consignments.visibility import US_PER_DAY
+from consignments.timestamps import US_PER_DAY
 from models.reasons import Reason
 from serving.encryption.vault import PackedRecord
 from serving.event_log.event_codec import Cancellation, Keys, Row, Rows, ScoredDecision
@@ -239,14 +239,14 @@ class Scorer:
         pipeline, state, first, begun = self.model.pipeline, self.state, arriving[0].c, time.perf_counter()
         X = np.zeros((len(arriving), self._width), dtype=np.float32)
         keys, counterparts = np.zeros((2, len(arriving), self._kinds), dtype=np.uint64)
-        sequence, day, at = self.committer.next_sequence, arriving[0].asked.day, pipeline.history_at
+        sequence, day = self.committer.next_sequence, arriving[0].asked.day
         consignments = [each.c for each in arriving]
         if len(arriving) == 1:
             pipeline.fill_row(first, X[0], keys[0], counterparts[0], sequence)
-            state.record_arrival(first.consignment_id, day, keys[0], counterparts[0], X[0], at)
+            state.record_arrival(first.consignment_id, day, keys[0], counterparts[0], X[0])
         else:
             pipeline.fill_rows(consignments, X, keys, counterparts, sequence)
-            state.record_arrivals([c.consignment_id for c in consignments], day, keys, counterparts, X, at)
+            state.record_arrivals([c.consignment_id for c in consignments], day, keys, counterparts, X)
         self._timings.append(("features", time.perf_counter() - begun))
         self._traffic.record(consignments, X)
         return FeatureRows(X, keys, counterparts)

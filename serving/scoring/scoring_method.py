@@ -44,6 +44,9 @@ class RowScorer(Protocol):
     def explain(self, row: NDArray[np.float32], top: int = 3) -> list[Reason]:
         """Give the reasons of one row, the weightiest first."""
 
+    def replace_spec(self, installed: Spec) -> "RowScorer":
+        """Return the same scorer with the texts of the installed version's spec, or raise `BundleRefused`."""
+
 
 @dataclass(frozen=True)
 class ScoringMethod:
@@ -57,7 +60,9 @@ class ScoringMethod:
     sha256 : str
         Of the bundle, or of the rules.
     spec_sha256 : str
-        The features it wants.
+        The features it wants, as its card and the log name them.
+    past_sha256 : tuple of str
+        Other digests under which equal methods were logged.
     """
 
     config: FeatureConfig
@@ -65,6 +70,7 @@ class ScoringMethod:
     judge: RowScorer
     sha256: str
     spec_sha256: str
+    past_sha256: tuple[str, ...] = ()
 
     @classmethod
     def from_bundle(cls, bundle: Bundle) -> "ScoringMethod":
@@ -81,8 +87,12 @@ class ScoringMethod:
             Where it was trained on other features than this version of npsrisk computes.
         """
         pipeline = Pipeline(self.config, self.fitted, pseudonyms, alerts)
-        pipeline.spec.require(self.spec_sha256)
+        pipeline.spec.require(self.judge.spec)
         return pipeline
+
+    def build_scorer(self, installed: Spec) -> RowScorer:
+        """Return what scores the rows of a pipeline of `build_pipeline`, in the words of this version of npsrisk."""
+        return self.judge.replace_spec(installed)
 
 
 @cache
@@ -91,7 +101,8 @@ def build_rules_method() -> ScoringMethod:
     config, fitted = FeatureConfig(), FittedParameters.create_empty()
     spec = Pipeline(config, fitted, Pseudonyms(b"names only")).spec
     rules = Rules(spec)
-    return ScoringMethod(config, fitted, rules, rules.digest(), spec.compute_digest())
+    sha256, *past = rules.list_digests()
+    return ScoringMethod(config, fitted, rules, sha256, spec.compute_digest(), tuple(past))
 
 
 def get_rules_name() -> str:

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from consignments.errors import BadInput
 from consignments.records import Consignment, Outcome
-from consignments.visibility import to_datetime
+from consignments.timestamps import to_datetime
 from serving.event_log.event_codec import EventCodec
 from serving.event_log.reader import LogReader
 from serving.shadow.store import Challenger, ShadowCounters, ShadowLog, ShadowScore

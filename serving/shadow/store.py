@@ -14,7 +14,7 @@ from typing import Any, NamedTuple, Self
 import msgspec
 
 from consignments.errors import ServiceFault
-from consignments.visibility import US_PER_DAY
+from consignments.timestamps import US_PER_DAY
 from serving.process.durable import PRIVATE_FILE_MODE
 
 FILE = "shadow.db"

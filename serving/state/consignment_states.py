@@ -16,9 +16,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from consignments.records import Outcome
-from consignments.visibility import NO_TIME, convert_us_to_day, get_known_us
+from consignments.timestamps import NO_TIME, convert_us_to_day
+from consignments.visibility import get_known_us
+from features.history.kernels import NO_DAY
 from features.history.live import CountedState, CountedStates, HandledStep
-from features.history.table import NO_DAY
 from features.pipeline import Pipeline
 from serving.event_log.event_codec import EventCodec, Keys, decode_keys
 from serving.event_log.events import Event

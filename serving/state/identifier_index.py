@@ -20,7 +20,7 @@ Tags = NDArray[np.uint64]
 DayNumbers = NDArray[np.int64]
 
 KEPT_DAYS = 366
-"""As long as history remembers (features.history.table.REMEMBERED_DAYS); a test holds them together."""
+"""As long as history remembers (features.history.kernels.REMEMBERED_DAYS); a test holds them together."""
 DAY_BITS = 24
 TAG_BITS = 64 - DAY_BITS
 DAY_OFFSET = 1 << (DAY_BITS - 1)

@@ -13,8 +13,8 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from consignments.visibility import US_PER_DAY, convert_us_to_day
-from features.history.table import ARRIVALS, NO_DAY, STEP
+from consignments.timestamps import US_PER_DAY, convert_us_to_day
+from features.history.kernels import ARRIVALS, NO_DAY, STEP
 from serving.event_log.event_codec import KEY_DTYPE
 from serving.event_log.events import Event
 from serving.event_log.reader import LogReader

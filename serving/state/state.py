@@ -6,7 +6,7 @@ Live and at a restart the same entries in the same order give the same state (`s
 from collections.abc import Sequence
 
 from features.alerts import Alerts
-from features.history.live import LiveHistory
+from features.history.live import LiveHistory, VisibleOutcome
 from features.history.table import History
 from serving.event_log.event_codec import Keys, Row, Rows
 from serving.event_log.events import Event
@@ -73,9 +73,8 @@ class State:
         keys: Keys,
         counterparts: Keys,
         row: Row | None = None,
-        at: int = 0,
     ) -> None:
-        """Read history as it stands into `row` from column `at` on, then count the consignment; `record_version` must follow.
+        """Read history as it stands into the end of `row`, then count the consignment; `record_version` must follow.
 
         A consignment that is known already is an amendment: its earlier version is taken out first.
 
@@ -84,11 +83,11 @@ class State:
         ServiceFault
             History is full, or the log would have to be read and cannot be; nothing was changed.
         """
-        self._ledger.record_arrival(consignment_id, day, keys, counterparts, row, at)
+        self._ledger.record_arrival(consignment_id, day, keys, counterparts, row)
         self.get_consignment(consignment_id).sequence = self.sequence + 1
 
     def record_arrivals(
-        self, consignment_ids: Sequence[str], day: int, keys: Keys, counterparts: Keys, X: Rows, at: int
+        self, consignment_ids: Sequence[str], day: int, keys: Keys, counterparts: Keys, X: Rows
     ) -> None:
         """Do what `record_arrival` does for consignments that come one after the other, see `features.history.live.LiveHistory.record_arrivals`.
 
@@ -101,7 +100,7 @@ class State:
         for consignment_id in consignment_ids:
             # All are looked up before the first is counted; from here on they stay in memory.
             self.dossiers.get(consignment_id, today).sequence = self.sequence + 1
-        self._ledger.record_arrivals(consignment_ids, day, keys, counterparts, X, at)
+        self._ledger.record_arrivals(consignment_ids, day, keys, counterparts, X)
 
     def record_version(self, event: Event) -> None:
         """Take an arrival or a decision, already counted, as the latest version of its consignment."""
@@ -123,9 +122,8 @@ class State:
         assert event.consignment_id is not None
         if event.kind == "outcome":
             (known_us, recorded_us, _), result = rank_outcome(self._entries.decode_outcome(event), event)
-            self._ledger.record_outcome(
-                event.consignment_id, event.at_us, known_us, recorded_us, event.sequence, result
-            )
+            outcome = VisibleOutcome(event.at_us, known_us, recorded_us, event.sequence, result)
+            self._ledger.record_outcome(event.consignment_id, outcome)
         elif event.kind == "cancellation":
             self._ledger.cancel(event.consignment_id)
         self._note(event)

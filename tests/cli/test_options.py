@@ -18,7 +18,7 @@ from cli.options import (
     reject_options,
 )
 from consignments.errors import BadInput
-from consignments.visibility import US_PER_DAY
+from consignments.timestamps import US_PER_DAY
 
 
 def test_options_that_stand_apart_are_collected_in_one_value() -> None:

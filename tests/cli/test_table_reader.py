@@ -9,7 +9,7 @@ from cli.options import TableOptions
 from cli.table_reader import TableReader
 from consignments.errors import NpsriskError
 from consignments.records import Consignment
-from consignments.table_files import write_table
+from consignments.table_writers import write_table
 from consignments.tables import build_frame
 from features.streams import InMemoryTable
 

@@ -9,10 +9,11 @@ import msgspec
 import pytest
 from lxml import etree
 
-from consignments.cargo_xml import MAX_TAGS, MasterWaybill, add_master, read_message, read_messages
+from consignments.cargo_xml import MasterWaybill, add_master, read_message, read_messages
 from consignments.errors import MessageFault
 from consignments.records import Consignment, Item
 from consignments.tables import build_frame, check_frame, to_consignments
+from consignments.xml_elements import MAX_TAGS
 
 MESSAGES = Path(__file__).parents[1] / "messages"
 HOUSE, MASTER = MESSAGES / "xfzb_house.xml", MESSAGES / "xfwb_master.xml"

@@ -1,33 +1,13 @@
-"""Files: what makes one useless is said clearly, and nothing is left half-written."""
+"""Files: what makes one useless is said clearly."""
 
-from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
 
-import pandas as pd
-import pyarrow as pa
-import pyarrow.parquet as parquet
 import pytest
+from support.table_examples import names_and_rows, written
 
 from consignments import table_files as files
 from consignments.errors import FileFault
-from consignments.table_files import read_files, write_table
-
-
-def names_and_rows(path: Path) -> tuple[list[str], list[dict[str, Any]]]:
-    parts = read_files(path).parts
-    return parts[0].table.column_names, [row for part in parts for row in part.table.to_pylist()]
-
-
-def written(path: Path, data: bytes) -> Path:
-    path.write_bytes(data)
-    return path
-
-
-def parquet_file(path: Path, **columns: Any) -> Path:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    parquet.write_table(pa.table(columns), path)
-    return path
+from consignments.table_files import read_files
 
 
 @pytest.mark.parametrize(
@@ -65,19 +45,6 @@ def test_a_useless_file_is_refused_with_its_reason(
 def test_a_missing_file_is_refused(tmp_path: Path) -> None:
     with pytest.raises(FileFault, match="no such file"):
         read_files(tmp_path / "nowhere.csv")
-
-
-def test_a_parquet_file_cut_in_half_is_refused(tmp_path: Path) -> None:
-    whole = parquet_file(tmp_path / "a.parquet", a=list(range(1000))).read_bytes()
-    with pytest.raises(FileFault, match="cut in half"):
-        read_files(written(tmp_path / "cut.parquet", whole[: len(whole) // 2]))
-
-
-def test_a_parquet_file_with_a_broken_middle_is_refused(tmp_path: Path) -> None:
-    whole = bytearray(parquet_file(tmp_path / "a.parquet", a=[f"text {n}" for n in range(1000)]).read_bytes())
-    whole[10:400] = bytes(390)
-    with pytest.raises(FileFault, match="cannot be read as Parquet"):
-        read_files(written(tmp_path / "broken.parquet", bytes(whole)))
 
 
 def test_csv_holds_texts_only_so_that_no_zero_gets_lost(tmp_path: Path) -> None:
@@ -127,126 +94,3 @@ def test_json_pieces_that_cannot_be_joined_stay_apart(
     given = read_files(written(tmp_path / "a.jsonl", b'{"a": 1}\n{"a": "x"}\n'))
     assert [part.table.to_pylist() for part in given.parts] == [[{"a": 1}], [{"a": "x"}]]
     assert given.parts[1].locate_row(0) == "a.jsonl line 2"
-
-
-def test_a_directory_is_one_table_of_its_partitions(tmp_path: Path) -> None:
-    parquet_file(tmp_path / "t" / "year=2024" / "office=Incheon%20Air" / "1.parquet", a=[1])
-    parquet_file(tmp_path / "t" / "year=2025" / "office=007" / "2.parquet", a=[2, None])
-    parquet_file(tmp_path / "t" / "year=2025" / "office=__HIVE_DEFAULT_PARTITION__" / "3.parquet", a=[3])
-    parquet_file(tmp_path / "t" / "_temporary" / "9.parquet", other=["x"])
-    (tmp_path / "t" / "_SUCCESS").touch()
-    assert names_and_rows(tmp_path / "t") == (
-        ["a", "year", "office"],
-        [
-            {"a": 1, "year": "2024", "office": "Incheon Air"},
-            {"a": 2, "year": "2025", "office": "007"},
-            {"a": None, "year": "2025", "office": "007"},
-            {"a": 3, "year": "2025", "office": None},
-        ],
-    )
-    assert read_files(tmp_path / "t").parts[1].locate_row(1) == "t/year=2025/office=007/2.parquet row 2"
-
-
-@pytest.mark.parametrize(
-    ("columns", "words"),
-    [
-        ({"a": ["x"], "b": [1]}, "column a; got text; expected numbers, as in t/1.parquet"),
-        ({"a": [1]}, "column b; got no such column; expected numbers"),
-        ({"a": [1], "b": [1], "c": [1]}, "column c; got numbers; expected no such column"),
-        ({"a": [1], "b": [datetime(2024, 3, 4)]}, "column b; got times"),
-    ],
-)
-def test_a_partition_with_another_schema_is_refused(
-    tmp_path: Path, columns: dict[str, Any], words: str
-) -> None:
-    parquet_file(tmp_path / "t" / "1.parquet", a=[1], b=[2])
-    parquet_file(tmp_path / "t" / "2.parquet", **columns)
-    with pytest.raises(FileFault, match=words):
-        read_files(tmp_path / "t")
-
-
-def test_partitions_that_differ_only_in_what_is_missing_are_alike(tmp_path: Path) -> None:
-    parquet_file(tmp_path / "t" / "1.parquet", a=[1], b=["x"])
-    parquet_file(tmp_path / "t" / "2.parquet", a=[1.5], b=pa.nulls(1))
-    assert len(read_files(tmp_path / "t").parts) == 2
-
-
-def test_a_directory_without_parquet_files_is_refused(tmp_path: Path) -> None:
-    written(tmp_path / "a.csv", b"a\n1\n")
-    with pytest.raises(FileFault, match="no Parquet files"):
-        read_files(tmp_path)
-
-
-FRAME = pd.DataFrame(
-    {
-        "a": pd.Series(["x", None, 'q"\n,'], dtype="str"),
-        "n": [1.0, None, 0.1],
-        "t": pd.to_datetime(["2024-03-04T09:00:00.000001Z", None, "2024-03-05T00:00:00.000000Z"]).as_unit(
-            "us"
-        ),
-        "items": ['[{"description":"b","quantity":2.0}]', None, "[]"],
-    }
-)
-
-
-@pytest.mark.parametrize("suffix", [".csv", ".jsonl", ".parquet"])
-def test_the_same_table_gives_the_same_bytes(tmp_path: Path, suffix: str) -> None:
-    paths = [tmp_path / f"{name}{suffix}" for name in "ab"]
-    for path in paths:
-        write_table(FRAME, path)
-    assert paths[0].read_bytes() == paths[1].read_bytes()
-
-
-def test_csv_and_json_lines_are_written_as_the_interface_says(tmp_path: Path) -> None:
-    write_table(FRAME, tmp_path / "a.csv")
-    write_table(FRAME.iloc[:1], tmp_path / "a.jsonl")
-    first, second = (tmp_path / "a.csv").read_text().splitlines()[:2]
-    assert first == '"a","n","t","items"'
-    assert second == '"x",1,"2024-03-04T09:00:00.000001Z","[{""description"":""b"",""quantity"":2.0}]"'
-    assert (tmp_path / "a.jsonl").read_text() == (
-        '{"a":"x","n":1.0,"t":"2024-03-04T09:00:00.000001Z","items":[{"description":"b","quantity":2.0,'
-        '"net_weight_kg":null,"value":null,"hs_code":null,"origin_country":null}]}\n'
-    )
-
-
-def test_parquet_holds_items_as_lists_of_structs(tmp_path: Path) -> None:
-    write_table(FRAME, tmp_path / "a.parquet")
-    column = parquet.read_table(tmp_path / "a.parquet").column("items")
-    assert pa.types.is_list(column.type)
-    assert [None if row is None else len(row) for row in column.to_pylist()] == [1, None, 0]
-
-
-def test_lists_in_a_column_become_json_text_in_csv(tmp_path: Path) -> None:
-    reasons = [[{"code": "route", "contribution": 0.5}], None]
-    write_table(pd.DataFrame({"reasons": reasons}), tmp_path / "a.csv")
-    assert names_and_rows(tmp_path / "a.csv")[1] == [{"reasons": '[{"code":"route","contribution":0.5}]'}]
-
-
-@pytest.mark.parametrize("suffix", [".csv", ".jsonl", ".parquet"])
-def test_a_failed_writing_leaves_the_old_table_and_nothing_else(
-    tmp_path: Path, suffix: str, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    path = written(tmp_path / f"a{suffix}", b"old")
-
-    def fail(self: Path, target: Path) -> None:
-        raise OSError(28, "No space left on device")
-
-    monkeypatch.setattr(Path, "replace", fail)
-    with pytest.raises(FileFault, match="No space left"):
-        write_table(FRAME, path)
-    assert path.read_bytes() == b"old"
-    assert [file.name for file in tmp_path.iterdir()] == [path.name]
-
-
-@pytest.mark.parametrize(
-    ("name", "words"), [("a.xls", "unknown kind of table"), ("none/a.csv", "cannot be written")]
-)
-def test_a_place_that_cannot_be_written_to_is_refused(tmp_path: Path, name: str, words: str) -> None:
-    with pytest.raises(FileFault, match=words):
-        write_table(FRAME, tmp_path / name)
-
-
-def test_times_are_utc_in_meaning_whatever_their_zone_was(tmp_path: Path) -> None:
-    seoul = pd.DataFrame({"t": pd.Series([datetime(2024, 3, 4, 9, tzinfo=UTC)]).dt.tz_convert("Asia/Seoul")})
-    write_table(seoul, tmp_path / "a.csv")
-    assert names_and_rows(tmp_path / "a.csv")[1] == [{"t": "2024-03-04T09:00:00.000000Z"}]

@@ -15,6 +15,7 @@ from support.examples import day, make_consignment, make_outcome
 
 from consignments.errors import FileFault
 from consignments.records import Alert, Consignment, Item, Outcome, Truth, create_consignment_type
+from consignments.table_writers import write_table
 from consignments.tables import (
     Table,
     build_frame,
@@ -26,7 +27,6 @@ from consignments.tables import (
     to_outcomes,
     to_records,
     write_rejects,
-    write_table,
 )
 
 SUFFIXES = [".csv", ".parquet", ".jsonl"]

@@ -1,6 +1,6 @@
 """When an outcome counts: one rule for a record and for a table."""
 
-from datetime import UTC, datetime, timedelta, timezone
+from datetime import UTC, datetime
 from typing import Any
 
 import pytest
@@ -12,18 +12,11 @@ from consignments.errors import BadInput
 from consignments.records import Outcome
 from consignments.tables import build_frame
 from consignments.visibility import (
-    NO_TIME,
-    US_PER_DAY,
     compute_visible_us,
-    convert_us_to_day,
     find_outcome_fault,
     find_outcome_faults,
-    get_time_column_us,
     get_visible_at,
     get_visible_us,
-    to_datetime,
-    to_day,
-    to_us,
 )
 
 moments = st.none() | st.datetimes(
@@ -107,35 +100,3 @@ def test_a_table_and_its_records_have_the_same_faults(records: list[Outcome]) ->
 )
 def test_an_outcome_may_not_contradict_itself(changes: dict[str, Any], fault: tuple[str, str] | None) -> None:
     assert find_outcome_fault(make_outcome(**changes)) == fault
-
-
-@given(st.datetimes(timezones=st.just(UTC)))
-def test_microseconds_are_exact(moment: datetime) -> None:
-    assert to_datetime(to_us(moment)) == moment
-
-
-def test_days_are_utc_days() -> None:
-    late_in_new_york = datetime(2024, 3, 4, 20, 0, tzinfo=timezone(timedelta(hours=-5)))
-    assert to_day(late_in_new_york) == to_day(datetime(2024, 3, 5, tzinfo=UTC))
-    assert convert_us_to_day(-1) == -1
-    assert convert_us_to_day(US_PER_DAY) == 1
-
-
-@given(
-    st.datetimes(timezones=st.integers(-840, 840).map(lambda minutes: timezone(timedelta(minutes=minutes))))
-)
-def test_the_day_of_a_moment_is_that_of_its_microseconds(moment: datetime) -> None:
-    assert to_day(moment) == convert_us_to_day(to_us(moment))
-
-
-def test_a_naive_moment_is_refused() -> None:
-    with pytest.raises(TypeError):
-        to_us(datetime(2024, 3, 4))
-    with pytest.raises(TypeError):
-        to_day(datetime(2024, 3, 4))
-
-
-def test_a_missing_time_is_no_time() -> None:
-    frame = build_frame([make_outcome(recorded_at=None), make_outcome(recorded_at=day(2))], Outcome)
-    assert get_time_column_us(frame, "recorded_at").tolist() == [NO_TIME, to_us(day(2))]
-    assert get_time_column_us(frame, "cancelled_at").tolist() == [NO_TIME, NO_TIME]

@@ -6,7 +6,7 @@ from math import isnan
 import numpy as np
 import pytest
 
-from consignments.visibility import to_day
+from consignments.timestamps import to_day
 from features.currency import ExchangeRates
 
 MONDAY = to_day(datetime(2024, 3, 4, tzinfo=UTC))

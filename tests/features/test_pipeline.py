@@ -13,12 +13,13 @@ from support.examples import day, make_consignment, make_outcome
 from consignments.cargo_xml import read_messages
 from consignments.records import Alert, Consignment, Outcome
 from consignments.tables import build_frame, check_frame, to_alerts, to_consignments, to_outcomes
-from consignments.visibility import NO_TIME, get_known_us, get_visible_us, to_day, to_us
+from consignments.timestamps import NO_TIME, to_day, to_us
+from consignments.visibility import get_known_us, get_visible_us
 from features.alerts import Alerts
-from features.batch import Tables, compute_feature_matrix
+from features.batch import FeatureParameters, Tables, compute_feature_matrix
 from features.config import FeatureConfig
 from features.fitted import FittedParameters, fit_features
-from features.history.live import LiveHistory
+from features.history.live import LiveHistory, VisibleOutcome
 from features.history.pseudonyms import Pseudonyms
 from features.pipeline import Pipeline
 from training.simulation.operation import simulate
@@ -87,20 +88,18 @@ def one_by_one(tables: Tables, fitted: FittedParameters) -> NDArray[np.float32]:
         if isinstance(event, Outcome):
             recorded = NO_TIME if event.recorded_at is None else to_us(event.recorded_at)
             result = event.result if event.status == "inspected" else None
-            ledger.record_outcome(name, moment, get_known_us(event), recorded, None, result)
+            ledger.record_outcome(name, VisibleOutcome(moment, get_known_us(event), recorded, None, result))
         elif event is None:
             ledger.cancel(name)
         else:
             assert event.received_at is not None
             pipeline.fill_row(event, X[place], keys, counterparts)
-            ledger.record_arrival(
-                name, to_day(event.received_at), keys, counterparts, X[place], pipeline.history_at
-            )
+            ledger.record_arrival(name, to_day(event.received_at), keys, counterparts, X[place])
     return X
 
 
 def test_a_table_and_one_by_one_give_the_same_bits(world: Tables, fitted: FittedParameters) -> None:
-    matrix = compute_feature_matrix(world, CONFIG, fitted, KEY)
+    matrix = compute_feature_matrix(world, FeatureParameters(CONFIG, fitted, KEY))
     np.testing.assert_array_equal(matrix.X.view(np.uint32), one_by_one(world, fitted).view(np.uint32))
 
 
@@ -114,14 +113,14 @@ def test_messages_in_a_table_and_one_by_one_give_the_same_bits(
     frame = check_frame(build_frame(found.consignments, Consignment), Consignment).frame
     tables = Tables(frame, check_frame(build_frame([], Outcome), Outcome).frame)
     assert len(frame) >= 1
-    matrix = compute_feature_matrix(tables, CONFIG, fitted, KEY)
+    matrix = compute_feature_matrix(tables, FeatureParameters(CONFIG, fitted, KEY))
     np.testing.assert_array_equal(matrix.X.view(np.uint32), one_by_one(tables, fitted).view(np.uint32))
 
 
 def test_rows_not_wanted_still_join_the_history(world: Tables, fitted: FittedParameters) -> None:
     keep = np.arange(len(world.consignments)) % 5 == 0
-    some = compute_feature_matrix(world, CONFIG, fitted, KEY, keep=keep)
-    everything = compute_feature_matrix(world, CONFIG, fitted, KEY)
+    some = compute_feature_matrix(world, FeatureParameters(CONFIG, fitted, KEY), keep=keep)
+    everything = compute_feature_matrix(world, FeatureParameters(CONFIG, fitted, KEY))
     np.testing.assert_array_equal(some.X, everything.X[keep])
     np.testing.assert_array_equal(some.rows, np.flatnonzero(keep))
 
@@ -129,8 +128,8 @@ def test_rows_not_wanted_still_join_the_history(world: Tables, fitted: FittedPar
 def test_the_key_of_pseudonyms_does_not_change_a_feature(world: Tables, fitted: FittedParameters) -> None:
     other = Pseudonyms(b"another key, also 32 bytes long!!")
     np.testing.assert_array_equal(
-        compute_feature_matrix(world, CONFIG, fitted, KEY).X,
-        compute_feature_matrix(world, CONFIG, fitted, other).X,
+        compute_feature_matrix(world, FeatureParameters(CONFIG, fitted, KEY)).X,
+        compute_feature_matrix(world, FeatureParameters(CONFIG, fitted, other)).X,
     )
 
 
@@ -149,8 +148,10 @@ def test_what_is_known_after_a_moment_changes_nothing_before_it(
         world.outcomes[visible < to_us(moment.to_pydatetime())],
         world.alerts,
     )
-    whole = compute_feature_matrix(world, CONFIG, fitted, KEY, keep=before)
-    np.testing.assert_array_equal(compute_feature_matrix(past, CONFIG, fitted, KEY).X, whole.X)
+    whole = compute_feature_matrix(world, FeatureParameters(CONFIG, fitted, KEY), keep=before)
+    np.testing.assert_array_equal(
+        compute_feature_matrix(past, FeatureParameters(CONFIG, fitted, KEY)).X, whole.X
+    )
 
 
 def test_as_of_hides_what_became_visible_later() -> None:
@@ -159,9 +160,9 @@ def test_as_of_hides_what_became_visible_later() -> None:
     )
     outcomes = build_frame([make_outcome("A", result="nps", known_at=day(10))], Outcome)
     tables = Tables(check_frame(consignments, Consignment).frame, check_frame(outcomes, Outcome).frame)
-    matrix = compute_feature_matrix(tables, CONFIG, FittedParameters.create_empty(), KEY)
+    matrix = compute_feature_matrix(tables, FeatureParameters(CONFIG, FittedParameters.create_empty(), KEY))
     hidden = compute_feature_matrix(
-        tables, CONFIG, FittedParameters.create_empty(), KEY, as_of=pd.Timestamp(day(9))
+        tables, FeatureParameters(CONFIG, FittedParameters.create_empty(), KEY), as_of=pd.Timestamp(day(9))
     )
     finds = matrix.spec.get_column("history.sender.nps_ever")
     assert matrix.X[:, finds].tolist() == [0, 1]

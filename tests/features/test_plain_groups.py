@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from support.examples import MONDAY, day, make_consignment
 
 from consignments.records import Alert, Consignment, Item
-from consignments.visibility import to_day
+from consignments.timestamps import to_day
 from features.alerts import Alerts
 from features.categories import CategoryFeatures, fit_vocabularies
 from features.config import FeatureConfig

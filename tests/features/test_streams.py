@@ -13,17 +13,14 @@ from numpy.typing import NDArray
 from consignments.errors import BadInput
 from consignments.parquet_stream import stream_table
 from consignments.records import Alert, Consignment, Outcome
-from consignments.table_files import write_table
+from consignments.table_writers import write_table
 from consignments.tables import check_frame, read_table
-from features.batch import Tables, compute_feature_matrix, join_history
-from features.config import FeatureConfig
-from features.fitted import FittedParameters
+from features.batch import ComputeOptions, FeatureParameters, Tables, compute_feature_matrix, join_history
 from features.history.pseudonyms import Pseudonyms
 from features.streams import FeatureChunk, FeatureInputs, InMemoryTable, stream_features
 from training.simulation.operation import simulate
 
-CONFIG, NOTHING = FeatureConfig(), FittedParameters.create_empty()
-KEY = Pseudonyms(b"a key of the tests, 32 bytes long")
+PARAMETERS = FeatureParameters(pseudonyms=Pseudonyms(b"a key of the tests, 32 bytes long"))
 FROM_HERE = 250
 """Rows from here on are given, those before are history."""
 
@@ -40,7 +37,7 @@ def tables() -> Tables:
 
 @pytest.fixture(scope="module")
 def expected(tables: Tables) -> NDArray[np.float32]:
-    return compute_feature_matrix(tables, CONFIG, NOTHING, KEY).X
+    return compute_feature_matrix(tables, PARAMETERS).X
 
 
 @pytest.fixture(scope="module")
@@ -91,16 +88,16 @@ def test_pieces_of_any_size_are_the_whole_table(
     piece_rows: int,
 ) -> None:
     monkeypatch.setattr("features.streams.compute_feature_matrix", no_whole_table)
-    pieces = stream_features(world(tables, source_rows), CONFIG, NOTHING, KEY, piece_rows=piece_rows)
+    pieces = stream_features(world(tables, source_rows), PARAMETERS, piece_rows=piece_rows)
     assert_same(pieces, expected, tables.consignments["consignment_id"])
 
 
 def test_a_log_piece_by_piece_is_the_log_as_a_whole(monkeypatch: pytest.MonkeyPatch, logged: Tables) -> None:
-    X = compute_feature_matrix(logged, CONFIG, NOTHING, KEY).X
+    X = compute_feature_matrix(logged, PARAMETERS).X
     monkeypatch.setattr("features.streams.compute_feature_matrix", no_whole_table)
     assert logged.consignments["consignment_id"].duplicated().any()
     assert (logged.consignments["received_at"].diff() < pd.Timedelta(0)).any()
-    pieces = stream_features(world(logged), CONFIG, NOTHING, KEY, piece_rows=70)
+    pieces = stream_features(world(logged), PARAMETERS, piece_rows=70)
     assert_same(pieces, X, logged.consignments["consignment_id"])
 
 
@@ -108,11 +105,11 @@ def test_other_processes_give_the_same_bits(
     monkeypatch: pytest.MonkeyPatch, tables: Tables, expected: NDArray[np.float32]
 ) -> None:
     monkeypatch.setattr("features.workers.MIN_PARALLEL_ROWS", 1)
-    pieces = stream_features(world(tables), CONFIG, NOTHING, KEY, jobs=2, piece_rows=70)
+    pieces = stream_features(world(tables), PARAMETERS, options=ComputeOptions(2), piece_rows=70)
     assert_same(pieces, expected, tables.consignments["consignment_id"])
     keep = np.arange(len(expected)) % 3 == 0
     monkeypatch.setattr("features.batch.CHUNK_ROWS", 70)
-    some = compute_feature_matrix(tables, CONFIG, NOTHING, KEY, keep=keep, jobs=2).X
+    some = compute_feature_matrix(tables, PARAMETERS, keep=keep, options=ComputeOptions(2)).X
     assert some.tobytes() == expected[keep].tobytes()
 
 
@@ -127,7 +124,7 @@ def test_a_table_in_another_order_is_taken_together_as_far_as_that_goes_and_give
         mixed = mixed[np.argsort(days[mixed], kind="stable")]
         monkeypatch.setattr("features.streams.compute_feature_matrix", no_whole_table)
     shuffled = Tables(tables.consignments.iloc[mixed].reset_index(drop=True), tables.outcomes, tables.alerts)
-    pieces = stream_features(world(shuffled), CONFIG, NOTHING, KEY, piece_rows=70)
+    pieces = stream_features(world(shuffled), PARAMETERS, piece_rows=70)
     assert_same(pieces, expected[mixed], shuffled.consignments["consignment_id"])
 
 
@@ -143,19 +140,19 @@ def test_past_consignments_join_the_history_and_are_not_given_on(
     mine = Tables(tables.consignments[~old].reset_index(drop=True), tables.outcomes, tables.alerts)
     moment = None if as_of is None else pd.Timestamp(as_of)
     whole, keep = join_history(mine, past)
-    X = compute_feature_matrix(whole, CONFIG, NOTHING, KEY, keep=keep, as_of=moment).X
+    X = compute_feature_matrix(whole, PARAMETERS, keep=keep, as_of=moment).X
     monkeypatch.setattr("features.streams.compute_feature_matrix", no_whole_table)
     given_world = FeatureInputs(
-        InMemoryTable(mine.consignments, 90), InMemoryTable(past, 70), mine.outcomes, mine.alerts
+        InMemoryTable(mine.consignments, 90), InMemoryTable(past, 70), mine.outcomes, mine.alerts, moment
     )
-    pieces = stream_features(given_world, CONFIG, NOTHING, KEY, as_of=moment, piece_rows=64)
+    pieces = stream_features(given_world, PARAMETERS, piece_rows=64)
     assert_same(pieces, X, mine.consignments["consignment_id"])
 
 
 def test_history_and_consignments_have_both_a_sequence_or_neither(tables: Tables, logged: Tables) -> None:
     mixed = FeatureInputs(InMemoryTable(tables.consignments), InMemoryTable(logged.consignments))
     with pytest.raises(BadInput, match="only one of the consignments and the history has a sequence"):
-        next(stream_features(mixed, CONFIG, NOTHING, KEY))
+        next(stream_features(mixed, PARAMETERS))
 
 
 def test_files_read_piece_by_piece_give_the_same_bits(tables: Tables, tmp_path: Path) -> None:
@@ -166,13 +163,11 @@ def test_files_read_piece_by_piece_give_the_same_bits(tables: Tables, tmp_path: 
         write_table(rows, tmp_path / "t" / f"date={day}" / "part.parquet")
     good = read_table(tmp_path / "t", Consignment)
     assert good.report.rejected == 2
-    X = compute_feature_matrix(Tables(good.frame, tables.outcomes, tables.alerts), CONFIG, NOTHING, KEY).X
+    X = compute_feature_matrix(Tables(good.frame, tables.outcomes, tables.alerts), PARAMETERS).X
     stream = stream_table(tmp_path / "t", Consignment, piece_rows=45)
     pieces = stream_features(
         FeatureInputs(stream, outcomes=tables.outcomes, alerts=tables.alerts),
-        CONFIG,
-        NOTHING,
-        KEY,
+        PARAMETERS,
         piece_rows=64,
     )
     assert_same(pieces, X, good.frame["consignment_id"])
@@ -180,6 +175,6 @@ def test_files_read_piece_by_piece_give_the_same_bits(tables: Tables, tmp_path: 
 
 def test_a_table_without_rows_is_one_piece_without_rows(tables: Tables) -> None:
     nothing = Tables(tables.consignments.iloc[:0], tables.outcomes, tables.alerts)
-    X, names = together(stream_features(world(nothing), CONFIG, NOTHING, KEY))
-    assert X.shape == (0, compute_feature_matrix(nothing, CONFIG, NOTHING, KEY).X.shape[1])
+    X, names = together(stream_features(world(nothing), PARAMETERS))
+    assert X.shape == (0, compute_feature_matrix(nothing, PARAMETERS).X.shape[1])
     assert names == []

@@ -1,5 +1,6 @@
 """The bundle: written whole, loaded only where every byte is as it was written."""
 
+import dataclasses
 import hashlib
 import json
 import re
@@ -13,7 +14,8 @@ from support.small_model import PARAMS, SPEC, fit_small, make_rows, small_model
 
 from consignments.errors import BundleRefused, FileFault
 from features.config import ExtraColumns, FeatureConfig, HistoryKeys
-from models.bundle import MANIFEST, SelfTestExamples, load_bundle, write_bundle
+from features.spec import Spec
+from models.bundle import MANIFEST, BundleContent, SelfTestExamples, load_bundle, write_bundle
 from models.calibration import Calibration
 from models.risk_model import RiskModel
 from models.traffic_profile import ReferenceProfile, SourceActivity
@@ -71,7 +73,6 @@ REFERENCE = ReferenceProfile(
 def write(directory: Path, **changes: Any) -> str:
     rows = make_rows(9, 40)
     parts: dict[str, Any] = {
-        "card": CARD,
         "config": CONFIG,
         "fitted": FITTED,
         "arrays": ARRAYS,
@@ -79,7 +80,8 @@ def write(directory: Path, **changes: Any) -> str:
         "examples": SelfTestExamples.compute(small_model(), rows.X, rows.channels),
         "reference": REFERENCE,
     }
-    return write_bundle(directory, **(parts | changes))
+    card = changes.pop("card", CARD)
+    return write_bundle(directory, card, BundleContent(**(parts | changes)))
 
 
 @pytest.fixture
@@ -199,6 +201,40 @@ def forge(directory: Path, name: str, data: bytes) -> None:
     (directory / MANIFEST).write_bytes(msgspec.json.format(encoded, indent=1) + b"\n")
 
 
+def reword(directory: Path, text: str) -> Spec:
+    """Write the first feature's text as a version before had it, with the digest that its card held."""
+    features = [dataclasses.replace(SPEC.features[0], text=text), *SPEC.features[1:]]
+    before = Spec(features)
+    table, card = (json.loads((directory / name).read_bytes()) for name in ("features.json", "model.json"))
+    table["spec"][0]["text"] = text
+    card["feature_spec_sha256"] = before.compute_digest_with_texts()
+    forge(directory, "features.json", msgspec.json.encode(table))
+    forge(directory, "model.json", msgspec.json.encode(card))
+    return before
+
+
+def test_a_bundle_of_the_version_before_loads_and_speaks_the_words_of_this_one(directory: Path) -> None:
+    before = reword(directory, "Of old this was said: {value}")
+    bundle = load_bundle(directory)
+    bundle.run_self_test()
+    assert bundle.card.feature_spec_sha256 == before.compute_digest_with_texts() != SPEC.compute_digest()
+    assert bundle.spec.features == before.features
+    model, row = bundle.model.replace_spec(SPEC), make_rows(10, 1).X[0]
+    assert "Of old this was said" in str(bundle.model.explain(row, len(SPEC), lowering=True))
+    assert model.explain(row, len(SPEC), lowering=True) == small_model().explain(
+        row, len(SPEC), lowering=True
+    )
+
+
+def test_a_text_altered_in_a_bundle_of_the_version_before_is_refused(directory: Path) -> None:
+    reword(directory, "Of old this was said: {value}")
+    table = json.loads((directory / "features.json").read_bytes())
+    table["spec"][0]["text"] = "Altered: {value}"
+    forge(directory, "features.json", msgspec.json.encode(table))
+    with pytest.raises(BundleRefused, match="the features are not those of the card"):
+        load_bundle(directory)
+
+
 def header(shape: str, descr: str = "<f4", fortran: bool = False) -> bytes:
     text = f"{{'descr': '{descr}', 'fortran_order': {fortran}, 'shape': {shape}, }}\n"
     return b"\x93NUMPY\x01\x00" + len(text).to_bytes(2, "little") + text.encode()
@@ -240,7 +276,7 @@ def test_hostile_content_is_refused_even_with_right_sums(
 
 
 def test_a_spec_other_than_the_cards_is_refused_even_with_right_sums(directory: Path) -> None:
-    data = (directory / "features.json").read_bytes().replace(b"Feature 0 is", b"Feature O is")
+    data = (directory / "features.json").read_bytes().replace(b"reason_0", b"reason_O")
     forge(directory, "features.json", data)
     with pytest.raises(BundleRefused, match="not those of the card"):
         load_bundle(directory)

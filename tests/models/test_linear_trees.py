@@ -11,7 +11,7 @@ from support.small_model import PARAMS, SPEC, fit_small, make_rows
 
 from models.linear import LogisticRegression
 from models.linear_trees import MAX_STEPS, blend_trees, build_step_functions, fit_linear_part
-from models.risk_model import BandSample, LabelledRows, RiskModel, TreeParams
+from models.risk_model import BandSample, FitOptions, LabelledRows, RiskModel, TreeParams
 from models.trees import Trees
 
 ROWS = make_rows(1)
@@ -99,7 +99,11 @@ def judged_by(rows: LabelledRows, shape: Callable[[LabelledRows], NDArray[Any]])
         "traffic": BandSample(later.X, later.channels),
     }
     models = (
-        RiskModel.fit(*rows._replace(y=labels), **arguments, params=TreeParams(trees=40, linear_share=share))
+        RiskModel.fit(
+            rows._replace(y=labels),
+            **arguments,
+            options=FitOptions(TreeParams(trees=40, linear_share=share)),
+        )
         for share in (0.5, 0.0)
     )
     with_line, without = (len(model.trees) for model in models)

@@ -1,5 +1,6 @@
 """The risk model: fit, score, bands and reasons."""
 
+import dataclasses
 import subprocess
 import sys
 from typing import Any
@@ -109,6 +110,26 @@ def test_trees_on_other_features_than_the_spec_are_refused() -> None:
         RiskModel(model.trees, model.calibration, model.bands, Spec(SPEC.features[:-1]))
 
 
+def test_a_model_takes_the_words_of_another_spec_and_refuses_other_features() -> None:
+    model, row = small_model(), HELD_OUT.X[0]
+    first, *others = SPEC.features
+    reworded = model.replace_spec(Spec([dataclasses.replace(first, text="Reworded: {value}"), *others]))
+    assert (reworded.trees, reworded.calibration, reworded.bands) == (
+        model.trees,
+        model.calibration,
+        model.bands,
+    )
+    texts = [reason.text for reason in reworded.explain(row, len(SPEC), lowering=True)]
+    assert any(text.startswith("Reworded: ") for text in texts)
+    for other in (
+        dataclasses.replace(first, unit="kg"),
+        dataclasses.replace(first, reason="another"),
+        dataclasses.replace(first, fitted=True),
+    ):
+        with pytest.raises(BundleRefused, match="trained on other features than this version"):
+            model.replace_spec(Spec([other, *others]))
+
+
 def test_progress_is_told_of_each_tree() -> None:
     told: list[tuple[str, int, int]] = []
     fit_small(progress=lambda *step: told.append(step))
@@ -139,7 +160,7 @@ BAD_ROWS = [
 def test_training_rows_that_do_not_fit_are_refused(change: Any, said: str) -> None:
     with pytest.raises(BadInput, match=f"training rows.*{said}"):
         RiskModel.fit(
-            *HELD_OUT._replace(**change),
+            HELD_OUT._replace(**change),
             spec=SPEC,
             validation=HELD_OUT,
             traffic=BandSample(HELD_OUT.X, HELD_OUT.channels),

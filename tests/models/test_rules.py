@@ -1,11 +1,14 @@
 """The rules: points for what an officer looks for first."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from support.real_rows import REAL, row_with
 from support.small_model import SPEC
 
-from features.history.table import ADDED_ARRIVALS
+from consignments.errors import BundleRefused
+from features.history.kernels import ADDED_ARRIVALS
 from features.spec import Spec
 from models.rules import RULES, Rule, Rules
 
@@ -67,3 +70,25 @@ def test_the_rules_score_a_row_alone_as_among_others() -> None:
     X = np.random.default_rng(1).integers(0, 3, (50, len(REAL))).astype(np.float32)
     singly = [rules.score(X[i : i + 1], ["postal"])[0] for i in range(50)]
     assert np.array(singly).tobytes() == rules.score(X, ["postal"] * 50).tobytes()
+
+
+def test_the_rules_of_the_version_before_are_known_by_their_digest() -> None:
+    rules = Rules(REAL)
+    assert rules.list_digests() == [
+        rules.digest(),
+        "1ef26e9e14757b08c80564fde97ae126c945b70bb8a3a5fdce9ac416be2d6fb8",
+    ]
+    fewer = Rules(REAL, RULES[1:])
+    assert fewer.list_digests() == [fewer.digest()]
+
+
+def test_rules_take_the_words_of_another_spec_and_refuse_other_features() -> None:
+    place = REAL.get_column("goods.names_specific")
+    features = list(REAL.features)
+    features[place] = replace(features[place], text="Substances named: {value}")
+    reworded = Rules(REAL).replace_spec(Spec(features))
+    assert reworded.digest() == Rules(REAL).digest()
+    row = row_with(goods__names_specific=1)
+    assert [reason.text for reason in reworded.explain(row)] == ["Substances named: 1"]
+    with pytest.raises(BundleRefused, match="trained on other features than this version"):
+        Rules(REAL).replace_spec(Spec(features[1:]))

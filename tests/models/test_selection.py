@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 from consignments.errors import BadInput
 from models.selection import (
     SelectedConsignment,
+    SelectionRule,
     build_selection_table,
     compute_selection_probabilities,
     select,
@@ -26,9 +27,8 @@ NOISE = 4 * 0.5 / SEEDS**0.5
 def one_office(scores: list[float], seed: int = 1, **policy: Any) -> list[SelectedConsignment]:
     count = len(scores)
     ids = [f"RB{i}" for i in range(count)]
-    return select(
-        ids, np.array(scores), ["ICN"] * count, np.zeros(count, dtype=np.int64), seed=seed, **policy
-    )
+    rule = SelectionRule(**policy, seed=seed)
+    return select(ids, np.array(scores), ["ICN"] * count, np.zeros(count, dtype=np.int64), rule)
 
 
 def stated(scores: list[float], **policy: Any) -> list[float]:
@@ -83,7 +83,7 @@ def test_the_capacity_is_filled_and_the_probabilities_add_up_to_it(
 def test_each_office_and_day_has_its_own_capacity() -> None:
     offices = ["ICN", "ICN", "ICN", "PUS", "ICN", ""]
     days = np.array([5, 5, 5, 5, 6, 5])
-    rows = select(list("abcdef"), np.linspace(0.1, 0.6, 6), offices, days, capacity=1, explore=0.0, seed=1)
+    rows = select(list("abcdef"), np.linspace(0.1, 0.6, 6), offices, days, SelectionRule(1, 0.0, 1))
     assert [(row.consignment_id, row.office) for row in rows] == [
         ("f", ""),
         ("c", "ICN"),
@@ -117,7 +117,7 @@ def test_the_list_does_not_depend_on_the_order_of_the_rows() -> None:
     lists = []
     for order in (np.arange(60), rng.permutation(60)):
         days = np.zeros(60, dtype=np.int64)
-        rows = select(ids[order].tolist(), scores[order], ["ICN"] * 60, days, capacity=9, explore=0.3, seed=4)
+        rows = select(ids[order].tolist(), scores[order], ["ICN"] * 60, days, SelectionRule(9, 0.3, 4))
         lists.append([row[1:] for row in rows])
     assert lists[0] == lists[1]
 
@@ -145,9 +145,7 @@ def test_what_cannot_be_selected_from_is_named(change: Any, said: str) -> None:
             np.array(given["scores"]),
             ["", ""],
             np.zeros(2, dtype=np.int64),
-            capacity=given["capacity"],
-            explore=given["explore"],
-            seed=1,
+            SelectionRule(given["capacity"], given["explore"], 1),
         )
 
 

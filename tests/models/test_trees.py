@@ -2,7 +2,6 @@
 
 import itertools
 import math
-import re
 from typing import Any
 
 import lightgbm
@@ -10,12 +9,13 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from support.small_model import Hand, chain, make_rows, text_of
+from support.small_model import Hand, chain, grow_booster, make_rows, text_of
 
 from consignments.errors import BundleRefused
-from models.trees import MAX_DEPTH, ZERO_THRESHOLD, Trees, strip_parameters
+from models.lightgbm_text import MAX_DEPTH, strip_parameters
+from models.tree_kernels import ZERO_THRESHOLD
+from models.trees import Trees
 
-SAME = {"num_threads": 1, "deterministic": True, "force_row_wise": True, "verbosity": -1}
 AWKWARD = np.array(
     [
         np.nan,
@@ -35,12 +35,6 @@ AWKWARD = np.array(
     ],
     dtype=np.float32,
 )
-
-
-def grown(X: Any = None, y: Any = None, rounds: int = 20, **params: Any) -> lightgbm.Booster:
-    rows = make_rows(3, 1500)
-    data = lightgbm.Dataset(rows.X if X is None else X, rows.y if y is None else y)
-    return lightgbm.train({"objective": "binary", "num_leaves": 15} | SAME | params, data, rounds)
 
 
 def awkward_rows(features: int = 12, count: int = 400) -> Any:
@@ -65,7 +59,7 @@ BOOSTERS = {
 
 @pytest.mark.parametrize("params", BOOSTERS.values(), ids=BOOSTERS)
 def test_the_walk_equals_the_booster_to_the_last_bit(params: dict[str, Any]) -> None:
-    booster = grown(**params)
+    booster = grow_booster(**params)
     trees = Trees.from_text(booster.model_to_string())
     for X in (make_rows(5).X, awkward_rows()):
         assert trees.predict_raw(X).tobytes() == booster.predict(X, raw_score=True).tobytes()
@@ -73,7 +67,7 @@ def test_the_walk_equals_the_booster_to_the_last_bit(params: dict[str, Any]) -> 
 
 @pytest.mark.parametrize("params", BOOSTERS.values(), ids=BOOSTERS)
 def test_contributions_equal_those_of_the_booster(params: dict[str, Any]) -> None:
-    booster = grown(**params)
+    booster = grow_booster(**params)
     trees = Trees.from_text(booster.model_to_string())
     for X in (make_rows(5, 200).X, awkward_rows(count=100)):
         got = trees.compute_contributions(X)
@@ -86,7 +80,7 @@ def test_zero_is_missing_also_where_it_is_only_nearly_zero() -> None:
     X = rng.choice(np.array([0, 1e-36, -1e-36, 1, 2, np.nan], dtype=np.float32), (2000, 2))
     y = (np.nan_to_num(X[:, 0]) == 0).astype(float)
     for params in ({"zero_as_missing": True}, {"use_missing": False}, {}):
-        booster = grown(X, y, **params)
+        booster = grow_booster(X, y, **params)
         trees = Trees.from_text(booster.model_to_string())
         assert trees.predict_raw(X).tobytes() == booster.predict(X, raw_score=True).tobytes()
 
@@ -116,7 +110,7 @@ def test_thresholds_near_zero_and_infinite_ones_are_taken_as_lightgbm_takes_them
 
 def test_a_tree_of_a_single_leaf_adds_its_value() -> None:
     y = np.array([0.0, 1.0] * 50)
-    booster = grown(np.zeros((100, 1)), y, rounds=3, boost_from_average=False)
+    booster = grow_booster(np.zeros((100, 1)), y, rounds=3, boost_from_average=False)
     text = text_of([Hand([], [], [], [], [], [0.75], [10]), chain(1)], 1)
     for model in (booster.model_to_string(), text):
         trees, oracle = Trees.from_text(model), lightgbm.Booster(model_str=model)
@@ -184,7 +178,7 @@ def test_contributions_are_shapley_values_also_with_empty_leaves_and_repeated_fe
 
 
 def test_the_spread_is_that_of_committees_of_every_so_many_th_tree() -> None:
-    booster, X = grown(), make_rows(5).X
+    booster, X = grow_booster(), make_rows(5).X
     trees = Trees.from_text(booster.model_to_string())
     each = np.array(
         [booster.predict(X, raw_score=True, start_iteration=at, num_iteration=1) for at in range(20)]
@@ -195,7 +189,7 @@ def test_the_spread_is_that_of_committees_of_every_so_many_th_tree() -> None:
 
 
 def test_one_row_and_many_give_the_same_bits() -> None:
-    trees = Trees.from_text(grown().model_to_string())
+    trees = Trees.from_text(grow_booster().model_to_string())
     X = awkward_rows(count=50)
     assert (
         np.concatenate([trees.predict_raw(X[i : i + 1]) for i in range(50)]).tobytes()
@@ -206,7 +200,7 @@ def test_one_row_and_many_give_the_same_bits() -> None:
 
 
 def test_rows_that_are_read_only_or_in_another_layout_give_the_same() -> None:
-    trees = Trees.from_text(grown().model_to_string())
+    trees = Trees.from_text(grow_booster().model_to_string())
     X = awkward_rows(count=20)
     frozen = X.copy()
     frozen.flags.writeable = False
@@ -222,7 +216,7 @@ def test_rows_of_another_width_are_an_error_and_never_reach_the_kernel() -> None
 
 
 def test_the_text_without_parameters_loads_into_lightgbm_and_predicts_the_same() -> None:
-    booster = grown()
+    booster = grow_booster()
     text = booster.model_to_string()
     short = strip_parameters(text)
     X = awkward_rows()
@@ -231,105 +225,6 @@ def test_the_text_without_parameters_loads_into_lightgbm_and_predicts_the_same()
     assert lightgbm.Booster(model_str=short).predict(X).tobytes() == booster.predict(X).tobytes()
     assert strip_parameters(short) == short
     assert Trees.from_text(text).text == short
-
-
-def test_names_with_points_signs_and_other_scripts_come_through() -> None:
-    names = ["value.per_kg", "history.hs_code+route.new", "column.세율"]
-    data = lightgbm.Dataset(make_rows(3).X[:, :3], make_rows(3).y, feature_name=names)
-    booster = lightgbm.train({"objective": "binary"} | SAME, data, 2)
-    assert Trees.from_text(booster.model_to_string()).feature_names == tuple(names)
-
-
-OTHER_KINDS = [
-    ({"objective": "regression"}, "objective.*another kind; got 'regression'"),
-    ({"objective": "multiclass", "num_class": 2}, "num_class.*another kind; got '2'"),
-    ({"objective": "binary", "sigmoid": 2.0}, "objective.*another kind; got 'binary sigmoid:2'"),
-    ({"objective": "cross_entropy"}, "objective.*another kind"),
-    ({"linear_tree": True}, "linear leaves|not understood"),
-    ({"boosting": "rf", "bagging_fraction": 0.5, "bagging_freq": 1}, "not understood; got 'average_output'"),
-]
-
-
-@pytest.mark.parametrize(("params", "said"), OTHER_KINDS, ids=[str(params) for params, _ in OTHER_KINDS])
-def test_a_model_of_another_kind_is_refused(params: dict[str, Any], said: str) -> None:
-    rows = make_rows(3)
-    text = grown(np.nan_to_num(rows.X).astype(np.float64), rows.y, **params).model_to_string()
-    with pytest.raises(BundleRefused, match=said):
-        Trees.from_text(text)
-
-
-def test_categorical_splits_are_refused() -> None:
-    X = make_rows(3).X.clip(0)
-    data = lightgbm.Dataset(X, make_rows(3).y, categorical_feature=[2])
-    booster = lightgbm.train({"objective": "binary", "min_data_per_group": 1} | SAME, data, 20)
-    with pytest.raises(BundleRefused, match=r"categorical|not understood"):
-        Trees.from_text(booster.model_to_string())
-
-
-def test_a_path_that_is_too_deep_is_refused() -> None:
-    with pytest.raises(BundleRefused, match=f"too deep.*{MAX_DEPTH + 1} splits.*at most {MAX_DEPTH}"):
-        Trees.from_text(text_of([chain(MAX_DEPTH + 1)], MAX_DEPTH + 1))
-
-
-# Line of a tree of three splits, what it is changed to, and what is said of it.
-DAMAGES = [
-    ("left_child=-1 -2 -3", "left_child=-1 -2 -9", "do not make a tree"),
-    ("left_child=-1 -2 -3", "left_child=-1 -2 99", "do not make a tree"),
-    ("left_child=-1 -2 -3", "left_child=0 -2 -3", "do not make a tree"),
-    ("right_child=1 2 -4", "right_child=2 1 -4", "do not make a tree"),
-    ("right_child=1 2 -4", "right_child=1 1 -4", "do not make a tree"),
-    ("right_child=1 2 -4", "right_child=1 -4", "wrong length; got 2; expected 3"),
-    ("split_feature=0 1 2", "split_feature=0 1 3", "feature that is not there; expected 0 to 2"),
-    ("split_feature=0 1 2", "split_feature=0 1 -1", "feature that is not there"),
-    ("split_feature=0 1 2", "split_feature=0 1 99999999999999", "not whole numbers"),
-    ("split_feature=0 1 2", "split_feature=0 1 1_0", "not whole numbers"),
-    ("threshold=0.0 0.0 0.0", "threshold=0.0 0.0 nan", "not numbers"),
-    ("threshold=0.0 0.0 0.0", "threshold=0.0 0.0 1_0", "not numbers"),
-    ("threshold=0.0 0.0 0.0", "threshold=0.0 0.0 1e", "not numbers"),
-    ("leaf_value=-1.0", "leaf_value=inf", "not numbers"),
-    ("leaf_value=-1.0", "leaf_value=1e999", "out of range"),
-    ("decision_type=10 10 10", "decision_type=10 10 11", "not walked here"),
-    ("decision_type=10 10 10", "decision_type=10 10 12", "not walked here"),
-    ("decision_type=10 10 10", "decision_type=10 10 -2", "not walked here"),
-    ("internal_count=16", "internal_count=0", "cannot be"),
-    ("internal_count=16", "internal_count=-16", "cannot be"),
-    ("leaf_count=8", "leaf_count=-8", "cannot be"),
-    ("num_leaves=4", "num_leaves=0", "too many leaves or none"),
-    ("num_leaves=4", "num_leaves=5", "wrong length"),
-    ("num_cat=0", "num_cat=1", "categorical"),
-    ("is_linear=0", "is_linear=1", "linear"),
-    ("shrinkage=1", "shrinkage=1\ncat_threshold=1", "not understood"),
-    ("shrinkage=1", "shrinkage=1\nshrinkage=1", "not understood"),
-    ("shrinkage=1\n", "", "lines are missing.*shrinkage"),
-    ("version=v4", "version=v5", "another kind; got 'v5'; expected 'v4'"),
-    ("max_feature_idx=2", "max_feature_idx=3", "do not fit"),
-    ("feature_names=f0 f1 f2", "feature_names=f0 f1", "do not fit"),
-    ("Tree=0", "Tree=1", "sizes"),
-    ("end of trees", "and of trees", "do not end"),
-    ("tree\n", "bush\n", "not the text"),
-]
-
-
-@pytest.mark.parametrize(("line", "change", "said"), DAMAGES, ids=[change for _, change, _ in DAMAGES])
-def test_a_damaged_text_is_refused(line: str, change: str, said: str) -> None:
-    text = text_of([chain(3)], 3)
-    assert line in text
-    with pytest.raises(BundleRefused, match=said):
-        Trees.from_text(with_sizes(text.replace(line, change, 1)))
-
-
-def with_sizes(text: str) -> str:
-    """Correct the size of the one tree, so that only the damage itself is left to find."""
-    start = text.index("\n\n") + 2
-    end = text.find("end of trees", start)
-    size = (end if end >= 0 else text.index("and of trees")) - start
-    return re.sub(r"tree_sizes=.*", f"tree_sizes={size}", text)
-
-
-@pytest.mark.parametrize("sizes", ["0", "-5", "1", "999999", "", "10 10"])
-def test_sizes_that_are_not_those_of_the_trees_are_refused(sizes: str) -> None:
-    with pytest.raises(BundleRefused):
-        Trees.from_text(re.sub(r"tree_sizes=.*", f"tree_sizes={sizes}", text_of([chain(3)], 3)))
 
 
 @given(st.data())

@@ -12,7 +12,7 @@ from support.serving_examples import Client, point_to, publish, serving, setting
 
 from consignments.errors import ServiceFault
 from consignments.records import Alert
-from consignments.visibility import to_us
+from consignments.timestamps import to_us
 from serving.event_log.events import Event
 
 

@@ -11,7 +11,7 @@ from typing import Any, NamedTuple, Protocol
 import httpx
 import numpy as np
 
-from consignments.visibility import to_us
+from consignments.timestamps import to_us
 
 UNKNOWN = 404
 

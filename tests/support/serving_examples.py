@@ -22,14 +22,14 @@ from anyio.from_thread import BlockingPortal, start_blocking_portal
 from support.databases import database_in, state_environment
 from support.examples import day, make_consignment
 
-from consignments.visibility import to_us
+from consignments.timestamps import to_us
 from features.config import FeatureConfig
 from features.fitted import FittedParameters
 from features.history.pseudonyms import Pseudonyms
 from features.pipeline import Pipeline
-from models.bundle import SelfTestExamples, load_bundle, write_bundle
+from models.bundle import BundleContent, SelfTestExamples, load_bundle, write_bundle
 from models.promotion_record import GENESIS_SHA256, PromotionRecord
-from models.risk_model import RiskModel, TreeParams
+from models.risk_model import BandSample, FitOptions, LabelledRows, RiskModel, TreeParams
 from serving.encryption.vault import Vault
 from serving.http.app import App
 from serving.process.clock import Clock
@@ -63,10 +63,10 @@ def make_bundle(folder: Path, config: FeatureConfig, seed: int, target: str = "n
         X[place, pipeline.history_at :] = rng.integers(0, 5, X.shape[1] - pipeline.history_at)
     X[:, pipeline.spec.get_column("history.sender.arrivals_7d")] += 3 * y
     channels = ["postal", "air_cargo"] * (ROWS // 2)
-    weight = np.ones(ROWS)
+    rows = LabelledRows(X, y, np.ones(ROWS), channels)
     model = RiskModel.fit(
-        X, y, weight, channels, spec=pipeline.spec, validation=(X, y, weight, channels), traffic=(X, channels),
-        params=TreeParams(trees=20, leaves=6, rows_in_leaf=5), seed=seed,
+        rows, spec=pipeline.spec, validation=rows, traffic=BandSample(X, channels),
+        options=FitOptions(TreeParams(trees=20, leaves=6, rows_in_leaf=5), seed),
     )  # fmt: skip
     values, arrays = FittedParameters.create_empty().to_plain()
     card = {
@@ -79,7 +79,9 @@ def make_bundle(folder: Path, config: FeatureConfig, seed: int, target: str = "n
     }
     examples = SelfTestExamples.compute(model, X[:8], channels[:8])
     write_bundle(
-        folder, card=card, config=config, fitted=values, arrays=arrays, model=model, examples=examples
+        folder,
+        card,
+        BundleContent(config=config, fitted=values, arrays=arrays, model=model, examples=examples),
     )
     return folder
 

@@ -9,7 +9,7 @@ from support.databases import state_environment
 from support.examples import day, make_consignment, make_outcome
 from support.serving_examples import Client, publish, serving, settings_in
 
-from consignments.visibility import to_us
+from consignments.timestamps import to_us
 from npsrisk import main
 from serving.maintenance.retention import RetentionResult, forget
 

@@ -16,10 +16,10 @@ from support.serving_examples import DATA_KEY, vault_in
 from support.serving_killed import Service
 
 from consignments.errors import ServiceFault
-from consignments.visibility import convert_us_to_day
+from consignments.timestamps import convert_us_to_day
 from features.fitted import FittedParameters
+from features.history.kernels import ARRIVALS, REMEMBERED_DAYS, STEP, WIDTH
 from features.history.pseudonyms import Pseudonyms
-from features.history.table import ARRIVALS, REMEMBERED_DAYS, STEP, WIDTH
 from features.pipeline import Pipeline
 from npsrisk import main
 from serving.event_log.event_codec import EventCodec
@@ -156,7 +156,7 @@ def read(state: State, pipeline: Pipeline, probes: Sequence[tuple[Keys, Keys]]) 
     steps["row"] = steps["out_row"] = np.repeat(np.arange(len(probes)), 2)
     found = np.zeros((len(probes), len(pipeline.spec)), dtype=np.float32)
     numbers, counterparts = (np.array(each) for each in zip(*probes, strict=True))
-    state.history.run(steps, numbers, np.zeros_like(counterparts), found, pipeline.history_at)
+    state.history.run(steps, numbers, np.zeros_like(counterparts), found)
     return found
 
 

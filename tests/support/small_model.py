@@ -7,12 +7,13 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from features.spec import Feature, Spec
-from models.risk_model import BandSample, LabelledRows, RiskModel, TreeParams
+from models.risk_model import BandSample, FitOptions, LabelledRows, RiskModel, TreeParams
 
 UNITS = ("count", "share", "flag", "USD")
 SPEC = Spec(
     Feature(f"made.f{i}", UNITS[i % 4], f"reason_{i // 2}", f"Feature {i} is {{value}}") for i in range(12)
 )
+LIGHTGBM_PARAMS = {"num_threads": 1, "deterministic": True, "force_row_wise": True, "verbosity": -1}
 PARAMS = TreeParams(trees=40, leaves=15, depth=6, rows_in_leaf=10, learning_rate=0.1)
 
 
@@ -29,15 +30,25 @@ def make_rows(seed: int, count: int = 3000) -> LabelledRows:
 
 
 def fit_small(**changes: Any) -> RiskModel:
-    """Fit on made-up rows; `changes` replace arguments of `RiskModel.fit`."""
+    """Fit on made-up rows; `changes` replace arguments of `RiskModel.fit`, and fields of its options."""
     validation = make_rows(2)
     arguments: dict[str, Any] = {
         "spec": SPEC,
         "validation": validation,
         "traffic": BandSample(validation.X, validation.channels),
-        "params": PARAMS,
     }
-    return RiskModel.fit(*make_rows(1), **(arguments | changes))
+    options = {name: changes.pop(name) for name in FitOptions._fields if name in changes}
+    arguments["options"] = FitOptions(**({"params": PARAMS} | options))
+    return RiskModel.fit(make_rows(1), **(arguments | changes))
+
+
+def grow_booster(X: Any = None, y: Any = None, rounds: int = 20, **params: Any) -> Any:
+    """Grow a LightGBM booster on made-up rows, or on those given."""
+    import lightgbm
+
+    made = make_rows(3, 1500)
+    data = lightgbm.Dataset(made.X if X is None else X, made.y if y is None else y)
+    return lightgbm.train({"objective": "binary", "num_leaves": 15} | LIGHTGBM_PARAMS | params, data, rounds)
 
 
 @cache

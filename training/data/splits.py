@@ -27,7 +27,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from consignments.errors import BadInput
-from consignments.visibility import NO_TIME, to_us
+from consignments.timestamps import NO_TIME, to_us
 from training.config import SplitConfig
 
 OUTSIDE, TRAIN, VALIDATION, TEST = 0, 1, 2, 3

@@ -9,9 +9,18 @@ from numpy.typing import NDArray
 
 from consignments.records import Consignment
 from consignments.tables import to_consignments
-from features.batch import FeatureMatrix, Progress, Tables, compute_feature_matrix
+from features.batch import (
+    BATCH_KEY,
+    ComputeOptions,
+    FeatureMatrix,
+    FeatureParameters,
+    Progress,
+    Tables,
+    compute_feature_matrix,
+)
 from features.config import FeatureConfig
 from features.fitted import FittedParameters
+from features.history.pseudonyms import Pseudonyms
 
 
 @dataclass(frozen=True)
@@ -44,10 +53,8 @@ class TableFeatures:
         """Give the feature rows of the kept consignments."""
         return compute_feature_matrix(
             self.tables,
-            self.config,
-            fitted,
+            FeatureParameters(self.config, fitted, Pseudonyms(BATCH_KEY)),
             keep=keep,
             as_of=None if self.as_of is None else pd.Timestamp(self.as_of),
-            jobs=self.jobs,
-            progress=self.progress,
+            options=ComputeOptions(self.jobs, self.progress),
         )

@@ -13,15 +13,8 @@ from numpy.typing import NDArray
 
 from consignments.errors import BadInput
 from consignments.records import Target
-from consignments.visibility import (
-    FINAL_RESULTS,
-    NO_TIME,
-    compute_known_us,
-    compute_visible_us,
-    get_time_column_us,
-    to_datetime,
-    to_us,
-)
+from consignments.timestamps import NO_TIME, get_time_column_us, to_datetime, to_us
+from consignments.visibility import FINAL_RESULTS, compute_known_us, compute_visible_us
 from training.config import TrainConfig, WeightsConfig
 from training.data.splits import OUTSIDE, TEST, TRAIN, VALIDATION, Split, split_by_time, split_without_test
 

@@ -16,9 +16,15 @@ from numpy.typing import NDArray
 
 from consignments.records import Consignment
 from consignments.schema import get_fields
+from consignments.timestamps import get_time_column_us, to_datetime
 from consignments.validation import CANCELLED_SEQUENCE, SEQUENCE
-from consignments.visibility import FINAL_RESULTS, compute_visible_us, get_time_column_us, to_datetime
-from features.batch import FeatureMatrix, Progress, Tables, get_sequence
+from consignments.visibility import FINAL_RESULTS, compute_visible_us
+from features.batch import (
+    FeatureMatrix,
+    Progress,
+    Tables,
+    get_sequence,
+)
 from features.fitted import FittedParameters
 from training.data.table_features import TableFeatures
 from training.evaluation.intervals import compute_interval

@@ -9,13 +9,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from consignments.records import Consignment
-from consignments.visibility import US_PER_DAY, get_time_column_us
+from consignments.timestamps import US_PER_DAY, get_time_column_us
 from features.batch import FeatureMatrix, Progress, report_progress
 from features.fitted import FittedParameters, fit_features
 from features.normalization.normal_forms import get_goods_text
 from models.bands import Bands
 from models.calibration import Calibration
-from models.risk_model import RiskModel
+from models.risk_model import BandSample, FitOptions, LabelledRows, RiskModel
 from training.config import TrainConfig
 from training.data.propensity import compute_result_weights, estimate_known_probability
 from training.data.splits import TEST, TRAIN, VALIDATION
@@ -117,6 +117,11 @@ class SplitFeatures:
         """Channels of some feature rows."""
         return list(self._channels[mine])
 
+    def select_labelled_rows(self, mine: Bools) -> LabelledRows:
+        """Give some feature rows with their labels and weights."""
+        labels = self.positive[mine].astype(np.float64)
+        return LabelledRows(self.X[mine], labels, self.weight[mine], self.get_channels(mine))
+
     def compute_result_weights(self, part: int, seed: int) -> Floats:
         """How many consignments each known result of a part stands for; for the rows of the part."""
         mine = self.select_part(part)
@@ -157,22 +162,11 @@ def _fit_model(parts: SplitFeatures, config: TrainConfig, jobs: int, progress: P
     if progress is not None:
         progress("growing trees", 0, params.trees)
     grown = RiskModel.fit(
-        parts.X[train],
-        parts.positive[train].astype(np.float64),
-        parts.weight[train],
-        parts.get_channels(train),
+        parts.select_labelled_rows(train),
         spec=parts.spec,
-        validation=(
-            parts.X[stopping],
-            parts.positive[stopping].astype(np.float64),
-            parts.weight[stopping],
-            parts.get_channels(stopping),
-        ),
-        traffic=(parts.X[sample], parts.get_channels(sample)),
-        params=params,
-        seed=config.model.seed,
-        threads=jobs,
-        progress=progress,
+        validation=parts.select_labelled_rows(stopping),
+        traffic=BandSample(parts.X[sample], parts.get_channels(sample)),
+        options=FitOptions(params, config.model.seed, jobs, progress),
     )
     with report_progress(progress, "calibrating"):
         return _calibrate(grown, parts, sample, config)

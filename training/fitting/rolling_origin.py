@@ -18,11 +18,12 @@ from itertools import islice
 import numpy as np
 from numpy.typing import NDArray
 
-from consignments.visibility import US_PER_DAY, get_time_column_us, to_us
+from consignments.timestamps import US_PER_DAY, get_time_column_us, to_us
 from features.batch import FeatureMatrix
-from features.goods.kernels import encode_text, fit_text_weights, score_out_of_fold, score_text
+from features.goods.kernels import encode_text, score_text
+from features.goods.text_weights import fit_text_weights, score_out_of_fold
 from features.spec import Spec
-from models.risk_model import LabelledRows, RiskModel
+from models.risk_model import BandSample, FitOptions, LabelledRows, RiskModel
 from training.config import ModelConfig, TrainConfig, WeightsConfig
 from training.data.splits import TRAIN, VALIDATION, Split
 from training.data.training_set import DataSet, compute_fitting_weights, get_labels_as_of
@@ -254,15 +255,11 @@ def _rank_positives(
     X, later = train.X.copy(), window.X.copy()
     X[:, without], later[:, without] = np.nan, np.nan
     grown = RiskModel.fit(
-        X,
-        train.y,
-        origin.compute_weights(weights),
-        train.channels,
+        LabelledRows(X, train.y, origin.compute_weights(weights), train.channels),
         spec=origin.spec,
-        validation=(later[:0], train.y[:0], train.weight[:0], []),
-        traffic=(later, window.channels),
-        params=model.build_tree_params(0),
-        seed=model.seed,
+        validation=LabelledRows(later[:0], train.y[:0], train.weight[:0], []),
+        traffic=BandSample(later, window.channels),
+        options=FitOptions(model.build_tree_params(0), model.seed),
     )
     places: Floats = compute_shares_above(grown.predict_raw(later), window.weight)[
         np.asarray(window.y, dtype=bool)

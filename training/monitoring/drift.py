@@ -12,12 +12,11 @@ import pandas as pd
 
 from consignments.errors import BadInput
 from consignments.records import Target
-from consignments.visibility import get_time_column_us
-from features.batch import BATCH_KEY, Progress, Tables
-from features.fitted import FittedParameters
+from consignments.timestamps import get_time_column_us
+from features.batch import BATCH_KEY, ComputeOptions, Progress, Tables
 from features.history.pseudonyms import Pseudonyms
-from features.pipeline import Pipeline
-from features.streams import FeatureInputs, InMemoryTable, stream_features
+from features.streams import FeatureInputs, stream_features
+from models.batch_scoring import build_feature_parameters
 from models.bundle import Bundle
 from models.traffic_profile import ReferenceProfile
 from training.config import EvaluationConfig
@@ -170,20 +169,13 @@ def score_traffic(
     BundleRefused
         Where the model was trained on other features than this version computes.
     """
-    pseudonyms = Pseudonyms(BATCH_KEY)
-    fitted = FittedParameters.from_plain(bundle.fitted, bundle.arrays)
-    Pipeline(bundle.config, fitted, pseudonyms).spec.require(bundle.card.feature_spec_sha256)
-    world = FeatureInputs(
-        InMemoryTable(given.consignments),
-        None if history is None else InMemoryTable(history),
-        given.outcomes,
-        given.alerts,
+    parameters = build_feature_parameters(bundle, Pseudonyms(BATCH_KEY))
+    model = bundle.model.replace_spec(parameters.build_pipeline().spec)
+    pieces = stream_features(
+        FeatureInputs.from_tables(given, history), parameters, options=ComputeOptions(progress=progress)
     )
-    pieces = stream_features(world, bundle.config, fitted, pseudonyms, progress=progress)
     X, frame = np.concatenate([piece.X for piece in pieces]), given.consignments
-    return ScoredTraffic(
-        frame, X, bundle.spec, bundle.model.score(X, frame["channel"].tolist()), bundle.config
-    )
+    return ScoredTraffic(frame, X, model.spec, model.score(X, frame["channel"].tolist()), bundle.config)
 
 
 def measure_drift(

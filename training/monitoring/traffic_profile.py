@@ -11,7 +11,7 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from consignments.schema import get_fields
-from consignments.visibility import US_PER_DAY, get_time_column_us, to_datetime
+from consignments.timestamps import US_PER_DAY, get_time_column_us, to_datetime
 from features.config import FeatureConfig
 from features.spec import Feature, Spec
 from models.traffic_profile import ReferenceProfile, SourceActivity

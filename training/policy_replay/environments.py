@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 from consignments.errors import BadInput
 from consignments.records import Alert, Consignment, Outcome, Result
 from consignments.tables import to_alerts, to_outcomes
-from consignments.visibility import US_PER_DAY, get_time_column_us, to_datetime
+from consignments.timestamps import US_PER_DAY, get_time_column_us, to_datetime
 from features.batch import Tables
 from models.baselines import RandomOrder
 from training.evaluation.traffic import extract_texts

@@ -14,7 +14,7 @@ import numpy as np
 import pandas as pd
 
 from consignments.errors import BadInput
-from consignments.visibility import US_PER_DAY, get_time_column_us
+from consignments.timestamps import US_PER_DAY, get_time_column_us
 from features.batch import Progress, Tables
 from features.workers import end_with_parent
 from training.config import TrainConfig, parse_config

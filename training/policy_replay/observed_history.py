@@ -17,20 +17,13 @@ from numpy.typing import NDArray
 
 from consignments.records import Alert, Consignment, Outcome
 from consignments.tables import build_frame, to_consignments
-from consignments.visibility import (
-    NO_TIME,
-    US_PER_DAY,
-    get_known_us,
-    get_time_column_us,
-    get_visible_us,
-    is_final,
-    to_us,
-)
+from consignments.timestamps import NO_TIME, US_PER_DAY, get_time_column_us, to_us
+from consignments.visibility import get_known_us, get_visible_us, is_final
 from features.alerts import Alerts
 from features.batch import BATCH_KEY, GROUP_ROWS, FeatureMatrix
 from features.config import FeatureConfig
 from features.fitted import FittedParameters
-from features.history.live import NO_SEQUENCE, LiveHistory
+from features.history.live import NO_SEQUENCE, LiveHistory, VisibleOutcome
 from features.history.pseudonyms import Pseudonyms
 from features.pipeline import Pipeline
 from features.spec import Spec
@@ -177,7 +170,6 @@ class ObservedHistory:
                 keys[at],
                 counterparts[at],
                 X[at] if wanted[at] else None,
-                self._pipeline.history_at,
             )
             self._schedule_cancellation(record.consignment_id, int(cancelled_us[at]), now)
         self._frames.append(frame[[name for name in MINIMAL_COLUMNS if name in frame]])
@@ -247,7 +239,7 @@ class ObservedHistory:
         while self._due and self._due[0][0] <= now_us:
             us, name, what, known, recorded, _, result = heappop(self._due)
             if what == OUTCOME:
-                self._ledger.record_outcome(name, us, known, recorded, None, result or None)
+                self._ledger.record_outcome(name, VisibleOutcome(us, known, recorded, None, result or None))
             else:
                 self._ledger.cancel(name)
 

@@ -17,7 +17,7 @@ from consignments.records import Result, Selector
 from features.spec import Spec
 from models.risk_model import RiskModel
 from models.rules import Rules
-from models.selection import compute_selection_probabilities, select
+from models.selection import SelectionRule, compute_selection_probabilities, select
 
 Floats = NDArray[np.float64]
 Sight = Literal["nothing", "features", "model", "legacy", "truth"]
@@ -281,9 +281,7 @@ def _select_rows(
         scores,
         [offer.offices[row] for row in rows.tolist()],
         _days(offer, len(rows)),
-        capacity=capacity,
-        explore=explore,
-        seed=offer.seed,
+        SelectionRule(capacity, explore, offer.seed),
     )
     return [PolicyChoice(int(rows[one.place]), one.selected_by, one.selection_probability) for one in chosen]
 

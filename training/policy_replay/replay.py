@@ -15,7 +15,7 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from consignments.records import Alert, Outcome, Target
-from consignments.visibility import US_PER_DAY, get_time_column_us, to_datetime
+from consignments.timestamps import US_PER_DAY, get_time_column_us, to_datetime
 from features.fitted import FittedParameters
 from features.spec import Spec
 from models.risk_model import RiskModel

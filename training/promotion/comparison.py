@@ -13,9 +13,10 @@ from numpy.typing import NDArray
 
 from consignments.errors import BadInput
 from consignments.records import Target
-from consignments.visibility import US_PER_DAY, get_time_column_us
-from features.batch import BATCH_KEY, Progress, Tables
+from consignments.timestamps import US_PER_DAY, get_time_column_us
+from features.batch import BATCH_KEY, ComputeOptions, Progress, Tables
 from features.history.pseudonyms import Pseudonyms
+from features.streams import FeatureInputs
 from models.batch_scoring import score_table
 from models.bundle import Bundle
 from training.config import EvaluationConfig
@@ -192,7 +193,7 @@ def compare(
             where=f"{int(inside.sum())} consignments",
             todo="choose another period with --from and --until",
         )
-    given = Tables(rows, tables.outcomes, tables.alerts)
+    inputs = FeatureInputs.from_tables(Tables(rows, tables.outcomes, tables.alerts), frame.loc[~inside])
     named = {
         "consignments": frame,
         "outcomes": tables.outcomes,
@@ -200,7 +201,7 @@ def compare(
         "truth": truth,
     }
     scores = [
-        score_table(bundle, given, Pseudonyms(BATCH_KEY), history=frame.loc[~inside], progress=progress)[
+        score_table(bundle, inputs, Pseudonyms(BATCH_KEY), options=ComputeOptions(progress=progress))[
             "score"
         ].to_numpy(np.float64)
         for bundle in (a, b)

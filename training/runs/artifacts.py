@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from features.batch import Tables
-from models.bundle import ModelCard, SelfTestExamples, write_bundle
+from models.bundle import BundleContent, ModelCard, SelfTestExamples, write_bundle
 from models.risk_model import RiskModel
 from models.traffic_profile import ReferenceProfile
 from training.data.splits import VALIDATION
@@ -95,32 +95,33 @@ def write_run_bundle(trained: TrainingResult, tables: Tables, folder: Path) -> s
         tables.consignments["channel"].iloc[trained.matrix.rows[rows]].astype(str).to_numpy(dtype=object)
     )
     chosen = _select_band_examples(trained.model, trained.matrix.X[rows], channel)
-    return write_bundle(
-        folder,
-        card=ModelCard(
-            name=get_model_name(trained.target),
-            target=trained.target,
-            as_of=trained.as_of.isoformat(),
-            data_sha256=trained.data_sha256,
-            code_version=installed_version("npsrisk"),
-            feature_spec_sha256=trained.model.spec.compute_digest(),
-            metrics={
-                name: float(f"{value:.{CARD_DIGITS}g}")
-                for name, value in trained.metrics.items()
-                if name.count("/") == 1
-            },
-        ),
+    card = ModelCard(
+        name=get_model_name(trained.target),
+        target=trained.target,
+        as_of=trained.as_of.isoformat(),
+        data_sha256=trained.data_sha256,
+        code_version=installed_version("npsrisk"),
+        feature_spec_sha256=trained.model.spec.compute_digest(),
+        metrics={
+            name: float(f"{value:.{CARD_DIGITS}g}")
+            for name, value in trained.metrics.items()
+            if name.count("/") == 1
+        },
+    )
+    examples = SelfTestExamples.compute(
+        trained.model,
+        np.ascontiguousarray(trained.matrix.X[rows[chosen]]),
+        [str(name) for name in channel[chosen]],
+    )
+    content = BundleContent(
         config=trained.config.features,
         fitted=values,
         arrays=arrays,
         model=trained.model,
-        examples=SelfTestExamples.compute(
-            trained.model,
-            np.ascontiguousarray(trained.matrix.X[rows[chosen]]),
-            [str(name) for name in channel[chosen]],
-        ),
+        examples=examples,
         reference=build_reference(trained, tables),
     )
+    return write_bundle(folder, card, content)
 
 
 def build_reference(trained: TrainingResult, tables: Tables) -> ReferenceProfile:

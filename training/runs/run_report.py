@@ -15,7 +15,7 @@ from markupsafe import Markup
 from numpy.typing import NDArray
 
 from consignments.records import Target
-from consignments.visibility import EPOCH
+from consignments.timestamps import EPOCH
 from features.batch import Tables
 from training.evaluation.capacity import compute_daily_capacity, select_at_capacity
 from training.evaluation.fairness import Row, compute_fairness_rows

@@ -19,8 +19,14 @@ from numpy.typing import NDArray
 
 from consignments.errors import BadInput
 from consignments.records import Target
-from consignments.visibility import NO_TIME, compute_visible_us, get_time_column_us, to_datetime
-from features.batch import FeatureMatrix, Progress, Tables, report_progress
+from consignments.timestamps import NO_TIME, get_time_column_us, to_datetime
+from consignments.visibility import compute_visible_us
+from features.batch import (
+    FeatureMatrix,
+    Progress,
+    Tables,
+    report_progress,
+)
 from features.fitted import FittedParameters
 from features.normalization.normal_forms import get_goods_text
 from models.baselines import fit_baselines

@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from consignments.records import Outcome
-from consignments.visibility import US_PER_DAY, to_us
+from consignments.timestamps import US_PER_DAY, to_us
 from training.simulation.shipments import Numbers, Values
 
 TARGET = "nps"

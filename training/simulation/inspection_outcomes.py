@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from consignments.records import Outcome, Result, Selector
-from consignments.visibility import to_datetime, to_us
+from consignments.timestamps import to_datetime, to_us
 from training.simulation.context import SimulationContext
 from training.simulation.declarations import Columns
 from training.simulation.parameters import Shares

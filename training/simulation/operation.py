@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from consignments.records import Alert, Consignment, Outcome, Truth
 from consignments.schema import Field, get_fields
 from consignments.tables import build_frame
-from consignments.visibility import US_PER_DAY
+from consignments.timestamps import US_PER_DAY
 from training.simulation.context import CalendarDay, SimulationContext
 from training.simulation.declarations import Columns, DeclarationGenerator
 from training.simulation.identifiers import IdentifierGenerator, assign_shared_masters

@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from consignments.records import Result
-from consignments.visibility import US_PER_DAY
+from consignments.timestamps import US_PER_DAY
 from training.simulation.parameters import GoodsClass, Shares, SimulationParameters
 
 Numbers = NDArray[np.int64]

@@ -13,7 +13,7 @@ from typing import NamedTuple
 import numpy as np
 
 from consignments.records import Outcome
-from consignments.visibility import US_PER_DAY, to_datetime
+from consignments.timestamps import US_PER_DAY, to_datetime
 from training.simulation.context import SimulationContext
 from training.simulation.declarations import Flags, is_box_or_forwarder
 from training.simulation.incumbent_model import IncumbentModel

@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from support.examples import make_consignment
-from support.goods_oracle import plain_buckets, plain_score, plain_values
+from support.goods_oracle import plain_score, plain_values
 
 from features.goods.character_folding import build_fold_table
 from features.goods.goods import GoodsFeatures
@@ -17,8 +17,6 @@ from features.goods.kernels import (
     SPECIFIC,
     TEXT_BUCKETS,
     encode_text,
-    fit_text_weights,
-    score_out_of_fold,
     score_text,
 )
 from features.goods.lexicon import get_family_name, load_text_tables, read_names, read_words
@@ -384,105 +382,6 @@ def test_where_there_is_no_text_its_values_are_missing() -> None:
     assert values["described"] == 0
     assert isnan(values["names_specific"])
     assert isnan(values["text_score"])
-
-
-# --- the text score ---
-
-GOOD = ["white powder sample", "resin powder sample", "powder coating", "coating powder sample"]
-HARMLESS = ["cotton shirt", "shirt and socks", "ceramic mug", "phone case", "cotton socks", "mug and phone"]
-TEXTS = GOOD + HARMLESS
-LABELS = np.array([1] * len(GOOD) + [0] * len(HARMLESS))
-EQUAL = np.ones(len(TEXTS))
-
-
-def plain_weights(texts: list[str], labels: list[int], weights: list[float]) -> dict[int, float]:
-    """Give the log-odds of the buckets that occur, from their definition."""
-    known = [
-        (set(plain_buckets(t)), label, w)
-        for t, label, w in zip(texts, labels, weights, strict=True)
-        if t and w
-    ]
-    mass = [sum(w for _, label, w in known if label == kind) for kind in (0, 1)]
-    scale = [mass[kind] / sum(w * w for _, label, w in known if label == kind) for kind in (0, 1)]
-    size = [mass[kind] * scale[kind] for kind in (0, 1)]
-    learnt = {}
-    for bucket in set().union(*(buckets for buckets, _, _ in known)):
-        held = [
-            sum(w for b, label, w in known if label == kind and bucket in b) * scale[kind] for kind in (0, 1)
-        ]
-        lift = [(held[kind] + 1) / (sum(held) * size[kind] / sum(size) + 1) for kind in (0, 1)]
-        learnt[bucket] = float(np.log(lift[1]) - np.log(lift[0]))
-    return learnt
-
-
-@settings(max_examples=25)
-@given(st.data())
-def test_weights_are_the_smoothed_log_odds_of_each_bucket(data: st.DataObject) -> None:
-    count = data.draw(st.integers(2, 8))
-    texts = data.draw(st.lists(st.sampled_from([*TEXTS, "", "粉末"]), min_size=count, max_size=count))
-    labels = [1, 0, *data.draw(st.lists(st.integers(0, 1), min_size=count - 2, max_size=count - 2))]
-    weights = data.draw(st.lists(st.sampled_from([0.1, 1.0, 2.5, 0.0]), min_size=count, max_size=count))
-    learnt = fit_text_weights(texts, np.array(labels), np.array(weights))
-    live = {label for text, label, weight in zip(texts, labels, weights, strict=True) if text and weight}
-    wanted = plain_weights(texts, labels, weights) if live == {0, 1} else {}
-    assert np.flatnonzero(learnt).size <= len(wanted)
-    for bucket, value in wanted.items():
-        assert learnt[bucket] == pytest.approx(value, abs=1e-6)
-
-
-def test_what_only_positives_say_scores_above_what_only_negatives_say() -> None:
-    weights = fit_text_weights(TEXTS, LABELS, EQUAL)
-    scores = [
-        score_text(encode_text(text), build_fold_table(), weights)
-        for text in ("Powder, white!", "socks", "zzzz")
-    ]
-    assert scores[0] > 0.5 > 0 > scores[1]
-    assert scores[2] == 0
-
-
-def test_a_bucket_seen_once_weighs_less_than_one_seen_often() -> None:
-    weights = fit_text_weights(
-        ["abc", *["xyz"] * 9, *["mug"] * 10], np.array([1] * 10 + [0] * 10), np.ones(20)
-    )
-    once, often = (score_text(encode_text(text), build_fold_table(), weights) for text in ("abc", "xyz"))
-    assert 0 < once < often / 2
-
-
-def test_heavy_weights_do_not_pose_as_many_texts() -> None:
-    light, heavy = fit_text_weights(TEXTS, LABELS, EQUAL), fit_text_weights(TEXTS, LABELS, EQUAL * 1000)
-    np.testing.assert_allclose(light, heavy, atol=1e-6)
-
-
-def test_a_text_of_weight_zero_teaches_nothing() -> None:
-    more = [*TEXTS, "something else"]
-    weighted = fit_text_weights(more, np.append(LABELS, 1), np.append(EQUAL, 0.0))
-    np.testing.assert_array_equal(weighted, fit_text_weights(TEXTS, LABELS, EQUAL))
-
-
-def test_without_one_of_the_classes_nothing_is_learnt() -> None:
-    assert not fit_text_weights(GOOD, np.ones(4, dtype=int), np.ones(4)).any()
-
-
-def test_a_text_is_scored_without_its_own_fold() -> None:
-    folds = np.array([3, 3, 8, 8, 3, 8, 3, 8, 3, 8])
-    scores = score_out_of_fold([*TEXTS[:-1], ""], LABELS, EQUAL, folds)
-    assert np.isnan(scores[-1])
-    for fold in (3, 8):
-        others = (folds != fold) & (np.arange(len(TEXTS)) < len(TEXTS) - 1)
-        weights = fit_text_weights([TEXTS[i] for i in np.flatnonzero(others)], LABELS[others], EQUAL[others])
-        for place in np.flatnonzero(folds == fold)[: -1 if fold == 8 else None]:
-            assert scores[place] == pytest.approx(
-                score_text(encode_text(TEXTS[place]), build_fold_table(), weights), abs=1e-5
-            )
-
-
-def test_a_label_of_the_own_fold_changes_no_score_of_it() -> None:
-    folds = np.arange(len(TEXTS)) % 5
-    turned = LABELS.copy()
-    turned[folds == 2] = 1 - turned[folds == 2]
-    before, after = (score_out_of_fold(TEXTS, labels, EQUAL, folds) for labels in (LABELS, turned))
-    np.testing.assert_array_equal(before[folds == 2], after[folds == 2])
-    assert (before[folds != 2] != after[folds != 2]).any()
 
 
 def test_the_tables_are_built_once() -> None:

@@ -9,20 +9,21 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from support.history_oracle import US_PER_DAY, Arrival, Outcome, PlainHistory, as_floats, in_order
 
-from consignments.visibility import NO_TIME
+from consignments.timestamps import NO_TIME
+from features.history.kernels import WIDTH
 from features.history.keys import KeyKind
-from features.history.live import LiveHistory
+from features.history.live import LiveHistory, VisibleOutcome
 from features.history.ordering import (
     ARRIVAL,
     CANCELLATION,
     OUTCOME,
     ArrivalEvents,
+    HistoryFold,
     Outcomes,
-    fold_history,
     order_events,
 )
 from features.history.readings import READINGS
-from features.history.table import WIDTH, History
+from features.history.table import History
 
 KINDS = tuple(KeyKind(name, name, None, lambda _, __: "", side="sender") for name in ("sender", "consignee"))
 """Both may betray the sender, so that a side with two keys is read."""
@@ -66,16 +67,12 @@ def numbers(rows: Sequence[tuple[int, ...]]) -> "np.ndarray[tuple[int, int], np.
 def batch(arrivals: Sequence[Arrival], outcomes: Sequence[Outcome], as_of_us=None, **options):
     """Readings of every arrival, in the order of `arrivals`."""
     out = np.full((len(arrivals), ROW), -1, dtype=np.float32)
-    fold_history(
-        History(KINDS, capacity=options.pop("capacity", 4)),
-        arrivals_of(arrivals),
-        outcomes_of(outcomes),
+    history = History(KINDS, capacity=options.pop("capacity", 4))
+    HistoryFold(history, arrivals_of(arrivals), outcomes_of(outcomes), as_of_us).process_table(
         numbers([row.keys for row in arrivals]),
         numbers([row.counterparts for row in arrivals]),
         out,
-        0,
         np.arange(len(arrivals)),
-        as_of_us,
         **options,
     )
     return out
@@ -103,11 +100,13 @@ def one_by_one(
             told = outcomes[row]
             ledger.record_outcome(
                 told.name,
-                told.visible_us,
-                NO_TIME if told.known_us is None else told.known_us,
-                NO_TIME if told.recorded_us is None else told.recorded_us,
-                told.sequence,
-                told.result,
+                VisibleOutcome(
+                    told.visible_us,
+                    NO_TIME if told.known_us is None else told.known_us,
+                    NO_TIME if told.recorded_us is None else told.recorded_us,
+                    told.sequence,
+                    told.result,
+                ),
             )
         else:
             ledger.cancel(arrivals[row].name)
@@ -489,7 +488,7 @@ def test_an_outcome_of_an_unknown_consignment_moves_the_day_across_a_restart() -
     keys, nobody = numbers([(1, 0)])[0], numbers([(0, 0)])[0]
     ledger = LiveHistory(History(KINDS))
     ledger.record_arrival("a", START, keys, nobody)
-    ledger.record_outcome("unknown", moment(400), moment(400), NO_TIME, None, "nps")
+    ledger.record_outcome("unknown", VisibleOutcome(moment(400), moment(400), NO_TIME, None, "nps"))
     row = np.zeros(ROW, dtype=np.float32)
     restarted(ledger).record_arrival("b", START + 100, keys, nobody, row)
     assert row[NAMES.index("new")] == 1
@@ -556,7 +555,9 @@ def test_the_readings_that_are_not_wanted_are_not_written() -> None:
     out = np.full((1, 3 + ROW), 7, dtype=np.float32)
     keys = numbers([row.keys for row in rows])
     nobody = np.zeros_like(keys)
-    fold_history(History(KINDS), arrivals_of(rows), outcomes_of([]), keys, nobody, out, 3, np.array([-1, 0]))
+    HistoryFold(History(KINDS), arrivals_of(rows), outcomes_of([])).process_table(
+        keys, nobody, out, np.array([-1, 0])
+    )
     assert out[0, :3].tolist() == [7, 7, 7]
     assert same(out[0, 3:], batch(rows, [])[1])
 

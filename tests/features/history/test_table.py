@@ -4,25 +4,20 @@ import numpy as np
 import pytest
 
 from consignments.errors import BadSetting, ServiceFault
-from features.history.keys import KeyKind
-from features.history.readings import READINGS
-from features.history.table import (
+from features.history.kernels import (
     ARRIVALS,
     ARRIVALS_EVER,
     CLEAR,
-    DECAY,
-    DECAYED,
     FINDS,
     HEAD_WORDS,
-    NEW,
     NPS,
     SIDES_WIDTH,
     SINCE_FIND,
     STEP,
-    VELOCITY,
     WIDTH,
-    History,
 )
+from features.history.keys import KeyKind
+from features.history.table import History
 from features.spec import Spec
 
 KINDS = tuple(KeyKind(name, name, None, lambda _, __: "", side=name) for name in ("sender", "consignee"))
@@ -118,12 +113,12 @@ def test_arrays_of_another_shape_or_type_are_refused() -> None:
     history, keys = History(KINDS), np.ones((3, 2), dtype=np.uint64)
     steps, out = steps_of(3, np.zeros(3)), np.zeros((3, History(KINDS).width), dtype=np.float32)
     bad = [
-        (steps, keys.astype(np.int64), keys, out, 0),
-        (steps, keys[:, :1].copy(), keys, out, 0),
-        (steps, keys, keys[:2], out, 0),
-        (steps, keys, keys, out.astype(np.float64), 0),
-        (steps, keys, keys, out, 1),
-        (steps, keys, keys, out[:, ::2], 0),
+        (steps, keys.astype(np.int64), keys, out),
+        (steps, keys[:, :1].copy(), keys, out),
+        (steps, keys, keys[:2], out),
+        (steps, keys, keys, out.astype(np.float64)),
+        (steps, keys, keys, out[:, 1:].copy()),
+        (steps, keys, keys, out[:, ::2]),
     ]
     for arguments in bad:
         with pytest.raises(ValueError, match=r"expected|no room"):
@@ -172,18 +167,6 @@ def test_a_restored_table_grows_on_within_its_bound() -> None:
     read_all(restored, more, np.zeros_like(more), np.zeros(1, dtype=np.int64))
     with pytest.raises(ServiceFault, match="history is full"):
         read_all(restored, more + np.uint64(2), np.zeros_like(more), np.zeros(1, dtype=np.int64))
-
-
-def test_the_decay_halves_every_seven_and_every_thirty_days() -> None:
-    assert DECAY[[0, 7, 14], 0] == pytest.approx([1, 1 / 2, 1 / 4])
-    assert DECAY[[0, 30, 90], 1] == pytest.approx([1, 1 / 2, 1 / 8])
-
-
-def test_the_kernel_writes_readings_where_the_spec_names_them() -> None:
-    names = [reading.name for reading in READINGS]
-    places = {NEW: "new", DECAYED: "decayed_7d", VELOCITY: "velocity", SINCE_FIND: "days_since_find"}
-    assert [names[place] for place in places] == list(places.values())
-    assert names[FINDS : FINDS + 2] == ["nps_365d", "nps_ever"]
 
 
 def test_the_features_are_all_readings_of_all_kinds() -> None:

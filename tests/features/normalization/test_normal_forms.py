@@ -14,8 +14,8 @@ from features.normalization.normal_forms import (
     normalize_consignment,
     normalize_email,
     normalize_name,
-    normalize_phone,
 )
+from features.normalization.phones import normalize_phone
 
 SAME_NAMES = [
     ("KIM MIN-SU", "Kim Min-su", "Minsu Kim", "Kim, Min Su", "Mr. Min-su KIM", "ＫＩＭ Minsu"),

@@ -13,7 +13,7 @@ from support.serving_past import Clock, run
 
 from consignments.errors import BadSetting, ServiceFault
 from consignments.records import Consignment
-from consignments.visibility import to_us
+from consignments.timestamps import to_us
 from serving.encryption.cipher import NONCE_BYTES
 from serving.encryption.monthly_keys import (
     FILE_NAME,

@@ -83,7 +83,7 @@ def test_the_service_reads_the_same_features_as_the_pipeline_and_the_ledger(
         row = np.zeros(len(pipeline.spec), dtype=np.float32)
         pipeline.fill_row(c, row, keys, counterparts)
         number = int(c.received_at.timestamp()) // 86400 if c.received_at else 0
-        ledger.record_arrival(c.consignment_id, number, keys, counterparts, row, pipeline.history_at)
+        ledger.record_arrival(c.consignment_id, number, keys, counterparts, row)
         told = answer(client, c, "?features=true")["features"]
         here = np.array([np.nan if value is None else value for value in told.values()], dtype=np.float32)
         np.testing.assert_array_equal(here, row)

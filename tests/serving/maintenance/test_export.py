@@ -20,8 +20,8 @@ from consignments.records import Alert, Consignment, Outcome
 from consignments.schema import get_fields
 from consignments.tables import read_table
 from features.batch import Tables, compute_feature_matrix
-from features.fitted import FittedParameters
 from features.history.pseudonyms import Pseudonyms
+from models.batch_scoring import build_feature_parameters
 from models.bundle import load_bundle
 from npsrisk import main
 from serving.event_log.event_codec import decode_features
@@ -87,8 +87,8 @@ def test_features_of_the_exported_tables_are_the_logged_ones_to_the_last_bit(
             read_table(exported / f"{name}.parquet", kind, strict=True).frame for name, kind in kinds.items()
         ]
         tables = Tables(*(frame.sample(frac=1, random_state=1) if shuffled else frame for frame in frames))
-        fitted = FittedParameters.from_plain(model.fitted, model.arrays)
-        matrix = compute_feature_matrix(tables, model.config, fitted, Pseudonyms(b"any key"))
+        parameters = build_feature_parameters(model, Pseudonyms(b"any key"))
+        matrix = compute_feature_matrix(tables, parameters)
         rows = dict(zip(tables.consignments["sequence"].tolist(), matrix.X, strict=True))
         for event in entries(world, "decision"):
             if event.model_sha256 == model.sha256:

@@ -5,7 +5,7 @@ from pathlib import Path
 from support.examples import day, make_consignment, make_outcome
 from support.serving_examples import publish, serving, settings_in
 
-from consignments.visibility import to_us
+from consignments.timestamps import to_us
 from serving.process.clock import SteadyClock
 
 

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 from support.examples import day, make_consignment
 
-from consignments.visibility import to_us
+from consignments.timestamps import to_us
 from serving.scoring.batching import MAX_BATCH_SIZE, Batcher, split_batches, yield_to_requests
 from serving.scoring.scorer import ScoreRequest, ScoreResult
 

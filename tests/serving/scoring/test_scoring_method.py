@@ -1,19 +1,27 @@
 """Where no model is loaded the rules score, and whatever leaves or stays behind says so."""
 
 import json
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import numpy as np
 import pytest
 from click.testing import CliRunner
 from support.databases import reader_of, state_environment
 from support.examples import make_consignment, make_outcome
-from support.serving_examples import Client, publish, serving, settings_in
+from support.serving_examples import DATA_KEY, Client, publish, serving, settings_in, vault_in
 
+from features.history.pseudonyms import Pseudonyms
+from features.spec import Spec
+from models.bundle import Bundle, load_bundle
+from models.risk_model import RiskModel
 from models.rules import Rules
 from npsrisk import main
-from serving.scoring.scoring_method import build_rules_method, get_rules_name
+from serving.scoring.loaded_model import LoadedModel
+from serving.scoring.past_models import PastModels
+from serving.scoring.scoring_method import ScoringMethod, build_rules_method, get_rules_name
 
 NAMED = "research chemical powder 3-CMC"
 
@@ -129,6 +137,35 @@ def test_other_rules_have_another_version() -> None:
     assert isinstance(rules, Rules)
     fewer = Rules(rules.spec, rules.rules[1:])
     assert fewer.digest() != rules.digest() == build_rules_method().sha256
+
+
+def test_decisions_of_the_rules_of_the_version_before_find_the_rules(tmp_path: Path) -> None:
+    def fetch(name: str, version: str) -> Bundle:
+        raise AssertionError(f"{name}/{version} was asked for")
+
+    past = "1ef26e9e14757b08c80564fde97ae126c945b70bb8a3a5fdce9ac416be2d6fb8"
+    models = PastModels(tmp_path, fetch)
+    assert models.find(f"rules/{past[:12]}", past) is models.find(
+        get_rules_name(), build_rules_method().sha256
+    )
+
+
+def test_a_bundle_of_the_version_before_is_served_in_the_words_of_this_one(
+    tmp_path: Path, bundle: Path
+) -> None:
+    loaded = load_bundle(bundle)
+    features = [replace(feature, text=f"Of old: {feature.text}") for feature in loaded.spec]
+    before = Spec(features)
+    card = msgspec.structs.replace(loaded.card, feature_spec_sha256=before.compute_digest_with_texts())
+    risk = loaded.model
+    older = RiskModel(risk.trees, risk.calibration, risk.bands, before)
+    method = ScoringMethod.from_bundle(replace(loaded, card=card, model=older))
+    model = LoadedModel("nps-risk/1", method, Pseudonyms(DATA_KEY), vault_in(tmp_path))
+    assert model.spec_sha256 == before.compute_digest_with_texts()
+    assert model.risk.spec.features == loaded.spec.features
+    row = loaded.examples.X[0]
+    assert model.risk.explain(row, 9) == loaded.model.explain(row, 9)
+    assert not any("Of old" in reason.text for reason in model.risk.explain(row, 9))
 
 
 def test_a_log_of_the_rules_restarts_to_the_same_answers(log_of_both: Path) -> None:

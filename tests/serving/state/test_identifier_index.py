@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from consignments.errors import ServiceFault
-from features.history.table import NO_DAY, REMEMBERED_DAYS
+from features.history.kernels import NO_DAY, REMEMBERED_DAYS
 from serving.state.identifier_index import (
     DAY_BITS,
     FIRST_DAY,

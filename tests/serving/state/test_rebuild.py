@@ -17,12 +17,13 @@ from support.examples import day, make_consignment, make_outcome
 from support.serving_examples import DATA_KEY
 
 from consignments.records import Alert
-from consignments.visibility import NO_TIME, convert_us_to_day, get_known_us, to_day
+from consignments.timestamps import NO_TIME, convert_us_to_day, to_day
+from consignments.visibility import get_known_us
 from features.config import FeatureConfig, HistoryKeys
 from features.fitted import FittedParameters
-from features.history.live import LiveHistory
+from features.history.kernels import NO_DAY
+from features.history.live import LiveHistory, VisibleOutcome
 from features.history.pseudonyms import Pseudonyms
-from features.history.table import NO_DAY
 from features.pipeline import Pipeline
 from serving.encryption.vault import Vault
 from serving.event_log.event_codec import EventCodec, Selection
@@ -165,9 +166,7 @@ def arrive(state: State | LiveHistory, keys: KeyReader, event: Event) -> bytes:
     row = np.full(len(keys.pipeline.spec), -1, dtype=np.float32)
     numbers, counterparts = keys(event)
     name = event.consignment_id or ""
-    state.record_arrival(
-        name, convert_us_to_day(event.at_us), numbers, counterparts, row, keys.pipeline.history_at
-    )
+    state.record_arrival(name, convert_us_to_day(event.at_us), numbers, counterparts, row)
     return row.tobytes()
 
 
@@ -185,7 +184,8 @@ def read_by_a_ledger(life: Life) -> list[bytes]:
             told = life.entries.decode_outcome(event)
             recorded_us = NO_TIME if event.recorded_us is None else event.recorded_us
             ledger.record_outcome(
-                name, event.at_us, get_known_us(told), recorded_us, event.sequence, told.result
+                name,
+                VisibleOutcome(event.at_us, get_known_us(told), recorded_us, event.sequence, told.result),
             )
     return read
 
@@ -233,7 +233,7 @@ def knowledge(state: State, keys: KeyReader) -> list[Any]:
         keys.pipeline.fill_keys(c, keys_of, counterparts)
         row = np.full(len(keys.pipeline.spec), -1, dtype=np.float32)
         day_number = to_day(c.received_at)
-        state.record_arrival(name, day_number, keys_of, counterparts, row, keys.pipeline.history_at)
+        state.record_arrival(name, day_number, keys_of, counterparts, row)
         packed = keys.entries.pack(c, 0)
         event = keys.entries.encode_arrival(
             state.sequence + 1, c, packed, keys_of, counterparts, asked_by="", recorded_us=None
@@ -372,7 +372,7 @@ def test_keys_of_other_kinds_are_made_anew_from_the_decrypted_consignments() -> 
         numbers, counterparts = np.zeros((2, keys.count), dtype=np.uint64)
         pipeline.fill_keys(c, numbers, counterparts)
         row = np.zeros(len(pipeline.spec), dtype=np.float32)
-        state.record_arrival("RB9", to_day(c.received_at), numbers, counterparts, row, pipeline.history_at)
+        state.record_arrival("RB9", to_day(c.received_at), numbers, counterparts, row)
         assert row[pipeline.spec.get_column("history.office+carrier.arrivals_30d")] == 5
 
 

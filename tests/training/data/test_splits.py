@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from consignments.errors import BadInput
-from consignments.visibility import NO_TIME, to_us
+from consignments.timestamps import NO_TIME, to_us
 from training.config import SplitConfig
 from training.data.splits import (
     ALL_ARRIVALS,

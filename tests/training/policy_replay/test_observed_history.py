@@ -8,11 +8,11 @@ import pytest
 
 from consignments.records import Outcome
 from consignments.tables import to_outcomes
-from consignments.visibility import compute_visible_us, get_time_column_us
-from features.batch import BATCH_KEY, Tables, compute_feature_matrix
+from consignments.timestamps import get_time_column_us
+from consignments.visibility import compute_visible_us
+from features.batch import Tables, compute_feature_matrix
 from features.config import FeatureConfig
 from features.fitted import FittedParameters
-from features.history.pseudonyms import Pseudonyms
 from training.policy_replay.observed_history import (
     ObservedHistory,
     select_final_results,
@@ -51,9 +51,6 @@ def lived(world):
 def batch(world, keep, as_of=None):
     return compute_feature_matrix(
         Tables(world.consignments, world.outcomes, world.alerts),
-        FeatureConfig(),
-        FittedParameters.create_empty(),
-        Pseudonyms(BATCH_KEY),
         keep=keep,
         as_of=as_of,
     )

@@ -10,8 +10,9 @@ import pytest
 from mlflow import MlflowClient
 
 from consignments.errors import BadInput
-from features.batch import BATCH_KEY, Tables, compute_feature_matrix
+from features.batch import FeatureParameters, Tables, compute_feature_matrix
 from features.history.pseudonyms import Pseudonyms
+from features.streams import FeatureInputs
 from models.batch_scoring import score_table
 from models.bundle import load_bundle
 from models.registry import Registry
@@ -130,9 +131,7 @@ def test_the_words_of_training_rows_are_scored_out_of_fold_and_those_of_others_a
 ):
     plain = compute_feature_matrix(
         tables,
-        CONFIG.features,
-        trained.fitted,
-        Pseudonyms(BATCH_KEY),
+        FeatureParameters(CONFIG.features, trained.fitted),
         keep=trained.data.keep,
         as_of=pd.Timestamp(as_of),
     )
@@ -249,7 +248,9 @@ def test_the_bundle_gives_the_scores_that_were_judged_to_the_last_bit(logged, ta
     bundle = load_bundle(folder / "bundle")
     bundle.run_self_test()
     scores = score_table(
-        bundle, tables, Pseudonyms(b"another key entirely, of 32 bytes"), as_of=pd.Timestamp(as_of)
+        bundle,
+        FeatureInputs.from_tables(tables, as_of=pd.Timestamp(as_of)),
+        Pseudonyms(b"another key entirely, of 32 bytes"),
     )
     assert (scores["score"].to_numpy()[done.test_rows] == done.test_scores).all()
 

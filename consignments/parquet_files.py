@@ -1,0 +1,172 @@
+"""Parquet tables, a file or a directory of them: read whole, or piece by piece."""
+
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from itertools import chain
+from pathlib import Path
+from typing import Any
+from urllib.parse import unquote
+
+import pyarrow as pa
+import pyarrow.parquet as parquet
+
+from consignments.columns import TEXT, get_type_family
+from consignments.errors import FileFault
+from consignments.raw_tables import READABLE_FORMATS, RawTable, TablePart, number_rows, refuse_repeats
+
+PARQUET_BUFFER_BYTES = 1 << 20
+"""Of a column of Parquet, read at a time."""
+HIVE_NULL = "__HIVE_DEFAULT_PARTITION__"
+
+
+@dataclass(frozen=True)
+class _ParquetFile:
+    """A file of a Parquet table: where it is, what messages call it, and the folders that it lies in."""
+
+    path: Path
+    name: str
+    folders: tuple[str, ...] = ()
+
+    def build_part(self, table: Any, first: int = 1) -> TablePart:
+        """Take rows of it, the first of which has this number."""
+        table = _add_partition_columns(table, self.folders)
+        return TablePart(table, self.name, "row", number_rows(len(table), first))
+
+    @contextmanager
+    def open(self) -> Iterator[Any]:
+        """Open it; what is wrong with it, then or while it is read, is a `FileFault`."""
+        try:
+            # Buffered ahead, all that was read of the file would stay in memory until its end.
+            with parquet.ParquetFile(self.path, pre_buffer=False, buffer_size=PARQUET_BUFFER_BYTES) as file:
+                refuse_repeats(file.schema_arrow.names, str(self.path))
+                yield file
+        except (pa.ArrowInvalid, OSError) as error:
+            raise FileFault(
+                "cannot be read as Parquet: cut in half, or another format",
+                where=str(self.path),
+                got=str(error).splitlines()[0],
+                todo="write or fetch it again",
+            ) from error
+
+    def read(self) -> TablePart:
+        with self.open() as file:
+            return self.build_part(file.read(use_threads=False))
+
+    def read_parts(self, rows: int) -> Iterator[TablePart]:
+        """Give it in parts of at most so many rows; a file without rows is one empty part."""
+        first = 1
+        with self.open() as file:
+            for batch in file.iter_batches(rows, use_threads=False):
+                yield self.build_part(pa.Table.from_batches([batch]), first)
+                first += len(batch)
+            if first == 1:
+                yield self.build_part(file.schema_arrow.empty_table())
+
+
+@dataclass(frozen=True)
+class ParquetTable:
+    """A Parquet table, a file or a directory of them, that is read piece by piece.
+
+    Attributes
+    ----------
+    name : str
+    files : tuple
+        In the order of the table.
+    columns : tuple of str
+        Those of all files.
+    rows : int
+    """
+
+    name: str
+    files: tuple[_ParquetFile, ...]
+    columns: tuple[str, ...]
+    rows: int
+
+    @classmethod
+    def open(cls, path: Path) -> "ParquetTable":
+        """Look at the files without reading a row; refuses what `read_files` does, but for damaged rows."""
+        if not path.exists():
+            raise FileFault("no such file", where=str(path), todo="check the path")
+        files, empty, rows = _list_parquet_files(path), [], 0
+        for each in files:
+            with each.open() as file:
+                empty.append(each.build_part(file.schema_arrow.empty_table()))
+                rows += file.metadata.num_rows
+        for part in empty[1:]:
+            _refuse_other_schema(empty[0], part)
+        columns = dict.fromkeys(name for part in empty for name in part.table.column_names)
+        return cls(path.name, tuple(files), tuple(columns), rows)
+
+    def read_chunks(self, rows: int) -> Iterator[tuple[TablePart, ...]]:
+        """Read at least so many rows at a time and less than twice as many; the last piece may be smaller.
+
+        Raises
+        ------
+        FileFault
+            Where a file turns out to be damaged.
+        """
+        piece: list[TablePart] = []
+        for part in chain.from_iterable(file.read_parts(rows) for file in self.files):
+            piece.append(part)
+            if sum(len(each.table) for each in piece) >= rows:
+                yield tuple(piece)
+                piece = []
+        if piece:
+            yield tuple(piece)
+
+
+def is_parquet(path: Path) -> bool:
+    """Tell whether a table can be read piece by piece."""
+    return path.is_dir() or path.suffix.lower() == ".parquet"
+
+
+def read_parquet_file(path: Path) -> RawTable:
+    """Read a file whole."""
+    return RawTable(path.name, (_ParquetFile(path, path.name).read(),))
+
+
+def _list_parquet_files(path: Path) -> list[_ParquetFile]:
+    if not path.is_dir():
+        return [_ParquetFile(path, path.name)]
+    inside = sorted(file.relative_to(path) for file in path.rglob("*.parquet"))
+    files = [
+        _ParquetFile(path / file, f"{path.name}/{file.as_posix()}", file.parts[:-1])
+        for file in inside
+        if not any(part.startswith((".", "_")) for part in file.parts)
+    ]
+    if not files:
+        raise FileFault("no Parquet files in the directory", where=str(path), expected=READABLE_FORMATS)
+    return files
+
+
+def read_parquet_directory(path: Path) -> RawTable:
+    """Read a directory of files whole, as one table; a hive partition is a column."""
+    parts = [file.read() for file in _list_parquet_files(path)]
+    for part in parts[1:]:
+        _refuse_other_schema(parts[0], part)
+    return RawTable(path.name, tuple(parts))
+
+
+def _add_partition_columns(table: Any, folders: Sequence[str]) -> Any:
+    """Add the columns that stand in folder names, `office=Incheon`, as text: their zeros may matter."""
+    for folder in folders:
+        name, equals, value = folder.partition("=")
+        if equals and name not in table.column_names:
+            text = None if value == HIVE_NULL else unquote(value)
+            table = table.append_column(name, pa.array([text] * len(table), type=TEXT))
+    return table
+
+
+def _refuse_other_schema(first: TablePart, other: TablePart) -> None:
+    kinds, others = ({f.name: get_type_family(f.type) for f in part.table.schema} for part in (first, other))
+    for name in [*kinds, *others]:
+        pair = kinds.get(name, "no such column"), others.get(name, "no such column")
+        if pair[0] != pair[1] and "null" not in pair:
+            raise FileFault(
+                f"a partition has another schema in column {name}",
+                where=other.name,
+                got=pair[1],
+                expected=f"{pair[0]}, as in {first.name}",
+                todo="write all partitions alike",
+            )

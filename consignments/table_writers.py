@@ -1,0 +1,165 @@
+"""Files of tables written whole or not at all: CSV, Parquet and JSON Lines."""
+
+import os
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import msgspec
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.csv as arrow_csv
+import pyarrow.parquet as parquet
+
+from consignments.columns import TIME, get_type_family, to_arrow, to_text_column
+from consignments.errors import FileFault
+from consignments.items import to_item_lists
+from consignments.raw_tables import (
+    SUFFIXES,
+)
+from consignments.table_files import JSON_CHUNK_ROWS
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+TIME_FORMAT = "%Y-%m-%dT%H:%M:%SZ"
+"""Seconds have their six decimals in this format."""
+ROW_GROUP_ROWS = 1 << 15
+"""Rows of a group of a Parquet file."""
+
+
+def write_table(frame: "pd.DataFrame", path: Path) -> None:
+    """Write a table whole or not at all: into a file beside it that is then renamed.
+
+    Parameters
+    ----------
+    frame : DataFrame
+        `items` may be canonical JSON text; Parquet and JSON Lines hold lists of structs.
+    path : Path
+        `.csv`, `.parquet` or `.jsonl`.
+
+    Raises
+    ------
+    FileFault
+        Where the suffix is another one or the folder cannot be written to; nothing is left behind.
+    """
+    write_chunks([frame], path)
+
+
+def write_chunks(frames: Iterable["pd.DataFrame"], path: Path) -> int:
+    """Write a table that comes in pieces, as `write_table` writes a whole one. Give the number of its rows.
+
+    However it is cut, the same rows give the same bytes.
+
+    Parameters
+    ----------
+    frames : iterable of DataFrame
+        At least one; all with the columns and types of the first.
+    path : Path
+
+    Raises
+    ------
+    FileFault
+        As `write_table`; what `frames` raises is raised on, and nothing is left behind.
+    """
+    writers = {".csv": _write_csv, ".parquet": _write_parquet, ".jsonl": _write_jsonl}
+    if path.suffix.lower() not in writers:
+        raise FileFault(
+            "unknown kind of table", where=str(path), got=repr(path.suffix), expected=", ".join(SUFFIXES)
+        )
+    with _replace_atomically(path) as part:
+        return writers[path.suffix.lower()](_rechunk(map(_convert_frame, frames)), part)
+
+
+def _convert_frame(frame: "pd.DataFrame") -> Any:
+    names = [str(column) for column in frame.columns]
+    columns = [to_arrow(frame.iloc[:, place]) for place in range(len(names))]
+    return pa.Table.from_arrays(columns, names=names)
+
+
+def _rechunk(tables: Iterable[Any]) -> Iterator[Any]:
+    """Cut a table anew, into pieces of one size, all of the schema of the first."""
+    waiting: Any = None
+    first = True
+    for table in tables:
+        waiting = table if waiting is None else pa.concat_tables([waiting, table.cast(waiting.schema)])
+        while len(waiting) >= ROW_GROUP_ROWS:
+            yield waiting.slice(0, ROW_GROUP_ROWS)
+            first, waiting = False, waiting.slice(ROW_GROUP_ROWS)
+    if waiting is not None and (first or len(waiting)):
+        yield waiting
+
+
+@contextmanager
+def _replace_atomically(path: Path) -> Iterator[Path]:
+    part = path.with_name(f".{path.name}.{os.getpid()}.part")
+    try:
+        yield part
+        part.replace(path)
+    except OSError as error:
+        raise FileFault("cannot be written", where=str(path), got=error.strerror or str(error)) from error
+    finally:
+        with suppress(OSError):
+            part.unlink(missing_ok=True)
+
+
+def _convert_item_lists(table: Any) -> Any:
+    place = table.schema.get_field_index("items")
+    if place < 0 or get_type_family(table.schema.field(place).type) != "text":
+        return table
+    return table.set_column(place, "items", to_item_lists(table.column(place)))
+
+
+def _write_parquet(tables: Iterator[Any], path: Path) -> int:
+    def open_writer(table: Any) -> Any:
+        return parquet.ParquetWriter(path, table.schema, compression="zstd")
+
+    return _write_tables(map(_convert_item_lists, tables), open_writer)
+
+
+def _write_csv(tables: Iterator[Any], path: Path) -> int:
+    def open_writer(table: Any) -> Any:
+        options = arrow_csv.WriteOptions(quoting_style="needed")
+        return arrow_csv.CSVWriter(path, table.schema, write_options=options)
+
+    return _write_tables(map(_prepare_csv_table, tables), open_writer)
+
+
+def _write_tables(tables: Iterator[Any], open_writer: Callable[[Any], Any]) -> int:
+    """Write tables by a writer opened for the first of them, holding one at a time; give the number of rows."""
+    rows = 0
+    table = next(tables)
+    with open_writer(table) as writer:
+        while table is not None:
+            writer.write_table(table)
+            rows += len(table)
+            table = next(tables, None)
+    return rows
+
+
+def _prepare_csv_table(table: Any) -> Any:
+    for place, column in enumerate(table.schema):
+        if pa.types.is_nested(column.type):
+            table = table.set_column(place, column.name, to_text_column(table.column(place)))
+    return _format_times(table)
+
+
+def _write_jsonl(tables: Iterator[Any], path: Path) -> int:
+    encoder = msgspec.json.Encoder()
+    rows = 0
+    with path.open("wb") as file:
+        for table in tables:
+            ready = _format_times(_convert_item_lists(table))
+            for batch in ready.to_batches(max_chunksize=JSON_CHUNK_ROWS):
+                file.write(encoder.encode_lines(batch.to_pylist()))
+            rows += len(table)
+    return rows
+
+
+def _format_times(table: Any) -> Any:
+    for place, column in enumerate(table.schema):
+        if pa.types.is_timestamp(column.type) and column.type.tz:
+            texts = pc.strftime(table.column(place).cast(TIME, safe=False), format=TIME_FORMAT)
+            table = table.set_column(place, column.name, texts)
+    return table

@@ -1,0 +1,70 @@
+"""Timestamps as integers: conversions between datetimes, microseconds and days.
+
+A timestamp is int64 microseconds since 1970-01-01 UTC (`*_us`), a day is the number of UTC days since then.
+"""
+
+from datetime import UTC, datetime, timedelta
+from typing import TYPE_CHECKING
+
+import numpy as np
+from numpy.typing import NDArray
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+NO_TIME = -(2**63)
+"""A missing moment: the smallest int64, which is also how pandas and numpy store a missing time."""
+US_PER_DAY = 86_400_000_000
+EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+MICROSECOND = timedelta(microseconds=1)
+
+
+def to_us(moment: datetime) -> int:
+    """Give a moment as microseconds since the epoch, exactly.
+
+    Parameters
+    ----------
+    moment : datetime
+        With a zone; a naive one raises `TypeError`.
+
+    Examples
+    --------
+    >>> to_us(datetime(1970, 1, 2, 0, 0, 0, 1, tzinfo=UTC))
+    86400000001
+    """
+    return (moment - EPOCH) // MICROSECOND
+
+
+def to_datetime(us: int) -> datetime:
+    """Give the moment, in UTC, of microseconds since the epoch."""
+    return EPOCH + timedelta(microseconds=us)
+
+
+def convert_us_to_day(us: int) -> int:
+    """Give the UTC day of a moment in microseconds.
+
+    Examples
+    --------
+    >>> convert_us_to_day(US_PER_DAY - 1), convert_us_to_day(US_PER_DAY), convert_us_to_day(-1)
+    (0, 1, -1)
+    """
+    return us // US_PER_DAY
+
+
+def to_day(moment: datetime) -> int:
+    """Give the UTC day of a moment, as days since the epoch."""
+    return (moment - EPOCH).days
+
+
+def get_time_column_us(frame: "pd.DataFrame", column: str) -> NDArray[np.int64]:
+    """Give a time column as microseconds since the epoch, `NO_TIME` where missing or where there is no such column.
+
+    Parameters
+    ----------
+    frame : DataFrame
+    column : str
+        A column of zoned times of any unit; what is finer than a microsecond is cut off.
+    """
+    if column not in frame:
+        return np.full(len(frame), NO_TIME, dtype=np.int64)
+    return frame[column].to_numpy(dtype="datetime64[us]").astype(np.int64)

@@ -1,0 +1,110 @@
+"""The weights of the n-grams of goods texts: which of them the positives' texts have more often."""
+
+from collections.abc import Sequence
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from features.goods.character_folding import build_fold_table
+from features.goods.kernels import TEXT_BUCKETS, Array, count_buckets, encode_text, score_text
+
+PRIOR_TEXTS = 1.0
+"""Texts that speak against every bucket, in each class."""
+
+
+class BucketCounts(NamedTuple):
+    """What the texts of each fold hold, by class (0 negative, 1 positive).
+
+    Attributes
+    ----------
+    texts : float64 array, (folds, 2, TEXT_BUCKETS)
+        Weight of the texts that hold a bucket.
+    weight, squares : float64 array, (folds, 2)
+        Sums of the texts' weights and of their squares.
+    """
+
+    texts: NDArray[np.float64]
+    weight: NDArray[np.float64]
+    squares: NDArray[np.float64]
+
+
+def fit_text_weights(texts: Sequence[str], labels: Array, weights: Array) -> NDArray[np.float32]:
+    """Learn the log-odds of every bucket of n-grams.
+
+    Parameters
+    ----------
+    texts : sequence of str
+        Goods texts; '' teaches nothing.
+    labels : int array, (n,)
+        1 positive, 0 negative.
+    weights : float array, (n,)
+        At least 0.
+
+    Returns
+    -------
+    float32 array, (TEXT_BUCKETS,)
+        Above 0 where positives hold the bucket more often than negatives, 0 where nothing is known.
+    """
+    counts = _count_texts(texts, labels, weights, np.zeros(len(texts), dtype=np.int64), 1)
+    return _compute_log_odds(counts, np.ones(1, dtype=bool))
+
+
+def score_out_of_fold(
+    texts: Sequence[str], labels: Array, weights: Array, folds: Array
+) -> NDArray[np.float32]:
+    """Score each text by weights learnt from the other folds only.
+
+    Parameters
+    ----------
+    texts, labels, weights
+        As in `fit_text_weights`.
+    folds : int array, (n,)
+        The fold of each text.
+
+    Returns
+    -------
+    float32 array, (n,)
+        NaN for a text that is ''.
+    """
+    names, places = np.unique(folds, return_inverse=True)
+    counts = _count_texts(texts, labels, weights, places, len(names))
+    scores = np.full(len(texts), np.nan, dtype=np.float32)
+    for fold in range(len(names)):
+        learnt = _compute_log_odds(counts, np.arange(len(names)) != fold)
+        for place in np.flatnonzero(places == fold).tolist():
+            if texts[place]:
+                scores[place] = score_text(encode_text(texts[place]), build_fold_table(), learnt)
+    return scores
+
+
+def _count_texts(
+    texts: Sequence[str], labels: Array, weights: Array, places: Array, folds: int
+) -> BucketCounts:
+    counts = BucketCounts(np.zeros((folds, 2, TEXT_BUCKETS)), np.zeros((folds, 2)), np.zeros((folds, 2)))
+    rows = zip(texts, labels.tolist(), weights.tolist(), places.tolist(), strict=True)
+    for text, label, weight, fold in rows:
+        if text and weight > 0:
+            kind = int(label)
+            count_buckets(encode_text(text), build_fold_table(), counts.texts[fold, kind], float(weight))
+            counts.weight[fold, kind] += weight
+            counts.squares[fold, kind] += weight * weight
+    return counts
+
+
+def _compute_log_odds(counts: BucketCounts, learnt_from: Array) -> NDArray[np.float32]:
+    """Compare what each class holds of a bucket with what it would hold if classes did not matter.
+
+    Each class is scaled to its effective number of texts (Kish: the squared sum of weights over the sum of squares),
+    so that heavy weights do not pose as many texts. A bucket's weight is the log of (held + prior) / (expected +
+    prior) among positives less the same among negatives: the mean of a gamma-Poisson posterior (DuMouchel 1999,
+    Bayesian data mining in large frequency tables), which leaves rare buckets near 0.
+    """
+    weight, squares = counts.weight[learnt_from].sum(axis=0), counts.squares[learnt_from].sum(axis=0)
+    if not (weight > 0).all():
+        return np.zeros(TEXT_BUCKETS, dtype=np.float32)
+    held = counts.texts[learnt_from].sum(axis=0) * (weight / squares)[:, None]
+    effective = weight * weight / squares
+    expected = held.sum(axis=0) * (effective / effective.sum())[:, None]
+    lift: NDArray[np.float64] = np.log(held + PRIOR_TEXTS) - np.log(expected + PRIOR_TEXTS)
+    return np.asarray(lift[1] - lift[0], dtype=np.float32)

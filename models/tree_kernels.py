@@ -1,0 +1,195 @@
+"""The kernels of boosted trees: the walk, and exact Shapley values.
+
+Kernels check no bounds: `models.lightgbm_text` has checked every index, and `models.trees` the rows. What they use is defined
+here, because numba's cache of compiled kernels sees changes of this file only.
+"""
+
+from typing import Any
+
+import numpy as np
+from numba import njit
+
+ZERO_THRESHOLD = float(np.float32(1e-35))
+"""LightGBM takes any value this close to zero for zero (`kZeroThreshold`)."""
+
+MISSING_LEFT, ZERO_IS_MISSING = np.uint8(1), np.uint8(2)
+LANES = 16
+"""Pairs of row and tree that are walked side by side."""
+
+
+@njit(cache=True, nogil=True)
+def _goes_right(value: float, threshold: float, missing: int) -> int:
+    if np.isnan(value) or (missing & ZERO_IS_MISSING and abs(value) <= ZERO_THRESHOLD):
+        return 0 if missing & MISSING_LEFT else 1
+    return 0 if value <= threshold else 1
+
+
+@njit(cache=True, nogil=True)
+def walk_trees(
+    X: Any, root: Any, depth: Any, feature: Any, threshold: Any, missing: Any, child: Any, out: Any
+) -> None:
+    """Walk `LANES` pairs of row and tree side by side: a few trees of one row, or one tree of many rows.
+
+    No pair waits for another's split to be fetched, and no branch has to be guessed: which side is arithmetic, and who
+    has come to a leaf stays there. Each row's trees are added up in their order, so the bits are those of one by one.
+    """
+    node = np.empty(LANES, dtype=np.int64)
+    row_of = np.empty(LANES, dtype=np.int64)
+    for begin in range(0, X.shape[0], LANES):
+        rows = min(LANES, X.shape[0] - begin)
+        together = LANES // rows
+        for lane in range(rows * together):
+            row_of[lane] = begin + lane % rows
+        for row in range(begin, begin + rows):
+            out[row] = 0.0
+        for first in range(0, root.shape[0], together):
+            lanes = rows * min(together, root.shape[0] - first)
+            steps = 0
+            for lane in range(lanes):
+                tree = first + lane // rows
+                node[lane] = root[tree]
+                steps = max(steps, depth[tree])
+            for _ in range(steps):
+                for lane in range(lanes):
+                    at = node[lane]
+                    value = X[row_of[lane], feature[at]]
+                    rules = missing[at]
+                    gone = (value != value) | (
+                        ((rules & ZERO_IS_MISSING) != 0) & (abs(value) <= ZERO_THRESHOLD)
+                    )
+                    right = (gone & ((rules & MISSING_LEFT) == 0)) | (~gone & ~(value <= threshold[at]))
+                    node[lane] = child[2 * at + np.int64(right)]
+            for lane in range(lanes):
+                out[row_of[lane]] += threshold[node[lane]]
+
+
+@njit(cache=True, nogil=True)
+def add_contributions(
+    X: Any,
+    root: Any,
+    feature: Any,
+    threshold: Any,
+    missing: Any,
+    child: Any,
+    leaf: Any,
+    first: Any,
+    before: Any,
+    cover: Any,
+    ratio: Any,
+    inverse: Any,
+    points: Any,
+    shares: Any,
+    out: Any,
+) -> None:
+    """Add the contributions of every tree to the rows of `out`.
+
+    Down a tree, `product` takes up the factors t o + (1 - t) z of the features so far, one number for each point t; up
+    the tree, `carried` adds up value times product over the leaves below each edge. Those leaves owe the edge's feature
+    (o - z) / factor times that sum, less what they would have owed by the last edge above of the same feature.
+    """
+    most = 1
+    for tree in range(root.shape[0]):
+        most = max(most, first[tree + 1] - first[tree])
+    product = np.empty((most, len(points)))
+    carried = np.empty((2 * most, len(points)))
+    passed = np.empty(2 * most, dtype=np.bool_)
+    for row in range(X.shape[0]):
+        for tree in range(root.shape[0]):
+            start, end = first[tree], first[tree + 1]
+            if start == end:
+                continue
+            for q in range(len(points)):
+                product[0, q] = shares[q]
+            for node in range(start, end):
+                taken = _goes_right(X[row, feature[node]], threshold[node], missing[node])
+                _descend(
+                    node,
+                    start,
+                    taken,
+                    child,
+                    leaf,
+                    before,
+                    cover,
+                    ratio,
+                    inverse,
+                    points,
+                    product,
+                    carried,
+                    passed,
+                )
+            for node in range(end - 1, start - 1, -1):
+                owed = _ascend(node, start, child, before, cover, inverse, points, carried, passed)
+                out[row, feature[node]] += owed
+
+
+# Inlined, since the call would cost as much as the work; for the same reason no tuple of arrays is handed on.
+@njit(cache=True, nogil=True, inline="always")
+def _descend(
+    node: int,
+    start: int,
+    taken: int,
+    child: Any,
+    leaf: Any,
+    before: Any,
+    cover: Any,
+    ratio: Any,
+    inverse: Any,
+    points: Any,
+    product: Any,
+    carried: Any,
+    passed: Any,
+) -> None:
+    """Multiply a split's factor into the product of each side, and at a leaf its value."""
+    above = before[node]
+    still_passed = above < 0 or passed[above - 2 * start]
+    for side in range(2):
+        edge = 2 * node + side
+        below = child[node, side]
+        passed[edge - 2 * start] = still_passed and side == taken
+        for q in range(len(points)):
+            # Once failed, the feature's factor is (1 - t) z, above and here: only z changes.
+            factor = ratio[edge]
+            if still_passed:
+                factor = (1.0 - points[q]) * cover[edge] + (points[q] if side == taken else 0.0)
+                factor *= inverse[above, q] if above >= 0 else 1.0
+            if below >= 0:
+                product[below - start, q] = product[node - start, q] * factor
+            else:
+                carried[edge - 2 * start, q] = product[node - start, q] * factor * leaf[-1 - below]
+
+
+@njit(cache=True, nogil=True, inline="always")
+def _ascend(
+    node: int,
+    start: int,
+    child: Any,
+    before: Any,
+    cover: Any,
+    inverse: Any,
+    points: Any,
+    carried: Any,
+    passed: Any,
+) -> float:
+    """Collect what the leaves below carry, and give what they owe the split's feature.
+
+    (o - z) / factor is (1 - z) / (t + (1 - t) z) for a feature that passed and -1 / (1 - t) for one that failed,
+    whatever its z: so failing again owes nothing more, and z = 0 needs no care (its leaves carry zero).
+    """
+    above = before[node]
+    still_passed = above < 0 or passed[above - 2 * start]
+    owed = 0.0
+    for side in range(2):
+        edge = 2 * node + side
+        here = edge - 2 * start
+        below = child[node, side]
+        if below >= 0:
+            first = 2 * (below - start)
+            for q in range(len(points)):
+                carried[here, q] = carried[first, q] + carried[first + 1, q]
+        if still_passed:
+            for q in range(len(points)):
+                rate = (1.0 - cover[edge]) * inverse[edge, q] if passed[here] else -1.0 / (1.0 - points[q])
+                if above >= 0:
+                    rate -= (1.0 - cover[above]) * inverse[above, q]
+                owed += rate * carried[here, q]
+    return owed

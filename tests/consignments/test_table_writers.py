@@ -1,0 +1,87 @@
+"""Tables are written whole or not at all, and the same table gives the same bytes."""
+
+from datetime import UTC, datetime
+from pathlib import Path
+
+import pandas as pd
+import pyarrow as pa
+import pyarrow.parquet as parquet
+import pytest
+from support.table_examples import names_and_rows, written
+
+from consignments.errors import FileFault
+from consignments.table_writers import write_table
+
+FRAME = pd.DataFrame(
+    {
+        "a": pd.Series(["x", None, 'q"\n,'], dtype="str"),
+        "n": [1.0, None, 0.1],
+        "t": pd.to_datetime(["2024-03-04T09:00:00.000001Z", None, "2024-03-05T00:00:00.000000Z"]).as_unit(
+            "us"
+        ),
+        "items": ['[{"description":"b","quantity":2.0}]', None, "[]"],
+    }
+)
+
+
+@pytest.mark.parametrize("suffix", [".csv", ".jsonl", ".parquet"])
+def test_the_same_table_gives_the_same_bytes(tmp_path: Path, suffix: str) -> None:
+    paths = [tmp_path / f"{name}{suffix}" for name in "ab"]
+    for path in paths:
+        write_table(FRAME, path)
+    assert paths[0].read_bytes() == paths[1].read_bytes()
+
+
+def test_csv_and_json_lines_are_written_as_the_interface_says(tmp_path: Path) -> None:
+    write_table(FRAME, tmp_path / "a.csv")
+    write_table(FRAME.iloc[:1], tmp_path / "a.jsonl")
+    first, second = (tmp_path / "a.csv").read_text().splitlines()[:2]
+    assert first == '"a","n","t","items"'
+    assert second == '"x",1,"2024-03-04T09:00:00.000001Z","[{""description"":""b"",""quantity"":2.0}]"'
+    assert (tmp_path / "a.jsonl").read_text() == (
+        '{"a":"x","n":1.0,"t":"2024-03-04T09:00:00.000001Z","items":[{"description":"b","quantity":2.0,'
+        '"net_weight_kg":null,"value":null,"hs_code":null,"origin_country":null}]}\n'
+    )
+
+
+def test_parquet_holds_items_as_lists_of_structs(tmp_path: Path) -> None:
+    write_table(FRAME, tmp_path / "a.parquet")
+    column = parquet.read_table(tmp_path / "a.parquet").column("items")
+    assert pa.types.is_list(column.type)
+    assert [None if row is None else len(row) for row in column.to_pylist()] == [1, None, 0]
+
+
+def test_lists_in_a_column_become_json_text_in_csv(tmp_path: Path) -> None:
+    reasons = [[{"code": "route", "contribution": 0.5}], None]
+    write_table(pd.DataFrame({"reasons": reasons}), tmp_path / "a.csv")
+    assert names_and_rows(tmp_path / "a.csv")[1] == [{"reasons": '[{"code":"route","contribution":0.5}]'}]
+
+
+@pytest.mark.parametrize("suffix", [".csv", ".jsonl", ".parquet"])
+def test_a_failed_writing_leaves_the_old_table_and_nothing_else(
+    tmp_path: Path, suffix: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = written(tmp_path / f"a{suffix}", b"old")
+
+    def fail(self: Path, target: Path) -> None:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(Path, "replace", fail)
+    with pytest.raises(FileFault, match="No space left"):
+        write_table(FRAME, path)
+    assert path.read_bytes() == b"old"
+    assert [file.name for file in tmp_path.iterdir()] == [path.name]
+
+
+@pytest.mark.parametrize(
+    ("name", "words"), [("a.xls", "unknown kind of table"), ("none/a.csv", "cannot be written")]
+)
+def test_a_place_that_cannot_be_written_to_is_refused(tmp_path: Path, name: str, words: str) -> None:
+    with pytest.raises(FileFault, match=words):
+        write_table(FRAME, tmp_path / name)
+
+
+def test_times_are_utc_in_meaning_whatever_their_zone_was(tmp_path: Path) -> None:
+    seoul = pd.DataFrame({"t": pd.Series([datetime(2024, 3, 4, 9, tzinfo=UTC)]).dt.tz_convert("Asia/Seoul")})
+    write_table(seoul, tmp_path / "a.csv")
+    assert names_and_rows(tmp_path / "a.csv")[1] == [{"t": "2024-03-04T09:00:00.000000Z"}]

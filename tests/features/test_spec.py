@@ -1,0 +1,47 @@
+"""The spec: its digest names what a model was trained on, and no word that an officer reads."""
+
+from collections.abc import Callable
+from dataclasses import replace
+
+import pytest
+
+from consignments.errors import BundleRefused
+from features.spec import Feature, Spec
+
+ARRIVALS = Feature("history.sender.arrivals_7d", "count", "sender_pace", "{value} consignments in a week")
+SCORE = Feature("goods.text_score", "log-odds", "text_score", "Words speak for it: {value}", fitted=True)
+SPEC = Spec([ARRIVALS, SCORE])
+
+
+def test_another_text_leaves_the_digest_and_is_accepted() -> None:
+    reworded = Spec([replace(ARRIVALS, text="In the last week: {value} consignments"), SCORE])
+    assert reworded.compute_digest() == SPEC.compute_digest()
+    assert reworded.compute_digest_with_texts() != SPEC.compute_digest_with_texts()
+    SPEC.require(reworded)
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        lambda first, second: (replace(first, name="history.sender.arrivals_8d"), second),
+        lambda first, second: (replace(first, unit="days"), second),
+        lambda first, second: (replace(first, reason="sender_history"), second),
+        lambda first, second: (first, replace(second, fitted=False)),
+        lambda first, second: (second, first),
+        lambda first, _: (first,),
+    ],
+    ids=["name", "unit", "reason code", "fitted", "order", "fewer"],
+)
+def test_another_meaning_or_order_is_another_spec_and_is_refused(
+    change: Callable[[Feature, Feature], tuple[Feature, ...]],
+) -> None:
+    other = Spec(change(ARRIVALS, SCORE))
+    assert other.compute_digest() != SPEC.compute_digest()
+    with pytest.raises(BundleRefused, match="trained on other features than this version"):
+        SPEC.require(other)
+
+
+def test_the_digest_is_the_one_that_cards_and_logs_hold() -> None:
+    """If this fails, bundles of the version before are refused: add their digest to those that are accepted."""
+    assert SPEC.compute_digest()[:16] == "c5638dcc84162858"
+    assert SPEC.compute_digest_with_texts()[:16] == "d002edb44f5cc433"

@@ -1,0 +1,25 @@
+"""Small files of tables, and what is read of them."""
+
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.parquet as parquet
+
+from consignments.table_files import read_files
+
+
+def names_and_rows(path: Path) -> tuple[list[str], list[dict[str, Any]]]:
+    parts = read_files(path).parts
+    return parts[0].table.column_names, [row for part in parts for row in part.table.to_pylist()]
+
+
+def written(path: Path, data: bytes) -> Path:
+    path.write_bytes(data)
+    return path
+
+
+def parquet_file(path: Path, **columns: Any) -> Path:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    parquet.write_table(pa.table(columns), path)
+    return path
