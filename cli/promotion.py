@@ -54,7 +54,8 @@ class GateOptions(NamedTuple):
 @alerts_option
 @table_option("--truth", "Truth of a simulated world, in place of the outcomes.")
 @period_options(
-    "First arrival; default: when the later test period began.", "End of the arrivals, not included."
+    "First arrival; default: the first day that no compared fit has learnt of.",
+    "End of the arrivals, not included.",
 )
 @target_option
 @reject_options
@@ -62,7 +63,8 @@ class GateOptions(NamedTuple):
 def compare(tables: TableOptions, compared: ComparedVersions, period: PeriodOptions, as_json: bool) -> None:
     """Compare two versions of one target on the same consignments, paired by day; logs a comparison run.
 
-    A and B are numbers, aliases or models:/NAME/VERSION; B is the one that might replace A.
+    A and B are numbers, aliases or models:/NAME/VERSION; B is the one that might replace A. Of each version the newest fit that
+    has learnt nothing of the compared period is compared: the final fit, which is served, or else the evaluation fit.
 
     \b
     npsrisk compare champion challenger --consignments later.parquet --outcomes outcomes.parquet
@@ -74,13 +76,15 @@ def compare(tables: TableOptions, compared: ComparedVersions, period: PeriodOpti
 
     names = (compared.a, compared.b)
     versions = [open_registry().resolve(name, target=compared.target) for name in names]
-    one, other = (open_registry().fetch_bundle(version) for version in versions)
+    fits = [open_registry().fetch_fits(version) for version in versions]
+    begins = period.parse_begin() or max(each.first_unseen for each in fits)
+    one, other = (each.choose(begins) for each in fits)
     reader = TableReader(tables)
     with show_progress_bar() as progress:
         traffic = ComparedTraffic(
             reader.read_tables(one.config.build_record_type()),
             truth=reader.read_truth(),
-            window=ArrivalWindow(period.parse_begin(), period.parse_end()),
+            window=ArrivalWindow(begins, period.parse_end()),
         )
         found = run(one, other, traffic, progress=progress)
     run_id = log_comparison(found, versions[0], versions[1], read_settings().mlflow_tracking_uri)

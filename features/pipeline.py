@@ -160,6 +160,22 @@ class Pipeline:
         for pair, *both in zip(pairs, keys, counterparts, strict=True):
             self.keyer(*pair, *both)
 
+    def fill_fitted(self, consignments: Sequence[Consignment], X: Rows) -> None:
+        """Write again only what depends on fitted parameters: value, categories and goods; the rest of a row stays.
+
+        Parameters
+        ----------
+        consignments : sequence of Consignment, (n,)
+        X : float32 array, (n, len(spec))
+        """
+        parties, route, value, categories = self._plain
+        begin = len(parties.features) + len(route.features)
+        end = begin + len(value.features) + len(categories.features)
+        for c, row in zip(consignments, X, strict=True):
+            forms = normalize_consignment(c)
+            row[begin:end] = (*value.compute(c, forms), *categories.compute(c, forms))
+            self._goods.fill(c, forms, row, self._goods_at)
+
     def fill_keys(self, c: Consignment, keys: Keys, counterparts: Keys) -> None:
         """Write only the keys of history, for a consignment that is not scored."""
         self.keyer(c, normalize_consignment(c), keys, counterparts)

@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 from tempfile import mkdtemp
-from typing import Any, NamedTuple, NoReturn, TypeVar
+from typing import Any, Literal, NamedTuple, NoReturn, TypeVar
 
 import msgspec
 import numpy as np
@@ -32,8 +32,9 @@ from models.risk_model import RiskModel, Rows
 from models.traffic_profile import ReferenceProfile
 from models.trees import Trees
 
-FORMAT_VERSION = 2
-"""Since 2 a bundle may carry a reference."""
+FORMAT_VERSION = 3
+READABLE_FORMATS = (2, 3)
+"""Since 2 a bundle may carry a reference, since 3 its card says which of two fits it is."""
 MANIFEST, CARD, FEATURES, TREES = "manifest.json", "model.json", "features.json", "trees.txt"
 CALIBRATION, BANDS, EXAMPLES = "calibration.json", "bands.json", "examples.json"
 REFERENCE = "reference.json"
@@ -48,6 +49,7 @@ MAX_BUNDLE_BYTES = 256 * 1024 * 1024
 MAX_EXAMPLES = 1000
 CONTRIBUTION_TOLERANCE = 1e-9
 
+FitKind = Literal["evaluation", "final"]
 Floats = NDArray[np.float64]
 T = TypeVar("T")
 
@@ -71,6 +73,12 @@ class ModelCard(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         Sum of its feature spec; of cards written by versions before, with the texts.
     metrics : dict
         Metric to value; None where it could not be had.
+    fit : {"evaluation", "final"}
+        The evaluation fit is judged by later time; the final fit is the same recipe on every label known at `as_of`.
+    positives : int or None
+        Positive labels that it learnt from.
+    learnt_until : str
+        The end of the arrivals it learnt from, ISO 8601 UTC; empty in a bundle of format 2.
     """
 
     name: str
@@ -80,6 +88,9 @@ class ModelCard(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     code_version: str
     feature_spec_sha256: str
     metrics: dict[str, float | None] = {}
+    fit: FitKind = "evaluation"
+    positives: int | None = None
+    learnt_until: str = ""
 
 
 class SelfTestExamples(NamedTuple):
@@ -165,8 +176,8 @@ class Bundle(BundleContent):
 
     @property
     def unseen_from(self) -> datetime:
-        """The moment from which on arrivals taught it nothing: the first day it was judged on, else its date."""
-        if self.reference is None:
+        """The time from which on arrivals taught it nothing: its date, or the first day it was judged on."""
+        if self.card.fit == "final" or self.reference is None:
             return datetime.fromisoformat(self.card.as_of)
         return datetime.fromisoformat(self.reference.first_day).replace(tzinfo=UTC)
 
@@ -371,9 +382,12 @@ def _read_verified_files(directory: Path) -> dict[str, bytes]:
     if absent := sorted((NAMED_FILES | {MANIFEST}) - set(files)):
         _refuse("the bundle is incomplete", str(directory), expected=", ".join(absent))
     manifest = _decode(files[MANIFEST], _Manifest, MANIFEST)
-    if manifest.format != FORMAT_VERSION:
+    if manifest.format not in READABLE_FORMATS:
         _refuse(
-            "a bundle of another format", MANIFEST, got=str(manifest.format), expected=str(FORMAT_VERSION)
+            "a bundle of another format",
+            MANIFEST,
+            got=str(manifest.format),
+            expected=" or ".join(map(str, READABLE_FORMATS)),
         )
     # The one way to write it, so that no byte of it can change unseen.
     if _encode(manifest) != files[MANIFEST]:

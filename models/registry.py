@@ -6,20 +6,22 @@ The registered model is a bundle of data; the one name of a module that stands b
 
 import os
 import re
+import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
+from datetime import datetime
 from importlib.metadata import version as installed_version
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import Any
+from typing import Any, NamedTuple
 
 import mlflow
 import msgspec
 import pandas as pd
 from mlflow.exceptions import MlflowException
 
-from consignments.errors import BadInput, ServiceFault, UnknownName
+from consignments.errors import BadInput, BundleRefused, ServiceFault, UnknownName
 from consignments.records import TARGETS, Alert, Consignment, Outcome
 from consignments.schema import get_fields
 from consignments.tables import check_frame, read_table
@@ -33,6 +35,9 @@ from models.promotion_record import GENESIS_SHA256, RECORD_HEADING, PromotionRec
 EXPERIMENT = "nps-risk"
 CHAMPION, CHALLENGER, PREVIOUS = "champion", "challenger", "previous"
 RECORD_TAG = "promotion/"
+EVALUATION = "evaluation"
+"""Folder of the evaluation fit, beside the bundle that is served."""
+EVALUATION_TAG = "evaluation_sha256"
 REFUSAL_CODES = {"RESOURCE_DOES_NOT_EXIST", "INVALID_PARAMETER_VALUE"}
 MAX_RETRIES = 2
 """Of calls to a server that is away, where the environment does not say otherwise; MLflow's own seven take minutes."""
@@ -93,6 +98,29 @@ def get_model_name(target: str) -> str:
     return EXPERIMENT if target == "nps" else f"{EXPERIMENT}-{target}"
 
 
+class VersionFits(NamedTuple):
+    """The fits of a version: the one that is served, and the one that later time judged; None if it holds no second."""
+
+    served: Bundle
+    evaluation: Bundle | None
+
+    @property
+    def first_unseen(self) -> datetime:
+        """The time from which on one of its fits, at least, has learnt nothing."""
+        return min(fit.unseen_from for fit in self if fit is not None)
+
+    def choose(self, begins: datetime) -> Bundle:
+        """Return the newest fit that has learnt nothing of arrivals from a time on; else the one that has learnt least.
+
+        So a champion of last month is judged as it is deployed, and a new version by its evaluation fit.
+        """
+        fits = [fit for fit in self if fit is not None]
+        unseen = [fit for fit in fits if fit.unseen_from <= begins]
+        return (
+            max(unseen, key=lambda fit: fit.unseen_from) if unseen else min(fits, key=lambda f: f.unseen_from)
+        )
+
+
 class Registry:
     """The registered models of one MLflow server.
 
@@ -124,7 +152,8 @@ class Registry:
         run_id : str
             The training run.
         bundle_dir : Path
-            A bundle as `models.bundle.write_bundle` made it.
+            A bundle as `models.bundle.write_bundle` made it: the final fit. If the folder `evaluation` stands beside it, the
+            version holds that fit, too.
         example : DataFrame
             A few invented or simulated consignments; they stand beside the model as its input example.
         description : str
@@ -133,15 +162,22 @@ class Registry:
             With `target`.
         """
         bundle = load_bundle(bundle_dir)
+        evaluation_dir = bundle_dir.with_name(EVALUATION)
         name = get_model_name(bundle.card.target)
         with _use_address(self.tracking_uri):
             model_id = self._log_model(run_id, bundle_dir, bundle)
             self._ensure_model(name, bundle.card.target)
+            evaluation_tags = {}
+            if evaluation_dir.exists():
+                evaluation_tags[EVALUATION_TAG] = load_bundle(evaluation_dir).sha256
+                with TemporaryDirectory() as parent:
+                    shutil.copytree(evaluation_dir, Path(parent) / EVALUATION)
+                    self.client.log_model_artifacts(model_id, parent)
             made = self.client.create_model_version(
                 name,
                 f"models:/{model_id}",
                 run_id=run_id,
-                tags={**tags, "bundle_sha256": bundle.sha256},
+                tags={**tags, "bundle_sha256": bundle.sha256, **evaluation_tags},
                 description=description,
                 model_id=model_id,
             )
@@ -203,11 +239,36 @@ class Registry:
         """Fetch and verify the bundle of a version."""
         return load_bundle(self.download_bundle(version))
 
+    def fetch_fits(self, version: ModelVersion) -> "VersionFits":
+        """Fetch and verify both fits of a version; one of before there were two has the evaluation fit alone.
+
+        Raises
+        ------
+        BundleRefused
+            One was altered, or the evaluation fit is not the one that was registered.
+        """
+        folder = self._download_model(version)
+        served = load_bundle(_find_data_path(folder))
+        if EVALUATION_TAG not in version.tags:
+            return VersionFits(served, None)
+        evaluation = load_bundle(folder / EVALUATION)
+        if evaluation.sha256 != version.tags[EVALUATION_TAG]:
+            raise BundleRefused(
+                "the evaluation fit is not the one that was registered",
+                where=version.title,
+                got=evaluation.sha256[:12],
+                expected=version.tags[EVALUATION_TAG][:12],
+                todo="train again",
+            )
+        return VersionFits(served, evaluation)
+
     def download_bundle(self, version: ModelVersion) -> Path:
         """Fetch the bundle of a version and give its folder, not yet verified."""
+        return _find_data_path(self._download_model(version))
+
+    def _download_model(self, version: ModelVersion) -> Path:
         with self._translate_errors(), _use_address(self.tracking_uri):
-            folder = mlflow.artifacts.download_artifacts(artifact_uri=version.uri)
-        return _find_data_path(Path(folder))
+            return Path(mlflow.artifacts.download_artifacts(artifact_uri=version.uri))
 
     def list_records(self, name: str) -> list[PromotionRecord]:
         """Give the promotion records of a registered model, first to last; the chain is verified."""

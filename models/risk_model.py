@@ -111,6 +111,13 @@ class FitOptions(NamedTuple):
     progress: Progress | None = None
 
 
+class Recipe(NamedTuple):
+    """What validation chose for a fit: the number of grown trees, and the linear model's share of the raw score."""
+
+    trees: int
+    linear_share: float
+
+
 class RiskModel:
     """Score consignments by their features.
 
@@ -122,11 +129,18 @@ class RiskModel:
     spec : Spec
         The features, in the order of the row.
 
+    Attributes
+    ----------
+    recipe : Recipe or None
+        Of a model that was fitted in this process; a bundle does not keep it.
+
     Raises
     ------
     BundleRefused
         Where the trees were grown on other features than the spec's.
     """
+
+    recipe: Recipe | None = None
 
     def __init__(self, trees: Trees, calibration: Calibration, bands: Bands, spec: Spec) -> None:
         if trees.feature_names != spec.names:
@@ -194,10 +208,12 @@ class RiskModel:
         prior = RulePrior.fit(training.X, training.y, training.weight, spec)
         text = _grow_trees(training, later, prior, options)
         share = options.params.linear_share
-        trees = _blend_linear(text, prior.to_step_functions(training.X), training, later, share)
+        trees, share = _blend_linear(text, prior.to_step_functions(training.X), training, later, share)
         calibration = Calibration.fit(trees.predict_raw(later.X), later.y, later.weight, later.channels)
         bands = Bands.from_scores(calibration.calibrate(trees.predict_raw(traffic.X), traffic.channels))
-        return cls(trees, calibration, bands, spec)
+        model = cls(trees, calibration, bands, spec)
+        model.recipe = Recipe(text.count("\nTree="), share)
+        return model
 
     def replace_spec(self, installed: Spec) -> "RiskModel":
         """Return the same model with the texts of the installed version's spec.
@@ -332,18 +348,17 @@ def _has_both_labels(later: LabelledRows) -> bool:
 
 def _blend_linear(
     text: str, start: Sequence[StepFunction], training: LabelledRows, later: LabelledRows, share: float
-) -> Trees:
-    """Blend grown trees, with what they started from, and a linear model; later rows, where they tell, say how much of it."""
+) -> tuple[Trees, float]:
+    """Blend grown trees, with what they started from, and a linear model; later rows, if they can, choose its share."""
     part = fit_linear_part(training.X, training.y, training.weight) if share else []
     shares = [share * each for each in LINEAR_SHARE_FACTORS] if share and _has_both_labels(later) else [share]
     blends = [
-        Trees.from_text(blend_trees(text, part, each, start), where="the trees just grown") for each in shares
+        (Trees.from_text(blend_trees(text, part, each, start), where="the trees just grown"), each)
+        for each in shares
     ]
-    return (
-        min(blends, key=lambda trees: _compute_calibrated_loss(trees, later))
-        if len(blends) > 1
-        else blends[0]
-    )
+    if len(blends) == 1:
+        return blends[0]
+    return min(blends, key=lambda blend: _compute_calibrated_loss(blend[0], later))
 
 
 def _compute_calibrated_loss(trees: Trees, rows: LabelledRows) -> float:

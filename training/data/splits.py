@@ -244,6 +244,25 @@ def split_without_test(first_arrival: datetime, as_of: datetime, config: SplitCo
     )
 
 
+def split_nothing(first_arrival: datetime, as_of: datetime) -> Split:
+    """Leave all time before `as_of` for training, for the final fit: its labels are all that are known at `as_of`.
+
+    Examples
+    --------
+    >>> from datetime import UTC, datetime
+    >>> split = split_nothing(datetime(2024, 1, 1, tzinfo=UTC), datetime(2024, 7, 1, tzinfo=UTC))
+    >>> f"{split.train.begins:%d %B} to {split.train.ends:%d %B}, validation of {split.validation.days} days"
+    '01 January to 01 July, validation of 0 days'
+    """
+    return Split(
+        Period("training", truncate_to_day(first_arrival), as_of, labels_by=as_of),
+        Period("validation", as_of, as_of, labels_by=as_of),
+        Period("test", as_of, as_of, labels_by=as_of),
+        timedelta(0),
+        as_of,
+    )
+
+
 def truncate_to_day(moment: datetime) -> datetime:
     """Give the beginning of the UTC day of a moment."""
     return moment.astimezone(UTC).replace(hour=0, minute=0, second=0, microsecond=0)

@@ -1,5 +1,6 @@
 """Feature rows computed from whole tables, each as of its own moment of scoring."""
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import datetime
 
@@ -21,6 +22,36 @@ from features.batch import (
 from features.config import FeatureConfig
 from features.fitted import FittedParameters
 from features.history.pseudonyms import Pseudonyms
+from features.pipeline import Pipeline
+
+CHUNK_ROWS = 5_000
+"""Consignments that are objects at a time."""
+
+
+def replace_fitted(
+    pipeline: Pipeline,
+    matrix: FeatureMatrix,
+    keep: NDArray[np.bool_],
+    get_records: Callable[[NDArray[np.int64]], list[Consignment]],
+) -> FeatureMatrix:
+    """Copy the kept rows of a matrix, with what depends on fitted parameters computed by another pipeline.
+
+    Parameters
+    ----------
+    pipeline : Pipeline
+        Of the same configuration as the matrix.
+    matrix : FeatureMatrix
+    keep : bool array, (consignments,)
+        Positions in the table.
+    get_records : callable
+        Returns the consignments at some positions.
+    """
+    mine = keep[matrix.rows]
+    rows, X = matrix.rows[mine], matrix.X[mine]
+    for start in range(0, len(rows), CHUNK_ROWS):
+        part = slice(start, start + CHUNK_ROWS)
+        pipeline.fill_fitted(get_records(rows[part]), X[part])
+    return FeatureMatrix(X, rows, pipeline.spec)
 
 
 @dataclass(frozen=True)
@@ -44,6 +75,13 @@ class TableFeatures:
     as_of: datetime | None = None
     jobs: int = 1
     progress: Progress | None = None
+
+    def refit(
+        self, matrix: FeatureMatrix, fitted: FittedParameters, keep: NDArray[np.bool_]
+    ) -> FeatureMatrix:
+        """Return the feature rows of the kept consignments of a matrix under other fitted parameters."""
+        pipeline = Pipeline(self.config, fitted, Pseudonyms(BATCH_KEY))
+        return replace_fitted(pipeline, matrix, keep, self.get_records)
 
     def get_records(self, rows: NDArray[np.int64]) -> list[Consignment]:
         """Give the consignments at some positions of the table."""

@@ -6,6 +6,7 @@ begins, whatever became known since. `pending` is never a label, `missed` never 
 
 from dataclasses import dataclass, replace
 from datetime import datetime
+from typing import Literal
 
 import numpy as np
 import pandas as pd
@@ -16,7 +17,16 @@ from consignments.records import Target
 from consignments.timestamps import NO_TIME, get_time_column_us, to_datetime, to_us
 from consignments.visibility import FINAL_RESULTS, compute_known_us, compute_visible_us
 from training.config import TrainConfig, WeightsConfig
-from training.data.splits import OUTSIDE, TEST, TRAIN, VALIDATION, Split, split_by_time, split_without_test
+from training.data.splits import (
+    OUTSIDE,
+    TEST,
+    TRAIN,
+    VALIDATION,
+    Split,
+    split_by_time,
+    split_nothing,
+    split_without_test,
+)
 
 Bools = NDArray[np.bool_]
 Floats = NDArray[np.float64]
@@ -203,6 +213,9 @@ def compute_effective_sample_size(weight: Floats) -> float:
     return float(weight.sum()) ** 2 / squares if squares else 0.0
 
 
+HeldOut = Literal["validation and test", "validation", "nothing"]
+
+
 @dataclass(frozen=True)
 class ObservedTables:
     """What a training run may look at: tables, of which everything that became visible after a date is unseen.
@@ -280,7 +293,11 @@ class DataSet:
 
 
 def build_data_set(
-    observed: ObservedTables, target: Target, config: TrainConfig, *, held_out: bool = True
+    observed: ObservedTables,
+    target: Target,
+    config: TrainConfig,
+    *,
+    held_out: HeldOut = "validation and test",
 ) -> DataSet:
     """Build the training, validation and test sets as they were visible at a date.
 
@@ -290,8 +307,9 @@ def build_data_set(
     target : {"nps", "controlled_drug", "any_offence"}
     config : TrainConfig
         The split, the weights, and the seed that draws the background.
-    held_out : bool
-        Whether a test period is held out; without one the model goes to work at `as_of` (`splits.split_without_test`).
+    held_out : {"validation and test", "validation", "nothing"}
+        What is not trained on. Without a test period the model goes to work at `as_of` (`splits.split_without_test`);
+        with nothing held out every label known at `as_of` is trained on (`splits.split_nothing`).
 
     Raises
     ------
@@ -311,10 +329,12 @@ def build_data_set(
             todo="check that the identifiers of both tables match, or train as of a later date",
         )
     first = to_datetime(int(received[usable].min()))
-    if held_out:
+    if held_out == "validation and test":
         cut = split_by_time(first, to_datetime(int(received[labelled].max())), as_of, config.split)
-    else:
+    elif held_out == "validation":
         cut = split_without_test(first, as_of, config.split)
+    else:
+        cut = split_nothing(first, as_of)
     part = np.where(usable, cut.assign_parts(received), OUTSIDE).astype(np.int8)
     labels = final
     for code, period in ((TRAIN, cut.train), (VALIDATION, cut.validation)):

@@ -3,8 +3,10 @@
 When the trees stop and how scores are calibrated is learnt from validation; the test period takes no part.
 """
 
+from datetime import datetime
 from typing import NamedTuple, Protocol
 
+import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
@@ -36,6 +38,9 @@ class FeatureSource(Protocol):
     def build_matrix(self, fitted: FittedParameters, keep: Bools) -> FeatureMatrix:
         """Give the feature rows of the kept consignments, each as of its own moment of scoring."""
 
+    def refit(self, matrix: FeatureMatrix, fitted: FittedParameters, keep: Bools) -> FeatureMatrix:
+        """Give the feature rows of the kept consignments of a matrix under other fitted parameters."""
+
 
 class FitResult(NamedTuple):
     """What was learnt, and the feature rows that it was learnt from."""
@@ -45,12 +50,81 @@ class FitResult(NamedTuple):
     model: RiskModel
 
 
+class FinalFit(NamedTuple):
+    """The recipe of an evaluation fit on every label known at the date of training; this is what is served.
+
+    Attributes
+    ----------
+    fitted : FittedParameters
+    model : RiskModel
+        Its calibration and bands come from the evaluation fit's scores of later time.
+    positives, labelled : int
+        Labels that it learnt from.
+    learnt_until : datetime
+        The end of the arrivals it learnt from.
+    """
+
+    fitted: FittedParameters
+    model: RiskModel
+    positives: int
+    labelled: int
+    learnt_until: datetime
+
+
+def fit_final(
+    data: DataSet,
+    source: FeatureSource,
+    first: FitResult,
+    config: TrainConfig,
+    jobs: int = 1,
+    progress: Progress | None = None,
+) -> FinalFit:
+    """Fit the recipe that was evaluated once more, with words and norms learnt anew, on all that is known.
+
+    Parameters
+    ----------
+    data : DataSet
+        With nothing held out.
+    source : FeatureSource
+        Of the same rows.
+    first : FitResult
+        The evaluation fit; its matrix holds the rows of `data.keep`.
+    config : TrainConfig
+    jobs : int
+        Threads that grow trees; any number gives the same model.
+    progress : callable, optional
+    """
+    with report_progress(progress, "learning words again"):
+        fitted, text_scores = _learn_features(data, source, config)
+        matrix = source.refit(first.matrix, fitted, data.keep)
+    parts = SplitFeatures(data, matrix)
+    rows = parts.select_fitting_rows(TRAIN)
+    matrix.X[rows, matrix.spec.get_column(TEXT_SCORE)] = text_scores
+    recipe, nothing = first.model.recipe, np.zeros_like(rows)
+    assert recipe is not None
+    params = msgspec.structs.replace(
+        config.model.build_tree_params(0), trees=recipe.trees, linear_share=recipe.linear_share
+    )
+    grown = RiskModel.fit(
+        parts.select_labelled_rows(rows),
+        spec=parts.spec,
+        validation=parts.select_labelled_rows(nothing),
+        traffic=BandSample(parts.X[rows], parts.get_channels(rows)),
+        options=FitOptions(params, config.model.seed, jobs, progress),
+    )
+    known = rows & parts.known
+    model = RiskModel(grown.trees, first.model.calibration, first.model.bands, parts.spec)
+    return FinalFit(fitted, model, int(parts.positive[known].sum()), int(known.sum()), data.split.train.ends)
+
+
 def fit(
     data: DataSet,
     source: FeatureSource,
     config: TrainConfig,
     jobs: int = 1,
     progress: Progress | None = None,
+    *,
+    also: Bools | None = None,
 ) -> FitResult:
     """Learn the features' learnt part, then trees, calibration and bands.
 
@@ -64,12 +138,14 @@ def fit(
     jobs : int
         Threads that grow trees; any number gives the same model.
     progress : callable, optional
+    also : bool array, (consignments,), optional
+        Further rows that the matrix shall hold, for the final fit; this fit takes no notice of them.
     """
     # What features learn, they learn from the training fold; its own rows get the score of words out of fold.
     with report_progress(progress, "learning words"):
         fitted, text_scores = _learn_features(data, source, config)
     # Rows only for what is fitted, calibrated or tested on.
-    matrix = source.build_matrix(fitted, data.keep)
+    matrix = source.build_matrix(fitted, data.keep if also is None else data.keep | also)
     parts = SplitFeatures(data, matrix)
     matrix.X[parts.select_fitting_rows(TRAIN), matrix.spec.get_column(TEXT_SCORE)] = text_scores
     # Trees from training, stopped by validation; then calibrated on validation as if nobody had selected.
@@ -185,7 +261,9 @@ def _calibrate(grown: RiskModel, parts: SplitFeatures, sample: Bools, config: Tr
         parts.get_channels(mine & parts.known),
     )
     scores = calibration.calibrate(grown.predict_raw(parts.X[sample]), parts.get_channels(sample))
-    return RiskModel(grown.trees, calibration, Bands.from_scores(scores), grown.spec)
+    model = RiskModel(grown.trees, calibration, Bands.from_scores(scores), grown.spec)
+    model.recipe = grown.recipe
+    return model
 
 
 def _sample_traffic(parts: SplitFeatures, seed: int) -> Bools:

@@ -28,6 +28,7 @@ from features.history.pseudonyms import Pseudonyms
 from features.pipeline import Pipeline
 from features.spec import Spec
 from models.baselines import RandomOrder
+from training.data.table_features import replace_fitted
 
 Bools = NDArray[np.bool_]
 Rows = NDArray[np.float32]
@@ -90,6 +91,11 @@ class KeptFeatures:
     def get_records(self, rows: NDArray[np.int64]) -> list[Consignment]:
         """Give the consignments at some positions of the table."""
         return [self._records[place] for place in np.searchsorted(self._places, rows).tolist()]
+
+    def refit(self, matrix: FeatureMatrix, fitted: FittedParameters, keep: Bools) -> FeatureMatrix:
+        """Return the feature rows of the kept consignments of a matrix under other fitted parameters."""
+        pipeline = build_pipeline(self._config, fitted, self._alerts)
+        return replace_fitted(pipeline, matrix, keep, self.get_records)
 
     def build_matrix(self, fitted: FittedParameters, keep: Bools) -> FeatureMatrix:
         """Give the feature rows of the kept consignments, each as of its own moment of scoring."""

@@ -21,7 +21,7 @@ from features.spec import Spec
 from models.risk_model import RiskModel
 from training.config import TrainConfig
 from training.data.training_set import ObservedTables, build_data_set, is_positive
-from training.fitting.fit import fit
+from training.fitting.fit import fit, fit_final
 from training.policy_replay.checkpoints import CheckpointFile, RecordedChoice, ReplayWeek
 from training.policy_replay.environments import ReplayEnvironment, TrueResults, list_offices
 from training.policy_replay.observed_history import (
@@ -96,9 +96,11 @@ def train_model(
 ) -> tuple[FittedParameters, RiskModel]:
     """Train as operations do: propensity weights, background negatives, calibration; nothing is held out for a test."""
     observed = ObservedTables(known.consignments, known.outcomes, known.as_of, known.offered)
-    data = build_data_set(observed, target, config, held_out=False)
-    fitted, _, model = fit(data, known.features, config)
-    return fitted, model
+    data = build_data_set(observed, target, config, held_out="validation")
+    everything = build_data_set(observed, target, config, held_out="nothing")
+    first = fit(data, known.features, config, also=everything.keep)
+    final = fit_final(everything, known.features, first, config)
+    return final.fitted, final.model
 
 
 @dataclass(frozen=True)

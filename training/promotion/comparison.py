@@ -88,6 +88,8 @@ class Comparison:
         Of the tables that were given.
     inputs : dict
         Name of each table to its rows.
+    fits : tuple of str
+        Which fit of `a` and of `b` was compared, `final` or `evaluation`.
     """
 
     a: Evaluation
@@ -102,6 +104,7 @@ class Comparison:
     by_truth: bool
     data_sha256: str
     inputs: dict[str, int]
+    fits: tuple[str, str] = ("evaluation", "evaluation")
 
     def find_deciding_metric(self) -> str:
         """Name the metric that the verdict goes by: recall at 1 % of the traffic, or average precision without it."""
@@ -229,6 +232,7 @@ def compare(
         by_truth=truth is not None,
         data_sha256=hash_tables(named),
         inputs={name: len(table) for name, table in named.items() if table is not None},
+        fits=(a.card.fit, b.card.fit),
     )
 
 
@@ -240,7 +244,7 @@ def _resolve_begin(a: Bundle, b: Bundle, begins: datetime | None) -> datetime:
             f"model {name} has learnt of consignments of this period, and would look better than it is",
             where="--from",
             got=f"{begins:%Y-%m-%d}",
-            expected=f"{unseen:%Y-%m-%d} or later, when its test period began",
+            expected=f"{unseen:%Y-%m-%d} or later: of arrivals from then on it has learnt nothing",
             todo="leave --from out",
         )
     return unseen if begins is None else begins

@@ -68,7 +68,8 @@ def describe_comparison(found: Comparison, a: str, b: str) -> str:
     lines = [
         f"**{summarize_comparison(found, a, b)}**",
         "",
-        f"Arrivals from {found.begins:%Y-%m-%d} on, of which neither model has learnt; {found.labelled:,} results are known; judged by "
+        f"Compared is the {found.fits[0]} fit of {a} with the {found.fits[1]} fit of {b}. "
+        f"Arrivals from {found.begins:%Y-%m-%d} on, of which neither has learnt; {found.labelled:,} results are known; judged by "
         f"{'the truth of the simulated world' if found.by_truth else 'what was found'}.",
         "",
         f"| figure | {a} | {b} | difference (95 % interval) |",

@@ -81,6 +81,8 @@ class GateEvidence:
         Number of the version to be replaced; None where there is none.
     comparison : ChampionComparison or None
         With that champion; None where there was none.
+    evaluation : Bundle or None
+        The evaluation fit of the version, if it holds one.
     """
 
     bundle: Bundle | None
@@ -92,6 +94,7 @@ class GateEvidence:
     goes_back: bool = False
     champion: str | None = None
     comparison: ChampionComparison | None = None
+    evaluation: Bundle | None = None
 
     def get_metric(self, name: str) -> float:
         """Give a metric of the training run, NaN where it has none."""
@@ -266,7 +269,8 @@ def _check_comparison(evidence: GateEvidence) -> RuleResult:
 def _check_unseen_period(evidence: GateEvidence) -> RuleResult:
     assert evidence.comparison is not None
     assert evidence.bundle is not None
-    begins, unseen = evidence.comparison.begins, evidence.bundle.unseen_from
+    fits = [fit for fit in (evidence.bundle, evidence.evaluation) if fit is not None]
+    begins, unseen = evidence.comparison.begins, min(fit.unseen_from for fit in fits)
     return RuleResult(
         begins >= unseen,
         f"compared on arrivals from {begins:%Y-%m-%d} on",

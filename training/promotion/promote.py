@@ -103,9 +103,9 @@ def gather_evidence(
     PromotionRefused
         Where the comparison is of other versions.
     """
-    bundle, refusal = None, ""
+    fits, refusal = None, ""
     try:
-        bundle = registry.fetch_bundle(version)
+        fits = registry.fetch_fits(version)
     except BundleRefused as error:
         refusal = str(error)
     goes_back = any(record.version == version.number for record in registry.list_records(version.name))
@@ -114,7 +114,8 @@ def gather_evidence(
         run_id = comparison or registry.find_latest_comparison(champion, version)
         compared = None if run_id is None else _load_comparison(registry, run_id, champion, version)
     return GateEvidence(
-        bundle=bundle,
+        bundle=None if fits is None else fits.served,
+        evaluation=None if fits is None else fits.evaluation,
         refusal=refusal,
         registered_sha256=version.tags.get("bundle_sha256", ""),
         metrics=registry.get_run_metrics(version.run_id),

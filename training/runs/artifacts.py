@@ -1,21 +1,24 @@
 """The artifacts of a run: the bundle, the page, the tables and the pictures, written into one folder.
 
-bundle/          the model as data
+bundle/          the final fit as data: what is served
+evaluation/      the evaluation fit as data: what later time judged
 report.html      the page, with everything in it
 tables/*.json    the same names and columns in every run
 plots/*.svg      the pictures of the page
 """
 
 from collections.abc import Sequence
+from datetime import datetime
 from importlib.metadata import version as installed_version
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
 from features.batch import Tables
-from models.bundle import BundleContent, ModelCard, SelfTestExamples, write_bundle
+from features.fitted import FittedParameters
+from models.bundle import BundleContent, FitKind, ModelCard, SelfTestExamples, write_bundle
 from models.risk_model import RiskModel
 from models.traffic_profile import ReferenceProfile
 from training.data.splits import VALIDATION
@@ -73,7 +76,7 @@ def write_artifacts(trained: TrainingResult, tables: Tables, folder: Path) -> No
         Made where it does not exist.
     """
     folder.mkdir(parents=True, exist_ok=True)
-    write_run_bundle(trained, tables, folder / "bundle")
+    write_run_bundles(trained, tables, folder)
     importance, fairness = compute_feature_importance(trained), compute_fairness(trained)
     pictures = draw_pictures(trained, importance, fairness)
     for name, picture in pictures.items():
@@ -85,31 +88,62 @@ def write_artifacts(trained: TrainingResult, tables: Tables, folder: Path) -> No
     )
 
 
-def write_run_bundle(trained: TrainingResult, tables: Tables, folder: Path) -> str:
-    """Write the bundle with examples of each band from validation; gives its sum."""
+class WrittenBundle(NamedTuple):
+    """One of the two fits of a run as it goes into a bundle."""
+
+    fitted: FittedParameters
+    model: RiskModel
+    kind: FitKind
+    positives: int
+    learnt_until: datetime
+
+
+def write_run_bundles(trained: TrainingResult, tables: Tables, folder: Path) -> None:
+    """Write the final fit into `bundle`, and the evaluation fit into `evaluation`.
+
+    The examples of both are of each band of validation, and both carry the profile of the test period's traffic under the
+    evaluation fit: to the final fit it is not later time.
+    """
+    final, ends = trained.final, trained.data.split.train.ends
+    rows = np.flatnonzero(trained.data.part[trained.matrix.rows] == VALIDATION)
+    evaluated = WrittenBundle(trained.fitted, trained.model, "evaluation", trained.evaluation_positives, ends)
+    served = WrittenBundle(final.fitted, final.model, "final", final.positives, final.learnt_until)
+    reference = build_reference(trained, tables)
+    for name, written in (("evaluation", evaluated), ("bundle", served)):
+        _write_bundle(trained, written, rows, reference, folder / name)
+
+
+def _write_bundle(
+    trained: TrainingResult,
+    written: WrittenBundle,
+    rows: NDArray[np.int64],
+    reference: ReferenceProfile,
+    folder: Path,
+) -> None:
     from models.registry import get_model_name
 
-    values, arrays = trained.fitted.to_plain()
-    rows = np.flatnonzero(trained.data.part[trained.matrix.rows] == VALIDATION)
-    channel = (
-        tables.consignments["channel"].iloc[trained.matrix.rows[rows]].astype(str).to_numpy(dtype=object)
-    )
-    chosen = _select_band_examples(trained.model, trained.matrix.X[rows], channel)
+    values, arrays = written.fitted.to_plain()
+    frame = trained.data.observed.consignments
+    channel = frame["channel"].iloc[trained.matrix.rows[rows]].astype(str).to_numpy(dtype=object)
+    chosen = _select_band_examples(written.model, trained.matrix.X[rows], channel)
     card = ModelCard(
         name=get_model_name(trained.target),
         target=trained.target,
         as_of=trained.as_of.isoformat(),
         data_sha256=trained.data_sha256,
         code_version=installed_version("npsrisk"),
-        feature_spec_sha256=trained.model.spec.compute_digest(),
+        feature_spec_sha256=written.model.spec.compute_digest(),
         metrics={
             name: float(f"{value:.{CARD_DIGITS}g}")
             for name, value in trained.metrics.items()
             if name.count("/") == 1
         },
+        fit=written.kind,
+        positives=written.positives,
+        learnt_until=written.learnt_until.isoformat(),
     )
     examples = SelfTestExamples.compute(
-        trained.model,
+        written.model,
         np.ascontiguousarray(trained.matrix.X[rows[chosen]]),
         [str(name) for name in channel[chosen]],
     )
@@ -117,11 +151,11 @@ def write_run_bundle(trained: TrainingResult, tables: Tables, folder: Path) -> s
         config=trained.config.features,
         fitted=values,
         arrays=arrays,
-        model=trained.model,
+        model=written.model,
         examples=examples,
-        reference=build_reference(trained, tables),
+        reference=reference,
     )
-    return write_bundle(folder, card, content)
+    write_bundle(folder, card, content)
 
 
 def build_reference(trained: TrainingResult, tables: Tables) -> ReferenceProfile:

@@ -13,6 +13,7 @@ from features.batch import FeatureMatrix
 from features.fitted import FittedParameters
 from models.risk_model import RiskModel
 from training.config import TrainConfig
+from training.data.splits import TRAIN
 from training.data.training_set import DataSet
 from training.evaluation.metrics import Evaluation
 from training.evaluation.name_invariance import Row, find_worst_move
@@ -20,6 +21,7 @@ from training.evaluation.off_policy import OffPolicyEstimates
 from training.evaluation.traffic import ScoredPeriod
 from training.evaluation.verdict import EvaluationVerdict
 from training.fitting.diagnostics import DiagnosticsResult
+from training.fitting.fit import FinalFit
 
 Floats = NDArray[np.float64]
 
@@ -57,8 +59,11 @@ class TrainingResult:
     data : DataSet
     data_sha256 : str
     fitted : FittedParameters
-        The learnt part of the features.
+        The learnt part of the features, of the evaluation fit.
     model : RiskModel
+        The evaluation fit, which later time judged.
+    final : FinalFit
+        The same recipe on every label known at `as_of`: what is served.
     matrix : FeatureMatrix
         Feature rows of all that was fitted, calibrated and tested on; `matrix.rows` are positions in the table.
     test_rows : int64 array, (t,)
@@ -86,6 +91,7 @@ class TrainingResult:
     data_sha256: str
     fitted: FittedParameters
     model: RiskModel
+    final: FinalFit
     matrix: FeatureMatrix
     test_rows: NDArray[np.int64]
     test_scores: Floats
@@ -117,6 +123,21 @@ class TrainingResult:
     def test_matrix_rows(self) -> NDArray[np.int64]:
         """Rows of the feature matrix that belong to the test period, in the order of the test scores."""
         return np.searchsorted(self.matrix.rows, self.test_rows)
+
+    @property
+    def evaluation_positives(self) -> int:
+        """Positive labels that the evaluation fit learnt from."""
+        return int((self.data.labels.positive & self.data.select_fitting_rows(TRAIN)).sum())
+
+    @property
+    def fits_sentence(self) -> str:
+        """Which fit is which, how many positives each has learnt from, and to what date."""
+        trained, final = self.data.split.train, self.final
+        return (
+            f"The final fit, which is served, has learnt from {final.positives} positives among {final.labelled:,} results "
+            f"known on {self.as_of:%Y-%m-%d}. The evaluation fit, which the test period judged, has learnt from "
+            f"{self.evaluation_positives} positives of arrivals until {trained.ends:%Y-%m-%d}."
+        )
 
     @property
     def tags(self) -> dict[str, str]:

@@ -45,7 +45,7 @@ from training.evaluation.off_policy import LoggedEvidence, OffPolicyEstimates
 from training.evaluation.traffic import ScoredPeriod, extract_slices, extract_texts
 from training.evaluation.verdict import judge_model
 from training.fitting.diagnostics import DiagnosticsOptions, DiagnosticsResult, cut_origins, run_diagnostics
-from training.fitting.fit import FeatureSource, SplitFeatures, fit
+from training.fitting.fit import FeatureSource, SplitFeatures, fit, fit_final
 from training.fitting.search import SEARCH_SPACE, search
 from training.runs.artifacts import write_artifacts
 from training.runs.input_example import build_example_consignments
@@ -138,7 +138,7 @@ class RegisteredRun:
 
     def summarize(self) -> str:
         """Say what came out, for a terminal."""
-        lines = [*self.trained.verdict.sentences]
+        lines = [*self.trained.verdict.sentences, self.trained.fits_sentence]
         if self.run_id is not None:
             lines.append(f"run {self.run_id}")
         if self.version is not None:
@@ -197,18 +197,24 @@ def train_model(task: TrainingTask, jobs: int = 1, progress: Progress | None = N
         )
         # Who has a label, as of when, and what each row counts.
         data = build_data_set(observed, target, config)
+        everything = build_data_set(observed, target, config, held_out="nothing")
     source = TableFeatures(tables, config.features, as_of, jobs, progress)
-    fitted, matrix, model = fit(data, source, config, jobs, progress)
+    first = fit(data, source, config, jobs, progress, also=everything.keep)
     if task.diagnostics.count:
-        texts = [get_goods_text(record) for record in source.get_records(_locate_fitting_rows(data, matrix))]
-        origins = cut_origins(data, matrix, texts, config, task.diagnostics.count)
+        rows = _locate_fitting_rows(data, first.matrix)
+        texts = [get_goods_text(record) for record in source.get_records(rows)]
+        origins = cut_origins(data, first.matrix, texts, config, task.diagnostics.count)
         if task.diagnostics.search is not None:
             name = f"{target} {as_of:%Y-%m-%d} {digest[:16]} {config.digest()[:16]}"
             found = search(origins, config, task.diagnostics.search, name=name, progress=progress)
             config, studied = found.config, DiagnosticsResult(trials=found.trials)
             data = build_data_set(observed, target, config)
-            fitted, matrix, model = fit(data, source, config, jobs, progress)
+            everything = build_data_set(observed, target, config, held_out="nothing")
+            first = fit(data, source, config, jobs, progress, also=everything.keep)
         studied = replace(run_diagnostics(task.diagnostics, origins, config, progress), trials=studied.trials)
+    # What is served: the same recipe on every label that is known today.
+    final = fit_final(everything, source, first, config, jobs, progress)
+    fitted, matrix, model = first
     # The test period judges: all its traffic, opened or not, the model beside its baselines.
     parts = SplitFeatures(data, matrix)
     with report_progress(progress, "fitting baselines"):
@@ -233,6 +239,7 @@ def train_model(task: TrainingTask, jobs: int = 1, progress: Progress | None = N
         data_sha256=digest,
         fitted=fitted,
         model=model,
+        final=final,
         matrix=matrix,
         test_rows=parts.locate_rows(TEST),
         test_scores=test.traffic.score,

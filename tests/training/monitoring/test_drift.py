@@ -20,7 +20,7 @@ from training.monitoring.drift import Drift, MonitoredTraffic, detect_drift
 from training.monitoring.drift_measures import MIN_ROWS, compute_psi, compute_total_variation
 from training.monitoring.drift_report import render_drift, serialize_drift_tables, summarize_drift
 from training.monitoring.drift_verdict import MIN_EXPECTED_POSITIVES, find_drift_reasons
-from training.runs.artifacts import write_run_bundle
+from training.runs.artifacts import write_run_bundles
 from training.runs.train import TrainingTask, train_model
 from training.simulation.operation import SimulatedTables, simulate
 
@@ -59,9 +59,9 @@ def watched(tmp_path_factory: pytest.TempPathFactory) -> Watched:
     earlier = world.consignments["received_at"] < as_of
     tables = Tables(world.consignments[earlier].reset_index(drop=True), world.outcomes, world.alerts)
     trained = train_model(TrainingTask(tables, as_of.to_pydatetime(), "any_offence", CONFIG))
-    folder = tmp_path_factory.mktemp("watched") / "bundle"
-    write_run_bundle(trained, tables, folder)
-    return Watched(world, load_bundle(folder), as_of)
+    folder = tmp_path_factory.mktemp("watched")
+    write_run_bundles(trained, tables, folder)
+    return Watched(world, load_bundle(folder / "bundle"), as_of)
 
 
 @pytest.fixture(scope="module")

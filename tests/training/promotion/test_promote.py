@@ -70,7 +70,9 @@ class Lane:
     def compare(self, champion: str, challenger: str, until: datetime | None = None) -> str:
         """Compare two versions on the weeks that neither has learnt of; gives the run."""
         a, b = (self.registry.resolve(name) for name in (champion, challenger))
-        one, other = (self.registry.fetch_bundle(version) for version in (a, b))
+        fits = [self.registry.fetch_fits(version) for version in (a, b)]
+        begins = max(each.first_unseen for each in fits)
+        one, other = (each.choose(begins) for each in fits)
         tables = Tables(self.world.consignments, self.outcomes)
         found = compare(one, other, ComparedTraffic(tables, window=ArrivalWindow(ends=until)))
         return log_comparison(found, a, b, self.registry.tracking_uri)

@@ -21,7 +21,7 @@ from training.data.splits import TEST, TRAIN
 from training.fitting.diagnostics import DiagnosticsOptions
 from training.fitting.rolling_origin import TEXT_SCORE
 from training.fitting.search import SearchBudget
-from training.runs.artifacts import write_run_bundle
+from training.runs.artifacts import write_run_bundles
 from training.runs.train import (
     RunDestination,
     TrainingTask,
@@ -213,7 +213,9 @@ def test_the_same_tables_date_and_settings_give_the_same_bundle_to_the_last_byte
 ):
     done, _, folder = logged
     assert done.trained is not trained
-    assert write_run_bundle(trained, tables, tmp_path / "bundle") == load_bundle(folder / "bundle").sha256
+    write_run_bundles(trained, tables, tmp_path)
+    for name in ("bundle", "evaluation"):
+        assert load_bundle(tmp_path / name).sha256 == load_bundle(folder / name).sha256
 
 
 def test_the_run_is_logged_with_its_tags_and_artifacts(logged):
