@@ -76,6 +76,8 @@ class RunReport:
     facts : mapping
         Short facts of the head of the page: data hash, code version, ….
     verdict : EvaluationVerdict
+    fits : str
+        Which fit is which, how many positives each has learnt from, and to what date.
     model : Evaluation
     baselines : mapping
         Name to evaluation, of the same traffic.
@@ -94,6 +96,7 @@ class RunReport:
     as_of: datetime
     facts: Mapping[str, str]
     verdict: EvaluationVerdict
+    fits: str
     model: Evaluation
     baselines: Mapping[str, Evaluation]
     truth: Evaluation | None
@@ -185,6 +188,7 @@ def build_report(
             "test traffic": f"{len(trained.test_scores):,}",
         },
         verdict=trained.verdict,
+        fits=trained.fits_sentence,
         model=trained.test.model,
         baselines=_rename_baselines(trained.test),
         truth=trained.truth.model if trained.truth else None,
@@ -232,7 +236,7 @@ def describe_run(trained: TrainingResult) -> str:
     lines = [
         f"**{VERDICT_WORDS[trained.verdict.name]}.** {first}",
         "",
-        *[f"{sentence}\n" for sentence in rest],
+        *[f"{sentence}\n" for sentence in (*rest, trained.fits_sentence)],
         "| figure on the test period | value (95 % interval) |",
         "|---|---|",
         *[_format_figure_row(row) for row in build_key_figures(trained.test.model, {})],
