@@ -14,15 +14,8 @@ from sqlalchemy.engine import Connection
 from consignments.errors import ServiceFault
 from serving.encryption.monthly_keys import KeyErasure
 from serving.encryption.vault import Vault
-from serving.event_log.database import (
-    TableWriter,
-    create_writer,
-    describe_error,
-    migrate,
-    open_engine,
-    use_database,
-    wipe,
-)
+from serving.event_log.backend import TableWriter, describe_error
+from serving.event_log.database import create_writer, migrate, open_engine, use_database, wipe
 from serving.event_log.events import COLUMNS, EMPTY, EVENTS, LOG, Event
 from serving.event_log.hash_chain import RedactedDigest, Redaction, hash_event
 from serving.event_log.reader import READ_ROWS, LogReader, filter_unredacted

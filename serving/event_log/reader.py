@@ -14,7 +14,8 @@ from sqlalchemy.engine import Connection
 from consignments.errors import BadSetting, ServiceFault
 from serving.encryption.monthly_keys import PREFIX_BYTES, KeyErasure
 from serving.encryption.vault import Vault
-from serving.event_log.database import describe_error, mask_password, open_engine, use_database
+from serving.event_log.backend import describe_error
+from serving.event_log.database import mask_password, open_engine, use_database
 from serving.event_log.events import ARRIVAL_KINDS, COLUMNS, EMPTY, EVENTS, LOG, Event, Kind
 from serving.event_log.hash_chain import ChainVerifier, Redaction, VerificationResult
 

@@ -62,7 +62,7 @@ def test_while_the_database_is_locked_for_a_moment_the_answer_waits(client: Clie
 def test_a_database_that_stays_locked_is_told_and_then_it_goes_on(
     tmp_path: Path, bundle: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("serving.event_log.database.BUSY_SECONDS", 0.1)
+    monkeypatch.setattr("serving.event_log.backend.BUSY_SECONDS", 0.1)
     publish(tmp_path, bundle, "1")
     with serving(settings_in(tmp_path)) as client:
         assert scored(client, "RB1") == 200

@@ -74,7 +74,7 @@ def held(folder: Path) -> Iterator[None]:
 def test_a_second_writer_is_refused_and_told_who_writes(
     entry: Entry, vault: Vault, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("serving.event_log.database.BUSY_SECONDS", 0.2)
+    monkeypatch.setattr("serving.event_log.backend.BUSY_SECONDS", 0.2)
     log = EventLog.open(database_in(tmp_path), vault)
     with pytest.raises(ServiceFault, match=r"another process writes this event log; got npsrisk \d+ on "):
         EventLog.open(database_in(tmp_path), vault)
@@ -147,7 +147,7 @@ def test_a_log_that_lost_entries_while_the_connection_was_lost_is_not_written_on
 def test_a_table_that_stays_locked_is_told_and_then_it_goes_on(
     tmp_path: Path, bundle: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("serving.event_log.database.BUSY_SECONDS", 0.2)
+    monkeypatch.setattr("serving.event_log.backend.BUSY_SECONDS", 0.2)
     publish(tmp_path, bundle, "1")
     with serving(settings_in(tmp_path)) as client:
         assert scored(client, "RB1") == 200
