@@ -22,7 +22,7 @@ from consignments.errors import BadSetting, ServiceFault
 from consignments.visibility import to_datetime, to_us
 from features.history.pseudonyms import derive_key
 from serving.encryption.cipher import Cipher, compute_fingerprint
-from serving.process.durable import flush_folder, get_part_path, overwrite, write_part
+from serving.process.state_directory import flush_folder, get_part_path, overwrite, write_part
 
 FILE_NAME = "period.keys"
 OLD_FILE_NAME = ".period.keys.old"

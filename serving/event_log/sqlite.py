@@ -44,7 +44,7 @@ def open_sqlite(address: URL, *, read_only: bool) -> sa.Engine:
 
 
 class SqliteWriter:
-    """Writes a table of SQLite. One process at a time does, for it lies in a state directory (`serving.process.lock`).
+    """Writes a table of SQLite. One process at a time does, for it lies in a state directory (`serving.process.state_directory`).
 
     Parameters
     ----------

@@ -20,7 +20,7 @@ from serving.event_log.event_codec import EventCodec
 from serving.event_log.events import ARRIVAL_KINDS
 from serving.event_log.reader import LogReader, Progress
 from serving.maintenance.export_tables import ExportSchema, LogTables, name_features_table
-from serving.process.durable import PRIVATE_FILE_MODE
+from serving.process.state_directory import PRIVATE_FILE_MODE
 from serving.scoring.past_models import PastModels
 
 MANIFEST_FILE = "export.json"

@@ -31,7 +31,7 @@ from serving.encryption.monthly_keys import KeyErasure
 from serving.event_log.event_codec import FEATURE_DTYPE, EventCodec, Selection
 from serving.event_log.events import ARRIVAL_KINDS, Event
 from serving.event_log.reader import LogReader
-from serving.process.durable import PRIVATE_FILE_MODE
+from serving.process.state_directory import PRIVATE_FILE_MODE
 
 SERVICE_SELECTED_BY = frozenset({"model", "random"})
 """Who chooses by the service's own selections; what an officer or a tip chose had no known probability."""

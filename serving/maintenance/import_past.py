@@ -36,8 +36,8 @@ from serving.event_log.event_codec import EventCodec
 from serving.event_log.events import Event
 from serving.event_log.log import EventLog
 from serving.process.clock import read_clock_us
-from serving.process.lock import StateLock
 from serving.process.settings import Settings
+from serving.process.state_directory import StateLock
 from serving.scoring.intake import (
     FieldError,
     check_alert,

@@ -26,8 +26,8 @@ from serving.event_log.hash_chain import Redaction
 from serving.event_log.log import EventLog
 from serving.maintenance.import_past import load_published_config
 from serving.process.clock import read_clock_us
-from serving.process.lock import StateLock
 from serving.process.settings import Settings
+from serving.process.state_directory import StateLock
 from serving.state.consignment_states import KeyReader
 from serving.state.rebuild import Progress
 

@@ -15,7 +15,7 @@ import msgspec
 
 from consignments.errors import ServiceFault
 from consignments.visibility import US_PER_DAY
-from serving.process.durable import PRIVATE_FILE_MODE
+from serving.process.state_directory import PRIVATE_FILE_MODE
 
 FILE = "shadow.db"
 RETENTION_DAYS = 90

@@ -29,9 +29,8 @@ from features.history.table import History
 from features.pipeline import Pipeline
 from serving.event_log.event_codec import EventCodec
 from serving.event_log.reader import LogReader
-from serving.process.durable import PRIVATE_FILE_MODE, flush_file, flush_folder
-from serving.process.lock import PRIVATE_FOLDER_MODE
 from serving.process.logging import logger
+from serving.process.state_directory import PRIVATE_FILE_MODE, PRIVATE_FOLDER_MODE, flush_file, flush_folder
 from serving.state.consignment_states import ConsignmentStates, KeyReader, LatestDays
 from serving.state.rebuild import Progress, StateRebuild
 from serving.state.state import State

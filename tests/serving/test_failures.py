@@ -26,7 +26,7 @@ from npsrisk import main
 from serving.encryption.vault import Vault
 from serving.event_log.events import Event
 from serving.event_log.log import EventLog
-from serving.process.lock import StateLock
+from serving.process.state_directory import StateLock
 
 MANY_BYTES = resource.RLIM_INFINITY
 

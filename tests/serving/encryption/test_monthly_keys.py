@@ -27,7 +27,7 @@ from serving.encryption.monthly_keys import (
 from serving.encryption.vault import Vault
 from serving.event_log.event_codec import EventCodec
 from serving.event_log.log import EventLog
-from serving.process.durable import get_part_path
+from serving.process.state_directory import get_part_path
 
 MARCH, APRIL, MAY = (to_us(datetime(2024, month, 1, tzinfo=UTC)) for month in (3, 4, 5))
 FIELDS, SUBJECT = b"name and address", b"RB1"

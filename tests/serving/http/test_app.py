@@ -17,7 +17,7 @@ from consignments.errors import BadSetting, ServiceFault
 from serving.encryption.vault import Vault
 from serving.event_log.log import EventLog
 from serving.http.app import serve
-from serving.process.lock import StateLock
+from serving.process.state_directory import StateLock
 
 OPEN = """
 import asyncio, sys

@@ -16,7 +16,7 @@ from serving.encryption.vault import Vault
 from serving.event_log.events import ARRIVAL_KINDS
 from serving.event_log.log import EventLog
 from serving.maintenance.retention import forget
-from serving.process.lock import StateLock
+from serving.process.state_directory import StateLock
 
 
 @pytest.fixture
