@@ -13,7 +13,7 @@ from consignments.errors import ServiceFault
 from consignments.records import Alert, Consignment, Identifier, Outcome, Probability, Selector, Time
 from consignments.visibility import get_visible_us, to_datetime, to_us
 from features.history.keys import KEYS_VERSION, KeyKind
-from serving.encryption.monthly_keys import KeyErasure
+from serving.encryption.key_file import KeyErasure
 from serving.encryption.vault import PackedRecord, RecordPacker, Vault
 from serving.event_log.events import Event, Kind
 

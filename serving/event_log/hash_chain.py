@@ -14,7 +14,7 @@ from typing import NamedTuple
 
 import msgspec
 
-from serving.encryption.monthly_keys import PREFIX_BYTES
+from serving.encryption.key_file import PREFIX_BYTES
 from serving.event_log.events import Event
 
 _encode = msgspec.msgpack.Encoder().encode

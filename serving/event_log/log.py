@@ -12,7 +12,7 @@ import sqlalchemy as sa
 from sqlalchemy.engine import Connection
 
 from consignments.errors import ServiceFault
-from serving.encryption.monthly_keys import KeyErasure
+from serving.encryption.key_file import KeyErasure
 from serving.encryption.vault import Vault
 from serving.event_log.backend import TableWriter, describe_error
 from serving.event_log.database import create_writer, migrate, open_engine, use_database, wipe

@@ -12,7 +12,7 @@ import sqlalchemy as sa
 from sqlalchemy.engine import Connection
 
 from consignments.errors import BadSetting, ServiceFault
-from serving.encryption.monthly_keys import PREFIX_BYTES, KeyErasure
+from serving.encryption.key_file import PREFIX_BYTES, KeyErasure
 from serving.encryption.vault import Vault
 from serving.event_log.backend import describe_error
 from serving.event_log.database import mask_password, open_engine, use_database

@@ -27,7 +27,7 @@ from consignments.tables import build_column
 from consignments.validation import CANCELLED_SEQUENCE, SEQUENCE
 from consignments.visibility import to_datetime
 from models.reasons import Reason
-from serving.encryption.monthly_keys import KeyErasure
+from serving.encryption.key_file import KeyErasure
 from serving.event_log.event_codec import FEATURE_DTYPE, EventCodec, Selection
 from serving.event_log.events import ARRIVAL_KINDS, Event
 from serving.event_log.reader import LogReader

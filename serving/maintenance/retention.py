@@ -18,7 +18,7 @@ from features.fitted import FittedParameters
 from features.history.pseudonyms import Pseudonyms, load_data_key
 from features.history.table import REMEMBERED_DAYS
 from features.pipeline import Pipeline
-from serving.encryption.monthly_keys import KeyErasure, MonthlyKey, extract_key_id
+from serving.encryption.key_file import KeyErasure, MonthlyKey, extract_key_id
 from serving.encryption.vault import Vault
 from serving.event_log.event_codec import EventCodec
 from serving.event_log.events import ARRIVAL_KINDS

@@ -13,7 +13,7 @@ from support.serving_past import BEFORE, LATER, OLD, RECENT, WHO, WHY, Clock, fo
 
 from consignments.errors import ServiceFault
 from consignments.records import Consignment
-from serving.encryption.monthly_keys import FILE_NAME, OLD_FILE_NAME, PREFIX_BYTES
+from serving.encryption.key_file import FILE_NAME, OLD_FILE_NAME, PREFIX_BYTES
 from serving.event_log.event_codec import EventCodec
 from serving.event_log.log import EventLog
 from serving.maintenance.retention import forget
@@ -194,9 +194,9 @@ def kill_at(monkeypatch: pytest.MonkeyPatch, target: str) -> None:
     "moment",
     [
         "serving.encryption.monthly_keys.MonthlyKeys.erase_keys",
-        "serving.encryption.monthly_keys.os.link",
-        "serving.encryption.monthly_keys.write_part",
-        "serving.encryption.monthly_keys.overwrite",
+        "serving.encryption.key_file.os.link",
+        "serving.encryption.key_file.write_part",
+        "serving.encryption.key_file.overwrite",
     ],
 )
 @pytest.mark.parametrize("by", ["start", "forget"])
@@ -215,7 +215,7 @@ def test_a_kill_between_record_and_rewriting_is_completed_by_the_next(
         with pytest.raises(KeyboardInterrupt):
             forget_old(state)
     assert months_on_record(state) == ["2024-03"]
-    assert ("2024-03" in months_in(state)) == (moment != "serving.encryption.monthly_keys.overwrite")
+    assert ("2024-03" in months_in(state)) == (moment != "serving.encryption.key_file.overwrite")
     assert set((state / "hard.link").read_bytes()) != {0}
     assert told(state, "parity")["equal"]  # who only reads goes by the record
     if by == "forget":
