@@ -35,7 +35,8 @@ from serving.event_log.event_codec import ScoredDecision
 from serving.event_log.events import Event
 from serving.event_log.log import EventLog
 from serving.scoring.loaded_model import LoadedModel, load_model
-from serving.state.consignment_states import ConsignmentStates, KeyReader
+from serving.state.consignment_states import ConsignmentStates
+from serving.state.history_keys import KeyReader
 from serving.state.snapshots import SnapshotHeader, Snapshots, copy_arrays
 from serving.state.state import State
 

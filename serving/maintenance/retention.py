@@ -28,7 +28,7 @@ from serving.maintenance.import_past import load_published_config
 from serving.process.clock import read_clock_us
 from serving.process.settings import Settings
 from serving.process.state_directory import StateLock
-from serving.state.consignment_states import KeyReader
+from serving.state.history_keys import KeyReader
 from serving.state.rebuild import Progress
 
 STEP_ENTRIES = 100_000

@@ -19,10 +19,9 @@ from consignments.records import Outcome
 from consignments.visibility import NO_TIME, convert_us_to_day, get_known_us
 from features.history.live import CountedState, CountedStates, HandledStep
 from features.history.table import NO_DAY
-from features.pipeline import Pipeline
-from serving.event_log.event_codec import EventCodec, Keys, decode_keys
 from serving.event_log.events import Event
 from serving.event_log.reader import LogReader
+from serving.state.history_keys import KeyReader
 from serving.state.identifier_index import KEPT_DAYS, IdentifierIndex, Tags, Words
 
 MAX_CACHED_STATES = 30_000
@@ -189,39 +188,6 @@ class LatestDays:
     def to_array(self) -> NDArray[np.int64]:
         """Give the marks."""
         return np.array([self._sequences, self._days], dtype=np.int64).T.copy()
-
-
-class KeyReader:
-    """Gives the keys of history of an entry: as logged or, where it holds other kinds, of the decrypted consignment.
-
-    An entry of other kinds whose content was removed, or the key of its personal fields erased, has none: it counts under no key.
-
-    Parameters
-    ----------
-    pipeline : Pipeline
-    entries : Entries
-        With the kinds of keys of `pipeline`.
-    """
-
-    def __init__(self, pipeline: Pipeline, entries: EventCodec) -> None:
-        self.pipeline, self.entries = pipeline, entries
-        self.count = len(pipeline.kinds)
-
-    def __call__(self, event: Event) -> tuple[Keys, Keys]:
-        """Give keys and counterparts, each uint64, (kinds,)."""
-        if event.kinds == self.entries.kinds:
-            return decode_keys(event)
-        keys, counterparts = np.zeros((2, self.count), dtype=np.uint64)
-        if event.redacted or self.entries.find_erasure(event):
-            return keys, counterparts
-        self.pipeline.fill_keys(self.entries.decode_consignment(event), keys, counterparts)
-        return keys, counterparts
-
-    def read_handle(self, event: Event) -> bytes:
-        """Give the keys alone, as the handle of a file."""
-        if event.kinds == self.entries.kinds and event.keys is not None:
-            return event.keys[: len(event.keys) // 2]
-        return self(event)[0].tobytes()
 
 
 class ConsignmentStates(CountedStates[bytes]):

@@ -31,7 +31,8 @@ from serving.event_log.event_codec import EventCodec
 from serving.event_log.reader import LogReader
 from serving.process.logging import logger
 from serving.process.state_directory import PRIVATE_FILE_MODE, PRIVATE_FOLDER_MODE, flush_file, flush_folder
-from serving.state.consignment_states import ConsignmentStates, KeyReader, LatestDays
+from serving.state.consignment_states import ConsignmentStates, LatestDays
+from serving.state.history_keys import KeyReader
 from serving.state.rebuild import Progress, StateRebuild
 from serving.state.state import State
 

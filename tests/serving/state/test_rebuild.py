@@ -28,7 +28,8 @@ from serving.encryption.vault import Vault
 from serving.event_log.event_codec import EventCodec, Selection
 from serving.event_log.events import Event
 from serving.event_log.log import EventLog
-from serving.state.consignment_states import ConsignmentEvents, ConsignmentStates, KeyReader, PendingLookup
+from serving.state.consignment_states import ConsignmentEvents, ConsignmentStates, PendingLookup
+from serving.state.history_keys import KeyReader
 from serving.state.identifier_index import KEPT_DAYS
 from serving.state.rebuild import StateRebuild
 from serving.state.snapshots import build_state, copy_arrays, rebuild_state
