@@ -977,12 +977,15 @@ def import_(
 
     The service must not be running on the same state directory.
     """
+    from functools import partial
+
     from serving.maintenance.import_past import import_tables
 
     chosen = read_settings()
     reading = TableReader(rejects, strict)
     with show_progress_bar() as progress:
-        counts = import_tables(reading.read_tables, consignments, outcomes, alerts, chosen, progress)
+        read = partial(reading.read_tables, consignments, outcomes, alerts)
+        counts = import_tables(read, chosen, progress)
     print_result(counts, as_json, ", ".join(f"{count:,} {name}" for name, count in counts.items()))
 
 
@@ -1055,7 +1058,7 @@ def parity(
     from consignments.visibility import to_us
     from features.history.pseudonyms import Pseudonyms, load_data_key
     from serving.event_log.reader import LogReader
-    from serving.maintenance.parity import DecisionFilter, ParityCheck
+    from serving.maintenance.parity import DecisionFilter, ParityCheck, RecomputationSources
 
     chosen = read_settings()
     moments = [parse_time(text, option) for text, option in ((begins, "--from"), (ends, "--until"))]
@@ -1063,7 +1066,8 @@ def parity(
     wanted = DecisionFilter(from_us, until_us, tuple(name.removeprefix("models:/") for name in models))
     with LogReader.open_to_read(chosen.database_url) as log, show_progress_bar() as progress:
         pseudonyms = Pseudonyms(load_data_key(chosen.data_key_file))
-        comparison = ParityCheck(log, open_vault(), pseudonyms, open_past_bundles(), wanted, progress)
+        sources = RecomputationSources(open_vault(), pseudonyms, open_past_bundles())
+        comparison = ParityCheck(log, sources, wanted, progress)
         if out is None:
             comparison.run()
         else:
@@ -1093,12 +1097,14 @@ def forget(before: str, approved_by: str, why: str, dry_run: bool, as_json: bool
     \b
     npsrisk forget --before 2022-01-01 --approved-by "data protection" --why "three years have passed" --dry-run
     """
+    from serving.maintenance.retention import RetentionApproval
     from serving.maintenance.retention import forget as run
 
     date = parse_time(before, "--before")
     assert date is not None
     with show_progress_bar() as progress:
-        done = run(read_settings(), date, approved_by, why, dry_run=dry_run, progress=progress)
+        approval = RetentionApproval(approved_by, why)
+        done = run(read_settings(), date, approval, dry_run=dry_run, progress=progress)
     verb = "would lose" if dry_run else "lost"
     text = f"{done.consignments:,} consignments {verb} their content, up to entry {done.up_to:,}"
     if done.months:
@@ -1129,12 +1135,14 @@ def verify_log(context: click.Context, head: str, as_json: bool) -> None:
     npsrisk verify-log | sed -n 's/^head //p' > /elsewhere/head
     npsrisk verify-log --head "$(cat /elsewhere/head)"
     """
-    from serving.event_log.reader import HEAD_PATTERN, LogReader
+    from serving.event_log.key_erasures import read_key_erasures
+    from serving.event_log.reader import LogReader
+    from serving.event_log.verification import HEAD_PATTERN, verify_chain
 
     if head and not re.fullmatch(HEAD_PATTERN, head):
         raise BadInput("not a head", where="--head", got=repr(head), expected="64 hexadecimal digits")
     with LogReader.open_to_read(read_settings().database_url) as log, show_progress_bar() as progress:
-        verdict, erasures = log.verify(head, progress), log.read_key_erasures()
+        verdict, erasures = verify_chain(log, head, progress), read_key_erasures(log)
     fault = verdict.describe_fault(head)
     text = f"{verdict.entries:,} entries hold together\nhead {verdict.head}"
     if verdict.emptied:

@@ -21,6 +21,7 @@ from serving.encryption.vault import Vault
 from serving.event_log.event_codec import EventCodec
 from serving.event_log.group_commit import Committer
 from serving.event_log.log import EventLog
+from serving.event_log.reader import Progress
 from serving.http.auth import Authenticator
 from serving.http.requests import BodyReader
 from serving.http.tls import Certificate
@@ -32,8 +33,9 @@ from serving.scoring.intake import Intake
 from serving.scoring.loaded_model import LoadedModel, load_model, load_rules_model
 from serving.scoring.scorer import Scorer
 from serving.shadow.supervisor import ShadowProcess
+from serving.state.history_keys import KeyReader
 from serving.state.prefetch import Prefetcher
-from serving.state.rebuild import Progress, StateRebuild
+from serving.state.rebuild import StateRebuild
 from serving.state.snapshots import (
     FORMAT,
     SnapshotHeader,
@@ -344,7 +346,7 @@ class Service:
 
     def _rebuild_state(self, model: LoadedModel, progress: Progress | None = None) -> State:
         return rebuild_state(
-            self.log, model.pipeline, model.entries, self.snapshots,
+            self.log, KeyReader(model.pipeline, model.entries), self.snapshots,
             max_keys=self.settings.max_history_keys, progress=progress,
         )  # fmt: skip
 

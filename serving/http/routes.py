@@ -13,7 +13,12 @@ from consignments.records import Alert, Outcome
 from consignments.visibility import to_datetime
 from models.reasons import Reason
 from serving.event_log.event_codec import Cancellation, EventCodec
-from serving.event_log.events import Event
+from serving.event_log.events import (
+    DecisionEvent,
+    Event,
+    OutcomeEvent,
+    SelectionEvent,
+)
 from serving.event_log.group_commit import CommitGroup
 from serving.http import landing_page as page
 from serving.http import openapi
@@ -138,30 +143,27 @@ def build_history(
     name: str, events: list[Event], decision_id: Callable[[int], str], entries: EventCodec
 ) -> answers.ConsignmentHistory:
     """Sort the entries of a consignment by what they tell; nothing personal is among it."""
-    of_kind = {
-        kind: [event for event in events if event.kind == kind] for kind in {event.kind for event in events}
-    }
     return answers.ConsignmentHistory(
         name,
-        decisions=[_past_decision(event, decision_id) for event in of_kind.get("decision", [])],
-        outcomes=[entries.decode_outcome(event) for event in of_kind.get("outcome", [])],
-        imported=[to_datetime(event.at_us) for event in of_kind.get("arrival", [])],
-        cancellations=[to_datetime(event.at_us) for event in of_kind.get("cancellation", [])],
-        selections=[entries.decode_selection(event) for event in of_kind.get("selection", [])],
+        decisions=[
+            _past_decision(event, decision_id) for event in events if isinstance(event, DecisionEvent)
+        ],
+        outcomes=[entries.decode_outcome(event) for event in events if isinstance(event, OutcomeEvent)],
+        imported=[to_datetime(event.at_us) for event in events if event.kind == "arrival"],
+        cancellations=[to_datetime(event.at_us) for event in events if event.kind == "cancellation"],
+        selections=[entries.decode_selection(event) for event in events if isinstance(event, SelectionEvent)],
     )
 
 
-def _past_decision(event: Event, decision_id: Callable[[int], str]) -> answers.PastDecision:
-    assert event.recorded_us is not None
-    assert event.score is not None
+def _past_decision(event: DecisionEvent, decision_id: Callable[[int], str]) -> answers.PastDecision:
     return answers.PastDecision(
         decision_id(event.sequence),
         to_datetime(event.at_us),
         to_datetime(event.recorded_us),
         event.score,
-        event.band or "",
+        event.band,
         msgspec.msgpack.decode(event.reasons or NO_REASONS, type=list[Reason]),
-        answers.ModelName.parse(event.model or ""),
+        answers.ModelName.parse(event.model),
         event.asked_by,
     )
 

@@ -13,6 +13,7 @@ from consignments.records import Consignment
 from consignments.visibility import to_datetime
 from models.reasons import Reason
 from serving.event_log.event_codec import Cancellation, Row, decode_features
+from serving.event_log.events import DecisionEvent
 from serving.http.asgi import Reply, respond
 from serving.http.auth import Caller
 from serving.http.problems import RecordFault, Refusal, RowFault
@@ -175,7 +176,7 @@ class ScoresEndpoint:
     async def _look_up(self, answer: ScoreResult, count: int) -> tuple[Row | None, list[Reason]]:
         """Give what was not kept in memory: features from the log; reasons, where the model still is the same."""
         event = await asyncio.to_thread(self._service.log.read_event, answer.decision.sequence)
-        if event.redacted:
+        if not isinstance(event, DecisionEvent) or event.redacted:
             return None, answer.reasons
         features, scorer = decode_features(event), self._service.get_scorer()
         same = scorer.model.sha256 == answer.decision.model_sha256

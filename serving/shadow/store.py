@@ -97,7 +97,7 @@ class ShadowStatus(msgspec.Struct):
 
     Attributes
     ----------
-    tally : Tally
+    tally : ShadowCounters
         Since the process began.
     behind : int
         Entries of the event log that it has not looked at.
@@ -120,7 +120,7 @@ class Challenger(NamedTuple):
     model, sha256, target : str
     position : int
         The last entry of the event log it has looked at.
-    tally : Tally
+    tally : ShadowCounters
     """
 
     number: int

@@ -4,7 +4,7 @@ import numpy as np
 
 from features.pipeline import Pipeline
 from serving.event_log.event_codec import EventCodec, Keys, decode_keys
-from serving.event_log.events import Event
+from serving.event_log.events import ArrivalEvent
 
 
 class KeyReader:
@@ -15,7 +15,7 @@ class KeyReader:
     Parameters
     ----------
     pipeline : Pipeline
-    entries : Entries
+    entries : EventCodec
         With the kinds of keys of `pipeline`.
     """
 
@@ -23,7 +23,7 @@ class KeyReader:
         self.pipeline, self.entries = pipeline, entries
         self.count = len(pipeline.kinds)
 
-    def __call__(self, event: Event) -> tuple[Keys, Keys]:
+    def __call__(self, event: ArrivalEvent) -> tuple[Keys, Keys]:
         """Give keys and counterparts, each uint64, (kinds,)."""
         if event.kinds == self.entries.kinds:
             return decode_keys(event)
@@ -33,8 +33,8 @@ class KeyReader:
         self.pipeline.fill_keys(self.entries.decode_consignment(event), keys, counterparts)
         return keys, counterparts
 
-    def read_handle(self, event: Event) -> bytes:
+    def read_handle(self, event: ArrivalEvent) -> bytes:
         """Give the keys alone, as the handle of a file."""
-        if event.kinds == self.entries.kinds and event.keys is not None:
+        if event.kinds == self.entries.kinds:
             return event.keys[: len(event.keys) // 2]
         return self(event)[0].tobytes()

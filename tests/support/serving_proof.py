@@ -111,7 +111,7 @@ def prove_history(folder: Path, log: EventLog) -> None:
     pipeline = Pipeline(config, FittedParameters.create_empty(), Pseudonyms(DATA_KEY))
     keys = KeyReader(pipeline, EventCodec(log.vault, config.build_record_type(), pipeline.kinds))
     versions = latest_versions(log)
-    alone = rebuild_state(log, pipeline, keys.entries)
+    alone = rebuild_state(log, keys)
     probes = [keys(event) for event in versions[-PROBES:]]
     here = read(alone, pipeline, probes)
     assert len(probes) > 50

@@ -23,13 +23,14 @@ from serving.encryption.key_file import (
 from serving.encryption.monthly_keys import MonthlyKeys
 from serving.encryption.vault import Vault
 from serving.event_log.event_codec import EventCodec
+from serving.event_log.key_erasures import read_key_erasures
 from serving.event_log.log import EventLog
 
 
 def keys_of(folder: Path) -> MonthlyKeys:
     """The keys of a state directory, for its log."""
     keys, log = keys_in(folder), reader_of(folder)
-    keys.bind_log(log.log_id, log.read_key_erasures())
+    keys.bind_log(log.log_id, read_key_erasures(log))
     log.close()
     return keys
 

@@ -18,6 +18,7 @@ from features.fitted import FittedParameters
 from features.history.pseudonyms import Pseudonyms
 from serving.encryption.vault import Vault
 from serving.event_log.log import EventLog
+from serving.event_log.verification import verify_chain
 from serving.maintenance.import_past import import_tables
 from serving.process.state_directory import StateLock
 
@@ -31,14 +32,13 @@ def tables(consignments: list[Consignment], outcomes: list[Outcome] = [], alerts
 
 
 def take(folder: Path, given: Tables) -> dict[str, int]:
-    nowhere = Path("not-read-here")
-    return import_tables(lambda *_: given, nowhere, nowhere, nowhere, settings_in(folder))
+    return import_tables(lambda _: given, settings_in(folder))
 
 
 def logged(folder: Path) -> list[tuple[str, str | None]]:
     log = EventLog.open(database_in(folder), Vault(DATA_KEY))
     found = [(event.kind, event.consignment_id) for event in log.read_events()]
-    assert log.verify().broken_at is None
+    assert verify_chain(log).broken_at is None
     log.close()
     return found
 
@@ -166,9 +166,9 @@ def test_the_columns_of_the_published_model_are_imported(tmp_path: Path, column_
     publish(tmp_path, column_bundle, "1")
     asked: list[type[Consignment]] = []
 
-    def read(*given: Any) -> Tables:
-        asked.append(given[-1])
+    def read(record: Any) -> Tables:
+        asked.append(record)
         return tables([make_consignment("RB1")])
 
-    import_tables(read, Path("x"), None, None, settings_in(tmp_path))
+    import_tables(read, settings_in(tmp_path))
     assert "tax_rate" in asked[0].__struct_fields__
