@@ -12,6 +12,7 @@ from consignments.records import Consignment
 from consignments.timestamps import to_datetime, to_us
 from models.reasons import Reason
 from serving.event_log.event_codec import Row, decode_features
+from serving.event_log.events import DecisionEvent
 from serving.event_log.log import EventLog
 from serving.http.asgi import HttpCall, respond
 from serving.http.auth import Caller
@@ -170,7 +171,7 @@ class ScoresEndpoint:
     async def _look_up(self, answer: ScoreResult, count: int) -> tuple[Row | None, list[Reason]]:
         """Look up what was not kept in memory: features from the log; reasons, if the model still is the same."""
         event = await asyncio.to_thread(self._log.read_event, answer.decision.sequence)
-        if event.redacted:
+        if not isinstance(event, DecisionEvent) or event.redacted:
             return None, answer.reasons
         features, scorer = decode_features(event), self._active.get_scorer()
         same = scorer.model.sha256 == answer.decision.model_sha256

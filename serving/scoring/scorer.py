@@ -16,7 +16,8 @@ from consignments.records import Consignment
 from consignments.timestamps import US_PER_DAY
 from models.reasons import Reason
 from serving.encryption.vault import PackedRecord
-from serving.event_log.event_codec import Cancellation, Keys, Row, Rows, ScoredDecision
+from serving.event_log.event_codec import Cancellation, EventOrigin, Keys, Row, Rows, ScoredDecision
+from serving.event_log.events import ArrivalEvent
 from serving.event_log.group_commit import CommitGroup, Committer
 from serving.process.clock import Clock
 from serving.scoring.intake import Intake
@@ -209,30 +210,24 @@ class Scorer:
         answers: list[ScoreResult | Exception] = []
         scores = self._score_rows(counted.X, [each.c.channel for each in arriving])
         for (c, packed, asked), score, row, *both in zip(arriving, scores, *counted, strict=True):
-            judgement: ScoredDecision | None = None
-            told: list[Reason] | Exception
+            origin = EventOrigin(self.committer.next_sequence, now_us, asked.asked_by)
+            arrival = self.model.entries.encode_arrival(origin, c, packed, *both)
             try:
                 judgement, told = self._score_row(row, c.channel, score, asked.reasons)
             except Exception as fault:
                 # It is counted in history now, so it must be in the log too, even where the model failed.
-                told = fault
-            event = self.model.entries.encode_arrival(
-                self.committer.next_sequence,
-                c,
-                packed,
-                *both,
-                asked_by=asked.asked_by,
-                recorded_us=now_us,
-                judgement=judgement,
-            )
-            group = self.committer.add(event)
-            self.state.record_version(event)
-            if isinstance(told, Exception):
-                answers.append(told)
-            else:
-                answers.append(ScoreResult(read_decision(event), group, row, told))
+                self._log_arrival(arrival)
+                answers.append(fault)
+                continue
+            event = self.model.entries.encode_decision(arrival, judgement)
+            answers.append(ScoreResult(read_decision(event), self._log_arrival(event), row, told))
         self._timings.append(("score", time.perf_counter() - begun))
         return answers
+
+    def _log_arrival(self, event: ArrivalEvent) -> CommitGroup:
+        group = self.committer.add(event)
+        self.state.record_version(event)
+        return group
 
     def _compute_features(self, arriving: Sequence[PendingConsignment]) -> FeatureRows:
         """Compute the features of consignments of one day and let history count them, one after the other."""

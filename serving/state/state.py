@@ -9,7 +9,16 @@ from features.alerts import Alerts
 from features.history.live import LiveHistory, VisibleOutcome
 from features.history.table import History
 from serving.event_log.event_codec import Keys, Row, Rows
-from serving.event_log.events import Event
+from serving.event_log.events import (
+    AlertEvent,
+    ArrivalEvent,
+    CancellationEvent,
+    Event,
+    KeyErasureEvent,
+    OutcomeEvent,
+    RedactionEvent,
+    SelectionEvent,
+)
 from serving.state.consignment_states import (
     ConsignmentState,
     ConsignmentStates,
@@ -25,7 +34,7 @@ class State:
     Parameters
     ----------
     history : History
-    dossiers : Dossiers
+    dossiers : ConsignmentStates
         Of the same entries as `history`.
 
     Attributes
@@ -102,7 +111,7 @@ class State:
             self.dossiers.get(consignment_id, today).sequence = self.sequence + 1
         self._ledger.record_arrivals(consignment_ids, day, keys, counterparts, X)
 
-    def record_version(self, event: Event) -> None:
+    def record_version(self, event: ArrivalEvent) -> None:
         """Take an arrival or a decision, already counted, as the latest version of its consignment."""
         self._note(event)
 
@@ -114,21 +123,24 @@ class State:
         ServiceFault
             As for `record_arrival`; nothing was changed.
         """
-        if event.kind in ("alert", "removal", "erasure"):
-            if event.kind == "alert":
+        match event:
+            case OutcomeEvent():
+                (known_us, recorded_us, _), result = rank_outcome(self._entries.decode_outcome(event), event)
+                outcome = VisibleOutcome(event.at_us, known_us, recorded_us, event.sequence, result)
+                self._ledger.record_outcome(event.consignment_id, outcome)
+                self._note(event)
+            case CancellationEvent():
+                self._ledger.cancel(event.consignment_id)
+                self._note(event)
+            case AlertEvent():
                 self.record_alert(event)
-            self.dossiers.advance(event.sequence, self.today)
-            return
-        assert event.consignment_id is not None
-        if event.kind == "outcome":
-            (known_us, recorded_us, _), result = rank_outcome(self._entries.decode_outcome(event), event)
-            outcome = VisibleOutcome(event.at_us, known_us, recorded_us, event.sequence, result)
-            self._ledger.record_outcome(event.consignment_id, outcome)
-        elif event.kind == "cancellation":
-            self._ledger.cancel(event.consignment_id)
-        self._note(event)
+                self.dossiers.advance(event.sequence, self.today)
+            case RedactionEvent() | KeyErasureEvent():
+                self.dossiers.advance(event.sequence, self.today)
+            case _:
+                self._note(event)
 
-    def record_alert(self, event: Event) -> None:
+    def record_alert(self, event: AlertEvent) -> None:
         """Take an alert."""
         alert = self._entries.decode_alert(event)
         self.alerts.add(alert, event.sequence)
@@ -140,8 +152,7 @@ class State:
         self.dossiers.sequence = sequence
         self._ledger.today = max(self._ledger.today, self.dossiers.days.last)
 
-    def _note(self, event: Event) -> None:
-        assert event.consignment_id is not None
+    def _note(self, event: ArrivalEvent | OutcomeEvent | CancellationEvent | SelectionEvent) -> None:
         dossier = self.get_consignment(event.consignment_id)
         apply_event(dossier, event)
         self.dossiers.touch(dossier, event.sequence, self.today)
