@@ -64,7 +64,6 @@ class ScoresEndpoint:
         self._records: RecordReader[Consignment] = RecordReader(Consignment, "consignments")
         self._record: type[Consignment] = Consignment
         self._encode = msgspec.json.Encoder().encode
-        self._read_seconds, self._log_seconds = map(metrics.get_stage, ("read", "log"))
 
     async def __call__(self, call: HttpCall) -> int:
         """Send the answer to one call, and return its status."""
@@ -83,11 +82,11 @@ class ScoresEndpoint:
         request = _build_request(found, self._active.clock(), caller, options)
         if isinstance(request, FieldError):
             raise build_refusal(request)
-        self._read_seconds.observe(time.perf_counter() - begun)
+        call.timings.append(("read", time.perf_counter() - begun))
         await self._active.prefetch((found.consignment_id,))
         answer = await self._batcher.submit(request)
         if answer.group is not None:
-            self._log_seconds.observe(answer.group.seconds)
+            call.timings.append(("log", answer.group.seconds))
         return await self._build_score(found.consignment_id, answer, options)
 
     def _read(self, body: bytes) -> Consignment | list[msgspec.Raw]:

@@ -333,11 +333,12 @@ class ConsignmentStates(CountedStates[bytes]):
     def forget(self, today: int) -> None:
         """Do nothing: memory is bounded already."""
 
-    def touch(self, dossier: ConsignmentState, sequence: int, today: int) -> None:
-        """Note that an entry of a consignment was taken."""
-        dossier.met_on, dossier.sequence = today, sequence
-        self.index.add(dossier.tag, today)
-        self.advance(sequence, today)
+    def record_event(self, known: ConsignmentState, event: Event, today: int) -> None:
+        """Let a consignment remember an entry about it, and note that the entry was taken."""
+        apply_event(known, event)
+        known.met_on, known.sequence = today, event.sequence
+        self.index.add(known.tag, today)
+        self.advance(event.sequence, today)
 
     def advance(self, sequence: int, today: int) -> None:
         """Note that an entry was taken, of a consignment or not."""

@@ -56,11 +56,9 @@ class StateRebuild:
             if not isinstance(event, ArrivalEvent):
                 self.state.apply(event)
                 continue
-            keys, counterparts = self._keys(event)
-            self.state.record_arrival(
-                event.consignment_id, convert_us_to_day(event.at_us), keys, counterparts
-            )
-            self.state.record_version(event)
+            known = self.state.get_consignment(event.consignment_id)
+            self.state.record_arrival(known, convert_us_to_day(event.at_us), *self._keys(event))
+            self.state.record_version(event, known)
 
     def catch_up(self, log: LogReader, until: int, progress: Progress | None = None) -> None:
         """Take all entries from where the state stands up to the sequence `until`, in the order of the log.

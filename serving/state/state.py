@@ -23,7 +23,6 @@ from serving.state.consignment_states import (
     ConsignmentState,
     ConsignmentStates,
     FirstRecorded,
-    apply_event,
     rank_outcome,
 )
 
@@ -73,47 +72,54 @@ class State:
         ServiceFault
             Where the log would have to be read and cannot be.
         """
-        return self.dossiers.get(consignment_id, self.today)
+        return self.dossiers.get(consignment_id, self._ledger.today)
 
     def record_arrival(
-        self,
-        consignment_id: str,
-        day: int,
-        keys: Keys,
-        counterparts: Keys,
-        row: Row | None = None,
+        self, known: ConsignmentState, day: int, keys: Keys, counterparts: Keys, row: Row | None = None
     ) -> None:
         """Read history as it stands into the end of `row`, then count the consignment; `record_version` must follow.
 
         A consignment that is known already is an amendment: its earlier version is taken out first.
 
+        Parameters
+        ----------
+        known : ConsignmentState
+            From `get_consignment`.
+        day : int
+        keys, counterparts : uint64 array, (kinds,)
+        row : float32 array, (columns,), optional
+
         Raises
         ------
         ServiceFault
-            History is full, or the log would have to be read and cannot be; nothing was changed.
+            History is full; nothing was changed.
         """
-        self._ledger.record_arrival(consignment_id, day, keys, counterparts, row)
-        self.get_consignment(consignment_id).sequence = self.sequence + 1
+        self._begin_event((known,), day)
+        self._ledger.count_arrival(known, day, keys, counterparts, row)
 
     def record_arrivals(
-        self, consignment_ids: Sequence[str], day: int, keys: Keys, counterparts: Keys, X: Rows
+        self, known: Sequence[ConsignmentState], day: int, keys: Keys, counterparts: Keys, X: Rows
     ) -> None:
-        """Do what `record_arrival` does for consignments that come one after the other, see `features.history.live.LiveHistory.record_arrivals`.
+        """Do what `record_arrival` does for different consignments that come one after the other on a day.
 
         Raises
         ------
         ServiceFault
-            The log would have to be read and cannot be; nothing was changed.
+            History is full; nothing was changed.
         """
-        today = max(day, self.today)
-        for consignment_id in consignment_ids:
-            # All are looked up before the first is counted; from here on they stay in memory.
-            self.dossiers.get(consignment_id, today).sequence = self.sequence + 1
-        self._ledger.record_arrivals(consignment_ids, day, keys, counterparts, X)
+        self._begin_event(known, day)
+        self._ledger.count_arrivals(known, day, keys, counterparts, X)
 
-    def record_version(self, event: ArrivalEvent) -> None:
+    def _begin_event(self, known: Sequence[ConsignmentState], day: int) -> None:
+        self._ledger.begin_event(day)
+        today, sequence = self._ledger.today, self.dossiers.sequence + 1
+        for each in known:
+            each.forget(today)
+            each.sequence = sequence
+
+    def record_version(self, event: ArrivalEvent, known: ConsignmentState) -> None:
         """Take an arrival or a decision, already counted, as the latest version of its consignment."""
-        self._note(event)
+        self.dossiers.record_event(known, event, self._ledger.today)
 
     def apply(self, event: Event) -> None:
         """Take an outcome, an alert, a cancellation or a selection.
@@ -153,6 +159,4 @@ class State:
         self._ledger.today = max(self._ledger.today, self.dossiers.days.last)
 
     def _note(self, event: ArrivalEvent | OutcomeEvent | CancellationEvent | SelectionEvent) -> None:
-        dossier = self.get_consignment(event.consignment_id)
-        apply_event(dossier, event)
-        self.dossiers.touch(dossier, event.sequence, self.today)
+        self.dossiers.record_event(self.get_consignment(event.consignment_id), event, self.today)

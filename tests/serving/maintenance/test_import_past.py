@@ -17,7 +17,7 @@ from features.history.pseudonyms import Pseudonyms
 from serving.encryption.vault import Vault
 from serving.event_log.log import EventLog
 from serving.maintenance.import_past import import_tables
-from serving.process.lock import StateLock
+from serving.process.state_directory import StateLock
 
 
 def tables(consignments: list[Consignment], outcomes: list[Outcome] = [], alerts: list[Alert] = []) -> Tables:  # noqa: B006

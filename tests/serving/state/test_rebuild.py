@@ -110,7 +110,7 @@ class Life:
         event = self.event_of(act)
         if event.kind == "arrival":
             self.read.append(self.arrive(event))
-            self.state.record_version(event)
+            self.state.record_version(event, self.state.get_consignment(event.consignment_id))
         else:
             self.state.apply(event)
         self.events.append(event)
@@ -166,7 +166,8 @@ def arrive(state: State | LiveHistory, keys: KeyReader, event: Event) -> bytes:
     row = np.full(len(keys.pipeline.spec), -1, dtype=np.float32)
     numbers, counterparts = keys(event)
     name = event.consignment_id or ""
-    state.record_arrival(name, convert_us_to_day(event.at_us), numbers, counterparts, row)
+    known = state.get_consignment(name) if isinstance(state, State) else name
+    state.record_arrival(known, convert_us_to_day(event.at_us), numbers, counterparts, row)
     return row.tobytes()
 
 
@@ -233,11 +234,12 @@ def knowledge(state: State, keys: KeyReader) -> list[Any]:
         keys.pipeline.fill_keys(c, keys_of, counterparts)
         row = np.full(len(keys.pipeline.spec), -1, dtype=np.float32)
         day_number = to_day(c.received_at)
-        state.record_arrival(name, day_number, keys_of, counterparts, row)
+        known_now = state.get_consignment(name)
+        state.record_arrival(known_now, day_number, keys_of, counterparts, row)
         packed = keys.entries.pack(c, 0)
         origin = EventOrigin(state.sequence + 1, None, "")
         event = keys.entries.encode_arrival(origin, c, packed, keys_of, counterparts)
-        state.record_version(event)
+        state.record_version(event, known_now)
         read.append(row.tobytes())
     return [known, marks, words, state.today, state.sequence, len(state.alert_versions), read]
 
@@ -372,7 +374,7 @@ def test_keys_of_other_kinds_are_made_anew_from_the_decrypted_consignments() -> 
         numbers, counterparts = np.zeros((2, keys.count), dtype=np.uint64)
         pipeline.fill_keys(c, numbers, counterparts)
         row = np.zeros(len(pipeline.spec), dtype=np.float32)
-        state.record_arrival("RB9", to_day(c.received_at), numbers, counterparts, row)
+        state.record_arrival(state.get_consignment("RB9"), to_day(c.received_at), numbers, counterparts, row)
         assert row[pipeline.spec.get_column("history.office+carrier.arrivals_30d")] == 5
 
 
