@@ -24,8 +24,8 @@ from features.history.live import LiveHistory
 from features.history.pseudonyms import Pseudonyms
 from serving.deployment.releases import find_release_folder, read_release
 from serving.encryption.vault import PackedRecord, Vault
-from serving.event_log.event_codec import Keys, Row, ScoredDecision
-from serving.event_log.events import Event
+from serving.event_log.event_codec import EventOrigin, Keys, Row, ScoredDecision
+from serving.event_log.events import DecisionEvent
 from serving.event_log.log import EventLog
 from serving.http.schemas import ModelName, Score
 from serving.scoring.loaded_model import LoadedModel, load_model
@@ -134,17 +134,16 @@ class _ScoringPath:
         band = model.risk.bands.assign(score)
         return ScoredDecision(row, score, band, NO_REASONS, model.name, model.sha256, model.spec_sha256)
 
-    def _event(self, sequence: int, c: Consignment, packed: PackedRecord, *rest: Any) -> Event:
+    def _event(self, sequence: int, c: Consignment, packed: PackedRecord, *rest: Any) -> DecisionEvent:
         *keys, judgement = rest
-        return self._model.entries.encode_arrival(
-            sequence, c, packed, *keys, asked_by="benchmark", recorded_us=1, judgement=judgement
-        )
+        origin, entries = EventOrigin(sequence, 1, "benchmark"), self._model.entries
+        return entries.encode_decision(entries.encode_arrival(origin, c, packed, *keys), judgement)
 
-    def _answer(self, event: Event) -> bytes:
-        name, at = ModelName.parse(event.model or ""), to_datetime(event.at_us)
+    def _answer(self, event: DecisionEvent) -> bytes:
+        name, at = ModelName.parse(event.model), to_datetime(event.at_us)
         decision = self._log.format_decision_id(event.sequence)
         return self._encode(
-            Score(event.consignment_id or "", event.score or 0.0, event.band, [], name, at, decision)  # type: ignore[arg-type]
+            Score(event.consignment_id, event.score, event.band, [], name, at, decision)  # type: ignore[arg-type]
         )
 
     def _note(self, score: float) -> None:

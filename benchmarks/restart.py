@@ -31,11 +31,12 @@ from features.history.keys import KeyKind
 from features.history.pseudonyms import Pseudonyms, load_data_key
 from serving.deployment.releases import find_release_folder, read_release
 from serving.encryption.vault import Vault
-from serving.event_log.event_codec import ScoredDecision
+from serving.event_log.event_codec import EventOrigin, ScoredDecision
 from serving.event_log.events import Event
 from serving.event_log.log import EventLog
 from serving.scoring.loaded_model import LoadedModel, load_model
-from serving.state.consignment_states import ConsignmentStates, KeyReader
+from serving.state.consignment_states import ConsignmentStates
+from serving.state.history_keys import KeyReader
 from serving.state.snapshots import SnapshotHeader, Snapshots, copy_arrays
 from serving.state.state import State
 
@@ -151,10 +152,9 @@ class EntryWriter:
         keys = self.random.integers(1, 1 << 63, len(self.model.pipeline.kinds)).astype(np.uint64)
         old = self.random.random(len(keys)) < 0.33
         keys[old] = self.random.integers(1, 20_000, int(old.sum())).astype(np.uint64)
-        return self.entries.encode_arrival(
-            sequence, c, self.entries.pack(c, at_us), keys, keys[::-1].copy(), asked_by="local", recorded_us=at_us,
-            judgement=self.judgement,
-        )  # fmt: skip
+        origin, packed = EventOrigin(sequence, at_us, "local"), self.entries.pack(c, at_us)
+        arrival = self.entries.encode_arrival(origin, c, packed, keys, keys[::-1].copy())
+        return self.entries.encode_decision(arrival, self.judgement)
 
 
 class ServiceProcess:

@@ -30,7 +30,7 @@ from consignments.errors import BadInput
 
 if TYPE_CHECKING:
     from models.bundle import Bundle
-    from serving.encryption.monthly_keys import KeyErasure
+    from serving.encryption.key_file import KeyErasure
     from serving.encryption.vault import Vault
     from serving.event_log.hash_chain import VerificationResult
     from serving.maintenance.retention import RetentionResult
@@ -52,16 +52,8 @@ def import_(tables: TableOptions, as_json: bool) -> None:
     from serving.maintenance.import_past import import_tables
 
     settings, reader = read_settings(), TableReader(tables)
-    assert tables.consignments is not None
     with show_progress_bar() as progress:
-        counts = import_tables(
-            lambda _, __, ___, record: reader.read_tables(record),
-            tables.consignments,
-            tables.outcomes,
-            tables.alerts,
-            settings,
-            progress,
-        )
+        counts = import_tables(reader.read_tables, settings, progress)
     print_result(counts, as_json, ", ".join(f"{count:,} {name}" for name, count in counts.items()))
 
 
@@ -119,13 +111,14 @@ def parity(
     from consignments.table_writers import write_chunks
     from features.history.pseudonyms import Pseudonyms, load_data_key
     from serving.event_log.reader import LogReader
-    from serving.maintenance.parity import DecisionFilter, ParityCheck
+    from serving.maintenance.parity import DecisionFilter, ParityCheck, RecomputationSources
 
     settings = read_settings()
     wanted = DecisionFilter(*period.to_us(), tuple(name.removeprefix("models:/") for name in models))
     with LogReader.open_to_read(settings.database_url) as log, show_progress_bar() as progress:
         pseudonyms = Pseudonyms(load_data_key(settings.data_key_file))
-        comparison = ParityCheck(log, open_vault(), pseudonyms, open_past_bundles(), wanted, progress)
+        sources = RecomputationSources(open_vault(), pseudonyms, open_past_bundles())
+        comparison = ParityCheck(log, sources, wanted, progress)
         if out is None:
             comparison.run()
         else:
@@ -154,14 +147,14 @@ def forget(before: str, approval: ApprovalOptions, dry_run: bool, as_json: bool)
     \b
     npsrisk forget --before 2022-01-01 --approved-by "data protection" --why "three years have passed" --dry-run
     """
+    from serving.maintenance.retention import RetentionApproval
     from serving.maintenance.retention import forget as run
 
     date = parse_time(before, "--before")
     assert date is not None
     with show_progress_bar() as progress:
-        done = run(
-            read_settings(), date, approval.approved_by, approval.why, dry_run=dry_run, progress=progress
-        )
+        decision = RetentionApproval(approval.approved_by, approval.why)
+        done = run(read_settings(), date, decision, dry_run=dry_run, progress=progress)
     print_result(done._asdict(), as_json, _summarize_retention(done, dry_run))
 
 
@@ -185,12 +178,14 @@ def verify_log(context: click.Context, head: str, as_json: bool) -> None:
     npsrisk verify-log | sed -n 's/^head //p' > /elsewhere/head
     npsrisk verify-log --head "$(cat /elsewhere/head)"
     """
-    from serving.event_log.reader import HEAD_PATTERN, LogReader
+    from serving.event_log.key_erasures import read_key_erasures
+    from serving.event_log.reader import LogReader
+    from serving.event_log.verification import HEAD_PATTERN, verify_chain
 
     if head and not re.fullmatch(HEAD_PATTERN, head):
         raise BadInput("not a head", where="--head", got=repr(head), expected="64 hexadecimal digits")
     with LogReader.open_to_read(read_settings().database_url) as log, show_progress_bar() as progress:
-        verdict, erasures = log.verify(head, progress), log.read_key_erasures()
+        verdict, erasures = verify_chain(log, head, progress), read_key_erasures(log)
     fault = verdict.describe_fault(head)
     text = _summarize_verification(verdict, erasures)
     result = {**verdict._asdict(), "fault": fault, "erased_months": [each.month for each in erasures]}

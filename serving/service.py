@@ -14,6 +14,7 @@ from features.history.pseudonyms import Pseudonyms, load_data_key
 from serving.encryption.vault import Vault
 from serving.event_log.group_commit import Committer
 from serving.event_log.log import EventLog
+from serving.event_log.reader import Progress
 from serving.process.clock import Clock, SteadyClock, read_clock_us
 from serving.process.logging import logger
 from serving.process.settings import Settings
@@ -22,9 +23,10 @@ from serving.scoring.active_model import ActiveModel
 from serving.scoring.batching import Batcher
 from serving.scoring.model_updates import ModelUpdates, StateSource
 from serving.shadow.supervisor import ShadowProcess
-from serving.state.rebuild import Progress
 from serving.state.snapshot_schedule import SnapshotInterval, SnapshotSchedule
-from serving.state.snapshots import Snapshots
+from serving.state.snapshots import (
+    Snapshots,
+)
 from serving.telemetry.metrics import Metrics
 
 POLL_SECONDS = 1.0

@@ -239,7 +239,17 @@ class LiveHistory:
         ServiceFault
             History is full; nothing was changed.
         """
-        file = self._get_state(consignment_id, day)
+        self.count_arrival(self._get_state(consignment_id, day), day, keys, counterparts, row)
+
+    def count_arrival(
+        self,
+        file: CountedState[bytes],
+        day: int,
+        keys: Keys,
+        counterparts: Keys,
+        row: Rows | None = None,
+    ) -> None:
+        """Do what `record_arrival` does for a consignment whose state is at hand; `begin_event` was called for its day."""
         self._apply_steps(file.record_arrival(keys.tobytes(), day, self.today), counterparts, row)
 
     def record_arrivals(
@@ -261,14 +271,25 @@ class LiveHistory:
         X : float32 array, (n, columns)
             The readings end each row.
         """
+        self.count_arrivals(
+            [self._get_state(consignment_id, day) for consignment_id in consignment_ids],
+            day,
+            keys,
+            counterparts,
+            X,
+        )
+
+    def count_arrivals(
+        self, files: Sequence[CountedState[bytes]], day: int, keys: Keys, counterparts: Keys, X: Rows
+    ) -> None:
+        """Do what `record_arrivals` does for consignments whose states are at hand; `begin_event` was called for the day."""
         steps: list[tuple[int, int, int, int, int, int]] = []
         earlier: list[bytes] = []
-        for place, consignment_id in enumerate(consignment_ids):
-            file = self._get_state(consignment_id, day)
+        for place, file in enumerate(files):
             for change, counter, handle, on in file.record_arrival(keys[place].tobytes(), day, self.today):
                 row, out_row = place, place
                 if change < 0 or counter != ARRIVALS:
-                    row, out_row = len(consignment_ids) + len(earlier), -1
+                    row, out_row = len(files) + len(earlier), -1
                     earlier.append(handle)
                 steps.append((change, counter, row, out_row, on, self.today))
         if earlier:
@@ -301,16 +322,31 @@ class LiveHistory:
         """Take a consignment out with its result from now on; nothing happens where it is unknown."""
         self._apply_steps(self.register.cancel(consignment_id, self.today))
 
+    def begin_event(self, day: int) -> None:
+        """Make room for an event of a day, and forget what is too old by then; `today` never goes back.
+
+        Raises
+        ------
+        ServiceFault
+            History is full; nothing was changed.
+        """
+        self.today = self._make_room(day)
+
     def _get_state(self, consignment_id: str, day: int) -> CountedState[bytes]:
         """Give the file of a consignment for an event of a day; whatever can fail does so before anything is changed."""
+        today = self._make_room(day)
+        file = self.register.get(consignment_id, today)
+        self.today = today
+        return file
+
+    def _make_room(self, day: int) -> int:
+        """Make room for an event of a day; return the latest day of any event with it."""
         today = max(day, self.today)
         self.history.reserve(today)
         if today - self._forgot_on >= FORGET_INTERVAL_DAYS:
             self.register.forget(today)
             self._forgot_on = today
-        file = self.register.get(consignment_id, today)
-        self.today = today
-        return file
+        return today
 
     def _apply_steps(
         self,

@@ -10,7 +10,7 @@ import os
 import shutil
 from pathlib import Path
 from tempfile import mkdtemp
-from typing import Any
+from typing import Any, NamedTuple
 
 from consignments.errors import BadInput
 from models.bundle import Bundle, load_bundle
@@ -18,6 +18,14 @@ from models.promotion_record import PromotionRecord, find_record
 from models.registry import ModelVersion, Registry
 from serving.deployment.releases import Role, find_release_folder, read_release
 from serving.process.settings import Settings
+
+
+class FetchedModel(NamedTuple):
+    """A version of a model that was fetched from the registry: the folder of its bundle, and the bundle."""
+
+    version: ModelVersion
+    folder: Path
+    bundle: Bundle
 
 
 def publish(registry: Registry, uri: str, settings: Settings) -> dict[str, Any]:
@@ -43,9 +51,9 @@ def publish(registry: Registry, uri: str, settings: Settings) -> dict[str, Any]:
         Where the bundle was altered or fails its self-test; what was published before stays.
     """
     version = registry.resolve(uri)
-    source, bundle = _fetch(registry, version)
-    record = find_record(registry.list_records(version.name), version.number, bundle.sha256)
-    return _place(source, settings.state_dir / "models", "current", version, record, bundle)
+    fetched = _fetch(registry, version)
+    record = find_record(registry.list_records(version.name), version.number, fetched.bundle.sha256)
+    return _place(fetched, record, settings.state_dir / "models", "current")
 
 
 def publish_shadow(registry: Registry, uri: str | None, settings: Settings) -> dict[str, Any] | None:
@@ -78,13 +86,13 @@ def publish_shadow(registry: Registry, uri: str | None, settings: Settings) -> d
     if version is None or (current and read_release(current).model == f"{version.name}/{version.number}"):
         path.unlink(missing_ok=True)
         return None
-    source, bundle = _fetch(registry, version)
+    fetched = _fetch(registry, version)
     if current is not None:
-        _require_same_target(bundle, load_bundle(current / "bundle"))
+        _require_same_target(fetched.bundle, load_bundle(current / "bundle"))
     records = registry.list_records(version.name)
     promoted = any(record.version == version.number for record in records)
-    record = find_record(records, version.number, bundle.sha256) if promoted else None
-    return _place(source, path.parent, "shadow", version, record, bundle)
+    record = find_record(records, version.number, fetched.bundle.sha256) if promoted else None
+    return _place(fetched, record, path.parent, "shadow")
 
 
 def _resolve(registry: Registry, uri: str) -> ModelVersion | None:
@@ -94,11 +102,11 @@ def _resolve(registry: Registry, uri: str) -> ModelVersion | None:
         return None
 
 
-def _fetch(registry: Registry, version: ModelVersion) -> tuple[Path, Bundle]:
-    source = registry.download_bundle(version)
-    bundle = load_bundle(source)
+def _fetch(registry: Registry, version: ModelVersion) -> FetchedModel:
+    folder = registry.download_bundle(version)
+    bundle = load_bundle(folder)
     bundle.run_self_test()
-    return source, bundle
+    return FetchedModel(version, folder, bundle)
 
 
 def _require_same_target(challenger: Bundle, current: Bundle) -> None:
@@ -111,15 +119,9 @@ def _require_same_target(challenger: Bundle, current: Bundle) -> None:
         )
 
 
-def _place(
-    source: Path,
-    models: Path,
-    role: Role,
-    version: ModelVersion,
-    record: PromotionRecord | None,
-    bundle: Bundle,
-) -> dict[str, Any]:
-    """Write the folder of a release, where it is not there yet, and make it the one of its role."""
+def _place(fetched: FetchedModel, record: PromotionRecord | None, models: Path, role: Role) -> dict[str, Any]:
+    """Write the folder of a release, if it is not there yet, and make it the one of its role."""
+    version, source, bundle = fetched
     models.mkdir(parents=True, exist_ok=True)
     folder = models / f"{version.name}-{version.number}-{bundle.sha256[:12]}"
     note = {

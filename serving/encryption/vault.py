@@ -16,16 +16,16 @@ from consignments.errors import BadSetting, ServiceFault
 from consignments.schema import get_fields
 from features.history.pseudonyms import derive_key
 from serving.encryption.cipher import Cipher, compute_fingerprint
-from serving.encryption.monthly_keys import FILE_NAME as PERIOD_KEYS_FILE
-from serving.encryption.monthly_keys import (
+from serving.encryption.key_file import FILE_NAME as PERIOD_KEYS_FILE
+from serving.encryption.key_file import (
     MARK,
     PREFIX_BYTES,
     RESTORE_HINT,
     KeyErasure,
     MonthlyKey,
-    MonthlyKeys,
     extract_key_id,
 )
+from serving.encryption.monthly_keys import MonthlyKeys
 
 CONTENT_BYTES = 16
 NAME_BYTES = 8
@@ -70,7 +70,7 @@ class Vault:
     ----------
     data_key : bytes
         32 random bytes.
-    periods : PeriodKeys or None
+    periods : MonthlyKeys or None
         Without them all is sealed under the log's own key, and nothing under a month's can be opened.
     """
 

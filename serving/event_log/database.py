@@ -3,42 +3,18 @@
 No password and no value of a statement gets into an error.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import Any, Protocol
 
 import sqlalchemy as sa
 from sqlalchemy.engine import URL, make_url
 
 from consignments.errors import BadSetting, ServiceFault
+from serving.event_log.backend import URL_SETTING, TableWriter, describe_error
 
-URL_SETTING = "NPSRISK_DATABASE_URL"
 LATEST_REVISION = "0001"
-"""Of `serving.migrations`: what the tables are brought to."""
-BUSY_SECONDS = 5.0
-"""How long to wait for another process that holds what is wanted."""
+"""Of `serving.event_log.migrations`: the revision that `migrate` brings the tables to."""
 EXPECTED_URL = "sqlite:///FILE or postgresql://USER@HOST:PORT/DATABASE, with %40 for an @ in a password"
-
-
-class TableWriter(Protocol):
-    """The one connection through which a table is written."""
-
-    def acquire(self) -> None:
-        """Connect and, where the database can do that, keep others from writing, until `release`.
-
-        Raises
-        ------
-        ServiceFault
-            Where another process writes.
-        SQLAlchemyError
-            Where the database cannot be used.
-        """
-
-    def write(self, rows: Sequence[tuple[Any, ...]]) -> None:
-        """Write rows, all or none; they are durable when it returns. `SQLAlchemyError` where that cannot be said."""
-
-    def release(self) -> None:
-        """Close the connection; the next write makes another."""
 
 
 @contextmanager
@@ -148,9 +124,3 @@ def wipe(engine: sa.Engine, table: sa.Table) -> None:
             connection.exec_driver_sql(f'VACUUM "{table.name}"')
         else:
             connection.exec_driver_sql("PRAGMA wal_checkpoint(TRUNCATE)")
-
-
-def describe_error(error: BaseException) -> str:
-    """Say what the database said, without the statement and its values."""
-    cause = getattr(error, "orig", None)
-    return str(cause if cause is not None else error).partition("\n")[0]

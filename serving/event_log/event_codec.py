@@ -1,4 +1,4 @@
-"""Records as entries of the log, and entries as records: the one place that knows which column holds what."""
+"""Records as entries of the log, and entries as records."""
 
 from datetime import datetime
 from hashlib import sha256
@@ -7,6 +7,7 @@ from typing import Annotated, Any, NamedTuple
 import msgspec
 import numpy as np
 from msgspec import Meta
+from msgspec.structs import astuple
 from numpy.typing import NDArray
 
 from consignments.errors import ServiceFault
@@ -14,9 +15,16 @@ from consignments.records import Alert, Consignment, Identifier, Outcome, Probab
 from consignments.timestamps import to_datetime, to_us
 from consignments.visibility import get_visible_us
 from features.history.keys import KEYS_VERSION, KeyKind
-from serving.encryption.monthly_keys import KeyErasure
+from serving.encryption.key_file import KeyErasure
 from serving.encryption.vault import PackedRecord, RecordPacker, Vault
-from serving.event_log.events import Event, Kind
+from serving.event_log.events import (
+    AlertEvent,
+    ArrivalEvent,
+    CancellationEvent,
+    DecisionEvent,
+    OutcomeEvent,
+    SelectionEvent,
+)
 
 Keys = NDArray[np.uint64]
 Row = NDArray[np.float32]
@@ -70,7 +78,21 @@ class ScoredDecision(NamedTuple):
     spec_sha256: str
 
 
-NO_DECISION = ScoredDecision(*[None] * len(ScoredDecision._fields))  # type: ignore[arg-type]
+class EventOrigin(msgspec.Struct, frozen=True, gc=False):
+    """Where a new entry comes from.
+
+    Attributes
+    ----------
+    sequence : int
+        Its place in the log.
+    recorded_us : int or None
+        When the service recorded it, in microseconds since the epoch; None for past data.
+    asked_by : str
+    """
+
+    sequence: int
+    recorded_us: int | None
+    asked_by: str
 
 
 def compute_kinds_digest(kinds: tuple[KeyKind, ...]) -> str:
@@ -119,73 +141,59 @@ class EventCodec:
         return self.consignments.pack(c, c.consignment_id, recorded_us)
 
     def encode_arrival(
-        self,
-        sequence: int,
-        c: Consignment,
-        packed: PackedRecord,
-        keys: Keys,
-        counterparts: Keys,
-        *,
-        asked_by: str,
-        recorded_us: int | None,
-        judgement: ScoredDecision | None = None,
-    ) -> Event:
-        """Make the entry of a consignment: a decision where there is a judgement, else an arrival."""
+        self, origin: EventOrigin, c: Consignment, packed: PackedRecord, keys: Keys, counterparts: Keys
+    ) -> ArrivalEvent:
+        """Make the entry of a consignment without a decision; `received_at` is set."""
         assert c.received_at is not None
-        features: bytes | None = None
-        if judgement is not None:
-            features = judgement.features.astype(FEATURE_DTYPE, copy=False).tobytes()
-        said = judgement or NO_DECISION
-        return Event(
-            sequence,
-            "arrival" if judgement is None else "decision",
-            c.consignment_id,
+        return ArrivalEvent(
+            origin.sequence,
             to_us(c.received_at),
-            recorded_us,
+            origin.recorded_us,
             packed.content,
             packed.plain,
             packed.sealed,
+            origin.asked_by,
+            c.consignment_id,
             self.kinds,
             keys.astype(KEY_DTYPE, copy=False).tobytes()
             + counterparts.astype(KEY_DTYPE, copy=False).tobytes(),
-            features,
-            said.score,
-            said.band,
-            said.reasons,
-            said.model,
-            said.model_sha256,
-            said.spec_sha256,
-            asked_by,
         )
 
-    def encode_outcome(self, sequence: int, outcome: Outcome, asked_by: str) -> Event:
-        """Make the entry of an outcome; `recorded_at` is set where the service was told."""
+    def encode_decision(self, arrival: ArrivalEvent, decision: ScoredDecision) -> DecisionEvent:
+        """Make the entry of a decision from that of its arrival; `recorded_us` is set."""
+        assert arrival.recorded_us is not None
+        features, *said = decision
+        scored = features.astype(FEATURE_DTYPE, copy=False).tobytes(), *said
+        # The fields of an arrival are the first of a decision's.
+        return DecisionEvent(*(astuple(arrival) + scored))
+
+    def encode_outcome(self, sequence: int, outcome: Outcome, asked_by: str) -> OutcomeEvent:
+        """Make the entry of an outcome; `recorded_at` is set if the service recorded it."""
         recorded_us = None if outcome.recorded_at is None else to_us(outcome.recorded_at)
         packed = self.outcomes.pack(outcome, outcome.consignment_id)
-        at_us = get_visible_us(outcome)
-        return _build_event(sequence, "outcome", outcome.consignment_id, at_us, recorded_us, packed, asked_by)
+        visible_us, name = get_visible_us(outcome), outcome.consignment_id
+        return OutcomeEvent(sequence, visible_us, recorded_us, *_columns(packed), asked_by, name)
 
-    def encode_alert(self, sequence: int, alert: Alert, recorded_us: int | None, asked_by: str) -> Event:
+    def encode_alert(self, sequence: int, alert: Alert, recorded_us: int | None, asked_by: str) -> AlertEvent:
         """Make the entry of an alert."""
         packed = self.alerts.pack(alert, alert.alert_id)
-        return _build_event(sequence, "alert", None, to_us(alert.issued_at), recorded_us, packed, asked_by)
+        return AlertEvent(sequence, to_us(alert.issued_at), recorded_us, *_columns(packed), asked_by)
 
     def encode_cancellation(
         self, sequence: int, consignment_id: str, cancelled_us: int, recorded_us: int | None, asked_by: str
-    ) -> Event:
+    ) -> CancellationEvent:
         """Make the entry of a cancellation."""
         packed = self.cancellations.pack(Cancellation(consignment_id), consignment_id)
-        return _build_event(
-            sequence, "cancellation", consignment_id, cancelled_us, recorded_us, packed, asked_by
-        )
+        columns = _columns(packed)
+        return CancellationEvent(sequence, cancelled_us, recorded_us, *columns, asked_by, consignment_id)
 
-    def encode_selection(self, sequence: int, selection: Selection, asked_by: str) -> Event:
+    def encode_selection(self, sequence: int, selection: Selection, asked_by: str) -> SelectionEvent:
         """Make the entry of a selection."""
         packed = self.selections.pack(selection, selection.consignment_id)
         at_us = to_us(selection.selected_at)
-        return _build_event(sequence, "selection", selection.consignment_id, at_us, at_us, packed, asked_by)
+        return SelectionEvent(sequence, at_us, at_us, *_columns(packed), asked_by, selection.consignment_id)
 
-    def decode_consignment(self, event: Event) -> Consignment:
+    def decode_consignment(self, event: ArrivalEvent) -> Consignment:
         """Give the consignment of an arrival or a decision; personal fields are decrypted, where there is a vault.
 
         Raises
@@ -194,42 +202,40 @@ class EventCodec:
             Where its content was removed, the key of its month was erased or is missing, or it cannot be decrypted.
         """
         if event.redacted:
-            raise ServiceFault(
-                "its content was removed by npsrisk forget", where=f"log entry {event.sequence}"
-            )
+            raise _build_redaction_fault(event)
         c: Consignment = self.consignments.unpack(
             event.plain,
             event.sealed,
-            _name(event),
+            event.consignment_id,
             consignment_id=event.consignment_id,
             received_at=to_datetime(event.at_us),
         )
         return c
 
-    def decode_outcome(self, event: Event) -> Outcome:
+    def decode_outcome(self, event: OutcomeEvent) -> Outcome:
         """Give the outcome of an entry."""
         recorded_at = None if event.recorded_us is None else to_datetime(event.recorded_us)
         outcome: Outcome = self.outcomes.unpack(
             event.plain,
             event.sealed,
-            _name(event),
+            event.consignment_id,
             consignment_id=event.consignment_id,
             recorded_at=recorded_at,
         )
         return outcome
 
-    def decode_alert(self, event: Event) -> Alert:
+    def decode_alert(self, event: AlertEvent) -> Alert:
         """Give the alert of an entry; personal fields are decrypted, where there is a vault."""
         name = self.alerts.unpack_plain(event.plain)["alert_id"]
         alert: Alert = self.alerts.unpack(event.plain, event.sealed, name)
         return alert
 
-    def decode_selection(self, event: Event) -> Selection:
+    def decode_selection(self, event: SelectionEvent) -> Selection:
         """Give the selection of an entry."""
         selection: Selection = self.selections.unpack(
             event.plain,
             event.sealed,
-            _name(event),
+            event.consignment_id,
             consignment_id=event.consignment_id,
             selected_at=to_datetime(event.at_us),
         )
@@ -240,44 +246,37 @@ class EventCodec:
         """Whether the key of any month was erased, as far as is known."""
         return self.vault is not None and self.vault.periods is not None and bool(self.vault.periods.erasures)
 
-    def find_erasure(self, event: Event) -> KeyErasure | None:
+    def find_erasure(self, event: ArrivalEvent) -> KeyErasure | None:
         """Give the record that the key of an entry's personal fields was erased; None where it was not, or it has none."""
         return None if self.vault is None else self.vault.find_erasure(event.sealed)
 
-    def decode_plain_fields(self, event: Event) -> dict[str, Any]:
+    def decode_plain_fields(self, event: ArrivalEvent) -> dict[str, Any]:
         """Give the fields of a consignment that are not personal; none where its content was removed."""
         return {} if event.redacted else self.consignments.unpack_plain(event.plain)
 
 
-def decode_keys(event: Event) -> tuple[Keys, Keys]:
+def decode_keys(event: ArrivalEvent) -> tuple[Keys, Keys]:
     """Give the keys of history and their counterparts that an entry holds."""
-    assert event.keys is not None
     both = np.frombuffer(event.keys, dtype=KEY_DTYPE)
     return both[: len(both) // 2], both[len(both) // 2 :]
 
 
-def decode_features(event: Event) -> Row:
-    """Give the row that was scored."""
-    assert event.features is not None
+def decode_features(event: DecisionEvent) -> Row:
+    """Give the row that was scored.
+
+    Raises
+    ------
+    ServiceFault
+        If the content of the entry was removed.
+    """
+    if event.features is None:
+        raise _build_redaction_fault(event)
     return np.frombuffer(event.features, dtype=FEATURE_DTYPE)
 
 
-def _build_event(
-    sequence: int,
-    kind: Kind,
-    consignment_id: str | None,
-    at_us: int,
-    recorded_us: int | None,
-    packed: PackedRecord,
-    asked_by: str,
-) -> Event:
-    return Event(sequence, kind, consignment_id, at_us, recorded_us, *_columns(packed), asked_by=asked_by)
+def _build_redaction_fault(event: ArrivalEvent) -> ServiceFault:
+    return ServiceFault("its content was removed by npsrisk forget", where=f"log entry {event.sequence}")
 
 
 def _columns(packed: PackedRecord) -> tuple[bytes, bytes, bytes | None]:
     return packed.content, packed.plain, packed.sealed
-
-
-def _name(event: Event) -> str:
-    assert event.consignment_id is not None
-    return event.consignment_id

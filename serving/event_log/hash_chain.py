@@ -14,21 +14,21 @@ from typing import NamedTuple
 
 import msgspec
 
-from serving.encryption.monthly_keys import PREFIX_BYTES
-from serving.event_log.events import Event
+from serving.encryption.key_file import PREFIX_BYTES
+from serving.event_log.event_rows import Columns, EventRow
 
 _encode = msgspec.msgpack.Encoder().encode
 
 
-def hash_event(previous: bytes, event: Event) -> bytes:
-    """Give the hash of an entry: SHA-256 of the hash before it and of all its columns, in order, as MessagePack.
+def hash_row(previous: bytes, row: Columns) -> bytes:
+    """Compute the hash of an entry: SHA-256 of the hash before it and of all its columns, in order, as MessagePack.
 
     Returns
     -------
     bytes
         32.
     """
-    return hashlib.sha256(previous + _encode(event)).digest()
+    return hashlib.sha256(previous + _encode(row)).digest()
 
 
 class Redaction(msgspec.Struct, frozen=True):
@@ -63,9 +63,9 @@ class RedactedDigest:
         self._sha256 = hashlib.sha256()
         self.entries = 0
 
-    def add(self, event: Event, here: bytes) -> None:
+    def add(self, row: EventRow, here: bytes) -> None:
         """Take what is left of an entry, and its hash."""
-        self._sha256.update(_encode(event) + here)
+        self._sha256.update(_encode(row) + here)
         self.entries += 1
 
     def digest(self) -> bytes:
@@ -127,7 +127,7 @@ class ChainVerifier:
     ----------
     origin : bytes
         What stands in place of the hash before the first entry.
-    removals : iterable of Removal
+    removals : iterable of Redaction
         On record in the log, in their order; the walk itself comes to these entries later.
     kept : str
         Hash of an entry that was kept elsewhere, hexadecimal.
@@ -145,22 +145,22 @@ class ChainVerifier:
         self.entries = self.emptied = self.erased = 0
         self.kept_at = 0 if origin.hex() == kept else None
 
-    def check_event(self, event: Event, stored: bytes, here: bytes) -> bool:
-        """Take the next entry, the hash before it as it has it, and its own; False where it does not fit."""
-        fits = event.sequence == self.entries + 1 and stored == self._previous
-        if not fits or not (self._covers(event) if event.redacted else here == hash_event(stored, event)):
+    def check_row(self, row: EventRow, stored: bytes, here: bytes) -> bool:
+        """Take the next entry, the hash before it as it has it, and its own; False if it does not fit."""
+        fits = row.sequence == self.entries + 1 and stored == self._previous
+        if not fits or not (self._covers(row.sequence) if row.redacted else here == hash_row(stored, row)):
             return False
-        if event.redacted:
-            self._remains.add(event, here)
-        if event.sealed is not None and event.sealed[:PREFIX_BYTES] in self._erased_keys:
+        if row.redacted:
+            self._remains.add(row, here)
+        if row.sealed is not None and row.sealed[:PREFIX_BYTES] in self._erased_keys:
             self.erased += 1
         if (
             self._removal is not None
-            and event.sequence == self._removal.up_to
-            and not self._check_redaction()
+            and row.sequence == self._removal.up_to
+            and not self._check_redaction(self._removal)
         ):
             return False
-        self._previous, self.entries = here, event.sequence
+        self._previous, self.entries = here, row.sequence
         if here.hex() == self._kept:
             self.kept_at = self.entries
         return True
@@ -171,14 +171,13 @@ class ChainVerifier:
             self.entries, broken_at, self._previous.hex(), self.kept_at, self.emptied, self.erased
         )
 
-    def _covers(self, event: Event) -> bool:
+    def _covers(self, sequence: int) -> bool:
         removal = self._removal
-        return removal is not None and removal.after < event.sequence <= removal.up_to
+        return removal is not None and removal.after < sequence <= removal.up_to
 
-    def _check_redaction(self) -> bool:
-        """Hold what is left of the emptied entries against the record of their removal."""
-        removal, remains = self._removal, self._remains
-        assert removal is not None
+    def _check_redaction(self, removal: Redaction) -> bool:
+        """Compare what is left of the emptied entries with the record of their removal."""
+        remains = self._remains
         self._removal, self._remains = next(self._removals, None), RedactedDigest()
         self.emptied += remains.entries
         return (remains.entries, remains.digest()) == (removal.emptied, removal.digest)

@@ -5,27 +5,32 @@ The sequence is the order of history. An entry is never changed; one process at 
 
 import secrets
 from collections.abc import Sequence
-from typing import Any, Self
+from typing import Any, NamedTuple, Self
 
 import msgspec
 import sqlalchemy as sa
 from sqlalchemy.engine import Connection
 
 from consignments.errors import ServiceFault
-from serving.encryption.monthly_keys import KeyErasure
+from serving.encryption.key_file import KeyErasure
 from serving.encryption.vault import Vault
-from serving.event_log.database import (
-    TableWriter,
-    create_writer,
-    describe_error,
-    migrate,
-    open_engine,
-    use_database,
-    wipe,
-)
-from serving.event_log.events import COLUMNS, EMPTY, EVENTS, LOG, Event
-from serving.event_log.hash_chain import RedactedDigest, Redaction, hash_event
-from serving.event_log.reader import READ_ROWS, LogReader, filter_unredacted
+from serving.event_log.backend import TableWriter, describe_error
+from serving.event_log.database import create_writer, migrate, open_engine, use_database, wipe
+from serving.event_log.event_rows import EventRow, encode_row
+from serving.event_log.events import EMPTY, Event, KeyErasureEvent, RedactionEvent
+from serving.event_log.hash_chain import RedactedDigest, Redaction, hash_row
+from serving.event_log.key_erasures import check_vault
+from serving.event_log.queries import PAGE_ROWS, filter_unredacted
+from serving.event_log.reader import LogReader
+from serving.event_log.tables import COLUMNS, EVENTS, LOG
+
+
+class RebuiltKeys(NamedTuple):
+    """Keys of history that take the place of those of an entry, as `EventRow` has them."""
+
+    sequence: int
+    kinds: str
+    keys: bytes
 
 
 class EventLog(LogReader):
@@ -36,13 +41,13 @@ class EventLog(LogReader):
     engine : Engine
     vault : Vault
         Keys derived from the data key.
-    writer : Writer
+    writer : TableWriter
     """
 
     def __init__(self, engine: sa.Engine, vault: Vault, writer: TableWriter) -> None:
         self.vault, self._writer = vault, writer
         super().__init__(engine)
-        self.check_vault(vault)
+        check_vault(self, vault)
         if vault.periods is not None:
             vault.periods.erase_keys()  # what is on record and was not done yet
 
@@ -79,8 +84,9 @@ class EventLog(LogReader):
         """
         previous, rows = self._head, []
         for event in events:
-            here = hash_event(previous, event)
-            rows.append((*event, previous, here))
+            row = encode_row(event)
+            here = hash_row(previous, row)
+            rows.append((*row, previous, here))
             previous = here
         try:
             self._check_sequence(events)
@@ -89,15 +95,15 @@ class EventLog(LogReader):
             raise ServiceFault("the event log cannot be written", got=describe_error(error)) from error
         self.last_sequence, self._head = events[-1].sequence, previous
 
-    def redact(self, removal: Redaction, keys: Sequence[dict[str, Any]], recorded_us: int) -> Redaction:
+    def redact(self, removal: Redaction, keys: Sequence[RebuiltKeys], recorded_us: int) -> Redaction:
         """Remove the content of consignments, and put that on record as the next entry: all or nothing.
 
         Parameters
         ----------
-        removal : Removal
+        removal : Redaction
             Its `emptied` and `digest` are filled in.
-        keys : sequence of dict
-            `at`, `new_kinds` and `new_keys` of entries whose keys of history were made anew, while that could be done.
+        keys : sequence of RebuiltKeys
+            Of entries whose keys of history were made again, while that could be done.
         recorded_us : int
             Now.
 
@@ -110,16 +116,18 @@ class EventLog(LogReader):
             self._writer.acquire()
             with self._engine.begin() as connection:
                 if keys:
-                    connection.execute(_update_keys, keys)
+                    connection.execute(
+                        _UPDATE_KEYS, [dict(zip(_KEY_PARAMETERS, each, strict=True)) for each in keys]
+                    )
                 connection.execute(_build_redact_statement(removal.after, removal.up_to))
                 removal = _complete_redaction(connection, removal)
-                event = Event(
-                    self.last_sequence + 1, "removal", None, removal.before_us, recorded_us, EMPTY,
-                    msgspec.msgpack.encode(removal), None,
-                )  # fmt: skip
-                head = hash_event(self._head, event)
-                row = dict(zip(EVENTS.c.keys(), (*event, self._head, head), strict=True))
-                connection.execute(EVENTS.insert().values(row))
+                event = RedactionEvent(
+                    self.last_sequence + 1, removal.before_us, recorded_us, msgspec.msgpack.encode(removal)
+                )
+                row = encode_row(event)
+                head = hash_row(self._head, row)
+                values = dict(zip(EVENTS.c.keys(), (*row, self._head, head), strict=True))
+                connection.execute(EVENTS.insert().values(values))
         except sa.exc.SQLAlchemyError as error:
             raise ServiceFault("the event log cannot be written", got=describe_error(error)) from error
         self.last_sequence, self._head = event.sequence, head
@@ -204,12 +212,13 @@ class EventLog(LogReader):
         return super()._identify()
 
 
-def _build_erasure_event(sequence: int, erasure: KeyErasure) -> Event:
+def _build_erasure_event(sequence: int, erasure: KeyErasure) -> KeyErasureEvent:
     plain = msgspec.msgpack.encode(erasure)
-    return Event(sequence, "erasure", None, erasure.erased_us, erasure.erased_us, EMPTY, plain, None)
+    return KeyErasureEvent(sequence, erasure.erased_us, erasure.erased_us, plain)
 
 
-_update_keys = (
+_KEY_PARAMETERS = "at", "new_kinds", "new_keys"
+_UPDATE_KEYS = (
     sa.update(EVENTS)
     .where(EVENTS.c.sequence == sa.bindparam("at"))
     .values(kinds=sa.bindparam("new_kinds"), keys=sa.bindparam("new_keys"))
@@ -227,6 +236,6 @@ def _complete_redaction(connection: Connection, removal: Redaction) -> Redaction
     here = place > removal.after, place <= removal.up_to, EVENTS.c.plain == EMPTY
     remains = RedactedDigest()
     query = sa.select(*COLUMNS, EVENTS.c.hash).where(*here).order_by(place)
-    for row in connection.execute(query.execution_options(yield_per=READ_ROWS)):
-        remains.add(Event._make(row[:-1]), row[-1])
+    for row in connection.execute(query.execution_options(yield_per=PAGE_ROWS)):
+        remains.add(EventRow._make(row[:-1]), row[-1])
     return msgspec.structs.replace(removal, emptied=remains.entries, digest=remains.digest())

@@ -13,7 +13,7 @@ import sqlalchemy as sa
 from sqlalchemy.engine import URL, Connection
 
 from consignments.errors import BadSetting, ServiceFault
-from serving.event_log import database as databases
+from serving.event_log import backend
 
 ENCODING = "UTF8"
 LOCK_NOT_AVAILABLE = "55P03"
@@ -64,7 +64,7 @@ def open_postgres(address: URL, *, read_only: bool) -> sa.Engine:
 
 
 class PostgresWriter:
-    """Writes a table of PostgreSQL, as `serving.event_log.database.TableWriter` says.
+    """Writes a table of PostgreSQL, as `serving.event_log.backend.TableWriter` says.
 
     Parameters
     ----------
@@ -92,7 +92,7 @@ class PostgresWriter:
                 connection.execute(_SET, {"name": name, "value": value})
             connection.execute(_SET_DURABLE)
             connection.execute(
-                _SET, {"name": "lock_timeout", "value": str(round(1000 * databases.BUSY_SECONDS))}
+                _SET, {"name": "lock_timeout", "value": str(round(1000 * backend.BUSY_SECONDS))}
             )
             _lock(connection)
         except BaseException:
@@ -131,7 +131,7 @@ def _lock(connection: Connection) -> None:
             raise
         raise ServiceFault(
             "another process writes this event log",
-            where=databases.URL_SETTING,
+            where=backend.URL_SETTING,
             got=connection.execute(_HOLDER).scalar() or "",
             todo="stop it first, or name another database",
         ) from error
@@ -142,7 +142,7 @@ def _require_encoding(connection: Connection) -> None:
     if encoding != ENCODING:
         raise BadSetting(
             "the database cannot hold every script",
-            where=databases.URL_SETTING,
+            where=backend.URL_SETTING,
             got=f"encoding {encoding}",
             expected=f"encoding {ENCODING}",
             todo="create it with ENCODING 'UTF8'",

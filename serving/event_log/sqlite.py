@@ -11,7 +11,7 @@ from urllib.parse import quote
 import sqlalchemy as sa
 from sqlalchemy.engine import URL, Connection
 
-from serving.event_log import database as databases
+from serving.event_log import backend
 from serving.process.logging import logger
 from serving.process.threads import create_executor
 
@@ -31,8 +31,8 @@ def open_sqlite(address: URL, *, read_only: bool) -> sa.Engine:
         address = address.set(
             database=f"file:{quote(address.database or '')}", query={"mode": "ro", "uri": "true"}
         )
-        return sa.create_engine(address, connect_args={"timeout": databases.BUSY_SECONDS})
-    engine = sa.create_engine(address, connect_args={"timeout": databases.BUSY_SECONDS})
+        return sa.create_engine(address, connect_args={"timeout": backend.BUSY_SECONDS})
+    engine = sa.create_engine(address, connect_args={"timeout": backend.BUSY_SECONDS})
 
     @sa.event.listens_for(engine, "connect")
     def _durable(connection: Any, _record: object) -> None:
@@ -44,7 +44,7 @@ def open_sqlite(address: URL, *, read_only: bool) -> sa.Engine:
 
 
 class SqliteWriter:
-    """Writes a table of SQLite. One process at a time does, for it lies in a state directory (`serving.process.lock`).
+    """Writes a table of SQLite. One process at a time does, for it lies in a state directory (`serving.process.state_directory`).
 
     Parameters
     ----------
@@ -144,7 +144,7 @@ class Checkpointer:
             return
         error, self._running = self._running.exception(), None
         if error is not None and not self._failing:
-            logger.error("no checkpoint of the event log", reason=databases.describe_error(error))
+            logger.error("no checkpoint of the event log", reason=backend.describe_error(error))
         self._failing = error is not None
 
     def _copy(self) -> None:

@@ -14,12 +14,13 @@ from starlette.types import Receive, Scope, Send
 
 from serving.http.asgi import AsgiEndpoint, HttpCall, refuse
 from serving.http.problems import Refusal
-from serving.http.requests import Door, require_local_host
+from serving.http.requests import Door
 from serving.http.routes import list_routes
 from serving.http.scores import ENDPOINT_NAME, ScoresEndpoint
 from serving.service import Service
 
 SCORES_PATH = "/v1/scores"
+LOCAL_HOSTS = {b"localhost", b"127.0.0.1", b"[::1]"}
 
 
 class App:
@@ -57,21 +58,14 @@ class App:
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer a call; scores do not pass through the framework."""
         if scope["type"] == "http":
-            if self._local_only and not await self._check_host(HttpCall(scope, receive, send)):
+            if self._local_only and not names_this_machine(scope):
+                refusal = Refusal(421, "without API keys this service answers on localhost only")
+                await refuse(HttpCall(scope, receive, send), refusal)
                 return
             if scope["path"] == SCORES_PATH and scope["method"] == "POST":
                 await self._scores(scope, receive, send)
                 return
         await self._rest(scope, receive, send)
-
-    async def _check_host(self, call: HttpCall) -> bool:
-        """Refuse a request that names another host than this machine; return whether it may go on."""
-        try:
-            require_local_host(call)
-        except Refusal as refusal:
-            await refuse(call, refusal)
-            return False
-        return True
 
     @contextlib.asynccontextmanager
     async def _lifespan(self, _app: Starlette) -> AsyncIterator[None]:
@@ -82,6 +76,16 @@ class App:
             asyncio.get_running_loop().add_signal_handler(signal.SIGHUP, self.service.wake)
         yield
         await self.service.stop()
+
+
+def names_this_machine(scope: Scope) -> bool:
+    """Check that a request names no other host: without keys, a page in a browser must not reach the service.
+
+    A name of the attacker that resolves to 127.0.0.1 would get past the browser's rule of one origin.
+    """
+    host = next((value for name, value in scope["headers"] if name == b"host"), None)
+    name = host if host is None or host.endswith(b"]") else host.rpartition(b":")[0] or host
+    return name is None or name.lower() in LOCAL_HOSTS
 
 
 async def _refuse_route(_request: Request, error: Exception) -> Any:

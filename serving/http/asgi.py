@@ -50,15 +50,18 @@ class HttpCall:
     ----------
     headers : dict
         By name in small letters; of a repeated one the first.
+    timings : list of (str, float)
+        Stages and the seconds that the call spent in each.
     request_id : bytes
         Of the header `X-Request-Id` if that is a good one, else new.
     """
 
-    __slots__ = ("headers", "receive", "request_id", "scope", "send")
+    __slots__ = ("headers", "receive", "request_id", "scope", "send", "timings")
 
     def __init__(self, scope: Scope, receive: Receive, send: Send) -> None:
         self.scope, self.receive, self.send = scope, receive, send
         self.headers: dict[bytes, bytes] = dict(reversed(scope["headers"]))
+        self.timings: list[tuple[str, float]] = []
         given = self.headers.get(REQUEST_ID)
         good = given is not None and REQUEST_ID_PATTERN.fullmatch(given)
         self.request_id = given if given is not None and good else generate_request_id()
@@ -135,7 +138,7 @@ class AsgiEndpoint:
             return
         except Exception as error:
             status = await self._send_error(call, error)
-        self._metrics.record_answer(self._name, status, time.perf_counter() - start)
+        self._metrics.record_answer(self._name, status, time.perf_counter() - start, call.timings)
 
     async def _send_error(self, call: HttpCall, error: Exception) -> int:
         """Send a problem document and log it, without words of the request: they might hold personal data."""

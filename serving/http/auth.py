@@ -27,6 +27,7 @@ from consignments.timestamps import to_us
 from serving.http.problems import Refusal
 from serving.process.clock import Clock, read_clock_us
 from serving.process.settings import RateLimit
+from serving.process.state_directory import FileStamp, get_file_stamp
 
 Scope = Literal["score", "outcome", "read"]
 SCOPES: tuple[Scope, ...] = get_args(Scope)
@@ -133,7 +134,7 @@ class Authenticator:
         self.path, self.rate, self._clock = path, rate, clock
         self._local = Caller(LOCAL_CALLER, SCOPES, self._new_bucket())
         self._callers: dict[bytes, Caller] = {}
-        self._seen: tuple[int, int] | None = None
+        self._seen: FileStamp | None = None
         self.refresh()
 
     @property
@@ -199,12 +200,6 @@ def read_keys(path: Path) -> tuple[ApiKey, ...]:
 def _keep_bucket(before: Caller | None, fresh: Callable[[], TokenBucket | None]) -> TokenBucket | None:
     """Keep the bucket of a caller whose key changes, so that a rotation gives no new allowance."""
     return fresh() if before is None else before._bucket
-
-
-def get_file_stamp(path: Path) -> tuple[int, int]:
-    """Give what changes when a file is written or replaced; `OSError` where it is not there."""
-    found = path.stat()
-    return found.st_mtime_ns, found.st_ino
 
 
 def _bad_file(path: Path, got: str) -> BadSetting:

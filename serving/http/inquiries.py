@@ -10,7 +10,7 @@ import msgspec
 from consignments.timestamps import to_datetime
 from models.reasons import Reason
 from serving.event_log.event_codec import EventCodec
-from serving.event_log.events import Event
+from serving.event_log.events import DecisionEvent, Event, OutcomeEvent, SelectionEvent
 from serving.event_log.log import EventLog
 from serving.http import schemas
 from serving.http.asgi import HttpCall, respond, respond_json
@@ -46,31 +46,28 @@ class ConsignmentEndpoint:
 def build_history(
     name: str, events: list[Event], decision_id: Callable[[int], str], entries: EventCodec
 ) -> schemas.ConsignmentHistory:
-    """Sort the entries of a consignment by what they tell; nothing personal is among it."""
-    of_kind = {
-        kind: [event for event in events if event.kind == kind] for kind in {event.kind for event in events}
-    }
+    """Sort the entries of a consignment by kind; nothing personal is among them."""
     return schemas.ConsignmentHistory(
         name,
-        decisions=[_past_decision(event, decision_id) for event in of_kind.get("decision", [])],
-        outcomes=[entries.decode_outcome(event) for event in of_kind.get("outcome", [])],
-        imported=[to_datetime(event.at_us) for event in of_kind.get("arrival", [])],
-        cancellations=[to_datetime(event.at_us) for event in of_kind.get("cancellation", [])],
-        selections=[entries.decode_selection(event) for event in of_kind.get("selection", [])],
+        decisions=[
+            _past_decision(event, decision_id) for event in events if isinstance(event, DecisionEvent)
+        ],
+        outcomes=[entries.decode_outcome(event) for event in events if isinstance(event, OutcomeEvent)],
+        imported=[to_datetime(event.at_us) for event in events if event.kind == "arrival"],
+        cancellations=[to_datetime(event.at_us) for event in events if event.kind == "cancellation"],
+        selections=[entries.decode_selection(event) for event in events if isinstance(event, SelectionEvent)],
     )
 
 
-def _past_decision(event: Event, decision_id: Callable[[int], str]) -> schemas.PastDecision:
-    assert event.recorded_us is not None
-    assert event.score is not None
+def _past_decision(event: DecisionEvent, decision_id: Callable[[int], str]) -> schemas.PastDecision:
     return schemas.PastDecision(
         decision_id(event.sequence),
         to_datetime(event.at_us),
         to_datetime(event.recorded_us),
         event.score,
-        event.band or "",
+        event.band,
         msgspec.msgpack.decode(event.reasons or NO_REASONS, type=list[Reason]),
-        schemas.ModelName.parse(event.model or ""),
+        schemas.ModelName.parse(event.model),
         event.asked_by,
     )
 

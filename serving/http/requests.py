@@ -22,19 +22,7 @@ MAX_LARGE_BODIES = 8
 """So many of the largest bodies may be on their way at once; smaller ones, as many as fit into that."""
 CLOSE_HEADERS = {"connection": "close"}
 RETRY_HEADERS = CLOSE_HEADERS | {"retry-after": "1"}
-LOCAL_HOSTS = {b"localhost", b"127.0.0.1", b"[::1]"}
 Record = TypeVar("Record")
-
-
-def require_local_host(call: HttpCall) -> None:
-    """Refuse a request that names another host: without keys, a page in a browser must not reach the service.
-
-    A name of the attacker that resolves to 127.0.0.1 would get past the browser's rule of one origin.
-    """
-    host = call.headers.get(b"host")
-    name = host if host is None or host.endswith(b"]") else host.rpartition(b":")[0] or host
-    if name is not None and name.lower() not in LOCAL_HOSTS:
-        raise Refusal(421, "without API keys this service answers on localhost only")
 
 
 class BodyReader:

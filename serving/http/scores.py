@@ -12,6 +12,7 @@ from consignments.records import Consignment
 from consignments.timestamps import to_datetime, to_us
 from models.reasons import Reason
 from serving.event_log.event_codec import Row, decode_features
+from serving.event_log.events import DecisionEvent
 from serving.event_log.log import EventLog
 from serving.http.asgi import HttpCall, respond
 from serving.http.auth import Caller
@@ -63,7 +64,6 @@ class ScoresEndpoint:
         self._records: RecordReader[Consignment] = RecordReader(Consignment, "consignments")
         self._record: type[Consignment] = Consignment
         self._encode = msgspec.json.Encoder().encode
-        self._read_seconds, self._log_seconds = map(metrics.get_stage, ("read", "log"))
 
     async def __call__(self, call: HttpCall) -> int:
         """Send the answer to one call, and return its status."""
@@ -82,11 +82,11 @@ class ScoresEndpoint:
         request = _build_request(found, self._active.clock(), caller, options)
         if isinstance(request, FieldError):
             raise build_refusal(request)
-        self._read_seconds.observe(time.perf_counter() - begun)
+        call.timings.append(("read", time.perf_counter() - begun))
         await self._active.prefetch((found.consignment_id,))
         answer = await self._batcher.submit(request)
         if answer.group is not None:
-            self._log_seconds.observe(answer.group.seconds)
+            call.timings.append(("log", answer.group.seconds))
         return await self._build_score(found.consignment_id, answer, options)
 
     def _read(self, body: bytes) -> Consignment | list[msgspec.Raw]:
@@ -170,7 +170,7 @@ class ScoresEndpoint:
     async def _look_up(self, answer: ScoreResult, count: int) -> tuple[Row | None, list[Reason]]:
         """Look up what was not kept in memory: features from the log; reasons, if the model still is the same."""
         event = await asyncio.to_thread(self._log.read_event, answer.decision.sequence)
-        if event.redacted:
+        if not isinstance(event, DecisionEvent) or event.redacted:
             return None, answer.reasons
         features, scorer = decode_features(event), self._active.get_scorer()
         same = scorer.model.sha256 == answer.decision.model_sha256

@@ -18,7 +18,7 @@ from consignments.records import Code, Time
 from consignments.timestamps import convert_us_to_day, to_datetime, to_us
 from models.selection import SelectionRule, select
 from serving.event_log.event_codec import EventCodec, Selection
-from serving.event_log.events import Event
+from serving.event_log.events import DecisionEvent, Event, SelectionEvent
 from serving.event_log.group_commit import CommitGroup
 from serving.event_log.log import EventLog
 from serving.event_log.reader import LogReader
@@ -152,7 +152,7 @@ class ScoredConsignments:
     def __init__(self, entries: EventCodec, name: str) -> None:
         self.sequence, self.drawn = 0, list[Selection]()
         self._entries, self._name = entries, name
-        self._decisions: list[Event] = []
+        self._decisions: list[DecisionEvent] = []
         self._standing: dict[str, int] = {}
         self._cancelled: set[str] = set()
         self._chosen: set[str] = set()
@@ -162,7 +162,9 @@ class ScoredConsignments:
         from_us, until_us, until = to_us(request.from_), to_us(request.until), log.last_sequence
         events = log.read_scored(from_us, until_us, until, EXCLUDED_COLUMNS)
         self._decisions = [
-            event for event in events if event.kind == "decision" and from_us <= event.at_us < until_us
+            event
+            for event in events
+            if isinstance(event, DecisionEvent) and from_us <= event.at_us < until_us
         ]
         self.apply_events(events)
         self.sequence = until
@@ -187,12 +189,12 @@ class ScoredConsignments:
                 self._chosen.add(name)
                 self._record_selection(event)
 
-    def find_candidates(self, office: str) -> list[Event]:
+    def find_candidates(self, office: str) -> list[DecisionEvent]:
         """Give the decisions that stand, of consignments of an office that count and were not chosen yet."""
         return [event for event in self._decisions if self._is_candidate(event, office)]
 
-    def _is_candidate(self, event: Event, office: str) -> bool:
-        name = event.consignment_id or ""
+    def _is_candidate(self, event: DecisionEvent, office: str) -> bool:
+        name = event.consignment_id
         return (
             self._standing[name] == event.sequence
             and name not in self._cancelled
@@ -201,7 +203,7 @@ class ScoredConsignments:
         )
 
     def _record_selection(self, event: Event) -> None:
-        if event.kind == "selection":
+        if isinstance(event, SelectionEvent):
             selection = self._entries.decode_selection(event)
             if selection.request == self._name:
                 self.drawn.append(selection)
@@ -212,7 +214,7 @@ def _draw(
 ) -> list[Selection]:
     rows = scored.find_candidates(request.office)
     chosen = select(
-        [event.consignment_id or "" for event in rows],
+        [event.consignment_id for event in rows],
         np.array([event.score for event in rows], dtype=np.float64),
         [request.office] * len(rows),
         np.array([convert_us_to_day(event.at_us) for event in rows], dtype=np.int64),

@@ -12,9 +12,9 @@ from serving.http.app import App
 from serving.http.connections import limit_connections
 from serving.http.tls import Certificate
 from serving.process.clock import Clock, read_clock_us
-from serving.process.lock import StateLock
 from serving.process.logging import configure_logging, logger
 from serving.process.settings import Settings
+from serving.process.state_directory import StateLock
 from serving.service import Service
 
 LOOPBACK_HOSTS = {"127.0.0.1", "::1", "localhost"}

@@ -4,8 +4,8 @@ import ssl
 from pathlib import Path
 
 from consignments.errors import BadSetting
-from serving.http.auth import get_file_stamp
 from serving.process.settings import Settings
+from serving.process.state_directory import FileStamp, get_file_stamp
 
 
 class Certificate:
@@ -68,7 +68,7 @@ class Certificate:
         self._seen = stamps
         return True
 
-    def _stamps(self) -> list[tuple[int, int]]:
+    def _stamps(self) -> list[FileStamp]:
         try:
             return [get_file_stamp(path) for path in self._files]
         except OSError as error:

@@ -17,10 +17,11 @@ from consignments.errors import BundleRefused, FileFault
 from consignments.records import Consignment
 from serving.encryption.vault import Vault
 from serving.event_log.event_codec import EventCodec
-from serving.event_log.events import ARRIVAL_KINDS
+from serving.event_log.key_erasures import check_vault
 from serving.event_log.reader import LogReader, Progress
+from serving.event_log.redactions import find_redaction_end
 from serving.maintenance.export_tables import ExportSchema, LogTables, name_features_table
-from serving.process.durable import PRIVATE_FILE_MODE
+from serving.process.state_directory import PRIVATE_FILE_MODE
 from serving.scoring.past_models import PastModels
 
 MANIFEST_FILE = "export.json"
@@ -44,7 +45,7 @@ def export_log(
         Entries up to its `last_sequence` are written.
     vault : Vault or None
         With it personal columns are written.
-    bundles : Bundles
+    bundles : PastModels
         Tell the names of features.
     out : Path
         A folder: new, empty, or an earlier export, which is replaced.
@@ -66,7 +67,7 @@ def export_log(
         Where an entry cannot be read, or the key of a month is missing.
     """
     if vault is not None:
-        log.check_vault(vault)
+        check_vault(log, vault)
     notes = [] if vault is not None else [NO_PERSONAL_COLUMNS]
     told: dict[str, Any] = {
         "log_id": log.log_id,
@@ -81,15 +82,15 @@ def export_log(
         survey = _scan_schema(log, entries, progress)
         if survey.emptied:
             notes.append(
-                f"{survey.emptied:,} consignments up to entry {log.find_redaction_end():,} are left out: npsrisk forget removed "
+                f"{survey.emptied:,} consignments up to entry {find_redaction_end(log):,} are left out: npsrisk forget removed "
                 "their content; history that is computed from these tables does not count them"
             )
         notes += [
             f"{count:,} consignments are left out: {erasure}; history that is computed from these tables does not count them"
             for erasure, count in survey.erased.items()
         ]
-        names = _feature_names(survey, bundles, notes)
-        tables = LogTables(log, entries, folder, survey, names, told)
+        survey.names = _feature_names(survey, bundles, notes)
+        tables = LogTables(log, entries, folder, survey, told)
         for event in log.read_events(until=log.last_sequence, without=EXCLUDED_FROM_TABLES):
             tables.add(event)
             _report_progress(progress, "export", event.sequence, log.last_sequence)
@@ -111,7 +112,7 @@ def export_log(
 def _scan_schema(log: LogReader, entries: EventCodec, progress: Progress | None) -> ExportSchema:
     survey = ExportSchema()
     without = EXCLUDED_FROM_SCHEMA if entries.has_erasures else (*EXCLUDED_FROM_SCHEMA, "sealed")
-    for event in log.read_events(until=log.last_sequence, without=without, kinds=ARRIVAL_KINDS):
+    for event in log.read_arrivals(until=log.last_sequence, without=without):
         survey.scan(event, entries.find_erasure(event))
         _report_progress(progress, "columns", event.sequence, log.last_sequence)
     return survey

@@ -11,7 +11,7 @@ from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, Generic, TypeVar
 
 import msgspec
 import numpy as np
@@ -27,11 +27,20 @@ from consignments.tables import build_column
 from consignments.timestamps import to_datetime
 from consignments.validation import CANCELLED_SEQUENCE, SEQUENCE
 from models.reasons import Reason
-from serving.encryption.monthly_keys import KeyErasure
-from serving.event_log.event_codec import FEATURE_DTYPE, EventCodec, Selection
-from serving.event_log.events import ARRIVAL_KINDS, Event
+from serving.encryption.key_file import KeyErasure
+from serving.event_log.event_codec import EventCodec, Selection, decode_features
+from serving.event_log.events import (
+    ARRIVAL_KINDS,
+    AlertEvent,
+    ArrivalEvent,
+    CancellationEvent,
+    DecisionEvent,
+    Event,
+    OutcomeEvent,
+    SelectionEvent,
+)
 from serving.event_log.reader import LogReader
-from serving.process.durable import PRIVATE_FILE_MODE
+from serving.process.state_directory import PRIVATE_FILE_MODE
 
 SERVICE_SELECTED_BY = frozenset({"model", "random"})
 """Who chooses by the service's own selections; what an officer or a tip chose had no known probability."""
@@ -45,6 +54,7 @@ _decode_plain = msgspec.msgpack.Decoder(dict[str, Any]).decode
 _decode_reasons = msgspec.msgpack.Decoder(list[Reason]).decode
 Columns = dict[str, Any]
 """Column name to Arrow array."""
+E = TypeVar("E")
 
 
 @dataclass
@@ -61,14 +71,17 @@ class ExportSchema:
         Entries whose content was removed.
     erased : Counter
         Record that the key of a month was erased to the entries whose personal fields nobody can read.
+    names : dict
+        Digest of a feature spec to the names of its features, for those that are known.
     """
 
     declared: dict[str, Any] = field(default_factory=dict)
     models: Counter[tuple[str, str, str]] = field(default_factory=Counter)
     emptied: int = 0
     erased: Counter[str] = field(default_factory=Counter)
+    names: dict[str, list[str]] = field(default_factory=dict)
 
-    def scan(self, event: Event, erasure: KeyErasure | None) -> None:
+    def scan(self, event: ArrivalEvent, erasure: KeyErasure | None) -> None:
         """Look at an arrival or a decision, and the record that its personal fields cannot be read any more."""
         if event.redacted:
             self.emptied += 1
@@ -79,11 +92,11 @@ class ExportSchema:
             if name not in _COMMON_COLUMNS:
                 kind = NUMBER if isinstance(value, float) else TEXT
                 self.declared[name] = kind if self.declared.get(name, kind) == kind else TEXT
-        if event.kind == "decision":
-            self.models[event.model or "", event.model_sha256 or "", event.spec_sha256 or ""] += 1
+        if isinstance(event, DecisionEvent):
+            self.models[event.model, event.model_sha256, event.spec_sha256] += 1
 
 
-class TableFile:
+class TableFile(Generic[E]):
     """A Parquet file that grows by row groups, readable by its owner only.
 
     Parameters
@@ -99,14 +112,14 @@ class TableFile:
     rows : int
     """
 
-    def __init__(self, path: Path, schema: Any, columns: Callable[[list[Event]], Columns]) -> None:
+    def __init__(self, path: Path, schema: Any, columns: Callable[[list[E]], Columns]) -> None:
         path.touch(mode=PRIVATE_FILE_MODE, exist_ok=False)
         self.rows = 0
         self._schema, self._columns = schema, columns
         self._file = parquet.ParquetWriter(path, schema, compression="zstd")
-        self._gathered: list[Event] = []
+        self._gathered: list[E] = []
 
-    def add(self, event: Event) -> None:
+    def add(self, event: E) -> None:
         """Add the row of an entry."""
         self._gathered.append(event)
         if len(self._gathered) == ROW_GROUP_ROWS:
@@ -131,12 +144,10 @@ class LogTables:
     Parameters
     ----------
     log : LogReader
-    entries : Entries
+    entries : EventCodec
         Over plain consignments; where they cannot open personal fields, these columns are left out.
     folder : Path
-    survey : Survey
-    names : dict
-        Digest of a feature spec to the names of its features, for those that are known.
+    survey : ExportSchema
     mark : dict
         What each file says of itself.
     """
@@ -147,57 +158,58 @@ class LogTables:
         entries: EventCodec,
         folder: Path,
         survey: ExportSchema,
-        names: dict[str, list[str]],
         mark: dict[str, Any],
     ) -> None:
-        self._log, self._entries, self._declared, self._names = log, entries, survey.declared, names
+        self._log, self._entries, self._declared, self._names = log, entries, survey.declared, survey.names
+        self._folder, self._metadata = folder, {METADATA_KEY: msgspec.json.encode(mark)}
+        self._files: dict[str, TableFile[Any]] = {}
         declared = [(name, survey.declared[name]) for name in sorted(survey.declared)]
         cancelled = [(CANCELLED_SEQUENCE, SEQUENCE_TYPE)]
-        metadata = {METADATA_KEY: msgspec.json.encode(mark)}
-
-        def file(
-            name: str, columns: list[tuple[str, Any]], of: Callable[[list[Event]], Columns]
-        ) -> TableFile:
-            return TableFile(folder / f"{name}.parquet", pa.schema(columns, metadata), of)
-
-        self.files = {
-            "consignments": file(
-                "consignments", [*self._columns_of(Consignment), *cancelled, *declared], self._consignments
-            ),
-            "outcomes": file("outcomes", self._columns_of(Outcome), self._outcomes),
-            "alerts": file("alerts", self._columns_of(Alert), self._alerts),
-            "selections": file("selections", self._columns_of(Selection), self._selections),
-            "decisions": file("decisions", DECISION_COLUMNS, self._decisions),
+        columns = [*self._columns_of(Consignment), *cancelled, *declared]
+        self._consignments = self._open("consignments", columns, self._build_consignments)
+        self._outcomes = self._open("outcomes", self._columns_of(Outcome), self._build_outcomes)
+        self._alerts = self._open("alerts", self._columns_of(Alert), self._build_alerts)
+        self._selections = self._open("selections", self._columns_of(Selection), self._build_selections)
+        self._decisions = self._open("decisions", DECISION_COLUMNS, self._build_decisions)
+        self._features = {
+            spec: self._open(name_features_table(spec), self._feature_columns(spec), self._build_features)
+            for spec in sorted({spec for _, _, spec in survey.models})
         }
-        for spec in sorted({spec for _, _, spec in survey.models}):
-            known = names.get(spec)
-            values = (
-                [(_VALUES, pa.list_(pa.float32()))]
-                if known is None
-                else [(each, pa.float32()) for each in known]
-            )
-            name = name_features_table(spec)
-            self.files[name] = file(
-                name, [(SEQUENCE, SEQUENCE_TYPE), ("consignment_id", TEXT), *values], self._features
-            )
+
+    def _open(
+        self, name: str, columns: list[tuple[str, Any]], build: Callable[[list[E]], Columns]
+    ) -> "TableFile[E]":
+        path = self._folder / f"{name}.parquet"
+        self._files[name] = TableFile(path, pa.schema(columns, self._metadata), build)
+        return self._files[name]
 
     def add(self, event: Event) -> None:
         """Put an entry where it belongs; of one that cannot be read any more only what was said of it."""
-        readable = not event.redacted and self._entries.find_erasure(event) is None
-        if event.kind in ARRIVAL_KINDS and readable:
-            self.files["consignments"].add(event)
-        if event.kind == "decision":
-            self.files["decisions"].add(event)
-        if event.kind == "decision" and not event.redacted:
-            self.files[name_features_table(event.spec_sha256 or "")].add(event)
-        if event.kind in ("outcome", "alert", "selection"):
-            self.files[f"{event.kind}s"].add(event)
+        match event:
+            case ArrivalEvent():
+                self._add_arrival(event)
+            case OutcomeEvent():
+                self._outcomes.add(event)
+            case AlertEvent():
+                self._alerts.add(event)
+            case SelectionEvent():
+                self._selections.add(event)
+            case _:
+                pass
+
+    def _add_arrival(self, event: ArrivalEvent) -> None:
+        if not event.redacted and self._entries.find_erasure(event) is None:
+            self._consignments.add(event)
+        if isinstance(event, DecisionEvent):
+            self._decisions.add(event)
+            if not event.redacted:
+                self._features[event.spec_sha256].add(event)
 
     def close(self) -> dict[str, int]:
         """End all files; give the rows of each."""
-        for each in self.files.values():
+        for each in self._files.values():
             each.close()
-        return {name: each.rows for name, each in self.files.items()}
+        return {name: each.rows for name, each in self._files.items()}
 
     def _columns_of(self, record: type[msgspec.Struct]) -> list[tuple[str, Any]]:
         return [
@@ -208,18 +220,25 @@ class LogTables:
             (SEQUENCE, SEQUENCE_TYPE),
         ]
 
+    def _feature_columns(self, spec: str) -> list[tuple[str, Any]]:
+        names = self._names.get(spec)
+        values = (
+            [(_VALUES, pa.list_(pa.float32()))] if names is None else [(name, pa.float32()) for name in names]
+        )
+        return [(SEQUENCE, SEQUENCE_TYPE), ("consignment_id", TEXT), *values]
+
     def _visible_fields(self, record: type[msgspec.Struct]) -> list[Field]:
         return [each for each in get_fields(record) if self._entries.opens or not each.personal]
 
     def _record_columns(
-        self, events: list[Event], records: Sequence[msgspec.Struct], record: type[msgspec.Struct]
+        self, events: Sequence[Event], records: Sequence[msgspec.Struct], record: type[msgspec.Struct]
     ) -> Columns:
         columns = {each.name: build_column(records, each) for each in self._visible_fields(record)}
         if "items" in columns:
             columns["items"] = to_item_lists(columns["items"])
         return columns | {SEQUENCE: [event.sequence for event in events]}
 
-    def _consignments(self, events: list[Event]) -> Columns:
+    def _build_consignments(self, events: list[ArrivalEvent]) -> Columns:
         """Each version; one that stood when its consignment was cancelled tells when."""
         after = self._log.find_neighbours(
             ARRIVAL_KINDS,
@@ -229,9 +248,7 @@ class LogTables:
             later=True,
         )
         ended = [
-            next_
-            if (next_ := after.get(event.sequence)) is not None and next_.kind == "cancellation"
-            else None
+            next_ if isinstance(next_ := after.get(event.sequence), CancellationEvent) else None
             for event in events
         ]
         columns = self._record_columns(
@@ -249,7 +266,7 @@ class LogTables:
             }
         return columns
 
-    def _outcomes(self, events: list[Event]) -> Columns:
+    def _build_outcomes(self, events: list[OutcomeEvent]) -> Columns:
         chosen = self._log.find_neighbours(
             ("outcome",), ("selection",), events[0].sequence, events[-1].sequence, later=False
         )
@@ -262,7 +279,7 @@ class LogTables:
     def _complete_outcome(self, outcome: Outcome, chosen: Event | None) -> Outcome:
         """Complete an outcome that came without its probability by what the service logged when it was chosen."""
         if (
-            chosen is None
+            not isinstance(chosen, SelectionEvent)
             or outcome.selection_probability is not None
             or outcome.selected_by not in SERVICE_SELECTED_BY
         ):
@@ -274,16 +291,16 @@ class LogTables:
             selection_probability=selection.selection_probability,
         )
 
-    def _alerts(self, events: list[Event]) -> Columns:
+    def _build_alerts(self, events: list[AlertEvent]) -> Columns:
         return self._record_columns(events, [self._entries.decode_alert(event) for event in events], Alert)
 
-    def _selections(self, events: list[Event]) -> Columns:
+    def _build_selections(self, events: list[SelectionEvent]) -> Columns:
         return self._record_columns(
             events, [self._entries.decode_selection(event) for event in events], Selection
         )
 
-    def _decisions(self, events: list[Event]) -> Columns:
-        named = [(event.model or "").rpartition("/") for event in events]
+    def _build_decisions(self, events: list[DecisionEvent]) -> Columns:
+        named = [event.model.rpartition("/") for event in events]
         reasons = [
             msgspec.json.encode(_decode_reasons(event.reasons or b"\x90")).decode() for event in events
         ]
@@ -292,9 +309,7 @@ class LogTables:
             "decision_id": [self._log.format_decision_id(event.sequence) for event in events],
             "consignment_id": [event.consignment_id for event in events],
             "received_at": [to_datetime(event.at_us) for event in events],
-            "scored_at": [
-                None if event.recorded_us is None else to_datetime(event.recorded_us) for event in events
-            ],
+            "scored_at": [to_datetime(event.recorded_us) for event in events],
             "score": [event.score for event in events],
             "band": [event.band for event in events],
             "reasons": reasons,
@@ -305,13 +320,13 @@ class LogTables:
             "asked_by": [event.asked_by for event in events],
         }
 
-    def _features(self, events: list[Event]) -> Columns:
+    def _build_features(self, events: list[DecisionEvent]) -> Columns:
         columns: Columns = {
             SEQUENCE: [event.sequence for event in events],
             "consignment_id": [event.consignment_id for event in events],
         }
-        names = self._names.get(events[0].spec_sha256 or "")
-        rows = [np.frombuffer(event.features or b"", dtype=FEATURE_DTYPE) for event in events]
+        names = self._names.get(events[0].spec_sha256)
+        rows = [decode_features(event) for event in events]
         if names is None:
             return columns | {_VALUES: [row.tolist() for row in rows]}
         for event, row in zip(events, rows, strict=True):
@@ -350,7 +365,7 @@ def name_features_table(spec_sha256: str) -> str:
 
     Examples
     --------
-    >>> features_table("5c1d" * 16)
+    >>> name_features_table("5c1d" * 16)
     'features-5c1d5c1d5c1d'
     """
     return f"features-{spec_sha256[:SPEC_CHARACTERS]}"

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 import structlog
+from msgspec import structs
 from numpy.typing import NDArray
 
 from consignments.records import Alert, Consignment, Outcome
@@ -32,19 +33,19 @@ from features.pipeline import Pipeline
 from models.bundle import load_bundle
 from serving.deployment.releases import find_release_folder, read_release
 from serving.encryption.vault import Vault
-from serving.event_log.event_codec import EventCodec
+from serving.event_log.event_codec import EventCodec, EventOrigin
 from serving.event_log.events import Event
 from serving.event_log.log import EventLog
+from serving.event_log.reader import Progress
 from serving.process.clock import read_clock_us
-from serving.process.lock import StateLock
 from serving.process.settings import Settings
+from serving.process.state_directory import StateLock
 from serving.scoring.intake import (
     FieldError,
     check_alert,
     check_arrival,
     check_outcome,
 )
-from serving.state.rebuild import Progress
 
 if TYPE_CHECKING:
     from features.batch import Tables
@@ -65,7 +66,7 @@ class PastEvents:
 
     Attributes
     ----------
-    arrivals : Arrivals
+    arrivals : ArrivalEvents
     outcomes : Outcomes
     alerts : list of Alert
     alert_sequence : int64 array or None
@@ -93,24 +94,17 @@ class ImportCounts(NamedTuple):
     refused: int
 
 
-ReadTables = Callable[[Path, Path | None, Path | None, type[Consignment]], "Tables"]
+ReadTables = Callable[[type[Consignment]], "Tables"]
+"""Reads tables with the record type of a model; columns it does not declare are dropped."""
 
 
-def import_tables(
-    read: ReadTables,
-    consignments: Path,
-    outcomes: Path | None,
-    alerts: Path | None,
-    settings: Settings,
-    progress: Progress | None = None,
-) -> dict[str, int]:
+def import_tables(read: ReadTables, settings: Settings, progress: Progress | None = None) -> dict[str, int]:
     """Append tables to the log of a state directory; the service must not be running on it.
 
     Parameters
     ----------
     read : callable
-        Reads the tables with the record type of the model that is published; columns it does not declare are dropped.
-    consignments, outcomes, alerts : Path or None
+        Called with the record type of the model that is published.
     settings : Settings
     progress : callable, optional
 
@@ -129,7 +123,7 @@ def import_tables(
     with StateLock(settings.state_dir):
         data_key = load_data_key(settings.data_key_file, create=True)
         config = load_published_config(settings.state_dir)
-        tables = read(consignments, outcomes, alerts, config.build_record_type())
+        tables = read(config.build_record_type())
         log = EventLog.open(settings.database_url, Vault.load(settings.state_dir, data_key))
         try:
             pipeline = Pipeline(config, FittedParameters.create_empty(), Pseudonyms(data_key))
@@ -172,12 +166,12 @@ def import_past(
     log : EventLog
     pipeline : Pipeline
         Its keys of history are stored beside each consignment.
-    past : Past
+    past : PastEvents
     progress : callable, optional
 
     Returns
     -------
-    Counts
+    ImportCounts
     """
     known, given = _count_known(log), Counter[bytes]()
     writer = _EntryBuilder(log, pipeline)
@@ -197,7 +191,7 @@ def import_past(
                 added["known"] += 1
                 continue
             added[made.kind] += 1
-            fresh.append(made._replace(sequence=log.last_sequence + 1 + len(fresh)))
+            fresh.append(structs.replace(made, sequence=log.last_sequence + 1 + len(fresh)))
         if fresh:
             log.append(fresh)
         if progress is not None:
@@ -243,6 +237,9 @@ def _event_column(
     return clock
 
 
+_ORIGIN = EventOrigin(0, None, IMPORT)
+
+
 class _EntryBuilder:
     """Makes entries without a sequence; None for a row that is refused."""
 
@@ -279,9 +276,7 @@ class _EntryBuilder:
         assert c.received_at is not None
         self._pipeline.fill_keys(c, self._keys, self._counterparts)
         packed = self._entries.pack(c, to_us(c.received_at))  # the month that npsrisk forget will go by
-        return self._entries.encode_arrival(
-            0, c, packed, self._keys, self._counterparts, asked_by=IMPORT, recorded_us=None
-        )
+        return self._entries.encode_arrival(_ORIGIN, c, packed, self._keys, self._counterparts)
 
     def _outcome(self, outcome: Outcome, row: int) -> Event | None:
         complaint = check_outcome(outcome, self._now_us)

@@ -21,8 +21,10 @@ from features.history.pseudonyms import Pseudonyms
 from features.pipeline import Pipeline
 from serving.encryption.vault import Vault
 from serving.event_log.event_codec import decode_features, decode_keys
-from serving.event_log.events import Event
+from serving.event_log.events import ArrivalEvent, DecisionEvent, Event
+from serving.event_log.key_erasures import check_vault
 from serving.event_log.reader import LogReader, Progress
+from serving.event_log.redactions import find_redaction_end
 from serving.maintenance.recomputation import (
     EXCLUDED_FROM_ORDER,
     BundleGroup,
@@ -64,11 +66,11 @@ class DecisionFilter:
     until_us: int | None = None
     models: tuple[ModelId, ...] = ()
 
-    def matches(self, event: Event) -> bool:
-        """Tell whether an entry is one of them."""
-        scored_us = event.recorded_us
-        if event.kind != "decision" or scored_us is None or (self.models and event.model not in self.models):
+    def matches(self, event: DecisionEvent) -> bool:
+        """Tell whether a decision is one of them."""
+        if self.models and event.model not in self.models:
             return False
+        scored_us = event.recorded_us
         return (self.from_us is None or scored_us >= self.from_us) and (
             self.until_us is None or scored_us < self.until_us
         )
@@ -187,6 +189,43 @@ class ParityReport:
         return plain | {"equal": self.equal, "examples": [each._asdict() for each in self.examples]}
 
 
+class RecomputationSources(NamedTuple):
+    """What decisions are recomputed with, besides the log.
+
+    Attributes
+    ----------
+    vault : Vault
+        With the keys by month, which may be read meanwhile.
+    pseudonyms : Pseudonyms
+        Of the same data key.
+    models : PastModels
+    """
+
+    vault: Vault
+    pseudonyms: Pseudonyms
+    models: PastModels
+
+
+class RecomputedDecision(NamedTuple):
+    """A decision of the log, and what comes out.
+
+    Attributes
+    ----------
+    logged : DecisionEvent
+    features : float32 array
+    keys, counterparts : uint64 array, (kinds,)
+    score : float
+    band : str
+    """
+
+    logged: DecisionEvent
+    features: Rows
+    keys: Keys
+    counterparts: Keys
+    score: float
+    band: str
+
+
 class ParityCheck:
     """Compares the decisions of a log.
 
@@ -194,17 +233,13 @@ class ParityCheck:
     ----------
     log : LogReader
         Entries up to its `last_sequence` are looked at.
-    vault : Vault
-        With the keys by month, which may be read meanwhile.
-    pseudonyms : Pseudonyms
-        Of the same data key.
-    bundles : Bundles
-    wanted : Wanted
+    sources : RecomputationSources
+    wanted : DecisionFilter
     progress : callable, optional
 
     Attributes
     ----------
-    findings : Findings
+    findings : ParityReport
         Complete after `run`, or once all of `iterate_differences` or `iterate_tables` was taken.
 
     Raises
@@ -218,16 +253,14 @@ class ParityCheck:
     def __init__(
         self,
         log: LogReader,
-        vault: Vault,
-        pseudonyms: Pseudonyms,
-        bundles: PastModels,
+        sources: RecomputationSources,
         wanted: DecisionFilter,
         progress: Progress | None = None,
     ) -> None:
-        self._log, self._bundles, self._wanted, self._progress = log, bundles, wanted, progress
-        self._vault, self._pseudonyms = vault, pseudonyms
-        log.check_vault(vault)
-        self._emptied_up_to = log.find_redaction_end()
+        self._log, self._wanted, self._progress = log, wanted, progress
+        self._vault, self._pseudonyms, self._models = sources
+        check_vault(log, self._vault)
+        self._emptied_up_to = find_redaction_end(log)
         self.findings = ParityReport(log.log_id, log.last_sequence)
 
     def run(self) -> ParityReport:
@@ -263,16 +296,16 @@ class ParityCheck:
         for family in families:
             again = Recomputation(family, told, arrivals, self._vault)
             for events in read_chunks(self._log, last):
-                mine = [self._is_selected(event) and event.model_sha256 in family for event in events]
+                mine = [self._is_compared(event, family) for event in events]
                 piece = again.recompute(events, np.array(mine))
                 if family is families[0]:
                     self._record_unread(piece.unread)
                 for event, reason in piece.unread:
-                    if self._is_selected(event) and event.model_sha256 in family:
+                    if self._is_compared(event, family):
                         self._exclude(event.sequence, reason)
-                for event in piece.erased:
-                    if self._is_selected(event) and event.model_sha256 in family:
-                        self._count_erased(event)
+                for arrival in piece.erased:
+                    if self._is_compared(arrival, family):
+                        self._count_erased(arrival)
                 yield self._compare(piece, family)
                 done += len(events)
                 if self._progress is not None:
@@ -282,16 +315,12 @@ class ParityCheck:
         """Find the bundles of the decisions that are asked for, and the place of the last of these."""
         scored: dict[tuple[ModelId, str], _BundleDecisions] = {}
         known, last = set[str](), 0
-        for event in self._log.read_events(
-            until=self._log.last_sequence, kinds=("decision",), without=EXCLUDED_FROM_ORDER
-        ):
-            known.add(event.model or "")
+        for event in self._log.read_decisions(until=self._log.last_sequence, without=EXCLUDED_FROM_ORDER):
+            known.add(event.model)
             if self._wanted.matches(event) and not self._is_selected(event):
                 self.findings.forgotten += 1
             elif self._wanted.matches(event):
-                scored.setdefault((event.model or "", event.model_sha256 or ""), _BundleDecisions()).add(
-                    event
-                )
+                scored.setdefault((event.model, event.model_sha256), _BundleDecisions()).add(event)
                 last = event.sequence
         for model in self._wanted.models:
             if model not in known:
@@ -305,7 +334,7 @@ class ParityCheck:
         families: dict[bytes, BundleGroup] = {}
         for (model, sha256), each in sorted(scored.items()):
             try:
-                method = self._bundles.find(model, sha256)
+                method = self._models.find(model, sha256)
                 member = MethodPipeline(method, method.build_pipeline(self._pseudonyms, told.alerts))
             except BundleRefused as error:
                 self.findings.exclude(each.decisions, f"{model}: {error}", self._decision_ids(each.first))
@@ -313,13 +342,16 @@ class ParityCheck:
             families.setdefault(msgspec.json.encode(method.config), {})[sha256] = member
         return list(families.values())
 
-    def _is_selected(self, event: Event) -> bool:
+    def _is_selected(self, event: DecisionEvent) -> bool:
         return event.sequence > self._emptied_up_to and self._wanted.matches(event)
+
+    def _is_compared(self, event: Event, family: BundleGroup) -> bool:
+        return isinstance(event, DecisionEvent) and self._is_selected(event) and event.model_sha256 in family
 
     def _exclude(self, sequence: int, reason: str) -> None:
         self.findings.exclude(1, reason, self._decision_ids([sequence]))
 
-    def _count_erased(self, event: Event) -> None:
+    def _count_erased(self, event: ArrivalEvent) -> None:
         self.findings.erased[str(self._vault.find_erasure(event.sealed))] += 1
         self.findings.decisions -= 1
 
@@ -333,48 +365,50 @@ class ParityCheck:
         """Compare the decisions of a piece; those of one bundle are scored together."""
         found: list[Difference] = []
         for sha256, member in family.items():
-            rows = [row for row, event in enumerate(piece.decisions) if event.model_sha256 == sha256]
-            if not rows:
-                continue
-            judge = member.method.judge
-            scores = judge.score(piece.X[rows], [piece.channels[row] for row in rows])
-            for row, score, band in zip(rows, scores.tolist(), judge.assign_bands(scores), strict=True):
-                event = piece.decisions[row]
-                if event.kinds != piece.kinds:
-                    self._exclude(event.sequence, OTHER_KEYS)
+            for decision in _score_chunk(piece, sha256, member):
+                if decision.logged.kinds != piece.kinds:
+                    self._exclude(decision.logged.sequence, OTHER_KEYS)
                     continue
                 try:
-                    found += self._named_differences(event, piece, row, score, band, member.pipeline)
+                    found += self._compare_decision(decision, member.pipeline)
                 except ValueError:
-                    self._exclude(event.sequence, DAMAGED)
+                    self._exclude(decision.logged.sequence, DAMAGED)
         found.sort(key=_by_sequence)
         self.findings.add(found)
         return found
 
-    def _named_differences(
-        self, event: Event, piece: RecomputedChunk, row: int, score: float, band: str, pipeline: Pipeline
-    ) -> list[Difference]:
+    def _compare_decision(self, decision: RecomputedDecision, pipeline: Pipeline) -> list[Difference]:
         names, kinds = pipeline.spec.names, [kind.name for kind in pipeline.kinds]
-        place = piece.places[row]
+        event = decision.logged
         keys, counterparts = decode_keys(event)
         values = [
-            *_different_floats(names, decode_features(event), piece.X[row]),
-            *_different_keys("key", kinds, keys, piece.keys[place]),
-            *_different_keys("counterpart of", kinds, counterparts, piece.counterparts[place]),
+            *_different_floats(names, decode_features(event), decision.features),
+            *_different_keys("key", kinds, keys, decision.keys),
+            *_different_keys("counterpart of", kinds, counterparts, decision.counterparts),
         ]
-        if event.score is None or event.score.hex() != score.hex():
-            values.append(("score", repr(event.score), repr(score)))
-        if event.band != band:
-            values.append(("band", str(event.band), band))
+        if repr(event.score) != repr(decision.score):
+            values.append(("score", repr(event.score), repr(decision.score)))
+        if event.band != decision.band:
+            values.append(("band", str(event.band), decision.band))
         self.findings.compared += 1
         self.findings.values += len(names) + 2 * len(kinds) + len(("score", "band"))
-        where = (
-            event.sequence,
-            self._log.format_decision_id(event.sequence),
-            event.consignment_id or "",
-            event.model or "",
-        )
+        decision_id = self._log.format_decision_id(event.sequence)
+        where = event.sequence, decision_id, event.consignment_id, event.model
         return [Difference(*where, *value) for value in values]
+
+
+def _score_chunk(piece: RecomputedChunk, sha256: str, member: MethodPipeline) -> Iterator[RecomputedDecision]:
+    """Score the decisions of a piece that one bundle made."""
+    rows = [row for row, event in enumerate(piece.decisions) if event.model_sha256 == sha256]
+    if not rows:
+        return
+    judge = member.method.judge
+    scores = judge.score(piece.X[rows], [piece.channels[row] for row in rows])
+    for row, score, band in zip(rows, scores.tolist(), judge.assign_bands(scores), strict=True):
+        place = piece.places[row]
+        yield RecomputedDecision(
+            piece.decisions[row], piece.X[row], piece.keys[place], piece.counterparts[place], score, band
+        )
 
 
 @dataclass
@@ -384,7 +418,7 @@ class _BundleDecisions:
     decisions: int = 0
     first: list[int] = field(default_factory=list)
 
-    def add(self, event: Event) -> None:
+    def add(self, event: DecisionEvent) -> None:
         self.decisions += 1
         if len(self.first) < MAX_EXAMPLES:
             self.first.append(event.sequence)

@@ -28,14 +28,22 @@ from features.history.ordering import ArrivalEvents, HistoryFold, Outcomes
 from features.pipeline import Pipeline
 from serving.encryption.vault import Vault
 from serving.event_log.event_codec import EventCodec, decode_keys
-from serving.event_log.events import ARRIVAL_KINDS, Event, Kind
+from serving.event_log.events import (
+    AlertEvent,
+    ArrivalEvent,
+    CancellationEvent,
+    DecisionEvent,
+    Event,
+    Kind,
+    OutcomeEvent,
+)
 from serving.event_log.reader import LogReader
 from serving.scoring.scoring_method import ScoringMethod
 
 OUTCOME_KINDS: tuple[Kind, ...] = ("outcome", "alert", "cancellation")
 CHUNK_ARRIVALS = 4_096
 """Arrivals that are computed together; changes nothing but memory."""
-EXCLUDED_FROM_ORDER = ("content", "plain", "sealed", "kinds", "keys", "features", "score", "band", "reasons")
+EXCLUDED_FROM_ORDER = ("content", "plain", "sealed", "keys", "features", "reasons")
 EXCLUDED_FROM_ROWS = ("content", "reasons")
 MISSING_SEQUENCE = -1
 UNREADABLE = "fields that cannot be read under the columns of the model"
@@ -74,13 +82,14 @@ class OutcomeEvents:
         unread: list[tuple[Event, str]] = []
         for event in log.read_events(until=until, kinds=OUTCOME_KINDS):
             try:
-                if event.kind == "outcome":
-                    outcomes[event.sequence] = entries.decode_outcome(event)
-                elif event.kind == "alert":
-                    alerts[event.sequence] = entries.decode_alert(event)
-                else:
-                    places = cancelled.setdefault(event.consignment_id or "", [])
-                    places.append((event.sequence, event.at_us))
+                match event:
+                    case OutcomeEvent():
+                        outcomes[event.sequence] = entries.decode_outcome(event)
+                    case AlertEvent():
+                        alerts[event.sequence] = entries.decode_alert(event)
+                    case CancellationEvent():
+                        places = cancelled.setdefault(event.consignment_id, [])
+                        places.append((event.sequence, event.at_us))
             except (ServiceFault, msgspec.MsgspecError) as error:
                 unread.append((event, _reason(error)))
         frame = build_frame(list(outcomes.values()), Outcome).assign(**{SEQUENCE: list(outcomes)})
@@ -91,7 +100,7 @@ def read_arrivals(log: LogReader, until: int, told: OutcomeEvents) -> ArrivalEve
     """Give the consignments of a log up to the sequence `until` as events of history, in the order of the log."""
     names: list[Any] = []
     times: list[Longs] = [np.empty((0, 2), dtype=np.int64)]
-    stream = log.read_events(until=until, kinds=ARRIVAL_KINDS, without=EXCLUDED_FROM_ORDER)
+    stream = log.read_arrivals(until=until, without=EXCLUDED_FROM_ORDER)
     while events := list(islice(stream, CHUNK_ARRIVALS)):
         names.append(pa.array([event.consignment_id for event in events], TEXT))
         times.append(np.array([(event.sequence, event.at_us) for event in events], dtype=np.int64))
@@ -139,7 +148,7 @@ class RecomputedChunk(NamedTuple):
         Of all of them, from the decrypted fields; of an entry that cannot be read or has no content, as logged.
     kinds : str
         Digest of the kinds of keys.
-    decisions : list of Event, (m,)
+    decisions : list of DecisionEvent, (m,)
         Those whose features were asked for.
     places : list of int, (m,)
         Of each of these among all.
@@ -147,19 +156,19 @@ class RecomputedChunk(NamedTuple):
     channels : list of str, (m,)
     unread : list of (Event, str)
         Arrivals that cannot be read, and why.
-    erased : list of Event
+    erased : list of ArrivalEvent
         Arrivals whose personal fields nobody can read on record, with keys as logged.
     """
 
     keys: Keys
     counterparts: Keys
     kinds: str
-    decisions: list[Event]
+    decisions: list[DecisionEvent]
     places: list[int]
     X: Rows
     channels: list[str]
     unread: list[tuple[Event, str]]
-    erased: list[Event]
+    erased: list[ArrivalEvent]
 
 
 class Recomputation:
@@ -167,9 +176,9 @@ class Recomputation:
 
     Parameters
     ----------
-    family : Family
-    told : Told
-    arrivals : Arrivals
+    family : BundleGroup
+    told : OutcomeEvents
+    arrivals : ArrivalEvents
         Of the whole log, as far as it is read.
     vault : Vault
 
@@ -187,13 +196,12 @@ class Recomputation:
         self._entries = EventCodec(vault, self.pipeline.config.build_record_type(), self.pipeline.kinds)
         self._fold = HistoryFold(self.pipeline.create_history(), arrivals, told.outcomes)
 
-    def recompute(self, events: list[Event], wanted: NDArray[np.bool_]) -> RecomputedChunk:
+    def recompute(self, events: list[ArrivalEvent], wanted: NDArray[np.bool_]) -> RecomputedChunk:
         """Compute the next arrivals.
 
         Parameters
         ----------
-        events : list of Event
-            n arrivals.
+        events : list of ArrivalEvent, (n,)
         wanted : bool array, (n,)
             Decisions of this family whose features are asked for; the others only join the history.
         """
@@ -230,15 +238,15 @@ class Recomputation:
         return piece
 
     def _describe(
-        self, piece: RecomputedChunk, place: int, event: Event, c: Consignment, *, wanted: bool
+        self, piece: RecomputedChunk, place: int, event: ArrivalEvent, c: Consignment, *, wanted: bool
     ) -> None:
         """Write the keys of an arrival and, where it is wanted, all its features but those of history."""
         keys, counterparts = piece.keys[place], piece.counterparts[place]
-        if not wanted:
+        if not wanted or not isinstance(event, DecisionEvent):
             self.pipeline.fill_keys(c, keys, counterparts)
             return
         row = piece.X[len(piece.decisions)]
-        pipeline = self._family[event.model_sha256 or ""].pipeline
+        pipeline = self._family[event.model_sha256].pipeline
         pipeline.fill_row(c, row, keys, counterparts, event.sequence)
         piece.decisions.append(event)
         piece.places.append(place)
@@ -249,8 +257,8 @@ def _reason(error: Exception) -> str:
     return error.what if isinstance(error, ServiceFault) else UNREADABLE
 
 
-def read_chunks(log: LogReader, until: int) -> Iterator[list[Event]]:
+def read_chunks(log: LogReader, until: int) -> Iterator[list[ArrivalEvent]]:
     """Read the arrivals of a log up to the sequence `until`, some thousands at a time."""
-    stream = log.read_events(until=until, kinds=ARRIVAL_KINDS, without=EXCLUDED_FROM_ROWS)
+    stream = log.read_arrivals(until=until, without=EXCLUDED_FROM_ROWS)
     while events := list(islice(stream, CHUNK_ARRIVALS)):
         yield events

@@ -8,7 +8,7 @@ so its personal fields can no longer be read in copies of the log either.
 
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import msgspec
 
@@ -18,24 +18,37 @@ from features.fitted import FittedParameters
 from features.history.kernels import REMEMBERED_DAYS
 from features.history.pseudonyms import Pseudonyms, load_data_key
 from features.pipeline import Pipeline
-from serving.encryption.monthly_keys import KeyErasure, MonthlyKey, extract_key_id
+from serving.encryption.key_file import KeyErasure, MonthlyKey, extract_key_id
 from serving.encryption.vault import Vault
 from serving.event_log.event_codec import EventCodec
-from serving.event_log.events import ARRIVAL_KINDS
 from serving.event_log.hash_chain import Redaction
-from serving.event_log.log import EventLog
+from serving.event_log.key_erasures import find_used_prefixes
+from serving.event_log.log import EventLog, RebuiltKeys
+from serving.event_log.reader import Progress
+from serving.event_log.redactions import (
+    count_unredacted,
+    find_first_recorded,
+    find_latest_arrival_us,
+    find_redaction_end,
+)
 from serving.maintenance.import_past import load_published_config
 from serving.process.clock import read_clock_us
-from serving.process.lock import StateLock
 from serving.process.settings import Settings
-from serving.state.consignment_states import KeyReader
-from serving.state.rebuild import Progress
+from serving.process.state_directory import StateLock
+from serving.state.history_keys import KeyReader
 
 STEP_ENTRIES = 100_000
 """Entries that lose their content together, all or none."""
 EXCLUDED_COLUMNS = ("features", "reasons")
 MARGIN_DAYS = 2
 """Clocks of senders may be ahead, and days begin at midnight."""
+
+
+class RetentionApproval(NamedTuple):
+    """Who decided that content is removed, and the reason; part of the log."""
+
+    approved_by: str
+    why: str
 
 
 class RetentionResult(NamedTuple):
@@ -67,8 +80,7 @@ class RetentionResult(NamedTuple):
 def forget(
     settings: Settings,
     before: datetime,
-    approved_by: str,
-    why: str,
+    approval: RetentionApproval,
     *,
     dry_run: bool = False,
     progress: Progress | None = None,
@@ -81,8 +93,7 @@ def forget(
     ----------
     settings : Settings
     before : datetime
-    approved_by, why : str
-        Who decided it, and the reason; part of the log.
+    approval : RetentionApproval
     dry_run : bool
         Only count.
     progress : callable, optional
@@ -99,16 +110,16 @@ def forget(
         vault = Vault.load(settings.state_dir, data_key)
         with EventLog.open(settings.database_url, vault) as log:
             _require_past(log, before)
-            after, up_to = log.find_redaction_end(), _last_before(log, to_us(before))
-            count, steps = log.count_unredacted(after, up_to), 0
+            after, up_to = find_redaction_end(log), _last_before(log, to_us(before))
+            count, steps = count_unredacted(log, after, up_to), 0
             if count and not dry_run:
-                record = Redaction(after, up_to, 0, b"", to_us(before), approved_by, why)
+                record = Redaction(after, up_to, 0, b"", to_us(before), *approval)
                 keys = _key_reader(settings.state_dir, vault, Pseudonyms(data_key))
                 steps = _remove(log, record, keys, progress or _ignore_progress)
                 log.wipe()
             unused = _unused_keys(log, to_us(before), up_to if dry_run else 0)
             if unused and not dry_run:
-                log.erase_keys([_build_erasure(key, approved_by, why) for key in unused])
+                log.erase_keys([_build_erasure(key, approval) for key in unused])
             return RetentionResult(before, up_to, count, steps, log.head, tuple(key.month for key in unused))
 
 
@@ -116,12 +127,12 @@ def _unused_keys(log: EventLog, before_us: int, after: int) -> list[MonthlyKey]:
     """Give the keys of the months that ended before a moment and that no entry behind the sequence `after` needs."""
     assert log.vault.periods is not None
     ended = log.vault.periods.list_ended(before_us)
-    used = log.find_used_prefixes([key.prefix for key in ended], after)
+    used = find_used_prefixes(log, [key.prefix for key in ended], after)
     return [key for key in ended if key.prefix not in used]
 
 
-def _build_erasure(key: MonthlyKey, approved_by: str, why: str) -> KeyErasure:
-    return KeyErasure(extract_key_id(key.prefix), key.month, read_clock_us(), approved_by, why)
+def _build_erasure(key: MonthlyKey, approval: RetentionApproval) -> KeyErasure:
+    return KeyErasure(extract_key_id(key.prefix), key.month, read_clock_us(), *approval)
 
 
 def _key_reader(state_dir: Path, vault: Vault, pseudonyms: Pseudonyms) -> KeyReader:
@@ -142,17 +153,16 @@ def _remove(log: EventLog, record: Redaction, keys: KeyReader, progress: Progres
     return len(starts)
 
 
-def _rebuild_keys(log: EventLog, step: Redaction, keys: KeyReader) -> list[dict[str, Any]]:
-    """Make the keys of entries anew that hold those of another model: afterwards nobody could."""
-    here = log.read_events(after=step.after, until=step.up_to, without=EXCLUDED_COLUMNS, kinds=ARRIVAL_KINDS)
+def _rebuild_keys(log: EventLog, step: Redaction, keys: KeyReader) -> list[RebuiltKeys]:
+    """Make the keys of entries again that hold those of another model: afterwards nobody could."""
+    here = log.read_arrivals(step.after, step.up_to, EXCLUDED_COLUMNS)
     others = (
         event
         for event in here
         if event.kinds != keys.entries.kinds and not event.redacted and not keys.entries.find_erasure(event)
     )
     return [
-        {"at": event.sequence, "new_kinds": keys.entries.kinds, "new_keys": b"".join(map(bytes, keys(event)))}
-        for event in others
+        RebuiltKeys(event.sequence, keys.entries.kinds, b"".join(map(bytes, keys(event)))) for event in others
     ]
 
 
@@ -162,13 +172,13 @@ def _ignore_progress(_what: str, _done: int, _total: int) -> None:
 
 def _last_before(log: EventLog, before_us: int) -> int:
     """Give the last entry of those that were all recorded before a moment."""
-    first = log.find_first_recorded(before_us)
+    first = find_first_recorded(log, before_us)
     return log.last_sequence if first is None else first - 1
 
 
 def _require_past(log: EventLog, before: datetime) -> None:
     """Refuse a date that history has not left behind: it needs fields until then, as for a model with other keys."""
-    latest_us = log.find_latest_arrival_us()
+    latest_us = find_latest_arrival_us(log)
     latest = datetime.now(UTC) if latest_us is None else to_datetime(latest_us)
     limit = (latest - timedelta(days=REMEMBERED_DAYS + MARGIN_DAYS)).replace(
         hour=0, minute=0, second=0, microsecond=0

@@ -79,7 +79,7 @@ class Settings(BaseSettings):
         A snapshot of the state is written after so many entries of the log,
     snapshot_seconds : float
         or after so long, where there is any new entry.
-    rate_limit : Rate or None
+    rate_limit : RateLimit or None
         Records of one key in a time, as `1000/second`; none by default.
     """
 

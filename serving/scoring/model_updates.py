@@ -9,11 +9,13 @@ from serving.deployment.releases import find_release_folder, read_release
 from serving.encryption.vault import Vault
 from serving.event_log.group_commit import Committer
 from serving.event_log.log import EventLog
+from serving.event_log.reader import Progress
 from serving.process.logging import logger
 from serving.process.threads import BackgroundThreads
 from serving.scoring.active_model import ActiveModel
 from serving.scoring.loaded_model import LoadedModel, load_model, load_rules_model
-from serving.state.rebuild import Progress, StateRebuild
+from serving.state.history_keys import KeyReader
+from serving.state.rebuild import StateRebuild
 from serving.state.snapshots import Snapshots, rebuild_state
 from serving.state.state import State
 from serving.telemetry.metrics import Metrics
@@ -40,7 +42,7 @@ class StateSource(NamedTuple):
     def rebuild(self, model: LoadedModel, progress: Progress | None = None) -> State:
         """Rebuild the state that a model scores with, from the newest snapshot that fits and the log after it."""
         return rebuild_state(
-            self.log, model.pipeline, model.entries, self.snapshots,
+            self.log, KeyReader(model.pipeline, model.entries), self.snapshots,
             max_keys=self.max_keys, progress=progress,
         )  # fmt: skip
 

@@ -16,12 +16,13 @@ from consignments.records import Consignment
 from consignments.timestamps import US_PER_DAY
 from models.reasons import Reason
 from serving.encryption.vault import PackedRecord
-from serving.event_log.event_codec import Cancellation, Keys, Row, Rows, ScoredDecision
+from serving.event_log.event_codec import Cancellation, EventOrigin, Keys, Row, Rows, ScoredDecision
+from serving.event_log.events import ArrivalEvent
 from serving.event_log.group_commit import CommitGroup, Committer
 from serving.process.clock import Clock
 from serving.scoring.intake import Intake
 from serving.scoring.loaded_model import LoadedModel
-from serving.state.consignment_states import RecordedDecision, read_decision
+from serving.state.consignment_states import ConsignmentState, RecordedDecision
 from serving.telemetry.metrics import Metrics
 
 DEFAULT_REASON_COUNTS = {"high": 3, "elevated": 3, "routine": 0}
@@ -83,6 +84,7 @@ class PendingConsignment(NamedTuple):
     c: Consignment
     packed: PackedRecord
     asked: ScoreRequest
+    known: ConsignmentState
 
 
 class FeatureRows(NamedTuple):
@@ -192,10 +194,13 @@ class Scorer:
         if type(c) is not self.model.record:  # read before the model changed, and with it the record
             c = msgspec.convert(c, self.model.record, from_attributes=True)
         packed = self.model.entries.pack(c, now_us)
-        known = self.state.get_consignment(c.consignment_id).version
-        if known is not None and known.content == packed.content and known.decision is not None:
-            return self._repeat(known.decision)
-        return PendingConsignment(c, packed, asked)
+        known = self.state.get_consignment(c.consignment_id)
+        version = known.version
+        if version is not None and version.content == packed.content and version.decision is not None:
+            return self._repeat(version.decision)
+        # What is later than the last entry on disk is never dropped from memory.
+        known.sequence = self.committer.next_sequence
+        return PendingConsignment(c, packed, asked, known)
 
     def _repeat(self, decision: RecordedDecision) -> ScoreResult:
         group = self.committer.find_group(decision.sequence)
@@ -208,31 +213,27 @@ class Scorer:
         begun = time.perf_counter()
         answers: list[ScoreResult | Exception] = []
         scores = self._score_rows(counted.X, [each.c.channel for each in arriving])
-        for (c, packed, asked), score, row, *both in zip(arriving, scores, *counted, strict=True):
-            judgement: ScoredDecision | None = None
-            told: list[Reason] | Exception
+        for (c, packed, asked, known), score, row, *both in zip(arriving, scores, *counted, strict=True):
+            origin = EventOrigin(self.committer.next_sequence, now_us, asked.asked_by)
+            arrival = self.model.entries.encode_arrival(origin, c, packed, *both)
             try:
                 judgement, told = self._score_row(row, c.channel, score, asked.reasons)
             except Exception as fault:
                 # It is counted in history now, so it must be in the log too, even where the model failed.
-                told = fault
-            event = self.model.entries.encode_arrival(
-                self.committer.next_sequence,
-                c,
-                packed,
-                *both,
-                asked_by=asked.asked_by,
-                recorded_us=now_us,
-                judgement=judgement,
-            )
-            group = self.committer.add(event)
-            self.state.record_version(event)
-            if isinstance(told, Exception):
-                answers.append(told)
-            else:
-                answers.append(ScoreResult(read_decision(event), group, row, told))
+                self._log_arrival(arrival, known)
+                answers.append(fault)
+                continue
+            group = self._log_arrival(self.model.entries.encode_decision(arrival, judgement), known)
+            assert known.version is not None
+            assert known.version.decision is not None
+            answers.append(ScoreResult(known.version.decision, group, row, told))
         self._timings.append(("score", time.perf_counter() - begun))
         return answers
+
+    def _log_arrival(self, event: ArrivalEvent, known: ConsignmentState) -> CommitGroup:
+        group = self.committer.add(event)
+        self.state.record_version(event, known)
+        return group
 
     def _compute_features(self, arriving: Sequence[PendingConsignment]) -> FeatureRows:
         """Compute the features of consignments of one day and let history count them, one after the other."""
@@ -243,10 +244,10 @@ class Scorer:
         consignments = [each.c for each in arriving]
         if len(arriving) == 1:
             pipeline.fill_row(first, X[0], keys[0], counterparts[0], sequence)
-            state.record_arrival(first.consignment_id, day, keys[0], counterparts[0], X[0])
+            state.record_arrival(arriving[0].known, day, keys[0], counterparts[0], X[0])
         else:
             pipeline.fill_rows(consignments, X, keys, counterparts, sequence)
-            state.record_arrivals([c.consignment_id for c in consignments], day, keys, counterparts, X)
+            state.record_arrivals([each.known for each in arriving], day, keys, counterparts, X)
         self._timings.append(("features", time.perf_counter() - begun))
         self._traffic.record(consignments, X)
         return FeatureRows(X, keys, counterparts)

@@ -14,9 +14,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from consignments.errors import BadInput
-from consignments.records import Consignment, Outcome
+from consignments.records import Consignment
 from consignments.timestamps import to_datetime
 from serving.event_log.event_codec import EventCodec
+from serving.event_log.events import OutcomeEvent
 from serving.event_log.reader import LogReader
 from serving.shadow.store import Challenger, ShadowCounters, ShadowLog, ShadowScore
 from serving.state.consignment_states import rank_outcome
@@ -85,14 +86,14 @@ class DisagreementReport:
         Scored by both, in the time asked for.
     first, last : str
         When the first and the last of them were made; empty where there is none.
-    tally : Tally
+    tally : ShadowCounters
         Since the challenger began.
     bands : dict
         Champion's band to challenger's band to decisions.
     rank_correlation : float or None
         Spearman's, of both scores; None where one does not vary.
-    capacities : list of Capacity
-    examples : list of Example
+    capacities : list of CapacityOverlap
+    examples : list of DisagreementExample
         Those whose places in the two orders lie furthest apart.
     """
 
@@ -240,7 +241,8 @@ def _load_results(log: LogReader, target: str) -> dict[str, bool]:
         dict[str, tuple[tuple[int, int, int], str | None]](),
     )
     for event in log.read_events(kinds=("outcome",)):
-        outcome: Outcome = entries.decode_outcome(event)
+        assert isinstance(event, OutcomeEvent)
+        outcome = entries.decode_outcome(event)
         stands = rank_outcome(outcome, event)
         known = standing.get(outcome.consignment_id)
         if known is None or stands[0] > known[0]:

@@ -15,7 +15,7 @@ import msgspec
 
 from consignments.errors import ServiceFault
 from consignments.timestamps import US_PER_DAY
-from serving.process.durable import PRIVATE_FILE_MODE
+from serving.process.state_directory import PRIVATE_FILE_MODE
 
 FILE = "shadow.db"
 RETENTION_DAYS = 90
@@ -101,7 +101,7 @@ class ShadowStatus(msgspec.Struct):
 
     Attributes
     ----------
-    tally : Tally
+    tally : ShadowCounters
         Since the process began.
     behind : int
         Entries of the event log that it has not looked at.
@@ -124,7 +124,7 @@ class Challenger(NamedTuple):
     model, sha256, target : str
     position : int
         The last entry of the event log it has looked at.
-    tally : Tally
+    tally : ShadowCounters
     """
 
     number: int

@@ -25,7 +25,8 @@ from models.bundle import Bundle
 from serving.deployment.releases import find_release_folder, read_release
 from serving.encryption.vault import Vault
 from serving.event_log.event_codec import Row, decode_features
-from serving.event_log.events import Event
+from serving.event_log.events import DecisionEvent
+from serving.event_log.key_erasures import check_vault
 from serving.event_log.reader import LogReader
 from serving.process.clock import read_clock_us
 from serving.process.logging import configure_logging, logger
@@ -61,12 +62,12 @@ class Follower:
 
     Parameters
     ----------
-    model : Model
+    model : LoadedModel
         The challenger.
     target : str
         What it finds.
     log : LogReader
-    bundles : Bundles
+    bundles : PastModels
         Tell the features of what decided.
     shadow_log : ShadowLog
 
@@ -74,7 +75,7 @@ class Follower:
     ----------
     sequence : int
         The last entry looked at; of a new challenger the last there was.
-    tally : Tally
+    tally : ShadowCounters
         Since it was made.
     """
 
@@ -85,7 +86,7 @@ class Follower:
         self._log, self._bundles, self._shadow_log = log, bundles, shadow_log
         self._me = shadow_log.register(model.name, model.sha256, target, log.read_last_sequence())
         self.sequence = self._me.position
-        self._taken: dict[tuple[str | None, str | None], CopiedColumns] = {}
+        self._taken: dict[tuple[str, str], CopiedColumns] = {}
         kinds = len(model.pipeline.kinds)
         self._keys, self._counterparts = np.zeros((2, kinds), dtype=np.uint64)
         self._group = {group: find_group_columns(model.spec, group) for group in COPIED_GROUPS}
@@ -103,7 +104,7 @@ class Follower:
             tally.dropped, first = newest - MAX_LAG_ENTRIES - first, newest - MAX_LAG_ENTRIES
         last = min(newest, first + BATCH_ENTRIES)
         opinions = []
-        for event in self._log.read_events(first, last, EXCLUDED_COLUMNS, ("decision",)):
+        for event in self._log.read_decisions(first, last, EXCLUDED_COLUMNS):
             opinion = self._score_entry(event, tally)
             if opinion is not None:
                 opinions.append(opinion)
@@ -117,7 +118,7 @@ class Follower:
         """Drop opinions that are too old."""
         self._shadow_log.delete_expired(now_us)
 
-    def _score_entry(self, event: Event, tally: ShadowCounters) -> ShadowScore | None:
+    def _score_entry(self, event: DecisionEvent, tally: ShadowCounters) -> ShadowScore | None:
         if event.kinds != self.model.entries.kinds:
             tally.unfit += 1
             return None
@@ -135,16 +136,16 @@ class Follower:
         tally.disagreed += band != event.band
         return ShadowScore(
             event.sequence,
-            event.consignment_id or "",
-            event.recorded_us or 0,
-            event.model or "",
-            event.score or 0.0,
-            event.band or "",
+            event.consignment_id,
+            event.recorded_us,
+            event.model,
+            event.score,
+            event.band,
             score,
             band,
         )
 
-    def score(self, event: Event) -> float:
+    def score(self, event: DecisionEvent) -> float:
         """Give what the challenger would have answered in the champion's place.
 
         Raises
@@ -164,10 +165,10 @@ class Follower:
             raise ServiceFault("the challenger gave no probability", where=self.model.name, got=repr(score))
         return score
 
-    def _map_columns(self, event: Event) -> CopiedColumns:
+    def _map_columns(self, event: DecisionEvent) -> CopiedColumns:
         decided_by = event.model, event.model_sha256
         if decided_by not in self._taken:
-            theirs = self._bundles.find(event.model or "", event.model_sha256 or "").judge.spec
+            theirs = self._bundles.find(event.model, event.model_sha256).judge.spec
             mine = np.concatenate(list(self._group.values()))
             places = [theirs.get_column(self.model.spec.names[place]) for place in mine.tolist()]
             self._taken[decided_by] = CopiedColumns(mine, np.array(places, dtype=np.int64))
@@ -195,7 +196,7 @@ def load_follower(settings: Settings) -> Follower:
     model = load_model(read_release(folder, "shadow"), Pseudonyms(data_key), vault)
     assert model.card is not None
     log = LogReader.open_to_read(settings.database_url)
-    log.check_vault(vault)
+    check_vault(log, vault)
     shadow_log = ShadowLog(settings.state_dir, log.log_id)
     return Follower(model, model.card.target, log, PastModels(settings.state_dir, _refuse_fetch), shadow_log)
 

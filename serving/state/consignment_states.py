@@ -20,10 +20,15 @@ from consignments.timestamps import NO_TIME, convert_us_to_day
 from consignments.visibility import get_known_us
 from features.history.kernels import NO_DAY
 from features.history.live import CountedState, CountedStates, HandledStep
-from features.pipeline import Pipeline
-from serving.event_log.event_codec import EventCodec, Keys, decode_keys
-from serving.event_log.events import Event
+from serving.event_log.events import (
+    ArrivalEvent,
+    CancellationEvent,
+    DecisionEvent,
+    Event,
+    OutcomeEvent,
+)
 from serving.event_log.reader import LogReader
+from serving.state.history_keys import KeyReader
 from serving.state.identifier_index import KEPT_DAYS, IdentifierIndex, Tags, Words
 
 MAX_CACHED_STATES = 30_000
@@ -65,18 +70,16 @@ class RecordedDecision(msgspec.Struct, frozen=True, gc=False):
     model_sha256: str
 
 
-def read_decision(event: Event) -> RecordedDecision:
+def read_decision(event: DecisionEvent) -> RecordedDecision:
     """Give the decision of an entry."""
-    assert event.recorded_us is not None
-    assert event.score is not None
     return RecordedDecision(
         event.sequence,
         event.recorded_us,
         event.score,
-        event.band or "",
+        event.band,
         event.reasons or NO_REASONS,
-        event.model or "",
-        event.model_sha256 or "",
+        event.model,
+        event.model_sha256,
     )
 
 
@@ -87,7 +90,7 @@ class ConsignmentVersion(msgspec.Struct, frozen=True, gc=False):
     ----------
     content : bytes
         Digest of its content.
-    decision : Decision or None
+    decision : RecordedDecision or None
         None where it was imported.
     """
 
@@ -109,9 +112,9 @@ class ConsignmentState(CountedState[bytes]):
     ----------
     tag : int
         Stands for its identifier in the index.
-    version : Version or None
+    version : ConsignmentVersion or None
         None where it was neither scored nor imported.
-    cancellation : Told or None
+    cancellation : FirstRecorded or None
         None where it was not cancelled, or was announced anew since.
     outcomes : dict
         What was told, by the digest of its content.
@@ -128,12 +131,10 @@ class ConsignmentState(CountedState[bytes]):
     met_on: int = NO_DAY
     sequence: int = 0
 
-    def set_version(self, event: Event) -> None:
+    def set_version(self, event: ArrivalEvent) -> None:
         """Take an arrival or a decision as the latest version."""
-        self.version = ConsignmentVersion(
-            event.content, read_decision(event) if event.kind == "decision" else None
-        )
-        self.cancellation = None
+        decision = read_decision(event) if isinstance(event, DecisionEvent) else None
+        self.version, self.cancellation = ConsignmentVersion(event.content, decision), None
 
     def forget(self, today: int) -> None:
         """Become that of an unknown consignment, where it was not met for long; what counts is begun anew by itself."""
@@ -147,7 +148,7 @@ class PendingLookup:
 
     Attributes
     ----------
-    blank : Dossier
+    blank : ConsignmentState
         To be filled.
     by : int
         How many calls wait for it.
@@ -192,37 +193,24 @@ class LatestDays:
         return np.array([self._sequences, self._days], dtype=np.int64).T.copy()
 
 
-class KeyReader:
-    """Gives the keys of history of an entry: as logged or, where it holds other kinds, of the decrypted consignment.
+class StoredIndex(NamedTuple):
+    """What a snapshot holds of consignments; without anything, what is known before the first entry.
 
-    An entry of other kinds whose content was removed, or the key of its personal fields erased, has none: it counts under no key.
-
-    Parameters
+    Attributes
     ----------
-    pipeline : Pipeline
-    entries : Entries
-        With the kinds of keys of `pipeline`.
+    sequence : int
+        The entry up to which the others go.
+    words : uint64 array, optional
+        Of an `IdentifierIndex`.
+    days : LatestDays, optional
     """
 
-    def __init__(self, pipeline: Pipeline, entries: EventCodec) -> None:
-        self.pipeline, self.entries = pipeline, entries
-        self.count = len(pipeline.kinds)
+    sequence: int = 0
+    words: Words | None = None
+    days: LatestDays | None = None
 
-    def __call__(self, event: Event) -> tuple[Keys, Keys]:
-        """Give keys and counterparts, each uint64, (kinds,)."""
-        if event.kinds == self.entries.kinds:
-            return decode_keys(event)
-        keys, counterparts = np.zeros((2, self.count), dtype=np.uint64)
-        if event.redacted or self.entries.find_erasure(event):
-            return keys, counterparts
-        self.pipeline.fill_keys(self.entries.decode_consignment(event), keys, counterparts)
-        return keys, counterparts
 
-    def read_handle(self, event: Event) -> bytes:
-        """Give the keys alone, as the handle of a file."""
-        if event.kinds == self.entries.kinds and event.keys is not None:
-            return event.keys[: len(event.keys) // 2]
-        return self(event)[0].tobytes()
+NOTHING_STORED = StoredIndex()
 
 
 class ConsignmentStates(CountedStates[bytes]):
@@ -233,17 +221,13 @@ class ConsignmentStates(CountedStates[bytes]):
     log : LogReader
     keys : KeyReader
         Its entries have a vault.
-    words : uint64 array, optional
-        Of an index.
-    days : Days, optional
-    sequence : int
-        The entry up to which `words` and `days` go.
+    known : StoredIndex
     recent : int
         Dossiers kept in memory, 1 at least.
 
     Attributes
     ----------
-    index : Index
+    index : IdentifierIndex
     sequence : int
         The last entry taken.
     durable : callable
@@ -254,16 +238,15 @@ class ConsignmentStates(CountedStates[bytes]):
         self,
         log: LogReader,
         keys: KeyReader,
-        words: Words | None = None,
-        days: LatestDays | None = None,
+        known: StoredIndex = NOTHING_STORED,
         *,
-        sequence: int = 0,
         recent: int = MAX_CACHED_STATES,
     ) -> None:
         super().__init__()
         assert keys.entries.vault is not None
-        self.index, self.days = IdentifierIndex(keys.entries.vault.names, words), days or LatestDays()
-        self.sequence = sequence
+        self.index = IdentifierIndex(keys.entries.vault.names, known.words)
+        self.days = known.days or LatestDays()
+        self.sequence = known.sequence
         self.durable: Callable[[], int] = lambda: self.sequence
         self.keys, self._log = keys, log
         self._recent: OrderedDict[str, ConsignmentState] = OrderedDict()
@@ -343,18 +326,19 @@ class ConsignmentStates(CountedStates[bytes]):
         known = self.index.may_contain_each(tags, today).tolist()
         met = [name for name, is_known in zip(consignment_ids, known, strict=True) if is_known]
         for event in self._log.read_history_events(met, self.sequence, self.keys.entries.kinds):
-            assert event.consignment_id is not None
+            assert event.consignment_id is not None  # it is among those that were asked for
             self.count_event(found[event.consignment_id], event, self.days.get_day(event.sequence))
         return found
 
     def forget(self, today: int) -> None:
         """Do nothing: memory is bounded already."""
 
-    def touch(self, dossier: ConsignmentState, sequence: int, today: int) -> None:
-        """Note that an entry of a consignment was taken."""
-        dossier.met_on, dossier.sequence = today, sequence
-        self.index.add(dossier.tag, today)
-        self.advance(sequence, today)
+    def record_event(self, known: ConsignmentState, event: Event, today: int) -> None:
+        """Let a consignment remember an entry about it, and note that the entry was taken."""
+        apply_event(known, event)
+        known.met_on, known.sequence = today, event.sequence
+        self.index.add(known.tag, today)
+        self.advance(event.sequence, today)
 
     def advance(self, sequence: int, today: int) -> None:
         """Note that an entry was taken, of a consignment or not."""
@@ -365,14 +349,17 @@ class ConsignmentStates(CountedStates[bytes]):
         """Let a dossier take an entry about what counts, and give the steps of it; the keys are those of `KeyReader`."""
         dossier.forget(today)
         dossier.met_on, dossier.sequence = today, event.sequence
-        if event.kind in ("decision", "arrival"):
-            return dossier.record_arrival(self.keys.read_handle(event), convert_us_to_day(event.at_us), today)
-        if event.kind == "outcome":
-            order, result = rank_outcome(self.keys.entries.decode_outcome(event), event)
-            return dossier.record_outcome(order, result, convert_us_to_day(event.at_us), today)
-        if event.kind == "cancellation":
-            return dossier.cancel(today)
-        return []
+        match event:
+            case ArrivalEvent():
+                keys = self.keys.read_handle(event)
+                return dossier.record_arrival(keys, convert_us_to_day(event.at_us), today)
+            case OutcomeEvent():
+                order, result = rank_outcome(self.keys.entries.decode_outcome(event), event)
+                return dossier.record_outcome(order, result, convert_us_to_day(event.at_us), today)
+            case CancellationEvent():
+                return dossier.cancel(today)
+            case _:
+                return []
 
     def _look_up(self, consignment_id: str, today: int) -> ConsignmentState:
         dossier = ConsignmentState(tag=self.index.compute_tag(consignment_id))
@@ -398,7 +385,7 @@ class ConsignmentStates(CountedStates[bytes]):
             self._awaited.pop(name, None)
 
 
-def rank_outcome(outcome: Outcome, event: Event) -> tuple[tuple[int, int, int], str | None]:
+def rank_outcome(outcome: Outcome, event: OutcomeEvent) -> tuple[tuple[int, int, int], str | None]:
     """Give what says whether an outcome stands (known, recorded, sequence), and its result; None where missed."""
     recorded_us = NO_TIME if event.recorded_us is None else event.recorded_us
     result = outcome.result if outcome.status == "inspected" else None
@@ -407,9 +394,12 @@ def rank_outcome(outcome: Outcome, event: Event) -> tuple[tuple[int, int, int], 
 
 def apply_event(dossier: ConsignmentState, event: Event) -> None:
     """Let a dossier remember what was said, beside what counts."""
-    if event.kind in ("decision", "arrival"):
-        dossier.set_version(event)
-    elif event.kind == "outcome":
-        dossier.outcomes[event.content] = FirstRecorded(event.recorded_us)
-    elif event.kind == "cancellation":
-        dossier.cancellation = FirstRecorded(event.recorded_us)
+    match event:
+        case ArrivalEvent():
+            dossier.set_version(event)
+        case OutcomeEvent():
+            dossier.outcomes[event.content] = FirstRecorded(event.recorded_us)
+        case CancellationEvent():
+            dossier.cancellation = FirstRecorded(event.recorded_us)
+        case _:
+            pass

@@ -40,7 +40,7 @@ class IdentifierIndex:
 
     Parameters
     ----------
-    digest : Digest
+    digest : KeyedHash
         Keyed and prepared, 8 bytes: who does not hold the key can neither tell an identifier nor make two collide.
     words : uint64 array, optional
         What `words` of another index was, as in a snapshot.

@@ -5,7 +5,7 @@ one after the other, and all their steps are taken in the order of the log.
 """
 
 import gc
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
 from typing import Any, NamedTuple
@@ -16,18 +16,16 @@ from numpy.typing import NDArray
 from consignments.timestamps import US_PER_DAY, convert_us_to_day
 from features.history.kernels import ARRIVALS, NO_DAY, STEP
 from serving.event_log.event_codec import KEY_DTYPE
-from serving.event_log.events import Event
-from serving.event_log.reader import LogReader
+from serving.event_log.event_rows import HISTORY_FIELDS, decode_history_row
+from serving.event_log.events import ARRIVAL_KINDS, AlertEvent, ArrivalEvent, Event, Kind
+from serving.event_log.reader import LogReader, Progress
 from serving.state.consignment_states import Steps
 from serving.state.identifier_index import Tags
 from serving.state.state import State
 
 Longs = NDArray[np.int64]
 Flags = NDArray[np.bool_]
-Progress = Callable[[str, int, int], None]
-"""Called with what is being done, how much is done, and how much there is."""
-ARRIVAL_KINDS = frozenset({"decision", "arrival"})
-DATED_KINDS = ARRIVAL_KINDS | {"outcome"}
+DATED_KINDS: tuple[Kind, ...] = (*ARRIVAL_KINDS, "outcome")
 """Kinds of entries that move the latest day on."""
 
 
@@ -55,15 +53,12 @@ class StateRebuild:
     def apply_events(self, events: Iterable[Event]) -> None:
         """Take whole entries one by one, on disk or not, as if they came in now."""
         for event in events:
-            if event.kind not in ARRIVAL_KINDS:
+            if not isinstance(event, ArrivalEvent):
                 self.state.apply(event)
                 continue
-            keys, counterparts = self._keys(event)
-            assert event.consignment_id is not None
-            self.state.record_arrival(
-                event.consignment_id, convert_us_to_day(event.at_us), keys, counterparts
-            )
-            self.state.record_version(event)
+            known = self.state.get_consignment(event.consignment_id)
+            self.state.record_arrival(known, convert_us_to_day(event.at_us), *self._keys(event))
+            self.state.record_version(event, known)
 
     def catch_up(self, log: LogReader, until: int, progress: Progress | None = None) -> None:
         """Take all entries from where the state stands up to the sequence `until`, in the order of the log.
@@ -85,7 +80,7 @@ class StateRebuild:
                     progress("history", self.state.sequence, until)
             if counted is not None:
                 counted.result()
-        for event in log.read_alerts(until):
+        for event in log.read_entries_of(AlertEvent, until):
             if event.sequence > self.state.last_alert:
                 self.state.record_alert(event)
 
@@ -96,7 +91,7 @@ class EventChunk:
     def __init__(self, state: State, rows: Sequence[Any]) -> None:
         self._state, self._dossiers, self._read_keys = state, state.dossiers, state.dossiers.keys
         self.rows = rows
-        fields = dict(zip(Event._fields, zip(*rows, strict=True), strict=False))
+        fields = dict(zip(HISTORY_FIELDS, zip(*rows, strict=True), strict=True))
         self.sequences = np.array(fields["sequence"], dtype=np.int64)
         self.names = fields["consignment_id"]
         self.arriving = _mark_kinds(fields["kind"], ARRIVAL_KINDS)
@@ -130,7 +125,9 @@ class EventChunk:
         chosen = [keys for keys, is_same in zip(stored, same.tolist(), strict=True) if is_same]
         both[same] = np.frombuffer(b"".join(chosen), dtype=KEY_DTYPE).reshape(-1, 2 * width)  # type: ignore[arg-type]
         for place in np.flatnonzero(self.arriving & ~same).tolist():
-            both[place] = np.concatenate(self._read_keys(Event(*self.rows[place])))
+            event = decode_history_row(self.rows[place])
+            assert isinstance(event, ArrivalEvent)
+            both[place] = np.concatenate(self._read_keys(event))
         return both[:, :width].copy(), both[:, width:].copy()
 
     def _mark_single(self, tags: Tags) -> Flags:
@@ -146,7 +143,7 @@ class EventChunk:
         dossiers = self._dossiers.look_up_all(list(tag_of), of_names, self._state.today)
         told: list[RowStep] = []
         for place in places:
-            event = Event(*self.rows[place])
+            event = decode_history_row(self.rows[place])
             steps = self._dossiers.count_event(dossiers[self.names[place]], event, int(self.today[place]))
             told += self._assign_rows(steps, place)
         return told
@@ -193,5 +190,5 @@ def _pause_garbage_collection() -> Iterator[None]:
             gc.enable()
 
 
-def _mark_kinds(kinds: Sequence[str], wanted: frozenset[str]) -> Flags:
+def _mark_kinds(kinds: Sequence[str], wanted: Collection[str]) -> Flags:
     return np.array([kind in wanted for kind in kinds], dtype=bool)

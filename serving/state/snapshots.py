@@ -26,14 +26,12 @@ from numpy.typing import NDArray
 
 from consignments.errors import ServiceFault
 from features.history.table import History
-from features.pipeline import Pipeline
-from serving.event_log.event_codec import EventCodec
-from serving.event_log.reader import LogReader
-from serving.process.durable import PRIVATE_FILE_MODE, flush_file, flush_folder
-from serving.process.lock import PRIVATE_FOLDER_MODE
+from serving.event_log.reader import LogReader, Progress
 from serving.process.logging import logger
-from serving.state.consignment_states import ConsignmentStates, KeyReader, LatestDays
-from serving.state.rebuild import Progress, StateRebuild
+from serving.process.state_directory import PRIVATE_FILE_MODE, PRIVATE_FOLDER_MODE, flush_file, flush_folder
+from serving.state.consignment_states import ConsignmentStates, LatestDays, StoredIndex
+from serving.state.history_keys import KeyReader
+from serving.state.rebuild import StateRebuild
 from serving.state.state import State
 
 FORMAT = 1
@@ -259,15 +257,13 @@ def build_state(
     """Give the state after the entry `sequence` of a log from what `copy_arrays` gave; it has taken no alerts yet."""
     parts = {name.removeprefix(HISTORY_PREFIX): array for name, array in arrays.items()}
     history = History.from_arrays(keys.pipeline.kinds, parts, max_keys=max_keys)
-    return State(
-        history, ConsignmentStates(log, keys, arrays[WORDS], LatestDays(arrays[MARKS]), sequence=sequence)
-    )
+    known = StoredIndex(sequence, arrays[WORDS], LatestDays(arrays[MARKS]))
+    return State(history, ConsignmentStates(log, keys, known))
 
 
 def rebuild_state(
     log: LogReader,
-    pipeline: Pipeline,
-    entries: EventCodec,
+    keys: KeyReader,
     snapshots: Snapshots | None = None,
     *,
     max_keys: int | None = None,
@@ -278,9 +274,7 @@ def rebuild_state(
     Parameters
     ----------
     log : LogReader
-    pipeline : Pipeline
-    entries : Entries
-        With the keys of `pipeline`.
+    keys : KeyReader
     snapshots : Snapshots, optional
     max_keys : int or None
         Bound of history, see `History`.
@@ -296,10 +290,10 @@ def rebuild_state(
     ServiceFault
         The log cannot be read, or history does not fit into `max_keys`.
     """
-    keys, until = KeyReader(pipeline, entries), log.last_sequence
+    until = log.last_sequence
     state = None if snapshots is None else _load_newest(snapshots, log, keys, max_keys)
     if state is None:
-        state = State(pipeline.create_history(max_keys=max_keys), ConsignmentStates(log, keys))
+        state = State(keys.pipeline.create_history(max_keys=max_keys), ConsignmentStates(log, keys))
     StateRebuild(state).catch_up(log, until, progress)
     return state
 

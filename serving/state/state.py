@@ -9,12 +9,20 @@ from features.alerts import Alerts
 from features.history.live import LiveHistory, VisibleOutcome
 from features.history.table import History
 from serving.event_log.event_codec import Keys, Row, Rows
-from serving.event_log.events import Event
+from serving.event_log.events import (
+    AlertEvent,
+    ArrivalEvent,
+    CancellationEvent,
+    Event,
+    KeyErasureEvent,
+    OutcomeEvent,
+    RedactionEvent,
+    SelectionEvent,
+)
 from serving.state.consignment_states import (
     ConsignmentState,
     ConsignmentStates,
     FirstRecorded,
-    apply_event,
     rank_outcome,
 )
 
@@ -25,7 +33,7 @@ class State:
     Parameters
     ----------
     history : History
-    dossiers : Dossiers
+    dossiers : ConsignmentStates
         Of the same entries as `history`.
 
     Attributes
@@ -64,47 +72,54 @@ class State:
         ServiceFault
             Where the log would have to be read and cannot be.
         """
-        return self.dossiers.get(consignment_id, self.today)
+        return self.dossiers.get(consignment_id, self._ledger.today)
 
     def record_arrival(
-        self,
-        consignment_id: str,
-        day: int,
-        keys: Keys,
-        counterparts: Keys,
-        row: Row | None = None,
+        self, known: ConsignmentState, day: int, keys: Keys, counterparts: Keys, row: Row | None = None
     ) -> None:
         """Read history as it stands into the end of `row`, then count the consignment; `record_version` must follow.
 
         A consignment that is known already is an amendment: its earlier version is taken out first.
 
+        Parameters
+        ----------
+        known : ConsignmentState
+            From `get_consignment`.
+        day : int
+        keys, counterparts : uint64 array, (kinds,)
+        row : float32 array, (columns,), optional
+
         Raises
         ------
         ServiceFault
-            History is full, or the log would have to be read and cannot be; nothing was changed.
+            History is full; nothing was changed.
         """
-        self._ledger.record_arrival(consignment_id, day, keys, counterparts, row)
-        self.get_consignment(consignment_id).sequence = self.sequence + 1
+        self._begin_event((known,), day)
+        self._ledger.count_arrival(known, day, keys, counterparts, row)
 
     def record_arrivals(
-        self, consignment_ids: Sequence[str], day: int, keys: Keys, counterparts: Keys, X: Rows
+        self, known: Sequence[ConsignmentState], day: int, keys: Keys, counterparts: Keys, X: Rows
     ) -> None:
-        """Do what `record_arrival` does for consignments that come one after the other, see `features.history.live.LiveHistory.record_arrivals`.
+        """Do what `record_arrival` does for different consignments that come one after the other on a day.
 
         Raises
         ------
         ServiceFault
-            The log would have to be read and cannot be; nothing was changed.
+            History is full; nothing was changed.
         """
-        today = max(day, self.today)
-        for consignment_id in consignment_ids:
-            # All are looked up before the first is counted; from here on they stay in memory.
-            self.dossiers.get(consignment_id, today).sequence = self.sequence + 1
-        self._ledger.record_arrivals(consignment_ids, day, keys, counterparts, X)
+        self._begin_event(known, day)
+        self._ledger.count_arrivals(known, day, keys, counterparts, X)
 
-    def record_version(self, event: Event) -> None:
+    def _begin_event(self, known: Sequence[ConsignmentState], day: int) -> None:
+        self._ledger.begin_event(day)
+        today, sequence = self._ledger.today, self.dossiers.sequence + 1
+        for each in known:
+            each.forget(today)
+            each.sequence = sequence
+
+    def record_version(self, event: ArrivalEvent, known: ConsignmentState) -> None:
         """Take an arrival or a decision, already counted, as the latest version of its consignment."""
-        self._note(event)
+        self.dossiers.record_event(known, event, self._ledger.today)
 
     def apply(self, event: Event) -> None:
         """Take an outcome, an alert, a cancellation or a selection.
@@ -114,21 +129,24 @@ class State:
         ServiceFault
             As for `record_arrival`; nothing was changed.
         """
-        if event.kind in ("alert", "removal", "erasure"):
-            if event.kind == "alert":
+        match event:
+            case OutcomeEvent():
+                (known_us, recorded_us, _), result = rank_outcome(self._entries.decode_outcome(event), event)
+                outcome = VisibleOutcome(event.at_us, known_us, recorded_us, event.sequence, result)
+                self._ledger.record_outcome(event.consignment_id, outcome)
+                self._note(event)
+            case CancellationEvent():
+                self._ledger.cancel(event.consignment_id)
+                self._note(event)
+            case AlertEvent():
                 self.record_alert(event)
-            self.dossiers.advance(event.sequence, self.today)
-            return
-        assert event.consignment_id is not None
-        if event.kind == "outcome":
-            (known_us, recorded_us, _), result = rank_outcome(self._entries.decode_outcome(event), event)
-            outcome = VisibleOutcome(event.at_us, known_us, recorded_us, event.sequence, result)
-            self._ledger.record_outcome(event.consignment_id, outcome)
-        elif event.kind == "cancellation":
-            self._ledger.cancel(event.consignment_id)
-        self._note(event)
+                self.dossiers.advance(event.sequence, self.today)
+            case RedactionEvent() | KeyErasureEvent():
+                self.dossiers.advance(event.sequence, self.today)
+            case _:
+                self._note(event)
 
-    def record_alert(self, event: Event) -> None:
+    def record_alert(self, event: AlertEvent) -> None:
         """Take an alert."""
         alert = self._entries.decode_alert(event)
         self.alerts.add(alert, event.sequence)
@@ -140,8 +158,5 @@ class State:
         self.dossiers.sequence = sequence
         self._ledger.today = max(self._ledger.today, self.dossiers.days.last)
 
-    def _note(self, event: Event) -> None:
-        assert event.consignment_id is not None
-        dossier = self.get_consignment(event.consignment_id)
-        apply_event(dossier, event)
-        self.dossiers.touch(dossier, event.sequence, self.today)
+    def _note(self, event: ArrivalEvent | OutcomeEvent | CancellationEvent | SelectionEvent) -> None:
+        self.dossiers.record_event(self.get_consignment(event.consignment_id), event, self.today)

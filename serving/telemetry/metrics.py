@@ -7,7 +7,7 @@ from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, Proc
 from prometheus_client.core import Metric
 from prometheus_client.registry import Collector
 
-from serving.telemetry.counters import HistogramBuckets, LabeledCounters, LabeledHistograms
+from serving.telemetry.counters import LabeledCounters, LabeledHistograms
 from serving.telemetry.data_quality import DataQualityCounters
 
 ANSWER_BUCKETS_SECONDS = (0.001, 0.002, 0.005, 0.01, 0.015, 0.02, 0.05, 0.1, 0.2, 0.5, 1.0, 5.0)
@@ -113,14 +113,14 @@ class Metrics:
             registry=self.registry,
         )
 
-    def record_answer(self, call: str, status: int, seconds: float) -> None:
-        """Count and time an answer."""
+    def record_answer(
+        self, call: str, status: int, seconds: float, timings: Iterable[tuple[str, float]] = ()
+    ) -> None:
+        """Count and time an answer, and the stages of it."""
         self.hot.answers[call, str(status)] += 1
         self.hot.seconds[call,].observe(seconds)
-
-    def get_stage(self, name: str) -> HistogramBuckets:
-        """Give the histogram of a stage; whoever needs it often keeps it."""
-        return self.hot.stages[name,]
+        for stage, spent in timings:
+            self.hot.stages[stage,].observe(spent)
 
     def record_batch(
         self, timings: Iterable[tuple[str, float]], answers: Iterable[tuple[str, float] | str]

@@ -10,6 +10,7 @@ from support.serving_examples import DATA_KEY, Client, make_bundle, publish, ser
 
 from features.config import ExtraColumns, FeatureConfig, HistoryKeys
 from serving.encryption.vault import Vault
+from serving.event_log.event_rows import EventRow, decode_row
 from serving.event_log.events import Event
 from serving.event_log.log import EventLog
 
@@ -40,11 +41,11 @@ def open_log(tmp_path: Path, vault: Vault) -> Iterator[Callable[[], EventLog]]:
 @pytest.fixture
 def entry() -> Callable[..., Event]:
     def make(sequence: int, **changes: Any) -> Event:
-        first = Event(
-            sequence, "decision", f"RB{sequence}", 10, 11, b"c" * 16, b"\x80", None,
-            score=0.25, band="high", features=b"\0" * 8, asked_by="local",
+        row = EventRow(
+            sequence, "decision", f"RB{sequence}", 10, 11, b"c" * 16, b"\x80", None, "k" * 16, b"\0" * 16, b"\0" * 8,
+            0.25, "high", b"\x90", "nps-risk/1", "b" * 64, "s" * 64, "local",
         )  # fmt: skip
-        return first._replace(**changes)
+        return decode_row(row._replace(**changes))
 
     return make
 

@@ -26,7 +26,8 @@ from npsrisk import main
 from serving.encryption.vault import Vault
 from serving.event_log.events import Event
 from serving.event_log.log import EventLog
-from serving.process.lock import StateLock
+from serving.event_log.verification import verify_chain
+from serving.process.state_directory import StateLock
 
 MANY_BYTES = resource.RLIM_INFINITY
 
@@ -62,7 +63,7 @@ def test_while_the_database_is_locked_for_a_moment_the_answer_waits(client: Clie
 def test_a_database_that_stays_locked_is_told_and_then_it_goes_on(
     tmp_path: Path, bundle: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("serving.event_log.database.BUSY_SECONDS", 0.1)
+    monkeypatch.setattr("serving.event_log.backend.BUSY_SECONDS", 0.1)
     publish(tmp_path, bundle, "1")
     with serving(settings_in(tmp_path)) as client:
         assert scored(client, "RB1") == 200
@@ -150,7 +151,7 @@ def test_on_a_full_disk_nothing_is_answered_that_is_not_written(tmp_path: Path, 
         assert [ask(f"RB{number}") for number in range(60)] == [200] * 60
     log = EventLog.open(database_in(tmp_path), Vault(DATA_KEY))
     written = {event.consignment_id: log.format_decision_id(event.sequence) for event in log.read_events()}
-    assert log.verify().broken_at is None
+    assert verify_chain(log).broken_at is None
     assert log.last_sequence == len(written) == 61
     assert written == {name: answer["decision_id"] for name, answer in told.items()}
     log.close()

@@ -11,11 +11,12 @@ from support.serving_examples import Client, publish, serving, settings_in
 
 from consignments.timestamps import to_us
 from npsrisk import main
-from serving.maintenance.retention import RetentionResult, forget
+from serving.maintenance.retention import RetentionApproval, RetentionResult, forget
 
 OLD, BETWEEN, LAST = 12, 3, 4
 RECENT = BETWEEN + LAST
 WHO, WHY = "data protection", "the legal period is over"
+APPROVAL = RetentionApproval(WHO, WHY)
 LATER = 420
 """Days from the first consignment to the last ones; those between keep their senders in history."""
 BEFORE = LATER - 380
@@ -76,4 +77,4 @@ def told(folder: Path, *words: str) -> dict[str, Any]:
 
 def forget_old(folder: Path, **options: Any) -> RetentionResult:
     """Forget the old consignments."""
-    return forget(settings_in(folder), day(BEFORE), WHO, WHY, **options)
+    return forget(settings_in(folder), day(BEFORE), APPROVAL, **options)

@@ -26,7 +26,7 @@ from serving.event_log.event_codec import EventCodec
 from serving.event_log.events import Event
 from serving.event_log.log import EventLog
 from serving.maintenance.import_past import load_published_config
-from serving.state.consignment_states import KeyReader
+from serving.state.history_keys import KeyReader
 from serving.state.identifier_index import DAY_MASK, DAY_OFFSET, KEPT_DAYS
 from serving.state.rebuild import StateRebuild
 from serving.state.snapshots import Snapshots, build_state, rebuild_state
@@ -111,7 +111,7 @@ def prove_history(folder: Path, log: EventLog) -> None:
     pipeline = Pipeline(config, FittedParameters.create_empty(), Pseudonyms(DATA_KEY))
     keys = KeyReader(pipeline, EventCodec(log.vault, config.build_record_type(), pipeline.kinds))
     versions = latest_versions(log)
-    alone = rebuild_state(log, pipeline, keys.entries)
+    alone = rebuild_state(log, keys)
     probes = [keys(event) for event in versions[-PROBES:]]
     here = read(alone, pipeline, probes)
     assert len(probes) > 50

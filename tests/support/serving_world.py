@@ -66,8 +66,7 @@ class World:
         tables = Tables(
             build_frame(past, Consignment), build_frame(outcomes, Outcome), build_frame(alerts, Alert)
         )
-        nowhere = Path("not-read-here")
-        import_tables(lambda *_: tables, nowhere, nowhere, nowhere, settings_in(folder))
+        import_tables(lambda _: tables, settings_in(folder))
         self.sent += past
 
     def live(self, client: Client, arrivals: int) -> None:

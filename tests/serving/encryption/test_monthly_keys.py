@@ -1,7 +1,5 @@
 """Keys by month: made ahead, kept whole on disk, wrapped by the data key; lost is not erased."""
 
-import os
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -9,47 +7,32 @@ import pytest
 from support.databases import database_in, execute, reader_of, remove_log
 from support.examples import day, make_consignment, make_outcome
 from support.serving_examples import DATA_KEY, publish, refused, scored, serving, settings_in, vault_in
+from support.serving_keys import APRIL, FIELDS, MARCH, MAY, SUBJECT, erasure_of, keys_in
 from support.serving_past import Clock, run
 
-from consignments.errors import BadSetting, ServiceFault
+from consignments.errors import ServiceFault
 from consignments.records import Consignment
 from consignments.timestamps import to_us
 from serving.encryption.cipher import NONCE_BYTES
-from serving.encryption.monthly_keys import (
+from serving.encryption.key_file import (
     FILE_NAME,
     MARK,
-    OLD_FILE_NAME,
     PREFIX_BYTES,
-    KeyErasure,
-    MonthlyKeys,
     extract_key_id,
 )
+from serving.encryption.monthly_keys import MonthlyKeys
 from serving.encryption.vault import Vault
 from serving.event_log.event_codec import EventCodec
+from serving.event_log.key_erasures import read_key_erasures
 from serving.event_log.log import EventLog
-from serving.process.durable import get_part_path
-
-MARCH, APRIL, MAY = (to_us(datetime(2024, month, 1, tzinfo=UTC)) for month in (3, 4, 5))
-FIELDS, SUBJECT = b"name and address", b"RB1"
-
-
-def keys_in(folder: Path) -> MonthlyKeys:
-    return MonthlyKeys(folder / FILE_NAME, DATA_KEY)
 
 
 def keys_of(folder: Path) -> MonthlyKeys:
     """The keys of a state directory, for its log."""
     keys, log = keys_in(folder), reader_of(folder)
-    keys.bind_log(log.log_id, log.read_key_erasures())
+    keys.bind_log(log.log_id, read_key_erasures(log))
     log.close()
     return keys
-
-
-def erasure_of(keys: MonthlyKeys, moment_us: int) -> KeyErasure:
-    key = keys.get_key(moment_us)
-    return KeyErasure(
-        extract_key_id(key.prefix), key.month, to_us(day(500)), "data protection", "its time is over"
-    )
 
 
 def test_what_is_recorded_in_one_month_is_under_one_key_and_the_next_month_has_another(
@@ -80,31 +63,6 @@ def test_keys_are_the_same_after_a_restart_and_a_month_gets_one_once(tmp_path: P
     again.create_keys(["2024-04", "2024-03"])
     assert again.get_key(APRIL)[:6] == keys.get_key(APRIL)[:6]
     assert keys.path.read_bytes() == before
-
-
-def test_the_file_is_private_and_shows_no_key(tmp_path: Path) -> None:
-    keys = keys_in(tmp_path)
-    secret = keys.get_key(MARCH).secret
-    assert keys.path.stat().st_mode & 0o777 == 0o600
-    content = keys.path.read_bytes()
-    assert secret not in content
-    assert secret.hex().encode() not in content
-    assert [path.name for path in tmp_path.iterdir()] == [FILE_NAME]
-
-
-def test_a_file_that_cannot_be_written_is_a_fault_and_no_key_is_used(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    def no_room(_handle: int) -> None:
-        raise OSError(28, "No space left on device")
-
-    keys = keys_in(tmp_path)
-    with monkeypatch.context() as broken:
-        broken.setattr(os, "fsync", no_room)
-        with pytest.raises(ServiceFault, match=r"period.keys: the keys .* cannot be written; got No space"):
-            keys.get_key(MARCH)
-    assert (len(keys), keys.list_missing(MARCH)[0]) == (0, "2024-03")
-    assert keys.get_key(MARCH).month == "2024-03"
 
 
 def test_fields_of_before_there_were_months_still_open(
@@ -172,84 +130,10 @@ def test_a_month_whose_key_was_erased_gets_another_one_for_what_is_recorded_agai
     assert keys_in(tmp_path).find_key(first.prefix) is None
 
 
-def test_the_bytes_of_the_file_before_are_overwritten_and_a_hard_link_of_it_too(tmp_path: Path) -> None:
-    keys = keys_in(tmp_path)
-    keys.create_keys(["2024-03"])
-    backup = tmp_path / "backup"
-    os.link(keys.path, backup)
-    keys.create_keys(["2024-04"])
-    assert backup.read_bytes().count(b"wrapped") == 1  # a further key leaves the file before alone
-    os.link(keys.path, tmp_path / "later")
-    keys.record_erasures([erasure_of(keys, MARCH)])
-    keys.erase_keys()
-    assert set((tmp_path / "later").read_bytes()) == {0}
-    assert sorted(path.name for path in tmp_path.iterdir()) == ["backup", "later", FILE_NAME]
-
-
-def copy_of(path: Path, name: str) -> None:
-    path.with_name(name).write_bytes(path.read_bytes())
-
-
-@pytest.mark.parametrize("left", [OLD_FILE_NAME, get_part_path(Path(FILE_NAME)).name])
-def test_what_a_kill_left_beside_the_file_is_overwritten_the_next_time(tmp_path: Path, left: str) -> None:
-    keys = keys_in(tmp_path)
-    keys.create_keys(["2024-03"])
-    copy_of(keys.path, left)
-    os.link(tmp_path / left, tmp_path / "seen")
-    keys_in(tmp_path).erase_keys()
-    assert not (tmp_path / left).exists()
-    assert set((tmp_path / "seen").read_bytes()) == {0}
-    assert len(keys_in(tmp_path)) == 1
-
-
-def test_a_kill_before_the_new_file_had_its_name_does_not_cost_the_old_one(tmp_path: Path) -> None:
-    keys = keys_in(tmp_path)
-    keys.create_keys(["2024-03"])
-    os.link(keys.path, tmp_path / OLD_FILE_NAME)
-    keys_in(tmp_path).erase_keys()
-    assert [path.name for path in tmp_path.iterdir()] == [FILE_NAME]
-    assert keys_in(tmp_path).get_key(MARCH)[:6] == keys.get_key(MARCH)[:6]
-
-
 def test_a_reader_finds_keys_that_were_made_after_it_was_opened(tmp_path: Path) -> None:
     reader, writer = vault_in(tmp_path), vault_in(tmp_path)
     for at_us in (MARCH, APRIL):
         assert reader.decrypt(writer.encrypt(FIELDS, SUBJECT, at_us), SUBJECT) == FIELDS
-
-
-def test_lines_that_somebody_put_into_the_file_are_kept(tmp_path: Path) -> None:
-    """Of two files, as of two machines that served the same log, one can be made: the lines of both."""
-    one, other = tmp_path / "one", tmp_path / "other"
-    one.mkdir()
-    other.mkdir()
-    here, there = vault_in(one), vault_in(other)
-    sealed = [each.encrypt(FIELDS, SUBJECT, MARCH) for each in (here, there)]
-    with (one / FILE_NAME).open("ab") as file:
-        file.writelines((other / FILE_NAME).read_bytes().splitlines(keepends=True)[1:])
-    here.encrypt(FIELDS, SUBJECT, APRIL)
-    assert [vault_in(one).decrypt(each, SUBJECT) for each in sealed] == [FIELDS] * 2
-
-
-def test_another_data_key_is_told_from_a_damaged_file(tmp_path: Path) -> None:
-    keys = keys_in(tmp_path)
-    keys.create_keys(["2024-03", "2024-04"])
-    with pytest.raises(
-        BadSetting, match=r"period.keys: this data key is not the one .* restore the data key"
-    ):
-        MonthlyKeys(keys.path, bytes(32))
-    good = keys.path.read_text()
-    for number, other in (
-        (1, good.replace('"format"', '"f"')),
-        (2, good.replace("2024-03", "2024-02")),
-        (3, good[:-20]),
-        (1, ""),
-    ):
-        keys.path.write_text(other)
-        with pytest.raises(ServiceFault, match=rf"period.keys line {number}: .* damaged; .*backup"):
-            keys_in(tmp_path)
-    keys.path.write_text(good.replace('"format":1', '"format":2'))
-    with pytest.raises(ServiceFault, match="of another version; got format 2; expected format 1"):
-        keys_in(tmp_path)
 
 
 @pytest.fixture
@@ -303,7 +187,7 @@ def test_a_key_that_cannot_be_made_ahead_is_a_warning_and_scores_go_on(
     clock.date = day(20)
     with serving(settings_in(state), clock) as client:
         with monkeypatch.context() as broken:
-            broken.setattr("serving.encryption.monthly_keys.write_part", full)
+            broken.setattr("serving.encryption.key_file.write_part", full)
             clock.date = day(30)
             client.look()
             assert "the key of the next month cannot be made" in str(client.get("/health/ready").json())

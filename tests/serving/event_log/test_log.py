@@ -1,7 +1,5 @@
 """The event log: append-only, in order, chained; it belongs to one data key."""
 
-import json
-import sqlite3
 from collections.abc import Callable
 from pathlib import Path
 
@@ -10,18 +8,15 @@ from alembic.autogenerate import compare_metadata
 from alembic.config import Config
 from alembic.migration import MigrationContext
 from alembic.script import ScriptDirectory
-from click.testing import CliRunner
-from sqlalchemy.exc import DBAPIError
-from support.databases import database_in, execute, only_sqlite, reader_of, state_environment
+from support.databases import database_in, only_sqlite
 
 from consignments.errors import BadSetting, ServiceFault
-from npsrisk import main
 from serving.encryption.vault import Vault
 from serving.event_log.database import LATEST_REVISION
-from serving.event_log.events import METADATA, Event
-from serving.event_log.hash_chain import VerificationResult
+from serving.event_log.events import Event
 from serving.event_log.log import EventLog
-from serving.event_log.reader import LogReader
+from serving.event_log.tables import METADATA
+from serving.event_log.verification import verify_chain
 
 Open = Callable[[], EventLog]
 Entry = Callable[..., Event]
@@ -45,7 +40,7 @@ def test_a_reopened_log_goes_on_where_it_ended(open_log: Open, entry: Entry) -> 
     again = open_log()
     assert (again.log_id, again.last_sequence) == (log.log_id, 2)
     again.append([entry(3)])
-    assert again.verify().entries == 3
+    assert verify_chain(again).entries == 3
 
 
 def test_an_entry_out_of_place_is_refused_and_nothing_is_written(open_log: Open, entry: Entry) -> None:
@@ -61,7 +56,7 @@ def test_a_group_of_any_size_is_written_in_its_order(open_log: Open, entry: Entr
     log, written = open_log(), [entry(place) for place in range(1, size + 1)]
     log.append(written)
     assert list(log.read_events()) == written
-    assert log.verify().entries == size
+    assert verify_chain(log).entries == size
 
 
 @pytest.mark.parametrize("good", [1, 32, 40])
@@ -72,54 +67,7 @@ def test_a_group_is_written_whole_or_not_at_all(open_log: Open, entry: Entry, go
     log.reread()
     assert log.last_sequence == 0
     log.append([entry(1)])
-    assert log.verify().broken_at is None
-
-
-def test_an_untouched_chain_verifies_and_its_head_names_the_last_entry(open_log: Open, entry: Entry) -> None:
-    log = open_log()
-    log.append([entry(1)])
-    first = log.verify()
-    log.append([entry(2)])
-    second = log.verify()
-    assert (first.entries, first.broken_at, second.entries, second.broken_at) == (1, None, 2, None)
-    assert first.head != second.head
-
-
-@pytest.mark.parametrize(
-    "statement",
-    [
-        "UPDATE events SET score = 0.2500001 WHERE sequence = 2",
-        "UPDATE events SET plain = content WHERE sequence = 2",
-        "UPDATE events SET asked_by = 'somebody' WHERE sequence = 2",
-        "UPDATE events SET at_us = at_us + 1 WHERE sequence = 2",
-        "UPDATE events SET hash = previous_hash WHERE sequence = 2",
-    ],
-)
-def test_a_changed_value_breaks_the_chain_where_it_was_changed(
-    open_log: Open, entry: Entry, tmp_path: Path, statement: str
-) -> None:
-    log = open_log()
-    log.append([entry(1), entry(2), entry(3)])
-    execute(tmp_path, statement)
-    verdict = log.verify()
-    assert (verdict.entries, verdict.broken_at) == (1, 2)
-
-
-def test_an_entry_taken_out_breaks_the_chain(open_log: Open, entry: Entry, tmp_path: Path) -> None:
-    log = open_log()
-    log.append([entry(1), entry(2), entry(3)])
-    execute(tmp_path, "DELETE FROM events WHERE sequence = 2")
-    assert log.verify().broken_at == 3
-
-
-def test_a_log_of_another_identity_does_not_pass_as_this_one(
-    open_log: Open, entry: Entry, tmp_path: Path
-) -> None:
-    open_log().append([entry(1)])
-    execute(tmp_path, "UPDATE log SET log_id = 'another'")
-    reader = reader_of(tmp_path)
-    assert reader.verify()[:2] == VerificationResult(0, 1, "")[:2]
-    reader.close()
+    assert verify_chain(log).broken_at is None
 
 
 def test_a_log_refuses_another_data_key(open_log: Open, tmp_path: Path) -> None:
@@ -177,75 +125,3 @@ def test_the_latest_migration_is_the_one_that_a_log_is_brought_to() -> None:
     config = Config()
     config.set_main_option("script_location", "serving.event_log:migrations")
     assert ScriptDirectory.from_config(config).get_current_head() == LATEST_REVISION
-
-
-def test_a_log_is_read_while_it_is_written(open_log: Open, entry: Entry, tmp_path: Path) -> None:
-    log = open_log()
-    log.append([entry(1)])
-    reader = reader_of(tmp_path)
-    log.append([entry(2)])
-    assert (reader.log_id, reader.last_sequence, reader.verify().entries) == (log.log_id, 1, 1)
-    assert [event.sequence for event in reader.read_events()] == [1, 2]
-    with pytest.raises(DBAPIError, match=r"read-?only"), reader._engine.begin() as connection:
-        connection.exec_driver_sql("DELETE FROM events")
-    reader.close()
-
-
-def test_no_log_is_made_by_reading(tmp_path: Path) -> None:
-    with pytest.raises(ServiceFault, match="cannot be opened"):
-        LogReader.open_to_read(f"sqlite:///{tmp_path / 'events.db'}")
-    other = sqlite3.connect(tmp_path / "other.db")
-    other.execute("CREATE TABLE log (a)")
-    other.close()
-    with pytest.raises(BadSetting, match="there is no event log"):
-        LogReader.open_to_read(f"sqlite:///{tmp_path / 'other.db'}")
-    assert [path.name for path in tmp_path.iterdir()] == ["other.db"]
-
-
-def test_entries_of_some_kinds_alone_are_read(open_log: Open, entry: Entry) -> None:
-    log = open_log()
-    log.append([entry(1), entry(2, kind="alert"), entry(3, kind="outcome"), entry(4)])
-    assert [event.sequence for event in log.read_events(kinds=("alert", "outcome"))] == [2, 3]
-
-
-def verified(folder: Path, *words: str) -> tuple[int, str]:
-    environment = state_environment(folder)
-    done = CliRunner().invoke(main, ["verify-log", *words], env=environment)
-    return done.exit_code, done.output
-
-
-def test_the_command_tells_the_head_and_finds_what_was_cut_off(
-    open_log: Open, entry: Entry, tmp_path: Path
-) -> None:
-    log = open_log()
-    log.append([entry(1), entry(2), entry(3)])
-    code, told = verified(tmp_path)
-    assert (code, told.splitlines()[0]) == (0, "3 entries hold together")
-    head = told.splitlines()[1].removeprefix("head ")
-    log.append([entry(4)])
-    code, told = verified(tmp_path, "--head", head)
-    assert code == 0
-    assert "the head that was kept is entry 3" in told
-    execute(tmp_path, "DELETE FROM events WHERE sequence >= 3")
-    assert verified(tmp_path)[0] == 0
-    code, told = verified(tmp_path, "--head", head)
-    assert code == 1
-    assert "cut off" in told
-
-
-def test_the_command_finds_two_entries_that_changed_places(
-    open_log: Open, entry: Entry, tmp_path: Path
-) -> None:
-    open_log().append([entry(1), entry(2), entry(3)])
-    for statement in ("= -2 WHERE sequence = 2", "= 2 WHERE sequence = 3", "= 3 WHERE sequence = -2"):
-        execute(tmp_path, f"UPDATE events SET sequence {statement}")
-    code, told = verified(tmp_path, "--json")
-    assert code == 1
-    assert json.loads(told.splitlines()[-1])["broken_at"] == 2
-
-
-def test_the_command_refuses_a_head_that_cannot_be_one(open_log: Open, tmp_path: Path) -> None:
-    open_log()
-    code, told = verified(tmp_path, "--head", "5c1d")
-    assert code == 2
-    assert "64 hexadecimal digits" in told

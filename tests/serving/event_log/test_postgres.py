@@ -14,6 +14,7 @@ from consignments.errors import BadSetting, ServiceFault
 from serving.encryption.vault import Vault
 from serving.event_log.events import Event
 from serving.event_log.log import EventLog
+from serving.event_log.verification import verify_chain
 
 pytestmark = only_postgres
 Entry = Callable[..., Event]
@@ -44,7 +45,7 @@ def far(proxy: TcpProxy, tmp_path: Path, bundle: Path) -> Iterator[Client]:
 def logged(folder: Path) -> list[str | None]:
     reader = reader_of(folder)
     found = [event.consignment_id for event in reader.read_events()]
-    assert reader.verify().broken_at is None
+    assert verify_chain(reader).broken_at is None
     reader.close()
     return found
 
@@ -74,7 +75,7 @@ def held(folder: Path) -> Iterator[None]:
 def test_a_second_writer_is_refused_and_told_who_writes(
     entry: Entry, vault: Vault, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("serving.event_log.database.BUSY_SECONDS", 0.2)
+    monkeypatch.setattr("serving.event_log.backend.BUSY_SECONDS", 0.2)
     log = EventLog.open(database_in(tmp_path), vault)
     with pytest.raises(ServiceFault, match=r"another process writes this event log; got npsrisk \d+ on "):
         EventLog.open(database_in(tmp_path), vault)
@@ -147,7 +148,7 @@ def test_a_log_that_lost_entries_while_the_connection_was_lost_is_not_written_on
 def test_a_table_that_stays_locked_is_told_and_then_it_goes_on(
     tmp_path: Path, bundle: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("serving.event_log.database.BUSY_SECONDS", 0.2)
+    monkeypatch.setattr("serving.event_log.backend.BUSY_SECONDS", 0.2)
     publish(tmp_path, bundle, "1")
     with serving(settings_in(tmp_path)) as client:
         assert scored(client, "RB1") == 200

@@ -14,9 +14,9 @@ from support.pages import FENCE, REPOSITORY
 from support.serving_examples import publish, running
 
 from serving.http.openapi import build_document
-from serving.http.problems import FaultKind
 from serving.http.schemas import Score
 from serving.process.settings import SETTING_NAMES
+from serving.scoring.intake import FaultKind
 
 PAGE = (REPOSITORY / "docs" / "inspection-system.md").read_text(encoding="utf-8")
 SHOWN = "http://127.0.0.1:8080"

@@ -7,6 +7,7 @@ from typing import Any
 import msgspec
 import numpy as np
 import pytest
+from msgspec import structs
 from support.databases import execute, stored_bytes
 from support.examples import day, make_consignment
 from support.serving_examples import DATA_KEY, Client, publish, serving, settings_in
@@ -176,7 +177,7 @@ def test_a_list_is_scored_as_its_members_one_by_one(
                 told = [answer(client, row, "?features=true") for row in rows]
             for each in told:
                 each["decision_id"] = each["decision_id"].partition("-")[2]
-            events = [event._replace(sealed=None) for event in client.service.log.read_events()]
+            events = [structs.replace(event, sealed=None) for event in client.service.log.read_events()]
             counted = {
                 key: part.tobytes() for key, part in client.service.active.state.history.to_arrays().items()
             }
@@ -208,7 +209,9 @@ def test_calls_at_once_are_answered_as_one_after_the_other(
                 told = [answer(client, row, "?features=true") for row in rows]
             for each in told:
                 each["decision_id"] = each["decision_id"].partition("-")[2]
-            seen.append((told, [event._replace(sealed=None) for event in client.service.log.read_events()]))
+            seen.append(
+                (told, [structs.replace(event, sealed=None) for event in client.service.log.read_events()])
+            )
     assert seen[0] == seen[1]
     assert max(together) > 5
 

@@ -16,14 +16,16 @@ from support.serving_examples import DATA_KEY, environment, publish, running, se
 from consignments.errors import BadSetting, ServiceFault
 from serving.encryption.vault import Vault
 from serving.event_log.log import EventLog
+from serving.event_log.verification import verify_chain
 from serving.http.server import serve
-from serving.process.lock import StateLock
+from serving.process.state_directory import StateLock
 
 OPEN = """
 import asyncio, sys
 from serving.http.app import App
 from serving.service import Service
 from serving.process.settings import Settings
+from serving.event_log.verification import verify_chain
 service = Service(Settings.read())
 service.open()
 App(service)
@@ -75,7 +77,7 @@ def test_what_was_acknowledged_outlives_a_kill(tmp_path: Path, bundle: Path) -> 
         event.consignment_id: (log.format_decision_id(event.sequence), event.score)
         for event in log.read_events()
     }
-    assert log.verify().broken_at is None
+    assert verify_chain(log).broken_at is None
     assert len(logged) == log.last_sequence
     log.close()
     for name, told in acknowledged.items():

@@ -6,15 +6,30 @@ from pathlib import Path
 
 import pandas as pd
 import pytest
+from msgspec import structs
 from support.databases import copy_state, database_in, execute, reader_of
 from support.examples import day, make_consignment
 from support.serving_examples import publish, scored, serving, settings_in, vault_in
-from support.serving_past import BEFORE, LATER, OLD, RECENT, WHO, WHY, Clock, forget_old, make_past, run, told
+from support.serving_past import (
+    APPROVAL,
+    BEFORE,
+    LATER,
+    OLD,
+    RECENT,
+    WHO,
+    WHY,
+    Clock,
+    forget_old,
+    make_past,
+    run,
+    told,
+)
 
 from consignments.errors import ServiceFault
 from consignments.records import Consignment
-from serving.encryption.monthly_keys import FILE_NAME, OLD_FILE_NAME, PREFIX_BYTES
+from serving.encryption.key_file import FILE_NAME, OLD_FILE_NAME, PREFIX_BYTES
 from serving.event_log.event_codec import EventCodec
+from serving.event_log.key_erasures import check_vault, read_key_erasures
 from serving.event_log.log import EventLog
 from serving.maintenance.retention import forget
 
@@ -34,7 +49,7 @@ def months_in(folder: Path) -> list[str]:
 
 def months_on_record(folder: Path) -> list[str]:
     log = reader_of(folder)
-    found = [erasure.month for erasure in log.read_key_erasures()]
+    found = [erasure.month for erasure in read_key_erasures(log)]
     log.close()
     return found
 
@@ -43,7 +58,7 @@ def readable(folder: Path) -> int:
     """Consignments whose personal fields can be read."""
     log = reader_of(folder)
     vault = vault_in(folder)
-    log.check_vault(vault)
+    check_vault(log, vault)
     entries = EventCodec(vault, Consignment, ())
     found = 0
     for event in log.read_events(kinds=("decision",)):
@@ -86,9 +101,9 @@ def test_the_key_stays_as_long_as_one_entry_needs_it(state: Path) -> None:
 
 
 def test_a_month_that_has_not_ended_by_the_date_keeps_its_key(state: Path) -> None:
-    done = forget(settings_in(state), day(25), WHO, WHY)
+    done = forget(settings_in(state), day(25), APPROVAL)
     assert (done.consignments, done.months) == (OLD, ())
-    again = forget(settings_in(state), day(BEFORE), WHO, WHY)
+    again = forget(settings_in(state), day(BEFORE), APPROVAL)
     assert (again.consignments, again.steps, again.months) == (0, 0, ("2024-03",))
     assert forget_old(state).months == ()
     assert told(state, "verify-log")["fault"] == ""
@@ -126,7 +141,7 @@ def test_a_copy_of_the_log_can_no_longer_be_read_and_says_so(state: Path, tmp_pa
     restore_log(tmp_path / "copy", state)
     log = reader_of(state)
     vault = vault_in(state)
-    log.check_vault(vault)
+    check_vault(log, vault)
     with pytest.raises(
         ServiceFault, match=rf"RB0: the key of 2024-03 was erased on 20.* by {WHO}; these .* gone"
     ):
@@ -159,7 +174,7 @@ def test_verify_counts_entries_that_an_erasure_on_record_has_closed(state: Path)
         forgotten = log.last_sequence
     forget_old(state)
     with EventLog.open(database_in(state), vault_in(state)) as log:
-        log.append([first._replace(sequence=log.last_sequence + 1)])
+        log.append([structs.replace(first, sequence=log.last_sequence + 1)])
         assert log.last_sequence == forgotten + 3
     assert told(state, "verify-log")["erased"] == 1
     assert told(state, "parity")["equal"]
@@ -194,9 +209,9 @@ def kill_at(monkeypatch: pytest.MonkeyPatch, target: str) -> None:
     "moment",
     [
         "serving.encryption.monthly_keys.MonthlyKeys.erase_keys",
-        "serving.encryption.monthly_keys.os.link",
-        "serving.encryption.monthly_keys.write_part",
-        "serving.encryption.monthly_keys.overwrite",
+        "serving.encryption.key_file.os.link",
+        "serving.encryption.key_file.write_part",
+        "serving.encryption.key_file.overwrite",
     ],
 )
 @pytest.mark.parametrize("by", ["start", "forget"])
@@ -215,7 +230,7 @@ def test_a_kill_between_record_and_rewriting_is_completed_by_the_next(
         with pytest.raises(KeyboardInterrupt):
             forget_old(state)
     assert months_on_record(state) == ["2024-03"]
-    assert ("2024-03" in months_in(state)) == (moment != "serving.encryption.monthly_keys.overwrite")
+    assert ("2024-03" in months_in(state)) == (moment != "serving.encryption.key_file.overwrite")
     assert set((state / "hard.link").read_bytes()) != {0}
     assert told(state, "parity")["equal"]  # who only reads goes by the record
     if by == "forget":
@@ -280,7 +295,7 @@ def test_keys_of_another_log_are_neither_used_nor_erased(state: Path) -> None:
     before = (state / FILE_NAME).read_bytes()
     other = settings_in(state.with_name("other")).database_url
     elsewhere = settings.model_copy(update={"database_url": other})
-    assert forget(elsewhere, day(BEFORE), WHO, WHY).months == ()
+    assert forget(elsewhere, day(BEFORE), APPROVAL).months == ()
     assert (state / FILE_NAME).read_bytes() == before
     with serving(elsewhere) as client:
         assert scored(client, "RB1") == 200

@@ -26,7 +26,9 @@ from models.bundle import load_bundle
 from npsrisk import main
 from serving.event_log.event_codec import decode_features
 from serving.event_log.events import Event
+from serving.event_log.verification import verify_chain
 from serving.scoring.loaded_model import load_rules_model
+from serving.state.history_keys import KeyReader
 from serving.state.snapshots import rebuild_state
 
 PERSONAL = {field.name for record in (Consignment, Alert) for field in get_fields(record) if field.personal}
@@ -72,7 +74,7 @@ def test_the_world_holds_what_this_is_about(world: Path) -> None:
     arrived = [event for event in found if event.kind in ("decision", "arrival")]
     contents = pd.Series([(event.consignment_id, event.content) for event in arrived])
     assert contents.duplicated().sum() > 3, "some return to an older content"
-    assert len({event.model for event in arrived}) == 3
+    assert len({event.model for event in arrived if event.kind == "decision"}) == 2
 
 
 @pytest.mark.parametrize("shuffled", [False, True])
@@ -148,7 +150,7 @@ def history(state_dir: Path) -> tuple[bytes, ...]:
     log = reader_of(state_dir)
     model = load_rules_model(Pseudonyms(DATA_KEY), vault_in(state_dir))
     pipeline, read = model.pipeline, model.entries
-    arrays = rebuild_state(log, pipeline, read).history.to_arrays()
+    arrays = rebuild_state(log, KeyReader(pipeline, read)).history.to_arrays()
     log.close()
     return tuple(arrays[name].tobytes() for name in sorted(arrays))
 
@@ -284,7 +286,7 @@ def test_a_running_service_is_exported_up_to_the_start(tmp_path: Path, bundle: P
         assert export(tmp_path, tmp_path / "out", "--personal")["tables"]["decisions"] == 1
         client.post("/v1/scores", make_consignment("RB2"))
         told = export(tmp_path, tmp_path / "out", "--personal")
-        assert (told["last_sequence"], told["head"]) == (2, client.service.log.verify().head)
+        assert (told["last_sequence"], told["head"]) == (2, verify_chain(client.service.log).head)
 
 
 def test_an_empty_log_has_empty_tables(tmp_path: Path) -> None:

@@ -12,14 +12,12 @@ from support.serving_examples import DATA_KEY, Client, publish, serving, setting
 from consignments.errors import ServiceFault
 from consignments.records import Alert, Consignment, Outcome
 from consignments.tables import build_frame
-from features.batch import Tables, compute_feature_matrix
-from features.config import FeatureConfig
-from features.fitted import FittedParameters
+from features.batch import FeatureParameters, Tables, compute_feature_matrix
 from features.history.pseudonyms import Pseudonyms
 from serving.encryption.vault import Vault
 from serving.event_log.log import EventLog
 from serving.maintenance.import_past import import_tables
-from serving.process.lock import StateLock
+from serving.process.state_directory import StateLock
 
 
 def tables(consignments: list[Consignment], outcomes: list[Outcome] = [], alerts: list[Alert] = []) -> Tables:  # noqa: B006
@@ -95,7 +93,7 @@ def test_the_service_sees_the_imported_past_as_a_batch_does(tmp_path: Path, bund
     whole = Tables(build_frame([*records(PAST), probe], Consignment), PAST.outcomes, PAST.alerts)
     keep = np.arange(5) == 4
     matrix = compute_feature_matrix(
-        whole, FeatureConfig(), FittedParameters.create_empty(), Pseudonyms(b"another key"), keep=keep
+        whole, FeatureParameters(pseudonyms=Pseudonyms(b"another key")), keep=keep
     )
     here = np.array([np.nan if value is None else value for value in told.values()], dtype=np.float32)
     np.testing.assert_array_equal(here, matrix.X[0])

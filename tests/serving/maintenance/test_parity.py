@@ -21,7 +21,13 @@ from features.config import FeatureConfig, HistoryKeys
 from features.history.pseudonyms import Pseudonyms
 from models.bundle import Bundle, load_bundle
 from npsrisk import main
-from serving.maintenance.parity import DecisionFilter, Difference, ParityCheck, ParityReport
+from serving.maintenance.parity import (
+    DecisionFilter,
+    Difference,
+    ParityCheck,
+    ParityReport,
+    RecomputationSources,
+)
 from serving.scoring.past_models import PastModels
 
 
@@ -220,7 +226,8 @@ def test_another_bundle_under_the_same_version_is_refused(
 
 def findings(state_dir: Path, bundles: PastModels) -> ParityReport:
     log = reader_of(state_dir)
-    comparison = ParityCheck(log, vault_in(state_dir), Pseudonyms(DATA_KEY), bundles, DecisionFilter())
+    sources = RecomputationSources(vault_in(state_dir), Pseudonyms(DATA_KEY), bundles)
+    comparison = ParityCheck(log, sources, DecisionFilter())
     assert all(isinstance(each, Difference) for piece in comparison.iterate_differences() for each in piece)
     log.close()
     return comparison.findings

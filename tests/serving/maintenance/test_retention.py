@@ -6,17 +6,32 @@ from typing import Any
 
 import pandas as pd
 import pytest
+from msgspec import structs
 from support.databases import copy_state, database_in, execute, reader_of, stored_bytes
 from support.examples import day, make_consignment, make_outcome
 from support.serving_examples import publish, serving, settings_in
-from support.serving_past import LATER, OLD, RECENT, WHO, WHY, Clock, forget_old, live, make_past, run, told
+from support.serving_past import (
+    APPROVAL,
+    LATER,
+    OLD,
+    RECENT,
+    WHO,
+    WHY,
+    Clock,
+    forget_old,
+    live,
+    make_past,
+    run,
+    told,
+)
 
 from consignments.errors import BadInput, ServiceFault
 from serving.encryption.vault import Vault
 from serving.event_log.events import ARRIVAL_KINDS
 from serving.event_log.log import EventLog
+from serving.event_log.redactions import read_redactions
 from serving.maintenance.retention import forget
-from serving.process.lock import StateLock
+from serving.process.state_directory import StateLock
 
 
 @pytest.fixture
@@ -48,8 +63,8 @@ def test_content_is_gone_and_what_history_needs_is_left(state: Path) -> None:
     for old, new in zip(before, after, strict=False):
         gone = {"plain": b"", "sealed": None, "features": None, "reasons": None}
         is_old = new.kind in ARRIVAL_KINDS and new.sequence <= done.up_to
-        assert new == (old._replace(**gone) if is_old else old)
-    (removal,) = reader.read_redactions()
+        assert new == (structs.replace(old, **gone) if is_old else old)
+    (removal,) = read_redactions(reader)
     assert (removal.approved_by, removal.why, removal.emptied) == (WHO, WHY, OLD)
     reader.close()
 
@@ -132,7 +147,7 @@ def test_a_second_run_changes_nothing_and_a_later_date_goes_on(state: Path) -> N
     clock.date = day(3 * LATER)
     with serving(settings_in(state), clock) as client:
         live(client, 3 * LATER - 1, range(90, 91))
-    later = forget(settings_in(state), day(2 * LATER), WHO, WHY)
+    later = forget(settings_in(state), day(2 * LATER), APPROVAL)
     assert later.consignments == RECENT
     assert told(state, "verify-log")["emptied"] == OLD + RECENT
     assert told(state, "parity")["compared"] == 1
@@ -158,7 +173,7 @@ def test_a_run_that_was_ended_goes_on_where_it_stopped(state: Path, monkeypatch:
 
 def test_a_removal_is_written_whole_or_not_at_all(state: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     before = stored_rows(state)
-    monkeypatch.setattr("serving.event_log.log.hash_event", lambda *_: None)  # no hash may be missing
+    monkeypatch.setattr("serving.event_log.log.hash_row", lambda *_: None)  # no hash may be missing
     with pytest.raises(ServiceFault, match="cannot be written"):
         forget_old(state)
     assert stored_rows(state) == before
@@ -178,13 +193,13 @@ def test_counting_first_changes_nothing(state: Path) -> None:
 
 def test_what_history_remembers_is_not_forgotten(state: Path) -> None:
     with pytest.raises(BadInput, match=r"--before: history remembers .*expected 2024-04-2\d or earlier"):
-        forget(settings_in(state), day(LATER - 300), WHO, WHY)
+        forget(settings_in(state), day(LATER - 300), APPROVAL)
 
 
 def test_a_service_that_runs_is_not_disturbed(state: Path) -> None:
     settings = settings_in(state)
     with StateLock(state), pytest.raises(ServiceFault, match="another process works on this state directory"):
-        forget(settings, day(40), WHO, WHY)
+        forget(settings, day(40), APPROVAL)
 
 
 def test_fields_that_stood_in_the_database_are_overwritten(state: Path, vault: Vault) -> None:

@@ -26,10 +26,11 @@ from features.history.live import LiveHistory, VisibleOutcome
 from features.history.pseudonyms import Pseudonyms
 from features.pipeline import Pipeline
 from serving.encryption.vault import Vault
-from serving.event_log.event_codec import EventCodec, Selection
+from serving.event_log.event_codec import EventCodec, EventOrigin, Selection
 from serving.event_log.events import Event
 from serving.event_log.log import EventLog
-from serving.state.consignment_states import ConsignmentEvents, ConsignmentStates, KeyReader, PendingLookup
+from serving.state.consignment_states import ConsignmentEvents, ConsignmentStates, PendingLookup
+from serving.state.history_keys import KeyReader
 from serving.state.identifier_index import KEPT_DAYS
 from serving.state.rebuild import StateRebuild
 from serving.state.snapshots import build_state, copy_arrays, rebuild_state
@@ -109,7 +110,7 @@ class Life:
         event = self.event_of(act)
         if event.kind == "arrival":
             self.read.append(self.arrive(event))
-            self.state.record_version(event)
+            self.state.record_version(event, self.state.get_consignment(event.consignment_id))
         else:
             self.state.apply(event)
         self.events.append(event)
@@ -129,9 +130,8 @@ class Life:
             c = consignment(act.name, self.date - 3 * (act.variant == 3), act.variant)
             keys, counterparts = np.zeros((2, len(self.pipeline.kinds)), dtype=np.uint64)
             self.pipeline.fill_keys(c, keys, counterparts)
-            return self.entries.encode_arrival(
-                sequence, c, self.entries.pack(c, 0), keys, counterparts, asked_by="a test", recorded_us=None
-            )
+            origin = EventOrigin(sequence, None, "a test")
+            return self.entries.encode_arrival(origin, c, self.entries.pack(c, 0), keys, counterparts)
         if act.kind == "outcome":
             result = ("nps", "clear", "pending", "nps")[act.variant]
             outcome = make_outcome(
@@ -166,7 +166,8 @@ def arrive(state: State | LiveHistory, keys: KeyReader, event: Event) -> bytes:
     row = np.full(len(keys.pipeline.spec), -1, dtype=np.float32)
     numbers, counterparts = keys(event)
     name = event.consignment_id or ""
-    state.record_arrival(name, convert_us_to_day(event.at_us), numbers, counterparts, row)
+    known = state.get_consignment(name) if isinstance(state, State) else name
+    state.record_arrival(known, convert_us_to_day(event.at_us), numbers, counterparts, row)
     return row.tobytes()
 
 
@@ -233,12 +234,12 @@ def knowledge(state: State, keys: KeyReader) -> list[Any]:
         keys.pipeline.fill_keys(c, keys_of, counterparts)
         row = np.full(len(keys.pipeline.spec), -1, dtype=np.float32)
         day_number = to_day(c.received_at)
-        state.record_arrival(name, day_number, keys_of, counterparts, row)
+        known_now = state.get_consignment(name)
+        state.record_arrival(known_now, day_number, keys_of, counterparts, row)
         packed = keys.entries.pack(c, 0)
-        event = keys.entries.encode_arrival(
-            state.sequence + 1, c, packed, keys_of, counterparts, asked_by="", recorded_us=None
-        )
-        state.record_version(event)
+        origin = EventOrigin(state.sequence + 1, None, "")
+        event = keys.entries.encode_arrival(origin, c, packed, keys_of, counterparts)
+        state.record_version(event, known_now)
         read.append(row.tobytes())
     return [known, marks, words, state.today, state.sequence, len(state.alert_versions), read]
 
@@ -277,7 +278,7 @@ def test_a_snapshot_at_any_entry_and_the_rest_of_the_log_give_the_state_that_liv
             life.live(act)
         life.flush()
         rows = data.draw(st.integers(1, 12))
-        restored = [rebuild_state(log, life.pipeline, life.entries)]
+        restored = [rebuild_state(log, life.keys)]
         for sequence, arrays in snapshots:
             restored.append(build_state(arrays, sequence, log, life.keys))
             caught_up(restored[-1], log, rows)
@@ -358,7 +359,7 @@ def test_one_by_one_the_log_gives_what_it_gives_in_one_go(script: list[Act]) -> 
         life.flush()
         state = State(life.pipeline.create_history(), ConsignmentStates(log, life.keys, recent=1))
         StateRebuild(state).apply_events(log.read_events())
-        together = rebuild_state(log, life.pipeline, life.entries)
+        together = rebuild_state(log, life.keys)
         assert knowledge(state, life.keys) == knowledge(together, life.keys)
 
 
@@ -367,12 +368,13 @@ def test_keys_of_other_kinds_are_made_anew_from_the_decrypted_consignments() -> 
     with new_log() as log:
         lived(log, script)
         pipeline, entries = pipeline_of(FeatureConfig(history=HistoryKeys((("office", "carrier"),))))
-        state, keys = rebuild_state(log, pipeline, entries), KeyReader(pipeline, entries)
+        keys = KeyReader(pipeline, entries)
+        state = rebuild_state(log, keys)
         c = consignment("RB9", 8, 0)
         numbers, counterparts = np.zeros((2, keys.count), dtype=np.uint64)
         pipeline.fill_keys(c, numbers, counterparts)
         row = np.zeros(len(pipeline.spec), dtype=np.float32)
-        state.record_arrival("RB9", to_day(c.received_at), numbers, counterparts, row)
+        state.record_arrival(state.get_consignment("RB9"), to_day(c.received_at), numbers, counterparts, row)
         assert row[pipeline.spec.get_column("history.office+carrier.arrivals_30d")] == 5
 
 
@@ -381,5 +383,5 @@ def test_a_consignment_is_known_for_366_days_after_it_was_met(gap: int) -> None:
     with new_log() as log:
         life = lived(log, [Act("arrival", "RB1", 0, 0, True), Act("arrival", "RB2", gap, 0, True)])
         assert (life.state.get_consignment("RB1").version is not None) == (gap == 366)
-        again = rebuild_state(log, life.pipeline, life.entries)
+        again = rebuild_state(log, life.keys)
         assert (again.get_consignment("RB1").version is not None) == (gap == 366)

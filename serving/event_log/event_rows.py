@@ -1,0 +1,128 @@
+"""Entries as rows of the table and back: the one place that knows which column holds which field.
+
+A field lies in the column of its name. A column that the kind of an entry has no field for is empty.
+"""
+
+from collections.abc import Callable, Sequence
+from operator import itemgetter
+from typing import Any, NamedTuple, get_args
+
+from msgspec.structs import astuple
+
+from consignments.errors import ServiceFault
+from serving.event_log.events import ARRIVAL_KINDS, EMPTY, ArrivalEvent, Event, Kind
+
+Columns = tuple[Any, ...]
+
+
+class EventRow(NamedTuple):
+    """The columns of an entry without the hashes of its chain, which are made of them in this order."""
+
+    sequence: int
+    kind: Kind
+    consignment_id: str | None
+    at_us: int
+    recorded_us: int | None
+    content: bytes
+    plain: bytes
+    sealed: bytes | None
+    kinds: str | None = None
+    keys: bytes | None = None
+    features: bytes | None = None
+    score: float | None = None
+    band: str | None = None
+    reasons: bytes | None = None
+    model: str | None = None
+    model_sha256: str | None = None
+    spec_sha256: str | None = None
+    asked_by: str = ""
+
+    @property
+    def redacted(self) -> bool:
+        """Whether the content of the entry was removed."""
+        return self.plain == EMPTY
+
+
+HISTORY_FIELDS = EventRow._fields[: EventRow._fields.index("keys") + 1]
+"""The columns that history needs, at the beginning of a row."""
+_NOT_NEEDED = EventRow(0, "arrival", None, 0, None, EMPTY, EMPTY, None)[len(HISTORY_FIELDS) :]
+
+
+class _Layout(NamedTuple):
+    """How a kind of entry lies in the columns.
+
+    Attributes
+    ----------
+    event_type : type
+    constants : tuple
+        What the columns hold that the kind has no fields for.
+    get_columns : callable
+        Gives the columns of fields and constants, one after the other.
+    get_fields : callable
+        Gives the fields of columns.
+    """
+
+    event_type: Callable[..., Event]
+    constants: Columns
+    get_columns: Callable[[Columns], Columns]
+    get_fields: Callable[[Sequence[Any]], Columns]
+
+
+def _lay_out(event_type: Any) -> _Layout:
+    fields = event_type.__struct_fields__
+    constants = {name: getattr(event_type, name, None) for name in EventRow._fields if name not in fields}
+    places = {name: place for place, name in enumerate((*fields, *constants))}
+    return _Layout(
+        event_type,
+        tuple(constants.values()),
+        itemgetter(*(places[name] for name in EventRow._fields)),
+        itemgetter(*map(EventRow._fields.index, fields)),
+    )
+
+
+_LAYOUTS: dict[str, _Layout] = {each.kind: _lay_out(each) for each in get_args(Event)}
+_HISTORY_LAYOUTS = _LAYOUTS | dict.fromkeys(ARRIVAL_KINDS, _LAYOUTS[ArrivalEvent.kind])
+
+
+def encode_row(event: Event) -> Columns:
+    """Return the columns of an entry in the order of `EventRow`; as a plain tuple, for each entry that is written takes this way."""
+    layout = _LAYOUTS[event.kind]
+    return layout.get_columns(astuple(event) + layout.constants)
+
+
+def decode_row(row: Sequence[Any]) -> Event:
+    """Return the entry of a row.
+
+    Raises
+    ------
+    ServiceFault
+        For a kind that this version does not know.
+    """
+    layout = _LAYOUTS.get(row[1])
+    if layout is None:
+        raise _build_kind_fault(row)
+    return layout.event_type(*layout.get_fields(row))
+
+
+def decode_history_row(row: Sequence[Any]) -> Event:
+    """Return the entry of a row that has no more than the columns that history needs; a decision comes as an arrival.
+
+    Raises
+    ------
+    ServiceFault
+        For a kind that this version does not know.
+    """
+    layout = _HISTORY_LAYOUTS.get(row[1])
+    if layout is None:
+        raise _build_kind_fault(row)
+    return layout.event_type(*layout.get_fields((*row, *_NOT_NEEDED)))
+
+
+def _build_kind_fault(row: Sequence[Any]) -> ServiceFault:
+    return ServiceFault(
+        "an entry is of an unknown kind",
+        where=f"log entry {row[0]}",
+        got=str(row[1]),
+        expected=", ".join(_LAYOUTS),
+        todo="run npsrisk verify-log; if the log is whole, use the npsrisk that wrote it",
+    )

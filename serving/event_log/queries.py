@@ -1,0 +1,147 @@
+"""What is asked of the database of an event log: statements, and the connection they go over.
+
+Statements that a call of the service waits for are built once, for building costs more than looking up.
+"""
+
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from functools import cache
+from typing import Any
+
+import sqlalchemy as sa
+from sqlalchemy.engine import Connection
+
+from consignments.errors import ServiceFault
+from serving.event_log.backend import describe_error
+from serving.event_log.event_rows import HISTORY_FIELDS
+from serving.event_log.events import ARRIVAL_KINDS, EMPTY, NOT_READ, Kind
+from serving.event_log.tables import COLUMNS, EVENTS
+
+PAGE_ROWS = 5_000
+"""Entries fetched at a time when the log is read through."""
+MAX_SEQUENCE = 2**63 - 1
+_NOT_READ: Any = sa.literal(NOT_READ, sa.LargeBinary)
+
+
+class LogQueries:
+    """Runs queries; what the database says becomes `ServiceFault`.
+
+    Parameters
+    ----------
+    engine : Engine
+    """
+
+    def __init__(self, engine: sa.Engine) -> None:
+        self._engine = engine
+
+    def fetch_rows(self, query: Any, until: int | None = None, **values: Any) -> Sequence[Any]:
+        """Fetch the rows of a query that has a parameter `until`, the last sequence that is asked for; None for all."""
+        values["until"] = MAX_SEQUENCE if until is None else until
+        return self.fetch_all(query, values)
+
+    def fetch_all(self, query: Any, values: dict[str, Any] | None = None) -> Sequence[Any]:
+        """Fetch all rows of a query."""
+        with self._connect() as connection:
+            return connection.execute(query, values).all()
+
+    def fetch_value(self, query: Any) -> Any:
+        """Fetch the value of a query for at most one; None if there is none."""
+        with self._connect() as connection:
+            return connection.execute(query).scalar_one_or_none()
+
+    def fetch_pages(
+        self, columns: Sequence[Any], after: int, until: int | None, kinds: Sequence[Kind] = ()
+    ) -> Iterator[Sequence[Any]]:
+        """Fetch entries in their order, some thousands at a time.
+
+        Parameters
+        ----------
+        columns : sequence of columns
+            The first is the sequence.
+        after, until : int
+            Sequences; `after` excluded, `until` included.
+        kinds : sequence of str
+            Only entries of these kinds; empty for all.
+        """
+        while True:
+            query = sa.select(*columns).where(EVENTS.c.sequence > after)
+            if kinds:
+                query = query.where(EVENTS.c.kind.in_(kinds))
+            if until is not None:
+                query = query.where(EVENTS.c.sequence <= until)
+            rows = self.fetch_all(query.order_by(EVENTS.c.sequence).limit(PAGE_ROWS))
+            if not rows:
+                return
+            yield rows
+            after = rows[-1][0]
+
+    @contextmanager
+    def _connect(self) -> Iterator[Connection]:
+        try:
+            with self._engine.connect() as connection:
+                yield connection
+        except sa.exc.SQLAlchemyError as error:
+            raise ServiceFault("the event log cannot be read", got=describe_error(error)) from error
+
+
+def select_columns(without: Sequence[str]) -> list[Any]:
+    """Return all columns of an entry; those of bytes that are not needed come as `NOT_READ`, `sealed` as None."""
+    return [_leave_out(column.name) if column.name in without else column for column in COLUMNS]
+
+
+def _leave_out(name: str) -> Any:
+    """Return what takes the place of a column; without personal fields an entry can still be decoded."""
+    return (sa.null() if name == "sealed" else _NOT_READ).label(name)
+
+
+@cache
+def select_history_columns(kinds: str) -> list[Any]:
+    """Return the columns that history needs; fields come with outcomes, and with arrivals whose keys are of other kinds."""
+    needed = (EVENTS.c.kind == "outcome") | (EVENTS.c.kinds != kinds)
+    columns = {name: EVENTS.c[name] for name in HISTORY_FIELDS}
+    fields = {
+        name: sa.case((needed, columns[name]), else_=_leave_out(name)).label(name)
+        for name in ("plain", "sealed")
+    }
+    return list((columns | fields).values())
+
+
+@cache
+def build_kind_query(kind: Kind) -> Any:
+    """Build the query for entries of a kind that is about no consignment: the index of identifiers finds them."""
+    here = (
+        EVENTS.c.consignment_id.is_(None),
+        EVENTS.c.kind == kind,
+        EVENTS.c.sequence <= sa.bindparam("until"),
+    )
+    return sa.select(*COLUMNS).where(*here).order_by(EVENTS.c.sequence)
+
+
+@cache
+def build_consignment_query(without: tuple[str, ...]) -> Any:
+    """Build the query for the entries of the consignment `name`."""
+    here = EVENTS.c.consignment_id == sa.bindparam("name"), EVENTS.c.sequence <= sa.bindparam("until")
+    return sa.select(*select_columns(without)).where(*here).order_by(EVENTS.c.sequence)
+
+
+@cache
+def build_consignments_query(kinds: str) -> Any:
+    """Build the query for what history needs of the entries of the consignments `names`, in any order."""
+    names: sa.BindParameter[str] = sa.bindparam("names", expanding=True)
+    here = EVENTS.c.consignment_id.in_(names), EVENTS.c.sequence <= sa.bindparam("until")
+    return sa.select(*select_history_columns(kinds)).where(*here)
+
+
+def build_scored_query(from_us: int, until_us: int, without: Sequence[str]) -> Any:
+    """Build the query for all entries of the consignments with a decision in a time; `until_us` is excluded."""
+    scored = sa.select(EVENTS.c.consignment_id).where(
+        EVENTS.c.kind == "decision", EVENTS.c.at_us >= from_us, EVENTS.c.at_us < until_us
+    )
+    here = EVENTS.c.consignment_id.in_(scored), EVENTS.c.sequence <= sa.bindparam("until")
+    return sa.select(*select_columns(without)).where(*here).order_by(EVENTS.c.sequence)
+
+
+def filter_unredacted(after: int, until: int) -> list[Any]:
+    """Return the conditions for consignments with content, behind the sequence `after` up to `until`."""
+    place = EVENTS.c.sequence
+    return [place > after, place <= until, EVENTS.c.kind.in_(ARRIVAL_KINDS), EVENTS.c.plain != EMPTY]

@@ -1,0 +1,67 @@
+"""A log that is only read: nothing is written, and what is not needed is not fetched."""
+
+import sqlite3
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from sqlalchemy.exc import DBAPIError
+from support.databases import reader_of
+
+from consignments.errors import BadSetting, ServiceFault
+from serving.event_log.events import NOT_READ, ArrivalEvent, DecisionEvent, Event
+from serving.event_log.log import EventLog
+from serving.event_log.reader import LogReader
+from serving.event_log.verification import verify_chain
+
+Open = Callable[[], EventLog]
+Entry = Callable[..., Event]
+
+
+def test_a_log_is_read_while_it_is_written(open_log: Open, entry: Entry, tmp_path: Path) -> None:
+    log = open_log()
+    log.append([entry(1)])
+    reader = reader_of(tmp_path)
+    log.append([entry(2)])
+    assert (reader.log_id, reader.last_sequence, verify_chain(reader).entries) == (log.log_id, 1, 1)
+    assert [event.sequence for event in reader.read_events()] == [1, 2]
+    with pytest.raises(DBAPIError, match=r"read-?only"), reader._engine.begin() as connection:
+        connection.exec_driver_sql("DELETE FROM events")
+    reader.close()
+
+
+def test_no_log_is_made_by_reading(tmp_path: Path) -> None:
+    with pytest.raises(ServiceFault, match="cannot be opened"):
+        LogReader.open_to_read(f"sqlite:///{tmp_path / 'events.db'}")
+    other = sqlite3.connect(tmp_path / "other.db")
+    other.execute("CREATE TABLE log (a)")
+    other.close()
+    with pytest.raises(BadSetting, match="there is no event log"):
+        LogReader.open_to_read(f"sqlite:///{tmp_path / 'other.db'}")
+    assert [path.name for path in tmp_path.iterdir()] == ["other.db"]
+
+
+def test_entries_of_some_kinds_alone_are_read(open_log: Open, entry: Entry) -> None:
+    log = open_log()
+    log.append([entry(1), entry(2, kind="alert"), entry(3, kind="outcome"), entry(4)])
+    assert [event.sequence for event in log.read_events(kinds=("alert", "outcome"))] == [2, 3]
+
+
+def test_arrivals_are_read_with_decisions_and_decisions_alone(open_log: Open, entry: Entry) -> None:
+    log = open_log()
+    log.append([entry(1), entry(2, kind="arrival"), entry(3, kind="outcome"), entry(4)])
+    arrivals, decisions = list(log.read_arrivals()), list(log.read_decisions(after=1))
+    assert [(event.sequence, type(event)) for event in arrivals] == [
+        (1, DecisionEvent),
+        (2, ArrivalEvent),
+        (4, DecisionEvent),
+    ]
+    assert decisions == arrivals[2:]
+
+
+def test_columns_that_are_left_out_cannot_be_taken_for_empty_ones(open_log: Open, entry: Entry) -> None:
+    log = open_log()
+    log.append([entry(1, sealed=b"s")])
+    (event,) = log.read_decisions(without=("plain", "sealed", "features"))
+    assert (event.plain, event.features, event.redacted) == (NOT_READ, NOT_READ, False)
+    assert (event.sealed, event.content) == (None, b"c" * 16)

@@ -1,0 +1,60 @@
+"""One process at a time on one state directory, and files that are there whole or not at all."""
+
+import os
+from pathlib import Path
+
+import pytest
+
+from consignments.errors import ServiceFault
+from serving.process.state_directory import StateLock, get_file_stamp, overwrite, write_part
+
+
+def test_a_second_one_is_refused_and_told_who_holds_it(tmp_path: Path) -> None:
+    with (
+        StateLock(tmp_path / "state"),
+        pytest.raises(
+            ServiceFault, match=f"another process works on this state directory; got process {os.getpid()}"
+        ),
+        StateLock(tmp_path / "state"),
+    ):
+        pass
+
+
+def test_it_can_be_had_again_after_it_was_let_go(tmp_path: Path) -> None:
+    for _ in range(2):
+        with StateLock(tmp_path):
+            assert (tmp_path / "lock").read_text() == str(os.getpid())
+
+
+def test_the_directory_is_made_for_its_owner_only(tmp_path: Path) -> None:
+    with StateLock(tmp_path / "state"):
+        assert (tmp_path / "state").stat().st_mode & 0o077 == 0
+
+
+def test_the_next_content_takes_the_place_of_the_one_before_at_once_and_is_private(tmp_path: Path) -> None:
+    path = tmp_path / "file"
+    for content in (b"first", b"second"):
+        write_part(path, content).replace(path)
+        assert path.read_bytes() == content
+    assert path.stat().st_mode & 0o077 == 0
+    assert [each.name for each in tmp_path.iterdir()] == ["file"]
+
+
+def test_the_stamp_of_a_file_changes_when_it_is_replaced(tmp_path: Path) -> None:
+    path = tmp_path / "file"
+    write_part(path, b"same").replace(path)
+    before = get_file_stamp(path)
+    assert get_file_stamp(path) == before
+    write_part(path, b"same").replace(path)
+    assert get_file_stamp(path) != before
+    path.unlink()
+    with pytest.raises(FileNotFoundError):
+        get_file_stamp(path)
+
+
+def test_overwritten_bytes_are_gone_under_every_name(tmp_path: Path) -> None:
+    path, link = tmp_path / "file", tmp_path / "link"
+    path.write_bytes(b"secret")
+    os.link(path, link)
+    overwrite(path)
+    assert link.read_bytes() == bytes(6)
