@@ -147,7 +147,7 @@ def world(extra_parcels=(), extra_outcomes=()):
     return frame([*parcels, *extra_parcels]), frame([*outcomes, *extra_outcomes])
 
 
-def build(parcels, outcomes, *, held_out=True, offered=None, **weights):
+def build(parcels, outcomes, *, held_out="validation and test", offered=None, **weights):
     settings = WeightsConfig(**({"background_share": 0.5} | weights))
     config = TrainConfig(split=SplitConfig(label_delay_days=14), weights=settings)
     return build_data_set(ObservedTables(parcels, outcomes, AS_OF, offered), "nps", config, held_out=held_out)
@@ -169,7 +169,7 @@ def test_each_period_gets_its_labels_and_its_background():
 
 def test_a_model_that_goes_to_work_at_once_learns_up_to_the_label_delay():
     parcels, outcomes = world()
-    data = build(parcels, outcomes, held_out=False)
+    data = build(parcels, outcomes, held_out="validation")
     part = {month: data.part[row_of(parcels, f"{month}N")] for month in PERIODS.values()}
     assert part == {"2024-02": TRAIN, "2024-04": TRAIN, "2024-06": VALIDATION}
     assert not (data.part == TEST).any()
