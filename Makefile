@@ -29,7 +29,7 @@ contract: $(STAMP)  ## the service against its own OpenAPI document: 5,000 cases
 	$(BIN)/python -m pytest -m slow tests/serving/http/test_contract.py
 
 # Every test whose subject reads or writes an event log.
-WITH_A_LOG := event_log/ maintenance/ scoring/ shadow/ state/ encryption/test_monthly_keys.py http/test_app.py \
+WITH_A_LOG := event_log/ maintenance/ scoring/ shadow/ state/ encryption/test_monthly_keys.py http/test_server.py \
 	http/test_scores.py http/test_selections.py test_failures.py test_service.py
 
 postgres: $(STAMP)  ## those tests with the event log in PostgreSQL: a private server, or the one of NPSRISK_TEST_POSTGRES

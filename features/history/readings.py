@@ -6,6 +6,8 @@ consignment that asks is never in its own readings.
 
 A key that was never seen, or is forgotten, reads 0 for counts, missing for days, and the common share for shares. A
 consignment without the key (no phone given) reads missing everywhere.
+
+How each is computed, the half-lives of decayed counts included, stands in `features.history.kernels`.
 """
 
 from dataclasses import dataclass

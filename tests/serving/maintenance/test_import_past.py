@@ -13,9 +13,12 @@ from consignments.errors import ServiceFault
 from consignments.records import Alert, Consignment, Outcome
 from consignments.tables import build_frame
 from features.batch import FeatureParameters, Tables, compute_feature_matrix
+from features.config import FeatureConfig
+from features.fitted import FittedParameters
 from features.history.pseudonyms import Pseudonyms
 from serving.encryption.vault import Vault
 from serving.event_log.log import EventLog
+from serving.event_log.verification import verify_chain
 from serving.maintenance.import_past import import_tables
 from serving.process.state_directory import StateLock
 
@@ -29,14 +32,13 @@ def tables(consignments: list[Consignment], outcomes: list[Outcome] = [], alerts
 
 
 def take(folder: Path, given: Tables) -> dict[str, int]:
-    nowhere = Path("not-read-here")
-    return import_tables(lambda *_: given, nowhere, nowhere, nowhere, settings_in(folder))
+    return import_tables(lambda _: given, settings_in(folder))
 
 
 def logged(folder: Path) -> list[tuple[str, str | None]]:
     log = EventLog.open(database_in(folder), Vault(DATA_KEY))
     found = [(event.kind, event.consignment_id) for event in log.read_events()]
-    assert log.verify().broken_at is None
+    assert verify_chain(log).broken_at is None
     log.close()
     return found
 
@@ -92,9 +94,10 @@ def test_the_service_sees_the_imported_past_as_a_batch_does(tmp_path: Path, bund
         told = client.post("/v1/scores?features=true", probe).json()["features"]
     whole = Tables(build_frame([*records(PAST), probe], Consignment), PAST.outcomes, PAST.alerts)
     keep = np.arange(5) == 4
-    matrix = compute_feature_matrix(
-        whole, FeatureParameters(pseudonyms=Pseudonyms(b"another key")), keep=keep
+    parameters = FeatureParameters(
+        FeatureConfig(), FittedParameters.create_empty(), Pseudonyms(b"another key")
     )
+    matrix = compute_feature_matrix(whole, parameters, keep=keep)
     here = np.array([np.nan if value is None else value for value in told.values()], dtype=np.float32)
     np.testing.assert_array_equal(here, matrix.X[0])
     assert told["history.sender.arrivals_30d"] == 3
@@ -164,9 +167,9 @@ def test_the_columns_of_the_published_model_are_imported(tmp_path: Path, column_
     publish(tmp_path, column_bundle, "1")
     asked: list[type[Consignment]] = []
 
-    def read(*given: Any) -> Tables:
-        asked.append(given[-1])
+    def read(record: Any) -> Tables:
+        asked.append(record)
         return tables([make_consignment("RB1")])
 
-    import_tables(read, Path("x"), None, None, settings_in(tmp_path))
+    import_tables(read, settings_in(tmp_path))
     assert "tax_rate" in asked[0].__struct_fields__
