@@ -28,6 +28,7 @@ from features.config import FeatureConfig
 from features.spec import Feature, Spec
 from models.bands import Bands
 from models.calibration import Calibration
+from models.calibration_level import CalibrationLevel
 from models.risk_model import RiskModel, Rows
 from models.traffic_profile import ReferenceProfile
 from models.trees import Trees
@@ -79,6 +80,8 @@ class ModelCard(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         Positive labels that it learnt from.
     learnt_until : str
         The end of the arrivals it learnt from, ISO 8601 UTC; empty in a bundle of format 2.
+    level : CalibrationLevel or None
+        How far the promise of its scores may be off; None in a bundle of format 2.
     """
 
     name: str
@@ -91,6 +94,7 @@ class ModelCard(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     fit: FitKind = "evaluation"
     positives: int | None = None
     learnt_until: str = ""
+    level: CalibrationLevel | None = None
 
 
 class SelfTestExamples(NamedTuple):

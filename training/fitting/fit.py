@@ -3,6 +3,7 @@
 When the trees stop and how scores are calibrated is learnt from validation; the test period takes no part.
 """
 
+from collections.abc import Sequence
 from datetime import datetime
 from typing import NamedTuple, Protocol
 
@@ -17,6 +18,7 @@ from features.fitted import FittedParameters, fit_features
 from features.normalization.normal_forms import get_goods_text
 from models.bands import Bands
 from models.calibration import Calibration
+from models.calibration_level import CalibrationLevel, anchor_calibration
 from models.risk_model import BandSample, FitOptions, LabelledRows, RiskModel
 from training.config import TrainConfig
 from training.data.propensity import compute_result_weights, estimate_known_probability
@@ -42,12 +44,29 @@ class FeatureSource(Protocol):
         """Give the feature rows of the kept consignments of a matrix under other fitted parameters."""
 
 
+class OutOfTimeScores(NamedTuple):
+    """What the scores of later time teach: the probability that a score is, its level, and the bands.
+
+    Attributes
+    ----------
+    calibration : Calibration
+        Anchored on random inspections.
+    level : CalibrationLevel
+    bands : Bands
+    """
+
+    calibration: Calibration
+    level: CalibrationLevel
+    bands: Bands
+
+
 class FitResult(NamedTuple):
-    """What was learnt, and the feature rows that it was learnt from."""
+    """What was learnt, the feature rows that it was learnt from, and what its scores of validation taught."""
 
     fitted: FittedParameters
     matrix: FeatureMatrix
     model: RiskModel
+    later: OutOfTimeScores
 
 
 class FinalFit(NamedTuple):
@@ -58,6 +77,8 @@ class FinalFit(NamedTuple):
     fitted : FittedParameters
     model : RiskModel
         Its calibration and bands come from the evaluation fit's scores of later time.
+    level : CalibrationLevel
+        How far its promise may be off.
     positives, labelled : int
         Labels that it learnt from.
     learnt_until : datetime
@@ -66,16 +87,24 @@ class FinalFit(NamedTuple):
 
     fitted: FittedParameters
     model: RiskModel
+    level: CalibrationLevel
     positives: int
     labelled: int
     learnt_until: datetime
 
 
+class FitTask(NamedTuple):
+    """What is fitted on which rows: a data set, where its features come from, and the settings."""
+
+    data: DataSet
+    source: FeatureSource
+    config: TrainConfig
+
+
 def fit_final(
-    data: DataSet,
-    source: FeatureSource,
+    task: FitTask,
     first: FitResult,
-    config: TrainConfig,
+    later: OutOfTimeScores,
     jobs: int = 1,
     progress: Progress | None = None,
 ) -> FinalFit:
@@ -83,17 +112,17 @@ def fit_final(
 
     Parameters
     ----------
-    data : DataSet
-        With nothing held out.
-    source : FeatureSource
-        Of the same rows.
+    task : FitTask
+        Its data hold nothing out.
     first : FitResult
         The evaluation fit; its matrix holds the rows of `data.keep`.
-    config : TrainConfig
+    later : OutOfTimeScores
+        Of the evaluation fit.
     jobs : int
         Threads that grow trees; any number gives the same model.
     progress : callable, optional
     """
+    data, source, config = task
     with report_progress(progress, "learning words again"):
         fitted, text_scores = _learn_features(data, source, config)
         matrix = source.refit(first.matrix, fitted, data.keep)
@@ -113,8 +142,10 @@ def fit_final(
         options=FitOptions(params, config.model.seed, jobs, progress),
     )
     known = rows & parts.known
-    model = RiskModel(grown.trees, first.model.calibration, first.model.bands, parts.spec)
-    return FinalFit(fitted, model, int(parts.positive[known].sum()), int(known.sum()), data.split.train.ends)
+    model = RiskModel(grown.trees, later.calibration, later.bands, parts.spec)
+    return FinalFit(
+        fitted, model, later.level, int(parts.positive[known].sum()), int(known.sum()), data.split.train.ends
+    )
 
 
 def fit(
@@ -149,7 +180,7 @@ def fit(
     parts = SplitFeatures(data, matrix)
     matrix.X[parts.select_fitting_rows(TRAIN), matrix.spec.get_column(TEXT_SCORE)] = text_scores
     # Trees from training, stopped by validation; then calibrated on validation as if nobody had selected.
-    return FitResult(fitted, matrix, _fit_model(parts, config, jobs, progress))
+    return FitResult(fitted, matrix, *_fit_model(parts, config, jobs, progress))
 
 
 class SplitFeatures:
@@ -164,6 +195,7 @@ class SplitFeatures:
         self.positive = data.labels.positive[matrix.rows]
         self.logged = data.labels.probability[matrix.rows]
         self.tipped = data.labels.selected_by[matrix.rows] == "intelligence"
+        self.random = data.labels.selected_by[matrix.rows] == "random"
         self.weight = data.weight[matrix.rows]
         self.background = data.background[matrix.rows]
         self.stands_for = data.traffic_weight[matrix.rows]
@@ -228,7 +260,9 @@ def _learn_features(
     return fitted, compute_text_scores(texts, data.labels.positive[rows], weights, received)
 
 
-def _fit_model(parts: SplitFeatures, config: TrainConfig, jobs: int, progress: Progress | None) -> RiskModel:
+def _fit_model(
+    parts: SplitFeatures, config: TrainConfig, jobs: int, progress: Progress | None
+) -> tuple[RiskModel, OutOfTimeScores]:
     train, later = parts.select_fitting_rows(TRAIN), parts.select_fitting_rows(VALIDATION)
     finds = int(parts.positive[later].sum())
     # Few finds would stop the trees by chance; without rows they are all grown.
@@ -245,25 +279,44 @@ def _fit_model(parts: SplitFeatures, config: TrainConfig, jobs: int, progress: P
         options=FitOptions(params, config.model.seed, jobs, progress),
     )
     with report_progress(progress, "calibrating"):
-        return _calibrate(grown, parts, sample, config)
-
-
-def _calibrate(grown: RiskModel, parts: SplitFeatures, sample: Bools, config: TrainConfig) -> RiskModel:
-    """Calibrate on the known results of validation, each for as many as it stands for; bands on its traffic."""
-    mine = parts.select_part(VALIDATION)
-    weight = parts.compute_result_weights(VALIDATION, config.model.seed)
-    known = parts.known[mine]
-    raw = grown.predict_raw(parts.X[mine][known])
-    calibration = Calibration.fit(
-        raw,
-        parts.positive[mine][known].astype(np.float64),
-        weight[known],
-        parts.get_channels(mine & parts.known),
-    )
-    scores = calibration.calibrate(grown.predict_raw(parts.X[sample]), parts.get_channels(sample))
-    model = RiskModel(grown.trees, calibration, Bands.from_scores(scores), grown.spec)
+        scores = calibrate(parts, grown, (VALIDATION,), config)
+    model = RiskModel(grown.trees, scores.calibration, scores.bands, grown.spec)
     model.recipe = grown.recipe
-    return model
+    return model, scores
+
+
+def calibrate(
+    parts: SplitFeatures, model: RiskModel, periods: Sequence[int], config: TrainConfig
+) -> OutOfTimeScores:
+    """Learn from a fit's scores of later time what they are worth.
+
+    Known results count each for as many consignments as it stands for; random inspections anchor the level; the bands are shares of
+    the traffic of the last period.
+
+    Parameters
+    ----------
+    parts : SplitFeatures
+    model : RiskModel
+        It has learnt nothing of the periods.
+    periods : sequence of {VALIDATION, TEST}
+    config : TrainConfig
+    """
+    masks = [parts.select_part(period) for period in periods]
+    weight = np.zeros(len(parts.X))
+    for period, mine in zip(periods, masks, strict=True):
+        weight[mine] = parts.compute_result_weights(period, config.model.seed)
+    known = np.logical_or.reduce(masks) & parts.known
+    raw, channels = model.predict_raw(parts.X[known]), parts.get_channels(known)
+    positive = parts.positive[known]
+    chosen = Calibration.fit(raw, positive.astype(np.float64), weight[known], channels)
+    drawn = parts.random[known]
+    calibration, level = anchor_calibration(
+        chosen, raw[drawn], [channels[place] for place in np.flatnonzero(drawn)], positive[drawn]
+    )
+    last = periods[-1]
+    sample = parts.select_part(TEST) if last == TEST else _sample_traffic(parts, config.model.seed)
+    scores = calibration.calibrate(model.predict_raw(parts.X[sample]), parts.get_channels(sample))
+    return OutOfTimeScores(calibration, level, Bands.from_scores(scores))
 
 
 def _sample_traffic(parts: SplitFeatures, seed: int) -> Bools:

@@ -19,6 +19,7 @@ from numpy.typing import NDArray
 from features.batch import Tables
 from features.fitted import FittedParameters
 from models.bundle import BundleContent, FitKind, ModelCard, SelfTestExamples, write_bundle
+from models.calibration_level import CalibrationLevel
 from models.risk_model import RiskModel
 from models.traffic_profile import ReferenceProfile
 from training.data.splits import VALIDATION
@@ -93,6 +94,7 @@ class WrittenBundle(NamedTuple):
 
     fitted: FittedParameters
     model: RiskModel
+    level: CalibrationLevel
     kind: FitKind
     positives: int
     learnt_until: datetime
@@ -106,8 +108,17 @@ def write_run_bundles(trained: TrainingResult, tables: Tables, folder: Path) -> 
     """
     final, ends = trained.final, trained.data.split.train.ends
     rows = np.flatnonzero(trained.data.part[trained.matrix.rows] == VALIDATION)
-    evaluated = WrittenBundle(trained.fitted, trained.model, "evaluation", trained.evaluation_positives, ends)
-    served = WrittenBundle(final.fitted, final.model, "final", final.positives, final.learnt_until)
+    evaluated = WrittenBundle(
+        trained.fitted,
+        trained.model,
+        trained.evaluation_level,
+        "evaluation",
+        trained.evaluation_positives,
+        ends,
+    )
+    served = WrittenBundle(
+        final.fitted, final.model, final.level, "final", final.positives, final.learnt_until
+    )
     reference = build_reference(trained, tables)
     for name, written in (("evaluation", evaluated), ("bundle", served)):
         _write_bundle(trained, written, rows, reference, folder / name)
@@ -141,6 +152,7 @@ def _write_bundle(
         fit=written.kind,
         positives=written.positives,
         learnt_until=written.learnt_until.isoformat(),
+        level=_round_level(written.level),
     )
     examples = SelfTestExamples.compute(
         written.model,
@@ -156,6 +168,11 @@ def _write_bundle(
         reference=reference,
     )
     write_bundle(folder, card, content)
+
+
+def _round_level(level: CalibrationLevel) -> CalibrationLevel:
+    shift, low, high = (float(f"{value:.{CARD_DIGITS}g}") for value in (level.shift, level.low, level.high))
+    return level._replace(shift=shift, low=low, high=high)
 
 
 def build_reference(trained: TrainingResult, tables: Tables) -> ReferenceProfile:

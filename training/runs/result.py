@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from consignments.records import Target
 from features.batch import FeatureMatrix
 from features.fitted import FittedParameters
+from models.calibration_level import CalibrationLevel
 from models.risk_model import RiskModel
 from training.config import TrainConfig
 from training.data.splits import TRAIN
@@ -62,6 +63,8 @@ class TrainingResult:
         The learnt part of the features, of the evaluation fit.
     model : RiskModel
         The evaluation fit, which later time judged.
+    evaluation_level : CalibrationLevel
+        How far the promise of the evaluation fit's scores may be off.
     final : FinalFit
         The same recipe on every label known at `as_of`: what is served.
     matrix : FeatureMatrix
@@ -91,6 +94,7 @@ class TrainingResult:
     data_sha256: str
     fitted: FittedParameters
     model: RiskModel
+    evaluation_level: CalibrationLevel
     final: FinalFit
     matrix: FeatureMatrix
     test_rows: NDArray[np.int64]
@@ -138,6 +142,11 @@ class TrainingResult:
             f"known on {self.as_of:%Y-%m-%d}. The evaluation fit, which the test period judged, has learnt from "
             f"{self.evaluation_positives} positives of arrivals until {trained.ends:%Y-%m-%d}."
         )
+
+    @property
+    def level_sentence(self) -> str:
+        """How well the level of the served scores is known."""
+        return self.final.level.to_sentence()
 
     @property
     def tags(self) -> dict[str, str]:

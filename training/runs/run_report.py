@@ -77,7 +77,7 @@ class RunReport:
         Short facts of the head of the page: data hash, code version, ….
     verdict : EvaluationVerdict
     fits : str
-        Which fit is which, how many positives each has learnt from, and to what date.
+        Which fit is which, how many positives each has learnt from, and how well the level of the scores is known.
     model : Evaluation
     baselines : mapping
         Name to evaluation, of the same traffic.
@@ -188,7 +188,7 @@ def build_report(
             "test traffic": f"{len(trained.test_scores):,}",
         },
         verdict=trained.verdict,
-        fits=trained.fits_sentence,
+        fits=f"{trained.fits_sentence} {trained.level_sentence}",
         model=trained.test.model,
         baselines=_rename_baselines(trained.test),
         truth=trained.truth.model if trained.truth else None,
@@ -236,7 +236,7 @@ def describe_run(trained: TrainingResult) -> str:
     lines = [
         f"**{VERDICT_WORDS[trained.verdict.name]}.** {first}",
         "",
-        *[f"{sentence}\n" for sentence in (*rest, trained.fits_sentence)],
+        *[f"{sentence}\n" for sentence in (*rest, trained.fits_sentence, trained.level_sentence)],
         "| figure on the test period | value (95 % interval) |",
         "|---|---|",
         *[_format_figure_row(row) for row in build_key_figures(trained.test.model, {})],

@@ -45,7 +45,7 @@ from training.evaluation.off_policy import LoggedEvidence, OffPolicyEstimates
 from training.evaluation.traffic import ScoredPeriod, extract_slices, extract_texts
 from training.evaluation.verdict import judge_model
 from training.fitting.diagnostics import DiagnosticsOptions, DiagnosticsResult, cut_origins, run_diagnostics
-from training.fitting.fit import FeatureSource, SplitFeatures, fit, fit_final
+from training.fitting.fit import FeatureSource, FitTask, SplitFeatures, calibrate, fit, fit_final
 from training.fitting.search import SEARCH_SPACE, search
 from training.runs.artifacts import write_artifacts
 from training.runs.input_example import build_example_consignments
@@ -138,7 +138,7 @@ class RegisteredRun:
 
     def summarize(self) -> str:
         """Say what came out, for a terminal."""
-        lines = [*self.trained.verdict.sentences, self.trained.fits_sentence]
+        lines = [*self.trained.verdict.sentences, self.trained.fits_sentence, self.trained.level_sentence]
         if self.run_id is not None:
             lines.append(f"run {self.run_id}")
         if self.version is not None:
@@ -212,9 +212,7 @@ def train_model(task: TrainingTask, jobs: int = 1, progress: Progress | None = N
             everything = build_data_set(observed, target, config, held_out="nothing")
             first = fit(data, source, config, jobs, progress, also=everything.keep)
         studied = replace(run_diagnostics(task.diagnostics, origins, config, progress), trials=studied.trials)
-    # What is served: the same recipe on every label that is known today.
-    final = fit_final(everything, source, first, config, jobs, progress)
-    fitted, matrix, model = first
+    fitted, matrix, model, _ = first
     # The test period judges: all its traffic, opened or not, the model beside its baselines.
     parts = SplitFeatures(data, matrix)
     with report_progress(progress, "fitting baselines"):
@@ -230,6 +228,10 @@ def train_model(task: TrainingTask, jobs: int = 1, progress: Progress | None = N
         estimates = _estimate_off_policy(parts, test, by_truth, config)
     with report_progress(progress, "swapping names"):
         name_swaps = _swap_names(parts, source, model, fitted, config)
+    # What is served: the same recipe on every label that is known today, calibrated on all later time there is.
+    with report_progress(progress, "calibrating on later time"):
+        later = calibrate(parts, model, (VALIDATION, TEST), config)
+    final = fit_final(FitTask(everything, source, config), first, later, jobs, progress)
     leaks = check_leakage(source, parts.test_matrix, test.traffic, fitted)
     return TrainingResult(
         target=target,
@@ -239,6 +241,7 @@ def train_model(task: TrainingTask, jobs: int = 1, progress: Progress | None = N
         data_sha256=digest,
         fitted=fitted,
         model=model,
+        evaluation_level=first.later.level,
         final=final,
         matrix=matrix,
         test_rows=parts.locate_rows(TEST),

@@ -64,7 +64,13 @@ def read(folder, name):
 
 def test_the_folder_holds_bundle_page_tables_and_pictures(runs):
     _, folder = runs["with"]
-    assert {path.name for path in folder.iterdir()} == {"bundle", "evaluation", "report.html", "tables", "plots"}
+    assert {path.name for path in folder.iterdir()} == {
+        "bundle",
+        "evaluation",
+        "report.html",
+        "tables",
+        "plots",
+    }
     assert {path.stem for path in (folder / "tables").iterdir()} == TABLES
     assert (folder / "plots" / "capacity_truth.svg").read_text().startswith("<svg")
 

@@ -18,7 +18,7 @@ from models.batch_scoring import score_table
 from models.bundle import load_bundle
 from models.registry import Registry
 from training.config import parse_config
-from training.data.splits import TEST, TRAIN
+from training.data.splits import TEST, TRAIN, VALIDATION
 from training.data.table_features import TableFeatures
 from training.data.training_set import ObservedTables, build_data_set, get_labels_as_of
 from training.fitting.diagnostics import DiagnosticsOptions
@@ -122,7 +122,9 @@ def test_what_came_after_the_date_changes_nothing_but_the_hash_of_the_data(train
     assert other.data_sha256 != trained.data_sha256
 
 
-def test_results_that_became_visible_since_the_test_began_do_not_touch_the_evaluation_fit(trained, tables, as_of):
+def test_results_that_became_visible_since_the_test_began_do_not_touch_the_evaluation_fit(
+    trained, tables, as_of
+):
     begins = pd.Timestamp(trained.data.split.test.begins)
     late = tables.outcomes["known_at"] > begins
     swapped = tables.outcomes["result"].where(
@@ -268,11 +270,13 @@ def test_the_final_fit_has_learnt_from_every_label_known_at_the_date(trained, ta
     assert f"learnt from {trained.final.positives} positives" in trained.fits_sentence
 
 
-def test_the_final_fit_repeats_the_recipe_that_was_judged_and_its_calibration(trained):
-    evaluation, final = trained.model, trained.final.model
-    assert (final.calibration, final.bands) == (evaluation.calibration, evaluation.bands)
-    assert final.trees.text != evaluation.trees.text
-    assert final.trees.feature_names == evaluation.trees.feature_names
+def test_the_final_fit_repeats_the_recipe_that_was_judged_and_is_calibrated_on_later_time(trained):
+    evaluation, final = trained.model, trained.final
+    assert final.model.trees.text != evaluation.trees.text
+    assert final.model.trees.feature_names == evaluation.trees.feature_names
+    inspected = trained.data.labels.selected_by[trained.data.labels.known & (trained.data.part >= VALIDATION)]
+    assert final.level.inspected == (inspected == "random").sum() > trained.evaluation_level.inspected > 0
+    assert "random inspections" in trained.level_sentence
 
 
 def test_words_and_norms_of_the_final_fit_are_learnt_on_its_own_rows(trained, tables, as_of):
