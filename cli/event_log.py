@@ -23,7 +23,7 @@ from cli.options import (
 )
 from cli.output import print_result
 from cli.progress import show_progress_bar
-from cli.stores import open_registry, read_settings
+from cli.stores import open_registry, open_vault, read_settings
 from cli.table_reader import TableReader
 from cli.times import parse_time
 from consignments.errors import BadInput
@@ -31,7 +31,6 @@ from consignments.errors import BadInput
 if TYPE_CHECKING:
     from models.bundle import Bundle
     from serving.encryption.key_file import KeyErasure
-    from serving.encryption.vault import Vault
     from serving.event_log.hash_chain import VerificationResult
     from serving.maintenance.retention import RetentionResult
     from serving.scoring.past_models import PastModels
@@ -191,14 +190,6 @@ def verify_log(context: click.Context, head: str, as_json: bool) -> None:
     result = {**verdict._asdict(), "fault": fault, "erased_months": [each.month for each in erasures]}
     print_result(result, as_json, f"{text}\n{fault}" if fault else text)
     context.exit(1 if fault else 0)
-
-
-def open_vault() -> "Vault":
-    """Derive the keys of the log from the data key, which must exist, and read those of its months."""
-    from features.history.pseudonyms import load_data_key
-    from serving.encryption.vault import Vault
-
-    return Vault.load(read_settings().state_dir, load_data_key(read_settings().data_key_file))
 
 
 def open_past_bundles() -> "PastModels":

@@ -1,4 +1,4 @@
-"""The settings, and the model registry that they name."""
+"""The settings, and the model registry and keys that they name."""
 
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -7,6 +7,7 @@ from consignments.errors import BadInput
 
 if TYPE_CHECKING:
     from models.registry import ModelVersion, Registry
+    from serving.encryption.vault import Vault
     from serving.process.settings import Settings
 
 
@@ -41,3 +42,11 @@ def require_store(uri: str) -> None:
 def resolve_model(uri: str | None) -> "ModelVersion":
     """Find the model asked for, or the one of the settings."""
     return open_registry().resolve(uri if uri is not None else read_settings().model)
+
+
+def open_vault() -> "Vault":
+    """Derive the keys of the log from the data key, which must exist, and read those of its months."""
+    from features.history.pseudonyms import load_data_key
+    from serving.encryption.vault import Vault
+
+    return Vault.load(read_settings().state_dir, load_data_key(read_settings().data_key_file))

@@ -118,7 +118,8 @@ def _make_hasher(kind: KeyKind, pseudonyms: Pseudonyms) -> Callable[[str], bytes
     return lru_cache(NUMBER_CACHE_SIZE)(number) if kind.common else number
 
 
-def _join_required(*parts: str) -> str:
+def join_required(*parts: str) -> str:
+    """Join parts into one value; '' if a part is missing."""
     return _PART_SEPARATOR.join(parts) if all(parts) else ""
 
 
@@ -159,10 +160,10 @@ def get_common_values(c: Consignment, forms: NormalForms) -> tuple[str, ...]:
         forms.consignee_address,
         forms.consignee_phone,
         forms.consignee_email,
-        _join_required(forms.sender_name, forms.consignee_name),
-        _join_required(forms.sender_address, forms.consignee_address),
+        join_required(forms.sender_name, forms.consignee_name),
+        join_required(forms.sender_address, forms.consignee_address),
         product,
-        _join_required(product, _fold_code(c.departure_country), _fold_code(c.origin_country)),
+        join_required(product, _fold_code(c.departure_country), _fold_code(c.origin_country)),
         _fold_code(c.route),
         _fold_code(c.declarant),
     )

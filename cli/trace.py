@@ -1,0 +1,154 @@
+"""The verb that shows how consignments hang together: trace."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, NamedTuple
+
+import click
+
+from cli.batch import count_cores, create_batch_pseudonyms
+from cli.options import (
+    TableOptions,
+    collect_options,
+    collect_tables,
+    history_option,
+    jobs_option,
+    json_option,
+    outcomes_option,
+    reject_options,
+    table_option,
+)
+from cli.output import print_result
+from cli.progress import show_progress_bar
+from cli.stores import open_vault, read_settings
+from cli.table_reader import TableReader
+from cli.times import parse_time
+from consignments.errors import BadInput
+
+if TYPE_CHECKING:
+    from features.batch import Progress
+    from features.links.report import ReadConsignments
+    from features.links.trace import LinkTable
+
+
+class TraceOptions(NamedTuple):
+    """How a consignment is traced.
+
+    Attributes
+    ----------
+    as_of : str or None
+        Time as it was typed; None for the consignment's own moment.
+    depth, max_consignments, max_sharing : int
+        As `features.links.trace.TraceLimits`.
+    personal : bool
+        Whether values of identifiers are shown.
+    jobs : int or None
+        Processes; None for one for each core.
+    """
+
+    as_of: str | None
+    depth: int
+    max_consignments: int
+    max_sharing: int
+    personal: bool
+    jobs: int | None
+
+
+@click.command()
+@collect_tables
+@collect_options(TraceOptions, "options")
+@click.argument("consignment_id", metavar="ID")
+@table_option("--consignments", "Consignment table; default: the service's log.")
+@history_option
+@outcomes_option
+@click.option(
+    "--as-of",
+    type=str,
+    default=None,
+    metavar="TIME",
+    help="ISO 8601; what arrived or became visible later is hidden. Default: the consignment's own moment.",
+)
+@click.option(
+    "--depth", type=click.IntRange(1, 5), default=2, show_default=True, help="Links to the farthest one."
+)
+@click.option(
+    "--max-consignments",
+    type=click.IntRange(1),
+    default=200,
+    show_default=True,
+    help="Linked consignments, at most.",
+)
+@click.option(
+    "--max-sharing",
+    type=click.IntRange(1),
+    default=50,
+    show_default=True,
+    help="An identifier that more consignments had in the last 365 days links nothing.",
+)
+@click.option("--personal", is_flag=True, help="Show the shared names, addresses, phones and accounts.")
+@jobs_option
+@reject_options
+@json_option
+def trace(consignment_id: str, tables: TableOptions, options: TraceOptions, as_json: bool) -> None:
+    """Show how a consignment hangs together with others: shared names, addresses, phones, accounts, known finds.
+
+    With --consignments it works on tables, else on the service's log, which needs the data key and may be written
+    meanwhile. Two consignments are linked if they share name and address, address, phone, e-mail or account in normal form,
+    also if the consignee of one is the sender of the other. Without --personal no value is printed, only which identifier is shared.
+
+    \b
+    npsrisk trace RB123456785GB --as-of 2024-03-20
+    npsrisk trace RB123456785GB --consignments c.parquet --outcomes o.parquet
+    """
+    from consignments.timestamps import to_us
+    from features.links.report import TraceReport, read_values
+    from features.links.trace import TraceLimits, trace_links
+
+    as_of = parse_time(options.as_of, "--as-of")
+    limits = TraceLimits(options.depth, options.max_consignments, options.max_sharing)
+    with show_progress_bar() as progress, _open_links(tables, options.jobs, progress) as (table, read):
+        found = trace_links(table, consignment_id, None if as_of is None else to_us(as_of), limits)
+        report = TraceReport(found, read_values(found, read) if options.personal else ())
+    print_result(report.to_dict(), as_json, report.to_text())
+
+
+@contextmanager
+def _open_links(
+    tables: TableOptions, jobs: int | None, progress: "Progress"
+) -> "Iterator[tuple[LinkTable, ReadConsignments]]":
+    """Open the links of the tables given, else of the service's log."""
+    if tables.consignments is None:
+        _refuse_tables_alone(tables)
+        with _open_logged_links(progress) as links:
+            yield links
+        return
+    from cli.link_tables import LinkTableReader
+    from consignments.records import Consignment
+    from features.batch import ComputeOptions
+
+    inputs = TableReader(tables).open_sources(Consignment, progress)
+    reader = LinkTableReader(inputs, ComputeOptions(jobs or count_cores(), progress))
+    yield reader.read(), reader.read_consignments
+
+
+@contextmanager
+def _open_logged_links(progress: "Progress") -> "Iterator[tuple[LinkTable, ReadConsignments]]":
+    from serving.event_log.reader import LogReader
+    from serving.maintenance.logged_links import LoggedLinks
+
+    with LogReader.open_to_read(read_settings().database_url) as log:
+        links = LoggedLinks(log, open_vault(), create_batch_pseudonyms())
+        table = links.read(progress)
+        for reason, count in links.unread.items():
+            click.echo(f"{count:,} consignments link nothing: {reason}", err=True)
+        yield table, links.read_consignments
+
+
+def _refuse_tables_alone(tables: TableOptions) -> None:
+    given = [name for name in ("history", "outcomes") if getattr(tables, name) is not None]
+    if given:
+        raise BadInput(
+            "tables are given without the consignments",
+            where=f"--{given[0]}",
+            expected="--consignments T, or no table at all for the service's log",
+        )

@@ -1,0 +1,1 @@
+"""Links between consignments that share a name, an address, a phone, an e-mail or an account."""

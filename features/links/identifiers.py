@@ -1,0 +1,110 @@
+"""The identifiers that link consignments, each as one number.
+
+The values are those of the keys of history (`features.history.keys`). Here equal values of the two sides are one identifier,
+so that the consignee of one consignment can be found as the sender of another.
+"""
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from consignments.records import Consignment
+from features.history.keys import COMMON_KINDS, get_common_values, join_required
+from features.history.pseudonyms import Pseudonyms, finish_hash
+from features.normalization.normal_forms import normalize_consignment
+
+LinkNumbers = NDArray[np.uint64]
+NUMBER_DTYPE = np.dtype("<u8")
+_PLACES = {kind.name: place for place, kind in enumerate(COMMON_KINDS)}
+
+
+@dataclass(frozen=True, slots=True)
+class LinkIdentifier:
+    """One identifier of a consignment that may link it to others.
+
+    Attributes
+    ----------
+    kind : str
+        What it is, without the side. Equal values of one kind link, also across the two sides.
+    side : str
+        Party that it belongs to: `sender` or `consignee`.
+    noun : str
+        What an officer calls it, as "sender's phone".
+    keys : tuple of str
+        Kinds of history keys whose values it joins; it is missing if one of them is.
+    columns : tuple of str
+        Columns that show it as it was written.
+    """
+
+    kind: str
+    side: str
+    noun: str
+    keys: tuple[str, ...]
+    columns: tuple[str, ...]
+
+    def format_value(self, c: Consignment) -> str:
+        """Format the value as it was written: personal data."""
+        return ", ".join(value for name in self.columns if (value := getattr(c, name)))
+
+
+NAME_AND_ADDRESS, ADDRESS = "name and address", "address"
+_ADDRESS_PARTS = ("address", "city", "postcode", "country")
+
+
+def _list_side_identifiers(side: str) -> tuple[LinkIdentifier, ...]:
+    address = tuple(f"{side}_{part}" for part in _ADDRESS_PARTS)
+    both = f"{side}'s name and address"
+    return (
+        LinkIdentifier(NAME_AND_ADDRESS, side, both, (side, address[0]), (f"{side}_name", *address)),
+        _build_identifier(ADDRESS, side, address[0], address),
+        _build_identifier("phone", side, f"{side}_phone", (f"{side}_phone",)),
+        _build_identifier("e-mail", side, f"{side}_email", (f"{side}_email",)),
+    )
+
+
+def _build_identifier(kind: str, side: str, key: str, columns: tuple[str, ...]) -> LinkIdentifier:
+    return LinkIdentifier(kind, side, COMMON_KINDS[_PLACES[key]].noun, (key,), columns)
+
+
+LINK_IDENTIFIERS = (
+    *_list_side_identifiers("sender"),
+    _build_identifier("account", "sender", "account", ("account_id",)),
+    *_list_side_identifiers("consignee"),
+)
+"""All identifiers that link, in the order of the columns of `LinkNumbers`."""
+
+
+class LinkNumberBuilder:
+    """Builds the numbers of the identifiers of consignments.
+
+    Parameters
+    ----------
+    pseudonyms : Pseudonyms
+        Two consignments are compared by numbers under one key.
+    """
+
+    def __init__(self, pseudonyms: Pseudonyms) -> None:
+        self._columns = tuple(
+            (pseudonyms.prepare_hash(f"link {each.kind}").copy, tuple(_PLACES[key] for key in each.keys))
+            for each in LINK_IDENTIFIERS
+        )
+
+    def build_rows(self, consignments: Iterable[Consignment]) -> LinkNumbers:
+        """Build one row for each consignment.
+
+        Returns
+        -------
+        uint64 array, (consignments, identifiers)
+            0 is missing.
+        """
+        numbers = b"".join(self._build_row(c) for c in consignments)
+        return np.frombuffer(numbers, NUMBER_DTYPE).astype(np.uint64).reshape(-1, len(LINK_IDENTIFIERS))
+
+    def _build_row(self, c: Consignment) -> bytes:
+        values = get_common_values(c, normalize_consignment(c))
+        return b"".join(
+            finish_hash(begin, join_required(*[values[place] for place in places]))
+            for begin, places in self._columns
+        )

@@ -1,0 +1,207 @@
+"""What was known of all consignments at one moment: which counted, and which outcome stood.
+
+    1 March 09:00  A arrives
+    3 March 09:00  B arrives
+    9 March 12:00  A's result nps becomes visible
+   12 March 12:00  B is cancelled
+
+At B's own moment A is known, without a result. As of 10 March A's find is known too. As of 13 March B no longer counts.
+The order of events is that of `features.history.ordering`, so a trace sees what history sees.
+"""
+
+import re
+from dataclasses import dataclass
+from datetime import datetime
+from difflib import get_close_matches
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+from numpy.typing import NDArray
+
+from consignments.errors import BadInput, UnknownName
+from consignments.timestamps import to_datetime
+from features.history.kernels import RESULTS
+from features.history.live import NO_SEQUENCE, NOT_FINAL
+from features.history.ordering import (
+    ARRIVAL,
+    CANCELLATION,
+    OUTCOME,
+    ArrivalEvents,
+    HistoryEvents,
+    Outcomes,
+    order_events,
+    to_arrow_strings,
+)
+
+Longs = NDArray[np.int64]
+NONE = -1
+MAX_SIMILAR_NAMES = 5_000
+"""Identifiers among which the nearest to an unknown one is looked for."""
+_SEPARATORS = "[ -]"
+
+
+@dataclass(frozen=True)
+class KnownConsignments:
+    """What was known at the moment of a trace.
+
+    Attributes
+    ----------
+    rows : int64 array, (k,)
+        Rows of the arrivals that counted, one for each consignment; the traced one is among them.
+    root : int
+        Row of the traced consignment: of its latest version.
+    cancelled : bool
+        Whether the traced consignment was cancelled; others that were cancelled do not count.
+    outcome : int64 array, (k,)
+        Row of the outcome that stood for each of `rows`, below 0 if none was visible.
+    moment_us : int
+        The moment, in microseconds since the epoch.
+    """
+
+    rows: Longs
+    root: int
+    cancelled: bool
+    outcome: Longs
+    moment_us: int
+
+
+def find_known(
+    arrivals: ArrivalEvents, outcomes: Outcomes, consignment_id: str, as_of_us: int | None = None
+) -> KnownConsignments:
+    """Find what was known at a consignment's own moment, or as of another.
+
+    Parameters
+    ----------
+    arrivals : ArrivalEvents
+    outcomes : Outcomes
+    consignment_id : str
+    as_of_us : int, optional
+        Arrivals before this moment count, outcomes and cancellations that were visible by it. Default: what precedes the
+        latest version of the consignment in the order of history.
+
+    Raises
+    ------
+    UnknownName
+        If there is no such consignment; the nearest is named.
+    BadInput
+        If it had not arrived by `as_of_us`.
+    """
+    codes = _IdentifierCodes(arrivals, outcomes)
+    root = codes.find(consignment_id)
+    events = order_events(arrivals, outcomes, as_of_us)
+    if as_of_us is None:
+        mine = (events.what == ARRIVAL) & (codes.encode_events(events) == root)
+        events = _select_events(events, np.arange(len(mine)) <= np.flatnonzero(mine)[-1])
+    else:
+        arrived = arrivals.received_us[np.where(events.what == OUTCOME, 0, events.row)] < as_of_us
+        events = _select_events(events, (events.what == OUTCOME) | arrived)
+    return _summarize_events(events, codes, root, as_of_us)
+
+
+class _IdentifierCodes:
+    """Each consignment as a small number, the same for its arrivals and its outcomes."""
+
+    def __init__(self, arrivals: ArrivalEvents, outcomes: Outcomes) -> None:
+        self.arrivals, self.outcomes = arrivals, outcomes
+        names = [to_arrow_strings(arrivals.consignment_id), to_arrow_strings(outcomes.consignment_id)]
+        encoded = pa.concat_arrays(names).dictionary_encode()
+        codes = encoded.indices.to_numpy().astype(np.int64)
+        self.names = encoded.dictionary
+        self.of_arrivals, self.of_outcomes = codes[: len(names[0])], codes[len(names[0]) :]
+
+    def find(self, consignment_id: str) -> int:
+        """Find the number of a consignment that arrived."""
+        known = to_arrow_strings(self.arrivals.consignment_id)
+        # Bytes that are no UTF-8 reach a program as lone surrogates, which no identifier holds.
+        consignment_id = consignment_id.encode(errors="replace").decode()
+        row = pc.index(known, pa.scalar(consignment_id, known.type)).as_py()
+        if row < 0:
+            raise _build_unknown(consignment_id, known)
+        return int(self.of_arrivals[row])
+
+    def encode_events(self, events: HistoryEvents) -> Longs:
+        """Give the number of the consignment of each event."""
+        told = events.what == OUTCOME
+        codes = np.empty(len(events.row), dtype=np.int64)
+        codes[told], codes[~told] = (
+            self.of_outcomes[events.row[told]],
+            self.of_arrivals[events.row[~told]],
+        )
+        return codes
+
+
+def _summarize_events(
+    events: HistoryEvents, codes: _IdentifierCodes, root: int, as_of_us: int | None
+) -> KnownConsignments:
+    """Summarize events in their order: the last arrival and cancellation of each consignment, and its outcome."""
+    code, place = codes.encode_events(events), np.arange(len(events.row))
+    last, gone = np.full((2, len(codes.names)), NONE, dtype=np.int64)
+    for what, latest in ((ARRIVAL, last), (CANCELLATION, gone)):
+        mine = events.what == what
+        latest[code[mine]] = place[mine]  # of several places of one consignment the last stays
+    if last[root] < 0:
+        raise _build_not_arrived(codes, root, as_of_us)
+    counting = last > gone
+    cancelled = not counting[root]
+    counting[root] = True
+    outcome = _find_standing(events.row[events.what == OUTCOME], codes)
+    rows = events.row[last[counting]]
+    root_row = int(events.row[last[root]])
+    moment_us = int(codes.arrivals.received_us[root_row]) if as_of_us is None else as_of_us
+    return KnownConsignments(rows, root_row, bool(cancelled), outcome[counting], moment_us)
+
+
+def _find_standing(rows: Longs, codes: _IdentifierCodes) -> Longs:
+    """Find the outcome that stands for each consignment: the last by known, recorded, sequence and result."""
+    outcomes = codes.outcomes
+    standing = np.full(len(codes.names), NONE, dtype=np.int64)
+    sequence = np.full(len(rows), NO_SEQUENCE) if outcomes.sequence is None else outcomes.sequence[rows]
+    results = [outcomes.result[row] for row in rows.tolist()]
+    ranks = np.array([RESULTS.get(result or "", NOT_FINAL) for result in results], dtype=np.int64)
+    order = np.lexsort((ranks, sequence, outcomes.recorded_us[rows], outcomes.known_us[rows]))
+    standing[codes.of_outcomes[rows[order]]] = rows[order]
+    return standing
+
+
+def _select_events(events: HistoryEvents, chosen: NDArray[np.bool_]) -> HistoryEvents:
+    return HistoryEvents(events.what[chosen], events.row[chosen])
+
+
+def _build_not_arrived(codes: _IdentifierCodes, root: int, as_of_us: int | None) -> BadInput:
+    first_us = int(codes.arrivals.received_us[codes.of_arrivals == root].min())
+    return BadInput(
+        f"{codes.names[root].as_py()} had not arrived by then",
+        where="--as-of",
+        got="" if as_of_us is None else format_moment(to_datetime(as_of_us)),
+        expected=f"a time after {format_moment(to_datetime(first_us))}",
+    )
+
+
+def format_moment(moment: datetime) -> str:
+    """Format a moment for a person, to the second, in UTC."""
+    return moment.strftime("%Y-%m-%d %H:%M:%S UTC")
+
+
+def _build_unknown(name: str, known: Any) -> UnknownName:
+    near = _find_nearest_name(name, known)
+    todo = (
+        f"did you mean {near!r}?"
+        if near
+        else "check the identifier, and that its table or log is the one named"
+    )
+    return UnknownName("unknown consignment", got=repr(name), todo=todo)
+
+
+def _find_nearest_name(name: str, known: Any) -> str | None:
+    """Find the identifier that may be meant: equal but for case, spaces and hyphens, else near and with an equal half."""
+    plain = pc.utf8_upper(pc.replace_substring_regex(known, _SEPARATORS, ""))
+    wanted = re.sub(_SEPARATORS, "", name).upper()
+    equal = pc.index(plain, pa.scalar(wanted, plain.type)).as_py()
+    if equal >= 0:
+        return str(known[equal])
+    half = max(len(wanted) // 2, 1)
+    alike = pc.or_(pc.starts_with(plain, wanted[:half]), pc.ends_with(plain, wanted[half:]))
+    candidates = known.filter(alike).unique().slice(0, MAX_SIMILAR_NAMES).to_pylist()
+    return next(iter(get_close_matches(name, candidates, n=1)), None)

@@ -1,0 +1,92 @@
+"""The link table of the service's log: personal fields are decrypted only to compute normal forms."""
+
+from collections import Counter
+from collections.abc import Sequence
+
+import msgspec
+import numpy as np
+from numpy.typing import NDArray
+
+from consignments.errors import ServiceFault
+from consignments.records import Consignment
+from features.history.pseudonyms import Pseudonyms
+from features.links.identifiers import LINK_IDENTIFIERS, LinkNumberBuilder, LinkNumbers
+from features.links.trace import LinkTable
+from serving.encryption.vault import Vault
+from serving.event_log.event_codec import EventCodec
+from serving.event_log.events import ArrivalEvent
+from serving.event_log.key_erasures import check_vault
+from serving.event_log.reader import LogReader, Progress
+from serving.maintenance.recomputation import CHUNK_ARRIVALS, OutcomeEvents, read_arrivals
+
+Longs = NDArray[np.int64]
+EXCLUDED_COLUMNS = ("content", "keys", "features", "reasons")
+REDACTED, ERASED, UNREADABLE = (
+    "content was removed by npsrisk forget",
+    "key of their month was erased",
+    "fields cannot be read",
+)
+
+
+class LoggedLinks:
+    """Reads the link table of a log, and afterwards some of its consignments.
+
+    Parameters
+    ----------
+    log : LogReader
+        Entries up to its `last_sequence` are read; the service may write meanwhile.
+    vault : Vault
+    pseudonyms : Pseudonyms
+
+    Attributes
+    ----------
+    unread : Counter
+        Reason to the number of consignments whose identifiers cannot be read; they link nothing.
+
+    Raises
+    ------
+    BadSetting
+        If the data key is not this log's.
+    ServiceFault
+        If the key of a month is missing.
+    """
+
+    def __init__(self, log: LogReader, vault: Vault, pseudonyms: Pseudonyms) -> None:
+        check_vault(log, vault)
+        self._log, self._codec = log, EventCodec(vault, Consignment, ())
+        self._told = OutcomeEvents.read(log, vault, log.last_sequence)
+        self._arrivals = read_arrivals(log, log.last_sequence, self._told)
+        self._builder = LinkNumberBuilder(pseudonyms)
+        self.unread: Counter[str] = Counter()
+
+    def read(self, progress: Progress | None = None) -> LinkTable:
+        """Read all consignments."""
+        rows = len(self._arrivals.received_us)
+        numbers = np.zeros((rows, len(LINK_IDENTIFIERS)), dtype=np.uint64)
+        events = self._log.read_arrivals(until=self._log.last_sequence, without=EXCLUDED_COLUMNS)
+        for row, event in enumerate(events):
+            numbers[row] = self._build_numbers(event)
+            if progress is not None and ((row + 1) % CHUNK_ARRIVALS == 0 or row + 1 == rows):
+                progress("identifiers", row + 1, rows)
+        return LinkTable(self._arrivals, self._told.outcomes, numbers)
+
+    def read_consignments(self, rows: Longs) -> Sequence[Consignment]:
+        """Read the consignments of some rows of the link table."""
+        sequence = self._arrivals.sequence
+        assert sequence is not None
+        events = [self._log.read_event(place) for place in sequence[rows].tolist()]
+        return [self._codec.decode_consignment(event) for event in events if isinstance(event, ArrivalEvent)]
+
+    def _build_numbers(self, event: ArrivalEvent) -> LinkNumbers:
+        """Build the numbers of one consignment, all missing if it cannot be read."""
+        missing = REDACTED if event.redacted else ERASED if self._codec.find_erasure(event) else ""
+        if not missing:
+            try:
+                consignment = self._codec.decode_consignment(event)
+            except (ServiceFault, msgspec.MsgspecError):
+                missing = UNREADABLE
+            else:
+                row: LinkNumbers = self._builder.build_rows([consignment])[0]
+                return row
+        self.unread[missing] += 1
+        return np.zeros(len(LINK_IDENTIFIERS), dtype=np.uint64)

@@ -1,0 +1,270 @@
+"""A trace finds what hangs together, stops at what many share, says when it was cut, and never sees the future."""
+
+from collections.abc import Sequence
+from typing import Any
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from support.examples import day, make_outcome
+from support.link_examples import build_link_table, build_logged_table, list_names, make_anonymous
+
+from consignments.records import Consignment, Outcome
+from consignments.timestamps import to_us
+from features.links.identifiers import LINK_IDENTIFIERS
+from features.links.report import TraceReport
+from features.links.trace import LinkTrace, TraceLimits, trace_links
+
+PHONE, OTHER_PHONE, MAIL = "010-5550-1234", "010-5550-9999", "k@example.org"
+
+
+def send(name: str, received: float, **changes: Any) -> Consignment:
+    return make_anonymous(
+        name, received_at=day(received), sender_country="KR", consignee_country="KR", **changes
+    )
+
+
+def shared(trace: LinkTrace) -> dict[tuple[str, str], list[tuple[str, str]]]:
+    def noun(column: int) -> str:
+        return LINK_IDENTIFIERS[column].noun
+
+    return {
+        (link.source.consignment_id, link.target.consignment_id): [
+            (noun(each.source_column), noun(each.target_column)) for each in link.shared
+        ]
+        for link in trace.links
+    }
+
+
+CHAIN = build_link_table(
+    [
+        send("A", 0, sender_phone=PHONE),
+        send("B", 1, consignee_phone=PHONE, sender_email=MAIL),
+        send("C", 2, sender_email=MAIL, account_id="ACC1"),
+        send("D", 3, account_id="ACC1"),
+        send("E", 4, sender_phone=OTHER_PHONE),
+    ],
+    [make_outcome("C", result="nps", inspected_at=day(3), known_at=day(6))],
+)
+
+
+def test_the_consignee_of_one_may_be_the_sender_of_another() -> None:
+    trace = trace_links(CHAIN, "B")
+    assert shared(trace) == {("B", "A"): [("consignee's phone", "sender's phone")]}
+
+
+@pytest.mark.parametrize(("depth", "found"), [(1, ["C"]), (2, ["C", "B"]), (3, ["C", "B", "A"])])
+def test_a_trace_goes_as_deep_as_it_is_asked_to(depth: int, found: list[str]) -> None:
+    trace = trace_links(CHAIN, "D", limits=TraceLimits(depth))
+    assert list_names(trace) == found
+    assert [c.distance for c in trace.consignments] == list(range(depth + 1))
+
+
+def test_a_find_is_told_once_it_is_known() -> None:
+    assert [c.found for c in trace_links(CHAIN, "D").consignments] == [False] * 3
+    later = trace_links(CHAIN, "D", to_us(day(6)))
+    assert [c.result for c in later.consignments] == [None, "nps", None]
+
+
+def test_a_shared_name_and_address_says_nothing_more_of_the_address() -> None:
+    place = {"sender_address": "45 Teheran-ro", "sender_city": "Seoul"}
+    table = build_link_table(
+        [
+            send("A", 0, sender_name="Kim Min-su", **place),
+            send("B", 1, sender_name="Lee", **place),
+            send("C", 2, sender_name="KIM, Minsu", **place),
+        ]
+    )
+    links = shared(trace_links(table, "C"))
+    assert links["C", "A"] == [("sender's name and address",) * 2]
+    assert links["C", "B"] == [("sender's address",) * 2]
+
+
+def test_what_many_share_links_nothing_and_is_listed() -> None:
+    crowd = [send(f"P{number}", number / 10, account_id="PLATFORM") for number in range(6)]
+    table = build_link_table(
+        [*crowd, send("F", 1, sender_phone=PHONE), send("X", 5, account_id="PLATFORM", sender_phone=PHONE)]
+    )
+    trace = trace_links(table, "X", limits=TraceLimits(sharing=6))
+    assert list_names(trace) == ["F"]
+    assert [(each.consignments, each.followed) for each in trace.identifiers] == [(2, True), (7, False)]
+    assert "the shipper's account of X, which 7 consignments had in the last 365 days (more than 6)" in (
+        " ".join(TraceReport(trace).to_text().split())
+    )
+    assert len(list_names(trace_links(table, "X", limits=TraceLimits(sharing=7)))) == 7
+
+
+def test_one_consignment_that_has_an_identifier_twice_counts_once() -> None:
+    both = {"sender_phone": PHONE, "consignee_phone": PHONE}
+    table = build_link_table([send("A", 0, **both), send("B", 1, **both)])
+    trace = trace_links(table, "B", limits=TraceLimits(sharing=2))
+    assert list_names(trace) == ["A"]
+    assert len(shared(trace)["B", "A"]) == 4
+
+
+def test_consignments_of_more_than_a_year_ago_do_not_make_an_identifier_a_crowds() -> None:
+    old = [send(f"P{number}", 0, account_id="ACC1") for number in range(6)]
+    table = build_link_table([*old, send("X", 365, account_id="ACC1")])
+    limits = TraceLimits(sharing=3)
+    assert len(list_names(trace_links(table, "X", limits=limits))) == 6
+    earlier = build_link_table([*old, send("X", 364, account_id="ACC1")])
+    assert list_names(trace_links(earlier, "X", limits=limits)) == []
+
+
+def test_a_trace_that_is_cut_keeps_finds_and_the_latest_and_says_so() -> None:
+    rows = [send(f"P{number}", number, account_id="ACC1") for number in range(6)]
+    table = build_link_table(
+        [*rows, send("X", 20, account_id="ACC1")],
+        [make_outcome("P1", result="nps", inspected_at=day(2), known_at=day(9))],
+    )
+    trace = trace_links(table, "X", limits=TraceLimits(consignments=3))
+    assert (list_names(trace), trace.left_out) == (["P1", "P5", "P4"], 3)
+    assert "Cut at 3 consignments: at least 3 more are linked" in TraceReport(trace).to_text()
+
+
+def test_a_cancelled_consignment_links_nothing_from_then_on() -> None:
+    table = build_link_table(
+        [
+            send("A", 0, sender_phone=PHONE, cancelled_at=day(5)),
+            send("B", 1, sender_phone=PHONE),
+            send("C", 9, sender_phone=PHONE),
+        ]
+    )
+    assert list_names(trace_links(table, "B")) == ["A"]
+    assert list_names(trace_links(table, "C")) == ["B"]
+    assert "A was cancelled by then" in TraceReport(trace_links(table, "A", to_us(day(6)))).to_text()
+
+
+def test_an_amendment_links_by_its_own_identifiers_only() -> None:
+    rows = [
+        send("A", 0, sender_phone=PHONE),
+        send("B", 1, sender_phone=PHONE),
+        send("C", 2, sender_phone=OTHER_PHONE),
+        send("B", 3, sender_phone=OTHER_PHONE),
+    ]
+    table = build_link_table(rows)
+    assert list_names(trace_links(table, "B")) == ["C"]
+    assert list_names(trace_links(table, "B", to_us(day(2.5)))) == ["A"]
+
+
+def test_the_graph_holds_no_personal_value_unless_given() -> None:
+    trace = trace_links(CHAIN, "D")
+    graph = TraceReport(trace).to_dict()
+    assert graph["edges"][0] == {
+        "from": "D", "to": "C",
+        "shared": [{"identifier": 0, "from": "shipper's account", "to": "shipper's account"}],
+    }  # fmt: skip
+    assert "ACC1" not in repr(graph) + TraceReport(trace).to_text()
+    shown = TraceReport(trace, ["ACC1", MAIL])
+    assert shown.to_dict()["identifiers"][0]["value"] == "ACC1"
+    assert "its shipper's account [ACC1]" in shown.to_text()
+
+
+# --- never the future -------------------------------------------------------------------------------------------------
+
+NAMES, DAYS = "ABCDEF", 12
+half_days = st.integers(0, 2 * DAYS).map(lambda number: number / 2)
+few = st.sampled_from([None, "1", "2", "3"])
+
+
+@st.composite
+def draw_consignments(draw: Any) -> list[Consignment]:
+    """Arrivals in the order of time, some of them amendments, some cancelled."""
+    drawn = draw(
+        st.lists(
+            st.tuples(st.sampled_from(NAMES), half_days, few, few, few, half_days), min_size=2, max_size=14
+        )
+    )
+    return [
+        send(
+            name, received, sender_phone=phone and f"010-5550-111{phone}",
+            consignee_phone=other and f"010-5550-111{other}", account_id=account,
+            cancelled_at=day(gone) if gone > DAYS - 3 else None,
+        )
+        for name, received, phone, other, account, gone in sorted(drawn, key=lambda row: row[1])
+    ]  # fmt: skip
+
+
+outcome_rows = st.lists(
+    st.builds(
+        lambda name, known, recorded, result: make_outcome(
+            name, inspected_at=None, known_at=day(known), result=result,
+            recorded_at=None if recorded is None else day(recorded),
+        ),
+        st.sampled_from(NAMES), half_days, st.none() | half_days, st.sampled_from(["nps", "clear", "other_offence"]),
+    ),
+    max_size=10,
+)  # fmt: skip
+
+
+def unique_versions(rows: Sequence[Consignment]) -> list[Consignment]:
+    return list({c.consignment_id: c for c in reversed(rows)}.values())[::-1]
+
+
+def visible(outcome: Outcome) -> Any:
+    assert outcome.known_at is not None
+    return max(outcome.known_at, outcome.recorded_at or outcome.known_at)
+
+
+def hide_cancellation(c: Consignment, moment: Any) -> Consignment:
+    from msgspec.structs import replace as change
+
+    return change(c, cancelled_at=None) if c.cancelled_at is not None and c.cancelled_at > moment else c
+
+
+@settings(max_examples=150, deadline=None)
+@given(draw_consignments(), outcome_rows, half_days, st.booleans())
+def test_what_becomes_known_later_never_changes_a_trace_as_of_earlier(
+    rows: list[Consignment], outcomes: list[Outcome], moment: float, amended: bool
+) -> None:
+    rows = rows if amended else unique_versions(rows)
+    then = day(moment)
+    past = [hide_cancellation(c, then) for c in rows if c.received_at is not None and c.received_at < then]
+    whole = build_link_table(rows, outcomes)
+    cut = build_link_table(past, [each for each in outcomes if visible(each) <= then]) if past else None
+    for name in {c.consignment_id for c in past}:
+        assert cut is not None
+        expected = TraceReport(trace_links(cut, name, to_us(then))).to_dict()
+        assert TraceReport(trace_links(whole, name, to_us(then))).to_dict() == expected
+
+
+@settings(max_examples=100, deadline=None)
+@given(draw_consignments(), outcome_rows, st.integers(0, 13))
+def test_at_its_own_moment_a_consignment_sees_nothing_that_comes_after_it(
+    rows: list[Consignment], outcomes: list[Outcome], place: int
+) -> None:
+    rows = unique_versions(rows)
+    root = rows[place % len(rows)]
+    then = root.received_at
+    assert then is not None
+    past = [hide_cancellation(c, then) for c in rows if c.received_at is not None and c.received_at <= then]
+    cut = build_link_table(past, [each for each in outcomes if visible(each) <= then])
+    seen = TraceReport(trace_links(build_link_table(rows, outcomes), root.consignment_id)).to_dict()
+    assert seen == TraceReport(trace_links(cut, root.consignment_id)).to_dict()
+
+
+@settings(max_examples=100, deadline=None)
+@given(draw_consignments(), st.randoms())
+def test_the_order_of_a_table_without_a_sequence_changes_nothing(
+    rows: list[Consignment], random: Any
+) -> None:
+    rows = unique_versions(rows)
+    name = rows[-1].consignment_id
+    expected = TraceReport(trace_links(build_link_table(rows), name)).to_dict()
+    random.shuffle(rows)
+    assert TraceReport(trace_links(build_link_table(rows), name)).to_dict() == expected
+
+
+@settings(max_examples=150, deadline=None)
+@given(draw_consignments(), outcome_rows, st.randoms(), st.integers(1, 24))
+def test_later_entries_of_a_log_never_change_the_trace_of_a_version_before_them(
+    rows: list[Consignment], outcomes: list[Outcome], random: Any, place: int
+) -> None:
+    entries = [*rows, *outcomes]
+    random.shuffle(entries)
+    earlier, later = entries[:place], entries[place:]
+    amended = {c.consignment_id for c in later if isinstance(c, Consignment)}
+    whole, cut = build_logged_table(entries), build_logged_table(earlier)
+    for name in {c.consignment_id for c in earlier if isinstance(c, Consignment)} - amended:
+        expected = TraceReport(trace_links(cut, name)).to_dict()
+        assert TraceReport(trace_links(whole, name)).to_dict() == expected

@@ -1,0 +1,87 @@
+"""A trace over the service's log is the trace over its export, and tells nothing of what nobody can read."""
+
+from pathlib import Path
+
+import pytest
+from support.databases import reader_of
+from support.serving_examples import DATA_KEY
+from support.serving_past import RECENT, forget_old, make_past, run, told
+from support.serving_world import live_through_a_world
+
+from consignments.errors import BadSetting
+from consignments.records import Consignment, Outcome
+from consignments.tables import read_table, to_consignments
+from features.batch import BATCH_KEY, build_arrival_events, build_outcome_events
+from features.history.pseudonyms import Pseudonyms
+from features.links.identifiers import LinkNumberBuilder
+from features.links.report import TraceReport
+from features.links.trace import LinkTable, trace_links
+from serving.encryption.vault import Vault
+from serving.maintenance.logged_links import REDACTED, LoggedLinks
+
+
+@pytest.fixture(scope="module")
+def world(tmp_path_factory: pytest.TempPathFactory, bundle: Path, other_bundle: Path) -> Path:
+    """The state directory of a service that lived through much."""
+    return live_through_a_world(tmp_path_factory.mktemp("world") / "state", bundle, other_bundle)
+
+
+def read_exported(folder: Path) -> LinkTable:
+    frame = read_table(folder / "consignments.parquet", Consignment).frame
+    outcomes = read_table(folder / "outcomes.parquet", Outcome).frame
+    builder = LinkNumberBuilder(Pseudonyms(BATCH_KEY))
+    numbers = builder.build_rows(to_consignments(frame, Consignment))
+    return LinkTable(build_arrival_events(frame), build_outcome_events(outcomes), numbers)
+
+
+def test_a_trace_of_the_log_is_that_of_its_export(world: Path, tmp_path: Path) -> None:
+    assert run(world, "export", "--out", str(tmp_path / "out"), "--personal")[0] == 0
+    exported = read_exported(tmp_path / "out")
+    log = reader_of(world)
+    links = LoggedLinks(log, Vault.load(world, DATA_KEY), Pseudonyms(BATCH_KEY))
+    logged = links.read()
+    names = dict.fromkeys(exported.arrivals.consignment_id.to_pylist())
+    latest_us = int(exported.arrivals.received_us.max())
+    linked = 0
+    for name in names:
+        for as_of_us in (None, latest_us + 1):
+            expected = TraceReport(trace_links(exported, name, as_of_us)).to_dict()
+            assert TraceReport(trace_links(logged, name, as_of_us)).to_dict() == expected
+            linked += len(expected["edges"])
+    assert linked > 500
+    assert not links.unread
+    log.close()
+
+
+def test_the_verb_prints_values_only_if_asked_to(world: Path) -> None:
+    log = reader_of(world)
+    names = [event.consignment_id for event in log.read_arrivals()]
+    log.close()
+    found = told(world, "trace", names[-1])
+    assert found["edges"]
+    for words in ((), ("--json",)):
+        hidden, shown = (run(world, "trace", names[-1], *words, *more)[1] for more in ((), ("--personal",)))
+        assert not any(value in hidden for value in ("ACC-", "Harbour", "7946", "example.org"))
+        assert any(value in shown for value in ("ACC-", "Harbour", "7946", "example.org"))
+
+
+def test_what_was_forgotten_links_nothing_and_is_counted(tmp_path: Path, bundle: Path) -> None:
+    folder = make_past(tmp_path / "state", bundle)
+    forget_old(folder)
+    log = reader_of(folder)
+    links = LoggedLinks(log, Vault.load(folder, DATA_KEY), Pseudonyms(BATCH_KEY))
+    table = links.read()
+    assert links.unread[REDACTED] > 0
+    assert sum(links.unread.values()) + RECENT == len(table.numbers)
+    assert trace_links(table, "RB0").links == ()
+    log.close()
+    code, output = run(folder, "trace", "RB102")
+    assert code == 0
+    assert "link nothing: content was removed by npsrisk forget" in output
+
+
+def test_another_data_key_is_refused(world: Path) -> None:
+    log = reader_of(world)
+    with pytest.raises(BadSetting):
+        LoggedLinks(log, Vault.load(world, bytes(32)), Pseudonyms(BATCH_KEY))
+    log.close()
