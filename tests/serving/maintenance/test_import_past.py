@@ -9,13 +9,14 @@ from support.databases import database_in, stored_bytes
 from support.examples import day, make_consignment, make_outcome
 from support.serving_examples import DATA_KEY, Client, publish, serving, settings_in
 
-from consignments.errors import ServiceFault
+from consignments.errors import BadInput, ServiceFault
 from consignments.records import Alert, Consignment, Outcome
 from consignments.tables import build_frame
 from features.batch import FeatureParameters, Tables, compute_feature_matrix
 from features.history.pseudonyms import Pseudonyms
 from serving.encryption.vault import Vault
 from serving.event_log.log import EventLog
+from serving.event_log.verification import verify_chain
 from serving.maintenance.import_past import import_tables
 from serving.process.state_directory import StateLock
 
@@ -29,14 +30,13 @@ def tables(consignments: list[Consignment], outcomes: list[Outcome] = [], alerts
 
 
 def take(folder: Path, given: Tables) -> dict[str, int]:
-    nowhere = Path("not-read-here")
-    return import_tables(lambda *_: given, nowhere, nowhere, nowhere, settings_in(folder))
+    return import_tables(lambda _: given, settings_in(folder))
 
 
 def logged(folder: Path) -> list[tuple[str, str | None]]:
     log = EventLog.open(database_in(folder), Vault(DATA_KEY))
     found = [(event.kind, event.consignment_id) for event in log.read_events()]
-    assert log.verify().broken_at is None
+    assert verify_chain(log).broken_at is None
     log.close()
     return found
 
@@ -142,6 +142,19 @@ def test_a_moment_in_the_future_is_refused_and_the_rest_goes_on(
     assert "is in the future" in told.out + told.err
 
 
+def test_a_table_of_which_every_row_is_refused_is_an_error_and_the_others_are_imported(
+    tmp_path: Path,
+) -> None:
+    future = day(400_000)
+    given = tables(
+        [make_consignment("RB1", received_at=future), make_consignment("RB2", received_at=future)],
+        [make_outcome("RB3")],
+    )
+    with pytest.raises(BadInput, match="consignments: no row is left; got 2 of 2 rows refused"):
+        take(tmp_path, given)
+    assert logged(tmp_path) == [("outcome", "RB3")]
+
+
 def test_a_table_with_a_sequence_is_taken_in_its_order(tmp_path: Path) -> None:
     given = tables([make_consignment("RB1", received_at=day(5)), make_consignment("RB2", received_at=day(1))])
     given.consignments["sequence"] = [1, 2]
@@ -164,9 +177,9 @@ def test_the_columns_of_the_published_model_are_imported(tmp_path: Path, column_
     publish(tmp_path, column_bundle, "1")
     asked: list[type[Consignment]] = []
 
-    def read(*given: Any) -> Tables:
-        asked.append(given[-1])
+    def read(record: type[Consignment]) -> Tables:
+        asked.append(record)
         return tables([make_consignment("RB1")])
 
-    import_tables(read, Path("x"), None, None, settings_in(tmp_path))
+    import_tables(read, settings_in(tmp_path))
     assert "tax_rate" in asked[0].__struct_fields__
