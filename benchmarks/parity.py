@@ -83,14 +83,17 @@ def publish_a_model(state_dir: Path, frame: pd.DataFrame) -> None:
     """Place a model of the default size where the service reads it; what it says is of no interest."""
     config = FeatureConfig()
     matrix = compute_feature_matrix(Tables(frame), FeatureParameters(config))
+    X = np.asarray(
+        matrix.X
+    )  # a model refuses rows of features that were not fitted; here that does not matter
     channels = frame["channel"].tolist()
     y = (np.random.default_rng(0).random(len(frame)) < 0.2).astype(np.int8)
-    fit = LabelledRows(matrix.X, y, np.ones(len(y)), channels)
+    fit = LabelledRows(X, y, np.ones(len(y)), channels)
     model = RiskModel.fit(
         fit,
         spec=matrix.spec,
         validation=fit,
-        traffic=BandSample(matrix.X, channels),
+        traffic=BandSample(X, channels),
         options=FitOptions(TreeParams(trees=300, leaves=31), seed=0),
     )
     values, arrays = FittedParameters.create_empty().to_plain()
@@ -102,7 +105,7 @@ def publish_a_model(state_dir: Path, frame: pd.DataFrame) -> None:
         "code_version": "0",
     }
     folder = state_dir / "models" / "nps-risk-1"
-    examples = SelfTestExamples.compute(model, matrix.X[:8], channels[:8])
+    examples = SelfTestExamples.compute(model, X[:8], channels[:8])
     write_bundle(
         folder / "bundle",
         card,

@@ -221,4 +221,11 @@ def _create_tabular_factory(tables: TableOptions, config: "TrainConfig") -> "Tab
     past = reader.read_tables(config.features.build_record_type())
     truth = reader.read_truth()
     assert truth is not None
+    if past.consignments.empty:
+        raise BadInput(
+            "nothing to replay",
+            where=str(tables.consignments),
+            got="a table without rows",
+            expected="the consignments of some weeks",
+        )
     return TabularFactory(past.consignments, truth, past.outcomes, past.alerts)

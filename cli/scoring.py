@@ -24,6 +24,7 @@ from cli.progress import show_progress_bar
 from cli.stores import open_registry, resolve_model
 from cli.table_reader import TableReader
 from cli.times import parse_timestamp
+from consignments.errors import BadInput
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -42,12 +43,37 @@ class BatchScoreOptions(NamedTuple):
         Reasons for each row.
     jobs : int or None
         Processes; None for one for each core.
+    without_history : bool
+        Whether the caller says that there are no past consignments beyond those given.
     """
 
     model: str | None
     as_of: str | None
     reasons: int
     jobs: int | None
+    without_history: bool
+
+    def check_history(self, path: Path | None) -> None:
+        """Raise `BadInput` unless there is a table of past consignments, or the caller says that there is none."""
+        if path is not None and self.without_history:
+            raise BadInput(
+                "a history and no history",
+                where="options",
+                got="--history and --without-history",
+                expected="one of them",
+            )
+        if path is None and not self.without_history:
+            raise self.build_refusal(where="options", got="no --history")
+
+    def build_refusal(self, *, where: str, got: str) -> BadInput:
+        """Build the error for scores that would be computed without history."""
+        return BadInput(
+            "without past consignments every sender looks new, and the scores are other ones",
+            where=where,
+            got=got,
+            expected="--history T with the past consignments",
+            todo="or say --without-history if the consignments given are all there is",
+        )
 
 
 class SelectOptions(NamedTuple):
@@ -75,12 +101,21 @@ class SelectOptions(NamedTuple):
 @click.option(
     "--reasons", type=click.IntRange(0, 10), default=0, show_default=True, help="Reasons for each row."
 )
+@click.option(
+    "--without-history",
+    is_flag=True,
+    help="The consignments given are all there is: score without past ones.",
+)
 @jobs_option
 @result_option
 @reject_options
 @json_option
 def score(tables: TableOptions, options: BatchScoreOptions, out: Path, as_json: bool) -> None:
     """Score a table; the same model and history give the same bits as the service.
+
+    Past consignments come from --history. Without it every sender looks new and the scores are other ones, so the verb
+    refuses, unless --without-history says that the consignments given are all there is; the column `history` of the
+    result says which (`given`, `none`).
 
     A Parquet table in the order of time, or of sequence where it has one, is never whole in memory.
 
@@ -94,6 +129,7 @@ def score(tables: TableOptions, options: BatchScoreOptions, out: Path, as_json: 
     from features.batch import ComputeOptions
     from models.batch_scoring import ScoreColumns, score_chunks
 
+    options.check_history(tables.history)
     chosen = resolve_model(options.model)
     bundle = open_registry().fetch_bundle(chosen)
     bands: Counter[str] = Counter()
@@ -104,6 +140,8 @@ def score(tables: TableOptions, options: BatchScoreOptions, out: Path, as_json: 
 
     with show_progress_bar() as progress:
         inputs = TableReader(tables).open_sources(bundle.config.build_record_type(), progress)
+        if tables.history is not None and not inputs.has_history:
+            raise options.build_refusal(where=str(tables.history), got="a table without rows")
         scored = score_chunks(
             bundle,
             replace(inputs, as_of=parse_timestamp(options.as_of, "--as-of")),
@@ -112,10 +150,18 @@ def score(tables: TableOptions, options: BatchScoreOptions, out: Path, as_json: 
             options=ComputeOptions(options.jobs or count_cores(), progress),
         )
         rows = write_chunks(map(count_bands, scored), out)
+    result = {
+        "out": str(out),
+        "rows": rows,
+        "bands": dict(bands.most_common()),
+        "model": chosen.uri,
+        "history": "given" if inputs.has_history else "none",
+    }
     print_result(
-        {"out": str(out), "rows": rows, "bands": dict(bands.most_common()), "model": chosen.uri},
+        result,
         as_json,
-        f"{rows:,} scores by {chosen.uri} ({bands['high']} high, {bands['elevated']} elevated) -> {out}",
+        f"{rows:,} scores by {chosen.uri}{'' if inputs.has_history else ', without history'} "
+        f"({bands['high']} high, {bands['elevated']} elevated) -> {out}",
     )
 
 
@@ -139,8 +185,16 @@ def select(options: SelectOptions, scores: Path, out: Path, as_json: bool) -> No
     from consignments.tables import read_scores
     from models.selection import build_selection_table
 
+    scored = read_scores(scores)
+    alone = int((scored["history"] == "none").sum())
+    if alone:
+        click.echo(
+            f"{scores}: {alone:,} of {len(scored):,} scores were computed without history, "
+            "in which every sender looks new",
+            err=True,
+        )
     chosen = build_selection_table(
-        read_scores(scores), capacity=options.capacity, explore=options.explore, seed=options.seed
+        scored, capacity=options.capacity, explore=options.explore, seed=options.seed
     )
     write_table(chosen, out)
     print_result({"out": str(out), "rows": len(chosen)}, as_json, f"{len(chosen):,} to inspect -> {out}")

@@ -19,6 +19,8 @@ if TYPE_CHECKING:
 class TableReader:
     """Reads tables for a verb, reports what was at fault, and collects the rows at fault of all of them in one file.
 
+    A table of which every row is at fault ends the verb.
+
     Parameters
     ----------
     tables : TableOptions
@@ -86,10 +88,16 @@ class TableReader:
         )
 
     def _report(self, report: "ReadReport", rejects: "tuple[Reject, ...]") -> None:
-        from consignments.tables import write_rejects
+        from consignments.tables import refuse_total_rejection, write_rejects
 
         if report.rejected or report.unknown_columns:
             click.echo(report.to_text(), err=True)
         self.rejects += rejects
         if self.tables.rejects is not None and rejects:
             write_rejects(self.rejects, self.tables.rejects)
+        refuse_total_rejection(report, todo=self._locate_rejects())
+
+    def _locate_rejects(self) -> str:
+        if self.tables.rejects is None:
+            return "name a file with --rejects FILE to see each row with its reason"
+        return f"each row with its reason is in {self.tables.rejects}"

@@ -1,7 +1,7 @@
 """The verbs that make tables of tables and messages: read, features."""
 
 from pathlib import Path
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 import click
 
@@ -24,6 +24,9 @@ from cli.stores import open_registry
 from cli.table_reader import TableReader
 from cli.times import parse_time
 from consignments.errors import FileFault
+
+if TYPE_CHECKING:
+    from consignments.cargo_xml import ParsedMessages
 
 
 class MessageOptions(NamedTuple):
@@ -79,15 +82,25 @@ def read(options: MessageOptions, out: Path, as_json: bool) -> None:
     if options.rejects is not None:
         write_rejects(found.rejects, options.rejects)
     if found.rejects and (options.strict or not found.consignments):
-        raise FileFault(
-            f"{len(found.rejects)} of {len(messages)} messages could not be read",
-            todo="see the reasons above",
-        )
+        raise _build_message_fault(options, found)
     write_table(build_frame(found.consignments, Consignment), out)
     print_result(
         {"out": str(out), "consignments": len(found.consignments), "rejects": len(found.rejects)},
         as_json,
         f"{len(found.consignments)} consignments from {len(messages)} messages -> {out}",
+    )
+
+
+def _build_message_fault(options: MessageOptions, found: "ParsedMessages") -> FileFault:
+    """Build the error for messages of which none is left, or one is at fault where none may be."""
+    hidden = len(found.rejects) - 1
+    more = f", and {hidden} more" if hidden else ""
+    return FileFault(
+        "messages at fault, where none may be" if found.consignments else "no consignment is left",
+        got=f"{len(found.rejects)} of {len(options.messages)} messages rejected ({found.rejects[0]}{more})",
+        todo="see the reasons above"
+        if options.rejects is None
+        else f"each with its reason is in {options.rejects}",
     )
 
 

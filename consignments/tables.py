@@ -7,7 +7,7 @@ A file at fault raises `FileFault`; a row at fault becomes a `Reject` and the ot
 from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Annotated, Any, TypeVar
+from typing import Annotated, Any, Literal, TypeVar
 
 import msgspec
 import numpy as np
@@ -28,6 +28,7 @@ from consignments.timestamps import EPOCH, get_time_column_us
 from consignments.validation import DTYPES, SEQUENCE, check_table
 
 __all__ = [
+    "HistoryUse",
     "ReadReport",
     "Reject",
     "ScoreRow",
@@ -38,6 +39,7 @@ __all__ = [
     "read_scores",
     "read_table",
     "refuse_rejects",
+    "refuse_total_rejection",
     "to_alerts",
     "to_consignments",
     "to_outcomes",
@@ -52,8 +54,15 @@ CHUNK_ROWS = 500
 MAX_SHOWN_REASONS = 10
 """How many reasons the text of a report lists."""
 
+FIRST_REASONS = 3
+"""How many reasons one line of an error lists."""
+
 RecordT = TypeVar("RecordT", bound=msgspec.Struct)
 ConsignmentT = TypeVar("ConsignmentT", bound=Consignment)
+
+
+HistoryUse = Literal["given", "none"]
+"""Whether scores were computed with past consignments, or with those of their own table only."""
 
 
 class ScoreRow(msgspec.Struct, frozen=True):
@@ -65,6 +74,7 @@ class ScoreRow(msgspec.Struct, frozen=True):
     received_at: Time
     model_version: Code | None = None
     office: Code | None = None
+    history: HistoryUse | None = None
 
 
 @dataclass(frozen=True)
@@ -96,6 +106,11 @@ class ReadReport:
     unknown_columns: tuple[str, ...]
     missing: dict[str, float]
 
+    @property
+    def all_rejected(self) -> bool:
+        """Whether rows were given and none is left."""
+        return 0 < self.rows == self.rejected
+
     def to_text(self) -> str:
         """Put the report into words."""
         lines = [f"{self.name}: {self.rows:,} rows, {self.rejected:,} rejected"]
@@ -113,6 +128,12 @@ class ReadReport:
         )
         lines += [f"  never given: {', '.join(never)}"] if never else []
         return "\n".join(lines)
+
+    def summarize_reasons(self) -> str:
+        """Put the most frequent reasons into one line."""
+        first = [f"{rows:,} x {reason}" for reason, rows in list(self.reasons.items())[:FIRST_REASONS]]
+        hidden = len(self.reasons) - FIRST_REASONS
+        return " | ".join([*first, f"{hidden} further reasons"] if hidden > 0 else first)
 
     def to_dict(self) -> dict[str, Any]:
         """Give the report as plain values, for JSON."""
@@ -242,6 +263,32 @@ def refuse_rejects(rejects: Sequence[Reject]) -> None:
         more = f" and {len(rejects) - 1} more" if len(rejects) > 1 else ""
         raise FileFault(
             f"rows at fault, where none may be: {rejects[0]}{more}", todo="correct them or drop them"
+        )
+
+
+def refuse_total_rejection(report: ReadReport, *, todo: str) -> None:
+    """Raise `FileFault` if rows were given and every one was rejected.
+
+    Parameters
+    ----------
+    report : ReadReport
+    todo : str
+        Where the rejects are, or how to see them.
+
+    Examples
+    --------
+    >>> report = ReadReport("new.csv", 2, 2, {"channel: 'sea'": 2}, 0, (), {})
+    >>> refuse_total_rejection(report, todo="the rejects are in rejects.csv")
+    Traceback (most recent call last):
+        ...
+    consignments.errors.FileFault: new.csv: no row is left; got 2 of 2 rows rejected (2 x channel: 'sea'); the rejects are in rejects.csv
+    """
+    if report.all_rejected:
+        raise FileFault(
+            "no row is left",
+            where=report.name,
+            got=f"{report.rejected:,} of {report.rows:,} rows rejected ({report.summarize_reasons()})",
+            todo=todo,
         )
 
 

@@ -20,7 +20,7 @@ from consignments.validation import CANCELLED_SEQUENCE, SEQUENCE
 from consignments.visibility import compute_known_us, compute_visible_us
 from features.alerts import Alerts
 from features.config import FeatureConfig
-from features.fitted import FittedParameters
+from features.fitted import FittedParameters, UnfittedRows
 from features.history.ordering import ArrivalEvents, HistoryFold, Outcomes
 from features.history.pseudonyms import Pseudonyms
 from features.pipeline import Pipeline
@@ -107,6 +107,7 @@ class FeatureMatrix:
     Attributes
     ----------
     X : float32 array, (rows, features)
+        `UnfittedRows` if they were computed without fitted parameters; a model refuses those.
     rows : int64 array, (rows,)
         Position of each row in the consignment table.
     spec : Spec
@@ -116,6 +117,11 @@ class FeatureMatrix:
     X: NDArray[np.float32]
     rows: NDArray[np.int64]
     spec: Spec
+
+    @property
+    def is_fitted(self) -> bool:
+        """Whether they were computed with fitted parameters, so that a model may score them."""
+        return not isinstance(self.X, UnfittedRows)
 
 
 def compute_feature_matrix(
@@ -146,7 +152,8 @@ def compute_feature_matrix(
     """
     frame = tables.consignments
     options = options or ComputeOptions()
-    describer = RowBuilder(parameters or FeatureParameters(), select_alerts(tables.alerts, as_of))
+    parameters = parameters or FeatureParameters()
+    describer = RowBuilder(parameters, select_alerts(tables.alerts, as_of))
     pipeline = describer.build_pipeline()
     wanted = np.ones(len(frame), dtype=bool) if keep is None else keep
     out_rows = np.where(wanted, np.cumsum(wanted) - 1, -1).astype(np.int64)
@@ -171,7 +178,7 @@ def compute_feature_matrix(
             None if as_of is None else as_of.value // 1000,
         )
         fold.process_table(keys, counterparts, X, out_rows)
-    return FeatureMatrix(X, np.flatnonzero(wanted), pipeline.spec)
+    return FeatureMatrix(parameters.fitted.mark_rows(X), np.flatnonzero(wanted), pipeline.spec)
 
 
 def fill_table_rows(

@@ -18,6 +18,15 @@ from features.normalization.normal_forms import normalize_consignment
 from features.value import fit_norms
 
 
+class UnfittedRows(np.ndarray[Any, np.dtype[np.float32]]):
+    """Feature rows that were computed without fitted parameters.
+
+    The mark stays on every slice of them and when they are concatenated, so that no model scores them by mistake.
+    """
+
+    __array_priority__ = 1.0  # above that of plain arrays: what is concatenated with them is marked too
+
+
 @dataclass(frozen=True)
 class FittedParameters:
     """The learnt part of the features.
@@ -43,6 +52,15 @@ class FittedParameters:
     def create_empty(cls) -> "FittedParameters":
         """Stand in where no model is given; the features that need one come out missing or zero."""
         return cls({}, {}, ExchangeRates.create_empty(), np.zeros(TEXT_BUCKETS, dtype=np.float32))
+
+    @property
+    def is_fitted(self) -> bool:
+        """Whether anything was learnt: training names every category column, also one without a known value."""
+        return bool(self.vocabularies)
+
+    def mark_rows(self, X: NDArray[np.float32]) -> NDArray[np.float32]:
+        """Return feature rows that were computed with these parameters, marked as `UnfittedRows` if nothing was learnt."""
+        return X if self.is_fitted else X.view(UnfittedRows)
 
     def to_plain(self) -> tuple[dict[str, Any], dict[str, NDArray[Any]]]:
         """Give its JSON values and its arrays, for the bundle."""

@@ -7,7 +7,7 @@ whole.
 
 import logging
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import pairwise
 from typing import Protocol
 
@@ -61,6 +61,9 @@ class RowChunk(Protocol):
 class TableSource(Protocol):
     """A consignment table that is given piece by piece, at least one: `consignments.parquet_stream.TableStream`, `InMemoryTable`."""
 
+    def __len__(self) -> int:
+        """Return the number of rows."""
+
     def take_order(self) -> pd.DataFrame:
         """Give its rows, with at least the columns that tell the order of history; asked for once."""
 
@@ -86,6 +89,10 @@ class InMemoryTable:
     rows: pd.DataFrame
     piece_rows: int = CHUNK_ROWS
 
+    def __len__(self) -> int:
+        """Return the number of rows."""
+        return len(self.rows)
+
     def take_order(self) -> pd.DataFrame:
         """Give its rows."""
         return self.rows
@@ -103,6 +110,7 @@ class FeatureChunk:
     Attributes
     ----------
     X : float32 array, (rows, features)
+        `UnfittedRows` if they were computed without fitted parameters; a model refuses those.
     frame : DataFrame
         The columns `CONTEXT_COLUMNS`, its rows counted from 0.
     """
@@ -114,7 +122,7 @@ class FeatureChunk:
         """Give some of the features by name, after `consignment_id` and, where the table has it, `sequence`."""
         rows = self.frame[[name for name in ("consignment_id", SEQUENCE) if name in self.frame]]
         names = [spec.names[place] for place in shown]
-        return pd.concat([rows, pd.DataFrame(self.X[:, shown], columns=names)], axis=1)
+        return pd.concat([rows, pd.DataFrame(np.asarray(self.X)[:, shown], columns=names)], axis=1)
 
 
 @dataclass(frozen=True)
@@ -137,6 +145,11 @@ class FeatureInputs:
     outcomes: pd.DataFrame | None = None
     alerts: pd.DataFrame | None = None
     as_of: pd.Timestamp | None = None
+
+    @property
+    def has_history(self) -> bool:
+        """Whether there is any past consignment beyond those given."""
+        return self.history is not None and len(self.history) > 0
 
     @classmethod
     def from_tables(
@@ -191,9 +204,10 @@ def stream_features(
         new = _Buffer(workers.map(work.build_rows, inputs.consignments.read_chunks()))
         for block in blocks:
             part = line.slice_block(block)
-            yield _fold_block(
+            chunk = _fold_block(
                 fold, pipeline, part, old.take(int((~part.mine).sum())), new.take(int(part.mine.sum()))
             )
+            yield replace(chunk, X=parameters.fitted.mark_rows(chunk.X))
             if options.progress is not None:
                 options.progress("features", block.stop, len(line.mine))
 

@@ -11,6 +11,7 @@ import msgspec
 import numpy as np
 import pandas as pd
 
+from consignments.tables import HistoryUse
 from features.batch import ComputeOptions, FeatureParameters
 from features.fitted import FittedParameters
 from features.history.pseudonyms import Pseudonyms
@@ -23,7 +24,7 @@ TEXT = pd.StringDtype(na_value=np.nan)
 
 @dataclass(frozen=True)
 class ScoreColumns:
-    """What a score table says beside the scores.
+    """What a score table says next to the scores.
 
     Attributes
     ----------
@@ -62,8 +63,8 @@ def score_table(
     Returns
     -------
     DataFrame
-        `consignment_id`, `score` (probability), `band`, `model_version`, `office`, `received_at`, and `reasons`
-        where asked for; one row for each given consignment, in their order.
+        `consignment_id`, `score` (probability), `band`, `model_version`, `office`, `received_at`, `history` (`given`
+        or `none`), and `reasons` if asked for; one row for each given consignment, in their order.
     """
     scored = score_chunks(bundle, inputs, pseudonyms, columns=columns, options=options)
     return pd.concat(scored, ignore_index=True)
@@ -84,7 +85,8 @@ def score_chunks(
     bundle : Bundle
         A loaded model.
     inputs : FeatureInputs
-        What is scored, past consignments, and the outcomes and alerts that history may show.
+        What is scored, past consignments, and the outcomes and alerts that history may show. Without past
+        consignments every sender looks new, and the scores are other ones: the column `history` says so.
     pseudonyms : Pseudonyms
     columns : ScoreColumns, optional
     options : ComputeOptions, optional
@@ -96,11 +98,14 @@ def score_chunks(
     """
     parameters = build_feature_parameters(bundle, pseudonyms)
     model = bundle.model.replace_spec(parameters.build_pipeline().spec)
+    history: HistoryUse = "given" if inputs.has_history else "none"
     for piece in stream_features(inputs, parameters, options=options):
-        yield _score_chunk(model, piece, columns or ScoreColumns())
+        yield _score_chunk(model, piece, columns or ScoreColumns(), history)
 
 
-def _score_chunk(model: RiskModel, piece: FeatureChunk, columns: ScoreColumns) -> pd.DataFrame:
+def _score_chunk(
+    model: RiskModel, piece: FeatureChunk, columns: ScoreColumns, history: HistoryUse
+) -> pd.DataFrame:
     rows = piece.frame
     score = model.score(piece.X, rows["channel"].tolist())
     result = pd.DataFrame(
@@ -111,6 +116,7 @@ def _score_chunk(model: RiskModel, piece: FeatureChunk, columns: ScoreColumns) -
             "model_version": pd.array([columns.version] * len(rows), dtype=TEXT),
             "office": rows["office"].array if "office" in rows else None,
             "received_at": rows["received_at"].array,
+            "history": pd.array([history] * len(rows), dtype=TEXT),
         }
     )
     if columns.reasons:

@@ -7,6 +7,7 @@ The registered model is a bundle of data; the one name of a module that stands b
 import os
 import re
 import shutil
+import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
@@ -24,7 +25,7 @@ from mlflow.exceptions import MlflowException
 from consignments.errors import BadInput, BundleRefused, ServiceFault, UnknownName
 from consignments.records import TARGETS, Alert, Consignment, Outcome
 from consignments.schema import get_fields
-from consignments.tables import check_frame, read_table
+from consignments.tables import check_frame, read_table, refuse_total_rejection
 from features.batch import BATCH_KEY, Tables
 from features.history.pseudonyms import Pseudonyms
 from features.streams import FeatureInputs
@@ -48,6 +49,10 @@ MAX_DESCRIPTION_CHARACTERS = 5000
 """Of a version, in characters: what MLflow's tables hold, on PostgreSQL at least."""
 MODEL_CONFIG = {"history": "", "outcomes": "", "alerts": "", "as_of": "", "reasons": 0, "data_key": ""}
 """What the registered model takes at loading: paths of tables that make its history, a date, how many reasons."""
+WITHOUT_HISTORY = (
+    "scored without history: every sender and consignee looks new, and scores differ from those of the service; "
+    "load the model with model_config={'history': PATH} of past consignments"
+)
 
 
 @dataclass(frozen=True)
@@ -416,6 +421,8 @@ def _use_address(tracking_uri: str) -> Iterator[None]:
 class ScoringModel:
     """The registered model as MLflow loads it: consignment table in, score table out.
 
+    Without a path of past consignments it scores as `npsrisk score --without-history`, and warns.
+
     Parameters
     ----------
     bundle : Bundle
@@ -433,12 +440,17 @@ class ScoringModel:
         key = Path(config["data_key"]).read_bytes() if config["data_key"] else BATCH_KEY
         self.pseudonyms = Pseudonyms(key)
         record = bundle.config.build_record_type()
-        self.history = read_table(config["history"], record).frame if config["history"] else None
-        self.outcomes = read_table(config["outcomes"], Outcome).frame if config["outcomes"] else None
-        self.alerts = read_table(config["alerts"], Alert).frame if config["alerts"] else None
+        self.history = _read_past(config["history"], record)
+        self.outcomes = _read_past(config["outcomes"], Outcome)
+        self.alerts = _read_past(config["alerts"], Alert)
 
     def predict(self, model_input: pd.DataFrame, params: dict[str, str] | None = None) -> pd.DataFrame:  # noqa: ARG002
         """Score a consignment table.
+
+        Warns
+        -----
+        UserWarning
+            If no past consignments were given at loading; the column `history` of the score table says `none`.
 
         Raises
         ------
@@ -446,12 +458,27 @@ class ScoringModel:
             Where a row is at fault, naming it: here no row may be left out silently.
         """
         given = check_frame(model_input, self.bundle.config.build_record_type(), strict=True).frame
-        return score_table(
-            self.bundle,
-            FeatureInputs.from_tables(Tables(given, self.outcomes, self.alerts), self.history, self.as_of),
-            self.pseudonyms,
-            columns=ScoreColumns(self.reasons, self.version),
+        inputs = FeatureInputs.from_tables(
+            Tables(given, self.outcomes, self.alerts), self.history, self.as_of
         )
+        if not inputs.has_history:
+            warnings.warn(WITHOUT_HISTORY, stacklevel=2)
+        return score_table(
+            self.bundle, inputs, self.pseudonyms, columns=ScoreColumns(self.reasons, self.version)
+        )
+
+
+def _read_past(path: str, record: type[msgspec.Struct]) -> pd.DataFrame | None:
+    """Read a table that makes history; None if no path is given. Warn of rows at fault, which are left out."""
+    if not path:
+        return None
+    table = read_table(path, record)
+    refuse_total_rejection(
+        table.report, todo="correct the rows, or see each with npsrisk features --rejects FILE"
+    )
+    if table.rejects:
+        warnings.warn(table.report.to_text(), stacklevel=2)
+    return table.frame
 
 
 def _load_pyfunc(data_path: str, model_config: dict[str, Any] | None = None) -> ScoringModel:

@@ -13,6 +13,7 @@ from msgspec import Meta
 from numpy.typing import NDArray
 
 from consignments.errors import BadInput, BundleRefused, ServiceFault
+from features.fitted import UnfittedRows
 from features.spec import Spec
 from models.bands import Band, Bands
 from models.calibration import Calibration
@@ -231,9 +232,12 @@ class RiskModel:
 
         Raises
         ------
+        BadInput
+            If the features were computed without fitted parameters.
         ServiceFault
             Where one is not a finite number: no such score ever leaves the model.
         """
+        _refuse_unfitted(X)
         raw = self.trees.predict_raw(X)
         if not np.isfinite(raw).all():
             raise _build_score_fault()
@@ -255,6 +259,8 @@ class RiskModel:
 
         Raises
         ------
+        BadInput
+            If the features were computed without fitted parameters: the scores would look right and mean nothing.
         ServiceFault
             Where a score is not a number.
         """
@@ -262,6 +268,7 @@ class RiskModel:
 
     def score_row(self, row: Rows, channel: str) -> float:
         """Give the calibrated probability of one row, float32 (features,), to the bits of `score`."""
+        _refuse_unfitted(row)
         raw = float(self.trees.predict_raw(row[None, :])[0])
         if not math.isfinite(raw):
             raise _build_score_fault()
@@ -281,8 +288,22 @@ class RiskModel:
         lowering : bool
             Also give reasons that lower the score.
         """
+        _refuse_unfitted(row)
         return self._reasons.rank(
             row, self.trees.compute_contributions(row[None, :])[0], top, lowering=lowering
+        )
+
+
+def _refuse_unfitted(X: Rows) -> None:
+    """Raise `BadInput` if features were computed without the vocabularies, norms and weights that a model learns."""
+    if isinstance(X, UnfittedRows):
+        raise BadInput(
+            "a feature matrix that was not fitted cannot be scored",
+            where=f"features {X.shape}",
+            got="features computed without fitted parameters",
+            expected="those of the model that scores",
+            todo="compute them with models.batch_scoring.build_feature_parameters(bundle, pseudonyms), "
+            "or score the table with score_table",
         )
 
 

@@ -185,6 +185,18 @@ def test_the_service_agrees_with_the_batch_to_the_last_bit(
     assert live == batch
 
 
+def test_without_history_the_same_rows_score_otherwise_and_the_table_says_so(
+    loop: Loop, batch: dict[str, float]
+) -> None:
+    refused = loop.run("score", "--consignments", "new.jsonl", "--out", "alone.jsonl")
+    assert refused.returncode == 2
+    assert "--without-history" in refused.stderr
+    loop.npsrisk("score", "--consignments", "new.jsonl", "--without-history", "--out", "alone.jsonl")
+    rows = [json.loads(line) for line in (loop.folder / "alone.jsonl").read_text().splitlines()]
+    assert {row["history"] for row in rows} == {"none"}
+    assert {row["consignment_id"]: row["score"] for row in rows} != batch
+
+
 def test_the_registered_model_agrees_with_the_batch_to_the_last_bit(
     loop: Loop, batch: dict[str, float]
 ) -> None:
@@ -269,7 +281,7 @@ def test_later_traffic_is_watched_with_a_verdict_a_page_and_a_run(loop: Loop) ->
 
 def test_a_file_at_fault_ends_with_one_clear_line_and_code_2(loop: Loop) -> None:
     (loop.folder / "bad.csv").write_text("channel,received_at\npostal,2024-01-01\n")
-    done = loop.run("score", "--consignments", "bad.csv", "--out", "none.csv")
+    done = loop.run("score", "--consignments", "bad.csv", "--without-history", "--out", "none.csv")
     assert done.returncode == 2
     assert "consignment_id" in done.stderr
     assert len(done.stderr.strip().splitlines()) == 1
@@ -280,12 +292,11 @@ def test_rows_at_fault_are_kept_and_the_rest_is_scored(loop: Loop) -> None:
     (loop.folder / "mixed.csv").write_text(
         "consignment_id,channel,received_at\nA,postal,2024-05-01T00:00:00Z\nB,sea,2024-05-01T00:00:00Z\n"
     )
-    loop.npsrisk(
-        "score", "--consignments", "mixed.csv", "--out", "mixed_scores.csv", "--rejects", "rejects.csv"
-    )
+    mixed = ("score", "--consignments", "mixed.csv", "--without-history")
+    loop.npsrisk(*mixed, "--out", "mixed_scores.csv", "--rejects", "rejects.csv")
     assert (loop.folder / "mixed_scores.csv").read_text().count("\n") == 2
     assert "channel" in (loop.folder / "rejects.csv").read_text()
-    strict = loop.run("score", "--consignments", "mixed.csv", "--out", "strict.csv", "--strict")
+    strict = loop.run(*mixed, "--out", "strict.csv", "--strict")
     assert strict.returncode == 2
 
 
@@ -303,7 +314,7 @@ def test_an_export_scores_to_the_same_bits_and_trains(loop: Loop, service: httpx
     assert service.post("/v1/scores", json={"consignments": announced(loop)}).status_code == 200
     loop.npsrisk("export", "--out", "whole", "--personal")
     tables = [f"--{name}=whole/{name}.parquet" for name in ("consignments", "outcomes", "alerts")]
-    loop.npsrisk("score", *tables, "--out", "again.parquet")
+    loop.npsrisk("score", *tables, "--without-history", "--out", "again.parquet")
     logged = pd.read_parquet(loop.folder / "whole" / "decisions.parquet").set_index("sequence")["score"]
     again = pd.read_parquet(loop.folder / "again.parquet")
     again.index = pd.Index(pd.read_parquet(loop.folder / "whole" / "consignments.parquet")["sequence"])

@@ -60,7 +60,15 @@ TRAIN = ("train", *TABLES, "--target", "any_offence", "--config", "config.toml",
 def test_no_step_from_features_to_scores_stumbles_over_what_lies_in_the_place_of_the_truth(
     folder: Path,
 ) -> None:
-    scored = ("score", *TABLES, "--model", "models:/nps-risk-any_offence/1", "--out", "scores.parquet")
+    scored = (
+        "score",
+        *TABLES,
+        "--without-history",
+        "--model",
+        "models:/nps-risk-any_offence/1",
+        "--out",
+        "scores.parquet",
+    )
     for step in (("features", *TABLES, "--out", "features.parquet"), TRAIN, scored):
         assert run(folder, *step) == ""
     assert "truth.parquet" in run(folder, *TRAIN, "--truth", "truth.parquet"), "who opens it, stumbles"

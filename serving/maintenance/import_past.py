@@ -15,6 +15,7 @@ import structlog
 from msgspec import structs
 from numpy.typing import NDArray
 
+from consignments.errors import BadInput
 from consignments.records import Alert, Consignment, Outcome
 from consignments.timestamps import to_us
 from features.config import FeatureConfig
@@ -119,6 +120,8 @@ def import_tables(read: ReadTables, settings: Settings, progress: Progress | Non
         Where the state directory is taken, or the log cannot be written.
     BundleRefused
         Where a model is published that cannot be used.
+    BadInput
+        If rows of a table were given and every one was refused; what was good in other tables is in the log.
     """
     with StateLock(settings.state_dir):
         data_key = load_data_key(settings.data_key_file, create=True)
@@ -172,6 +175,11 @@ def import_past(
     Returns
     -------
     ImportCounts
+
+    Raises
+    ------
+    BadInput
+        If rows of a table were given and every one was refused; what was good in other tables is in the log.
     """
     known, given = _count_known(log), Counter[bytes]()
     writer = _EntryBuilder(log, pipeline)
@@ -196,6 +204,7 @@ def import_past(
             log.append(fresh)
         if progress is not None:
             progress("import", start + len(chunk.row), len(events.row))
+    writer.refuse_total_rejection(past)
     return ImportCounts(
         added["arrival"],
         added["outcome"],
@@ -249,7 +258,7 @@ class _EntryBuilder:
         self._keys = np.zeros(len(pipeline.kinds), dtype=np.uint64)
         self._counterparts = np.zeros_like(self._keys)
         self._now_us = read_clock_us()
-        self._told = 0
+        self._refused: Counter[str] = Counter()
 
     def build_entries(self, past: PastEvents, events: HistoryEvents) -> Iterator[Event | None]:
         """Make the entries of some events, in their order."""
@@ -293,11 +302,27 @@ class _EntryBuilder:
         return self._entries.encode_alert(0, alert, None, IMPORT)
 
     def _refuse(self, table: str, row: int, complaint: FieldError) -> None:
-        self._told += 1
-        if self._told <= MAX_LOGGED_REFUSALS:
+        self._refused[table] += 1
+        if self._refused.total() <= MAX_LOGGED_REFUSALS:
             logger.warning(
                 "row refused", table=table, row=row + 1, field=complaint.field, reason=complaint.reason
             )
+
+    def refuse_total_rejection(self, past: PastEvents) -> None:
+        """Raise `BadInput` if rows of a table were given and every one was refused."""
+        given = {
+            "consignments": len(past.arrivals.consignment_id),
+            "outcomes": len(past.outcomes.consignment_id),
+            "alerts": len(past.alerts),
+        }
+        for table, rows in given.items():
+            if 0 < rows == self._refused[table]:
+                raise BadInput(
+                    "no row is left",
+                    where=table,
+                    got=f"{rows:,} of {rows:,} rows refused",
+                    todo="correct them: the reasons of the first ones are above",
+                )
 
 
 def _count_known(log: EventLog) -> Counter[bytes]:

@@ -1,8 +1,10 @@
-"""Tables of a verb: rows at fault of all of them are collected in one file, and a table that is not given is none."""
+"""Tables of a verb: rows at fault of all of them are in one file, and a table without a good row ends the verb."""
 
 from pathlib import Path
 
+import pandas as pd
 import pytest
+from click.testing import CliRunner
 from support.examples import day, make_consignment
 
 from cli.options import TableOptions
@@ -12,8 +14,31 @@ from consignments.records import Consignment
 from consignments.table_writers import write_table
 from consignments.tables import build_frame
 from features.streams import InMemoryTable
+from npsrisk import main
 
 HEADER = "consignment_id,channel,received_at\n"
+BAD = {
+    "consignments": f"{HEADER}A,sea,2024-01-02T00:00:00Z\nB,postal,soon\n",
+    "outcomes": "consignment_id,selected_by,status\nA,model,lost\n",
+    "alerts": "alert_id,issued_at\nA1,soon\n",
+    "truth": "consignment_id,result\nA,maybe\n",
+}
+GOOD = {
+    "consignments": f"{HEADER}A,postal,2024-01-02T00:00:00Z\n",
+    "outcomes": "consignment_id,selected_by,status,known_at,result\nA,model,inspected,2024-01-05,clear\n",
+    "alerts": "alert_id,issued_at\nA1,2024-01-01\n",
+    "truth": "consignment_id,result\nA,clear\n",
+}
+VERBS = {
+    "features": (["consignments", "history", "outcomes", "alerts"], []),
+    "score": (["consignments", "history", "outcomes", "alerts"], ["--model", "1"]),
+    "train": (["consignments", "outcomes", "alerts", "truth"], []),
+    "compare": (["consignments", "outcomes", "alerts", "truth"], ["1", "1"]),
+    "drift": (["consignments", "history", "outcomes", "alerts", "reference"], ["--model", "1"]),
+    "replay": (["consignments", "outcomes", "alerts", "truth"], ["--capacity", "1"]),
+    "import": (["consignments", "outcomes", "alerts"], []),
+}
+"""Of each verb the tables that it reads, and what else it must be given."""
 
 
 @pytest.fixture
@@ -56,3 +81,46 @@ def test_parquet_is_read_piece_by_piece_and_other_formats_whole(tmp_path: Path) 
         reader = TableReader(TableOptions(consignments=tmp_path / f"t.{suffix}"))
         sources.append(reader.open_sources(Consignment, lambda *_: None).consignments)
     assert [isinstance(source, InMemoryTable) for source in sources] == [False, True]
+
+
+@pytest.mark.parametrize("table_format", ["csv", "parquet"])
+@pytest.mark.parametrize(
+    ("verb", "spoilt"), [(verb, table) for verb, (tables, _) in VERBS.items() for table in tables]
+)
+def test_a_table_of_which_every_row_is_rejected_ends_every_verb(
+    model_folder: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    verb: str,
+    spoilt: str,
+    table_format: str,
+) -> None:
+    monkeypatch.chdir(model_folder)
+    monkeypatch.setenv("NPSRISK_STATE_DIR", str(tmp_path / "state"))
+    monkeypatch.setenv("NPSRISK_DATABASE_URL", f"sqlite:///{tmp_path}/log.db")
+    tables, options = VERBS[verb]
+    words = [verb, *options, "--rejects", str(tmp_path / "rejects.csv")]
+    for name in tables:
+        kind = "consignments" if name in ("history", "reference") else name
+        path = tmp_path / f"{name}.csv"
+        path.write_text((BAD if name == spoilt else GOOD)[kind])
+        if table_format == "parquet":
+            path = path.with_suffix(".parquet")
+            pd.read_csv(tmp_path / f"{name}.csv").to_parquet(path)
+        words += [f"--{name}", str(path)]
+    if any("--out" in option.opts for option in main.commands[verb].params):
+        words += ["--out", str(tmp_path / "out.csv")]
+    done = CliRunner().invoke(main, words)
+    assert done.exit_code == 2, done.output
+    last = done.stderr.splitlines()[-1]
+    rows = 2 if BAD.get(spoilt, BAD["consignments"]) == BAD["consignments"] else 1
+    assert f"{spoilt}.{table_format}: no row is left; got {rows} of {rows} rows rejected (1 x " in last
+    assert last.endswith(f"each row with its reason is in {tmp_path / 'rejects.csv'}")
+    assert len((tmp_path / "rejects.csv").read_text().splitlines()) == 1 + rows
+    assert not (tmp_path / "out.csv").exists()
+
+
+def test_a_table_that_had_no_rows_from_the_start_is_no_fault(tmp_path: Path) -> None:
+    (tmp_path / "none.csv").write_text(HEADER)
+    tables = TableReader(TableOptions(consignments=tmp_path / "none.csv")).read_tables(Consignment)
+    assert tables.consignments.empty

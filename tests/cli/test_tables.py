@@ -34,6 +34,21 @@ def test_a_hostile_message_is_refused_with_its_reason(tmp_path: Path, content: b
     assert not out.exists()
 
 
+def test_messages_of_which_none_is_left_are_counted_with_the_first_reason_and_kept(tmp_path: Path) -> None:
+    for name in ("a", "b"):
+        (tmp_path / f"{name}.xml").write_text("<HouseWaybill><MessageHeader")
+    messages = [str(tmp_path / f"{name}.xml") for name in ("a", "b")]
+    rejects = tmp_path / "rejects.csv"
+    options = ["--out", str(tmp_path / "out.csv"), "--rejects", str(rejects)]
+    done = CliRunner().invoke(main, ["read", *messages, *options])
+    assert done.exit_code == 2
+    last = done.stderr.splitlines()[-1]
+    assert f"no consignment is left; got 2 of 2 messages rejected ({messages[0]}" in last
+    assert last.endswith(f"and 1 more); each with its reason is in {rejects}")
+    assert len(rejects.read_text().splitlines()) == 3
+    assert not (tmp_path / "out.csv").exists()
+
+
 @pytest.mark.parametrize(
     ("rows", "column", "told"),
     [

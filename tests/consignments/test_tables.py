@@ -439,6 +439,7 @@ def test_a_score_table_is_read_back_with_codes_as_texts(tmp_path: Path) -> None:
             "model_version": ["03", "03"],
             "office": ["Incheon", None],
             "received_at": pd.to_datetime(["2024-03-04", "2024-03-05"], utc=True),
+            "history": ["given", None],
             "reasons": [[{"code": "route"}], None],
         }
     )
@@ -447,6 +448,7 @@ def test_a_score_table_is_read_back_with_codes_as_texts(tmp_path: Path) -> None:
         found = read_scores(tmp_path / f"s{suffix}")
         assert found["score"].tolist() == [0.25, 1e-7]
         assert found["model_version"].tolist() == ["03", "03"]
+        assert found["history"].dropna().tolist() == ["given"]
         assert found["reasons"].notna().tolist() == [True, False]
 
 

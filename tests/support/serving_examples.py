@@ -10,6 +10,7 @@ import sys
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import replace
 from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path
@@ -23,6 +24,7 @@ from support.databases import database_in, state_environment
 from support.examples import day, make_consignment
 
 from consignments.timestamps import to_us
+from features.categories import fit_vocabularies
 from features.config import FeatureConfig
 from features.fitted import FittedParameters
 from features.history.pseudonyms import Pseudonyms
@@ -68,7 +70,10 @@ def make_bundle(folder: Path, config: FeatureConfig, seed: int, target: str = "n
         rows, spec=pipeline.spec, validation=rows, traffic=BandSample(X, channels),
         options=FitOptions(TreeParams(trees=20, leaves=6, rows_in_leaf=5), seed),
     )  # fmt: skip
-    values, arrays = FittedParameters.create_empty().to_plain()
+    known = fit_vocabularies(
+        (), config
+    )  # training names every category column, also one without a known value
+    values, arrays = replace(FittedParameters.create_empty(), vocabularies=known).to_plain()
     card = {
         "name": "nps-risk",
         "target": target,

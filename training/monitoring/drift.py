@@ -120,7 +120,7 @@ def detect_drift(
     Raises
     ------
     BadInput
-        Where nothing arrived in the period, or the model carries no reference.
+        Where nothing arrived in the period, the reference has no rows, or the model carries no reference.
     """
     tables, frame = traffic.tables, traffic.tables.consignments
     received = get_time_column_us(frame, "received_at")
@@ -135,6 +135,13 @@ def detect_drift(
     past = _concatenate(traffic.history, traffic.reference, earlier)
     then = bundle.reference
     if traffic.reference is not None:
+        if traffic.reference.empty:
+            raise BadInput(
+                "nothing to compare with",
+                where="reference",
+                got="a table without rows",
+                expected="consignments of an earlier period",
+            )
         before = Tables(traffic.reference, tables.outcomes, tables.alerts)
         scored = score_traffic(bundle, before, traffic.history, progress)
         then = build_traffic_profile(scored, _require_reference(then).capacity)

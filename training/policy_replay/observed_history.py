@@ -103,7 +103,7 @@ class KeptFeatures:
         pipeline = build_pipeline(self._config, fitted, self._alerts)
         X, _, _ = describe_records(pipeline, self.get_records(rows))
         X[:, pipeline.history_at :] = self._readings[np.searchsorted(self._places, rows)]
-        return FeatureMatrix(X, rows, pipeline.spec)
+        return FeatureMatrix(fitted.mark_rows(X), rows, pipeline.spec)
 
 
 class ObservedHistory:

@@ -9,7 +9,7 @@ from support.databases import database_in, stored_bytes
 from support.examples import day, make_consignment, make_outcome
 from support.serving_examples import DATA_KEY, Client, publish, serving, settings_in
 
-from consignments.errors import ServiceFault
+from consignments.errors import BadInput, ServiceFault
 from consignments.records import Alert, Consignment, Outcome
 from consignments.tables import build_frame
 from features.batch import FeatureParameters, Tables, compute_feature_matrix
@@ -145,6 +145,19 @@ def test_a_moment_in_the_future_is_refused_and_the_rest_goes_on(
     assert "is in the future" in told.out + told.err
 
 
+def test_a_table_of_which_every_row_is_refused_is_an_error_and_the_others_are_imported(
+    tmp_path: Path,
+) -> None:
+    future = day(400_000)
+    given = tables(
+        [make_consignment("RB1", received_at=future), make_consignment("RB2", received_at=future)],
+        [make_outcome("RB3")],
+    )
+    with pytest.raises(BadInput, match="consignments: no row is left; got 2 of 2 rows refused"):
+        take(tmp_path, given)
+    assert logged(tmp_path) == [("outcome", "RB3")]
+
+
 def test_a_table_with_a_sequence_is_taken_in_its_order(tmp_path: Path) -> None:
     given = tables([make_consignment("RB1", received_at=day(5)), make_consignment("RB2", received_at=day(1))])
     given.consignments["sequence"] = [1, 2]
@@ -167,7 +180,7 @@ def test_the_columns_of_the_published_model_are_imported(tmp_path: Path, column_
     publish(tmp_path, column_bundle, "1")
     asked: list[type[Consignment]] = []
 
-    def read(record: Any) -> Tables:
+    def read(record: type[Consignment]) -> Tables:
         asked.append(record)
         return tables([make_consignment("RB1")])
 

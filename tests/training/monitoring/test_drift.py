@@ -180,6 +180,11 @@ def test_a_reference_of_ones_own_takes_the_place_of_the_models(watched: Watched)
     assert sum(found.then.channels.values()) == int(last_week.sum())
 
 
+def test_a_reference_without_rows_is_refused(watched: Watched) -> None:
+    with pytest.raises(BadInput, match="nothing to compare with"):
+        watched.watch(watched.later, reference=watched.later.head(0))
+
+
 def test_the_page_needs_nothing_from_elsewhere_and_names_no_person(watched: Watched, calm: Drift) -> None:
     class Outside(HTMLParser):
         found: tuple[str, ...] = ()

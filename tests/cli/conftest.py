@@ -1,0 +1,26 @@
+"""A folder with a registered model, in which verbs are run."""
+
+from pathlib import Path
+
+import pytest
+from support.registered_model import make_new_consignments, make_past_consignments, register_small_model
+
+from consignments.table_writers import write_table
+
+
+@pytest.fixture(scope="session")
+def registered_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Version 1 of the model, past consignments (`past.parquet`), and new ones (`new.csv`, `new.parquet`)."""
+    folder = tmp_path_factory.mktemp("registered")
+    register_small_model(folder)
+    write_table(make_past_consignments(), folder / "past.parquet")
+    for suffix in ("csv", "parquet"):
+        write_table(make_new_consignments(), folder / f"new.{suffix}")
+    return folder
+
+
+@pytest.fixture
+def model_folder(registered_folder: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """The same, as the store of the settings."""
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", f"sqlite:///{registered_folder / 'mlflow.db'}")
+    return registered_folder

@@ -1,0 +1,83 @@
+"""Batch scores: a model scores only features that were computed with what it learnt."""
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+from support.registered_model import make_new_consignments, make_past_consignments
+from support.serving_examples import make_bundle
+
+from consignments.errors import BadInput
+from features.batch import BATCH_KEY, FeatureMatrix, Tables, compute_feature_matrix
+from features.config import FeatureConfig
+from features.history.pseudonyms import Pseudonyms
+from features.streams import FeatureInputs, stream_features
+from models.batch_scoring import build_feature_parameters, score_table
+from models.bundle import Bundle, load_bundle
+
+PSEUDONYMS = Pseudonyms(BATCH_KEY)
+CHANNELS = ["postal"] * 3
+REFUSAL = "a feature matrix that was not fitted cannot be scored"
+
+
+@pytest.fixture(scope="module")
+def bundle(tmp_path_factory: pytest.TempPathFactory) -> Bundle:
+    return load_bundle(make_bundle(tmp_path_factory.mktemp("model") / "bundle", FeatureConfig(), seed=1))
+
+
+@pytest.fixture(scope="module")
+def unfitted() -> FeatureMatrix:
+    return compute_feature_matrix(Tables(make_new_consignments()))
+
+
+def test_a_feature_matrix_that_was_not_fitted_cannot_be_scored(
+    bundle: Bundle, unfitted: FeatureMatrix
+) -> None:
+    assert not unfitted.is_fitted
+    with pytest.raises(BadInput, match=REFUSAL):
+        bundle.model.score(unfitted.X, CHANNELS)
+    with pytest.raises(BadInput, match=REFUSAL):
+        bundle.model.predict_raw(unfitted.X)
+
+
+def test_neither_can_a_part_of_it(bundle: Bundle, unfitted: FeatureMatrix) -> None:
+    for part in (unfitted.X[1:], unfitted.X[[0, 2]], np.concatenate([unfitted.X, unfitted.X])):
+        with pytest.raises(BadInput, match=REFUSAL):
+            bundle.model.score(part, CHANNELS[: len(part)])
+    with pytest.raises(BadInput, match=REFUSAL):
+        bundle.model.score_row(unfitted.X[0], "postal")
+    with pytest.raises(BadInput, match=REFUSAL):
+        bundle.model.explain(unfitted.X[0])
+
+
+def test_neither_can_a_piece_of_a_table_that_is_read_piece_by_piece(bundle: Bundle) -> None:
+    fitted = build_feature_parameters(bundle, PSEUDONYMS)
+    inputs = FeatureInputs.from_tables(Tables(make_new_consignments()))
+    (piece,) = stream_features(inputs, replace(fitted, fitted=fitted.fitted.create_empty()))
+    with pytest.raises(BadInput, match=REFUSAL):
+        bundle.model.score(piece.X, CHANNELS)
+
+
+def test_a_bundle_without_anything_learnt_does_not_score_a_table(bundle: Bundle) -> None:
+    values, arrays = build_feature_parameters(bundle, PSEUDONYMS).fitted.create_empty().to_plain()
+    with pytest.raises(BadInput, match=REFUSAL):
+        score_table(
+            replace(bundle, fitted=values, arrays=arrays),
+            FeatureInputs.from_tables(Tables(make_new_consignments())),
+            PSEUDONYMS,
+        )
+
+
+def test_a_matrix_of_the_models_own_parameters_gives_the_scores_of_the_table(bundle: Bundle) -> None:
+    tables = Tables(make_new_consignments())
+    matrix = compute_feature_matrix(tables, build_feature_parameters(bundle, PSEUDONYMS))
+    assert matrix.is_fitted
+    scores = score_table(bundle, FeatureInputs.from_tables(tables), PSEUDONYMS)
+    assert bundle.model.score(matrix.X, CHANNELS).tolist() == scores["score"].tolist()
+
+
+def test_the_score_table_says_whether_there_were_past_consignments(bundle: Bundle) -> None:
+    past, tables = make_past_consignments(), Tables(make_new_consignments())
+    for history, use in ((past, "given"), (past.head(0), "none"), (None, "none")):
+        scores = score_table(bundle, FeatureInputs.from_tables(tables, history), PSEUDONYMS)
+        assert scores["history"].tolist() == [use] * 3

@@ -1,0 +1,39 @@
+"""A small model, registered in a store of its own, and the consignments that tests score with it."""
+
+from pathlib import Path
+
+import pandas as pd
+from mlflow import MlflowClient
+from support.examples import day, make_consignment
+from support.serving_examples import make_bundle
+
+from consignments.records import Consignment
+from consignments.tables import build_frame
+from features.config import FeatureConfig
+from models.registry import Registry
+
+
+def register_small_model(folder: Path) -> Registry:
+    """Register the small model of the tests of the service as version 1, in `folder`/mlflow.db."""
+    registry = Registry(f"sqlite:///{folder / 'mlflow.db'}")
+    client = MlflowClient(tracking_uri=registry.tracking_uri)
+    experiment = client.create_experiment("nps-risk", artifact_location=(folder / "artifacts").as_uri())
+    registry.register(
+        client.create_run(experiment).info.run_id,
+        make_bundle(folder / "bundle", FeatureConfig(), seed=1),
+        example=build_frame([make_consignment("E1")], Consignment),
+        description="A model of the tests.",
+        tags={"target": "nps"},
+    )
+    return registry
+
+
+def make_past_consignments() -> pd.DataFrame:
+    """Make a week in which one sender sends eight times a day."""
+    rows = [make_consignment(f"P{n:02}", received_at=day(n / 8)) for n in range(56)]
+    return build_frame(rows, Consignment)
+
+
+def make_new_consignments() -> pd.DataFrame:
+    """Make what the same sender sends the day after."""
+    return build_frame([make_consignment(f"N{n}", received_at=day(7 + n / 8)) for n in range(3)], Consignment)
