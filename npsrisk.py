@@ -23,6 +23,7 @@ FUNCTIONS = {
     "promote": "cli.promotion:promote",
     "score": "cli.scoring:score",
     "select": "cli.scoring:select",
+    "recall": "cli.scoring:recall",
     "replay": "cli.replay:replay",
     "serve": "cli.service:serve",
     "publish": "cli.service:publish",

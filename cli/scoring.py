@@ -1,4 +1,4 @@
-"""The verbs of batch scoring: score, select."""
+"""The verbs of batch scoring: score, select, recall."""
 
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
@@ -15,9 +15,11 @@ from cli.options import (
     jobs_option,
     json_option,
     model_option,
+    outcomes_required_option,
     reject_options,
     result_option,
     table_option,
+    target_option,
 )
 from cli.output import print_result
 from cli.progress import show_progress_bar
@@ -25,6 +27,7 @@ from cli.stores import open_registry, resolve_model
 from cli.table_reader import TableReader
 from cli.times import parse_timestamp
 from consignments.errors import BadInput
+from consignments.records import Target
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -84,6 +87,24 @@ class SelectOptions(NamedTuple):
             )
         if self.width is None and self.days is not None:
             raise BadInput("--days without --width", expected="--width W --days N")
+
+
+class RecallOptions(NamedTuple):
+    """Which inspection lists recall is estimated from.
+
+    Attributes
+    ----------
+    scores, selection, outcomes : Path
+    capacity : int
+        Inspections for each office and UTC day.
+    target : str
+    """
+
+    scores: Path
+    selection: Path
+    outcomes: Path
+    capacity: int
+    target: Target
 
 
 @click.command()
@@ -209,3 +230,40 @@ def _select_to_width(options: SelectOptions, scores: Path, out: Path, as_json: b
         "greedy_finds": plan.greedy_finds,
     }
     print_result(result, as_json, f"{len(chosen):,} to inspect -> {out}\n{plan.describe(rule)}")
+
+
+@click.command()
+@table_option("--scores", "Score table from which the lists were drawn.", required=True)
+@table_option("--selection", "Selection table of `npsrisk select`.", required=True)
+@outcomes_required_option
+@capacity_option
+@target_option
+@json_option
+@collect_options(RecallOptions, "options")
+def recall(options: RecallOptions, as_json: bool) -> None:
+    """Estimate recall at the capacity, with its 95 % interval, from the results of inspection lists.
+
+    \b
+    npsrisk recall --scores scores.csv --selection list.csv --outcomes outcomes.csv --capacity 20
+    """
+    from consignments.records import Outcome
+    from consignments.tables import read_scores, read_selection, read_table
+    from training.evaluation.drawn_recall import estimate_drawn_recall
+
+    found = estimate_drawn_recall(
+        read_scores(options.scores),
+        read_selection(options.selection),
+        read_table(options.outcomes, Outcome, strict=True).frame,
+        capacity=options.capacity,
+        target=options.target,
+    )
+    value, low, high = found.recall
+    counts = {"chosen": found.chosen, "results": found.results, "finds": found.finds}
+    print_result(
+        {"recall": value if found.finds else None, "low": low, "high": high, **counts},
+        as_json,
+        f"recall at a capacity of {options.capacity}: {value:.1%} ({low:.1%} to {high:.1%}), from {found.finds:,} finds in "
+        f"{found.results:,} results of {found.chosen:,} chosen"
+        if found.finds
+        else f"{found.results:,} results without a find: recall may be anything",
+    )

@@ -22,6 +22,9 @@ def test_the_inspection_list_holds_the_capacity_of_each_office_and_day(tmp_path:
     assert sum('"random"' in line for line in listed) == 2
 
 
+FILES = {"scores": "s.csv", "selection": "list.csv", "outcomes": "o.csv"}
+
+
 def select_to_width(folder: Path, *options: str) -> Result:
     lines = [
         f"C{n},{0.4 / (1 + n // 20):.4f},routine,1,Busan,2024-01-{1 + n % 20:02d}T00:00:00Z"
@@ -56,3 +59,21 @@ def test_options_that_exclude_each_other_are_refused(tmp_path: Path, options: tu
     done = select_to_width(tmp_path, *options)
     assert done.exit_code == 2
     assert not (tmp_path / "list.csv").exists()
+
+
+def test_recall_is_estimated_from_the_results_of_a_list(tmp_path: Path) -> None:
+    assert select_to_width(tmp_path, "--width", "0.3", "--days", "120").exit_code == 0
+    chosen = [line.split(",")[0].strip('"') for line in (tmp_path / "list.csv").read_text().splitlines()[1:]]
+    results = [
+        f"{name},model,inspected,2024-03-01T00:00:00Z,{'nps' if n % 9 == 0 else 'clear'}"
+        for n, name in enumerate(chosen)
+    ]
+    (tmp_path / "o.csv").write_text(
+        "consignment_id,selected_by,status,known_at,result\n" + "\n".join(results) + "\n"
+    )
+    options = [f"--{name}={tmp_path / file}" for name, file in FILES.items()]
+    done = CliRunner().invoke(main, ["recall", *options, "--capacity", "20", "--json"])
+    assert done.exit_code == 0, done.output
+    said = json.loads(done.output.splitlines()[-1])
+    assert (said["chosen"], said["results"], said["finds"]) == (400, 400, 45)
+    assert 0 < said["low"] < said["recall"] < said["high"] < 1
