@@ -24,6 +24,7 @@ FUNCTIONS = {
     "score": "cli.scoring:score",
     "select": "cli.scoring:select",
     "trace": "cli.trace:trace",
+    "recall": "cli.scoring:recall",
     "replay": "cli.replay:replay",
     "serve": "cli.service:serve",
     "publish": "cli.service:publish",

@@ -65,6 +65,8 @@ class ReplayOptions(NamedTuple):
         Inspections for each office and UTC day.
     explore : float
         Share of the capacity that exploring policies spend on it, 0 to 1.
+    width : float
+        Half-width of the interval of recall that `stratified` draws for.
     warm_up_days, retrain_days : int
         Length of the common past, and days from one training to the next.
     seeds : tuple of int
@@ -77,6 +79,7 @@ class ReplayOptions(NamedTuple):
     policies: tuple[str, ...]
     capacity: int
     explore: float
+    width: float
     warm_up_days: int
     retrain_days: int
     seeds: tuple[int, ...]
@@ -91,6 +94,7 @@ class ReplayOptions(NamedTuple):
         return ReplaySettings(
             capacity=self.capacity,
             explore=self.explore,
+            width=self.width,
             warm_up_days=self.warm_up_days,
             retrain_days=self.retrain_days,
             target=self.target,
@@ -121,7 +125,7 @@ class ReplayOptions(NamedTuple):
     "policies",
     multiple=True,
     metavar="NAME",
-    help="random, rules, officer, greedy, explore, uncertain, novel, oracle; default: all. May be repeated.",
+    help="random, rules, officer, greedy, explore, stratified, uncertain, novel, oracle; default: all. May be repeated.",
 )
 @capacity_option
 @click.option(
@@ -130,6 +134,14 @@ class ReplayOptions(NamedTuple):
     default=0.1,
     show_default=True,
     help="Share of the capacity that exploring policies spend on it.",
+)
+@click.option(
+    "--width",
+    type=click.FloatRange(0, 1, min_open=True, max_open=True),
+    default=0.1,
+    show_default=True,
+    metavar="W",
+    help="The policy stratified draws so many that recall over four weeks can be estimated to ±W.",
 )
 @click.option(
     "--warm-up-days",

@@ -19,7 +19,7 @@ from consignments.columns import TYPES
 from consignments.errors import FileFault
 from consignments.items import decode_items
 from consignments.raw_tables import RawTable, wrap_frame
-from consignments.records import Alert, Code, Consignment, Identifier, Outcome, Time
+from consignments.records import Alert, Code, Consignment, Identifier, Outcome, Selector, Time
 from consignments.rejects import Reject
 from consignments.schema import Field, get_fields
 from consignments.table_files import pause_garbage_collection, read_files
@@ -32,11 +32,13 @@ __all__ = [
     "ReadReport",
     "Reject",
     "ScoreRow",
+    "SelectionRow",
     "Table",
     "build_column",
     "build_frame",
     "check_frame",
     "read_scores",
+    "read_selection",
     "read_table",
     "refuse_rejects",
     "refuse_total_rejection",
@@ -75,6 +77,16 @@ class ScoreRow(msgspec.Struct, frozen=True):
     model_version: Code | None = None
     office: Code | None = None
     history: HistoryUse | None = None
+
+
+class SelectionRow(msgspec.Struct, frozen=True):
+    """One row of a selection table."""
+
+    consignment_id: Identifier
+    selected_by: Selector
+    selection_probability: Annotated[float, Meta(gt=0, le=1)]
+    office: Code | None = None
+    selected_at: Time | None = None
 
 
 @dataclass(frozen=True)
@@ -223,6 +235,11 @@ def check_frame(
 def read_scores(path: Path | str) -> pd.DataFrame:
     """Read a score table as `npsrisk score` writes it; no row may be at fault."""
     return read_table(path, ScoreRow, strict=True).frame
+
+
+def read_selection(path: Path | str) -> pd.DataFrame:
+    """Read a selection table as `npsrisk select` writes it; no row may be at fault."""
+    return read_table(path, SelectionRow, strict=True).frame
 
 
 def write_rejects(rejects: Iterable[Reject], path: Path) -> None:

@@ -103,10 +103,10 @@ def select(
     opened has a known probability above 0 (with `explore` above 0).
     """
     capacity, explore, seed = rule
-    _check(consignment_ids, scores, capacity, explore)
+    check_selection(consignment_ids, scores, capacity, explore)
     chosen: list[SelectedConsignment] = []
-    for office, day, places in _group_cells(offices, received_days):
-        draw = _RandomDraw(seed, office, day)
+    for office, day, places in group_cells(offices, received_days):
+        draw = RandomDraw(seed, office, day)
         order = draw.order(places, scores, consignment_ids)
         probability = _compute_probabilities(scores[order], capacity, explore)
         for rank, selector in draw.choose(len(order), capacity, explore):
@@ -134,9 +134,9 @@ def compute_selection_probabilities(
     float64 array, (n,)
         In [0, 1]; in each office and day they add up to the capacity, or to the rows where there are fewer.
     """
-    _check((), scores, capacity, explore)
+    check_selection((), scores, capacity, explore)
     probability = np.zeros(len(scores))
-    for _, _, places in _group_cells(offices, received_days):
+    for _, _, places in group_cells(offices, received_days):
         order = places[np.argsort(-scores[places], kind="stable")]
         probability[order] = _compute_probabilities(scores[order], capacity, explore)
     return probability
@@ -160,32 +160,38 @@ def build_selection_table(
         `consignment_id`, `office`, `selected_by`, `selection_probability`, `selected_at`: the last arrival of that
         office and day, the first moment at which its list could be drawn.
     """
+    ids, score, offices, days = read_score_columns(scores)
+    return build_list_table(scores, select(ids, score, offices, days, SelectionRule(capacity, explore, seed)))
+
+
+def read_score_columns(scores: "pd.DataFrame") -> tuple[list[str], Floats, list[str], Ints]:
+    """Read from a score table what `select` takes: identifiers, scores, offices ('' if unknown) and UTC days."""
+    days = scores["received_at"].dt.floor("D").astype("datetime64[us, UTC]").astype("int64").to_numpy()
+    offices = scores["office"].astype(object).where(scores["office"].notna(), "").tolist()
+    score = scores["score"].to_numpy(dtype=np.float64)
+    return scores["consignment_id"].tolist(), score, offices, days // US_PER_DAY
+
+
+def build_list_table(scores: "pd.DataFrame", rows: Sequence[SelectedConsignment]) -> "pd.DataFrame":
+    """Build the selection table of the rows that were chosen from a score table; columns as of `build_selection_table`."""
     import pandas as pd
 
+    _, _, offices, days = read_score_columns(scores)
     received = scores["received_at"]
-    days = received.dt.floor("D").astype("datetime64[us, UTC]").astype("int64").to_numpy() // US_PER_DAY
-    offices = scores["office"].astype(object).where(scores["office"].notna(), "").tolist()
-    rows = select(
-        scores["consignment_id"].tolist(),
-        scores["score"].to_numpy(dtype=np.float64),
-        offices,
-        days,
-        SelectionRule(capacity, explore, seed),
-    )
     drawn_at = received.groupby([pd.Series(offices, index=received.index), days]).transform("max")
-    places = [row.place for row in rows]
     return pd.DataFrame(
         {
             "consignment_id": [row.consignment_id for row in rows],
             "office": [row.office or None for row in rows],
             "selected_by": [row.selected_by for row in rows],
             "selection_probability": np.array([row.selection_probability for row in rows], dtype=np.float64),
-            "selected_at": drawn_at.iloc[places].array,
+            "selected_at": drawn_at.iloc[[row.place for row in rows]].array,
         }
     )
 
 
-def _check(consignment_ids: Sequence[str], scores: Floats, capacity: int, explore: float) -> None:
+def check_selection(consignment_ids: Sequence[str], scores: Floats, capacity: int, explore: float) -> None:
+    """Refuse scores that are not numbers, identifiers that repeat, and a capacity or a share out of range."""
     if capacity < 1 or not 0 <= explore <= 1:
         raise BadInput(
             "a selection that cannot be",
@@ -202,7 +208,7 @@ def _check(consignment_ids: Sequence[str], scores: Floats, capacity: int, explor
         )
 
 
-def _group_cells(offices: Sequence[str], days: Ints) -> Iterator[tuple[str, int, Ints]]:
+def group_cells(offices: Sequence[str], days: Ints) -> Iterator[tuple[str, int, Ints]]:
     """Give each day and office with the places of its rows, in the order of days, then names."""
     cells: dict[tuple[int, str], list[int]] = {}
     for place, cell in enumerate(zip(days.tolist(), offices, strict=True)):
@@ -243,16 +249,21 @@ def _compute_given_explored(falling: Floats, capacity: int, explored: int) -> Fl
     return above + (1.0 - above) * explored / (len(falling) - by_score)
 
 
-class _RandomDraw:
-    """The lots of one office and day; each is a hash, so that it depends on nothing else."""
+class RandomDraw:
+    """The random numbers of one office and day; each is a hash, so that it depends on nothing else."""
 
     def __init__(self, seed: int, office: str, day: int) -> None:
         self._hash = hashlib.blake2b(f"{seed}\n{day}\n{office}\n".encode(), digest_size=8)
 
     def order(self, places: Ints, scores: Floats, consignment_ids: Sequence[str]) -> Ints:
         """Put places in the order of falling scores, equal ones in the order of their lots."""
-        lots = np.array([self._draw_number(f"row {consignment_ids[place]}") for place in places.tolist()])
-        return places[np.lexsort((lots, -scores[places]))]
+        return places[np.lexsort((self.draw_for_rows(places, consignment_ids), -scores[places]))]
+
+    def draw_for_rows(self, places: Ints, consignment_ids: Sequence[str], purpose: str = "row") -> Floats:
+        """Return a random number in [0, 1) for each row."""
+        return np.array(
+            [self.draw_number(f"{purpose} {consignment_ids[place]}") for place in places.tolist()]
+        )
 
     def choose(
         self, rows: int, capacity: int, explore: float
@@ -262,16 +273,16 @@ class _RandomDraw:
             yield from ((rank, "model") for rank in range(rows))
             return
         explored, part = _split_explore_share(capacity, explore)
-        explored += self._draw_number("one more to explore") < part
+        explored += self.draw_number("one more to explore") < part
         by_score = capacity - explored
         yield from ((rank, "model") for rank in range(by_score))
         step = (rows - by_score) / explored if explored else 0.0
-        start = self._draw_number("start")
+        start = self.draw_number("start")
         # The last step may round up to the end.
         yield from ((min(by_score + int((start + k) * step), rows - 1), "random") for k in range(explored))
 
-    def _draw_number(self, what: str) -> float:
-        """Give a number in [0, 1)."""
+    def draw_number(self, what: str) -> float:
+        """Return the random number in [0, 1) that belongs to a purpose."""
         drawn = self._hash.copy()
         drawn.update(what.encode())
         return (int.from_bytes(drawn.digest(), "big") >> 11) / 2**53

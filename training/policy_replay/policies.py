@@ -18,6 +18,7 @@ from features.spec import Spec
 from models.risk_model import RiskModel
 from models.rules import Rules
 from models.selection import SelectionRule, compute_selection_probabilities, select
+from models.stratified_selection import ScoredArrivals, StratifiedRule, select_stratified
 
 Floats = NDArray[np.float64]
 Sight = Literal["nothing", "features", "model", "legacy", "truth"]
@@ -25,6 +26,8 @@ INSPECTED_BEFORE = ".inspections_ever"
 """Readings that tell how often the party, address, product or route of a consignment was inspected."""
 RESULT_PRIORITY: dict[Result, float] = {"nps": 3.0, "controlled_drug": 2.0, "other_offence": 1.0}
 """What the oracle opens first."""
+WIDTH_DAYS = 28
+"""Days over which the estimate of recall is pooled that `stratified` draws for."""
 
 
 class BadChoice(BadInput):
@@ -44,6 +47,8 @@ class SelectionContext:
         Inspections for each office.
     explore : float
         Share of the capacity that a policy which explores spends on it, 0 to 1.
+    width : float
+        Half-width of the interval of recall, pooled over `WIDTH_DAYS`, that a policy which draws for it aims at.
     seed : int
         Of all lots.
     X : float32 array, (n, features)
@@ -62,6 +67,7 @@ class SelectionContext:
     day: int
     capacity: int
     explore: float
+    width: float
     seed: int
     X: NDArray[np.float32]
     spec: Spec
@@ -181,6 +187,21 @@ def greedy(offer: SelectionContext) -> list[PolicyChoice]:
 def explore(offer: SelectionContext) -> list[PolicyChoice]:
     """Take the highest scores, and a random share of the rest with logged probability."""
     return _select_by_score(offer, offer.scores, explore=offer.explore)
+
+
+@register_policy(sees="model")
+def stratified(offer: SelectionContext) -> list[PolicyChoice]:
+    """Take the highest scores, and draw the others by strata of the score, as many as a known recall needs."""
+    arrivals = ScoredArrivals(
+        offer.consignment_ids,
+        _suspects_first(offer, offer.scores),
+        offer.offices,
+        _days(offer, len(offer.scores)),
+        offer.scores,
+    )
+    rule = StratifiedRule(offer.capacity, offer.width, WIDTH_DAYS, offer.seed)
+    chosen, _ = select_stratified(arrivals, rule)
+    return [PolicyChoice(one.place, one.selected_by, one.selection_probability) for one in chosen]
 
 
 @register_policy(sees="model")

@@ -76,6 +76,8 @@ class ReplaySettings(msgspec.Struct, frozen=True):
         Inspections for each office in each round (a day, where nothing else is said).
     explore : float
         Share of the capacity spent on exploring, by the policies that explore.
+    width : float
+        Half-width of the interval of recall, pooled over four weeks, that `stratified` draws for.
     warm_up_days, retrain_days : int
         Length of the common past, and days from one training to the next.
     target : str
@@ -85,6 +87,7 @@ class ReplaySettings(msgspec.Struct, frozen=True):
 
     capacity: int
     explore: float = 0.1
+    width: float = 0.1
     warm_up_days: int = 56
     retrain_days: int = 21
     target: Target = "nps"
@@ -273,6 +276,7 @@ class PolicyReplay:
             day=now.day,
             capacity=now.capacity,
             explore=self._settings.explore,
+            width=self._settings.width,
             seed=self._seed,
             X=X,
             spec=Spec([]) if self._knowledge is None else self._knowledge.spec,

@@ -14,8 +14,9 @@ from matplotlib.ticker import MaxNLocator, PercentFormatter
 
 from training.policy_replay.checkpoints import write_atomically
 from training.policy_replay.experiment import Experiment
+from training.policy_replay.policies import WIDTH_DAYS
 from training.policy_replay.replay import DAYS_PER_WEEK
-from training.policy_replay.results import EXPLORING, REFERENCE, UPPER_BOUND, ReplayResults
+from training.policy_replay.results import DRAWING_POLICIES, REFERENCE, UPPER_BOUND, ReplayResults
 from training.reporting.html import MAX_PAGE_BYTES, create_environment
 from training.reporting.plots import (
     BLUE,
@@ -50,6 +51,7 @@ LINE_STYLES = {
     "oracle": (INK, (0, (1, 1.5))),
     "greedy": (ORANGE, "-"),
     "explore": (BLUE, "-"),
+    "stratified": (BLUE, "--"),
     "uncertain": (PURPLE, "-"),
     "novel": (GREEN, "-"),
     "officer": (RED, "--"),
@@ -58,7 +60,7 @@ LINE_STYLES = {
 }
 DEFAULT_LINE_STYLE = ("#000000", "-.")
 SMOOTH_WEEKS = 4
-EXPLORING_POLICIES = (EXPLORING, "uncertain", "novel")
+EXPLORING_POLICIES = (*DRAWING_POLICIES, "uncertain", "novel")
 """Policies whose gain is drawn around events."""
 
 
@@ -128,6 +130,7 @@ def list_facts(contest: Experiment) -> dict[str, str]:
     return facts | {
         "capacity": capacity + every,
         "exploring share": f"{settings.explore:.0%}",
+        "width of recall": f"±{settings.width:.3g} over {WIDTH_DAYS} days",
         "warm-up": f"{settings.warm_up_days} days",
         "retrained": f"every {settings.retrain_days} days",
         "seeds": ", ".join(str(seed) for seed in sorted(set(contest.openings["seed"]))),

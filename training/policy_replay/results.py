@@ -20,8 +20,13 @@ from training.policy_replay.replay import DAYS_PER_WEEK
 BEFORE_DAYS, AFTER_DAYS = 28, 42
 """Windows around an event."""
 CONFIDENCE = 0.95
-REFERENCE, EXPLORING, UPPER_BOUND = "greedy", "explore", "oracle"
-"""What others are compared with, what it means to explore, and the most that could be found."""
+REFERENCE, UPPER_BOUND = "greedy", "oracle"
+"""What others are compared with, and the most that could be found."""
+DRAWING_POLICIES = {
+    "explore": "A random share with logged probability",
+    "stratified": "Drawing by strata, so that recall is known,",
+}
+"""Policies that draw with known probabilities, and what the report calls that."""
 BREAKDOWN_COLUMNS = ("network", "channel")
 
 
@@ -258,15 +263,24 @@ def _format_count(row: pd.Series, name: str) -> str:
 
 
 def _describe_exploration_cost(runs: pd.DataFrame) -> list[str]:
+    """Say what the policies that draw with known probabilities cost in finds."""
     found = runs.pivot_table(index="seed", columns="policy", values="found")
-    if not {REFERENCE, EXPLORING} <= set(found.columns):
+    if REFERENCE not in found.columns:
         return []
-    share = estimate_over_seeds((found[EXPLORING] - found[REFERENCE]) / found[REFERENCE])
+    return [
+        _describe_drawing_cost(what, found[policy] - found[REFERENCE], found[REFERENCE])
+        for policy, what in DRAWING_POLICIES.items()
+        if policy in found.columns
+    ]
+
+
+def _describe_drawing_cost(what: str, gains: pd.Series, reference: pd.Series) -> str:
+    share = estimate_over_seeds(gains / reference)
     verb = "costs" if share.value < 0 else "brings"
     interval = f" ({share.low:+.0%} to {share.high:+.0%})" if np.isfinite(share.low) else ""
-    told = f"A random share with logged probability {verb} {abs(share.value):.0%} of the finds{interval} against spending all on the highest scores"
+    said = f"{what} {verb} {abs(share.value):.0%} of the finds{interval} against spending all on the highest scores"
     if not np.isfinite(share.low):
-        told += "; one seed tells no more than that"
+        said += "; one seed tells no more than that"
     elif share.low <= 0 <= share.high:
-        told += "; over these seeds no difference can be told"
-    return [told + "."]
+        said += "; over these seeds no difference can be told"
+    return said + "."

@@ -78,6 +78,14 @@ def test_the_price_of_exploring_is_told_with_its_interval(findings):
     assert "no difference can be told" in findings.sentences[-1]
 
 
+def test_the_price_of_drawing_by_strata_is_told_apart():
+    found = compute_results(contest({**FOUND, "stratified": FOUND["explore"]}))
+    assert [line.split(" brings")[0] for line in found.sentences[-2:]] == [
+        "A random share with logged probability",
+        "Drawing by strata, so that recall is known,",
+    ]
+
+
 def test_one_seed_gives_no_interval():
     only = {policy: {1: seeds[1]} for policy, seeds in FOUND.items()}
     found = compute_results(contest(only))

@@ -1,0 +1,86 @@
+"""Recall at the capacity of inspection lists whose probabilities are known, from what the inspections found.
+
+A chosen consignment that has no final result says nothing: those with one, on the same side of the capacity, stand for it.
+Example: of 10 lower scores drawn with probability 1/20 eight have a result. Each of these counts with 1/20 * 8/10 = 1/25.
+"""
+
+from dataclasses import dataclass
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+
+from consignments.errors import BadInput
+from consignments.records import Target
+from models.recall import InspectedSample, RecallEstimate, estimate_recall
+from models.selection import compute_selection_probabilities, read_score_columns
+from training.data.training_set import find_last_visible_time, get_labels_as_of
+
+Floats = NDArray[np.float64]
+Bools = NDArray[np.bool_]
+
+
+@dataclass(frozen=True)
+class DrawnRecall:
+    """Recall at the capacity, and what it rests on.
+
+    Attributes
+    ----------
+    recall : RecallEstimate
+    chosen, results, finds : int
+        Consignments that were chosen, those of them with a final result, and those in which the target was found.
+    """
+
+    recall: RecallEstimate
+    chosen: int
+    results: int
+    finds: int
+
+
+def estimate_drawn_recall(
+    scores: pd.DataFrame, selection: pd.DataFrame, outcomes: pd.DataFrame, *, capacity: int, target: Target
+) -> DrawnRecall:
+    """Estimate recall at the capacity from the results of inspection lists.
+
+    Parameters
+    ----------
+    scores : DataFrame
+        Score table from which the lists were drawn.
+    selection : DataFrame
+        Selection table: `consignment_id`, `selection_probability`.
+    outcomes : DataFrame
+        Outcome table; results count as they stand in the end.
+    capacity : int
+        Inspections for each office and UTC day, as for the lists.
+    target : str
+
+    Raises
+    ------
+    BadInput
+        If a chosen consignment has no score, or there is no outcome.
+    """
+    ids, score, offices, days = read_score_columns(scores)
+    rows = pd.Index(ids).get_indexer(pd.Index(selection["consignment_id"]))
+    if (rows < 0).any():
+        name = selection["consignment_id"].iloc[int(np.argmax(rows < 0))]
+        raise BadInput("a chosen consignment has no score", where="selection", got=repr(name))
+    if outcomes.empty:
+        raise BadInput("no result to estimate recall from", where="outcomes", got="no rows")
+    moment = find_last_visible_time(outcomes)
+    labels = get_labels_as_of(selection["consignment_id"], outcomes, moment, target)
+    within = compute_selection_probabilities(score, offices, days, capacity=capacity, explore=0.0)[rows]
+    probability = selection["selection_probability"].to_numpy(dtype=np.float64)
+    known = labels.known
+    answered = probability * compute_answered_shares(within, probability, known)
+    sample = InspectedSample(within[known], answered[known], labels.positive[known], score[rows][known])
+    return DrawnRecall(estimate_recall(sample), len(rows), int(known.sum()), int(labels.positive.sum()))
+
+
+def compute_answered_shares(within: Floats, probability: Floats, known: Bools) -> Floats:
+    """Compute for each chosen consignment which share of its side has a final result, each by what it stands for."""
+    shares = np.ones(len(known))
+    for side in (within >= 0.5, within < 0.5):
+        everything = np.sum(1.0 / probability[side])
+        if everything > 0:
+            shares[side] = np.sum(1.0 / probability[side & known]) / everything
+    return shares
