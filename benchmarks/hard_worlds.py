@@ -29,6 +29,7 @@ from consignments.tables import to_consignments
 from features.batch import compute_feature_matrix
 from features.normalization.normal_forms import normalize_consignment
 from training.data.training_set import get_labels_as_of
+from training.fitting.rolling_origin import TEXT_SCORE
 from training.simulation.hard_parameters import list_hard_sets
 from training.simulation.operation import Simulation
 from training.simulation.parameters import load_parameters
@@ -48,7 +49,6 @@ WRITTEN = (
     "sender_name", "sender_address", "sender_phone", "sender_email", "account_id",
     "consignee_name", "consignee_address", "consignee_phone", "consignee_email",
 )  # fmt: skip
-TEXT_SCORE = "goods.text_score"
 BLOCK_DIGITS = 3
 DOUBLED = re.compile(r"(.)\1+")
 SKELETON = str.maketrans("", "", "aeiouyhw'-.")
@@ -254,7 +254,8 @@ def list_keys(frame: pd.DataFrame, sent: pd.DataFrame) -> Iterator[tuple[str, li
     yield "coarse", list_coarse_keys(frame, normal)
     yield "fine", list_fine_keys(frame, normal)
     yield "parties", [sent["sender"].astype(object), sent["consignee"].astype(object)]
-    yield "network", [sent["network"].astype(object).where(sent["network"] >= 0, None)]
+    alone = -1 - sent["sender"]  # an honest sender is linked to nobody else
+    yield "network", [sent["network"].where(sent["network"] >= 0, alone)]
 
 
 def build_skeletons(texts: "pd.Series") -> "pd.Series":

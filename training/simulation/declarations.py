@@ -290,10 +290,14 @@ class DeclarationGenerator:
         native = (self._parties.traits[sent.sender, LANGUAGE] < NATIVE_SENDERS_SHARE) & draw_flags(
             draws, self._manner.native_text / NATIVE_SENDERS_SHARE, len(sent)
         )
-        homes = self._parties.country[sent.sender].tolist()
+        homes = self._parties.country[sent.sender].copy()
+        if self._world.hard is not None:
+            local = self._parties.traits[sent.sender, LANGUAGE] > 1.0 - self._world.hard.honest.local_text
+            homes[local] = self._parties.countries.index(self._world.destination)
+            native |= local
         return [
             self._places[home].languages[-1] if own else "en"
-            for home, own in zip(homes, native.tolist(), strict=True)
+            for home, own in zip(homes.tolist(), native.tolist(), strict=True)
         ]
 
     def _text(

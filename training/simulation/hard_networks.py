@@ -239,6 +239,10 @@ class HardNetworks(Networks):
         if "wording" in memory.kept:
             network.wording = memory.wording
 
+    def _change_origin(self, draws: Draws, network: Network, origin: str, since_start: int) -> None:
+        """Let a network send from a country; fronts that it has stay where they are."""
+        network.origin = self._parties.countries.index(origin)
+
     def _draw_parcel_count(self, draws: Draws, network: Network, day: CalendarDay) -> int:
         parcels = super()._draw_parcel_count(draws, network, day)
         return 0 if day.since_start < self.get_memory(draws, network).silent_until else parcels

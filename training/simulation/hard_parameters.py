@@ -92,11 +92,17 @@ class BorrowedIdentities(ParameterTable, frozen=True):
 
 
 class HonestHabits(ParameterTable, frozen=True):
-    """Habits of honest senders that look like a network's: own domains, own wordings, prices that come again."""
+    """Habits of honest parties that look like a network's: own domains, own wordings, prices that come again.
+
+    `second_name` is the chance that a person whose name is in Latin letters alone has a second given name, and `local_text` the
+    share of senders who write in the language of the destination.
+    """
 
     own_domain: float
     wording: float
     price_points: float
+    second_name: float
+    local_text: float
 
 
 class Wave(ParameterTable, frozen=True):

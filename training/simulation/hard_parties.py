@@ -38,6 +38,7 @@ class HardParties(SimulatedParties):
     def add(self, draws: Draws, kind: Ids, country: Ids, born: Ids) -> Ids:
         """Bring new parties into the world; some firms have a domain, some of those at home receive at a forwarder."""
         ids = super().add(draws, kind, country, born)
+        self._add_second_names(draws, ids[HUMAN[kind] & (draws.random(len(ids)) < self._hard.honest.second_name)])
         firms = ids[~HUMAN[kind] & (draws.random(len(ids)) < self._hard.honest.own_domain)]
         for party in firms.tolist():
             self.move_to_domain([party], f"{make_slug(self._texts['name'][party])}{party % 97}.example")
@@ -46,6 +47,15 @@ class HardParties(SimulatedParties):
         for party in shared.tolist():
             self.move_to_building(draws, party, int(draws.integers(0, len(self.buildings))))
         return ids
+
+    def _add_second_names(self, draws: Draws, ids: Ids) -> None:
+        """Give persons a second given name, so that fewer have the same name."""
+        names = self._texts["name"]
+        for party, share in zip(ids.tolist(), draws.random(len(ids)).tolist(), strict=True):
+            culture = self._cultures[self.country[party]]
+            first, space, rest = names[party].partition(" ")
+            if space and not self._texts["native_name"][party] and not culture.family_first:
+                names[party] = f"{first} {culture.given[int(share * len(culture.given))]} {rest}"
 
     def move_to_domain(self, ids: list[int], domain: str) -> None:
         """Give parties a mailbox each at a domain."""
@@ -68,6 +78,14 @@ class HardParties(SimulatedParties):
     def copy_columns(self, party: int, other: int, columns: tuple[str, ...]) -> None:
         """Give a party what another has."""
         self._write(party, columns, tuple(self._texts[column][other] for column in columns))
+
+    def _mark_boxes(self, draws: Draws, ids: Ids) -> None:
+        """Give boxes and offices their addresses, the offices in the streets of the destination."""
+        super()._mark_boxes(draws, ids)
+        addresses, streets = self._texts["address"], self._cultures[self._home].streets
+        for party in ids[self.kind[ids] == KIND["virtual_office"]].tolist():
+            house = addresses[party].rpartition(", ")[2].partition(" ")[0]
+            addresses[party] = f"{addresses[party].rpartition(', ')[0]}, {house} {streets[int(house) % len(streets)]}"
 
     def _write(self, party: int, columns: tuple[str, ...], values: tuple[str, ...]) -> None:
         for column, value in zip(columns, values, strict=True):
