@@ -164,14 +164,15 @@ def measure(name: str, seed: int, days: int, per_day: int) -> Measured:
     known, positive = read_known(world, begins)
     test = np.flatnonzero(world.day >= begins)
     facts = WorldFacts(
-        len(world.day), float(world.positive.mean()), int((known & positive).sum()), int(world.positive[test].sum())
+        len(world.day),
+        float(world.positive.mean()),
+        int((known & positive).sum()),
+        int(world.positive[test].sum()),
     )
     past = world.day < begins
     background = draw_background(past & ~known)
     rows = np.concatenate([np.flatnonzero(known), background])
-    recall = {
-        form: fit_and_rank(world, parts, rows, positive, test) for form, parts in FORMS.items()
-    }
+    recall = {form: fit_and_rank(world, parts, rows, positive, test) for form, parts in FORMS.items()}
     every = np.union1d(np.flatnonzero(past & world.positive), rows)
     recall[TRUE_LABELS] = fit_and_rank(world, BEST, every, world.positive, test)
     early, found_early = read_known(world, begins - STALE_DAYS)
@@ -197,7 +198,9 @@ def draw_background(rows: Flags) -> Rows:
 def fit_and_rank(world: World, parts: tuple[str, ...], rows: Rows, positive: Flags, test: Rows) -> float:
     """Learn on some rows with some columns, and return the recall at 1 % of the test days' traffic."""
     X = np.hstack([world.columns[part] for part in ("plain", *parts)])
-    data = lightgbm.Dataset(X[rows], positive[rows].astype(np.float64), params={"max_bin": 63, "verbosity": -1})
+    data = lightgbm.Dataset(
+        X[rows], positive[rows].astype(np.float64), params={"max_bin": 63, "verbosity": -1}
+    )
     booster = lightgbm.train(TREES, data, num_boost_round=ROUNDS)
     score = np.asarray(booster.predict(X[test], num_threads=1))
     best = np.argsort(-score, kind="stable")[: round(AT * len(test))]
@@ -226,7 +229,7 @@ def build_world(name: str, seed: int, days: int, per_day: int) -> World:
         "own": matrix.X[:, own],
     }
     for part, keys in list_keys(frame, sent):
-        columns[part] = np.hstack([results.count_by_key(key) for key in keys])
+        columns[part] = summarize_keys([results.count_by_key(key) for key in keys])
     return World(
         sent["day"].to_numpy(),
         (made.truth["result"] == "nps").to_numpy(dtype=bool),
@@ -234,6 +237,15 @@ def build_world(name: str, seed: int, days: int, per_day: int) -> World:
         outcomes,
         frame,
     )
+
+
+def summarize_keys(counts: list[Floats]) -> Floats:
+    """Put the counts of all keys side by side, with the most finds, the best rate and the fewest arrivals of any."""
+    every = np.stack(counts)
+    filled = np.nan_to_num(every, nan=0.0)
+    most = filled[:, :, 2:].max(axis=0)
+    finds_per_arrival = (filled[:, :, 2] / (filled[:, :, 0] + 1.0)).max(axis=0)
+    return np.column_stack([*counts, most, finds_per_arrival, filled[:, :, 0].max(axis=0)])
 
 
 def list_keys(frame: pd.DataFrame, sent: pd.DataFrame) -> Iterator[tuple[str, list["pd.Series"]]]:
@@ -249,7 +261,10 @@ def list_keys(frame: pd.DataFrame, sent: pd.DataFrame) -> Iterator[tuple[str, li
     }
     account = written[places["account_id"]].reset_index(drop=True)
     yield "normal", [*normal.values(), account]
-    joined = [build_skeletons(written[places[name]]) if name.endswith(("name", "address")) else key for name, key in normal.items()]
+    joined = [
+        build_skeletons(written[places[name]]) if name.endswith(("name", "address")) else key
+        for name, key in normal.items()
+    ]
     yield "joined", [*joined, account]
     yield "coarse", list_coarse_keys(frame, normal)
     yield "fine", list_fine_keys(frame, normal)
@@ -280,13 +295,21 @@ def build_skeleton(text: str, memory: dict[str, str | None]) -> str | None:
 
 def list_coarse_keys(frame: pd.DataFrame, normal: dict[str, "pd.Series"]) -> list["pd.Series"]:
     """List keys that join more than one party: domains, blocks of numbers, buildings, own words."""
-    domains = [normal[f"{role}_email"].str.partition("@")[2].replace("", None) for role in ("sender", "consignee")]
+    domains = [
+        normal[f"{role}_email"].str.partition("@")[2].replace("", None) for role in ("sender", "consignee")
+    ]
     blocks = [normal[f"{role}_phone"].str[:-BLOCK_DIGITS] for role in ("sender", "consignee")]
     addresses = frame["consignee_address"].reset_index(drop=True)
     first_number = addresses.str.extract(r"(\d+)")[0]
     building = first_number + "|" + frame["consignee_postcode"].reset_index(drop=True).str.replace(" ", "")
     words = frame["description"].reset_index(drop=True).str.lower().str.split()
-    return [*domains, *blocks, building, words.str[-2:].str.join(" "), addresses.str.extract(r"(\d+)\D*$")[0] + "|" + first_number]
+    return [
+        *domains,
+        *blocks,
+        building,
+        words.str[-2:].str.join(" "),
+        addresses.str.extract(r"(\d+)\D*$")[0] + "|" + first_number,
+    ]
 
 
 def list_fine_keys(frame: pd.DataFrame, normal: dict[str, "pd.Series"]) -> list["pd.Series"]:

@@ -107,7 +107,9 @@ def _plain_columns(frame: pd.DataFrame, fitted_on: Ints) -> NDArray[np.float32]:
     columns += [pd.factorize(hs.str[:digits])[0].astype(np.float32) for digits in (2, 4, 6)]
     by_time = np.argsort(frame["received_at"].to_numpy(), kind="stable")
     columns += [count_arrivals_before(frame[name], by_time) for name in NAMES]
-    return np.column_stack([*columns, compute_text_columns(frame["description"], fitted_on)]).astype(np.float32)
+    return np.column_stack([*columns, compute_text_columns(frame["description"], fitted_on)]).astype(
+        np.float32
+    )
 
 
 def _number(frame: pd.DataFrame, name: str) -> NDArray[np.float32]:

@@ -18,7 +18,7 @@ from training.simulation.hard_parties import (
     HardParties,
 )
 from training.simulation.legitimate_traffic import NEGATIVE, LegitimateTraffic, ShipmentOrder
-from training.simulation.networks import SMUGGLER, Flags, Network, Networks
+from training.simulation.networks import CONSOLIDATOR, SMUGGLER, Flags, Network, Networks
 from training.simulation.parameters import SimulationParameters
 from training.simulation.parties import KIND
 from training.simulation.shipments import KG_PER_GRAM, Draws, Shipments, draw_flags, draw_indices
@@ -103,15 +103,14 @@ class HardNetworks(Networks):
     def get_memory(self, draws: Draws, network: Network) -> NetworkMemory:
         """Return what a network keeps; it is drawn when it is first asked for."""
         if network.number not in self._memories:
-            self._memories[network.number] = self._create_memory(draws, network)
+            self._memories[network.number] = self._create_memory(draws)
         return self._memories[network.number]
 
-    def _create_memory(self, draws: Draws, network: Network) -> NetworkMemory:
+    def _create_memory(self, draws: Draws) -> NetworkMemory:
         identifiers, addresses = self._hard.identifiers, self._hard.addresses
         begins = draws.uniform(*identifiers.late_days) if draws.random() < identifiers.late else 0.0
-        figures = np.column_stack(
-            [np.exp(draws.uniform(*np.log(ends), FIGURE_PAIRS)) for ends in (FIGURES_KG, FIGURES_USD)]
-        )
+        ends = np.log([FIGURES_KG, FIGURES_USD])
+        figures = np.exp(draws.uniform(ends[:, 0], ends[:, 1], (FIGURE_PAIRS, 2)))
         return NetworkMemory(
             kept=self._draw_kept(draws, identifiers.kept),
             stem=str(draws.integers(10**5, 10**6)),
@@ -127,7 +126,9 @@ class HardNetworks(Networks):
         picks = draws.random(len(chances))
         traceable = draws.random() >= self._hard.identifiers.untraceable
         return {
-            name for (name, chance), pick in zip(chances.items(), picks, strict=True) if traceable and pick < chance
+            name
+            for (name, chance), pick in zip(chances.items(), picks, strict=True)
+            if traceable and pick < chance
         }
 
     def _new_sender(self, draws: Draws, network: Network, since_start: int) -> int:
@@ -191,7 +192,8 @@ class HardNetworks(Networks):
 
     def _apply_wave(self, draws: Draws, network: Network, wave: Wave, since_start: int) -> None:
         memory, habits = self.get_memory(draws, network), network.habits
-        network.habits = habits.replace_tables(wave.origins, wave.services, wave.covers)
+        services = {} if network.kind == CONSOLIDATOR else wave.services
+        network.habits = habits.replace_tables(wave.origins, services, wave.covers)
         if wave.families and network.kind != SMUGGLER:
             network.families = list(wave.families)
         if wave.kept:
@@ -207,8 +209,9 @@ class HardNetworks(Networks):
         due = [day for day in network.changes if day <= since_start]
         network.changes = [day for day in network.changes if day > since_start]
         changed = self._hard.identifiers.changed
-        for place in draw_indices(draws, dict(changed), len(due)):
-            self._react(draws, network, list(changed)[place], since_start)
+        reactions = list(changed)
+        for place in draw_indices(draws, {str(name): share for name, share in changed.items()}, len(due)):
+            self._react(draws, network, reactions[place], since_start)
         if draws.random() < self._world.adversary.rotation / 7:
             self._rename_sender(draws, network, since_start)
         if draws.random() < self._hard.identifiers.reborn / DAYS_PER_MONTH:
@@ -218,6 +221,9 @@ class HardNetworks(Networks):
             self._change_all(draws, network, since_start)
 
     def _react(self, draws: Draws, network: Network, reaction: str, since_start: int) -> None:
+        if reaction == "spelling":
+            self._hard_parties.respell(draws, network.senders + network.customers)
+            return
         levers = {"goods": GOODS_LEVERS, "route": ROUTE_LEVERS, "everything": LEVERS_OF_ALL}
         for lever in levers.get(reaction, (reaction,)):
             self._change_habit(draws, network, lever, since_start)
@@ -239,7 +245,13 @@ class HardNetworks(Networks):
         if "wording" in memory.kept:
             network.wording = memory.wording
 
-    def _change_origin(self, draws: Draws, network: Network, origin: str, since_start: int) -> None:
+    def _change_origin(
+        self,
+        draws: Draws,  # noqa: ARG002
+        network: Network,
+        origin: str,
+        since_start: int,  # noqa: ARG002
+    ) -> None:
         """Let a network send from a country; fronts that it has stay where they are."""
         network.origin = self._parties.countries.index(origin)
 
@@ -273,10 +285,16 @@ class HardNetworks(Networks):
         born = np.full(len(at), day.since_start)
         sender = self._parties.add(draws, np.full(len(at), KIND["private"]), places, born)
         consignee = self._parties.add(draws, np.full(len(at), KIND["person"]), home, born)
-        ware = np.searchsorted(np.cumsum(self._catalogue.shares), draws.random(len(at)) * 0.999_999, side="right")
+        ware = np.searchsorted(
+            np.cumsum(self._catalogue.shares), draws.random(len(at)) * 0.999_999, side="right"
+        )
         services = {name: held.share for name, held in self._world.services.items() if name != "general"}
-        service = np.array([self._service_names.index(list(services)[n]) for n in draw_indices(draws, services, len(at))])
-        order = ShipmentOrder(sender, consignee, draws.choice(self._traffic.consignees, len(at)), ware, service)
+        service = np.array(
+            [self._service_names.index(list(services)[n]) for n in draw_indices(draws, services, len(at))]
+        )
+        order = ShipmentOrder(
+            sender, consignee, draws.choice(self._traffic.consignees, len(at)), ware, service
+        )
         plain = self._packer.build_shipments(draws, day.utc, order, NEGATIVE)
         heaviest = np.array([held.heaviest_kg for held in self._world.services.values()])[service]
         grams = np.nan_to_num(shipments.grams[at])

@@ -7,6 +7,8 @@ the order of the signs in `world.toml`: of what networks send, and of honest con
 from pathlib import Path
 from typing import Literal
 
+import msgspec
+
 from training.simulation.parameter_tables import Pair, ParameterTable, Shares
 
 SETS_FOLDER = Path(__file__).parent / "hard"
@@ -27,8 +29,8 @@ Identifier = Literal[
     "route",
 ]
 """What a network may keep when all else changes; a block is a number without its last digits, figures are weight and value."""
-Reaction = Literal["everything", "senders", "customers", "goods", "route"]
-"""What a network changes after a seizure."""
+Reaction = Literal["everything", "senders", "customers", "goods", "route", "spelling"]
+"""What a network changes after a seizure; `spelling` keeps its parties, but writes them in another way from then on."""
 
 
 class SpellingNoise(ParameterTable, frozen=True):
@@ -111,11 +113,11 @@ class Wave(ParameterTable, frozen=True):
     day: int
     over: int
     share: float
-    origins: Shares = {}
-    services: Shares = {}
-    covers: Shares = {}
+    origins: Shares = msgspec.field(default_factory=dict)
+    services: Shares = msgspec.field(default_factory=dict)
+    covers: Shares = msgspec.field(default_factory=dict)
     families: tuple[str, ...] = ()
-    kept: dict[Identifier, float] = {}
+    kept: dict[Identifier, float] = msgspec.field(default_factory=dict)
 
 
 class HardParameters(ParameterTable, frozen=True):

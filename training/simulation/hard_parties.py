@@ -5,6 +5,7 @@ import numpy as np
 from training.simulation.hard_parameters import HardParameters, Identifier
 from training.simulation.parameters import SimulationParameters
 from training.simulation.parties import HUMAN, KIND, Draws, Ids, SimulatedParties, fill_pattern, make_slug
+from training.simulation.spelling_noise import move_unit, respell_name, swap_variant
 
 RECEIVERS = np.isin(list(KIND), ["person", "business"])
 """By kind: whether it may receive at a forwarder's building."""
@@ -32,13 +33,16 @@ class HardParties(SimulatedParties):
     def __init__(self, world: SimulationParameters, hard: HardParameters) -> None:
         super().__init__(world)
         self._hard = hard
+        self._first_spellings: dict[int, tuple[str, str]] = {}
         self._home = self.countries.index(world.destination)
         self.buildings = self._found_buildings(world)
 
     def add(self, draws: Draws, kind: Ids, country: Ids, born: Ids) -> Ids:
         """Bring new parties into the world; some firms have a domain, some of those at home receive at a forwarder."""
         ids = super().add(draws, kind, country, born)
-        self._add_second_names(draws, ids[HUMAN[kind] & (draws.random(len(ids)) < self._hard.honest.second_name)])
+        self._add_second_names(
+            draws, ids[HUMAN[kind] & (draws.random(len(ids)) < self._hard.honest.second_name)]
+        )
         firms = ids[~HUMAN[kind] & (draws.random(len(ids)) < self._hard.honest.own_domain)]
         for party in firms.tolist():
             self.move_to_domain([party], f"{make_slug(self._texts['name'][party])}{party % 97}.example")
@@ -75,6 +79,15 @@ class HardParties(SimulatedParties):
         digits = int(draws.integers(0, 10**BLOCK_DIGITS))
         self._write(party, ("phone",), (f"{stem}{digits:0{BLOCK_DIGITS}d}",))
 
+    def respell(self, draws: Draws, ids: list[int]) -> None:
+        """Write the names and addresses of parties in another way from now on; they stay the same parties."""
+        variants = self._hard.spelling.variants
+        for party, picks in zip(ids, draws.random((len(ids), 2)).tolist(), strict=True):
+            now = self._texts["name"][party], self._texts["address"][party]
+            name, address = self._first_spellings.setdefault(party, now)
+            moved = move_unit(swap_variant(address, variants, picks[1]))
+            self._write(party, ("name", "address"), (respell_name(name, variants, picks[0]).strip(), moved))
+
     def copy_columns(self, party: int, other: int, columns: tuple[str, ...]) -> None:
         """Give a party what another has."""
         self._write(party, columns, tuple(self._texts[column][other] for column in columns))
@@ -85,7 +98,9 @@ class HardParties(SimulatedParties):
         addresses, streets = self._texts["address"], self._cultures[self._home].streets
         for party in ids[self.kind[ids] == KIND["virtual_office"]].tolist():
             house = addresses[party].rpartition(", ")[2].partition(" ")[0]
-            addresses[party] = f"{addresses[party].rpartition(', ')[0]}, {house} {streets[int(house) % len(streets)]}"
+            addresses[party] = (
+                f"{addresses[party].rpartition(', ')[0]}, {house} {streets[int(house) % len(streets)]}"
+            )
 
     def _write(self, party: int, columns: tuple[str, ...], values: tuple[str, ...]) -> None:
         for column, value in zip(columns, values, strict=True):

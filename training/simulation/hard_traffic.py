@@ -52,7 +52,9 @@ class HardTraffic(LegitimateTraffic):
     def _get_wording(self, senders: Ids) -> Ids:
         return 1 + (draw_lasting(senders, WORDING_WAY + 1000) * WORDINGS).astype(np.int64)
 
-    def _set_prices(self, draws: Draws, shipments: Shipments, rows: np.ndarray[tuple[int], np.dtype[np.bool_]]) -> None:
+    def _set_prices(
+        self, draws: Draws, shipments: Shipments, rows: np.ndarray[tuple[int], np.dtype[np.bool_]]
+    ) -> None:
         """Set weight and value of some rows to one of the few pairs of their sender and goods."""
         at = np.flatnonzero(rows)
         ware = shipments.ware[at]

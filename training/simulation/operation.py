@@ -228,7 +228,11 @@ def simulate(
         For a world without days or traffic.
     """
     simulation = Simulation(
-        world or load_parameters(preset=prevalence), days=days, per_day=per_day, prevalence=prevalence, seed=seed
+        world or load_parameters(preset=prevalence),
+        days=days,
+        per_day=per_day,
+        prevalence=prevalence,
+        seed=seed,
     )
     return simulation.run(days, progress=progress)
 

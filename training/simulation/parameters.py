@@ -397,11 +397,13 @@ class GoodsClass(ParameterTable, frozen=True):
     de: tuple[str, ...]
     cues: tuple[str, ...] = ()
     powder: bool = False
-    languages: dict[str, tuple[str, ...]] = {}
+    languages: dict[str, tuple[str, ...]] = msgspec.field(default_factory=dict)
 
     def get_phrases(self, language: str) -> tuple[str, ...]:
         """Return its descriptions in a language, or those in English where it has none."""
-        found: tuple[str, ...] = self.languages.get(language) or getattr(self, language, self.en)
+        if language in self.languages:
+            return self.languages[language]
+        found: tuple[str, ...] = getattr(self, language, self.en)
         return found
 
 
@@ -479,8 +481,8 @@ class SimulationParameters(
     operation: Operation
     inspection: InspectionParameters
     laboratory: Laboratory
-    people_changes: dict[str, Any] = {}
-    goods_changes: dict[str, Any] = {}
+    people_changes: dict[str, Any] = msgspec.field(default_factory=dict)
+    goods_changes: dict[str, Any] = msgspec.field(default_factory=dict)
     hard: HardParameters | None = None
 
     @cached_property

@@ -32,12 +32,18 @@ def swap_variant(text: str, variants: tuple[tuple[str, ...], ...], pick: float) 
     >>> swap_variant("Mohammed Rahman", groups, 0.1), swap_variant("Ishii", groups, 0.9)
     ('Muhammad Rahman', 'Isii')
     """
-    found = [(group, word) for group in variants for word in group if word in text]
+    found = [(group, _find_longest(text, group)) for group in variants]
+    found = [(group, word) for group, word in found if word]
     if not found:
         return text
     group, word = found[int(pick * len(found))]
     others = [other for other in group if other != word]
     return text.replace(word, others[int(pick * len(found) % 1 * len(others))])
+
+
+def _find_longest(text: str, group: tuple[str, ...]) -> str:
+    """Return the longest spelling of a group that a text holds; '' and blanks are only ever written, never found."""
+    return max((word for word in group if word.strip() and word in text), key=len, default="")
 
 
 def fold_letters(text: str) -> str:
@@ -125,6 +131,21 @@ def change_digit(phone: str, where: float, digit: float) -> str:
     return f"{phone[:place]}{int(digit * 10)}{phone[place + 1 :]}"
 
 
+def respell_name(text: str, variants: tuple[tuple[str, ...], ...], pick: float) -> str:
+    """Write a name in another way that a reader still takes for the same: another spelling, one word, another order, or a slip.
+
+    Examples
+    --------
+    >>> respell_name("Mohammed Rahman", (("Mohammed", "Muhammad"),), 0.0)
+    'Muhammad Rahman'
+    """
+    swapped = swap_variant(text, variants, pick)
+    if swapped != text:
+        return swapped
+    ways = (join_words, rotate_parts, lambda name: add_typo(name, pick * 7 % 1, pick * 3 % 1))
+    return ways[int(pick * len(ways))](text)
+
+
 def draw_lasting(ids: Ids, way: int) -> Chances:
     """Give each party a number from 0 to 1 that is the same whenever it is asked for."""
     offset = np.uint64(way * MIX_STEP % 2**64)
@@ -185,7 +206,9 @@ class SpellingWriter:
     def write_postcodes(self, postcodes: Texts, ids: Ids) -> Texts:
         """Write some postcodes without space and hyphen, and leave as many out."""
         out = postcodes.copy()
-        self._change(out, ids, 23, self.noise.postcode, lambda text, _: text.replace(" ", "").replace("-", ""))
+        self._change(
+            out, ids, 23, self.noise.postcode, lambda text, _: text.replace(" ", "").replace("-", "")
+        )
         self._change(out, ids, 24, self.noise.postcode, lambda _text, _: "")
         return out
 
