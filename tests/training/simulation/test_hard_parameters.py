@@ -62,7 +62,9 @@ def test_names_that_one_table_gives_and_another_uses_are_the_same(name: str) -> 
     countries, covers = set(world.people.countries), set(world.goods.covers)
     assert world.destination in countries
     assert world.destination not in world.entities.origins
-    assert set(world.entities.origins) | set(world.inspection.officer_bias) | set(world.tells.hubs) <= countries
+    assert (
+        set(world.entities.origins) | set(world.inspection.officer_bias) | set(world.tells.hubs) <= countries
+    )
     assert {name for network in world.networks.values() for name in network.origins} <= countries
     assert {office for shares in world.offices.values() for office in shares} <= set(world.arrival_places)
     current = {family for family, held in world.goods.substances.items() if held.names}

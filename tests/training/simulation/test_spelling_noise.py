@@ -82,7 +82,9 @@ def test_without_a_chance_nothing_is_mangled() -> None:
 def test_an_address_may_be_in_care_of_a_name_and_a_missing_one_stays_missing() -> None:
     writer = create_writer([False, False], care_of=1.0)
     written = writer.write_addresses(
-        np.array(["1 Main Road", ""], dtype=object), np.array([1, 2]), np.array(["Emma", "Jack"], dtype=object)
+        np.array(["1 Main Road", ""], dtype=object),
+        np.array([1, 2]),
+        np.array(["Emma", "Jack"], dtype=object),
     )
     assert written.tolist() == ["c/o Emma, 1 Main Road", ""]
 
