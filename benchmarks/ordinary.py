@@ -106,15 +106,18 @@ def _plain_columns(frame: pd.DataFrame, fitted_on: Ints) -> NDArray[np.float32]:
     hs = frame["hs_code"].astype(object).where(frame["hs_code"].notna(), "")
     columns += [pd.factorize(hs.str[:digits])[0].astype(np.float32) for digits in (2, 4, 6)]
     by_time = np.argsort(frame["received_at"].to_numpy(), kind="stable")
-    columns += [_earlier(frame[name], by_time) for name in NAMES]
-    return np.column_stack([*columns, _text_columns(frame["description"], fitted_on)]).astype(np.float32)
+    columns += [count_arrivals_before(frame[name], by_time) for name in NAMES]
+    return np.column_stack([*columns, compute_text_columns(frame["description"], fitted_on)]).astype(
+        np.float32
+    )
 
 
 def _number(frame: pd.DataFrame, name: str) -> NDArray[np.float32]:
     return frame[name].to_numpy(dtype=np.float32, na_value=np.nan)
 
 
-def _text_columns(description: "pd.Series", fitted_on: Ints) -> NDArray[np.float32]:
+def compute_text_columns(description: "pd.Series", fitted_on: Ints) -> NDArray[np.float32]:
+    """Compute the parts of each description's n-grams; float32 (n, parts)."""
     texts = description.astype(object).where(description.notna(), "").to_numpy()
     distinct, place = np.unique(texts.astype(str), return_inverse=True)
     grams = TfidfVectorizer(
@@ -126,7 +129,7 @@ def _text_columns(description: "pd.Series", fitted_on: Ints) -> NDArray[np.float
     return np.asarray(svd.transform(found), dtype=np.float32)[place]
 
 
-def _earlier(key: "pd.Series", by_time: Ints) -> NDArray[np.float32]:
+def count_arrivals_before(key: "pd.Series", by_time: Ints) -> NDArray[np.float32]:
     """Count the consignments of the same key before each; missing keys are missing."""
     counts = np.full(len(key), np.nan, dtype=np.float32)
     counts[by_time] = key.iloc[by_time].groupby(key.iloc[by_time], sort=False).cumcount().to_numpy()
@@ -135,29 +138,64 @@ def _earlier(key: "pd.Series", by_time: Ints) -> NDArray[np.float32]:
 
 
 def _counted_columns(past: Past) -> NDArray[np.float32]:
-    """Arrivals, results, finds and smoothed rate before each consignment, for each raw key; float32 (n, 4 keys)."""
+    """Count arrivals, results and finds before each consignment for each raw key, and a smoothed rate; float32 (n, 4 keys)."""
     frame = past.frame
-    received = frame["received_at"].astype("datetime64[us, UTC]").astype(np.int64).to_numpy() // SECONDS
-    by_time = np.argsort(received, kind="stable")
     lane = frame["hs_code"].str[:6] + "|" + frame["departure_country"]
-    final = past.outcomes[past.outcomes["result"].isin(["nps", "controlled_drug", "other_offence", "clear"])]
-    final = final.assign(visible=compute_visible_us(final) // SECONDS)
-    final = final.sort_values("visible").drop_duplicates("consignment_id", keep="last")
-    row = pd.Series(np.arange(len(frame)), index=frame["consignment_id"]).reindex(final["consignment_id"])
-    final = final[row.notna().to_numpy()]
-    row = row.dropna().to_numpy(dtype=np.int64)
-    visible, found = final["visible"].to_numpy(), (final["result"] == "nps").to_numpy()
-    columns = []
-    for key in [*(frame[name] for name in PARTIES), lane]:
+    results = KnownResults.read(frame, past.outcomes)
+    return np.hstack([results.count_by_key(key) for key in [*(frame[name] for name in PARTIES), lane]])
+
+
+@dataclass(frozen=True)
+class KnownResults:
+    """Final results and when each was visible, for counting by any key.
+
+    Attributes
+    ----------
+    received, by_time : int64 array, (n,)
+        Seconds of arrival, and the rows in that order.
+    row, visible : int64 array, (results,)
+        Rows with a result, and the second from which it was known.
+    found : bool array, (results,)
+        Which of them found NPS.
+    """
+
+    received: Ints
+    by_time: Ints
+    row: Ints
+    visible: Ints
+    found: NDArray[np.bool_]
+
+    @classmethod
+    def read(cls, frame: pd.DataFrame, outcomes: pd.DataFrame) -> "KnownResults":
+        """Read the last final result of each consignment."""
+        received = frame["received_at"].astype("datetime64[us, UTC]").astype(np.int64).to_numpy() // SECONDS
+        final = outcomes[outcomes["result"].isin(["nps", "controlled_drug", "other_offence", "clear"])]
+        final = final.assign(visible=compute_visible_us(final) // SECONDS)
+        final = final.sort_values("visible").drop_duplicates("consignment_id", keep="last")
+        place = pd.Series(np.arange(len(frame)), index=frame["consignment_id"])
+        row = place.reindex(final["consignment_id"])
+        final = final[row.notna().to_numpy()]
+        return cls(
+            received,
+            np.argsort(received, kind="stable"),
+            row.dropna().to_numpy(dtype=np.int64),
+            final["visible"].to_numpy(),
+            (final["result"] == "nps").to_numpy(),
+        )
+
+    def count_by_key(self, key: "pd.Series") -> NDArray[np.float32]:
+        """Count arrivals, results and finds before each consignment, and the smoothed rate; float32 (n, 4)."""
         code = pd.factorize(key)[0].astype(np.int64)
-        opened = _before(code, received, row, visible)
-        finds = _before(code, received, row[found], visible[found])
+        found, visible = self.found, self.visible
+        opened = count_events_before(code, self.received, self.row, visible)
+        finds = count_events_before(code, self.received, self.row[found], visible[found])
         rate = (finds + RATE_STRENGTH * found.mean()) / (opened + RATE_STRENGTH)
-        columns += [_earlier(key, by_time), opened, finds, rate]
-    return np.column_stack(columns).astype(np.float32)
+        return np.column_stack([count_arrivals_before(key, self.by_time), opened, finds, rate]).astype(
+            np.float32
+        )
 
 
-def _before(code: Ints, received: Ints, row: Ints, visible: Ints) -> Floats:
+def count_events_before(code: Ints, received: Ints, row: Ints, visible: Ints) -> Floats:
     """Count, for each consignment, the events of its key that were visible before it came; codes below 0 have none."""
     span = int(max(received.max(), visible.max(initial=0))) + 1
     events = np.sort(code[row] * span + visible)

@@ -18,7 +18,8 @@ from consignments.records import TARGETS
 Verb = Callable[..., None]
 VerbDecorator = Callable[[Verb], Verb]
 
-PREVALENCES = ("realistic", "enriched", "operation")
+HARD_SETS = ("brazil", "canada", "emirates", "japan", "kazakhstan", "newzealand", "southafrica", "sweden")
+PREVALENCES = ("realistic", "enriched", "operation", *(f"hard:{name}" for name in HARD_SETS))
 
 
 class TableOptions(NamedTuple):

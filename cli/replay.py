@@ -112,7 +112,7 @@ class ReplayOptions(NamedTuple):
 @click.option(
     "--world",
     metavar="SPEC",
-    help="In place of the tables, a simulated world that reacts: realistic, enriched, operation, or FILE.toml.",
+    help="In place of the tables, a simulated world that reacts: realistic, enriched, operation, hard:SET, or FILE.toml.",
 )
 @world_size_options(
     330,

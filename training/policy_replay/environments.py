@@ -140,9 +140,10 @@ class SimulatedEnvironment:
         return self._simulation.stage.world.inspection.xray_share
 
     def get_truth(self) -> TrueResults:
-        """Tell what is inside."""
+        """Tell what is inside, and of which kind of network it is."""
         held = self._simulation.build_truth(self._arrivals)
-        return TrueResults(tuple(held["result"].tolist()), tuple(held["network"].tolist()))
+        kinds = [label and label.partition("-")[0] for label in held["network"].tolist()]
+        return TrueResults(tuple(held["result"].tolist()), tuple(kinds))
 
     def choose_legacy(self, capacity: int) -> list[PolicyChoice]:
         """Let rules and officers of the simulated operation choose."""

@@ -122,7 +122,7 @@ def create_simulated_factory(
         See `SimulatedFactory`.
     """
     check_size(days, per_day)
-    world = load_parameters(path)
+    world = load_parameters(path, prevalence)
     world.get_preset(prevalence)
     return SimulatedFactory(world, days, per_day, prevalence)
 

@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 from typing import NamedTuple, Self
 
+from training.simulation.hard_parties import HardParties
 from training.simulation.parameters import Prevalence, SimulationParameters
 from training.simulation.parties import SimulatedParties
 from training.simulation.shipments import GoodsCatalogue, Substances, list_substances
@@ -43,4 +44,5 @@ class SimulationContext:
     def build(cls, world: SimulationParameters, prevalence: Prevalence, per_day: int) -> Self:
         """Build the stage of a world, still without parties."""
         catalogue = GoodsCatalogue(world, prevalence.nps)
-        return cls(world, SimulatedParties(world), catalogue, list_substances(world), prevalence, per_day)
+        parties = SimulatedParties(world) if world.hard is None else HardParties(world, world.hard)
+        return cls(world, parties, catalogue, list_substances(world), prevalence, per_day)

@@ -26,6 +26,7 @@ from training.simulation.shipments import (
     ADMIN,
     CUE,
     HABIT,
+    NO_INDEX,
     PLAIN,
     SUBSTANCE,
     VAGUE,
@@ -35,6 +36,7 @@ from training.simulation.shipments import (
     draw_flags,
     draw_indices,
 )
+from training.simulation.spelling_noise import SpellingWriter
 
 Columns = dict[str, NDArray[Any]]
 Flags = NDArray[np.bool_]
@@ -57,13 +59,6 @@ NATIVE_SENDERS_SHARE = 0.5
 NATURES = ("sale", "gift", "documents", "sample", "returned", "other")
 CURRENCIES_WITHOUT_DECIMALS = ("JPY", "KRW")
 """Declared without decimals."""
-ARRIVAL_PLACES = {
-    "Incheon": ("KRSELB", "ICN"),
-    "Incheon Express": ("KRSELB", "ICN"),
-    "Busan": ("KRPUSA", "PUS"),
-    "Gimhae": ("KRPUSA", "PUS"),
-}
-"""Exchange office and airport of each office of arrival."""
 EPOCH = np.datetime64("1970-01-01", "D")
 HOUR_US = 3_600_000_000
 
@@ -99,7 +94,7 @@ class DeclarationGenerator:
         """
         advance = self._draw_advance_data(draws, sent, since_start)
         office = self._offices(draws, sent)
-        arrival = np.array([ARRIVAL_PLACES[name][0] for name in office], dtype=object)
+        arrival = np.array([self._world.arrival_places[name][0] for name in office], dtype=object)
         ids, masters = numbering.assign_identifiers(draws, sent, arrival)
         columns: Columns = {
             "consignment_id": ids,
@@ -149,7 +144,7 @@ class DeclarationGenerator:
         return nature
 
     def _sender(self, draws: Draws, sent: Shipments, advance: Flags) -> Columns:
-        party = _WrittenParty(self, draws, sent.sender, sent.sender, sent.sender)
+        party = _WrittenParty(self, draws, sent, named=sent.sender, placed=sent.sender)
         kept = advance | draw_flags(draws, self._manner.typed_from_label, len(sent))
         columns = self._party(draws, "sender", party, sent, advance, kept)
         columns["sender_country"] = self._codes[self._parties.country[sent.sender]]
@@ -157,7 +152,7 @@ class DeclarationGenerator:
         return columns | self._contacts(draws, "sender", sent, sent.sender, phone, advance)
 
     def _consignee(self, draws: Draws, sent: Shipments, advance: Flags) -> Columns:
-        party = _WrittenParty(self, draws, sent.named, sent.consignee, sent.sender)
+        party = _WrittenParty(self, draws, sent, named=sent.named, placed=sent.consignee)
         kept = advance | draw_flags(draws, 2 * self._manner.typed_from_label, len(sent))
         columns = self._party(draws, "consignee", party, sent, advance, kept)
         columns["consignee_country"] = self._codes[self._parties.country[sent.consignee]]
@@ -183,10 +178,17 @@ class DeclarationGenerator:
         mailed = self._manner.email * np.where(self._cargo[sent.service], 1.3, 0.7)
         email = advance & draw_flags(draws, mailed, len(sent))
         numbers = np.where(phone, self._parties.get_texts("phone", ids), "")
+        if self._world.hard is not None:
+            numbers = self._get_writer(draws, sent).write_phones(numbers, ids)
         return {
             f"{role}_phone": format_phones(draws, numbers),
             f"{role}_email": np.where(email, self._parties.get_texts("email", ids), ""),
         }
+
+    def _get_writer(self, draws: Draws, sent: Shipments) -> SpellingWriter:
+        """Return what mangles the parties of a hard world."""
+        assert self._world.hard is not None
+        return SpellingWriter(self._world.hard.spelling, draws, sent.network != NO_INDEX)
 
     def _account(self, draws: Draws, sent: Shipments, advance: Flags) -> Columns:
         has = np.where(
@@ -232,7 +234,7 @@ class DeclarationGenerator:
     def _route(self, departure: int, hub: int, office: str, cargo: bool) -> str:
         stops = [departure] + ([hub] if hub >= 0 and hub != departure else [])
         places = [self._places[stop].airport if cargo else self._places[stop].impc for stop in stops]
-        return ">".join([*places, ARRIVAL_PLACES[office][cargo]])
+        return ">".join([*places, self._world.arrival_places[office][cargo]])
 
     def _goods(self, draws: Draws, sent: Shipments, advance: Flags) -> Columns:
         kept = advance | draw_flags(draws, self._manner.typed_from_label, len(sent))
@@ -288,10 +290,14 @@ class DeclarationGenerator:
         native = (self._parties.traits[sent.sender, LANGUAGE] < NATIVE_SENDERS_SHARE) & draw_flags(
             draws, self._manner.native_text / NATIVE_SENDERS_SHARE, len(sent)
         )
-        homes = self._parties.country[sent.sender].tolist()
+        homes = self._parties.country[sent.sender].copy()
+        if self._world.hard is not None:
+            local = self._parties.traits[sent.sender, LANGUAGE] > 1.0 - self._world.hard.honest.local_text
+            homes[local] = self._parties.countries.index(self._world.destination)
+            native |= local
         return [
             self._places[home].languages[-1] if own else "en"
-            for home, own in zip(homes, native.tolist(), strict=True)
+            for home, own in zip(homes.tolist(), native.tolist(), strict=True)
         ]
 
     def _text(
@@ -404,10 +410,10 @@ class _WrittenParty:
     """One party on each consignment, as written there: name of one, address of another, in the sender's manner."""
 
     def __init__(
-        self, declarations: DeclarationGenerator, draws: Draws, named: Ids, placed: Ids, sender: Ids
+        self, declarations: DeclarationGenerator, draws: Draws, sent: Shipments, *, named: Ids, placed: Ids
     ) -> None:
         parties, spelling = declarations._parties, declarations._world.spelling
-        upper = parties.traits[sender, CAPITALS] < declarations._manner.upper
+        upper = parties.traits[sent.sender, CAPITALS] < declarations._manner.upper
         text = parties.get_texts
         self.name = write_variants(draws, text("name", named), text("native_name", named), spelling, upper)
         self.address = write_variants(
@@ -416,6 +422,15 @@ class _WrittenParty:
         self.city = text("city", placed).copy()
         self.city[upper] = [city.upper() for city in self.city[upper]]
         self.postcode = text("postcode", placed)
+        if declarations._world.hard is not None:
+            self._mangle(declarations._get_writer(draws, sent), named, placed)
+
+    def _mangle(self, writer: SpellingWriter, named: Ids, placed: Ids) -> None:
+        """Write everything as it comes through forms and clerks in a hard world."""
+        self.address = writer.write_addresses(self.address, placed, self.name)
+        self.name = writer.write_names(self.name, named)
+        self.city = writer.write_cities(self.city, placed)
+        self.postcode = writer.write_postcodes(self.postcode, placed)
 
 
 def is_box_or_forwarder(parties: SimulatedParties, ids: Ids) -> Flags:

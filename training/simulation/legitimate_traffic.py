@@ -206,7 +206,7 @@ class LegitimateTraffic:
     def _new_consignees(self, draws: Draws, count: int, born: Ids) -> Ids:
         types = self._world.entities.consignee_types
         kinds = np.array([KIND[name] for name in types])[draw_indices(draws, types, count)]
-        home = self._parties.countries.index("KR")
+        home = self._parties.countries.index(self._world.destination)
         abroad = draw_flags(draws, self._world.declarations.abroad, count)
         country = np.where(abroad, self._countries(draws, count), home)
         fresh = self._parties.add(draws, kinds, country, born)

@@ -139,6 +139,10 @@ class Networks:
         kind = self.networks[number].kind if number != NO_INDEX else SMUGGLER
         return None if kind == SMUGGLER else kind
 
+    def get_label(self, number: int) -> str | None:
+        """Return what the truth table calls a network: its kind."""
+        return self.get_kind(number)
+
     def draw_day(self, draws_of: Callable[[int], Draws], day: CalendarDay) -> list[Shipments]:
         """Draw what the networks send on a day; one entry for each that sends.
 
@@ -390,7 +394,7 @@ class Networks:
         special = np.cumsum(list(types.values()))
         place = int(np.searchsorted(special, draws.random()))
         kind = list(types)[place] if place < len(types) else network.habits.customers
-        home = np.array([self._parties.countries.index("KR")])
+        home = np.array([self._parties.countries.index(self._world.destination)])
         fresh = self._parties.add(draws, np.array([KIND[kind]]), home, np.array([since_start]))
         if network.customers and draws.random() < trafficking.shared_contact:
             self._parties.copy_contacts(draws, fresh, draws.choice(network.customers, 1))

@@ -20,6 +20,9 @@ from consignments.tables import build_frame
 from consignments.timestamps import US_PER_DAY
 from training.simulation.context import CalendarDay, SimulationContext
 from training.simulation.declarations import Columns, DeclarationGenerator
+from training.simulation.hard_networks import HardNetworks
+from training.simulation.hard_parties import HardParties
+from training.simulation.hard_traffic import HardTraffic
 from training.simulation.identifiers import IdentifierGenerator, assign_shared_masters
 from training.simulation.inspection_outcomes import SimulatedDay, draw_flags_by_result
 from training.simulation.legitimate_traffic import LegitimateTraffic
@@ -66,7 +69,7 @@ class Simulation:
         How many days it will have; only the operation's date depends on it.
     per_day : int
         Mean consignments a day.
-    prevalence : {"realistic", "enriched", "operation"}
+    prevalence : {"realistic", "enriched", "operation", "hard"}
     seed : int
 
     Attributes
@@ -85,8 +88,7 @@ class Simulation:
         self.stage = SimulationContext.build(world, world.get_preset(prevalence), per_day)
         operation_day = world.compute_operation_day(days, self.stage.prevalence)
         founding = self._draws(FOUNDING, 0)
-        self._traffic = LegitimateTraffic(self.stage, founding)
-        self.networks = Networks(self.stage, self._traffic, founding)
+        self._traffic, self.networks = _found_senders(self.stage, founding)
         first = int(founding.integers(0, 2**31))
         self._numberings = [IdentifierGenerator(world, first, half) for half in (LEGITIMATE, TRAFFICKED)]
         self._declarations = DeclarationGenerator(self.stage)
@@ -156,7 +158,7 @@ class Simulation:
             "substance": _mask_texts(names, held),
             "substance_family": _mask_texts(families, held),
             "quantity_g": np.round(sent.grams, 2),
-            "network": np.array([self.networks.get_kind(number) for number in sent.network], dtype=object),
+            "network": np.array([self.networks.get_label(number) for number in sent.network], dtype=object),
         }
 
     def run(
@@ -211,7 +213,8 @@ def simulate(
         Length, from the world's start; the results of its last days become known after its end.
     per_day : int
         Mean consignments a day.
-    prevalence : {"realistic", "enriched", "operation"}
+    prevalence : {"realistic", "enriched", "operation", "hard:SET"}
+        A set of `hard` brings its own parameters, unless a world is given.
     seed : int
         The same seed gives the same tables.
     progress : callable, optional
@@ -225,9 +228,23 @@ def simulate(
         For a world without days or traffic.
     """
     simulation = Simulation(
-        world or load_parameters(), days=days, per_day=per_day, prevalence=prevalence, seed=seed
+        world or load_parameters(preset=prevalence),
+        days=days,
+        per_day=per_day,
+        prevalence=prevalence,
+        seed=seed,
     )
     return simulation.run(days, progress=progress)
+
+
+def _found_senders(stage: SimulationContext, draws: Draws) -> tuple[LegitimateTraffic, Networks]:
+    """Found the honest traffic and the networks of a world, those of a hard one where it is one."""
+    hard, parties = stage.world.hard, stage.parties
+    if hard is None or not isinstance(parties, HardParties):
+        traffic = LegitimateTraffic(stage, draws)
+        return traffic, Networks(stage, traffic, draws)
+    crowd = HardTraffic(stage, hard, draws)
+    return crowd, HardNetworks(stage, crowd, draws, hard, parties)
 
 
 def split_newest(consignments: pd.DataFrame, count: int = 10) -> tuple[pd.DataFrame, pd.DataFrame]:

@@ -4,20 +4,22 @@ import tomllib
 from datetime import date
 from functools import cached_property
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, Self
 
 import msgspec
 
 from consignments.errors import BadInput, BadSetting, FileFault, UnknownName
+from training.simulation.hard_parameters import (
+    DEFAULT_SET,
+    HARD,
+    SETS_FOLDER,
+    HardParameters,
+    list_hard_sets,
+)
+from training.simulation.parameter_tables import Pair, ParameterTable, Shares
 
 HERE = Path(__file__).parent
-Preset = Literal["realistic", "enriched", "operation"]
-Shares = dict[str, float]
-Pair = tuple[float, float]
-
-
-class ParameterTable(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """A table of the parameter files; an unknown or a missing name in one is an error."""
+Preset = Literal["realistic", "enriched", "operation", "hard"]
 
 
 class Prevalence(ParameterTable, frozen=True):
@@ -157,6 +159,11 @@ class NetworkKind(ParameterTable, frozen=True):
     regulars: float
     covers: Shares
     families: int
+
+    def replace_tables(self, origins: Shares, services: Shares, covers: Shares) -> Self:
+        """Return the kind with other tables; an empty one leaves its own."""
+        given = {"origins": origins, "services": services, "covers": covers}
+        return msgspec.structs.replace(self, **{name: table for name, table in given.items() if table})
 
 
 class Trafficking(ParameterTable, frozen=True):
@@ -390,10 +397,13 @@ class GoodsClass(ParameterTable, frozen=True):
     de: tuple[str, ...]
     cues: tuple[str, ...] = ()
     powder: bool = False
+    languages: dict[str, tuple[str, ...]] = msgspec.field(default_factory=dict)
 
     def get_phrases(self, language: str) -> tuple[str, ...]:
-        """Give its descriptions in a language."""
-        found: tuple[str, ...] = getattr(self, language)
+        """Return its descriptions in a language, or those in English where it has none."""
+        if language in self.languages:
+            return self.languages[language]
+        found: tuple[str, ...] = getattr(self, language, self.en)
         return found
 
 
@@ -440,12 +450,24 @@ class GoodsTexts(ParameterTable, frozen=True):
     words: DeclarationWords
 
 
-class SimulationParameters(msgspec.Struct, frozen=True, forbid_unknown_fields=True, dict=True):
-    """All parameters of a simulated world."""
+class SimulationParameters(
+    msgspec.Struct,
+    frozen=True,
+    forbid_unknown_fields=True,
+    dict=True,
+    rename={"people_changes": "people", "goods_changes": "goods"},
+):
+    """All parameters of a simulated world.
+
+    `arrival_places` are the exchange office and the airport of each office of arrival; `people` and `goods` in a file replace,
+    name by name, what the files of these names hold. Only a hard world has `hard`.
+    """
 
     start: date
     prevalence: dict[Preset, Prevalence]
+    destination: str
     services: dict[str, MailService]
+    arrival_places: dict[str, tuple[str, str]]
     offices: dict[str, Shares]
     calendar: Calendar
     entities: Entities
@@ -459,35 +481,41 @@ class SimulationParameters(msgspec.Struct, frozen=True, forbid_unknown_fields=Tr
     operation: Operation
     inspection: InspectionParameters
     laboratory: Laboratory
+    people_changes: dict[str, Any] = msgspec.field(default_factory=dict)
+    goods_changes: dict[str, Any] = msgspec.field(default_factory=dict)
+    hard: HardParameters | None = None
 
     @cached_property
     def people(self) -> People:
         """The texts of persons, firms and places."""
-        return msgspec.convert(_read_toml(HERE / "people.toml"), People)
+        return msgspec.convert(_merge(_read_toml(HERE / "people.toml"), self.people_changes), People)
 
     @cached_property
     def goods(self) -> GoodsTexts:
         """The texts of goods and substances."""
-        return msgspec.convert(_read_toml(HERE / "goods.toml"), GoodsTexts)
+        return msgspec.convert(_merge(_read_toml(HERE / "goods.toml"), self.goods_changes), GoodsTexts)
 
     def get_preset(self, name: str) -> Prevalence:
-        """Give one preset of prevalence by its name."""
-        if name not in self.prevalence:
+        """Return one preset of prevalence by its name; `hard:SET` is the one of the set that was loaded."""
+        preset = name.partition(":")[0]
+        if preset not in self.prevalence:
             raise UnknownName.from_candidates(name, self.prevalence, kind="prevalence")
-        return self.prevalence[name]
+        return self.prevalence[preset]
 
     def compute_operation_day(self, days: int, preset: Prevalence) -> int:
         """Give the day, from the start, on which the operation begins in a world of so many days."""
         return min(self.operation.day, int(days * preset.operation_from))
 
 
-def load_parameters(path: Path | None = None) -> SimulationParameters:
+def load_parameters(path: Path | None = None, preset: str = "") -> SimulationParameters:
     """Read the parameters of a world.
 
     Parameters
     ----------
     path : Path, optional
         A TOML file whose tables replace, name by name, those of the default world.
+    preset : str
+        `hard:SET` puts the tables of that set below those of the file, `hard` those of the first set; any other name changes nothing.
 
     Raises
     ------
@@ -495,13 +523,17 @@ def load_parameters(path: Path | None = None) -> SimulationParameters:
         Where the file is missing or is no TOML.
     BadSetting
         For an unknown name or a value of the wrong kind.
+    UnknownName
+        For an unknown set of `hard`.
 
     Examples
     --------
-    >>> load_world().laboratory.never
+    >>> load_parameters().laboratory.never
     0.04
     """
     values = _read_toml(HERE / "world.toml")
+    if preset.partition(":")[0] == HARD:
+        values = _lay_over(values, _read_toml(_find_set(preset)))
     if path is not None:
         values = _merge(values, _read_toml(path))
     try:
@@ -510,6 +542,25 @@ def load_parameters(path: Path | None = None) -> SimulationParameters:
         raise BadSetting(
             "bad parameter of the simulated world", where=str(path), got=str(error), todo="see world.toml"
         ) from error
+
+
+def _find_set(preset: str) -> Path:
+    name = preset.partition(":")[2] or DEFAULT_SET
+    if name not in list_hard_sets():
+        raise UnknownName.from_candidates(name, list_hard_sets(), kind="set of hard")
+    return SETS_FOLDER / f"{name}.toml"
+
+
+def _lay_over(values: dict[str, Any], changes: dict[str, Any]) -> dict[str, Any]:
+    """Merge a set, once the tables that its `replaced` names are taken out: shares of a whole are no mixture of two."""
+    changes = dict(changes)
+    for dotted in changes.pop("replaced", ()):
+        *folders, last = dotted.split(".")
+        table = values
+        for folder in folders:
+            table = table[folder]
+        del table[last]
+    return _merge(values, changes)
 
 
 def check_size(days: int, per_day: int) -> None:

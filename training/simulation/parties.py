@@ -163,11 +163,11 @@ class SimulatedParties:
         self._texts["native_city"][ids] = (
             np.array(culture.cities_native, dtype=object)[city] if culture.cities_native else ""
         )
-        self._texts["postcode"][ids] = _fill_pattern(draws, culture.postcode, count)
+        self._texts["postcode"][ids] = fill_pattern(draws, culture.postcode, count)
 
     def _assign_contacts(self, draws: Draws, ids: Ids, place: Country, culture: Culture) -> None:
         count = len(ids)
-        digits = _fill_pattern(draws, culture.mobile, count)
+        digits = fill_pattern(draws, culture.mobile, count)
         self._texts["phone"][ids] = [f"+{place.dial} {number}" for number in digits]
         houses = ("mail", "post", "inbox", "web", "mymail")
         picks = zip(
@@ -177,7 +177,7 @@ class SimulatedParties:
             strict=True,
         )
         self._texts["email"][ids] = [
-            f"{_slug(name)}{number}@{houses[house]}.example" for name, number, house in picks
+            f"{make_slug(name)}{number}@{houses[house]}.example" for name, number, house in picks
         ]
         sells = SELLERS[self.kind[ids]]
         accounts = draws.integers(10_000_000, 99_999_999, count).tolist()
@@ -236,7 +236,7 @@ def _pick(options: tuple[str, ...], share: float) -> str:
     return options[int(share * len(options))]
 
 
-def _fill_pattern(draws: Draws, form: str, count: int) -> list[str]:
+def fill_pattern(draws: Draws, form: str, count: int) -> list[str]:
     """Fill a pattern: `#` is any digit, `@` any letter."""
     columns: list[list[str]] = []
     for sign in form:
@@ -249,7 +249,8 @@ def _fill_pattern(draws: Draws, form: str, count: int) -> list[str]:
     return ["".join(signs) for signs in zip(*columns, strict=True)]
 
 
-def _slug(name: str) -> str:
+def make_slug(name: str) -> str:
+    """Return the letters and digits with which an address of e-mail may begin."""
     return "".join(sign for sign in name.lower() if sign.isascii() and sign.isalnum())[:12]
 
 
@@ -365,7 +366,7 @@ def format_phones(draws: Draws, phones: Texts) -> Texts:
 
 
 def _format_phone(phone: str, way: float) -> str:
-    if way < 0.5 or not phone:
+    if way < 0.5 or " " not in phone:
         return phone
     country, number = phone.split(" ", 1)
     if way < 0.65:

@@ -9,7 +9,8 @@ from numpy.typing import NDArray
 
 from consignments.records import Result
 from consignments.timestamps import US_PER_DAY
-from training.simulation.parameters import GoodsClass, Shares, SimulationParameters
+from training.simulation.parameter_tables import Shares
+from training.simulation.parameters import GoodsClass, SimulationParameters
 
 Numbers = NDArray[np.int64]
 Values = NDArray[np.float64]

@@ -1,0 +1,123 @@
+"""How names, addresses and phones are mangled: each way does what it says, and a party's own way lasts."""
+
+import numpy as np
+import pytest
+
+from training.simulation.hard_parameters import SpellingNoise
+from training.simulation.parameters import load_parameters
+from training.simulation.spelling_noise import (
+    SpellingWriter,
+    change_digit,
+    draw_lasting,
+    drop_country_prefix,
+    drop_unit,
+    fold_letters,
+    join_words,
+    move_unit,
+    respell_name,
+    swap_variant,
+    write_initial,
+)
+
+GROUPS = (("Mohammed", "Muhammad"), ("Street", "St", "Str"))
+QUIET = dict.fromkeys(
+    (
+        "variant", "plain_letters", "initial", "title", "joined", "order", "unit_moved", "unit_lost", "care_of", "typo",
+        "phone_prefix", "phone_digit", "city", "postcode",
+    ),
+    0.0,
+)  # fmt: skip
+
+
+def create_writer(networks: list[bool], lasting: float = 0.0, **chances: float) -> SpellingWriter:
+    noise = SpellingNoise(
+        lasting=(lasting, lasting),
+        by_networks=2.0,
+        variants=GROUPS,
+        titles=("Mr",),
+        city_names={"Göteborg": "Gothenburg"},
+        **{**QUIET, **chances},
+    )
+    return SpellingWriter(noise, np.random.default_rng(1), np.array(networks))
+
+
+@pytest.mark.parametrize(
+    ("changed", "wanted"),
+    [
+        (swap_variant("Mohammed Ali", GROUPS, 0.2), "Muhammad Ali"),
+        (swap_variant("12 High Street", GROUPS, 0.99), "12 High Str"),
+        (swap_variant("Emma", GROUPS, 0.5), "Emma"),
+        (fold_letters("Åsa Björk, Łódź, Straße"), "Asa Bjork, Lodz, Strasse"),
+        (write_initial("Emma Taylor"), "E Taylor"),
+        (write_initial("Emma"), "Emma"),
+        (join_words("Kim Min-su"), "Kim Minsu"),
+        (move_unit("12 High Street, Unit 4"), "Unit 4, 12 High Street"),
+        (drop_unit("12 High Street, Unit 4"), "12 High Street"),
+        (drop_unit("12 High Street"), "12 High Street"),
+        (drop_country_prefix("+46 701234567"), "0701234567"),
+        (drop_country_prefix("0701234567"), "0701234567"),
+        (change_digit("+46 701234567", 0.999, 0.0), "+46 701234560"),
+        (change_digit("", 0.5, 0.5), ""),
+        (respell_name("Mohammed Ali", GROUPS, 0.0), "Muhammad Ali"),
+        (respell_name("Emma Taylor", GROUPS, 0.5), "Taylor Emma"),
+    ],
+)
+def test_each_way_of_mangling_does_what_it_says(changed: str, wanted: str) -> None:
+    assert changed == wanted
+
+
+def test_without_a_chance_nothing_is_mangled() -> None:
+    texts, ids = np.array(["Mohammed Ali", ""], dtype=object), np.array([3, 4])
+    writer = create_writer([True, False])
+    for written in (
+        writer.write_names(texts, ids),
+        writer.write_addresses(texts, ids, texts),
+        writer.write_cities(texts, ids),
+        writer.write_postcodes(texts, ids),
+        writer.write_phones(texts, ids),
+    ):
+        assert written.tolist() == texts.tolist()
+
+
+def test_an_address_may_be_in_care_of_a_name_and_a_missing_one_stays_missing() -> None:
+    writer = create_writer([False, False], care_of=1.0)
+    written = writer.write_addresses(
+        np.array(["1 Main Road", ""], dtype=object),
+        np.array([1, 2]),
+        np.array(["Emma", "Jack"], dtype=object),
+    )
+    assert written.tolist() == ["c/o Emma, 1 Main Road", ""]
+
+
+def test_networks_mangle_more_often_than_honest_people() -> None:
+    count = 4000
+    writer = create_writer([True] * count + [False] * count, order=0.2)
+    names = np.array(["Emma Taylor"] * 2 * count, dtype=object)
+    changed = writer.write_names(names, np.arange(2 * count)) != names
+    assert changed[:count].mean() == pytest.approx(0.4, abs=0.03)
+    assert changed[count:].mean() == pytest.approx(0.2, abs=0.03)
+
+
+def test_a_party_that_lasts_is_mangled_as_always_and_another_is_not() -> None:
+    names, ids = np.array(["Emma Taylor"] * 50, dtype=object), np.repeat(np.arange(25), 2)
+    steady = create_writer([False] * 50, lasting=1.0, order=0.5).write_names(names, ids)
+    assert (steady[::2] == steady[1::2]).all()
+    assert len(set(steady)) == 2
+    fresh = create_writer([False] * 50, lasting=0.0, order=0.5).write_names(names, ids)
+    assert (fresh[::2] != fresh[1::2]).any()
+
+
+def test_lasting_numbers_are_even_and_each_way_has_its_own() -> None:
+    ids = np.arange(20_000)
+    first, second = draw_lasting(ids, 1), draw_lasting(ids, 2)
+    assert (draw_lasting(ids, 1) == first).all()
+    assert first.min() >= 0.0
+    assert first.max() < 1.0
+    assert first.mean() == pytest.approx(0.5, abs=0.01)
+    assert abs(np.corrcoef(first, second)[0, 1]) < 0.03
+
+
+def test_a_variant_of_every_set_names_two_spellings_or_more() -> None:
+    hard = load_parameters(preset="hard:emirates").hard
+    assert hard is not None
+    assert all(len(set(group)) >= 2 for group in hard.spelling.variants)
