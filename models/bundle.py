@@ -27,8 +27,7 @@ from consignments.records import Target
 from features.config import FeatureConfig
 from features.spec import Feature, Spec
 from models.bands import Bands
-from models.calibration import Calibration
-from models.calibration_level import CalibrationLevel
+from models.calibration import Calibration, CalibrationLevel
 from models.risk_model import RiskModel, Rows
 from models.traffic_profile import ReferenceProfile
 from models.trees import Trees

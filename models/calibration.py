@@ -3,6 +3,11 @@
 Platt scaling: one slope for all channels, an intercept for each that is drawn to the pooled one. The exponential is our
 own, of exactly rounded operations only, so that a probability has the same bits for one row, for many, and on any
 machine.
+
+The level of the scores is anchored on random inspections: what was chosen was chosen for more than the columns show, and a
+calibration on chosen inspections alone may promise several times the positives there are. A random inspection is chosen for nothing.
+The shift of all scores, in log-odds, has a normal prior around none, and the results of random inspections update it. With few
+positives among them the prior keeps the shift small and the interval wide.
 """
 
 import math
@@ -33,6 +38,13 @@ LN2_HIGH, LN2_LOW = 0.693145751953125, 1.4286068203094172321e-6
 """The natural logarithm of 2 in two parts, the first short enough that its small multiples are exact (Cephes)."""
 EXP_TERMS = tuple(1.0 / math.factorial(power) for power in range(13, -1, -1))
 """Taylor coefficients of the exponential; on |x| <= ln 2 / 2 the error is below the last bit."""
+
+SHIFT_PRIOR_SD = 1.5
+"""Standard deviation of the shift before any random inspection, in log-odds: two in three within a factor of 4.5."""
+MAX_LEVEL_SHIFT, LEVEL_STEP, LEVEL_DIGITS = 7.0, 0.01, 6
+TAIL = 0.025
+MIN_RANDOM_POSITIVES = 10
+"""With fewer positives among random inspections the level rests on what was chosen."""
 
 Floats = NDArray[np.float64]
 
@@ -231,3 +243,112 @@ class _PosteriorLoss(NamedTuple):
 def _sigmoid(margin: Floats) -> Floats:
     """Give the logistic function, for fitting; scores use `compute_logistic`."""
     return np.asarray(np.exp(-np.logaddexp(0.0, -margin)))
+
+
+class CalibrationLevel(NamedTuple):
+    """How far the promise of scores may be off.
+
+    Attributes
+    ----------
+    shift : float
+        Added to the log-odds of every score.
+    low, high : float
+        True positives for one that the shifted scores promise: ends of the 95 % interval.
+    inspected, positives : int
+        Random inspections with a result, and the positives among them.
+    """
+
+    shift: float
+    low: float
+    high: float
+    inspected: int
+    positives: int
+
+    @property
+    def is_anchored(self) -> bool:
+        """Whether random inspections found enough to know the level by themselves."""
+        return self.positives >= MIN_RANDOM_POSITIVES
+
+    def to_sentence(self) -> str:
+        """Say how well the level of the scores is known."""
+        found = f"{self.positives} positives among {self.inspected:,} random inspections"
+        interval = (
+            f"for one that the scores promise there are {self.low:.2g} to {self.high:.2g} (95 % interval)"
+        )
+        if self.is_anchored:
+            return f"The level of the scores is anchored on {found}: {interval}."
+        return f"The level of the scores is known from chosen inspections only, with {found}: {interval}."
+
+
+def estimate_level(probability: Floats, positive: NDArray[np.bool_]) -> CalibrationLevel:
+    """Estimate the shift of scores from random inspections.
+
+    Parameters
+    ----------
+    probability : float64 array, (n,)
+        Calibrated scores of random inspections of a later time than the model learnt from.
+    positive : bool array, (n,)
+        Their results.
+
+    Notes
+    -----
+    The posterior of the shift s is proportional to exp(-s^2 / (2 sd^2)) times the product of the Bernoulli probabilities at
+    logit(p) + s, on a grid. The shift is its median. The interval is that of the positives which the shifted scores promise.
+
+    Examples
+    --------
+    >>> level = estimate_level(np.full(1000, 0.02), np.arange(1000) < 5)
+    >>> level.positives, level.is_anchored, round(level.shift, 1)
+    (5, False, -1.2)
+    """
+    grid = np.arange(-MAX_LEVEL_SHIFT, MAX_LEVEL_SHIFT + LEVEL_STEP / 2, LEVEL_STEP)
+    if not len(probability):
+        density = np.exp(-0.5 * (grid / SHIFT_PRIOR_SD) ** 2)
+        low, middle, high = _compute_quantiles(grid, density)
+        return CalibrationLevel(0.0, float(np.exp(low)), float(np.exp(high)), 0, 0)
+    log_odds = np.log(probability / (1.0 - probability))
+    promised = np.array([float(np.sum(_sigmoid(log_odds + shift))) for shift in grid])
+    logs = np.array([_compute_log_likelihood(log_odds + shift, positive) for shift in grid])
+    logs -= 0.5 * (grid / SHIFT_PRIOR_SD) ** 2
+    low, middle, high = _compute_quantiles(grid, np.exp(logs - logs.max()))
+    at_low, at_middle, at_high = np.interp((low, middle, high), grid, promised)
+    return CalibrationLevel(
+        round(middle, LEVEL_DIGITS),
+        float(at_low / at_middle),
+        float(at_high / at_middle),
+        len(probability),
+        int(positive.sum()),
+    )
+
+
+def shift_calibration(calibration: Calibration, shift: float) -> Calibration:
+    """Return a calibration whose scores are shifted in log-odds."""
+    channels = {name: intercept + shift for name, intercept in calibration.channels.items()}
+    return Calibration(calibration.slope, calibration.intercept + shift, channels)
+
+
+def anchor_calibration(
+    calibration: Calibration, raw: Floats, channels: Sequence[str], positive: NDArray[np.bool_]
+) -> tuple[Calibration, CalibrationLevel]:
+    """Shift a calibration to the level that random inspections show.
+
+    Parameters
+    ----------
+    calibration : Calibration
+    raw : float64 array, (n,)
+        Raw scores of random inspections.
+    channels : sequence of str, (n,)
+    positive : bool array, (n,)
+    """
+    level = estimate_level(calibration.calibrate(raw, channels), positive)
+    return shift_calibration(calibration, level.shift), level
+
+
+def _compute_log_likelihood(log_odds: Floats, positive: NDArray[np.bool_]) -> float:
+    return -float(np.sum(np.logaddexp(0.0, np.where(positive, -log_odds, log_odds))))
+
+
+def _compute_quantiles(grid: Floats, density: Floats) -> tuple[float, float, float]:
+    cumulative = np.cumsum(density) / density.sum()
+    low, middle, high = np.interp((TAIL, 0.5, 1.0 - TAIL), cumulative, grid)
+    return float(low), float(middle), float(high)

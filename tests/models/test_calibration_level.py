@@ -3,9 +3,9 @@
 import numpy as np
 import pytest
 
-from models.calibration import Calibration
-from models.calibration_level import (
+from models.calibration import (
     MIN_RANDOM_POSITIVES,
+    Calibration,
     anchor_calibration,
     estimate_level,
     shift_calibration,

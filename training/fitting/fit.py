@@ -17,8 +17,7 @@ from features.batch import FeatureMatrix, Progress, report_progress
 from features.fitted import FittedParameters, fit_features
 from features.normalization.normal_forms import get_goods_text
 from models.bands import Bands
-from models.calibration import Calibration
-from models.calibration_level import CalibrationLevel, anchor_calibration
+from models.calibration import Calibration, CalibrationLevel, anchor_calibration
 from models.risk_model import BandSample, FitOptions, LabelledRows, RiskModel
 from training.config import TrainConfig
 from training.data.propensity import compute_result_weights, estimate_known_probability

@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 from features.batch import Tables
 from features.fitted import FittedParameters
 from models.bundle import BundleContent, FitKind, ModelCard, SelfTestExamples, write_bundle
-from models.calibration_level import CalibrationLevel
+from models.calibration import CalibrationLevel
 from models.risk_model import RiskModel
 from models.traffic_profile import ReferenceProfile
 from training.data.splits import VALIDATION

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from consignments.records import Target
 from features.batch import FeatureMatrix
 from features.fitted import FittedParameters
-from models.calibration_level import CalibrationLevel
+from models.calibration import CalibrationLevel
 from models.risk_model import RiskModel
 from training.config import TrainConfig
 from training.data.splits import TRAIN

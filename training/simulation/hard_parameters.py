@@ -9,7 +9,13 @@ from typing import Literal
 
 import msgspec
 
-from training.simulation.parameter_tables import Pair, ParameterTable, Shares
+Shares = dict[str, float]
+Pair = tuple[float, float]
+
+
+class ParameterTable(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """A table of the parameter files; an unknown or a missing name in one is an error."""
+
 
 SETS_FOLDER = Path(__file__).parent / "hard"
 HARD = "hard"

@@ -13,7 +13,7 @@ from consignments.records import Outcome, Result, Selector
 from consignments.timestamps import to_datetime, to_us
 from training.simulation.context import SimulationContext
 from training.simulation.declarations import Columns
-from training.simulation.parameter_tables import Shares
+from training.simulation.hard_parameters import Shares
 from training.simulation.shipments import (
     CLEAR,
     CONCEALMENTS,

@@ -14,9 +14,11 @@ from training.simulation.hard_parameters import (
     HARD,
     SETS_FOLDER,
     HardParameters,
+    Pair,
+    ParameterTable,
+    Shares,
     list_hard_sets,
 )
-from training.simulation.parameter_tables import Pair, ParameterTable, Shares
 
 HERE = Path(__file__).parent
 Preset = Literal["realistic", "enriched", "operation", "hard"]

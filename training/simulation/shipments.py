@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from consignments.records import Result
 from consignments.timestamps import US_PER_DAY
-from training.simulation.parameter_tables import Shares
+from training.simulation.hard_parameters import Shares
 from training.simulation.parameters import GoodsClass, SimulationParameters
 
 Numbers = NDArray[np.int64]
