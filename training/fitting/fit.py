@@ -17,7 +17,7 @@ from features.batch import FeatureMatrix, Progress, report_progress
 from features.fitted import FittedParameters, fit_features
 from features.normalization.normal_forms import get_goods_text
 from models.bands import Bands
-from models.calibration import Calibration, CalibrationLevel, anchor_calibration
+from models.calibration import Calibration, CalibrationLevel, anchor_calibration, match_scale
 from models.risk_model import BandSample, FitOptions, LabelledRows, RiskModel
 from training.config import TrainConfig
 from training.data.propensity import compute_result_weights, estimate_known_probability
@@ -52,11 +52,17 @@ class OutOfTimeScores(NamedTuple):
         Anchored on random inspections.
     level : CalibrationLevel
     bands : Bands
+    rows : int64 array, (n,)
+        Positions in the table of the traffic that the bands are shares of.
+    raw : float64 array, (n,)
+        Its raw scores.
     """
 
     calibration: Calibration
     level: CalibrationLevel
     bands: Bands
+    rows: NDArray[np.int64]
+    raw: Floats
 
 
 class FitResult(NamedTuple):
@@ -66,6 +72,13 @@ class FitResult(NamedTuple):
     matrix: FeatureMatrix
     model: RiskModel
     later: OutOfTimeScores
+
+
+class TrafficScores(NamedTuple):
+    """Feature rows of a period's traffic, and scores (n,) by fits that have not learnt of their row."""
+
+    matrix: FeatureMatrix
+    scores: Floats
 
 
 class FinalFit(NamedTuple):
@@ -82,6 +95,8 @@ class FinalFit(NamedTuple):
         Labels that it learnt from.
     learnt_until : datetime
         The end of the arrivals it learnt from.
+    traffic : TrafficScores
+        Of the last period of later time: what is usual.
     """
 
     fitted: FittedParameters
@@ -90,6 +105,7 @@ class FinalFit(NamedTuple):
     positives: int
     labelled: int
     learnt_until: datetime
+    traffic: TrafficScores
 
 
 class FitTask(NamedTuple):
@@ -122,9 +138,11 @@ def fit_final(
     progress : callable, optional
     """
     data, source, config = task
+    keep = data.keep.copy()
+    keep[later.rows] = True
     with report_progress(progress, "learning words again"):
         fitted, text_scores = _learn_features(data, source, config)
-        matrix = source.refit(first.matrix, fitted, data.keep)
+        matrix = source.refit(first.matrix, fitted, keep)
     parts = SplitFeatures(data, matrix)
     rows = parts.select_fitting_rows(TRAIN)
     matrix.X[rows, matrix.spec.get_column(TEXT_SCORE)] = text_scores
@@ -141,10 +159,29 @@ def fit_final(
         options=FitOptions(params, config.model.seed, jobs, progress),
     )
     known = rows & parts.known
-    model = RiskModel(grown.trees, later.calibration, later.bands, parts.spec)
+    traffic = np.searchsorted(matrix.rows, later.rows)
+    X, channels = matrix.X[traffic], [parts.get_channel(place) for place in traffic]
+    unseen, raw = _select_unseen(data, later), grown.predict_raw(X)
+    calibration = match_scale(later.calibration, raw[unseen], later.raw[unseen])
+    # Everywhere the score of a fit that has not learnt of the row, on one scale.
+    scores = later.calibration.calibrate(later.raw, channels)
+    scores[unseen] = calibration.calibrate(raw, channels)[unseen]
+    model = RiskModel(grown.trees, calibration, Bands.from_scores(scores), parts.spec)
     return FinalFit(
-        fitted, model, later.level, int(parts.positive[known].sum()), int(known.sum()), data.split.train.ends
+        fitted,
+        model,
+        later.level,
+        int(parts.positive[known].sum()),
+        int(known.sum()),
+        data.split.train.ends,
+        TrafficScores(FeatureMatrix(X, later.rows, parts.spec), scores),
     )
+
+
+def _select_unseen(data: DataSet, later: OutOfTimeScores) -> Bools:
+    """Select traffic of later time that the final fit does not learn from either: unopened, and not drawn as background."""
+    unseen: Bools = ~data.keep[later.rows] & ~data.labels.chosen[later.rows]
+    return unseen
 
 
 def fit(
@@ -215,10 +252,18 @@ class SplitFeatures:
         """Positions of a part's rows in the table."""
         return self._rows[self.select_part(part)]
 
+    def locate_rows_of(self, mine: Bools) -> NDArray[np.int64]:
+        """Positions of some feature rows in the table."""
+        return self._rows[mine]
+
     @property
     def test_matrix(self) -> FeatureMatrix:
         """The feature rows of the test period."""
         return FeatureMatrix(self.X[self.select_part(TEST)], self.locate_rows(TEST), self.spec)
+
+    def get_channel(self, place: int) -> str:
+        """Channel of one feature row."""
+        return str(self._channels[place])
 
     def get_channels(self, mine: Bools) -> list[str]:
         """Channels of some feature rows."""
@@ -314,8 +359,9 @@ def calibrate(
     )
     last = periods[-1]
     sample = parts.select_part(TEST) if last == TEST else _sample_traffic(parts, config.model.seed)
-    scores = calibration.calibrate(model.predict_raw(parts.X[sample]), parts.get_channels(sample))
-    return OutOfTimeScores(calibration, level, Bands.from_scores(scores))
+    seen = model.predict_raw(parts.X[sample])
+    bands = Bands.from_scores(calibration.calibrate(seen, parts.get_channels(sample)))
+    return OutOfTimeScores(calibration, level, bands, parts.locate_rows_of(sample), seen)
 
 
 def _sample_traffic(parts: SplitFeatures, seed: int) -> Bools:

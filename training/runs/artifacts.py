@@ -16,7 +16,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from features.batch import Tables
+from features.batch import FeatureMatrix, Tables
 from features.fitted import FittedParameters
 from models.bundle import BundleContent, FitKind, ModelCard, SelfTestExamples, write_bundle
 from models.calibration import CalibrationLevel
@@ -30,6 +30,7 @@ from training.evaluation.leakage import COLUMNS as LEAK_COLUMNS
 from training.evaluation.metrics import Evaluation
 from training.evaluation.name_invariance import COLUMNS as NAME_SWAP_COLUMNS
 from training.evaluation.off_policy import COLUMNS as ESTIMATE_COLUMNS
+from training.fitting.fit import TrafficScores
 from training.fitting.search import SEARCH_SPACE
 from training.monitoring.traffic_profile import ScoredTraffic, build_traffic_profile
 from training.reporting.html import HEADLINE
@@ -103,8 +104,7 @@ class WrittenBundle(NamedTuple):
 def write_run_bundles(trained: TrainingResult, tables: Tables, folder: Path) -> None:
     """Write the final fit into `bundle`, and the evaluation fit into `evaluation`.
 
-    The examples of both are of each band of validation, and both carry the profile of the test period's traffic under the
-    evaluation fit: to the final fit it is not later time.
+    The examples of both are of each band of validation. Both carry a profile of the test period's traffic, each under its own scores.
     """
     final, ends = trained.final, trained.data.split.train.ends
     rows = np.flatnonzero(trained.data.part[trained.matrix.rows] == VALIDATION)
@@ -119,8 +119,8 @@ def write_run_bundles(trained: TrainingResult, tables: Tables, folder: Path) -> 
     served = WrittenBundle(
         final.fitted, final.model, final.level, "final", final.positives, final.learnt_until
     )
-    reference = build_reference(trained, tables)
     for name, written in (("evaluation", evaluated), ("bundle", served)):
+        reference = build_reference(trained, tables, written.kind)
         _write_bundle(trained, written, rows, reference, folder / name)
 
 
@@ -175,13 +175,21 @@ def _round_level(level: CalibrationLevel) -> CalibrationLevel:
     return level._replace(shift=shift, low=low, high=high)
 
 
-def build_reference(trained: TrainingResult, tables: Tables) -> ReferenceProfile:
-    """Take the portrait of the test period's traffic, against which later traffic is watched."""
+def build_reference(trained: TrainingResult, tables: Tables, kind: FitKind = "final") -> ReferenceProfile:
+    """Build the profile of the test period's traffic under a fit, which later traffic is compared with.
+
+    The scores of the final fit are, row by row, those of a fit that has not learnt of the row.
+    """
+    evaluated = FeatureMatrix(
+        trained.matrix.X[trained.test_matrix_rows], trained.test_rows, trained.model.spec
+    )
+    own = TrafficScores(evaluated, trained.test_scores)
+    traffic = trained.final.traffic if kind == "final" else own
     seen = ScoredTraffic(
-        frame=tables.consignments.iloc[trained.test_rows],
-        X=trained.matrix.X[trained.test_matrix_rows],
-        spec=trained.model.spec,
-        score=trained.test_scores,
+        frame=tables.consignments.iloc[traffic.matrix.rows],
+        X=traffic.matrix.X,
+        spec=traffic.matrix.spec,
+        score=traffic.scores,
         config=trained.config.features,
     )
     return build_traffic_profile(

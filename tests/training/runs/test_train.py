@@ -275,8 +275,21 @@ def test_the_final_fit_repeats_the_recipe_that_was_judged_and_is_calibrated_on_l
     assert final.model.trees.text != evaluation.trees.text
     assert final.model.trees.feature_names == evaluation.trees.feature_names
     inspected = trained.data.labels.selected_by[trained.data.labels.known & (trained.data.part >= VALIDATION)]
-    assert final.level.inspected == (inspected == "random").sum() > trained.evaluation_level.inspected > 0
+    assert final.level.inspected == (inspected == "random").sum() >= trained.evaluation_level.inspected > 0
     assert "random inspections" in trained.level_sentence
+
+
+def test_the_bands_of_the_final_fit_are_shares_of_later_traffic_that_it_has_not_learnt(trained):
+    final = trained.final
+    assert (final.traffic.matrix.rows == trained.test_rows).all()
+    shares = {band: 0 for band in ("high", "elevated", "routine")}
+    for band in final.model.assign_bands(final.traffic.scores):
+        shares[band] += 1
+    evaluated = [0, 0, 0]
+    for band in trained.model.assign_bands(trained.test_scores):
+        evaluated[("high", "elevated", "routine").index(band)] += 1
+    assert shares["high"] + shares["elevated"] + shares["routine"] == len(trained.test_rows)
+    assert 0 < shares["high"] <= 2 * max(evaluated[0], len(trained.test_rows) // 100)
 
 
 def test_words_and_norms_of_the_final_fit_are_learnt_on_its_own_rows(trained, tables, as_of):

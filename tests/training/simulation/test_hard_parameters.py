@@ -4,8 +4,8 @@ from typing import get_args
 
 import pytest
 
+from cli.options import HARD_SETS
 from consignments.errors import UnknownName
-from npsrisk import HARD_SETS
 from tests.training.simulation.test_parameters import unsourced
 from training.simulation.hard_parameters import SETS_FOLDER, HardParameters, Identifier, list_hard_sets
 from training.simulation.operation import simulate
