@@ -282,7 +282,7 @@ def test_the_final_fit_repeats_the_recipe_that_was_judged_and_is_calibrated_on_l
 def test_the_bands_of_the_final_fit_are_shares_of_later_traffic_that_it_has_not_learnt(trained):
     final = trained.final
     assert (final.traffic.matrix.rows == trained.test_rows).all()
-    shares = {band: 0 for band in ("high", "elevated", "routine")}
+    shares = dict.fromkeys(("high", "elevated", "routine"), 0)
     for band in final.model.assign_bands(final.traffic.scores):
         shares[band] += 1
     evaluated = [0, 0, 0]
