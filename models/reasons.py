@@ -1,4 +1,7 @@
-"""Reasons: a score's contributions, grouped by what they mean and put in an officer's words."""
+"""Reasons: a score's contributions, grouped by what they mean and put in an officer's words.
+
+The text of a reason stands with its feature, in the group's file in `features/`; here texts are chosen and filled in.
+"""
 
 import math
 from collections.abc import Callable
