@@ -38,7 +38,7 @@ def die(*given, **named):
 replace = snapshots.Path.replace
 
 def replace_or_die(part, path):
-    if part.name.endswith(snapshots.PART) and part.parent.name == "snapshots":
+    if part.name.endswith(snapshots.PART_SUFFIX) and part.parent.name == "snapshots":
         die()
     return replace(part, path)
 
