@@ -19,12 +19,12 @@ from features.fitted import FittedParameters, fit_features
 from models.bundle import BundleContent, SelfTestExamples, write_bundle
 from models.promotion_record import PromotionRecord
 from models.registry import ModelVersion, Registry
-from models.risk_model import BandSample, FitOptions, LabelledRows, RiskModel, TreeParams
+from models.risk_model import FitOptions, LabelledRows, RiskModel, TreeParams
 from serving.deployment.publisher import publish
 from serving.process.settings import Settings
 from training.simulation.operation import simulate
 
-PARAMS = TreeParams(trees=300, leaves=31, depth=8, rows_in_leaf=20, patience=300)
+PARAMS = TreeParams(trees=300, leaves=31, depth=8, rows_in_leaf=20)
 PER_DAY = 1000
 FITTING_ROWS = 8_000
 WEIGHTIEST = 40
@@ -66,7 +66,7 @@ class GrownModel(NamedTuple):
 
 
 def grow(world: SimulatedStream, params: TreeParams = PARAMS) -> GrownModel:
-    """Grow the trees; as they are judged on the rows they grew on, nothing stops them early."""
+    """Grow the trees."""
     rng = np.random.default_rng(1)
     frame = world.tables.consignments.head(FITTING_ROWS)
     tables = Tables(frame, world.tables.outcomes, world.tables.alerts)
@@ -78,7 +78,7 @@ def grow(world: SimulatedStream, params: TreeParams = PARAMS) -> GrownModel:
     y = (rng.random(len(frame)) < _made_up_risk(made.X, rng)).astype(np.float64)
     rows = LabelledRows(made.X, y, weight, channels)
     risk = RiskModel.fit(
-        rows, spec=made.spec, validation=rows, traffic=BandSample(made.X, channels), options=FitOptions(params),
+        rows, spec=made.spec, later=rows, options=FitOptions(params),
     )  # fmt: skip
     return GrownModel(risk, fitted, made.X, channels)
 

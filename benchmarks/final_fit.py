@@ -64,14 +64,14 @@ def judge_world(world: Path, test_days: int) -> list[str]:
     source = TableFeatures(tables, trained.config.features)
     later = get_time_column_us(tables.consignments, "received_at") >= to_us(as_of)
     fits = {
-        "evaluation": (trained.fitted, trained.model, trained.evaluation_positives),
-        "final": (trained.final.fitted, trained.final.model, trained.final.positives),
+        "evaluation": (trained.evaluated.grown, trained.model),
+        "final": (trained.final.grown, trained.final.model),
     }
     lines = []
-    for name, (fitted, model, learnt) in fits.items():
-        judged = judge(source, later, fitted, model, truth)
+    for name, (grown, model) in fits.items():
+        judged = judge(source, later, grown.fitted, model, truth)
         lines.append(
-            f"{world.name:14} {name:11} learnt {learnt:4}  recall at 1 % {judged.recall_at_1pct:.3f}  at 5 % {judged.recall_at_5pct:.3f}  "
+            f"{world.name:14} {name:11} learnt {grown.positives:4}  recall at 1 % {judged.recall_at_1pct:.3f}  at 5 % {judged.recall_at_5pct:.3f}  "
             f"of {judged.positives}  promised/true {judged.promised_over_true:.2f}  {seconds:.0f} s"
         )
     return lines

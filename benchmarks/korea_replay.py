@@ -42,7 +42,7 @@ def main() -> None:
     declared = tomllib.loads((arguments.tables / "korea.toml").read_text())
     loop = {
         "split": {"validation_days": 28, "label_delay_days": 14},
-        "model": {"trees": LOOP_CONFIG.model.trees, "trees_unstopped": LOOP_CONFIG.model.trees_unstopped},
+        "model": {"trees": LOOP_CONFIG.model.trees},
         "weights": {"background_share": 1.0},
     }
     settings = ReplaySettings(

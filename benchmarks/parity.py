@@ -35,7 +35,7 @@ from features.fitted import FittedParameters
 from features.history.ordering import ARRIVAL, OUTCOME, order_events
 from models.bundle import BundleContent, SelfTestExamples, load_bundle, write_bundle
 from models.promotion_record import GENESIS_SHA256, PromotionRecord
-from models.risk_model import BandSample, FitOptions, LabelledRows, RiskModel, TreeParams
+from models.risk_model import FitOptions, LabelledRows, RiskModel, TreeParams
 from serving.process.settings import Settings
 from serving.scoring.scorer import ScoreRequest
 from serving.service import Service
@@ -92,8 +92,7 @@ def publish_a_model(state_dir: Path, frame: pd.DataFrame) -> None:
     model = RiskModel.fit(
         fit,
         spec=matrix.spec,
-        validation=fit,
-        traffic=BandSample(X, channels),
+        later=fit,
         options=FitOptions(TreeParams(trees=300, leaves=31), seed=0),
     )
     values, arrays = FittedParameters.create_empty().to_plain()

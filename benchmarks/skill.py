@@ -27,7 +27,7 @@ from features.fitted import FittedParameters
 from training.data.splits import TEST, TRAIN, VALIDATION
 from training.data.training_set import DataSet, Labels, get_labels_as_of, get_true_labels
 from training.evaluation.ranking import DailyRanking, draw_days
-from training.fitting.fit import fit
+from training.fitting.fit import FitTask, fit_evaluation
 from training.runs.result import TrainingResult
 from training.runs.train import TrainingTask, train_model
 from training.simulation.operation import SimulatedTables, simulate
@@ -140,7 +140,7 @@ def full_truth(tables: Tables, truth: pd.DataFrame, trained: TrainingResult) -> 
     """Score the test rows by npsrisk trained on the truth: same rows and features, every label right, none missing."""
     labels = get_true_labels(tables.consignments["consignment_id"], truth, trained.target)
     data = truthful(trained.data, labels)
-    found = fit(data, _WorldFeatures(tables, trained), trained.config)
+    found = fit_evaluation(FitTask(data, _WorldFeatures(tables, trained), trained.config))
     test = data.part[found.matrix.rows] == TEST
     channels = tables.consignments["channel"].iloc[found.matrix.rows[test]].astype(str).tolist()
     return found.model.score(found.matrix.X[test], channels)

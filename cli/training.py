@@ -29,6 +29,7 @@ from cli.times import parse_timestamp
 from consignments.records import Target
 
 if TYPE_CHECKING:
+    from training.config import TrainConfig
     from training.fitting.diagnostics import DiagnosticsOptions
 
 
@@ -43,8 +44,8 @@ class TrainOptions(NamedTuple):
     config : Path or None
     register : bool
         Whether the model becomes a new version.
-    origins : int
-        Rolling origins on which the model is evaluated also.
+    origins : int or None
+        Earlier dates at which the recipe is judged as it is deployed; None for the configuration's.
     ablation : bool
         Whether the model is also fitted without each group of features.
     trials : int
@@ -59,11 +60,23 @@ class TrainOptions(NamedTuple):
     target: Target
     config: Path | None
     register: bool
-    origins: int
+    origins: int | None
     ablation: bool
     trials: int
     minutes: float | None
     jobs: int | None
+
+    def read_config(self) -> "TrainConfig":
+        """Read the configuration, with what was said on the command line."""
+        import msgspec
+
+        from training.config import read_config
+
+        config = read_config(self.config)
+        if self.origins is None:
+            return config
+        evaluation = msgspec.structs.replace(config.evaluation, origins=self.origins)
+        return msgspec.structs.replace(config, evaluation=evaluation)
 
     def build_diagnostics(self, state_dir: Path) -> "DiagnosticsOptions":
         """Build the options of what is examined beyond the model itself; the search is logged in the state directory."""
@@ -71,7 +84,7 @@ class TrainOptions(NamedTuple):
         from training.fitting.search import SearchBudget
 
         search = SearchBudget(self.trials, self.minutes, state_dir / "search.log") if self.trials else None
-        return DiagnosticsOptions(self.origins, self.ablation, search)
+        return DiagnosticsOptions(self.ablation, search)
 
 
 @click.command()
@@ -88,9 +101,9 @@ class TrainOptions(NamedTuple):
 @click.option(
     "--origins",
     type=click.IntRange(0, 12),
-    default=0,
+    default=None,
     metavar="N",
-    help="Also fit at N earlier moments, each judged on the weeks after it.",
+    help="Fit at N earlier dates as the model is deployed, each judged on the weeks after; default: `[evaluation] origins`, 3.",
 )
 @click.option(
     "--ablation", is_flag=True, help="Also fit without each group of features, before the test period."
@@ -117,11 +130,10 @@ def train(tables: TableOptions, options: TrainOptions, as_json: bool) -> None:
     npsrisk train --consignments world/consignments.parquet --outcomes world/outcomes.parquet --trials 20 --minutes 30
     """
     from features.batch import report_progress
-    from training.config import read_config
     from training.runs.train import RunDestination, TrainingTask, run_training
 
     settings = read_settings()
-    config = read_config(options.config)
+    config = options.read_config()
     reader = TableReader(tables)
     with show_progress_bar() as progress:
         with report_progress(progress, "reading tables"):

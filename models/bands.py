@@ -7,6 +7,8 @@ import numpy as np
 from msgspec import Meta
 from numpy.typing import NDArray
 
+from consignments.errors import BadInput
+
 Band = Literal["high", "elevated", "routine"]
 HIGH_SHARE = 0.005
 """Share of validation traffic that is `high`."""
@@ -42,7 +44,16 @@ class Bands(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         ----------
         scores : float64 array, (n,)
             Probabilities of a sample of all traffic, opened or not; n at least 1.
+
+        Raises
+        ------
+        BadInput
+            Where there is no traffic.
         """
+        if not len(scores):
+            raise BadInput(
+                "there is no traffic to set the bands by", where="later rows", todo="take a longer period"
+            )
         falling = np.sort(scores)[::-1]
         high, elevated = (
             # Just above the first score that is too many.

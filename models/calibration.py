@@ -43,7 +43,7 @@ SHIFT_PRIOR_SD = 1.5
 """Standard deviation of the shift before any random inspection, in log-odds: two in three within a factor of 4.5."""
 MAX_LEVEL_SHIFT, LEVEL_STEP, LEVEL_DIGITS = 7.0, 0.01, 6
 TAIL = 0.025
-SCALE_DIGITS = 9
+SCALE_DIGITS, MAX_RATIO = 9, 4.0
 MIN_RANDOM_POSITIVES = 10
 """With fewer positives among random inspections the level rests on what was chosen."""
 
@@ -326,38 +326,36 @@ MATCHED_QUANTILES = np.linspace(0.5, 0.995, 100)
 """Where two fits' raw scores are matched: from the middle to the riskiest half per cent."""
 
 
-def match_scale(calibration: Calibration, raw: Floats, reference: Floats) -> Calibration:
-    """Carry a calibration over to another fit of the same recipe, whose raw scores have another scale.
+def fit_raw_scale(raw: Floats, reference: Floats) -> tuple[float, float]:
+    """Fit the line that carries one fit's raw scores to the scale of another fit of the same recipe.
 
-    The raw scores of both fits are matched by a line through their quantiles (`MATCHED_QUANTILES`, least squares), so that bands and a
-    reference of traffic that were learnt for one hold for the other.
+    The raw scores of both are matched by a line through their quantiles (`MATCHED_QUANTILES`, least squares), so that what was
+    learnt of one on later time holds for the other.
 
     Parameters
     ----------
-    calibration : Calibration
-        Of the reference fit.
     raw, reference : float64 array, (n,)
-        Raw scores of both fits for the same consignments, of which neither has learnt; without any the calibration stays.
+        Raw scores of both fits for the same consignments, of which neither has learnt; without any the scale stays.
+
+    Returns
+    -------
+    ratio, offset : float
+        `ratio * raw + offset` is on the scale of the reference; the ratio is between a quarter and four.
 
     Examples
     --------
     >>> scores = np.linspace(-5.0, 1.0, 1000)
-    >>> match_scale(Calibration(1.0, -1.0, {}), 2.0 * scores + 3.0, scores)
-    Calibration(slope=0.5, intercept=-2.5, channels={})
+    >>> fit_raw_scale(scores, 2.0 * scores + 3.0)
+    (2.0, 3.0)
     """
     if not len(raw):
-        return calibration
+        return 1.0, 0.0
     mine, theirs = np.quantile(raw, MATCHED_QUANTILES), np.quantile(reference, MATCHED_QUANTILES)
     spread = mine - mine.mean()
     squares = float(np.sum(spread * spread))
     ratio = float(np.sum(spread * (theirs - theirs.mean()))) / squares if squares else 1.0
-    ratio = round(
-        min(max(ratio, SLOPE_RANGE[0] / calibration.slope), SLOPE_RANGE[1] / calibration.slope), SCALE_DIGITS
-    )
-    offset = round(calibration.slope * (float(theirs.mean()) - ratio * float(mine.mean())), SCALE_DIGITS)
-    slope = calibration.slope * ratio
-    channels = {name: intercept + offset for name, intercept in calibration.channels.items()}
-    return Calibration(slope, calibration.intercept + offset, channels)
+    ratio = round(min(max(ratio, 1.0 / MAX_RATIO), MAX_RATIO), SCALE_DIGITS)
+    return ratio, round(float(theirs.mean()) - ratio * float(mine.mean()), SCALE_DIGITS)
 
 
 def shift_calibration(calibration: Calibration, shift: float) -> Calibration:

@@ -18,13 +18,10 @@ from features.spec import Spec
 from models.bands import Band, Bands
 from models.calibration import Calibration
 from models.lightgbm_text import strip_parameters
-from models.linear_trees import StepFunction, blend_trees, fit_linear_part
+from models.linear_trees import blend_trees, fit_linear_part
 from models.reasons import Reason, ReasonRanker
 from models.rule_prior import RulePrior
 from models.trees import Trees
-
-LINEAR_SHARE_FACTORS = (1.0, 0.5, 0.0)
-"""Multiples of the linear model's share that validation chooses from; of equal ones the first."""
 
 Rows = NDArray[np.float32]
 Floats = NDArray[np.float64]
@@ -38,7 +35,7 @@ class TreeParams(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     Attributes
     ----------
     trees : int
-        Most trees; validation stops earlier where more do not help.
+        Fixed beforehand: finds are too few for later rows to say when more do not help.
     leaves, depth : int
         Most leaves and levels of a tree; at depth 8 exact reasons cost a third of a millisecond.
     learning_rate : float
@@ -48,11 +45,8 @@ class TreeParams(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         Share of the features offered to each tree.
     l2 : float
         Ridge penalty on the values of leaves.
-    patience : int
-        Trees without gain on validation before fitting stops.
     linear_share : float
-        Share of a linear model in the raw score (`models.linear_trees`); the trees have the rest. Where validation may stop
-        the trees it may also lower this share (`LINEAR_SHARE_FACTORS`): the more finds, the less a sum of weak signs adds.
+        Share of a linear model in the raw score (`models.linear_trees`); the trees have the rest.
     """
 
     trees: Annotated[int, Meta(ge=1, le=5000)] = 300
@@ -62,7 +56,6 @@ class TreeParams(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     rows_in_leaf: Annotated[int, Meta(ge=1)] = 20
     feature_share: Annotated[float, Meta(gt=0, le=1)] = 0.5
     l2: Annotated[float, Meta(ge=0)] = 5.0
-    patience: Annotated[int, Meta(ge=1)] = 50
     linear_share: Annotated[float, Meta(ge=0, le=1)] = 0.3
 
 
@@ -86,13 +79,6 @@ class LabelledRows(NamedTuple):
     channels: Sequence[str]
 
 
-class BandSample(NamedTuple):
-    """A sample of all that arrived, opened or not: features and channels."""
-
-    X: Rows
-    channels: Sequence[str]
-
-
 class FitOptions(NamedTuple):
     """How a model is fitted.
 
@@ -112,13 +98,6 @@ class FitOptions(NamedTuple):
     progress: Progress | None = None
 
 
-class Recipe(NamedTuple):
-    """What validation chose for a fit: the number of grown trees, and the linear model's share of the raw score."""
-
-    trees: int
-    linear_share: float
-
-
 class RiskModel:
     """Score consignments by their features.
 
@@ -130,18 +109,11 @@ class RiskModel:
     spec : Spec
         The features, in the order of the row.
 
-    Attributes
-    ----------
-    recipe : Recipe or None
-        Of a model that was fitted in this process; a bundle does not keep it.
-
     Raises
     ------
     BundleRefused
         Where the trees were grown on other features than the spec's.
     """
-
-    recipe: Recipe | None = None
 
     def __init__(self, trees: Trees, calibration: Calibration, bands: Bands, spec: Spec) -> None:
         if trees.feature_names != spec.names:
@@ -165,15 +137,9 @@ class RiskModel:
 
     @classmethod
     def fit(
-        cls,
-        rows: LabelledRows,
-        *,
-        spec: Spec,
-        validation: LabelledRows,
-        traffic: BandSample,
-        options: FitOptions | None = None,
+        cls, rows: LabelledRows, *, spec: Spec, later: LabelledRows, options: FitOptions | None = None
     ) -> "RiskModel":
-        """Grow trees, stop them and calibrate them on later rows, and set the bands.
+        """Grow trees, calibrate them on later rows, and set the bands by those rows as if they were all traffic.
 
         Parameters
         ----------
@@ -181,40 +147,21 @@ class RiskModel:
             Training rows.
         spec : Spec
             The features, in the order of the columns.
-        validation : LabelledRows
-            Rows of a later time: they stop the trees and fit the calibration.
-        traffic : BandSample
-            Sample of all traffic of that time: it sets the bands.
+        later : LabelledRows
+            Of a later time, at least one.
         options : FitOptions, optional
 
         Raises
         ------
         BadInput
-            Where the rows do not fit together, or training has no positives or no negatives.
+            As `grow_trees` raises it.
         """
-        options = options or FitOptions()
-        training = _check_rows(rows, spec, "training rows")
-        later = _check_rows(validation, spec, "validation rows")
-        if not 0 < float(np.sum(training.weight * training.y)) < float(np.sum(training.weight)):
-            raise BadInput(
-                "a model needs positives and negatives",
-                where="training rows",
-                got=f"{int(training.y.sum())} positives of {len(training.y)} rows",
-                todo="take a longer period, or another target",
-            )
-        if not len(traffic.X):
-            raise BadInput(
-                "there is no traffic to set the bands by", where="validation period", todo="take a longer one"
-            )
-        prior = RulePrior.fit(training.X, training.y, training.weight, spec)
-        text = _grow_trees(training, later, prior, options)
-        share = options.params.linear_share
-        trees, share = _blend_linear(text, prior.to_step_functions(training.X), training, later, share)
-        calibration = Calibration.fit(trees.predict_raw(later.X), later.y, later.weight, later.channels)
-        bands = Bands.from_scores(calibration.calibrate(trees.predict_raw(traffic.X), traffic.channels))
-        model = cls(trees, calibration, bands, spec)
-        model.recipe = Recipe(text.count("\nTree="), share)
-        return model
+        trees = grow_trees(rows, spec, options)
+        checked = _check_rows(later, spec, "later rows")
+        raw = predict_finite(trees, checked.X)
+        calibration = Calibration.fit(raw, checked.y, checked.weight, checked.channels)
+        bands = Bands.from_scores(calibration.calibrate(raw, checked.channels))
+        return cls(trees, calibration, bands, spec)
 
     def replace_spec(self, installed: Spec) -> "RiskModel":
         """Return the same model with the texts of the installed version's spec.
@@ -237,11 +184,7 @@ class RiskModel:
         ServiceFault
             Where one is not a finite number: no such score ever leaves the model.
         """
-        _refuse_unfitted(X)
-        raw = self.trees.predict_raw(X)
-        if not np.isfinite(raw).all():
-            raise _build_score_fault()
-        return raw
+        return predict_finite(self.trees, X)
 
     def score(self, X: Rows, channels: Sequence[str]) -> Floats:
         """Give the calibrated probabilities.
@@ -294,6 +237,55 @@ class RiskModel:
         )
 
 
+def grow_trees(rows: LabelledRows, spec: Spec, options: FitOptions | None = None) -> Trees:
+    """Grow trees from what the rules say on, and blend them with a linear model.
+
+    Parameters
+    ----------
+    rows : LabelledRows
+        Training rows.
+    spec : Spec
+        The features, in the order of the columns.
+    options : FitOptions, optional
+
+    Raises
+    ------
+    BadInput
+        Where the rows do not fit together, or there are no positives or no negatives.
+    """
+    options = options or FitOptions()
+    training = _check_rows(rows, spec, "training rows")
+    if not 0 < float(np.sum(training.weight * training.y)) < float(np.sum(training.weight)):
+        raise BadInput(
+            "a model needs positives and negatives",
+            where="training rows",
+            got=f"{int(training.y.sum())} positives of {len(training.y)} rows",
+            todo="take a longer period, or another target",
+        )
+    prior, share = RulePrior.fit(training.X, training.y, training.weight, spec), options.params.linear_share
+    text = _grow_boosted_trees(training, prior, options)
+    line = fit_linear_part(training.X, training.y, training.weight) if share else []
+    start = prior.to_step_functions(training.X)
+    return Trees.from_text(blend_trees(text, line, share, start), where="the trees just grown")
+
+
+def predict_finite(trees: Trees, X: Rows) -> Floats:
+    """Give the raw scores of some trees, in log-odds, float64 (n,).
+
+    Raises
+    ------
+    BadInput
+        If the features were computed without fitted parameters.
+    ServiceFault
+        Where one is not a finite number: no such score ever leaves a model.
+    """
+    _refuse_unfitted(X)
+    raw = trees.predict_raw(X)
+    if not np.isfinite(raw).all():
+        raise _build_score_fault()
+    return raw
+
+
 def _refuse_unfitted(X: Rows) -> None:
     """Raise `BadInput` if features were computed without the vocabularies, norms and weights that a model learns."""
     if isinstance(X, UnfittedRows):
@@ -332,11 +324,11 @@ def _check_rows(rows: LabelledRows, spec: Spec, where: str) -> LabelledRows:
     return LabelledRows(np.ascontiguousarray(X, dtype=np.float32), labels, weights, channels)
 
 
-def _grow_trees(training: LabelledRows, later: LabelledRows, prior: RulePrior, options: FitOptions) -> str:
-    """Grow the trees with LightGBM, from what the rules say on, and give the model text up to the best tree."""
+def _grow_boosted_trees(training: LabelledRows, prior: RulePrior, options: FitOptions) -> str:
+    """Grow the trees with LightGBM, from what the rules say on, and give the model text."""
     import lightgbm
 
-    params, progress = options.params, options.progress
+    trees, progress = options.params.trees, options.progress
     data = lightgbm.Dataset(
         training.X,
         training.y,
@@ -344,49 +336,13 @@ def _grow_trees(training: LabelledRows, later: LabelledRows, prior: RulePrior, o
         init_score=prior.predict_raw(training.X),
         feature_name=list(prior.rules.spec.names),
     )
-    judge = data.create_valid(later.X, later.y, weight=later.weight, init_score=prior.predict_raw(later.X))
-    stops = _has_both_labels(later)
     callbacks: list[Callable[..., Any]] = []
-    if stops:
-        callbacks.append(lightgbm.early_stopping(params.patience, verbose=False))
     if progress is not None:
         callbacks.append(lambda at: progress("growing trees", at.iteration + 1, at.end_iteration))
     booster = lightgbm.train(
-        _build_lightgbm_params(options),
-        data,
-        num_boost_round=params.trees,
-        valid_sets=[judge] if stops else [],
-        callbacks=callbacks,
+        _build_lightgbm_params(options), data, num_boost_round=trees, callbacks=callbacks
     )
-    text: str = booster.model_to_string(num_iteration=booster.best_iteration if stops else -1)
-    return strip_parameters(text)
-
-
-def _has_both_labels(later: LabelledRows) -> bool:
-    """Tell whether a loss on these rows says anything: they hold both kinds of labels."""
-    return bool(0 < later.y.sum() < len(later.y))
-
-
-def _blend_linear(
-    text: str, start: Sequence[StepFunction], training: LabelledRows, later: LabelledRows, share: float
-) -> tuple[Trees, float]:
-    """Blend grown trees, with what they started from, and a linear model; later rows, if they can, choose its share."""
-    part = fit_linear_part(training.X, training.y, training.weight) if share else []
-    shares = [share * each for each in LINEAR_SHARE_FACTORS] if share and _has_both_labels(later) else [share]
-    blends = [
-        (Trees.from_text(blend_trees(text, part, each, start), where="the trees just grown"), each)
-        for each in shares
-    ]
-    if len(blends) == 1:
-        return blends[0]
-    return min(blends, key=lambda blend: _compute_calibrated_loss(blend[0], later))
-
-
-def _compute_calibrated_loss(trees: Trees, rows: LabelledRows) -> float:
-    """Give the weighted logarithmic loss of some rows under the calibration that suits them best."""
-    raw = trees.predict_raw(rows.X)
-    chance = Calibration.fit(raw, rows.y, rows.weight, rows.channels).calibrate(raw, rows.channels)
-    return -float(np.sum(rows.weight * np.log(np.where(rows.y == 1, chance, 1.0 - chance))))
+    return strip_parameters(str(booster.model_to_string(num_iteration=-1)))
 
 
 def _build_lightgbm_params(options: FitOptions) -> dict[str, Any]:

@@ -1,17 +1,13 @@
 """The additive part: a linear model as stairs, as trees, beside grown trees."""
 
-from collections.abc import Callable
-from typing import Any
-
 import lightgbm
 import numpy as np
 from msgspec import structs
-from numpy.typing import NDArray
 from support.small_model import PARAMS, SPEC, fit_small, make_rows
 
 from models.linear import LogisticRegression
 from models.linear_trees import MAX_STEPS, blend_trees, build_step_functions, fit_linear_part
-from models.risk_model import BandSample, FitOptions, LabelledRows, RiskModel, TreeParams
+from models.risk_model import TreeParams
 from models.trees import Trees
 
 ROWS = make_rows(1)
@@ -84,46 +80,7 @@ def test_endless_values_stand_where_missing_ones_do() -> None:
     assert all(np.isfinite(stair.height).all() for stair in build_step_functions(linear, X))
 
 
-def signs(rows: LabelledRows) -> NDArray[Any]:
-    """Give the features with nothing missing."""
-    return np.nan_to_num(rows.X)
-
-
-def judged_by(rows: LabelledRows, shape: Callable[[LabelledRows], NDArray[Any]]) -> tuple[int, int]:
-    """Give the number of trees of a model whose labels have some shape, and of the same without a linear part."""
-    labels = shape(rows)
-    later = make_rows(2)
-    arguments = {
-        "spec": SPEC,
-        "validation": later._replace(y=shape(later)),
-        "traffic": BandSample(later.X, later.channels),
-    }
-    models = (
-        RiskModel.fit(
-            rows._replace(y=labels),
-            **arguments,
-            options=FitOptions(TreeParams(trees=40, linear_share=share)),
-        )
-        for share in (0.5, 0.0)
-    )
-    with_line, without = (len(model.trees) for model in models)
-    return with_line, without
-
-
-def test_weak_signs_that_add_up_keep_the_linear_part() -> None:
-    rows = make_rows(1, 400)
-    with_line, without = judged_by(rows, lambda these: signs(these).sum(axis=1) > 3.0)
-    assert with_line > without
-
-
-def test_signs_that_count_only_together_do_without_it() -> None:
-    with_line, without = judged_by(make_rows(1), lambda these: signs(these)[:, 0] * signs(these)[:, 1] > 0.0)
-    assert with_line == without
-
-
-def test_without_later_rows_the_linear_part_stays() -> None:
-    nothing = make_rows(2, 0)
-    model = fit_small(validation=nothing)
-    assert len(model.trees) > len(
-        fit_small(validation=nothing, params=structs.replace(PARAMS, linear_share=0.0)).trees
-    )
+def test_a_model_has_its_trees_and_a_stair_for_each_feature_that_tells() -> None:
+    alone = fit_small(params=structs.replace(PARAMS, linear_share=0.0))
+    assert len(alone.trees) == PARAMS.trees
+    assert len(fit_small().trees) == PARAMS.trees + len(build_step_functions(LINEAR, ROWS.X))

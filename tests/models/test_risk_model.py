@@ -16,7 +16,7 @@ from consignments.errors import BadInput, BundleRefused, ServiceFault
 from features.spec import Feature, Spec
 from models.bands import Bands
 from models.calibration import Calibration
-from models.risk_model import BandSample, RiskModel
+from models.risk_model import RiskModel
 from models.trees import Trees
 
 HELD_OUT = make_rows(7, 1000)
@@ -137,9 +137,9 @@ def test_progress_is_told_of_each_tree() -> None:
     assert [done for _, done, _ in told] == list(range(1, len(told) + 1))
 
 
-def test_validation_without_positives_stops_nothing_and_still_calibrates() -> None:
+def test_later_rows_without_positives_still_calibrate() -> None:
     later = make_rows(2)
-    model = fit_small(validation=later._replace(y=0 * later.y))
+    model = fit_small(later=later._replace(y=0 * later.y))
     assert len(model.trees) == 40 + len(SPEC)
     assert model.score(later.X, later.channels).mean() < 1e-3
 
@@ -162,14 +162,13 @@ def test_training_rows_that_do_not_fit_are_refused(change: Any, said: str) -> No
         RiskModel.fit(
             HELD_OUT._replace(**change),
             spec=SPEC,
-            validation=HELD_OUT,
-            traffic=BandSample(HELD_OUT.X, HELD_OUT.channels),
+            later=HELD_OUT,
         )
 
 
 def test_without_traffic_there_are_no_bands() -> None:
     with pytest.raises(BadInput, match="no traffic"):
-        fit_small(traffic=BandSample(HELD_OUT.X[:0], []))
+        fit_small(later=make_rows(2, 0))
 
 
 def test_scoring_imports_neither_lightgbm_nor_pandas_nor_scikit_learn() -> None:

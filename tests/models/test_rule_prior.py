@@ -6,7 +6,7 @@ from support.real_rows import REAL
 from support.small_model import SPEC, make_rows, text_of
 
 from models.linear_trees import blend_trees
-from models.risk_model import BandSample, FitOptions, LabelledRows, RiskModel, TreeParams
+from models.risk_model import FitOptions, LabelledRows, RiskModel, TreeParams
 from models.rule_prior import RulePrior
 from models.rules import Rules
 from models.trees import Trees
@@ -84,8 +84,7 @@ def test_lightgbm_explains_a_model_that_starts_from_the_rules_alike() -> None:
 
 
 def fit(rows: LabelledRows) -> RiskModel:
-    traffic = BandSample(rows.X, rows.channels)
-    return RiskModel.fit(rows, spec=REAL, validation=rows, traffic=traffic, options=FitOptions(FEW))
+    return RiskModel.fit(rows, spec=REAL, later=rows, options=FitOptions(FEW))
 
 
 def test_the_prior_holds_the_rules_of_its_spec() -> None:

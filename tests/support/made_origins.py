@@ -9,7 +9,7 @@ from features.spec import Spec
 from training.config import TrainConfig, parse_config
 from training.fitting.rolling_origin import RollingOrigin
 
-CONFIG: TrainConfig = parse_config({"model": {"trees": 15, "trees_unstopped": 15, "rows_in_leaf": 10}})
+CONFIG: TrainConfig = parse_config({"model": {"trees": 15, "rows_in_leaf": 10}})
 
 
 def made_origins(count: int = 2, rows: int = 600, spec: Spec = SPEC) -> list[RollingOrigin]:

@@ -13,7 +13,7 @@ SETTINGS = ReplaySettings(
 CONFIG = parse_config(
     {
         "split": {"validation_days": 7, "label_delay_days": 3},
-        "model": {"trees": 12, "trees_unstopped": 12, "fewest_to_stop": 1000},
+        "model": {"trees": 12},
         "weights": {"background_share": 1.0},
     }
 )

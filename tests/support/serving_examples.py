@@ -31,7 +31,7 @@ from features.history.pseudonyms import Pseudonyms
 from features.pipeline import Pipeline
 from models.bundle import BundleContent, SelfTestExamples, load_bundle, write_bundle
 from models.promotion_record import GENESIS_SHA256, PromotionRecord
-from models.risk_model import BandSample, FitOptions, LabelledRows, RiskModel, TreeParams
+from models.risk_model import FitOptions, LabelledRows, RiskModel, TreeParams
 from serving.encryption.vault import Vault
 from serving.http.app import App
 from serving.process.clock import Clock
@@ -67,7 +67,7 @@ def make_bundle(folder: Path, config: FeatureConfig, seed: int, target: str = "n
     channels = ["postal", "air_cargo"] * (ROWS // 2)
     rows = LabelledRows(X, y, np.ones(ROWS), channels)
     model = RiskModel.fit(
-        rows, spec=pipeline.spec, validation=rows, traffic=BandSample(X, channels),
+        rows, spec=pipeline.spec, later=rows,
         options=FitOptions(TreeParams(trees=20, leaves=6, rows_in_leaf=5), seed),
     )  # fmt: skip
     known = fit_vocabularies(

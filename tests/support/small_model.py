@@ -7,7 +7,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from features.spec import Feature, Spec
-from models.risk_model import BandSample, FitOptions, LabelledRows, RiskModel, TreeParams
+from models.risk_model import FitOptions, LabelledRows, RiskModel, TreeParams
 
 UNITS = ("count", "share", "flag", "USD")
 SPEC = Spec(
@@ -31,12 +31,7 @@ def make_rows(seed: int, count: int = 3000) -> LabelledRows:
 
 def fit_small(**changes: Any) -> RiskModel:
     """Fit on made-up rows; `changes` replace arguments of `RiskModel.fit`, and fields of its options."""
-    validation = make_rows(2)
-    arguments: dict[str, Any] = {
-        "spec": SPEC,
-        "validation": validation,
-        "traffic": BandSample(validation.X, validation.channels),
-    }
+    arguments: dict[str, Any] = {"spec": SPEC, "later": make_rows(2)}
     options = {name: changes.pop(name) for name in FitOptions._fields if name in changes}
     arguments["options"] = FitOptions(**({"params": PARAMS} | options))
     return RiskModel.fit(make_rows(1), **(arguments | changes))

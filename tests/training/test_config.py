@@ -87,8 +87,5 @@ def test_every_setting_has_a_flat_name():
     }
 
 
-def test_few_finds_do_not_stop_the_trees_but_bound_them():
-    model = parse_config({"model": {"trees": 200, "trees_unstopped": 120, "fewest_to_stop": 20}}).model
-    assert model.build_tree_params(20).trees == 200
-    assert model.build_tree_params(19).trees == 120
-    assert not model.can_stop_early(19)
+def test_the_number_of_trees_is_what_was_set() -> None:
+    assert parse_config({"model": {"trees": 120}}).model.build_tree_params().trees == 120

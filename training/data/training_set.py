@@ -374,12 +374,13 @@ def _draw_background(
     everything = sum(len(pool) for pool in pools.values())
     weights = config.weights
     rate = min(weights.background_share, weights.background_rows / everything if everything else 0.0)
+    # Whatever is known by then, the same rows come first: fits of several dates share most of their background.
+    order = np.random.default_rng(config.model.seed).random(len(part))
     background = np.zeros(len(part), dtype=bool)
     rates = {}
     for code, pool in pools.items():
         kept = pool if offered is None else pool[offered[pool]]
-        size = min(round(rate * len(pool)), len(kept))
-        drawn = np.random.default_rng([config.model.seed, code]).choice(kept, size=size, replace=False)
+        drawn = kept[np.argsort(order[kept], kind="stable")[: round(rate * len(pool))]]
         background[drawn] = True
         rates[code] = len(drawn) / len(pool) if len(pool) else 0.0
     return background, rates

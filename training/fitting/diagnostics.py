@@ -1,10 +1,11 @@
-"""What a training run looks into beside its one fit: stability over time, what features are worth, better parameters.
+"""What a training run looks into beside its fits: what features are worth, better parameters.
 
-All of it looks at rolling origins before the test period; the test period is never seen.
+All of it looks at rolling origins whose windows end before any period that is reported.
 """
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from datetime import datetime
 from typing import Any
 
 from consignments.errors import BadInput
@@ -15,15 +16,14 @@ from training.data.training_set import DataSet
 from training.fitting.rolling_origin import (
     DetectionRanks,
     RollingOrigin,
-    build_origin_rows,
     build_rolling_origins,
     estimate_gain,
     evaluate_origins,
 )
 from training.fitting.search import SearchBudget
 
-DEFAULT_ORIGINS = 3
-"""That ablation and search look at, where no number is given."""
+ORIGINS = 3
+"""Most dates that ablation and search look at."""
 HISTORY_GROUP = "history"
 
 
@@ -33,23 +33,19 @@ class DiagnosticsOptions:
 
     Attributes
     ----------
-    origins : int
-        Rolling origins of the table of stability; 0: none, unless another study needs them.
     ablation : bool
         Fit without each group of features.
     search : SearchBudget or None
         Look for better parameters.
     """
 
-    origins: int = 0
     ablation: bool = False
     search: SearchBudget | None = None
 
     @property
-    def count(self) -> int:
-        """How many origins are needed."""
-        others = self.ablation or self.search is not None
-        return self.origins or (DEFAULT_ORIGINS if others else 0)
+    def is_wanted(self) -> bool:
+        """Whether there is anything to look into."""
+        return self.ablation or self.search is not None
 
 
 @dataclass(frozen=True)
@@ -58,25 +54,24 @@ class DiagnosticsResult:
 
     Attributes
     ----------
-    origins, ablation, trials : list of dict
+    ablation, trials : list of dict
         Empty where not asked for.
     """
 
-    origins: list[dict[str, Any]] = field(default_factory=list)
     ablation: list[dict[str, Any]] = field(default_factory=list)
     trials: list[dict[str, Any]] = field(default_factory=list)
 
 
 def cut_origins(
-    data: DataSet, matrix: FeatureMatrix, texts: Sequence[str], config: TrainConfig, count: int
+    data: DataSet, matrix: FeatureMatrix, texts: Sequence[str], config: TrainConfig, before: datetime
 ) -> list[RollingOrigin]:
     """Cut the rolling origins as `build_rolling_origins` does, or raise `BadInput` if there is none to look at."""
-    origins = build_rolling_origins(data, matrix, texts, config, count)
+    origins = build_rolling_origins(data, matrix, texts, config, before)[:ORIGINS]
     if not origins:
         raise BadInput(
-            "too few finds before the test period for rolling origins",
-            where="validation period",
-            todo="train without --origins, --ablation and --trials, or give more of the past",
+            "too few finds before the periods that are reported, for ablation and search to look at",
+            where=f"arrivals before {before:%Y-%m-%d}",
+            todo="train without --ablation and --trials, with fewer `origins` in [evaluation], or give more of the past",
         )
     return origins
 
@@ -87,10 +82,11 @@ def run_diagnostics(
     config: TrainConfig,
     progress: Progress | None,
 ) -> DiagnosticsResult:
-    """Make the table of stability, and that of the ablation where asked for."""
+    """Make the table of the ablation, if it was asked for."""
+    if not studies.ablation:
+        return DiagnosticsResult()
     whole = evaluate_origins(origins, config.model, config.weights)
-    rows = run_ablation(origins, config, whole, progress) if studies.ablation else []
-    return DiagnosticsResult(build_origin_rows(origins, whole), rows)
+    return DiagnosticsResult(run_ablation(origins, config, whole, progress))
 
 
 def group_features(spec: Spec) -> dict[str, list[int]]:

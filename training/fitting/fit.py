@@ -1,13 +1,13 @@
-"""One fit, in the order in which it runs: features learn from the training fold, trees from training, then calibration and bands.
+"""Two fits in one training: the evaluation fit, which later time judges, and the recipe as it is deployed.
 
-When the trees stop and how scores are calibrated is learnt from validation; the test period takes no part.
+The recipe is the same: features learn from the rows that are fitted on, then trees, then calibration and bands from scores of later
+time. The number of trees, the shares and the weights are fixed beforehand (`training.config`); no period chooses among them.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from datetime import datetime
 from typing import NamedTuple, Protocol
 
-import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
@@ -17,8 +17,9 @@ from features.batch import FeatureMatrix, Progress, report_progress
 from features.fitted import FittedParameters, fit_features
 from features.normalization.normal_forms import get_goods_text
 from models.bands import Bands
-from models.calibration import Calibration, CalibrationLevel, anchor_calibration, match_scale
-from models.risk_model import BandSample, FitOptions, LabelledRows, RiskModel
+from models.calibration import Calibration, CalibrationLevel, anchor_calibration, fit_raw_scale
+from models.risk_model import FitOptions, LabelledRows, RiskModel, grow_trees, predict_finite
+from models.trees import Trees
 from training.config import TrainConfig
 from training.data.propensity import compute_result_weights, estimate_known_probability
 from training.data.splits import TEST, TRAIN, VALIDATION
@@ -28,12 +29,13 @@ from training.fitting.rolling_origin import TEXT_SCORE, compute_text_scores
 
 Bools = NDArray[np.bool_]
 Floats = NDArray[np.float64]
+Positions = NDArray[np.int64]
 
 
 class FeatureSource(Protocol):
     """Where the features of a data set come from: computed from tables, or kept as they were at the time."""
 
-    def get_records(self, rows: NDArray[np.int64]) -> list[Consignment]:
+    def get_records(self, rows: Positions) -> list[Consignment]:
         """Give the consignments at some positions of the table."""
 
     def build_matrix(self, fitted: FittedParameters, keep: Bools) -> FeatureMatrix:
@@ -41,71 +43,6 @@ class FeatureSource(Protocol):
 
     def refit(self, matrix: FeatureMatrix, fitted: FittedParameters, keep: Bools) -> FeatureMatrix:
         """Give the feature rows of the kept consignments of a matrix under other fitted parameters."""
-
-
-class OutOfTimeScores(NamedTuple):
-    """What the scores of later time teach: the probability that a score is, its level, and the bands.
-
-    Attributes
-    ----------
-    calibration : Calibration
-        Anchored on random inspections.
-    level : CalibrationLevel
-    bands : Bands
-    rows : int64 array, (n,)
-        Positions in the table of the traffic that the bands are shares of.
-    raw : float64 array, (n,)
-        Its raw scores.
-    """
-
-    calibration: Calibration
-    level: CalibrationLevel
-    bands: Bands
-    rows: NDArray[np.int64]
-    raw: Floats
-
-
-class FitResult(NamedTuple):
-    """What was learnt, the feature rows that it was learnt from, and what its scores of validation taught."""
-
-    fitted: FittedParameters
-    matrix: FeatureMatrix
-    model: RiskModel
-    later: OutOfTimeScores
-
-
-class TrafficScores(NamedTuple):
-    """Feature rows of a period's traffic, and scores (n,) by fits that have not learnt of their row."""
-
-    matrix: FeatureMatrix
-    scores: Floats
-
-
-class FinalFit(NamedTuple):
-    """The recipe of an evaluation fit on every label known at the date of training; this is what is served.
-
-    Attributes
-    ----------
-    fitted : FittedParameters
-    model : RiskModel
-        Its calibration and bands come from the evaluation fit's scores of later time.
-    level : CalibrationLevel
-        How far its promise may be off.
-    positives, labelled : int
-        Labels that it learnt from.
-    learnt_until : datetime
-        The end of the arrivals it learnt from.
-    traffic : TrafficScores
-        Of the last period of later time: what is usual.
-    """
-
-    fitted: FittedParameters
-    model: RiskModel
-    level: CalibrationLevel
-    positives: int
-    labelled: int
-    learnt_until: datetime
-    traffic: TrafficScores
 
 
 class FitTask(NamedTuple):
@@ -116,107 +53,231 @@ class FitTask(NamedTuple):
     config: TrainConfig
 
 
-def fit_final(
-    task: FitTask,
-    first: FitResult,
-    later: OutOfTimeScores,
-    jobs: int = 1,
-    progress: Progress | None = None,
-) -> FinalFit:
-    """Fit the recipe that was evaluated once more, with words and norms learnt anew, on all that is known.
+class GrownFit(NamedTuple):
+    """What a fit has learnt, before its scores are calibrated.
+
+    Attributes
+    ----------
+    fitted : FittedParameters
+    trees : Trees
+    positives, labelled : int
+        Labels that it learnt from.
+    learnt_until : datetime
+        The end of the arrivals it learnt from.
+    """
+
+    fitted: FittedParameters
+    trees: Trees
+    positives: int
+    labelled: int
+    learnt_until: datetime
+
+
+class UnseenScores(NamedTuple):
+    """Raw scores of traffic by a fit that has learnt nothing of its period.
+
+    Attributes
+    ----------
+    rows : int64 array, (n,)
+        Positions in the table.
+    raw : float64 array, (n,)
+    weight : float64 array, (n,)
+        How many consignments a known result stands for; 0 where none is known.
+    even : bool array, (n,)
+        Rows that are an even sample of all that arrived.
+    """
+
+    rows: Positions
+    raw: Floats
+    weight: Floats
+    even: Bools
+
+
+class EvaluationFit(NamedTuple):
+    """The fit that later time judges.
+
+    Attributes
+    ----------
+    grown : GrownFit
+    matrix : FeatureMatrix
+        Feature rows of its data, and of those that were asked for besides.
+    model : RiskModel
+        Calibrated on validation.
+    level : CalibrationLevel
+        How far its promise may be off.
+    """
+
+    grown: GrownFit
+    matrix: FeatureMatrix
+    model: RiskModel
+    level: CalibrationLevel
+
+
+class TrafficScores(NamedTuple):
+    """Feature rows of a period's traffic, and scores (n,) by fits that have not learnt of their row."""
+
+    matrix: FeatureMatrix
+    scores: Floats
+
+
+class FinalFit(NamedTuple):
+    """The recipe on every label known at the date of training; this is what is served.
+
+    Attributes
+    ----------
+    grown : GrownFit
+    model : RiskModel
+        Calibrated on scores of later time by earlier fits of the recipe.
+    level : CalibrationLevel
+        How far its promise may be off.
+    traffic : TrafficScores
+        Of the last period of later time: what is usual.
+    """
+
+    grown: GrownFit
+    model: RiskModel
+    level: CalibrationLevel
+    traffic: TrafficScores
+
+
+def fit_evaluation(
+    task: FitTask, jobs: int = 1, progress: Progress | None = None, *, also: Bools | None = None
+) -> EvaluationFit:
+    """Fit on the training period, and calibrate on the validation period.
+
+    Parameters
+    ----------
+    task : FitTask
+        Of its consignments `received_at` and `channel` suffice.
+    jobs : int
+        Threads that grow trees; any number gives the same model.
+    progress : callable, optional
+    also : bool array, (consignments,), optional
+        Further rows that the matrix shall hold; this fit takes no notice of them.
+    """
+    data, source, config = task
+    keep = data.keep if also is None else data.keep | also
+    grown, matrix = _learn(task, lambda fitted: source.build_matrix(fitted, keep), jobs, progress)
+    parts = SplitFeatures(data, matrix)
+    with report_progress(progress, "calibrating"):
+        weight = parts.estimate_result_weights(parts.select_part(VALIDATION), config.model.seed)
+        known, sample = weight > 0, _sample_validation(parts, config.model.seed)
+        raw = predict_finite(grown.trees, parts.X[known])
+        calibration, level = _calibrate(parts, known, raw, weight[known])
+        seen = predict_finite(grown.trees, parts.X[sample])
+        bands = Bands.from_scores(calibration.calibrate(seen, parts.get_channels(sample)))
+    model = RiskModel(grown.trees, calibration, bands, parts.spec)
+    return EvaluationFit(grown, matrix, model, level)
+
+
+def score_validation(evaluated: EvaluationFit, data: DataSet, seed: int) -> UnseenScores:
+    """Give what the evaluation fit says of validation.
+
+    Parameters
+    ----------
+    evaluated : EvaluationFit
+    data : DataSet
+        That it was fitted on.
+    seed : int
+        Of the weights of the results.
+    """
+    parts = SplitFeatures(data, evaluated.matrix)
+    weight = parts.estimate_result_weights(parts.select_part(VALIDATION), seed)
+    even = _sample_validation(parts, seed)
+    mine = even | (weight > 0)
+    raw = predict_finite(evaluated.grown.trees, parts.X[mine])
+    return UnseenScores(parts.locate_rows(mine), raw, weight[mine], even[mine])
+
+
+def score_test(evaluated: EvaluationFit, data: DataSet, weight: Floats) -> UnseenScores:
+    """Give what the evaluation fit says of the test period, whose known results stand for so many consignments."""
+    parts = SplitFeatures(data, evaluated.matrix)
+    test = parts.select_part(TEST)
+    raw = predict_finite(evaluated.grown.trees, parts.X[test])
+    return UnseenScores(parts.locate_rows(test), raw, weight, np.ones(len(raw), dtype=bool))
+
+
+def fit_as_deployed(
+    task: FitTask, matrix: FeatureMatrix, keep: Bools, jobs: int = 1, progress: Progress | None = None
+) -> tuple[GrownFit, FeatureMatrix]:
+    """Fit the recipe on every label that a data set knows, with words and norms learnt anew.
 
     Parameters
     ----------
     task : FitTask
         Its data hold nothing out.
-    first : FitResult
-        The evaluation fit; its matrix holds the rows of `data.keep`.
-    later : OutOfTimeScores
-        Of the evaluation fit.
-    jobs : int
-        Threads that grow trees; any number gives the same model.
-    progress : callable, optional
+    matrix : FeatureMatrix
+        Of any fit; it holds the rows to keep.
+    keep : bool array, (consignments,)
+        Rows whose features are wanted under this fit, besides those that it learns from.
+    jobs, progress
+        As in `fit_evaluation`.
+
+    Returns
+    -------
+    GrownFit
+    FeatureMatrix
+        Of the rows that it learnt from and of the kept ones.
     """
-    data, source, config = task
-    keep = data.keep.copy()
-    keep[later.rows] = True
-    with report_progress(progress, "learning words again"):
-        fitted, text_scores = _learn_features(data, source, config)
-        matrix = source.refit(first.matrix, fitted, keep)
-    parts = SplitFeatures(data, matrix)
-    rows = parts.select_fitting_rows(TRAIN)
-    matrix.X[rows, matrix.spec.get_column(TEXT_SCORE)] = text_scores
-    recipe, nothing = first.model.recipe, np.zeros_like(rows)
-    assert recipe is not None
-    params = msgspec.structs.replace(
-        config.model.build_tree_params(0), trees=recipe.trees, linear_share=recipe.linear_share
-    )
-    grown = RiskModel.fit(
-        parts.select_labelled_rows(rows),
-        spec=parts.spec,
-        validation=parts.select_labelled_rows(nothing),
-        traffic=BandSample(parts.X[rows], parts.get_channels(rows)),
-        options=FitOptions(params, config.model.seed, jobs, progress),
-    )
-    known = rows & parts.known
-    traffic = np.searchsorted(matrix.rows, later.rows)
-    X, channels = matrix.X[traffic], [parts.get_channel(place) for place in traffic]
-    unseen, raw = _select_unseen(data, later), grown.predict_raw(X)
-    calibration = match_scale(later.calibration, raw[unseen], later.raw[unseen])
-    # Everywhere the score of a fit that has not learnt of the row, on one scale.
-    scores = later.calibration.calibrate(later.raw, channels)
-    scores[unseen] = calibration.calibrate(raw, channels)[unseen]
-    model = RiskModel(grown.trees, calibration, Bands.from_scores(scores), parts.spec)
-    return FinalFit(
-        fitted,
-        model,
-        later.level,
-        int(parts.positive[known].sum()),
-        int(known.sum()),
-        data.split.train.ends,
-        TrafficScores(FeatureMatrix(X, later.rows, parts.spec), scores),
-    )
+    wanted = task.data.keep | keep
+    return _learn(task, lambda fitted: task.source.refit(matrix, fitted, wanted), jobs, progress)
 
 
-def _select_unseen(data: DataSet, later: OutOfTimeScores) -> Bools:
-    """Select traffic of later time that the final fit does not learn from either: unopened, and not drawn as background."""
-    unseen: Bools = ~data.keep[later.rows] & ~data.labels.chosen[later.rows]
-    return unseen
-
-
-def fit(
-    data: DataSet,
-    source: FeatureSource,
-    config: TrainConfig,
+def fit_final(
+    task: FitTask,
+    matrix: FeatureMatrix,
+    unseen: Sequence[UnseenScores],
     jobs: int = 1,
     progress: Progress | None = None,
-    *,
-    also: Bools | None = None,
-) -> FitResult:
-    """Learn the features' learnt part, then trees, calibration and bands.
+) -> FinalFit:
+    """Fit the recipe on all that is known, and calibrate it on what earlier fits said of later time.
 
     Parameters
     ----------
-    data : DataSet
-        Of its consignments `received_at` and `channel` suffice.
-    source : FeatureSource
-        Of the same rows.
-    config : TrainConfig
-    jobs : int
-        Threads that grow trees; any number gives the same model.
-    progress : callable, optional
-    also : bool array, (consignments,), optional
-        Further rows that the matrix shall hold, for the final fit; this fit takes no notice of them.
+    task : FitTask
+        Its data hold nothing out.
+    matrix : FeatureMatrix
+        Of the evaluation fit.
+    unseen : sequence of UnseenScores
+        At least one; the last is of the traffic that is usual.
+    jobs, progress
+        As in `fit_evaluation`.
     """
-    # What features learn, they learn from the training fold; its own rows get the score of words out of fold.
-    with report_progress(progress, "learning words"):
-        fitted, text_scores = _learn_features(data, source, config)
-    # Rows only for what is fitted, calibrated or tested on.
-    matrix = source.build_matrix(fitted, data.keep if also is None else data.keep | also)
-    parts = SplitFeatures(data, matrix)
-    matrix.X[parts.select_fitting_rows(TRAIN), matrix.spec.get_column(TEXT_SCORE)] = text_scores
-    # Trees from training, stopped by validation; then calibrated on validation as if nobody had selected.
-    return FitResult(fitted, matrix, *_fit_model(parts, config, jobs, progress))
+    later = np.zeros(len(task.data.part), dtype=bool)
+    for period in unseen:
+        later[period.rows] = True
+    grown, own = fit_as_deployed(task, matrix, later, jobs, progress)
+    with report_progress(progress, "calibrating on later time"):
+        parts = SplitFeatures(task.data, own)
+        places = [np.searchsorted(own.rows, period.rows) for period in unseen]
+        scaled = [
+            _scale_to(grown.trees, parts, at, period.raw) for at, period in zip(places, unseen, strict=True)
+        ]
+        known = [period.weight > 0 for period in unseen]
+        calibration, level = _calibrate(
+            parts,
+            np.concatenate([at[mine] for at, mine in zip(places, known, strict=True)]),
+            np.concatenate([raw[mine] for raw, mine in zip(scaled, known, strict=True)]),
+            np.concatenate([period.weight[mine] for period, mine in zip(unseen, known, strict=True)]),
+        )
+        even = unseen[-1].even
+        usual = places[-1][even]
+        scores = calibration.calibrate(scaled[-1][even], parts.get_channels(usual))
+    model = RiskModel(grown.trees, calibration, Bands.from_scores(scores), parts.spec)
+    traffic = TrafficScores(FeatureMatrix(parts.X[usual], unseen[-1].rows[even], parts.spec), scores)
+    return FinalFit(grown, model, level, traffic)
+
+
+def _scale_to(trees: Trees, parts: "SplitFeatures", at: Positions, raw: Floats) -> Floats:
+    """Bring another fit's raw scores of some feature rows to the scale of these trees.
+
+    Rows that the trees have learnt nothing of get their own raw score.
+    """
+    learnt = parts.known[at] | parts.background[at] | parts.chosen[at]
+    own = predict_finite(trees, parts.X[at])
+    ratio, offset = fit_raw_scale(raw[~learnt], own[~learnt])
+    scaled: Floats = np.where(learnt, ratio * raw + offset, own)
+    return scaled
 
 
 class SplitFeatures:
@@ -225,10 +286,11 @@ class SplitFeatures:
     def __init__(self, data: DataSet, matrix: FeatureMatrix) -> None:
         self.data, self.X, self.spec = data, matrix.X, matrix.spec
         self.frame = data.observed.consignments
-        self._rows = matrix.rows
+        self.rows = matrix.rows
         self._part = data.part[matrix.rows]
         self.known = data.labels.known[matrix.rows]
         self.positive = data.labels.positive[matrix.rows]
+        self.chosen = data.labels.chosen[matrix.rows]
         self.logged = data.labels.probability[matrix.rows]
         self.tipped = data.labels.selected_by[matrix.rows] == "intelligence"
         self.random = data.labels.selected_by[matrix.rows] == "random"
@@ -248,47 +310,81 @@ class SplitFeatures:
         rows: Bools = self.select_part(part) & (self.known | self.background)
         return rows
 
-    def locate_rows(self, part: int) -> NDArray[np.int64]:
-        """Positions of a part's rows in the table."""
-        return self._rows[self.select_part(part)]
-
-    def locate_rows_of(self, mine: Bools) -> NDArray[np.int64]:
+    def locate_rows(self, mine: Bools) -> Positions:
         """Positions of some feature rows in the table."""
-        return self._rows[mine]
+        return self.rows[mine]
 
     @property
     def test_matrix(self) -> FeatureMatrix:
         """The feature rows of the test period."""
-        return FeatureMatrix(self.X[self.select_part(TEST)], self.locate_rows(TEST), self.spec)
+        test = self.select_part(TEST)
+        return FeatureMatrix(self.X[test], self.locate_rows(test), self.spec)
 
-    def get_channel(self, place: int) -> str:
-        """Channel of one feature row."""
-        return str(self._channels[place])
-
-    def get_channels(self, mine: Bools) -> list[str]:
+    def get_channels(self, mine: Bools | Positions) -> list[str]:
         """Channels of some feature rows."""
-        return list(self._channels[mine])
+        return [str(channel) for channel in self._channels[mine]]
 
     def select_labelled_rows(self, mine: Bools) -> LabelledRows:
         """Give some feature rows with their labels and weights."""
         labels = self.positive[mine].astype(np.float64)
         return LabelledRows(self.X[mine], labels, self.weight[mine], self.get_channels(mine))
 
-    def compute_result_weights(self, part: int, seed: int) -> Floats:
-        """How many consignments each known result of a part stands for; for the rows of the part."""
-        mine = self.select_part(part)
+    def estimate_result_weights(self, mine: Bools, seed: int, stands_for: Floats | None = None) -> Floats:
+        """Estimate how many consignments each known result of a period stands for.
+
+        Parameters
+        ----------
+        mine : bool array, (feature rows,)
+            The period: known results and its traffic, or a sample of it.
+        seed : int
+        stands_for : float64 array, (feature rows,), optional
+            How many consignments a row of traffic stands for. Default: as the data set sampled it.
+
+        Returns
+        -------
+        float64 array, (feature rows,)
+            0 for rows outside, and where no result is known.
+        """
+        traffic = self.stands_for if stands_for is None else stands_for
         known, logged = self.known[mine], self.logged[mine]
+        weight = np.zeros(len(self.X))
         if known.all():
-            return np.ones(len(known))
+            weight[mine] = 1.0
+            return weight
         estimated = None
         if np.isnan(logged[known]).any():
             # What was opened on a tip stands for itself alone: nothing in the data tells who else had one.
             rest = ~self.tipped[mine]
             estimated = np.ones(len(known))
             estimated[rest] = estimate_known_probability(
-                self.X[mine][rest], known[rest], self.stands_for[mine][rest], self.day[mine][rest], seed=seed
+                self.X[mine][rest], known[rest], traffic[mine][rest], self.day[mine][rest], seed=seed
             )
-        return compute_result_weights(known, logged, estimated)
+        weight[mine] = compute_result_weights(known, logged, estimated)
+        return weight
+
+
+def _learn(
+    task: FitTask,
+    build_matrix: Callable[[FittedParameters], FeatureMatrix],
+    jobs: int,
+    progress: Progress | None,
+) -> tuple[GrownFit, FeatureMatrix]:
+    """Learn words and norms, describe the rows by them, and grow trees on the training rows."""
+    data, source, config = task
+    with report_progress(progress, "learning words"):
+        fitted, text_scores = _learn_features(data, source, config)
+    matrix = build_matrix(fitted)
+    parts = SplitFeatures(data, matrix)
+    rows = parts.select_fitting_rows(TRAIN)
+    # The rows that taught the words get their score out of fold.
+    matrix.X[rows, matrix.spec.get_column(TEXT_SCORE)] = text_scores
+    if progress is not None:
+        progress("growing trees", 0, config.model.trees)
+    options = FitOptions(config.model.build_tree_params(), config.model.seed, jobs, progress)
+    trees = grow_trees(parts.select_labelled_rows(rows), parts.spec, options)
+    known = rows & parts.known
+    positives, labelled = int(parts.positive[known].sum()), int(known.sum())
+    return GrownFit(fitted, trees, positives, labelled, data.split.train.ends), matrix
 
 
 def _learn_features(
@@ -304,67 +400,26 @@ def _learn_features(
     return fitted, compute_text_scores(texts, data.labels.positive[rows], weights, received)
 
 
-def _fit_model(
-    parts: SplitFeatures, config: TrainConfig, jobs: int, progress: Progress | None
-) -> tuple[RiskModel, OutOfTimeScores]:
-    train, later = parts.select_fitting_rows(TRAIN), parts.select_fitting_rows(VALIDATION)
-    finds = int(parts.positive[later].sum())
-    # Few finds would stop the trees by chance; without rows they are all grown.
-    stopping = later if config.model.can_stop_early(finds) else np.zeros_like(later)
-    sample = _sample_traffic(parts, config.model.seed)
-    params = config.model.build_tree_params(finds)
-    if progress is not None:
-        progress("growing trees", 0, params.trees)
-    grown = RiskModel.fit(
-        parts.select_labelled_rows(train),
-        spec=parts.spec,
-        validation=parts.select_labelled_rows(stopping),
-        traffic=BandSample(parts.X[sample], parts.get_channels(sample)),
-        options=FitOptions(params, config.model.seed, jobs, progress),
-    )
-    with report_progress(progress, "calibrating"):
-        scores = calibrate(parts, grown, (VALIDATION,), config)
-    model = RiskModel(grown.trees, scores.calibration, scores.bands, grown.spec)
-    model.recipe = grown.recipe
-    return model, scores
-
-
-def calibrate(
-    parts: SplitFeatures, model: RiskModel, periods: Sequence[int], config: TrainConfig
-) -> OutOfTimeScores:
-    """Learn from a fit's scores of later time what they are worth.
-
-    Known results count each for as many consignments as it stands for; random inspections anchor the level; the bands are shares of
-    the traffic of the last period.
+def _calibrate(
+    parts: SplitFeatures, at: Bools | Positions, raw: Floats, weight: Floats
+) -> tuple[Calibration, CalibrationLevel]:
+    """Learn what raw scores of known results are worth; random inspections anchor the level.
 
     Parameters
     ----------
     parts : SplitFeatures
-    model : RiskModel
-        It has learnt nothing of the periods.
-    periods : sequence of {VALIDATION, TEST}
-    config : TrainConfig
+    at : bool array or int64 array
+        The feature rows with a known result.
+    raw, weight : float64 array, (known results,)
     """
-    masks = [parts.select_part(period) for period in periods]
-    weight = np.zeros(len(parts.X))
-    for period, mine in zip(periods, masks, strict=True):
-        weight[mine] = parts.compute_result_weights(period, config.model.seed)
-    known = np.logical_or.reduce(masks) & parts.known
-    raw, channels = model.predict_raw(parts.X[known]), parts.get_channels(known)
-    positive = parts.positive[known]
-    chosen = Calibration.fit(raw, positive.astype(np.float64), weight[known], channels)
-    drawn = parts.random[known]
-    calibration, level = anchor_calibration(
+    channels, positive, drawn = parts.get_channels(at), parts.positive[at], parts.random[at]
+    chosen = Calibration.fit(raw, positive.astype(np.float64), weight, channels)
+    return anchor_calibration(
         chosen, raw[drawn], [channels[place] for place in np.flatnonzero(drawn)], positive[drawn]
     )
-    last = periods[-1]
-    sample = parts.select_part(TEST) if last == TEST else _sample_traffic(parts, config.model.seed)
-    seen = model.predict_raw(parts.X[sample])
-    bands = Bands.from_scores(calibration.calibrate(seen, parts.get_channels(sample)))
-    return OutOfTimeScores(calibration, level, bands, parts.locate_rows_of(sample), seen)
 
 
-def _sample_traffic(parts: SplitFeatures, seed: int) -> Bools:
+def _sample_validation(parts: SplitFeatures, seed: int) -> Bools:
     """Draw validation traffic evenly: the background, and of the opened ones the same share."""
     known = parts.select_part(VALIDATION) & parts.known
     background = parts.select_part(VALIDATION) & parts.background

@@ -1,19 +1,18 @@
-"""Rolling origins: the same fit at several earlier moments, each judged on the weeks after it. The test period is not seen.
+"""Rolling origins for what is chosen: fits at earlier moments, each judged on the weeks after it, all before any reported period.
 
-With training to 25 March, a gap of 14 days, validation from 8 April to 6 May and the test from 20 May:
+If the earliest reported period begins on 20 May, the label delay is 14 days and a window 28:
 
     origin   training until   window                labels of both visible by
-    0        25 March         8 April to 6 May      20 May: the split itself
-    1        12 February      26 February to 25 March   8 April: the window's end and the gap
-    2        15 January       29 January to 26 February 11 March
+    0        25 March         8 April to 6 May      20 May: the reported period begins
+    1        26 February      11 March to 8 April   22 April: the window's end and the gap
+    2        29 January       12 February to 11 March   25 March
 
-The words' score is learnt anew at each origin; vocabularies and norms, which see no label, are those of the split.
+The words' score is learnt anew at each origin; vocabularies and norms, which see no label, are those of the evaluation fit.
 """
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from itertools import islice
 
 import numpy as np
 from numpy.typing import NDArray
@@ -23,7 +22,7 @@ from features.batch import FeatureMatrix
 from features.goods.kernels import encode_text, score_text
 from features.goods.text_weights import fit_text_weights, score_out_of_fold
 from features.spec import Spec
-from models.risk_model import BandSample, FitOptions, LabelledRows, RiskModel
+from models.risk_model import FitOptions, LabelledRows, grow_trees, predict_finite
 from training.config import ModelConfig, TrainConfig, WeightsConfig
 from training.data.splits import TRAIN, VALIDATION, Split
 from training.data.training_set import DataSet, compute_fitting_weights, get_labels_as_of
@@ -114,9 +113,9 @@ class DetectionRanks:
 
 
 def build_rolling_origins(
-    data: DataSet, matrix: FeatureMatrix, texts: Sequence[str], config: TrainConfig, count: int
+    data: DataSet, matrix: FeatureMatrix, texts: Sequence[str], config: TrainConfig, before: datetime
 ) -> list[RollingOrigin]:
-    """Cut the time before the test period at several origins, the latest first.
+    """Cut the time before a moment at several origins, the latest first; those without enough finds are passed over.
 
     Parameters
     ----------
@@ -126,22 +125,20 @@ def build_rolling_origins(
     texts : sequence of str
         The goods' text of the matrix's rows of training and validation, in their order.
     config : TrainConfig
-    count : int
-        Most origins; those without enough finds are passed over.
+    before : datetime
+        The beginning of the earliest period that is reported.
     """
     mine = np.isin(data.part[matrix.rows], (TRAIN, VALIDATION))
     fitted = FeatureMatrix(matrix.X[mine], matrix.rows[mine], matrix.spec)
     builder = _OriginBuilder(data, fitted, np.array(texts, dtype=object), config.weights)
-    windows = _iterate_windows(data.split, config.split.validation_days)
+    windows = _iterate_windows(data.split, before, config.split.validation_days)
     found = (builder.build_origin(begins, ends) for begins, ends in windows)
-    return list(islice((origin for origin in found if origin is not None), count))
+    return [origin for origin in found if origin is not None]
 
 
-def _iterate_windows(cut: Split, days: int) -> Iterator[tuple[datetime, datetime]]:
-    """Walk back: the validation period, then the end of training, as long as rows before it are left to train on."""
-    width = timedelta(days=days)
-    yield cut.validation.begins, cut.validation.ends
-    ends = cut.train.ends
+def _iterate_windows(cut: Split, before: datetime, days: int) -> Iterator[tuple[datetime, datetime]]:
+    """Walk back from a gap before a moment, as long as rows before a window are left to train on."""
+    width, ends = timedelta(days=days), before - cut.gap
     while ends - width - cut.gap > cut.train.begins:
         yield ends - width, ends
         ends -= width
@@ -254,14 +251,12 @@ def _rank_positives(
     train, window = origin.train, origin.window
     X, later = train.X.copy(), window.X.copy()
     X[:, without], later[:, without] = np.nan, np.nan
-    grown = RiskModel.fit(
+    trees = grow_trees(
         LabelledRows(X, train.y, origin.compute_weights(weights), train.channels),
-        spec=origin.spec,
-        validation=LabelledRows(later[:0], train.y[:0], train.weight[:0], []),
-        traffic=BandSample(later, window.channels),
-        options=FitOptions(model.build_tree_params(0), model.seed),
+        origin.spec,
+        FitOptions(model.build_tree_params(), model.seed),
     )
-    places: Floats = compute_shares_above(grown.predict_raw(later), window.weight)[
+    places: Floats = compute_shares_above(predict_finite(trees, later), window.weight)[
         np.asarray(window.y, dtype=bool)
     ]
     return places
@@ -302,21 +297,3 @@ def estimate_gain(
     draws = draw_days(int(day.max()) + 1, RESAMPLES, seed)
     total, size = np.bincount(day, weights=difference), np.bincount(day).astype(np.float64)
     return compute_interval((draws @ total) / np.maximum(draws @ size, 1.0))
-
-
-def build_origin_rows(
-    origins: Sequence[RollingOrigin], found: DetectionRanks
-) -> list[dict[str, float | str]]:
-    """Give the table of stability over time: one row for each origin."""
-    return [
-        {
-            "window_from": f"{origin.begins:%Y-%m-%d}",
-            "window_until": f"{origin.ends:%Y-%m-%d}",
-            "training_finds": int(np.sum(origin.train.y)),
-            "window_finds": int(np.sum(origin.window.y)),
-            "recall_at_1pct": found.select_origin(place).compute_recall(0.01),
-            "recall_at_5pct": found.select_origin(place).compute_recall(0.05),
-            "worth": float(found.select_origin(place).worth.mean()),
-        }
-        for place, origin in enumerate(origins)
-    ]

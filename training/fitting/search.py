@@ -1,4 +1,4 @@
-"""Search over parameters under a budget: one trial after the other, each judged at the rolling origins, never on the test.
+"""Search over parameters under a budget: one trial after the other, each judged at origins before any period that is reported.
 
 The first trial is the configuration as given, so that what is found is better than it or is it. Trials are kept in a
 file; a search of the same data and configuration goes on where it stopped.
@@ -36,7 +36,7 @@ SEARCH_SPACE: Mapping[str, SearchRange] = {
     "model.rows_in_leaf": SearchRange(3, 100, log=True),
     "model.feature_share": SearchRange(0.05, 0.8, log=True),
     "model.l2": SearchRange(0.1, 50.0, log=True),
-    "model.trees_unstopped": SearchRange(50, 400),
+    "model.trees": SearchRange(50, 400),
     "model.linear_share": SearchRange(0.0, 1.0),
     "weights.background_weight": SearchRange(0.3, 10.0, log=True),
 }

@@ -30,7 +30,7 @@ LOOP_CONFIG = parse_config(
     {
         # In the loop the latest weeks count for more than a clean gap between campaigns.
         "split": {"validation_days": 14, "label_delay_days": 7},
-        "model": {"trees": 150, "trees_unstopped": 100},
+        "model": {"trees": 100},
         "weights": {"background_share": 1.0, "background_rows": 40_000},
     }
 )

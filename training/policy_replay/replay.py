@@ -21,7 +21,7 @@ from features.spec import Spec
 from models.risk_model import RiskModel
 from training.config import TrainConfig
 from training.data.training_set import ObservedTables, build_data_set, is_positive
-from training.fitting.fit import FitTask, fit, fit_final
+from training.fitting.fit import FitTask, fit_evaluation, fit_final, score_validation
 from training.policy_replay.checkpoints import CheckpointFile, RecordedChoice, ReplayWeek
 from training.policy_replay.environments import ReplayEnvironment, TrueResults, list_offices
 from training.policy_replay.observed_history import (
@@ -101,9 +101,10 @@ def train_model(
     observed = ObservedTables(known.consignments, known.outcomes, known.as_of, known.offered)
     data = build_data_set(observed, target, config, held_out="validation")
     everything = build_data_set(observed, target, config, held_out="nothing")
-    first = fit(data, known.features, config, also=everything.keep)
-    final = fit_final(FitTask(everything, known.features, config), first, first.later)
-    return final.fitted, final.model
+    evaluated = fit_evaluation(FitTask(data, known.features, config), also=everything.keep)
+    unseen = score_validation(evaluated, data, config.model.seed)
+    final = fit_final(FitTask(everything, known.features, config), evaluated.matrix, [unseen])
+    return final.grown.fitted, final.model
 
 
 @dataclass(frozen=True)

@@ -8,16 +8,14 @@ plots/*.svg      the pictures of the page
 """
 
 from collections.abc import Sequence
-from datetime import datetime
 from importlib.metadata import version as installed_version
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from features.batch import FeatureMatrix, Tables
-from features.fitted import FittedParameters
 from models.bundle import BundleContent, FitKind, ModelCard, SelfTestExamples, write_bundle
 from models.calibration import CalibrationLevel
 from models.risk_model import RiskModel
@@ -30,6 +28,7 @@ from training.evaluation.leakage import COLUMNS as LEAK_COLUMNS
 from training.evaluation.metrics import Evaluation
 from training.evaluation.name_invariance import COLUMNS as NAME_SWAP_COLUMNS
 from training.evaluation.off_policy import COLUMNS as ESTIMATE_COLUMNS
+from training.fitting.deployed import RECALLS
 from training.fitting.fit import TrafficScores
 from training.fitting.search import SEARCH_SPACE
 from training.monitoring.traffic_profile import ScoredTraffic, build_traffic_profile
@@ -47,19 +46,22 @@ from training.runs.run_report import (
 EXAMPLES_PER_BAND = 20
 CARD_DIGITS = 9
 """Of a metric in the bundle: sums of metrics may differ in their last bits between machines, bundles may not."""
+ENDS = ("", "_low", "_high")
+RECALL_COLUMNS = tuple(f"{name}{end}" for name in RECALLS for end in ENDS)
 ORIGIN_COLUMNS = (
-    "window_from",
-    "window_until",
-    "training_finds",
-    "window_finds",
-    "recall_at_1pct",
-    "recall_at_5pct",
-    "worth",
+    "as_of",
+    "until",
+    "learnt_positives",
+    "learnt_results",
+    "consignments",
+    "positives",
+    *RECALL_COLUMNS,
 )
+AGE_COLUMNS = ("days_old_from", "days_old_until", "windows", "positives", *RECALL_COLUMNS)
 ABLATION_COLUMNS = (
     "group",
     "features",
-    *(f"{measure}{end}" for measure in ("worth", "recall_at_1pct") for end in ("", "_low", "_high")),
+    *(f"{measure}{end}" for measure in ("worth", "recall_at_1pct") for end in ENDS),
 )
 TRIAL_COLUMNS = ("trial", "worth", "recall_at_1pct", *SEARCH_SPACE, "best")
 METRIC_COLUMNS = ("metric", "value", "low", "high")
@@ -90,50 +92,22 @@ def write_artifacts(trained: TrainingResult, tables: Tables, folder: Path) -> No
     )
 
 
-class WrittenBundle(NamedTuple):
-    """One of the two fits of a run as it goes into a bundle."""
-
-    fitted: FittedParameters
-    model: RiskModel
-    level: CalibrationLevel
-    kind: FitKind
-    positives: int
-    learnt_until: datetime
-
-
 def write_run_bundles(trained: TrainingResult, tables: Tables, folder: Path) -> None:
     """Write the final fit into `bundle`, and the evaluation fit into `evaluation`.
 
     The examples of both are of each band of validation. Both carry a profile of the test period's traffic, each under its own scores.
     """
-    final, ends = trained.final, trained.data.split.train.ends
-    rows = np.flatnonzero(trained.data.part[trained.matrix.rows] == VALIDATION)
-    evaluated = WrittenBundle(
-        trained.fitted,
-        trained.model,
-        trained.evaluation_level,
-        "evaluation",
-        trained.evaluation_positives,
-        ends,
-    )
-    served = WrittenBundle(
-        final.fitted, final.model, final.level, "final", final.positives, final.learnt_until
-    )
-    for name, written in (("evaluation", evaluated), ("bundle", served)):
-        reference = build_reference(trained, tables, written.kind)
-        _write_bundle(trained, written, rows, reference, folder / name)
+    kinds: dict[FitKind, str] = {"evaluation": "evaluation", "final": "bundle"}
+    for kind, name in kinds.items():
+        _write_bundle(trained, kind, build_reference(trained, tables, kind), folder / name)
 
 
-def _write_bundle(
-    trained: TrainingResult,
-    written: WrittenBundle,
-    rows: NDArray[np.int64],
-    reference: ReferenceProfile,
-    folder: Path,
-) -> None:
+def _write_bundle(trained: TrainingResult, kind: FitKind, reference: ReferenceProfile, folder: Path) -> None:
     from models.registry import get_model_name
 
-    values, arrays = written.fitted.to_plain()
+    written = trained.final if kind == "final" else trained.evaluated
+    rows = np.flatnonzero(trained.data.part[trained.matrix.rows] == VALIDATION)
+    values, arrays = written.grown.fitted.to_plain()
     frame = trained.data.observed.consignments
     channel = frame["channel"].iloc[trained.matrix.rows[rows]].astype(str).to_numpy(dtype=object)
     chosen = _select_band_examples(written.model, trained.matrix.X[rows], channel)
@@ -149,9 +123,9 @@ def _write_bundle(
             for name, value in trained.metrics.items()
             if name.count("/") == 1
         },
-        fit=written.kind,
-        positives=written.positives,
-        learnt_until=written.learnt_until.isoformat(),
+        fit=kind,
+        positives=written.grown.positives,
+        learnt_until=written.grown.learnt_until.isoformat(),
         level=_round_level(written.level),
     )
     examples = SelfTestExamples.compute(
@@ -217,7 +191,11 @@ def serialize_run_tables(
         "split": serialize_table(list(trained.data.split.to_rows())),
         "data": serialize_table(trained.data.report),
         "features": serialize_table(list(importance)),
-        "origins": serialize_table(trained.studied.origins, ORIGIN_COLUMNS),
+        "deployed": serialize_table(
+            _build_metric_rows(trained.deployed.evaluation) if trained.deployed else [], METRIC_COLUMNS
+        ),
+        "origins": serialize_table(trained.deployed.origins if trained.deployed else [], ORIGIN_COLUMNS),
+        "ages": serialize_table(trained.deployed.ages if trained.deployed else [], AGE_COLUMNS),
         "ablation": serialize_table(trained.studied.ablation, ABLATION_COLUMNS),
         "search": serialize_table(trained.studied.trials, TRIAL_COLUMNS),
     }

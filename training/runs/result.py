@@ -11,18 +11,18 @@ from numpy.typing import NDArray
 from consignments.records import Target
 from features.batch import FeatureMatrix
 from features.fitted import FittedParameters
-from models.calibration import CalibrationLevel
 from models.risk_model import RiskModel
 from training.config import TrainConfig
-from training.data.splits import TRAIN
+from training.data.splits import TEST
 from training.data.training_set import DataSet
 from training.evaluation.metrics import Evaluation
 from training.evaluation.name_invariance import Row, find_worst_move
 from training.evaluation.off_policy import OffPolicyEstimates
 from training.evaluation.traffic import ScoredPeriod
 from training.evaluation.verdict import EvaluationVerdict
+from training.fitting.deployed import DeployedResult
 from training.fitting.diagnostics import DiagnosticsResult
-from training.fitting.fit import FinalFit
+from training.fitting.fit import EvaluationFit, FinalFit
 
 Floats = NDArray[np.float64]
 
@@ -59,19 +59,12 @@ class TrainingResult:
     config : TrainConfig
     data : DataSet
     data_sha256 : str
-    fitted : FittedParameters
-        The learnt part of the features, of the evaluation fit.
-    model : RiskModel
-        The evaluation fit, which later time judged.
-    evaluation_level : CalibrationLevel
-        How far the promise of the evaluation fit's scores may be off.
+    evaluated : EvaluationFit
+        The evaluation fit, which later time judged, with the feature rows of all that was fitted, calibrated and tested on.
+    deployed : DeployedResult or None
+        The same recipe at earlier dates, as it is deployed; None where none was asked for or the data do not allow it.
     final : FinalFit
         The same recipe on every label known at `as_of`: what is served.
-    matrix : FeatureMatrix
-        Feature rows of all that was fitted, calibrated and tested on; `matrix.rows` are positions in the table.
-    test_rows : int64 array, (t,)
-        Positions of the test period's consignments in the table.
-    test_scores : float64 array, (t,)
     test : EvaluatedModel
         By what was found, corrected for how the opened ones were chosen.
     truth : EvaluatedModel or None
@@ -84,7 +77,7 @@ class TrainingResult:
         Whether anything from later leaked in, as `training.evaluation.leakage` looks for it.
     verdict : EvaluationVerdict
     studied : DiagnosticsResult
-        Rolling origins, ablation and search, where asked for.
+        Ablation and search, where asked for.
     """
 
     target: Target
@@ -92,13 +85,9 @@ class TrainingResult:
     config: TrainConfig
     data: DataSet
     data_sha256: str
-    fitted: FittedParameters
-    model: RiskModel
-    evaluation_level: CalibrationLevel
+    evaluated: EvaluationFit
+    deployed: DeployedResult | None
     final: FinalFit
-    matrix: FeatureMatrix
-    test_rows: NDArray[np.int64]
-    test_scores: Floats
     test: EvaluatedModel
     truth: EvaluatedModel | None
     estimates: OffPolicyEstimates
@@ -106,6 +95,32 @@ class TrainingResult:
     leaks: list[Row]
     verdict: EvaluationVerdict
     studied: DiagnosticsResult = field(default_factory=DiagnosticsResult)
+
+    @property
+    def model(self) -> RiskModel:
+        """The evaluation fit's model."""
+        return self.evaluated.model
+
+    @property
+    def fitted(self) -> FittedParameters:
+        """The learnt part of the features, of the evaluation fit."""
+        return self.evaluated.grown.fitted
+
+    @property
+    def matrix(self) -> FeatureMatrix:
+        """Feature rows under the evaluation fit; `matrix.rows` are positions in the table."""
+        return self.evaluated.matrix
+
+    @property
+    def test_rows(self) -> NDArray[np.int64]:
+        """Positions of the test period's consignments in the table, int64 (t,)."""
+        rows: NDArray[np.int64] = self.matrix.rows[self.data.part[self.matrix.rows] == TEST]
+        return rows
+
+    @property
+    def test_scores(self) -> Floats:
+        """The evaluation fit's scores of the test period, float64 (t,)."""
+        return self.test.traffic.score
 
     @property
     def metrics(self) -> dict[str, float]:
@@ -119,6 +134,8 @@ class TrainingResult:
                 for metric, value in baseline.flatten_metrics(f"baseline/{name}").items()
                 if not metric.endswith(("_low", "_high")) and "calibration" not in metric
             }
+        if self.deployed is not None:
+            named |= self.deployed.flatten_metrics()
         if self.truth is not None:
             named |= {k: v for k, v in self.truth.model.flatten_metrics("truth").items() if k.count("/") == 1}
         return named
@@ -129,19 +146,20 @@ class TrainingResult:
         return np.searchsorted(self.matrix.rows, self.test_rows)
 
     @property
-    def evaluation_positives(self) -> int:
-        """Positive labels that the evaluation fit learnt from."""
-        return int((self.data.labels.positive & self.data.select_fitting_rows(TRAIN)).sum())
-
-    @property
     def fits_sentence(self) -> str:
         """Which fit is which, how many positives each has learnt from, and to what date."""
-        trained, final = self.data.split.train, self.final
+        judged, final = self.evaluated.grown, self.final.grown
         return (
             f"The final fit, which is served, has learnt from {final.positives} positives among {final.labelled:,} results "
             f"known on {self.as_of:%Y-%m-%d}. The evaluation fit, which the test period judged, has learnt from "
-            f"{self.evaluation_positives} positives of arrivals until {trained.ends:%Y-%m-%d}."
+            f"{judged.positives} positives of arrivals until {judged.learnt_until:%Y-%m-%d}."
         )
+
+    @property
+    def sentences(self) -> list[str]:
+        """What the run says of itself, the figure to believe first."""
+        deployed = [] if self.deployed is None else [self.deployed.sentence]
+        return [*deployed, *self.verdict.sentences, self.fits_sentence, self.level_sentence]
 
     @property
     def level_sentence(self) -> str:

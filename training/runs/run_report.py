@@ -76,8 +76,8 @@ class RunReport:
     facts : mapping
         Short facts of the head of the page: data hash, code version, ….
     verdict : EvaluationVerdict
-    fits : str
-        Which fit is which, how many positives each has learnt from, and how well the level of the scores is known.
+    sentences : sequence of str
+        What the run says of itself, the figure to believe first.
     model : Evaluation
     baselines : mapping
         Name to evaluation, of the same traffic.
@@ -86,7 +86,7 @@ class RunReport:
     pictures : mapping
         Name to SVG.
     estimates : OffPolicyEstimates
-    data, split, examples, features, fairness, name_swaps, leaks, origins, ablation, trials : sequence of rows
+    data, split, examples, features, fairness, name_swaps, leaks, origins, ages, ablation, trials : sequence of rows
     config : mapping
         Every setting.
     """
@@ -96,7 +96,7 @@ class RunReport:
     as_of: datetime
     facts: Mapping[str, str]
     verdict: EvaluationVerdict
-    fits: str
+    sentences: Sequence[str]
     model: Evaluation
     baselines: Mapping[str, Evaluation]
     truth: Evaluation | None
@@ -111,6 +111,7 @@ class RunReport:
     name_swaps: Sequence[ReportRow]
     leaks: Sequence[ReportRow]
     origins: Sequence[ReportRow]
+    ages: Sequence[ReportRow]
     ablation: Sequence[ReportRow]
     trials: Sequence[ReportRow]
     config: Mapping[str, Any]
@@ -188,7 +189,7 @@ def build_report(
             "test traffic": f"{len(trained.test_scores):,}",
         },
         verdict=trained.verdict,
-        fits=f"{trained.fits_sentence} {trained.level_sentence}",
+        sentences=trained.sentences,
         model=trained.test.model,
         baselines=_rename_baselines(trained.test),
         truth=trained.truth.model if trained.truth else None,
@@ -202,7 +203,8 @@ def build_report(
         split=list(trained.data.split.to_rows()),
         examples=explain_highest_scores(trained, tables),
         features=list(importance[:MAX_FEATURES]),
-        origins=trained.studied.origins,
+        origins=trained.deployed.origins if trained.deployed else [],
+        ages=trained.deployed.ages if trained.deployed else [],
         ablation=trained.studied.ablation,
         trials=trained.studied.trials,
         config=trained.config.flatten(),
@@ -232,11 +234,11 @@ def explain_highest_scores(trained: TrainingResult, tables: Tables) -> list[dict
 
 def describe_run(trained: TrainingResult) -> str:
     """Describe the run in Markdown, for its page in MLflow and that of the version."""
-    first, *rest = trained.verdict.sentences
+    first, *rest = trained.sentences
     lines = [
         f"**{VERDICT_WORDS[trained.verdict.name]}.** {first}",
         "",
-        *[f"{sentence}\n" for sentence in (*rest, trained.fits_sentence, trained.level_sentence)],
+        *[f"{sentence}\n" for sentence in rest],
         "| figure on the test period | value (95 % interval) |",
         "|---|---|",
         *[_format_figure_row(row) for row in build_key_figures(trained.test.model, {})],

@@ -35,17 +35,33 @@ from training.config import TrainConfig
 from training.data.data_hash import hash_tables
 from training.data.splits import TEST, TRAIN, VALIDATION, truncate_to_day
 from training.data.table_features import TableFeatures
-from training.data.training_set import DataSet, Labels, ObservedTables, build_data_set, get_true_labels
+from training.data.training_set import DataSet, ObservedTables, get_true_labels
 from training.evaluation.capacity import compute_daily_capacity
-from training.evaluation.fairness import CONSIGNEE, classify_consignee
 from training.evaluation.leakage import check_leakage
 from training.evaluation.metrics import evaluate
 from training.evaluation.name_invariance import Row, measure_name_swaps, sample_evenly
 from training.evaluation.off_policy import LoggedEvidence, OffPolicyEstimates
-from training.evaluation.traffic import ScoredPeriod, extract_slices, extract_texts
+from training.evaluation.traffic import ScoredPeriod
 from training.evaluation.verdict import judge_model
+from training.fitting.deployed import (
+    TrainingData,
+    build_scored_period,
+    build_training_data,
+    fit_origins,
+    judge_origins,
+)
 from training.fitting.diagnostics import DiagnosticsOptions, DiagnosticsResult, cut_origins, run_diagnostics
-from training.fitting.fit import FeatureSource, FitTask, SplitFeatures, calibrate, fit, fit_final
+from training.fitting.fit import (
+    EvaluationFit,
+    FeatureSource,
+    FitTask,
+    SplitFeatures,
+    fit_evaluation,
+    fit_final,
+    score_test,
+    score_validation,
+)
+from training.fitting.rolling_origin import RollingOrigin
 from training.fitting.search import SEARCH_SPACE, search
 from training.runs.artifacts import write_artifacts
 from training.runs.input_example import build_example_consignments
@@ -74,7 +90,7 @@ class TrainingTask:
     truth : DataFrame, optional
         Of a simulated world; it judges, and takes no part in training.
     diagnostics : DiagnosticsOptions
-        What else to look into: rolling origins, ablation, search. Default: nothing.
+        What else to look into: ablation, search. Default: nothing.
     """
 
     tables: Tables
@@ -138,7 +154,7 @@ class RegisteredRun:
 
     def summarize(self) -> str:
         """Say what came out, for a terminal."""
-        lines = [*self.trained.verdict.sentences, self.trained.fits_sentence, self.trained.level_sentence]
+        lines = list(self.trained.sentences)
         if self.run_id is not None:
             lines.append(f"run {self.run_id}")
         if self.version is not None:
@@ -196,56 +212,60 @@ def train_model(task: TrainingTask, jobs: int = 1, progress: Progress | None = N
             {"consignments": tables.consignments, "outcomes": tables.outcomes, "alerts": tables.alerts}
         )
         # Who has a label, as of when, and what each row counts.
-        data = build_data_set(observed, target, config)
-        everything = build_data_set(observed, target, config, held_out="nothing")
+        data = build_training_data(observed, target, config)
     source = TableFeatures(tables, config.features, as_of, jobs, progress)
-    first = fit(data, source, config, jobs, progress, also=everything.keep)
-    if task.diagnostics.count:
-        rows = _locate_fitting_rows(data, first.matrix)
-        texts = [get_goods_text(record) for record in source.get_records(rows)]
-        origins = cut_origins(data, first.matrix, texts, config, task.diagnostics.count)
+    evaluated = fit_evaluation(FitTask(data.evaluation, source, config), jobs, progress, also=data.keep)
+    if task.diagnostics.is_wanted:
+        origins = _cut_origins(data, evaluated, source, config)
         if task.diagnostics.search is not None:
             name = f"{target} {as_of:%Y-%m-%d} {digest[:16]} {config.digest()[:16]}"
             found = search(origins, config, task.diagnostics.search, name=name, progress=progress)
             config, studied = found.config, DiagnosticsResult(trials=found.trials)
-            data = build_data_set(observed, target, config)
-            everything = build_data_set(observed, target, config, held_out="nothing")
-            first = fit(data, source, config, jobs, progress, also=everything.keep)
+            data = build_training_data(observed, target, config)
+            evaluated = fit_evaluation(
+                FitTask(data.evaluation, source, config), jobs, progress, also=data.keep
+            )
         studied = replace(run_diagnostics(task.diagnostics, origins, config, progress), trials=studied.trials)
-    fitted, matrix, model, _ = first
+    model = evaluated.model
     # The test period judges: all its traffic, opened or not, the model beside its baselines.
-    parts = SplitFeatures(data, matrix)
+    parts = SplitFeatures(data.evaluation, evaluated.matrix)
     with report_progress(progress, "fitting baselines"):
         scores = _score_baselines(parts, config)
     test = _evaluate_test(parts, model, scores, config, progress)
-    by_truth = None
+    by_truth, true_labels = None, None
     if task.truth is not None:
-        labels = get_true_labels(tables.consignments["consignment_id"], task.truth, target)
-        weight = labels.known[parts.locate_rows(TEST)].astype(np.float64)
-        traffic = _build_test_period(parts, test.traffic.score, labels, weight)
+        true_labels = get_true_labels(tables.consignments["consignment_id"], task.truth, target)
+        rows = parts.locate_rows(parts.select_part(TEST))
+        weight = true_labels.known[rows].astype(np.float64)
+        traffic = build_scored_period(parts, rows, test.traffic.score, true_labels, weight)
         by_truth = _evaluate_all(traffic, scores, _keep_capacity(config, test.traffic), progress)
     with report_progress(progress, "estimating finds"):
         estimates = _estimate_off_policy(parts, test, by_truth, config)
     with report_progress(progress, "swapping names"):
-        name_swaps = _swap_names(parts, source, model, fitted, config)
-    # What is served: the same recipe on every label that is known today, calibrated on all later time there is.
-    with report_progress(progress, "calibrating on later time"):
-        later = calibrate(parts, model, (VALIDATION, TEST), config)
-    final = fit_final(FitTask(everything, source, config), first, later, jobs, progress)
-    leaks = check_leakage(source, parts.test_matrix, test.traffic, fitted)
+        name_swaps = _swap_names(parts, source, model, evaluated.grown.fitted, config)
+    # The recipe as it is deployed: at earlier dates, each judged by the weeks after it.
+    deployed = None
+    if data.origins:
+        fits = fit_origins(data, source, config, evaluated.matrix, jobs, progress)
+        with report_progress(progress, "judging earlier dates"):
+            known = SplitFeatures(data.final, evaluated.matrix)
+            deployed = judge_origins(fits, known, config, test.traffic.weight, true_labels)
+        unseen = deployed.unseen
+    else:
+        validation = score_validation(evaluated, data.evaluation, config.model.seed)
+        unseen = [validation, score_test(evaluated, data.evaluation, test.traffic.weight)]
+    # What is served: the same recipe on every label that is known today.
+    final = fit_final(FitTask(data.final, source, config), evaluated.matrix, unseen, jobs, progress)
+    leaks = check_leakage(source, parts.test_matrix, test.traffic, evaluated.grown.fitted)
     return TrainingResult(
         target=target,
         as_of=as_of,
         config=config,
-        data=data,
+        data=data.evaluation,
         data_sha256=digest,
-        fitted=fitted,
-        model=model,
-        evaluation_level=first.later.level,
+        evaluated=evaluated,
+        deployed=deployed,
         final=final,
-        matrix=matrix,
-        test_rows=parts.locate_rows(TEST),
-        test_scores=test.traffic.score,
         test=test,
         truth=by_truth,
         estimates=estimates,
@@ -260,6 +280,15 @@ def train_model(task: TrainingTask, jobs: int = 1, progress: Progress | None = N
         ),
         studied=studied,
     )
+
+
+def _cut_origins(
+    data: TrainingData, evaluated: EvaluationFit, source: FeatureSource, config: TrainConfig
+) -> list[RollingOrigin]:
+    """Cut the dates that diagnostics look at; all their windows end before any that is reported."""
+    rows = _locate_fitting_rows(data.evaluation, evaluated.matrix)
+    texts = [get_goods_text(record) for record in source.get_records(rows)]
+    return cut_origins(data.evaluation, evaluated.matrix, texts, config, data.reported_from)
 
 
 def _locate_fitting_rows(data: DataSet, matrix: FeatureMatrix) -> NDArray[np.int64]:
@@ -296,7 +325,7 @@ def _score_baselines(parts: SplitFeatures, config: TrainConfig) -> dict[str, Flo
         parts.spec,
         seed=config.model.seed,
     )
-    ids = parts.frame["consignment_id"].iloc[parts.locate_rows(TEST)].tolist()
+    ids = parts.frame["consignment_id"].iloc[parts.locate_rows(parts.select_part(TEST))].tolist()
     return {baseline.name: baseline.compute_scores(parts.X[test], ids) for baseline in fitted}
 
 
@@ -310,32 +339,16 @@ def _evaluate_test(
     test = parts.select_part(TEST)
     score = model.score(parts.X[test], parts.get_channels(test))
     with report_progress(progress, "weighing results"):
-        weight = parts.compute_result_weights(TEST, config.model.seed)
-    traffic = _build_test_period(parts, score, parts.data.labels, weight)
+        weight = parts.estimate_result_weights(test, config.model.seed)[test]
+    traffic = build_scored_period(parts, parts.locate_rows(test), score, parts.data.labels, weight)
     return _evaluate_all(traffic, scores, config, progress)
-
-
-def _build_test_period(parts: SplitFeatures, score: Floats, labels: Labels, weight: Floats) -> ScoredPeriod:
-    """Put the test period's consignments under a score; weights without a logged probability are guesses."""
-    rows = parts.locate_rows(TEST)
-    consignee = classify_consignee(parts.test_matrix.X, parts.spec)
-    return ScoredPeriod(
-        score=score,
-        day=parts.day[parts.select_part(TEST)],
-        office=extract_texts(parts.frame, "office", rows),
-        labelled=labels.known[rows],
-        positive=labels.positive[rows],
-        weight=weight,
-        slices=extract_slices(parts.frame, rows) | {CONSIGNEE: consignee},
-        guessed=np.isnan(labels.probability[rows]),
-    )
 
 
 def _estimate_off_policy(
     parts: SplitFeatures, test: EvaluatedModel, by_truth: EvaluatedModel | None, config: TrainConfig
 ) -> OffPolicyEstimates:
     """Estimate what the model would find in three ways, beside the truth where there is one."""
-    rows, labels = parts.locate_rows(TEST), parts.data.labels
+    rows, labels = parts.locate_rows(parts.select_part(TEST)), parts.data.labels
     evidence = LoggedEvidence.from_scored_period(
         test.traffic, labels.selected_by[rows], labels.probability[rows]
     )
@@ -351,7 +364,7 @@ def _swap_names(
     config: TrainConfig,
 ) -> list[Row]:
     """Swap the names of a sample of the test traffic for names of other languages."""
-    rows = parts.locate_rows(TEST)
+    rows = parts.locate_rows(parts.select_part(TEST))
     sample = sample_evenly(len(rows))
     records = source.get_records(rows[sample])
     return measure_name_swaps(

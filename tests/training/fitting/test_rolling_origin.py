@@ -11,7 +11,6 @@ from training.data.splits import split_by_time
 from training.fitting.rolling_origin import (
     DetectionRanks,
     _iterate_windows,
-    build_origin_rows,
     compute_shares_above,
     estimate_gain,
     evaluate_origins,
@@ -51,16 +50,10 @@ def test_the_weight_of_the_background_can_be_changed_afterwards() -> None:
         assert (weight[~origin.background] == origin.train.weight[~origin.background]).all()
 
 
-def test_the_table_has_a_row_for_each_origin() -> None:
-    origins = made_origins()
-    rows = build_origin_rows(origins, evaluate_origins(origins, CONFIG.model, CONFIG.weights))
-    assert [row["window_from"] for row in rows] == [f"{datetime(2024, 4, 8, tzinfo=UTC):%Y-%m-%d}"] * 2
-    assert all(0 < float(row["worth"]) <= 1 for row in rows)
-
-
-def test_windows_walk_back_from_validation_as_long_as_training_is_left() -> None:
+def test_windows_walk_back_from_a_gap_before_a_moment_as_long_as_training_is_left() -> None:
     days = SplitConfig(validation_days=28, test_days=28, label_delay_days=14)
     begins = datetime(2024, 1, 1, tzinfo=UTC)
     split = split_by_time(begins, datetime(2024, 6, 28, tzinfo=UTC), datetime(2024, 7, 1, tzinfo=UTC), days)
-    windows = [(f"{one:%m-%d}", f"{other:%m-%d}") for one, other in _iterate_windows(split, 28)]
-    assert windows == [("04-08", "05-06"), ("02-26", "03-25"), ("01-29", "02-26")]
+    found = _iterate_windows(split, split.test.begins, 28)
+    windows = [(f"{one:%m-%d}", f"{other:%m-%d}") for one, other in found]
+    assert windows == [("04-08", "05-06"), ("03-11", "04-08"), ("02-12", "03-11")]

@@ -28,7 +28,7 @@ QUICK = EvaluationConfig(resamples=40)
 CONFIG = parse_config(
     {
         "split": {"validation_days": 14, "test_days": 14, "label_delay_days": 7},
-        "model": {"trees": 25, "trees_unstopped": 25},
+        "model": {"trees": 25},
         "evaluation": {"resamples": 20, "smallest_slice": 10},
     }
 )

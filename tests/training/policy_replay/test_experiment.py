@@ -23,7 +23,6 @@ validation_days = 7
 label_delay_days = 5
 [model]
 trees = 20
-trees_unstopped = 20
 [weights]
 background_share = 1.0
 """

@@ -31,7 +31,7 @@ from training.simulation.parameters import load_parameters
 
 CONFIG = {
     "split": {"validation_days": 20, "test_days": 30, "label_delay_days": 10},
-    "model": {"trees": 25, "trees_unstopped": 25},
+    "model": {"trees": 25},
     "weights": {"background_rows": 1500},
     "evaluation": {"resamples": 60, "smallest_slice": 20},
 }

@@ -18,8 +18,8 @@ from training.simulation.operation import simulate
 CONFIG = parse_config(
     {
         "split": {"validation_days": 14, "test_days": 14, "label_delay_days": 10},
-        "model": {"trees": 10, "trees_unstopped": 10},
-        "evaluation": {"resamples": 20, "smallest_slice": 10},
+        "model": {"trees": 10},
+        "evaluation": {"resamples": 20, "smallest_slice": 10, "origins": 1},
     }
 )
 TABLES = {
@@ -36,7 +36,9 @@ TABLES = {
     "split",
     "data",
     "features",
+    "deployed",
     "origins",
+    "ages",
     "ablation",
     "search",
 }
@@ -50,7 +52,7 @@ def runs(tmp_path_factory):
     as_of = world.consignments["received_at"].max().ceil("D").to_pydatetime()
     folder = tmp_path_factory.mktemp("runs")
     found = {"tables": tables}
-    everything = DiagnosticsOptions(origins=1, ablation=True, search=SearchBudget(1))
+    everything = DiagnosticsOptions(ablation=True, search=SearchBudget(1))
     for name, truth, studies in (("with", world.truth, everything), ("without", None, DiagnosticsOptions())):
         trained = train_model(TrainingTask(tables, as_of, "any_offence", CONFIG, truth, studies))
         write_artifacts(trained, tables, folder / name)
@@ -86,12 +88,13 @@ def test_studies_have_their_tables_a_picture_and_a_section_of_the_page(runs):
     groups = {row[0] for row in read(folder, "ablation")["data"]}
     assert {"goods", "parties", "route", "value", "history", "history.sender"} <= groups
     assert len(read(folder, "origins")["data"]) == len(read(folder, "search")["data"]) == 1
+    assert "As it is deployed" in (folder / "report.html").read_text()
     assert (folder / "plots" / "ablation.svg").exists()
-    assert "Before the test: rolling origins" in (folder / "report.html").read_text()
+    assert "Before all reported periods" in (folder / "report.html").read_text()
     plain = runs["without"][1]
     assert not (plain / "plots" / "ablation.svg").exists()
-    assert "Before the test: rolling origins" not in (plain / "report.html").read_text()
-    assert all(read(plain, name)["data"] == [] for name in ("origins", "ablation", "search"))
+    assert "Before all reported periods" not in (plain / "report.html").read_text()
+    assert all(read(plain, name)["data"] == [] for name in ("ablation", "search"))
 
 
 def test_without_truth_its_table_is_empty(runs):

@@ -31,7 +31,7 @@ def report(**changes):
         as_of=datetime(2024, 7, 1, tzinfo=UTC),
         facts={"data": "abc123"},
         verdict=judge_model(MODEL, BASELINES, target="nps", positives=50, by_truth=False),
-        fits="The final fit has learnt from 80 positives.",
+        sentences=["The final fit has learnt from 80 positives."],
         model=MODEL,
         baselines=BASELINES,
         truth=None,
@@ -60,6 +60,7 @@ def report(**changes):
             {"look": "results visible on arrival", "found": 0.004, "bound": 0.01, "rows": 900, "where": ""}
         ],
         origins=[],
+        ages=[],
         ablation=[],
         trials=[],
         config={"split.test_days": 28},

@@ -5,6 +5,7 @@ from dataclasses import replace
 from datetime import datetime, timedelta
 
 import mlflow
+import msgspec
 import numpy as np
 import pandas as pd
 import pytest
@@ -18,7 +19,7 @@ from models.batch_scoring import score_table
 from models.bundle import load_bundle
 from models.registry import Registry
 from training.config import parse_config
-from training.data.splits import TEST, TRAIN, VALIDATION
+from training.data.splits import TEST, TRAIN
 from training.data.table_features import TableFeatures
 from training.data.training_set import ObservedTables, build_data_set, get_labels_as_of
 from training.fitting.diagnostics import DiagnosticsOptions
@@ -43,8 +44,8 @@ pytestmark = [
 CONFIG = parse_config(
     {
         "split": {"validation_days": 14, "test_days": 14, "label_delay_days": 10},
-        "model": {"trees": 25, "trees_unstopped": 25},
-        "evaluation": {"resamples": 20, "smallest_slice": 10},
+        "model": {"trees": 25},
+        "evaluation": {"resamples": 20, "smallest_slice": 10, "origins": 2},
     }
 )
 SHARES = ("0.1pct", "1pct", "5pct", "10pct")
@@ -67,8 +68,7 @@ def tables(world):
 
 @pytest.fixture(scope="module")
 def trained(world, tables, as_of):
-    origins = DiagnosticsOptions(origins=2)
-    return train_model(TrainingTask(tables, as_of, "any_offence", CONFIG, world.truth, origins))
+    return train_model(TrainingTask(tables, as_of, "any_offence", CONFIG, world.truth))
 
 
 def again(tables, as_of, jobs=1):
@@ -92,7 +92,12 @@ def learnt(trained):
             trained.fitted.vocabularies,
             trained.fitted.norms,
         ),
-        *(final.model.trees.text, final.model.calibration, final.fitted.vocabularies, final.fitted.norms),
+        *(
+            final.model.trees.text,
+            final.model.calibration,
+            final.grown.fitted.vocabularies,
+            final.grown.fitted.norms,
+        ),
     )
 
 
@@ -180,22 +185,21 @@ def test_the_metrics_have_their_agreed_names(trained):
     assert any(name.startswith("test/channel:") for name in trained.metrics)
 
 
-def test_rolling_origins_look_at_weeks_before_the_test_and_change_nothing(trained, trained_again):
-    begins = f"{trained.data.split.test.begins:%Y-%m-%d}"
-    rows = trained.studied.origins
-    # So short a world has room for one or two.
-    assert 1 <= len(rows) <= 2
-    assert all(row["window_until"] < begins and row["window_finds"] >= 3 for row in rows)
-    assert learnt(trained_again) == learnt(trained)
-    assert not trained_again.studied.origins
+def test_the_recipe_is_judged_at_earlier_dates_and_the_figure_to_believe_comes_first(trained, trained_again):
+    assert len(trained.deployed.origins) == len(trained_again.deployed.origins) == 2
+    assert trained.sentences[0] == trained.deployed.sentence
+    assert {"deployed/recall_at_1pct", "deployed_truth/recall_at_1pct_low"} <= trained.metrics.keys()
+    assert "deployed_truth/recall_at_1pct" not in trained_again.metrics
 
 
 @pytest.fixture(scope="module")
 def searched(tables, as_of, tmp_path_factory):
     folder = tmp_path_factory.mktemp("searched")
     uri = f"sqlite:///{folder}/mlflow.db"
-    studies = DiagnosticsOptions(origins=1, search=SearchBudget(2, study=folder / "search.log"))
-    task = TrainingTask(tables, as_of, "any_offence", CONFIG, diagnostics=studies)
+    studies = DiagnosticsOptions(search=SearchBudget(2, study=folder / "search.log"))
+    evaluation = msgspec.structs.replace(CONFIG.evaluation, origins=0)
+    config = msgspec.structs.replace(CONFIG, evaluation=evaluation)
+    task = TrainingTask(tables, as_of, "any_offence", config, diagnostics=studies)
     return run_training(task, RunDestination(folder / "run", uri)), uri
 
 
@@ -265,17 +269,26 @@ def test_the_final_fit_has_learnt_from_every_label_known_at_the_date(trained, ta
     ids = tables.consignments["consignment_id"]
     known = get_labels_as_of(ids, tables.outcomes, as_of, "any_offence")
     usable = tables.consignments["cancelled_at"].isna() | known.chosen
-    assert trained.final.positives == int((known.positive & usable).sum()) > trained.evaluation_positives
-    assert trained.final.learnt_until == as_of
-    assert f"learnt from {trained.final.positives} positives" in trained.fits_sentence
+    assert (
+        trained.final.grown.positives
+        == int((known.positive & usable).sum())
+        > trained.evaluated.grown.positives
+    )
+    assert trained.final.grown.learnt_until == as_of
+    assert f"learnt from {trained.final.grown.positives} positives" in trained.fits_sentence
 
 
-def test_the_final_fit_repeats_the_recipe_that_was_judged_and_is_calibrated_on_later_time(trained):
+def test_the_final_fit_repeats_the_recipe_that_was_judged_and_is_calibrated_on_later_time(
+    trained, tables, as_of
+):
     evaluation, final = trained.model, trained.final
     assert final.model.trees.text != evaluation.trees.text
     assert final.model.trees.feature_names == evaluation.trees.feature_names
-    inspected = trained.data.labels.selected_by[trained.data.labels.known & (trained.data.part >= VALIDATION)]
-    assert final.level.inspected == (inspected == "random").sum() >= trained.evaluation_level.inspected > 0
+    ids = tables.consignments["consignment_id"]
+    known = get_labels_as_of(ids, tables.outcomes, as_of, "any_offence")
+    windows = np.concatenate([period.rows[period.weight > 0] for period in trained.deployed.unseen])
+    assert known.known[windows].all()
+    assert final.level.inspected == (known.selected_by[windows] == "random").sum()
     assert "random inspections" in trained.level_sentence
 
 
@@ -298,8 +311,8 @@ def test_words_and_norms_of_the_final_fit_are_learnt_on_its_own_rows(trained, ta
     everything = build_data_set(
         ObservedTables(tables.consignments, tables.outcomes, as_of), "any_offence", CONFIG, held_out="nothing"
     )
-    refitted = source.refit(trained.matrix, trained.final.fitted, everything.keep)
-    whole = source.build_matrix(trained.final.fitted, everything.keep)
+    refitted = source.refit(trained.matrix, trained.final.grown.fitted, everything.keep)
+    whole = source.build_matrix(trained.final.grown.fitted, everything.keep)
     np.testing.assert_array_equal(refitted.X, whole.X)
     np.testing.assert_array_equal(refitted.rows, whole.rows)
 

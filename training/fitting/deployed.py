@@ -1,0 +1,384 @@
+"""The recipe judged as it is deployed: fitted at earlier dates on all that was known then, and judged on the weeks after each.
+
+With a test period from 20 May to 17 June, and three origins:
+
+    fitted as of    judged on
+    20 May          20 May to 17 June: the test period
+    22 April        22 April to 20 May
+    25 March        25 March to 22 April
+
+The windows together are the traffic of one longer period, ranked within each window. Results are those known today; nothing of a window
+takes part in the fit that it judges, and no window chooses anything.
+"""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import astuple, dataclass, replace
+from datetime import datetime
+from typing import Any, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from consignments.records import Target
+from consignments.timestamps import get_time_column_us, to_us
+from features.batch import FeatureMatrix, Progress
+from models.risk_model import predict_finite
+from training.config import EvaluationConfig, TrainConfig
+from training.data.splits import OUTSIDE, ArrivalWindow
+from training.data.training_set import DataSet, Labels, ObservedTables, build_data_set, get_labels_as_of
+from training.evaluation.fairness import CONSIGNEE, classify_consignee
+from training.evaluation.metrics import Evaluation, evaluate
+from training.evaluation.traffic import ScoredPeriod, extract_slices, extract_texts
+from training.fitting.fit import (
+    FeatureSource,
+    FitTask,
+    GrownFit,
+    SplitFeatures,
+    UnseenScores,
+    fit_as_deployed,
+)
+from training.fitting.rolling_origin import MIN_POSITIVES, compute_shares_above
+
+RECALLS = ("recall_at_1pct", "recall_at_5pct")
+"""What the tables of dates and ages show."""
+BEST_SHARE = 0.01
+"""Of the traffic, in the sentence."""
+Bools = NDArray[np.bool_]
+Floats = NDArray[np.float64]
+Positions = NDArray[np.int64]
+
+
+class Origin(NamedTuple):
+    """A date at which the recipe is fitted, and the window that judges it.
+
+    Attributes
+    ----------
+    data : DataSet
+        What was known at the date; nothing is held out.
+    begins, ends : datetime
+        Of the window; it begins at the date.
+    window : int64 array
+        Positions of the window's traffic in the table.
+    """
+
+    data: DataSet
+    begins: datetime
+    ends: datetime
+    window: Positions
+
+
+class TrainingData(NamedTuple):
+    """All data sets of a training run.
+
+    Attributes
+    ----------
+    evaluation : DataSet
+        With validation and test held out.
+    final : DataSet
+        Every label known at `as_of`.
+    origins : tuple of Origin
+        The latest first; as many as were asked for and the data allow.
+    """
+
+    evaluation: DataSet
+    final: DataSet
+    origins: tuple[Origin, ...]
+
+    @property
+    def keep(self) -> Bools:
+        """Rows of the table whose features any of the fits needs."""
+        keep = self.evaluation.keep | self.final.keep
+        for origin in self.origins:
+            keep |= origin.data.keep
+            keep[origin.window] = True
+        return keep
+
+    @property
+    def reported_from(self) -> datetime:
+        """The beginning of the earliest period whose figures are reported."""
+        return min([self.evaluation.split.test.begins, *(origin.begins for origin in self.origins)])
+
+
+def build_training_data(observed: ObservedTables, target: Target, config: TrainConfig) -> TrainingData:
+    """Build the data sets of the evaluation fit, of the final fit, and of the fits at earlier dates.
+
+    Raises
+    ------
+    BadInput
+        As `build_data_set` raises it.
+    """
+    evaluation = build_data_set(observed, target, config)
+    final = build_data_set(observed, target, config, held_out="nothing")
+    return TrainingData(evaluation, final, tuple(_iterate_origins(evaluation, final, config)))
+
+
+def _iterate_origins(evaluation: DataSet, final: DataSet, config: TrainConfig) -> Iterator[Origin]:
+    """Walk back from the test period, a window at a time, as long as an earlier fit has enough to learn from."""
+    observed, test = evaluation.observed, evaluation.split.test
+    received = get_time_column_us(observed.consignments, "received_at")
+    width, begins, ends = test.ends - test.begins, test.begins, test.ends
+    for _ in range(config.evaluation.origins):
+        known = ObservedTables(observed.consignments, observed.outcomes, begins, observed.offered)
+        if begins <= evaluation.split.train.begins or not _can_learn(known, evaluation.target):
+            return
+        data = build_data_set(known, evaluation.target, config, held_out="nothing")
+        inside = ArrivalWindow(begins, ends).select(received) & (final.part != OUTSIDE)
+        yield Origin(data, begins, ends, np.flatnonzero(inside))
+        begins, ends = begins - width, begins
+
+
+def _can_learn(known: ObservedTables, target: Target) -> bool:
+    """Tell whether a fit of a date has both kinds of labels, and enough positives to tell anything."""
+    arrived = get_time_column_us(known.consignments, "received_at") < to_us(known.as_of)
+    ids = known.consignments["consignment_id"]
+    labels = get_labels_as_of(ids, known.outcomes, known.as_of, target)
+    positives = int((arrived & labels.positive).sum())
+    return positives >= MIN_POSITIVES and int((arrived & labels.known).sum()) > positives
+
+
+class OriginFit(NamedTuple):
+    """What a fit of an earlier date gave.
+
+    Attributes
+    ----------
+    origin : Origin
+    grown : GrownFit
+    raw : tuple of float64 arrays
+        Raw scores of its own window, then of the later ones in their order.
+    """
+
+    origin: Origin
+    grown: GrownFit
+    raw: tuple[Floats, ...]
+
+
+@dataclass(frozen=True)
+class DeployedResult:
+    """What the recipe found at earlier dates.
+
+    Attributes
+    ----------
+    evaluation : Evaluation
+        Over all windows, by what was found, corrected for how the opened ones were chosen.
+    truth : Evaluation or None
+        By the truth of a simulated world.
+    best, known : int
+        Positives that became known in the windows: those in the best 1 % of their window's traffic, and all.
+    origins : list of dict
+        For each date what was learnt from, and recall on its window.
+    ages : list of dict
+        Recall by the age of the model.
+    unseen : list of UnseenScores
+        The earliest window first; the last is the test period.
+    """
+
+    evaluation: Evaluation
+    truth: Evaluation | None
+    best: int
+    known: int
+    origins: list[dict[str, Any]]
+    ages: list[dict[str, Any]]
+    unseen: list[UnseenScores]
+
+    def flatten_metrics(self) -> dict[str, float]:
+        """Give the metrics under their logged names: what was measured of ranking, over all windows."""
+        named = self.evaluation.flatten_metrics("deployed")
+        if self.truth is not None:
+            named |= self.truth.flatten_metrics("deployed_truth")
+        return {
+            name: value for name, value in named.items() if name.count("/") == 1 and "calibration" not in name
+        }
+
+    @property
+    def sentence(self) -> str:
+        """What a reviewer should believe, with its interval."""
+        recall = (self.truth or self.evaluation)["recall_at_1pct"]
+        first, last = self.origins[-1]["as_of"], self.origins[0]["until"]
+        dates = "one date" if len(self.origins) == 1 else f"{len(self.origins)} dates"
+        share = f"{recall.value:.0%} ({recall.low:.0%} to {recall.high:.0%} with 95 % confidence)"
+        whole = (
+            f"Estimated with those that nobody opened it is {share}."
+            if self.truth is None
+            else f"By the truth of the simulated world it is {share} of all positives."
+        )
+        return (
+            f"As it is deployed, fitted at {dates} on all that was known and judged on the weeks after, {first} to {last}, the "
+            f"recipe ranks {self.best} of the {self.known} positives that became known in the best 1 % of the traffic. {whole}"
+        )
+
+
+def fit_origins(
+    data: TrainingData,
+    source: FeatureSource,
+    config: TrainConfig,
+    matrix: FeatureMatrix,
+    jobs: int = 1,
+    progress: Progress | None = None,
+) -> list[OriginFit]:
+    """Fit the recipe at each date, and score its window and the later ones.
+
+    Parameters
+    ----------
+    data : TrainingData
+    source : FeatureSource
+    config : TrainConfig
+    matrix : FeatureMatrix
+        Feature rows of `data.keep`, of any fit.
+    jobs, progress
+        As in `fit_evaluation`.
+    """
+    fits = []
+    for place, origin in enumerate(data.origins):
+        later = [each.window for each in data.origins[place::-1]]
+        keep = np.zeros(len(data.final.part), dtype=bool)
+        keep[np.concatenate(later)] = True
+        grown, own = fit_as_deployed(FitTask(origin.data, source, config), matrix, keep, jobs, progress)
+        raw = predict_finite(grown.trees, own.X)
+        fits.append(OriginFit(origin, grown, tuple(raw[np.searchsorted(own.rows, rows)] for rows in later)))
+    return fits
+
+
+def judge_origins(
+    fits: Sequence[OriginFit],
+    parts: SplitFeatures,
+    config: TrainConfig,
+    test_weight: Floats,
+    true_labels: Labels | None = None,
+) -> DeployedResult:
+    """Judge fits of earlier dates on their windows, which are ranked each by itself.
+
+    Parameters
+    ----------
+    fits : sequence of OriginFit
+        At least one; the latest first.
+    parts : SplitFeatures
+        The labels of the final data set, with feature rows of all windows.
+    config : TrainConfig
+    test_weight : float64 array, (test rows,)
+        How many consignments each known result of the latest window stands for.
+    true_labels : Labels, optional
+        Of the whole table.
+    """
+    windows = [fit.origin.window for fit in fits]
+    weights = [test_weight, *(_weigh_window(parts, rows, config.model.seed) for rows in windows[1:])]
+    found = _Judge(parts, parts.data.labels, windows, weights, config.evaluation)
+    by_truth = None
+    if true_labels is not None:
+        known = [true_labels.known[rows].astype(np.float64) for rows in windows]
+        by_truth = _Judge(parts, true_labels, windows, known, config.evaluation)
+    judge = by_truth or found
+    own = [(place, fit.raw[0]) for place, fit in enumerate(fits)]
+    return DeployedResult(
+        found.evaluate(own),
+        None if by_truth is None else by_truth.evaluate(own),
+        *found.count_best(own),
+        [_build_origin_row(fit, judge, place) for place, fit in enumerate(fits)],
+        [_build_age_row(fits, judge, age) for age in range(len(fits))],
+        [
+            UnseenScores(rows, fit.raw[0], weight, np.ones(len(rows), dtype=bool))
+            for rows, fit, weight in reversed(list(zip(windows, fits, weights, strict=True)))
+        ],
+    )
+
+
+def _weigh_window(parts: SplitFeatures, rows: Positions, seed: int) -> Floats:
+    at = np.searchsorted(parts.rows, rows)
+    mine = np.zeros(len(parts.rows), dtype=bool)
+    mine[at] = True
+    return parts.estimate_result_weights(mine, seed, np.ones(len(parts.rows)))[at]
+
+
+@dataclass(frozen=True)
+class _Judge:
+    """Judges raw scores of windows by some labels."""
+
+    parts: SplitFeatures
+    labels: Labels
+    windows: Sequence[Positions]
+    weights: Sequence[Floats]
+    settings: EvaluationConfig
+
+    def evaluate(self, scored: Sequence[tuple[int, Floats]]) -> Evaluation:
+        """Evaluate windows, by their places, under the raw scores of each."""
+        score = [1.0 - compute_shares_above(raw, np.ones(len(raw))) for _, raw in scored]
+        rows = np.concatenate([self.windows[place] for place, _ in scored])
+        weight = np.concatenate([self.weights[place] for place, _ in scored])
+        period = build_scored_period(self.parts, rows, np.concatenate(score), self.labels, weight)
+        return evaluate(replace(period, slices={}), self.settings)
+
+    def count_best(self, scored: Sequence[tuple[int, Floats]]) -> tuple[int, int]:
+        """Count the known positives in the best part of each window, and all of them."""
+        best = 0
+        for place, raw in scored:
+            above = compute_shares_above(raw, np.ones(len(raw)))
+            best += int((self.labels.positive[self.windows[place]] & (above <= BEST_SHARE)).sum())
+        return best, sum(self.count_positives(place) for place, _ in scored)
+
+    def count_positives(self, place: int) -> int:
+        """Count the known positives of a window."""
+        return int(self.labels.positive[self.windows[place]].sum())
+
+
+def _build_origin_row(fit: OriginFit, judge: _Judge, place: int) -> dict[str, Any]:
+    recall = judge.evaluate([(place, fit.raw[0])])
+    return {
+        "as_of": f"{fit.origin.begins:%Y-%m-%d}",
+        "until": f"{fit.origin.ends:%Y-%m-%d}",
+        "learnt_positives": fit.grown.positives,
+        "learnt_results": fit.grown.labelled,
+        "consignments": len(fit.origin.window),
+        "positives": judge.count_positives(place),
+        **_flatten_recall(recall),
+    }
+
+
+def _build_age_row(fits: Sequence[OriginFit], judge: _Judge, age: int) -> dict[str, Any]:
+    """Put together all windows that a fit of some age scored: age 0 is the window right after its date."""
+    scored = [(place - age, fit.raw[age]) for place, fit in enumerate(fits) if place >= age]
+    days = (fits[0].origin.ends - fits[0].origin.begins).days
+    return {
+        "days_old_from": age * days,
+        "days_old_until": (age + 1) * days,
+        "windows": len(scored),
+        "positives": sum(judge.count_positives(place) for place, _ in scored),
+        **_flatten_recall(judge.evaluate(scored)),
+    }
+
+
+def _flatten_recall(evaluation: Evaluation) -> dict[str, float]:
+    return {
+        f"{name}{end}": value
+        for name in RECALLS
+        for end, value in zip(("", "_low", "_high"), astuple(evaluation[name]), strict=True)
+    }
+
+
+def build_scored_period(
+    parts: SplitFeatures, rows: Positions, score: Floats, labels: Labels, weight: Floats
+) -> ScoredPeriod:
+    """Put consignments under a score; weights without a logged probability are guesses.
+
+    Parameters
+    ----------
+    parts : SplitFeatures
+        Feature rows that hold the consignments.
+    rows : int64 array, (n,)
+        Their positions in the table.
+    score : float64 array, (n,)
+    labels : Labels
+        Of the whole table.
+    weight : float64 array, (n,)
+        How many consignments each known result stands for.
+    """
+    at = np.searchsorted(parts.rows, rows)
+    consignee = classify_consignee(parts.X[at], parts.spec)
+    return ScoredPeriod(
+        score=score,
+        day=parts.day[at],
+        office=extract_texts(parts.frame, "office", rows),
+        labelled=labels.known[rows],
+        positive=labels.positive[rows],
+        weight=weight,
+        slices=extract_slices(parts.frame, rows) | {CONSIGNEE: consignee},
+        guessed=np.isnan(labels.probability[rows]),
+    )
