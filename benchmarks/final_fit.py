@@ -1,106 +1,185 @@
-"""What the final fit finds that the evaluation fit does not, by the truth of the month after training.
+"""What the final fit finds in unlike worlds, beside simpler forms, by the truth of the month after training.
 
-    python -m benchmarks.final_fit WORLD... [--test-days 30]
+    python -m benchmarks.final_fit [--sets sweden brazil --seeds 11 --keep DIR] [--write]
 
-WORLD is a folder that `npsrisk simulate --out` wrote. npsrisk trains as of `--test-days` before the end; both fits of the version rank
-the days after, with the history that the service would have, and the truth judges. It also prints how many NPS the scores
-promise for one that is there.
+For each set and seed a hard world is simulated (`npsrisk simulate --prevalence hard:SET`). Everything known 30 days before its end
+is learnt from; the days after are ranked with the history that the service would have, and the truth judges: recall of NPS at
+1 % of the traffic. The forms:
+
+- the final fit: what `npsrisk train` serves;
+- plain LightGBM: the same features and rows, its own defaults of benchmarks.ordinary, background at a tenth;
+- strong ordinary form: what a competent person makes of the tables (benchmarks.ordinary), on the same labels;
+- full truth: the same recipe, with every label of the past known.
+
+The held-out sets are run by `--held-out`. Without `--sets` all sets are run that are not held out.
 """
 
 import argparse
+import json
 import time
-from collections.abc import Sequence
+from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
 from typing import NamedTuple
 
+import lightgbm
 import numpy as np
-import pandas as pd
 from numpy.typing import NDArray
 
-from consignments.records import Alert, Consignment, Outcome, Truth
-from consignments.tables import read_table
+from benchmarks.hard_worlds import is_held_out
+from benchmarks.ordinary import PARAMS, Past, strong_form
+from benchmarks.skill import tables_of, truthful
+from benchmarks.world import table, write_block
 from consignments.timestamps import get_time_column_us, to_us
-from features.batch import Tables
-from features.fitted import FittedParameters
-from models.risk_model import RiskModel
+from features.batch import FeatureMatrix, Tables
+from models.risk_model import predict_finite
+from training.config import TrainConfig
 from training.data.table_features import TableFeatures
-from training.data.training_set import get_true_labels
-from training.runs.train import TrainingTask, find_day_after_last_event, train_model
+from training.data.training_set import ObservedTables, build_data_set, get_true_labels
+from training.fitting.fit import FitTask, SplitFeatures, grow_fit
+from training.runs.train import find_day_after_last_event
+from training.simulation.hard_parameters import list_hard_sets
+from training.simulation.operation import SimulatedTables, simulate
+
+JUDGED_DAYS = 30
+SHARE = 0.01
+BACKGROUND_ROWS = 20_000
+"""Of the strong ordinary form, as in benchmarks.skill."""
+PLAIN_ROUNDS, PLAIN_BACKGROUND = 150, 0.1
+RESAMPLES = 2_000
+OURS, PLAIN, ORDINARY, TRUTH = "final fit", "plain LightGBM", "strong ordinary form", "full truth"
 
 Floats = NDArray[np.float64]
+Bools = NDArray[np.bool_]
 
 
-class Judged(NamedTuple):
-    """What a fit finds in the days after training."""
+class Found(NamedTuple):
+    """What the forms found in a world.
 
-    positives: int
-    recall_at_1pct: float
-    recall_at_5pct: float
-    promised_over_true: float
+    Attributes
+    ----------
+    learnt, there : int
+        Positives that were known, and those of the judged days.
+    recall : dict
+        Form to recall at `SHARE`.
+    """
+
+    learnt: int
+    there: int
+    recall: dict[str, float]
 
 
-def main(arguments: Sequence[str] | None = None) -> None:
-    """Print a line for each fit of each world."""
+def main() -> None:
+    """Print a line for each world, and the table."""
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("worlds", nargs="+", type=Path, metavar="WORLD")
-    parser.add_argument("--test-days", type=int, default=30)
-    options = parser.parse_args(arguments)
-    for world in options.worlds:
-        for line in judge_world(world, options.test_days):
-            print(line, flush=True)
+    parser.add_argument("--sets", nargs="+", choices=list_hard_sets())
+    parser.add_argument("--held-out", action="store_true", help="run the held-out sets alone")
+    parser.add_argument("--seeds", type=int, nargs="+", default=[11])
+    parser.add_argument("--days", type=int, default=240)
+    parser.add_argument("--per-day", type=int, default=1500)
+    parser.add_argument("--keep", type=Path, help="folder that keeps each result, and is read first")
+    parser.add_argument("--write", action="store_true", help="put the table into docs/benchmarks.md")
+    arguments = parser.parse_args()
+    sets = arguments.sets or [name for name in list_hard_sets() if is_held_out(name) == arguments.held_out]
+    found: dict[str, Found] = {}
+    for name in sets:
+        for seed in arguments.seeds:
+            begun = time.monotonic()
+            world = f"{name} {seed}"
+            found[world] = measure_or_read(name, seed, arguments.days, arguments.per_day, arguments.keep)
+            print(world, found[world], f"{time.monotonic() - begun:.0f} s", flush=True)
+    print(render(found))
+    if arguments.write:
+        write_block("final fit, held out" if arguments.held_out else "final fit", render(found))
 
 
-def judge_world(world: Path, test_days: int) -> list[str]:
-    """Train in a world, and judge both fits on its last days."""
-    tables = read_world(world)
-    truth = read_table(world / "truth.parquet", Truth).frame
-    as_of = find_day_after_last_event(Tables(tables.consignments, None, None)) - timedelta(days=test_days)
-    begun = time.perf_counter()
-    trained = train_model(TrainingTask(tables, as_of, "nps"), jobs=1)
-    seconds = time.perf_counter() - begun
-    source = TableFeatures(tables, trained.config.features)
-    later = get_time_column_us(tables.consignments, "received_at") >= to_us(as_of)
-    fits = {
-        "evaluation": (trained.evaluated.grown, trained.model),
-        "final": (trained.final.grown, trained.final.model),
+def measure_or_read(name: str, seed: int, days: int, per_day: int, folder: Path | None) -> Found:
+    """Measure a world, or read what an earlier run kept of it."""
+    path = None if folder is None else folder / f"final-{name}-{seed}-{days}-{per_day}.json"
+    if path is not None and path.exists():
+        return Found(*json.loads(path.read_text()))
+    made = simulate(days=days, per_day=per_day, prevalence=f"hard:{name}", seed=seed)
+    found = measure(made)
+    if path is not None:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(json.dumps(found))
+    return found
+
+
+def measure(made: SimulatedTables) -> Found:
+    """Let every form learn in a world, and rank its last days."""
+    tables, config = tables_of(made), TrainConfig()
+    frame, outcomes = tables.consignments, tables.outcomes
+    assert outcomes is not None
+    as_of = find_day_after_last_event(Tables(frame, None, None)) - timedelta(days=JUDGED_DAYS)
+    judged = get_time_column_us(frame, "received_at") >= to_us(as_of)
+    truth = get_true_labels(frame["consignment_id"], made.truth, "nps")
+    data = build_data_set(ObservedTables(frame, outcomes, as_of), "nps", config, held_out="nothing")
+    # Later outcomes are history of the judged days from when they were visible, as in the service.
+    source = TableFeatures(tables, config.features)
+    everything = truthful(
+        data, replace(truth, known=truth.known & ~judged, positive=truth.positive & ~judged)
+    )
+    keep = data.keep | everything.keep | judged
+    grown, matrix = grow_fit(FitTask(data, source, config), lambda fitted: source.build_matrix(fitted, keep))
+    known, own = grow_fit(
+        FitTask(everything, source, config), lambda fitted: source.refit(matrix, fitted, keep)
+    )
+    drawn = np.flatnonzero((data.part == 1) & ~data.labels.chosen)
+    background = np.sort(np.random.default_rng(1).choice(drawn, BACKGROUND_ROWS, replace=False))
+    usable = data.labels.known & (data.part == 1)
+    past = Past(frame, usable, data.labels.positive, background, np.flatnonzero(judged), outcomes)
+    scores = {
+        OURS: predict_finite(grown.trees, matrix.X[judged[matrix.rows]]),
+        PLAIN: fit_plain(SplitFeatures(data, matrix), matrix, judged),
+        ORDINARY: strong_form(past),
+        TRUTH: predict_finite(known.trees, own.X[judged[own.rows]]),
     }
-    lines = []
-    for name, (grown, model) in fits.items():
-        judged = judge(source, later, grown.fitted, model, truth)
-        lines.append(
-            f"{world.name:14} {name:11} learnt {grown.positives:4}  recall at 1 % {judged.recall_at_1pct:.3f}  at 5 % {judged.recall_at_5pct:.3f}  "
-            f"of {judged.positives}  promised/true {judged.promised_over_true:.2f}  {seconds:.0f} s"
-        )
-    return lines
-
-
-def read_world(folder: Path) -> Tables:
-    """Read the tables of a simulated world."""
-    return Tables(
-        read_table(folder / "consignments.parquet", Consignment).frame,
-        read_table(folder / "outcomes.parquet", Outcome).frame,
-        read_table(folder / "alerts.parquet", Alert).frame,
+    positive = truth.positive[judged]
+    return Found(
+        grown.positives,
+        int(positive.sum()),
+        {name: compute_recall(score, positive) for name, score in scores.items()},
     )
 
 
-def judge(
-    source: TableFeatures,
-    later: NDArray[np.bool_],
-    fitted: FittedParameters,
-    model: RiskModel,
-    truth: pd.DataFrame,
-) -> Judged:
-    """Judge a fit on some rows of the table."""
-    matrix = source.build_matrix(fitted, later)
-    frame = source.tables.consignments.iloc[matrix.rows]
-    score = model.score(matrix.X, frame["channel"].astype(str).tolist())
-    positive = get_true_labels(frame["consignment_id"], truth, "nps").positive
-    order = np.argsort(-score, kind="stable")
-    recalls = [positive[order[: round(share * len(order))]].sum() / positive.sum() for share in (0.01, 0.05)]
-    return Judged(int(positive.sum()), *map(float, recalls), float(score.sum() / positive.sum()))
+def fit_plain(parts: SplitFeatures, matrix: FeatureMatrix, judged: Bools) -> Floats:
+    """Rank the judged days by plain LightGBM on the features and rows of the final fit."""
+    rows = parts.select_fitting_rows(1)
+    weight = np.where(parts.known[rows], 1.0, PLAIN_BACKGROUND)
+    data = lightgbm.Dataset(matrix.X[rows], parts.positive[rows].astype(np.float64), weight=weight)
+    booster = lightgbm.train({**PARAMS, "seed": 1}, data, num_boost_round=PLAIN_ROUNDS)
+    return np.asarray(booster.predict(matrix.X[judged[matrix.rows]], num_threads=1), dtype=np.float64)
+
+
+def compute_recall(score: Floats, positive: Bools) -> float:
+    """Give the share of the positives in the best `SHARE` of the rows."""
+    best = np.argsort(-score, kind="stable")[: round(SHARE * len(score))]
+    return float(positive[best].sum() / positive.sum())
+
+
+def render(found: dict[str, Found]) -> str:
+    """Write the table: a line for each world, the means, and what the final fit is over each form with 95 % intervals."""
+    forms = (OURS, PLAIN, ORDINARY, TRUTH)
+    lines = [
+        f"| {world} | {each.learnt} | {each.there} | "
+        + " | ".join(f"{each.recall[form]:.3f}" for form in forms)
+        + " |"
+        for world, each in found.items()
+    ]
+    recall = np.array([[each.recall[form] for form in forms] for each in found.values()])
+    means = " | ".join(f"**{value:.3f}**" for value in recall.mean(axis=0))
+    drawn = np.random.default_rng(1).integers(0, len(recall), (RESAMPLES, len(recall)))
+    resampled = recall[drawn].mean(axis=1)
+    ratios = []
+    for place in range(len(forms)):
+        low, high = np.quantile(resampled[:, 0] / resampled[:, place], (0.025, 0.975))
+        ratio = recall[:, 0].mean() / recall[:, place].mean()
+        ratios.append("1" if place == 0 else f"{ratio:.2f} ({low:.2f} to {high:.2f})")
+    lines += [f"| mean |  |  | {means} |", f"| final fit over this |  |  | {' | '.join(ratios)} |"]
+    return table(["world and seed", "NPS learnt from", "NPS judged by", *forms], lines)
 
 
 if __name__ == "__main__":

@@ -12,7 +12,7 @@ from support.pages import PAGES, REPOSITORY, commands, files, verbs
 
 from npsrisk import main
 
-SHORTER = {"--trials 30": "--trials 2", "--origins 4": "--origins 2"}
+SHORTER = {"--trials 30": "--trials 2"}
 """What takes longest is asked for less of it."""
 REFUSED = 'npsrisk promote challenger --approved-by "your name" --why "what convinced you"'
 """The page says so."""

@@ -9,6 +9,8 @@ from numpy.typing import NDArray
 from features.goods.character_folding import build_fold_table
 from features.goods.kernels import TEXT_BUCKETS, Array, count_buckets, encode_text, score_text
 
+TEXT_FOLDS = 5
+"""Of the training texts, each scored by the words of the others."""
 PRIOR_TEXTS = 1.0
 """Texts that speak against every bucket, in each class."""
 
@@ -45,9 +47,14 @@ def fit_text_weights(texts: Sequence[str], labels: Array, weights: Array) -> NDA
     -------
     float32 array, (TEXT_BUCKETS,)
         Above 0 where positives hold the bucket more often than negatives, 0 where nothing is known.
+
+    Notes
+    -----
+    The texts count as many as all folds but one hold. So the weights are drawn to 0 as much as those that scored the training
+    texts out of fold, and later texts get scores that lie where theirs do.
     """
     counts = _count_texts(texts, labels, weights, np.zeros(len(texts), dtype=np.int64), 1)
-    return _compute_log_odds(counts, np.ones(1, dtype=bool))
+    return _compute_log_odds(counts, np.ones(1, dtype=bool), (TEXT_FOLDS - 1) / TEXT_FOLDS)
 
 
 def score_out_of_fold(
@@ -92,8 +99,8 @@ def _count_texts(
     return counts
 
 
-def _compute_log_odds(counts: BucketCounts, learnt_from: Array) -> NDArray[np.float32]:
-    """Compare what each class holds of a bucket with what it would hold if classes did not matter.
+def _compute_log_odds(counts: BucketCounts, learnt_from: Array, share: float = 1.0) -> NDArray[np.float32]:
+    """Compare what each class holds of a bucket with what it would hold if classes did not matter; a share of the texts counts.
 
     Each class is scaled to its effective number of texts (Kish: the squared sum of weights over the sum of squares),
     so that heavy weights do not pose as many texts. A bucket's weight is the log of (held + prior) / (expected +
@@ -103,8 +110,8 @@ def _compute_log_odds(counts: BucketCounts, learnt_from: Array) -> NDArray[np.fl
     weight, squares = counts.weight[learnt_from].sum(axis=0), counts.squares[learnt_from].sum(axis=0)
     if not (weight > 0).all():
         return np.zeros(TEXT_BUCKETS, dtype=np.float32)
-    held = counts.texts[learnt_from].sum(axis=0) * (weight / squares)[:, None]
-    effective = weight * weight / squares
+    held = counts.texts[learnt_from].sum(axis=0) * (share * weight / squares)[:, None]
+    effective = share * weight * weight / squares
     expected = held.sum(axis=0) * (effective / effective.sum())[:, None]
     lift: NDArray[np.float64] = np.log(held + PRIOR_TEXTS) - np.log(expected + PRIOR_TEXTS)
     return np.asarray(lift[1] - lift[0], dtype=np.float32)

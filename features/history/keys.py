@@ -19,7 +19,7 @@ from features.config import FeatureConfig
 from features.history.pseudonyms import MISSING, NUMBER_BYTES, Pseudonyms, finish_hash
 from features.normalization.normal_forms import NormalForms, fold_to_ascii
 
-KEYS_VERSION = 1
+KEYS_VERSION = 2
 """Raised whenever a normal form or a key is made in another way: the service then makes the keys of its log anew."""
 HS6_DIGITS = 6
 _PART_SEPARATOR = "\x1f"
@@ -144,6 +144,7 @@ COMMON_KINDS = (
     KeyKind("product_route", "product from this origin and departure", "sender", common=True),
     KeyKind("route", "route", "sender", common=True),
     KeyKind("declarant", "declarant", "sender", common=True),
+    KeyKind("figures", "weight with this value", "sender"),
 )
 
 
@@ -166,7 +167,16 @@ def get_common_values(c: Consignment, forms: NormalForms) -> tuple[str, ...]:
         join_required(product, _fold_code(c.departure_country), _fold_code(c.origin_country)),
         _fold_code(c.route),
         _fold_code(c.declarant),
+        _join_figures(c),
     )
+
+
+def _join_figures(c: Consignment) -> str:
+    """Join weight and value as they were declared: whoever fills in a form again and again changes names before numbers."""
+    if c.gross_weight_kg is None or c.declared_value is None:
+        return ""
+    numbers = (repr(float(c.gross_weight_kg) + POSITIVE_ZERO), repr(float(c.declared_value) + POSITIVE_ZERO))
+    return _PART_SEPARATOR.join((*numbers, _fold_code(c.currency)))
 
 
 # Columns whose normal form joins several columns or repairs their spelling.

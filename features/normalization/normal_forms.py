@@ -386,6 +386,9 @@ def _keep_letters(text: str) -> str:
     return fold_to_ascii(text).encode().translate(None, _NON_LETTERS).decode()
 
 
+_EMAIL_EDGES = ">." + "".join(filter(str.isspace, map(chr, range(0x3001))))
+
+
 def normalize_email(email: str | None) -> str:
     """Give an e-mail address in small letters, without +tags, and without points where the provider ignores them.
 
@@ -397,7 +400,7 @@ def normalize_email(email: str | None) -> str:
     if not email:
         return ""
     address = email.strip().lower() if email.isascii() else normalize("NFKC", email).strip().casefold()
-    address = address.rpartition("<")[2].removeprefix("mailto:").strip("> .")
+    address = address.rpartition("<")[2].removeprefix("mailto:").strip(_EMAIL_EDGES)
     local, at, domain = address.rpartition("@")
     if not at:
         return address

@@ -140,6 +140,39 @@ class FinalFit(NamedTuple):
     traffic: TrafficScores
 
 
+def grow_fit(
+    task: FitTask,
+    build_matrix: Callable[[FittedParameters], FeatureMatrix],
+    jobs: int = 1,
+    progress: Progress | None = None,
+) -> tuple[GrownFit, FeatureMatrix]:
+    """Learn words and norms, describe the rows by them, and grow trees on the training rows.
+
+    Parameters
+    ----------
+    task : FitTask
+    build_matrix : callable
+        Gives the feature rows under what was learnt; at least those of the task's data.
+    jobs, progress
+        As in `fit_evaluation`.
+    """
+    data, source, config = task
+    with report_progress(progress, "learning words"):
+        fitted, text_scores = _learn_features(data, source, config)
+    matrix = build_matrix(fitted)
+    parts = SplitFeatures(data, matrix)
+    rows = parts.select_fitting_rows(TRAIN)
+    # The rows that taught the words get their score out of fold.
+    matrix.X[rows, matrix.spec.get_column(TEXT_SCORE)] = text_scores
+    if progress is not None:
+        progress("growing trees", 0, config.model.trees)
+    options = FitOptions(config.model.build_tree_params(), config.model.seed, jobs, progress)
+    trees = grow_trees(parts.select_labelled_rows(rows), parts.spec, options)
+    known = rows & parts.known
+    positives, labelled = int(parts.positive[known].sum()), int(known.sum())
+    return GrownFit(fitted, trees, positives, labelled, data.split.train.ends), matrix
+
+
 def fit_evaluation(
     task: FitTask, jobs: int = 1, progress: Progress | None = None, *, also: Bools | None = None
 ) -> EvaluationFit:
@@ -157,7 +190,7 @@ def fit_evaluation(
     """
     data, source, config = task
     keep = data.keep if also is None else data.keep | also
-    grown, matrix = _learn(task, lambda fitted: source.build_matrix(fitted, keep), jobs, progress)
+    grown, matrix = grow_fit(task, lambda fitted: source.build_matrix(fitted, keep), jobs, progress)
     parts = SplitFeatures(data, matrix)
     with report_progress(progress, "calibrating"):
         weight = parts.estimate_result_weights(parts.select_part(VALIDATION), config.model.seed)
@@ -220,7 +253,7 @@ def fit_as_deployed(
         Of the rows that it learnt from and of the kept ones.
     """
     wanted = task.data.keep | keep
-    return _learn(task, lambda fitted: task.source.refit(matrix, fitted, wanted), jobs, progress)
+    return grow_fit(task, lambda fitted: task.source.refit(matrix, fitted, wanted), jobs, progress)
 
 
 def fit_final(
@@ -361,30 +394,6 @@ class SplitFeatures:
             )
         weight[mine] = compute_result_weights(known, logged, estimated)
         return weight
-
-
-def _learn(
-    task: FitTask,
-    build_matrix: Callable[[FittedParameters], FeatureMatrix],
-    jobs: int,
-    progress: Progress | None,
-) -> tuple[GrownFit, FeatureMatrix]:
-    """Learn words and norms, describe the rows by them, and grow trees on the training rows."""
-    data, source, config = task
-    with report_progress(progress, "learning words"):
-        fitted, text_scores = _learn_features(data, source, config)
-    matrix = build_matrix(fitted)
-    parts = SplitFeatures(data, matrix)
-    rows = parts.select_fitting_rows(TRAIN)
-    # The rows that taught the words get their score out of fold.
-    matrix.X[rows, matrix.spec.get_column(TEXT_SCORE)] = text_scores
-    if progress is not None:
-        progress("growing trees", 0, config.model.trees)
-    options = FitOptions(config.model.build_tree_params(), config.model.seed, jobs, progress)
-    trees = grow_trees(parts.select_labelled_rows(rows), parts.spec, options)
-    known = rows & parts.known
-    positives, labelled = int(parts.positive[known].sum()), int(known.sum())
-    return GrownFit(fitted, trees, positives, labelled, data.split.train.ends), matrix
 
 
 def _learn_features(

@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 from consignments.timestamps import US_PER_DAY, get_time_column_us, to_us
 from features.batch import FeatureMatrix
 from features.goods.kernels import encode_text, score_text
-from features.goods.text_weights import fit_text_weights, score_out_of_fold
+from features.goods.text_weights import TEXT_FOLDS, fit_text_weights, score_out_of_fold
 from features.spec import Spec
 from models.risk_model import FitOptions, LabelledRows, grow_trees, predict_finite
 from training.config import ModelConfig, TrainConfig, WeightsConfig
@@ -30,8 +30,6 @@ from training.evaluation.intervals import Estimate, compute_interval
 from training.evaluation.ranking import draw_days
 
 TEXT_SCORE = "goods.text_score"
-TEXT_FOLDS = 5
-"""Blocks of time in the training rows, each scored by the words of the others."""
 MIN_POSITIVES = 3
 """In training and in the window, for an origin to tell anything."""
 MIN_TRAFFIC_SHARE = 0.001
@@ -184,7 +182,7 @@ class _OriginBuilder:
             self.texts[train], positive[train], weight[train], received[train]
         )
         learnt = fit_text_weights(self.texts[train].tolist(), positive[train].astype(np.int8), weight[train])
-        X[window, words] = _score_texts(self.texts[window], learnt)
+        X[window, words] = score_texts(self.texts[window], learnt)
         channels = frame["channel"].astype(str).to_numpy(dtype=object)
         stands_for = data.traffic_weight[rows]
         return RollingOrigin(
@@ -207,7 +205,8 @@ def compute_text_scores(
     return score_out_of_fold(texts.tolist(), positive.astype(np.int8), weight, block)
 
 
-def _score_texts(texts: NDArray[np.object_], learnt: NDArray[np.float32]) -> NDArray[np.float32]:
+def score_texts(texts: NDArray[np.object_], learnt: NDArray[np.float32]) -> NDArray[np.float32]:
+    """Score texts by weights that were learnt of others; float32 array, (n,), NaN where a text is empty."""
     from features.goods.character_folding import build_fold_table
 
     table = build_fold_table()

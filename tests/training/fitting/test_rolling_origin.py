@@ -6,14 +6,17 @@ import numpy as np
 import pytest
 from support.made_origins import CONFIG, made_origins
 
+from features.goods.text_weights import fit_text_weights
 from training.config import SplitConfig, WeightsConfig
 from training.data.splits import split_by_time
 from training.fitting.rolling_origin import (
     DetectionRanks,
     _iterate_windows,
     compute_shares_above,
+    compute_text_scores,
     estimate_gain,
     evaluate_origins,
+    score_texts,
 )
 
 
@@ -57,3 +60,24 @@ def test_windows_walk_back_from_a_gap_before_a_moment_as_long_as_training_is_lef
     found = _iterate_windows(split, split.test.begins, 28)
     windows = [(f"{one:%m-%d}", f"{other:%m-%d}") for one, other in found]
     assert windows == [("04-08", "05-06"), ("03-11", "04-08"), ("02-12", "03-11")]
+
+
+def test_the_score_of_words_is_spread_in_training_as_it_is_in_service() -> None:
+    """Few finds: out of fold the training rows' scores must not lie elsewhere than those of later texts."""
+    rng = np.random.default_rng(3)
+    goods = np.array(
+        [f"{a} {b}" for a in ("cotton", "phone", "toy", "vitamin") for b in ("case", "set", "x 2")]
+    )
+    texts = goods[rng.integers(0, len(goods), 4000)].astype(object)
+    positive = np.zeros(len(texts), dtype=bool)
+    positive[rng.choice(len(texts), 25, replace=False)] = True
+    texts[positive] = np.array(["research powder", "vitamin powder"])[rng.integers(0, 2, 25)]
+    received = np.arange(len(texts))
+    scored = compute_text_scores(texts, positive, np.ones(len(texts)), received)
+    learnt = fit_text_weights(texts.tolist(), positive.astype(np.int8), np.ones(len(texts)))
+    later = score_texts(goods[rng.integers(0, len(goods), 2000)].astype(object), learnt)
+    shares = (0.05, 0.5, 0.95)
+    apart = np.quantile(scored[~positive], shares) - np.quantile(later, shares)
+    assert np.abs(apart).max() < 0.5
+    told = np.median(scored[positive]) - np.median(scored[~positive])
+    assert told > 1.0
