@@ -1,6 +1,6 @@
 """What the final fit finds in unlike worlds, beside simpler forms, by the truth of the month after training.
 
-    python -m benchmarks.final_fit [--sets sweden brazil --seeds 11 --keep DIR] [--write]
+    python -m benchmarks.final_fit [--sets sweden brazil --seeds 11 --keep DIR]
 
 For each set and seed a hard world is simulated (`npsrisk simulate --prevalence hard:SET`). Everything known 30 days before its end
 is learnt from; the days after are ranked with the history that the service would have, and the truth judges: recall of NPS at
@@ -29,7 +29,7 @@ from numpy.typing import NDArray
 from benchmarks.hard_worlds import is_held_out
 from benchmarks.ordinary import PARAMS, Past, strong_form
 from benchmarks.skill import tables_of, truthful
-from benchmarks.world import table, write_block
+from benchmarks.world import table
 from consignments.timestamps import get_time_column_us, to_us
 from features.batch import FeatureMatrix, Tables
 from models.risk_model import predict_finite
@@ -80,7 +80,6 @@ def main() -> None:
     parser.add_argument("--days", type=int, default=240)
     parser.add_argument("--per-day", type=int, default=1500)
     parser.add_argument("--keep", type=Path, help="folder that keeps each result, and is read first")
-    parser.add_argument("--write", action="store_true", help="put the table into docs/benchmarks.md")
     arguments = parser.parse_args()
     sets = arguments.sets or [name for name in list_hard_sets() if is_held_out(name) == arguments.held_out]
     found: dict[str, Found] = {}
@@ -91,8 +90,6 @@ def main() -> None:
             found[world] = measure_or_read(name, seed, arguments.days, arguments.per_day, arguments.keep)
             print(world, found[world], f"{time.monotonic() - begun:.0f} s", flush=True)
     print(render(found))
-    if arguments.write:
-        write_block("final fit, held out" if arguments.held_out else "final fit", render(found))
 
 
 def measure_or_read(name: str, seed: int, days: int, per_day: int, folder: Path | None) -> Found:
