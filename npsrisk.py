@@ -20,6 +20,7 @@ FUNCTIONS = {
     "train": "cli.training:train",
     "compare": "cli.promotion:compare",
     "drift": "cli.monitoring:drift",
+    "gate": "cli.promotion:gate",
     "promote": "cli.promotion:promote",
     "score": "cli.scoring:score",
     "select": "cli.scoring:select",

@@ -1,20 +1,25 @@
-"""The verbs that decide which model is champion: compare, promote."""
+"""The verbs that decide which model is champion: compare, gate, promote."""
 
 import json
+from collections.abc import Mapping
 from datetime import UTC, datetime
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 import click
 
+from cli.batch import count_cores
+from cli.gate_table import format_gate_table
 from cli.options import (
     ApprovalOptions,
     PeriodOptions,
     TableOptions,
     alerts_option,
     approval_options,
+    chain_decorators,
     collect_options,
     collect_tables,
     consignments_option,
+    jobs_option,
     json_option,
     outcomes_option,
     period_options,
@@ -26,7 +31,15 @@ from cli.output import print_result
 from cli.progress import show_progress_bar
 from cli.stores import open_registry, read_settings
 from cli.table_reader import TableReader
+from consignments.errors import BadInput
 from consignments.records import Target
+
+if TYPE_CHECKING:
+    from features.batch import Progress, Tables
+    from models.promotion_record import PromotionRecord
+    from models.registry import ModelVersion
+    from training.promotion.gate import RuleResult
+    from training.promotion.promote import EvidenceOptions
 
 
 class ComparedVersions(NamedTuple):
@@ -38,10 +51,46 @@ class ComparedVersions(NamedTuple):
 
 
 class GateOptions(NamedTuple):
-    """The comparison that the gate reads, None for the latest; and whether a rule that does not hold is overruled."""
+    """What goes through the gate.
 
+    Attributes
+    ----------
+    version : str
+        Number, alias or models:/NAME/VERSION.
+    target : str
+    comparison : str or None
+        MLflow run of the comparison with the champion; None for the latest.
+    jobs : int or None
+        Processes that repeat the training run; None for one for each core.
+    """
+
+    version: str
+    target: Target
     comparison: str | None
-    force: bool
+    jobs: int | None
+
+    def resolve(self) -> "ModelVersion":
+        """Find the version in the registry."""
+        return open_registry().resolve(self.version, target=self.target)
+
+
+gate_options = chain_decorators(
+    collect_tables,
+    collect_options(GateOptions, "gated"),
+    click.argument("version"),
+    table_option(
+        "--consignments", "Consignment table of the training run; repeats that run and compares the fits."
+    ),
+    table_option("--outcomes", "Outcome table of the training run."),
+    table_option("--alerts", "Alert table of the training run, if it had one."),
+    click.option(
+        "--comparison", default=None, metavar="RUN", help="MLflow run of the comparison; default: the latest."
+    ),
+    target_option,
+    jobs_option,
+    reject_options,
+)
+"""What `gate` and `promote` both take."""
 
 
 @click.command()
@@ -95,38 +144,135 @@ def compare(tables: TableOptions, compared: ComparedVersions, period: PeriodOpti
 
 
 @click.command()
-@collect_options(GateOptions, "gate")
-@click.argument("version")
-@approval_options
-@click.option(
-    "--comparison", default=None, metavar="RUN", help="MLflow run of the comparison; default: the latest."
-)
-@click.option("--force", is_flag=True, help="Promote although a rule does not hold; recorded as such.")
-@target_option
+@gate_options
 @json_option
-def promote(version: str, approval: ApprovalOptions, gate: GateOptions, target: str, as_json: bool) -> None:
-    """Run the gate and make VERSION the champion; the old champion becomes `previous`.
+@click.pass_context
+def gate(context: click.Context, tables: TableOptions, gated: GateOptions, as_json: bool) -> None:
+    """Run the gate on VERSION and show the result of every rule; changes nothing.
 
-    VERSION is a number, an alias or models:/NAME/VERSION. Roll back with: npsrisk promote previous …
+    VERSION is a number, an alias or models:/NAME/VERSION. With the tables of its training run that run is repeated, and both fits
+    must be equal byte for byte. This takes as long as training; without the tables this rule is not checked. Exit code 0 if all
+    checked rules hold, 1 if one does not hold.
 
     \b
-    npsrisk promote 1 --approved-by "duty reviewer" --why "first model of the operation"
+    npsrisk gate challenger
+    npsrisk gate 2 --consignments world/consignments.parquet --outcomes world/outcomes.parquet --alerts world/alerts.parquet
+    npsrisk gate 2 --json
+    """
+    from training.promotion.promote import check_version
+
+    version = gated.resolve()
+    with show_progress_bar() as progress:
+        evidence = _read_evidence(gated, version, tables, progress)
+        rules = check_version(open_registry(), version, evidence)
+    passes = all(rule.held is not False for rule in rules.values())
+    result = {
+        "version": version.number,
+        "passes": passes,
+        "rules": {
+            name: {"held": rule.held, "found": rule.found, "expected": rule.expected}
+            for name, rule in rules.items()
+        },
+    }
+    print_result(result, as_json, f"{format_gate_table(rules)}\n\n{_summarize_gate(version, rules)}")
+    context.exit(0 if passes else 1)
+
+
+@click.command()
+@approval_options
+@gate_options
+@click.option("--force", is_flag=True, help="Promote although a rule does not hold; recorded as such.")
+@json_option
+def promote(
+    tables: TableOptions, gated: GateOptions, approval: ApprovalOptions, force: bool, as_json: bool
+) -> None:
+    """Run the gate and make VERSION the champion; the old champion becomes `previous`.
+
+    VERSION is a number, an alias or models:/NAME/VERSION. With the tables of its training run that run is repeated, and both fits
+    must be equal byte for byte, also with --force; without them the record says that this was not checked. `npsrisk gate` runs
+    the same rules and changes nothing. Roll back with: npsrisk promote previous …
+
+    \b
+    npsrisk promote 1 --approved-by "duty reviewer" --why "first model of the operation" \\
+        --consignments world/consignments.parquet --outcomes world/outcomes.parquet --alerts world/alerts.parquet
     """
     from training.promotion.promote import Approval
     from training.promotion.promote import promote as run
 
-    record = run(
-        open_registry(),
-        open_registry().resolve(version, target=target),
-        Approval(approval.approved_by, approval.why, datetime.now(UTC)),
-        comparison=gate.comparison,
-        force=gate.force,
-    )
-    print_result(
-        json.loads(record.to_json()),
-        as_json,
+    version = gated.resolve()
+    with show_progress_bar() as progress:
+        record = run(
+            open_registry(),
+            version,
+            Approval(approval.approved_by, approval.why, datetime.now(UTC)),
+            _read_evidence(gated, version, tables, progress),
+            force=force,
+        )
+    print_result(json.loads(record.to_json()), as_json, _summarize_record(record))
+
+
+def _read_evidence(
+    gated: GateOptions, version: "ModelVersion", tables: TableOptions, progress: "Progress"
+) -> "EvidenceOptions":
+    """Read what the gate is given beside the version: the tables of the training run, if any."""
+    from training.promotion.promote import EvidenceOptions
+    from training.promotion.refit import RefitOptions
+
+    past = _read_training_tables(version, tables)
+    refit = None if past is None else RefitOptions(past, gated.jobs or count_cores(), progress)
+    return EvidenceOptions(gated.comparison, refit)
+
+
+def _read_training_tables(version: "ModelVersion", tables: TableOptions) -> "Tables | None":
+    """Read the tables of the training run with the columns that it had; None if none is given.
+
+    Raises
+    ------
+    BadInput
+        If only some are given.
+    """
+    given = {
+        f"--{name}": getattr(tables, name) is not None for name in ("consignments", "outcomes", "alerts")
+    }
+    if not any(given.values()):
+        return None
+    missing = [name for name in ("--consignments", "--outcomes") if not given[name]]
+    if missing:
+        raise BadInput(
+            "only some tables of the training run are given",
+            where=" and ".join(missing),
+            got=", ".join(name for name, is_given in given.items() if is_given),
+            expected="--consignments and --outcomes, and --alerts if the model was trained with alerts",
+            todo="give all tables that it was trained on, or none",
+        )
+    from training.config import TrainConfig
+    from training.promotion.refit import read_run_config
+
+    config = read_run_config(open_registry(), version.run_id) or TrainConfig()
+    return TableReader(tables).read_tables(config.features.build_record_type())
+
+
+def _summarize_gate(version: "ModelVersion", rules: "Mapping[str, RuleResult]") -> str:
+    broken = [name for name, rule in rules.items() if rule.held is False]
+    unchecked = [name for name, rule in rules.items() if rule.held is None]
+    held = len(rules) - len(broken) - len(unchecked)
+    parts = [f"{held} of {len(rules)} rules hold"]
+    if broken:
+        parts.append(f"{len(broken)} {'does' if len(broken) == 1 else 'do'} not hold ({', '.join(broken)})")
+    if unchecked:
+        parts.append(f"not checked: {', '.join(unchecked)}")
+    return f"{version.uri} {'does not pass' if broken else 'passes'} the gate: {'; '.join(parts)}"
+
+
+def _summarize_record(record: "PromotionRecord") -> str:
+    from training.promotion.gate import REFIT_RULE
+
+    lines = [
         f"{record.name} version {record.version} is champion"
         + (f"; version {record.replaces} is previous" if record.replaces else "")
         + (" (forced)" if record.forced else "")
-        + f"; record {record.number}, {record.compute_sha256()[:12]}",
-    )
+        + f"; record {record.number}, {record.compute_sha256()[:12]}"
+    ]
+    if REFIT_RULE in record.rules:
+        lines.append(f"{REFIT_RULE}: {record.rules[REFIT_RULE]['found']}")
+    return "\n".join(lines)

@@ -57,8 +57,14 @@ def main() -> None:
         "--truth", "world/truth.parquet", "--register",
     )  # fmt: skip
 
-    step("3/7  promote it: the gate checks its rules and the record is written")
-    npsrisk("promote", "1", "--approved-by", "demo reviewer", "--why", "first model of the operation")
+    step(
+        "3/7  promote it: the gate checks its rules, trains again on the same tables, and the record is written"
+    )
+    print("  Both fits must come out again byte for byte. This takes about as long as the training before.")
+    npsrisk(
+        "promote", "1", "--approved-by", "demo reviewer", "--why", "first model of the operation",
+        "--consignments", "past.parquet", "--outcomes", "outcomes.parquet", "--alerts", "alerts.parquet",
+    )  # fmt: skip
 
     step("4/7  publish it to the service's folder, import the past as history")
     npsrisk("publish")

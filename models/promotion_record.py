@@ -37,7 +37,8 @@ class PromotionRecord(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     approved_by, why : str
     approved_at : datetime
     rules : dict
-        Each rule of the gate with what it found and whether it held.
+        Each rule of the gate with what it found and whether it held: true, false, or None if it was not checked
+        (the finding says so).
     comparison : str or None
         MLflow run of the comparison that was the evidence.
     forced : bool
@@ -82,7 +83,7 @@ class PromotionRecord(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
             "| rule of the gate | found |",
             "|---|---|",
             *(
-                f"| {name} | {'' if rule['held'] else '**does not hold:** '}{_escape_cell(rule['found'])} |"
+                f"| {name} | {'**does not hold:** ' if rule['held'] is False else ''}{_escape_cell(rule['found'])} |"
                 for name, rule in self.rules.items()
             ),
         ]

@@ -103,6 +103,13 @@ def get_model_name(target: str) -> str:
     return EXPERIMENT if target == "nps" else f"{EXPERIMENT}-{target}"
 
 
+class VersionFolders(NamedTuple):
+    """Folders of the fits of a version, fetched and not yet verified; None if it holds no evaluation fit."""
+
+    served: Path
+    evaluation: Path | None
+
+
 class VersionFits(NamedTuple):
     """The fits of a version: the one that is served, and the one that later time judged; None if it holds no second."""
 
@@ -252,11 +259,14 @@ class Registry:
         BundleRefused
             One was altered, or the evaluation fit is not the one that was registered.
         """
-        folder = self._download_model(version)
-        served = load_bundle(_find_data_path(folder))
-        if EVALUATION_TAG not in version.tags:
+        return self.load_fits(version, self.download_fits(version))
+
+    def load_fits(self, version: ModelVersion, folders: VersionFolders) -> "VersionFits":
+        """Verify and load both fits of a version from their folders; raises as `fetch_fits`."""
+        served = load_bundle(folders.served)
+        if folders.evaluation is None:
             return VersionFits(served, None)
-        evaluation = load_bundle(folder / EVALUATION)
+        evaluation = load_bundle(folders.evaluation)
         if evaluation.sha256 != version.tags[EVALUATION_TAG]:
             raise BundleRefused(
                 "the evaluation fit is not the one that was registered",
@@ -266,6 +276,12 @@ class Registry:
                 todo="train again",
             )
         return VersionFits(served, evaluation)
+
+    def download_fits(self, version: ModelVersion) -> VersionFolders:
+        """Fetch both fits of a version and give their folders, not yet verified."""
+        folder = self._download_model(version)
+        evaluation = folder / EVALUATION if EVALUATION_TAG in version.tags else None
+        return VersionFolders(_find_data_path(folder), evaluation)
 
     def download_bundle(self, version: ModelVersion) -> Path:
         """Fetch the bundle of a version and give its folder, not yet verified."""
@@ -317,14 +333,19 @@ class Registry:
 
     def read_run_table(self, run_id: str, name: str) -> list[dict[str, Any]]:
         """Give the rows of a table of a run, `tables/NAME.json`; none where it has no such table."""
-        path = f"tables/{name}.json"
-        if all(item.path != path for item in self.client.list_artifacts(run_id, "tables")):
+        content = self.read_run_artifact(run_id, f"tables/{name}.json")
+        if content is None:
             return []
-        with TemporaryDirectory() as folder:
-            table = msgspec.json.decode(
-                Path(self.client.download_artifacts(run_id, path, folder)).read_bytes()
-            )
+        table = msgspec.json.decode(content)
         return [dict(zip(table["columns"], row, strict=True)) for row in table["data"]]
+
+    def read_run_artifact(self, run_id: str, path: str) -> bytes | None:
+        """Read a file among the artifacts of a run; None if the run has no such file."""
+        folder = path.rpartition("/")[0] or None
+        if all(item.path != path for item in self.client.list_artifacts(run_id, folder)):
+            return None
+        with TemporaryDirectory() as spare:
+            return Path(self.client.download_artifacts(run_id, path, spare)).read_bytes()
 
     def find_latest_comparison(self, a: ModelVersion, b: ModelVersion) -> str | None:
         """Find the latest comparison run of two versions, or None."""

@@ -16,6 +16,8 @@ from consignments.errors import BadSetting, FileFault, UnknownName
 from features.config import ExtraColumns, FeatureConfig, HistoryKeys
 from models.risk_model import TreeParams
 
+CONFIG_FILE = "config.json"
+"""Artifact of a run that keeps its settings."""
 Days = Annotated[int, Meta(ge=1, le=3660)]
 Delay = Annotated[int, Meta(ge=0, le=366)]
 Count = Annotated[int, Meta(ge=1)]
@@ -148,6 +150,16 @@ class TrainConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
             f"{table}.{name}": value for table, values in tables.items() for name, value in values.items()
         }
 
+    def to_json(self) -> str:
+        """Return every setting as JSON, to the last bit; `parse_config_json` reads it.
+
+        Examples
+        --------
+        >>> parse_config_json(TrainConfig().to_json().encode()) == TrainConfig()
+        True
+        """
+        return msgspec.json.format(msgspec.json.encode(self)).decode()
+
     def digest(self) -> str:
         """Give the SHA-256 of all settings."""
         return hashlib.sha256(msgspec.json.encode(self, order="sorted")).hexdigest()
@@ -204,6 +216,32 @@ def parse_config(values: dict[str, Any], *, where: str = "configuration") -> Tra
         ) from error
     config.features.validate()
     return config
+
+
+def parse_config_json(text: bytes, *, where: str = CONFIG_FILE) -> TrainConfig:
+    """Read the settings that a run kept.
+
+    Parameters
+    ----------
+    text : bytes
+        As `TrainConfig.to_json` wrote it.
+    where : str
+        Named in errors.
+
+    Raises
+    ------
+    BadSetting
+        If it is not JSON, or a setting is unknown here or its value bad.
+    """
+    try:
+        return msgspec.json.decode(text, type=TrainConfig)
+    except msgspec.DecodeError as error:
+        raise BadSetting(
+            "the settings that the run kept cannot be read",
+            where=where,
+            got=str(error),
+            todo="use the version of npsrisk that trained it",
+        ) from error
 
 
 def _require_known(values: dict[str, Any], kind: type[msgspec.Struct], where: str) -> None:

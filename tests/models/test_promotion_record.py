@@ -61,6 +61,12 @@ def test_a_record_is_told_to_people_with_each_rule_on_one_line() -> None:
     assert told.splitlines()[-1] == r"| calibrated | **does not hold:** a \| b c |"
 
 
+def test_a_rule_that_was_not_checked_is_not_told_as_one_that_does_not_hold() -> None:
+    rule = {"held": None, "found": "not checked: no tables were given"}
+    told = msgspec.structs.replace(chain()[1], rules={"fits made again": rule}).to_markdown()
+    assert told.splitlines()[-1] == "| fits made again | not checked: no tables were given |"
+
+
 def test_a_record_survives_its_json() -> None:
     record = chain()[2]
     assert PromotionRecord.from_json(record.to_json()) == record

@@ -13,6 +13,8 @@ import pandas as pd
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from features.batch import Tables
+
 BLOCK_ROWS = 65_536
 """Rows hashed at a time. Part of the definition: another size gives other hashes."""
 
@@ -46,6 +48,13 @@ def hash_tables(tables: Mapping[str, pd.DataFrame | None]) -> str:
                 for block in _iterate_blocks(frame[column]):
                     total.update(block)
     return total.hexdigest()
+
+
+def hash_training_tables(tables: Tables) -> str:
+    """Hash the tables that a model is trained on, as the card of its bundle names them."""
+    return hash_tables(
+        {"consignments": tables.consignments, "outcomes": tables.outcomes, "alerts": tables.alerts}
+    )
 
 
 def _iterate_blocks(column: "pd.Series") -> Iterator[bytes]:

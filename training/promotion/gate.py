@@ -1,6 +1,6 @@
 """The promotion gate: every rule in one place, each run on evidence, and what each one found.
 
-A version may become champion where all rules hold. With a champion in place a paired comparison of the two is part of the
+A version may become champion where all rules hold that were checked; each is, but for the one that needs the training tables. With a champion in place a paired comparison of the two is part of the
 evidence; without one only the others apply. Nothing that is unknown holds.
 """
 
@@ -17,6 +17,7 @@ from models.bundle import Bundle
 from training.evaluation.leakage import BOUNDS, EARLY_RESULTS, FILLED_COLUMN, LATER_CHANGES, PREDICTIVE_COLUMN
 from training.evaluation.name_invariance import MAX_LOG_ODDS_CHANGE as NAME_SWAP_BOUND
 from training.evaluation.verdict import MIN_POSITIVES, format_percent
+from training.promotion.refit import WITHOUT_TABLES, RefitResult
 
 NON_INFERIORITY_MARGIN = 0.02
 """How much precision or recall at capacity may be lost to the champion, at the lower end of the 95 % interval."""
@@ -83,6 +84,8 @@ class GateEvidence:
         With that champion; None where there was none.
     evaluation : Bundle or None
         The evaluation fit of the version, if it holds one.
+    refit : RefitResult
+        Whether the training run, repeated on its tables, gives the same fits.
     """
 
     bundle: Bundle | None
@@ -95,6 +98,7 @@ class GateEvidence:
     champion: str | None = None
     comparison: ChampionComparison | None = None
     evaluation: Bundle | None = None
+    refit: RefitResult = WITHOUT_TABLES
 
     def get_metric(self, name: str) -> float:
         """Give a metric of the training run, NaN where it has none."""
@@ -107,11 +111,12 @@ class RuleResult:
 
     Attributes
     ----------
-    held : bool
+    held : bool or None
+        None if the rule was not checked.
     found, expected : str
     """
 
-    held: bool
+    held: bool | None
     found: str
     expected: str
 
@@ -146,6 +151,12 @@ def _check_reasons(evidence: GateEvidence) -> RuleResult:
     best = int(np.argmax(examples.probability))
     reasons = len(evidence.bundle.model.explain(examples.X[best], 3))
     return RuleResult(reasons > 0, f"{reasons} reasons", "a reason for the highest score of its examples")
+
+
+def _check_refit(evidence: GateEvidence) -> RuleResult:
+    return RuleResult(
+        *evidence.refit, "both fits byte for byte, trained again on the same tables and settings"
+    )
 
 
 def _build_leakage_rule(look: str, found: str, expected: str) -> GateRule:
@@ -361,8 +372,12 @@ CHAMPION_RULES: dict[str, GateRule] = {
     "no slice lost": _check_slice_losses,
 }
 """Rules where a champion is to be replaced and a comparison with it is there."""
-CHECKSUM_RULE, COMPARISON_RULE = "sums verified", "compared with the champion"
-UNFORCEABLE_RULES = frozenset({CHECKSUM_RULE, *BUNDLE_RULES} - {"reasons present"})
+CHECKSUM_RULE, REFIT_RULE, COMPARISON_RULE = (
+    "sums verified",
+    "fits made again",
+    "compared with the champion",
+)
+UNFORCEABLE_RULES = frozenset({CHECKSUM_RULE, REFIT_RULE, *BUNDLE_RULES} - {"reasons present"})
 """Rules that nobody can overrule."""
 
 
@@ -371,7 +386,7 @@ def run_gate(evidence: GateEvidence) -> dict[str, RuleResult]:
     sums = {CHECKSUM_RULE: _check_checksum(evidence)}
     if not sums[CHECKSUM_RULE].held:
         return sums
-    rules = BUNDLE_RULES if evidence.goes_back else BUNDLE_RULES | RUN_RULES
+    rules = BUNDLE_RULES if evidence.goes_back else BUNDLE_RULES | {REFIT_RULE: _check_refit} | RUN_RULES
     if evidence.champion is not None and not evidence.goes_back:
         rules = (
             rules

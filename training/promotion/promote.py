@@ -1,7 +1,7 @@
 """An act of promotion: evidence is gathered, the gate's rules are run, and the record is written; or it is refused.
 
-`force` promotes although a rule does not hold, and the record says so; an altered bundle is refused even then. A version
-that was champion before goes back without a comparison.
+`force` promotes although a rule does not hold, and the record says so. An altered bundle is refused even then, and so are fits
+that their own tables and settings do not give again. A version that was champion before goes back without a comparison.
 """
 
 from collections.abc import Mapping
@@ -11,7 +11,22 @@ from typing import NamedTuple
 from consignments.errors import BundleRefused, PromotionRefused
 from models.promotion_record import PromotionRecord
 from models.registry import CHAMPION, ModelVersion, Registry
-from training.promotion.gate import UNFORCEABLE_RULES, ChampionComparison, GateEvidence, RuleResult, run_gate
+from training.promotion.gate import (
+    REFIT_RULE,
+    UNFORCEABLE_RULES,
+    ChampionComparison,
+    GateEvidence,
+    RuleResult,
+    run_gate,
+)
+from training.promotion.refit import (
+    WITHOUT_TABLES,
+    RefitOptions,
+    RefitResult,
+    RegisteredFits,
+    read_run_config,
+    refit_version,
+)
 
 MAX_FOUND_CHARACTERS = 150
 """Of what a rule found, in characters, in the record: MLflow on PostgreSQL keeps 5,000 of it in all."""
@@ -25,12 +40,30 @@ class Approval(NamedTuple):
     approved_at: datetime
 
 
+class EvidenceOptions(NamedTuple):
+    """What the gate looks at beside the version itself.
+
+    Attributes
+    ----------
+    comparison : str, optional
+        Run of the comparison with the champion; default: the latest one of these two versions.
+    refit : RefitOptions, optional
+        The training tables, on which the training run is repeated; without them that rule is not checked.
+    """
+
+    comparison: str | None = None
+    refit: RefitOptions | None = None
+
+
+DEFAULT_EVIDENCE = EvidenceOptions()
+
+
 def promote(
     registry: Registry,
     version: ModelVersion,
     approval: Approval,
+    options: EvidenceOptions = DEFAULT_EVIDENCE,
     *,
-    comparison: str | None = None,
     force: bool = False,
 ) -> PromotionRecord:
     """Run the gate and, where it holds or is forced, write the record and move the aliases.
@@ -41,10 +74,10 @@ def promote(
     version : ModelVersion
         What shall be champion.
     approval : Approval
-    comparison : str, optional
-        Run of the comparison with the champion; default: the latest one of these two versions.
+    options : EvidenceOptions
     force : bool
-        Promote although a rule does not hold; a bundle that is altered or fails its self-test is refused even then.
+        Promote although a rule does not hold. A bundle that is altered, fails its self-test or is not made again by its training
+        run is refused even then.
 
     Raises
     ------
@@ -57,9 +90,9 @@ def promote(
                 "a promotion is recorded with a name and a reason", where=f"--{name}", got="''"
             )
     champion = registry.find_version(CHAMPION, version.target)
-    evidence = gather_evidence(registry, version, champion, comparison)
+    evidence = gather_evidence(registry, version, champion, options)
     findings = run_gate(evidence)
-    broken = {name: finding for name, finding in findings.items() if not finding.held}
+    broken = {name: finding for name, finding in findings.items() if finding.held is False}
     if broken and (not force or UNFORCEABLE_RULES & set(broken)):
         raise PromotionRefused(_explain_refusal(version, broken, len(findings)))
     assert evidence.bundle is not None
@@ -85,8 +118,36 @@ def promote(
     return record
 
 
+def check_version(
+    registry: Registry, version: ModelVersion, options: EvidenceOptions = DEFAULT_EVIDENCE
+) -> dict[str, RuleResult]:
+    """Run the gate on a version as `promote` does, and change nothing.
+
+    Parameters
+    ----------
+    registry : Registry
+    version : ModelVersion
+    options : EvidenceOptions
+
+    Returns
+    -------
+    dict
+        Each rule of the gate with its result.
+
+    Raises
+    ------
+    PromotionRefused
+        If the comparison is of other versions.
+    """
+    champion = registry.find_version(CHAMPION, version.target)
+    return run_gate(gather_evidence(registry, version, champion, options))
+
+
 def gather_evidence(
-    registry: Registry, version: ModelVersion, champion: ModelVersion | None, comparison: str | None = None
+    registry: Registry,
+    version: ModelVersion,
+    champion: ModelVersion | None,
+    options: EvidenceOptions = DEFAULT_EVIDENCE,
 ) -> GateEvidence:
     """Collect what the rules look at.
 
@@ -95,8 +156,7 @@ def gather_evidence(
     registry : Registry
     version : ModelVersion
     champion : ModelVersion or None
-    comparison : str, optional
-        Run of the comparison of the two; default: the latest one.
+    options : EvidenceOptions
 
     Raises
     ------
@@ -104,27 +164,41 @@ def gather_evidence(
         Where the comparison is of other versions.
     """
     fits, refusal = None, ""
+    folders = registry.download_fits(version)
     try:
-        fits = registry.fetch_fits(version)
+        fits = registry.load_fits(version, folders)
     except BundleRefused as error:
         refusal = str(error)
     goes_back = any(record.version == version.number for record in registry.list_records(version.name))
     compared: ChampionComparison | None = None
     if champion is not None and not goes_back:
-        run_id = comparison or registry.find_latest_comparison(champion, version)
+        run_id = options.comparison or registry.find_latest_comparison(champion, version)
         compared = None if run_id is None else _load_comparison(registry, run_id, champion, version)
+    registered_sha256, refit = version.tags.get("bundle_sha256", ""), WITHOUT_TABLES
+    # An altered bundle is refused for that alone, and a version that goes back was checked when it came.
+    if fits is not None and fits.served.sha256 == registered_sha256 and not goes_back:
+        refit = _check_refit(registry, version, RegisteredFits(fits.served.card, folders), options.refit)
     return GateEvidence(
         bundle=None if fits is None else fits.served,
         evaluation=None if fits is None else fits.evaluation,
         refusal=refusal,
-        registered_sha256=version.tags.get("bundle_sha256", ""),
+        registered_sha256=registered_sha256,
         metrics=registry.get_run_metrics(version.run_id),
         looks={str(row["look"]): row for row in registry.read_run_table(version.run_id, "leaks")},
         slices=registry.read_run_table(version.run_id, "slices"),
         goes_back=goes_back,
         champion=None if champion is None else champion.number,
         comparison=compared,
+        refit=refit,
     )
+
+
+def _check_refit(
+    registry: Registry, version: ModelVersion, registered: RegisteredFits, options: RefitOptions | None
+) -> RefitResult:
+    if options is None:
+        return WITHOUT_TABLES
+    return refit_version(registered, read_run_config(registry, version.run_id), options)
 
 
 def _load_comparison(
@@ -153,6 +227,11 @@ def _explain_refusal(version: ModelVersion, broken: Mapping[str, RuleResult], ru
 
 
 def _suggest_next_step(broken: Mapping[str, RuleResult]) -> str:
+    if REFIT_RULE in broken:
+        return (
+            "give the tables that it was trained on, or train again; a version that its own tables do not give again is never "
+            "promoted, not even with --force"
+        )
     if UNFORCEABLE_RULES & set(broken):
         return "train again; such a bundle is never promoted, not even with --force"
     return "improve the model or its data; --force promotes all the same, and the record says so"

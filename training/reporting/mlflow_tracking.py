@@ -44,7 +44,7 @@ class RunRecord:
     metrics : mapping
         Finite numbers by their logged names.
     folder : Path
-        Its content becomes the artifacts: `bundle/`, `report.html`, `tables/*.json`, pictures.
+        Its content becomes the artifacts: `bundle/`, `config.json`, `report.html`, `tables/*.json`, pictures.
     inputs : mapping
         Name of each table that went in, to its number of rows.
     series : mapping

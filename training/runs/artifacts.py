@@ -2,6 +2,7 @@
 
 bundle/          the final fit as data: what is served
 evaluation/      the evaluation fit as data: what later time judged
+config.json      every setting of the run, to repeat it
 report.html      the page, with everything in it
 tables/*.json    the same names and columns in every run
 plots/*.svg      the pictures of the page
@@ -20,6 +21,7 @@ from models.bundle import BundleContent, FitKind, ModelCard, SelfTestExamples, w
 from models.calibration import CalibrationLevel
 from models.risk_model import RiskModel
 from models.traffic_profile import ReferenceProfile
+from training.config import CONFIG_FILE
 from training.data.splits import VALIDATION
 from training.evaluation.capacity import compute_daily_capacity
 from training.evaluation.fairness import COLUMNS as FAIRNESS_COLUMNS
@@ -43,9 +45,13 @@ from training.runs.run_report import (
     render_report,
 )
 
+BUNDLE_FOLDER, EVALUATION_FOLDER = "bundle", "evaluation"
 EXAMPLES_PER_BAND = 20
 CARD_DIGITS = 9
 """Of a metric in the bundle: sums of metrics may differ in their last bits between machines, bundles may not."""
+TRUTH_METRICS = ("truth/", "deployed_truth/")
+"""Metrics by the truth of a simulated world. The run has them and the bundle does not: without the truth, training could not
+make the same bundle again."""
 ENDS = ("", "_low", "_high")
 RECALL_COLUMNS = tuple(f"{name}{end}" for name in RECALLS for end in ENDS)
 ORIGIN_COLUMNS = (
@@ -81,6 +87,7 @@ def write_artifacts(trained: TrainingResult, tables: Tables, folder: Path) -> No
     """
     folder.mkdir(parents=True, exist_ok=True)
     write_run_bundles(trained, tables, folder)
+    _write(folder / CONFIG_FILE, trained.config.to_json())
     importance, fairness = compute_feature_importance(trained), compute_fairness(trained)
     pictures = draw_pictures(trained, importance, fairness)
     for name, picture in pictures.items():
@@ -93,11 +100,11 @@ def write_artifacts(trained: TrainingResult, tables: Tables, folder: Path) -> No
 
 
 def write_run_bundles(trained: TrainingResult, tables: Tables, folder: Path) -> None:
-    """Write the final fit into `bundle`, and the evaluation fit into `evaluation`.
+    """Write the final fit into `bundle`, and the evaluation fit into `evaluation`; nothing in them comes from a truth.
 
     The examples of both are of each band of validation. Both carry a profile of the test period's traffic, each under its own scores.
     """
-    kinds: dict[FitKind, str] = {"evaluation": "evaluation", "final": "bundle"}
+    kinds: dict[FitKind, str] = {"evaluation": EVALUATION_FOLDER, "final": BUNDLE_FOLDER}
     for kind, name in kinds.items():
         _write_bundle(trained, kind, build_reference(trained, tables, kind), folder / name)
 
@@ -121,7 +128,7 @@ def _write_bundle(trained: TrainingResult, kind: FitKind, reference: ReferencePr
         metrics={
             name: float(f"{value:.{CARD_DIGITS}g}")
             for name, value in trained.metrics.items()
-            if name.count("/") == 1
+            if name.count("/") == 1 and not name.startswith(TRUTH_METRICS)
         },
         fit=kind,
         positives=written.grown.positives,

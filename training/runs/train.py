@@ -32,7 +32,7 @@ from features.normalization.normal_forms import get_goods_text
 from models.baselines import fit_baselines
 from models.risk_model import RiskModel
 from training.config import TrainConfig
-from training.data.data_hash import hash_tables
+from training.data.data_hash import hash_training_tables
 from training.data.splits import TEST, TRAIN, VALIDATION, truncate_to_day
 from training.data.table_features import TableFeatures
 from training.data.training_set import DataSet, ObservedTables, get_true_labels
@@ -208,9 +208,7 @@ def train_model(task: TrainingTask, jobs: int = 1, progress: Progress | None = N
     )
     as_of, studied = observed.as_of, DiagnosticsResult()
     with report_progress(progress, "reading labels"):
-        digest = hash_tables(
-            {"consignments": tables.consignments, "outcomes": tables.outcomes, "alerts": tables.alerts}
-        )
+        digest = hash_training_tables(tables)
         # Who has a label, as of when, and what each row counts.
         data = build_training_data(observed, target, config)
     source = TableFeatures(tables, config.features, as_of, jobs, progress)

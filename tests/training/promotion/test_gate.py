@@ -13,11 +13,13 @@ from training.evaluation.leakage import BOUNDS, EARLY_RESULTS, FILLED_COLUMN, LA
 from training.promotion.gate import (
     MIN_SLICE_POSITIVES,
     NON_INFERIORITY_MARGIN,
+    REFIT_RULE,
     ChampionComparison,
     GateEvidence,
     compute_positive_rate,
     run_gate,
 )
+from training.promotion.refit import RefitResult
 
 GOOD = {
     "test/roc_auc_low": 0.8,
@@ -60,7 +62,7 @@ def good(bundle: Bundle) -> GateEvidence:
 
 def broken(evidence: GateEvidence) -> dict[str, str]:
     """Give the rules that do not hold, and what they found."""
-    return {name: finding.found for name, finding in run_gate(evidence).items() if not finding.held}
+    return {name: finding.found for name, finding in run_gate(evidence).items() if finding.held is False}
 
 
 def with_metrics(evidence: GateEvidence, **metrics: float) -> GateEvidence:
@@ -79,6 +81,15 @@ def compared(evidence: GateEvidence, begins: datetime = BEGINS, **metrics: float
 
 def test_a_good_model_passes_with_and_without_a_champion(good: GateEvidence) -> None:
     assert broken(good) == broken(compared(good)) == {}
+
+
+def test_without_the_training_tables_a_good_model_passes_and_the_refit_is_not_checked(
+    good: GateEvidence,
+) -> None:
+    assert [name for name, rule in run_gate(good).items() if rule.held is not True] == [REFIT_RULE]
+    differs = RefitResult(False, "bundle/trees.txt differs")
+    assert broken(replace(good, refit=differs)) == {REFIT_RULE: "bundle/trees.txt differs"}
+    assert REFIT_RULE not in run_gate(replace(good, refit=differs, goes_back=True))
 
 
 def test_of_an_altered_bundle_only_that_is_said(good: GateEvidence) -> None:

@@ -69,6 +69,7 @@ def test_the_folder_holds_bundle_page_tables_and_pictures(runs):
     assert {path.name for path in folder.iterdir()} == {
         "bundle",
         "evaluation",
+        "config.json",
         "report.html",
         "tables",
         "plots",

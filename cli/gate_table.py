@@ -1,0 +1,40 @@
+"""The rules of the gate as a table for a terminal."""
+
+import shutil
+from collections.abc import Mapping
+from itertools import zip_longest
+from textwrap import wrap
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from training.promotion.gate import RuleResult
+
+HEADINGS = ("rule", "result", "found", "expected")
+RESULTS = {True: "held", False: "does not hold", None: "not checked"}
+MIN_WIDTH, MAX_WIDTH = 100, 160
+"""Of the table, in characters; between them it is as wide as the terminal."""
+GAP = "  "
+
+
+def format_gate_table(rules: "Mapping[str, RuleResult]") -> str:
+    """Return one row for each rule: its name, whether it held, what was found and what was expected."""
+    rows = [
+        HEADINGS,
+        *((name, RESULTS[rule.held], rule.found, rule.expected) for name, rule in rules.items()),
+    ]
+    names, results = (max(len(row[place]) for row in rows) for place in (0, 1))
+    width = min(max(shutil.get_terminal_size().columns, MIN_WIDTH), MAX_WIDTH)
+    text = (width - names - results - 3 * len(GAP)) // 2
+    widths = (names, results, text, text)
+    lines = [_format_row(row, widths) for row in rows]
+    lines.insert(1, GAP.join("-" * each for each in widths))
+    return "\n".join(lines)
+
+
+def _format_row(row: tuple[str, ...], widths: tuple[int, ...]) -> str:
+    cells = [wrap(text, width) for text, width in zip(row, widths, strict=True)]
+    lines = zip_longest(*cells, fillvalue="")
+    return "\n".join(
+        GAP.join(part.ljust(width) for part, width in zip(line, widths, strict=True)).rstrip()
+        for line in lines
+    )

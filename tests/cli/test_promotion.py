@@ -1,0 +1,147 @@
+"""The gate by its verb: a table or JSON of every rule, an exit code, and the tables of the training run."""
+
+import json
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+import pytest
+from click.testing import CliRunner, Result
+from support.registered_model import register_small_model
+
+from npsrisk import main
+
+APPROVAL = ("--approved-by", "a test", "--why", "to try the gate")
+TARGET = ("--target", "any_offence")
+REFIT_RULE = "fits made again"
+CONFIG = """
+[columns]
+numeric = ["shelf"]
+[split]
+validation_days = 14
+test_days = 14
+label_delay_days = 10
+[model]
+trees = 8
+[evaluation]
+resamples = 20
+smallest_slice = 10
+origins = 0
+"""
+
+
+@dataclass(frozen=True)
+class Office:
+    """A folder with a store, in which verbs are run."""
+
+    folder: Path
+
+    def run(self, *words: str) -> Result:
+        address = {"MLFLOW_TRACKING_URI": f"sqlite:///{self.folder / 'mlflow.db'}"}
+        return CliRunner(env=address).invoke(main, words)
+
+    def tables(self, outcomes: str = "outcomes") -> tuple[str, ...]:
+        """Give the options that name the tables of the training run."""
+        named = {"consignments": "consignments", "outcomes": outcomes, "alerts": "alerts"}
+        return tuple(
+            word
+            for option, name in named.items()
+            for word in (f"--{option}", f"{self.folder / name}.parquet")
+        )
+
+
+def read_result(done: Result) -> dict[str, Any]:
+    result: dict[str, Any] = json.loads(done.stdout.splitlines()[-1])
+    return result
+
+
+@pytest.fixture
+def office(tmp_path: Path) -> Office:
+    """The small model of the tests as version 1, whose run measured nothing."""
+    register_small_model(tmp_path)
+    return Office(tmp_path)
+
+
+@pytest.fixture(scope="module")
+def trained(tmp_path_factory: pytest.TempPathFactory) -> Office:
+    """A version that was trained by its verb, on tables with a further column, and judged by the truth too."""
+    made = Office(tmp_path_factory.mktemp("trained"))
+    world = ("simulate", "--out", str(made.folder), "--prevalence", "operation", "--days", "80")
+    assert made.run(*world, "--per-day", "60", "--seed", "8").exit_code == 0
+    path = made.folder / "consignments.parquet"
+    frame = pd.read_parquet(path)
+    frame.assign(shelf=[float(row % 7) for row in range(len(frame))]).to_parquet(path)
+    pd.read_parquet(made.folder / "outcomes.parquet").iloc[:-1].to_parquet(made.folder / "fewer.parquet")
+    (made.folder / "config.toml").write_text(CONFIG)
+    options = ("--truth", str(made.folder / "truth.parquet"), "--config", str(made.folder / "config.toml"))
+    done = made.run("train", *made.tables(), *options, *TARGET, "--jobs", "1", "--register")
+    assert done.exit_code == 0, done.output
+    return made
+
+
+def test_the_gate_shows_each_rule_in_a_table_and_ends_with_1_if_one_does_not_hold(office: Office) -> None:
+    done = office.run("gate", "1")
+    assert done.exit_code == 1, done.output
+    lines = done.stdout.splitlines()
+    assert lines[0].split() == ["rule", "result", "found", "expected"]
+    for rule, result in {
+        "sums verified": "held",
+        "better than chance": "does not hold",
+        REFIT_RULE: "not checked",
+    }.items():
+        (row,) = [line for line in lines if line.startswith(rule)]
+        assert row.removeprefix(rule).strip().startswith(result)
+    assert "models:/nps-risk/1 does not pass the gate: " in lines[-1]
+    assert lines[-1].endswith(f"not checked: {REFIT_RULE}")
+
+
+def test_the_gate_as_json_names_what_was_found_and_expected(office: Office) -> None:
+    done = office.run("gate", "challenger", "--json")
+    assert done.exit_code == 1, done.output
+    result = read_result(done)
+    assert (result["version"], result["passes"]) == ("1", False)
+    assert result["rules"][REFIT_RULE]["held"] is None
+    assert result["rules"]["sums verified"]["held"] is True
+    assert result["rules"]["better than chance"]["held"] is False
+    assert {frozenset(rule) for rule in result["rules"].values()} == {
+        frozenset({"held", "found", "expected"})
+    }
+
+
+def test_a_version_that_passes_ends_with_0(office: Office) -> None:
+    promoted = office.run("promote", "1", *APPROVAL, "--force")
+    assert promoted.exit_code == 0, promoted.output
+    assert "nps-risk version 1 is champion (forced)" in promoted.stdout
+    assert promoted.stdout.splitlines()[-1] == f"{REFIT_RULE}: not checked: no tables were given"
+    done = office.run("gate", "champion")
+    assert done.exit_code == 0, done.output
+    assert done.stdout.splitlines()[-1] == "models:/nps-risk/1 passes the gate: 3 of 3 rules hold"
+
+
+@pytest.mark.parametrize("verb", [("gate", "1"), ("promote", "1", *APPROVAL)], ids=lambda verb: verb[0])
+@pytest.mark.parametrize(
+    ("given", "missing"),
+    [("--consignments", "--outcomes"), ("--outcomes", "--consignments"), ("--alerts", "--outcomes")],
+)
+def test_some_of_the_tables_alone_are_refused(
+    office: Office, verb: tuple[str, ...], given: str, missing: str
+) -> None:
+    done = office.run(*verb, given, "t.parquet")
+    assert done.exit_code == 2
+    assert f"only some tables of the training run are given; got {given}; expected" in done.stderr
+    assert missing in done.stderr.split(": only some")[0]
+
+
+def test_the_tables_of_the_training_run_make_its_fits_again(trained: Office) -> None:
+    done = trained.run("gate", "1", *TARGET, *trained.tables(), "--jobs", "1", "--json")
+    rule = read_result(done)["rules"][REFIT_RULE]
+    assert rule["held"] is True, rule["found"]
+
+
+def test_other_tables_are_told_by_their_hash(trained: Office) -> None:
+    done = trained.run("gate", "1", *TARGET, *trained.tables(outcomes="fewer"), "--jobs", "1", "--json")
+    assert done.exit_code == 1
+    rule = read_result(done)["rules"][REFIT_RULE]
+    assert rule["held"] is False
+    assert rule["found"].startswith("other tables than those it was trained on: hash ")

@@ -1,0 +1,180 @@
+"""The training run of a version is repeated on its tables: what was fitted in another way is refused, also with force."""
+
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime
+from pathlib import Path
+
+import msgspec
+import pytest
+
+from consignments.errors import BadSetting, PromotionRefused
+from features.batch import Tables
+from models.bundle import load_bundle
+from models.registry import ModelVersion, Registry
+from training.config import TrainConfig, parse_config
+from training.promotion import refit
+from training.promotion.gate import BUNDLE_RULES, CHECKSUM_RULE, REFIT_RULE, RUN_RULES
+from training.promotion.promote import Approval, EvidenceOptions, check_version, promote
+from training.promotion.refit import (
+    WITHOUT_EVALUATION_FIT,
+    WITHOUT_SETTINGS,
+    RefitOptions,
+    RegisteredFits,
+    read_run_config,
+    refit_version,
+)
+from training.runs.artifacts import write_run_bundles
+from training.runs.input_example import build_example_consignments
+from training.runs.result import TrainingResult
+from training.runs.train import RegisteredRun, RunDestination, TrainingTask, run_training, train_model
+from training.simulation.operation import SimulatedTables, simulate
+
+TARGET = "any_offence"
+CONFIG = parse_config(
+    {
+        "split": {"validation_days": 14, "test_days": 14, "label_delay_days": 10},
+        "model": {"trees": 10},
+        "evaluation": {"resamples": 20, "smallest_slice": 10, "origins": 1},
+    }
+)
+APPROVAL = Approval("a reviewer", "it finds more", datetime(2025, 1, 1, tzinfo=UTC))
+
+
+@dataclass(frozen=True)
+class Store:
+    """A store whose version 1 is what its training run made, judged by the truth too."""
+
+    registry: Registry
+    run: RegisteredRun
+    tables: Tables
+    folder: Path
+
+    @property
+    def version(self) -> ModelVersion:
+        """The honest version."""
+        return self.registry.resolve(self.run.model_uri or "")
+
+    def register(self, name: str, trained: TrainingResult) -> ModelVersion:
+        """Register fits under the run of the honest version, in their place."""
+        write_run_bundles(trained, self.tables, self.folder / name)
+        return self.registry.register(
+            self.run.run_id or "",
+            self.folder / name / "bundle",
+            example=build_example_consignments(CONFIG.features),
+            description="Registered by hand.",
+            tags=trained.tags,
+        )
+
+    def train(self, config: TrainConfig, tables: Tables) -> TrainingResult:
+        """Train as of the same date, in another way."""
+        return train_model(TrainingTask(tables, self.run.trained.as_of, TARGET, config))
+
+    def refuse(self, version: ModelVersion, tables: Tables) -> str:
+        """Say why a version is refused although its promotion is forced."""
+        with pytest.raises(PromotionRefused, match="not even with --force") as refused:
+            promote(self.registry, version, APPROVAL, EvidenceOptions(refit=RefitOptions(tables)), force=True)
+        return str(refused.value)
+
+    def list_state(self) -> tuple[list[object], dict[str, str]]:
+        """List the promotion records and the aliases."""
+        name = self.version.name
+        return [*self.registry.list_records(name)], dict(
+            self.registry.client.get_registered_model(name).aliases
+        )
+
+
+@pytest.fixture(scope="module")
+def world() -> SimulatedTables:
+    return simulate(days=80, per_day=60, prevalence="operation", seed=8)
+
+
+@pytest.fixture(scope="module")
+def store(world: SimulatedTables, tmp_path_factory: pytest.TempPathFactory) -> Store:
+    folder = tmp_path_factory.mktemp("refit")
+    tables = Tables(world.consignments, world.outcomes, world.alerts)
+    registry = Registry(f"sqlite:///{folder}/mlflow.db")
+    task = TrainingTask(tables, target=TARGET, config=CONFIG, truth=world.truth)
+    run = run_training(task, RunDestination(tracking_uri=registry.tracking_uri, register=True))
+    return Store(registry, run, tables, folder)
+
+
+def test_the_gate_shows_every_rule_and_changes_nothing(store: Store) -> None:
+    before = store.list_state()
+    rules = check_version(store.registry, store.version)
+    assert {CHECKSUM_RULE, REFIT_RULE, *BUNDLE_RULES, *RUN_RULES} <= set(rules)
+    assert rules[REFIT_RULE].held is None
+    assert rules[REFIT_RULE].found == "not checked: no tables were given"
+    assert store.list_state() == before
+
+
+def test_its_own_tables_give_the_fits_again_also_without_the_truth(store: Store) -> None:
+    options = EvidenceOptions(refit=RefitOptions(store.tables))
+    rule = check_version(store.registry, store.version, options)[REFIT_RULE]
+    assert rule.held is True, rule.found
+
+
+def test_a_final_fit_of_another_seed_is_refused_also_with_force(store: Store) -> None:
+    other = msgspec.structs.replace(CONFIG, model=msgspec.structs.replace(CONFIG.model, seed=7))
+    final = store.train(other, store.tables).final
+    forged = store.register("seed", replace(store.run.trained, final=final))
+    told = store.refuse(forged, store.tables)
+    assert f"{REFIT_RULE}: bundle/" in told
+    assert "evaluation/" not in told
+
+
+def test_a_final_fit_without_some_rows_is_refused_also_with_force(store: Store) -> None:
+    outcomes = store.tables.outcomes
+    assert outcomes is not None
+    fewer = replace(store.tables, outcomes=outcomes.drop(outcomes.index[5::10]).reset_index(drop=True))
+    forged = store.register("rows", replace(store.run.trained, final=store.train(CONFIG, fewer).final))
+    told = store.refuse(forged, store.tables)
+    assert f"{REFIT_RULE}: bundle/" in told
+    assert "evaluation/" not in told
+
+
+def test_other_tables_are_refused_before_anything_is_trained(
+    store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delattr(refit, "train_model")
+    told = store.refuse(store.version, replace(store.tables, alerts=None))
+    assert f"{REFIT_RULE}: other tables than those it was trained on: hash " in told
+    assert f"expected {store.run.trained.data_sha256[:12]}; give the same ones" in told
+    assert "give the tables that it was trained on, or train again" in told
+
+
+def test_without_tables_the_record_says_that_this_was_not_checked(store: Store) -> None:
+    version = store.register("again", store.run.trained)
+    record = promote(store.registry, version, APPROVAL, force=True)
+    assert record.rules[REFIT_RULE] == {"held": None, "found": "not checked: no tables were given"}
+    line = f"| {REFIT_RULE} | not checked: no tables were given |"
+    assert line in record.to_markdown().splitlines()
+    assert REFIT_RULE not in check_version(store.registry, version), "a version that goes back needs no refit"
+
+
+def test_a_version_with_one_fit_or_a_run_without_settings_is_not_checked(store: Store) -> None:
+    folders = store.registry.download_fits(store.version)
+    registered = RegisteredFits(load_bundle(folders.served).card, folders)
+    alone = registered._replace(folders=folders._replace(evaluation=None))
+    assert refit_version(alone, CONFIG, RefitOptions(store.tables)) == WITHOUT_EVALUATION_FIT
+    assert refit_version(registered, None, RefitOptions(store.tables)) == WITHOUT_SETTINGS
+
+
+def test_a_run_keeps_its_settings_to_the_last_bit(store: Store) -> None:
+    kept = read_run_config(store.registry, store.version.run_id)
+    assert kept == CONFIG
+    bare = store.registry.client.create_run("0").info.run_id
+    assert read_run_config(store.registry, bare) is None
+    store.registry.client.log_text(bare, '{"model": {"forest": 3}}', "config.json")
+    with pytest.raises(BadSetting, match=r"config\.json: the settings that the run kept cannot be read"):
+        read_run_config(store.registry, bare)
+
+
+def test_the_truth_is_in_the_run_and_not_in_the_bundle(store: Store) -> None:
+    measured = store.run.metrics
+    assert {"truth/roc_auc", "deployed_truth/recall_at_1pct"} <= set(measured)
+    fits = store.registry.fetch_fits(store.version)
+    assert fits.evaluation is not None
+    for fit in fits:
+        assert fit is not None
+        assert {"test/roc_auc", "deployed/recall_at_1pct"} <= set(fit.card.metrics)
+        assert not [name for name in fit.card.metrics if "truth" in name]

@@ -1,0 +1,152 @@
+"""The training run of a version, repeated: the same tables and settings give both fits again, byte for byte.
+
+A fit of another seed, of fewer rows or of other tables gives other bytes. Nothing here decides: `training.promotion.gate` reads the
+result.
+"""
+
+from datetime import datetime
+from importlib.metadata import version as installed_version
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import NamedTuple
+
+from features.batch import Progress, Tables, report_progress
+from models.bundle import MANIFEST, ModelCard
+from models.registry import Registry, VersionFolders
+from training.config import CONFIG_FILE, TrainConfig, parse_config_json
+from training.data.data_hash import hash_training_tables
+from training.runs.artifacts import BUNDLE_FOLDER, EVALUATION_FOLDER, write_run_bundles
+from training.runs.train import TrainingTask, train_model
+
+MAX_FILES_NAMED = 3
+"""Files that differ, named in the result; the others are counted."""
+HASH_DIGITS = 12
+
+
+class RefitOptions(NamedTuple):
+    """What the training run is repeated with.
+
+    Attributes
+    ----------
+    tables : Tables
+        What the version was trained on.
+    jobs : int
+        Processes and threads, as in `training.runs.train.train_model`; they change nothing but time.
+    progress : callable, optional
+    """
+
+    tables: Tables
+    jobs: int = 1
+    progress: Progress | None = None
+
+
+class RegisteredFits(NamedTuple):
+    """What is registered: the card of the final fit, and the folders of both fits, verified."""
+
+    card: ModelCard
+    folders: VersionFolders
+
+
+class RefitResult(NamedTuple):
+    """Whether the repeated training run gave the registered fits.
+
+    Attributes
+    ----------
+    held : bool or None
+        None if it was not checked.
+    found : str
+    """
+
+    held: bool | None
+    found: str
+
+
+WITHOUT_TABLES = RefitResult(None, "not checked: no tables were given")
+WITHOUT_EVALUATION_FIT = RefitResult(None, "not checked: the version holds one fit alone")
+WITHOUT_SETTINGS = RefitResult(None, "not checked: the training run kept no settings")
+
+
+def read_run_config(registry: Registry, run_id: str) -> TrainConfig | None:
+    """Read the settings that a training run kept; None for a run of before they were kept.
+
+    Raises
+    ------
+    BadSetting
+        If they cannot be read.
+    """
+    content = registry.read_run_artifact(run_id, CONFIG_FILE)
+    return None if content is None else parse_config_json(content, where=f"run {run_id}, {CONFIG_FILE}")
+
+
+def refit_version(
+    registered: RegisteredFits, config: TrainConfig | None, options: RefitOptions
+) -> RefitResult:
+    """Repeat the training run of a version and compare both fits with the registered ones, byte for byte.
+
+    With other tables than those of the training run nothing is trained.
+
+    Parameters
+    ----------
+    registered : RegisteredFits
+    config : TrainConfig or None
+        Settings that the training run kept; None if it kept none.
+    options : RefitOptions
+    """
+    if registered.folders.evaluation is None:
+        return WITHOUT_EVALUATION_FIT
+    if config is None:
+        return WITHOUT_SETTINGS
+    with report_progress(options.progress, "comparing tables"):
+        given = hash_training_tables(options.tables)
+    trained_on = registered.card.data_sha256
+    if given != trained_on:
+        return RefitResult(
+            False,
+            f"other tables than those it was trained on: hash {given[:HASH_DIGITS]}, expected {trained_on[:HASH_DIGITS]}; "
+            "give the same ones",
+        )
+    with TemporaryDirectory() as spare:
+        folder = Path(spare)
+        _repeat_training(registered.card, config, options, folder)
+        pairs = {
+            BUNDLE_FOLDER: registered.folders.served,
+            EVALUATION_FOLDER: registered.folders.evaluation,
+        }
+        differing = [
+            f"{fit}/{name}"
+            for fit, original in pairs.items()
+            for name in _list_differing_files(folder / fit, original)
+        ]
+    if differing:
+        return RefitResult(False, _describe_difference(differing, registered.card.code_version))
+    return RefitResult(True, "trained again on the same tables: both fits byte for byte")
+
+
+def _repeat_training(card: ModelCard, config: TrainConfig, options: RefitOptions, folder: Path) -> None:
+    task = TrainingTask(options.tables, datetime.fromisoformat(card.as_of), card.target, config)
+    trained = train_model(task, options.jobs, options.progress)
+    with report_progress(options.progress, "comparing fits"):
+        write_run_bundles(trained, options.tables, folder)
+
+
+def _list_differing_files(one: Path, other: Path) -> list[str]:
+    """List the files of which the bytes differ, or that one folder lacks; the manifest, which sums up the others, comes last."""
+    contents = [_read_files(folder) for folder in (one, other)]
+    names = [name for name in contents[0] | contents[1] if contents[0].get(name) != contents[1].get(name)]
+    return sorted(names, key=lambda name: (name == MANIFEST, name))
+
+
+def _read_files(folder: Path) -> dict[str, bytes]:
+    return {
+        path.relative_to(folder).as_posix(): path.read_bytes() for path in folder.rglob("*") if path.is_file()
+    }
+
+
+def _describe_difference(differing: list[str], trained_by: str) -> str:
+    named, more = differing[:MAX_FILES_NAMED], len(differing) - MAX_FILES_NAMED
+    text = ", ".join(named) + (f" and {more} more" if more > 0 else "")
+    text += " differs" if len(differing) == 1 else " differ"
+    installed = installed_version("npsrisk")
+    if trained_by != installed:
+        text += f"; trained by npsrisk {trained_by}, repeated by {installed}"
+    return text
