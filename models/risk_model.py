@@ -56,7 +56,7 @@ class TreeParams(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     rows_in_leaf: Annotated[int, Meta(ge=1)] = 20
     feature_share: Annotated[float, Meta(gt=0, le=1)] = 0.5
     l2: Annotated[float, Meta(ge=0)] = 5.0
-    linear_share: Annotated[float, Meta(ge=0, le=1)] = 0.3
+    linear_share: Annotated[float, Meta(ge=0, le=1)] = 0.4
 
 
 class LabelledRows(NamedTuple):
