@@ -14,7 +14,6 @@ from datetime import timedelta
 from pathlib import Path
 from typing import NamedTuple
 
-import msgspec
 import numpy as np
 
 from benchmarks.skill import tables_of
@@ -26,7 +25,7 @@ from training.config import TrainConfig
 from training.data.splits import TEST
 from training.data.table_features import TableFeatures
 from training.data.training_set import ObservedTables, get_true_labels
-from training.fitting.deployed import build_training_data, fit_origins, judge_origins
+from training.fitting.deployed import build_training_data, collect_unseen, fit_origins
 from training.fitting.fit import FitTask, SplitFeatures, fit_evaluation, fit_final
 from training.runs.train import find_day_after_last_event
 from training.simulation.operation import simulate
@@ -95,9 +94,6 @@ def measure(preset: str, seed: int, days: int, per_day: int) -> Measured:
     """Train in a world, and hold what the final fit promises of the days after against the truth."""
     made = simulate(days=days, per_day=per_day, prevalence=preset, seed=seed)
     tables, config = tables_of(made), TrainConfig()
-    config = msgspec.structs.replace(
-        config, evaluation=msgspec.structs.replace(config.evaluation, resamples=20)
-    )
     frame, outcomes = tables.consignments, tables.outcomes
     assert outcomes is not None
     as_of = find_day_after_last_event(Tables(frame, None, None)) - timedelta(days=JUDGED_DAYS)
@@ -109,7 +105,7 @@ def measure(preset: str, seed: int, days: int, per_day: int) -> Measured:
     weight = test.estimate_result_weights(mine, config.model.seed)[mine]
     fits = fit_origins(data, source, config, evaluated.matrix)
     parts = SplitFeatures(data.final, evaluated.matrix)
-    unseen = judge_origins(fits, parts, config, weight).unseen
+    unseen = collect_unseen(fits, parts, weight, config.model.seed)
     final = fit_final(FitTask(data.final, source, config), evaluated.matrix, unseen)
     # Later outcomes are history of the judged days from when they were visible, as in the service.
     judged = get_time_column_us(frame, "received_at") >= to_us(as_of)

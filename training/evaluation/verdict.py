@@ -17,7 +17,7 @@ from training.evaluation.metrics import Evaluation, estimate_difference
 DECIDING = ("recall_at_1pct", "average_precision", "roc_auc")
 """What decides: the first of these that the data tell."""
 MIN_POSITIVES = 10
-"""Below this many finds in the test period nothing can be said with confidence."""
+"""Below this many finds in the judged weeks nothing can be said with confidence."""
 TARGET_NAMES: dict[Target, str] = {
     "nps": "new psychoactive substances",
     "controlled_drug": "controlled drugs",
@@ -57,7 +57,7 @@ def judge_model(
         Name to evaluation, of the same traffic.
     target : str
     positives : int
-        Known finds in the test period.
+        Known finds in the judged weeks.
     by_truth : bool
         Whether the evaluations are against the truth of a simulated world.
     """
@@ -75,7 +75,7 @@ def judge_model(
     ]
     if positives < MIN_POSITIVES:
         known = "1 find is" if positives == 1 else f"{positives} finds are"
-        sentences.append(f"Only {known} known in the test period: too few to decide on.")
+        sentences.append(f"Only {known} known in the judged weeks: too few to decide on.")
     if not by_truth and model["labelled_share_at_1pct"].value < 1:
         sentences.append(
             f"Of the best 1 % of traffic {format_percent(model['labelled_share_at_1pct'].value, '.0%')} was opened with a known result; "
@@ -130,7 +130,7 @@ def _decide_name(gain: Estimate) -> Literal["better", "unclear", "worse"]:
 
 def _write_headline(model: Evaluation, target: Target, by_truth: bool) -> str:
     precision = model["precision_at_1pct"]
-    source = "By the truth of the simulated world" if by_truth else "On the test period"
+    source = "By the truth of the simulated world" if by_truth else "By what was found"
     if not np.isfinite(precision.value):
         return f"{source} nothing in the best 1 % of traffic has a known result."
     return (

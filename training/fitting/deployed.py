@@ -22,9 +22,10 @@ from numpy.typing import NDArray
 from consignments.records import Target
 from consignments.timestamps import get_time_column_us, to_us
 from features.batch import FeatureMatrix, Progress
+from models.baselines import fit_baselines
 from models.risk_model import predict_finite
 from training.config import EvaluationConfig, TrainConfig
-from training.data.splits import OUTSIDE, ArrivalWindow
+from training.data.splits import OUTSIDE, TRAIN, ArrivalWindow
 from training.data.training_set import DataSet, Labels, ObservedTables, build_data_set, get_labels_as_of
 from training.evaluation.fairness import CONSIGNEE, classify_consignee
 from training.evaluation.metrics import Evaluation, evaluate
@@ -145,11 +146,14 @@ class OriginFit(NamedTuple):
     grown : GrownFit
     raw : tuple of float64 arrays
         Raw scores of its own window, then of the later ones in their order.
+    baselines : dict
+        Name to scores of its own window.
     """
 
     origin: Origin
     grown: GrownFit
     raw: tuple[Floats, ...]
+    baselines: dict[str, Floats]
 
 
 @dataclass(frozen=True)
@@ -162,6 +166,8 @@ class DeployedResult:
         Over all windows, by what was found, corrected for how the opened ones were chosen.
     truth : Evaluation or None
         By the truth of a simulated world.
+    baselines : dict
+        Name to evaluation, of the same windows by the same labels; each fitted at the same dates.
     best, known : int
         Positives that became known in the windows: those in the best 1 % of their window's traffic, and all.
     origins : list of dict
@@ -174,6 +180,7 @@ class DeployedResult:
 
     evaluation: Evaluation
     truth: Evaluation | None
+    baselines: dict[str, Evaluation]
     best: int
     known: int
     origins: list[dict[str, Any]]
@@ -190,20 +197,23 @@ class DeployedResult:
         }
 
     @property
+    def judged(self) -> Evaluation:
+        """By the truth if there is one, else by what was found."""
+        return self.truth or self.evaluation
+
+    @property
+    def positives(self) -> int:
+        """Positives of all windows, by the truth or by what was found."""
+        return sum(int(row["positives"]) for row in self.origins)
+
+    @property
     def sentence(self) -> str:
-        """What a reviewer should believe, with its interval."""
-        recall = (self.truth or self.evaluation)["recall_at_1pct"]
+        """What was judged, and how many of the known positives came first."""
         first, last = self.origins[-1]["as_of"], self.origins[0]["until"]
         dates = "one date" if len(self.origins) == 1 else f"{len(self.origins)} dates"
-        share = f"{recall.value:.0%} ({recall.low:.0%} to {recall.high:.0%} with 95 % confidence)"
-        whole = (
-            f"Estimated with those that nobody opened it is {share}."
-            if self.truth is None
-            else f"By the truth of the simulated world it is {share} of all positives."
-        )
         return (
             f"As it is deployed, fitted at {dates} on all that was known and judged on the weeks after, {first} to {last}, the "
-            f"recipe ranks {self.best} of the {self.known} positives that became known in the best 1 % of the traffic. {whole}"
+            f"recipe ranks {self.best} of the {self.known} positives that became known in the best 1 % of the traffic."
         )
 
 
@@ -234,8 +244,33 @@ def fit_origins(
         keep[np.concatenate(later)] = True
         grown, own = fit_as_deployed(FitTask(origin.data, source, config), matrix, keep, jobs, progress)
         raw = predict_finite(grown.trees, own.X)
-        fits.append(OriginFit(origin, grown, tuple(raw[np.searchsorted(own.rows, rows)] for rows in later)))
+        mine = SplitFeatures(origin.data, own)
+        baselines = score_baselines(mine, np.searchsorted(own.rows, origin.window), config.model.seed)
+        scored = tuple(raw[np.searchsorted(own.rows, rows)] for rows in later)
+        fits.append(OriginFit(origin, grown, scored, baselines))
     return fits
+
+
+def score_baselines(parts: SplitFeatures, at: Positions, seed: int) -> dict[str, Floats]:
+    """Fit the baselines on the training rows, and score some feature rows by each.
+
+    Parameters
+    ----------
+    parts : SplitFeatures
+    at : int64 array, (n,)
+        Places of the rows to score among the feature rows.
+    seed : int
+
+    Returns
+    -------
+    dict
+        Name to scores, float64 (n,).
+    """
+    train = parts.select_fitting_rows(TRAIN)
+    positive = parts.positive[train].astype(np.float64)
+    fitted = fit_baselines(parts.X[train], positive, parts.weight[train], parts.spec, seed=seed)
+    ids = parts.frame["consignment_id"].iloc[parts.rows[at]].tolist()
+    return {baseline.name: baseline.compute_scores(parts.X[at], ids) for baseline in fitted}
 
 
 def judge_origins(
@@ -260,7 +295,8 @@ def judge_origins(
         Of the whole table.
     """
     windows = [fit.origin.window for fit in fits]
-    weights = [test_weight, *(_weigh_window(parts, rows, config.model.seed) for rows in windows[1:])]
+    unseen = collect_unseen(fits, parts, test_weight, config.model.seed)
+    weights = [period.weight for period in reversed(unseen)]
     found = _Judge(parts, parts.data.labels, windows, weights, config.evaluation)
     by_truth = None
     if true_labels is not None:
@@ -271,14 +307,27 @@ def judge_origins(
     return DeployedResult(
         found.evaluate(own),
         None if by_truth is None else by_truth.evaluate(own),
+        {
+            name: judge.evaluate([(place, fit.baselines[name]) for place, fit in enumerate(fits)])
+            for name in fits[0].baselines
+        },
         *found.count_best(own),
         [_build_origin_row(fit, judge, place) for place, fit in enumerate(fits)],
         [_build_age_row(fits, judge, age) for age in range(len(fits))],
-        [
-            UnseenScores(rows, fit.raw[0], weight, np.ones(len(rows), dtype=bool))
-            for rows, fit, weight in reversed(list(zip(windows, fits, weights, strict=True)))
-        ],
+        unseen,
     )
+
+
+def collect_unseen(
+    fits: Sequence[OriginFit], parts: SplitFeatures, test_weight: Floats, seed: int
+) -> list[UnseenScores]:
+    """Collect what each fit says of its own window, the earliest first; parameters as in `judge_origins`."""
+    found = []
+    for place, fit in enumerate(fits):
+        rows = fit.origin.window
+        weight = test_weight if place == 0 else _weigh_window(parts, rows, seed)
+        found.append(UnseenScores(rows, fit.raw[0], weight, np.ones(len(rows), dtype=bool)))
+    return found[::-1]
 
 
 def _weigh_window(parts: SplitFeatures, rows: Positions, seed: int) -> Floats:

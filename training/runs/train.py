@@ -29,7 +29,6 @@ from features.batch import (
 )
 from features.fitted import FittedParameters
 from features.normalization.normal_forms import get_goods_text
-from models.baselines import fit_baselines
 from models.risk_model import RiskModel
 from training.config import TrainConfig
 from training.data.data_hash import hash_training_tables
@@ -42,13 +41,15 @@ from training.evaluation.metrics import evaluate
 from training.evaluation.name_invariance import Row, measure_name_swaps, sample_evenly
 from training.evaluation.off_policy import LoggedEvidence, OffPolicyEstimates
 from training.evaluation.traffic import ScoredPeriod
-from training.evaluation.verdict import judge_model
+from training.evaluation.verdict import EvaluationVerdict, judge_model
 from training.fitting.deployed import (
+    DeployedResult,
     TrainingData,
     build_scored_period,
     build_training_data,
     fit_origins,
     judge_origins,
+    score_baselines,
 )
 from training.fitting.diagnostics import DiagnosticsOptions, DiagnosticsResult, cut_origins, run_diagnostics
 from training.fitting.fit import (
@@ -228,7 +229,7 @@ def train_model(task: TrainingTask, jobs: int = 1, progress: Progress | None = N
     # The test period judges: all its traffic, opened or not, the model beside its baselines.
     parts = SplitFeatures(data.evaluation, evaluated.matrix)
     with report_progress(progress, "fitting baselines"):
-        scores = _score_baselines(parts, config)
+        scores = score_baselines(parts, np.flatnonzero(parts.select_part(TEST)), config.model.seed)
     test = _evaluate_test(parts, model, scores, config, progress)
     by_truth, true_labels = None, None
     if task.truth is not None:
@@ -269,14 +270,20 @@ def train_model(task: TrainingTask, jobs: int = 1, progress: Progress | None = N
         estimates=estimates,
         name_swaps=name_swaps,
         leaks=leaks,
-        verdict=judge_model(
-            (by_truth or test).model,
-            (by_truth or test).baselines,
-            target=target,
-            positives=int((by_truth or test).traffic.positive.sum()),
-            by_truth=by_truth is not None,
-        ),
+        verdict=_judge(deployed, by_truth or test, target, by_truth is not None),
         studied=studied,
+    )
+
+
+def _judge(
+    deployed: DeployedResult | None, test: EvaluatedModel, target: Target, by_truth: bool
+) -> EvaluationVerdict:
+    """Judge the recipe as it is deployed; if no earlier date could be judged, the evaluation fit on the test period."""
+    if deployed is None:
+        positives = int(test.traffic.positive.sum())
+        return judge_model(test.model, test.baselines, target=target, positives=positives, by_truth=by_truth)
+    return judge_model(
+        deployed.judged, deployed.baselines, target=target, positives=deployed.positives, by_truth=by_truth
     )
 
 
@@ -312,19 +319,6 @@ def _require_outcomes(tables: Tables) -> pd.DataFrame:
             "there is nothing to learn from", where="outcomes", expected="a table of what was found"
         )
     return tables.outcomes
-
-
-def _score_baselines(parts: SplitFeatures, config: TrainConfig) -> dict[str, Floats]:
-    train, test = parts.select_fitting_rows(TRAIN), parts.select_part(TEST)
-    fitted = fit_baselines(
-        parts.X[train],
-        parts.positive[train].astype(np.float64),
-        parts.weight[train],
-        parts.spec,
-        seed=config.model.seed,
-    )
-    ids = parts.frame["consignment_id"].iloc[parts.locate_rows(parts.select_part(TEST))].tolist()
-    return {baseline.name: baseline.compute_scores(parts.X[test], ids) for baseline in fitted}
 
 
 def _evaluate_test(

@@ -122,6 +122,10 @@ def test_all_windows_are_judged_together_and_by_the_age_of_the_model(world, made
     )
     assert [len(each.rows) for each in judged.unseen] == [len(fit.origin.window) for fit in fits[::-1]]
     assert "fitted at 3 dates" in judged.sentence
-    assert "By the truth of the simulated world" in judged.sentence
-    assert "Estimated with those that nobody opened" in replace(judged, truth=None).sentence
+    assert f"ranks {ranked} of the {judged.known} positives" in judged.sentence
+    assert judged.positives == int(true.positive[windows].sum())
+    assert judged.judged is judged.truth
+    assert replace(judged, truth=None).judged is judged.evaluation
+    assert set(judged.baselines) == {"random", "rules", "best_feature", "logistic"}
+    assert judged.baselines["rules"]["roc_auc"].value != judged.truth["roc_auc"].value
     assert not [name for name in judged.flatten_metrics() if "calibration" in name]
