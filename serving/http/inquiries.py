@@ -8,7 +8,7 @@ from importlib.metadata import version as installed_version
 import msgspec
 
 from consignments.timestamps import to_datetime
-from models.reasons import Reason
+from models.reasons.ranking import Reason
 from serving.event_log.event_codec import EventCodec
 from serving.event_log.events import DecisionEvent, Event, OutcomeEvent, SelectionEvent
 from serving.event_log.log import EventLog

@@ -9,7 +9,7 @@ from msgspec import UNSET, Meta, UnsetType
 
 from consignments.records import Outcome
 from models.bands import Band
-from models.reasons import Reason
+from models.reasons.ranking import Reason
 from serving.event_log.event_codec import Selection
 from serving.http.problems import RowFault
 from serving.scoring.intake import Receipt

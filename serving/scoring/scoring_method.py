@@ -20,7 +20,7 @@ from features.pipeline import Pipeline
 from features.spec import Spec
 from models.bands import Band, Bands
 from models.bundle import Bundle
-from models.reasons import Reason
+from models.reasons.ranking import Reason
 from models.rules import Rules
 
 VERSION_CHARACTERS = 12
