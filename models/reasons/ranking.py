@@ -93,12 +93,17 @@ class ReasonRanker:
         What is usual, and learnt values by their codes.
     language : str, optional
         One of `models.reasons.texts.LANGUAGES`; default: what the environment names.
+
+    Attributes
+    ----------
+    context, language
+        As given.
     """
 
     def __init__(self, spec: Spec, context: ReasonContext = NO_CONTEXT, language: str | None = None) -> None:
-        self.context, self._language = context, language or get_language()
-        self._spec, self._phrases = spec, load_text_table(self._language).phrases
-        self._sentences = build_sentences(spec.features, context, self._language)
+        self.context, self.language = context, language or get_language()
+        self._spec, self._phrases = spec, load_text_table(self.language).phrases
+        self._sentences = build_sentences(spec.features, context, self.language)
         self._codes = sorted({feature.reason for feature in spec})
         places = {code: place for place, code in enumerate(self._codes)}
         self._group = np.array([places[feature.reason] for feature in spec], dtype=np.int64)
@@ -152,7 +157,7 @@ class ReasonRanker:
                     FeatureTexts(
                         features[at].name,
                         features[at].unit,
-                        get_template(features[at], self._language).list_texts(),
+                        get_template(features[at], self.language).list_texts(),
                     )
                     for at in members
                 ],

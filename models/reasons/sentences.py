@@ -122,8 +122,10 @@ class Sentence:
 
     def _describe_number(self, value: float) -> Fact:
         shown = self._show(value)
-        parts = self._parts.get(self._choose_case(value, shown), self._parts["other"])
-        return Fact(shown.join(parts), "" if shown == self._shown_usual else self._usual_text)
+        case = self._choose_case(value, shown)
+        text = shown.join(self._parts.get(case) or self._parts["other"])
+        same = shown == self._shown_usual or (case == "zero" and not self._template.compare_zero)
+        return Fact(text, "" if same else self._usual_text)
 
     def _show(self, value: float) -> str:
         if abs(value) > HUGE:
@@ -200,8 +202,8 @@ def format_number(value: float) -> str:
 
 
 def format_count(value: float) -> str:
-    """Give a count as a whole number; one that decays with time has a decimal."""
-    return f"{round(value):,}" if value == round(value) or value >= 100 else _strip_zeros(f"{value:.1f}")
+    """Give a count as a whole number; a small one that decays with time has a decimal."""
+    return f"{round(value):,}" if value == round(value) or value >= 10 else _strip_zeros(f"{value:.1f}")
 
 
 def format_share(value: float) -> str:

@@ -41,6 +41,7 @@ class ReasonTemplate(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     codes: str = ""
     cap: float = math.inf
     compare: bool = True
+    compare_zero: bool = True
     fact: str = ""
     rank: Literal["", "last"] = ""
 
