@@ -1,6 +1,6 @@
 """Reasons: a score's contributions, grouped by what they mean, put into sentences and in an order that helps an officer."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import Annotated, Literal
 
 import msgspec
@@ -165,26 +165,24 @@ class ReasonRanker:
             for code, last, members in zip(self._codes, self._last, self._members, strict=True)
         ]
 
-    def _order_codes(self, sums: Floats, *, lowering: bool) -> list[int]:
-        weights, last = sums.tolist(), self._last
-        order: list[int] = np.argsort(-sums, kind="stable").tolist()
-        raising = [place for place in order if weights[place] > 0]
-        first = [place for place in raising if weights[place] >= MIN_CONTRIBUTION and not last[place]]
-        chosen = set(first)
-        first += sorted(
-            (place for place in raising if place not in chosen), key=lambda place: not last[place]
-        )
-        return first + [place for place in order if weights[place] <= 0] if lowering else first
+    def _order_codes(self, sums: Floats, *, lowering: bool) -> Iterator[int]:
+        """Give codes in the order in which they are told; few are taken, so the rest of the work is left undone."""
+        weights, order = sums.tolist(), np.argsort(-sums, kind="stable").tolist()
+        later: list[int] = []
+        small = raising = int(np.count_nonzero(sums > 0))
+        for at, place in enumerate(order[:raising]):
+            if weights[place] < MIN_CONTRIBUTION:
+                small = at
+                break
+            if self._last[place]:
+                later.append(place)
+            else:
+                yield place
+        yield from later
+        yield from order[small:] if lowering else order[small:raising]
 
     def _build_reason(self, place: int, row: Row, shares: Floats, total: float) -> Reason:
-        sign = 1.0 if total > 0 else -1.0
-        members = self._members[place]
-        weights = {at: sign * float(shares[at]) for at in members}
-        enough = MIN_FACT_SHARE * max(weights.values())
-        telling = sorted(
-            (at for at in members if weights[at] >= enough),
-            key=lambda at: (self._sentences[at].last, -weights[at]),
-        )
+        telling = self._find_telling(self._members[place], shares, total)
         leading = self._sentences[telling[0]]
         value = float(str(row[telling[0]])) if leading.shows_value else None
         return Reason(
@@ -195,6 +193,20 @@ class ReasonRanker:
             contribution=total,
             direction="raises" if total > 0 else "lowers",
         )
+
+    def _find_telling(self, members: Sequence[int], shares: Floats, total: float) -> list[int]:
+        """Find the features that tell what a reason rests on, the strongest first, those of rank last behind."""
+        if len(members) == 1:
+            return [members[0]]
+        sign = 1.0 if total > 0 else -1.0
+        weights = [sign * float(shares[at]) for at in members]
+        enough = MIN_FACT_SHARE * max(weights)
+        pairs = [
+            (self._sentences[at].last, -weight, at)
+            for at, weight in zip(members, weights, strict=True)
+            if weight >= enough
+        ]
+        return [at for _, _, at in sorted(pairs)]
 
     def _collect_facts(self, telling: Sequence[int], row: Row) -> list[Fact]:
         """Give up to three facts that do not repeat each other; a missing value is told only if it is the strongest."""
