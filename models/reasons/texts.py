@@ -19,7 +19,7 @@ from features.spec import Feature
 
 DEFAULT_LANGUAGE = "en"
 LANGUAGE_VARIABLE = "NPSRISK_LANGUAGE"
-LANGUAGES = ("en",)
+LANGUAGES = ("en", "es", "ko")
 TEXT_FIELDS = ("true", "false", "zero", "under_one", "one", "other", "missing")
 DECLARED_KEY = "declared"
 """Entry of the table `[key]` for the keys that a configuration declares."""
