@@ -91,16 +91,12 @@ class Alerts:
     """
 
     features = (
-        Feature("alerts.matching", "count", REASON, "{value} active operation alerts match"),
-        Feature(
-            "alerts.days_since_issued", "days", REASON, "An operation alert issued {value} days ago matches"
-        ),
-        Feature(
-            "alerts.party", "flag", REASON, "An active operation alert names a sender or consignee like this"
-        ),
-        Feature("alerts.goods", "flag", REASON, "An active operation alert names goods like these"),
-        Feature("alerts.route", "flag", REASON, "An active operation alert names a route like this"),
-        Feature("alerts.closeness", "count", REASON, "An active operation alert agrees in {value} respects"),
+        Feature("alerts.matching", "count", REASON),
+        Feature("alerts.days_since_issued", "days", REASON),
+        Feature("alerts.party", "flag", REASON),
+        Feature("alerts.goods", "flag", REASON),
+        Feature("alerts.route", "flag", REASON),
+        Feature("alerts.closeness", "count", REASON),
     )
 
     def __init__(self, alerts: Iterable[Alert] = (), sequences: Iterable[int] | None = None) -> None:

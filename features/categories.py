@@ -18,21 +18,21 @@ from features.value import MAX_FLOAT32
 
 MIN_CONSIGNMENTS = 20
 RARE_CODE = 0.0
-# Columns of the record and what an officer calls them. The countries of addresses are left out: as codes they would be
+# Columns of the record. The countries of addresses are left out: as codes they would be
 # learnt as traits of the people who live there.
-COLUMNS = {
-    "channel": "channel",
-    "service": "service",
-    "nature": "nature of the transaction",
-    "payment": "way of payment",
-    "carrier": "carrier",
-    "declarant": "declarant",
-    "office": "office of arrival",
-    "currency": "currency",
-    "departure_country": "country of departure",
-    "destination_country": "country of destination",
-    "origin_country": "origin of the goods",
-}
+COLUMNS = (
+    "channel",
+    "service",
+    "nature",
+    "payment",
+    "carrier",
+    "declarant",
+    "office",
+    "currency",
+    "departure_country",
+    "destination_country",
+    "origin_country",
+)
 # Levels of the Harmonized System in digits.
 HS_LEVELS = {"hs_chapter": 2, "hs_heading": 4, "hs6": 6}
 HS_REASON = "product"
@@ -62,14 +62,8 @@ class CategoryFeatures:
         ]
         self._product_codes = lru_cache(PRODUCT_CACHE_SIZE)(self._code_product)
         self.features = (
-            *(
-                _declare_category(name, name, f"The {COLUMNS.get(name, name)}, compared with others")
-                for name in columns
-            ),
-            *(
-                _declare_category(name, HS_REASON, "The kind of product, compared with others")
-                for name in HS_LEVELS
-            ),
+            *(_declare_category(name, name) for name in columns),
+            *(_declare_category(name, HS_REASON) for name in HS_LEVELS),
             *(_declare_number(name) for name in config.columns.numeric),
         )
 
@@ -118,12 +112,12 @@ def fit_vocabularies(
     return {name: _select_most_frequent(count, minimum) for name, count in counts.items()}
 
 
-def _declare_category(name: str, reason: str, text: str) -> Feature:
-    return Feature(f"category.{name}", "code", reason, text, fitted=True)
+def _declare_category(name: str, reason: str) -> Feature:
+    return Feature(f"category.{name}", "code", reason, fitted=True)
 
 
 def _declare_number(name: str) -> Feature:
-    return Feature(f"column.{name}", "number", name, f"{name} is {{value}}")
+    return Feature(f"column.{name}", "number", name)
 
 
 class _CodeTable(dict[str | None, float]):

@@ -127,44 +127,42 @@ _COMPLETENESS: dict[tuple[bool, ...], Numbers] = {
 
 def _declare_side(side: str) -> tuple[Feature, ...]:
     """Declare what is read of one side."""
-    who = side.capitalize()
 
-    def flag(what: str, reason: str, text: str) -> Feature:
-        return Feature(f"parties.{side}_{what}", "flag", f"{side}_{reason}", f"{who}{text}")
+    def flag(what: str, reason: str) -> Feature:
+        return Feature(f"parties.{side}_{what}", "flag", f"{side}_{reason}")
 
     return (
-        flag("name_missing", "incomplete", " has no name"),
-        flag("address_missing", "incomplete", " has no street address"),
-        flag("city_missing", "incomplete", " has no city"),
-        flag("postcode_missing", "incomplete", " has no postcode"),
-        flag("country_missing", "incomplete", " has no country"),
-        flag("phone_missing", "incomplete", " has no telephone number"),
-        flag("email_missing", "incomplete", " has no e-mail address"),
+        flag("name_missing", "incomplete"),
+        flag("address_missing", "incomplete"),
+        flag("city_missing", "incomplete"),
+        flag("postcode_missing", "incomplete"),
+        flag("country_missing", "incomplete"),
+        flag("phone_missing", "incomplete"),
+        flag("email_missing", "incomplete"),
         Feature(
             f"parties.{side}_missing",
             "count",
             f"{side}_incomplete",
-            f"{who} lacks {{value}} of name, street address, city, postcode, country, telephone and e-mail",
         ),
-        flag("name_invalid", "name", "'s name is filler text"),
-        flag("name_digits", "name", "'s name holds digits"),
-        flag("business", "kind", " is a firm or institution by its name"),
-        flag("chemical", "kind", " trades in chemicals or medicines by its name"),
-        flag("forwarder", "forwarder", " is a freight forwarder or re-shipper"),
-        flag("address_invalid", "address", "'s street address is filler text"),
-        flag("address_numberless", "address", "'s street address has no number"),
-        flag("address_short", "address", "'s street address is too short to find anyone"),
-        flag("post_box", "forwarder", "'s address is a post box"),
-        flag("virtual_office", "forwarder", "'s address is a virtual office or mail drop"),
-        flag("dormitory", "address", "'s address is a dormitory or hostel"),
-        flag("firm_at_home", "kind_of_address", " is a firm at a residential address"),
-        flag("person_at_office", "kind_of_address", " is a person at a business address"),
-        flag("phone_implausible", "phone", "'s telephone number cannot be right"),
-        flag("phone_foreign", "phone", "'s telephone number is of another country than the address"),
-        flag("email_invalid", "email", "'s e-mail address cannot be right"),
-        flag("email_free", "email", "'s e-mail address is of a free provider"),
-        flag("email_untraceable", "email", "'s e-mail address is of a throw-away or anonymous provider"),
-        flag("firm_with_free_email", "email", " is a firm with an e-mail address of a free provider"),
+        flag("name_invalid", "name"),
+        flag("name_digits", "name"),
+        flag("business", "kind"),
+        flag("chemical", "kind"),
+        flag("forwarder", "forwarder"),
+        flag("address_invalid", "address"),
+        flag("address_numberless", "address"),
+        flag("address_short", "address"),
+        flag("post_box", "forwarder"),
+        flag("virtual_office", "forwarder"),
+        flag("dormitory", "address"),
+        flag("firm_at_home", "kind_of_address"),
+        flag("person_at_office", "kind_of_address"),
+        flag("phone_implausible", "phone"),
+        flag("phone_foreign", "phone"),
+        flag("email_invalid", "email"),
+        flag("email_free", "email"),
+        flag("email_untraceable", "email"),
+        flag("firm_with_free_email", "email"),
     )
 
 
@@ -173,35 +171,28 @@ class PartyFeatures:
 
     features = (
         *(feature for side in SIDES for feature in _declare_side(side)),
-        Feature("parties.same_name", "flag", "same_party", "Sender and consignee have the same name"),
-        Feature("parties.same_address", "flag", "same_party", "Sender and consignee have the same address"),
-        Feature(
-            "parties.same_phone", "flag", "same_party", "Sender and consignee have the same telephone number"
-        ),
-        Feature(
-            "parties.same_email", "flag", "same_party", "Sender and consignee have the same e-mail address"
-        ),
-        Feature("parties.person_to_person", "flag", "kind_of_parties", "Sent by one person to another"),
+        Feature("parties.same_name", "flag", "same_party"),
+        Feature("parties.same_address", "flag", "same_party"),
+        Feature("parties.same_phone", "flag", "same_party"),
+        Feature("parties.same_email", "flag", "same_party"),
+        Feature("parties.person_to_person", "flag", "kind_of_parties"),
         Feature(
             "parties.chemical_to_person",
             "flag",
             "kind_of_parties",
-            "A trader in chemicals or medicines sends to a person",
         ),
         Feature(
             "parties.gift_from_firm",
             "flag",
             "kind_of_parties",
-            "Declared a gift although the sender is a firm",
         ),
         Feature(
             "parties.sale_by_person",
             "flag",
             "kind_of_parties",
-            "Declared a sale although the sender is a person",
         ),
-        Feature("parties.account_missing", "flag", "account", "No shipper's account is given"),
-        Feature("parties.account_age_days", "days", "account", "The shipper's account is {value} days old"),
+        Feature("parties.account_missing", "flag", "account"),
+        Feature("parties.account_age_days", "days", "account"),
     )
 
     def compute(self, c: Consignment, forms: NormalForms) -> Sequence[float]:

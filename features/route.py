@@ -93,100 +93,85 @@ class RouteFeatures:
     """Features of route, countries and identifier."""
 
     features = (
-        Feature("route.missing", "flag", "route_unknown", "No route is given"),
-        Feature("route.legs", "count", "detour", "The route has {value} legs"),
+        Feature("route.missing", "flag", "route_unknown"),
+        Feature("route.legs", "count", "detour"),
         Feature(
             "route.odd_places",
             "share",
             "route_unknown",
-            "Share of places in no known form (IATA, IMPC) is {value}",
         ),
-        Feature("route.repeats", "flag", "detour", "The route passes a place twice"),
+        Feature("route.repeats", "flag", "detour"),
         Feature(
             "route.transit_countries",
             "count",
             "detour",
-            "The route passes {value} countries besides its two ends",
         ),
-        Feature("route.via_hub", "flag", "detour", "The route passes a transit hub"),
+        Feature("route.via_hub", "flag", "detour"),
         Feature(
             "route.starts_elsewhere",
             "flag",
             "route_disagrees",
-            "The route does not start in the country of departure",
         ),
         Feature(
             "route.ends_elsewhere",
             "flag",
             "route_disagrees",
-            "The route does not end in the country of destination",
         ),
         Feature(
             "route.departure_is_hub",
             "flag",
             "detour",
-            "Dispatched from a transit hub while sender or goods come from elsewhere",
         ),
         Feature(
             "route.departure_not_sender",
             "flag",
             "countries_disagree",
-            "Dispatched from another country than the sender's address",
         ),
         Feature(
             "route.departure_not_origin",
             "flag",
             "countries_disagree",
-            "Dispatched from another country than the goods' origin",
         ),
         Feature(
             "route.origin_not_sender",
             "flag",
             "countries_disagree",
-            "The goods' origin is another country than the sender's address",
         ),
         Feature(
             "route.consignee_elsewhere",
             "flag",
             "countries_disagree",
-            "The consignee's address is not in the country of destination",
         ),
         Feature(
             "route.identifier_unknown",
             "flag",
             "identifier",
-            "The identifier has neither S10 nor waybill form",
         ),
-        Feature("route.check_digit_wrong", "flag", "identifier", "The identifier's check digit is wrong"),
+        Feature("route.check_digit_wrong", "flag", "identifier"),
         Feature(
             "route.identifier_other_channel",
             "flag",
             "identifier",
-            "A postal identifier on air cargo, or a waybill number on mail",
         ),
         Feature(
             "route.identifier_other_country",
             "flag",
             "identifier",
-            "The identifier was issued by another country's post than that of departure",
         ),
         Feature(
             "route.identifier_other_service",
             "flag",
             "identifier",
-            "The identifier's service letter does not fit the declared service",
         ),
         Feature(
             "route.master_missing",
             "flag",
             "master",
-            "No master waybill or receptacle is given for the consignment",
         ),
         Feature(
             "route.master_differs",
             "flag",
             "master",
-            "The master waybill is another than the identifier names",
         ),
     )
 

@@ -1,6 +1,7 @@
-"""The feature spec: every feature's name, unit and meaning for an officer, in the order of the row.
+"""The feature spec: every feature's name, unit and reason code, in the order of the row.
 
-The text of a feature may be reworded at any time: two specs are equal if names, units, reason codes and `fitted` are, in order.
+What an officer reads of a feature stands in the tables of `models/reason_texts` and may be reworded at any time: two specs
+are equal if names, units, reason codes and `fitted` are, in order.
 """
 
 import hashlib
@@ -26,7 +27,8 @@ class Feature:
         Code of the reason it belongs to; features that mean the same to an officer share one code, and their
         contributions are added up.
     text : str
-        What the officer reads; `{value}` stands for the feature's value.
+        What is said of a feature that the tables of texts (`models/reason_texts`) lack, as one made up; `{value}` stands for
+        its value. Bundles of versions before hold texts here.
     fitted : bool
         It needs a fitted model and is left out without one.
     """
@@ -34,7 +36,7 @@ class Feature:
     name: str
     unit: str
     reason: str
-    text: str
+    text: str = ""
     fitted: bool = False
 
     @property

@@ -89,80 +89,65 @@ class ValueFeatures:
     """
 
     features = (
-        Feature("value.declared", "currency", "declared_value", "Declared value is {value} in its currency"),
-        Feature("value.usd", "USD", "declared_value", "Declared value is {value} US dollars", fitted=True),
+        Feature("value.declared", "currency", "declared_value"),
+        Feature("value.usd", "USD", "declared_value", fitted=True),
         Feature(
             "value.usd_z",
             "standard deviations",
             "value_for_product",
-            "Declared value is {value} standard deviations from what is usual for the product",
             fitted=True,
         ),
-        Feature("value.zero_or_one", "flag", "token_value", "Declared value is zero or one"),
-        Feature("value.round", "flag", "token_value", "Declared value is a round number"),
-        Feature("value.missing", "flag", "token_value", "No value is declared"),
+        Feature("value.zero_or_one", "flag", "token_value"),
+        Feature("value.round", "flag", "token_value"),
+        Feature("value.missing", "flag", "token_value"),
         Feature(
             "value.per_kg",
             "currency/kg",
             "value_for_product",
-            "Value is {value} per kilogram in its currency",
         ),
         Feature(
             "value.per_kg_usd",
             "USD/kg",
             "value_for_product",
-            "Value is {value} US dollars per kilogram",
             fitted=True,
         ),
         Feature(
             "value.per_kg_z",
             "standard deviations",
             "value_for_product",
-            "Value per kilogram is {value} standard deviations from what is usual for the product",
             fitted=True,
         ),
         Feature(
             "value.per_piece_usd",
             "USD/piece",
             "value_for_product",
-            "Value is {value} US dollars a piece",
             fitted=True,
         ),
         Feature(
             "value.per_piece_z",
             "standard deviations",
             "value_for_product",
-            "Value a piece is {value} standard deviations from what is usual for the product",
             fitted=True,
         ),
-        Feature("value.gross_weight_kg", "kg", "weight", "Gross weight is {value} kilograms"),
-        Feature("value.weight_missing", "flag", "weight", "No weight, or a weight of zero, is declared"),
-        Feature("value.weight_round", "flag", "weight", "Gross weight is a whole number of kilograms"),
-        Feature("value.pieces", "count", "weight", "{value} pieces are declared"),
-        Feature(
-            "value.weight_per_piece_kg", "kg", "weight_for_product", "Weight a piece is {value} kilograms"
-        ),
+        Feature("value.gross_weight_kg", "kg", "weight"),
+        Feature("value.weight_missing", "flag", "weight"),
+        Feature("value.weight_round", "flag", "weight"),
+        Feature("value.pieces", "count", "weight"),
+        Feature("value.weight_per_piece_kg", "kg", "weight_for_product"),
         Feature(
             "value.weight_per_piece_z",
             "standard deviations",
             "weight_for_product",
-            "Weight a piece is {value} standard deviations from what is usual for the product",
             fitted=True,
         ),
-        Feature("value.postage_share", "ratio", "postage", "Postage is {value} times the declared value"),
-        Feature("value.postage_per_kg", "currency/kg", "postage", "Postage is {value} per kilogram"),
-        Feature("value.items", "count", "items", "{value} kinds of goods are declared"),
-        Feature(
-            "value.items_sum_share", "ratio", "items", "The items add up to {value} times the declared value"
-        ),
-        Feature(
-            "value.items_weight_share", "ratio", "items", "The items weigh {value} times the gross weight"
-        ),
-        Feature("value.items_incomplete", "share", "items", "Share of items without full details is {value}"),
-        Feature(
-            "value.items_largest", "share", "items", "The dearest item holds {value} of the items' value"
-        ),
-        Feature("value.per_unit", "currency", "items", "Value is {value} for each unit of goods"),
+        Feature("value.postage_share", "ratio", "postage"),
+        Feature("value.postage_per_kg", "currency/kg", "postage"),
+        Feature("value.items", "count", "items"),
+        Feature("value.items_sum_share", "ratio", "items"),
+        Feature("value.items_weight_share", "ratio", "items"),
+        Feature("value.items_incomplete", "share", "items"),
+        Feature("value.items_largest", "share", "items"),
+        Feature("value.per_unit", "currency", "items"),
     )
 
     def __init__(self, rates: ExchangeRates, norms: Mapping[str, Sequence[float]]) -> None:

@@ -28,6 +28,7 @@ from features.config import FeatureConfig
 from features.spec import Feature, Spec
 from models.bands import Bands
 from models.calibration import Calibration, CalibrationLevel
+from models.reasons.sentences import ReasonContext
 from models.risk_model import RiskModel, Rows
 from models.traffic_profile import ReferenceProfile
 from models.trees import Trees
@@ -259,11 +260,16 @@ def load_bundle(directory: Path) -> Bundle:
     files = _read_verified_files(directory)
     card = _decode(files[CARD], ModelCard, CARD)
     features = _decode(files[FEATURES], _Features, FEATURES)
+    spec = _build_spec(features.spec, card)
+    reference = _decode_reference(files, spec)
     model = RiskModel(
         trees=Trees.from_text(_decode_text(files[TREES], TREES), where=TREES),
         calibration=Calibration.from_json(files[CALIBRATION], where=CALIBRATION),
         bands=_decode(files[BANDS], Bands, BANDS),
-        spec=_build_spec(features.spec, card),
+        spec=spec,
+        context=ReasonContext(
+            () if reference is None else reference.medians or (), features.fitted.get("vocabularies", {})
+        ),
     )
     arrays = {
         Path(name).stem: _decode_array(data, name) for name, data in files.items() if name.endswith(".npy")
@@ -276,7 +282,7 @@ def load_bundle(directory: Path) -> Bundle:
         arrays=arrays,
         model=model,
         sha256=_sha256(files[MANIFEST]),
-        reference=_decode_reference(files, model.spec),
+        reference=reference,
     )
 
 

@@ -19,7 +19,8 @@ from models.bands import Band, Bands
 from models.calibration import Calibration
 from models.lightgbm_text import strip_parameters
 from models.linear_trees import blend_trees, fit_linear_part
-from models.reasons import Reason, ReasonRanker
+from models.reasons.ranking import Reason, ReasonRanker
+from models.reasons.sentences import NO_CONTEXT, ReasonContext
 from models.rule_prior import RulePrior
 from models.trees import Trees
 
@@ -108,6 +109,8 @@ class RiskModel:
     bands : Bands
     spec : Spec
         The features, in the order of the row.
+    context : ReasonContext
+        What its reasons compare with and name.
 
     Raises
     ------
@@ -115,7 +118,14 @@ class RiskModel:
         Where the trees were grown on other features than the spec's.
     """
 
-    def __init__(self, trees: Trees, calibration: Calibration, bands: Bands, spec: Spec) -> None:
+    def __init__(
+        self,
+        trees: Trees,
+        calibration: Calibration,
+        bands: Bands,
+        spec: Spec,
+        context: ReasonContext = NO_CONTEXT,
+    ) -> None:
         if trees.feature_names != spec.names:
             at = next(
                 (
@@ -133,7 +143,7 @@ class RiskModel:
                 todo="train the model again",
             )
         self.trees, self.calibration, self.bands, self.spec = trees, calibration, bands, spec
-        self._reasons = ReasonRanker(spec)
+        self.reasons = ReasonRanker(spec, context)
 
     @classmethod
     def fit(
@@ -172,7 +182,7 @@ class RiskModel:
             If it was trained on other features than this version of npsrisk computes.
         """
         installed.require(self.spec)
-        return RiskModel(self.trees, self.calibration, self.bands, installed)
+        return RiskModel(self.trees, self.calibration, self.bands, installed, self.reasons.context)
 
     def predict_raw(self, X: Rows) -> Floats:
         """Give the raw scores, in log-odds, float64 (n,).
@@ -232,7 +242,7 @@ class RiskModel:
             Also give reasons that lower the score.
         """
         _refuse_unfitted(row)
-        return self._reasons.rank(
+        return self.reasons.rank(
             row, self.trees.compute_contributions(row[None, :])[0], top, lowering=lowering
         )
 

@@ -16,7 +16,7 @@ from features.history.kernels import ADDED_ARRIVALS
 from features.spec import Spec
 from models.bands import Band, Bands
 from models.calibration import compute_logistic
-from models.reasons import Reason, format_reason
+from models.reasons.ranking import Reason, ReasonRanker
 
 Floats = NDArray[np.float64]
 Rows = NDArray[np.float32]
@@ -105,7 +105,7 @@ class Rules:
     name = "rules"
 
     def __init__(self, spec: Spec, rules: Sequence[Rule] = RULES) -> None:
-        self.spec = spec
+        self.spec, self.reasons = spec, ReasonRanker(spec)
         self.bands = Bands(
             high=_to_probability(POINTS_FOR_HIGH), elevated=_to_probability(POINTS_FOR_ELEVATED)
         )
@@ -158,18 +158,10 @@ class Rules:
 
     def explain(self, row: Rows, top: int = 3) -> list[Reason]:
         """Give the rules that hold, the one with most points first; those of one meaning are added up."""
-        told: dict[str, Reason] = {}
-        holding = [
-            rule for rule, holds in zip(self.rules, self._match_rules(row[None])[0], strict=True) if holds
-        ]
-        for rule in sorted(holding, key=lambda rule: -rule.points):
-            place = self.spec.get_column(rule.feature)
-            feature = self.spec.features[place]
-            before = told.get(feature.reason)
-            text = before.text if before else format_reason(feature, float(row[place]))
-            points = rule.points * LOG_ODDS_PER_POINT + (before.contribution if before else 0.0)
-            told[feature.reason] = Reason(feature.reason, text, points)
-        return sorted(told.values(), key=lambda reason: (-reason.contribution, reason.code))[:top]
+        holds = self._match_rules(row[None])[0]
+        contributions = np.zeros(len(self.spec))
+        np.add.at(contributions, self._places, holds * self._points * LOG_ODDS_PER_POINT)
+        return self.reasons.rank(row, contributions, top)
 
 
 def _to_probability(points: float) -> float:

@@ -64,6 +64,8 @@ class ReferenceProfile(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         Part of the traffic to column to its quantiles, see `training.monitoring.traffic_profile.QUANTILES`, of values above zero.
     sources : dict
         Column to value to what came from there.
+    medians : list or None
+        Each feature's median over its values in all channels, None where it has none; None in bundles of before it was kept.
     """
 
     first_day: str
@@ -81,6 +83,7 @@ class ReferenceProfile(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     missing: dict[str, dict[str, Count]]
     sizes: dict[str, dict[str, list[float]]]
     sources: dict[str, dict[str, SourceActivity]]
+    medians: list[float | None] | None = None
 
     def require_fit(self, spec: Spec, where: str) -> None:
         """Refuse a reference of other features than the spec's, or one whose counts do not fit its edges.
@@ -91,7 +94,10 @@ class ReferenceProfile(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         """
         bins = [len(edges) + 2 for edges in self.edges]
         tables = [[len(counts) for counts in each] for each in self.features.values()]
-        moments = [len(each) for each in (*self.means.values(), *self.spreads.values())]
+        of_features = [*self.means.values(), *self.spreads.values()]
+        if self.medians is not None:
+            of_features.append(self.medians)
+        moments = [len(each) for each in of_features]
         scores = [len(counts) for counts in self.scores.values()]
         if (
             len(bins) != len(spec)

@@ -1,4 +1,4 @@
-"""What history says of one key at the moment of scoring: the readings, their order, and what an officer reads.
+"""What history says of one key at the moment of scoring: the readings and their order.
 
 Day D = 2024-03-10. A sender with arrivals on 1 March (two), 9 March and, before this one, 10 March reads
 arrivals_1d 1 (10 March), arrivals_7d 2 (4 to 10 March), arrivals_30d 4, days_since_first 9, days_since_last 0. The
@@ -22,8 +22,8 @@ class HistoryReading:
 
     Attributes
     ----------
-    name, unit, text : str
-        As in `features.spec.Feature`; `{Noun}` stands for what an officer calls the key.
+    name, unit : str
+        As in `features.spec.Feature`.
     meaning : str
         What it tells; readings of one meaning share a reason.
     """
@@ -31,75 +31,53 @@ class HistoryReading:
     name: str
     unit: str
     meaning: str
-    text: str
 
 
 READINGS = (
-    HistoryReading("new", "flag", "new", "{Noun} not seen before: {value}"),
-    HistoryReading("arrivals_1d", "count", "volume", "{Noun} had {value} earlier consignments on this day"),
-    HistoryReading("arrivals_7d", "count", "volume", "{Noun} had {value} consignments in the last 7 days"),
-    HistoryReading("arrivals_30d", "count", "volume", "{Noun} had {value} consignments in the last 30 days"),
-    HistoryReading("arrivals_90d", "count", "volume", "{Noun} had {value} consignments in the last 90 days"),
-    HistoryReading(
-        "arrivals_365d", "count", "volume", "{Noun} had {value} consignments in the last 365 days"
-    ),
-    HistoryReading("arrivals_ever", "count", "volume", "{Noun} had {value} consignments since first seen"),
-    HistoryReading("days_since_first", "days", "new", "{Noun} was first seen {value} days ago"),
-    HistoryReading("days_since_last", "days", "volume", "{Noun} was last seen {value} days ago"),
-    HistoryReading(
-        "decayed_7d", "count", "volume", "{Noun} had {value} consignments of late, halved every 7 days"
-    ),
-    HistoryReading(
-        "decayed_30d", "count", "volume", "{Noun} had {value} consignments of late, halved every 30 days"
-    ),
-    HistoryReading(
-        "velocity", "ratio", "surge", "{Noun} had {value} times its usual number of consignments this week"
-    ),
-    HistoryReading(
-        "counterparts", "count", "counterparts", "{Noun} was seen with {value} different {counterparts}"
-    ),
+    HistoryReading("new", "flag", "new"),
+    HistoryReading("arrivals_1d", "count", "volume"),
+    HistoryReading("arrivals_7d", "count", "volume"),
+    HistoryReading("arrivals_30d", "count", "volume"),
+    HistoryReading("arrivals_90d", "count", "volume"),
+    HistoryReading("arrivals_365d", "count", "volume"),
+    HistoryReading("arrivals_ever", "count", "volume"),
+    HistoryReading("days_since_first", "days", "new"),
+    HistoryReading("days_since_last", "days", "volume"),
+    HistoryReading("decayed_7d", "count", "volume"),
+    HistoryReading("decayed_30d", "count", "volume"),
+    HistoryReading("velocity", "ratio", "surge"),
+    HistoryReading("counterparts", "count", "counterparts"),
     HistoryReading(
         "inspections_365d",
         "count",
         "inspections",
-        "{Noun} had {value} inspections with a result known in the last 365 days",
     ),
-    HistoryReading(
-        "inspections_ever", "count", "inspections", "{Noun} had {value} inspections with a known result"
-    ),
-    HistoryReading("nps_365d", "count", "finds", "{Noun} had {value} NPS finds known in the last 365 days"),
-    HistoryReading("nps_ever", "count", "finds", "{Noun} had {value} known NPS finds"),
+    HistoryReading("inspections_ever", "count", "inspections"),
+    HistoryReading("nps_365d", "count", "finds"),
+    HistoryReading("nps_ever", "count", "finds"),
     HistoryReading(
         "controlled_drug_365d",
         "count",
         "finds",
-        "{Noun} had {value} finds of controlled drugs known in the last 365 days",
     ),
-    HistoryReading(
-        "controlled_drug_ever", "count", "finds", "{Noun} had {value} known finds of controlled drugs"
-    ),
-    HistoryReading(
-        "any_offence_365d", "count", "finds", "{Noun} had {value} offences known in the last 365 days"
-    ),
-    HistoryReading("any_offence_ever", "count", "finds", "{Noun} had {value} known offences"),
-    HistoryReading("days_since_find", "days", "finds", "{Noun} had its last known offence {value} days ago"),
+    HistoryReading("controlled_drug_ever", "count", "finds"),
+    HistoryReading("any_offence_365d", "count", "finds"),
+    HistoryReading("any_offence_ever", "count", "finds"),
+    HistoryReading("days_since_find", "days", "finds"),
     HistoryReading(
         "nps_rate",
         "share",
         "finds",
-        "{Noun}: share of inspections that found NPS, drawn to the common share: {value}",
     ),
     HistoryReading(
         "controlled_drug_rate",
         "share",
         "finds",
-        "{Noun}: share of inspections that found controlled drugs, drawn to the common share: {value}",
     ),
     HistoryReading(
         "any_offence_rate",
         "share",
         "finds",
-        "{Noun}: share of inspections that found an offence, drawn to the common share: {value}",
     ),
 )
 
@@ -112,19 +90,16 @@ SIDE_READINGS = (
         "nps_a_consignment",
         "share",
         "finds",
-        "{Noun} by name, address, phone or other key: most NPS finds for each consignment: {value}",
     ),
     HistoryReading(
         "controlled_drug_a_consignment",
         "share",
         "finds",
-        "{Noun} by name, address, phone or other key: most finds of controlled drugs for each consignment: {value}",
     ),
     HistoryReading(
         "any_offence_a_consignment",
         "share",
         "finds",
-        "{Noun} by name, address, phone or other key: most offences for each consignment: {value}",
     ),
 )
 """What is read of all keys of a side, and of both, together: the most known finds for each consignment of one of them."""
@@ -140,33 +115,22 @@ def build_history_features(kinds: tuple[KeyKind, ...]) -> tuple[Feature, ...]:
     >>> build_history_features(list_key_kinds(FeatureConfig()))[0].name
     'history.sender.new'
     """
-    nouns = {kind.name: kind.noun for kind in kinds}
-    of_kinds = [_build_feature(kind, reading, nouns) for kind in kinds for reading in READINGS]
+    of_kinds = [_build_feature(kind, reading) for kind in kinds for reading in READINGS]
     return (
         *of_kinds,
         *(_build_side_feature(side, reading) for side in (*SIDES, EITHER) for reading in SIDE_READINGS),
     )
 
 
-def _build_feature(kind: KeyKind, reading: HistoryReading, nouns: dict[str, str]) -> Feature:
-    noun = kind.noun[:1].upper() + kind.noun[1:]
-    others = _pluralize(nouns[kind.counterpart]) if kind.counterpart else "counterparts"
+def _build_feature(kind: KeyKind, reading: HistoryReading) -> Feature:
     return Feature(
         name=f"history.{kind.name}.{reading.name}",
         unit=reading.unit,
         reason=f"{kind.name.replace('+', '_')}_{reading.meaning}",
-        text=reading.text.replace("{Noun}", noun).replace("{counterparts}", others),
     )
 
 
 def _build_side_feature(side: str, reading: HistoryReading) -> Feature:
     return Feature(
-        name=f"history.{side}_side.{reading.name}",
-        unit=reading.unit,
-        reason=f"{side}_{reading.meaning}",
-        text=reading.text.replace("{Noun}", "Either party" if side == EITHER else side.capitalize()),
+        name=f"history.{side}_side.{reading.name}", unit=reading.unit, reason=f"{side}_{reading.meaning}"
     )
-
-
-def _pluralize(noun: str) -> str:
-    return f"{noun}s"

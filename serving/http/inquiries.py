@@ -8,7 +8,7 @@ from importlib.metadata import version as installed_version
 import msgspec
 
 from consignments.timestamps import to_datetime
-from models.reasons import Reason
+from models.reasons.ranking import Reason
 from serving.event_log.event_codec import EventCodec
 from serving.event_log.events import DecisionEvent, Event, OutcomeEvent, SelectionEvent
 from serving.event_log.log import EventLog
@@ -106,6 +106,20 @@ class ModelEndpoint:
         if release is None:
             return None
         return schemas.ShadowModelInfo(release.name, release.version, release.record is not None)
+
+
+class ReasonsEndpoint:
+    """`GET /v1/reasons`: all codes of reasons with their texts."""
+
+    def __init__(self, door: Door, active: ActiveModel) -> None:
+        self._door, self._active = door, active
+
+    async def __call__(self, call: HttpCall) -> int:
+        """Answer one call, for the model that scores now."""
+        self._door.authorize(call, "read").spend(1)
+        scorer = self._active.get_scorer()
+        ranker, name = scorer.model.risk.reasons, schemas.parse_model_name(scorer.model.name)
+        return await respond_json(call, schemas.ReasonCodes(ranker.language, name, ranker.list_codes()))
 
 
 async def send_liveness(call: HttpCall) -> int:

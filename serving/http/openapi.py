@@ -84,6 +84,10 @@ def list_operations(record: type[Consignment] = Consignment) -> tuple[ApiOperati
             "read", answers.ConsignmentHistory, parameters=ID_PARAMETER, refusals=(404, 503),
         ),
         ApiOperation("get", "/v1/model", "The model that scores", "read", answers.ModelInfo, refusals=(503,)),
+        ApiOperation(
+            "get", "/v1/reasons", "All codes of reasons with the texts of their features", "read", answers.ReasonCodes,
+            refusals=(503,),
+        ),
         ApiOperation("get", "/health/live", "Whether the process answers", None, answers.Liveness),
         ApiOperation("get", "/health/ready", "Whether scores can be given now, and why not", None, answers.Health),
         ApiOperation("get", "/metrics", "Numbers for Prometheus", "read", "text/plain"),

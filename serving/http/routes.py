@@ -12,6 +12,7 @@ from serving.http.inquiries import (
     ModelEndpoint,
     PageEndpoint,
     ReadinessEndpoint,
+    ReasonsEndpoint,
     send_liveness,
 )
 from serving.http.requests import Door
@@ -49,6 +50,7 @@ def list_routes(service: Service, door: Door) -> list[EndpointRoute]:
             ConsignmentEndpoint(door, service.log, active),
         ),
         EndpointRoute("GET", "/v1/model", "model", ModelEndpoint(door, active, service.shadow)),
+        EndpointRoute("GET", "/v1/reasons", "reasons", ReasonsEndpoint(door, active)),
         EndpointRoute("GET", "/health/live", "live", send_liveness),
         EndpointRoute("GET", "/health/ready", "ready", ReadinessEndpoint(service)),
         EndpointRoute("GET", "/metrics", "metrics", MetricsEndpoint(door, service)),

@@ -9,7 +9,7 @@ from msgspec import UNSET, Meta, UnsetType
 
 from consignments.records import Outcome
 from models.bands import Band
-from models.reasons import Reason
+from models.reasons.ranking import Reason, ReasonCode
 from serving.event_log.event_codec import Selection
 from serving.http.problems import RowFault
 from serving.scoring.intake import Receipt
@@ -124,6 +124,16 @@ class ModelInfo(msgspec.Struct, frozen=True):
     approved_at: datetime
     loaded_at: datetime
     challenger: Annotated[ShadowModelInfo | None, Meta(description="the model that scores in shadow")]
+
+
+class ReasonCodes(msgspec.Struct, frozen=True):
+    """All codes of reasons that the loaded model can give."""
+
+    language: Annotated[
+        str, Meta(description="of the texts, as `en`; the setting NPSRISK_LANGUAGE chooses it")
+    ]
+    model: ModelName
+    codes: list[ReasonCode]
 
 
 class Health(msgspec.Struct, frozen=True):

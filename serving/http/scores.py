@@ -10,7 +10,7 @@ import msgspec
 
 from consignments.records import Consignment
 from consignments.timestamps import to_datetime, to_us
-from models.reasons import Reason
+from models.reasons.ranking import Reason
 from serving.event_log.event_codec import Row, decode_features
 from serving.event_log.events import DecisionEvent
 from serving.event_log.log import EventLog

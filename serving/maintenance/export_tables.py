@@ -26,7 +26,7 @@ from consignments.schema import Field, get_fields
 from consignments.tables import build_column
 from consignments.timestamps import to_datetime
 from consignments.validation import CANCELLED_SEQUENCE, SEQUENCE
-from models.reasons import Reason
+from models.reasons.ranking import Reason
 from serving.encryption.key_file import KeyErasure
 from serving.event_log.event_codec import EventCodec, Selection, decode_features
 from serving.event_log.events import (

@@ -14,7 +14,7 @@ import numpy as np
 from consignments.errors import ServiceFault
 from consignments.records import Consignment
 from consignments.timestamps import US_PER_DAY
-from models.reasons import Reason
+from models.reasons.ranking import Reason
 from serving.encryption.vault import PackedRecord
 from serving.event_log.event_codec import Cancellation, EventOrigin, Keys, Row, Rows, ScoredDecision
 from serving.event_log.events import ArrivalEvent

@@ -20,7 +20,7 @@ from features.pipeline import Pipeline
 from features.spec import Spec
 from models.bands import Band, Bands
 from models.bundle import Bundle
-from models.reasons import Reason
+from models.reasons.ranking import Reason, ReasonRanker
 from models.rules import Rules
 
 VERSION_CHARACTERS = 12
@@ -31,6 +31,7 @@ class RowScorer(Protocol):
 
     spec: Spec
     bands: Bands
+    reasons: ReasonRanker
 
     def score(self, X: NDArray[np.float32], channels: Sequence[str]) -> NDArray[np.float64]:
         """Score rows."""

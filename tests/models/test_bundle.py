@@ -135,6 +135,26 @@ def test_a_bundle_holds_data_only_and_names_no_module(directory: Path) -> None:
         )
 
 
+def test_reasons_compare_with_the_medians_of_the_reference(tmp_path: Path) -> None:
+    row = make_rows(10, 1).X[0]
+    medians: list[float | None] = [float(place) for place in range(len(SPEC))]
+    write(tmp_path / "new", reference=msgspec.structs.replace(REFERENCE, medians=medians))
+    model = load_bundle(tmp_path / "new").model
+    reasons = model.replace_spec(SPEC).explain(row, len(SPEC), lowering=True)
+    assert reasons == model.explain(row, len(SPEC), lowering=True)
+    assert any(reason.usual is not None for reason in reasons)
+
+
+def test_a_bundle_of_before_medians_were_kept_loads_and_compares_with_nothing(directory: Path) -> None:
+    table = json.loads((directory / "reference.json").read_bytes())
+    del table["medians"]
+    forge(directory, "reference.json", msgspec.json.encode(table))
+    bundle = load_bundle(directory)
+    assert bundle.reference == REFERENCE
+    reasons = bundle.model.explain(make_rows(10, 1).X[0], len(SPEC), lowering=True)
+    assert [reason.usual for reason in reasons] == [None] * len(reasons)
+
+
 def test_a_bundle_may_carry_no_reference(tmp_path: Path) -> None:
     write(tmp_path / "bundle", reference=None)
     bundle = load_bundle(tmp_path / "bundle")

@@ -1,17 +1,19 @@
 """Reasons: contributions in an officer's words."""
 
+import msgspec
 import numpy as np
 import pytest
 
 from features.spec import Feature, Spec
-from models.reasons import ReasonRanker, format_reason
+from models.reasons.ranking import Reason, ReasonRanker
+from models.reasons.sentences import ReasonContext
 
 SPEC = Spec(
     [
-        Feature("history.sender.arrivals_7d", "count", "sender_volume", "Sender had {value} consignments"),
-        Feature("history.sender.arrivals_30d", "count", "sender_volume", "Sender had {value} in 30 days"),
-        Feature("value.usd", "USD", "declared_value", "Declared value is {value} US dollars"),
-        Feature("route.missing", "flag", "route_unknown", "No route is given"),
+        Feature("history.sender.arrivals_7d", "count", "sender_volume"),
+        Feature("history.sender.arrivals_30d", "count", "sender_volume"),
+        Feature("value.usd", "USD", "declared_value"),
+        Feature("route.missing", "flag", "route_unknown"),
     ]
 )
 ROW = np.array([4, 9, 1250.4, 1], dtype=np.float32)
@@ -24,8 +26,8 @@ def told(contributions: list[float], top: int = 3, lowering: bool = False) -> li
 
 def test_features_of_one_meaning_are_one_reason_told_by_the_feature_that_weighs_most() -> None:
     assert told([0.5, 0.75, 0.25, 0.0]) == [
-        ("sender_volume", "Sender had 9 in 30 days", 1.25),
-        ("declared_value", "Declared value is 1,250 US dollars", 0.25),
+        ("sender_volume", "9 consignments of this sender in the last 30 days", 1.25),
+        ("declared_value", "Declared value is 1,250 USD", 0.25),
     ]
 
 
@@ -33,9 +35,9 @@ def test_what_lowers_the_score_is_told_only_when_asked_for() -> None:
     contributions = [0.5, -2.0, 0.25, -0.125]
     assert [code for code, _, _ in told(contributions)] == ["declared_value"]
     assert told(contributions, 9, lowering=True) == [
-        ("declared_value", "Declared value is 1,250 US dollars", 0.25),
+        ("declared_value", "Declared value is 1,250 USD", 0.25),
         ("route_unknown", "No route is given", -0.125),
-        ("sender_volume", "Sender had 9 in 30 days", -1.5),
+        ("sender_volume", "9 consignments of this sender in the last 30 days", -1.5),
     ]
 
 
@@ -48,55 +50,87 @@ def test_the_expected_value_behind_the_features_is_no_reason() -> None:
     assert told([0.0, 0.0, 0.0, 0.0, 7.0], 9) == []
 
 
-VALUES = [
-    ("count", 3.0, "3"),
-    ("count", 12345.0, "12,345"),
-    ("count", 2.7182, "2.7"),
-    ("days", 31.0, "31"),
-    ("share", 0.125, "12.5 %"),
-    ("share", 1.0, "100 %"),
-    ("share", 0.00004, "0 %"),
-    ("USD", 0.5, "0.50"),
-    ("USD", 12345.6, "12,346"),
-    ("USD/kg", 7.0, "7"),
-    ("kg", 0.35, "0.35"),
-    ("kg", 0.0001234, "0.000123"),
-    ("kg", 1e-30, "0"),
-    ("kg", 1234.5, "1,234"),
-    ("code", 7.0, "7"),
-    ("flag", 1.0, "yes"),
-    ("flag", 0.0, "no"),
-    ("log-odds", 1.25, "+1.2"),
-    ("log-odds", -0.5, "-0.5"),
-    ("standard deviations", 3.14, "+3.1"),
-    ("a unit of tomorrow", 2.5, "2.5"),
-    ("count", float("nan"), "unknown"),
-    ("count", float("inf"), "without bound"),
-]
-
-
-@pytest.mark.parametrize(("unit", "value", "expected"), VALUES)
-def test_values_are_told_in_the_manner_of_their_unit(unit: str, value: float, expected: str) -> None:
-    assert format_reason(Feature("a.b", unit, "r", "It is {value}."), value) == f"It is {expected}."
-
-
-@pytest.mark.parametrize(
-    ("value", "expected"),
+FACTS = Spec(
     [
-        (1.0, "No route is given"),
-        (0.0, "Not the case: No route is given"),
-        (float("nan"), "Not known: No route is given"),
-    ],
+        Feature("history.route.arrivals_7d", "count", "route_volume"),
+        Feature("history.route.arrivals_30d", "count", "route_volume"),
+        Feature("history.route.days_since_last", "days", "route_volume"),
+        Feature("goods.characters", "count", "text_shape"),
+        Feature("goods.pretext_words", "count", "pretext_use"),
+        Feature("goods.text_score", "log-odds", "text_score"),
+    ]
 )
-def test_a_flag_says_whether_its_fact_holds(value: float, expected: str) -> None:
-    assert format_reason(SPEC.features[3], value) == expected
+USUAL = ReasonContext([60.0, 200.0, None, 20.0, 0.0, -3.0])
 
 
-def test_a_text_without_a_value_stands_as_it_is() -> None:
-    feature = Feature("category.carrier", "code", "carrier", "The carrier, compared with others")
-    assert format_reason(feature, 12.0) == "The carrier, compared with others"
+def rank_facts(row: list[float], contributions: list[float], **options: bool) -> list[Reason]:
+    ranker = ReasonRanker(FACTS, USUAL, "en")
+    return ranker.rank(np.array(row, dtype=np.float32), np.array(contributions), 9, **options)
 
 
-def test_braces_other_than_the_value_are_left_alone() -> None:
-    feature = Feature("column.x{0}", "number", "x", "x{0} {names!r} is {value}")
-    assert format_reason(feature, 2.0) == "x{0} {names!r} is 2"
+def test_the_facts_of_one_reason_are_joined_and_no_fact_is_told_twice() -> None:
+    (reason,) = rank_facts([9, 30, 2, 1, 1, 1], [0.5, 0.4, 0.3, 0, 0, 0])
+    assert reason.text == (
+        "9 consignments on this route in the last 7 days (usual 60); the last consignment on this route came 2 days ago"
+    )
+    assert (reason.value, reason.usual, reason.direction) == (9.0, 60.0, "raises")
+
+
+def test_a_fact_that_adds_next_to_nothing_is_not_told() -> None:
+    (reason,) = rank_facts([9, 30, 2, 1, 1, 1], [0.5, 0, 0.05, 0, 0, 0])
+    assert reason.text == "9 consignments on this route in the last 7 days; usual 60"
+
+
+def test_what_an_officer_cannot_act_on_comes_after_all_that_raises() -> None:
+    reasons = rank_facts([9, 30, 2, 7, 1, -1], [0.1, 0, 0, 0.5, 0.2, 2.0])
+    assert [reason.code for reason in reasons] == ["pretext_use", "route_volume", "text_score", "text_shape"]
+
+
+def test_a_reason_that_lowers_says_so_and_stands_behind() -> None:
+    reasons = rank_facts([9, 30, 2, 7, 1, -1], [-0.1, 0, 0, 0.5, 0.2, 2.0], lowering=True)
+    assert [reason.direction for reason in reasons] == ["raises", "raises", "raises", "lowers"]
+    assert sum(reason.contribution for reason in reasons) == pytest.approx(2.6)
+
+
+def test_a_missing_value_is_null_and_is_told_alone() -> None:
+    (reason,) = rank_facts([np.nan, np.nan, np.nan, 1, 1, 1], [0.5, 0.4, 0.3, 0, 0, 0])
+    assert (reason.text, reason.value, reason.usual) == ("No route is given", None, 60.0)
+
+
+def test_values_are_those_of_the_row_without_digits_of_their_storage() -> None:
+    (reason,) = rank_facts([0.1, 0, 0, 0, 0, 0], [1.0, 0, 0, 0, 0, 0])
+    assert reason.value == 0.1
+
+
+def test_two_codes_that_say_the_same_are_one_reason() -> None:
+    spec = Spec([Feature("route.missing", "flag", "a"), Feature("history.route.new", "flag", "b")])
+    row, contributions = np.array([1, np.nan], dtype=np.float32), np.array([0.2, 0.1])
+    ranker = ReasonRanker(spec, language="en")
+    assert [reason.text for reason in ranker.rank(row, contributions, 9)] == ["No route is given"]
+    assert len(ranker.rank(row, contributions, 9, lowering=True)) == 2
+
+
+def test_a_reason_of_an_older_log_decodes() -> None:
+    old = msgspec.msgpack.encode(
+        {"code": "route_volume", "text": "Route had 9 consignments", "contribution": 0.5}
+    )
+    reason = msgspec.msgpack.decode(old, type=Reason)
+    assert (reason.text, reason.value, reason.usual, reason.direction) == (
+        "Route had 9 consignments", None, None, "raises",
+    )  # fmt: skip
+    assert list(msgspec.to_builtins(reason)) == [
+        "code",
+        "text",
+        "value",
+        "usual",
+        "contribution",
+        "direction",
+    ]
+
+
+def test_all_codes_are_listed_with_their_texts() -> None:
+    listed = {each.code: each for each in ReasonRanker(FACTS, USUAL, "en").list_codes()}
+    assert listed["text_score"].last
+    assert not listed["route_volume"].last
+    assert [feature.name for feature in listed["route_volume"].features] == list(FACTS.names[:3])
+    assert listed["pretext_use"].features[0].texts["one"].startswith("Description has a use")

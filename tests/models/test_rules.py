@@ -1,7 +1,5 @@
 """The rules: points for what an officer looks for first."""
 
-from dataclasses import replace
-
 import numpy as np
 import pytest
 from support.real_rows import REAL, row_with
@@ -53,7 +51,7 @@ def test_rules_give_scores_bands_and_reasons_where_there_is_no_model() -> None:
     assert (0 < score[0] < score[1] < score[2] < 1).all()
     assert rules.assign_bands(score) == ["routine", "elevated", "high"]
     assert [reason.text for reason in rules.explain(X[2])] == [
-        "The text names 1 known new psychoactive substance(s)",
+        "Description names a known NPS",
         "Consignee's address is a post box",
     ]
     assert rules.explain(X[0]) == []
@@ -82,13 +80,7 @@ def test_the_rules_of_the_version_before_are_known_by_their_digest() -> None:
     assert fewer.list_digests() == [fewer.digest()]
 
 
-def test_rules_take_the_words_of_another_spec_and_refuse_other_features() -> None:
-    place = REAL.get_column("goods.names_specific")
-    features = list(REAL.features)
-    features[place] = replace(features[place], text="Substances named: {value}")
-    reworded = Rules(REAL).replace_spec(Spec(features))
-    assert reworded.digest() == Rules(REAL).digest()
-    row = row_with(goods__names_specific=1)
-    assert [reason.text for reason in reworded.explain(row)] == ["Substances named: 1"]
+def test_rules_refuse_other_features() -> None:
+    assert Rules(REAL).replace_spec(REAL).digest() == Rules(REAL).digest()
     with pytest.raises(BundleRefused, match="trained on other features than this version"):
-        Rules(REAL).replace_spec(Spec(features[1:]))
+        Rules(REAL).replace_spec(Spec(REAL.features[1:]))

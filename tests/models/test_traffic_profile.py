@@ -45,8 +45,16 @@ def test_a_reference_keeps_its_numbers_as_json() -> None:
         {"features": {"postal": [[1, 2, 3, 0]]}},
         {"means": {"postal": [1.5]}},
         {"scores": {"channel:postal": [6]}},
+        {"medians": [1.0]},
     ],
-    ids=["a feature too few", "a bin too few", "counts too few", "a mean too few", "scores of other bins"],
+    ids=[
+        "a feature too few",
+        "a bin too few",
+        "counts too few",
+        "a mean too few",
+        "scores of other bins",
+        "a median too few",
+    ],
 )
 def test_a_reference_that_does_not_fit_the_features_is_refused(change: dict[str, object]) -> None:
     with pytest.raises(BundleRefused, match="does not fit the features"):

@@ -1,4 +1,4 @@
-"""The readings of history have a name, a unit, a reason and a text that an officer can read."""
+"""The readings of history have a name, a unit and a reason."""
 
 from pathlib import Path
 
@@ -11,20 +11,8 @@ CONFIG = parse_feature_config({"history": {"keys": [["hs_code", "departure_count
 SPEC = Spec(build_history_features(list_key_kinds(CONFIG)))
 
 
-def text_of(name: str) -> str:
-    return SPEC.features[SPEC.get_column(name)].text
-
-
 def reason_of(name: str) -> str:
     return SPEC.features[SPEC.get_column(name)].reason
-
-
-def test_an_officer_reads_whose_finds_they_are() -> None:
-    assert (
-        text_of("history.consignee_address.nps_365d")
-        == "Consignee's address had {value} NPS finds known in the last 365 days"
-    )
-    assert text_of("history.sender.counterparts") == "Sender was seen with {value} different consignees"
 
 
 def test_readings_that_mean_the_same_share_a_reason() -> None:
@@ -39,10 +27,6 @@ def test_readings_that_mean_the_same_share_a_reason() -> None:
 def test_reason_codes_are_snake_case() -> None:
     assert all(feature.reason.isidentifier() and feature.reason.islower() for feature in SPEC)
     assert reason_of("history.hs_code+departure_country.velocity") == "hs_code_departure_country_surge"
-
-
-def test_every_text_shows_its_value_and_nothing_unfilled() -> None:
-    assert all(feature.text.count("{") == feature.text.count("{value}") == 1 for feature in SPEC)
 
 
 def test_the_names_of_readings_are_unique() -> None:

@@ -106,7 +106,7 @@ def test_what_is_answered_fits_it(client: Client) -> None:
         check(document, "post", path, client.post(path, body))
     scored = client.post("/v1/scores?features=true&reasons=5", consignment)
     check(document, "post", "/v1/scores", scored)
-    for path in ("/v1/model", "/health/live", "/health/ready", "/openapi.json", "/metrics"):
+    for path in ("/v1/model", "/v1/reasons", "/health/live", "/health/ready", "/openapi.json", "/metrics"):
         check(document, "get", path, client.get(path))
     told = client.get(f"/v1/consignments/{consignment.consignment_id}")
     check(document, "get", "/v1/consignments/{consignment_id}", told)

@@ -125,10 +125,8 @@ def test_reasons_come_with_high_and_elevated_and_where_they_are_asked_for(client
         assert len(told["reasons"]) == due[told["band"]]
     more = answer(client, fields(consignment_id="RB3", description=DRUG), "?reasons=5")["reasons"]
     assert len(more) == 5
-    assert [reason["contribution"] for reason in more] == sorted(
-        (r["contribution"] for r in more), reverse=True
-    )
-    assert more[0].keys() == {"code", "text", "contribution"}
+    assert list(more[0]) == ["code", "text", "value", "usual", "contribution", "direction"]
+    assert {reason["direction"] for reason in more} == {"raises"}
 
 
 def test_a_repeat_can_ask_for_more_reasons_and_for_features(client: Client) -> None:

@@ -42,7 +42,7 @@ def test_without_a_model_the_rules_score_and_the_answer_says_so(tmp_path: Path) 
         )
         assert plain["score"] == rules.score(X, ["postal"])[0]
         assert (plain["band"], named["band"]) == ("routine", "high")
-        assert named["reasons"][0]["text"].startswith("The text names")
+        assert named["reasons"][0]["text"].startswith("Description ")
         name, version = get_rules_name().split("/")
         assert plain["model"] == named["model"] == {"name": name, "version": version}
         assert name == "rules"

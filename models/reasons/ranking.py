@@ -1,0 +1,243 @@
+"""Reasons: a score's contributions, grouped by what they mean, put into sentences and in an order that helps an officer."""
+
+from collections.abc import Iterator, Sequence
+from typing import Annotated, Literal
+
+import msgspec
+import numpy as np
+from msgspec import Meta
+from numpy.typing import NDArray
+
+from features.spec import Spec
+from models.reasons.sentences import (
+    CURRENCY,
+    NO_CONTEXT,
+    Fact,
+    ReasonContext,
+    build_sentences,
+    is_number,
+    show_code,
+)
+from models.reasons.texts import get_language, get_template, load_text_table
+
+Floats = NDArray[np.float64]
+Row = NDArray[np.float32]
+
+MAX_FACTS = 3
+MIN_FACT_SHARE = 0.2
+"""A further fact is told if it contributes so much of what the strongest fact of its reason does."""
+MIN_CONTRIBUTION = 0.02
+"""In log-odds, 2 % of the odds: what raises a score less comes after reasons that an officer cannot act on."""
+CURRENCY_FEATURE = "category.currency"
+
+
+class Reason(msgspec.Struct, frozen=True, kw_only=True):
+    """One reason for a score.
+
+    Attributes
+    ----------
+    code : str
+        Shared by features that mean the same to an officer.
+    text : str
+        Up to three facts, the strongest first, with what is usual.
+    value : float or None
+        Of the feature in it that contributes most; None if it is missing or a code, and of older decisions.
+    usual : float or None
+        The median of that feature over the traffic on which the model was judged; None if it is not kept.
+    contribution : float
+        What all features of this code add to the raw score, in log-odds; above 0 raises the risk.
+    direction : str
+    """
+
+    code: Annotated[str, Meta(description="what it is about; GET /v1/reasons lists all codes")]
+    text: Annotated[str, Meta(description="for an officer: up to three facts, the strongest first")]
+    value: Annotated[
+        float | None,
+        Meta(description="value of the feature that contributes most; null if it is missing or a code"),
+    ] = None
+    usual: Annotated[
+        float | None,
+        Meta(description="median of that feature over the model's reference traffic; null if not kept"),
+    ] = None
+    contribution: Annotated[float, Meta(description="to the raw score, in log-odds")]
+    # What was logged before there was a direction raises the score: nothing else was given.
+    direction: Annotated[
+        Literal["raises", "lowers"], Meta(description="whether it raises or lowers the score")
+    ] = "raises"
+
+
+class FeatureTexts(msgspec.Struct, frozen=True):
+    """What one feature may say: case to template, `{value}` stands for its value."""
+
+    name: str
+    unit: str
+    texts: dict[str, str]
+
+
+class ReasonCode(msgspec.Struct, frozen=True):
+    """One code of reasons, with the features that share it."""
+
+    code: str
+    last: Annotated[bool, Meta(description="comes after all other reasons: nothing can be done about it")]
+    features: list[FeatureTexts]
+
+
+class ReasonRanker:
+    """Turn contributions into reasons.
+
+    Parameters
+    ----------
+    spec : Spec
+        The features in the order of the row.
+    context : ReasonContext
+        What is usual, and learnt values by their codes.
+    language : str, optional
+        One of `models.reasons.texts.LANGUAGES`; default: what the environment names.
+
+    Attributes
+    ----------
+    context, language
+        As given.
+    """
+
+    def __init__(self, spec: Spec, context: ReasonContext = NO_CONTEXT, language: str | None = None) -> None:
+        self.context, self.language = context, language or get_language()
+        self._spec, self._phrases = spec, load_text_table(self.language).phrases
+        self._sentences = build_sentences(spec.features, context, self.language)
+        self._codes = sorted({feature.reason for feature in spec})
+        places = {code: place for place, code in enumerate(self._codes)}
+        self._group = np.array([places[feature.reason] for feature in spec], dtype=np.int64)
+        self._members = [np.flatnonzero(self._group == place).tolist() for place in range(len(self._codes))]
+        self._last = [all(self._sentences[at].last for at in members) for members in self._members]
+        self._currencies = [show_code(name) for name in context.vocabularies.get("currency", ())]
+        self._currency_at = spec.names.index(CURRENCY_FEATURE) if CURRENCY_FEATURE in spec.names else None
+
+    def rank(self, row: Row, contributions: Floats, top: int, *, lowering: bool = False) -> list[Reason]:
+        """Give the reasons that weigh most.
+
+        Parameters
+        ----------
+        row : float32 array, (features,)
+            The values of the features.
+        contributions : float64 array, (features,) or longer
+            In log-odds; what follows the features, as the expected value, is not looked at.
+        top : int
+            At most this many.
+        lowering : bool
+            Also give reasons that lower the score, or leave it, and those that repeat another's words.
+
+        Returns
+        -------
+        list of Reason
+            The largest contribution first, equal ones in the order of their codes; those on which an officer cannot act
+            come after all others that raise the score. With `lowering` and `top` large enough their contributions and
+            the expected value add up to the raw score.
+        """
+        shares = contributions[: len(self._sentences)]
+        sums = np.bincount(self._group, weights=shares, minlength=len(self._codes)).astype(np.float64)
+        reasons: list[Reason] = []
+        told: set[str] = set()
+        for place in self._order_codes(sums, lowering=lowering):
+            if len(reasons) >= top:
+                break
+            reason = self._build_reason(place, row, shares, float(sums[place]))
+            if lowering or reason.text not in told:
+                reasons.append(reason)
+            told.add(reason.text)
+        return reasons
+
+    def list_codes(self) -> list[ReasonCode]:
+        """List all codes with the texts of their features."""
+        features = self._spec.features
+        return [
+            ReasonCode(
+                code,
+                last,
+                [
+                    FeatureTexts(
+                        features[at].name,
+                        features[at].unit,
+                        get_template(features[at], self.language).list_texts(),
+                    )
+                    for at in members
+                ],
+            )
+            for code, last, members in zip(self._codes, self._last, self._members, strict=True)
+        ]
+
+    def _order_codes(self, sums: Floats, *, lowering: bool) -> Iterator[int]:
+        """Give codes in the order in which they are told; few are taken, so the rest of the work is left undone."""
+        weights, order = sums.tolist(), np.argsort(-sums, kind="stable").tolist()
+        later: list[int] = []
+        small = raising = int(np.count_nonzero(sums > 0))
+        for at, place in enumerate(order[:raising]):
+            if weights[place] < MIN_CONTRIBUTION:
+                small = at
+                break
+            if self._last[place]:
+                later.append(place)
+            else:
+                yield place
+        yield from later
+        yield from order[small:] if lowering else order[small:raising]
+
+    def _build_reason(self, place: int, row: Row, shares: Floats, total: float) -> Reason:
+        telling = self._find_telling(self._members[place], shares, total)
+        leading = self._sentences[telling[0]]
+        value = float(str(row[telling[0]])) if leading.shows_value else None
+        return Reason(
+            code=self._codes[place],
+            text=self._join_facts(self._collect_facts(telling, row), row),
+            value=value if is_number(value) else None,
+            usual=leading.usual,
+            contribution=total,
+            direction="raises" if total > 0 else "lowers",
+        )
+
+    def _find_telling(self, members: Sequence[int], shares: Floats, total: float) -> list[int]:
+        """Find the features that tell what a reason rests on, the strongest first, those of rank last behind."""
+        if len(members) == 1:
+            return [members[0]]
+        sign = 1.0 if total > 0 else -1.0
+        weights = [sign * float(shares[at]) for at in members]
+        enough = MIN_FACT_SHARE * max(weights)
+        pairs = [
+            (self._sentences[at].last, -weight, at)
+            for at, weight in zip(members, weights, strict=True)
+            if weight >= enough
+        ]
+        return [at for _, _, at in sorted(pairs)]
+
+    def _collect_facts(self, telling: Sequence[int], row: Row) -> list[Fact]:
+        """Give up to three facts that do not repeat each other; a missing value is told only if it is the strongest."""
+        facts: list[Fact] = []
+        seen: set[str] = set()
+        for at in telling:
+            sentence = self._sentences[at]
+            fact = sentence.describe(float(row[at]))
+            if {sentence.fact, fact.text} & seen or (fact.missing and facts):
+                continue
+            facts.append(fact)
+            seen |= {sentence.fact, fact.text}
+            if len(facts) == MAX_FACTS:
+                break
+        return facts
+
+    def _join_facts(self, facts: Sequence[Fact], row: Row) -> str:
+        """Put facts into one text, with what is usual and the row's currency."""
+        phrase = self._phrases.usual if len(facts) == 1 else self._phrases.usual_joined
+        texts = [
+            fact.text + phrase.replace("{usual}", fact.usual) if fact.usual else fact.text for fact in facts
+        ]
+        text = "; ".join([texts[0][:1].upper() + texts[0][1:], *map(_lower_first, texts[1:])])
+        return text.replace(CURRENCY, self._name_currency(row)) if CURRENCY in text else text
+
+    def _name_currency(self, row: Row) -> str:
+        code = float(row[self._currency_at]) if self._currency_at is not None else 0.0
+        known = 1 <= code <= len(self._currencies)
+        return self._currencies[int(code) - 1] if known else self._phrases.currency
+
+
+def _lower_first(text: str) -> str:
+    """Begin a text with a small letter, if its first word is no abbreviation."""
+    return text[:1].lower() + text[1:] if text[1:2].islower() or text[1:2] == " " else text

@@ -1,0 +1,230 @@
+"""One sentence for each feature: everything that does not depend on a row is prepared when a model is loaded."""
+
+import math
+from collections.abc import Callable, Mapping, Sequence
+from typing import NamedTuple
+
+from features.spec import Feature
+from models.reasons.texts import (
+    COLUMN_CODES,
+    DEFAULT_LANGUAGE,
+    ReasonTemplate,
+    TextTable,
+    get_template,
+    load_text_table,
+)
+
+MAX_DECIMALS = 6
+HUGE = 1e9
+CURRENCY = "{currency}"
+UNITS_OF_USUAL = {"USD": " USD", "USD/kg": " USD/kg", "USD/piece": " USD", "kg": " kg"}
+UNITS_WITHOUT_USUAL = ("flag", "code")
+MAX_CODE_LETTERS = 3
+"""Learnt values of so many letters are codes, as of countries and carriers, and are shown in capitals."""
+
+
+class ReasonContext(NamedTuple):
+    """What a model knows beyond its spec, so that its reasons compare and name.
+
+    Attributes
+    ----------
+    medians : sequence of float or None
+        Each feature's median over the reference traffic; empty if none are kept.
+    vocabularies : mapping
+        Column to its known values; a code is the place of a value, from 1.
+    """
+
+    medians: Sequence[float | None] = ()
+    vocabularies: Mapping[str, Sequence[str]] = {}
+
+
+NO_CONTEXT = ReasonContext()
+
+
+class Fact(NamedTuple):
+    """What one feature says of one row.
+
+    Attributes
+    ----------
+    text : str
+    usual : str
+        What is usual, as text; empty if there is nothing to compare.
+    missing : bool
+        The feature has no value.
+    """
+
+    text: str
+    usual: str = ""
+    missing: bool = False
+
+
+class Sentence:
+    """What one feature says at any value.
+
+    Parameters
+    ----------
+    feature : Feature
+    median : float or None
+        What is usual.
+    context : ReasonContext
+    language : str
+
+    Attributes
+    ----------
+    fact : str
+        Features of one fact say nearly the same.
+    last : bool
+        An officer cannot act on it.
+    usual : float or None
+        As an answer gives it; None of flags and codes, which have nothing to compare.
+    shows_value : bool
+        Its value means something outside the model.
+    """
+
+    def __init__(self, feature: Feature, median: float | None, context: ReasonContext, language: str) -> None:
+        template, table = get_template(feature, language), load_text_table(language)
+        self.fact, self.last = template.fact or feature.name, template.rank == "last"
+        self.usual = median if feature.unit not in UNITS_WITHOUT_USUAL and is_number(median) else None
+        self.shows_value = feature.unit != "code"
+        self._missing = Fact(template.missing, missing=True)
+        self._describe = self._choose_describer(feature, template)
+        self._template, self._parts = template, _split_texts(template)
+        self._format, self._huge = FORMATTERS.get(feature.unit, format_number), table.phrases.huge
+        self._at_least = table.phrases.at_least
+        self._codes = _list_codes(feature, template, table, context)
+        self._usual_text = self._format_usual(feature)
+
+    def describe(self, value: float) -> Fact:
+        """Say what the feature says at a value."""
+        return self._missing if math.isnan(value) else self._describe(value)
+
+    def _choose_describer(self, feature: Feature, template: ReasonTemplate) -> Callable[[float], Fact]:
+        if template.steps:
+            return self._describe_step
+        if template.codes:
+            return self._describe_code
+        if template.true:
+            return self._describe_flag if feature.unit == "flag" else self._describe_relative
+        return self._describe_number
+
+    def _describe_flag(self, value: float) -> Fact:
+        return Fact(self._template.false if value == 0 else self._template.true)
+
+    def _describe_relative(self, value: float) -> Fact:
+        return Fact(self._template.true if value > (self.usual or 0.0) else self._template.false)
+
+    def _describe_step(self, value: float) -> Fact:
+        return Fact(next(text for bound, text in self._template.steps if value <= bound))
+
+    def _describe_code(self, value: float) -> Fact:
+        name = self._codes[int(value) - 1] if 1 <= value < len(self._codes) + 1 else ""
+        return Fact(name.join(self._parts["other"]) if name else self._template.zero)
+
+    def _describe_number(self, value: float) -> Fact:
+        shown = self._show(value)
+        case = self._choose_case(value, shown)
+        text = shown.join(self._parts.get(case) or self._parts["other"])
+        same = shown == self._shown_usual or (case == "zero" and not self._template.compare_zero)
+        return Fact(text, "" if same else self._usual_text)
+
+    def _show(self, value: float) -> str:
+        if abs(value) > HUGE:
+            return self._huge
+        if value >= self._template.cap:
+            return self._at_least.replace("{value}", self._format(self._template.cap))
+        return self._format(value)
+
+    @staticmethod
+    def _choose_case(value: float, shown: str) -> str:
+        if value == 0:
+            return "zero"
+        if shown == "1":
+            return "one"
+        return "under_one" if 0 < value < 1 else "other"
+
+    def _format_usual(self, feature: Feature) -> str:
+        self._shown_usual = "" if self.usual is None else self._show(self.usual)
+        if not self._shown_usual or not self._template.compare:
+            return ""
+        return self._shown_usual + UNITS_OF_USUAL.get(feature.unit, "")
+
+
+def build_sentences(features: Sequence[Feature], context: ReasonContext, language: str) -> list[Sentence]:
+    """Build the sentence of each feature."""
+    medians = context.medians or [None] * len(features)
+    return [
+        Sentence(feature, median, context, language)
+        for feature, median in zip(features, medians, strict=True)
+    ]
+
+
+def is_number(value: float | None) -> bool:
+    """Tell whether a value is there and finite."""
+    return value is not None and math.isfinite(value)
+
+
+def show_code(value: str) -> str:
+    """Write a learnt value as people write it: it was learnt in small letters.
+
+    Examples
+    --------
+    >>> show_code("cn"), show_code("small_packet"), show_code("2939")
+    ('CN', 'small packet', '2939')
+    """
+    return value.upper() if len(value) <= MAX_CODE_LETTERS and value != "ems" else value.replace("_", " ")
+
+
+def _list_codes(
+    feature: Feature, template: ReasonTemplate, table: TextTable, context: ReasonContext
+) -> list[str]:
+    if not template.codes:
+        return []
+    if template.codes == COLUMN_CODES:
+        learnt = context.vocabularies.get(feature.name.partition(".")[2], ())
+        return [show_code(value) for value in learnt]
+    english = load_text_table(DEFAULT_LANGUAGE).list_code_words(template.codes)
+    return [
+        word or fallback
+        for word, fallback in zip(table.list_code_words(template.codes), english, strict=True)
+    ]
+
+
+def _split_texts(template: ReasonTemplate) -> dict[str, list[str]]:
+    return {name: text.split("{value}") for name, text in template.list_texts().items()}
+
+
+def format_number(value: float) -> str:
+    """Give whole numbers and those from 100 on without decimals, others with three digits that count."""
+    if value == round(value) or abs(value) >= 100:
+        return f"{round(value):,}"
+    digits = max(0, min(MAX_DECIMALS, 2 - math.floor(math.log10(abs(value)))))
+    return _strip_zeros(f"{value:.{digits}f}")
+
+
+def format_count(value: float) -> str:
+    """Give a count as a whole number; a small one that decays with time has a decimal."""
+    return f"{round(value):,}" if value == round(value) or value >= 10 else _strip_zeros(f"{value:.1f}")
+
+
+def format_share(value: float) -> str:
+    """Give a share as percent."""
+    return f"{format_number(100 * value)} %"
+
+
+def format_dollars(value: float) -> str:
+    """Give an amount of money, with cents if it is small."""
+    return f"{value:,.0f}" if value == round(value) or value >= 100 else f"{value:,.2f}"
+
+
+def _strip_zeros(text: str) -> str:
+    return text.rstrip("0").rstrip(".") if "." in text else text
+
+
+FORMATTERS: dict[str, Callable[[float], str]] = {
+    "count": format_count,
+    "days": format_count,
+    "share": format_share,
+    "USD": format_dollars,
+    "USD/kg": format_dollars,
+    "USD/piece": format_dollars,
+}
