@@ -28,6 +28,8 @@ test_days = 20
 label_delay_days = 12
 [model]
 trees = 40
+[evaluation]
+origins = 1
 """
 WAIT_SECONDS = 120.0
 

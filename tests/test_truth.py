@@ -16,7 +16,7 @@ from consignments.records import Truth
 REPOSITORY = Path(__file__).resolve().parent.parent
 JUDGES = {"train", "compare", "replay"}
 """Verbs that may be given the truth, to judge by it."""
-CONFIG = "[split]\nvalidation_days = 15\ntest_days = 15\nlabel_delay_days = 10\n[model]\ntrees = 10\n"
+CONFIG = "[split]\nvalidation_days = 15\ntest_days = 15\nlabel_delay_days = 10\n[model]\ntrees = 10\n[evaluation]\norigins = 0\n"
 
 
 @pytest.fixture(scope="module")

@@ -26,6 +26,7 @@ label_delay_days = 10
 trees = 8
 [evaluation]
 resamples = 20
+origins = 1
 smallest_slice = 10
 origins = 0
 """

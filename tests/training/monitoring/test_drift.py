@@ -29,7 +29,7 @@ CONFIG = parse_config(
     {
         "split": {"validation_days": 14, "test_days": 14, "label_delay_days": 7},
         "model": {"trees": 25},
-        "evaluation": {"resamples": 20, "smallest_slice": 10},
+        "evaluation": {"resamples": 20, "smallest_slice": 10, "origins": 0},
     }
 )
 WATCHED_DAYS = 14
