@@ -30,7 +30,7 @@ MIN_CONTRIBUTION = 0.02
 CURRENCY_FEATURE = "category.currency"
 
 
-class Reason(msgspec.Struct, frozen=True, kw_only=True):
+class Reason(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     """One reason for a score.
 
     Attributes
@@ -197,14 +197,16 @@ class ReasonRanker:
         if len(members) == 1:
             return [members[0]]
         sign = 1.0 if total > 0 else -1.0
-        weights = [sign * float(shares[at]) for at in members]
-        enough = MIN_FACT_SHARE * max(weights)
-        pairs = [
-            (self._sentences[at].last, -weight, at)
-            for at, weight in zip(members, weights, strict=True)
-            if weight >= enough
-        ]
-        return [at for _, _, at in sorted(pairs)]
+        weights = {at: sign * float(shares[at]) for at in members}
+        enough = MIN_FACT_SHARE * max(weights.values())
+        telling = [at for at in members if weights[at] >= enough]
+        if len(telling) > 1:
+            telling.sort(key=weights.__getitem__, reverse=True)
+            telling.sort(key=self._is_last)
+        return telling
+
+    def _is_last(self, at: int) -> bool:
+        return self._sentences[at].last
 
     def _collect_facts(self, telling: Sequence[int], row: Row) -> list[Fact]:
         """Give up to three facts that do not repeat each other; a missing value is told only if it is the strongest."""
