@@ -15,7 +15,6 @@ from models.reasons.sentences import (
     Fact,
     ReasonContext,
     build_sentences,
-    is_number,
     show_code,
 )
 from models.reasons.texts import get_language, get_template, load_text_table
@@ -31,7 +30,7 @@ MIN_CONTRIBUTION = 0.02
 CURRENCY_FEATURE = "category.currency"
 
 
-class Reason(msgspec.Struct, frozen=True, kw_only=True):
+class Reason(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     """One reason for a score.
 
     Attributes
@@ -183,13 +182,12 @@ class ReasonRanker:
 
     def _build_reason(self, place: int, row: Row, shares: Floats, total: float) -> Reason:
         telling = self._find_telling(self._members[place], shares, total)
-        leading = self._sentences[telling[0]]
-        value = float(str(row[telling[0]])) if leading.shows_value else None
+        facts = self._collect_facts(telling, row)
         return Reason(
             code=self._codes[place],
-            text=self._join_facts(self._collect_facts(telling, row), row),
-            value=value if is_number(value) else None,
-            usual=leading.usual,
+            text=self._join_facts(facts, row),
+            value=facts[0].value,
+            usual=self._sentences[telling[0]].usual,
             contribution=total,
             direction="raises" if total > 0 else "lowers",
         )
@@ -199,14 +197,16 @@ class ReasonRanker:
         if len(members) == 1:
             return [members[0]]
         sign = 1.0 if total > 0 else -1.0
-        weights = [sign * float(shares[at]) for at in members]
-        enough = MIN_FACT_SHARE * max(weights)
-        pairs = [
-            (self._sentences[at].last, -weight, at)
-            for at, weight in zip(members, weights, strict=True)
-            if weight >= enough
-        ]
-        return [at for _, _, at in sorted(pairs)]
+        weights = {at: sign * float(shares[at]) for at in members}
+        enough = MIN_FACT_SHARE * max(weights.values())
+        telling = [at for at in members if weights[at] >= enough]
+        if len(telling) > 1:
+            telling.sort(key=weights.__getitem__, reverse=True)
+            telling.sort(key=self._is_last)
+        return telling
+
+    def _is_last(self, at: int) -> bool:
+        return self._sentences[at].last
 
     def _collect_facts(self, telling: Sequence[int], row: Row) -> list[Fact]:
         """Give up to three facts that do not repeat each other; a missing value is told only if it is the strongest."""
@@ -214,8 +214,10 @@ class ReasonRanker:
         seen: set[str] = set()
         for at in telling:
             sentence = self._sentences[at]
+            if sentence.fact in seen:
+                continue
             fact = sentence.describe(float(row[at]))
-            if {sentence.fact, fact.text} & seen or (fact.missing and facts):
+            if fact.text in seen or (fact.missing and facts):
                 continue
             facts.append(fact)
             seen |= {sentence.fact, fact.text}
@@ -225,19 +227,11 @@ class ReasonRanker:
 
     def _join_facts(self, facts: Sequence[Fact], row: Row) -> str:
         """Put facts into one text, with what is usual and the row's currency."""
-        phrase = self._phrases.usual if len(facts) == 1 else self._phrases.usual_joined
-        texts = [
-            fact.text + phrase.replace("{usual}", fact.usual) if fact.usual else fact.text for fact in facts
-        ]
-        text = "; ".join([texts[0][:1].upper() + texts[0][1:], *map(_lower_first, texts[1:])])
+        first, *others = facts
+        text = "; ".join([first.first, *(fact.further for fact in others)]) if others else first.alone
         return text.replace(CURRENCY, self._name_currency(row)) if CURRENCY in text else text
 
     def _name_currency(self, row: Row) -> str:
         code = float(row[self._currency_at]) if self._currency_at is not None else 0.0
         known = 1 <= code <= len(self._currencies)
         return self._currencies[int(code) - 1] if known else self._phrases.currency
-
-
-def _lower_first(text: str) -> str:
-    """Begin a text with a small letter, if its first word is no abbreviation."""
-    return text[:1].lower() + text[1:] if text[1:2].islower() or text[1:2] == " " else text

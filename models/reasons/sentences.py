@@ -4,6 +4,8 @@ import math
 from collections.abc import Callable, Mapping, Sequence
 from typing import NamedTuple
 
+import numpy as np
+
 from features.spec import Feature
 from models.reasons.texts import (
     COLUMN_CODES,
@@ -16,6 +18,8 @@ from models.reasons.texts import (
 
 MAX_DECIMALS = 6
 HUGE = 1e9
+MAX_KNOWN_VALUES = 256
+"""Of one feature, whose texts are remembered."""
 CURRENCY = "{currency}"
 UNITS_OF_USUAL = {"USD": " USD", "USD/kg": " USD/kg", "USD/piece": " USD", "kg": " kg"}
 UNITS_WITHOUT_USUAL = ("flag", "code")
@@ -42,20 +46,26 @@ NO_CONTEXT = ReasonContext()
 
 
 class Fact(NamedTuple):
-    """What one feature says of one row.
+    """What one feature says of one row, and how it reads in each place of a reason.
 
     Attributes
     ----------
     text : str
-    usual : str
-        What is usual, as text; empty if there is nothing to compare.
+        Without what is usual.
+    alone, first, further : str
+        As the only fact of a reason, the first of several, or one of those after it.
+    value : float or None
+        As an answer gives it; None if it is missing or a code.
     missing : bool
         The feature has no value.
     """
 
     text: str
-    usual: str = ""
-    missing: bool = False
+    alone: str
+    first: str
+    further: str
+    value: float | None
+    missing: bool
 
 
 class Sentence:
@@ -77,28 +87,46 @@ class Sentence:
         An officer cannot act on it.
     usual : float or None
         As an answer gives it; None of flags and codes, which have nothing to compare.
-    shows_value : bool
-        Its value means something outside the model.
     """
 
     def __init__(self, feature: Feature, median: float | None, context: ReasonContext, language: str) -> None:
         template, table = get_template(feature, language), load_text_table(language)
         self.fact, self.last = template.fact or feature.name, template.rank == "last"
         self.usual = median if feature.unit not in UNITS_WITHOUT_USUAL and is_number(median) else None
-        self.shows_value = feature.unit != "code"
-        self._missing = Fact(template.missing, missing=True)
+        self._is_code, self._phrases = feature.unit == "code", table.phrases
         self._describe = self._choose_describer(feature, template)
         self._template, self._parts = template, _split_texts(template)
-        self._format, self._huge = FORMATTERS.get(feature.unit, format_number), table.phrases.huge
-        self._at_least = table.phrases.at_least
+        self._format = FORMATTERS.get(feature.unit, format_number)
         self._codes = _list_codes(feature, template, table, context)
         self._usual_text = self._format_usual(feature)
+        self._missing = self._compose(math.nan)
+        self._known: dict[float, Fact] = {}
 
     def describe(self, value: float) -> Fact:
-        """Say what the feature says at a value."""
-        return self._missing if math.isnan(value) else self._describe(value)
+        """Say what the feature says at a value; values come again and again, so the latest are remembered."""
+        if value != value:
+            return self._missing
+        fact = self._known.get(value)
+        if fact is None:
+            if len(self._known) >= MAX_KNOWN_VALUES:
+                self._known.clear()
+            fact = self._known[value] = self._compose(value)
+        return fact
 
-    def _choose_describer(self, feature: Feature, template: ReasonTemplate) -> Callable[[float], Fact]:
+    def _compose(self, value: float) -> Fact:
+        missing = math.isnan(value)
+        text, usual = (self._template.missing, "") if missing else self._describe(value)
+        alone, joined = (
+            phrase.replace("{usual}", usual) if usual else ""
+            for phrase in (self._phrases.usual, self._phrases.usual_joined)
+        )
+        start = text[:1].upper() + text[1:]
+        shown = None if self._is_code or not math.isfinite(value) else float(str(np.float32(value)))
+        return Fact(text, start + alone, start + joined, _lower_first(text) + joined, shown, missing)
+
+    def _choose_describer(
+        self, feature: Feature, template: ReasonTemplate
+    ) -> Callable[[float], tuple[str, str]]:
         if template.steps:
             return self._describe_step
         if template.codes:
@@ -107,31 +135,32 @@ class Sentence:
             return self._describe_flag if feature.unit == "flag" else self._describe_relative
         return self._describe_number
 
-    def _describe_flag(self, value: float) -> Fact:
-        return Fact(self._template.false if value == 0 else self._template.true)
+    def _describe_flag(self, value: float) -> tuple[str, str]:
+        return self._template.false if value == 0 else self._template.true, ""
 
-    def _describe_relative(self, value: float) -> Fact:
-        return Fact(self._template.true if value > (self.usual or 0.0) else self._template.false)
+    def _describe_relative(self, value: float) -> tuple[str, str]:
+        return self._template.true if value > (self.usual or 0.0) else self._template.false, ""
 
-    def _describe_step(self, value: float) -> Fact:
-        return Fact(next(text for bound, text in self._template.steps if value <= bound))
+    def _describe_step(self, value: float) -> tuple[str, str]:
+        return next(text for bound, text in self._template.steps if value <= bound), ""
 
-    def _describe_code(self, value: float) -> Fact:
+    def _describe_code(self, value: float) -> tuple[str, str]:
         name = self._codes[int(value) - 1] if 1 <= value < len(self._codes) + 1 else ""
-        return Fact(name.join(self._parts["other"]) if name else self._template.zero)
+        return name.join(self._parts["other"]) if name else self._template.zero, ""
 
-    def _describe_number(self, value: float) -> Fact:
+    def _describe_number(self, value: float) -> tuple[str, str]:
+        """Give the text, and what is usual if it is worth telling."""
         shown = self._show(value)
         case = self._choose_case(value, shown)
         text = shown.join(self._parts.get(case) or self._parts["other"])
         same = shown == self._shown_usual or (case == "zero" and not self._template.compare_zero)
-        return Fact(text, "" if same else self._usual_text)
+        return text, "" if same else self._usual_text
 
     def _show(self, value: float) -> str:
         if abs(value) > HUGE:
-            return self._huge
+            return self._phrases.huge
         if value >= self._template.cap:
-            return self._at_least.replace("{value}", self._format(self._template.cap))
+            return self._phrases.at_least.replace("{value}", self._format(self._template.cap))
         return self._format(value)
 
     @staticmethod
@@ -214,6 +243,11 @@ def format_share(value: float) -> str:
 def format_dollars(value: float) -> str:
     """Give an amount of money, with cents if it is small."""
     return f"{value:,.0f}" if value == round(value) or value >= 100 else f"{value:,.2f}"
+
+
+def _lower_first(text: str) -> str:
+    """Begin a text with a small letter, if its first word is no abbreviation."""
+    return text[:1].lower() + text[1:] if text[1:2].islower() or text[1:2] == " " else text
 
 
 def _strip_zeros(text: str) -> str:

@@ -137,7 +137,7 @@ def test_a_feature_that_no_table_has_is_told_in_its_own_words() -> None:
         ("history.hs_code+departure_country.nps_365d", 1.0, 0.0,
          "NPS was found in 1 consignment with this HS code and country of departure in the last 365 days; usual 0"),
         ("history.consignee_address.counterparts", 9.0, 2.0,
-         "9 or more different senders in earlier consignments to this consignee's address; usual 2"),
+         "So far 9 or more different senders in consignments to this consignee's address; usual 2"),
         ("value.usd", 12.5, 35.0, "Declared value is 12.50 USD; usual 35 USD"),
         ("value.usd_z", -2.2, 0.1, "Declared value is far below what is usual for this product"),
         ("goods.hs_family", 3.0, 5.0, "The HS code belongs to plants, herbs or seeds"),
