@@ -79,12 +79,6 @@ RULES = (
 )
 """What an officer would look for first: earlier finds, names of substances, warnings, then what does not fit."""
 
-PAST_DIGESTS = {
-    "5a8203ea604ef3ffb96f6ace6cc228de8da4dd8d589026433791a5d3934bb13a": (
-        "1ef26e9e14757b08c80564fde97ae126c945b70bb8a3a5fdce9ac416be2d6fb8",
-    ),
-}
-"""Digest of rules to those under which versions before, whose digests held texts, logged what equal rules decided."""
 LOG_ODDS_WITHOUT_POINTS = -7.0
 LOG_ODDS_PER_POINT = 0.8
 POINTS_FOR_HIGH, POINTS_FOR_ELEVATED = 5.0, 3.0
@@ -140,10 +134,6 @@ class Rules:
         meaning = [LOG_ODDS_WITHOUT_POINTS, LOG_ODDS_PER_POINT, POINTS_FOR_HIGH, POINTS_FOR_ELEVATED]
         rules = [[rule.feature, rule.at_least, rule.points] for rule in self.rules]
         return hashlib.sha256(msgspec.json.encode([rules, meaning, self.spec.compute_digest()])).hexdigest()
-
-    def list_digests(self) -> list[str]:
-        """Return the digests under which decisions of equal rules were logged, today's first."""
-        return [self.digest(), *PAST_DIGESTS.get(self.digest(), ())]
 
     def replace_spec(self, installed: Spec) -> "Rules":
         """Return the same rules with the texts of the installed version's spec.

@@ -27,7 +27,7 @@ class PastModels:
     def __init__(self, state_dir: Path, fetch: FetchBundle) -> None:
         self._releases, self._fetch = state_dir / "models", fetch
         rules = build_rules_method()
-        self._found: dict[str, ScoringMethod | str] = dict.fromkeys((rules.sha256, *rules.past_sha256), rules)
+        self._found: dict[str, ScoringMethod | str] = {rules.sha256: rules}
 
     def find(self, model: str, sha256: str) -> ScoringMethod:
         """Give a method; a bundle is verified and self-tested.

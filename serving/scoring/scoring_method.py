@@ -62,8 +62,6 @@ class ScoringMethod:
         Of the bundle, or of the rules.
     spec_sha256 : str
         The features it wants, as its card and the log name them.
-    past_sha256 : tuple of str
-        Other digests under which equal methods were logged.
     """
 
     config: FeatureConfig
@@ -71,7 +69,6 @@ class ScoringMethod:
     judge: RowScorer
     sha256: str
     spec_sha256: str
-    past_sha256: tuple[str, ...] = ()
 
     @classmethod
     def from_bundle(cls, bundle: Bundle) -> "ScoringMethod":
@@ -102,8 +99,7 @@ def build_rules_method() -> ScoringMethod:
     config, fitted = FeatureConfig(), FittedParameters.create_empty()
     spec = Pipeline(config, fitted, Pseudonyms(b"names only")).spec
     rules = Rules(spec)
-    sha256, *past = rules.list_digests()
-    return ScoringMethod(config, fitted, rules, sha256, spec.compute_digest(), tuple(past))
+    return ScoringMethod(config, fitted, rules, rules.digest(), spec.compute_digest())
 
 
 def get_rules_name() -> str:

@@ -26,7 +26,6 @@ label_delay_days = 10
 trees = 8
 [evaluation]
 resamples = 20
-origins = 1
 smallest_slice = 10
 origins = 0
 """

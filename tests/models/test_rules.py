@@ -70,16 +70,6 @@ def test_the_rules_score_a_row_alone_as_among_others() -> None:
     assert np.array(singly).tobytes() == rules.score(X, ["postal"] * 50).tobytes()
 
 
-def test_the_rules_of_the_version_before_are_known_by_their_digest() -> None:
-    rules = Rules(REAL)
-    assert rules.list_digests() == [
-        rules.digest(),
-        "1ef26e9e14757b08c80564fde97ae126c945b70bb8a3a5fdce9ac416be2d6fb8",
-    ]
-    fewer = Rules(REAL, RULES[1:])
-    assert fewer.list_digests() == [fewer.digest()]
-
-
 def test_rules_refuse_other_features() -> None:
     assert Rules(REAL).replace_spec(REAL).digest() == Rules(REAL).digest()
     with pytest.raises(BundleRefused, match="trained on other features than this version"):

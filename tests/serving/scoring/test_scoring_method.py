@@ -15,12 +15,11 @@ from support.serving_examples import DATA_KEY, Client, publish, serving, setting
 
 from features.history.pseudonyms import Pseudonyms
 from features.spec import Spec
-from models.bundle import Bundle, load_bundle
+from models.bundle import load_bundle
 from models.risk_model import RiskModel
 from models.rules import Rules
 from npsrisk import main
 from serving.scoring.loaded_model import LoadedModel
-from serving.scoring.past_models import PastModels
 from serving.scoring.scoring_method import ScoringMethod, build_rules_method, get_rules_name
 
 NAMED = "research chemical powder 3-CMC"
@@ -137,17 +136,6 @@ def test_other_rules_have_another_version() -> None:
     assert isinstance(rules, Rules)
     fewer = Rules(rules.spec, rules.rules[1:])
     assert fewer.digest() != rules.digest() == build_rules_method().sha256
-
-
-def test_decisions_of_the_rules_of_the_version_before_find_the_rules(tmp_path: Path) -> None:
-    def fetch(name: str, version: str) -> Bundle:
-        raise AssertionError(f"{name}/{version} was asked for")
-
-    past = "1ef26e9e14757b08c80564fde97ae126c945b70bb8a3a5fdce9ac416be2d6fb8"
-    models = PastModels(tmp_path, fetch)
-    assert models.find(f"rules/{past[:12]}", past) is models.find(
-        get_rules_name(), build_rules_method().sha256
-    )
 
 
 def test_a_bundle_of_the_version_before_is_served_in_the_words_of_this_one(
