@@ -303,17 +303,22 @@ def judge_origins(
         known = [true_labels.known[rows].astype(np.float64) for rows in windows]
         by_truth = _Judge(parts, true_labels, windows, known, config.evaluation)
     judge = by_truth or found
-    own = [(place, fit.raw[0]) for place, fit in enumerate(fits)]
+    own = _combine_by_age(fits, 0)
+    evaluation = found.evaluate(own)
+    truth = None if by_truth is None else by_truth.evaluate(own)
+    # A fit of age 0 scored its own window: that is what was evaluated already.
+    older = [_combine_by_age(fits, age) for age in range(1, len(fits))]
+    by_age = [(own, truth or evaluation), *((scored, judge.evaluate(scored)) for scored in older)]
     return DeployedResult(
-        found.evaluate(own),
-        None if by_truth is None else by_truth.evaluate(own),
+        evaluation,
+        truth,
         {
             name: judge.evaluate([(place, fit.baselines[name]) for place, fit in enumerate(fits)])
             for name in fits[0].baselines
         },
         *found.count_best(own),
         [_build_origin_row(fit, judge, place) for place, fit in enumerate(fits)],
-        [_build_age_row(fits, judge, age) for age in range(len(fits))],
+        [_build_age_row(fits, judge, age, *each) for age, each in enumerate(by_age)],
         unseen,
     )
 
@@ -381,16 +386,25 @@ def _build_origin_row(fit: OriginFit, judge: _Judge, place: int) -> dict[str, An
     }
 
 
-def _build_age_row(fits: Sequence[OriginFit], judge: _Judge, age: int) -> dict[str, Any]:
+def _combine_by_age(fits: Sequence[OriginFit], age: int) -> list[tuple[int, Floats]]:
     """Put together all windows that a fit of some age scored: age 0 is the window right after its date."""
-    scored = [(place - age, fit.raw[age]) for place, fit in enumerate(fits) if place >= age]
+    return [(place - age, fit.raw[age]) for place, fit in enumerate(fits) if place >= age]
+
+
+def _build_age_row(
+    fits: Sequence[OriginFit],
+    judge: _Judge,
+    age: int,
+    scored: Sequence[tuple[int, Floats]],
+    evaluation: Evaluation,
+) -> dict[str, Any]:
     days = (fits[0].origin.ends - fits[0].origin.begins).days
     return {
         "days_old_from": age * days,
         "days_old_until": (age + 1) * days,
         "windows": len(scored),
         "positives": sum(judge.count_positives(place) for place, _ in scored),
-        **_flatten_recall(judge.evaluate(scored)),
+        **_flatten_recall(evaluation),
     }
 
 
