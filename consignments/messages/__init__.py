@@ -1,0 +1,1 @@
+"""Real messages of post and air cargo, read into consignments."""

@@ -1,0 +1,127 @@
+"""Results of reading one message: declarations, master waybills, customs events, and what was ignored.
+
+Every reader of a format yields these values and nothing else. It never raises for a fault of one consignment: a value that
+cannot be used becomes None with a quality code. It raises `consignments.errors.MessageFault` only if nothing can be read.
+"""
+
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Any, Literal, Protocol
+
+Purpose = Literal["create", "update", "delete"]
+Level = Literal["house", "direct", "master"]
+EventState = Literal[
+    "received",
+    "assessment_complete",
+    "request_for_information",
+    "request_for_screening",
+    "do_not_load",
+    "resolved",
+    "error",
+]
+
+
+@dataclass(frozen=True, slots=True)
+class Declaration:
+    """One consignment as one message describes it.
+
+    Attributes
+    ----------
+    fields : dict
+        Values by column of `consignments.records.Consignment`, without `received_at`, `issued_at`, `level` and `quality`. `items`
+        is a list of dicts. Texts are as they came: lengths are cut later, with a quality code.
+    issued_at : datetime or None
+        When the sender issued this version, UTC; None if the message does not say so.
+    level : str
+        `house`, `direct` or `master`.
+    purpose : str
+        `delete` cancels the consignment at `issued_at`.
+    quality : tuple of str
+        Codes that only the reader of the format can know, such as `unit_doubtful`. Codes that follow from the fields alone
+        are added later for all formats alike.
+    place : str
+        Where in the message it stands, for rejects and notes: `house 2`, `item 17`.
+    """
+
+    fields: dict[str, Any]
+    issued_at: datetime | None = None
+    level: Level = "house"
+    purpose: Purpose = "create"
+    quality: tuple[str, ...] = ()
+    place: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class MasterDetails:
+    """What a master waybill or receptacle adds to its houses or items.
+
+    Attributes
+    ----------
+    number : str
+        Its identifier, equal to `master_id` of its houses.
+    fields : dict
+        Values by column (`route`, `declarant`, `carrier`, `payment`, `departure_country` …) that fill what a house lacks.
+    issued_at : datetime or None
+    declaration : Declaration or None
+        The consolidation itself, at level `master`, for the time when its houses are not known.
+    """
+
+    number: str
+    fields: dict[str, Any]
+    issued_at: datetime | None = None
+    declaration: Declaration | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class CustomsEvent:
+    """An answer of customs or a carrier about one consignment (columns of `npsrisk read --events`)."""
+
+    consignment_id: str
+    authority: str | None
+    state: EventState
+    code: str | None
+    text: str | None
+    issued_at: datetime | None
+    source: str
+
+
+@dataclass(frozen=True, slots=True)
+class Ignored:
+    """A message that is known and holds no goods, such as a flight manifest: no consignment and no reject."""
+
+    kind: str
+    reason: str
+
+
+Parsed = Declaration | MasterDetails | CustomsEvent | Ignored
+
+
+@dataclass(frozen=True, slots=True)
+class MessageContext:
+    """What a reader may know beyond the bytes.
+
+    Attributes
+    ----------
+    source : str
+        Name of the file or `message N`.
+    notes : list of str
+        A reader appends what was odd about the whole message.
+    """
+
+    source: str
+    notes: list[str] = field(default_factory=list)
+
+
+class MessageReader(Protocol):
+    """The reader of one format."""
+
+    def __call__(self, content: bytes, context: MessageContext) -> Iterator[Parsed]:
+        """Yield what the message holds.
+
+        Raises
+        ------
+        consignments.errors.MessageFault
+            If nothing can be read: hostile, cut, or of another kind.
+        """
+        ...
