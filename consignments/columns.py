@@ -1,7 +1,7 @@
 """One column of a table: from whatever a file or a frame holds to its canonical Arrow type, and which rows are at fault.
 
 Everything is vectorised; only columns that hold an unusual value are walked value by value. The canonical types are
-large_string, float64, timestamp[us, UTC], date32, and JSON text for items. Missing is null.
+large_string, float64, timestamp[us, UTC], date32, and JSON text for items and lists of codes. Missing is null.
 """
 
 import re
@@ -21,7 +21,7 @@ from consignments.schema import Field
 from consignments.timestamps import to_us
 
 TEXT, NUMBER, TIME, DATE = pa.large_string(), pa.float64(), pa.timestamp("us", "UTC"), pa.date32()
-TYPES = {"string": TEXT, "number": NUMBER, "time": TIME, "date": DATE, "items": TEXT}
+TYPES = {"string": TEXT, "number": NUMBER, "time": TIME, "date": DATE, "items": TEXT, "codes": TEXT}
 """The canonical Arrow type of each kind of field."""
 
 NUMBER_PATTERN = r"^[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?$"
@@ -331,4 +331,4 @@ READERS: dict[str, ColumnReader] = {
     "time": read_time,
     "date": read_date,
 }
-"""What reads each kind of field; items have a file of their own."""
+"""What reads each kind of field; items and lists of codes have files of their own."""

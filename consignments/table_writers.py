@@ -12,6 +12,7 @@ import pyarrow.compute as pc
 import pyarrow.csv as arrow_csv
 import pyarrow.parquet as parquet
 
+from consignments.code_lists import to_code_lists
 from consignments.columns import TIME, get_type_family, to_arrow, to_text_column
 from consignments.errors import FileFault
 from consignments.items import to_item_lists
@@ -25,6 +26,8 @@ if TYPE_CHECKING:
 
 TIME_FORMAT = "%Y-%m-%dT%H:%M:%SZ"
 """Seconds have their six decimals in this format."""
+LIST_COLUMNS = {"items": to_item_lists, "quality": to_code_lists}
+"""Columns of the record that hold lists, and what makes lists of their text."""
 ROW_GROUP_ROWS = 1 << 15
 """Rows of a group of a Parquet file."""
 
@@ -104,18 +107,20 @@ def _replace_atomically(path: Path) -> Iterator[Path]:
             part.unlink(missing_ok=True)
 
 
-def _convert_item_lists(table: Any) -> Any:
-    place = table.schema.get_field_index("items")
-    if place < 0 or get_type_family(table.schema.field(place).type) != "text":
-        return table
-    return table.set_column(place, "items", to_item_lists(table.column(place)))
+def _convert_lists(table: Any) -> Any:
+    """Turn the JSON text of items and lists of codes into lists."""
+    for name, convert in LIST_COLUMNS.items():
+        place = table.schema.get_field_index(name)
+        if place >= 0 and get_type_family(table.schema.field(place).type) == "text":
+            table = table.set_column(place, name, convert(table.column(place)))
+    return table
 
 
 def _write_parquet(tables: Iterator[Any], path: Path) -> int:
     def open_writer(table: Any) -> Any:
         return parquet.ParquetWriter(path, table.schema, compression="zstd")
 
-    return _write_tables(map(_convert_item_lists, tables), open_writer)
+    return _write_tables(map(_convert_lists, tables), open_writer)
 
 
 def _write_csv(tables: Iterator[Any], path: Path) -> int:
@@ -150,7 +155,7 @@ def _write_jsonl(tables: Iterator[Any], path: Path) -> int:
     rows = 0
     with path.open("wb") as file:
         for table in tables:
-            ready = _format_times(_convert_item_lists(table))
+            ready = _format_times(_convert_lists(table))
             for batch in ready.to_batches(max_chunksize=JSON_CHUNK_ROWS):
                 file.write(encoder.encode_lines(batch.to_pylist()))
             rows += len(table)
