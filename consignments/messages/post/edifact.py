@@ -10,7 +10,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
 
 from consignments.errors import BadSetting, MessageFault
-from consignments.messages.reading.trees import TEXT, Node
+from consignments.messages.content.trees import TEXT, Node
 
 MAX_SEGMENTS = 400_000
 MAX_PARTS = 200

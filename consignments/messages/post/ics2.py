@@ -22,9 +22,9 @@ from consignments.messages.parsed import (
 from consignments.messages.post.configuration import load_table
 from consignments.messages.post.receptacles import build_receptacle_fields
 from consignments.messages.quantities import Doubts
-from consignments.messages.reading.amounts import sum_values
-from consignments.messages.reading.countries import parse_country
-from consignments.messages.reading.trees import (
+from consignments.messages.content.amounts import sum_values
+from consignments.messages.content.countries import parse_country
+from consignments.messages.content.trees import (
     Node,
     decode_head,
     find_tag,
@@ -34,7 +34,7 @@ from consignments.messages.reading.trees import (
     repair_xml,
     stream_records,
 )
-from consignments.messages.reading.values import (
+from consignments.messages.content.values import (
     Fields,
     build_unidentified,
     get_first,

@@ -10,8 +10,8 @@ from consignments.identifiers import parse_awb
 from consignments.messages.parsed import CustomsEvent, EventState, Ignored, MessageContext, Parsed
 from consignments.messages.post.configuration import load_table
 from consignments.messages.post.ics2 import read_issue_time
-from consignments.messages.reading.countries import parse_country
-from consignments.messages.reading.trees import (
+from consignments.messages.content.countries import parse_country
+from consignments.messages.content.trees import (
     TEXT,
     Node,
     decode_head,
@@ -20,7 +20,7 @@ from consignments.messages.reading.trees import (
     prepare_xml,
     walk_nodes,
 )
-from consignments.messages.reading.values import clean_text, join_lines, parse_time, read_text, read_texts
+from consignments.messages.content.values import clean_text, join_lines, parse_time, read_text, read_texts
 
 RESPONSE = re.compile(r"<(?:[\w.\-]+:)?((?:IE3[NQR]\d{2})|(?:IE|CC)(?:351|315|328|316)[A-Z]?)(?=[\s/>])")
 MASTER_DOCUMENTS = ("transportdocumentmaster", "transportdocumentmasterlevel")

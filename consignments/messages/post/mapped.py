@@ -11,16 +11,16 @@ from consignments.messages.post.configuration import load_table
 from consignments.messages.post.edifact import looks_like_edifact, read_interchange
 from consignments.messages.post.mapping import LITERAL, POUNDS_AND_OUNCES, MessageMapping, Source
 from consignments.messages.quantities import Doubts
-from consignments.messages.reading.amounts import (
+from consignments.messages.content.amounts import (
     find_unit_doubts,
     has_several_units,
     infer_per_unit,
     multiply_units,
     sum_values,
 )
-from consignments.messages.reading.countries import parse_country
-from consignments.messages.reading.paths import compile_path, find_values, get_leaf
-from consignments.messages.reading.trees import (
+from consignments.messages.content.countries import parse_country
+from consignments.messages.content.paths import compile_path, find_values, get_leaf
+from consignments.messages.content.trees import (
     MAX_RECORD_BYTES,
     TEXT,
     Node,
@@ -33,7 +33,7 @@ from consignments.messages.reading.trees import (
     read_frame,
     stream_records,
 )
-from consignments.messages.reading.values import (
+from consignments.messages.content.values import (
     Fields,
     build_unidentified,
     clean_text,

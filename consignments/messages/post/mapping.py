@@ -12,8 +12,8 @@ from pathlib import Path
 from typing import Any, Literal
 
 from consignments.errors import BadSetting, FileFault, UnknownName
-from consignments.messages.reading.paths import compile_path
-from consignments.messages.reading.values import get_unit_factor
+from consignments.messages.content.paths import compile_path
+from consignments.messages.content.values import get_unit_factor
 from consignments.records import Consignment, Item
 from consignments.schema import get_fields
 

@@ -23,9 +23,9 @@ from consignments.messages.post.configuration import load_table
 from consignments.messages.post.mapped import Record, list_records, read_record
 from consignments.messages.post.mapping import MessageMapping, parse_mapping
 from consignments.messages.post.receptacles import build_receptacle_fields
-from consignments.messages.reading.paths import find_values, get_leaf
-from consignments.messages.reading.trees import Node, decode_head, walk_nodes
-from consignments.messages.reading.values import clean_text, parse_time, read_text, read_texts
+from consignments.messages.content.paths import find_values, get_leaf
+from consignments.messages.content.trees import Node, decode_head, walk_nodes
+from consignments.messages.content.values import clean_text, parse_time, read_text, read_texts
 
 MAPPING_NAMES = ("content_pieces", "sku_list", "flat_itmatt", "cds")
 """In the order in which they are tried."""

@@ -11,8 +11,8 @@ from functools import lru_cache
 from typing import Any, NamedTuple
 
 from consignments.errors import BadSetting
-from consignments.messages.reading.trees import TEXT, Node
-from consignments.messages.reading.values import clean_text
+from consignments.messages.content.trees import TEXT, Node
+from consignments.messages.content.values import clean_text
 
 STEP = re.compile(r"(?P<name>[^\[\]]*)(?P<filters>(?:\[[^\[\]]*\])*)")
 FILTER = re.compile(r"\[([^\[\]]*)\]")

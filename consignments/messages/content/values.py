@@ -18,7 +18,7 @@ from consignments.messages.quantities import (
     parse_moment,
     parse_number,
 )
-from consignments.messages.reading.trees import TEXT, list_leaves
+from consignments.messages.content.trees import TEXT, list_leaves
 
 Fields = dict[str, Any]
 
