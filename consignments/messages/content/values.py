@@ -1,14 +1,11 @@
 """Values of a tree as values of the record: texts without what deceives the eye, numbers, weights, moments, dates."""
 
-import hashlib
 import re
 from collections.abc import Iterable, Mapping
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
-import msgspec
-
-from consignments.messages.quality import UNIDENTIFIED
+from consignments.messages.content.trees import list_leaves
 from consignments.messages.quantities import (
     DOUBTFUL_KILOGRAMS,
     KILOGRAMS,
@@ -18,7 +15,6 @@ from consignments.messages.quantities import (
     parse_moment,
     parse_number,
 )
-from consignments.messages.content.trees import TEXT, list_leaves
 
 Fields = dict[str, Any]
 
@@ -32,7 +28,6 @@ DOTNET_DATE = re.compile(r"/Date\((-?\d{1,15})(?:[+-]\d{4})?\)/")
 COMPACT_TIME = re.compile(r"(\d{4})(\d{2})(\d{2})(?:T?(\d{2})(\d{2})(\d{2})?)?(Z?)", re.ASCII)
 MIN_EPOCH_MILLISECONDS = 10**11
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
-HASH_DIGITS = 24
 
 
 def clean_text(value: Any) -> str | None:
@@ -125,20 +120,6 @@ def join_lines(*lines: str | None, separator: str = ", ") -> str | None:
     return separator.join(dict.fromkeys(line for line in lines if line)) or None
 
 
-def build_unidentified(fields: Mapping[str, Any]) -> str:
-    """Return an identifier for a declaration that has none: the same content gives the same one."""
-    known = {name: value for name, value in fields.items() if value is not None and name != "consignment_id"}
-    text = msgspec.json.encode(known, order="sorted", enc_hook=str)
-    return UNIDENTIFIED + hashlib.sha256(text).hexdigest()[:HASH_DIGITS]
-
-
 def get_first(items: Iterable[Mapping[str, Any]], name: str) -> Any:
     """Return the first value of a name that is not None."""
     return next((item[name] for item in items if item.get(name) is not None), None)
-
-
-def drop_text_node(node: Any) -> Any:
-    """Return the values of a list at the top of a JSON message, else the node itself."""
-    if isinstance(node, dict) and set(node) == {TEXT}:
-        return node[TEXT]
-    return [node]

@@ -10,18 +10,7 @@ from datetime import datetime
 
 from consignments.errors import MessageFault
 from consignments.identifiers import parse_awb
-from consignments.messages.parsed import (
-    Declaration,
-    Ignored,
-    Level,
-    MasterDetails,
-    MessageContext,
-    Parsed,
-    Purpose,
-)
-from consignments.messages.post.configuration import load_table
-from consignments.messages.post.receptacles import build_receptacle_fields
-from consignments.messages.quantities import Doubts
+from consignments.messages.air.waybill_numbers import identify_by_content
 from consignments.messages.content.amounts import sum_values
 from consignments.messages.content.countries import parse_country
 from consignments.messages.content.trees import (
@@ -36,7 +25,6 @@ from consignments.messages.content.trees import (
 )
 from consignments.messages.content.values import (
     Fields,
-    build_unidentified,
     get_first,
     join_lines,
     parse_time,
@@ -44,6 +32,18 @@ from consignments.messages.content.values import (
     read_text,
     read_texts,
 )
+from consignments.messages.parsed import (
+    Declaration,
+    Ignored,
+    Level,
+    MasterDetails,
+    MessageContext,
+    Parsed,
+    Purpose,
+)
+from consignments.messages.post.configuration import load_table
+from consignments.messages.post.receptacles import build_receptacle_fields
+from consignments.messages.quantities import Doubts
 
 KIND = re.compile(r"<(?:[\w.\-]+:)?(?:[A-Za-z]{1,3}_)?(IE3[A-Z]?\d{2})(?=[\s/>])")
 CIRCUMSTANCE = re.compile(r"specificCircumstanceIndicator\s*>\s*(?:<[^>]*>\s*)?(F\d{2})\s*<", re.IGNORECASE)
@@ -214,7 +214,7 @@ class _DataSet:
     ) -> Declaration:
         level, place = where
         if number is None:
-            number = build_unidentified(fields)
+            number = identify_by_content(fields)
         known = {name: value for name, value in fields.items() if value is not None}
         return Declaration(
             {"consignment_id": number, **known},

@@ -6,11 +6,7 @@ from datetime import datetime
 from typing import Any, NamedTuple
 
 from consignments.errors import MessageFault
-from consignments.messages.parsed import Declaration, Level, MessageContext, Parsed, Purpose
-from consignments.messages.post.configuration import load_table
-from consignments.messages.post.edifact import looks_like_edifact, read_interchange
-from consignments.messages.post.mapping import LITERAL, POUNDS_AND_OUNCES, MessageMapping, Source
-from consignments.messages.quantities import Doubts
+from consignments.messages.air.waybill_numbers import identify_by_content
 from consignments.messages.content.amounts import (
     find_unit_doubts,
     has_several_units,
@@ -35,7 +31,6 @@ from consignments.messages.content.trees import (
 )
 from consignments.messages.content.values import (
     Fields,
-    build_unidentified,
     clean_text,
     get_first,
     get_unit_factor,
@@ -43,6 +38,11 @@ from consignments.messages.content.values import (
     parse_any_number,
     parse_time,
 )
+from consignments.messages.parsed import Declaration, Level, MessageContext, Parsed, Purpose
+from consignments.messages.post.configuration import load_table
+from consignments.messages.post.edifact import looks_like_edifact, read_interchange
+from consignments.messages.post.mapping import LITERAL, POUNDS_AND_OUNCES, MessageMapping, Source
+from consignments.messages.quantities import Doubts
 from consignments.records import Consignment
 from consignments.schema import get_fields
 
@@ -182,7 +182,7 @@ def read_record(mapping: MessageMapping, record: Record, place: str) -> Declarat
     purpose = reader.read_purpose()
     issued_at = reader.read_moment("issued_at")
     known = {name: value for name, value in fields.items() if value is not None}
-    identifier = known.pop("consignment_id", None) or build_unidentified(known)
+    identifier = known.pop("consignment_id", None) or identify_by_content(known)
     level: Level = mapping.level  # type: ignore[assignment]
     return Declaration(
         {"consignment_id": identifier, **known},
