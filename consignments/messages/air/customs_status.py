@@ -161,7 +161,7 @@ def read_camir_status(content: bytes, context: MessageContext) -> Iterator[Parse
         waybill = CAMIR_WAYBILL.match(line)
         if waybill:
             subject = _join_identifier(waybill[1], None if waybill[2] == MASTER_SUFFIX else waybill[2])
-            line = line[waybill.end() :].strip()
+            line = line[waybill.end() :].strip()  # noqa: PLW2901 - a status may follow on the same line
         status = CAMIR_STATUS.match(line.strip())
         if status is None:
             continue

@@ -55,7 +55,7 @@ def read_goods(reader: ObjectReader, waybill: LinkedObject | None, shipment: Lin
         reader.doubts.add("piece_count_mismatch")
     return {
         "description": next((text for text in described if text), None) or get_first(items, "description"),
-        "hs_code": get_first(items, "hs_code") or _read_hs(reader, [*holders, *lines]),
+        "hs_code": get_first(items, "hs_code") or _read_hs([*holders, *lines]),
         "origin_country": get_first(items, "origin_country"),
         "items": items or None,
         "pieces": counted if counted is not None else (float(linked) if linked else None),
@@ -87,7 +87,7 @@ def _read_weight(
     return None
 
 
-def _read_hs(reader: ObjectReader, nodes: list[LinkedObject]) -> str | None:
+def _read_hs(nodes: list[LinkedObject]) -> str | None:
     for node in nodes:
         value = read_property(node, "hscode")
         if value:
@@ -106,7 +106,7 @@ def _read_piece(reader: ObjectReader, piece: LinkedObject, depth: int) -> list[F
         inner = [each for each in reader.list_objects(piece, "containedpieces") if each is not piece]
         items = [item for each in inner for item in _read_piece(reader, each, depth + 1)]
     if not items:
-        items = [{"description": described, "quantity": 1.0, "hs_code": _read_hs(reader, [piece])}]
+        items = [{"description": described, "quantity": 1.0, "hs_code": _read_hs([piece])}]
     for item in items:
         item["description"] = item.get("description") or described
         item["origin_country"] = item.get("origin_country") or country
@@ -122,7 +122,7 @@ def _read_item(reader: ObjectReader, item: LinkedObject) -> Fields:
     count = quantity if quantity is not None else 1.0
     return {
         "description": own.get("description") or read_property(item, "description", "goodsdescription"),
-        "hs_code": own.get("hs_code") or _read_hs(reader, [item]),
+        "hs_code": own.get("hs_code") or _read_hs([item]),
         "quantity": count,
         "value": round(price.value * count, 6) if price else None,
         "net_weight_kg": reader.read_kilograms(item, "netweight"),

@@ -4,7 +4,6 @@ Each interface is a mapping in `mappings/`, chosen by the names in the message. 
 customs in the same systems are read here too.
 """
 
-import re
 from collections.abc import Iterator
 from functools import cache
 from importlib.resources import files
@@ -12,7 +11,7 @@ from typing import Any
 
 from consignments.errors import MessageFault
 from consignments.messages.content.paths import find_values, get_leaf
-from consignments.messages.content.trees import Node, decode_head, walk_nodes
+from consignments.messages.content.trees import Node, decode_head, has_name, walk_nodes
 from consignments.messages.content.values import clean_text, parse_time, read_text, read_texts
 from consignments.messages.parsed import (
     CustomsEvent,
@@ -42,7 +41,7 @@ def looks_like_postal(head: bytes) -> bool:
     text = decode_head(head)
     return text[:1] in ("<", "{", "[") and (
         find_built_in(head) is not None
-        or any(_has_name(text, name) for name in (*RECEPTACLE_NAMES, *RESPONSE_MARKS))
+        or any(has_name(text, name) for name in (*RECEPTACLE_NAMES, *RESPONSE_MARKS))
     )
 
 
@@ -51,19 +50,9 @@ def find_built_in(content: bytes) -> MessageMapping | None:
     part = content[:SEARCHED_BYTES]
     text = part.decode("utf-16" if part[:2] in (b"\xff\xfe", b"\xfe\xff") else "utf-8-sig", "replace")
     for mapping in load_built_in():
-        if any(all(_has_name(text, name) for name in names.split()) for names in mapping.detect):
+        if any(all(has_name(text, name) for name in names.split()) for names in mapping.detect):
             return mapping
     return None
-
-
-def _has_name(text: str, name: str) -> bool:
-    """Check whether a name is an element of XML or a key of JSON in the text."""
-    return _compile_name(name).search(text) is not None
-
-
-@cache
-def _compile_name(name: str) -> re.Pattern[str]:
-    return re.compile(rf'(?:<(?:[\w.\-]+:)?|"|\.){re.escape(name)}(?:[\s/>"])', re.IGNORECASE)
 
 
 @cache
