@@ -88,12 +88,15 @@ class MasterDetails:
     issued_at : datetime or None
     declaration : Declaration or None
         The consolidation itself, at level `master`, for the time when its houses are not known.
+    members : tuple of str
+        Identifiers of its houses or items as the message lists them, for those that do not name their master themselves.
     """
 
     number: str
     fields: dict[str, Any]
     issued_at: datetime | None = None
     declaration: Declaration | None = None
+    members: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

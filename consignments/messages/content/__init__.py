@@ -1,0 +1,1 @@
+"""What readers of several formats share: trees of XML and JSON, values in them, countries."""
