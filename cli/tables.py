@@ -24,9 +24,11 @@ from cli.stores import open_registry
 from cli.table_reader import TableReader
 from cli.times import parse_time
 from consignments.errors import FileFault
+from consignments.rejects import Reject
 
 if TYPE_CHECKING:
-    from consignments.cargo_xml import ParsedMessages
+    from consignments.messages.reports import MessageReport
+    from consignments.messages.spool import Spool
 
 
 class MessageOptions(NamedTuple):
@@ -37,16 +39,21 @@ class MessageOptions(NamedTuple):
     messages : tuple of Path
     received_at : str or None
         Time at which they reached customs, as it was typed; None for the time of issue in each.
+    events : Path or None
+        Where the answers of customs are written.
     rejects : Path or None
         File for the messages at fault.
     strict : bool
         Whether any message at fault is a failure.
+    jobs : int or None
     """
 
     messages: tuple[Path, ...]
     received_at: str | None
+    events: Path | None
     rejects: Path | None
     strict: bool
+    jobs: int | None
 
 
 @click.command()
@@ -58,47 +65,79 @@ class MessageOptions(NamedTuple):
     type=str,
     default=None,
     metavar="TIME",
-    help="When the messages reached customs; default: the time of issue in each message.",
+    help="When the messages reached customs; default: the time of issue in each, else when its file was written.",
 )
+@click.option(
+    "--events",
+    type=click.Path(path_type=Path),
+    default=None,
+    metavar="FILE",
+    help="Where the answers of customs are written: requests, holds and releases.",
+)
+@jobs_option
 @reject_options
 @json_option
 def read(options: MessageOptions, out: Path, as_json: bool) -> None:
-    """Read real messages into a consignment table: IATA Cargo-XML house waybills (XFZB) and waybills (XFWB).
+    """Read real messages of post and air cargo into a consignment table: files, folders and zip archives, of mixed kinds.
 
-    Houses are scored; a master waybill read along with them adds its route and forwarder.
+    What a message is, its content tells. Houses are scored; a master waybill adds its route and forwarder to them. Doubts
+    become quality codes; only a message that gives no consignment at all is rejected. A run that was stopped goes on when it
+    is started again.
 
     \b
-    npsrisk read master.xml house1.xml house2.xml --out consignments.parquet
+    npsrisk read messages/ --out consignments.parquet --events states.parquet --rejects rejects.csv
     """
-    from consignments.cargo_xml import read_messages
-    from consignments.records import Consignment
-    from consignments.table_writers import write_table
-    from consignments.tables import build_frame, write_rejects
+    from consignments.messages.reading import ReadOptions, fill_spool, link_entries
+    from consignments.messages.reports import build_event_frame, build_table, start_report
+    from consignments.messages.spool import Spool
+    from consignments.table_writers import refuse_unwritable, write_chunks, write_table
+    from consignments.tables import write_rejects
 
-    messages = options.messages
-    found = read_messages(messages, received_at=parse_time(options.received_at, "--received-at"))
-    for message in (*found.notes, *found.rejects):
-        click.echo(str(message), err=True)
+    for path in (out, options.events, options.rejects):
+        if path is not None:
+            refuse_unwritable(path)
+    received_at = parse_time(options.received_at, "--received-at")
+    spool = Spool(out.with_name(f".{out.name}.reading"), mark=f"{READING_VERSION} {received_at}")
+    with show_progress_bar() as progress:
+        fill_spool(options.messages, spool, ReadOptions(received_at, options.jobs or count_cores()), progress)
+        linked = link_entries(spool, progress)
+    report = start_report(spool, linked)
     if options.rejects is not None:
-        write_rejects(found.rejects, options.rejects)
-    if found.rejects and (options.strict or not found.consignments):
-        raise _build_message_fault(options, found)
-    write_table(build_frame(found.consignments, Consignment), out)
-    print_result(
-        {"out": str(out), "consignments": len(found.consignments), "rejects": len(found.rejects)},
-        as_json,
-        f"{len(found.consignments)} consignments from {len(messages)} messages -> {out}",
-    )
+        write_rejects(
+            (Reject(place, name, "", why) for place, name, why in spool.read_rejects()), options.rejects
+        )
+    _refuse_message_faults(options, spool, report)
+    write_chunks(build_table(spool, linked, report), out)
+    if options.events is not None:
+        write_table(build_event_frame(linked.states), options.events)
+    spool.close(remove=True)
+    click.echo(report.to_text(), err=True)
+    print_result({"out": str(out)} | report.to_dict(), as_json, _summarize_run(report, out))
 
 
-def _build_message_fault(options: MessageOptions, found: "ParsedMessages") -> FileFault:
-    """Build the error for messages of which none is left, or one is at fault where none may be."""
-    hidden = len(found.rejects) - 1
-    more = f", and {hidden} more" if hidden else ""
-    return FileFault(
-        "messages at fault, where none may be" if found.consignments else "no consignment is left",
-        got=f"{len(found.rejects)} of {len(options.messages)} messages rejected ({found.rejects[0]}{more})",
-        todo="see the reasons above"
+READING_VERSION = "1"
+"""What a run that was stopped must share with the one that goes on."""
+
+
+def _summarize_run(report: "MessageReport", out: Path) -> str:
+    if report.consignments:
+        return f"{report.consignments:,} consignments from {report.messages:,} messages -> {out}"
+    why = "they hold no goods" if report.messages else "there was none"
+    return f"no consignment in {report.messages:,} messages: {why} -> {out}, an empty table"
+
+
+def _refuse_message_faults(options: MessageOptions, spool: "Spool", report: "MessageReport") -> None:
+    """Raise if messages were given and all were rejected, or if any was and none may be."""
+    something = len(spool) or report.states or report.ignored or report.repeats
+    if not report.rejected or (something and not options.strict):
+        return
+    place, _, reason = next(spool.read_rejects())
+    hidden = report.rejected - 1
+    spool.close(remove=True)
+    raise FileFault(
+        "messages at fault, where none may be" if something else "no consignment is left",
+        got=f"{report.rejected:,} messages rejected ({place}: {reason}{f', and {hidden:,} more' if hidden else ''})",
+        todo="see their reasons with --rejects FILE"
         if options.rejects is None
         else f"each with its reason is in {options.rejects}",
     )

@@ -66,13 +66,20 @@ def write_chunks(frames: Iterable["pd.DataFrame"], path: Path) -> int:
     FileFault
         As `write_table`; what `frames` raises is raised on, and nothing is left behind.
     """
+    refuse_unwritable(path)
     writers = {".csv": _write_csv, ".parquet": _write_parquet, ".jsonl": _write_jsonl}
-    if path.suffix.lower() not in writers:
+    with _replace_atomically(path) as part:
+        return writers[path.suffix.lower()](_rechunk(map(_convert_frame, frames)), part)
+
+
+def refuse_unwritable(path: Path) -> None:
+    """Raise `FileFault` if a table cannot be written under this name."""
+    if path.suffix.lower() not in SUFFIXES:
         raise FileFault(
             "unknown kind of table", where=str(path), got=repr(path.suffix), expected=", ".join(SUFFIXES)
         )
-    with _replace_atomically(path) as part:
-        return writers[path.suffix.lower()](_rechunk(map(_convert_frame, frames)), part)
+    if not path.absolute().parent.is_dir():
+        raise FileFault("cannot be written", where=str(path), got="no such folder", todo="make it first")
 
 
 def _convert_frame(frame: "pd.DataFrame") -> Any:

@@ -26,6 +26,7 @@ SEGMENT_CODES = frozenset(
 )
 HEAD = re.compile(r"\s*(FWB|FHL)\s*/\s*(\d{1,2})(?:\s+(?=\S)|\s*$)(.*)", re.DOTALL)
 SEGMENT = re.compile(r"([A-Z]{3})(?:/(.*)|\s*$)", re.DOTALL)
+ENVELOPE_LINE = re.compile(r"\s*(?:Q[A-Z](?:\s+[A-Z0-9]{7})+|\.[A-Z0-9]{7}\s+\d{6}.*)\s*")
 ENVELOPE_TIME = re.compile(r"\.[A-Z0-9]{7}\s+(\d{2})(\d{4})\b")
 CONTROL = re.compile("[\x00-\x08\x0b\x0c\x0e-\x1f\x7f\ufeff]")
 END_MARKS = frozenset(("NNNN", "=", "CONT", "LAST", "END"))
@@ -136,7 +137,7 @@ def _join_wraps(lines: Sequence[str]) -> Iterator[str]:
     pending: str | None = None
     width = 0
     for line in lines:
-        if not line.strip() or line.strip() in END_MARKS:
+        if not line.strip() or line.strip() in END_MARKS or ENVELOPE_LINE.fullmatch(line):
             continue
         if pending is None or starts_segment(line) or line.startswith("/"):
             if pending is not None:

@@ -1,0 +1,384 @@
+"""Reading of messages: from files to entries on disk, from entries in the order of their time to rows, from rows to a table.
+
+    files ─► messages ─► entries (several processes) ─► spool ─► in the order of time ─► linker ─► rows ─► table
+                     └► rejects                                                      └► answers of customs ─► states
+
+A message at fault becomes a reject and never ends the run.
+"""
+
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from functools import partial
+from itertools import islice
+from pathlib import Path
+from typing import Any
+
+from consignments.errors import MessageFault
+from consignments.messages.detection import MessageKind, detect_kind, read_message_parts
+from consignments.messages.entries import (
+    DeclarationEntry,
+    Entry,
+    EventEntry,
+    MasterEntry,
+    build_declaration,
+    build_master,
+    choose_received_at,
+)
+from consignments.messages.linking import Linker
+from consignments.messages.parsed import (
+    CustomsEvent,
+    Declaration,
+    Ignored,
+    MasterDetails,
+    MessageContext,
+    Parsed,
+)
+from consignments.messages.quality import sort_codes
+from consignments.messages.sources import (
+    RawMessage,
+    Source,
+    join_continuations,
+    list_files,
+    read_bytes,
+    read_file,
+)
+from consignments.messages.spool import PackedEntry, Spool, pack_entry
+from consignments.messages.states import EventRow, resolve_states
+from consignments.records import Consignment
+from consignments.rejects import Reject
+
+Progress = Callable[[str, int, int], None]
+
+BATCH_MESSAGES = 200
+"""Messages that one process reads at a time."""
+MIN_PARALLEL_MESSAGES = 2_000
+"""Fewer are read sooner than further processes are started."""
+MAX_BATCH_BYTES = 20_000_000
+NOTE_PREFIX, IGNORED_PREFIX = "note: ", "ignored: "
+MAX_REPORTED_REASON = 500
+
+
+@dataclass(frozen=True)
+class ReadOptions:
+    """How messages are read.
+
+    Attributes
+    ----------
+    received_at : datetime or None
+        When they reached customs; None: the time of issue in each, else when its file was written.
+    jobs : int
+        Processes.
+    now : datetime or None
+        The present; None: by the clock.
+    """
+
+    received_at: datetime | None = None
+    jobs: int = 1
+    now: datetime | None = None
+
+
+@dataclass
+class BatchResult:
+    """What some messages gave.
+
+    Attributes
+    ----------
+    entries : list of PackedEntry
+    rejects : list of (place, identifier, reason)
+    kinds : Counter
+        Messages by kind, those ignored and notes with a prefix.
+    messages : dict
+        Path to the number of messages read of it.
+    size : int
+        Bytes.
+    """
+
+    entries: list[PackedEntry] = field(default_factory=list)
+    rejects: list[tuple[str, str, str]] = field(default_factory=list)
+    kinds: Counter[str] = field(default_factory=Counter)
+    messages: Counter[str] = field(default_factory=Counter)
+    size: int = 0
+
+
+def parse_messages(messages: Sequence[RawMessage], options: ReadOptions) -> BatchResult:
+    """Read messages into packed entries."""
+    result = BatchResult()
+    for raw in messages:
+        result.messages[raw.path] += raw.parts
+        result.size += len(raw.content)
+        notes: list[str] = []
+        try:
+            for entry in parse_message(raw, options, notes, result.kinds):
+                result.entries.append(pack_entry(entry))
+        except MessageFault as fault:
+            result.rejects.append((raw.source, "", str(fault)[:MAX_REPORTED_REASON]))
+        except Exception as error:  # noqa: BLE001 - one message never ends the run; its content is not shown
+            reason = f"the reader failed on it ({type(error).__name__}); report it with the message"
+            result.rejects.append((raw.source, "", reason))
+        for note in dict.fromkeys(notes):
+            result.kinds[NOTE_PREFIX + note] += 1
+    return result
+
+
+def parse_message(
+    raw: RawMessage, options: ReadOptions, notes: list[str], kinds: Counter[str]
+) -> Iterator[Entry]:
+    """Yield the entries of one message.
+
+    Raises
+    ------
+    MessageFault
+        If nothing can be read; what came before stays.
+    """
+    if raw.fault:
+        raise MessageFault(raw.fault)
+    kind = detect_kind(raw.content)
+    kinds[kind.name] += 1
+    now = options.now or datetime.now(UTC)
+    reference = options.received_at or raw.received_at or now
+    context = MessageContext(raw.source, notes, reference)
+    identifiers: set[str] = set()
+    for part in _read_parts(raw.content, context, kind, kinds):
+        issued_at = part.issued_at
+        received_at = choose_received_at(options.received_at, issued_at, raw.received_at, now)
+        if isinstance(part, Declaration):
+            yield _flag_repeat(build_declaration(part, received_at, raw.source), identifiers)
+        elif isinstance(part, MasterDetails):
+            yield build_master(part, received_at, raw.source)
+        else:
+            yield EventEntry(part, received_at, raw.source)
+
+
+def _read_parts(
+    content: bytes, context: MessageContext, kind: MessageKind, kinds: Counter[str]
+) -> Iterator[Declaration | MasterDetails | CustomsEvent]:
+    found: Parsed | None = None
+    for found in read_message_parts(content, context, kind):
+        if isinstance(found, Ignored):
+            kinds[f"{IGNORED_PREFIX}{found.kind}: {found.reason}"] += 1
+        else:
+            yield found
+    if found is None:
+        kinds[f"{IGNORED_PREFIX}{kind.name}: nothing in it"] += 1
+
+
+def _flag_repeat(entry: DeclarationEntry, identifiers: set[str]) -> DeclarationEntry:
+    """Flag a consignment whose identifier stands in the message before."""
+    record = entry.record
+    if record.consignment_id not in identifiers:
+        identifiers.add(record.consignment_id)
+        return entry
+    codes = sort_codes({*(record.quality or ()), "identifier_repeated"})
+    return _replace_quality(entry, codes)
+
+
+def _replace_quality(entry: DeclarationEntry, codes: tuple[str, ...]) -> DeclarationEntry:
+    from msgspec.structs import replace
+
+    return replace(entry, record=replace(entry.record, quality=codes))
+
+
+# --- from files to the spool ------------------------------------------------------------------------------------------
+
+
+def fill_spool(
+    paths: Iterable[Path | str], spool: Spool, options: ReadOptions, progress: Progress | None = None
+) -> None:
+    """Read all messages of files and folders into the spool; what is in it already is not read again."""
+    files = list_files(paths)
+    sizes = {str(path): _get_size(path) for path in files}
+    marks = {str(path): _mark_file(path) for path in files}
+    total, done = sum(sizes.values()), 0
+    counts = {path: spool.find_progress(path, marks[path]) for path in marks}
+    messages = join_continuations(_iterate_files(files, counts))
+    for result in _parse_all(messages, options):
+        spool.add_entries(result.entries)
+        spool.add_rejects(result.rejects)
+        spool.count_kinds(result.kinds.items())
+        for path, number in result.messages.items():
+            counts[path] = counts.get(path, 0) + number
+        spool.note_progress((path, marks.get(path, ""), counts[path]) for path in result.messages)
+        done += result.size
+        if progress is not None:
+            progress("read", min(done, total), total)
+
+
+def _get_size(path: Path) -> int:
+    try:
+        return path.stat().st_size
+    except OSError:
+        return 0
+
+
+def _mark_file(path: Path) -> str:
+    try:
+        stat = path.stat()
+    except OSError:
+        return "missing"
+    return f"{stat.st_size} {stat.st_mtime_ns}"
+
+
+def _iterate_files(files: Sequence[Path], counts: dict[str, int]) -> Iterator[RawMessage]:
+    for path in files:
+        yield from islice(read_file(path), counts.get(str(path), 0), None)
+
+
+def _parse_all(messages: Iterator[RawMessage], options: ReadOptions) -> Iterator[BatchResult]:
+    """Parse messages in batches: in this process, or in several if there are many."""
+    first = list(islice(messages, MIN_PARALLEL_MESSAGES if options.jobs > 1 else 0))
+    parse = partial(parse_messages, options=options)
+    if len(first) < MIN_PARALLEL_MESSAGES or options.jobs < 2:
+        yield from map(parse, _cut_batches(_chain(first, messages)))
+        return
+    from joblib import Parallel, delayed
+
+    pool = Parallel(n_jobs=options.jobs, return_as="generator", batch_size=1, pre_dispatch="2*n_jobs")
+    yield from pool(delayed(parse)(batch) for batch in _cut_batches(_chain(first, messages)))
+
+
+def _chain(first: Sequence[RawMessage], rest: Iterator[RawMessage]) -> Iterator[RawMessage]:
+    yield from first
+    yield from rest
+
+
+def _cut_batches(messages: Iterator[RawMessage]) -> Iterator[list[RawMessage]]:
+    batch: list[RawMessage] = []
+    size = 0
+    for message in messages:
+        batch.append(message)
+        size += len(message.content)
+        if len(batch) >= BATCH_MESSAGES or size >= MAX_BATCH_BYTES:
+            yield batch
+            batch, size = [], 0
+    if batch:
+        yield batch
+
+
+# --- from the spool to rows -------------------------------------------------------------------------------------------
+
+
+@dataclass
+class LinkResult:
+    """What linking gave beside the rows, which are in the spool.
+
+    Attributes
+    ----------
+    repeated : bool
+        Whether any consignment has several rows.
+    repeats : int
+        Retransmissions that were left out.
+    counts : Counter
+        Amendments, cancellations and the like.
+    states : list of EventRow
+    """
+
+    repeated: bool
+    repeats: int
+    counts: Counter[str]
+    states: list[EventRow]
+
+
+def link_entries(spool: Spool, progress: Progress | None = None) -> LinkResult:
+    """Make rows of all entries, in the order of their time."""
+    linker, events = Linker(spool), list[CustomsEvent]()
+    total = spool.count_entries() if progress is not None else 0
+    for number, entry in enumerate(spool.read_entries(), start=1):
+        if isinstance(entry, DeclarationEntry):
+            linker.add_declaration(entry)
+        elif isinstance(entry, MasterEntry):
+            linker.add_master(entry)
+        else:
+            events.append(entry.event)
+        if progress is not None and number % BATCH_MESSAGES == 0:
+            progress("link", number, total)
+    return LinkResult(linker.find_repeated(), linker.repeats, linker.counts, list(resolve_states(events)))
+
+
+# --- all of it in memory ----------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class ParsedMessages:
+    """Messages read together.
+
+    Attributes
+    ----------
+    consignments : tuple of Consignment
+        Rows in their order; several of one consignment are its versions.
+    extras : tuple of dict
+        Columns beyond the record, for each row.
+    states : tuple of EventRow
+    rejects : tuple of Reject
+    ignored : tuple of str
+        Kind and reason of messages that hold no goods.
+    notes : tuple of str
+        What was odd.
+    repeats : int
+        Retransmissions that were left out.
+    """
+
+    consignments: tuple[Consignment, ...]
+    extras: tuple[dict[str, Any], ...]
+    states: tuple[EventRow, ...]
+    rejects: tuple[Reject, ...]
+    ignored: tuple[str, ...]
+    notes: tuple[str, ...]
+    repeats: int
+
+
+def read_messages(
+    sources: Iterable[Source], *, received_at: datetime | None = None, now: datetime | None = None
+) -> ParsedMessages:
+    """Read messages in memory.
+
+    Parameters
+    ----------
+    sources : iterable of path or bytes
+        Files, folders, archives, or messages.
+    received_at : datetime, optional
+        When they reached customs; default: the time of issue in each message, UTC if it has no zone.
+    now : datetime, optional
+        The present; default: by the clock.
+
+    Examples
+    --------
+    >>> found = read_messages(["master.xml", "house1.xml", "house2.xml"])  # doctest: +SKIP
+    >>> [c.consignment_id for c in found.consignments]  # doctest: +SKIP
+    ['180-48103826/SZX7714021', '180-48103826/SZX7714022']
+    """
+    spool = Spool(None)
+    options = ReadOptions(received_at, now=now)
+    kinds: Counter[str] = Counter()
+    for batch in _cut_batches(join_continuations(_iterate_sources(sources))):
+        result = parse_messages(batch, options)
+        spool.add_entries(result.entries)
+        spool.add_rejects(result.rejects)
+        kinds += result.kinds
+    linked = link_entries(spool)
+    rows = list(spool.read_rows())
+    found = ParsedMessages(
+        consignments=tuple(row.record for row in rows),
+        extras=tuple(row.extras for row in rows),
+        states=tuple(linked.states),
+        rejects=tuple(Reject(place, name, "", reason) for place, name, reason in spool.read_rejects()),
+        ignored=tuple(_list_by_prefix(kinds, IGNORED_PREFIX)),
+        notes=tuple(_list_by_prefix(kinds, NOTE_PREFIX)),
+        repeats=linked.repeats,
+    )
+    spool.close(remove=True)
+    return found
+
+
+def _iterate_sources(sources: Iterable[Source]) -> Iterator[RawMessage]:
+    for number, source in enumerate(sources, start=1):
+        if isinstance(source, bytes):
+            yield from read_bytes(source, f"message {number}", None)
+        else:
+            for path in list_files([source]):
+                yield from read_file(path)
+
+
+def _list_by_prefix(kinds: Counter[str], prefix: str) -> list[str]:
+    return [name.removeprefix(prefix) for name in kinds if name.startswith(prefix)]
