@@ -20,6 +20,7 @@ Fields = dict[str, Any]
 
 HIDDEN = re.compile("[\u00ad\u061c\u180e\u200b\u200e\u200f\u202a-\u202e\u2060-\u2069\ufeff\ufff9-\ufffb]")
 """Characters without width that reorder or hide text; joiners stay, scripts need them."""
+LINE_BREAK = re.compile("[\t-\r\x85\u2028\u2029]")
 SURROGATE = re.compile("[\ud800-\udfff]")
 CONTROL = re.compile("[\x00-\x08\x0e-\x1f\x7f-\x9f]")
 MAX_TEXT_CHARACTERS = 20_000
@@ -32,6 +33,8 @@ EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 def clean_text(value: Any) -> str | None:
     """Return a text or number on one line, without control characters and hidden ones; None if nothing is left.
+
+    Spaces inside a line stay as they are; a text of several lines becomes one line with single spaces.
 
     Examples
     --------
@@ -49,9 +52,10 @@ def clean_text(value: Any) -> str | None:
     else:
         return None
     if text.isascii() and text.isprintable():
-        return " ".join(text.split()) or None
-    text = SURROGATE.sub("\ufffd", HIDDEN.sub("", CONTROL.sub(" ", text)))
-    return " ".join(text.split()) or None
+        return text.strip() or None
+    if LINE_BREAK.search(text):
+        text = " ".join(text.split())
+    return SURROGATE.sub("\ufffd", HIDDEN.sub("", CONTROL.sub(" ", text))).strip() or None
 
 
 def read_texts(node: Any, *paths: str) -> list[str]:

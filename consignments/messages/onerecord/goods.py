@@ -123,7 +123,7 @@ def _read_item(reader: ObjectReader, item: LinkedObject) -> Fields:
     return {
         "description": own.get("description") or read_property(item, "description", "goodsdescription"),
         "hs_code": own.get("hs_code") or _read_hs([item]),
-        "quantity": count,
+        "quantity": quantity,
         "value": round(price.value * count, 6) if price else None,
         "net_weight_kg": reader.read_kilograms(item, "netweight"),
         "origin_country": parse_country(_read_code(item, "productioncountry")) or own.get("origin_country"),
@@ -153,7 +153,11 @@ def _merge_items(items: list[Fields]) -> list[Fields]:
         known = merged.get(key)
         if known is None:
             merged[key] = {name: item.get(name) for name in ("description", "quantity", *names[1:])}
-        elif known["net_weight_kg"] is None and known["value"] is None:
+        elif (
+            known["net_weight_kg"] is None
+            and known["value"] is None
+            and None not in (known["quantity"], item["quantity"])
+        ):
             known["quantity"] += item["quantity"]
         else:
             merged[(*key, len(merged))] = {

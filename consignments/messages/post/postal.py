@@ -30,8 +30,20 @@ MAPPING_NAMES = ("content_pieces", "sku_list", "flat_itmatt", "cds")
 """In the order in which they are tried."""
 SEARCHED_BYTES = 65_536
 RECEPTACLE_NAMES = ("receptacleid", "receptacle_id")
-DECLARED = ("items", "description", "sender_name", "consignee_name", "gross_weight_kg")
+DECLARED = (
+    "items",
+    "description",
+    "nature",
+    "sender_name",
+    "sender_country",
+    "consignee_name",
+    "consignee_country",
+    "gross_weight_kg",
+    "declared_value",
+)
 """Columns of which a declaration has at least one."""
+MEMBER_LISTS = ("item", "items", "mailitem", "mailitems")
+"""Names of the list of items in a receptacle; in a declaration its receptacle is no more than a number."""
 RESPONSE_MARKS = ("decisioncd", "responsecd", "responsecode", "eadstatus")
 MAX_EVENTS = 100_000
 
@@ -112,7 +124,7 @@ def _read_others(record: Record) -> Iterator[Parsed]:
 def _list_receptacles(record: Node) -> Iterator[tuple[Node, str]]:
     for _, node in walk_nodes(record):
         number = read_text(node, *RECEPTACLE_NAMES)
-        if number and not any(name in node for name in ("contentpieces", "sendername", "recipientname")):
+        if number and any(name in node for name in MEMBER_LISTS):
             yield node, number
 
 
