@@ -11,6 +11,12 @@ from typing import NamedTuple
 
 from consignments.errors import MessageFault
 from consignments.messages.parsed import Ignored, MessageContext, MessageReader, Parsed
+from consignments.messages.post.edifact import find_message_type, looks_like_edifact
+from consignments.messages.post.ics2 import looks_like_ics2
+from consignments.messages.post.ics2_responses import looks_like_ics2_response
+from consignments.messages.post.mapped import read_mapped
+from consignments.messages.post.mapping import MessageMapping
+from consignments.messages.post.postal import looks_like_postal
 
 MAX_MESSAGE_BYTES = 10_000_000
 MAX_STREAM_BYTES = 300_000_000
@@ -31,12 +37,15 @@ class MessageKind(NamedTuple):
     reason : str
         Why it is ignored; empty if it is read.
     max_bytes : int
+    by_mapping : bool
+        It is read by the mapping file of the run.
     """
 
     name: str
     reader: str = ""
     reason: str = ""
     max_bytes: int = MAX_MESSAGE_BYTES
+    by_mapping: bool = False
 
 
 AIR = "consignments.messages.air"
@@ -53,7 +62,9 @@ XML_KINDS = {
     "FreightBookedList": MessageKind("XFBL", reason=NO_GOODS),
     "CC315A": MessageKind("IE315", reason="an entry summary of the EU's first import control system"),
     "IE315": MessageKind("IE315", reason="an entry summary of the EU's first import control system"),
-    "MetaData": MessageKind("WCO DM", reason="a declaration of the WCO data model is read by a mapping only"),
+    "MetaData": MessageKind(
+        "WCO DM", reason="a declaration of the WCO data model is read by a mapping only (--mapping)"
+    ),
 }
 """By the local name of the root."""
 TEXT_KINDS = {
@@ -70,17 +81,31 @@ TEXT_KINDS = {
     **{code: MessageKind(code, reason="an answer without a state") for code in ("FMA", "FNA")},
 }
 """By the three letters that lead a message of lines."""
-JSON_KINDS: tuple[tuple[re.Pattern[bytes], MessageKind], ...] = ()
-"""By what the head of a JSON message holds; the first that is found."""
-EDIFACT_KIND = MessageKind("EDIFACT", reason="it is read by a mapping only")
+POST = "consignments.messages.post"
+OTHER_KINDS: tuple[tuple[Callable[[bytes], bool], MessageKind], ...] = (
+    (looks_like_ics2_response, MessageKind("ICS2 response", f"{POST}.ics2_responses:read_ics2_response")),
+    (looks_like_ics2, MessageKind("ICS2", f"{POST}.ics2:read_ics2", max_bytes=MAX_STREAM_BYTES)),
+    (looks_like_postal, MessageKind("postal", f"{POST}.postal:read_postal", max_bytes=MAX_STREAM_BYTES)),
+)
+"""XML and JSON of other roots, by what their first bytes look like; the first that fits."""
+MAPPED = "mapped"
+MAPPED_FIRST = frozenset(("postal", "WCO DM", "EDIFACT"))
+"""Kinds that a mapping file goes before, whatever it says of how to tell its messages."""
+BY_MAPPING_ONLY = "it is read by a mapping only (--mapping)"
 CODED_TEXT = re.compile(r"(F[A-Z]{2}|UCM)\s*/\s*\d{1,2}\b|(PSN|PER|FSN|FER|FMA|FNA)\s*$", re.ASCII)
 ROOT = re.compile(r"<(?![?!])(?:[^\s<>/:]+:)?([^\s<>/:]+)")
 SKIPPED_XML = re.compile(r"<\?.*?\?>|<!--.*?-->|<!DOCTYPE[^>\[]*(\[.*?\])?\s*>", re.DOTALL)
 BLANK = b" \t\r\n\0\x01\x02\x03"
 
 
-def detect_kind(content: bytes) -> MessageKind:
+def detect_kind(content: bytes, mapping: MessageMapping | None = None) -> MessageKind:
     """Tell what a message is.
+
+    Parameters
+    ----------
+    content : bytes
+    mapping : MessageMapping, optional
+        That of the run: it reads what its `detect` names, what nobody else reads, and postal messages.
 
     Raises
     ------
@@ -94,16 +119,35 @@ def detect_kind(content: bytes) -> MessageKind:
     >>> detect_kind(b"<a:FlightManifest xmlns:a='iata:flightmanifest:1'/>").name
     'XFFM'
     """
+    if mapping is None:
+        return _detect(content)
+    mapped = MessageKind(
+        f"{MAPPED} by {mapping.name}", "mapping", max_bytes=MAX_STREAM_BYTES, by_mapping=True
+    )
+    if mapping.detect:
+        text = decode_head(content).lower()
+        return mapped if all(name in text for name in mapping.detect) else _detect(content)
+    try:
+        kind = _detect(content)
+    except MessageFault:
+        if not content.strip(BLANK):
+            raise
+        return mapped
+    return mapped if kind.name.split()[0] in MAPPED_FIRST or kind.name in MAPPED_FIRST else kind
+
+
+def _detect(content: bytes) -> MessageKind:
     head = decode_head(content)
     start = head.lstrip("\ufeff \t\r\n\0\x01\x02\x03")
     if not start:
         raise MessageFault("empty")
     if start[0] == "<":
-        return _detect_xml(start)
+        return _detect_xml(start, content[:HEAD_BYTES])
     if start[0] in "{[":
-        return _detect_json(content[:HEAD_BYTES])
-    if start[:3] in ("UNA", "UNB"):
-        return EDIFACT_KIND
+        return _find_other(content[:HEAD_BYTES], "JSON without a known key")
+    if start[:3] in ("UNA", "UNB", "UNH") and looks_like_edifact(content[:HEAD_BYTES]):
+        kind = find_message_type(content[:HEAD_BYTES])
+        return MessageKind(f"EDIFACT {kind}" if kind else "EDIFACT", reason=BY_MAPPING_ONLY)
     return _detect_text(head)
 
 
@@ -119,24 +163,27 @@ def decode_head(content: bytes) -> str:
     return head.decode("utf-8", "replace")
 
 
-def _detect_xml(text: str) -> MessageKind:
-    root = ROOT.search(SKIPPED_XML.sub("", text[:HEAD_BYTES]))
+def _detect_xml(text: str, head: bytes) -> MessageKind:
+    root = ROOT.search(SKIPPED_XML.sub("", text))
     name = root[1] if root else ""
     kind = XML_KINDS.get(name)
     if kind is not None:
         return kind
     if not name:
         return MessageKind("XML", f"{AIR}.readers:read_cargo_xml")  # its parser says what is wrong with it
-    raise MessageFault(
-        "unknown kind of message", got=f"root element {name[:60]!r}", expected=", ".join(XML_KINDS)
-    )
+    return _find_other(head, f"root element {name[:60]!r}")
 
 
-def _detect_json(head: bytes) -> MessageKind:
-    for pattern, kind in JSON_KINDS:
-        if pattern.search(head):
+def _find_other(head: bytes, got: str) -> MessageKind:
+    for looks_like, kind in OTHER_KINDS:
+        if looks_like(head):
             return kind
-    raise MessageFault("unknown kind of message", got="JSON without a known key")
+    raise MessageFault(
+        "unknown kind of message",
+        got=got,
+        expected="Cargo-XML, Cargo-IMP, ONE Record, ICS2 or a postal declaration",
+        todo="leave it out, or describe it with a mapping (--mapping)",
+    )
 
 
 def _detect_text(text: str) -> MessageKind:
@@ -150,7 +197,9 @@ def _detect_text(text: str) -> MessageKind:
     )
 
 
-def read_message_parts(content: bytes, context: MessageContext, kind: MessageKind) -> Iterator[Parsed]:
+def read_message_parts(
+    content: bytes, context: MessageContext, kind: MessageKind, mapping: MessageMapping | None = None
+) -> Iterator[Parsed]:
     """Yield what a message of a kind holds.
 
     Raises
@@ -160,6 +209,9 @@ def read_message_parts(content: bytes, context: MessageContext, kind: MessageKin
     """
     if len(content) > kind.max_bytes:
         raise MessageFault("too large", got=f"{len(content):,} bytes", expected=f"at most {kind.max_bytes:,}")
+    if kind.by_mapping and mapping is not None:
+        yield from read_mapped(content, context, mapping)
+        return
     if not kind.reader:
         yield Ignored(kind.name, kind.reason)
         return
@@ -169,7 +221,5 @@ def read_message_parts(content: bytes, context: MessageContext, kind: MessageKin
 @cache
 def _load_reader(name: str) -> MessageReader:
     module, _, function = name.partition(":")
-    reader: Callable[[bytes, MessageContext], Iterator[Parsed]] = getattr(
-        importlib.import_module(module), function
-    )
+    reader: MessageReader = getattr(importlib.import_module(module), function)
     return reader

@@ -35,6 +35,7 @@ from consignments.messages.parsed import (
     MessageContext,
     Parsed,
 )
+from consignments.messages.post.mapping import MessageMapping
 from consignments.messages.quality import sort_codes
 from consignments.messages.sources import (
     RawMessage,
@@ -70,12 +71,15 @@ class ReadOptions:
         When they reached customs; None: the time of issue in each, else when its file was written.
     jobs : int
         Processes.
+    mapping : MessageMapping or None
+        How messages of a feed of one's own are read.
     now : datetime or None
         The present; None: by the clock.
     """
 
     received_at: datetime | None = None
     jobs: int = 1
+    mapping: MessageMapping | None = None
     now: datetime | None = None
 
 
@@ -114,7 +118,7 @@ def parse_messages(messages: Sequence[RawMessage], options: ReadOptions) -> Batc
                 result.entries.append(pack_entry(entry))
         except MessageFault as fault:
             result.rejects.append((raw.source, "", str(fault)[:MAX_REPORTED_REASON]))
-        except Exception as error:  # noqa: BLE001 - one message never ends the run; its content is not shown
+        except Exception as error:
             reason = f"the reader failed on it ({type(error).__name__}); report it with the message"
             result.rejects.append((raw.source, "", reason))
         for note in dict.fromkeys(notes):
@@ -134,13 +138,13 @@ def parse_message(
     """
     if raw.fault:
         raise MessageFault(raw.fault)
-    kind = detect_kind(raw.content)
+    kind = detect_kind(raw.content, options.mapping)
     kinds[kind.name] += 1
     now = options.now or datetime.now(UTC)
     reference = options.received_at or raw.received_at or now
     context = MessageContext(raw.source, notes, reference)
     identifiers: set[str] = set()
-    for part in _read_parts(raw.content, context, kind, kinds):
+    for part in _read_parts(raw.content, context, kind, kinds, options.mapping):
         issued_at = part.issued_at
         received_at = choose_received_at(options.received_at, issued_at, raw.received_at, now)
         if isinstance(part, Declaration):
@@ -152,10 +156,14 @@ def parse_message(
 
 
 def _read_parts(
-    content: bytes, context: MessageContext, kind: MessageKind, kinds: Counter[str]
+    content: bytes,
+    context: MessageContext,
+    kind: MessageKind,
+    kinds: Counter[str],
+    mapping: MessageMapping | None,
 ) -> Iterator[Declaration | MasterDetails | CustomsEvent]:
     found: Parsed | None = None
-    for found in read_message_parts(content, context, kind):
+    for found in read_message_parts(content, context, kind, mapping):
         if isinstance(found, Ignored):
             kinds[f"{IGNORED_PREFIX}{found.kind}: {found.reason}"] += 1
         else:
@@ -329,7 +337,11 @@ class ParsedMessages:
 
 
 def read_messages(
-    sources: Iterable[Source], *, received_at: datetime | None = None, now: datetime | None = None
+    sources: Iterable[Source],
+    *,
+    received_at: datetime | None = None,
+    mapping: MessageMapping | None = None,
+    now: datetime | None = None,
 ) -> ParsedMessages:
     """Read messages in memory.
 
@@ -339,6 +351,8 @@ def read_messages(
         Files, folders, archives, or messages.
     received_at : datetime, optional
         When they reached customs; default: the time of issue in each message, UTC if it has no zone.
+    mapping : MessageMapping, optional
+        How messages of a feed of one's own are read.
     now : datetime, optional
         The present; default: by the clock.
 
@@ -349,7 +363,7 @@ def read_messages(
     ['180-48103826/SZX7714021', '180-48103826/SZX7714022']
     """
     spool = Spool(None)
-    options = ReadOptions(received_at, now=now)
+    options = ReadOptions(received_at, mapping=mapping, now=now)
     kinds: Counter[str] = Counter()
     for batch in _cut_batches(join_continuations(_iterate_sources(sources))):
         result = parse_messages(batch, options)

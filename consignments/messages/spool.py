@@ -74,7 +74,7 @@ class Spool:
         found = self._run("SELECT mark FROM run").fetchone()
         if found is not None and found[0] != mark:
             for table in ("entries", "rejects", "files", "counts", "run"):
-                self._run(f"DELETE FROM {table}")  # noqa: S608 - names of our own
+                self._run(f"DELETE FROM {table}")
             found = None
         if found is None:
             self._run("INSERT INTO run VALUES (?)", (mark,))

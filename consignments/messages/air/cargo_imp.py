@@ -21,8 +21,49 @@ MAX_BYTES = 1_000_000
 LINE_WIDTH = 69
 PARTY_CODES = ("SHP", "CNE", "NFY", "AGT")
 SEGMENT_CODES = frozenset(
-    "ACC ADR AGT ARD CDC CER CNE COI COL COR CVD DES DIM FLT HBS HTS ISU LOC MBI NAM NFY NOM OCI OPI OSI OTH PPD RCP REF"
-    " RTD RTE RTG SCI SHP SII SPH SRI SSR TXT UCR ULD".split()
+    [
+        "ACC",
+        "ADR",
+        "AGT",
+        "ARD",
+        "CDC",
+        "CER",
+        "CNE",
+        "COI",
+        "COL",
+        "COR",
+        "CVD",
+        "DES",
+        "DIM",
+        "FLT",
+        "HBS",
+        "HTS",
+        "ISU",
+        "LOC",
+        "MBI",
+        "NAM",
+        "NFY",
+        "NOM",
+        "OCI",
+        "OPI",
+        "OSI",
+        "OTH",
+        "PPD",
+        "RCP",
+        "REF",
+        "RTD",
+        "RTE",
+        "RTG",
+        "SCI",
+        "SHP",
+        "SII",
+        "SPH",
+        "SRI",
+        "SSR",
+        "TXT",
+        "UCR",
+        "ULD",
+    ]
 )
 HEAD = re.compile(r"\s*(FWB|FHL)\s*/\s*(\d{1,2})(?:\s+(?=\S)|\s*$)(.*)", re.DOTALL)
 SEGMENT = re.compile(r"([A-Z]{3})(?:/(.*)|\s*$)", re.DOTALL)

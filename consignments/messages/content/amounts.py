@@ -3,8 +3,8 @@
 from math import isclose
 from typing import Any
 
-from consignments.messages.quantities import Doubts
 from consignments.messages.content.values import Fields, get_first
+from consignments.messages.quantities import Doubts
 
 MAX_ITEM_KILOGRAMS = 50.0
 """Posts carry at most 20 or 30 kg, some 50 (UPU Convention, Regulations); more is likely grams read as kilograms."""

@@ -8,6 +8,7 @@ from typing import Any
 
 import msgspec
 
+from consignments.messages.content.trees import TEXT, list_leaves
 from consignments.messages.quality import UNIDENTIFIED
 from consignments.messages.quantities import (
     DOUBTFUL_KILOGRAMS,
@@ -18,7 +19,6 @@ from consignments.messages.quantities import (
     parse_moment,
     parse_number,
 )
-from consignments.messages.content.trees import TEXT, list_leaves
 
 Fields = dict[str, Any]
 

@@ -10,18 +10,6 @@ from datetime import datetime
 
 from consignments.errors import MessageFault
 from consignments.identifiers import parse_awb
-from consignments.messages.parsed import (
-    Declaration,
-    Ignored,
-    Level,
-    MasterDetails,
-    MessageContext,
-    Parsed,
-    Purpose,
-)
-from consignments.messages.post.configuration import load_table
-from consignments.messages.post.receptacles import build_receptacle_fields
-from consignments.messages.quantities import Doubts
 from consignments.messages.content.amounts import sum_values
 from consignments.messages.content.countries import parse_country
 from consignments.messages.content.trees import (
@@ -44,6 +32,18 @@ from consignments.messages.content.values import (
     read_text,
     read_texts,
 )
+from consignments.messages.parsed import (
+    Declaration,
+    Ignored,
+    Level,
+    MasterDetails,
+    MessageContext,
+    Parsed,
+    Purpose,
+)
+from consignments.messages.post.configuration import load_table
+from consignments.messages.post.receptacles import build_receptacle_fields
+from consignments.messages.quantities import Doubts
 
 KIND = re.compile(r"<(?:[\w.\-]+:)?(?:[A-Za-z]{1,3}_)?(IE3[A-Z]?\d{2})(?=[\s/>])")
 CIRCUMSTANCE = re.compile(r"specificCircumstanceIndicator\s*>\s*(?:<[^>]*>\s*)?(F\d{2})\s*<", re.IGNORECASE)

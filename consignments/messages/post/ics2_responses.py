@@ -7,9 +7,6 @@ from typing import Any
 
 from consignments.errors import MessageFault
 from consignments.identifiers import parse_awb
-from consignments.messages.parsed import CustomsEvent, EventState, Ignored, MessageContext, Parsed
-from consignments.messages.post.configuration import load_table
-from consignments.messages.post.ics2 import read_issue_time
 from consignments.messages.content.countries import parse_country
 from consignments.messages.content.trees import (
     TEXT,
@@ -21,6 +18,9 @@ from consignments.messages.content.trees import (
     walk_nodes,
 )
 from consignments.messages.content.values import clean_text, join_lines, parse_time, read_text, read_texts
+from consignments.messages.parsed import CustomsEvent, EventState, Ignored, MessageContext, Parsed
+from consignments.messages.post.configuration import load_table
+from consignments.messages.post.ics2 import read_issue_time
 
 RESPONSE = re.compile(r"<(?:[\w.\-]+:)?((?:IE3[NQR]\d{2})|(?:IE|CC)(?:351|315|328|316)[A-Z]?)(?=[\s/>])")
 MASTER_DOCUMENTS = ("transportdocumentmaster", "transportdocumentmasterlevel")

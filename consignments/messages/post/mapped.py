@@ -6,11 +6,6 @@ from datetime import datetime
 from typing import Any, NamedTuple
 
 from consignments.errors import MessageFault
-from consignments.messages.parsed import Declaration, Level, MessageContext, Parsed, Purpose
-from consignments.messages.post.configuration import load_table
-from consignments.messages.post.edifact import looks_like_edifact, read_interchange
-from consignments.messages.post.mapping import LITERAL, POUNDS_AND_OUNCES, MessageMapping, Source
-from consignments.messages.quantities import Doubts
 from consignments.messages.content.amounts import (
     find_unit_doubts,
     has_several_units,
@@ -43,6 +38,11 @@ from consignments.messages.content.values import (
     parse_any_number,
     parse_time,
 )
+from consignments.messages.parsed import Declaration, Level, MessageContext, Parsed, Purpose
+from consignments.messages.post.configuration import load_table
+from consignments.messages.post.edifact import looks_like_edifact, read_interchange
+from consignments.messages.post.mapping import LITERAL, POUNDS_AND_OUNCES, MessageMapping, Source
+from consignments.messages.quantities import Doubts
 from consignments.records import Consignment
 from consignments.schema import get_fields
 

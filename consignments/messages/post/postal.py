@@ -11,6 +11,9 @@ from importlib.resources import files
 from typing import Any
 
 from consignments.errors import MessageFault
+from consignments.messages.content.paths import find_values, get_leaf
+from consignments.messages.content.trees import Node, decode_head, walk_nodes
+from consignments.messages.content.values import clean_text, parse_time, read_text, read_texts
 from consignments.messages.parsed import (
     CustomsEvent,
     EventState,
@@ -23,9 +26,6 @@ from consignments.messages.post.configuration import load_table
 from consignments.messages.post.mapped import Record, list_records, read_record
 from consignments.messages.post.mapping import MessageMapping, parse_mapping
 from consignments.messages.post.receptacles import build_receptacle_fields
-from consignments.messages.content.paths import find_values, get_leaf
-from consignments.messages.content.trees import Node, decode_head, walk_nodes
-from consignments.messages.content.values import clean_text, parse_time, read_text, read_texts
 
 MAPPING_NAMES = ("content_pieces", "sku_list", "flat_itmatt", "cds")
 """In the order in which they are tried."""
