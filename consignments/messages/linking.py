@@ -170,7 +170,7 @@ class Linker:
         self.add_declaration(entry)
         after = self._versions.get(record.consignment_id)
         if after is not None and after != before:
-            master.row = after.row
+            master.row = None if after.cancelled else after.row
 
     def _name_master(self, record: Consignment) -> Consignment:
         """Add the master that has listed a house or item which does not name it itself."""

@@ -8,6 +8,7 @@ import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
+from itertools import pairwise
 from typing import Any
 
 from consignments.errors import MessageFault
@@ -334,7 +335,7 @@ def _join_lines(lines: Sequence[str], glue: str) -> str | None:
 
 
 def _find_phone(parts: Sequence[str]) -> str | None:
-    pairs = zip(parts, parts[1:], strict=False)
+    pairs = pairwise(parts)
     return next((number for code, number in pairs if code in PHONE_CODES and number), None)
 
 
