@@ -95,8 +95,6 @@ def test_a_version_that_was_issued_earlier_is_recorded_and_does_not_take_its_pla
         ("PARK JI HO", at(HOUSE_TIME)),
         ("LEE", at(LATEST)),
     ]
-    amended = rows_of(newer, house(), master(LATEST), received_at=moment)
-    assert (amended[-1].consignee_name, amended[-1].route) == ("KIM", "PVG>HKG>ICN")
 
 
 def test_a_deletion_withdraws_the_row_that_stands() -> None:
