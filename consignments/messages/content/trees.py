@@ -7,6 +7,7 @@ texts, numbers, flags. An attribute is `@name`; the text of an XML element that 
 import json
 import re
 from collections.abc import Iterator, Sequence
+from functools import lru_cache
 from typing import Any, TypeAlias
 
 import msgspec
@@ -36,6 +37,23 @@ def decode_head(head: bytes) -> str:
     part = head[:HEAD_BYTES]
     encoding = "utf-16" if part[:2] in (b"\xff\xfe", b"\xfe\xff") else "utf-8-sig"
     return part.decode(encoding, "replace").replace("\0", "").lstrip("\ufeff \t\r\n")
+
+
+def has_name(text: str, name: str) -> bool:
+    """Check whether a name is an element or an attribute of XML, or a key of JSON, in a text.
+
+    Examples
+    --------
+    >>> has_name("<a:ItemId>1</a:ItemId>", "itemid"), has_name('{"ItemId": 1}', "itemid"), has_name("ItemId", "itemid")
+    (True, True, False)
+    """
+    return _compile_name(name).search(text) is not None
+
+
+@lru_cache(maxsize=1024)
+def _compile_name(name: str) -> re.Pattern[str]:
+    before = r"""(?:<(?:[\w.\-]+:)?|["'.]|\s)"""
+    return re.compile(rf"""{before}{re.escape(name)}(?:[\s/>"']|=["'])""", re.IGNORECASE)
 
 
 # --- XML --------------------------------------------------------------------------------------------------------------

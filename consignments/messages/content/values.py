@@ -1,15 +1,11 @@
 """Values of a tree as values of the record: texts without what deceives the eye, numbers, weights, moments, dates."""
 
-import hashlib
 import re
 from collections.abc import Iterable, Mapping
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
-import msgspec
-
-from consignments.messages.content.trees import TEXT, list_leaves
-from consignments.messages.quality import UNIDENTIFIED
+from consignments.messages.content.trees import list_leaves
 from consignments.messages.quantities import (
     DOUBTFUL_KILOGRAMS,
     KILOGRAMS,
@@ -24,6 +20,7 @@ Fields = dict[str, Any]
 
 HIDDEN = re.compile("[\u00ad\u061c\u180e\u200b\u200e\u200f\u202a-\u202e\u2060-\u2069\ufeff\ufff9-\ufffb]")
 """Characters without width that reorder or hide text; joiners stay, scripts need them."""
+LINE_BREAK = re.compile("[\t-\r\x85\u2028\u2029]")
 SURROGATE = re.compile("[\ud800-\udfff]")
 CONTROL = re.compile("[\x00-\x08\x0e-\x1f\x7f-\x9f]")
 MAX_TEXT_CHARACTERS = 20_000
@@ -32,11 +29,12 @@ DOTNET_DATE = re.compile(r"/Date\((-?\d{1,15})(?:[+-]\d{4})?\)/")
 COMPACT_TIME = re.compile(r"(\d{4})(\d{2})(\d{2})(?:T?(\d{2})(\d{2})(\d{2})?)?(Z?)", re.ASCII)
 MIN_EPOCH_MILLISECONDS = 10**11
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
-HASH_DIGITS = 24
 
 
 def clean_text(value: Any) -> str | None:
     """Return a text or number on one line, without control characters and hidden ones; None if nothing is left.
+
+    Spaces inside a line stay as they are; a text of several lines becomes one line with single spaces.
 
     Examples
     --------
@@ -54,9 +52,10 @@ def clean_text(value: Any) -> str | None:
     else:
         return None
     if text.isascii() and text.isprintable():
-        return " ".join(text.split()) or None
-    text = SURROGATE.sub("\ufffd", HIDDEN.sub("", CONTROL.sub(" ", text)))
-    return " ".join(text.split()) or None
+        return text.strip() or None
+    if LINE_BREAK.search(text):
+        text = " ".join(text.split())
+    return SURROGATE.sub("\ufffd", HIDDEN.sub("", CONTROL.sub(" ", text))).strip() or None
 
 
 def read_texts(node: Any, *paths: str) -> list[str]:
@@ -125,20 +124,6 @@ def join_lines(*lines: str | None, separator: str = ", ") -> str | None:
     return separator.join(dict.fromkeys(line for line in lines if line)) or None
 
 
-def build_unidentified(fields: Mapping[str, Any]) -> str:
-    """Return an identifier for a declaration that has none: the same content gives the same one."""
-    known = {name: value for name, value in fields.items() if value is not None and name != "consignment_id"}
-    text = msgspec.json.encode(known, order="sorted", enc_hook=str)
-    return UNIDENTIFIED + hashlib.sha256(text).hexdigest()[:HASH_DIGITS]
-
-
 def get_first(items: Iterable[Mapping[str, Any]], name: str) -> Any:
     """Return the first value of a name that is not None."""
     return next((item[name] for item in items if item.get(name) is not None), None)
-
-
-def drop_text_node(node: Any) -> Any:
-    """Return the values of a list at the top of a JSON message, else the node itself."""
-    if isinstance(node, dict) and set(node) == {TEXT}:
-        return node[TEXT]
-    return [node]

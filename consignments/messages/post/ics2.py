@@ -10,6 +10,7 @@ from datetime import datetime
 
 from consignments.errors import MessageFault
 from consignments.identifiers import parse_awb
+from consignments.messages.air.waybill_numbers import identify_by_content
 from consignments.messages.content.amounts import sum_values
 from consignments.messages.content.countries import parse_country
 from consignments.messages.content.trees import (
@@ -24,7 +25,6 @@ from consignments.messages.content.trees import (
 )
 from consignments.messages.content.values import (
     Fields,
-    build_unidentified,
     get_first,
     join_lines,
     parse_time,
@@ -214,7 +214,7 @@ class _DataSet:
     ) -> Declaration:
         level, place = where
         if number is None:
-            number = build_unidentified(fields)
+            number = identify_by_content(fields)
         known = {name: value for name, value in fields.items() if value is not None}
         return Declaration(
             {"consignment_id": number, **known},

@@ -6,6 +6,7 @@ from datetime import datetime
 from typing import Any, NamedTuple
 
 from consignments.errors import MessageFault
+from consignments.messages.air.waybill_numbers import identify_by_content
 from consignments.messages.content.amounts import (
     find_unit_doubts,
     has_several_units,
@@ -30,7 +31,6 @@ from consignments.messages.content.trees import (
 )
 from consignments.messages.content.values import (
     Fields,
-    build_unidentified,
     clean_text,
     get_first,
     get_unit_factor,
@@ -42,6 +42,7 @@ from consignments.messages.parsed import Declaration, Level, MessageContext, Par
 from consignments.messages.post.configuration import load_table
 from consignments.messages.post.edifact import looks_like_edifact, read_interchange
 from consignments.messages.post.mapping import LITERAL, POUNDS_AND_OUNCES, MessageMapping, Source
+from consignments.messages.post.receptacles import build_receptacle_fields
 from consignments.messages.quantities import Doubts
 from consignments.records import Consignment
 from consignments.schema import get_fields
@@ -182,7 +183,7 @@ def read_record(mapping: MessageMapping, record: Record, place: str) -> Declarat
     purpose = reader.read_purpose()
     issued_at = reader.read_moment("issued_at")
     known = {name: value for name, value in fields.items() if value is not None}
-    identifier = known.pop("consignment_id", None) or build_unidentified(known)
+    identifier = known.pop("consignment_id", None) or identify_by_content(known)
     level: Level = mapping.level  # type: ignore[assignment]
     return Declaration(
         {"consignment_id": identifier, **known},
@@ -271,7 +272,7 @@ class _RecordReader:
         if path.startswith(LITERAL):
             return [path[len(LITERAL) :]]
         values = find_values(levels, path)
-        if not values and self.alone:
+        if not values and self.alone and levels is self.levels:
             values = find_values(self.levels[:1], path)
         texts = [text for text in (clean_text(get_leaf(value)) for value in values) if text]
         return texts if all_values else texts[:1]
@@ -351,11 +352,19 @@ class _RecordReader:
         counts = [item["quantity"] for item in items]
         if fields.get("pieces") is None and counts and None not in counts:
             fields["pieces"] = sum(counts)
-        fields["departure_country"] = fields.get("departure_country") or fields.get("sender_country")
-        fields["destination_country"] = fields.get("destination_country") or fields.get("consignee_country")
+        self._complete_journey(fields)
         self.doubts |= find_unit_doubts(gross, items, self.mapping.channel)
         if items:
             fields["items"] = [{name: item[name] for name in item if name != "currency"} for item in items]
+
+    def _complete_journey(self, fields: Fields) -> None:
+        """Fill route and countries from the receptacle, else countries from the parties."""
+        postal = self.mapping.channel == "postal"
+        receptacle = build_receptacle_fields(fields.get("master_id") or "") if postal else {}
+        ends = {"departure_country": "sender_country", "destination_country": "consignee_country"}
+        fields["route"] = fields.get("route") or receptacle.get("route")
+        for column, of_party in ends.items():
+            fields[column] = fields.get(column) or receptacle.get(column) or fields.get(of_party)
 
     def _settle_basis(
         self, items: list[Fields], column: str, per_unit: bool | None, total: float | None

@@ -4,7 +4,6 @@ Each interface is a mapping in `mappings/`, chosen by the names in the message. 
 customs in the same systems are read here too.
 """
 
-import re
 from collections.abc import Iterator
 from functools import cache
 from importlib.resources import files
@@ -12,7 +11,7 @@ from typing import Any
 
 from consignments.errors import MessageFault
 from consignments.messages.content.paths import find_values, get_leaf
-from consignments.messages.content.trees import Node, decode_head, walk_nodes
+from consignments.messages.content.trees import Node, decode_head, has_name, walk_nodes
 from consignments.messages.content.values import clean_text, parse_time, read_text, read_texts
 from consignments.messages.parsed import (
     CustomsEvent,
@@ -31,8 +30,20 @@ MAPPING_NAMES = ("content_pieces", "sku_list", "flat_itmatt", "cds")
 """In the order in which they are tried."""
 SEARCHED_BYTES = 65_536
 RECEPTACLE_NAMES = ("receptacleid", "receptacle_id")
-DECLARED = ("items", "description", "sender_name", "consignee_name", "gross_weight_kg")
+DECLARED = (
+    "items",
+    "description",
+    "nature",
+    "sender_name",
+    "sender_country",
+    "consignee_name",
+    "consignee_country",
+    "gross_weight_kg",
+    "declared_value",
+)
 """Columns of which a declaration has at least one."""
+MEMBER_LISTS = ("item", "items", "mailitem", "mailitems")
+"""Names of the list of items in a receptacle; in a declaration its receptacle is no more than a number."""
 RESPONSE_MARKS = ("decisioncd", "responsecd", "responsecode", "eadstatus")
 MAX_EVENTS = 100_000
 
@@ -42,7 +53,7 @@ def looks_like_postal(head: bytes) -> bool:
     text = decode_head(head)
     return text[:1] in ("<", "{", "[") and (
         find_built_in(head) is not None
-        or any(_has_name(text, name) for name in (*RECEPTACLE_NAMES, *RESPONSE_MARKS))
+        or any(has_name(text, name) for name in (*RECEPTACLE_NAMES, *RESPONSE_MARKS))
     )
 
 
@@ -51,19 +62,9 @@ def find_built_in(content: bytes) -> MessageMapping | None:
     part = content[:SEARCHED_BYTES]
     text = part.decode("utf-16" if part[:2] in (b"\xff\xfe", b"\xfe\xff") else "utf-8-sig", "replace")
     for mapping in load_built_in():
-        if any(all(_has_name(text, name) for name in names.split()) for names in mapping.detect):
+        if any(all(has_name(text, name) for name in names.split()) for names in mapping.detect):
             return mapping
     return None
-
-
-def _has_name(text: str, name: str) -> bool:
-    """Check whether a name is an element of XML or a key of JSON in the text."""
-    return _compile_name(name).search(text) is not None
-
-
-@cache
-def _compile_name(name: str) -> re.Pattern[str]:
-    return re.compile(rf'(?:<(?:[\w.\-]+:)?|"|\.){re.escape(name)}(?:[\s/>"])', re.IGNORECASE)
 
 
 @cache
@@ -123,7 +124,7 @@ def _read_others(record: Record) -> Iterator[Parsed]:
 def _list_receptacles(record: Node) -> Iterator[tuple[Node, str]]:
     for _, node in walk_nodes(record):
         number = read_text(node, *RECEPTACLE_NAMES)
-        if number and not any(name in node for name in ("contentpieces", "sendername", "recipientname")):
+        if number and any(name in node for name in MEMBER_LISTS):
             yield node, number
 
 
