@@ -11,12 +11,9 @@ from typing import NamedTuple
 
 from consignments.errors import MessageFault
 from consignments.messages.parsed import Ignored, MessageContext, MessageReader, Parsed
-from consignments.messages.post.edifact import find_message_type, looks_like_edifact
-from consignments.messages.post.ics2 import looks_like_ics2
-from consignments.messages.post.ics2_responses import looks_like_ics2_response
+from consignments.messages.post.formats import find_post_format, matches_mapping
 from consignments.messages.post.mapped import read_mapped
 from consignments.messages.post.mapping import MessageMapping
-from consignments.messages.post.postal import looks_like_postal
 
 MAX_MESSAGE_BYTES = 10_000_000
 MAX_STREAM_BYTES = 300_000_000
@@ -60,11 +57,11 @@ XML_KINDS = {
     "FlightManifest": MessageKind("XFFM", reason=NO_GOODS),
     "StatusMessage": MessageKind("XFSU", reason=STATUS),
     "FreightBookedList": MessageKind("XFBL", reason=NO_GOODS),
+    "MetaData": MessageKind(
+        "WCO DM", reason="a message of the WCO data model is read by a mapping only (--mapping)"
+    ),
     "CC315A": MessageKind("IE315", reason="an entry summary of the EU's first import control system"),
     "IE315": MessageKind("IE315", reason="an entry summary of the EU's first import control system"),
-    "MetaData": MessageKind(
-        "WCO DM", reason="a declaration of the WCO data model is read by a mapping only (--mapping)"
-    ),
 }
 """By the local name of the root."""
 TEXT_KINDS = {
@@ -81,17 +78,8 @@ TEXT_KINDS = {
     **{code: MessageKind(code, reason="an answer without a state") for code in ("FMA", "FNA")},
 }
 """By the three letters that lead a message of lines."""
-POST = "consignments.messages.post"
-OTHER_KINDS: tuple[tuple[Callable[[bytes], bool], MessageKind], ...] = (
-    (looks_like_ics2_response, MessageKind("ICS2 response", f"{POST}.ics2_responses:read_ics2_response")),
-    (looks_like_ics2, MessageKind("ICS2", f"{POST}.ics2:read_ics2", max_bytes=MAX_STREAM_BYTES)),
-    (looks_like_postal, MessageKind("postal", f"{POST}.postal:read_postal", max_bytes=MAX_STREAM_BYTES)),
-)
-"""XML and JSON of other roots, by what their first bytes look like; the first that fits."""
-MAPPED = "mapped"
-MAPPED_FIRST = frozenset(("postal", "WCO DM", "EDIFACT"))
-"""Kinds that a mapping file goes before, whatever it says of how to tell its messages."""
-BY_MAPPING_ONLY = "it is read by a mapping only (--mapping)"
+LINKED = "ONE Record"
+"""The kind whose documents are read together, because their objects link to each other."""
 CODED_TEXT = re.compile(r"(F[A-Z]{2}|UCM)\s*/\s*\d{1,2}\b|(PSN|PER|FSN|FER|FMA|FNA)\s*$", re.ASCII)
 ROOT = re.compile(r"<(?![?!])(?:[^\s<>/:]+:)?([^\s<>/:]+)")
 SKIPPED_XML = re.compile(r"<\?.*?\?>|<!--.*?-->|<!DOCTYPE[^>\[]*(\[.*?\])?\s*>", re.DOTALL)
@@ -105,7 +93,7 @@ def detect_kind(content: bytes, mapping: MessageMapping | None = None) -> Messag
     ----------
     content : bytes
     mapping : MessageMapping, optional
-        That of the run: it reads what its `detect` names, what nobody else reads, and postal messages.
+        That of the run: it goes before all others for the messages that it is for.
 
     Raises
     ------
@@ -119,36 +107,25 @@ def detect_kind(content: bytes, mapping: MessageMapping | None = None) -> Messag
     >>> detect_kind(b"<a:FlightManifest xmlns:a='iata:flightmanifest:1'/>").name
     'XFFM'
     """
-    if mapping is None:
-        return _detect(content)
-    mapped = MessageKind(
-        f"{MAPPED} by {mapping.name}", "mapping", max_bytes=MAX_STREAM_BYTES, by_mapping=True
-    )
-    if mapping.detect:
-        text = decode_head(content).lower()
-        return mapped if all(name in text for name in mapping.detect) else _detect(content)
-    try:
-        kind = _detect(content)
-    except MessageFault:
-        if not content.strip(BLANK):
-            raise
-        return mapped
-    return mapped if kind.name.split()[0] in MAPPED_FIRST or kind.name in MAPPED_FIRST else kind
-
-
-def _detect(content: bytes) -> MessageKind:
-    head = decode_head(content)
-    start = head.lstrip("\ufeff \t\r\n\0\x01\x02\x03")
+    head = content[:HEAD_BYTES]
+    if mapping is not None and matches_mapping(head, mapping):
+        return MessageKind(f"mapped by {mapping.name}", max_bytes=MAX_STREAM_BYTES, by_mapping=True)
+    text = decode_head(head)
+    start = text.lstrip("\ufeff \t\r\n\0\x01\x02\x03")
     if not start:
         raise MessageFault("empty")
-    if start[0] == "<":
-        return _detect_xml(start, content[:HEAD_BYTES])
-    if start[0] in "{[":
-        return _find_other(content[:HEAD_BYTES], "JSON without a known key")
-    if start[:3] in ("UNA", "UNB", "UNH") and looks_like_edifact(content[:HEAD_BYTES]):
-        kind = find_message_type(content[:HEAD_BYTES])
-        return MessageKind(f"EDIFACT {kind}" if kind else "EDIFACT", reason=BY_MAPPING_ONLY)
-    return _detect_text(head)
+    found = _detect_xml(start) if start[0] == "<" else None
+    if found is not None and found.reader:
+        return found
+    other = find_post_format(head)
+    if other is not None:
+        limit = MAX_STREAM_BYTES if other.is_streamed else MAX_MESSAGE_BYTES
+        return MessageKind(other.name, other.reader, max_bytes=limit)
+    if found is not None:
+        return found
+    if start[0] in "<{[":
+        raise _build_unknown_fault(_name_start(start))
+    return _detect_text(text)
 
 
 def decode_head(content: bytes) -> str:
@@ -163,22 +140,24 @@ def decode_head(content: bytes) -> str:
     return head.decode("utf-8", "replace")
 
 
-def _detect_xml(text: str, head: bytes) -> MessageKind:
-    root = ROOT.search(SKIPPED_XML.sub("", text))
-    name = root[1] if root else ""
-    kind = XML_KINDS.get(name)
-    if kind is not None:
-        return kind
-    if not name:
+def _detect_xml(text: str) -> MessageKind | None:
+    name = _find_root(text)
+    if name is None:
         return MessageKind("XML", f"{AIR}.readers:read_cargo_xml")  # its parser says what is wrong with it
-    return _find_other(head, f"root element {name[:60]!r}")
+    return XML_KINDS.get(name)
 
 
-def _find_other(head: bytes, got: str) -> MessageKind:
-    for looks_like, kind in OTHER_KINDS:
-        if looks_like(head):
-            return kind
-    raise MessageFault(
+def _find_root(text: str) -> str | None:
+    root = ROOT.search(SKIPPED_XML.sub("", text))
+    return root[1] if root else None
+
+
+def _name_start(text: str) -> str:
+    return f"root element {(_find_root(text) or '')[:60]!r}" if text[0] == "<" else "JSON without a known key"
+
+
+def _build_unknown_fault(got: str) -> MessageFault:
+    return MessageFault(
         "unknown kind of message",
         got=got,
         expected="Cargo-XML, Cargo-IMP, ONE Record, ICS2 or a postal declaration",
@@ -192,9 +171,7 @@ def _detect_text(text: str) -> MessageKind:
         if found:
             code = found[1] or found[2]
             return TEXT_KINDS.get(code) or MessageKind(code, reason="a message of cargo that holds no goods")
-    raise MessageFault(
-        "unknown kind of message", got="a text without a known first line", expected="a line such as FWB/16"
-    )
+    raise _build_unknown_fault("a text without a known first line")
 
 
 def read_message_parts(
