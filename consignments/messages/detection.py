@@ -5,7 +5,7 @@ A kind has a reader, or it is known and holds no goods that could be scored, suc
 
 import importlib
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from functools import cache
 from typing import NamedTuple
 
