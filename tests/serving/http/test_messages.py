@@ -51,8 +51,9 @@ def test_a_master_enriches_the_houses_of_its_own_body(client: Client) -> None:
 def test_a_deletion_withdraws_the_consignment(client: Client) -> None:
     body = POUNDS.read_bytes()
     post(client, body.replace(b"Deletion", b"Creation"), XML)
-    told = post(client, body, XML)
-    assert len(told["scores"]) == 1
+    (score,) = post(client, body, XML)["scores"]
+    known = client.get(f"/v1/consignments/{score['consignment_id']}").json()
+    assert len(known["cancellations"]) == 1
 
 
 def test_a_one_record_document_is_scored(client: Client) -> None:
