@@ -39,6 +39,8 @@ class MessageOptions(NamedTuple):
     messages : tuple of Path
     received_at : str or None
         Time at which they reached customs, as it was typed; None for the time of issue in each.
+    mapping : Path or None
+        How messages of a feed of one's own are read.
     events : Path or None
         Where the answers of customs are written.
     rejects : Path or None
@@ -50,6 +52,7 @@ class MessageOptions(NamedTuple):
 
     messages: tuple[Path, ...]
     received_at: str | None
+    mapping: Path | None
     events: Path | None
     rejects: Path | None
     strict: bool
@@ -66,6 +69,13 @@ class MessageOptions(NamedTuple):
     default=None,
     metavar="TIME",
     help="When the messages reached customs; default: the time of issue in each, else when its file was written.",
+)
+@click.option(
+    "--mapping",
+    type=click.Path(path_type=Path),
+    default=None,
+    metavar="FILE.toml",
+    help="How messages of a feed of one's own are read, such as an administration's ITMATT.",
 )
 @click.option(
     "--events",
@@ -87,6 +97,9 @@ def read(options: MessageOptions, out: Path, as_json: bool) -> None:
     \b
     npsrisk read messages/ --out consignments.parquet --events states.parquet --rejects rejects.csv
     """
+    from hashlib import sha256
+
+    from consignments.messages.post.mapping import load_mapping
     from consignments.messages.reading import ReadOptions, fill_spool, link_entries
     from consignments.messages.reports import build_event_frame, build_table, start_report
     from consignments.messages.spool import Spool
@@ -97,9 +110,13 @@ def read(options: MessageOptions, out: Path, as_json: bool) -> None:
         if path is not None:
             refuse_unwritable(path)
     received_at = parse_time(options.received_at, "--received-at")
-    spool = Spool(out.with_name(f".{out.name}.reading"), mark=f"{READING_VERSION} {received_at}")
+    mapping = None if options.mapping is None else load_mapping(options.mapping)
+    told = None if options.mapping is None else options.mapping.read_bytes()
+    mark = f"{READING_VERSION} {received_at} {sha256(told or b'').hexdigest()}"
+    spool = Spool(out.with_name(f".{out.name}.reading"), mark)
+    read_options = ReadOptions(received_at, options.jobs or count_cores(), mapping)
     with show_progress_bar() as progress:
-        fill_spool(options.messages, spool, ReadOptions(received_at, options.jobs or count_cores()), progress)
+        fill_spool(options.messages, spool, read_options, progress)
         linked = link_entries(spool, progress)
     report = start_report(spool, linked)
     if options.rejects is not None:

@@ -5,12 +5,15 @@ A kind has a reader, or it is known and holds no goods that could be scored, suc
 
 import importlib
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from functools import cache
 from typing import NamedTuple
 
 from consignments.errors import MessageFault
 from consignments.messages.parsed import Ignored, MessageContext, MessageReader, Parsed
+from consignments.messages.post.formats import find_post_format, matches_mapping
+from consignments.messages.post.mapped import read_mapped
+from consignments.messages.post.mapping import MessageMapping
 
 MAX_MESSAGE_BYTES = 10_000_000
 MAX_STREAM_BYTES = 300_000_000
@@ -31,12 +34,15 @@ class MessageKind(NamedTuple):
     reason : str
         Why it is ignored; empty if it is read.
     max_bytes : int
+    by_mapping : bool
+        It is read by the mapping file of the run.
     """
 
     name: str
     reader: str = ""
     reason: str = ""
     max_bytes: int = MAX_MESSAGE_BYTES
+    by_mapping: bool = False
 
 
 AIR = "consignments.messages.air"
@@ -51,9 +57,11 @@ XML_KINDS = {
     "FlightManifest": MessageKind("XFFM", reason=NO_GOODS),
     "StatusMessage": MessageKind("XFSU", reason=STATUS),
     "FreightBookedList": MessageKind("XFBL", reason=NO_GOODS),
+    "MetaData": MessageKind(
+        "WCO DM", reason="a message of the WCO data model is read by a mapping only (--mapping)"
+    ),
     "CC315A": MessageKind("IE315", reason="an entry summary of the EU's first import control system"),
     "IE315": MessageKind("IE315", reason="an entry summary of the EU's first import control system"),
-    "MetaData": MessageKind("WCO DM", reason="a declaration of the WCO data model is read by a mapping only"),
 }
 """By the local name of the root."""
 TEXT_KINDS = {
@@ -70,17 +78,22 @@ TEXT_KINDS = {
     **{code: MessageKind(code, reason="an answer without a state") for code in ("FMA", "FNA")},
 }
 """By the three letters that lead a message of lines."""
-JSON_KINDS: tuple[tuple[re.Pattern[bytes], MessageKind], ...] = ()
-"""By what the head of a JSON message holds; the first that is found."""
-EDIFACT_KIND = MessageKind("EDIFACT", reason="it is read by a mapping only")
+LINKED = "ONE Record"
+"""The kind whose documents are read together, because their objects link to each other."""
 CODED_TEXT = re.compile(r"(F[A-Z]{2}|UCM)\s*/\s*\d{1,2}\b|(PSN|PER|FSN|FER|FMA|FNA)\s*$", re.ASCII)
 ROOT = re.compile(r"<(?![?!])(?:[^\s<>/:]+:)?([^\s<>/:]+)")
 SKIPPED_XML = re.compile(r"<\?.*?\?>|<!--.*?-->|<!DOCTYPE[^>\[]*(\[.*?\])?\s*>", re.DOTALL)
 BLANK = b" \t\r\n\0\x01\x02\x03"
 
 
-def detect_kind(content: bytes) -> MessageKind:
+def detect_kind(content: bytes, mapping: MessageMapping | None = None) -> MessageKind:
     """Tell what a message is.
+
+    Parameters
+    ----------
+    content : bytes
+    mapping : MessageMapping, optional
+        That of the run: it goes before all others for the messages that it is for.
 
     Raises
     ------
@@ -94,17 +107,25 @@ def detect_kind(content: bytes) -> MessageKind:
     >>> detect_kind(b"<a:FlightManifest xmlns:a='iata:flightmanifest:1'/>").name
     'XFFM'
     """
-    head = decode_head(content)
-    start = head.lstrip("\ufeff \t\r\n\0\x01\x02\x03")
+    head = content[:HEAD_BYTES]
+    if mapping is not None and matches_mapping(head, mapping):
+        return MessageKind(f"mapped by {mapping.name}", max_bytes=MAX_STREAM_BYTES, by_mapping=True)
+    text = decode_head(head)
+    start = text.lstrip("\ufeff \t\r\n\0\x01\x02\x03")
     if not start:
         raise MessageFault("empty")
-    if start[0] == "<":
-        return _detect_xml(start)
-    if start[0] in "{[":
-        return _detect_json(content[:HEAD_BYTES])
-    if start[:3] in ("UNA", "UNB"):
-        return EDIFACT_KIND
-    return _detect_text(head)
+    found = _detect_xml(start) if start[0] == "<" else None
+    if found is not None and found.reader:
+        return found
+    other = find_post_format(head)
+    if other is not None:
+        limit = MAX_STREAM_BYTES if other.is_streamed else MAX_MESSAGE_BYTES
+        return MessageKind(other.name, other.reader, max_bytes=limit)
+    if found is not None:
+        return found
+    if start[0] in "<{[":
+        raise _build_unknown_fault(_name_start(start))
+    return _detect_text(text)
 
 
 def decode_head(content: bytes) -> str:
@@ -119,24 +140,29 @@ def decode_head(content: bytes) -> str:
     return head.decode("utf-8", "replace")
 
 
-def _detect_xml(text: str) -> MessageKind:
-    root = ROOT.search(SKIPPED_XML.sub("", text[:HEAD_BYTES]))
-    name = root[1] if root else ""
-    kind = XML_KINDS.get(name)
-    if kind is not None:
-        return kind
-    if not name:
+def _detect_xml(text: str) -> MessageKind | None:
+    name = _find_root(text)
+    if name is None:
         return MessageKind("XML", f"{AIR}.readers:read_cargo_xml")  # its parser says what is wrong with it
-    raise MessageFault(
-        "unknown kind of message", got=f"root element {name[:60]!r}", expected=", ".join(XML_KINDS)
+    return XML_KINDS.get(name)
+
+
+def _find_root(text: str) -> str | None:
+    root = ROOT.search(SKIPPED_XML.sub("", text))
+    return root[1] if root else None
+
+
+def _name_start(text: str) -> str:
+    return f"root element {(_find_root(text) or '')[:60]!r}" if text[0] == "<" else "JSON without a known key"
+
+
+def _build_unknown_fault(got: str) -> MessageFault:
+    return MessageFault(
+        "unknown kind of message",
+        got=got,
+        expected="Cargo-XML, Cargo-IMP, ONE Record, ICS2 or a postal declaration",
+        todo="leave it out, or describe it with a mapping (--mapping)",
     )
-
-
-def _detect_json(head: bytes) -> MessageKind:
-    for pattern, kind in JSON_KINDS:
-        if pattern.search(head):
-            return kind
-    raise MessageFault("unknown kind of message", got="JSON without a known key")
 
 
 def _detect_text(text: str) -> MessageKind:
@@ -145,12 +171,12 @@ def _detect_text(text: str) -> MessageKind:
         if found:
             code = found[1] or found[2]
             return TEXT_KINDS.get(code) or MessageKind(code, reason="a message of cargo that holds no goods")
-    raise MessageFault(
-        "unknown kind of message", got="a text without a known first line", expected="a line such as FWB/16"
-    )
+    raise _build_unknown_fault("a text without a known first line")
 
 
-def read_message_parts(content: bytes, context: MessageContext, kind: MessageKind) -> Iterator[Parsed]:
+def read_message_parts(
+    content: bytes, context: MessageContext, kind: MessageKind, mapping: MessageMapping | None = None
+) -> Iterator[Parsed]:
     """Yield what a message of a kind holds.
 
     Raises
@@ -160,6 +186,9 @@ def read_message_parts(content: bytes, context: MessageContext, kind: MessageKin
     """
     if len(content) > kind.max_bytes:
         raise MessageFault("too large", got=f"{len(content):,} bytes", expected=f"at most {kind.max_bytes:,}")
+    if kind.by_mapping and mapping is not None:
+        yield from read_mapped(content, context, mapping)
+        return
     if not kind.reader:
         yield Ignored(kind.name, kind.reason)
         return
@@ -169,7 +198,5 @@ def read_message_parts(content: bytes, context: MessageContext, kind: MessageKin
 @cache
 def _load_reader(name: str) -> MessageReader:
     module, _, function = name.partition(":")
-    reader: Callable[[bytes, MessageContext], Iterator[Parsed]] = getattr(
-        importlib.import_module(module), function
-    )
+    reader: MessageReader = getattr(importlib.import_module(module), function)
     return reader

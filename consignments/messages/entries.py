@@ -69,6 +69,8 @@ class MasterEntry(msgspec.Struct, tag="m", array_like=True):
     received_at, issued_at : datetime
     declaration : DeclarationEntry or None
     source : str
+    members : tuple of str
+        Houses or items that the message lists.
     """
 
     number: str
@@ -77,6 +79,7 @@ class MasterEntry(msgspec.Struct, tag="m", array_like=True):
     issued_at: datetime | None
     declaration: DeclarationEntry | None
     source: str
+    members: tuple[str, ...] = ()
 
 
 class EventEntry(msgspec.Struct, tag="e", array_like=True):
@@ -185,8 +188,19 @@ def merge_versions(
 
 
 _DERIVED = frozenset(
-    "description_vague description_missing description_admin_text repeated_letters hs_missing hs_invalid postcode_missing"
-    " address_missing sender_missing consignee_missing price_equals_weight".split()
+    [
+        "description_vague",
+        "description_missing",
+        "description_admin_text",
+        "repeated_letters",
+        "hs_missing",
+        "hs_invalid",
+        "postcode_missing",
+        "address_missing",
+        "sender_missing",
+        "consignee_missing",
+        "price_equals_weight",
+    ]
 )
 """Codes that follow from the fields, which a merge may heal."""
 
@@ -200,7 +214,13 @@ def build_master(details: MasterDetails, received_at: datetime, source: str) -> 
         declaration = build_declaration(details.declaration, received_at, source)
     texts = {name: value for name, value in fields.items() if isinstance(value, str)}
     return MasterEntry(
-        clean_identifier(details.number, set()), texts, received_at, details.issued_at, declaration, source
+        clean_identifier(details.number, set()),
+        texts,
+        received_at,
+        details.issued_at,
+        declaration,
+        source,
+        details.members,
     )
 
 

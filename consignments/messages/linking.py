@@ -81,7 +81,7 @@ class _Version(NamedTuple):
 class _Master:
     entry: MasterEntry | None = None
     row: int | None = None
-    houses: list[str] = field(default_factory=list)
+    houses: dict[str, None] = field(default_factory=dict)
 
 
 @dataclass
@@ -106,6 +106,7 @@ class Linker:
     _versions: dict[str, _Version] = field(default_factory=dict)
     _seen: set[bytes] = field(default_factory=set)
     _masters: dict[str, _Master] = field(default_factory=dict)
+    _masters_by_member: dict[str, str] = field(default_factory=dict)
 
     def add_declaration(self, entry: DeclarationEntry) -> None:
         """Take a version of a house, a direct waybill or a postal item."""
@@ -123,7 +124,8 @@ class Linker:
                 self.repeats += 1
                 return
             record = entry.record
-        master = self._join_master(entry)
+        record = self._name_master(record)
+        master = self._join_master(record)
         if master is not None and master.entry is not None:
             record = enrich_house(record, master.entry)
         if entry.purpose == "delete":
@@ -141,6 +143,7 @@ class Linker:
         changed = before is None or before.fields != entry.fields
         withdrawn = entry.declaration is not None and entry.declaration.purpose == "delete"
         master.entry = None if withdrawn else entry
+        self._take_members(master, entry)
         if changed and not withdrawn:
             for house in master.houses:
                 self._amend_house(house, entry)
@@ -151,6 +154,14 @@ class Linker:
             return
         self._add_consolidation(master, entry.declaration)
 
+    def _take_members(self, master: _Master, entry: MasterEntry) -> None:
+        """Note the houses or items that a master lists; those known already are amended with the others."""
+        for member in entry.members:
+            self._masters_by_member.setdefault(member, entry.number)
+            version = self._versions.get(member)
+            if version is not None and self.rows.get(version.row).record.master_id is None:
+                master.houses[member] = None
+
     def _add_consolidation(self, master: _Master, entry: DeclarationEntry) -> None:
         codes = sort_codes({*(entry.record.quality or ()), "consolidation_without_houses"})
         record = msgspec.structs.replace(entry.record, quality=codes)
@@ -159,16 +170,22 @@ class Linker:
         self.add_declaration(entry)
         after = self._versions.get(record.consignment_id)
         if after is not None and after != before:
-            master.row = after.row
+            master.row = None if after.cancelled else after.row
 
-    def _join_master(self, entry: DeclarationEntry) -> _Master | None:
+    def _name_master(self, record: Consignment) -> Consignment:
+        """Add the master that has listed a house or item which does not name it itself."""
+        master = self._masters_by_member.get(record.consignment_id)
+        if master is None or record.master_id is not None:
+            return record
+        return msgspec.structs.replace(record, master_id=master)
+
+    def _join_master(self, record: Consignment) -> _Master | None:
         """Note a house with its master; the first one withdraws the consolidation's own row."""
-        record = entry.record
         if record.master_id is None or record.level == "master":
             return None
         master = self._masters.setdefault(record.master_id, _Master())
-        if record.consignment_id not in self._versions:
-            master.houses.append(record.consignment_id)
+        if record.consignment_id not in master.houses:
+            master.houses[record.consignment_id] = None
             if master.row is not None:
                 self._withdraw_consolidation(record.master_id, master.row, record.received_at)
                 master.row = None
@@ -191,7 +208,7 @@ class Linker:
         if version.cancelled:
             return
         before = self.rows.get(version.row)
-        record = enrich_house(before.record, master)
+        record = enrich_house(self._name_master(before.record), master)
         if record == before.record:
             return
         record = msgspec.structs.replace(record, received_at=master.received_at)

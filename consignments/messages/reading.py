@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from consignments.errors import MessageFault
-from consignments.messages.detection import MessageKind, detect_kind, read_message_parts
+from consignments.messages.detection import LINKED, MessageKind, detect_kind, read_message_parts
 from consignments.messages.entries import (
     DeclarationEntry,
     Entry,
@@ -35,6 +35,7 @@ from consignments.messages.parsed import (
     MessageContext,
     Parsed,
 )
+from consignments.messages.post.mapping import MessageMapping
 from consignments.messages.quality import sort_codes
 from consignments.messages.sources import (
     RawMessage,
@@ -56,6 +57,8 @@ BATCH_MESSAGES = 200
 MIN_PARALLEL_MESSAGES = 2_000
 """Fewer are read sooner than further processes are started."""
 MAX_BATCH_BYTES = 20_000_000
+MAX_LINKED_BYTES = 50_000_000
+"""Documents that are read together, at most."""
 NOTE_PREFIX, IGNORED_PREFIX = "note: ", "ignored: "
 MAX_REPORTED_REASON = 500
 
@@ -70,12 +73,15 @@ class ReadOptions:
         When they reached customs; None: the time of issue in each, else when its file was written.
     jobs : int
         Processes.
+    mapping : MessageMapping or None
+        How messages of a feed of one's own are read.
     now : datetime or None
         The present; None: by the clock.
     """
 
     received_at: datetime | None = None
     jobs: int = 1
+    mapping: MessageMapping | None = None
     now: datetime | None = None
 
 
@@ -93,6 +99,8 @@ class BatchResult:
         Path to the number of messages read of it.
     size : int
         Bytes.
+    documents : list of RawMessage
+        Those whose objects link to each other: they are read when all are there.
     """
 
     entries: list[PackedEntry] = field(default_factory=list)
@@ -100,6 +108,7 @@ class BatchResult:
     kinds: Counter[str] = field(default_factory=Counter)
     messages: Counter[str] = field(default_factory=Counter)
     size: int = 0
+    documents: list[RawMessage] = field(default_factory=list)
 
 
 def parse_messages(messages: Sequence[RawMessage], options: ReadOptions) -> BatchResult:
@@ -110,20 +119,37 @@ def parse_messages(messages: Sequence[RawMessage], options: ReadOptions) -> Batc
         result.size += len(raw.content)
         notes: list[str] = []
         try:
-            for entry in parse_message(raw, options, notes, result.kinds):
+            kind = find_kind(raw, options)
+            result.kinds[kind.name] += 1
+            if kind.name == LINKED:
+                result.documents.append(raw)
+                continue
+            for entry in parse_message(raw, kind, options, notes, result.kinds):
                 result.entries.append(pack_entry(entry))
         except MessageFault as fault:
             result.rejects.append((raw.source, "", str(fault)[:MAX_REPORTED_REASON]))
-        except Exception as error:  # noqa: BLE001 - one message never ends the run; its content is not shown
-            reason = f"the reader failed on it ({type(error).__name__}); report it with the message"
-            result.rejects.append((raw.source, "", reason))
+        except Exception as error:
+            result.rejects.append((raw.source, "", _describe_failure(error)))
         for note in dict.fromkeys(notes):
             result.kinds[NOTE_PREFIX + note] += 1
     return result
 
 
+def find_kind(raw: RawMessage, options: ReadOptions) -> MessageKind:
+    """Tell what a message is.
+
+    Raises
+    ------
+    MessageFault
+        If it could not be read, or nobody knows it.
+    """
+    if raw.fault:
+        raise MessageFault(raw.fault)
+    return detect_kind(raw.content, options.mapping)
+
+
 def parse_message(
-    raw: RawMessage, options: ReadOptions, notes: list[str], kinds: Counter[str]
+    raw: RawMessage, kind: MessageKind, options: ReadOptions, notes: list[str], kinds: Counter[str]
 ) -> Iterator[Entry]:
     """Yield the entries of one message.
 
@@ -132,30 +158,88 @@ def parse_message(
     MessageFault
         If nothing can be read; what came before stays.
     """
-    if raw.fault:
-        raise MessageFault(raw.fault)
-    kind = detect_kind(raw.content)
-    kinds[kind.name] += 1
     now = options.now or datetime.now(UTC)
-    reference = options.received_at or raw.received_at or now
-    context = MessageContext(raw.source, notes, reference)
+    context = MessageContext(raw.source, notes, options.received_at or raw.received_at or now)
     identifiers: set[str] = set()
-    for part in _read_parts(raw.content, context, kind, kinds):
-        issued_at = part.issued_at
-        received_at = choose_received_at(options.received_at, issued_at, raw.received_at, now)
-        if isinstance(part, Declaration):
-            yield _flag_repeat(build_declaration(part, received_at, raw.source), identifiers)
-        elif isinstance(part, MasterDetails):
-            yield build_master(part, received_at, raw.source)
-        else:
-            yield EventEntry(part, received_at, raw.source)
+    for part in _read_parts(raw.content, context, kind, kinds, options.mapping):
+        yield _build_entry(part, raw, options, now, identifiers)
+
+
+def _build_entry(
+    part: Declaration | MasterDetails | CustomsEvent,
+    raw: RawMessage,
+    options: ReadOptions,
+    now: datetime,
+    identifiers: set[str],
+) -> Entry:
+    received_at = choose_received_at(options.received_at, part.issued_at, raw.received_at, now)
+    if isinstance(part, Declaration):
+        return _flag_repeat(build_declaration(part, received_at, raw.source), identifiers)
+    if isinstance(part, MasterDetails):
+        return build_master(part, received_at, raw.source)
+    return EventEntry(part, received_at, raw.source)
+
+
+def link_documents(documents: Iterable[RawMessage], options: ReadOptions) -> Iterator[BatchResult]:
+    """Read documents whose objects link to each other, as many together as a bound of memory allows.
+
+    What one says of another's object is known when the last of them has come.
+    """
+    group: list[RawMessage] = []
+    size = 0
+    for document in documents:
+        if group and size + len(document.content) > MAX_LINKED_BYTES:
+            yield _link_group(group, options)
+            group, size = [], 0
+        group.append(document)
+        size += len(document.content)
+    if group:
+        yield _link_group(group, options)
+
+
+def _link_group(group: Sequence[RawMessage], options: ReadOptions) -> BatchResult:
+    from consignments.messages.onerecord.waybills import OneRecordLinker
+
+    result, linker = BatchResult(), OneRecordLinker()
+    now = options.now or datetime.now(UTC)
+    came = max((raw.received_at for raw in group if raw.received_at is not None), default=None)
+    for raw in group:
+        notes: list[str] = []
+        try:
+            linker.add_document(raw.content, MessageContext(raw.source, notes, came))
+        except MessageFault as fault:
+            result.rejects.append((raw.source, "", str(fault)[:MAX_REPORTED_REASON]))
+        result.kinds.update(f"{NOTE_PREFIX}{note}" for note in dict.fromkeys(notes))
+    identifiers: dict[str, set[str]] = {}
+    try:
+        for source, part in linker.read_all():
+            if isinstance(part, Ignored):
+                result.kinds[f"{IGNORED_PREFIX}{part.kind}: {part.reason}"] += 1
+                continue
+            raw = RawMessage(source, b"", came)
+            entry = _build_entry(part, raw, options, now, identifiers.setdefault(source, set()))
+            result.entries.append(pack_entry(entry))
+    except MessageFault as fault:
+        result.rejects.append((group[0].source, "", str(fault)[:MAX_REPORTED_REASON]))
+    except Exception as error:
+        result.rejects.append((group[0].source, "", _describe_failure(error)))
+    return result
+
+
+def _describe_failure(error: Exception) -> str:
+    """Say that a reader failed; the content of a message is never shown."""
+    return f"the reader failed on it ({type(error).__name__}); report it with the message"
 
 
 def _read_parts(
-    content: bytes, context: MessageContext, kind: MessageKind, kinds: Counter[str]
+    content: bytes,
+    context: MessageContext,
+    kind: MessageKind,
+    kinds: Counter[str],
+    mapping: MessageMapping | None,
 ) -> Iterator[Declaration | MasterDetails | CustomsEvent]:
     found: Parsed | None = None
-    for found in read_message_parts(content, context, kind):
+    for found in read_message_parts(content, context, kind, mapping):
         if isinstance(found, Ignored):
             kinds[f"{IGNORED_PREFIX}{found.kind}: {found.reason}"] += 1
         else:
@@ -194,15 +278,15 @@ def fill_spool(
     counts = {path: spool.find_progress(path, marks[path]) for path in marks}
     messages = join_continuations(_iterate_files(files, counts))
     for result in _parse_all(messages, options):
-        spool.add_entries(result.entries)
-        spool.add_rejects(result.rejects)
-        spool.count_kinds(result.kinds.items())
+        spool.add_result(result)
         for path, number in result.messages.items():
             counts[path] = counts.get(path, 0) + number
         spool.note_progress((path, marks.get(path, ""), counts[path]) for path in result.messages)
         done += result.size
         if progress is not None:
             progress("read", min(done, total), total)
+    for result in link_documents(spool.take_documents(), options):
+        spool.add_result(result)
 
 
 def _get_size(path: Path) -> int:
@@ -329,7 +413,11 @@ class ParsedMessages:
 
 
 def read_messages(
-    sources: Iterable[Source], *, received_at: datetime | None = None, now: datetime | None = None
+    sources: Iterable[Source],
+    *,
+    received_at: datetime | None = None,
+    mapping: MessageMapping | None = None,
+    now: datetime | None = None,
 ) -> ParsedMessages:
     """Read messages in memory.
 
@@ -339,6 +427,8 @@ def read_messages(
         Files, folders, archives, or messages.
     received_at : datetime, optional
         When they reached customs; default: the time of issue in each message, UTC if it has no zone.
+    mapping : MessageMapping, optional
+        How messages of a feed of one's own are read.
     now : datetime, optional
         The present; default: by the clock.
 
@@ -349,13 +439,12 @@ def read_messages(
     ['180-48103826/SZX7714021', '180-48103826/SZX7714022']
     """
     spool = Spool(None)
-    options = ReadOptions(received_at, now=now)
-    kinds: Counter[str] = Counter()
+    options = ReadOptions(received_at, mapping=mapping, now=now)
     for batch in _cut_batches(join_continuations(_iterate_sources(sources))):
-        result = parse_messages(batch, options)
-        spool.add_entries(result.entries)
-        spool.add_rejects(result.rejects)
-        kinds += result.kinds
+        spool.add_result(parse_messages(batch, options))
+    for result in link_documents(spool.take_documents(), options):
+        spool.add_result(result)
+    kinds = spool.read_counts()
     linked = link_entries(spool)
     rows = list(spool.read_rows())
     found = ParsedMessages(
@@ -380,5 +469,5 @@ def _iterate_sources(sources: Iterable[Source]) -> Iterator[RawMessage]:
                 yield from read_file(path)
 
 
-def _list_by_prefix(kinds: Counter[str], prefix: str) -> list[str]:
+def _list_by_prefix(kinds: Iterable[str], prefix: str) -> list[str]:
     return [name.removeprefix(prefix) for name in kinds if name.startswith(prefix)]

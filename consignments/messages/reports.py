@@ -18,7 +18,8 @@ from consignments.messages.spool import Spool
 from consignments.messages.states import EVENT_COLUMNS, EventRow
 from consignments.records import Consignment
 from consignments.schema import get_fields
-from consignments.tables import SEQUENCE, build_frame
+from consignments.tables import build_frame
+from consignments.validation import SEQUENCE
 
 CHUNK_ROWS = 10_000
 MAX_SHOWN_LINES = 10

@@ -146,7 +146,7 @@ def _read_member(
     try:
         with archive.open(member) as file:
             content = file.read(MAX_STREAM_BYTES + 1)
-    except Exception as error:  # noqa: BLE001 - whatever a hostile archive makes its reader raise
+    except Exception as error:
         yield RawMessage(name, b"", written, str(path), f"cannot be unpacked: {type(error).__name__}")
         return
     if len(content) > MAX_STREAM_BYTES:
@@ -187,7 +187,7 @@ def split_messages(buffer: Buffer) -> Iterator[bytes]:
     Examples
     --------
     >>> list(split_messages(b"<a/>\\n<b></b>\\nFWB/16\\n1\\nFHL/4\\n2\\n"))
-    [b'<a/>', b'<b></b>', b'FWB/16\\n1\\n', b'FHL/4\\n2\\n']
+    [b'<a/>', b'<b></b>', b'\\nFWB/16\\n1\\n', b'FHL/4\\n2\\n']
     """
     position, size = 0, len(buffer)
     if bytes(buffer[:2]) in (b"\xff\xfe", b"\xfe\xff") or b"\0<" in buffer[:4] or b"<\0" in buffer[:4]:

@@ -5,14 +5,17 @@ same run, started again, goes on behind the last message that is in it.
 """
 
 import sqlite3
+from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
+from datetime import datetime
 from pathlib import Path
-from typing import NamedTuple
+from typing import NamedTuple, Protocol
 
 import msgspec
 
 from consignments.messages.entries import DeclarationEntry, Entry, EventEntry, MasterEntry
 from consignments.messages.linking import Row
+from consignments.messages.sources import RawMessage
 from consignments.timestamps import to_us
 
 IN_MEMORY = ":memory:"
@@ -21,6 +24,7 @@ CREATE TABLE IF NOT EXISTS entries (id INTEGER PRIMARY KEY, at_us INTEGER, rank 
 CREATE TABLE IF NOT EXISTS rejects (id INTEGER PRIMARY KEY, place TEXT, identifier TEXT, reason TEXT);
 CREATE TABLE IF NOT EXISTS files (path TEXT PRIMARY KEY, mark TEXT, messages INTEGER);
 CREATE TABLE IF NOT EXISTS counts (kind TEXT PRIMARY KEY, messages INTEGER);
+CREATE TABLE IF NOT EXISTS documents (id INTEGER PRIMARY KEY, source TEXT, came TEXT, content BLOB);
 CREATE TABLE IF NOT EXISTS run (mark TEXT);
 """
 RANKS: dict[type[Entry], int] = {MasterEntry: 0, DeclarationEntry: 1, EventEntry: 2}
@@ -43,6 +47,15 @@ def pack_entry(entry: Entry) -> PackedEntry:
     received_at = entry.record.received_at if isinstance(entry, DeclarationEntry) else entry.received_at
     assert received_at is not None
     return PackedEntry(to_us(received_at), RANKS[type(entry)], _encoder.encode(entry))
+
+
+class SpooledResult(Protocol):
+    """What some messages gave: entries, rejects, numbers by kind, and documents that wait for others."""
+
+    entries: list[PackedEntry]
+    rejects: list[tuple[str, str, str]]
+    kinds: Counter[str]
+    documents: list[RawMessage]
 
 
 class Spool:
@@ -73,8 +86,8 @@ class Spool:
     def _begin(self, mark: str) -> None:
         found = self._run("SELECT mark FROM run").fetchone()
         if found is not None and found[0] != mark:
-            for table in ("entries", "rejects", "files", "counts", "run"):
-                self._run(f"DELETE FROM {table}")  # noqa: S608 - names of our own
+            for table in ("entries", "rejects", "files", "counts", "documents", "run"):
+                self._run(f"DELETE FROM {table}")
             found = None
         if found is None:
             self._run("INSERT INTO run VALUES (?)", (mark,))
@@ -89,22 +102,30 @@ class Spool:
         found = self._run("SELECT messages FROM files WHERE path = ? AND mark = ?", (path, mark)).fetchone()
         return 0 if found is None else int(found[0])
 
-    def add_entries(self, entries: Iterable[PackedEntry]) -> None:
-        """Add entries."""
-        self._connection.executemany("INSERT INTO entries (at_us, rank, body) VALUES (?, ?, ?)", entries)
-
-    def add_rejects(self, rejects: Iterable[tuple[str, str, str]]) -> None:
-        """Add rejects: place, identifier and reason."""
-        self._connection.executemany(
-            "INSERT INTO rejects (place, identifier, reason) VALUES (?, ?, ?)", rejects
-        )
-
-    def count_kinds(self, kinds: Iterable[tuple[str, int]]) -> None:
-        """Count messages by kind."""
-        self._connection.executemany(
+    def add_result(self, result: "SpooledResult") -> None:
+        """Add what some messages gave."""
+        run = self._connection.executemany
+        run("INSERT INTO entries (at_us, rank, body) VALUES (?, ?, ?)", result.entries)
+        run("INSERT INTO rejects (place, identifier, reason) VALUES (?, ?, ?)", result.rejects)
+        run(
             "INSERT INTO counts VALUES (?, ?) ON CONFLICT (kind) DO UPDATE SET messages = messages + excluded.messages",
-            kinds,
+            result.kinds.items(),
         )
+        run(
+            "INSERT INTO documents (source, came, content) VALUES (?, ?, ?)",
+            (
+                (each.source, each.received_at.isoformat() if each.received_at else None, each.content)
+                for each in result.documents
+            ),
+        )
+
+    def take_documents(self) -> Iterator[RawMessage]:
+        """Give the documents that wait to be read together; afterwards none waits."""
+        for source, came, content in self._connection.cursor().execute(
+            "SELECT source, came, content FROM documents ORDER BY id"
+        ):
+            yield RawMessage(source, content, datetime.fromisoformat(came) if came else None)
+        self._run("DELETE FROM documents")
 
     def note_progress(self, files: Iterable[tuple[str, str, int]]) -> None:
         """Note how many messages of files are in, and make all of it durable."""

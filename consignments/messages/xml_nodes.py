@@ -5,7 +5,6 @@ of its encoding, control characters and bare ampersands are what real senders ge
 """
 
 import re
-from collections import defaultdict
 from typing import Any
 
 from lxml import etree
@@ -67,10 +66,13 @@ class XmlNode:
     def children(self) -> dict[str, list[Element]]:
         """Children by local name, in their order."""
         if self._children is None:
-            found: dict[str, list[Element]] = defaultdict(list)
+            found: dict[str, list[Element]] = {}
             for child in self.element:
-                found[_LOCAL_NAMES[child.tag]].append(child)
-            found.default_factory = None
+                name = _LOCAL_NAMES[child.tag]
+                if name in found:
+                    found[name].append(child)
+                else:
+                    found[name] = [child]
             self._children = found
         return self._children
 
@@ -214,7 +216,7 @@ def _decode(data: bytes) -> tuple[str, str]:
 
 def is_nested_too_deep(error: etree.XMLSyntaxError) -> bool:
     """Check whether a limit of the parser was reached."""
-    return _find_kind(error) == etree.ErrorTypes.ERR_RESOURCE_LIMIT
+    return bool(_find_kind(error) == etree.ErrorTypes.ERR_RESOURCE_LIMIT)
 
 
 def _find_kind(error: etree.XMLSyntaxError) -> int | None:

@@ -1,7 +1,8 @@
 """What comes in over HTTP: who asks, the body within its limit, and the records in it, one or a list."""
 
 import asyncio
-from typing import Any, Generic, TypeVar
+from collections.abc import Mapping
+from typing import Any, Generic, NamedTuple, TypeVar
 from urllib.parse import parse_qsl
 
 import msgspec
@@ -25,6 +26,16 @@ RETRY_HEADERS = CLOSE_HEADERS | {"retry-after": "1"}
 Record = TypeVar("Record")
 
 
+JSON_TYPES = {b"application/json": "JSON"}
+
+
+class RequestBody(NamedTuple):
+    """What was sent: its media type, and its content."""
+
+    kind: str
+    content: bytes
+
+
 class BodyReader:
     """Reads bodies, each within a limit, and those that come in pieces together within another.
 
@@ -38,18 +49,33 @@ class BodyReader:
         self._limit, self._most_held, self._held = limit, MAX_LARGE_BODIES * limit, 0
 
     async def read_json(self, call: HttpCall) -> bytes:
+        """Read a body of JSON, as `read` does."""
+        return (await self.read(call, JSON_TYPES)).content
+
+    async def read(self, call: HttpCall, kinds: Mapping[bytes, str]) -> RequestBody:
         """Read the body.
+
+        Parameters
+        ----------
+        call : HttpCall
+        kinds : mapping
+            The media types that are taken, and what each is.
 
         Raises
         ------
         Refusal
-            415 where it is not said to be JSON, 413 where it is too large, 408 where it takes too long, 503 where too
+            415 where it is of no such media type, 413 where it is too large, 408 where it takes too long, 503 where too
             many large ones come at once.
         ClientGone
         """
-        kind = call.headers.get(b"content-type") or b""
-        if kind.partition(b";")[0].strip().lower() != b"application/json":
-            raise Refusal(415, "send JSON, with the header Content-Type: application/json")
+        given = (call.headers.get(b"content-type") or b"").partition(b";")[0].strip().lower()
+        kind = kinds.get(given)
+        if kind is None:
+            wanted = ", ".join(f"{name.decode()} ({what})" for name, what in kinds.items())
+            raise Refusal(415, f"send {wanted}, and say which in the header Content-Type")
+        return RequestBody(given.decode(), await self._read_content(call))
+
+    async def _read_content(self, call: HttpCall) -> bytes:
         length = call.headers.get(b"content-length")
         if length is not None and length.isdigit() and int(length) > self._limit:
             raise self._too_large()
@@ -102,7 +128,7 @@ class Door:
 
     def __init__(self, authenticator: Authenticator, bodies: BodyReader) -> None:
         self.authenticator, self.bodies = authenticator, bodies
-        self.read_json = bodies.read_json
+        self.read_json, self.read_body = bodies.read_json, bodies.read
 
     @classmethod
     def from_settings(cls, settings: Settings, clock: Clock) -> "Door":

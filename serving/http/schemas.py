@@ -11,6 +11,7 @@ from consignments.records import Outcome
 from models.bands import Band
 from models.reasons.ranking import Reason, ReasonCode
 from serving.event_log.event_codec import Selection
+from serving.http.messages import MessageResult
 from serving.http.problems import RowFault
 from serving.scoring.intake import Receipt
 
@@ -52,10 +53,13 @@ class Score(msgspec.Struct, frozen=True):
 
 
 class Scores(msgspec.Struct, frozen=True):
-    """The answer for a list: good rows in their order, bad ones named."""
+    """The answer for a list, or for messages: good rows in their order, bad ones named."""
 
     scores: list[Score]
     errors: list[RowFault]
+    messages: Annotated[
+        MessageResult | UnsetType, Meta(description="of a body of messages: what they held besides goods")
+    ] = UNSET
 
 
 class OutcomeReceipts(msgspec.Struct, frozen=True):

@@ -8,6 +8,7 @@ import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
+from itertools import pairwise
 from typing import Any
 
 from consignments.errors import MessageFault
@@ -21,8 +22,49 @@ MAX_BYTES = 1_000_000
 LINE_WIDTH = 69
 PARTY_CODES = ("SHP", "CNE", "NFY", "AGT")
 SEGMENT_CODES = frozenset(
-    "ACC ADR AGT ARD CDC CER CNE COI COL COR CVD DES DIM FLT HBS HTS ISU LOC MBI NAM NFY NOM OCI OPI OSI OTH PPD RCP REF"
-    " RTD RTE RTG SCI SHP SII SPH SRI SSR TXT UCR ULD".split()
+    [
+        "ACC",
+        "ADR",
+        "AGT",
+        "ARD",
+        "CDC",
+        "CER",
+        "CNE",
+        "COI",
+        "COL",
+        "COR",
+        "CVD",
+        "DES",
+        "DIM",
+        "FLT",
+        "HBS",
+        "HTS",
+        "ISU",
+        "LOC",
+        "MBI",
+        "NAM",
+        "NFY",
+        "NOM",
+        "OCI",
+        "OPI",
+        "OSI",
+        "OTH",
+        "PPD",
+        "RCP",
+        "REF",
+        "RTD",
+        "RTE",
+        "RTG",
+        "SCI",
+        "SHP",
+        "SII",
+        "SPH",
+        "SRI",
+        "SSR",
+        "TXT",
+        "UCR",
+        "ULD",
+    ]
 )
 HEAD = re.compile(r"\s*(FWB|FHL)\s*/\s*(\d{1,2})(?:\s+(?=\S)|\s*$)(.*)", re.DOTALL)
 SEGMENT = re.compile(r"([A-Z]{3})(?:/(.*)|\s*$)", re.DOTALL)
@@ -293,7 +335,7 @@ def _join_lines(lines: Sequence[str], glue: str) -> str | None:
 
 
 def _find_phone(parts: Sequence[str]) -> str | None:
-    pairs = zip(parts, parts[1:], strict=False)
+    pairs = pairwise(parts)
     return next((number for code, number in pairs if code in PHONE_CODES and number), None)
 
 

@@ -31,7 +31,7 @@ CAMIR_STATES: dict[str, EventState] = {
     **dict.fromkeys(("8H", "8J"), "request_for_screening"),
     **dict.fromkeys(("6H", "6J"), "do_not_load"),
     **dict.fromkeys(("6I", "7I", "8I"), "resolved"),
-}  # type: ignore[dict-item]
+}
 AUTHORITIES = ("PACT", "ACAS", "ICS2")
 HOUSE_DOCUMENT = "703"
 WAYBILL_DOCUMENTS = ("740", "741")
@@ -161,7 +161,7 @@ def read_camir_status(content: bytes, context: MessageContext) -> Iterator[Parse
         waybill = CAMIR_WAYBILL.match(line)
         if waybill:
             subject = _join_identifier(waybill[1], None if waybill[2] == MASTER_SUFFIX else waybill[2])
-            line = line[waybill.end() :].strip()  # noqa: PLW2901 - a status may follow on the same line
+            line = line[waybill.end() :].strip()
         status = CAMIR_STATUS.match(line.strip())
         if status is None:
             continue

@@ -58,7 +58,7 @@ def flag_piece_counts(
     for house in houses:
         if differs:
             quality = tuple(sorted({*house.quality, "piece_count_mismatch"}))
-            house = Declaration(  # noqa: PLW2901 - the same house with one code more
+            house = Declaration(
                 house.fields,
                 house.issued_at,
                 house.level,

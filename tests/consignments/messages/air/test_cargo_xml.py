@@ -424,7 +424,7 @@ REFUSALS: list[tuple[Callable[[], bytes], str]] = [
     (lambda: b"<HouseWaybill><b></HouseWaybill>", "not well-formed XML"),
     (lambda: b"<Waybill>" + b"<a>" * 300 + b"</a>" * 300 + b"</Waybill>", "nested too deep"),
     (lambda: sized(MAX_TAGS), "too many elements"),
-    (lambda: b"<Something/>", "unknown kind of message; got root element 'Something'; expected HouseWaybill"),
+    (lambda: b"<Something/>", "unknown kind of message; got root element 'Something'; expected Cargo-XML"),
     (lambda: b"Dear Sir or Madam", "unknown kind of message; got a text without a known first line"),
     (lambda: b"<HouseWaybill/>", "HouseWaybill: an element is missing; got no MasterConsignment"),
     (lambda: b"<HouseWaybill><MasterConsignment/></HouseWaybill>", "got no IncludedHouseConsignment"),
