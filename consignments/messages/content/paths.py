@@ -17,6 +17,7 @@ from consignments.messages.content.values import clean_text
 STEP = re.compile(r"(?P<name>[^\[\]]*)(?P<filters>(?:\[[^\[\]]*\])*)")
 FILTER = re.compile(r"\[([^\[\]]*)\]")
 CONDITION = re.compile(r"""\s*([^=]+?)\s*=\s*(["']?)(.*?)\2\s*""")
+PLAIN_NAME = re.compile(r"[\w\-]+")
 MAX_PATH_LENGTH = 400
 MAX_NODES_VISITED = 200_000
 
@@ -135,6 +136,12 @@ def _compile_step(part: str, any_depth: bool, text: str, *, one_based: bool) -> 
     return Step(name, any_depth, index, tuple(conditions))
 
 
+@lru_cache(maxsize=4096)
+def _get_plain_name(text: str) -> str | None:
+    """Return the name in lower case if a path is one name and nothing else, as most are."""
+    return text.lower() if PLAIN_NAME.fullmatch(text) else None
+
+
 def find_values(levels: Sequence[Any], text: str) -> list[Any]:
     """Find all values of the first alternative of a path that has any.
 
@@ -150,6 +157,10 @@ def find_values(levels: Sequence[Any], text: str) -> list[Any]:
     list
         Nodes, texts and numbers.
     """
+    name = _get_plain_name(text)
+    if name is not None:
+        node = levels[-1]
+        return [value for value in node.get(name, ()) if value is not None] if isinstance(node, dict) else []
     for path in compile_path(text):
         if path.levels_up >= len(levels):
             continue
