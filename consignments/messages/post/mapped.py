@@ -15,7 +15,7 @@ from consignments.messages.content.amounts import (
     sum_values,
 )
 from consignments.messages.content.countries import parse_country
-from consignments.messages.content.paths import compile_path, find_values, get_leaf
+from consignments.messages.content.paths import DeepIndex, compile_path, find_values, get_leaf
 from consignments.messages.content.trees import (
     MAX_RECORD_BYTES,
     TEXT,
@@ -216,6 +216,7 @@ class _RecordReader:
     def __init__(self, mapping: MessageMapping, levels: Levels, *, alone: bool) -> None:
         self.mapping, self.levels, self.alone = mapping, levels, alone
         self.doubts: Doubts = set()
+        self.index = DeepIndex()
 
     def read_fields(self) -> Fields:
         """Read all columns, items and what follows from them."""
@@ -277,9 +278,9 @@ class _RecordReader:
     def _list_texts(self, path: str, levels: Levels, *, all_values: bool) -> list[str]:
         if path.startswith(LITERAL):
             return [path[len(LITERAL) :]]
-        values = find_values(levels, path)
+        values = find_values(levels, path, self.index)
         if not values and self.alone and levels is self.levels:
-            values = find_values(self.levels[:1], path)
+            values = find_values(self.levels[:1], path, self.index)
         texts = [text for text in (clean_text(get_leaf(value)) for value in values) if text]
         return texts if all_values else texts[:1]
 
@@ -325,7 +326,7 @@ class _RecordReader:
 
     def _read_items(self) -> list[Fields]:
         for each in self.mapping.items_each:
-            nodes = [node for node in find_values(self.levels, each) if isinstance(node, dict)]
+            nodes = [node for node in find_values(self.levels, each, self.index) if isinstance(node, dict)]
             if nodes:
                 items = [self._read_item(node) for node in nodes]
                 return [item for item in items if any(value is not None for value in item.values())]
