@@ -52,8 +52,10 @@ NATURES_WITHOUT_HS = frozenset(("gift", "documents"))
 MIN_HS_DIGITS = 6
 ONE_LETTER_WORD = re.compile(r"(?<![^\W_])([^\W\d_])\1{2,}(?![^\W_])", re.IGNORECASE)
 LONG_RUN = re.compile(r"([^\W\d_])\1{3,}", re.IGNORECASE)
-REAL_REPEATS = frozenset(("iii", "www", "aaa", "aaaa"))
-"""Words of one letter that mean something: a number, web addresses, sizes of batteries."""
+REAL_REPEATS = frozenset(("iii", "www"))
+"""Words of one letter that mean something: a number, and the beginning of web addresses."""
+REAL_REPEATS_OF_GOODS = REAL_REPEATS | {"aaa", "aaaa"}
+"""Sizes of batteries, too."""
 ALTERNATIVES = re.compile(r"[,;/+&|]| - ")
 MAX_CHECKED_ITEMS = 1000
 AWB_ATTEMPT = re.compile(r"[\d\s-]{9,}|[A-Z0-9]{2,4}-\d{6,9}", re.ASCII | re.IGNORECASE)
@@ -163,22 +165,24 @@ def _load_countries_without_postcodes() -> frozenset[str]:
 def _check_repeated_letters(fields: Fields) -> Iterable[str]:
     """PACT guide, section 6.2: three or more identical characters in a name, an address or a description."""
     columns = [f"{party}_{part}" for party in PARTIES for part in ("name", "address", "city")]
-    texts = [fields.get(column) for column in columns] + _list_descriptions(fields)
-    if any(has_repeated_letters(text) for text in texts if text):
+    names = [text for column in columns if (text := fields.get(column))]
+    if any(map(has_repeated_letters, names)) or any(
+        has_repeated_letters(text, REAL_REPEATS_OF_GOODS) for text in _list_descriptions(fields)
+    ):
         yield "repeated_letters"
 
 
-def has_repeated_letters(text: str) -> bool:
-    """Check for a word of one letter, three times or more, or a run of four inside a word.
+def has_repeated_letters(text: str, allowed: frozenset[str] = REAL_REPEATS) -> bool:
+    """Check for a word of one letter, three times or more, or a run of four inside a word, that is not allowed.
 
     Examples
     --------
-    >>> has_repeated_letters("XXX SHANGHAI CO"), has_repeated_letters("AAA batteries"), has_repeated_letters("Henry III")
+    >>> has_repeated_letters("XXX SHANGHAI CO"), has_repeated_letters("AAA battery", REAL_REPEATS_OF_GOODS), has_repeated_letters("Henry III")
     (True, False, False)
     """
     words = (found[0].casefold() for found in ONE_LETTER_WORD.finditer(text))
     runs = (found[0].casefold() for found in LONG_RUN.finditer(text))
-    return any(word not in REAL_REPEATS for word in words) or any(run not in REAL_REPEATS for run in runs)
+    return any(word not in allowed for word in words) or any(run not in allowed for run in runs)
 
 
 # --- goods ------------------------------------------------------------------------------------------------------------

@@ -2,7 +2,7 @@
 
 A path is relative to the record, or to the item inside `[items]`. `/` or `$.` at its beginning goes to the message, `../` one
 level up, `//` any level down. Parts are parted by slashes, or by dots if there is no slash; numbers count from 1 with slashes
-(XPath) and from 0 with dots (JSONPath). `*` is any name, `@name` an attribute, and `A | B` takes B if A gives nothing.
+(XPath) and from 0 with dots (JSONPath) or in a single part. `*` is any name, `@name` an attribute, and `A | B` takes B if A gives nothing.
 """
 
 import re

@@ -29,6 +29,7 @@ MAX_RECORD_BYTES = 4_000_000
 MAX_JSON_DIGITS = 300
 HEAD_BYTES = 4096
 TEXT = "#text"
+NOT_BLANK = re.compile(rb"[^ \t\r\n\0]")
 NAME = rb"<(?:[\w.\-]+:)?(%s)(?=[\s/>])"
 
 
@@ -73,7 +74,7 @@ def prepare_xml(content: bytes, notes: list[str]) -> bytes:
     MessageFault
         If it is empty or declares a document type or entities.
     """
-    if not content.strip(b" \t\r\n\0"):
+    if NOT_BLANK.search(content) is None:
         raise MessageFault("empty")
     if content[:2] in (b"\xff\xfe", b"\xfe\xff") or b"\0" in content[:64]:
         repaired = _repair(content)

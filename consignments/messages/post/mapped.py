@@ -41,7 +41,13 @@ from consignments.messages.content.values import (
 from consignments.messages.parsed import Declaration, Level, MessageContext, Parsed, Purpose
 from consignments.messages.post.configuration import load_table
 from consignments.messages.post.edifact import looks_like_edifact, read_interchange
-from consignments.messages.post.mapping import LITERAL, POUNDS_AND_OUNCES, MessageMapping, Source
+from consignments.messages.post.mapping import (
+    LITERAL,
+    NOT_FROM_MESSAGE,
+    POUNDS_AND_OUNCES,
+    MessageMapping,
+    Source,
+)
 from consignments.messages.post.receptacles import build_receptacle_fields
 from consignments.messages.quantities import Doubts
 from consignments.records import Consignment
@@ -215,7 +221,7 @@ class _RecordReader:
         """Read all columns, items and what follows from them."""
         fields: Fields = {"channel": self.mapping.channel}
         for column, source in self.mapping.record.items():
-            if column in KINDS:
+            if column in KINDS and column not in NOT_FROM_MESSAGE:
                 fields[column] = self._read_column(column, source)
         items = self._read_items()
         self._complete(fields, items)

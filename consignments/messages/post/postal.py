@@ -141,28 +141,31 @@ def _read_receptacle(node: Node, number: str) -> Iterator[MasterDetails]:
 def read_responses(record: Node) -> Iterator[CustomsEvent]:
     """Yield the answers of customs in a record: nodes with a decision or a state that is known, and an item."""
     names: dict[str, list[str]] = load_table("responses")["names"]
-    owner = next(map(get_leaf, find_values([record], "//mailobject/id")), None) or read_text(
-        record, *names["identifier"]
-    )
+    owner = _find_below(record, "//mailobject/id") or read_text(record, *names["identifier"])
+    customs = read_text(record, *names["authority"]) or _find_below(record, "//custorganizationcd")
     for count, (_, node) in enumerate(walk_nodes(record)):
         if count > MAX_EVENTS:
             return
         code = next((text for name in names["code"] if (text := read_text(node, name))), None)
         if code is None or not _is_response(node, code):
             continue
-        identifier = read_text(node, "mailobject/id", *names["identifier"]) or clean_text(owner)
+        identifier = read_text(node, "mailobject/id", *names["identifier"]) or owner
         if identifier is None:
             continue
         reason, said = read_text(node, *names["reason_code"]), read_text(node, *names["text"])
         yield CustomsEvent(
             identifier,
-            read_text(node, *names["authority"]) or read_text(record, *names["authority"]),
+            read_text(node, *names["authority"]) or customs,
             _find_state(node, code),
             code if reason is None else f"{code}/{reason}",
             said,
             _read_moment(node),
             "postal response",
         )
+
+
+def _find_below(record: Node, path: str) -> str | None:
+    return next(filter(None, map(clean_text, map(get_leaf, find_values([record], path)))), None)
 
 
 def _is_response(node: Node, code: str) -> bool:
