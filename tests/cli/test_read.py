@@ -160,3 +160,37 @@ def test_a_mapping_reads_a_feed_of_ones_own(tmp_path: Path) -> None:
         0.25,
         "Ann",
     )
+
+
+def test_a_simulated_world_writes_messages_that_are_read_back(tmp_path: Path) -> None:
+    words = [
+        "simulate",
+        "--out",
+        str(tmp_path / "w"),
+        "--days",
+        "2",
+        "--per-day",
+        "40",
+        "--messages",
+        "--json",
+    ]
+    done = CliRunner().invoke(main, words)
+    assert done.exit_code == 0, done.output
+    told = json.loads(done.stdout.splitlines()[-1])
+    assert told["consignments"] == told["messages"]["cargo_xml"] + told["messages"]["postal"]
+    archives = tmp_path / "w" / "messages"
+    result = result_of(
+        run(
+            archives / "cargo_xml.zip",
+            archives / "postal.zip",
+            "--out",
+            tmp_path / "c.csv",
+            "--jobs",
+            "1",
+            "--json",
+        )
+    )
+    assert result["rejected"] == 0
+    frame = read_table(tmp_path / "c.csv", Consignment).frame
+    sent = read_table(tmp_path / "w" / "consignments.parquet", Consignment).frame
+    assert set(frame["consignment_id"]) == set(sent["consignment_id"])
