@@ -3,6 +3,7 @@
 import csv
 from collections.abc import Iterator, Mapping
 from datetime import datetime
+from io import BytesIO, TextIOWrapper
 from typing import Any, NamedTuple
 
 from consignments.errors import MessageFault
@@ -17,6 +18,7 @@ from consignments.messages.content.amounts import (
 from consignments.messages.content.countries import parse_country
 from consignments.messages.content.paths import DeepIndex, compile_path, find_values, get_leaf
 from consignments.messages.content.trees import (
+    HEAD_BYTES,
     MAX_RECORD_BYTES,
     TEXT,
     Node,
@@ -166,13 +168,15 @@ def _select_records(top: Node, root: Node, mapping: MessageMapping) -> Iterator[
 
 
 def _list_rows(content: bytes) -> Iterator[Record]:
-    text = content.decode("utf-8-sig", "replace").replace("\0", "")
-    head = text.partition("\n")[0]
-    delimiter = max(",;\t|", key=head.count)
+    encoding = "utf-16" if content[:2] in (b"\xff\xfe", b"\xfe\xff") else "utf-8-sig"
+    head = content[:HEAD_BYTES].decode(encoding, "replace").partition("\n")[0]
+    lines = (
+        line.replace("\0", "") for line in TextIOWrapper(BytesIO(content), encoding, "replace", newline="")
+    )
     try:
-        for row in csv.DictReader(text.splitlines(), delimiter=delimiter):
+        for row in csv.DictReader(lines, delimiter=max(",;\t|", key=head.count)):
             node: Node = {
-                str(name).strip().lower(): [value] for name, value in row.items() if name is not None
+                name.strip().lower(): [value] for name, value in row.items() if isinstance(name, str)
             }
             yield Record([node, node], alone=False, scope=node)
     except csv.Error as error:
@@ -217,6 +221,7 @@ class _RecordReader:
         self.mapping, self.levels, self.alone = mapping, levels, alone
         self.doubts: Doubts = set()
         self.index = DeepIndex()
+        self.raw_weight: float | None = None
 
     def read_fields(self) -> Fields:
         """Read all columns, items and what follows from them."""
@@ -243,9 +248,11 @@ class _RecordReader:
     def _read_column(self, column: str, source: Source) -> Any:
         kind = KINDS[column]
         if column == "gross_weight_kg":
-            return self._read_weight(
+            weight = self._read_weight(
                 self.levels, source, self.mapping.units.gross_weight, self.mapping.record
             )
+            self.raw_weight = parse_any_number(self._read_text(source), set())
+            return weight
         if kind == "number":
             return parse_any_number(self._read_text(source), self.doubts)
         if kind in ("time", "date"):
@@ -359,6 +366,8 @@ class _RecordReader:
         counts = [item["quantity"] for item in items]
         if fields.get("pieces") is None and counts and None not in counts:
             fields["pieces"] = sum(counts)
+        if self.raw_weight and self.raw_weight in (fields["declared_value"], fields.get("postage")):
+            self.doubts.add("price_equals_weight")
         self._complete_journey(fields)
         self.doubts |= find_unit_doubts(gross, items, self.mapping.channel)
         if items:

@@ -252,3 +252,18 @@ def test_the_mappings_of_the_page_of_formats_are_right() -> None:
         6.0,
     )
     assert found.fields["items"][0]["net_weight_kg"] == 0.1
+
+
+def test_a_price_that_repeats_the_number_of_the_weight_is_in_doubt_in_any_unit() -> None:
+    text = '[record]\nconsignment_id = "id"\ngross_weight_kg = "w"\ndeclared_value = "v"\n[units]\nweight = "g"\n'
+    assert read_one(text, b'{"id": "RB123456785GB", "w": 174, "v": "174.0"}').quality == (
+        "price_equals_weight",
+    )
+    assert read_one(text, b'{"id": "RB123456785GB", "w": 174, "v": 17}').quality == ()
+
+
+def test_what_is_held_as_a_whole_is_bounded() -> None:
+    text = '[record]\nconsignment_id = "id"\n'
+    for content in (b'{"id": "' + b"A" * 10_000_000 + b'"}', b"UNH+1'" + b"A" * 10_000_000):
+        with pytest.raises(MessageFault, match="too large"):
+            read(text, content)
