@@ -58,6 +58,7 @@ from consignments.schema import get_fields
 KINDS = {field.name: field.kind for field in get_fields(Consignment)}
 COUNTRY_ENDING = "country"
 JOINED_BY_COMMA = ("sender_address", "consignee_address")
+JOINED_WITHOUT_SPACE = ("consignment_id", "master_id", "account_id", "hs_code")
 OUNCES_IN_A_POUND = 16.0
 ITEM_TEXTS = ("description", "hs_code")
 Levels = list[Any]
@@ -410,4 +411,6 @@ def _get_separator(column: str, source: Source) -> str:
         return source.join
     if column in JOINED_BY_COMMA:
         return ", "
+    if column in JOINED_WITHOUT_SPACE:
+        return ""
     return ">" if column == "route" else " "

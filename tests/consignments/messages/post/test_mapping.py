@@ -127,6 +127,7 @@ BASIS = '[record]\nconsignment_id = "id"\ndeclared_value = "total"\n[items]\neac
     ("units", "total", "value", "doubt"),
     [
         ('value = "per unit"', "null", 15.0, ()),
+        ('per_unit = ["value"]', "null", 15.0, ()),
         ('value = "total"', "null", 5.0, ()),
         ("", "15", 15.0, ()),
         ("", "5", 5.0, ()),
@@ -156,6 +157,12 @@ def test_alternatives_take_the_first_that_gives_something() -> None:
     text = '[record]\nconsignment_id = "id | ID2 | //deep"\nsender_name = { first = ["full", ["a", "b"]], join = "-" }\n'
     found = read_one(text, b'{"x": {"deep": "RB123456785GB"}, "a": "1st", "b": "2nd"}')
     assert (found.fields["consignment_id"], found.fields["sender_name"]) == ("RB123456785GB", "1st-2nd")
+
+
+def test_parts_of_an_identifier_are_joined_without_a_space() -> None:
+    text = '[record]\nconsignment_id = ["service", "serial", "country"]\n'
+    found = read_one(text, b'{"service": "RB", "serial": "123456785", "country": "GB"}')
+    assert found.fields["consignment_id"] == "RB123456785GB"
 
 
 def test_rows_of_csv_are_records() -> None:
@@ -217,6 +224,7 @@ def test_a_message_without_records_says_where_they_were_expected() -> None:
         ('[record]\nsender_name = "a"\n[units]\nweight = "stone"', BadSetting, "kg, g, lb, oz or lb"),
         ('[record]\nsender_name = "a"\n[units]\nvalue = "maybe"', BadSetting, "total or per unit"),
         ('[record]\nsender_name = "a"\n[codes]\nnature = "x"', BadSetting, "table of codes"),
+        ('[record]\nsender_name = "a"\n[units]\nper_unit = "size"', BadSetting, "value or weight"),
         ('channel = "sea"\n[record]\nsender_name = "a"', BadSetting, "postal, air_cargo"),
         ('[record]\nsender_name = { paths = "a" }', UnknownName, "'path'"),
         ('[record]\nquality = "a"', UnknownName, "unknown column"),
