@@ -7,7 +7,7 @@ A code never refuses a consignment. It is counted in the read report, stands in 
 import re
 import tomllib
 from collections.abc import Iterable, Mapping
-from functools import cache
+from functools import cache, lru_cache
 from importlib.resources import files
 from typing import Any
 
@@ -44,12 +44,17 @@ QUALITY_CODES = {
 }
 """All codes, each with one sentence; their order is the order in `quality`."""
 
+_ORDER = {code: place for place, code in enumerate(QUALITY_CODES)}
 PARTIES = ("sender", "consignee")
 UNIDENTIFIED = "unidentified:"
 """Begins the identifier of a declaration that has none; a hash of its content follows."""
+NAMED_COLUMNS = tuple(f"{party}_{part}" for party in PARTIES for part in ("name", "address", "city"))
 NATURES_WITHOUT_HS = frozenset(("gift", "documents"))
 """UPU: six digits for commercial items from 1 September 2025; gifts between persons and documents need none."""
 MIN_HS_DIGITS = 6
+LETTER = re.compile(r"[^\W\d_]")
+THREE_ALIKE = re.compile(r"([^\W\d_])\1\1")
+"""Found in what may have repeated letters; in small letters."""
 ONE_LETTER_WORD = re.compile(r"(?<![^\W_])([^\W\d_])\1{2,}(?![^\W_])", re.IGNORECASE)
 LONG_RUN = re.compile(r"([^\W\d_])\1{3,}", re.IGNORECASE)
 REAL_REPEATS = frozenset(("iii", "www"))
@@ -58,6 +63,8 @@ REAL_REPEATS_OF_GOODS = REAL_REPEATS | {"aaa", "aaaa"}
 """Sizes of batteries, too."""
 ALTERNATIVES = re.compile(r"[,;/+&|]| - ")
 MAX_CHECKED_ITEMS = 1000
+MAX_REMEMBERED_CHARACTERS = 200
+MAX_CODE_CHARACTERS = 40
 AWB_ATTEMPT = re.compile(r"[\d\s-]{9,}|[A-Z0-9]{2,4}-\d{6,9}", re.ASCII | re.IGNORECASE)
 
 Fields = Mapping[str, Any]
@@ -79,22 +86,23 @@ def check_quality(fields: Fields) -> tuple[str, ...]:
     ...     "consignee_name": "Kim", "consignee_address": "Sejong-daero 1", "consignee_country": "KR"})
     ('description_vague', 'postcode_missing')
     """
+    items = _list_items(fields)
+    descriptions = _list_descriptions(fields, items)
     found = {
         *_check_identifiers(fields),
         *_check_parties(fields),
-        *_check_repeated_letters(fields),
-        *_check_amounts(fields),
+        *_check_repeated_letters(fields, descriptions),
+        *_check_amounts(fields, items),
     }
     if fields.get("level") != "master":
-        found.update(_check_descriptions(fields))
-        found.update(_check_hs_codes(fields))
+        found.update(_check_descriptions(descriptions))
+        found.update(_check_hs_codes(fields, items))
     return sort_codes(found)
 
 
 def sort_codes(codes: Iterable[str]) -> tuple[str, ...]:
     """Return codes without repeats in the order of `QUALITY_CODES`; an unknown code raises `KeyError`."""
-    order = {code: place for place, code in enumerate(QUALITY_CODES)}
-    return tuple(sorted(set(codes), key=order.__getitem__))
+    return tuple(sorted(set(codes), key=_ORDER.__getitem__))
 
 
 def _list_items(fields: Fields) -> list[Fields]:
@@ -148,7 +156,7 @@ def _check_parties(fields: Fields) -> Iterable[str]:
 
 def has_letters(text: str | None) -> bool:
     """Check whether a text holds a letter: digits and signs alone name nobody and nothing (PACT guide, section 6.2)."""
-    return text is not None and any(char.isalpha() for char in text)
+    return text is not None and LETTER.search(text) is not None
 
 
 def needs_postcode(country: str | None) -> bool:
@@ -162,12 +170,13 @@ def _load_countries_without_postcodes() -> frozenset[str]:
     return frozenset(tomllib.loads(text)["countries_without_postcodes"].split())
 
 
-def _check_repeated_letters(fields: Fields) -> Iterable[str]:
+def _check_repeated_letters(fields: Fields, descriptions: list[str]) -> Iterable[str]:
     """PACT guide, section 6.2: three or more identical characters in a name, an address or a description."""
-    columns = [f"{party}_{part}" for party in PARTIES for part in ("name", "address", "city")]
-    names = [text for column in columns if (text := fields.get(column))]
+    names = [text for column in NAMED_COLUMNS if (text := fields.get(column))]
+    if THREE_ALIKE.search("\n".join((*names, *descriptions)).lower()) is None:
+        return
     if any(map(has_repeated_letters, names)) or any(
-        has_repeated_letters(text, REAL_REPEATS_OF_GOODS) for text in _list_descriptions(fields)
+        has_repeated_letters(text, REAL_REPEATS_OF_GOODS) for text in descriptions
     ):
         yield "repeated_letters"
 
@@ -188,20 +197,28 @@ def has_repeated_letters(text: str, allowed: frozenset[str] = REAL_REPEATS) -> b
 # --- goods ------------------------------------------------------------------------------------------------------------
 
 
-def _list_descriptions(fields: Fields) -> list[str]:
-    given = [fields.get("description"), *(item.get("description") for item in _list_items(fields))]
+def _list_descriptions(fields: Fields, items: list[Fields]) -> list[str]:
+    given = [fields.get("description"), *(item.get("description") for item in items)]
     return list(dict.fromkeys(text for text in given if text))
 
 
-def _check_descriptions(fields: Fields) -> Iterable[str]:
-    texts = _list_descriptions(fields)
-    named = [text for text in texts if has_letters(text)]
-    if not named or len(named) < len(texts):
+def _check_descriptions(descriptions: list[str]) -> Iterable[str]:
+    if not descriptions or not all(map(has_letters, descriptions)):
         yield "description_missing"
-    if any(is_vague_list(text) for text in named):
-        yield "description_vague"
-    if any(is_admin_text(text) for text in named):
-        yield "description_admin_text"
+    for text in descriptions:
+        if has_letters(text):
+            yield from _check_text(text) if len(text) > MAX_REMEMBERED_CHARACTERS else _check_short_text(text)
+
+
+def _check_text(text: str) -> tuple[str, ...]:
+    checks = (("description_vague", is_vague_list), ("description_admin_text", is_admin_text))
+    return tuple(code for code, check in checks if check(text))
+
+
+@lru_cache(maxsize=16_384)
+def _check_short_text(text: str) -> tuple[str, ...]:
+    """The same description comes again and again."""
+    return _check_text(text)
 
 
 def is_vague_list(description: str) -> bool:
@@ -210,12 +227,11 @@ def is_vague_list(description: str) -> bool:
     return is_vague(description) or (len(parts) > 1 and all(map(is_vague, parts)))
 
 
-def _check_hs_codes(fields: Fields) -> Iterable[str]:
+def _check_hs_codes(fields: Fields, items: list[Fields]) -> Iterable[str]:
     """HS 2022; six digits: UPU for commercial items, EU ICS2 condition C3025."""
-    items = _list_items(fields)
     codes = [item.get("hs_code") for item in items]
     whole = fields.get("hs_code")
-    given = [str(code) for code in (whole, *codes) if code]
+    given = {str(code)[:MAX_CODE_CHARACTERS] for code in (whole, *codes) if code}
     if any(not _is_usable_hs_code(code) for code in given):
         yield "hs_invalid"
     incomplete = not given or (len(items) > 1 and not all(codes))
@@ -223,6 +239,7 @@ def _check_hs_codes(fields: Fields) -> Iterable[str]:
         yield "hs_missing"
 
 
+@lru_cache(maxsize=16_384)
 def _is_usable_hs_code(code: str) -> bool:
     return len(SEPARATORS.sub("", code)) >= MIN_HS_DIGITS and has_heading(code)
 
@@ -230,8 +247,8 @@ def _is_usable_hs_code(code: str) -> bool:
 # --- amounts ----------------------------------------------------------------------------------------------------------
 
 
-def _check_amounts(fields: Fields) -> Iterable[str]:
-    weight, items = fields.get("gross_weight_kg"), _list_items(fields)
+def _check_amounts(fields: Fields, items: list[Fields]) -> Iterable[str]:
+    weight = fields.get("gross_weight_kg")
     amounts = [fields.get("declared_value"), fields.get("postage")]
     pairs = [(amount, weight) for amount in amounts]
     pairs += [(item.get("value"), item.get("net_weight_kg")) for item in items]

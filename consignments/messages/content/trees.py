@@ -31,7 +31,7 @@ MAX_TREE_BYTES = 10_000_000
 MAX_JSON_CONTAINERS = 400_000
 """Objects and lists of one JSON message; those of 1,000 items for each of 400 declarations fit."""
 MAX_JSON_DIGITS = 300
-HEAD_BYTES = 4096
+HEAD_BYTES = 16_384
 TEXT = "#text"
 NOT_BLANK = re.compile(rb"[^ \t\r\n\0]")
 NAME = rb"<(?:[\w.\-]+:)?(%s)(?=[\s/>])"
