@@ -34,6 +34,8 @@ def is_vague(description: str) -> bool:
 
 def normalize_words(text: str) -> str:
     """Return the words of a text in lower case, without accents, parted by single spaces."""
+    if text.isascii():
+        return " ".join(WORDS.findall(text.lower()))
     parts = unicodedata.normalize("NFKD", text.casefold())
     plain = "".join(char for char in parts if not unicodedata.combining(char))
     return " ".join(WORDS.findall(unicodedata.normalize("NFC", plain)))

@@ -7,7 +7,7 @@ A code never refuses a consignment. It is counted in the read report, stands in 
 import re
 import tomllib
 from collections.abc import Iterable, Mapping
-from functools import cache
+from functools import cache, lru_cache
 from importlib.resources import files
 from typing import Any
 
@@ -44,12 +44,17 @@ QUALITY_CODES = {
 }
 """All codes, each with one sentence; their order is the order in `quality`."""
 
+CODE_PLACES = {code: place for place, code in enumerate(QUALITY_CODES)}
 PARTIES = ("sender", "consignee")
 UNIDENTIFIED = "unidentified:"
 """Begins the identifier of a declaration that has none; a hash of its content follows."""
 NATURES_WITHOUT_HS = frozenset(("gift", "documents"))
 """UPU: six digits for commercial items from 1 September 2025; gifts between persons and documents need none."""
 MIN_HS_DIGITS = 6
+CACHED_TEXTS = 8_192
+"""Texts of which the answer is remembered: senders and goods repeat."""
+THREE_LETTERS = re.compile(r"([^\W\d_])\1\1", re.IGNORECASE)
+"""What both of the next have: so most texts are looked at once."""
 ONE_LETTER_WORD = re.compile(r"(?<![^\W_])([^\W\d_])\1{2,}(?![^\W_])", re.IGNORECASE)
 LONG_RUN = re.compile(r"([^\W\d_])\1{3,}", re.IGNORECASE)
 REAL_REPEATS = frozenset(("iii", "www"))
@@ -93,8 +98,7 @@ def check_quality(fields: Fields) -> tuple[str, ...]:
 
 def sort_codes(codes: Iterable[str]) -> tuple[str, ...]:
     """Return codes without repeats in the order of `QUALITY_CODES`; an unknown code raises `KeyError`."""
-    order = {code: place for place, code in enumerate(QUALITY_CODES)}
-    return tuple(sorted(set(codes), key=order.__getitem__))
+    return tuple(sorted(set(codes), key=CODE_PLACES.__getitem__))
 
 
 def _list_items(fields: Fields) -> list[Fields]:
@@ -172,6 +176,7 @@ def _check_repeated_letters(fields: Fields) -> Iterable[str]:
         yield "repeated_letters"
 
 
+@lru_cache(maxsize=CACHED_TEXTS)
 def has_repeated_letters(text: str, allowed: frozenset[str] = REAL_REPEATS) -> bool:
     """Check for a word of one letter, three times or more, or a run of four inside a word, that is not allowed.
 
@@ -180,6 +185,8 @@ def has_repeated_letters(text: str, allowed: frozenset[str] = REAL_REPEATS) -> b
     >>> has_repeated_letters("XXX SHANGHAI CO"), has_repeated_letters("AAA battery", REAL_REPEATS_OF_GOODS), has_repeated_letters("Henry III")
     (True, False, False)
     """
+    if not THREE_LETTERS.search(text):
+        return False
     words = (found[0].casefold() for found in ONE_LETTER_WORD.finditer(text))
     runs = (found[0].casefold() for found in LONG_RUN.finditer(text))
     return any(word not in allowed for word in words) or any(run not in allowed for run in runs)
@@ -204,6 +211,7 @@ def _check_descriptions(fields: Fields) -> Iterable[str]:
         yield "description_admin_text"
 
 
+@lru_cache(maxsize=CACHED_TEXTS)
 def is_vague_list(description: str) -> bool:
     """Check whether a description is vague, or a list whose parts all are."""
     parts = [part for part in ALTERNATIVES.split(description) if has_letters(part)]

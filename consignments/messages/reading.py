@@ -49,6 +49,7 @@ from consignments.messages.spool import PackedEntry, Spool, pack_entry
 from consignments.messages.states import EventRow, resolve_states
 from consignments.records import Consignment
 from consignments.rejects import Reject
+from consignments.table_files import pause_garbage_collection
 
 Progress = Callable[[str, int, int], None]
 
@@ -114,6 +115,12 @@ class BatchResult:
 def parse_messages(messages: Sequence[RawMessage], options: ReadOptions) -> BatchResult:
     """Read messages into packed entries."""
     result = BatchResult()
+    with pause_garbage_collection():  # nothing here is part of a circle
+        _fill_result(messages, options, result)
+    return result
+
+
+def _fill_result(messages: Sequence[RawMessage], options: ReadOptions, result: BatchResult) -> None:
     for raw in messages:
         result.messages[raw.path] += raw.parts
         result.size += len(raw.content)
@@ -132,7 +139,6 @@ def parse_messages(messages: Sequence[RawMessage], options: ReadOptions) -> Batc
             result.rejects.append((raw.source, "", _describe_failure(error)))
         for note in dict.fromkeys(notes):
             result.kinds[NOTE_PREFIX + note] += 1
-    return result
 
 
 def find_kind(raw: RawMessage, options: ReadOptions) -> MessageKind:
