@@ -245,13 +245,17 @@ def _read_parts(
     mapping: MessageMapping | None,
 ) -> Iterator[Declaration | MasterDetails | CustomsEvent]:
     found: Parsed | None = None
+    adds_only = True
     for found in read_message_parts(content, context, kind, mapping):
+        adds_only = adds_only and isinstance(found, MasterDetails) and found.declaration is None
         if isinstance(found, Ignored):
             kinds[f"{IGNORED_PREFIX}{found.kind}: {found.reason}"] += 1
         else:
             yield found
     if found is None:
         kinds[f"{IGNORED_PREFIX}{kind.name}: nothing in it"] += 1
+    elif adds_only:
+        kinds[f"{IGNORED_PREFIX}{kind.name}: it only adds master and route to its items"] += 1
 
 
 def _flag_repeat(entry: DeclarationEntry, identifiers: set[str]) -> DeclarationEntry:
