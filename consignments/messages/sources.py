@@ -25,7 +25,7 @@ MAX_ARCHIVE_MEMBERS = 2_000_000
 ZIP_MARK = b"PK\x03\x04"
 XML_START = re.compile(rb"<\?xml\b")
 TEXT_START = re.compile(
-    rb"^[\x01\x02\x03 \t]*(?:(?:F[A-Z]{2}|UCM)[ \t]*/[ \t]*\d{1,2}\b|(?:PSN|PER|FSN|FER|FMA|FNA)[ \t]*\r?$|<\?xml\b|<[A-Za-z]|\{|UNA|UNB)",
+    rb"^[\x01\x02\x03 \t]*(?:(?:F[A-Z]{2}|UCM)[ \t]*/[ \t]*\d{1,2}\b|(?:PSN|PER|FSN|FER|FMA|FNA)[ \t]*\r?$|<\?xml\b|<[A-Za-z]|\{|UNA.{6}\s*UNB|UNB)",
     re.MULTILINE,
 )
 """The first line of a message that follows another in one file."""

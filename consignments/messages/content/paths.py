@@ -6,7 +6,7 @@ level up, `//` any level down. Parts are parted by slashes, or by dots if there 
 """
 
 import re
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from functools import lru_cache
 from typing import Any, NamedTuple
 
@@ -17,6 +17,7 @@ from consignments.messages.content.values import clean_text
 STEP = re.compile(r"(?P<name>[^\[\]]*)(?P<filters>(?:\[[^\[\]]*\])*)")
 FILTER = re.compile(r"\[([^\[\]]*)\]")
 CONDITION = re.compile(r"""\s*([^=]+?)\s*=\s*(["']?)(.*?)\2\s*""")
+PLAIN_NAME = re.compile(r"[\w\-]+")
 MAX_PATH_LENGTH = 400
 MAX_NODES_VISITED = 200_000
 
@@ -135,7 +136,52 @@ def _compile_step(part: str, any_depth: bool, text: str, *, one_based: bool) -> 
     return Step(name, any_depth, index, tuple(conditions))
 
 
-def find_values(levels: Sequence[Any], text: str) -> list[Any]:
+@lru_cache(maxsize=4096)
+def _get_plain_name(text: str) -> str | None:
+    """Return the name in lower case if a path is one name and nothing else, as most are."""
+    return text.lower() if PLAIN_NAME.fullmatch(text) else None
+
+
+class DeepIndex:
+    """Values by name at any depth below nodes, found once for each node; for as long as the nodes live."""
+
+    def __init__(self) -> None:
+        self._by_node: dict[int, tuple[Any, Node]] = {}
+
+    def list_below(self, node: Any, name: str) -> list[Any]:
+        """List the values of a name at any depth below a node."""
+        found = self._by_node.get(id(node))
+        if found is None:
+            found = self._by_node[id(node)] = (node, _index_below(node))
+        return found[1].get(name, [])
+
+
+def _index_below(value: Any) -> Node:
+    index: Node = {}
+    for node in _walk(value):
+        for key, values in node.items():
+            index.setdefault(key, []).extend(values)
+    return index
+
+
+def _walk(value: Any) -> Iterator[Node]:
+    """Yield a node and all below it, parents first."""
+    stack = [value]
+    for _ in range(MAX_NODES_VISITED):
+        if not stack:
+            return
+        node = stack.pop()
+        if isinstance(node, dict):
+            yield node
+            stack.extend(
+                each
+                for values in reversed(node.values())
+                for each in reversed(values)
+                if isinstance(each, dict)
+            )
+
+
+def find_values(levels: Sequence[Any], text: str, index: DeepIndex | None = None) -> list[Any]:
     """Find all values of the first alternative of a path that has any.
 
     Parameters
@@ -144,29 +190,35 @@ def find_values(levels: Sequence[Any], text: str) -> list[Any]:
         From the message down to where the path begins.
     text : str
         The path.
+    index : DeepIndex, optional
+        What was found at any depth before; default: every path looks for itself.
 
     Returns
     -------
     list
         Nodes, texts and numbers.
     """
+    name = _get_plain_name(text)
+    if name is not None:
+        node = levels[-1]
+        return [value for value in node.get(name, ()) if value is not None] if isinstance(node, dict) else []
     for path in compile_path(text):
         if path.levels_up >= len(levels):
             continue
         start = levels[0] if path.levels_up < 0 else levels[-1 - path.levels_up]
         values = [start]
         for step in path.steps:
-            values = _take_step(values, step)
+            values = _take_step(values, step, index)
         present = [value for value in values if value is not None]
         if present:
             return present
     return []
 
 
-def _take_step(values: list[Any], step: Step) -> list[Any]:
+def _take_step(values: list[Any], step: Step, index: DeepIndex | None) -> list[Any]:
     found: list[Any] = []
     for value in values:
-        here = _list_below(value, step.name) if step.any_depth else _list_children(value, step.name)
+        here = _list_below(value, step.name, index) if step.any_depth else _list_children(value, step.name)
         kept = [each for each in here if all(_meets(each, *condition) for condition in step.conditions)]
         if step.position is not None:
             kept = kept[step.position : step.position + 1] if step.position >= 0 else []
@@ -185,20 +237,10 @@ def _list_children(value: Any, name: str) -> list[Any]:
     return found or []
 
 
-def _list_below(value: Any, name: str) -> list[Any]:
-    found: list[Any] = []
-    stack = [value]
-    for _ in range(MAX_NODES_VISITED):
-        if not stack:
-            break
-        node = stack.pop()
-        if isinstance(node, dict):
-            found.extend(_list_children(node, name))
-            below: list[Node] = [
-                each for values in node.values() for each in values if isinstance(each, dict)
-            ]
-            stack.extend(reversed(below))
-    return found
+def _list_below(value: Any, name: str, index: DeepIndex | None) -> list[Any]:
+    if index is not None and name != "*":
+        return index.list_below(value, name)
+    return [each for node in _walk(value) for each in _list_children(node, name)]
 
 
 def _meets(value: Any, name: str, wanted: str) -> bool:

@@ -26,6 +26,8 @@ Node: TypeAlias = dict[str, list[Any]]
 CHUNK_BYTES = 1 << 16
 MAX_RECORD_BYTES = 4_000_000
 """The largest part of an XML message between two records; a consignment with 10,000 items of 15 elements fits."""
+MAX_TREE_BYTES = 10_000_000
+"""The largest message that is held as a whole; XML of records may be larger, and is read as a stream."""
 MAX_JSON_DIGITS = 300
 HEAD_BYTES = 4096
 TEXT = "#text"
@@ -55,6 +57,12 @@ def has_name(text: str, name: str) -> bool:
 def _compile_name(name: str) -> re.Pattern[str]:
     before = r"""(?:<(?:[\w.\-]+:)?|["'.]|\s)"""
     return re.compile(rf"""{before}{re.escape(name)}(?:[\s/>"']|=["'])""", re.IGNORECASE)
+
+
+def refuse_large(content: bytes) -> None:
+    """Refuse a message that would be held in memory as a whole and is too large for it."""
+    if len(content) > MAX_TREE_BYTES:
+        raise MessageFault("too large", got=f"{len(content):,} bytes", expected=f"at most {MAX_TREE_BYTES:,}")
 
 
 # --- XML --------------------------------------------------------------------------------------------------------------
@@ -176,11 +184,9 @@ def parse_xml_tree(content: bytes, notes: list[str]) -> tuple[str, Node]:
     Raises
     ------
     MessageFault
+        If it is larger than `MAX_TREE_BYTES`, hostile, or not well formed.
     """
-    if len(content) > MAX_RECORD_BYTES:
-        raise MessageFault(
-            "too large", got=f"{len(content):,} bytes", expected=f"at most {MAX_RECORD_BYTES:,}"
-        )
+    refuse_large(content)
     try:
         root = _parse_whole(content)
     except etree.XMLSyntaxError as error:
@@ -255,8 +261,9 @@ def decode_json(content: bytes) -> Any:
     Raises
     ------
     MessageFault
-        If it is no JSON, or nested too deep.
+        If it is larger than `MAX_TREE_BYTES`, no JSON, or nested too deep.
     """
+    refuse_large(content)
     try:
         return msgspec.json.decode(_decode_text(content))
     except RecursionError as error:

@@ -31,15 +31,26 @@ def list_pieces(reader: ObjectReader, holders: list[LinkedObject]) -> list[Linke
     return []
 
 
-def count_links(holders: list[LinkedObject]) -> int:
-    """Count the pieces that a shipment links or embeds, resolved or not."""
-    for holder in holders:
-        values = list_property(holder, "pieces")
-        links = {value.identifier or str(id(value)) for value in values if isinstance(value, LinkedObject)}
-        links |= {value for value in values if isinstance(value, str)}
-        if links:
-            return len(links)
-    return 0
+def count_links(reader: ObjectReader, holders: list[LinkedObject]) -> int:
+    """Count the pieces that a shipment lists and that the lines of its waybill refer to, known or not; the larger number.
+
+    Two numbers that differ are a doubt.
+    """
+    listed = [_count_values(holder, "pieces") for holder in holders]
+    quiet = ObjectReader(reader.graph, set())
+    lines = [line for holder in holders for line in (holder, *quiet.list_objects(holder, "waybilllineitems"))]
+    packages = [package for line in lines for package in quiet.list_objects(line, "lineitempackages")]
+    referred = sum(_count_values(node, "piecereferences") for node in (*lines, *packages))
+    counts = {count for count in (max(listed, default=0), referred) if count}
+    if len(counts) > 1:
+        reader.doubts.add("piece_count_mismatch")
+    return max(counts, default=0)
+
+
+def _count_values(node: LinkedObject, name: str) -> int:
+    values = node.values.get(name) or (list_property(node, name) if name == "pieces" else ())
+    links = {value.identifier or str(id(value)) for value in values if isinstance(value, LinkedObject)}
+    return len(links | {value for value in values if isinstance(value, str)})
 
 
 def read_goods(reader: ObjectReader, waybill: LinkedObject | None, shipment: LinkedObject | None) -> Fields:
@@ -50,7 +61,7 @@ def read_goods(reader: ObjectReader, waybill: LinkedObject | None, shipment: Lin
     lines = reader.list_objects(waybill, "waybilllineitems")
     described = [read_property(node, "goodsdescription") for node in (*holders, *lines)]
     counted = _sum_known([reader.read_number(_first(line, "piececountforrate")) for line in lines])
-    linked = max(len(pieces), count_links(holders))
+    linked = max(len(pieces), count_links(reader, holders))
     if counted is not None and linked and counted != linked:
         reader.doubts.add("piece_count_mismatch")
     return {

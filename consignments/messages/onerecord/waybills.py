@@ -4,7 +4,9 @@ A house's number stands under its master's, which is found by a link in either d
 of a run: `OneRecordLinker` collects them first and reads them then.
 """
 
+from collections import Counter
 from collections.abc import Iterator
+from itertools import islice
 from typing import Any
 
 from consignments.identifiers import parse_awb
@@ -56,6 +58,9 @@ PAYMENTS = {
 }
 NUMBER_KEYS = frozenset(("waybillprefix", "waybillnumber", "waybilltype"))
 """All that a reference to a master says; one that says no more declares nothing."""
+MAX_WAYBILLS_OF_A_SHIPMENT = 10
+"""A house and its masters share a shipment; links of more waybills to it are not followed."""
+MAX_BOOKING_OBJECTS = 1000
 YES = frozenset(("true", "1", "yes"))
 
 
@@ -148,6 +153,7 @@ class _Documents:
         self.houses: set[int] = set()
         self.referred_masters: set[int] = set()
         self.shipment_of: dict[int, LinkedObject] = {}
+        self._uses: Counter[int] = Counter()
         self.notes_about: dict[int, list[LinkedObject]] = {}
         self._link_waybills()
         self._link_shipments()
@@ -192,10 +198,10 @@ class _Documents:
     def _link_shipments(self) -> None:
         for node in self.waybills:
             for shipment in self._list_linked(node, "shipment"):
-                self.shipment_of.setdefault(id(node), shipment)
+                self._assign_shipment(node, shipment)
         for shipment in self.shipments:
             for waybill in self._list_linked(shipment, "waybill"):
-                self.shipment_of.setdefault(id(waybill), shipment)
+                self._assign_shipment(waybill, shipment)
             for piece in self._list_linked(shipment, "pieces"):
                 piece.values.setdefault("ofshipment", [shipment])
         for piece in self.nodes:
@@ -207,6 +213,12 @@ class _Documents:
             linked = shipment.values.pop("linkedpieces", None)
             if linked:
                 shipment.values["pieces"] = linked
+
+    def _assign_shipment(self, waybill: LinkedObject, shipment: LinkedObject) -> None:
+        """Give a waybill its shipment, unless the shipment has more waybills than carriage knows."""
+        if id(waybill) not in self.shipment_of and self._uses[id(shipment)] < MAX_WAYBILLS_OF_A_SHIPMENT:
+            self._uses[id(shipment)] += 1
+            self.shipment_of[id(waybill)] = shipment
 
     def _link_notes(self) -> None:
         for node in self.nodes:
@@ -245,8 +257,8 @@ class _Documents:
         doubts: Doubts = set()
         reader = ObjectReader(self.graph, doubts)
         shipment = self.shipment_of.get(id(node))
-        if shipment is None:
-            reader.find_object(node, "shipment")  # a link that leads nowhere is a doubt
+        if shipment is None and list_property(node, "shipment"):
+            doubts.add("link_unresolved")
         fields, notes = self._read_fields(reader, node, shipment)
         issued_at = reader.read_time(node, "carrierdeclarationdate")
         if level == "house":
@@ -412,8 +424,8 @@ def _list_legs(reader: ObjectReader, holder: LinkedObject) -> list[LinkedObject]
         reader.graph, set()
     )  # a booking is more than a declaration needs: a missing one is no doubt
     booking = quiet.find_object(holder, "referredbookingoption")
-    sources = [holder, *([] if booking is None else walk_objects([booking]))]
-    for source in sources[:1000]:
+    below = islice(walk_objects([booking]), MAX_BOOKING_OBJECTS) if booking is not None else ()
+    for source in (holder, *below):
         legs = quiet.list_objects(source, "transportlegs")
         if legs:
             ordered = sorted(

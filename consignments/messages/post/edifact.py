@@ -10,7 +10,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
 
 from consignments.errors import BadSetting, MessageFault
-from consignments.messages.content.trees import TEXT, Node
+from consignments.messages.content.trees import TEXT, Node, refuse_large
 
 MAX_SEGMENTS = 400_000
 MAX_PARTS = 200
@@ -119,8 +119,9 @@ def split_segments(content: bytes) -> Iterator[Segment]:
     Raises
     ------
     MessageFault
-        If it does not begin as one, has too many segments, or ends inside one.
+        If it is too large, does not begin as one, has too many segments, or ends inside one.
     """
+    refuse_large(content)
     text = _decode(content)
     begin = START.match(text)
     if begin is None:

@@ -50,8 +50,18 @@ CIRCUMSTANCE = re.compile(r"specificCircumstanceIndicator\s*>\s*(?:<[^>]*>\s*)?(
 HOUSE_TAGS = ("consignmentHouseLevel", "houseConsignment")
 GOODS = ("goodsitem", "consignmentitem", "goodsshipmentitem")
 MASTER = ("consignmentmasterlevel", "masterconsignment", "consignment")
-HOUSE_DOCUMENTS = ("transportdocumenthouselevel", "transportdocumenthouse", "transportdocument")
-MASTER_DOCUMENTS = ("transportdocumentmasterlevel", "transportdocumentmaster", "transportdocument")
+HOUSE_DOCUMENTS = (
+    "transportdocumenthouselevel",
+    "transportdocumenthouse",
+    "transportdocument",
+    "transportcontractdocument",
+)
+MASTER_DOCUMENTS = (
+    "transportdocumentmasterlevel",
+    "transportdocumentmaster",
+    "transportdocument",
+    "transportcontractdocument",
+)
 NUMBER_NAMES = ("documentnumber", "referencenumber", "identification", "identificationnumber")
 PARTY_ELEMENTS = {"sender": ("consignor", "seller"), "consignee": ("consignee", "buyer")}
 PURPOSES: dict[str, Purpose] = {"A": "update", "F": "create"}
@@ -328,14 +338,18 @@ def read_parties(house: Node, message: Node) -> Fields:
         found = (party for node in (house, message) for name in names for party in list_nodes(node, name))
         party = next(found, {})
         address = next(iter(list_nodes(party, "address")), party)
-        street = join_lines(read_text(address, "street"), read_text(address, "number"), separator=" ")
+        street = join_lines(
+            read_text(address, "street", "line"), read_text(address, "number", "streetnumber"), separator=" "
+        )
         box = read_text(address, "pobox")
         fields |= {
             f"{prefix}_name": read_text(party, "name"),
             f"{prefix}_address": join_lines(
-                street, read_text(address, "streetadditionalline"), f"PO Box {box}" if box else None
+                street,
+                read_text(address, "streetadditionalline", "additionalline"),
+                f"PO Box {box}" if box else None,
             ),
-            f"{prefix}_city": read_text(address, "city"),
+            f"{prefix}_city": read_text(address, "city", "cityname"),
             f"{prefix}_postcode": read_text(address, "postcode"),
             f"{prefix}_country": parse_country(read_text(address, "country")),
             **{f"{prefix}_{name}": text for name, text in _read_contacts(party).items()},

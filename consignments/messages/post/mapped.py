@@ -3,6 +3,7 @@
 import csv
 from collections.abc import Iterator, Mapping
 from datetime import datetime
+from io import BytesIO, TextIOWrapper
 from typing import Any, NamedTuple
 
 from consignments.errors import MessageFault
@@ -15,8 +16,9 @@ from consignments.messages.content.amounts import (
     sum_values,
 )
 from consignments.messages.content.countries import parse_country
-from consignments.messages.content.paths import compile_path, find_values, get_leaf
+from consignments.messages.content.paths import DeepIndex, compile_path, find_values, get_leaf
 from consignments.messages.content.trees import (
+    HEAD_BYTES,
     MAX_RECORD_BYTES,
     TEXT,
     Node,
@@ -56,6 +58,7 @@ from consignments.schema import get_fields
 KINDS = {field.name: field.kind for field in get_fields(Consignment)}
 COUNTRY_ENDING = "country"
 JOINED_BY_COMMA = ("sender_address", "consignee_address")
+JOINED_WITHOUT_SPACE = ("consignment_id", "master_id", "account_id", "hs_code")
 OUNCES_IN_A_POUND = 16.0
 ITEM_TEXTS = ("description", "hs_code")
 Levels = list[Any]
@@ -166,13 +169,15 @@ def _select_records(top: Node, root: Node, mapping: MessageMapping) -> Iterator[
 
 
 def _list_rows(content: bytes) -> Iterator[Record]:
-    text = content.decode("utf-8-sig", "replace").replace("\0", "")
-    head = text.partition("\n")[0]
-    delimiter = max(",;\t|", key=head.count)
+    encoding = "utf-16" if content[:2] in (b"\xff\xfe", b"\xfe\xff") else "utf-8-sig"
+    head = content[:HEAD_BYTES].decode(encoding, "replace").partition("\n")[0]
+    lines = (
+        line.replace("\0", "") for line in TextIOWrapper(BytesIO(content), encoding, "replace", newline="")
+    )
     try:
-        for row in csv.DictReader(text.splitlines(), delimiter=delimiter):
+        for row in csv.DictReader(lines, delimiter=max(",;\t|", key=head.count)):
             node: Node = {
-                str(name).strip().lower(): [value] for name, value in row.items() if name is not None
+                name.strip().lower(): [value] for name, value in row.items() if isinstance(name, str)
             }
             yield Record([node, node], alone=False, scope=node)
     except csv.Error as error:
@@ -216,6 +221,8 @@ class _RecordReader:
     def __init__(self, mapping: MessageMapping, levels: Levels, *, alone: bool) -> None:
         self.mapping, self.levels, self.alone = mapping, levels, alone
         self.doubts: Doubts = set()
+        self.index = DeepIndex()
+        self.raw_weight: float | None = None
 
     def read_fields(self) -> Fields:
         """Read all columns, items and what follows from them."""
@@ -242,9 +249,11 @@ class _RecordReader:
     def _read_column(self, column: str, source: Source) -> Any:
         kind = KINDS[column]
         if column == "gross_weight_kg":
-            return self._read_weight(
+            weight = self._read_weight(
                 self.levels, source, self.mapping.units.gross_weight, self.mapping.record
             )
+            self.raw_weight = parse_any_number(self._read_text(source), set())
+            return weight
         if kind == "number":
             return parse_any_number(self._read_text(source), self.doubts)
         if kind in ("time", "date"):
@@ -277,9 +286,9 @@ class _RecordReader:
     def _list_texts(self, path: str, levels: Levels, *, all_values: bool) -> list[str]:
         if path.startswith(LITERAL):
             return [path[len(LITERAL) :]]
-        values = find_values(levels, path)
+        values = find_values(levels, path, self.index)
         if not values and self.alone and levels is self.levels:
-            values = find_values(self.levels[:1], path)
+            values = find_values(self.levels[:1], path, self.index)
         texts = [text for text in (clean_text(get_leaf(value)) for value in values) if text]
         return texts if all_values else texts[:1]
 
@@ -325,7 +334,7 @@ class _RecordReader:
 
     def _read_items(self) -> list[Fields]:
         for each in self.mapping.items_each:
-            nodes = [node for node in find_values(self.levels, each) if isinstance(node, dict)]
+            nodes = [node for node in find_values(self.levels, each, self.index) if isinstance(node, dict)]
             if nodes:
                 items = [self._read_item(node) for node in nodes]
                 return [item for item in items if any(value is not None for value in item.values())]
@@ -358,6 +367,8 @@ class _RecordReader:
         counts = [item["quantity"] for item in items]
         if fields.get("pieces") is None and counts and None not in counts:
             fields["pieces"] = sum(counts)
+        if self.raw_weight and self.raw_weight in (fields["declared_value"], fields.get("postage")):
+            self.doubts.add("price_equals_weight")
         self._complete_journey(fields)
         self.doubts |= find_unit_doubts(gross, items, self.mapping.channel)
         if items:
@@ -400,4 +411,6 @@ def _get_separator(column: str, source: Source) -> str:
         return source.join
     if column in JOINED_BY_COMMA:
         return ", "
+    if column in JOINED_WITHOUT_SPACE:
+        return ""
     return ">" if column == "route" else " "

@@ -5,6 +5,7 @@ one message has many. `[items]` is the same for the kinds of goods. `[units]` sa
 values are per unit or total. `[codes]` says what the feed's codes mean. docs/formats.md has the reference.
 """
 
+import re
 import tomllib
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -26,8 +27,11 @@ NOT_FROM_MESSAGE = ("channel", "received_at", "items", "level", "quality", "issu
 PER_UNIT = frozenset(("per unit", "per_unit", "per-unit", "unit", "each", "piece", "per piece", "per_piece"))
 TOTAL = frozenset(("total", "all", "sum", "line", "per line", "overall"))
 POUNDS_AND_OUNCES = "lb+oz"
+POUNDS_AND_OUNCES_FORM = re.compile(r"lbs?[\s_+&]*(?:and)?\s*oz")
 WEIGHT_KEYS = ("weight", "gross_weight", "net_weight")
 BASIS_KEYS = ("value", "weight_basis", "net_weight_basis", "value_basis")
+BASIS_LISTS = {"per_unit": True, "total": False}
+"""Keys whose value is a list of what is per unit or total: `per_unit = ["value", "weight"]`."""
 MAX_FILE_BYTES = 1_000_000
 LITERAL = "="
 
@@ -230,7 +234,8 @@ def _read_paths(value: Any, where: str) -> tuple[str, ...]:
 
 def _read_units(given: Mapping[str, Any], where: str) -> Units:
     """Read units; `weight = "g per unit"` says both at once."""
-    _refuse_unknown(given, (*WEIGHT_KEYS, *BASIS_KEYS), "unit", where)
+    _refuse_unknown(given, (*WEIGHT_KEYS, *BASIS_KEYS, *BASIS_LISTS), "unit", where)
+    given = _spread_basis_lists(given, where)
     units: dict[str, str | None] = {}
     bases: dict[str, bool | None] = {}
     for name in WEIGHT_KEYS:
@@ -249,8 +254,25 @@ def _read_units(given: Mapping[str, Any], where: str) -> Units:
     )
 
 
+def _spread_basis_lists(given: Mapping[str, Any], where: str) -> dict[str, Any]:
+    """Write `per_unit = ["value"]` as `value_basis = "per unit"`."""
+    spread = dict(given)
+    for key in BASIS_LISTS:
+        names = spread.pop(key, [])
+        names = names if isinstance(names, list) else [names]
+        for name in names:
+            if name not in ("value", "weight"):
+                raise BadSetting(
+                    "unknown amount", where=f"{where}.{key}", got=repr(name), expected="value or weight"
+                )
+            spread[f"{name}_basis"] = key
+    return spread
+
+
 def _split_unit(value: Any, where: str) -> tuple[str | None, bool | None]:
     words = str(value).strip().lower() if isinstance(value, str) else ""
+    if POUNDS_AND_OUNCES_FORM.fullmatch(words):
+        return POUNDS_AND_OUNCES, None
     unit, _, rest = words.partition(" ")
     unit = unit.replace("lbs", "lb")
     if words in PER_UNIT or words in TOTAL:

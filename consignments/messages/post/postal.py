@@ -123,6 +123,8 @@ def _read_others(record: Record) -> Iterator[Parsed]:
 
 def _list_receptacles(record: Node) -> Iterator[tuple[Node, str]]:
     for _, node in walk_nodes(record):
+        if node.keys().isdisjoint(RECEPTACLE_NAMES):
+            continue
         number = read_text(node, *RECEPTACLE_NAMES)
         if number and any(name in node for name in MEMBER_LISTS):
             yield node, number
@@ -146,6 +148,8 @@ def read_responses(record: Node) -> Iterator[CustomsEvent]:
     for count, (_, node) in enumerate(walk_nodes(record)):
         if count > MAX_EVENTS:
             return
+        if node.keys().isdisjoint(names["code"]):
+            continue
         code = next((text for name in names["code"] if (text := read_text(node, name))), None)
         if code is None or not _is_response(node, code):
             continue

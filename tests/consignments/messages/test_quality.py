@@ -1,11 +1,13 @@
 """Quality codes: each follows from the fields of a declaration, whatever its format."""
 
+from pathlib import Path
 from typing import Any
 
 import pytest
 
 from consignments.messages.quality import QUALITY_CODES, check_quality, sort_codes
 
+REPOSITORY = Path(__file__).parents[3]
 GOOD: dict[str, Any] = {
     "consignment_id": "RB123456785GB",
     "channel": "postal",
@@ -151,3 +153,8 @@ def test_codes_have_an_order_and_a_sentence_each() -> None:
     with pytest.raises(KeyError):
         sort_codes(["unheard_of"])
     assert all(sentence.endswith(".") for sentence in QUALITY_CODES.values())
+
+
+def test_the_page_of_formats_has_every_code_with_its_sentence() -> None:
+    pages = "".join(page.read_text() for page in (REPOSITORY / "docs").glob("formats*.md"))
+    assert all(f"| `{code}` | {sentence} |" in pages for code, sentence in QUALITY_CODES.items())

@@ -106,3 +106,8 @@ def test_a_large_file_is_mapped_and_cut(tmp_path: Path) -> None:
     assert file.stat().st_size > 65_536
     assert len(list(read_file(file))) == 40
     assert len(identifiers(file)) == 40
+
+
+def test_the_service_string_advice_of_an_interchange_stays_with_it() -> None:
+    interchange = b"UNA:+.? '\r\nUNB+UNOA:1+A+B'\r\nUNH+1+ITMATT'\r\nUNT+1+1'\r\nUNZ+1+1'\r\n"
+    assert [part.strip() for part in split_messages(interchange * 2)] == [interchange.strip()] * 2

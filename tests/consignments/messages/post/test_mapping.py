@@ -1,5 +1,6 @@
 """Mapping files: what they say is checked, and the messages they are for are read by it."""
 
+import re
 from pathlib import Path
 
 import pytest
@@ -126,6 +127,7 @@ BASIS = '[record]\nconsignment_id = "id"\ndeclared_value = "total"\n[items]\neac
     ("units", "total", "value", "doubt"),
     [
         ('value = "per unit"', "null", 15.0, ()),
+        ('per_unit = ["value"]', "null", 15.0, ()),
         ('value = "total"', "null", 5.0, ()),
         ("", "15", 15.0, ()),
         ("", "5", 5.0, ()),
@@ -155,6 +157,12 @@ def test_alternatives_take_the_first_that_gives_something() -> None:
     text = '[record]\nconsignment_id = "id | ID2 | //deep"\nsender_name = { first = ["full", ["a", "b"]], join = "-" }\n'
     found = read_one(text, b'{"x": {"deep": "RB123456785GB"}, "a": "1st", "b": "2nd"}')
     assert (found.fields["consignment_id"], found.fields["sender_name"]) == ("RB123456785GB", "1st-2nd")
+
+
+def test_parts_of_an_identifier_are_joined_without_a_space() -> None:
+    text = '[record]\nconsignment_id = ["service", "serial", "country"]\n'
+    found = read_one(text, b'{"service": "RB", "serial": "123456785", "country": "GB"}')
+    assert found.fields["consignment_id"] == "RB123456785GB"
 
 
 def test_rows_of_csv_are_records() -> None:
@@ -216,6 +224,7 @@ def test_a_message_without_records_says_where_they_were_expected() -> None:
         ('[record]\nsender_name = "a"\n[units]\nweight = "stone"', BadSetting, "kg, g, lb, oz or lb"),
         ('[record]\nsender_name = "a"\n[units]\nvalue = "maybe"', BadSetting, "total or per unit"),
         ('[record]\nsender_name = "a"\n[codes]\nnature = "x"', BadSetting, "table of codes"),
+        ('[record]\nsender_name = "a"\n[units]\nper_unit = "size"', BadSetting, "value or weight"),
         ('channel = "sea"\n[record]\nsender_name = "a"', BadSetting, "postal, air_cargo"),
         ('[record]\nsender_name = { paths = "a" }', UnknownName, "'path'"),
         ('[record]\nquality = "a"', UnknownName, "unknown column"),
@@ -232,3 +241,37 @@ def test_errors_of_a_mapping_file_say_where_and_what_was_expected(
 def test_a_mapping_file_that_is_not_there(tmp_path: Path) -> None:
     with pytest.raises(FileFault, match="cannot be read"):
         load_mapping(tmp_path / "none.toml")
+
+
+def test_the_mappings_of_the_page_of_formats_are_right() -> None:
+    pages = "".join(page.read_text() for page in (MESSAGES.parents[1] / "docs").glob("formats*.md"))
+    blocks = re.findall(r"```toml\n(.*?)```", pages, re.DOTALL)
+    assert len(blocks) == 2
+    feed, segments = (parse_mapping(block, "page") for block in blocks)
+    assert feed.units.value_per_unit is True
+    assert segments.segments["group"] == "GID"
+    content = b"""<Feed><Head><Currency>EUR</Currency></Head><Parcel no="RB123456785GB"><Kind>V</Kind><Weight unit="kg">1</Weight>
+      <From><First>Ann</First><Last>Smith</Last></From><Goods><Line><What>tea</What><Count>2</Count><Net>100</Net><Price>3</Price></Line></Goods></Parcel></Feed>"""
+    (found,) = read_mapped(content, MessageContext("test"), feed)
+    assert isinstance(found, Declaration)
+    assert (found.fields["sender_name"], found.fields["gross_weight_kg"], found.fields["declared_value"]) == (
+        "Ann Smith",
+        1.0,
+        6.0,
+    )
+    assert found.fields["items"][0]["net_weight_kg"] == 0.1
+
+
+def test_a_price_that_repeats_the_number_of_the_weight_is_in_doubt_in_any_unit() -> None:
+    text = '[record]\nconsignment_id = "id"\ngross_weight_kg = "w"\ndeclared_value = "v"\n[units]\nweight = "g"\n'
+    assert read_one(text, b'{"id": "RB123456785GB", "w": 174, "v": "174.0"}').quality == (
+        "price_equals_weight",
+    )
+    assert read_one(text, b'{"id": "RB123456785GB", "w": 174, "v": 17}').quality == ()
+
+
+def test_what_is_held_as_a_whole_is_bounded() -> None:
+    text = '[record]\nconsignment_id = "id"\n'
+    for content in (b'{"id": "' + b"A" * 10_000_000 + b'"}', b"UNH+1'" + b"A" * 10_000_000):
+        with pytest.raises(MessageFault, match="too large"):
+            read(text, content)
