@@ -60,6 +60,10 @@ def main() -> None:
     step(
         "3/7  promote it: the gate checks its rules, trains again on the same tables, and the record is written"
     )
+    print(
+        "  One key may approve in this demo. In an operation each approver has one, and two may have to sign."
+    )
+    npsrisk("keys", "create", "--name", "demo reviewer")
     print("  Both fits must come out again byte for byte. This takes about as long as the training before.")
     npsrisk(
         "promote", "1", "--approved-by", "demo reviewer", "--why", "first model of the operation",
