@@ -1,7 +1,7 @@
 """Recall at a capacity, estimated from inspections whose selection probabilities are known.
 
-Recall at a capacity is the share of all positives that are among the highest scores of each office and day, as many as
-can be inspected. Each detection stands for itself and for positives that were not drawn: 1 / probability in total
+Recall at a capacity is the share of all positives that are among the highest scores of each office and day, within the
+capacity. Each detection stands for itself and for positives that were not drawn: 1 / probability in total
 (Horvitz and Thompson 1952). Example: 8 detections among the highest scores, all inspected with certainty, and 1 detection among
 the others with probability 1/3. The totals are 8 and 3, and recall is 8/11.
 """

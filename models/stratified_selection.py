@@ -1,8 +1,8 @@
 """Stratified selection: inspections from which recall can be estimated to a given width, and their cost in detections.
 
 The arrivals of each office and day are split by falling score into strata. The first is inspected with certainty. The second,
-the margin, is the rest of the highest scores within the capacity. The others are the lower scores. They are split so that each
-stratum has the same expected spread (the sum of the square roots of the scores), and so the same share of the draws (Neyman 1934).
+the margin, is the rest of the highest scores within the capacity. The others are the lower scores. They are split into
+strata of equal expected spread (the sum of the square roots of the scores). So each has the same share of the draws (Neyman 1934).
 The lower scores get as few draws as the width allows (optimise-and-estimate selection, Henderson et al. 2022, arXiv 2204.11910).
 
 Example: capacity 5, of which 2 draws go to the lower scores. The 2 highest scores are certain. The margin is the next 3, one

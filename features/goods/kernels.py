@@ -2,8 +2,8 @@
 
 A text is an array of code points (`encode_text`). `features.goods.character_folding` defines the fold table, and
 `features.goods.lexicon` the names and words. Kernels check no bounds: every scratch array is sized from the length of the text, and a
-text is cut at `MAX_CHARACTERS`. Constants that kernels share with the builders of their tables are defined here, because numba
-rebuilds its cache of compiled kernels only if this file changes.
+text is cut at `MAX_CHARACTERS`. Constants that kernels share with the builders of their tables are defined here: numba rebuilds its
+cache of compiled kernels only if this file changes.
 """
 
 from codecs import utf_32_le_encode
