@@ -66,6 +66,8 @@ class ReferenceProfile(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         Column to value to the activity of this source.
     medians : list or None
         Median of each feature over its values in all channels, None if it has no values. None in older bundles.
+    channel_medians : dict
+        Channel to the medians of its features; empty in older bundles.
     """
 
     first_day: str
@@ -84,6 +86,7 @@ class ReferenceProfile(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     sizes: dict[str, dict[str, list[float]]]
     sources: dict[str, dict[str, SourceActivity]]
     medians: list[float | None] | None = None
+    channel_medians: dict[str, list[float | None]] = {}
 
     def require_fit(self, spec: Spec, where: str) -> None:
         """Raise `BundleRefused` if the profile has other features than the spec, or counts that do not fit its edges.
@@ -94,7 +97,7 @@ class ReferenceProfile(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         """
         bins = [len(edges) + 2 for edges in self.edges]
         tables = [[len(counts) for counts in each] for each in self.features.values()]
-        of_features = [*self.means.values(), *self.spreads.values()]
+        of_features = [*self.means.values(), *self.spreads.values(), *self.channel_medians.values()]
         if self.medians is not None:
             of_features.append(self.medians)
         moments = [len(each) for each in of_features]

@@ -86,7 +86,7 @@ invalidate invert issue iterate join keep label launch learn limit link list lis
 look lower make map mark mask match measure merge migrate mix monitor move multiply name narrow normalize
 notify number observe omit open order override overwrite pack pad pair parse partition pass pause perform
 permute persist place plan plot poll pop predict prefetch prepare prepend print process promote propagate
-protect provide prune publish purge push query queue raise randomize rank read rebuild receive recompute
+protect provide prune publish purge push query queue quote raise randomize rank read rebuild receive recompute
 record recover redact redirect reduce refit refresh refuse register reject release reload remember remove
 rename render renew repeat replace replay reply report request require reserve reset resolve respond restart
 restore restrict resume retrain retrieve retry return reuse reverse revoke rewrite roll rotate round route
