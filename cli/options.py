@@ -151,7 +151,7 @@ outcomes_option = table_option("--outcomes", "Outcome table: results of inspecti
 outcomes_required_option = table_option("--outcomes", "Outcome table: results of inspections.", required=True)
 alerts_option = table_option("--alerts", "Alert table: warnings of partners.")
 collect_tables = collect_options(TableOptions, "tables")
-result_option = out_option("Table to write; its ending sets the format.")
+result_option = out_option("Table to write: .csv, .parquet or .jsonl.")
 reject_options = chain_decorators(
     click.option(
         "--rejects",
@@ -198,7 +198,11 @@ as_of_option = click.option(
     help="Time in ISO 8601. Ignore outcomes and alerts that became visible later. Default: use all.",
 )
 capacity_option = click.option(
-    "--capacity", type=click.IntRange(1), required=True, help="Number of inspections per office and UTC day."
+    "--capacity",
+    type=click.IntRange(1),
+    metavar="N",
+    required=True,
+    help="Number of inspections per office and UTC day.",
 )
 approval_options = chain_decorators(
     collect_options(ApprovalOptions, "approval"),
@@ -226,18 +230,25 @@ def world_size_options(days: int, per_day: int, *, per_day_text: str, prevalence
         click.option(
             "--days",
             type=click.IntRange(1),
+            metavar="N",
             default=days,
             show_default=True,
             help="Length of the simulated world in days.",
         ),
         click.option(
-            "--per-day", type=click.IntRange(1), default=per_day, show_default=True, help=per_day_text
+            "--per-day",
+            type=click.IntRange(1),
+            metavar="N",
+            default=per_day,
+            show_default=True,
+            help=per_day_text,
         ),
         click.option(
             "--prevalence",
             type=click.Choice(PREVALENCES),
+            metavar="PRESET",
             default="enriched",
             show_default=True,
-            help=prevalence_text,
+            help=f"{prevalence_text} Presets: realistic, enriched, operation, hard:SET. SET is one of {', '.join(HARD_SETS)}.",
         ),
     )

@@ -118,7 +118,7 @@ class ReplayOptions(NamedTuple):
     330,
     2000,
     per_day_text="Mean number of consignments per day of the simulated world.",
-    prevalence_text="Preset of the simulated world if --world is a file.",
+    prevalence_text="Frequency of NPS if --world is a file.",
 )
 @click.option(
     "--policy",
@@ -131,6 +131,7 @@ class ReplayOptions(NamedTuple):
 @click.option(
     "--explore",
     type=click.FloatRange(0, 1),
+    metavar="SHARE",
     default=0.1,
     show_default=True,
     help="Share of the capacity that exploring policies use for exploration.",
@@ -146,6 +147,7 @@ class ReplayOptions(NamedTuple):
 @click.option(
     "--warm-up-days",
     type=click.IntRange(1),
+    metavar="N",
     default=56,
     show_default=True,
     help="Days of the common past before the policies begin.",
@@ -153,17 +155,28 @@ class ReplayOptions(NamedTuple):
 @click.option(
     "--retrain-days",
     type=click.IntRange(1),
+    metavar="N",
     default=21,
     show_default=True,
     help="Days between two trainings.",
 )
 @click.option(
-    "--seed", "seeds", type=int, multiple=True, default=(1,), help="Random seed. May be repeated. Default: 1."
+    "--seed",
+    "seeds",
+    type=int,
+    metavar="N",
+    multiple=True,
+    default=(1,),
+    help="Random seed. May be repeated. Default: 1.",
 )
 @target_option
 @config_option
 @click.option(
-    "--jobs", type=click.IntRange(1), default=None, help="Number of processes; default: one per core."
+    "--jobs",
+    type=click.IntRange(1),
+    metavar="N",
+    default=None,
+    help="Number of processes; default: one per core.",
 )
 @out_option("Folder to write the report, the tables and the finished weeks to.", metavar="DIR")
 @reject_options

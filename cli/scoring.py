@@ -145,6 +145,7 @@ class RecallOptions(NamedTuple):
 @click.option(
     "--reasons",
     type=click.IntRange(0, 10),
+    metavar="N",
     default=0,
     show_default=True,
     help="Number of reasons to write per row.",
@@ -225,6 +226,7 @@ def score(tables: TableOptions, options: BatchScoreOptions, out: Path, as_json: 
 @click.option(
     "--explore",
     type=click.FloatRange(0, 1),
+    metavar="SHARE",
     default=None,
     show_default=str(DEFAULT_EXPLORE_SHARE),
     help="Share of the capacity for random inspections.",
@@ -241,7 +243,7 @@ def score(tables: TableOptions, options: BatchScoreOptions, out: Path, as_json: 
     metavar="N",
     help="With --width: pool the estimate over N days like these. Default: the number of days in the table.",
 )
-@click.option("--seed", type=int, default=0, show_default=True, help="Seed of the random draws.")
+@click.option("--seed", type=int, metavar="N", default=0, show_default=True, help="Seed of the random draws.")
 @result_option
 @json_option
 def select(options: SelectOptions, scores: Path, out: Path, as_json: bool) -> None:

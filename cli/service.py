@@ -11,12 +11,14 @@ from cli.stores import open_registry, read_settings
 @click.option(
     "--host",
     default="127.0.0.1",
+    metavar="ADDRESS",
     show_default=True,
     help="Address to listen on. Any address but loopback needs API keys.",
 )
 @click.option(
     "--port",
     type=click.IntRange(0, 65535),
+    metavar="PORT",
     default=8080,
     show_default=True,
     help="Port to listen on; 0 for any free port.",

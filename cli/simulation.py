@@ -38,10 +38,15 @@ class SimulateOptions(NamedTuple):
     240,
     500,
     per_day_text="Mean number of consignments per day.",
-    prevalence_text="Preset: how frequent NPS are. See the table above.",
+    prevalence_text="Frequency of NPS; see the table above.",
 )
 @click.option(
-    "--seed", type=int, default=0, show_default=True, help="Random seed. The same seed gives the same tables."
+    "--seed",
+    type=int,
+    metavar="N",
+    default=0,
+    show_default=True,
+    help="Random seed. The same seed gives the same tables.",
 )
 @click.option(
     "--world",

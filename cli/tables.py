@@ -52,7 +52,7 @@ class MessageOptions(NamedTuple):
 @click.command()
 @collect_options(MessageOptions, "options")
 @click.argument("messages", nargs=-1, required=True, type=click.Path(path_type=Path), metavar="MESSAGE…")
-@out_option("Consignment table to write; its ending sets the format.")
+@out_option("Consignment table to write: .csv, .parquet or .jsonl.")
 @click.option(
     "--received-at",
     type=str,

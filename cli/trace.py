@@ -11,7 +11,6 @@ from cli.options import (
     TableOptions,
     collect_options,
     collect_tables,
-    history_option,
     jobs_option,
     json_option,
     outcomes_option,
@@ -59,7 +58,9 @@ class TraceOptions(NamedTuple):
 @collect_options(TraceOptions, "options")
 @click.argument("consignment_id", metavar="ID")
 @table_option("--consignments", "Consignment table. Default: the event log of the service.")
-@history_option
+@table_option(
+    "--history", "Past consignments, which can be linked too. One that is in both tables counts once."
+)
 @outcomes_option
 @click.option(
     "--as-of",
@@ -71,6 +72,7 @@ class TraceOptions(NamedTuple):
 @click.option(
     "--depth",
     type=click.IntRange(1, 5),
+    metavar="N",
     default=2,
     show_default=True,
     help="Largest number of links from the consignment to a linked one.",
@@ -78,6 +80,7 @@ class TraceOptions(NamedTuple):
 @click.option(
     "--max-consignments",
     type=click.IntRange(1),
+    metavar="N",
     default=200,
     show_default=True,
     help="Largest number of linked consignments.",
@@ -85,6 +88,7 @@ class TraceOptions(NamedTuple):
 @click.option(
     "--max-sharing",
     type=click.IntRange(1),
+    metavar="N",
     default=50,
     show_default=True,
     help="Ignore an identifier that more consignments had in the last 365 days.",

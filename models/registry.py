@@ -306,8 +306,10 @@ class Registry:
         self.client.set_registered_model_tag(record.name, key, record.to_json())
         self.client.set_model_version_tag(record.name, record.version, "promotion", record.to_json())
         before = self.client.get_model_version(record.name, record.version).description or ""
-        told = f"{before.partition(RECORD_HEADING)[0].rstrip()}\n\n{record.to_markdown()}"
-        self.client.update_model_version(record.name, record.version, told[:MAX_DESCRIPTION_CHARACTERS])
+        description = f"{before.partition(RECORD_HEADING)[0].rstrip()}\n\n{record.to_markdown()}"
+        self.client.update_model_version(
+            record.name, record.version, description[:MAX_DESCRIPTION_CHARACTERS]
+        )
         if record.replaces is not None and record.replaces != record.version:
             self.client.set_registered_model_alias(record.name, PREVIOUS, record.replaces)
         self.client.set_registered_model_alias(record.name, CHAMPION, record.version)

@@ -209,12 +209,12 @@ def _get_tie_breakers(
     events: HistoryEvents, arrivals: ArrivalEvents, outcomes: Outcomes, after_own: NDArray[np.bool_]
 ) -> tuple[NDArray[Any], ...]:
     """Return the columns by which simultaneous events are sorted, the first one first."""
-    told = events.what == OUTCOME
-    rows = events.row[told]
-    ranks = np.zeros((4, len(told)), dtype=np.int64)
-    ranks[0, told], ranks[1, told], ranks[2, told] = _get_outcome_order(outcomes, rows)
+    is_outcome = events.what == OUTCOME
+    rows = events.row[is_outcome]
+    ranks = np.zeros((4, len(is_outcome)), dtype=np.int64)
+    ranks[0, is_outcome], ranks[1, is_outcome], ranks[2, is_outcome] = _get_outcome_order(outcomes, rows)
     results = [outcomes.result[row] or "" for row in rows.tolist()]
-    ranks[3, told] = np.unique(np.array(results, dtype=str), return_inverse=True)[1]
+    ranks[3, is_outcome] = np.unique(np.array(results, dtype=str), return_inverse=True)[1]
     return (_rank_names(events, arrivals, outcomes), after_own, events.what, *ranks)
 
 
@@ -228,15 +228,17 @@ def _rank_names(events: HistoryEvents, arrivals: ArrivalEvents, outcomes: Outcom
 
 def _get_names(events: HistoryEvents, arrivals: ArrivalEvents, outcomes: Outcomes) -> Any:
     """Return the identifiers of events, in order, as an Arrow array."""
-    told = events.what == OUTCOME
+    is_outcome = events.what == OUTCOME
     names = pa.concat_arrays(
         [
-            to_arrow_strings(outcomes.consignment_id).take(pa.array(events.row[told])),
-            to_arrow_strings(arrivals.consignment_id).take(pa.array(events.row[~told])),
+            to_arrow_strings(outcomes.consignment_id).take(pa.array(events.row[is_outcome])),
+            to_arrow_strings(arrivals.consignment_id).take(pa.array(events.row[~is_outcome])),
         ]
     )
-    place = np.empty(len(told), dtype=np.int64)
-    place[np.concatenate([np.flatnonzero(told), np.flatnonzero(~told)])] = np.arange(len(told))
+    place = np.empty(len(is_outcome), dtype=np.int64)
+    place[np.concatenate([np.flatnonzero(is_outcome), np.flatnonzero(~is_outcome)])] = np.arange(
+        len(is_outcome)
+    )
     return names.take(pa.array(place))
 
 
@@ -276,8 +278,8 @@ class HistoryFold:
         self._history, self._events, self._outcomes, self._days = history, events, outcomes, days
         self._today = np.maximum(np.maximum.accumulate(dated), np.int32(history.today))
         self._alone = _mark_single_arrivals(arrivals, outcomes, events)
-        told_again = HistoryEvents(events.what[~self._alone], events.row[~self._alone])
-        self._names = iter(_get_names(told_again, arrivals, outcomes))
+        followed = HistoryEvents(events.what[~self._alone], events.row[~self._alone])
+        self._names = iter(_get_names(followed, arrivals, outcomes))
         self._done = 0
         self._register: CountedStates[int] = CountedStates()
         self._kept = _KeyStore(len(history.kinds))
@@ -303,15 +305,15 @@ class HistoryFold:
         arrival = np.cumsum(self._events.what[places] == ARRIVAL) - 1
         alone = self._alone[places]
         single = self._build_single_steps(places[alone], arrival[alone], out_rows)
-        told = self._apply_events(places[~alone], arrival[~alone], keys)
-        if len(told) == 0:
+        handled = self._apply_events(places[~alone], arrival[~alone], keys)
+        if len(handled) == 0:
             self._history.run(single, keys, counterparts, out)
             return
         # The keys of earlier consignments follow those of this chunk.
-        handles, place_of = np.unique(told["handle"], return_inverse=True)
+        handles, place_of = np.unique(handled["handle"], return_inverse=True)
         known = self._kept.get(handles)
-        steps = np.concatenate([single, self._build_event_steps(told, len(keys) + place_of, out_rows)])
-        order = np.argsort(np.concatenate([places[alone], told["place"]]), kind="stable")
+        steps = np.concatenate([single, self._build_event_steps(handled, len(keys) + place_of, out_rows)])
+        order = np.argsort(np.concatenate([places[alone], handled["place"]]), kind="stable")
         self._history.run(
             steps[order],
             np.concatenate([keys, known]),
@@ -373,12 +375,12 @@ class HistoryFold:
         return steps
 
     def _apply_events(self, places: Longs, arrival: Longs, keys: Keys) -> NDArray[Any]:
-        told = [
+        handled = [
             (place, mine, *step)
             for place, mine in zip(places.tolist(), arrival.tolist(), strict=True)
             for step in self._apply_event(place, mine, keys)
         ]
-        return np.array(told, dtype=EVENT_STEP)
+        return np.array(handled, dtype=EVENT_STEP)
 
     def _apply_event(self, place: int, arrival: int, keys: Keys) -> list[HandledStep[int]]:
         """Apply an event to the states, and return its steps."""
@@ -393,15 +395,15 @@ class HistoryFold:
         order = int(known), int(recorded), int(sequence)
         return self._register.record_outcome(name, order, outcomes.result[row], day, today)
 
-    def _build_event_steps(self, told: NDArray[Any], rows: Longs, out_rows: Longs) -> NDArray[Any]:
-        steps = np.zeros(len(told), dtype=STEP)
+    def _build_event_steps(self, handled: NDArray[Any], rows: Longs, out_rows: Longs) -> NDArray[Any]:
+        steps = np.zeros(len(handled), dtype=STEP)
         for name in ("change", "counter", "day"):
-            steps[name] = told[name]
+            steps[name] = handled[name]
         # Only the arrival of this event is read. No step adds an arrival again without one, because a cancellation never does.
-        reads = (told["change"] > 0) & (told["counter"] == ARRIVALS)
-        steps["row"] = np.where(reads, told["arrival"], rows)
-        steps["out_row"] = np.where(reads, out_rows[told["arrival"]], -1)
-        steps["today"] = self._today[told["place"]]
+        reads = (handled["change"] > 0) & (handled["counter"] == ARRIVALS)
+        steps["row"] = np.where(reads, handled["arrival"], rows)
+        steps["out_row"] = np.where(reads, out_rows[handled["arrival"]], -1)
+        steps["today"] = self._today[handled["place"]]
         return steps
 
 
@@ -442,9 +444,9 @@ def _mark_single_arrivals(
     """Mark arrivals whose consignment arrives once, is not cancelled, and has no outcome."""
     names = to_arrow_strings(arrivals.consignment_id)
     codes = names.dictionary_encode().indices.to_numpy()
-    told = to_arrow_strings(outcomes.consignment_id).take(pa.array(events.row[events.what == OUTCOME]))
+    inspected = to_arrow_strings(outcomes.consignment_id).take(pa.array(events.row[events.what == OUTCOME]))
     cancelled = names.take(pa.array(events.row[events.what == CANCELLATION]))
-    more = pc.is_in(names, value_set=pc.unique(pa.concat_arrays([told, cancelled])))
+    more = pc.is_in(names, value_set=pc.unique(pa.concat_arrays([inspected, cancelled])))
     alone = (np.bincount(codes)[codes] == 1) & ~more.to_numpy(zero_copy_only=False)
     marked: NDArray[np.bool_] = events.what == ARRIVAL
     marked[marked] = alone[events.row[marked]]

@@ -123,11 +123,11 @@ class _IdentifierCodes:
 
     def encode_events(self, events: HistoryEvents) -> Longs:
         """Return the number of the consignment of each event."""
-        told = events.what == OUTCOME
+        is_outcome = events.what == OUTCOME
         codes = np.empty(len(events.row), dtype=np.int64)
-        codes[told], codes[~told] = (
-            self.of_outcomes[events.row[told]],
-            self.of_arrivals[events.row[~told]],
+        codes[is_outcome], codes[~is_outcome] = (
+            self.of_outcomes[events.row[is_outcome]],
+            self.of_arrivals[events.row[~is_outcome]],
         )
         return codes
 

@@ -308,15 +308,15 @@ class _LinkSearch:
         return [place for _, place, _ in ranked[:free]]
 
     def _describe(self, place: int, distance: int) -> LinkedConsignment:
-        row, told = int(self._known.rows[place]), int(self._known.outcome[place])
+        row, outcome = int(self._known.rows[place]), int(self._known.outcome[place])
         outcomes = self._table.outcomes
         return LinkedConsignment(
             consignment_id=self._names[row].as_py(),
             row=row,
             distance=distance,
             received_us=int(self._received_us[place]),
-            result=None if told == NONE else outcomes.result[told] or NO_RESULT,
-            visible_us=NO_TIME if told == NONE else int(outcomes.visible_us[told]),
+            result=None if outcome == NONE else outcomes.result[outcome] or NO_RESULT,
+            visible_us=NO_TIME if outcome == NONE else int(outcomes.visible_us[outcome]),
         )
 
 
