@@ -63,7 +63,7 @@ class AlertPattern(NamedTuple):
 
 @dataclass(slots=True, eq=False)
 class _AlertVersion:
-    """One version of an alert. `until` is the sequence in the log of the version that replaced it."""
+    """A version of an alert. `until` is the sequence in the log of the version that replaced it."""
 
     alert: Alert
     pattern: AlertPattern

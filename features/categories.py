@@ -42,7 +42,7 @@ PRODUCT_CACHE_SIZE = 1 << 13
 
 
 class CategoryFeatures:
-    """Features of categories, and of declared numbers.
+    """The features of categorical columns and of declared numbers.
 
     Parameters
     ----------

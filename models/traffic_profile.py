@@ -1,7 +1,7 @@
 """The reference profile: counts of the traffic of the test period, so that later traffic can be compared with it.
 
-It is part of the bundle and has neither consignments nor personal data. It has counts of the bins of each feature, counts of the codes
-of offices, carriers and countries, counts of missing values, and the mean score at capacity.
+It is part of the bundle and has neither consignments nor personal data. It counts the values of each feature by bins, the codes of
+offices, carriers and countries, and missing values. It also has the mean score at capacity.
 """
 
 from typing import Annotated

@@ -4,7 +4,7 @@ import ast
 
 import language
 import pytest
-from language import Violation, check_file, check_repository, find_exemption
+from language import Violation, check_file, find_exemption
 
 ERRORS = frozenset({"BadInput", "ClickException"})
 LONG = " ".join(["word"] * 41)
@@ -15,8 +15,10 @@ def check(path: str, content: str) -> list[tuple[int, str, str]]:
     return [(each.line, each.rule, each.found) for each in check_file(path, content, ERRORS)]
 
 
-def test_what_people_read_keeps_the_rules() -> None:
-    assert [str(each) for each in check_repository() if find_exemption(each.path) is None] == []
+def test_what_people_read_keeps_the_rules(capsys: pytest.CaptureFixture[str]) -> None:
+    assert language.main([]) == 0, capsys.readouterr().out
+    (last,) = capsys.readouterr().out.splitlines()
+    assert last.startswith("language: 0 violations. Exempt places: ")
 
 
 def test_a_violation_says_where_what_was_found_and_what_to_write() -> None:
@@ -177,8 +179,28 @@ def test_the_lint_imports_nothing_of_the_product() -> None:
     assert {str(name).split(".")[0] for name in imported} & rooms == set()
 
 
-def test_exempt_places_are_reported_on_request_only(capsys: pytest.CaptureFixture[str]) -> None:
-    assert language.main([]) == 0
-    last = capsys.readouterr().out.splitlines()
-    assert len(last) == 1
-    assert last[0].startswith("language: 0 violations. Exempt places: ")
+def test_places_are_exempt_by_the_beginning_of_their_path(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(language, "EXEMPT", ("training/", "README.md"))
+    assert find_exemption("training/data/splits.py") == "training/"
+    assert find_exemption("README.md") == "README.md"
+    assert find_exemption("features/a.py") is None
+    assert find_exemption("docs/README.md") is None
+
+
+def test_a_violation_outside_the_exempt_places_fails(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    found = [
+        Violation("features/a.py", 1, "word", "anew", "again"),
+        Violation("docs/a.md", 1, "word", "told", "-"),
+    ]
+    monkeypatch.setattr(language, "check_repository", lambda: iter(found))
+    monkeypatch.setattr(language, "EXEMPT", ("docs/",))
+    assert language.main([]) == 1
+    assert capsys.readouterr().out.splitlines() == [
+        str(found[0]),
+        "language: 1 violations. Exempt places: docs/ 1",
+    ]
+    assert language.main(["docs"]) == 1
+    assert str(found[1]) in capsys.readouterr().out
+    assert language.main(["models"]) == 0

@@ -97,7 +97,7 @@ class TextTables(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class LexiconTerm:
-    """One spelling that is searched in goods texts.
+    """A spelling that is searched in goods texts.
 
     Attributes
     ----------
