@@ -1,4 +1,4 @@
-"""The verb keys: signing keys, and who may approve a promotion."""
+"""Verb keys: signing keys, and the file of those who may approve a promotion."""
 
 from datetime import UTC, datetime
 from pathlib import Path
@@ -35,7 +35,7 @@ def find_key_file(given: Path | None) -> Path:
 
 @click.group()
 def keys() -> None:
-    """Manage signing keys and the file of those who may approve a promotion.
+    """Create signing keys, and list those who may approve a promotion.
 
     Each approver creates a key and keeps its file. The file of approvers holds public keys only; `npsrisk publish` and the
     service read it (NPSRISK_APPROVERS_FILE). Set NPSRISK_KEY_PASSPHRASE to encrypt a key.

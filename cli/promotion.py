@@ -1,4 +1,4 @@
-"""The verbs that decide which model is champion: compare, gate, promote."""
+"""The verbs of model promotion: compare, gate, promote."""
 
 import json
 from collections.abc import Mapping
@@ -42,7 +42,7 @@ if TYPE_CHECKING:
 
 
 class ComparedVersions(NamedTuple):
-    """Two versions of one target: numbers, aliases or models:/NAME/VERSION; `b` might replace `a`."""
+    """The two versions to compare, each a number, alias or models:/NAME/VERSION. Version `b` may replace `a`."""
 
     a: str
     b: str
@@ -50,7 +50,7 @@ class ComparedVersions(NamedTuple):
 
 
 class ApprovalOptions(NamedTuple):
-    """Who approves a promotion, why, and with which key; the person who holds the key, if no name is given."""
+    """Options of an approval: the person, the reason, and the key. Without a name the person is who holds the key."""
 
     approved_by: str | None
     why: str
@@ -58,7 +58,7 @@ class ApprovalOptions(NamedTuple):
 
 
 class GateOptions(NamedTuple):
-    """What goes through the gate.
+    """The version that the gate checks, and the evidence.
 
     Attributes
     ----------
@@ -68,7 +68,7 @@ class GateOptions(NamedTuple):
     comparison : str or None
         MLflow run of the comparison with the champion; None for the latest.
     jobs : int or None
-        Processes that repeat the training run; None for one for each core.
+        Processes that repeat the training run; None for one per core.
     """
 
     version: str
@@ -86,18 +86,22 @@ gate_options = chain_decorators(
     collect_options(GateOptions, "gated"),
     click.argument("version"),
     table_option(
-        "--consignments", "Consignment table of the training run; repeats that run and compares the fits."
+        "--consignments",
+        "Consignment table of the training run. With it, the run is repeated and the fits are compared.",
     ),
     table_option("--outcomes", "Outcome table of the training run."),
-    table_option("--alerts", "Alert table of the training run, if it had one."),
+    table_option("--alerts", "Alert table of the training run. Needed if the run used one."),
     click.option(
-        "--comparison", default=None, metavar="RUN", help="MLflow run of the comparison; default: the latest."
+        "--comparison",
+        default=None,
+        metavar="RUN",
+        help="MLflow run of the comparison with the champion. Default: the latest.",
     ),
     target_option,
     jobs_option,
     reject_options,
 )
-"""What `gate` and `promote` both take."""
+"""The options that `gate` and `promote` share."""
 
 
 @click.command()
@@ -108,21 +112,28 @@ gate_options = chain_decorators(
 @consignments_option
 @outcomes_option
 @alerts_option
-@table_option("--truth", "Truth of a simulated world, in place of the outcomes.")
+@table_option("--truth", "Truth of a simulated world. It replaces the outcomes in the evaluation.")
 @period_options(
-    "First arrival; default: the first day that no compared fit has learnt of.",
-    "End of the arrivals, not included.",
+    "Compare arrivals from this time on. Default: the earliest time after the training data of one fit of each version.",
+    "Compare arrivals before this time. Default: up to the last arrival.",
 )
 @target_option
 @reject_options
 @json_option
 def compare(tables: TableOptions, compared: ComparedVersions, period: PeriodOptions, as_json: bool) -> None:
-    """Compare two versions of one target on the same consignments, paired by day; logs a comparison run.
+    """Compare two model versions on the same consignments.
 
-    A and B are numbers, aliases or models:/NAME/VERSION; B is the one that might replace A. Of each version the newest fit that
-    has learnt nothing of the compared period is compared: the final fit, which is served, or else the evaluation fit.
+    A and B are version numbers, aliases or models:/NAME/VERSION. B is the version that may replace A. Both must have the
+    same target.
+
+    Each version is represented by its newest fit that was not trained on the compared period. This is the final fit, which
+    is served, or else the evaluation fit. Differences are paired by day and have 95 % intervals.
+
+    Run "npsrisk train --register" before. Logs a comparison run in MLflow, which "npsrisk gate" and "npsrisk promote" read
+    after.
 
     \b
+    Example:
     npsrisk compare champion challenger --consignments later.parquet --outcomes outcomes.parquet
     """
     from training.data.splits import ArrivalWindow
@@ -155,13 +166,20 @@ def compare(tables: TableOptions, compared: ComparedVersions, period: PeriodOpti
 @json_option
 @click.pass_context
 def gate(context: click.Context, tables: TableOptions, gated: GateOptions, as_json: bool) -> None:
-    """Run the gate on VERSION and show the result of every rule; changes nothing.
+    """Check a model version against every rule of the gate.
 
-    VERSION is a number, an alias or models:/NAME/VERSION. With the tables of its training run that run is repeated, and both fits
-    must be equal byte for byte. This takes as long as training; without the tables this rule is not checked. Exit code 0 if all
-    checked rules hold, 1 if one does not hold.
+    VERSION is a number, an alias or models:/NAME/VERSION. The verb prints each rule with its result, the value found and
+    the value expected. It changes nothing.
+
+    Give the tables of the training run to repeat that run. Both fits must then be equal byte for byte. This takes as long
+    as training. Without the tables this rule is not checked.
+
+    Run "npsrisk compare" before, if there is a champion. Run "npsrisk promote" after.
+
+    Exit code 0 if all checked rules hold, 1 if a rule does not hold.
 
     \b
+    Examples:
     npsrisk gate challenger
     npsrisk gate 2 --consignments world/consignments.parquet --outcomes world/outcomes.parquet --alerts world/alerts.parquet
     npsrisk gate 2 --json
@@ -193,18 +211,26 @@ def gate(context: click.Context, tables: TableOptions, gated: GateOptions, as_js
 @click.option("--why", required=True, metavar="TEXT", help="The reason, for the record.")
 @key_file_option
 @gate_options
-@click.option("--force", is_flag=True, help="Promote although a rule does not hold; recorded as such.")
+@click.option("--force", is_flag=True, help="Promote even if a rule does not hold. The record says so.")
 @json_option
 def promote(
     tables: TableOptions, gated: GateOptions, approval: ApprovalOptions, force: bool, as_json: bool
 ) -> None:
-    """Run the gate and make VERSION the champion; the old champion becomes `previous`.
+    """Run the gate and make a model version the champion.
 
-    VERSION is a number, an alias or models:/NAME/VERSION. With the tables of its training run that run is repeated, and both fits
-    must be equal byte for byte, also with --force; without them the record says that this was not checked. `npsrisk gate` runs
-    the same rules and changes nothing. Roll back with: npsrisk promote previous …
+    VERSION is a number, an alias or models:/NAME/VERSION. The old champion gets the alias `previous`. To roll back, promote
+    `previous`.
+
+    Give the tables of the training run to repeat that run. Both fits must then be equal byte for byte, also with --force.
+    Without the tables the record says that this was not checked.
+
+    Run "npsrisk gate" before: it checks the same rules and changes nothing. Run "npsrisk publish" after.
+
+    Writes the promotion record and moves the aliases in MLflow. Exit code 2 if a rule does not hold and --force is not
+    given.
 
     \b
+    Example:
     npsrisk promote 1 --approved-by "duty reviewer" --why "first model of the operation" \\
         --consignments world/consignments.parquet --outcomes world/outcomes.parquet --alerts world/alerts.parquet
     """
@@ -241,7 +267,7 @@ def _read_approval(approval: ApprovalOptions) -> "Approval":
 def _read_evidence(
     gated: GateOptions, version: "ModelVersion", tables: TableOptions, progress: "Progress"
 ) -> "EvidenceOptions":
-    """Read what the gate is given beside the version: the tables of the training run, if any."""
+    """Read the evidence of the gate: the comparison run, and the tables of the training run if they are given."""
     from training.promotion.promote import EvidenceOptions
     from training.promotion.refit import RefitOptions
 
@@ -251,12 +277,12 @@ def _read_evidence(
 
 
 def _read_training_tables(version: "ModelVersion", tables: TableOptions) -> "Tables | None":
-    """Read the tables of the training run with the columns that it had; None if none is given.
+    """Read the tables of the training run with the columns of its configuration; return None if none is given.
 
     Raises
     ------
     BadInput
-        If only some are given.
+        If only some of the tables are given.
     """
     given = {
         f"--{name}": getattr(tables, name) is not None for name in ("consignments", "outcomes", "alerts")
@@ -270,7 +296,7 @@ def _read_training_tables(version: "ModelVersion", tables: TableOptions) -> "Tab
             where=" and ".join(missing),
             got=", ".join(name for name, is_given in given.items() if is_given),
             expected="--consignments and --outcomes, and --alerts if the model was trained with alerts",
-            todo="give all tables that it was trained on, or none",
+            todo="give all tables of the training run, or none",
         )
     from training.config import TrainConfig
     from training.promotion.refit import read_run_config

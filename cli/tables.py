@@ -1,4 +1,4 @@
-"""The verbs that make tables of tables and messages: read, features."""
+"""The verbs that write tables from messages and tables: read, features."""
 
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
@@ -13,7 +13,7 @@ from cli.options import (
     config_option,
     jobs_option,
     json_option,
-    model_option,
+    model_uri_option,
     out_option,
     reject_options,
     result_option,
@@ -30,17 +30,17 @@ if TYPE_CHECKING:
 
 
 class MessageOptions(NamedTuple):
-    """Messages that are read.
+    """The messages to read, and the handling of invalid ones.
 
     Attributes
     ----------
     messages : tuple of Path
     received_at : str or None
-        Time at which they reached customs, as it was typed; None for the time of issue in each.
+        Time at which the messages reached customs, as entered; None for the time of issue in each message.
     rejects : Path or None
-        File for the messages at fault.
+        File for the invalid messages.
     strict : bool
-        Whether any message at fault is a failure.
+        True if any invalid message is a failure.
     """
 
     messages: tuple[Path, ...]
@@ -52,22 +52,26 @@ class MessageOptions(NamedTuple):
 @click.command()
 @collect_options(MessageOptions, "options")
 @click.argument("messages", nargs=-1, required=True, type=click.Path(path_type=Path), metavar="MESSAGE…")
-@out_option("Where the consignment table is written.")
+@out_option("Consignment table to write: .csv, .parquet or .jsonl.")
 @click.option(
     "--received-at",
     type=str,
     default=None,
     metavar="TIME",
-    help="When the messages reached customs; default: the time of issue in each message.",
+    help="Time at which the messages reached customs. Default: the time of issue in each message.",
 )
 @reject_options
 @json_option
 def read(options: MessageOptions, out: Path, as_json: bool) -> None:
-    """Read real messages into a consignment table: IATA Cargo-XML house waybills (XFZB) and waybills (XFWB).
+    """Read Cargo-XML messages into a consignment table.
 
-    Houses are scored; a master waybill read along with them adds its route and forwarder.
+    Reads IATA Cargo-XML house waybills (XFZB) and waybills (XFWB). Each house waybill becomes one row. A master waybill
+    adds its route and forwarder to its houses.
+
+    Run "npsrisk score" on the table after. Exit code 2 if no message is valid, or if any is invalid and --strict is given.
 
     \b
+    Example:
     npsrisk read master.xml house1.xml house2.xml --out consignments.parquet
     """
     from consignments.cargo_xml import read_messages
@@ -87,39 +91,43 @@ def read(options: MessageOptions, out: Path, as_json: bool) -> None:
     print_result(
         {"out": str(out), "consignments": len(found.consignments), "rejects": len(found.rejects)},
         as_json,
-        f"{len(found.consignments)} consignments from {len(messages)} messages -> {out}",
+        f"Read {len(found.consignments)} consignments from {len(messages)} messages -> {out}",
     )
 
 
 def _build_message_fault(options: MessageOptions, found: "ParsedMessages") -> FileFault:
-    """Build the error for messages of which none is left, or one is at fault where none may be."""
+    """Build the error for the case that no valid message is left, or --strict finds an invalid one."""
     hidden = len(found.rejects) - 1
     more = f", and {hidden} more" if hidden else ""
     return FileFault(
-        "messages at fault, where none may be" if found.consignments else "no consignment is left",
+        "invalid messages with --strict" if found.consignments else "no valid message",
         got=f"{len(found.rejects)} of {len(options.messages)} messages rejected ({found.rejects[0]}{more})",
         todo="see the reasons above"
         if options.rejects is None
-        else f"each with its reason is in {options.rejects}",
+        else f"see {options.rejects} for each message and its reason",
     )
 
 
 @click.command()
 @batch_table_options
 @config_option
-@model_option
+@model_uri_option("no model")
 @jobs_option
 @result_option
 @reject_options
 def features(
     tables: TableOptions, config: Path | None, model: str | None, jobs: int | None, out: Path
 ) -> None:
-    """Write the features exactly as the model sees them, with `consignment_id` and, where the table has it, `sequence`.
+    """Compute the features that the model sees, as a table.
 
-    Without --model, the features that need a fitted model are left out. A Parquet table in the order of time, or of
-    sequence where it has one, is never whole in memory, however large.
+    Writes one row per consignment: `consignment_id`, `sequence` if the table has it, and the features. Without --model,
+    features that need a fitted model are left out.
+
+    Run "npsrisk simulate", "npsrisk read" or "npsrisk export" before. A Parquet table that is sorted by time is read in
+    chunks and may be larger than the memory. If it has the column `sequence`, sort it by that.
 
     \b
+    Example:
     npsrisk features --consignments world/consignments.parquet --outcomes world/outcomes.parquet --out features.parquet
     """
     from consignments.table_writers import write_chunks
@@ -143,4 +151,4 @@ def features(
             options=ComputeOptions(jobs or count_cores(), progress),
         )
         rows = write_chunks((piece.to_table(spec, shown) for piece in pieces), out)
-    click.echo(f"{rows:,} rows of {len(shown)} features -> {out}")
+    click.echo(f"Wrote {rows:,} rows of {len(shown)} features -> {out}")

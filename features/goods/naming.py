@@ -1,4 +1,4 @@
-"""The words of a goods text on which its features rest, so that a reason can quote them."""
+"""Location of the words of a goods text on which its features depend, so that a reason can quote them."""
 
 from collections.abc import Callable, Iterable
 from functools import cached_property
@@ -10,7 +10,7 @@ from features.goods import kernels as kernel
 from features.goods.lexicon import load_text_tables
 
 MAX_HITS = 64
-"""Names and words that are located in one text."""
+"""Maximum number of names and words that are located in one text."""
 MAX_WEIGHED_WORDS = 40
 MIN_WEIGHT_SHARE = 0.25
 """A word is quoted for the text score if it adds at least this share of what the strongest word adds."""
@@ -43,14 +43,14 @@ Hits = NDArray[np.int32]
 
 
 class GoodsWords:
-    """One goods text, whose words are looked for only when a reason needs them.
+    """A goods text whose words are searched only if a reason needs them.
 
     Parameters
     ----------
     text : str
-        From `features.normalization.normal_forms.get_goods_text`.
+        Result of `features.normalization.normal_forms.get_goods_text`.
     weights : float32 array, (TEXT_BUCKETS,), or None
-        The model's text weights, from `features.goods.text_weights.fit_text_weights`.
+        Text weights of the model, from `features.goods.text_weights.fit_text_weights`.
 
     Examples
     --------
@@ -63,7 +63,7 @@ class GoodsWords:
         self._weights = np.zeros(kernel.TEXT_BUCKETS, np.float32) if weights is None else weights
 
     def list_words(self, feature: str) -> list[str]:
-        """List up to three words on which a feature rests, as the text spells them; none for other features."""
+        """List up to three words on which a feature depends, as written in the text; none for other features."""
         finder = _FINDERS.get(feature)
         found = finder(self) if finder and self._codes.size else ()
         return list(dict.fromkeys(filter(None, map(_shorten, found))))[:MAX_QUOTED_WORDS]
@@ -80,7 +80,7 @@ class GoodsWords:
         return hits[: kernel.locate_terms(self._codes, tables.fold, book, hits)]
 
     def _quote(self, hits: Hits) -> Iterable[str]:
-        """Return the spelling of each hit, the longest first, without those that lie within a longer one."""
+        """Return the spelling of each hit, the longest first, without hits inside a longer one."""
         spans = {
             self._widen(first, last) for first, last in hits[:, [kernel.HIT_FIRST, kernel.HIT_LAST]].tolist()
         }
@@ -91,7 +91,7 @@ class GoodsWords:
         return [self._text[first:end] for first, end in kept]
 
     def _widen(self, first: int, last: int) -> tuple[int, int]:
-        """Widen a hit to the whole words in which it lies."""
+        """Widen a hit to whole words."""
         text, end = self._text, last + 1
         while first > 0 and text[first - 1].isalnum():
             first -= 1
@@ -110,7 +110,7 @@ class GoodsWords:
         return () if strongest == kernel.WORD else self.quote_tier(strongest)
 
     def quote_disguised(self) -> Iterable[str]:
-        """Quote the names that are written in disguise."""
+        """Quote the names with a disguised spelling."""
         return self._quote(self._hits[self._hits[:, kernel.HIT_DISGUISED] != 0])
 
     def quote_slot(self, slot: int) -> Iterable[str]:
@@ -124,7 +124,7 @@ class GoodsWords:
         return (self._text,)
 
     def quote_heaviest(self) -> Iterable[str]:
-        """Quote the words without which the text score would fall most, the heaviest first."""
+        """Quote the words whose removal reduces the text score most, the strongest first."""
         words = self._text.split()[:MAX_WEIGHED_WORDS]
         whole = self._score(words)
         added = {
@@ -152,7 +152,7 @@ def _quote_slot(slot: int) -> Finder:
 
 
 def _shorten(text: str) -> str:
-    """Cut a text, and leave out what would not be seen or would spoil the line, as control and bidi characters."""
+    """Shorten a text, and drop characters that are invisible or break the line, for example control and bidi characters."""
     shown = "".join(char for char in text if char.isprintable()).strip(" \"'.,;:|/()[]")
     return shown if len(shown) <= MAX_QUOTED_CHARACTERS else f"{shown[:MAX_QUOTED_CHARACTERS].rstrip()}…"
 

@@ -1,4 +1,4 @@
-"""Who may approve a promotion: a TOML file of names and public keys, and how many of them must sign.
+"""Approvers of promotions: a TOML file of names and public keys, and how many persons must sign.
 
 signatures = 2
 

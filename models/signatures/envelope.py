@@ -79,7 +79,7 @@ def build_statement(subjects: dict[str, str], predicate_type: str, predicate: An
 
 
 def build_envelope(statement: bytes, signatures: tuple[Signature, ...]) -> Envelope:
-    """Put a statement and its signatures into an envelope."""
+    """Build the envelope of a statement and its signatures."""
     return Envelope(PAYLOAD_TYPE, base64.b64encode(statement).decode(), signatures)
 
 

@@ -96,7 +96,7 @@ def test_the_gate_shows_each_rule_in_a_table_and_ends_with_1_if_one_does_not_hol
     lines = done.stdout.splitlines()
     assert lines[0].split() == ["rule", "result", "found", "expected"]
     for rule, result in {
-        "sums verified": "held",
+        "sums verified": "holds",
         "better than chance": "does not hold",
         REFIT_RULE: "not checked",
     }.items():

@@ -116,8 +116,8 @@ def test_the_command_tells_both(shelf: Shelf, tmp_path: Path) -> None:
     }
     done = CliRunner().invoke(main, ["publish"], env=environment, catch_exceptions=False)
     assert done.exit_code == 0
-    assert "published nps-risk version 1" in done.output
-    assert "in shadow: nps-risk version 2, which nobody approved" in done.output
+    assert "Published nps-risk version 1" in done.output
+    assert "Shadow model: nps-risk version 2 (not promoted)" in done.output
     done = CliRunner().invoke(main, ["publish", "--shadow", "models:/nps-risk/1", "--json"], env=environment)
     assert json.loads(done.output.splitlines()[-1])["shadow"] is None
 

@@ -187,7 +187,7 @@ def stored_rows(folder: Path) -> list[Any]:
 def test_counting_first_changes_nothing(state: Path) -> None:
     before = stored_rows(state)
     words = ("forget", "--before", "2024-04-15", "--approved-by", WHO, "--why", WHY, "--dry-run")
-    assert "12 consignments would lose their content, up to entry 24" in run(state, *words)[1]
+    assert "Would delete the content of 12 consignments, up to entry 24" in run(state, *words)[1]
     assert stored_rows(state) == before
 
 
