@@ -6,6 +6,7 @@ import numpy as np
 
 from consignments.errors import BundleRefused
 from consignments.timestamps import to_day
+from features.goods.naming import GoodsWords
 from features.history.live import LiveHistory
 from features.history.pseudonyms import Pseudonyms
 from features.spec import Spec
@@ -135,3 +136,5 @@ def _warm_up(model: LoadedModel, vault: Vault) -> None:
         index.add(index.compute_tag(c.consignment_id), ledger.today)
     index.may_contain(0, ledger.today)
     model.risk.explain(row, 1)
+    # The words that a reason quotes are found by kernels of their own.
+    GoodsWords("socks", model.risk.reasons.context.text_weights).list_words("goods.name_tier")

@@ -42,7 +42,7 @@ class RowScorer(Protocol):
     def assign_bands(self, score: NDArray[np.float64]) -> list[Band]:
         """Give the band of each score."""
 
-    def explain(self, row: NDArray[np.float32], top: int = 3) -> list[Reason]:
+    def explain(self, row: NDArray[np.float32], top: int = 3, *, goods: str = "") -> list[Reason]:
         """Give the reasons of one row, the weightiest first."""
 
     def replace_spec(self, installed: Spec) -> "RowScorer":
