@@ -21,6 +21,7 @@ FUNCTIONS = {
     "compare": "cli.promotion:compare",
     "drift": "cli.monitoring:drift",
     "gate": "cli.promotion:gate",
+    "keys": "cli.keys:keys",
     "promote": "cli.promotion:promote",
     "score": "cli.scoring:score",
     "select": "cli.scoring:select",

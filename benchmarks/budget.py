@@ -22,6 +22,7 @@ from consignments.records import Consignment
 from consignments.timestamps import to_datetime, to_day
 from features.history.live import LiveHistory
 from features.history.pseudonyms import Pseudonyms
+from models.signatures.approvers import Approvers
 from serving.deployment.releases import find_release_folder, read_release
 from serving.encryption.vault import PackedRecord, Vault
 from serving.event_log.event_codec import EventOrigin, Keys, Row, ScoredDecision
@@ -70,7 +71,7 @@ def measure(folder: Path, rows: int) -> dict[str, float]:
     settings = deploy(grow(world), folder)
     vault, current = Vault.load(settings.state_dir, KEY), find_release_folder(settings.state_dir)
     assert current is not None
-    model = load_model(read_release(current), Pseudonyms(KEY), vault)
+    model = load_model(read_release(current, Approvers.read(settings.approvers_file)), Pseudonyms(KEY), vault)
     bodies = [msgspec.json.encode(c) for c in world.records[FITTING_ROWS:]]
     log = EventLog.open(f"sqlite:///{folder / 'events.db'}", vault)
     path = _ScoringPath(model, log)

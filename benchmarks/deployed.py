@@ -11,14 +11,14 @@ import numpy as np
 from mlflow import MlflowClient
 from numpy.typing import NDArray
 
+from benchmarks.approval import create_approver, sign_record
 from consignments.records import Alert, Consignment, Outcome
 from consignments.tables import check_frame, to_consignments
 from features.batch import FeatureParameters, Tables, compute_feature_matrix
 from features.config import FeatureConfig
 from features.fitted import FittedParameters, fit_features
 from models.bundle import BundleContent, SelfTestExamples, write_bundle
-from models.promotion_record import PromotionRecord
-from models.registry import ModelVersion, Registry
+from models.registry import Registry
 from models.risk_model import FitOptions, LabelledRows, RiskModel, TreeParams
 from serving.deployment.publisher import publish
 from serving.process.settings import Settings
@@ -107,6 +107,7 @@ def deploy(grown: GrownModel, folder: Path, versions: int = 1) -> Settings:
     experiment = client.create_experiment("nps-risk", artifact_location=(folder / "artifacts").as_uri())
     state_dir = folder / "state"
     state_dir.mkdir()
+    key = create_approver(state_dir)
     settings = Settings.model_validate({"NPSRISK_STATE_DIR": str(state_dir)})
     example = make_world(1).tables.consignments.head(2)
     for number in range(1, versions + 1):
@@ -116,7 +117,8 @@ def deploy(grown: GrownModel, folder: Path, versions: int = 1) -> Settings:
             run.info.run_id, folder / f"bundle-{number}",
             example=example, description="of a benchmark", tags={"target": "nps"},
         )  # fmt: skip
-        _promote(registry, version, sha256)
+        records = registry.list_records(version.name)
+        registry.append_record(sign_record(key, version.number, sha256, datetime.now(UTC), records))
         publish(registry, f"models:/{version.name}@champion", settings)
     return settings
 
@@ -133,15 +135,4 @@ def _write(grown: GrownModel, directory: Path, number: int) -> str:
             config=FeatureConfig(), fitted=values, arrays=arrays, model=grown.risk,
             examples=SelfTestExamples.compute(grown.risk, grown.X[:16], grown.channels[:16]),
         ),
-    )  # fmt: skip
-
-
-def _promote(registry: Registry, version: ModelVersion, sha256: str) -> None:
-    link, previous = registry.get_next_link(version.name)
-    champion = registry.find_version("champion", "nps")
-    registry.append_record(
-        PromotionRecord(
-            link, version.name, version.number, champion and champion.number, sha256, "a benchmark",
-            "to be measured", datetime.now(UTC), {}, None, True, previous,
-        )
     )  # fmt: skip

@@ -20,6 +20,7 @@ import msgspec
 import numpy as np
 import pandas as pd
 
+from benchmarks.approval import create_approver, sign_record
 from consignments.records import Consignment, Outcome
 from consignments.tables import check_frame, to_consignments, to_outcomes
 from consignments.timestamps import to_us
@@ -34,7 +35,6 @@ from features.config import FeatureConfig
 from features.fitted import FittedParameters
 from features.history.ordering import ARRIVAL, OUTCOME, order_events
 from models.bundle import BundleContent, SelfTestExamples, load_bundle, write_bundle
-from models.promotion_record import GENESIS_SHA256, PromotionRecord
 from models.risk_model import FitOptions, LabelledRows, RiskModel, TreeParams
 from serving.process.settings import Settings
 from serving.scoring.scorer import ScoreRequest
@@ -112,14 +112,12 @@ def publish_a_model(state_dir: Path, frame: pd.DataFrame) -> None:
     )
     sha256 = load_bundle(folder / "bundle").sha256
     moment = pd.Timestamp("2024-01-01", tz="UTC").to_pydatetime()
-    record = PromotionRecord(
-        1, "nps-risk", "1", None, sha256, "a benchmark", "to measure", moment, {}, None, False, GENESIS_SHA256
-    )
+    signed = sign_record(create_approver(state_dir), "1", sha256, moment, [])
     note = {
         "name": "nps-risk",
         "version": "1",
         "bundle_sha256": sha256,
-        "record": json.loads(record.to_json()),
+        "envelope": signed.to_envelope(),
     }
     folder = folder.rename(folder.with_name(f"nps-risk-1-{sha256[:12]}"))
     (folder / "release.json").write_text(json.dumps(note))

@@ -29,6 +29,7 @@ from consignments.timestamps import to_datetime
 from features.history.kernels import STEP
 from features.history.keys import KeyKind
 from features.history.pseudonyms import Pseudonyms, load_data_key
+from models.signatures.approvers import Approvers
 from serving.deployment.releases import find_release_folder, read_release
 from serving.encryption.vault import Vault
 from serving.event_log.event_codec import EventOrigin, ScoredDecision
@@ -82,6 +83,7 @@ def place_model(folder: Path) -> None:
     for words in (
         ("simulate", "--out", "world", "--days", "120", "--per-day", "150", "--prevalence", "operation"),
         ("train", *tables, "--register"),
+        ("keys", "create", "--name", "a benchmark"),
         ("promote", "1", "--approved-by", "a benchmark", "--why", "to measure", "--force"),
         ("publish",),
     ):
@@ -103,7 +105,11 @@ def open_log(folder: Path) -> tuple[EventLog, LoadedModel]:
     vault = Vault.load(folder / "state", data_key)
     release = find_release_folder(folder / "state")
     assert release is not None
-    model = load_model(read_release(release), Pseudonyms(data_key), vault)
+    model = load_model(
+        read_release(release, Approvers.read(folder / "state" / "approvers.toml")),
+        Pseudonyms(data_key),
+        vault,
+    )
     return EventLog.open(f"sqlite:///{folder / 'state' / 'events.db'}", vault), model
 
 

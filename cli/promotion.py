@@ -3,18 +3,18 @@
 import json
 from collections.abc import Mapping
 from datetime import UTC, datetime
+from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
 import click
 
 from cli.batch import count_cores
 from cli.gate_table import format_gate_table
+from cli.keys import find_key_file, key_file_option
 from cli.options import (
-    ApprovalOptions,
     PeriodOptions,
     TableOptions,
     alerts_option,
-    approval_options,
     chain_decorators,
     collect_options,
     collect_tables,
@@ -36,10 +36,9 @@ from consignments.records import Target
 
 if TYPE_CHECKING:
     from features.batch import Progress, Tables
-    from models.promotion_record import PromotionRecord
     from models.registry import ModelVersion
     from training.promotion.gate import RuleResult
-    from training.promotion.promote import EvidenceOptions
+    from training.promotion.promote import Approval, EvidenceOptions, Promotion
 
 
 class ComparedVersions(NamedTuple):
@@ -48,6 +47,14 @@ class ComparedVersions(NamedTuple):
     a: str
     b: str
     target: Target
+
+
+class ApprovalOptions(NamedTuple):
+    """Who approves a promotion, why, and with which key; the person who holds the key, if no name is given."""
+
+    approved_by: str | None
+    why: str
+    key_file: Path | None
 
 
 class GateOptions(NamedTuple):
@@ -179,7 +186,12 @@ def gate(context: click.Context, tables: TableOptions, gated: GateOptions, as_js
 
 
 @click.command()
-@approval_options
+@collect_options(ApprovalOptions, "approval")
+@click.option(
+    "--approved-by", default=None, metavar="WHO", help="The person who decides; default: who holds the key."
+)
+@click.option("--why", required=True, metavar="TEXT", help="The reason, for the record.")
+@key_file_option
 @gate_options
 @click.option("--force", is_flag=True, help="Promote although a rule does not hold; recorded as such.")
 @json_option
@@ -196,19 +208,34 @@ def promote(
     npsrisk promote 1 --approved-by "duty reviewer" --why "first model of the operation" \\
         --consignments world/consignments.parquet --outcomes world/outcomes.parquet --alerts world/alerts.parquet
     """
-    from training.promotion.promote import Approval
     from training.promotion.promote import promote as run
 
-    version = gated.resolve()
+    version, signed = gated.resolve(), _read_approval(approval)
     with show_progress_bar() as progress:
-        record = run(
+        done = run(
             open_registry(),
             version,
-            Approval(approval.approved_by, approval.why, datetime.now(UTC)),
+            signed,
             _read_evidence(gated, version, tables, progress),
             force=force,
         )
-    print_result(json.loads(record.to_json()), as_json, _summarize_record(record))
+    result = json.loads(done.record.to_json()) | {"signers": done.signers, "signatures_missing": done.missing}
+    print_result(result, as_json, _summarize_promotion(done))
+
+
+def _read_approval(approval: ApprovalOptions) -> "Approval":
+    """Read the key and the approvers; the person who decides is who holds the key, if no name is given."""
+    from models.signatures.approvers import Approvers
+    from models.signatures.keys import SigningKey
+    from training.promotion.promote import Approval
+
+    key, approvers = (
+        SigningKey.load(find_key_file(approval.key_file)),
+        Approvers.read(read_settings().approvers_file),
+    )
+    holder = approvers.find(key.public.key_id)
+    name = approval.approved_by if approval.approved_by is not None else holder.name if holder else ""
+    return Approval(name or key.public.key_id[:12], approval.why, datetime.now(UTC), key, approvers)
 
 
 def _read_evidence(
@@ -264,14 +291,20 @@ def _summarize_gate(version: "ModelVersion", rules: "Mapping[str, RuleResult]") 
     return f"{version.uri} {'does not pass' if broken else 'passes'} the gate: {'; '.join(parts)}"
 
 
-def _summarize_record(record: "PromotionRecord") -> str:
+def _summarize_promotion(done: "Promotion") -> str:
     from training.promotion.gate import REFIT_RULE
 
+    record = done.record
+    if done.missing:
+        return (
+            f"{record.name} version {record.version} is not champion yet: signed by {', '.join(done.signers)}; "
+            f"{done.missing} more must sign, with npsrisk promote {record.version} --key FILE"
+        )
     lines = [
         f"{record.name} version {record.version} is champion"
         + (f"; version {record.replaces} is previous" if record.replaces else "")
         + (" (forced)" if record.forced else "")
-        + f"; record {record.number}, {record.compute_sha256()[:12]}"
+        + f"; record {record.number}, {record.compute_sha256()[:12]}, signed by {', '.join(done.signers)}"
     ]
     if REFIT_RULE in record.rules:
         lines.append(f"{REFIT_RULE}: {record.rules[REFIT_RULE]['found']}")

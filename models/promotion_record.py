@@ -42,7 +42,7 @@ class PromotionRecord(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     comparison : str or None
         MLflow run of the comparison that was the evidence.
     forced : bool
-        True where a rule did not hold and the approver insisted.
+        True if a rule did not hold and the approver insisted, and in every later record of this version until it passes the gate.
     previous_sha256 : str
         Hash of the record before.
     """
@@ -68,13 +68,24 @@ class PromotionRecord(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         """Give the record as JSON with its fields in a fixed order."""
         return msgspec.json.encode(self, order="sorted").decode()
 
-    def to_markdown(self) -> str:
-        """Tell the record to people: who, when, why, in place of what, and what each rule found."""
+    def to_markdown(self, earlier: Sequence["PromotionRecord"] = ()) -> str:
+        """Describe the record for people: who, when, why, in place of what, what each rule found, and earlier records.
+
+        Parameters
+        ----------
+        earlier : sequence of PromotionRecord
+            Earlier records of the same version.
+        """
         replaces = "" if self.replaces is None else f", in place of version {self.replaces}"
         lines = [
             f"{RECORD_HEADING} {self.approved_by}, {self.approved_at:%Y-%m-%d %H:%M} UTC{replaces}",
             "",
             *(["**Forced, against the gate.**", ""] if self.forced else []),
+            *(
+                f"Record {each.number} of {each.approved_at:%Y-%m-%d}, by {each.approved_by}"
+                f"{': **forced, against the gate**' if each.forced else ''}.\n"
+                for each in earlier
+            ),
             f"> {_escape_cell(self.why)}",
             "",
             f"Record {self.number}, {self.compute_sha256()[:12]}; bundle {self.bundle_sha256[:12]}; "
@@ -122,28 +133,3 @@ def verify_chain(records: Sequence[PromotionRecord]) -> None:
                 todo="find out who changed the registry; promote again only after that",
             )
         before = record.compute_sha256()
-
-
-def find_record(records: Sequence[PromotionRecord], version: str, bundle_sha256: str) -> PromotionRecord:
-    """Find the latest record that approved this very bundle.
-
-    Raises
-    ------
-    PromotionRefused
-        Where the chain is broken, the version was never promoted, or its bundle is not the approved one.
-    """
-    verify_chain(records)
-    mine = [record for record in records if record.version == version]
-    if not mine:
-        raise PromotionRefused(
-            "this version was never promoted", where=f"version {version}", todo="run npsrisk promote first"
-        )
-    if mine[-1].bundle_sha256 != bundle_sha256:
-        raise PromotionRefused(
-            "the bundle is not the one that was approved",
-            where=f"version {version}",
-            got=bundle_sha256[:12],
-            expected=mine[-1].bundle_sha256[:12],
-            todo="restore the artifact, or train and promote again",
-        )
-    return mine[-1]

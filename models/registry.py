@@ -31,11 +31,14 @@ from features.history.pseudonyms import Pseudonyms
 from features.streams import FeatureInputs
 from models.batch_scoring import ScoreColumns, score_table
 from models.bundle import Bundle, load_bundle
-from models.promotion_record import GENESIS_SHA256, RECORD_HEADING, PromotionRecord, verify_chain
+from models.promotion_record import RECORD_HEADING, PromotionRecord, verify_chain
+from models.signatures.signed_record import SignedRecord, encode_signatures, read_signatures
 
 EXPERIMENT = "nps-risk"
 CHAMPION, CHALLENGER, PREVIOUS = "champion", "challenger", "previous"
-RECORD_TAG = "promotion/"
+RECORD_TAG, SIGNATURES_TAG = "promotion/", "signatures/"
+PENDING_TAG, PENDING_SIGNATURES_TAG = "pending", "pending-signatures"
+"""Of the record that waits for a further signature; '' for none."""
 EVALUATION = "evaluation"
 """Folder of the evaluation fit, beside the bundle that is served."""
 EVALUATION_TAG = "evaluation_sha256"
@@ -291,23 +294,61 @@ class Registry:
         with self._translate_errors(), _use_address(self.tracking_uri):
             return Path(mlflow.artifacts.download_artifacts(artifact_uri=version.uri))
 
-    def list_records(self, name: str) -> list[PromotionRecord]:
-        """Give the promotion records of a registered model, first to last; the chain is verified."""
+    def list_signed_records(self, name: str) -> list[SignedRecord]:
+        """List the promotion records of a registered model, first to last; the chain is verified, the signatures are not."""
         with self._translate_errors():
             tags = self.client.get_registered_model(name).tags
-        keys = sorted(key for key in tags if key.startswith(RECORD_TAG))
-        records = [PromotionRecord.from_json(tags[key]) for key in keys]
-        verify_chain(records)
-        return records
+        numbers = sorted(key.removeprefix(RECORD_TAG) for key in tags if key.startswith(RECORD_TAG))
+        found = [
+            SignedRecord(
+                PromotionRecord.from_json(tags[f"{RECORD_TAG}{number}"]),
+                read_signatures(tags.get(f"{SIGNATURES_TAG}{number}", "[]")),
+            )
+            for number in numbers
+        ]
+        verify_chain([each.record for each in found])
+        return found
 
-    def append_record(self, record: PromotionRecord) -> None:
-        """Write a promotion record, then move the aliases; the champion becomes `previous`."""
+    def list_records(self, name: str) -> list[PromotionRecord]:
+        """List the promotion records of a registered model without their signatures."""
+        return [each.record for each in self.list_signed_records(name)]
+
+    def read_pending(self, name: str) -> SignedRecord | None:
+        """Read the record that waits for further signatures; None if there is none."""
+        with self._translate_errors():
+            tags = self.client.get_registered_model(name).tags
+        text = tags.get(PENDING_TAG, "")
+        if not text:
+            return None
+        return SignedRecord(
+            PromotionRecord.from_json(text), read_signatures(tags.get(PENDING_SIGNATURES_TAG, "[]"))
+        )
+
+    def write_pending(self, signed: SignedRecord) -> None:
+        """Keep a record until enough approvers have signed it; it takes the place of another that waits."""
+        name = signed.record.name
+        self.client.set_registered_model_tag(
+            name, PENDING_SIGNATURES_TAG, encode_signatures(signed.signatures)
+        )
+        self.client.set_registered_model_tag(name, PENDING_TAG, signed.record.to_json())
+
+    def write_signatures(self, signed: SignedRecord) -> None:
+        """Write the signatures of a record."""
+        key = f"{SIGNATURES_TAG}{signed.record.number:06d}"
+        self.client.set_registered_model_tag(signed.record.name, key, encode_signatures(signed.signatures))
+
+    def append_record(self, signed: SignedRecord) -> None:
+        """Write a signed promotion record, then move the aliases; the champion becomes `previous`."""
+        record = signed.record
         verify_chain([*self.list_records(record.name), record])
         key = f"{RECORD_TAG}{record.number:06d}"
+        self.write_signatures(signed)
         self.client.set_registered_model_tag(record.name, key, record.to_json())
+        self.client.set_registered_model_tag(record.name, PENDING_TAG, "")
         self.client.set_model_version_tag(record.name, record.version, "promotion", record.to_json())
         before = self.client.get_model_version(record.name, record.version).description or ""
-        told = f"{before.partition(RECORD_HEADING)[0].rstrip()}\n\n{record.to_markdown()}"
+        earlier = [each for each in self.list_records(record.name)[:-1] if each.version == record.version]
+        told = f"{before.partition(RECORD_HEADING)[0].rstrip()}\n\n{record.to_markdown(earlier)}"
         self.client.update_model_version(record.name, record.version, told[:MAX_DESCRIPTION_CHARACTERS])
         if record.replaces is not None and record.replaces != record.version:
             self.client.set_registered_model_alias(record.name, PREVIOUS, record.replaces)
@@ -317,11 +358,6 @@ class Registry:
         )
         if challenger is not None and challenger.number == record.version:
             self.client.delete_registered_model_alias(record.name, CHALLENGER)
-
-    def get_next_link(self, name: str) -> tuple[int, str]:
-        """Give the number of the next promotion record and the hash it must carry."""
-        records = self.list_records(name)
-        return len(records) + 1, records[-1].compute_sha256() if records else GENESIS_SHA256
 
     def get_run_metrics(self, run_id: str) -> dict[str, float]:
         """Give the metrics of a run."""

@@ -76,9 +76,7 @@ class Service:
         self.batcher = Batcher(self.active.score_batch, self.committer.call_when_free)
         self.snapshots = Snapshots(settings.state_dir / "snapshots")
         source = StateSource(self.log, self.snapshots, settings.max_history_keys)
-        self.updates = ModelUpdates(
-            settings.state_dir, self.vault, Pseudonyms(data_key), source, self.metrics
-        )
+        self.updates = ModelUpdates(settings, self.vault, Pseudonyms(data_key), source, self.metrics)
         interval = SnapshotInterval(settings.snapshot_entries, settings.snapshot_seconds)
         self._schedule = SnapshotSchedule(self.log, self.committer, self.snapshots, interval, self.metrics)
         self.shadow = ShadowProcess(settings, self.metrics)

@@ -92,6 +92,7 @@ def loop(tmp_path_factory: pytest.TempPathFactory) -> Loop:
     write_table(check_frame(new, Consignment).frame, loop.folder / "new.jsonl")
     trained = loop.json(*TRAIN, **threads(1))
     assert trained["version"] == "1"
+    loop.npsrisk("keys", "create", "--name", "a test")
     loop.npsrisk("promote", "1", "--approved-by", "a test", "--why", "to try the loop", "--force")
     loop.npsrisk("publish")
     loop.npsrisk("import", *TABLES)

@@ -8,14 +8,16 @@ promotion record and then says so. The service itself never talks to MLflow.
 import json
 import os
 import shutil
+from collections.abc import Sequence
 from pathlib import Path
 from tempfile import mkdtemp
 from typing import Any, NamedTuple
 
-from consignments.errors import BadInput
+from consignments.errors import BadInput, PromotionRefused
 from models.bundle import Bundle, load_bundle
-from models.promotion_record import PromotionRecord, find_record
-from models.registry import ModelVersion, Registry
+from models.registry import CHAMPION, ModelVersion, Registry
+from models.signatures.approvers import Approvers
+from models.signatures.signed_record import SignedRecord, find_approval
 from serving.deployment.releases import Role, find_release_folder, read_release
 from serving.process.settings import Settings
 
@@ -52,8 +54,10 @@ def publish(registry: Registry, uri: str, settings: Settings) -> dict[str, Any]:
     """
     version = registry.resolve(uri)
     fetched = _fetch(registry, version)
-    record = find_record(registry.list_records(version.name), version.number, fetched.bundle.sha256)
-    return _place(fetched, record, settings.state_dir / "models", "current")
+    approvers, records = Approvers.read(settings.approvers_file), registry.list_signed_records(version.name)
+    _require_recorded_alias(registry, uri, version, records)
+    approval = find_approval(records, version.number, fetched.bundle.sha256, approvers)
+    return _place(fetched, approval, settings.state_dir / "models", "current")
 
 
 def publish_shadow(registry: Registry, uri: str | None, settings: Settings) -> dict[str, Any] | None:
@@ -82,17 +86,39 @@ def publish_shadow(registry: Registry, uri: str | None, settings: Settings) -> d
     """
     path = settings.state_dir / "models" / "shadow.json"
     version = None if uri is None else _resolve(registry, uri)
-    current = find_release_folder(settings.state_dir)
-    if version is None or (current and read_release(current).model == f"{version.name}/{version.number}"):
+    current, approvers = find_release_folder(settings.state_dir), Approvers.read(settings.approvers_file)
+    if version is None or (
+        current and read_release(current, approvers).model == f"{version.name}/{version.number}"
+    ):
         path.unlink(missing_ok=True)
         return None
     fetched = _fetch(registry, version)
     if current is not None:
         _require_same_target(fetched.bundle, load_bundle(current / "bundle"))
-    records = registry.list_records(version.name)
-    promoted = any(record.version == version.number for record in records)
-    record = find_record(records, version.number, fetched.bundle.sha256) if promoted else None
-    return _place(fetched, record, path.parent, "shadow")
+    records = registry.list_signed_records(version.name)
+    promoted = any(each.record.version == version.number for each in records)
+    approval = find_approval(records, version.number, fetched.bundle.sha256, approvers) if promoted else None
+    return _place(fetched, approval, path.parent, "shadow")
+
+
+def _require_recorded_alias(
+    registry: Registry, uri: str, version: ModelVersion, records: Sequence[SignedRecord]
+) -> None:
+    """Refuse an alias that somebody moved without a promotion record.
+
+    Raises
+    ------
+    PromotionRefused
+    """
+    promoted = records[-1].record.version if records else "none"
+    if uri.endswith(f"@{CHAMPION}") and promoted != version.number:
+        raise PromotionRefused(
+            f"the alias {CHAMPION} was moved without a promotion record",
+            where=f"{version.name} in {registry.where}",
+            got=f"version {version.number}",
+            expected=f"version {promoted}, of the latest promotion record",
+            todo="find out who moved it; promote a version with npsrisk promote, which moves it on the record",
+        )
 
 
 def _resolve(registry: Registry, uri: str) -> ModelVersion | None:
@@ -119,7 +145,7 @@ def _require_same_target(challenger: Bundle, current: Bundle) -> None:
         )
 
 
-def _place(fetched: FetchedModel, record: PromotionRecord | None, models: Path, role: Role) -> dict[str, Any]:
+def _place(fetched: FetchedModel, approval: SignedRecord | None, models: Path, role: Role) -> dict[str, Any]:
     """Write the folder of a release, if it is not there yet, and make it the one of its role."""
     version, source, bundle = fetched
     models.mkdir(parents=True, exist_ok=True)
@@ -128,7 +154,7 @@ def _place(fetched: FetchedModel, record: PromotionRecord | None, models: Path, 
         "name": version.name,
         "version": version.number,
         "bundle_sha256": bundle.sha256,
-        "record": None if record is None else json.loads(record.to_json()),
+        "envelope": None if approval is None else approval.to_envelope(),
     }
     if folder.exists():
         load_bundle(folder / "bundle").run_self_test()
@@ -137,7 +163,7 @@ def _place(fetched: FetchedModel, record: PromotionRecord | None, models: Path, 
         _create_folder(folder, source, note)
     _write(models / f"{role}.json", {"folder": folder.name})
     told = {name: note[name] for name in ("name", "version", "bundle_sha256")}
-    return told | {"folder": str(folder), "approved": record is not None}
+    return told | {"folder": str(folder), "approved": approval is not None}
 
 
 def _create_folder(folder: Path, source: Path, note: dict[str, Any]) -> None:

@@ -9,9 +9,14 @@ from typing import Any, Literal
 
 import msgspec
 
-from consignments.errors import BundleRefused
+from consignments.errors import BundleRefused, PromotionRefused
 from models.promotion_record import PromotionRecord
+from models.signatures.approvers import Approvers
+from models.signatures.envelope import Envelope
+from models.signatures.signed_record import SignedRecord
 
+BUNDLE_FOLDER = "bundle"
+"""Of the folder of a release: the bundle, beside `release.json`."""
 Role = Literal["current", "shadow"]
 """What a release is published for: to decide, or to score beside without a word in the answer."""
 
@@ -28,7 +33,9 @@ class ReleaseManifest(msgspec.Struct, frozen=True):
     name: str
     version: str
     bundle_sha256: str
-    record: dict[str, Any] | None
+    envelope: Envelope | None = None
+    record: dict[str, Any] | None = None
+    """In releases of before there were signatures."""
 
 
 class Release(msgspec.Struct, frozen=True):
@@ -77,24 +84,36 @@ def find_release_folder(state_dir: Path, role: Role = "current") -> Path | None:
     return path.parent / name
 
 
-def read_release(folder: Path, role: Role = "current") -> Release:
-    """Read what was published in a folder; the bundle itself is not loaded.
+def read_release(folder: Path, approvers: Approvers, role: Role = "current") -> Release:
+    """Read what was published in a folder, and check who approved it; the bundle itself is not loaded.
 
     Raises
     ------
     BundleRefused
-        Where it is incomplete, its promotion record approves another version or bundle, or it has none and is to decide.
+        If it is incomplete, its promotion record approves another version or bundle or is not signed by enough approvers, or if
+        it has no record and is to decide.
     """
     path = folder / "release.json"
     try:
         note = msgspec.json.decode(path.read_bytes(), type=ReleaseManifest)
-        record = msgspec.convert(note.record, PromotionRecord | None)
+        signed = None if note.envelope is None else SignedRecord.from_envelope(note.envelope)
+        if signed is not None:
+            signed.require_approval(approvers)
+    except PromotionRefused as error:
+        raise BundleRefused(
+            "the release is not approved", where=str(path), got=str(error), todo="promote and publish again"
+        ) from error
     except (OSError, msgspec.DecodeError) as error:
         raise _refused(path, str(error)) from error
-    if record is None:
+    if signed is None:
+        if note.record is not None:
+            raise _refused(
+                path, "an approval without a signature, as before there were signatures", UPGRADE_ADVICE
+            )
         if role == "current":
             raise _refused(path, "a model that nobody approved")
-        return Release(note.name, note.version, note.bundle_sha256, None, folder / "bundle")
+        return Release(note.name, note.version, note.bundle_sha256, None, folder / BUNDLE_FOLDER)
+    record = signed.record
     approved = (record.name, record.version, record.bundle_sha256)
     if approved != (note.name, note.version, note.bundle_sha256):
         raise BundleRefused(
@@ -104,10 +123,11 @@ def read_release(folder: Path, role: Role = "current") -> Release:
             expected=f"{record.name} version {record.version}, bundle {record.bundle_sha256[:12]}",
             todo="publish again",
         )
-    return Release(note.name, note.version, note.bundle_sha256, record, folder / "bundle")
+    return Release(note.name, note.version, note.bundle_sha256, record, folder / BUNDLE_FOLDER)
 
 
-def _refused(path: Path, got: str) -> BundleRefused:
-    return BundleRefused(
-        "not a release that can be served", where=str(path), got=got, todo="run npsrisk publish"
-    )
+UPGRADE_ADVICE = "run npsrisk promote champion with an approver's key, then npsrisk publish"
+
+
+def _refused(path: Path, got: str, todo: str = "run npsrisk publish") -> BundleRefused:
+    return BundleRefused("not a release that can be served", where=str(path), got=got, todo=todo)

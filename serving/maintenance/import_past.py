@@ -32,7 +32,7 @@ from features.history.ordering import (
 from features.history.pseudonyms import Pseudonyms, load_data_key
 from features.pipeline import Pipeline
 from models.bundle import load_bundle
-from serving.deployment.releases import find_release_folder, read_release
+from serving.deployment.releases import BUNDLE_FOLDER, find_release_folder
 from serving.encryption.vault import Vault
 from serving.event_log.event_codec import EventCodec, EventOrigin
 from serving.event_log.events import Event
@@ -139,7 +139,7 @@ def import_tables(read: ReadTables, settings: Settings, progress: Progress | Non
 def load_published_config(state_dir: Path) -> FeatureConfig:
     """Give the columns and keys of the model that is published, or the common ones where there is none."""
     folder = find_release_folder(state_dir)
-    return FeatureConfig() if folder is None else load_bundle(read_release(folder).bundle_dir).config
+    return FeatureConfig() if folder is None else load_bundle(folder / BUNDLE_FOLDER).config
 
 
 def build_past(tables: "Tables", record: type[Consignment]) -> PastEvents:

@@ -71,6 +71,9 @@ class Settings(BaseSettings):
         Connections at once; past that a new one is answered 503.
     data_key_file : Path
         The key from which pseudonyms and encryption are derived; default `data.key` in the state directory.
+    approvers_file : Path
+        TOML file of those who may approve a promotion (`models.signatures.approvers`); default `approvers.toml` in the state
+        directory.
     max_body_bytes : int
         Largest request body.
     max_history_keys : int or None
@@ -98,6 +101,7 @@ class Settings(BaseSettings):
     tls_key_file: Annotated[Path | None, Field(alias="NPSRISK_TLS_KEY_FILE")] = None
     max_connections: Annotated[int, Field(alias="NPSRISK_MAX_CONNECTIONS", ge=1, le=100_000)] = 1_000
     data_key_file: Annotated[Path, Field(alias="NPSRISK_DATA_KEY_FILE")] = Path()
+    approvers_file: Annotated[Path, Field(alias="NPSRISK_APPROVERS_FILE")] = Path()
     max_body_bytes: Annotated[int, Field(alias="NPSRISK_MAX_BODY_BYTES", ge=1_000, le=1_000_000_000)] = (
         DEFAULT_MAX_BODY_BYTES
     )
@@ -114,8 +118,9 @@ class Settings(BaseSettings):
         """Put the files that were not named into the state directory."""
         if not self.database_url:
             object.__setattr__(self, "database_url", f"sqlite:///{self.state_dir / 'events.db'}")
-        if self.data_key_file == Path():
-            object.__setattr__(self, "data_key_file", self.state_dir / "data.key")
+        for name, file in (("data_key_file", "data.key"), ("approvers_file", "approvers.toml")):
+            if getattr(self, name) == Path():
+                object.__setattr__(self, name, self.state_dir / file)
 
     @classmethod
     def read(cls) -> "Settings":

@@ -5,12 +5,14 @@ from typing import NamedTuple
 
 from consignments.errors import BundleRefused, ServiceFault
 from features.history.pseudonyms import Pseudonyms
+from models.signatures.approvers import Approvers
 from serving.deployment.releases import find_release_folder, read_release
 from serving.encryption.vault import Vault
 from serving.event_log.group_commit import Committer
 from serving.event_log.log import EventLog
 from serving.event_log.reader import Progress
 from serving.process.logging import logger
+from serving.process.settings import Settings
 from serving.process.threads import BackgroundThreads
 from serving.scoring.active_model import ActiveModel
 from serving.scoring.loaded_model import LoadedModel, load_model, load_rules_model
@@ -52,7 +54,7 @@ class ModelUpdates:
 
     Parameters
     ----------
-    state_dir : Path
+    settings : Settings
     vault : Vault
     pseudonyms : Pseudonyms
     source : StateSource
@@ -60,9 +62,10 @@ class ModelUpdates:
     """
 
     def __init__(
-        self, state_dir: Path, vault: Vault, pseudonyms: Pseudonyms, source: StateSource, metrics: Metrics
+        self, settings: Settings, vault: Vault, pseudonyms: Pseudonyms, source: StateSource, metrics: Metrics
     ) -> None:
-        self._state_dir, self._vault, self._pseudonyms = state_dir, vault, pseudonyms
+        self._state_dir, self._approvers_file = settings.state_dir, settings.approvers_file
+        self._vault, self._pseudonyms = vault, pseudonyms
         self._metrics = metrics
         self.source = source
         self._seen: Path | None = None
@@ -116,7 +119,9 @@ class ModelUpdates:
             return None
 
     def _load(self, folder: Path) -> LoadedModel:
-        return load_model(read_release(folder), self._pseudonyms, self._vault)
+        return load_model(
+            read_release(folder, Approvers.read(self._approvers_file)), self._pseudonyms, self._vault
+        )
 
     def _refuse(self, active: ActiveModel, error: BundleRefused | ServiceFault) -> None:
         if str(error) != active.fault:

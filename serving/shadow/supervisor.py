@@ -9,6 +9,7 @@ from pathlib import Path
 import msgspec
 
 from consignments.errors import BundleRefused
+from models.signatures.approvers import Approvers
 from serving.deployment.releases import Release, find_release_folder, read_release
 from serving.process.logging import logger
 from serving.process.settings import Settings
@@ -87,7 +88,7 @@ class ShadowProcess:
         self._seen, self.fault, self.release = folder, None, None
         self._due, self._wait = 0.0, INITIAL_WAIT_SECONDS
         if folder is not None:
-            self.release = read_release(folder, "shadow")
+            self.release = read_release(folder, Approvers.read(self._settings.approvers_file), "shadow")
 
     def _start(self) -> None:
         # A session of its own: what is typed at a terminal ends the service, and the service ends this.

@@ -22,6 +22,7 @@ from consignments.errors import BundleRefused, NpsriskError, ServiceFault, Unkno
 from features.history.pseudonyms import Pseudonyms, load_data_key
 from features.spec import Spec
 from models.bundle import Bundle
+from models.signatures.approvers import Approvers
 from serving.deployment.releases import find_release_folder, read_release
 from serving.encryption.vault import Vault
 from serving.event_log.event_codec import Row, decode_features
@@ -193,7 +194,9 @@ def load_follower(settings: Settings) -> Follower:
         raise BundleRefused("no challenger is published")
     data_key = load_data_key(settings.data_key_file)
     vault = Vault.load(settings.state_dir, data_key)
-    model = load_model(read_release(folder, "shadow"), Pseudonyms(data_key), vault)
+    model = load_model(
+        read_release(folder, Approvers.read(settings.approvers_file), "shadow"), Pseudonyms(data_key), vault
+    )
     assert model.card is not None
     log = LogReader.open_to_read(settings.database_url)
     check_vault(log, vault)

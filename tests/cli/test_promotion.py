@@ -12,7 +12,7 @@ from support.registered_model import register_small_model
 
 from npsrisk import main
 
-APPROVAL = ("--approved-by", "a test", "--why", "to try the gate")
+APPROVAL = ("--approved-by", "a reviewer", "--why", "to try the gate")
 TARGET = ("--target", "any_offence")
 REFIT_RULE = "fits made again"
 CONFIG = """
@@ -38,7 +38,10 @@ class Office:
     folder: Path
 
     def run(self, *words: str) -> Result:
-        address = {"MLFLOW_TRACKING_URI": f"sqlite:///{self.folder / 'mlflow.db'}"}
+        address = {
+            "MLFLOW_TRACKING_URI": f"sqlite:///{self.folder / 'mlflow.db'}",
+            "NPSRISK_STATE_DIR": str(self.folder / "state"),
+        }
         return CliRunner(env=address).invoke(main, words)
 
     def tables(self, outcomes: str = "outcomes") -> tuple[str, ...]:
@@ -60,13 +63,20 @@ def read_result(done: Result) -> dict[str, Any]:
 def office(tmp_path: Path) -> Office:
     """The small model of the tests as version 1, whose run measured nothing."""
     register_small_model(tmp_path)
-    return Office(tmp_path)
+    return create_key(Office(tmp_path))
+
+
+def create_key(office: Office) -> Office:
+    """Let the reviewer of the tests approve."""
+    created = office.run("keys", "create", "--name", "a reviewer")
+    assert created.exit_code == 0, created.output
+    return office
 
 
 @pytest.fixture(scope="module")
 def trained(tmp_path_factory: pytest.TempPathFactory) -> Office:
     """A version that was trained by its verb, on tables with a further column, and judged by the truth too."""
-    made = Office(tmp_path_factory.mktemp("trained"))
+    made = create_key(Office(tmp_path_factory.mktemp("trained")))
     world = ("simulate", "--out", str(made.folder), "--prevalence", "operation", "--days", "80")
     assert made.run(*world, "--per-day", "60", "--seed", "8").exit_code == 0
     path = made.folder / "consignments.parquet"

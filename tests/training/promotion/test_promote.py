@@ -1,7 +1,7 @@
 """Models that must not pass are really made, on a lane with many NPS of which a lot opens a third; the gate tells which is which."""
 
 from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -9,6 +9,7 @@ import msgspec
 import numpy as np
 import pandas as pd
 import pytest
+from support.approval import APPROVAL
 
 from consignments.errors import PromotionRefused
 from consignments.records import Outcome
@@ -24,7 +25,7 @@ from training.evaluation.metrics import evaluate
 from training.evaluation.verdict import MIN_POSITIVES
 from training.promotion.comparison import ComparedTraffic, compare
 from training.promotion.comparison_report import log_comparison
-from training.promotion.promote import Approval, promote
+from training.promotion.promote import promote
 from training.runs.train import RegisteredRun, RunDestination, TrainingTask, run_training
 from training.simulation.operation import SimulatedTables, simulate
 from training.simulation.parameters import load_parameters
@@ -37,7 +38,6 @@ CONFIG = {
 }
 DAYS, PER_DAY = 110, 120
 OPENED = 0.33
-NOW = datetime(2025, 1, 1, tzinfo=UTC)
 PSEUDONYMS = Pseudonyms(BATCH_KEY)
 
 
@@ -78,7 +78,9 @@ class Lane:
         return log_comparison(found, a, b, self.registry.tracking_uri)
 
     def promote(self, version: ModelVersion, *, force: bool = False) -> PromotionRecord:
-        return promote(self.registry, version, Approval("a reviewer", "it finds more", NOW), force=force)
+        done = promote(self.registry, version, APPROVAL, force=force)
+        assert (done.signers, done.missing) == (["a reviewer"], 0)
+        return done.record
 
     def refusal(self, version: ModelVersion) -> str:
         """Give what the gate says against a version."""

@@ -1,11 +1,11 @@
 """The training run of a version is repeated on its tables: what was fitted in another way is refused, also with force."""
 
 from dataclasses import dataclass, replace
-from datetime import UTC, datetime
 from pathlib import Path
 
 import msgspec
 import pytest
+from support.approval import APPROVAL
 
 from consignments.errors import BadSetting, PromotionRefused
 from features.batch import Tables
@@ -14,7 +14,7 @@ from models.registry import ModelVersion, Registry
 from training.config import TrainConfig, parse_config
 from training.promotion import refit
 from training.promotion.gate import BUNDLE_RULES, CHECKSUM_RULE, REFIT_RULE, RUN_RULES
-from training.promotion.promote import Approval, EvidenceOptions, check_version, promote
+from training.promotion.promote import EvidenceOptions, check_version, promote
 from training.promotion.refit import (
     WITHOUT_EVALUATION_FIT,
     WITHOUT_SETTINGS,
@@ -37,7 +37,6 @@ CONFIG = parse_config(
         "evaluation": {"resamples": 20, "smallest_slice": 10, "origins": 1},
     }
 )
-APPROVAL = Approval("a reviewer", "it finds more", datetime(2025, 1, 1, tzinfo=UTC))
 
 
 @dataclass(frozen=True)
@@ -144,7 +143,7 @@ def test_other_tables_are_refused_before_anything_is_trained(
 
 def test_without_tables_the_record_says_that_this_was_not_checked(store: Store) -> None:
     version = store.register("again", store.run.trained)
-    record = promote(store.registry, version, APPROVAL, force=True)
+    record = promote(store.registry, version, APPROVAL, force=True).record
     assert record.rules[REFIT_RULE] == {"held": None, "found": "not checked: no tables were given"}
     line = f"| {REFIT_RULE} | not checked: no tables were given |"
     assert line in record.to_markdown().splitlines()
