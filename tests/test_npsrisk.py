@@ -1,4 +1,4 @@
-"""The command line: every verb teaches, the README knows every verb, and only the file of the verb asked for is loaded."""
+"""The command line: every verb has help, docs/verbs.md lists every verb, and only the file of the verb asked for is loaded."""
 
 import re
 import shlex
@@ -69,12 +69,12 @@ def _close_quotes(line: str) -> str:
 
 
 @pytest.mark.parametrize("verb", VERBS)
-def test_the_readme_knows_every_verb(verb: str) -> None:
-    assert f"`npsrisk {verb}`" in (REPOSITORY / "README.md").read_text()
+def test_the_page_of_commands_lists_every_verb(verb: str) -> None:
+    assert f"| `npsrisk {verb}` |" in (REPOSITORY / "docs" / "verbs.md").read_text()
 
 
-def test_the_readme_names_no_verb_that_is_not_there() -> None:
-    named = re.findall(r"\| `npsrisk ([\w-]+)` \|", (REPOSITORY / "README.md").read_text())
+def test_the_page_of_commands_lists_no_verb_that_does_not_exist() -> None:
+    named = re.findall(r"\| `npsrisk ([\w-]+)` \|", (REPOSITORY / "docs" / "verbs.md").read_text())
     assert sorted(named) == sorted(VERBS)
 
 
