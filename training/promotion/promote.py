@@ -1,7 +1,7 @@
-"""An act of promotion: evidence is gathered, the gate's rules are run, and the record is written; or it is refused.
+"""Promotion: gather the evidence, run the rules of the gate, and write the record; or refuse.
 
-`force` promotes although a rule does not hold, and the record says so. An altered bundle is refused even then, and so are fits
-that their own tables and settings do not give again. A version that was champion before goes back without a comparison.
+`force` promotes although a rule does not hold, and the record contains this. An altered bundle is refused even then, and so are
+fits that a repeated training run does not reproduce. A version that was champion before needs no comparison.
 """
 
 from collections.abc import Mapping
@@ -29,11 +29,11 @@ from training.promotion.refit import (
 )
 
 MAX_FOUND_CHARACTERS = 150
-"""Of what a rule found, in characters, in the record: MLflow on PostgreSQL keeps 5,000 of it in all."""
+"""Maximum length of a rule's result in the record: MLflow on PostgreSQL stores 5,000 characters in all."""
 
 
 class Approval(NamedTuple):
-    """Who approves a promotion, why, and when: for the record; the texts are not empty."""
+    """Approval of a promotion: by whom, why and when, for the record; the texts are not empty."""
 
     approved_by: str
     why: str
@@ -41,14 +41,14 @@ class Approval(NamedTuple):
 
 
 class EvidenceOptions(NamedTuple):
-    """What the gate looks at beside the version itself.
+    """Evidence for the gate in addition to the version itself.
 
     Attributes
     ----------
     comparison : str, optional
         Run of the comparison with the champion; default: the latest one of these two versions.
     refit : RefitOptions, optional
-        The training tables, on which the training run is repeated; without them that rule is not checked.
+        Training tables, on which the training run is repeated; without them that rule is not checked.
     """
 
     comparison: str | None = None
@@ -66,29 +66,27 @@ def promote(
     *,
     force: bool = False,
 ) -> PromotionRecord:
-    """Run the gate and, where it holds or is forced, write the record and move the aliases.
+    """Run the gate and, if it passes or is forced, write the record and move the aliases.
 
     Parameters
     ----------
     registry : Registry
     version : ModelVersion
-        What shall be champion.
+        Version to become champion.
     approval : Approval
     options : EvidenceOptions
     force : bool
-        Promote although a rule does not hold. A bundle that is altered, fails its self-test or is not made again by its training
-        run is refused even then.
+        Promote although a rule does not hold. A bundle that is altered, fails its self-test or is not reproduced by its
+        training run is refused even then.
 
     Raises
     ------
     PromotionRefused
-        Naming each rule that did not hold.
+        With each rule that did not hold.
     """
     for name, text in (("approved-by", approval.approved_by), ("why", approval.why)):
         if not text.strip():
-            raise PromotionRefused(
-                "a promotion is recorded with a name and a reason", where=f"--{name}", got="''"
-            )
+            raise PromotionRefused("a promotion needs a name and a reason", where=f"--{name}", got="''")
     champion = registry.find_version(CHAMPION, version.target)
     evidence = gather_evidence(registry, version, champion, options)
     findings = run_gate(evidence)
@@ -149,7 +147,7 @@ def gather_evidence(
     champion: ModelVersion | None,
     options: EvidenceOptions = DEFAULT_EVIDENCE,
 ) -> GateEvidence:
-    """Collect what the rules look at.
+    """Gather the evidence for the rules.
 
     Parameters
     ----------
@@ -161,7 +159,7 @@ def gather_evidence(
     Raises
     ------
     PromotionRefused
-        Where the comparison is of other versions.
+        If the comparison is of other versions.
     """
     fits, refusal = None, ""
     folders = registry.download_fits(version)
@@ -175,7 +173,7 @@ def gather_evidence(
         run_id = options.comparison or registry.find_latest_comparison(champion, version)
         compared = None if run_id is None else _load_comparison(registry, run_id, champion, version)
     registered_sha256, refit = version.tags.get("bundle_sha256", ""), WITHOUT_TABLES
-    # An altered bundle is refused for that alone, and a version that goes back was checked when it came.
+    # An altered bundle is refused for that alone; a version that was champion before was checked then.
     if fits is not None and fits.served.sha256 == registered_sha256 and not goes_back:
         refit = _check_refit(registry, version, RegisteredFits(fits.served.card, folders), options.refit)
     return GateEvidence(
@@ -208,7 +206,7 @@ def _load_comparison(
     compared = (tags.get("a"), tags.get("b"))
     if compared != (champion.uri, version.uri):
         raise PromotionRefused(
-            "the comparison is not of these two versions",
+            "the comparison is not between these two versions",
             where=f"run {run_id}",
             got=f"{compared[0]} and {compared[1]}",
             expected=f"{champion.uri} and {version.uri}",
@@ -229,9 +227,9 @@ def _explain_refusal(version: ModelVersion, broken: Mapping[str, RuleResult], ru
 def _suggest_next_step(broken: Mapping[str, RuleResult]) -> str:
     if REFIT_RULE in broken:
         return (
-            "give the tables that it was trained on, or train again; a version that its own tables do not give again is never "
-            "promoted, not even with --force"
+            "provide the tables that it was trained on, or train again; a version that its own tables do not reproduce is never "
+            "promoted, even with --force"
         )
     if UNFORCEABLE_RULES & set(broken):
-        return "train again; such a bundle is never promoted, not even with --force"
-    return "improve the model or its data; --force promotes all the same, and the record says so"
+        return "train again; such a bundle is never promoted, even with --force"
+    return "improve the model or its data; --force promotes it anyway, and the record contains this"

@@ -275,7 +275,7 @@ def test_the_final_fit_has_learnt_from_every_label_known_at_the_date(trained, ta
         > trained.evaluated.grown.positives
     )
     assert trained.final.grown.learnt_until == as_of
-    assert f"learnt from {trained.final.grown.positives} positives" in trained.fits_sentence
+    assert f"trained on {trained.final.grown.positives} positives" in trained.fits_sentence
 
 
 def test_the_final_fit_repeats_the_recipe_that_was_judged_and_is_calibrated_on_later_time(
