@@ -96,7 +96,7 @@ def list_notes(tables: DriftTables, *, with_history: bool) -> Iterator[str]:
             "No earlier consignments were given, so the history is empty. Scores and senders are shown but not evaluated. "
             "Provide --history, or all consignments with --from."
         )
-    few = [str(row["part"]) for row in tables["scores"] if row["judged"] == "false"]
+    few = [str(row["part"]).replace(":", " ") for row in tables["scores"] if row["judged"] == "false"]
     if few:
         yield f"Not evaluated, with fewer than {MIN_ROWS} consignments in one of the periods: {_join_names(few)}."
     if not np.isfinite(float(tables["precision"][-1]["value"])):

@@ -90,12 +90,12 @@ def format_decimal(value: Any) -> str:
 
     Examples
     --------
-    >>> format_decimal(0.12345), format_decimal(1234.5), format_decimal(float("nan"))
-    ('0.123', '1,234', '–')
+    >>> format_decimal(0.12345), format_decimal(999.9999), format_decimal(float("nan"))
+    ('0.123', '1,000', '–')
     """
     if not np.isfinite(float(value)):
         return "–"
-    return f"{value:,.0f}" if abs(value) >= 1000 else f"{value:.3g}"
+    return f"{value:,.0f}" if abs(value) >= 999.5 else f"{value:.3g}"
 
 
 def create_environment() -> jinja2.Environment:

@@ -259,4 +259,4 @@ def test_a_part_of_few_consignments_is_shown_and_not_judged(watched: Watched) ->
     few = watched.later[watched.later["office"] == "Gimhae"].head(MIN_ROWS - 1)
     rest = watched.later[watched.later["office"] != "Gimhae"]
     found = watched.watch(pd.concat([rest, few], ignore_index=True))
-    assert any("office:Gimhae" in note for note in found.notes)
+    assert any("office Gimhae" in note for note in found.notes)

@@ -71,7 +71,7 @@ class Store:
 
     def refuse(self, version: ModelVersion, tables: Tables) -> str:
         """Say why a version is refused although its promotion is forced."""
-        with pytest.raises(PromotionRefused, match="not even with --force") as refused:
+        with pytest.raises(PromotionRefused, match="never promoted, even with --force") as refused:
             promote(self.registry, version, APPROVAL, EvidenceOptions(refit=RefitOptions(tables)), force=True)
         return str(refused.value)
 
