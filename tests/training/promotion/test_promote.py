@@ -174,7 +174,7 @@ def test_a_model_with_a_column_that_was_filled_in_from_results_is_refused(lane: 
     noise = np.random.default_rng(2).normal(100, 5, len(duty))
     frame = lane.world.consignments.assign(duty_assessed=noise + 100 * duty)
     said = lane.refusal(lane.train(consignments=frame, columns={"numeric": ["duty_assessed"]}))
-    assert "no column is the result: the most telling column alone, column.duty_assessed: area" in said
+    assert "no column is the result: the most predictive single column, column.duty_assessed: area" in said
     assert "(duty_assessed in postal)" in said
 
 
@@ -205,7 +205,7 @@ def test_an_altered_bundle_is_refused_even_with_force(lane: Lane) -> None:
     trees.write_text(trees.read_text().replace("leaf_value=", "leaf_value=9", 1))
     said = lane.refusal(version)
     assert "checksums verified: trees.txt: the file was altered" in said
-    with pytest.raises(PromotionRefused, match="not even with --force"):
+    with pytest.raises(PromotionRefused, match="never promoted, even with --force"):
         lane.promote(version, force=True)
 
 

@@ -351,7 +351,7 @@ def test_the_evaluation_fit_gives_the_scores_that_were_judged_to_the_last_bit(lo
 
 
 def test_without_outcomes_there_is_nothing_to_learn_from(tables):
-    with pytest.raises(BadInput, match="nothing to learn from"):
+    with pytest.raises(BadInput, match="no results to train on"):
         train_model(TrainingTask(Tables(tables.consignments)))
 
 
