@@ -102,13 +102,13 @@ def main() -> None:
     args = parser.parse_args()
     os.sched_setaffinity(0, {CLIENT_CORE})
     with TemporaryDirectory(prefix="npsrisk-bench-") as folder:
-        beside = [] if args.without_mlflow else [measure_mlflow]
+        others = [] if args.without_mlflow else [measure_mlflow]
         if args.mlserver is not None:
-            beside.append(partial(measure_mlserver, installed(args.mlserver.absolute())))
-        measure(Path(folder), args.seconds, args.past, beside)
+            others.append(partial(measure_mlserver, installed(args.mlserver.absolute())))
+        measure(Path(folder), args.seconds, args.past, others)
 
 
-def measure(folder: Path, seconds: float, past: int, beside: Sequence[Beside]) -> None:
+def measure(folder: Path, seconds: float, past: int, others: Sequence[Beside]) -> None:
     """Measure all servers, and print a table."""
     singles = MOST_PER_SECOND * len(CONNECTIONS) + OPEN_LOOP_PER_SECOND + SINGLES_BESIDE_BULK_PER_SECOND
     fresh = int(seconds * (singles + BULK_ROWS * BULK_CALLS_PER_SECOND) + MOST_PER_SECOND * WARM_SECONDS)
@@ -120,7 +120,7 @@ def measure(folder: Path, seconds: float, past: int, beside: Sequence[Beside]) -
         import_past(world.tables.consignments.head(past), settings.state_dir)
     ours = measure_service(environment(settings.state_dir), world.records[past:], seconds)
     peers: Figures = {}
-    for measure_other in beside:
+    for measure_other in others:
         peers |= measure_other(grown, folder, seconds)
     print(" | ".join(["| measured", "npsrisk", *peers]) + " |")
     print("|---" * (2 + len(peers)) + "|")
@@ -148,10 +148,10 @@ def measure_service(
             partial(open_loop, server.port, singles, OPEN_LOOP_CONNECTIONS, seconds, OPEN_LOOP_PER_SECOND),
         )
         measured[OPEN_LOOP] = times(run)
-        (bulk, beside), cpu = spent(server, partial(bulk_beside_singles, server.port, bodies, seconds))
-        rows = good(bulk) * BULK_ROWS + good(beside)
+        (bulk, run), cpu = spent(server, partial(bulk_beside_singles, server.port, bodies, seconds))
+        rows = good(bulk) * BULK_ROWS + good(run)
         measured[f"rows per server CPU-second, {BULK_ROWS:,} a call"] = f"{rows / cpu:,.0f}"
-        measured["p50 / p99 of single requests beside them, ms"] = times(beside)
+        measured["p50 / p99 of single requests at the same time, ms"] = times(run)
         measured["memory at the end, MB"] = f"{server.resident_mb():.0f}"
     return measured
 

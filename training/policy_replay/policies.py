@@ -206,7 +206,7 @@ def stratified(offer: SelectionContext) -> list[PolicyChoice]:
 
 @register_policy(sees="model")
 def uncertain(offer: SelectionContext) -> list[PolicyChoice]:
-    """Select the highest scores, and spend the exploration share where the trees of the model disagree most."""
+    """Select the highest scores, and spend the exploration share on the largest disagreement between the model's trees."""
     assert offer.model is not None
     return _select_exploring(offer, offer.model.trees.compute_disagreement(offer.X))
 

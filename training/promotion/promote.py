@@ -33,7 +33,7 @@ MAX_FOUND_CHARACTERS = 150
 
 
 class Approval(NamedTuple):
-    """Approval of a promotion: by whom, why and when, for the record; the texts are not empty."""
+    """Approval of a promotion for the record: name, reason and time; the texts are not empty."""
 
     approved_by: str
     why: str

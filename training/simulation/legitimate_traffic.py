@@ -155,7 +155,7 @@ class LegitimateTraffic:
 
     @property
     def consignees(self) -> Ids:
-        """Consignees of ordinary mail, of whom some also order from networks."""
+        """Consignees of ordinary mail; some of them also order from networks."""
         return self._regulars
 
     @property
