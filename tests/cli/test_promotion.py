@@ -14,7 +14,7 @@ from npsrisk import main
 
 APPROVAL = ("--approved-by", "a reviewer", "--why", "to try the gate")
 TARGET = ("--target", "any_offence")
-REFIT_RULE = "fits made again"
+REFIT_RULE = "training reproduced"
 CONFIG = """
 [columns]
 numeric = ["shelf"]
@@ -96,7 +96,7 @@ def test_the_gate_shows_each_rule_in_a_table_and_ends_with_1_if_one_does_not_hol
     lines = done.stdout.splitlines()
     assert lines[0].split() == ["rule", "result", "found", "expected"]
     for rule, result in {
-        "sums verified": "holds",
+        "checksums verified": "holds",
         "better than chance": "does not hold",
         REFIT_RULE: "not checked",
     }.items():
@@ -112,7 +112,7 @@ def test_the_gate_as_json_names_what_was_found_and_expected(office: Office) -> N
     result = read_result(done)
     assert (result["version"], result["passes"]) == ("1", False)
     assert result["rules"][REFIT_RULE]["held"] is None
-    assert result["rules"]["sums verified"]["held"] is True
+    assert result["rules"]["checksums verified"]["held"] is True
     assert result["rules"]["better than chance"]["held"] is False
     assert {frozenset(rule) for rule in result["rules"].values()} == {
         frozenset({"held", "found", "expected"})
@@ -154,4 +154,4 @@ def test_other_tables_are_told_by_their_hash(trained: Office) -> None:
     assert done.exit_code == 1
     rule = read_result(done)["rules"][REFIT_RULE]
     assert rule["held"] is False
-    assert rule["found"].startswith("other tables than those it was trained on: hash ")
+    assert rule["found"].startswith("the tables are not those it was trained on: hash ")

@@ -1,7 +1,7 @@
-"""An act of promotion: evidence is gathered, the gate's rules are run, and the record is written; or it is refused.
+"""Promotion: gather the evidence, run the rules of the gate, and write the record; or refuse.
 
-`force` promotes although a rule does not hold, and the record says so. An altered bundle is refused even then, and so are fits
-that their own tables and settings do not give again. A version that was champion before goes back without a comparison.
+`force` promotes although a rule does not hold, and the record contains this. An altered bundle is refused even then, and so are
+fits that a repeated training run does not reproduce. A version that was champion before needs no comparison.
 """
 
 from collections.abc import Mapping, Sequence
@@ -32,11 +32,11 @@ from training.promotion.refit import (
 )
 
 MAX_FOUND_CHARACTERS = 150
-"""Of what a rule found, in characters, in the record: MLflow on PostgreSQL keeps 5,000 of it in all."""
+"""Maximum length of a rule's result in the record: MLflow on PostgreSQL stores 5,000 characters in all."""
 
 
 class Approval(NamedTuple):
-    """Who approves a promotion, why, when, with which key, and who may.
+    """Approval of a promotion: the person, the reason, the time, the key, and those who may approve.
 
     Attributes
     ----------
@@ -64,9 +64,7 @@ class Approval(NamedTuple):
         """
         for name, text in (("approved-by", self.approved_by), ("why", self.why)):
             if not text.strip():
-                raise PromotionRefused(
-                    "a promotion is recorded with a name and a reason", where=f"--{name}", got="''"
-                )
+                raise PromotionRefused("a promotion needs a name and a reason", where=f"--{name}", got="''")
         member = self.approvers.find(self.key.public.key_id)
         if member is None:
             raise PromotionRefused(
@@ -87,7 +85,7 @@ class Approval(NamedTuple):
 
 
 class Promotion(NamedTuple):
-    """What an act of promotion came to.
+    """Result of a promotion.
 
     Attributes
     ----------
@@ -104,14 +102,14 @@ class Promotion(NamedTuple):
 
 
 class EvidenceOptions(NamedTuple):
-    """What the gate looks at beside the version itself.
+    """Evidence for the gate in addition to the version itself.
 
     Attributes
     ----------
     comparison : str, optional
         Run of the comparison with the champion; default: the latest one of these two versions.
     refit : RefitOptions, optional
-        The training tables, on which the training run is repeated; without them that rule is not checked.
+        Training tables, on which the training run is repeated; without them that rule is not checked.
     """
 
     comparison: str | None = None
@@ -142,8 +140,8 @@ def promote(
     approval : Approval
     options : EvidenceOptions
     force : bool
-        Promote although a rule does not hold. A bundle that is altered, fails its self-test or is not made again by its training
-        run is refused even then.
+        Promote although a rule does not hold. A bundle that is altered, fails its self-test or is not reproduced by its
+        training run is refused even then.
 
     Raises
     ------
@@ -307,7 +305,7 @@ def gather_evidence(
     champion: ModelVersion | None,
     options: EvidenceOptions = DEFAULT_EVIDENCE,
 ) -> GateEvidence:
-    """Collect what the rules look at.
+    """Gather the evidence for the rules.
 
     Parameters
     ----------
@@ -319,7 +317,7 @@ def gather_evidence(
     Raises
     ------
     PromotionRefused
-        Where the comparison is of other versions.
+        If the comparison is of other versions.
     """
     fits, refusal = None, ""
     folders = registry.download_fits(version)
@@ -333,7 +331,7 @@ def gather_evidence(
         run_id = options.comparison or registry.find_latest_comparison(champion, version)
         compared = None if run_id is None else _load_comparison(registry, run_id, champion, version)
     registered_sha256, refit = version.tags.get("bundle_sha256", ""), WITHOUT_TABLES
-    # An altered bundle is refused for that alone, and a version that goes back was checked when it came.
+    # An altered bundle is refused for that alone; a version that was champion before was checked then.
     if fits is not None and fits.served.sha256 == registered_sha256 and not goes_back:
         refit = _check_refit(registry, version, RegisteredFits(fits.served.card, folders), options.refit)
     return GateEvidence(
@@ -366,7 +364,7 @@ def _load_comparison(
     compared = (tags.get("a"), tags.get("b"))
     if compared != (champion.uri, version.uri):
         raise PromotionRefused(
-            "the comparison is not of these two versions",
+            "the comparison is not between these two versions",
             where=f"run {run_id}",
             got=f"{compared[0]} and {compared[1]}",
             expected=f"{champion.uri} and {version.uri}",
@@ -387,9 +385,9 @@ def _explain_refusal(version: ModelVersion, broken: Mapping[str, RuleResult], ru
 def _suggest_next_step(broken: Mapping[str, RuleResult]) -> str:
     if REFIT_RULE in broken:
         return (
-            "give the tables that it was trained on, or train again; a version that its own tables do not give again is never "
-            "promoted, not even with --force"
+            "provide the tables that it was trained on, or train again; a version that its own tables do not reproduce is never "
+            "promoted, even with --force"
         )
     if UNFORCEABLE_RULES & set(broken):
-        return "train again; such a bundle is never promoted, not even with --force"
-    return "improve the model or its data; --force promotes all the same, and the record says so"
+        return "train again; such a bundle is never promoted, even with --force"
+    return "improve the model or its data; --force promotes it anyway, and the record contains this"

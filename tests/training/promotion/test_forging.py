@@ -202,7 +202,7 @@ def test_an_edited_bundle_with_right_sums_is_refused(tmp_path: Path) -> None:
     [
         (BY_STRANGER, "this key may not approve"),
         (APPROVAL._replace(approved_by="The Minister"), "the key belongs to another person"),
-        (APPROVAL._replace(why=" "), "with a name and a reason"),
+        (APPROVAL._replace(why=" "), "needs a name and a reason"),
         (APPROVAL._replace(approvers=Approvers(())), "this key may not approve"),
     ],
     ids=["a stranger's key", "another person's name", "no reason", "nobody may approve"],

@@ -154,7 +154,7 @@ def test_a_model_whose_readings_knew_later_results_is_refused(
 
     monkeypatch.setattr(table_features, "compute_feature_matrix", knowing)
     said = lane.refusal(lane.train())
-    assert "nothing from later: 100.0 % of 1,000 test consignments get other features" in said
+    assert "no future data: 100.0 % of 1,000 test consignments get other features" in said
     assert "(history." in said
 
 
@@ -176,7 +176,7 @@ def test_a_model_with_a_column_that_was_filled_in_from_results_is_refused(lane: 
     noise = np.random.default_rng(2).normal(100, 5, len(duty))
     frame = lane.world.consignments.assign(duty_assessed=noise + 100 * duty)
     said = lane.refusal(lane.train(consignments=frame, columns={"numeric": ["duty_assessed"]}))
-    assert "no column is the result: the most telling column alone, column.duty_assessed: area" in said
+    assert "no column is the result: the most predictive single column, column.duty_assessed: area" in said
     assert "(duty_assessed in postal)" in said
 
 
@@ -198,7 +198,7 @@ def test_a_model_whose_scores_promise_many_times_what_is_found_is_refused(lane: 
     weeks = received.reindex(lane.outcomes["consignment_id"]).between("2024-02-20", "2024-03-20").to_numpy()
     unreported = weeks & lane.outcomes["result"].ne("nps").to_numpy() & (np.arange(len(weeks)) % 12 > 0)
     said = lane.refusal(lane.train(lane.outcomes[~unreported]))
-    assert "calibrated: the scores promise " in said
+    assert "calibrated: predicted positives are " in said
 
 
 def test_an_altered_bundle_is_refused_even_with_force(lane: Lane) -> None:
@@ -206,8 +206,8 @@ def test_an_altered_bundle_is_refused_even_with_force(lane: Lane) -> None:
     trees = stored(lane.registry, version) / "trees.txt"
     trees.write_text(trees.read_text().replace("leaf_value=", "leaf_value=9", 1))
     said = lane.refusal(version)
-    assert "sums verified: trees.txt: the file was altered" in said
-    with pytest.raises(PromotionRefused, match="not even with --force"):
+    assert "checksums verified: trees.txt: the file was altered" in said
+    with pytest.raises(PromotionRefused, match="never promoted, even with --force"):
         lane.promote(version, force=True)
 
 

@@ -70,7 +70,7 @@ class Store:
 
     def refuse(self, version: ModelVersion, tables: Tables) -> str:
         """Say why a version is refused although its promotion is forced."""
-        with pytest.raises(PromotionRefused, match="not even with --force") as refused:
+        with pytest.raises(PromotionRefused, match="never promoted, even with --force") as refused:
             promote(self.registry, version, APPROVAL, EvidenceOptions(refit=RefitOptions(tables)), force=True)
         return str(refused.value)
 
@@ -136,8 +136,8 @@ def test_other_tables_are_refused_before_anything_is_trained(
 ) -> None:
     monkeypatch.delattr(refit, "train_model")
     told = store.refuse(store.version, replace(store.tables, alerts=None))
-    assert f"{REFIT_RULE}: other tables than those it was trained on: hash " in told
-    assert f"expected {store.run.trained.data_sha256[:12]}; give the same ones" in told
+    assert f"{REFIT_RULE}: the tables are not those it was trained on: hash " in told
+    assert f"expected {store.run.trained.data_sha256[:12]}; provide the original tables" in told
     assert "give the tables that it was trained on, or train again" in told
 
 
@@ -164,7 +164,7 @@ def test_a_run_keeps_its_settings_to_the_last_bit(store: Store) -> None:
     bare = store.registry.client.create_run("0").info.run_id
     assert read_run_config(store.registry, bare) is None
     store.registry.client.log_text(bare, '{"model": {"forest": 3}}', "config.json")
-    with pytest.raises(BadSetting, match=r"config\.json: the settings that the run kept cannot be read"):
+    with pytest.raises(BadSetting, match=r"config\.json: the settings recorded by the run cannot be read"):
         read_run_config(store.registry, bare)
 
 
