@@ -19,6 +19,7 @@ READING_SUFFIX = "_a_consignment"
 class KeyColumns(NamedTuple):
     """The readings of one key in a row, and how a text calls it."""
 
+    kind: str
     finds: int
     arrivals: int
     of: str
@@ -37,8 +38,8 @@ class KeyDetections:
     def __init__(self, template: ReasonTemplate, keys: Sequence[KeyColumns]) -> None:
         self._template, self._keys = template, tuple(keys)
 
-    def describe(self, row: NDArray[np.float32]) -> str:
-        """Return the text of the key; '' if no key has a detection, or the row holds no plain counts."""
+    def describe(self, row: NDArray[np.float32]) -> tuple[str, str]:
+        """Return the kind of the key and its text; '' and '' if no key has a detection, or the row holds no plain counts."""
         best, most = None, 0.0
         for key in self._keys:
             finds, arrivals = float(row[key.finds]), float(row[key.arrivals])
@@ -47,15 +48,15 @@ class KeyDetections:
             # The share by which the feature itself was chosen (features.history.kernels).
             share = finds / (arrivals + ADDED_ARRIVALS)
             if share > most:
-                best, most = (finds, arrivals, key.of), share
+                best, most = (finds, arrivals, key), share
         if best is None:
-            return ""
-        finds, arrivals, of = best
+            return "", ""
+        finds, arrivals, (kind, _, _, of) = best
         text = self._template.single_key if arrivals == 1 else self._template.several_key
         shown = {"{finds}": f"{round(finds):,}", "{arrivals}": f"{round(arrivals):,}", "{of}": of}
         for mark, word in shown.items():
             text = text.replace(mark, word)
-        return text
+        return kind, text
 
 
 def build_key_detections(
@@ -74,5 +75,5 @@ def build_key_detections(
         words = table.key.get(key.name)
         if words is not None:
             finds, arrivals = map(spec.get_column, names)
-            keys.append(KeyColumns(finds, arrivals, words["of"]))
+            keys.append(KeyColumns(key.name, finds, arrivals, words["of"]))
     return KeyDetections(template, keys)

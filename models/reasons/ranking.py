@@ -32,6 +32,8 @@ MIN_CONTRIBUTION = 0.02
 """In log-odds, 2 % of the odds: what raises a score less comes after reasons that an officer cannot act on."""
 CURRENCY_FEATURE = "category.currency"
 CHANNEL_FEATURE = "category.channel"
+FINDS_SUFFIX = "_finds"
+"""Of the code of a key's readings of results, after the kind of the key."""
 
 
 class Reason(msgspec.Struct, frozen=True, kw_only=True, gc=False):
@@ -92,6 +94,10 @@ class _ExplainedRow(NamedTuple):
     shares: Floats
     sentences: list[Sentence]
     words: GoodsWords | None
+    quoted: set[str]
+    """Words that a reason of this row has quoted."""
+    named: set[str]
+    """Kinds of keys whose detections a reason of this row gives."""
 
 
 class ReasonRanker:
@@ -163,16 +169,18 @@ class ReasonRanker:
         shares = contributions[: len(self._any_channel)]
         sums = np.bincount(self._group, weights=shares, minlength=len(self._codes)).astype(np.float64)
         words = GoodsWords(goods, self.context.text_weights) if goods else None
-        explained = _ExplainedRow(row, shares, self._choose_sentences(row), words)
+        explained = _ExplainedRow(row, shares, self._choose_sentences(row), words, set(), set())
         reasons: list[Reason] = []
-        told: set[str] = set()
+        given: set[str] = set()
         for place in self._order_codes(sums, lowering=lowering):
             if len(reasons) >= top:
                 break
+            if not lowering and self._repeats_key(place, explained):
+                continue
             reason = self._build_reason(place, explained, float(sums[place]))
-            if lowering or reason.text not in told:
+            if lowering or reason.text not in given:
                 reasons.append(reason)
-            told.add(reason.text)
+            given.add(reason.text)
         return reasons
 
     def list_codes(self) -> list[ReasonCode]:
@@ -217,6 +225,10 @@ class ReasonRanker:
             for feature in self._spec
         )
         return {at: each for at, each in enumerate(built) if each is not None}
+
+    def _repeats_key(self, place: int, explained: _ExplainedRow) -> bool:
+        """Return whether a code is about the detections of a key that an earlier reason names."""
+        return self._codes[place] in {f"{kind}{FINDS_SUFFIX}" for kind in explained.named}
 
     def _choose_sentences(self, row: Row) -> list[Sentence]:
         """Choose the sentences of the row's channel, which compare with its traffic."""
@@ -271,11 +283,16 @@ class ReasonRanker:
     def _describe(self, at: int, explained: _ExplainedRow) -> Fact:
         """Describe a feature's value; name the key that had a detection, or quote the words of the goods."""
         sentence, value = explained.sentences[at], float(explained.row[at])
-        if at in self._detections and value > 0 and (text := self._detections[at].describe(explained.row)):
-            return sentence.describe_as(value, text)
+        if at in self._detections and value > 0:
+            kind, text = self._detections[at].describe(explained.row)
+            if kind:
+                explained.named.add(kind)
+                return sentence.describe_as(value, text)
         if explained.words is not None and at in self._words_of and sentence.holds(value):
-            quoted = explained.words.list_words(self._words_of[at])
-            return sentence.quote(value, quoted) if quoted else sentence.describe(value)
+            words = explained.words.list_words(self._words_of[at])
+            fresh = [word for word in words if word not in explained.quoted]
+            explained.quoted.update(fresh)
+            return sentence.quote(value, fresh) if fresh else sentence.describe(value)
         return sentence.describe(value)
 
     def _join_facts(self, facts: Sequence[Fact], row: Row) -> str:

@@ -136,7 +136,7 @@ def test_a_feature_that_no_table_has_is_told_in_its_own_words() -> None:
         ("history.route.arrivals_7d", 9.0, 60.0, "9 consignments on this route in the last 7 days; usual: 60"),
         ("history.route.arrivals_7d", 0.0, 60.0, "No consignment on this route in the last 7 days; usual: 60"),
         ("history.route.arrivals_7d", 60.0, 60.0, "60 consignments on this route in the last 7 days"),
-        ("history.sender.decayed_7d", 3.0, 1.0, "Recent activity of this sender: about 3 consignments; usual: 1"),
+        ("history.sender.decayed_7d", 3.0, 1.0, "About 3 consignments of this sender in recent days; usual: 1"),
         ("history.sender_phone.nps_ever", np.nan, 0.0, "No telephone number of the sender is given"),
         ("history.hs_code+departure_country.nps_365d", 1.0, 0.0,
          "NPS was found in 1 consignment with this HS code and country of departure in the last 365 days; usual: 0"),

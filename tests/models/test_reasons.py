@@ -206,6 +206,28 @@ def test_the_key_that_had_the_detections_is_named(counts: list[float], side: str
     assert (texts["sender_side_finds"], texts["either_finds"]) == (side, either)
 
 
+def test_the_detections_of_a_named_key_are_not_given_twice() -> None:
+    ranker, row = ReasonRanker(KEYS, language="en"), np.array([0, 3, 2, 4, 0, 9, 0.2, 0.2], dtype=np.float32)
+    contributions = np.array([0, 0, 0.8, 0, 0, 0, 1.0, 0])
+    assert [each.code for each in ranker.rank(row, contributions, 9)] == ["sender_side_finds"]
+    assert len(ranker.rank(row, contributions, 9, lowering=True)) == len({each.reason for each in KEYS})
+
+
+def test_a_word_is_quoted_once_in_an_answer() -> None:
+    spec = Spec(
+        [
+            Feature("goods.names_specific", "count", "substance_named"),
+            Feature("goods.names_disguised", "count", "name_disguised"),
+        ]
+    )
+    ranker, row = ReasonRanker(spec, language="en"), np.ones(2, dtype=np.float32)
+    texts = [each.text for each in ranker.rank(row, np.array([2.0, 1.0]), 9, goods="pure 4 - C M C")]
+    assert texts == [
+        "Description names a known NPS (“4 - C M C”)",
+        "A substance name is written in disguise: spaced out, or with digits or letters of other scripts",
+    ]
+
+
 def test_the_words_of_the_goods_are_quoted_if_they_are_at_hand() -> None:
     spec = Spec([Feature("goods.names_specific", "count", "substance_named")])
     ranker, row = ReasonRanker(spec, language="en"), np.array([1], dtype=np.float32)
