@@ -1,7 +1,7 @@
-"""The models that were published for the service: `models/current.json` in the state directory names the folder of the one
-that decides, `models/shadow.json` that of a challenger beside it.
+"""Published models: `models/current.json` in the state directory names the folder of the model that decides.
 
-The publisher replaces such a file at once, so a reader sees the old release or the new one, never a part.
+`models/shadow.json` names the folder of the challenger, if there is one. The publisher replaces these files
+atomically, so a reader sees the old release or the new one, never a part.
 """
 
 from pathlib import Path
@@ -13,17 +13,17 @@ from consignments.errors import BundleRefused
 from models.promotion_record import PromotionRecord
 
 Role = Literal["current", "shadow"]
-"""What a release is published for: to decide, or to score beside without a word in the answer."""
+"""Purpose of a release: to decide, or to run in shadow mode, where results are only logged."""
 
 
 class ReleasePointer(msgspec.Struct, frozen=True):
-    """The file `current.json` or `shadow.json`."""
+    """The content of `current.json` or `shadow.json`."""
 
     folder: str
 
 
 class ReleaseManifest(msgspec.Struct, frozen=True):
-    """The file `release.json` beside the bundle."""
+    """The content of `release.json`, next to the bundle."""
 
     name: str
     version: str
@@ -32,16 +32,16 @@ class ReleaseManifest(msgspec.Struct, frozen=True):
 
 
 class Release(msgspec.Struct, frozen=True):
-    """A published version of a model.
+    """A published model version.
 
     Attributes
     ----------
     name, version : str
-        As registered in MLflow.
+        Name and version in the MLflow registry.
     bundle_sha256 : str
-        The bundle that was approved.
+        Digest of the bundle; with a promotion record, of the approved one.
     record : PromotionRecord or None
-        Who approved it, and why; None for a challenger that nobody approved.
+        Who approved it, and why; None for a challenger without approval.
     bundle_dir : Path
     """
 
@@ -53,17 +53,17 @@ class Release(msgspec.Struct, frozen=True):
 
     @property
     def model(self) -> str:
-        """Name and version, `NAME/VERSION`."""
+        """Return name and version as `NAME/VERSION`."""
         return f"{self.name}/{self.version}"
 
 
 def find_release_folder(state_dir: Path, role: Role = "current") -> Path | None:
-    """Give the folder of the release that is published for a role, or None where there is none.
+    """Return the folder of the release that is published for a role, or None if there is none.
 
     Raises
     ------
     BundleRefused
-        Where the file that names it cannot be read, or leads out of the folder of models.
+        The file that names it cannot be read, or points outside the folder of models.
     """
     path = state_dir / "models" / f"{role}.json"
     try:
@@ -78,12 +78,13 @@ def find_release_folder(state_dir: Path, role: Role = "current") -> Path | None:
 
 
 def read_release(folder: Path, role: Role = "current") -> Release:
-    """Read what was published in a folder; the bundle itself is not loaded.
+    """Read a release from its folder; the bundle itself is not loaded.
 
     Raises
     ------
     BundleRefused
-        Where it is incomplete, its promotion record approves another version or bundle, or it has none and is to decide.
+        The release is incomplete, its promotion record approves another version or bundle, or a current release has no
+        promotion record.
     """
     path = folder / "release.json"
     try:
@@ -93,7 +94,7 @@ def read_release(folder: Path, role: Role = "current") -> Release:
         raise _refused(path, str(error)) from error
     if record is None:
         if role == "current":
-            raise _refused(path, "a model that nobody approved")
+            raise _refused(path, "a model without a promotion record")
         return Release(note.name, note.version, note.bundle_sha256, None, folder / "bundle")
     approved = (record.name, record.version, record.bundle_sha256)
     if approved != (note.name, note.version, note.bundle_sha256):
@@ -102,12 +103,12 @@ def read_release(folder: Path, role: Role = "current") -> Release:
             where=str(path),
             got=f"{note.name} version {note.version}, bundle {note.bundle_sha256[:12]}",
             expected=f"{record.name} version {record.version}, bundle {record.bundle_sha256[:12]}",
-            todo="publish again",
+            todo="run npsrisk publish again",
         )
     return Release(note.name, note.version, note.bundle_sha256, record, folder / "bundle")
 
 
 def _refused(path: Path, got: str) -> BundleRefused:
     return BundleRefused(
-        "not a release that can be served", where=str(path), got=got, todo="run npsrisk publish"
+        "the published release cannot be used", where=str(path), got=got, todo="run npsrisk publish"
     )
