@@ -16,6 +16,7 @@ import pandas as pd
 import pyarrow as pa
 from numpy.typing import NDArray
 
+from consignments.items import decode_items
 from consignments.records import Consignment
 from consignments.validation import SEQUENCE
 from features.batch import (
@@ -31,12 +32,13 @@ from features.batch import (
     select_alerts,
 )
 from features.history.ordering import HistoryFold
+from features.normalization.normal_forms import join_goods_texts
 from features.pipeline import Pipeline
 from features.spec import Spec
 from features.workers import WorkerPool
 
 CHUNK_ROWS = 10_000
-CONTEXT_COLUMNS = ("consignment_id", SEQUENCE, "channel", "office", "received_at")
+CONTEXT_COLUMNS = ("consignment_id", SEQUENCE, "channel", "office", "received_at", "description", "items")
 """Columns that are given on beside the features."""
 MAX_BLOCK_ROWS = 100_000
 """Rows that may have to be held together because they lie in another order among themselves."""
@@ -210,6 +212,19 @@ def stream_features(
             yield replace(chunk, X=parameters.fitted.mark_rows(chunk.X))
             if options.progress is not None:
                 options.progress("features", block.stop, len(line.mine))
+
+
+def list_goods_texts(frame: pd.DataFrame) -> list[str]:
+    """List the goods text of each row of a `FeatureChunk`, as `features.normalization.normal_forms.get_goods_text` joins it."""
+    nothing = [None] * len(frame)
+    columns = (frame[name].tolist() if name in frame else nothing for name in ("description", "items"))
+    return [
+        join_goods_texts(
+            description if isinstance(description, str) else None,
+            decode_items(items) if isinstance(items, str) else (),
+        )
+        for description, items in zip(*columns, strict=True)
+    ]
 
 
 def _start_fold(inputs: FeatureInputs, pipeline: Pipeline) -> tuple[HistoryFold, Mask]:

@@ -15,7 +15,7 @@ from consignments.tables import HistoryUse
 from features.batch import ComputeOptions, FeatureParameters
 from features.fitted import FittedParameters
 from features.history.pseudonyms import Pseudonyms
-from features.streams import FeatureChunk, FeatureInputs, stream_features
+from features.streams import FeatureChunk, FeatureInputs, list_goods_texts, stream_features
 from models.bundle import Bundle
 from models.risk_model import RiskModel
 
@@ -120,6 +120,9 @@ def _score_chunk(
         }
     )
     if columns.reasons:
-        told = [model.explain(row, columns.reasons) for row in piece.X]
-        result["reasons"] = pd.array([msgspec.json.encode(each).decode() for each in told], dtype=TEXT)
+        explained = [
+            model.explain(row, columns.reasons, goods=goods)
+            for row, goods in zip(piece.X, list_goods_texts(rows), strict=True)
+        ]
+        result["reasons"] = pd.array([msgspec.json.encode(each).decode() for each in explained], dtype=TEXT)
     return result

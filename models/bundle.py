@@ -262,18 +262,21 @@ def load_bundle(directory: Path) -> Bundle:
     features = _decode(files[FEATURES], _Features, FEATURES)
     spec = _build_spec(features.spec, card)
     reference = _decode_reference(files, spec)
+    arrays = {
+        Path(name).stem: _decode_array(data, name) for name, data in files.items() if name.endswith(".npy")
+    }
     model = RiskModel(
         trees=Trees.from_text(_decode_text(files[TREES], TREES), where=TREES),
         calibration=Calibration.from_json(files[CALIBRATION], where=CALIBRATION),
         bands=_decode(files[BANDS], Bands, BANDS),
         spec=spec,
         context=ReasonContext(
-            () if reference is None else reference.medians or (), features.fitted.get("vocabularies", {})
+            () if reference is None else reference.medians or (),
+            features.fitted.get("vocabularies", {}),
+            arrays.get("text_weights"),
+            {} if reference is None else reference.channel_medians,
         ),
     )
-    arrays = {
-        Path(name).stem: _decode_array(data, name) for name, data in files.items() if name.endswith(".npy")
-    }
     return Bundle(
         examples=_decode_examples(files[EXAMPLES], arrays.pop(EXAMPLE_ROWS), len(model.spec)),
         card=card,

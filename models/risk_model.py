@@ -231,7 +231,7 @@ class RiskModel:
         """Give the band of each score."""
         return [self.bands.assign(value) for value in score.tolist()]
 
-    def explain(self, row: Rows, top: int = 3, *, lowering: bool = False) -> list[Reason]:
+    def explain(self, row: Rows, top: int = 3, *, lowering: bool = False, goods: str = "") -> list[Reason]:
         """Give the reasons of one row's score, the weightiest first; see `ReasonRanker.rank`.
 
         Parameters
@@ -240,10 +240,12 @@ class RiskModel:
         top : int
         lowering : bool
             Also give reasons that lower the score.
+        goods : str
+            The goods text, whose words are quoted; '' if it is not at hand.
         """
         _refuse_unfitted(row)
         return self.reasons.rank(
-            row, self.trees.compute_contributions(row[None, :])[0], top, lowering=lowering
+            row, self.trees.compute_contributions(row[None, :])[0], top, lowering=lowering, goods=goods
         )
 
 

@@ -146,12 +146,12 @@ class Rules:
         installed.require(self.spec)
         return Rules(installed, self.rules)
 
-    def explain(self, row: Rows, top: int = 3) -> list[Reason]:
+    def explain(self, row: Rows, top: int = 3, *, goods: str = "") -> list[Reason]:
         """Give the rules that hold, the one with most points first; those of one meaning are added up."""
         holds = self._match_rules(row[None])[0]
         contributions = np.zeros(len(self.spec))
         np.add.at(contributions, self._places, holds * self._points * LOG_ODDS_PER_POINT)
-        return self.reasons.rank(row, contributions, top)
+        return self.reasons.rank(row, contributions, top, goods=goods)
 
 
 def _to_probability(points: float) -> float:

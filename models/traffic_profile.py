@@ -66,6 +66,8 @@ class ReferenceProfile(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         Column to value to what came from there.
     medians : list or None
         Each feature's median over its values in all channels, None where it has none; None in bundles of before it was kept.
+    channel_medians : dict
+        Channel to the medians over its values; empty in bundles of before they were kept.
     """
 
     first_day: str
@@ -84,6 +86,7 @@ class ReferenceProfile(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     sizes: dict[str, dict[str, list[float]]]
     sources: dict[str, dict[str, SourceActivity]]
     medians: list[float | None] | None = None
+    channel_medians: dict[str, list[float | None]] = {}
 
     def require_fit(self, spec: Spec, where: str) -> None:
         """Refuse a reference of other features than the spec's, or one whose counts do not fit its edges.
@@ -94,7 +97,7 @@ class ReferenceProfile(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         """
         bins = [len(edges) + 2 for edges in self.edges]
         tables = [[len(counts) for counts in each] for each in self.features.values()]
-        of_features = [*self.means.values(), *self.spreads.values()]
+        of_features = [*self.means.values(), *self.spreads.values(), *self.channel_medians.values()]
         if self.medians is not None:
             of_features.append(self.medians)
         moments = [len(each) for each in of_features]

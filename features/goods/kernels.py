@@ -94,6 +94,7 @@ FNV_OFFSET, FNV_PRIME = 0xCBF29CE484222325, 0x100000001B3  # FNV-1a, 64 bits
 HASH_MULTIPLIER = 0x9E3779B97F4A7C15  # 2^64 over the golden ratio: carries a hash into its upper bits
 
 SPACE, HYPHEN, COMMA, NINE, SMALL_S = (ord(char) for char in " -,9s")
+HIT_TERM, HIT_TIER, HIT_DISGUISED, HIT_FIRST, HIT_LAST, HIT_COLUMNS = range(6)
 VAGUE_TERM, FILE_ENDING = 1, 2  # what the table of vague terms says of a hash
 
 
@@ -290,7 +291,22 @@ def _find_terms(text: CompactText, book: LexiconAutomaton, families: Array, row:
 def _count_terms(
     text: CompactText, book: LexiconAutomaton, end: Int, output: Int, families: Array, row: Array, at: Int
 ) -> None:
-    """Count the longest name, word of a goods family and other word that end here.
+    """Count the longest name, word of a goods family and other word that end here."""
+    name, name_tier, disguised, goods, other = _choose_terms(text, book, end, output)
+    if name >= 0:
+        _count_name(book.terms[name, FAMILY], name_tier, disguised, row, at)
+    for word in (goods, other):
+        if word >= 0:
+            families[book.terms[word, FAMILY]] += 1
+            if book.terms[word, SLOT] != NO_SLOT:
+                row[at + book.terms[word, SLOT]] += 1.0
+
+
+@njit(cache=True, nogil=True)
+def _choose_terms(
+    text: CompactText, book: LexiconAutomaton, end: Int, output: Int
+) -> tuple[Int, Int, Bool, Int, Int]:
+    """Choose the longest name, word of a goods family and other word that end here; -1 for none.
 
     Of a name and a class pattern that cover the same letters the name counts: a listed medicine is no unknown one.
     """
@@ -313,13 +329,62 @@ def _count_terms(
                 other = _choose_longer(other, term, book)
             term = book.terms[term, NEXT]
         output = book.states[output, NEXT_OUTPUT]
-    if name >= 0:
-        _count_name(book.terms[name, FAMILY], name_tier, disguised, row, at)
-    for word in (goods, other):
-        if word >= 0:
-            families[book.terms[word, FAMILY]] += 1
-            if book.terms[word, SLOT] != NO_SLOT:
-                row[at + book.terms[word, SLOT]] += 1.0
+    return name, name_tier, disguised, goods, other
+
+
+@njit(cache=True, nogil=True)
+def locate_terms(codes: Array, fold: Array, book: LexiconAutomaton, hits: Array) -> Int:
+    """Write the names and words that `fill_goods` counts in a text, with their places.
+
+    Parameters
+    ----------
+    codes : uint32 array
+        The text, from `encode_text`.
+    fold : uint32 array
+    book : LexiconAutomaton
+    hits : int32 array, (n, HIT_COLUMNS)
+        Filled from the top: term, tier, disguised, first and last code point.
+
+    Returns
+    -------
+    int
+        Hits written; those for which `hits` has no row are left out.
+    """
+    entries = np.empty(MAX_LETTERS * codes.size, np.uint32)
+    text = _strip_separators(entries, _fold_codes(codes, fold, entries))
+    owners = _find_owners(codes, fold, text.size)
+    state = found = 0
+    for end in range(text.size):
+        if text.gaps[end] == GAP_BREAKS:
+            state = 0
+        state = book.goto[state, (text.letters[end] >> SYMBOL_AT) & SYMBOL_MASK]
+        output = state if book.states[state, FIRST_TERM] >= 0 else book.states[state, NEXT_OUTPUT]
+        if output < 0:
+            continue
+        name, name_tier, disguised, goods, other = _choose_terms(text, book, end, output)
+        for term in (name, goods, other):
+            if term >= 0 and found < len(hits):
+                hits[found, HIT_TERM] = term
+                hits[found, HIT_TIER] = name_tier if term == name else WORD
+                hits[found, HIT_DISGUISED] = term == name and disguised
+                hits[found, HIT_FIRST] = owners[end - _measure_span(text, book, end, term) + 1]
+                hits[found, HIT_LAST] = owners[end]
+                found += 1
+    return found
+
+
+@njit(cache=True, nogil=True)
+def _find_owners(codes: Array, fold: Array, letters: Int) -> Array:
+    """Find the code point from which each letter of the compact text came."""
+    owners = np.empty(letters, np.int32)
+    entries = np.empty(MAX_LETTERS, np.uint32)
+    count = 0
+    for place in range(codes.size):
+        for each in range(_fold_codes(codes[place : place + 1], fold, entries)):
+            if _get_kind(entries[each]) >= LETTER:
+                owners[count] = place
+                count += 1
+    return owners
 
 
 @njit(cache=True, nogil=True)

@@ -6,13 +6,14 @@ never leave the process: history turns them into keyed pseudonyms.
 
 import re
 import string
+from collections.abc import Sequence
 from functools import lru_cache
 from typing import NamedTuple
 from unicodedata import normalize
 
 from anyascii import anyascii
 
-from consignments.records import Consignment
+from consignments.records import Consignment, Item
 from features.normalization.phones import normalize_phone
 from features.normalization.romanization import romanize
 
@@ -429,7 +430,12 @@ def get_goods_hs(c: Consignment) -> str:
 
 def get_goods_text(c: Consignment) -> str:
     """Join the description and the items' distinct descriptions by ' | ', as they were spelled; '' for none."""
-    if not c.items:
-        return c.description or ""
-    texts = [c.description, *(item.description for item in c.items)]
+    return join_goods_texts(c.description, c.items or ())
+
+
+def join_goods_texts(description: str | None, items: Sequence[Item]) -> str:
+    """Join a description and the distinct descriptions of items as `get_goods_text` does."""
+    if not items:
+        return description or ""
+    texts = [description, *(item.description for item in items)]
     return " | ".join(dict.fromkeys(text for text in texts if text))

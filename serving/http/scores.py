@@ -10,6 +10,7 @@ import msgspec
 
 from consignments.records import Consignment
 from consignments.timestamps import to_datetime, to_us
+from features.normalization.normal_forms import get_goods_text
 from models.reasons.ranking import Reason
 from serving.event_log.event_codec import Row, decode_features
 from serving.event_log.events import DecisionEvent
@@ -87,7 +88,7 @@ class ScoresEndpoint:
         answer = await self._batcher.submit(request)
         if answer.group is not None:
             call.timings.append(("log", answer.group.seconds))
-        return await self._build_score(found.consignment_id, answer, options)
+        return await self._build_score(found, answer, options)
 
     def _read(self, body: bytes) -> Consignment | list[msgspec.Raw]:
         try:
@@ -102,7 +103,7 @@ class ScoresEndpoint:
             raise self._active.build_no_model_fault()
 
     async def _score_list(self, raws: list[msgspec.Raw], caller: Caller, options: ScoreOptions) -> Scores:
-        answers: list[tuple[str, ScoreResult]] = []
+        answers: list[tuple[Consignment, ScoreResult]] = []
         errors: list[RowFault] = []
         for start in range(0, len(raws), MAX_BATCH_SIZE):
             good, bad = self._read_chunk(raws, start, caller, options)
@@ -114,7 +115,7 @@ class ScoresEndpoint:
                 for request, answer in zip(part, results, strict=True):
                     if isinstance(answer, Exception):
                         raise answer
-                    answers.append((request.c.consignment_id, answer))
+                    answers.append((request.c, answer))
             await yield_to_requests()
         for error in errors:
             self._metrics.record_rejection(ENDPOINT_NAME, error.kind)
@@ -139,25 +140,25 @@ class ScoresEndpoint:
         return good, bad
 
     async def _build_scores(
-        self, answers: list[tuple[str, ScoreResult]], options: ScoreOptions
+        self, answers: list[tuple[Consignment, ScoreResult]], options: ScoreOptions
     ) -> list[Score]:
         """Build the scores of a list after their decisions are on disk."""
         scores: list[Score] = []
         for start in range(0, len(answers), MAX_BATCH_SIZE):
-            for name, answer in answers[start : start + MAX_BATCH_SIZE]:
+            for c, answer in answers[start : start + MAX_BATCH_SIZE]:
                 if answer.group is not None:
                     await answer.group.wait_until_durable()
-                scores.append(await self._build_score(name, answer, options))
+                scores.append(await self._build_score(c, answer, options))
             await yield_to_requests()
         return scores
 
-    async def _build_score(self, consignment_id: str, answer: ScoreResult, options: ScoreOptions) -> Score:
+    async def _build_score(self, c: Consignment, answer: ScoreResult, options: ScoreOptions) -> Score:
         decision, reasons, features = answer.decision, answer.reasons, answer.features
         count = DEFAULT_REASON_COUNTS[decision.band] if options.reasons is None else options.reasons
         if features is None and (options.features or count > len(reasons)):
-            features, reasons = await self._look_up(answer, count)
+            features, reasons = await self._look_up(answer, count, get_goods_text(c))
         return Score(
-            consignment_id,
+            c.consignment_id,
             decision.score,
             decision.band,  # type: ignore[arg-type]
             reasons[:count],
@@ -167,7 +168,7 @@ class ScoresEndpoint:
             self._name_features(features, decision.model_sha256) if options.features else msgspec.UNSET,
         )
 
-    async def _look_up(self, answer: ScoreResult, count: int) -> tuple[Row | None, list[Reason]]:
+    async def _look_up(self, answer: ScoreResult, count: int, goods: str) -> tuple[Row | None, list[Reason]]:
         """Look up what is not in memory: features from the log, and reasons if the model is still the same."""
         event = await asyncio.to_thread(self._log.read_event, answer.decision.sequence)
         if not isinstance(event, DecisionEvent) or event.redacted:
@@ -175,7 +176,7 @@ class ScoresEndpoint:
         features, scorer = decode_features(event), self._active.get_scorer()
         same = scorer.model.sha256 == answer.decision.model_sha256
         more = count > len(answer.reasons) and same
-        return features, scorer.explain(features, count) if more else answer.reasons
+        return features, scorer.explain(features, count, goods) if more else answer.reasons
 
     def _name_features(self, features: Row | None, model_sha256: str) -> dict[str, float | None] | None:
         model = self._active.get_scorer().model

@@ -6,6 +6,7 @@ import numpy as np
 
 from consignments.errors import BundleRefused
 from consignments.timestamps import to_day
+from features.goods.naming import GoodsWords
 from features.history.live import LiveHistory
 from features.history.pseudonyms import Pseudonyms
 from features.spec import Spec
@@ -136,3 +137,5 @@ def _warm_up(model: LoadedModel, vault: Vault) -> None:
         index.add(index.compute_tag(c.consignment_id), ledger.today)
     index.may_contain(0, ledger.today)
     model.risk.explain(row, 1)
+    # Separate kernels find the words that a reason quotes.
+    GoodsWords("socks", model.risk.reasons.context.text_weights).list_words("goods.name_tier")

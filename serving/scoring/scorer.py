@@ -14,6 +14,7 @@ import numpy as np
 from consignments.errors import ServiceFault
 from consignments.records import Consignment
 from consignments.timestamps import US_PER_DAY
+from features.normalization.normal_forms import get_goods_text
 from models.reasons.ranking import Reason
 from serving.encryption.vault import PackedRecord
 from serving.event_log.event_codec import Cancellation, EventOrigin, Keys, Row, Rows, ScoredDecision
@@ -184,9 +185,9 @@ class Scorer:
         except Exception as fault:
             return fault
 
-    def explain(self, features: Row, count: int) -> list[Reason]:
-        """Compute the reasons of a row of this model's features."""
-        return list(self.model.risk.explain(np.array(features, dtype=np.float32), count))
+    def explain(self, features: Row, count: int, goods: str) -> list[Reason]:
+        """Compute the reasons of a row of this model's features, with words of its goods text."""
+        return list(self.model.risk.explain(np.array(features, dtype=np.float32), count, goods=goods))
 
     def _pack_or_repeat(self, asked: ScoreRequest, now_us: int) -> PendingConsignment | ScoreResult:
         """Pack a consignment, or return the recorded decision if it equals its latest version."""
@@ -217,7 +218,7 @@ class Scorer:
             origin = EventOrigin(self.committer.next_sequence, now_us, asked.asked_by)
             arrival = self.model.entries.encode_arrival(origin, c, packed, *both)
             try:
-                judgement, reasons = self._score_row(row, c.channel, score, asked.reasons)
+                judgement, reasons = self._score_row(row, c, score, asked.reasons)
             except Exception as fault:
                 # It is already counted in history, so it must be in the log too, even if the model failed.
                 self._log_arrival(arrival, known)
@@ -261,9 +262,9 @@ class Scorer:
         return [None] * len(X)
 
     def _score_row(
-        self, row: Row, channel: str, known: float | None, reasons: int | None
+        self, row: Row, c: Consignment, known: float | None, reasons: int | None
     ) -> tuple[ScoredDecision, list[Reason]]:
-        score = self.model.risk.score_row(row, channel) if known is None else known
+        score = self.model.risk.score_row(row, c.channel) if known is None else known
         if not 0.0 <= score <= 1.0:
             raise ServiceFault(
                 "the model's score is not a probability",
@@ -275,7 +276,7 @@ class Scorer:
         risk = self.model.risk
         band = risk.bands.assign(score)
         count = max(DEFAULT_REASON_COUNTS[band], reasons or 0)
-        ranked = list(risk.explain(row, count)) if count else []
+        ranked = list(risk.explain(row, count, goods=get_goods_text(c))) if count else []
         judgement = ScoredDecision(
             row,
             score,

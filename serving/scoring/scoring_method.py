@@ -42,8 +42,8 @@ class RowScorer(Protocol):
     def assign_bands(self, score: NDArray[np.float64]) -> list[Band]:
         """Return the band of each score."""
 
-    def explain(self, row: NDArray[np.float32], top: int = 3) -> list[Reason]:
-        """Return the reasons of one row, strongest first."""
+    def explain(self, row: NDArray[np.float32], top: int = 3, *, goods: str = "") -> list[Reason]:
+        """Return the reasons of one row, strongest first; they quote words of the text `goods`."""
 
     def replace_spec(self, installed: Spec) -> "RowScorer":
         """Return the same scorer with the texts of the installed version's spec, or raise `BundleRefused`."""

@@ -138,6 +138,7 @@ def build_traffic_profile(
         sizes=_compute_size_quantiles(seen),
         sources={column: _summarize_sources(seen, column, first, last) for column in SOURCES},
         medians=_compute_medians(seen.X),
+        channel_medians={name: _compute_medians(seen.X[mine]) for name, mine in members.items()},
     )
 
 
