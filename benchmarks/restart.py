@@ -218,7 +218,7 @@ def tell_restarts(folder: Path, entries: int, starts: int) -> None:
     last = [
         json.loads(line)
         for line in (folder / "serve.log").read_text().splitlines()
-        if "snapshot taken" in line
+        if "snapshot loaded" in line
     ]
     assert last[-1]["entries_since"] == entries
 

@@ -240,7 +240,7 @@ def test_mlflows_own_server_agrees_with_the_batch_to_the_last_bit(
 def test_import_is_refused_beside_a_running_service(loop: Loop, service: httpx.Client) -> None:
     refused = loop.run("import", *TABLES)
     assert refused.returncode == 2
-    assert "another process works on this state directory" in refused.stderr
+    assert "another process uses this state directory" in refused.stderr
 
 
 def test_an_unpromoted_version_is_not_published(loop: Loop) -> None:

@@ -1,7 +1,7 @@
-"""The models that were published for the service: `models/current.json` in the state directory names the folder of the one
-that decides, `models/shadow.json` that of a challenger beside it.
+"""Published models: `models/current.json` in the state directory names the folder of the model that decides.
 
-The publisher replaces such a file at once, so a reader sees the old release or the new one, never a part.
+`models/shadow.json` names the folder of the challenger, if there is one. The publisher replaces these files
+atomically, so a reader sees the old release or the new one, never a part.
 """
 
 from pathlib import Path
@@ -16,19 +16,19 @@ from models.signatures.envelope import Envelope
 from models.signatures.signed_record import SignedRecord
 
 BUNDLE_FOLDER = "bundle"
-"""Of the folder of a release: the bundle, beside `release.json`."""
+"""Folder of the bundle inside the folder of a release."""
 Role = Literal["current", "shadow"]
-"""What a release is published for: to decide, or to score beside without a word in the answer."""
+"""Purpose of a release: to decide, or to run in shadow mode, where results are only logged."""
 
 
 class ReleasePointer(msgspec.Struct, frozen=True):
-    """The file `current.json` or `shadow.json`."""
+    """The content of `current.json` or `shadow.json`."""
 
     folder: str
 
 
 class ReleaseManifest(msgspec.Struct, frozen=True):
-    """The file `release.json` beside the bundle."""
+    """The content of `release.json`, next to the bundle."""
 
     name: str
     version: str
@@ -39,16 +39,16 @@ class ReleaseManifest(msgspec.Struct, frozen=True):
 
 
 class Release(msgspec.Struct, frozen=True):
-    """A published version of a model.
+    """A published model version.
 
     Attributes
     ----------
     name, version : str
-        As registered in MLflow.
+        Name and version in the MLflow registry.
     bundle_sha256 : str
-        The bundle that was approved.
+        Digest of the bundle; with a promotion record, of the approved one.
     record : PromotionRecord or None
-        Who approved it, and why; None for a challenger that nobody approved.
+        Who approved it, and why; None for a challenger without approval.
     bundle_dir : Path
     """
 
@@ -60,17 +60,17 @@ class Release(msgspec.Struct, frozen=True):
 
     @property
     def model(self) -> str:
-        """Name and version, `NAME/VERSION`."""
+        """Return name and version as `NAME/VERSION`."""
         return f"{self.name}/{self.version}"
 
 
 def find_release_folder(state_dir: Path, role: Role = "current") -> Path | None:
-    """Give the folder of the release that is published for a role, or None where there is none.
+    """Return the folder of the release that is published for a role, or None if there is none.
 
     Raises
     ------
     BundleRefused
-        Where the file that names it cannot be read, or leads out of the folder of models.
+        The file that names it cannot be read, or points outside the folder of models.
     """
     path = state_dir / "models" / f"{role}.json"
     try:
@@ -111,7 +111,7 @@ def read_release(folder: Path, approvers: Approvers, role: Role = "current") -> 
                 path, "an approval without a signature, as before there were signatures", UPGRADE_ADVICE
             )
         if role == "current":
-            raise _refused(path, "a model that nobody approved")
+            raise _refused(path, "a model without a promotion record")
         return Release(note.name, note.version, note.bundle_sha256, None, folder / BUNDLE_FOLDER)
     record = signed.record
     approved = (record.name, record.version, record.bundle_sha256)
@@ -121,7 +121,7 @@ def read_release(folder: Path, approvers: Approvers, role: Role = "current") -> 
             where=str(path),
             got=f"{note.name} version {note.version}, bundle {note.bundle_sha256[:12]}",
             expected=f"{record.name} version {record.version}, bundle {record.bundle_sha256[:12]}",
-            todo="publish again",
+            todo="run npsrisk publish again",
         )
     return Release(note.name, note.version, note.bundle_sha256, record, folder / BUNDLE_FOLDER)
 

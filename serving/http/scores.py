@@ -1,4 +1,4 @@
-"""`POST /v1/scores`, a plain ASGI endpoint: an answer leaves only after its decision is on disk."""
+"""Endpoint of `POST /v1/scores`, in plain ASGI. A response is sent only after its decision is on disk."""
 
 import asyncio
 import math
@@ -32,20 +32,20 @@ REASON_COUNTS = frozenset(str(count) for count in range(MAX_REASONS + 1))
 
 
 class ScoreOptions(NamedTuple):
-    """What is asked for besides the score."""
+    """Query parameters of a score request."""
 
     reasons: int | None = None
     features: bool = False
 
 
 class ScoresEndpoint:
-    """The endpoint.
+    """The endpoint of `POST /v1/scores`.
 
     Parameters
     ----------
     door : Door
     batcher : Batcher
-        Takes single consignments.
+        Scores single consignments.
     active : ActiveModel
         Scores the members of lists.
     log : LogReader
@@ -67,7 +67,7 @@ class ScoresEndpoint:
         self._encode = msgspec.json.Encoder().encode
 
     async def __call__(self, call: HttpCall) -> int:
-        """Send the answer to one call, and return its status."""
+        """Answer one request and return the status."""
         await respond(call, 200, self._encode(await self._answer(call)))
         return 200
 
@@ -98,7 +98,7 @@ class ScoresEndpoint:
             raise
 
     def _raise_if_degraded(self, faults: Sequence[RecordFault | RowFault]) -> None:
-        """Raise `ServiceFault` if a column may be one that a model declares, and none is loaded: its time will come."""
+        """Raise `ServiceFault` if no model is loaded and a field is unknown: a model may declare that column later."""
         if self._active.degraded and any(fault.kind == "unknown_field" for fault in faults):
             raise self._active.build_no_model_fault()
 
@@ -124,7 +124,7 @@ class ScoresEndpoint:
     def _read_chunk(
         self, raws: list[msgspec.Raw], start: int, caller: Caller, options: ScoreOptions
     ) -> tuple[list[ScoreRequest], list[RowFault]]:
-        """Read some members of a list; return the good ones, ready to be scored, and the faults of the others."""
+        """Decode some members of a list; return the valid ones as requests, and the faults of the others."""
         good: list[ScoreRequest] = []
         bad: list[RowFault] = []
         now_us, records = self._active.clock(), self._current_reader()
@@ -142,7 +142,7 @@ class ScoresEndpoint:
     async def _build_scores(
         self, answers: list[tuple[Consignment, ScoreResult]], options: ScoreOptions
     ) -> list[Score]:
-        """Put answers into words, once their decisions are on disk."""
+        """Build the scores of a list after their decisions are on disk."""
         scores: list[Score] = []
         for start in range(0, len(answers), MAX_BATCH_SIZE):
             for c, answer in answers[start : start + MAX_BATCH_SIZE]:
@@ -169,7 +169,7 @@ class ScoresEndpoint:
         )
 
     async def _look_up(self, answer: ScoreResult, count: int, goods: str) -> tuple[Row | None, list[Reason]]:
-        """Look up what was not kept in memory: features from the log; reasons, if the model still is the same."""
+        """Look up what is not in memory: features from the log, and reasons if the model is still the same."""
         event = await asyncio.to_thread(self._log.read_event, answer.decision.sequence)
         if not isinstance(event, DecisionEvent) or event.redacted:
             return None, answer.reasons
@@ -203,7 +203,10 @@ class ScoresEndpoint:
 def _build_request(
     c: Consignment, now_us: int, caller: Caller, options: ScoreOptions
 ) -> ScoreRequest | FieldError:
-    """Build the request of a consignment, which arrives now if it does not say when; or say what is wrong with it."""
+    """Build the score request of a consignment, or return what is wrong with it.
+
+    A consignment without `received_at` is received now.
+    """
     fault = check_arrival(c, now_us)
     if fault is not None:
         return fault
@@ -214,19 +217,19 @@ def _build_request(
 
 
 def read_options(call: HttpCall) -> ScoreOptions:
-    """Read the query of a call.
+    """Read the query parameters of a score request.
 
     Raises
     ------
     Refusal
-        422 for what it does not know.
+        422 if a parameter or its value is not valid.
     """
     if not call.scope["query_string"]:
         return ScoreOptions()
     found = read_parameters(call, PARAMETERS)
     reasons, features = found.get("reasons"), found.get("features", "false")
     if reasons is not None and reasons not in REASON_COUNTS:
-        raise Refusal(422, f"reasons must be a number from 0 to {MAX_REASONS}")
+        raise Refusal(422, f"Query parameter reasons must be an integer from 0 to {MAX_REASONS}.")
     if features not in ("true", "false"):
-        raise Refusal(422, "features must be true or false")
+        raise Refusal(422, "Query parameter features must be true or false.")
     return ScoreOptions(None if reasons is None else int(reasons), features == "true")

@@ -87,7 +87,7 @@ def test_the_command_tells_the_head_and_finds_what_was_cut_off(
     assert verified(tmp_path)[0] == 0
     code, told = verified(tmp_path, "--head", head)
     assert code == 1
-    assert "cut off" in told
+    assert "truncated" in told
 
 
 def test_the_command_finds_two_entries_that_changed_places(
