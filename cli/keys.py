@@ -40,7 +40,10 @@ def keys() -> None:
     Each approver creates a key and keeps its file. The file of approvers holds public keys only; `npsrisk publish` and the
     service read it (NPSRISK_APPROVERS_FILE). Set NPSRISK_KEY_PASSPHRASE to encrypt a key.
 
+    Run it before the first "npsrisk promote".
+
     \b
+    Examples:
     npsrisk keys create --name "your name"
     npsrisk keys trust "another name" MCowBQ...=
     npsrisk keys require 2
@@ -55,6 +58,7 @@ def create(name: str, key_file: Path | None, as_json: bool) -> None:
     """Create a signing key, and add its public key to the approvers.
 
     \b
+    Examples:
     npsrisk keys create --name "your name"
     npsrisk keys create --name "your name" --key ~/.npsrisk/approver.key
     """

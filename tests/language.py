@@ -42,15 +42,10 @@ EXEMPT = (
     "training/",
     "serving/",
     "consignments/",
-    "benchmarks/",
     "docs/",
     "tests/",
     "models/reasons/",
     "models/reason_texts/",
-    "README.md",
-    "ARCHITECTURE.md",
-    "CHANGELOG.md",
-    "CONTRIBUTING.md",
 )
 """Places that are not rewritten yet: beginnings of paths. Remove each when its violations are gone."""
 NOT_PROSE = ("tests/language.py", "tests/test_language.py")
@@ -115,7 +110,8 @@ FORBIDDEN_WORDS = {
     r"sinks?": "reject, fail or lose",
     r"rubbish": "invalid data",
     r"wares": "goods",
-    r"where\s+(?:it|there)": "if it, or if there",
+    # "continues where it stopped" is fine; "where it has none" means if.
+    r"where\s+(?:it|there)\s+(?:is|are|was|were|has|have|had|does|did|can|cannot|may|must|will|needs|lacks)": "if it, or if there",
 }
 WORDS = re.compile("|".join(rf"\b(?:{word})\b" for word in FORBIDDEN_WORDS), re.IGNORECASE)
 MAX_WORDS = 40
