@@ -59,7 +59,9 @@ def main() -> None:
     step(
         "3/7  promote the version: the gate checks its rules and repeats the training on the same tables, and the record is written"
     )
-    print("  One key may approve in this demo. In an operation each approver has a key, and two may have to sign.")
+    print(
+        "  One key may approve in this demo. In an operation each approver has a key, and two may have to sign."
+    )
     npsrisk("keys", "create", "--name", "demo reviewer")
     print("  Both fits must be equal byte for byte. This takes about as long as step 2.")
     npsrisk(

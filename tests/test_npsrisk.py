@@ -54,7 +54,9 @@ def test_a_verb_is_listed_under_the_name_of_its_command(verb: str) -> None:
 def test_every_command_of_the_verbs_files_is_listed() -> None:
     defined = set()
     for path in (REPOSITORY / "cli").glob("*.py"):
-        found = re.findall(r"^@click\.(?:command|group)\(.*?^def (\w+)", path.read_text(), re.MULTILINE | re.DOTALL)
+        found = re.findall(
+            r"^@click\.(?:command|group)\(.*?^def (\w+)", path.read_text(), re.MULTILINE | re.DOTALL
+        )
         defined |= {f"cli.{path.stem}:{name}" for name in found}
     assert defined == set(FUNCTIONS.values())
 
