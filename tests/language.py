@@ -39,13 +39,9 @@ PLACES = (
 SUFFIXES = {".py", ".toml", ".html", ".md", ".txt", ""}
 """Files without a suffix are the Makefile and scripts."""
 EXEMPT = (
-    "training/",
-    "serving/",
-    "consignments/",
-    "docs/",
     "tests/",
-    "models/reasons/",
-    "models/reason_texts/",
+    "consignments/cargo_xml.py",
+    "consignments/xml_elements.py",
 )
 """Places that are not rewritten yet: beginnings of paths. Remove each when its violations are gone."""
 NOT_PROSE = ("tests/language.py", "tests/test_language.py")
@@ -65,10 +61,10 @@ FORBIDDEN_OPENERS = {
     "how": "a noun or a verb: Return the number …",
 }
 STANDARD_VERBS = """
-abbreviate abort accept acquire add advance aggregate align allocate allow anchor announce answer append apply
+abbreviate abort accept acquire activate add advance aggregate align allocate allow anchor announce answer append apply
 approximate archive arrange assemble assert assign attach authenticate authorize average begin bind bisect
 blend block bootstrap build cache calculate calibrate call cancel check choose clamp classify clean clear
-clip close collect combine commit compare compile complete compress compute concatenate configure confirm
+clip close change collect distort spend combine commit compare compile complete compress compute concatenate configure confirm
 connect consume continue convert copy correct count cover create decide declare decode decompress decorate
 decrypt deduplicate define delete deliver derive describe deserialize detect determine disable discard
 disconnect display distribute divide download draw drop dump embed enable encode encrypt end enforce enqueue
@@ -198,8 +194,13 @@ def check_openers(
 
 
 def is_public_function(node: ast.AST) -> bool:
-    """Check if a node is a function whose name is not private."""
-    return isinstance(node, Function) and not node.name.startswith("_")
+    """Check if a node is a function whose name is not private; a property is described by a noun."""
+    return isinstance(node, Function) and not node.name.startswith("_") and not is_property(node)
+
+
+def is_property(node: ast.FunctionDef | ast.AsyncFunctionDef) -> bool:
+    """Check if a function is read as an attribute."""
+    return any(ast.unparse(each).endswith("property") for each in node.decorator_list)
 
 
 def find_verb(word: str) -> str:

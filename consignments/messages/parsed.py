@@ -54,7 +54,7 @@ class Declaration:
 
 @dataclass(frozen=True, slots=True)
 class MasterDetails:
-    """What a master waybill or receptacle adds to its houses or items.
+    """Details that a master waybill or receptacle adds to its houses or items.
 
     Attributes
     ----------
@@ -99,7 +99,7 @@ Parsed = Declaration | MasterDetails | CustomsEvent | Ignored
 
 @dataclass(frozen=True, slots=True)
 class MessageContext:
-    """What a reader may know beyond the bytes.
+    """Knowledge of a reader beyond the bytes.
 
     Attributes
     ----------

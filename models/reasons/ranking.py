@@ -27,7 +27,7 @@ Row = NDArray[np.float32]
 
 MAX_FACTS = 3
 MIN_FACT_SHARE = 0.2
-"""A further fact is told if it contributes so much of what the strongest fact of its reason does."""
+"""A further fact is given if it contributes at least this share of what the strongest fact of its reason does."""
 MIN_CONTRIBUTION = 0.02
 """In log-odds, 2 % of the odds: what raises a score less comes after reasons that an officer cannot act on."""
 CURRENCY_FEATURE = "category.currency"
@@ -72,7 +72,7 @@ class Reason(msgspec.Struct, frozen=True, kw_only=True, gc=False):
 
 
 class FeatureTexts(msgspec.Struct, frozen=True):
-    """What one feature may say: case to template, `{value}` stands for its value."""
+    """Texts of one feature: case to template, `{value}` stands for its value."""
 
     name: str
     unit: str
@@ -143,7 +143,7 @@ class ReasonRanker:
     def rank(
         self, row: Row, contributions: Floats, top: int, *, lowering: bool = False, goods: str = ""
     ) -> list[Reason]:
-        """Give the reasons that weigh most.
+        """Return the reasons that weigh most.
 
         Parameters
         ----------
@@ -203,7 +203,7 @@ class ReasonRanker:
         ]
 
     def _order_codes(self, sums: Floats, *, lowering: bool) -> Iterator[int]:
-        """Give codes in the order in which they are told; few are taken, so the rest of the work is left undone."""
+        """Yield codes in the order of their reasons; few are taken, so the rest of the work is not done."""
         weights, order = sums.tolist(), np.argsort(-sums, kind="stable").tolist()
         later: list[int] = []
         small = raising = int(np.count_nonzero(sums > 0))
@@ -264,7 +264,7 @@ class ReasonRanker:
         return self._any_channel[at].last
 
     def _collect_facts(self, telling: Sequence[int], explained: _ExplainedRow) -> list[Fact]:
-        """Give up to three facts that do not repeat each other; a missing value is told only if it is the strongest."""
+        """Return up to three facts that do not repeat each other; a missing value is given only if it is the strongest."""
         facts: list[Fact] = []
         seen: set[str] = set()
         for at in telling:
@@ -296,7 +296,7 @@ class ReasonRanker:
         return sentence.describe(value)
 
     def _join_facts(self, facts: Sequence[Fact], row: Row) -> str:
-        """Put facts into one text, with what is usual and the row's currency."""
+        """Join facts to one text, with what is usual and the row's currency."""
         first, *others = facts
         text = "; ".join([first.first, *(fact.further for fact in others)]) if others else first.alone
         return text.replace(CURRENCY, self._name_currency(row)) if CURRENCY in text else text

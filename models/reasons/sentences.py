@@ -29,7 +29,7 @@ MAX_CODE_LETTERS = 3
 
 
 class ReasonContext(NamedTuple):
-    """What a model knows beyond its spec, so that its reasons compare and name.
+    """Knowledge of a model beyond its spec, with which its reasons compare and name.
 
     Attributes
     ----------
@@ -53,7 +53,7 @@ NO_CONTEXT = ReasonContext()
 
 
 class Fact(NamedTuple):
-    """What one feature says of one row, and how it reads in each place of a reason.
+    """Statement of one feature about one row, and its text in each place of a reason.
 
     Attributes
     ----------
@@ -76,7 +76,7 @@ class Fact(NamedTuple):
 
 
 class Sentence:
-    """What one feature says at any value.
+    """Texts of one feature at any value.
 
     Parameters
     ----------
@@ -115,7 +115,7 @@ class Sentence:
         self._known: dict[float, Fact] = {}
 
     def describe(self, value: float) -> Fact:
-        """Say what the feature says at a value; values come again and again, so the latest are remembered."""
+        """Describe a value; the latest values are cached, because they repeat."""
         if value != value:
             return self._missing
         fact = self._known.get(value)
@@ -177,7 +177,7 @@ class Sentence:
         return name.join(self._parts["other"]) if name else self._template.zero, ""
 
     def _describe_number(self, value: float) -> tuple[str, str]:
-        """Give the text, and what is usual if it is worth telling."""
+        """Return the text, and what is usual if it differs."""
         shown = self._show(value)
         case = self._choose_case(value, shown)
         text = shown.join(self._parts.get(case) or self._parts["other"])
@@ -219,7 +219,7 @@ def build_sentences(
 
 
 def is_number(value: float | None) -> bool:
-    """Tell whether a value is there and finite."""
+    """Check if a value is there and finite."""
     return value is not None and math.isfinite(value)
 
 
@@ -254,7 +254,7 @@ def _split_texts(template: ReasonTemplate) -> dict[str, list[str]]:
 
 
 def format_number(value: float) -> str:
-    """Give whole numbers and those from 100 on without decimals, others with three digits that count."""
+    """Format whole numbers and those from 100 on without decimals, others with three digits that count."""
     if value == round(value) or abs(value) >= 100:
         return f"{round(value):,}"
     digits = max(0, min(MAX_DECIMALS, 2 - math.floor(math.log10(abs(value)))))
@@ -262,17 +262,17 @@ def format_number(value: float) -> str:
 
 
 def format_count(value: float) -> str:
-    """Give a count as a whole number; a small one that decays with time has a decimal."""
+    """Format a count as a whole number; a small one that decays with time has a decimal."""
     return f"{round(value):,}" if value == round(value) or value >= 10 else _strip_zeros(f"{value:.1f}")
 
 
 def format_share(value: float) -> str:
-    """Give a share as percent."""
+    """Format a share as percent."""
     return f"{format_number(100 * value)} %"
 
 
 def format_dollars(value: float) -> str:
-    """Give an amount of money, with cents if it is small."""
+    """Format an amount of money, with cents if it is small."""
     return f"{value:,.0f}" if value == round(value) or value >= 100 else f"{value:,.2f}"
 
 

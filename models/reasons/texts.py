@@ -1,6 +1,6 @@
 """The tables of texts in `models/reason_texts`, one file for each language: what every feature says at its values.
 
-The table in English is whole. Another language may lack a feature, which is then told in English.
+The table in English is whole. Another language may lack a feature, whose text is then in English.
 """
 
 import math
@@ -28,7 +28,7 @@ COLUMN_CODES = "column"
 
 
 class ReasonTemplate(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """What one feature says; the head of `en.toml` explains each field."""
+    """Texts of one feature; the head of `en.toml` explains each field."""
 
     true: str = ""
     false: str = ""
@@ -63,7 +63,7 @@ class ReasonTemplate(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 
 class ReasonPhrases(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """What is put around values.
+    """Phrases around values.
 
     Attributes
     ----------

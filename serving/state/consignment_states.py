@@ -338,7 +338,7 @@ class ConsignmentStates(CountedStates[bytes]):
         return found
 
     def forget(self, today: int) -> None:
-        """Do nothing: memory is bounded already."""
+        """Keep everything: memory is bounded already."""
 
     def record_event(self, known: ConsignmentState, event: Event, today: int) -> None:
         """Apply an entry to the state of its consignment, and record that it was applied."""

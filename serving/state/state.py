@@ -100,7 +100,7 @@ class State:
     def record_arrivals(
         self, known: Sequence[ConsignmentState], day: int, keys: Keys, counterparts: Keys, X: Rows
     ) -> None:
-        """Do the same as `record_arrival` for different consignments that arrive one after the other on one day.
+        """Record different consignments that arrive one after the other on one day, as `record_arrival` does.
 
         Raises
         ------

@@ -196,7 +196,7 @@ class Adversary(ParameterTable, frozen=True):
 
 
 class ClassControl(ParameterTable, frozen=True):
-    """Control of a family where it is produced: its volume falls, and a substitute replaces it."""
+    """Control of a family in the country of production: its volume falls, and a substitute replaces it."""
 
     day: int
     family: str

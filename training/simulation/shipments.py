@@ -118,8 +118,8 @@ class GoodsCatalogue:
 
     Attributes
     ----------
-    kg, usd_per_kg, offence : float64 array, (wares,)
-    powder, hard : bool array, (wares,)
+    kg, usd_per_kg, offence : float64 array, (goods,)
+    powder, hard : bool array, (goods,)
         Powders and herbs; legitimate look-alikes.
     """
 
