@@ -1,4 +1,4 @@
-"""How many house waybills (XFZB) one core reads from memory to a table, and where the time goes.
+"""Benchmark of reading house waybills (XFZB) on one core, from memory to a table.
 
     python -m benchmarks.messages [--messages 4000]
 
@@ -43,7 +43,7 @@ def pad(message: bytes) -> bytes:
 
 
 def measure(work: Callable[[], object]) -> float:
-    """Give the least CPU seconds of some runs."""
+    """Return the least CPU seconds of several runs."""
     best = float("inf")
     for _ in range(REPEATS):
         begun = time.process_time()

@@ -66,7 +66,7 @@ MAX_REPORTED_REASON = 500
 
 @dataclass(frozen=True)
 class ReadOptions:
-    """How messages are read.
+    """Options of a run.
 
     Attributes
     ----------
@@ -88,7 +88,7 @@ class ReadOptions:
 
 @dataclass
 class BatchResult:
-    """What some messages gave.
+    """Results of some messages.
 
     Attributes
     ----------
@@ -142,7 +142,7 @@ def _fill_result(messages: Sequence[RawMessage], options: ReadOptions, result: B
 
 
 def find_kind(raw: RawMessage, options: ReadOptions) -> MessageKind:
-    """Tell what a message is.
+    """Determine the kind of a message.
 
     Raises
     ------
@@ -233,7 +233,7 @@ def _link_group(group: Sequence[RawMessage], options: ReadOptions) -> BatchResul
 
 
 def _describe_failure(error: Exception) -> str:
-    """Say that a reader failed; the content of a message is never shown."""
+    """Describe a failure of a reader, without any content of the message."""
     return f"the reader failed on it ({type(error).__name__}); report it with the message"
 
 
@@ -355,7 +355,7 @@ def _cut_batches(messages: Iterator[RawMessage]) -> Iterator[list[RawMessage]]:
 
 @dataclass
 class LinkResult:
-    """What linking gave beside the rows, which are in the spool.
+    """Results of linking; the rows are in the spool.
 
     Attributes
     ----------

@@ -61,7 +61,7 @@ class XmlNode(dict[str, list[Any]]):
                 self[name] = [child]
 
     def __bool__(self) -> bool:
-        """Tell that it is there, also without children."""
+        """Return True, also without children."""
         return True
 
     @property
@@ -71,7 +71,7 @@ class XmlNode(dict[str, list[Any]]):
 
     @property
     def namespace(self) -> str:
-        """Namespace; empty where there is none."""
+        """Namespace; empty if there is none."""
         return etree.QName(self.element).namespace or ""
 
     def list_elements(self, name: str) -> list[Element]:
@@ -144,7 +144,7 @@ class XmlNode(dict[str, list[Any]]):
 
 
 def join_text(element: Element) -> str | None:
-    """Give an element's text on one line; None if there is none."""
+    """Return an element's text on one line; None if there is none."""
     text = element.text
     return (" ".join(text.split()) or None) if text else None
 

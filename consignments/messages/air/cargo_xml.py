@@ -1,4 +1,4 @@
-"""What IATA Cargo-XML messages have in common: header, parties, customs notes, goods, charges and journey."""
+"""Common parts of IATA Cargo-XML messages: header, parties, customs notes, goods, charges and journey."""
 
 from collections.abc import Iterable, Sequence
 from datetime import datetime
@@ -42,7 +42,7 @@ NEWEST_VERSIONS = {"Waybill": 5, "HouseWaybill": 4, "HouseManifest": 3, "Customs
 
 
 class Header(NamedTuple):
-    """What the head of a message says of it.
+    """Header of a message.
 
     Attributes
     ----------
@@ -214,7 +214,7 @@ def check_volume(node: XmlNode, doubts: Doubts) -> None:
 
 
 def find_first(items: Sequence[Fields], name: str) -> Any:
-    """Give the first value of a field of items."""
+    """Return the first value of a field of items."""
     return next((item[name] for item in items if item.get(name) is not None), None)
 
 

@@ -52,7 +52,7 @@ class CustomsNote(NamedTuple):
 
 
 class DecodedNotes(NamedTuple):
-    """What notes say, by column of the record, and by columns beyond it."""
+    """Decoded notes, by column of the record and by extra column."""
 
     fields: dict[str, Any]
     extras: dict[str, Any]

@@ -65,7 +65,7 @@ def write_fhl(record: Consignment) -> bytes:
 
 
 def to_imp_text(text: str) -> str:
-    """Give a text in the characters of Cargo-IMP.
+    """Convert a text to the characters of Cargo-IMP.
 
     Examples
     --------
