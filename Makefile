@@ -6,7 +6,7 @@ STAMP  := $(VENV)/.installed
 # Tests run in so many processes, each file in one of them.
 WORKERS ?= 2
 
-.PHONY: install demo test slow contract postgres chaos check format structure bench bench-history soak docs clean
+.PHONY: install demo test slow contract postgres chaos check format structure samples bench bench-history soak docs clean
 
 install: $(STAMP)  ## make the virtual environment
 
@@ -25,7 +25,7 @@ test: $(STAMP)  ## the tests, warnings as errors
 slow: $(STAMP)  ## the long tests
 	$(BIN)/python -m pytest -m slow
 
-contract: $(STAMP)  ## the service against its own OpenAPI document: 5,000 cases, and as many spoilt bodies
+contract: $(STAMP)  ## the service against its own OpenAPI document: 5,000 cases, and as many invalid bodies
 	$(BIN)/python -m pytest -m slow tests/serving/http/test_contract.py
 
 # Every test whose subject reads or writes an event log.
@@ -39,11 +39,12 @@ postgres: $(STAMP)  ## those tests with the event log in PostgreSQL: a private s
 chaos: $(STAMP)  ## kill the service 200 times, and swap 50 models, under load: CHAOS_KILLS, CHAOS_SWAPS, CHAOS_SEED
 	$(BIN)/python -m pytest -m slow -s tests/serving/maintenance/test_chaos.py
 
-check: $(STAMP)  ## format, lint, types, import rule
+check: $(STAMP)  ## format, lint, types, import rule, words
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports
+	$(BIN)/python tests/language.py
 
 format: $(STAMP)
 	$(BIN)/ruff format .
@@ -52,10 +53,13 @@ format: $(STAMP)
 structure: $(STAMP)  ## rooms, long files, circles, wide functions, names, and the files that one request crosses
 	$(BIN)/python -m benchmarks.structure --request
 
+samples: $(STAMP)  ## read a folder of sample messages and show every field: make samples DIR=folder
+	$(BIN)/python -m benchmarks.samples $(DIR)
+
 bench: $(STAMP)  ## the figures of docs/benchmarks.md
 	$(BIN)/python -m benchmarks
 
-bench-history: $(STAMP)  ## history beside pandas, Polars and DuckDB, which this installs; then ten million rows
+bench-history: $(STAMP)  ## history compared with pandas, Polars and DuckDB, which this installs; then ten million rows
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes --only-binary :all: -r requirements-bench.txt
 	$(BIN)/python -m benchmarks.history others --rows 1000000
 	$(BIN)/python -m benchmarks.history speed scale hot live growth files --rows 1000000 --most 10000000

@@ -1,6 +1,6 @@
-"""The command line of npsrisk: it lists the verbs, and loads only the file of the verb asked for.
+"""The command line of npsrisk. It lists the verbs and loads only the file of the verb that is called.
 
-Exit code 0 on success, 2 on bad input with one clear line on standard error, 1 if a check finds a difference. With
+The exit code is 0 on success. It is 1 if a check finds a difference, and 2 on bad input, with one line on standard error. With
 `--json` the last line of standard output is one JSON object.
 """
 
@@ -21,6 +21,7 @@ FUNCTIONS = {
     "compare": "cli.promotion:compare",
     "drift": "cli.monitoring:drift",
     "gate": "cli.promotion:gate",
+    "keys": "cli.keys:keys",
     "promote": "cli.promotion:promote",
     "score": "cli.scoring:score",
     "select": "cli.scoring:select",
@@ -36,11 +37,11 @@ FUNCTIONS = {
     "forget": "cli.event_log:forget",
     "verify-log": "cli.event_log:verify_log",
 }
-"""The function of each verb, in the order in which one meets them."""
+"""The function of each verb, in the order in which the verbs are used."""
 
 
 class LazyVerbs(Mapping[str, click.Command]):
-    """The verbs by name; the file of a verb is imported when the verb is looked up."""
+    """A mapping from names of verbs to commands. It imports the file of a verb when the verb is looked up."""
 
     def __getitem__(self, verb: str) -> click.Command:
         module, _, function = FUNCTIONS[verb].partition(":")
@@ -55,14 +56,14 @@ class LazyVerbs(Mapping[str, click.Command]):
 
 
 class VerbGroup(click.Group):
-    """A group of verbs that turns the errors of npsrisk into one clear line and an exit code."""
+    """A click group that reports an error of npsrisk in one line and ends with exit code 2."""
 
     def list_commands(self, context: click.Context) -> list[str]:  # noqa: ARG002
-        """List the verbs in the order in which one meets them."""
+        """List the verbs in the order in which they are used."""
         return list(self.commands)
 
     def invoke(self, context: click.Context) -> Any:
-        """Run the verb asked for."""
+        """Run the verb that is called."""
         try:
             return super().invoke(context)
         except NpsriskError as error:
@@ -77,13 +78,23 @@ class VerbGroup(click.Group):
 )
 @click.version_option(package_name="npsrisk")
 def main() -> None:
-    """Find the few postal items and air-cargo consignments that hold new psychoactive substances.
+    """Score postal items and air-cargo consignments for new psychoactive substances (NPS).
 
-    The loop: advance data are scored, some are inspected, what was found comes back, a new model is trained on it,
-    compared, promoted, and scores again. Tables (T) are CSV (.csv), Parquet (.parquet or a directory) or JSON
-    Lines (.jsonl).
+    Use the verbs as a loop. Train a model on past inspections, compare it with the current model, and promote it.
+    Score new consignments and select those to inspect. Add the results to the outcome table, and train again.
+
+    A table (T) is a CSV file (.csv), a Parquet file or directory (.parquet) or a JSON Lines file (.jsonl).
+    Run "npsrisk VERB --help" for options and an example.
+
+    \b
+    Exit codes: 0 success; 1 a check found a difference; 2 bad input.
+
+    \b
+    First steps, with simulated data:
+    npsrisk simulate --out world
+    npsrisk train --consignments world/consignments.parquet --outcomes world/outcomes.parquet --register
     """
-    # MLflow's own bars flash for files that are there at once.
+    # MLflow's own progress bars appear and vanish at once for local files.
     os.environ.setdefault("MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR", "false")
 
 

@@ -1,1 +1,1 @@
-"""What the figures in docs/benchmarks.md are made with; each script says its command in its first lines."""
+"""Benchmarks for the figures in docs/benchmarks.md; the first lines of each script show its command."""

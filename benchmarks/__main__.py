@@ -1,4 +1,4 @@
-"""Run the benchmarks that need no data but their own: `make bench`. The others say in their first lines what they need."""
+"""Run the benchmarks that need no external data: `make bench`. The others state in their first lines what they need."""
 
 from benchmarks import budget, features, history
 

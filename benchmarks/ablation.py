@@ -1,11 +1,11 @@
-"""What each idea is worth: npsrisk without it, on simulated worlds, by the truth of their test periods.
+"""Measure the value of each idea: npsrisk without it, on simulated worlds, by the truth of their test periods.
 
     python -m benchmarks.ablation [--seeds 21 22 23 24 --days 270 --per-day 1500 --keep DIR]
 
-The trees and the linear part are fitted anew without each group of features, and once with keys of history as they were
-written: names, addresses and phones without a normal form. What is told is what all NPS of the test periods lose: in
-worth (1 for a place within the best 0.1 % of the traffic, falling with the logarithm of the place to 0) and in recall.
-Intervals are of whole days drawn anew, 95 %. Background is thinned to a sixteenth, for speed.
+The trees and the linear part are fitted again without each group of features, and once with keys of history as they were
+written: names, addresses and phones without a normal form. The result is the loss over all NPS of the test periods: in the
+log-discounted rank score (1 within the top 0.1 % of the traffic, falling with the logarithm of the position to 0) and in
+recall. The 95 % intervals come from resampled whole days. Background is thinned to a sixteenth, for speed.
 """
 
 import argparse
@@ -56,14 +56,14 @@ def main() -> None:
     parser.add_argument("--days", type=int, default=270)
     parser.add_argument("--per-day", type=int, default=1500)
     parser.add_argument(
-        "--keep", type=Path, help="folder that keeps the result of each seed, and is read first"
+        "--keep", type=Path, help="folder for the result of each seed; existing results are reused"
     )
     arguments = parser.parse_args()
     tell([kept(seed, arguments.days, arguments.per_day, arguments.keep) for seed in arguments.seeds])
 
 
 def kept(seed: int, days: int, per_day: int, folder: Path | None) -> dict[str, DetectionRanks]:
-    """Run a seed, or read what an earlier run of it kept."""
+    """Run a seed, or read the result of an earlier run."""
     path = None if folder is None else folder / f"ablation-{seed}-{days}-{per_day}.npz"
     if path is not None and path.exists():
         with np.load(path, allow_pickle=False) as held:
@@ -81,7 +81,7 @@ def kept(seed: int, days: int, per_day: int, folder: Path | None) -> dict[str, D
 
 
 def run(seed: int, days: int, per_day: int) -> dict[str, DetectionRanks]:
-    """Train once, and fit without each idea; what is found is judged by the truth."""
+    """Train once, and fit without each idea; the truth evaluates the results."""
     made = simulate(days=days, per_day=per_day, prevalence="enriched", seed=seed)
     tables = tables_of(made)
     trained = train_model(TrainingTask(tables, truth=made.truth, config=CONFIG))
@@ -98,7 +98,7 @@ def judged(origin: RollingOrigin, without: list[int]) -> DetectionRanks:
 
 
 def ideas(spec: Spec) -> dict[str, list[int]]:
-    """Give the columns of each idea: the groups and keys of the product's own ablation, and what goes across them."""
+    """Return the columns of each idea: the groups and keys of the product's own ablation, and groups across them."""
     names = spec.names
 
     def of_keys(keys: tuple[str, ...]) -> list[int]:
@@ -118,7 +118,7 @@ def ideas(spec: Spec) -> dict[str, list[int]]:
 
 
 def test_origin(tables: Tables, trained: TrainingResult, X: NDArray[np.float32]) -> RollingOrigin:
-    """Take the end of the test period's wait as an origin: training as it was known, the test period by its truth."""
+    """Build the evaluation origin: training labels as known after the test period's label delay, test labels by the truth."""
     assert trained.truth is not None
     data, rows = trained.data, trained.matrix.rows
     fitted = data.select_fitting_rows(TRAIN)[rows]
@@ -146,7 +146,7 @@ def test_origin(tables: Tables, trained: TrainingResult, X: NDArray[np.float32])
 
 
 def as_written(tables: Tables, trained: TrainingResult) -> NDArray[np.float32]:
-    """Compute the features anew with keys of history as they were written."""
+    """Compute the features again with keys of history as they were written."""
     normal = features.history.keys.get_common_values
 
     def values(c: Consignment, forms: NormalForms) -> tuple[str, ...]:
@@ -173,7 +173,7 @@ def as_written(tables: Tables, trained: TrainingResult) -> NDArray[np.float32]:
 
 
 def tell(worlds: list[dict[str, DetectionRanks]]) -> None:
-    """Print what the finds of all worlds lose without each idea, the most valuable first."""
+    """Print the loss over the positives of all worlds without each idea, the most valuable first."""
     found = {name: together([world[name] for world in worlds]) for name in worlds[0]}
     whole = found.pop(WHOLE)
     print(f"\n{len(worlds)} worlds, {len(whole.above)} NPS in their test periods\n")
@@ -191,12 +191,12 @@ def tell(worlds: list[dict[str, DetectionRanks]]) -> None:
 
 
 def counted(found: DetectionRanks) -> str:
-    """Count the finds within each share of the traffic, as the rest of a row."""
+    """Count the positives within each share of the traffic, as the rest of a row."""
     return " | ".join(str(int((found.above <= share).sum())) for share in SHARES) + " |"
 
 
 def together(parts: list[DetectionRanks]) -> DetectionRanks:
-    """Put the finds of several worlds together."""
+    """Concatenate the positives of several worlds."""
     return DetectionRanks(
         *(np.concatenate([getattr(part, name) for part in parts]) for name in ("above", "origin", "day"))
     )

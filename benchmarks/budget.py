@@ -1,9 +1,9 @@
-"""What each piece of the path of a consignment costs, against the budget that docs/benchmarks.md gives it.
+"""Measure the cost of each step of scoring a consignment, and compare it with the budget in docs/benchmarks.md.
 
     python -m benchmarks.budget [--rows 2000]
 
-One thread, CPU time, every consignment met for the first time; the pieces run one after the other over some dozens of
-consignments, as a list goes through the service. The model is that of `benchmarks.deployed`.
+One thread, CPU time, every consignment for the first time. The steps run one after the other over some dozens of
+consignments, as the service processes a list. The model is that of `benchmarks.deployed`.
 """
 
 import argparse
@@ -22,6 +22,7 @@ from consignments.records import Consignment
 from consignments.timestamps import to_datetime, to_day
 from features.history.live import LiveHistory
 from features.history.pseudonyms import Pseudonyms
+from models.signatures.approvers import Approvers
 from serving.deployment.releases import find_release_folder, read_release
 from serving.encryption.vault import PackedRecord, Vault
 from serving.event_log.event_codec import EventOrigin, Keys, Row, ScoredDecision
@@ -45,14 +46,16 @@ def main() -> None:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("--rows", type=int, default=2000, help="consignments measured")
+    parser.add_argument("--rows", type=int, default=2000, help="number of consignments")
     rows = parser.parse_args().rows
     with TemporaryDirectory(prefix="npsrisk-bench-") as folder:
         print("| piece | budget, µs | measured, µs | |\n|---|---|---|---|")
         budget = read_budget(PAGE.read_text(encoding="utf-8"))
         spent = measure(Path(folder), rows)
         if spent.keys() != budget.keys():
-            raise SystemExit(f"the page and the benchmark name other pieces: {spent.keys() ^ budget.keys()}")
+            raise SystemExit(
+                f"the page and the benchmark name different pieces: {spent.keys() ^ budget.keys()}"
+            )
         for piece, allowed in budget.items():
             verdict = "over" if spent[piece] > allowed else ""
             print(f"| {piece} | {allowed:g} | {spent[piece]:.1f} | {verdict} |")
@@ -65,12 +68,12 @@ def read_budget(page: str) -> dict[str, float]:
 
 
 def measure(folder: Path, rows: int) -> dict[str, float]:
-    """Give the microseconds of each piece for one consignment."""
+    """Measure the microseconds of each piece for one consignment."""
     world = make_world(FITTING_ROWS + 2 * rows)
     settings = deploy(grow(world), folder)
     vault, current = Vault.load(settings.state_dir, KEY), find_release_folder(settings.state_dir)
     assert current is not None
-    model = load_model(read_release(current), Pseudonyms(KEY), vault)
+    model = load_model(read_release(current, Approvers.read(settings.approvers_file)), Pseudonyms(KEY), vault)
     bodies = [msgspec.json.encode(c) for c in world.records[FITTING_ROWS:]]
     log = EventLog.open(f"sqlite:///{folder / 'events.db'}", vault)
     path = _ScoringPath(model, log)
@@ -83,7 +86,7 @@ def measure(folder: Path, rows: int) -> dict[str, float]:
 
 
 class _ScoringPath:
-    """The pieces in their order, over some bodies at a time; `spent` adds up the seconds of each."""
+    """Steps of scoring in their order, over some bodies at a time; `spent` sums the seconds of each."""
 
     def __init__(self, model: LoadedModel, log: EventLog) -> None:
         self.spent: dict[str, float] = {}
@@ -93,7 +96,7 @@ class _ScoringPath:
         self._encode = msgspec.json.Encoder().encode
 
     def take(self, bodies: Sequence[bytes]) -> None:
-        """Take some bodies through all pieces."""
+        """Process some bodies through all steps."""
         risk, pipeline, entries = self._model.risk, self._model.pipeline, self._model.entries
         X, again = np.zeros((2, len(bodies), len(self._model.spec)), dtype=np.float32)
         keys, counterparts = np.zeros((2, len(bodies), len(pipeline.kinds)), dtype=np.uint64)

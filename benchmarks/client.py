@@ -1,7 +1,7 @@
-"""A small HTTP/1.1 client that costs little: requests are bytes made before, answers are counted and timed.
+"""Small HTTP/1.1 client with little overhead: requests are prepared as bytes, answers are counted and timed.
 
-Closed loop: each connection sends its next request when it has its answer. Open loop: requests leave at their times,
-however late answers are, and time counts from when they should have left.
+Closed loop: each connection sends its next request when it has its answer. Open loop: requests are sent at fixed times,
+however late answers are, and latency counts from the scheduled time.
 """
 
 import asyncio
@@ -18,7 +18,7 @@ LENGTH = b"content-length: "
 
 
 class LoadResult(NamedTuple):
-    """What a run gave.
+    """Result of a run under load.
 
     Attributes
     ----------
@@ -35,12 +35,12 @@ class LoadResult(NamedTuple):
     lasted: float
 
     def quantile_ms(self, share: float) -> float:
-        """Give a quantile of the times, in milliseconds."""
+        """Return a quantile of the latencies, in milliseconds."""
         return float(np.quantile(self.seconds, share) * 1e3)
 
 
 def request(path: str, body: bytes, port: int) -> bytes:
-    """Make a POST of JSON."""
+    """Build a POST request of JSON."""
     return (
         f"POST {path} HTTP/1.1\r\nhost: 127.0.0.1:{port}\r\ncontent-type: application/json\r\n"
         f"content-length: {len(body)}\r\n\r\n"
@@ -48,7 +48,7 @@ def request(path: str, body: bytes, port: int) -> bytes:
 
 
 class _Connection(asyncio.Protocol):
-    """One connection with at most one request under way."""
+    """A connection with at most one open request."""
 
     def __init__(self, run: "_Run") -> None:
         self._run, self._got, self._began = run, bytearray(), 0.0
@@ -80,7 +80,7 @@ class _Connection(asyncio.Protocol):
 
 
 class _Run:
-    """Requests on their way over some connections."""
+    """Open requests over some connections."""
 
     def __init__(self, requests: Iterator[bytes], until: float) -> None:
         self._requests, self._until = requests, until
@@ -109,7 +109,7 @@ class _Run:
         return LoadResult(np.array(self._seconds), self._faults, time.perf_counter() - began)
 
     async def opened(self, per_second: float) -> LoadResult:
-        """Let a request leave at each of its times."""
+        """Send a request at each scheduled time."""
         self._open = True
         began = time.perf_counter()
         for number, data in enumerate(self._requests):
@@ -123,7 +123,7 @@ class _Run:
                 self._busy += 1
                 self._free.popleft().send(
                     data, due
-                )  # each in its turn: servers close those that are idle for long
+                )  # in turn, since servers close connections that are idle for long
             else:
                 self._late.append((data, due))
         while self._busy:
@@ -137,7 +137,7 @@ class _Run:
         self._next(connection)
 
     def lost(self, connection: _Connection) -> None:
-        """Count a connection that the server closed in the middle as a fault; one that was idle is not used any more."""
+        """Count a connection that the server closed during a request as a fault; an idle one is dropped."""
         if connection in self._free:
             self._free.remove(connection)
         elif not self._over.is_set():
@@ -181,7 +181,7 @@ async def closed_loop(port: int, requests: Iterator[bytes], connections: int, se
 async def open_loop(
     port: int, requests: Iterator[bytes], connections: int, seconds: float, per_second: float
 ) -> LoadResult:
-    """Send at a rate for a time; more connections than are ever busy at once, so that none has to wait for one."""
+    """Send at a rate for a time; there must be more connections than are ever busy at once."""
     run = _Run(requests, time.perf_counter() + seconds)
     await run.connect(port, connections)
     try:

@@ -1,6 +1,6 @@
-"""What is served in the benchmarks: a simulated stream, and a model of the size that is deployed over the real features.
+"""Deployment for the benchmarks: a simulated stream, and a model of realistic size over the real features.
 
-The trees are real, their target is made up: 300 trees of 31 leaves and at most eight levels, none of them idle.
+The trees are real, their target is artificial: 300 trees of 31 leaves and at most eight levels, none of them trivial.
 """
 
 from datetime import UTC, datetime
@@ -11,14 +11,14 @@ import numpy as np
 from mlflow import MlflowClient
 from numpy.typing import NDArray
 
+from benchmarks.approval import create_approver, sign_record
 from consignments.records import Alert, Consignment, Outcome
 from consignments.tables import check_frame, to_consignments
 from features.batch import FeatureParameters, Tables, compute_feature_matrix
 from features.config import FeatureConfig
 from features.fitted import FittedParameters, fit_features
 from models.bundle import BundleContent, SelfTestExamples, write_bundle
-from models.promotion_record import PromotionRecord
-from models.registry import ModelVersion, Registry
+from models.registry import Registry
 from models.risk_model import FitOptions, LabelledRows, RiskModel, TreeParams
 from serving.deployment.publisher import publish
 from serving.process.settings import Settings
@@ -28,17 +28,17 @@ PARAMS = TreeParams(trees=300, leaves=31, depth=8, rows_in_leaf=20)
 PER_DAY = 1000
 FITTING_ROWS = 8_000
 WEIGHTIEST = 40
-"""Features that the made-up target is drawn from; the more, the more different ones stand on the paths of trees."""
+"""Features of the artificial target; the more, the more different ones are on the paths of trees."""
 
 
 class SimulatedStream(NamedTuple):
-    """A simulated stream.
+    """A simulated stream of consignments.
 
     Attributes
     ----------
     tables : Tables
     records : list of Consignment
-        Those of `tables`, in their order.
+        Consignments of `tables`, in their order.
     """
 
     tables: Tables
@@ -46,7 +46,7 @@ class SimulatedStream(NamedTuple):
 
 
 def make_world(rows: int, seed: int = 1) -> SimulatedStream:
-    """Simulate at least so many consignments."""
+    """Simulate at least `rows` consignments."""
     made = simulate(days=-(-rows // PER_DAY), per_day=PER_DAY, seed=seed)
     tables = Tables(
         check_frame(made.consignments, Consignment).frame,
@@ -57,7 +57,7 @@ def make_world(rows: int, seed: int = 1) -> SimulatedStream:
 
 
 class GrownModel(NamedTuple):
-    """A model, what its features learnt, and rows of its features."""
+    """A model, the fitted parameters of its features, and rows of features."""
 
     risk: RiskModel
     fitted: FittedParameters
@@ -84,29 +84,30 @@ def grow(world: SimulatedStream, params: TreeParams = PARAMS) -> GrownModel:
 
 
 def _made_up_risk(X: NDArray[np.float32], rng: np.random.Generator) -> NDArray[np.float64]:
-    told = np.nan_to_num(X.astype(np.float64), posinf=0.0, neginf=0.0)
-    varied = np.flatnonzero(np.ptp(told, axis=0) > 0)
+    values = np.nan_to_num(X.astype(np.float64), posinf=0.0, neginf=0.0)
+    varied = np.flatnonzero(np.ptp(values, axis=0) > 0)
     chosen = rng.choice(varied, min(WEIGHTIEST, len(varied)), replace=False)
-    ranks = told[:, chosen].argsort(axis=0).argsort(axis=0) / len(X)
+    ranks = values[:, chosen].argsort(axis=0).argsort(axis=0) / len(X)
     margin = (ranks - 0.5) @ rng.normal(size=len(chosen)) - 1.5
     return np.asarray(1 / (1 + np.exp(-2.0 * margin)))
 
 
 def deploy(grown: GrownModel, folder: Path, versions: int = 1) -> Settings:
-    """Register, promote and publish the model as a user does; gives the settings of a service over it.
+    """Register, promote and publish the model as a user does, and return the settings of a service.
 
     Parameters
     ----------
     folder : Path
         For MLflow's store and for the service's state directory, `state`.
     versions : int
-        How often: versions that score alike, each with a card of its own. The last one decides.
+        Number of versions that score alike, each with its own card. The last one scores.
     """
     registry = Registry(f"sqlite:///{folder / 'mlflow.db'}")
     client = MlflowClient(tracking_uri=registry.tracking_uri)
     experiment = client.create_experiment("nps-risk", artifact_location=(folder / "artifacts").as_uri())
     state_dir = folder / "state"
     state_dir.mkdir()
+    key = create_approver(state_dir)
     settings = Settings.model_validate({"NPSRISK_STATE_DIR": str(state_dir)})
     example = make_world(1).tables.consignments.head(2)
     for number in range(1, versions + 1):
@@ -116,7 +117,8 @@ def deploy(grown: GrownModel, folder: Path, versions: int = 1) -> Settings:
             run.info.run_id, folder / f"bundle-{number}",
             example=example, description="of a benchmark", tags={"target": "nps"},
         )  # fmt: skip
-        _promote(registry, version, sha256)
+        records = registry.list_records(version.name)
+        registry.append_record(sign_record(key, version.number, sha256, datetime.now(UTC), records))
         publish(registry, f"models:/{version.name}@champion", settings)
     return settings
 
@@ -133,15 +135,4 @@ def _write(grown: GrownModel, directory: Path, number: int) -> str:
             config=FeatureConfig(), fitted=values, arrays=arrays, model=grown.risk,
             examples=SelfTestExamples.compute(grown.risk, grown.X[:16], grown.channels[:16]),
         ),
-    )  # fmt: skip
-
-
-def _promote(registry: Registry, version: ModelVersion, sha256: str) -> None:
-    link, previous = registry.get_next_link(version.name)
-    champion = registry.find_version("champion", "nps")
-    registry.append_record(
-        PromotionRecord(
-            link, version.name, version.number, champion and champion.number, sha256, "a benchmark",
-            "to be measured", datetime.now(UTC), {}, None, True, previous,
-        )
     )  # fmt: skip

@@ -1,10 +1,10 @@
-"""What deleting a dropped snapshot does to the flushes of the log, beside writing the next over it; on the disk of TMPDIR.
+"""Measure how deleting an obsolete snapshot affects the flushes of the log, compared with overwriting it; on the disk of TMPDIR.
 
     python -m benchmarks.dropped [--rounds 3] [--seconds 60]
 
-A log is written and flushed at a steady 20 MB a second, as much as the service writes at some 500 consignments a second, while
-snapshots of 130 MB are written one after the other: in one half of each round as the service does, in the other half with what
-was dropped deleted after each. What the disk makes of a deletion depends on how it is mounted (`discard`) and on what is below.
+A log is written and flushed at a steady 20 MB a second, as the service does at about 500 consignments a second. At the same
+time snapshots of 130 MB are written one after the other: in one half of each round as the service does, in the other half
+with deletion of the obsolete one. The effect of a deletion depends on the mount option `discard` and on the device.
 """
 
 import argparse
@@ -28,12 +28,12 @@ WAYS = (OVER, DELETED) = "written over", "deleted"
 
 
 class SnapshotWriter(threading.Thread):
-    """Writes snapshots one after the other until it is told to stop."""
+    """Writer of snapshots, one after the other, until it is stopped."""
 
     def __init__(self, folder: Path, way: str) -> None:
         super().__init__()
         self._snapshots, self._deletes = Snapshots(folder / "snapshots"), way == DELETED
-        self.told = threading.Event()
+        self.stopping = threading.Event()
 
     def run(self) -> None:
         content = {"content": np.random.default_rng(1).integers(0, 255, SNAPSHOT_BYTES, dtype=np.uint8)}
@@ -41,18 +41,18 @@ class SnapshotWriter(threading.Thread):
             self._snapshots.write(SnapshotHeader(FORMAT, "log", sequence, "", ""), content)
             if self._deletes:
                 (self._snapshots.folder / NEXT_NAME).unlink(missing_ok=True)
-            if self.told.wait(PAUSE_SECONDS):
+            if self.stopping.wait(PAUSE_SECONDS):
                 return
 
     def stop(self) -> None:
-        """End after the snapshot that is being written."""
-        self.told.set()
+        """Stop after the snapshot that is being written."""
+        self.stopping.set()
         self._snapshots.skip_pauses()
         self.join()
 
 
 def flushes(folder: Path, seconds: float) -> list[float]:
-    """Append to a log and flush it at a steady rate; gives how long each took, in seconds."""
+    """Append to a log and flush it at a steady rate; returns the seconds of each flush."""
     taken: list[float] = []
     content, every = os.urandom(ENTRY_BYTES), ENTRY_BYTES / BYTES_PER_SECOND
     with (folder / "log").open("wb", buffering=0) as log:
@@ -67,7 +67,7 @@ def flushes(folder: Path, seconds: float) -> list[float]:
 
 
 def watched(folder: Path, way: str, seconds: float) -> list[float]:
-    """Give the flushes of a log while snapshots are written in one of the ways."""
+    """Measure the flushes of a log while snapshots are written in one of the ways."""
     writer = SnapshotWriter(folder, way)
     writer.start()
     try:
@@ -77,7 +77,7 @@ def watched(folder: Path, way: str, seconds: float) -> list[float]:
 
 
 def row(way: str, number: int, taken: list[float]) -> str:
-    """Give one line of the table."""
+    """Return one line of the table."""
     p50, p99, most = (1e3 * np.quantile(taken, share) for share in (0.5, 0.99, 1.0))
     stalls = [seconds for seconds in taken if seconds > STALL_SECONDS]
     return (
@@ -90,10 +90,10 @@ def main() -> None:
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("--rounds", type=int, default=3)
-    parser.add_argument("--seconds", type=float, default=60.0, help="of each half of a round")
+    parser.add_argument("--seconds", type=float, default=60.0, help="duration of each half of a round")
     given = parser.parse_args()
     print(
-        "| round | what is dropped is | p50, ms | p99, ms | most, ms | flushes over 20 ms | their sum, ms |"
+        "| round | obsolete snapshot is | p50, ms | p99, ms | max, ms | flushes over 20 ms | their sum, ms |"
     )
     print("|---|---|---|---|---|---|---|", flush=True)
     kept: list[str] = []
@@ -104,7 +104,7 @@ def main() -> None:
                 kept.append(folder := tempfile.mkdtemp(prefix="npsrisk-dropped-"))
                 print(row(way, number, watched(Path(folder), way, given.seconds)), flush=True)
     finally:
-        for folder in kept:  # not before, for that is a deletion too
+        for folder in kept:  # not before, because that is a deletion too
             with suppress(OSError):
                 shutil.rmtree(folder)
 

@@ -1,12 +1,12 @@
-"""Do the estimates from opened consignments hold the truth? Small simulated worlds, each trained and judged as in life.
+"""Check whether the estimates from inspected consignments agree with the truth, in small simulated worlds.
 
     python -m benchmarks.estimates --seeds 20 [--first 101 --world plain --target nps --keep DIR]
 
-plain    the world as it is: those who choose also see X-ray pictures and tips, which no declaration shows; 5 % by lot
-blind    without pictures and tips: chosen by what the declarations show, and by officers' little skill
-lot      blind, and half of the openings by lot
+plain    the world as it is: selectors also see X-ray images and intelligence, which no declaration shows; 5 % random
+blind    without images and intelligence: selected by what the declarations show, and by officers' little skill
+lot      blind, and half of the inspections random
 
-For each estimator and capacity: how often the 95 % interval holds the truth, estimate and truth on average, and the median
+For each estimator and capacity: how often the 95 % interval contains the truth, mean estimate and mean truth, and the median
 width. A seed takes about a minute of one core.
 """
 
@@ -30,14 +30,14 @@ from training.simulation.parameters import SimulationParameters, load_parameters
 
 DAYS, PER_DAY = 210, 600
 CONFIG = parse_config({"split": {"test_days": 56}})
-"""A test period of eight weeks holds some thirty NPS, of which about ten are found."""
+"""A test period of eight weeks contains about thirty NPS, of which about ten are detected."""
 NO_TIPS = dict.fromkeys(("nps", "controlled_drug", "other_offence", "clear"), 0.0)
 WORLDS: dict[str, dict[str, Any]] = {
     "plain": {},
     "blind": {"xray_share": 0.0, "tips": NO_TIPS},
     "lot": {"xray_share": 0.0, "tips": NO_TIPS, "random_share": 0.5},
 }
-"""What differs in the inspections of each world."""
+"""Changes of the inspections in each world."""
 MEASURES = ("precision", "recall")
 
 Row = Mapping[str, Any]
@@ -47,11 +47,13 @@ def main() -> None:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("--seeds", type=int, default=20, help="how many worlds")
-    parser.add_argument("--first", type=int, default=101, help="seed of the first of them")
+    parser.add_argument("--seeds", type=int, default=20, help="number of worlds")
+    parser.add_argument("--first", type=int, default=101, help="first seed")
     parser.add_argument("--world", choices=list(WORLDS), default="plain")
     parser.add_argument("--target", choices=["nps", "controlled_drug", "any_offence"], default="nps")
-    parser.add_argument("--keep", type=Path, help="folder that keeps each seed's rows, and is read first")
+    parser.add_argument(
+        "--keep", type=Path, help="folder for the rows of each seed; existing ones are reused"
+    )
     arguments = parser.parse_args()
 
     worlds = []
@@ -62,7 +64,7 @@ def main() -> None:
 
 
 def kept(seed: int, world: str, target: Target, folder: Path | None) -> list[Row]:
-    """Run a seed, or read what an earlier run of it kept."""
+    """Run a seed, or read the result of an earlier run."""
     path = None if folder is None else folder / f"estimates-{world}-{target}-{seed}.json"
     if path is not None and path.exists():
         rows: list[Row] = json.loads(path.read_text())
@@ -75,22 +77,22 @@ def kept(seed: int, world: str, target: Target, folder: Path | None) -> list[Row
 
 
 def changed(world: SimulationParameters, name: str) -> SimulationParameters:
-    """Give the world with the inspections of one of `WORLDS`."""
+    """Return the world with the inspections of one of `WORLDS`."""
     return replace(world, inspection=replace(world.inspection, **WORLDS[name]))
 
 
 def run(seed: int, world: SimulationParameters, target: Target) -> list[Row]:
-    """Simulate a world, train, and give its estimates beside the truth."""
+    """Simulate a world, train, and return its estimates with the truth."""
     made = simulate(world, days=DAYS, per_day=PER_DAY, prevalence="enriched", seed=seed)
     trained = train_model(TrainingTask(tables_of(made), truth=made.truth, target=target, config=CONFIG))
     return list(trained.estimates.rows)
 
 
 def tell(worlds: Sequence[Sequence[Row]], title: str) -> None:
-    """Print, for each capacity, estimator and measure, how the estimates of all worlds did."""
+    """Print for each capacity, estimator and measure how the estimates of all worlds compare with the truth."""
     print(f"\n**{title}**, {len(worlds)} worlds\n")
     print(
-        "| capacity | estimate by | of | interval holds the truth | estimate, mean | truth, mean | width, median |"
+        "| capacity | estimator | measure | interval contains the truth | estimate, mean | truth, mean | width, median |"
     )
     print("|---|---|---|---|---|---|---|")
     rows = [row for world in worlds for row in world]

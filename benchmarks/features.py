@@ -1,4 +1,4 @@
-"""What features cost: each piece of the path of one consignment, and the batch over a table.
+"""Measure the cost of features: each step for one consignment, and the batch over a table.
 
     python -m benchmarks.features [--rows 20000]
 
@@ -33,7 +33,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("--rows", type=int, default=20_000, help="consignments to compute")
+    parser.add_argument("--rows", type=int, default=20_000, help="number of consignments")
     rows = parser.parse_args().rows
     made = simulate(days=-(-rows // PER_DAY), per_day=PER_DAY, seed=1)
     tables = Tables(

@@ -1,17 +1,17 @@
-"""What the final fit finds in unlike worlds, beside simpler forms, by the truth of the month after training.
+"""Compare the recall of the final fit with simpler models in different worlds, by the truth of the month after training.
 
     python -m benchmarks.final_fit [--sets sweden brazil --seeds 11 --keep DIR]
 
-For each set and seed a hard world is simulated (`npsrisk simulate --prevalence hard:SET`). Everything known 30 days before its end
-is learnt from; the days after are ranked with the history that the service would have, and the truth judges: recall of NPS at
-1 % of the traffic. The forms:
+For each set and seed a hard world is simulated (`npsrisk simulate --prevalence hard:SET`). The models are trained on everything
+known 30 days before its end, and rank the days after with the history that the service would have. The truth evaluates them:
+recall of NPS at 1 % of the traffic. The models:
 
 - the final fit: what `npsrisk train` serves;
-- plain LightGBM: the same features and rows, its own defaults of benchmarks.ordinary, background at a tenth;
-- strong ordinary form: what a competent person makes of the tables (benchmarks.ordinary), on the same labels;
-- full truth: the same recipe, with every label of the past known.
+- plain LightGBM: the same features and rows, the defaults of benchmarks.ordinary, background with weight 0.1;
+- strong ordinary form: what a competent person builds from the tables (benchmarks.ordinary), on the same labels;
+- full truth: the same recipe, with every past label known.
 
-The held-out sets are run by `--held-out`. Without `--sets` all sets are run that are not held out.
+The held-out sets are run by `--held-out`. Without `--sets`, all sets that are not held out are run.
 """
 
 import argparse
@@ -44,7 +44,7 @@ from training.simulation.operation import SimulatedTables, simulate
 JUDGED_DAYS = 30
 SHARE = 0.01
 BACKGROUND_ROWS = 20_000
-"""Of the strong ordinary form, as in benchmarks.skill."""
+"""Background rows of the strong ordinary form, as in benchmarks.skill."""
 PLAIN_ROUNDS, PLAIN_BACKGROUND = 150, 0.1
 RESAMPLES = 2_000
 OURS, PLAIN, ORDINARY, TRUTH = "final fit", "plain LightGBM", "strong ordinary form", "full truth"
@@ -54,14 +54,14 @@ Bools = NDArray[np.bool_]
 
 
 class Found(NamedTuple):
-    """What the forms found in a world.
+    """Results of the models in a world.
 
     Attributes
     ----------
     learnt, there : int
-        Positives that were known, and those of the judged days.
+        Known positives in training, and positives of the evaluated days.
     recall : dict
-        Form to recall at `SHARE`.
+        Model to recall at `SHARE`.
     """
 
     learnt: int
@@ -70,16 +70,16 @@ class Found(NamedTuple):
 
 
 def main() -> None:
-    """Print a line for each world, and the table."""
+    """Measure each world, and print a line for each and the table."""
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("--sets", nargs="+", choices=list_hard_sets())
-    parser.add_argument("--held-out", action="store_true", help="run the held-out sets alone")
+    parser.add_argument("--held-out", action="store_true", help="run only the held-out sets")
     parser.add_argument("--seeds", type=int, nargs="+", default=[11])
     parser.add_argument("--days", type=int, default=240)
     parser.add_argument("--per-day", type=int, default=1500)
-    parser.add_argument("--keep", type=Path, help="folder that keeps each result, and is read first")
+    parser.add_argument("--keep", type=Path, help="folder for the results; existing results are reused")
     arguments = parser.parse_args()
     sets = arguments.sets or [name for name in list_hard_sets() if is_held_out(name) == arguments.held_out]
     found: dict[str, Found] = {}
@@ -93,7 +93,7 @@ def main() -> None:
 
 
 def measure_or_read(name: str, seed: int, days: int, per_day: int, folder: Path | None) -> Found:
-    """Measure a world, or read what an earlier run kept of it."""
+    """Measure a world, or read the result of an earlier run."""
     path = None if folder is None else folder / f"final-{name}-{seed}-{days}-{per_day}.json"
     if path is not None and path.exists():
         return Found(*json.loads(path.read_text()))
@@ -106,7 +106,7 @@ def measure_or_read(name: str, seed: int, days: int, per_day: int, folder: Path 
 
 
 def measure(made: SimulatedTables) -> Found:
-    """Let every form learn in a world, and rank its last days."""
+    """Train every model in a world, and rank its last days."""
     tables, config = tables_of(made), TrainConfig()
     frame, outcomes = tables.consignments, tables.outcomes
     assert outcomes is not None
@@ -114,7 +114,7 @@ def measure(made: SimulatedTables) -> Found:
     judged = get_time_column_us(frame, "received_at") >= to_us(as_of)
     truth = get_true_labels(frame["consignment_id"], made.truth, "nps")
     data = build_data_set(ObservedTables(frame, outcomes, as_of), "nps", config, held_out="nothing")
-    # Later outcomes are history of the judged days from when they were visible, as in the service.
+    # Later outcomes are history of the evaluated days from the time they were visible, as in the service.
     source = TableFeatures(tables, config.features)
     everything = truthful(
         data, replace(truth, known=truth.known & ~judged, positive=truth.positive & ~judged)
@@ -143,7 +143,7 @@ def measure(made: SimulatedTables) -> Found:
 
 
 def fit_plain(parts: SplitFeatures, matrix: FeatureMatrix, judged: Bools) -> Floats:
-    """Rank the judged days by plain LightGBM on the features and rows of the final fit."""
+    """Rank the evaluated days with plain LightGBM on the features and rows of the final fit."""
     rows = parts.select_fitting_rows(1)
     weight = np.where(parts.known[rows], 1.0, PLAIN_BACKGROUND)
     data = lightgbm.Dataset(matrix.X[rows], parts.positive[rows].astype(np.float64), weight=weight)
@@ -152,13 +152,13 @@ def fit_plain(parts: SplitFeatures, matrix: FeatureMatrix, judged: Bools) -> Flo
 
 
 def compute_recall(score: Floats, positive: Bools) -> float:
-    """Give the share of the positives in the best `SHARE` of the rows."""
+    """Compute the share of the positives in the top `SHARE` of the rows."""
     best = np.argsort(-score, kind="stable")[: round(SHARE * len(score))]
     return float(positive[best].sum() / positive.sum())
 
 
 def render(found: dict[str, Found]) -> str:
-    """Write the table: a line for each world, the means, and what the final fit is over each form with 95 % intervals."""
+    """Return the table: a line for each world, the means, and the ratio of the final fit to each model with 95 % intervals."""
     forms = (OURS, PLAIN, ORDINARY, TRUTH)
     lines = [
         f"| {world} | {each.learnt} | {each.there} | "
@@ -176,7 +176,7 @@ def render(found: dict[str, Found]) -> str:
         ratio = recall[:, 0].mean() / recall[:, place].mean()
         ratios.append("1" if place == 0 else f"{ratio:.2f} ({low:.2f} to {high:.2f})")
     lines += [f"| mean |  |  | {means} |", f"| final fit over this |  |  | {' | '.join(ratios)} |"]
-    return table(["world and seed", "NPS learnt from", "NPS judged by", *forms], lines)
+    return table(["world and seed", "NPS in training", "NPS in evaluation", *forms], lines)
 
 
 if __name__ == "__main__":

@@ -1,11 +1,11 @@
-"""What the hard worlds can tell: how much of the NPS simple forms find in them, by what each of them may use.
+"""Measure what the hard worlds can show: the recall of NPS of simple models, by the columns that each may use.
 
     python -m benchmarks.hard_worlds [--sets sweden brazil --seeds 1 2 --days 240 --per-day 1500 --keep DIR] [--write]
 
-For each set and seed a world is simulated and the features of npsrisk are computed once. Then gradient boosting learns on what
-was known 30 days before the end, and ranks the last 30 days, which are judged by the truth: recall of NPS at 1 % of the
-traffic. The forms differ in the columns alone, but for the last three lines. No form is npsrisk's own model: the table says
-what a world asks for. The held-out sets are only run by their names, or with `--held-out`. `--quick` runs small worlds.
+For each set and seed a world is simulated and the features of npsrisk are computed once. Then gradient boosting is trained on
+what was known 30 days before the end, and ranks the last 30 days, which the truth evaluates: recall of NPS at 1 % of the
+traffic. The models differ only in the columns, except the last three lines. None is npsrisk's own model: the table shows
+what a world requires. The held-out sets are run only by name, or with `--held-out`. `--quick` runs small worlds.
 """
 
 import argparse
@@ -71,13 +71,13 @@ FORMS = {
     "all of these keys and the true network": ("joined", "clusters", "coarse", "fine", "network"),
     "npsrisk's own features of parties": ("own",),
 }
-"""Each form and the columns that it has besides those of the goods, the figures and the way."""
+"""Each model, and its columns in addition to those of goods, figures and route."""
 BEST = ("joined", "clusters", "coarse", "fine")
 TRUE_LABELS, STALE = "all keys, every label of the past known", f"all keys, learnt {STALE_DAYS} days before"
 
 
 class WorldFacts(NamedTuple):
-    """What a world is, before anybody learns in it."""
+    """Facts of a world before training."""
 
     consignments: int
     prevalence: float
@@ -86,7 +86,7 @@ class WorldFacts(NamedTuple):
 
 
 class Measured(NamedTuple):
-    """A world's facts, and the recall of each form."""
+    """Facts of a world, and the recall of each model."""
 
     facts: WorldFacts
     recall: dict[str, float]
@@ -102,7 +102,7 @@ class World(NamedTuple):
     positive : bool array, (n,)
         The truth.
     columns : dict of float32 arrays, (n, ...)
-        By the names of `FORMS`; `plain` are those that every form has.
+        By the names of `FORMS`; `plain` are those that every model has.
     outcomes : DataFrame
     frame : DataFrame
     """
@@ -120,13 +120,13 @@ def main() -> None:
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("--sets", nargs="+", choices=sets, default=None)
-    parser.add_argument("--held-out", action="store_true", help="run the held-out sets alone")
+    parser.add_argument("--held-out", action="store_true", help="run only the held-out sets")
     parser.add_argument("--seeds", type=int, nargs="+", default=[1, 2])
     parser.add_argument("--days", type=int, default=240)
     parser.add_argument("--per-day", type=int, default=1500)
-    parser.add_argument("--quick", action="store_true", help="150 days of 600")
-    parser.add_argument("--keep", type=Path, help="folder that keeps each result, and is read first")
-    parser.add_argument("--write", action="store_true", help="put the table into docs/simulator.md")
+    parser.add_argument("--quick", action="store_true", help="150 days of 600 consignments")
+    parser.add_argument("--keep", type=Path, help="folder for the results; existing results are reused")
+    parser.add_argument("--write", action="store_true", help="write the table into docs/simulator.md")
     arguments = parser.parse_args()
     days, per_day = (150, 600) if arguments.quick else (arguments.days, arguments.per_day)
     wanted = arguments.sets or [name for name in sets if is_held_out(name) == arguments.held_out]
@@ -140,13 +140,13 @@ def main() -> None:
 
 
 def is_held_out(name: str) -> bool:
-    """Tell whether a set is kept from those who develop."""
+    """Check whether a set is held out from development."""
     hard = load_parameters(preset=f"hard:{name}").hard
     return hard is not None and hard.held_out
 
 
 def measure_or_read(name: str, seed: int, days: int, per_day: int, folder: Path | None) -> Measured:
-    """Measure a world, or read what an earlier run kept of it."""
+    """Measure a world, or read the result of an earlier run."""
     path = None if folder is None else folder / f"hard-{name}-{seed}-{days}-{per_day}.json"
     if path is not None and path.exists():
         held = pd.read_json(path, typ="series")
@@ -161,7 +161,7 @@ def measure_or_read(name: str, seed: int, days: int, per_day: int, folder: Path 
 
 
 def measure(name: str, seed: int, days: int, per_day: int) -> Measured:
-    """Simulate a world, let every form learn and rank its last days."""
+    """Simulate a world, train every model and rank the last days."""
     world = build_world(name, seed, days, per_day)
     begins = days - TEST_DAYS
     known, positive = read_known(world, begins)
@@ -185,21 +185,21 @@ def measure(name: str, seed: int, days: int, per_day: int) -> Measured:
 
 
 def read_known(world: World, day: int) -> tuple[Flags, Flags]:
-    """Return which results were known on a day, and which of them found NPS; bool arrays, (n,)."""
+    """Return which results were known on a day, and which of them were NPS; bool arrays, (n,)."""
     as_of = world.frame["received_at"].min().floor("D") + pd.Timedelta(days=day)
     labels = get_labels_as_of(world.frame["consignment_id"], world.outcomes, as_of.to_pydatetime(), "nps")
     return labels.known & (world.day < day), labels.positive & labels.known
 
 
 def draw_background(rows: Flags) -> Rows:
-    """Draw consignments without a result, which count as empty."""
+    """Draw consignments without a result, which count as negatives."""
     unopened = np.flatnonzero(rows)
     count = min(BACKGROUND_ROWS, len(unopened))
     return np.sort(np.random.default_rng(1).choice(unopened, count, replace=False))
 
 
 def fit_and_rank(world: World, parts: tuple[str, ...], rows: Rows, positive: Flags, test: Rows) -> float:
-    """Learn on some rows with some columns, and return the recall at 1 % of the test days' traffic."""
+    """Train on some rows with some columns, and return the recall at 1 % of the test days' traffic."""
     X = np.hstack([world.columns[part] for part in ("plain", *parts)])
     data = lightgbm.Dataset(
         X[rows], positive[rows].astype(np.float64), params={"max_bin": 63, "verbosity": -1}
@@ -243,7 +243,7 @@ def build_world(name: str, seed: int, days: int, per_day: int) -> World:
 
 
 def summarize_keys(counts: list[Floats]) -> Floats:
-    """Put the counts of all keys side by side, with the most finds, the best rate and the fewest arrivals of any."""
+    """Combine the counts of all keys with the most positives, the highest rate and the most arrivals of any."""
     every = np.stack(counts)
     filled = np.nan_to_num(every, nan=0.0)
     most = filled[:, :, 2:].max(axis=0)
@@ -275,13 +275,13 @@ def list_keys(frame: pd.DataFrame, sent: pd.DataFrame) -> Iterator[tuple[str, li
 
 
 def build_skeletons(texts: "pd.Series") -> "pd.Series":
-    """Write names and addresses by their consonants and figures, word by word in the order of the alphabet."""
+    """Convert names and addresses to their consonants and digits, with the words in alphabetical order."""
     memory: dict[str, str | None] = {}
     return pd.Series([None if text is None else build_skeleton(text, memory) for text in texts], dtype=object)
 
 
 def build_skeleton(text: str, memory: dict[str, str | None]) -> str | None:
-    """Write one text by its skeleton.
+    """Convert one text to its skeleton.
 
     Examples
     --------
@@ -297,9 +297,9 @@ def build_skeleton(text: str, memory: dict[str, str | None]) -> str | None:
 def join_parties(
     frame: pd.DataFrame, role: str, normal: dict[str, "pd.Series"], skeletons: dict[str, "pd.Series"]
 ) -> "pd.Series":
-    """Join what shares a phone, a mailbox, an account, a whole address, or a name with its house number.
+    """Join parties that share a phone, a mailbox, an account, a whole address, or a name with its house number.
 
-    The whole table is at hand, the last days too: whoever joins as mail comes has a little less.
+    The whole table is used, including the last days; joining as mail arrives would have slightly less information.
     """
     plain = frame.reset_index(drop=True)
     figures = plain[f"{role}_address"].astype(object).fillna("").astype(str).str.findall(r"\d+")
@@ -321,7 +321,7 @@ def join_parties(
 
 
 def list_coarse_keys(frame: pd.DataFrame, normal: dict[str, "pd.Series"]) -> list["pd.Series"]:
-    """List keys that join more than one party: domains, blocks of numbers, buildings, own words."""
+    """List keys that join more than one party: domains, blocks of numbers, buildings, own wordings."""
     domains = [
         normal[f"{role}_email"].str.partition("@")[2].replace("", None) for role in ("sender", "consignee")
     ]
@@ -340,7 +340,7 @@ def list_coarse_keys(frame: pd.DataFrame, normal: dict[str, "pd.Series"]) -> lis
 
 
 def list_fine_keys(frame: pd.DataFrame, normal: dict[str, "pd.Series"]) -> list["pd.Series"]:
-    """List keys that join less than one party: figures, whole texts by country, who receives where."""
+    """List keys that join less than one party: figures, whole texts by country, consignees at one address."""
     plain = frame.reset_index(drop=True)
     weight, value = plain["gross_weight_kg"].round(2).astype(str), plain["declared_value"].astype(str)
     figures = (weight + "|" + value).where(plain["declared_value"].notna() & plain["gross_weight_kg"].notna())
@@ -354,12 +354,12 @@ def list_fine_keys(frame: pd.DataFrame, normal: dict[str, "pd.Series"]) -> list[
 
 
 def render(found: dict[str, list[Measured]]) -> str:
-    """Write the table: one line for each form, one column for each set, the mean over its seeds."""
+    """Return the table: one line for each model, one column for each set, the mean over its seeds."""
     names = list(found)
     facts = {name: [each.facts for each in found[name]] for name in names}
     lines = [
         ["NPS among all", *(f"{np.mean([f.prevalence for f in facts[name]]):.2%}" for name in names)],
-        ["NPS finds known", *(" / ".join(str(f.known_finds) for f in facts[name]) for name in names)],
+        ["NPS detections known", *(" / ".join(str(f.known_finds) for f in facts[name]) for name in names)],
         ["NPS in the last 30 days", *(" / ".join(str(f.test_nps) for f in facts[name]) for name in names)],
     ]
     recall = {

@@ -1,11 +1,11 @@
-"""What history costs: batch and live, few rows and many, hot keys and none, growth; beside pandas, Polars and DuckDB.
+"""Measure the cost of history: batch and live, few rows and many, hot keys and none, growth; also pandas, Polars and DuckDB.
 
     python -m benchmarks.history [speed scale hot live growth others files] [--rows 200000] [--most 2000000]
 
-All parts, small, without arguments. Rows and keys are synthetic: 12 keys a consignment, drawn from populations that grow
-with the rows (1.9 keys a consignment were never seen before), two outcomes in a hundred consignments; 25
-readings a key. Figures are CPU time of one thread, making the rows excluded; kernels are compiled before. `others` needs
-what `make bench-history` installs. `files` runs `npsrisk features` on a Parquet table it makes.
+All parts, small, without arguments. Rows and keys are synthetic: 12 keys for each consignment, drawn from populations that grow
+with the rows (1.9 keys of a consignment are new), two outcomes in a hundred consignments, 25 readings for each key. Figures are
+CPU time of one thread, without creating the rows; kernels are compiled before. `others` needs the packages of
+`make bench-history`. `files` runs `npsrisk features` on a Parquet table that it creates.
 """
 
 import argparse
@@ -37,7 +37,7 @@ POPULATIONS = {
     "consignee_address": 0.35, "consignee_phone": 0.35, "pair": 0.6, "product": 0.0005,
     "product_route": 0.002, "route": 0.0001, "declarant": 0.0005,
 }  # fmt: skip
-"""Keys of each kind that there are, for each row."""
+"""Number of keys of each kind, for each row."""
 SKEW = 1.6
 """Key number = population x u ** skew: the first tenth of a population gets a quarter of the rows."""
 KINDS = tuple(
@@ -57,7 +57,7 @@ Longs = NDArray[np.int64]
 
 @dataclass(frozen=True)
 class SyntheticTraffic:
-    """Consignments of a year in the order of time, made piece by piece.
+    """Consignments of a year in the order of time, created in chunks.
 
     Attributes
     ----------
@@ -67,7 +67,7 @@ class SyntheticTraffic:
     skew : float
         1 is uniform.
     met : bool
-        Whether keys have counterparts.
+        True if keys have counterparts.
     """
 
     rows: int
@@ -77,7 +77,7 @@ class SyntheticTraffic:
 
     @property
     def received_us(self) -> Longs:
-        """Evenly spread, no two at one moment."""
+        """Times of arrival, evenly spread, no two equal."""
         return START * US_PER_DAY + np.arange(self.rows) * (DAYS * US_PER_DAY // self.rows)
 
     def arrivals(self) -> ArrivalEvents:
@@ -103,7 +103,7 @@ class SyntheticTraffic:
         )
 
     def keys(self, begin: int, end: int) -> Keys:
-        """Give the keys of some rows, (rows, kinds)."""
+        """Return the keys of some rows, (rows, kinds)."""
         random = np.random.default_rng(begin)
         keys = np.empty((end - begin, len(KINDS)), dtype=np.uint64)
         hot = random.random(end - begin) < self.hot
@@ -115,7 +115,7 @@ class SyntheticTraffic:
         return keys
 
     def pieces(self) -> Iterator[tuple[Keys, Keys]]:
-        """Give keys and counterparts, a piece at a time: the consignee beside the sender, the sender beside others."""
+        """Yield keys and counterparts in chunks: the consignee for the sender, the sender for others."""
         for begin in range(0, self.rows, PIECE_ROWS):
             keys = self.keys(begin, min(begin + PIECE_ROWS, self.rows))
             yield keys, np.ascontiguousarray(np.repeat(keys[:, :1], len(KINDS), axis=1)) * np.uint64(self.met)
@@ -130,7 +130,7 @@ def _mixed(number: Keys) -> Keys:
 
 @dataclass(frozen=True)
 class FoldCost:
-    """What a fold took."""
+    """Cost of a fold."""
 
     seconds: float
     history: History
@@ -143,7 +143,7 @@ def fold(
     piece_rows: int = PIECE_ROWS,
     capacity: int | None = None,
 ) -> FoldCost:
-    """Fold a world: CPU seconds, the table, and the longest piece; readings are kept where `out` has room for all."""
+    """Fold a world and return CPU seconds, table and longest chunk; readings are kept if `out` has room for all."""
     arrivals, outcomes = world.arrivals(), world.outcomes()
     begin = time.process_time()
     room_for = EXPECTED_NEW_KEYS * world.rows if capacity is None else capacity
@@ -218,9 +218,9 @@ def growth(options: argparse.Namespace) -> None:
     tell_bytes(done.history)
 
 
-# Beside others: the same readings as somebody who knows each library would write them, on one thread. All 25 but the
-# decayed counts and the counterparts, which ours gives in its time too; a world of 300 days, in which 365 days are ever
-# and nothing is forgotten: the others need no window of 365 days. None of the others amends, cancels, corrects or forgets.
+# Comparison with other libraries: the same readings as a user of each library would write them, on one thread. All 25
+# except the decayed counts and the counterparts, which are included in our time. The world has 300 days and nothing is
+# deleted, so no window of 365 days is needed. None of the others amends, cancels, corrects or deletes.
 
 LEFT_OUT = {"decayed_7d", "decayed_30d", "counterparts"}
 SAME = tuple(reading.name for reading in READINGS if reading.name not in LEFT_OUT)
@@ -228,16 +228,16 @@ WINDOWS = (1, 7, 30, 90)
 FIRST_GUESS = {"nps": 0.01, "controlled_drug": 0.01, "any_offence": 0.05}
 FOUND = tuple(FIRST_GUESS)
 TOLERANCE = 1e-6
-"""Of shares and ratios, which are not computed in the same order of operations everywhere."""
+"""Tolerance of shares and ratios, which are not computed in the same order of operations everywhere."""
 Frame = dict[str, Any]
 
 
 @dataclass(frozen=True)
 class EventColumns:
-    """A world as columns: consignments with `us`, `day` and a key of each kind; results with `us`, `day`, keys, finds."""
+    """A world as columns: consignments with `us`, `day` and a key of each kind; results with `us`, `day`, keys, positives."""
 
     rows: dict[str, NDArray[np.int64]]
-    told: dict[str, NDArray[np.int64]]
+    result_rows: dict[str, NDArray[np.int64]]
 
     @classmethod
     def of(cls, world: SyntheticTraffic) -> "EventColumns":
@@ -245,21 +245,21 @@ class EventColumns:
         keys = np.concatenate([keys for keys, _ in world.pieces()]).view(np.int64)
         opened = np.asarray(outcomes.consignment_id.cast("int64"))
         rows = {"us": world.received_us, "day": world.received_us // US_PER_DAY}
-        told = {"us": outcomes.visible_us, "day": outcomes.visible_us // US_PER_DAY}
+        result_rows = {"us": outcomes.visible_us, "day": outcomes.visible_us // US_PER_DAY}
         for target in FOUND:
             wanted = {"nps", "controlled_drug"} if target == "any_offence" else {target}
-            told[target] = np.array([result in wanted for result in outcomes.result], np.int64)
+            result_rows[target] = np.array([result in wanted for result in outcomes.result], np.int64)
         for kind, name in enumerate(POPULATIONS):
             rows[name] = np.ascontiguousarray(keys[:, kind])
-            told[name] = rows[name][opened]
-        return cls(rows, told)
+            result_rows[name] = rows[name][opened]
+        return cls(rows, result_rows)
 
 
 def readings_from(counts: Frame, common: Frame) -> list[Any]:
-    """Put the counts of a kind into the readings `SAME`; columns of any library that calculates with columns.
+    """Compute the readings `SAME` from the counts of a kind; columns of any library with array operations.
 
-    `counts` has ever, in_1 to in_90, since_first and since_last (missing for a new key), known, the finds of each target,
-    and since_find; `common` has the known results and finds of everybody.
+    `counts` has ever, in_1 to in_90, since_first and since_last (missing for a new key), known, the positives of each target,
+    and since_find; `common` has the known results and positives of all keys.
     """
     known = counts["known"]
     age = np.clip(np.nan_to_num(counts["since_first"], nan=0.0) + 1, 7, 90)
@@ -285,17 +285,17 @@ def readings_from(counts: Frame, common: Frame) -> list[Any]:
 def by_pandas(given: EventColumns) -> list[Any]:
     import pandas as pd
 
-    rows, told = pd.DataFrame(given.rows), pd.DataFrame(given.told)
+    rows, result_rows = pd.DataFrame(given.rows), pd.DataFrame(given.result_rows)
 
     def results(kind: str | None) -> Any:
-        """Sum up what was found, each result over those before it, and give each row the last one it may see."""
-        seen = told[["us", *([kind] if kind else [])]].copy()
-        groups = told.groupby(kind, sort=False) if kind else told
-        seen["known"] = groups.cumcount() + 1 if kind else np.arange(1, len(told) + 1)
+        """Sum the results in order, and join to each row the last one that it may see."""
+        seen = result_rows[["us", *([kind] if kind else [])]].copy()
+        groups = result_rows.groupby(kind, sort=False) if kind else result_rows
+        seen["known"] = groups.cumcount() + 1 if kind else np.arange(1, len(result_rows) + 1)
         for target in FOUND:
             seen[target] = groups[target].cumsum()
         if kind:
-            seen["found"] = told["day"].where(told["any_offence"] > 0)
+            seen["found"] = result_rows["day"].where(result_rows["any_offence"] > 0)
             seen["found"] = seen.groupby(kind, sort=False)["found"].ffill()
         return pd.merge_asof(rows[["us", *([kind] if kind else [])]], seen, on="us", by=kind)
 
@@ -322,9 +322,11 @@ def by_pandas(given: EventColumns) -> list[Any]:
 def by_polars(given: EventColumns) -> list[Any]:
     import polars as pl
 
-    rows, told = pl.DataFrame(given.rows), pl.DataFrame(given.told)
+    rows, result_rows = pl.DataFrame(given.rows), pl.DataFrame(given.result_rows)
     everybody = rows.select("us").join_asof(
-        told.select("us", known=pl.int_range(1, pl.len() + 1), **{t: pl.col(t).cum_sum() for t in FOUND}),
+        result_rows.select(
+            "us", known=pl.int_range(1, pl.len() + 1), **{t: pl.col(t).cum_sum() for t in FOUND}
+        ),
         on="us",
     )
     common = {name: everybody[name].fill_null(0).to_numpy() for name in ("known", *FOUND)}
@@ -344,7 +346,7 @@ def by_polars(given: EventColumns) -> list[Any]:
                 earlier, left_on=f"before_{window}", right_on=at, by=kind, check_sortedness=False
             )
         found = pl.when(pl.col("any_offence") > 0).then(pl.col("day")).forward_fill().over(kind)
-        known = told.select(
+        known = result_rows.select(
             "us", kind, known=pl.int_range(1, pl.len() + 1).over(kind), found=found,
             **{target: pl.col(target).cum_sum().over(kind) for target in FOUND},
         )  # fmt: skip
@@ -369,11 +371,11 @@ def by_duckdb(given: EventColumns) -> list[Any]:
 
     database = duckdb.connect(config={"threads": 1})
     database.register("consignments", pa.table(given.rows))
-    database.register("told", pa.table(given.told))
+    database.register("result_rows", pa.table(given.result_rows))
     sums = ", ".join(f"sum({target}) OVER until_now AS {target}" for target in FOUND)
     finds = ", ".join(f"coalesce({target}, 0) AS {target}" for target in FOUND)
     everybody = database.execute(f"""
-        WITH seen AS (SELECT us, count(*) OVER until_now AS known, {sums} FROM told WINDOW until_now AS (ORDER BY us))
+        WITH seen AS (SELECT us, count(*) OVER until_now AS known, {sums} FROM result_rows WINDOW until_now AS (ORDER BY us))
         SELECT coalesce(known, 0) AS known, {finds}
         FROM consignments c ASOF LEFT JOIN seen ON c.us >= seen.us ORDER BY c.us
     """).fetchnumpy()
@@ -393,7 +395,7 @@ def by_duckdb(given: EventColumns) -> list[Any]:
             seen AS (
                 SELECT us, {kind} AS k, count(*) OVER until_now AS known, {sums},
                        max(CASE WHEN any_offence > 0 THEN day END) OVER until_now AS found
-                FROM told WINDOW until_now AS (PARTITION BY {kind} ORDER BY us))
+                FROM result_rows WINDOW until_now AS (PARTITION BY {kind} ORDER BY us))
             SELECT ever, {", ".join(f"ever - gone_{w} AS in_{w}" for w in WINDOWS)},
                    day - first AS since_first, day - last AS since_last, day - found AS since_find,
                    coalesce(known, 0) AS known, {finds}
@@ -426,18 +428,18 @@ def others(options: argparse.Namespace) -> None:
             for place, column in zip(places, columns, strict=True)
             if not np.allclose(X[:, place], column, rtol=TOLERANCE, atol=0, equal_nan=True)
         }
-        told = f"{took / ours:.1f} times" if not differ else f"differs in {', '.join(sorted(differ))}"
-        print(f"| {name}, {len(SAME)} of these readings, s | {took:.2f}, {told} |", flush=True)
+        compared = f"{took / ours:.1f} times" if not differ else f"differs in {', '.join(sorted(differ))}"
+        print(f"| {name}, {len(SAME)} of these readings, s | {took:.2f}, {compared} |", flush=True)
 
 
-# From Parquet to Parquet, by the verb.
+# From Parquet to Parquet, with the command.
 
 SYLLABLES = [a + b for a in "bdfghjklmnprstvz" for b in ("a", "e", "i", "o", "u", "an", "en", "in")]
 GOODS = "cotton shirts,phone cases,ceramic mugs,hair clips,usb cables,toy cars,green tea,steel bolts,watch straps,face cream"
 
 
 def write_consignments(path: Path, rows: int) -> None:
-    """Write a table of consignments in the order of time, with the keys of `Synthetic`."""
+    """Write a table of consignments in the order of time, with the keys of `SyntheticTraffic`."""
     import pyarrow as pa
     import pyarrow.compute as pc
     import pyarrow.parquet as parquet
@@ -500,23 +502,23 @@ def write_consignments(path: Path, rows: int) -> None:
 
 
 def write_outcomes(path: Path, rows: int) -> None:
-    """Write the outcomes of `Synthetic` as a table."""
+    """Write the outcomes of `SyntheticTraffic` as a table."""
     import pyarrow as pa
     import pyarrow.compute as pc
     import pyarrow.parquet as parquet
 
-    told = SyntheticTraffic(rows).outcomes()
-    known = pa.array(told.known_us, pa.timestamp("us", "UTC"))
+    outcomes = SyntheticTraffic(rows).outcomes()
+    known = pa.array(outcomes.known_us, pa.timestamp("us", "UTC"))
     table = pa.table(
         {
             "consignment_id": pc.binary_join_element_wise(
-                "C", pc.utf8_lpad(told.consignment_id.cast(pa.string()), 9, "0"), ""
+                "C", pc.utf8_lpad(outcomes.consignment_id.cast(pa.string()), 9, "0"), ""
             ),
             "selected_by": pa.array(["model"] * len(known)),
             "status": pa.array(["inspected"] * len(known)),
             "inspected_at": known,
             "known_at": known,
-            "result": pa.array(told.result),
+            "result": pa.array(outcomes.result),
         }
     )
     parquet.write_table(table, path)
@@ -545,8 +547,8 @@ def files(options: argparse.Namespace) -> None:
         print(
             f"| wall, s ({os.cpu_count()} cores) | {took:.0f} |\n| consignments/s | {options.most / took:,.0f} |"
         )
-        print(f"| most memory, all processes, GB | {memory.peak / 1e9:.2f} |")
-        print(f"| most memory, the process that folds, GB | {memory.parent_peak / 1e9:.2f} |")
+        print(f"| peak memory, all processes, GB | {memory.peak / 1e9:.2f} |")
+        print(f"| peak memory, the process that folds, GB | {memory.parent_peak / 1e9:.2f} |")
         print(f"| features.parquet, GB | {size / 1e9:.2f} |")
 
 
@@ -560,12 +562,10 @@ def main(arguments: list[str] | None = None) -> None:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("parts", nargs="*", choices=[*PARTS, []], help="default: all but others and files")
-    parser.add_argument("--rows", type=int, default=200_000, help="of speed, hot, live, others")
-    parser.add_argument("--most", type=int, default=1_000_000, help="of scale, growth, files")
-    parser.add_argument(
-        "--folder", type=Path, default=None, help="where files are made; default: the system's"
-    )
+    parser.add_argument("parts", nargs="*", choices=[*PARTS, []], help="default: all except others and files")
+    parser.add_argument("--rows", type=int, default=200_000, help="rows for speed, hot, live, others")
+    parser.add_argument("--most", type=int, default=1_000_000, help="rows for scale, growth, files")
+    parser.add_argument("--folder", type=Path, default=None, help="folder for files; default: the system's")
     options = parser.parse_args(arguments)
     fold(SyntheticTraffic(2_000))
     for part in options.parts or USUAL:

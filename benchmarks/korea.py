@@ -1,11 +1,12 @@
-"""Public Korean declarations: a test of correctness in time (no self-leak, no future), not of skill.
+"""Test on public Korean declarations: correctness in time (no use of the own or future results), not skill.
 
     python -m benchmarks.korea TABLES [--quick]
 
 TABLES is a folder with consignments.parquet, outcomes.parquet and korea.toml, made from the public declarations
-(arXiv 2208.02484). The final fit as of 2021-01-01 is judged on the first quarter of 2021, for `any_offence` and `nps` (there: critical
-fraud); beside it the evaluation fit, which its split keeps from the last weeks of 2020, and a default LightGBM on the raw columns. Then the delay of outcomes is changed, and last the rates of
-history are read from outcomes known at once, the row's own included: the leak that must show as a loss.
+(arXiv 2208.02484). The final fit as of 2021-01-01 is evaluated on the first quarter of 2021, for `any_offence` and `nps` (there:
+critical fraud). It is compared with the evaluation fit, which its split keeps from the last weeks of 2020, and with a default
+LightGBM on the raw columns. Then the delay of outcomes is changed. Last, the rates of history are computed from outcomes known at
+once, including the row's own: a leak that must show as a loss.
 """
 
 import argparse
@@ -39,7 +40,7 @@ OTHER_DELAYS_DAYS = (0, 30, 60)
 
 @dataclass(frozen=True)
 class Figures:
-    """AUC, average precision, precision and recall at shares of the traffic."""
+    """Metrics of a score: AUC, average precision, precision and recall at shares of the traffic."""
 
     auc: float
     average_precision: float
@@ -49,7 +50,7 @@ class Figures:
 
 @dataclass(frozen=True)
 class KoreanTables:
-    """The declarations, what was found, and the configuration that declares their columns."""
+    """The declarations, their results, and the configuration that declares their columns."""
 
     consignments: pd.DataFrame
     outcomes: pd.DataFrame
@@ -63,7 +64,7 @@ class KoreanTables:
         return cls(consignments, read_table(folder / "outcomes.parquet", Outcome).frame, settings)
 
     def end(self, delay_days: int) -> datetime:
-        """The moment at which the last result is known."""
+        """Return the time at which the last result is known."""
         last: datetime = self.consignments["received_at"].max().to_pydatetime()
         return last + timedelta(days=max(1, delay_days) + 1)
 
@@ -74,7 +75,7 @@ class KoreanTables:
         return hit.to_numpy().astype(np.int64)
 
     def with_delay(self, days: int) -> "KoreanTables":
-        """The same results, known so many days after arrival."""
+        """Return the same results, known some days after arrival."""
         received = self.outcomes["consignment_id"].map(
             self.consignments.set_index("consignment_id")["received_at"]
         )
@@ -82,7 +83,7 @@ class KoreanTables:
         return KoreanTables(self.consignments, late, self.settings)
 
     def leaking(self) -> "KoreanTables":
-        """Rates by key over all of the training year, the row's own result included, as columns; no honest keys."""
+        """Return tables with rates by key over the training year, including the row's own result, instead of honest keys."""
         keys = self.settings["history"]["keys"]
         labels = pd.Series(
             self.labels("any_offence", np.arange(len(self.consignments))), self.consignments.index
@@ -124,7 +125,7 @@ def main() -> None:
 
 
 def npsrisk(world: KoreanTables, target: Target, delay_days: int) -> Figures:
-    """Train with the product's own flow and judge its scores of the test quarter."""
+    """Train as the product does, and evaluate its scores of the test quarter."""
     config = parse_config(
         world.settings
         | {
@@ -144,7 +145,7 @@ def npsrisk(world: KoreanTables, target: Target, delay_days: int) -> Figures:
 
 
 def deployed(world: KoreanTables, target: Target, as_of: pd.Timestamp = TEST_FROM) -> Figures:
-    """Judge the final fit of a date by what was declared from then on, with the history that the service would have."""
+    """Evaluate the final fit of a date on later declarations, with the history that the service would have."""
     config = parse_config(world.settings)
     observed = ObservedTables(world.consignments, world.outcomes, as_of.to_pydatetime())
     data = build_data_set(observed, target, config, held_out="nothing")
@@ -158,7 +159,7 @@ def deployed(world: KoreanTables, target: Target, as_of: pd.Timestamp = TEST_FRO
 
 
 def plain_lightgbm(world: KoreanTables, target: Target) -> Figures:
-    """What the raw columns give without history: codes of categories, numbers as they are."""
+    """Evaluate a model of the raw columns without history: codes of categories, numbers as they are."""
     frame = world.consignments
     columns = [name for name in frame.columns if name not in ("consignment_id", "received_at", "channel")]
     X = pd.DataFrame(

@@ -1,11 +1,11 @@
-"""The whole loop on the public Korean declarations: what exploring costs and gains where nothing reacts.
+"""Replay the full loop on the public Korean declarations, to measure costs and gains of exploration without an adversary.
 
     python -m benchmarks.korea_replay TABLES --out DIR [--seed N …] [--target any_offence]
 
 TABLES is a folder with consignments.parquet, outcomes.parquet and korea.toml, as for `benchmarks.korea`. All labels are
-known, so the outcomes make the truth. Each week 10 % of what arrived is opened, whatever the office, and answered 14
-days after arrival; the first twelve weeks are opened by lot. Published (arXiv 2010.14282, the real data of four countries):
-a random share costs a few points of precision and insures against drift.
+known, so the outcomes are the truth. Each week 10 % of the arrivals are inspected, regardless of the office, with results 14
+days after arrival; in the first twelve weeks the selection is random. Published (arXiv 2010.14282, the real data of four
+countries): a random share costs a few points of precision and protects against drift.
 """
 
 import argparse
@@ -64,7 +64,7 @@ def main() -> None:
         title=f"Replay of the public Korean declarations, {arguments.target}, 10 % a week",
     )
     print("\n".join(findings.sentences))
-    print("\n| policy | precision | less or more than greedy | share of all found | share of the oracle |")
+    print("\n| policy | precision | difference to greedy | share of all positives | share of the oracle |")
     print("|---|---|---|---|---|")
     rate = findings.runs.pivot_table(index="seed", columns="policy", values="hit_rate")
     for row in findings.policies.itertuples(index=False):

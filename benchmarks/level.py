@@ -1,10 +1,10 @@
-"""Whether the level of the served scores, and its interval, hold the truth of the month after training.
+"""Check whether the level of the served scores, with its interval, agrees with the truth of the month after training.
 
     python -m benchmarks.level [--presets operation enriched --seeds 20 --days 210 --per-day 600 --keep DIR]
 
-In each world everything known 30 days before its end is learnt from, as `npsrisk train` does. The final fit scores the days after,
-with the history that the service would have. Its scores promise so many NPS; the truth says how many there were. The interval that
-bundle and page give is of true NPS for one promised. About 45 seconds of one core a world.
+In each world a model is trained on everything known 30 days before its end, as `npsrisk train` does. The final fit scores the
+days after, with the history that the service would have. The predicted number of NPS is compared with the true number. The
+interval in bundle and page is of true NPS for one predicted. About 45 seconds of one core for each world.
 """
 
 import argparse
@@ -32,11 +32,11 @@ from training.simulation.operation import simulate
 
 JUDGED_DAYS = 30
 FACTOR, SPREAD = 2.0, 6.0
-"""With enough random positives: promised over true is within the first, and the ends of the interval are within the second."""
+"""Limits with enough random positives: of predicted over true, and of the ratio of the ends of the interval."""
 
 
 class Measured(NamedTuple):
-    """One world: random inspections and positives, the interval, and what was promised and there."""
+    """Results of one world: random inspections and positives, the interval, and predicted and true NPS."""
 
     inspected: int
     positives: int
@@ -47,17 +47,17 @@ class Measured(NamedTuple):
 
     @property
     def is_held(self) -> bool:
-        """Whether the interval holds the truth."""
+        """True if the interval contains the truth."""
         return self.low <= self.true / self.promised <= self.high
 
     @property
     def is_anchored(self) -> bool:
-        """Whether random inspections found enough to know the level by themselves."""
+        """True if random inspections detected enough to determine the level alone."""
         return CalibrationLevel(0.0, self.low, self.high, self.inspected, self.positives).is_anchored
 
 
 def main() -> None:
-    """Print a line for each world, and the table."""
+    """Measure each world, and print a line for each and the table."""
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
@@ -66,7 +66,7 @@ def main() -> None:
     parser.add_argument("--first-seed", type=int, default=101)
     parser.add_argument("--days", type=int, default=210)
     parser.add_argument("--per-day", type=int, default=600)
-    parser.add_argument("--keep", type=Path, help="folder that keeps each result, and is read first")
+    parser.add_argument("--keep", type=Path, help="folder for the results; existing results are reused")
     arguments = parser.parse_args()
     found: dict[str, list[Measured]] = {}
     for preset in arguments.presets:
@@ -79,7 +79,7 @@ def main() -> None:
 
 
 def measure_or_read(preset: str, seed: int, days: int, per_day: int, folder: Path | None) -> Measured:
-    """Measure a world, or read what an earlier run kept of it."""
+    """Measure a world, or read the result of an earlier run."""
     path = None if folder is None else folder / f"level-{preset}-{seed}-{days}-{per_day}.json"
     if path is not None and path.exists():
         return Measured(*json.loads(path.read_text()))
@@ -91,7 +91,7 @@ def measure_or_read(preset: str, seed: int, days: int, per_day: int, folder: Pat
 
 
 def measure(preset: str, seed: int, days: int, per_day: int) -> Measured:
-    """Train in a world, and hold what the final fit promises of the days after against the truth."""
+    """Train in a world, and compare the predictions of the final fit for the days after with the truth."""
     made = simulate(days=days, per_day=per_day, prevalence=preset, seed=seed)
     tables, config = tables_of(made), TrainConfig()
     frame, outcomes = tables.consignments, tables.outcomes
@@ -107,7 +107,7 @@ def measure(preset: str, seed: int, days: int, per_day: int) -> Measured:
     parts = SplitFeatures(data.final, evaluated.matrix)
     unseen = collect_unseen(fits, parts, weight, config.model.seed)
     final = fit_final(FitTask(data.final, source, config), evaluated.matrix, unseen)
-    # Later outcomes are history of the judged days from when they were visible, as in the service.
+    # Later outcomes are history of the evaluated days from the time they were visible, as in the service.
     judged = get_time_column_us(frame, "received_at") >= to_us(as_of)
     matrix = TableFeatures(tables, config.features).build_matrix(final.grown.fitted, judged)
     channels = frame["channel"].iloc[matrix.rows].astype(str).tolist()
@@ -120,7 +120,7 @@ def measure(preset: str, seed: int, days: int, per_day: int) -> Measured:
 
 
 def render(found: dict[str, list[Measured]]) -> str:
-    """Write the table: for each preset, worlds by whether random inspections found enough."""
+    """Return the table: for each preset, worlds by whether random inspections detected enough."""
     lines = []
     for preset, worlds in found.items():
         for anchored in (False, True):
@@ -140,11 +140,11 @@ def render(found: dict[str, list[Measured]]) -> str:
             "worlds",
             "positives among random inspections",
             "worlds",
-            "the interval holds the truth in",
-            "promised over true, median (range)",
+            "interval contains the truth in",
+            "predicted over true, median (range)",
             "between a half and two in",
-            "ends of the interval apart by, median factor",
-            "by at most six in",
+            "ratio of the interval's ends, median",
+            "at most six in",
         ],
         lines,
     )

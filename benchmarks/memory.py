@@ -1,4 +1,4 @@
-"""What a process and its children hold in memory, watched from beside; Linux only."""
+"""Memory use of a process and its children, measured from outside; Linux only."""
 
 import threading
 import time
@@ -8,12 +8,12 @@ EVERY_SECONDS = 0.5
 
 
 class MemoryMonitor(threading.Thread):
-    """Watches what a process and its children hold, each shared page counted once.
+    """Monitor of the memory of a process and its children; each shared page is counted once.
 
     Attributes
     ----------
     peak, parent_peak : int
-        Most bytes so far: of all, and of the process itself.
+        Maximum bytes so far: of all, and of the process itself.
     """
 
     def __init__(self, process: int) -> None:
@@ -28,7 +28,7 @@ class MemoryMonitor(threading.Thread):
 
 
 def tree(process: int) -> list[int]:
-    """Give a process and all below it."""
+    """Return a process and all its descendants."""
     try:
         below = Path(f"/proc/{process}/task/{process}/children").read_text().split()
     except OSError:

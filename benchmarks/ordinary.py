@@ -1,7 +1,7 @@
-"""What a competent person makes of the same tables: the hour form and the strong ordinary form of benchmarks.skill.
+"""Ordinary models that a competent person builds from the same tables, for benchmarks.skill: the hour form and the strong form.
 
-Both use scikit-learn and LightGBM as their pages teach, on every label known when the test period begins. Counts and
-rates are of what came before, so neither form leaks; spellings are taken as they stand.
+Both use scikit-learn and LightGBM as documented, on every label known at the beginning of the test period. Counts and
+rates use only earlier data, so neither leaks; spellings are used as written.
 """
 
 from dataclasses import dataclass
@@ -34,7 +34,7 @@ MOST_GRAMS = 50_000
 SECONDS = 1_000_000
 RATE_STRENGTH = 10.0
 BACKGROUND_WEIGHT = 3.0
-"""Of all background together, in weights of all labelled rows: npsrisk's own setting."""
+"""Total weight of the background, in weights of all labelled rows: npsrisk's own setting."""
 PARAMS = {
     "objective": "binary",
     "learning_rate": 0.05,
@@ -51,20 +51,20 @@ ROUNDS = 200
 
 @dataclass(frozen=True)
 class Past:
-    """What both forms may use.
+    """Data that both models may use.
 
     Attributes
     ----------
     frame : DataFrame, (n rows)
         All consignments.
     known, positive : bool array, (n,)
-        Results visible when the test period begins.
+        Results visible at the beginning of the test period.
     background : int64 array
-        Rows drawn from the unopened ones before it.
+        Rows drawn from the uninspected ones before it.
     test : int64 array
         Rows of the test period.
     outcomes : DataFrame
-        Every outcome; the counts take each from when it was visible.
+        All outcomes; the counts use each from the time it was visible.
     """
 
     frame: pd.DataFrame
@@ -83,7 +83,7 @@ def hour_form(past: Past) -> Floats:
 
 
 def strong_form(past: Past) -> Floats:
-    """Score the test rows: the same with counts and rates by raw keys, and unopened rows as weak negatives."""
+    """Score the test rows as `hour_form`, with counts and rates by raw keys, and uninspected rows as weak negatives."""
     labelled = np.flatnonzero(past.known)
     rows = np.concatenate([labelled, past.background])
     X = np.hstack([_plain_columns(past.frame, labelled), _counted_columns(past)])
@@ -99,7 +99,7 @@ def _fitted(X: NDArray[np.float32], rows: Ints, past: Past, weight: Floats) -> F
 
 
 def _plain_columns(frame: pd.DataFrame, fitted_on: Ints) -> NDArray[np.float32]:
-    """Codes, numbers, counts by name, and the description by n-grams and SVD; float32 (n, columns)."""
+    """Compute codes, numbers, counts by name, and the description by n-grams and SVD; float32 (n, columns)."""
     columns = [pd.factorize(frame[name])[0].astype(np.float32) for name in CODES]
     columns += [_number(frame, name) for name in NUMBERS]
     columns.append(_number(frame, "declared_value") / np.maximum(_number(frame, "gross_weight_kg"), 1e-3))
@@ -117,7 +117,7 @@ def _number(frame: pd.DataFrame, name: str) -> NDArray[np.float32]:
 
 
 def compute_text_columns(description: "pd.Series", fitted_on: Ints) -> NDArray[np.float32]:
-    """Compute the parts of each description's n-grams; float32 (n, parts)."""
+    """Compute the components of each description's n-grams; float32 (n, components)."""
     texts = description.astype(object).where(description.notna(), "").to_numpy()
     distinct, place = np.unique(texts.astype(str), return_inverse=True)
     grams = TfidfVectorizer(
@@ -138,7 +138,7 @@ def count_arrivals_before(key: "pd.Series", by_time: Ints) -> NDArray[np.float32
 
 
 def _counted_columns(past: Past) -> NDArray[np.float32]:
-    """Count arrivals, results and finds before each consignment for each raw key, and a smoothed rate; float32 (n, 4 keys)."""
+    """Count earlier arrivals, results and positives for each raw key, and a smoothed rate; float32 (n, 4 keys)."""
     frame = past.frame
     lane = frame["hs_code"].str[:6] + "|" + frame["departure_country"]
     results = KnownResults.read(frame, past.outcomes)
@@ -147,7 +147,7 @@ def _counted_columns(past: Past) -> NDArray[np.float32]:
 
 @dataclass(frozen=True)
 class KnownResults:
-    """Final results and when each was visible, for counting by any key.
+    """Final results and the times at which each was visible, for counting by any key.
 
     Attributes
     ----------
@@ -156,7 +156,7 @@ class KnownResults:
     row, visible : int64 array, (results,)
         Rows with a result, and the second from which it was known.
     found : bool array, (results,)
-        Which of them found NPS.
+        Results that are NPS.
     """
 
     received: Ints
@@ -184,7 +184,7 @@ class KnownResults:
         )
 
     def count_by_key(self, key: "pd.Series") -> NDArray[np.float32]:
-        """Count arrivals, results and finds before each consignment, and the smoothed rate; float32 (n, 4)."""
+        """Count earlier arrivals, results and positives of each consignment, and the smoothed rate; float32 (n, 4)."""
         code = pd.factorize(key)[0].astype(np.int64)
         found, visible = self.found, self.visible
         opened = count_events_before(code, self.received, self.row, visible)
@@ -196,7 +196,7 @@ class KnownResults:
 
 
 def count_events_before(code: Ints, received: Ints, row: Ints, visible: Ints) -> Floats:
-    """Count, for each consignment, the events of its key that were visible before it came; codes below 0 have none."""
+    """Count for each consignment the events of its key that were visible before it arrived; codes below 0 have none."""
     span = int(max(received.max(), visible.max(initial=0))) + 1
     events = np.sort(code[row] * span + visible)
     return np.where(

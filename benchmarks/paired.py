@@ -1,11 +1,11 @@
-"""Two trees of npsrisk served at once and loaded in turn: how much less one takes than the other, on a machine that is never quiet.
+"""Compare the CPU time of two versions of npsrisk, served at once and loaded in turn, on a machine that is never quiet.
 
     git worktree add ../before REVISION
     python -m benchmarks.paired ../before [--rounds 8] [--past 100000]
 
-Both servers run on the first core, the client on the last. A load of a second or so goes to one, then to the other, then
-the other way round: what the machine does meanwhile meets both. For each load it prints the CPU time of a consignment (the
-median over the rounds), the ratio of the two (median and quartiles over the pairs), and quantiles of the times to answer.
+Both servers run on the first core, the client on the last. A load of about a second goes to one, then to the other, then
+in the reverse order, so that other activity of the machine affects both. For each load it prints the CPU time of a consignment
+(the median over the rounds), the ratio of the two (median and quartiles over the pairs), and quantiles of the latencies.
 """
 
 import argparse
@@ -46,31 +46,31 @@ from benchmarks.serving import (
 
 SECONDS = 1.0
 ROUND_CONSIGNMENTS = 14_000
-"""More than any server takes in one round of all loads."""
+"""More than any server processes in one round of all loads."""
 QUANTILES = (0.5, 0.95, 0.99)
 LISTS = 2
 BEFORE = "state-before"
 
 
 class Side(NamedTuple):
-    """One of the two: its server, and the bodies that it was not sent yet."""
+    """One of the two versions: its server, and the bodies that were not yet sent."""
 
     server: Server
     bodies: Iterator[bytes]
 
     def requests(self) -> Iterator[bytes]:
-        """Give requests of one consignment."""
+        """Return requests of one consignment."""
         return (request(SCORES, body, self.server.port) for body in self.bodies)
 
     def lists(self, calls: int) -> Iterator[bytes]:
-        """Give requests of many."""
+        """Yield requests of many consignments."""
         for _ in range(calls):
             members = b",".join(next(self.bodies) for _ in range(BULK_ROWS))
             yield request(SCORES, b'{"consignments":[' + members + b"]}", self.server.port)
 
 
 class Cost(NamedTuple):
-    """What a load took: CPU time of a consignment, microseconds, and the times to answer."""
+    """Cost of a load: CPU time of a consignment in microseconds, and the latencies."""
 
     cpu_us: float
     run: LoadResult
@@ -80,7 +80,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("other", type=Path, help="a tree of another version of npsrisk")
+    parser.add_argument("other", type=Path, help="source tree of another version of npsrisk")
     parser.add_argument("--rounds", type=int, default=8, help="pairs of each load")
     parser.add_argument("--past", type=int, default=100_000, help="past consignments imported before")
     args = parser.parse_args()
@@ -102,7 +102,7 @@ def main() -> None:
 
 
 def prepare(folder: Path, past: int, rounds: int) -> list[bytes]:
-    """Make a state directory with a model and a past, and bodies of consignments that came after."""
+    """Create a state directory with a model and past data, and bodies of later consignments."""
     say("simulating and growing the trees")
     world = make_world(past + ROUND_CONSIGNMENTS * (rounds + 1))
     settings = deploy(grow(world), folder)
@@ -112,7 +112,7 @@ def prepare(folder: Path, past: int, rounds: int) -> list[bytes]:
 
 
 def served(tree: Path, folder: Path, name: str) -> AbstractContextManager[Server]:
-    """Serve a tree from its own copy of the state directory."""
+    """Serve a version from its own copy of the state directory."""
     state = folder / name
     shutil.copytree(folder / BEFORE, state)
     command = [sys.executable, "-m", "npsrisk", "serve", "--port", "{port}"]
@@ -121,7 +121,7 @@ def served(tree: Path, folder: Path, name: str) -> AbstractContextManager[Server
 
 
 def measure(sides: Sequence[Side], rounds: int) -> dict[str, list[list[Cost]]]:
-    """Load both in turn; for each load the costs of each side, pair by pair."""
+    """Measure both in turn; returns for each load the costs of each side, pair by pair."""
     costs: dict[str, list[list[Cost]]] = {load: [[] for _ in sides] for load in LOADS}
     for number in trange(rounds, desc="rounds", unit="round"):
         for load, put in LOADS.items():
@@ -139,7 +139,7 @@ def busy(connections: int, side: Side) -> Cost:
 
 
 def at_a_rate(side: Side) -> Cost:
-    """Send single consignments at their times."""
+    """Send single consignments at fixed times."""
     load = partial(
         open_loop, side.server.port, side.requests(), OPEN_LOOP_CONNECTIONS, SECONDS, OPEN_LOOP_PER_SECOND
     )
@@ -161,7 +161,7 @@ LOADS: dict[str, Callable[[Side], Cost]] = {
 
 
 def told(before: Sequence[Cost], now: Sequence[Cost]) -> str:
-    """Put the pairs of one load into the cells of its row."""
+    """Format the pairs of one load as the cells of its row."""
     cpu = np.array([[cost.cpu_us for cost in side] for side in (before, now)])
     low, ratio, high = np.quantile(cpu[1] / cpu[0], (0.25, 0.5, 0.75))
     cells = [

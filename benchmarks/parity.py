@@ -1,10 +1,10 @@
-"""What reading the log back costs: parity, export and the walk along the chain, over a log that the service wrote.
+"""Measure the cost of reading the log back: parity, export and verification of the chain, over a log of the service.
 
     python -m benchmarks.parity [--rows 16000]
 
-A simulated world is lived through by the service's own code, arrivals and outcomes in their order; a small one and a large
-one, for what a process costs before its first decision is in both. CPU time and peak of memory, each verb in a process of
-its own, one at a time.
+The service's own code processes a simulated world, arrivals and outcomes in order: a small one and a large one,
+because both contain the start-up cost of a process. Reported are CPU time and peak memory, each command in its own process,
+one at a time.
 """
 
 import argparse
@@ -20,6 +20,7 @@ import msgspec
 import numpy as np
 import pandas as pd
 
+from benchmarks.approval import create_approver, sign_record
 from consignments.records import Consignment, Outcome
 from consignments.tables import check_frame, to_consignments, to_outcomes
 from consignments.timestamps import to_us
@@ -34,7 +35,6 @@ from features.config import FeatureConfig
 from features.fitted import FittedParameters
 from features.history.ordering import ARRIVAL, OUTCOME, order_events
 from models.bundle import BundleContent, SelfTestExamples, load_bundle, write_bundle
-from models.promotion_record import GENESIS_SHA256, PromotionRecord
 from models.risk_model import FitOptions, LabelledRows, RiskModel, TreeParams
 from serving.process.settings import Settings
 from serving.scoring.scorer import ScoreRequest
@@ -52,7 +52,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("--rows", type=int, default=16_000, help="consignments to score")
+    parser.add_argument("--rows", type=int, default=16_000, help="number of consignments")
     rows = parser.parse_args().rows
     few, many = (measure_world(size) for size in (rows // SMALLER, rows))
     print(
@@ -68,7 +68,7 @@ def main() -> None:
 
 
 def measure_world(rows: int) -> dict[str, tuple[float, float]]:
-    """Give CPU seconds and peak of memory (MB) of each verb over a log of so many decisions."""
+    """Measure CPU seconds and peak memory (MB) of each command over a log of `rows` decisions."""
     made = simulate(days=-(-rows // PER_DAY), per_day=PER_DAY, seed=1)
     consignments = check_frame(made.consignments.head(rows), Consignment).frame
     with TemporaryDirectory() as folder:
@@ -80,12 +80,11 @@ def measure_world(rows: int) -> dict[str, tuple[float, float]]:
 
 
 def publish_a_model(state_dir: Path, frame: pd.DataFrame) -> None:
-    """Place a model of the default size where the service reads it; what it says is of no interest."""
+    """Publish a model of the default size for the service; its scores have no meaning."""
     config = FeatureConfig()
     matrix = compute_feature_matrix(Tables(frame), FeatureParameters(config))
-    X = np.asarray(
-        matrix.X
-    )  # a model refuses rows of features that were not fitted; here that does not matter
+    # A model refuses rows of features that were not fitted, which does not matter here.
+    X = np.asarray(matrix.X)
     channels = frame["channel"].tolist()
     y = (np.random.default_rng(0).random(len(frame)) < 0.2).astype(np.int8)
     fit = LabelledRows(X, y, np.ones(len(y)), channels)
@@ -112,14 +111,12 @@ def publish_a_model(state_dir: Path, frame: pd.DataFrame) -> None:
     )
     sha256 = load_bundle(folder / "bundle").sha256
     moment = pd.Timestamp("2024-01-01", tz="UTC").to_pydatetime()
-    record = PromotionRecord(
-        1, "nps-risk", "1", None, sha256, "a benchmark", "to measure", moment, {}, None, False, GENESIS_SHA256
-    )
+    signed = sign_record(create_approver(state_dir), "1", sha256, moment, [])
     note = {
         "name": "nps-risk",
         "version": "1",
         "bundle_sha256": sha256,
-        "record": json.loads(record.to_json()),
+        "envelope": signed.to_envelope(),
     }
     folder = folder.rename(folder.with_name(f"nps-risk-1-{sha256[:12]}"))
     (folder / "release.json").write_text(json.dumps(note))
@@ -127,9 +124,9 @@ def publish_a_model(state_dir: Path, frame: pd.DataFrame) -> None:
 
 
 async def live(state_dir: Path, consignments: pd.DataFrame, outcomes: pd.DataFrame) -> None:
-    """Let a service see everything in the order of history."""
+    """Process everything in the order of history with a service."""
     events = order_events(build_arrival_events(consignments), build_outcome_events(outcomes))
-    arrived, told = to_consignments(consignments, Consignment), to_outcomes(outcomes)
+    arrived, results = to_consignments(consignments, Consignment), to_outcomes(outcomes)
     now_us = 0
     service = Service(Settings.model_validate({"NPSRISK_STATE_DIR": str(state_dir)}), lambda: now_us)
     service.open()
@@ -143,7 +140,7 @@ async def live(state_dir: Path, consignments: pd.DataFrame, outcomes: pd.DataFra
             now_us = max(now_us, received_us)
             service.active.get_scorer().decide(ScoreRequest(c, received_us, "local", 0))
         elif what == OUTCOME and now_us < last:
-            service.active.intake.record_outcome(told[row], now_us, "local")
+            service.active.intake.record_outcome(results[row], now_us, "local")
         if number % DRAINED_ENTRIES == 0:
             await service.committer.drain()
     await service.stop()
@@ -155,7 +152,7 @@ subprocess.run(sys.argv[1:], check=True, stdout=subprocess.DEVNULL, stderr=subpr
 used = resource.getrusage(resource.RUSAGE_CHILDREN)
 print(used.ru_utime + used.ru_stime, used.ru_maxrss / 1024)
 """
-"""Runs a command and prints its CPU seconds and MB: a small process, for a child begins with the size of its parent."""
+"""Runs a command and prints its CPU seconds and MB, from a small process, because a child starts with its parent's size."""
 
 
 def measure(words: tuple[str, ...], state_dir: Path) -> tuple[float, float]:

@@ -1,10 +1,11 @@
-"""What a restart costs: time and CPU from the start of the process until it is ready, after kill -9; and what a snapshot costs.
+"""Measure the cost of a restart after kill -9 (time and CPU until the process is ready), and of a snapshot.
 
     python -m benchmarks.restart [--entries 300000] [--keys 1000000] [--starts 3]
 
-A small model is trained and published by the commands. The log gets a tenth of the entries, a snapshot, and then the rest:
-of 100 entries 88 are new consignments, 4 amend one, 6 are outcomes and 2 cancellations, two thirds of them of consignments
-from before the snapshot. The service is started as a user starts it, asked until it is ready, and killed. `peak` is of the process.
+A small model is trained and published by the commands. The log gets a tenth of the entries, a snapshot, and then the rest.
+Of 100 entries 88 are new consignments, 4 amend one, 6 are outcomes and 2 cancellations; two thirds of these belong to
+consignments from before the snapshot. The service is started as by a user, polled until it is ready, and killed. `peak` is of
+the process.
 """
 
 import argparse
@@ -29,6 +30,7 @@ from consignments.timestamps import to_datetime
 from features.history.kernels import STEP
 from features.history.keys import KeyKind
 from features.history.pseudonyms import Pseudonyms, load_data_key
+from models.signatures.approvers import Approvers
 from serving.deployment.releases import find_release_folder, read_release
 from serving.encryption.vault import Vault
 from serving.event_log.event_codec import EventOrigin, ScoredDecision
@@ -53,9 +55,7 @@ def main() -> None:
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("--entries", type=int, default=300_000, help="entries since the snapshot")
-    parser.add_argument(
-        "--keys", type=int, default=1_000_000, help="keys of history of the snapshot that is timed"
-    )
+    parser.add_argument("--keys", type=int, default=1_000_000, help="keys of history in the timed snapshot")
     parser.add_argument("--starts", type=int, default=3)
     given = parser.parse_args()
     folder = Path(tempfile.mkdtemp(prefix="npsrisk-restart-"))
@@ -82,6 +82,7 @@ def place_model(folder: Path) -> None:
     for words in (
         ("simulate", "--out", "world", "--days", "120", "--per-day", "150", "--prevalence", "operation"),
         ("train", *tables, "--register"),
+        ("keys", "create", "--name", "a benchmark"),
         ("promote", "1", "--approved-by", "a benchmark", "--why", "to measure", "--force"),
         ("publish",),
     ):
@@ -103,12 +104,16 @@ def open_log(folder: Path) -> tuple[EventLog, LoadedModel]:
     vault = Vault.load(folder / "state", data_key)
     release = find_release_folder(folder / "state")
     assert release is not None
-    model = load_model(read_release(release), Pseudonyms(data_key), vault)
+    model = load_model(
+        read_release(release, Approvers.read(folder / "state" / "approvers.toml")),
+        Pseudonyms(data_key),
+        vault,
+    )
     return EventLog.open(f"sqlite:///{folder / 'state' / 'events.db'}", vault), model
 
 
 class EntryWriter:
-    """Writes entries as the service does, without computing features: keys are drawn, two thirds of them new."""
+    """Writer of entries as the service writes them, without computing features: keys are drawn, two thirds of them new."""
 
     def __init__(self, log: EventLog, model: LoadedModel) -> None:
         self.log, self.model, self.entries = log, model, model.entries
@@ -136,11 +141,11 @@ class EntryWriter:
             return self.decision(sequence, name, at_us)
         moment = to_datetime(at_us)
         if draw < 0.98:
-            told = Outcome(
+            outcome = Outcome(
                 consignment_id=name, selected_by="model", status="inspected", inspected_at=moment,
                 known_at=moment, result="clear", recorded_at=moment,
             )  # fmt: skip
-            return self.entries.encode_outcome(sequence, told, "local")
+            return self.entries.encode_outcome(sequence, outcome, "local")
         return self.entries.encode_cancellation(sequence, name, at_us, at_us, "local")
 
     def decision(self, sequence: int, name: str, at_us: int) -> Event:
@@ -213,13 +218,13 @@ def tell_restarts(folder: Path, entries: int, starts: int) -> None:
     last = [
         json.loads(line)
         for line in (folder / "serve.log").read_text().splitlines()
-        if "snapshot taken" in line
+        if "snapshot loaded" in line
     ]
     assert last[-1]["entries_since"] == entries
 
 
 def tell_snapshot(folder: Path, keys: int) -> None:
-    """Fill history with keys, and the index with as many identifiers; copy and write them."""
+    """Measure a snapshot: fill history with keys and the index with as many identifiers, then copy and write them."""
     log, model = open_log(folder)
     state = State(
         model.pipeline.create_history(), ConsignmentStates(log, KeyReader(model.pipeline, model.entries))
@@ -257,7 +262,7 @@ def used_bytes(arrays: dict[str, Any], prefix: str) -> int:
 
 
 def steps_of(kinds: tuple[KeyKind, ...], keys: int, random: np.random.Generator) -> Iterator[tuple[Any, Any]]:
-    """Give arrivals of which two thirds of the keys are new, until there are so many."""
+    """Yield arrivals in which two thirds of the keys are new, until there are `keys` of them."""
     while keys > 0:
         count = min(CHUNK, keys // len(kinds) + 1)
         numbers = random.integers(1, 1 << 63, (count, len(kinds))).astype(np.uint64)

@@ -1,14 +1,14 @@
-"""What the service gives: requests and bulk rows per server CPU-second, times, memory, start; beside `mlflow models serve`
+"""Measure the service: requests and bulk rows per server CPU-second, latency, memory, start; also `mlflow models serve`
 and MLServer.
 
     python -m benchmarks.serving [--seconds 6] [--past 200000] [--without-mlflow] [--mlserver]
 
-The server runs on the first core, the client on the last; both sides in one run. The model has 300 trees of 31 leaves
-over the real features (`benchmarks.deployed`), the consignments are simulated, distinct, and none is sent twice.
-`mlflow models serve` gets the same booster without a signature, and features that are ready: an easier job. It is asked
-in both forms it takes: a table with named columns (`dataframe_split`), and bare numbers in the order of the columns
-(`inputs`), which nothing checks; JSON has no NaN, so missing features are sent as 0. MLServer's LightGBM runtime gets the same
-rows, in one process. It wants other versions of what npsrisk needs, so it is installed into a virtual environment of its own.
+The server runs on the first core, the client on the last; all servers in one run. The model has 300 trees of 31 leaves
+over the real features (`benchmarks.deployed`); the consignments are simulated, distinct, and none is sent twice.
+`mlflow models serve` gets the same booster without a signature, and computed features: an easier task. It is measured
+with both input formats: a table with named columns (`dataframe_split`), and bare numbers in the order of the columns
+(`inputs`), which are not checked; JSON has no NaN, so missing features are sent as 0. MLServer's LightGBM runtime gets the same
+rows, in one process. Its requirements conflict with npsrisk's, so it is installed into a separate virtual environment.
 """
 
 import argparse
@@ -44,9 +44,9 @@ from consignments.table_writers import write_table
 
 T = TypeVar("T")
 Figures = dict[str, dict[str, str]]
-"""By the name of who was measured, and the name of the figure."""
+"""Name of the measured server to the figures by name."""
 Beside = Callable[[GrownModel, Path, float], Figures]
-"""Measures another server of the same booster, in a folder, for so many seconds each."""
+"""Measures another server of the same booster, in a folder, for some seconds each."""
 MLSERVER = ("mlserver==1.7.1", "mlserver-lightgbm==1.7.1")
 SERVER_CORE, CLIENT_CORE = 0, (os.cpu_count() or 1) - 1
 TICKS = os.sysconf("SC_CLK_TCK")
@@ -55,7 +55,7 @@ OPEN_LOOP_PER_SECOND, OPEN_LOOP_CONNECTIONS = 1000.0, 200
 MLFLOW_CONNECTIONS, MLFLOW_PER_SECOND = 8, 50.0
 BULK_ROWS = 1000
 WARM_SECONDS, MOST_PER_SECOND, BULK_CALLS_PER_SECOND = 1.0, 8000, 14
-"""More than any machine of today answers: so many consignments are made before."""
+"""More than any current machine answers: so many consignments are prepared."""
 PER_CPU_SECOND = "requests per server CPU-second, {} connections"
 OPEN_LOOP = f"p50 / p99 at {OPEN_LOOP_PER_SECOND:,.0f} a second, ms"
 SINGLES_BESIDE_BULK_PER_SECOND = 100.0
@@ -64,7 +64,7 @@ SCORES = "/v1/scores"
 
 
 class Server(NamedTuple):
-    """A process that answers.
+    """A server process.
 
     Attributes
     ----------
@@ -78,11 +78,11 @@ class Server(NamedTuple):
     ready_seconds: float
 
     def cpu_seconds(self) -> float:
-        """Give the CPU time of the process and of what it started."""
+        """Return the CPU time of the process and of its children."""
         return sum(_cpu_seconds(pid) for pid in tree(self.pid))
 
     def resident_mb(self) -> float:
-        """Give the memory of the process and of what it started."""
+        """Return the resident memory of the process and of its children."""
         return sum(_resident_mb(pid) for pid in tree(self.pid))
 
 
@@ -90,26 +90,26 @@ def main() -> None:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("--seconds", type=float, default=6.0, help="how long each measurement lasts")
+    parser.add_argument("--seconds", type=float, default=6.0, help="duration of each measurement")
     parser.add_argument(
         "--past", type=int, default=0, help="past consignments imported before: 200,000 make 1 M keys"
     )
-    parser.add_argument("--without-mlflow", action="store_true", help="leave mlflow models serve out")
+    parser.add_argument("--without-mlflow", action="store_true", help="do not measure mlflow models serve")
     parser.add_argument(
         "--mlserver", type=Path, nargs="?", const=Path(".venv-mlserver"), metavar="VENV",
-        help="measure MLServer too; it is installed into VENV, by default .venv-mlserver, where it is not there yet",
+        help="also measure MLServer; it is installed into VENV (default: .venv-mlserver) if it is not there yet",
     )  # fmt: skip
     args = parser.parse_args()
     os.sched_setaffinity(0, {CLIENT_CORE})
     with TemporaryDirectory(prefix="npsrisk-bench-") as folder:
-        beside = [] if args.without_mlflow else [measure_mlflow]
+        others = [] if args.without_mlflow else [measure_mlflow]
         if args.mlserver is not None:
-            beside.append(partial(measure_mlserver, installed(args.mlserver.absolute())))
-        measure(Path(folder), args.seconds, args.past, beside)
+            others.append(partial(measure_mlserver, installed(args.mlserver.absolute())))
+        measure(Path(folder), args.seconds, args.past, others)
 
 
-def measure(folder: Path, seconds: float, past: int, beside: Sequence[Beside]) -> None:
-    """Measure all sides, and print a table."""
+def measure(folder: Path, seconds: float, past: int, others: Sequence[Beside]) -> None:
+    """Measure all servers, and print a table."""
     singles = MOST_PER_SECOND * len(CONNECTIONS) + OPEN_LOOP_PER_SECOND + SINGLES_BESIDE_BULK_PER_SECOND
     fresh = int(seconds * (singles + BULK_ROWS * BULK_CALLS_PER_SECOND) + MOST_PER_SECOND * WARM_SECONDS)
     say(f"simulating {past + fresh:,} consignments and growing the trees")
@@ -120,46 +120,46 @@ def measure(folder: Path, seconds: float, past: int, beside: Sequence[Beside]) -
         import_past(world.tables.consignments.head(past), settings.state_dir)
     ours = measure_service(environment(settings.state_dir), world.records[past:], seconds)
     peers: Figures = {}
-    for measure_other in beside:
+    for measure_other in others:
         peers |= measure_other(grown, folder, seconds)
     print(" | ".join(["| measured", "npsrisk", *peers]) + " |")
     print("|---" * (2 + len(peers)) + "|")
-    for name, told in ours.items():
-        print(" | ".join([f"| {name}", told, *(peer.get(name, "") for peer in peers.values())]) + " |")
+    for name, measured in ours.items():
+        print(" | ".join([f"| {name}", measured, *(peer.get(name, "") for peer in peers.values())]) + " |")
 
 
 def measure_service(
     environment: dict[str, str], records: Sequence[Consignment], seconds: float
 ) -> dict[str, str]:
-    """Measure the service; the wanted figures by name."""
+    """Measure the service, and return the figures by name."""
     bodies = iter(records)
     command = [str(Path(sys.executable).with_name("npsrisk")), "serve", "--port", "{port}"]
-    told: dict[str, str] = {}
+    measured: dict[str, str] = {}
     with serving(command, environment, "/health/ready") as server:
-        told["seconds to ready"] = f"{server.ready_seconds:.1f}"
-        told["memory at the start, MB"] = f"{server.resident_mb():.0f}"
+        measured["seconds to ready"] = f"{server.ready_seconds:.1f}"
+        measured["memory at the start, MB"] = f"{server.resident_mb():.0f}"
         singles = (request(SCORES, msgspec.json.encode(c), server.port) for c in bodies)
         asyncio.run(warm(server.port, singles))
         for connections in CONNECTIONS:
             run, cpu = spent(server, partial(closed_loop, server.port, singles, connections, seconds))
-            told[PER_CPU_SECOND.format(connections)] = f"{good(run) / cpu:,.0f}"
+            measured[PER_CPU_SECOND.format(connections)] = f"{good(run) / cpu:,.0f}"
         run, _ = spent(
             server,
             partial(open_loop, server.port, singles, OPEN_LOOP_CONNECTIONS, seconds, OPEN_LOOP_PER_SECOND),
         )
-        told[OPEN_LOOP] = times(run)
-        (bulk, beside), cpu = spent(server, partial(bulk_beside_singles, server.port, bodies, seconds))
-        rows = good(bulk) * BULK_ROWS + good(beside)
-        told[f"rows per server CPU-second, {BULK_ROWS:,} a call"] = f"{rows / cpu:,.0f}"
-        told["p50 / p99 of single requests beside them, ms"] = times(beside)
-        told["memory at the end, MB"] = f"{server.resident_mb():.0f}"
-    return told
+        measured[OPEN_LOOP] = times(run)
+        (bulk, run), cpu = spent(server, partial(bulk_beside_singles, server.port, bodies, seconds))
+        rows = good(bulk) * BULK_ROWS + good(run)
+        measured[f"rows per server CPU-second, {BULK_ROWS:,} a call"] = f"{rows / cpu:,.0f}"
+        measured["p50 / p99 of single requests at the same time, ms"] = times(run)
+        measured["memory at the end, MB"] = f"{server.resident_mb():.0f}"
+    return measured
 
 
 async def bulk_beside_singles(
     port: int, bodies: Iterator[Consignment], seconds: float
 ) -> tuple[LoadResult, LoadResult]:
-    """Send lists on one connection and single consignments on others, both at once."""
+    """Send lists on one connection and single consignments on others, at the same time."""
     calls = int(BULK_CALLS_PER_SECOND * seconds)
     lists = iter([
         request(SCORES, msgspec.json.encode({"consignments": [next(bodies) for _ in range(BULK_ROWS)]}), port)
@@ -173,12 +173,12 @@ async def bulk_beside_singles(
 
 
 async def warm(port: int, requests: Iterator[bytes]) -> None:
-    """Let connections, caches and the disk settle."""
+    """Warm up connections, caches and the disk."""
     await closed_loop(port, requests, CONNECTIONS[0], WARM_SECONDS)
 
 
 def measure_mlflow(grown: GrownModel, folder: Path, seconds: float) -> Figures:
-    """Measure `mlflow models serve` of the same booster, given ready features; the figures by the form of its input."""
+    """Measure `mlflow models serve` of the same booster with computed features; returns figures by input format."""
     model = folder / "booster"
     booster = lightgbm.Booster(model_str=grown.risk.trees.text)
     mlflow.lightgbm.save_model(booster, str(model), pip_requirements=["lightgbm"])
@@ -191,28 +191,28 @@ def measure_mlflow(grown: GrownModel, folder: Path, seconds: float) -> Figures:
         str(Path(sys.executable).with_name("mlflow")), "models", "serve", "--model-uri", str(model),
         "--env-manager", "local", "--host", "127.0.0.1", "--port", "{port}", "--workers", "1",
     ]  # fmt: skip
-    told: dict[str, dict[str, str]] = {}
+    measured: dict[str, dict[str, str]] = {}
     with serving(command, {"LGBM_NUM_THREADS": "1", "OMP_NUM_THREADS": "1"}, "/ping") as server:
         for form, bodies in forms.items():
             requests = cycle(
                 [request("/invocations", json.dumps(body).encode(), server.port) for body in bodies]
             )
-            told[form] = {
+            measured[form] = {
                 "seconds to ready": f"{server.ready_seconds:.1f}",
                 "memory at the start, MB": f"{server.resident_mb():.0f}",
                 **measure_peer(server, requests, seconds),
             }
-    return told
+    return measured
 
 
 def ready_rows(grown: GrownModel) -> list[list[float]]:
-    """Give rows of features as JSON can hold them."""
+    """Return rows of features as JSON values."""
     rows: list[list[float]] = np.nan_to_num(grown.X[:500]).tolist()
     return rows
 
 
 def installed(venv: Path) -> Path:
-    """Install MLServer and its LightGBM runtime into a virtual environment, where they are not yet; gives its program."""
+    """Install MLServer and its LightGBM runtime into a virtual environment if needed, and return its program."""
     program = venv / "bin" / "mlserver"
     if not program.exists():
         say(f"installing MLServer into {venv}")
@@ -223,7 +223,7 @@ def installed(venv: Path) -> Path:
 
 
 def measure_mlserver(program: Path, grown: GrownModel, folder: Path, seconds: float) -> Figures:
-    """Measure MLServer's LightGBM runtime with the same booster, given ready features, in one process."""
+    """Measure MLServer's LightGBM runtime with the same booster and computed features, in one process."""
     model = folder / "mlserver"
     model.mkdir()
     lightgbm.Booster(model_str=grown.risk.trees.text).save_model(str(model / "model.bst"))
@@ -240,44 +240,44 @@ def measure_mlserver(program: Path, grown: GrownModel, folder: Path, seconds: fl
     with serving(command, {"LGBM_NUM_THREADS": "1", "OMP_NUM_THREADS": "1"}, f"{path}/ready") as server:
         bodies = [json.dumps({"inputs": [each]}).encode() for each in inputs]
         requests = cycle([request(f"{path}/infer", body, server.port) for body in bodies])
-        told = {
+        measured = {
             "seconds to ready": f"{server.ready_seconds:.1f}",
             "memory at the start, MB": f"{server.resident_mb():.0f}",
             **measure_peer(server, requests, seconds),
         }
-    return {"MLServer, LightGBM runtime": told}
+    return {"MLServer, LightGBM runtime": measured}
 
 
 def measure_peer(server: Server, requests: Iterator[bytes], seconds: float) -> dict[str, str]:
-    """Measure what the two sides have in common."""
+    """Measure what both servers have in common."""
     asyncio.run(warm(server.port, requests))
-    told = {}
+    measured = {}
     for connections in CONNECTIONS:
         run, cpu = spent(server, partial(closed_loop, server.port, requests, connections, seconds))
-        told[PER_CPU_SECOND.format(connections)] = f"{good(run) / cpu:,.0f}"
+        measured[PER_CPU_SECOND.format(connections)] = f"{good(run) / cpu:,.0f}"
     run, _ = spent(
         server, partial(open_loop, server.port, requests, OPEN_LOOP_CONNECTIONS, seconds, MLFLOW_PER_SECOND)
     )
-    told[OPEN_LOOP] = f"{times(run)} (at {MLFLOW_PER_SECOND:,.0f} a second)"
-    return told
+    measured[OPEN_LOOP] = f"{times(run)} (at {MLFLOW_PER_SECOND:,.0f} a second)"
+    return measured
 
 
 def spent(server: Server, call: Callable[[], Coroutine[Any, Any, T]]) -> tuple[T, float]:
-    """Run something, and give the CPU time that the server spent on it."""
+    """Run a call, and return its result and the CPU time that the server spent on it."""
     before = server.cpu_seconds()
     found = asyncio.run(call())
     return found, server.cpu_seconds() - before
 
 
 def good(run: LoadResult) -> int:
-    """Count the answers; a faulty one spoils the benchmark."""
+    """Count the answers; exit if one is faulty."""
     if run.faults:
         raise SystemExit(f"{run.faults} of {len(run.seconds)} answers were not 200")
     return len(run.seconds)
 
 
 def times(run: LoadResult) -> str:
-    """Tell median and 99th percentile."""
+    """Format the median and the 99th percentile."""
     good(run)
     return f"{run.quantile_ms(0.5):.1f} / {run.quantile_ms(0.99):.1f}"
 
@@ -286,7 +286,7 @@ def times(run: LoadResult) -> str:
 def serving(command: list[str], environment: dict[str, str], path: str) -> Iterator[Server]:
     """Run a server on its core until the end of the block."""
     port = free_port()
-    # mlflow looks for its own server among the programs of the path.
+    # mlflow searches its own server on the path.
     programs = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
     began = time.monotonic()
     process = subprocess.Popen(
@@ -307,7 +307,7 @@ def serving(command: list[str], environment: dict[str, str], path: str) -> Itera
 
 
 def wait_until_ready(process: "subprocess.Popen[bytes]", url: str) -> None:
-    """Wait for the first good answer."""
+    """Wait for the first successful answer."""
     until = time.monotonic() + READY_SECONDS
     while time.monotonic() < until:
         if process.poll() is not None:
@@ -328,7 +328,7 @@ def free_port() -> int:
 
 
 def environment(state_dir: Path) -> dict[str, str]:
-    """Give the settings of a server of this state directory."""
+    """Return the settings of a server with this state directory."""
     return {
         "NPSRISK_STATE_DIR": str(state_dir),
         "MLFLOW_TRACKING_URI": f"sqlite:///{state_dir.parent}/mlflow.db",

@@ -1,11 +1,11 @@
-"""Skill: how much of the NPS is found at a capacity, beside what others would make of the same tables.
+"""Measure skill: the share of NPS detected at a capacity, compared with other models on the same tables.
 
     python -m benchmarks.skill [--seeds 31 32 33 --days 270 --per-day 1500 --keep DIR]
 
-On simulated worlds whose truth is known, for each seed in one run: npsrisk as `train_model` makes it; the ordinary forms of
-benchmarks.ordinary; the rules and logistic regression on our features; and npsrisk trained on the full truth of its
-training period, the same features and history otherwise: the upper bound. The test period is judged by the truth.
-Intervals are of whole days drawn anew, the same days for all, 95 %.
+On simulated worlds with known truth, for each seed in one run: npsrisk as `train_model` trains it; the ordinary models of
+benchmarks.ordinary; the rules, and logistic regression on our features; and npsrisk trained on the full truth of its
+training period, with the same features and history: the upper bound. The truth evaluates the test period. The 95 %
+intervals come from resampled whole days, the same days for all.
 """
 
 import argparse
@@ -41,19 +41,19 @@ OURS = "npsrisk"
 
 Floats = NDArray[np.float64]
 Found = dict[str, Floats]
-"""Capacity -> finds above it, of the data and then of each resample."""
+"""Capacity -> positives above it, of the data and then of each resample."""
 
 
 @dataclass(frozen=True)
 class DetectionCounts:
-    """What each form found in the test period of a world.
+    """Detections of each model in the test period of a world.
 
     Attributes
     ----------
     found : mapping
-        Form -> capacity -> finds of the data and of each resample.
+        Model -> capacity -> positives of the data and of each resample.
     there : float64 array
-        What there was to find, likewise.
+        All positives, likewise.
     """
 
     found: Mapping[str, Found]
@@ -68,7 +68,7 @@ def main() -> None:
     parser.add_argument("--days", type=int, default=270)
     parser.add_argument("--per-day", type=int, default=1500)
     parser.add_argument(
-        "--keep", type=Path, help="folder that keeps the result of each seed, and is read first"
+        "--keep", type=Path, help="folder for the result of each seed; existing results are reused"
     )
     arguments = parser.parse_args()
 
@@ -81,7 +81,7 @@ def main() -> None:
 
 
 def kept(seed: int, days: int, per_day: int, folder: Path | None) -> DetectionCounts:
-    """Run a seed, or read what an earlier run of it kept."""
+    """Run a seed, or read the result of an earlier run."""
     path = None if folder is None else folder / f"skill-{seed}-{days}-{per_day}.npz"
     if path is not None and path.exists():
         with np.load(path, allow_pickle=False) as held:
@@ -97,7 +97,7 @@ def kept(seed: int, days: int, per_day: int, folder: Path | None) -> DetectionCo
 
 
 def run(seed: int, days: int, per_day: int) -> DetectionCounts:
-    """Simulate a world, let every form learn and score, and judge all by the truth."""
+    """Simulate a world, train and score every model, and evaluate all by the truth."""
     made = simulate(days=days, per_day=per_day, prevalence="enriched", seed=seed)
     tables = tables_of(made)
     trained = train_model(TrainingTask(tables, truth=made.truth))
@@ -116,7 +116,7 @@ def run(seed: int, days: int, per_day: int) -> DetectionCounts:
 
 
 def tables_of(made: SimulatedTables) -> Tables:
-    """Check the tables of a simulated world, as those read from files are; without the truth."""
+    """Check the tables of a simulated world like tables read from files, without the truth."""
     return Tables(
         check_frame(made.consignments, Consignment).frame,
         check_frame(made.outcomes, Outcome).frame,
@@ -125,7 +125,7 @@ def tables_of(made: SimulatedTables) -> Tables:
 
 
 def past_of(tables: Tables, trained: TrainingResult) -> Past:
-    """Give what was known when the test period begins, to whoever wants to learn from it."""
+    """Return what was known at the beginning of the test period."""
     frame, outcomes = tables.consignments, tables.outcomes
     assert outcomes is not None
     begins = trained.data.split.test.begins
@@ -137,7 +137,7 @@ def past_of(tables: Tables, trained: TrainingResult) -> Past:
 
 
 def full_truth(tables: Tables, truth: pd.DataFrame, trained: TrainingResult) -> Floats:
-    """Score the test rows by npsrisk trained on the truth: same rows and features, every label right, none missing."""
+    """Score the test rows by npsrisk trained on the truth: same rows and features, every label correct, none missing."""
     labels = get_true_labels(tables.consignments["consignment_id"], truth, trained.target)
     data = truthful(trained.data, labels)
     found = fit_evaluation(FitTask(data, _WorldFeatures(tables, trained), trained.config))
@@ -147,7 +147,7 @@ def full_truth(tables: Tables, truth: pd.DataFrame, trained: TrainingResult) -> 
 
 
 def truthful(data: DataSet, truth: Labels) -> DataSet:
-    """Give a data set the true labels: all finds, opened or not, and the drawn background for what it stands for."""
+    """Replace the labels of a data set by the true ones: all positives, and the drawn background with its weights."""
     learnt = np.isin(data.part, (TRAIN, VALIDATION))
     known = learnt & (data.labels.known | truth.positive)
     background = data.background & ~known
@@ -174,7 +174,7 @@ class _WorldFeatures:
 def judged(
     scores: Mapping[str, Floats], day: NDArray[np.int64], positive: NDArray[np.bool_], seed: int
 ) -> DetectionCounts:
-    """Count the finds of each form above each capacity, over the same resamples of days."""
+    """Count the positives of each model above each capacity, over the same resamples of days."""
     draws = draw_days(len(np.unique(day)), RESAMPLES, seed)
     finds = positive.astype(np.float64)
     found: dict[str, Found] = {}
@@ -188,10 +188,10 @@ def judged(
 
 
 def tell(title: str, results: list[DetectionCounts]) -> None:
-    """Print the recall of each form, and ours over theirs, over one or more worlds."""
+    """Print the recall of each model, and the ratio of ours to theirs, over one or more worlds."""
     there = sum(result.there for result in results)
     print(f"\n**{title}**: {there[0]:.0f} NPS in the test period\n")
-    heads = ["", *(f"recall at {share}" for share in SHARES), f"npsrisk over this, at {RATIO_AT}", "wanted"]
+    heads = ["", *(f"recall at {share}" for share in SHARES), f"npsrisk over this, at {RATIO_AT}", "required"]
     print("| " + " | ".join(heads) + " |\n|" + "---|" * len(heads))
     ours = sum(result.found[OURS][RATIO_AT] for result in results)
     for name in results[0].found:
@@ -203,7 +203,7 @@ def tell(title: str, results: list[DetectionCounts]) -> None:
 
 
 def spelt(values: Floats) -> str:
-    """Write the value of the data with the interval of the resamples."""
+    """Format the value of the data with the interval of the resamples."""
     low, high = np.quantile(values[1:], (0.025, 0.975))
     return f"{values[0]:.2f} ({low:.2f} to {high:.2f})"
 

@@ -1,18 +1,18 @@
-"""Half an hour under load: errors, times, memory, log and snapshots minute by minute, and a verdict at the end.
+"""Run the service for half an hour under load; report errors, latency, memory, log and snapshots by minute, and a verdict.
 
     python -m benchmarks.soak [--minutes 30] [--past 200000] [--per-second 1000]
 
-The server runs on the first core, an open-loop client on the last. 200,000 past consignments, the last of them of yesterday,
-are imported before: a million keys of history. What is sent is those again under new identifiers, received now, in an order
-drawn by lot, so that all of these keys are visited within minutes and go on being visited. Beside them come outcomes of what
-was sent before, drawn from all of it, and every minute the other of two versions of the model is published. *Stolen* is the
-share of the time in which other guests of the host had the cores that these two wanted.
+The server runs on the first core, an open-loop client on the last. 200,000 past consignments, which end yesterday, are
+imported before: a million keys of history. The client sends the same consignments again under new identifiers, received now, in
+random order, so that all of these keys are used within minutes. It also sends outcomes of earlier ones, drawn from all of
+them. Every minute the other of two versions of the model is published. *Stolen* is the share of the time in which other
+guests of the host used these two cores.
 
-The verdict leaves out a warm-up of a sixth of the time, a minute at least. *No error*: every consignment and outcome that
-was due is answered with 200. *Memory flat*: of each minute its least resident memory counts (not the copy that a snapshot is
-written from); the mean over the last third of the minutes is at most that over the first third, and 5 %, and 25 bytes for
-each consignment that came between: its identifier is kept for 366 days. *In time*: 99 of 100 answers within 15 ms; beside it
-stands what the minutes give in which at most 1 % of the time was stolen.
+The verdict excludes a warm-up of a sixth of the time, at least a minute. *No error*: every consignment and outcome that
+was due is answered with 200. *Memory flat*: the minimum resident memory of each minute counts, without the copy from which a
+snapshot is written. The mean over the last third of the minutes may exceed that over the first third by 5 %, and by 25 bytes for
+each consignment in between, because its identifier is kept for 366 days. *In time*: 99 of 100 answers within 15 ms. The
+same is reported for the minutes with at most 1 % stolen.
 """
 
 import argparse
@@ -52,12 +52,12 @@ from serving.process.settings import Settings
 CONNECTIONS, OUTCOME_CONNECTIONS = 200, 20
 OUTCOMES_PER_SECOND = 20.0
 SETTLED = 10_000
-"""Outcomes are of consignments that were sent so many before, at least: they have their answer."""
+"""Outcomes belong to consignments sent at least so many before, which have their answer."""
 MARK = "SOAK-%012d"
-"""The identifier in a body that is made before."""
+"""The identifier in a prepared body."""
 LOOK_SECONDS = 0.5
 QUIET = 0.01
-"""Share of the time stolen in a minute that tells of the service, not of the machine."""
+"""Maximum stolen share of a minute that measures the service, not the machine."""
 MOST_P99_MS, MOST_GROWTH, IDENTIFIER_BYTES = 15.0, 0.05, 25
 MB = 1024 * 1024
 STOLEN = 8
@@ -69,18 +69,18 @@ HEADER = (
 
 
 class ServerStatus(NamedTuple):
-    """What is seen of the server at the end of a minute.
+    """Status of the server at the end of a minute.
 
     Attributes
     ----------
     model : str
         The version that scores.
     log_mb : float
-        The log, and what is on its way into it.
+        The log, including what is being written to it.
     keys : int
-        Keys of history.
+        Number of keys of history.
     snapshot : int
-        Last entry that a snapshot holds.
+        Last entry contained in a snapshot.
     pause_ms : float
         How long calls waited for the last snapshot.
     """
@@ -93,7 +93,7 @@ class ServerStatus(NamedTuple):
 
 
 class Minute(NamedTuple):
-    """What one minute gave.
+    """Results of one minute.
 
     Attributes
     ----------
@@ -101,14 +101,14 @@ class Minute(NamedTuple):
     due : int
         Requests that should have been answered.
     memory_mb : tuple of float
-        Least and most resident memory of the server.
+        Minimum and maximum resident memory of the server.
     cpu : tuple of float
         Share of their cores that server and client used.
     stolen : float
-        Share of the time in which a virtual machine's host gave these cores to others.
+        Share of the time in which a virtual machine's host gave these cores to other guests.
     seen : ServerStatus
     wrote : bool
-        Whether a snapshot was written.
+        True if a snapshot was written.
     """
 
     scores: LoadResult
@@ -122,7 +122,7 @@ class Minute(NamedTuple):
 
     @property
     def errors(self) -> int:
-        """Count what was not answered with 200."""
+        """Number of requests that were not answered with 200."""
         answered = len(self.scores.seconds) + len(self.outcomes.seconds)
         return self.scores.faults + self.outcomes.faults + max(self.due - answered, 0)
 
@@ -143,12 +143,12 @@ def main() -> None:
 
 
 class Sender:
-    """Makes requests of prepared bodies: a new identifier is put between two pieces.
+    """Generator of requests from prepared bodies, into which a new identifier is inserted.
 
     Parameters
     ----------
     records : sequence of Consignment
-        Sent one after the other, in an order drawn by lot, again and again.
+        Sent one after the other, in random order, repeatedly.
 
     Attributes
     ----------
@@ -165,14 +165,14 @@ class Sender:
         self._random, self.sent, self.concluded = rng, 0, 0
 
     def scores(self) -> Iterator[bytes]:
-        """Give consignments that were never sent before."""
+        """Yield consignments that were never sent before."""
         while True:
             head, tail = self._bodies[self.sent % len(self._bodies)]
             self.sent += 1
             yield b"%s%s%s" % (head, (MARK % self.sent).encode(), tail)
 
     def outcomes(self) -> Iterator[bytes]:
-        """Give outcomes of any that was sent before."""
+        """Yield outcomes of any consignment that was sent before."""
         while True:
             self.concluded += 1
             now = datetime.now(UTC) - timedelta(seconds=5)
@@ -187,7 +187,7 @@ class Sender:
 
 
 def _pieces(path: str, record: Consignment | Outcome) -> tuple[bytes, bytes]:
-    """Give a request before and after the identifier, which is of another length than its mark."""
+    """Split a request before and after the identifier, which has another length than its mark."""
     body = msgspec.json.encode(record).replace(MARK.encode(), (MARK % 0).encode())
     head, _, tail = request(path, body, 0).partition((MARK % 0).encode())
     return head, tail
@@ -203,7 +203,7 @@ def prepare(folder: Path, past: int) -> tuple[Sender, Settings]:
 
 
 def until_yesterday(consignments: pd.DataFrame) -> pd.DataFrame:
-    """Move all moments, so that the last consignment came a day ago."""
+    """Shift all times so that the last consignment arrived a day ago."""
     later = pd.Timestamp.now(tz="UTC").floor("s") - pd.Timedelta(days=1) - consignments["received_at"].max()
     return consignments.assign(
         **{name: consignments[name] + later for name in ("received_at", "cancelled_at")}
@@ -211,7 +211,7 @@ def until_yesterday(consignments: pd.DataFrame) -> pd.DataFrame:
 
 
 def soak(sender: Sender, settings: Settings, minutes: int, per_second: float) -> list[Minute]:
-    """Serve and send for so many minutes, and tell each."""
+    """Serve and send for some minutes, and print each."""
     command = [str(Path(sys.executable).with_name("npsrisk")), "serve", "--port", "{port}"]
     done: list[Minute] = []
     with serving(command, environment(settings.state_dir), "/health/ready") as server:
@@ -225,7 +225,7 @@ def soak(sender: Sender, settings: Settings, minutes: int, per_second: float) ->
 
 
 def swap(state_dir: Path) -> None:
-    """Name the other version as the current one, which is the last thing that the publisher does."""
+    """Set the other version as the current one, as the publisher does in its last step."""
     models = state_dir / "models"
     current = msgspec.json.decode((models / "current.json").read_bytes())["folder"]
     (other,) = (path.name for path in models.iterdir() if path.is_dir() and path.name != current)
@@ -242,7 +242,7 @@ async def one_minute(
     before: ServerStatus,
     seconds: float = 60.0,
 ) -> Minute:
-    """Send for a minute, and watch the server meanwhile."""
+    """Send for a minute, and monitor the server."""
     memory: list[float] = []
     watching = asyncio.create_task(watch(server, memory))
     already = sender.sent + sender.concluded
@@ -261,7 +261,7 @@ async def one_minute(
     stolen_share = (stolen_seconds() - stolen) / lasted
     watching.cancel()
     seen = see(server, state_dir)
-    due = sender.sent + sender.concluded - already - 2  # the last of each came too late to be sent
+    due = sender.sent + sender.concluded - already - 2  # the last of each was too late to be sent
     return Minute(
         scores, outcomes, due, (min(memory), max(memory)), used, stolen_share, seen,
         seen.snapshot != before.snapshot,
@@ -269,27 +269,27 @@ async def one_minute(
 
 
 def stolen_seconds() -> float:
-    """Give how long the cores of server and client, the mean of both, were given to others (proc_stat(5))."""
+    """Return how long the cores of server and client, on average, were given to other guests (proc_stat(5))."""
     lines = Path("/proc/stat").read_text(encoding="ascii").splitlines()
     ours = [line.split() for line in lines if line.split()[0] in {f"cpu{SERVER_CORE}", f"cpu{CLIENT_CORE}"}]
     return sum(int(each[STOLEN]) for each in ours) / len(ours) / TICKS
 
 
 async def watch(server: Server, memory_mb: list[float]) -> None:
-    """Note what the server holds, until cancelled."""
+    """Record the server's memory, until cancelled."""
     while True:
         memory_mb.append(server.resident_mb())
         await asyncio.sleep(LOOK_SECONDS)
 
 
 def see(server: Server, state_dir: Path) -> ServerStatus:
-    """Ask the server for what it tells of itself."""
+    """Read the status from the server's metrics."""
     lines = _get(server, "/metrics").decode().splitlines()
-    told = dict(line.split() for line in lines if line.startswith("npsrisk_") and "{" not in line)
+    metrics = dict(line.split() for line in lines if line.startswith("npsrisk_") and "{" not in line)
     model = msgspec.json.decode(_get(server, "/v1/model"))["version"]
     log_mb = sum(path.stat().st_size for path in state_dir.glob("events.db*")) / MB
     numbers = [
-        float(told[f"npsrisk_{name}"])
+        float(metrics[f"npsrisk_{name}"])
         for name in ("history_keys", "snapshot_sequence", "snapshot_pause_seconds")
     ]
     return ServerStatus(model, log_mb, int(numbers[0]), int(numbers[1]), 1e3 * numbers[2])
@@ -302,13 +302,13 @@ def _get(server: Server, path: str) -> bytes:
 
 
 def table(minutes: Sequence[Minute]) -> list[str]:
-    """Give all minutes as a table in Markdown."""
+    """Return all minutes as a table in Markdown."""
     head = ["| " + " | ".join(HEADER) + " |", "|---" * len(HEADER) + "|"]
     return head + [row(number, minute) for number, minute in enumerate(minutes, start=1)]
 
 
 def row(number: int, minute: Minute) -> str:
-    """Give one line of the table."""
+    """Return one line of the table."""
     run, seen = minute.scores, minute.seen
     cells = [
         f"{number}", seen.model, f"{len(run.seconds):,}", f"{len(minute.outcomes.seconds):,}", f"{minute.errors:,}",
@@ -321,7 +321,7 @@ def row(number: int, minute: Minute) -> str:
 
 
 def verdict(minutes: Sequence[Minute]) -> list[str]:
-    """Say what holds after the warm-up, as the head of this file tells it."""
+    """Return what holds after the warm-up, as described at the top of this file."""
     kept = minutes[max(1, len(minutes) // 6) :]
     errors, models = sum(minute.errors for minute in minutes), [minute.seen.model for minute in minutes]
     if not kept:
@@ -339,14 +339,14 @@ def verdict(minutes: Sequence[Minute]) -> list[str]:
 
 
 def p99_ms(minutes: Sequence[Minute]) -> float:
-    """Give the time of the 99th of 100 answers, in milliseconds; NaN without minutes."""
+    """Compute the 99th percentile of the latencies, in milliseconds; NaN without minutes."""
     if not minutes:
         return float("nan")
     return float(np.quantile(np.concatenate([minute.scores.seconds for minute in minutes]), 0.99) * 1e3)
 
 
 def growth(minutes: Sequence[Minute]) -> tuple[float, float, float]:
-    """Give the memory of the first third, of the last third, and what it may be, in MB."""
+    """Compute the memory of the first third, of the last third, and the maximum allowed, in MB."""
     third = -(-len(minutes) // 3)
     first, last = (
         float(np.mean([minute.memory_mb[0] for minute in part]))
@@ -356,8 +356,8 @@ def growth(minutes: Sequence[Minute]) -> tuple[float, float, float]:
     return first, last, first * (1 + MOST_GROWTH) + IDENTIFIER_BYTES * float(between) / MB
 
 
-def _line(holds: bool, told: str) -> str:
-    return f"- {'holds' if holds else 'MISSED'}: {told}"
+def _line(holds: bool, text: str) -> str:
+    return f"- {'holds' if holds else 'MISSED'}: {text}"
 
 
 if __name__ == "__main__":

@@ -1,10 +1,10 @@
-"""Structure of the code as a newcomer meets it: rooms, long files, circles, wide functions, names, and the way of one request.
+"""Measure the structure of the code: folders, long files, import cycles, wide functions, names, and the files of one request.
 
     python -m benchmarks.structure [--request]
 
-Reads the product's files as text. With `--request` a service that scores by the rules answers one consignment in this process;
-every call of one of the product's functions in the thread of the event loop is followed, and the files are counted. Exit code 1 if
-a figure misses its limit.
+Reads the product's files as text. With `--request` a service that scores by the rules answers one consignment in this process.
+Every call of a function of the product in the thread of the event loop is traced, and the files are counted. The exit code is 1
+if a figure is beyond its limit.
 """
 
 import argparse
@@ -28,7 +28,7 @@ MIN_VERB_SHARE = 0.85
 MAX_PLACES_SHOWN = 40
 KERNEL_DECORATORS = {"kernel", "njit"}
 VERBS = frozenset((Path(__file__).parent / "verbs.txt").read_text().split())
-"""First words of functions that say what they do; `from`, `to`, `is` and `has` among them."""
+"""First words of functions that state what they do; `from`, `to`, `is` and `has` are included."""
 CONSIGNMENT = {"channel": "postal", "description": "cotton t-shirts"}
 REQUEST = {
     "type": "http",
@@ -56,7 +56,7 @@ class ProductModule(NamedTuple):
 
     @property
     def has_kernels(self) -> bool:
-        """Whether any of its functions is compiled."""
+        """True if any of its functions is compiled."""
         return any(is_kernel(function) for function, _ in list_functions(self.tree))
 
     @property
@@ -94,7 +94,7 @@ class ProductFunction(NamedTuple):
 
     @property
     def is_public(self) -> bool:
-        """Whether others may call it as a function: no property, no leading underscore."""
+        """True if other code may call it as a function: no property, no leading underscore."""
         if self.owner is None or self.node.name.startswith("_"):
             return False
         decorators = " ".join(ast.unparse(decorator) for decorator in self.node.decorator_list)
@@ -102,12 +102,12 @@ class ProductFunction(NamedTuple):
 
     @property
     def begins_with_verb(self) -> bool:
-        """Whether the first word of its name is a verb."""
+        """True if the first word of its name is a verb."""
         return self.node.name.split("_")[0] in VERBS
 
 
 class StructureFigure(NamedTuple):
-    """What was measured, the figure, whether it holds, and the places that miss the limit."""
+    """A measured figure, whether it holds, and the places beyond the limit."""
 
     what: str
     figure: str
@@ -116,14 +116,14 @@ class StructureFigure(NamedTuple):
 
 
 class RequestTrace(NamedTuple):
-    """Files whose functions ran for one request, and how often one file called into another."""
+    """Number of files whose functions ran for one request, and of calls from one file into another."""
 
     files: int
     changes: int
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Print the figures; return 1 if one misses its limit."""
+    """Print the figures; return 1 if one is beyond its limit."""
     options = parse_arguments(arguments)
     figures = measure_structure(list(read_modules()))
     for figure in figures:
@@ -139,12 +139,12 @@ def parse_arguments(arguments: Sequence[str] | None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("--request", action="store_true", help="also follow one request through the files")
+    parser.add_argument("--request", action="store_true", help="also trace one request through the files")
     return parser.parse_args(arguments)
 
 
 def print_figure(figure: StructureFigure) -> None:
-    """Print a figure, and the first places that miss its limit."""
+    """Print a figure, and the first places beyond its limit."""
     print(f"{'holds ' if figure.holds else 'MISSED'}  {figure.what}: {figure.figure}")
     if not figure.holds:
         for place in figure.places[:MAX_PLACES_SHOWN]:
@@ -201,7 +201,7 @@ def measure_circles(modules: Sequence[ProductModule]) -> StructureFigure:
 
 
 def measure_parameters(functions: Sequence[ProductFunction]) -> StructureFigure:
-    """Find the functions of many parameters."""
+    """Find the functions with many parameters."""
     wide = [f"{each.place} {each.parameters}" for each in functions if each.parameters > MAX_PARAMETERS]
     share = len(wide) / len(functions)
     what = f"functions with more than {MAX_PARAMETERS} parameters, at most {MAX_WIDE_SHARE:.1%}"
@@ -219,14 +219,14 @@ def measure_verbs(functions: Sequence[ProductFunction]) -> StructureFigure:
 
 
 def measure_class_names(modules: Sequence[ProductModule]) -> StructureFigure:
-    """Find the names that are classes in two places."""
+    """Find the class names that are used twice."""
     places = defaultdict(list)
     for module in modules:
         for node in ast.walk(module.tree):
             if isinstance(node, ast.ClassDef):
                 places[node.name].append(str(module.path))
     twice = [f"{name}: {', '.join(paths)}" for name, paths in sorted(places.items()) if len(paths) > 1]
-    return StructureFigure("class names that stand twice", str(len(twice)), not twice, twice)
+    return StructureFigure("class names that are used twice", str(len(twice)), not twice, twice)
 
 
 def list_functions(tree: ast.Module) -> Iterator[tuple[FunctionNode, str | None]]:
@@ -281,7 +281,7 @@ def find_circles(imports: Mapping[str, set[str]]) -> list[str]:
 
 
 def find_reachable(name: str, imports: Mapping[str, set[str]]) -> set[str]:
-    """Find the modules that a module reaches by imports; itself only if it stands in a circle."""
+    """Find the modules that a module reaches by imports, including itself if it is in a cycle."""
     reached: set[str] = set()
     waiting = [name]
     while waiting:
@@ -292,7 +292,7 @@ def find_reachable(name: str, imports: Mapping[str, set[str]]) -> set[str]:
 
 
 def trace_request() -> RequestTrace:
-    """Follow one scored request through a service of its own."""
+    """Trace one scored request through a service."""
     from serving.http.app import App
     from serving.process.settings import Settings
     from serving.service import Service
@@ -310,7 +310,7 @@ def trace_request() -> RequestTrace:
 
 
 async def follow_request(app: Any) -> RequestTrace:
-    """Send two requests and follow the second: its caches are filled, as in a service that runs."""
+    """Send two requests and trace the second, when the caches are filled as in a running service."""
     await send_consignment(app, "RB000000017GB")
     visited: list[str] = []
 

@@ -1,11 +1,11 @@
-"""What a full training costs: `npsrisk train` as a user starts it on a terminal, on a large simulated world.
+"""Measure the cost of a full training: `npsrisk train` as started on a terminal, on a large simulated world.
 
     python -m benchmarks.training [--rows 1000000 --world DIR]
 
-The world (`operation`: two of a hundred consignments opened, 300 days) is made once into DIR. Then one run: tables read,
-features of all that arrived, trees, calibration, evaluation beside the baselines, page and pictures, the run in MLflow, the
-registered version. Wall and CPU time and the most memory of all its processes; for each stage of the progress bar when it
-was first and last seen, and the longest time for which the terminal did not move.
+The world (`operation`: two of a hundred consignments inspected, 300 days) is created once in DIR. Then one run reads the tables,
+computes features of all arrivals, fits trees and calibration, evaluates with baselines, writes page and plots, logs the run to
+MLflow and registers the version. Reported are wall and CPU time and the peak memory of all its processes; for each stage of the
+progress bar when it was first and last seen; and the longest time without output on the terminal.
 """
 
 import argparse
@@ -31,14 +31,14 @@ TABLES = ("consignments", "outcomes", "alerts")
 
 @dataclass
 class Terminal:
-    """What a terminal showed.
+    """Output of a terminal.
 
     Attributes
     ----------
     stages : dict
         Name of a progress bar to the seconds when it was first and last seen.
     silence : float
-        Longest time without a sign, in seconds.
+        Longest time without output, in seconds.
     text : bytes
     done : set
         Stages that have ended: their bars are drawn again at the end.
@@ -50,12 +50,12 @@ class Terminal:
     done: set[bytes] = field(default_factory=set)
 
     def watch(self, screen: int, begin: float) -> None:
-        """Read what a process writes to its terminal, until it ends."""
+        """Read the terminal output of a process until it ends."""
         last = 0.0
         while True:
             try:
                 shown = os.read(screen, 65536)
-            except OSError:  # how Linux says that the other side is closed
+            except OSError:  # on Linux: the other side is closed
                 return
             if not shown:
                 return
@@ -75,7 +75,7 @@ def main() -> None:
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("--rows", type=int, default=1_000_000)
-    parser.add_argument("--world", type=Path, help="folder of the world, made where it does not exist")
+    parser.add_argument("--world", type=Path, help="folder of the world; created if it does not exist")
     options = parser.parse_args()
     with tempfile.TemporaryDirectory() as name:
         world = options.world or Path(name) / "world"
@@ -84,7 +84,7 @@ def main() -> None:
 
 
 def make_world(world: Path, rows: int) -> None:
-    """Simulate the world, unless it is there."""
+    """Simulate the world, unless it exists."""
     if world.exists():
         return
     per_day = str(-(-rows // DAYS))
@@ -115,8 +115,8 @@ def measure(world: Path, folder: Path) -> None:
     used = resource.getrusage(resource.RUSAGE_CHILDREN)
     print(f"{said}\n| `npsrisk train`, {os.cpu_count()} cores | |\n|---|---|")
     print(f"| wall, s | {wall:.0f} |\n| CPU, s | {used.ru_utime + used.ru_stime:.0f} |")
-    print(f"| most memory, all processes, GB | {memory.peak / 1e9:.2f} |")
-    print(f"| longest time without a sign of progress, s | {terminal.silence:.0f} |")
+    print(f"| peak memory, all processes, GB | {memory.peak / 1e9:.2f} |")
+    print(f"| longest time without output, s | {terminal.silence:.0f} |")
     for name, (first, last) in terminal.stages.items():
         print(f"| {name}, seen from second to second | {first:.0f} to {last:.0f} |")
 

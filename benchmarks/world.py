@@ -1,11 +1,11 @@
-"""The acceptance of the simulated world: every line and picture of docs/simulator.md, computed anew.
+"""Realism checks of the simulated world: compute every line and picture of docs/simulator.md.
 
-    python -m benchmarks.world acceptance    # lives through six worlds of a year or less; some minutes
+    python -m benchmarks.world acceptance    # simulates six worlds of a year or less; some minutes
     python -m benchmarks.world coverage      # 100 worlds: does the interval from random inspections cover the truth?
-    python -m benchmarks.world speed         # a million consignments: seconds and memory; wants a quiet machine
+    python -m benchmarks.world speed         # a million consignments: seconds and memory; needs a quiet machine
 
-Each writes its own block of docs/simulator.md and prints it. With `--quick` worlds are small and only printed: to see
-that it runs.
+Each command writes its own block of docs/simulator.md and prints it. With `--quick` the worlds are small and only printed, as
+a test that it runs.
 """
 
 import argparse
@@ -50,7 +50,7 @@ from training.simulation.realism import (
 DOCS = Path(__file__).resolve().parent.parent / "docs"
 PAGE, PICTURES = DOCS / "simulator.md", DOCS / "pictures"
 SEED, MORE_SEEDS = 1, (2, 3)
-"""The signs of NPS are measured over all of these: in one world a few networks decide them."""
+"""The signs of NPS are measured over all of these, because in one world a few networks dominate them."""
 FOUR_WEEKS = 4 * DAYS_PER_WEEK
 Flags = NDArray[np.bool_]
 TABLES = ("consignments", "outcomes", "alerts", "truth")
@@ -67,7 +67,7 @@ class Size(NamedTuple):
 
 
 class Line(NamedTuple):
-    """A line of the acceptance: what is claimed, wanted and measured, and whether it holds; None where it only tells."""
+    """A realism check: claim, required and measured value, and whether it holds; None if it is only reported."""
 
     claim: str
     wanted: str
@@ -76,7 +76,7 @@ class Line(NamedTuple):
 
     def __str__(self) -> str:
         if self.holds is None:
-            return f"| {self.claim} | {self.wanted} | {self.measured} | told |"
+            return f"| {self.claim} | {self.wanted} | {self.measured} | reported |"
         return f"| {self.claim} | {self.wanted} | {self.measured} | {'holds' if self.holds else '**does not hold**'} |"
 
 
@@ -85,7 +85,7 @@ def main() -> None:
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("what", choices=["acceptance", "coverage", "speed"])
-    parser.add_argument("--quick", action="store_true", help="small worlds, and nothing written")
+    parser.add_argument("--quick", action="store_true", help="small worlds, without writing")
     arguments = parser.parse_args()
     blocks: dict[str, Callable[[bool], str]] = {
         "acceptance": acceptance,
@@ -99,7 +99,7 @@ def main() -> None:
 
 
 def write_block(name: str, block: str) -> None:
-    """Put a block between its two marks in the page."""
+    """Write a block between its two marks in the page."""
     begin, end = f"<!-- {name}: begin -->\n", f"<!-- {name}: end -->"
     page = PAGE.read_text(encoding="utf-8")
     before, rest = page.split(begin)
@@ -108,7 +108,7 @@ def write_block(name: str, block: str) -> None:
 
 
 def acceptance(quick: bool) -> str:
-    """Live through the worlds, draw the pictures, and give the tables."""
+    """Simulate the worlds, draw the pictures, and return the tables."""
     year, lane = (Size(120, 300), Size(120, 150)) if quick else (Size(366, 2000), Size(366, 1000))
     world = load_parameters()
     main_world = live(world, year, "enriched")
@@ -140,9 +140,9 @@ def acceptance(quick: bool) -> str:
     ]
     return "\n\n".join(
         [
-            f"Seed {SEED}; {year}, `enriched`, where nothing else is said.",
-            table(["", "wanted", "measured", ""], [str(line) for line in lines]),
-            "The ten raw fields that tell most, each alone:",
+            f"Seed {SEED}; {year}, `enriched`, unless stated otherwise.",
+            table(["", "required", "measured", ""], [str(line) for line in lines]),
+            "The ten raw fields that separate NPS best, each alone:",
             table(
                 ["field", "AUC"],
                 [
@@ -152,14 +152,14 @@ def acceptance(quick: bool) -> str:
                     )[:10]
                 ],
             ),
-            f"The signs, in the worlds of seeds {SEED} to {MORE_SEEDS[-1]}, from the 30th day on; negatives hold no drugs:",
+            f"The signs, in the worlds of seeds {SEED} to {MORE_SEEDS[-1]}, from the 30th day on; negatives contain no drugs:",
             tells_table(signs),
         ]
     )
 
 
 def many_nps(world: SimulationParameters, p_change: float) -> SimulationParameters:
-    """A world like `enriched` with five times the NPS, for pictures that rest on more than a few."""
+    """Return a world like `enriched` with five times the NPS, for pictures with more than a few."""
     usual = world.prevalence["enriched"]
     lane = msgspec.structs.replace(usual, nps=5 * usual.nps)
     return msgspec.structs.replace(
@@ -170,7 +170,7 @@ def many_nps(world: SimulationParameters, p_change: float) -> SimulationParamete
 
 
 def live(world: SimulationParameters, size: Size, prevalence: str, seed: int = SEED) -> SimulatedPeriod:
-    print(f"living through {size}, {prevalence}", file=sys.stderr, flush=True)
+    print(f"simulating {size}, {prevalence}", file=sys.stderr, flush=True)
     return simulate_period(world, days=size.days, per_day=size.per_day, prevalence=prevalence, seed=seed)
 
 
@@ -197,23 +197,26 @@ def same_bytes() -> Line:
                 ]
             )
     same = digests[0] == digests[1]
-    told = "equal" if same else "different"
+    equal = "equal" if same else "different"
     return Line(
-        "the same seed gives the same Parquet, in two processes", "byte for byte", f"four files, {told}", same
+        "the same seed gives the same Parquet, in two processes",
+        "byte for byte",
+        f"four files, {equal}",
+        same,
     )
 
 
 def from_fields(
     world: SimulationParameters, main_world: SimulatedPeriod, signs: Mapping[str, SignStrength]
 ) -> Iterator[Line]:
-    """What single fields, names and signs tell."""
+    """Check what single fields, names and signs reveal."""
     best, auc = next(iter(measure_field_aucs(main_world.tables.consignments, main_world.nps).items()))
-    yield Line("no single raw field tells NPS", "AUC at most .85", f"{auc:.3f} (`{best}`)", auc <= 0.85)
+    yield Line("no single raw field identifies NPS", "AUC at most .85", f"{auc:.3f} (`{best}`)", auc <= 0.85)
     found = match_descriptions(main_world, list_substance_names(world))
     recall, false = found[main_world.nps].mean(), found[~main_world.nps].mean()
-    yield Line("exact names of substances find few NPS", "under 10 %", f"{recall:.1%}", recall < 0.10)
+    yield Line("exact names of substances detect few NPS", "under 10 %", f"{recall:.1%}", recall < 0.10)
     auc = 0.5 + (recall - false) / 2
-    yield Line("a lexicon alone tells little", "AUC under .70", f"{auc:.3f}", auc < 0.70)
+    yield Line("a lexicon alone is weak", "AUC under .70", f"{auc:.3f}", auc < 0.70)
     ratios = {name: tell.ratio for name, tell in signs.items()}
     weak = [ratio for ratio in ratios.values() if 2 <= ratio <= 10]
     yield Line(
@@ -227,29 +230,29 @@ def from_fields(
 def from_openings(
     world: SimulationParameters, main_world: SimulatedPeriod, blind: SimulatedPeriod
 ) -> Iterator[Line]:
-    """Hit rates, shares of the choosers, and the laboratory."""
+    """Check hit rates, shares of the selectors, and the laboratory."""
     rules_only = world.inspection.rules_only_days
     early, whole = (
         InspectionResults.from_tables(main_world.tables, until_day=rules_only),
         InspectionResults.from_tables(main_world.tables),
     )
     yield Line(
-        f"any prohibited goods among openings, first {rules_only} days",
+        f"any prohibited goods among inspections, first {rules_only} days",
         "25 to 40 %",
         f"{early.hits:.1%} of {len(early.final):,}",
         0.25 <= early.hits <= 0.40,
     )
     found, held = early.compute_share("nps"), (early.opened["held"] == "nps").mean()
     yield Line(
-        "NPS found among openings, same days",
+        "NPS detected among inspections, same days",
         "2 to 10 %",
-        f"{found:.2%} found; {held:.2%} of what was opened held them",
+        f"{found:.2%} detected; {held:.2%} of the inspected contained them",
         0.02 <= found <= 0.10,
     )
     without = InspectionResults.from_tables(blind.tables)
     own = without.final[without.final["selected_by"] != "intelligence"]
     yield Line(
-        "the same without X-ray pictures and tips: what declarations alone give the rules",
+        "the same without X-ray images and intelligence: what declarations alone give the rules",
         "-",
         f"{(own['result'] == 'nps').mean():.2%} NPS, {(own['result'] != 'clear').mean():.1%} any",
         None,
@@ -257,41 +260,41 @@ def from_openings(
     nps = whole.final[whole.final["result"] == "nps"]
     tipped = (nps["selected_by"] == "intelligence").mean()
     yield Line(
-        "NPS finds that go back to a tip, beyond the capacity",
+        "NPS detections from intelligence, beyond the capacity",
         "(assumed: a tenth)",
         f"{tipped:.0%} of {len(nps)}",
         None,
     )
     chosen = main_world.tables.outcomes.drop_duplicates("consignment_id")
     missed = (chosen["status"] == "missed").mean()
-    yield Line("chosen, but never presented", "12 %", f"{missed:.1%}", abs(missed - 0.12) < 0.01)
+    yield Line("selected, but never presented", "12 %", f"{missed:.1%}", abs(missed - 0.12) < 0.01)
     prohibited = (main_world.tables.truth["result"] != "clear").sum()
     caught = (whole.final["result"] != "clear").sum() / prohibited
     yield Line(
-        "share of all prohibited goods that is found",
-        "(ANAO: 12.5 %, with .12 % opened)",
+        "share of all prohibited goods that is detected",
+        "(ANAO: 12.5 %, with .12 % inspected)",
         f"{caught:.1%}; of the NPS {len(nps) / main_world.nps.sum():.0%}",
         None,
     )
     days = whole.compute_laboratory_days()
     median, late = np.median(days), np.quantile(days, 0.95)
     yield Line(
-        "laboratory, from opening to answer",
+        "laboratory, from inspection to result",
         "median 7 to 14 days, 95 % within 25 to 75",
         f"median {median:.1f}, 95 % within {late:.0f}",
         bool(7 <= median <= 14 and 25 <= late <= 75),
     )
     share = {name: (whole.submitted["result"] == name).mean() for name in ("nps", "controlled_drug", "clear")}
     yield Line(
-        "what the laboratory gets: NPS, other controlled, nothing controlled",
-        "18, 36, 46 %, give or take 10 points",
+        "submissions to the laboratory: NPS, other controlled, nothing controlled",
+        "18, 36, 46 %, plus or minus 10 points",
         ", ".join(f"{each:.0%}" for each in share.values()),
         all(abs(share[name] - near) < 0.1 for name, near in zip(share, (0.18, 0.36, 0.46), strict=True)),
     )
 
 
 def from_rarity(world: SimulationParameters, presets: Mapping[str, SimulatedPeriod]) -> Iterator[Line]:
-    """Prevalence and look-alikes by preset."""
+    """Check prevalence and look-alikes by preset."""
     for name, living in presets.items():
         wanted, result = world.prevalence[name], living.tables.truth["result"]
         there = [(result == kind).mean() for kind in ("nps", "controlled_drug", "other_offence")]
@@ -309,16 +312,18 @@ def from_rarity(world: SimulationParameters, presets: Mapping[str, SimulatedPeri
         )
     for name in ("enriched", "operation"):
         each = compute_look_alike_ratio(presets[name])
-        yield Line(f"legitimate look-alikes to an NPS in `{name}`", "30 or more", f"{each:.0f}", each >= 30)
+        yield Line(
+            f"legitimate look-alikes for each NPS in `{name}`", "30 or more", f"{each:.0f}", each >= 30
+        )
 
 
 def from_reaction(lanes: Mapping[str, SimulatedPeriod]) -> Iterator[Line]:
-    """What seizures change."""
+    """Check what seizures change."""
     kept = {name: measure_kept_senders(living, range(2, 3))[2] for name, living in lanes.items()}
     yield Line(
-        "networks change after seizures: parcels under names of before, in the third week after one",
-        "fewer than where they do not react",
-        f"{kept['react']:.0%} against {kept['do not react']:.0%}",
+        "networks change after seizures: parcels under earlier names, in the third week after one",
+        "fewer than if they do not react",
+        f"{kept['react']:.0%} compared with {kept['do not react']:.0%}",
         kept["react"] < kept["do not react"],
     )
 
@@ -379,7 +384,7 @@ def events_picture(world: SimulationParameters, lane: SimulatedPeriod, main_worl
             "with advance data": compute_shares_by_period(own_day, announced, packets, DAYS_PER_WEEK),
         })  # fmt: skip
         panel(axes[5], "Operation", world.operation.day, "of all", DAYS_PER_WEEK, {
-            "chosen": compute_shares_by_period(own_day, opened.to_numpy(dtype=bool), everything, DAYS_PER_WEEK),
+            "selected": compute_shares_by_period(own_day, opened.to_numpy(dtype=bool), everything, DAYS_PER_WEEK),
         })  # fmt: skip
         return render_svg(figure)
 
@@ -396,7 +401,7 @@ def panel(
 
 
 def reaction_picture(lanes: Mapping[str, SimulatedPeriod]) -> str:
-    """Draw how networks leave their names behind after a seizure, and what the watch list still catches."""
+    """Draw how networks replace their names after a seizure, and the share of NPS that is selected."""
     weeks = range(-4, 11)
     with mpl.rc_context(STYLE):
         figure, (left, right) = create_figure(1, 2, width=10.4, height=3.2)
@@ -413,7 +418,7 @@ def reaction_picture(lanes: Mapping[str, SimulatedPeriod]) -> str:
             right.plot(middle, shares, color=colour, linewidth=2, label=f"networks {name}")
         left.axvline(0, color=GREY, linestyle="--", linewidth=1.2)
         left.set(title="Parcels under names used before", xlabel="weeks since a seizure", ylim=(0, 1.05))
-        right.set(title="NPS that are chosen, by four weeks", xlabel="day", ylim=(0, None))
+        right.set(title="NPS that are selected, by four weeks", xlabel="day", ylim=(0, None))
         for ax in (left, right):
             ax.yaxis.set_major_formatter(PercentFormatter(1.0, decimals=0))
             ax.legend(fontsize=9)
@@ -421,7 +426,7 @@ def reaction_picture(lanes: Mapping[str, SimulatedPeriod]) -> str:
 
 
 def coverage(quick: bool) -> str:
-    """Count the worlds whose interval for the prevalence of any prohibited goods covers the truth."""
+    """Count the worlds whose interval for the prevalence of any prohibited goods contains the truth."""
     seeds, size = (3, Size(20, 300)) if quick else (100, Size(120, 1000))
     sensitivity = load_parameters().inspection.detection["other_offence"]
     covered, plain, widths, opened = 0, 0, [], []
@@ -443,7 +448,7 @@ def coverage(quick: bool) -> str:
             covered >= 0.9 * seeds,
         ),
         Line(
-            "the same without the correction for what an opening overlooks",
+            "the same without the correction for what an inspection misses",
             "-",
             f"{plain} of {seeds}",
             None,
@@ -451,15 +456,15 @@ def coverage(quick: bool) -> str:
     ]
     return "\n\n".join(
         [
-            f"{seeds} worlds (seeds 0 to {seeds - 1}), {size}, `enriched`; in each some {np.mean(opened):.0f} consignments "
-            f"are drawn by chance, so the interval is wide: {low:.1%} to {high:.1%} at the median.",
-            table(["", "wanted", "measured", ""], [str(line) for line in lines]),
+            f"{seeds} worlds (seeds 0 to {seeds - 1}), {size}, `enriched`; in each about {np.mean(opened):.0f} consignments "
+            f"are selected at random, so the interval is wide: {low:.1%} to {high:.1%} at the median.",
+            table(["", "required", "measured", ""], [str(line) for line in lines]),
         ]
     )
 
 
 def speed(quick: bool) -> str:
-    """Time one large world, its tables in memory; tell the largest memory that was held."""
+    """Measure time and peak memory of one large world, with its tables in memory."""
     size = Size(50, 400 if quick else 20_000)
     begun = time.perf_counter()
     made = simulate(days=size.days, per_day=size.per_day, prevalence="realistic", seed=SEED)
@@ -472,7 +477,7 @@ def speed(quick: bool) -> str:
     return "\n\n".join(
         [
             f"{size}, `realistic`, one process.",
-            table(["", "wanted", "measured", ""], [str(each) for each in lines]),
+            table(["", "required", "measured", ""], [str(each) for each in lines]),
         ]
     )
 

@@ -1,4 +1,4 @@
-"""What verbs that compute over whole tables share: pseudonyms that are kept nowhere, and the number of processes."""
+"""Helpers of the verbs that compute over whole tables: pseudonyms of one batch, and the number of processes."""
 
 import os
 from typing import TYPE_CHECKING
@@ -8,7 +8,7 @@ if TYPE_CHECKING:
 
 
 def create_batch_pseudonyms() -> "Pseudonyms":
-    """Create pseudonyms for a batch, which writes none of them anywhere."""
+    """Create the pseudonyms of a batch. A batch writes none of them to a file or log."""
     from features.batch import BATCH_KEY
     from features.history.pseudonyms import Pseudonyms
 

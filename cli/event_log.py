@@ -44,9 +44,18 @@ if TYPE_CHECKING:
 @reject_options
 @json_option
 def import_(tables: TableOptions, as_json: bool) -> None:
-    """Append past data to the service's log, as history without decisions; doing it twice changes nothing.
+    """Import past tables into the event log of the service.
 
-    The service must not be running on the same state directory.
+    Imported consignments become history for the consignments that are scored later. They get no score and no decision.
+    Importing the same tables again adds nothing.
+
+    Run "npsrisk publish" before. Stop the service first if it uses the same state directory. Run "npsrisk serve" after.
+
+    Writes to the log of NPSRISK_DATABASE_URL. Exit code 2 if the tables are invalid or the state directory is in use.
+
+    \b
+    Example:
+    npsrisk import --consignments past.parquet --outcomes outcomes.parquet
     """
     from serving.maintenance.import_past import import_tables
 
@@ -57,17 +66,24 @@ def import_(tables: TableOptions, as_json: bool) -> None:
 
 
 @click.command()
-@out_option("Folder for the tables: new, empty, or an earlier export, which is replaced.", metavar="DIR")
-@click.option("--personal", is_flag=True, help="Write personal columns too; needs the data key.")
+@out_option(
+    "Folder to write: new, empty, or an earlier export. An earlier export is replaced.", metavar="DIR"
+)
+@click.option("--personal", is_flag=True, help="Also write personal columns. This needs the data key.")
 @json_option
 def export(out: Path, personal: bool, as_json: bool) -> None:
-    """Write the service's log as tables, with `sequence`, the order of history; the service may run meanwhile.
+    """Export the event log of the service as tables.
 
-    consignments (every version), outcomes, alerts, selections, decisions, and a table of features for each feature
-    spec, as Parquet. Without --personal no personal column is written and no data key is needed; with it the tables
-    train and score as the log itself would.
+    Writes Parquet tables: consignments (every version), outcomes, alerts, selections and decisions. It also writes one
+    table of logged features per feature specification. The column `sequence` is the order of the log.
+
+    Without --personal, personal columns are left out and no data key is needed. With --personal, training and scoring
+    on these tables give the same results as the service.
+
+    The service may keep running. Run "npsrisk train" on the tables after.
 
     \b
+    Example:
     npsrisk export --out exported --personal
     npsrisk train --consignments exported/consignments.parquet --outcomes exported/outcomes.parquet
     """
@@ -84,27 +100,33 @@ def export(out: Path, personal: bool, as_json: bool) -> None:
 
 
 @click.command()
-@period_options("Only decisions made from then on.", "Only decisions made before.")
+@period_options(
+    "Compare only decisions made at or after this time.", "Compare only decisions made before this time."
+)
 @click.option(
     "--model",
     "models",
     multiple=True,
     metavar="NAME/VERSION",
-    help="Only decisions of this model; may be repeated.",
+    help="Compare only decisions of this model. May be repeated. Default: all models.",
 )
-@out_option("Write all differences here.", required=False)
+@out_option("Table of all differences to write. Default: print examples only.", required=False)
 @json_option
 @click.pass_context
 def parity(
     context: click.Context, period: PeriodOptions, models: tuple[str, ...], out: Path | None, as_json: bool
 ) -> None:
-    """Compute every logged decision anew, and compare features, score, band and keys bit for bit.
+    """Recompute logged decisions and compare them bit for bit.
 
-    Personal fields are decrypted with the data key, and nothing that the service computed goes in. The service may run
-    meanwhile. History is computed from the first entry on, whichever decisions are compared. Exit code 0 only where all
-    decisions were compared and all are equal, 1 where not.
+    Compares features, score, band and history keys. Everything is recomputed from the logged fields, which are decrypted
+    with the data key. History is always recomputed from the first entry of the log.
+
+    The service may keep running. Run it every night, together with "npsrisk verify-log".
+
+    Exit code 0 if all selected decisions were compared and are equal. Exit code 1 if any differs or could not be compared.
 
     \b
+    Example:
     npsrisk parity --from 2024-06-27 --out differences.csv
     """
     from consignments.table_writers import write_chunks
@@ -128,22 +150,28 @@ def parity(
 
 @click.command()
 @click.option(
-    "--before", required=True, metavar="DATE", help="What was recorded before; a year ago, or earlier."
+    "--before",
+    required=True,
+    metavar="DATE",
+    help="Delete the content recorded before this date. It must be at least 368 days before the latest consignment.",
 )
 @approval_options
-@click.option("--dry-run", is_flag=True, help="Only count; change nothing.")
+@click.option("--dry-run", is_flag=True, help="Count what would be deleted, and change nothing.")
 @json_option
 def forget(before: str, approval: ApprovalOptions, dry_run: bool, as_json: bool) -> None:
-    """Remove the content of old consignments from the service's log: fields, personal or not, features and reasons.
+    """Delete the content of old consignments from the event log.
 
-    What is left of each is its identifier, moments, keys of history, score, band and model, so that history stays as it is and
-    verify-log proves what is left. It cannot be undone, and is put on record in the log itself. The service must not be
-    running.
+    Deletes all fields, features and reasons of consignments that were recorded before a date. Identifier, times, history
+    keys, score, band and model stay. History features and the hash chain therefore stay valid.
 
-    Then the key of each month that ended before the date goes, once no entry needs it: personal fields of that month can no
-    longer be read in any copy of the log. Copies still hold the rest of what was removed.
+    Then the monthly encryption keys that no remaining entry uses are deleted. Personal fields of those months cannot be
+    decrypted in any copy of the log. Copies still hold the other deleted content.
+
+    This cannot be undone. The deletion is recorded in the log. Stop the service before, and run with --dry-run first.
+    Store the head that is printed after, and pass it to "npsrisk verify-log".
 
     \b
+    Example:
     npsrisk forget --before 2022-01-01 --approved-by "data protection" --why "three years have passed" --dry-run
     """
     from serving.maintenance.retention import RetentionApproval
@@ -162,18 +190,22 @@ def forget(before: str, approval: ApprovalOptions, dry_run: bool, as_json: bool)
     "--head",
     default="",
     metavar="HASH",
-    help="Head that an earlier walk printed, kept elsewhere: it must be in the chain.",
+    help="Head that an earlier run printed. Fail if no entry of the chain has this hash.",
 )
 @json_option
 @click.pass_context
 def verify_log(context: click.Context, head: str, as_json: bool) -> None:
-    """Walk along the chain of the event log: was an entry changed, taken out or put in?
+    """Verify the hash chain of the event log.
 
-    Prints the head, the hash of the last entry. A log that was cut off, or written anew as a whole, still holds
-    together; a head that was kept elsewhere and is given back by --head shows it. Needs no data key, and the service
-    may run meanwhile. Exit code 1 where something is wrong.
+    Detects changed, deleted and inserted entries. Prints the head, which is the hash of the last entry.
+
+    Truncation, or a complete rewrite, leaves a valid chain. To detect it, store the head elsewhere and pass it with
+    --head in the next run.
+
+    The service may keep running, and no data key is needed. Exit code 0 if the chain is valid, 1 if it is not.
 
     \b
+    Example:
     npsrisk verify-log | sed -n 's/^head //p' > /elsewhere/head
     npsrisk verify-log --head "$(cat /elsewhere/head)"
     """
@@ -182,7 +214,9 @@ def verify_log(context: click.Context, head: str, as_json: bool) -> None:
     from serving.event_log.verification import HEAD_PATTERN, verify_chain
 
     if head and not re.fullmatch(HEAD_PATTERN, head):
-        raise BadInput("not a head", where="--head", got=repr(head), expected="64 hexadecimal digits")
+        raise BadInput(
+            "not the hash of an entry", where="--head", got=repr(head), expected="64 hexadecimal digits"
+        )
     with LogReader.open_to_read(read_settings().database_url) as log, show_progress_bar() as progress:
         verdict, erasures = verify_chain(log, head, progress), read_key_erasures(log)
     fault = verdict.describe_fault(head)
@@ -193,7 +227,7 @@ def verify_log(context: click.Context, head: str, as_json: bool) -> None:
 
 
 def open_past_bundles() -> "PastModels":
-    """Find bundles of past decisions in the state directory, else in MLflow, whose store must exist."""
+    """Open the bundles of past decisions: those in the state directory, else those in MLflow, whose store must exist."""
     from serving.scoring.past_models import PastModels
 
     def fetch(name: str, version: str) -> "Bundle":
@@ -203,25 +237,23 @@ def open_past_bundles() -> "PastModels":
 
 
 def _summarize_retention(done: "RetentionResult", dry_run: bool) -> str:
-    """Summarize what was removed from the log, or would be."""
-    verb = "would lose" if dry_run else "lost"
-    text = f"{done.consignments:,} consignments {verb} their content, up to entry {done.up_to:,}"
+    """Summarize what was deleted from the log, or would be."""
+    verb = "Would delete" if dry_run else "Deleted"
+    text = f"{verb} the content of {done.consignments:,} consignments, up to entry {done.up_to:,}"
     if done.months:
-        text += (
-            f"\nthe keys of these months {'would be' if dry_run else 'were'} erased: {', '.join(done.months)}"
-        )
+        text += f"\n{verb} the keys of these months: {', '.join(done.months)}"
     return text + f"\nhead {done.head}"
 
 
 def _summarize_verification(verdict: "VerificationResult", erasures: "Sequence[KeyErasure]") -> str:
-    """Summarize what a walk along the chain found."""
-    text = f"{verdict.entries:,} entries hold together\nhead {verdict.head}"
+    """Summarize the verification of the chain."""
+    text = f"{'Chain broken after' if verdict.broken_at is not None else 'Chain valid:'} {verdict.entries:,} entries\nhead {verdict.head}"
     if verdict.emptied:
-        text += f"\n{verdict.emptied:,} of them without content, which was removed on record"
+        text += f"\n{verdict.emptied:,} of them without content (deletion recorded in the log)"
     if verdict.erased:
-        text += f"\n{verdict.erased:,} of them with personal fields that nobody can read any more"
+        text += f"\n{verdict.erased:,} of them with personal fields that cannot be decrypted any more"
     if erasures:
-        text += f"\n{len(erasures):,} keys of months were erased on record; the last: {erasures[-1]}"
+        text += f"\nMonthly keys deleted (recorded in the log): {len(erasures):,}; the last: {erasures[-1]}"
     if verdict.kept_at is not None:
-        text += f"\nthe head that was kept is entry {verdict.kept_at:,}"
+        text += f"\nThe stored head is entry {verdict.kept_at:,}"
     return text

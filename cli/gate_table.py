@@ -1,4 +1,4 @@
-"""The rules of the gate as a table for a terminal."""
+"""Formatting of the rules of the gate as a table for a terminal."""
 
 import shutil
 from collections.abc import Mapping
@@ -10,14 +10,14 @@ if TYPE_CHECKING:
     from training.promotion.gate import RuleResult
 
 HEADINGS = ("rule", "result", "found", "expected")
-RESULTS = {True: "held", False: "does not hold", None: "not checked"}
+RESULTS = {True: "holds", False: "does not hold", None: "not checked"}
 MIN_WIDTH, MAX_WIDTH = 100, 160
-"""Of the table, in characters; between them it is as wide as the terminal."""
+"""Limits of the width of the table in characters. Between them it is as wide as the terminal."""
 GAP = "  "
 
 
 def format_gate_table(rules: "Mapping[str, RuleResult]") -> str:
-    """Return one row for each rule: its name, whether it held, what was found and what was expected."""
+    """Format one row per rule: its name, its result, the value found and the value expected."""
     rows = [
         HEADINGS,
         *((name, RESULTS[rule.held], rule.found, rule.expected) for name, rule in rules.items()),

@@ -1,4 +1,4 @@
-"""Link tables from consignment tables: read a piece at a time, and only numbers of each row are kept."""
+"""Building of link tables from consignment tables. They are read in chunks, and only numbers of each row stay in memory."""
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -21,13 +21,13 @@ Mask = NDArray[np.bool_]
 
 @dataclass(frozen=True)
 class SourcePart:
-    """A consignment table, and which of its rows count."""
+    """A consignment table, and a mask of the rows that count."""
 
     source: TableSource
     kept: Mask
 
     def read_chunks(self) -> Iterator[tuple[RowChunk, Mask]]:
-        """Read the rows piece by piece, each piece with its part of the mask."""
+        """Read the rows in chunks, each with its part of the mask."""
         start = 0
         for chunk in self.source.read_chunks():
             yield chunk, self.kept[start : start + len(chunk)]
@@ -35,12 +35,12 @@ class SourcePart:
 
 
 class LinkTableReader:
-    """Reads the link table of a world's tables, and afterwards some of its consignments.
+    """A reader that builds the link table of consignment tables, and then reads single consignments.
 
     Parameters
     ----------
     inputs : FeatureInputs
-        A past consignment that is also given counts once, as given.
+        A consignment that is in both `history` and `consignments` counts once, as in `consignments`.
     options : ComputeOptions
     """
 
@@ -56,7 +56,7 @@ class LinkTableReader:
         self._arrivals = build_arrival_events(order)
 
     def read(self) -> LinkTable:
-        """Read all rows."""
+        """Read all rows, and build the link table."""
         rows = len(self._arrivals.received_us)
         numbers = np.zeros((rows, len(LINK_IDENTIFIERS)), dtype=np.uint64)
         done = 0
@@ -69,7 +69,7 @@ class LinkTableReader:
         return LinkTable(self._arrivals, build_outcome_events(self._outcomes), numbers)
 
     def read_consignments(self, rows: NDArray[np.int64]) -> Sequence[Consignment]:
-        """Read the consignments of some rows, which are sorted and distinct."""
+        """Read the consignments of the given rows, which must be sorted and distinct."""
         found: list[Consignment] = []
         start = 0
         for chunk, kept in self._read_chunks():
@@ -87,7 +87,7 @@ class LinkTableReader:
 
 
 def build_chunk_numbers(chunk_and_kept: tuple[RowChunk, Mask]) -> LinkNumbers:
-    """Build the numbers of the rows of a piece that count, in this process or in another."""
+    """Build the link numbers of a chunk's rows that count. It may run in another process."""
     chunk, kept = chunk_and_kept
     records = to_consignments(chunk.to_frame(Consignment)[kept], Consignment)
     return LinkNumberBuilder(create_batch_pseudonyms()).build_rows(records)

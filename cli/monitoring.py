@@ -1,4 +1,4 @@
-"""The verb that watches traffic: drift."""
+"""The verb that monitors traffic: drift."""
 
 from pathlib import Path
 from typing import NamedTuple
@@ -24,7 +24,7 @@ from cli.table_reader import TableReader
 
 
 class DriftOptions(NamedTuple):
-    """What traffic is compared with: a model's reference profile, None for the model of the settings; or a table."""
+    """The reference of the comparison: the profile of a model (None for the model of the settings), or a table."""
 
     model: str | None
     reference: Path | None
@@ -34,20 +34,31 @@ class DriftOptions(NamedTuple):
 @batch_table_options
 @collect_options(DriftOptions, "options")
 @model_option
-@table_option("--reference", "Traffic to compare with, in place of what the model carries.")
-@period_options("First arrival watched; earlier ones are history.", "End of the arrivals, not included.")
-@out_option("Where the page is written.", metavar="FILE.html")
+@table_option(
+    "--reference", "Consignment table to compare with. Default: the reference profile in the model."
+)
+@period_options(
+    "Check arrivals from this time on. Earlier ones are history. Default: the first arrival.",
+    "Check arrivals before this time. Default: up to the last arrival.",
+)
+@out_option("Report page to write.", metavar="FILE.html")
 @reject_options
 @json_option
 def drift(
     tables: TableOptions, options: DriftOptions, period: PeriodOptions, out: Path, as_json: bool
 ) -> None:
-    """Watch later traffic without labels: `stable`, `retrain` or `investigate data`, with reasons; logs a run.
+    """Check recent traffic for drift from the model's reference.
 
-    The traffic is held against what the model carries of the time when it was judged: scores, features, mix of codes,
-    new senders, missing values, units, sources that fell silent. Exit code 0 with any verdict.
+    Compares recent traffic with the reference profile stored in the model (its test period). It needs no labels. It checks
+    scores, features, codes, new senders, missing values, units, and sources without data.
+
+    The verdict is `stable`, `retrain` or `investigate data`, with reasons. Run "npsrisk train" after `retrain`. Check the
+    data source after `investigate data`.
+
+    Writes the report page and logs a run in MLflow. Exit code 0 with every verdict.
 
     \b
+    Example:
     npsrisk drift --consignments week.parquet --history past.parquet --outcomes outcomes.parquet --out drift.html
     """
     from training.data.splits import ArrivalWindow

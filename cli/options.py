@@ -1,7 +1,7 @@
-"""Options that several verbs take, each defined once, and the values in which a verb receives them.
+"""Options that several verbs share, each defined once, and the values in which a verb receives them.
 
-An option is a decorator of click; a verb shows its options in the order of its decorators. `collect_options` stands above the options
-that it collects: it takes those that are fields of a value, and passes the value to the verb.
+An option is a decorator of click. The help shows options in the order of their decorators. Place `collect_options` above the options
+that it collects: it gathers the options that are fields of a named tuple, and passes the tuple to the verb.
 """
 
 from collections.abc import Callable
@@ -23,16 +23,16 @@ PREVALENCES = ("realistic", "enriched", "operation", *(f"hard:{name}" for name i
 
 
 class TableOptions(NamedTuple):
-    """Paths of the tables that a verb reads, and what happens to rows at fault.
+    """The paths of the tables that a verb reads, and the handling of invalid rows.
 
     Attributes
     ----------
     consignments, history, outcomes, alerts, truth : Path or None
         None for a table that is not given.
     rejects : Path or None
-        File for the rows at fault.
+        File for the invalid rows.
     strict : bool
-        Whether any row at fault is a failure.
+        True if any invalid row is a failure.
     """
 
     consignments: Path | None = None
@@ -45,7 +45,7 @@ class TableOptions(NamedTuple):
 
 
 class PeriodOptions(NamedTuple):
-    """A period of time as it was typed.
+    """A period of time as entered on the command line.
 
     Attributes
     ----------
@@ -57,15 +57,15 @@ class PeriodOptions(NamedTuple):
     ends: str | None
 
     def parse_begin(self) -> datetime | None:
-        """Parse the beginning."""
+        """Parse the begin of the period; None if it is not given."""
         return parse_time(self.begins, "--from")
 
     def parse_end(self) -> datetime | None:
-        """Parse the end."""
+        """Parse the end of the period; None if it is not given."""
         return parse_time(self.ends, "--until")
 
     def to_us(self) -> tuple[int | None, int | None]:
-        """Convert both to microseconds since 1970."""
+        """Convert both bounds to microseconds since 1970 (UTC)."""
         from consignments.timestamps import to_us
 
         bounds = (self.parse_begin(), self.parse_end())
@@ -74,7 +74,7 @@ class PeriodOptions(NamedTuple):
 
 
 class ApprovalOptions(NamedTuple):
-    """Who decides something that is recorded, and why."""
+    """The person who approves a recorded decision, and the reason."""
 
     approved_by: str
     why: str
@@ -111,7 +111,7 @@ def collect_options(kind: type[Any], name: str) -> VerbDecorator:
 
 
 def chain_decorators(*decorators: VerbDecorator) -> VerbDecorator:
-    """Chain decorators into one that acts as they do one below the other."""
+    """Combine decorators into one; the first is applied last, as the topmost of a stack of decorators."""
 
     def decorate(verb: Verb) -> Verb:
         for decorator in reversed(decorators):
@@ -126,6 +126,16 @@ def table_option(name: str, text: str, *, required: bool = False) -> VerbDecorat
     return click.option(name, type=click.Path(path_type=Path), metavar="T", required=required, help=text)
 
 
+def model_uri_option(default: str) -> VerbDecorator:
+    """Define the option that names a model, with the text of its default."""
+    return click.option(
+        "--model",
+        default=None,
+        metavar="URI",
+        help=f"Model: models:/NAME/VERSION or models:/NAME@ALIAS. Default: {default}.",
+    )
+
+
 def out_option(text: str, *, metavar: str = "T", required: bool = True) -> VerbDecorator:
     """Define the option that names the file or folder to write."""
     return click.option(
@@ -134,65 +144,79 @@ def out_option(text: str, *, metavar: str = "T", required: bool = True) -> VerbD
 
 
 consignments_option = table_option("--consignments", "Consignment table.", required=True)
-history_option = table_option("--history", "Past consignments, for history only.")
-outcomes_option = table_option("--outcomes", "Outcome table: what was found.")
-outcomes_required_option = table_option("--outcomes", "Outcome table: what was found.", required=True)
-alerts_option = table_option("--alerts", "Alert table.")
+history_option = table_option(
+    "--history", "Past consignments. They count for history; the result has no rows for them."
+)
+outcomes_option = table_option("--outcomes", "Outcome table: results of inspections.")
+outcomes_required_option = table_option("--outcomes", "Outcome table: results of inspections.", required=True)
+alerts_option = table_option("--alerts", "Alert table: warnings of partners.")
 collect_tables = collect_options(TableOptions, "tables")
-result_option = out_option("Where the result is written.")
+result_option = out_option("Table to write: .csv, .parquet or .jsonl.")
 reject_options = chain_decorators(
     click.option(
         "--rejects",
         type=click.Path(path_type=Path),
         metavar="FILE",
-        help="Write rows at fault here, with their reasons.",
+        help="Write invalid rows or messages to this file, each with its reason.",
     ),
-    click.option("--strict", is_flag=True, help="Any row at fault is a failure."),
+    click.option(
+        "--strict", is_flag=True, help="Fail if any row or message is invalid. Default: skip and count them."
+    ),
 )
 json_option = click.option(
-    "--json", "as_json", is_flag=True, help="Print the result as one JSON object on the last line."
+    "--json",
+    "as_json",
+    is_flag=True,
+    help="Print the result as one JSON object on the last line of standard output.",
 )
 jobs_option = click.option(
     "--jobs",
     type=click.IntRange(1),
     default=None,
     metavar="N",
-    help="Processes that compute; default: one for each core. Changes nothing but time.",
+    help="Number of processes; default: one per core. The result does not depend on it.",
 )
 config_option = click.option(
     "--config",
     type=click.Path(path_type=Path),
     metavar="FILE.toml",
-    help="Training configuration: further columns and keys, split, model.",
+    help="Training configuration: additional columns, history keys, split, model.",
 )
-model_option = click.option(
-    "--model",
-    default=None,
-    metavar="URI",
-    help="models:/NAME/VERSION or models:/NAME@ALIAS; default: NPSRISK_MODEL.",
-)
+model_option = model_uri_option("NPSRISK_MODEL, else models:/nps-risk@champion")
 target_option = click.option(
-    "--target", type=click.Choice(TARGETS), default="nps", show_default=True, help="What to find."
+    "--target",
+    type=click.Choice(TARGETS),
+    default="nps",
+    show_default=True,
+    help="Result that counts as positive.",
 )
 as_of_option = click.option(
-    "--as-of", type=str, default=None, metavar="TIME", help="ISO 8601; what became visible later is hidden."
+    "--as-of",
+    type=str,
+    default=None,
+    metavar="TIME",
+    help="Time in ISO 8601. Ignore outcomes and alerts that became visible later. Default: use all.",
 )
 capacity_option = click.option(
-    "--capacity", type=click.IntRange(1), required=True, help="Inspections for each office and UTC day."
+    "--capacity",
+    type=click.IntRange(1),
+    metavar="N",
+    required=True,
+    help="Number of inspections per office and UTC day.",
 )
 approval_options = chain_decorators(
     collect_options(ApprovalOptions, "approval"),
-    click.option("--approved-by", required=True, metavar="WHO", help="The person who decides."),
-    click.option("--why", required=True, metavar="TEXT", help="The reason, for the record."),
+    click.option("--approved-by", required=True, metavar="WHO", help="Person who approves; recorded."),
+    click.option("--why", required=True, metavar="TEXT", help="Reason for the decision; recorded."),
 )
 batch_table_options = chain_decorators(
     collect_tables, consignments_option, history_option, outcomes_option, alerts_option
 )
-"""Tables of a verb that computes features: with the past, for history only."""
+"""The table options of a verb that computes features."""
 
 
 def period_options(begins: str, ends: str) -> VerbDecorator:
-    """Define --from and --until with their help texts; the verb receives `period`, a `PeriodOptions`."""
+    """Define --from and --until with their help texts. The verb receives `period`, a `PeriodOptions`."""
     return chain_decorators(
         collect_options(PeriodOptions, "period"),
         click.option("--from", "begins", default=None, metavar="TIME", help=begins),
@@ -206,18 +230,25 @@ def world_size_options(days: int, per_day: int, *, per_day_text: str, prevalence
         click.option(
             "--days",
             type=click.IntRange(1),
+            metavar="N",
             default=days,
             show_default=True,
-            help="Length of the simulated world.",
+            help="Length of the simulated world in days.",
         ),
         click.option(
-            "--per-day", type=click.IntRange(1), default=per_day, show_default=True, help=per_day_text
+            "--per-day",
+            type=click.IntRange(1),
+            metavar="N",
+            default=per_day,
+            show_default=True,
+            help=per_day_text,
         ),
         click.option(
             "--prevalence",
             type=click.Choice(PREVALENCES),
+            metavar="PRESET",
             default="enriched",
             show_default=True,
-            help=prevalence_text,
+            help=f"{prevalence_text} Presets: realistic, enriched, operation, hard:SET. SET is one of {', '.join(HARD_SETS)}.",
         ),
     )

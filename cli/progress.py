@@ -1,4 +1,4 @@
-"""The progress bar of long work."""
+"""Progress bars of long work."""
 
 import sys
 import time
@@ -14,13 +14,13 @@ if TYPE_CHECKING:
     from features.batch import Progress
 
 PROGRESS_DELAY_SECONDS = 2.0
-"""Work longer than this shows a progress bar, on a terminal."""
+"""Work that takes longer shows a progress bar on a terminal."""
 REFRESH_SECONDS = 1.0
 
 
 @contextmanager
 def show_progress_bar() -> Iterator["Progress"]:
-    """Show a bar for each stage of long work, on a terminal only; its clock runs on while nothing is counted."""
+    """Show a progress bar for each stage of long work, on a terminal only. The bar shows the elapsed time also between two counts."""
     from threading import Event, Thread
 
     from tqdm import tqdm

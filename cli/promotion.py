@@ -1,20 +1,20 @@
-"""The verbs that decide which model is champion: compare, gate, promote."""
+"""The verbs of model promotion: compare, gate, promote."""
 
 import json
 from collections.abc import Mapping
 from datetime import UTC, datetime
+from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
 import click
 
 from cli.batch import count_cores
 from cli.gate_table import format_gate_table
+from cli.keys import find_key_file, key_file_option
 from cli.options import (
-    ApprovalOptions,
     PeriodOptions,
     TableOptions,
     alerts_option,
-    approval_options,
     chain_decorators,
     collect_options,
     collect_tables,
@@ -36,22 +36,29 @@ from consignments.records import Target
 
 if TYPE_CHECKING:
     from features.batch import Progress, Tables
-    from models.promotion_record import PromotionRecord
     from models.registry import ModelVersion
     from training.promotion.gate import RuleResult
-    from training.promotion.promote import EvidenceOptions
+    from training.promotion.promote import Approval, EvidenceOptions, Promotion
 
 
 class ComparedVersions(NamedTuple):
-    """Two versions of one target: numbers, aliases or models:/NAME/VERSION; `b` might replace `a`."""
+    """The two versions to compare, each a number, alias or models:/NAME/VERSION. Version `b` may replace `a`."""
 
     a: str
     b: str
     target: Target
 
 
+class ApprovalOptions(NamedTuple):
+    """Options of an approval: the person, the reason, and the key. Without a name the person is who holds the key."""
+
+    approved_by: str | None
+    why: str
+    key_file: Path | None
+
+
 class GateOptions(NamedTuple):
-    """What goes through the gate.
+    """The version that the gate checks, and the evidence.
 
     Attributes
     ----------
@@ -61,7 +68,7 @@ class GateOptions(NamedTuple):
     comparison : str or None
         MLflow run of the comparison with the champion; None for the latest.
     jobs : int or None
-        Processes that repeat the training run; None for one for each core.
+        Processes that repeat the training run; None for one per core.
     """
 
     version: str
@@ -79,18 +86,22 @@ gate_options = chain_decorators(
     collect_options(GateOptions, "gated"),
     click.argument("version"),
     table_option(
-        "--consignments", "Consignment table of the training run; repeats that run and compares the fits."
+        "--consignments",
+        "Consignment table of the training run. With it, the run is repeated and the fits are compared.",
     ),
     table_option("--outcomes", "Outcome table of the training run."),
-    table_option("--alerts", "Alert table of the training run, if it had one."),
+    table_option("--alerts", "Alert table of the training run. Needed if the run used one."),
     click.option(
-        "--comparison", default=None, metavar="RUN", help="MLflow run of the comparison; default: the latest."
+        "--comparison",
+        default=None,
+        metavar="RUN",
+        help="MLflow run of the comparison with the champion. Default: the latest.",
     ),
     target_option,
     jobs_option,
     reject_options,
 )
-"""What `gate` and `promote` both take."""
+"""The options that `gate` and `promote` share."""
 
 
 @click.command()
@@ -101,21 +112,28 @@ gate_options = chain_decorators(
 @consignments_option
 @outcomes_option
 @alerts_option
-@table_option("--truth", "Truth of a simulated world, in place of the outcomes.")
+@table_option("--truth", "Truth of a simulated world. It replaces the outcomes in the evaluation.")
 @period_options(
-    "First arrival; default: the first day that no compared fit has learnt of.",
-    "End of the arrivals, not included.",
+    "Compare arrivals from this time on. Default: the earliest time after the training data of one fit of each version.",
+    "Compare arrivals before this time. Default: up to the last arrival.",
 )
 @target_option
 @reject_options
 @json_option
 def compare(tables: TableOptions, compared: ComparedVersions, period: PeriodOptions, as_json: bool) -> None:
-    """Compare two versions of one target on the same consignments, paired by day; logs a comparison run.
+    """Compare two model versions on the same consignments.
 
-    A and B are numbers, aliases or models:/NAME/VERSION; B is the one that might replace A. Of each version the newest fit that
-    has learnt nothing of the compared period is compared: the final fit, which is served, or else the evaluation fit.
+    A and B are version numbers, aliases or models:/NAME/VERSION. B is the version that may replace A. Both must have the
+    same target.
+
+    Each version is represented by its newest fit that was not trained on the compared period. This is the final fit, which
+    is served, or else the evaluation fit. Differences are paired by day and have 95 % intervals.
+
+    Run "npsrisk train --register" before. Logs a comparison run in MLflow, which "npsrisk gate" and "npsrisk promote" read
+    after.
 
     \b
+    Example:
     npsrisk compare champion challenger --consignments later.parquet --outcomes outcomes.parquet
     """
     from training.data.splits import ArrivalWindow
@@ -148,13 +166,20 @@ def compare(tables: TableOptions, compared: ComparedVersions, period: PeriodOpti
 @json_option
 @click.pass_context
 def gate(context: click.Context, tables: TableOptions, gated: GateOptions, as_json: bool) -> None:
-    """Run the gate on VERSION and show the result of every rule; changes nothing.
+    """Check a model version against every rule of the gate.
 
-    VERSION is a number, an alias or models:/NAME/VERSION. With the tables of its training run that run is repeated, and both fits
-    must be equal byte for byte. This takes as long as training; without the tables this rule is not checked. Exit code 0 if all
-    checked rules hold, 1 if one does not hold.
+    VERSION is a number, an alias or models:/NAME/VERSION. The verb prints each rule with its result, the value found and
+    the value expected. It changes nothing.
+
+    Give the tables of the training run to repeat that run. Both fits must then be equal byte for byte. This takes as long
+    as training. Without the tables this rule is not checked.
+
+    Run "npsrisk compare" before, if there is a champion. Run "npsrisk promote" after.
+
+    Exit code 0 if all checked rules hold, 1 if a rule does not hold.
 
     \b
+    Examples:
     npsrisk gate challenger
     npsrisk gate 2 --consignments world/consignments.parquet --outcomes world/outcomes.parquet --alerts world/alerts.parquet
     npsrisk gate 2 --json
@@ -179,42 +204,70 @@ def gate(context: click.Context, tables: TableOptions, gated: GateOptions, as_js
 
 
 @click.command()
-@approval_options
+@collect_options(ApprovalOptions, "approval")
+@click.option(
+    "--approved-by", default=None, metavar="WHO", help="The person who decides; default: who holds the key."
+)
+@click.option("--why", required=True, metavar="TEXT", help="The reason, for the record.")
+@key_file_option
 @gate_options
-@click.option("--force", is_flag=True, help="Promote although a rule does not hold; recorded as such.")
+@click.option("--force", is_flag=True, help="Promote even if a rule does not hold. The record says so.")
 @json_option
 def promote(
     tables: TableOptions, gated: GateOptions, approval: ApprovalOptions, force: bool, as_json: bool
 ) -> None:
-    """Run the gate and make VERSION the champion; the old champion becomes `previous`.
+    """Run the gate and make a model version the champion.
 
-    VERSION is a number, an alias or models:/NAME/VERSION. With the tables of its training run that run is repeated, and both fits
-    must be equal byte for byte, also with --force; without them the record says that this was not checked. `npsrisk gate` runs
-    the same rules and changes nothing. Roll back with: npsrisk promote previous …
+    VERSION is a number, an alias or models:/NAME/VERSION. The old champion gets the alias `previous`. To roll back, promote
+    `previous`.
+
+    Give the tables of the training run to repeat that run. Both fits must then be equal byte for byte, also with --force.
+    Without the tables the record says that this was not checked.
+
+    Run "npsrisk gate" before: it checks the same rules and changes nothing. Run "npsrisk publish" after.
+
+    Writes the promotion record and moves the aliases in MLflow. Exit code 2 if a rule does not hold and --force is not
+    given.
 
     \b
+    Example:
     npsrisk promote 1 --approved-by "duty reviewer" --why "first model of the operation" \\
         --consignments world/consignments.parquet --outcomes world/outcomes.parquet --alerts world/alerts.parquet
     """
-    from training.promotion.promote import Approval
     from training.promotion.promote import promote as run
 
-    version = gated.resolve()
+    version, signed = gated.resolve(), _read_approval(approval)
     with show_progress_bar() as progress:
-        record = run(
+        done = run(
             open_registry(),
             version,
-            Approval(approval.approved_by, approval.why, datetime.now(UTC)),
+            signed,
             _read_evidence(gated, version, tables, progress),
             force=force,
         )
-    print_result(json.loads(record.to_json()), as_json, _summarize_record(record))
+    result = json.loads(done.record.to_json()) | {"signers": done.signers, "signatures_missing": done.missing}
+    print_result(result, as_json, _summarize_promotion(done))
+
+
+def _read_approval(approval: ApprovalOptions) -> "Approval":
+    """Read the key and the approvers; the person who decides is who holds the key, if no name is given."""
+    from models.signatures.approvers import Approvers
+    from models.signatures.keys import SigningKey
+    from training.promotion.promote import Approval
+
+    key, approvers = (
+        SigningKey.load(find_key_file(approval.key_file)),
+        Approvers.read(read_settings().approvers_file),
+    )
+    holder = approvers.find(key.public.key_id)
+    name = approval.approved_by if approval.approved_by is not None else holder.name if holder else ""
+    return Approval(name or key.public.key_id[:12], approval.why, datetime.now(UTC), key, approvers)
 
 
 def _read_evidence(
     gated: GateOptions, version: "ModelVersion", tables: TableOptions, progress: "Progress"
 ) -> "EvidenceOptions":
-    """Read what the gate is given beside the version: the tables of the training run, if any."""
+    """Read the evidence of the gate: the comparison run, and the tables of the training run if they are given."""
     from training.promotion.promote import EvidenceOptions
     from training.promotion.refit import RefitOptions
 
@@ -224,12 +277,12 @@ def _read_evidence(
 
 
 def _read_training_tables(version: "ModelVersion", tables: TableOptions) -> "Tables | None":
-    """Read the tables of the training run with the columns that it had; None if none is given.
+    """Read the tables of the training run with the columns of its configuration; return None if none is given.
 
     Raises
     ------
     BadInput
-        If only some are given.
+        If only some of the tables are given.
     """
     given = {
         f"--{name}": getattr(tables, name) is not None for name in ("consignments", "outcomes", "alerts")
@@ -243,7 +296,7 @@ def _read_training_tables(version: "ModelVersion", tables: TableOptions) -> "Tab
             where=" and ".join(missing),
             got=", ".join(name for name, is_given in given.items() if is_given),
             expected="--consignments and --outcomes, and --alerts if the model was trained with alerts",
-            todo="give all tables that it was trained on, or none",
+            todo="give all tables of the training run, or none",
         )
     from training.config import TrainConfig
     from training.promotion.refit import read_run_config
@@ -264,14 +317,20 @@ def _summarize_gate(version: "ModelVersion", rules: "Mapping[str, RuleResult]") 
     return f"{version.uri} {'does not pass' if broken else 'passes'} the gate: {'; '.join(parts)}"
 
 
-def _summarize_record(record: "PromotionRecord") -> str:
+def _summarize_promotion(done: "Promotion") -> str:
     from training.promotion.gate import REFIT_RULE
 
+    record = done.record
+    if done.missing:
+        return (
+            f"{record.name} version {record.version} is not champion yet: signed by {', '.join(done.signers)}; "
+            f"{done.missing} more must sign, with npsrisk promote {record.version} --key FILE"
+        )
     lines = [
         f"{record.name} version {record.version} is champion"
         + (f"; version {record.replaces} is previous" if record.replaces else "")
         + (" (forced)" if record.forced else "")
-        + f"; record {record.number}, {record.compute_sha256()[:12]}"
+        + f"; record {record.number}, {record.compute_sha256()[:12]}, signed by {', '.join(done.signers)}"
     ]
     if REFIT_RULE in record.rules:
         lines.append(f"{REFIT_RULE}: {record.rules[REFIT_RULE]['found']}")

@@ -1,4 +1,4 @@
-"""The verb that replays the whole loop for several policies: replay."""
+"""The verb that replays the whole loop for several selection policies: replay."""
 
 import os
 from pathlib import Path
@@ -36,16 +36,16 @@ if TYPE_CHECKING:
 
 
 class WorldOptions(NamedTuple):
-    """A simulated world that reacts.
+    """The options of a simulated world whose offenders react.
 
     Attributes
     ----------
     world : str or None
         Name of a preset or path of a TOML file; None if tables are replayed.
     days, per_day : int
-        Length of the world, and its mean consignments a day.
+        Days of the world, and its mean number of consignments per day.
     prevalence : str
-        Preset of a world from a file.
+        Preset of a world whose parameters come from a file.
     """
 
     world: str | None
@@ -55,25 +55,25 @@ class WorldOptions(NamedTuple):
 
 
 class ReplayOptions(NamedTuple):
-    """Which policies are replayed, and how.
+    """The policies to replay, and their settings.
 
     Attributes
     ----------
     policies : tuple of str
-        Names; all if empty.
+        Names; all policies if empty.
     capacity : int
-        Inspections for each office and UTC day.
+        Inspections per office and UTC day.
     explore : float
-        Share of the capacity that exploring policies spend on it, 0 to 1.
+        Share of the capacity that exploring policies use for exploration, 0 to 1.
     width : float
-        Half-width of the interval of recall that `stratified` draws for.
+        Half-width of the interval of recall for which `stratified` draws, 0 to 1.
     warm_up_days, retrain_days : int
-        Length of the common past, and days from one training to the next.
+        Days of the common past, and days between two trainings.
     seeds : tuple of int
     target : str
     config : Path or None
     jobs : int or None
-        Processes; None for one for each core.
+        Processes; None for one per core.
     """
 
     policies: tuple[str, ...]
@@ -105,35 +105,36 @@ class ReplayOptions(NamedTuple):
 @collect_tables
 @collect_options(WorldOptions, "world")
 @collect_options(ReplayOptions, "options")
-@table_option("--consignments", "Consignment table; nothing reacts.")
-@table_option("--truth", "What is inside: with --consignments.")
+@table_option("--consignments", "Consignment table. Offenders do not react to inspections.")
+@table_option("--truth", "Truth table. Required with --consignments.")
 @outcomes_option
 @alerts_option
 @click.option(
     "--world",
     metavar="SPEC",
-    help="In place of the tables, a simulated world that reacts: realistic, enriched, operation, hard:SET, or FILE.toml.",
+    help="Simulated world in which offenders react, instead of tables: realistic, enriched, operation, hard:SET or FILE.toml.",
 )
 @world_size_options(
     330,
     2000,
-    per_day_text="Its mean consignments a day.",
-    prevalence_text="Its preset, where --world is a file.",
+    per_day_text="Mean number of consignments per day of the simulated world.",
+    prevalence_text="Frequency of NPS if --world is a file.",
 )
 @click.option(
     "--policy",
     "policies",
     multiple=True,
     metavar="NAME",
-    help="random, rules, officer, greedy, explore, stratified, uncertain, novel, oracle; default: all. May be repeated.",
+    help="Policy: random, rules, officer, greedy, explore, stratified, uncertain, novel, oracle. May be repeated. Default: all.",
 )
 @capacity_option
 @click.option(
     "--explore",
     type=click.FloatRange(0, 1),
+    metavar="SHARE",
     default=0.1,
     show_default=True,
-    help="Share of the capacity that exploring policies spend on it.",
+    help="Share of the capacity that exploring policies use for exploration.",
 )
 @click.option(
     "--width",
@@ -141,38 +142,61 @@ class ReplayOptions(NamedTuple):
     default=0.1,
     show_default=True,
     metavar="W",
-    help="The policy stratified draws so many that recall over four weeks can be estimated to ±W.",
+    help="For the policy stratified: draw as many as an estimate of recall to ±W over four weeks needs.",
 )
 @click.option(
     "--warm-up-days",
     type=click.IntRange(1),
+    metavar="N",
     default=56,
     show_default=True,
-    help="The common past, under the operation as it was.",
+    help="Days of the common past before the policies begin.",
 )
 @click.option(
     "--retrain-days",
     type=click.IntRange(1),
+    metavar="N",
     default=21,
     show_default=True,
-    help="From one training to the next.",
+    help="Days between two trainings.",
 )
-@click.option("--seed", "seeds", type=int, multiple=True, default=(1,), help="May be repeated; default: 1.")
+@click.option(
+    "--seed",
+    "seeds",
+    type=int,
+    metavar="N",
+    multiple=True,
+    default=(1,),
+    help="Random seed. May be repeated. Default: 1.",
+)
 @target_option
 @config_option
-@click.option("--jobs", type=click.IntRange(1), default=None, help="Processes; default: one for each core.")
-@out_option("Where report, tables and finished weeks are written.", metavar="DIR")
+@click.option(
+    "--jobs",
+    type=click.IntRange(1),
+    metavar="N",
+    default=None,
+    help="Number of processes; default: one per core.",
+)
+@out_option("Folder to write the report, the tables and the finished weeks to.", metavar="DIR")
 @reject_options
 @json_option
 def replay(
     tables: TableOptions, world: WorldOptions, options: ReplayOptions, out: Path, as_json: bool
 ) -> None:
-    """Run the whole loop for several policies, and report what each found.
+    """Replay the whole loop under several selection policies.
 
-    Each day scores what arrived, selects under capacity, reveals outcomes only of what was chosen and once they are
-    known, and retrains on schedule. The same command again goes on after a kill, from the last finished week.
+    Simulates the loop (score, select, inspect, retrain) for each policy and compares the detections. Each day it scores the
+    arrivals and selects within the capacity. Only selected consignments get outcomes, after the usual delay. Models are
+    retrained on schedule.
+
+    Give --world, or --consignments with --truth (run "npsrisk simulate" before).
+
+    Writes a report and tables to --out, and logs a run in MLflow. To resume after an interruption, run the same command
+    again.
 
     \b
+    Example:
     npsrisk replay --world enriched --days 120 --per-day 500 --capacity 3 --policy greedy --policy explore --out loop
     """
     from training.config import read_config
@@ -211,7 +235,12 @@ def _create_factory(
         recorded = _create_tabular_factory(tables, config)
         return recorded, f"Replay of {recorded.days:,} days"
     if tables.consignments is not None or tables.truth is not None:
-        raise BadInput("a world and tables", expected="--world, or --consignments with --truth")
+        raise BadInput(
+            "these options exclude each other",
+            where="options",
+            got="--world and tables",
+            expected="--world, or --consignments with --truth",
+        )
     is_preset = world.world in PREVALENCES
     preset = world.world if is_preset else world.prevalence
     factory = create_simulated_factory(
@@ -228,7 +257,9 @@ def _create_tabular_factory(tables: TableOptions, config: "TrainConfig") -> "Tab
     from training.policy_replay.experiment import TabularFactory
 
     if tables.consignments is None or tables.truth is None:
-        raise BadInput("nothing to replay", expected="--world, or --consignments with --truth")
+        raise BadInput(
+            "nothing to replay", where="options", expected="--world, or --consignments with --truth"
+        )
     reader = TableReader(tables)
     past = reader.read_tables(config.features.build_record_type())
     truth = reader.read_truth()
@@ -238,6 +269,6 @@ def _create_tabular_factory(tables: TableOptions, config: "TrainConfig") -> "Tab
             "nothing to replay",
             where=str(tables.consignments),
             got="a table without rows",
-            expected="the consignments of some weeks",
+            expected="consignments of several weeks",
         )
     return TabularFactory(past.consignments, truth, past.outcomes, past.alerts)

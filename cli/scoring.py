@@ -33,24 +33,24 @@ if TYPE_CHECKING:
     import pandas as pd
 
 DEFAULT_EXPLORE_SHARE = 0.05
-"""Share of the capacity for random inspections if neither a share nor a width is given."""
+"""Share of the capacity for random inspections if neither --explore nor --width is given."""
 
 
 class BatchScoreOptions(NamedTuple):
-    """How a table is scored.
+    """The options of batch scoring.
 
     Attributes
     ----------
     model : str or None
         URI; None for the model of the settings.
     as_of : str or None
-        Time as it was typed; what became visible later is hidden.
+        Time as entered. Outcomes and alerts that became visible later are ignored.
     reasons : int
-        Reasons for each row.
+        Number of reasons per row.
     jobs : int or None
-        Processes; None for one for each core.
+        Processes; None for one per core.
     without_history : bool
-        Whether the caller says that there are no past consignments beyond those given.
+        True if the caller states that there are no other past consignments.
     """
 
     model: str | None
@@ -60,10 +60,10 @@ class BatchScoreOptions(NamedTuple):
     without_history: bool
 
     def check_history(self, path: Path | None) -> None:
-        """Raise `BadInput` unless there is a table of past consignments, or the caller says that there is none."""
+        """Raise `BadInput` unless a history table is given, or the caller states that there is none."""
         if path is not None and self.without_history:
             raise BadInput(
-                "a history and no history",
+                "these options exclude each other",
                 where="options",
                 got="--history and --without-history",
                 expected="one of them",
@@ -72,29 +72,29 @@ class BatchScoreOptions(NamedTuple):
             raise self.build_refusal(where="options", got="no --history")
 
     def build_refusal(self, *, where: str, got: str) -> BadInput:
-        """Build the error for scores that would be computed without history."""
+        """Build the error for scoring without history."""
         return BadInput(
-            "without past consignments every sender looks new, and the scores are other ones",
+            "history is missing; without it every sender looks new and the scores change",
             where=where,
             got=got,
             expected="--history T with the past consignments",
-            todo="or say --without-history if the consignments given are all there is",
+            todo="or add --without-history if no other past consignments exist",
         )
 
 
 class SelectOptions(NamedTuple):
-    """How consignments are selected.
+    """The options of selection.
 
     Attributes
     ----------
     capacity : int
-        Inspections for each office and UTC day.
+        Inspections per office and UTC day.
     explore : float or None
-        Share of the capacity that goes to random inspections, 0 to 1; None if not given.
+        Share of the capacity for random inspections, 0 to 1; None if not given.
     width : float or None
-        Half-width of the interval of recall that the list is drawn for; None for a list without one.
+        Wanted half-width of the 95 % interval of recall, 0 to 1; None if recall need not be estimated.
     days : int or None
-        Days over which the estimate of recall is pooled; None for those of the table.
+        Days over which the estimate of recall is pooled; None for the days of the table.
     seed : int
     """
 
@@ -105,23 +105,28 @@ class SelectOptions(NamedTuple):
     seed: int
 
     def check(self) -> None:
-        """Refuse options that exclude each other."""
+        """Raise `BadInput` if options exclude each other."""
         if self.width is not None and self.explore is not None:
             raise BadInput(
-                "--width and --explore", expected="one of them: --width decides how many are drawn"
+                "these options exclude each other",
+                where="options",
+                got="--width and --explore",
+                expected="one of them; --width sets the number of random inspections",
             )
         if self.width is None and self.days is not None:
-            raise BadInput("--days without --width", expected="--width W --days N")
+            raise BadInput(
+                "--days needs --width", where="options", got="--days", expected="--width W --days N"
+            )
 
 
 class RecallOptions(NamedTuple):
-    """Which inspection lists recall is estimated from.
+    """The tables and the capacity from which recall is estimated.
 
     Attributes
     ----------
     scores, selection, outcomes : Path
     capacity : int
-        Inspections for each office and UTC day.
+        Inspections per office and UTC day.
     target : str
     """
 
@@ -138,27 +143,37 @@ class RecallOptions(NamedTuple):
 @model_option
 @as_of_option
 @click.option(
-    "--reasons", type=click.IntRange(0, 10), default=0, show_default=True, help="Reasons for each row."
+    "--reasons",
+    type=click.IntRange(0, 10),
+    metavar="N",
+    default=0,
+    show_default=True,
+    help="Number of reasons to write per row.",
 )
 @click.option(
     "--without-history",
     is_flag=True,
-    help="The consignments given are all there is: score without past ones.",
+    help="Score without a history table. Use it only if no other past consignments exist.",
 )
 @jobs_option
 @result_option
 @reject_options
 @json_option
 def score(tables: TableOptions, options: BatchScoreOptions, out: Path, as_json: bool) -> None:
-    """Score a table; the same model and history give the same bits as the service.
+    """Score a consignment table.
 
-    Past consignments come from --history. Without it every sender looks new and the scores are other ones, so the verb
-    refuses, unless --without-history says that the consignments given are all there is; the column `history` of the
-    result says which (`given`, `none`).
+    The same model and history give the same scores as the service, bit for bit.
 
-    A Parquet table in the order of time, or of sequence where it has one, is never whole in memory.
+    Give past consignments with --history. Without them every sender looks new and the scores change. The verb therefore
+    fails without --history, unless --without-history is given. The column `history` of the result is `given` or `none`.
+
+    Run "npsrisk train" and "npsrisk promote" before, and "npsrisk select" on the scores after.
+
+    A Parquet table that is sorted by time is read in chunks and may be larger than the memory. If it has the column
+    `sequence`, sort it by that.
 
     \b
+    Example:
     npsrisk score --consignments new.parquet --history past.parquet --outcomes outcomes.parquet --out scores.csv
     """
     from collections import Counter
@@ -199,7 +214,7 @@ def score(tables: TableOptions, options: BatchScoreOptions, out: Path, as_json: 
     print_result(
         result,
         as_json,
-        f"{rows:,} scores by {chosen.uri}{'' if inputs.has_history else ', without history'} "
+        f"Wrote {rows:,} scores of {chosen.uri}{'' if inputs.has_history else ', without history'} "
         f"({bands['high']} high, {bands['elevated']} elevated) -> {out}",
     )
 
@@ -211,32 +226,39 @@ def score(tables: TableOptions, options: BatchScoreOptions, out: Path, as_json: 
 @click.option(
     "--explore",
     type=click.FloatRange(0, 1),
+    metavar="SHARE",
     default=None,
     show_default=str(DEFAULT_EXPLORE_SHARE),
-    help="Share of the capacity that goes to random inspections.",
+    help="Share of the capacity for random inspections.",
 )
 @click.option(
     "--width",
     type=click.FloatRange(0, 1, min_open=True, max_open=True),
     metavar="W",
-    help="In place of --explore: draw so many that recall at the capacity can be estimated to ±W (95 % interval).",
+    help="Replaces --explore: draw as many random inspections as an estimate of recall to ±W needs (95 % interval).",
 )
 @click.option(
     "--days",
     type=click.IntRange(1),
     metavar="N",
-    help="With --width: days like these over which the estimate is pooled; default: the days of the table.",
+    help="With --width: pool the estimate over N days like these. Default: the number of days in the table.",
 )
-@click.option("--seed", type=int, default=0, show_default=True, help="Seed of the lots drawn.")
+@click.option("--seed", type=int, metavar="N", default=0, show_default=True, help="Seed of the random draws.")
 @result_option
 @json_option
 def select(options: SelectOptions, scores: Path, out: Path, as_json: bool) -> None:
-    """Write the inspection list: the highest scores, and a random share with known probabilities.
+    """Select the consignments to inspect from a score table.
 
-    With --width the lower scores are drawn by strata, as few as the estimate of recall needs. If the capacity is too small
-    for the width, the list is drawn for the width that can be had, and a line says so.
+    The list has the highest scores and a random share. The column `selection_probability` has the probability of each.
+    Training and evaluation use it to correct for the selection.
+
+    With --width, lower scores are sampled by strata, and as few as the estimate of recall needs. If the capacity is too
+    small, the list is drawn for the smallest possible width, and the result says so.
+
+    Run "npsrisk score" before. After the inspections, run "npsrisk recall" and "npsrisk train" on their outcomes.
 
     \b
+    Example:
     npsrisk select --scores scores.csv --capacity 20 --width 0.1 --out list.csv
     """
     from consignments.table_writers import write_table
@@ -250,26 +272,28 @@ def select(options: SelectOptions, scores: Path, out: Path, as_json: bool) -> No
     explore = DEFAULT_EXPLORE_SHARE if options.explore is None else options.explore
     chosen = build_selection_table(scored, capacity=options.capacity, explore=explore, seed=options.seed)
     write_table(chosen, out)
-    print_result({"out": str(out), "rows": len(chosen)}, as_json, f"{len(chosen):,} to inspect -> {out}")
+    print_result(
+        {"out": str(out), "rows": len(chosen)}, as_json, f"Selected {len(chosen):,} consignments -> {out}"
+    )
 
 
 def _read_score_table(path: Path) -> "pd.DataFrame":
-    """Read a score table, and warn of scores that were computed without history."""
+    """Read a score table; print a warning if scores were computed without history."""
     from consignments.tables import read_scores
 
     scored = read_scores(path)
     alone = int((scored["history"] == "none").sum())
     if alone:
         click.echo(
-            f"{path}: {alone:,} of {len(scored):,} scores were computed without history, "
-            "in which every sender looks new",
+            f"{path}: {alone:,} of {len(scored):,} scores were computed without history; "
+            "for them every sender looks new",
             err=True,
         )
     return scored
 
 
 def _select_to_width(options: SelectOptions, scored: "pd.DataFrame", out: Path, as_json: bool) -> None:
-    """Write the inspection list from which recall can be known to a width, and say what it costs."""
+    """Write the inspection list that allows an estimate of recall to a width, and print its cost."""
     from consignments.table_writers import write_table
     from models.stratified_selection import StratifiedRule, build_stratified_table
 
@@ -286,11 +310,11 @@ def _select_to_width(options: SelectOptions, scored: "pd.DataFrame", out: Path, 
         "expected_finds": plan.expected_finds,
         "greedy_finds": plan.greedy_finds,
     }
-    print_result(result, as_json, f"{len(chosen):,} to inspect -> {out}\n{plan.describe(rule)}")
+    print_result(result, as_json, f"Selected {len(chosen):,} consignments -> {out}\n{plan.describe(rule)}")
 
 
 @click.command()
-@table_option("--scores", "Score table from which the lists were drawn.", required=True)
+@table_option("--scores", "Score table from which the inspection lists were selected.", required=True)
 @table_option("--selection", "Selection table of `npsrisk select`.", required=True)
 @outcomes_required_option
 @capacity_option
@@ -298,9 +322,15 @@ def _select_to_width(options: SelectOptions, scored: "pd.DataFrame", out: Path, 
 @json_option
 @collect_options(RecallOptions, "options")
 def recall(options: RecallOptions, as_json: bool) -> None:
-    """Estimate recall at the capacity, with its 95 % interval, from the results of inspection lists.
+    """Estimate recall from the results of inspection lists.
+
+    Recall is the share of all positive consignments that the highest scores within the capacity contain. The estimate has
+    a 95 % interval. It uses the selection probabilities of "npsrisk select".
+
+    Run "npsrisk select --width W" before, and wait for the outcomes of its list.
 
     \b
+    Example:
     npsrisk recall --scores scores.csv --selection list.csv --outcomes outcomes.csv --capacity 20
     """
     from consignments.records import Outcome
@@ -319,8 +349,8 @@ def recall(options: RecallOptions, as_json: bool) -> None:
     print_result(
         {"recall": value if found.finds else None, "low": low, "high": high, **counts},
         as_json,
-        f"recall at a capacity of {options.capacity}: {value:.1%} ({low:.1%} to {high:.1%}), from {found.finds:,} finds in "
-        f"{found.results:,} results of {found.chosen:,} chosen"
+        f"Recall at a capacity of {options.capacity}: {value:.1%} ({low:.1%} to {high:.1%}), from {found.finds:,} detections in "
+        f"{found.results:,} results of {found.chosen:,} selected"
         if found.finds
-        else f"{found.results:,} results without a find: recall may be anything",
+        else f"No detection in {found.results:,} results: recall cannot be estimated",
     )

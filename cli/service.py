@@ -11,14 +11,32 @@ from cli.stores import open_registry, read_settings
 @click.option(
     "--host",
     default="127.0.0.1",
+    metavar="ADDRESS",
     show_default=True,
-    help="Address to listen on; others than loopback need API keys.",
+    help="Address to listen on. Any address but loopback needs API keys.",
 )
 @click.option(
-    "--port", type=click.IntRange(0, 65535), default=8080, show_default=True, help="Port to listen on."
+    "--port",
+    type=click.IntRange(0, 65535),
+    metavar="PORT",
+    default=8080,
+    show_default=True,
+    help="Port to listen on; 0 for any free port.",
 )
 def serve(host: str, port: int) -> None:
-    """Run the HTTP service over the published model; the page at / lists the calls."""
+    """Run the HTTP service with the published model.
+
+    The page at / lists the calls, and /openapi.json describes them. All settings are environment variables
+    (docs/inspection-system.md).
+
+    Run "npsrisk publish" before, and "npsrisk import" for past consignments. Stop the service with SIGTERM or Ctrl-C.
+
+    Writes the event log and the state directory. Exit code 2 if a setting, the state directory or the log cannot be used.
+
+    \b
+    Example:
+    npsrisk serve --port 8080
+    """
     from serving.http.server import serve as run
 
     run(host, port, read_settings())
@@ -30,40 +48,62 @@ def serve(host: str, port: int) -> None:
     "--shadow",
     default=None,
     metavar="URI",
-    help="A challenger that scores beside it and answers nobody; default: NPSRISK_SHADOW_MODEL.",
+    help="Model to run in shadow mode: it scores the same traffic, and its scores are only logged. Default: NPSRISK_SHADOW_MODEL.",
 )
 @json_option
 def publish(model: str | None, shadow: str | None, as_json: bool) -> None:
-    """Fetch the model from MLflow, verify its bundle and promotion record, and place it where the service reads it.
+    """Publish a promoted model to the service.
 
-    A challenger for the shadow, as models:/nps-risk@challenger, is placed too, or withdrawn where there is none; it need not
-    have been promoted, and is marked then.
+    Fetches the model from MLflow, verifies its bundle and its promotion record, and writes it to the state directory. A
+    running service loads it without a restart.
+
+    A shadow model is published too if one is set. It needs no promotion; the result then says so. If none is set, or it
+    does not exist, the earlier shadow model is withdrawn.
+
+    Run "npsrisk promote" before. Run "npsrisk import" and "npsrisk serve" after. Exit code 2 if the model is refused; the
+    model published before then stays.
+
+    \b
+    Examples:
+    npsrisk publish
+    npsrisk publish --shadow models:/nps-risk@challenger
     """
     from serving.deployment.publisher import publish as run
     from serving.deployment.publisher import publish_shadow
 
     settings, registry = read_settings(), open_registry()
     release = run(registry, settings.model if model is None else model, settings)
-    text = f"published {release['name']} version {release['version']} -> {release['folder']}"
+    text = f"Published {release['name']} version {release['version']} -> {release['folder']}"
     wanted = settings.shadow_model if shadow is None else shadow
     challenger = publish_shadow(registry, wanted, settings)
     if challenger is not None:
-        approved = "" if challenger["approved"] else ", which nobody approved"
-        text += f"\nin shadow: {challenger['name']} version {challenger['version']}{approved}"
+        approved = "" if challenger["approved"] else " (not promoted)"
+        text += f"\nShadow model: {challenger['name']} version {challenger['version']}{approved}"
     elif wanted is not None:
-        text += f"\nnothing in shadow: {wanted} is not there, or decides already"
+        text += f"\nNo shadow model: {wanted} does not exist, or is the published model"
     print_result(release | {"shadow": challenger}, as_json, text)
 
 
 @click.command()
-@period_options("Only decisions made from then on.", "Only decisions made before.")
-@click.option("--model", default=None, metavar="NAME/VERSION", help="The challenger; default: the latest.")
+@period_options(
+    "Compare only decisions made at or after this time.", "Compare only decisions made before this time."
+)
+@click.option(
+    "--model", default=None, metavar="NAME/VERSION", help="Shadow model to report on. Default: the latest."
+)
 @json_option
 def shadow(period: PeriodOptions, model: str | None, as_json: bool) -> None:
-    """Report where a challenger in shadow disagrees with what was answered.
+    """Report disagreements between the shadow model and the champion.
 
-    With NPSRISK_SHADOW_MODEL set, as to models:/nps-risk@challenger, npsrisk publish places it, and the service lets it score
-    the same traffic for its own log. Example: npsrisk shadow --from 2024-03-01
+    A shadow model scores the same traffic as the published model, and its scores are only logged. The report compares both
+    on the same consignments: bands, highest scores, and results of inspections. The champion selected most inspections, so
+    these results favour it. "npsrisk compare" corrects for that.
+
+    Run "npsrisk publish --shadow URI" before, and let the service run. Changes nothing.
+
+    \b
+    Example:
+    npsrisk shadow --from 2024-03-01
     """
     from serving.event_log.reader import LogReader
     from serving.shadow.report import MAX_TIME_US, measure_disagreement

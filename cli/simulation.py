@@ -1,4 +1,4 @@
-"""The verb that makes data: simulate."""
+"""The verb that simulates data: simulate."""
 
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -14,19 +14,19 @@ if TYPE_CHECKING:
 
 
 class SimulateOptions(NamedTuple):
-    """What is simulated.
+    """The options of the simulation.
 
     Attributes
     ----------
     days, per_day : int
-        Length of the world, and its mean consignments a day.
+        Days of the simulated world, and its mean number of consignments per day.
     prevalence : str
         Name of a preset.
     seed : int
     spec : Path or None
-        TOML file with numbers that replace the usual ones.
+        TOML file with parameters that replace the defaults.
     messages : bool
-        Whether the consignments are written as messages too.
+        True if the consignments are also written as messages.
     """
 
     days: int
@@ -39,21 +39,28 @@ class SimulateOptions(NamedTuple):
 
 @click.command()
 @collect_options(SimulateOptions, "options")
-@out_option("Where the four tables are written.", metavar="DIR")
+@out_option("Folder to write the four tables to.", metavar="DIR")
 @world_size_options(
     240,
     500,
-    per_day_text="Mean consignments a day.",
-    prevalence_text="How rare the threat is; hard:SET brings a world of its own.",
+    per_day_text="Mean number of consignments per day.",
+    prevalence_text="Frequency of NPS; see the table above.",
 )
-@click.option("--seed", type=int, default=0, show_default=True, help="The same seed gives the same bytes.")
+@click.option(
+    "--seed",
+    type=int,
+    metavar="N",
+    default=0,
+    show_default=True,
+    help="Random seed. The same seed gives the same tables.",
+)
 @click.option(
     "--world",
     "spec",
     type=click.Path(path_type=Path),
     default=None,
     metavar="FILE.toml",
-    help="Numbers that replace those of training/simulation/world.toml, name by name.",
+    help="Parameters that replace those of the same name in training/simulation/world.toml.",
 )
 @click.option(
     "--messages",
@@ -62,20 +69,26 @@ class SimulateOptions(NamedTuple):
 )
 @json_option
 def simulate(options: SimulateOptions, out: Path, as_json: bool) -> None:
-    """Simulate an operation: consignments, outcomes, alerts, and the truth apart.
+    """Simulate the traffic and the inspections of an operation.
+
+    Writes consignments, outcomes, alerts and truth as Parquet tables. The truth is for evaluation only; training and
+    scoring never read it.
 
     \b
-    prevalence   NPS       opened  what for
-    realistic    1 in 10^5  .12 %  volumes and speed: a million consignments hold ten NPS
-    enriched     1 in 1000   2 %   training and comparing
-    operation    1 in 200    2 %   a lane that an operation looks at: small worlds with finds in them
-    hard:SET     1 in 370    2 %   telling methods apart: other countries, spellings, and networks that keep little
+    preset       NPS         inspected  use
+    realistic    1 in 10^5   0.12 %     volume and speed
+    enriched     1 in 1000   2 %        training and comparison
+    operation    1 in 200    2 %        small worlds with detections
+    hard:SET     1 in 370    2 %        other countries and spellings, careful networks
 
-    For 120 days rules choose, then a model and officers too; the operation with its alerts begins on day 270, or at three
-    quarters of a shorter world (operation: at a third). What changes when, what is assumed, and what the world lacks:
-    docs/simulator.md. The truth is for evaluation only; no training or scoring reads it.
+    In the first 120 days rules select the inspections. Then a model and officers select too. The operation with its alerts
+    begins on day 270, or after three quarters of a shorter world (preset operation: after a third). docs/simulator.md
+    lists the assumptions and the limits.
+
+    Run "npsrisk train" on the tables after.
 
     \b
+    Examples:
     npsrisk simulate --out world --days 60 --per-day 300
     npsrisk simulate --out year --days 366 --per-day 2000 --seed 1
     echo '[inspection]
@@ -109,7 +122,7 @@ def simulate(options: SimulateOptions, out: Path, as_json: bool) -> None:
     print_result(
         told,
         as_json,
-        f"{len(world.consignments):,} consignments, {len(world.outcomes):,} outcomes, {len(world.alerts)} alerts -> {out}",
+        f"Simulated {len(world.consignments):,} consignments, {len(world.outcomes):,} outcomes, {len(world.alerts)} alerts -> {out}",
     )
 
 

@@ -1,4 +1,4 @@
-"""The settings, and the model registry and keys that they name."""
+"""Access to the settings, and to the model registry and the keys that they name."""
 
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -19,7 +19,7 @@ def read_settings() -> "Settings":
 
 
 def open_registry() -> "Registry":
-    """Open the model registry of the settings; raise if there is none."""
+    """Open the model registry of the settings; raise `BadInput` if it does not exist."""
     from models.registry import Registry
 
     require_store(read_settings().mlflow_tracking_uri)
@@ -27,25 +27,25 @@ def open_registry() -> "Registry":
 
 
 def require_store(uri: str) -> None:
-    """Raise if an SQLite file of MLflow does not exist: opening it would create an empty one."""
+    """Raise `BadInput` if the SQLite file of MLflow does not exist. Opening it would create an empty one."""
     file = uri.removeprefix("sqlite:///")
     if file != uri and not Path(file).exists():
         raise BadInput(
             "there is no such file",
             where="MLFLOW_TRACKING_URI",
             got=file,
-            expected="the store of a training run",
-            todo="run npsrisk train --register first, or go to its folder",
+            expected="the MLflow database of a training run",
+            todo="run npsrisk train --register first, or change to the folder that holds this file",
         )
 
 
 def resolve_model(uri: str | None) -> "ModelVersion":
-    """Find the model asked for, or the one of the settings."""
+    """Find the model of a URI; if it is None, the model of the settings."""
     return open_registry().resolve(uri if uri is not None else read_settings().model)
 
 
 def open_vault() -> "Vault":
-    """Derive the keys of the log from the data key, which must exist, and read those of its months."""
+    """Derive the keys of the log from the data key, which must exist, and read the monthly keys."""
     from features.history.pseudonyms import load_data_key
     from serving.encryption.vault import Vault
 

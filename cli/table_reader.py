@@ -1,4 +1,4 @@
-"""Reads the tables of a verb, and reports the rows at fault."""
+"""Reading of the tables of a verb, with a report of invalid rows."""
 
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -17,14 +17,14 @@ if TYPE_CHECKING:
 
 
 class TableReader:
-    """Reads tables for a verb, reports what was at fault, and collects the rows at fault of all of them in one file.
+    """A reader of a verb's tables that reports invalid rows and collects those of all tables in one file.
 
-    A table of which every row is at fault ends the verb.
+    A table in which every row is invalid ends the verb.
 
     Parameters
     ----------
     tables : TableOptions
-        Where the tables are, and what happens to rows at fault.
+        Paths of the tables, and the handling of invalid rows.
     """
 
     def __init__(self, tables: "TableOptions") -> None:
@@ -32,7 +32,7 @@ class TableReader:
         self.rejects: list[Reject] = []
 
     def read_table(self, path: Path | None, record: Any) -> "pd.DataFrame | None":
-        """Read one table; None if no path is given."""
+        """Read one table; return None if no path is given."""
         if path is None:
             return None
         from consignments.tables import read_table
@@ -42,13 +42,13 @@ class TableReader:
         return table.frame
 
     def read_truth(self) -> "pd.DataFrame | None":
-        """Read the truth of a simulated world; None if no path is given."""
+        """Read the truth of a simulated world; return None if no path is given."""
         from consignments.records import Truth
 
         return self.read_table(self.tables.truth, Truth)
 
     def read_tables(self, record: "type[Consignment]") -> "Tables":
-        """Read the tables of one world, with the columns of a record type."""
+        """Read consignments, outcomes and alerts, with the columns of a record type."""
         from consignments.records import Alert, Outcome
         from features.batch import Tables
 
@@ -61,7 +61,7 @@ class TableReader:
     def open_source(
         self, path: Path | None, record: "type[Consignment]", progress: "Progress"
     ) -> "TableSource | None":
-        """Open a consignment table: Parquet piece by piece, others whole; None if no path is given."""
+        """Open a consignment table, Parquet as a stream and others in memory; return None if no path is given."""
         from consignments.parquet_files import is_parquet
         from consignments.parquet_stream import stream_table
         from features.streams import InMemoryTable
@@ -74,7 +74,7 @@ class TableReader:
         return stream
 
     def open_sources(self, record: "type[Consignment]", progress: "Progress") -> "FeatureInputs":
-        """Open the tables of one world, those of consignments piece by piece."""
+        """Open consignments, history, outcomes and alerts; consignments and history as streams if they are Parquet."""
         from consignments.records import Alert, Outcome
         from features.streams import FeatureInputs
 
@@ -99,5 +99,5 @@ class TableReader:
 
     def _locate_rejects(self) -> str:
         if self.tables.rejects is None:
-            return "name a file with --rejects FILE to see each row with its reason"
-        return f"each row with its reason is in {self.tables.rejects}"
+            return "add --rejects FILE to see each invalid row with its reason"
+        return f"see {self.tables.rejects} for each invalid row and its reason"

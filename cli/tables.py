@@ -1,4 +1,4 @@
-"""The verbs that make tables of tables and messages: read, features."""
+"""The verbs that write tables from messages and tables: read, features."""
 
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
@@ -13,7 +13,7 @@ from cli.options import (
     config_option,
     jobs_option,
     json_option,
-    model_option,
+    model_uri_option,
     out_option,
     reject_options,
     result_option,
@@ -32,21 +32,21 @@ if TYPE_CHECKING:
 
 
 class MessageOptions(NamedTuple):
-    """Messages that are read.
+    """The messages to read, and the handling of invalid ones.
 
     Attributes
     ----------
     messages : tuple of Path
     received_at : str or None
-        Time at which they reached customs, as it was typed; None for the time of issue in each.
+        Time at which the messages reached customs, as entered; None for the time of issue in each message.
     mapping : Path or None
-        How messages of a feed of one's own are read.
+        Mapping file of an own feed.
     events : Path or None
-        Where the answers of customs are written.
+        Output file for the answers of customs.
     rejects : Path or None
-        File for the messages at fault.
+        File for the invalid messages.
     strict : bool
-        Whether any message at fault is a failure.
+        True if any invalid message is a failure.
     jobs : int or None
     """
 
@@ -62,39 +62,45 @@ class MessageOptions(NamedTuple):
 @click.command()
 @collect_options(MessageOptions, "options")
 @click.argument("messages", nargs=-1, required=True, type=click.Path(path_type=Path), metavar="MESSAGE…")
-@out_option("Where the consignment table is written.")
+@out_option("Consignment table to write: .csv, .parquet or .jsonl.")
 @click.option(
     "--received-at",
     type=str,
     default=None,
     metavar="TIME",
-    help="When the messages reached customs; default: the time of issue in each, else when its file was written.",
+    help="Time at which the messages reached customs. Default: the time of issue in each message, else the file time.",
 )
 @click.option(
     "--mapping",
     type=click.Path(path_type=Path),
     default=None,
     metavar="FILE.toml",
-    help="How messages of a feed of one's own are read, such as an administration's ITMATT.",
+    help="Mapping file of an own feed, for example the ITMATT of a postal administration.",
 )
 @click.option(
     "--events",
     type=click.Path(path_type=Path),
     default=None,
     metavar="FILE",
-    help="Where the answers of customs are written: requests, holds and releases.",
+    help="Output file for the answers of customs: requests, holds and releases.",
 )
 @jobs_option
 @reject_options
 @json_option
 def read(options: MessageOptions, out: Path, as_json: bool) -> None:
-    """Read real messages of post and air cargo into a consignment table: files, folders and zip archives, of mixed kinds.
+    """Read messages of post and air cargo into a consignment table.
 
-    What a message is, its content tells. Houses are scored; a master waybill adds its route and forwarder to them. Doubts
-    become quality codes; only a message that gives no consignment at all is rejected. A run that was stopped goes on when it
-    is started again.
+    Reads files, folders and zip archives of mixed kinds: Cargo-XML, Cargo-IMP, ONE Record, EU ICS2 and postal declarations.
+    The content decides what a message is. Each house waybill or postal item becomes one row. A master waybill adds its
+    route and forwarder to its houses.
+
+    Doubts become quality codes. A message is rejected only if it gives no consignment. If a run is stopped, run the same
+    command again: it continues after the last message.
+
+    Run "npsrisk score" on the table after. Exit code 2 if no message is valid, or if any is invalid and --strict is given.
 
     \b
+    Example:
     npsrisk read messages/ --out consignments.parquet --events states.parquet --rejects rejects.csv
     """
     from hashlib import sha256
@@ -133,18 +139,18 @@ def read(options: MessageOptions, out: Path, as_json: bool) -> None:
 
 
 READING_VERSION = "1"
-"""What a run that was stopped must share with the one that goes on."""
+"""Version of the temporary file: a run continues only with a file of the same version."""
 
 
 def _summarize_run(report: "MessageReport", out: Path) -> str:
     if report.consignments:
-        return f"{report.consignments:,} consignments from {report.messages:,} messages -> {out}"
-    why = "they hold no goods" if report.messages else "there was none"
-    return f"no consignment in {report.messages:,} messages: {why} -> {out}, an empty table"
+        return f"Read {report.consignments:,} consignments from {report.messages:,} messages -> {out}"
+    why = "they contain no goods" if report.messages else "there are none"
+    return f"Read no consignment from {report.messages:,} messages: {why} -> {out}, an empty table"
 
 
 def _refuse_message_faults(options: MessageOptions, spool: "Spool", report: "MessageReport") -> None:
-    """Raise if messages were given and all were rejected, or if any was and none may be."""
+    """Raise `FileFault` if all messages were rejected, or if any was and --strict is given."""
     something = len(spool) or report.states or report.ignored or report.repeats
     if not report.rejected or (something and not options.strict):
         return
@@ -152,30 +158,34 @@ def _refuse_message_faults(options: MessageOptions, spool: "Spool", report: "Mes
     hidden = report.rejected - 1
     spool.close(remove=True)
     raise FileFault(
-        "messages at fault, where none may be" if something else "no consignment is left",
+        "invalid messages with --strict" if something else "no valid message",
         got=f"{report.rejected:,} messages rejected ({place}: {reason}{f', and {hidden:,} more' if hidden else ''})",
-        todo="see their reasons with --rejects FILE"
+        todo="add --rejects FILE to see each reason"
         if options.rejects is None
-        else f"each with its reason is in {options.rejects}",
+        else f"see {options.rejects} for each message and its reason",
     )
 
 
 @click.command()
 @batch_table_options
 @config_option
-@model_option
+@model_uri_option("no model")
 @jobs_option
 @result_option
 @reject_options
 def features(
     tables: TableOptions, config: Path | None, model: str | None, jobs: int | None, out: Path
 ) -> None:
-    """Write the features exactly as the model sees them, with `consignment_id` and, where the table has it, `sequence`.
+    """Compute the features that the model sees, as a table.
 
-    Without --model, the features that need a fitted model are left out. A Parquet table in the order of time, or of
-    sequence where it has one, is never whole in memory, however large.
+    Writes one row per consignment: `consignment_id`, `sequence` if the table has it, and the features. Without --model,
+    features that need a fitted model are left out.
+
+    Run "npsrisk simulate", "npsrisk read" or "npsrisk export" before. A Parquet table that is sorted by time is read in
+    chunks and may be larger than the memory. If it has the column `sequence`, sort it by that.
 
     \b
+    Example:
     npsrisk features --consignments world/consignments.parquet --outcomes world/outcomes.parquet --out features.parquet
     """
     from consignments.table_writers import write_chunks
@@ -199,4 +209,4 @@ def features(
             options=ComputeOptions(jobs or count_cores(), progress),
         )
         rows = write_chunks((piece.to_table(spec, shown) for piece in pieces), out)
-    click.echo(f"{rows:,} rows of {len(shown)} features -> {out}")
+    click.echo(f"Wrote {rows:,} rows of {len(shown)} features -> {out}")

@@ -1,4 +1,4 @@
-"""The verb that shows how consignments hang together: trace."""
+"""The verb that shows links between consignments: trace."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -11,7 +11,6 @@ from cli.options import (
     TableOptions,
     collect_options,
     collect_tables,
-    history_option,
     jobs_option,
     json_option,
     outcomes_option,
@@ -32,18 +31,18 @@ if TYPE_CHECKING:
 
 
 class TraceOptions(NamedTuple):
-    """How a consignment is traced.
+    """The options of a trace.
 
     Attributes
     ----------
     as_of : str or None
-        Time as it was typed; None for the consignment's own moment.
+        Time as entered; None for the time at which the consignment was received.
     depth, max_consignments, max_sharing : int
-        As `features.links.trace.TraceLimits`.
+        See `features.links.trace.TraceLimits`.
     personal : bool
-        Whether values of identifiers are shown.
+        True if the values of identifiers are shown.
     jobs : int or None
-        Processes; None for one for each core.
+        Processes; None for one per core.
     """
 
     as_of: str | None
@@ -58,45 +57,59 @@ class TraceOptions(NamedTuple):
 @collect_tables
 @collect_options(TraceOptions, "options")
 @click.argument("consignment_id", metavar="ID")
-@table_option("--consignments", "Consignment table; default: the service's log.")
-@history_option
+@table_option("--consignments", "Consignment table. Default: the event log of the service.")
+@table_option(
+    "--history", "Past consignments, which can be linked too. One that is in both tables counts once."
+)
 @outcomes_option
 @click.option(
     "--as-of",
     type=str,
     default=None,
     metavar="TIME",
-    help="ISO 8601; what arrived or became visible later is hidden. Default: the consignment's own moment.",
+    help="Time in ISO 8601. Ignore what arrived or became visible later. Default: when the consignment was received.",
 )
 @click.option(
-    "--depth", type=click.IntRange(1, 5), default=2, show_default=True, help="Links to the farthest one."
+    "--depth",
+    type=click.IntRange(1, 5),
+    metavar="N",
+    default=2,
+    show_default=True,
+    help="Largest number of links from the consignment to a linked one.",
 )
 @click.option(
     "--max-consignments",
     type=click.IntRange(1),
+    metavar="N",
     default=200,
     show_default=True,
-    help="Linked consignments, at most.",
+    help="Largest number of linked consignments.",
 )
 @click.option(
     "--max-sharing",
     type=click.IntRange(1),
+    metavar="N",
     default=50,
     show_default=True,
-    help="An identifier that more consignments had in the last 365 days links nothing.",
+    help="Ignore an identifier that more consignments had in the last 365 days.",
 )
-@click.option("--personal", is_flag=True, help="Show the shared names, addresses, phones and accounts.")
+@click.option(
+    "--personal", is_flag=True, help="Print the shared names, addresses, phones, e-mails and accounts."
+)
 @jobs_option
 @reject_options
 @json_option
 def trace(consignment_id: str, tables: TableOptions, options: TraceOptions, as_json: bool) -> None:
-    """Show how a consignment hangs together with others: shared names, addresses, phones, accounts, known finds.
+    """Trace the consignments linked to one, and their detections.
 
-    With --consignments it works on tables, else on the service's log, which needs the data key and may be written
-    meanwhile. Two consignments are linked if they share name and address, address, phone, e-mail or account in normal form,
-    also if the consignee of one is the sender of the other. Without --personal no value is printed, only which identifier is shared.
+    Two consignments are linked if they share name and address, address, phone, e-mail or account. Values are compared in
+    normal form. The sender of one may be the consignee of the other.
+
+    Reads the event log of the service, which needs the data key; the service may keep running. With --consignments it reads
+    tables instead. Prints which identifiers are shared, and their values only with --personal. Changes nothing.
 
     \b
+    Examples:
     npsrisk trace RB123456785GB --as-of 2024-03-20
     npsrisk trace RB123456785GB --consignments c.parquet --outcomes o.parquet
     """
@@ -116,7 +129,7 @@ def trace(consignment_id: str, tables: TableOptions, options: TraceOptions, as_j
 def _open_links(
     tables: TableOptions, jobs: int | None, progress: "Progress"
 ) -> "Iterator[tuple[LinkTable, ReadConsignments]]":
-    """Open the links of the tables given, else of the service's log."""
+    """Open the links of the given tables, or of the event log if no table is given."""
     if tables.consignments is None:
         _refuse_tables_alone(tables)
         with _open_logged_links(progress) as links:
@@ -140,7 +153,7 @@ def _open_logged_links(progress: "Progress") -> "Iterator[tuple[LinkTable, ReadC
         links = LoggedLinks(log, open_vault(), create_batch_pseudonyms())
         table = links.read(progress)
         for reason, count in links.unread.items():
-            click.echo(f"{count:,} consignments link nothing: {reason}", err=True)
+            click.echo(f"{count:,} consignments were left out of the links: {reason}", err=True)
         yield table, links.read_consignments
 
 
@@ -148,7 +161,8 @@ def _refuse_tables_alone(tables: TableOptions) -> None:
     given = [name for name in ("history", "outcomes") if getattr(tables, name) is not None]
     if given:
         raise BadInput(
-            "tables are given without the consignments",
-            where=f"--{given[0]}",
-            expected="--consignments T, or no table at all for the service's log",
+            "the consignment table is missing",
+            where="options",
+            got=f"--{given[0]}",
+            expected="--consignments T as well, or no table, to trace in the event log",
         )

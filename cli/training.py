@@ -1,4 +1,4 @@
-"""The verb that makes a model: train."""
+"""The verb that trains a model: train."""
 
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
@@ -34,26 +34,26 @@ if TYPE_CHECKING:
 
 
 class TrainOptions(NamedTuple):
-    """How a model is trained.
+    """The options of a training run.
 
     Attributes
     ----------
     as_of : str or None
-        Time as it was typed; what became visible later is hidden.
+        Time as entered. What became visible later is ignored.
     target : str
     config : Path or None
     register : bool
-        Whether the model becomes a new version.
+        True if the model becomes a new version in the registry.
     origins : int or None
-        Earlier dates at which the recipe is judged as it is deployed; None for the configuration's.
+        Number of rolling origins of the evaluation; None for the number in the configuration.
     ablation : bool
-        Whether the model is also fitted without each group of features.
+        True if the model is also fitted without each feature group.
     trials : int
-        Trials of the search for parameters, 0 for none.
+        Trials of the hyperparameter search, 0 for none.
     minutes : float or None
-        Time after which no trial begins.
+        Time limit in minutes after which no new trial starts.
     jobs : int or None
-        Processes; None for one for each core.
+        Processes; None for one per core.
     """
 
     as_of: str | None
@@ -67,7 +67,7 @@ class TrainOptions(NamedTuple):
     jobs: int | None
 
     def read_config(self) -> "TrainConfig":
-        """Read the configuration, with what was said on the command line."""
+        """Read the configuration, and override it with options of the command line."""
         import msgspec
 
         from training.config import read_config
@@ -79,7 +79,7 @@ class TrainOptions(NamedTuple):
         return msgspec.structs.replace(config, evaluation=evaluation)
 
     def build_diagnostics(self, state_dir: Path) -> "DiagnosticsOptions":
-        """Build the options of what is examined beyond the model itself; the search is logged in the state directory."""
+        """Build the options of ablation and hyperparameter search. The search is logged in the state directory."""
         from training.fitting.diagnostics import DiagnosticsOptions
         from training.fitting.search import SearchBudget
 
@@ -93,38 +93,56 @@ class TrainOptions(NamedTuple):
 @consignments_option
 @outcomes_required_option
 @alerts_option
-@table_option("--truth", "Truth of a simulated world: for evaluation only.")
+@table_option("--truth", "Truth of a simulated world, for evaluation only.")
 @as_of_option
 @target_option
 @config_option
-@click.option("--register", is_flag=True, help="Register the model as a new version, alias `challenger`.")
+@click.option(
+    "--register", is_flag=True, help="Register the model as a new version with the alias `challenger`."
+)
 @click.option(
     "--origins",
     type=click.IntRange(0, 12),
     default=None,
     metavar="N",
-    help="Fit at N earlier dates as the model is deployed, each judged on the weeks after; default: `[evaluation] origins`, 3.",
+    help="Also evaluate on N rolling origins: train at an earlier date, test on the weeks after it. Default: `[evaluation] origins` of the configuration, 3.",
 )
 @click.option(
-    "--ablation", is_flag=True, help="Also fit without each group of features, before the test period."
+    "--ablation",
+    is_flag=True,
+    help="Also fit without each feature group, to measure what the group adds before the test period.",
 )
 @click.option(
     "--trials",
     type=click.IntRange(0, 1000),
     default=0,
     metavar="N",
-    help="Search for better parameters, N trials in all; goes on where it stopped.",
+    help="Search for better hyperparameters in N trials. A stopped search is resumed. 0: no search.",
+    show_default=True,
 )
 @click.option(
-    "--minutes", type=click.FloatRange(0), default=None, metavar="M", help="No trial begins after M minutes."
+    "--minutes",
+    type=click.FloatRange(0),
+    default=None,
+    metavar="M",
+    help="Time limit: start no new trial after M minutes. Default: no limit.",
 )
 @jobs_option
 @reject_options
 @json_option
 def train(tables: TableOptions, options: TrainOptions, as_json: bool) -> None:
-    """Train on operation results as they were visible at --as-of, evaluate on later time, log the run in MLflow.
+    """Train a model on outcomes and log the run in MLflow.
+
+    Uses only consignments that arrived before --as-of, and outcomes that were visible by then. Default of --as-of: the day
+    after the last event in the tables. The model is evaluated on the last weeks, which its evaluation fit does not use.
+
+    Run "npsrisk simulate" or "npsrisk export" before. After --register, run "npsrisk compare" if there is a champion, and
+    "npsrisk promote".
+
+    Writes an MLflow run with the model, a report (report.html) and tables.
 
     \b
+    Examples:
     npsrisk simulate --out world
     npsrisk train --consignments world/consignments.parquet --outcomes world/outcomes.parquet --register
     npsrisk train --consignments world/consignments.parquet --outcomes world/outcomes.parquet --trials 20 --minutes 30

@@ -1,1 +1,1 @@
-"""What is scored: consignments, what was found in them, and what partners warn of."""
+"""Records of consignments, inspection outcomes and alerts: definition, validation, reading and writing."""

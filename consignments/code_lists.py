@@ -30,12 +30,12 @@ def decode_codes(text: str) -> Codes:
 
 
 def encode_codes(codes: Codes) -> str:
-    """Give the canonical text of codes."""
+    """Return the canonical JSON text of codes."""
     return msgspec.json.encode(codes).decode()
 
 
 def read_codes(given: Any) -> ParsedColumn:
-    """Bring a column of lists of codes to JSON text.
+    """Convert a column of lists of codes to JSON text.
 
     Parameters
     ----------
@@ -66,7 +66,7 @@ def _normalize(text: str) -> str | None:
 
 
 def to_code_lists(texts: Any) -> Any:
-    """Turn canonical JSON text into lists of strings, for Parquet."""
+    """Convert canonical JSON text to lists of strings, for Parquet."""
     return pa.array(
         [None if text is None else decode_codes(text) for text in texts.to_pylist()], type=CODES_TYPE
     )

@@ -1,6 +1,6 @@
-"""One column of a table: from whatever a file or a frame holds to its canonical Arrow type, and which rows are at fault.
+"""Columns of tables: conversion to the canonical Arrow type, and detection of invalid values.
 
-Everything is vectorised; only columns that hold an unusual value are walked value by value. The canonical types are
+Everything is vectorised; only columns with an unusual value are converted value by value. The canonical types are
 large_string, float64, timestamp[us, UTC], date32, and JSON text for items and lists of codes. Missing is null.
 """
 
@@ -22,7 +22,7 @@ from consignments.timestamps import to_us
 
 TEXT, NUMBER, TIME, DATE = pa.large_string(), pa.float64(), pa.timestamp("us", "UTC"), pa.date32()
 TYPES = {"string": TEXT, "number": NUMBER, "time": TIME, "date": DATE, "items": TEXT, "codes": TEXT}
-"""The canonical Arrow type of each kind of field."""
+"""Canonical Arrow type of each kind of field."""
 
 NUMBER_PATTERN = r"^[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?$"
 CLOCK = r"[T ]([01]\d|2[0-3]):[0-5]\d(:[0-5]\d(\.\d{1,9})?)?"
@@ -31,18 +31,18 @@ TIME_PATTERN = rf"^\d{{4}}-\d{{2}}-\d{{2}}({CLOCK}{ZONE}?)?$"
 ZONED_TIME_PATTERN = rf"{CLOCK}{ZONE}$"
 DATE_LENGTH = len("2024-03-04")
 MIN_TIME_US, MAX_TIME_US = to_us(datetime.min.replace(tzinfo=UTC)), to_us(datetime.max.replace(tzinfo=UTC))
-"""The moments that Python can hold: years 1 to 9999."""
+"""Range of times that Python can represent: years 1 to 9999."""
 
-BAD_TEXT = "not a text"
+BAD_TEXT = "not text"
 BAD_NUMBER = "not a finite number"
-BAD_TIME = "not a time; expected ISO 8601, as 2024-03-04T09:00:00Z"
-BAD_DATE = "not a date; expected ISO 8601, as 2024-03-04"
+BAD_TIME = "not a time; expected ISO 8601, for example 2024-03-04T09:00:00Z"
+BAD_DATE = "not a date; expected ISO 8601, for example 2024-03-04"
 BAD_SEQUENCE = "not a whole number"
 MISSING = "required value is missing"
 
 Mask = NDArray[np.bool_]
 ColumnFaults = list[tuple[str, Mask]]
-"""Reasons, each with the rows it holds for: bool array, (rows,)."""
+"""Reasons, each with the rows that it applies to: bool array, (rows,)."""
 
 
 @dataclass(frozen=True)
@@ -52,10 +52,10 @@ class ParsedColumn:
     Attributes
     ----------
     values : Arrow array
-        Null where missing or at fault.
+        Values; null if missing or invalid.
     faults : list of (reason, rows)
     unknown : tuple of str
-        Unknown fields found inside items.
+        Unknown fields inside items.
     """
 
     values: Any
@@ -67,16 +67,16 @@ ColumnReader = Callable[[Any], ParsedColumn]
 
 
 def read_column(given: Any, field: Field, reader: ColumnReader | None = None) -> ParsedColumn:
-    """Bring a column to its canonical type and check it against its field.
+    """Convert a column to its canonical type and check it against its field.
 
     Parameters
     ----------
     given : Arrow array or chunked array
-        Of any type: `hs_code` may be integers, times may be text.
+        Values of any type: `hs_code` may be integers, times may be text.
     field : Field
         Kind, choices and limits.
     reader : callable, optional
-        What reads this kind of value; default: by the field's kind.
+        Reader of this kind of values; default: the reader of the field's kind.
     """
     read = (reader or READERS[field.kind])(normalize_array(given))
     limits = _find_limit_faults(read.values, field)
@@ -87,7 +87,7 @@ def read_column(given: Any, field: Field, reader: ColumnReader | None = None) ->
 
 
 def read_sequence(given: Any, *, required: bool = True) -> ParsedColumn:
-    """Bring places in the log to int64; each is a whole number or, where not required, missing."""
+    """Convert sequence numbers to int64; each must be an integer or, if not required, may be missing."""
     read = read_number(normalize_array(given))
     numbers = read.values.to_numpy(zero_copy_only=False)
     whole = np.isfinite(numbers) & (np.floor(numbers) == numbers)
@@ -103,7 +103,7 @@ def _build_sequence(values: Any, bad: Mask) -> ParsedColumn:
 
 
 def to_arrow(values: Any) -> Any:
-    """Make an Arrow array of a pandas column or a list, also where it mixes texts, numbers and missing values."""
+    """Convert a pandas column or a list to an Arrow array; it may mix texts, numbers and missing values."""
     if isinstance(getattr(values, "dtype", None), pd.DatetimeTZDtype):
         return pc.assume_timezone(pa.array(values.dt.tz_convert(None)), "UTC")
     try:
@@ -113,7 +113,7 @@ def to_arrow(values: Any) -> Any:
 
 
 def format_value(value: Any) -> str | None:
-    """Give one value of any type as text; None where it is missing (None, NaN, NaT, empty)."""
+    """Format one value of any type as text; return None if it is missing (None, NaN, NaT, empty)."""
     if isinstance(value, str):
         return value or None
     if isinstance(value, dict | list | tuple | np.ndarray):
@@ -132,7 +132,7 @@ def _encode_value(value: Any) -> Any:
 
 
 def get_type_family(kind: Any) -> str:
-    """Name what a type means; whole numbers become fractional ones as soon as one is missing, so they are one."""
+    """Return the family of a type; integers and floats are one family, because a missing value turns integers to floats."""
     if pa.types.is_dictionary(kind):
         return get_type_family(kind.value_type)
     families: dict[str, Callable[[Any], bool]] = {
@@ -146,7 +146,7 @@ def get_type_family(kind: Any) -> str:
 
 
 def to_text_column(given: Any) -> Any:
-    """Give any column as text; nested values become JSON."""
+    """Convert any column to text; nested values become JSON."""
     values = normalize_array(given)
     if pa.types.is_nested(values.type):
         return pa.array([format_value(value) for value in values.to_pylist()], type=TEXT)
@@ -154,11 +154,11 @@ def to_text_column(given: Any) -> Any:
 
 
 def normalize_array(given: Any) -> Any:
-    """Drop the encodings and pieces that only save space."""
+    """Combine chunks and decode dictionaries, so that an array has one plain type."""
     if isinstance(given, pa.ChunkedArray):
         given = (
             given.cast(TEXT) if pa.types.is_string(given.type) else given
-        )  # pieces may not fit into one string
+        )  # the chunks may not fit into one string array
         given = given.chunk(0) if given.num_chunks == 1 else given.combine_chunks()
     if pa.types.is_dictionary(given.type):
         return normalize_array(given.cast(given.type.value_type))
@@ -168,13 +168,13 @@ def normalize_array(given: Any) -> Any:
 
 
 def to_mask(flags: Any) -> Mask:
-    """Give an Arrow array of flags as a bool array; null is False."""
+    """Convert an Arrow array of flags to a bool array; null is False."""
     found: Mask = pc.fill_null(flags, False).to_numpy(zero_copy_only=False)
     return found
 
 
 def combine_faults(faults: ColumnFaults, rows: int) -> Mask:
-    """Tell which rows have any of the faults."""
+    """Mark the rows that have any of the faults."""
     bad = np.zeros(rows, dtype=bool)
     for _, found in faults:
         bad |= found
@@ -182,7 +182,7 @@ def combine_faults(faults: ColumnFaults, rows: int) -> Mask:
 
 
 def mask_values(values: Any, bad: Mask) -> Any:
-    """Put null where a row is at fault."""
+    """Replace the values of invalid rows by null."""
     return pc.if_else(pa.array(bad), pa.scalar(None, values.type), values) if bad.any() else values
 
 
@@ -225,7 +225,7 @@ def read_text(given: Any) -> ParsedColumn:
         return _reject_all(given, TEXT, BAD_TEXT)
     try:
         return ParsedColumn(_replace_empty(given.cast(TEXT)), [])
-    except (pa.ArrowInvalid, pa.ArrowNotImplementedError):  # bytes that are no text
+    except (pa.ArrowInvalid, pa.ArrowNotImplementedError):  # bytes that are not text
         return _reject_all(given, TEXT, BAD_TEXT)
 
 
@@ -237,7 +237,7 @@ def _format_floats(numbers: Any) -> Any:
 
 
 def read_number(given: Any) -> ParsedColumn:
-    """Read finite numbers; NaN of a numeric column is missing."""
+    """Read finite numbers; NaN in a numeric column is missing."""
     kind = given.type
     if kind == TEXT:
         return _read_each(given, NUMBER, _cast_numbers, _parse_number, BAD_NUMBER)
@@ -252,7 +252,7 @@ def read_number(given: Any) -> ParsedColumn:
 
 
 def read_time(given: Any) -> ParsedColumn:
-    """Read times; one without a zone is UTC, and a day alone is its first moment."""
+    """Read times; a time without a zone is UTC, and a date is the start of that day."""
     kind = given.type
     if kind == TEXT:
         return _read_each(given, TIME, _cast_times, _parse_time, BAD_TIME)
@@ -267,14 +267,14 @@ def read_time(given: Any) -> ParsedColumn:
 
 
 def read_date(given: Any) -> ParsedColumn:
-    """Read dates; a time gives its UTC day."""
+    """Read dates; a time is converted to its UTC day."""
     read = read_time(given)
     days = pc.floor_temporal(read.values, unit="day").cast(pa.timestamp("us")).cast(DATE)
     return ParsedColumn(days, [(BAD_DATE, rows) for _, rows in read.faults])
 
 
 def _check_years(zoned: Any) -> ParsedColumn:
-    """Bring times of any unit to microseconds; what is finer is cut off, what lies beyond years 1 to 9999 is a fault."""
+    """Convert times of any unit to microseconds (truncated); times outside the years 1 to 9999 are invalid."""
     per_second = {"s": 1, "ms": 1_000, "us": 1_000_000, "ns": 1_000_000_000}[zoned.type.unit]
     counts = zoned.cast(pa.int64())
     first, last = MIN_TIME_US * per_second // 1_000_000, MAX_TIME_US * per_second // 1_000_000
@@ -287,7 +287,7 @@ def _check_years(zoned: Any) -> ParsedColumn:
 def _read_each(
     texts: Any, kind: Any, cast: Callable[[Any], Any], parse: Callable[[str], object], reason: str
 ) -> ParsedColumn:
-    """Convert all at once, and one by one only where that fails; both ways accept the same."""
+    """Convert all values at once, and one by one only if that fails; both ways accept the same values."""
     trimmed = _replace_empty(pc.utf8_trim_whitespace(texts))
     try:
         values = cast(trimmed)
@@ -331,4 +331,4 @@ READERS: dict[str, ColumnReader] = {
     "time": read_time,
     "date": read_date,
 }
-"""What reads each kind of field; items and lists of codes have files of their own."""
+"""Reader of each kind of field, except items (`consignments.items`) and lists of codes (`consignments.code_lists`)."""

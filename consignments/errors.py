@@ -1,16 +1,16 @@
-"""The errors of npsrisk: one tree, and one way to say what is wrong.
+"""Errors of npsrisk: one class tree and one message format.
 
     NpsriskError
-    ├── BadInput            the caller can mend it; the command line ends with exit code 2
-    │   ├── FileFault       a file: missing, unreadable, cut in half, without a required column
+    ├── BadInput            the caller can correct it; the command line ends with exit code 2
+    │   ├── FileFault       a file: missing, unreadable, truncated, without a required column
     │   ├── MessageFault    one message: too large, not well formed, hostile, of an unknown kind
-    │   ├── UnknownName     an unknown column, key, metric or alias; the nearest known name is given
-    │   └── BadSetting      a missing or bad setting or configuration value
-    ├── BundleRefused       a model bundle that was altered, is incomplete, or fails its self-test
-    ├── PromotionRefused    the gate said no
-    └── ServiceFault        the service cannot do its work: its log, its state or its model is not usable
+    │   ├── UnknownName     an unknown column, key, metric or alias; the message suggests the nearest known name
+    │   └── BadSetting      a missing or invalid setting or configuration value
+    ├── BundleRefused       a model bundle that was changed, is incomplete, or fails its self-test
+    ├── PromotionRefused    the promotion gate refused a model
+    └── ServiceFault        the service cannot work: its log, its state or its model cannot be used
 
-Faults of single rows are values, not exceptions (`consignments.tables.Reject`): a bad row never sinks a good one.
+Errors of single rows are values, not exceptions (`consignments.rejects.Reject`), so an invalid row never stops valid ones.
 """
 
 from collections.abc import Iterable
@@ -19,14 +19,14 @@ from typing import Self
 
 
 class NpsriskError(Exception):
-    """Say what is wrong, where, what was got, what was expected, and what to do next.
+    """An error whose message tells what is wrong, where, what was got, what was expected, and what to do.
 
     Parameters
     ----------
     what : str
-        The fault in one clause.
+        The error in one clause.
     where, got, expected, todo : str
-        Parts of the message; empty parts are left out.
+        Parts of the message; empty parts are omitted.
 
     Examples
     --------
@@ -46,7 +46,7 @@ class NpsriskError(Exception):
 
 
 class BadInput(NpsriskError):
-    """Something the caller gave and can mend."""
+    """An invalid input that the caller can correct."""
 
 
 class FileFault(BadInput):
@@ -54,15 +54,15 @@ class FileFault(BadInput):
 
 
 class MessageFault(BadInput):
-    """One message that cannot be read."""
+    """A message that cannot be read."""
 
 
 class UnknownName(BadInput):
-    """A name that is not known here."""
+    """An unknown name of a column, key, metric, setting or alias."""
 
     @classmethod
     def from_candidates(cls, name: str, known: Iterable[str], *, kind: str, where: str = "") -> Self:
-        """Build the error for `name`, naming the nearest of the `known` names."""
+        """Build the error for `name`, with the nearest of the `known` names as a suggestion."""
         names = sorted(known)
         near = get_close_matches(name, names, n=1)
         return cls(
@@ -75,7 +75,7 @@ class UnknownName(BadInput):
 
 
 class BadSetting(BadInput):
-    """A missing or bad setting, or a bad value in a configuration file."""
+    """A missing or invalid setting, or an invalid value in a configuration file."""
 
 
 class BundleRefused(NpsriskError):
@@ -83,8 +83,8 @@ class BundleRefused(NpsriskError):
 
 
 class PromotionRefused(NpsriskError):
-    """The promotion gate said no."""
+    """A refusal of the promotion gate."""
 
 
 class ServiceFault(NpsriskError):
-    """The service cannot do its work."""
+    """A fault that keeps the service from working."""

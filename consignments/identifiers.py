@@ -1,6 +1,6 @@
 """S10 item identifiers and air waybill numbers: their parts and check digits.
 
-A wrong check digit is a feature, never a reason to refuse a record: published samples of both kinds fail the check.
+A wrong check digit is a feature, never a reason to refuse a record: published examples of both kinds fail the check.
 """
 
 import re
@@ -25,7 +25,7 @@ class S10(NamedTuple):
 
     @property
     def check_holds(self) -> bool:
-        """Whether the check digit fits the serial number."""
+        """Return whether the check digit matches the serial number."""
         return self.check == compute_check_digit(self.serial)
 
 
@@ -39,12 +39,12 @@ class Awb(NamedTuple):
 
     @property
     def number(self) -> str:
-        """The waybill number as it is written: prefix, hyphen, eight digits."""
+        """Return the waybill number in its written form: prefix, hyphen, eight digits."""
         return f"{self.prefix}-{self.serial}{self.check}"
 
     @property
     def check_holds(self) -> bool:
-        """Whether the last digit is the serial number modulo 7."""
+        """Return whether the last digit is the serial number modulo 7."""
         return int(self.serial) % AWB_MODULUS == self.check
 
 
@@ -63,7 +63,7 @@ def compute_check_digit(serial: str) -> int:
 
 
 def parse_s10(identifier: str) -> S10 | None:
-    """Take an S10 identifier apart; spaces and case do not matter.
+    """Parse an S10 identifier, ignoring spaces and case; return None if it is not one.
 
     Examples
     --------
@@ -80,7 +80,7 @@ def parse_s10(identifier: str) -> S10 | None:
 
 
 def parse_awb(text: str) -> Awb | None:
-    """Take an air waybill number apart, in any of its written forms, with or without a house behind a slash.
+    """Parse an air waybill number in any written form, with or without a house after a slash; return None if it is not one.
 
     Examples
     --------
@@ -97,7 +97,7 @@ def parse_awb(text: str) -> Awb | None:
 
 
 def has_valid_check_digit(consignment_id: str) -> bool | None:
-    """Tell whether the check digit of a consignment's identifier holds; None where it has no known form.
+    """Check the check digit of a consignment's identifier; return None if the identifier has no known form.
 
     Examples
     --------

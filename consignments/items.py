@@ -1,4 +1,4 @@
-"""The items of a consignment in a table: JSON text in the canonical frame, lists of structs in Parquet and JSON Lines."""
+"""Items of consignments in tables: JSON text in the canonical frame, lists of structs in Parquet and JSON Lines."""
 
 from itertools import pairwise
 from typing import Any
@@ -24,9 +24,9 @@ from consignments.schema import get_fields
 
 ITEM_FIELDS = get_fields(Item)
 ITEM_TYPE = pa.list_(pa.struct([(field.name, TYPES[field.kind]) for field in ITEM_FIELDS]))
-"""The Arrow type of items in Parquet."""
+"""Arrow type of items in Parquet."""
 MAX_ITEMS = 1000
-"""As `Consignment.items` allows."""
+"""Maximum number of items of a consignment, the same as in `Consignment.items`."""
 BAD_ITEMS = "not a list of items"
 NOT_JSON = "not JSON"
 TOO_MANY = f"more than {MAX_ITEMS} items"
@@ -41,12 +41,12 @@ def decode_items(text: str) -> Items:
 
 
 def read_items(given: Any) -> ParsedColumn:
-    """Bring a column of items to JSON text.
+    """Convert a column of items to JSON text.
 
     Parameters
     ----------
     given : Arrow array
-        JSON text, or lists of structs. Unknown fields of an item are named and dropped.
+        JSON text, or lists of structs. Unknown fields of an item are reported and dropped.
     """
     kind = given.type
     if kind == TEXT:
@@ -60,7 +60,7 @@ def read_items(given: Any) -> ParsedColumn:
 
 
 def to_item_lists(texts: Any) -> Any:
-    """Turn canonical JSON text into lists of structs, for Parquet.
+    """Convert canonical JSON text to lists of structs, for Parquet.
 
     Parameters
     ----------
@@ -112,12 +112,12 @@ def _mask_at(places: list[int], rows: int) -> Mask:
 
 
 def _coerce_items(text: str, unknown: set[str]) -> tuple[str | None, Items, str]:
-    """Read items that are well meant: codes given as numbers, numbers given as text, fields of their own.
+    """Convert items that are not strictly valid: codes as numbers, numbers as text, unknown fields.
 
     Returns
     -------
     text, items, reason
-        The canonical text; or None, nothing, and why it cannot be read, without any value.
+        The canonical text and the items, or None, no items, and the reason why they cannot be read (without any value).
     """
     try:
         given = msgspec.json.decode(text)

@@ -1,4 +1,4 @@
-"""Parquet tables, a file or a directory of them: read whole, or piece by piece."""
+"""Parquet tables, one file or a directory of files, read whole or in chunks."""
 
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -16,37 +16,37 @@ from consignments.errors import FileFault
 from consignments.raw_tables import READABLE_FORMATS, RawTable, TablePart, number_rows, refuse_repeats
 
 PARQUET_BUFFER_BYTES = 1 << 20
-"""Of a column of Parquet, read at a time."""
+"""Bytes of a Parquet column read at a time."""
 HIVE_NULL = "__HIVE_DEFAULT_PARTITION__"
 
 
 @dataclass(frozen=True)
 class _ParquetFile:
-    """A file of a Parquet table: where it is, what messages call it, and the folders that it lies in."""
+    """A file of a Parquet table: its path, its name in messages, and its folders."""
 
     path: Path
     name: str
     folders: tuple[str, ...] = ()
 
     def build_part(self, table: Any, first: int = 1) -> TablePart:
-        """Take rows of it, the first of which has this number."""
+        """Build a table part from rows of the file; the first row has the number `first`."""
         table = _add_partition_columns(table, self.folders)
         return TablePart(table, self.name, "row", number_rows(len(table), first))
 
     @contextmanager
     def open(self) -> Iterator[Any]:
-        """Open it; what is wrong with it, then or while it is read, is a `FileFault`."""
+        """Open the file; raise a `FileFault` if it cannot be opened or read inside the context."""
         try:
-            # Buffered ahead, all that was read of the file would stay in memory until its end.
+            # With pre-buffering, everything read from the file would stay in memory until its end.
             with parquet.ParquetFile(self.path, pre_buffer=False, buffer_size=PARQUET_BUFFER_BYTES) as file:
                 refuse_repeats(file.schema_arrow.names, str(self.path))
                 yield file
         except (pa.ArrowInvalid, OSError) as error:
             raise FileFault(
-                "cannot be read as Parquet: cut in half, or another format",
+                "cannot be read as Parquet: it is truncated or has another format",
                 where=str(self.path),
                 got=str(error).splitlines()[0],
-                todo="write or fetch it again",
+                todo="write or copy the file again",
             ) from error
 
     def read(self) -> TablePart:
@@ -54,7 +54,7 @@ class _ParquetFile:
             return self.build_part(file.read(use_threads=False))
 
     def read_parts(self, rows: int) -> Iterator[TablePart]:
-        """Give it in parts of at most so many rows; a file without rows is one empty part."""
+        """Read the file in parts of at most `rows` rows; a file without rows is one empty part."""
         first = 1
         with self.open() as file:
             for batch in file.iter_batches(rows, use_threads=False):
@@ -66,15 +66,15 @@ class _ParquetFile:
 
 @dataclass(frozen=True)
 class ParquetTable:
-    """A Parquet table, a file or a directory of them, that is read piece by piece.
+    """A Parquet table, one file or a directory of files, that is read in chunks.
 
     Attributes
     ----------
     name : str
     files : tuple
-        In the order of the table.
+        Files in the order of the table.
     columns : tuple of str
-        Those of all files.
+        Columns of all files.
     rows : int
     """
 
@@ -85,7 +85,7 @@ class ParquetTable:
 
     @classmethod
     def open(cls, path: Path) -> "ParquetTable":
-        """Look at the files without reading a row; refuses what `read_files` does, but for damaged rows."""
+        """Open the table without reading rows; raise the same errors as `read_files`, except for damaged rows."""
         if not path.exists():
             raise FileFault("no such file", where=str(path), todo="check the path")
         files, empty, rows = _list_parquet_files(path), [], 0
@@ -99,12 +99,12 @@ class ParquetTable:
         return cls(path.name, tuple(files), tuple(columns), rows)
 
     def read_chunks(self, rows: int) -> Iterator[tuple[TablePart, ...]]:
-        """Read at least so many rows at a time and less than twice as many; the last piece may be smaller.
+        """Read the table in chunks of at least `rows` and less than twice as many rows; the last chunk may be smaller.
 
         Raises
         ------
         FileFault
-            Where a file turns out to be damaged.
+            A file is damaged.
         """
         piece: list[TablePart] = []
         for part in chain.from_iterable(file.read_parts(rows) for file in self.files):
@@ -117,12 +117,12 @@ class ParquetTable:
 
 
 def is_parquet(path: Path) -> bool:
-    """Tell whether a table can be read piece by piece."""
+    """Check whether a path is a Parquet table, which can be read in chunks."""
     return path.is_dir() or path.suffix.lower() == ".parquet"
 
 
 def read_parquet_file(path: Path) -> RawTable:
-    """Read a file whole."""
+    """Read a whole Parquet file."""
     return RawTable(path.name, (_ParquetFile(path, path.name).read(),))
 
 
@@ -141,7 +141,7 @@ def _list_parquet_files(path: Path) -> list[_ParquetFile]:
 
 
 def read_parquet_directory(path: Path) -> RawTable:
-    """Read a directory of files whole, as one table; a hive partition is a column."""
+    """Read a whole directory of Parquet files as one table; a hive partition becomes a column."""
     parts = [file.read() for file in _list_parquet_files(path)]
     for part in parts[1:]:
         _refuse_other_schema(parts[0], part)
@@ -149,7 +149,7 @@ def read_parquet_directory(path: Path) -> RawTable:
 
 
 def _add_partition_columns(table: Any, folders: Sequence[str]) -> Any:
-    """Add the columns that stand in folder names, `office=Incheon`, as text: their zeros may matter."""
+    """Add the columns in folder names, for example `office=Incheon`, as text to keep leading zeros."""
     for folder in folders:
         name, equals, value = folder.partition("=")
         if equals and name not in table.column_names:
@@ -168,5 +168,5 @@ def _refuse_other_schema(first: TablePart, other: TablePart) -> None:
                 where=other.name,
                 got=pair[1],
                 expected=f"{pair[0]}, as in {first.name}",
-                todo="write all partitions alike",
+                todo="write all partitions with the same schema",
             )

@@ -1,7 +1,7 @@
-"""Large Parquet tables of consignments: checked once, then given piece by piece; never whole in memory.
+"""Large Parquet tables of consignments: checked once, then read in chunks, so that they need not fit in memory.
 
-The first look checks every row by the rules of `consignments.tables` and keeps what the order of history needs. So all
-rows at fault are known before anything is made of the others, and the pieces hold good rows only.
+A first pass checks every row by the rules of `consignments.tables` and keeps the columns for the order of history. So all
+invalid rows are known before the others are processed, and the chunks contain valid rows only.
 """
 
 from collections import Counter
@@ -36,20 +36,21 @@ from consignments.validation import (
 
 CHUNK_ROWS = 10_000
 ORDER_COLUMNS = ("consignment_id", "received_at", "cancelled_at", SEQUENCE, CANCELLED_SEQUENCE)
-"""What the order of history needs of a consignment."""
+"""Columns of a consignment that determine the order of history."""
 Progress = Callable[[str, int, int], None]
 
 
 @dataclass(frozen=True)
 class TableChunk:
-    """Some rows of a table as its files hold them, and which of them are good; cheap to hand to another process.
+    """A chunk of unconverted rows of a table, with a mask of the valid ones; cheap to pass to another process.
 
     Attributes
     ----------
-    parts : tuple of Part
+    parts : tuple of TablePart
     columns : tuple of str
-        Those of the whole table.
+        Columns of the whole table.
     good : bool array, (rows,)
+        Mask of the valid rows.
     """
 
     parts: tuple[TablePart, ...]
@@ -57,17 +58,17 @@ class TableChunk:
     good: Mask
 
     def __len__(self) -> int:
-        """Give the number of good rows."""
+        """Return the number of valid rows."""
         return int(self.good.sum())
 
     def to_frame(self, record: type[Consignment]) -> pd.DataFrame:
-        """Give the good rows as `read_table` does, by the record type that they were checked with."""
+        """Return the valid rows as a frame like that of `read_table`, given the record type they were checked with."""
         return keep_rows(check_rows(self.parts, self.columns, record).frame, self.good)
 
 
 @dataclass
 class TableStream:
-    """A checked table that is read again piece by piece.
+    """A checked table that is read again in chunks.
 
     Attributes
     ----------
@@ -85,29 +86,29 @@ class TableStream:
     _order: pd.DataFrame | None
 
     def __len__(self) -> int:
-        """Give the number of good rows."""
+        """Return the number of valid rows."""
         return self.report.rows - self.report.rejected
 
     def take_order(self) -> pd.DataFrame:
-        """Give the good rows with the columns that tell the order of history, and let go of them: they are long.
+        """Return the order columns of the valid rows, once; the stream then releases their memory.
 
         Raises
         ------
         RuntimeError
-            They were taken before.
+            The order was already taken.
         """
         if self._order is None:
-            raise RuntimeError(f"the order of {self.path.name} was taken before; read the table again")
+            raise RuntimeError(f"the order of {self.path.name} was already taken; read the table again")
         order, self._order = self._order, None
         return order
 
     def read_chunks(self) -> Iterator[TableChunk]:
-        """Read the table again, in its order.
+        """Read the table again, in order.
 
         Raises
         ------
         FileFault
-            Where it cannot be read any more.
+            The table can no longer be read.
         """
         start = 0
         for parts in self._table.read_chunks(self._piece_rows):
@@ -124,7 +125,7 @@ def stream_table(
     piece_rows: int = CHUNK_ROWS,
     progress: Progress | None = None,
 ) -> TableStream:
-    """Check a Parquet table as `read_table` does, holding a piece at a time.
+    """Check a Parquet table as `read_table` does, with one chunk in memory at a time.
 
     Parameters
     ----------
@@ -133,15 +134,15 @@ def stream_table(
     record : type
         `Consignment`, or the type with declared columns.
     strict : bool
-        Any row at fault is a failure.
+        Raise an error if any row is invalid.
     piece_rows : int
-        Rows of a piece, at least; changes nothing but memory.
+        Minimum number of rows of a chunk; it affects only the use of memory.
     progress : callable, optional
 
     Raises
     ------
     FileFault
-        As `read_table`.
+        The same as of `read_table`.
     """
     table = ParquetTable.open(path)
     refuse_missing_columns(table.columns, record, table.name)
@@ -176,19 +177,19 @@ def stream_table(
 
 @dataclass
 class _ChunkCheck:
-    """What the first look keeps of a piece.
+    """The result of the first pass over a chunk.
 
     Attributes
     ----------
     rows : int
-    faults : list of Fault
+    faults : list of FieldFault
     order : DataFrame
-        Of the good rows.
+        Order columns of the valid rows.
     given : int64 array, (fields,)
-        How many of the good rows have a value, by field of the record.
+        Number of valid rows with a value, by field of the record.
     unknown : tuple of str
     repeated : bool array, (rows,), or None
-        Rows whose identifier has come before.
+        Mask of the rows whose identifier occurred before.
     """
 
     rows: int
@@ -212,7 +213,7 @@ class _ChunkCheck:
         return combine_faults([(fault.reason, fault.rows) for fault in self.faults], self.rows)
 
     def drop_repeats(self, first: Mask) -> None:
-        """Drop good rows whose identifier has come before."""
+        """Drop valid rows whose identifier occurred before."""
         self.repeated = np.zeros(self.rows, dtype=bool)
         self.repeated[~self.bad] = ~first
         self.faults = [*self.faults, create_repeat_fault("consignment_id", self.repeated)]
@@ -224,9 +225,9 @@ def _count_given(frame: pd.DataFrame, record: type[Consignment]) -> NDArray[np.i
 
 
 def _mark_repeats(looks: Sequence[_ChunkCheck]) -> None:
-    """Find the rows whose identifier stands in an earlier good row, of whatever piece."""
+    """Find the rows whose identifier occurs in an earlier valid row of any chunk."""
     names = pa.chunked_array([normalize_array(pa.array(look.order["consignment_id"])) for look in looks])
-    # Codes are given in the order in which identifiers first come.
+    # Dictionary codes are numbered in the order of first occurrence.
     codes = names.combine_chunks().dictionary_encode().indices.to_numpy()
     first = codes > np.maximum.accumulate(np.concatenate([[-1], codes]))[:-1]
     start = 0

@@ -1,4 +1,4 @@
-"""A table as files or a frame hold it, before its columns are checked: its parts, where its rows stand, and its names."""
+"""Raw tables: the parts, row numbers and column names of a table before its columns are checked."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -21,18 +21,18 @@ READABLE_FORMATS = f"a {', '.join(SUFFIXES)} file, or a directory of Parquet fil
 
 @dataclass(frozen=True)
 class TablePart:
-    """A piece of a table as a file holds it.
+    """A part of a table, unconverted, from one file.
 
     Attributes
     ----------
     table : Arrow table
         Columns of any type.
     name : str
-        The file's name, for messages.
+        Name of the file in messages.
     word : str
         "row" or "line".
     numbers : int array, (rows,)
-        The row's or line's number in that file, from 1.
+        Number of each row or line in the file, from 1.
     """
 
     table: Any
@@ -41,13 +41,13 @@ class TablePart:
     numbers: Any
 
     def locate_row(self, row: int) -> str:
-        """Tell where a row stands."""
+        """Return the place of a row for messages: file and number."""
         return f"{self.name} {self.word} {self.numbers[row]}"
 
 
 @dataclass(frozen=True)
 class RawTable:
-    """A table as files or a frame hold it: its parts, and the rows that could not even be taken apart."""
+    """An unconverted table: its parts, and the rows that could not be parsed."""
 
     name: str
     parts: tuple[TablePart, ...]
@@ -55,7 +55,7 @@ class RawTable:
 
 
 def wrap_frame(frame: "pd.DataFrame", name: str) -> RawTable:
-    """Take a frame in memory as a table; columns may be of any dtype, mixed ones too."""
+    """Wrap a frame in memory as a table; its columns may have any dtype and mixed values."""
     names = [str(column) for column in frame.columns]
     refuse_repeats(names, name)
     columns = [to_arrow(frame.iloc[:, place]) for place in range(len(names))]
@@ -64,16 +64,19 @@ def wrap_frame(frame: "pd.DataFrame", name: str) -> RawTable:
 
 
 def refuse_repeats(names: Sequence[str], where: str) -> None:
-    """Raise where a column name stands twice."""
+    """Raise `FileFault` if a column name occurs twice."""
     repeated = sorted({name for name in names if names.count(name) > 1})
     if repeated:
         raise FileFault(
-            "columns repeat", where=where, got=", ".join(repeated), todo="rename or drop one of them"
+            "a column name occurs twice",
+            where=where,
+            got=", ".join(repeated),
+            todo="rename or drop one of them",
         )
 
 
 def refuse_missing(names: Sequence[str], required: Sequence[str], where: str) -> None:
-    """Raise where a required column is missing, and name the nearest one that is there."""
+    """Raise `FileFault` if a required column is missing, and suggest the nearest existing column."""
     missing = [name for name in required if name not in names]
     if not missing:
         return
@@ -90,5 +93,5 @@ def refuse_missing(names: Sequence[str], required: Sequence[str], where: str) ->
 
 
 def number_rows(rows: int, first: int = 1) -> Any:
-    """Number rows, from `first` on."""
+    """Return the numbers of rows, starting at `first`."""
     return np.arange(first, first + rows)

@@ -1,7 +1,7 @@
-"""The records of npsrisk: Consignment, Outcome, Alert and Truth, once.
+"""Records of npsrisk: Consignment, Outcome, Alert and Truth.
 
 Everything else is derived from these types: the checks of tables (`consignments.tables`), the types of the HTTP
-interface, the column lists in the docs. Times carry a zone and are UTC in meaning; None is missing, never a magic value.
+interface, the column lists in the docs. Times have a zone; None is missing, never a magic value.
 """
 
 from collections.abc import Sequence
@@ -32,7 +32,7 @@ REQUIRED_IN_TABLES = {"required": True}
 class Item(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """One kind of goods in a consignment."""
 
-    description: Annotated[Text | None, Meta(description="what the goods are said to be")] = None
+    description: Annotated[Text | None, Meta(description="description of the goods")] = None
     quantity: Annotated[Amount | None, Meta(description="number of pieces of this kind")] = None
     net_weight_kg: Annotated[Amount | None, Meta(description="net weight in kilograms")] = None
     value: Annotated[Amount | None, Meta(description="declared value, in the consignment's currency")] = None
@@ -44,11 +44,11 @@ class Consignment(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """One postal item or one air-cargo house consignment, as announced by its advance data."""
 
     consignment_id: Annotated[Identifier, Meta(description="S10 item identifier, or AWB/HAWB")]
-    channel: Annotated[Channel, Meta(description="how it travels")]
+    channel: Annotated[Channel, Meta(description="mode of transport: postal or air_cargo")]
     received_at: Annotated[
         Time | None,
         Meta(
-            description="when the advance data reached customs; the moment of scoring",
+            description="when the advance data reached customs; the time of scoring",
             extra=REQUIRED_IN_TABLES,
         ),
     ] = None
@@ -78,32 +78,36 @@ class Consignment(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     account_id: Annotated[
         Personal | None, Meta(description="shipper's account with the carrier or platform")
     ] = None
-    account_opened_on: Annotated[date | None, Meta(description="when that account was opened")] = None
+    account_opened_on: Annotated[date | None, Meta(description="when the shipper's account was opened")] = (
+        None
+    )
     declarant: Annotated[Code | None, Meta(description="filing agent")] = None
     carrier: Annotated[Code | None, Meta(description="airline, post or courier")] = None
     office: Annotated[Code | None, Meta(description="customs office of arrival")] = None
-    departure_country: Annotated[
-        Code | None, Meta(description="where dispatched from, ISO 3166-1 alpha-2")
+    departure_country: Annotated[Code | None, Meta(description="country of dispatch, ISO 3166-1 alpha-2")] = (
+        None
+    )
+    destination_country: Annotated[
+        Code | None, Meta(description="country of destination, ISO 3166-1 alpha-2")
     ] = None
-    destination_country: Annotated[Code | None, Meta(description="where going, ISO 3166-1 alpha-2")] = None
     route: Annotated[Code | None, Meta(description="places in order, IATA or IMPC: PVG>HKG>ICN")] = None
-    description: Annotated[Text | None, Meta(description="what the goods are said to be")] = None
+    description: Annotated[Text | None, Meta(description="description of the goods")] = None
     hs_code: Annotated[Code | None, Meta(description="Harmonized System code, 6 digits or more")] = None
     origin_country: Annotated[Code | None, Meta(description="country of origin, ISO 3166-1 alpha-2")] = None
     items: Annotated[
         Annotated[tuple[Item, ...], Meta(max_length=1000)] | None,
-        Meta(description="the kinds of goods, where there are several (JSON text in CSV)"),
+        Meta(description="the kinds of goods, if there are several (JSON text in CSV)"),
     ] = None
     pieces: Annotated[Amount | None, Meta(description="number of pieces")] = None
     gross_weight_kg: Annotated[Amount | None, Meta(description="gross weight in kilograms")] = None
     declared_value: Annotated[Amount | None, Meta(description="declared value, in `currency`")] = None
-    currency: Annotated[Code | None, Meta(description="ISO 4217")] = None
+    currency: Annotated[Code | None, Meta(description="currency code, ISO 4217")] = None
     postage: Annotated[Amount | None, Meta(description="postage or freight paid, in `currency`")] = None
     payment: Annotated[
         Code | None, Meta(description="how carriage was paid: account, card, cash, crypto, …")
     ] = None
     cancelled_at: Annotated[
-        Time | None, Meta(description="withdrawn by its sender: from then on it no longer counts")
+        Time | None, Meta(description="when its sender cancelled it; from then on it no longer counts")
     ] = None
     issued_at: Annotated[
         Time | None,
@@ -121,41 +125,49 @@ class Consignment(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 
 class Outcome(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """What an operation found in one consignment."""
+    """The outcome of selecting and inspecting one consignment."""
 
-    consignment_id: Annotated[Identifier, Meta(description="may be unknown so far: joined when it comes")]
-    selected_by: Annotated[Selector, Meta(description="who chose it")]
-    status: Annotated[Status, Meta(description="missed: chosen but never presented; never a negative")]
+    consignment_id: Annotated[
+        Identifier,
+        Meta(description="identifier of the consignment; may be unknown until the consignment arrives"),
+    ]
+    selected_by: Annotated[Selector, Meta(description="who selected it")]
+    status: Annotated[
+        Status,
+        Meta(description="missed: selected but not presented for inspection; does not count as negative"),
+    ]
     selection_probability: Annotated[
-        Probability | None, Meta(description="its probability of being chosen under the whole policy")
+        Probability | None, Meta(description="probability that the whole policy selects this consignment")
     ] = None
-    selected_at: Annotated[Time | None, Meta(description="when it was chosen")] = None
-    inspected_at: Annotated[Time | None, Meta(description="when it was opened")] = None
+    selected_at: Annotated[Time | None, Meta(description="when it was selected")] = None
+    inspected_at: Annotated[Time | None, Meta(description="when it was inspected")] = None
     known_at: Annotated[
         Time | None, Meta(description="when the result became known; required for a final result")
     ] = None
     recorded_at: Annotated[
-        Time | None, Meta(description="when the system was told; set by the service, else absent")
+        Time | None, Meta(description="when npsrisk recorded it; set by the service, else missing")
     ] = None
-    result: Annotated[Result | None, Meta(description="all but `pending` are final")] = None
-    substance: Annotated[Code | None, Meta(description="substance found")] = None
-    substance_family: Annotated[Code | None, Meta(description="its family, as cathinone")] = None
-    quantity_g: Annotated[Amount | None, Meta(description="quantity found, in grams")] = None
+    result: Annotated[Result | None, Meta(description="result; all values except `pending` are final")] = None
+    substance: Annotated[Code | None, Meta(description="detected substance")] = None
+    substance_family: Annotated[
+        Code | None, Meta(description="family of the substance, for example cathinone")
+    ] = None
+    quantity_g: Annotated[Amount | None, Meta(description="detected quantity in grams")] = None
     concealment: Annotated[Code | None, Meta(description="how it was hidden")] = None
     operation: Annotated[Code | None, Meta(description="operation under which it was inspected")] = None
     office: Annotated[Code | None, Meta(description="customs office that inspected it")] = None
 
 
 class Alert(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """What partners warn of during an operation; it matches where every pattern it gives matches."""
+    """An alert of a partner during an operation; it matches a consignment if all its patterns match."""
 
     alert_id: Annotated[Identifier, Meta(description="unique identifier")]
-    issued_at: Annotated[Time, Meta(description="from when it counts")]
-    expires_at: Annotated[Time | None, Meta(description="until when it counts; missing: without end")] = None
+    issued_at: Annotated[Time, Meta(description="start of validity")]
+    expires_at: Annotated[Time | None, Meta(description="end of validity; missing: no end")] = None
     operation: Annotated[Code | None, Meta(description="operation it belongs to")] = None
-    text: Annotated[Text | None, Meta(description="what officers read")] = None
+    text: Annotated[Text | None, Meta(description="text of the alert for officers")] = None
     description_pattern: Annotated[
-        Code | None, Meta(description="words of the goods description; * stands for any letters")
+        Code | None, Meta(description="words of the goods description; * matches any letters")
     ] = None
     hs_code: Annotated[Code | None, Meta(description="Harmonized System code or its first digits")] = None
     sender_name: Annotated[Personal | None, Meta(description="sender's name, any spelling")] = None
@@ -164,19 +176,21 @@ class Alert(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     consignee_address: Annotated[Personal | None, Meta(description="consignee's address, any spelling")] = (
         None
     )
-    departure_country: Annotated[Code | None, Meta(description="ISO 3166-1 alpha-2")] = None
-    route: Annotated[Code | None, Meta(description="a part of the route, as PVG>HKG")] = None
-    substance_family: Annotated[Code | None, Meta(description="family of substances it warns of")] = None
+    departure_country: Annotated[Code | None, Meta(description="country of dispatch, ISO 3166-1 alpha-2")] = (
+        None
+    )
+    route: Annotated[Code | None, Meta(description="a part of the route, for example PVG>HKG")] = None
+    substance_family: Annotated[Code | None, Meta(description="family of the expected substances")] = None
 
 
 class Truth(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """What really is in a consignment of a simulated world; for evaluation, never for training or scoring."""
+    """The true content of a simulated consignment; for evaluation, never for training or scoring."""
 
-    consignment_id: Annotated[Identifier, Meta(description="the consignment")]
-    result: Annotated[Result, Meta(description="what a perfect inspection would find")]
-    substance: Annotated[Code | None, Meta(description="substance inside")] = None
-    substance_family: Annotated[Code | None, Meta(description="its family")] = None
-    quantity_g: Annotated[Amount | None, Meta(description="quantity inside, in grams")] = None
+    consignment_id: Annotated[Identifier, Meta(description="identifier of the consignment")]
+    result: Annotated[Result, Meta(description="result of a perfect inspection")]
+    substance: Annotated[Code | None, Meta(description="substance in the consignment")] = None
+    substance_family: Annotated[Code | None, Meta(description="family of the substance")] = None
+    quantity_g: Annotated[Amount | None, Meta(description="quantity of the substance in grams")] = None
     network: Annotated[Code | None, Meta(description="kind of trafficking network")] = None
 
 
@@ -184,17 +198,17 @@ Record = Consignment | Outcome | Alert | Truth
 
 
 def create_consignment_type(numeric: Sequence[str] = (), category: Sequence[str] = ()) -> type[Consignment]:
-    """Give the consignment type of a model that declares further columns.
+    """Create the consignment type of a model that declares further columns.
 
     Parameters
     ----------
     numeric, category : sequence of str
-        Names of further columns: numbers, and strings of a few kinds. Both may be missing.
+        Names of further columns: numbers, and strings with few distinct values. Their values may be missing.
 
     Returns
     -------
     type
-        `Consignment` itself where nothing is declared, else a subclass with these fields at the end.
+        `Consignment` itself if nothing is declared, else a subclass with these fields at the end.
     """
     extra: list[tuple[str, Any, Any]] = [(name, float | None, None) for name in numeric]
     extra += [(name, Code | None, None) for name in category]

@@ -1,25 +1,25 @@
-"""A fault of one row or one message: a value, not an exception, so that a bad row never sinks a good one."""
+"""Rejects: errors of single rows or messages, as values instead of exceptions, so that valid rows are still processed."""
 
 from dataclasses import dataclass, field
 
 
 @dataclass(frozen=True, slots=True)
 class Reject:
-    """One row, or one message, that was left out.
+    """A rejected row or message.
 
     Attributes
     ----------
     place : str
-        Where it stands, as `outcomes.csv row 12`; the header is not counted, JSON Lines are counted by line.
+        Its place, for example `outcomes.csv row 12`. Rows are counted without the header, JSON Lines by line.
     identifier : str
-        Its `consignment_id` or `alert_id`; empty where it has none.
+        Its `consignment_id` or `alert_id`; empty if it has none.
     column : str
-        The column at fault; several are separated by commas; empty where the row as a whole is at fault.
+        The invalid column; several are separated by commas; empty if the whole row is invalid.
     reason : str
-        What is wrong; never shows personal data.
+        What is wrong; it never contains personal data.
     row : str
-        The row as it was given, as JSON or as the text of the line. It may hold personal data: it goes into the
-        file of rejects that the caller asked for, and is never printed.
+        The original row, as JSON or as the text of the line. It may contain personal data: it is written only to the
+        file of rejects that the caller requested, and never printed.
 
     Examples
     --------

@@ -1,4 +1,4 @@
-"""The field table: each column of each record with its kind and limits, derived from `consignments.records`."""
+"""Schema of the records: each column with its kind and limits, derived from `consignments.records`."""
 
 from dataclasses import dataclass
 from functools import cache
@@ -12,24 +12,26 @@ FieldKind = Literal["string", "number", "time", "date", "items", "codes"]
 
 @dataclass(frozen=True, slots=True)
 class Field:
-    """One column.
+    """The schema of one column.
 
     Attributes
     ----------
     name : str
     kind : {"string", "number", "time", "date", "items", "codes"}
     required : bool
-        A table without it, or a row without a value in it, is at fault.
+        A table without this column, or a row without a value in it, is invalid.
     personal : bool
-        Personal data: never in logs, state, MLflow or errors in the clear.
+        Personal data: never unencrypted in logs, state, MLflow or errors.
     choices : tuple of str
-        The only allowed values; empty where any will do.
+        Allowed values; empty if all values are allowed.
     max_length : int or None
-        Longest string, in characters.
+        Maximum length of a string in characters.
     lowest, highest : float or None
-        Closed limits of a number (`above` where the lower one is open).
+        Inclusive limits of a number.
     above : float or None
+        Exclusive lower limit of a number.
     meaning : str
+        Description of the column.
     """
 
     name: str
@@ -46,7 +48,7 @@ class Field:
 
 @cache
 def get_fields(record: type[msgspec.Struct]) -> tuple[Field, ...]:
-    """List the columns of a record type, in their order.
+    """List the columns of a record type, in order.
 
     Examples
     --------

@@ -1,7 +1,7 @@
-"""Files of tables: CSV, Parquet (a file, or a directory of them) and JSON Lines, read as they are.
+"""Reading of table files without conversion: CSV, Parquet (a file, or a directory of files) and JSON Lines.
 
-What makes a file useless raises `FileFault`; a row that cannot be told apart from its neighbours becomes a `Reject`.
-A file that ends in the middle of a row was cut: nobody knows what else it lost, so it is refused as a whole.
+An unusable file raises `FileFault`; a row that cannot be parsed becomes a `Reject`. A file that ends in the middle of a
+row is truncated. Because an unknown number of rows is missing, it is refused as a whole.
 """
 
 import codecs
@@ -27,14 +27,14 @@ from consignments.rejects import Reject
 
 SCAN_BYTES = 1 << 20
 CSV_BLOCK_BYTES = 1 << 24
-"""A row of a CSV file must fit into one block."""
+"""Block size for CSV files; a row must fit into one block."""
 JSON_CHUNK_ROWS = 500
-"""So few that their values stay in the processor's cache: more than twice as fast as 20,000."""
-TRUNCATED_FILE = "the file ends in the middle of a row: it was cut"
+"""Rows read at a time; few, so that they stay in the processor's cache (more than twice as fast as 20,000)."""
+TRUNCATED_FILE = "the file is truncated: it ends in the middle of a row"
 
 
 def read_files(path: Path) -> RawTable:
-    """Read a table as it is.
+    """Read a table without converting its columns.
 
     Parameters
     ----------
@@ -44,7 +44,7 @@ def read_files(path: Path) -> RawTable:
     Raises
     ------
     FileFault
-        Where the file is missing, empty, cut, of another format or encoding, or where a partition has another schema.
+        The file is missing, empty, truncated, or has another format or encoding; or a partition has another schema.
     """
     if not path.exists():
         raise FileFault("no such file", where=str(path), todo="check the path")
@@ -53,7 +53,7 @@ def read_files(path: Path) -> RawTable:
     readers = {".csv": _read_csv, ".parquet": read_parquet_file, ".jsonl": _read_jsonl}
     if path.suffix.lower() not in readers:
         raise FileFault(
-            "unknown kind of table", where=str(path), got=repr(path.suffix), expected=READABLE_FORMATS
+            "unknown table format", where=str(path), got=repr(path.suffix), expected=READABLE_FORMATS
         )
     with _translate_errors(path):
         if path.stat().st_size == 0:
@@ -63,7 +63,7 @@ def read_files(path: Path) -> RawTable:
 
 @contextmanager
 def _translate_errors(path: Path) -> Iterator[None]:
-    """Turn what the operating system and the readers raise into `FileFault`."""
+    """Convert errors of the operating system and the readers to `FileFault`."""
     try:
         yield
     except OSError as error:
@@ -100,13 +100,13 @@ def _read_csv(path: Path) -> RawTable:
                 null_values=[""],
                 strings_can_be_null=True,
             ),
-        ).slice(1)  # the header is read as a row, so that a file of nothing else is an empty table
+        ).slice(1)  # the header is read as a row, so that a file with only a header is an empty table
     except pa.ArrowInvalid as error:
         if "straddling" in str(error):
             raise FileFault(
                 f"a row is longer than {CSV_BLOCK_BYTES >> 20} MB",
                 where=str(path),
-                todo="look for a stray quote",
+                todo="check for a missing closing quote",
             ) from error
         raise
     numbers = np.setdiff1d(number_rows(len(table) + len(bad)), [row.number - 1 for row in bad])
@@ -136,13 +136,13 @@ def _refuse_cut_csv(
 ) -> None:
     if bad and bad[-1].number - 1 > last and not ends_in_line:
         raise FileFault(
-            TRUNCATED_FILE, where=f"{path} row {bad[-1].number - 1}", todo="fetch the whole file again"
+            TRUNCATED_FILE, where=f"{path} row {bad[-1].number - 1}", todo="copy the whole file again"
         )
     if len(table) and _has_open_quote(path, table.column(table.num_columns - 1)[-1].as_py() or ""):
         raise FileFault(
-            "a quote is opened and never closed: the file was cut, or a quote is missing",
+            "an opening quote has no closing quote: the file is truncated, or a quote is missing",
             where=f"{path} row {last}",
-            todo="fetch the whole file again, or close the quote",
+            todo="copy the whole file again, or close the quote",
         )
 
 
@@ -157,7 +157,7 @@ def _has_open_quote(path: Path, last_value: str) -> bool:
 
 
 def _scan_text(path: Path) -> bool:
-    """Refuse what is no UTF-8 text or holds NUL bytes, naming the line; tell whether it ends with a line end."""
+    """Check that a file is UTF-8 text without NUL bytes; return whether it ends with a line break."""
     decoder = codecs.getincrementaldecoder("utf-8")()
     line, block = 1, b""
     with path.open("rb") as file:
@@ -168,12 +168,15 @@ def _scan_text(path: Path) -> bool:
             except UnicodeDecodeError as error:
                 line += block[: error.start].count(b"\n")
                 raise FileFault(
-                    "is not UTF-8", where=f"{path} line {line}", expected="UTF-8", todo="save it as UTF-8"
+                    "the file is not UTF-8",
+                    where=f"{path} line {line}",
+                    expected="UTF-8",
+                    todo="save it as UTF-8",
                 ) from error
             if b"\0" in block:
                 line += block[: block.index(b"\0")].count(b"\n")
                 raise FileFault(
-                    "holds NUL bytes",
+                    "the file contains NUL bytes",
                     where=f"{path} line {line}",
                     expected="UTF-8 text",
                     todo="write it again",
@@ -183,7 +186,7 @@ def _scan_text(path: Path) -> bool:
         decoder.decode(b"", final=True)
     except UnicodeDecodeError as error:
         raise FileFault(
-            TRUNCATED_FILE, where=f"{path} line {line}", todo="fetch the whole file again"
+            TRUNCATED_FILE, where=f"{path} line {line}", todo="copy the whole file again"
         ) from error
     return block.endswith(b"\n")
 
@@ -212,16 +215,18 @@ def _read_jsonl(path: Path) -> RawTable:
                     rejects.append(_build_json_reject(f"{path.name} line {last}", line, error))
             tables.append(_build_table(rows))
     if rejects and not any(numbers):
-        raise FileFault("no line is a JSON object", where=str(path), expected="JSON Lines: an object a line")
+        raise FileFault(
+            "no line is a JSON object", where=str(path), expected="JSON Lines: one object per line"
+        )
     if rejects and not ends_in_line and rejects[-1].place == f"{path.name} line {last}":
-        raise FileFault(TRUNCATED_FILE, where=f"{path} line {last}", todo="fetch the whole file again")
+        raise FileFault(TRUNCATED_FILE, where=f"{path} line {last}", todo="copy the whole file again")
     return RawTable(path.name, tuple(_join_json_parts(path.name, tables, numbers)), tuple(rejects))
 
 
 def _join_json_parts(
     name: str, tables: Sequence[Any], numbers: Sequence[Sequence[int]]
 ) -> Iterator[TablePart]:
-    """Join the pieces; where a column is a number in one and a text in another, they stay apart."""
+    """Join the parts, unless a column is a number in one part and text in another."""
     try:
         whole = pa.concat_tables(tables, promote_options="permissive")
         yield TablePart(whole, name, "line", np.asarray(list(chain.from_iterable(numbers)), dtype=np.int64))
@@ -238,7 +243,7 @@ def _build_json_reject(place: str, line: bytes, error: msgspec.DecodeError) -> R
 def _build_table(rows: Sequence[dict[str, Any]]) -> Any:
     names = list(dict.fromkeys(name for row in rows[:1] for name in row))
     columns: list[Sequence[Any]]
-    if all(list(row) == names for row in rows):  # written by one program: much cheaper
+    if all(list(row) == names for row in rows):  # all lines have the same fields: much faster
         columns = list(zip(*(row.values() for row in rows), strict=True))
     else:
         names = list(dict.fromkeys(name for row in rows for name in row))
@@ -248,7 +253,7 @@ def _build_table(rows: Sequence[dict[str, Any]]) -> Any:
 
 @contextmanager
 def pause_garbage_collection() -> Iterator[None]:
-    """Keep Python's garbage collector from walking over many new objects again and again."""
+    """Pause Python's garbage collector, which would scan many new objects repeatedly."""
     was_on = gc.isenabled()
     gc.disable()
     try:

@@ -1,4 +1,4 @@
-"""Files of tables written whole or not at all: CSV, Parquet and JSON Lines."""
+"""Atomic writing of table files: CSV, Parquet and JSON Lines."""
 
 import os
 from collections.abc import Callable, Iterable, Iterator
@@ -25,46 +25,46 @@ if TYPE_CHECKING:
     import pandas as pd
 
 TIME_FORMAT = "%Y-%m-%dT%H:%M:%SZ"
-"""Seconds have their six decimals in this format."""
+"""Format of times; pyarrow writes the seconds (%S) with six decimals."""
 LIST_COLUMNS = {"items": to_item_lists, "quality": to_code_lists}
-"""Columns of the record that hold lists, and what makes lists of their text."""
+"""Columns of the record that hold lists, and the conversion of their text to lists."""
 ROW_GROUP_ROWS = 1 << 15
-"""Rows of a group of a Parquet file."""
+"""Rows of a Parquet row group."""
 
 
 def write_table(frame: "pd.DataFrame", path: Path) -> None:
-    """Write a table whole or not at all: into a file beside it that is then renamed.
+    """Write a table atomically, through a temporary file that is then renamed.
 
     Parameters
     ----------
     frame : DataFrame
-        `items` may be canonical JSON text; Parquet and JSON Lines hold lists of structs.
+        The table. `items` may be canonical JSON text; in Parquet and JSON Lines they become lists of structs.
     path : Path
         `.csv`, `.parquet` or `.jsonl`.
 
     Raises
     ------
     FileFault
-        Where the suffix is another one or the folder cannot be written to; nothing is left behind.
+        The suffix is another one, or the folder cannot be written; no partial file remains.
     """
     write_chunks([frame], path)
 
 
 def write_chunks(frames: Iterable["pd.DataFrame"], path: Path) -> int:
-    """Write a table that comes in pieces, as `write_table` writes a whole one. Give the number of its rows.
+    """Write a table given in chunks, as `write_table` writes a whole one, and return its number of rows.
 
-    However it is cut, the same rows give the same bytes.
+    The same rows give the same bytes, whatever the chunks are.
 
     Parameters
     ----------
     frames : iterable of DataFrame
-        At least one; all with the columns and types of the first.
+        At least one frame; all must have the columns and types of the first.
     path : Path
 
     Raises
     ------
     FileFault
-        As `write_table`; what `frames` raises is raised on, and nothing is left behind.
+        The same as of `write_table`. Errors raised by `frames` pass through, and no partial file remains.
     """
     refuse_unwritable(path)
     writers = {".csv": _write_csv, ".parquet": _write_parquet, ".jsonl": _write_jsonl}
@@ -76,7 +76,7 @@ def refuse_unwritable(path: Path) -> None:
     """Raise `FileFault` if a table cannot be written under this name."""
     if path.suffix.lower() not in SUFFIXES:
         raise FileFault(
-            "unknown kind of table", where=str(path), got=repr(path.suffix), expected=", ".join(SUFFIXES)
+            "unknown table format", where=str(path), got=repr(path.suffix), expected=", ".join(SUFFIXES)
         )
     if not path.absolute().parent.is_dir():
         raise FileFault("cannot be written", where=str(path), got="no such folder", todo="make it first")
@@ -89,7 +89,7 @@ def _convert_frame(frame: "pd.DataFrame") -> Any:
 
 
 def _rechunk(tables: Iterable[Any]) -> Iterator[Any]:
-    """Cut a table anew, into pieces of one size, all of the schema of the first."""
+    """Split a table again into chunks of one size, all with the schema of the first."""
     waiting: Any = None
     first = True
     for table in tables:
@@ -139,7 +139,7 @@ def _write_csv(tables: Iterator[Any], path: Path) -> int:
 
 
 def _write_tables(tables: Iterator[Any], open_writer: Callable[[Any], Any]) -> int:
-    """Write tables by a writer opened for the first of them, holding one at a time; give the number of rows."""
+    """Write tables one at a time with a writer opened for the first one; return the number of rows."""
     rows = 0
     table = next(tables)
     with open_writer(table) as writer:

@@ -1,7 +1,7 @@
-"""Tables of consignments, outcomes, alerts and truth: read, checked, and turned into records and back.
+"""Tables of consignments, outcomes, alerts and truth: reading, validation, and conversion to records and back.
 
-A file at fault raises `FileFault`; a row at fault becomes a `Reject` and the others go on. All checks come from
-`consignments.schema`, so a table accepts what the HTTP interface accepts.
+An invalid file raises `FileFault`; an invalid row becomes a `Reject`, and the other rows are processed. All checks come from
+`consignments.schema`, so tables and the HTTP interface accept the same values.
 """
 
 from collections.abc import Iterable, Sequence
@@ -53,23 +53,23 @@ __all__ = [
 ]
 
 CHUNK_ROWS = 500
-"""So few that their values stay in the processor's cache."""
+"""Rows converted at a time; few, so that they stay in the processor's cache."""
 MAX_SHOWN_REASONS = 10
-"""How many reasons the text of a report lists."""
+"""Maximum number of reasons in the text of a report."""
 
 FIRST_REASONS = 3
-"""How many reasons one line of an error lists."""
+"""Maximum number of reasons in one line of an error."""
 
 RecordT = TypeVar("RecordT", bound=msgspec.Struct)
 ConsignmentT = TypeVar("ConsignmentT", bound=Consignment)
 
 
 HistoryUse = Literal["given", "none"]
-"""Whether scores were computed with past consignments, or with those of their own table only."""
+"""Origin of the history of scores: `given` with past consignments, `none` with those of their own table only."""
 
 
 class ScoreRow(msgspec.Struct, frozen=True):
-    """One row of a score table; reasons, where there are any, stay as they are."""
+    """One row of a score table; a column of reasons is kept unchecked."""
 
     consignment_id: Identifier
     score: Annotated[float, Meta(ge=0, le=1)]
@@ -92,23 +92,23 @@ class SelectionRow(msgspec.Struct, frozen=True):
 
 @dataclass(frozen=True)
 class ReadReport:
-    """What was read.
+    """The report of reading a table.
 
     Attributes
     ----------
     name : str
     rows : int
-        Rows in the table, rejected and repeated ones included.
+        Number of rows in the table, including rejected and repeated ones.
     rejected : int
-        Rows left out.
+        Number of rejected rows.
     reasons : dict
-        `column: reason` to the number of rows, most frequent first; a row with two faults counts for both.
+        Number of rows by `column: reason`, most frequent first; a row with two errors counts for both.
     repeats : int
-        Outcome rows identical to an earlier one; they change nothing and were dropped.
+        Number of outcome rows that are identical to an earlier one; they were dropped.
     unknown_columns : tuple of str
         Columns that the record does not have; they were kept. `items.NAME`, an unknown field of items, was dropped.
     missing : dict
-        Column of the record to the share of kept rows without a value, 0 to 1.
+        Share of kept rows without a value, 0 to 1, by column of the record.
     """
 
     name: str
@@ -121,35 +121,35 @@ class ReadReport:
 
     @property
     def all_rejected(self) -> bool:
-        """Whether rows were given and none is left."""
+        """Return whether the table has rows and all were rejected."""
         return 0 < self.rows == self.rejected
 
     def to_text(self) -> str:
-        """Put the report into words."""
+        """Format the report as text."""
         lines = [f"{self.name}: {self.rows:,} rows, {self.rejected:,} rejected"]
         lines += [f"  {rows:,} x {reason}" for reason, rows in list(self.reasons.items())[:MAX_SHOWN_REASONS]]
         hidden = len(self.reasons) - MAX_SHOWN_REASONS
-        lines += [f"  and {hidden} further reasons"] if hidden > 0 else []
-        lines += [f"  {self.repeats:,} repeated outcome rows changed nothing"] if self.repeats else []
+        lines += [f"  and {hidden} more reasons"] if hidden > 0 else []
+        lines += [f"  {self.repeats:,} repeated outcome rows ignored"] if self.repeats else []
         lines += [f"  unknown columns: {', '.join(self.unknown_columns)}"] if self.unknown_columns else []
         never = [name for name, share in self.missing.items() if share == 1]
         some = sorted(
             ((name, share) for name, share in self.missing.items() if 0 < share < 1), key=_sort_by_share
         )
         lines += (
-            [f"  missing in part: {', '.join(f'{name} {share:.0%}' for name, share in some)}"] if some else []
+            [f"  partly missing: {', '.join(f'{name} {share:.0%}' for name, share in some)}"] if some else []
         )
-        lines += [f"  never given: {', '.join(never)}"] if never else []
+        lines += [f"  always missing: {', '.join(never)}"] if never else []
         return "\n".join(lines)
 
     def summarize_reasons(self) -> str:
-        """Put the most frequent reasons into one line."""
+        """Format the most frequent reasons as one line."""
         first = [f"{rows:,} x {reason}" for reason, rows in list(self.reasons.items())[:FIRST_REASONS]]
         hidden = len(self.reasons) - FIRST_REASONS
-        return " | ".join([*first, f"{hidden} further reasons"] if hidden > 0 else first)
+        return " | ".join([*first, f"{hidden} more reasons"] if hidden > 0 else first)
 
     def to_dict(self) -> dict[str, Any]:
-        """Give the report as plain values, for JSON."""
+        """Return the report as plain values, for JSON."""
         return asdict(self)
 
 
@@ -164,8 +164,8 @@ class Table:
     Attributes
     ----------
     frame : DataFrame
-        All columns of the record in its order, then `sequence` (int64) and `cancelled_sequence` (missing where not
-        cancelled) where there are such, then unknown columns.
+        All columns of the record in its order, then `sequence` (int64) and `cancelled_sequence` (missing if not
+        cancelled) if the table has them, then unknown columns.
         Strings are `str`, times datetime64[us, UTC], dates date32, numbers float64, `items` JSON text.
     report : ReadReport
     rejects : tuple of Reject
@@ -186,17 +186,17 @@ def read_table(
     path : Path
         `.csv`, `.parquet` or `.jsonl`, or a directory of Parquet files.
     record : type
-        What a row is; a consignment type with declared columns reads those too.
+        Record type of the rows; a consignment type with declared columns reads those too.
     rejects : Path, optional
-        Where the rows at fault are written, with their reasons. The file is replaced: a verb that reads several
-        tables gathers `Table.rejects` and calls `write_rejects` once.
+        File for the rejected rows with their reasons. It is replaced: a verb that reads several tables collects
+        `Table.rejects` and calls `write_rejects` once.
     strict : bool
-        Any row at fault is a failure.
+        Raise an error if any row is invalid.
 
     Raises
     ------
     FileFault
-        Where the file cannot be used as a whole, or `strict` and a row is at fault.
+        The file cannot be used as a whole, or `strict` is set and a row is invalid.
 
     Examples
     --------
@@ -220,12 +220,12 @@ def check_frame(
     Parameters
     ----------
     frame : DataFrame
-        Of any dtypes, mixed columns too; its index does not matter.
+        The table; its columns may have any dtype and mixed values, and its index is ignored.
     record : type
     strict : bool
-        Any row at fault is a failure.
+        Raise an error if any row is invalid.
     name : str
-        What messages call it.
+        Name of the table in messages.
     """
     table = _check_table(wrap_frame(frame, name), record)
     if strict:
@@ -234,22 +234,22 @@ def check_frame(
 
 
 def read_scores(path: Path | str) -> pd.DataFrame:
-    """Read a score table as `npsrisk score` writes it; no row may be at fault."""
+    """Read a score table written by `npsrisk score`; raise an error if a row is invalid."""
     return read_table(path, ScoreRow, strict=True).frame
 
 
 def read_selection(path: Path | str) -> pd.DataFrame:
-    """Read a selection table as `npsrisk select` writes it; no row may be at fault."""
+    """Read a selection table written by `npsrisk select`; raise an error if a row is invalid."""
     return read_table(path, SelectionRow, strict=True).frame
 
 
 def write_rejects(rejects: Iterable[Reject], path: Path) -> None:
-    """Write what was left out: place, identifier, column, reason, and the row as it was given.
+    """Write the rejects to a table: place, identifier, column, reason, and the original row.
 
     Parameters
     ----------
     rejects : iterable of Reject
-        None at all gives an empty table.
+        Without any reject, an empty table is written.
     path : Path
         `.csv`, `.jsonl` or `.parquet`.
     """
@@ -276,22 +276,22 @@ def _check_table(given: RawTable, record: type[msgspec.Struct]) -> Table:
 
 
 def refuse_rejects(rejects: Sequence[Reject]) -> None:
-    """Raise `FileFault` where a row is at fault."""
+    """Raise `FileFault` if there is any reject."""
     if rejects:
         more = f" and {len(rejects) - 1} more" if len(rejects) > 1 else ""
         raise FileFault(
-            f"rows at fault, where none may be: {rejects[0]}{more}", todo="correct them or drop them"
+            f"invalid rows, and none is allowed here: {rejects[0]}{more}", todo="correct or drop these rows"
         )
 
 
 def refuse_total_rejection(report: ReadReport, *, todo: str) -> None:
-    """Raise `FileFault` if rows were given and every one was rejected.
+    """Raise `FileFault` if the table has rows and all were rejected.
 
     Parameters
     ----------
     report : ReadReport
     todo : str
-        Where the rejects are, or how to see them.
+        Next step: where the rejects are, or how to see them.
 
     Examples
     --------
@@ -299,11 +299,11 @@ def refuse_total_rejection(report: ReadReport, *, todo: str) -> None:
     >>> refuse_total_rejection(report, todo="the rejects are in rejects.csv")
     Traceback (most recent call last):
         ...
-    consignments.errors.FileFault: new.csv: no row is left; got 2 of 2 rows rejected (2 x channel: 'sea'); the rejects are in rejects.csv
+    consignments.errors.FileFault: new.csv: all rows were rejected; got 2 of 2 rows rejected (2 x channel: 'sea'); the rejects are in rejects.csv
     """
     if report.all_rejected:
         raise FileFault(
-            "no row is left",
+            "all rows were rejected",
             where=report.name,
             got=f"{report.rejected:,} of {report.rows:,} rows rejected ({report.summarize_reasons()})",
             todo=todo,
@@ -314,12 +314,12 @@ def refuse_total_rejection(report: ReadReport, *, todo: str) -> None:
 
 
 def to_consignments(frame: pd.DataFrame, record: type[ConsignmentT]) -> list[ConsignmentT]:
-    """Turn rows of a checked frame into consignments.
+    """Convert rows of a checked frame to consignments.
 
     Parameters
     ----------
     frame : DataFrame
-        As `read_table` gives it, or a slice of it: a slice at a time keeps memory small.
+        Frame of `read_table`, or a slice of it to save memory.
     record : type
         `Consignment`, or the type with declared columns.
     """
@@ -327,17 +327,17 @@ def to_consignments(frame: pd.DataFrame, record: type[ConsignmentT]) -> list[Con
 
 
 def to_outcomes(frame: pd.DataFrame) -> list[Outcome]:
-    """Turn rows of a checked frame into outcomes."""
+    """Convert rows of a checked frame to outcomes."""
     return to_records(frame, Outcome)
 
 
 def to_alerts(frame: pd.DataFrame) -> list[Alert]:
-    """Turn rows of a checked frame into alerts."""
+    """Convert rows of a checked frame to alerts."""
     return to_records(frame, Alert)
 
 
 def to_records(frame: pd.DataFrame, record: type[RecordT]) -> list[RecordT]:
-    """Turn rows of a checked frame into records; missing values, and columns that are not there, are None."""
+    """Convert rows of a checked frame to records; missing values and missing columns become None."""
     records: list[RecordT] = []
     with pause_garbage_collection():
         columns = [(field, _arrow_column(frame, field)) for field in get_fields(record)]
@@ -370,19 +370,19 @@ def _convert_values(column: Any, field: Field) -> list[Any]:
 
 
 def build_frame(records: Sequence[msgspec.Struct], record: type[msgspec.Struct]) -> pd.DataFrame:
-    """Turn records into a canonical frame.
+    """Convert records to a canonical frame.
 
     Parameters
     ----------
     records : sequence of record
     record : type
-        Their type.
+        Type of the records.
 
     Returns
     -------
     DataFrame
-        As `read_table` gives it. Where the identifiers of consignments repeat, a later one amends an earlier one,
-        and `sequence` keeps their order.
+        Frame like that of `read_table`. If identifiers of consignments repeat, a later one amends an earlier one, and
+        `sequence` gives their order.
     """
     columns = {field.name: build_column(records, field) for field in get_fields(record)}
     frame: pd.DataFrame = pa.table(columns).to_pandas(types_mapper=DTYPES.get)
@@ -392,7 +392,7 @@ def build_frame(records: Sequence[msgspec.Struct], record: type[msgspec.Struct])
 
 
 def build_column(records: Sequence[msgspec.Struct], field: Field) -> Any:
-    """Give one field of records as an Arrow array of its canonical type."""
+    """Build an Arrow array of canonical type from one field of records."""
     values = [getattr(record, field.name) for record in records]
     if field.kind in ("items", "codes"):
         values = [None if items is None else msgspec.json.encode(items).decode() for items in values]

@@ -13,19 +13,19 @@ if TYPE_CHECKING:
     import pandas as pd
 
 NO_TIME = -(2**63)
-"""A missing moment: the smallest int64, which is also how pandas and numpy store a missing time."""
+"""A missing timestamp: the smallest int64, which pandas and numpy use too."""
 US_PER_DAY = 86_400_000_000
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 MICROSECOND = timedelta(microseconds=1)
 
 
 def to_us(moment: datetime) -> int:
-    """Give a moment as microseconds since the epoch, exactly.
+    """Convert a datetime to microseconds since the epoch, exactly.
 
     Parameters
     ----------
     moment : datetime
-        With a zone; a naive one raises `TypeError`.
+        Datetime with a time zone; one without raises `TypeError`.
 
     Examples
     --------
@@ -36,12 +36,12 @@ def to_us(moment: datetime) -> int:
 
 
 def to_datetime(us: int) -> datetime:
-    """Give the moment, in UTC, of microseconds since the epoch."""
+    """Convert microseconds since the epoch to a datetime in UTC."""
     return EPOCH + timedelta(microseconds=us)
 
 
 def convert_us_to_day(us: int) -> int:
-    """Give the UTC day of a moment in microseconds.
+    """Convert a timestamp in microseconds to its UTC day, as days since the epoch.
 
     Examples
     --------
@@ -52,18 +52,18 @@ def convert_us_to_day(us: int) -> int:
 
 
 def to_day(moment: datetime) -> int:
-    """Give the UTC day of a moment, as days since the epoch."""
+    """Convert a datetime to its UTC day, as days since the epoch."""
     return (moment - EPOCH).days
 
 
 def get_time_column_us(frame: "pd.DataFrame", column: str) -> NDArray[np.int64]:
-    """Give a time column as microseconds since the epoch, `NO_TIME` where missing or where there is no such column.
+    """Return a time column as microseconds since the epoch; `NO_TIME` if the value or the whole column is missing.
 
     Parameters
     ----------
     frame : DataFrame
     column : str
-        A column of zoned times of any unit; what is finer than a microsecond is cut off.
+        Name of a column of times with zone, of any unit; they are truncated to microseconds.
     """
     if column not in frame:
         return np.full(len(frame), NO_TIME, dtype=np.int64)

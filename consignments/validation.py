@@ -1,6 +1,6 @@
-"""The checks of a table: every column by its field, then the rules between columns and between rows.
+"""Validation of tables: each column by its schema, then the rules between columns and between rows.
 
-Which rows are at fault, and why, is found for all rows at once; only rows at fault are then looked at one by one.
+Invalid rows and their reasons are found for all rows at once; only invalid rows are then processed one by one.
 """
 
 import re
@@ -37,22 +37,22 @@ from consignments.visibility import find_outcome_faults
 
 SEQUENCE, CANCELLED_SEQUENCE = "sequence", "cancelled_sequence"
 SEQUENCE_COLUMNS = {SEQUENCE: True, CANCELLED_SEQUENCE: False}
-"""Places in the service's log that a table may have: of its rows, and of their cancellations; and whether all have one."""
+"""Columns of sequence numbers in the service's log, of rows and of cancellations, and whether every row must have one."""
 SEQUENCE_TYPE = pa.int64()
 ARRIVAL_TIME_COLUMNS = ("received_at", "known_at", "recorded_at")
-"""The moments by which the days of history move on."""
-AFTER_TOMORROW = "after tomorrow, in a table with the log's sequence"
+"""Columns of times that advance the days of history."""
+AFTER_TOMORROW = "after tomorrow, in a table with sequence numbers"
 DTYPES = {TEXT: pd.StringDtype(na_value=np.nan), DATE: pd.ArrowDtype(DATE)}
 """Pandas dtypes of a canonical frame that differ from what Arrow would choose."""
 NESTED_READERS = {"items": read_items, "codes": read_codes}
 """What reads the kinds of fields that hold lists."""
 SHOWN_VALUE = re.compile(r"[\w.:+-]{1,40}")
-"""A value at fault is shown only where it is one short word: in a row with shifted columns a name may stand anywhere."""
+"""Pattern of invalid values that errors may show: one short word, because with shifted columns a name may be anywhere."""
 
 
 @dataclass(frozen=True)
 class FieldFault:
-    """What is wrong with some rows of a table.
+    """A fault of one column in some rows of a table.
 
     Attributes
     ----------
@@ -67,18 +67,18 @@ class FieldFault:
 
 @dataclass(frozen=True)
 class CheckResult:
-    """A table after its checks.
+    """The result of validating a table.
 
     Attributes
     ----------
     frame : DataFrame
-        The rows that are not at fault.
+        The valid rows.
     rejects : tuple of Reject
-        The others.
+        The invalid rows.
     reasons : dict
-        `column: reason` to the number of rows.
+        Number of rows by `column: reason`.
     repeats : int
-        Identical outcome rows that were dropped.
+        Number of identical outcome rows that were dropped.
     unknown : tuple of str
     """
 
@@ -91,13 +91,13 @@ class CheckResult:
 
 @dataclass(frozen=True)
 class CheckedRows:
-    """Rows in their canonical form, and what is wrong with each by itself; other rows may repeat its identifier.
+    """The rows of a table in canonical form with their faults, except repeated identifiers.
 
     Attributes
     ----------
     frame : DataFrame
-        All rows, those at fault too.
-    faults : list of Fault
+        All rows, including invalid ones.
+    faults : list of FieldFault
     unknown : tuple of str
     """
 
@@ -107,17 +107,17 @@ class CheckedRows:
 
     @property
     def bad(self) -> Mask:
-        """Which rows are at fault."""
+        """Return the mask of invalid rows."""
         return _mask_faults(self.faults, len(self.frame))
 
 
 def check_table(given: RawTable, record: type[msgspec.Struct]) -> CheckResult:
-    """Check a table against a record type.
+    """Validate a table against a record type.
 
     Raises
     ------
     FileFault
-        Where a required column is missing.
+        A required column is missing.
     """
     names = list(dict.fromkeys(name for part in given.parts for name in part.table.column_names))
     refuse_missing_columns(names, record, given.name)
@@ -134,18 +134,18 @@ def check_table(given: RawTable, record: type[msgspec.Struct]) -> CheckResult:
 
 
 def refuse_missing_columns(names: Sequence[str], record: type[msgspec.Struct], where: str) -> None:
-    """Raise where a column is missing that the record cannot do without."""
+    """Raise `FileFault` if a required column of the record type is missing."""
     refuse_missing(names, [field.name for field in get_fields(record) if field.required], where)
 
 
 def check_rows(parts: Sequence[TablePart], names: Sequence[str], record: type[msgspec.Struct]) -> CheckedRows:
-    """Check rows of a table, each by itself: a table and its pieces give the same.
+    """Validate rows of a table independently of each other, so that a whole table and its chunks give the same result.
 
     Parameters
     ----------
-    parts : sequence of Part
+    parts : sequence of TablePart
     names : sequence of str
-        The columns of the whole table, which single parts may lack.
+        Columns of the whole table, which single parts may lack.
     record : type
     """
     canonical, faults, unknown = _check_columns(parts, names, get_fields(record))
@@ -154,7 +154,7 @@ def check_rows(parts: Sequence[TablePart], names: Sequence[str], record: type[ms
 
 
 def may_amend(record: type[msgspec.Struct], names: Sequence[str]) -> bool:
-    """Tell whether a later row of an identifier amends or replaces the earlier one, rather than being at fault."""
+    """Check whether a later row with the same identifier amends or replaces the earlier one, instead of being invalid."""
     return issubclass(record, Consignment | Alert) and SEQUENCE in names
 
 
@@ -169,7 +169,7 @@ def count_reasons(faults: Sequence[FieldFault]) -> Counter[str]:
 def _check_columns(
     parts: Sequence[TablePart], names: Sequence[str], fields: Sequence[Field]
 ) -> tuple[Any, list[FieldFault], tuple[str, ...]]:
-    """Bring all parts to one canonical table; faults have a flag for every row of it."""
+    """Convert all parts to one canonical table, with faults that have a flag for each of its rows."""
     known = {field.name for field in fields} | SEQUENCE_COLUMNS.keys()
     others = [name for name in names if name not in known]
     tables, found, inside_items = [], list[tuple[int, str, str, Mask]](), set[str]()
@@ -210,7 +210,10 @@ def _build_canonical(table: Any, reads: dict[str, ParsedColumn], others: Sequenc
 def _concat_tables(tables: Sequence[Any], others: Sequence[str]) -> Any:
     try:
         return pa.concat_tables(tables, promote_options="permissive")
-    except (pa.ArrowInvalid, pa.ArrowTypeError):  # an unknown column that is a number here and a text there
+    except (
+        pa.ArrowInvalid,
+        pa.ArrowTypeError,
+    ):  # an unknown column is a number in one part and text in another
         return pa.concat_tables([_others_as_text(table, others) for table in tables])
 
 
@@ -234,7 +237,7 @@ def _merge_part_faults(found: Sequence[tuple[int, str, str, Mask]], rows: int) -
 def _find_row_faults(
     frame: pd.DataFrame, record: type[msgspec.Struct], known: Sequence[FieldFault]
 ) -> list[FieldFault]:
-    """Find rows that contradict themselves or the clock, where their columns are not already at fault."""
+    """Find rows with contradictory values or times in the future, among those without a fault in a column."""
     found = [*(find_outcome_faults(frame) if issubclass(record, Outcome) else []), *_find_future_times(frame)]
     bad = _mask_faults(known, len(frame))
     faults = [FieldFault(column, reason, rows & ~bad) for column, reason, rows in found]
@@ -242,9 +245,10 @@ def _find_row_faults(
 
 
 def _find_future_times(frame: pd.DataFrame) -> list[tuple[str, str, Mask]]:
-    """Find rows of a log that are dated after tomorrow: a single one, years ahead, would make history forget the rest.
+    """Find rows of a log that are dated after tomorrow.
 
-    Without a sequence such a row comes last and harms nothing.
+    History keeps only the days before its latest event, so one row dated years ahead would expire all others. Without
+    sequence numbers such a row comes last, which does no harm.
     """
     if SEQUENCE not in frame:
         return []
@@ -256,7 +260,7 @@ def _find_future_times(frame: pd.DataFrame) -> list[tuple[str, str, Mask]]:
 def _find_repeated_identifiers(
     frame: pd.DataFrame, record: type[msgspec.Struct], bad: Mask
 ) -> list[FieldFault]:
-    """Find rows whose identifier stands in an earlier good row."""
+    """Find rows whose identifier occurs in an earlier valid row."""
     if not issubclass(record, Consignment | Alert | Truth):
         return []
     identifier = get_fields(record)[0].name
@@ -266,7 +270,7 @@ def _find_repeated_identifiers(
 
 
 def create_repeat_fault(identifier: str, rows: Mask) -> FieldFault:
-    """Say that the identifier of some rows stands in an earlier one."""
+    """Build the fault of rows whose identifier occurs in an earlier row."""
     return FieldFault(identifier, f"repeated {identifier}", rows)
 
 
@@ -282,7 +286,7 @@ def _drop_repeats(frame: pd.DataFrame, record: type[msgspec.Struct]) -> tuple[pd
 
 
 def keep_rows(frame: pd.DataFrame, rows: Mask) -> pd.DataFrame:
-    """Give some rows of a frame, counted anew; the frame itself where it is all of them."""
+    """Return some rows of a frame with a new index, or the frame itself if all rows are kept."""
     return frame if rows.all() else frame[rows].reset_index(drop=True)
 
 
@@ -299,7 +303,7 @@ def _mask_faults(faults: Sequence[FieldFault], rows: int) -> Mask:
 def build_rejects(
     parts: Sequence[TablePart], faults: Sequence[FieldFault], record: type[msgspec.Struct]
 ) -> list[Reject]:
-    """Give the rows at fault, in their order."""
+    """Build the rejects of the invalid rows, in order."""
     fields = get_fields(record)
     bad = _mask_faults(faults, sum(len(part.table) for part in parts))
     why: dict[int, list[FieldFault]] = {row: [] for row in np.flatnonzero(bad).tolist()}

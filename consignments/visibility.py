@@ -1,7 +1,7 @@
-"""When an outcome became visible: the rule, once, for one record and for a table.
+"""Visibility of outcomes: the time from which an outcome may be used, for one record and for a table.
 
-Opened on 5 March, laboratory's answer 14 March, our system told 15 March: visible from 15 March. Pending since its
-opening on 5 March: visible, as pending, from 5 March.
+Inspected on 5 March, laboratory result on 14 March, recorded by npsrisk on 15 March: visible from 15 March. Inspected on 5
+March and pending since then: visible, as pending, from 5 March.
 """
 
 from datetime import datetime
@@ -24,17 +24,17 @@ KNOWN_BEFORE_INSPECTED = ("known_at", "before inspected_at")
 
 
 def is_final(outcome: Outcome) -> bool:
-    """Tell whether an outcome says what was inside: opened, and not pending."""
+    """Check whether an outcome is final: inspected, with a result that is not pending."""
     return outcome.status == "inspected" and outcome.result in FINAL_RESULTS
 
 
 def find_outcome_fault(outcome: Outcome) -> tuple[str, str] | None:
-    """Find what contradicts itself in an outcome.
+    """Find a contradiction in an outcome.
 
     Returns
     -------
     tuple of str or None
-        The column at fault and the reason; `find_outcome_faults` gives the same for a table.
+        Invalid column and reason; `find_outcome_faults` finds the same for a table.
     """
     if outcome.status == "missed" and outcome.result in FINAL_RESULTS:
         return MISSED_WITH_RESULT
@@ -47,7 +47,7 @@ def find_outcome_fault(outcome: Outcome) -> tuple[str, str] | None:
 
 
 def find_outcome_faults(frame: "pd.DataFrame") -> list[tuple[str, str, NDArray[np.bool_]]]:
-    """Find the rows of an outcome table that contradict themselves.
+    """Find the contradictory rows of an outcome table.
 
     Returns
     -------
@@ -65,15 +65,15 @@ def find_outcome_faults(frame: "pd.DataFrame") -> list[tuple[str, str, NDArray[n
 
 
 def get_known_us(outcome: Outcome) -> int:
-    """Give the moment at which an outcome became known, in microseconds.
+    """Return the time when an outcome became known, in microseconds since the epoch.
 
-    It is `known_at`; for missed and pending ones `inspected_at`, else `selected_at`; `NO_TIME` where a missed or pending
-    one has none of these, which is before everything. Of several outcomes the last known stands.
+    It is `known_at`; for missed and pending outcomes `inspected_at`, else `selected_at`. If such an outcome has neither, it
+    is `NO_TIME`, which is before all times. Of several outcomes the last known one counts.
 
     Raises
     ------
     BadInput
-        For a final result without `known_at`: it would be visible before it was known.
+        A final result has no `known_at`; it would be visible before it was known.
     """
     if is_final(outcome):
         known = outcome.known_at
@@ -85,19 +85,19 @@ def get_known_us(outcome: Outcome) -> int:
 
 
 def get_visible_us(outcome: Outcome) -> int:
-    """Give the moment from which an outcome may be used: when it was known, or recorded if that was later."""
+    """Return the time from which an outcome may be used: when it was known, or recorded if that was later."""
     recorded = NO_TIME if outcome.recorded_at is None else to_us(outcome.recorded_at)
     return max(get_known_us(outcome), recorded)
 
 
 def get_visible_at(outcome: Outcome) -> datetime | None:
-    """Give the moment from which an outcome may be used, or None where it has no time at all."""
+    """Return the time from which an outcome may be used, or None if it has no time at all."""
     us = get_visible_us(outcome)
     return None if us == NO_TIME else to_datetime(us)
 
 
 def compute_known_us(frame: "pd.DataFrame") -> NDArray[np.int64]:
-    """Give `get_known_us` of every row of an outcome table as `consignments.tables` reads it.
+    """Compute `get_known_us` for every row of an outcome table as read by `consignments.tables`.
 
     Returns
     -------
@@ -108,18 +108,18 @@ def compute_known_us(frame: "pd.DataFrame") -> NDArray[np.int64]:
     if (final & (known == NO_TIME)).any():
         raise _build_missing_known_at("outcome table")
     inspected, selected = get_time_column_us(frame, "inspected_at"), get_time_column_us(frame, "selected_at")
-    opened = np.where(inspected != NO_TIME, inspected, selected)
-    return np.where(final, known, opened)
+    otherwise = np.where(inspected != NO_TIME, inspected, selected)
+    return np.where(final, known, otherwise)
 
 
 def compute_visible_us(frame: "pd.DataFrame") -> NDArray[np.int64]:
-    """Give `get_visible_us` of every row of an outcome table."""
+    """Compute `get_visible_us` for every row of an outcome table."""
     return np.maximum(compute_known_us(frame), get_time_column_us(frame, "recorded_at"))
 
 
 def _build_missing_known_at(where: str) -> BadInput:
     return BadInput(
-        "a final result without known_at", where=where, todo="check the table with read_table first"
+        "a final result has no known_at", where=where, todo="check the table with read_table first"
     )
 
 

@@ -1,7 +1,6 @@
 """The demo: one operation from simulated data to served scores, by the same commands that a user types.
 
-Everything lands in `demo/`, which is made anew. Nothing here is a second path: each step is a verb of the command
-line or a call of the HTTP interface.
+All output is written to `demo/`, which is replaced. Each step is a verb of the command line or a call of the HTTP interface.
 """
 
 import json
@@ -30,12 +29,12 @@ READY_SECONDS = 60.0
 
 
 def main() -> None:
-    """Run the demo and say what to look at."""
+    """Run the demo and print what to look at."""
     start = time.monotonic()
     shutil.rmtree(FOLDER, ignore_errors=True)
     FOLDER.mkdir()
 
-    step("1/7  simulate an operation (consignments, outcomes, alerts, and the truth apart)")
+    step("1/7  simulate an operation (consignments, outcomes, alerts, and the truth in a separate table)")
     npsrisk(
         "simulate",
         "--out",
@@ -51,30 +50,34 @@ def main() -> None:
     )
     split_last_day()
 
-    step("2/7  train on what was known, evaluate on later time, log the run, register the version")
+    step("2/7  train on the known results, evaluate on later time, log the run, register the version")
     npsrisk(
         "train", "--consignments", "past.parquet", "--outcomes", "outcomes.parquet", "--alerts", "alerts.parquet",
         "--truth", "world/truth.parquet", "--register",
     )  # fmt: skip
 
     step(
-        "3/7  promote it: the gate checks its rules, trains again on the same tables, and the record is written"
+        "3/7  promote the version: the gate checks its rules and repeats the training on the same tables, and the record is written"
     )
-    print("  Both fits must come out again byte for byte. This takes about as long as the training before.")
+    print(
+        "  One key may approve in this demo. In an operation each approver has a key, and two may have to sign."
+    )
+    npsrisk("keys", "create", "--name", "demo reviewer")
+    print("  Both fits must be equal byte for byte. This takes about as long as step 2.")
     npsrisk(
         "promote", "1", "--approved-by", "demo reviewer", "--why", "first model of the operation",
         "--consignments", "past.parquet", "--outcomes", "outcomes.parquet", "--alerts", "alerts.parquet",
     )  # fmt: skip
 
-    step("4/7  publish it to the service's folder, import the past as history")
+    step("4/7  publish the version to the service's folder, import the past consignments as history")
     npsrisk("publish")
     npsrisk("import", "--consignments", "past.parquet", "--outcomes", "outcomes.parquet", "--alerts", "alerts.parquet")  # fmt: skip
 
     step("5/7  read an IATA Cargo-XML house waybill (XFZB)")
-    # The message is of another year than the simulated world; here it arrives on that world's last day.
+    # The message has another year than the simulated world, so it is dated to that world's last day.
     npsrisk("read", str(MESSAGE), "--received-at", last_arrival(), "--out", "message.jsonl")
 
-    step("6/7  serve, and score the message and ten consignments that arrived since")
+    step("6/7  start the service, and score the message and ten new consignments")
     port = free_port()
     with subprocess.Popen([NPSRISK, "serve", "--port", str(port)], cwd=FOLDER) as service:
         try:
@@ -102,7 +105,7 @@ def step(text: str) -> None:
 
 
 def npsrisk(*words: str) -> None:
-    """Run a verb, showing it as one would type it."""
+    """Run a verb, and print it as a user types it."""
     print("  $ npsrisk " + " ".join(words).replace(str(REPOSITORY) + "/", ""), flush=True)
     environment = {
         name: value for name, value in os.environ.items() if not name.startswith(("NPSRISK_", "MLFLOW_"))
@@ -111,7 +114,7 @@ def npsrisk(*words: str) -> None:
 
 
 def split_last_day() -> None:
-    """Keep ten consignments of the last day back: they arrive when the service runs."""
+    """Keep back ten consignments of the last day, to be scored by the service."""
     world = FOLDER / "world"
     consignments = pd.read_parquet(world / "consignments.parquet")
     outcomes = pd.read_parquet(world / "outcomes.parquet")
@@ -133,12 +136,12 @@ def rows(name: str) -> list[dict[str, Any]]:
 
 
 def last_arrival() -> str:
-    """Give the moment at which the last of the new consignments was received."""
+    """Return the time at which the last of the new consignments was received."""
     return max(str(row["received_at"]) for row in rows("new.jsonl"))
 
 
 def free_port() -> int:
-    """Find a port that nobody listens on."""
+    """Find a free port."""
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port: int = probe.getsockname()[1]
@@ -146,7 +149,7 @@ def free_port() -> int:
 
 
 def wait_until_ready(port: int, service: "subprocess.Popen[bytes]") -> None:
-    """Wait for the service to have its model and history."""
+    """Wait until the service has loaded its model and history."""
     end = time.monotonic() + READY_SECONDS
     while time.monotonic() < end and service.poll() is None:
         try:

@@ -1,8 +1,8 @@
-"""Alerts of partners: whether one that is active at the moment of scoring matches a consignment.
+"""Alerts of partners, matched with consignments at the time of scoring.
 
-An alert issued on Monday that expires on Friday matches what is received from Monday to Thursday night, if every pattern
-it gives matches; one that gives none matches nothing. Each alert waits under its most telling pattern, so that a
-consignment meets only the few that share it, however many are active.
+An alert issued on Monday that expires on Friday matches consignments received from Monday to Thursday night, if all its
+patterns match. An alert without a pattern matches nothing. Each alert is indexed by its most selective pattern. A
+consignment is therefore compared with few alerts, even if many are active.
 """
 
 import re
@@ -30,7 +30,7 @@ MIN_TIME, MAX_TIME = datetime.min.replace(tzinfo=UTC), datetime.max.replace(tzin
 ONE_DAY = timedelta(days=1)
 REASON = "operation_alert"
 WILDCARD = "*"
-# First or last letters by which words with stars are found; words without so many are looked for one by one.
+# Number of first or last letters by which words with wildcards are indexed. Shorter words are searched one by one.
 GRAM_LETTERS = 3
 KOREA = "KR"
 _LETTERS, _LETTERS_AND_STARS = make_letter_table(), make_letter_table(WILDCARD)
@@ -38,18 +38,18 @@ _LETTERS, _LETTERS_AND_STARS = make_letter_table(), make_letter_table(WILDCARD)
 _HYPHEN_IN_NAME = re.compile(r"(?<=\d)-(?=\w)|(?<=\w)-(?=\d)|(?<=\b[a-z])-(?=\w)")
 
 Word = tuple[str, ...]
-"""A word of a pattern, parted at its stars; between the parts any letters may stand."""
+"""A word of a pattern, split at its wildcards. Any letters may stand between the parts."""
 
 
 class StreetWords(NamedTuple):
-    """The words of an alert's address line, as Korea's endings of street names are read and as all others are."""
+    """The words of an alert's address line, normalized with the Korean rules for street names and with the general rules."""
 
     korean: frozenset[str]
     other: frozenset[str]
 
 
 class AlertPattern(NamedTuple):
-    """What an alert asks for, in normal form; what is empty asks for nothing."""
+    """The patterns of an alert in normal form. An empty pattern matches every consignment."""
 
     sender: str
     consignee: str
@@ -63,7 +63,7 @@ class AlertPattern(NamedTuple):
 
 @dataclass(slots=True, eq=False)
 class _AlertVersion:
-    """One version of an alert; `until` is the place in the log where a later version took over."""
+    """A version of an alert. `until` is the sequence in the log of the version that replaced it."""
 
     alert: Alert
     pattern: AlertPattern
@@ -87,7 +87,7 @@ class Alerts:
     ----------
     alerts : iterable of Alert
     sequences : iterable of int, optional
-        Their places in the log, in the same order.
+        Their sequence numbers in the log, in the same order.
     """
 
     features = (
@@ -111,13 +111,13 @@ class Alerts:
         return len(self._current)
 
     def add(self, alert: Alert, sequence: int | None = None) -> None:
-        """Add an alert; a known one is replaced from here on, and a repeat changes nothing.
+        """Add an alert. It replaces an earlier version of the same alert; a repeat changes nothing.
 
         Parameters
         ----------
         alert : Alert
         sequence : int, optional
-            Its place in the log: consignments before it do not see it.
+            Its sequence number in the log. Consignments before it are not compared with it.
         """
         known = self._current.get(alert.alert_id)
         if known is not None:
@@ -133,15 +133,15 @@ class Alerts:
         self._last_end = max(self._last_end, _get_expiry(alert))
 
     def compute(self, c: Consignment, forms: NormalForms, sequence: int | None = None) -> Sequence[float]:
-        """Give one number for each feature.
+        """Compute the features of alerts for one consignment.
 
         Parameters
         ----------
         c : Consignment
-            Without `received_at` it matches nothing.
-        forms : Forms
+            Without `received_at` no alert matches.
+        forms : NormalForms
         sequence : int, optional
-            Its place in the log: alerts at or behind it do not count.
+            Its sequence number in the log. Alerts at or after it do not count.
         """
         moment = c.received_at
         if moment is None or not self._first_issue <= moment < self._last_end:
@@ -171,7 +171,7 @@ def _get_expiry(alert: Alert) -> datetime:
 
 
 def normalize_pattern(alert: Alert) -> AlertPattern:
-    """Bring what an alert asks for into normal form."""
+    """Convert the patterns of an alert into normal form."""
     return AlertPattern(
         normalize_name(alert.sender_name),
         normalize_name(alert.consignee_name),
@@ -185,7 +185,7 @@ def normalize_pattern(alert: Alert) -> AlertPattern:
 
 
 def match_word(word: Word, text: str) -> bool:
-    """Tell whether one whole word fits a pattern's word, in a time that grows with their lengths only.
+    """Check if a whole word matches the word of a pattern. The time is linear in their lengths.
 
     Examples
     --------
@@ -208,7 +208,7 @@ def match_word(word: Word, text: str) -> bool:
 
 
 class _ConsignmentView:
-    """A consignment as alerts look at it; its words are made when first needed."""
+    """A consignment with the values that alerts are compared with. Its words are split on first use."""
 
     __slots__ = ("_words", "c", "departure", "forms", "places")
 
@@ -249,7 +249,7 @@ def _match_pattern(pattern: AlertPattern, seen: _ConsignmentView) -> bool:
 
 
 def _is_same_street(street: StreetWords, address: str, city: str | None, postcode: str | None) -> bool:
-    """Tell whether an address is the alert's: the same street line, with city, postcode and country or without."""
+    """Check if an address has the street line of an alert, with or without city, postcode and country."""
     if not address:
         return False
     home, code, line = address.split("|")
@@ -288,7 +288,7 @@ def _split_words(text: str, letters: bytes) -> list[str]:
 
 
 def _parse_pattern(pattern: str | None) -> tuple[Word, ...]:
-    """Part a pattern into words; stars at its ends that are words by themselves ask for nothing."""
+    """Split a pattern into words, and drop wildcards that are whole words at its ends."""
     words = [tuple(word.split(WILDCARD)) for word in _split_words(pattern or "", _LETTERS_AND_STARS)]
     asked = [place for place, word in enumerate(words) if any(word)]
     return tuple(words[asked[0] : asked[-1] + 1]) if asked else ()
@@ -298,7 +298,7 @@ _Bucket = dict[str, list[_AlertVersion]]
 
 
 class _AlertIndex:
-    """Alerts by their most telling pattern; each stands in one bucket only, an address under each of its words."""
+    """An index of alerts by their most selective pattern. An alert is in one bucket; an address is under each of its words."""
 
     def __init__(self) -> None:
         self.senders: _Bucket = {}
@@ -322,7 +322,7 @@ class _AlertIndex:
             bucket[key].remove(entry)
 
     def find_candidates(self, seen: _ConsignmentView) -> list[_AlertVersion]:
-        """Give the alerts whose most telling pattern may fit, each once."""
+        """Find the alerts whose most selective pattern may match, each once."""
         forms = seen.forms
         found: list[_AlertVersion] = []
         for bucket, key in (
@@ -397,7 +397,7 @@ class _AlertIndex:
 
 
 def _collect_entries(bucket: _Bucket, keys: Collection[str]) -> list[_AlertVersion]:
-    """Give the entries under any of the keys; most often there are none."""
+    """Collect the entries under any of the keys. Usually there are none."""
     if bucket.keys().isdisjoint(keys):
         return []
     return [entry for key in set(keys) for entry in bucket.get(key, ())]

@@ -1,4 +1,4 @@
-"""Features of whole tables: the pipeline in a loop, then one fold of history over all events in their order."""
+"""Features of whole tables: the pipeline runs over all rows, then history is computed over all events in order."""
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -29,17 +29,17 @@ from features.workers import WorkerPool
 
 CHUNK_ROWS = 20_000
 GROUP_ROWS = 32
-"""Described together, where no alert can come between them."""
+"""Rows that are computed together if no alert can come between them."""
 MISSING_SEQUENCE = -1
 BATCH_KEY = b"npsrisk: a batch keeps no pseudonym"
-"""Batches write no pseudonym anywhere, and counts do not depend on the key."""
+"""The key of batches. They write no pseudonym to a file or log, and counts do not depend on the key."""
 Progress = Callable[[str, int, int], None]
-"""Called with what is being done, how much is done, and how much there is."""
+"""A callback that receives the name of the work, the amount done, and the total."""
 
 
 @contextmanager
 def report_progress(progress: Progress | None, what: str) -> Iterator[None]:
-    """Tell of something whose parts cannot be counted, from its beginning to its end."""
+    """Report the start and the end of work whose parts cannot be counted."""
     if progress is not None:
         progress(what, 0, 1)
     yield
@@ -49,16 +49,16 @@ def report_progress(progress: Progress | None, what: str) -> Iterator[None]:
 
 @dataclass(frozen=True)
 class FeatureParameters:
-    """What features are computed with.
+    """The parameters of the feature computation.
 
     Attributes
     ----------
     config : FeatureConfig
-        Default: no declared columns, the usual keys.
+        Default: no declared columns, the default history keys.
     fitted : FittedParameters
-        Default: nothing learnt; the features that need it come out missing or zero.
+        Default: nothing is fitted, and the features that need it are missing or zero.
     pseudonyms : Pseudonyms
-        Default: those of a batch.
+        Default: the pseudonyms of a batch.
     """
 
     config: FeatureConfig = field(default_factory=FeatureConfig)
@@ -66,18 +66,18 @@ class FeatureParameters:
     pseudonyms: Pseudonyms = field(default_factory=partial(Pseudonyms, BATCH_KEY))
 
     def build_pipeline(self, alerts: Alerts | None = None) -> Pipeline:
-        """Make the pipeline: a matter of milliseconds."""
+        """Build the pipeline. This takes milliseconds."""
         return Pipeline(self.config, self.fitted, self.pseudonyms, alerts)
 
 
 @dataclass(frozen=True)
 class ComputeOptions:
-    """How features are computed; changes nothing but time.
+    """The options of the feature computation. The result does not depend on them.
 
     Attributes
     ----------
     jobs : int
-        Processes that describe consignments.
+        Number of processes that compute features.
     progress : callable or None
     """
 
@@ -87,12 +87,12 @@ class ComputeOptions:
 
 @dataclass(frozen=True)
 class Tables:
-    """The tables of one world: what arrived, what was found, what partners warned of.
+    """The tables of consignments, outcomes and alerts that belong together.
 
     Attributes
     ----------
     consignments, outcomes, alerts : DataFrame
-        As `consignments.tables` reads them; no outcomes or alerts where None.
+        As `consignments.tables` reads them. Outcomes and alerts may be None.
     """
 
     consignments: pd.DataFrame
@@ -102,7 +102,7 @@ class Tables:
 
 @dataclass(frozen=True)
 class FeatureMatrix:
-    """Feature rows.
+    """A matrix of feature rows, with their positions and the spec of the columns.
 
     Attributes
     ----------
@@ -111,7 +111,7 @@ class FeatureMatrix:
     rows : int64 array, (rows,)
         Position of each row in the consignment table.
     spec : Spec
-        What the columns are.
+        The features of the columns.
     """
 
     X: NDArray[np.float32]
@@ -120,7 +120,7 @@ class FeatureMatrix:
 
     @property
     def is_fitted(self) -> bool:
-        """Whether they were computed with fitted parameters, so that a model may score them."""
+        """Return True if the rows were computed with fitted parameters, so that a model may score them."""
         return not isinstance(self.X, UnfittedRows)
 
 
@@ -132,23 +132,23 @@ def compute_feature_matrix(
     as_of: pd.Timestamp | None = None,
     options: ComputeOptions | None = None,
 ) -> FeatureMatrix:
-    """Compute the features of a consignment table as they were at each consignment's moment of scoring.
+    """Compute the features of a consignment table as of the time at which each consignment is scored.
 
     Parameters
     ----------
     tables : Tables
-        All consignments join the history, in its order.
+        All consignments count for history, in its order.
     parameters : FeatureParameters, optional
     keep : bool array, (consignments,), optional
-        Which rows are wanted; the others only join the history. Default: all.
+        Rows that get features. The others only count for history. Default: all.
     as_of : Timestamp, optional
-        Outcomes and alerts that became visible later are hidden.
+        Outcomes and alerts that became visible later are ignored.
     options : ComputeOptions, optional
 
     Returns
     -------
     FeatureMatrix
-        One row for each kept consignment, in the order of the table.
+        One row per kept consignment, in the order of the table.
     """
     frame = tables.consignments
     options = options or ComputeOptions()
@@ -184,7 +184,7 @@ def compute_feature_matrix(
 def fill_table_rows(
     pipeline: Pipeline, frame: pd.DataFrame, wanted: NDArray[np.bool_], described: "PartialRows"
 ) -> None:
-    """Write all features but those of history, and the keys of history.
+    """Write the history keys, and all features except the history features.
 
     Parameters
     ----------
@@ -192,9 +192,9 @@ def fill_table_rows(
     frame : DataFrame
         n rows of a consignment table.
     wanted : bool array, (n,)
-        Which rows get features; the others get keys only.
+        Rows that get features. The others get keys only.
     described : PartialRows
-        Written to.
+        The arrays to write to.
     """
     X, keys, counterparts = described
     sequence = get_sequence(frame)
@@ -214,7 +214,7 @@ def fill_table_rows(
 
 
 class PartialRows(NamedTuple):
-    """Some rows of a table, described.
+    """Feature rows without the history features, and the history keys.
 
     Attributes
     ----------
@@ -229,17 +229,17 @@ class PartialRows(NamedTuple):
 
 @dataclass(frozen=True)
 class RowBuilder:
-    """Describes rows of a table, in this process or in another."""
+    """A builder of partial feature rows that also works in another process."""
 
     parameters: FeatureParameters
     alerts: Alerts
 
     def build_pipeline(self) -> Pipeline:
-        """Make the pipeline of the parameters, with the alerts."""
+        """Build the pipeline from the parameters and the alerts."""
         return self.parameters.build_pipeline(self.alerts)
 
     def __call__(self, frame: pd.DataFrame, wanted: NDArray[np.bool_]) -> PartialRows:
-        """Give the keys of all rows, and of the wanted ones all features but those of history."""
+        """Compute the history keys of all rows, and the features of the wanted rows except the history features."""
         pipeline = self.build_pipeline()
         keys = np.zeros((len(frame), len(pipeline.kinds)), dtype=np.uint64)
         X = np.empty((int(wanted.sum()), pipeline.history_at), dtype=np.float32)
@@ -248,12 +248,12 @@ class RowBuilder:
         return described
 
     def build_rows(self, part: tuple[pd.DataFrame, NDArray[np.bool_]]) -> PartialRows:
-        """Do the same with both in one value."""
+        """Compute the same for a pair of a frame and its mask."""
         return self(*part)
 
 
 def join_history(given: Tables, history: pd.DataFrame | None) -> tuple[Tables, NDArray[np.bool_]]:
-    """Put past consignments before the given ones.
+    """Prepend past consignments to the given ones.
 
     Returns
     -------
@@ -264,7 +264,7 @@ def join_history(given: Tables, history: pd.DataFrame | None) -> tuple[Tables, N
     Raises
     ------
     BadInput
-        Where one of the two has `sequence` and the other has not.
+        If only one of the two tables has `sequence`.
     """
     if history is None:
         return given, np.ones(len(given.consignments), dtype=bool)
@@ -274,19 +274,21 @@ def join_history(given: Tables, history: pd.DataFrame | None) -> tuple[Tables, N
 
 
 def mask_past_rows(history: pd.DataFrame, given: pd.DataFrame) -> NDArray[np.bool_]:
-    """Tell which past consignments join the history of the given ones: without a log, one that is given counts as given.
+    """Select the past consignments that count for the history of the given ones.
+
+    In tables without `sequence`, a past consignment that is also given is left out, so that it counts once.
 
     Raises
     ------
     BadInput
-        Where one of the two has `sequence` and the other has not.
+        If only one of the two tables has `sequence`.
     """
     ordered = SEQUENCE in given
     if ordered != (SEQUENCE in history):
         raise BadInput(
-            "only one of the consignments and the history has a sequence",
+            "only one of consignments and history has the column sequence",
             where="history",
-            expected="both with `sequence` (the log's order), or neither (order of time)",
+            expected="both with `sequence` (order of the log), or neither (order of time)",
             todo="drop the column, or export both from the service",
         )
     if ordered:
@@ -295,7 +297,7 @@ def mask_past_rows(history: pd.DataFrame, given: pd.DataFrame) -> NDArray[np.boo
 
 
 def get_sequence(frame: pd.DataFrame) -> NDArray[np.int64] | None:
-    """Give the place of each row in the log, or None where the table has no `sequence`."""
+    """Return the sequence number of each row; None if the table has no `sequence`."""
     return _read_integers(frame, SEQUENCE)
 
 
@@ -306,7 +308,7 @@ def _read_integers(frame: pd.DataFrame, column: str) -> NDArray[np.int64] | None
 
 
 def build_arrival_events(frame: pd.DataFrame) -> ArrivalEvents:
-    """Give a consignment table as events of history."""
+    """Build the arrival events of history from a consignment table."""
     return ArrivalEvents(
         consignment_id=normalize_array(pa.array(frame["consignment_id"])),
         received_us=get_time_column_us(frame, "received_at"),
@@ -317,7 +319,7 @@ def build_arrival_events(frame: pd.DataFrame) -> ArrivalEvents:
 
 
 def build_outcome_events(frame: pd.DataFrame | None) -> Outcomes:
-    """Give an outcome table as events of history; a missed inspection has no result."""
+    """Build the outcome events of history from an outcome table. A missed inspection has no result."""
     if frame is None:
         nothing = np.empty(0, dtype=np.int64)
         return Outcomes([], nothing, nothing, nothing, None, [])
@@ -334,7 +336,7 @@ def build_outcome_events(frame: pd.DataFrame | None) -> Outcomes:
 
 
 def select_alerts(frame: pd.DataFrame | None, as_of: pd.Timestamp | None) -> Alerts:
-    """Give an alert table as the alerts that were issued by then."""
+    """Build the alerts from an alert table, only those issued by `as_of`."""
     if frame is None:
         return Alerts()
     seen = frame if as_of is None else frame[frame["issued_at"] <= as_of]

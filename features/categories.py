@@ -1,6 +1,6 @@
-"""Columns of a few kinds as integer codes learnt from the training fold, and declared columns.
+"""Categorical columns as integer codes learnt from the training fold, and declared columns.
 
-A code is the value's place by frequency, from 1; 0 is a value too rare to be known, and missing is missing.
+A code is the rank of the value by frequency, from 1. A value that is too rare gets 0, and a missing value NaN.
 """
 
 from collections import Counter
@@ -18,7 +18,7 @@ from features.value import MAX_FLOAT32
 
 MIN_CONSIGNMENTS = 20
 RARE_CODE = 0.0
-# Columns of the record. The countries of addresses are left out: as codes they would be
+# Columns of the record. Countries of addresses are excluded: as codes they would be
 # learnt as traits of the people who live there.
 COLUMNS = (
     "channel",
@@ -36,20 +36,20 @@ COLUMNS = (
 # Levels of the Harmonized System in digits.
 HS_LEVELS = {"hs_chapter": 2, "hs_heading": 4, "hs6": 6}
 HS_REASON = "product"
-# Far beyond any office's or carrier's list, and still small beside a tree.
+# Far more than any list of offices or carriers has, and still small compared with a tree.
 MAX_VALUES = 2000
 PRODUCT_CACHE_SIZE = 1 << 13
 
 
 class CategoryFeatures:
-    """Features of categories, and of declared numbers.
+    """The features of categorical columns and of declared numbers.
 
     Parameters
     ----------
     vocabularies : mapping
-        What `fit_vocabularies` gave; a column without one knows no value.
+        Result of `fit_vocabularies`. In a column without a vocabulary every value is unknown.
     config : FeatureConfig
-        Its category columns are coded too; its numeric columns are taken as they are.
+        Its category columns are encoded too; its numeric columns are used unchanged.
     """
 
     def __init__(self, vocabularies: Mapping[str, Sequence[str]], config: FeatureConfig) -> None:
@@ -68,7 +68,7 @@ class CategoryFeatures:
         )
 
     def compute(self, c: Consignment, forms: NormalForms) -> Sequence[float]:
-        """Give one number for each feature: codes, then declared numbers."""
+        """Compute the codes, and then the declared numbers."""
         got = list(map(getitem, self._codes, self._values_of(c)))
         got += self._product_codes(forms.hs)
         if self._numbers_of is not None:
@@ -82,21 +82,21 @@ class CategoryFeatures:
 def fit_vocabularies(
     consignments: Iterable[Consignment], config: FeatureConfig, minimum: int = MIN_CONSIGNMENTS
 ) -> dict[str, list[str]]:
-    """Learn which values of each column are known.
+    """Learn the vocabulary of each categorical column.
 
     Parameters
     ----------
     consignments : iterable of Consignment
-        The training fold, and nothing else.
+        The training fold only.
     config : FeatureConfig
-        Names further category columns.
+        Names additional category columns.
     minimum : int
-        A value is known from this many consignments on.
+        Least number of consignments of a known value.
 
     Returns
     -------
     dict
-        Column to its known values in small letters, most frequent first, equals in the order of the alphabet.
+        Column to its known values in lower case, most frequent first, ties in alphabetical order.
     """
     columns = (*COLUMNS, *config.columns.category)
     values_of = _make_getter(columns)
@@ -121,7 +121,7 @@ def _declare_number(name: str) -> Feature:
 
 
 class _CodeTable(dict[str | None, float]):
-    """Each known value's code, also as it is mostly written; only what is not found so is brought into small letters."""
+    """A mapping from known values to codes. A value that is not found as written is looked up in lower case."""
 
     def __init__(self, vocabulary: Sequence[str]) -> None:
         super().__init__((value, float(place)) for place, value in enumerate(vocabulary, 1))
@@ -142,7 +142,7 @@ def _select_most_frequent(count: Counter[str], minimum: int) -> list[str]:
 
 
 def _make_getter(names: Sequence[str]) -> Callable[[Consignment], tuple[Any, ...]]:
-    """Give a function that reads several columns at once, as a tuple however few there are."""
+    """Build a function that reads several columns at once, always as a tuple."""
     if len(names) > 1:
         return attrgetter(*names)
     return lambda c: tuple(getattr(c, name) for name in names)

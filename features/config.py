@@ -1,4 +1,4 @@
-"""What a model declares beyond the record: further columns and further history keys, as in a configuration file."""
+"""Feature configuration of a model: additional columns and additional history keys."""
 
 from typing import Any
 
@@ -10,39 +10,39 @@ from consignments.schema import get_fields
 
 
 class ExtraColumns(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """Further columns of the consignment table."""
+    """The additional columns of the consignment table."""
 
     numeric: tuple[str, ...] = ()
     category: tuple[str, ...] = ()
 
 
 class HistoryKeys(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """Further keys of history, each a list of columns taken together."""
+    """The additional history keys, each a list of columns whose values form one key."""
 
     keys: tuple[tuple[str, ...], ...] = ()
 
 
 class FeatureConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """The part of a configuration that decides which features there are."""
+    """The part of a configuration that defines the features."""
 
     columns: ExtraColumns = ExtraColumns()
     history: HistoryKeys = HistoryKeys()
 
     def build_record_type(self) -> type[Consignment]:
-        """Give the consignment type with the declared columns."""
+        """Build the consignment type with the declared columns."""
         return create_consignment_type(self.columns.numeric, self.columns.category)
 
     def validate(self) -> "FeatureConfig":
-        """Return itself, or raise `BadSetting` where a name is taken, repeated or unknown."""
+        """Return the configuration itself; raise `BadSetting` if a name is reserved, repeated or unknown."""
         own = {field.name for field in get_fields(Consignment)}
         declared = [*self.columns.numeric, *self.columns.category]
         for name in declared:
             if name in own or declared.count(name) > 1 or not name.isidentifier() or name == "sequence":
                 raise BadSetting(
-                    "a declared column must have a name of its own",
+                    "invalid name of a declared column",
                     where="[columns]",
                     got=repr(name),
-                    expected="a name that is not a column of the record, given once, of letters, digits and _",
+                    expected="letters, digits and _; not a column of the record; declared once",
                 )
         usable = {f.name for f in get_fields(Consignment) if f.kind in ("string", "number")} | set(declared)
         for key in self.history.keys:
@@ -52,14 +52,14 @@ class FeatureConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
                     "a history key must name known columns, each once",
                     where="[history] keys",
                     got=repr(list(key)),
-                    expected="columns of the record or declared ones",
+                    expected="columns of the record or declared columns",
                     todo=f"declare {unknown[0]!r} under [columns]" if unknown else "",
                 )
         return self
 
 
 def parse_feature_config(values: dict[str, Any]) -> FeatureConfig:
-    """Build the configuration from the tables of a TOML file; other tables are left alone.
+    """Build the configuration from the tables of a TOML file. Other tables are ignored.
 
     Examples
     --------

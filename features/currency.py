@@ -1,6 +1,6 @@
-"""Currencies to US dollars by day: what was published before the day, and never anything later.
+"""Exchange rates to US dollars by day. Only rates published before the day are used.
 
-A consignment received on Tuesday 5 March is valued at the rates of Monday 4 March, whatever hour it came.
+A consignment received on Tuesday 5 March is valued at the rates of Monday 4 March, at every hour of the day.
 """
 
 from bisect import bisect_left
@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from consignments.timestamps import EPOCH
 
-# Units to the dollar of currencies fixed to it for decades (their central banks), which the ECB does not publish.
+# Units per dollar of currencies that have been fixed to it for decades (source: their central banks). The ECB does not publish them.
 PEGGED_UNITS_PER_DOLLAR = {
     "AED": 3.6725,
     "BHD": 0.376,
@@ -23,21 +23,21 @@ PEGGED_UNITS_PER_DOLLAR = {
     "QAR": 3.64,
     "SAR": 3.75,
 }
-# Rates are read from this many days before the first one asked for, over the longest run of closed days.
+# Rates are read from this many days before the first requested day, to bridge the longest run of closed days.
 MAX_CLOSED_DAYS = 10
 
 
 class ExchangeRates:
-    """US dollars per unit of each currency, by the UTC day of publication.
+    """The US dollars per unit of each currency, by the UTC day of publication.
 
     Parameters
     ----------
     currencies : str array, (currencies,)
         ISO 4217 codes.
     days : int32 array, (days,)
-        Days of publication since 1970-01-01, rising.
+        Days of publication since 1970-01-01, ascending.
     usd : float64 array, (days, currencies)
-        Dollars per unit; NaN where the table has none up to that day.
+        Dollars per unit; NaN if no rate was published up to that day.
     """
 
     def __init__(
@@ -50,12 +50,12 @@ class ExchangeRates:
 
     @classmethod
     def create_empty(cls) -> "ExchangeRates":
-        """Stand in where no rates are known: only dollars, and what is fixed to them, have a value."""
+        """Create a table without rates. Only dollars, and currencies fixed to them, have a value."""
         return cls(np.empty(0, dtype="U3"), np.empty(0, dtype=np.int32), np.empty((0, 0)))
 
     @classmethod
     def load_ecb(cls, first_day: int, last_day: int) -> "ExchangeRates":
-        """Take the European Central Bank's reference rates for the days from `first_day` to `last_day`.
+        """Load the reference rates of the European Central Bank from `first_day` to `last_day`.
 
         Parameters
         ----------
@@ -80,7 +80,7 @@ class ExchangeRates:
         return cls(np.array(names, dtype="U3"), days, _fill_forward(usd))
 
     def convert_to_usd(self, amount: float, currency: str, day: int) -> float:
-        """Give an amount in US dollars, at the last rate published before a day.
+        """Convert an amount to US dollars, at the last rate published before a day.
 
         Parameters
         ----------
@@ -88,12 +88,12 @@ class ExchangeRates:
         currency : str
             ISO 4217.
         day : int
-            UTC day since 1970-01-01; past the end of the table its last rates hold.
+            UTC day since 1970-01-01. After the end of the table its last rates are used.
 
         Returns
         -------
         float
-            NaN for an unknown currency, and before the table begins.
+            NaN for an unknown currency, and for days before the table begins.
         """
         if currency == "USD":
             return amount
@@ -108,7 +108,7 @@ class ExchangeRates:
         return amount * rates.get(currency, nan)
 
     def to_arrays(self) -> dict[str, NDArray[np.generic]]:
-        """Give the table as arrays without objects, for the bundle."""
+        """Convert the table to arrays without Python objects, for the bundle."""
         return {
             "rate_currencies": self._currencies,
             "rate_days": self._days_array,
@@ -117,7 +117,7 @@ class ExchangeRates:
 
     @classmethod
     def from_arrays(cls, arrays: Mapping[str, NDArray[np.generic]]) -> "ExchangeRates":
-        """Build the table from what `to_arrays` gave."""
+        """Build the table from the result of `to_arrays`."""
         return cls(
             arrays["rate_currencies"].astype("U3"),
             arrays["rate_days"].astype(np.int32),
@@ -135,7 +135,7 @@ def _get_rate(converter: Any, currency: str, day: date) -> float:
 
 
 def _fill_forward(units: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Fill each gap with the last value above it in its column."""
+    """Fill each gap in a column with the last value above it."""
     known = np.where(np.isnan(units), 0, np.arange(1, len(units) + 1)[:, None])
     last = np.maximum.accumulate(known, axis=0)
     filled = np.take_along_axis(units, np.maximum(last - 1, 0), axis=0)

@@ -1,4 +1,4 @@
-"""What features learn from the training fold: vocabularies, norms, currency rates and text weights; plain data only."""
+"""Fitted parameters of features: vocabularies, norms, exchange rates and text weights. They are plain data."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -19,25 +19,25 @@ from features.value import fit_norms
 
 
 class UnfittedRows(np.ndarray[Any, np.dtype[np.float32]]):
-    """Feature rows that were computed without fitted parameters.
+    """An array of feature rows that were computed without fitted parameters.
 
-    The mark stays on every slice of them and when they are concatenated, so that no model scores them by mistake.
+    Slices and concatenations keep this type, so that no model scores them by mistake.
     """
 
-    __array_priority__ = 1.0  # above that of plain arrays: what is concatenated with them is marked too
+    __array_priority__ = 1.0  # above that of plain arrays: a concatenation with them is of this type too
 
 
 @dataclass(frozen=True)
 class FittedParameters:
-    """The learnt part of the features.
+    """The parameters of features that are learnt from the training fold.
 
     Attributes
     ----------
     vocabularies : dict
-        Column to its known values, most frequent first; the code of a value is its place, from 1.
+        Column to its known values, most frequent first; the code of a value is its rank, from 1.
     norms : dict
-        Product class to the mean and spread of its values.
-    rates : Rates
+        Product class to the mean and standard deviation of its values.
+    rates : ExchangeRates
         US dollars per unit of each currency by day.
     text_weights : float32 array, (buckets,)
         Log-odds of each bucket of character n-grams.
@@ -50,26 +50,26 @@ class FittedParameters:
 
     @classmethod
     def create_empty(cls) -> "FittedParameters":
-        """Stand in where no model is given; the features that need one come out missing or zero."""
+        """Create empty parameters for use without a model. Features that need a model are missing or zero."""
         return cls({}, {}, ExchangeRates.create_empty(), np.zeros(TEXT_BUCKETS, dtype=np.float32))
 
     @property
     def is_fitted(self) -> bool:
-        """Whether anything was learnt: training names every category column, also one without a known value."""
+        """Return True if anything was learnt. Training names every category column, also one without a known value."""
         return bool(self.vocabularies)
 
     def mark_rows(self, X: NDArray[np.float32]) -> NDArray[np.float32]:
-        """Return feature rows that were computed with these parameters, marked as `UnfittedRows` if nothing was learnt."""
+        """Return feature rows computed with these parameters, as `UnfittedRows` if nothing was learnt."""
         return X if self.is_fitted else X.view(UnfittedRows)
 
     def to_plain(self) -> tuple[dict[str, Any], dict[str, NDArray[Any]]]:
-        """Give its JSON values and its arrays, for the bundle."""
+        """Convert the parameters to JSON values and arrays, for the bundle."""
         values = {"vocabularies": self.vocabularies, "norms": self.norms}
         return values, {"text_weights": self.text_weights, **self.rates.to_arrays()}
 
     @classmethod
     def from_plain(cls, values: dict[str, Any], arrays: dict[str, NDArray[Any]]) -> "FittedParameters":
-        """Build it from what `to_plain` gave."""
+        """Build the parameters from the result of `to_plain`."""
         rates = {name: array for name, array in arrays.items() if name != "text_weights"}
         return cls(
             values["vocabularies"], values["norms"], ExchangeRates.from_arrays(rates), arrays["text_weights"]
@@ -82,7 +82,7 @@ def fit_features(
     labels: NDArray[np.int8],
     weights: NDArray[np.float64],
 ) -> FittedParameters:
-    """Learn from the consignments of the training fold, and from nothing else.
+    """Learn the parameters of features from the training fold only.
 
     Parameters
     ----------
@@ -92,7 +92,7 @@ def fit_features(
     labels : int8 array, (n,)
         1 positive, 0 negative.
     weights : float64 array, (n,)
-        Weight of each row, at least 0; a row of weight 0 teaches the text score nothing.
+        Weight of each row, at least 0. A row of weight 0 does not affect the text weights.
     """
     days = [to_day(c.received_at) for c in consignments if c.received_at is not None]
     rates = ExchangeRates.load_ecb(min(days), max(days))

@@ -1,8 +1,8 @@
-"""Sender and consignee: whether their details are complete, plausible and in keeping with one another.
+"""Features of sender and consignee: are their details complete, plausible and consistent?
 
-What is read here is how details were filled in and what kind of party they name. Nothing is read from a person's name
-that could stand for ethnicity, sex or religion: no script, no spelling in capitals, no number of words, no first name.
-Two names of people in two languages give the same numbers (`tests/features/test_names.py`).
+The features describe how details were filled in, and the kind of party. They use nothing of a person's name that could stand
+for ethnicity, sex or religion: no script, no capitals, no number of words, no first name. Names of people in two
+languages have the same feature values (`tests/features/test_names.py`).
 """
 
 import re
@@ -26,7 +26,7 @@ from features.normalization.normal_forms import (
 from features.normalization.phones import check_phone
 from features.spec import Feature
 
-# Words that firms and institutions have in their names beside their legal form.
+# Words that firms and institutions have in their names in addition to their legal form.
 _TRADE_WORDS_TEXT = """
     trading trade import export imports exports store shop mall outlet market supply supplies group industries industrial
     factory manufacturing technology tech biotech chem chemical chemicals pharma pharmaceutical pharmaceuticals laboratory
@@ -40,7 +40,7 @@ _CHEMICAL_WORDS_TEXT = """
     laboratories labs reagent reagents peptide peptides intermediates research nootropics coatings
 """
 CHEMICAL_WORDS = frozenset(_CHEMICAL_WORDS_TEXT.split())
-# The same in scripts that write no space between words.
+# The same words in scripts that write no space between words.
 _FIRM_IN_SCRIPTS = re.compile(
     LEGAL_FORMS_IN_SCRIPTS.pattern
     + "|㈜|公司|会社|회사|상사|무역|물산|贸易|貿易|商贸|商行|工厂|大学|대학교|병원"
@@ -54,7 +54,7 @@ FORWARDER_WORDS = frozenset(_FORWARDER_WORDS_TEXT.split())
 VIRTUAL_OFFICE_WORDS = frozenset(
     ("virtual", "coworking", "regus", "wework", "mailbox", "pmb", "locker", "suites", "hub", "mailroom")
 )
-# In the one spelling of addresses: industrial is ind, center is ctr.
+# In the normal form of addresses: industrial is ind, center is ctr.
 OFFICE_WORDS = frozenset(
     (
         "tower",
@@ -76,7 +76,7 @@ DORMITORY_SIGNS = ("dorm", "student", "hostel", "기숙사", "宿舍")
 HOME_SIGNS = (*DORMITORY_SIGNS, "apartment", "apt", "flat ", "villa", "residence", "아파트", "빌라")
 ASCII_HOME_SIGNS = tuple(filter(str.isascii, HOME_SIGNS))
 
-# What is written where nothing is known, and file endings (PLACI assistance tables of invalid text).
+# Texts that are entered if a value is not known, and file endings (PLACI assistance tables of invalid text).
 _PLACEHOLDERS_TEXT = """
     n/a nda nil none null unknown test tbd tba anonymous customer consignee shipper sender receiver recipient name address
     same asdf qwerty wpx pdf doc docx xls jpg
@@ -87,13 +87,13 @@ MAX_PLACEHOLDER_LENGTH = max(map(len, PLACEHOLDERS))
 MIN_REPEATS = 3
 MIN_LINE_LENGTH = 6
 
-# Providers where anyone has an address in a minute; the first part of the domain, or the whole of it.
+# Providers that give everyone an address within a minute: the first part of the domain, or the whole domain.
 _FREE_PROVIDERS_TEXT = """
     gmail yahoo ymail hotmail outlook live msn aol icloud gmx yandex naver daum hanmail nate kakao qq 163 126 sina foxmail
     rediffmail web.de mail.ru mail.com me.com t-online.de orange.fr libero.it seznam.cz wp.pl o2.pl zoho.com
 """
 FREE_PROVIDERS = frozenset(_FREE_PROVIDERS_TEXT.split())
-# Addresses that vanish in minutes, and providers that ask for no name at all.
+# Providers of addresses that expire within minutes, and providers that require no name.
 _UNTRACEABLE_PROVIDERS_TEXT = """
     mailinator.com guerrillamail.com grr.la sharklasers.com 10minutemail.com temp-mail.org tempmail.com tempr.email yopmail.com
     trashmail.com getnada.com maildrop.cc dispostable.com throwawaymail.com fakeinbox.com moakt.com mohmal.com discard.email
@@ -112,13 +112,13 @@ _PARTS = ("name", "address", "city", "postcode", "country", "phone", "email")
 
 
 Details = tuple[str | None, str | None, str | None, str | None, str | None, str | None, str | None]
-"""One side's name, street address, city, postcode, country, telephone and e-mail as they were filled in."""
+"""The name, street address, city, postcode, country, telephone and e-mail of one side, as filled in."""
 _SENDER, _CONSIGNEE = cast(
     tuple[Callable[[Consignment], Details], Callable[[Consignment], Details]],
     tuple(attrgetter(*(f"{side}_{part}" for part in _PARTS)) for side in SIDES),
 )
 Numbers = tuple[float, ...]
-# Which of the details are missing as numbers, and how many.
+# The flags of missing details, and their number.
 _COMPLETENESS: dict[tuple[bool, ...], Numbers] = {
     missing: (*map(float, missing), float(sum(missing)))
     for missing in product((False, True), repeat=len(_PARTS))
@@ -126,7 +126,7 @@ _COMPLETENESS: dict[tuple[bool, ...], Numbers] = {
 
 
 def _declare_side(side: str) -> tuple[Feature, ...]:
-    """Declare what is read of one side."""
+    """Declare the features of one side."""
 
     def flag(what: str, reason: str) -> Feature:
         return Feature(f"parties.{side}_{what}", "flag", f"{side}_{reason}")
@@ -167,7 +167,7 @@ def _declare_side(side: str) -> tuple[Feature, ...]:
 
 
 class PartyFeatures:
-    """Features of the two sides, of what they have in common, and of the shipper's account."""
+    """The features of both sides, of what they have in common, and of the shipper's account."""
 
     features = (
         *(feature for side in SIDES for feature in _declare_side(side)),
@@ -196,7 +196,7 @@ class PartyFeatures:
     )
 
     def compute(self, c: Consignment, forms: NormalForms) -> Sequence[float]:
-        """Give one number for each feature; NaN where the detail that it judges is missing."""
+        """Compute the features of the parties. A feature is NaN if its detail is missing."""
         sender, consignee = _SENDER(c), _CONSIGNEE(c)
         sends, of_sender = _read_sender_name(sender[0])
         receives, of_consignee = _read_name(consignee[0])
@@ -224,7 +224,7 @@ class PartyFeatures:
 
 
 class PartyKind(NamedTuple):
-    """What a party is by its name: 1, 0, or NaN without a name."""
+    """The kind of a party by its name, as flags: 1, 0, or NaN without a name."""
 
     business: float
     chemical: float
@@ -235,7 +235,7 @@ UNKNOWN_KIND, PERSON = PartyKind(nan, nan, nan), PartyKind(0.0, 0.0, 0.0)
 
 
 def classify_party(name: str | None) -> PartyKind:
-    """Tell what kind of party a name names.
+    """Classify a party by its name.
 
     Examples
     --------
@@ -256,9 +256,9 @@ def classify_party(name: str | None) -> PartyKind:
 
 
 def is_filler(text: str) -> bool:
-    """Tell whether a text says nothing: no letter in it, one letter again and again, or a placeholder.
+    """Check if a text is filler: it has no letter, repeats one letter, or is a placeholder.
 
-    The rules are those of PACT's invalid texts for names, addresses and descriptions.
+    The rules follow the invalid texts of PACT for names, addresses and descriptions.
 
     Examples
     --------
@@ -281,7 +281,7 @@ def _check_completeness(details: Details) -> Numbers:
 
 
 def _read_name(name: str | None) -> tuple[PartyKind, Numbers]:
-    """Give the kind of party that a name names, and the features of the name and kind."""
+    """Classify the party of a name, and compute the features of name and kind."""
     kind = classify_party(name)
     return kind, (*_name_values(name), kind.business, kind.chemical)
 
@@ -289,7 +289,7 @@ def _read_name(name: str | None) -> tuple[PartyKind, Numbers]:
 def _name_values(name: str | None) -> Numbers:
     if not name:
         return nan, nan
-    # Not its capitals, words or length: only some scripts have capitals, and only some peoples one name or long ones.
+    # Capitals, words and length are not used: only some scripts have capitals, and only some peoples have one name or long names.
     return 1.0 if is_filler(name) else 0.0, 1.0 if _DIGIT.search(name) else 0.0
 
 
@@ -342,7 +342,7 @@ def _email_values(email: str | None, form: str, kind: PartyKind) -> Numbers:
 
 @lru_cache(DOMAIN_CACHE_SIZE)
 def _read_domain(domain: str) -> tuple[float, float, float]:
-    """Tell whether a domain cannot be right, is a free provider's, or one's that nobody can be traced through."""
+    """Check if a domain is invalid, belongs to a free provider, or belongs to an untraceable provider."""
     free = domain in FREE_PROVIDERS or domain.partition(".")[0] in FREE_PROVIDERS
     return (
         0.0 if "." in domain else 1.0,
@@ -367,7 +367,7 @@ def _is_same(one: str, other: str) -> float:
 
 
 def _account_age_days(c: Consignment) -> float:
-    """Give the age of the account at the moment of scoring; an age below zero counts as zero."""
+    """Compute the age of the account in days at the time of scoring. A negative age counts as zero."""
     if c.account_opened_on is None or c.received_at is None:
         return nan
     opened = c.account_opened_on.toordinal() - EPOCH.toordinal()

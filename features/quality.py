@@ -1,4 +1,4 @@
-"""What the reader of a message doubted: each quality code as a flag, and how many there are.
+"""Quality codes of messages as features: a flag for each code, and their number.
 
 A consignment that came as a table has no reader and no codes: its flags are missing, not false.
 """

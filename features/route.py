@@ -1,6 +1,6 @@
-"""Where it comes from and by which way: countries that disagree, detours, hubs, and the identifier it travels under.
+"""Features of the route: countries that differ, detours, hubs, and the identifier of the consignment.
 
-Countries here are facts about goods and their carriage; nothing is read from the people.
+Countries are facts about goods and their transport. Nothing is derived from the people.
 """
 
 from collections.abc import Sequence
@@ -13,7 +13,7 @@ from consignments.records import Consignment
 from features.normalization.normal_forms import NormalForms
 from features.spec import Feature
 
-# Airports of the world's air mail and air cargo by country (IATA codes); a place that is not here has no known country.
+# Airports of air mail and air cargo by country (IATA codes). A place that is not listed has no known country.
 _AIRPORTS_TEXT = """
     AE: DXB DWC SHJ AUH  AR: EZE  AT: VIE LNZ  AU: SYD MEL BNE PER ADL  AZ: GYD  BD: DAC  BE: BRU LGG ANR OST  BG: SOF
     BH: BAH  BR: GRU VCP GIG CWB  CA: YYZ YVR YUL YHM YYC YMX  CH: ZRH GVA BSL  CL: SCL  CO: BOG MDE  CY: LCA  CZ: PRG
@@ -43,14 +43,14 @@ def _read_airports() -> dict[str, str]:
 
 
 AIRPORT_COUNTRIES = _read_airports()
-# Places through which traffic is re-sent when its own way is watched.
+# Places through which traffickers redirect consignments when the direct route is monitored.
 TRANSIT_HUBS = frozenset(("HK", "SG", "AE", "MY", "NL", "DE"))
 IATA_LENGTH = 3
 IMPC_LENGTH = 6
 ROUTE_CACHE_SIZE = 1 << 16
 COMPARISON_CACHE_SIZE = 1 << 13
 
-# First letter of an S10 service indicator and the services that travel under it.
+# First letter of an S10 service indicator, and the services that use it.
 S10_SERVICES = {
     "E": frozenset(("ems", "express")),
     "C": frozenset(("parcel",)),
@@ -63,20 +63,20 @@ S10_SERVICES = {
 
 
 class RouteFacts(NamedTuple):
-    """What a route says by itself.
+    """The facts that a route gives by itself.
 
     Attributes
     ----------
     legs : float
-        Places less one.
+        Number of places minus one.
     odd_places : float
         Share of places in neither IATA nor IMPC form.
     repeats : float
-        1 where a place comes twice.
+        1 if a place occurs twice, else 0.
     countries : tuple of str
-        Country of each place in order, '' where unknown.
+        Country of each place in order, '' if unknown.
     places : str
-        The places in order, with a > on both sides of each.
+        The places in order, with > before and after each.
     """
 
     legs: float
@@ -90,7 +90,7 @@ NO_ROUTE = RouteFacts(nan, nan, nan, (), "")
 
 
 class RouteFeatures:
-    """Features of route, countries and identifier."""
+    """The features of route, countries and identifier."""
 
     features = (
         Feature("route.missing", "flag", "route_unknown"),
@@ -176,7 +176,7 @@ class RouteFeatures:
     )
 
     def compute(self, c: Consignment, forms: NormalForms) -> Sequence[float]:  # noqa: ARG002 - the shape of a group
-        """Give one number for each feature, NaN where what it compares is missing."""
+        """Compute the features of the route. A feature is NaN if a compared value is missing."""
         way = _compare_route(
             DeclaredRoute(
                 c.route,
@@ -191,7 +191,7 @@ class RouteFeatures:
 
 
 class DeclaredRoute(NamedTuple):
-    """A route and the countries around it, as declared."""
+    """The declared route, and the declared countries that it is compared with."""
 
     route: str | None
     departure_country: str | None
@@ -203,7 +203,7 @@ class DeclaredRoute(NamedTuple):
 
 @lru_cache(maxsize=COMPARISON_CACHE_SIZE)
 def _compare_route(declared: DeclaredRoute) -> tuple[float, ...]:
-    """Compare a route and the countries around it; in a stream nearly all consignments share those of another."""
+    """Compare a route with its countries. Results are cached, because most consignments share them."""
     departure, destination = (
         _clean_country(declared.departure_country),
         _clean_country(declared.destination_country),
@@ -233,7 +233,7 @@ def _compare_route(declared: DeclaredRoute) -> tuple[float, ...]:
 
 @lru_cache(maxsize=ROUTE_CACHE_SIZE)
 def parse_route(route: str) -> RouteFacts:
-    """Take a route apart.
+    """Parse a route into its facts.
 
     Examples
     --------
@@ -255,14 +255,14 @@ def parse_route(route: str) -> RouteFacts:
 
 
 def get_place_country(place: str) -> str:
-    """Give the country of an IATA or IMPC code, '' where unknown."""
+    """Return the country of an IATA or IMPC code, '' if unknown."""
     if len(place) == IMPC_LENGTH and _has_known_form(place):
         return place[:2]
     return AIRPORT_COUNTRIES.get(place, "")
 
 
 def _countries_between(countries: tuple[str, ...], departure: str, destination: str) -> frozenset[str]:
-    """Give the known countries that a route passes besides its ends."""
+    """Return the known countries of a route other than departure and destination."""
     if len(countries) < 3:
         return frozenset()
     return frozenset(countries[1:-1]) - {"", departure, destination, countries[0], countries[-1]}
@@ -281,7 +281,7 @@ def _clean_country(code: str | None) -> str:
 
 
 def _compare_values(one: str, other: str) -> float:
-    """1 where two known things differ, NaN where either is unknown."""
+    """Return 1 if two known values differ, 0 if they are equal, NaN if either is unknown."""
     return (0.0 if one == other else 1.0) if one and other else nan
 
 

@@ -1,7 +1,7 @@
-"""The feature spec: every feature's name, unit and reason code, in the order of the row.
+"""The feature spec: name, unit and reason code of every feature, in the order of the row.
 
-What an officer reads of a feature stands in the tables of `models/reason_texts` and may be reworded at any time: two specs
-are equal if names, units, reason codes and `fitted` are, in order.
+The texts that an officer reads are in the tables of `models/reason_texts` and may be reworded at any time. Two specs are equal
+if their names, units, reason codes and `fitted` flags are equal, in order.
 """
 
 import hashlib
@@ -15,22 +15,21 @@ from consignments.errors import BundleRefused, UnknownName
 
 @dataclass(frozen=True, slots=True)
 class Feature:
-    """One number that the model sees.
+    """The description of one number that the model sees.
 
     Attributes
     ----------
     name : str
-        `group.what`, as `value.per_kg_usd` or `history.sender.arrivals_7d`.
+        `group.what`, for example `value.per_kg_usd` or `history.sender.arrivals_7d`.
     unit : str
         `count`, `days`, `share` (0 to 1), `flag` (0 or 1), `code`, `USD`, `kg`, `log-odds`, …
     reason : str
-        Code of the reason it belongs to; features that mean the same to an officer share one code, and their
-        contributions are added up.
+        Reason code. Features that mean the same to an officer share one code, and their contributions are added.
     text : str
-        What is said of a feature that the tables of texts (`models/reason_texts`) lack, as one made up; `{value}` stands for
-        its value. Bundles of versions before hold texts here.
+        Text of a feature that is missing in the tables of `models/reason_texts`; `{value}` stands for its value. Bundles of
+        earlier versions have texts here.
     fitted : bool
-        It needs a fitted model and is left out without one.
+        True if the feature needs a fitted model. It is left out without one.
     """
 
     name: str
@@ -41,7 +40,7 @@ class Feature:
 
     @property
     def group(self) -> str:
-        """The part of the name before the first point."""
+        """Return the part of the name before the first dot."""
         return self.name.split(".", 1)[0]
 
 
@@ -51,7 +50,7 @@ class Spec:
     Parameters
     ----------
     features : iterable of Feature
-        Names are unique.
+        Their names must be unique.
     """
 
     def __init__(self, features: Iterable[Feature]) -> None:
@@ -70,36 +69,36 @@ class Spec:
         return iter(self.features)
 
     def get_column(self, name: str) -> int:
-        """Give the column of a feature in the row; `UnknownName` names the nearest known feature."""
+        """Return the column of a feature; raise `UnknownName` with the nearest known name if there is none."""
         if name not in self._places:
             raise UnknownName.from_candidates(name, self.names, kind="feature")
         return self._places[name]
 
     def compute_digest(self) -> str:
-        """Return the SHA-256 of names, units, reason codes and `fitted`, in order, as hexadecimal digits; texts are not in it."""
+        """Compute the SHA-256 of names, units, reason codes and `fitted`, in order, as hexadecimal digits. Texts are excluded."""
         rows = [[feature.name, feature.unit, feature.reason, feature.fitted] for feature in self.features]
         return hashlib.sha256(msgspec.json.encode(rows)).hexdigest()
 
     def compute_digest_with_texts(self) -> str:
-        """Return the digest that model cards held when texts were part of it."""
+        """Compute the digest of earlier model cards, which includes the texts."""
         return hashlib.sha256(msgspec.json.encode(self.features)).hexdigest()
 
     def require(self, trained: "Spec") -> None:
-        """Refuse a model that was trained on another spec.
+        """Raise `BundleRefused` if a model was trained on another spec.
 
         Parameters
         ----------
         trained : Spec
-            The model's own; its texts may differ.
+            The spec of the model. Its texts may differ.
 
         Raises
         ------
         BundleRefused
-            If its digest is not this spec's.
+            If the digests differ.
         """
         if trained.compute_digest() != self.compute_digest():
             raise BundleRefused(
-                "the model was trained on other features than this version of npsrisk computes",
+                "the model was trained on features that this version of npsrisk does not compute",
                 got=f"spec {trained.compute_digest()[:12]}",
                 expected=f"spec {self.compute_digest()[:12]}",
                 todo="retrain, or install the version named in the bundle's card",

@@ -1,8 +1,8 @@
-"""Features of large tables, piece by piece: the bits of `compute_feature_matrix`, whatever the pieces and the processes.
+"""Features of large tables, computed in chunks, with the same bits as `compute_feature_matrix`.
 
-Tables that lie in the order of history, by days at least, are read, described, folded and given on a piece at a time;
-descriptions may be made by other processes, the fold runs in its order in this one. A table in another order is taken
-whole.
+The result does not depend on chunks or processes. Tables that are sorted in the order of history, at least by day, are processed
+one chunk at a time. Other processes may compute features, and the history is computed in order in this process. A table in
+another order is held in memory as a whole.
 """
 
 import logging
@@ -16,6 +16,7 @@ import pandas as pd
 import pyarrow as pa
 from numpy.typing import NDArray
 
+from consignments.items import decode_items
 from consignments.records import Consignment
 from consignments.validation import SEQUENCE
 from features.batch import (
@@ -31,15 +32,16 @@ from features.batch import (
     select_alerts,
 )
 from features.history.ordering import HistoryFold
+from features.normalization.normal_forms import join_goods_texts
 from features.pipeline import Pipeline
 from features.spec import Spec
 from features.workers import WorkerPool
 
 CHUNK_ROWS = 10_000
-CONTEXT_COLUMNS = ("consignment_id", SEQUENCE, "channel", "office", "received_at")
-"""Columns that are given on beside the features."""
+CONTEXT_COLUMNS = ("consignment_id", SEQUENCE, "channel", "office", "received_at", "description", "items")
+"""Columns of the table that are yielded together with the features."""
 MAX_BLOCK_ROWS = 100_000
-"""Rows that may have to be held together because they lie in another order among themselves."""
+"""Maximum number of rows that are held together because they are not in the order of history."""
 LARGE_TABLE_ROWS = 1_000_000
 Mask = NDArray[np.bool_]
 Rows = NDArray[np.float32]
@@ -49,26 +51,26 @@ log = logging.getLogger("npsrisk")
 
 
 class RowChunk(Protocol):
-    """Some rows of a table, which another process may unpack."""
+    """A chunk of rows of a table that another process can unpack."""
 
     def __len__(self) -> int:
-        """Give the number of rows."""
+        """Return the number of rows."""
 
     def to_frame(self, record: type[Consignment]) -> pd.DataFrame:
-        """Give the rows as `consignments.tables.read_table` does."""
+        """Return the rows in the form of `consignments.tables.read_table`."""
 
 
 class TableSource(Protocol):
-    """A consignment table that is given piece by piece, at least one: `consignments.parquet_stream.TableStream`, `InMemoryTable`."""
+    """A source of a consignment table in at least one chunk: `consignments.parquet_stream.TableStream` or `InMemoryTable`."""
 
     def __len__(self) -> int:
         """Return the number of rows."""
 
     def take_order(self) -> pd.DataFrame:
-        """Give its rows, with at least the columns that tell the order of history; asked for once."""
+        """Return its rows with at least the columns that define the order of history. It may be called once."""
 
     def read_chunks(self) -> Iterator[RowChunk]:
-        """Give its rows in order."""
+        """Yield its rows in order, in chunks."""
 
 
 @dataclass(frozen=True)
@@ -84,7 +86,7 @@ class _FrameChunk:
 
 @dataclass(frozen=True)
 class InMemoryTable:
-    """A checked table in memory as a source."""
+    """A source of a checked table in memory."""
 
     rows: pd.DataFrame
     piece_rows: int = CHUNK_ROWS
@@ -94,32 +96,32 @@ class InMemoryTable:
         return len(self.rows)
 
     def take_order(self) -> pd.DataFrame:
-        """Give its rows."""
+        """Return its rows."""
         return self.rows
 
     def read_chunks(self) -> Iterator[RowChunk]:
-        """Give its rows in order."""
+        """Yield its rows in order, in chunks."""
         for begin in range(0, max(len(self.rows), 1), self.piece_rows):
             yield _FrameChunk(self.rows.iloc[begin : begin + self.piece_rows])
 
 
 @dataclass(frozen=True)
 class FeatureChunk:
-    """Feature rows of some consignments, in the order of their table.
+    """A chunk of feature rows, in the order of the table.
 
     Attributes
     ----------
     X : float32 array, (rows, features)
         `UnfittedRows` if they were computed without fitted parameters; a model refuses those.
     frame : DataFrame
-        The columns `CONTEXT_COLUMNS`, its rows counted from 0.
+        The columns `CONTEXT_COLUMNS`, with an index from 0.
     """
 
     X: Rows
     frame: pd.DataFrame
 
     def to_table(self, spec: Spec, shown: Sequence[int]) -> pd.DataFrame:
-        """Give some of the features by name, after `consignment_id` and, where the table has it, `sequence`."""
+        """Build a table of `consignment_id`, `sequence` if the table has it, and the shown features."""
         rows = self.frame[[name for name in ("consignment_id", SEQUENCE) if name in self.frame]]
         names = [spec.names[place] for place in shown]
         return pd.concat([rows, pd.DataFrame(np.asarray(self.X)[:, shown], columns=names)], axis=1)
@@ -127,17 +129,17 @@ class FeatureChunk:
 
 @dataclass(frozen=True)
 class FeatureInputs:
-    """What features of consignments are computed from.
+    """The input tables of the feature computation.
 
     Attributes
     ----------
-    consignments : Source
-    history : Source or None
-        Past consignments, which only join the history; one that is also given counts once, as given.
+    consignments : TableSource
+    history : TableSource or None
+        Past consignments. They only count for history. One that is also in `consignments` counts once, as there.
     outcomes, alerts : DataFrame or None
         As `consignments.tables` reads them.
     as_of : Timestamp or None
-        Outcomes and alerts that became visible later are hidden.
+        Outcomes and alerts that became visible later are ignored.
     """
 
     consignments: TableSource
@@ -148,14 +150,14 @@ class FeatureInputs:
 
     @property
     def has_history(self) -> bool:
-        """Whether there is any past consignment beyond those given."""
+        """Return True if there is any past consignment in addition to the given ones."""
         return self.history is not None and len(self.history) > 0
 
     @classmethod
     def from_tables(
         cls, given: Tables, history: pd.DataFrame | None = None, as_of: pd.Timestamp | None = None
     ) -> "FeatureInputs":
-        """Take tables in memory."""
+        """Build the inputs from tables in memory."""
         past = None if history is None else InMemoryTable(history)
         return cls(InMemoryTable(given.consignments), past, given.outcomes, given.alerts, as_of)
 
@@ -167,10 +169,10 @@ def stream_features(
     options: ComputeOptions | None = None,
     piece_rows: int = CHUNK_ROWS,
 ) -> Iterator[FeatureChunk]:
-    """Compute the features of `compute_feature_matrix`, to the bit, in memory that does not grow with the rows.
+    """Compute the same bits as `compute_feature_matrix`, in chunks that do not all stay in memory.
 
-    What stays in memory: identifier and moments of each row, the table of history, and the keys of consignments that
-    come again, are cancelled, or have an outcome.
+    Only these stay in memory: identifier and times of each row, the table of history, and the keys of consignments that are
+    amended, are cancelled, or have an outcome.
 
     Parameters
     ----------
@@ -178,18 +180,18 @@ def stream_features(
     parameters : FeatureParameters
     options : ComputeOptions, optional
     piece_rows : int
-        Consignments of a piece, at least; changes nothing but memory.
+        Least number of consignments per chunk. It affects memory only.
 
     Yields
     ------
     FeatureChunk
-        At least one; in the order of the given table.
+        At least one, in the order of the given table.
     """
     options = options or ComputeOptions()
     describer = RowBuilder(parameters, select_alerts(inputs.alerts, inputs.as_of))
     work, pipeline = _ChunkBuilder(describer), describer.build_pipeline()
     fold, kept = _start_fold(inputs, pipeline)
-    # What looking and ordering took, over a third of all at ten million rows, lies in Arrow's pool and is of no more use.
+    # Memory of the first pass and of sorting stays in Arrow's pool: over a third of the total at ten million rows. Release it.
     pa.default_memory_pool().release_unused()
     line = _MergeOrder.from_rows(fold.rows, int(kept.sum()))
     blocks = line.split_blocks(piece_rows)
@@ -212,14 +214,27 @@ def stream_features(
                 options.progress("features", block.stop, len(line.mine))
 
 
+def list_goods_texts(frame: pd.DataFrame) -> list[str]:
+    """List the goods text of each row of a `FeatureChunk`, as `features.normalization.normal_forms.get_goods_text` joins it."""
+    nothing = [None] * len(frame)
+    columns = (frame[name].tolist() if name in frame else nothing for name in ("description", "items"))
+    return [
+        join_goods_texts(
+            description if isinstance(description, str) else None,
+            decode_items(items) if isinstance(items, str) else (),
+        )
+        for description, items in zip(*columns, strict=True)
+    ]
+
+
 def _start_fold(inputs: FeatureInputs, pipeline: Pipeline) -> tuple[HistoryFold, Mask]:
-    """Begin the fold of past and given consignments; the order of the tables, which is long, is not kept.
+    """Create the history fold of past and given consignments. The long table of their order is not kept.
 
     Returns
     -------
-    fold : Fold
+    fold : HistoryFold
     kept : bool array
-        Which of the past consignments join.
+        True for the past consignments that count.
     """
     order = inputs.consignments.take_order()
     kept = np.ones(0, dtype=bool)
@@ -236,14 +251,14 @@ def _start_fold(inputs: FeatureInputs, pipeline: Pipeline) -> tuple[HistoryFold,
 
 @dataclass(frozen=True)
 class _MergeOrder:
-    """How the rows of the given table and of its history follow one another in the order of history.
+    """The rows of the given table and of the past table, merged in the order of history.
 
     Attributes
     ----------
     mine : bool array, (rows,)
-        Whether each is of the given table.
+        True for rows of the given table.
     row : int64 array, (rows,)
-        Its row in its own table.
+        Row number in its own table.
     """
 
     mine: Mask
@@ -255,9 +270,9 @@ class _MergeOrder:
         return cls(mine, np.where(mine, rows - past, rows))
 
     def split_blocks(self, rows: int) -> list[slice]:
-        """Cut into blocks of at least so many rows, each of which takes the next rows of both tables, in any order.
+        """Split the rows into blocks of at least `rows` rows. Each block has the next rows of both tables, in any order.
 
-        A table in the order of history can be cut anywhere; one whose days are in order, and not their rows, by days.
+        A table in the order of history can be split anywhere. A table that is sorted by day only is split between days.
         """
         whole = np.ones(len(self.row), dtype=bool)
         for which in (self.mine, ~self.mine):
@@ -270,7 +285,7 @@ class _MergeOrder:
         return [slice(*pair) for pair in pairwise(ends)] or [slice(0, 0)]
 
     def slice_block(self, block: slice) -> "_MergeOrder":
-        """Give a block, its rows counted from the first of it in each table."""
+        """Return one block, with row numbers that begin at 0 in each table."""
         mine, row = self.mine[block], self.row[block].copy()
         for which in (mine, ~mine):
             row[which] -= row[which].min(initial=np.iinfo(np.int64).max)
@@ -279,17 +294,17 @@ class _MergeOrder:
 
 @dataclass(frozen=True)
 class _ChunkBuilder:
-    """Describes pieces of a table, in this process or in another."""
+    """A builder of partial chunks that also works in another process."""
 
     describer: RowBuilder
 
     def build_rows(self, piece: RowChunk) -> "_PartialChunk":
-        """Give keys and all features but those of history."""
+        """Compute the history keys, and all features except the history features."""
         frame = piece.to_frame(self.describer.parameters.config.build_record_type())
         return self._build_chunk(frame, np.ones(len(frame), dtype=bool))
 
     def build_keys(self, piece_and_kept: tuple[RowChunk, Mask]) -> "_PartialChunk":
-        """Give the keys of the rows that are kept."""
+        """Compute the history keys of the rows that are kept."""
         piece, kept = piece_and_kept
         frame = piece.to_frame(self.describer.parameters.config.build_record_type())[kept]
         return self._build_chunk(frame, np.zeros(len(frame), dtype=bool))
@@ -328,7 +343,7 @@ class _PartialChunk:
 
 
 class _Buffer:
-    """Gives described rows in any number at a time."""
+    """A buffer that returns computed rows in any number at a time."""
 
     def __init__(self, parts: Iterator[_PartialChunk], first: _PartialChunk | None = None) -> None:
         self._parts = parts
@@ -337,7 +352,7 @@ class _Buffer:
     def take(self, rows: int) -> _PartialChunk:
         while not self._waiting or sum(len(part.keys) for part in self._waiting) < rows:
             self._waiting.append(next(self._parts))
-        # An empty part in front has not the columns of the others.
+        # An empty first part does not have the columns of the others.
         whole = _PartialChunk.concatenate(
             [part for part in self._waiting if len(part.keys)] or self._waiting[:1]
         )
@@ -348,7 +363,7 @@ class _Buffer:
 def _fold_block(
     fold: HistoryFold, pipeline: Pipeline, line: _MergeOrder, old: _PartialChunk, new: _PartialChunk
 ) -> FeatureChunk:
-    """Put past and given consignments in their order, and read the history of the given ones."""
+    """Merge past and given consignments in order, and compute the history features of the given ones."""
     keys = np.empty((len(line.mine), len(pipeline.kinds)), dtype=np.uint64)
     counterparts = np.empty_like(keys)
     for which, described in ((line.mine, new), (~line.mine, old)):
@@ -365,7 +380,7 @@ def _select_context(frame: pd.DataFrame) -> pd.DataFrame:
 
 
 def _pair_with_mask(source: TableSource | None, kept: Mask) -> Iterator[tuple[RowChunk, Mask]]:
-    """Give the pieces of a source with the part of a mask that is theirs."""
+    """Yield the chunks of a source, each with its part of the mask."""
     start = 0
     for piece in () if source is None else source.read_chunks():
         yield piece, kept[start : start + len(piece)]
@@ -382,8 +397,8 @@ def _stream_in_memory(
     assert given is not None
     if len(given) > LARGE_TABLE_ROWS:
         log.warning(
-            "%s rows do not lie in the order of history and are held in memory together; sorted by sequence or, "
-            "without one, by received_at, they would be taken piece by piece",
+            "%s rows are not in the order of history, so all are held in memory; sort the table by sequence, or by "
+            "received_at if it has no sequence, to read it in chunks",
             f"{len(given):,}",
         )
     tables, keep = join_history(Tables(given, inputs.outcomes, inputs.alerts), past)

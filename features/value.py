@@ -1,7 +1,7 @@
-"""Value and weight: what is declared, whether it adds up, and how far it lies from what is usual for the product.
+"""Features of value and weight: declared amounts, their consistency, and their deviation from the norm of the product.
 
-The usual is learnt from the training fold by HS heading, else chapter, else over all, on logarithms. Amounts whose
-currency has a rate are compared in dollars; others with amounts of the same currency, or of none.
+Norms are learnt from the training fold on logarithms: by HS heading, else by chapter, else over all products. Amounts are
+compared in dollars if their currency has a rate. Else they are compared with amounts of the same currency, or without currency.
 """
 
 from collections.abc import Iterable, Mapping, Sequence
@@ -15,11 +15,11 @@ from features.currency import ExchangeRates
 from features.normalization.normal_forms import NormalForms
 from features.spec import Feature
 
-# Largest finite float32, in which feature rows are kept.
+# Largest finite float32, the type of feature rows.
 MAX_FLOAT32 = 3.4028e38
-# A heading or chapter with fewer consignments has no norm of its own.
+# A heading or chapter with fewer consignments gets no norm.
 MIN_CONSIGNMENTS_FOR_NORM = 30
-# Spreads of logarithms below this say that there was nearly one value, not that the next one is outlandish.
+# Minimum standard deviation of logarithms. A smaller one means that nearly all values were equal, not that the next value is an outlier.
 MIN_SPREAD = 0.1
 DOLLAR = "USD"
 CURRENCY_LETTERS = 3
@@ -30,14 +30,14 @@ PRODUCT_CACHE_SIZE, UNIT_CACHE_SIZE = 1 << 13, 1 << 10
 
 
 class ValueMeasures(NamedTuple):
-    """What norms are kept of; NaN is missing.
+    """The amounts that have norms; NaN if missing.
 
     Attributes
     ----------
     unit : str
-        `USD`, else the currency that has no rate, else '' where none that can be read is given.
+        `USD`; the currency if it has no rate; '' if no valid currency is given.
     value, per_kg, per_piece : float
-        Declared value in `unit`: whole, per kilogram, per piece.
+        Declared value in `unit`: total, per kilogram, per piece.
     weight_per_piece : float
         Kilograms.
     """
@@ -50,7 +50,7 @@ class ValueMeasures(NamedTuple):
 
 
 class ItemSums(NamedTuple):
-    """The items of a consignment added up; a sum is NaN where an item lacks its part.
+    """The sums over the items of a consignment. A sum is NaN if the value of any item is missing.
 
     Attributes
     ----------
@@ -74,18 +74,18 @@ class ItemSums(NamedTuple):
 NO_ITEMS = ItemSums(nan, nan, nan, nan, nan, nan)
 NO_ITEM_VALUES = (nan,) * 6
 Norm = Sequence[float] | None
-"""Mean and spread of logarithms."""
+"""Mean and standard deviation of natural logarithms."""
 
 
 class ValueFeatures:
-    """Features of value and weight.
+    """The features of value and weight.
 
     Parameters
     ----------
-    rates : Rates
-        Currencies to dollars by day.
+    rates : ExchangeRates
+        US dollars per unit of each currency by day.
     norms : mapping
-        What `fit_norms` gave.
+        Result of `fit_norms`.
     """
 
     features = (
@@ -156,7 +156,7 @@ class ValueFeatures:
         self._norms_of = lru_cache(PRODUCT_CACHE_SIZE)(self._find_norms)
 
     def compute(self, c: Consignment, forms: NormalForms) -> Sequence[float]:
-        """Give one number for each feature, NaN where missing."""
+        """Compute the features of value and weight, NaN if missing."""
         sums = sum_items(c.items) if c.items else NO_ITEMS
         declared = get_declared_value(c, sums)
         unit, value, per_kg, per_piece, weight_per_piece = compute_measures(c, self._rates, declared)
@@ -189,7 +189,7 @@ class ValueFeatures:
         )
 
     def _find_norms(self, unit: str, heading: str) -> tuple[Norm, ...]:
-        """Give the norms of a product: of value, value per kilogram, value and weight per piece."""
+        """Find the norms of a product: value, value per kilogram, value per piece, weight per piece."""
         return tuple(
             self._get_norm(name, WEIGHT_UNIT if name == "weight_per_piece" else unit, heading)
             for name in ValueMeasures._fields[1:]
@@ -212,22 +212,22 @@ def _item_values(c: Consignment, sums: ItemSums, declared: float, weight: float)
 
 
 def _compute_deviation(norm: Norm, amount: float) -> float:
-    """Tell how many standard deviations the logarithm of an amount lies from its product's norm."""
+    """Compute the deviation of an amount's logarithm from the norm of its product, in standard deviations."""
     return (log(amount) - norm[0]) / norm[1] if norm and amount > 0.0 else nan
 
 
 def fit_norms(
     consignments: Iterable[Consignment], forms: Iterable[NormalForms], rates: ExchangeRates
 ) -> dict[str, list[float]]:
-    """Learn what values and weights are usual for a product.
+    """Learn the norms of values and weights by product.
 
     Parameters
     ----------
     consignments : iterable of Consignment
-        The training fold, and nothing else.
-    forms : iterable of Forms
+        The training fold only.
+    forms : iterable of NormalForms
         Their normal forms, in the same order.
-    rates : Rates
+    rates : ExchangeRates
 
     Returns
     -------
@@ -251,12 +251,12 @@ def fit_norms(
 
 
 def get_declared_value(c: Consignment, sums: ItemSums) -> float:
-    """Give the declared value, else what the items add up to, in the consignment's currency."""
+    """Return the declared value, or the sum of the items if it is missing, in the currency of the consignment."""
     return sums.value if c.declared_value is None else c.declared_value
 
 
 def compute_measures(c: Consignment, rates: ExchangeRates, declared: float) -> ValueMeasures:
-    """Give the amounts of a consignment that have norms."""
+    """Compute the amounts of a consignment that have norms."""
     unit = _clean_currency(c.currency) if c.currency else ""
     value = declared
     if unit and unit != DOLLAR:
@@ -271,7 +271,7 @@ def compute_measures(c: Consignment, rates: ExchangeRates, declared: float) -> V
 
 
 def sum_items(items: Sequence[Item]) -> ItemSums:
-    """Add up the items of a consignment."""
+    """Sum up the items of a consignment."""
     value = weight = quantity = largest = 0.0
     incomplete = 0
     for item in items:
@@ -288,7 +288,7 @@ def sum_items(items: Sequence[Item]) -> ItemSums:
 
 @lru_cache(UNIT_CACHE_SIZE)
 def _clean_currency(currency: str) -> str:
-    """Give the code of a currency; '' for what cannot be one."""
+    """Return the code of a currency in normal form; '' if the text is not a code."""
     unit = currency.strip().upper()
     return unit if len(unit) == CURRENCY_LETTERS and unit.isalpha() else ""
 
@@ -298,7 +298,7 @@ def _to_float(number: float | None) -> float:
 
 
 def _divide(one: float, other: float) -> float:
-    """Divide; NaN by zero, and never beyond float32."""
+    """Divide two numbers; NaN if the divisor is zero. The result is at most the largest float32."""
     if not other:
         return nan
     ratio = one / other

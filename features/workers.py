@@ -1,4 +1,4 @@
-"""Other processes that describe consignments: pieces are given out and come back in their order."""
+"""A pool of processes that computes chunks and returns the results in order."""
 
 import os
 import time
@@ -13,23 +13,23 @@ from typing import TypeVar
 from consignments.errors import ServiceFault
 
 MIN_PARALLEL_ROWS = 30_000
-"""Fewer rows are described sooner than other processes have started."""
+"""Minimum number of rows for which other processes are started. Fewer rows are faster in one process."""
 CHUNKS_AHEAD = 2
-"""Pieces for each process that are read before their turn."""
+"""Number of chunks per process that are read ahead."""
 PARENT_CHECK_SECONDS = 1.0
 A = TypeVar("A")
 B = TypeVar("B")
 
 
 class WorkerPool:
-    """Maps pieces in their order, by other processes where that pays; few pieces are under way at once.
+    """A pool that maps a function over chunks in order, with few chunks in progress at once.
 
     Parameters
     ----------
     jobs : int
-        Processes; with one, and for few rows, this one does it.
+        Number of processes. With one, or for few rows, the calling process does the work.
     rows : int
-        How many rows there are.
+        Total number of rows.
     """
 
     def __init__(self, jobs: int, rows: int) -> None:
@@ -48,7 +48,7 @@ class WorkerPool:
             self._pool.shutdown(cancel_futures=True)
 
     def map(self, work: Callable[[A], B], pieces: Iterable[A]) -> Iterator[B]:
-        """Give what comes of each piece, in their order."""
+        """Yield the result of each chunk, in order."""
         if self._pool is None:
             yield from map(work, pieces)
             return
@@ -62,12 +62,12 @@ class WorkerPool:
 
 
 def end_with_parent(parent: int) -> None:
-    """End this process when its parent ends, however it ends: a pool's processes would wait for work for ever.
+    """End this process when its parent ends for any reason. Else the processes of a pool would wait forever.
 
     Parameters
     ----------
     parent : int
-        Its process identifier.
+        Process identifier of the parent.
     """
 
     def watch() -> None:
@@ -83,6 +83,6 @@ def _get_result(future: Future[B]) -> B:
         return future.result()
     except BrokenProcessPool as error:
         raise ServiceFault(
-            "a process that describes consignments was ended from outside",
-            todo="look whether memory ran out; ask for fewer --jobs",
+            "a worker process was terminated from outside",
+            todo="check if memory ran out; use fewer --jobs",
         ) from error

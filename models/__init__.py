@@ -1,1 +1,1 @@
-"""What is learnt and decided: the risk model, its calibration, reasons, bundle and registry."""
+"""The risk model with its calibration, reasons, bundle and registry."""

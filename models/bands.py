@@ -1,4 +1,4 @@
-"""Bands of risk: cut-offs on the probability, set so that each holds its share of all traffic."""
+"""Risk bands: cut-offs on the probability. Each band has a fixed share of all traffic."""
 
 from typing import Annotated, Literal
 
@@ -13,13 +13,13 @@ Band = Literal["high", "elevated", "routine"]
 HIGH_SHARE = 0.005
 """Share of validation traffic that is `high`."""
 ELEVATED_SHARE = 0.02
-"""Share of validation traffic, next after it, that is `elevated`."""
+"""Share of validation traffic, next below `high`, that is `elevated`."""
 
 Floats = NDArray[np.float64]
 
 
 class Bands(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """Cut-offs on the probability: a score that reaches one is in the band.
+    """The cut-offs on the probability. A score that reaches a cut-off is in its band.
 
     Examples
     --------
@@ -31,32 +31,34 @@ class Bands(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     elevated: Annotated[float, Meta(ge=0)]
 
     def assign(self, score: float) -> Band:
-        """Give the band of one score."""
+        """Return the band of one score."""
         if score >= self.high:
             return "high"
         return "elevated" if score >= self.elevated else "routine"
 
     @classmethod
     def from_scores(cls, scores: Floats) -> "Bands":
-        """Set the cut-offs so that at most `HIGH_SHARE` of the traffic is high, and so on; ties stay below.
+        """Compute the cut-offs so that at most `HIGH_SHARE` of the traffic is high, and so on. Ties stay below.
 
         Parameters
         ----------
         scores : float64 array, (n,)
-            Probabilities of a sample of all traffic, opened or not; n at least 1.
+            Probabilities of a sample of all traffic, inspected or not; n at least 1.
 
         Raises
         ------
         BadInput
-            Where there is no traffic.
+            If there is no traffic.
         """
         if not len(scores):
             raise BadInput(
-                "there is no traffic to set the bands by", where="later rows", todo="take a longer period"
+                "there is no traffic to compute the bands from",
+                where="later rows",
+                todo="use a longer period",
             )
         falling = np.sort(scores)[::-1]
         high, elevated = (
-            # Just above the first score that is too many.
+            # Just above the first score that exceeds the share.
             float(np.nextafter(falling[int(share * len(falling))], 2.0))
             for share in (HIGH_SHARE, HIGH_SHARE + ELEVATED_SHARE)
         )

@@ -1,4 +1,4 @@
-"""Baselines: what a model must beat. Random order, the rules, the best single feature, logistic regression."""
+"""Baselines that a model must beat: random order, the rules, the best single feature, logistic regression."""
 
 import hashlib
 from collections.abc import Sequence
@@ -17,11 +17,11 @@ Rows = NDArray[np.float32]
 
 MAX_FLOAT32 = float(np.finfo(np.float32).max)
 MISSING_RANK_VALUE = -1e39
-"""Where a missing value ranks: below every float32."""
+"""Rank value of a missing value, below every float32."""
 
 
 class Baseline(Protocol):
-    """Something that puts consignments in an order.
+    """A method that orders consignments by risk.
 
     Attributes
     ----------
@@ -30,10 +30,10 @@ class Baseline(Protocol):
 
     @property
     def name(self) -> str:
-        """Its name in tables and metrics."""
+        """Return its name in tables and metrics."""
 
     def compute_scores(self, X: Rows, consignment_ids: Sequence[str]) -> Floats:
-        """Give a number for each row, the higher, the riskier; not NaN.
+        """Compute a number per row; higher is riskier, and never NaN.
 
         Parameters
         ----------
@@ -51,7 +51,7 @@ def fit_baselines(
     ----------
     X : float32 array, (n, features)
     y : array, (n,)
-        1 positive, 0 negative; both occur.
+        1 positive, 0 negative; both must occur.
     weight : float64 array, (n,)
     spec : Spec
     seed : int
@@ -67,13 +67,13 @@ def fit_baselines(
 
 @dataclass(frozen=True)
 class RandomOrder:
-    """A lot for each identifier."""
+    """A random order by identifier."""
 
     seed: int
     name: str = "random"
 
     def compute_scores(self, X: Rows, consignment_ids: Sequence[str]) -> Floats:  # noqa: ARG002
-        """Give each identifier a number in [0, 1), always the same."""
+        """Compute a number in [0, 1) per identifier. The same identifier always gets the same number."""
         return np.array([self._draw_number(name) for name in consignment_ids], dtype=np.float64)
 
     def _draw_number(self, consignment_id: str) -> float:
@@ -83,14 +83,14 @@ class RandomOrder:
 
 @dataclass(frozen=True)
 class BestFeature:
-    """The one feature, up or down, that orders the training rows best.
+    """The single feature, ascending or descending, that orders the training rows best.
 
     Attributes
     ----------
     feature : str
     column : int
     sign : float
-        1 where high values are risky, -1 where low ones are.
+        1 if high values are risky, -1 if low values are.
     """
 
     feature: str
@@ -100,7 +100,7 @@ class BestFeature:
 
     @classmethod
     def fit(cls, X: Rows, y: Floats, weight: Floats, spec: Spec) -> "BestFeature":
-        """Choose by average precision; of equals the first in the row, upwards before downwards."""
+        """Select the feature by average precision. Of equal ones, select the first in the row, ascending before descending."""
         reached = [
             (compute_average_precision(_to_rank_values(X[:, column], sign), y, weight), -column, sign)
             for column in range(X.shape[1])
@@ -110,12 +110,12 @@ class BestFeature:
         return cls(spec.names[-column], -column, sign)
 
     def compute_scores(self, X: Rows, consignment_ids: Sequence[str] = ()) -> Floats:  # noqa: ARG002
-        """Give the values of the feature; missing ones come last."""
+        """Return the values of the feature. Missing values rank last."""
         return _to_rank_values(X[:, self.column], self.sign)
 
 
 def compute_average_precision(score: Floats, y: Floats, weight: Floats) -> float:
-    """Give the weighted average precision; rows with one score are taken together."""
+    """Compute the weighted average precision. Rows with equal scores count together."""
     order = np.argsort(-score, kind="stable")
     ends = np.append(np.flatnonzero(np.diff(score[order])), len(order) - 1)
     found, opened = np.cumsum((weight * y)[order])[ends], np.cumsum(weight[order])[ends]

@@ -1,7 +1,7 @@
-"""Batch scores of consignment tables: the same pipeline, trees and calibration as the service, in a loop.
+"""Batch scoring of consignment tables, with the same pipeline, trees and calibration as the service.
 
-The given consignments join the history in its order. Without outcomes the history has no results; without a history
-table it has only the consignments given.
+The given consignments count for history, in its order. Without outcomes, history has no results. Without a history table, it
+has only the given consignments.
 """
 
 from collections.abc import Iterator
@@ -15,7 +15,7 @@ from consignments.tables import HistoryUse
 from features.batch import ComputeOptions, FeatureParameters
 from features.fitted import FittedParameters
 from features.history.pseudonyms import Pseudonyms
-from features.streams import FeatureChunk, FeatureInputs, stream_features
+from features.streams import FeatureChunk, FeatureInputs, list_goods_texts, stream_features
 from models.bundle import Bundle
 from models.risk_model import RiskModel
 
@@ -24,12 +24,12 @@ TEXT = pd.StringDtype(na_value=np.nan)
 
 @dataclass(frozen=True)
 class ScoreColumns:
-    """What a score table says next to the scores.
+    """The optional columns of a score table.
 
     Attributes
     ----------
     reasons : int
-        How many reasons for each row, 0 to 10; as JSON text in the column `reasons`.
+        Number of reasons per row, 0 to 10. They are JSON text in the column `reasons`.
     version : str
         Number of the registered version.
     """
@@ -39,7 +39,7 @@ class ScoreColumns:
 
 
 def build_feature_parameters(bundle: Bundle, pseudonyms: Pseudonyms) -> FeatureParameters:
-    """Return what the features of a bundle's model are computed with."""
+    """Build the parameters with which the features of a bundle's model are computed."""
     return FeatureParameters(
         bundle.config, FittedParameters.from_plain(bundle.fitted, bundle.arrays), pseudonyms
     )
@@ -53,18 +53,18 @@ def score_table(
     columns: ScoreColumns | None = None,
     options: ComputeOptions | None = None,
 ) -> pd.DataFrame:
-    """Score the given consignments.
+    """Compute the score table of the given consignments.
 
     Parameters
     ----------
     bundle, inputs, pseudonyms, columns, options
-        As of `score_chunks`.
+        See `score_chunks`.
 
     Returns
     -------
     DataFrame
         `consignment_id`, `score` (probability), `band`, `model_version`, `office`, `received_at`, `history` (`given`
-        or `none`), and `reasons` if asked for; one row for each given consignment, in their order.
+        or `none`), and `reasons` if requested; one row per given consignment, in order.
     """
     scored = score_chunks(bundle, inputs, pseudonyms, columns=columns, options=options)
     return pd.concat(scored, ignore_index=True)
@@ -78,15 +78,15 @@ def score_chunks(
     columns: ScoreColumns | None = None,
     options: ComputeOptions | None = None,
 ) -> Iterator[pd.DataFrame]:
-    """Score consignments piece by piece, in memory that does not grow with the rows.
+    """Score consignments in chunks, in memory that does not grow with the rows.
 
     Parameters
     ----------
     bundle : Bundle
         A loaded model.
     inputs : FeatureInputs
-        What is scored, past consignments, and the outcomes and alerts that history may show. Without past
-        consignments every sender looks new, and the scores are other ones: the column `history` says so.
+        Consignments to score, past consignments, and the outcomes and alerts that may be used. Without past
+        consignments every sender looks new and the scores change; the column `history` is then `none`.
     pseudonyms : Pseudonyms
     columns : ScoreColumns, optional
     options : ComputeOptions, optional
@@ -94,7 +94,7 @@ def score_chunks(
     Yields
     ------
     DataFrame
-        Rows of the table that `score_table` gives; at least one piece.
+        A chunk of the table of `score_table`; at least one.
     """
     parameters = build_feature_parameters(bundle, pseudonyms)
     model = bundle.model.replace_spec(parameters.build_pipeline().spec)
@@ -120,6 +120,9 @@ def _score_chunk(
         }
     )
     if columns.reasons:
-        told = [model.explain(row, columns.reasons) for row in piece.X]
-        result["reasons"] = pd.array([msgspec.json.encode(each).decode() for each in told], dtype=TEXT)
+        explained = [
+            model.explain(row, columns.reasons, goods=goods)
+            for row, goods in zip(piece.X, list_goods_texts(rows), strict=True)
+        ]
+        result["reasons"] = pd.array([msgspec.json.encode(each).decode() for each in explained], dtype=TEXT)
     return result

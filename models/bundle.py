@@ -1,7 +1,7 @@
-"""The bundle: a model as a directory of data, every file named with its SHA-256 sum in `manifest.json`.
+"""The bundle: a model as a directory of data files. `manifest.json` lists every file with its SHA-256.
 
-It holds text, JSON and plain arrays; no pickle and no name of a module. Files are read once, checked, and only then
-parsed. The sum of the manifest is the sum of the bundle.
+A bundle has text, JSON and plain arrays, and neither pickle nor names of modules. Files are read once, verified, and only then
+parsed. The SHA-256 of the manifest is the SHA-256 of the bundle.
 """
 
 import hashlib
@@ -35,13 +35,13 @@ from models.trees import Trees
 
 FORMAT_VERSION = 3
 READABLE_FORMATS = (2, 3)
-"""Since 2 a bundle may carry a reference, since 3 its card says which of two fits it is."""
+"""Formats that can be read. Since 2 a bundle may have a reference; since 3 its card names which of two fits it is."""
 MANIFEST, CARD, FEATURES, TREES = "manifest.json", "model.json", "features.json", "trees.txt"
 CALIBRATION, BANDS, EXAMPLES = "calibration.json", "bands.json", "examples.json"
 REFERENCE = "reference.json"
-"""The one file that a bundle may lack."""
+"""The only optional file of a bundle."""
 EXAMPLE_ROWS = "example_rows"
-"""Array of the examples' features; the other arrays belong to the fitted features."""
+"""Name of the array of the examples' features. The other arrays belong to the fitted features."""
 NAMED_FILES = {CARD, FEATURES, TREES, CALIBRATION, BANDS, EXAMPLES, f"{EXAMPLE_ROWS}.npy"}
 ARRAY_FILE = re.compile(r"[a-z][a-z0-9_]{0,59}\.npy")
 ARRAY_KINDS = "biufSU"
@@ -56,32 +56,32 @@ T = TypeVar("T")
 
 
 class ModelCard(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """What a model is. When it was trained is not here: equal inputs give equal bytes.
+    """The card of a model. It has no time of training, so that equal inputs give equal bytes.
 
     Attributes
     ----------
     name : str
-        Name in the registry, as `nps-risk`.
+        Name in the registry, for example `nps-risk`.
     target : str
-        What it finds.
+        Result that counts as positive.
     as_of : str
-        The moment whose knowledge it was trained on, ISO 8601 UTC.
+        Time whose knowledge it was trained on, ISO 8601 UTC.
     data_sha256 : str
-        Sum over every row of its training data.
+        SHA-256 of all rows of its training data.
     code_version : str
         Version of npsrisk that trained it.
     feature_spec_sha256 : str
-        Sum of its feature spec; of cards written by versions before, with the texts.
+        SHA-256 of its feature spec; in cards of earlier versions it includes the texts.
     metrics : dict
-        Metric to value; None where it could not be had.
+        Metric to value; None if it could not be computed.
     fit : {"evaluation", "final"}
-        The evaluation fit is judged by later time; the final fit is the same recipe on every label known at `as_of`.
+        The evaluation fit is tested on later time. The final fit is the same recipe with all labels known at `as_of`.
     positives : int or None
-        Positive labels that it learnt from.
+        Number of positive labels in its training data.
     learnt_until : str
-        The end of the arrivals it learnt from, ISO 8601 UTC; empty in a bundle of format 2.
+        End of the arrivals in its training data, ISO 8601 UTC; empty in a bundle of format 2.
     level : CalibrationLevel or None
-        How far the promise of its scores may be off; None in a bundle of format 2.
+        Uncertainty of the level of its scores; None in a bundle of format 2.
     """
 
     name: str
@@ -98,14 +98,14 @@ class ModelCard(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 
 class SelfTestExamples(NamedTuple):
-    """Rows with the scores they must get.
+    """The example rows of a bundle, with their expected scores.
 
     Attributes
     ----------
     X : float32 array, (n, features)
     channels : sequence of str, (n,)
     raw : float64 array, (n,)
-        LightGBM's own raw score.
+        Raw score by LightGBM.
     probability : float64 array, (n,)
     """
 
@@ -116,13 +116,13 @@ class SelfTestExamples(NamedTuple):
 
     @classmethod
     def compute(cls, model: RiskModel, X: Rows, channels: Sequence[str]) -> "SelfTestExamples":
-        """Score rows by LightGBM itself, which must be installed.
+        """Compute the expected scores of rows with LightGBM, which must be installed.
 
         Parameters
         ----------
         model : RiskModel
         X : float32 array, (n, features)
-            A few of validation, some of each band; at most `MAX_EXAMPLES`.
+            A few validation rows of each band; at most `MAX_EXAMPLES`.
         channels : sequence of str, (n,)
         """
         import lightgbm
@@ -134,21 +134,21 @@ class SelfTestExamples(NamedTuple):
 
 @dataclass(frozen=True, kw_only=True)
 class BundleContent:
-    """What a bundle is made of, but for its card.
+    """The content of a bundle without its card.
 
     Attributes
     ----------
     config : FeatureConfig
         Declared columns and history keys.
     fitted : dict
-        The learnt values of the features, as `features.fitted` wrote them.
+        The fitted values of the features, from `features.fitted`.
     arrays : dict
-        The learnt arrays of the features: name (small letters, digits and _) to plain numbers or strings.
+        The fitted arrays of the features: name (lower-case letters, digits and _) to plain numbers or strings.
     model : RiskModel
     examples : SelfTestExamples
         At least one.
     reference : ReferenceProfile or None
-        What traffic looked like when the model was judged; nothing scores by it.
+        Profile of the traffic of the test period. It does not affect scores.
     """
 
     config: FeatureConfig
@@ -161,13 +161,13 @@ class BundleContent:
 
 @dataclass(frozen=True, kw_only=True)
 class Bundle(BundleContent):
-    """A loaded model.
+    """The bundle of a loaded model.
 
     Attributes
     ----------
     card : ModelCard
     sha256 : str
-        Sum of the manifest, and so of everything.
+        SHA-256 of the manifest, and so of the whole bundle.
     """
 
     card: ModelCard
@@ -175,23 +175,23 @@ class Bundle(BundleContent):
 
     @property
     def spec(self) -> Spec:
-        """The features of the model, in the order of the row, with the texts of the version that trained it."""
+        """Return the features of the model, in the order of the row, with the texts of the version that trained it."""
         return self.model.spec
 
     @property
     def unseen_from(self) -> datetime:
-        """The time from which on arrivals taught it nothing: its date, or the first day it was judged on."""
+        """Return the time from which arrivals are not in its training data: its `as_of`, or the begin of its test period."""
         if self.card.fit == "final" or self.reference is None:
             return datetime.fromisoformat(self.card.as_of)
         return datetime.fromisoformat(self.reference.first_day).replace(tzinfo=UTC)
 
     def run_self_test(self) -> None:
-        """Score the examples anew and compare with what the bundle says, bit for bit.
+        """Score the examples again, and compare them with the expected scores bit for bit.
 
         Raises
         ------
         BundleRefused
-            Where one differs, or its contributions do not add up to its score.
+            If a score differs, or its contributions do not add up to it.
         """
         X, channels, raw, probability = self.examples
         _require_same("raw score", self.model.predict_raw(X), raw)
@@ -204,31 +204,33 @@ class Bundle(BundleContent):
 
 
 def write_bundle(directory: Path, card: ModelCard | Mapping[str, Any], content: BundleContent) -> str:
-    """Write a bundle: all of it or nothing, and only after it has loaded and passed its self-test.
+    """Write a bundle completely or not at all, after it was loaded again and passed its self-test.
 
     Parameters
     ----------
     directory : Path
-        Made here; must not exist.
+        Directory to create. It must not exist.
     card : ModelCard or mapping
-        A mapping may lack `feature_spec_sha256`, which is the model's.
+        In a mapping `feature_spec_sha256` may be missing; it is then taken from the model.
     content : BundleContent
 
     Returns
     -------
     str
-        The sum of the bundle. Equal inputs give equal bytes.
+        SHA-256 of the bundle. Equal inputs give equal bytes.
 
     Raises
     ------
     FileFault
-        Where the directory exists.
+        If the directory exists.
     BundleRefused
-        Where something does not fit, or the examples do not come out as LightGBM has them.
+        If the parts do not fit together, or the examples do not get the scores of LightGBM.
     """
     if directory.exists():
         raise FileFault(
-            "the bundle's directory exists already", where=str(directory), todo="choose another, or remove it"
+            "the directory of the bundle exists already",
+            where=str(directory),
+            todo="choose another directory, or delete it",
         )
     values = card if isinstance(card, Mapping) else msgspec.structs.asdict(card)
     described = _decode(
@@ -250,30 +252,33 @@ def write_bundle(directory: Path, card: ModelCard | Mapping[str, Any], content: 
 
 
 def load_bundle(directory: Path) -> Bundle:
-    """Load a bundle after checking every sum.
+    """Load a bundle after verifying the SHA-256 of every file.
 
     Raises
     ------
     BundleRefused
-        Where a file is missing, unknown, altered, too large or no plain file, or its content does not fit.
+        If a file is missing, unknown, altered, too large or not a plain file, or its content is invalid.
     """
     files = _read_verified_files(directory)
     card = _decode(files[CARD], ModelCard, CARD)
     features = _decode(files[FEATURES], _Features, FEATURES)
     spec = _build_spec(features.spec, card)
     reference = _decode_reference(files, spec)
+    arrays = {
+        Path(name).stem: _decode_array(data, name) for name, data in files.items() if name.endswith(".npy")
+    }
     model = RiskModel(
         trees=Trees.from_text(_decode_text(files[TREES], TREES), where=TREES),
         calibration=Calibration.from_json(files[CALIBRATION], where=CALIBRATION),
         bands=_decode(files[BANDS], Bands, BANDS),
         spec=spec,
         context=ReasonContext(
-            () if reference is None else reference.medians or (), features.fitted.get("vocabularies", {})
+            () if reference is None else reference.medians or (),
+            features.fitted.get("vocabularies", {}),
+            arrays.get("text_weights"),
+            {} if reference is None else reference.channel_medians,
         ),
     )
-    arrays = {
-        Path(name).stem: _decode_array(data, name) for name, data in files.items() if name.endswith(".npy")
-    }
     return Bundle(
         examples=_decode_examples(files[EXAMPLES], arrays.pop(EXAMPLE_ROWS), len(model.spec)),
         card=card,
@@ -286,11 +291,11 @@ def load_bundle(directory: Path) -> Bundle:
     )
 
 
-# What the files hold
+# Content of the files
 
 
 class _Features(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """`features.json`."""
+    """The content of `features.json`."""
 
     config: FeatureConfig
     spec: list[Feature]
@@ -298,7 +303,7 @@ class _Features(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 
 class _ExpectedScores(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """`examples.json`; its rows stand in an array."""
+    """The content of `examples.json`. Its rows are in an array."""
 
     channels: list[str]
     raw: list[float]
@@ -306,14 +311,14 @@ class _ExpectedScores(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 
 class _Manifest(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """`manifest.json`: the sum of every other file."""
+    """The content of `manifest.json`: the SHA-256 of every other file."""
 
     format: int
     files: dict[str, str]
 
 
 def _encode_files(card: ModelCard, content: BundleContent) -> dict[str, bytes]:
-    """Give every file's bytes; the manifest comes last."""
+    """Encode all files. The manifest is the last."""
     model, examples = content.model, content.examples
     expected = _ExpectedScores(list(examples.channels), examples.raw.tolist(), examples.probability.tolist())
     files = {
@@ -386,7 +391,7 @@ def _require_same(what: str, got: Floats, expected: Floats) -> None:
 
 
 def _read_verified_files(directory: Path) -> dict[str, bytes]:
-    """Read every file once, and compare names and sums with the manifest."""
+    """Read every file once, and compare names and SHA-256 with the manifest."""
     files = _read_files(directory)
     if absent := sorted((NAMED_FILES | {MANIFEST}) - set(files)):
         _refuse("the bundle is incomplete", str(directory), expected=", ".join(absent))
@@ -398,7 +403,7 @@ def _read_verified_files(directory: Path) -> dict[str, bytes]:
             got=str(manifest.format),
             expected=" or ".join(map(str, READABLE_FORMATS)),
         )
-    # The one way to write it, so that no byte of it can change unseen.
+    # Only this form is accepted, so that every changed byte is detected.
     if _encode(manifest) != files[MANIFEST]:
         _refuse("the manifest was altered", MANIFEST)
     if other := sorted(set(manifest.files) ^ (set(files) - {MANIFEST})):
@@ -412,7 +417,7 @@ def _read_verified_files(directory: Path) -> dict[str, bytes]:
 
 
 def _read_files(directory: Path) -> dict[str, bytes]:
-    """Read the plain files of known names; others are refused, links and folders among them."""
+    """Read the plain files with known names, and refuse everything else, including links and folders."""
     files: dict[str, bytes] = {}
     left = MAX_BUNDLE_BYTES
     try:
@@ -427,7 +432,7 @@ def _read_files(directory: Path) -> dict[str, bytes]:
 
 
 def _read_file(path: Path, most: int) -> bytes:
-    """Read one file; no link is followed, and no more than `most` bytes are taken."""
+    """Read one file, without following links, and at most `most` bytes."""
     named = path.name in NAMED_FILES or path.name in (MANIFEST, REFERENCE)
     known = named or ARRAY_FILE.fullmatch(path.name)
     if not known or not stat.S_ISREG(path.lstat().st_mode):
@@ -453,7 +458,7 @@ def _sha256(data: bytes) -> str:
 
 
 def _encode(value: Any) -> bytes:
-    """Give JSON in the one form of bundles: keys in order, a line for each value."""
+    """Encode JSON in the form of bundles: sorted keys, one line per value."""
     return msgspec.json.format(msgspec.json.encode(value, order="sorted"), indent=1) + b"\n"
 
 
@@ -484,7 +489,7 @@ def _encode_array(array: NDArray[Any]) -> bytes:
 
 
 def _decode_array(data: bytes, name: str) -> NDArray[Any]:
-    """Read a plain array; numpy's own reader would take memory for whatever size the header claims."""
+    """Decode a plain array. numpy's reader would allocate memory for any size that the header claims."""
     buffer = io.BytesIO(data)
     try:
         version = np.lib.format.read_magic(buffer)

@@ -1,13 +1,13 @@
-"""Calibration: from log-odds of the trees to the probability that is the score, for each channel.
+"""Calibration: it maps the log-odds of the trees to a probability, which is the score, for each channel.
 
-Platt scaling: one slope for all channels, an intercept for each that is drawn to the pooled one. The exponential is our
-own, of exactly rounded operations only, so that a probability has the same bits for one row, for many, and on any
-machine.
+The method is Platt scaling: one slope for all channels, and an intercept per channel that is shrunk to the pooled one. The
+exponential is implemented here with exactly rounded operations only. So a probability has the same bits for one row, for many, and on
+any machine.
 
-The level of the scores is anchored on random inspections: what was chosen was chosen for more than the columns show, and a
-calibration on chosen inspections alone may promise several times the positives there are. A random inspection is chosen for nothing.
-The shift of all scores, in log-odds, has a normal prior around none, and the results of random inspections update it. With few
-positives among them the prior keeps the shift small and the interval wide.
+The level of the scores is anchored on random inspections. Other inspections are selected for more reasons than the columns show. A
+calibration on these alone may predict several times the real number of positives. The shift of all scores, in log-odds, has a normal
+prior around zero, and the results of random inspections update it. If they have few positives, the prior keeps the shift small and
+the interval wide.
 """
 
 import math
@@ -22,7 +22,7 @@ from numpy.typing import NDArray
 from consignments.errors import BundleRefused
 
 MIN_POSITIVES = 20
-"""With fewer positives the slope stays 1 and the channels share one intercept."""
+"""Minimum number of positives. With fewer, the slope stays 1 and the channels share one intercept."""
 SLOPE_PRIOR_SD = 0.5
 """Standard deviation of the logarithm of the slope around 0 before any data are seen."""
 CHANNEL_PRIOR_SD = 0.5
@@ -31,13 +31,13 @@ SLOPE_RANGE = (0.05, 20.0)
 INTERCEPT_RANGE = (-50.0, 50.0)
 SHIFT_RANGE = (-10.0, 10.0)
 MAX_LOG_ODDS = 36.0
-"""Log-odds beyond this are taken for it: the probability stays inside (0, 1)."""
+"""Limit of log-odds, so that the probability stays inside (0, 1)."""
 TOLERANCE = 1e-10
 
 LN2_HIGH, LN2_LOW = 0.693145751953125, 1.4286068203094172321e-6
-"""The natural logarithm of 2 in two parts, the first short enough that its small multiples are exact (Cephes)."""
+"""The natural logarithm of 2 in two parts. Small multiples of the first part are exact (Cephes)."""
 EXP_TERMS = tuple(1.0 / math.factorial(power) for power in range(13, -1, -1))
-"""Taylor coefficients of the exponential; on |x| <= ln 2 / 2 the error is below the last bit."""
+"""Taylor coefficients of the exponential. For |x| <= ln 2 / 2 the error is below the last bit."""
 
 SHIFT_PRIOR_SD = 1.5
 """Standard deviation of the shift before any random inspection, in log-odds: two in three within a factor of 4.5."""
@@ -45,21 +45,21 @@ MAX_LEVEL_SHIFT, LEVEL_STEP, LEVEL_DIGITS = 7.0, 0.01, 6
 TAIL = 0.025
 SCALE_DIGITS, MAX_RATIO = 9, 4.0
 MIN_RANDOM_POSITIVES = 10
-"""With fewer positives among random inspections the level rests on what was chosen."""
+"""Minimum number of positives among random inspections. With fewer, the level depends on the selected inspections."""
 
 Floats = NDArray[np.float64]
 
 
 @dataclass(frozen=True)
 class Calibration:
-    """Probability = 1 / (1 + exp(-(slope * raw + intercept))).
+    """The calibration of scores: probability = 1 / (1 + exp(-(slope * raw + intercept))).
 
     Attributes
     ----------
     slope : float
-        Above 0, so that the order of the raw scores stays.
+        Above 0, so that the order of the raw scores is kept.
     intercept : float
-        For a channel that `channels` does not name.
+        Intercept of a channel that is not in `channels`.
     channels : dict
         Channel to its intercept.
 
@@ -74,7 +74,7 @@ class Calibration:
     channels: dict[str, float]
 
     def calibrate(self, raw: Floats, channel: Sequence[str]) -> Floats:
-        """Give the probability of each row.
+        """Compute the probability of each row.
 
         Parameters
         ----------
@@ -85,17 +85,17 @@ class Calibration:
         Returns
         -------
         float64 array, (n,)
-            Above 0 and below 1; the same bits for one row and for many.
+            Above 0 and below 1, with the same bits for one row and for many.
         """
         return np.array([self.calibrate_row(*pair) for pair in zip(raw.tolist(), channel, strict=True)])
 
     def calibrate_row(self, raw: float, channel: str) -> float:
-        """Give the probability of one row."""
+        """Compute the probability of one row."""
         return compute_logistic(self.slope * raw + self.channels.get(channel, self.intercept))
 
     @classmethod
     def fit(cls, raw: Floats, y: NDArray[Any], weight: Floats, channel: Sequence[str]) -> "Calibration":
-        """Fit on rows of a later time than the trees were fitted on.
+        """Fit the calibration on rows of a later time than the training rows of the trees.
 
         Parameters
         ----------
@@ -104,16 +104,16 @@ class Calibration:
         y : array, (n,)
             1 positive, 0 negative.
         weight : float64 array, (n,)
-            At least 0; inverse selection probabilities, as a rule.
+            At least 0; usually inverse selection probabilities.
         channel : sequence of str, (n,)
 
         Notes
         -----
-        The posterior mode under log slope ~ N(0, `SLOPE_PRIOR_SD`) and channel intercept - pooled ~
-        N(0, `CHANNEL_PRIOR_SD`). The weights are scaled so that the positives weigh as many as they effectively are
-        (Kish: square of the sum over sum of squares): inverse probabilities must not pass for that many findings.
+        The fit is the posterior mode under log slope ~ N(0, `SLOPE_PRIOR_SD`) and channel intercept - pooled ~
+        N(0, `CHANNEL_PRIOR_SD`). The weights are scaled so that the positives have the weight of their effective number
+        (Kish: square of the sum over sum of squares), because inverse probabilities must not count as that many detections.
         With fewer than `MIN_POSITIVES` positives only the pooled intercept is fitted, so that the mean probability
-        is the observed share with half a positive added; without rows the raw score is taken as it is.
+        is the observed share with half a positive added. Without rows the raw score is not changed.
         """
         y, weight = np.asarray(y, dtype=np.float64), np.asarray(weight, dtype=np.float64)
         positives = int(((y == 1) & (weight > 0)).sum())
@@ -128,22 +128,22 @@ class Calibration:
         return cls(slope, pooled, {name: pooled + shift for name, shift in zip(names, shifts, strict=True)})
 
     def to_json(self) -> bytes:
-        """Give it as JSON, the numbers to the last bit."""
+        """Convert the calibration to JSON without loss of bits."""
         return msgspec.json.encode(self, order="sorted")
 
     @classmethod
     def from_json(cls, data: bytes, *, where: str = "calibration.json") -> "Calibration":
-        """Read what `to_json` gave.
+        """Parse the result of `to_json`.
 
         Raises
         ------
         BundleRefused
-            Where it is not that, or the slope or an intercept is out of range.
+            If it is not a calibration, or the slope or an intercept is out of range.
         """
         try:
             read = msgspec.json.decode(data, type=cls)
         except (msgspec.DecodeError, UnicodeDecodeError) as error:
-            raise BundleRefused("not a calibration", where=where, got=str(error)) from error
+            raise BundleRefused("this is not a calibration", where=where, got=str(error)) from error
         intercepts = [read.intercept, *read.channels.values()]
         low, high = INTERCEPT_RANGE[0] + SHIFT_RANGE[0], INTERCEPT_RANGE[1] + SHIFT_RANGE[1]
         if (
@@ -151,7 +151,7 @@ class Calibration:
             or not low <= min(intercepts) <= max(intercepts) <= high
         ):
             raise BundleRefused(
-                "a calibration out of range",
+                "a parameter of the calibration is out of range",
                 where=where,
                 got=f"slope {read.slope}, intercepts {intercepts}",
                 expected=f"slope in {SLOPE_RANGE}, intercepts in {(low, high)}",
@@ -160,14 +160,14 @@ class Calibration:
 
 
 def compute_logistic(log_odds: float) -> float:
-    """Give 1 / (1 + exp(-x)) for x within `MAX_LOG_ODDS`, else its value there."""
+    """Compute 1 / (1 + exp(-x)), with x limited to `MAX_LOG_ODDS`."""
     return 1.0 / (1.0 + _exp(-min(max(log_odds, -MAX_LOG_ODDS), MAX_LOG_ODDS)))
 
 
 def _exp(x: float) -> float:
-    """Give e**x for |x| < 100, by x = k ln 2 + r and the Taylor polynomial of r.
+    """Compute e**x for |x| < 100, by x = k ln 2 + r and the Taylor polynomial of r.
 
-    `math.exp` and numpy's differ in the last bit between machines; sums, products and powers of two do not.
+    The last bit of `math.exp` and of numpy's exponential differs between machines. Sums, products and powers of two do not.
     """
     k = round(x / (LN2_HIGH + LN2_LOW))
     r = (x - k * LN2_HIGH) - k * LN2_LOW
@@ -178,14 +178,14 @@ def _exp(x: float) -> float:
 
 
 def _compute_weight_scale(y: Floats, weight: Floats) -> float:
-    """Give the factor by which the positives weigh their effective number; all rows' where there are none."""
+    """Compute the factor that gives the positives the weight of their effective number; of all rows if there are none."""
     counted = weight[y == 1] if weight[y == 1].any() else weight
     squares = float(np.sum(counted * counted))
     return float(np.sum(counted)) / squares if squares else 0.0
 
 
 def _fit_intercept(raw: Floats, y: Floats, weight: Floats) -> float:
-    """Find by bisection the shift at which the mean probability is the share of positives, half a positive added."""
+    """Find by bisection the shift at which the mean probability is the share of positives plus half a positive."""
     share = (float(np.sum(weight * y)) + 0.5) / (float(np.sum(weight)) + 1.0)
     low, high = INTERCEPT_RANGE
     while high - low > TOLERANCE:
@@ -198,7 +198,7 @@ def _fit_intercept(raw: Floats, y: Floats, weight: Floats) -> float:
 def _fit_posterior_mode(
     raw: Floats, y: Floats, weight: Floats, member: NDArray[np.int64], channels: int
 ) -> tuple[float, float, list[float]]:
-    """Find slope, pooled intercept and the channels' shifts from it."""
+    """Find slope, pooled intercept and the shifts of the channels from it."""
     from scipy.optimize import minimize
 
     start = np.array([0.0, _fit_intercept(raw, y, weight), *([0.0] * channels)])
@@ -217,7 +217,7 @@ def _fit_posterior_mode(
 
 
 class _PosteriorLoss(NamedTuple):
-    """The rows that a calibration is fitted on, each with its channel, and the spread of the prior of each parameter."""
+    """The loss of the calibration on its rows: the negative log posterior. Each parameter has a normal prior."""
 
     raw: Floats
     y: Floats
@@ -226,9 +226,9 @@ class _PosteriorLoss(NamedTuple):
     spread: Floats
 
     def __call__(self, at: Floats) -> tuple[float, Floats]:
-        """Give the negative log posterior and its gradient at (log slope, pooled intercept, shifts...).
+        """Compute the negative log posterior and its gradient at (log slope, pooled intercept, shifts...).
 
-        Sums are numpy's own, not products of matrices: those change in the last bit with the number of threads.
+        It uses numpy sums instead of matrix products, whose last bit changes with the number of threads.
         """
         raw, y, weight, member, spread = self
         slope, shifts = math.exp(at[0]), at[2:]
@@ -242,21 +242,21 @@ class _PosteriorLoss(NamedTuple):
 
 
 def _sigmoid(margin: Floats) -> Floats:
-    """Give the logistic function, for fitting; scores use `compute_logistic`."""
+    """Compute the logistic function, for fitting only. Scores use `compute_logistic`."""
     return np.asarray(np.exp(-np.logaddexp(0.0, -margin)))
 
 
 class CalibrationLevel(NamedTuple):
-    """How far the promise of scores may be off.
+    """The level of the scores: their shift, and its uncertainty.
 
     Attributes
     ----------
     shift : float
         Added to the log-odds of every score.
     low, high : float
-        True positives for one that the shifted scores promise: ends of the 95 % interval.
+        Real positives per positive that the shifted scores predict: ends of the 95 % interval.
     inspected, positives : int
-        Random inspections with a result, and the positives among them.
+        Number of random inspections with a result, and of their positives.
     """
 
     shift: float
@@ -267,18 +267,16 @@ class CalibrationLevel(NamedTuple):
 
     @property
     def is_anchored(self) -> bool:
-        """Whether random inspections found enough to know the level by themselves."""
+        """Return True if random inspections have enough positives to set the level."""
         return self.positives >= MIN_RANDOM_POSITIVES
 
     def to_sentence(self) -> str:
-        """Say how well the level of the scores is known."""
+        """Describe the accuracy of the level of the scores."""
         found = f"{self.positives} positives among {self.inspected:,} random inspections"
-        interval = (
-            f"for one that the scores promise there are {self.low:.2g} to {self.high:.2g} (95 % interval)"
-        )
+        interval = f"for each positive that the scores predict there are {self.low:.2g} to {self.high:.2g} (95 % interval)"
         if self.is_anchored:
             return f"The level of the scores is anchored on {found}: {interval}."
-        return f"The level of the scores is known from chosen inspections only, with {found}: {interval}."
+        return f"The level of the scores is known from selected inspections only, with {found}: {interval}."
 
 
 def estimate_level(probability: Floats, positive: NDArray[np.bool_]) -> CalibrationLevel:
@@ -287,14 +285,14 @@ def estimate_level(probability: Floats, positive: NDArray[np.bool_]) -> Calibrat
     Parameters
     ----------
     probability : float64 array, (n,)
-        Calibrated scores of random inspections of a later time than the model learnt from.
+        Calibrated scores of random inspections that are later than the training data of the model.
     positive : bool array, (n,)
         Their results.
 
     Notes
     -----
     The posterior of the shift s is proportional to exp(-s^2 / (2 sd^2)) times the product of the Bernoulli probabilities at
-    logit(p) + s, on a grid. The shift is its median. The interval is that of the positives which the shifted scores promise.
+    logit(p) + s, on a grid. The shift is its median. The interval is that of the positives which the shifted scores predict.
 
     Examples
     --------
@@ -323,24 +321,25 @@ def estimate_level(probability: Floats, positive: NDArray[np.bool_]) -> Calibrat
 
 
 MATCHED_QUANTILES = np.linspace(0.5, 0.995, 100)
-"""Where two fits' raw scores are matched: from the middle to the riskiest half per cent."""
+"""Quantiles at which the raw scores of two fits are matched: from the median to the riskiest 0.5 %."""
 
 
 def fit_raw_scale(raw: Floats, reference: Floats) -> tuple[float, float]:
-    """Fit the line that carries one fit's raw scores to the scale of another fit of the same recipe.
+    """Fit the line that maps the raw scores of one fit to the scale of another fit of the same recipe.
 
-    The raw scores of both are matched by a line through their quantiles (`MATCHED_QUANTILES`, least squares), so that what was
-    learnt of one on later time holds for the other.
+    The raw scores of both are matched by a line through their quantiles (`MATCHED_QUANTILES`, least squares). So a calibration
+    of one fit on later time also applies to the other.
 
     Parameters
     ----------
     raw, reference : float64 array, (n,)
-        Raw scores of both fits for the same consignments, of which neither has learnt; without any the scale stays.
+        Raw scores of both fits for the same consignments, which are in the training data of neither. Without any, the scale
+        stays.
 
     Returns
     -------
     ratio, offset : float
-        `ratio * raw + offset` is on the scale of the reference; the ratio is between a quarter and four.
+        `ratio * raw + offset` has the scale of the reference. The ratio is between 0.25 and 4.
 
     Examples
     --------

@@ -1,6 +1,6 @@
-"""The text that LightGBM saves a model as, read into plain arrays of each tree.
+"""Parser of LightGBM's text format of models. The result is plain arrays of each tree.
 
-The text comes from a file, so every size, index and number is checked before a kernel, which checks no bounds, may see it.
+The text comes from a file. So every size, index and number is checked before it reaches a kernel, which checks no bounds.
 """
 
 import re
@@ -17,7 +17,7 @@ MAX_TREES = 10_000
 MAX_LEAVES = 4096
 MAX_FEATURES = 10_000
 MAX_DEPTH = 16
-"""Most splits on a path: eight quadrature points are exact to sixteen distinct features."""
+"""Maximum number of splits on a path: eight quadrature points are exact for up to sixteen distinct features."""
 
 HEADER = {
     "version": "v4",
@@ -26,7 +26,7 @@ HEADER = {
     "label_index": "0",
     "objective": "binary sigmoid:1",
 }
-"""What the header must say; any other model is read by other rules than ours."""
+"""Required values of the header. Other models have other rules, which are not implemented."""
 HEADER_KEYS = {*HEADER, "max_feature_idx", "feature_names", "feature_infos", "tree_sizes"}
 OPTIONAL_HEADER_KEYS = {"monotone_constraints"}
 SPLIT_KEYS = ("split_feature", "threshold", "decision_type", "left_child", "right_child", "internal_count")
@@ -41,7 +41,7 @@ Floats = NDArray[np.float64]
 
 
 class Tree(NamedTuple):
-    """One tree as read: n - 1 splits over n leaves; a child is a split from 0, or a leaf as -1 - leaf."""
+    """A parsed tree of n - 1 splits and n leaves. A child is a split (from 0), or a leaf as -1 - leaf."""
 
     feature: Ints
     threshold: Floats
@@ -59,7 +59,7 @@ def parse_trees(text: str, where: str) -> tuple[list[str], list[Tree]]:
     ----------
     text : str
     where : str
-        Named in errors.
+        Name of the source in errors.
 
     Raises
     ------
@@ -72,9 +72,9 @@ def parse_trees(text: str, where: str) -> tuple[list[str], list[Tree]]:
 
 
 def strip_parameters(text: str) -> str:
-    """Leave out the parameters that LightGBM repeats after the trees, its number of threads among them.
+    """Remove the parameters that LightGBM writes after the trees, including the number of threads.
 
-    LightGBM loads the rest as before: sizes in the header speak of the trees only.
+    LightGBM can still load the rest, because sizes in the header refer to the trees only.
     """
     start, end = text.find("\nparameters:\n"), text.find("\nend of parameters\n")
     if start < 0 or end < start:
@@ -93,7 +93,7 @@ def _refuse(what: str, where: str, got: object = "", expected: object = "") -> N
 
 
 def _split_text(text: str, where: str) -> tuple[dict[str, str], list[str]]:
-    """Take header and trees apart, by the sizes that the header gives."""
+    """Split the text into header and trees, by the sizes in the header."""
     if len(text) > MAX_TEXT_CHARACTERS:
         _refuse(
             "the model text is too long", where, f"{len(text)} characters", f"at most {MAX_TEXT_CHARACTERS}"
@@ -157,7 +157,7 @@ def _read_tree(block: str, where: str, features: int) -> Tree:
     )
     tree = Tree(
         feature=feature,
-        # All values but missing ones are below a threshold of infinity.
+        # All values except missing ones are below a threshold of infinity.
         threshold=_parse_numbers(pairs["threshold"], splits, f"{where}, threshold", infinite=True),
         decision=decision,
         child=np.stack([left, right], axis=1),
@@ -178,7 +178,7 @@ def _check_tree(tree: Tree, where: str, features: int) -> None:
         _refuse("a kind of split that is not walked here", where, expected="numeric splits")
     if (tree.rows < 0).any() or (tree.leaf_rows < 0).any() or (splits and tree.rows[0] == 0):
         _refuse("counts of training rows that cannot be", where, expected="0 or more, and some in all")
-    # Each leaf and each split but the first has one parent, and a split follows its parent: so there is no cycle.
+    # Each leaf, and each split except the first, has one parent, and a split follows its parent. So there is no cycle.
     if splits and sorted(tree.child.ravel().tolist()) != [*range(-splits - 1, 0), *range(1, splits)]:
         _refuse("children that do not make a tree", where, expected="each split and each leaf once")
     if ((tree.child >= 0) & (tree.child <= np.arange(splits)[:, None])).any():
@@ -197,7 +197,7 @@ def _parse_integers(text: str, count: int | None, where: str) -> Ints:
 
 
 def _parse_numbers(text: str, count: int, where: str, *, infinite: bool = False) -> Floats:
-    """Read plain numbers; Python alone would also take underscores, `nan` and other spellings."""
+    """Parse plain numbers. Python alone would also accept underscores, `nan` and other spellings."""
     if not re.fullmatch(r"[-+.e0-9 ]*", text.replace("inf", "") if infinite else text):
         _refuse("not numbers", where, repr(text))
     try:

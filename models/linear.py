@@ -1,4 +1,4 @@
-"""Logistic regression on the features, with a strong ridge: a baseline, and the additive part of a model."""
+"""Logistic regression on the features with a strong ridge penalty: a baseline, and the linear part of a model."""
 
 import warnings
 from collections.abc import Sequence
@@ -12,21 +12,21 @@ Floats = NDArray[np.float64]
 Rows = NDArray[np.float32]
 
 MAX_ROWS = 20_000
-"""Rows that baselines are fitted on: all positives, and as many negatives as fit, evenly taken."""
+"""Maximum number of rows for the fit: all positives, and evenly sampled negatives."""
 LOGISTIC_C, LOGISTIC_MAX_ITERATIONS = 0.01, 200
-"""Inverse of the ridge penalty, and most steps of the fit."""
+"""Inverse of the ridge penalty, and maximum number of iterations of the fit."""
 
 
 @dataclass(frozen=True)
 class LogisticRegression:
-    """A linear model: missing values at the median, logarithms of size, standardised, with a ridge penalty."""
+    """A logistic regression with a ridge penalty on standardised logarithms. Missing values are set to the median."""
 
     fitted: Any
     name: str = "logistic"
 
     @classmethod
     def fit(cls, X: Rows, y: Floats, weight: Floats) -> "LogisticRegression":
-        """Fit with scikit-learn, on one thread."""
+        """Fit the model with scikit-learn, on one thread."""
         from sklearn.exceptions import ConvergenceWarning
         from sklearn.impute import SimpleImputer
         from sklearn.linear_model import LogisticRegression as Linear
@@ -39,24 +39,24 @@ class LogisticRegression:
             SimpleImputer(strategy="median", keep_empty_features=True), StandardScaler(), linear
         )
         with threadpool_limits(1), warnings.catch_warnings():
-            # Near its best will do.
+            # A solution near the optimum is sufficient.
             warnings.simplefilter("ignore", ConvergenceWarning)
             steps.fit(apply_signed_log(X), y, logisticregression__sample_weight=weight / weight.mean())
         return cls(steps)
 
     def compute_scores(self, X: Rows, consignment_ids: Sequence[str] = ()) -> Floats:  # noqa: ARG002
-        """Give the log-odds of each row."""
+        """Compute the log-odds of each row."""
         return np.asarray(self.fitted.decision_function(apply_signed_log(X)), dtype=np.float64)
 
 
 def apply_signed_log(X: NDArray[Any]) -> NDArray[Any]:
-    """Give the logarithm of one plus the size, with its sign: counts and amounts have long tails."""
+    """Compute the logarithm of one plus the absolute value, with its sign, because counts and amounts have long tails."""
     size = np.log1p(np.abs(np.where(np.isinf(X), np.nan, X)))
     return np.asarray(np.sign(X) * size)
 
 
 def sample_negatives(X: Rows, y: Floats, weight: Floats) -> tuple[Rows, Floats, Floats]:
-    """Keep all positives and every k-th negative, each for k."""
+    """Keep all positives and every k-th negative, with k times its weight."""
     negatives = np.flatnonzero(y == 0)
     room = max(MAX_ROWS - int((y == 1).sum()), MAX_ROWS // 2)
     step = -(-len(negatives) // room) if len(negatives) else 1

@@ -1,8 +1,8 @@
-"""The additive part of a model: ridge logistic regression, written as trees of one feature each.
+"""The linear part of a model: ridge logistic regression, written as trees of one feature each.
 
-Finds are few, and much of what tells them is a sum of weak signs, each too weak for a split: a linear model adds them all
-up. As trees it needs no walk, no reasons and no file of its own: each feature's line becomes a stair over the values that
-training holds, and a step is as high as the line at the mean of its rows.
+Positives are few, and many are recognized by a sum of weak signs, each too weak for a split. A linear model adds them
+up. Written as trees, it needs no separate code for scores and reasons, and no separate file. The line of each feature becomes a step
+function over the training values. The height of a step is the value of the line at the mean of its rows.
 """
 
 import re
@@ -17,9 +17,9 @@ from models.lightgbm_text import DEFAULT_LEFT, NAN_MISSING, strip_parameters
 from models.linear import LogisticRegression, apply_signed_log, sample_negatives
 
 MAX_STEPS = 16
-"""Of a stair; a balanced tree of four levels."""
+"""Maximum number of steps of a step function, which is a balanced tree of four levels."""
 MIN_SPREAD_LOG_ODDS = 1e-4
-"""Features whose stair spreads less than this over the training rows, in log-odds, are left out."""
+"""Minimum standard deviation of a step function over the training rows, in log-odds. Flatter ones are left out."""
 
 Floats = NDArray[np.float64]
 Rows = NDArray[np.float32]
@@ -27,19 +27,19 @@ Rows = NDArray[np.float32]
 
 @dataclass(frozen=True)
 class StepFunction:
-    """What one feature adds to the score, in steps.
+    """The step function of one feature, which is added to the raw score.
 
     Attributes
     ----------
     feature : int
     threshold : float64 array, (steps - 1,)
-        A value up to one of them is on the step before it.
+        A value up to a threshold is on the step before it.
     height : float64 array, (steps,)
-        In log-odds.
+        Value of each step in log-odds.
     rows : int64 array, (steps,)
-        Training rows on each step.
+        Number of training rows on each step.
     missing : int
-        The step of missing values: that of the median.
+        Step of missing values: the step of the median.
     """
 
     feature: int
@@ -50,13 +50,13 @@ class StepFunction:
 
 
 def fit_linear_part(X: Rows, y: NDArray[Any], weight: Floats) -> list[StepFunction]:
-    """Fit a linear model and give it as stairs over the rows it was fitted on.
+    """Fit a linear model, and convert it to step functions over its training rows.
 
     Parameters
     ----------
     X : float32 array, (n, features)
     y : array, (n,)
-        1 positive, 0 negative; both occur.
+        1 positive, 0 negative; both must occur.
     weight : float64 array, (n,)
     """
     few, labels, weights = sample_negatives(X, np.asarray(y, dtype=np.float64), weight)
@@ -71,17 +71,17 @@ def blend_trees(
     Parameters
     ----------
     text : str
-        The trees, as LightGBM saves them.
-    part : sequence of Stair
+        The trees in the text format of LightGBM.
+    part : sequence of StepFunction
     share : float
-        Of the linear part in the raw score, 0 to 1; the trees have the rest. Of 0 the trees are given as they are.
-    start : sequence of Stair
-        What the trees were grown from, which their text leaves out; it has their share.
+        Share of the linear part in the raw score, 0 to 1. The trees have the rest. With 0 the trees are returned unchanged.
+    start : sequence of StepFunction
+        Initial score from which the trees were trained. Their text does not include it. It has the share of the trees.
 
     Returns
     -------
     str
-        Of a model whose raw score is the weighted mean of both, in the same form.
+        Text of a model whose raw score is the weighted mean of both, in the same format.
     """
     blocks = [_format_tree(stair, 1.0 - share) for stair in start]
     blocks += [_format_tree(stair, share) for stair in part] if share else []
@@ -89,7 +89,7 @@ def blend_trees(
 
 
 def build_step_functions(linear: LogisticRegression, X: Rows) -> list[StepFunction]:
-    """Turn each line of a linear model into a stair over the values of some rows; flat ones are left out."""
+    """Convert each line of a linear model to a step function over the values of rows, and drop flat ones."""
     imputer, scaler, fitted = (step for _, step in linear.fitted.steps)
     slope, start = fitted.coef_[0] / scaler.scale_, float(fitted.intercept_[0])
     found: list[StepFunction] = []
@@ -101,7 +101,7 @@ def build_step_functions(linear: LogisticRegression, X: Rows) -> list[StepFuncti
             np.where(np.isnan(values), median, apply_signed_log(values)) - scaler.mean_[feature]
         )
         if np.std(line) >= MIN_SPREAD_LOG_ODDS:
-            # The first stair carries the intercept.
+            # The first step function includes the intercept.
             found.append(
                 _fit_step_function(int(feature), values, line if found else line + start, float(median))
             )
@@ -109,12 +109,12 @@ def build_step_functions(linear: LogisticRegression, X: Rows) -> list[StepFuncti
 
 
 def _fit_step_function(feature: int, values: Floats, line: Floats, median: float) -> StepFunction:
-    """Cut the values of one feature into steps: one for each where they are few, else by their ranks."""
+    """Split the values of one feature into steps: one per value if there are few values, else by ranks."""
     present = ~np.isnan(values)
     distinct = np.unique(values[present]).astype(np.float32)
     if len(distinct) > MAX_STEPS:
         ranks = np.linspace(0, 1, MAX_STEPS + 1)[1:-1]
-        # Half of the cuts by the rows, half by the distinct values: rare high counts keep steps of their own.
+        # Half of the cuts by rows, half by distinct values, so that rare high counts have separate steps.
         by_row = np.quantile(values[present], ranks[::2], method="lower")
         by_value = np.quantile(distinct, ranks[1::2], method="lower")
         lower = np.unique(np.concatenate([by_row, by_value]).astype(np.float32))
@@ -132,7 +132,7 @@ def _fit_step_function(feature: int, values: Floats, line: Floats, median: float
 
 
 def _format_tree(stair: StepFunction, share: float) -> str:
-    """Write a stair as a balanced tree; missing values go towards their own step."""
+    """Format a step function as a balanced tree. Missing values go to their step."""
     splits: list[tuple[float, int, int]] = []
     children: list[tuple[int, int]] = []
 
@@ -174,7 +174,7 @@ def _format_tree(stair: StepFunction, share: float) -> str:
 
 
 def _append_trees(text: str, scale: float, blocks: Sequence[str]) -> str:
-    """Put further trees behind those of a model text, the old leaves scaled."""
+    """Append trees to those of a model text, and scale the old leaves."""
     head, _, body = text.partition("\n\n")
     trees, end, rest = body.partition("end of trees\n")
     old = [block.partition("\n")[2] for block in re.split(r"^(?=Tree=)", trees, flags=re.MULTILINE) if block]

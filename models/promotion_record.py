@@ -1,7 +1,7 @@
-"""The promotion record: who approved which version, when, why and on what evidence; append-only, chained by hash.
+"""Promotion records: who approved which version, when, why, and on what evidence. They are append-only and hash-chained.
 
-Each record carries the hash of the one before, so that a record cannot be changed, dropped or put between unnoticed.
-The service accepts only versions whose bundle a record of an unbroken chain names.
+Each record has the hash of the record before it. So a changed, deleted or inserted record is detected. The service accepts only
+versions whose bundle is named by a record of a valid chain.
 """
 
 import hashlib
@@ -14,37 +14,36 @@ import msgspec
 from consignments.errors import PromotionRefused
 
 GENESIS_SHA256 = "0" * 64
-"""What stands in place of the hash before the first record."""
+"""Previous hash of the first record."""
 
 
 RECORD_HEADING = "## Promoted by"
-"""How the record begins when it is told to people."""
+"""First words of the record as Markdown."""
 
 
 class PromotionRecord(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """One act of promotion.
+    """The record of one promotion.
 
     Attributes
     ----------
     number : int
         1 for the first record of the registered model.
     name, version : str
-        The registered model and the version that became champion.
+        Registered model, and the version that became champion.
     replaces : str or None
-        The version that was champion before.
+        Version that was champion before.
     bundle_sha256 : str
-        Digest of the bundle that was approved.
+        SHA-256 of the approved bundle.
     approved_by, why : str
     approved_at : datetime
     rules : dict
-        Each rule of the gate with what it found and whether it held: true, false, or None if it was not checked
-        (the finding says so).
+        Each rule of the gate with the value found and the result: true, false, or None if it was not checked.
     comparison : str or None
-        MLflow run of the comparison that was the evidence.
+        MLflow run of the comparison that was used as evidence.
     forced : bool
-        True where a rule did not hold and the approver insisted.
+        True if a rule did not hold and the approver insisted, and in every later record of this version until it passes the gate.
     previous_sha256 : str
-        Hash of the record before.
+        Hash of the previous record.
     """
 
     number: int
@@ -61,20 +60,31 @@ class PromotionRecord(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     previous_sha256: str
 
     def compute_sha256(self) -> str:
-        """Give the hash of the record, as hexadecimal digits."""
+        """Compute the SHA-256 of the record, as hexadecimal digits."""
         return hashlib.sha256(self.to_json().encode()).hexdigest()
 
     def to_json(self) -> str:
-        """Give the record as JSON with its fields in a fixed order."""
+        """Convert the record to JSON with its fields in a fixed order."""
         return msgspec.json.encode(self, order="sorted").decode()
 
-    def to_markdown(self) -> str:
-        """Tell the record to people: who, when, why, in place of what, and what each rule found."""
+    def to_markdown(self, earlier: Sequence["PromotionRecord"] = ()) -> str:
+        """Describe the record for people: who, when, why, in place of what, what each rule found, and earlier records.
+
+        Parameters
+        ----------
+        earlier : sequence of PromotionRecord
+            Earlier records of the same version.
+        """
         replaces = "" if self.replaces is None else f", in place of version {self.replaces}"
         lines = [
             f"{RECORD_HEADING} {self.approved_by}, {self.approved_at:%Y-%m-%d %H:%M} UTC{replaces}",
             "",
             *(["**Forced, against the gate.**", ""] if self.forced else []),
+            *(
+                f"Record {each.number} of {each.approved_at:%Y-%m-%d}, by {each.approved_by}"
+                f"{': **forced, against the gate**' if each.forced else ''}.\n"
+                for each in earlier
+            ),
             f"> {_escape_cell(self.why)}",
             "",
             f"Record {self.number}, {self.compute_sha256()[:12]}; bundle {self.bundle_sha256[:12]}; "
@@ -91,7 +101,7 @@ class PromotionRecord(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
     @classmethod
     def from_json(cls, text: str | bytes) -> "PromotionRecord":
-        """Read a record; `PromotionRefused` where it is not one."""
+        """Parse a record; raise `PromotionRefused` if it is not one."""
         try:
             return msgspec.json.decode(text, type=cls)
         except msgspec.DecodeError as error:
@@ -99,17 +109,17 @@ class PromotionRecord(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 
 def _escape_cell(text: str) -> str:
-    """Keep a text on one line of a Markdown table."""
+    """Escape a text for a cell of a Markdown table."""
     return " ".join(text.split()).replace("|", "\\|")
 
 
 def verify_chain(records: Sequence[PromotionRecord]) -> None:
-    """Check that the records follow one another unbroken from the first.
+    """Verify that the hash chain of the records is valid from the first record on.
 
     Raises
     ------
     PromotionRefused
-        Naming the first record that does not fit.
+        If a record does not fit. The error names the first one.
     """
     before = GENESIS_SHA256
     for number, record in enumerate(records, start=1):
@@ -119,31 +129,6 @@ def verify_chain(records: Sequence[PromotionRecord]) -> None:
                 where=f"record {number} of {record.name}",
                 got=f"number {record.number}, previous {record.previous_sha256[:12]}",
                 expected=f"number {number}, previous {before[:12]}",
-                todo="find out who changed the registry; promote again only after that",
+                todo="find out who changed the registry before you promote again",
             )
         before = record.compute_sha256()
-
-
-def find_record(records: Sequence[PromotionRecord], version: str, bundle_sha256: str) -> PromotionRecord:
-    """Find the latest record that approved this very bundle.
-
-    Raises
-    ------
-    PromotionRefused
-        Where the chain is broken, the version was never promoted, or its bundle is not the approved one.
-    """
-    verify_chain(records)
-    mine = [record for record in records if record.version == version]
-    if not mine:
-        raise PromotionRefused(
-            "this version was never promoted", where=f"version {version}", todo="run npsrisk promote first"
-        )
-    if mine[-1].bundle_sha256 != bundle_sha256:
-        raise PromotionRefused(
-            "the bundle is not the one that was approved",
-            where=f"version {version}",
-            got=bundle_sha256[:12],
-            expected=mine[-1].bundle_sha256[:12],
-            todo="restore the artifact, or train and promote again",
-        )
-    return mine[-1]

@@ -1,9 +1,9 @@
 """Recall at a capacity, estimated from inspections whose selection probabilities are known.
 
-Recall at a capacity is the share of all positives that are among the highest scores of each office and day, as many as
-can be inspected. Each find stands for itself and for the positives that were not drawn: 1 / probability in all
-(Horvitz and Thompson 1952). Example: 8 finds among the highest scores, all surely inspected, and 1 find of the others
-with probability 1/3. The totals are 8 and 3, and recall is 8/11.
+Recall at a capacity is the share of all positives that are among the highest scores of each office and day, within the
+capacity. Each detection stands for itself and for positives that were not drawn: 1 / probability in total
+(Horvitz and Thompson 1952). Example: 8 detections among the highest scores, all inspected with certainty, and 1 detection among
+the others with probability 1/3. The totals are 8 and 3, and recall is 8/11.
 """
 
 from typing import NamedTuple
@@ -14,14 +14,14 @@ from numpy.typing import NDArray
 Floats = NDArray[np.float64]
 
 QUANTILE_STEPS = 101
-"""Points at which each of the two totals is taken to get the distribution of their ratio."""
+"""Number of quantiles of each total from which the distribution of their ratio is computed."""
 INTERVAL = (0.025, 0.975)
 PRIOR_FINDS = 0.5
-"""Added to the finds of either total for its interval, as Jeffreys' prior does for a Poisson mean."""
+"""Added to the detections of each total for its interval, as in Jeffreys' prior of a Poisson mean."""
 
 
 class RecallEstimate(NamedTuple):
-    """Recall with its 95 % interval, 0 to 1; the value is NaN if no find tells of it.
+    """The estimate of recall with its 95 % interval, 0 to 1. The value is NaN without a detection.
 
     Attributes
     ----------
@@ -34,23 +34,23 @@ class RecallEstimate(NamedTuple):
 
     @property
     def half_width(self) -> float:
-        """Return half of the interval's length."""
+        """Return half of the length of the interval."""
         return (self.high - self.low) / 2
 
 
 class FindTotals(NamedTuple):
-    """Positives on one side of the capacity: those found, and those that the finds stand for.
+    """The positives on one side of the capacity: the detected ones, and an estimate of the others.
 
     Attributes
     ----------
     found : float
-        Finds; expected finds in a plan.
+        Number of detections; expected detections in a plan.
     unseen : float
-        Estimated positives that were not drawn: the sum of 1 / probability - 1 over the finds.
+        Estimated positives that were not drawn: the sum of 1 / probability - 1 over the detections.
     variance : float
-        Of `unseen`, as an estimator of what was not drawn.
+        Variance of `unseen` as an estimator.
     next_weight : float
-        How many undrawn positives one more find would stand for; 0 if every row was surely drawn.
+        Number of undrawn positives that one more detection would stand for; 0 if every row was drawn with certainty.
     """
 
     found: float
@@ -64,14 +64,14 @@ class FindTotals(NamedTuple):
         return self.found + self.unseen
 
     def scale(self, factor: float) -> "FindTotals":
-        """Return the totals of so many times the traffic."""
+        """Return the totals of `factor` times the traffic."""
         return FindTotals(self.found * factor, self.unseen * factor, self.variance * factor, self.next_weight)
 
     def compute_quantiles(self, shares: Floats) -> Floats:
-        """Return quantiles of the total: the finds, and a gamma distribution for what was not drawn.
+        """Compute quantiles of the total: the detections, plus a gamma distribution for what was not drawn.
 
-        A weighted sum of rare events is matched by its first two moments with a gamma distribution (Fay and Feuer
-        1997), with half a find more, between their lower and their upper limit.
+        A gamma distribution matches the first two moments of a weighted sum of rare events (Fay and Feuer 1997). Half a
+        detection is added, which is between their lower and their upper limit.
         """
         from scipy.special import gammaincinv
 
@@ -85,18 +85,18 @@ class FindTotals(NamedTuple):
 
 
 class InspectedSample(NamedTuple):
-    """The consignments that were drawn, inspected and have a final result.
+    """The drawn and inspected consignments with a final result.
 
     Attributes
     ----------
     within : float64 array, (n,)
-        Whether a consignment is among the highest scores within the capacity, 1 or 0; the share of ties at the cut that
-        are, for those. `compute_selection_probabilities` with `explore` 0 gives it.
+        1 if a consignment is among the highest scores within the capacity, else 0; for ties at the cut, the share of them that
+        is. See `compute_selection_probabilities` with `explore` 0.
     probability : float64 array, (n,)
         Marginal probability of being inspected, in (0, 1].
     positive : bool array, (n,)
     expected : float64 array, (n,)
-        Calibrated score. It says only which weight a further find would have.
+        Calibrated score. It only affects the weight that a further detection would have.
     """
 
     within: Floats
@@ -106,18 +106,18 @@ class InspectedSample(NamedTuple):
 
 
 def sum_finds(rows: Floats, probability: Floats, finds: Floats, expected: Floats) -> FindTotals:
-    """Return the totals of one side.
+    """Compute the totals of one side of the capacity.
 
     Parameters
     ----------
     rows : float64 array, (n,)
-        How much of each row was drawn from this side, 0 to 1; in a plan, how much of it is expected to be.
+        Share of each row that was drawn from this side, 0 to 1; the expected share in a plan.
     probability : float64 array, (n,)
-        In (0, 1].
+        Inspection probability in (0, 1].
     finds : float64 array, (n,)
-        Finds of a drawn row; expected ones in a plan.
+        Detections of a drawn row; expected detections in a plan.
     expected : float64 array, (n,)
-        Calibrated score. Half of the belief in a further find follows it, and half takes every row for alike, since the
+        Calibrated score. Half of the prior of a further detection follows it. The other half is equal for all rows, because the
         score may be wrong.
     """
     unseen = 1.0 / probability - 1.0
@@ -139,13 +139,13 @@ def estimate_recall(sample: InspectedSample) -> RecallEstimate:
     Parameters
     ----------
     sample : InspectedSample
-        Chosen consignments without a final result are left out; multiply the probabilities of the others by the share
+        Leave out selected consignments without a final result, and multiply the probabilities of the others by the share
         that has one.
 
     Returns
     -------
     RecallEstimate
-        Of the consignments that the sample was drawn from, not of later ones.
+        Recall on the consignments from which the sample was drawn, not on later ones.
     """
     within, probability, positive, expected = sample
     finds = positive.astype(np.float64)
@@ -154,12 +154,12 @@ def estimate_recall(sample: InspectedSample) -> RecallEstimate:
 
 
 def compute_recall(within: FindTotals, beyond: FindTotals) -> RecallEstimate:
-    """Return the recall that two totals say, with its interval.
+    """Compute recall with its interval from two totals.
 
     Parameters
     ----------
     within, beyond : FindTotals
-        Of the highest scores within the capacity, and of all others.
+        Totals of the highest scores within the capacity, and of all others.
     """
     total = within.total + beyond.total
     shares = (np.arange(QUANTILE_STEPS) + 0.5) / QUANTILE_STEPS

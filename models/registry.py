@@ -1,7 +1,6 @@
 """The model registry in MLflow: versions, aliases, promotion records, and the loader of the registered model.
 
-The registered model is a bundle of data; the one name of a module that stands beside it is this one, whose
-`_load_pyfunc` MLflow calls.
+The registered model is a bundle of data. It names only one module, this one: MLflow calls its `_load_pyfunc`.
 """
 
 import os
@@ -31,24 +30,27 @@ from features.history.pseudonyms import Pseudonyms
 from features.streams import FeatureInputs
 from models.batch_scoring import ScoreColumns, score_table
 from models.bundle import Bundle, load_bundle
-from models.promotion_record import GENESIS_SHA256, RECORD_HEADING, PromotionRecord, verify_chain
+from models.promotion_record import RECORD_HEADING, PromotionRecord, verify_chain
+from models.signatures.signed_record import SignedRecord, encode_signatures, read_signatures
 
 EXPERIMENT = "nps-risk"
 CHAMPION, CHALLENGER, PREVIOUS = "champion", "challenger", "previous"
-RECORD_TAG = "promotion/"
+RECORD_TAG, SIGNATURES_TAG = "promotion/", "signatures/"
+PENDING_TAG, PENDING_SIGNATURES_TAG = "pending", "pending-signatures"
+"""Of the record that waits for a further signature; '' for none."""
 EVALUATION = "evaluation"
-"""Folder of the evaluation fit, beside the bundle that is served."""
+"""Folder of the evaluation fit, next to the folder of the served bundle."""
 EVALUATION_TAG = "evaluation_sha256"
 REFUSAL_CODES = {"RESOURCE_DOES_NOT_EXIST", "INVALID_PARAMETER_VALUE"}
 MAX_RETRIES = 2
-"""Of calls to a server that is away, where the environment does not say otherwise; MLflow's own seven take minutes."""
+"""Retries of calls to an unavailable server, unless the environment sets another number. MLflow's default of seven takes minutes."""
 ADDRESS_VARIABLES = ("MLFLOW_TRACKING_URI", "MLFLOW_REGISTRY_URI")
 TIMEOUT_SECONDS = 30
-"""Of a call to a server that hangs, likewise; MLflow's own is two minutes, and each is tried again."""
+"""Timeout of a call, unless the environment sets another. MLflow's default is two minutes for each try."""
 MAX_DESCRIPTION_CHARACTERS = 5000
-"""Of a version, in characters: what MLflow's tables hold, on PostgreSQL at least."""
+"""Maximum length of the description of a version in MLflow's tables, at least on PostgreSQL."""
 MODEL_CONFIG = {"history": "", "outcomes": "", "alerts": "", "as_of": "", "reasons": 0, "data_key": ""}
-"""What the registered model takes at loading: paths of tables that make its history, a date, how many reasons."""
+"""Options of the registered model at loading: paths of the history tables, a time, the number of reasons."""
 WITHOUT_HISTORY = (
     "scored without history: every sender and consignee looks new, and scores differ from those of the service; "
     "load the model with model_config={'history': PATH} of past consignments"
@@ -57,7 +59,7 @@ WITHOUT_HISTORY = (
 
 @dataclass(frozen=True)
 class ModelVersion:
-    """One version of a registered model.
+    """A version of a registered model.
 
     Attributes
     ----------
@@ -76,22 +78,22 @@ class ModelVersion:
 
     @property
     def target(self) -> str:
-        """What the model finds."""
+        """Return the result that counts as positive."""
         return self.tags["target"]
 
     @property
     def title(self) -> str:
-        """What it is called in sentences."""
+        """Return its name for texts."""
         return f"version {self.number}"
 
     @property
     def uri(self) -> str:
-        """The MLflow address of this version."""
+        """Return the MLflow URI of this version."""
         return f"models:/{self.name}/{self.number}"
 
 
 def get_model_name(target: str) -> str:
-    """Give the registered name of the models of a target.
+    """Return the registered name of the models of a target.
 
     Examples
     --------
@@ -104,27 +106,27 @@ def get_model_name(target: str) -> str:
 
 
 class VersionFolders(NamedTuple):
-    """Folders of the fits of a version, fetched and not yet verified; None if it holds no evaluation fit."""
+    """The folders of the downloaded, unverified fits of a version; None if it has no evaluation fit."""
 
     served: Path
     evaluation: Path | None
 
 
 class VersionFits(NamedTuple):
-    """The fits of a version: the one that is served, and the one that later time judged; None if it holds no second."""
+    """The fits of a version: the final fit, which is served, and the evaluation fit; None if it has only one."""
 
     served: Bundle
     evaluation: Bundle | None
 
     @property
     def first_unseen(self) -> datetime:
-        """The time from which on one of its fits, at least, has learnt nothing."""
+        """Return the earliest time from which arrivals are not in the training data of one of its fits."""
         return min(fit.unseen_from for fit in self if fit is not None)
 
     def choose(self, begins: datetime) -> Bundle:
-        """Return the newest fit that has learnt nothing of arrivals from a time on; else the one that has learnt least.
+        """Return the newest fit without arrivals from a time on in its training data; else the fit with the oldest data.
 
-        So a champion of last month is judged as it is deployed, and a new version by its evaluation fit.
+        So a champion of last month is compared as deployed, and a new version by its evaluation fit.
         """
         fits = [fit for fit in self if fit is not None]
         unseen = [fit for fit in fits if fit.unseen_from <= begins]
@@ -139,12 +141,12 @@ class Registry:
     Parameters
     ----------
     tracking_uri : str
-        An MLflow tracking address, as `sqlite:///mlflow.db`.
+        An MLflow tracking URI, for example `sqlite:///mlflow.db`.
 
     Attributes
     ----------
     where : str
-        The address as errors show it, without a password.
+        The URI without a password, for errors.
     """
 
     def __init__(self, tracking_uri: str) -> None:
@@ -164,14 +166,14 @@ class Registry:
         run_id : str
             The training run.
         bundle_dir : Path
-            A bundle as `models.bundle.write_bundle` made it: the final fit. If the folder `evaluation` stands beside it, the
-            version holds that fit, too.
+            Bundle of the final fit, from `models.bundle.write_bundle`. If the folder `evaluation` is next to it, the version
+            also has that fit.
         example : DataFrame
-            A few invented or simulated consignments; they stand beside the model as its input example.
+            A few invented or simulated consignments, for the input example of the model.
         description : str
             Markdown for the page of the version.
         tags : dict
-            With `target`.
+            Tags, including `target`.
         """
         bundle = load_bundle(bundle_dir)
         evaluation_dir = bundle_dir.with_name(EVALUATION)
@@ -194,14 +196,14 @@ class Registry:
                 model_id=model_id,
             )
         self._log_example(model_id, example, bundle.config.build_record_type())
-        # Runs of one date have one name: side by side, the version tells them apart.
+        # Runs of one date have the same name. The version distinguishes them.
         run_name = self.client.get_run(run_id).info.run_name
         self.client.update_run(run_id, name=f"{run_name}, version {made.version}")
         self.client.set_registered_model_alias(name, CHALLENGER, made.version)
         return self.resolve(f"models:/{name}/{made.version}")
 
     def resolve(self, uri: str, *, target: str = "nps") -> ModelVersion:
-        """Find a version by address, number or alias.
+        """Find a version by URI, number or alias.
 
         Parameters
         ----------
@@ -211,9 +213,9 @@ class Registry:
         Raises
         ------
         BadInput
-            Where there is no such version.
+            If there is no such version.
         ServiceFault
-            Where MLflow does not answer.
+            If MLflow does not answer.
         """
         address = uri.removeprefix("models:/") if uri.startswith("models:/") else ""
         if address and "@" in address:
@@ -234,14 +236,14 @@ class Registry:
                 where=self.where,
                 got=uri,
                 expected="models:/NAME/VERSION or models:/NAME@ALIAS",
-                todo="see the Models page of MLflow, or train with --register",
+                todo="see the Models page of MLflow, or run npsrisk train --register",
             ) from error
         return ModelVersion(
             found.name, str(found.version), str(found.run_id), dict(found.tags), tuple(found.aliases)
         )
 
     def find_version(self, alias: str, target: str) -> ModelVersion | None:
-        """Give the version that has an alias, or None."""
+        """Find the version that has an alias; return None if there is none."""
         try:
             return self.resolve(f"models:/{get_model_name(target)}@{alias}")
         except BadInput:
@@ -252,24 +254,24 @@ class Registry:
         return load_bundle(self.download_bundle(version))
 
     def fetch_fits(self, version: ModelVersion) -> "VersionFits":
-        """Fetch and verify both fits of a version; one of before there were two has the evaluation fit alone.
+        """Fetch and verify both fits of a version. A version of an old npsrisk has only the evaluation fit.
 
         Raises
         ------
         BundleRefused
-            One was altered, or the evaluation fit is not the one that was registered.
+            If a fit was altered, or the evaluation fit is not the registered one.
         """
         return self.load_fits(version, self.download_fits(version))
 
     def load_fits(self, version: ModelVersion, folders: VersionFolders) -> "VersionFits":
-        """Verify and load both fits of a version from their folders; raises as `fetch_fits`."""
+        """Verify and load both fits of a version from their folders. Raises like `fetch_fits`."""
         served = load_bundle(folders.served)
         if folders.evaluation is None:
             return VersionFits(served, None)
         evaluation = load_bundle(folders.evaluation)
         if evaluation.sha256 != version.tags[EVALUATION_TAG]:
             raise BundleRefused(
-                "the evaluation fit is not the one that was registered",
+                "the evaluation fit is not the registered one",
                 where=version.title,
                 got=evaluation.sha256[:12],
                 expected=version.tags[EVALUATION_TAG][:12],
@@ -278,37 +280,77 @@ class Registry:
         return VersionFits(served, evaluation)
 
     def download_fits(self, version: ModelVersion) -> VersionFolders:
-        """Fetch both fits of a version and give their folders, not yet verified."""
+        """Download both fits of a version without verification, and return their folders."""
         folder = self._download_model(version)
         evaluation = folder / EVALUATION if EVALUATION_TAG in version.tags else None
         return VersionFolders(_find_data_path(folder), evaluation)
 
     def download_bundle(self, version: ModelVersion) -> Path:
-        """Fetch the bundle of a version and give its folder, not yet verified."""
+        """Download the bundle of a version without verification, and return its folder."""
         return _find_data_path(self._download_model(version))
 
     def _download_model(self, version: ModelVersion) -> Path:
         with self._translate_errors(), _use_address(self.tracking_uri):
             return Path(mlflow.artifacts.download_artifacts(artifact_uri=version.uri))
 
-    def list_records(self, name: str) -> list[PromotionRecord]:
-        """Give the promotion records of a registered model, first to last; the chain is verified."""
+    def list_signed_records(self, name: str) -> list[SignedRecord]:
+        """List the promotion records of a registered model, first to last; the chain is verified, the signatures are not."""
         with self._translate_errors():
             tags = self.client.get_registered_model(name).tags
-        keys = sorted(key for key in tags if key.startswith(RECORD_TAG))
-        records = [PromotionRecord.from_json(tags[key]) for key in keys]
-        verify_chain(records)
-        return records
+        numbers = sorted(key.removeprefix(RECORD_TAG) for key in tags if key.startswith(RECORD_TAG))
+        found = [
+            SignedRecord(
+                PromotionRecord.from_json(tags[f"{RECORD_TAG}{number}"]),
+                read_signatures(tags.get(f"{SIGNATURES_TAG}{number}", "[]")),
+            )
+            for number in numbers
+        ]
+        verify_chain([each.record for each in found])
+        return found
 
-    def append_record(self, record: PromotionRecord) -> None:
-        """Write a promotion record, then move the aliases; the champion becomes `previous`."""
+    def list_records(self, name: str) -> list[PromotionRecord]:
+        """List the promotion records of a registered model without their signatures."""
+        return [each.record for each in self.list_signed_records(name)]
+
+    def read_pending(self, name: str) -> SignedRecord | None:
+        """Read the record that waits for further signatures; None if there is none."""
+        with self._translate_errors():
+            tags = self.client.get_registered_model(name).tags
+        text = tags.get(PENDING_TAG, "")
+        if not text:
+            return None
+        return SignedRecord(
+            PromotionRecord.from_json(text), read_signatures(tags.get(PENDING_SIGNATURES_TAG, "[]"))
+        )
+
+    def write_pending(self, signed: SignedRecord) -> None:
+        """Keep a record until enough approvers have signed it; it takes the place of another that waits."""
+        name = signed.record.name
+        self.client.set_registered_model_tag(
+            name, PENDING_SIGNATURES_TAG, encode_signatures(signed.signatures)
+        )
+        self.client.set_registered_model_tag(name, PENDING_TAG, signed.record.to_json())
+
+    def write_signatures(self, signed: SignedRecord) -> None:
+        """Write the signatures of a record."""
+        key = f"{SIGNATURES_TAG}{signed.record.number:06d}"
+        self.client.set_registered_model_tag(signed.record.name, key, encode_signatures(signed.signatures))
+
+    def append_record(self, signed: SignedRecord) -> None:
+        """Write a signed promotion record, then move the aliases; the champion becomes `previous`."""
+        record = signed.record
         verify_chain([*self.list_records(record.name), record])
         key = f"{RECORD_TAG}{record.number:06d}"
+        self.write_signatures(signed)
         self.client.set_registered_model_tag(record.name, key, record.to_json())
+        self.client.set_registered_model_tag(record.name, PENDING_TAG, "")
         self.client.set_model_version_tag(record.name, record.version, "promotion", record.to_json())
         before = self.client.get_model_version(record.name, record.version).description or ""
-        told = f"{before.partition(RECORD_HEADING)[0].rstrip()}\n\n{record.to_markdown()}"
-        self.client.update_model_version(record.name, record.version, told[:MAX_DESCRIPTION_CHARACTERS])
+        earlier = [each for each in self.list_records(record.name)[:-1] if each.version == record.version]
+        description = f"{before.partition(RECORD_HEADING)[0].rstrip()}\n\n{record.to_markdown(earlier)}"
+        self.client.update_model_version(
+            record.name, record.version, description[:MAX_DESCRIPTION_CHARACTERS]
+        )
         if record.replaces is not None and record.replaces != record.version:
             self.client.set_registered_model_alias(record.name, PREVIOUS, record.replaces)
         self.client.set_registered_model_alias(record.name, CHAMPION, record.version)
@@ -318,21 +360,16 @@ class Registry:
         if challenger is not None and challenger.number == record.version:
             self.client.delete_registered_model_alias(record.name, CHALLENGER)
 
-    def get_next_link(self, name: str) -> tuple[int, str]:
-        """Give the number of the next promotion record and the hash it must carry."""
-        records = self.list_records(name)
-        return len(records) + 1, records[-1].compute_sha256() if records else GENESIS_SHA256
-
     def get_run_metrics(self, run_id: str) -> dict[str, float]:
-        """Give the metrics of a run."""
+        """Return the metrics of a run."""
         return dict(self._get_run(run_id).data.metrics)
 
     def get_run_tags(self, run_id: str) -> dict[str, str]:
-        """Give the tags of a run."""
+        """Return the tags of a run."""
         return dict(self._get_run(run_id).data.tags)
 
     def read_run_table(self, run_id: str, name: str) -> list[dict[str, Any]]:
-        """Give the rows of a table of a run, `tables/NAME.json`; none where it has no such table."""
+        """Read the rows of a table of a run, `tables/NAME.json`; return none if it has no such table."""
         content = self.read_run_artifact(run_id, f"tables/{name}.json")
         if content is None:
             return []
@@ -340,7 +377,7 @@ class Registry:
         return [dict(zip(table["columns"], row, strict=True)) for row in table["data"]]
 
     def read_run_artifact(self, run_id: str, path: str) -> bytes | None:
-        """Read a file among the artifacts of a run; None if the run has no such file."""
+        """Read an artifact file of a run; return None if there is no such file."""
         folder = path.rpartition("/")[0] or None
         if all(item.path != path for item in self.client.list_artifacts(run_id, folder)):
             return None
@@ -348,7 +385,7 @@ class Registry:
             return Path(self.client.download_artifacts(run_id, path, spare)).read_bytes()
 
     def find_latest_comparison(self, a: ModelVersion, b: ModelVersion) -> str | None:
-        """Find the latest comparison run of two versions, or None."""
+        """Find the latest comparison run of two versions; return None if there is none."""
         experiment = self.client.get_experiment_by_name(EXPERIMENT)
         if experiment is None:
             return None
@@ -368,7 +405,7 @@ class Registry:
 
     @contextmanager
     def _translate_errors(self) -> Iterator[None]:
-        """Tell a server that is away from one that says no, which is left to the caller."""
+        """Raise `ServiceFault` if the server is unavailable. Other errors of the server are left to the caller."""
         try:
             yield
         except (MlflowException, OSError) as error:
@@ -378,12 +415,12 @@ class Registry:
                 "MLflow does not answer",
                 where=self.where,
                 got=error.__class__.__name__,
-                todo="see that it runs, and try again",
+                todo="check that it is running, and try again",
             ) from error
 
     def _log_model(self, run_id: str, bundle_dir: Path, bundle: Bundle) -> str:
-        """Log the bundle as the model of a run; give MLflow's identifier of the model."""
-        with mlflow.start_run(run_id=run_id, nested=True):  # whoever calls may have a run open
+        """Log the bundle as the model of a run, and return MLflow's identifier of the model."""
+        with mlflow.start_run(run_id=run_id, nested=True):  # the caller may have an open run
             logged = mlflow.pyfunc.log_model(
                 name="model",
                 loader_module=__name__,
@@ -405,7 +442,7 @@ class Registry:
             )
 
     def _log_example(self, model_id: str, example: pd.DataFrame, record: type[Consignment]) -> None:
-        """Put an input example and the column table beside the model, which has no signature."""
+        """Log an input example and the column table with the model, which has no signature."""
         columns = [asdict(field) for field in get_fields(record)]
         with TemporaryDirectory() as folder:
             example.to_json(
@@ -421,9 +458,9 @@ class Registry:
 
 @contextmanager
 def _use_address(tracking_uri: str) -> Iterator[None]:
-    """Lend MLflow an address, where it takes none from its caller: it knows one for the whole process and its children.
+    """Set the tracking URI of MLflow for a block, for calls that take none. MLflow has one per process and its children.
 
-    Afterwards it looks where it looked before.
+    The earlier setting is restored after the block.
     """
     before = {name: os.environ.get(name) for name in ADDRESS_VARIABLES}
     mlflow.set_tracking_uri(tracking_uri)
@@ -431,7 +468,7 @@ def _use_address(tracking_uri: str) -> Iterator[None]:
     try:
         yield
     finally:
-        mlflow.set_tracking_uri(None)  # type: ignore[arg-type]  # takes it back: the environment decides
+        mlflow.set_tracking_uri(None)  # type: ignore[arg-type]  # resets it: the environment decides
         mlflow.set_registry_uri(None)  # type: ignore[arg-type]
         for name, value in before.items():
             os.environ.pop(name, None)
@@ -442,13 +479,13 @@ def _use_address(tracking_uri: str) -> Iterator[None]:
 class ScoringModel:
     """The registered model as MLflow loads it: consignment table in, score table out.
 
-    Without a path of past consignments it scores as `npsrisk score --without-history`, and warns.
+    Without a path of past consignments it scores like `npsrisk score --without-history`, and warns.
 
     Parameters
     ----------
     bundle : Bundle
     version : str
-        Number of the registered version, where it is known.
+        Number of the registered version, if known.
     config : dict
         See `MODEL_CONFIG`.
     """
@@ -476,7 +513,7 @@ class ScoringModel:
         Raises
         ------
         BadInput
-            Where a row is at fault, naming it: here no row may be left out silently.
+            If a row is invalid. The error names it, because no row may be left out silently here.
         """
         given = check_frame(model_input, self.bundle.config.build_record_type(), strict=True).frame
         inputs = FeatureInputs.from_tables(
@@ -490,7 +527,7 @@ class ScoringModel:
 
 
 def _read_past(path: str, record: type[msgspec.Struct]) -> pd.DataFrame | None:
-    """Read a table that makes history; None if no path is given. Warn of rows at fault, which are left out."""
+    """Read a history table; return None if no path is given. Warn of invalid rows, which are left out."""
     if not path:
         return None
     table = read_table(path, record)
@@ -515,7 +552,7 @@ def _find_data_path(model_dir: Path) -> Path:
 
 
 def _read_version_number(data_path: Path) -> str:
-    """Give the version that MLflow notes beside a model it fetched from the registry, or `unregistered`."""
+    """Read the version that MLflow stores with a model from the registry; return `unregistered` if there is none."""
     for folder in data_path.parents[:2]:
         note = folder / "registered_model_meta"
         if note.exists():

@@ -27,25 +27,25 @@ from models.trees import Trees
 Rows = NDArray[np.float32]
 Floats = NDArray[np.float64]
 Progress = Callable[[str, int, int], None]
-"""Called with what is being done, how much is done, and how much there is."""
+"""A callback that receives the name of the work, the amount done, and the total."""
 
 
 class TreeParams(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """How the trees are grown.
+    """The parameters of the trees.
 
     Attributes
     ----------
     trees : int
-        Fixed beforehand: finds are too few for later rows to say when more do not help.
+        Number of trees. It is fixed, because there are too few positives for early stopping on later rows.
     leaves, depth : int
-        Most leaves and levels of a tree; at depth 8 exact reasons cost a third of a millisecond.
+        Maximum number of leaves and levels of a tree. At depth 8 exact reasons take a third of a millisecond.
     learning_rate : float
     rows_in_leaf : int
-        Fewest training rows in a leaf.
+        Minimum number of training rows in a leaf.
     feature_share : float
         Share of the features offered to each tree.
     l2 : float
-        Ridge penalty on the values of leaves.
+        L2 penalty on the values of leaves.
     linear_share : float
         Share of a linear model in the raw score (`models.linear_trees`); the trees have the rest.
     """
@@ -61,7 +61,7 @@ class TreeParams(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 
 class LabelledRows(NamedTuple):
-    """Rows with labels.
+    """The labelled feature rows of a fit.
 
     Attributes
     ----------
@@ -81,16 +81,16 @@ class LabelledRows(NamedTuple):
 
 
 class FitOptions(NamedTuple):
-    """How a model is fitted.
+    """The options of a fit.
 
     Attributes
     ----------
     params : TreeParams
     seed : int
     threads : int
-        The result is the same for any number.
+        Number of threads. The result does not depend on it.
     progress : callable or None
-        Called after each tree.
+        Callback after each tree.
     """
 
     params: TreeParams = TreeParams()
@@ -100,7 +100,7 @@ class FitOptions(NamedTuple):
 
 
 class RiskModel:
-    """Score consignments by their features.
+    """The risk model, which scores consignments by their features.
 
     Parameters
     ----------
@@ -110,12 +110,12 @@ class RiskModel:
     spec : Spec
         The features, in the order of the row.
     context : ReasonContext
-        What its reasons compare with and name.
+        Values and names that its reasons use.
 
     Raises
     ------
     BundleRefused
-        Where the trees were grown on other features than the spec's.
+        If the trees were trained on features other than those of the spec.
     """
 
     def __init__(
@@ -136,7 +136,7 @@ class RiskModel:
                 -1,
             )
             raise BundleRefused(
-                "the trees were grown on other features than the spec names",
+                "the trees were trained on features other than those of the spec",
                 where=f"feature {at}" if at >= 0 else "features",
                 got=trees.feature_names[at] if at >= 0 else f"{len(trees.feature_names)} features",
                 expected=spec.names[at] if at >= 0 else f"{len(spec)} features",
@@ -149,7 +149,7 @@ class RiskModel:
     def fit(
         cls, rows: LabelledRows, *, spec: Spec, later: LabelledRows, options: FitOptions | None = None
     ) -> "RiskModel":
-        """Grow trees, calibrate them on later rows, and set the bands by those rows as if they were all traffic.
+        """Fit the trees, calibrate them on later rows, and compute the bands from these rows as if they were all traffic.
 
         Parameters
         ----------
@@ -158,13 +158,13 @@ class RiskModel:
         spec : Spec
             The features, in the order of the columns.
         later : LabelledRows
-            Of a later time, at least one.
+            Rows of a later time, at least one.
         options : FitOptions, optional
 
         Raises
         ------
         BadInput
-            As `grow_trees` raises it.
+            See `grow_trees`.
         """
         trees = grow_trees(rows, spec, options)
         checked = _check_rows(later, spec, "later rows")
@@ -185,19 +185,19 @@ class RiskModel:
         return RiskModel(self.trees, self.calibration, self.bands, installed, self.reasons.context)
 
     def predict_raw(self, X: Rows) -> Floats:
-        """Give the raw scores, in log-odds, float64 (n,).
+        """Compute the raw scores in log-odds, float64 (n,).
 
         Raises
         ------
         BadInput
             If the features were computed without fitted parameters.
         ServiceFault
-            Where one is not a finite number: no such score ever leaves the model.
+            If a score is not finite. The model never returns such a score.
         """
         return predict_finite(self.trees, X)
 
     def score(self, X: Rows, channels: Sequence[str]) -> Floats:
-        """Give the calibrated probabilities.
+        """Compute the calibrated probabilities.
 
         Parameters
         ----------
@@ -213,14 +213,14 @@ class RiskModel:
         Raises
         ------
         BadInput
-            If the features were computed without fitted parameters: the scores would look right and mean nothing.
+            If the features were computed without fitted parameters. The scores would look right but would be meaningless.
         ServiceFault
-            Where a score is not a number.
+            If a score is not a number.
         """
         return self.calibration.calibrate(self.predict_raw(X), channels)
 
     def score_row(self, row: Rows, channel: str) -> float:
-        """Give the calibrated probability of one row, float32 (features,), to the bits of `score`."""
+        """Compute the calibrated probability of one row, float32 (features,), with the same bits as `score`."""
         _refuse_unfitted(row)
         raw = float(self.trees.predict_raw(row[None, :])[0])
         if not math.isfinite(raw):
@@ -228,27 +228,29 @@ class RiskModel:
         return self.calibration.calibrate_row(raw, channel)
 
     def assign_bands(self, score: Floats) -> list[Band]:
-        """Give the band of each score."""
+        """Return the band of each score."""
         return [self.bands.assign(value) for value in score.tolist()]
 
-    def explain(self, row: Rows, top: int = 3, *, lowering: bool = False) -> list[Reason]:
-        """Give the reasons of one row's score, the weightiest first; see `ReasonRanker.rank`.
+    def explain(self, row: Rows, top: int = 3, *, lowering: bool = False, goods: str = "") -> list[Reason]:
+        """Return the reasons of the score of one row, the most important first; see `ReasonRanker.rank`.
 
         Parameters
         ----------
         row : float32 array, (features,)
         top : int
         lowering : bool
-            Also give reasons that lower the score.
+            Also return reasons that lower the score.
+        goods : str
+            Goods text, whose words are quoted; '' if it is not available.
         """
         _refuse_unfitted(row)
         return self.reasons.rank(
-            row, self.trees.compute_contributions(row[None, :])[0], top, lowering=lowering
+            row, self.trees.compute_contributions(row[None, :])[0], top, lowering=lowering, goods=goods
         )
 
 
 def grow_trees(rows: LabelledRows, spec: Spec, options: FitOptions | None = None) -> Trees:
-    """Grow trees from what the rules say on, and blend them with a linear model.
+    """Fit trees that start from the rule prior, and blend them with a linear model.
 
     Parameters
     ----------
@@ -261,7 +263,7 @@ def grow_trees(rows: LabelledRows, spec: Spec, options: FitOptions | None = None
     Raises
     ------
     BadInput
-        Where the rows do not fit together, or there are no positives or no negatives.
+        If the rows do not fit together, or there are no positives or no negatives.
     """
     options = options or FitOptions()
     training = _check_rows(rows, spec, "training rows")
@@ -270,7 +272,7 @@ def grow_trees(rows: LabelledRows, spec: Spec, options: FitOptions | None = None
             "a model needs positives and negatives",
             where="training rows",
             got=f"{int(training.y.sum())} positives of {len(training.y)} rows",
-            todo="take a longer period, or another target",
+            todo="use a longer period, or another target",
         )
     prior, share = RulePrior.fit(training.X, training.y, training.weight, spec), options.params.linear_share
     text = _grow_boosted_trees(training, prior, options)
@@ -280,14 +282,14 @@ def grow_trees(rows: LabelledRows, spec: Spec, options: FitOptions | None = None
 
 
 def predict_finite(trees: Trees, X: Rows) -> Floats:
-    """Give the raw scores of some trees, in log-odds, float64 (n,).
+    """Compute the raw scores of trees in log-odds, float64 (n,).
 
     Raises
     ------
     BadInput
         If the features were computed without fitted parameters.
     ServiceFault
-        Where one is not a finite number: no such score ever leaves a model.
+        If a score is not finite. A model never returns such a score.
     """
     _refuse_unfitted(X)
     raw = trees.predict_raw(X)
@@ -297,13 +299,13 @@ def predict_finite(trees: Trees, X: Rows) -> Floats:
 
 
 def _refuse_unfitted(X: Rows) -> None:
-    """Raise `BadInput` if features were computed without the vocabularies, norms and weights that a model learns."""
+    """Raise `BadInput` if features were computed without the fitted parameters of a model."""
     if isinstance(X, UnfittedRows):
         raise BadInput(
-            "a feature matrix that was not fitted cannot be scored",
+            "a feature matrix without fitted parameters cannot be scored",
             where=f"features {X.shape}",
             got="features computed without fitted parameters",
-            expected="those of the model that scores",
+            expected="features computed with the fitted parameters of the model",
             todo="compute them with models.batch_scoring.build_feature_parameters(bundle, pseudonyms), "
             "or score the table with score_table",
         )
@@ -311,12 +313,12 @@ def _refuse_unfitted(X: Rows) -> None:
 
 def _build_score_fault() -> ServiceFault:
     return ServiceFault(
-        "the model gave a score that is not a number", todo="roll back to the previous version"
+        "the model computed a score that is not a number", todo="roll back to the previous version"
     )
 
 
 def _check_rows(rows: LabelledRows, spec: Spec, where: str) -> LabelledRows:
-    """Bring labelled rows to their types, or raise `BadInput` where they do not fit together."""
+    """Convert labelled rows to their types; raise `BadInput` if they do not fit together."""
     X, y, weight, channels = rows
     sizes = {len(X), len(y), len(weight), len(channels)}
     if X.ndim != 2 or X.shape[1] != len(spec) or len(sizes) != 1:
@@ -324,18 +326,18 @@ def _check_rows(rows: LabelledRows, spec: Spec, where: str) -> LabelledRows:
             "rows, labels, weights and channels do not fit together",
             where=where,
             got=f"features {X.shape}, {len(y)} labels, {len(weight)} weights, {len(channels)} channels",
-            expected=f"{len(spec)} features a row, as many of each",
+            expected=f"{len(spec)} features per row, and one label, weight and channel per row",
         )
     labels, weights = np.asarray(y, dtype=np.float64), np.asarray(weight, dtype=np.float64)
     if not np.isin(labels, (0, 1)).all() or not (np.isfinite(weights) & (weights >= 0)).all():
         raise BadInput(
-            "labels or weights out of range", where=where, expected="labels 0 or 1, weights from 0"
+            "labels or weights are out of range", where=where, expected="labels 0 or 1, weights of at least 0"
         )
     return LabelledRows(np.ascontiguousarray(X, dtype=np.float32), labels, weights, channels)
 
 
 def _grow_boosted_trees(training: LabelledRows, prior: RulePrior, options: FitOptions) -> str:
-    """Grow the trees with LightGBM, from what the rules say on, and give the model text."""
+    """Fit the trees with LightGBM from the rule prior, and return the model text."""
     import lightgbm
 
     trees, progress = options.params.trees, options.progress
@@ -356,7 +358,7 @@ def _grow_boosted_trees(training: LabelledRows, prior: RulePrior, options: FitOp
 
 
 def _build_lightgbm_params(options: FitOptions) -> dict[str, Any]:
-    """Give LightGBM's parameters; `deterministic` and `force_row_wise` make them the same for any number of threads."""
+    """Build the parameters of LightGBM. With `deterministic` and `force_row_wise` the trees do not depend on threads."""
     params = options.params
     return {
         "objective": "binary",

@@ -1,7 +1,7 @@
-"""Where the trees start from: what the rules say, as log-odds.
+"""The rule prior: the initial log-odds from which the trees are trained, computed from the rules.
 
-Finds are few, and officers know more than some dozens of finds can tell. Trees that start from nothing have to find anew what
-everybody knows; from the rules on they learn what these miss, and where they are wrong.
+Positives are few, and officers know more than a few dozen positives show. Trees without a prior must first learn what
+officers know. With the prior they learn what the rules miss, and in which cases the rules are wrong.
 """
 
 from dataclasses import dataclass
@@ -20,15 +20,15 @@ Rows = NDArray[np.float32]
 
 @dataclass(frozen=True)
 class RulePrior:
-    """Log-odds of a find by the points of the rules: a line, fitted on training rows.
+    """The log-odds of a positive as a linear function of the points of the rules, fitted on training rows.
 
     Attributes
     ----------
     rules : Rules
     base : float
-        Log-odds without a point.
+        Log-odds without points.
     per_point : float
-        At least 0. It is 0 where points tell nothing, or the contrary: then the trees start by themselves.
+        Log-odds per point, at least 0. It is 0 if points do not help; the trees then have no prior.
     """
 
     rules: Rules
@@ -37,13 +37,13 @@ class RulePrior:
 
     @classmethod
     def fit(cls, X: Rows, y: NDArray[Any], weight: Floats, spec: Spec) -> "RulePrior":
-        """Fit the line.
+        """Fit the linear function.
 
         Parameters
         ----------
         X : float32 array, (n, features)
         y : array, (n,)
-            1 positive, 0 negative; both occur, with weight.
+            1 positive, 0 negative; both must occur with weight above 0.
         weight : float64 array, (n,)
         spec : Spec
         """
@@ -57,16 +57,16 @@ class RulePrior:
         return cls(rules, float(line.intercept_[0]), max(float(line.coef_[0, 0]), 0.0))
 
     def predict_raw(self, X: Rows) -> Floats | None:
-        """Give the log-odds, float64 (n,); None where the points tell nothing."""
+        """Compute the log-odds, float64 (n,); return None if points do not help."""
         return self.base + self.per_point * self.rules.compute_scores(X) if self.per_point else None
 
     def to_step_functions(self, X: Rows) -> list[StepFunction]:
-        """Give the same as stairs of two steps, a rule each, the base in the first; none where the points tell nothing.
+        """Convert the prior to step functions of two steps, one per rule, the first with the base. None if points do not help.
 
         Parameters
         ----------
         X : float32 array, (n, features)
-            The rows that stand on the steps.
+            Rows that are counted on the steps.
         """
         if not self.per_point:
             return []
@@ -91,6 +91,6 @@ class RulePrior:
 
 
 def _round_up_float32(value: float) -> np.float32:
-    """Give the least float32 that is not below a number."""
+    """Return the smallest float32 that is not below a number."""
     near = np.float32(value)
     return near if float(near) >= value else np.nextafter(near, np.float32(np.inf))

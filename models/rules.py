@@ -1,7 +1,7 @@
-"""The rules: what an officer would look for first, as points.
+"""The rules: points for signs that an officer would look for first.
 
-They are a baseline, they score alone where the service has no model (an order then, no calibrated probability), and a
-model's trees start from them (`models.rule_prior`).
+They are a baseline, and the prior of the trees of a model (`models.rule_prior`). They also score alone if the service has no model.
+Their scores then give an order, but no calibrated probability.
 """
 
 import hashlib
@@ -24,7 +24,7 @@ Rows = NDArray[np.float32]
 
 @dataclass(frozen=True)
 class Rule:
-    """Points for a feature that reaches a value.
+    """A rule that gives points if a feature reaches a value.
 
     Attributes
     ----------
@@ -39,7 +39,7 @@ class Rule:
 
 
 MIN_DETECTION_RATE = float(np.float32(1 / (25 + ADDED_ARRIVALS)))
-"""A party is watched for a find in 25 consignments of its name, address or phone; in more, who would fire on everything."""
+"""Minimum detection rate of a party: one in 25 consignments of its name, address or phone. A lower one fits too many parties."""
 RULES = (
     Rule("history.sender_side.nps_a_consignment", MIN_DETECTION_RATE, 5),
     Rule("history.consignee_side.nps_a_consignment", MIN_DETECTION_RATE, 5),
@@ -77,7 +77,7 @@ RULES = (
     Rule("route.check_digit_wrong", 1, 1),
     Rule("value.zero_or_one", 1, 0.5),
 )
-"""What an officer would look for first: earlier finds, names of substances, warnings, then what does not fit."""
+"""The rules: earlier detections, names of substances, alerts, and inconsistent declarations."""
 
 LOG_ODDS_WITHOUT_POINTS = -7.0
 LOG_ODDS_PER_POINT = 0.8
@@ -85,14 +85,14 @@ POINTS_FOR_HIGH, POINTS_FOR_ELEVATED = 5.0, 3.0
 
 
 class Rules:
-    """Add up the points of the rules that hold.
+    """The scorer that adds up the points of the rules that hold.
 
-    It has the face of `RiskModel`, so that the service can score with it where there is no model.
+    It has the interface of `RiskModel`, so that the service can score with it if there is no model.
 
     Parameters
     ----------
     spec : Spec
-        The features of the rows; a rule whose features are not there never holds.
+        Features of the rows. A rule whose feature is missing never holds.
     rules : sequence of Rule
     """
 
@@ -109,28 +109,28 @@ class Rules:
         self._points = np.array([rule.points for rule in self.rules])
 
     def compute_scores(self, X: Rows, consignment_ids: Sequence[str] = ()) -> Floats:  # noqa: ARG002
-        """Give the points of each row."""
+        """Compute the points of each row."""
         return np.asarray((self._match_rules(X) * self._points).sum(axis=1))
 
     def _match_rules(self, X: Rows) -> NDArray[np.bool_]:
-        """Tell which rules hold for each row; none does for a missing value."""
+        """Check which rules hold for each row. No rule holds for a missing value."""
         reached: NDArray[np.bool_] = X[:, self._places] >= self._at_least
         return reached
 
     def score(self, X: Rows, channels: Sequence[str]) -> Floats:  # noqa: ARG002
-        """Give the points as numbers in (0, 1), in the same order; they are not calibrated."""
+        """Convert the points to numbers in (0, 1) with the same order. They are not calibrated."""
         return np.array([_to_probability(points) for points in self.compute_scores(X).tolist()])
 
     def score_row(self, row: Rows, channel: str) -> float:
-        """Give the number of one row, float32 (features,), to the bits of `score`."""
+        """Compute the number of one row, float32 (features,), with the same bits as `score`."""
         return float(self.score(row[None, :], [channel])[0])
 
     def assign_bands(self, score: Floats) -> list[Band]:
-        """Give the band of each score."""
+        """Return the band of each score."""
         return [self.bands.assign(value) for value in score.tolist()]
 
     def digest(self) -> str:
-        """Give the SHA-256 of the rules, of what their points mean and of the features, as hexadecimal digits."""
+        """Compute the SHA-256 of the rules, the meaning of their points and the features, as hexadecimal digits."""
         meaning = [LOG_ODDS_WITHOUT_POINTS, LOG_ODDS_PER_POINT, POINTS_FOR_HIGH, POINTS_FOR_ELEVATED]
         rules = [[rule.feature, rule.at_least, rule.points] for rule in self.rules]
         return hashlib.sha256(msgspec.json.encode([rules, meaning, self.spec.compute_digest()])).hexdigest()
@@ -146,12 +146,12 @@ class Rules:
         installed.require(self.spec)
         return Rules(installed, self.rules)
 
-    def explain(self, row: Rows, top: int = 3) -> list[Reason]:
-        """Give the rules that hold, the one with most points first; those of one meaning are added up."""
+    def explain(self, row: Rows, top: int = 3, *, goods: str = "") -> list[Reason]:
+        """Return the rules that hold, most points first. Rules of one meaning are added up."""
         holds = self._match_rules(row[None])[0]
         contributions = np.zeros(len(self.spec))
         np.add.at(contributions, self._places, holds * self._points * LOG_ODDS_PER_POINT)
-        return self.reasons.rank(row, contributions, top)
+        return self.reasons.rank(row, contributions, top, goods=goods)
 
 
 def _to_probability(points: float) -> float:

@@ -1,10 +1,10 @@
-"""Selection: which consignments each office inspects on each UTC day, with the exact probability of every choice.
+"""Selection of the consignments that each office inspects on each UTC day, with exact selection probabilities.
 
-Of a capacity c the highest scores take c - e and a random sample of the others takes e, the exploring share. A row's
-probability is over all lots that might be drawn, not given those that were. Example: capacity 4, e = 1, scores .9 .8
-.5 .5 .5 .1 .1. Two are sure (1); for the third place of the model three rows draw lots (1/3 each); the fourth place
-goes to one of the 4 rows left, 1/4 each: so .9 and .8 have probability 1, each .5 has 1/3 + 2/3 * 1/4 = 1/2, and each
-.1 has 1/4. They add up to 4.
+Of a capacity c, the highest scores get c - e, and a random sample of the others gets e, the exploration share. The probability of
+a row is over all possible random draws, not given the actual draws. Example: capacity 4, e = 1, scores .9 .8 .5 .5 .5 .1 .1.
+Two rows are certain (1). For the third place of the model one of three rows is drawn (1/3 each). The fourth place goes to one of
+the 4 other rows (1/4 each). So .9 and .8 have probability 1, each .5 has 1/3 + 2/3 * 1/4 = 1/2, and each .1 has 1/4. The sum
+is 4.
 """
 
 import hashlib
@@ -27,16 +27,16 @@ Ints = NDArray[np.int64]
 
 
 class SelectedConsignment(NamedTuple):
-    """One row of an inspection list.
+    """A row of an inspection list.
 
     Attributes
     ----------
     place : int
-        Its position in the input.
+        Position in the input.
     consignment_id, office : str
     selected_by : {"model", "random"}
     selection_probability : float
-        Marginal, under the whole policy: that it would be chosen, by score or by lot. In (0, 1].
+        Marginal probability of selection under the whole policy, by score or at random, in (0, 1].
     """
 
     place: int
@@ -47,17 +47,17 @@ class SelectedConsignment(NamedTuple):
 
 
 class SelectionRule(NamedTuple):
-    """How many each office selects on a day, and how many of these at random.
+    """The rule of selection: capacity, exploration share and seed.
 
     Attributes
     ----------
     capacity : int
-        Inspections for each office and day; where fewer arrived, all are inspected.
+        Inspections per office and day. If fewer consignments arrived, all are inspected.
     explore : float
-        Share of the capacity, 0 to 1, for random inspections. Where it makes no whole number of them, the part that
-        is left is one more with that probability.
+        Share of the capacity for random inspections, 0 to 1. If this is not a whole number of inspections, the fraction is the
+        probability of one more.
     seed : int
-        Seed of all lots. The list is the same for the same rows in any order.
+        Seed of all random draws. The list does not depend on the order of the rows.
     """
 
     capacity: int
@@ -72,35 +72,35 @@ def select(
     received_days: Ints,
     rule: SelectionRule,
 ) -> list[SelectedConsignment]:
-    """Draw up the inspection lists.
+    """Select the consignments of the inspection lists.
 
     Parameters
     ----------
     consignment_ids : sequence of str, (n,)
-        No two alike.
+        Distinct identifiers.
     scores : float64 array, (n,)
-        The higher, the sooner inspected; not NaN.
+        Higher scores are inspected first; not NaN.
     offices : sequence of str, (n,)
-        '' where unknown: these share one capacity.
+        '' if unknown. Unknown offices share one capacity.
     received_days : int64 array, (n,)
-        UTC days since the epoch.
+        UTC days since 1970-01-01.
     rule : SelectionRule
 
     Returns
     -------
     list of SelectedConsignment
-        By day and office; within, the highest score first.
+        Sorted by day and office, then by falling score.
 
     Raises
     ------
     BadInput
-        Where a score is not a number, an identifier repeats, or capacity or share is out of range.
+        If a score is not a number, an identifier repeats, or capacity or share is out of range.
 
     Notes
     -----
-    The random sample is of what the model left, by systematic sampling along the scores: one random start, then equal
-    steps. So it spreads over all scores, each row has exactly the same chance, and every consignment that might be
-    opened has a known probability above 0 (with `explore` above 0).
+    The random sample is drawn from the remaining rows by systematic sampling along the scores: one random start, then equal
+    steps. So it spreads over all scores, each row has exactly the same probability, and every consignment has a known
+    probability above 0 (with `explore` above 0).
     """
     capacity, explore, seed = rule
     check_selection(consignment_ids, scores, capacity, explore)
@@ -120,19 +120,19 @@ def select(
 def compute_selection_probabilities(
     scores: Floats, offices: Sequence[str], received_days: Ints, *, capacity: int, explore: float
 ) -> Floats:
-    """Give every row's marginal probability of being selected, chosen or not.
+    """Compute the marginal selection probability of every row, selected or not.
 
     Parameters
     ----------
     scores, offices, received_days
-        As for `select`.
+        See `select`.
     capacity, explore
-        As of `SelectionRule`.
+        See `SelectionRule`.
 
     Returns
     -------
     float64 array, (n,)
-        In [0, 1]; in each office and day they add up to the capacity, or to the rows where there are fewer.
+        In [0, 1]. In each office and day the sum is the capacity, or the number of rows if there are fewer.
     """
     check_selection((), scores, capacity, explore)
     probability = np.zeros(len(scores))
@@ -145,27 +145,27 @@ def compute_selection_probabilities(
 def build_selection_table(
     scores: "pd.DataFrame", *, capacity: int, explore: float, seed: int
 ) -> "pd.DataFrame":
-    """Draw up the inspection lists from a score table.
+    """Build the inspection lists from a score table.
 
     Parameters
     ----------
     scores : DataFrame
         With `consignment_id`, `score`, `office` and `received_at`.
     capacity, explore, seed
-        As of `SelectionRule`.
+        See `SelectionRule`.
 
     Returns
     -------
     DataFrame
-        `consignment_id`, `office`, `selected_by`, `selection_probability`, `selected_at`: the last arrival of that
-        office and day, the first moment at which its list could be drawn.
+        `consignment_id`, `office`, `selected_by`, `selection_probability`, `selected_at`. The last is the time of the last
+        arrival of the office and day, at which its list can be drawn first.
     """
     ids, score, offices, days = read_score_columns(scores)
     return build_list_table(scores, select(ids, score, offices, days, SelectionRule(capacity, explore, seed)))
 
 
 def read_score_columns(scores: "pd.DataFrame") -> tuple[list[str], Floats, list[str], Ints]:
-    """Read from a score table what `select` takes: identifiers, scores, offices ('' if unknown) and UTC days."""
+    """Read the arguments of `select` from a score table: identifiers, scores, offices ('' if unknown) and UTC days."""
     days = scores["received_at"].dt.floor("D").astype("datetime64[us, UTC]").astype("int64").to_numpy()
     offices = scores["office"].astype(object).where(scores["office"].notna(), "").tolist()
     score = scores["score"].to_numpy(dtype=np.float64)
@@ -173,7 +173,7 @@ def read_score_columns(scores: "pd.DataFrame") -> tuple[list[str], Floats, list[
 
 
 def build_list_table(scores: "pd.DataFrame", rows: Sequence[SelectedConsignment]) -> "pd.DataFrame":
-    """Build the selection table of the rows that were chosen from a score table; columns as of `build_selection_table`."""
+    """Build the selection table of the selected rows of a score table; columns as in `build_selection_table`."""
     import pandas as pd
 
     _, _, offices, days = read_score_columns(scores)
@@ -191,16 +191,18 @@ def build_list_table(scores: "pd.DataFrame", rows: Sequence[SelectedConsignment]
 
 
 def check_selection(consignment_ids: Sequence[str], scores: Floats, capacity: int, explore: float) -> None:
-    """Refuse scores that are not numbers, identifiers that repeat, and a capacity or a share out of range."""
+    """Raise `BadInput` if a score is not a number, an identifier repeats, or capacity or share is out of range."""
     if capacity < 1 or not 0 <= explore <= 1:
         raise BadInput(
-            "a selection that cannot be",
+            "capacity or exploration share is out of range",
             got=f"capacity {capacity}, explore {explore}",
-            expected="a capacity from 1, a share to explore from 0 to 1",
+            expected="a capacity of at least 1, and a share from 0 to 1",
         )
     if np.isnan(scores).any():
         row = int(np.flatnonzero(np.isnan(scores))[0])
-        raise BadInput("a score is not a number", where=f"scores row {row}", todo="score it again")
+        raise BadInput(
+            "a score is not a number", where=f"scores row {row}", todo="score the consignment again"
+        )
     if len(set(consignment_ids)) != len(consignment_ids):
         twice = Counter(consignment_ids).most_common(1)[0][0]
         raise BadInput(
@@ -209,7 +211,7 @@ def check_selection(consignment_ids: Sequence[str], scores: Floats, capacity: in
 
 
 def group_cells(offices: Sequence[str], days: Ints) -> Iterator[tuple[str, int, Ints]]:
-    """Give each day and office with the places of its rows, in the order of days, then names."""
+    """Yield each office and day with the positions of its rows, sorted by day, then by name."""
     cells: dict[tuple[int, str], list[int]] = {}
     for place, cell in enumerate(zip(days.tolist(), offices, strict=True)):
         cells.setdefault(cell, []).append(place)
@@ -218,7 +220,7 @@ def group_cells(offices: Sequence[str], days: Ints) -> Iterator[tuple[str, int, 
 
 
 def _compute_probabilities(falling: Floats, capacity: int, explore: float) -> Floats:
-    """Give the probability of each row of one cell, the scores falling."""
+    """Compute the probability of each row of one cell, sorted by falling score."""
     if len(falling) <= capacity:
         return np.ones(len(falling))
     fewer, part = _split_explore_share(capacity, explore)
@@ -231,14 +233,14 @@ def _compute_probabilities(falling: Floats, capacity: int, explore: float) -> Fl
 
 
 def _split_explore_share(capacity: int, explore: float) -> tuple[int, float]:
-    """Split the exploring share into whole places and the probability of one more."""
-    # As a decimal was meant: 0.07 of 100 is 7, not 7.000000000000001.
+    """Split the exploration share into whole inspections and the probability of one more."""
+    # Rounded to the intended decimal: 0.07 of 100 is 7, not 7.000000000000001.
     wanted = round(capacity * explore, 9)
     return math.floor(wanted), wanted - math.floor(wanted)
 
 
 def _compute_given_explored(falling: Floats, capacity: int, explored: int) -> Floats:
-    """Give the probabilities where so many places explore: by score, by lot among ties at the cut, or by the sample."""
+    """Compute the probabilities for a number of exploring places: by score, by draw among ties at the cut, or by sample."""
     by_score = capacity - explored
     above = np.zeros(len(falling))
     if by_score:
@@ -250,17 +252,17 @@ def _compute_given_explored(falling: Floats, capacity: int, explored: int) -> Fl
 
 
 class RandomDraw:
-    """The random numbers of one office and day; each is a hash, so that it depends on nothing else."""
+    """The random numbers of one office and day. Each is a hash, so that it depends on no other draw."""
 
     def __init__(self, seed: int, office: str, day: int) -> None:
         self._hash = hashlib.blake2b(f"{seed}\n{day}\n{office}\n".encode(), digest_size=8)
 
     def order(self, places: Ints, scores: Floats, consignment_ids: Sequence[str]) -> Ints:
-        """Put places in the order of falling scores, equal ones in the order of their lots."""
+        """Sort positions by falling score, and equal scores by their random numbers."""
         return places[np.lexsort((self.draw_for_rows(places, consignment_ids), -scores[places]))]
 
     def draw_for_rows(self, places: Ints, consignment_ids: Sequence[str], purpose: str = "row") -> Floats:
-        """Return a random number in [0, 1) for each row."""
+        """Compute a random number in [0, 1) per row."""
         return np.array(
             [self.draw_number(f"{purpose} {consignment_ids[place]}") for place in places.tolist()]
         )
@@ -268,7 +270,7 @@ class RandomDraw:
     def choose(
         self, rows: int, capacity: int, explore: float
     ) -> Iterator[tuple[int, Literal["model", "random"]]]:
-        """Give the ranks that are chosen, in their order, and by whom."""
+        """Select ranks, in order, each with the method of selection."""
         if rows <= capacity:
             yield from ((rank, "model") for rank in range(rows))
             return
@@ -282,7 +284,7 @@ class RandomDraw:
         yield from ((min(by_score + int((start + k) * step), rows - 1), "random") for k in range(explored))
 
     def draw_number(self, what: str) -> float:
-        """Return the random number in [0, 1) that belongs to a purpose."""
+        """Compute the random number in [0, 1) of a purpose."""
         drawn = self._hash.copy()
         drawn.update(what.encode())
         return (int.from_bytes(drawn.digest(), "big") >> 11) / 2**53

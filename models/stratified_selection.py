@@ -1,13 +1,13 @@
-"""Stratified selection: the inspections from which recall can be known to a stated width, and the finds they cost.
+"""Stratified selection: inspections from which recall can be estimated to a given width, and their cost in detections.
 
-The arrivals of each office and day are cut by falling score into strata. The first is inspected surely. The second,
-the margin, is the rest of the highest scores within the capacity. The others are all lower scores, cut so that each has
-the same expected spread (the sum of the square root of the score) and so the same share of the draws (Neyman 1934). As few
-draws as the width allows go to the lower scores (optimise-and-estimate selection, Henderson et al. 2022, arXiv 2204.11910).
+The arrivals of each office and day are split by falling score into strata. The first is inspected with certainty. The second,
+the margin, is the rest of the highest scores within the capacity. The others are the lower scores. They are split into
+strata of equal expected spread (the sum of the square roots of the scores). So each has the same share of the draws (Neyman 1934).
+The lower scores get as few draws as the width allows (optimise-and-estimate selection, Henderson et al. 2022, arXiv 2204.11910).
 
-Example: capacity 5, of which 2 draws go to the lower scores. The 2 highest scores are sure; the margin is the next 3, one
-of which is drawn (probability 1/3); 40 lower scores in two strata of 10 and 30 have one draw each, so 1/10 and 1/30. The
-probabilities add up to 5. A stratum with part of a draw gets the next whole number of draws with that probability.
+Example: capacity 5, of which 2 draws go to the lower scores. The 2 highest scores are certain. The margin is the next 3, one
+of which is drawn (probability 1/3). 40 lower scores in two strata of 10 and 30 have one draw each, so 1/10 and 1/30. The sum of
+the probabilities is 5. A stratum with a fraction of a draw gets one more draw with that probability.
 """
 
 import math
@@ -36,34 +36,34 @@ Floats = NDArray[np.float64]
 Ints = NDArray[np.int64]
 
 LOWER_STRATA = 6
-"""Strata of the scores below the capacity, in each office and day."""
+"""Number of strata of the scores below the capacity, per office and day."""
 MARGIN_RATIO = 1.25
-"""Rows of the margin for each draw that the lower scores get, so that a row of the margin has probability 1/5 or more."""
+"""Rows of the margin per draw of the lower scores, so that a row of the margin has a probability of at least 1/5."""
 MIN_SPREAD_SHARE = 0.1
-"""Least expected spread of a lower row, as a share of their mean, so that scores near 0 are inspected too."""
+"""Minimum expected spread of a lower row, as a share of the mean spread, so that scores near 0 are inspected too."""
 RATE_DECADES = 3.0
 RATES = 25
 HALVINGS = 8
-"""The rates of draws that are tried, from the largest down, and the halvings of the step at which the width is lost."""
+"""Number of rates of draws that are tried from the largest down, and of halvings of the step that loses the width."""
 SPARED_WIDTH = 0.02
-"""If the width cannot be reached: how much wider than the narrowest interval may be, since its last percent costs most."""
+"""Allowed excess over the narrowest interval if the width cannot be reached. The last percent costs most."""
 
 
 class ScoredArrivals(NamedTuple):
-    """Consignments to choose from.
+    """The scored consignments from which the lists are drawn.
 
     Attributes
     ----------
     consignment_ids : sequence of str, (n,)
-        No two alike.
+        Distinct identifiers.
     scores : float64 array, (n,)
-        The higher, the sooner inspected; not NaN.
+        Higher scores are inspected first; not NaN.
     offices : sequence of str, (n,)
-        '' if unknown: these share one capacity.
+        '' if unknown. Unknown offices share one capacity.
     received_days : int64 array, (n,)
-        UTC days since the epoch.
+        UTC days since 1970-01-01.
     expected : float64 array, (n,)
-        Calibrated probability of a find, 0 to 1.
+        Calibrated probability of a detection, 0 to 1.
     """
 
     consignment_ids: Sequence[str]
@@ -74,18 +74,18 @@ class ScoredArrivals(NamedTuple):
 
 
 class StratifiedRule(NamedTuple):
-    """How well recall is to be known.
+    """The rule of stratified selection: the capacity, and the required accuracy of recall.
 
     Attributes
     ----------
     capacity : int
-        Inspections for each office and day; if fewer arrived, all are inspected.
+        Inspections per office and day. If fewer consignments arrived, all are inspected.
     width : float
-        Largest half-width of the 95 % interval of recall at the capacity, in (0, 1).
+        Maximum half-width of the 95 % interval of recall at the capacity, in (0, 1).
     days : int or None
-        Days like those given over which the estimate is pooled; None for those given.
+        Number of similar days over which the estimate is pooled; None for the given days.
     seed : int
-        Seed of all random draws. The list is the same for the same rows in any order.
+        Seed of all random draws. The list does not depend on the order of the rows.
     """
 
     capacity: int
@@ -96,19 +96,19 @@ class StratifiedRule(NamedTuple):
 
 @dataclass(frozen=True)
 class StratifiedPlan:
-    """Which probability each consignment has, and what is expected of it if the scores are calibrated.
+    """The plan of a stratified selection: probabilities, and expected results if the scores are calibrated.
 
     Attributes
     ----------
     probability : float64 array, (n,)
-        Marginal probability of being inspected, in (0, 1]; in each office and day they add up to the capacity, or to the
-        rows if there are fewer.
+        Marginal inspection probability, in (0, 1]. In each office and day the sum is the capacity, or the number of rows if
+        there are fewer.
     recall : RecallEstimate
-        Expected recall at the capacity, with the interval that is expected of the sample.
+        Expected recall at the capacity, with the expected interval of the sample.
     reached : bool
-        Whether the interval is as narrow as was asked for; if not, it is the narrowest that the capacity gives.
+        True if the interval has the required width; else it is the narrowest that the capacity allows.
     expected_finds, greedy_finds : float
-        Expected finds of the plan, and of the highest scores alone.
+        Expected detections of the plan, and of the highest scores alone.
     """
 
     probability: Floats
@@ -118,10 +118,10 @@ class StratifiedPlan:
     greedy_finds: float
 
     def describe(self, rule: StratifiedRule) -> str:
-        """Say the expected width and the cost in finds, and warn if the width cannot be reached."""
+        """Describe the expected width and the cost in detections, with a warning if the width cannot be reached."""
         width, cost = self.recall.half_width, self.greedy_finds - self.expected_finds
         said = (
-            f"recall is expected to be known to ±{width:.3g}; {self.expected_finds:.3g} finds are expected, "
+            f"expected accuracy of recall ±{width:.3g}; expected detections {self.expected_finds:.3g}, "
             f"{cost:.3g} fewer than from the highest scores alone"
         )
         if self.reached:
@@ -131,7 +131,7 @@ class StratifiedPlan:
 
 @dataclass(frozen=True)
 class _Cell:
-    """The arrivals of one office and day, by falling score.
+    """The arrivals of one office and day, sorted by falling score.
 
     Attributes
     ----------
@@ -139,7 +139,7 @@ class _Cell:
     day : int
     places : int64 array, (n,)
     ties : int64 array, (n,)
-        Number of the score among the different scores.
+        Rank of the score among the distinct scores.
     spread : float64 array, (n - capacity,)
         Expected spread of each lower row.
     capacity : int
@@ -156,7 +156,7 @@ class _Cell:
     def from_rows(
         cls, office: str, day: int, places: Ints, arrivals: ScoredArrivals, capacity: int
     ) -> "_Cell":
-        """Put the rows in order and compute the spread of the lower ones."""
+        """Sort the rows, and compute the spread of the lower ones."""
         places = places[np.lexsort((-arrivals.expected[places], -arrivals.scores[places]))]
         falling = arrivals.scores[places]
         ties = np.cumsum(np.concatenate([[0], falling[1:] != falling[:-1]])).astype(np.int64)
@@ -170,12 +170,12 @@ class _Cell:
         return self.capacity * len(self.spread) / len(self.places)
 
     def compute_strata(self, rate: float) -> tuple[Ints, Floats]:
-        """Return how many rows each stratum has, and how many of them are drawn on average.
+        """Compute the number of rows of each stratum, and the mean number of its draws.
 
         Parameters
         ----------
         rate : float
-            Draws of the lower rows for each unit of their expected spread.
+            Draws of the lower rows per unit of their expected spread.
         """
         count = len(self.places)
         if count <= self.capacity:
@@ -188,33 +188,33 @@ class _Cell:
         return np.concatenate([[sure, margin], sizes]), np.concatenate([[sure, margin - lower], draws])
 
     def _cut_lower_rows(self) -> Ints:
-        """Return the sizes of the lower strata, of equal expected spread."""
+        """Compute the sizes of the lower strata, which have equal expected spread."""
         reached = np.cumsum(self.spread)
         wanted = reached[-1] * np.arange(1, LOWER_STRATA) / LOWER_STRATA
         ends = np.unique(np.concatenate([[0], np.searchsorted(reached, wanted), [len(reached)]]))
         return np.diff(ends)
 
     def compute_probabilities(self, rate: float) -> Floats:
-        """Return the marginal probability of each row, averaged over the orders that tied rows may have."""
+        """Compute the marginal probability of each row, averaged over all orders of tied rows."""
         sizes, draws = self.compute_strata(rate)
         return self.average_ties(np.repeat(draws / np.maximum(sizes, 1), sizes))
 
     def compute_within(self) -> Floats:
-        """Return whether each row is within the capacity, for ties at the cut the share of them that is."""
+        """Return 1 for each row within the capacity, 0 for others, and for ties at the cut the share of them that is."""
         return self.average_ties((np.arange(len(self.places)) < self.capacity).astype(np.float64))
 
     def average_ties(self, values: Floats) -> Floats:
-        """Return the mean of the values of each score, for each row."""
+        """Compute for each row the mean of the values of all rows with the same score."""
         means = np.bincount(self.ties, weights=values) / np.bincount(self.ties)
         averaged: Floats = means[self.ties]
         return averaged
 
     def draw(self, rate: float, draw: RandomDraw, arrivals: ScoredArrivals) -> list[tuple[int, bool]]:
-        """Draw the rows to inspect: their places by falling score, and whether each was drawn at random."""
+        """Draw the rows to inspect: their positions by falling score, each with True if it was drawn at random."""
         order = draw.order(self.places, arrivals.scores, arrivals.consignment_ids)
         numbers = draw.draw_for_rows(order, arrivals.consignment_ids, "stratum")
         sizes, draws = self.compute_strata(rate)
-        # Rounded, so that a sum that should be whole is.
+        # Rounded, so that a sum that should be a whole number is one.
         ends = np.floor(np.round(np.cumsum(draws), 9) + draw.draw_number("start"))
         chosen: list[tuple[int, bool]] = []
         first = 0
@@ -228,7 +228,7 @@ class _Cell:
 def select_stratified(
     arrivals: ScoredArrivals, rule: StratifiedRule
 ) -> tuple[list[SelectedConsignment], StratifiedPlan]:
-    """Draw the inspection lists from which recall can be known to the width of the rule.
+    """Draw the inspection lists from which recall can be estimated to the width of the rule.
 
     Parameters
     ----------
@@ -238,13 +238,13 @@ def select_stratified(
     Returns
     -------
     list of SelectedConsignment
-        As `StratifiedSelector.draw`.
+        See `StratifiedSelector.draw`.
     StratifiedPlan
 
     Raises
     ------
     BadInput
-        If a score is not a number or no probability, an identifier repeats, or the rule is out of range.
+        If a score is not a probability, an identifier repeats, or the rule is out of range.
     """
     selector = StratifiedSelector(arrivals, rule)
     return selector.draw(rule.seed), selector.plan
@@ -264,7 +264,7 @@ def build_stratified_table(
     Returns
     -------
     DataFrame
-        Columns as of `build_selection_table`.
+        Columns as in `build_selection_table`.
     StratifiedPlan
     """
     ids, score, offices, days = read_score_columns(scores)
@@ -273,13 +273,13 @@ def build_stratified_table(
 
 
 class StratifiedSelector:
-    """Plans the fewest draws of lower scores that reach the width, and draws lists by that plan.
+    """A selector that plans the fewest draws of lower scores that reach the width, and draws lists by this plan.
 
     Parameters
     ----------
     arrivals : ScoredArrivals
     rule : StratifiedRule
-        Its seed is not used: `draw` takes one.
+        Its seed is not used; `draw` has its own.
 
     Attributes
     ----------
@@ -302,13 +302,13 @@ class StratifiedSelector:
         self.plan = self._build_plan()
 
     def draw(self, seed: int) -> list[SelectedConsignment]:
-        """Draw the inspection lists under a seed.
+        """Draw the inspection lists with a seed.
 
         Returns
         -------
         list of SelectedConsignment
-            By day and office, then by falling score. `selected_by` is `model` for what is surely inspected and `random`
-            for what was drawn.
+            Sorted by day and office, then by falling score. `selected_by` is `model` if the inspection is certain, and
+            `random` if it was drawn.
         """
         ids, probability = self._arrivals.consignment_ids, self.plan.probability
         return [
@@ -320,7 +320,7 @@ class StratifiedSelector:
         ]
 
     def _find_rate(self) -> float:
-        """Return the smallest rate of draws that reaches the width, or that comes near the narrowest."""
+        """Find the smallest rate of draws that reaches the width, or comes near the narrowest width."""
         uniform = (cell.most_draws / cell.spread.sum() for cell in self._cells if len(cell.spread))
         rates = (max(uniform, default=0.0) * np.logspace(0.0, -RATE_DECADES, RATES)).tolist()
         widths = [self._compute_width(rate) for rate in rates]
@@ -334,7 +334,7 @@ class StratifiedSelector:
         )
 
     def _narrow(self, fails: float, reaches: float, aim: float) -> float:
-        """Halve the step between a rate that fails and one that reaches a width."""
+        """Bisect the step between a rate that fails and a rate that reaches a width."""
         for _ in range(HALVINGS):
             middle = (fails + reaches) / 2
             if self._compute_width(middle) <= aim:
@@ -347,11 +347,11 @@ class StratifiedSelector:
         return self._expect_recall(self._compute_probabilities(rate)).half_width
 
     def _compute_probabilities(self, rate: float) -> Floats:
-        """Return the probabilities of all rows, cell by cell."""
+        """Compute the probabilities of all rows, cell by cell."""
         return np.concatenate([np.empty(0), *(cell.compute_probabilities(rate) for cell in self._cells)])
 
     def _expect_recall(self, probability: Floats) -> RecallEstimate:
-        """Return the interval of the sample that is expected."""
+        """Compute the expected recall of the sample, with its interval."""
         top, rest = (
             sum_finds(share * probability, probability, self._expected, self._expected).scale(self._factor)
             for share in (self._within, 1.0 - self._within)
@@ -376,23 +376,23 @@ def _check_arrivals(arrivals: ScoredArrivals, rule: StratifiedRule) -> None:
     check_selection(arrivals.consignment_ids, arrivals.scores, rule.capacity, 0.0)
     if not 0 < rule.width < 1 or (rule.days is not None and rule.days < 1):
         raise BadInput(
-            "a width of recall that cannot be",
+            "width or days are out of range",
             got=f"width {rule.width}, days {rule.days}",
-            expected="a half-width between 0 and 1, days from 1",
+            expected="a half-width between 0 and 1, and at least 1 day",
         )
     wrong = np.flatnonzero(~((arrivals.expected >= 0) & (arrivals.expected <= 1)))
     if len(wrong):
         raise BadInput(
-            "a score is no probability, so no width can be planned",
+            "a score is not a probability, so the width cannot be planned",
             where=f"scores row {int(wrong[0])}",
             got=repr(float(arrivals.expected[wrong[0]])),
             expected="a calibrated score from 0 to 1",
-            todo="select with --explore, or score with a calibrated model",
+            todo="use --explore instead of --width, or score with a calibrated model",
         )
 
 
 def _share_draws(sizes: Ints, spreads: Floats, draws: float) -> Floats:
-    """Share draws between strata by their spread, none getting more than it has rows."""
+    """Divide draws between strata by their spread. No stratum gets more draws than rows."""
     shares = np.zeros(len(sizes))
     is_open = np.ones(len(sizes), dtype=bool)
     while is_open.any():

@@ -1,7 +1,7 @@
-"""The reference: what traffic looked like when a model was judged, as counts, so that later traffic can be held against it.
+"""The reference profile: counts of the traffic of the test period, so that later traffic can be compared with it.
 
-It is part of the bundle and holds no consignment and nobody's data: how often each feature fell into which bin, how often
-codes of offices, carriers and countries came, what was missing, and how sure of itself the model was at capacity.
+It is part of the bundle and has neither consignments nor personal data. It counts the values of each feature by bins, the codes of
+offices, carriers and countries, and missing values. It also has the mean score at capacity.
 """
 
 from typing import Annotated
@@ -15,18 +15,18 @@ from features.spec import Spec
 Count = Annotated[int, Meta(ge=0)]
 Counts = list[Count]
 MISSING_BIN = -1
-"""Place of the missing values in a feature's counts: the last."""
+"""Position of the missing values in the counts of a feature: the last."""
 
 
 class SourceActivity(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """One sender of data, as an office or a carrier.
+    """The activity of a source of data, for example an office or a carrier.
 
     Attributes
     ----------
     arrivals : int
-        Consignments of the whole period.
+        Number of consignments of the whole period.
     longest_silence_days : int
-        Most UTC days in a row without one.
+        Maximum number of consecutive UTC days without a consignment.
     """
 
     arrivals: Count
@@ -34,7 +34,7 @@ class SourceActivity(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 
 class ReferenceProfile(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """Traffic of a period, in counts.
+    """The profile of the traffic of a period, as counts.
 
     Attributes
     ----------
@@ -42,30 +42,32 @@ class ReferenceProfile(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         ISO 8601, UTC.
     days : int
     capacity : int
-        Inspections for each office and UTC day.
+        Inspections per office and UTC day.
     expected_precision : float or None
-        Mean score of what capacity takes: the share of finds that calibrated scores promise.
+        Mean score within the capacity: the share of positives that calibrated scores predict.
     channels : dict
-        Channel to its consignments.
+        Channel to its number of consignments.
     edges : list of list of float
-        For each feature of the spec where its bins part; bin k holds values from edge k-1 on and below edge k.
+        Edges of the bins of each feature of the spec. Bin k has values from edge k-1 on and below edge k.
     features : dict
-        Channel to the counts of each feature: one for each bin, and the missing ones last.
+        Channel to the counts of each feature: one per bin, and the missing values last.
     means, spreads : dict
-        Channel to each feature's mean and standard deviation over its values; None where it has none.
+        Channel to mean and standard deviation of each feature over its values; None if it has no values.
     score_edges : list of float
     scores : dict
-        Part of the traffic, as `channel:postal` or `office:Incheon`, to the counts of its scores.
+        Part of the traffic, for example `channel:postal` or `office:Incheon`, to the counts of its scores.
     mix : dict
-        Column to value to consignments; '' is missing.
+        Column to value to number of consignments; '' is missing.
     missing : dict
-        Channel to column to how many consignments lack it.
+        Channel to column to number of consignments without it.
     sizes : dict
         Part of the traffic to column to its quantiles, see `training.monitoring.traffic_profile.QUANTILES`, of values above zero.
     sources : dict
-        Column to value to what came from there.
+        Column to value to the activity of this source.
     medians : list or None
-        Each feature's median over its values in all channels, None where it has none; None in bundles of before it was kept.
+        Median of each feature over its values in all channels, None if it has no values. None in older bundles.
+    channel_medians : dict
+        Channel to the medians of its features; empty in older bundles.
     """
 
     first_day: str
@@ -84,9 +86,10 @@ class ReferenceProfile(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     sizes: dict[str, dict[str, list[float]]]
     sources: dict[str, dict[str, SourceActivity]]
     medians: list[float | None] | None = None
+    channel_medians: dict[str, list[float | None]] = {}
 
     def require_fit(self, spec: Spec, where: str) -> None:
-        """Refuse a reference of other features than the spec's, or one whose counts do not fit its edges.
+        """Raise `BundleRefused` if the profile has other features than the spec, or counts that do not fit its edges.
 
         Raises
         ------
@@ -94,7 +97,7 @@ class ReferenceProfile(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         """
         bins = [len(edges) + 2 for edges in self.edges]
         tables = [[len(counts) for counts in each] for each in self.features.values()]
-        of_features = [*self.means.values(), *self.spreads.values()]
+        of_features = [*self.means.values(), *self.spreads.values(), *self.channel_medians.values()]
         if self.medians is not None:
             of_features.append(self.medians)
         moments = [len(each) for each in of_features]
@@ -106,5 +109,5 @@ class ReferenceProfile(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
             or any(each != len(self.score_edges) + 1 for each in scores)
         ):
             raise BundleRefused(
-                "a reference that does not fit the features", where=where, todo="train the model again"
+                "the reference profile does not fit the features", where=where, todo="train the model again"
             )

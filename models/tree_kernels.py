@@ -1,7 +1,7 @@
-"""The kernels of boosted trees: the walk, and exact Shapley values.
+"""Numba kernels of boosted trees: tree traversal and exact Shapley values.
 
-Kernels check no bounds: `models.lightgbm_text` has checked every index, and `models.trees` the rows. What they use is defined
-here, because numba's cache of compiled kernels sees changes of this file only.
+Kernels check no bounds: `models.lightgbm_text` has checked every index, and `models.trees` the rows. Their constants are
+defined here, because numba rebuilds its cache of compiled kernels only if this file changes.
 """
 
 from typing import Any
@@ -10,11 +10,11 @@ import numpy as np
 from numba import njit
 
 ZERO_THRESHOLD = float(np.float32(1e-35))
-"""LightGBM takes any value this close to zero for zero (`kZeroThreshold`)."""
+"""Values this close to zero count as zero, as in LightGBM (`kZeroThreshold`)."""
 
 MISSING_LEFT, ZERO_IS_MISSING = np.uint8(1), np.uint8(2)
 LANES = 16
-"""Pairs of row and tree that are walked side by side."""
+"""Number of pairs of row and tree that are traversed together."""
 
 
 @njit(cache=True, nogil=True)
@@ -28,10 +28,10 @@ def _goes_right(value: float, threshold: float, missing: int) -> int:
 def walk_trees(
     X: Any, root: Any, depth: Any, feature: Any, threshold: Any, missing: Any, child: Any, out: Any
 ) -> None:
-    """Walk `LANES` pairs of row and tree side by side: a few trees of one row, or one tree of many rows.
+    """Traverse `LANES` pairs of row and tree together: a few trees of one row, or one tree of many rows.
 
-    No pair waits for another's split to be fetched, and no branch has to be guessed: which side is arithmetic, and who
-    has come to a leaf stays there. Each row's trees are added up in their order, so the bits are those of one by one.
+    No pair waits for the memory of another, and there are no branches to predict: the side is computed by arithmetic, and a pair
+    that has reached a leaf stays there. The trees of each row are added in order, so the bits equal those of single rows.
     """
     node = np.empty(LANES, dtype=np.int64)
     row_of = np.empty(LANES, dtype=np.int64)
@@ -83,9 +83,9 @@ def add_contributions(
 ) -> None:
     """Add the contributions of every tree to the rows of `out`.
 
-    Down a tree, `product` takes up the factors t o + (1 - t) z of the features so far, one number for each point t; up
-    the tree, `carried` adds up value times product over the leaves below each edge. Those leaves owe the edge's feature
-    (o - z) / factor times that sum, less what they would have owed by the last edge above of the same feature.
+    Down a tree, `product` is the product of the factors t o + (1 - t) z of the features so far, one number per point t. Up
+    the tree, `carried` is the sum of value times product over the leaves below each edge. These leaves contribute to the feature
+    of the edge (o - z) / factor times this sum, minus their contribution by the last edge above of the same feature.
     """
     most = 1
     for tree in range(root.shape[0]):
@@ -122,7 +122,7 @@ def add_contributions(
                 out[row, feature[node]] += owed
 
 
-# Inlined, since the call would cost as much as the work; for the same reason no tuple of arrays is handed on.
+# Inlined, because the call would take as long as the work. For the same reason no tuple of arrays is passed.
 @njit(cache=True, nogil=True, inline="always")
 def _descend(
     node: int,
@@ -147,7 +147,7 @@ def _descend(
         below = child[node, side]
         passed[edge - 2 * start] = still_passed and side == taken
         for q in range(len(points)):
-            # Once failed, the feature's factor is (1 - t) z, above and here: only z changes.
+            # After a failed split the factor of the feature is (1 - t) z, above and here: only z changes.
             factor = ratio[edge]
             if still_passed:
                 factor = (1.0 - points[q]) * cover[edge] + (points[q] if side == taken else 0.0)
@@ -170,10 +170,10 @@ def _ascend(
     carried: Any,
     passed: Any,
 ) -> float:
-    """Collect what the leaves below carry, and give what they owe the split's feature.
+    """Sum the values of the leaves below, and add their contribution to the feature of the split.
 
-    (o - z) / factor is (1 - z) / (t + (1 - t) z) for a feature that passed and -1 / (1 - t) for one that failed,
-    whatever its z: so failing again owes nothing more, and z = 0 needs no care (its leaves carry zero).
+    (o - z) / factor is (1 - z) / (t + (1 - t) z) for a feature that passed, and -1 / (1 - t) for one that failed, for
+    every z. So a second failure contributes nothing more, and z = 0 needs no special case (its leaves are zero).
     """
     above = before[node]
     still_passed = above < 0 or passed[above - 2 * start]

@@ -1,6 +1,6 @@
-"""Boosted trees without LightGBM: its model text becomes flat arrays, walked by numba kernels.
+"""Boosted trees without LightGBM: its model text becomes flat arrays, which numba kernels traverse.
 
-The walk equals `booster.predict(X, raw_score=True)` bit for bit; the contributions are exact Shapley values.
+The raw scores equal `booster.predict(X, raw_score=True)` bit for bit. The contributions are exact Shapley values.
 """
 
 from collections.abc import Sequence
@@ -25,22 +25,22 @@ Floats = NDArray[np.float64]
 
 
 class Trees:
-    """The trees of one model.
+    """The boosted trees of a model.
 
     Parameters
     ----------
     feature_names : sequence of str
-        In the order of the row.
+        Names in the order of the row.
     trees : sequence of Tree
     text : str
-        The model text they came from, without its parameters.
+        Model text of the trees, without its parameters.
 
     Attributes
     ----------
     feature_names : tuple of str
     text : str
     expected : float
-        Mean raw score over the training rows, as the trees' own counts have it, in log-odds.
+        Mean raw score over the training rows, from the counts of the trees, in log-odds.
     """
 
     def __init__(self, feature_names: Sequence[str], trees: Sequence[Tree], text: str) -> None:
@@ -57,26 +57,26 @@ class Trees:
 
     @classmethod
     def from_text(cls, text: str, *, where: str = "trees.txt") -> "Trees":
-        """Read the text that LightGBM saves.
+        """Parse the model text of LightGBM.
 
         Parameters
         ----------
         text : str
-            Of a binary model with numeric splits, with or without its parameters.
+            Text of a binary model with numeric splits, with or without its parameters.
         where : str
-            Named in errors.
+            Name of the source in errors.
 
         Raises
         ------
         BundleRefused
-            Where the text is damaged, or the model is of a kind that is not walked here: categorical splits, linear
-            leaves, several classes, averaged output, another objective or version, paths of over `MAX_DEPTH` splits.
+            If the text is damaged, or the model is not supported: categorical splits, linear leaves, several classes,
+            averaged output, another objective or version, paths of more than `MAX_DEPTH` splits.
         """
         names, trees = parse_trees(text, where)
         return cls(names, trees, strip_parameters(text))
 
     def predict_raw(self, X: NDArray[np.float32]) -> Floats:
-        """Add up the leaves that each row falls into, tree by tree.
+        """Compute the raw score of each row: the sum of its leaves, tree by tree.
 
         Parameters
         ----------
@@ -94,18 +94,18 @@ class Trees:
         return out
 
     def compute_disagreement(self, X: NDArray[np.float32], parts: int = 5) -> Floats:
-        """Tell how far the trees disagree about each row: every so-many-th tree is a committee member of its own.
+        """Compute the disagreement of the trees about each row. Every `parts`-th tree belongs to one committee member.
 
         Parameters
         ----------
         X : float32 array, (n, features)
         parts : int
-            Members; each scores with its own trees, times `parts`.
+            Number of members. Each scores with its trees, times `parts`.
 
         Returns
         -------
         float64 array, (n,)
-            Standard deviation of the members' raw scores, in log-odds (query by committee, Seung et al. 1992).
+            Standard deviation of the raw scores of the members, in log-odds (query by committee, Seung et al. 1992).
         """
         X = self._check_rows(X)
         votes = np.empty((parts, len(X)))
@@ -115,7 +115,7 @@ class Trees:
         return np.asarray((parts * votes).std(axis=0))
 
     def compute_contributions(self, X: NDArray[np.float32]) -> Floats:
-        """Share each row's raw score out over its features: exact path-dependent Shapley values.
+        """Compute the contribution of each feature to the raw score of each row: exact path-dependent Shapley values.
 
         Parameters
         ----------
@@ -124,13 +124,13 @@ class Trees:
         Returns
         -------
         float64 array, (n, features + 1)
-            In log-odds; the last column is `expected`, and a row adds up to its raw score.
+            Log-odds. The last column is `expected`, and the sum of a row is its raw score.
 
         Notes
         -----
-        The values of Lundberg et al., "Consistent individualized feature attribution for tree ensembles" (2018). On
-        the path to a leaf of value v let z_i be the share of training rows that the splits on feature i let through,
-        and o_i be 1 where the row passes them, else 0. Then phi_i = (o_i - z_i) v ∫ prod_{j≠i} (t o_j + (1-t) z_j) dt
+        The values follow Lundberg et al., "Consistent individualized feature attribution for tree ensembles" (2018). On
+        the path to a leaf of value v, let z_i be the share of training rows that pass the splits on feature i,
+        and let o_i be 1 if the row passes them, else 0. Then phi_i = (o_i - z_i) v ∫ prod_{j≠i} (t o_j + (1-t) z_j) dt
         over t in [0, 1], a polynomial that Gauss-Legendre quadrature integrates exactly.
         """
         X = self._check_rows(X)
@@ -140,7 +140,7 @@ class Trees:
         return out
 
     def _check_rows(self, X: NDArray[np.float32]) -> NDArray[np.float32]:
-        """Give the rows in the one form that the kernels are compiled for."""
+        """Convert the rows to the form for which the kernels are compiled."""
         if X.ndim != 2 or X.shape[1] != len(self.feature_names):
             raise ValueError(f"rows of shape {X.shape} for {len(self.feature_names)} features")
         return X if X.dtype == np.float32 and X.flags.carray else np.require(X, np.float32, ("C", "W"))
@@ -150,16 +150,16 @@ class Trees:
 
 
 class SplitNodes(NamedTuple):
-    """The splits of all trees in one row.
+    """The splits of all trees in one array.
 
     Attributes
     ----------
     root : int32 array, (trees,)
-        First split of each tree, or -1 - leaf where the tree has one leaf only.
+        First split of each tree, or -1 - leaf if the tree has only one leaf.
     feature : int32 array, (splits,)
     threshold : float64 array, (splits,)
     missing : uint8 array, (splits,)
-        `MISSING_LEFT` where missing goes left, `ZERO_IS_MISSING` where zero counts as missing.
+        `MISSING_LEFT` if missing goes left, `ZERO_IS_MISSING` if zero counts as missing.
     child : int32 array, (splits, 2)
     leaf : float64 array, (leaves,)
     """
@@ -173,19 +173,19 @@ class SplitNodes(NamedTuple):
 
 
 class TraversalNodes(NamedTuple):
-    """Splits and leaves of all trees in one row: what the walk needs. A leaf leads to itself; its threshold is its value.
+    """The splits and leaves of all trees in one array, for the traversal. A leaf leads to itself; its threshold is its value.
 
     Attributes
     ----------
     root : int32 array, (trees,)
     depth : int64 array, (trees,)
-        Splits on the longest path.
+        Number of splits on the longest path.
     feature : int32 array, (splits + leaves,)
     threshold : float64 array, (splits + leaves,)
     missing : uint8 array, (splits + leaves,)
-        As of `SplitNodes`.
+        See `SplitNodes`.
     child : int32 array, (2 * (splits + leaves),)
-        Left and right of each.
+        Left and right child of each.
     """
 
     root: NDArray[np.int32]
@@ -197,7 +197,7 @@ class TraversalNodes(NamedTuple):
 
 
 class FeaturePaths(NamedTuple):
-    """What contributions need besides; edge 2 * split + side leads from a split to its left (0) or right (1) child.
+    """The paths of features, for contributions. Edge 2 * split + side leads from a split to its left (0) or right (1) child.
 
     Attributes
     ----------
@@ -206,9 +206,9 @@ class FeaturePaths(NamedTuple):
     before : int64 array, (splits,)
         The last edge above the split that belongs to the same feature, or -1.
     cover : float64 array, (2 * splits,)
-        Share of training rows that the splits on this feature, down to the edge, let through (z).
+        Share of training rows that pass the splits on this feature down to the edge (z).
     ratio : float64 array, (2 * splits,)
-        The same of this one split.
+        Share of training rows that pass this split alone.
     inverse : float64 array, (2 * splits, points)
         1 / (t + (1 - t) z) at each quadrature point t.
     """
@@ -261,7 +261,7 @@ def _build_traversal(nodes: SplitNodes, depth: Ints) -> TraversalNodes:
 
 
 def _build_missing_rules(threshold: Floats, decision: Ints) -> NDArray[np.uint8]:
-    """Settle where a missing value goes; where the split knows no missing values, LightGBM takes it for zero."""
+    """Build the rule of missing values per split. If a split has no missing values, LightGBM treats them as zero."""
     kind = decision >> 2
     left = np.where(kind == NO_MISSING, threshold >= 0, (decision & DEFAULT_LEFT) != 0)
     rules = np.where(left, MISSING_LEFT, 0) | np.where(kind == ZERO_MISSING, ZERO_IS_MISSING, 0)
@@ -269,7 +269,7 @@ def _build_missing_rules(threshold: Floats, decision: Ints) -> NDArray[np.uint8]
 
 
 def _snap_tiny_thresholds(threshold: Floats) -> Floats:
-    """Move thresholds within `ZERO_THRESHOLD` of zero to its edges, so that tiny values are split as zero is."""
+    """Move thresholds within `ZERO_THRESHOLD` of zero to its edges, so that tiny values are split like zero."""
     moved = np.where((threshold >= 0) & (threshold < ZERO_THRESHOLD), ZERO_THRESHOLD, threshold)
     return np.where(
         (threshold < 0) & (threshold >= -ZERO_THRESHOLD), np.nextafter(-ZERO_THRESHOLD, -1.0), moved
@@ -292,7 +292,7 @@ def _merge_paths(trees: Sequence[Tree], points: tuple[float, ...]) -> FeaturePat
 
 
 def _merge_path(tree: Tree) -> tuple[Ints, Floats, Floats]:
-    """Find the edges of one tree that belong to one feature, and multiply their shares."""
+    """Find the edges of a tree that belong to the same feature, and multiply their shares."""
     splits = len(tree.feature)
     before, ratio, cover = np.full(splits, -1), np.zeros(2 * splits), np.zeros(2 * splits)
     last: list[dict[int, int]] = [{} for _ in range(splits)]
@@ -311,12 +311,12 @@ def _merge_path(tree: Tree) -> tuple[Ints, Floats, Floats]:
 
 
 def _compute_share(rows: int, of: int) -> float:
-    """Give the share of a split's training rows that went to a child; halves where there were none."""
+    """Compute the share of the training rows of a split that went to a child; 0.5 if there were none."""
     return rows / of if of else 0.5
 
 
 def _compute_expected(tree: Tree) -> float:
-    """Give the mean of a tree over its training rows, added up as LightGBM does."""
+    """Compute the mean of a tree over its training rows, summed like LightGBM."""
     if not len(tree.feature):
         return float(tree.leaf_value[0])
     values, rows, all_rows = tree.leaf_value.tolist(), tree.leaf_rows.tolist(), int(tree.rows[0])
@@ -324,7 +324,7 @@ def _compute_expected(tree: Tree) -> float:
 
 
 def _count_path_features(trees: Sequence[Tree]) -> int:
-    """Count the distinct features on the path that has most of them."""
+    """Count the distinct features on the path with the most of them."""
     most = 0
     for tree in trees:
         seen: list[frozenset[int]] = [frozenset()] * len(tree.feature)
@@ -340,9 +340,9 @@ def _count_path_features(trees: Sequence[Tree]) -> int:
 
 
 def _gauss_legendre(features: int) -> tuple[tuple[float, ...], tuple[float, ...]]:
-    """Give points and weights on [0, 1] that are exact for paths of so many distinct features.
+    """Compute points and weights on [0, 1] that are exact for paths of a number of distinct features.
 
-    As tuples of four, six or eight: their length is part of the kernel's type, so that its inner loops are unrolled.
+    They are tuples of four, six or eight: the length is part of the type of the kernel, so that its inner loops are unrolled.
     """
     points, weights = np.polynomial.legendre.leggauss(max(4, 2 * -(-features // 4)))
     return tuple(((points + 1) / 2).tolist()), tuple((weights / 2).tolist())

@@ -1,1 +1,1 @@
-"""The small service: scores over HTTP, an event log as the order of history, and the publisher."""
+"""Scoring service: scores over HTTP, an event log as the order of history, and the publisher."""

@@ -1,7 +1,7 @@
-"""The service without HTTP: its log, the model that scores, and the task that watches for a new model or new keys.
+"""Service without HTTP: its log, the active model, and the task that watches for a new model or new API keys.
 
-All that changes state runs in one thread, the event loop's; the log is written in another; models load, and snapshots are
-written, in threads that give way to both.
+Everything that changes the state runs in the thread of the event loop. A second thread writes the log. Background threads of
+lower priority load models and write snapshots.
 """
 
 import asyncio
@@ -31,38 +31,38 @@ from serving.telemetry.metrics import Metrics
 
 POLL_SECONDS = 1.0
 HISTORY_WARNING_SHARE = 0.9
-"""Share of the keys of history from which on the service warns."""
+"""Share of the maximum number of history keys at which the service warns."""
 CLOCK_WARNING_SECONDS = 1.0
-"""How far the system's clock may go back before the service warns."""
+"""Seconds that the system clock may be behind before the service warns."""
 LATEST_ENTRIES = 1_000
 EXCLUDED_COLUMNS = ("plain", "sealed", "keys", "features", "reasons")
 BACKGROUND_THREADS = 2
-"""A state that is rebuilt for another model takes minutes: the last snapshot of an orderly stop does not wait for it."""
+"""Two, so that the last snapshot at an orderly stop need not wait for a rebuild of the state, which takes minutes."""
 
 
 class Service:
-    """Everything that one state directory holds, opened; whoever makes it holds the `StateLock`.
+    """The service on one state directory; its creator must hold the `StateLock`.
 
     Parameters
     ----------
     settings : Settings
     clock : callable
-        The system's clock, in microseconds since the epoch.
+        System clock, in microseconds since the epoch.
 
     Attributes
     ----------
     clock : SteadyClock
-        The service's.
+        The service's clock.
     active : ActiveModel
-        What scores and takes records.
+        The active model, which scores and records.
     batcher : Batcher
-        Gathers single consignments to be scored together.
+        Collects single consignments into batches.
     setting_faults : dict
-        Files of the settings that changed and are not used, and why.
+        Files named by settings that changed but are refused, with the reason.
     connections : callable
-        Gives the connections there are.
+        Returns the number of open connections.
     key_fault : str or None
-        Why the next month's key could not be made ahead; without one the change of month stops what is scored.
+        Why the next month's key could not be created ahead; without that key, scoring stops when the month changes.
     """
 
     def __init__(self, settings: Settings, clock: Clock = read_clock_us) -> None:
@@ -76,9 +76,7 @@ class Service:
         self.batcher = Batcher(self.active.score_batch, self.committer.call_when_free)
         self.snapshots = Snapshots(settings.state_dir / "snapshots")
         source = StateSource(self.log, self.snapshots, settings.max_history_keys)
-        self.updates = ModelUpdates(
-            settings.state_dir, self.vault, Pseudonyms(data_key), source, self.metrics
-        )
+        self.updates = ModelUpdates(settings, self.vault, Pseudonyms(data_key), source, self.metrics)
         interval = SnapshotInterval(settings.snapshot_entries, settings.snapshot_seconds)
         self._schedule = SnapshotSchedule(self.log, self.committer, self.snapshots, interval, self.metrics)
         self.shadow = ShadowProcess(settings, self.metrics)
@@ -92,11 +90,11 @@ class Service:
         self._background = BackgroundThreads(BACKGROUND_THREADS)
 
     def watch(self, what: str, refresh: Callable[[], bool]) -> None:
-        """Call `refresh` each second: it reads a file of the settings again if it changed, and returns whether it did."""
+        """Register a function to call each second; it reads a file again if it changed, and returns whether it did."""
         self._watched[what] = refresh
 
     def open(self, progress: Progress | None = None) -> None:
-        """Load the published model, rebuild the state from the log, and make the keys of this month and the next.
+        """Load the published model, rebuild the state from the log, and create the keys of this month and the next.
 
         Raises
         ------
@@ -112,12 +110,12 @@ class Service:
         )  # fmt: skip
 
     async def start(self) -> None:
-        """Watch for a new model, for new keys, and for a log that can be written again; let a challenger score."""
+        """Start the challenger, and the task that watches for new models, API keys and a recovered log."""
         await asyncio.to_thread(self.shadow.poll)
         self._watcher = asyncio.create_task(self._watch())
 
     async def stop(self) -> None:
-        """Stop watching, and wait until everything is on disk."""
+        """Stop the watching task, and wait until everything is on disk."""
         if self._watcher is not None:
             self._watcher.cancel()
             with contextlib.suppress(asyncio.CancelledError):
@@ -138,11 +136,11 @@ class Service:
         await self._schedule.write(self.active.state, self._background)
 
     def wake(self) -> None:
-        """Look now whether something changed."""
+        """Trigger the watching task to check for changes now."""
         self._wake.set()
 
     def explain_unready(self) -> list[str]:
-        """Say why scores cannot be given now; empty if they can."""
+        """List the reasons why the service cannot score now; empty if it can."""
         reasons = []
         if self.active.scorer is None:
             reasons.append("no model is loaded")
@@ -152,12 +150,12 @@ class Service:
         return reasons
 
     def list_warnings(self) -> list[str]:
-        """Say what is wrong although scores are given."""
+        """List the problems that do not prevent scoring."""
         active = self.active
         found = [active.fault] if active.fault else []
         found += self.setting_faults.values()
         if self.key_fault is not None:
-            found.append(f"the key of the next month cannot be made: {self.key_fault}")
+            found.append(f"the encryption key of the next month cannot be created: {self.key_fault}")
         if self.shadow.fault is not None:
             found.append(f"the challenger does not score: {self.shadow.fault}")
         if active.degraded:
@@ -167,18 +165,18 @@ class Service:
         behind = self.clock.behind_seconds
         if behind >= CLOCK_WARNING_SECONDS:
             found.append(
-                f"the system's clock is {behind:,.0f} s behind what was recorded last: the service's clock stands still "
-                "until it has caught up; set the system's clock"
+                f"the system clock is {behind:,.0f} s behind the last recorded time, and the service's clock stands still "
+                "until it has caught up; correct the system clock"
             )
         used, bound = len(active.state.history), active.state.history.max_keys
         if bound is not None and used >= HISTORY_WARNING_SHARE * bound:
             found.append(
-                f"history is nearly full: {used:,} of {bound:,} keys; raise NPSRISK_MAX_HISTORY_KEYS where memory allows"
+                f"history is nearly full: {used:,} of {bound:,} keys; raise NPSRISK_MAX_HISTORY_KEYS if memory allows"
             )
         return found
 
     def read_gauges(self) -> dict[str, float]:
-        """Read what `Metrics.render` shows as it is now."""
+        """Read the current values of the gauges for `Metrics.render`."""
         committer, state = self.committer, self.active.state
         return {
             "connections": self.connections(),
@@ -196,7 +194,7 @@ class Service:
         }
 
     async def poll(self) -> None:
-        """Do once what the watcher does each second."""
+        """Run once the checks that the watching task runs each second."""
         async with self._polling:
             for what, refresh in self._watched.items():
                 self._refresh(what, refresh)
@@ -219,12 +217,12 @@ class Service:
                 logger.error("watching failed", error=error.__class__.__name__)
 
     async def _make_keys_ahead(self) -> None:
-        """Make the key of the next month, once it is due; if that fails, it is tried again the next second."""
+        """Create the key of the next month when it is due; after a failure, try again the next second."""
         try:
             await asyncio.to_thread(self._make_keys, self.clock())
         except (BadSetting, ServiceFault) as error:
             if str(error) != self.key_fault:
-                logger.error("no key ahead", fault=str(error))
+                logger.error("encryption key of the next month could not be created", fault=str(error))
             self.key_fault = str(error)
             return
         self.key_fault = None
@@ -234,36 +232,36 @@ class Service:
         missing = self.vault.periods.list_missing(now_us)
         if missing:
             self.vault.periods.create_keys(missing)
-            logger.info("keys made", months=missing)
+            logger.info("encryption keys created", months=missing)
 
     def _refresh(self, what: str, refresh: Callable[[], bool]) -> None:
-        """Read a file of the settings again if it changed; a bad one leaves what was read before."""
+        """Read a file named by a setting again if it changed; if it is invalid, keep its earlier content."""
         try:
             changed = refresh()
         except BadSetting as error:
-            fault = f"{what} stay as before: {error}"
+            fault = f"{what}: the changed file is refused, the earlier content stays in use: {error}"
             if self.setting_faults.get(what) != fault:
-                logger.error("a changed file is not used", fault=fault)
+                logger.error("changed file refused", fault=fault)
             self.setting_faults[what] = fault
             return
         self.setting_faults.pop(what, None)
         if changed:
-            logger.info("read again", what=what)
+            logger.info("changed file loaded", what=what)
 
     async def _recover(self) -> None:
-        """Rebuild the state from the log, once the log can be used again."""
+        """Rebuild the state from the log when the log can be used again."""
         try:
             await asyncio.to_thread(self.log.reread)
         except ServiceFault as error:
-            logger.error("the log cannot be used", error=str(error))
+            logger.error("event log cannot be used", error=str(error))
             return
         state = await asyncio.to_thread(self.updates.source.rebuild, self.active.model)
         self.committer.resume()
         self.active.switch_to(self.active.model, state)
-        logger.info("the log can be used again", sequence=state.sequence)
+        logger.info("event log can be used again", sequence=state.sequence)
 
 
 def find_latest_recorded_us(log: EventLog) -> int:
-    """Give the latest moment of recording among the last entries; 0 if there is none."""
+    """Find the latest time of recording among the last entries; return 0 if there is none."""
     last = log.read_events(after=log.last_sequence - LATEST_ENTRIES, without=EXCLUDED_COLUMNS)
     return max((event.recorded_us or 0 for event in last), default=0)

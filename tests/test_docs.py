@@ -8,10 +8,11 @@ from pathlib import Path
 
 import click
 import pytest
-from support.pages import PAGES, REPOSITORY, commands, files, verbs
+from support.pages import FENCE, PAGES, REPOSITORY, commands, files, verbs
 
 from npsrisk import main
 
+PROSE = (*PAGES, *(REPOSITORY / f"{name}.md" for name in ("ARCHITECTURE", "CHANGELOG", "CONTRIBUTING")))
 SHORTER = {"--trials 30": "--trials 2"}
 """What takes longest is asked for less of it."""
 REFUSED = (
@@ -40,6 +41,25 @@ def test_every_command_of_the_pages_is_one_that_npsrisk_takes(page: str, command
         verb = main.commands[words[0]]
         with click.Context(main) as parent:
             verb.make_context(words[0], words[1:], parent=parent)
+
+
+def anchors(page: Path) -> set[str]:
+    """Return the anchors of a page's headings, as GitHub makes them."""
+    headings = re.findall(r"^#+ (.+)$", FENCE.sub("", page.read_text()), re.MULTILINE)
+    return {re.sub(r"[^\w\- ]", "", heading.lower()).replace(" ", "-") for heading in headings}
+
+
+@pytest.mark.parametrize("page", PROSE, ids=lambda page: page.name)
+def test_every_relative_link_of_a_page_leads_to_a_file_and_a_heading(page: Path) -> None:
+    for target in re.findall(r"\]\((?!https?:)([^)\s]+)\)", FENCE.sub("", page.read_text())):
+        name, _, anchor = target.partition("#")
+        file = page.parent / name if name else page
+        assert file.exists(), target
+        assert not anchor or anchor in anchors(file), target
+
+
+def test_the_readme_is_short() -> None:
+    assert len((REPOSITORY / "README.md").read_text().split()) <= 700
 
 
 def test_the_glossary_defines_each_word_once_with_a_source() -> None:

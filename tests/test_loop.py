@@ -92,6 +92,7 @@ def loop(tmp_path_factory: pytest.TempPathFactory) -> Loop:
     write_table(check_frame(new, Consignment).frame, loop.folder / "new.jsonl")
     trained = loop.json(*TRAIN, **threads(1))
     assert trained["version"] == "1"
+    loop.npsrisk("keys", "create", "--name", "a test")
     loop.npsrisk("promote", "1", "--approved-by", "a test", "--why", "to try the loop", "--force")
     loop.npsrisk("publish")
     loop.npsrisk("import", *TABLES)
@@ -239,7 +240,7 @@ def test_mlflows_own_server_agrees_with_the_batch_to_the_last_bit(
 def test_import_is_refused_beside_a_running_service(loop: Loop, service: httpx.Client) -> None:
     refused = loop.run("import", *TABLES)
     assert refused.returncode == 2
-    assert "another process works on this state directory" in refused.stderr
+    assert "another process uses this state directory" in refused.stderr
 
 
 def test_an_unpromoted_version_is_not_published(loop: Loop) -> None:

@@ -1,6 +1,7 @@
-"""The command line: every verb teaches, the README knows every verb, and only the file of the verb asked for is loaded."""
+"""The command line: every verb has help, docs/verbs.md lists every verb, and only the file of the verb asked for is loaded."""
 
 import re
+import shlex
 import subprocess
 import sys
 from pathlib import Path
@@ -8,6 +9,7 @@ from pathlib import Path
 import click
 import pytest
 from click.testing import CliRunner
+from support.pages import verbs
 
 from npsrisk import FUNCTIONS, main
 
@@ -36,13 +38,43 @@ def test_every_verb_has_help_that_begins_with_a_sentence(verb: str) -> None:
     assert untold == []
 
 
+def test_no_line_of_the_list_of_verbs_is_cut_on_a_terminal_of_80_columns() -> None:
+    lines = CliRunner().invoke(main, ["--help"], terminal_width=80).output.splitlines()
+    listed = lines[lines.index("Commands:") + 1 :]
+    assert [line.split()[0] for line in listed if line] == VERBS
+    assert [line for line in listed if line and not line.endswith(".")] == []
+    assert [line for line in listed if "..." in line or "…" in line] == []
+
+
 @pytest.mark.parametrize("verb", VERBS)
-def test_the_readme_knows_every_verb(verb: str) -> None:
-    assert f"`npsrisk {verb}`" in (REPOSITORY / "README.md").read_text()
+def test_every_help_shows_an_example_that_npsrisk_takes(verb: str) -> None:
+    text = main.commands[verb].help or ""
+    examples = re.split(r"\bExamples?:\n", text)[1].replace("\\\n", "")
+    calls = [
+        call for line in examples.splitlines() if "npsrisk " in line for call in verbs(_close_quotes(line))
+    ]
+    assert verb in {call[0] for call in calls}
+    for words in calls:
+        with click.Context(main) as parent:
+            main.commands[words[0]].make_context(words[0], words[1:], parent=parent)
 
 
-def test_the_readme_names_no_verb_that_is_not_there() -> None:
-    named = re.findall(r"\| `npsrisk ([\w-]+)` \|", (REPOSITORY / "README.md").read_text())
+def _close_quotes(line: str) -> str:
+    """Cut what stands before a quote that an earlier line has opened."""
+    try:
+        shlex.split(line)
+    except ValueError:
+        return line.split("&&", 1)[1]
+    return line
+
+
+@pytest.mark.parametrize("verb", VERBS)
+def test_the_page_of_commands_lists_every_verb(verb: str) -> None:
+    assert f"| `npsrisk {verb}` |" in (REPOSITORY / "docs" / "verbs.md").read_text()
+
+
+def test_the_page_of_commands_lists_no_verb_that_does_not_exist() -> None:
+    named = re.findall(r"\| `npsrisk ([\w-]+)` \|", (REPOSITORY / "docs" / "verbs.md").read_text())
     assert sorted(named) == sorted(VERBS)
 
 
@@ -54,7 +86,9 @@ def test_a_verb_is_listed_under_the_name_of_its_command(verb: str) -> None:
 def test_every_command_of_the_verbs_files_is_listed() -> None:
     defined = set()
     for path in (REPOSITORY / "cli").glob("*.py"):
-        found = re.findall(r"^@click\.command\(.*?^def (\w+)", path.read_text(), re.MULTILINE | re.DOTALL)
+        found = re.findall(
+            r"^@click\.(?:command|group)\(.*?^def (\w+)", path.read_text(), re.MULTILINE | re.DOTALL
+        )
         defined |= {f"cli.{path.stem}:{name}" for name in found}
     assert defined == set(FUNCTIONS.values())
 

@@ -1,6 +1,6 @@
-"""The settings of a training run: named values with good defaults, read from a TOML file; an unknown name is refused.
+"""Settings of a training run: named values with defaults, read from a TOML file. Unknown names are refused.
 
-The tables [columns] and [history] are `features.config`; the others decide how the model is fitted and judged.
+The tables [columns] and [history] are `features.config`; the others decide how the model is fitted and evaluated.
 """
 
 import datetime
@@ -27,7 +27,7 @@ Seed = Annotated[int, Meta(ge=0, lt=2**31)]
 
 
 class SplitConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """[split]: how the time before `as_of` is cut into training, validation and test.
+    """[split]: how the time before `as_of` is divided into training, validation and test.
 
     Attributes
     ----------
@@ -35,9 +35,9 @@ class SplitConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         Length of the two later periods, in UTC days.
     label_delay_days : int
         Days within which most results become known: the gap between two periods, and between the test and `as_of`.
-        In the simulated world half of the NPS finds are known 22 days after arrival, of other results 90 %.
+        In the simulated world the results of half of the NPS positives are known 22 days after arrival, of other results 90 %.
     test_from : date, optional
-        First day of the test period; it then lasts to the last label, and `test_days` has no say.
+        First day of the test period. It then lasts to the last label, and `test_days` is not used.
     """
 
     validation_days: Days = 28
@@ -52,10 +52,10 @@ class ModelConfig(TreeParams, frozen=True, forbid_unknown_fields=True):
     Attributes
     ----------
     trees : int
-        Fixed; stopped by the few finds of a validation period they ended by chance.
+        Fixed number. Early stopping on the few positives of a validation period ended at a random number of trees.
     leaves, depth : int
-        Small trees: finds are few. On three simulated worlds with 57 to 98 finds each, 8 to 12 leaves found 59 to 60 %
-        of the NPS in the best 1 % of traffic, 31 leaves 54 %.
+        Small trees, because positives are few. On three simulated worlds with 57 to 98 positives each, 8 to 12 leaves
+        detected 59 to 60 % of the NPS in the top 1 % of traffic, 31 leaves 54 %.
     seed : int
     """
 
@@ -65,7 +65,7 @@ class ModelConfig(TreeParams, frozen=True, forbid_unknown_fields=True):
     seed: Seed = 1
 
     def build_tree_params(self) -> TreeParams:
-        """Give the parameters of the trees."""
+        """Return the parameters of the trees."""
         return TreeParams(**{name: getattr(self, name) for name in TreeParams.__struct_fields__})
 
 
@@ -77,11 +77,11 @@ class WeightsConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     ipw_clip : float
         Largest inverse selection probability in training; evaluation does not clip.
     background_share : float
-        Share of the unopened consignments sampled as weak negatives, 0 to 1; 0 leaves them out.
+        Share of the uninspected consignments sampled as weak negatives, 0 to 1; 0 leaves them out.
     background_rows : int
-        Most rows of such background.
+        Maximum number of such background rows.
     background_weight : float
-        Weight of all background together, as a multiple of the weight of all labelled rows.
+        Total weight of the background, as a multiple of the total weight of the labelled rows.
     """
 
     ipw_clip: Annotated[float, Meta(ge=1)] = 20.0
@@ -91,20 +91,20 @@ class WeightsConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 
 class EvaluationConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """[evaluation]: how the model is judged.
+    """[evaluation]: how the model is evaluated.
 
     Attributes
     ----------
     origins : int
-        Dates before `as_of` at which the recipe is also fitted as it is deployed, each judged on the weeks after it; 0: none.
+        Rolling origins: earlier dates at which the recipe is also fitted and tested on the weeks after; 0: none.
     capacity : int, optional
-        Inspections for each office and UTC day; missing: as many as were made on an average day of the test period.
+        Inspections for each office and UTC day. Missing: as many as were made on an average day of the test period.
     resamples : int
-        How often whole days are drawn anew for the 95 % intervals.
+        Number of resamples of whole days for the 95 % intervals.
     smallest_slice : int
-        Slices of fewer labelled rows are left out.
+        Slices with fewer labelled rows are left out.
     largest_slices : int
-        Most slices of one kind, largest first.
+        Maximum number of slices of one kind, largest first.
     seed : int
     """
 
@@ -134,11 +134,11 @@ class TrainConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
     @property
     def features(self) -> FeatureConfig:
-        """The part that decides which features there are."""
+        """The settings that decide which features there are."""
         return FeatureConfig(self.columns, self.history)
 
     def flatten(self) -> dict[str, Any]:
-        """Give every setting as `table.name`, for the parameters of a run.
+        """Return every setting as `table.name`, for the parameters of a run.
 
         Examples
         --------
@@ -161,19 +161,19 @@ class TrainConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         return msgspec.json.format(msgspec.json.encode(self)).decode()
 
     def digest(self) -> str:
-        """Give the SHA-256 of all settings."""
+        """Return the SHA-256 of all settings."""
         return hashlib.sha256(msgspec.json.encode(self, order="sorted")).hexdigest()
 
 
 def read_config(path: Path | None) -> TrainConfig:
-    """Read a configuration file; the defaults where there is none.
+    """Read a configuration file; return the defaults if `path` is None.
 
     Raises
     ------
     FileFault
-        Where the file is missing or is not TOML.
+        If the file is missing or is not TOML.
     UnknownName, BadSetting
-        Where a table or a setting is unknown or its value bad.
+        If a table or a setting is unknown, or its value is bad.
     """
     if path is None:
         return TrainConfig()
@@ -219,7 +219,7 @@ def parse_config(values: dict[str, Any], *, where: str = "configuration") -> Tra
 
 
 def parse_config_json(text: bytes, *, where: str = CONFIG_FILE) -> TrainConfig:
-    """Read the settings that a run kept.
+    """Read the settings recorded by a run.
 
     Parameters
     ----------
@@ -237,7 +237,7 @@ def parse_config_json(text: bytes, *, where: str = CONFIG_FILE) -> TrainConfig:
         return msgspec.json.decode(text, type=TrainConfig)
     except msgspec.DecodeError as error:
         raise BadSetting(
-            "the settings that the run kept cannot be read",
+            "the settings recorded by the run cannot be read",
             where=where,
             got=str(error),
             todo="use the version of npsrisk that trained it",

@@ -1,1 +1,1 @@
-"""What is known of goods before any feature: vague descriptions, and the headings of the Harmonized System."""
+"""Facts about goods that no feature computes: vague descriptions, and the headings of the Harmonized System."""

@@ -2,16 +2,19 @@
 
 import re
 import tomllib
-from functools import cache
+from functools import cache, lru_cache
 from importlib.resources import files
 
 from consignments.goods.vague_terms import normalize_words
 
 MIN_WORD_LENGTH = 3
+CACHED_TEXTS = 8_192
+"""Texts of which the answer is remembered: goods repeat."""
 MAX_READ_CHARACTERS = 600
 """A longer text always names goods or is cut anyway; the bound keeps hostile texts cheap."""
 
 
+@lru_cache(maxsize=CACHED_TEXTS)
 def is_admin_text(description: str) -> bool:
     """Check whether a description holds phrases of carriage and paper work and nothing that could be goods.
 

@@ -1,4 +1,4 @@
-"""What a message is, by its content: never by the name of its file.
+"""Detection of the kind of a message, by its content and never by its file name.
 
 A kind has a reader, or it is known and holds no goods that could be scored, such as a flight manifest; or nobody knows it.
 """
@@ -87,7 +87,7 @@ BLANK = b" \t\r\n\0\x01\x02\x03"
 
 
 def detect_kind(content: bytes, mapping: MessageMapping | None = None) -> MessageKind:
-    """Tell what a message is.
+    """Determine the kind of a message.
 
     Parameters
     ----------

@@ -1,4 +1,4 @@
-"""What is kept of messages while a run reads them: declarations as records, masters, answers of customs.
+"""Entries: the parsed contents of messages while a run reads them.
 
 Here a declaration becomes a record: texts that are too long are cut, values of a wrong kind become None, each with a code;
 then the codes that follow from the fields are added. An entry knows when its message was received.
@@ -60,7 +60,7 @@ class DeclarationEntry(msgspec.Struct, tag="d", array_like=True):
 
 
 class MasterEntry(msgspec.Struct, tag="m", array_like=True):
-    """What a master waybill or receptacle adds to its houses.
+    """Facts that a master waybill or receptacle adds to its houses.
 
     Attributes
     ----------
@@ -97,7 +97,7 @@ _encode_content = msgspec.msgpack.Encoder().encode
 def choose_received_at(
     given: datetime | None, issued_at: datetime | None, came_at: datetime | None, now: datetime
 ) -> datetime:
-    """Tell when a message was received: as given, else when it was issued, else when its file was written, else now."""
+    """Return when a message was received: as given, else when it was issued, else when its file was written, else now."""
     if given is not None:
         return given
     if issued_at is not None and issued_at <= now + FUTURE_TOLERANCE:
@@ -238,7 +238,7 @@ def _known_item_fields() -> dict[str, Field]:
 
 
 def limit_fields(given: Mapping[str, Any], doubts: Doubts) -> dict[str, Any]:
-    """Bring values to what the record holds; missing ones are left out."""
+    """Limit values to those that the record accepts; missing values are left out."""
     known = _known_fields()
     fields: dict[str, Any] = {}
     for name, value in given.items():

@@ -40,22 +40,22 @@ class Row(msgspec.Struct, array_like=True):
 
 
 class RowStore(Protocol):
-    """Where rows wait to be written."""
+    """Store of rows until they are written."""
 
     def add(self, row: Row) -> int:
         """Add a row; give its number."""
         ...
 
     def get(self, number: int) -> Row:
-        """Give a row."""
+        """Return a row."""
         ...
 
     def replace(self, number: int, row: Row) -> None:
-        """Put a row in the place of another."""
+        """Replace a row."""
         ...
 
     def remove(self, number: int) -> None:
-        """Take a row out."""
+        """Remove a row."""
         ...
 
 
@@ -109,7 +109,7 @@ class Linker:
     _masters_by_member: dict[str, str] = field(default_factory=dict)
 
     def add_declaration(self, entry: DeclarationEntry) -> None:
-        """Take a version of a house, a direct waybill or a postal item."""
+        """Add a version of a house, a direct waybill or a postal item."""
         record, known = entry.record, self._versions.get(entry.record.consignment_id)
         if self._is_repeat(entry, known):
             self.repeats += 1
@@ -135,7 +135,7 @@ class Linker:
         self._add_row(record, entry, known)
 
     def add_master(self, entry: MasterEntry) -> None:
-        """Take a master: it amends the houses that are known, and waits for those to come."""
+        """Add a master: amend the known houses, and keep it for those that follow."""
         master = self._masters.setdefault(entry.number, _Master())
         before = master.entry
         if before is not None and _is_earlier(entry.issued_at, before.issued_at):

@@ -77,7 +77,7 @@ class Declaration:
 
 @dataclass(frozen=True, slots=True)
 class MasterDetails:
-    """What a master waybill or receptacle adds to its houses or items.
+    """Details that a master waybill or receptacle adds to its houses or items.
 
     Attributes
     ----------
@@ -125,7 +125,7 @@ Parsed = Declaration | MasterDetails | CustomsEvent | Ignored
 
 @dataclass(frozen=True, slots=True)
 class MessageContext:
-    """What a reader may know beyond the bytes.
+    """Knowledge of a reader beyond the bytes.
 
     Attributes
     ----------

@@ -52,7 +52,7 @@ def parse_number(text: str | None, doubts: Doubts) -> float | None:
 
 
 def parse_kilograms(text: str | None, unit: str | None, doubts: Doubts) -> float | None:
-    """Give a weight in kilograms; without a unit it is kilograms, in doubt."""
+    """Return a weight in kilograms; without a unit it is kilograms, in doubt."""
     weight = parse_number(text, doubts)
     if weight is None:
         return None

@@ -49,6 +49,7 @@ from consignments.messages.spool import PackedEntry, Spool, pack_entry
 from consignments.messages.states import EventRow, resolve_states
 from consignments.records import Consignment
 from consignments.rejects import Reject
+from consignments.table_files import pause_garbage_collection
 
 Progress = Callable[[str, int, int], None]
 
@@ -65,7 +66,7 @@ MAX_REPORTED_REASON = 500
 
 @dataclass(frozen=True)
 class ReadOptions:
-    """How messages are read.
+    """Options of a run.
 
     Attributes
     ----------
@@ -87,7 +88,7 @@ class ReadOptions:
 
 @dataclass
 class BatchResult:
-    """What some messages gave.
+    """Results of some messages.
 
     Attributes
     ----------
@@ -114,6 +115,12 @@ class BatchResult:
 def parse_messages(messages: Sequence[RawMessage], options: ReadOptions) -> BatchResult:
     """Read messages into packed entries."""
     result = BatchResult()
+    with pause_garbage_collection():  # nothing here is part of a circle
+        _fill_result(messages, options, result)
+    return result
+
+
+def _fill_result(messages: Sequence[RawMessage], options: ReadOptions, result: BatchResult) -> None:
     for raw in messages:
         result.messages[raw.path] += raw.parts
         result.size += len(raw.content)
@@ -132,11 +139,10 @@ def parse_messages(messages: Sequence[RawMessage], options: ReadOptions) -> Batc
             result.rejects.append((raw.source, "", _describe_failure(error)))
         for note in dict.fromkeys(notes):
             result.kinds[NOTE_PREFIX + note] += 1
-    return result
 
 
 def find_kind(raw: RawMessage, options: ReadOptions) -> MessageKind:
-    """Tell what a message is.
+    """Determine the kind of a message.
 
     Raises
     ------
@@ -227,7 +233,7 @@ def _link_group(group: Sequence[RawMessage], options: ReadOptions) -> BatchResul
 
 
 def _describe_failure(error: Exception) -> str:
-    """Say that a reader failed; the content of a message is never shown."""
+    """Describe a failure of a reader, without any content of the message."""
     return f"the reader failed on it ({type(error).__name__}); report it with the message"
 
 
@@ -239,13 +245,17 @@ def _read_parts(
     mapping: MessageMapping | None,
 ) -> Iterator[Declaration | MasterDetails | CustomsEvent]:
     found: Parsed | None = None
+    adds_only = True
     for found in read_message_parts(content, context, kind, mapping):
+        adds_only = adds_only and isinstance(found, MasterDetails) and found.declaration is None
         if isinstance(found, Ignored):
             kinds[f"{IGNORED_PREFIX}{found.kind}: {found.reason}"] += 1
         else:
             yield found
     if found is None:
         kinds[f"{IGNORED_PREFIX}{kind.name}: nothing in it"] += 1
+    elif adds_only:
+        kinds[f"{IGNORED_PREFIX}{kind.name}: it only adds master and route to its items"] += 1
 
 
 def _flag_repeat(entry: DeclarationEntry, identifiers: set[str]) -> DeclarationEntry:
@@ -345,7 +355,7 @@ def _cut_batches(messages: Iterator[RawMessage]) -> Iterator[list[RawMessage]]:
 
 @dataclass
 class LinkResult:
-    """What linking gave beside the rows, which are in the spool.
+    """Results of linking; the rows are in the spool.
 
     Attributes
     ----------

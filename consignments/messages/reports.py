@@ -32,7 +32,7 @@ FILLED_COLUMNS = tuple(
 
 @dataclass
 class MessageReport:
-    """What a run read.
+    """Report of a run.
 
     Attributes
     ----------
@@ -83,11 +83,11 @@ class MessageReport:
         return sum(self.kinds.values())
 
     def to_dict(self) -> dict[str, Any]:
-        """Give the report as plain values, for JSON."""
+        """Return the report as plain values, for JSON."""
         return asdict(self)
 
     def to_text(self) -> str:
-        """Put the report into words."""
+        """Format the report as text."""
         kinds = ", ".join(f"{count:,} {kind}" for kind, count in self.kinds.items()) or "none"
         lines = [f"messages: {kinds}; {self.rejected:,} rejected"]
         levels = ", ".join(f"{count:,} {level}" for level, count in self.levels.items())

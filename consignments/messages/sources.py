@@ -1,4 +1,4 @@
-"""Where messages come from: files, folders, zip archives, and files that hold several messages.
+"""Sources of messages: files, folders, zip archives, and files that hold several messages.
 
 Files are mapped, not loaded, so that a file of a million messages needs the memory of one of them. What a network cut into
 parts is joined again.
@@ -182,7 +182,7 @@ def read_bytes(content: bytes, name: str, received_at: datetime | None) -> Itera
 
 
 def split_messages(buffer: Buffer) -> Iterator[bytes]:
-    """Cut a buffer into its messages, of whatever kinds.
+    """Split a buffer into its messages, which may be of mixed kinds.
 
     Examples
     --------
@@ -239,7 +239,7 @@ def _find_xml_end(buffer: Buffer, start: int, size: int) -> int:
 
 
 def _find_json_end(buffer: Buffer, start: int, size: int) -> int:
-    """Find where a value ends: at the end of its line if the line is whole, else where it is closed."""
+    """Find where a value ends: at the end of its line if the line is complete, else at its closing bracket."""
     line_end = buffer.find(b"\n", start)
     if line_end >= 0 and line_end - start < HEAD_BYTES:
         line = buffer[start:line_end].rstrip()

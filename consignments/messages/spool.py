@@ -1,4 +1,4 @@
-"""Where entries and rows wait on disk: a run over a million messages needs little memory, and can be taken up again.
+"""Spool of entries and rows on disk: a run over a million messages needs little memory, and can be continued.
 
 Entries come in the order of the files and are read in the order of their time. A run that was stopped leaves the file; the
 same run, started again, goes on behind the last message that is in it.
@@ -50,7 +50,7 @@ def pack_entry(entry: Entry) -> PackedEntry:
 
 
 class SpooledResult(Protocol):
-    """What some messages gave: entries, rejects, numbers by kind, and documents that wait for others."""
+    """Results of some messages: entries, rejects, numbers by kind, and documents that wait for others."""
 
     entries: list[PackedEntry]
     rejects: list[tuple[str, str, str]]
@@ -98,7 +98,7 @@ class Spool:
         self.extras: set[str] = set()
 
     def find_progress(self, path: str, mark: str) -> int:
-        """Give how many messages of a file are in; 0 if it has changed since."""
+        """Return the number of messages of a file that are stored; 0 if the file has changed."""
         found = self._run("SELECT messages FROM files WHERE path = ? AND mark = ?", (path, mark)).fetchone()
         return 0 if found is None else int(found[0])
 
@@ -120,7 +120,7 @@ class Spool:
         )
 
     def take_documents(self) -> Iterator[RawMessage]:
-        """Give the documents that wait to be read together; afterwards none waits."""
+        """Return and remove the documents that are read together."""
         for source, came, content in self._connection.cursor().execute(
             "SELECT source, came, content FROM documents ORDER BY id"
         ):
@@ -128,7 +128,7 @@ class Spool:
         self._run("DELETE FROM documents")
 
     def note_progress(self, files: Iterable[tuple[str, str, int]]) -> None:
-        """Note how many messages of files are in, and make all of it durable."""
+        """Store the number of messages read of each file, and commit."""
         self._connection.executemany("INSERT OR REPLACE INTO files VALUES (?, ?, ?)", files)
         self._connection.commit()
 
@@ -161,17 +161,17 @@ class Spool:
         return self._rows
 
     def get(self, number: int) -> Row:
-        """Give a row."""
+        """Return a row."""
         body = self._run("SELECT body FROM rows WHERE id = ?", (number,)).fetchone()[0]
         row: Row = _decode_row(body)
         return row
 
     def replace(self, number: int, row: Row) -> None:
-        """Put a row in the place of another."""
+        """Replace a row."""
         self._run("UPDATE rows SET body = ? WHERE id = ?", (_encoder.encode(row), number))
 
     def remove(self, number: int) -> None:
-        """Take a row out."""
+        """Remove a row."""
         self._run("DELETE FROM rows WHERE id = ?", (number,))
 
     def read_rows(self) -> Iterator[Row]:
@@ -180,7 +180,7 @@ class Spool:
             yield _decode_row(body)
 
     def __len__(self) -> int:
-        """Give the number of rows."""
+        """Return the number of rows."""
         return int(self._run("SELECT count(*) FROM rows").fetchone()[0])
 
     def close(self, *, remove: bool) -> None:

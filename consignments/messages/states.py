@@ -33,7 +33,7 @@ class EventRow(msgspec.Struct, frozen=True):
 
 
 def resolve_states(events: Iterable[CustomsEvent]) -> Iterator[EventRow]:
-    """Give the rows of answers that come in the order of their time; an answer sent again is left out.
+    """Return the rows of answers given in the order of time; repeated answers are left out.
 
     Examples
     --------

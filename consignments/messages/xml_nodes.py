@@ -38,19 +38,31 @@ MAX_NAMES = 5_000
 _LOCAL_NAMES = _LocalNames()
 
 
-class XmlNode:
-    """One element, with its children by local name.
+class XmlNode(dict[str, list[Any]]):
+    """One element: a dict of its children by local name.
+
+    A child is held as the parser's element until it is looked into, and as a node from then on.
 
     Parameters
     ----------
     element : Element
     """
 
-    __slots__ = ("_children", "element")
+    __slots__ = ("element",)
 
     def __init__(self, element: Element) -> None:
         self.element = element
-        self._children: dict[str, list[Element]] | None = None
+        local_names = _LOCAL_NAMES
+        for child in element:
+            name = local_names[child.tag]
+            if name in self:
+                self[name].append(child)
+            else:
+                self[name] = [child]
+
+    def __bool__(self) -> bool:
+        """Return True, also without children."""
+        return True
 
     @property
     def name(self) -> str:
@@ -59,56 +71,80 @@ class XmlNode:
 
     @property
     def namespace(self) -> str:
-        """Namespace; empty where there is none."""
+        """Namespace; empty if there is none."""
         return etree.QName(self.element).namespace or ""
 
-    @property
-    def children(self) -> dict[str, list[Element]]:
-        """Children by local name, in their order."""
-        if self._children is None:
-            found: dict[str, list[Element]] = {}
-            for child in self.element:
-                name = _LOCAL_NAMES[child.tag]
-                if name in found:
-                    found[name].append(child)
-                else:
-                    found[name] = [child]
-            self._children = found
-        return self._children
+    def list_elements(self, name: str) -> list[Element]:
+        """List the children of a local name as the parser's elements."""
+        return [child.element if type(child) is XmlNode else child for child in self.get(name, ())]
+
+    def find_element(self, path: str) -> Element | None:
+        """Find the first element on a path of local names, or None."""
+        node = self
+        *names, last = path.split("/") if "/" in path else (path,)
+        for name in names:
+            found = node._find_child(name)
+            if found is None:
+                return None
+            node = found
+        child = node.get(last)
+        if child is None:
+            return None
+        first = child[0]
+        return first.element if type(first) is XmlNode else first
+
+    def _find_child(self, name: str) -> "XmlNode | None":
+        found = self.get(name)
+        if found is None:
+            return None
+        first = found[0]
+        if type(first) is not XmlNode:
+            first = found[0] = XmlNode(first)
+        return first
 
     def find(self, path: str) -> "XmlNode | None":
         """Find the first node on a path of local names, or None."""
         node = self
-        for name in path.split("/"):
-            found = node.children.get(name)
-            if not found:
+        for name in path.split("/") if "/" in path else (path,):
+            found = node._find_child(name)
+            if found is None:
                 return None
-            node = XmlNode(found[0])
+            node = found
         return node
 
     def find_all(self, path: str) -> "list[XmlNode]":
         """Find all nodes on a path of local names."""
         nodes = [self]
         for name in path.split("/"):
-            nodes = [XmlNode(element) for node in nodes for element in node.children.get(name, ())]
+            nodes = [child for node in nodes for child in node._list_children(name)]
         return nodes
 
-    def read(self, path: str) -> str | None:
-        """Read the text of the first node on a path, on one line; None if there is none."""
-        if "/" not in path:
-            found = self.children.get(path)
-            return join_text(found[0]) if found else None
-        node = self.find(path)
-        return None if node is None else join_text(node.element)
+    def _list_children(self, name: str) -> "list[XmlNode]":
+        found = self.get(name)
+        if found is None:
+            return []
+        for place, child in enumerate(found):
+            if type(child) is not XmlNode:
+                found[place] = XmlNode(child)
+        return found
 
-    def read_attribute(self, name: str) -> str | None:
-        """Read an attribute of this node."""
-        value = self.element.get(name)
-        return None if value is None else value.strip()
+    def read(self, path: str) -> str | None:
+        """Read the text of the first element on a path, on one line; None if there is none."""
+        found = self.get(path)
+        if found is not None:
+            element = found[0]
+            if type(element) is XmlNode:
+                element = element.element
+        else:
+            element = self.find_element(path) if "/" in path else None
+            if element is None:
+                return None
+        text = element.text
+        return (" ".join(text.split()) or None) if text else None
 
 
 def join_text(element: Element) -> str | None:
-    """Give an element's text on one line; None if there is none."""
+    """Return an element's text on one line; None if there is none."""
     text = element.text
     return (" ".join(text.split()) or None) if text else None
 

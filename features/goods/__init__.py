@@ -1,1 +1,1 @@
-"""Text of goods and HS codes to numbers."""
+"""Features of goods texts and HS codes."""

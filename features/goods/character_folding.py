@@ -1,7 +1,7 @@
-"""What each character of a goods text stands for: the one place where goods texts are folded.
+"""Character folding of goods texts: the normal form of each character.
 
-A character is folded by itself: compatibility forms composed, case and accents dropped, letters that look like Latin
-ones or like digits read as those, other letters of European scripts written in Latin ones.
+Each character is folded by itself. Compatibility forms are composed; case and accents are dropped. Letters that look like Latin
+letters or digits (confusables) become these. Other letters of European scripts are transliterated.
 """
 
 from functools import cache, lru_cache
@@ -33,7 +33,7 @@ from features.goods.kernels import (
     SYMBOLS,
 )
 
-# Letters read by their look, not by their sound: the first line of each pair looks like the second.
+# Letters that are read by their look, not by their sound. The first line of each pair looks like the second.
 _LOOKALIKE_PAIRS = (
     ("авсԁеғԍһнііјкӏмпорԛгѕтуѵԝхзчбь", "abcdefghhiijklmnopqrstyvwx346b"),
     ("АВСЕНІЈКӀМОРԚЅТУѴԜХЗЧБ", "abcehijklmopqstyvwx346"),
@@ -45,7 +45,7 @@ _LOOKALIKE_PAIRS = (
 LOOKALIKES = {
     char: latin for chars, latins in _LOOKALIKE_PAIRS for char, latin in zip(chars, latins, strict=True)
 }
-# Digits read as the letters they stand for, where a name is looked for; l reads as i.
+# Digits that are read as letters when names are searched; l reads as i.
 DIGITS_FOR_LETTERS = dict(zip("0134578", "oieastb", strict=True))
 _UNMAPPED_DIGITS = "269"
 _HYPHENS = "−⁃˗‐‑‒–—―﹣－_"
@@ -59,19 +59,19 @@ _MARKS = (
     | dict.fromkeys(_COMMAS, ",")
 )
 _ITEM_END = "|"
-# Scripts whose further letters are written in Latin ones: Latin, Greek, Cyrillic, Armenian and their extensions.
+# Scripts whose other letters are transliterated: Latin, Greek, Cyrillic, Armenian and their extensions.
 _EUROPEAN_BLOCKS = ((0x0080, 0x058F), (0x1D00, 0x1FFF), (0x2C60, 0x2C7F), (0xA640, 0xA69F), (0xA720, 0xA7FF))
-# Blocks of many letters that stand for themselves: ideographs, Korean syllables, scripts of the supplementary planes.
+# Large blocks whose letters are not folded: ideographs, Korean syllables, scripts of the supplementary planes.
 _UNFOLDED_BLOCKS = ((0x3400, 0x9FFF), (0xAC00, 0xD7A3), (0x12000, 0x1BFFF), (FOLD_SIZE, LAST_IDEOGRAPH))
 
 Codes = TypeVar("Codes", int, NDArray[np.int64])
 _UNASSIGNED_CATEGORIES = ("Cn", "Co")
-"""Categories of code points that no sign was given to; each stands for a blank."""
+"""Categories of unassigned code points. Each is folded to a blank."""
 
 
 @cache
 def build_fold_table() -> NDArray[np.uint32]:
-    """Give the table of what each code point below `FOLD_SIZE` stands for; entries as `features.goods.kernels` lays them out."""
+    """Build the fold table of all code points below `FOLD_SIZE`, in the layout of `features.goods.kernels`."""
     codes = np.arange(FOLD_SIZE)
     table = (codes | (OTHER << KIND_AT) | (_compute_other_symbol(codes) << SYMBOL_AT)).astype(np.uint32)
     several: list[int] = []
@@ -94,7 +94,7 @@ def build_fold_table() -> NDArray[np.uint32]:
 
 
 def fold_character(char: str) -> list[tuple[str, bool]]:
-    """Give the characters that one stands for, and whether each is a Latin letter or digit read from another sign.
+    """Fold one character. Return its characters, each with True if it is a letter or digit read from a confusable.
 
     Examples
     --------
@@ -112,12 +112,12 @@ def fold_character(char: str) -> list[tuple[str, bool]]:
 
 
 def is_invisible(char: str) -> bool:
-    """Say whether a character is there to be read by machines only: formats, tags, planes without letters."""
+    """Check if a character is invisible: formats, tags, planes without letters."""
     return category(char) == "Cf" or ord(char) > LAST_IDEOGRAPH
 
 
 def is_unfolded(char: str) -> bool:
-    """Say whether a character belongs to the large blocks whose letters stand for themselves."""
+    """Check if a character belongs to the large blocks whose letters are not folded."""
     return _is_within(ord(char), _UNFOLDED_BLOCKS)
 
 
@@ -147,7 +147,7 @@ def _fold_composed(char: str) -> str:
 
 
 def _drop_accents(char: str) -> str:
-    """Drop accents from letters of European scripts; syllables of others stay whole."""
+    """Drop accents from letters of European scripts. Syllables of other scripts stay whole."""
     if not _is_within(ord(char[0]), _EUROPEAN_BLOCKS):
         return char
     return "".join(part for part in normalize("NFKD", char) if not combining(part)) or char
@@ -191,7 +191,7 @@ def _encode_dropped(char: str) -> int:
 
 
 def fold_text(text: str) -> list[int]:
-    """Give the entries of what a text's characters stand for, dropped ones left out."""
+    """Return the fold entries of the characters of a text, without dropped characters."""
     return [entry for char in normalize("NFC", text) for entry in _fold_cached(char)]
 
 

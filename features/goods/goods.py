@@ -1,4 +1,4 @@
-"""What the goods are said to be: the text, the HS code, and whether the two agree."""
+"""Features of the declared goods: the text, the HS code, and the agreement of both."""
 
 from math import nan
 
@@ -13,7 +13,7 @@ from features.goods.lexicon import load_text_tables
 from features.normalization.normal_forms import NormalForms, clean_hs
 from features.spec import Feature
 
-# In the order in which the kernel writes them (features.goods.kernels): name, unit, reason.
+# Name, unit and reason code, in the order in which the kernel writes them (features.goods.kernels).
 _TEXT_AND_HS = (
     ("described", "flag", "vague_description"),
     ("names_specific", "count", "substance_named"),
@@ -78,17 +78,17 @@ _TEXT_SCORE = Feature("goods.text_score", "log-odds", "text_score", fitted=True)
 
 
 class GoodsFeatures:
-    """Describe the goods of a consignment.
+    """The features of the goods of a consignment.
 
     Parameters
     ----------
     text_weights : float32 array, (TEXT_BUCKETS,), or None
-        From `features.goods.text_weights.fit_text_weights`; without them there is no text score.
+        Result of `features.goods.text_weights.fit_text_weights`. Without them there is no text score.
 
     Attributes
     ----------
     features : tuple of Feature
-        In the order in which `fill` writes them.
+        The features in the order in which `fill` writes them.
     """
 
     def __init__(self, text_weights: NDArray[np.float32] | None) -> None:
@@ -102,10 +102,10 @@ class GoodsFeatures:
         Parameters
         ----------
         c : Consignment
-        forms : Forms
-            Its normal forms, of which the goods' text and HS code are read.
+        forms : NormalForms
+            Its normal forms. Only the text and the HS code of the goods are used.
         row : float32 array
-            Long enough for all features after `at`.
+            It must have room for all features from `at` on.
         at : int
         """
         if at < 0 or at + len(self.features) > len(row):
@@ -117,11 +117,11 @@ class GoodsFeatures:
 
 
 def _check_weights(text_weights: NDArray[np.float32] | None) -> NDArray[np.float32]:
-    """Give the weights as the kernel may read them: it checks no bounds."""
+    """Check the weights, and return them in the form that the kernel reads. The kernel checks no bounds."""
     weights = np.array([] if text_weights is None else text_weights, dtype=np.float32)
     if text_weights is not None and weights.shape != (TEXT_BUCKETS,):
         raise BundleRefused(
-            "text weights of another size than this version of npsrisk reads",
+            "text weights have another size than this version of npsrisk expects",
             got=f"shape {weights.shape}",
             expected=f"({TEXT_BUCKETS},)",
             todo="retrain, or install the version named in the bundle's card",
@@ -130,7 +130,7 @@ def _check_weights(text_weights: NDArray[np.float32] | None) -> NDArray[np.float
 
 
 def _describe_items(c: Consignment) -> tuple[float, float, float]:
-    """Give the number of items, of the HS chapters among them, and the share without description or HS code."""
+    """Count the items and their HS chapters, and compute the share of items without description or HS code."""
     items = c.items or ()
     chapters = {code[:2] for item in items if (code := clean_hs(item.hs_code))}
     gaps = sum(not (item.description and item.hs_code) for item in items)

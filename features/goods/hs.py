@@ -1,6 +1,6 @@
-"""The Harmonized System as far as risk needs it: which headings exist, and what family of goods each is.
+"""The Harmonized System: the existing headings, and the goods family of each.
 
-Headings of HS 2022; the family of a code is compared with the family the goods' words speak of.
+Headings are those of HS 2022. The family of a code is compared with the family that the words of the goods name.
 """
 
 from functools import cache
@@ -23,7 +23,7 @@ from features.goods.kernels import (
 
 CODES_IN_CHAPTER, CODES_IN_HEADING = 10_000, 100
 
-# Families in the order of their codes, from 1; chapters or headings of each, later ones overrule earlier ones.
+# Families in the order of their codes, from 1, with their chapters or headings. Later entries override earlier ones.
 FAMILIES: dict[str, str] = {
     "food": "01-24",
     "supplement": "2106",
@@ -49,7 +49,7 @@ FAMILIES: dict[str, str] = {
     "other": "93 97",
 }
 FAMILY_CODES = {family: code for code, family in enumerate(FAMILIES, start=1)}
-# Families that shippers rightly mix: an item of one is often entered under the other.
+# Families that honest shippers confuse: an item of one is often declared under the other.
 _RELATED_FAMILIES = """
     food supplement plant feed; supplement pharma; plant pharma cosmetic; chemical plastic cleaning cosmetic pharma;
     cosmetic cleaning; leather textile; plastic household toy machine leather; wood household toy; glass household;
@@ -57,25 +57,25 @@ _RELATED_FAMILIES = """
     household; paper toy household wood; chemical metal
 """
 
-# Where new psychoactive substances belong by their chemistry: cathinones, phenethylamines, fentanyls, nitazenes and
+# Correct headings of new psychoactive substances by their chemistry: cathinones, phenethylamines, fentanyls, nitazenes and
 # cannabinoids (indoles, indazoles), benzodiazepines, tryptamines, plants; HS 2022.
 TYPICAL_CODES = """
     292239 293399 293299 293499 292229 292149 293359 293391 293333 293334 293339 293220 290539 121190 130219
 """
-# What they are said to be instead: other chemicals, pigments, resins, cosmetics, supplements, medicines, feed, tea.
+# Headings under which they are hidden: other chemicals, pigments, resins, cosmetics, supplements, medicines, feed, tea.
 COVER_HEADINGS = "3824 3815 3204 3206 3907 3910 3304 3307 2106 3004 2309 0902"
 _CHEMICAL_CHAPTERS = "28 29 38"
 
 
 class HsTables(NamedTuple):
-    """What the text kernel reads.
+    """The tables of HS codes that the text kernel reads.
 
     Attributes
     ----------
     codes : uint16 array, (1,000,000,)
-        For each six digits the code of their family and flags; 0: no such chapter.
+        Family code and flags of each six-digit code; 0: no such chapter.
     friends : int64 array, (MOST_FAMILIES,)
-        For each family the bits of the families that fit it, itself among them.
+        For each family, the bits of the families that fit it, including itself.
     """
 
     codes: NDArray[np.uint16]
@@ -84,12 +84,12 @@ class HsTables(NamedTuple):
 
 @cache
 def build_hs_tables() -> HsTables:
-    """Build the tables; once in a process."""
+    """Build the tables once per process."""
     return HsTables(_build_codes(), _build_friends())
 
 
 def get_goods_family(hs: str) -> str | None:
-    """Give the family of an HS code of two digits or more; None where its chapter does not exist.
+    """Return the family of an HS code of two digits or more; None if its chapter does not exist.
 
     Examples
     --------
@@ -123,7 +123,7 @@ def _build_codes() -> NDArray[np.uint16]:
 
 
 def _parse_span(numbers: str) -> tuple[int, int]:
-    """Give the six-digit codes of a chapter, chapters, a heading or a subheading, the end excluded.
+    """Parse chapters, a heading or a subheading into a range of six-digit codes; the end is excluded.
 
     Examples
     --------
@@ -139,7 +139,7 @@ def _build_friends() -> NDArray[np.int64]:
     friends = np.zeros(MAX_FAMILIES, dtype=np.int64)
     for code in FAMILY_CODES.values():
         friends[code] = 1 << code
-    friends[FAMILY_CODES["other"]] = -1  # nothing speaks against it
+    friends[FAMILY_CODES["other"]] = -1  # fits all families
     for near in _RELATED_FAMILIES.split(";"):
         first, *others = (FAMILY_CODES[family] for family in near.split())
         for other in others:

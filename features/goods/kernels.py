@@ -1,9 +1,9 @@
-"""Goods texts to numbers: kernels that read the folded letters of one text, and add up the weights of its n-grams.
+"""Numba kernels for goods texts: they compute features from the folded letters of a text and sum the weights of its n-grams.
 
-A text is an array of code points (`encode_text`); `features.goods.character_folding` says what each stands for, `features.goods.lexicon` which
-names and words to look for. Kernels check no bounds: every scratch array is sized from the text's length, and a text
-is cut at `MAX_CHARACTERS`. What kernels share with the builders of their tables is defined here, because numba's
-cache of compiled kernels sees changes of this file only.
+A text is an array of code points (`encode_text`). `features.goods.character_folding` defines the fold table, and
+`features.goods.lexicon` the names and words. Kernels check no bounds: every scratch array is sized from the length of the text, and a
+text is cut at `MAX_CHARACTERS`. Constants that kernels share with the builders of their tables are defined here: numba rebuilds its
+cache of compiled kernels only if this file changes.
 """
 
 from codecs import utf_32_le_encode
@@ -19,21 +19,21 @@ Int = Any  # a whole number, as wide as numba infers
 Bool = Any
 CODE_POINT = np.dtype(np.uint32)
 
-# --- What a character stands for: one entry of the fold table ---
+# --- The folded form of a character: one entry of the fold table ---
 # Bits 0-20 the folded code point, 21-23 its kind, 24-29 its symbol in the automaton, 30 look-alike, 31 "several".
 FOLD_SIZE = 0x20000
 CODE_MASK = (1 << 21) - 1
 KIND_AT, KIND_MASK = 21, 7
 SYMBOL_AT, SYMBOL_MASK = 24, 63
-LOOKALIKE = 1 << 30  # a sign or a letter beyond Latin that reads as this one; with DROPPED: invisible
-SEVERAL = 1 << 31  # stands for several characters: their number from bit 24 on, their place below
+LOOKALIKE = 1 << 30  # a confusable of this letter; with DROPPED: invisible
+SEVERAL = 1 << 31  # folds to several characters: their number from bit 24 on, their position below
 PLACE_MASK = (1 << 24) - 1
-MAX_LETTERS = 4  # that one character may stand for
-BLANK, MARK, BREAK, LETTER, DIGIT, OTHER, DROPPED = range(7)  # kinds; BREAK parts items, OTHER: beyond a-z
-SYMBOLS = 64  # 0 none, 1-26 letters, 27-29 digits that look like no letter, the rest by remainder
+MAX_LETTERS = 4  # maximum number of letters that one character folds to
+BLANK, MARK, BREAK, LETTER, DIGIT, OTHER, DROPPED = range(7)  # kinds; BREAK separates items, OTHER: not a-z
+SYMBOLS = 64  # 0 none, 1-26 letters, 27-29 digits that look like no letter, others by remainder
 FIRST_OTHER_SYMBOL = 30
 LAST_IDEOGRAPH = 0x3FFFF
-MAX_CHARACTERS = 16_384  # of a text that are read
+MAX_CHARACTERS = 16_384  # maximum number of characters that are read of a text
 FIRST_NON_LATIN = 0x370
 FIRST_CYRILLIC, LAST_CYRILLIC = 0x400, 0x52F
 
@@ -42,7 +42,7 @@ START, LENGTH, TIER, SLOT, FAMILY, OPEN, NEXT = range(7)
 TERM_COLUMNS = 7
 WORD, CONTEXT, MEDICINE, CLASS, SPECIFIC = range(5)  # tiers, weakest first
 CLOSED, AFTER_LETTERS, AFTER_ANY, BEFORE_ANY = 0, 1, 2, 4  # how a term may be part of a longer word
-MAY_PART = 1 << 30  # in a term's letters: its own spelling has a separator before this one
+MAY_PART = 1 << 30  # in the letters of a term: its spelling has a separator before this letter
 FIRST_TERM, NEXT_OUTPUT = 0, 1  # columns of `states`
 NO_SLOT = -1
 
@@ -56,16 +56,18 @@ MAX_SWAPPED_DIGIT = ord(
 )  # O for 0 and l for 1 are digits in letters; others would find 4-PrO-MPT in "a prompt"
 MIN_PARTED_LETTERS = 6  # letters of a name that may have marks anywhere: "etizo.lam"
 MIN_BLANK_PARTED_LETTERS = 8  # letters of a name that may have blanks anywhere: "etizo lam"
-MAX_HINT_LETTERS = 4  # letters of a code that only hints when written like words: "3 MMC cards", "THCO"
+MAX_HINT_LETTERS = (
+    4  # letters of a code that is only a hint if it is written like words: "3 MMC cards", "THCO"
+)
 NO_GAP, GAP_OF_BLANKS, GAP_OF_MARKS, GAP_BREAKS = (
     0,
     1,
     2,
     4,
-)  # what stands before a letter; 3 is blanks and marks
+)  # separators before a letter; 3 is blanks and marks
 NO_MATCH, PLAIN, DISGUISED, HINT = range(4)
 
-# --- The values of one consignment's goods: their places in the row, in the order of `features.goods.goods` ---
+# --- The features of the goods: their positions in the row, in the order of `features.goods.goods` ---
 (
     DESCRIBED, NAMES_SPECIFIC, NAMES_CLASS, NAMES_MEDICINE, NAMES_CONTEXT, CONTEXT_SUPPORTED, NAMES_DISGUISED,
     NAME_TIER, NAME_FAMILY, CAS_NUMBERS, CAS_MISPRINTS, LOCANTS, CHEMISTRY_WORDS, BRACKETS, UNKNOWN_CHEMICAL,
@@ -79,26 +81,27 @@ NO_MATCH, PLAIN, DISGUISED, HINT = range(4)
 ) = range(59)  # fmt: skip
 AFTER_TEXT = HS_PRESENT
 
-# --- Goods families (features.goods.hs): one code for what the words and what the HS code speak of ---
+# --- Goods families (features.goods.hs): the words and the HS code have the same codes of families ---
 MAX_FAMILIES = 32
 FAMILY_MASK = MAX_FAMILIES - 1
-HS_TABLE_SIZE = 1_000_000  # one entry for each six digits: family, and what is known of them
+HS_TABLE_SIZE = 1_000_000  # one entry per six-digit code: family and flags
 CHAPTER_KNOWN, HEADING_KNOWN, TYPICAL, COVER, CHEMICAL = 1 << 5, 1 << 6, 1 << 7, 1 << 8, 1 << 9
-HS_DIGITS_READ, MAX_HS_DIGITS = 6, 12  # nations add up to six digits of their own
+HS_DIGITS_READ, MAX_HS_DIGITS = 6, 12  # countries add up to six digits
 
 # --- n-grams ---
 BUCKET_BITS = 18
 TEXT_BUCKETS = 1 << BUCKET_BITS
 MIN_NGRAM, MAX_NGRAM = 3, 5
 FNV_OFFSET, FNV_PRIME = 0xCBF29CE484222325, 0x100000001B3  # FNV-1a, 64 bits
-HASH_MULTIPLIER = 0x9E3779B97F4A7C15  # 2^64 over the golden ratio: carries a hash into its upper bits
+HASH_MULTIPLIER = 0x9E3779B97F4A7C15  # 2^64 over the golden ratio: spreads a hash into its upper bits
 
 SPACE, HYPHEN, COMMA, NINE, SMALL_S = (ord(char) for char in " -,9s")
-VAGUE_TERM, FILE_ENDING = 1, 2  # what the table of vague terms says of a hash
+HIT_TERM, HIT_TIER, HIT_DISGUISED, HIT_FIRST, HIT_LAST, HIT_COLUMNS = range(6)
+VAGUE_TERM, FILE_ENDING = 1, 2  # flags of a hash in the table of vague terms
 
 
 class CompactText(NamedTuple):
-    """A text without separators: its letters and digits, and what stood before each (one more gap at the end)."""
+    """A text without separators: its letters and digits, and the gap before each (with one more gap at the end)."""
 
     letters: Array
     gaps: Array
@@ -106,7 +109,7 @@ class CompactText(NamedTuple):
 
 
 class LexiconAutomaton(NamedTuple):
-    """The lexicon as `features.goods.lexicon` compiles it: an automaton and its terms."""
+    """The compiled lexicon of `features.goods.lexicon`: an automaton and its terms."""
 
     goto: Array
     states: Array
@@ -115,7 +118,7 @@ class LexiconAutomaton(NamedTuple):
 
 
 def encode_text(text: str) -> NDArray[np.uint32]:
-    """Give the code points of a text, composed (NFC) and cut at `MAX_CHARACTERS`; any string is safe."""
+    """Return the code points of a text, composed (NFC) and cut at `MAX_CHARACTERS`. Any string is safe."""
     if not text.isascii():
         text = normalize("NFC", text[:MAX_CHARACTERS])
     points, _ = utf_32_le_encode(text[:MAX_CHARACTERS], "surrogatepass")
@@ -142,24 +145,24 @@ def fill_goods(
     item_chapters: float,
     item_gaps: float,
 ) -> None:
-    """Write the values of one consignment's goods into `row`, from column `at` on.
+    """Write the features of the goods of one consignment into `row`, from column `at` on.
 
     Parameters
     ----------
     codes : uint32 array
-        The text, from `encode_text`; empty where there is none.
+        The text, from `encode_text`; empty if there is none.
     fold, goto, states, terms, spelling, vague : arrays
         From `features.goods.lexicon.load_text_tables`.
     hs_table, friends : arrays
         From `features.goods.hs.build_hs_tables`.
     weights : float32 array, (TEXT_BUCKETS,) or empty
-        Where empty, no text score is written, and the row may end before it.
+        If empty, no text score is written, and the row may end before it.
     row : float32 array
     at : Int
     hs, hs_digits : Int
         The first six digits of the HS code as a number, and the number of all its digits; 0 digits: missing.
     items, item_chapters, item_gaps : float
-        Number of items, of HS chapters among them, and share of items without description or HS code; NaN: missing.
+        Number of items, number of their HS chapters, and share of items without description or HS code; NaN: missing.
     """
     row[at + ITEMS] = items
     row[at + ITEM_CHAPTERS] = item_chapters
@@ -215,7 +218,7 @@ def _is_in_word(entry: Int) -> Bool:
 
 @njit(cache=True, nogil=True)
 def _get_entry(code: Int, fold: Array) -> Int:
-    """Give what a code point stands for; beyond the table are ideographs and what nobody can see."""
+    """Return the fold entry of a code point. Beyond the table are only ideographs and invisible characters."""
     if code < FOLD_SIZE:
         return np.int64(fold[code])
     if code > LAST_IDEOGRAPH:
@@ -226,7 +229,7 @@ def _get_entry(code: Int, fold: Array) -> Int:
 
 @njit(cache=True, nogil=True)
 def _fold_codes(codes: Array, fold: Array, entries: Array) -> Int:
-    """Write what each code point stands for into `entries` (MOST_LETTERS times as long); give how many."""
+    """Write the fold entries of all code points into `entries` (MAX_LETTERS times as long), and return their number."""
     size = 0
     for code in codes:
         entry = _get_entry(code, fold)
@@ -243,7 +246,7 @@ def _fold_codes(codes: Array, fold: Array, entries: Array) -> Int:
 
 @njit(cache=True, nogil=True)
 def _strip_separators(entries: Array, size: Int) -> CompactText:
-    """Leave the separators out; a gap too wide for a name breaks the text, as the start, the end and `|` do."""
+    """Remove the separators. A gap that is too wide for a name breaks the text, as do the start, the end and `|`."""
     letters = np.empty(size, np.uint32)
     gaps = np.empty(size + 1, np.uint8)
     count = 0
@@ -275,7 +278,7 @@ def _strip_separators(entries: Array, size: Int) -> CompactText:
 
 @njit(cache=True, nogil=True)
 def _find_terms(text: CompactText, book: LexiconAutomaton, families: Array, row: Array, at: Int) -> None:
-    """Walk the automaton over the text; at every letter where terms end, the longest name and word count."""
+    """Run the automaton over the text. At each letter at which terms end, count the longest name and the longest word."""
     state = 0
     for end in range(text.size):
         if text.gaps[end] == GAP_BREAKS:
@@ -290,9 +293,24 @@ def _find_terms(text: CompactText, book: LexiconAutomaton, families: Array, row:
 def _count_terms(
     text: CompactText, book: LexiconAutomaton, end: Int, output: Int, families: Array, row: Array, at: Int
 ) -> None:
-    """Count the longest name, word of a goods family and other word that end here.
+    """Count the longest name, word of a goods family and other word that end here."""
+    name, name_tier, disguised, goods, other = _choose_terms(text, book, end, output)
+    if name >= 0:
+        _count_name(book.terms[name, FAMILY], name_tier, disguised, row, at)
+    for word in (goods, other):
+        if word >= 0:
+            families[book.terms[word, FAMILY]] += 1
+            if book.terms[word, SLOT] != NO_SLOT:
+                row[at + book.terms[word, SLOT]] += 1.0
 
-    Of a name and a class pattern that cover the same letters the name counts: a listed medicine is no unknown one.
+
+@njit(cache=True, nogil=True)
+def _choose_terms(
+    text: CompactText, book: LexiconAutomaton, end: Int, output: Int
+) -> tuple[Int, Int, Bool, Int, Int]:
+    """Choose the longest name, word of a goods family and other word that end here; -1 for none.
+
+    If a name and a class pattern cover the same letters, the name counts: a listed medicine is not an unknown substance.
     """
     name, name_span, name_tier, disguised = -1, 0, 0, False
     goods, other = -1, -1
@@ -313,13 +331,62 @@ def _count_terms(
                 other = _choose_longer(other, term, book)
             term = book.terms[term, NEXT]
         output = book.states[output, NEXT_OUTPUT]
-    if name >= 0:
-        _count_name(book.terms[name, FAMILY], name_tier, disguised, row, at)
-    for word in (goods, other):
-        if word >= 0:
-            families[book.terms[word, FAMILY]] += 1
-            if book.terms[word, SLOT] != NO_SLOT:
-                row[at + book.terms[word, SLOT]] += 1.0
+    return name, name_tier, disguised, goods, other
+
+
+@njit(cache=True, nogil=True)
+def locate_terms(codes: Array, fold: Array, book: LexiconAutomaton, hits: Array) -> Int:
+    """Write the names and words that `fill_goods` counts in a text, with their places.
+
+    Parameters
+    ----------
+    codes : uint32 array
+        The text, from `encode_text`.
+    fold : uint32 array
+    book : LexiconAutomaton
+    hits : int32 array, (n, HIT_COLUMNS)
+        Filled from the top: term, tier, disguised, first and last code point.
+
+    Returns
+    -------
+    int
+        Hits written; those for which `hits` has no row are left out.
+    """
+    entries = np.empty(MAX_LETTERS * codes.size, np.uint32)
+    text = _strip_separators(entries, _fold_codes(codes, fold, entries))
+    owners = _find_owners(codes, fold, text.size)
+    state = found = 0
+    for end in range(text.size):
+        if text.gaps[end] == GAP_BREAKS:
+            state = 0
+        state = book.goto[state, (text.letters[end] >> SYMBOL_AT) & SYMBOL_MASK]
+        output = state if book.states[state, FIRST_TERM] >= 0 else book.states[state, NEXT_OUTPUT]
+        if output < 0:
+            continue
+        name, name_tier, disguised, goods, other = _choose_terms(text, book, end, output)
+        for term in (name, goods, other):
+            if term >= 0 and found < len(hits):
+                hits[found, HIT_TERM] = term
+                hits[found, HIT_TIER] = name_tier if term == name else WORD
+                hits[found, HIT_DISGUISED] = term == name and disguised
+                hits[found, HIT_FIRST] = owners[end - _measure_span(text, book, end, term) + 1]
+                hits[found, HIT_LAST] = owners[end]
+                found += 1
+    return found
+
+
+@njit(cache=True, nogil=True)
+def _find_owners(codes: Array, fold: Array, letters: Int) -> Array:
+    """Find the code point from which each letter of the compact text came."""
+    owners = np.empty(letters, np.int32)
+    entries = np.empty(MAX_LETTERS, np.uint32)
+    count = 0
+    for place in range(codes.size):
+        for each in range(_fold_codes(codes[place : place + 1], fold, entries)):
+            if _get_kind(entries[each]) >= LETTER:
+                owners[count] = place
+                count += 1
+    return owners
 
 
 @njit(cache=True, nogil=True)
@@ -348,7 +415,7 @@ def _count_name(family: Int, tier: Int, disguised: Bool, row: Array, at: Int) ->
 
 @njit(cache=True, nogil=True)
 def _measure_span(text: CompactText, book: LexiconAutomaton, end: Int, term: Int) -> Int:
-    """Give the letters a name covers: a class pattern covers the word it ends."""
+    """Return the number of letters that a name covers. A class pattern covers the whole word that it ends."""
     first = end - book.terms[term, LENGTH] + 1
     if book.terms[term, OPEN] & (AFTER_LETTERS | AFTER_ANY):
         while first > 0 and text.gaps[first] == NO_GAP:
@@ -358,7 +425,7 @@ def _measure_span(text: CompactText, book: LexiconAutomaton, end: Int, term: Int
 
 @njit(cache=True, nogil=True)
 def _match_term(text: CompactText, book: LexiconAutomaton, end: Int, term: Int) -> Int:
-    """Say whether the term that the automaton saw end here is really written here, and how."""
+    """Check if a term that ends here by the automaton is really written here, and in which form."""
     length, start = book.terms[term, LENGTH], book.terms[term, START]
     first = end - length + 1
     parted, parted_by_blank, all_gaps, swapped, mixed = 0, 0, 0, 0, 0
@@ -402,7 +469,7 @@ def _may_part(length: Int, opening: Int, parted_by_blank: Int) -> Bool:
 
 @njit(cache=True, nogil=True)
 def _looks_like_words(text: CompactText, first: Int, length: Int, all_gaps: Int) -> Bool:
-    """Say whether a short code is written as a number and a word, as in `3 MMC`, or as a plain word, as in `THCO`."""
+    """Check if a short code is written as a number and a word (`3 MMC`), or as a plain word (`THCO`)."""
     if all_gaps:
         return all_gaps == 1 and text.gaps[first + 1] == GAP_OF_BLANKS
     latin = 0
@@ -413,7 +480,7 @@ def _looks_like_words(text: CompactText, first: Int, length: Int, all_gaps: Int)
 
 @njit(cache=True, nogil=True)
 def _can_start(text: CompactText, first: Int, length: Int, opening: Int, spaced: Bool) -> Bool:
-    """Say whether a term may begin at `first`: at a word's start, or inside where the term is open."""
+    """Check if a term may begin at `first`: at the start of a word, or inside it if the term is open."""
     if opening & AFTER_ANY:
         return True
     gap = text.gaps[first]
@@ -427,7 +494,7 @@ def _can_start(text: CompactText, first: Int, length: Int, opening: Int, spaced:
 
 @njit(cache=True, nogil=True)
 def _can_end(text: CompactText, end: Int, length: Int, opening: Int) -> Bool:
-    """Say whether a term may end at `end`: at a word's end, before a plural s, or anywhere where it is open."""
+    """Check if a term may end at `end`: at the end of a word, before a plural s, or anywhere if it is open."""
     if opening & BEFORE_ANY or text.gaps[end + 1] != NO_GAP:
         return True
     kind, after = _get_kind(text.letters[end]), text.letters[end + 1]
@@ -438,7 +505,7 @@ def _can_end(text: CompactText, end: Int, length: Int, opening: Int) -> Bool:
     return _get_kind(after) != LETTER or (_get_code(after) == SMALL_S and text.gaps[end + 2] != NO_GAP)
 
 
-# --- Words of no name: vagueness, chemistry, shape ---
+# --- Words that are no names: vague terms, chemistry, shape ---
 
 
 @njit(cache=True, nogil=True)
@@ -448,7 +515,7 @@ def _update_hash(value: Int, code: Int) -> Int:
 
 @njit(cache=True, nogil=True)
 def _look_up_vague(value: Int, vague: Array) -> Int:
-    """Give what the table of vague terms says of a hash; 0: nothing."""
+    """Return the flags of a hash in the table of vague terms; 0: not found."""
     mask = vague.shape[0] - 1
     place = np.int64((value * np.uint64(HASH_MULTIPLIER)) >> np.uint64(40)) & mask
     while vague[place, 1] != 0:
@@ -460,7 +527,7 @@ def _look_up_vague(value: Int, vague: Array) -> Int:
 
 @njit(cache=True, nogil=True)
 def _count_tokens(entries: Array, size: Int, vague: Array, row: Array, at: Int) -> None:
-    """Count words, the vague ones among them, and the items that say nothing but a vague term."""
+    """Count the words, the vague words, and the items that have only a vague term."""
     nothing = np.uint64(FNV_OFFSET)
     word, word_but_last, item, item_but_last = nothing, nothing, nothing, nothing
     words, vague_words, coded, longest, items, vague_items, endings = 0, 0, 0, 0, 0, 0, 0
@@ -519,7 +586,7 @@ def _count_chemistry(entries: Array, size: Int, row: Array, at: Int) -> None:
 
 @njit(cache=True, nogil=True)
 def _skip_digits(entries: Array, size: Int, place: Int) -> Int:
-    """Give the place after the digits that begin here."""
+    """Return the position after the digits that begin here."""
     while place < size and _get_kind(entries[place]) == DIGIT:
         place += 1
     return place
@@ -532,9 +599,9 @@ def _is_code(entries: Array, size: Int, place: Int, code: Int) -> Bool:
 
 @njit(cache=True, nogil=True)
 def _count_cas(entries: Array, size: Int, place: Int, row: Array, at: Int) -> Int:
-    """Count a CAS number (2-7 digits, 2 digits, check digit) that begins here; give the place after it.
+    """Count a CAS number (2-7 digits, 2 digits, check digit) that begins here, and return the position after it.
 
-    The check digit is the sum of the other digits, each times its place from the right, modulo 10.
+    The check digit is the sum of the other digits, each times its position from the right, modulo 10.
     """
     first = _skip_digits(entries, size, place)
     second = _skip_digits(entries, size, first + 1)
@@ -563,7 +630,7 @@ def _count_cas(entries: Array, size: Int, place: Int, row: Array, at: Int) -> In
 
 @njit(cache=True, nogil=True)
 def _skip_locant(entries: Array, size: Int, place: Int) -> Int:
-    """Give the place after the locant that begins here: numbers of one or two digits, a hyphen, three letters."""
+    """Return the position after the locant that begins here: numbers of one or two digits, a hyphen, three letters."""
     start = place
     while True:
         after = _skip_digits(entries, size, place)
@@ -582,7 +649,7 @@ def _skip_locant(entries: Array, size: Int, place: Int) -> Int:
 
 @njit(cache=True, nogil=True)
 def _measure_shape(codes: Array, fold: Array, row: Array, at: Int) -> None:
-    """Write what the text looks like, whatever it says."""
+    """Write the shape of the text, which does not depend on its words."""
     inked, upper, digits, marks, beyond, letters, invisible, mixed = 0, 0, 0, 0, 0, 0, 0, 0
     run, longest_run, before = 0, 0, np.int64(-1)
     plain_in_word, lookalike_in_word = False, False
@@ -641,12 +708,12 @@ def _mark_script(code: Int, kind: Int, row: Array, at: Int) -> None:
             row[at + CJK] = 1.0
 
 
-# --- HS code, and what text and code say together ---
+# --- HS code, and text and code combined ---
 
 
 @njit(cache=True, nogil=True)
 def _fill_hs(hs: Int, digits: Int, hs_table: Array, row: Array, at: Int) -> Int:
-    """Write what the HS code says; give its table entry, 0 where there is none."""
+    """Write the features of the HS code, and return its table entry; 0 if there is none."""
     if digits <= 0 or hs < 0:
         row[at + HS_PRESENT] = 0.0
         for slot in range(HS_PRESENT + 1, HS_TEXT_MISMATCH + 1):
@@ -668,7 +735,7 @@ def _fill_hs(hs: Int, digits: Int, hs_table: Array, row: Array, at: Int) -> Int:
 
 @njit(cache=True, nogil=True)
 def _fill_combined(families: Array, known: Int, friends: Array, row: Array, at: Int) -> None:
-    """Write what follows from several parts: the family of the text, and whether the HS code fits it."""
+    """Write the combined features: the family of the text, and the agreement of the HS code with it."""
     spoken, most, family, several = 0, 0, 0, 0
     for code in range(1, MAX_FAMILIES):
         if families[code]:
@@ -702,7 +769,7 @@ def _fill_combined(families: Array, known: Int, friends: Array, row: Array, at: 
 
 @njit(cache=True, nogil=True)
 def _find_buckets(entries: Array, size: Int, buckets: Array) -> Int:
-    """Write the distinct buckets of a text's n-grams, in the order they first occur; give how many."""
+    """Write the distinct buckets of the n-grams of a text in the order of their first occurrence, and return their number."""
     chars = np.empty(size + 2, np.uint32)
     count = _write_words(entries, size, chars)
     slots = 256
@@ -729,7 +796,7 @@ def _find_buckets(entries: Array, size: Int, buckets: Array) -> Int:
 
 @njit(cache=True, nogil=True)
 def _write_words(entries: Array, size: Int, chars: Array) -> Int:
-    """Write the words with one space before, between and after them; give how many characters."""
+    """Write the words with one space before, between and after them, and return the number of characters."""
     chars[0] = SPACE
     count = 1
     for place in range(size):
@@ -747,7 +814,7 @@ def _write_words(entries: Array, size: Int, chars: Array) -> Int:
 
 @njit(cache=True, nogil=True)
 def _score_entries(entries: Array, size: Int, weights: Array) -> float:
-    """Add up the weights of a text's distinct buckets, over the square root of their number."""
+    """Sum the weights of the distinct buckets of a text, divided by the square root of their number."""
     buckets = np.empty((MAX_NGRAM - MIN_NGRAM + 1) * (size + 2), np.int32)
     count = _find_buckets(entries, size, buckets)
     total = 0.0
@@ -758,7 +825,7 @@ def _score_entries(entries: Array, size: Int, weights: Array) -> float:
 
 @njit(cache=True, nogil=True)
 def score_text(codes: Array, fold: Array, weights: Array) -> float:
-    """Score one text, as `fill_goods` does."""
+    """Compute the text score of one text, as `fill_goods` does."""
     entries = np.empty(MAX_LETTERS * codes.size, np.uint32)
     return _score_entries(entries, _fold_codes(codes, fold, entries), weights)
 

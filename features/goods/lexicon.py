@@ -1,8 +1,8 @@
-"""The names and words looked for in goods texts, read from the package's own lists and compiled for the kernel.
+"""The lexicon of names and words that are searched in goods texts, compiled for the kernel.
 
-lexicon.csv holds names of substances, goods_words.csv words of goods; `consignments.goods` has descriptions that say nothing.
-A spelling may hold alternatives, `(a|b)`; a leading `+` asks for letters before it in the word, a leading `*` allows
-them, and an ending `*` allows letters after it.
+lexicon.csv has names of substances, goods_words.csv words of goods; `consignments.goods` has descriptions without information.
+A spelling may have alternatives, `(a|b)`. A leading `+` requires letters before it in the word, a leading `*` allows
+them, and a final `*` allows letters after it.
 """
 
 import csv
@@ -22,7 +22,7 @@ from features.goods import kernels as kernel
 from features.goods.character_folding import build_fold_table, fold_text
 from features.goods.hs import FAMILY_CODES
 
-# Families of substances in the order of their codes, from 1; those of like effect stand together.
+# Families of substances in the order of their codes, from 1. Families of similar effect are adjacent.
 SUBSTANCE_FAMILIES = (
     "synthetic_cannabinoid",
     "semi_synthetic_cannabinoid",
@@ -42,12 +42,12 @@ SUBSTANCE_FAMILIES = (
     "controlled_drug",
 )
 TIERS = {
-    "specific": kernel.SPECIFIC,  # fires alone
-    "class": kernel.CLASS,  # a pattern that names of one class share: fires for names that nobody has listed yet
-    "medicine": kernel.MEDICINE,  # has a lawful trade: needs a mismatch
-    "context": kernel.CONTEXT,  # short, or an ordinary word too: never fires alone
+    "specific": kernel.SPECIFIC,  # counts alone
+    "class": kernel.CLASS,  # a pattern shared by the names of one class: also matches unlisted names
+    "medicine": kernel.MEDICINE,  # has legal trade: counts only with a mismatch
+    "context": kernel.CONTEXT,  # short, or also an ordinary word: never counts alone
 }
-# Where the words of a kind are counted; kinds that are goods families besides have their family's code.
+# Column in which the words of a kind are counted. Kinds that are also goods families have the code of their family.
 WORD_SLOTS = {
     "powder": kernel.POWDER_WORDS,
     "crystal": kernel.CRYSTAL_WORDS,
@@ -65,26 +65,26 @@ WORD_SLOTS = {
     "plant": kernel.COVER_PLANT,
     "feed": kernel.COVER_FEED,
 }
-MAX_SHORT_NAME_LETTERS = 4  # characters of a spelling that is never specific
+MAX_SHORT_NAME_LETTERS = 4  # maximum length of a spelling that is never specific
 _ALTERNATIVES = re.compile(r"\(([^()]*)\)|([^()]+)")
 
 
 class TextTables(NamedTuple):
-    """What the kernel reads, in the order of its arguments.
+    """The tables that the text kernel reads, in the order of its arguments.
 
     Attributes
     ----------
     fold : uint32 array
-        What each character stands for (`features.goods.character_folding`).
+        Fold entry of each character (`features.goods.character_folding`).
     goto : uint16 array, (states, SYMBOLS)
         Aho-Corasick automaton: the next state; state 0 is the start.
     states : int32 array, (states, 2)
         First term that ends in a state, and the next shorter state in which terms end; -1: none.
     terms : int32 array, (terms, TERM_COLUMNS)
     spelling : int32 array
-        Letters of all terms; MAY_PART marks those before which the term itself has a separator.
+        Letters of all terms. MAY_PART marks a letter before which the term has a separator.
     vague : uint64 array, (a power of two, 2)
-        Hash table of vague terms: hash, and what it is (0: empty place).
+        Hash table of vague terms: hash and flags (0: empty slot).
     """
 
     fold: NDArray[np.uint32]
@@ -97,20 +97,20 @@ class TextTables(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class LexiconTerm:
-    """One spelling to look for.
+    """A spelling that is searched in goods texts.
 
     Attributes
     ----------
     spelling : str
-        Without alternatives and open ends.
+        Spelling without alternatives and open ends.
     opening : int
-        Whether letters may stand before or after it: CLOSED, or AFTER_LETTERS, AFTER_ANY, BEFORE_ANY.
+        Letters allowed before or after it: CLOSED, or AFTER_LETTERS, AFTER_ANY, BEFORE_ANY.
     tier : int
         WORD, or a tier of names.
     slot : int
-        Where a word is counted; NO_SLOT where only its family counts.
+        Column in which a word is counted; NO_SLOT if only its family counts.
     family : int
-        Code of the substance's family, or of the goods' family; 0: none.
+        Code of the substance family or of the goods family; 0: none.
     """
 
     spelling: str
@@ -121,7 +121,7 @@ class LexiconTerm:
 
     @property
     def sort(self) -> str:
-        """What it competes with where several terms end at one letter: names, goods words or other words."""
+        """Return the group in which terms that end at one letter compete: names, goods words or other words."""
         if self.tier != kernel.WORD:
             return "name"
         return "goods" if self.family else "other"
@@ -129,7 +129,7 @@ class LexiconTerm:
 
 @cache
 def load_text_tables() -> TextTables:
-    """Read and compile the package's lists; once in a process."""
+    """Read and compile the lists of the package, once per process."""
     goto, states, terms, spelling = compile_terms([*read_names(), *read_words()])
     return TextTables(
         build_fold_table(), goto, states, terms, spelling, _build_hash_table(read_vague_terms())
@@ -137,7 +137,7 @@ def load_text_tables() -> TextTables:
 
 
 def read_names() -> Iterator[LexiconTerm]:
-    """Give the names of lexicon.csv, alternatives written out."""
+    """Read the names of lexicon.csv, with alternatives expanded."""
     for row in _read_rows("lexicon.csv"):
         family = SUBSTANCE_FAMILIES.index(row["family"]) + 1
         for spelling, opening in expand_pattern(row["spelling"]):
@@ -145,7 +145,7 @@ def read_names() -> Iterator[LexiconTerm]:
 
 
 def read_words() -> Iterator[LexiconTerm]:
-    """Give the words of goods_words.csv, alternatives written out."""
+    """Read the words of goods_words.csv, with alternatives expanded."""
     for row in _read_rows("goods_words.csv"):
         slot = WORD_SLOTS.get(row["kind"], kernel.NO_SLOT)
         for pattern in row["words"].split(";"):
@@ -154,7 +154,7 @@ def read_words() -> Iterator[LexiconTerm]:
 
 
 def expand_pattern(pattern: str) -> list[tuple[str, int]]:
-    """Write out a pattern's alternatives, each with how it may be part of a longer word.
+    """Expand the alternatives of a pattern, each with its opening.
 
     Examples
     --------
@@ -170,17 +170,17 @@ def expand_pattern(pattern: str) -> list[tuple[str, int]]:
 
 
 def get_family_name(code: float) -> str:
-    """Give the substance family of a code."""
+    """Return the substance family of a code."""
     return SUBSTANCE_FAMILIES[int(code) - 1]
 
 
 def compile_terms(
     terms: Iterable[LexiconTerm],
 ) -> tuple[NDArray[np.uint16], NDArray[np.int32], NDArray[np.int32], NDArray[np.int32]]:
-    """Build the automaton over the terms' symbols, and the table of terms, as `TextTables` describes them.
+    """Compile terms to the automaton and the table of terms that `TextTables` describes.
 
-    A term of the same letters as an earlier one lends it its separators and is left out: a listed name wins over its
-    class.
+    A term with the same letters as an earlier one is left out, and the earlier one gets its separators. So a listed name
+    wins over its class.
     """
     rows: list[list[int]] = []
     spelling: list[int] = []
@@ -215,7 +215,7 @@ def compile_terms(
 
 
 def strip_separators(spelling: str) -> list[tuple[int, int]]:
-    """Give a spelling's letters and digits, folded, each with its symbol; MAY_PART marks where a separator stood."""
+    """Return the folded letters and digits of a spelling, each with its symbol. MAY_PART marks a separator before it."""
     letters: list[tuple[int, int]] = []
     parted = 0
     for entry in fold_text(spelling):
@@ -260,7 +260,7 @@ def _build_hash_table(vague: Iterable[str]) -> NDArray[np.uint64]:
 
 
 def hash_words(words: str) -> int:
-    """Give the hash by which the kernel finds a vague term: FNV-1a over its folded letters and single spaces."""
+    """Compute the hash by which the kernel finds a vague term: FNV-1a over its folded letters and single spaces."""
     folded = "".join(
         chr(entry & kernel.CODE_MASK)
         if (entry >> kernel.KIND_AT) & kernel.KIND_MASK >= kernel.LETTER

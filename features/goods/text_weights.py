@@ -1,4 +1,4 @@
-"""The weights of the n-grams of goods texts: which of them the positives' texts have more often."""
+"""Weights of the n-grams of goods texts: their log-odds of being in the texts of positives."""
 
 from collections.abc import Sequence
 from typing import NamedTuple
@@ -10,20 +10,20 @@ from features.goods.character_folding import build_fold_table
 from features.goods.kernels import TEXT_BUCKETS, Array, count_buckets, encode_text, score_text
 
 TEXT_FOLDS = 5
-"""Of the training texts, each scored by the words of the others."""
+"""Number of folds of the training texts. Each fold is scored with the weights of the other folds."""
 PRIOR_TEXTS = 1.0
-"""Texts that speak against every bucket, in each class."""
+"""Prior number of texts of every bucket in each class, which shrinks its weight."""
 
 
 class BucketCounts(NamedTuple):
-    """What the texts of each fold hold, by class (0 negative, 1 positive).
+    """The counts of buckets in the texts of each fold, by class (0 negative, 1 positive).
 
     Attributes
     ----------
     texts : float64 array, (folds, 2, TEXT_BUCKETS)
-        Weight of the texts that hold a bucket.
+        Total weight of the texts that have a bucket.
     weight, squares : float64 array, (folds, 2)
-        Sums of the texts' weights and of their squares.
+        Sums of the weights of the texts and of their squares.
     """
 
     texts: NDArray[np.float64]
@@ -37,21 +37,21 @@ def fit_text_weights(texts: Sequence[str], labels: Array, weights: Array) -> NDA
     Parameters
     ----------
     texts : sequence of str
-        Goods texts; '' teaches nothing.
+        Goods texts; '' is ignored.
     labels : int array, (n,)
         1 positive, 0 negative.
     weights : float array, (n,)
-        At least 0.
+        Weight of each text, at least 0.
 
     Returns
     -------
     float32 array, (TEXT_BUCKETS,)
-        Above 0 where positives hold the bucket more often than negatives, 0 where nothing is known.
+        Above 0 if positives have the bucket more often than negatives; 0 if nothing is known.
 
     Notes
     -----
-    The texts count as many as all folds but one hold. So the weights are drawn to 0 as much as those that scored the training
-    texts out of fold, and later texts get scores that lie where theirs do.
+    The texts count as if there were as many as in all folds except one. So the weights are shrunk to 0 as much as the weights
+    that scored the training texts out of fold, and the scores of later texts have the same scale.
     """
     counts = _count_texts(texts, labels, weights, np.zeros(len(texts), dtype=np.int64), 1)
     return _compute_log_odds(counts, np.ones(1, dtype=bool), (TEXT_FOLDS - 1) / TEXT_FOLDS)
@@ -60,7 +60,7 @@ def fit_text_weights(texts: Sequence[str], labels: Array, weights: Array) -> NDA
 def score_out_of_fold(
     texts: Sequence[str], labels: Array, weights: Array, folds: Array
 ) -> NDArray[np.float32]:
-    """Score each text by weights learnt from the other folds only.
+    """Compute the score of each text with weights that are learnt from the other folds only.
 
     Parameters
     ----------
@@ -100,12 +100,13 @@ def _count_texts(
 
 
 def _compute_log_odds(counts: BucketCounts, learnt_from: Array, share: float = 1.0) -> NDArray[np.float32]:
-    """Compare what each class holds of a bucket with what it would hold if classes did not matter; a share of the texts counts.
+    """Compute the log-odds of each bucket from the given folds, with only a share of the texts.
 
     Each class is scaled to its effective number of texts (Kish: the squared sum of weights over the sum of squares),
-    so that heavy weights do not pose as many texts. A bucket's weight is the log of (held + prior) / (expected +
-    prior) among positives less the same among negatives: the mean of a gamma-Poisson posterior (DuMouchel 1999,
-    Bayesian data mining in large frequency tables), which leaves rare buckets near 0.
+    so that heavy weights do not count as many texts. The weight of a bucket is the log of (observed + prior) / (expected +
+    prior) among positives, minus the same among negatives. Expected is the count if classes did not matter. This is the mean
+    of a gamma-Poisson posterior (DuMouchel 1999, Bayesian data mining in large frequency tables). It leaves rare buckets near
+    0.
     """
     weight, squares = counts.weight[learnt_from].sum(axis=0), counts.squares[learnt_from].sum(axis=0)
     if not (weight > 0).all():

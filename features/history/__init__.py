@@ -1,1 +1,1 @@
-"""Counts of what came before, by key."""
+"""History features: counts of earlier consignments by key."""

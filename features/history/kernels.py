@@ -1,6 +1,7 @@
-"""The kernels of history: count steps in the table, read a key, clear away. `features.history.table` holds their arrays.
+"""Numba kernels of history: they count steps in the table, read a key, and purge old keys. `features.history.table` holds their arrays.
 
-Whatever a kernel uses stands in this file: its compiled form is kept on disk, and only this file's changes renew it.
+Everything that a kernel uses is in this file: its compiled form is cached on disk, and numba recompiles it only if this file
+changes.
 """
 
 from itertools import accumulate, repeat
@@ -12,35 +13,35 @@ from numba import njit
 from numpy.typing import NDArray
 
 kernel = njit(cache=True, nogil=True, _nrt=False)  # type: ignore[call-overload]
-"""Compile without numba's counts of references, two thirds of the time: a kernel makes no array, and numba refuses one."""
+"""Decorator that compiles without numba's reference counts, which take two thirds of the time. Kernels create no array; numba refuses one."""
 
 REMEMBERED_DAYS = 366
 WINDOW_DAYS = (1, 7, 30, 90, 365)
-"""A window of w days on day d holds the days d-w+1 to d."""
+"""Lengths of the windows in days. A window of w days on day d holds the days d-w+1 to d."""
 DAILY_DECAY = (0.9057236642639067, 0.977159968434245)
-"""Half-lives of 7 and 30 days: 0.5 ** (1 / 7) and 0.5 ** (1 / 30), as literals, the same numbers on every machine."""
+"""Daily decay for half-lives of 7 and 30 days: 0.5 ** (1 / 7) and 0.5 ** (1 / 30), as literals, so that all machines use the same numbers."""
 PACE_DAYS = 7
 NORM_DAYS = 90
 COUNTERPARTS_CAP = 9
-"""Distinct counterparts are counted exactly to 8; 9 stands for nine or more."""
+"""Cap of the number of distinct counterparts. They are counted exactly to 8; 9 means nine or more."""
 RATE_STRENGTH = 10.0
-"""A key's own share of finds weighs as much as the common one after this many known inspections (assumed)."""
+"""Number of known inspections after which the detection rate of a key weighs as much as the common rate (assumed)."""
 PRIOR_STRENGTH = 100.0
-"""The common share of finds weighs as much as the first guess after this many known inspections (assumed)."""
+"""Number of known inspections after which the common detection rate weighs as much as the prior rate (assumed)."""
 ADDED_ARRIVALS = 5.0
-"""Added to a key's consignments where its finds are shared among them: one find in one is no certainty (assumed)."""
+"""Added to the consignments of a key when its detections are divided by them: one in one is no certainty (assumed)."""
 PRIOR_RATES = (0.01, 0.01, 0.05)
-"""Share of inspections that find nps, controlled_drug, any_offence before any result is known (assumed)."""
+"""Prior detection rates of nps, controlled_drug and any_offence before any result is known (assumed)."""
 
-# What is counted: arrivals, and known results by class.
+# Counters: arrivals, and known results by class.
 ARRIVALS, NPS, CONTROLLED_DRUG, OTHER_OFFENCE, CLEAR = range(5)
 COUNTERS = 5
 TARGETS = 3
 COMMON_DAY, COMMON_TODAY = TARGETS, TARGETS + 1
-"""Beside the common shares: the day they were read on, and what was today then; NaN where results have come since."""
+"""Positions after the common rates: the day for which they were read, and `today` at that time; NaN if results came since."""
 RESULTS = {"nps": NPS, "controlled_drug": CONTROLLED_DRUG, "other_offence": OTHER_OFFENCE, "clear": CLEAR}
 
-# Places of the readings (features.history.readings) in their block of the row.
+# Positions of the readings (features.history.readings) in their block of the row.
 (
     NEW,
     ARRIVALS_IN,
@@ -72,7 +73,7 @@ WIDTH = 25
 SIDE_COUNT = 2
 EITHER = SIDE_COUNT
 SIDES_WIDTH = (SIDE_COUNT + 1) * TARGETS
-"""Readings of each side and of either, behind those of all keys."""
+"""Number of readings of each side and of either side. They follow the readings of all keys."""
 NO_SIDE = -1
 
 STEP = np.dtype(
@@ -85,10 +86,10 @@ STEP = np.dtype(
         ("today", "<i4"),
     ]
 )
-"""One step: +1 or -1 on a counter, for the keys in `row`; an arrival is read into `out_row` first, unless that is -1."""
+"""Type of a step: +1 or -1 on a counter, for the keys in `row`. An arrival is first read into `out_row`, unless that is -1."""
 
-# A key's head: 14 int32. Its arrivals and its results are two *series* of day tiles. A series of a single day needs no
-# tile: the head's counts are that day's, and it stands where the block would.
+# The head of a key: 14 int32. Its arrivals and its results are two *series* of day tiles. A series of a single day needs no
+# tile: the head has the counts of that day, and the day in place of the block.
 KEY_LOW, KEY_HIGH, FIRST_ARRIVAL, EVER = range(4)
 SERIES = EVER + COUNTERS
 BLOCK, SIZE = 0, 1
@@ -97,30 +98,30 @@ OTHERS = OTHERS_BLOCK + 1
 HEAD_WORDS = OTHERS + 1
 OF_ARRIVALS, OF_RESULTS = 0, 1
 ROOM_BITS = 4
-"""SIZE is the number of tiles in use, times 16, plus the room: 0 for no block, r for a block of 1 << r tiles."""
+"""Bits of the room in SIZE. SIZE is the number of used tiles times 16, plus the room: 0 for no block, r for a block of 1 << r tiles."""
 MAX_ROOM = 9
 MAX_DAYS_WORDS = COUNTERS << MAX_ROOM
 MAX_EXACT_COUNTERPARTS = COUNTERPARTS_CAP - 1
 SCRATCH_BLOCK = 0
-"""Where a series without tiles is laid out to be read."""
+"""Block into which a series without tiles is written before it is read."""
 NO_BLOCK = 0
 FIRST_BLOCK = COUNTERS
 
 NO_DAY = -(2**31)
 NO_PLACE = -1
 TOTALS_PLACE = 0
-"""Place of the key that counts every known result; the common shares come from it."""
+"""Place of the key that counts every known result. The common rates are computed from it."""
 HASH_FACTOR = np.uint64(0x9E3779B97F4A7C15)
 """2**64 divided by the golden ratio: Fibonacci hashing (Knuth, vol. 3, 6.4)."""
 LOW_WORD, WORD_BITS = np.uint64(0xFFFFFFFF), np.uint64(32)
 
-# The state of the table itself: how much of each store is used, and where the lists of free blocks begin, by room.
+# The state of the table: the used size of each store, and the heads of the lists of free blocks, by room.
 FORMAT, TODAY, HEADS_USED, DAYS_USED, OTHERS_USED, FREE_TILES = range(6)
 FREE_OTHERS = FREE_TILES + 2 * (MAX_ROOM + 1)
 STATE_SIZE = FREE_OTHERS + 4
 
 PREFETCH_STEPS = 16
-"""Steps whose keys are looked up together."""
+"""Number of steps whose keys are looked up together."""
 Steps = NDArray[Any]
 Keys = NDArray[np.uint64]
 Rows = NDArray[np.float32]
@@ -128,11 +129,11 @@ Words = NDArray[np.int32]
 State = NDArray[np.int64]
 Slots = NDArray[np.uint32]
 Number = Any
-"""A number inside a kernel: numba infers its type, and its width."""
+"""A number inside a kernel. Numba infers its type and width."""
 
 
 def _compute_decay_table() -> NDArray[np.float64]:
-    """Give the weight of a count by its age in days, (ages, half-lives), by multiplication alone: the same everywhere."""
+    """Compute the weights of counts by age in days, (ages, half-lives), by multiplication only, so that all machines agree."""
     columns = [list(accumulate(repeat(daily, REMEMBERED_DAYS), mul, initial=1.0)) for daily in DAILY_DECAY]
     return np.array(columns, dtype=np.float64).T.copy()
 
@@ -140,12 +141,12 @@ def _compute_decay_table() -> NDArray[np.float64]:
 DECAY = _compute_decay_table()
 
 
-# The kernel, compiled, without checks of bounds. Its arrays, by the same names everywhere:
-#     slots   uint32: slot of a key -> its place + 1; 0 where free
+# The compiled kernel checks no bounds. Its arrays have the same names everywhere:
+#     slots   uint32: slot of a key -> its place + 1; 0 if free
 #     heads   int32 (places, HEAD_WORDS): place of a key -> its head
 #     days    int32: tiles, in blocks
 #     others  uint64: counterparts, in blocks
-#     state   int64: how much of these is used
+#     state   int64: used size of these
 
 
 @kernel
@@ -166,7 +167,7 @@ def apply_steps(
     touched: NDArray[np.int64],
     common: NDArray[np.float64],
 ) -> Number:
-    """Take the steps from `start` on; give the number of the step reached, or -1 - number of a bad step."""
+    """Apply the steps from `start` on. Return the number of the step that was reached, or -1 - number of a bad step."""
     kinds = keys.shape[1]
     for number in range(start, len(steps)):
         turn = (number - start) % PREFETCH_STEPS
@@ -182,7 +183,7 @@ def apply_steps(
             return -1 - number
         new = 0
         for kind in range(kinds):
-            if places[kind] == NO_PLACE and turn > 0:  # it may have come since
+            if places[kind] == NO_PLACE and turn > 0:  # it may have been added since
                 places[kind] = _find_place(slots, heads, keys[row, kind])
             new += keys[row, kind] != 0 and places[kind] == NO_PLACE
         if change > 0 and not _has_room(slots, heads, days, others, state, new, kinds):
@@ -226,9 +227,9 @@ def _prefetch_places(
     places: NDArray[np.int64],
     touched: NDArray[np.int64],
 ) -> None:
-    """Find the places of the keys of some steps in rounds: slots, heads, then tiles and counterparts.
+    """Find the places of the keys of several steps in rounds: slots, heads, then tiles and counterparts.
 
-    What a round asks memory for does not depend on one another, so the processor waits for all of it at once.
+    The memory reads of one round are independent, so that the processor waits for all of them at once.
     """
     count = 0
     while count < min(PREFETCH_STEPS, len(steps) - first) and 0 <= steps[first + count].row < len(keys):
@@ -254,7 +255,7 @@ def _prefetch_places(
 def _has_room(
     slots: Slots, heads: Words, days: Words, others: Keys, state: State, new: Number, kinds: Number
 ) -> Number:
-    """Tell whether there is room for new keys, and for whatever the blocks of all keys of a step can need."""
+    """Check if there is room for the new keys, and for the most that the blocks of all keys of a step can need."""
     return (
         state[HEADS_USED] + new <= len(heads)
         and 2 * (state[HEADS_USED] + new) <= len(slots)
@@ -285,7 +286,7 @@ def _compute_first_slot(slots: Slots, key: Number) -> Number:
 
 @kernel
 def _add_key(slots: Slots, heads: Words, state: State, key: Number) -> Number:
-    """Give a new place to a key, or the one that it got within the same step."""
+    """Add a key at a new place, or return the place that it got within the same step."""
     place = _find_place(slots, heads, key)
     if place == NO_PLACE:
         place = state[HEADS_USED]
@@ -306,7 +307,7 @@ def _fill_slot(slots: Slots, key: Number, place: Number) -> None:
 
 @kernel
 def _is_remembered(heads: Words, days: Words, place: Number, today: Number) -> Number:
-    """Tell whether a remembered day holds an event of a key."""
+    """Check if a remembered day has an event of a key."""
     oldest = today - REMEMBERED_DAYS
     return (
         _get_last_day(heads, days, place, OF_ARRIVALS) >= oldest
@@ -316,7 +317,7 @@ def _is_remembered(heads: Words, days: Words, place: Number, today: Number) -> N
 
 @kernel
 def _get_last_day(heads: Words, days: Words, place: Number, series: Number) -> Number:
-    """Give the latest day of a series."""
+    """Return the latest day of a series."""
     block, used, room = _get_series(heads, place, series)
     if used == 0:
         return NO_DAY
@@ -325,7 +326,7 @@ def _get_last_day(heads: Words, days: Words, place: Number, series: Number) -> N
 
 @kernel
 def _get_series(heads: Words, place: Number, series: Number) -> Any:
-    """Give the block of a series (without room: its day), the number of tiles in use, and its room."""
+    """Return the block of a series (its day if it has no room), the number of used tiles, and its room."""
     size = np.int64(heads[place, SERIES + 2 * series + SIZE])
     block = np.int64(heads[place, SERIES + 2 * series + BLOCK])
     return block, size >> ROOM_BITS, size & (1 << ROOM_BITS) - 1
@@ -341,13 +342,13 @@ def _set_series(
 
 @kernel
 def _get_tile_words(series: Number) -> Number:
-    """A tile is a day and its counts: of arrivals, or of the four classes of results."""
+    """Return the number of words of a tile: a day and its counts of arrivals, or of the four classes of results."""
     return 2 if series == OF_ARRIVALS else COUNTERS
 
 
 @kernel
 def _reset_key(heads: Words, days: Words, others: Keys, state: State, place: Number) -> None:
-    """Begin a key anew, with nothing of what it was."""
+    """Reset a key to the state of a new key."""
     _free_blocks(heads, days, others, state, place)
     heads[place, FIRST_ARRIVAL:] = 0
     heads[place, FIRST_ARRIVAL] = NO_DAY
@@ -378,7 +379,7 @@ def _update_count(
     counter: Number,
     change: Number,
 ) -> None:
-    """Add to a counter of a day, or take out what was added."""
+    """Add a change to the counter of a day."""
     series = OF_ARRIVALS if counter == ARRIVALS else OF_RESULTS
     if not _is_remembered(heads, days, place, state[TODAY]):
         if change < 0:
@@ -416,7 +417,7 @@ def _is_empty(words: Words, start: Number, length: Number) -> Number:
 def _find_tile(
     heads: Words, days: Words, state: State, place: Number, series: Number, day: Number, make: Number
 ) -> Number:
-    """Give the tile of a day, by search from the newest; a new one in its order where there is none."""
+    """Find the tile of a day by search from the newest. Insert a new tile in order if there is none."""
     words = _get_tile_words(series)
     block, used, room = _get_series(heads, place, series)
     if room == 0:
@@ -445,7 +446,7 @@ def _find_tile(
 
 @kernel
 def _expand_series(heads: Words, days: Words, state: State, place: Number, series: Number) -> Any:
-    """Write down the tile of a series of one day; give the series as it is then."""
+    """Write the tile of a series of one day, and return the new series."""
     day, _, _ = _get_series(heads, place, series)
     block = _allocate_tiles(days, state, series, 1)
     _write_tile(heads, days, place, series, day, block)
@@ -463,9 +464,9 @@ def _write_tile(heads: Words, days: Words, place: Number, series: Number, day: N
 
 @kernel
 def _widen_block(heads: Words, days: Words, state: State, place: Number, series: Number) -> Number:
-    """Make room in a full block: drop the days no longer remembered, or double it. Give the number of days dropped.
+    """Make room in a full block: drop days that are no longer remembered, or double it. Return the number of dropped days.
 
-    Fewer days are remembered than the largest block has tiles.
+    The number of remembered days is smaller than the number of tiles of the largest block.
     """
     words = _get_tile_words(series)
     old, used, room = _get_series(heads, place, series)
@@ -482,7 +483,7 @@ def _widen_block(heads: Words, days: Words, state: State, place: Number, series:
 
 @kernel
 def _count_old_days(days: Words, series: Number, block: Number, used: Number, today: Number) -> Number:
-    """Give the number of days of a series that are no longer remembered."""
+    """Count the days of a series that are no longer remembered."""
     gone = 0
     while gone < used and days[block + gone * _get_tile_words(series)] < today - REMEMBERED_DAYS:
         gone += 1
@@ -500,7 +501,7 @@ def _drop_tile(heads: Words, days: Words, place: Number, series: Number, tile: N
 
 @kernel
 def _update_first_day(heads: Words, days: Words, place: Number, day: Number, change: Number) -> None:
-    """Keep the day of the first arrival. One that can be taken out is remembered, and so are all after it."""
+    """Update the day of the first arrival. An arrival that can be removed is remembered, and so are all later ones."""
     first = np.int64(heads[place, FIRST_ARRIVAL])
     if change > 0 and (first == NO_DAY or day < first):
         heads[place, FIRST_ARRIVAL] = day
@@ -511,7 +512,7 @@ def _update_first_day(heads: Words, days: Words, place: Number, day: Number, cha
 
 @kernel
 def _add_counterpart(heads: Words, others: Keys, state: State, place: Number, counterpart: Number) -> None:
-    """Note a counterpart, unless it is known or there are many."""
+    """Add a counterpart, unless it is known or the cap is reached."""
     count = np.int64(heads[place, OTHERS])
     if count == COUNTERPARTS_CAP:
         return
@@ -534,7 +535,7 @@ def _add_counterpart(heads: Words, others: Keys, state: State, place: Number, co
     others[block + count] = counterpart
 
 
-# Blocks of 1 << room tiles or counterparts; a free one holds where the next free one is.
+# Blocks of 1 << room tiles or counterparts. A free block holds the position of the next free block.
 
 
 @kernel
@@ -558,7 +559,7 @@ def _free_tiles(days: Words, state: State, series: Number, block: Number, room: 
 
 @kernel
 def _compute_others_room(count: Number) -> Number:
-    """Give r for the block of 1 << r counterparts that holds so many."""
+    """Compute r for the block of 1 << r counterparts that has room for `count`."""
     room = 0
     while 1 << room < count:
         room += 1
@@ -587,7 +588,7 @@ def _free_others(others: Keys, state: State, block: Number, room: Number) -> Non
 
 @kernel
 def _get_tiles(heads: Words, days: Words, place: Number, series: Number, today: Number) -> Any:
-    """Give start and end of a series' remembered tiles; a single day is laid out on the desk."""
+    """Return start and end of the remembered tiles of a series. A single day is written to the scratch block."""
     block, used, room = _get_series(heads, place, series)
     if used > 0 and room == 0:
         _write_tile(heads, days, place, series, block, SCRATCH_BLOCK)
@@ -598,7 +599,7 @@ def _get_tiles(heads: Words, days: Words, place: Number, series: Number, today: 
 
 @kernel
 def _read_common(heads: Words, days: Words, day: Number, today: Number, common: NDArray[np.float64]) -> None:
-    """Read the common share of finds for each target, as known now, unless they have been read already."""
+    """Compute the common detection rate of each target as known now, unless it was computed already."""
     if common[COMMON_DAY] == day and common[COMMON_TODAY] == today:
         return
     common[COMMON_DAY], common[COMMON_TODAY] = day, today
@@ -610,7 +611,7 @@ def _read_common(heads: Words, days: Words, day: Number, today: Number, common: 
 
 @kernel
 def _sum_results(heads: Words, days: Words, place: Number, day: Number, today: Number) -> Any:
-    """Give inspections and finds of each target within the longest window, and the day of the last find."""
+    """Sum inspections and detections of each target within the longest window, and find the day of the last detection."""
     begin, end = _get_tiles(heads, days, place, OF_RESULTS, today)
     nps = drugs = offences = clears = 0
     last_find = np.int64(NO_DAY)
@@ -656,7 +657,7 @@ def _read_key(
 
 @kernel
 def _read_new(common: NDArray[np.float64], out: Rows, column: Number) -> None:
-    """Write the readings of a key that was never seen, or is forgotten."""
+    """Write the readings of a key that was never seen or is forgotten."""
     out[column : column + WIDTH] = 0.0
     out[column + NEW] = 1.0
     out[column + SINCE_FIRST] = np.nan
@@ -669,7 +670,7 @@ def _read_new(common: NDArray[np.float64], out: Rows, column: Number) -> None:
 
 @kernel
 def _read_ever(head: Words, day: Number, out: Rows, column: Number) -> None:
-    """Write what counts since the key began."""
+    """Write the readings that count since the key was created."""
     finds = head[EVER + NPS] + head[EVER + CONTROLLED_DRUG] + head[EVER + OTHER_OFFENCE]
     out[column + NEW] = 1.0 if head[EVER + ARRIVALS] == 0 else 0.0
     out[column + ARRIVALS_EVER] = head[EVER + ARRIVALS]
@@ -685,7 +686,7 @@ def _read_ever(head: Words, day: Number, out: Rows, column: Number) -> None:
 def _read_arrivals(
     heads: Words, days: Words, place: Number, day: Number, today: Number, out: Rows, column: Number
 ) -> None:
-    """Write windows, decayed counts, and what follows from them; from the newest tile to the oldest."""
+    """Write windows, decayed counts, and the readings derived from them, from the newest tile to the oldest."""
     begin, end = _get_tiles(heads, days, place, OF_ARRIVALS, today)
     words = _get_tile_words(OF_ARRIVALS)
     out[column + SINCE_LAST] = _compute_age(np.int64(days[end - words]), day) if end > begin else np.nan
@@ -711,7 +712,7 @@ def _read_arrivals(
 
 @kernel
 def _read_sides(sides: NDArray[np.int64], out: Rows, at: Number) -> None:
-    """Write, for each side, either and each target, the most finds for each consignment that one of its keys had."""
+    """Write the most detections per consignment of any key of each side, and of either side, for each target."""
     first = at + len(sides) * WIDTH
     out[first : first + SIDES_WIDTH] = np.nan
     for kind in range(len(sides)):
@@ -734,7 +735,7 @@ def _compute_age(past: Number, day: Number) -> Number:
 
 @kernel
 def _compute_velocity(pace: Number, norm: Number, first: Number, day: Number) -> Number:
-    """Give this week's arrivals against the key's usual week, one added to both."""
+    """Compute the ratio of this week's arrivals to the usual week of the key, with one added to both."""
     known_days = PACE_DAYS if first == NO_DAY else min(max(day - first + 1, PACE_DAYS), NORM_DAYS)
     return (pace + 1.0) / (norm * PACE_DAYS / known_days + 1.0)
 
@@ -744,7 +745,7 @@ def _compute_velocity(pace: Number, norm: Number, first: Number, day: Number) ->
 
 @kernel
 def purge_keys(slots: Slots, heads: Words, days: Words, others: Keys, state: State) -> None:
-    """Free what forgotten keys held, and close the gaps."""
+    """Free the memory of forgotten keys, and close the gaps."""
     kept = TOTALS_PLACE + 1
     for place in range(TOTALS_PLACE + 1, state[HEADS_USED]):
         if _is_remembered(heads, days, place, state[TODAY]):
@@ -759,7 +760,7 @@ def purge_keys(slots: Slots, heads: Words, days: Words, others: Keys, state: Sta
 
 @kernel
 def count_forgotten(heads: Words, days: Words, used: Number, today: Number) -> Number:
-    """Count the keys that are forgotten on a day."""
+    """Count the keys that are forgotten on the day `today`."""
     forgotten = 0
     for place in range(TOTALS_PLACE + 1, used):
         forgotten += not _is_remembered(heads, days, place, today)
@@ -768,7 +769,7 @@ def count_forgotten(heads: Words, days: Words, used: Number, today: Number) -> N
 
 @kernel
 def fill_slots(slots: Slots, heads: Words, used: Number) -> None:
-    """Fill the slots again from the keys of the heads."""
+    """Fill the slots from the keys of the heads."""
     slots[:] = 0
     for place in range(TOTALS_PLACE + 1, used):
         low = np.uint64(heads[place, KEY_LOW]) & LOW_WORD

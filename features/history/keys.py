@@ -1,7 +1,7 @@
-"""The keys of history: what two consignments can have in common, each as one number.
+"""History keys: the values that two consignments can have in common, each as one number.
 
-A key with a missing part is missing (0). A key named in the configuration takes a missing part as a value of its own, for
-its columns may be empty by design ("no tax type"); it is missing only where all its parts are.
+A key with a missing part is missing (0). A key of the configuration treats a missing part as a separate value, because
+its columns may be empty by design ("no tax type"). It is missing only if all its parts are.
 """
 
 from collections.abc import Callable
@@ -20,36 +20,38 @@ from features.history.pseudonyms import MISSING, NUMBER_BYTES, Pseudonyms, finis
 from features.normalization.normal_forms import NormalForms, fold_to_ascii
 
 KEYS_VERSION = 2
-"""Raised whenever a normal form or a key is made in another way: the service then makes the keys of its log anew."""
+"""Version of normal forms and keys. Increase it when one of them changes: the service then recomputes the keys of its log."""
 HS6_DIGITS = 6
 _PART_SEPARATOR = "\x1f"
 CODE_CACHE_SIZE = 1 << 13
 NUMBER_CACHE_SIZE = 1 << 14
-"""Of each kind that is common; nine of ten consignments share the product and way of one among the last of these."""
+"""Size of the cache of each common kind. Nine of ten consignments find their product and route in it."""
 POSITIVE_ZERO = 0.0
-"""Added to a number, it makes -0.0 the 0.0 that it equals."""
+"""Added to a number, it turns -0.0 into 0.0."""
 Keys = NDArray[np.uint64]
 KeyFunction = Callable[[Consignment, NormalForms], str]
 
 
 @dataclass(frozen=True, slots=True)
 class KeyKind:
-    """One kind of key.
+    """A kind of history key.
 
     Attributes
     ----------
     name : str
-        As `consignee_address`; for a key of the configuration its columns joined by `+`.
+        For example `consignee_address`; for a key of the configuration its columns joined by `+`.
     noun : str
-        What an officer calls it, as "consignee's address".
+        Name for an officer, for example "consignee's address".
     counterpart : str or None
-        The kind whose distinct values are counted beside this one, as the consignees of a sender.
+        Kind whose distinct values are counted for each value of this one, for example the consignees of a sender.
     value : callable or None
-        Gives the value of a consignment in normal form, '' where missing; None: it is one of `get_common_values`.
+        Function that returns the value of a consignment in normal form, '' if missing. None: the value is one of
+        `get_common_values`.
     common : bool
-        Many consignments share a value, and no person does: its numbers are worth remembering.
+        True if many consignments share a value that is not personal, so that its numbers are cached.
     side : str or None
-        The party it may betray, one of `features.history.readings.SIDES`: what its keys had found is also read together.
+        Party that the key identifies, one of `features.history.readings.SIDES`. The detections of its keys are also read
+        together.
     """
 
     name: str
@@ -61,28 +63,28 @@ class KeyKind:
 
 
 def list_key_kinds(config: FeatureConfig) -> tuple[KeyKind, ...]:
-    """List the kinds of keys: the same for everybody, then those of the configuration in their order.
+    """List the kinds of keys: the built-in kinds, then the kinds of the configuration, in order.
 
     Raises
     ------
     BadSetting
-        Where the configuration names a key that is there already.
+        If the configuration names a key that exists already.
     """
     kinds = COMMON_KINDS + tuple(_build_declared_kind(columns) for columns in config.history.keys)
     names = [kind.name for kind in kinds]
     repeated = next((name for name in names if names.count(name) > 1), None)
     if repeated:
         raise BadSetting(
-            "this history key is there already",
+            "this history key exists already",
             where="[history] keys",
             got=repr(repeated.split("+")),
-            todo="leave it out",
+            todo="remove it from the configuration",
         )
     return kinds
 
 
 class KeyWriter:
-    """Write the keys of a consignment, and the counterpart of each.
+    """The writer of the keys of a consignment and their counterparts.
 
     Parameters
     ----------
@@ -102,12 +104,12 @@ class KeyWriter:
         )
 
     def __call__(self, c: Consignment, forms: NormalForms, keys: Keys, counterparts: Keys) -> None:
-        """Write into `keys` and `counterparts`, each uint64, (kinds,); 0 is missing."""
+        """Write the keys into `keys` and `counterparts`, each uint64, (kinds,); 0 if missing."""
         values = get_common_values(c, forms)
         if self._declared:
             values += tuple([value_of(c, forms) for value_of in self._declared])
         numbers = list(map(call, self._numbers, values))
-        # Bytes of little-endian numbers are the array's own, wherever numba runs.
+        # Bytes of little-endian numbers have the layout of the array on all platforms of numba.
         self._write(keys, 0, b"".join(numbers))
         numbers.append(MISSING)
         self._write(counterparts, 0, b"".join(self._beside(numbers)))
@@ -149,7 +151,7 @@ COMMON_KINDS = (
 
 
 def get_common_values(c: Consignment, forms: NormalForms) -> tuple[str, ...]:
-    """Give the values of `COMMON_KINDS` in their order, in normal form, '' where missing."""
+    """Return the values of `COMMON_KINDS` in order, in normal form, '' if missing."""
     product = forms.hs[:HS6_DIGITS]
     return (
         forms.sender_name,
@@ -172,14 +174,14 @@ def get_common_values(c: Consignment, forms: NormalForms) -> tuple[str, ...]:
 
 
 def _join_figures(c: Consignment) -> str:
-    """Join weight and value as they were declared: whoever fills in a form again and again changes names before numbers."""
+    """Join weight and value as declared. A sender who fills in many forms changes names sooner than numbers."""
     if c.gross_weight_kg is None or c.declared_value is None:
         return ""
     numbers = (repr(float(c.gross_weight_kg) + POSITIVE_ZERO), repr(float(c.declared_value) + POSITIVE_ZERO))
     return _PART_SEPARATOR.join((*numbers, _fold_code(c.currency)))
 
 
-# Columns whose normal form joins several columns or repairs their spelling.
+# Columns whose normal form joins several columns or corrects their spelling.
 _FORMS: dict[str, Callable[[NormalForms], str]] = {
     "sender_name": lambda forms: forms.sender_name,
     "sender_address": lambda forms: forms.sender_address,
@@ -220,7 +222,7 @@ def _get_form(form: Callable[[NormalForms], str], _c: Consignment, forms: Normal
 
 
 def _read_column(name: str, c: Consignment, _forms: NormalForms) -> str:
-    """Give one column as text: a number as Python writes it (8.0, however the table wrote it), else small letters."""
+    """Return one column as text: a number as Python writes it (8.0 in every table format), else lower case."""
     value = getattr(c, name, None)
     if isinstance(value, str):
         return fold_to_ascii(value)

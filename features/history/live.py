@@ -1,7 +1,7 @@
-"""What counts for each consignment, event by event: the register, and the ledger that keeps history as it is lived.
+"""Live history: the state of each consignment, and the updates of the table of history, event by event.
 
-A consignment counts once. An amendment takes its earlier version out, with its result; a corrected result takes the place
-of the one before; a cancellation takes all of it out. The order of the events is that of `features.history.ordering`.
+A consignment counts once. An amendment removes its earlier version together with its result. A corrected result replaces the
+earlier one. A cancellation removes everything. The order of the events is the order of `features.history.ordering`.
 """
 
 from collections.abc import Iterator, Sequence
@@ -20,38 +20,38 @@ Rows = NDArray[np.float32]
 Handle = TypeVar("Handle")
 
 NOT_FINAL = ARRIVALS
-"""Stands for a result that is not counted: pending, or missed."""
+"""Counter of a result that is not counted: pending or missed."""
 NO_SEQUENCE = -1
 MAX_EVENT_STEPS = 4
-"""Steps of one event: an amendment takes out a result and an arrival, and counts both again."""
+"""Maximum number of steps of one event: an amendment removes a result and an arrival, and counts both again."""
 FORGET_INTERVAL_DAYS = 30
 
 
 HandledStep = tuple[int, int, Handle, int]
-"""(change, counter, handle of the keys, day)."""
+"""A step: (change, counter, handle of the keys, day)."""
 
 
 @dataclass(slots=True)
 class CountedState(Generic[Handle]):
-    """What counts for one consignment, and what each event of it adds to the table or takes out.
+    """The counted state of one consignment. It returns the steps that each event adds to the table or removes.
 
-    It is begun anew once its latest event is more than REMEMBERED_DAYS old: history could not take it out any more. What
-    comes of it later is of an unknown consignment.
+    The state is reset when its latest event is more than REMEMBERED_DAYS old, because history can no longer remove it. Later
+    events then belong to an unknown consignment.
 
     Attributes
     ----------
     handle : Handle or None
-        Stands for its keys; None as long as only outcomes of it have come.
+        Handle of its keys; None if only outcomes arrived so far.
     day : int
         Day of its arrival.
     cancelled : bool
-        Taken out; an arrival puts it back.
+        True if it was removed. An arrival adds it again.
     standing : tuple or None
-        (known, recorded, sequence, result) of the outcome that stands; the largest of those that are visible.
+        (known, recorded, sequence, result) of the valid outcome: the largest of the visible ones.
     result, result_day : int
-        Counter and day of the outcome that stands.
+        Counter and day of the valid outcome.
     last_day : int
-        Latest day of any event of it.
+        Latest day of any of its events.
     """
 
     handle: Handle | None = None
@@ -63,10 +63,10 @@ class CountedState(Generic[Handle]):
     last_day: int = NO_DAY
 
     def record_arrival(self, handle: Handle, day: int, today: int) -> list[HandledStep[Handle]]:
-        """Count the consignment, for the first time or amended; the step of its arrival is the one to read at.
+        """Build the steps that count the consignment, for the first time or as an amendment.
 
-        An amendment takes the earlier version out with its result, and puts the result back after the arrival. One that
-        was cancelled counts again.
+        History is read at the step of the arrival. An amendment removes the earlier version with its result, and adds the result
+        again after the arrival. A cancelled consignment counts again.
         """
         self._reset_if_expired(today)
         steps = [*self._build_steps(-1)]
@@ -78,14 +78,14 @@ class CountedState(Generic[Handle]):
     def record_outcome(
         self, order: tuple[int, int, int], result: str | None, day: int, today: int
     ) -> list[HandledStep[Handle]]:
-        """Let an outcome stand, unless a later one does.
+        """Build the steps that record an outcome, unless a later one is valid.
 
         Parameters
         ----------
         order : (known, recorded, sequence)
         result : str or None
         day : int
-            When it became visible.
+            Day on which it became visible.
         today : int
         """
         self._reset_if_expired(today)
@@ -100,7 +100,7 @@ class CountedState(Generic[Handle]):
         return steps
 
     def cancel(self, today: int) -> list[HandledStep[Handle]]:
-        """Take the consignment out with its result; one that is unknown or cancelled already stays so."""
+        """Build the steps that remove the consignment with its result. Return none if it is unknown or cancelled."""
         self._reset_if_expired(today)
         steps = [*self._build_steps(-1)]
         self.cancelled = self.handle is not None
@@ -112,26 +112,26 @@ class CountedState(Generic[Handle]):
             self.result, self.last_day = NOT_FINAL, NO_DAY
 
     def _build_steps(self, change: int) -> Iterator[HandledStep[Handle]]:
-        """Give the steps that count it as it stands, or take it out."""
+        """Build the steps that add or remove the consignment with its current result."""
         if self.handle is None or self.cancelled:
             return
         yield change, ARRIVALS, self.handle, self.day
         yield from self._build_result_steps(change)
 
     def _build_result_steps(self, change: int) -> Iterator[HandledStep[Handle]]:
-        """Give the step that counts its result, where it has a final one, or takes it out."""
+        """Build the step that adds or removes its result, if it has a final one."""
         if self.handle is not None and not self.cancelled and self.result != NOT_FINAL:
             yield change, self.result, self.handle, self.result_day
 
 
 class CountedStates(Generic[Handle]):
-    """The files of all consignments, in memory; whoever keeps them elsewhere overrides `get`."""
+    """The counted states of all consignments, in memory. A subclass that stores them elsewhere overrides `get`."""
 
     def __init__(self) -> None:
         self.files: dict[str, CountedState[Handle]] = {}
 
     def get(self, consignment_id: str, today: int) -> CountedState[Handle]:  # noqa: ARG002
-        """Give the file of a consignment on a day `today`, a new one where nothing is known of it."""
+        """Return the state of a consignment on the day `today`; a new state if it is unknown."""
         file = self.files.get(consignment_id)
         if file is None:
             file = self.files[consignment_id] = CountedState()
@@ -140,38 +140,38 @@ class CountedStates(Generic[Handle]):
     def record_arrival(
         self, consignment_id: str, handle: Handle, day: int, today: int
     ) -> list[HandledStep[Handle]]:
-        """Count a consignment, see `CountedState.record_arrival`."""
+        """Record an arrival; see `CountedState.record_arrival`."""
         return self.get(consignment_id, today).record_arrival(handle, day, today)
 
     def record_outcome(
         self, consignment_id: str, order: tuple[int, int, int], result: str | None, day: int, today: int
     ) -> list[HandledStep[Handle]]:
-        """Let an outcome stand, see `CountedState.record_outcome`; it is kept where the consignment is unknown so far."""
+        """Record an outcome; see `CountedState.record_outcome`. It is kept if the consignment is still unknown."""
         return self.get(consignment_id, today).record_outcome(order, result, day, today)
 
     def cancel(self, consignment_id: str, today: int) -> list[HandledStep[Handle]]:
-        """Take a consignment out, see `CountedState.cancel`."""
+        """Cancel a consignment; see `CountedState.cancel`."""
         return self.get(consignment_id, today).cancel(today)
 
     def forget(self, today: int) -> None:
-        """Give back the memory of consignments that would be begun anew."""
+        """Free the memory of consignments whose state would be reset."""
         kept = {name: file for name, file in self.files.items() if file.last_day >= today - REMEMBERED_DAYS}
         self.files = kept
 
 
 class VisibleOutcome(NamedTuple):
-    """What history needs of one outcome.
+    """The part of an outcome that history needs.
 
     Attributes
     ----------
     visible_us : int
-        When it became visible, in microseconds; it counts on that day.
+        Time at which it became visible, in microseconds since 1970 (UTC). It counts on that day.
     known_us, recorded_us : int
-        NO_TIME where missing.
+        NO_TIME if missing.
     sequence : int or None
-        Place in the log.
+        Sequence number in the log.
     result : str or None
-        None where missed.
+        None if the inspection was missed.
     """
 
     visible_us: int
@@ -182,16 +182,16 @@ class VisibleOutcome(NamedTuple):
 
 
 class LiveHistory:
-    """History as it is lived: each event changes the table at once, in the order in which events come.
+    """The live history: each event changes the table at once, in the order of arrival of the events.
 
     Parameters
     ----------
     history : History
         Empty, or restored.
-    register : Register, optional
-        Where the files are kept; in memory by default.
+    register : CountedStates, optional
+        Store of the states; in memory by default.
     today : int
-        The latest day of any event so far, where it is later than history's.
+        Latest day of any event so far, if it is later than that of `history`.
 
     Attributes
     ----------
@@ -211,7 +211,7 @@ class LiveHistory:
         self._counterparts = np.zeros((MAX_EVENT_STEPS, kinds), dtype=np.uint64)
 
     def __len__(self) -> int:
-        """Give the number of files in memory; forgotten ones are dropped now and then."""
+        """Return the number of states in memory. Forgotten ones are dropped from time to time."""
         return len(self.register.files)
 
     def record_arrival(
@@ -222,22 +222,22 @@ class LiveHistory:
         counterparts: Keys,
         row: Rows | None = None,
     ) -> None:
-        """Read a consignment's history, then count it; where it is known, it is amended.
+        """Read the history of a consignment, and then count it. A known consignment is amended.
 
         Parameters
         ----------
         consignment_id : str
         day : int
-            UTC days since the epoch.
+            UTC day since 1970-01-01.
         keys, counterparts : uint64 array, (kinds,)
-            0 is missing.
+            0 if missing.
         row : float32 array, (columns,), optional
-            Where the readings are written, at its end. Without it nothing is read.
+            Row to write the readings to, at its end. Without it nothing is read.
 
         Raises
         ------
         ServiceFault
-            History is full; nothing was changed.
+            If history is full. Nothing was changed.
         """
         self.count_arrival(self._get_state(consignment_id, day), day, keys, counterparts, row)
 
@@ -249,7 +249,7 @@ class LiveHistory:
         counterparts: Keys,
         row: Rows | None = None,
     ) -> None:
-        """Do what `record_arrival` does for a consignment whose state is at hand; `begin_event` was called for its day."""
+        """Record an arrival of a consignment whose state is given. `begin_event` must have been called for its day."""
         self._apply_steps(file.record_arrival(keys.tobytes(), day, self.today), counterparts, row)
 
     def record_arrivals(
@@ -260,16 +260,16 @@ class LiveHistory:
         counterparts: Keys,
         X: Rows,
     ) -> None:
-        """Do what `record_arrival` does for consignments that come one after the other on a day, each once.
+        """Record the arrivals of several consignments on one day, in order, each once.
 
         Parameters
         ----------
         consignment_ids : sequence of str, (n,)
-            No one twice; their files can be had, and history `has_room` for them.
+            Distinct. Their states must be available, and history must have room for them (`has_room`).
         day : int
         keys, counterparts : uint64 array, (n, kinds)
         X : float32 array, (n, columns)
-            The readings end each row.
+            Rows to write the readings to, at their end.
         """
         self.count_arrivals(
             [self._get_state(consignment_id, day) for consignment_id in consignment_ids],
@@ -282,7 +282,7 @@ class LiveHistory:
     def count_arrivals(
         self, files: Sequence[CountedState[bytes]], day: int, keys: Keys, counterparts: Keys, X: Rows
     ) -> None:
-        """Do what `record_arrivals` does for consignments whose states are at hand; `begin_event` was called for the day."""
+        """Record arrivals of consignments whose states are given. `begin_event` must have been called for the day."""
         steps: list[tuple[int, int, int, int, int, int]] = []
         earlier: list[bytes] = []
         for place, file in enumerate(files):
@@ -299,18 +299,18 @@ class LiveHistory:
         self.history.run(np.array(steps, dtype=STEP), keys, counterparts, X)
 
     def record_outcome(self, consignment_id: str, outcome: VisibleOutcome) -> None:
-        """Let an outcome stand from now on; a repeated one changes nothing.
+        """Record an outcome. A repeated one changes nothing.
 
         Parameters
         ----------
         consignment_id : str
-            May be unknown so far.
+            It may be still unknown.
         outcome : VisibleOutcome
 
         Raises
         ------
         ServiceFault
-            History is full; nothing was changed.
+            If history is full. Nothing was changed.
         """
         day = convert_us_to_day(outcome.visible_us)
         sequence = NO_SEQUENCE if outcome.sequence is None else outcome.sequence
@@ -319,28 +319,28 @@ class LiveHistory:
         self._apply_steps(file.record_outcome(order, outcome.result, day, self.today))
 
     def cancel(self, consignment_id: str) -> None:
-        """Take a consignment out with its result from now on; nothing happens where it is unknown."""
+        """Remove a consignment with its result. An unknown consignment changes nothing."""
         self._apply_steps(self.register.cancel(consignment_id, self.today))
 
     def begin_event(self, day: int) -> None:
-        """Make room for an event of a day, and forget what is too old by then; `today` never goes back.
+        """Make room for an event of a day, and forget what is too old by then. `today` never decreases.
 
         Raises
         ------
         ServiceFault
-            History is full; nothing was changed.
+            If history is full. Nothing was changed.
         """
         self.today = self._make_room(day)
 
     def _get_state(self, consignment_id: str, day: int) -> CountedState[bytes]:
-        """Give the file of a consignment for an event of a day; whatever can fail does so before anything is changed."""
+        """Return the state of a consignment for an event of a day. Errors occur here, before anything is changed."""
         today = self._make_room(day)
         file = self.register.get(consignment_id, today)
         self.today = today
         return file
 
     def _make_room(self, day: int) -> int:
-        """Make room for an event of a day; return the latest day of any event with it."""
+        """Make room for an event of a day, and return the latest day of all events including it."""
         today = max(day, self.today)
         self.history.reserve(today)
         if today - self._forgot_on >= FORGET_INTERVAL_DAYS:

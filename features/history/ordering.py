@@ -1,15 +1,15 @@
-"""The order of history, and the fold of whole tables of events; `features.history.live` says what each event does.
+"""The order of history, and the processing of whole tables of events. `features.history.live` defines the effect of each event.
 
-Events are arrivals, outcomes that become visible, and cancellations. A consignment reads what precedes it in their order,
-then it is counted.
+Events are arrivals, outcomes that become visible, and cancellations. A consignment reads the events before it in this order.
+Then it is counted.
 
     1 March 09:00  A arrives                        reads nothing; counts
     1 March 15:00  B arrives, of the same sender    reads one arrival of this sender
     9 March 12:00  A's result nps becomes visible   counts on 9 March
-    9 March 12:00  C arrives, of the same sender    reads two arrivals and one find: at one instant results come first
-    9 March 17:00  A arrives again, amended         A and its find are taken out; it reads B and C; both are put back
-   12 March 09:00  A's result becomes clear         the find of 9 March is taken out; a clear of 12 March is counted
-   20 March 12:00  B is cancelled                   from here on B has never been
+    9 March 12:00  C arrives, of the same sender    reads two arrivals and one detection: at equal times results come first
+    9 March 17:00  A arrives again, amended         A and its detection are removed; it reads B and C; both are added again
+   12 March 09:00  A's result becomes clear         the detection of 9 March is removed; a clear of 12 March is counted
+   20 March 12:00  B is cancelled                   B is removed as if it had never arrived
 """
 
 from collections.abc import Sequence
@@ -30,26 +30,26 @@ Longs = NDArray[np.int64]
 Keys = NDArray[np.uint64]
 Rows = NDArray[np.float32]
 Names = Any
-"""Identifiers: a sequence of str or, where there are many, an Arrow array of large_string."""
+"""Identifiers: a sequence of str, or an Arrow array of large_string if there are many."""
 
 CHUNK_ROWS = 1 << 16
 
 
 @dataclass(frozen=True)
 class ArrivalEvents:
-    """Consignments in the order of their table, which says nothing about the order of history.
+    """The arrivals in the order of their table, which need not be the order of history.
 
     Attributes
     ----------
     consignment_id : sequence of str or Arrow array, (n,)
-        Repeated only where there is a sequence: a later row amends an earlier one.
+        Repeated only if there is a sequence: a later row amends an earlier one.
     received_us, cancelled_us : int64 array, (n,)
-        Microseconds since the epoch; `cancelled_us` is NO_TIME where it was not cancelled.
+        Microseconds since 1970 (UTC); `cancelled_us` is NO_TIME if the consignment was not cancelled.
     sequence : int64 array, (n,), or None
-        Place in the log.
+        Sequence number in the log.
     cancelled_sequence : int64 array, (n,), or None
-        Place of the cancellation in the log, below 0 where not known: then it takes effect just before the first event
-        by which the log's moments have reached `cancelled_us`.
+        Sequence number of the cancellation in the log; negative if unknown. It then takes effect just before the first event
+        at which the times of the log have reached `cancelled_us`.
     """
 
     consignment_id: Names
@@ -61,18 +61,18 @@ class ArrivalEvents:
 
 @dataclass(frozen=True)
 class Outcomes:
-    """Outcomes in the order of their table.
+    """The outcomes in the order of their table.
 
     Attributes
     ----------
     consignment_id : sequence of str or Arrow array, (m,)
     visible_us : int64 array, (m,)
-        When each became visible; it counts on the day of this moment.
+        Time at which each became visible. It counts on the day of this time.
     known_us, recorded_us : int64 array, (m,)
-        NO_TIME where missing.
+        NO_TIME if missing.
     sequence : int64 array, (m,), or None
     result : sequence of str or None, (m,)
-        None where missed.
+        None if the inspection was missed.
     """
 
     consignment_id: Names
@@ -89,14 +89,14 @@ BEFORE_ARRIVALS, WITH_ARRIVALS = range(2)
 
 @dataclass(frozen=True)
 class HistoryEvents:
-    """Events in the order of history.
+    """The events of two tables in the order of history.
 
     Attributes
     ----------
     what : int8 array, (events,)
         OUTCOME, CANCELLATION or ARRIVAL.
     row : int64 array, (events,)
-        Row of the table: of outcomes for an outcome, else of arrivals.
+        Row in the table of outcomes for an outcome, else in the table of arrivals.
     """
 
     what: NDArray[np.int8]
@@ -104,10 +104,10 @@ class HistoryEvents:
 
 
 def order_events(arrivals: ArrivalEvents, outcomes: Outcomes, as_of_us: int | None = None) -> HistoryEvents:
-    """Put the events of two tables in the order of history.
+    """Sort the events of two tables in the order of history.
 
-    Where both have a sequence, it is the order. Else it is time, results and cancellations before arrivals, then
-    `consignment_id`. What became visible or was cancelled after `as_of_us` is hidden.
+    If both tables have a sequence, it is the order. Else the order is time, then results and cancellations before arrivals, then
+    `consignment_id`. Outcomes and cancellations after `as_of_us` are ignored.
     """
     last_us = np.iinfo(np.int64).max if as_of_us is None else as_of_us
     shown = np.flatnonzero(outcomes.visible_us <= last_us)
@@ -123,7 +123,7 @@ def order_events(arrivals: ArrivalEvents, outcomes: Outcomes, as_of_us: int | No
 
 
 def _order_by_time(events: HistoryEvents, arrivals: ArrivalEvents, outcomes: Outcomes) -> HistoryEvents:
-    """Order by time; a consignment cancelled before it was received is read, and never counts after that."""
+    """Sort by time. A consignment that was cancelled before it was received gets its features, but never counts."""
     moment = _get_times(events, arrivals, outcomes)
     received = np.full(len(moment), NO_TIME)
     cancelling = events.what == CANCELLATION
@@ -136,7 +136,7 @@ def _order_by_time(events: HistoryEvents, arrivals: ArrivalEvents, outcomes: Out
 
 
 def _order_by_sequence(events: HistoryEvents, arrivals: ArrivalEvents, outcomes: Outcomes) -> HistoryEvents:
-    """Order by sequence, then put cancellations without one where the log's moments reach them."""
+    """Sort by sequence. Insert cancellations without a sequence at the place at which the times of the log reach them."""
     place = _get_sequences(events, arrivals, outcomes)
     loose = (events.what == CANCELLATION) & (place < 0)
     late = HistoryEvents(events.what[loose], events.row[loose])
@@ -146,7 +146,7 @@ def _order_by_sequence(events: HistoryEvents, arrivals: ArrivalEvents, outcomes:
     own = np.zeros(len(arrivals.consignment_id), dtype=np.int64)
     own[fixed.row[fixed.what == ARRIVAL]] = np.flatnonzero(fixed.what == ARRIVAL)
     before = np.maximum(np.searchsorted(clock, arrivals.cancelled_us[late.row]), own[late.row] + 1)
-    # Event p stands at 2p + 1, what comes between it and the one before at 2p.
+    # Event p has position 2p + 1. What comes between it and the event before has 2p.
     stand = np.concatenate([2 * np.arange(len(fixed.row)) + 1, 2 * before])
     both = HistoryEvents(np.concatenate([fixed.what, late.what]), np.concatenate([fixed.row, late.row]))
     return _sort_events(both, (stand,), arrivals, outcomes)
@@ -157,7 +157,7 @@ def _get_times(events: HistoryEvents, arrivals: ArrivalEvents, outcomes: Outcome
 
 
 def _get_sequences(events: HistoryEvents, arrivals: ArrivalEvents, outcomes: Outcomes) -> Longs:
-    """Give the place of each event in the log, below 0 where it has none."""
+    """Return the sequence number of each event; negative if it has none."""
     cancelled = arrivals.cancelled_sequence
     if cancelled is None:
         cancelled = np.full(len(arrivals.consignment_id), NO_SEQUENCE)
@@ -167,7 +167,7 @@ def _get_sequences(events: HistoryEvents, arrivals: ArrivalEvents, outcomes: Out
 def _select_columns(
     events: HistoryEvents, outcome: Longs | None, cancellation: Longs, arrival: Longs | None
 ) -> Longs:
-    """Give each event its value of the column for its kind."""
+    """Select the value of each event from the column of its kind."""
     values = np.empty(len(events.row), dtype=np.int64)
     for what, column in ((OUTCOME, outcome), (CANCELLATION, cancellation), (ARRIVAL, arrival)):
         chosen = events.what == what
@@ -184,9 +184,9 @@ def _sort_events(
     *,
     after_own: NDArray[np.bool_] | None = None,
 ) -> HistoryEvents:
-    """Sort by keys, the first one first, and what is equal in all of them by identifier and content.
+    """Sort events by keys, the first key first, and ties by identifier and content.
 
-    Identifiers are compared for ties only: sorting strings is slow.
+    Identifiers are compared for ties only, because sorting strings is slow.
     """
     order = np.lexsort(keys[::-1])
     differs = np.zeros(max(len(order) - 1, 0), dtype=bool)
@@ -208,18 +208,18 @@ def _sort_events(
 def _get_tie_breakers(
     events: HistoryEvents, arrivals: ArrivalEvents, outcomes: Outcomes, after_own: NDArray[np.bool_]
 ) -> tuple[NDArray[Any], ...]:
-    """Give the columns by which events of one moment are ordered, the first one first."""
-    told = events.what == OUTCOME
-    rows = events.row[told]
-    ranks = np.zeros((4, len(told)), dtype=np.int64)
-    ranks[0, told], ranks[1, told], ranks[2, told] = _get_outcome_order(outcomes, rows)
+    """Return the columns by which simultaneous events are sorted, the first one first."""
+    is_outcome = events.what == OUTCOME
+    rows = events.row[is_outcome]
+    ranks = np.zeros((4, len(is_outcome)), dtype=np.int64)
+    ranks[0, is_outcome], ranks[1, is_outcome], ranks[2, is_outcome] = _get_outcome_order(outcomes, rows)
     results = [outcomes.result[row] or "" for row in rows.tolist()]
-    ranks[3, told] = np.unique(np.array(results, dtype=str), return_inverse=True)[1]
+    ranks[3, is_outcome] = np.unique(np.array(results, dtype=str), return_inverse=True)[1]
     return (_rank_names(events, arrivals, outcomes), after_own, events.what, *ranks)
 
 
 def _rank_names(events: HistoryEvents, arrivals: ArrivalEvents, outcomes: Outcomes) -> Longs:
-    """Give numbers that sort as the identifiers of events do: by code points."""
+    """Return numbers that sort like the identifiers of events: by code points."""
     names = _get_names(events, arrivals, outcomes).dictionary_encode()
     rank_of = np.argsort(pc.array_sort_indices(names.dictionary).to_numpy())
     ranks: Longs = rank_of[names.indices.to_numpy()]
@@ -227,46 +227,46 @@ def _rank_names(events: HistoryEvents, arrivals: ArrivalEvents, outcomes: Outcom
 
 
 def _get_names(events: HistoryEvents, arrivals: ArrivalEvents, outcomes: Outcomes) -> Any:
-    """Give the identifiers of events, in their order, as an Arrow array."""
-    told = events.what == OUTCOME
+    """Return the identifiers of events, in order, as an Arrow array."""
+    is_outcome = events.what == OUTCOME
     names = pa.concat_arrays(
         [
-            to_arrow_strings(outcomes.consignment_id).take(pa.array(events.row[told])),
-            to_arrow_strings(arrivals.consignment_id).take(pa.array(events.row[~told])),
+            to_arrow_strings(outcomes.consignment_id).take(pa.array(events.row[is_outcome])),
+            to_arrow_strings(arrivals.consignment_id).take(pa.array(events.row[~is_outcome])),
         ]
     )
-    place = np.empty(len(told), dtype=np.int64)
-    place[np.concatenate([np.flatnonzero(told), np.flatnonzero(~told)])] = np.arange(len(told))
+    place = np.empty(len(is_outcome), dtype=np.int64)
+    place[np.concatenate([np.flatnonzero(is_outcome), np.flatnonzero(~is_outcome)])] = np.arange(
+        len(is_outcome)
+    )
     return names.take(pa.array(place))
 
 
 def to_arrow_strings(names: Names) -> Any:
-    """Give identifiers as an Arrow array of large_string."""
+    """Convert identifiers to an Arrow array of large_string."""
     return names if isinstance(names, pa.Array) else pa.array(names, type=pa.large_string())
 
 
 def _get_outcome_order(outcomes: Outcomes, row: Any) -> Any:
-    """Give what tells which outcome of a consignment stands, of one row or of several: known, recorded, sequence."""
+    """Return the order of outcomes of a consignment, for one row or several: known, recorded, sequence."""
     sequence = NO_SEQUENCE if outcomes.sequence is None else outcomes.sequence[row]
     return outcomes.known_us[row], outcomes.recorded_us[row], sequence
 
 
 class HistoryFold:
-    """Read and count whole tables of events in the order of history; the keys of arrivals are given piece by piece.
+    """The fold that reads and counts whole tables of events in the order of history. Keys of arrivals are given in chunks.
 
-    Only the keys that later events need again are kept: of consignments that come more than once, are cancelled, or
-    have an outcome. However the arrivals are cut into pieces, the readings are the same.
+    Only keys that later events need are kept: those of consignments that are amended, are cancelled, or have an outcome. The
+    readings do not depend on the chunks. For each event a few numbers are kept, and the identifiers only of these consignments.
 
     Parameters
     ----------
     history : History
-        Empty, or what earlier tables left; consignments of earlier tables can no longer be amended.
-    arrivals : Arrivals
+        Empty, or the result of earlier tables. Consignments of earlier tables can no longer be amended.
+    arrivals : ArrivalEvents
     outcomes : Outcomes
     as_of_us : int, optional
-        Outcomes and cancellations after this moment are hidden.
-
-    What it holds of each event is a few numbers; of those that are told of again, their identifiers too.
+        Outcomes and cancellations after this time are ignored.
     """
 
     def __init__(
@@ -278,42 +278,42 @@ class HistoryFold:
         self._history, self._events, self._outcomes, self._days = history, events, outcomes, days
         self._today = np.maximum(np.maximum.accumulate(dated), np.int32(history.today))
         self._alone = _mark_single_arrivals(arrivals, outcomes, events)
-        told_again = HistoryEvents(events.what[~self._alone], events.row[~self._alone])
-        self._names = iter(_get_names(told_again, arrivals, outcomes))
+        followed = HistoryEvents(events.what[~self._alone], events.row[~self._alone])
+        self._names = iter(_get_names(followed, arrivals, outcomes))
         self._done = 0
         self._register: CountedStates[int] = CountedStates()
         self._kept = _KeyStore(len(history.kinds))
 
     def process_arrivals(self, keys: Keys, counterparts: Keys, out: Rows, out_rows: Longs) -> None:
-        """Read and count the next arrivals, with the other events before and between them.
+        """Read and count the next arrivals, and the other events before and between them.
 
         Parameters
         ----------
         keys, counterparts : uint64 array, (n, kinds)
-            Of the next n arrivals; 0 is missing.
+            Keys of the next n arrivals; 0 if missing.
         out : float32 array, (m, columns)
             Readings are written at the end of each row.
         out_rows : int64 array, (n,)
-            Row of `out` for each of them; -1 where its readings are not wanted.
+            Row of `out` for each arrival; -1 if its readings are not wanted.
 
         Raises
         ------
         ServiceFault
-            History is full; what was folded so far is of no use.
+            If history is full. The result so far cannot be used.
         """
         places = self._find_next_places(len(keys))
         arrival = np.cumsum(self._events.what[places] == ARRIVAL) - 1
         alone = self._alone[places]
         single = self._build_single_steps(places[alone], arrival[alone], out_rows)
-        told = self._apply_events(places[~alone], arrival[~alone], keys)
-        if len(told) == 0:
+        handled = self._apply_events(places[~alone], arrival[~alone], keys)
+        if len(handled) == 0:
             self._history.run(single, keys, counterparts, out)
             return
-        # The keys of earlier consignments stand behind those of this piece.
-        handles, place_of = np.unique(told["handle"], return_inverse=True)
+        # The keys of earlier consignments follow those of this chunk.
+        handles, place_of = np.unique(handled["handle"], return_inverse=True)
         known = self._kept.get(handles)
-        steps = np.concatenate([single, self._build_event_steps(told, len(keys) + place_of, out_rows)])
-        order = np.argsort(np.concatenate([places[alone], told["place"]]), kind="stable")
+        steps = np.concatenate([single, self._build_event_steps(handled, len(keys) + place_of, out_rows)])
+        order = np.argsort(np.concatenate([places[alone], handled["place"]]), kind="stable")
         self._history.run(
             steps[order],
             np.concatenate([keys, known]),
@@ -330,21 +330,21 @@ class HistoryFold:
         *,
         piece_rows: int = CHUNK_ROWS,
     ) -> None:
-        """Read and count all arrivals, whatever the order of their rows.
+        """Read and count all arrivals. Their rows may be in any order.
 
         Parameters
         ----------
         keys, counterparts : uint64 array, (n, kinds)
-            Of the arrivals in the order of their table; 0 is missing.
+            Keys of the arrivals in the order of their table; 0 if missing.
         out, out_rows
-            As of `process_arrivals`.
+            See `process_arrivals`.
         piece_rows : int
-            Arrivals taken together; changes nothing but memory.
+            Number of arrivals per chunk. It affects memory only.
 
         Raises
         ------
         ServiceFault
-            History is full; what was folded so far is of no use.
+            If history is full. The result so far cannot be used.
         """
         order = self.rows
         for begin in range(0, len(order), piece_rows):
@@ -353,12 +353,12 @@ class HistoryFold:
 
     @property
     def rows(self) -> Longs:
-        """Give the row of each arrival, in the order of history: the order in which they are taken; int64, (arrivals,)."""
+        """Return the row of each arrival in the order of history, in which they are processed; int64, (arrivals,)."""
         rows: Longs = self._events.row[self._events.what == ARRIVAL]
         return rows
 
     def _find_next_places(self, arrivals: int) -> Longs:
-        """Give the places of all events before the arrival after so many more; after the last, all that are left."""
+        """Return the positions of all events up to the next `arrivals` arrivals; after the last arrival, all that are left."""
         begin, end, found = self._done, self._done, np.empty(0, dtype=np.int64)
         while len(found) <= arrivals and end < len(self._days):
             end += arrivals + 1
@@ -367,7 +367,7 @@ class HistoryFold:
         return np.arange(begin, self._done)
 
     def _build_single_steps(self, places: Longs, arrival: Longs, out_rows: Longs) -> NDArray[Any]:
-        """Count arrivals of which nothing else is known: one step each, and the register need not hear of them."""
+        """Build the steps of arrivals without other events: one step each, without a state."""
         steps = np.zeros(len(places), dtype=STEP)
         steps["change"], steps["counter"] = 1, ARRIVALS
         steps["row"], steps["out_row"] = arrival, out_rows[arrival]
@@ -375,15 +375,15 @@ class HistoryFold:
         return steps
 
     def _apply_events(self, places: Longs, arrival: Longs, keys: Keys) -> NDArray[Any]:
-        told = [
+        handled = [
             (place, mine, *step)
             for place, mine in zip(places.tolist(), arrival.tolist(), strict=True)
             for step in self._apply_event(place, mine, keys)
         ]
-        return np.array(told, dtype=EVENT_STEP)
+        return np.array(handled, dtype=EVENT_STEP)
 
     def _apply_event(self, place: int, arrival: int, keys: Keys) -> list[HandledStep[int]]:
-        """Let the register hear of an event."""
+        """Apply an event to the states, and return its steps."""
         row, day, today = int(self._events.row[place]), int(self._days[place]), int(self._today[place])
         name = next(self._names).as_py()
         if self._events.what[place] == ARRIVAL:
@@ -395,15 +395,15 @@ class HistoryFold:
         order = int(known), int(recorded), int(sequence)
         return self._register.record_outcome(name, order, outcomes.result[row], day, today)
 
-    def _build_event_steps(self, told: NDArray[Any], rows: Longs, out_rows: Longs) -> NDArray[Any]:
-        steps = np.zeros(len(told), dtype=STEP)
+    def _build_event_steps(self, handled: NDArray[Any], rows: Longs, out_rows: Longs) -> NDArray[Any]:
+        steps = np.zeros(len(handled), dtype=STEP)
         for name in ("change", "counter", "day"):
-            steps[name] = told[name]
-        # Only the arrival that is this event is read; one that is put back is not there, for register.cancel never does.
-        reads = (told["change"] > 0) & (told["counter"] == ARRIVALS)
-        steps["row"] = np.where(reads, told["arrival"], rows)
-        steps["out_row"] = np.where(reads, out_rows[told["arrival"]], -1)
-        steps["today"] = self._today[told["place"]]
+            steps[name] = handled[name]
+        # Only the arrival of this event is read. No step adds an arrival again without one, because a cancellation never does.
+        reads = (handled["change"] > 0) & (handled["counter"] == ARRIVALS)
+        steps["row"] = np.where(reads, handled["arrival"], rows)
+        steps["out_row"] = np.where(reads, out_rows[handled["arrival"]], -1)
+        steps["today"] = self._today[handled["place"]]
         return steps
 
 
@@ -417,11 +417,11 @@ EVENT_STEP = np.dtype(
         ("day", "<i4"),
     ]
 )
-"""A step that the register asked for: place of its event, arrival of the piece, and what `HandledStep` holds."""
+"""Type of a step of an event: position of the event, arrival in the chunk, and the fields of `HandledStep`."""
 
 
 class _KeyStore:
-    """Keys of consignments that may be needed again, each under a number."""
+    """A store of keys of consignments that may be needed again, each under a number."""
 
     def __init__(self, kinds: int) -> None:
         self._rows = np.zeros((1, kinds), dtype=np.uint64)
@@ -441,12 +441,12 @@ class _KeyStore:
 def _mark_single_arrivals(
     arrivals: ArrivalEvents, outcomes: Outcomes, events: HistoryEvents
 ) -> NDArray[np.bool_]:
-    """Mark arrivals whose consignment comes once, is not cancelled, and has no outcome."""
+    """Mark arrivals whose consignment arrives once, is not cancelled, and has no outcome."""
     names = to_arrow_strings(arrivals.consignment_id)
     codes = names.dictionary_encode().indices.to_numpy()
-    told = to_arrow_strings(outcomes.consignment_id).take(pa.array(events.row[events.what == OUTCOME]))
+    inspected = to_arrow_strings(outcomes.consignment_id).take(pa.array(events.row[events.what == OUTCOME]))
     cancelled = names.take(pa.array(events.row[events.what == CANCELLATION]))
-    more = pc.is_in(names, value_set=pc.unique(pa.concat_arrays([told, cancelled])))
+    more = pc.is_in(names, value_set=pc.unique(pa.concat_arrays([inspected, cancelled])))
     alone = (np.bincount(codes)[codes] == 1) & ~more.to_numpy(zero_copy_only=False)
     marked: NDArray[np.bool_] = events.what == ARRIVAL
     marked[marked] = alone[events.row[marked]]

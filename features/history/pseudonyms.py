@@ -1,7 +1,7 @@
-"""Pseudonyms: a name, an address or any other key of history becomes a number that only the holder of the key can make.
+"""Pseudonyms: numbers for names, addresses and other history keys, computed with a secret key.
 
-The same value under the same key is the same number, on every machine and in every run; without the key nobody can tell
-whose number it is. Dropping the key therefore erases.
+The same value and key give the same number on every machine and in every run. Without the key, a number cannot be
+linked to a value. Deleting the key therefore erases the values.
 """
 
 import logging
@@ -15,7 +15,7 @@ from consignments.errors import BadSetting
 
 DATA_KEY_BYTES = 32
 NUMBER_BYTES = 8
-"""20 million values meet by chance with a probability of 1 in 90,000."""
+"""Length of a number. Any two of 20 million values have the same number with a probability of 1 in 90,000."""
 MISSING = bytes(NUMBER_BYTES)
 _MIN_NUMBER = (1).to_bytes(NUMBER_BYTES, "little")
 _KIND_SEPARATOR = b"\x1e"
@@ -24,12 +24,12 @@ log = logging.getLogger("npsrisk")
 
 
 class Pseudonyms:
-    """Turn values into numbers under a secret key (keyed BLAKE2b, RFC 7693).
+    """The pseudonyms of one secret key (keyed BLAKE2b, RFC 7693).
 
     Parameters
     ----------
     key : bytes
-        The data key, 1 to 64 bytes; the key of the pseudonyms is derived from it.
+        The data key, 1 to 64 bytes. The key of the pseudonyms is derived from it.
 
     Examples
     --------
@@ -46,27 +46,27 @@ class Pseudonyms:
         self._by_kind: dict[str, blake2b] = {}
 
     def __reduce__(self) -> tuple[type["Pseudonyms"], tuple[bytes]]:
-        """Let another process of the same batch make the same numbers."""
+        """Return the parts from which another process of the same batch rebuilds it."""
         return type(self), (self._key,)
 
     def compute_digest(self, kind: str, value: str) -> bytes:
-        """Give the number of a value as 8 bytes, little-endian, all zero only where it is missing.
+        """Compute the number of a value as 8 bytes, little-endian; all zero only if the value is missing.
 
         Parameters
         ----------
         kind : str
-            What the value is; equal values of two kinds have two numbers.
+            Kind of the value. Equal values of two kinds have different numbers.
         value : str
-            Its normal form; `MISSING_BIN` for an empty one.
+            Normal form of the value. An empty one gives `MISSING_BIN`.
         """
         return finish_hash(self.prepare_hash(kind).copy, value)
 
     def compute_number(self, kind: str, value: str) -> int:
-        """Give the number of a value, from 1 to 2**64 - 1; 0 is left for a missing value."""
+        """Compute the number of a value, from 1 to 2**64 - 1; 0 for a missing value."""
         return int.from_bytes(self.compute_digest(kind, value), "little")
 
     def prepare_hash(self, kind: str) -> blake2b:
-        """Give the hash of a kind, ready for `finish_hash`; who makes many numbers of one kind keeps it."""
+        """Prepare the hash of a kind for `finish_hash`. Keep it if many numbers of one kind are computed."""
         state = self._by_kind.get(kind)
         if state is None:
             state = self._by_kind[kind] = self._prepared.copy()
@@ -75,7 +75,10 @@ class Pseudonyms:
 
 
 def finish_hash(begin: Callable[[], blake2b], value: str) -> bytes:
-    """Give the number of a value as `Pseudonyms.compute_digest` does; `begin` is the `copy` of what `prepare_hash` gives."""
+    """Compute the number of a value as `Pseudonyms.compute_digest` does.
+
+    `begin` is the method `copy` of the result of `prepare_hash`.
+    """
     if not value:
         return MISSING
     state = begin()
@@ -85,32 +88,32 @@ def finish_hash(begin: Callable[[], blake2b], value: str) -> bytes:
 
 
 def derive_key(data_key: bytes, purpose: str) -> bytes:
-    """Derive a key of 32 bytes for one purpose from the data key; keys of two purposes tell nothing of each other.
+    """Derive a key of 32 bytes for one purpose from the data key. Keys of two purposes are independent.
 
     Parameters
     ----------
     data_key : bytes
         1 to 64 bytes.
     purpose : str
-        As `pseudonyms` or `encryption`.
+        For example `pseudonyms` or `encryption`.
     """
     return blake2b(purpose.encode(), key=data_key, digest_size=DATA_KEY_BYTES).digest()
 
 
 def load_data_key(path: Path, *, create: bool = False) -> bytes:
-    """Read the data key of 32 bytes, from which all other keys are derived.
+    """Load the data key of 32 bytes, from which all other keys are derived.
 
     Parameters
     ----------
     path : Path
     create : bool
-        Make a random key, readable by its owner only, where there is no file yet, and warn that it has to be kept. Of two
-        processes that start together one makes it and both read it.
+        Create a random key if there is no file yet. Only its owner can read it, and a warning says to keep it. If two
+        processes start together, one creates it and both read it.
 
     Raises
     ------
     BadSetting
-        Where there is no key, or the file holds something else.
+        If there is no key, or the file is not a key.
     """
     if create and not path.exists():
         _create_data_key(path)
@@ -121,21 +124,21 @@ def load_data_key(path: Path, *, create: bool = False) -> bytes:
             "the data key cannot be read",
             where=str(path),
             got=error.strerror or str(error),
-            todo="name the file of the data key in NPSRISK_DATA_KEY_FILE",
+            todo="set NPSRISK_DATA_KEY_FILE to the file of the data key",
         ) from error
     if len(key) != DATA_KEY_BYTES:
         raise BadSetting(
-            "this is not a data key",
+            "the file is not a data key",
             where=str(path),
             got=f"{len(key)} bytes",
             expected=f"{DATA_KEY_BYTES} random bytes",
-            todo="restore the file from its copy",
+            todo="restore the file from a backup",
         )
     return key
 
 
 def _create_data_key(path: Path) -> None:
-    """Write the whole key beside, then give it its name: nobody ever reads half a key."""
+    """Create the key in a temporary file, and then rename it, so that no process reads half a key."""
     draft = path.with_name(f".{path.name}.{os.getpid()}.{secrets.token_hex(4)}")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -146,7 +149,7 @@ def _create_data_key(path: Path) -> None:
         _link_once(draft, path)
     except OSError as error:
         raise BadSetting(
-            "the data key cannot be made", where=str(path), got=error.strerror or str(error)
+            "the data key cannot be created", where=str(path), got=error.strerror or str(error)
         ) from error
 
 
@@ -157,4 +160,6 @@ def _link_once(draft: Path, path: Path) -> None:
         return
     finally:
         draft.unlink()
-    log.warning("made a new data key in %s: keep a copy; without it no pseudonym can be made again", path)
+    log.warning(
+        "created a new data key in %s: keep a backup; without it no pseudonym can be recomputed", path
+    )

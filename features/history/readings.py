@@ -1,13 +1,13 @@
-"""What history says of one key at the moment of scoring: the readings and their order.
+"""The readings: the numbers that history gives for one key at the time of scoring, in order.
 
 Day D = 2024-03-10. A sender with arrivals on 1 March (two), 9 March and, before this one, 10 March reads
-arrivals_1d 1 (10 March), arrivals_7d 2 (4 to 10 March), arrivals_30d 4, days_since_first 9, days_since_last 0. The
-consignment that asks is never in its own readings.
+arrivals_1d 1 (10 March), arrivals_7d 2 (4 to 10 March), arrivals_30d 4, days_since_first 9, days_since_last 0. A
+consignment is never in its own readings.
 
-A key that was never seen, or is forgotten, reads 0 for counts, missing for days, and the common share for shares. A
-consignment without the key (no phone given) reads missing everywhere.
+A key that was never seen, or is forgotten, has 0 for counts, missing for days, and the common rate for shares. A
+consignment without the key (no phone given) has missing values for all readings.
 
-How each is computed, the half-lives of decayed counts included, stands in `features.history.kernels`.
+`features.history.kernels` defines the computation, including the half-lives of decayed counts.
 """
 
 from dataclasses import dataclass
@@ -18,14 +18,14 @@ from features.spec import Feature
 
 @dataclass(frozen=True, slots=True)
 class HistoryReading:
-    """One number that history gives for each key.
+    """The definition of one number that history gives for each key.
 
     Attributes
     ----------
     name, unit : str
-        As in `features.spec.Feature`.
+        See `features.spec.Feature`.
     meaning : str
-        What it tells; readings of one meaning share a reason.
+        Meaning for an officer. Readings of one meaning share a reason code.
     """
 
     name: str
@@ -82,9 +82,9 @@ READINGS = (
 )
 
 SIDES = ("sender", "consignee")
-"""Parties that several keys betray: a name is spelt anew more easily than name, address and phone together."""
+"""Parties that are identified by several keys: a name is changed more easily than name, address and phone together."""
 EITHER = "either"
-"""Whichever of the two had more."""
+"""The party with the higher value."""
 SIDE_READINGS = (
     HistoryReading(
         "nps_a_consignment",
@@ -102,11 +102,11 @@ SIDE_READINGS = (
         "finds",
     ),
 )
-"""What is read of all keys of a side, and of both, together: the most known finds for each consignment of one of them."""
+"""Readings over all keys of a side, and of both sides: the most known detections per consignment of any key."""
 
 
 def build_history_features(kinds: tuple[KeyKind, ...]) -> tuple[Feature, ...]:
-    """List the features of history: every reading of every kind, kind by kind, then those of the sides.
+    """Build the history features: every reading of each kind of key, then the readings of the sides.
 
     Examples
     --------

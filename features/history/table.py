@@ -1,12 +1,12 @@
-"""The table of history: day counts by key, read and updated by one kernel for a million events and for one.
+"""The table of history: day counts by key, read and updated by the same kernel for one event and for a million.
 
-The rules (docs: what history means)
-    A *step* adds a count to the day tiles of all keys of a consignment, or takes it out: an arrival, or a known result.
+Rules (docs: what history means)
+    A *step* adds a count to the day tiles of all keys of a consignment, or removes it: an arrival, or a known result.
     D, *today*, is the latest day of any event so far. History remembers the days from D-366 on. An event of an earlier
-    day is not counted, and can no longer be taken out.
-    A key exists from its first counted event for as long as a remembered day holds one; then it is forgotten whole.
-    *Ever* means since then. Nothing here depends on when memory is cleaned up.
-    A reading on day d looks at ages d - day; an age below zero (days may go backwards) counts as zero.
+    day is not counted, and can no longer be removed.
+    A key exists from its first counted event, as long as a remembered day has an event. Then it is forgotten completely.
+    *Ever* means since the first counted event. Readings do not depend on the time at which memory is cleaned up.
+    A reading on day d uses ages d - day. A negative age (days may go backwards) counts as zero.
 
 Days: 2024-03-01 is day 19783. A key last seen on that day is remembered on 2025-03-02 (D-366) and new on 2025-03-03.
 All counts are integers, so their order does not matter; decayed counts sum from the newest day to the oldest.
@@ -52,25 +52,25 @@ from features.history.readings import SIDES, build_history_features
 
 GROWTH_RATIO = 0.25
 MAX_GROWTH_BYTES = 1 << 26
-"""A store grows by this share, and by so much at most: it grows in its place, so that many steps cost little."""
+"""Maximum growth of a store in bytes. A store grows in place, so that many growth steps are cheap."""
 SWEEP_DAYS = 30
-"""Forgotten keys are cleared away at most this often before the table grows; what is read does not depend on it."""
+"""Minimum number of days between two purges of forgotten keys before the table grows. Readings do not depend on it."""
 FORMAT_VERSION = 1
 MAX_STORE_SIZE = 2**31 - 1
-"""Blocks are found by an int32."""
+"""Maximum size of a store, because blocks are addressed by an int32."""
 
 
 class History:
-    """Day counts by key, in a table that grows. For one thread at a time, reading included.
+    """The day counts by key, in a table that grows. Use it from one thread at a time, also for reading.
 
     Parameters
     ----------
     kinds : tuple of KeyKind
-        One column of keys each.
+        One per column of keys.
     capacity : int
-        Keys for which there is room at first.
+        Initial number of keys.
     max_keys : int or None
-        Bound of memory: at most this many keys at once (about 120 bytes each). None: as far as memory goes.
+        Maximum number of keys at once (about 120 bytes each). None: limited by memory only.
 
     Attributes
     ----------
@@ -80,7 +80,7 @@ class History:
     Raises
     ------
     BadSetting
-        Where `max_keys` has no room for the keys of a single consignment.
+        If `max_keys` has no room for the keys of a single consignment.
     """
 
     def __init__(
@@ -90,7 +90,7 @@ class History:
             raise BadSetting(
                 "history has no room for a single consignment",
                 got=f"max_keys {max_keys}",
-                expected=f"at least {len(kinds)}, better a million and more",
+                expected=f"at least {len(kinds)}; a million or more is usual",
             )
         self.kinds = kinds
         self.features = build_history_features(kinds)
@@ -112,22 +112,22 @@ class History:
         self._others = np.zeros(self._others_needed, dtype=np.uint64)
 
     def __len__(self) -> int:
-        """Give the number of keys in the table; some of them may be forgotten and not yet cleared away."""
+        """Return the number of keys in the table, including forgotten keys that are not purged yet."""
         return int(self._state[HEADS_USED]) - 1
 
     @property
     def width(self) -> int:
-        """Number of readings of one consignment."""
+        """Return the number of readings of one consignment."""
         return len(self.kinds) * WIDTH + SIDES_WIDTH
 
     @property
     def today(self) -> int:
-        """The latest day of any event so far."""
+        """Return the latest day of any event so far."""
         return int(self._state[TODAY])
 
     @property
     def nbytes(self) -> int:
-        """Bytes of memory that the table holds, room to grow included."""
+        """Return the bytes of memory that the table uses, including room to grow."""
         return sum(part.nbytes for part in (self._slots, *self._parts))
 
     @property
@@ -135,23 +135,23 @@ class History:
         return self._heads, self._days, self._others
 
     def run(self, steps: Steps, keys: Keys, counterparts: Keys, out: Rows | None = None) -> None:
-        """Take steps, one after the other.
+        """Apply steps, one after the other.
 
         Parameters
         ----------
         steps : STEP array, (n,)
-            `today` never falls, and is never before `day`.
+            `today` never decreases, and is never before `day`.
         keys, counterparts : uint64 array, (rows, kinds)
-            0 is missing; row of each step.
+            Keys by the `row` of each step; 0 if missing.
         out : float32 array, (out rows, columns), optional
-            Where arrivals that ask for it are read, at `out_row`; the readings end the row.
+            Rows to write the readings of arrivals to, at `out_row`. The readings are the last columns.
 
         Raises
         ------
         ServiceFault
-            The table is full. The steps before were taken; call `reserve` first where all or none shall be.
+            If the table is full. The steps before were applied; call `reserve` first to apply all or none.
         ValueError
-            An array of another shape or type, or a step that breaks the rules above.
+            If an array has a wrong shape or type, or a step breaks the rules above.
         """
         rows = out if out is not None else _NO_ROWS
         at = 0 if out is None else out.shape[-1] - self.width
@@ -178,32 +178,32 @@ class History:
                 self._make_room(int(steps[done]["today"]))
 
     def reserve(self, today: int) -> None:
-        """Make room for the keys of one more consignment, so that counting it on a day `today` cannot fail.
+        """Reserve room for the keys of one more consignment, so that counting it on the day `today` cannot fail.
 
         Raises
         ------
         ServiceFault
-            There is none within the bound of keys; nothing was changed.
+            If there is no room within `max_keys`. Nothing was changed.
         """
         if self._state[HEADS_USED] + len(self.kinds) > len(self._heads):
             self._make_room_for_heads(today)
 
     def has_room(self, consignments: int) -> bool:
-        """Tell whether so many more surely fit within the bound of keys."""
+        """Check if the keys of this many more consignments are sure to fit within `max_keys`."""
         needed = int(self._state[HEADS_USED]) + consignments * len(self.kinds)
         return self._most_heads is None or needed <= self._most_heads
 
     def purge_forgotten(self) -> None:
-        """Give the memory of forgotten keys back to the table. Readings stay as they were."""
+        """Purge forgotten keys, so that the table can reuse their memory. Readings do not change."""
         purge_keys(self._slots, *self._parts, self._state)
         self._swept_on = self.today
 
     def to_arrays(self) -> dict[str, NDArray[Any]]:
-        """Give a copy of the state as plain arrays, for a snapshot."""
+        """Return a copy of the state as plain arrays, for a snapshot."""
         return {name: array.copy() for name, array in self.get_views().items()}
 
     def get_views(self) -> dict[str, NDArray[Any]]:
-        """Give the arrays of `to_arrays` without copying: they change with the table, and hold only until its next change."""
+        """Return the arrays of `to_arrays` without a copy. They are valid only until the next change of the table."""
         state = self._state
         return {
             "kinds": _encode_names(self.kinds),
@@ -217,12 +217,12 @@ class History:
     def from_arrays(
         cls, kinds: tuple[KeyKind, ...], arrays: Mapping[str, NDArray[Any]], *, max_keys: int | None = None
     ) -> "History":
-        """Restore what `to_arrays` gave.
+        """Restore a table from the result of `to_arrays`.
 
         Raises
         ------
         ServiceFault
-            Where the snapshot is of other keys or another version of the table; rebuild it from the log.
+            If the snapshot has other keys or another version of the table. Rebuild it from the log.
         """
         state = arrays["state"]
         if len(state) != STATE_SIZE or state[FORMAT] != FORMAT_VERSION:
@@ -238,7 +238,7 @@ class History:
         return history
 
     def _check_arrays(self, steps: Steps, keys: Keys, counterparts: Keys, out: Rows) -> None:
-        """Check once outside what the kernel, which checks no bounds of columns, relies on."""
+        """Check the arrays once, because the kernel checks no bounds of columns."""
         expected = (
             (steps, STEP, 1),
             (keys, np.dtype(np.uint64), 2),
@@ -261,7 +261,7 @@ class History:
 
     @property
     def _days_needed(self) -> int:
-        """Words of tiles that one step can need at most."""
+        """Return the maximum number of words of tiles that one step can need."""
         return int(self._state[DAYS_USED]) + (len(self.kinds) + 1) * MAX_DAYS_WORDS
 
     @property
@@ -269,7 +269,7 @@ class History:
         return int(self._state[OTHERS_USED]) + len(self.kinds) * MAX_EXACT_COUNTERPARTS
 
     def _make_room(self, today: int) -> None:
-        """Make room for one step on a day `today`: for its tiles and counterparts or, where these have it, for keys."""
+        """Make room for one step on the day `today`: for its tiles and counterparts or, if they have room, for keys."""
         if len(self._days) >= self._days_needed and len(self._others) >= self._others_needed:
             self._make_room_for_heads(today)
         self._days = _grow_store(self._days, self._days_needed)
@@ -278,7 +278,7 @@ class History:
             raise self._make_full_fault()
 
     def _make_room_for_heads(self, today: int) -> None:
-        """Clear away what is forgotten on the day to come, then grow; refuse before anything is changed."""
+        """Purge the keys that are forgotten on the day `today`, and then grow. Raise before anything is changed."""
         needed = int(self._state[HEADS_USED]) + len(self.kinds)
         bounded = self._most_heads is not None and needed > self._most_heads
         if bounded and not self._would_make_room(needed, today):
@@ -293,7 +293,7 @@ class History:
                 self._fill_slots()
 
     def _would_make_room(self, needed: int, today: int) -> bool:
-        """Tell whether clearing away on a day makes room enough; a day is tried once."""
+        """Check if a purge on a day makes enough room. A day is tried once."""
         if today <= self._full_on:
             return False
         forgotten = count_forgotten(self._heads, self._days, int(self._state[HEADS_USED]), today)
@@ -313,7 +313,7 @@ class History:
             got=f"{len(self)} keys in use",
             expected=f"room for the {len(self.kinds)} keys of one more consignment"
             + ("" if self.max_keys is None else f" within {self.max_keys}"),
-            todo="raise the bound of keys (NPSRISK_MAX_HISTORY_KEYS) where memory allows, at about 120 bytes a key",
+            todo="raise NPSRISK_MAX_HISTORY_KEYS if memory allows; a key takes about 120 bytes",
         )
 
 
@@ -326,12 +326,13 @@ def _encode_names(kinds: tuple[KeyKind, ...]) -> NDArray[np.uint8]:
 
 def _make_snapshot_fault(what: str) -> ServiceFault:
     return ServiceFault(
-        f"this snapshot of history cannot be used: {what}", todo="drop it; history is rebuilt from the log"
+        f"this snapshot of history cannot be used: {what}",
+        todo="delete it; history is then rebuilt from the log",
     )
 
 
 def _compute_slots_needed(heads: int) -> int:
-    """Give the smallest power of two of which at most half is used."""
+    """Compute the smallest power of two of which at most half is used."""
     return 1 << (2 * heads - 1).bit_length()
 
 
@@ -344,8 +345,9 @@ def _compute_growth(store: Any) -> int:
 
 
 def _grow_store(store: Any, needed: int, most: int | None = None) -> Any:
-    """Give a store with room for so many, grown where it has it not: to `most`, and in its place, for a copy would need
-    the memory of both. Nothing else may look into it.
+    """Return a store with room for `needed` elements, grown to at most `most` if it is too small.
+
+    It grows in place, because a copy would need the memory of both. No other array may be a view of it.
     """
     if needed > len(store):
         size = _limit_size(max(int(needed), len(store) + _compute_growth(store)), most)
@@ -354,7 +356,7 @@ def _grow_store(store: Any, needed: int, most: int | None = None) -> Any:
 
 
 def _restore_store(used: Any, store: Any) -> Any:
-    """Put what a snapshot holds at the start of a store."""
+    """Copy the contents of a snapshot to the start of a store."""
     store = _grow_store(store, len(used))
     store[: len(used)] = used
     return store

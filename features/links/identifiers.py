@@ -1,6 +1,6 @@
 """The identifiers that link consignments, each as one number.
 
-The values are those of the keys of history (`features.history.keys`). Here equal values of the two sides are one identifier,
+The values are the values of the history keys (`features.history.keys`). Equal values of sender and consignee are one identifier,
 so that the consignee of one consignment can be found as the sender of another.
 """
 
@@ -22,20 +22,20 @@ _PLACES = {kind.name: place for place, kind in enumerate(COMMON_KINDS)}
 
 @dataclass(frozen=True, slots=True)
 class LinkIdentifier:
-    """One identifier of a consignment that may link it to others.
+    """The definition of an identifier that may link a consignment to others.
 
     Attributes
     ----------
     kind : str
-        What it is, without the side. Equal values of one kind link, also across the two sides.
+        Kind of identifier, without the side. Equal values of one kind are a link, also across the two sides.
     side : str
-        Party that it belongs to: `sender` or `consignee`.
+        Party of the identifier: `sender` or `consignee`.
     noun : str
-        What an officer calls it, as "sender's phone".
+        Name for an officer, for example "sender's phone".
     keys : tuple of str
-        Kinds of history keys whose values it joins; it is missing if one of them is.
+        Kinds of the history keys that form its value. It is missing if one of them is missing.
     columns : tuple of str
-        Columns that show it as it was written.
+        Columns that hold it as it was written.
     """
 
     kind: str
@@ -45,7 +45,7 @@ class LinkIdentifier:
     columns: tuple[str, ...]
 
     def format_value(self, c: Consignment) -> str:
-        """Format the value as it was written: personal data."""
+        """Format the value as it was written. It is personal data."""
         return ", ".join(value for name in self.columns if (value := getattr(c, name)))
 
 
@@ -73,16 +73,16 @@ LINK_IDENTIFIERS = (
     _build_identifier("account", "sender", "account", ("account_id",)),
     *_list_side_identifiers("consignee"),
 )
-"""All identifiers that link, in the order of the columns of `LinkNumbers`."""
+"""All link identifiers, in the order of the columns of `LinkNumbers`."""
 
 
 class LinkNumberBuilder:
-    """Builds the numbers of the identifiers of consignments.
+    """A builder of the link numbers of consignments.
 
     Parameters
     ----------
     pseudonyms : Pseudonyms
-        Two consignments are compared by numbers under one key.
+        Numbers can be compared only if they were made with the same key.
     """
 
     def __init__(self, pseudonyms: Pseudonyms) -> None:
@@ -92,12 +92,12 @@ class LinkNumberBuilder:
         )
 
     def build_rows(self, consignments: Iterable[Consignment]) -> LinkNumbers:
-        """Build one row for each consignment.
+        """Build one row of numbers per consignment.
 
         Returns
         -------
         uint64 array, (consignments, identifiers)
-            0 is missing.
+            0 if missing.
         """
         numbers = b"".join(self._build_row(c) for c in consignments)
         return np.frombuffer(numbers, NUMBER_DTYPE).astype(np.uint64).reshape(-1, len(LINK_IDENTIFIERS))

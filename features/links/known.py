@@ -1,12 +1,12 @@
-"""What was known of all consignments at one moment: which counted, and which outcome stood.
+"""The consignments that counted at a given time, and the outcome of each that was valid then.
 
     1 March 09:00  A arrives
     3 March 09:00  B arrives
     9 March 12:00  A's result nps becomes visible
    12 March 12:00  B is cancelled
 
-At B's own moment A is known, without a result. As of 10 March A's find is known too. As of 13 March B no longer counts.
-The order of events is that of `features.history.ordering`, so a trace sees what history sees.
+When B arrives, A is known without a result. As of 10 March the detection in A is known too. As of 13 March B no longer counts.
+The order of events is the order of `features.history.ordering`, so that a trace and the history use the same events.
 """
 
 import re
@@ -38,26 +38,26 @@ from features.history.ordering import (
 Longs = NDArray[np.int64]
 NONE = -1
 MAX_SIMILAR_NAMES = 5_000
-"""Identifiers among which the nearest to an unknown one is looked for."""
+"""Maximum number of identifiers that are searched for the nearest to an unknown one."""
 _SEPARATORS = "[ -]"
 
 
 @dataclass(frozen=True)
 class KnownConsignments:
-    """What was known at the moment of a trace.
+    """The consignments and outcomes that were known at the time of a trace.
 
     Attributes
     ----------
     rows : int64 array, (k,)
-        Rows of the arrivals that counted, one for each consignment; the traced one is among them.
+        Rows of the arrivals that counted, one per consignment, including the traced one.
     root : int
-        Row of the traced consignment: of its latest version.
+        Row of the latest version of the traced consignment.
     cancelled : bool
-        Whether the traced consignment was cancelled; others that were cancelled do not count.
+        True if the traced consignment was cancelled. Other cancelled consignments do not count.
     outcome : int64 array, (k,)
-        Row of the outcome that stood for each of `rows`, below 0 if none was visible.
+        Row of the valid outcome of each of `rows`; negative if none was visible.
     moment_us : int
-        The moment, in microseconds since the epoch.
+        Time of the trace in microseconds since 1970 (UTC).
     """
 
     rows: Longs
@@ -70,7 +70,7 @@ class KnownConsignments:
 def find_known(
     arrivals: ArrivalEvents, outcomes: Outcomes, consignment_id: str, as_of_us: int | None = None
 ) -> KnownConsignments:
-    """Find what was known at a consignment's own moment, or as of another.
+    """Find what was known when a consignment was received, or at another time.
 
     Parameters
     ----------
@@ -78,15 +78,15 @@ def find_known(
     outcomes : Outcomes
     consignment_id : str
     as_of_us : int, optional
-        Arrivals before this moment count, outcomes and cancellations that were visible by it. Default: what precedes the
-        latest version of the consignment in the order of history.
+        Arrivals before this time count, and outcomes and cancellations that were visible by it. Default: all events before
+        the latest version of the consignment in the order of history.
 
     Raises
     ------
     UnknownName
-        If there is no such consignment; the nearest is named.
+        If there is no such consignment. The error names the nearest identifier.
     BadInput
-        If it had not arrived by `as_of_us`.
+        If the consignment arrived after `as_of_us`.
     """
     codes = _IdentifierCodes(arrivals, outcomes)
     root = codes.find(consignment_id)
@@ -101,7 +101,7 @@ def find_known(
 
 
 class _IdentifierCodes:
-    """Each consignment as a small number, the same for its arrivals and its outcomes."""
+    """A mapping from consignment identifiers to small numbers, shared by arrivals and outcomes."""
 
     def __init__(self, arrivals: ArrivalEvents, outcomes: Outcomes) -> None:
         self.arrivals, self.outcomes = arrivals, outcomes
@@ -112,9 +112,9 @@ class _IdentifierCodes:
         self.of_arrivals, self.of_outcomes = codes[: len(names[0])], codes[len(names[0]) :]
 
     def find(self, consignment_id: str) -> int:
-        """Find the number of a consignment that arrived."""
+        """Find the number of an arrived consignment."""
         known = to_arrow_strings(self.arrivals.consignment_id)
-        # Bytes that are no UTF-8 reach a program as lone surrogates, which no identifier holds.
+        # Arguments that are not UTF-8 contain lone surrogates. No identifier has them.
         consignment_id = consignment_id.encode(errors="replace").decode()
         row = pc.index(known, pa.scalar(consignment_id, known.type)).as_py()
         if row < 0:
@@ -122,12 +122,12 @@ class _IdentifierCodes:
         return int(self.of_arrivals[row])
 
     def encode_events(self, events: HistoryEvents) -> Longs:
-        """Give the number of the consignment of each event."""
-        told = events.what == OUTCOME
+        """Return the number of the consignment of each event."""
+        is_outcome = events.what == OUTCOME
         codes = np.empty(len(events.row), dtype=np.int64)
-        codes[told], codes[~told] = (
-            self.of_outcomes[events.row[told]],
-            self.of_arrivals[events.row[~told]],
+        codes[is_outcome], codes[~is_outcome] = (
+            self.of_outcomes[events.row[is_outcome]],
+            self.of_arrivals[events.row[~is_outcome]],
         )
         return codes
 
@@ -135,12 +135,12 @@ class _IdentifierCodes:
 def _summarize_events(
     events: HistoryEvents, codes: _IdentifierCodes, root: int, as_of_us: int | None
 ) -> KnownConsignments:
-    """Summarize events in their order: the last arrival and cancellation of each consignment, and its outcome."""
+    """Find the last arrival, the last cancellation and the valid outcome of each consignment."""
     code, place = codes.encode_events(events), np.arange(len(events.row))
     last, gone = np.full((2, len(codes.names)), NONE, dtype=np.int64)
     for what, latest in ((ARRIVAL, last), (CANCELLATION, gone)):
         mine = events.what == what
-        latest[code[mine]] = place[mine]  # of several places of one consignment the last stays
+        latest[code[mine]] = place[mine]  # the last of several places of one consignment is kept
     if last[root] < 0:
         raise _build_not_arrived(codes, root, as_of_us)
     counting = last > gone
@@ -154,7 +154,7 @@ def _summarize_events(
 
 
 def _find_standing(rows: Longs, codes: _IdentifierCodes) -> Longs:
-    """Find the outcome that stands for each consignment: the last by known, recorded, sequence and result."""
+    """Find the valid outcome of each consignment: the last by known time, recorded time, sequence and result."""
     outcomes = codes.outcomes
     standing = np.full(len(codes.names), NONE, dtype=np.int64)
     sequence = np.full(len(rows), NO_SEQUENCE) if outcomes.sequence is None else outcomes.sequence[rows]
@@ -172,7 +172,7 @@ def _select_events(events: HistoryEvents, chosen: NDArray[np.bool_]) -> HistoryE
 def _build_not_arrived(codes: _IdentifierCodes, root: int, as_of_us: int | None) -> BadInput:
     first_us = int(codes.arrivals.received_us[codes.of_arrivals == root].min())
     return BadInput(
-        f"{codes.names[root].as_py()} had not arrived by then",
+        f"{codes.names[root].as_py()} arrived later than this time",
         where="--as-of",
         got="" if as_of_us is None else format_moment(to_datetime(as_of_us)),
         expected=f"a time after {format_moment(to_datetime(first_us))}",
@@ -180,7 +180,7 @@ def _build_not_arrived(codes: _IdentifierCodes, root: int, as_of_us: int | None)
 
 
 def format_moment(moment: datetime) -> str:
-    """Format a moment for a person, to the second, in UTC."""
+    """Format a time for a person, to the second, in UTC."""
     return moment.strftime("%Y-%m-%d %H:%M:%S UTC")
 
 
@@ -195,7 +195,10 @@ def _build_unknown(name: str, known: Any) -> UnknownName:
 
 
 def _find_nearest_name(name: str, known: Any) -> str | None:
-    """Find the identifier that may be meant: equal but for case, spaces and hyphens, else near and with an equal half."""
+    """Find the identifier that is probably meant.
+
+    It is equal except for case, spaces and hyphens; else it is similar and has an equal half.
+    """
     plain = pc.utf8_upper(pc.replace_substring_regex(known, _SEPARATORS, ""))
     wanted = re.sub(_SEPARATORS, "", name).upper()
     equal = pc.index(plain, pa.scalar(wanted, plain.type)).as_py()

@@ -1,4 +1,4 @@
-"""A trace in words and as plain values; nothing personal is in it unless values are given."""
+"""The report of a trace, as text and as plain values. It has personal data only if values are given."""
 
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any
@@ -21,9 +21,9 @@ from features.links.trace import (
 )
 
 ReadConsignments = Callable[[NDArray[np.int64]], Sequence[Consignment]]
-"""Reads the consignments of some rows of a link table, in their order; the rows are sorted and distinct."""
+"""A function that reads the consignments of rows of a link table, in order. The rows are sorted and distinct."""
 MAX_OTHERS_IN_TEXT = 30
-"""Linked consignments without a find that the text lists."""
+"""Maximum number of linked consignments without a detection that the text lists."""
 RESULT_TEXTS = {
     "nps": "NPS found",
     "controlled_drug": "controlled drug found",
@@ -35,13 +35,13 @@ RESULT_TEXTS = {
 
 
 class TraceReport:
-    """Describes a trace.
+    """The report of a trace.
 
     Parameters
     ----------
     trace : LinkTrace
     values : sequence of str
-        What each identifier of the trace is, as it was written: personal data. Empty: values are not shown.
+        Each identifier of the trace as it was written. This is personal data. If empty, values are not shown.
     """
 
     def __init__(self, trace: LinkTrace, values: Sequence[str] = ()) -> None:
@@ -49,7 +49,7 @@ class TraceReport:
         self._root = trace.consignments[0]
 
     def to_dict(self) -> dict[str, Any]:
-        """Give the trace as a graph of plain values, for JSON."""
+        """Convert the trace to a graph of plain values, for JSON."""
         trace = self.trace
         return {
             "consignment_id": self._root.consignment_id,
@@ -64,7 +64,7 @@ class TraceReport:
         }
 
     def to_text(self) -> str:
-        """Give the trace as sentences, one a line."""
+        """Describe the trace in sentences, one per line."""
         return "\n".join(self._write_lines())
 
     def _build_node(self, c: LinkedConsignment) -> dict[str, Any]:
@@ -88,24 +88,24 @@ class TraceReport:
         moment = format_moment(to_datetime(trace.known.moment_us))
         yield (
             f"{root.consignment_id}, received {format_moment(to_datetime(root.received_us))}, as of "
-            + (moment if trace.as_of_given else "its own moment")
+            + (moment if trace.as_of_given else "that time")
             + f": {_count(len(trace.consignments) - 1, 'linked consignment')}, "
-            + f"{_count(sum(c.found for c in trace.consignments[1:]), 'find')} among them."
+            + f"{sum(c.found for c in trace.consignments[1:]):,} of them with a detection."
         )
         if trace.known.cancelled:
-            yield f"{root.consignment_id} was cancelled by then; its links are those it had."
+            yield f"{root.consignment_id} was cancelled by then; the links are those before its cancellation."
         if root.result is not None:
             yield f"{root.consignment_id}: {_format_outcome(root)}."
         yield from self._write_links()
         yield from self._write_shared_by_many()
         if trace.left_out:
             yield (
-                f"Cut at {_count(trace.limits.consignments, 'consignment')}: at least {trace.left_out:,} more are linked "
-                "and left out, and so is what they lead to."
+                f"Limited to {_count(trace.limits.consignments, 'consignment')}: at least {trace.left_out:,} more linked "
+                "consignments and their links are left out."
             )
 
     def _write_links(self) -> Iterator[str]:
-        """Write one sentence for each linked consignment: all finds, then others as far as a person reads on."""
+        """Write one sentence per linked consignment: all detections, then at most `MAX_OTHERS_IN_TEXT` others."""
         of_targets: dict[str, list[ConsignmentLink]] = {}
         for link in self.trace.links:
             of_targets.setdefault(link.target.consignment_id, []).append(link)
@@ -114,10 +114,10 @@ class TraceReport:
         yield from map(self._write_link, [*finds, *others[:MAX_OTHERS_IN_TEXT]])
         if len(others) > MAX_OTHERS_IN_TEXT:
             more = _count(len(others) - MAX_OTHERS_IN_TEXT, "more linked consignment")
-            yield f"{more} without a known find; --json lists them."
+            yield f"{more} without a known detection; --json lists them."
 
     def _write_link(self, links: Sequence[ConsignmentLink]) -> str:
-        """Write how one consignment is linked: by its first link, and how many more it has."""
+        """Describe the first link of a consignment, and the number of its other links."""
         first, target = links[0], links[0].target
         shared = _join_phrases(list(dict.fromkeys(self._write_shared(each) for each in first.shared)))
         further = f" (which is linked to {len(links) - 1:,} more of these)" if len(links) > 1 else ""
@@ -156,7 +156,7 @@ class TraceReport:
 
 
 def read_values(trace: LinkTrace, read: ReadConsignments) -> list[str]:
-    """Read what each identifier of a trace is, as it was written: personal data."""
+    """Read each identifier of a trace as it was written. The result is personal data."""
     rows = np.unique(np.array([found.row for found in trace.identifiers], dtype=np.int64))
     consignments = dict(zip(rows.tolist(), read(rows), strict=True))
     return [
@@ -195,6 +195,6 @@ def _count(number: int, noun: str) -> str:
 
 
 def _join_phrases(phrases: Sequence[str]) -> str:
-    """Join phrases as a sentence does: a, b and c."""
+    """Join phrases to a list in a sentence: a, b and c."""
     *others, last = phrases
     return f"{', '.join(others)} and {last}" if others else last

@@ -1,7 +1,7 @@
-"""Trace: the consignments that hang together with one by shared identifiers, breadth first, as of a moment.
+"""Trace: a breadth-first search for the consignments that are linked to one by shared identifiers, as of a given time.
 
-RB1 and RB2 share a sender's phone, RB2's consignee is the sender of RB3. A trace of RB1 finds RB2 at distance 1 and RB3 at
-distance 2. Nothing that became known after the moment of the trace changes it.
+RB1 and RB2 share a sender's phone, and the consignee of RB2 is the sender of RB3. A trace of RB1 finds RB2 at distance 1 and RB3
+at distance 2. Nothing that became known after the time of the trace changes it.
 """
 
 from collections import defaultdict
@@ -20,20 +20,20 @@ from features.links.known import NONE, KnownConsignments, find_known
 Longs = NDArray[np.int64]
 WINDOW_DAYS = 365
 NO_RESULT = "no_result"
-"""Result of a consignment that was selected, if it was never presented or nothing was said of what was inside."""
+"""Result of a selected consignment that was never presented, or whose outcome has no result."""
 OFFENCES = frozenset(("nps", "controlled_drug", "other_offence"))
 
 
 @dataclass(frozen=True)
 class LinkTable:
-    """All consignments among which links are looked for.
+    """The table of all consignments that are searched for links.
 
     Attributes
     ----------
     arrivals : ArrivalEvents
     outcomes : Outcomes
     numbers : uint64 array, (arrivals, identifiers)
-        Of each row of `arrivals`, as of `features.links.identifiers.LinkNumberBuilder`.
+        Numbers of each row of `arrivals`, from `features.links.identifiers.LinkNumberBuilder`.
     """
 
     arrivals: ArrivalEvents
@@ -42,16 +42,16 @@ class LinkTable:
 
 
 class TraceLimits(NamedTuple):
-    """How far a trace goes.
+    """The limits of a trace.
 
     Attributes
     ----------
     depth : int
-        Links between the traced consignment and the farthest one.
+        Maximum number of links from the traced consignment.
     consignments : int
-        Linked consignments, at most.
+        Maximum number of linked consignments.
     sharing : int
-        An identifier that more consignments had in the last 365 days, as that of a platform or a forwarder, links nothing.
+        An identifier that more consignments had in the last 365 days is no link, for example that of a platform or a forwarder.
     """
 
     depth: int = 2
@@ -67,14 +67,14 @@ class LinkedConsignment:
     ----------
     consignment_id : str
     row : int
-        Of the table.
+        Row of the table.
     distance : int
-        Links from the traced consignment, which has 0.
+        Number of links from the traced consignment, which has 0.
     received_us : int
     result : str or None
-        Result that stood at the moment of the trace, or `NO_RESULT`; None if no outcome was visible.
+        Valid result at the time of the trace, or `NO_RESULT`; None if no outcome was visible.
     visible_us : int
-        When that outcome became visible; `NO_TIME` if there was none.
+        Time at which that outcome became visible; `NO_TIME` if there was none.
     """
 
     consignment_id: str
@@ -86,7 +86,7 @@ class LinkedConsignment:
 
     @property
     def found(self) -> bool:
-        """Whether an offence was found in it."""
+        """Return True if an offence was detected."""
         return self.result in OFFENCES
 
 
@@ -97,9 +97,9 @@ class SharedIdentifier:
     Attributes
     ----------
     identifier : int
-        Place in `LinkTrace.identifiers`.
+        Position in `LinkTrace.identifiers`.
     source_column, target_column : int
-        Place in `LINK_IDENTIFIERS`: what it is of each of the two.
+        Position in `LINK_IDENTIFIERS` of its role in each of the two consignments.
     """
 
     identifier: int
@@ -109,12 +109,12 @@ class SharedIdentifier:
 
 @dataclass(frozen=True)
 class ConsignmentLink:
-    """A link between two consignments, and all that they share as far as it was followed.
+    """A link between two consignments, with all identifiers that they share and that were followed.
 
     Attributes
     ----------
     source : LinkedConsignment
-        From which it was found, not farther from the traced consignment than `target`.
+        Consignment from which the link was found. Its distance is not larger than that of `target`.
     target : LinkedConsignment
     shared : tuple of SharedIdentifier
     """
@@ -126,16 +126,16 @@ class ConsignmentLink:
 
 @dataclass(frozen=True)
 class TracedIdentifier:
-    """An identifier that was met; its value is personal data and is not here.
+    """An identifier that the trace met, without its value, which is personal data.
 
     Attributes
     ----------
     row, column : int
-        A consignment that has it, and what it is of that one.
+        A consignment that has it, and its role there.
     consignments : int
-        Consignments that had it in the last 365 days.
+        Number of consignments that had it in the last 365 days.
     followed : bool
-        Whether it links. False if too many share it.
+        True if it is a link; False if too many consignments share it.
     """
 
     row: int
@@ -146,22 +146,22 @@ class TracedIdentifier:
 
 @dataclass(frozen=True)
 class LinkTrace:
-    """What hangs together with a consignment.
+    """The result of a trace.
 
     Attributes
     ----------
     known : KnownConsignments
     as_of_given : bool
-        Whether the moment was asked for; else it is the consignment's own.
+        True if the time was given; else it is the time of the consignment.
     limits : TraceLimits
     consignments : tuple of LinkedConsignment
-        The traced one first, then by distance, finds before others, the latest first.
+        The traced one first, then by distance, then detections before others, then the latest first.
     links : tuple of ConsignmentLink
-        An identifier links the first consignment it was met at with all others that have it.
+        An identifier links the first consignment that has it with all others that have it.
     identifiers : tuple of TracedIdentifier
-        Those that link, and those that too many share.
+        Identifiers that are links, and identifiers that too many consignments share.
     left_out : int
-        Consignments that were found and left out because `limits.consignments` was reached.
+        Number of linked consignments that were left out because `limits.consignments` was reached.
     """
 
     known: KnownConsignments
@@ -183,7 +183,7 @@ def trace_links(
     table : LinkTable
     consignment_id : str
     as_of_us : int, optional
-        Moment of the trace, in microseconds since the epoch. Default: the consignment's own moment.
+        Time of the trace in microseconds since 1970 (UTC). Default: when the consignment was received.
     limits : TraceLimits, optional
 
     Raises
@@ -191,7 +191,7 @@ def trace_links(
     UnknownName
         If there is no such consignment.
     BadInput
-        If it had not arrived by `as_of_us`.
+        If the consignment arrived after `as_of_us`.
     """
     known = find_known(table.arrivals, table.outcomes, consignment_id, as_of_us)
     search = _LinkSearch(table, known, limits or TraceLimits())
@@ -200,7 +200,7 @@ def trace_links(
 
 
 class _NumberIndex:
-    """Finds which consignments have a number."""
+    """An index of the consignments that have a link number."""
 
     def __init__(self, numbers: LinkNumbers) -> None:
         flat = numbers.ravel()
@@ -209,21 +209,21 @@ class _NumberIndex:
         self._sorted = flat[self._order]
 
     def find(self, number: np.uint64) -> tuple[Longs, Longs]:
-        """Find the rows and the columns that hold a number, in the order of the rows."""
+        """Find the rows and columns of a link number, in the order of the rows."""
         begin, end = (int(self._sorted.searchsorted(number, side)) for side in ("left", "right"))
         places = np.sort(self._order[begin:end])
         return places // self._width, places % self._width
 
 
 Pair = tuple[int, int]
-"""Places of two consignments."""
+"""Positions of two consignments."""
 
 
 SharedOfPairs = dict[Pair, list[SharedIdentifier]]
 
 
 class _LinkSearch:
-    """A breadth-first search; a consignment is a place among those known."""
+    """A breadth-first search for links. A consignment is its position among the known ones."""
 
     def __init__(self, table: LinkTable, known: KnownConsignments, limits: TraceLimits) -> None:
         self._table, self._known, self._limits = table, known, limits
@@ -240,7 +240,7 @@ class _LinkSearch:
         self._left_out: set[int] = set()
 
     def run(self) -> None:
-        """Search to the depth of the limits."""
+        """Run the search to the depth of the limits."""
         root = int(np.flatnonzero(self._known.rows == self._known.root)[0])
         frontier = [self._describe(root, 0)]
         self._found[root] = frontier[0]
@@ -254,7 +254,7 @@ class _LinkSearch:
             self._links |= {pair: shared for pair, shared in level.items() if pair[1] in self._found}
 
     def build_trace(self, *, as_of_given: bool) -> LinkTrace:
-        """Build the result."""
+        """Build the result of the trace."""
         links = [
             ConsignmentLink(self._found[source], self._found[target], _drop_implied(shared))
             for (source, target), shared in self._links.items()
@@ -271,14 +271,14 @@ class _LinkSearch:
         )
 
     def _list_new_numbers(self, place: int) -> Iterator[tuple[np.uint64, int]]:
-        """List the identifiers of a consignment that were not met before, with their column."""
+        """Yield the identifiers of a consignment that were not met before, with their columns."""
         for column, number in enumerate(self._numbers[place]):
             if number and int(number) not in self._met:
                 self._met.add(int(number))
                 yield number, column
 
     def _follow(self, place: int, number: np.uint64, column: int, level: SharedOfPairs) -> None:
-        """Note the links by one identifier, unless too many share it or nobody else has it."""
+        """Add the links of one identifier, unless too many consignments share it or no other has it."""
         rows, columns = self._index.find(number)
         others = rows != place
         if not others.any():
@@ -296,7 +296,7 @@ class _LinkSearch:
                 level[place, other].append(SharedIdentifier(identifier, mine, theirs))
 
     def _take_new(self, level: SharedOfPairs, distance: int) -> list[int]:
-        """Take the consignments that were not found before, as many as the limits allow; finds first, then the latest."""
+        """Add new consignments within the limits, detections first, then the latest."""
         places = sorted({target for _, target in level} - self._found.keys())
         ranked = sorted(
             (_rank(found), place, found) for place in places for found in [self._describe(place, distance)]
@@ -308,25 +308,25 @@ class _LinkSearch:
         return [place for _, place, _ in ranked[:free]]
 
     def _describe(self, place: int, distance: int) -> LinkedConsignment:
-        row, told = int(self._known.rows[place]), int(self._known.outcome[place])
+        row, outcome = int(self._known.rows[place]), int(self._known.outcome[place])
         outcomes = self._table.outcomes
         return LinkedConsignment(
             consignment_id=self._names[row].as_py(),
             row=row,
             distance=distance,
             received_us=int(self._received_us[place]),
-            result=None if told == NONE else outcomes.result[told] or NO_RESULT,
-            visible_us=NO_TIME if told == NONE else int(outcomes.visible_us[told]),
+            result=None if outcome == NONE else outcomes.result[outcome] or NO_RESULT,
+            visible_us=NO_TIME if outcome == NONE else int(outcomes.visible_us[outcome]),
         )
 
 
 def _rank(c: LinkedConsignment) -> tuple[int, bool, int, str]:
-    """Give the place of a consignment in a trace: by distance, finds before others, the latest first."""
+    """Return the sort key of a consignment: by distance, then detections before others, then the latest first."""
     return c.distance, not c.found, -c.received_us, c.consignment_id
 
 
 def _drop_implied(shared: list[SharedIdentifier]) -> tuple[SharedIdentifier, ...]:
-    """Drop an address where name and address are shared."""
+    """Drop an address if name and address together are shared."""
     both = {
         _get_sides(each) for each in shared if LINK_IDENTIFIERS[each.source_column].kind == NAME_AND_ADDRESS
     }

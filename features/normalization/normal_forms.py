@@ -1,18 +1,19 @@
-"""Normal forms: one spelling for what people write in many ways, so that history and alerts see the same thing twice.
+"""Normal forms: one spelling for values that people write in many ways, so that history and alerts recognize them.
 
-A form is deterministic and equal for equal meanings as far as cheap rules reach; '' is missing. Forms of personal data
-never leave the process: history turns them into keyed pseudonyms.
+A normal form is deterministic. Fast rules make it equal for equal meanings in most cases. '' means missing. Normal forms of personal
+data never leave the process: history turns them into keyed pseudonyms.
 """
 
 import re
 import string
+from collections.abc import Sequence
 from functools import lru_cache
 from typing import NamedTuple
 from unicodedata import normalize
 
 from anyascii import anyascii
 
-from consignments.records import Consignment
+from consignments.records import Consignment, Item
 from features.normalization.phones import normalize_phone
 from features.normalization.romanization import romanize
 
@@ -32,8 +33,8 @@ __all__ = [
     "split_street_words",
 ]
 
-# Legal forms, titles and joining words that one writer gives and the next leaves out. Forms that are also people's
-# names (SA, AS) are not here: two people in one would be worse than one firm in two.
+# Legal forms, titles and connecting words that one writer adds and another leaves out. Legal forms that are also personal
+# names (SA, AS) are not listed: to merge two people is worse than to split one firm.
 _LEGAL_FORMS_TEXT = """
     ltd limited inc incorporated llc llp plc corp corporation co company cia pty pte pvt private gmbh mbh ag kg kgaa ohg ug ev
     bv nv oy oyj ab aps srl sarl sas spa snc sro doo dooel kft zrt ooo zao oao pao jsc pjsc tov sdn bhd kk yk tbk ltda eirl lda
@@ -42,7 +43,7 @@ LEGAL_FORMS = frozenset(_LEGAL_FORMS_TEXT.split())
 _OMITTED_NAME_WORDS = (
     "mr mrs ms miss dr prof sir madam herr frau monsieur mme mlle senor senora the and und et"
 )
-# Words of firms' names that are cut short.
+# Words of firms' names that are often abbreviated.
 _NAME_WORDS_TEXT = """
     trading: trdg trd
     import: imp impt
@@ -55,14 +56,14 @@ _NAME_WORDS_TEXT = """
     brothers: bros
     group: grp
 """
-# Legal forms in scripts that write no space around them, longest first, and what is put after a name out of courtesy.
+# Legal forms in scripts that write no space around them, longest first, and courtesy words after a name.
 LEGAL_FORMS_IN_SCRIPTS = re.compile(
     r"주식회사|유한책임회사|유한회사|합자회사|\(주\)|\(유\)"
     r"|有限责任公司|有限責任公司|股份有限公司|股份公司|有限公司|株式会社|有限会社|合同会社|\(株\)|\(有\)"
 )
 _HONORIFICS_IN_SCRIPTS = re.compile(r"(?:님|귀하|귀중|様|御中)\s*$")
 
-# Words of addresses and the one way we write them; '' is left out.
+# Words of addresses and their normal form; '' is dropped.
 _ADDRESS_WORDS_TEXT = """
     st: street str saint strasse straat
     rd: road
@@ -104,7 +105,7 @@ _MAX_FLOOR = 99
 
 
 def _read_words(text: str) -> dict[str, str]:
-    """Read lines of `our word: other ways to write it` as other way to our word."""
+    """Parse lines of `normal word: variants` into a mapping from variants to the normal word."""
     lines = [line.split(":") for line in text.strip().splitlines()]
     return {word: ours.strip() for ours, others in lines for word in others.split()}
 
@@ -119,20 +120,20 @@ def _read_address_words() -> dict[str, str]:
 
 NAME_WORDS = _read_words(_NAME_WORDS_TEXT) | dict.fromkeys([*LEGAL_FORMS, *_OMITTED_NAME_WORDS.split()], "")
 ADDRESS_WORDS = _read_address_words()
-# Endings that are written joined, hyphenated or apart; they become words of their own.
+# Endings that are written joined, hyphenated or separate. They become separate words.
 _STREET_ENDINGS = ("strasse", "straat", "str")
 _KOREAN_ENDINGS = ("daero", "ro", "gil", "gu")
 
 
 def make_letter_table(kept: str = "", instead: str = " ") -> bytes:
-    """Make a table for `bytes.translate`: letters become small, digits and `kept` signs stay, all else becomes `instead`."""
+    """Build a table for `bytes.translate`: letters become lower case, digits and `kept` stay, other characters become `instead`."""
     table = bytearray(instead.encode() * 256)
     for sign in string.ascii_letters + string.digits + kept:
         table[ord(sign)] = ord(sign.lower())
     return bytes(table)
 
 
-# Translating bytes costs a fifth of translating a string, where most of the time of a normal form went.
+# Translating bytes takes a fifth of the time of translating a string, which took most of the time of a normal form.
 _LETTERS = make_letter_table()
 _LETTERS_IN_ADDRESSES = make_letter_table("-,/").replace(b"/", b"-")
 _OMITTED_SIGNS, _OMITTED_ADDRESS_SIGNS = b".'`-", b".'`"
@@ -143,13 +144,13 @@ _NUMBERED_WORDS = frozenset(("apt", "fl", "bldg", "blk"))
 _EXCLUDED_WORDS = frozenset(("", ","))
 _CITY_CACHE_SIZE = _STREET_CACHE_SIZE = 1 << 14
 SENDER_CACHE_SIZE = 1 << 12
-"""Names and addresses; of the simulated senders three of four are among the last of these."""
+"""Number of cached names and addresses. Three of four simulated senders are in the cache."""
 _US_ZIP_LENGTH = 5
 _GMAIL = frozenset(("gmail.com", "googlemail.com"))
 
 
 class NormalForms(NamedTuple):
-    """The normal forms of one consignment; '' is missing. All but `hs` and `text` are personal data."""
+    """The normal forms of one consignment; '' if missing. All except `hs` and `text` are personal data."""
 
     sender_name: str
     sender_address: str
@@ -164,7 +165,7 @@ class NormalForms(NamedTuple):
 
 
 def normalize_consignment(c: Consignment) -> NormalForms:
-    """Give all normal forms of a consignment; the goods' text keeps its spelling."""
+    """Compute all normal forms of a consignment. The text of the goods keeps its spelling."""
     return NormalForms(
         _normalize_sender_name(c.sender_name),
         _normalize_sender_address(c.sender_address, c.sender_city, c.sender_postcode, c.sender_country),
@@ -180,9 +181,9 @@ def normalize_consignment(c: Consignment) -> NormalForms:
 
 
 def fold_to_ascii(text: str) -> str:
-    """Give text in small ASCII letters, whatever its script, with single spaces.
+    """Convert text of any script to lower-case ASCII letters with single spaces.
 
-    Compatibility forms are composed first (NFKC), then other scripts are transliterated.
+    Compatibility forms are composed first (NFKC). Then other scripts are transliterated.
 
     Examples
     --------
@@ -195,10 +196,10 @@ def fold_to_ascii(text: str) -> str:
 
 
 def normalize_name(name: str | None) -> str:
-    """Give a person's or firm's name without case, script, punctuation, order, legal form and title.
+    """Normalize the name of a person or firm: remove case, script, punctuation, word order, legal form and title.
 
-    The letters are read as a ring that starts at its smallest turn, so that neither the place of the family name nor
-    spaces inside a given name matter, while a change of their sequence does. Names with digits keep their start.
+    The letters are rotated to the smallest rotation. So the position of the family name and spaces inside a given name do not
+    matter, but the sequence of the letters does. A name with digits is not rotated.
 
     Examples
     --------
@@ -218,7 +219,7 @@ def normalize_name(name: str | None) -> str:
 
 
 def _rotate_to_smallest(letters: str) -> str:
-    """Turn a ring of letters to the start that sorts first."""
+    """Return the rotation of a text that sorts first."""
     first = min(letters)
     twice = letters + letters
     best = letters
@@ -234,10 +235,10 @@ def _rotate_to_smallest(letters: str) -> str:
 def normalize_address(
     address: str | None, city: str | None, postcode: str | None, country: str | None
 ) -> str:
-    """Give the key of a postal address: country, postcode (else city), and its words in one spelling, sorted.
+    """Normalize a postal address to country, postcode (else city), and its sorted words in normal form.
 
-    Numbers that name a flat, a floor or a post box stay with what they name; words of city, postcode and country that the
-    street line repeats are left out. '' without a street line.
+    The number of a flat, a floor or a post box stays with its word. Words of city, postcode and country in the street line are
+    dropped. The result is '' without a street line.
 
     Examples
     --------
@@ -265,7 +266,7 @@ def normalize_address(
 
 @lru_cache(maxsize=_CITY_CACHE_SIZE)
 def split_place_words(city: str | None) -> tuple[str, ...]:
-    """Give the words of a city's name in one spelling."""
+    """Split the name of a city into words in normal form."""
     if not city:
         return ()
     return tuple(
@@ -274,7 +275,7 @@ def split_place_words(city: str | None) -> tuple[str, ...]:
 
 
 def split_street_words(address: str, home: str) -> set[str]:
-    """Give the words of a street line in one spelling; `home` is its country, for the endings of street names there."""
+    """Split a street line into words in normal form. The country `home` defines the endings of street names."""
     if not address.isascii():
         address = _to_latin(normalize("NFKC", address))
     line = address.replace("#", " apt ").replace(",", " , ")
@@ -298,7 +299,7 @@ def split_street_words(address: str, home: str) -> set[str]:
 
 
 def _read_hyphens(line: str) -> str:
-    """Keep 101-1203, join 45-gil, part teheran-ro."""
+    """Resolve hyphens: keep 101-1203, join 45-gil, split teheran-ro."""
     read, *rest = line.split("-")
     for part in rest:
         if not read[-1:].isdigit():
@@ -311,13 +312,13 @@ def _read_hyphens(line: str) -> str:
 
 
 def _format_korean_flat(found: re.Match[str]) -> str:
-    """Write 101dong 1203ho as 101-1203, and 1203ho alone as a flat."""
+    """Rewrite 101dong 1203ho as 101-1203, and 1203ho alone as a flat."""
     building, flat = found.groups()
     return f"{building}-{flat}" if building else f"apt{flat}"
 
 
 def _bind_numbers(words: list[str]) -> list[str]:
-    """Join flats and floors with their number, so that sorting does not part them; without one they are left out."""
+    """Join flats and floors with their number, so that sorting keeps them together. Drop them if there is no number."""
     bound: list[str] = []
     taken = False
     for word, after in zip(words, [*words[1:], ""], strict=True):
@@ -338,7 +339,7 @@ def _bind_numbers(words: list[str]) -> list[str]:
 
 
 def _bind_floor(bound: list[str], after: str) -> bool:
-    """Add a floor to the words so far; True where it took the number after it."""
+    """Add a floor to the words so far. Return True if it used the number after it."""
     before = _ORDINAL.fullmatch(bound[-1]) if bound else None
     if before and (before[2] or not after.isdigit()):
         bound[-1] = "fl" + before[1]
@@ -350,7 +351,7 @@ def _bind_floor(bound: list[str], after: str) -> bool:
 
 
 def _split_endings(words: set[str], endings: tuple[str, ...]) -> None:
-    """Part "hauptstrasse" into "haupt" and "st"; "45gil" stays, for the number names the lane."""
+    """Split "hauptstrasse" into "haupt" and "st". Keep "45gil", because the number names the lane."""
     for word in [word for word in words if word.endswith(endings)]:
         words.remove(word)
         words.update(_strip_endings(word, endings))
@@ -358,7 +359,7 @@ def _split_endings(words: set[str], endings: tuple[str, ...]) -> None:
 
 @lru_cache(_STREET_CACHE_SIZE)
 def _strip_endings(word: str, endings: tuple[str, ...]) -> tuple[str, ...]:
-    """Take the endings off a word; consignees of one street or quarter share it."""
+    """Remove the endings of a word. The result is cached, because consignees of one street or quarter share it."""
     parts = []
     while word.endswith(endings):
         ending = next(ending for ending in endings if word.endswith(ending))
@@ -370,7 +371,7 @@ def _strip_endings(word: str, endings: tuple[str, ...]) -> tuple[str, ...]:
     return (*parts, word)
 
 
-# Most senders of goods send many; consignees come again too rarely for remembering them to pay.
+# Only senders are cached: most send many consignments. Consignees recur too rarely for a cache.
 _normalize_sender_name = lru_cache(SENDER_CACHE_SIZE)(normalize_name)
 _normalize_sender_address = lru_cache(SENDER_CACHE_SIZE)(normalize_address)
 
@@ -380,7 +381,7 @@ def _to_latin(text: str) -> str:
 
 
 def _keep_letters(text: str) -> str:
-    """Give the letters and digits of a text, small and in ASCII."""
+    """Return the letters and digits of a text in lower-case ASCII."""
     if text.isascii() and text.isalnum():
         return text.lower()
     return fold_to_ascii(text).encode().translate(None, _NON_LETTERS).decode()
@@ -390,7 +391,7 @@ _EMAIL_EDGES = ">." + "".join(filter(str.isspace, map(chr, range(0x3001))))
 
 
 def normalize_email(email: str | None) -> str:
-    """Give an e-mail address in small letters, without +tags, and without points where the provider ignores them.
+    """Normalize an e-mail address: lower case, no +tags, and no dots if the provider ignores them.
 
     Examples
     --------
@@ -411,7 +412,7 @@ def normalize_email(email: str | None) -> str:
 
 
 def clean_hs(hs_code: str | None) -> str:
-    """Give the digits of a Harmonized System code; '' where there are none."""
+    """Return the digits of a Harmonized System code; '' if there are none."""
     if not hs_code:
         return ""
     if hs_code.isascii() and hs_code.isdigit():
@@ -420,7 +421,7 @@ def clean_hs(hs_code: str | None) -> str:
 
 
 def get_goods_hs(c: Consignment) -> str:
-    """Give the digits of the goods' HS code, else of the first item that has one; '' for none."""
+    """Return the digits of the HS code of the goods, else of the first item that has one; '' if there is none."""
     code = clean_hs(c.hs_code)
     if code or not c.items:
         return code
@@ -428,8 +429,13 @@ def get_goods_hs(c: Consignment) -> str:
 
 
 def get_goods_text(c: Consignment) -> str:
-    """Join the description and the items' distinct descriptions by ' | ', as they were spelled; '' for none."""
-    if not c.items:
-        return c.description or ""
-    texts = [c.description, *(item.description for item in c.items)]
+    """Join the description and the distinct descriptions of the items by ' | ', as written; '' if there is none."""
+    return join_goods_texts(c.description, c.items or ())
+
+
+def join_goods_texts(description: str | None, items: Sequence[Item]) -> str:
+    """Join a description and the distinct descriptions of items as `get_goods_text` does."""
+    if not items:
+        return description or ""
+    texts = [description, *(item.description for item in items)]
     return " | ".join(dict.fromkeys(text for text in texts if text))

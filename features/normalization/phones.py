@@ -1,7 +1,7 @@
-"""Telephone numbers without a library on the path: calling codes, number lengths, and the E.164-like normal form.
+"""Telephone numbers: calling codes, number lengths, and a normal form like E.164.
 
-A full parser costs tens of microseconds a number; what history and plausibility need is which number it is, whose
-calling code it carries, and whether its length can be right.
+A full parser takes tens of microseconds per number. History and plausibility checks need less: the number, its calling code, and
+a check of its length.
 """
 
 from typing import NamedTuple
@@ -10,14 +10,14 @@ from anyascii import anyascii
 
 
 class NumberingPlan(NamedTuple):
-    """A country's numbering plan: its calling code, and the digits a national number may have."""
+    """The numbering plan of a country: its calling code, and the possible lengths of a national number."""
 
     calling_code: str
     shortest: int
     longest: int
 
 
-# Country, calling code (ITU-T E.164) and length in digits of its fixed and mobile national numbers without trunk prefix.
+# Country, calling code (ITU-T E.164) and length in digits of fixed and mobile national numbers without trunk prefix.
 _PLANS_TEXT = """
     AC247:5 AD376:6-9 AE971:8-9 AF93:9 AG1:10 AI1:10 AL355:8-9 AM374:8 AO244:9 AR54:10-11 AS1:10 AT43:4-13
     AU61:9 AW297:7 AX358:6-10 AZ994:9 BA387:8-9 BB1:10 BD880:6-10 BE32:8-9 BF226:8 BG359:6-9 BH973:8 BI257:8
@@ -52,20 +52,20 @@ def _read_plan(word: str) -> tuple[str, NumberingPlan]:
 PLANS: dict[str, NumberingPlan] = dict(_read_plan(word) for word in _PLANS_TEXT.split())
 CALLING_CODES = frozenset(plan.calling_code for plan in PLANS.values())
 
-# Codes in whose national numbers a leading zero is dialled from abroad too.
+# Calling codes whose leading zero is also dialled from abroad.
 ZERO_KEEPING_CODES = frozenset(
     PLANS[country].calling_code for country in ("IT", "VA", "SM", "CI", "CG", "BJ")
 )
-# What is dialled before a national number at home, where that is not 0.
+# Trunk prefixes other than 0.
 TRUNK_PREFIXES = {"RU": "8", "KZ": "8", "BY": "80", "TM": "8", "HU": "06"}
-# What is dialled before a number abroad.
+# International call prefixes.
 EXIT_CODE, NORTH_AMERICAN_EXIT_CODE = "00", "011"
 NORTH_AMERICA = "1"
-# A number that begins with its own country's calling code, unmarked, must leave this many digits to be read so.
+# Minimum number of digits after its own calling code, if a number without + is read as international.
 MIN_SURE_NATIONAL_DIGITS = 9
 MAX_NUMBER_DIGITS = 15  # ITU-T E.164
 MIN_NUMBER_DIGITS = 7
-# So many last digits that are all the same, or that count up, are made up.
+# If this many last digits are equal or count up, the number is invented.
 DUMMY_DIGITS = 7
 COUNTING_DIGITS = "01234567890123456789"
 
@@ -73,14 +73,14 @@ _NON_DIGITS = bytes(byte for byte in range(256) if not 48 <= byte < 58)
 
 
 def normalize_phone(phone: str | None, country: str | None) -> str:
-    """Give the number as `+` calling code and national digits; '' where there is none.
+    """Normalize a number to `+`, calling code and national digits; '' if there is none.
 
     Parameters
     ----------
     phone : str or None
-        As written: with `+`, `00`, a trunk zero, brackets, an extension.
+        Number as written: with `+`, `00`, a trunk zero, brackets, an extension.
     country : str or None
-        ISO 3166-1 alpha-2 of its owner, for a number written nationally; without it that stays bare digits.
+        ISO 3166-1 alpha-2 country of its owner, for a national number. Without it a national number stays plain digits.
 
     Examples
     --------
@@ -102,7 +102,7 @@ def normalize_phone(phone: str | None, country: str | None) -> str:
 
 
 def find_calling_code(digits: str) -> str:
-    """Give the calling code with which the digits of an international number begin; '' for none known."""
+    """Find the calling code of the digits of an international number; '' if it is unknown."""
     for length in (1, 2, 3):
         if digits[:length] in CALLING_CODES:
             return digits[:length]
@@ -110,19 +110,19 @@ def find_calling_code(digits: str) -> str:
 
 
 def check_phone(form: str, country: str) -> tuple[bool, bool]:
-    """Judge a number in normal form.
+    """Check a number in normal form.
 
     Parameters
     ----------
     form : str
-        What `normalize_phone` gave; '' for a filler.
+        Result of `normalize_phone`; '' for a filler.
     country : str
-        ISO 3166-1 alpha-2 of its owner's address, '' where unknown.
+        ISO 3166-1 alpha-2 country of its owner's address; '' if unknown.
 
     Returns
     -------
     implausible, foreign : bool
-        Whether its length or its digits cannot be right; whether it is of another calling code than the country's.
+        True if its length or its digits are not plausible; True if its calling code is not that of the country.
     """
     if not form.startswith("+"):
         return not MIN_NUMBER_DIGITS <= len(form) <= MAX_NUMBER_DIGITS or _is_dummy(form), False
@@ -135,13 +135,13 @@ def check_phone(form: str, country: str) -> tuple[bool, bool]:
 
 
 def _is_dummy(form: str) -> bool:
-    """Tell whether a number ends in one digit again and again, or in digits that count up."""
+    """Check if a number ends in equal digits, or in digits that count up."""
     end = form[-DUMMY_DIGITS:]
     return end == end[:1] * DUMMY_DIGITS or end in COUNTING_DIGITS
 
 
 def _cut_extension(text: str) -> str:
-    """Cut off an extension, and a second number."""
+    """Remove an extension and a second number."""
     lowered = text.lower().replace("ext", "x")
     for mark in "x#;/":
         head, found, _ = lowered.partition(mark)
@@ -151,7 +151,7 @@ def _cut_extension(text: str) -> str:
 
 
 def _read_unmarked(digits: str, home: str) -> str:
-    """Read a number without `+`: dialled from abroad, with its own calling code, or national."""
+    """Parse a number without `+`: with international prefix, with its own calling code, or national."""
     plan = PLANS.get(home)
     if digits[:1] == "0":
         for exit_code in _get_exit_codes(plan):
@@ -182,6 +182,6 @@ def _has_own_code(digits: str, plan: NumberingPlan) -> bool:
 
 
 def _join_number(code: str, national: str) -> str:
-    """Put code and national number together, without the zero dialled at home."""
+    """Join calling code and national number without the trunk zero."""
     kept = national if code in ZERO_KEEPING_CODES else national.lstrip("0")
     return f"+{code}{kept}" if kept.strip("0") else ""

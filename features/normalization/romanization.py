@@ -1,8 +1,8 @@
-"""Hangul in Latin letters as Korea itself writes it on its street signs, so that an address matches in both scripts."""
+"""Romanization of Hangul as on Korean street signs, so that an address matches in both scripts."""
 
 FIRST_SYLLABLE, LAST_SYLLABLE = 0xAC00, 0xD7A3
-# Revised Romanization (Ministry of Culture and Tourism notice 2000-8) in the order of Unicode's syllables; the changes of
-# sound between syllables are not followed. "-" is a silent letter.
+# Revised Romanization (Ministry of Culture and Tourism notice 2000-8) in the order of Unicode syllables. Sound changes
+# between syllables are not applied. "-" is a silent letter.
 _INITIALS_TEXT = "g kk n d tt r m b pp s ss - j jj ch k t p h"
 _VOWELS_TEXT = "a ae ya yae eo e yeo ye o wa wae oe yo u wo we wi yu eu ui i"
 _FINALS_TEXT = "- k k k n n n t l k m l l l p l m p p t t ng t t k t p t"
@@ -16,7 +16,7 @@ INITIALS, VOWELS, FINALS = map(_read_sounds, (_INITIALS_TEXT, _VOWELS_TEXT, _FIN
 
 
 class _RomanizationTable(dict[int, str | int]):
-    """A table for `str.translate` that works out a syllable when it first meets it."""
+    """A table for `str.translate` that computes a syllable on first use."""
 
     def __missing__(self, code: int) -> str | int:
         if not FIRST_SYLLABLE <= code <= LAST_SYLLABLE:
@@ -27,12 +27,12 @@ class _RomanizationTable(dict[int, str | int]):
         return self[code]
 
 
-# Signs of ASCII stand in it from the start, for they are all that most texts hold beside Hangul.
+# ASCII characters are filled in at the start: most texts have only these and Hangul.
 _ROMANIZATION = _RomanizationTable((code, code) for code in range(128))
 
 
 def romanize(text: str) -> str:
-    """Write the Hangul in a text in Latin letters; all else stays.
+    """Convert the Hangul in a text to Latin letters, and keep the rest.
 
     Examples
     --------

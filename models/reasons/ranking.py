@@ -1,19 +1,22 @@
 """Reasons: a score's contributions, grouped by what they mean, put into sentences and in an order that helps an officer."""
 
 from collections.abc import Iterator, Sequence
-from typing import Annotated, Literal
+from typing import Annotated, Literal, NamedTuple
 
 import msgspec
 import numpy as np
 from msgspec import Meta
 from numpy.typing import NDArray
 
+from features.goods.naming import QUOTED_FEATURES, GoodsWords
 from features.spec import Spec
+from models.reasons.key_detections import KeyDetections, build_key_detections
 from models.reasons.sentences import (
     CURRENCY,
     NO_CONTEXT,
     Fact,
     ReasonContext,
+    Sentence,
     build_sentences,
     show_code,
 )
@@ -24,10 +27,13 @@ Row = NDArray[np.float32]
 
 MAX_FACTS = 3
 MIN_FACT_SHARE = 0.2
-"""A further fact is told if it contributes so much of what the strongest fact of its reason does."""
+"""A further fact is given if it contributes at least this share of what the strongest fact of its reason does."""
 MIN_CONTRIBUTION = 0.02
 """In log-odds, 2 % of the odds: what raises a score less comes after reasons that an officer cannot act on."""
 CURRENCY_FEATURE = "category.currency"
+CHANNEL_FEATURE = "category.channel"
+FINDS_SUFFIX = "_finds"
+"""Of the code of a key's readings of results, after the kind of the key."""
 
 
 class Reason(msgspec.Struct, frozen=True, kw_only=True, gc=False):
@@ -66,7 +72,7 @@ class Reason(msgspec.Struct, frozen=True, kw_only=True, gc=False):
 
 
 class FeatureTexts(msgspec.Struct, frozen=True):
-    """What one feature may say: case to template, `{value}` stands for its value."""
+    """Texts of one feature: case to template, `{value}` stands for its value."""
 
     name: str
     unit: str
@@ -79,6 +85,19 @@ class ReasonCode(msgspec.Struct, frozen=True):
     code: str
     last: Annotated[bool, Meta(description="comes after all other reasons: nothing can be done about it")]
     features: list[FeatureTexts]
+
+
+class _ExplainedRow(NamedTuple):
+    """One row with all that its reasons need."""
+
+    row: Row
+    shares: Floats
+    sentences: list[Sentence]
+    words: GoodsWords | None
+    quoted: set[str]
+    """Words that a reason of this row has quoted."""
+    named: set[str]
+    """Kinds of keys whose detections a reason of this row gives."""
 
 
 class ReasonRanker:
@@ -102,17 +121,29 @@ class ReasonRanker:
     def __init__(self, spec: Spec, context: ReasonContext = NO_CONTEXT, language: str | None = None) -> None:
         self.context, self.language = context, language or get_language()
         self._spec, self._phrases = spec, load_text_table(self.language).phrases
-        self._sentences = build_sentences(spec.features, context, self.language)
+        self._any_channel = build_sentences(spec.features, context, self.language)
+        self._by_channel = {
+            float(code): build_sentences(spec.features, context, self.language, channel)
+            for code, channel in enumerate(context.vocabularies.get("channel", ()), start=1)
+            if channel in context.channel_medians
+        }
+        self._channel_at = spec.names.index(CHANNEL_FEATURE) if CHANNEL_FEATURE in spec.names else None
         self._codes = sorted({feature.reason for feature in spec})
         places = {code: place for place, code in enumerate(self._codes)}
         self._group = np.array([places[feature.reason] for feature in spec], dtype=np.int64)
         self._members = [np.flatnonzero(self._group == place).tolist() for place in range(len(self._codes))]
-        self._last = [all(self._sentences[at].last for at in members) for members in self._members]
+        self._last = [all(self._any_channel[at].last for at in members) for members in self._members]
+        self._words_of = {
+            at: feature.name for at, feature in enumerate(spec) if feature.name in QUOTED_FEATURES
+        }
+        self._detections = self._build_detections()
         self._currencies = [show_code(name) for name in context.vocabularies.get("currency", ())]
         self._currency_at = spec.names.index(CURRENCY_FEATURE) if CURRENCY_FEATURE in spec.names else None
 
-    def rank(self, row: Row, contributions: Floats, top: int, *, lowering: bool = False) -> list[Reason]:
-        """Give the reasons that weigh most.
+    def rank(
+        self, row: Row, contributions: Floats, top: int, *, lowering: bool = False, goods: str = ""
+    ) -> list[Reason]:
+        """Return the reasons that weigh most.
 
         Parameters
         ----------
@@ -124,6 +155,9 @@ class ReasonRanker:
             At most this many.
         lowering : bool
             Also give reasons that lower the score, or leave it, and those that repeat another's words.
+        goods : str
+            The goods text of the row, from `features.normalization.normal_forms.get_goods_text`, whose words are quoted; '' if
+            it is not at hand.
 
         Returns
         -------
@@ -132,17 +166,21 @@ class ReasonRanker:
             come after all others that raise the score. With `lowering` and `top` large enough their contributions and
             the expected value add up to the raw score.
         """
-        shares = contributions[: len(self._sentences)]
+        shares = contributions[: len(self._any_channel)]
         sums = np.bincount(self._group, weights=shares, minlength=len(self._codes)).astype(np.float64)
+        words = GoodsWords(goods, self.context.text_weights) if goods else None
+        explained = _ExplainedRow(row, shares, self._choose_sentences(row), words, set(), set())
         reasons: list[Reason] = []
-        told: set[str] = set()
+        given: set[str] = set()
         for place in self._order_codes(sums, lowering=lowering):
             if len(reasons) >= top:
                 break
-            reason = self._build_reason(place, row, shares, float(sums[place]))
-            if lowering or reason.text not in told:
+            if not lowering and self._repeats_key(place, explained):
+                continue
+            reason = self._build_reason(place, explained, float(sums[place]))
+            if lowering or reason.text not in given:
                 reasons.append(reason)
-            told.add(reason.text)
+            given.add(reason.text)
         return reasons
 
     def list_codes(self) -> list[ReasonCode]:
@@ -165,7 +203,7 @@ class ReasonRanker:
         ]
 
     def _order_codes(self, sums: Floats, *, lowering: bool) -> Iterator[int]:
-        """Give codes in the order in which they are told; few are taken, so the rest of the work is left undone."""
+        """Yield codes in the order of their reasons; few are taken, so the rest of the work is not done."""
         weights, order = sums.tolist(), np.argsort(-sums, kind="stable").tolist()
         later: list[int] = []
         small = raising = int(np.count_nonzero(sums > 0))
@@ -180,14 +218,31 @@ class ReasonRanker:
         yield from later
         yield from order[small:] if lowering else order[small:raising]
 
-    def _build_reason(self, place: int, row: Row, shares: Floats, total: float) -> Reason:
-        telling = self._find_telling(self._members[place], shares, total)
-        facts = self._collect_facts(telling, row)
+    def _build_detections(self) -> dict[int, KeyDetections]:
+        table = load_text_table(self.language)
+        built = (
+            build_key_detections(feature, self._spec, get_template(feature, self.language), table)
+            for feature in self._spec
+        )
+        return {at: each for at, each in enumerate(built) if each is not None}
+
+    def _repeats_key(self, place: int, explained: _ExplainedRow) -> bool:
+        """Return whether a code is about the detections of a key that an earlier reason names."""
+        return self._codes[place] in {f"{kind}{FINDS_SUFFIX}" for kind in explained.named}
+
+    def _choose_sentences(self, row: Row) -> list[Sentence]:
+        """Choose the sentences of the row's channel, which compare with its traffic."""
+        code = 0.0 if self._channel_at is None else float(row[self._channel_at])
+        return self._by_channel.get(code, self._any_channel)
+
+    def _build_reason(self, place: int, explained: _ExplainedRow, total: float) -> Reason:
+        telling = self._find_telling(self._members[place], explained.shares, total)
+        facts = self._collect_facts(telling, explained)
         return Reason(
             code=self._codes[place],
-            text=self._join_facts(facts, row),
+            text=self._join_facts(facts, explained.row),
             value=facts[0].value,
-            usual=self._sentences[telling[0]].usual,
+            usual=explained.sentences[telling[0]].usual,
             contribution=total,
             direction="raises" if total > 0 else "lowers",
         )
@@ -206,17 +261,17 @@ class ReasonRanker:
         return telling
 
     def _is_last(self, at: int) -> bool:
-        return self._sentences[at].last
+        return self._any_channel[at].last
 
-    def _collect_facts(self, telling: Sequence[int], row: Row) -> list[Fact]:
-        """Give up to three facts that do not repeat each other; a missing value is told only if it is the strongest."""
+    def _collect_facts(self, telling: Sequence[int], explained: _ExplainedRow) -> list[Fact]:
+        """Return up to three facts that do not repeat each other; a missing value is given only if it is the strongest."""
         facts: list[Fact] = []
         seen: set[str] = set()
         for at in telling:
-            sentence = self._sentences[at]
+            sentence = explained.sentences[at]
             if sentence.fact in seen:
                 continue
-            fact = sentence.describe(float(row[at]))
+            fact = self._describe(at, explained)
             if fact.text in seen or (fact.missing and facts):
                 continue
             facts.append(fact)
@@ -225,8 +280,23 @@ class ReasonRanker:
                 break
         return facts
 
+    def _describe(self, at: int, explained: _ExplainedRow) -> Fact:
+        """Describe a feature's value; name the key that had a detection, or quote the words of the goods."""
+        sentence, value = explained.sentences[at], float(explained.row[at])
+        if at in self._detections and value > 0:
+            kind, text = self._detections[at].describe(explained.row)
+            if kind:
+                explained.named.add(kind)
+                return sentence.describe_as(value, text)
+        if explained.words is not None and at in self._words_of and sentence.holds(value):
+            words = explained.words.list_words(self._words_of[at])
+            fresh = [word for word in words if word not in explained.quoted]
+            explained.quoted.update(fresh)
+            return sentence.quote(value, fresh) if fresh else sentence.describe(value)
+        return sentence.describe(value)
+
     def _join_facts(self, facts: Sequence[Fact], row: Row) -> str:
-        """Put facts into one text, with what is usual and the row's currency."""
+        """Join facts to one text, with what is usual and the row's currency."""
         first, *others = facts
         text = "; ".join([first.first, *(fact.further for fact in others)]) if others else first.alone
         return text.replace(CURRENCY, self._name_currency(row)) if CURRENCY in text else text

@@ -5,6 +5,7 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import NamedTuple
 
 import numpy as np
+from numpy.typing import NDArray
 
 from features.spec import Feature
 from models.reasons.texts import (
@@ -28,7 +29,7 @@ MAX_CODE_LETTERS = 3
 
 
 class ReasonContext(NamedTuple):
-    """What a model knows beyond its spec, so that its reasons compare and name.
+    """Knowledge of a model beyond its spec, with which its reasons compare and name.
 
     Attributes
     ----------
@@ -36,17 +37,23 @@ class ReasonContext(NamedTuple):
         Each feature's median over the reference traffic; empty if none are kept.
     vocabularies : mapping
         Column to its known values; a code is the place of a value, from 1.
+    text_weights : float32 array or None
+        Of n-grams of goods texts, so that the words that weigh most can be quoted.
+    channel_medians : mapping
+        Channel to the medians over its traffic, which come before `medians` for a row of that channel.
     """
 
     medians: Sequence[float | None] = ()
     vocabularies: Mapping[str, Sequence[str]] = {}
+    text_weights: NDArray[np.float32] | None = None
+    channel_medians: Mapping[str, Sequence[float | None]] = {}
 
 
 NO_CONTEXT = ReasonContext()
 
 
 class Fact(NamedTuple):
-    """What one feature says of one row, and how it reads in each place of a reason.
+    """Statement of one feature about one row, and its text in each place of a reason.
 
     Attributes
     ----------
@@ -69,7 +76,7 @@ class Fact(NamedTuple):
 
 
 class Sentence:
-    """What one feature says at any value.
+    """Texts of one feature at any value.
 
     Parameters
     ----------
@@ -78,6 +85,8 @@ class Sentence:
         What is usual.
     context : ReasonContext
     language : str
+    channel : str
+        The traffic over which the median was taken; '' for all.
 
     Attributes
     ----------
@@ -89,11 +98,14 @@ class Sentence:
         As an answer gives it; None of flags and codes, which have nothing to compare.
     """
 
-    def __init__(self, feature: Feature, median: float | None, context: ReasonContext, language: str) -> None:
+    def __init__(
+        self, feature: Feature, median: float | None, context: ReasonContext, language: str, channel: str = ""
+    ) -> None:
         template, table = get_template(feature, language), load_text_table(language)
         self.fact, self.last = template.fact or feature.name, template.rank == "last"
         self.usual = median if feature.unit not in UNITS_WITHOUT_USUAL and is_number(median) else None
         self._is_code, self._phrases = feature.unit == "code", table.phrases
+        self._traffic = table.traffic.get(channel, "")
         self._describe = self._choose_describer(feature, template)
         self._template, self._parts = template, _split_texts(template)
         self._format = FORMATTERS.get(feature.unit, format_number)
@@ -103,7 +115,7 @@ class Sentence:
         self._known: dict[float, Fact] = {}
 
     def describe(self, value: float) -> Fact:
-        """Say what the feature says at a value; values come again and again, so the latest are remembered."""
+        """Describe a value; the latest values are cached, because they repeat."""
         if value != value:
             return self._missing
         fact = self._known.get(value)
@@ -113,11 +125,27 @@ class Sentence:
             fact = self._known[value] = self._compose(value)
         return fact
 
-    def _compose(self, value: float) -> Fact:
+    def quote(self, value: float, words: Sequence[str]) -> Fact:
+        """Describe a value and quote the words on which it rests."""
+        quoted = ", ".join(self._phrases.quote.replace("{word}", word) for word in words)
+        return self._compose(value, appended=self._phrases.words.replace("{words}", quoted))
+
+    def describe_as(self, value: float, text: str) -> Fact:
+        """Describe a value by a text that was made for its row."""
+        return self._compose(value, text=text)
+
+    def holds(self, value: float) -> bool:
+        """Return whether a value says that something is there that can be named."""
+        return bool(value > (self.usual or 0.0 if self._describe == self._describe_relative else 0.0))
+
+    def _compose(self, value: float, *, text: str = "", appended: str = "") -> Fact:
         missing = math.isnan(value)
-        text, usual = (self._template.missing, "") if missing else self._describe(value)
+        usual = ""
+        if not text:
+            text, usual = (self._template.missing, "") if missing else self._describe(value)
+            text += appended
         alone, joined = (
-            phrase.replace("{usual}", usual) if usual else ""
+            phrase.replace("{usual}", usual).replace("{traffic}", self._traffic) if usual else ""
             for phrase in (self._phrases.usual, self._phrases.usual_joined)
         )
         start = text[:1].upper() + text[1:]
@@ -149,7 +177,7 @@ class Sentence:
         return name.join(self._parts["other"]) if name else self._template.zero, ""
 
     def _describe_number(self, value: float) -> tuple[str, str]:
-        """Give the text, and what is usual if it is worth telling."""
+        """Return the text, and what is usual if it differs."""
         shown = self._show(value)
         case = self._choose_case(value, shown)
         text = shown.join(self._parts.get(case) or self._parts["other"])
@@ -178,17 +206,20 @@ class Sentence:
         return self._shown_usual + UNITS_OF_USUAL.get(feature.unit, "")
 
 
-def build_sentences(features: Sequence[Feature], context: ReasonContext, language: str) -> list[Sentence]:
-    """Build the sentence of each feature."""
-    medians = context.medians or [None] * len(features)
+def build_sentences(
+    features: Sequence[Feature], context: ReasonContext, language: str, channel: str = ""
+) -> list[Sentence]:
+    """Build the sentence of each feature, for rows of one channel or, without one, of all."""
+    medians = context.channel_medians.get(channel) or context.medians or [None] * len(features)
+    of = channel if channel in context.channel_medians else ""
     return [
-        Sentence(feature, median, context, language)
+        Sentence(feature, median, context, language, of)
         for feature, median in zip(features, medians, strict=True)
     ]
 
 
 def is_number(value: float | None) -> bool:
-    """Tell whether a value is there and finite."""
+    """Check if a value is there and finite."""
     return value is not None and math.isfinite(value)
 
 
@@ -223,7 +254,7 @@ def _split_texts(template: ReasonTemplate) -> dict[str, list[str]]:
 
 
 def format_number(value: float) -> str:
-    """Give whole numbers and those from 100 on without decimals, others with three digits that count."""
+    """Format whole numbers and those from 100 on without decimals, others with three digits that count."""
     if value == round(value) or abs(value) >= 100:
         return f"{round(value):,}"
     digits = max(0, min(MAX_DECIMALS, 2 - math.floor(math.log10(abs(value)))))
@@ -231,17 +262,17 @@ def format_number(value: float) -> str:
 
 
 def format_count(value: float) -> str:
-    """Give a count as a whole number; a small one that decays with time has a decimal."""
+    """Format a count as a whole number; a small one that decays with time has a decimal."""
     return f"{round(value):,}" if value == round(value) or value >= 10 else _strip_zeros(f"{value:.1f}")
 
 
 def format_share(value: float) -> str:
-    """Give a share as percent."""
+    """Format a share as percent."""
     return f"{format_number(100 * value)} %"
 
 
 def format_dollars(value: float) -> str:
-    """Give an amount of money, with cents if it is small."""
+    """Format an amount of money, with cents if it is small."""
     return f"{value:,.0f}" if value == round(value) or value >= 100 else f"{value:,.2f}"
 
 

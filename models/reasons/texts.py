@@ -1,6 +1,6 @@
 """The tables of texts in `models/reason_texts`, one file for each language: what every feature says at its values.
 
-The table in English is whole. Another language may lack a feature, which is then told in English.
+The table in English is whole. Another language may lack a feature, whose text is then in English.
 """
 
 import math
@@ -20,7 +20,7 @@ from features.spec import Feature
 DEFAULT_LANGUAGE = "en"
 LANGUAGE_VARIABLE = "NPSRISK_LANGUAGE"
 LANGUAGES = ("en", "es", "ko")
-TEXT_FIELDS = ("true", "false", "zero", "under_one", "one", "other", "missing")
+TEXT_FIELDS = ("true", "false", "zero", "under_one", "one", "other", "missing", "single_key", "several_key")
 DECLARED_KEY = "declared"
 """Entry of the table `[key]` for the keys that a configuration declares."""
 COLUMN_CODES = "column"
@@ -28,7 +28,7 @@ COLUMN_CODES = "column"
 
 
 class ReasonTemplate(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """What one feature says; the head of `en.toml` explains each field."""
+    """Texts of one feature; the head of `en.toml` explains each field."""
 
     true: str = ""
     false: str = ""
@@ -40,6 +40,8 @@ class ReasonTemplate(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     steps: tuple[tuple[float, str], ...] = ()
     codes: str = ""
     cap: float = math.inf
+    single_key: str = ""
+    several_key: str = ""
     compare: bool = True
     compare_zero: bool = True
     fact: str = ""
@@ -61,10 +63,24 @@ class ReasonTemplate(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 
 class ReasonPhrases(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """What is put around values: `usual` after a single fact, `usual_joined` after one of several."""
+    """Phrases around values.
+
+    Attributes
+    ----------
+    usual, usual_joined : str
+        What is usual, after a single fact and after one of several; {traffic} says of what.
+    words, quote : str
+        The words of the goods text on which a fact rests, and each of them.
+    at_least, huge : str
+        A value at its cap, and one that is too large to be shown.
+    currency : str
+        The currency of a row that gives none.
+    """
 
     usual: str
     usual_joined: str
+    words: str
+    quote: str
     at_least: str
     huge: str
     currency: str
@@ -84,6 +100,8 @@ class TextTable(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         Templates of single features; of both parties; of history by reading; of declared columns by kind.
     party, key : dict
         What is filled into templates of a party, and of a kind of key.
+    traffic : dict
+        Channel to what is put after "usual".
     codes : dict
         Table to the words of its codes.
     column : dict
@@ -100,6 +118,7 @@ class TextTable(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     declared: dict[str, ReasonTemplate] = {}
     party: dict[str, dict[str, str]] = {}
     key: dict[str, dict[str, str]] = {}
+    traffic: dict[str, str] = {}
     codes: dict[str, dict[str, str]] = {}
     column: dict[str, str] = {}
 

@@ -1,1 +1,1 @@
-"""Releases of models, and the publisher that writes them."""
+"""Model releases, and the publisher that writes them."""

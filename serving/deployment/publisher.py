@@ -1,27 +1,30 @@
-"""The publisher: the only process that takes a model from MLflow to the service.
+"""Publisher: the only process that brings a model from MLflow to the service.
 
-It verifies the bundle's sums, its self-test and the chain of promotion records, writes `models/NAME-VERSION/` in the
-state directory and moves `models/current.json` atomically; a challenger likewise, in `models/shadow.json`, which may lack a
-promotion record and then says so. The service itself never talks to MLflow.
+It verifies the bundle's checksums, its self-test and the chain of promotion records. Then it writes the model's folder
+`models/NAME-VERSION-DIGEST/` in the state directory and replaces `models/current.json` atomically. A challenger is
+published in `models/shadow.json`; it may lack a promotion record, and its release says so. The service itself never
+connects to MLflow.
 """
 
 import json
 import os
 import shutil
+from collections.abc import Sequence
 from pathlib import Path
 from tempfile import mkdtemp
 from typing import Any, NamedTuple
 
-from consignments.errors import BadInput
+from consignments.errors import BadInput, PromotionRefused
 from models.bundle import Bundle, load_bundle
-from models.promotion_record import PromotionRecord, find_record
-from models.registry import ModelVersion, Registry
+from models.registry import CHAMPION, ModelVersion, Registry
+from models.signatures.approvers import Approvers
+from models.signatures.signed_record import SignedRecord, find_approval
 from serving.deployment.releases import Role, find_release_folder, read_release
 from serving.process.settings import Settings
 
 
 class FetchedModel(NamedTuple):
-    """A version of a model that was fetched from the registry: the folder of its bundle, and the bundle."""
+    """A model version downloaded from the registry, with its bundle and the bundle's folder."""
 
     version: ModelVersion
     folder: Path
@@ -29,7 +32,7 @@ class FetchedModel(NamedTuple):
 
 
 def publish(registry: Registry, uri: str, settings: Settings) -> dict[str, Any]:
-    """Place a promoted version where the service reads it.
+    """Publish a promoted model version to the service.
 
     Parameters
     ----------
@@ -46,53 +49,77 @@ def publish(registry: Registry, uri: str, settings: Settings) -> dict[str, Any]:
     Raises
     ------
     PromotionRefused
-        Where the version was never promoted, or its bundle is not the approved one.
+        The version was never promoted, or its bundle is not the approved one.
     BundleRefused
-        Where the bundle was altered or fails its self-test; what was published before stays.
+        The bundle was changed or fails its self-test; the earlier release stays in use.
     """
     version = registry.resolve(uri)
     fetched = _fetch(registry, version)
-    record = find_record(registry.list_records(version.name), version.number, fetched.bundle.sha256)
-    return _place(fetched, record, settings.state_dir / "models", "current")
+    approvers, records = Approvers.read(settings.approvers_file), registry.list_signed_records(version.name)
+    _require_recorded_alias(registry, uri, version, records)
+    approval = find_approval(records, version.number, fetched.bundle.sha256, approvers)
+    return _place(fetched, approval, settings.state_dir / "models", "current")
 
 
 def publish_shadow(registry: Registry, uri: str | None, settings: Settings) -> dict[str, Any] | None:
-    """Place a challenger beside the current release; where there is none to be had, the one before is withdrawn.
+    """Publish a challenger in addition to the current release, or withdraw the challenger if there is none.
 
     Parameters
     ----------
     registry : Registry
     uri : str or None
-        None: no challenger is wanted.
+        `models:/NAME@ALIAS` or `models:/NAME/VERSION`; None for no challenger.
     settings : Settings
 
     Returns
     -------
     dict or None
-        As of `publish`; None where the version is not there, or decides already.
+        The same as of `publish`; None if the version does not exist or is the current release.
 
     Raises
     ------
     BadInput
-        Where it finds something else than the current release.
+        Its target is not that of the current release.
     PromotionRefused
-        Where it was promoted with another bundle, or the chain of records is broken.
+        It was promoted with another bundle, or the chain of promotion records is broken.
     BundleRefused
-        Where the bundle was altered or fails its self-test; what was published before stays.
+        The bundle was changed or fails its self-test; the earlier release stays in use.
     """
     path = settings.state_dir / "models" / "shadow.json"
     version = None if uri is None else _resolve(registry, uri)
-    current = find_release_folder(settings.state_dir)
-    if version is None or (current and read_release(current).model == f"{version.name}/{version.number}"):
+    current, approvers = find_release_folder(settings.state_dir), Approvers.read(settings.approvers_file)
+    if version is None or (
+        current and read_release(current, approvers).model == f"{version.name}/{version.number}"
+    ):
         path.unlink(missing_ok=True)
         return None
     fetched = _fetch(registry, version)
     if current is not None:
         _require_same_target(fetched.bundle, load_bundle(current / "bundle"))
-    records = registry.list_records(version.name)
-    promoted = any(record.version == version.number for record in records)
-    record = find_record(records, version.number, fetched.bundle.sha256) if promoted else None
-    return _place(fetched, record, path.parent, "shadow")
+    records = registry.list_signed_records(version.name)
+    promoted = any(each.record.version == version.number for each in records)
+    approval = find_approval(records, version.number, fetched.bundle.sha256, approvers) if promoted else None
+    return _place(fetched, approval, path.parent, "shadow")
+
+
+def _require_recorded_alias(
+    registry: Registry, uri: str, version: ModelVersion, records: Sequence[SignedRecord]
+) -> None:
+    """Refuse an alias that somebody moved without a promotion record.
+
+    Raises
+    ------
+    PromotionRefused
+    """
+    promoted = records[-1].record.version if records else "none"
+    if uri.endswith(f"@{CHAMPION}") and promoted != version.number:
+        raise PromotionRefused(
+            f"the alias {CHAMPION} was moved without a promotion record",
+            where=f"{version.name} in {registry.where}",
+            got=f"version {version.number}",
+            expected=f"version {promoted}, of the latest promotion record",
+            todo="find out who moved it; promote a version with npsrisk promote, which moves it on the record",
+        )
 
 
 def _resolve(registry: Registry, uri: str) -> ModelVersion | None:
@@ -112,15 +139,15 @@ def _fetch(registry: Registry, version: ModelVersion) -> FetchedModel:
 def _require_same_target(challenger: Bundle, current: Bundle) -> None:
     if challenger.card.target != current.card.target:
         raise BadInput(
-            "the challenger finds something else than the model that decides",
+            "the challenger has another target than the current model",
             got=challenger.card.target,
             expected=current.card.target,
-            todo="name another in NPSRISK_SHADOW_MODEL",
+            todo="set NPSRISK_SHADOW_MODEL to a model with the same target",
         )
 
 
-def _place(fetched: FetchedModel, record: PromotionRecord | None, models: Path, role: Role) -> dict[str, Any]:
-    """Write the folder of a release, if it is not there yet, and make it the one of its role."""
+def _place(fetched: FetchedModel, approval: SignedRecord | None, models: Path, role: Role) -> dict[str, Any]:
+    """Write the folder of a release, if it does not exist yet, and make it the release of its role."""
     version, source, bundle = fetched
     models.mkdir(parents=True, exist_ok=True)
     folder = models / f"{version.name}-{version.number}-{bundle.sha256[:12]}"
@@ -128,7 +155,7 @@ def _place(fetched: FetchedModel, record: PromotionRecord | None, models: Path, 
         "name": version.name,
         "version": version.number,
         "bundle_sha256": bundle.sha256,
-        "record": None if record is None else json.loads(record.to_json()),
+        "envelope": None if approval is None else approval.to_envelope(),
     }
     if folder.exists():
         load_bundle(folder / "bundle").run_self_test()
@@ -136,8 +163,8 @@ def _place(fetched: FetchedModel, record: PromotionRecord | None, models: Path, 
     else:
         _create_folder(folder, source, note)
     _write(models / f"{role}.json", {"folder": folder.name})
-    told = {name: note[name] for name in ("name", "version", "bundle_sha256")}
-    return told | {"folder": str(folder), "approved": record is not None}
+    published = {name: note[name] for name in ("name", "version", "bundle_sha256")}
+    return published | {"folder": str(folder), "approved": approval is not None}
 
 
 def _create_folder(folder: Path, source: Path, note: dict[str, Any]) -> None:
@@ -153,7 +180,7 @@ def _create_folder(folder: Path, source: Path, note: dict[str, Any]) -> None:
 
 
 def _write(path: Path, values: dict[str, Any]) -> None:
-    """Replace a file at once, so that a reader sees the old or the new, never a part."""
+    """Replace a file atomically, so that a reader sees the old or the new content, never a part."""
     part = path.with_suffix(".part")
     with part.open("w") as file:
         json.dump(values, file, indent=1, sort_keys=True)

@@ -1,7 +1,7 @@
-"""The models that were published for the service: `models/current.json` in the state directory names the folder of the one
-that decides, `models/shadow.json` that of a challenger beside it.
+"""Published models: `models/current.json` in the state directory names the folder of the model that decides.
 
-The publisher replaces such a file at once, so a reader sees the old release or the new one, never a part.
+`models/shadow.json` names the folder of the challenger, if there is one. The publisher replaces these files
+atomically, so a reader sees the old release or the new one, never a part.
 """
 
 from pathlib import Path
@@ -9,39 +9,46 @@ from typing import Any, Literal
 
 import msgspec
 
-from consignments.errors import BundleRefused
+from consignments.errors import BundleRefused, PromotionRefused
 from models.promotion_record import PromotionRecord
+from models.signatures.approvers import Approvers
+from models.signatures.envelope import Envelope
+from models.signatures.signed_record import SignedRecord
 
+BUNDLE_FOLDER = "bundle"
+"""Folder of the bundle inside the folder of a release."""
 Role = Literal["current", "shadow"]
-"""What a release is published for: to decide, or to score beside without a word in the answer."""
+"""Purpose of a release: to decide, or to run in shadow mode, where results are only logged."""
 
 
 class ReleasePointer(msgspec.Struct, frozen=True):
-    """The file `current.json` or `shadow.json`."""
+    """The content of `current.json` or `shadow.json`."""
 
     folder: str
 
 
 class ReleaseManifest(msgspec.Struct, frozen=True):
-    """The file `release.json` beside the bundle."""
+    """The content of `release.json`, next to the bundle."""
 
     name: str
     version: str
     bundle_sha256: str
-    record: dict[str, Any] | None
+    envelope: Envelope | None = None
+    record: dict[str, Any] | None = None
+    """In releases of before there were signatures."""
 
 
 class Release(msgspec.Struct, frozen=True):
-    """A published version of a model.
+    """A published model version.
 
     Attributes
     ----------
     name, version : str
-        As registered in MLflow.
+        Name and version in the MLflow registry.
     bundle_sha256 : str
-        The bundle that was approved.
+        Digest of the bundle; with a promotion record, of the approved one.
     record : PromotionRecord or None
-        Who approved it, and why; None for a challenger that nobody approved.
+        Who approved it, and why; None for a challenger without approval.
     bundle_dir : Path
     """
 
@@ -53,17 +60,17 @@ class Release(msgspec.Struct, frozen=True):
 
     @property
     def model(self) -> str:
-        """Name and version, `NAME/VERSION`."""
+        """Return name and version as `NAME/VERSION`."""
         return f"{self.name}/{self.version}"
 
 
 def find_release_folder(state_dir: Path, role: Role = "current") -> Path | None:
-    """Give the folder of the release that is published for a role, or None where there is none.
+    """Return the folder of the release that is published for a role, or None if there is none.
 
     Raises
     ------
     BundleRefused
-        Where the file that names it cannot be read, or leads out of the folder of models.
+        The file that names it cannot be read, or points outside the folder of models.
     """
     path = state_dir / "models" / f"{role}.json"
     try:
@@ -77,24 +84,36 @@ def find_release_folder(state_dir: Path, role: Role = "current") -> Path | None:
     return path.parent / name
 
 
-def read_release(folder: Path, role: Role = "current") -> Release:
-    """Read what was published in a folder; the bundle itself is not loaded.
+def read_release(folder: Path, approvers: Approvers, role: Role = "current") -> Release:
+    """Read what was published in a folder, and check who approved it; the bundle itself is not loaded.
 
     Raises
     ------
     BundleRefused
-        Where it is incomplete, its promotion record approves another version or bundle, or it has none and is to decide.
+        If it is incomplete, its promotion record approves another version or bundle or is not signed by enough approvers, or if
+        it has no record and is to decide.
     """
     path = folder / "release.json"
     try:
         note = msgspec.json.decode(path.read_bytes(), type=ReleaseManifest)
-        record = msgspec.convert(note.record, PromotionRecord | None)
+        signed = None if note.envelope is None else SignedRecord.from_envelope(note.envelope)
+        if signed is not None:
+            signed.require_approval(approvers)
+    except PromotionRefused as error:
+        raise BundleRefused(
+            "the release is not approved", where=str(path), got=str(error), todo="promote and publish again"
+        ) from error
     except (OSError, msgspec.DecodeError) as error:
         raise _refused(path, str(error)) from error
-    if record is None:
+    if signed is None:
+        if note.record is not None:
+            raise _refused(
+                path, "an approval without a signature, as before there were signatures", UPGRADE_ADVICE
+            )
         if role == "current":
-            raise _refused(path, "a model that nobody approved")
-        return Release(note.name, note.version, note.bundle_sha256, None, folder / "bundle")
+            raise _refused(path, "a model without a promotion record")
+        return Release(note.name, note.version, note.bundle_sha256, None, folder / BUNDLE_FOLDER)
+    record = signed.record
     approved = (record.name, record.version, record.bundle_sha256)
     if approved != (note.name, note.version, note.bundle_sha256):
         raise BundleRefused(
@@ -102,12 +121,13 @@ def read_release(folder: Path, role: Role = "current") -> Release:
             where=str(path),
             got=f"{note.name} version {note.version}, bundle {note.bundle_sha256[:12]}",
             expected=f"{record.name} version {record.version}, bundle {record.bundle_sha256[:12]}",
-            todo="publish again",
+            todo="run npsrisk publish again",
         )
-    return Release(note.name, note.version, note.bundle_sha256, record, folder / "bundle")
+    return Release(note.name, note.version, note.bundle_sha256, record, folder / BUNDLE_FOLDER)
 
 
-def _refused(path: Path, got: str) -> BundleRefused:
-    return BundleRefused(
-        "not a release that can be served", where=str(path), got=got, todo="run npsrisk publish"
-    )
+UPGRADE_ADVICE = "run npsrisk promote champion with an approver's key, then npsrisk publish"
+
+
+def _refused(path: Path, got: str, todo: str = "run npsrisk publish") -> BundleRefused:
+    return BundleRefused("not a release that can be served", where=str(path), got=got, todo=todo)

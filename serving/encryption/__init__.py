@@ -1,1 +1,1 @@
-"""Keys, and the encryption of personal data."""
+"""Encryption of personal data, and its keys."""

@@ -1,4 +1,4 @@
-"""Encryption under one key: AES-GCM with a random nonce, which stands before the ciphertext."""
+"""Encryption with one key: AES-GCM with a random nonce, which is stored in front of the ciphertext."""
 
 import os
 
@@ -7,31 +7,37 @@ from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 from features.history.pseudonyms import derive_key
 
 NONCE_BYTES = 12
-"""96 bits, drawn at random for each text: safe for 2**32 texts under one key (NIST SP 800-38D, 8.3)."""
+"""Length of the random nonce (96 bits); safe for 2**32 texts with one key (NIST SP 800-38D, 8.3)."""
 
 
 class Cipher:
-    """Seals texts, and opens them.
+    """An AES-256-GCM cipher with random nonces.
 
     Parameters
     ----------
     key : bytes
-        32.
+        32 bytes.
     """
 
     def __init__(self, key: bytes) -> None:
         self._aes = AESGCM(key)
 
     def encrypt(self, text: bytes, subject: bytes) -> bytes:
-        """Encrypt a text, bound to what it belongs to."""
+        """Encrypt a text and bind it to a subject (associated data)."""
         nonce = os.urandom(NONCE_BYTES)
         return nonce + self._aes.encrypt(nonce, text, subject)
 
     def decrypt(self, sealed: bytes, subject: bytes) -> bytes:
-        """Decrypt a text; `cryptography.exceptions.InvalidTag` where anything of it was changed or the key is another."""
+        """Decrypt a text.
+
+        Raises
+        ------
+        cryptography.exceptions.InvalidTag
+            The ciphertext or subject was changed, or the key is another one.
+        """
         return self._aes.decrypt(sealed[:NONCE_BYTES], sealed[NONCE_BYTES:], subject)
 
 
 def compute_fingerprint(data_key: bytes) -> str:
-    """Tell data keys apart, in 16 hexadecimal digits that say nothing about the key."""
+    """Compute the fingerprint of a data key: 16 hexadecimal digits that reveal nothing about the key."""
     return derive_key(data_key, "event log fingerprint")[:8].hex()

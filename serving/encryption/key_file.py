@@ -1,6 +1,6 @@
-"""The file of the keys by month: a line for each key, wrapped by the data key, and for each that was erased the record of it.
+"""File of the monthly keys: a line for each key, wrapped with the data key, and a line for each erasure of a key.
 
-The file is replaced as a whole. When a key goes, the bytes of the file before are overwritten.
+The file is replaced as a whole. When a key is erased, the bytes of the previous file are overwritten.
 """
 
 import os
@@ -27,26 +27,26 @@ from serving.process.state_directory import (
 
 FILE_NAME = "period.keys"
 OLD_FILE_NAME = ".period.keys.old"
-"""Second name of the file before, for as long as its bytes are not overwritten."""
+"""Second name of the previous file until its bytes are overwritten."""
 FORMAT = 1
 MARK = b"npk1"
-"""Tells fields under a month's key from those under the log's own, which begin with chance."""
+"""First bytes of fields encrypted with a monthly key; fields encrypted with the log's own key begin with random bytes."""
 ID_BYTES = 8
 PREFIX_BYTES = len(MARK) + ID_BYTES
 RESTORE_HINT = "restore period.keys from its backup; without it these personal fields are lost"
 
 
 class KeyErasure(msgspec.Struct, frozen=True):
-    """That the key of a month was erased.
+    """The record that the key of a month was erased.
 
     Attributes
     ----------
     key_id : str
         16 hexadecimal digits.
     month : str
-        As `2022-03`, in UTC.
+        UTC month, for example `2022-03`.
     erased_us : int
-        When, in microseconds since the epoch.
+        Time of the erasure in microseconds since the epoch.
     approved_by, why : str
     """
 
@@ -58,12 +58,12 @@ class KeyErasure(msgspec.Struct, frozen=True):
 
     @property
     def prefix(self) -> bytes:
-        """What fields sealed under the key begin with."""
+        """Return the first bytes of the fields encrypted with the key."""
         return MARK + bytes.fromhex(self.key_id)
 
     def __str__(self) -> str:
-        """Say it in words."""
-        return f"the key of {self.month} was erased on {to_datetime(self.erased_us).date()} by {self.approved_by}"
+        """Describe the erasure in words."""
+        return f"the encryption key of {self.month} was erased on {to_datetime(self.erased_us).date()} by {self.approved_by}"
 
 
 class MonthlyKey(NamedTuple):
@@ -72,13 +72,13 @@ class MonthlyKey(NamedTuple):
     Attributes
     ----------
     month : str
-        As `2026-07`.
+        UTC month, for example `2026-07`.
     log_id : str
-        The log it was made for: no other uses or erases it.
+        The log that the key was created for; no other log uses or erases it.
     begins_us, ends_us : int
-        Of the month in UTC, in microseconds since the epoch; `ends_us` is the next one's beginning.
+        Start of the month, and of the next one, in UTC, in microseconds since the epoch.
     prefix : bytes
-        What its sealed fields begin with: mark and id.
+        First bytes of the fields encrypted with the key: mark and id.
     secret : bytes
     cipher : Cipher
     """
@@ -93,24 +93,27 @@ class MonthlyKey(NamedTuple):
 
     @classmethod
     def from_secret(cls, month: str, log_id: str, prefix: bytes, secret: bytes) -> "MonthlyKey":
-        """Make one of what the file holds."""
+        """Build a key from the content of its line."""
         return cls(month, log_id, *compute_month_bounds(month), prefix, secret, Cipher(secret))
 
 
 def extract_key_id(prefix: bytes) -> str:
-    """Give the id in what sealed fields begin with."""
+    """Return the key id in the first bytes of encrypted fields."""
     return prefix[len(MARK) : PREFIX_BYTES].hex()
 
 
 class _FileHeader(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """The first line of the file."""
+    """The first line of the key file."""
 
     format: int
     data_key: str
 
 
 class _KeyLine(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True):
-    """A further line: a key, wrapped by the data key; of one that was erased, the proof that it was the data key's holder."""
+    """A line of a key or of an erasure.
+
+    A key is wrapped with the data key. In the line of an erasure, the wrapped bytes prove that the writer had the data key.
+    """
 
     month: str
     key_id: str
@@ -119,21 +122,21 @@ class _KeyLine(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_def
     erasure: KeyErasure | None = None
 
     def encode_subject(self) -> bytes:
-        """Return what the wrapped bytes are bound to: all the rest of the line."""
+        """Return the associated data of the wrapped bytes: all other fields of the line."""
         return msgspec.msgpack.encode((self.month, self.key_id, self.log_id, self.erasure))
 
 
 class KeyFileContent(NamedTuple):
-    """What the file holds.
+    """The content of the key file.
 
     Attributes
     ----------
     keys : dict
-        By the prefix of their sealed fields.
+        Keys by the prefix of the fields encrypted with them.
     erasures : dict
-        Likewise.
+        Erasures by the same prefix.
     stamp : FileStamp or None
-        Of the file that was read; None if there is none.
+        Stamp of the file that was read; None if there is none.
     """
 
     keys: dict[bytes, MonthlyKey]
@@ -142,12 +145,12 @@ class KeyFileContent(NamedTuple):
 
 
 class KeyFile:
-    """Reads and writes the file.
+    """The key file of a state directory.
 
     Parameters
     ----------
     path : Path
-        It may not be there yet.
+        The file; it may not exist yet.
     data_key : bytes
         Wraps the keys.
     """
@@ -159,21 +162,21 @@ class KeyFile:
 
     @property
     def stamp(self) -> FileStamp | None:
-        """Tells whether the file is still the same; None if there is none."""
+        """Return the stamp of the file, which changes with it; None if there is no file."""
         try:
             return get_file_stamp(self.path)
         except FileNotFoundError:
             return None
 
     def read(self) -> KeyFileContent:
-        """Read the file.
+        """Read the key file.
 
         Raises
         ------
         BadSetting
-            If the keys were wrapped by another data key.
+            The keys were wrapped with another data key.
         ServiceFault
-            If it cannot be read, or is damaged.
+            The file cannot be read or is damaged.
         """
         try:
             content, stamp = self._read_whole()
@@ -181,8 +184,8 @@ class KeyFile:
             return KeyFileContent({}, {}, None)
         except OSError as error:
             raise ServiceFault(
-                "the keys of personal fields cannot be read", where=str(self.path), got=error.strerror or "",
-                todo="let this user read the file, or restore it from its backup",
+                "the monthly key file cannot be read", where=str(self.path), got=error.strerror or "",
+                todo="give this user read permission, or restore the file from a backup",
             ) from error  # fmt: skip
         head, *lines = content.splitlines() or [b""]
         self._check_header(head)
@@ -192,12 +195,12 @@ class KeyFile:
         return found
 
     def write(self, keys: Mapping[bytes, MonthlyKey], erasures: Mapping[bytes, KeyErasure]) -> None:
-        """Write keys and erasures, whole or not at all.
+        """Write keys and erasures atomically.
 
         Raises
         ------
         ServiceFault
-            If the file cannot be written.
+            The file cannot be written.
         """
         lines = [self._wrap_key(key) for key in keys.values()]
         lines += [self._wrap_erasure(prefix, erasure) for prefix, erasure in erasures.items()]
@@ -211,12 +214,12 @@ class KeyFile:
             raise self._build_write_fault(error) from error
 
     def replace(self, keys: Mapping[bytes, MonthlyKey], erasures: Mapping[bytes, KeyErasure]) -> None:
-        """Write keys and erasures, and overwrite the bytes of the file before.
+        """Write keys and erasures, and overwrite the bytes of the previous file.
 
         Raises
         ------
         ServiceFault
-            If the file cannot be written; `clear_leftovers` does the next time what is left to do.
+            The file cannot be written; the next call of `clear_leftovers` does the rest.
         """
         try:
             os.link(self.path, self._aside)
@@ -226,12 +229,12 @@ class KeyFile:
         self.clear_leftovers()
 
     def clear_leftovers(self) -> None:
-        """Overwrite what `replace`, or a kill in a writing, left next to the file.
+        """Overwrite the files that `replace`, or a killed process, left next to the key file.
 
         Raises
         ------
         ServiceFault
-            If that cannot be done.
+            The files cannot be overwritten.
         """
         try:
             for left in (self._aside, get_part_path(self.path)):
@@ -252,7 +255,7 @@ class KeyFile:
         flush_folder(left.parent)
 
     def _read_whole(self) -> tuple[bytes, FileStamp]:
-        """Read the file as it stood at one moment: one that lost its name meanwhile is being overwritten."""
+        """Read the file again until it was not replaced while it was read: a replaced file is being overwritten."""
         while True:
             with self.path.open("rb") as file:
                 stamp = FileStamp.from_stat(os.fstat(file.fileno()))
@@ -261,20 +264,20 @@ class KeyFile:
                 return content, stamp
 
     def _check_header(self, head: bytes) -> None:
-        """Refuse a file of another format, or of another data key."""
+        """Check that the file has this format and this data key."""
         try:
             found = msgspec.json.decode(head, type=_FileHeader)
         except msgspec.MsgspecError as error:
             raise self._build_damage_fault(1) from error
         if found.format != FORMAT:
             raise ServiceFault(
-                "the keys of personal fields are of another version", where=str(self.path),
-                got=f"format {found.format}", expected=f"format {FORMAT}", todo="use the npsrisk that wrote it",
+                "the monthly key file has another format", where=str(self.path),
+                got=f"format {found.format}", expected=f"format {FORMAT}", todo="use the version of npsrisk that wrote it",
             )  # fmt: skip
         if found.data_key != self._fingerprint:
             raise BadSetting(
-                "this data key is not the one that the keys of personal fields are wrapped with", where=str(self.path),
-                got=f"a key with fingerprint {self._fingerprint}", expected=f"fingerprint {found.data_key}",
+                "the monthly key file was written with another data key", where=str(self.path),
+                got=f"data key with fingerprint {self._fingerprint}", expected=f"fingerprint {found.data_key}",
                 todo="restore the data key (NPSRISK_DATA_KEY_FILE)",
             )  # fmt: skip
 
@@ -301,12 +304,12 @@ class KeyFile:
 
     def _build_damage_fault(self, number: int) -> ServiceFault:
         return ServiceFault(
-            "the keys of personal fields are damaged", where=f"{self.path} line {number}",
-            expected="what npsrisk wrote there, unchanged", todo=RESTORE_HINT,
+            "the monthly key file is damaged", where=f"{self.path} line {number}",
+            expected="the line as npsrisk wrote it", todo=RESTORE_HINT,
         )  # fmt: skip
 
     def _build_write_fault(self, error: OSError) -> ServiceFault:
         return ServiceFault(
-            "the keys of personal fields cannot be written", where=str(self.path), got=error.strerror or "",
-            todo="make room, or let this user write there",
+            "the monthly key file cannot be written", where=str(self.path), got=error.strerror or "",
+            todo="free disk space, or give this user write permission",
         )  # fmt: skip

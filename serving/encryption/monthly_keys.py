@@ -1,10 +1,10 @@
-"""Keys by month: personal fields of consignments are sealed under a random key of the month they are recorded in.
+"""Monthly keys: personal fields of consignments are encrypted with a random key of the month they are recorded in.
 
-Dropping a month's key erases: no copy of the log can be read for that month any more, wherever it lies.
+Deleting a month's key is crypto-shredding: personal fields of that month cannot be decrypted in any copy of the log.
 
-2026-06   closed; its key opens what was recorded in June, whose sealed fields begin with the id of this key
-2026-07   runs; August's key is made already, so that no answer waits for a file when the month changes
-2022-03   all its content was forgotten: an entry of the log says who erased the key, and only then the file loses it
+2026-06   ended; its key decrypts what was recorded in June. Those encrypted fields begin with the id of this key
+2026-07   current; August's key already exists, so that no request waits for a file when the month changes
+2022-03   all its content was deleted: a log entry records who erased the key, and only then the key leaves the file
 """
 
 import secrets
@@ -20,28 +20,30 @@ KEY_BYTES = 32
 
 
 class MonthlyKeys:
-    """The keys of one state directory. Whoever holds the `StateLock` may write them; others read, and read again what is new.
+    """The monthly keys of one state directory.
+
+    Only the holder of the `StateLock` writes the file. Other processes read it, and read it again when it changed.
 
     Parameters
     ----------
     path : Path
-        The file; where there is none, there is no key yet.
+        The key file; without a file there is no key yet.
     data_key : bytes
-        Wraps them.
+        Wraps the keys.
 
     Attributes
     ----------
     log_id : str
-        The log they are used for; its keys alone are made, taken to seal with, and erased.
+        The log in use; only its keys are created, used for encryption, and erased.
     erasures : dict
-        Prefix of a key to the record that it was erased, in this file or in the log.
+        Erasures recorded in this file or in the log, by the prefix of the erased key.
 
     Raises
     ------
     BadSetting
-        Where they were wrapped by another data key.
+        The keys were wrapped with another data key.
     ServiceFault
-        Where the file cannot be read.
+        The file cannot be read.
     """
 
     def __init__(self, path: Path, data_key: bytes) -> None:
@@ -55,11 +57,11 @@ class MonthlyKeys:
         self._merge(self._file.read())
 
     def __len__(self) -> int:
-        """Give the number of keys that were not erased."""
+        """Return the number of keys that were not erased."""
         return len(self._keys)
 
     def find_key(self, prefix: bytes) -> MonthlyKey | None:
-        """Give the key that sealed fields begin with; None where it is not here. A file that changed is read again."""
+        """Return the key with this prefix, or None if there is none; read the file again if it changed."""
         key = self._keys.get(prefix)
         if key is None and prefix not in self.erasures and self._file.stamp != self._seen:
             self._merge(self._file.read())
@@ -67,12 +69,12 @@ class MonthlyKeys:
         return key
 
     def get_key(self, recorded_us: int) -> MonthlyKey:
-        """Give the key to seal with at a moment; one that was not made ahead is made now.
+        """Return the key for encryption at a time; create it if it does not exist yet.
 
         Raises
         ------
         ServiceFault
-            Where it had to be made, and the file cannot be written.
+            The key must be created, and the file cannot be written.
         """
         current = self._current
         if current is not None and current.begins_us <= recorded_us < current.ends_us:
@@ -87,18 +89,18 @@ class MonthlyKeys:
         return found
 
     def list_missing(self, now_us: int) -> list[str]:
-        """Name the months, of this one and the next, that have no key yet."""
+        """List those of the current and the next month that have no key yet."""
         month = format_month(now_us)
         following = format_month(compute_month_bounds(month)[1])
         return [each for each in (month, following) if self._find_newest(each) is None]
 
     def create_keys(self, months: Iterable[str]) -> None:
-        """Make keys for months that have none; they are on disk when it returns.
+        """Create keys for months that have none; they are on disk on return.
 
         Raises
         ------
         ServiceFault
-            Where the file cannot be written; nothing was made.
+            The file cannot be written; no key was created.
         """
         with self._writing:
             self._merge(self._file.read())
@@ -111,28 +113,28 @@ class MonthlyKeys:
                 self._keys |= made
 
     def bind_log(self, log_id: str, erasures: Iterable[KeyErasure]) -> None:
-        """Take a log as theirs, and what it has on record."""
+        """Set the log in use, with the erasures that it recorded."""
         self.log_id = log_id
         self.record_erasures(erasures)
 
     def record_erasures(self, erasures: Iterable[KeyErasure]) -> None:
-        """Take what the log has on record: these keys are not used any more, whatever the file holds."""
+        """Stop the use of keys whose erasure the log recorded, even if the file still contains them."""
         self._current = None
         for erasure in erasures:
             self.erasures[erasure.prefix] = erasure
             self._keys.pop(erasure.prefix, None)
 
     def list_ended(self, before_us: int) -> list[MonthlyKey]:
-        """Give the keys of the months that ended before a moment."""
+        """List the keys of the months that ended before a time."""
         return [key for key in self._list_own() if key.ends_us <= before_us]
 
     def erase_keys(self) -> None:
-        """Take out of the file what is on record as erased, and overwrite its bytes: what a kill left undone too.
+        """Delete erased keys from the file and overwrite its old bytes, including those that a killed process left.
 
         Raises
         ------
         ServiceFault
-            Where the file cannot be written; what is left to do is done the next time.
+            The file cannot be written; the next call does the rest.
         """
         with self._writing:
             self._file.clear_leftovers()
@@ -149,7 +151,7 @@ class MonthlyKeys:
         return [key for key in self._keys.values() if key.log_id == self.log_id]
 
     def _merge(self, found: KeyFileContent) -> None:
-        """Add what the file holds to what is known: a key that is gone from it without record is still used."""
+        """Merge the file's content with the known keys; a key that left the file without a recorded erasure stays in use."""
         self.erasures = found.erasures | self.erasures
         keys = self._keys | found.keys
         self._keys = {prefix: key for prefix, key in keys.items() if prefix not in self.erasures}

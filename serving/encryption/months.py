@@ -1,4 +1,4 @@
-"""Months in UTC, by which keys are made and erased."""
+"""UTC months, for which keys are created and erased."""
 
 from datetime import UTC, datetime
 
@@ -6,7 +6,7 @@ from consignments.timestamps import to_datetime, to_us
 
 
 def format_month(us: int) -> str:
-    """Name the UTC month of a moment in microseconds since the epoch.
+    """Format the UTC month of a time in microseconds since the epoch.
 
     Examples
     --------
@@ -18,7 +18,9 @@ def format_month(us: int) -> str:
 
 
 def compute_month_bounds(month: str) -> tuple[int, int]:
-    """Give the beginning of a month and that of the next, in microseconds since the epoch; `ValueError` for no month.
+    """Compute the start of a month and of the next one, in microseconds since the epoch.
+
+    Raises `ValueError` if the text is not a month.
 
     Examples
     --------

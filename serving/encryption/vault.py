@@ -1,7 +1,7 @@
-"""How a record is kept in the log: plain fields readable, personal fields encrypted, and a keyed digest of both.
+"""Records as stored in the log: plain fields, encrypted personal fields, and a keyed digest of both.
 
-A personal field is readable only with the data key, from which a key for each purpose is derived; of a consignment only with
-the key of its month too (`serving.encryption.monthly_keys`).
+Personal fields can be decrypted only with the data key, from which a key for each purpose is derived. Those of a
+consignment also need the key of its month (`serving.encryption.monthly_keys`).
 """
 
 from hashlib import blake2b
@@ -32,17 +32,17 @@ NAME_BYTES = 8
 
 
 class PackedRecord(NamedTuple):
-    """A record as the log keeps it.
+    """A record as the log stores it.
 
     Attributes
     ----------
     plain : bytes
         MessagePack of the fields that are not personal and not missing.
     sealed : bytes or None
-        AES-GCM ciphertext of the personal fields (`serving.encryption.cipher`), behind the id of their month's key where they are under
-        one; None where there are none.
+        AES-GCM ciphertext of the personal fields (`serving.encryption.cipher`), after the id of their monthly key if they
+        have one; None if there are no personal fields.
     content : bytes
-        Keyed digest of identity and fields: equal records have equal digests.
+        Keyed digest of identifier and fields; equal records have equal digests.
     """
 
     plain: bytes
@@ -54,24 +54,25 @@ class KeyedHash(Protocol):
     """A prepared keyed hash."""
 
     def copy(self) -> "KeyedHash":
-        """Give a copy that can be fed."""
+        """Return a copy that can be updated."""
 
     def update(self, data: bytes, /) -> None:
-        """Feed it."""
+        """Add data to the hash."""
 
     def digest(self) -> bytes:
-        """Give the hash."""
+        """Return the hash."""
 
 
 class Vault:
-    """The keys of one log, derived from the data key, and those of its months.
+    """The encryption and hash keys of one log, derived from the data key, and its monthly keys.
 
     Parameters
     ----------
     data_key : bytes
         32 random bytes.
     periods : MonthlyKeys or None
-        Without them all is sealed under the log's own key, and nothing under a month's can be opened.
+        Without them everything is encrypted with the log's own key, and nothing encrypted with a monthly key can be
+        decrypted.
     """
 
     def __init__(self, data_key: bytes, periods: MonthlyKeys | None = None) -> None:
@@ -87,28 +88,28 @@ class Vault:
 
     @classmethod
     def load(cls, state_dir: Path, data_key: bytes) -> "Vault":
-        """Give the vault of a state directory, with the keys by month that are there; errors as of `MonthlyKeys`."""
+        """Load the vault of a state directory with its monthly keys; raise the same errors as `MonthlyKeys`."""
         return cls(data_key, MonthlyKeys(state_dir / PERIOD_KEYS_FILE, data_key))
 
     def check_fingerprint(self, fingerprint: str) -> None:
-        """Raise `BadSetting` where this is not the key that a log was written with."""
+        """Raise `BadSetting` if the log was written with another data key."""
         if fingerprint != self.fingerprint:
             raise BadSetting(
-                "this data key is not the one the event log was written with",
+                "the event log was written with another data key",
                 where="NPSRISK_DATA_KEY_FILE",
-                got=f"a key with fingerprint {self.fingerprint}",
+                got=f"data key with fingerprint {self.fingerprint}",
                 expected=f"fingerprint {fingerprint}",
-                todo="restore the key file; without it history and personal fields of this log are lost",
+                todo="restore the data key file; without it the history and personal fields of this log are lost",
             )
 
     def encrypt(self, personal: bytes, subject: bytes, recorded_us: int | None = None) -> bytes:
-        """Encrypt personal fields, bound to the identifier they belong to.
+        """Encrypt personal fields and bind them to the identifier of their record.
 
         Parameters
         ----------
         personal, subject : bytes
         recorded_us : int or None
-            When the entry is recorded, whose month's key is taken; None: the log's own key, for what is kept for good.
+            Time of recording, which selects the monthly key; None for the log's own key, which is never erased.
         """
         if recorded_us is None or self.periods is None:
             return self._own.encrypt(personal, subject)
@@ -121,7 +122,7 @@ class Vault:
         Raises
         ------
         ServiceFault
-            Where the key of their month was erased or is missing, they were changed, or the data key is another.
+            The monthly key was erased or is missing, the fields were changed, or the data key is another one.
         """
         key = self._find_key(sealed)
         try:
@@ -134,23 +135,23 @@ class Vault:
             raise ServiceFault(
                 "personal fields cannot be decrypted",
                 where=f"log entry of {subject.decode()}",
-                expected="fields sealed with this data key, unchanged",
-                todo="give the data key the log was written with, and verify the log",
+                expected="unchanged fields, encrypted with this data key",
+                todo="use the data key that the log was written with, and run npsrisk verify-log",
             ) from error
 
     def find_erasure(self, sealed: bytes | None) -> KeyErasure | None:
-        """Give the record that the key of sealed fields was erased; None where it was not, or there are none."""
+        """Return the erasure of the key of encrypted fields; None if it was not erased or there are no fields."""
         if sealed is None or self.periods is None or not self.periods.erasures:
             return None
         return self.periods.erasures.get(sealed[:PREFIX_BYTES])
 
     def check_key(self, sealed: bytes, where: str) -> None:
-        """Raise `ServiceFault` where the key of sealed fields is missing without record."""
+        """Raise `ServiceFault` if the key of encrypted fields is missing without a recorded erasure."""
         if sealed.startswith(MARK) and self._find_key(sealed) is None and self.find_erasure(sealed) is None:
             raise self._build_key_fault(sealed, where)
 
     def _find_key(self, sealed: bytes) -> MonthlyKey | None:
-        """Give the key of a month; None for fields under the log's own, and for a key that is not here."""
+        """Return the monthly key of encrypted fields; None if they use the log's own key or the key is missing."""
         if self.periods is None or not sealed.startswith(MARK):
             return None
         return self.periods.find_key(sealed[:PREFIX_BYTES])
@@ -158,9 +159,9 @@ class Vault:
     def _build_key_fault(self, sealed: bytes, where: str) -> ServiceFault:
         erasure = self.find_erasure(sealed)
         if erasure is not None:
-            return ServiceFault(str(erasure), where=where, todo="these personal fields are gone for good")
+            return ServiceFault(str(erasure), where=where, todo="these personal fields cannot be restored")
         return ServiceFault(
-            "the key of its personal fields is missing, and no record says that it was erased",
+            "the encryption key of personal fields is missing, and no erasure of it is recorded",
             where=where,
             got=f"no key {extract_key_id(sealed)} in {'use' if self.periods is None else self.periods.path}",
             todo=RESTORE_HINT,
@@ -168,16 +169,16 @@ class Vault:
 
 
 class RecordPacker:
-    """Packs records of one type for the log, and gives them back.
+    """A packer of records of one type for the log.
 
     Parameters
     ----------
     record : type
         `Consignment` (or a model's subclass), `Outcome` or `Alert`.
     vault : Vault or None
-        Without it nothing can be packed, and what is unpacked lacks its personal fields.
+        Without a vault nothing can be packed, and unpacked records lack their personal fields.
     aside : tuple of str
-        Fields that the log keeps in columns of their own: they are not content.
+        Fields that the log stores in separate columns; they are not part of the content.
     """
 
     def __init__(self, record: type[msgspec.Struct], vault: Vault | None, aside: tuple[str, ...]) -> None:
@@ -193,9 +194,9 @@ class RecordPacker:
         ----------
         record : Struct
         subject : str
-            The identifier it belongs to.
+            Identifier of the record.
         recorded_us : int or None
-            As `Vault.encrypt` takes it.
+            The same as for `Vault.encrypt`.
         """
         assert self.vault is not None
         plain, personal = self._plain.pack(record), self._personal.pack(record)
@@ -207,14 +208,14 @@ class RecordPacker:
         return PackedRecord(plain, sealed, digest.digest())
 
     def unpack(self, plain: bytes, sealed: bytes | None, subject: str, **aside: Any) -> Any:
-        """Give the record back; `aside` are the fields the log keeps in columns of their own."""
+        """Unpack a record; `aside` are the fields that the log stores in separate columns."""
         fields = self.unpack_plain(plain) | aside
         if sealed is not None and self.vault is not None:
             fields |= self._personal.unpack(self.vault.decrypt(sealed, subject.encode()))
         return self.record(**fields)
 
     def unpack_plain(self, plain: bytes) -> dict[str, Any]:
-        """Give the fields that are not personal and not missing."""
+        """Unpack the fields that are not personal and not missing."""
         return self._plain.unpack(plain)
 
 
@@ -222,7 +223,7 @@ EMPTY_FIELDS = msgspec.msgpack.encode({})
 
 
 class _FieldPacker:
-    """Some fields of a record as MessagePack, missing ones left out."""
+    """A packer of some fields of a record to MessagePack without the missing ones."""
 
     def __init__(self, record: type[msgspec.Struct], names: list[str]) -> None:
         kinds = {field.name: field.type for field in msgspec.structs.fields(record)}

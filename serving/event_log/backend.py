@@ -1,35 +1,41 @@
-"""What SQLite and PostgreSQL have in common as a backend of the event log."""
+"""Common interface of the SQLite and PostgreSQL backends of the event log."""
 
 from collections.abc import Sequence
 from typing import Any, Protocol
 
 URL_SETTING = "NPSRISK_DATABASE_URL"
 BUSY_SECONDS = 5.0
-"""How long to wait for another process that holds what is wanted."""
+"""Maximum seconds to wait for a lock that another process holds."""
 
 
 class TableWriter(Protocol):
-    """The one connection through which a table is written."""
+    """The only connection that writes a table."""
 
     def acquire(self) -> None:
-        """Connect and, where the database can do that, keep others from writing, until `release`.
+        """Connect and, if the database supports it, lock out other writers until `release`.
 
         Raises
         ------
         ServiceFault
-            Where another process writes.
+            Another process writes the table.
         SQLAlchemyError
-            Where the database cannot be used.
+            The database cannot be used.
         """
 
     def write(self, rows: Sequence[tuple[Any, ...]]) -> None:
-        """Write rows, all or none; they are durable when it returns. `SQLAlchemyError` where that cannot be said."""
+        """Write all rows or none; they are durable on return.
+
+        Raises
+        ------
+        SQLAlchemyError
+            The rows may not be durable.
+        """
 
     def release(self) -> None:
-        """Close the connection; the next write makes another."""
+        """Close the connection; the next write opens another one."""
 
 
 def describe_error(error: BaseException) -> str:
-    """Say what the database said, without the statement and its values."""
+    """Return the database's error message without the statement and its values."""
     cause = getattr(error, "orig", None)
     return str(cause if cause is not None else error).partition("\n")[0]

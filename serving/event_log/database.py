@@ -1,6 +1,6 @@
-"""Where a log is kept: SQLite by default, PostgreSQL (`serving.event_log.postgres`) by address; what either says becomes our errors.
+"""Database of the event log, chosen by URL: SQLite (default) or PostgreSQL (`serving.event_log.postgres`).
 
-No password and no value of a statement gets into an error.
+Database errors become errors of npsrisk, without passwords and without values of statements.
 """
 
 from collections.abc import Iterator
@@ -13,27 +13,27 @@ from consignments.errors import BadSetting, ServiceFault
 from serving.event_log.backend import URL_SETTING, TableWriter, describe_error
 
 LATEST_REVISION = "0001"
-"""Of `serving.event_log.migrations`: the revision that `migrate` brings the tables to."""
+"""Revision in `serving.event_log.migrations` that `migrate` brings the tables to."""
 EXPECTED_URL = "sqlite:///FILE or postgresql://USER@HOST:PORT/DATABASE, with %40 for an @ in a password"
 
 
 @contextmanager
 def use_database(url: str) -> Iterator[URL]:
-    """Take an address apart, and turn what its database says into the errors of npsrisk.
+    """Parse a database URL, and convert database errors inside the context to errors of npsrisk.
 
     Raises
     ------
     BadSetting
-        For an address that means nothing, or a database that there is no driver for.
+        The URL is not valid, or the driver of the database is not installed.
     ServiceFault
-        Where the database cannot be used.
+        The database cannot be used.
     """
     address = _parse_address(url)
     try:
         yield address
     except ImportError as error:
         raise BadSetting(
-            "the driver of this database is not installed",
+            "the database driver is not installed",
             where=URL_SETTING,
             got=error.name or "",
             todo="pip install 'npsrisk[postgres]'",
@@ -43,36 +43,36 @@ def use_database(url: str) -> Iterator[URL]:
             "the event log cannot be opened",
             where=mask_password(address),
             got=describe_error(error),
-            todo="check that the database is there, may be written, and has room",
+            todo="check that the database exists, can be written, and has free space",
         ) from error
 
 
 def _parse_address(url: str) -> URL:
     try:
         address = make_url(url)
-    except (sa.exc.ArgumentError, ValueError) as error:
-        raise _bad_address(error.__class__.__name__) from None
+    except (sa.exc.ArgumentError, ValueError):
+        raise _bad_address("text that cannot be parsed as a URL") from None
     if address.drivername in ("postgresql", "postgresql+psycopg"):
         address = address.set(drivername="postgresql+psycopg")
     elif address.drivername not in ("sqlite", "sqlite+pysqlite"):
-        raise _bad_address("another kind of database")
+        raise _bad_address("another database or driver")
     if "@" in (address.host or ""):
-        raise _bad_address("a host with an @ in it")
+        raise _bad_address("a host name with an @")
     return address
 
 
 def _bad_address(got: str) -> BadSetting:
-    return BadSetting("not a database that can be used", where=URL_SETTING, got=got, expected=EXPECTED_URL)
+    return BadSetting("the database URL is not valid", where=URL_SETTING, got=got, expected=EXPECTED_URL)
 
 
 def mask_password(address: URL) -> str:
-    """Show an address without its password, wherever in it that stands."""
+    """Format a database URL without its password, wherever the password occurs in it."""
     parts = address.drivername, address.username, None, address.host, address.port, address.database
     return URL.create(*parts).render_as_string()
 
 
 def open_engine(address: URL, *, read_only: bool = False) -> sa.Engine:
-    """Prepare for connections to a database."""
+    """Create the engine for connections to a database."""
     if address.get_backend_name() == "postgresql":
         from serving.event_log.postgres import open_postgres
 
@@ -83,7 +83,7 @@ def open_engine(address: URL, *, read_only: bool = False) -> sa.Engine:
 
 
 def create_writer(engine: sa.Engine, table: sa.Table) -> TableWriter:
-    """Give what writes a table of this database."""
+    """Create the writer of a table for the kind of database of the engine."""
     if engine.dialect.name == "postgresql":
         from serving.event_log.postgres import PostgresWriter
 
@@ -94,10 +94,10 @@ def create_writer(engine: sa.Engine, table: sa.Table) -> TableWriter:
 
 
 def migrate(engine: sa.Engine) -> None:
-    """Bring the tables up to date, made anew where there are none."""
+    """Migrate the tables to the latest revision; create them if there are none."""
     if _revision(engine) == LATEST_REVISION:
         return
-    # Loaded only where tables have to change: a restart does not wait for it.
+    # Loaded only if tables must change, so that a restart does not wait for it.
     from alembic import command
     from alembic.config import Config
 
@@ -109,7 +109,7 @@ def migrate(engine: sa.Engine) -> None:
 
 
 def _revision(engine: sa.Engine) -> str | None:
-    """Give the revision that the tables have; None where there are none."""
+    """Return the revision of the tables; None if there are none."""
     if not sa.inspect(engine).has_table("alembic_version"):
         return None
     with engine.connect() as connection:
@@ -118,7 +118,7 @@ def _revision(engine: sa.Engine) -> str | None:
 
 
 def wipe(engine: sa.Engine, table: sa.Table) -> None:
-    """Let go of the bytes of what was removed from a table, as far as the database can."""
+    """Release the bytes of rows removed from a table, as far as the database supports it."""
     with engine.connect().execution_options(isolation_level="AUTOCOMMIT") as connection:
         if engine.dialect.name == "postgresql":
             connection.exec_driver_sql(f'VACUUM "{table.name}"')

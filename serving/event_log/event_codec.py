@@ -1,4 +1,4 @@
-"""Records as entries of the log, and entries as records."""
+"""Conversion of records to log entries and back."""
 
 from datetime import datetime
 from hashlib import sha256
@@ -35,27 +35,29 @@ KINDS_DIGEST_CHARACTERS = 16
 
 
 class Cancellation(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """A consignment withdrawn by its sender: from then on it no longer counts."""
+    """The cancellation of a consignment by its sender: from then on the consignment no longer counts."""
 
-    consignment_id: Annotated[Identifier, Meta(description="a consignment that was scored or imported")]
-    cancelled_at: Annotated[Time | None, Meta(description="when it was withdrawn; left out: now")] = None
+    consignment_id: Annotated[
+        Identifier, Meta(description="identifier of a consignment that was scored or imported")
+    ]
+    cancelled_at: Annotated[Time | None, Meta(description="when it was cancelled; default: now")] = None
 
 
 class Selection(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """A consignment chosen for inspection."""
+    """The selection of a consignment for inspection."""
 
-    consignment_id: Annotated[Identifier, Meta(description="the consignment")]
+    consignment_id: Annotated[Identifier, Meta(description="identifier of the consignment")]
     office: Annotated[str, Meta(description="customs office that inspects")]
-    selected_by: Annotated[Selector, Meta(description="`model`, or `random` for the exploring share")]
+    selected_by: Annotated[Selector, Meta(description="`model`, or `random` for a random selection")]
     selection_probability: Annotated[
-        Probability, Meta(description="its probability of being chosen under the whole policy")
+        Probability, Meta(description="probability that the whole policy selects this consignment")
     ]
-    selected_at: Annotated[datetime, Meta(description="when it was chosen")]
-    request: Annotated[str, Meta(description="digest of the request it was chosen for")] = ""
+    selected_at: Annotated[datetime, Meta(description="when it was selected")]
+    request: Annotated[str, Meta(description="digest of the selection request")] = ""
 
 
 class ScoredDecision(NamedTuple):
-    """What a model said of a consignment.
+    """The result of scoring a consignment.
 
     Attributes
     ----------
@@ -65,7 +67,7 @@ class ScoredDecision(NamedTuple):
         Probability.
     band : str
     reasons : bytes
-        MessagePack.
+        Reasons as MessagePack.
     model, model_sha256, spec_sha256 : str
     """
 
@@ -79,12 +81,12 @@ class ScoredDecision(NamedTuple):
 
 
 class EventOrigin(msgspec.Struct, frozen=True, gc=False):
-    """Where a new entry comes from.
+    """The origin of a new log entry.
 
     Attributes
     ----------
     sequence : int
-        Its place in the log.
+        Sequence number in the log.
     recorded_us : int or None
         When the service recorded it, in microseconds since the epoch; None for past data.
     asked_by : str
@@ -96,29 +98,29 @@ class EventOrigin(msgspec.Struct, frozen=True, gc=False):
 
 
 def compute_kinds_digest(kinds: tuple[KeyKind, ...]) -> str:
-    """Tell apart the lists of keys that models use: names and counterparts, in their order, and how they are made."""
+    """Compute a digest of a model's list of history keys: version of the algorithm, names and counterparts, in order."""
     named = [(kind.name, kind.counterpart) for kind in kinds]
     return sha256(msgspec.json.encode((KEYS_VERSION, named))).hexdigest()[:KINDS_DIGEST_CHARACTERS]
 
 
 class EventCodec:
-    """Turns records into entries of the log and back.
+    """A converter of records to log entries and back.
 
     Parameters
     ----------
     vault : Vault or None
-        Without it entries are only read, and the records lack their personal fields.
+        Without a vault, entries can only be decoded, and the records lack their personal fields.
     record : type
         `Consignment`, or the type of a model that declares further columns.
     kinds : tuple of KeyKind
-        The keys of history that go with an arrival.
+        The kinds of history keys that an arrival contains.
 
     Attributes
     ----------
     kinds : str
         Digest of these kinds.
     opens : bool
-        Personal fields can be decrypted.
+        True if personal fields can be decrypted.
     """
 
     def __init__(self, vault: Vault | None, record: type[Consignment], kinds: tuple[KeyKind, ...]) -> None:
@@ -131,19 +133,19 @@ class EventCodec:
         self.selections = RecordPacker(Selection, vault, ("consignment_id", "selected_at"))
 
     def pack(self, c: Consignment, recorded_us: int) -> PackedRecord:
-        """Pack a consignment for the month it is recorded in; its `content` tells whether it is the version that is known.
+        """Pack a consignment with the key of the month it is recorded in; equal versions have the same `content`.
 
         Raises
         ------
         ServiceFault
-            Where the month has no key, and none can be made.
+            The month has no key, and none can be created.
         """
         return self.consignments.pack(c, c.consignment_id, recorded_us)
 
     def encode_arrival(
         self, origin: EventOrigin, c: Consignment, packed: PackedRecord, keys: Keys, counterparts: Keys
     ) -> ArrivalEvent:
-        """Make the entry of a consignment without a decision; `received_at` is set."""
+        """Encode a consignment without a decision; `received_at` must be set."""
         assert c.received_at is not None
         return ArrivalEvent(
             origin.sequence,
@@ -160,7 +162,7 @@ class EventCodec:
         )
 
     def encode_decision(self, arrival: ArrivalEvent, decision: ScoredDecision) -> DecisionEvent:
-        """Make the entry of a decision from that of its arrival; `recorded_us` is set."""
+        """Encode a decision, given the entry of its arrival, in which `recorded_us` must be set."""
         assert arrival.recorded_us is not None
         features, *said = decision
         scored = features.astype(FEATURE_DTYPE, copy=False).tobytes(), *said
@@ -168,38 +170,38 @@ class EventCodec:
         return DecisionEvent(*(astuple(arrival) + scored))
 
     def encode_outcome(self, sequence: int, outcome: Outcome, asked_by: str) -> OutcomeEvent:
-        """Make the entry of an outcome; `recorded_at` is set if the service recorded it."""
+        """Encode an outcome; `recorded_at` is set if the service recorded it."""
         recorded_us = None if outcome.recorded_at is None else to_us(outcome.recorded_at)
         packed = self.outcomes.pack(outcome, outcome.consignment_id)
         visible_us, name = get_visible_us(outcome), outcome.consignment_id
         return OutcomeEvent(sequence, visible_us, recorded_us, *_columns(packed), asked_by, name)
 
     def encode_alert(self, sequence: int, alert: Alert, recorded_us: int | None, asked_by: str) -> AlertEvent:
-        """Make the entry of an alert."""
+        """Encode an alert."""
         packed = self.alerts.pack(alert, alert.alert_id)
         return AlertEvent(sequence, to_us(alert.issued_at), recorded_us, *_columns(packed), asked_by)
 
     def encode_cancellation(
         self, sequence: int, consignment_id: str, cancelled_us: int, recorded_us: int | None, asked_by: str
     ) -> CancellationEvent:
-        """Make the entry of a cancellation."""
+        """Encode a cancellation."""
         packed = self.cancellations.pack(Cancellation(consignment_id), consignment_id)
         columns = _columns(packed)
         return CancellationEvent(sequence, cancelled_us, recorded_us, *columns, asked_by, consignment_id)
 
     def encode_selection(self, sequence: int, selection: Selection, asked_by: str) -> SelectionEvent:
-        """Make the entry of a selection."""
+        """Encode a selection."""
         packed = self.selections.pack(selection, selection.consignment_id)
         at_us = to_us(selection.selected_at)
         return SelectionEvent(sequence, at_us, at_us, *_columns(packed), asked_by, selection.consignment_id)
 
     def decode_consignment(self, event: ArrivalEvent) -> Consignment:
-        """Give the consignment of an arrival or a decision; personal fields are decrypted, where there is a vault.
+        """Decode the consignment of an arrival or a decision; decrypt personal fields if there is a vault.
 
         Raises
         ------
         ServiceFault
-            Where its content was removed, the key of its month was erased or is missing, or it cannot be decrypted.
+            Its content was removed, its monthly key was erased or is missing, or it cannot be decrypted.
         """
         if event.redacted:
             raise _build_redaction_fault(event)
@@ -213,7 +215,7 @@ class EventCodec:
         return c
 
     def decode_outcome(self, event: OutcomeEvent) -> Outcome:
-        """Give the outcome of an entry."""
+        """Decode the outcome of an entry."""
         recorded_at = None if event.recorded_us is None else to_datetime(event.recorded_us)
         outcome: Outcome = self.outcomes.unpack(
             event.plain,
@@ -225,13 +227,13 @@ class EventCodec:
         return outcome
 
     def decode_alert(self, event: AlertEvent) -> Alert:
-        """Give the alert of an entry; personal fields are decrypted, where there is a vault."""
+        """Decode the alert of an entry; decrypt personal fields if there is a vault."""
         name = self.alerts.unpack_plain(event.plain)["alert_id"]
         alert: Alert = self.alerts.unpack(event.plain, event.sealed, name)
         return alert
 
     def decode_selection(self, event: SelectionEvent) -> Selection:
-        """Give the selection of an entry."""
+        """Decode the selection of an entry."""
         selection: Selection = self.selections.unpack(
             event.plain,
             event.sealed,
@@ -243,31 +245,31 @@ class EventCodec:
 
     @property
     def has_erasures(self) -> bool:
-        """Whether the key of any month was erased, as far as is known."""
+        """Return whether the erasure of any monthly key is known."""
         return self.vault is not None and self.vault.periods is not None and bool(self.vault.periods.erasures)
 
     def find_erasure(self, event: ArrivalEvent) -> KeyErasure | None:
-        """Give the record that the key of an entry's personal fields was erased; None where it was not, or it has none."""
+        """Return the erasure of the key of an entry's personal fields; None if it was not erased or there are no fields."""
         return None if self.vault is None else self.vault.find_erasure(event.sealed)
 
     def decode_plain_fields(self, event: ArrivalEvent) -> dict[str, Any]:
-        """Give the fields of a consignment that are not personal; none where its content was removed."""
+        """Decode the fields of a consignment that are not personal; return no fields if its content was removed."""
         return {} if event.redacted else self.consignments.unpack_plain(event.plain)
 
 
 def decode_keys(event: ArrivalEvent) -> tuple[Keys, Keys]:
-    """Give the keys of history and their counterparts that an entry holds."""
+    """Decode the history keys of an entry and their counterparts."""
     both = np.frombuffer(event.keys, dtype=KEY_DTYPE)
     return both[: len(both) // 2], both[len(both) // 2 :]
 
 
 def decode_features(event: DecisionEvent) -> Row:
-    """Give the row that was scored.
+    """Decode the feature row that was scored.
 
     Raises
     ------
     ServiceFault
-        If the content of the entry was removed.
+        The content of the entry was removed.
     """
     if event.features is None:
         raise _build_redaction_fault(event)
@@ -275,7 +277,7 @@ def decode_features(event: DecisionEvent) -> Row:
 
 
 def _build_redaction_fault(event: ArrivalEvent) -> ServiceFault:
-    return ServiceFault("its content was removed by npsrisk forget", where=f"log entry {event.sequence}")
+    return ServiceFault("the content was removed by npsrisk forget", where=f"log entry {event.sequence}")
 
 
 def _columns(packed: PackedRecord) -> tuple[bytes, bytes, bytes | None]:

@@ -1,6 +1,6 @@
-"""Entries as rows of the table and back: the one place that knows which column holds which field.
+"""Conversion of log entries to rows of the table and back. Only this module maps fields to columns.
 
-A field lies in the column of its name. A column that the kind of an entry has no field for is empty.
+A field is stored in the column of its name. Columns that an entry has no field for are empty.
 """
 
 from collections.abc import Callable, Sequence
@@ -16,7 +16,7 @@ Columns = tuple[Any, ...]
 
 
 class EventRow(NamedTuple):
-    """The columns of an entry without the hashes of its chain, which are made of them in this order."""
+    """The columns of an entry without the hashes of the chain; a hash covers the columns in this order."""
 
     sequence: int
     kind: Kind
@@ -39,27 +39,27 @@ class EventRow(NamedTuple):
 
     @property
     def redacted(self) -> bool:
-        """Whether the content of the entry was removed."""
+        """Return whether the content of the entry was removed."""
         return self.plain == EMPTY
 
 
 HISTORY_FIELDS = EventRow._fields[: EventRow._fields.index("keys") + 1]
-"""The columns that history needs, at the beginning of a row."""
+"""Columns that history needs: the first of a row."""
 _NOT_NEEDED = EventRow(0, "arrival", None, 0, None, EMPTY, EMPTY, None)[len(HISTORY_FIELDS) :]
 
 
 class _Layout(NamedTuple):
-    """How a kind of entry lies in the columns.
+    """The mapping between the fields of a kind of entry and the columns.
 
     Attributes
     ----------
     event_type : type
     constants : tuple
-        What the columns hold that the kind has no fields for.
+        Values of the columns that the kind has no fields for.
     get_columns : callable
-        Gives the columns of fields and constants, one after the other.
+        Returns the columns, given the fields followed by the constants.
     get_fields : callable
-        Gives the fields of columns.
+        Returns the fields, given the columns.
     """
 
     event_type: Callable[..., Event]
@@ -85,7 +85,7 @@ _HISTORY_LAYOUTS = _LAYOUTS | dict.fromkeys(ARRIVAL_KINDS, _LAYOUTS[ArrivalEvent
 
 
 def encode_row(event: Event) -> Columns:
-    """Return the columns of an entry in the order of `EventRow`; as a plain tuple, for each entry that is written takes this way."""
+    """Return the columns of an entry in the order of `EventRow`, as a plain tuple for speed."""
     layout = _LAYOUTS[event.kind]
     return layout.get_columns(astuple(event) + layout.constants)
 
@@ -96,7 +96,7 @@ def decode_row(row: Sequence[Any]) -> Event:
     Raises
     ------
     ServiceFault
-        For a kind that this version does not know.
+        This version does not know the kind of the entry.
     """
     layout = _LAYOUTS.get(row[1])
     if layout is None:
@@ -105,12 +105,12 @@ def decode_row(row: Sequence[Any]) -> Event:
 
 
 def decode_history_row(row: Sequence[Any]) -> Event:
-    """Return the entry of a row that has no more than the columns that history needs; a decision comes as an arrival.
+    """Return the entry of a row that has only the columns that history needs; a decision is returned as an arrival.
 
     Raises
     ------
     ServiceFault
-        For a kind that this version does not know.
+        This version does not know the kind of the entry.
     """
     layout = _HISTORY_LAYOUTS.get(row[1])
     if layout is None:
@@ -120,9 +120,9 @@ def decode_history_row(row: Sequence[Any]) -> Event:
 
 def _build_kind_fault(row: Sequence[Any]) -> ServiceFault:
     return ServiceFault(
-        "an entry is of an unknown kind",
+        "a log entry has an unknown kind",
         where=f"log entry {row[0]}",
         got=str(row[1]),
         expected=", ".join(_LAYOUTS),
-        todo="run npsrisk verify-log; if the log is whole, use the npsrisk that wrote it",
+        todo="run npsrisk verify-log; if the chain is valid, use the version of npsrisk that wrote the log",
     )

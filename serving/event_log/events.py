@@ -1,6 +1,7 @@
-"""The entries of the event log: a struct for each kind, whose fields are named as the columns of the table.
+"""Entries of the event log: a struct for each kind, whose fields have the names of the table's columns.
 
-`Event` is any of them; `match`, or `isinstance`, tells them apart. `serving.event_log.event_rows` turns them into rows and back.
+`Event` is any of them; use `match` or `isinstance` to distinguish them. `serving.event_log.event_rows` converts them to
+rows and back.
 """
 
 from typing import ClassVar, Literal
@@ -10,24 +11,24 @@ import msgspec
 Kind = Literal["decision", "arrival", "outcome", "alert", "cancellation", "selection", "removal", "erasure"]
 ARRIVAL_KINDS: tuple[Kind, ...] = ("decision", "arrival")
 EMPTY = b""
-"""In place of the fields of an entry whose content was removed."""
+"""Replaces the fields of an entry whose content was removed."""
 NOT_READ = b"\xc1"
-"""In place of a column that was not asked for. No MessagePack begins with this byte, so decoding it by mistake fails."""
+"""Replaces a column that was not read. No MessagePack begins with this byte, so decoding it by mistake fails."""
 
 
 class LogEntry(msgspec.Struct, frozen=True, gc=False):
-    """What all entries have.
+    """The common base of all log entries.
 
     Attributes
     ----------
     kind : str
-        Of the class.
+        Kind of entry, fixed for each class.
     sequence : int
-        Place in the log, from 1, without gaps.
+        Sequence number in the log, from 1, without gaps.
     at_us : int
         When it happened, in microseconds since the epoch.
     recorded_us : int or None
-        When the service recorded it; of past data as the table gives it.
+        When the service recorded it; for imported data the value of the table.
     """
 
     kind: ClassVar[Kind]
@@ -38,12 +39,12 @@ class LogEntry(msgspec.Struct, frozen=True, gc=False):
 
 
 class RecordEntry(LogEntry, frozen=True, gc=False):
-    """An entry of a record that came in.
+    """An entry of a received record.
 
     Attributes
     ----------
     content : bytes
-        Keyed digest of the record (`serving.encryption.vault.PackedRecord`), as are `plain` and `sealed`.
+        Keyed digest of the record. `content`, `plain` and `sealed` are those of `serving.encryption.vault.PackedRecord`.
     plain : bytes
     sealed : bytes or None
     asked_by : str
@@ -57,7 +58,7 @@ class RecordEntry(LogEntry, frozen=True, gc=False):
 
 
 class ArrivalEvent(RecordEntry, frozen=True, gc=False):
-    """A consignment that counts in history. It has no decision: it is past data, or the model failed.
+    """A consignment that counts in history. Without a decision it was imported, or the model failed.
 
     Attributes
     ----------
@@ -66,7 +67,7 @@ class ArrivalEvent(RecordEntry, frozen=True, gc=False):
     kinds : str
         Digest of the kinds of history keys that `keys` holds.
     keys : bytes
-        uint64 keys of history, then as many counterparts; little-endian.
+        History keys as little-endian uint64, followed by the same number of counterparts.
     """
 
     kind: ClassVar[Kind] = "arrival"
@@ -77,7 +78,7 @@ class ArrivalEvent(RecordEntry, frozen=True, gc=False):
 
     @property
     def redacted(self) -> bool:
-        """Whether its content was removed: fields, features and reasons; its keys of history are left."""
+        """Return whether its content (fields, features, reasons) was removed; its history keys remain."""
         return self.plain == EMPTY
 
 
@@ -94,7 +95,7 @@ class DecisionEvent(ArrivalEvent, frozen=True, gc=False):
         Probability.
     band : str
     reasons : bytes or None
-        MessagePack; None if its content was removed.
+        Reasons as MessagePack; None if its content was removed.
     model : str
         Name and version, `NAME/VERSION`.
     model_sha256, spec_sha256 : str
@@ -114,7 +115,7 @@ class DecisionEvent(ArrivalEvent, frozen=True, gc=False):
 
 
 class OutcomeEvent(RecordEntry, frozen=True, gc=False):
-    """An outcome; `at_us` is when it became visible."""
+    """An inspection outcome; `at_us` is when it became visible."""
 
     kind: ClassVar[Kind] = "outcome"
 
@@ -122,14 +123,14 @@ class OutcomeEvent(RecordEntry, frozen=True, gc=False):
 
 
 class AlertEvent(RecordEntry, frozen=True, gc=False):
-    """An alert; `at_us` is when it was issued."""
+    """An alert of a partner; `at_us` is when it was issued."""
 
     kind: ClassVar[Kind] = "alert"
     consignment_id: ClassVar[None] = None
 
 
 class CancellationEvent(RecordEntry, frozen=True, gc=False):
-    """A consignment withdrawn by its sender; `at_us` is when."""
+    """A cancellation of a consignment by its sender; `at_us` is when it was cancelled."""
 
     kind: ClassVar[Kind] = "cancellation"
 
@@ -137,7 +138,7 @@ class CancellationEvent(RecordEntry, frozen=True, gc=False):
 
 
 class SelectionEvent(RecordEntry, frozen=True, gc=False):
-    """A consignment chosen for inspection; `at_us` is when."""
+    """A selection of a consignment for inspection; `at_us` is when it was selected."""
 
     kind: ClassVar[Kind] = "selection"
 
@@ -145,7 +146,7 @@ class SelectionEvent(RecordEntry, frozen=True, gc=False):
 
 
 class MaintenanceEntry(LogEntry, frozen=True, gc=False):
-    """An entry that npsrisk itself makes, about other entries.
+    """An entry of npsrisk itself about other entries.
 
     Attributes
     ----------
@@ -162,13 +163,13 @@ class MaintenanceEntry(LogEntry, frozen=True, gc=False):
 
 
 class RedactionEvent(MaintenanceEntry, frozen=True, gc=False):
-    """The content of earlier entries was removed (`serving.event_log.hash_chain.Redaction`); they were recorded before `at_us`."""
+    """A removal of the content of entries recorded before `at_us` (`serving.event_log.hash_chain.Redaction`)."""
 
     kind: ClassVar[Kind] = "removal"
 
 
 class KeyErasureEvent(MaintenanceEntry, frozen=True, gc=False):
-    """The key of a month was erased (`serving.encryption.key_file.KeyErasure`); `at_us` is when."""
+    """An erasure of a monthly key (`serving.encryption.key_file.KeyErasure`); `at_us` is when it was erased."""
 
     kind: ClassVar[Kind] = "erasure"
 
@@ -183,4 +184,4 @@ Event = (
     | RedactionEvent
     | KeyErasureEvent
 )
-"""One entry of the log, without the hashes of its chain."""
+"""Any entry of the log, without the hashes of the chain."""

@@ -1,6 +1,7 @@
-"""Group commit: many answers wait for one flush to disk; while one group is being written, the next one gathers.
+"""Group commit: many responses share one flush to disk. While one group is written, the next one collects entries.
 
-An answer may leave only after `CommitGroup.wait_until_durable` has returned for the group of its decision, or `CommitGroup.settle` has given it its value.
+A response may be sent only after the group of its decision is durable: after `CommitGroup.wait_until_durable` returned,
+or `CommitGroup.resolve` set the future's result.
 """
 
 import asyncio
@@ -16,18 +17,18 @@ from serving.event_log.events import Event
 from serving.event_log.log import EventLog
 
 MAX_QUEUE_ENTRIES = 20_000
-"""Entries that may wait for the disk; past that the service refuses, so that memory stays bounded."""
+"""Maximum number of entries that are not yet durable; above it the service refuses requests, to bound its memory."""
 STALL_SECONDS = 10.0
-"""How long one write may take before nothing more is taken, and those who wait for it are let go."""
+"""Maximum seconds of one write; then waiting requests fail, and new ones are refused."""
 
 
 class CommitGroup:
-    """Entries that are written together, all or none.
+    """A group of entries that are written together, all or none.
 
     Attributes
     ----------
     seconds : float
-        From its first entry until it was done.
+        Time from its first entry until it was written.
     """
 
     __slots__ = ("_began", "_done", "_error", "_waiting", "events", "seconds")
@@ -40,13 +41,13 @@ class CommitGroup:
         self._waiting: list[tuple[asyncio.Future[Any], Any]] = []
 
     def add(self, event: Event) -> None:
-        """Add an entry."""
+        """Add an entry to the group."""
         if not self.events:
             self._began = time.perf_counter()
         self.events.append(event)
 
     def resolve(self, future: "asyncio.Future[Any]", value: Any) -> None:
-        """Let a future have its value once the group is on disk, or the fault where it could not be written."""
+        """Set a future's result when the group is on disk, or its exception if the group cannot be written."""
         if self._done:
             resolve_future(future, value, self._error)
         else:
@@ -58,14 +59,14 @@ class CommitGroup:
         Raises
         ------
         ServiceFault
-            Where it could not be written.
+            The group could not be written.
         """
         future: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         self.resolve(future, None)
         await future
 
     def finish(self, error: ServiceFault | None = None) -> None:
-        """Tell all who wait; whoever was let go before it was on disk may ask again."""
+        """Mark the group as written or failed, and resolve the futures that wait for it."""
         self._done, self._error, self.seconds = True, error, time.perf_counter() - self._began
         waiting, self._waiting = self._waiting, []
         for future, value in waiting:
@@ -73,7 +74,7 @@ class CommitGroup:
 
 
 def resolve_future(future: "asyncio.Future[Any]", value: Any, error: Exception | None) -> None:
-    """Let a future have a value, or an error where there is one; nothing where whoever asked is gone."""
+    """Set a future's result, or its exception if there is an error; do nothing if it is already done or cancelled."""
     if future.done():
         return
     if error is None:
@@ -83,22 +84,22 @@ def resolve_future(future: "asyncio.Future[Any]", value: Any, error: Exception |
 
 
 class Committer:
-    """Writes entries to the log in one thread, in the order in which they were added.
+    """A writer of log entries in one thread, in the order in which they were added.
 
     Parameters
     ----------
     log : EventLog
     observe : callable, optional
-        Called with the entries and the seconds of each group.
+        Called with the number of entries and the seconds of each group.
 
     Attributes
     ----------
     next_sequence : int
-        The sequence that the next entry must carry.
+        Sequence number that the next entry must have.
     durable_sequence : int
-        Of the last entry on disk.
+        Sequence number of the last entry on disk.
     fault : ServiceFault or None
-        Why nothing can be written; state is then ahead of the log and must be built anew before `resume`.
+        Why nothing can be written. The state is then ahead of the log and must be rebuilt before `resume`.
     """
 
     def __init__(self, log: EventLog, observe: Callable[[int, float], None] = lambda _n, _s: None) -> None:
@@ -115,36 +116,36 @@ class Committer:
 
     @property
     def waiting(self) -> int:
-        """Entries that are not yet on disk."""
+        """Return the number of entries that are not yet on disk."""
         return self.next_sequence - 1 - self.durable_sequence
 
     @property
     def lag_seconds(self) -> float:
-        """How long the oldest entry that is not yet on disk has been waiting to be written."""
+        """Return the age in seconds of the oldest entry that is not yet on disk."""
         return time.monotonic() - self._began if self._busy else 0.0
 
     def get_stall_fault(self) -> ServiceFault | None:
-        """Say that a write takes too long, where it does."""
+        """Return a fault if the current write takes too long, else None."""
         return _build_stall_fault() if self.lag_seconds >= STALL_SECONDS else None
 
     def check(self) -> None:
-        """Refuse work that could not be logged.
+        """Check that new entries can be logged.
 
         Raises
         ------
         ServiceFault
-            While the log cannot be written, or too much waits for it, or for too long.
+            The log cannot be written, too many entries wait for it, or the current write takes too long.
         """
         if self.fault is not None:
             raise ServiceFault("the event log cannot be written", got=self.fault.got, todo="try again later")
         if self.waiting >= MAX_QUEUE_ENTRIES:
-            raise ServiceFault("too much is waiting for the event log", todo="try again in a second")
+            raise ServiceFault("too many entries wait for the event log", todo="try again in a second")
         stall = self.get_stall_fault()
         if stall is not None:
             raise stall
 
     def add(self, event: Event) -> CommitGroup:
-        """Add the next entry; `check` was called before."""
+        """Add the next entry; call `check` before."""
         assert event.sequence == self.next_sequence
         self.next_sequence += 1
         self._gathering.add(event)
@@ -154,9 +155,10 @@ class Committer:
         return self._gathering
 
     def call_when_free(self, then: Callable[[], object]) -> None:
-        """Call `then` soon: now where nothing is being written or nothing can be, else when that is done.
+        """Call `then` when no write is in progress: at once if the log is idle or failed, else after the current write.
 
-        What it adds goes into the next group, so that more entries share a flush; those of the group before are answered first.
+        Entries that `then` adds go into the next group, so that more of them share a flush. The current group is
+        answered first.
         """
         if self._busy and self.fault is None and self.get_stall_fault() is None:
             self._waiting.append(then)
@@ -164,35 +166,35 @@ class Committer:
             asyncio.get_running_loop().call_soon(then)
 
     def find_group(self, sequence: int) -> CommitGroup | None:
-        """Give the group of an entry that is not yet on disk, or None where it is."""
+        """Return the group of an entry that is not yet on disk, or None if it is."""
         if sequence <= self.durable_sequence:
             return None
         written_last = self._writing.events[-1].sequence if self._writing.events else 0
         return self._writing if sequence <= written_last else self._gathering
 
     def list_pending(self) -> list[Event]:
-        """Give the entries that are not yet on disk, in their order."""
+        """List the entries that are not yet on disk, in order."""
         both = [*self._writing.events, *self._gathering.events]
         return [event for event in both if event.sequence > self.durable_sequence]
 
     async def drain(self) -> None:
-        """Wait until all that was added is on disk."""
+        """Wait until all added entries are on disk."""
         await self.wait_until_durable(self.next_sequence - 1)
 
     async def wait_until_durable(self, sequence: int) -> None:
-        """Wait until an entry is on disk; `ServiceFault` where it could not be written."""
+        """Wait until an entry is on disk; raise `ServiceFault` if it could not be written."""
         group = self.find_group(sequence)
         if group is not None:
             await group.wait_until_durable()
 
     def resume(self) -> None:
-        """Take entries again, after the log was reread and state was built from it."""
+        """Accept entries again after the log was reread and the state was rebuilt from it."""
         self._gathering, self._busy, self.fault = CommitGroup(), False, None
         self.durable_sequence = self._log.last_sequence
         self.next_sequence = self._log.last_sequence + 1
 
     def close(self) -> None:
-        """Finish what is being written, and end the thread."""
+        """Finish the queued writes, and end the thread."""
         self._todo.put(None)
         self._thread.join()
 
@@ -203,7 +205,7 @@ class Committer:
         self._patience = loop.call_later(STALL_SECONDS, self._fail_stalled)
 
     def _fail_stalled(self) -> None:
-        """Let those go who wait for a write that takes too long; it may still succeed."""
+        """Fail the requests that wait for a write that takes too long; the write itself may still succeed."""
         stall = _build_stall_fault()
         for group in (self._writing, self._gathering):
             if group.events:
@@ -211,11 +213,11 @@ class Committer:
         self._call_waiting()
 
     def _work(self) -> None:
-        """Write group after group, in the thread."""
+        """Write one group after the other (runs in the thread)."""
         while (todo := self._todo.get()) is not None:
             loop, events = todo
             error = self._append(events)
-            with suppress(RuntimeError):  # the loop was closed: nobody waits
+            with suppress(RuntimeError):  # the loop is closed: no request waits
                 loop.call_soon_threadsafe(self._finish_group, error)
 
     def _append(self, events: list[Event]) -> Exception | None:
@@ -238,7 +240,7 @@ class Committer:
         asyncio.get_running_loop().call_soon(self._write_next)
 
     def _call_waiting(self) -> None:
-        """Let those add their entries who waited until nothing is being written."""
+        """Schedule the callbacks that waited for the end of the write."""
         waiting, self._waiting = self._waiting, []
         for then in waiting:
             asyncio.get_running_loop().call_soon(then)
@@ -248,10 +250,10 @@ class Committer:
             self._write()
         else:
             self._busy = False
-            self._call_waiting()  # who came since the group was done found it busy still
+            self._call_waiting()  # callbacks registered since the group was written, when the log still counted as busy
 
     def _fail(self, error: Exception) -> None:
-        """Give up what was being written, and what was to follow it."""
+        """Fail the group that was written and the one that collects entries."""
         if not isinstance(error, ServiceFault):
             error = ServiceFault("the event log cannot be written", got=error.__class__.__name__)
         self.fault = error
@@ -262,5 +264,6 @@ class Committer:
 
 def _build_stall_fault() -> ServiceFault:
     return ServiceFault(
-        "writing the event log takes too long", todo="try again later: nothing is counted twice"
+        "writing the event log takes too long",
+        todo="try again later: repeated requests are not counted twice",
     )

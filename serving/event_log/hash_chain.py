@@ -1,11 +1,11 @@
-"""The chain of the event log: each entry's hash is made of the hash before it and of all its columns.
+"""Hash chain of the event log: each entry's hash covers the previous hash and all columns of the entry.
 
-An entry whose content was removed (`serving.maintenance.retention`) keeps its hash, and a later entry of the chain, the record of the
-removal, holds a digest of all that is left of such entries: so nothing that is left can be changed either.
+An entry whose content was removed (`serving.maintenance.retention`) keeps its hash. A later entry records the removal, with
+a digest of what remains of these entries. So the remains cannot be changed unnoticed either.
 
-sequence 1 to 3   RB1 to RB3 are scored, their content was removed    hash 3 is stored; what is left is in the digest of 5
-sequence 4        RB4 is scored                                       hash 4 is made of hash 3 and of the entry
-sequence 5        the content of 1 to 3 was removed, by whom and why  hash 5 is made of hash 4 and of the entry
+sequence 1 to 3   RB1 to RB3 were scored; their content was removed   hash 3 is stored; the digest in 5 covers the remains
+sequence 4        RB4 was scored                                      hash 4 covers hash 3 and the entry
+sequence 5        records who removed the content of 1 to 3, and why  hash 5 covers hash 4 and the entry
 """
 
 import hashlib
@@ -21,29 +21,29 @@ _encode = msgspec.msgpack.Encoder().encode
 
 
 def hash_row(previous: bytes, row: Columns) -> bytes:
-    """Compute the hash of an entry: SHA-256 of the hash before it and of all its columns, in order, as MessagePack.
+    """Compute the hash of an entry: SHA-256 of the previous hash and of all its columns, in order, as MessagePack.
 
     Returns
     -------
     bytes
-        32.
+        32 bytes.
     """
     return hashlib.sha256(previous + _encode(row)).digest()
 
 
 class Redaction(msgspec.Struct, frozen=True):
-    """That the content of consignments was removed from the log, and what is left of them.
+    """The record of a removal of consignments' content from the log, with a digest of what remains.
 
     Attributes
     ----------
     after, up_to : int
-        Sequences between which it was removed, `after` excluded and `up_to` included.
+        Range of sequence numbers; `after` excluded, `up_to` included.
     emptied : int
-        Entries that lost their content.
+        Number of entries that lost their content.
     digest : bytes
         `RedactedDigest` of these entries.
     before_us : int
-        They were recorded before this moment, in microseconds since the epoch.
+        The entries were recorded before this time, in microseconds since the epoch.
     approved_by, why : str
     """
 
@@ -57,40 +57,42 @@ class Redaction(msgspec.Struct, frozen=True):
 
 
 class RedactedDigest:
-    """The digest of what is left of entries without content: SHA-256 of their columns and hashes, in their order."""
+    """The digest of what remains of entries without content: SHA-256 of their columns and hashes, in order."""
 
     def __init__(self) -> None:
         self._sha256 = hashlib.sha256()
         self.entries = 0
 
     def add(self, row: EventRow, here: bytes) -> None:
-        """Take what is left of an entry, and its hash."""
+        """Add the remaining columns of an entry, and its hash."""
         self._sha256.update(_encode(row) + here)
         self.entries += 1
 
     def digest(self) -> bytes:
-        """Give the digest of all that were taken."""
+        """Return the digest of all added entries."""
         return self._sha256.digest()
 
 
 class VerificationResult(NamedTuple):
-    """What a walk along the chain found.
+    """The result of verifying the hash chain.
 
     Attributes
     ----------
     entries : int
-        Entries that hold together, from the first.
+        Number of valid entries, from the first one.
     broken_at : int or None
-        Sequence of the first entry that does not fit; None where all do.
+        Sequence number of the first entry that is not valid; None if all are valid.
     head : str
-        Hash of the last entry that fits, hexadecimal. Kept elsewhere, it proves that nothing up to it was cut off or
-        written anew.
+        Hash of the last valid entry, hexadecimal. Stored elsewhere, it later detects truncation or a rewrite of the
+        entries up to it.
     kept_at : int or None
-        Sequence of the entry whose hash was kept elsewhere, 0 for that of an empty log; None where no entry has it.
+        Sequence number of the entry with the hash that was stored elsewhere; 0 for the hash of an empty log; None if no
+        entry has it.
     emptied : int
-        Of the entries that hold together, those whose content was removed on record.
+        Number of valid entries whose content was removed with a record of it.
     erased : int
-        Of them, those with personal fields that nobody can open: the key of their month was erased on record.
+        Number of valid entries whose personal fields nobody can decrypt, because the log records the erasure of their
+        monthly key.
     """
 
     entries: int
@@ -101,38 +103,36 @@ class VerificationResult(NamedTuple):
     erased: int = 0
 
     def describe_fault(self, kept: str = "") -> str:
-        """Say what is wrong with the log, in one sentence; empty where nothing is.
+        """Describe what is wrong with the log; return an empty text if the log is valid.
 
         Parameters
         ----------
         kept : str
-            The hash that was kept elsewhere, where there is one.
+            The hash that was stored elsewhere, or an empty text.
         """
         if self.broken_at is not None:
             return (
-                f"the chain breaks behind entry {self.entries:,}: the entry found next, {self.broken_at:,}, was changed, "
-                "or one before it was taken out, put in or emptied"
+                f"the hash chain breaks after entry {self.entries:,}: the next entry, {self.broken_at:,}, was changed, "
+                "or an entry before it was deleted, inserted or emptied"
             )
         if kept and self.kept_at is None:
-            return (
-                "no entry has the hash that was kept: later entries were cut off, or the log was written anew"
-            )
+            return "no entry has the hash given by --head: the log was truncated or rewritten"
         return ""
 
 
 class ChainVerifier:
-    """A walk along a chain, from its first entry on.
+    """A verifier of the hash chain, which checks entry after entry from the first one.
 
     Parameters
     ----------
     origin : bytes
-        What stands in place of the hash before the first entry.
+        Takes the place of the previous hash for the first entry.
     removals : iterable of Redaction
-        On record in the log, in their order; the walk itself comes to these entries later.
+        Removals recorded in the log, in order; their entries are checked later.
     kept : str
-        Hash of an entry that was kept elsewhere, hexadecimal.
+        Hash of an entry that was stored elsewhere, hexadecimal.
     erased : collection of bytes
-        What personal fields begin with whose key was erased on record.
+        Prefixes of the keys whose erasure the log records.
     """
 
     def __init__(
@@ -146,7 +146,7 @@ class ChainVerifier:
         self.kept_at = 0 if origin.hex() == kept else None
 
     def check_row(self, row: EventRow, stored: bytes, here: bytes) -> bool:
-        """Take the next entry, the hash before it as it has it, and its own; False if it does not fit."""
+        """Check the next entry, given its stored previous hash and its own; return False if it is not valid."""
         fits = row.sequence == self.entries + 1 and stored == self._previous
         if not fits or not (self._covers(row.sequence) if row.redacted else here == hash_row(stored, row)):
             return False
@@ -166,7 +166,7 @@ class ChainVerifier:
         return True
 
     def get_result(self, broken_at: int | None = None) -> VerificationResult:
-        """Say what was found so far."""
+        """Return the result so far."""
         return VerificationResult(
             self.entries, broken_at, self._previous.hex(), self.kept_at, self.emptied, self.erased
         )
@@ -176,7 +176,7 @@ class ChainVerifier:
         return removal is not None and removal.after < sequence <= removal.up_to
 
     def _check_redaction(self, removal: Redaction) -> bool:
-        """Compare what is left of the emptied entries with the record of their removal."""
+        """Compare the remains of the emptied entries with the record of their removal."""
         remains = self._remains
         self._removal, self._remains = next(self._removals, None), RedactedDigest()
         self.emptied += remains.entries

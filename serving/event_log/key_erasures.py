@@ -1,4 +1,4 @@
-"""What a log tells about the keys of months: which were erased, which are used, and whether one that is used is missing."""
+"""Queries about monthly keys in the log: which were erased, which are in use, and whether one in use is missing."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -13,24 +13,24 @@ from serving.event_log.reader import LogReader
 from serving.event_log.tables import EVENTS
 
 KEY_SEARCH_ENTRIES = 100_000
-"""Entries among which a key that is missing is looked for when a log is opened; if there is no key at all, all are."""
+"""Number of last entries searched for a missing key when a log is opened; without any key, all entries are searched."""
 _decode = msgspec.msgpack.Decoder(KeyErasure).decode
 
 
 def read_key_erasures(log: LogReader) -> list[KeyErasure]:
-    """Read the records of keys of months that were erased, in the order in which that was done."""
+    """Read the recorded erasures of monthly keys, in order."""
     return [_decode(event.plain) for event in log.read_entries_of(KeyErasureEvent)]
 
 
 def check_vault(log: LogReader, vault: Vault) -> None:
-    """Check that a vault is a log's, and tell it which keys were erased on record.
+    """Check that a vault belongs to a log, and pass it the key erasures that the log records.
 
     Raises
     ------
     BadSetting
-        If its data key is not the log's.
+        The log was written with another data key.
     ServiceFault
-        If the key of a month that the log needs is missing without record.
+        A monthly key that the log needs is missing without a recorded erasure.
     """
     vault.check_fingerprint(log.key_fingerprint)
     if vault.periods is None:
@@ -42,7 +42,7 @@ def check_vault(log: LogReader, vault: Vault) -> None:
 
 
 def find_used_prefixes(log: LogReader, prefixes: Sequence[bytes], after: int = 0) -> set[bytes]:
-    """Find which of these beginnings sealed fields have, of any entry behind the sequence `after`."""
+    """Find which of these key prefixes are used by encrypted fields of entries after the sequence number `after`."""
     if not prefixes:
         return set()
     begins = sa.func.substr(EVENTS.c.sealed, 1, PREFIX_BYTES, type_=sa.LargeBinary)
@@ -51,7 +51,7 @@ def find_used_prefixes(log: LogReader, prefixes: Sequence[bytes], after: int = 0
 
 
 def _find_last_sealed(log: LogReader, entries: int) -> Any:
-    """Find place and sealed fields of the last consignment that has any, among so many entries; None if none has."""
+    """Find the last consignment with encrypted fields among a number of last entries; return None if there is none."""
     query = (
         sa.select(EVENTS.c.sequence, EVENTS.c.sealed)
         .where(

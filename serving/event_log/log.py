@@ -1,6 +1,7 @@
-"""The event log: what the service saw and said, in order, append-only, each entry chained to the one before by SHA-256.
+"""Event log: everything the service received and decided, in order, append-only, as a SHA-256 hash chain.
 
-The sequence is the order of history. An entry is never changed; one process at a time writes.
+The sequence numbers are the order of history. Only removal of content (`EventLog.redact`) changes an entry. One process
+at a time writes the log.
 """
 
 import secrets
@@ -26,7 +27,7 @@ from serving.event_log.tables import COLUMNS, EVENTS, LOG
 
 
 class RebuiltKeys(NamedTuple):
-    """Keys of history that take the place of those of an entry, as `EventRow` has them."""
+    """The history keys that replace those of an entry, with columns as in `EventRow`."""
 
     sequence: int
     kinds: str
@@ -34,13 +35,13 @@ class RebuiltKeys(NamedTuple):
 
 
 class EventLog(LogReader):
-    """An open log.
+    """An event log that is open for writing.
 
     Parameters
     ----------
     engine : Engine
     vault : Vault
-        Keys derived from the data key.
+        Encryption keys of the log.
     writer : TableWriter
     """
 
@@ -49,18 +50,18 @@ class EventLog(LogReader):
         super().__init__(engine)
         check_vault(self, vault)
         if vault.periods is not None:
-            vault.periods.erase_keys()  # what is on record and was not done yet
+            vault.periods.erase_keys()  # recorded erasures that were not completed
 
     @classmethod
     def open(cls, url: str, vault: Vault) -> Self:
-        """Open a log, made anew where there is none, and bring its tables up to date.
+        """Open a log, or create it if there is none, and migrate its tables.
 
         Raises
         ------
         BadSetting
-            For an address that means nothing, or a data key that is not this log's.
+            The database URL is not valid, or the log was written with another data key.
         ServiceFault
-            Where the database cannot be used, another process writes there, or the key of a month is missing.
+            The database cannot be used, another process writes the log, or a monthly key is missing.
         """
         with use_database(url) as address:
             engine = open_engine(address)
@@ -75,12 +76,12 @@ class EventLog(LogReader):
                 raise
 
     def append(self, events: Sequence[Event]) -> None:
-        """Write entries, all or none; they are durable when it returns.
+        """Write all entries or none; they are durable on return.
 
         Raises
         ------
         ServiceFault
-            Where they cannot be written, or do not follow the last entry. The log must then be `reread`.
+            The entries cannot be written, or do not follow the last entry. Then call `reread`.
         """
         previous, rows = self._head, []
         for event in events:
@@ -96,21 +97,21 @@ class EventLog(LogReader):
         self.last_sequence, self._head = events[-1].sequence, previous
 
     def redact(self, removal: Redaction, keys: Sequence[RebuiltKeys], recorded_us: int) -> Redaction:
-        """Remove the content of consignments, and put that on record as the next entry: all or nothing.
+        """Remove the content of consignments and record the removal as the next entry, in one transaction.
 
         Parameters
         ----------
         removal : Redaction
-            Its `emptied` and `digest` are filled in.
+            The removal; its `emptied` and `digest` are filled in.
         keys : sequence of RebuiltKeys
-            Of entries whose keys of history were made again, while that could be done.
+            New history keys of entries, computed while their content still existed.
         recorded_us : int
-            Now.
+            Current time.
 
         Raises
         ------
         ServiceFault
-            Where the log cannot be written.
+            The log cannot be written.
         """
         try:
             self._writer.acquire()
@@ -134,12 +135,12 @@ class EventLog(LogReader):
         return removal
 
     def erase_keys(self, erasures: Sequence[KeyErasure]) -> None:
-        """Erase keys of months that no entry needs: first it is put on record, then the keys go.
+        """Erase monthly keys that no entry needs: first record the erasures in the log, then delete the keys.
 
         Raises
         ------
         ServiceFault
-            Where log or keys cannot be written; what is on record is done at the next opening.
+            The log or the key file cannot be written. Recorded erasures are completed when the log is opened next.
         """
         assert self.vault.periods is not None
         first = self.last_sequence + 1
@@ -148,21 +149,27 @@ class EventLog(LogReader):
         self.vault.periods.erase_keys()
 
     def wipe(self) -> None:
-        """Let go of the bytes of removed content, as far as the database can; `ServiceFault` where it cannot be written."""
+        """Release the bytes of removed content, as far as the database supports it.
+
+        Raises
+        ------
+        ServiceFault
+            The log cannot be written.
+        """
         try:
             wipe(self._engine, EVENTS)
         except sa.exc.SQLAlchemyError as error:
             raise ServiceFault("the event log cannot be written", got=describe_error(error)) from error
 
     def reread(self) -> None:
-        """Find out what is durable, after a write that failed; `ServiceFault` while the log cannot be used."""
+        """Read again what is durable, after a failed write; raise `ServiceFault` while the log cannot be used."""
         try:
             self._writer.release()
             self._writer.acquire()
             self.last_sequence, self._head = self._read_head()
             with (
                 self._engine.begin() as connection
-            ):  # a write that changes nothing: is there room, may we write?
+            ):  # a write that changes nothing, to check disk space and permission
                 connection.execute(sa.update(LOG).values(log_id=LOG.c.log_id))
         except sa.exc.SQLAlchemyError as error:
             raise ServiceFault("the event log cannot be used", got=describe_error(error)) from error
@@ -175,7 +182,7 @@ class EventLog(LogReader):
     def _check_sequence(self, events: Sequence[Event]) -> None:
         if events[0].sequence != self.last_sequence + 1:
             raise ServiceFault(
-                "an entry does not follow the last one",
+                "a new entry does not follow the last entry",
                 where="event log",
                 got=f"sequence {events[0].sequence}",
                 expected=f"sequence {self.last_sequence + 1}",
@@ -190,7 +197,7 @@ class EventLog(LogReader):
             self._resolve_lost_write(rows)
 
     def _resolve_lost_write(self, rows: list[tuple[Any, ...]]) -> None:
-        """Over a new connection, see whether what went over a lost one was written; write it where it was not."""
+        """Check over a new connection whether the rows sent over a lost one were written; write them if not."""
         self._writer.release()
         self._writer.acquire()
         _, head = self._read_head()
@@ -198,10 +205,10 @@ class EventLog(LogReader):
             self._writer.write(rows)
         elif head != rows[-1][-1]:
             raise ServiceFault(
-                "the event log is not where it was left",
+                "the event log was changed by another process",
                 got=f"head {head.hex()[:12]}",
                 expected=f"head {self._head.hex()[:12]}",
-                todo="if the database was restored or taken over by another server, run npsrisk verify-log",
+                todo="run npsrisk verify-log, and check if the database was restored or failed over to another server",
             )
 
     def _identify(self) -> tuple[str, str]:
@@ -231,7 +238,7 @@ def _build_redact_statement(after: int, until: int) -> Any:
 
 
 def _complete_redaction(connection: Connection, removal: Redaction) -> Redaction:
-    """Complete the record of a removal with what it left."""
+    """Complete the record of a removal with number and digest of the remains."""
     place = EVENTS.c.sequence
     here = place > removal.after, place <= removal.up_to, EVENTS.c.plain == EMPTY
     remains = RedactedDigest()

@@ -1,6 +1,6 @@
-"""PostgreSQL: groups of entries go by one COPY, which is a transaction of its own, and one process at a time writes.
+"""PostgreSQL backend: writes each group of entries with one COPY (its own transaction), from one process at a time.
 
-Whoever writes holds an advisory lock of the session, so it is free as soon as the process or its connection has ended.
+The writer holds a session-level advisory lock, which is released when the process or its connection ends.
 """
 
 import os
@@ -19,7 +19,7 @@ ENCODING = "UTF8"
 LOCK_NOT_AVAILABLE = "55P03"
 MAX_APPLICATION_CHARACTERS = 63
 SERVER_TIMEOUT_MS = 10_000
-"""How long a server that does not answer is waited for."""
+"""Milliseconds to wait for a server that does not respond."""
 CLIENT_OPTIONS = {
     "connect_timeout": 5,
     "keepalives_idle": 5,
@@ -27,20 +27,20 @@ CLIENT_OPTIONS = {
     "keepalives_count": 3,
     "tcp_user_timeout": SERVER_TIMEOUT_MS,
 }
-"""Settings of libpq, in seconds and milliseconds: a server that is gone is noticed. The address may say otherwise."""
+"""libpq settings (seconds; TCP user timeout in milliseconds) that detect a lost server. The database URL overrides them."""
 SESSION_OPTIONS = {
     "idle_session_timeout": "0",
     "tcp_keepalives_idle": "5",
     "tcp_keepalives_interval": "2",
     "tcp_keepalives_count": "3",
 }
-"""Settings of the writer's session: quiet nights do not end it, and the server notices where we are gone."""
+"""Settings of the writer's session: no idle timeout, and keepalives by which the server detects a lost client."""
 _SET = sa.text("SELECT set_config(name, :value, false) FROM pg_settings WHERE name = :name")
 _SET_DURABLE = sa.text(
     "SELECT set_config('synchronous_commit', 'on', false) WHERE current_setting('synchronous_commit') = 'off'"
 )
 _LOG, _OF_SCHEMA = "1852863346", "hashtext(coalesce(current_schema(), ''))"
-"""The lock: ASCII `npsr`, and the schema, for a database may hold several logs."""
+"""Parts of the lock: ASCII `npsr`, and the schema, because a database may contain several logs."""
 _LOCK = sa.text(f"SELECT pg_advisory_lock({_LOG}, {_OF_SCHEMA})")
 _HOLDER = sa.text(
     "SELECT application_name FROM pg_locks JOIN pg_stat_activity USING (pid) WHERE locktype = 'advisory' AND granted "
@@ -51,7 +51,7 @@ _KINDS = {"BIGINT": "int8", "VARCHAR": "text", "BYTEA": "bytea", "DOUBLE PRECISI
 
 
 def open_postgres(address: URL, *, read_only: bool) -> sa.Engine:
-    """Prepare for connections to a PostgreSQL database."""
+    """Create the engine for connections to a PostgreSQL database."""
     here = f"npsrisk {os.getpid()} on {socket.gethostname()}"[:MAX_APPLICATION_CHARACTERS]
     wanted = CLIENT_OPTIONS | {"application_name": here}
     return sa.create_engine(
@@ -64,7 +64,7 @@ def open_postgres(address: URL, *, read_only: bool) -> sa.Engine:
 
 
 class PostgresWriter:
-    """Writes a table of PostgreSQL, as `serving.event_log.backend.TableWriter` says.
+    """A `serving.event_log.backend.TableWriter` for PostgreSQL.
 
     Parameters
     ----------
@@ -82,7 +82,7 @@ class PostgresWriter:
         self._connection: Connection | None = None
 
     def acquire(self) -> None:
-        """Connect, and take the lock; it is waited for, as the session of a killed process may just be ending."""
+        """Connect and acquire the lock; wait for it, because the session of a killed process may still be ending."""
         if self._connection is not None:
             return
         connection = self._engine.connect().execution_options(isolation_level="AUTOCOMMIT")
@@ -102,7 +102,7 @@ class PostgresWriter:
         self._connection = connection
 
     def write(self, rows: Sequence[tuple[Any, ...]]) -> None:
-        """Write rows, all or none; they are durable when it returns."""
+        """Write all rows or none; they are durable on return."""
         self.acquire()
         assert self._connection is not None
         driver = self._connection.connection.driver_connection
@@ -116,7 +116,7 @@ class PostgresWriter:
             raise sa.exc.DBAPIError(None, None, error, connection_invalidated=driver.closed) from error
 
     def release(self) -> None:
-        """Close the connection, and with it let go of the lock."""
+        """Close the connection, which releases the lock."""
         if self._connection is not None:
             self._connection.invalidate()
             self._connection.close()
@@ -133,7 +133,7 @@ def _lock(connection: Connection) -> None:
             "another process writes this event log",
             where=backend.URL_SETTING,
             got=connection.execute(_HOLDER).scalar() or "",
-            todo="stop it first, or name another database",
+            todo="stop that process, or set another database",
         ) from error
 
 
@@ -141,9 +141,9 @@ def _require_encoding(connection: Connection) -> None:
     encoding = connection.execute(sa.text("SHOW server_encoding")).scalar_one()
     if encoding != ENCODING:
         raise BadSetting(
-            "the database cannot hold every script",
+            "the database encoding does not support all scripts",
             where=backend.URL_SETTING,
             got=f"encoding {encoding}",
             expected=f"encoding {ENCODING}",
-            todo="create it with ENCODING 'UTF8'",
+            todo="create the database with ENCODING 'UTF8'",
         )

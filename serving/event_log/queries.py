@@ -1,6 +1,6 @@
-"""What is asked of the database of an event log: statements, and the connection they go over.
+"""SQL queries of the event log, and their execution.
 
-Statements that a call of the service waits for are built once, for building costs more than looking up.
+Queries that a request waits for are built once and cached, because building them costs more than running them.
 """
 
 from collections.abc import Iterator, Sequence
@@ -18,13 +18,13 @@ from serving.event_log.events import ARRIVAL_KINDS, EMPTY, NOT_READ, Kind
 from serving.event_log.tables import COLUMNS, EVENTS
 
 PAGE_ROWS = 5_000
-"""Entries fetched at a time when the log is read through."""
+"""Entries fetched at a time when the whole log is read."""
 MAX_SEQUENCE = 2**63 - 1
 _NOT_READ: Any = sa.literal(NOT_READ, sa.LargeBinary)
 
 
 class LogQueries:
-    """Runs queries; what the database says becomes `ServiceFault`.
+    """A runner of queries that converts database errors to `ServiceFault`.
 
     Parameters
     ----------
@@ -35,7 +35,7 @@ class LogQueries:
         self._engine = engine
 
     def fetch_rows(self, query: Any, until: int | None = None, **values: Any) -> Sequence[Any]:
-        """Fetch the rows of a query that has a parameter `until`, the last sequence that is asked for; None for all."""
+        """Fetch the rows of a query with the parameter `until`, the last sequence number wanted; None for all."""
         values["until"] = MAX_SEQUENCE if until is None else until
         return self.fetch_all(query, values)
 
@@ -45,21 +45,21 @@ class LogQueries:
             return connection.execute(query, values).all()
 
     def fetch_value(self, query: Any) -> Any:
-        """Fetch the value of a query for at most one; None if there is none."""
+        """Fetch the single value of a query, or None if there is no row."""
         with self._connect() as connection:
             return connection.execute(query).scalar_one_or_none()
 
     def fetch_pages(
         self, columns: Sequence[Any], after: int, until: int | None, kinds: Sequence[Kind] = ()
     ) -> Iterator[Sequence[Any]]:
-        """Fetch entries in their order, some thousands at a time.
+        """Fetch entries in order, some thousands at a time.
 
         Parameters
         ----------
         columns : sequence of columns
-            The first is the sequence.
+            Columns to fetch; the first is `sequence`.
         after, until : int
-            Sequences; `after` excluded, `until` included.
+            Range of sequence numbers; `after` excluded, `until` included.
         kinds : sequence of str
             Only entries of these kinds; empty for all.
         """
@@ -85,18 +85,18 @@ class LogQueries:
 
 
 def select_columns(without: Sequence[str]) -> list[Any]:
-    """Return all columns of an entry; those of bytes that are not needed come as `NOT_READ`, `sealed` as None."""
+    """Return all columns of an entry; of those not needed, `sealed` is read as None and the others as `NOT_READ`."""
     return [_leave_out(column.name) if column.name in without else column for column in COLUMNS]
 
 
 def _leave_out(name: str) -> Any:
-    """Return what takes the place of a column; without personal fields an entry can still be decoded."""
+    """Return the replacement of a column; an entry without personal fields can still be decoded."""
     return (sa.null() if name == "sealed" else _NOT_READ).label(name)
 
 
 @cache
 def select_history_columns(kinds: str) -> list[Any]:
-    """Return the columns that history needs; fields come with outcomes, and with arrivals whose keys are of other kinds."""
+    """Return the columns that history needs; fields are read only for outcomes and arrivals with other kinds of keys."""
     needed = (EVENTS.c.kind == "outcome") | (EVENTS.c.kinds != kinds)
     columns = {name: EVENTS.c[name] for name in HISTORY_FIELDS}
     fields = {
@@ -108,7 +108,7 @@ def select_history_columns(kinds: str) -> list[Any]:
 
 @cache
 def build_kind_query(kind: Kind) -> Any:
-    """Build the query for entries of a kind that is about no consignment: the index of identifiers finds them."""
+    """Build the query for entries of a kind that has no consignment; it uses the index of `consignment_id`."""
     here = (
         EVENTS.c.consignment_id.is_(None),
         EVENTS.c.kind == kind,
@@ -126,14 +126,14 @@ def build_consignment_query(without: tuple[str, ...]) -> Any:
 
 @cache
 def build_consignments_query(kinds: str) -> Any:
-    """Build the query for what history needs of the entries of the consignments `names`, in any order."""
+    """Build the query for the history columns of the entries of the consignments `names`, in any order."""
     names: sa.BindParameter[str] = sa.bindparam("names", expanding=True)
     here = EVENTS.c.consignment_id.in_(names), EVENTS.c.sequence <= sa.bindparam("until")
     return sa.select(*select_history_columns(kinds)).where(*here)
 
 
 def build_scored_query(from_us: int, until_us: int, without: Sequence[str]) -> Any:
-    """Build the query for all entries of the consignments with a decision in a time; `until_us` is excluded."""
+    """Build the query for all entries of the consignments with a decision in a period; `until_us` is excluded."""
     scored = sa.select(EVENTS.c.consignment_id).where(
         EVENTS.c.kind == "decision", EVENTS.c.at_us >= from_us, EVENTS.c.at_us < until_us
     )
@@ -142,6 +142,6 @@ def build_scored_query(from_us: int, until_us: int, without: Sequence[str]) -> A
 
 
 def filter_unredacted(after: int, until: int) -> list[Any]:
-    """Return the conditions for consignments with content, behind the sequence `after` up to `until`."""
+    """Return the conditions for consignments with content, after the sequence number `after` up to `until`."""
     place = EVENTS.c.sequence
     return [place > after, place <= until, EVENTS.c.kind.in_(ARRIVAL_KINDS), EVENTS.c.plain != EMPTY]

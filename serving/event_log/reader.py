@@ -1,4 +1,4 @@
-"""The event log as it is read, in order or by consignment; the service may write it meanwhile."""
+"""Reader of the event log, in order or by consignment; the service may write the log at the same time."""
 
 import hashlib
 from collections.abc import Callable, Iterator, Sequence
@@ -33,14 +33,14 @@ from serving.event_log.queries import (
 from serving.event_log.tables import COLUMNS, EVENTS, LOG
 
 MAX_IDS_PER_QUERY = 500
-"""Consignments looked up by one query."""
+"""Maximum number of consignments in one query."""
 Progress = Callable[[str, int, int], None]
-"""Called with what is being done, how much is done, and how much there is."""
+"""Callback for progress: name of the task, amount done, total amount."""
 E = TypeVar("E", AlertEvent, RedactionEvent, KeyErasureEvent)
 
 
 class LogReader:
-    """A log that is only read; it may be written meanwhile by the service.
+    """An event log that is open for reading; the service may write it at the same time.
 
     Parameters
     ----------
@@ -51,11 +51,11 @@ class LogReader:
     log_id : str
         Random name of this log; part of every `decision_id`.
     key_fingerprint : str
-        Of the data key it is written with.
+        Fingerprint of the data key that the log is written with.
     last_sequence : int
-        Of the last durable entry when it was opened; 0 if there is none.
+        Sequence number of the last durable entry when the log was opened; 0 if there is none.
     queries : LogQueries
-        For questions that are asked seldom: `serving.event_log.redactions` and its neighbours.
+        Runner of the less frequent queries, for example in `serving.event_log.redactions`.
     """
 
     def __init__(self, engine: sa.Engine) -> None:
@@ -65,14 +65,14 @@ class LogReader:
 
     @classmethod
     def open_to_read(cls, url: str) -> "LogReader":
-        """Open a log that is there already; nothing is written, and nobody is kept from writing.
+        """Open an existing log for reading, without locking out its writer.
 
         Raises
         ------
         BadSetting
-            For an address that means nothing, or where there is no log.
+            The database URL is not valid, or there is no log.
         ServiceFault
-            Where the database cannot be read.
+            The database cannot be read.
         """
         with use_database(url) as address:
             engine = open_engine(address, read_only=True)
@@ -96,14 +96,14 @@ class LogReader:
         without: Sequence[str] = (),
         kinds: Sequence[Kind] = (),
     ) -> Iterator[Event]:
-        """Read entries in their order.
+        """Read entries in order.
 
         Parameters
         ----------
         after, until : int
-            Sequences; `after` excluded, `until` included.
+            Range of sequence numbers; `after` excluded, `until` included.
         without : sequence of str
-            Columns of bytes that are not needed: they come as `NOT_READ`, but `sealed` as None.
+            Columns of bytes that are not needed; they are read as `NOT_READ`, but `sealed` as None.
         kinds : sequence of str
             Only entries of these kinds; empty for all.
         """
@@ -113,22 +113,22 @@ class LogReader:
     def read_arrivals(
         self, after: int = 0, until: int | None = None, without: Sequence[str] = ()
     ) -> Iterator[ArrivalEvent]:
-        """Read arrivals in their order, decisions among them; parameters as of `read_events`."""
+        """Read arrivals, including decisions, in order; the parameters are those of `read_events`."""
         return cast("Iterator[ArrivalEvent]", self.read_events(after, until, without, ARRIVAL_KINDS))
 
     def read_decisions(
         self, after: int = 0, until: int | None = None, without: Sequence[str] = ()
     ) -> Iterator[DecisionEvent]:
-        """Read decisions in their order; parameters as of `read_events`."""
+        """Read decisions in order; the parameters are those of `read_events`."""
         return cast("Iterator[DecisionEvent]", self.read_events(after, until, without, ("decision",)))
 
     def read_event(self, sequence: int) -> Event:
-        """Return one entry.
+        """Read one entry.
 
         Raises
         ------
         ServiceFault
-            If the log cannot be read.
+            The log cannot be read.
         """
         (row,) = self.queries.fetch_all(sa.select(*COLUMNS).where(EVENTS.c.sequence == sequence))
         return decode_row(row)
@@ -136,55 +136,58 @@ class LogReader:
     def read_consignment_events(
         self, consignment_id: str, until: int | None = None, without: Sequence[str] = ()
     ) -> list[Event]:
-        """Read the entries of one consignment up to the sequence `until`, in their order.
+        """Read the entries of one consignment up to the sequence number `until`, in order.
 
         Raises
         ------
         ServiceFault
-            If the log cannot be read.
+            The log cannot be read.
         """
         query = build_consignment_query(tuple(without))
         return list(map(decode_row, self.queries.fetch_rows(query, until, name=consignment_id)))
 
     def read_entries_of(self, event_type: type[E], until: int | None = None) -> list[E]:
-        """Read all entries of a kind that is about no consignment, up to the sequence `until`, in their order."""
+        """Read all entries of a kind that has no consignment, up to the sequence number `until`, in order."""
         rows = self.queries.fetch_rows(build_kind_query(event_type.kind), until)
         return [event for event in map(decode_row, rows) if isinstance(event, event_type)]
 
     def read_scored(
         self, from_us: int, until_us: int, until: int, without: Sequence[str] = ()
     ) -> list[Event]:
-        """Give all entries, up to the sequence `until`, of the consignments with a decision in a time.
+        """Read all entries, up to the sequence number `until`, of the consignments with a decision in a period.
 
         Parameters
         ----------
         from_us, until_us : int
-            When they were received; `until_us` excluded.
+            Period in which the consignments were received; `until_us` excluded.
         until : int
+            Last sequence number to read.
         without : sequence of str
+            The same as of `read_events`.
         """
         query = build_scored_query(from_us, until_us, without)
         return list(map(decode_row, self.queries.fetch_rows(query, until)))
 
     def read_history_rows(self, after: int, until: int, kinds: str) -> Iterator[Sequence[Any]]:
-        """Read what history needs of entries, in their order, some thousands at a time.
+        """Read the history columns of entries in order, some thousands at a time.
 
         Parameters
         ----------
         after, until : int
-            Sequences; `after` excluded, `until` included.
+            Range of sequence numbers; `after` excluded, `until` included.
         kinds : str
-            Digest of the kinds of keys: an entry that holds others comes whole, for its keys have to be made anew.
+            Digest of the kinds of keys. An entry with other kinds is read with its fields, because its keys must be
+            computed again.
 
         Yields
         ------
         sequence of rows
-            As `serving.event_log.event_rows.decode_history_row` takes them; `plain` and `sealed` only if they are needed.
+            Rows for `serving.event_log.event_rows.decode_history_row`; `plain` and `sealed` only if they are needed.
         """
         return self.queries.fetch_pages(select_history_columns(kinds), after, until)
 
     def read_history_events(self, consignment_ids: Sequence[str], until: int, kinds: str) -> list[Event]:
-        """Read the same of the entries of many consignments up to the sequence `until`, in their order."""
+        """Read the history columns of the entries of many consignments up to the sequence number `until`, in order."""
         query, rows = build_consignments_query(kinds), list[Any]()
         for start in range(0, len(consignment_ids), MAX_IDS_PER_QUERY):
             names = list(consignment_ids[start : start + MAX_IDS_PER_QUERY])
@@ -193,17 +196,17 @@ class LogReader:
         return list(map(decode_history_row, rows))
 
     def read_last_sequence(self) -> int:
-        """Give the sequence of the last entry there is now; 0 where there is none.
+        """Read the current sequence number of the last entry; return 0 if there is none.
 
         Raises
         ------
         ServiceFault
-            Where the log cannot be read.
+            The log cannot be read.
         """
         return int(self.queries.fetch_value(sa.select(sa.func.max(EVENTS.c.sequence))) or 0)
 
     def read_hash(self, sequence: int) -> bytes | None:
-        """Read the hash of the chain after an entry; None if there is no such entry."""
+        """Read the hash of an entry (0: the start of the chain); return None if there is no such entry."""
         if sequence == 0:
             return self.origin
         found: bytes | None = self.queries.fetch_value(
@@ -214,25 +217,25 @@ class LogReader:
     def find_neighbours(
         self, kinds: Sequence[Kind], others: Sequence[Kind], first: int, last: int, *, later: bool
     ) -> dict[int, Event]:
-        """Find beside entries the nearest entry of other kinds that tells of the same consignment.
+        """Find, for each of some entries, the nearest entry of other kinds for the same consignment.
 
         Parameters
         ----------
         kinds : sequence of str
-            Of the entries asked for, in the places `first` to `last`.
+            Kinds of the entries with sequence numbers `first` to `last` that neighbours are found for.
         others : sequence of str
-            Of what is looked for.
+            Kinds of the neighbours.
         first, last : int
         later : bool
-            Look for what comes after, up to the last entry there was at the opening; else for what came before.
+            Find the next entry, up to the last one at the time of opening; else the previous entry.
 
         Returns
         -------
         dict
-            Sequence of an entry to its neighbour; entries without one are not in it.
+            Neighbours by the sequence number of their entry; entries without a neighbour are not included.
         """
         mine, theirs = EVENTS.alias(), EVENTS.alias()
-        beside = theirs.c.sequence > mine.c.sequence if later else theirs.c.sequence < mine.c.sequence
+        on_that_side = theirs.c.sequence > mine.c.sequence if later else theirs.c.sequence < mine.c.sequence
         nearest = (sa.func.min if later else sa.func.max)(theirs.c.sequence)
         of_same = (
             theirs.c.consignment_id == mine.c.consignment_id,
@@ -242,7 +245,7 @@ class LogReader:
         pairs = (
             sa.select(
                 mine.c.sequence.label("of"),
-                sa.select(nearest).where(*of_same, beside).scalar_subquery().label("nearest"),
+                sa.select(nearest).where(*of_same, on_that_side).scalar_subquery().label("nearest"),
             )
             .where(mine.c.sequence.between(first, last), mine.c.kind.in_(kinds))
             .subquery()
@@ -252,12 +255,12 @@ class LogReader:
 
     @property
     def origin(self) -> bytes:
-        """What stands in place of the hash before the first entry."""
+        """Return the start of the chain, which takes the place of the previous hash for the first entry."""
         return hashlib.sha256(f"npsrisk event log {self.log_id}".encode()).digest()
 
     @property
     def head(self) -> str:
-        """Hash of the last entry, hexadecimal."""
+        """Return the hash of the last entry, hexadecimal."""
         return self._head.hex()
 
     def close(self) -> None:
@@ -265,7 +268,7 @@ class LogReader:
         self._engine.dispose()
 
     def format_decision_id(self, sequence: int) -> str:
-        """Name a decision by its place in this log."""
+        """Format the identifier of a decision from the name of this log and a sequence number."""
         return f"{self.log_id}-{sequence}"
 
     def _identify(self) -> tuple[str, str]:
@@ -286,5 +289,5 @@ def _require_tables(engine: sa.Engine, where: str) -> None:
             "there is no event log",
             where=URL_SETTING,
             got=where,
-            todo="name the database of the service, or its NPSRISK_STATE_DIR",
+            todo="set it to the database of the service, or set NPSRISK_STATE_DIR to its state directory",
         )

@@ -1,4 +1,4 @@
-"""What a log tells about the removal of content: what was removed, and what may be."""
+"""Queries about the removal of content: what was removed, and what can be removed."""
 
 import msgspec
 import sqlalchemy as sa
@@ -13,18 +13,18 @@ _decode = msgspec.msgpack.Decoder(Redaction).decode
 
 
 def read_redactions(log: LogReader) -> list[Redaction]:
-    """Read the records of content that was removed, in the order in which that was done."""
+    """Read the recorded removals of content, in order."""
     events = log.read_entries_of(RedactionEvent)
     return [_decode(event.plain) for event in events if event.plain != EMPTY]
 
 
 def find_redaction_end(log: LogReader) -> int:
-    """Find the sequence up to which consignments have no content any more; 0 if none was removed."""
+    """Find the sequence number up to which the content of consignments was removed; 0 if none was removed."""
     return max((redaction.up_to for redaction in read_redactions(log)), default=0)
 
 
 def find_first_recorded(log: LogReader, moment_us: int) -> int | None:
-    """Find the sequence of the first entry that was recorded at or after a moment; None if there is none."""
+    """Find the sequence number of the first entry recorded at or after a time; return None if there is none."""
     recorded = sa.func.coalesce(EVENTS.c.recorded_us, EVENTS.c.at_us)
     query = sa.select(EVENTS.c.sequence).where(recorded >= moment_us).order_by(EVENTS.c.sequence).limit(1)
     found: int | None = log.queries.fetch_value(query)
@@ -32,12 +32,12 @@ def find_first_recorded(log: LogReader, moment_us: int) -> int | None:
 
 
 def find_latest_arrival_us(log: LogReader) -> int | None:
-    """Find the latest moment at which a consignment was received; None if there is none."""
+    """Find the latest time at which a consignment was received; return None if there is none."""
     query = sa.select(sa.func.max(EVENTS.c.at_us)).where(EVENTS.c.kind.in_(ARRIVAL_KINDS))
     found: int | None = log.queries.fetch_value(query)
     return found
 
 
 def count_unredacted(log: LogReader, after: int, until: int) -> int:
-    """Count the consignments with content behind the sequence `after` up to `until`."""
+    """Count the consignments with content after the sequence number `after` up to `until`."""
     return int(log.queries.fetch_value(sa.select(sa.func.count()).where(*filter_unredacted(after, until))))

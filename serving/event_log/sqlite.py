@@ -1,4 +1,4 @@
-"""SQLite: groups of entries go by few statements, and checkpoints are made beside the writer."""
+"""SQLite backend: writes a group of entries with few statements, and runs checkpoints in a separate thread."""
 
 import sqlite3
 from collections.abc import Sequence
@@ -16,17 +16,17 @@ from serving.process.logging import logger
 from serving.process.threads import create_executor
 
 MAX_ROWS_PER_STATEMENT = 32
-"""Rows that one statement inserts at most: after each statement the writing thread waits for its turn anew. Any SQLite takes 999
-values, that is 49 rows of 20 columns."""
+"""Maximum number of rows in one INSERT. Fewer statements are better: after each one the thread waits for the interpreter
+lock. Every SQLite supports 999 values, which is 49 rows of 20 columns."""
 CHECKPOINT_ROWS = 1_000
-"""Rows after which what SQLite's write-ahead log holds is copied into the tables: 5 to 20 MB, as they come in large or small groups."""
+"""Rows between checkpoints of SQLite's write-ahead log, which then has 5 to 20 MB, depending on the size of the groups."""
 MAX_PASSES = 4
-"""At most, of one checkpoint."""
+"""Maximum number of passes of one checkpoint."""
 CHECKPOINT = "PRAGMA wal_checkpoint(PASSIVE)"
 
 
 def open_sqlite(address: URL, *, read_only: bool) -> sa.Engine:
-    """Prepare for connections to a file of SQLite."""
+    """Create the engine for connections to an SQLite file."""
     if read_only:
         address = address.set(
             database=f"file:{quote(address.database or '')}", query={"mode": "ro", "uri": "true"}
@@ -44,7 +44,9 @@ def open_sqlite(address: URL, *, read_only: bool) -> sa.Engine:
 
 
 class SqliteWriter:
-    """Writes a table of SQLite. One process at a time does, for it lies in a state directory (`serving.process.state_directory`).
+    """A `serving.event_log.backend.TableWriter` for SQLite.
+
+    The lock of the state directory (`serving.process.state_directory`) ensures a single writer.
 
     Parameters
     ----------
@@ -56,19 +58,19 @@ class SqliteWriter:
         self._engine, self._checkpoints = engine, Checkpointer(engine)
         one = f"({', '.join('?' * len(table.columns))})"
         names = ", ".join(f'"{column.name}"' for column in table.columns)
-        # A fault undoes the transaction, never the statement alone: so SQLite keeps no journal of the statement.
+        # An error rolls back the whole transaction, never only the statement, so SQLite needs no statement journal.
         start = f'INSERT OR ROLLBACK INTO "{table.name}" ({names}) VALUES '
         self._inserts = [start + ", ".join([one] * rows) for rows in range(1, MAX_ROWS_PER_STATEMENT + 1)]
         self._connection: Connection | None = None
 
     def acquire(self) -> None:
-        """Connect; each statement outside of a transaction is one."""
+        """Connect in autocommit mode: each statement outside a transaction is its own transaction."""
         if self._connection is None:
             self._connection = self._engine.connect().execution_options(isolation_level="AUTOCOMMIT")
             self._connection.exec_driver_sql("PRAGMA wal_autocheckpoint=0")
 
     def write(self, rows: Sequence[tuple[Any, ...]]) -> None:
-        """Write rows, all or none; they are durable when it returns."""
+        """Write all rows or none; they are durable on return."""
         self.acquire()
         assert self._connection is not None
         driver = self._connection.connection.driver_connection
@@ -85,7 +87,7 @@ class SqliteWriter:
         self._checkpoints.count_rows(len(rows))
 
     def _insert(self, driver: sqlite3.Connection, rows: Sequence[tuple[Any, ...]]) -> None:
-        """Insert rows by one statement where it holds them, which is its own transaction, else by several in one."""
+        """Insert rows with one statement (its own transaction), or, if they are too many, with several in one transaction."""
         whole = len(rows) <= MAX_ROWS_PER_STATEMENT
         if not whole:
             driver.execute("BEGIN")
@@ -105,12 +107,13 @@ class SqliteWriter:
 
 
 class Checkpointer:
-    """Copies SQLite's write-ahead log into the tables in a thread of its own, while the writer goes on.
+    """A thread that copies SQLite's write-ahead log to the tables while the writer continues.
 
-    By default the writer does that itself within a commit, and all who wait for that commit wait for thousands of pages. Here it
-    goes in passes: what came during one is left to the next, each has less to copy, and one during which nothing came flushes the
-    tables. What is left then the writer copies itself, and writes on from the log's start: else that would grow for ever. A
-    checkpoint that fails leaves the log as it was, and the next one tries again; of failures in a row the first is told.
+    By default the writer does this during a commit, and all requests that wait for that commit wait for thousands of
+    pages. Here a checkpoint runs in passes. A pass copies what was written during the previous one, so each pass has less to
+    copy; a pass during which nothing was written flushes the tables. Then the writer itself copies the rest and restarts the
+    write-ahead log, which would otherwise grow without limit. If a checkpoint fails, the write-ahead log is unchanged and
+    the next checkpoint tries again. Of consecutive failures only the first is logged.
 
     Parameters
     ----------
@@ -124,14 +127,14 @@ class Checkpointer:
         self._running: Future[None] | None = None
 
     def count_rows(self, rows: int) -> None:
-        """Note that rows were written; begin a checkpoint where they are enough."""
+        """Count written rows, and start a checkpoint after CHECKPOINT_ROWS of them."""
         self._rows += rows
         if self._rows >= CHECKPOINT_ROWS and self._running is None:
             self._rows = 0
             self._running = self._thread.submit(self._copy)
 
     def finish(self, writer: sqlite3.Connection) -> None:
-        """Let the writer copy what came during a checkpoint that is done."""
+        """Copy, with the writer's connection, what was written during a checkpoint that is finished."""
         if self._running is None or not self._running.done():
             return
         self.wait()
@@ -139,12 +142,12 @@ class Checkpointer:
             writer.execute(CHECKPOINT).fetchall()
 
     def wait(self) -> None:
-        """Wait until no checkpoint is under way."""
+        """Wait until no checkpoint is running."""
         if self._running is None:
             return
         error, self._running = self._running.exception(), None
         if error is not None and not self._failing:
-            logger.error("no checkpoint of the event log", reason=backend.describe_error(error))
+            logger.error("checkpoint of the event log failed", reason=backend.describe_error(error))
         self._failing = error is not None
 
     def _copy(self) -> None:
@@ -153,4 +156,4 @@ class Checkpointer:
             for _ in range(MAX_PASSES):
                 before, copied = copied, connection.exec_driver_sql(CHECKPOINT).one()[-1]
                 if copied == before:
-                    return  # nothing came during the pass before
+                    return  # nothing was written during the previous pass

@@ -1,4 +1,4 @@
-"""The tables of the event log, as `serving.event_log.migrations` makes them."""
+"""Tables of the event log, as created by `serving.event_log.migrations`."""
 
 import sqlalchemy as sa
 

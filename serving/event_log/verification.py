@@ -1,4 +1,4 @@
-"""Verification of a log: its chain is followed from the first entry to the last."""
+"""Verification of the log's hash chain from the first entry to the last."""
 
 from serving.event_log.event_rows import EventRow
 from serving.event_log.hash_chain import ChainVerifier, VerificationResult
@@ -11,13 +11,13 @@ HEAD_PATTERN = "[0-9a-f]{64}"
 
 
 def verify_chain(log: LogReader, kept: str = "", progress: Progress | None = None) -> VerificationResult:
-    """Follow the chain from the first entry to the last one there was when the log was opened.
+    """Verify the hash chain from the first entry to the last one at the time when the log was opened.
 
     Parameters
     ----------
     log : LogReader
     kept : str, optional
-        Hash of an entry that was kept elsewhere, hexadecimal.
+        Hash of an entry that was stored elsewhere, hexadecimal.
     progress : callable, optional
     """
     erased = {erasure.prefix for erasure in read_key_erasures(log)}

@@ -1,4 +1,4 @@
-"""The HTTP interface as an ASGI application: scores on a path of their own, everything else by Starlette."""
+"""ASGI application of the HTTP interface. `POST /v1/scores` bypasses Starlette; Starlette routes all other requests."""
 
 import asyncio
 import contextlib
@@ -20,6 +20,10 @@ from serving.http.scores import ENDPOINT_NAME, ScoresEndpoint
 from serving.service import Service
 
 SCORES_PATH = "/v1/scores"
+ROUTE_ERROR_DETAILS = {
+    404: "There is no such path. See /openapi.json for all paths.",
+    405: "This path does not allow this method. See /openapi.json.",
+}
 LOCAL_HOSTS = {b"localhost", b"127.0.0.1", b"[::1]"}
 
 
@@ -29,12 +33,12 @@ class App:
     Parameters
     ----------
     service : Service
-        It watches the file of API keys from now on.
+        From now on it watches the API key file for changes.
 
     Raises
     ------
     BadSetting
-        The file of API keys cannot be used.
+        The API key file cannot be used.
     """
 
     def __init__(self, service: Service) -> None:
@@ -56,10 +60,14 @@ class App:
         )
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Answer a call; scores do not pass through the framework."""
+        """Answer a request; score requests bypass the framework."""
         if scope["type"] == "http":
             if self._local_only and not names_this_machine(scope):
-                refusal = Refusal(421, "without API keys this service answers on localhost only")
+                refusal = Refusal(
+                    421,
+                    "No API keys are configured, so the service answers requests to localhost only. "
+                    "Send the request to localhost, or set NPSRISK_API_KEYS_FILE.",
+                )
                 await refuse(HttpCall(scope, receive, send), refusal)
                 return
             if scope["path"] == SCORES_PATH and scope["method"] == "POST":
@@ -72,16 +80,17 @@ class App:
         await self.service.start()
         with contextlib.suppress(
             NotImplementedError, ValueError, RuntimeError
-        ):  # in another thread than the main one
+        ):  # raised when this is not the main thread
             asyncio.get_running_loop().add_signal_handler(signal.SIGHUP, self.service.wake)
         yield
         await self.service.stop()
 
 
 def names_this_machine(scope: Scope) -> bool:
-    """Check that a request names no other host: without keys, a page in a browser must not reach the service.
+    """Check that the Host header names this machine (protection against DNS rebinding).
 
-    A name of the attacker that resolves to 127.0.0.1 would get past the browser's rule of one origin.
+    Without API keys, no web page may reach the service. An attacker's host name that resolves to 127.0.0.1 would
+    otherwise pass the same-origin policy of the browser.
     """
     host = next((value for name, value in scope["headers"] if name == b"host"), None)
     name = host if host is None or host.endswith(b"]") else host.rpartition(b":")[0] or host
@@ -89,9 +98,10 @@ def names_this_machine(scope: Scope) -> bool:
 
 
 async def _refuse_route(_request: Request, error: Exception) -> Any:
-    """Answer what the router refuses: no such path, or another method."""
+    """Answer a request that the router refuses: unknown path, or method not allowed."""
     assert isinstance(error, HTTPException)
-    refusal = Refusal(error.status_code, error.detail, headers=dict(error.headers or {}))
+    detail = ROUTE_ERROR_DETAILS.get(error.status_code, error.detail)
+    refusal = Refusal(error.status_code, detail, headers=dict(error.headers or {}))
 
     async def answer(scope: Scope, receive: Receive, send: Send) -> None:
         await refuse(HttpCall(scope, receive, send), refusal)

@@ -1,4 +1,4 @@
-"""How answers leave: status, body, the headers that go with every one of them, and what becomes of errors."""
+"""ASGI calls and responses: status, body, common headers, and the conversion of errors to problem documents."""
 
 import re
 import secrets
@@ -34,11 +34,11 @@ _prefix, _numbers = secrets.token_hex(4).encode(), count(1)
 
 
 class ClientDisconnected(Exception):
-    """The client went away before its body was read; nobody waits for an answer."""
+    """The client disconnected before its body was read; no answer is sent."""
 
 
 class HttpCall:
-    """One request, and where its answer goes.
+    """One HTTP request with the channel for its response.
 
     Parameters
     ----------
@@ -49,11 +49,11 @@ class HttpCall:
     Attributes
     ----------
     headers : dict
-        By name in small letters; of a repeated one the first.
+        Header values by lower-case name. Of a repeated header, the first value.
     timings : list of (str, float)
-        Stages and the seconds that the call spent in each.
+        Stages of processing, and the seconds spent in each.
     request_id : bytes
-        Of the header `X-Request-Id` if that is a good one, else new.
+        Value of the header `X-Request-Id` if it is valid, else a generated identifier.
     """
 
     __slots__ = ("headers", "receive", "request_id", "scope", "send", "timings")
@@ -68,7 +68,7 @@ class HttpCall:
 
 
 def generate_request_id() -> bytes:
-    """Make an identifier."""
+    """Generate a request identifier that is unique in this process."""
     return b"%s-%x" % (_prefix, next(_numbers))
 
 
@@ -80,7 +80,7 @@ async def respond(
     headers: dict[str, str] | None = None,
     policy: tuple[bytes, bytes] = DENY_ALL_POLICY,
 ) -> None:
-    """Send an answer whole."""
+    """Send a complete response."""
     further: list[tuple[bytes, bytes]] = [HSTS_HEADER] if call.scope["scheme"] == "https" else []
     if headers:
         further += [(name.encode(), value.encode()) for name, value in headers.items()]
@@ -101,27 +101,27 @@ async def respond(
 
 
 async def respond_json(call: HttpCall, answer: Any, status: int = 200) -> int:
-    """Send a value as JSON; return the status."""
+    """Send a value as JSON and return the status."""
     await respond(call, status, msgspec.json.encode(answer), JSON)
     return status
 
 
 async def refuse(call: HttpCall, refusal: Refusal) -> int:
-    """Send a problem document; gives its status."""
+    """Send a problem document and return its status."""
     body = refusal.to_json(call.request_id.decode())
     await respond(call, refusal.status, body, MEDIA_TYPE, refusal.headers)
     return refusal.status
 
 
 class AsgiEndpoint:
-    """An ASGI endpoint: it answers whatever goes wrong with a problem document, and counts and times the answers.
+    """An ASGI endpoint that answers every error with a problem document, and counts and times the responses.
 
     Parameters
     ----------
     metrics : Metrics
     name : str
     answer : callable
-        Sends the answer and gives its status.
+        Sends the response and returns its status.
     """
 
     def __init__(self, metrics: Metrics, name: str, answer: Callable[[HttpCall], Awaitable[int]]) -> None:
@@ -129,7 +129,7 @@ class AsgiEndpoint:
         self._log = RateLimitedLogger()
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Answer one call."""
+        """Answer one request."""
         start = time.perf_counter()
         call = HttpCall(scope, receive, send)
         try:
@@ -141,23 +141,23 @@ class AsgiEndpoint:
         self._metrics.record_answer(self._name, status, time.perf_counter() - start, call.timings)
 
     async def _send_error(self, call: HttpCall, error: Exception) -> int:
-        """Send a problem document and log it, without words of the request: they might hold personal data."""
+        """Send a problem document and log it. The log holds no text of the request, which may contain personal data."""
         if isinstance(error, Refusal):
-            refusal, told = error, {}
+            refusal, details = error, {}
             for fault in refusal.faults:
                 self._metrics.record_rejection(self._name, fault.kind)
         elif isinstance(error, ServiceFault):
-            refusal, told = _unavailable(error), {"error": error.what}
+            refusal, details = _unavailable(error), {"error": error.what}
         else:
-            refusal, told = (
+            refusal, details = (
                 _internal_error(),
                 {"error": error.__class__.__name__, "where": _format_location(error)},
             )
         kinds = [fault.kind for fault in refusal.faults]
-        say = self._log.error if refusal.status >= HTTPStatus.INTERNAL_SERVER_ERROR else self._log.info
-        say(
+        log = self._log.error if refusal.status >= HTTPStatus.INTERNAL_SERVER_ERROR else self._log.info
+        log(
             "refused", call=self._name, status=refusal.status, request_id=call.request_id.decode(),
-            **({"kinds": kinds} if kinds else {}), **told,
+            **({"kinds": kinds} if kinds else {}), **details,
         )  # fmt: skip
         return await refuse(call, refusal)
 
@@ -167,7 +167,9 @@ def _unavailable(fault: ServiceFault) -> Refusal:
 
 
 def _internal_error() -> Refusal:
-    return Refusal(HTTPStatus.INTERNAL_SERVER_ERROR, "the service made a mistake; it is in its log")
+    return Refusal(
+        HTTPStatus.INTERNAL_SERVER_ERROR, "Internal error. See the service log (request_id in this response)."
+    )
 
 
 def _format_location(error: Exception) -> str:

@@ -1,12 +1,12 @@
-"""Who may ask: API keys kept as SHA-256, their scopes and expiry, and a limit of rate for each.
+"""Authentication by API keys, which are stored as SHA-256, with scopes, expiry and a rate limit for each key.
 
-The keys stand in a TOML file, which may change while the service runs:
+The keys are in a TOML file, which may change while the service runs:
 
     [[keys]]
     name = "mail centre 1"
     sha256 = "…"                      # printf %s "$KEY" | sha256sum
     scopes = ["score", "outcome"]     # and "read"
-    expires_at = 2027-01-01T00:00:00Z # may be left out
+    expires_at = 2027-01-01T00:00:00Z # optional
 
 A key is a long random string (`python3 -c "import secrets; print(secrets.token_urlsafe(32))"`), so a plain hash is enough.
 """
@@ -32,11 +32,11 @@ from serving.process.state_directory import FileStamp, get_file_stamp
 Scope = Literal["score", "outcome", "read"]
 SCOPES: tuple[Scope, ...] = get_args(Scope)
 LOCAL_CALLER = "local"
-"""The caller's name where no keys are configured and only this machine can call."""
+"""Name of every caller if no keys are configured; then only this machine can call the service."""
 
 
 class ApiKey(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """One key of the file."""
+    """One API key of the key file."""
 
     name: Annotated[str, msgspec.Meta(min_length=1, max_length=100)]
     sha256: Annotated[str, msgspec.Meta(pattern="^[0-9a-f]{64}$")]
@@ -45,19 +45,19 @@ class ApiKey(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 
 class ApiKeyFile(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """The file."""
+    """The API key file."""
 
     keys: Annotated[tuple[ApiKey, ...], msgspec.Meta(min_length=1)]
 
 
 class TokenBucket:
-    """A token bucket: full at the start, filled at the rate; a large call may leave it in debt.
+    """A token bucket: full at the start, refilled at the rate limit. A large request may make it negative.
 
     Parameters
     ----------
     rate : Rate
     clock : callable
-        Seconds, never going back.
+        Returns monotonic time in seconds.
     """
 
     def __init__(self, rate: RateLimit, clock: Callable[[], float] = time.monotonic) -> None:
@@ -65,7 +65,10 @@ class TokenBucket:
         self._tokens, self._at = self._size, clock()
 
     def take(self, records: int) -> float:
-        """Take tokens for so many records; gives 0, or the seconds to wait where none was left and none was taken."""
+        """Spend one token for each record and return 0.
+
+        If no token is left, spend none and return the seconds to wait.
+        """
         now = self._clock()
         self._tokens = min(self._size, self._tokens + (now - self._at) * self._per_second)
         self._at = now
@@ -76,12 +79,12 @@ class TokenBucket:
 
 
 class Caller:
-    """Someone who may ask for some things.
+    """An authenticated client with its scopes and rate limit.
 
     Attributes
     ----------
     name : str
-        Stands in the log as `asked_by`.
+        Recorded in the log as `asked_by`.
     """
 
     def __init__(
@@ -95,39 +98,41 @@ class Caller:
         self._expires_us = math.inf if expires_at is None else to_us(expires_at)
 
     def is_expired(self, now_us: int) -> bool:
-        """Whether the key's time is over."""
+        """Check whether the key has expired."""
         return now_us >= self._expires_us
 
     def require(self, scope: Scope) -> None:
-        """Refuse with 403 where the key has not this scope."""
+        """Raise a refusal with status 403 if the key lacks a scope."""
         if scope not in self._scopes:
-            raise Refusal(403, f"this key has not the scope {scope!r}")
+            raise Refusal(403, f"This API key lacks the scope {scope!r}. Use a key with this scope.")
 
     def spend(self, records: int) -> None:
-        """Refuse with 429 where the key has used up its rate."""
+        """Count records against the rate limit; raise a refusal with status 429 if it is exceeded."""
         if self._bucket is None:
             return
         wait = self._bucket.take(records)
         if wait:
-            raise Refusal(429, "this key has used up its rate", headers={"retry-after": str(math.ceil(wait))})
+            seconds = math.ceil(wait)
+            detail = f"Rate limit exceeded for this API key. Try again in {seconds} s."
+            raise Refusal(429, detail, headers={"retry-after": str(seconds)})
 
 
 class Authenticator:
-    """The callers that are let in.
+    """The register of clients that may call the service.
 
     Parameters
     ----------
     path : Path or None
-        The key file; None lets everyone in who can reach the service, which then listens on loopback only.
+        The key file. With None every client is accepted, and the service listens on loopback only.
     rate : Rate or None
-        Of each caller.
+        Rate limit of each client; None for no limit.
     clock : callable
-        By which keys expire.
+        Returns the time that the expiry of keys is compared with.
 
     Raises
     ------
     BadSetting
-        Where the file cannot be read.
+        The file cannot be read.
     """
 
     def __init__(self, path: Path | None, rate: RateLimit | None, clock: Clock = read_clock_us) -> None:
@@ -139,17 +144,20 @@ class Authenticator:
 
     @property
     def open(self) -> bool:
-        """Whether no key is asked for."""
+        """Return whether no API key is required."""
         return self.path is None
 
     def refresh(self) -> bool:
-        """Read the file where it changed; gives whether it did. A bad file leaves the keys as they were."""
+        """Read the key file again if it changed, and return whether it did.
+
+        If the file is invalid, an error is raised and the keys stay as they were.
+        """
         if self.path is None:
             return False
         try:
             stamp = get_file_stamp(self.path)
         except OSError as error:
-            raise _bad_file(self.path, error.__class__.__name__) from error
+            raise _bad_file(self.path, error.strerror or error.__class__.__name__) from error
         if stamp == self._seen:
             return False
         keys = read_keys(self.path)
@@ -164,14 +172,14 @@ class Authenticator:
         return True
 
     def authenticate(self, authorization: bytes | None) -> Caller:
-        """Find the caller by the header `Authorization: Bearer KEY`; refuse with 401."""
+        """Find the client by the header `Authorization: Bearer KEY`; raise a refusal with status 401 if there is none."""
         if self.path is None:
             return self._local
         if authorization is None or authorization[:7].lower() != b"bearer ":
-            raise _unauthorized("no API key was given; send the header Authorization: Bearer KEY")
+            raise _unauthorized("No API key was given. Send the header Authorization: Bearer KEY.")
         caller = self._callers.get(hashlib.sha256(authorization[7:].strip()).digest())
         if caller is None or caller.is_expired(self._clock()):
-            raise _unauthorized("this API key is not known, or its time is over")
+            raise _unauthorized("This API key is unknown or has expired. Use a valid key.")
         return caller
 
     def _new_bucket(self) -> TokenBucket | None:
@@ -179,32 +187,32 @@ class Authenticator:
 
 
 def read_keys(path: Path) -> tuple[ApiKey, ...]:
-    """Read the key file.
+    """Read the API key file.
 
     Raises
     ------
     BadSetting
-        Saying what is wrong with it.
+        The file cannot be read or is not valid.
     """
     try:
         found = msgspec.convert(tomllib.loads(path.read_text(encoding="utf-8")), ApiKeyFile).keys
     except (OSError, ValueError) as error:
         raise _bad_file(path, str(error)) from error
     if len({key.sha256 for key in found}) < len(found) or len({key.name for key in found}) < len(found):
-        raise _bad_file(path, "a name or a key twice")
+        raise _bad_file(path, "a name or a key occurs twice")
     if any(key.expires_at is not None and key.expires_at.tzinfo is None for key in found):
-        raise _bad_file(path, "a time without a zone; write expires_at = 2027-01-01T00:00:00Z")
+        raise _bad_file(path, "expires_at has no time zone; write expires_at = 2027-01-01T00:00:00Z")
     return found
 
 
 def _keep_bucket(before: Caller | None, fresh: Callable[[], TokenBucket | None]) -> TokenBucket | None:
-    """Keep the bucket of a caller whose key changes, so that a rotation gives no new allowance."""
+    """Keep the bucket of a client whose key changes, so that key rotation does not reset its rate limit."""
     return fresh() if before is None else before._bucket
 
 
 def _bad_file(path: Path, got: str) -> BadSetting:
     return BadSetting(
-        "the file of API keys cannot be used",
+        "the API key file cannot be used",
         where="NPSRISK_API_KEYS_FILE",
         got=f"{path}: {got}",
         expected="TOML with [[keys]], each with name, sha256 and scopes",

@@ -1,4 +1,4 @@
-"""`POST` of outcomes, alerts and cancellations: each is recorded once, however often it is sent."""
+"""Endpoints for `POST` of outcomes, alerts and cancellations, which are idempotent: a repeat is not recorded again."""
 
 from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
@@ -11,7 +11,7 @@ from serving.event_log.group_commit import CommitGroup
 from serving.http.asgi import HttpCall, respond_json
 from serving.http.auth import Caller
 from serving.http.problems import Refusal, RowFault
-from serving.http.requests import Door, RecordReader, build_refusal
+from serving.http.requests import Door, RecordReader, build_refusal, format_reason
 from serving.http.schemas import AlertReceipts, CancellationReceipts, OutcomeReceipts
 from serving.scoring.active_model import ActiveModel
 from serving.scoring.batching import MAX_BATCH_SIZE, yield_to_requests
@@ -26,23 +26,25 @@ from serving.scoring.intake import (
 )
 from serving.telemetry.metrics import Metrics
 
-UNKNOWN_CONSIGNMENT = FieldError("consignment_id", "was neither scored nor imported", "unknown_consignment")
+UNKNOWN_CONSIGNMENT = FieldError(
+    "consignment_id", "no consignment with this identifier was scored or imported", "unknown_consignment"
+)
 
 
 class IngestedRecord(NamedTuple):
-    """A kind of record that is taken over HTTP.
+    """A kind of record that clients send over HTTP.
 
     Attributes
     ----------
     record : type
     plural : str
-        Key of a list of them.
+        JSON key of a list of records.
     receipts : type
-        The answer to a list.
+        Type of the response to a list.
     check : callable
-        Finds what its type does not tell.
+        Validates what the type cannot express.
     take : callable
-        Records it; None if its consignment is unknown.
+        Records it; returns None if its consignment is unknown.
     """
 
     record: type[Any]
@@ -62,7 +64,7 @@ INGESTED_RECORDS = (
 
 
 class IngestEndpoint:
-    """Takes one record of a kind, or a list under the plural name.
+    """An endpoint that records one record of a kind, or a list under the plural name.
 
     Parameters
     ----------
@@ -77,7 +79,7 @@ class IngestEndpoint:
         self._records: RecordReader[Any] = RecordReader(kind.record, kind.plural)
 
     async def __call__(self, call: HttpCall) -> int:
-        """Take one record or a list; the receipts leave once all is on disk."""
+        """Record one record or a list, and send the receipts after everything is on disk."""
         caller = self._door.authorize(call, "outcome")
         found = self._records.read(await self._door.read_json(call))
         if isinstance(found, list):
@@ -87,7 +89,11 @@ class IngestEndpoint:
         await self._prefetch([found])
         taken = self._take_one(found, caller)
         if isinstance(taken, FieldError):
-            raise build_refusal(taken) if taken is not UNKNOWN_CONSIGNMENT else Refusal(404, taken.reason)
+            raise (
+                build_refusal(taken)
+                if taken is not UNKNOWN_CONSIGNMENT
+                else Refusal(404, format_reason(taken))
+            )
         if taken.group is not None:
             await taken.group.wait_until_durable()
         return await respond_json(call, taken.receipt)
@@ -126,7 +132,7 @@ class IngestEndpoint:
         return fault or kind.take(active.intake, record, now_us, caller.name) or UNKNOWN_CONSIGNMENT
 
     async def _prefetch(self, records: Sequence[Any]) -> None:
-        """Bring into memory what is known of the consignments that records speak of."""
+        """Load the states of the consignments that the records name into memory."""
         await self._active.prefetch(
             [record.consignment_id for record in records if isinstance(record, Outcome | Cancellation)]
         )

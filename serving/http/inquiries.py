@@ -1,4 +1,4 @@
-"""What is known goes out: the history of a consignment, the model in use, health, metrics, the interface itself."""
+"""Read endpoints: the history of a consignment, the model in use, health, metrics and the OpenAPI document."""
 
 import asyncio
 from collections.abc import Callable
@@ -27,18 +27,18 @@ METRICS_MEDIA_TYPE = b"text/plain; version=0.0.4; charset=utf-8"
 
 
 class ConsignmentEndpoint:
-    """`GET /v1/consignments/{id}`: every decision and outcome recorded for it."""
+    """Endpoint of `GET /v1/consignments/{id}`: every decision and outcome recorded for a consignment."""
 
     def __init__(self, door: Door, log: EventLog, active: ActiveModel) -> None:
         self._door, self._log, self._active = door, log, active
 
     async def __call__(self, call: HttpCall) -> int:
-        """Answer one call."""
+        """Answer one request."""
         self._door.authorize(call, "read").spend(1)
         name = call.scope["path_params"]["consignment_id"]
         events = await asyncio.to_thread(self._log.read_consignment_events, name)
         if not events:
-            raise Refusal(404, "nothing is recorded for this consignment")
+            raise Refusal(404, "Nothing is recorded for this consignment. Check its consignment_id.")
         history = build_history(name, events, self._log.format_decision_id, self._active.entries)
         return await respond_json(call, history)
 
@@ -46,7 +46,7 @@ class ConsignmentEndpoint:
 def build_history(
     name: str, events: list[Event], decision_id: Callable[[int], str], entries: EventCodec
 ) -> schemas.ConsignmentHistory:
-    """Sort the entries of a consignment by kind; nothing personal is among them."""
+    """Group the events of a consignment by kind; the result has no personal fields."""
     return schemas.ConsignmentHistory(
         name,
         decisions=[
@@ -73,13 +73,13 @@ def _past_decision(event: DecisionEvent, decision_id: Callable[[int], str]) -> s
 
 
 class ModelEndpoint:
-    """`GET /v1/model`: the model in use."""
+    """Endpoint of `GET /v1/model`: the model in use."""
 
     def __init__(self, door: Door, active: ActiveModel, shadow: ShadowProcess) -> None:
         self._door, self._active, self._shadow = door, active, shadow
 
     async def __call__(self, call: HttpCall) -> int:
-        """Answer one call."""
+        """Answer one request."""
         self._door.authorize(call, "read").spend(1)
         model = self._active.model
         card, release = model.card, model.release
@@ -109,13 +109,13 @@ class ModelEndpoint:
 
 
 class ReasonsEndpoint:
-    """`GET /v1/reasons`: all codes of reasons with their texts."""
+    """Endpoint of `GET /v1/reasons`: all reason codes with their texts."""
 
     def __init__(self, door: Door, active: ActiveModel) -> None:
         self._door, self._active = door, active
 
     async def __call__(self, call: HttpCall) -> int:
-        """Answer one call, for the model that scores now."""
+        """Answer one request, for the model that scores now."""
         self._door.authorize(call, "read").spend(1)
         scorer = self._active.get_scorer()
         ranker, name = scorer.model.risk.reasons, schemas.parse_model_name(scorer.model.name)
@@ -128,13 +128,13 @@ async def send_liveness(call: HttpCall) -> int:
 
 
 class ReadinessEndpoint:
-    """`GET /health/ready`: whether scores can be given, and what is wrong."""
+    """Endpoint of `GET /health/ready`: whether the service can score, and what is wrong."""
 
     def __init__(self, service: Service) -> None:
         self._service = service
 
     async def __call__(self, call: HttpCall) -> int:
-        """Answer one call: 503 if scores cannot be given."""
+        """Answer one request; the status is 503 if the service cannot score."""
         service, active = self._service, self._service.active
         reasons = service.explain_unready()
         health = schemas.Health(
@@ -150,13 +150,13 @@ class ReadinessEndpoint:
 
 
 class MetricsEndpoint:
-    """`GET /metrics`, for Prometheus."""
+    """Endpoint of `GET /metrics`, for Prometheus."""
 
     def __init__(self, door: Door, service: Service) -> None:
         self._door, self._service = door, service
 
     async def __call__(self, call: HttpCall) -> int:
-        """Answer one call."""
+        """Answer one request."""
         self._door.authorize(call, "read")
         body = self._service.metrics.render(self._service.read_gauges())
         await respond(call, 200, body, METRICS_MEDIA_TYPE)
@@ -164,26 +164,26 @@ class MetricsEndpoint:
 
 
 class InterfaceEndpoint:
-    """`GET /openapi.json` for the records of the loaded model."""
+    """Endpoint of `GET /openapi.json`, with the columns that the loaded model declares."""
 
     def __init__(self, active: ActiveModel) -> None:
         self._active = active
 
     async def __call__(self, call: HttpCall) -> int:
-        """Answer one call."""
+        """Answer one request."""
         return await respond_json(
             call, build_document(self._active.model.record, installed_version("npsrisk"))
         )
 
 
 class PageEndpoint:
-    """`GET /`: the page for a person."""
+    """Endpoint of `GET /`: the landing page."""
 
     def __init__(self, active: ActiveModel) -> None:
         self._active = active
 
     async def __call__(self, call: HttpCall) -> int:
-        """Answer one call."""
+        """Answer one request."""
         model = self._active.model
         body = render_page(installed_version("npsrisk"), model.name, loaded=model.release is not None)
         await respond(call, 200, body, b"text/html; charset=utf-8", policy=build_policy())

@@ -1,4 +1,4 @@
-"""The page at `/`: for a person who wants to know what this is and how to call it; no script, nothing from elsewhere."""
+"""Landing page at `/`, which explains the service and how to call it. It has no script and no external resources."""
 
 from base64 import b64encode
 from functools import cache
@@ -21,18 +21,18 @@ OUTCOME_EXAMPLE = """curl http://127.0.0.1:8080/v1/outcomes \\
 
 
 def render_page(version: str, model: str, *, loaded: bool) -> bytes:
-    """Make the page.
+    """Render the landing page.
 
     Parameters
     ----------
     version : str
-        Of npsrisk.
+        Version of npsrisk.
     model : str
-        Name and version of the loaded model, or of the rules.
+        Name and version of the loaded model, or `rules`.
     loaded : bool
         Whether a model is loaded.
     """
-    state = f"scores with {model}" if loaded else "no model is loaded: train, promote and publish one"
+    state = f"Scores with {model}" if loaded else "No model is loaded: train, promote and publish one"
     filled = {
         "__STYLE__": _style(),
         "__STATE_CLASS__": "" if loaded else "waiting",
@@ -50,7 +50,7 @@ def render_page(version: str, model: str, *, loaded: bool) -> bytes:
 
 @cache
 def build_policy() -> tuple[bytes, bytes]:
-    """Give the header that lets this page have its own style and nothing else."""
+    """Build the Content-Security-Policy header that allows only this page's own style sheet."""
     digest = b64encode(sha256(_style().encode()).digest()).decode()
     value = f"default-src 'none'; style-src 'sha256-{digest}'; frame-ancestors 'none'; base-uri 'none'"
     return b"content-security-policy", value.encode()

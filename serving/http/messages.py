@@ -28,7 +28,7 @@ MAX_LISTED_REJECTS = 20
 
 
 class MessageResult(msgspec.Struct, frozen=True):
-    """What messages held besides goods.
+    """Contents of messages other than goods.
 
     Attributes
     ----------
@@ -63,7 +63,7 @@ def _read(content: bytes, now_us: int) -> ParsedMessages:
 
 
 def describe_messages(found: ParsedMessages) -> MessageResult:
-    """Say what messages held besides goods."""
+    """Describe the contents of messages other than goods."""
     return MessageResult(
         list(found.states),
         list(found.ignored),
@@ -73,7 +73,7 @@ def describe_messages(found: ParsedMessages) -> MessageResult:
 
 
 def build_records(found: ParsedMessages, record: type[Consignment]) -> Sequence[Consignment]:
-    """Give the consignments of messages, with the columns beyond the record that the model declares."""
+    """Return the consignments of messages, with the extra columns that the model declares."""
     if record is Consignment:
         return found.consignments
     names = {field.name for field in structs.fields(record)}

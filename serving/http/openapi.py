@@ -1,4 +1,4 @@
-"""The OpenAPI document, made from the types that read and write the bodies, so that it cannot tell anything else."""
+"""OpenAPI document, generated from the types that decode requests and encode responses, so that both always agree."""
 
 from http import HTTPStatus
 from typing import Annotated, Any, NamedTuple
@@ -24,27 +24,27 @@ Document = dict[str, Any]
 
 
 class ApiOperation(NamedTuple):
-    """One call of the interface.
+    """One operation of the HTTP interface.
 
     Attributes
     ----------
     method, path, summary : str
     scope : str or None
-        The scope its key must have; None where no key is asked for.
+        The scope that the API key must have; None if no key is required.
     answer : type or str
-        Type of the answer, or the media type of one that is not JSON.
+        Type of the response, or the media type of a response that is not JSON.
     record : type or None
-        What is sent: one of these, or a list under `plural`.
+        Type of the request body: one record, or a list under `plural`.
     plural : str
-        Empty where no list is taken.
+        JSON key of a list; empty if no list is accepted.
     list_answer : type or None
-        Type of the answer to a list.
+        Type of the response to a list.
     parameters : tuple
-        Of the query, or the path.
+        Parameters of the query or the path.
     refusals : tuple of int
-        Statuses beside the common ones.
+        Error statuses in addition to the common ones.
     message_types : tuple of str
-        Media types of messages that are taken in the place of JSON.
+        Media types of messages that are accepted in addition to JSON.
     """
 
     method: str
@@ -61,41 +61,41 @@ class ApiOperation(NamedTuple):
 
 
 def list_operations(record: type[Consignment] = Consignment) -> tuple[ApiOperation, ...]:
-    """List the calls; `record` is the loaded model's type of consignment."""
+    """List the operations; `record` is the loaded model's type of consignment."""
     return (
         ApiOperation(
             "post", "/v1/scores", "Score one consignment, a list, or messages", "score", answers.Score, record, "consignments",
             answers.Scores, SCORE_PARAMETERS, (503,), tuple(name.decode() for name in MESSAGE_TYPES),
         ),
         ApiOperation(
-            "post", "/v1/outcomes", "Tell what was found", "outcome", Receipt, Outcome, "outcomes",
+            "post", "/v1/outcomes", "Record inspection outcomes", "outcome", Receipt, Outcome, "outcomes",
             answers.OutcomeReceipts, (), (503,),
         ),
         ApiOperation(
-            "post", "/v1/alerts", "Tell what partners warn of", "outcome", Receipt, Alert, "alerts",
+            "post", "/v1/alerts", "Record alerts of partners", "outcome", Receipt, Alert, "alerts",
             answers.AlertReceipts, (), (503,),
         ),
         ApiOperation(
-            "post", "/v1/cancellations", "Withdraw a consignment: it no longer counts", "outcome", Receipt,
+            "post", "/v1/cancellations", "Cancel consignments: they no longer count", "outcome", Receipt,
             Cancellation, "cancellations", answers.CancellationReceipts, (), (404, 503),
         ),
         ApiOperation(
-            "post", "/v1/selections", "The inspection list of an office, over what was scored", "score",
+            "post", "/v1/selections", "Select scored consignments of an office for inspection", "score",
             SelectionList, SelectionRequest, refusals=(503,),
         ),
         ApiOperation(
-            "get", "/v1/consignments/{consignment_id}", "Every decision and outcome recorded for a consignment",
+            "get", "/v1/consignments/{consignment_id}", "Return every decision and outcome recorded for a consignment",
             "read", answers.ConsignmentHistory, parameters=ID_PARAMETER, refusals=(404, 503),
         ),
-        ApiOperation("get", "/v1/model", "The model that scores", "read", answers.ModelInfo, refusals=(503,)),
+        ApiOperation("get", "/v1/model", "Return the model that scores", "read", answers.ModelInfo, refusals=(503,)),
         ApiOperation(
-            "get", "/v1/reasons", "All codes of reasons with the texts of their features", "read", answers.ReasonCodes,
+            "get", "/v1/reasons", "Return all reason codes with their texts", "read", answers.ReasonCodes,
             refusals=(503,),
         ),
-        ApiOperation("get", "/health/live", "Whether the process answers", None, answers.Liveness),
-        ApiOperation("get", "/health/ready", "Whether scores can be given now, and why not", None, answers.Health),
-        ApiOperation("get", "/metrics", "Numbers for Prometheus", "read", "text/plain"),
-        ApiOperation("get", "/openapi.json", "This description", None, "application/json"),
+        ApiOperation("get", "/health/live", "Check that the process responds", None, answers.Liveness),
+        ApiOperation("get", "/health/ready", "Check whether the service can score, and if not, why", None, answers.Health),
+        ApiOperation("get", "/metrics", "Return metrics for Prometheus", "read", "text/plain"),
+        ApiOperation("get", "/openapi.json", "Return this OpenAPI document", None, "application/json"),
     )  # fmt: skip
 
 
@@ -103,13 +103,13 @@ SCORE_PARAMETERS: tuple[Document, ...] = (
     {
         "name": "reasons",
         "in": "query",
-        "description": "how many reasons; left out: 3 for `high` and `elevated`, none for `routine`",
+        "description": "number of reasons to return; default: 3 for `high` and `elevated`, 0 for `routine`",
         "schema": {"type": "integer", "minimum": 0, "maximum": MAX_REASONS},
     },
     {
         "name": "features",
         "in": "query",
-        "description": "whether to add the values of the features",
+        "description": "whether to return the feature values",
         "schema": {"type": "boolean", "default": False},
     },
 )
@@ -118,21 +118,21 @@ ID_PARAMETER: tuple[Document, ...] = (
         "name": "consignment_id",
         "in": "path",
         "required": True,
-        "description": "may hold slashes, as AWB/HAWB",
+        "description": "identifier of the consignment; may contain slashes, such as AWB/HAWB",
         "schema": {"type": "string", "minLength": 1},
     },
 )
 
 
 def build_document(record: type[Consignment], version: str) -> Document:
-    """Make the document.
+    """Build the OpenAPI document.
 
     Parameters
     ----------
     record : type
         Type of consignment of the loaded model: its declared columns are part of the interface.
     version : str
-        Of npsrisk.
+        Version of npsrisk.
     """
     described = list_operations(record)
     types = [each for call in described for each in _types(call)]
@@ -145,7 +145,7 @@ def build_document(record: type[Consignment], version: str) -> Document:
         "info": {
             "title": "npsrisk",
             "version": version,
-            "summary": "Risk that a postal item or an air-cargo consignment holds a new psychoactive substance",
+            "summary": "Risk that a postal item or air-cargo consignment contains a new psychoactive substance",
             "license": {"name": "Apache-2.0", "identifier": "Apache-2.0"},
         },
         "paths": paths,
@@ -155,7 +155,7 @@ def build_document(record: type[Consignment], version: str) -> Document:
                 "key": {
                     "type": "http",
                     "scheme": "bearer",
-                    "description": "an API key; not asked for on loopback",
+                    "description": "API key; not required if no keys are configured (loopback only)",
                 }
             },
         },
@@ -202,7 +202,7 @@ def _response(call: ApiOperation) -> Document:
     schema: Document = _reference(call.answer.__name__)
     if call.list_answer is not None:
         schema = {"oneOf": [schema, _reference(call.list_answer.__name__)]}
-    return {"description": "done", "content": {"application/json": {"schema": schema}}}
+    return {"description": "Success", "content": {"application/json": {"schema": schema}}}
 
 
 def _error_responses(call: ApiOperation) -> Document:
@@ -211,7 +211,7 @@ def _error_responses(call: ApiOperation) -> Document:
         statuses |= set(COMMON_ERROR_STATUSES)
     if call.record is not None:
         statuses |= set(BODY_ERROR_STATUSES)
-    told = {
+    responses = {
         str(status): {
             "description": HTTPStatus(status).phrase,
             "content": {"application/problem+json": {"schema": _reference("Problem")}},
@@ -219,8 +219,8 @@ def _error_responses(call: ApiOperation) -> Document:
         for status in sorted(statuses)
     }
     if call.path == "/health/ready":
-        told["503"] = {"description": "not ready", "content": _response(call)["content"]}
-    return told
+        responses["503"] = {"description": "The service cannot score", "content": _response(call)["content"]}
+    return responses
 
 
 def _reference(name: str) -> Document:

@@ -1,4 +1,4 @@
-"""Problem documents (RFC 9457): what is wrong with a request, and the path of the field that is at fault."""
+"""Problem documents (RFC 9457), which describe what is wrong with a request and point to the invalid field."""
 
 import re
 from http import HTTPStatus
@@ -11,47 +11,55 @@ from serving.scoring.intake import FaultKind
 
 MEDIA_TYPE = b"application/problem+json"
 MAX_NAME_CHARACTERS = 100
-"""Longest name of a field that is told back."""
+"""Maximum length of a field name that an error repeats."""
 
 
 class RecordFault(msgspec.Struct, frozen=True):
-    """One thing that is wrong with one record."""
+    """One validation error of a record."""
 
     detail: Annotated[str, Meta(description="what is wrong")]
-    pointer: Annotated[str, Meta(description="JSON pointer (RFC 6901) to the field, from the body's root")]
-    kind: Annotated[FaultKind, Meta(description="the same for programs")] = "bad_value"
+    pointer: Annotated[
+        str, Meta(description="JSON pointer (RFC 6901) from the root of the body to the field")
+    ]
+    kind: Annotated[FaultKind, Meta(description="machine-readable code of the error")] = "bad_value"
 
 
 class RowFault(msgspec.Struct, frozen=True):
-    """One record of a list that was not taken."""
+    """A record of a list that was rejected."""
 
-    index: Annotated[int, Meta(description="its place in the list, from 0")]
+    index: Annotated[int, Meta(description="position in the list, from 0")]
     detail: Annotated[str, Meta(description="what is wrong")]
-    pointer: Annotated[str, Meta(description="JSON pointer (RFC 6901) to the field, from the body's root")]
-    kind: Annotated[FaultKind, Meta(description="the same for programs")] = "bad_value"
+    pointer: Annotated[
+        str, Meta(description="JSON pointer (RFC 6901) from the root of the body to the field")
+    ]
+    kind: Annotated[FaultKind, Meta(description="machine-readable code of the error")] = "bad_value"
 
 
 class Problem(msgspec.Struct, frozen=True):
-    """A problem document."""
+    """A problem document (RFC 9457)."""
 
-    title: Annotated[str, Meta(description="the kind of problem")]
-    status: Annotated[int, Meta(description="the HTTP status")]
-    detail: Annotated[str, Meta(description="what is wrong here, and what to do")]
-    type: Annotated[str, Meta(description="`about:blank`: the status says the kind")] = "about:blank"
-    errors: Annotated[list[RecordFault] | UnsetType, Meta(description="the fields at fault")] = UNSET
-    request_id: Annotated[str, Meta(description="identifier of the request, as in the answer's header")] = ""
+    title: Annotated[str, Meta(description="short name of the HTTP status")]
+    status: Annotated[int, Meta(description="HTTP status code")]
+    detail: Annotated[str, Meta(description="what is wrong, and what to do")]
+    type: Annotated[str, Meta(description="always `about:blank`: the status identifies the problem")] = (
+        "about:blank"
+    )
+    errors: Annotated[list[RecordFault] | UnsetType, Meta(description="the invalid fields")] = UNSET
+    request_id: Annotated[
+        str, Meta(description="request identifier, as in the response header X-Request-Id")
+    ] = ""
 
 
 class Refusal(Exception):
-    """A request that is answered with a problem document.
+    """An error that is answered with a problem document.
 
     Parameters
     ----------
     status : int
     detail : str
-    faults : list of Fault
+    faults : list of RecordFault
     headers : dict of str
-        Further headers of the answer.
+        Additional headers of the response.
     """
 
     def __init__(
@@ -66,32 +74,32 @@ class Refusal(Exception):
 
     @classmethod
     def from_fault(cls, fault: RecordFault) -> Self:
-        """Refuse a record with 422."""
+        """Build the refusal of a record, with status 422."""
         return cls(422, fault.detail, [fault])
 
     def to_problem(self, request_id: str = "") -> Problem:
-        """Give the document."""
+        """Return the problem document."""
         phrase = HTTPStatus(self.status).phrase
         return Problem(phrase, self.status, self.detail, errors=self.faults or UNSET, request_id=request_id)
 
     def to_json(self, request_id: str = "") -> bytes:
-        """Give the document as JSON."""
+        """Return the problem document as JSON."""
         return msgspec.json.encode(self.to_problem(request_id))
 
 
 def build_fault(error: msgspec.ValidationError, root: str = "#") -> RecordFault:
-    """Turn the decoder's message into a fault with a pointer.
+    """Convert the decoder's message to a fault with a JSON pointer.
 
     Parameters
     ----------
     error : ValidationError
     root : str
-        Pointer to the record in the body.
+        JSON pointer to the record in the body.
 
     Examples
     --------
-    >>> fault_of(msgspec.ValidationError("Expected `str`, got `int` - at `$.items[0].hs_code`"))
-    Fault(detail='Expected `str`, got `int`', pointer='#/items/0/hs_code', kind='wrong_type')
+    >>> build_fault(msgspec.ValidationError("Expected `str`, got `int` - at `$.items[0].hs_code`"))
+    RecordFault(detail='Expected `str`, got `int`', pointer='#/items/0/hs_code', kind='wrong_type')
     """
     message, _, path = str(error).partition(" - at `$")
     steps = [first or second for first, second in re.findall(r"\.([^.\[`]+)|\[(\d+|\.\.\.)\]", path)]
@@ -101,7 +109,16 @@ def build_fault(error: msgspec.ValidationError, root: str = "#") -> RecordFault:
         kind = "unknown_field" if named[1] == "unknown" else "missing_field"
         steps.append(named[2][:MAX_NAME_CHARACTERS])
         message = message.replace(named[2], named[2][:MAX_NAME_CHARACTERS])
-    return RecordFault(message, "/".join([root, *map(_escape, steps)]), kind)
+    return RecordFault(_clarify(message), "/".join([root, *map(_escape, steps)]), kind)
+
+
+def _clarify(message: str) -> str:
+    """Add to the decoder's message what is expected, if it lacks that."""
+    if message == "Invalid RFC3339 encoded datetime":
+        return "Invalid time: expected ISO 8601 with a time zone, for example 2024-03-04T09:00:00Z"
+    if message.startswith("Invalid enum value"):
+        return f"{message}; see /openapi.json for the allowed values"
+    return message
 
 
 def _escape(step: str) -> str:

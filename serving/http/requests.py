@@ -1,4 +1,4 @@
-"""What comes in over HTTP: who asks, the body within its limit, and the records in it, one or a list."""
+"""Request reading: authorization, the body within its size limit, and its records (one, or a list)."""
 
 import asyncio
 from collections.abc import Mapping
@@ -18,9 +18,9 @@ from serving.scoring.intake import FieldError
 
 MAX_RECORDS = 1000
 BODY_SECONDS = 20.0
-"""How long a client may take to send a body."""
+"""Maximum seconds to receive a body."""
 MAX_LARGE_BODIES = 8
-"""So many of the largest bodies may be on their way at once; smaller ones, as many as fit into that."""
+"""Maximum memory of all bodies that arrive in several parts, in multiples of the largest body allowed."""
 CLOSE_HEADERS = {"connection": "close"}
 RETRY_HEADERS = CLOSE_HEADERS | {"retry-after": "1"}
 Record = TypeVar("Record")
@@ -30,30 +30,30 @@ JSON_TYPES = {b"application/json": "JSON"}
 
 
 class RequestBody(NamedTuple):
-    """What was sent: its media type, and its content."""
+    """Body of a request: media type and content."""
 
     kind: str
     content: bytes
 
 
 class BodyReader:
-    """Reads bodies, each within a limit, and those that come in pieces together within another.
+    """A reader of request bodies with a size limit for each body, and one for all partly received bodies together.
 
     Parameters
     ----------
     limit : int
-        Most bytes of one.
+        Maximum bytes of one body.
     """
 
     def __init__(self, limit: int) -> None:
         self._limit, self._most_held, self._held = limit, MAX_LARGE_BODIES * limit, 0
 
     async def read_json(self, call: HttpCall) -> bytes:
-        """Read a body of JSON, as `read` does."""
+        """Read a JSON body, as `read` does."""
         return (await self.read(call, JSON_TYPES)).content
 
     async def read(self, call: HttpCall, kinds: Mapping[bytes, str]) -> RequestBody:
-        """Read the body.
+        """Read the body of a request.
 
         Parameters
         ----------
@@ -64,15 +64,14 @@ class BodyReader:
         Raises
         ------
         Refusal
-            415 where it is of no such media type, 413 where it is too large, 408 where it takes too long, 503 where too
-            many large ones come at once.
-        ClientGone
+            415 if the media type is another one, 413 if the body is too large, 408 if it takes too long, 503 if too many
+            large bodies arrive at once.
+        ClientDisconnected
         """
         given = (call.headers.get(b"content-type") or b"").partition(b";")[0].strip().lower()
-        kind = kinds.get(given)
-        if kind is None:
+        if given not in kinds:
             wanted = ", ".join(f"{name.decode()} ({what})" for name, what in kinds.items())
-            raise Refusal(415, f"send {wanted}, and say which in the header Content-Type")
+            raise Refusal(415, f"The header Content-Type must be one of: {wanted}.")
         return RequestBody(given.decode(), await self._read_content(call))
 
     async def _read_content(self, call: HttpCall) -> bytes:
@@ -87,7 +86,7 @@ class BodyReader:
                 return await self._read_rest(message, call.receive)
         except TimeoutError:
             raise Refusal(
-                408, f"the body did not come within {BODY_SECONDS:.0f} seconds", headers=CLOSE_HEADERS
+                408, f"The body did not arrive within {BODY_SECONDS:.0f} seconds.", headers=CLOSE_HEADERS
             ) from None
 
     async def _read_rest(self, message: Any, receive: Receive) -> bytes:
@@ -101,7 +100,7 @@ class BodyReader:
                 self._held += len(part)
                 self._check_size(body)
                 if self._held > self._most_held:
-                    raise Refusal(503, "too many large bodies at once; try again", headers=RETRY_HEADERS)
+                    raise Refusal(503, "Too many large bodies at once. Try again.", headers=RETRY_HEADERS)
                 if not message.get("more_body"):
                     return bytes(body)
                 message = await receive()
@@ -114,11 +113,14 @@ class BodyReader:
         return body  # type: ignore[return-value]
 
     def _too_large(self) -> Refusal:
-        return Refusal(413, f"the body is larger than {self._limit} bytes", headers=CLOSE_HEADERS)
+        detail = (
+            f"The body exceeds {self._limit} bytes. Send a shorter list, or raise NPSRISK_MAX_BODY_BYTES."
+        )
+        return Refusal(413, detail, headers=CLOSE_HEADERS)
 
 
 class Door:
-    """Lets callers in, and reads what they send.
+    """The entry of all requests: authorizes clients and reads their bodies.
 
     Parameters
     ----------
@@ -132,25 +134,25 @@ class Door:
 
     @classmethod
     def from_settings(cls, settings: Settings, clock: Clock) -> "Door":
-        """Read the API keys that the settings name.
+        """Build the entry from the settings, which name the API key file and the size limit.
 
         Raises
         ------
         BadSetting
-            Their file cannot be used.
+            The API key file cannot be used.
         """
         authenticator = Authenticator(settings.api_keys_file, settings.rate_limit, clock)
         return cls(authenticator, BodyReader(settings.max_body_bytes))
 
     def authorize(self, call: HttpCall, wanted: KeyScope) -> Caller:
-        """Find the caller, who must have the scope that is wanted."""
+        """Authenticate the client and check that it has a scope."""
         caller = self.authenticator.authenticate(call.headers.get(b"authorization"))
         caller.require(wanted)
         return caller
 
 
 class SingleRecordReader(Generic[Record]):
-    """Reads a body that is one record.
+    """A reader of bodies that are one record.
 
     Parameters
     ----------
@@ -161,7 +163,7 @@ class SingleRecordReader(Generic[Record]):
         self._decode = msgspec.json.Decoder(record).decode
 
     def read(self, body: bytes) -> Record:
-        """Read the body; 400 where it is not JSON, 422 where it is no such record."""
+        """Decode the body; raise a refusal with 400 if it is not JSON, and 422 if it is not a valid record."""
         try:
             return self._decode(body)
         except msgspec.ValidationError as error:
@@ -171,13 +173,13 @@ class SingleRecordReader(Generic[Record]):
 
 
 class RecordReader(Generic[Record]):
-    """Reads the records of one kind from a body: one object, or a list under the plural name.
+    """A reader of bodies that hold records of one kind: one object, or a list under the plural name.
 
     Parameters
     ----------
     record : type
     plural : str
-        As `consignments`.
+        JSON key of a list, for example `consignments`.
     """
 
     def __init__(self, record: type[Record], plural: str) -> None:
@@ -191,12 +193,12 @@ class RecordReader(Generic[Record]):
         self._probe = msgspec.json.Decoder(msgspec.defstruct("Probe", probe)).decode
 
     def read(self, body: bytes) -> Record | list[msgspec.Raw]:
-        """Read the body: one record, or a list whose members are yet to be read by `read_member`.
+        """Decode the body to one record, or to a list whose members `read_member` decodes later.
 
         Raises
         ------
         Refusal
-            400 where it is not JSON, 422 where it is no such record, or the list is too long.
+            400 if the body is not JSON; 422 if it is not a valid record, or the list is too long.
         """
         try:
             return self._decode(body)
@@ -208,7 +210,7 @@ class RecordReader(Generic[Record]):
         return self._read_list(body)
 
     def read_member(self, raw: msgspec.Raw, index: int) -> Record | RowFault:
-        """Read one member of a list."""
+        """Decode one member of a list; return the record or its fault."""
         try:
             return self._decode(raw)
         except msgspec.ValidationError as error:
@@ -218,12 +220,12 @@ class RecordReader(Generic[Record]):
         return RowFault(index, fault.detail, fault.pointer, fault.kind)
 
     def build_row_fault(self, complaint: FieldError, index: int) -> RowFault:
-        """Say what is wrong with a member of a list."""
+        """Build the fault of a list member from a validation error."""
         pointer = f"{self.build_pointer(index)}/{complaint.field}"
-        return RowFault(index, _format_reason(complaint), pointer, complaint.kind)
+        return RowFault(index, format_reason(complaint), pointer, complaint.kind)
 
     def build_pointer(self, index: int) -> str:
-        """Point to a member of the list."""
+        """Return the JSON pointer to a list member."""
         return f"#/{self.plural}/{index}"
 
     def _is_list(self, body: bytes) -> bool:
@@ -240,7 +242,7 @@ class RecordReader(Generic[Record]):
         if len(found) > MAX_RECORDS:
             raise Refusal.from_fault(
                 RecordFault(
-                    f"{len(found)} records; send at most {MAX_RECORDS} in a call",
+                    f"The list has {len(found)} records. Send at most {MAX_RECORDS} in a request.",
                     f"#/{self.plural}",
                     "too_many",
                 )
@@ -249,32 +251,34 @@ class RecordReader(Generic[Record]):
 
 
 def build_refusal(complaint: FieldError) -> Refusal:
-    """Refuse a single record."""
-    return Refusal.from_fault(RecordFault(_format_reason(complaint), f"#/{complaint.field}", complaint.kind))
+    """Build the refusal of a single record from a validation error."""
+    return Refusal.from_fault(RecordFault(format_reason(complaint), f"#/{complaint.field}", complaint.kind))
 
 
 def read_parameters(call: HttpCall, allowed: frozenset[str]) -> dict[str, str]:
-    """Read the query; an unknown or repeated parameter is refused with 422."""
+    """Read the query parameters; raise a refusal with 422 if one is unknown or repeated."""
     query = call.scope["query_string"]
     if not query:
         return {}
     pairs = parse_qsl(query.decode("latin-1"), keep_blank_values=True)
     found = dict(pairs)
     if len(found) < len(pairs) or not found.keys() <= allowed:
-        raise Refusal(422, f"query parameters are {', '.join(sorted(allowed))}, each at most once")
+        names = ", ".join(sorted(allowed))
+        raise Refusal(422, f"Unknown or repeated query parameter. Allowed, each at most once: {names}.")
     return found
 
 
 def _invalid_json(error: Exception) -> Refusal:
-    return Refusal(400, f"the body is not JSON that can be read: {_describe_json_error(error)}")
+    return Refusal(400, f"The body is not valid JSON: {_describe_json_error(error)}")
 
 
-def _format_reason(complaint: FieldError) -> str:
+def format_reason(complaint: FieldError) -> str:
+    """Format a validation error as text."""
     return f"{complaint.field}: {complaint.reason}"
 
 
 def _describe_json_error(error: Exception) -> str:
-    """Say what is wrong with JSON without repeating any of it."""
+    """Describe what is wrong with JSON without repeating any of it."""
     if isinstance(error, UnicodeDecodeError):
         return f"it is not UTF-8 at byte {error.start}"
     return "it is nested too deeply" if isinstance(error, RecursionError) else str(error)

@@ -1,4 +1,4 @@
-"""Which endpoint answers which path; scores do not pass through this list (`serving.http.app`)."""
+"""Route table: the endpoint of each path, except `POST /v1/scores`, which `serving.http.app` handles."""
 
 from collections.abc import Awaitable, Callable
 from typing import NamedTuple
@@ -20,11 +20,11 @@ from serving.http.selections import SelectionEndpoint
 from serving.service import Service
 
 Endpoint = Callable[[HttpCall], Awaitable[int]]
-"""Answers a call and returns its status; what it raises is answered by `serving.http.asgi.GuardedEndpoint`."""
+"""Answers a request and returns the status; `serving.http.asgi.AsgiEndpoint` answers the errors that it raises."""
 
 
 class EndpointRoute(NamedTuple):
-    """A path, the method it is called by, the name under which its answers are counted, and what answers."""
+    """A route: HTTP method, path, name of the endpoint in metrics, and endpoint."""
 
     method: str
     path: str
@@ -33,7 +33,7 @@ class EndpointRoute(NamedTuple):
 
 
 def list_routes(service: Service, door: Door) -> list[EndpointRoute]:
-    """List the routes of a service, each with an endpoint that holds what it uses."""
+    """List the routes of a service with their endpoints."""
     active = service.active
     return [
         *(

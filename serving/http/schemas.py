@@ -1,4 +1,4 @@
-"""What goes out over HTTP: the shapes of all answers, as OpenAPI tells them."""
+"""Types of all HTTP response bodies; the OpenAPI document is generated from them."""
 
 from datetime import datetime
 from functools import lru_cache
@@ -17,43 +17,45 @@ from serving.scoring.intake import Receipt
 
 
 class ModelName(msgspec.Struct, frozen=True):
-    """A version of a registered model."""
+    """Name and version of a registered model."""
 
     name: str
     version: str
 
     @classmethod
     def parse(cls, text: str) -> "ModelName":
-        """Read `NAME/VERSION`."""
+        """Parse the text `NAME/VERSION`."""
         name, _, version = text.rpartition("/")
         return cls(name, version)
 
 
 parse_model_name = lru_cache(maxsize=64)(ModelName.parse)
-"""Does what `ModelName.parse` does, and remembers the names that answers repeat."""
+"""`ModelName.parse` with a cache, because most responses repeat the same few names."""
 
 
 class Score(msgspec.Struct, frozen=True):
-    """The answer for one consignment."""
+    """The score of one consignment."""
 
     consignment_id: str
     score: Annotated[float, Meta(ge=0, le=1, description="calibrated probability")]
-    band: Annotated[Band, Meta(description="share of traffic, set in training")]
-    reasons: Annotated[list[Reason], Meta(description="the weightiest first")]
+    band: Annotated[Band, Meta(description="risk band; its share of traffic is set in training")]
+    reasons: Annotated[list[Reason], Meta(description="reasons of the score, strongest first")]
     model: Annotated[
         ModelName,
-        Meta(description="what decided; `rules` where no model was loaded: the score is not calibrated"),
+        Meta(
+            description="model that scored; `rules` if no model was loaded: then the score is not calibrated"
+        ),
     ]
     scored_at: datetime
     decision_id: str
     features: Annotated[
         dict[str, float | None] | UnsetType | None,
-        Meta(description="the values used; null where another model than the loaded one decided"),
+        Meta(description="feature values used; null if another model than the loaded one scored"),
     ] = UNSET
 
 
 class Scores(msgspec.Struct, frozen=True):
-    """The answer for a list, or for messages: good rows in their order, bad ones named."""
+    """The response to a list of consignments or to messages: scores in their order, and the rejected records."""
 
     scores: list[Score]
     errors: list[RowFault]
@@ -63,28 +65,28 @@ class Scores(msgspec.Struct, frozen=True):
 
 
 class OutcomeReceipts(msgspec.Struct, frozen=True):
-    """The answer to a list of outcomes."""
+    """The response to a list of outcomes."""
 
     outcomes: list[Receipt]
     errors: list[RowFault]
 
 
 class AlertReceipts(msgspec.Struct, frozen=True):
-    """The answer to a list of alerts."""
+    """The response to a list of alerts."""
 
     alerts: list[Receipt]
     errors: list[RowFault]
 
 
 class CancellationReceipts(msgspec.Struct, frozen=True):
-    """The answer to a list of cancellations."""
+    """The response to a list of cancellations."""
 
     cancellations: list[Receipt]
     errors: list[RowFault]
 
 
 class PastDecision(msgspec.Struct, frozen=True):
-    """A decision as it stands in the log."""
+    """A decision recorded in the event log."""
 
     decision_id: str
     received_at: datetime
@@ -97,29 +99,29 @@ class PastDecision(msgspec.Struct, frozen=True):
 
 
 class ConsignmentHistory(msgspec.Struct, frozen=True):
-    """Everything that was recorded for a consignment, each list in the order of the log."""
+    """All events recorded for a consignment, each list in the order of the log."""
 
     consignment_id: str
     decisions: list[PastDecision]
     outcomes: list[Outcome]
-    imported: Annotated[list[datetime], Meta(description="when it was received, where it came by import")]
+    imported: Annotated[list[datetime], Meta(description="when it was received, if it was imported")]
     cancellations: Annotated[list[datetime], Meta(description="when it was cancelled")]
     selections: list[Selection]
 
 
 class ShadowModelInfo(ModelName, frozen=True):
-    """A model that scores in shadow: the same traffic, for nobody but its own log."""
+    """A model in shadow mode: it scores the same traffic, and its results are only logged."""
 
     approved: Annotated[bool, Meta(description="whether a promotion record names it")]
 
 
 class ModelInfo(msgspec.Struct, frozen=True):
-    """The model that scores."""
+    """The model that scores, with its metrics and approval."""
 
     name: str
     version: str
     target: str
-    as_of: Annotated[str, Meta(description="the moment whose knowledge it was trained on")]
+    as_of: Annotated[str, Meta(description="the model was trained on what was known at this time")]
     bundle_sha256: str
     feature_spec_sha256: str
     code_version: str
@@ -127,31 +129,33 @@ class ModelInfo(msgspec.Struct, frozen=True):
     approved_by: str
     approved_at: datetime
     loaded_at: datetime
-    challenger: Annotated[ShadowModelInfo | None, Meta(description="the model that scores in shadow")]
+    challenger: Annotated[ShadowModelInfo | None, Meta(description="the model in shadow mode")]
 
 
 class ReasonCodes(msgspec.Struct, frozen=True):
-    """All codes of reasons that the loaded model can give."""
+    """All reason codes that the loaded model can return."""
 
     language: Annotated[
-        str, Meta(description="of the texts, as `en`; the setting NPSRISK_LANGUAGE chooses it")
+        str, Meta(description="language of the texts, for example `en`; set by NPSRISK_LANGUAGE")
     ]
     model: ModelName
     codes: list[ReasonCode]
 
 
 class Health(msgspec.Struct, frozen=True):
-    """Whether the service can do its work."""
+    """Readiness of the service."""
 
     ready: bool
-    reasons: Annotated[list[str], Meta(description="why scores cannot be given now")]
-    warnings: Annotated[list[str], Meta(description="what is wrong although scores are given")]
-    degraded: Annotated[bool, Meta(description="scores come from rules, because no model is loaded")]
-    model: Annotated[ModelName | None, Meta(description="what scores: a model, or `rules`")]
-    log_sequence: Annotated[int, Meta(description="last durable entry of the log")]
+    reasons: Annotated[list[str], Meta(description="why the service cannot score now")]
+    warnings: Annotated[list[str], Meta(description="problems that do not prevent scoring")]
+    degraded: Annotated[bool, Meta(description="true if the rules score because no model is loaded")]
+    model: Annotated[
+        ModelName | None, Meta(description="model that scores, or `rules`; null if nothing can score")
+    ]
+    log_sequence: Annotated[int, Meta(description="sequence number of the last durable log entry")]
 
 
 class Liveness(msgspec.Struct, frozen=True):
-    """That the process answers."""
+    """Liveness of the process."""
 
     live: bool

@@ -1,4 +1,4 @@
-"""`POST /v1/scores`, a plain ASGI endpoint: an answer leaves only after its decision is on disk."""
+"""Endpoint of `POST /v1/scores`, in plain ASGI. A response is sent only after its decision is on disk."""
 
 import asyncio
 import math
@@ -10,6 +10,7 @@ import msgspec
 
 from consignments.records import Consignment
 from consignments.timestamps import to_datetime, to_us
+from features.normalization.normal_forms import get_goods_text
 from models.reasons.ranking import Reason
 from serving.event_log.event_codec import Row, decode_features
 from serving.event_log.events import DecisionEvent
@@ -34,20 +35,20 @@ REASON_COUNTS = frozenset(str(count) for count in range(MAX_REASONS + 1))
 
 
 class ScoreOptions(NamedTuple):
-    """What is asked for besides the score."""
+    """Query parameters of a score request."""
 
     reasons: int | None = None
     features: bool = False
 
 
 class ScoresEndpoint:
-    """The endpoint.
+    """The endpoint of `POST /v1/scores`.
 
     Parameters
     ----------
     door : Door
     batcher : Batcher
-        Takes single consignments.
+        Scores single consignments.
     active : ActiveModel
         Scores the members of lists.
     log : LogReader
@@ -69,7 +70,7 @@ class ScoresEndpoint:
         self._encode = msgspec.json.Encoder().encode
 
     async def __call__(self, call: HttpCall) -> int:
-        """Send the answer to one call, and return its status."""
+        """Answer one request and return the status."""
         await respond(call, 200, self._encode(await self._answer(call)))
         return 200
 
@@ -93,10 +94,10 @@ class ScoresEndpoint:
         answer = await self._batcher.submit(request)
         if answer.group is not None:
             call.timings.append(("log", answer.group.seconds))
-        return await self._build_score(found.consignment_id, answer, options)
+        return await self._build_score(found, answer, options)
 
     async def _score_messages(self, content: bytes, caller: Caller, options: ScoreOptions) -> Scores:
-        """Score the consignments of messages; what holds no goods is named beside them."""
+        """Score the consignments of messages; messages without goods are named in the response."""
         self._current_reader()
         found = await read_message_body(content, self._active.clock())
         records = build_records(found, self._record)
@@ -112,14 +113,14 @@ class ScoresEndpoint:
             raise
 
     def _raise_if_degraded(self, faults: Sequence[RecordFault | RowFault]) -> None:
-        """Raise `ServiceFault` if a column may be one that a model declares, and none is loaded: its time will come."""
+        """Raise `ServiceFault` if no model is loaded and a field is unknown: a model may declare that column later."""
         if self._active.degraded and any(fault.kind == "unknown_field" for fault in faults):
             raise self._active.build_no_model_fault()
 
     async def _score_list(
         self, raws: Sequence[msgspec.Raw | Consignment], caller: Caller, options: ScoreOptions
     ) -> Scores:
-        answers: list[tuple[str, ScoreResult]] = []
+        answers: list[tuple[Consignment, ScoreResult]] = []
         errors: list[RowFault] = []
         for start in range(0, len(raws), MAX_BATCH_SIZE):
             good, bad = self._read_chunk(raws, start, caller, options)
@@ -131,7 +132,7 @@ class ScoresEndpoint:
                 for request, answer in zip(part, results, strict=True):
                     if isinstance(answer, Exception):
                         raise answer
-                    answers.append((request.c.consignment_id, answer))
+                    answers.append((request.c, answer))
             await yield_to_requests()
         for error in errors:
             self._metrics.record_rejection(ENDPOINT_NAME, error.kind)
@@ -140,7 +141,7 @@ class ScoresEndpoint:
     def _read_chunk(
         self, raws: Sequence[msgspec.Raw | Consignment], start: int, caller: Caller, options: ScoreOptions
     ) -> tuple[list[ScoreRequest], list[RowFault]]:
-        """Read some members of a list; return the good ones, ready to be scored, and the faults of the others."""
+        """Decode some members of a list; return the valid ones as requests, and the faults of the others."""
         good: list[ScoreRequest] = []
         bad: list[RowFault] = []
         now_us, records = self._active.clock(), self._current_reader()
@@ -156,25 +157,25 @@ class ScoresEndpoint:
         return good, bad
 
     async def _build_scores(
-        self, answers: list[tuple[str, ScoreResult]], options: ScoreOptions
+        self, answers: list[tuple[Consignment, ScoreResult]], options: ScoreOptions
     ) -> list[Score]:
-        """Put answers into words, once their decisions are on disk."""
+        """Build the scores of a list after their decisions are on disk."""
         scores: list[Score] = []
         for start in range(0, len(answers), MAX_BATCH_SIZE):
-            for name, answer in answers[start : start + MAX_BATCH_SIZE]:
+            for c, answer in answers[start : start + MAX_BATCH_SIZE]:
                 if answer.group is not None:
                     await answer.group.wait_until_durable()
-                scores.append(await self._build_score(name, answer, options))
+                scores.append(await self._build_score(c, answer, options))
             await yield_to_requests()
         return scores
 
-    async def _build_score(self, consignment_id: str, answer: ScoreResult, options: ScoreOptions) -> Score:
+    async def _build_score(self, c: Consignment, answer: ScoreResult, options: ScoreOptions) -> Score:
         decision, reasons, features = answer.decision, answer.reasons, answer.features
         count = DEFAULT_REASON_COUNTS[decision.band] if options.reasons is None else options.reasons
         if features is None and (options.features or count > len(reasons)):
-            features, reasons = await self._look_up(answer, count)
+            features, reasons = await self._look_up(answer, count, get_goods_text(c))
         return Score(
-            consignment_id,
+            c.consignment_id,
             decision.score,
             decision.band,  # type: ignore[arg-type]
             reasons[:count],
@@ -184,15 +185,15 @@ class ScoresEndpoint:
             self._name_features(features, decision.model_sha256) if options.features else msgspec.UNSET,
         )
 
-    async def _look_up(self, answer: ScoreResult, count: int) -> tuple[Row | None, list[Reason]]:
-        """Look up what was not kept in memory: features from the log; reasons, if the model still is the same."""
+    async def _look_up(self, answer: ScoreResult, count: int, goods: str) -> tuple[Row | None, list[Reason]]:
+        """Look up what is not in memory: features from the log, and reasons if the model is still the same."""
         event = await asyncio.to_thread(self._log.read_event, answer.decision.sequence)
         if not isinstance(event, DecisionEvent) or event.redacted:
             return None, answer.reasons
         features, scorer = decode_features(event), self._active.get_scorer()
         same = scorer.model.sha256 == answer.decision.model_sha256
         more = count > len(answer.reasons) and same
-        return features, scorer.explain(features, count) if more else answer.reasons
+        return features, scorer.explain(features, count, goods) if more else answer.reasons
 
     def _name_features(self, features: Row | None, model_sha256: str) -> dict[str, float | None] | None:
         model = self._active.get_scorer().model
@@ -219,7 +220,10 @@ class ScoresEndpoint:
 def _build_request(
     c: Consignment, now_us: int, caller: Caller, options: ScoreOptions
 ) -> ScoreRequest | FieldError:
-    """Build the request of a consignment, which arrives now if it does not say when; or say what is wrong with it."""
+    """Build the score request of a consignment, or return what is wrong with it.
+
+    A consignment without `received_at` is received now.
+    """
     fault = check_arrival(c, now_us)
     if fault is not None:
         return fault
@@ -230,19 +234,19 @@ def _build_request(
 
 
 def read_options(call: HttpCall) -> ScoreOptions:
-    """Read the query of a call.
+    """Read the query parameters of a score request.
 
     Raises
     ------
     Refusal
-        422 for what it does not know.
+        422 if a parameter or its value is not valid.
     """
     if not call.scope["query_string"]:
         return ScoreOptions()
     found = read_parameters(call, PARAMETERS)
     reasons, features = found.get("reasons"), found.get("features", "false")
     if reasons is not None and reasons not in REASON_COUNTS:
-        raise Refusal(422, f"reasons must be a number from 0 to {MAX_REASONS}")
+        raise Refusal(422, f"Query parameter reasons must be an integer from 0 to {MAX_REASONS}.")
     if features not in ("true", "false"):
-        raise Refusal(422, "features must be true or false")
+        raise Refusal(422, "Query parameter features must be true or false.")
     return ScoreOptions(None if reasons is None else int(reasons), features == "true")

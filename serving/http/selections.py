@@ -1,7 +1,7 @@
-"""`POST /v1/selections`: the inspection list over what was scored, each choice with its probability, and logged.
+"""Endpoint of `POST /v1/selections`: selects scored consignments for inspection and logs each selection probability.
 
-The same request gives the same list: the lots are drawn with a seed made from the request and the data key. What was
-chosen before, for another request or by somebody, is not chosen again.
+The same request returns the same list: the random seed is derived from the request and the data key. A consignment
+that was already selected, by another request or by a person, is not selected again.
 """
 
 import asyncio
@@ -35,31 +35,37 @@ EXCLUDED_COLUMNS = ("sealed", "keys", "features", "reasons")
 
 
 class SelectionRequest(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
-    """What an office asks for."""
+    """A request of an office for an inspection list."""
 
     office: Annotated[Code, Meta(description="customs office of arrival")]
-    capacity: Annotated[int, Meta(ge=1, le=100_000, description="inspections for each UTC day")]
-    explore: Annotated[float, Meta(ge=0, le=1, description="share of them that goes to random inspections")]
-    from_: Annotated[Time, Meta(description="received from this moment on")] = msgspec.field(name="from")
-    until: Annotated[Time, Meta(description="and before this one, which is not in the future")]
+    capacity: Annotated[int, Meta(ge=1, le=100_000, description="number of inspections for each UTC day")]
+    explore: Annotated[
+        float, Meta(ge=0, le=1, description="share of the inspections that is selected at random")
+    ]
+    from_: Annotated[Time, Meta(description="select consignments received at or after this time")] = (
+        msgspec.field(name="from")
+    )
+    until: Annotated[
+        Time, Meta(description="select consignments received before this time; not in the future")
+    ]
 
 
 class SelectionList(msgspec.Struct, frozen=True):
-    """The inspection list."""
+    """The inspection list of an office."""
 
     office: str
     selections: list[Selection]
 
 
 def check_request(request: SelectionRequest, now_us: int) -> FieldError | None:
-    """Find what is wrong with a request that its type does not tell."""
+    """Check what the type of a request cannot express; return the error or None."""
     if request.from_ >= request.until:
         return FieldError("until", "is not after `from`", "inconsistent")
     return check_not_future(now_us, until=request.until)
 
 
 class SelectionEndpoint:
-    """The endpoint.
+    """The endpoint of `POST /v1/selections`.
 
     Parameters
     ----------
@@ -73,7 +79,7 @@ class SelectionEndpoint:
         self._reader = SingleRecordReader(SelectionRequest)
 
     async def __call__(self, call: HttpCall) -> int:
-        """Answer one call, once the choices are on disk."""
+        """Answer one request after the selections are on disk."""
         caller = self._door.authorize(call, "score")
         request = self._reader.read(await self._door.read_json(call))
         caller.spend(1)
@@ -88,12 +94,12 @@ class SelectionEndpoint:
 async def build_selection_list(
     active: ActiveModel, log: EventLog, request: SelectionRequest, now_us: int, asked_by: str
 ) -> SelectionList:
-    """Draw up the list, or find the one that was drawn up for this request.
+    """Build the inspection list, or return the list that was built earlier for the same request.
 
     Raises
     ------
     ServiceFault
-        Where the log cannot be read or written.
+        The log cannot be read or written.
     """
     vault = active.entries.vault
     assert vault is not None
@@ -110,14 +116,14 @@ async def build_selection_list(
     seed = int.from_bytes(digest.digest()[-SEED_BYTES:], "big")
     draw = partial(_draw, scored, request, seed, to_datetime(now_us), name)
     await asyncio.to_thread(scored.read, log, request)
-    # Whom it will probably choose is brought into memory before.
+    # The states of the probable choices are loaded before the part that must not wait.
     probable = [] if scored.drawn else [each.consignment_id for each in await asyncio.to_thread(draw)]
     for start in range(0, len(probable), MAX_BATCH_SIZE):
         await active.prefetch(probable[start : start + MAX_BATCH_SIZE])
     while committer.durable_sequence - scored.sequence > MAX_BLOCKING_ENTRIES:
         await asyncio.to_thread(scored.catch_up, log, committer.durable_sequence)
     committer.check()
-    # From here to the end nothing else runs.
+    # Nothing awaits from here until the selections are added, so no other request runs in between.
     scored.catch_up(log, committer.durable_sequence)
     scored.apply_events(committer.list_pending())
     group: CommitGroup | None = committer.find_group(committer.next_sequence - 1)
@@ -133,20 +139,20 @@ async def build_selection_list(
 
 
 class ScoredConsignments:
-    """What was scored in a time, and what the log says of it: what stands, is cancelled, and was chosen.
+    """The consignments scored in a period, with their latest version, cancellations and selections.
 
     Parameters
     ----------
-    entries : Entries
+    entries : EventCodec
     name : str
-        Of the request.
+        Identifier of the request.
 
     Attributes
     ----------
     sequence : int
-        The last entry taken.
+        Sequence number of the last log entry applied.
     drawn : list of Selection
-        What was drawn for this very request.
+        The selections that were made for the same request.
     """
 
     def __init__(self, entries: EventCodec, name: str) -> None:
@@ -158,7 +164,7 @@ class ScoredConsignments:
         self._chosen: set[str] = set()
 
     def read(self, log: LogReader, request: SelectionRequest) -> None:
-        """Read the decisions of a time, and all else about their consignments."""
+        """Read the decisions of a period, and all other events of their consignments."""
         from_us, until_us, until = to_us(request.from_), to_us(request.until), log.last_sequence
         events = log.read_scored(from_us, until_us, until, EXCLUDED_COLUMNS)
         self._decisions = [
@@ -170,12 +176,12 @@ class ScoredConsignments:
         self.sequence = until
 
     def catch_up(self, log: LogReader, until: int) -> None:
-        """Take what was written since."""
+        """Read and apply the log entries written since the last one applied."""
         self.apply_events(log.read_events(after=self.sequence, until=until, without=EXCLUDED_COLUMNS))
         self.sequence = max(self.sequence, until)
 
     def apply_events(self, events: Iterable[Event]) -> None:
-        """Take entries in their order; those that were taken already are passed over."""
+        """Apply log entries in order; skip those that were already applied."""
         for event in events:
             name = event.consignment_id or ""
             if event.sequence <= self.sequence:
@@ -190,7 +196,7 @@ class ScoredConsignments:
                 self._record_selection(event)
 
     def find_candidates(self, office: str) -> list[DecisionEvent]:
-        """Give the decisions that stand, of consignments of an office that count and were not chosen yet."""
+        """List the latest decisions of an office whose consignments are neither cancelled nor selected."""
         return [event for event in self._decisions if self._is_candidate(event, office)]
 
     def _is_candidate(self, event: DecisionEvent, office: str) -> bool:

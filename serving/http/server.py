@@ -1,4 +1,4 @@
-"""The process that serves: its socket, its server, and its orderly end."""
+"""Service process: listening socket, server and orderly shutdown."""
 
 import gc
 import signal
@@ -21,36 +21,38 @@ LOOPBACK_HOSTS = {"127.0.0.1", "::1", "localhost"}
 KEEP_ALIVE_SECONDS = 30
 BACKLOG = 2_048
 SWITCH_INTERVAL_SECONDS = 0.001
-"""How long the thread that writes the log may wait for its turn, which it needs for each statement; 5 ms by default in Python."""
+"""Interpreter switch interval (Python's default: 5 ms): the log's writer thread waits that long before each statement."""
 STOP_SECONDS = 10
-"""How long calls that are under way may take when the service is told to stop."""
+"""Maximum seconds for unfinished requests after the service received a signal to stop."""
 
 
 def serve(host: str, port: int, settings: Settings, clock: Clock = read_clock_us) -> None:
-    """Run the service until it is told to stop (SIGTERM, SIGINT); SIGHUP looks for a new model, keys and certificate at once.
+    """Run the service until SIGTERM or SIGINT.
+
+    SIGHUP makes it check for a new model, API keys and certificate at once.
 
     Parameters
     ----------
     host : str
-        Without API keys only a loopback address.
+        Address to listen on; without API keys only a loopback address.
     port : int
-        0: any free one; it is logged.
+        TCP port; 0 for any free one, which is logged.
     settings : Settings
     clock : callable
 
     Raises
     ------
     BadSetting
-        Where a setting is wrong, or the address cannot be had.
+        A setting is wrong, or the service cannot listen on the address.
     ServiceFault
-        Where the state directory is taken, or the log cannot be used.
+        The state directory is in use by another process, or the log cannot be used.
     """
     if settings.api_keys_file is None and host not in LOOPBACK_HOSTS:
         raise BadSetting(
-            "without API keys the service listens on loopback only",
+            "without API keys the service can listen on a loopback address only",
             where="NPSRISK_API_KEYS_FILE",
             got=f"--host {host}",
-            todo="name a file of keys, or serve on 127.0.0.1",
+            todo="set it to a file of API keys, or use --host 127.0.0.1",
         )
     with StateLock(settings.state_dir), listen(host, port) as listener:
         configure_logging()
@@ -61,36 +63,38 @@ def serve(host: str, port: int, settings: Settings, clock: Clock = read_clock_us
         secure = certificate is not None
         logger.info("listening", host=host, port=listener.getsockname()[1], tls=secure)
         if not secure and host not in LOOPBACK_HOSTS:
-            logger.warning("keys and records travel readable unless a proxy before this service speaks TLS")
-        gc.freeze()  # what is there now stays: collections need not walk through it while calls wait
+            logger.warning(
+                "no TLS: API keys and records are sent unencrypted unless a proxy in front adds TLS"
+            )
+        gc.freeze()  # long-lived objects: garbage collection need not scan them while requests wait
         sys.setswitchinterval(SWITCH_INTERVAL_SECONDS)
         build_server(app, certificate).run(sockets=[listener])
 
 
 def listen(host: str, port: int) -> socket.socket:
-    """Open the socket that takes connections.
+    """Open the socket that accepts connections.
 
     Raises
     ------
     BadSetting
-        Where the address cannot be had.
+        The service cannot listen on the address.
     """
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
     try:
         return socket.create_server((host, port), family=family, backlog=BACKLOG)
     except (OSError, OverflowError) as error:
         raise BadSetting(
-            "the address cannot be listened on",
+            "cannot listen on this address",
             where=f"--host {host} --port {port}",
             got=getattr(error, "strerror", None) or str(error),
-            todo="end what listens there, or choose another port",
+            todo="stop the other process, or choose another address or port",
         ) from error
 
 
 def build_server(app: App, certificate: Certificate | None = None) -> uvicorn.Server:
-    """Build the server of an application, which takes connections from the sockets it is run with.
+    """Build the server of an application, which accepts connections on the sockets passed to its `run`.
 
-    The service watches the files of the certificate from now on.
+    From now on the service watches the certificate files for changes.
     """
     service = app.service
     if certificate is not None:
@@ -116,6 +120,6 @@ def build_server(app: App, certificate: Certificate | None = None) -> uvicorn.Se
 
 
 def _exit_on_signals() -> None:
-    """Let SIGTERM and SIGINT end the process with exit code 0; the server raises them anew once it has stopped."""
+    """End the process with exit code 0 on SIGTERM and SIGINT; the server raises them again after it has stopped."""
     for each in (signal.SIGTERM, signal.SIGINT):
         signal.signal(each, lambda _number, _frame: sys.exit(0))

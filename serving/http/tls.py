@@ -1,4 +1,4 @@
-"""TLS by settings: the certificate and its key, read again when they are renewed."""
+"""TLS certificate and key, named by settings and loaded again after a renewal."""
 
 import ssl
 from pathlib import Path
@@ -9,22 +9,22 @@ from serving.process.state_directory import FileStamp, get_file_stamp
 
 
 class Certificate:
-    """The certificate of the service; connections that begin after a renewal get the new one.
+    """The TLS certificate of the service; connections that begin after a renewal use the new one.
 
     Parameters
     ----------
     certificate_file, key_file : Path
-        PEM; the certificate with the chain of its issuers, the key without a password.
+        PEM files: the certificate with the chain of its issuers, and the key without a password.
 
     Attributes
     ----------
     context : SSLContext
-        TLS 1.2 or newer.
+        Context for TLS 1.2 or newer.
 
     Raises
     ------
     BadSetting
-        Where the files cannot be used.
+        The files cannot be used.
     """
 
     def __init__(self, certificate_file: Path, key_file: Path) -> None:
@@ -34,12 +34,12 @@ class Certificate:
 
     @classmethod
     def from_settings(cls, settings: Settings) -> "Certificate | None":
-        """Read the certificate that the settings name; None where they name none.
+        """Load the certificate that the settings name; return None if they name none.
 
         Raises
         ------
         BadSetting
-            Where they name only one of the two files, or these cannot be used.
+            Only one of the two files is named, or they cannot be used.
         """
         certificate, key = settings.tls_cert_file, settings.tls_key_file
         if certificate is None and key is None:
@@ -48,22 +48,22 @@ class Certificate:
             raise BadSetting(
                 "TLS needs a certificate and its key",
                 where="NPSRISK_TLS_KEY_FILE" if key is None else "NPSRISK_TLS_CERT_FILE",
-                todo="name both, or neither where a proxy speaks TLS",
+                todo="set both, or neither if a proxy in front provides TLS",
             )
         return cls(certificate, key)
 
     def refresh(self) -> bool:
-        """Read the files where they changed; gives whether they did. Bad files leave the certificate as it was.
+        """Load the files again if they changed, and return whether they did.
 
         Raises
         ------
         BadSetting
-            Where the new ones cannot be used.
+            The new files cannot be used; the service keeps the certificate it has.
         """
         stamps = self._stamps()
         if stamps == self._seen:
             return False
-        _create_context(*self._files)  # two that do not fit would spoil the context that serves
+        _create_context(*self._files)  # a pair that does not match would break the context in use
         self.context.load_cert_chain(*self._files)
         self._seen = stamps
         return True
@@ -79,7 +79,7 @@ def _create_context(certificate_file: Path, key_file: Path) -> ssl.SSLContext:
     context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
     context.minimum_version = ssl.TLSVersion.TLSv1_2
     try:
-        # Without a password, for a service has nobody to ask.
+        # An empty password, because OpenSSL would else ask for one on the terminal.
         context.load_cert_chain(certificate_file, key_file, password="")
     except (OSError, ValueError) as error:
         raise _bad_files((certificate_file, key_file), error) from error
@@ -88,8 +88,8 @@ def _create_context(certificate_file: Path, key_file: Path) -> ssl.SSLContext:
 
 def _bad_files(files: tuple[Path, Path], error: Exception) -> BadSetting:
     return BadSetting(
-        "the certificate cannot be used",
+        "the TLS certificate cannot be used",
         where="NPSRISK_TLS_CERT_FILE, NPSRISK_TLS_KEY_FILE",
         got=f"{files[0]}, {files[1]}: {getattr(error, 'strerror', None) or error}",
-        expected="a certificate and its own key without a password, in PEM",
+        expected="a certificate and the key that belongs to it, without a password, in PEM",
     )

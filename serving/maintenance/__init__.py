@@ -1,1 +1,1 @@
-"""The verbs that read or change a log while nobody is served."""
+"""Maintenance of the event log: import, export, recomputation and removal of content."""

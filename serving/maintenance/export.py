@@ -1,6 +1,6 @@
-"""Export: the log as it stood at the start, as tables in a folder; whole or not at all, while the service runs on.
+"""Export of the log, as of the start of the export, to a folder of tables; atomic, and possible while the service runs.
 
-Personal columns leave the log only where they are asked for, and then only with the data key.
+Personal columns are exported only on request, and only with the data key.
 """
 
 import json
@@ -25,51 +25,51 @@ from serving.process.state_directory import PRIVATE_FILE_MODE
 from serving.scoring.past_models import PastModels
 
 MANIFEST_FILE = "export.json"
-"""What the folder holds, and of which log."""
+"""File that describes the exported tables and their log."""
 PROGRESS_ENTRIES = 5_000
 EXCLUDED_FROM_SCHEMA = ("keys", "features", "reasons")
 EXCLUDED_FROM_TABLES = ("keys",)
 NO_PERSONAL_COLUMNS = (
-    "personal columns are left out; npsrisk export --personal writes them, with the data key"
+    "personal columns are not exported; to include them, run npsrisk export --personal with the data key"
 )
 
 
 def export_log(
     log: LogReader, vault: Vault | None, bundles: PastModels, out: Path, progress: Progress | None = None
 ) -> dict[str, Any]:
-    """Write the log as tables.
+    """Export the log as tables.
 
     Parameters
     ----------
     log : LogReader
-        Entries up to its `last_sequence` are written.
+        Entries up to its `last_sequence` are exported.
     vault : Vault or None
-        With it personal columns are written.
+        With a vault, personal columns are exported.
     bundles : PastModels
-        Tell the names of features.
+        Models that made the decisions, for the names of their features.
     out : Path
-        A folder: new, empty, or an earlier export, which is replaced.
+        Output folder: new, empty, or an earlier export, which is replaced.
     progress : callable, optional
 
     Returns
     -------
     dict
-        What `export.json` holds: `log_id`, `last_sequence`, `head`, `exported_at`, `personal`, `tables` (name to rows),
+        Content of `export.json`: `log_id`, `last_sequence`, `head`, `exported_at`, `personal`, `tables` (rows by name),
         `models`, and `notes` in words.
 
     Raises
     ------
     FileFault
-        Where the folder holds anything else, or cannot be written.
+        The folder contains other files, or cannot be written.
     BadSetting
-        Where the data key is not this log's.
+        The log was written with another data key.
     ServiceFault
-        Where an entry cannot be read, or the key of a month is missing.
+        An entry cannot be read, or a monthly key is missing.
     """
     if vault is not None:
         check_vault(log, vault)
     notes = [] if vault is not None else [NO_PERSONAL_COLUMNS]
-    told: dict[str, Any] = {
+    manifest: dict[str, Any] = {
         "log_id": log.log_id,
         "last_sequence": log.last_sequence,
         "head": log.head,
@@ -82,20 +82,20 @@ def export_log(
         survey = _scan_schema(log, entries, progress)
         if survey.emptied:
             notes.append(
-                f"{survey.emptied:,} consignments up to entry {find_redaction_end(log):,} are left out: npsrisk forget removed "
-                "their content; history that is computed from these tables does not count them"
+                f"{survey.emptied:,} consignments up to entry {find_redaction_end(log):,} are not exported, because npsrisk "
+                "forget removed their content; history computed from these tables does not count them"
             )
         notes += [
-            f"{count:,} consignments are left out: {erasure}; history that is computed from these tables does not count them"
+            f"{count:,} consignments are not exported: {erasure}; history computed from these tables does not count them"
             for erasure, count in survey.erased.items()
         ]
         survey.names = _feature_names(survey, bundles, notes)
-        tables = LogTables(log, entries, folder, survey, told)
+        tables = LogTables(log, entries, folder, survey, manifest)
         for event in log.read_events(until=log.last_sequence, without=EXCLUDED_FROM_TABLES):
             tables.add(event)
             _report_progress(progress, "export", event.sequence, log.last_sequence)
-        told["tables"] = tables.close()
-        told["models"] = [
+        manifest["tables"] = tables.close()
+        manifest["models"] = [
             {
                 "model": model,
                 "model_sha256": bundle,
@@ -105,8 +105,8 @@ def export_log(
             for (model, bundle, spec), count in sorted(survey.models.items())
         ]
         (folder / MANIFEST_FILE).touch(mode=PRIVATE_FILE_MODE)
-        (folder / MANIFEST_FILE).write_text(json.dumps(told, indent=1))
-    return told
+        (folder / MANIFEST_FILE).write_text(json.dumps(manifest, indent=1))
+    return manifest
 
 
 def _scan_schema(log: LogReader, entries: EventCodec, progress: Progress | None) -> ExportSchema:
@@ -119,14 +119,14 @@ def _scan_schema(log: LogReader, entries: EventCodec, progress: Progress | None)
 
 
 def _feature_names(survey: ExportSchema, bundles: PastModels, notes: list[str]) -> dict[str, list[str]]:
-    """Name the features of every spec of which a model is still there; what has none is noted."""
+    """Find the feature names of every spec that still has a model, and note the specs without one."""
     names: dict[str, list[str]] = {}
     faults: dict[str, str] = {}
     for model, bundle, spec in sorted(survey.models):
         try:
             names[spec] = list(bundles.find(model, bundle).judge.spec.names)
         except BundleRefused as error:
-            faults[spec] = f"{name_features_table(spec)} has no names of features: {error}"
+            faults[spec] = f"{name_features_table(spec)} has no feature names: {error}"
     notes += [fault for spec, fault in faults.items() if spec not in names]
     return names
 
@@ -138,14 +138,16 @@ def _report_progress(progress: Progress | None, what: str, done: int, total: int
 
 @contextmanager
 def _replace_folder(out: Path) -> Iterator[Path]:
-    """Give a private folder that takes the place of `out` when all is written."""
+    """Create a private folder that replaces `out` after everything is written."""
     out = out.absolute()
     _require_replaceable(out)
     try:
         out.parent.mkdir(parents=True, exist_ok=True)
         made = Path(mkdtemp(prefix=f".{out.name}-", dir=out.parent))
     except OSError as error:
-        raise FileFault("cannot be written", where=str(out), got=error.strerror or "") from error
+        raise FileFault(
+            "the output folder cannot be written", where=str(out), got=error.strerror or ""
+        ) from error
     try:
         yield made
         earlier = out.with_name(f".{out.name}-{os.getpid()}.old")
@@ -154,17 +156,19 @@ def _replace_folder(out: Path) -> Iterator[Path]:
         made.rename(out)
         shutil.rmtree(earlier, ignore_errors=True)
     except OSError as error:
-        raise FileFault("cannot be written", where=str(out), got=error.strerror or str(error)) from error
+        raise FileFault(
+            "the output folder cannot be written", where=str(out), got=error.strerror or str(error)
+        ) from error
     finally:
         shutil.rmtree(made, ignore_errors=True)
 
 
 def _require_replaceable(out: Path) -> None:
-    """Refuse a folder with anything in it that no export wrote there."""
+    """Check that a folder contains nothing but an earlier export."""
     if not out.exists():
         return
     if not out.is_dir():
-        raise FileFault("not a folder", where=str(out), todo="name a folder for the tables")
+        raise FileFault("the output is not a folder", where=str(out), todo="give a folder for the tables")
     try:
         tables = json.loads((out / MANIFEST_FILE).read_text())["tables"]
         mine = {MANIFEST_FILE, *(f"{name}.parquet" for name in tables)}
@@ -173,9 +177,9 @@ def _require_replaceable(out: Path) -> None:
     others = sorted({path.name for path in out.iterdir()} - mine)
     if others:
         raise FileFault(
-            "the folder holds other things",
+            "the output folder contains other files",
             where=str(out),
             got=others[0],
-            expected="a new or empty folder, or an earlier export alone, which is replaced",
-            todo="name another folder",
+            expected="a new or empty folder, or only an earlier export, which is replaced",
+            todo="give another folder",
         )

@@ -1,8 +1,8 @@
-"""The log as tables: which entry makes which row of which table, and with which columns.
+"""Tables of an export: which log entry becomes which row of which table, and with which columns.
 
 sequence 1   RB1 is imported             consignments: 1, RB1, cancelled_sequence 5
 sequence 2   RB2 is scored               consignments: 2, RB2; decisions: 2; features: 2
-sequence 3   RB1 is chosen, p = 0.2      selections: 3, RB1
+sequence 3   RB1 is selected, p = 0.2    selections: 3, RB1
 sequence 4   RB1's outcome, without p    outcomes: 4, RB1, selection_probability 0.2
 sequence 5   RB1 is cancelled            no row of its own
 """
@@ -45,38 +45,38 @@ from serving.event_log.reader import LogReader
 from serving.process.state_directory import PRIVATE_FILE_MODE
 
 SERVICE_SELECTED_BY = frozenset({"model", "random"})
-"""Who chooses by the service's own selections; what an officer or a tip chose had no known probability."""
+"""Values of `selected_by` for selections of the service; selections by officers or intelligence have no known probability."""
 ROW_GROUP_ROWS = 16_384
-"""Rows that are gathered before they are written, as one row group."""
+"""Number of rows written as one row group."""
 SEQUENCE_TYPE = pa.int64()
 LIST_TYPES = {"items": ITEM_TYPE, "codes": CODES_TYPE}
 """Arrow types of the kinds of fields that hold lists."""
 METADATA_KEY = b"npsrisk"
-"""Under this name each file says which log it is of, and what was left out."""
+"""Key of the Parquet metadata that describes the file's log and what was not exported."""
 _COMMON_COLUMNS = frozenset(each.name for each in get_fields(Consignment))
 _decode_plain = msgspec.msgpack.Decoder(dict[str, Any]).decode
 _decode_reasons = msgspec.msgpack.Decoder(list[Reason]).decode
 Columns = dict[str, Any]
-"""Column name to Arrow array."""
+"""Arrow arrays by column name."""
 E = TypeVar("E")
 
 
 @dataclass
 class ExportSchema:
-    """What tables must have room for; every arrival and decision is looked at once before the first is written.
+    """The schema of the exported tables, from a first pass over all arrivals and decisions.
 
     Attributes
     ----------
     declared : dict
-        Further columns of consignments, as models declared them, to their Arrow type.
+        Arrow types of further columns of consignments that models declared, by name.
     models : Counter
-        (`NAME/VERSION`, digest of its bundle, digest of its feature spec) to the number of decisions with content.
+        Number of decisions with content, by (`NAME/VERSION`, digest of the bundle, digest of the feature spec).
     emptied : int
-        Entries whose content was removed.
+        Number of entries whose content was removed.
     erased : Counter
-        Record that the key of a month was erased to the entries whose personal fields nobody can read.
+        Number of entries whose personal fields nobody can decrypt, by the erasure of their key.
     names : dict
-        Digest of a feature spec to the names of its features, for those that are known.
+        Feature names by the digest of their spec, if known.
     """
 
     declared: dict[str, Any] = field(default_factory=dict)
@@ -86,7 +86,7 @@ class ExportSchema:
     names: dict[str, list[str]] = field(default_factory=dict)
 
     def scan(self, event: ArrivalEvent, erasure: KeyErasure | None) -> None:
-        """Look at an arrival or a decision, and the record that its personal fields cannot be read any more."""
+        """Add an arrival or a decision to the schema, with the erasure of its key, if there is one."""
         if event.redacted:
             self.emptied += 1
             return
@@ -101,15 +101,15 @@ class ExportSchema:
 
 
 class TableFile(Generic[E]):
-    """A Parquet file that grows by row groups, readable by its owner only.
+    """A Parquet file that is written by row groups and readable by its owner only.
 
     Parameters
     ----------
     path : Path
-        Must not exist.
+        The file; it must not exist.
     schema : Arrow schema
     columns : callable
-        Gives the columns of some entries.
+        Returns the columns of some entries.
 
     Attributes
     ----------
@@ -124,13 +124,13 @@ class TableFile(Generic[E]):
         self._gathered: list[E] = []
 
     def add(self, event: E) -> None:
-        """Add the row of an entry."""
+        """Add an entry as a row."""
         self._gathered.append(event)
         if len(self._gathered) == ROW_GROUP_ROWS:
             self._flush()
 
     def close(self) -> None:
-        """Write what was gathered, and end the file."""
+        """Write the remaining rows, and close the file."""
         if self._gathered:
             self._flush()
         self._file.close()
@@ -143,17 +143,18 @@ class TableFile(Generic[E]):
 
 
 class LogTables:
-    """The tables of a log, in a folder.
+    """The tables of a log in a folder.
 
     Parameters
     ----------
     log : LogReader
     entries : EventCodec
-        Over plain consignments; where they cannot open personal fields, these columns are left out.
+        Event codec for consignments without declared columns. If it cannot decrypt personal fields, their columns are
+        not exported.
     folder : Path
     survey : ExportSchema
     mark : dict
-        What each file says of itself.
+        Metadata of each file.
     """
 
     def __init__(
@@ -188,7 +189,7 @@ class LogTables:
         return self._files[name]
 
     def add(self, event: Event) -> None:
-        """Put an entry where it belongs; of one that cannot be read any more only what was said of it."""
+        """Add an entry to its tables; if a consignment can no longer be read, add only its decision."""
         match event:
             case ArrivalEvent():
                 self._add_arrival(event)
@@ -210,7 +211,7 @@ class LogTables:
                 self._features[event.spec_sha256].add(event)
 
     def close(self) -> dict[str, int]:
-        """End all files; give the rows of each."""
+        """Close all files, and return the number of rows of each."""
         for each in self._files.values():
             each.close()
         return {name: each.rows for name, each in self._files.items()}
@@ -244,7 +245,7 @@ class LogTables:
         return columns | {SEQUENCE: [event.sequence for event in events]}
 
     def _build_consignments(self, events: list[ArrivalEvent]) -> Columns:
-        """Each version; one that stood when its consignment was cancelled tells when."""
+        """Build the rows of all versions; the version in force at a cancellation has the time of the cancellation."""
         after = self._log.find_neighbours(
             ARRIVAL_KINDS,
             (*ARRIVAL_KINDS, "cancellation"),
@@ -282,7 +283,7 @@ class LogTables:
         return self._record_columns(events, records, Outcome)
 
     def _complete_outcome(self, outcome: Outcome, chosen: Event | None) -> Outcome:
-        """Complete an outcome that came without its probability by what the service logged when it was chosen."""
+        """Add the selection probability logged by the service to an outcome that lacks it."""
         if (
             not isinstance(chosen, SelectionEvent)
             or outcome.selection_probability is not None
@@ -337,7 +338,7 @@ class LogTables:
         for event, row in zip(events, rows, strict=True):
             if len(row) != len(names):
                 raise ServiceFault(
-                    "an entry has another number of features than its model",
+                    "a log entry has another number of features than its model",
                     where=f"log entry {event.sequence}",
                     got=str(len(row)),
                     expected=str(len(names)),
@@ -366,7 +367,7 @@ SPEC_CHARACTERS = 12
 
 
 def name_features_table(spec_sha256: str) -> str:
-    """Name the table of the features of one spec.
+    """Return the name of the table of features of one spec.
 
     Examples
     --------
@@ -377,5 +378,5 @@ def name_features_table(spec_sha256: str) -> str:
 
 
 def _cast(kind: Any, value: Any) -> Any:
-    """Give a declared value in the type of its column; text where models disagree on what it is."""
+    """Convert a declared value to the type of its column, which is text if models declare different types."""
     return format_value(value) if kind == TEXT and value is not None else value

@@ -1,7 +1,7 @@
-"""Past tables become history of the log: entries without decisions, in the order of history; doing it twice adds nothing.
+"""Import of past tables into the log, as entries without decisions, in the order of history. The import is idempotent.
 
-They are written before or beside what the service saw; each consignment that is scored later sees them. Personal fields
-are encrypted and keys of history are pseudonyms, as for what comes in live.
+Imported entries count in the history of every consignment that is scored later. Personal fields are encrypted and history
+keys are pseudonyms, as for live records.
 """
 
 from collections import Counter
@@ -32,7 +32,7 @@ from features.history.ordering import (
 from features.history.pseudonyms import Pseudonyms, load_data_key
 from features.pipeline import Pipeline
 from models.bundle import load_bundle
-from serving.deployment.releases import find_release_folder, read_release
+from serving.deployment.releases import BUNDLE_FOLDER, find_release_folder
 from serving.encryption.vault import Vault
 from serving.event_log.event_codec import EventCodec, EventOrigin
 from serving.event_log.events import Event
@@ -52,7 +52,7 @@ if TYPE_CHECKING:
     from features.batch import Tables
 
 IMPORT = "import"
-"""Stands in the log as `asked_by`."""
+"""Value of `asked_by` for imported entries."""
 CHUNK_ENTRIES = 5_000
 EXCLUDED_COLUMNS = ("plain", "sealed", "keys", "features", "reasons")
 MAX_LOGGED_REFUSALS = 10
@@ -63,7 +63,7 @@ logger = structlog.get_logger("npsrisk")
 
 @dataclass(frozen=True)
 class PastEvents:
-    """What is imported.
+    """The past events to be imported.
 
     Attributes
     ----------
@@ -71,9 +71,9 @@ class PastEvents:
     outcomes : Outcomes
     alerts : list of Alert
     alert_sequence : int64 array or None
-        Place in the log where the table has one.
+        Sequence numbers of the alerts, if the table has them.
     consignments_at, outcomes_at : callable
-        Give the records of some rows of `arrivals` and `outcomes`.
+        Return the records of some rows of `arrivals` and `outcomes`.
     """
 
     arrivals: ArrivalEvents
@@ -85,7 +85,7 @@ class PastEvents:
 
 
 class ImportCounts(NamedTuple):
-    """Entries that were added, rows that were known already, and rows that were refused."""
+    """The numbers of entries added, of rows already known, and of rows rejected."""
 
     consignments: int
     outcomes: int
@@ -96,7 +96,7 @@ class ImportCounts(NamedTuple):
 
 
 ReadTables = Callable[[type[Consignment]], "Tables"]
-"""Reads tables with the record type of a model; columns it does not declare are dropped."""
+"""Function that reads tables with the record type of a model, and drops columns that it does not declare."""
 
 
 def import_tables(read: ReadTables, settings: Settings, progress: Progress | None = None) -> dict[str, int]:
@@ -105,7 +105,7 @@ def import_tables(read: ReadTables, settings: Settings, progress: Progress | Non
     Parameters
     ----------
     read : callable
-        Called with the record type of the model that is published.
+        Called with the record type of the published model.
     settings : Settings
     progress : callable, optional
 
@@ -117,11 +117,11 @@ def import_tables(read: ReadTables, settings: Settings, progress: Progress | Non
     Raises
     ------
     ServiceFault
-        Where the state directory is taken, or the log cannot be written.
+        The state directory is in use by another process, or the log cannot be written.
     BundleRefused
-        Where a model is published that cannot be used.
+        The published model cannot be used.
     BadInput
-        If rows of a table were given and every one was refused; what was good in other tables is in the log.
+        All rows of a table were rejected. The valid rows of other tables are in the log.
     """
     with StateLock(settings.state_dir):
         data_key = load_data_key(settings.data_key_file, create=True)
@@ -137,38 +137,37 @@ def import_tables(read: ReadTables, settings: Settings, progress: Progress | Non
 
 
 def load_published_config(state_dir: Path) -> FeatureConfig:
-    """Give the columns and keys of the model that is published, or the common ones where there is none."""
+    """Load the columns and history keys of the published model, or return the default ones if there is none."""
     folder = find_release_folder(state_dir)
-    return FeatureConfig() if folder is None else load_bundle(read_release(folder).bundle_dir).config
+    return FeatureConfig() if folder is None else load_bundle(folder / BUNDLE_FOLDER).config
 
 
 def build_past(tables: "Tables", record: type[Consignment]) -> PastEvents:
-    """Take tables as `consignments.tables` reads them."""
+    """Build the past events from tables as read by `consignments.tables`."""
     from consignments.tables import to_alerts, to_consignments, to_outcomes
     from features.batch import build_arrival_events, build_outcome_events, get_sequence
 
-    told = tables.outcomes
-    warned = tables.alerts
+    outcomes, alerts = tables.outcomes, tables.alerts
     return PastEvents(
         build_arrival_events(tables.consignments),
-        build_outcome_events(told),
-        [] if warned is None else to_alerts(warned),
-        None if warned is None else get_sequence(warned),
+        build_outcome_events(outcomes),
+        [] if alerts is None else to_alerts(alerts),
+        None if alerts is None else get_sequence(alerts),
         lambda rows: to_consignments(tables.consignments.iloc[rows], record),
-        lambda rows: [] if told is None else to_outcomes(told.iloc[rows]),
+        lambda rows: [] if outcomes is None else to_outcomes(outcomes.iloc[rows]),
     )
 
 
 def import_past(
     log: EventLog, pipeline: Pipeline, past: PastEvents, progress: Progress | None = None
 ) -> ImportCounts:
-    """Append what is not in the log yet, in the order of history.
+    """Append the events that are not in the log yet, in the order of history.
 
     Parameters
     ----------
     log : EventLog
     pipeline : Pipeline
-        Its keys of history are stored beside each consignment.
+        Its history keys are stored with each consignment.
     past : PastEvents
     progress : callable, optional
 
@@ -179,7 +178,7 @@ def import_past(
     Raises
     ------
     BadInput
-        If rows of a table were given and every one was refused; what was good in other tables is in the log.
+        All rows of a table were rejected. The valid rows of other tables are in the log.
     """
     known, given = _count_known(log), Counter[bytes]()
     writer = _EntryBuilder(log, pipeline)
@@ -216,7 +215,7 @@ def import_past(
 
 
 def merge_events(past: PastEvents) -> HistoryEvents:
-    """Put all in the order of history: an alert just before the first event by which its moment is reached."""
+    """Merge all events in the order of history; an alert comes just before the first event at or after its time."""
     events = order_events(past.arrivals, past.outcomes)
     if not past.alerts:
         return events
@@ -237,7 +236,7 @@ def merge_events(past: PastEvents) -> HistoryEvents:
 def _event_column(
     events: HistoryEvents, outcome: Longs | None, cancellation: Longs | None, arrival: Longs
 ) -> Longs:
-    """Give a number of each event from the column of its kind; a kind without numbers gets the least."""
+    """Return a number for each event from the column of its kind; a kind without a column gets the minimum."""
     clock = np.full(len(events.row), np.iinfo(np.int64).min)
     for what, column in ((OUTCOME, outcome), (CANCELLATION, cancellation), (ARRIVAL, arrival)):
         mine = events.what == what
@@ -250,7 +249,7 @@ _ORIGIN = EventOrigin(0, None, IMPORT)
 
 
 class _EntryBuilder:
-    """Makes entries without a sequence; None for a row that is refused."""
+    """A builder of log entries without a sequence number; None for a rejected row."""
 
     def __init__(self, log: EventLog, pipeline: Pipeline) -> None:
         self._pipeline = pipeline
@@ -261,14 +260,14 @@ class _EntryBuilder:
         self._refused: Counter[str] = Counter()
 
     def build_entries(self, past: PastEvents, events: HistoryEvents) -> Iterator[Event | None]:
-        """Make the entries of some events, in their order."""
+        """Build the entries of some events, in order."""
         arrived = iter(past.consignments_at(events.row[events.what == ARRIVAL]))
-        told = iter(past.outcomes_at(events.row[events.what == OUTCOME]))
+        outcomes = iter(past.outcomes_at(events.row[events.what == OUTCOME]))
         for what, row in zip(events.what.tolist(), events.row.tolist(), strict=True):
             if what == ARRIVAL:
                 yield self._arrival(next(arrived), row)
             elif what == OUTCOME:
-                yield self._outcome(next(told), row)
+                yield self._outcome(next(outcomes), row)
             elif what == ALERT:
                 yield self._alert(past.alerts[row], row)
             else:
@@ -284,7 +283,7 @@ class _EntryBuilder:
             return None
         assert c.received_at is not None
         self._pipeline.fill_keys(c, self._keys, self._counterparts)
-        packed = self._entries.pack(c, to_us(c.received_at))  # the month that npsrisk forget will go by
+        packed = self._entries.pack(c, to_us(c.received_at))  # npsrisk forget uses the same month
         return self._entries.encode_arrival(_ORIGIN, c, packed, self._keys, self._counterparts)
 
     def _outcome(self, outcome: Outcome, row: int) -> Event | None:
@@ -305,11 +304,11 @@ class _EntryBuilder:
         self._refused[table] += 1
         if self._refused.total() <= MAX_LOGGED_REFUSALS:
             logger.warning(
-                "row refused", table=table, row=row + 1, field=complaint.field, reason=complaint.reason
+                "row rejected", table=table, row=row + 1, field=complaint.field, reason=complaint.reason
             )
 
     def refuse_total_rejection(self, past: PastEvents) -> None:
-        """Raise `BadInput` if rows of a table were given and every one was refused."""
+        """Raise `BadInput` if all rows of a table were rejected."""
         given = {
             "consignments": len(past.arrivals.consignment_id),
             "outcomes": len(past.outcomes.consignment_id),
@@ -318,20 +317,20 @@ class _EntryBuilder:
         for table, rows in given.items():
             if 0 < rows == self._refused[table]:
                 raise BadInput(
-                    "no row is left",
+                    "all rows were rejected",
                     where=table,
-                    got=f"{rows:,} of {rows:,} rows refused",
-                    todo="correct them: the reasons of the first ones are above",
+                    got=f"{rows:,} of {rows:,} rows rejected",
+                    todo="correct the rows; the reasons of the first ones are above",
                 )
 
 
 def _count_known(log: EventLog) -> Counter[bytes]:
-    """Count how often the log holds each mark: what returned to an older content stands in it twice."""
+    """Count each fingerprint in the log; a consignment that returned to an older content has it twice."""
     return Counter(map(_fingerprint, log.read_events(without=EXCLUDED_COLUMNS)))
 
 
 def _fingerprint(event: Event) -> bytes:
-    """Tell entries apart: a consignment by content and time of arrival, a cancellation likewise, others by content."""
+    """Compute the identity of an entry: content, and for consignments and cancellations also the time."""
     kind = "arrival" if event.kind == "decision" else event.kind
     timed = kind in ("arrival", "cancellation")
     return kind[:2].encode() + event.content + (event.at_us.to_bytes(8, "big", signed=True) if timed else b"")

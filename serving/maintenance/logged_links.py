@@ -1,4 +1,4 @@
-"""The link table of the service's log: personal fields are decrypted only to compute normal forms."""
+"""Link table of the event log. Personal fields are decrypted only to compute normal forms."""
 
 from collections import Counter
 from collections.abc import Sequence
@@ -23,44 +23,44 @@ Longs = NDArray[np.int64]
 EXCLUDED_COLUMNS = ("content", "keys", "features", "reasons")
 REDACTED, ERASED, UNREADABLE = (
     "content was removed by npsrisk forget",
-    "key of their month was erased",
-    "fields cannot be read",
+    "encryption key of their month was erased",
+    "fields cannot be decrypted",
 )
 
 
 class LoggedLinks:
-    """Reads the link table of a log, and afterwards some of its consignments.
+    """A reader of the link table of a log, and of some of its consignments.
 
     Parameters
     ----------
     log : LogReader
-        Entries up to its `last_sequence` are read; the service may write meanwhile.
+        Entries up to its `last_sequence` are read; the service may write the log meanwhile.
     vault : Vault
     pseudonyms : Pseudonyms
 
     Attributes
     ----------
     unread : Counter
-        Reason to the number of consignments whose identifiers cannot be read; they link nothing.
+        Number of consignments whose identifiers cannot be read, by reason; they link nothing.
 
     Raises
     ------
     BadSetting
-        If the data key is not this log's.
+        The log was written with another data key.
     ServiceFault
-        If the key of a month is missing.
+        A monthly key is missing.
     """
 
     def __init__(self, log: LogReader, vault: Vault, pseudonyms: Pseudonyms) -> None:
         check_vault(log, vault)
         self._log, self._codec = log, EventCodec(vault, Consignment, ())
-        self._told = OutcomeEvents.read(log, vault, log.last_sequence)
-        self._arrivals = read_arrivals(log, log.last_sequence, self._told)
+        self._outcomes = OutcomeEvents.read(log, vault, log.last_sequence)
+        self._arrivals = read_arrivals(log, log.last_sequence, self._outcomes)
         self._builder = LinkNumberBuilder(pseudonyms)
         self.unread: Counter[str] = Counter()
 
     def read(self, progress: Progress | None = None) -> LinkTable:
-        """Read all consignments."""
+        """Read the link table of all consignments."""
         rows = len(self._arrivals.received_us)
         numbers = np.zeros((rows, len(LINK_IDENTIFIERS)), dtype=np.uint64)
         events = self._log.read_arrivals(until=self._log.last_sequence, without=EXCLUDED_COLUMNS)
@@ -68,7 +68,7 @@ class LoggedLinks:
             numbers[row] = self._build_numbers(event)
             if progress is not None and ((row + 1) % CHUNK_ARRIVALS == 0 or row + 1 == rows):
                 progress("identifiers", row + 1, rows)
-        return LinkTable(self._arrivals, self._told.outcomes, numbers)
+        return LinkTable(self._arrivals, self._outcomes.outcomes, numbers)
 
     def read_consignments(self, rows: Longs) -> Sequence[Consignment]:
         """Read the consignments of some rows of the link table."""
@@ -78,7 +78,7 @@ class LoggedLinks:
         return [self._codec.decode_consignment(event) for event in events if isinstance(event, ArrivalEvent)]
 
     def _build_numbers(self, event: ArrivalEvent) -> LinkNumbers:
-        """Build the numbers of one consignment, all missing if it cannot be read."""
+        """Build the link numbers of one consignment; all are missing if it cannot be read."""
         missing = REDACTED if event.redacted else ERASED if self._codec.find_erasure(event) else ""
         if not missing:
             try:

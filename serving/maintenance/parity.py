@@ -1,11 +1,11 @@
-"""Parity: every logged decision is computed anew by the batch form and compared to the last bit; operations run it nightly.
+"""Parity check: recomputes every logged decision from the log in batch form and compares it bit for bit; run it nightly.
 
     sequence 7   RB1 is imported                     joins history
-    sequence 8   RB2 is scored by nps-risk/1         computed anew by the bundle of nps-risk/1, after 1 to 7; compared
+    sequence 8   RB2 is scored by nps-risk/1         recomputed with the bundle of nps-risk/1, after 1 to 7; compared
     sequence 9   RB3 is scored by a model now gone   joins history; counted as not compared, with the reason
 
-A decision is compared in its features, score, band, keys of history and counterparts. Floats are equal where their bits
-are, and NaN equals NaN alone.
+Compared are features, score, band, history keys and counterparts of a decision. Floats are equal if their bits are equal,
+or if both are NaN.
 """
 
 from collections import Counter
@@ -43,23 +43,23 @@ if TYPE_CHECKING:
     import pandas as pd
 
 MAX_EXAMPLES = 10
-"""Differences, and decisions that were not compared, that are shown."""
-OTHER_KEYS = "its keys of history are made in the way of another version of npsrisk"
-DAMAGED = "its entry is damaged; run npsrisk verify-log"
+"""Maximum number of examples of differences, and of decisions that were not compared."""
+OTHER_KEYS = "its history keys were computed by another version of npsrisk"
+DAMAGED = "its log entry is damaged; run npsrisk verify-log"
 ModelId = str
 """`NAME/VERSION`."""
 
 
 @dataclass(frozen=True)
 class DecisionFilter:
-    """Which decisions are compared; whatever is chosen, all of the log before them joins the history.
+    """A filter of the decisions to compare; history always includes all log entries before them.
 
     Attributes
     ----------
     from_us, until_us : int or None
-        When they were scored; `until_us` excluded.
+        Period in which they were scored, in microseconds since the epoch; `until_us` excluded.
     models : tuple of str
-        `NAME/VERSION`; empty for all.
+        Models that scored them, as `NAME/VERSION`; empty for all.
     """
 
     from_us: int | None = None
@@ -67,7 +67,7 @@ class DecisionFilter:
     models: tuple[ModelId, ...] = ()
 
     def matches(self, event: DecisionEvent) -> bool:
-        """Tell whether a decision is one of them."""
+        """Check whether a decision passes the filter."""
         if self.models and event.model not in self.models:
             return False
         scored_us = event.recorded_us
@@ -77,7 +77,7 @@ class DecisionFilter:
 
 
 class Difference(NamedTuple):
-    """A value of a decision that comes out otherwise.
+    """A value of a decision that differs after recomputation.
 
     Attributes
     ----------
@@ -86,7 +86,7 @@ class Difference(NamedTuple):
     value : str
         Name of the feature, `score`, `band`, `key NAME` or `counterpart of NAME`.
     logged, recomputed : str
-        Numbers with all their digits; keys in hexadecimal digits.
+        Values as text: numbers with all digits, keys hexadecimal.
     """
 
     sequence: int
@@ -100,35 +100,35 @@ class Difference(NamedTuple):
 
 @dataclass
 class ParityReport:
-    """What the comparison found.
+    """The report of a parity check.
 
     Attributes
     ----------
     log_id : str
     last_sequence : int
-        Of the last entry there was.
+        Sequence number of the last log entry.
     decisions : int
-        Those asked for.
+        Number of decisions to compare.
     compared : int
-        Of them, those that were computed anew.
+        Number of decisions that were recomputed and compared.
     values : int
-        Values that were compared.
+        Number of values compared.
     differing : int
-        Decisions in which anything differs.
+        Number of decisions in which any value differs.
     differences : Counter
-        Name of a value to the number of decisions in which it differs.
+        Number of decisions in which a value differs, by name of the value.
     examples : list of Difference
-        The first ones.
+        The first differences.
     not_compared : Counter
-        Reason to the number of decisions.
+        Number of decisions that were not compared, by reason.
     not_compared_examples : list of str
-        The first ones, by `decision_id`.
+        The first of these, by `decision_id`.
     unread : Counter
-        Entries that history or alerts had to do without, or with what was logged: reason to number.
+        Number of entries that could not be read, by reason; history and alerts lack them or use their logged keys.
     forgotten : int
-        Decisions that would have been asked for, had their content not been removed on record.
+        Number of decisions that match the filter, but whose content was removed with a record of it.
     erased : Counter
-        Record that the key of a month was erased to the number of decisions that would have been asked for but for that.
+        Number of decisions that match the filter, but whose monthly key was erased, by the record of the erasure.
     """
 
     log_id: str
@@ -147,57 +147,64 @@ class ParityReport:
 
     @property
     def equal(self) -> bool:
-        """Everything was compared, and nothing differs."""
+        """Return whether everything was compared and nothing differs."""
         return self.compared == self.decisions and not self.differences and not self.unread
 
     def add(self, found: Sequence[Difference]) -> None:
-        """Count the differences of some decisions."""
+        """Add the differences of some decisions to the report."""
         self.differences.update(each.value for each in found)
         self.differing += len({each.sequence for each in found})
         self.examples += found[: MAX_EXAMPLES - len(self.examples)]
 
     def exclude(self, decisions: int, reason: str, first: Sequence[str]) -> None:
-        """Count decisions that cannot be computed anew; `first` are the first ones, by `decision_id`."""
+        """Count decisions that cannot be recomputed; `first` are the first ones, by `decision_id`."""
         self.not_compared[reason] += decisions
         self.not_compared_examples += first[: MAX_EXAMPLES - len(self.not_compared_examples)]
 
     def to_text(self) -> str:
-        """Put the findings into words."""
+        """Format the report as text."""
         lines = [
             f"log {self.log_id} up to entry {self.last_sequence:,}: {self.compared:,} of {self.decisions:,} decisions "
-            f"computed anew, {self.values:,} values compared, {self.differing:,} decisions differ"
+            f"recomputed, {self.values:,} values compared, {self.differing:,} decisions differ"
         ]
         if self.forgotten:
             lines.append(
-                f"  {self.forgotten:,} more cannot be computed anew: npsrisk forget removed their content"
+                f"  {self.forgotten:,} more cannot be recomputed: npsrisk forget removed their content"
             )
-        lines += [f"  {count:,} more cannot be computed anew: {why}" for why, count in self.erased.items()]
-        lines += [f"  not compared, {count:,} x: {why}" for why, count in self.not_compared.most_common()]
-        lines += [f"    as {', '.join(self.not_compared_examples)}"] if self.not_compared_examples else []
-        lines += [f"  history is unsure, {count:,} x: {why}" for why, count in self.unread.most_common()]
-        lines += [f"  {value} differs in {count:,}" for value, count in self.differences.most_common()]
+        lines += [f"  {count:,} more cannot be recomputed: {why}" for why, count in self.erased.items()]
+        lines += [f"  {count:,} not compared: {why}" for why, count in self.not_compared.most_common()]
+        lines += (
+            [f"    for example {', '.join(self.not_compared_examples)}"] if self.not_compared_examples else []
+        )
+        lines += [
+            f"  {count:,} entries could not be read; history features may differ (reason: {why})"
+            for why, count in self.unread.most_common()
+        ]
+        lines += [
+            f"  {value} differs in {count:,} decisions" for value, count in self.differences.most_common()
+        ]
         lines += [
             f"    {each.decision_id} of {each.consignment_id}, {each.value}: logged {each.logged}, "
             f"recomputed {each.recomputed}"
             for each in self.examples
         ]
-        return "\n".join([*lines, "all equal to the last bit" if self.equal else "NOT ALL EQUAL"])
+        return "\n".join([*lines, "all decisions equal bit for bit" if self.equal else "NOT ALL EQUAL"])
 
     def to_dict(self) -> dict[str, Any]:
-        """Give them as plain values, for JSON."""
+        """Return the report as plain values, for JSON."""
         plain = {each.name: getattr(self, each.name) for each in fields(self)}
         return plain | {"equal": self.equal, "examples": [each._asdict() for each in self.examples]}
 
 
 class RecomputationSources(NamedTuple):
-    """What decisions are recomputed with, besides the log.
+    """The sources of a recomputation in addition to the log.
 
     Attributes
     ----------
     vault : Vault
-        With the keys by month, which may be read meanwhile.
+        Vault with the monthly keys.
     pseudonyms : Pseudonyms
-        Of the same data key.
+        Pseudonyms from the same data key.
     models : PastModels
     """
 
@@ -207,7 +214,7 @@ class RecomputationSources(NamedTuple):
 
 
 class RecomputedDecision(NamedTuple):
-    """A decision of the log, and what comes out.
+    """A logged decision with its recomputed values.
 
     Attributes
     ----------
@@ -227,12 +234,12 @@ class RecomputedDecision(NamedTuple):
 
 
 class ParityCheck:
-    """Compares the decisions of a log.
+    """A parity check of the decisions of a log.
 
     Parameters
     ----------
     log : LogReader
-        Entries up to its `last_sequence` are looked at.
+        Entries up to its `last_sequence` are checked.
     sources : RecomputationSources
     wanted : DecisionFilter
     progress : callable, optional
@@ -240,14 +247,14 @@ class ParityCheck:
     Attributes
     ----------
     findings : ParityReport
-        Complete after `run`, or once all of `iterate_differences` or `iterate_tables` was taken.
+        The report; complete after `run`, or after `iterate_differences` or `iterate_tables` is exhausted.
 
     Raises
     ------
     BadSetting
-        Where the data key is not this log's.
+        The log was written with another data key.
     ServiceFault
-        Where the key of a month is missing.
+        A monthly key is missing.
     """
 
     def __init__(
@@ -264,37 +271,37 @@ class ParityCheck:
         self.findings = ParityReport(log.log_id, log.last_sequence)
 
     def run(self) -> ParityReport:
-        """Compute everything anew; what differs is counted, and the first ones are kept."""
+        """Run the whole check, and return the report with counts and the first differences."""
         for _ in self.iterate_differences():
             pass
         return self.findings
 
     def iterate_tables(self) -> "Iterator[pd.DataFrame]":
-        """Give what `iterate_differences` gives as tables, the first of them empty."""
+        """Yield the results of `iterate_differences` as tables, after an empty first table."""
         yield build_table([])
         for found in self.iterate_differences():
             yield build_table(found)
 
     def iterate_differences(self) -> Iterator[list[Difference]]:
-        """Compute everything anew, and give what differs piece by piece.
+        """Recompute all decisions, and yield the differences chunk by chunk.
 
         Raises
         ------
         UnknownName
-            Where the log has no decision of a wanted model.
+            The log has no decision of a wanted model.
         ServiceFault
-            Where the log cannot be read.
+            The log cannot be read.
         """
         scored, last = self._scan_decisions()
         self.findings.decisions = sum(each.decisions for each in scored.values())
-        told = OutcomeEvents.read(self._log, self._vault, last)
-        self._record_unread(told.unread)
-        families = self._group_bundles(scored, told)
-        arrivals = read_arrivals(self._log, last, told)
+        outcomes = OutcomeEvents.read(self._log, self._vault, last)
+        self._record_unread(outcomes.unread)
+        families = self._group_bundles(scored, outcomes)
+        arrivals = read_arrivals(self._log, last, outcomes)
         total = len(families) * len(arrivals.received_us)
         done = 0
         for family in families:
-            again = Recomputation(family, told, arrivals, self._vault)
+            again = Recomputation(family, outcomes, arrivals, self._vault)
             for events in read_chunks(self._log, last):
                 mine = [self._is_compared(event, family) for event in events]
                 piece = again.recompute(events, np.array(mine))
@@ -312,7 +319,7 @@ class ParityCheck:
                     self._progress("parity", done, total)
 
     def _scan_decisions(self) -> tuple[dict[tuple[ModelId, str], "_BundleDecisions"], int]:
-        """Find the bundles of the decisions that are asked for, and the place of the last of these."""
+        """Find the bundles of the wanted decisions, and the sequence number of the last one."""
         scored: dict[tuple[ModelId, str], _BundleDecisions] = {}
         known, last = set[str](), 0
         for event in self._log.read_decisions(until=self._log.last_sequence, without=EXCLUDED_FROM_ORDER):
@@ -328,14 +335,14 @@ class ParityCheck:
         return scored, last
 
     def _group_bundles(
-        self, scored: dict[tuple[ModelId, str], "_BundleDecisions"], told: OutcomeEvents
+        self, scored: dict[tuple[ModelId, str], "_BundleDecisions"], outcomes: OutcomeEvents
     ) -> list[BundleGroup]:
-        """Put the bundles together that share a history; decisions of those that are gone are left out."""
+        """Group the bundles that share a history; exclude the decisions of bundles that cannot be found."""
         families: dict[bytes, BundleGroup] = {}
         for (model, sha256), each in sorted(scored.items()):
             try:
                 method = self._models.find(model, sha256)
-                member = MethodPipeline(method, method.build_pipeline(self._pseudonyms, told.alerts))
+                member = MethodPipeline(method, method.build_pipeline(self._pseudonyms, outcomes.alerts))
             except BundleRefused as error:
                 self.findings.exclude(each.decisions, f"{model}: {error}", self._decision_ids(each.first))
                 continue
@@ -362,7 +369,7 @@ class ParityCheck:
         self.findings.unread.update(f"{event.kind}: {reason}" for event, reason in unread)
 
     def _compare(self, piece: RecomputedChunk, family: BundleGroup) -> list[Difference]:
-        """Compare the decisions of a piece; those of one bundle are scored together."""
+        """Compare the decisions of a chunk; those of one bundle are scored together."""
         found: list[Difference] = []
         for sha256, member in family.items():
             for decision in _score_chunk(piece, sha256, member):
@@ -398,7 +405,7 @@ class ParityCheck:
 
 
 def _score_chunk(piece: RecomputedChunk, sha256: str, member: MethodPipeline) -> Iterator[RecomputedDecision]:
-    """Score the decisions of a piece that one bundle made."""
+    """Score the decisions of a chunk that one bundle made."""
     rows = [row for row, event in enumerate(piece.decisions) if event.model_sha256 == sha256]
     if not rows:
         return
@@ -413,7 +420,7 @@ def _score_chunk(piece: RecomputedChunk, sha256: str, member: MethodPipeline) ->
 
 @dataclass
 class _BundleDecisions:
-    """Decisions of one bundle: how many, and the sequences of the first."""
+    """The number of decisions of one bundle, and the sequence numbers of the first ones."""
 
     decisions: int = 0
     first: list[int] = field(default_factory=list)
@@ -425,7 +432,7 @@ class _BundleDecisions:
 
 
 DifferingValue = tuple[str, str, str]
-"""Name of a value, what was logged, what comes out."""
+"""Name of a value, logged value, recomputed value."""
 
 
 def _different_floats(names: Sequence[str], logged: Rows, recomputed: Rows) -> list[DifferingValue]:
@@ -452,7 +459,7 @@ def _by_sequence(found: Difference) -> int:
 
 
 def build_table(found: Sequence[Difference]) -> "pd.DataFrame":
-    """Give differences as a table."""
+    """Build a table of differences."""
     import pandas as pd
 
     return pd.DataFrame(found, columns=list(Difference._fields)).astype(

@@ -1,7 +1,7 @@
-"""The decisions of a log computed anew by the batch form; nothing that the living service computed goes in.
+"""Recomputation of a log's decisions in batch form, without any value that the live service computed.
 
-Personal fields are decrypted and the keys of history made anew, history is folded in the order of the log, and alerts are
-those of each place in it.
+Personal fields are decrypted, and history keys are computed from them again. History is folded in the order of the log, with
+the alerts that were known at each entry.
 """
 
 from bisect import bisect_left
@@ -42,11 +42,11 @@ from serving.scoring.scoring_method import ScoringMethod
 
 OUTCOME_KINDS: tuple[Kind, ...] = ("outcome", "alert", "cancellation")
 CHUNK_ARRIVALS = 4_096
-"""Arrivals that are computed together; changes nothing but memory."""
+"""Number of arrivals recomputed together; it affects only the use of memory."""
 EXCLUDED_FROM_ORDER = ("content", "plain", "sealed", "keys", "features", "reasons")
 EXCLUDED_FROM_ROWS = ("content", "reasons")
 MISSING_SEQUENCE = -1
-UNREADABLE = "fields that cannot be read under the columns of the model"
+UNREADABLE = "its fields do not match the columns of the model"
 Longs = NDArray[np.int64]
 Keys = NDArray[np.uint64]
 Rows = NDArray[np.float32]
@@ -54,17 +54,17 @@ Rows = NDArray[np.float32]
 
 @dataclass
 class OutcomeEvents:
-    """What the log holds beside arrivals; little enough to stay in memory.
+    """The outcomes, alerts and cancellations of a log, which fit in memory.
 
     Attributes
     ----------
     outcomes : Outcomes
-        As events of history.
+        Outcomes as events of history.
     alerts : Alerts
     cancelled : dict
-        Identifier to the (sequence, microseconds) of each of its cancellations, in order.
+        Cancellations as (sequence number, microseconds), in order, by identifier of the consignment.
     unread : list of (Event, str)
-        Entries that could not be read, and why.
+        Entries that could not be read, with the reason.
     """
 
     outcomes: Outcomes
@@ -74,7 +74,7 @@ class OutcomeEvents:
 
     @classmethod
     def read(cls, log: LogReader, vault: Vault, until: int) -> "OutcomeEvents":
-        """Read a log up to the sequence `until`."""
+        """Read the events of a log up to the sequence number `until`."""
         entries = EventCodec(vault, Consignment, ())
         outcomes: dict[int, Outcome] = {}
         alerts: dict[int, Alert] = {}
@@ -96,8 +96,8 @@ class OutcomeEvents:
         return cls(build_outcome_events(frame), Alerts(alerts.values(), alerts), cancelled, unread)
 
 
-def read_arrivals(log: LogReader, until: int, told: OutcomeEvents) -> ArrivalEvents:
-    """Give the consignments of a log up to the sequence `until` as events of history, in the order of the log."""
+def read_arrivals(log: LogReader, until: int, outcomes: OutcomeEvents) -> ArrivalEvents:
+    """Read the consignments of a log up to the sequence number `until` as events of history, in the order of the log."""
     names: list[Any] = []
     times: list[Longs] = [np.empty((0, 2), dtype=np.int64)]
     stream = log.read_arrivals(until=until, without=EXCLUDED_FROM_ORDER)
@@ -108,11 +108,11 @@ def read_arrivals(log: LogReader, until: int, told: OutcomeEvents) -> ArrivalEve
     ids = pa.concat_arrays(names) if names else pa.array([], TEXT)
     cancelled_us = np.full(len(sequence), NO_TIME)
     cancelled_sequence = np.full(len(sequence), MISSING_SEQUENCE)
-    for name, rows in _find_rows(ids, list(told.cancelled)).items():
+    for name, rows in _find_rows(ids, list(outcomes.cancelled)).items():
         places = sequence[rows].tolist()
         for cancelled, us in reversed(
-            told.cancelled[name]
-        ):  # the first after a version is the one that counts
+            outcomes.cancelled[name]
+        ):  # of several cancellations after a version, the first one counts
             version = bisect_left(places, cancelled) - 1
             if version >= 0:
                 cancelled_us[rows[version]], cancelled_sequence[rows[version]] = us, cancelled
@@ -120,7 +120,7 @@ def read_arrivals(log: LogReader, until: int, told: OutcomeEvents) -> ArrivalEve
 
 
 def _find_rows(ids: Any, names: list[str]) -> dict[str, list[int]]:
-    """Give the rows of some consignments, in order."""
+    """Find the rows of some consignments, in order."""
     found: dict[str, list[int]] = {}
     rows = np.flatnonzero(pc.is_in(ids, value_set=pa.array(names, TEXT)).to_numpy(zero_copy_only=False))
     for row, name in zip(rows.tolist(), ids.take(pa.array(rows)).to_pylist(), strict=True):
@@ -129,35 +129,35 @@ def _find_rows(ids: Any, names: list[str]) -> dict[str, list[int]]:
 
 
 class MethodPipeline(NamedTuple):
-    """A bundle or the rules, and what makes its features."""
+    """A scoring method with its pipeline."""
 
     method: ScoringMethod
     pipeline: Pipeline
 
 
 BundleGroup = dict[str, MethodPipeline]
-"""Bundles of one configuration, and so of the same features and keys of history, by digest; never empty."""
+"""Methods with the same configuration, and so with the same features and history keys, by digest; never empty."""
 
 
 class RecomputedChunk(NamedTuple):
-    """Arrivals that were computed anew.
+    """A chunk of recomputed arrivals.
 
     Attributes
     ----------
     keys, counterparts : uint64 array, (n, kinds)
-        Of all of them, from the decrypted fields; of an entry that cannot be read or has no content, as logged.
+        History keys of all arrivals, from the decrypted fields; as logged if an entry cannot be read or has no content.
     kinds : str
         Digest of the kinds of keys.
     decisions : list of DecisionEvent, (m,)
-        Those whose features were asked for.
+        Decisions whose features were wanted.
     places : list of int, (m,)
-        Of each of these among all.
+        Places of these decisions among all arrivals.
     X : float32 array, (m, features)
     channels : list of str, (m,)
     unread : list of (Event, str)
-        Arrivals that cannot be read, and why.
+        Arrivals that cannot be read, with the reason.
     erased : list of ArrivalEvent
-        Arrivals whose personal fields nobody can read on record, with keys as logged.
+        Arrivals whose monthly key was erased with a record of it; their history keys are as logged.
     """
 
     keys: Keys
@@ -172,38 +172,38 @@ class RecomputedChunk(NamedTuple):
 
 
 class Recomputation:
-    """Computes the decisions of a family of bundles anew.
+    """A recomputation of the decisions of a group of bundles.
 
     Parameters
     ----------
     family : BundleGroup
-    told : OutcomeEvents
+    outcomes : OutcomeEvents
     arrivals : ArrivalEvents
-        Of the whole log, as far as it is read.
+        All arrivals of the log that `recompute` gets.
     vault : Vault
 
     Attributes
     ----------
     pipeline : Pipeline
-        Of one of the bundles: features and keys are the same for all.
+        Pipeline of one of the bundles; features and history keys are the same for all.
     """
 
     def __init__(
-        self, family: BundleGroup, told: OutcomeEvents, arrivals: ArrivalEvents, vault: Vault
+        self, family: BundleGroup, outcomes: OutcomeEvents, arrivals: ArrivalEvents, vault: Vault
     ) -> None:
         self._family = family
         self.pipeline = next(iter(family.values())).pipeline
         self._entries = EventCodec(vault, self.pipeline.config.build_record_type(), self.pipeline.kinds)
-        self._fold = HistoryFold(self.pipeline.create_history(), arrivals, told.outcomes)
+        self._fold = HistoryFold(self.pipeline.create_history(), arrivals, outcomes.outcomes)
 
     def recompute(self, events: list[ArrivalEvent], wanted: NDArray[np.bool_]) -> RecomputedChunk:
-        """Compute the next arrivals.
+        """Recompute the next arrivals.
 
         Parameters
         ----------
         events : list of ArrivalEvent, (n,)
         wanted : bool array, (n,)
-            Decisions of this family whose features are asked for; the others only join the history.
+            Decisions of this group whose features are wanted; the other arrivals only join the history.
         """
         shape = len(events), len(self.pipeline.kinds)
         piece = RecomputedChunk(
@@ -240,7 +240,7 @@ class Recomputation:
     def _describe(
         self, piece: RecomputedChunk, place: int, event: ArrivalEvent, c: Consignment, *, wanted: bool
     ) -> None:
-        """Write the keys of an arrival and, where it is wanted, all its features but those of history."""
+        """Write the history keys of an arrival and, if it is wanted, all its features except those of history."""
         keys, counterparts = piece.keys[place], piece.counterparts[place]
         if not wanted or not isinstance(event, DecisionEvent):
             self.pipeline.fill_keys(c, keys, counterparts)
@@ -258,7 +258,7 @@ def _reason(error: Exception) -> str:
 
 
 def read_chunks(log: LogReader, until: int) -> Iterator[list[ArrivalEvent]]:
-    """Read the arrivals of a log up to the sequence `until`, some thousands at a time."""
+    """Read the arrivals of a log up to the sequence number `until`, some thousands at a time."""
     stream = log.read_arrivals(until=until, without=EXCLUDED_FROM_ROWS)
     while events := list(islice(stream, CHUNK_ARRIVALS)):
         yield events

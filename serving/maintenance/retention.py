@@ -1,9 +1,9 @@
-"""Retention by date: what is older loses its content, on record and step by step; the chain and history stay whole.
+"""Data retention: removes the content of consignments recorded before a date, step by step, and logs each removal.
 
-A consignment that was recorded before the date keeps its identifier, its moments, its keys of history (pseudonyms), score, band
-and model: so history, and what verify-log proves, stay as they were. Its fields, features and reasons are gone. Outcomes,
-alerts, cancellations and selections stay. Then the keys of the months that no entry needs any more are erased, on record too:
-so its personal fields can no longer be read in copies of the log either.
+Such a consignment keeps its identifier, times, history keys (pseudonyms), score, band and model. So history features and the
+hash chain stay valid. Its fields, features and reasons are removed. Outcomes, alerts, cancellations and selections stay. Then
+the monthly keys that no entry needs are erased (crypto-shredding), which is logged too. After that, the personal fields
+cannot be decrypted in copies of the log either.
 """
 
 from datetime import UTC, datetime, timedelta
@@ -38,35 +38,35 @@ from serving.process.state_directory import StateLock
 from serving.state.history_keys import KeyReader
 
 STEP_ENTRIES = 100_000
-"""Entries that lose their content together, all or none."""
+"""Number of entries whose content is removed in one transaction."""
 EXCLUDED_COLUMNS = ("features", "reasons")
 MARGIN_DAYS = 2
-"""Clocks of senders may be ahead, and days begin at midnight."""
+"""Additional days, because client clocks may be ahead and days begin at midnight."""
 
 
 class RetentionApproval(NamedTuple):
-    """Who decided that content is removed, and the reason; part of the log."""
+    """The approval of a removal: who decided it, and the reason; it is recorded in the log."""
 
     approved_by: str
     why: str
 
 
 class RetentionResult(NamedTuple):
-    """What lost its content, or would.
+    """The result of a removal of content, or of its dry run.
 
     Attributes
     ----------
     before : datetime
     up_to : int
-        Sequence of the last entry that was recorded before; 0 where there is none.
+        Sequence number of the last entry recorded before that date; 0 if there is none.
     consignments : int
-        Versions of consignments that had content up to there.
+        Number of consignment versions up to that entry that had content.
     steps : int
-        Entries that were added to the log, each the record of a step.
+        Number of entries added to the log, each recording one step.
     head : str
-        Hash of the last entry, to be kept elsewhere.
+        Hash of the last entry, to be stored elsewhere.
     months : tuple of str
-        Whose keys were erased, or would be.
+        Months whose keys were erased, or would be.
     """
 
     before: datetime
@@ -85,9 +85,9 @@ def forget(
     dry_run: bool = False,
     progress: Progress | None = None,
 ) -> RetentionResult:
-    """Remove the content of consignments that were recorded before a date; the service must not be running.
+    """Remove the content of consignments recorded before a date; the service must not be running.
 
-    A run that was ended goes on where it stopped when it is started again.
+    After an interruption, the next run continues where the last one stopped.
 
     Parameters
     ----------
@@ -95,15 +95,16 @@ def forget(
     before : datetime
     approval : RetentionApproval
     dry_run : bool
-        Only count.
+        Only count; change nothing.
     progress : callable, optional
 
     Raises
     ------
     BadInput
-        Where history still needs what is before the date.
+        History still needs entries before the date.
     ServiceFault
-        Where the state directory is taken, the log or the keys by month cannot be written, or one of these is missing.
+        The state directory is in use by another process, the log or the key file cannot be written, or a monthly key is
+        missing.
     """
     with StateLock(settings.state_dir):
         data_key = load_data_key(settings.data_key_file)
@@ -124,7 +125,7 @@ def forget(
 
 
 def _unused_keys(log: EventLog, before_us: int, after: int) -> list[MonthlyKey]:
-    """Give the keys of the months that ended before a moment and that no entry behind the sequence `after` needs."""
+    """Find the keys of months that ended before a time and that no entry after the sequence number `after` needs."""
     assert log.vault.periods is not None
     ended = log.vault.periods.list_ended(before_us)
     used = find_used_prefixes(log, [key.prefix for key in ended], after)
@@ -136,7 +137,7 @@ def _build_erasure(key: MonthlyKey, approval: RetentionApproval) -> KeyErasure:
 
 
 def _key_reader(state_dir: Path, vault: Vault, pseudonyms: Pseudonyms) -> KeyReader:
-    """Give what makes the keys of history of the model that is published."""
+    """Build the reader of history keys for the published model."""
     config = load_published_config(state_dir)
     pipeline = Pipeline(config, FittedParameters.create_empty(), pseudonyms)
     return KeyReader(pipeline, EventCodec(vault, config.build_record_type(), pipeline.kinds))
@@ -154,7 +155,7 @@ def _remove(log: EventLog, record: Redaction, keys: KeyReader, progress: Progres
 
 
 def _rebuild_keys(log: EventLog, step: Redaction, keys: KeyReader) -> list[RebuiltKeys]:
-    """Make the keys of entries again that hold those of another model: afterwards nobody could."""
+    """Compute the history keys of entries that have those of another model, because later their content is missing."""
     here = log.read_arrivals(step.after, step.up_to, EXCLUDED_COLUMNS)
     others = (
         event
@@ -167,17 +168,17 @@ def _rebuild_keys(log: EventLog, step: Redaction, keys: KeyReader) -> list[Rebui
 
 
 def _ignore_progress(_what: str, _done: int, _total: int) -> None:
-    """Tell nobody."""
+    """Do nothing."""
 
 
 def _last_before(log: EventLog, before_us: int) -> int:
-    """Give the last entry of those that were all recorded before a moment."""
+    """Find the last entry up to which all entries were recorded before a time."""
     first = find_first_recorded(log, before_us)
     return log.last_sequence if first is None else first - 1
 
 
 def _require_past(log: EventLog, before: datetime) -> None:
-    """Refuse a date that history has not left behind: it needs fields until then, as for a model with other keys."""
+    """Check that history no longer needs the content before a date, for example to compute other history keys."""
     latest_us = find_latest_arrival_us(log)
     latest = datetime.now(UTC) if latest_us is None else to_datetime(latest_us)
     limit = (latest - timedelta(days=REMEMBERED_DAYS + MARGIN_DAYS)).replace(
@@ -185,8 +186,9 @@ def _require_past(log: EventLog, before: datetime) -> None:
     )
     if before > limit:
         raise BadInput(
-            "history remembers what came after this date",
+            "history still needs consignments before this date",
             where="--before",
             got=before.isoformat(),
-            expected=f"{limit.date()} or earlier: {REMEMBERED_DAYS} days before the latest consignment, and {MARGIN_DAYS} more",
+            expected=f"{limit.date()} or earlier: {REMEMBERED_DAYS + MARGIN_DAYS} days before the latest consignment",
+            todo="give an earlier date",
         )

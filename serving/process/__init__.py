@@ -1,1 +1,1 @@
-"""Settings, clock, threads, files and log lines of the process."""
+"""Settings, clock, threads, state directory and log lines of the process."""

@@ -1,6 +1,6 @@
-"""The process's own log: JSON lines on standard error; no names, addresses or other personal data are among them.
+"""Process log: JSON lines on standard error, without names, addresses or other personal data.
 
-Whoever reads them may hang: lines wait in memory, so many at most, and nothing waits for them.
+Lines are queued in memory up to a limit and written in a separate thread, so a reader that hangs never blocks a request.
 """
 
 import atexit
@@ -21,7 +21,7 @@ CLOSE_SECONDS = 1.0
 
 
 class QueuedStream:
-    """Writes to a stream in a thread of its own; past so many lines that wait, further ones are lost.
+    """A text stream with a writer thread and a bounded queue; lines are dropped while the queue is full.
 
     Parameters
     ----------
@@ -36,30 +36,30 @@ class QueuedStream:
         atexit.register(self.close)
 
     def write(self, text: str) -> None:
-        """Take a part of a line."""
+        """Append text to the current line."""
         self._part += text
 
     def flush(self) -> None:
-        """Let what was taken be written."""
+        """Add the current line to the queue; drop it if the queue is full."""
         part, self._part = self._part, ""
         if not self._lines.full():
             self._lines.put_nowait(part)
 
     def close(self) -> None:
-        """Write what waits, if that takes no longer than a moment."""
+        """Write the queued lines, for at most CLOSE_SECONDS."""
         if not self._lines.full():
             self._lines.put_nowait("")
         self._thread.join(CLOSE_SECONDS)
 
     def _write_all(self) -> None:
-        with contextlib.suppress(OSError, ValueError):  # nobody reads any more
+        with contextlib.suppress(OSError, ValueError):  # the reader is gone
             while line := self._lines.get():
                 self._stream.write(line)
                 self._stream.flush()
 
 
 def configure_logging() -> None:
-    """Write the process's own log as JSON lines on standard error."""
+    """Configure the process log as JSON lines on standard error."""
     structlog.configure(
         processors=[
             structlog.processors.add_log_level,
@@ -71,23 +71,25 @@ def configure_logging() -> None:
 
 
 class RateLimitedLogger:
-    """Writes what clients cause: so many lines a second at most, so that nobody fills the disk; says how many it left out.
+    """A logger for events that clients cause, with a limit on lines per second so that no client fills the disk.
+
+    The next line after a limit was reached holds the number of omitted lines as `left_out`.
 
     Parameters
     ----------
     clock : callable
-        Seconds, never going back.
+        Returns monotonic time in seconds.
     """
 
     def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
         self._clock, self._second, self._lines, self._left_out = clock, 0, 0, 0
 
     def info(self, event: str, **values: Any) -> None:
-        """Write a line of what a client did wrong."""
+        """Log an error of a client."""
         self._write(logger.info, event, values)
 
     def error(self, event: str, **values: Any) -> None:
-        """Write a line of what the service could not do."""
+        """Log an error of the service."""
         self._write(logger.error, event, values)
 
     def _write(self, write: Callable[..., None], event: str, values: dict[str, Any]) -> None:

@@ -1,7 +1,7 @@
-"""The settings of npsrisk: from the environment, then the file named by `NPSRISK_SETTINGS`, then defaults.
+"""Settings of npsrisk: from the environment, then the file named by `NPSRISK_SETTINGS`, then defaults.
 
-The file has lines of `NAME=value` with the names of the environment. A missing or bad setting stops the start with
-one line that names it.
+The file has lines of `NAME=value`, with the same names as the environment variables. If a setting is missing or
+invalid, the start fails with one line that names it.
 """
 
 import os
@@ -19,7 +19,7 @@ SECONDS_PER_UNIT = {"second": 1, "minute": 60, "hour": 3600}
 
 
 class RateLimit(NamedTuple):
-    """So many consignments or other records in so many seconds."""
+    """A limit of records (consignments, outcomes, …) per period in seconds."""
 
     amount: int
     seconds: int
@@ -29,12 +29,12 @@ class RateLimit(NamedTuple):
 
 
 def parse_rate(text: object) -> object:
-    """Read a rate such as `1000/second`; anything else is left for the type check to refuse.
+    """Parse a rate such as `1000/second`; return a value that is not text unchanged, for the type check to refuse.
 
     Examples
     --------
     >>> parse_rate("600/minute")
-    Rate(amount=600, seconds=60)
+    RateLimit(amount=600, seconds=60)
     """
     if not isinstance(text, str):
         return text
@@ -49,38 +49,41 @@ WithoutModel = Literal["rules", "refuse"]
 
 
 class Settings(BaseSettings):
-    """What an installation decides.
+    """The settings of an installation.
 
     Attributes
     ----------
     mlflow_tracking_uri : str
-        Where MLflow keeps runs and models; default: an SQLite file in the working directory.
+        MLflow's store of runs and models; default: an SQLite file in the working directory.
     state_dir : Path
-        Folder of the service: log, models, data key; default `.npsrisk` in the working directory.
+        State directory of the service with log, models and data key; default: `.npsrisk` in the working directory.
     database_url : str
-        SQLAlchemy address of the event log; default: `events.db` in the state directory.
+        SQLAlchemy URL of the event log; default: `events.db` in the state directory.
     model, shadow_model : str
-        MLflow addresses of the model that decides, and of the one that scores beside it (none by default).
+        MLflow URIs of the model that decides, and of the model in shadow mode (none by default).
     without_model : str
-        What scores while no model is loaded: the `rules`, marked as such in every answer, or nothing (`refuse`, 503).
+        What scores while no model is loaded: the `rules`, marked as such in every response, or nothing (`refuse`, 503).
     api_keys_file : Path or None
         TOML file of API keys (`serving.http.auth`); without it the service listens on loopback only.
     tls_cert_file, tls_key_file : Path or None
-        PEM files of the service's certificate and its key; without them it speaks plain HTTP, as behind a proxy.
+        PEM files of the service's certificate and its key; without them it uses plain HTTP, for example behind a proxy.
     max_connections : int
-        Connections at once; past that a new one is answered 503.
+        Maximum number of simultaneous connections; further ones are refused with 503.
     data_key_file : Path
         The key from which pseudonyms and encryption are derived; default `data.key` in the state directory.
+    approvers_file : Path
+        TOML file of those who may approve a promotion (`models.signatures.approvers`); default `approvers.toml` in the state
+        directory.
     max_body_bytes : int
-        Largest request body.
+        Maximum size of a request body.
     max_history_keys : int or None
-        Bound of history: at most this many keys at once, about 120 bytes each; none by default.
+        Maximum number of history keys, of about 120 bytes each; no limit by default.
     snapshot_entries : int
-        A snapshot of the state is written after so many entries of the log,
+        A snapshot of the state is written after this number of new log entries.
     snapshot_seconds : float
-        or after so long, where there is any new entry.
+        A snapshot is also written after this time, if there is any new entry.
     rate_limit : RateLimit or None
-        Records of one key in a time, as `1000/second`; none by default.
+        Maximum records of one API key per period, for example `1000/second`; no limit by default.
     """
 
     model_config = SettingsConfigDict(
@@ -98,6 +101,7 @@ class Settings(BaseSettings):
     tls_key_file: Annotated[Path | None, Field(alias="NPSRISK_TLS_KEY_FILE")] = None
     max_connections: Annotated[int, Field(alias="NPSRISK_MAX_CONNECTIONS", ge=1, le=100_000)] = 1_000
     data_key_file: Annotated[Path, Field(alias="NPSRISK_DATA_KEY_FILE")] = Path()
+    approvers_file: Annotated[Path, Field(alias="NPSRISK_APPROVERS_FILE")] = Path()
     max_body_bytes: Annotated[int, Field(alias="NPSRISK_MAX_BODY_BYTES", ge=1_000, le=1_000_000_000)] = (
         DEFAULT_MAX_BODY_BYTES
     )
@@ -111,11 +115,12 @@ class Settings(BaseSettings):
     ] = None
 
     def model_post_init(self, _context: Any) -> None:
-        """Put the files that were not named into the state directory."""
+        """Set the files that were not named to their defaults in the state directory."""
         if not self.database_url:
             object.__setattr__(self, "database_url", f"sqlite:///{self.state_dir / 'events.db'}")
-        if self.data_key_file == Path():
-            object.__setattr__(self, "data_key_file", self.state_dir / "data.key")
+        for name, file in (("data_key_file", "data.key"), ("approvers_file", "approvers.toml")):
+            if getattr(self, name) == Path():
+                object.__setattr__(self, name, self.state_dir / file)
 
     @classmethod
     def read(cls) -> "Settings":
@@ -124,7 +129,7 @@ class Settings(BaseSettings):
         Raises
         ------
         BadSetting
-            Naming the variable, in one line; `UnknownName` for a name in the file that means nothing.
+            A setting is invalid; the error names it in one line. `UnknownName` if the file sets an unknown name.
         """
         path = os.environ.get("NPSRISK_SETTINGS")
         if path is not None:
@@ -139,15 +144,15 @@ SETTING_NAMES = tuple(str(field.alias) for field in Settings.model_fields.values
 
 
 def _check_file(path: Path) -> None:
-    """Refuse a file that is not there, or that sets a name which means nothing."""
+    """Refuse a settings file that cannot be read or sets an unknown name."""
     try:
         lines = path.read_text(encoding="utf-8").splitlines()
     except (OSError, UnicodeDecodeError) as error:
         raise BadSetting(
             "the settings file cannot be read",
             where="NPSRISK_SETTINGS",
-            got=f"{path} ({error.__class__.__name__})",
-            todo="name a file of lines NAME=value, or unset the variable",
+            got=f"{path} ({getattr(error, 'strerror', None) or error.__class__.__name__})",
+            todo="set it to a file with lines NAME=value, or unset the variable",
         ) from error
     for number, line in enumerate(lines, start=1):
         name = line.split("=", 1)[0].removeprefix("export ").strip()

@@ -1,4 +1,4 @@
-"""The state directory: one process at a time works on it, and its files are there whole or not at all, for their owner only."""
+"""State directory: locked by one process at a time, written atomically, and readable by its owner only."""
 
 import fcntl
 import os
@@ -13,9 +13,9 @@ PRIVATE_FILE_MODE = 0o600
 
 
 class StateLock:
-    """Holds a state directory, made if there is none: the log and the state made from it have a single writer.
+    """A lock on a state directory, so that the log and the state derived from it have a single writer.
 
-    The system lets go when the process ends, however it ends.
+    The directory is created if it does not exist. The system releases the lock when the process ends, however it ends.
 
     Parameters
     ----------
@@ -24,7 +24,7 @@ class StateLock:
     Raises
     ------
     ServiceFault
-        On entering, where another process holds it, or it cannot be written.
+        On entering: another process holds the lock, or the directory cannot be written.
     """
 
     def __init__(self, state_dir: Path) -> None:
@@ -39,7 +39,7 @@ class StateLock:
                 "the state directory cannot be written",
                 where=str(self.path.parent),
                 got=error.strerror or "",
-                todo="name another NPSRISK_STATE_DIR, or let this user write there",
+                todo="set another NPSRISK_STATE_DIR, or give this user write permission",
             ) from error
         try:
             fcntl.flock(self._file, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -48,10 +48,10 @@ class StateLock:
             holder = self._file.read().strip()
             self._file.close()
             raise ServiceFault(
-                "another process works on this state directory",
+                "another process uses this state directory",
                 where=str(self.path.parent),
                 got=f"process {holder}" if holder else "",
-                todo="stop it first, or set another NPSRISK_STATE_DIR",
+                todo="stop that process, or set another NPSRISK_STATE_DIR",
             ) from error
         self._file.truncate(0)
         self._file.write(str(os.getpid()))
@@ -65,7 +65,7 @@ class StateLock:
 
 
 class FileStamp(NamedTuple):
-    """What changes when a file is written or replaced."""
+    """The identity and modification time of a file; it changes when the file is written or replaced."""
 
     device: int
     inode: int
@@ -73,17 +73,23 @@ class FileStamp(NamedTuple):
 
     @classmethod
     def from_stat(cls, stat: os.stat_result) -> "FileStamp":
-        """Make one of what the system says of a file."""
+        """Build a stamp from the result of `os.stat`."""
         return cls(stat.st_dev, stat.st_ino, stat.st_mtime_ns)
 
 
 def get_file_stamp(path: Path) -> FileStamp:
-    """Return the stamp of a file; `OSError` if it is not there."""
+    """Return the stamp of a file; raise `OSError` if it does not exist."""
     return FileStamp.from_stat(path.stat())
 
 
 def write_part(path: Path, content: bytes) -> Path:
-    """Write a file's next content beside it and flush it to disk; gives where, for `Path.replace`. `OSError` where it cannot."""
+    """Write the next content of a file to a temporary file, flush it to disk, and return its path for `Path.replace`.
+
+    Raises
+    ------
+    OSError
+        The file cannot be written.
+    """
     part = get_part_path(path)
     part.unlink(missing_ok=True)
     with open(os.open(part, os.O_WRONLY | os.O_CREAT | os.O_EXCL, PRIVATE_FILE_MODE), "wb") as file:  # noqa: PTH123
@@ -93,25 +99,25 @@ def write_part(path: Path, content: bytes) -> Path:
 
 
 def get_part_path(path: Path) -> Path:
-    """Give where the next content of a file is written; one that is there was left by a kill."""
+    """Return the path of a file's temporary file; if it exists, a killed process left it."""
     return path.with_name(f".{path.name}.part")
 
 
 def overwrite(path: Path) -> None:
-    """Put zeros in place of a file's bytes and flush them to disk; another name of the same file sees them too."""
+    """Overwrite a file's bytes with zeros and flush them to disk; hard links to the file are affected too."""
     with path.open("r+b") as file:
         file.write(bytes(os.fstat(file.fileno()).st_size))
         flush_file(file)
 
 
 def flush_file(file: BinaryIO) -> None:
-    """Make durable what was written to a file."""
+    """Flush a file's content to disk."""
     file.flush()
     os.fsync(file.fileno())
 
 
 def flush_folder(folder: Path) -> None:
-    """Make the names in a folder durable."""
+    """Flush a folder's entries to disk."""
     handle = os.open(folder, os.O_RDONLY)
     try:
         os.fsync(handle)

@@ -1,1 +1,1 @@
-"""From a checked consignment to a score."""
+"""Scoring of consignments, and recording of what else is received."""

@@ -1,4 +1,4 @@
-"""The model that scores now with the state it scores with; a new model takes the place of all of it in one step."""
+"""Active model with its state; both are replaced in one step when a new model is loaded."""
 
 from collections.abc import Sequence
 
@@ -16,7 +16,7 @@ from serving.telemetry.metrics import Metrics
 
 
 class ActiveModel:
-    """What scores, and what takes records.
+    """The model that scores now, with its state, its scorer and the intake of other records.
 
     Parameters
     ----------
@@ -33,12 +33,12 @@ class ActiveModel:
     model : LoadedModel
         The published model, or the rules.
     state : State
-        Up to the end of the log.
+        State up to the end of the log.
     intake : Intake
     scorer : Scorer or None
-        None if no model could be loaded and the rules do not stand in.
+        None if no model could be loaded and the rules do not replace it.
     fault : str or None
-        Why the model that is published is not the one that scores.
+        Why the published model does not score.
     """
 
     model: LoadedModel
@@ -56,16 +56,16 @@ class ActiveModel:
 
     @property
     def entries(self) -> EventCodec:
-        """The entries of the model."""
+        """Return the event codec of the model."""
         return self.model.entries
 
     @property
     def degraded(self) -> bool:
-        """Whether the rules score because no model is loaded."""
+        """Return whether the rules score because no model is loaded."""
         return self.scorer is not None and self.model.release is None
 
     def switch_to(self, model: LoadedModel, state: State) -> None:
-        """Let a model score from now on."""
+        """Activate a model with its state."""
         self.model, self.state = model, state
         state.dossiers.durable = lambda: self.committer.durable_sequence
         self.intake = Intake(state, model.entries, self.committer)
@@ -80,35 +80,35 @@ class ActiveModel:
             self._metrics.hot.traffic.configure(model.record, model.spec)
 
     def get_scorer(self) -> Scorer:
-        """Give the scorer; `ServiceFault` if no model is loaded and the rules do not stand in."""
+        """Return the scorer; raise `ServiceFault` if no model is loaded and the rules do not replace it."""
         if self.scorer is None:
             raise self.build_no_model_fault()
         return self.scorer
 
     def score_batch(self, asked: Sequence[ScoreRequest]) -> list[ScoreResult | Exception]:
-        """Score what `split_batches` gives by the model that is loaded now."""
+        """Score a batch from `split_batches` with the model that is loaded now."""
         return self.get_scorer().score_batch(asked)
 
     def build_no_model_fault(self) -> ServiceFault:
-        """Say that no model is loaded, and why."""
+        """Build the fault that no model is loaded, with the reason."""
         return ServiceFault(
             "no model is loaded",
             got=self.fault or "",
-            todo="train, promote and publish one: npsrisk publish",
+            todo="train and promote a model, then run npsrisk publish",
         )
 
     async def prefetch(self, consignment_ids: Sequence[str]) -> None:
-        """Bring what is known of consignments into memory, so that recording something about them does not wait for the log.
+        """Load the states of consignments into memory, so that recording their events does not wait for the log.
 
         Raises
         ------
         ServiceFault
-            The log cannot be written now or, for what must be looked up, cannot be read.
+            The log cannot be written now, or states must be read from it and cannot be.
         """
         if not consignment_ids:
             return
         state = None
-        while state is not self.state:  # another model may bring another state meanwhile
+        while state is not self.state:  # a new model may have replaced the state meanwhile
             self.committer.check()
             state = self.state
             awaited = state.dossiers.request_lookups(consignment_ids, state.today)
@@ -116,5 +116,5 @@ class ActiveModel:
                 await self._prefetcher.complete(state.dossiers, awaited)
 
     def close(self) -> None:
-        """End the threads that read the log."""
+        """Shut down the threads that read the log."""
         self._prefetcher.close()

@@ -1,8 +1,7 @@
-"""Calls that came in together are scored together: a round takes what was read of all connections while the log was busy.
+"""Micro-batching: requests that arrive while the log is being flushed are scored as one batch.
 
-Gathering takes no time that a call would not wait anyhow: what was scored could not be written before the group that is being
-written is done. A round that is full does not wait. Entries are in the order in which the calls joined, and bits are those
-of one by one.
+Collecting a batch adds no delay, because a decision cannot be written before the current flush ends. A full batch does not
+wait. Log entries have the order in which the requests joined, and scores equal those of scoring one by one, bit for bit.
 """
 
 import asyncio
@@ -12,22 +11,23 @@ from serving.event_log.group_commit import resolve_future
 from serving.scoring.scorer import ScoreRequest, ScoreResult
 
 MAX_BATCH_SIZE = 32
-"""Consignments that are scored at a time: more cost a little less each, and single calls beside a list wait longer."""
+"""Maximum number of consignments scored together. With more, each costs a little less, but single requests wait longer
+for the chunks of a list."""
 YIELDS_BETWEEN_CHUNKS = 4
-"""Turns of the event loop between two chunks of a list: a single call takes one for each of its steps (it is read, joins a round,
-is scored, wakes when it is on disk), and would wait for a chunk before each."""
+"""Event-loop iterations to yield between chunks of a list: one for each step of a single request (read, join a batch, score,
+respond). Otherwise a single request would wait for a chunk before each step."""
 BatchResults = list[ScoreResult | Exception]
 
 
 class Batcher:
-    """Gathers single calls.
+    """A collector of single score requests into batches.
 
     Parameters
     ----------
     score : callable
-        Scores what `split_batches` gives.
+        Scores a batch from `split_batches`.
     when_free : callable
-        Calls what it is given when the log is free (`serving.event_log.group_commit.Committer.call_when_free`).
+        Calls its argument when the log is free (`serving.event_log.group_commit.Committer.call_when_free`).
     """
 
     def __init__(
@@ -39,9 +39,9 @@ class Batcher:
         self._waiting: list[tuple[ScoreRequest, asyncio.Future[ScoreResult]]] = []
 
     def submit(self, asked: ScoreRequest) -> "asyncio.Future[ScoreResult]":
-        """Let a consignment take part in the next round: when the log is free, or so many wait that they fill a round.
+        """Add a request to the next batch, which is scored when the log is free or the batch is full.
 
-        The answer is there once its decision is on disk.
+        The future is resolved after the decision is on disk.
         """
         loop = asyncio.get_running_loop()
         future: asyncio.Future[ScoreResult] = loop.create_future()
@@ -67,7 +67,7 @@ class Batcher:
 
 
 async def yield_to_requests() -> None:
-    """Let calls that came in meanwhile take their steps, between two chunks of a list."""
+    """Yield to requests that arrived meanwhile, between two chunks of a list."""
     for _ in range(YIELDS_BETWEEN_CHUNKS):
         await asyncio.sleep(0)
 
@@ -82,7 +82,10 @@ def _resolve(future: "asyncio.Future[ScoreResult]", outcome: ScoreResult | Excep
 
 
 def split_batches(asked: Sequence[ScoreRequest]) -> Iterator[list[ScoreRequest]]:
-    """Part what is asked into runs that may be scored together: few, of one day, none twice, none cancelled but the last."""
+    """Split requests into batches that may be scored together.
+
+    A batch has at most MAX_BATCH_SIZE consignments of one day, none twice, and only the last may be cancelled.
+    """
     part: list[ScoreRequest] = []
     names: set[str] = set()
     day = 0

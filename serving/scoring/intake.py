@@ -1,4 +1,4 @@
-"""What comes in beside consignments: outcomes, alerts and cancellations; each once, however often it is sent."""
+"""Intake of outcomes, alerts and cancellations: validates and records each once, even if it is sent repeatedly."""
 
 from typing import Annotated, Literal, NamedTuple
 
@@ -15,7 +15,7 @@ from serving.state.consignment_states import FirstRecorded
 from serving.state.state import State
 
 CLOCK_TOLERANCE_US = 5 * 60 * 1_000_000
-"""How far the sender's clock may be ahead of ours."""
+"""Tolerance for client clocks that are ahead of the service's clock, in microseconds."""
 
 
 FaultKind = Literal[
@@ -30,26 +30,28 @@ FaultKind = Literal[
     "in_future",
     "unknown_consignment",
 ]
-"""What is wrong with a record, for programs: it is counted by kind."""
+"""Machine-readable kind of a validation error; metrics count errors by kind."""
 
 
 class Receipt(msgspec.Struct, frozen=True):
-    """That a record was taken."""
+    """The receipt of a record."""
 
-    id: Annotated[str, Meta(description="`consignment_id`, or `alert_id` of an alert")]
-    recorded_at: Annotated[Time | None, Meta(description="when the service was told first; null: imported")]
-    repeated: Annotated[bool, Meta(description="true where it was known already, and nothing changed")]
+    id: Annotated[str, Meta(description="`consignment_id`; for an alert `alert_id`")]
+    recorded_at: Annotated[
+        Time | None, Meta(description="when the service first recorded it; null if it was imported")
+    ]
+    repeated: Annotated[bool, Meta(description="true if it was already recorded; then nothing changed")]
 
 
 class PendingReceipt(NamedTuple):
-    """A receipt on its way out; `group` must be durable before it leaves, None where it is on disk already."""
+    """A receipt that may be sent after `group` is durable; None if the record is already on disk."""
 
     receipt: Receipt
     group: CommitGroup | None
 
 
 class FieldError(NamedTuple):
-    """What is wrong with a record: the field and the reason, in words and for programs."""
+    """A validation error of a record: field, reason in words, and machine-readable kind."""
 
     field: str
     reason: str
@@ -57,9 +59,9 @@ class FieldError(NamedTuple):
 
 
 def check_arrival(c: Consignment, now_us: int) -> FieldError | None:
-    """Find what is wrong with a consignment that its type does not tell.
+    """Check what the type of a consignment cannot express; return the error or None.
 
-    A moment in the future would make history forget: it remembers the 366 days before the latest event.
+    A time in the future is refused, because history keeps only the 366 days before the latest event.
     """
     return _check_printable("consignment_id", c.consignment_id) or check_not_future(
         now_us, received_at=c.received_at, cancelled_at=c.cancelled_at
@@ -67,7 +69,7 @@ def check_arrival(c: Consignment, now_us: int) -> FieldError | None:
 
 
 def check_outcome(outcome: Outcome, now_us: int) -> FieldError | None:
-    """Find what is wrong with an outcome that its type does not tell: nothing is known, or done, in the future."""
+    """Check what the type of an outcome cannot express; return the error or None. No time may be in the future."""
     found = find_outcome_fault(outcome)
     return (
         _check_printable("consignment_id", outcome.consignment_id)
@@ -82,24 +84,24 @@ def check_outcome(outcome: Outcome, now_us: int) -> FieldError | None:
 
 
 def check_alert(alert: Alert, now_us: int) -> FieldError | None:  # noqa: ARG001
-    """Find what is wrong with an alert that its type does not tell; one may be issued for the future."""
+    """Check what the type of an alert cannot express; return the error or None. It may be issued for the future."""
     if alert.expires_at is not None and alert.expires_at <= alert.issued_at:
-        return FieldError("expires_at", "not after issued_at", "inconsistent")
+        return FieldError("expires_at", "is not after issued_at", "inconsistent")
     return _check_printable("alert_id", alert.alert_id)
 
 
 def check_cancellation(cancellation: Cancellation, now_us: int) -> FieldError | None:
-    """Find what is wrong with a cancellation that its type does not tell."""
+    """Check what the type of a cancellation cannot express; return the error or None."""
     return check_not_future(now_us, cancelled_at=cancellation.cancelled_at)
 
 
 class Intake:
-    """Takes records into the log and the state.
+    """The intake of outcomes, alerts and cancellations into log and state.
 
     Parameters
     ----------
     state : State
-    entries : Entries
+    entries : EventCodec
     committer : Committer
     """
 
@@ -107,16 +109,16 @@ class Intake:
         self.state, self._entries, self._committer = state, entries, committer
 
     def record_outcome(self, outcome: Outcome, now_us: int, asked_by: str) -> PendingReceipt:
-        """Take an outcome; `recorded_at` is ours to set, whatever was sent."""
-        told = structs.replace(outcome, recorded_at=to_datetime(now_us))
-        event = self._entries.encode_outcome(self._committer.next_sequence, told, asked_by)
+        """Record an outcome; `recorded_at` is set to the current time, whatever was sent."""
+        dated = structs.replace(outcome, recorded_at=to_datetime(now_us))
+        event = self._entries.encode_outcome(self._committer.next_sequence, dated, asked_by)
         known = self.state.get_consignment(outcome.consignment_id).outcomes.get(event.content)
         if known is not None:
             return self._repeat(outcome.consignment_id, known)
         return self._record(outcome.consignment_id, event, now_us)
 
     def record_alert(self, alert: Alert, now_us: int, asked_by: str) -> PendingReceipt:
-        """Take an alert; with other content under a known identifier it takes the place of the earlier one."""
+        """Record an alert; other content under a known identifier replaces the earlier alert."""
         event = self._entries.encode_alert(self._committer.next_sequence, alert, now_us, asked_by)
         known = self.state.alert_versions.get(alert.alert_id)
         if known is not None and known[0] == event.content:
@@ -126,7 +128,7 @@ class Intake:
     def record_cancellation(
         self, cancellation: Cancellation, now_us: int, asked_by: str
     ) -> PendingReceipt | None:
-        """Take a cancellation; None where the consignment is unknown."""
+        """Record a cancellation; return None if the consignment is unknown."""
         name = cancellation.consignment_id
         known = self.state.get_consignment(name)
         if known.version is None:
@@ -144,24 +146,24 @@ class Intake:
         group = self._committer.add(event)
         return PendingReceipt(Receipt(name, to_datetime(now_us), repeated=False), group)
 
-    def _repeat(self, name: str, told: FirstRecorded) -> PendingReceipt:
-        """Answer a repeat; what it repeats may itself still be on its way to disk."""
-        recorded_at = None if told.recorded_us is None else to_datetime(told.recorded_us)
+    def _repeat(self, name: str, first: FirstRecorded) -> PendingReceipt:
+        """Build the receipt of a repeated record, whose first entry may not be on disk yet."""
+        recorded_at = None if first.recorded_us is None else to_datetime(first.recorded_us)
         group = self._committer.find_group(self._committer.next_sequence - 1)
         return PendingReceipt(Receipt(name, recorded_at, repeated=True), group)
 
 
 def _check_printable(field: str, name: str) -> FieldError | None:
-    """Identifiers stand in columns, headers and on screens: nothing that cannot be printed may be in them."""
+    """Check that an identifier is printable, because it appears in columns, headers and on screens."""
     if name.isprintable():
         return None
-    return FieldError(field, "holds characters that cannot be printed", "not_printable")
+    return FieldError(field, "contains characters that cannot be printed", "not_printable")
 
 
 def check_not_future(now_us: int, **moments: Time | None) -> FieldError | None:
-    """Find the first moment that is in the future, however wrong the sender's clock may be."""
+    """Check that no time is in the future, with a tolerance for client clocks; return the error or None."""
     last = now_us + CLOCK_TOLERANCE_US
     for field, moment in moments.items():
         if moment is not None and to_us(moment) > last:
-            return FieldError(field, "is in the future", "in_future")
+            return FieldError(field, "is in the future; check the clock of the sender", "in_future")
     return None

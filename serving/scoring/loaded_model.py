@@ -1,4 +1,4 @@
-"""What scores: a published model, loaded and tested, or the rules where there is none."""
+"""Loaded model: a published model, verified and tested, or the rules if there is none."""
 
 from datetime import UTC, datetime
 
@@ -6,6 +6,7 @@ import numpy as np
 
 from consignments.errors import BundleRefused
 from consignments.timestamps import to_day
+from features.goods.naming import GoodsWords
 from features.history.live import LiveHistory
 from features.history.pseudonyms import Pseudonyms
 from features.spec import Spec
@@ -18,37 +19,38 @@ from serving.state.identifier_index import IdentifierIndex
 
 
 class LoadedModel:
-    """A method of scoring, ready to score.
+    """A scoring method that is ready to score.
 
     Parameters
     ----------
     name : str
         `NAME/VERSION`.
-    method : Method
+    method : ScoringMethod
     pseudonyms : Pseudonyms
     vault : Vault
     release : Release or None
         None for the rules.
-    card : Card or None
+    card : ModelCard or None
         None for the rules.
 
     Attributes
     ----------
-    risk : Judge
+    risk : RowScorer
+        Computes scores, bands and reasons.
     pipeline : Pipeline
     record : type
-        Its type of consignment.
-    entries : Entries
-        Of its record type and keys.
+        The model's type of consignment.
+    entries : EventCodec
+        Event codec for this record type and these history keys.
     sha256, spec_sha256 : str
-        Of the bundle, or of the rules; and of the features.
+        Digests of the bundle (or the rules) and of the features.
     as_of : datetime or None
-        The moment whose knowledge it was trained on; None for the rules.
+        The model was trained on what was known at this time; None for the rules.
 
     Raises
     ------
     BundleRefused
-        Where it wants other features than this version of npsrisk computes, or its card says no moment.
+        The model needs other features than this version of npsrisk computes, or `as_of` of its card is not a time.
     """
 
     def __init__(
@@ -70,17 +72,17 @@ class LoadedModel:
 
     @property
     def spec(self) -> Spec:
-        """The features, in the order of the row."""
+        """Return the features, in the order of the row."""
         return self.pipeline.spec
 
 
 def load_model(release: Release, pseudonyms: Pseudonyms, vault: Vault) -> LoadedModel:
-    """Load a release: verify its sums and its approval, test it on its own examples.
+    """Load a release: verify its checksums and approval, and run its self-test.
 
     Raises
     ------
     BundleRefused
-        Where anything is wrong with it.
+        A check fails.
     """
     bundle = load_bundle(release.bundle_dir)
     if bundle.sha256 != release.bundle_sha256:
@@ -89,7 +91,7 @@ def load_model(release: Release, pseudonyms: Pseudonyms, vault: Vault) -> Loaded
             where=str(release.bundle_dir),
             got=bundle.sha256[:12],
             expected=release.bundle_sha256[:12],
-            todo="publish again",
+            todo="run npsrisk publish again",
         )
     bundle.run_self_test()
     model = LoadedModel(
@@ -100,7 +102,7 @@ def load_model(release: Release, pseudonyms: Pseudonyms, vault: Vault) -> Loaded
 
 
 def load_rules_model(pseudonyms: Pseudonyms, vault: Vault) -> LoadedModel:
-    """Give the rules as a model."""
+    """Build the rules as a loaded model."""
     model = LoadedModel(get_rules_name(), build_rules_method(), pseudonyms, vault)
     _warm_up(model, vault)
     return model
@@ -113,13 +115,13 @@ def _parse_as_of(card: ModelCard | None) -> datetime | None:
         moment = datetime.fromisoformat(card.as_of)
     except ValueError as error:
         raise BundleRefused(
-            "a bad moment", where="as_of", got=repr(card.as_of), expected="ISO 8601"
+            "the model card has an invalid time", where="as_of", got=repr(card.as_of), expected="ISO 8601"
         ) from error
     return moment if moment.tzinfo is not None else moment.replace(tzinfo=UTC)
 
 
 def _warm_up(model: LoadedModel, vault: Vault) -> None:
-    """Compile what a first request would have to wait for, on a history of its own."""
+    """Compile the kernels that the first request would otherwise wait for, on a separate history."""
     pipeline = model.pipeline
     ledger = LiveHistory(pipeline.create_history(capacity=16))
     index = IdentifierIndex(vault.names)
@@ -135,3 +137,5 @@ def _warm_up(model: LoadedModel, vault: Vault) -> None:
         index.add(index.compute_tag(c.consignment_id), ledger.today)
     index.may_contain(0, ledger.today)
     model.risk.explain(row, 1)
+    # Separate kernels find the words that a reason quotes.
+    GoodsWords("socks", model.risk.reasons.context.text_weights).list_words("goods.name_tier")

@@ -1,16 +1,18 @@
-"""How the model that scores is loaded and replaced: from the folder that the publisher names, with a state that fits it."""
+"""Loading and replacement of the active model: from the folder that the publisher names, with a matching state."""
 
 from pathlib import Path
 from typing import NamedTuple
 
 from consignments.errors import BundleRefused, ServiceFault
 from features.history.pseudonyms import Pseudonyms
+from models.signatures.approvers import Approvers
 from serving.deployment.releases import find_release_folder, read_release
 from serving.encryption.vault import Vault
 from serving.event_log.group_commit import Committer
 from serving.event_log.log import EventLog
 from serving.event_log.reader import Progress
 from serving.process.logging import logger
+from serving.process.settings import Settings
 from serving.process.threads import BackgroundThreads
 from serving.scoring.active_model import ActiveModel
 from serving.scoring.loaded_model import LoadedModel, load_model, load_rules_model
@@ -21,18 +23,18 @@ from serving.state.state import State
 from serving.telemetry.metrics import Metrics
 
 MAX_BLOCKING_ENTRIES = 1_000
-"""Entries applied while calls wait; if there are more, calls go on meanwhile."""
+"""Maximum number of entries applied while requests wait; more are applied in the background before."""
 
 
 class StateSource(NamedTuple):
-    """What a state is rebuilt from.
+    """The source that a state is rebuilt from.
 
     Attributes
     ----------
     log : EventLog
     snapshots : Snapshots
     max_keys : int or None
-        Bound of the keys of history.
+        Maximum number of history keys.
     """
 
     log: EventLog
@@ -40,7 +42,7 @@ class StateSource(NamedTuple):
     max_keys: int | None
 
     def rebuild(self, model: LoadedModel, progress: Progress | None = None) -> State:
-        """Rebuild the state that a model scores with, from the newest snapshot that fits and the log after it."""
+        """Rebuild the state for a model, from the newest valid snapshot and the log after it."""
         return rebuild_state(
             self.log, KeyReader(model.pipeline, model.entries), self.snapshots,
             max_keys=self.max_keys, progress=progress,
@@ -48,11 +50,11 @@ class StateSource(NamedTuple):
 
 
 class ModelUpdates:
-    """Follows the publisher.
+    """The loader of published models.
 
     Parameters
     ----------
-    state_dir : Path
+    settings : Settings
     vault : Vault
     pseudonyms : Pseudonyms
     source : StateSource
@@ -60,20 +62,21 @@ class ModelUpdates:
     """
 
     def __init__(
-        self, state_dir: Path, vault: Vault, pseudonyms: Pseudonyms, source: StateSource, metrics: Metrics
+        self, settings: Settings, vault: Vault, pseudonyms: Pseudonyms, source: StateSource, metrics: Metrics
     ) -> None:
-        self._state_dir, self._vault, self._pseudonyms = state_dir, vault, pseudonyms
+        self._state_dir, self._approvers_file = settings.state_dir, settings.approvers_file
+        self._vault, self._pseudonyms = vault, pseudonyms
         self._metrics = metrics
         self.source = source
         self._seen: Path | None = None
 
     def load_first(self, active: ActiveModel, progress: Progress | None = None) -> None:
-        """Let the published model score, or the rules if there is none that can be used."""
+        """Activate the published model, or the rules if no published model can be used."""
         model = self._load_published(active) or load_rules_model(self._pseudonyms, self._vault)
         active.switch_to(model, self.source.rebuild(model, progress))
 
     async def follow(self, active: ActiveModel, committer: Committer, background: BackgroundThreads) -> None:
-        """Load what was published since; what is refused is not tried again until something else is published."""
+        """Load a newly published model; a refused one is not tried again until another one is published."""
         folder = self._seen
         try:
             folder = find_release_folder(self._state_dir)
@@ -91,7 +94,7 @@ class ModelUpdates:
     async def _switch_model(
         self, model: LoadedModel, active: ActiveModel, committer: Committer, background: BackgroundThreads
     ) -> None:
-        """Let a model score from now on; state is rebuilt only if the model has other keys of history."""
+        """Activate a model; rebuild the state only if the model has other history keys."""
         if model.entries.kinds == active.entries.kinds:
             active.switch_to(model, active.state)
             return
@@ -100,7 +103,7 @@ class ModelUpdates:
         rebuild = StateRebuild(state)
         while committer.durable_sequence - state.sequence > MAX_BLOCKING_ENTRIES:
             await background.run(rebuild.catch_up, log, committer.durable_sequence)
-        # From here to the end nothing else runs: entries on their way to disk are taken from memory.
+        # Nothing awaits from here on, so no request runs in between. Entries not yet on disk are taken from memory.
         durable = committer.durable_sequence
         state.dossiers.durable = lambda: durable
         rebuild.apply_events(log.read_events(after=state.sequence, until=durable))
@@ -116,7 +119,9 @@ class ModelUpdates:
             return None
 
     def _load(self, folder: Path) -> LoadedModel:
-        return load_model(read_release(folder), self._pseudonyms, self._vault)
+        return load_model(
+            read_release(folder, Approvers.read(self._approvers_file)), self._pseudonyms, self._vault
+        )
 
     def _refuse(self, active: ActiveModel, error: BundleRefused | ServiceFault) -> None:
         if str(error) != active.fault:

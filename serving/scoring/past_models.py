@@ -1,5 +1,6 @@
-"""What made past decisions: bundles where they were published, else from MLflow, never another than the one that scored;
-and the rules, which stand in where no model is loaded.
+"""Models that made past decisions: bundles from the state directory, else from MLflow, and the rules.
+
+A bundle is used only if it has the digest that the decision recorded.
 """
 
 from collections.abc import Callable
@@ -14,14 +15,14 @@ FetchBundle = Callable[[str, str], Bundle]
 
 
 class PastModels:
-    """Finds the bundle that scored, by the digest that the decision holds.
+    """A finder of the model that made a past decision, by the digest recorded with it.
 
     Parameters
     ----------
     state_dir : Path
-        Folder of the service; releases stand in `models/`.
+        State directory of the service; releases are in `models/`.
     fetch : callable
-        Asked where the release is not in the state directory.
+        Called if the release is not in the state directory.
     """
 
     def __init__(self, state_dir: Path, fetch: FetchBundle) -> None:
@@ -30,19 +31,19 @@ class PastModels:
         self._found: dict[str, ScoringMethod | str] = {rules.sha256: rules}
 
     def find(self, model: str, sha256: str) -> ScoringMethod:
-        """Give a method; a bundle is verified and self-tested.
+        """Find a scoring method; verify its bundle and run the self-test.
 
         Parameters
         ----------
         model : str
             `NAME/VERSION`.
         sha256 : str
-            Its digest.
+            Digest of the bundle, or of the rules.
 
         Raises
         ------
         BundleRefused
-            Where it is neither in the state directory nor in MLflow.
+            The bundle is neither in the state directory nor in MLflow.
         """
         if sha256 not in self._found:
             self._found[sha256] = self._look_for(model, sha256)
@@ -52,7 +53,7 @@ class PastModels:
         return found
 
     def _look_for(self, model: str, sha256: str) -> ScoringMethod | str:
-        """Give what the bundle holds, or why there is none."""
+        """Find a bundle's scoring method, or the reason why there is none."""
         faults = []
         for folder in sorted(self._releases.glob(f"*-{sha256[:12]}")):
             try:
@@ -62,14 +63,14 @@ class PastModels:
         try:
             return _verify(self._fetch(*model.rsplit("/", 1)), sha256)
         except NpsriskError as error:
-            faults.append(f"not from MLflow: {error}")
-        except Exception as error:  # whatever a server that is away, or its client, may say
-            faults.append(f"not from MLflow: {error.__class__.__name__}")
-        return f"not in {self._releases}" + "".join(f"; {fault}" for fault in faults)
+            faults.append(f"not available from MLflow: {error}")
+        except Exception as error:  # an unreachable server or its client may raise anything
+            faults.append(f"not available from MLflow: {error.__class__.__name__}")
+        return f"the bundle is not in {self._releases}" + "".join(f"; {fault}" for fault in faults)
 
 
 def _verify(bundle: Bundle, sha256: str) -> ScoringMethod:
     if bundle.sha256 != sha256:
-        raise BundleRefused("another bundle", got=bundle.sha256[:12], expected=sha256[:12])
+        raise BundleRefused("the bundle has another digest", got=bundle.sha256[:12], expected=sha256[:12])
     bundle.run_self_test()
     return ScoringMethod.from_bundle(bundle)

@@ -1,6 +1,6 @@
-"""A consignment becomes an answer: features with live history, score, band, reasons, and the entry for the log.
+"""Scorer: computes a consignment's features with live history, its score, band and reasons, and its log entry.
 
-What was answered is looked up by the consignment's content, so that a repeat gets the same answer and `decision_id`.
+A repeated consignment is recognized by its content and gets the recorded decision with the same `decision_id`.
 """
 
 import contextlib
@@ -14,6 +14,7 @@ import numpy as np
 from consignments.errors import ServiceFault
 from consignments.records import Consignment
 from consignments.timestamps import US_PER_DAY
+from features.normalization.normal_forms import get_goods_text
 from models.reasons.ranking import Reason
 from serving.encryption.vault import PackedRecord
 from serving.event_log.event_codec import Cancellation, EventOrigin, Keys, Row, Rows, ScoredDecision
@@ -26,24 +27,24 @@ from serving.state.consignment_states import ConsignmentState, RecordedDecision
 from serving.telemetry.metrics import Metrics
 
 DEFAULT_REASON_COUNTS = {"high": 3, "elevated": 3, "routine": 0}
-"""How many reasons go with a band that nobody asked more for."""
+"""Default number of reasons by band."""
 MAX_REASONS = 10
 _encode = msgspec.msgpack.Encoder().encode
 _decode_reasons = msgspec.msgpack.Decoder(list[Reason]).decode
 
 
 class ScoreResult(NamedTuple):
-    """A decision on its way out.
+    """A decision that may be sent after its group is durable.
 
     Attributes
     ----------
-    decision : Decision
-    group : Group or None
-        It must be durable before the answer leaves; None where the decision is on disk already.
+    decision : RecordedDecision
+    group : CommitGroup or None
+        The commit group that must be durable before the response is sent; None if the decision is already on disk.
     features : float32 array or None
-        The row that was scored, where it is at hand.
+        The row that was scored; None for a repeat.
     reasons : list of Reason
-        Those that were computed now, or are logged.
+        Reasons computed now, or for a repeat the logged ones.
     """
 
     decision: RecordedDecision
@@ -53,18 +54,18 @@ class ScoreResult(NamedTuple):
 
 
 class ScoreRequest(NamedTuple):
-    """A consignment to be scored.
+    """A request to score a consignment.
 
     Attributes
     ----------
     c : Consignment
-        Its `received_at` is set.
+        The consignment; its `received_at` is set.
     received_us : int
-        The same in microseconds since the epoch.
+        `received_at` in microseconds since the epoch.
     asked_by : str
-        The caller.
+        Name of the client.
     reasons : int or None
-        How many are asked for; None: those that are due.
+        Number of reasons requested; None for the default of the band.
     """
 
     c: Consignment
@@ -74,12 +75,12 @@ class ScoreRequest(NamedTuple):
 
     @property
     def day(self) -> int:
-        """UTC days since the epoch on which it arrives."""
+        """Return the UTC day on which it was received, in days since the epoch."""
         return self.received_us // US_PER_DAY
 
 
 class PendingConsignment(NamedTuple):
-    """A consignment that was not answered yet, and how the log will keep it."""
+    """A packed consignment that is not scored yet."""
 
     c: Consignment
     packed: PackedRecord
@@ -88,7 +89,7 @@ class PendingConsignment(NamedTuple):
 
 
 class FeatureRows(NamedTuple):
-    """What history and the pipeline gave for consignments: features (n, features), keys and counterparts (n, kinds)."""
+    """The computed rows of consignments: features (n, features), history keys and counterparts (n, kinds)."""
 
     X: Rows
     keys: Keys
@@ -96,13 +97,13 @@ class FeatureRows(NamedTuple):
 
 
 class Scorer:
-    """Scores consignments one after the other; whoever holds it runs it in one thread.
+    """A scorer of consignments, one after the other, in a single thread.
 
     Parameters
     ----------
     model : LoadedModel
     intake : Intake
-        Its state goes up to the end of the log and has the model's keys of history.
+        Its state includes the whole log and has the model's history keys.
     committer : Committer
     clock : callable
     metrics : Metrics
@@ -119,9 +120,9 @@ class Scorer:
         model.pipeline.alerts = self.state.alerts
 
     def score_batch(self, asked: Sequence[ScoreRequest]) -> list[ScoreResult | Exception]:
-        """Score what `split_batches` gives; nothing else runs until all are in the queue of the log.
+        """Score a batch from `split_batches` and add all decisions to the log's queue, without yielding in between.
 
-        A consignment that says that it was cancelled is scored, then cancelled.
+        A consignment with `cancelled_at` is scored, then cancelled.
         """
         answers = self.decide_all(asked)
         self._metrics.record_batch(self._timings, [_summarize(answer) for answer in answers])
@@ -135,12 +136,12 @@ class Scorer:
         return answers
 
     def decide(self, asked: ScoreRequest) -> ScoreResult:
-        """Score a consignment, or find what was answered for it.
+        """Score a consignment, or return the recorded decision if it is a repeat.
 
         Raises
         ------
         ServiceFault
-            The log cannot take the decision, or the model gave no number.
+            The decision cannot be logged, or the model's score is not a probability.
         """
         self.committer.check()
         now_us = self.clock()
@@ -153,17 +154,17 @@ class Scorer:
         return answer
 
     def decide_all(self, asked: Sequence[ScoreRequest]) -> list[ScoreResult | Exception]:
-        """Do what `decide` does for consignments that come one after the other: the same entries and answers.
+        """Score consignments together, with the same log entries and results as `decide` for one after the other.
 
         Parameters
         ----------
-        asked : sequence of Asked
-            Of one day, and no consignment twice; some dozens at a time are best.
+        asked : sequence of ScoreRequest
+            Requests of one day, no consignment twice; some dozens at a time are fastest.
 
         Returns
         -------
-        list of Answer or Exception
-            What each would have got alone.
+        list of ScoreResult or Exception
+            For each request the result or error of `decide`.
         """
         if len(asked) == 1 or not self.state.history.has_room(len(asked)):
             return [self._try(each) for each in asked]
@@ -173,7 +174,7 @@ class Scorer:
             arriving = [self._pack_or_repeat(each, now_us) for each in asked]
             fresh = [each for each in arriving if isinstance(each, PendingConsignment)]
             counted = self._compute_features(fresh) if fresh else None
-        except Exception:  # nothing was counted: whoever is not at fault shall not suffer
+        except Exception:  # nothing was counted yet; scoring one by one fails only the faulty request
             return [self._try(each) for each in asked]
         decided = iter(self._score_and_log(fresh, now_us, counted) if counted else ())
         return [next(decided) if isinstance(each, PendingConsignment) else each for each in arriving]
@@ -184,21 +185,21 @@ class Scorer:
         except Exception as fault:
             return fault
 
-    def explain(self, features: Row, count: int) -> list[Reason]:
-        """Give the reasons of a row of this model's features."""
-        return list(self.model.risk.explain(np.array(features, dtype=np.float32), count))
+    def explain(self, features: Row, count: int, goods: str) -> list[Reason]:
+        """Compute the reasons of a row of this model's features, with words of its goods text."""
+        return list(self.model.risk.explain(np.array(features, dtype=np.float32), count, goods=goods))
 
     def _pack_or_repeat(self, asked: ScoreRequest, now_us: int) -> PendingConsignment | ScoreResult:
-        """Pack a consignment or, where it is equal to its latest version, give what was answered."""
+        """Pack a consignment, or return the recorded decision if it equals its latest version."""
         c = asked.c
-        if type(c) is not self.model.record:  # read before the model changed, and with it the record
+        if type(c) is not self.model.record:  # decoded before a model with another record type was loaded
             c = msgspec.convert(c, self.model.record, from_attributes=True)
         packed = self.model.entries.pack(c, now_us)
         known = self.state.get_consignment(c.consignment_id)
         version = known.version
         if version is not None and version.content == packed.content and version.decision is not None:
             return self._repeat(version.decision)
-        # What is later than the last entry on disk is never dropped from memory.
+        # A state with an entry that is not on disk yet is never dropped from memory.
         known.sequence = self.committer.next_sequence
         return PendingConsignment(c, packed, asked, known)
 
@@ -209,7 +210,7 @@ class Scorer:
     def _score_and_log(
         self, arriving: Sequence[PendingConsignment], now_us: int, counted: FeatureRows
     ) -> list[ScoreResult | Exception]:
-        """Score what history has counted, and enter it into the log."""
+        """Score consignments that history has counted, and add them to the log."""
         begun = time.perf_counter()
         answers: list[ScoreResult | Exception] = []
         scores = self._score_rows(counted.X, [each.c.channel for each in arriving])
@@ -217,16 +218,16 @@ class Scorer:
             origin = EventOrigin(self.committer.next_sequence, now_us, asked.asked_by)
             arrival = self.model.entries.encode_arrival(origin, c, packed, *both)
             try:
-                judgement, told = self._score_row(row, c.channel, score, asked.reasons)
+                judgement, reasons = self._score_row(row, c, score, asked.reasons)
             except Exception as fault:
-                # It is counted in history now, so it must be in the log too, even where the model failed.
+                # It is already counted in history, so it must be in the log too, even if the model failed.
                 self._log_arrival(arrival, known)
                 answers.append(fault)
                 continue
             group = self._log_arrival(self.model.entries.encode_decision(arrival, judgement), known)
             assert known.version is not None
             assert known.version.decision is not None
-            answers.append(ScoreResult(known.version.decision, group, row, told))
+            answers.append(ScoreResult(known.version.decision, group, row, reasons))
         self._timings.append(("score", time.perf_counter() - begun))
         return answers
 
@@ -236,7 +237,7 @@ class Scorer:
         return group
 
     def _compute_features(self, arriving: Sequence[PendingConsignment]) -> FeatureRows:
-        """Compute the features of consignments of one day and let history count them, one after the other."""
+        """Compute the features of consignments of one day and count them in history, one after the other."""
         pipeline, state, first, begun = self.model.pipeline, self.state, arriving[0].c, time.perf_counter()
         X = np.zeros((len(arriving), self._width), dtype=np.float32)
         keys, counterparts = np.zeros((2, len(arriving), self._kinds), dtype=np.uint64)
@@ -253,7 +254,7 @@ class Scorer:
         return FeatureRows(X, keys, counterparts)
 
     def _score_rows(self, X: Rows, channels: list[str]) -> Sequence[float | None]:
-        """Score rows at once; None where each must be scored alone."""
+        """Score rows together; return None for each if they must be scored one by one."""
         if len(X) > 1:
             with contextlib.suppress(Exception):
                 scores: list[float] = self.model.risk.score(X, channels).tolist()
@@ -261,29 +262,35 @@ class Scorer:
         return [None] * len(X)
 
     def _score_row(
-        self, row: Row, channel: str, known: float | None, reasons: int | None
+        self, row: Row, c: Consignment, known: float | None, reasons: int | None
     ) -> tuple[ScoredDecision, list[Reason]]:
-        score = self.model.risk.score_row(row, channel) if known is None else known
+        score = self.model.risk.score_row(row, c.channel) if known is None else known
         if not 0.0 <= score <= 1.0:
-            raise ServiceFault("the model gave no probability", where=self.model.name, got=repr(score))
+            raise ServiceFault(
+                "the model's score is not a probability",
+                where=self.model.name,
+                got=repr(score),
+                expected="a number from 0 to 1",
+                todo="publish another model",
+            )
         risk = self.model.risk
         band = risk.bands.assign(score)
         count = max(DEFAULT_REASON_COUNTS[band], reasons or 0)
-        told = list(risk.explain(row, count)) if count else []
+        ranked = list(risk.explain(row, count, goods=get_goods_text(c))) if count else []
         judgement = ScoredDecision(
             row,
             score,
             band,
-            _encode(told),
+            _encode(ranked),
             self.model.name,
             self.model.sha256,
             self.model.spec_sha256,
         )
-        return judgement, told
+        return judgement, ranked
 
 
 def _summarize(answer: ScoreResult | Exception) -> tuple[str, float] | str:
-    """Return band and score of a new decision, else the counter that it belongs to."""
+    """Return band and score of a new decision, else the name of its counter."""
     if isinstance(answer, Exception):
         return "unscored"
     return "repeats" if answer.features is None else (answer.decision.band, answer.decision.score)

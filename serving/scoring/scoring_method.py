@@ -1,7 +1,7 @@
-"""How scores come about: features and what judges them, from a bundle or, where no model is loaded, from the rules.
+"""Scoring methods: features and the model that scores them, from a bundle or, without a model, from the rules.
 
-What the rules give is an order of consignments, not a calibrated probability: every answer and every entry of the log
-names them in place of a model.
+The rules rank consignments; their scores are not calibrated probabilities. Therefore every response and every log entry
+names `rules` instead of a model.
 """
 
 from collections.abc import Sequence
@@ -27,23 +27,23 @@ VERSION_CHARACTERS = 12
 
 
 class RowScorer(Protocol):
-    """Gives rows of features a score, a band and reasons: `models.risk_model.RiskModel`, or `models.baselines.Rules`."""
+    """A scorer of feature rows with bands and reasons: `models.risk_model.RiskModel` or `models.rules.Rules`."""
 
     spec: Spec
     bands: Bands
     reasons: ReasonRanker
 
     def score(self, X: NDArray[np.float32], channels: Sequence[str]) -> NDArray[np.float64]:
-        """Score rows."""
+        """Compute the scores of rows."""
 
     def score_row(self, row: NDArray[np.float32], channel: str) -> float:
-        """Score one row, to the same bits."""
+        """Compute the score of one row, equal to that of `score` bit for bit."""
 
     def assign_bands(self, score: NDArray[np.float64]) -> list[Band]:
-        """Give the band of each score."""
+        """Return the band of each score."""
 
-    def explain(self, row: NDArray[np.float32], top: int = 3) -> list[Reason]:
-        """Give the reasons of one row, the weightiest first."""
+    def explain(self, row: NDArray[np.float32], top: int = 3, *, goods: str = "") -> list[Reason]:
+        """Return the reasons of one row, strongest first; they quote words of the text `goods`."""
 
     def replace_spec(self, installed: Spec) -> "RowScorer":
         """Return the same scorer with the texts of the installed version's spec, or raise `BundleRefused`."""
@@ -51,17 +51,17 @@ class RowScorer(Protocol):
 
 @dataclass(frozen=True)
 class ScoringMethod:
-    """What makes scores, and can make them again.
+    """A reproducible scoring method.
 
     Attributes
     ----------
     config : FeatureConfig
-    fitted : Fitted
-    judge : Judge
+    fitted : FittedParameters
+    judge : RowScorer
     sha256 : str
-        Of the bundle, or of the rules.
+        Digest of the bundle, or of the rules.
     spec_sha256 : str
-        The features it wants, as its card and the log name them.
+        Digest of the features it needs, as recorded in the model card and the log.
     """
 
     config: FeatureConfig
@@ -72,30 +72,30 @@ class ScoringMethod:
 
     @classmethod
     def from_bundle(cls, bundle: Bundle) -> "ScoringMethod":
-        """Take what a bundle holds."""
+        """Build the method from a bundle."""
         fitted = FittedParameters.from_plain(bundle.fitted, bundle.arrays)
         return cls(bundle.config, fitted, bundle.model, bundle.sha256, bundle.card.feature_spec_sha256)
 
     def build_pipeline(self, pseudonyms: Pseudonyms, alerts: Alerts | None = None) -> Pipeline:
-        """Make what computes its features.
+        """Build the pipeline that computes its features.
 
         Raises
         ------
         BundleRefused
-            Where it was trained on other features than this version of npsrisk computes.
+            It was trained on other features than this version of npsrisk computes.
         """
         pipeline = Pipeline(self.config, self.fitted, pseudonyms, alerts)
         pipeline.spec.require(self.judge.spec)
         return pipeline
 
     def build_scorer(self, installed: Spec) -> RowScorer:
-        """Return what scores the rows of a pipeline of `build_pipeline`, in the words of this version of npsrisk."""
+        """Build the scorer for rows of `build_pipeline`'s pipeline, with the reason texts of this version of npsrisk."""
         return self.judge.replace_spec(installed)
 
 
 @cache
 def build_rules_method() -> ScoringMethod:
-    """Give the rules over the features that need no model."""
+    """Build the rules on the features that need no model."""
     config, fitted = FeatureConfig(), FittedParameters.create_empty()
     spec = Pipeline(config, fitted, Pseudonyms(b"names only")).spec
     rules = Rules(spec)
@@ -103,5 +103,5 @@ def build_rules_method() -> ScoringMethod:
 
 
 def get_rules_name() -> str:
-    """Name the rules as a model is named, `NAME/VERSION`; other rules have another version."""
+    """Return the name of the rules in the form `NAME/VERSION`; changed rules have another version."""
     return f"{Rules.name}/{build_rules_method().sha256[:VERSION_CHARACTERS]}"

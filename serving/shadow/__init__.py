@@ -1,1 +1,1 @@
-"""A challenger that scores the same traffic and answers nobody."""
+"""Shadow mode: a challenger scores the same traffic, and its results are only logged."""

@@ -1,7 +1,7 @@
-"""The disagreement report: what a challenger in shadow said of the same consignments, beside what was answered.
+"""Disagreement report: compares the scores of a challenger in shadow mode with the champion's for the same consignments.
 
-What was found is known only of what was opened, and that the champion mostly chose: such counts favour it, and the report
-says so. A comparison that corrects for it is `npsrisk compare`.
+Results are known only for inspected consignments, and most of these were selected by the champion. So counts of
+detections favour the champion, and the report states this. `npsrisk compare` corrects for it.
 """
 
 from collections import Counter
@@ -24,7 +24,7 @@ from serving.state.consignment_states import rank_outcome
 
 BANDS = ("high", "elevated", "routine")
 TOP_SHARES = (0.001, 0.01, 0.05)
-"""Of the decisions: how many of the riskiest are compared."""
+"""Shares of the riskiest decisions that are compared."""
 MAX_EXAMPLES = 10
 MAX_TIME_US = 2**63 - 1
 EXCLUDED_RESULTS = (None, "pending")
@@ -34,18 +34,19 @@ Places = NDArray[np.int64]
 
 
 class CapacityOverlap(NamedTuple):
-    """The riskiest decisions of both models.
+    """The overlap of the riskiest decisions of champion and challenger.
 
     Attributes
     ----------
     share : float
-        Of all decisions.
+        Share of all decisions, 0 to 1.
     taken : int
-        Decisions that each of them takes.
+        Number of riskiest decisions of each model.
     common : int
-        Of these, those that both take.
+        Number of these that both models have in common.
     opened, found : dict
-        `both`, `champion alone` and `challenger alone` to the number with a final result, and to those with a find.
+        Number of inspected consignments with a final result, and of detections among them, for each of `both`,
+        `champion alone` and `challenger alone`.
     """
 
     share: float
@@ -56,7 +57,7 @@ class CapacityOverlap(NamedTuple):
 
 
 class DisagreementExample(NamedTuple):
-    """A decision on which both differ much.
+    """A decision on which champion and challenger differ much.
 
     Attributes
     ----------
@@ -75,26 +76,26 @@ class DisagreementExample(NamedTuple):
 
 @dataclass
 class DisagreementReport:
-    """What the report says.
+    """The disagreement report of a challenger.
 
     Attributes
     ----------
     challenger, target : str
     champions : dict
-        What decided to its number of decisions.
+        Number of decisions of each model that decided.
     decisions : int
-        Scored by both, in the time asked for.
+        Number of decisions that both models scored in the period.
     first, last : str
-        When the first and the last of them were made; empty where there is none.
+        Time of the first and the last of these decisions; empty if there is none.
     tally : ShadowCounters
-        Since the challenger began.
+        Counts since the challenger started.
     bands : dict
-        Champion's band to challenger's band to decisions.
+        Number of decisions by the champion's band, then by the challenger's band.
     rank_correlation : float or None
-        Spearman's, of both scores; None where one does not vary.
+        Spearman correlation of both scores; None if one of them is constant.
     capacities : list of CapacityOverlap
     examples : list of DisagreementExample
-        Those whose places in the two orders lie furthest apart.
+        Decisions with the largest difference in rank.
     """
 
     challenger: str
@@ -111,11 +112,11 @@ class DisagreementReport:
 
     @property
     def other_band(self) -> int:
-        """Decisions that the challenger would have put into another band."""
+        """Return the number of decisions that the challenger would have put into another band."""
         return sum(count for mine, row in self.bands.items() for other, count in row.items() if mine != other)
 
     def to_dict(self) -> dict[str, Any]:
-        """Give it as plain values, for JSON."""
+        """Return the report as plain values, for JSON."""
         plain = {each.name: getattr(self, each.name) for each in fields(self)}
         return plain | {
             "other_band": self.other_band,
@@ -125,30 +126,30 @@ class DisagreementReport:
         }
 
     def to_text(self) -> str:
-        """Put it into words."""
+        """Format the report as text."""
         t = self.tally
         lines = [
-            f"{self.challenger} in shadow: {t.scored:,} decisions scored since it began, {t.dropped:,} entries passed over, "
-            f"{t.failed:,} failed, {t.unfit:,} of other keys of history"
+            f"{self.challenger} in shadow mode: {t.scored:,} decisions scored since it started, {t.dropped:,} log entries "
+            f"skipped, {t.failed:,} failed, {t.unfit:,} with other history keys"
         ]
         if not self.decisions:
-            return "\n".join([*lines, "no decision of this time"])
-        beside = ", ".join(f"{name} ({count:,})" for name, count in self.champions.items())
-        order = (
-            "does not vary"
+            return "\n".join([*lines, "No decisions in this period"])
+        champions = ", ".join(f"{name} ({count:,})" for name, count in self.champions.items())
+        correlation = (
+            "not defined: one of the scores is constant"
             if self.rank_correlation is None
-            else f"agrees to {self.rank_correlation:.3f} (Spearman)"
+            else f"{self.rank_correlation:.3f} (Spearman)"
         )
         lines += [
-            f"{self.decisions:,} decisions from {self.first} to {self.last}, beside {beside}",
-            f"another band in {self.other_band:,} ({self.other_band / self.decisions:.2%}); their order {order}",
+            f"{self.decisions:,} decisions from {self.first} to {self.last}, compared with {champions}",
+            f"another band: {self.other_band:,} ({self.other_band / self.decisions:.2%}); rank correlation: {correlation}",
             "champion \\ challenger " + "".join(f"{band:>10}" for band in BANDS),
             *(
                 f"{mine:>21} " + "".join(f"{self.bands[mine][other]:>10,}" for other in BANDS)
                 for mine in BANDS
             ),
             *(_format_capacity(each) for each in self.capacities),
-            "what was found favours the champion, who chose what was opened; npsrisk compare corrects for it",
+            "detections favour the champion, which selected most inspections; npsrisk compare corrects for it",
             *(
                 f"  {each.decision_id} of {each.consignment_id}: {each.champion_score:.4f} {each.champion_band}, "
                 f"challenger {each.score:.4f} {each.band}"
@@ -161,23 +162,23 @@ class DisagreementReport:
 def measure_disagreement(
     log: LogReader, shadow_log: ShadowLog, model: str | None, from_us: int, until_us: int
 ) -> DisagreementReport:
-    """Compare what a challenger said with what was answered.
+    """Compare the scores of a challenger with those of the champion.
 
     Parameters
     ----------
     log : LogReader
     shadow_log : ShadowLog
     model : str or None
-        `NAME/VERSION` of the challenger; None: the latest.
+        `NAME/VERSION` of the challenger; None for the latest one.
     from_us, until_us : int
-        When the decisions were made, in microseconds since the epoch; `until_us` is excluded.
+        Period in which the decisions were made, in microseconds since the epoch; `until_us` is excluded.
 
     Raises
     ------
     BadInput
-        Where no such challenger ever scored.
+        No such challenger ever scored.
     ServiceFault
-        Where one of the logs cannot be read.
+        One of the logs cannot be read.
     """
     challenger = _challenger(shadow_log, model)
     opinions = shadow_log.read_scores(challenger.number, from_us, until_us)
@@ -204,7 +205,7 @@ def _challenger(shadow_log: ShadowLog, model: str | None) -> Challenger:
     mine = [each for each in known if model in (None, each.model)]
     if not mine:
         raise BadInput(
-            "no such challenger ever scored in shadow",
+            "no such challenger ever scored in shadow mode",
             where=str(shadow_log.path),
             got=model or "",
             expected=", ".join(each.model for each in known),
@@ -214,7 +215,7 @@ def _challenger(shadow_log: ShadowLog, model: str | None) -> Challenger:
 
 
 def _rank_positions(scores: Floats) -> Places:
-    """Give each its place in the order, the riskiest first; of equals the earlier one."""
+    """Compute the position of each score, highest first; of equal scores the earlier one first."""
     places = np.empty(len(scores), dtype=np.int64)
     places[np.argsort(-scores, kind="stable")] = np.arange(len(scores))
     return places
@@ -228,14 +229,14 @@ def _correlation(a: Floats, b: Floats) -> float | None:
 
 
 def _mean_ranks(values: Floats) -> Floats:
-    """Give ranks; equals share the mean of theirs."""
+    """Compute ranks; equal values share their mean rank."""
     _, inverse, counts = np.unique(values, return_inverse=True, return_counts=True)
     ends = np.cumsum(counts)
     return np.asarray((ends - (counts - 1) / 2)[inverse], dtype=np.float64)
 
 
 def _load_results(log: LogReader, target: str) -> dict[str, bool]:
-    """Give for each consignment with a final result whether it is a find."""
+    """Read for each consignment with a final result whether it is positive."""
     entries, standing = (
         EventCodec(None, Consignment, ()),
         dict[str, tuple[tuple[int, int, int], str | None]](),
@@ -257,7 +258,7 @@ def _load_results(log: LogReader, target: str) -> dict[str, bool]:
 def _capacities(
     opinions: Sequence[ShadowScore], places: tuple[Places, Places], results: dict[str, bool]
 ) -> list[CapacityOverlap]:
-    """Compare the riskiest of both, and what was found among them."""
+    """Compare the riskiest decisions of both models, and the detections among them."""
     names = [each.consignment_id for each in opinions]
     found = []
     for share in TOP_SHARES:
@@ -301,6 +302,6 @@ def _examples(
 def _format_capacity(capacity: CapacityOverlap) -> str:
     known = ", ".join(f"{part} {capacity.opened[part]:,} ({capacity.found[part]:,})" for part in PARTS)
     return (
-        f"of the riskiest {capacity.share:.1%} ({capacity.taken:,}) {capacity.common:,} are the same; "
-        f"results known (finds): {known}"
+        f"riskiest {capacity.share:.1%} ({capacity.taken:,} decisions): {capacity.common:,} in common; "
+        f"inspected with a result (of these detections): {known}"
     )

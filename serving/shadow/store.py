@@ -1,7 +1,6 @@
-"""What a challenger in shadow said of logged decisions: `shadow.db` in the state directory, identifiers and numbers, nothing
-personal.
+"""Store of a challenger's scores of logged decisions: `shadow.db` in the state directory, without personal data.
 
-All of it can be made again from the event log, so it is neither chained nor flushed at each write.
+Everything in it can be computed again from the event log, so it has no hash chain and is not flushed at each write.
 """
 
 import sqlite3
@@ -19,10 +18,10 @@ from serving.process.state_directory import PRIVATE_FILE_MODE
 
 FILE = "shadow.db"
 RETENTION_DAYS = 90
-"""Days after which an opinion is dropped."""
+"""Days after which a score is deleted."""
 BUSY_SECONDS = 5.0
 COLUMNS_BEFORE_COUNTERS = 5
-"""Columns of a challenger before its tally."""
+"""Number of columns of a challenger before its counters."""
 SCHEMA = """
 CREATE TABLE IF NOT EXISTS challengers (
     challenger INTEGER PRIMARY KEY, log_id TEXT NOT NULL, model TEXT NOT NULL, sha256 TEXT NOT NULL, target TEXT NOT NULL,
@@ -39,17 +38,17 @@ CREATE TABLE IF NOT EXISTS opinions (
 
 
 class ShadowScore(NamedTuple):
-    """What champion and challenger said of one consignment.
+    """The scores of champion and challenger for one decision.
 
     Attributes
     ----------
     sequence : int
-        Of the decision in the event log.
+        Sequence number of the decision in the event log.
     consignment_id : str
     scored_us : int
         When the champion decided, in microseconds since the epoch.
     champion : str
-        Name and version of what decided.
+        Name and version of the model that decided.
     champion_score, score : float
     champion_band, band : str
     """
@@ -65,19 +64,19 @@ class ShadowScore(NamedTuple):
 
 
 class ShadowCounters(msgspec.Struct):
-    """What became of the decisions that a challenger was to score.
+    """The counters of a challenger's results.
 
     Attributes
     ----------
     scored : int
     disagreed : int
-        Of them, those it put into another band.
+        Scored decisions that it put into another band.
     dropped : int
-        Entries of the log passed over because it was too far behind.
+        Log entries skipped because it was too far behind.
     failed : int
-        Decisions at which it failed.
+        Decisions that it failed to score.
     unfit : int
-        Decisions with other keys of history than it counts, or features it cannot take over.
+        Decisions with other history keys, or without the features that it must copy.
     """
 
     scored: int = 0
@@ -87,26 +86,26 @@ class ShadowCounters(msgspec.Struct):
     unfit: int = 0
 
     def add(self, other: "ShadowCounters") -> None:
-        """Add another tally to this one."""
+        """Add other counters to these."""
         for name, value in msgspec.structs.asdict(other).items():
             setattr(self, name, getattr(self, name) + value)
 
     def subtract(self, before: "ShadowCounters") -> dict[str, int]:
-        """Return by how much each counter is above an earlier tally."""
+        """Return the increase of each counter since an earlier state."""
         return {name: value - getattr(before, name) for name, value in msgspec.structs.asdict(self).items()}
 
 
 class ShadowStatus(msgspec.Struct):
-    """What the process tells the service, a line of JSON each second.
+    """A status report of the challenger's process to the service, one line of JSON each second.
 
     Attributes
     ----------
     tally : ShadowCounters
-        Since the process began.
+        Counts since the process started.
     behind : int
-        Entries of the event log that it has not looked at.
+        Number of log entries that it has not processed.
     fault : str
-        Why the challenger cannot be used.
+        Why the challenger cannot be used; empty if it can.
     """
 
     tally: ShadowCounters
@@ -115,15 +114,15 @@ class ShadowStatus(msgspec.Struct):
 
 
 class Challenger(NamedTuple):
-    """A challenger as the log of the shadow knows it.
+    """A challenger registered in the store.
 
     Attributes
     ----------
     number : int
-        In this log.
+        Number in this store.
     model, sha256, target : str
     position : int
-        The last entry of the event log it has looked at.
+        Sequence number of the last log entry it has processed.
     tally : ShadowCounters
     """
 
@@ -136,18 +135,18 @@ class Challenger(NamedTuple):
 
 
 class ShadowLog:
-    """The log of the shadow; one process writes, others may read.
+    """The store of challengers' scores; one process writes it, others may read it.
 
     Parameters
     ----------
     state_dir : Path
     log_id : str
-        Of the event log: opinions of another log's decisions are left alone.
+        Identifier of the event log; scores of another log's decisions are ignored.
 
     Raises
     ------
     ServiceFault
-        Where it cannot be used.
+        The store cannot be used.
     """
 
     def __init__(self, state_dir: Path, log_id: str) -> None:
@@ -168,11 +167,11 @@ class ShadowLog:
         self.close()
 
     def close(self) -> None:
-        """Close it."""
+        """Close the store."""
         self._db.close()
 
     def register(self, model: str, sha256: str, target: str, position: int) -> Challenger:
-        """Find a challenger, or note a new one, which begins behind the entry `position`."""
+        """Find a challenger, or register a new one that starts after the log entry `position`."""
         row = (self._log_id, model, sha256, target, position)
         with self._translate_errors(), self._db:
             self._db.execute(
@@ -182,7 +181,7 @@ class ShadowLog:
         return next(each for each in self.list_challengers() if (each.model, each.sha256) == (model, sha256))
 
     def add(self, number: int, opinions: Sequence[ShadowScore], position: int, tally: ShadowCounters) -> None:
-        """Add opinions, and what was counted up to an entry of the event log: all or nothing."""
+        """Add scores, and the counts up to the log entry `position`, in one transaction."""
         counted = ", ".join(f"{name} = {name} + :{name}" for name in ShadowCounters.__struct_fields__)
         values = msgspec.structs.asdict(tally) | {"position": position, "number": number}
         with self._translate_errors(), self._db:
@@ -195,14 +194,14 @@ class ShadowLog:
             )
 
     def delete_expired(self, now_us: int) -> None:
-        """Drop what is older than `RETENTION_DAYS`."""
+        """Delete scores older than `RETENTION_DAYS`."""
         with self._translate_errors(), self._db:
             self._db.execute(
                 "DELETE FROM opinions WHERE scored_us < ?", (now_us - RETENTION_DAYS * US_PER_DAY,)
             )
 
     def list_challengers(self) -> list[Challenger]:
-        """List the challengers, the latest to begin last."""
+        """List the challengers in the order in which they started."""
         columns = ", ".join(
             ("challenger", "model", "sha256", "target", "position", *ShadowCounters.__struct_fields__)
         )
@@ -216,7 +215,7 @@ class ShadowLog:
             ]
 
     def read_scores(self, number: int, from_us: int, until_us: int) -> list[ShadowScore]:
-        """Give the opinions of a challenger on decisions of a time, in their order; `until_us` is excluded."""
+        """Read the scores of a challenger for decisions of a period, in order; `until_us` is excluded."""
         query = (
             f"SELECT {', '.join(ShadowScore._fields)} FROM opinions "
             "WHERE challenger = ? AND scored_us >= ? AND scored_us < ? ORDER BY sequence"
@@ -230,8 +229,8 @@ class ShadowLog:
             yield
         except (sqlite3.Error, OSError) as error:
             raise ServiceFault(
-                "the log of the shadow cannot be used",
+                "the store of the challenger's scores cannot be used",
                 where=str(self.path),
                 got=str(error),
-                todo="it holds nothing that cannot be made again: remove it, or make room",
+                todo="free disk space, or delete the file: its scores are only lost for npsrisk shadow",
             ) from error

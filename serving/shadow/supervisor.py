@@ -1,4 +1,4 @@
-"""Keeps the process of the challenger in shadow running, and hears from it; nothing here waits for it."""
+"""Supervisor of the challenger's process: starts it, restarts it and reads its status without ever waiting for it."""
 
 import os
 import subprocess
@@ -9,6 +9,7 @@ from pathlib import Path
 import msgspec
 
 from consignments.errors import BundleRefused
+from models.signatures.approvers import Approvers
 from serving.deployment.releases import Release, find_release_folder, read_release
 from serving.process.logging import logger
 from serving.process.settings import Settings
@@ -17,7 +18,7 @@ from serving.shadow.worker import EXIT_REFUSED
 from serving.telemetry.metrics import Metrics
 
 INITIAL_WAIT_SECONDS, MAX_WAIT_SECONDS = 1.0, 60.0
-"""How long to wait before a process that ended is started again; doubled each time."""
+"""Seconds to wait before a process that ended is started again; doubled each time, up to the maximum."""
 STOP_SECONDS = 5.0
 READ_BYTES = 65_536
 COMMAND = [sys.executable, "-P", "-m", "serving.shadow.worker"]
@@ -25,7 +26,7 @@ _decode = msgspec.json.Decoder(ShadowStatus).decode
 
 
 class ShadowProcess:
-    """The process of the challenger that is published, if there is one.
+    """The process of the published challenger, if there is one.
 
     Parameters
     ----------
@@ -35,9 +36,9 @@ class ShadowProcess:
     Attributes
     ----------
     release : Release or None
-        The challenger.
+        The challenger's release.
     fault : str or None
-        Why it does not score.
+        Why the challenger does not score.
     process : Popen or None
     """
 
@@ -48,10 +49,10 @@ class ShadowProcess:
         self.process: subprocess.Popen[bytes] | None = None
         self._seen: Path | None = None
         self._due, self._wait = 0.0, INITIAL_WAIT_SECONDS
-        self._told, self._rest = ShadowCounters(), b""
+        self._counted, self._rest = ShadowCounters(), b""
 
     def poll(self) -> None:
-        """Start what was published, hear what it tells, and start it again where it ended."""
+        """Start a newly published challenger, read its status, and restart its process if it ended."""
         try:
             folder = find_release_folder(self._settings.state_dir, "shadow")
             if folder != self._seen:
@@ -87,10 +88,10 @@ class ShadowProcess:
         self._seen, self.fault, self.release = folder, None, None
         self._due, self._wait = 0.0, INITIAL_WAIT_SECONDS
         if folder is not None:
-            self.release = read_release(folder, "shadow")
+            self.release = read_release(folder, Approvers.read(self._settings.approvers_file), "shadow")
 
     def _start(self) -> None:
-        # A session of its own: what is typed at a terminal ends the service, and the service ends this.
+        # Its own session: Ctrl-C at a terminal stops the service, and the service stops this process.
         process = subprocess.Popen(
             COMMAND, stdin=subprocess.PIPE, stdout=subprocess.PIPE, start_new_session=True
         )
@@ -99,18 +100,18 @@ class ShadowProcess:
         os.set_blocking(process.stdout.fileno(), False)
         process.stdin.write(self._settings.model_dump_json(by_alias=True).encode() + b"\n")
         process.stdin.flush()
-        self.process, self._told, self._rest = process, ShadowCounters(), b""
+        self.process, self._counted, self._rest = process, ShadowCounters(), b""
 
     def _read_status(self, process: "subprocess.Popen[bytes]") -> None:
-        """Read what it has told, and count what is new in the last of it."""
+        """Read the status reports of the process, and record what is new in the last one."""
         assert process.stdout is not None
         *lines, self._rest = (self._rest + (process.stdout.read(READ_BYTES) or b"")).split(b"\n")
         if not lines:
             return
         report = _decode(lines[-1])
         self.fault = report.fault or None
-        self._metrics.record_shadow(report.tally.subtract(self._told), report.behind)
-        self._told = report.tally
+        self._metrics.record_shadow(report.tally.subtract(self._counted), report.behind)
+        self._counted = report.tally
 
     def _handle_exit(self, code: int) -> None:
         assert self.process is not None
@@ -118,11 +119,11 @@ class ShadowProcess:
         self.process = None
         self._due = time.monotonic() + self._wait
         if code == EXIT_REFUSED:
-            self._due = float("inf")  # until something else is published
+            self._due = float("inf")  # until another challenger is published
         else:
             self._metrics.counters["shadow_restarts"].inc()
             self._wait = min(2 * self._wait, MAX_WAIT_SECONDS)
-        logger.error("the shadow ended", code=code, error=self.fault)
+        logger.error("challenger process ended", code=code, error=self.fault)
 
     def _close(self, process: "subprocess.Popen[bytes]") -> None:
         assert process.stdin is not None

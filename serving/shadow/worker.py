@@ -1,11 +1,11 @@
-"""A challenger in shadow: a process of its own follows the event log and scores what was decided, for nobody but its log.
+"""Worker of shadow mode: a separate process that follows the event log and scores each decision with the challenger.
 
-    sequence 7   RB1 is scored by nps-risk/3     nps-risk/4 scores it too, from the readings of history logged with it
-    sequence 8   an outcome                      passed over
-    sequence 9   RB2 is scored, other keys       counted as unfit: what its history would be was never read
+    sequence 7   RB1 is scored by nps-risk/3     nps-risk/4 scores it too, from the history features logged with it
+    sequence 8   an outcome                      skipped
+    sequence 9   RB2 is scored, other keys       counted as unfit: the challenger's history features were never computed
 
-It takes nothing from the service but what that has written, so it cannot slow or fail an answer; where it is more than
-MOST_BEHIND entries behind, it passes over the oldest.
+It reads only what the service has written, so it cannot delay or fail a request. If it is more than MAX_LAG_ENTRIES
+entries behind, it skips the oldest.
 """
 
 import os
@@ -22,6 +22,7 @@ from consignments.errors import BundleRefused, NpsriskError, ServiceFault, Unkno
 from features.history.pseudonyms import Pseudonyms, load_data_key
 from features.spec import Spec
 from models.bundle import Bundle
+from models.signatures.approvers import Approvers
 from serving.deployment.releases import find_release_folder, read_release
 from serving.encryption.vault import Vault
 from serving.event_log.event_codec import Row, decode_features
@@ -36,47 +37,47 @@ from serving.scoring.past_models import PastModels
 from serving.shadow.store import ShadowCounters, ShadowLog, ShadowScore, ShadowStatus
 
 MAX_LAG_ENTRIES = 20_000
-"""Entries of the log it may be behind; what is older is passed over."""
+"""Maximum number of log entries it may be behind; older ones are skipped."""
 BATCH_ENTRIES = 250
 POLL_SECONDS = 0.25
 STATUS_SECONDS = 1.0
 CLEANUP_SECONDS = 3600.0
 NICENESS = 19
 EXIT_REFUSED = 3
-"""Exit code where the challenger cannot be used; starting it again would not help."""
+"""Exit code if the challenger cannot be used, so that a restart would not help."""
 EXCLUDED_COLUMNS = ("content", "reasons")
 COPIED_GROUPS = ("history", "alerts")
-"""Groups of features that only the service knew, at that moment; the others follow from the consignment."""
+"""Groups of features that only the service could compute at that time; the others follow from the consignment."""
 Places = NDArray[np.int64]
 
 
 class CopiedColumns(NamedTuple):
-    """Columns of the challenger's row that are taken over, and where they stand in the champion's."""
+    """The columns of the challenger's row that are copied, with their places in the champion's row."""
 
     mine: Places
     theirs: Places
 
 
 class Follower:
-    """Scores the decisions of a log with a challenger.
+    """A follower of the event log that scores its decisions with a challenger.
 
     Parameters
     ----------
     model : LoadedModel
         The challenger.
     target : str
-        What it finds.
+        Target of the challenger.
     log : LogReader
     bundles : PastModels
-        Tell the features of what decided.
+        Models that made the decisions, for the names of their features.
     shadow_log : ShadowLog
 
     Attributes
     ----------
     sequence : int
-        The last entry looked at; of a new challenger the last there was.
+        Sequence number of the last entry processed; a new challenger starts at the end of the log.
     tally : ShadowCounters
-        Since it was made.
+        Counts since the follower was created.
     """
 
     def __init__(
@@ -92,12 +93,12 @@ class Follower:
         self._group = {group: find_group_columns(model.spec, group) for group in COPIED_GROUPS}
 
     def process_batch(self) -> int:
-        """Look at the next entries; gives how many there are behind them.
+        """Process the next entries, and return how many remain.
 
         Raises
         ------
         ServiceFault
-            Where a log cannot be used; nothing was taken.
+            A log cannot be used; nothing was processed.
         """
         newest, tally, first = self._log.read_last_sequence(), ShadowCounters(), self.sequence
         if newest - first > MAX_LAG_ENTRIES:
@@ -115,7 +116,7 @@ class Follower:
         return newest - last
 
     def delete_expired(self, now_us: int) -> None:
-        """Drop opinions that are too old."""
+        """Delete scores that are too old."""
         self._shadow_log.delete_expired(now_us)
 
     def _score_entry(self, event: DecisionEvent, tally: ShadowCounters) -> ShadowScore | None:
@@ -129,7 +130,9 @@ class Follower:
             return None
         except Exception as error:
             tally.failed += 1
-            logger.warning("the challenger failed", sequence=event.sequence, error=error.__class__.__name__)
+            logger.warning(
+                "challenger failed to score", sequence=event.sequence, error=error.__class__.__name__
+            )
             return None
         band = self.model.risk.bands.assign(score)
         tally.scored += 1
@@ -146,14 +149,14 @@ class Follower:
         )
 
     def score(self, event: DecisionEvent) -> float:
-        """Give what the challenger would have answered in the champion's place.
+        """Compute the score that the challenger would have returned in place of the champion.
 
         Raises
         ------
         ServiceFault
-            Where it gives no probability, or the consignment cannot be decrypted.
+            The score is not a probability, or the consignment cannot be decrypted.
         BundleRefused, UnknownName
-            Where the features of what decided are not known, or are others.
+            The features of the model that decided are unknown or lack one that must be copied.
         """
         c = self.model.entries.decode_consignment(event)
         row: Row = np.zeros(len(self.model.spec), dtype=np.float32)
@@ -162,7 +165,9 @@ class Follower:
         row[taken.mine] = decode_features(event)[taken.theirs]
         score = self.model.risk.score_row(row, c.channel)
         if not 0.0 <= score <= 1.0:
-            raise ServiceFault("the challenger gave no probability", where=self.model.name, got=repr(score))
+            raise ServiceFault(
+                "the challenger's score is not a probability", where=self.model.name, got=repr(score)
+            )
         return score
 
     def _map_columns(self, event: DecisionEvent) -> CopiedColumns:
@@ -176,24 +181,26 @@ class Follower:
 
 
 def find_group_columns(spec: Spec, group: str) -> Places:
-    """Give the columns of a group of features."""
+    """Find the columns of a group of features."""
     return np.array([place for place, each in enumerate(spec) if each.group == group], dtype=np.int64)
 
 
 def load_follower(settings: Settings) -> Follower:
-    """Load the challenger that is published, and open what it reads and writes.
+    """Load the published challenger, and open the logs that it reads and writes.
 
     Raises
     ------
     NpsriskError
-        Where it cannot be used.
+        The challenger or a log cannot be used.
     """
     folder = find_release_folder(settings.state_dir, "shadow")
     if folder is None:
         raise BundleRefused("no challenger is published")
     data_key = load_data_key(settings.data_key_file)
     vault = Vault.load(settings.state_dir, data_key)
-    model = load_model(read_release(folder, "shadow"), Pseudonyms(data_key), vault)
+    model = load_model(
+        read_release(folder, Approvers.read(settings.approvers_file), "shadow"), Pseudonyms(data_key), vault
+    )
     assert model.card is not None
     log = LogReader.open_to_read(settings.database_url)
     check_vault(log, vault)
@@ -202,11 +209,11 @@ def load_follower(settings: Settings) -> Follower:
 
 
 def _refuse_fetch(name: str, version: str) -> Bundle:
-    raise BundleRefused("not looked for", got=f"{name}/{version}")
+    raise BundleRefused("models are not fetched from MLflow in shadow mode", got=f"{name}/{version}")
 
 
 def main() -> None:
-    """Follow the log until standard input ends, as it does when the service ends, however that ends."""
+    """Follow the log until standard input closes, which happens whenever the service ends."""
     os.nice(NICENESS)
     configure_logging()
     settings = Settings.model_validate_json(sys.stdin.readline())
@@ -215,33 +222,33 @@ def main() -> None:
     except NpsriskError as error:
         report_status(ShadowStatus(ShadowCounters(), fault=str(error)))
         sys.exit(EXIT_REFUSED)
-    logger.info("in shadow", model=follower.model.name, sequence=follower.sequence)
-    told = forgot = 0.0
+    logger.info("challenger started in shadow mode", model=follower.model.name, sequence=follower.sequence)
+    reported = cleaned = 0.0
     while True:
         try:
             behind = follower.process_batch()
         except ServiceFault as fault:
-            logger.error("the shadow waits", error=str(fault))
+            logger.error("challenger waits: a log cannot be used", error=str(fault))
             behind = 0
         now = time.monotonic()
-        if now - forgot > CLEANUP_SECONDS:
+        if now - cleaned > CLEANUP_SECONDS:
             follower.delete_expired(read_clock_us())
-            forgot = now
-        if now - told > STATUS_SECONDS:
+            cleaned = now
+        if now - reported > STATUS_SECONDS:
             report_status(ShadowStatus(follower.tally, behind))
-            told = now
+            reported = now
         if wait_for_end(sys.stdin, 0.0 if behind else POLL_SECONDS):
             return
 
 
 def report_status(report: ShadowStatus) -> None:
-    """Write a report for the service."""
+    """Write a status report for the service to standard output."""
     sys.stdout.write(msgspec.json.encode(report).decode() + "\n")
     sys.stdout.flush()
 
 
 def wait_for_end(stream: Any, seconds: float) -> bool:
-    """Wait for so long, or until the stream has ended."""
+    """Wait for some seconds or until the stream ends; return whether it has ended."""
     ready, _, _ = select.select([stream], [], [], seconds)
     return bool(ready)
 

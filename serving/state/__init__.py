@@ -1,1 +1,1 @@
-"""What the service knows, derived from the event log."""
+"""State of the service, derived from the event log."""

@@ -1,8 +1,8 @@
-"""What the service knows of each consignment: the recent ones in memory, the others looked up in the log when they are met.
+"""Per-consignment state. Recent consignments are cached in memory; older ones are rebuilt from the event log on access.
 
-A consignment is known for KEPT_DAYS after the latest entry about it; then it is new. Memory holds an index of identifiers
-(`serving.state.identifier_index`) and the dossiers met last; what is not yet on disk is never dropped. One looked up takes its own entries
-again, in their order and each on its day, so it is what it was.
+A consignment is known for KEPT_DAYS after its latest log entry; then it counts as new. Memory holds an index of
+identifiers (`serving.state.identifier_index`) and the states that were used last. A state with entries that are not yet on
+disk is never dropped. A rebuilt state applies its entries again, in order and each on its day, so it equals the dropped one.
 """
 
 from bisect import bisect_right
@@ -32,33 +32,33 @@ from serving.state.history_keys import KeyReader
 from serving.state.identifier_index import KEPT_DAYS, IdentifierIndex, Tags, Words
 
 MAX_CACHED_STATES = 30_000
-"""Dossiers kept in memory, about a kilobyte each."""
+"""Maximum number of states cached in memory, of about one kilobyte each."""
 EXCLUDED_COLUMNS = ("features",)
 NO_REASONS = b"\x90"
-"""An empty list, as MessagePack."""
+"""An empty list in MessagePack."""
 Steps = list[HandledStep[bytes]]
 ConsignmentEvents = Mapping[str, list[Event]]
-"""The entries of consignments, in their order."""
+"""Log entries by consignment, in order."""
 
 
 class RecordedDecision(msgspec.Struct, frozen=True, gc=False):
-    """What was answered for a consignment.
+    """A recorded decision of a consignment.
 
     Attributes
     ----------
     sequence : int
-        Place in the log.
+        Sequence number in the log.
     scored_us : int
-        When, in microseconds since the epoch.
+        When it was scored, in microseconds since the epoch.
     score : float
         Probability.
     band : str
     reasons : bytes
-        As logged, MessagePack.
+        Reasons as logged (MessagePack).
     model : str
         `NAME/VERSION`.
     model_sha256 : str
-        Digest of its bundle.
+        Digest of the model's bundle.
     """
 
     sequence: int
@@ -71,7 +71,7 @@ class RecordedDecision(msgspec.Struct, frozen=True, gc=False):
 
 
 def read_decision(event: DecisionEvent) -> RecordedDecision:
-    """Give the decision of an entry."""
+    """Read the decision from its log entry."""
     return RecordedDecision(
         event.sequence,
         event.recorded_us,
@@ -91,7 +91,7 @@ class ConsignmentVersion(msgspec.Struct, frozen=True, gc=False):
     content : bytes
         Digest of its content.
     decision : RecordedDecision or None
-        None where it was imported.
+        None if it was imported.
     """
 
     content: bytes
@@ -99,29 +99,29 @@ class ConsignmentVersion(msgspec.Struct, frozen=True, gc=False):
 
 
 class FirstRecorded(NamedTuple):
-    """That the service was told something, and when (microseconds; None where it was imported)."""
+    """The time at which the service first recorded an event, in microseconds; None if it was imported."""
 
     recorded_us: int | None
 
 
 @dataclass(slots=True)
 class ConsignmentState(CountedState[bytes]):
-    """What counts for a consignment (its handle: the keys of history), and what was said of it.
+    """The state of a consignment: what it counts in history (by its history keys), and what was recorded of it.
 
     Attributes
     ----------
     tag : int
-        Stands for its identifier in the index.
+        Tag of its identifier in the index.
     version : ConsignmentVersion or None
-        None where it was neither scored nor imported.
+        None if it was neither scored nor imported.
     cancellation : FirstRecorded or None
-        None where it was not cancelled, or was announced anew since.
+        None if it was not cancelled, or was received again since.
     outcomes : dict
-        What was told, by the digest of its content.
+        Recorded outcomes, by the digest of their content.
     met_on : int
-        The latest day of any event, when the latest entry of this consignment was taken.
+        Latest day of any event at the time when the latest entry of this consignment was applied.
     sequence : int
-        Of that entry; 0 where there is none.
+        Sequence number of that entry; 0 if there is none.
     """
 
     tag: int = 0
@@ -132,26 +132,29 @@ class ConsignmentState(CountedState[bytes]):
     sequence: int = 0
 
     def set_version(self, event: ArrivalEvent) -> None:
-        """Take an arrival or a decision as the latest version."""
+        """Set the latest version from an arrival or a decision."""
         decision = read_decision(event) if isinstance(event, DecisionEvent) else None
         self.version, self.cancellation = ConsignmentVersion(event.content, decision), None
 
     def forget(self, today: int) -> None:
-        """Become that of an unknown consignment, where it was not met for long; what counts is begun anew by itself."""
+        """Reset to the state of an unknown consignment if the latest entry is older than KEPT_DAYS.
+
+        The counts in history expire by themselves.
+        """
         if self.met_on < today - KEPT_DAYS:
             self.version, self.cancellation, self.outcomes = None, None, {}
 
 
 @dataclass(slots=True)
 class PendingLookup:
-    """A dossier that is not in memory, while its entries are read.
+    """A state that is not in memory, while its log entries are read.
 
     Attributes
     ----------
     blank : ConsignmentState
-        To be filled.
+        The empty state to be filled.
     by : int
-        How many calls wait for it.
+        Number of requests that wait for it.
     """
 
     blank: ConsignmentState
@@ -159,12 +162,12 @@ class PendingLookup:
 
 
 class LatestDays:
-    """The latest day of any event, as it stood when each entry was taken.
+    """The latest day of any event, for each point of the log.
 
     Parameters
     ----------
     marks : int64 array, (n, 2), optional
-        Sequence from which on a day was the latest, and the day; both rise.
+        Sequence number from which on a day was the latest, and the day; both ascending.
     """
 
     def __init__(self, marks: NDArray[np.int64] | None = None) -> None:
@@ -174,34 +177,34 @@ class LatestDays:
 
     @property
     def last(self) -> int:
-        """The latest day of any event; NO_DAY where there is none."""
+        """Return the latest day of any event; NO_DAY if there is none."""
         return self._days[-1] if self._days else NO_DAY
 
     def record(self, sequence: int, day: int) -> None:
-        """Note the latest day when an entry was taken."""
+        """Record the latest day at the time when an entry was applied."""
         if day > self.last:
             self._sequences.append(sequence)
             self._days.append(day)
 
     def get_day(self, sequence: int) -> int:
-        """Give the latest day when an entry was taken."""
+        """Return the latest day at the time when an entry was applied."""
         place = bisect_right(self._sequences, sequence)
         return self._days[place - 1] if place else NO_DAY
 
     def to_array(self) -> NDArray[np.int64]:
-        """Give the marks."""
+        """Return the marks as an array, (n, 2)."""
         return np.array([self._sequences, self._days], dtype=np.int64).T.copy()
 
 
 class StoredIndex(NamedTuple):
-    """What a snapshot holds of consignments; without anything, what is known before the first entry.
+    """The part of a snapshot about consignments; by default that of an empty log.
 
     Attributes
     ----------
     sequence : int
-        The entry up to which the others go.
+        Sequence number of the last entry that the other attributes include.
     words : uint64 array, optional
-        Of an `IdentifierIndex`.
+        Words of an `IdentifierIndex`.
     days : LatestDays, optional
     """
 
@@ -214,24 +217,24 @@ NOTHING_STORED = StoredIndex()
 
 
 class ConsignmentStates(CountedStates[bytes]):
-    """The dossiers of one log, up to one of its entries.
+    """The states of a log's consignments, up to one of its entries.
 
     Parameters
     ----------
     log : LogReader
     keys : KeyReader
-        Its entries have a vault.
+        Its event codec must have a vault.
     known : StoredIndex
     recent : int
-        Dossiers kept in memory, 1 at least.
+        Maximum number of states cached in memory, at least 1.
 
     Attributes
     ----------
     index : IdentifierIndex
     sequence : int
-        The last entry taken.
+        Sequence number of the last entry applied.
     durable : callable
-        Gives the last entry that is on disk: what is later is kept in memory.
+        Returns the sequence number of the last entry on disk; states with later entries stay in memory.
     """
 
     def __init__(
@@ -254,16 +257,16 @@ class ConsignmentStates(CountedStates[bytes]):
         self._most = recent
 
     def __len__(self) -> int:
-        """Give the number of dossiers in memory."""
+        """Return the number of states in memory."""
         return len(self._recent)
 
     def get(self, consignment_id: str, today: int) -> ConsignmentState:
-        """Give the dossier of a consignment on a day `today`; an empty one where it is unknown.
+        """Return the state of a consignment on the day `today`; an empty state if it is unknown.
 
         Raises
         ------
         ServiceFault
-            Where the log would have to be read and cannot be.
+            The log must be read and cannot be.
         """
         dossier = self._recent.get(consignment_id)
         if dossier is None:
@@ -275,7 +278,10 @@ class ConsignmentStates(CountedStates[bytes]):
         return dossier
 
     def request_lookups(self, consignment_ids: Iterable[str], today: int) -> dict[str, PendingLookup]:
-        """Give those that `get` would have to look up, so that they may be read beside; `complete_lookups` must follow."""
+        """Return the states that `get` would have to read from the log, so that a thread can read them.
+
+        `complete_lookups` must follow.
+        """
         awaited = {}
         for name in dict.fromkeys(consignment_ids):
             if name in self._recent:
@@ -290,21 +296,22 @@ class ConsignmentStates(CountedStates[bytes]):
         return awaited
 
     def read_events(self, consignment_ids: Iterable[str], until: int) -> ConsignmentEvents:
-        """Read the entries of consignments up to the sequence `until`, in any thread.
+        """Read the entries of consignments up to the sequence number `until`; callable from any thread.
 
         Raises
         ------
         ServiceFault
-            Where the log cannot be read.
+            The log cannot be read.
         """
         return {
             name: self._log.read_consignment_events(name, until, EXCLUDED_COLUMNS) for name in consignment_ids
         }
 
     def complete_lookups(self, awaited: Mapping[str, PendingLookup], found: ConsignmentEvents) -> None:
-        """Keep what was read of awaited dossiers; not where one was met meanwhile, for then more than was read may be known.
+        """Cache the awaited states that were read.
 
-        What was met and then dropped is awaited no more: so who waits for the same as an earlier call may take what that one read.
+        A state that was loaded meanwhile is skipped, because it may include later entries. A state that was loaded and
+        dropped is no longer awaited. So a request that waits for the same state as an earlier one may use what that one read.
         """
         still = {name: each for name, each in awaited.items() if self._awaited.get(name) is each}
         for name, each in still.items():
@@ -319,34 +326,34 @@ class ConsignmentStates(CountedStates[bytes]):
     def look_up_all(
         self, consignment_ids: Sequence[str], tags: Tags, today: int
     ) -> dict[str, ConsignmentState]:
-        """Give what counts for many consignments on a day `today`, from the log and beside what is in memory."""
+        """Read from the log what many consignments count in history on the day `today`; bypass the states in memory."""
         found = {
             name: ConsignmentState(tag=tag) for name, tag in zip(consignment_ids, tags.tolist(), strict=True)
         }
         known = self.index.may_contain_each(tags, today).tolist()
         met = [name for name, is_known in zip(consignment_ids, known, strict=True) if is_known]
         for event in self._log.read_history_events(met, self.sequence, self.keys.entries.kinds):
-            assert event.consignment_id is not None  # it is among those that were asked for
+            assert event.consignment_id is not None  # only entries of the given consignments are read
             self.count_event(found[event.consignment_id], event, self.days.get_day(event.sequence))
         return found
 
     def forget(self, today: int) -> None:
-        """Do nothing: memory is bounded already."""
+        """Keep everything: memory is bounded already."""
 
     def record_event(self, known: ConsignmentState, event: Event, today: int) -> None:
-        """Let a consignment remember an entry about it, and note that the entry was taken."""
+        """Apply an entry to the state of its consignment, and record that it was applied."""
         apply_event(known, event)
         known.met_on, known.sequence = today, event.sequence
         self.index.add(known.tag, today)
         self.advance(event.sequence, today)
 
     def advance(self, sequence: int, today: int) -> None:
-        """Note that an entry was taken, of a consignment or not."""
+        """Record that an entry was applied, whether it has a consignment or not."""
         self.sequence = sequence
         self.days.record(sequence, today)
 
     def count_event(self, dossier: ConsignmentState, event: Event, today: int) -> Steps:
-        """Let a dossier take an entry about what counts, and give the steps of it; the keys are those of `KeyReader`."""
+        """Apply an entry to what a consignment counts in history; return the steps, with the keys of `KeyReader`."""
         dossier.forget(today)
         dossier.met_on, dossier.sequence = today, event.sequence
         match event:
@@ -375,7 +382,7 @@ class ConsignmentStates(CountedStates[bytes]):
             apply_event(dossier, event)
 
     def _keep(self, consignment_id: str, dossier: ConsignmentState) -> None:
-        """Keep a dossier, and drop those met longest ago, as long as they are on disk; the one met just now stays."""
+        """Cache a state, and drop the least recently used ones as long as their entries are on disk."""
         self._recent[consignment_id] = dossier
         while len(self._recent) > self._most:
             name, oldest = next(iter(self._recent.items()))
@@ -386,14 +393,14 @@ class ConsignmentStates(CountedStates[bytes]):
 
 
 def rank_outcome(outcome: Outcome, event: OutcomeEvent) -> tuple[tuple[int, int, int], str | None]:
-    """Give what says whether an outcome stands (known, recorded, sequence), and its result; None where missed."""
+    """Return the sort key that decides which outcome counts (known, recorded, sequence), and the result; None if missed."""
     recorded_us = NO_TIME if event.recorded_us is None else event.recorded_us
     result = outcome.result if outcome.status == "inspected" else None
     return (get_known_us(outcome), recorded_us, event.sequence), result
 
 
 def apply_event(dossier: ConsignmentState, event: Event) -> None:
-    """Let a dossier remember what was said, beside what counts."""
+    """Apply an entry to what is recorded of a consignment, apart from its counts in history."""
     match event:
         case ArrivalEvent():
             dossier.set_version(event)

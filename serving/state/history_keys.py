@@ -1,4 +1,4 @@
-"""The keys of history of an entry of the log."""
+"""History keys of log entries."""
 
 import numpy as np
 
@@ -8,15 +8,16 @@ from serving.event_log.events import ArrivalEvent
 
 
 class KeyReader:
-    """Gives the keys of history of an entry: as logged or, where it holds other kinds, of the decrypted consignment.
+    """A reader of the history keys of log entries.
 
-    An entry of other kinds whose content was removed, or the key of its personal fields erased, has none: it counts under no key.
+    The keys are read as logged. If an entry has other kinds of keys, they are computed from the decrypted consignment. If
+    then its content was removed, or the key of its personal fields was erased, it has no keys and counts under none.
 
     Parameters
     ----------
     pipeline : Pipeline
     entries : EventCodec
-        With the kinds of keys of `pipeline`.
+        Event codec with the kinds of keys of `pipeline`.
     """
 
     def __init__(self, pipeline: Pipeline, entries: EventCodec) -> None:
@@ -24,7 +25,7 @@ class KeyReader:
         self.count = len(pipeline.kinds)
 
     def __call__(self, event: ArrivalEvent) -> tuple[Keys, Keys]:
-        """Give keys and counterparts, each uint64, (kinds,)."""
+        """Return keys and counterparts, each uint64, (kinds,)."""
         if event.kinds == self.entries.kinds:
             return decode_keys(event)
         keys, counterparts = np.zeros((2, self.count), dtype=np.uint64)
@@ -34,7 +35,7 @@ class KeyReader:
         return keys, counterparts
 
     def read_handle(self, event: ArrivalEvent) -> bytes:
-        """Give the keys alone, as the handle of a file."""
+        """Return the keys without counterparts, as the handle of a `CountedState`."""
         if event.kinds == self.entries.kinds:
             return event.keys[: len(event.keys) // 2]
         return self(event)[0].tobytes()

@@ -1,9 +1,10 @@
-"""Which consignments the service may know: a compact set of keyed digests of identifiers, each with the day it was last met.
+"""Identifier index: a compact approximate set of the consignments that the service may know.
 
-It answers "surely unknown" without a look at the log; "perhaps known" costs one look there. Two identifiers may share a
-word (their digests agree in 40 bits): that costs a look-up in vain, never a wrong answer.
+It stores a keyed digest of each identifier with the day of its latest entry. "Unknown" is certain and needs no log access;
+"may be known" needs one lookup in the log. Two identifiers may share a word if their digests agree in 40 bits. That
+costs a lookup in vain, but never gives a wrong result.
 
-A consignment last met on 1 March 2024 is perhaps known on 2 March 2025 (366 days later), and unknown on 3 March 2025.
+A consignment last seen on 1 March 2024 may be known on 2 March 2025 (366 days later), and is unknown on 3 March 2025.
 """
 
 from typing import Any
@@ -20,35 +21,37 @@ Tags = NDArray[np.uint64]
 DayNumbers = NDArray[np.int64]
 
 KEPT_DAYS = 366
-"""As long as history remembers (features.history.kernels.REMEMBERED_DAYS); a test holds them together."""
+"""Days that a consignment is known, equal to `features.history.kernels.REMEMBERED_DAYS` (a test checks this)."""
 DAY_BITS = 24
 TAG_BITS = 64 - DAY_BITS
 DAY_OFFSET = 1 << (DAY_BITS - 1)
-"""Added to a day, it makes it positive: a word in use is never 0."""
+"""Offset that makes every day positive, so that a word in use is never 0."""
 FIRST_DAY = 1 - DAY_OFFSET
-"""Earlier than any date."""
+"""A day before any date."""
 DAY_MASK = (1 << DAY_BITS) - 1
 MIN_WORDS = 1 << 12
 MAX_LOAD_FACTOR = 0.75
-"""Share of words in use at which the set is swept, and grown where that does not help."""
+"""Share of words in use at which expired words are removed, and the set grows if that is not enough."""
 GROWTH_LOAD_FACTOR = 0.65
-"""Share of words in use after sweeping above which it grows: the next sweep is then far off."""
+"""Share of words in use after removal above which the set grows, so that the next removal is far off."""
 
 
 class IdentifierIndex:
-    """A set of identifiers, for one thread at a time; 8 bytes a word, at most three quarters of the words in use.
+    """An approximate set of identifiers, for one thread at a time, with 8 bytes per word.
+
+    At most three quarters of the words are in use.
 
     Parameters
     ----------
     digest : KeyedHash
-        Keyed and prepared, 8 bytes: who does not hold the key can neither tell an identifier nor make two collide.
+        Keyed hash of 8 bytes. Without the key nobody can recognize an identifier or make two collide.
     words : uint64 array, optional
-        What `words` of another index was, as in a snapshot.
+        The `words` of another index, for example from a snapshot.
 
     Raises
     ------
     ServiceFault
-        Where `words` are not a set's.
+        The `words` are not those of an index.
     """
 
     def __init__(self, digest: KeyedHash, words: Words | None = None) -> None:
@@ -57,20 +60,20 @@ class IdentifierIndex:
         size = len(self.words)
         self._used = int(np.count_nonzero(self.words))
         if self.words.dtype != np.uint64 or size < MIN_WORDS or size & (size - 1) or self._used >= size:
-            raise ServiceFault("these are not the words of an index of identifiers")
+            raise ServiceFault("the identifier index is not valid")
 
     def __len__(self) -> int:
-        """Give the number of words in use; some may be of identifiers that are forgotten."""
+        """Return the number of words in use, some of which may have expired."""
         return self._used
 
     def compute_tag(self, consignment_id: str) -> int:
-        """Give the 40 bits that stand for an identifier."""
+        """Compute the tag of an identifier: 40 bits of its keyed digest."""
         digest = self._digest.copy()
         digest.update(consignment_id.encode())
         return int.from_bytes(digest.digest(), "little") >> DAY_BITS
 
     def compute_tags(self, consignment_ids: list[str]) -> Tags:
-        """Give the tags of many identifiers, uint64, (n,)."""
+        """Compute the tags of many identifiers, uint64, (n,)."""
         copy = self._digest.copy
         parts = []
         for consignment_id in consignment_ids:
@@ -80,22 +83,22 @@ class IdentifierIndex:
         return np.frombuffer(b"".join(parts), dtype="<u8") >> np.uint64(DAY_BITS)
 
     def may_contain(self, tag: int, today: int) -> bool:
-        """Tell whether an identifier may have been met in the KEPT_DAYS before a day."""
+        """Check whether an identifier may have been seen in the KEPT_DAYS before a day."""
         return bool(_find(self.words, np.uint64(tag)) >= max(today - KEPT_DAYS, FIRST_DAY))
 
     def may_contain_each(self, tags: Tags, today: int) -> NDArray[np.bool_]:
-        """Tell the same of many, bool, (n,)."""
+        """Check the same for many identifiers; return bool, (n,)."""
         found: DayNumbers = _find_all(self.words, tags)
         return found >= max(today - KEPT_DAYS, FIRST_DAY)
 
     def add(self, tag: int, today: int) -> None:
-        """Note that an identifier was met on a day; days never fall."""
+        """Record that an identifier was seen on a day; the days must not decrease."""
         if self._used >= MAX_LOAD_FACTOR * len(self.words):
             self._make_room(1, today)
         self._used += _add(self.words, np.uint64(tag), max(today, FIRST_DAY))
 
     def add_all(self, tags: Tags, days: DayNumbers) -> None:
-        """Note many, in their order; the days never fall."""
+        """Record many identifiers in order; the days must not decrease."""
         if not len(tags):
             return
         if self._used + len(tags) > MAX_LOAD_FACTOR * len(self.words):
@@ -103,7 +106,7 @@ class IdentifierIndex:
         self._used += _add_all(self.words, tags, np.maximum(days, FIRST_DAY))
 
     def _make_room(self, more: int, today: int) -> None:
-        """Sweep forgotten identifiers away, and make the set larger where many are left."""
+        """Remove expired identifiers, and enlarge the set if many remain."""
         kept = int(_count(self.words, today - KEPT_DAYS))
         size = len(self.words)
         while kept + more > GROWTH_LOAD_FACTOR * size:
@@ -113,13 +116,13 @@ class IdentifierIndex:
         self.words = fresh
 
 
-# The kernel. A word is tag << DAY_BITS | day + EPOCH; it stands at the place that the tag's first bits name, or
-# after it; 0 is free. Sizes are powers of two and one word at least is free, so each search ends.
+# The kernel: open addressing with linear probing. A word is tag << DAY_BITS | day + DAY_OFFSET; 0 is free. The first bits
+# of the tag give the place where a search begins. Sizes are powers of two and at least one word is free, so it ends.
 
 
 @njit(cache=True, nogil=True)
 def _place(words: Words, tag: Any) -> Any:
-    """Give the place of a tag's word, or the free one where it belongs."""
+    """Return the place of a tag's word, or the free place for it."""
     size = len(words)
     bits = 0
     while (1 << bits) < size:
@@ -132,7 +135,7 @@ def _place(words: Words, tag: Any) -> Any:
 
 @njit(cache=True, nogil=True)
 def _day(word: Any) -> Any:
-    """Give the day of a word; of a free one a day before all others."""
+    """Return the day of a word; for a free word a day before all others."""
     return np.int64(word & np.uint64(DAY_MASK)) - DAY_OFFSET
 
 
@@ -151,7 +154,7 @@ def _find_all(words: Words, tags: Tags) -> Any:
 
 @njit(cache=True, nogil=True)
 def _add(words: Words, tag: Any, day: Any) -> Any:
-    """Write a word, and give 1 where it was free, else 0."""
+    """Write a word; return 1 if its place was free, else 0."""
     place = _place(words, tag)
     new = words[place] == 0
     words[place] = tag << np.uint64(DAY_BITS) | np.uint64(day + DAY_OFFSET)
@@ -176,7 +179,7 @@ def _count(words: Words, first_day: Any) -> Any:
 
 @njit(cache=True, nogil=True)
 def _move(words: Words, fresh: Words, first_day: Any) -> Any:
-    """Write the words that are kept into an empty set, and give their number."""
+    """Copy the words that are kept to an empty set, and return their number."""
     kept = np.int64(0)
     for place in range(len(words)):
         if words[place] != 0 and _day(words[place]) >= first_day:

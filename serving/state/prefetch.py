@@ -1,5 +1,6 @@
-"""Dossiers that are not in memory are read from the log in threads, before a call goes on: whoever asks for one waits for the
-disk, and only those with him who ask for another.
+"""Prefetching: threads read the states that are not in memory from the log before a request continues.
+
+So only requests that need such states wait for the disk.
 """
 
 import asyncio
@@ -11,22 +12,22 @@ from serving.state.consignment_states import ConsignmentEvents, ConsignmentState
 
 THREADS = 2
 MAX_WAIT_SECONDS = 10.0
-"""How long a call, or a chunk of a list, waits for what it asks about."""
+"""Maximum seconds that a request, or a chunk of a list, waits for its states."""
 
 
 class Prefetcher:
-    """The threads; used by the thread that changes state."""
+    """A pool of threads that read states; used by the thread that changes the state."""
 
     def __init__(self) -> None:
         self._threads = ThreadPoolExecutor(THREADS, "look-up")
 
     async def complete(self, dossiers: ConsignmentStates, awaited: Mapping[str, PendingLookup]) -> None:
-        """Bring into memory what `ConsignmentStates.request_lookups` returned.
+        """Load into memory the states that `ConsignmentStates.request_lookups` returned.
 
         Raises
         ------
         ServiceFault
-            The log cannot be read, or that takes too long.
+            The log cannot be read, or reading takes too long.
         """
         found: ConsignmentEvents = {}
         try:
@@ -40,5 +41,5 @@ class Prefetcher:
             dossiers.complete_lookups(awaited, found)
 
     def close(self) -> None:
-        """End the threads; one that waits for the disk is waited for at the end of the process only."""
+        """Shut the threads down; one that reads the disk is awaited only at the end of the process."""
         self._threads.shutdown(wait=False, cancel_futures=True)

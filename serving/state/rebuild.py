@@ -1,7 +1,7 @@
-"""Bring the state up to the log: from a snapshot or from nothing, thousands of entries at a time.
+"""Rebuild of the state from the log, starting from a snapshot or from nothing, thousands of entries at a time.
 
-Most entries are consignments that are new and come once: they are counted together. The others go through their dossiers,
-one after the other, and all their steps are taken in the order of the log.
+Most entries are new consignments with a single entry; they are counted together. All other entries go through the state
+of their consignment, one after the other. All steps are applied in the order of the log.
 """
 
 import gc
@@ -26,11 +26,14 @@ from serving.state.state import State
 Longs = NDArray[np.int64]
 Flags = NDArray[np.bool_]
 DATED_KINDS: tuple[Kind, ...] = (*ARRIVAL_KINDS, "outcome")
-"""Kinds of entries that move the latest day on."""
+"""Kinds of entries that advance the latest day."""
 
 
 class RowStep(NamedTuple):
-    """A step of an entry that went through its dossier: the row of its keys, and the entry's place in the chunk."""
+    """A step of history for an entry that went through its consignment's state.
+
+    `row` is the row of its keys, `place` the entry's place in the chunk.
+    """
 
     change: int
     counter: int
@@ -40,7 +43,7 @@ class RowStep(NamedTuple):
 
 
 class StateRebuild:
-    """Lets a state take entries of the log.
+    """A process that applies log entries to a state.
 
     Parameters
     ----------
@@ -51,7 +54,7 @@ class StateRebuild:
         self.state, self._keys = state, state.dossiers.keys
 
     def apply_events(self, events: Iterable[Event]) -> None:
-        """Take whole entries one by one, on disk or not, as if they came in now."""
+        """Apply complete entries one by one, on disk or not, as the live service does."""
         for event in events:
             if not isinstance(event, ArrivalEvent):
                 self.state.apply(event)
@@ -61,15 +64,15 @@ class StateRebuild:
             self.state.record_version(event, known)
 
     def catch_up(self, log: LogReader, until: int, progress: Progress | None = None) -> None:
-        """Take all entries from where the state stands up to the sequence `until`, in the order of the log.
+        """Apply all entries after the state's last one up to the sequence number `until`, in the order of the log.
 
         Raises
         ------
         ServiceFault
-            History is full, or the log cannot be read; the state is then of no use.
+            History is full, or the log cannot be read; the state must not be used after that.
         """
         counted: Future[None] | None = None
-        # History counts one chunk in a thread of its own while the next one is read and told apart here.
+        # A thread counts one chunk in history while this one reads and splits the next chunk.
         with _pause_garbage_collection(), ThreadPoolExecutor(1) as counter:
             for rows in log.read_history_rows(self.state.sequence, until, self._keys.entries.kinds):
                 steps = EventChunk(self.state, rows).apply()
@@ -86,7 +89,7 @@ class StateRebuild:
 
 
 class EventChunk:
-    """Some thousands of entries, taken together."""
+    """A chunk of some thousands of log entries that are applied together."""
 
     def __init__(self, state: State, rows: Sequence[Any]) -> None:
         self._state, self._dossiers, self._read_keys = state, state.dossiers, state.dossiers.keys
@@ -102,7 +105,7 @@ class EventChunk:
         self._more_keys: list[bytes] = []
 
     def apply(self) -> tuple[Any, Any, Any]:
-        """Note that all entries were taken; give what history has to run: steps, keys and counterparts."""
+        """Apply all entries to states and index; return the steps, keys and counterparts for history to run."""
         named = np.flatnonzero(np.array([name is not None for name in self.names], dtype=bool))
         names = [self.names[place] for place in named]
         tags = self._dossiers.index.compute_tags(names)
@@ -110,15 +113,15 @@ class EventChunk:
         single[named] = self._mark_single(tags)
         single &= self.arriving
         others = ~single[named]
-        told = self._apply_to_states(named[others].tolist(), tags[others])
+        further = self._apply_to_states(named[others].tolist(), tags[others])
         self._dossiers.index.add_all(tags, self.today[named])
         for place in np.flatnonzero(np.diff(self.today, prepend=self._state.today)).tolist():
             self._dossiers.days.record(int(self.sequences[place]), int(self.today[place]))
         self._state.advance_to(int(self.sequences[-1]))
-        return self._merge_steps(np.flatnonzero(single), told)
+        return self._merge_steps(np.flatnonzero(single), further)
 
     def _all_keys(self, kinds: Sequence[str | None], stored: Sequence[bytes | None]) -> tuple[Any, Any]:
-        """Give keys and counterparts, each uint64, (rows, kinds); 0 for an entry that has none."""
+        """Return keys and counterparts, each uint64, (rows, kinds); 0 for an entry that has none."""
         width = self._read_keys.count
         both = np.zeros((len(self.rows), 2 * width), dtype=np.uint64)
         same = np.array([each == self._read_keys.entries.kinds for each in kinds], dtype=bool)
@@ -131,40 +134,40 @@ class EventChunk:
         return both[:, :width].copy(), both[:, width:].copy()
 
     def _mark_single(self, tags: Tags) -> Flags:
-        """Mark those of which surely nothing else is known, neither before nor in this chunk."""
+        """Mark the entries whose consignment certainly has no other entry, neither before nor in this chunk."""
         _, inverse, times = np.unique(tags, return_inverse=True, return_counts=True)
         once: Flags = times[inverse] == 1
         return once & ~self._dossiers.index.may_contain_each(tags, self._state.today)
 
     def _apply_to_states(self, places: list[int], tags: Tags) -> list[RowStep]:
-        """Let the dossiers take their entries, and give the steps."""
+        """Apply entries to the states of their consignments, and return the steps."""
         tag_of = dict(zip((self.names[place] for place in places), tags.tolist(), strict=True))
         of_names = np.array(list(tag_of.values()), dtype=np.uint64)
         dossiers = self._dossiers.look_up_all(list(tag_of), of_names, self._state.today)
-        told: list[RowStep] = []
+        applied: list[RowStep] = []
         for place in places:
             event = decode_history_row(self.rows[place])
             steps = self._dossiers.count_event(dossiers[self.names[place]], event, int(self.today[place]))
-            told += self._assign_rows(steps, place)
-        return told
+            applied += self._assign_rows(steps, place)
+        return applied
 
     def _assign_rows(self, steps: Steps, place: int) -> list[RowStep]:
-        """Give the steps of one entry with rows of keys: its own for its arrival, for the others rows at the end."""
-        told = []
+        """Assign rows of keys to the steps of one entry: its own row to its arrival, rows at the end to the others."""
+        assigned = []
         for change, counter, handle, day in steps:
             row = place
             if not (change > 0 and counter == ARRIVALS):
                 row = len(self.rows) + len(self._more_keys)
                 self._more_keys.append(handle)
-            told.append(RowStep(change, counter, row, day, place))
-        return told
+            assigned.append(RowStep(change, counter, row, day, place))
+        return assigned
 
-    def _merge_steps(self, single: Longs, told: list[RowStep]) -> tuple[Any, Any, Any]:
-        """Give all steps in the order of their entries, and the keys of their rows; nothing is read."""
+    def _merge_steps(self, single: Longs, further: list[RowStep]) -> tuple[Any, Any, Any]:
+        """Merge all steps in the order of their entries; return them with keys and counterparts (no features are read)."""
         change, counter, rows, days, places = (
-            np.array(told, dtype=np.int64).reshape(-1, len(RowStep._fields)).T
+            np.array(further, dtype=np.int64).reshape(-1, len(RowStep._fields)).T
         )
-        steps = np.zeros(len(single) + len(told), dtype=STEP)
+        steps = np.zeros(len(single) + len(further), dtype=STEP)
         steps["change"] = np.concatenate([np.ones_like(single), change])
         steps["counter"] = np.concatenate([np.full_like(single, ARRIVALS), counter])
         steps["row"] = np.concatenate([single, rows])
@@ -180,7 +183,7 @@ class EventChunk:
 
 @contextmanager
 def _pause_garbage_collection() -> Iterator[None]:
-    """Let the collector of cycles rest: nothing here makes any, and it would walk over all rows again and again."""
+    """Pause the garbage collector, which would scan all rows repeatedly, although nothing here makes cycles."""
     enabled = gc.isenabled()
     gc.disable()
     try:

@@ -1,4 +1,4 @@
-"""When snapshots are written: after so many entries or so much time, at leisure, and once more at an orderly stop."""
+"""Schedule of snapshots: after a number of entries or a time, in the background, and at an orderly stop."""
 
 import time
 from pathlib import Path
@@ -16,18 +16,18 @@ from serving.state.state import State
 from serving.telemetry.metrics import Metrics
 
 RETRY_SECONDS = 60.0
-"""How long to wait after a snapshot that could not be written."""
+"""Seconds to wait after a snapshot that could not be written."""
 
 
 class SnapshotInterval(NamedTuple):
-    """How often: after `entries` new entries, or after `seconds` if there is a new one."""
+    """The interval between snapshots: `entries` new entries, or `seconds` if there is any new entry."""
 
     entries: int
     seconds: float
 
 
 class SnapshotSchedule:
-    """Writes the snapshots of one log.
+    """The schedule of one log's snapshots.
 
     Parameters
     ----------
@@ -51,14 +51,17 @@ class SnapshotSchedule:
         self._written_at, self._wait = time.monotonic(), 0.0
 
     async def write_when_due(self, state: State, background: BackgroundThreads) -> None:
-        """Write a snapshot if one is due; one that failed is tried again after a while."""
+        """Write a snapshot if one is due; after a failure, try again RETRY_SECONDS later."""
         fresh, waited = state.sequence - self.snapshots.last, time.monotonic() - self._written_at
         due = fresh >= self._interval.entries and waited >= self._wait
         if due or (fresh and waited >= self._interval.seconds):
             await self.write(state, background)
 
     async def write(self, state: State, background: BackgroundThreads) -> None:
-        """Write a snapshot. Nothing else waits but for the copy of the arrays; it is written once its entries are on disk."""
+        """Write a snapshot after its entries are on disk.
+
+        Requests wait only while the arrays are copied.
+        """
         start = time.monotonic()
         if state.sequence == self.snapshots.last:
             return
@@ -73,7 +76,7 @@ class SnapshotSchedule:
             path = await background.run(self._write, sequence, state.dossiers.keys.entries.kinds, arrays)
         except (OSError, ServiceFault) as error:
             self._metrics.gauges["snapshot_failed"].set(1)
-            logger.error("no snapshot could be written", reason=str(error))
+            logger.error("snapshot could not be written", reason=str(error))
             return
         self._wait = 0.0
         self._metrics.record_snapshot(path.stat().st_size, copied)
@@ -83,10 +86,12 @@ class SnapshotSchedule:
         )  # fmt: skip
 
     def _write(self, sequence: int, kinds: str, arrays: dict[str, NDArray[Any]]) -> Path:
-        """Write a snapshot; the memory of its arrays is let go here, which takes a while, and not where calls wait."""
+        """Write a snapshot, and release the memory of its arrays in this thread, because that takes a while."""
         chain = self._log.read_hash(sequence)
         if chain is None:
-            raise ServiceFault("the log does not hold the last entry", got=f"entry {sequence}")
+            raise ServiceFault(
+                "the last entry of the snapshot is not in the event log", got=f"entry {sequence}"
+            )
         header = SnapshotHeader(FORMAT, self._log.log_id, sequence, chain.hex(), kinds)
         path = self.snapshots.write(header, arrays)
         arrays.clear()

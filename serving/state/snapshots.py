@@ -1,9 +1,10 @@
-"""Snapshots of the state: plain arrays in files named by their own SHA-256, so that a restart takes only what came since.
+"""Snapshots of the state: array files named by their SHA-256, so that a restart reads only later log entries.
 
-A snapshot is of one log, one entry of it, one list of keys and one format; whatever does not fit is refused, and the one
-before it or the whole log is taken. It is written beside, flushed to disk, and then given its name: a kill at any moment
-leaves the old ones as they were. What is dropped is not deleted, but written over by the next: where a disk is told of each
-deletion (mount option `discard`), a hundred megabytes hold up the flushes of the log for as much as half a minute.
+A snapshot belongs to one log, one entry of it, one list of history keys and one format. If any of these differs, the
+snapshot is refused, and the one before it or the whole log is used. A snapshot is written to a temporary file, flushed to
+disk, and then renamed, so a kill at any time leaves the old snapshots unchanged. A dropped snapshot is not deleted; the
+next one overwrites it. If the file system reports each deletion to the disk (mount option `discard`), deleting a
+hundred megabytes delays the flushes of the log by up to half a minute.
 """
 
 import hashlib
@@ -37,31 +38,31 @@ from serving.state.state import State
 FORMAT = 1
 KEPT_SNAPSHOTS = 2
 HEADROOM_DIVISOR = 64
-"""One of so many elements more than there are is taken for a copy: entries come while it is."""
+"""A copy has room for 1/HEADROOM_DIVISOR more elements, because entries arrive while memory is allocated."""
 CHUNK_BYTES = 1 << 21
-"""Written and flushed, or read, at once."""
+"""Bytes written and flushed, or read, at a time."""
 REST_RATIO = 3.0
-"""How often as long as a piece took nothing is done after it, so that processor and disk are free for those who answer."""
+"""Pause after each chunk, in multiples of the chunk's time, so that processor and disk stay free for requests."""
 NAME_PATTERN = re.compile(r"(\d{16})-([0-9a-f]{64})\.npz")
 PART_SUFFIX = ".part"
 NEXT_NAME = f"next{PART_SUFFIX}"
-"""What is written, over what was dropped last."""
+"""File that the next snapshot is written to; it overwrites the snapshot dropped last."""
 HISTORY_PREFIX = "history."
 HEADER, WORDS, MARKS = "about", "index.words", "days.marks"
 Arrays = Mapping[str, NDArray[Any]]
 
 
 class SnapshotHeader(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """What a snapshot is of.
+    """The header of a snapshot.
 
     Attributes
     ----------
     format : int
     log_id : str
     sequence : int
-        The last entry it holds.
+        Sequence number of the last entry it includes.
     chain : str
-        Hash of the log's chain after that entry, hexadecimal: it proves that the log is the same up to there.
+        Hash of that entry in the log's hash chain, hexadecimal: it proves that the log is the same up to there.
     kinds : str
         Digest of the kinds of history keys.
     """
@@ -79,12 +80,12 @@ class Snapshots:
     Parameters
     ----------
     folder : Path
-        Made where there is none.
+        Folder of the snapshots; created if it does not exist.
 
     Attributes
     ----------
     last : int
-        The last entry that the latest good snapshot holds; 0 where there is none.
+        Sequence number of the last entry in the latest valid snapshot; 0 if there is none.
     """
 
     def __init__(self, folder: Path) -> None:
@@ -93,23 +94,23 @@ class Snapshots:
         self._writing, self._hurried = Lock(), Event()
 
     def list_newest_first(self) -> list[Path]:
-        """List the snapshots, the one of the latest entry first."""
+        """List the snapshots, the one with the latest entry first."""
         found = [path for path in self.folder.glob("*.npz") if NAME_PATTERN.fullmatch(path.name)]
         return sorted(found, reverse=True)
 
     def write(self, about: SnapshotHeader, arrays: Arrays) -> Path:
-        """Write a snapshot, with rests unless there is a `skip_pauses`, and drop all but the last two.
+        """Write a snapshot, with pauses until `skip_pauses` is called, and drop all but the last two.
 
         Raises
         ------
         OSError
-            Where it cannot be written; the ones before stay.
+            It cannot be written; the earlier snapshots stay.
         """
         with self._writing:
             return self._write(about, arrays)
 
     def skip_pauses(self) -> None:
-        """Write without rests from now on, also what is being written: somebody waits."""
+        """Write without pauses from now on, including a snapshot in progress, because a shutdown waits for it."""
         self._hurried.set()
 
     def _write(self, about: SnapshotHeader, arrays: Arrays) -> Path:
@@ -127,7 +128,7 @@ class Snapshots:
         return path
 
     def _prepare_part(self) -> Path:
-        """Give where the next is written; what was left there and is not to be written over is deleted."""
+        """Return the file for the next snapshot; delete leftovers that must not be overwritten."""
         part = self.folder / NEXT_NAME
         for left_over in self.folder.glob(f"*{PART_SUFFIX}"):
             if left_over != part or not _is_overwritable(left_over):
@@ -135,7 +136,7 @@ class Snapshots:
         return part
 
     def _run_with_pauses(self, steps: Iterator[None]) -> None:
-        """Take steps, and rest after each."""
+        """Run steps, with a pause after each."""
         begun = time.perf_counter()
         for _ in steps:
             self._hurried.wait(REST_RATIO * (time.perf_counter() - begun))
@@ -147,27 +148,29 @@ class Snapshots:
         Raises
         ------
         ServiceFault
-            Where it is not, byte for byte, what was written, or not of this format.
+            The file was changed since it was written, or it has another format.
         """
         named = NAME_PATTERN.fullmatch(path.name)
         try:
             with path.open("rb") as file:
                 if named is None or hashlib.file_digest(file, "sha256").hexdigest() != named[2]:
-                    raise ServiceFault("corrupt: its bytes are not those that were written")
+                    raise ServiceFault("the snapshot is corrupt: its content does not match its SHA-256")
                 file.seek(0)
                 with np.load(file, allow_pickle=False) as found:
                     arrays = dict(found)
             about = msgspec.json.decode(arrays.pop(HEADER).tobytes(), type=SnapshotHeader)
         except (OSError, ValueError, KeyError, zipfile.BadZipFile, msgspec.DecodeError) as error:
-            raise ServiceFault("corrupt: it cannot be read", got=error.__class__.__name__) from error
+            raise ServiceFault(
+                "the snapshot is corrupt: it cannot be read", got=error.__class__.__name__
+            ) from error
         if about.format != FORMAT:
             raise ServiceFault(
-                "of another version", got=f"format {about.format}", expected=f"format {FORMAT}"
+                "the snapshot has another format", got=f"format {about.format}", expected=f"format {FORMAT}"
             )
         return about, arrays
 
     def _drop_others(self, newest: Path) -> None:
-        """Keep the newest and the one before; what claims to be later was refused when the service started."""
+        """Keep the newest snapshot and the one before; later ones were refused when the service started."""
         before = [path for path in self.list_newest_first() if path.name < newest.name]
         for path in set(self.list_newest_first()) - {newest, *before[: KEPT_SNAPSHOTS - 1]}:
             path.replace(self.folder / NEXT_NAME)
@@ -175,15 +178,15 @@ class Snapshots:
 
 
 def _is_overwritable(path: Path) -> bool:
-    """Tell whether a file is ours to change and has no other name, as a copy by hard link would be."""
+    """Check that a file is a regular file with read and write permission and without further hard links."""
     about = path.lstat()
     return stat.S_ISREG(about.st_mode) and about.st_nlink == 1 and os.access(path, os.R_OK | os.W_OK)
 
 
 def _write_chunks(file: BinaryIO, arrays: Arrays) -> Iterator[None]:
-    """Write what `numpy.savez` would, flushed to disk at each step, which is after so many bytes.
+    """Write the same file as `numpy.savez`, flushed to disk at each step of CHUNK_BYTES.
 
-    At once the event log would wait for the disk behind a hundred megabytes, and all of Python while numpy copies sixteen.
+    In one go, flushes of the event log would wait for a hundred megabytes, and all threads while numpy copies sixteen.
     """
     unflushed = 0
     with zipfile.ZipFile(file, "w") as archive:
@@ -202,7 +205,7 @@ def _write_chunks(file: BinaryIO, arrays: Arrays) -> Iterator[None]:
 
 
 def _digest_chunks(file: BinaryIO, digest: "hashlib._Hash") -> Iterator[None]:
-    """Put a file into a digest, a piece at each step."""
+    """Add a file to a digest, one chunk at each step."""
     file.seek(0)
     while piece := file.read(CHUNK_BYTES):
         digest.update(piece)
@@ -210,22 +213,22 @@ def _digest_chunks(file: BinaryIO, digest: "hashlib._Hash") -> Iterator[None]:
 
 
 def copy_arrays(state: State, room: Arrays | None = None) -> dict[str, NDArray[Any]]:
-    """Give a copy of all that a snapshot holds, as it stands now.
+    """Return a copy of all arrays of a snapshot in their current state.
 
     Parameters
     ----------
     state : State
     room : mapping, optional
-        What `allocate_copy` gave for this state: what fits is copied there.
+        Memory from `allocate_copy` for this state; used for arrays that fit into it.
     """
     return {name: _copy_array(view, (room or {}).get(name)) for name, view in _views(state).items()}
 
 
 def allocate_copy(state: State) -> dict[str, NDArray[Any]]:
-    """Take memory for a copy of a state that may go on changing meanwhile, with some to spare.
+    """Allocate memory for a copy of a state, with headroom, because the state may grow meanwhile.
 
-    Memory that was never touched costs several times what copying costs, so it is touched here, where nobody waits. It is mapped,
-    not allocated: all of it goes back to the system when the copy is dropped.
+    The first access to new memory costs several times as much as copying, so it is done here, where no request waits. The
+    memory is mapped anonymously and returned to the system when the copy is dropped.
     """
     return {name: _allocate_array(view) for name, view in _views(state).items()}
 
@@ -254,7 +257,7 @@ def _copy_array(view: NDArray[Any], room: NDArray[Any] | None) -> NDArray[Any]:
 def build_state(
     arrays: Arrays, sequence: int, log: LogReader, keys: KeyReader, max_keys: int | None = None
 ) -> State:
-    """Give the state after the entry `sequence` of a log from what `copy_arrays` gave; it has taken no alerts yet."""
+    """Build the state after the entry `sequence` of a log from the arrays of `copy_arrays`; it has no alerts yet."""
     parts = {name.removeprefix(HISTORY_PREFIX): array for name, array in arrays.items()}
     history = History.from_arrays(keys.pipeline.kinds, parts, max_keys=max_keys)
     known = StoredIndex(sequence, arrays[WORDS], LatestDays(arrays[MARKS]))
@@ -269,7 +272,7 @@ def rebuild_state(
     max_keys: int | None = None,
     progress: Progress | None = None,
 ) -> State:
-    """Build the state up to the last entry of the log: from the newest snapshot that fits or, without one, from the log.
+    """Build the state up to the last entry of the log, from the newest valid snapshot or from the whole log.
 
     Parameters
     ----------
@@ -277,13 +280,13 @@ def rebuild_state(
     keys : KeyReader
     snapshots : Snapshots, optional
     max_keys : int or None
-        Bound of history, see `History`.
+        Maximum number of history keys, see `History`.
     progress : callable, optional
 
     Returns
     -------
     State
-        Its alerts must be given to the pipeline that scores.
+        The state; its alerts must be passed to the pipeline that scores.
 
     Raises
     ------
@@ -310,27 +313,31 @@ def _load_newest(snapshots: Snapshots, log: LogReader, keys: KeyReader, max_keys
             continue
         snapshots.last = about.sequence
         logger.info(
-            "snapshot taken", sequence=about.sequence, entries_since=log.last_sequence - about.sequence
+            "snapshot loaded", sequence=about.sequence, entries_since=log.last_sequence - about.sequence
         )
         return state
     return None
 
 
 def _require_fit(about: SnapshotHeader, log: LogReader, kinds: str) -> None:
-    """Refuse a snapshot of another log, of an entry that the log does not hold, or of other keys of history."""
+    """Check that a snapshot belongs to this log, to an entry in it, and to the same history keys."""
     if about.log_id != log.log_id:
-        raise ServiceFault("of another log", got=about.log_id, expected=log.log_id)
+        raise ServiceFault("the snapshot belongs to another log", got=about.log_id, expected=log.log_id)
     if about.sequence > log.last_sequence:
         raise ServiceFault(
-            "ahead of the log",
+            "the snapshot is ahead of the log",
             got=f"entry {about.sequence}",
             expected=f"at most {log.last_sequence}",
-            todo="if the log was restored from a copy, later entries are missing",
+            todo="check whether the log was restored from a backup: then later entries are missing",
         )
     here = log.read_hash(about.sequence)
     if here is None or here.hex() != about.chain:
         raise ServiceFault(
-            "of another log: the chain differs", got=about.chain[:12], todo="run npsrisk verify-log"
+            "the snapshot belongs to another log: the hash chain differs",
+            got=about.chain[:12],
+            todo="run npsrisk verify-log",
         )
     if about.kinds != kinds:
-        raise ServiceFault("of other keys of history", got=about.kinds, expected=kinds)
+        raise ServiceFault(
+            "the snapshot uses a different set of history keys", got=about.kinds, expected=kinds
+        )

@@ -1,6 +1,6 @@
-"""What the service knows: history, alerts, and a dossier of each consignment; derived from the log alone.
+"""State of the service: history, alerts and the state of each consignment, derived from the log alone.
 
-Live and at a restart the same entries in the same order give the same state (`serving.state.rebuild`), so a restart changes nothing.
+The same entries in the same order give the same state, live and at a restart (`serving.state.rebuild`).
 """
 
 from collections.abc import Sequence
@@ -28,22 +28,22 @@ from serving.state.consignment_states import (
 
 
 class State:
-    """History, alerts and dossiers, up to one entry of the log.
+    """The state of the service up to one log entry: history, alerts and consignment states.
 
     Parameters
     ----------
     history : History
     dossiers : ConsignmentStates
-        Of the same entries as `history`.
+        States up to the same entry as `history`.
 
     Attributes
     ----------
     alerts : Alerts
-        The pipeline reads them.
+        Alerts, read by the pipeline.
     alert_versions : dict
-        Digest of the content, and when recorded, by the identifier of the alert.
+        Digest of the content and time of recording, by the identifier of the alert.
     last_alert : int
-        Sequence of the last alert taken.
+        Sequence number of the last alert applied.
     """
 
     def __init__(self, history: History, dossiers: ConsignmentStates) -> None:
@@ -56,35 +56,35 @@ class State:
 
     @property
     def sequence(self) -> int:
-        """The last entry taken."""
+        """Return the sequence number of the last entry applied."""
         return self.dossiers.sequence
 
     @property
     def today(self) -> int:
-        """The latest day of any event so far."""
+        """Return the latest day of any event so far."""
         return self._ledger.today
 
     def get_consignment(self, consignment_id: str) -> ConsignmentState:
-        """Give what is known of a consignment; an empty dossier where it is unknown.
+        """Return the state of a consignment; an empty state if it is unknown.
 
         Raises
         ------
         ServiceFault
-            Where the log would have to be read and cannot be.
+            The log must be read and cannot be.
         """
         return self.dossiers.get(consignment_id, self._ledger.today)
 
     def record_arrival(
         self, known: ConsignmentState, day: int, keys: Keys, counterparts: Keys, row: Row | None = None
     ) -> None:
-        """Read history as it stands into the end of `row`, then count the consignment; `record_version` must follow.
+        """Write the current history features to the end of `row`, then count the consignment; `record_version` must follow.
 
-        A consignment that is known already is an amendment: its earlier version is taken out first.
+        A consignment that is already known is an amendment; its earlier version is removed from history first.
 
         Parameters
         ----------
         known : ConsignmentState
-            From `get_consignment`.
+            State from `get_consignment`.
         day : int
         keys, counterparts : uint64 array, (kinds,)
         row : float32 array, (columns,), optional
@@ -100,7 +100,7 @@ class State:
     def record_arrivals(
         self, known: Sequence[ConsignmentState], day: int, keys: Keys, counterparts: Keys, X: Rows
     ) -> None:
-        """Do what `record_arrival` does for different consignments that come one after the other on a day.
+        """Record different consignments that arrive one after the other on one day, as `record_arrival` does.
 
         Raises
         ------
@@ -118,16 +118,16 @@ class State:
             each.sequence = sequence
 
     def record_version(self, event: ArrivalEvent, known: ConsignmentState) -> None:
-        """Take an arrival or a decision, already counted, as the latest version of its consignment."""
+        """Record an arrival or a decision, already counted, as the latest version of its consignment."""
         self.dossiers.record_event(known, event, self._ledger.today)
 
     def apply(self, event: Event) -> None:
-        """Take an outcome, an alert, a cancellation or a selection.
+        """Apply an entry that is not an arrival: outcome, alert, cancellation, selection, removal or key erasure.
 
         Raises
         ------
         ServiceFault
-            As for `record_arrival`; nothing was changed.
+            History is full, or the log must be read and cannot be; nothing was changed.
         """
         match event:
             case OutcomeEvent():
@@ -147,14 +147,14 @@ class State:
                 self._note(event)
 
     def record_alert(self, event: AlertEvent) -> None:
-        """Take an alert."""
+        """Apply an alert."""
         alert = self._entries.decode_alert(event)
         self.alerts.add(alert, event.sequence)
         self.alert_versions[alert.alert_id] = (event.content, FirstRecorded(event.recorded_us))
         self.last_alert = event.sequence
 
     def advance_to(self, sequence: int) -> None:
-        """Go on from an entry to which history, index and days were brought in one go."""
+        """Set the last entry applied, after history, index and days were updated together."""
         self.dossiers.sequence = sequence
         self._ledger.today = max(self._ledger.today, self.dossiers.days.last)
 

@@ -1,6 +1,6 @@
-"""Counters and histograms for the path of a request: one thread counts in plain numbers, which are put together when asked for.
+"""Fast counters and histograms for the request path: plain numbers of one thread, exported when Prometheus collects.
 
-The client library takes a lock and a look-up for each; these take a fifth of its time.
+The client library takes a lock and a lookup for each count; these take a fifth of its time.
 """
 
 from bisect import bisect_left
@@ -13,12 +13,12 @@ LabelValues = tuple[str, ...]
 
 
 class HistogramBuckets:
-    """How often a value fell at or below each of some bounds.
+    """The counts of a histogram's buckets.
 
     Parameters
     ----------
     bounds : sequence of float
-        Rising.
+        Upper bounds of the buckets (inclusive), ascending.
     """
 
     __slots__ = ("_bounds", "counts", "total")
@@ -27,12 +27,12 @@ class HistogramBuckets:
         self._bounds, self.counts, self.total = bounds, [0] * (len(bounds) + 1), 0.0
 
     def observe(self, value: float) -> None:
-        """Count a value."""
+        """Count a value in its bucket."""
         self.counts[bisect_left(self._bounds, value)] += 1
         self.total += value
 
     def compute_cumulative(self) -> list[tuple[str, float]]:
-        """Give each bound, the last without end, and how many values lay at or below it."""
+        """Return each upper bound, the last one `+Inf`, with the number of values at or below it."""
         found, sum_ = [], 0
         for bound, count in zip((*map(str, self._bounds), "+Inf"), self.counts, strict=True):
             sum_ += count
@@ -41,34 +41,34 @@ class HistogramBuckets:
 
 
 class LabeledHistograms(dict[LabelValues, HistogramBuckets]):
-    """A histogram for each of some labels' values, made when it is first asked for."""
+    """A histogram for each combination of label values, created on first use."""
 
-    def __init__(self, name: str, told: str, labels: LabelValues, bounds: Sequence[float]) -> None:
+    def __init__(self, name: str, help_text: str, labels: LabelValues, bounds: Sequence[float]) -> None:
         super().__init__()
-        self._name, self._told, self._labels, self._bounds = name, told, labels, bounds
+        self._name, self._help, self._labels, self._bounds = name, help_text, labels, bounds
 
     def __missing__(self, labels: LabelValues) -> HistogramBuckets:
         made = self[labels] = HistogramBuckets(self._bounds)
         return made
 
     def collect(self) -> Iterable[Metric]:
-        """Give what Prometheus is told."""
-        family = HistogramMetricFamily(self._name, self._told, labels=self._labels)
+        """Return the metric family for Prometheus."""
+        family = HistogramMetricFamily(self._name, self._help, labels=self._labels)
         for labels, buckets in self.items():
             family.add_metric(labels, buckets.compute_cumulative(), buckets.total)
         yield family
 
 
 class LabeledCounters(defaultdict[LabelValues, int]):
-    """A count for each of some labels' values."""
+    """A counter for each combination of label values."""
 
-    def __init__(self, name: str, told: str, labels: LabelValues = ()) -> None:
+    def __init__(self, name: str, help_text: str, labels: LabelValues = ()) -> None:
         super().__init__(int)
-        self._name, self._told, self._labels = name, told, labels
+        self._name, self._help, self._labels = name, help_text, labels
 
     def collect(self) -> Iterable[Metric]:
-        """Give what Prometheus is told."""
-        family = CounterMetricFamily(self._name, self._told, labels=self._labels)
+        """Return the metric family for Prometheus."""
+        family = CounterMetricFamily(self._name, self._help, labels=self._labels)
         for labels, count in self.items():
             family.add_metric(labels, count)
         yield family

@@ -1,4 +1,4 @@
-"""What scored consignments lack, and which codes the model has never met: early signs that a feed or the trade changes."""
+"""Data quality counters: missing fields and codes unknown to the model, early signs that a data source or the trade changes."""
 
 from collections.abc import Sequence
 from operator import attrgetter
@@ -13,31 +13,33 @@ from features.spec import Spec
 from serving.telemetry.counters import LabeledCounters
 
 BATCH_CONSIGNMENTS = 64
-"""Consignments that are looked at together: one by one would cost more than decoding them."""
+"""Number of consignments counted together; one by one would cost more than decoding them."""
 EXCLUDED_FIELDS = frozenset({"received_at", "cancelled_at"})
 CATEGORY_GROUP = "category"
-"""The group of the features that are codes of a vocabulary."""
+"""Group of the features that are codes of a vocabulary."""
 
 
 class DataQualityCounters:
-    """Counts missing fields and unknown codes.
+    """The counters of missing fields and unknown codes.
 
     Attributes
     ----------
-    missing, unknown : Counts
-        By field of the record, and by column with a vocabulary.
+    missing, unknown : LabeledCounters
+        Counts by field of the record, and by column with a vocabulary.
     """
 
     def __init__(self) -> None:
         self.missing = LabeledCounters(
-            "npsrisk_missing_values", "Scored consignments without a value.", ("field",)
+            "npsrisk_missing_values", "Scored consignments without a value in this field.", ("field",)
         )
-        self.unknown = LabeledCounters("npsrisk_unknown_codes", "Codes the model has not met.", ("column",))
+        self.unknown = LabeledCounters(
+            "npsrisk_unknown_codes", "Codes in this column that the model has not learned.", ("column",)
+        )
         self._waiting: list[tuple[object, ...]] = []
         self._rows: list[NDArray[np.float32]] = []
 
     def configure(self, record: type[Consignment], spec: Spec) -> None:
-        """Look at consignments of this type from now on, and at rows of these features."""
+        """Set the type of the consignments and the features of the rows that are recorded from now on."""
         self.flush()
         self._fields = [
             (each.name,)
@@ -50,14 +52,14 @@ class DataQualityCounters:
         self._columns = [(spec.names[place].partition(".")[2],) for place in places]
 
     def record(self, consignments: Sequence[Consignment], X: NDArray[np.float32]) -> None:
-        """Look at scored consignments, (n,), and their features, (n, features)."""
+        """Record scored consignments, (n,), and their features, (n, features)."""
         self._waiting += map(self._values_of, consignments)
         self._rows.append(X[:, self._codes].copy())
         if len(self._waiting) >= BATCH_CONSIGNMENTS:
             self.flush()
 
     def flush(self) -> None:
-        """Count what was noted."""
+        """Count the recorded consignments that were not counted yet."""
         if not self._waiting:
             return
         for field, column in zip(self._fields, zip(*self._waiting, strict=True), strict=True):

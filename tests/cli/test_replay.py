@@ -13,7 +13,7 @@ from npsrisk import main
     ("words", "told"),
     [
         ([], "nothing to replay.*--world"),
-        (["--world", "enriched", "--truth", "t.csv"], "a world and tables"),
+        (["--world", "enriched", "--truth", "t.csv"], "--world and tables"),
         (["--world", "enriched", "--policy", "greddy"], "greedy"),
         (["--world", "nowhere.toml"], "nowhere.toml"),
     ],

@@ -114,8 +114,10 @@ def test_a_table_of_which_every_row_is_rejected_ends_every_verb(
     assert done.exit_code == 2, done.output
     last = done.stderr.splitlines()[-1]
     rows = 2 if BAD.get(spoilt, BAD["consignments"]) == BAD["consignments"] else 1
-    assert f"{spoilt}.{table_format}: no row is left; got {rows} of {rows} rows rejected (1 x " in last
-    assert last.endswith(f"each row with its reason is in {tmp_path / 'rejects.csv'}")
+    assert (
+        f"{spoilt}.{table_format}: all rows were rejected; got {rows} of {rows} rows rejected (1 x " in last
+    )
+    assert last.endswith(f"see {tmp_path / 'rejects.csv'} for each invalid row and its reason")
     assert len((tmp_path / "rejects.csv").read_text().splitlines()) == 1 + rows
     assert not (tmp_path / "out.csv").exists()
 

@@ -43,8 +43,8 @@ def test_messages_of_which_none_is_left_are_counted_with_the_first_reason_and_ke
     done = CliRunner().invoke(main, ["read", *messages, *options])
     assert done.exit_code == 2
     last = done.stderr.splitlines()[-1]
-    assert f"no consignment is left; got 2 of 2 messages rejected ({messages[0]}" in last
-    assert last.endswith(f"and 1 more); each with its reason is in {rejects}")
+    assert f"no valid message; got 2 of 2 messages rejected ({messages[0]}" in last
+    assert last.endswith(f"and 1 more); see {rejects} for each message and its reason")
     assert len(rejects.read_text().splitlines()) == 3
     assert not (tmp_path / "out.csv").exists()
 

@@ -71,7 +71,7 @@ def test_a_trace_in_words(tables: list[str]) -> None:
     assert code == 0
     assert output.splitlines() == [
         "RB4, received 2024-03-16 09:00:00 UTC, as of 2024-03-20 00:00:00 UTC: "
-        "3 linked consignments, 1 find among them.",
+        "3 linked consignments, 1 of them with a detection.",
         "RB3 shares its consignee's phone (there the sender's phone) with RB1, received 2024-03-04, "
         "12 days earlier: NPS found, known since 2024-03-13.",
         "RB4 shares its shipper's account with RB3, received 2024-03-08, 8 days earlier: no inspection known.",
@@ -102,7 +102,7 @@ def test_values_are_shown_on_request_only(tables: list[str]) -> None:
     [
         (["rb-4"], "did you mean 'RB4'"),
         (["RB4", "--as-of", "soon"], "bad time"),
-        (["RB4", "--as-of", "2024-03-10"], "RB4 had not arrived by then"),
+        (["RB4", "--as-of", "2024-03-10"], "RB4 arrived later than this time"),
     ],
 )
 def test_what_cannot_be_traced_is_refused(tables: list[str], words: list[str], told: str) -> None:
@@ -113,4 +113,4 @@ def test_what_cannot_be_traced_is_refused(tables: list[str], words: list[str], t
 
 def test_outcomes_without_consignments_are_refused(tmp_path: Path) -> None:
     code, output = run("RB4", "--outcomes", str(tmp_path / "o.csv"))
-    assert (code, "tables are given without the consignments" in output) == (2, True)
+    assert (code, "the consignment table is missing" in output) == (2, True)

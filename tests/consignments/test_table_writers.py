@@ -74,7 +74,7 @@ def test_a_failed_writing_leaves_the_old_table_and_nothing_else(
 
 
 @pytest.mark.parametrize(
-    ("name", "words"), [("a.xls", "unknown kind of table"), ("none/a.csv", "cannot be written")]
+    ("name", "words"), [("a.xls", "unknown table format"), ("none/a.csv", "cannot be written")]
 )
 def test_a_place_that_cannot_be_written_to_is_refused(tmp_path: Path, name: str, words: str) -> None:
     with pytest.raises(FileFault, match=words):

@@ -150,7 +150,7 @@ def test_a_bad_row_does_not_sink_the_good_ones(tmp_path: Path) -> None:
         (
             "table.csv row 2",
             "received_at",
-            "not a time; expected ISO 8601, as 2024-03-04T09:00:00Z, got 'soon'",
+            "not a time; expected ISO 8601, for example 2024-03-04T09:00:00Z, got 'soon'",
         ),
         ("table.csv row 3", "channel", "not one of air_cargo, postal, got 'sea'"),
         ("table.csv row 4", "consignment_id", "required value is missing"),
@@ -344,10 +344,10 @@ def test_the_report_counts_names_and_reads_well(tmp_path: Path) -> None:
     assert table.report.missing["pieces"] == 0.0
     lines = table.report.to_text().splitlines()
     assert lines[0] == "table.csv: 3 rows, 1 rejected"
-    assert lines[1] == "  1 x received_at: not a time; expected ISO 8601, as 2024-03-04T09:00:00Z"
+    assert lines[1] == "  1 x received_at: not a time; expected ISO 8601, for example 2024-03-04T09:00:00Z"
     assert lines[2] == "  unknown columns: colour"
-    assert lines[3] == "  missing in part: hs_code 50%"
-    assert lines[4].startswith("  never given: service, master_id, nature, sender_name, ")
+    assert lines[3] == "  partly missing: hs_code 50%"
+    assert lines[4].startswith("  always missing: service, master_id, nature, sender_name, ")
 
 
 def test_an_empty_table_has_nothing_missing(tmp_path: Path) -> None:

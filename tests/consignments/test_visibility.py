@@ -64,9 +64,9 @@ def test_an_outcome_is_visible_from_the_latest_of_known_and_recorded(
 
 def test_a_final_result_without_known_at_is_refused_rather_than_visible_at_once() -> None:
     leaky = make_outcome(known_at=None)
-    with pytest.raises(BadInput, match="without known_at"):
+    with pytest.raises(BadInput, match="has no known_at"):
         get_visible_us(leaky)
-    with pytest.raises(BadInput, match="without known_at"):
+    with pytest.raises(BadInput, match="has no known_at"):
         compute_visible_us(build_frame([leaky], Outcome))
 
 

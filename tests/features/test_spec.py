@@ -37,7 +37,7 @@ def test_another_meaning_or_order_is_another_spec_and_is_refused(
 ) -> None:
     other = Spec(change(ARRIVALS, SCORE))
     assert other.compute_digest() != SPEC.compute_digest()
-    with pytest.raises(BundleRefused, match="trained on other features than this version"):
+    with pytest.raises(BundleRefused, match="trained on features that this version"):
         SPEC.require(other)
 
 

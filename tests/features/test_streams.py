@@ -151,7 +151,7 @@ def test_past_consignments_join_the_history_and_are_not_given_on(
 
 def test_history_and_consignments_have_both_a_sequence_or_neither(tables: Tables, logged: Tables) -> None:
     mixed = FeatureInputs(InMemoryTable(tables.consignments), InMemoryTable(logged.consignments))
-    with pytest.raises(BadInput, match="only one of the consignments and the history has a sequence"):
+    with pytest.raises(BadInput, match="only one of consignments and history has the column sequence"):
         next(stream_features(mixed, PARAMETERS))
 
 

@@ -17,7 +17,7 @@ from models.bundle import Bundle, load_bundle
 
 PSEUDONYMS = Pseudonyms(BATCH_KEY)
 CHANNELS = ["postal"] * 3
-REFUSAL = "a feature matrix that was not fitted cannot be scored"
+REFUSAL = "a feature matrix without fitted parameters cannot be scored"
 
 
 @pytest.fixture(scope="module")

@@ -11,7 +11,7 @@ from features.fitted import FittedParameters
 from features.history.pseudonyms import Pseudonyms
 from features.pipeline import Pipeline
 from features.spec import Feature, Spec
-from models.reasons.ranking import ReasonRanker
+from models.reasons.ranking import CHANNEL_FEATURE, ReasonRanker
 from models.reasons.sentences import ReasonContext, build_sentences, format_number
 from models.reasons.texts import LANGUAGES, ReasonTemplate, get_language, get_template, load_text_table
 
@@ -48,9 +48,11 @@ REFUSED = re.compile(
 )
 
 
-def render(language: str, usual: float | None) -> dict[tuple[str, float], str]:
+def render(language: str, usual: float | None, channel: str = "") -> dict[tuple[str, float], str]:
     """Say every feature at every value, each alone in a row."""
-    context = ReasonContext([usual] * len(SPEC), dict.fromkeys(CODED, LEARNT))
+    medians = [usual] * len(SPEC)
+    vocabularies = {**dict.fromkeys(CODED, LEARNT), "channel": ["air_cargo", "postal"]}
+    context = ReasonContext(medians, vocabularies, None, {channel: medians})
     ranker = ReasonRanker(Spec(SPEC.features), context, language)
     said = {}
     for at, name in enumerate(SPEC.names):
@@ -59,6 +61,8 @@ def render(language: str, usual: float | None) -> dict[tuple[str, float], str]:
         for value in VALUES:
             row = np.full(len(SPEC), np.nan, dtype=np.float32)
             row[at] = value
+            if channel and name != CHANNEL_FEATURE:
+                row[SPEC.get_column(CHANNEL_FEATURE)] = vocabularies["channel"].index(channel) + 1
             (reason,) = ranker.rank(row, contributions, 1)
             said[name, value] = reason.text
     return said
@@ -67,9 +71,9 @@ def render(language: str, usual: float | None) -> dict[tuple[str, float], str]:
 @pytest.mark.parametrize("usual", USUAL)
 @pytest.mark.parametrize("language", LANGUAGES)
 def test_every_feature_reads_well_at_every_value(language: str, usual: float | None) -> None:
-    said = render(language, usual)
-    assert {key: text for key, text in said.items() if REFUSED.search(text) or not text.strip()} == {}
-    assert {key: text for key, text in said.items() if text[0].islower()} == {}
+    for said in (render(language, usual), render(language, usual, "postal")):
+        assert {key: text for key, text in said.items() if REFUSED.search(text) or not text.strip()} == {}
+        assert {key: text for key, text in said.items() if text[0].islower()} == {}
 
 
 @pytest.mark.parametrize("feature", SPEC.features, ids=SPEC.names)
@@ -129,25 +133,25 @@ def test_a_feature_that_no_table_has_is_told_in_its_own_words() -> None:
 @pytest.mark.parametrize(
     ("name", "value", "usual", "expected"),
     [
-        ("history.route.arrivals_7d", 9.0, 60.0, "9 consignments on this route in the last 7 days; usual 60"),
-        ("history.route.arrivals_7d", 0.0, 60.0, "No consignment on this route in the last 7 days; usual 60"),
+        ("history.route.arrivals_7d", 9.0, 60.0, "9 consignments on this route in the last 7 days; usual: 60"),
+        ("history.route.arrivals_7d", 0.0, 60.0, "No consignment on this route in the last 7 days; usual: 60"),
         ("history.route.arrivals_7d", 60.0, 60.0, "60 consignments on this route in the last 7 days"),
-        ("history.sender.decayed_7d", 3.0, 1.0, "Recent activity of this sender: about 3 consignments; usual 1"),
+        ("history.sender.decayed_7d", 3.0, 1.0, "About 3 consignments of this sender in recent days; usual: 1"),
         ("history.sender_phone.nps_ever", np.nan, 0.0, "No telephone number of the sender is given"),
         ("history.hs_code+departure_country.nps_365d", 1.0, 0.0,
-         "NPS was found in 1 consignment with this HS code and country of departure in the last 365 days; usual 0"),
+         "NPS was found in 1 consignment with this HS code and country of departure in the last 365 days; usual: 0"),
         ("history.consignee_address.counterparts", 9.0, 2.0,
-         "So far 9 or more different senders in consignments to this consignee's address; usual 2"),
-        ("value.usd", 12.5, 35.0, "Declared value is 12.50 USD; usual 35 USD"),
+         "So far 9 or more different senders in consignments to this consignee's address; usual: 2"),
+        ("value.usd", 12.5, 35.0, "Declared value is 12.50 USD; usual: 35 USD"),
         ("value.usd_z", -2.2, 0.1, "Declared value is far below what is usual for this product"),
         ("goods.hs_family", 3.0, 5.0, "The HS code belongs to plants, herbs or seeds"),
         ("goods.name_family", 3.0, None, "The substance named belongs to the cathinones"),
-        ("goods.vague_share", 0.125, 0.5, "12.5 % of the words in the description are vague; usual 50 %"),
+        ("goods.vague_share", 0.125, 0.5, "12.5 % of the words in the description are vague; usual: 50 %"),
         ("goods.text_score", -0.1, -2.0,
          "Wording of the description resembles earlier positive consignments more than usual"),
         ("category.departure_country", 1.0, 3.0, "Country of departure: KR"),
         ("category.tax_type", 0.0, None, "The tax type is rarely seen"),
-        ("column.tax_rate", 8.0, 10.0, "Tax rate: 8; usual 10"),
+        ("column.tax_rate", 8.0, 10.0, "Tax rate: 8; usual: 10"),
         ("parties.consignee_post_box", 0.0, 1.0, "Consignee's address is no post box"),
     ],
 )  # fmt: skip

@@ -71,14 +71,14 @@ def rank_facts(row: list[float], contributions: list[float], **options: bool) ->
 def test_the_facts_of_one_reason_are_joined_and_no_fact_is_told_twice() -> None:
     (reason,) = rank_facts([9, 30, 2, 1, 1, 1], [0.5, 0.4, 0.3, 0, 0, 0])
     assert reason.text == (
-        "9 consignments on this route in the last 7 days (usual 60); the last consignment on this route came 2 days ago"
+        "9 consignments on this route in the last 7 days (usual: 60); the last consignment on this route came 2 days ago"
     )
     assert (reason.value, reason.usual, reason.direction) == (9.0, 60.0, "raises")
 
 
 def test_a_fact_that_adds_next_to_nothing_is_not_told() -> None:
     (reason,) = rank_facts([9, 30, 2, 1, 1, 1], [0.5, 0, 0.05, 0, 0, 0])
-    assert reason.text == "9 consignments on this route in the last 7 days; usual 60"
+    assert reason.text == "9 consignments on this route in the last 7 days; usual: 60"
 
 
 def test_what_an_officer_cannot_act_on_comes_after_all_that_raises() -> None:
@@ -134,3 +134,108 @@ def test_all_codes_are_listed_with_their_texts() -> None:
     assert not listed["route_volume"].last
     assert [feature.name for feature in listed["route_volume"].features] == list(FACTS.names[:3])
     assert listed["pretext_use"].features[0].texts["one"].startswith("Description has a use")
+
+
+CHANNELS = ReasonContext(
+    [1.0, 3.0], {"channel": ["air_cargo", "postal"]}, channel_medians={"postal": [60.0, None]}
+)
+
+
+@pytest.mark.parametrize(
+    ("code", "text", "usual"),
+    [
+        (2.0, "9 consignments on this route in the last 7 days; usual for postal items: 60", 60.0),
+        (1.0, "9 consignments on this route in the last 7 days; usual: 1", 1.0),
+        (0.0, "9 consignments on this route in the last 7 days; usual: 1", 1.0),
+        (np.nan, "9 consignments on this route in the last 7 days; usual: 1", 1.0),
+    ],
+)
+def test_usual_is_of_the_channel_if_its_traffic_is_known(code: float, text: str, usual: float) -> None:
+    spec = Spec(
+        [
+            Feature("history.route.arrivals_7d", "count", "route_volume"),
+            Feature("category.channel", "code", "channel"),
+        ]
+    )
+    row = np.array([9, code], dtype=np.float32)
+    (reason,) = ReasonRanker(spec, CHANNELS, "en").rank(row, np.array([1.0, 0.0]), 3)
+    assert (reason.text, reason.usual) == (text, usual)
+
+
+KEYS = Spec(
+    [
+        Feature("history.sender.nps_ever", "count", "sender_finds"),
+        Feature("history.sender.arrivals_ever", "count", "sender_volume"),
+        Feature("history.sender_phone.nps_ever", "count", "sender_phone_finds"),
+        Feature("history.sender_phone.arrivals_ever", "count", "sender_phone_volume"),
+        Feature("history.consignee_phone.nps_ever", "count", "consignee_phone_finds"),
+        Feature("history.consignee_phone.arrivals_ever", "count", "consignee_phone_volume"),
+        Feature("history.sender_side.nps_a_consignment", "share", "sender_side_finds"),
+        Feature("history.either_side.nps_a_consignment", "share", "either_finds"),
+    ]
+)
+
+
+@pytest.mark.parametrize(
+    ("counts", "side", "either"),
+    [
+        (
+            [1, 20, 2, 4, 0, 9],
+            "NPS was found in 2 of 4 earlier consignments with this sender's telephone number",
+            "NPS was found in 2 of 4 earlier consignments with this sender's telephone number",
+        ),
+        (
+            [1, 20, 0, 4, 1, 1],
+            "NPS was found in 1 of 20 earlier consignments of this sender",
+            "NPS was found in the only earlier consignment with this consignee's telephone number",
+        ),
+        (
+            [0, 20, np.nan, np.nan, 0, 1],
+            "NPS was found in up to 20 % of consignments with this sender's name, address, phone, e-mail or account",
+            "NPS was found in up to 20 % of consignments with the sender's or the consignee's name, address, phone or e-mail",
+        ),
+    ],
+)
+def test_the_key_that_had_the_detections_is_named(counts: list[float], side: str, either: str) -> None:
+    ranker = ReasonRanker(KEYS, language="en")
+    row = np.array([*counts, 0.2, 0.2], dtype=np.float32)
+    texts = {
+        reason.code: reason.text
+        for reason in ranker.rank(row, np.array([0, 0, 0, 0, 0, 0, 1.0, 0.5]), 9, lowering=True)
+    }
+    assert (texts["sender_side_finds"], texts["either_finds"]) == (side, either)
+
+
+def test_the_detections_of_a_named_key_are_not_given_twice() -> None:
+    ranker, row = ReasonRanker(KEYS, language="en"), np.array([0, 3, 2, 4, 0, 9, 0.2, 0.2], dtype=np.float32)
+    contributions = np.array([0, 0, 0.8, 0, 0, 0, 1.0, 0])
+    assert [each.code for each in ranker.rank(row, contributions, 9)] == ["sender_side_finds"]
+    assert len(ranker.rank(row, contributions, 9, lowering=True)) == len({each.reason for each in KEYS})
+
+
+def test_a_word_is_quoted_once_in_an_answer() -> None:
+    spec = Spec(
+        [
+            Feature("goods.names_specific", "count", "substance_named"),
+            Feature("goods.names_disguised", "count", "name_disguised"),
+        ]
+    )
+    ranker, row = ReasonRanker(spec, language="en"), np.ones(2, dtype=np.float32)
+    texts = [each.text for each in ranker.rank(row, np.array([2.0, 1.0]), 9, goods="pure 4 - C M C")]
+    assert texts == [
+        "Description names a known NPS (“4 - C M C”)",
+        "A substance name is written in disguise: spaced out, or with digits or letters of other scripts",
+    ]
+
+
+def test_the_words_of_the_goods_are_quoted_if_they_are_at_hand() -> None:
+    spec = Spec([Feature("goods.names_specific", "count", "substance_named")])
+    ranker, row = ReasonRanker(spec, language="en"), np.array([1], dtype=np.float32)
+    (named,) = ranker.rank(row, np.array([1.0]), 3, goods="pure 4-CMC crystals")
+    (plain,) = ranker.rank(row, np.array([1.0]), 3)
+    assert (named.text, plain.text) == (
+        "Description names a known NPS (“4-CMC”)",
+        "Description names a known NPS",
+    )
+    (nothing,) = ranker.rank(np.zeros(1, dtype=np.float32), np.array([1.0]), 3, goods="cotton socks")
+    assert nothing.text == "Description names no known NPS"

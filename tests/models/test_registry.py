@@ -63,5 +63,5 @@ def test_rows_at_fault_of_a_history_are_named_and_one_of_such_rows_only_is_refus
     with pytest.warns(UserWarning, match="56 rows, 1 rejected"):
         load(uri, history=str(past))
     frame.assign(channel="sea").to_csv(past, index=False)
-    with pytest.raises(FileFault, match=r"past\.csv: no row is left; got 56 of 56 rows rejected"):
+    with pytest.raises(FileFault, match=r"past\.csv: all rows were rejected; got 56 of 56 rows rejected"):
         load(uri, history=str(past))

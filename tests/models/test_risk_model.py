@@ -126,7 +126,7 @@ def test_a_model_takes_the_words_of_another_spec_and_refuses_other_features() ->
         dataclasses.replace(first, reason="another"),
         dataclasses.replace(first, fitted=True),
     ):
-        with pytest.raises(BundleRefused, match="trained on other features than this version"):
+        with pytest.raises(BundleRefused, match="trained on features that this version"):
             model.replace_spec(Spec([other, *others]))
 
 

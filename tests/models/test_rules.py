@@ -72,5 +72,5 @@ def test_the_rules_score_a_row_alone_as_among_others() -> None:
 
 def test_rules_refuse_other_features() -> None:
     assert Rules(REAL).replace_spec(REAL).digest() == Rules(REAL).digest()
-    with pytest.raises(BundleRefused, match="trained on other features than this version"):
+    with pytest.raises(BundleRefused, match="trained on features that this version"):
         Rules(REAL).replace_spec(Spec(REAL.features[1:]))

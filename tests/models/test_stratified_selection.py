@@ -159,7 +159,7 @@ def test_a_width_that_cannot_be_had_gives_the_width_that_can_and_a_warning() -> 
     assert not plan.reached
     said = plan.describe(StratifiedRule(20, 0.01, None, 1))
     assert said.startswith(
-        f"warning: ±0.01 cannot be reached with a capacity of 20; recall is expected to be known to ±{plan.recall.half_width:.3g};"
+        f"warning: ±0.01 cannot be reached with a capacity of 20; expected accuracy of recall ±{plan.recall.half_width:.3g};"
     )
     assert plan_world(width=plan.recall.half_width * 1.001).reached
 
@@ -189,7 +189,7 @@ def test_if_fewer_arrive_than_can_be_inspected_all_are_surely_chosen() -> None:
 
 BAD = [
     ({"scores": [0.1, float("nan")]}, {}, "scores row 1: a score is not a number"),
-    ({"scores": [0.1, 1.5]}, {}, "scores row 1: a score is no probability.*got 1.5"),
+    ({"scores": [0.1, 1.5]}, {}, "scores row 1: a score is not a probability.*got 1.5"),
     ({"ids": ["a", "a"]}, {}, "an identifier repeats; got 'a'"),
     ({}, {"capacity": 0}, "capacity 0"),
     ({}, {"width": 0.0}, "width 0.0"),

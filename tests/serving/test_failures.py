@@ -210,7 +210,7 @@ def test_a_second_service_on_one_directory_ends_with_one_line(tmp_path: Path) ->
     with StateLock(tmp_path):
         code, told = start(tmp_path)
     assert (code, told.count("\n")) == (2, 0)
-    assert "another process works on this state directory" in told
+    assert "another process uses this state directory" in told
 
 
 @only_sqlite

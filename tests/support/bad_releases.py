@@ -1,12 +1,17 @@
 """Ways in which a placed release is bad; each must be refused."""
 
+import base64
 import json
 import shutil
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import msgspec
+from support.signing import STRANGER, sign_record
+
 from models.bundle import _encode, _Manifest, _sha256
+from models.signatures.signed_record import SignedRecord
 
 Damage = Callable[[Path], None]
 
@@ -23,12 +28,45 @@ def alter_trees(folder: Path) -> None:
 
 
 def alter_record(folder: Path) -> None:
-    _change_note(folder, lambda note: note["record"].update(version="0"))
+    def change(note: dict[str, Any]) -> None:
+        statement = json.loads(base64.b64decode(note["envelope"]["payload"]))
+        statement["predicate"]["approved_by"] = "The Minister"
+        note["envelope"]["payload"] = base64.b64encode(
+            msgspec.json.encode(statement, order="sorted")
+        ).decode()
+
+    _change_note(folder, change)
+
+
+def approve_another(folder: Path) -> None:
+    _change_note(folder, lambda note: note.update(envelope=sign_record(version="0").to_envelope()))
+
+
+def remove_signature(folder: Path) -> None:
+    _change_note(folder, lambda note: note["envelope"].update(signatures=[]))
+
+
+def sign_by_stranger(folder: Path) -> None:
+    def change(note: dict[str, Any]) -> None:
+        record = sign_record(version=note["version"], bundle_sha256=note["bundle_sha256"]).record
+        note["envelope"] = SignedRecord(record).sign(STRANGER).to_envelope()
+
+    _change_note(folder, change)
+
+
+def go_back_to_unsigned(folder: Path) -> None:
+    """The form of before there were signatures."""
+
+    def change(note: dict[str, Any]) -> None:
+        record = sign_record(version=note["version"], bundle_sha256=note["bundle_sha256"]).record
+        note.update(envelope=None, record=json.loads(record.to_json()))
+
+    _change_note(folder, change)
 
 
 def alter_sum(folder: Path) -> None:
     def change(note: dict[str, Any]) -> None:
-        note["bundle_sha256"] = note["record"]["bundle_sha256"] = "0" * 64
+        _sign_for(note, "0" * 64)
 
     _change_note(folder, change)
 
@@ -38,7 +76,7 @@ def remove_bundle(folder: Path) -> None:
 
 
 def remove_approval(folder: Path) -> None:
-    _change_note(folder, lambda note: note.update(record=None))
+    _change_note(folder, lambda note: note.update(envelope=None))
 
 
 def cut_note(folder: Path) -> None:
@@ -86,18 +124,28 @@ def _approve(folder: Path) -> None:
     (folder / "bundle" / "manifest.json").write_bytes(manifest)
 
     def change(note: dict[str, Any]) -> None:
-        note["bundle_sha256"] = note["record"]["bundle_sha256"] = _sha256(manifest)
+        _sign_for(note, _sha256(manifest))
 
     _change_note(folder, change)
 
 
+def _sign_for(note: dict[str, Any], sha256: str) -> None:
+    """Let the approver sign another bundle."""
+    note["bundle_sha256"] = sha256
+    note["envelope"] = sign_record(version=note["version"], bundle_sha256=sha256).to_envelope()
+
+
 DAMAGES: dict[Damage, str] = {
     alter_trees: "the file was altered",
-    alter_record: "approves another model",
+    alter_record: "not signed by those who may approve",
+    approve_another: "approves another model",
+    remove_signature: "not signed by those who may approve",
+    sign_by_stranger: "not signed by those who may approve",
+    go_back_to_unsigned: "without a signature",
     alter_sum: "not the one that was approved",
     remove_bundle: "the bundle cannot be read",
-    remove_approval: "nobody approved",
-    cut_note: "not a release that can be served",
+    remove_approval: "without a promotion record",
+    cut_note: "the published release cannot be used",
     flip_bit: "the file was altered",
     remove_file: "the bundle is incomplete",
     give_no_number: "not numbers",

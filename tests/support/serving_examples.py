@@ -11,7 +11,6 @@ import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
-from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -22,6 +21,7 @@ import numpy as np
 from anyio.from_thread import BlockingPortal, start_blocking_portal
 from support.databases import database_in, state_environment
 from support.examples import day, make_consignment
+from support.signing import sign_record, write_approvers
 
 from consignments.timestamps import to_us
 from features.categories import fit_vocabularies
@@ -30,7 +30,6 @@ from features.fitted import FittedParameters
 from features.history.pseudonyms import Pseudonyms
 from features.pipeline import Pipeline
 from models.bundle import BundleContent, SelfTestExamples, load_bundle, write_bundle
-from models.promotion_record import GENESIS_SHA256, PromotionRecord
 from models.risk_model import FitOptions, LabelledRows, RiskModel, TreeParams
 from serving.encryption.vault import Vault
 from serving.http.app import App
@@ -101,16 +100,13 @@ def publish(state_dir: Path, bundle: Path, version: str, *, approved: bool = Tru
 def place(state_dir: Path, bundle: Path, version: str, *, approved: bool = True) -> Path:
     """Place a bundle beside those that are there; gives its folder. Without a promotion record it cannot decide."""
     sha256 = load_bundle(bundle).sha256
-    record = PromotionRecord(
-        1, "nps-risk", version, None, sha256, "a reviewer", "a test", datetime(2024, 4, 2, tzinfo=UTC), {}, None, False, GENESIS_SHA256
-    )  # fmt: skip
     folder = state_dir / "models" / f"nps-risk-{version}-{sha256[:12]}"
     shutil.copytree(bundle, folder / "bundle")
     note = {
         "name": "nps-risk",
         "version": version,
         "bundle_sha256": sha256,
-        "record": json.loads(record.to_json()) if approved else None,
+        "envelope": sign_record(version=version, bundle_sha256=sha256).to_envelope() if approved else None,
     }
     (folder / "release.json").write_text(json.dumps(note))
     return folder
@@ -128,6 +124,7 @@ def settings_in(state_dir: Path, **changes: Any) -> Settings:
     state_dir.mkdir(parents=True, exist_ok=True)
     key = state_dir / "data.key"
     key.write_bytes(DATA_KEY)
+    write_approvers(state_dir)
     here = {"NPSRISK_STATE_DIR": str(state_dir), "NPSRISK_DATABASE_URL": database_in(state_dir)}
     return Settings.model_validate(here | changes)
 

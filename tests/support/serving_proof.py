@@ -198,7 +198,7 @@ def done(service: Service, callers: list[Caller]) -> Counter[str]:
     """Count what callers did and what the service logged, which is no error but a model refused."""
     lines = service.log_lines()
     assert not [line for line in lines if line["level"] == "error" and line["event"] != "model refused"]
-    taken = [line for line in lines if line["event"] == "snapshot taken"]
+    taken = [line for line in lines if line["event"] == "snapshot loaded"]
     told = Counter(line["event"] for line in lines) + sum((caller.done for caller in callers), Counter[str]())
     told["replayed"] = sum(line["entries_since"] for line in taken)
     return told

@@ -63,7 +63,7 @@ def test_a_value_out_of_range_is_refused(values):
 
 
 def test_a_declared_column_that_is_a_column_of_the_record_is_refused():
-    with pytest.raises(BadSetting, match="a name of its own"):
+    with pytest.raises(BadSetting, match="invalid name of a declared column"):
         parse_config({"columns": {"numeric": ["postage"]}})
 
 

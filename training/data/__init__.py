@@ -1,1 +1,1 @@
-"""From tables to a training set: labels, weights, splits by time."""
+"""Building the training set from tables: labels, weights, splits by time."""

@@ -1,7 +1,7 @@
-"""The hash of the data of a run: over every row and every column, in the order of the rows.
+"""Hash of the data of a run, over every row and every column, in the order of the rows.
 
-It does not depend on how pandas holds a column (numbers as int or float, strings as objects, Arrow or categories, times
-in nanoseconds or microseconds), nor on the order of the columns; it changes with any value, row or column.
+It does not depend on the order of the columns, nor on how pandas stores a column: numbers as int or float, strings as
+objects, Arrow or categories, times in nanoseconds or microseconds. It changes with any value, row or column.
 """
 
 import hashlib
@@ -20,12 +20,12 @@ BLOCK_ROWS = 65_536
 
 
 def hash_tables(tables: Mapping[str, pd.DataFrame | None]) -> str:
-    """Hash tables.
+    """Compute the SHA-256 of a set of tables.
 
     Parameters
     ----------
     tables : mapping
-        Name to table, hashed in the order of the names; None is an absent table.
+        Name to table, hashed in the order of the names; None is a table that is not there.
 
     Returns
     -------
@@ -51,7 +51,7 @@ def hash_tables(tables: Mapping[str, pd.DataFrame | None]) -> str:
 
 
 def hash_training_tables(tables: Tables) -> str:
-    """Hash the tables that a model is trained on, as the card of its bundle names them."""
+    """Hash the tables that a model is trained on; the model card in its bundle holds this hash."""
     return hash_tables(
         {"consignments": tables.consignments, "outcomes": tables.outcomes, "alerts": tables.alerts}
     )
@@ -88,7 +88,7 @@ def _encode_texts(block: "pd.Series") -> tuple[bytes, ...]:
 
 
 def _to_large_strings(block: "pd.Series") -> Any:
-    """Give a block as large strings; what is no text as Python writes it."""
+    """Convert a block to large strings; values that are not text become their `str`."""
     if isinstance(block.dtype, pd.StringDtype):
         texts = pa.array(block.array, type=pa.large_string(), from_pandas=True)
         return texts.combine_chunks() if isinstance(texts, pa.ChunkedArray) else texts

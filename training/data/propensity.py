@@ -1,10 +1,11 @@
-"""How likely each consignment was to get a known result, estimated where nobody logged it.
+"""Propensity: the probability that a consignment gets a known result, estimated if none was logged.
 
-Rules and officers log no probability, so the rows they chose cannot be weighted by one. What they look at is mostly in the
-data: a model of "has a known result", fitted on all traffic of the period and applied to days it was not fitted on,
-gives a probability for every row. It corrects for choices made by what the features show, and for nothing else. What
-intelligence chose is left out and stands for itself, since nothing in the data tells who else had a tip; an X-ray picture
-that is not in the table leaves the estimates too high (measured on the simulated world).
+Rules and officers log no probability, so the rows that they chose cannot be weighted by one. What they look at is
+mostly in the data. So a model of "has a known result" is fitted on all traffic of the period and applied to days that
+it was not fitted on; it gives a probability for every row. It corrects for choices explained by the features, and for
+nothing else. Rows chosen by intelligence are left out and stand for themselves, since nothing in the data shows which
+other consignments had intelligence. An X-ray image that is not in the table leaves the estimates too high (measured
+on the simulated world).
 """
 
 from collections.abc import Callable
@@ -17,9 +18,9 @@ Bools = NDArray[np.bool_]
 
 FOLDS = 5
 MAX_UNKNOWN_ROWS = 10_000
-"""Rows without a result that one fit looks at; four times as many fit no better (log loss .0724 against .0727) at 3.5 times the cost."""
+"""Maximum rows without a result in one fit; four times as many fit no better (log loss .0724 against .0727) at 3.5 times the cost."""
 MIN_RELATIVE_PROBABILITY = 0.1
-"""No probability is taken for less than this share of the mean one: no row stands for more than ten mean ones."""
+"""Lower limit of a probability, as a share of the mean one: no row stands for more than ten average rows."""
 TREES = 60
 PARAMS = {
     "objective": "binary",
@@ -39,7 +40,7 @@ PARAMS = {
 def estimate_known_probability(
     X: NDArray[np.float32], known: Bools, traffic: Floats, day: NDArray[np.int64], *, seed: int
 ) -> Floats:
-    """Estimate the probability that a consignment's result is known, from its features.
+    """Estimate for each consignment the probability that its result is known, from its features.
 
     Parameters
     ----------
@@ -47,15 +48,15 @@ def estimate_known_probability(
     known : bool array, (n,)
         Rows with a known result.
     traffic : float64 array, (n,)
-        How many consignments each row stands for, where rows without a result were sampled.
+        How many consignments each row stands for, if rows without a result were sampled.
     day : int64 array, (n,)
-        UTC day; each day is judged by a model of the other days.
+        UTC day; the estimate of each day comes from a model fitted on other days.
     seed : int
 
     Returns
     -------
     float64 array, (n,)
-        In (0, 1]; its sum over the traffic is the number of known results.
+        In (0, 1]; the sum over the traffic is the number of known results.
     """
     mean = float(known.sum() / traffic.sum())
     estimate = np.full(len(known), mean)
@@ -72,21 +73,21 @@ def estimate_known_probability(
 
 
 def compute_result_weights(known: Bools, logged: Floats, estimated: Floats | None) -> Floats:
-    """Give each known result the number of consignments it stands for.
+    """Compute for each known result the number of consignments it stands for.
 
     Parameters
     ----------
     known : bool array, (n,)
     logged : float64 array, (n,)
-        Logged probability of having been chosen; NaN where none was.
+        Logged probability of having been chosen; NaN if none was logged.
     estimated : float64 array, (n,), or None
-        From `estimate_known_probability`; None where every known result has a logged probability.
+        From `estimate_known_probability`; None if every known result has a logged probability.
 
     Returns
     -------
     float64 array, (n,)
-        0 where the result is not known. Where both probabilities are there the larger one holds: a lot's logged
-        probability leaves out that the rules might have chosen the same row.
+        0 if the result is not known. If both probabilities exist, the larger one is used: the logged probability of a
+        random selection leaves out that the rules might have chosen the same row.
     """
     chance = np.where(np.isnan(logged), 0.0, logged)
     if estimated is not None:

@@ -1,4 +1,4 @@
-"""Splits by time: training, validation and test, walking back from the last label, a gap of the label delay between.
+"""Splits by time: training, validation and test, counted back from the last label, separated by the label delay.
 
 The worked example, as of Monday 1 July 2024, with a label delay of 14 days, 28 days each of validation and test
 (days are UTC; `from` is included, `until` is not):
@@ -11,11 +11,11 @@ The worked example, as of Monday 1 July 2024, with a label delay of 14 days, 28 
     test         20 May          17 June     1 July: as of
     too young    17 June          1 July
 
-Training and validation are read on one day, the day the test begins: that is when this very model could have been built
-and put to work. A parcel received on 20 March whose laboratory answers on 21 May is no training row: on 20 May nobody
-knew. One received on 7 May is in the gap even if its result was known the next day: of its day only the quick results,
-mostly `clear`, are known. The gap before validation keeps parcels of one campaign from standing on both sides. The
-rule never looks at a label to place a row.
+Training and validation labels are read on one day, the day the test begins: on that day this very model could have
+been trained and deployed. A parcel received on 20 March whose laboratory result comes on 21 May is no training row: on
+20 May nobody knew the result. A parcel received on 7 May is in the gap even if its result was known the next day: of
+that day only the quick results, mostly `clear`, are known. The gap before validation prevents that parcels of one
+campaign are in both periods. The rule never looks at a label to place a row.
 """
 
 from collections.abc import Iterator
@@ -31,11 +31,11 @@ from consignments.timestamps import NO_TIME, to_us
 from training.config import SplitConfig
 
 OUTSIDE, TRAIN, VALIDATION, TEST = 0, 1, 2, 3
-"""The part a consignment falls into; `OUTSIDE` is in a gap, before the first or after the last period."""
+"""The part a consignment is assigned to; `OUTSIDE` is in a gap, before the first or after the last period."""
 
 
 class ArrivalWindow(NamedTuple):
-    """Arrivals from `begins` until `ends`, which is not included; None: no bound.
+    """Period of arrivals from `begins` until `ends`, which is not included; None: no bound.
 
     Examples
     --------
@@ -61,7 +61,7 @@ ALL_ARRIVALS = ArrivalWindow()
 
 @dataclass(frozen=True)
 class Period:
-    """One period of arrivals and when its labels are read.
+    """One period of arrivals, and the time at which its labels are read.
 
     Attributes
     ----------
@@ -69,7 +69,7 @@ class Period:
     begins, ends : datetime
         Of the arrivals; the end is not included.
     labels_by : datetime
-        Only labels visible by this moment count.
+        Only labels visible by this time count.
     """
 
     name: str
@@ -85,15 +85,15 @@ class Period:
 
 @dataclass(frozen=True)
 class Split:
-    """How time before a date is cut for training.
+    """Division of the time before a date into training, validation and test.
 
     Attributes
     ----------
     train, validation, test : Period
     gap : timedelta
-        The label delay that was left out between them.
+        The label delay left out between the periods.
     as_of : datetime
-        Nothing that became visible later is used.
+        Data that became visible later are not used.
     """
 
     train: Period
@@ -108,12 +108,12 @@ class Split:
         return self.train, self.validation, self.test
 
     def assign_parts(self, received_us: NDArray[np.int64]) -> NDArray[np.int8]:
-        """Place arrivals.
+        """Assign arrivals to the parts of the split.
 
         Parameters
         ----------
         received_us : int64 array, (n,)
-            Moments in microseconds since the epoch.
+            Times of arrival in microseconds since the epoch.
 
         Returns
         -------
@@ -126,7 +126,7 @@ class Split:
         return part
 
     def to_rows(self) -> Iterator[dict[str, str]]:
-        """Give the split as table rows for the report."""
+        """Return the split as table rows for the report."""
         for period in self.periods:
             yield {
                 "period": period.name,
@@ -139,7 +139,7 @@ class Split:
 def split_by_time(
     first_arrival: datetime, last_labelled_arrival: datetime, as_of: datetime, config: SplitConfig
 ) -> Split:
-    """Cut the time before `as_of`, walking back from the last label.
+    """Split the time before `as_of`, counting back from the last label.
 
     Parameters
     ----------
@@ -157,7 +157,7 @@ def split_by_time(
     Raises
     ------
     BadInput
-        Where nothing is left for training.
+        If no time is left for training.
 
     Examples
     --------
@@ -179,7 +179,7 @@ def split_by_time(
     train_begins, train_ends = truncate_to_day(first_arrival), validation_begins - gap
     if test_begins >= test_ends:
         raise BadInput(
-            "the test period holds no label",
+            "the test period contains no label",
             where="[split] test_from",
             got=f"{test_begins:%Y-%m-%d}",
             expected=f"a day before {test_ends:%Y-%m-%d}, when the last labels were received",
@@ -189,11 +189,11 @@ def split_by_time(
         have = (test_ends - train_begins).days
         need = (test_ends - train_ends).days + 1
         raise BadInput(
-            "too little time before the test period to train on",
+            "too little time before the test period for training",
             where=f"arrivals from {train_begins:%Y-%m-%d} as of {as_of:%Y-%m-%d}",
             got=f"{have} days with labels",
             expected=f"at least {need} days, and better three times as many",
-            todo="give more of the past, or shorten validation_days, test_days or label_delay_days in [split]",
+            todo="provide earlier data, or shorten validation_days, test_days or label_delay_days in [split]",
         )
     return Split(
         Period("training", train_begins, train_ends, labels_by=test_begins),
@@ -205,15 +205,15 @@ def split_by_time(
 
 
 def split_without_test(first_arrival: datetime, as_of: datetime, config: SplitConfig) -> Split:
-    """Cut the time before `as_of` for a model that goes to work at once: nothing is held out for a test.
+    """Split the time before `as_of` for a model that is deployed at once, without a test period.
 
-    Training and validation end as late as they can, and their labels are read at `as_of`; the test period is empty, so
-    `test_days` and `test_from` have no say.
+    Training and validation end as late as possible, and their labels are read at `as_of`. The test period is empty, so
+    `test_days` and `test_from` are not used.
 
     Raises
     ------
     BadInput
-        Where nothing is left for training.
+        If no time is left for training.
 
     Examples
     --------
@@ -229,7 +229,7 @@ def split_without_test(first_arrival: datetime, as_of: datetime, config: SplitCo
     train_begins, train_ends = truncate_to_day(first_arrival), validation_begins - gap
     if train_begins >= train_ends:
         raise BadInput(
-            "too little time to train on",
+            "too little time for training",
             where=f"arrivals from {train_begins:%Y-%m-%d} as of {as_of:%Y-%m-%d}",
             got=f"{(end - train_begins).days} days",
             expected=f"at least {(end - train_ends).days + 1} days",
@@ -245,7 +245,7 @@ def split_without_test(first_arrival: datetime, as_of: datetime, config: SplitCo
 
 
 def split_nothing(first_arrival: datetime, as_of: datetime) -> Split:
-    """Leave all time before `as_of` for training, for the final fit: its labels are all that are known at `as_of`.
+    """Assign all time before `as_of` to training, for the final fit: it uses every label known at `as_of`.
 
     Examples
     --------
@@ -264,5 +264,5 @@ def split_nothing(first_arrival: datetime, as_of: datetime) -> Split:
 
 
 def truncate_to_day(moment: datetime) -> datetime:
-    """Give the beginning of the UTC day of a moment."""
+    """Return the beginning of the UTC day of a time."""
     return moment.astimezone(UTC).replace(hour=0, minute=0, second=0, microsecond=0)

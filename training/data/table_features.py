@@ -1,4 +1,4 @@
-"""Feature rows computed from whole tables, each as of its own moment of scoring."""
+"""Feature rows computed from whole tables, each row as of its own time of scoring."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -34,12 +34,12 @@ def replace_fitted(
     keep: NDArray[np.bool_],
     get_records: Callable[[NDArray[np.int64]], list[Consignment]],
 ) -> FeatureMatrix:
-    """Copy the kept rows of a matrix, with what depends on fitted parameters computed by another pipeline.
+    """Copy the kept rows of a matrix and recompute the features that depend on fitted parameters.
 
     Parameters
     ----------
     pipeline : Pipeline
-        Of the same configuration as the matrix.
+        Has the same configuration as the matrix, and the new fitted parameters.
     matrix : FeatureMatrix
     keep : bool array, (consignments,)
         Positions in the table.
@@ -56,7 +56,7 @@ def replace_fitted(
 
 @dataclass(frozen=True)
 class TableFeatures:
-    """Computes features of whole tables: one pass over all events in their order.
+    """Feature computation for whole tables: one pass over all events in their order.
 
     Attributes
     ----------
@@ -66,7 +66,7 @@ class TableFeatures:
     as_of : datetime, optional
         Outcomes and alerts that became visible later are hidden.
     jobs : int
-        Processes that describe consignments; changes nothing but time.
+        Worker processes; they change the duration, not the result.
     progress : callable, optional
     """
 
@@ -84,11 +84,11 @@ class TableFeatures:
         return replace_fitted(pipeline, matrix, keep, self.get_records)
 
     def get_records(self, rows: NDArray[np.int64]) -> list[Consignment]:
-        """Give the consignments at some positions of the table."""
+        """Return the consignments at some positions of the table."""
         return to_consignments(self.tables.consignments.iloc[rows], self.config.build_record_type())
 
     def build_matrix(self, fitted: FittedParameters, keep: NDArray[np.bool_]) -> FeatureMatrix:
-        """Give the feature rows of the kept consignments."""
+        """Compute the feature rows of the kept consignments."""
         return compute_feature_matrix(
             self.tables,
             FeatureParameters(self.config, fitted, Pseudonyms(BATCH_KEY)),

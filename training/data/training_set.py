@@ -1,7 +1,8 @@
-"""The training set as of a date: who has a label, what each row counts, and what was left out and why.
+"""The training set as of a date: labels, row weights, and a report of the rows left out and why.
 
-The clocks are those of `training.data.splits`: a row of the training period has the label that was visible the day the test
-begins, whatever became known since. `pending` is never a label, `missed` never a negative, a later correction is unseen.
+The times are defined in `training.data.splits`: a row of the training period has the label that was visible on the day
+the test begins, even if more became known later. `pending` is never a label, `missed` is never a negative, and a later
+correction is not seen.
 """
 
 from dataclasses import dataclass, replace
@@ -34,22 +35,22 @@ Floats = NDArray[np.float64]
 
 @dataclass(frozen=True)
 class Labels:
-    """What was known of each consignment of a table at a moment.
+    """Results known of each consignment of a table at a given time.
 
     Attributes
     ----------
     known : bool array, (n,)
         A final result was visible.
     positive : bool array, (n,)
-        That result is one the target asks for; False where not known.
+        That result counts as positive for the target; False if not known.
     probability : float64 array, (n,)
-        Logged probability of having been chosen; NaN where none was logged.
+        Logged probability of having been chosen; NaN if none was logged.
     missed : bool array, (n,)
         Chosen, but never presented.
     chosen : bool array, (n,)
-        Chosen by then, whether or not anything was known yet: not to be taken for unopened traffic.
+        Chosen by then, even if no result is known yet; so not uninspected traffic.
     selected_by : object array of str, (n,)
-        Who chose it; empty where it was not chosen.
+        Who chose it; empty if it was not chosen.
     """
 
     known: Bools
@@ -65,7 +66,7 @@ class Labels:
         return self.chosen & ~self.known & ~self.missed
 
     def combine_where(self, rows: Bools, other: "Labels") -> "Labels":
-        """Give these labels where `rows`, the other ones elsewhere."""
+        """Return these labels for `rows`, and the other ones elsewhere."""
         return Labels(
             *(
                 np.where(rows, getattr(self, name), getattr(other, name))
@@ -75,7 +76,7 @@ class Labels:
 
 
 def is_positive(result: "pd.Series", target: Target) -> Bools:
-    """Tell which final results the target asks for.
+    """Check which final results count as positive for the target.
 
     Parameters
     ----------
@@ -88,17 +89,17 @@ def is_positive(result: "pd.Series", target: Target) -> Bools:
 
 
 def select_current_outcomes(outcomes: pd.DataFrame, by_us: int) -> pd.DataFrame:
-    """Give the outcome that stands for each consignment at a moment.
+    """Select the current outcome of each consignment at a given time.
 
-    Of several visible rows the last by (`known_at`, `recorded_at`, `sequence`) stands; for `missed` and `pending` rows
-    the time of opening or choosing takes the place of `known_at`.
+    Of several visible rows the last by (`known_at`, `recorded_at`, `sequence`) is current. For `missed` and `pending` rows
+    the time of inspection or selection replaces `known_at`.
 
     Parameters
     ----------
     outcomes : DataFrame
         As `consignments.tables` reads it.
     by_us : int
-        Rows that became visible later are unseen.
+        Rows that became visible later are ignored.
     """
     visible = compute_visible_us(outcomes)
     seen = outcomes[visible <= by_us]
@@ -110,14 +111,14 @@ def select_current_outcomes(outcomes: pd.DataFrame, by_us: int) -> pd.DataFrame:
 
 
 def find_last_visible_time(outcomes: pd.DataFrame) -> datetime:
-    """Give the moment when the last outcome became visible."""
+    """Return the time when the last outcome became visible."""
     return to_datetime(int(compute_visible_us(outcomes).max()))
 
 
 def get_labels_as_of(
     consignment_id: "pd.Series", outcomes: pd.DataFrame, moment: datetime, target: Target
 ) -> Labels:
-    """Read the labels of consignments as they were known at a moment.
+    """Read the labels of consignments as they were known at a given time.
 
     Parameters
     ----------
@@ -149,7 +150,7 @@ def get_labels_as_of(
 
 
 def _find_chosen_us(outcomes: pd.DataFrame) -> NDArray[np.int64]:
-    """The moment from which it is known that a consignment was chosen, which is long before its result."""
+    """Return when it was known that a consignment was chosen, which is long before its result."""
     selected, inspected = (
         get_time_column_us(outcomes, "selected_at"),
         get_time_column_us(outcomes, "inspected_at"),
@@ -159,12 +160,12 @@ def _find_chosen_us(outcomes: pd.DataFrame) -> NDArray[np.int64]:
 
 
 def get_true_labels(consignment_id: "pd.Series", truth: pd.DataFrame, target: Target) -> Labels:
-    """Give the truth of a simulated world in the form of labels; for evaluation only.
+    """Return the truth of a simulated world in the form of labels; for evaluation only.
 
     Raises
     ------
     BadInput
-        Where the truth names none of the consignments.
+        If the truth names none of the consignments.
     """
     result = (
         truth.drop_duplicates("consignment_id").set_index("consignment_id")["result"].reindex(consignment_id)
@@ -172,7 +173,9 @@ def get_true_labels(consignment_id: "pd.Series", truth: pd.DataFrame, target: Ta
     known = result.isin(FINAL_RESULTS).to_numpy(dtype=bool)
     if not known.any():
         raise BadInput(
-            "the truth is of another world", where="truth", expected="the consignments that were given"
+            "the truth belongs to another simulated world",
+            where="truth",
+            expected="the consignments that were given",
         )
     nothing = np.zeros(len(result), dtype=bool)
     return Labels(
@@ -186,11 +189,11 @@ def get_true_labels(consignment_id: "pd.Series", truth: pd.DataFrame, target: Ta
 
 
 def compute_inverse_propensity(probability: Floats, clip: float = np.inf) -> Floats:
-    """Give the inverse of logged selection probabilities, at most `clip`.
+    """Compute the inverse of logged selection probabilities, at most `clip`.
 
-    A row without a logged probability stands for itself alone, weight 1: its choice is taken as given, and the rows
-    drawn with a known probability stand for the rest. That holds as far as those were drawn from what was not chosen
-    otherwise (Horvitz and Thompson 1952, with the unlogged rows as a stratum taken with certainty).
+    A row without a logged probability has weight 1: it stands for itself alone, and the rows drawn with a known
+    probability stand for the rest. That is correct if those were drawn from what was not chosen otherwise (Horvitz and
+    Thompson 1952, with the unlogged rows as a stratum taken with certainty).
 
     Examples
     --------
@@ -202,7 +205,7 @@ def compute_inverse_propensity(probability: Floats, clip: float = np.inf) -> Flo
 
 
 def compute_effective_sample_size(weight: Floats) -> float:
-    """Give the number of equally weighted rows that would be as informative (Kish 1965).
+    """Compute the number of equally weighted rows that would be as informative (Kish 1965).
 
     Examples
     --------
@@ -218,16 +221,16 @@ HeldOut = Literal["validation and test", "validation", "nothing"]
 
 @dataclass(frozen=True)
 class ObservedTables:
-    """What a training run may look at: tables, of which everything that became visible after a date is unseen.
+    """Tables that a training run may read, as they were visible at a date.
 
     Attributes
     ----------
     consignments, outcomes : DataFrame
         As `consignments.tables` reads them.
     as_of : datetime
-        Arrivals from then on and outcomes that became visible later do not exist.
+        Later arrivals, and outcomes that became visible later, are ignored.
     offered : bool array, (consignments,), or None
-        Rows that background may be drawn from, if only some were kept; they were drawn evenly. None: all.
+        Rows that background may be drawn from, if only a uniform sample was kept. None: all.
     """
 
     consignments: pd.DataFrame
@@ -238,7 +241,7 @@ class ObservedTables:
 
 @dataclass(frozen=True)
 class DataSet:
-    """The rows of a training run, as positions in the consignment table.
+    """Rows of a training run, as positions in the consignment table.
 
     All arrays are as long as that table.
 
@@ -248,17 +251,17 @@ class DataSet:
     target : str
     split : Split
     part : int8 array
-        `TRAIN`, `VALIDATION`, `TEST`, or `OUTSIDE` where the row is not used at all.
+        `TRAIN`, `VALIDATION`, `TEST`, or `OUTSIDE` if the row is not used.
     labels : Labels
-        Each row's as known by the moment its period allows.
+        Each row's label as known by the date that its period allows.
     background : bool array
-        Unopened rows of training and validation that were sampled as weak negatives.
+        Uninspected rows of training and validation that were sampled as weak negatives.
     background_rate : dict
-        Part to the share of its unopened rows that was sampled.
+        Part to the sampled share of its uninspected rows.
     weight : float64 array
         Weight of labelled and background rows in fitting; 0 elsewhere.
     report : list of dict
-        For each period what arrived, what has a label, what was left out.
+        For each period the numbers of arrivals, of labelled rows and of rows left out.
     """
 
     observed: ObservedTables
@@ -273,20 +276,20 @@ class DataSet:
 
     @property
     def keep(self) -> Bools:
-        """Rows whose features are needed: labelled or background ones, and all traffic of the test period."""
+        """Rows whose features are needed: labelled or background rows, and all traffic of the test period."""
         rows: Bools = (
             (self.part == TEST) | self.select_fitting_rows(TRAIN) | self.select_fitting_rows(VALIDATION)
         )
         return rows
 
     def select_fitting_rows(self, part: int) -> Bools:
-        """Rows of a part that are fitted on."""
+        """Select the rows of a part that are fitted on."""
         rows: Bools = (self.part == part) & (self.labels.known | self.background)
         return rows
 
     @property
     def traffic_weight(self) -> Floats:
-        """How many consignments of its period each kept row stands for, were labels of no interest."""
+        """Number of consignments of its period that each kept row stands for, regardless of labels."""
         rate = np.array([self.background_rate.get(part, 1.0) or 1.0 for part in range(4)])
         weight: Floats = np.where(self.background, 1.0 / rate[self.part], 1.0)
         return weight
@@ -308,13 +311,13 @@ def build_data_set(
     config : TrainConfig
         The split, the weights, and the seed that draws the background.
     held_out : {"validation and test", "validation", "nothing"}
-        What is not trained on. Without a test period the model goes to work at `as_of` (`splits.split_without_test`);
-        with nothing held out every label known at `as_of` is trained on (`splits.split_nothing`).
+        What is not trained on. Without a test period the model is deployed at `as_of` (`splits.split_without_test`);
+        if nothing is held out, every label known at `as_of` is trained on (`splits.split_nothing`).
 
     Raises
     ------
     BadInput
-        Where there is nothing to train, validate or test on.
+        If there is nothing to train, validate or test on.
     """
     consignments, outcomes, as_of = observed.consignments, observed.outcomes, observed.as_of
     received = get_time_column_us(consignments, "received_at")
@@ -350,7 +353,7 @@ def build_data_set(
 
 
 def _select_usable(frame: pd.DataFrame, received: NDArray[np.int64], as_of_us: int) -> tuple[Bools, Bools]:
-    """Rows that had arrived, and are the latest version of their consignment by then; and earlier versions."""
+    """Return the rows that are the latest version received by then, and the rows that are superseded versions."""
     arrived = received < as_of_us
     superseded = np.zeros(len(frame), dtype=bool)
     if "sequence" in frame:
@@ -369,12 +372,12 @@ def _select_withdrawn(frame: pd.DataFrame, as_of_us: int) -> Bools:
 def _draw_background(
     part: NDArray[np.int8], chosen: Bools, offered: Bools | None, config: TrainConfig
 ) -> tuple[Bools, dict[int, float]]:
-    """Draw unopened rows of training and validation, uniformly, each part within its share of the limit."""
+    """Draw uninspected rows of training and validation uniformly, each part within its share of the limit."""
     pools = {code: np.flatnonzero((part == code) & ~chosen) for code in (TRAIN, VALIDATION)}
     everything = sum(len(pool) for pool in pools.values())
     weights = config.weights
     rate = min(weights.background_share, weights.background_rows / everything if everything else 0.0)
-    # Whatever is known by then, the same rows come first: fits of several dates share most of their background.
+    # The order does not depend on what is known by then, so fits of several dates share most of their background.
     order = np.random.default_rng(config.model.seed).random(len(part))
     background = np.zeros(len(part), dtype=bool)
     rates = {}
@@ -389,7 +392,7 @@ def _draw_background(
 def compute_fitting_weights(
     part: NDArray[np.int8], labels: Labels, background: Bools, config: WeightsConfig
 ) -> Floats:
-    """Give the weight of each row in fitting: known results by their clipped inverse probability, background as one.
+    """Compute the weight of each row in fitting: inverse selection probability, clipped, and background weights.
 
     Parameters
     ----------
@@ -408,7 +411,7 @@ def compute_fitting_weights(
 
 
 def _require_both_kinds(data: DataSet) -> None:
-    """Refuse a data set that cannot be fitted or judged, saying which period lacks what."""
+    """Refuse a data set that cannot be fitted or evaluated; the error names the period and what it lacks."""
     periods = zip((TRAIN, VALIDATION, TEST), data.split.periods, strict=True)
     for code, period in periods:
         if not period.days:
@@ -416,13 +419,13 @@ def _require_both_kinds(data: DataSet) -> None:
         mine = (data.part == code) & data.labels.known
         positives = int(data.labels.positive[mine].sum())
         negatives = int(mine.sum()) - positives
-        lacks_positives = not positives and code != VALIDATION  # there it costs calibration, not the model
+        lacks_positives = not positives and code != VALIDATION  # without them only the calibration is poorer
         if lacks_positives or not negatives:
             raise BadInput(
                 f"the {period.name} period has no {'positive' if lacks_positives else 'negative'} label",
                 where=f"arrivals {period.begins:%Y-%m-%d} to {period.ends:%Y-%m-%d}",
                 got=f"{positives} positive and {negatives} negative results visible by {period.labels_by:%Y-%m-%d}",
-                todo="lengthen the period in [split], give more data, or choose a less rare target",
+                todo="lengthen the period in [split], provide more data, or choose a less rare target",
             )
 
 

@@ -1,1 +1,1 @@
-"""How well a model does on later time, and whether the figure can be believed."""
+"""Evaluation on later time, with intervals, and checks of whether the figures are reliable."""

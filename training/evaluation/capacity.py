@@ -12,13 +12,13 @@ Floats = NDArray[np.float64]
 SHARES = {"0.1pct": 0.001, "1pct": 0.01, "5pct": 0.05, "10pct": 0.1}
 """Capacities by name: shares of all traffic."""
 AT_CAPACITY = "capacity"
-"""The daily capacity of each office, beside the `TOP_SHARES`."""
+"""The daily capacity of each office, in addition to the `SHARES`."""
 
 
 def compute_daily_capacity(traffic: ScoredPeriod, config: EvaluationConfig) -> int:
-    """Give the inspections of each office and UTC day: as configured, else as many as were made.
+    """Compute the inspections for each office and UTC day: as configured, else the average number made.
 
-    Where every consignment is labelled nothing was chosen, and 1 % of the traffic stands in.
+    If every consignment is labelled, nothing was selected, and 1 % of the traffic is used instead.
     """
     if config.capacity is not None:
         return config.capacity
@@ -34,7 +34,7 @@ def index_office_days(office: NDArray[np.object_], day: NDArray[np.int64]) -> ND
 
 
 def select_at_capacity(group: NDArray[np.int64], cell: NDArray[np.int64], capacity: int) -> Floats:
-    """Give the share of each consignment that is taken where each office takes its best of each UTC day.
+    """Compute the share of each consignment that is selected if each office takes its top scores of each UTC day.
 
     Parameters
     ----------
@@ -48,7 +48,7 @@ def select_at_capacity(group: NDArray[np.int64], cell: NDArray[np.int64], capaci
     Returns
     -------
     float64 array, (n,)
-        1 above the cut, 0 below, and for the scores that tie at the cut the chance of being drawn by lot.
+        1 above the cut, 0 below. Scores that tie at the cut get their probability in a random selection among them.
     """
     order = np.lexsort((group, cell))
     tie = np.concatenate([[True], (np.diff(cell[order]) != 0) | (np.diff(group[order]) != 0)])

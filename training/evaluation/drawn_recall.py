@@ -1,6 +1,6 @@
-"""Recall at the capacity of inspection lists whose probabilities are known, from what the inspections found.
+"""Recall at the capacity of inspection lists with known probabilities, from the results of the inspections.
 
-A chosen consignment that has no final result says nothing: those with one, on the same side of the capacity, stand for it.
+A chosen consignment without a final result counts as missing: those with one, on the same side of the capacity, stand for it.
 Example: of 10 lower scores drawn with probability 1/20 eight have a result. Each of these counts with 1/20 * 8/10 = 1/25.
 """
 
@@ -22,13 +22,13 @@ Bools = NDArray[np.bool_]
 
 @dataclass(frozen=True)
 class DrawnRecall:
-    """Recall at the capacity, and what it rests on.
+    """Recall at the capacity, and the numbers it is based on.
 
     Attributes
     ----------
     recall : RecallEstimate
     chosen, results, finds : int
-        Consignments that were chosen, those of them with a final result, and those in which the target was found.
+        Numbers of consignments that were chosen, that have a final result, and that were positive.
     """
 
     recall: RecallEstimate
@@ -49,7 +49,7 @@ def estimate_drawn_recall(
     selection : DataFrame
         Selection table: `consignment_id`, `selection_probability`.
     outcomes : DataFrame
-        Outcome table; results count as they stand in the end.
+        Outcome table; the latest result of each consignment counts.
     capacity : int
         Inspections for each office and UTC day, as for the lists.
     target : str
@@ -77,7 +77,7 @@ def estimate_drawn_recall(
 
 
 def compute_answered_shares(within: Floats, probability: Floats, known: Bools) -> Floats:
-    """Compute for each chosen consignment which share of its side has a final result, each by what it stands for."""
+    """Compute for each chosen consignment the weighted share of its side of the cut that has a final result."""
     shares = np.ones(len(known))
     for side in (within >= 0.5, within < 0.5):
         everything = np.sum(1.0 / probability[side])

@@ -1,11 +1,11 @@
-"""Who bears the inspections: how often each group is chosen, how often rightly, and how often for nothing.
+"""Inspection burden by group: selection rate, hit rate, and unsuccessful inspections per 1,000 consignments.
 
-At the daily capacity of each office, by departure country, channel and kind of consignee. A group that is chosen more
-often and found in less often bears more than the others; which it may is not for a figure to say, so these are shown and
-not judged. The groups are read from the declared data; nobody's name takes part.
+Computed at the daily capacity of each office, by departure country, channel and kind of consignee. A group that is
+chosen more often, with fewer detections, bears more than the others. What burden is acceptable is not a statistical
+question, so the figures are shown without a limit. The groups come from the declared data; no person's name is used.
 
-A worked line: of 2,000 packets from one country 40 are chosen (selection rate 2 %), 4 of them hold it (hit rate 10 %), so
-36 are opened for nothing: 18 for each 1,000 that came.
+A worked line: of 2,000 packets from one country 40 are chosen (selection rate 2 %), 4 of them are positive (hit rate
+10 %), so 36 are inspected without a detection: 18 for each 1,000 received.
 """
 
 from collections.abc import Iterator
@@ -36,7 +36,7 @@ COLUMNS = (
     "known",
     *(f"{name}{end}" for name in MEASURES for end in ("", "_low", "_high")),
 )
-"""Of the table, in every run."""
+"""Columns of the table, the same in every run."""
 ADDRESS_KIND_FEATURES = {
     "post box": "parties.consignee_post_box",
     "virtual office": "parties.consignee_virtual_office",
@@ -48,7 +48,7 @@ Row = dict[str, float | str]
 
 
 def classify_consignee(X: NDArray[np.float32], spec: Spec) -> NDArray[np.object_]:
-    """Tell what kind of consignee each row has, from its features: what the address is goes before who lives there.
+    """Classify the consignee of each row by its features; the type of address comes before the type of person.
 
     Parameters
     ----------
@@ -70,28 +70,28 @@ def classify_consignee(X: NDArray[np.float32], spec: Spec) -> NDArray[np.object_
 def compute_fairness_rows(
     traffic: ScoredPeriod, capacity: int, config: EvaluationConfig, judged_by: str
 ) -> list[Row]:
-    """Give the burden of each group, everybody first, then the largest groups of each kind.
+    """Compute the inspection burden of each group: all traffic first, then the largest groups of each kind.
 
     Parameters
     ----------
     traffic : ScoredPeriod
-        With slices of the three `KINDS`; one that is not there is left out.
+        With slices of the three `KINDS`; a kind without slices is left out.
     capacity : int
         Inspections for each office and UTC day.
     config : EvaluationConfig
-        Resamples of days; how many groups of a kind, and the fewest consignments of one.
+        Number of resamples of days, maximum groups of a kind, and minimum consignments of a group.
     judged_by : str
-        Whose labels these are: `outcomes` or `truth`.
+        Source of the labels: `outcomes` or `truth`.
 
     Returns
     -------
     list of dict
-        With `TABLE_COLUMNS`. Selection rate: chosen of all that came. Hit rate: finds among the chosen with a known result,
-        each counting for as many as it stands for. False opens: chosen without a find, for each 1,000 that came. Each
-        has its 95 % interval from whole days; unknown is NaN.
+        With `COLUMNS`. Selection rate: chosen among all received. Hit rate: positives among the chosen with a known result,
+        each weighted by the number of consignments it stands for. False opens: inspections without a detection per 1,000
+        consignments received. Each has its 95 % interval from resampled whole days; unknown is NaN.
     """
     ranking = DailyRanking(traffic.score, traffic.day)
-    # A single day tells nothing of its spread.
+    # One day shows no spread.
     draws = draw_days(len(ranking.days), config.resamples if len(ranking.days) > 1 else 0, config.seed)
     taken = select_at_capacity(ranking.group, index_office_days(traffic.office, traffic.day), capacity)
     values = {
@@ -111,7 +111,7 @@ def compute_fairness_rows(
 
 
 def _iterate_groups(traffic: ScoredPeriod, config: EvaluationConfig) -> Iterator[tuple[str, str, Floats]]:
-    """Give kind, value and members of each group; the small ones of a kind are one group."""
+    """Yield kind, value and members of each group; the small ones of a kind form one group."""
     yield EVERYBODY, EVERYBODY, np.ones(len(traffic.score))
     for kind in KINDS:
         if kind not in traffic.slices:
@@ -128,10 +128,10 @@ def _iterate_groups(traffic: ScoredPeriod, config: EvaluationConfig) -> Iterator
 
 
 def _build_burden_row(sums: dict[str, Floats], days: int) -> Row:
-    """Turn sums over data and resamples into one row."""
+    """Compute one row from sums over data and resamples."""
     rate = divide(sums["chosen"], sums["consignments"])
     hit = divide(sums["hits"], sums["known"])
-    # Where nobody is chosen nobody is opened for nothing.
+    # If nobody is chosen, there is no unsuccessful inspection.
     burden = np.where(sums["chosen"] > 0, 1000 * rate * (1 - hit), 0.0)
     row: Row = {
         "consignments": int(sums["consignments"][0]),

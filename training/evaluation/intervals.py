@@ -1,7 +1,8 @@
-"""Intervals of 95 %: from whole days drawn anew, since parcels of one day and one network are not independent.
+"""Intervals of 95 % from resampled whole days, since parcels of one day and one network are not independent.
 
-A share that rests on few finds gets the exact form: days drawn anew cannot show what did not happen to be found, so that a
-share of nothing found would be 0, from 0 to 0. Every array here is a metric of the data, then of each resample.
+A share that is based on few positives gets the exact form. Resampled days cannot show positives that happened not to be
+detected: a share of 0 would get the interval from 0 to 0. Every array here is a metric of the data, then of each
+resample.
 """
 
 from dataclasses import dataclass
@@ -15,12 +16,12 @@ Floats = NDArray[np.float64]
 
 INTERVAL_QUANTILES = (0.025, 0.975)
 MIN_RESAMPLE_SHARE = 0.5
-"""Share of the resamples in which a metric must exist for them to tell its spread."""
+"""Share of the resamples in which a metric must exist, so that they show its spread."""
 
 
 @dataclass(frozen=True)
 class Estimate:
-    """A metric with its 95 % interval; NaN where the data do not tell.
+    """A metric with its 95 % interval; NaN if the data do not determine it.
 
     Attributes
     ----------
@@ -33,16 +34,16 @@ class Estimate:
 
 
 class ResampledMetric(NamedTuple):
-    """A metric of the data and of each resample, before its interval is taken.
+    """A metric of the data and of each resample, before its interval is computed.
 
     Attributes
     ----------
     values : float64 array, (1 + resamples,)
     trials : float, optional
-        Of a share: how many equally weighted results it rests on.
+        For a share: the number of equally weighted results it is based on.
     lowest, highest : float64 array, (1 + resamples,), optional
-        Of a share: its least and its most, where the data leave that open; the interval reaches from the low end of the
-        one to the high end of the other.
+        For a share: its lower and upper bound, if the data leave a range. The interval then reaches from the low end
+        of the one to the high end of the other.
     """
 
     values: Floats
@@ -51,7 +52,7 @@ class ResampledMetric(NamedTuple):
     highest: Floats | None = None
 
     def estimate(self, days: int) -> Estimate:
-        """Take the 95 % interval; a single day tells nothing of the spread."""
+        """Compute the 95 % interval; one day alone shows no spread."""
         if self.trials is None:
             return compute_interval(self.values if days > 1 else self.values[:1])
         found = compute_share_interval(self.values, self.trials, days)
@@ -61,7 +62,7 @@ class ResampledMetric(NamedTuple):
 
 
 def compute_interval(values: Floats) -> Estimate:
-    """Take the interval that holds 95 % of the resamples; none where half of them are unknown.
+    """Compute the interval that contains 95 % of the resamples; NaN if half of them are unknown.
 
     Parameters
     ----------
@@ -75,26 +76,26 @@ def compute_interval(values: Floats) -> Estimate:
 
 
 def compute_share_interval(values: Floats, trials: float, days: int) -> Estimate:
-    """Take the exact interval of a share, for as many trials as its spread over days shows.
+    """Compute the exact interval of a share, with the number of trials that its spread over days supports.
 
     Parameters
     ----------
     values : float64 array, (1 + resamples,)
         The share, 0 to 1.
     trials : float
-        Equally weighted results that it rests on; it never counts for more. With 0 nothing is known: 0 to 1.
+        Equally weighted results that it is based on, an upper limit. With 0 nothing is known: 0 to 1.
     days : int
-        How many were drawn from; a single one tells nothing of its spread.
+        Number of days resampled; one day shows no spread.
 
     Notes
     -----
-    Korn and Graubard 1998, as official statistics use it: the effective number of trials is p (1 - p) over the variance
-    of p, here from whole days drawn anew, reduced for the few days by a ratio of quantiles of t, and the interval is
-    that of Clopper and Pearson 1934.
+    Korn and Graubard 1998, as official statistics use it. The effective number of trials is p (1 - p) over the variance
+    of p, here from resampled whole days, reduced for few days by a ratio of quantiles of t. The interval is that of
+    Clopper and Pearson 1934.
 
     Examples
     --------
-    Nothing found in 30 trials leaves room for one in nine:
+    No positive in 30 trials is consistent with one in nine:
 
     >>> round(compute_share_interval(np.zeros(100), 30, days=10).high, 3)
     0.116
@@ -116,6 +117,6 @@ def compute_share_interval(values: Floats, trials: float, days: int) -> Estimate
 
 
 def _drop_unknown(values: Floats) -> Floats:
-    """Give the resamples in which the metric exists; none where those are too few."""
+    """Return the resamples in which the metric exists; none if those are too few."""
     resampled: Floats = values[1:][np.isfinite(values[1:])]
     return resampled if len(resampled) > MIN_RESAMPLE_SHARE * len(values) else resampled[:0]

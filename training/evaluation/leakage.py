@@ -1,11 +1,11 @@
-"""Whether anything from later leaked into a model or its figures: four looks at the very rows that a run is judged on.
+"""Leakage checks: four tests of whether later data leaked into a model or its metrics, on the rows of the evaluation.
 
-A parcel received on 10 June at noon, opened on the 11th, its result known on the 20th, and a model trained as of 1 July:
+A parcel received on 10 June at noon, inspected on the 11th, its result known on the 20th, and a model trained as of 1 July:
 
-    the row of 10 June, from tables cut at noon, has the same bits      else a feature knew of later things
-    its result became visible after 10 June, noon                       else the clocks of the outcomes are wrong
-    no column alone tells finds from the others                         else a column was filled in from results
-    no column is there for the opened ones and lacks for the others     else it was filled in at the opening
+    the row of 10 June has the same bits when computed from tables cut at noon   else a feature used later data
+    its result became visible after 10 June, noon                                else the outcome timestamps are wrong
+    no column alone separates positives from the others                          else a column was filled from results
+    no column is filled for inspected consignments and missing for the others    else it was filled at the inspection
 """
 
 from dataclasses import dataclass, replace
@@ -32,11 +32,11 @@ from training.evaluation.ranking import DailyRanking, compute_roc_auc, draw_days
 from training.evaluation.traffic import ScoredPeriod
 
 PROBE_ROWS = 1000
-"""Rows of the test period that are described anew from tables cut at their moment."""
+"""Maximum rows of the test period that are recomputed from tables cut at their time."""
 MIN_POSITIVES = 5
-"""By fewer finds no column can be told from one that ranks them well by chance."""
+"""With fewer positives a column may rank them well by chance."""
 MAX_COMPARED_ROWS = 20_000
-"""Opened rows by which columns are held against results."""
+"""Maximum inspected rows for the comparison of columns with results."""
 RESAMPLES = 300
 COLUMNS = ("look", "found", "bound", "rows", "where")
 
@@ -47,26 +47,26 @@ Rows = NDArray[np.float32]
 Row = dict[str, float | str]
 
 BOUNDS = {
-    "rows moved by what came later": 0.0,
-    "results visible on arrival": 0.01,
-    "one column against the result": 0.98,
-    "filled for the opened only": 0.5,
+    "features changed by later data": 0.0,
+    "results known on arrival": 0.01,
+    "one column predicts the result": 0.98,
+    "filled only for inspected": 0.5,
 }
-"""Look to the largest value that is no leak: shares of rows; the lower end of an area under the ROC curve; and that of a
-difference of shares."""
+"""Check to the largest value that counts as no leakage. Shares of rows; for the third the lower end of an area under the ROC
+curve; for the fourth the lower end of a difference of shares."""
 LATER_CHANGES, EARLY_RESULTS, PREDICTIVE_COLUMN, FILLED_COLUMN = BOUNDS
 
 
 @dataclass(frozen=True)
 class TimeCutoff:
-    """A moment, and its place in the log where the tables have one."""
+    """A time, and its position in the log if the tables have one."""
 
     us: int
     sequence: int | None
 
 
 def get_tables_as_of(tables: Tables, cut: TimeCutoff) -> tuple[Tables, Bools]:
-    """Give the tables as they stood at a moment, arrivals and results of that very moment included.
+    """Return the tables as they were at a time, including arrivals and results of exactly that time.
 
     Returns
     -------
@@ -91,21 +91,21 @@ def get_tables_as_of(tables: Tables, cut: TimeCutoff) -> tuple[Tables, Bools]:
 
 
 def _select_until(frame: pd.DataFrame, moment_us: Ints, cut: TimeCutoff) -> Bools:
-    """Tell which rows were there at a moment."""
+    """Return which rows were present at a time."""
     place = get_sequence(frame)
     there: Bools = moment_us <= cut.us
     return there if place is None or cut.sequence is None else place <= cut.sequence
 
 
 def check_later_changes(source: TableFeatures, judged: FeatureMatrix, fitted: FittedParameters) -> Row:
-    """Describe rows anew from tables cut at the moment of the last of them, and compare bit for bit.
+    """Recompute rows from tables cut at the time of the last of them, and compare bit for bit.
 
     Parameters
     ----------
     source : TableFeatures
-        Of the whole of what the run was given.
+        All tables that the run was given.
     judged : FeatureMatrix
-        The rows that were judged, as they were scored.
+        The evaluated rows, as they were scored.
     fitted : FittedParameters
     """
     tables = source.tables
@@ -119,7 +119,7 @@ def check_later_changes(source: TableFeatures, judged: FeatureMatrix, fitted: Fi
     known, kept = get_tables_as_of(tables, cut)
     keep = np.zeros(len(frame), dtype=bool)
     keep[judged.rows[probes]] = True
-    # The cut hides what came later; no date hides it a second time.
+    # The cut already hides later data, so no date is set.
     cut_source = replace(source, tables=known, as_of=None, progress=_rename_progress(source.progress))
     again = cut_source.build_matrix(fitted, keep[kept])
     differs = again.X.view(np.uint32) != np.ascontiguousarray(judged.X[probes]).view(np.uint32)
@@ -130,17 +130,17 @@ def check_later_changes(source: TableFeatures, judged: FeatureMatrix, fitted: Fi
 
 
 def _rename_progress(progress: Progress | None) -> Progress | None:
-    """Give the progress of describing rows a name of its own."""
+    """Return a progress function that labels this computation as a leakage check."""
 
-    def tell(what: str, done: int, total: int) -> None:
+    def report(what: str, done: int, total: int) -> None:
         if progress is not None and what == "features":
-            progress("looking for leaks", done, total)
+            progress("checking for leakage", done, total)
 
-    return tell
+    return report
 
 
 def check_early_results(frame: pd.DataFrame, outcomes: pd.DataFrame) -> Row:
-    """Count results that were visible when their consignment came, or before."""
+    """Check how many results were visible when their consignment arrived, or before."""
     received = pd.Series(get_time_column_us(frame, "received_at")).groupby(frame["consignment_id"].to_numpy())
     mine = received.min().reindex(outcomes["consignment_id"])
     final = (outcomes["status"] == "inspected") & outcomes["result"].isin(FINAL_RESULTS)
@@ -155,22 +155,22 @@ def check_early_results(frame: pd.DataFrame, outcomes: pd.DataFrame) -> Row:
 def check_leakage(
     source: TableFeatures, judged: FeatureMatrix, traffic: ScoredPeriod, fitted: FittedParameters
 ) -> list[Row]:
-    """Take all four looks.
+    """Run all four checks.
 
     Parameters
     ----------
     source : TableFeatures
-        Of the whole of what the run was given, with outcomes.
+        All tables that the run was given, with outcomes.
     judged : FeatureMatrix
         The rows of the test period, as they were scored.
     traffic : ScoredPeriod
-        The same rows with what is known of them.
+        The same rows with their labels.
     fitted : FittedParameters
 
     Returns
     -------
     list of dict
-        With `COLUMNS`, one for each of `BOUNDS`; `found` is NaN where the data do not tell.
+        With `COLUMNS`, one for each of `BOUNDS`; `found` is NaN if the data do not determine it.
     """
     frame, outcomes = source.tables.consignments, source.tables.outcomes
     assert outcomes is not None
@@ -183,11 +183,12 @@ def check_leakage(
 
 
 def check_predictive_column(judged: FeatureMatrix, traffic: ScoredPeriod) -> Row:
-    """Find the column that alone tells finds from other results best; a missing value ranks first or last."""
+    """Find the column that alone best separates positives from other results; a missing value ranks first or last."""
     finds = np.flatnonzero(traffic.labelled & traffic.positive)
     others = np.flatnonzero(traffic.labelled & ~traffic.positive)
     if min(len(finds), len(others)) < MIN_POSITIVES:
-        return build_leakage_row(PREDICTIVE_COLUMN, np.nan, len(finds) + len(others), f"{len(finds)} finds")
+        few = f"{len(finds)} positive" + ("" if len(finds) == 1 else "s")
+        return build_leakage_row(PREDICTIVE_COLUMN, np.nan, len(finds) + len(others), few)
     room = max(MAX_COMPARED_ROWS - len(finds), MIN_POSITIVES)
     rows = np.concatenate([finds, others[:: -(-len(others) // room)]])
     positive = np.arange(len(rows)) < len(finds)
@@ -202,7 +203,7 @@ def check_predictive_column(judged: FeatureMatrix, traffic: ScoredPeriod) -> Row
 
 
 def _compute_areas(X: Rows, positive: Bools) -> Floats:
-    """Give the area under the ROC curve of each column, ties counting half."""
+    """Compute the area under the ROC curve of each column; ties count half."""
     finds, others = int(positive.sum()), int((~positive).sum())
     areas = np.empty(X.shape[1])
     for column, values in enumerate(X.T):
@@ -213,9 +214,9 @@ def _compute_areas(X: Rows, positive: Bools) -> Floats:
 
 
 def check_filled_columns(frame: pd.DataFrame, opened: Bools, record: type[Consignment]) -> Row:
-    """Find the column that is filled for opened consignments and not for the others of their channel, or the reverse.
+    """Find the column whose filled share differs most between inspected and other consignments of a channel.
 
-    The lower end of the difference of the two shares: two standard errors below it, at their largest.
+    The value is the lower end of the difference of the two shares: two standard errors below it, at their maximum.
     """
     names = [field.name for field in get_fields(record) if not field.required and field.name in frame]
     names = [name for name in names if name != "cancelled_at"]
@@ -233,5 +234,5 @@ def check_filled_columns(frame: pd.DataFrame, opened: Bools, record: type[Consig
 
 
 def build_leakage_row(look: str, found: float, rows: int, where: str = "") -> Row:
-    """Give the row of the table."""
+    """Build one row of the table."""
     return {"look": look, "found": found, "bound": BOUNDS[look], "rows": rows, "where": where}

@@ -1,10 +1,10 @@
-"""How good a score is at the capacity an operation has: metrics of arrays, each with a 95 % interval.
+"""Metrics of a score at the inspection capacity of an operation, each with a 95 % interval.
 
-Capacity is a share of all traffic, opened or not, so the cut is made over all of it, and what lies above is judged by
-the labelled rows there. Each labelled row stands for `weight` consignments (its inverse selection probability), which
-corrects for how the opened ones were chosen; where every row is labelled all weights are 1 and nothing is estimated.
-Precision is the Hájek ratio above the cut; recall puts it against the same ratio below the cut, each times its traffic.
-`training.evaluation.off_policy` puts other estimates beside; intervals are those of `training.evaluation.intervals`.
+Capacity is a share of all traffic, inspected or not, so the cut is made over all of it, and the labelled rows above it
+evaluate it. Each labelled row stands for `weight` consignments (its inverse selection probability), which corrects for
+how the inspected ones were selected. If every row is labelled, all weights are 1 and nothing is estimated. Precision is
+the Hájek ratio above the cut; recall compares it with the same ratio below the cut, each times its traffic.
+`training.evaluation.off_policy` adds other estimators; intervals are those of `training.evaluation.intervals`.
 """
 
 import re
@@ -42,14 +42,14 @@ SumAbove = Callable[[Floats], Floats]
 """Sums a value above a cut, of the data and of each resample; (n,) gives (1 + resamples,)."""
 
 SLICE_METRICS = ("roc_auc", "average_precision", "precision_at_1pct", "recall_at_1pct", "calibration_error")
-"""What is logged of each slice; the tables have the rest."""
+"""Metrics logged for each slice; the tables have the rest."""
 CALIBRATION_CUTS = (0.001, 0.01, 0.05, 0.1, 0.2, 0.4, 0.7, 1.0)
 """Bins of the calibration table, as shares of traffic from the top."""
 
 
 @dataclass(frozen=True)
 class Evaluation:
-    """What is known of a score.
+    """Metrics and tables of a score on one period.
 
     Attributes
     ----------
@@ -59,7 +59,7 @@ class Evaluation:
         Tables of the same columns in every run.
     resampled : dict
         Name to the metric of the data and then of each resample; without slices. Two evaluations of the same traffic
-        with the same seed drew the same days.
+        with the same seed use the same resampled days.
     """
 
     metrics: dict[str, Estimate]
@@ -74,7 +74,7 @@ class Evaluation:
         return self.metrics[name]
 
     def flatten_metrics(self, prefix: str) -> dict[str, float]:
-        """Give the metrics under their logged names, `PREFIX/name` with `_low` and `_high`; unknown ones are left out."""
+        """Return the metrics under their logged names, `PREFIX/name` with `_low` and `_high`; unknown ones are left out."""
         named = {
             f"{prefix}/{name}{end}": value
             for name, estimate in self.metrics.items()
@@ -84,7 +84,7 @@ class Evaluation:
 
 
 def evaluate(traffic: ScoredPeriod, config: EvaluationConfig) -> Evaluation:
-    """Judge a score on the traffic of a period.
+    """Evaluate a score on the traffic of a period.
 
     Parameters
     ----------
@@ -114,7 +114,7 @@ def evaluate(traffic: ScoredPeriod, config: EvaluationConfig) -> Evaluation:
 
 
 def iterate_slices(traffic: ScoredPeriod, config: EvaluationConfig) -> Iterator[tuple[str, str, Bools]]:
-    """Give every slice that is large enough to judge, as kind, value and rows, largest first within its kind."""
+    """Yield every slice that is large enough to evaluate, as kind, value and rows, largest first within its kind."""
     for kind, values in traffic.slices.items():
         codes, names = pd.factorize(values, sort=True)
         counts = np.bincount(codes[traffic.labelled], minlength=len(names))
@@ -125,7 +125,7 @@ def iterate_slices(traffic: ScoredPeriod, config: EvaluationConfig) -> Iterator[
 
 
 def estimate_difference(one: Evaluation, other: Evaluation, metric: str) -> Estimate:
-    """Compare two scores of the same traffic, day by day in pairs.
+    """Compare two scores of the same traffic, paired by day.
 
     Parameters
     ----------
@@ -146,7 +146,7 @@ def estimate_difference(one: Evaluation, other: Evaluation, metric: str) -> Esti
 def compute_capacity_curve(
     traffic: ScoredPeriod, shares: Floats, config: EvaluationConfig
 ) -> dict[str, list[Estimate]]:
-    """Give precision and recall over a range of capacities, for a picture.
+    """Compute precision and recall over a range of capacities, for a plot.
 
     Parameters
     ----------
@@ -169,7 +169,7 @@ def compute_capacity_curve(
 
 
 def escape_metric_name(value: str) -> str:
-    """Make a slice's value fit for a metric name, which MLflow limits to letters, digits, _ - . : / and space.
+    """Replace the characters of a slice's value that MLflow does not allow in metric names.
 
     Examples
     --------
@@ -180,7 +180,7 @@ def escape_metric_name(value: str) -> str:
 
 
 class RankedTraffic:
-    """Traffic ranked once, with resamples of its days: what lies above each capacity.
+    """Traffic ranked once, with resamples of its days, and what lies above each capacity.
 
     Attributes
     ----------
@@ -203,11 +203,11 @@ class RankedTraffic:
 
     @property
     def days(self) -> int:
-        """How many days there are."""
+        """Number of days."""
         return len(self.ranking.days)
 
     def build_sum_above(self, cut: RankCutoff) -> SumAbove:
-        """Give the function that sums a value above a cut."""
+        """Build the function that sums a value above a cut."""
         return lambda values: self.ranking.sum_above(self.draws, values, cut)
 
     def sum_all(self, values: Floats) -> Floats:
@@ -222,7 +222,7 @@ class RankedTraffic:
 
 
 class _MetricEvaluator:
-    """Ranked traffic with its labels; every metric is an array over resamples, the data first."""
+    """Metrics of ranked traffic with its labels; every metric is an array over resamples, the data first."""
 
     def __init__(self, traffic: ScoredPeriod, config: EvaluationConfig) -> None:
         self.traffic, self.config = traffic, config
@@ -232,11 +232,11 @@ class _MetricEvaluator:
         self.bins = self._assign_calibration_bins()
 
     def estimate(self, measured: ResampledMetric) -> Estimate:
-        """Turn the values of data and resamples into an estimate."""
+        """Compute an estimate from the values of data and resamples."""
         return measured.estimate(self.ranked.days)
 
     def compute_metrics(self, rows: Bools) -> dict[str, ResampledMetric]:
-        """Every metric over some of the rows; the cuts are those of all traffic."""
+        """Compute every metric over some of the rows; the cuts are those of all traffic."""
         weight = np.where(rows, self.weight, 0.0)
         metrics = {
             "roc_auc": ResampledMetric(
@@ -253,12 +253,12 @@ class _MetricEvaluator:
         return metrics
 
     def compute_at_capacity(self, rows: Bools, name: str) -> dict[str, ResampledMetric]:
-        """Precision, recall and labelled share of some rows at a capacity, as `precision_at_1pct`."""
+        """Compute precision, recall and labelled share of some rows at a capacity, as `precision_at_1pct`."""
         found = self.compute_precision_recall(rows, self.ranked.above[name])
         return {f"{what}_at_{name}": measured for what, measured in found.items()}
 
     def compute_precision_recall(self, rows: Bools, above: SumAbove) -> dict[str, ResampledMetric]:
-        """Precision, recall and labelled share of some rows above a cut."""
+        """Compute precision, recall and labelled share of some rows above a cut."""
         values = build_row_values(self.weight, self.sure, self.traffic.positive, rows.astype(np.float64))
         top, rest = self.ranked.sum_both_sides(above, values)
         labelled = above((rows & self.traffic.labelled).astype(np.float64))
@@ -267,7 +267,7 @@ class _MetricEvaluator:
         }
 
     def compute_calibration_error(self, rows: Bools) -> Floats:
-        """Mean gap between score and rate, over bins of the score, weighted by traffic."""
+        """Compute the mean gap between score and observed rate, over bins of the score, weighted by traffic."""
         traffic, known, hits, scores = self._sum_by_bin(rows)
         gap = np.abs(hits - scores) / np.where(known > 0, known, 1.0)
         counted = np.where(known > 0, traffic, 0.0)
@@ -276,19 +276,19 @@ class _MetricEvaluator:
         return error
 
     def compute_calibration_ratio(self, rows: Bools) -> Floats:
-        """Finds that the scores promise over those that there were, both over all traffic of the bins of the score."""
+        """Compute predicted over observed positives, both over all traffic of the bins of the score."""
         traffic, known, hits, scores = self._sum_by_bin(rows)
         stands_for = divide(traffic, known)
         return divide(np.nansum(scores * stands_for, axis=1), np.nansum(hits * stands_for, axis=1))
 
     def iterate_slices(self) -> Iterator[tuple[str, str, Bools]]:
-        """Every slice that is large enough to judge, largest first within its kind."""
+        """Iterate over the slices that are large enough to evaluate, largest first within their kind."""
         return iterate_slices(self.traffic, self.config)
 
     def build_slice_row(
         self, kind: str, value: str, rows: Bools, found: dict[str, ResampledMetric]
     ) -> dict[str, float | str]:
-        """One row of the table of slices."""
+        """Build one row of the table of slices."""
         row: dict[str, float | str] = {
             "kind": kind,
             "value": value or "missing",
@@ -302,11 +302,11 @@ class _MetricEvaluator:
         return row
 
     def build_capacity_table(self) -> list[dict[str, float | str]]:
-        """For each capacity: precision and recall with interval, bounds over ties, and the naive figures."""
+        """Build for each capacity precision and recall with interval, bounds over ties, and the naive figures."""
         return [self._build_capacity_row(name, cut) for name, cut in self.ranked.cuts.items()]
 
     def build_calibration_table(self) -> list[dict[str, float | str]]:
-        """For each bin of the score, highest first: mean score against the rate of finds."""
+        """Build for each bin of the score, highest first, the mean score and the observed rate of positives."""
         traffic, known, hits, scores = self._sum_by_bin(np.ones(len(self.bins), dtype=bool))
         rows: list[dict[str, float | str]] = []
         for place, until in enumerate(CALIBRATION_CUTS):
@@ -357,7 +357,7 @@ class _MetricEvaluator:
         }
 
     def _compute_tie_bounds(self, cut: RankCutoff) -> tuple[float, float]:
-        """Precision were the negatives, or the positives, of the group at the cut taken first."""
+        """Compute precision if the negatives, or the positives, of the group at the cut are taken first."""
         known, known_at = self._sum_above_and_at(self.weight, cut)
         hits, hits_at = self._sum_above_and_at(self.weight * self.traffic.positive, cut)
         room = float(cut.part[0]) * known_at
@@ -372,13 +372,13 @@ class _MetricEvaluator:
         return float(above[0]), float(at[0])
 
     def _assign_calibration_bins(self) -> NDArray[np.int64]:
-        """The bin of each row; rows of equal score share one."""
+        """Assign a bin to each row; rows of equal score share one."""
         counts = np.bincount(self.ranking.group)
         before = (np.cumsum(counts) - counts)[self.ranking.group]
         return np.searchsorted(np.array(CALIBRATION_CUTS), before / len(self.weight), side="right")
 
     def _sum_by_bin(self, rows: Bools) -> tuple[Floats, Floats, Floats, Floats]:
-        """Traffic, known weight, hits and scores of each bin, (resamples, bins) each."""
+        """Sum traffic, known weight, hits and scores in each bin, (resamples, bins) each."""
         weight = np.where(rows, self.weight, 0.0)
         days, bins = len(self.ranking.days), len(CALIBRATION_CUTS)
         cell = self.ranking.day * bins + self.bins

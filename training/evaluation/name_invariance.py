@@ -1,10 +1,10 @@
-"""What a score owes to the language of people's names: names swapped for those of another language, all else as it was.
+"""Name invariance: how much a score changes if personal names are replaced by names from another language.
 
-Every person's name of a sample of the test traffic, on both sides, gives way to an invented one of another language, and
-the features are computed anew by the pipeline that serves. What is known of the very name stays as it was: its history,
-and alerts that name it. Firms keep their names: what they trade in is read from them on purpose.
+Every person's name of a sample of the test traffic, on both sides, is replaced by an invented one from another
+language, and the pipeline that serves recomputes the features. Data about the exact name stay as they were: its history,
+and alerts that contain it. Firms keep their names: what they trade in is read from them on purpose.
 
-The lists are small and invented: common first and family names put together, in the ways in which they are written.
+The lists are small and invented: common first and family names combined, in the usual spellings.
 """
 
 from collections.abc import Iterable, Mapping, Sequence
@@ -39,19 +39,19 @@ NAMES: Mapping[str, tuple[str, ...]] = {
 }
 """Language to invented names of people."""
 MAX_LOG_ODDS_CHANGE = 0.01
-"""For 95 % of the rows a swap moves the log-odds of the score by less: a hundredth of the odds."""
+"""Limit of the change in log-odds for 95 % of the rows: one percent of the odds."""
 MAX_ROWS = 1000
-"""Rows of the sample, spread evenly over the test period; each is swapped into every language."""
+"""Maximum rows of the sample, spread evenly over the test period; each is tested with every language."""
 ALL_LANGUAGES = "all"
 COLUMNS = ("language", "rows", "moved", "move_mean", "move_95pct", "move_largest")
-"""Of the table, in every run."""
+"""Columns of the table, the same in every run."""
 
 Rows = NDArray[np.float32]
 Row = dict[str, float | str]
 
 
 def swap_names(c: Consignment, names: Sequence[str], place: int) -> Consignment:
-    """Give every person of a consignment another name; the same name on both sides stays the same.
+    """Replace the name of every person of a consignment; the same name on both sides stays the same.
 
     Parameters
     ----------
@@ -59,7 +59,7 @@ def swap_names(c: Consignment, names: Sequence[str], place: int) -> Consignment:
     names : sequence of str
         To choose from.
     place : int
-        Chooses, so that a list is gone through evenly.
+        Chooses the name, so that all names of the list are used equally.
     """
     given = {side: getattr(c, f"{side}_name") for side in SIDES}
     people = {side: name for side, name in given.items() if is_person(name)}
@@ -69,7 +69,7 @@ def swap_names(c: Consignment, names: Sequence[str], place: int) -> Consignment:
 
 
 def is_person(name: str | None) -> bool:
-    """Tell whether a name is a person's: not missing, not filler, not a firm's.
+    """Check whether a name is a person's: not missing, not filler, not a firm's.
 
     Examples
     --------
@@ -86,7 +86,7 @@ def measure_name_swaps(
     config: FeatureConfig,
     fitted: FittedParameters,
 ) -> list[Row]:
-    """Measure how far swapped names move the score.
+    """Measure how much replaced names change the score.
 
     Parameters
     ----------
@@ -101,7 +101,7 @@ def measure_name_swaps(
     Returns
     -------
     list of dict
-        With `TABLE_COLUMNS`: all languages together, then each. `moved`: share of the rows with a person in them whose score
+        With `COLUMNS`: all languages together, then each. `moved`: share of the rows with a person in them whose score
         changes at all; `move_…`: of the absolute change of the score's log-odds.
     """
     places = [
@@ -121,12 +121,12 @@ def measure_name_swaps(
 
 
 def find_worst_move(rows: Iterable[Row]) -> float:
-    """Give the move that 95 % of the rows stay below, of the language in which they move most."""
+    """Return the change that 95 % of the rows stay below, in the language with the largest."""
     return max(float(row["move_95pct"]) for row in rows if row["language"] != ALL_LANGUAGES)
 
 
 def sample_evenly(rows: int, most: int = MAX_ROWS) -> NDArray[np.int64]:
-    """Choose the places of at most so many rows, spread evenly."""
+    """Choose the positions of at most `most` rows, spread evenly."""
     return np.linspace(0, rows - 1, min(rows, most)).astype(np.int64)
 
 

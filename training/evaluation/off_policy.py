@@ -1,13 +1,14 @@
-"""What a score would find at a capacity, estimated from the consignments that were opened, in three ways side by side.
+"""Off-policy evaluation: three estimates of a score's precision and recall at a capacity, from inspected consignments.
 
-inverse propensity    each known result stands for as many as its probability of being known says
-doubly robust         what the model expects of all traffic, put right by the results, each for as many as it stands for
-random inspections    only what was opened by lot, by its logged probability: nothing is assumed, and few tell little
+inverse propensity    each known result is weighted by the inverse of its probability of being known
+doubly robust         the model's expectation over all traffic, corrected by the weighted residuals of the results
+random inspections    only random selections, by their logged probability: no assumption, but few results
 
-The second is right on average where either the expectations or the probabilities are (Robins, Rotnitzky and Zhao 1994;
-Dudík, Langford and Li 2011). What it expects is the calibrated probability of the scored model itself: fitted on training
-and calibrated on validation, so no result of the test period judges an expectation that it made. A model fitted on
-training alone would be the same one without its calibration. On a simulated world the truth stands beside.
+The doubly robust estimate is correct on average if either the expectations or the probabilities are (Robins, Rotnitzky
+and Zhao 1994; Dudík, Langford and Li 2011). Its expectation is the calibrated probability of the scored model itself:
+fitted on training and calibrated on validation, so no result of the test period evaluates an expectation that it made.
+A model fitted on training alone would be the same one without its calibration. On a simulated world the truth is also
+shown.
 """
 
 from dataclasses import dataclass
@@ -37,7 +38,7 @@ INVERSE_PROPENSITY, DOUBLY_ROBUST, RANDOM_INSPECTIONS = (
     "random inspections",
 )
 MIN_RANDOM_POSITIVES = 20
-"""By lot, for their recall to be told to within some twenty points."""
+"""Randomly selected positives needed to estimate their recall to about twenty percentage points."""
 MEASURES = ("precision", "hits_per_1000", "recall")
 COLUMNS = (
     "capacity",
@@ -49,24 +50,24 @@ COLUMNS = (
     *(f"{measure}{end}" for measure in MEASURES for end in ("", "_low", "_high")),
     *(f"{measure}_{end}" for measure in ("precision", "recall") for end in ("true", "off")),
 )
-"""Of the table, in every run; `_off` is the estimate minus the truth of a simulated world, empty elsewhere."""
+"""Columns of the table, the same in every run; `_off` is the estimate minus the simulated truth, else empty."""
 UNKNOWN_SHARE = Estimate(np.nan, 0.0, 1.0)
-"""What nothing known says of a share."""
+"""Estimate of a share of which nothing is known."""
 
 
 @dataclass(frozen=True)
 class LoggedEvidence:
-    """What is known of a period's traffic, and how it came to be known.
+    """Known results of a period's traffic, and how they came to be known.
 
     Attributes
     ----------
     traffic : ScoredPeriod
-        With a weight for each known result, whoever chose it: the inverse of its probability, logged or estimated.
+        With a weight for each known result: the inverse of its probability, logged or estimated.
     lot : float64 array, (n,)
         How many consignments the result of a random inspection stands for, the inverse of its logged probability; 0
         for all others.
     expected : float64 array, (n,)
-        Probability of a find, 0 to 1, by a model that saw no result of the period.
+        Probability of a positive, 0 to 1, by a model that saw no result of the period.
     """
 
     traffic: ScoredPeriod
@@ -77,7 +78,7 @@ class LoggedEvidence:
     def from_scored_period(
         cls, traffic: ScoredPeriod, selected_by: NDArray[np.object_], logged: Floats
     ) -> "LoggedEvidence":
-        """Take what a scored model expects, and the results of random inspections.
+        """Build the evidence from a scored period and the results of random inspections.
 
         Parameters
         ----------
@@ -85,35 +86,36 @@ class LoggedEvidence:
             Its score is a probability.
         selected_by : object array of str, (n,)
         logged : float64 array, (n,)
-            Logged probability of having been chosen; NaN where there is none.
+            Logged probability of having been chosen; NaN if there is none.
         """
         drawn = traffic.labelled & (selected_by == "random") & ~np.isnan(logged)
         lot = np.divide(1.0, logged, out=np.zeros(len(logged)), where=drawn)
         return cls(traffic, lot, traffic.score)
 
     def list_cautions(self) -> list[str]:
-        """Say in sentences how far the estimates can be believed."""
+        """Return sentences on how reliable the estimates are."""
         traffic, drawn = self.traffic, self.lot > 0
         results, by_lot = int(traffic.labelled.sum()), int(drawn.sum())
         finds = int((drawn & traffic.positive).sum())
         if traffic.complete:
-            return ["Every consignment has a result: nothing is estimated."]
+            return ["Every consignment has a result. Nothing is estimated."]
         said = []
         if by_lot < results:
             said.append(
-                f"{results - by_lot:,} of {results:,} results were not drawn by lot. The first two estimates correct for what "
-                "the declarations show of why these were opened; where those who chose saw more, as an X-ray picture, "
-                "precision and hits come out too high, and recall is off either way. So their intervals reach down to what is "
-                "sure: a find whose probability nobody logged may stand for itself alone."
+                f"{results - by_lot:,} of {results:,} results come from consignments that were not randomly selected. The first two "
+                "estimates correct for what the declarations explain of the selection. If those who selected saw more, such as an X-ray "
+                "image, precision and hits are too high, and recall may be wrong in either direction. So their intervals reach down "
+                "to what is certain: a positive without a logged probability may stand for itself alone."
             )
         said.append(
-            f"The random inspections stand whatever guided the others: {by_lot:,} results, with a find in {finds:,} of them."
-            + (" So few finds tell little." if finds < MIN_RANDOM_POSITIVES else "")
+            "The estimate from random inspections does not depend on how the others were selected. "
+            f"Results: {by_lot:,}, positives: {finds:,}."
+            + (" So few positives give a wide interval." if finds < MIN_RANDOM_POSITIVES else "")
         )
         return said
 
     def build_estimator_values(self) -> dict[str, Sums]:
-        """Give what is to be summed of each row, for each estimator."""
+        """Build the values of each row that are summed, for each estimator."""
         traffic, everywhere = self.traffic, np.ones(len(self.lot))
         corrected = build_row_values(traffic.weights, traffic.sure, traffic.positive, everywhere)
         ways = {
@@ -130,12 +132,12 @@ class LoggedEvidence:
 
 @dataclass(frozen=True)
 class OffPolicyEstimates:
-    """Estimates at every capacity, and how far they can be believed.
+    """Estimates at every capacity, and sentences on how reliable they are.
 
     Attributes
     ----------
     rows : list of dict
-        With `TABLE_COLUMNS`.
+        With `COLUMNS`.
     cautions : list of str
     """
 
@@ -146,7 +148,7 @@ class OffPolicyEstimates:
     def from_evidence(
         cls, evidence: LoggedEvidence, config: EvaluationConfig, truth: Bools | None = None
     ) -> "OffPolicyEstimates":
-        """Estimate, as `estimate_rows`."""
+        """Estimate as `estimate_rows` does, and add the cautions."""
         return cls(estimate_rows(evidence, config, truth), evidence.list_cautions())
 
 
@@ -160,13 +162,13 @@ def estimate_rows(
     evidence : LoggedEvidence
     config : EvaluationConfig
     truth : bool array, (n,), optional
-        Which consignments hold it, on a simulated world.
+        Which consignments are positive, on a simulated world.
 
     Returns
     -------
     list of dict
-        With `TABLE_COLUMNS`: for each capacity one row for each estimator. `results`, `finds`: those above the cut that the
-        estimator looks at; `effective_results`: how many equally weighted ones would tell as much.
+        With `COLUMNS`: for each capacity one row for each estimator. `results`, `finds`: those above the cut that the
+        estimator uses; `effective_results`: how many equally weighted ones would be as informative.
     """
     ranked, ways = RankedTraffic(evidence.traffic, config), evidence.build_estimator_values()
     rows = []
@@ -182,7 +184,7 @@ def estimate_rows(
 
 
 def _compute_true_shares(ranked: RankedTraffic, above: SumAbove, truth: Bools | None) -> dict[str, float]:
-    """Give precision and recall where every consignment is known; NaN where they are not."""
+    """Compute precision and recall if the truth of every consignment is known; else NaN."""
     if truth is None:
         return {"precision": np.nan, "recall": np.nan}
     everything = np.ones(len(truth))
@@ -194,7 +196,7 @@ def _compute_true_shares(ranked: RankedTraffic, above: SumAbove, truth: Bools | 
 def _build_estimate_row(
     top: Sums, found: dict[str, ResampledMetric], days: int, true: dict[str, float]
 ) -> Row:
-    """Give the figures of one estimator at one capacity."""
+    """Build the row of one estimator at one capacity."""
     row: Row = {
         "consignments": round(float(top["traffic"][0])),
         "results": float(top["results"][0]),
@@ -218,5 +220,5 @@ def _build_estimate_row(
 
 
 def _fill_unknown(estimate: Estimate) -> Estimate:
-    """Say what an unknown share may be: anything."""
+    """Replace an unknown estimate by the whole range of a share."""
     return estimate if np.isfinite(estimate.value) else UNKNOWN_SHARE

@@ -1,9 +1,9 @@
-"""Ranked traffic under resampled days: what lies above a cut, for hundreds of resamples at once.
+"""Ranked traffic under resampled days: sums above a cut, for hundreds of resamples at once.
 
-A resample draws whole days with replacement, so it is a vector of how often each day counts. With running sums kept for
-each day, what any resample has above any cut is a few look-ups for each day: no resample ever sorts or copies the rows.
+A resample draws whole days with replacement, so it is a vector of how often each day counts. With running sums for
+each day, the sum above any cut in any resample is a few lookups for each day: no resample sorts or copies the rows.
 
-Two days, scores 9 7 | 8 6. The cut at the best half of the traffic takes 9 and 8. A resample that draws the first day
+Two days, scores 9 7 | 8 6. The cut at the top half of the traffic takes 9 and 8. A resample that draws the first day
 twice and the second not at all has the traffic 9 9 7 7, and its cut takes 9 and 9.
 """
 
@@ -24,7 +24,7 @@ def draw_days(days: int, resamples: int, seed: int) -> Floats:
     Parameters
     ----------
     days : int
-        How many days there are.
+        Number of days.
     resamples : int
     seed : int
 
@@ -39,14 +39,14 @@ def draw_days(days: int, resamples: int, seed: int) -> Floats:
 
 @dataclass(frozen=True)
 class RankCutoff:
-    """Where each resample's traffic is cut: whole groups of equal scores above, a part of one group at the cut.
+    """Cut of each resample's traffic: whole groups of equal scores above, a part of one group at the cut.
 
     Attributes
     ----------
     above, through : int64 array, (resamples, days)
         Up to which row of each day, in ranked order, the groups above the cut reach, and with the group at the cut.
     part : float64 array, (resamples,)
-        Share of the group at the cut that is taken, were it drawn by lot.
+        Share of the group at the cut that is taken, if it is drawn at random.
     size : float64 array, (resamples,)
         Consignments taken.
     """
@@ -88,15 +88,15 @@ class DailyRanking:
         self._ends = np.append(self._starts[1:], len(keys))
 
     def sum_by_day(self, values: Floats) -> Floats:
-        """Add up the values of each day; (n,) gives (days,)."""
+        """Sum the values of each day; (n,) gives (days,)."""
         return np.bincount(self.day, weights=values, minlength=len(self.days)).astype(np.float64)
 
     def compute_running_sums(self, values: Floats) -> Floats:
-        """Prepare running sums of one value for each row, for `sum_above_and_at`."""
+        """Compute running sums of one value for each row, for `sum_above_and_at`."""
         return np.concatenate([[0.0], np.cumsum(values[self._order])])
 
     def cut(self, draws: Floats, share: float) -> RankCutoff:
-        """Cut each resample's traffic at a share of it, at least one consignment.
+        """Compute the cut of each resample's traffic at a share of it, at least one consignment.
 
         Parameters
         ----------
@@ -119,7 +119,7 @@ class DailyRanking:
         return RankCutoff(above, through, np.clip(part, 0.0, 1.0), size)
 
     def sum_above_and_at(self, draws: Floats, running: Floats, cut: RankCutoff) -> tuple[Floats, Floats]:
-        """Add up a value over what lies above the cut, and over the whole group at the cut.
+        """Sum a value over the rows above the cut, and over the whole group at the cut.
 
         Returns
         -------
@@ -131,12 +131,12 @@ class DailyRanking:
         return (draws * above).sum(axis=1), (draws * at).sum(axis=1)
 
     def sum_above(self, draws: Floats, values: Floats, cut: RankCutoff) -> Floats:
-        """Add up a value over what lies above the cut, the group at the cut by lot; (n,) gives (resamples,)."""
+        """Sum a value above the cut, with a random share of the group at the cut; (n,) gives (resamples,)."""
         above, at = self.sum_above_and_at(draws, self.compute_running_sums(values), cut)
         return above + cut.part * at
 
     def _reach(self, group: Ints) -> Ints:
-        """Up to which row of each day the groups up to `group` reach; (resamples,) gives (resamples, days)."""
+        """Return up to which row of each day the groups up to `group` reach; (resamples,) gives (resamples, days)."""
         wanted = np.arange(len(self.days)) * self.groups + group[:, None]
         return np.maximum(np.searchsorted(self._keys, wanted, side="right"), self._starts)
 
@@ -148,7 +148,7 @@ class DailyRanking:
 def compute_roc_auc(
     ranking: DailyRanking, draws: Floats, positive: NDArray[np.bool_], weight: Floats
 ) -> Floats:
-    """Give the area under the ROC curve of each resample, ties counting half.
+    """Compute the area under the ROC curve of each resample; ties count half.
 
     Parameters
     ----------
@@ -161,7 +161,7 @@ def compute_roc_auc(
     Returns
     -------
     float64 array, (resamples,)
-        NaN where a resample lacks positives or negatives.
+        NaN if a resample lacks positives or negatives.
     """
     hits = np.flatnonzero(positive & (weight > 0))
     misses = ranking.compute_running_sums(np.where(positive, 0.0, weight))
@@ -182,7 +182,7 @@ def compute_roc_auc(
 def compute_average_precision(
     ranking: DailyRanking, draws: Floats, positive: NDArray[np.bool_], weight: Floats
 ) -> Floats:
-    """Give the average precision of each resample: the mean over positives of the precision at their score.
+    """Compute the average precision of each resample: the mean over positives of the precision at their score.
 
     Parameters and returns are those of `compute_roc_auc`.
     """

@@ -1,10 +1,10 @@
-"""Precision and recall from selected labels: what lies on both sides of a cut, each result for as many as it stands for.
+"""Precision and recall from selected labels: both sides of a cut, each result weighted by what it stands for.
 
-Hits of a side are its traffic times the weighted rate of its results (Hájek 1971); with expectations they are what is
-expected, put right by the weighted mean surprise of the results. A weight that nobody logged is guessed from what the
-features show. Who chose may have seen more, and then finds were likelier chosen than others: the guess is too high, and
-the finds that are sure are the least there can be (bounds under monotone selection, Manski and Pepper 2000). So a low
-end is taken with the least, and a high end with the most, of what each side may hold.
+Hits of a side are its traffic times the weighted rate of its results (Hájek 1971). With expectations they are the
+expected hits plus the weighted mean residual of the results (doubly robust). A weight that nobody logged is estimated
+from the features. Those who selected may have seen more; then positives were selected more often than others, and the
+estimate is too high. The certain positives are the lower bound (bounds under monotone selection, Manski and Pepper
+2000). So a low end is computed with the least, and a high end with the most, of what each side may hold.
 """
 
 from collections.abc import Mapping
@@ -16,23 +16,23 @@ from training.evaluation.intervals import ResampledMetric
 
 Floats = NDArray[np.float64]
 Sums = Mapping[str, Floats]
-"""Name to the sum of a value over one side of a cut, of the data and of each resample; as given by `build_row_values`."""
+"""Name to the sum of a value over one side of a cut, of the data and of each resample; built by `build_row_values`."""
 
 
 def build_row_values(
     weight: Floats, sure: Floats, positive: NDArray[np.bool_], within: Floats
 ) -> dict[str, Floats]:
-    """Give what is to be summed of each row, on each side of a cut.
+    """Build the values of each row that are summed on each side of a cut.
 
     Parameters
     ----------
     weight : float64 array, (n,)
         How many consignments a known result stands for; 0 for the others.
     sure : float64 array, (n,)
-        How many it stands for at least: as `weight` where its probability was logged, else 1.
+        Minimum number it stands for: as `weight` if its probability was logged, else 1.
     positive : bool array, (n,)
     within : float64 array, (n,)
-        1 for the rows that are looked at, 0 for the others.
+        1 for the rows that are included, 0 for the others.
     """
     weight, sure = weight * within, sure * within
     return {
@@ -46,12 +46,12 @@ def build_row_values(
 
 
 def add_expectations(values: Sums, expected: Floats) -> dict[str, Floats]:
-    """Add to the row values what a model expects, a probability for each row, and how far results surprise it."""
+    """Add to the row values the model's expectation, a probability for each row, and the residuals of the results."""
     return {**values, "expected": expected, "surprise": values["hits"] - values["known"] * expected}
 
 
 def compute_precision_recall(top: Sums, rest: Sums) -> dict[str, ResampledMetric]:
-    """Turn the sums of both sides of a cut into `precision` and `recall`."""
+    """Compute `precision` and `recall` from the sums of both sides of a cut."""
     found, missed = _estimate_hits(top), _estimate_hits(rest)
     least_found, least_missed = found * _compute_sure_share(top), missed * _compute_sure_share(rest)
     finds = compute_effective_size(top["hits"] + rest["hits"], top["hits_squares"] + rest["hits_squares"])
@@ -71,22 +71,22 @@ def compute_precision_recall(top: Sums, rest: Sums) -> dict[str, ResampledMetric
 
 
 def compute_effective_size(weight: Floats, squares: Floats) -> float:
-    """Give how many equally weighted rows would tell as much as those of the data (Kish 1965)."""
+    """Compute how many equally weighted rows would be as informative as those of the data (Kish 1965)."""
     return float(weight[0] ** 2 / squares[0]) if squares[0] > 0 else 0.0
 
 
 def divide(part: Floats, whole: Floats) -> Floats:
-    """Divide, NaN where the whole is nothing."""
+    """Divide; NaN if the denominator is zero."""
     return np.divide(part, whole, out=np.full_like(part, np.nan), where=whole > 1e-9)
 
 
 def _estimate_hits(side: Sums) -> Floats:
-    """Give the hits of a side, at most all of it; NaN where it has no result, 0 where it is empty."""
+    """Estimate the hits of a side, at most all of it; NaN if it has no result, 0 if it is empty."""
     rate = divide(side.get("surprise", side["hits"]), side["known"])
     hits = side["traffic"] * rate + side.get("expected", 0.0)
     return np.where(side["traffic"] < 0.5, 0.0, np.clip(hits, 0.0, side["traffic"]))
 
 
 def _compute_sure_share(side: Sums) -> Floats:
-    """Give the part of a side's hits that is sure; where nothing was found nothing is."""
+    """Compute the certain part of a side's hits; 0 if it has none."""
     return np.nan_to_num(divide(side["sure_hits"], side["hits"]))

@@ -1,4 +1,4 @@
-"""The consignments of a period with their scores and labels, and the columns by which traffic is cut into slices."""
+"""The consignments of a period with their scores and labels, and the columns that define slices of traffic."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
@@ -21,7 +21,7 @@ SLICES = {
 
 @dataclass(frozen=True)
 class ScoredPeriod:
-    """The consignments of a period with their scores, and what is known of them.
+    """Consignments of a period with their scores, and what is known of them.
 
     Attributes
     ----------
@@ -37,7 +37,7 @@ class ScoredPeriod:
     slices : mapping
         Kind (`channel`) to the value of each row, empty where missing.
     guessed : bool array, (n,), optional
-        Rows whose weight rests on no logged probability. Default: none.
+        Rows whose weight is not based on a logged probability. Default: none.
     """
 
     score: Floats
@@ -55,28 +55,28 @@ class ScoredPeriod:
 
     @property
     def complete(self) -> bool:
-        """Whether every row is labelled."""
+        """True if every row is labelled."""
         return bool(self.labelled.all())
 
     @property
     def weights(self) -> Floats:
-        """The weights in use: 1 where every row is labelled."""
+        """The weights in use: 1 if every row is labelled."""
         return (
             self.labelled.astype(np.float64) if self.complete else np.where(self.labelled, self.weight, 0.0)
         )
 
     @property
     def sure(self) -> Floats:
-        """How many consignments a labelled row stands for at least: itself alone where its weight is a guess."""
+        """Minimum number of consignments a labelled row stands for: only itself if its weight is estimated."""
         guessed = np.zeros(len(self.score), dtype=bool) if self.guessed is None else self.guessed
         return np.where(guessed, np.minimum(self.weights, 1.0), self.weights)
 
     def replace_score(self, score: Floats) -> "ScoredPeriod":
-        """Give the same traffic under another score, without slices."""
+        """Return the same traffic with another score, without slices."""
         return replace(self, score=score, slices={})
 
     def select_rows(self, rows: Bools) -> "ScoredPeriod":
-        """Give some of the consignments, without slices."""
+        """Return some of the consignments, without slices."""
         return ScoredPeriod(
             self.score[rows],
             self.day[rows],
@@ -91,7 +91,7 @@ class ScoredPeriod:
 def extract_texts(
     frame: pd.DataFrame, column: str, rows: NDArray[np.int64] | None = None
 ) -> NDArray[np.object_]:
-    """Give a column of codes as strings, empty where missing or where there is no such column.
+    """Return a column of codes as strings, empty if missing or if there is no such column.
 
     Parameters
     ----------
@@ -109,5 +109,5 @@ def extract_texts(
 def extract_slices(
     frame: pd.DataFrame, rows: NDArray[np.int64] | None = None
 ) -> dict[str, NDArray[np.object_]]:
-    """Give the values of each kind of slice that the table has a column for; rows as in `extract_texts`."""
+    """Return the values of each kind of slice for which the table has a column; rows as in `extract_texts`."""
     return {kind: extract_texts(frame, column, rows) for kind, column in SLICES.items() if column in frame}

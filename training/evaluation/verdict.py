@@ -1,7 +1,7 @@
-"""What to take from a run, in a word and a few sentences: is the model better than what costs nothing?
+"""Verdict of a run in one word and a few sentences: is the model better than baselines that cost nothing?
 
-The word is one of `better`, `unclear` and `worse`: the difference of the deciding metric to the strongest baseline, on
-the same traffic and the same resampled days, is above zero, not told from zero, or below it with 95 % confidence.
+The word is one of `better`, `unclear` and `worse`. It depends on the 95 % interval of the difference of the deciding metric
+to the strongest baseline, on the same traffic and the same resampled days: above zero, containing zero, or below zero.
 """
 
 from collections.abc import Mapping
@@ -15,9 +15,9 @@ from training.evaluation.intervals import Estimate
 from training.evaluation.metrics import Evaluation, estimate_difference
 
 DECIDING = ("recall_at_1pct", "average_precision", "roc_auc")
-"""What decides: the first of these that the data tell."""
+"""Deciding metrics: the first of these that the data determine."""
 MIN_POSITIVES = 10
-"""Below this many finds in the judged weeks nothing can be said with confidence."""
+"""With fewer positives in the evaluated weeks no confident decision is possible."""
 TARGET_NAMES: dict[Target, str] = {
     "nps": "new psychoactive substances",
     "controlled_drug": "controlled drugs",
@@ -48,7 +48,7 @@ class EvaluationVerdict:
 def judge_model(
     model: Evaluation, baselines: Mapping[str, Evaluation], *, target: Target, positives: int, by_truth: bool
 ) -> EvaluationVerdict:
-    """Put the model beside its baselines.
+    """Compare the model with its baselines and write the verdict.
 
     Parameters
     ----------
@@ -57,35 +57,36 @@ def judge_model(
         Name to evaluation, of the same traffic.
     target : str
     positives : int
-        Known finds in the judged weeks.
+        Known positives in the evaluated weeks.
     by_truth : bool
-        Whether the evaluations are against the truth of a simulated world.
+        True if the labels are the truth of a simulated world.
     """
     metric = next((name for name in DECIDING if np.isfinite(model[name].value)), DECIDING[-1])
-    # Of equals the last: the baselines stand in the order of what they cost.
+    # Of equally good ones the last: the baselines are ordered by cost.
     rival = max(
         reversed(list(baselines)), key=lambda name: np.nan_to_num(baselines[name][metric].value, nan=-1.0)
     )
     gain = estimate_difference(model, baselines[rival], metric)
     name = _decide_name(gain)
+    title = METRIC_NAMES[metric][0].upper() + METRIC_NAMES[metric][1:]
     sentences = [
         _write_headline(model, target, by_truth),
-        f"{METRIC_NAMES[metric].capitalize()} is {format_percent(model[metric].value)}, {format_share_range(model[metric])}; the strongest "
+        f"{title} is {format_percent(model[metric].value)}, {format_share_range(model[metric])}. The strongest "
         f"baseline ({rival}) reaches {format_percent(baselines[rival][metric].value)}. {_describe_gain(name, gain)}",
     ]
     if positives < MIN_POSITIVES:
-        known = "1 find is" if positives == 1 else f"{positives} finds are"
-        sentences.append(f"Only {known} known in the judged weeks: too few to decide on.")
+        known = "1 positive is" if positives == 1 else f"{positives} positives are"
+        sentences.append(f"Only {known} known in the evaluated weeks, too few for a decision.")
     if not by_truth and model["labelled_share_at_1pct"].value < 1:
         sentences.append(
-            f"Of the best 1 % of traffic {format_percent(model['labelled_share_at_1pct'].value, '.0%')} was opened with a known result; "
-            "the rest is estimated from how the opened ones were chosen."
+            f"{format_percent(model['labelled_share_at_1pct'].value, '.0%')} of the top 1 % was inspected and has a result. "
+            "The rest is estimated from the inspection probabilities."
         )
     return EvaluationVerdict(name, tuple(sentences))
 
 
 def format_share_range(estimate: Estimate) -> str:
-    """Give the interval of a share in words.
+    """Format the interval of a share in words.
 
     Examples
     --------
@@ -93,33 +94,46 @@ def format_share_range(estimate: Estimate) -> str:
     'between 30.5 % and 50.0 % with 95 % confidence'
     """
     if not np.isfinite(estimate.low):
-        return "with no interval, too little is known"
+        return "without an interval, because too few results are known"
     return f"between {format_percent(estimate.low)} and {format_percent(estimate.high)} with 95 % confidence"
 
 
-def format_percent(value: float, form: str = ".1%") -> str:
-    """Write a share for people.
+def format_percent(value: float, form: str = "") -> str:
+    """Format a share as a percentage, with three significant digits or in another form.
 
     Examples
     --------
-    >>> format_percent(0.305), format_percent(-0.02, "+.1%")
-    ('30.5 %', '-2.0 %')
+    >>> format_percent(0.305), format_percent(0.00042), format_percent(1.0), format_percent(0.305, ".0%")
+    ('30.5 %', '0.0420 %', '100 %', '30 %')
     """
-    return f"{value:{form}}".replace("%", " %")
+    return f"{value:{form}}".replace("%", " %") if form else f"{format_significant(100 * value)} %"
+
+
+def format_significant(value: float, sign: str = "") -> str:
+    """Format a number with three significant digits; `sign` is "+" or empty.
+
+    Examples
+    --------
+    >>> format_significant(0.12345), format_significant(1234.5), format_significant(2.0), format_significant(0.0, "+")
+    ('0.123', '1,234', '2.00', '0')
+    """
+    if value == 0:
+        return "0"
+    return f"{value:{sign},.0f}" if abs(value) >= 999.5 else f"{value:{sign}#.3g}".removesuffix(".")
 
 
 def format_percent_range(estimate: Estimate) -> str:
-    """Write a difference of shares with its interval.
+    """Format a difference of shares in percentage points, with its interval.
 
     Examples
     --------
     >>> format_percent_range(Estimate(0.01, -0.02, 0.04))
-    '+1.0 % (-2.0 % to +4.0 %)'
+    '+1.00 percentage points (-2.00 to +4.00)'
     """
     value, low, high = (
-        format_percent(each, "+.1%") for each in (estimate.value, estimate.low, estimate.high)
+        format_significant(100 * each, "+") for each in (estimate.value, estimate.low, estimate.high)
     )
-    return f"{value} ({low} to {high})"
+    return f"{value} percentage points ({low} to {high})"
 
 
 def _decide_name(gain: Estimate) -> Literal["better", "unclear", "worse"]:
@@ -130,11 +144,11 @@ def _decide_name(gain: Estimate) -> Literal["better", "unclear", "worse"]:
 
 def _write_headline(model: Evaluation, target: Target, by_truth: bool) -> str:
     precision = model["precision_at_1pct"]
-    source = "By the truth of the simulated world" if by_truth else "By what was found"
+    source = "According to the simulated truth" if by_truth else "According to the inspection results"
     if not np.isfinite(precision.value):
-        return f"{source} nothing in the best 1 % of traffic has a known result."
+        return f"{source}, no consignment in the top 1 % of traffic has a known result."
     return (
-        f"{source}, of 1,000 inspections in the best 1 % of all traffic about {1000 * precision.value:,.0f} find "
+        f"{source}, about {1000 * precision.value:,.0f} of 1,000 inspections in the top 1 % of traffic detect "
         f"{TARGET_NAMES[target]} ({1000 * precision.low:,.0f} to {1000 * precision.high:,.0f})."
     )
 
@@ -142,7 +156,7 @@ def _write_headline(model: Evaluation, target: Target, by_truth: bool) -> str:
 def _describe_gain(name: str, gain: Estimate) -> str:
     words = {
         "better": "The model is better",
-        "unclear": "No difference can be told",
+        "unclear": "There is no significant difference",
         "worse": "The model is worse",
     }
-    return f"{words[name]}: {format_percent_range(gain)}, compared day by day."
+    return f"{words[name]}: {format_percent_range(gain)}, paired by day."

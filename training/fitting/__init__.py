@@ -1,1 +1,1 @@
-"""Fitting a model, and the fits made around it."""
+"""Fitting a model, and the additional fits for evaluation and calibration."""

@@ -1,14 +1,14 @@
-"""The recipe judged as it is deployed: fitted at earlier dates on all that was known then, and judged on the weeks after each.
+"""Evaluation of the recipe as deployed: fits at earlier dates on all data known then, each tested on the weeks after it.
 
 With a test period from 20 May to 17 June, and three origins:
 
-    fitted as of    judged on
+    fitted as of    tested on
     20 May          20 May to 17 June: the test period
     22 April        22 April to 20 May
     25 March        25 March to 22 April
 
-The windows together are the traffic of one longer period, ranked within each window. Results are those known today; nothing of a window
-takes part in the fit that it judges, and no window chooses anything.
+The windows together are the traffic of one longer period, ranked within each window. Results are those known today.
+Nothing of a window is used by the fit that is tested on it, and no window is used to choose anything.
 """
 
 from collections.abc import Iterator, Sequence
@@ -41,23 +41,23 @@ from training.fitting.fit import (
 from training.fitting.rolling_origin import MIN_POSITIVES, compute_shares_above
 
 RECALLS = ("recall_at_1pct", "recall_at_5pct")
-"""What the tables of dates and ages show."""
+"""Metrics in the tables of dates and ages."""
 BEST_SHARE = 0.01
-"""Of the traffic, in the sentence."""
+"""Share of the traffic, for the sentence."""
 Bools = NDArray[np.bool_]
 Floats = NDArray[np.float64]
 Positions = NDArray[np.int64]
 
 
 class Origin(NamedTuple):
-    """A date at which the recipe is fitted, and the window that judges it.
+    """A date at which the recipe is fitted, and the window on which it is tested.
 
     Attributes
     ----------
     data : DataSet
-        What was known at the date; nothing is held out.
+        The data known at the date; nothing is held out.
     begins, ends : datetime
-        Of the window; it begins at the date.
+        Of the window, which begins at the date.
     window : int64 array
         Positions of the window's traffic in the table.
     """
@@ -74,11 +74,11 @@ class TrainingData(NamedTuple):
     Attributes
     ----------
     evaluation : DataSet
-        With validation and test held out.
+        Data with validation and test held out.
     final : DataSet
         Every label known at `as_of`.
     origins : tuple of Origin
-        The latest first; as many as were asked for and the data allow.
+        The latest first; as many as configured and possible with the data.
     """
 
     evaluation: DataSet
@@ -87,7 +87,7 @@ class TrainingData(NamedTuple):
 
     @property
     def keep(self) -> Bools:
-        """Rows of the table whose features any of the fits needs."""
+        """Rows of the table whose features are needed by any of the fits."""
         keep = self.evaluation.keep | self.final.keep
         for origin in self.origins:
             keep |= origin.data.keep
@@ -114,7 +114,7 @@ def build_training_data(observed: ObservedTables, target: Target, config: TrainC
 
 
 def _iterate_origins(evaluation: DataSet, final: DataSet, config: TrainConfig) -> Iterator[Origin]:
-    """Walk back from the test period, a window at a time, as long as an earlier fit has enough to learn from."""
+    """Iterate back from the test period, one window at a time, while an earlier fit has enough labels."""
     observed, test = evaluation.observed, evaluation.split.test
     received = get_time_column_us(observed.consignments, "received_at")
     width, begins, ends = test.ends - test.begins, test.begins, test.ends
@@ -129,7 +129,7 @@ def _iterate_origins(evaluation: DataSet, final: DataSet, config: TrainConfig) -
 
 
 def _can_learn(known: ObservedTables, target: Target) -> bool:
-    """Tell whether a fit of a date has both kinds of labels, and enough positives to tell anything."""
+    """Check whether a fit as of a date has both kinds of labels, and enough positives."""
     arrived = get_time_column_us(known.consignments, "received_at") < to_us(known.as_of)
     ids = known.consignments["consignment_id"]
     labels = get_labels_as_of(ids, known.outcomes, known.as_of, target)
@@ -138,7 +138,7 @@ def _can_learn(known: ObservedTables, target: Target) -> bool:
 
 
 class OriginFit(NamedTuple):
-    """What a fit of an earlier date gave.
+    """A fit of an earlier date, with its scores.
 
     Attributes
     ----------
@@ -158,20 +158,20 @@ class OriginFit(NamedTuple):
 
 @dataclass(frozen=True)
 class DeployedResult:
-    """What the recipe found at earlier dates.
+    """Evaluation of the recipe at earlier dates.
 
     Attributes
     ----------
     evaluation : Evaluation
-        Over all windows, by what was found, corrected for how the opened ones were chosen.
+        Over all windows, by inspection results, corrected for how the inspected ones were selected.
     truth : Evaluation or None
         By the truth of a simulated world.
     baselines : dict
-        Name to evaluation, of the same windows by the same labels; each fitted at the same dates.
+        Name to evaluation, on the same windows with the same labels; each fitted at the same dates.
     best, known : int
-        Positives that became known in the windows: those in the best 1 % of their window's traffic, and all.
+        Positives that became known in the windows: those in the top 1 % of their window's traffic, and all.
     origins : list of dict
-        For each date what was learnt from, and recall on its window.
+        For each date the numbers of labels used, and recall on its window.
     ages : list of dict
         Recall by the age of the model.
     unseen : list of UnseenScores
@@ -188,7 +188,7 @@ class DeployedResult:
     unseen: list[UnseenScores]
 
     def flatten_metrics(self) -> dict[str, float]:
-        """Give the metrics under their logged names: what was measured of ranking, over all windows."""
+        """Return the metrics under their logged names: ranking metrics over all windows."""
         named = self.evaluation.flatten_metrics("deployed")
         if self.truth is not None:
             named |= self.truth.flatten_metrics("deployed_truth")
@@ -198,22 +198,22 @@ class DeployedResult:
 
     @property
     def judged(self) -> Evaluation:
-        """By the truth if there is one, else by what was found."""
+        """The evaluation by the truth if there is one, else by inspection results."""
         return self.truth or self.evaluation
 
     @property
     def positives(self) -> int:
-        """Positives of all windows, by the truth or by what was found."""
+        """Number of positives of all windows, by the truth or by inspection results."""
         return sum(int(row["positives"]) for row in self.origins)
 
     @property
     def sentence(self) -> str:
-        """What was judged, and how many of the known positives came first."""
+        """Summary: the evaluated dates, and how many of the known positives ranked at the top."""
         first, last = self.origins[-1]["as_of"], self.origins[0]["until"]
         dates = "one date" if len(self.origins) == 1 else f"{len(self.origins)} dates"
         return (
-            f"As it is deployed, fitted at {dates} on all that was known and judged on the weeks after, {first} to {last}, the "
-            f"recipe ranks {self.best} of the {self.known} positives that became known in the best 1 % of the traffic."
+            f"Evaluated as deployed: fitted at {dates} on all labels known then, and tested on the weeks after ({first} to {last}). "
+            f"Of the {self.known} known positives, {self.best} ranked in the top 1 % of the traffic."
         )
 
 
@@ -233,7 +233,7 @@ def fit_origins(
     source : FeatureSource
     config : TrainConfig
     matrix : FeatureMatrix
-        Feature rows of `data.keep`, of any fit.
+        Feature rows of `data.keep`, from any fit.
     jobs, progress
         As in `fit_evaluation`.
     """
@@ -252,13 +252,13 @@ def fit_origins(
 
 
 def score_baselines(parts: SplitFeatures, at: Positions, seed: int) -> dict[str, Floats]:
-    """Fit the baselines on the training rows, and score some feature rows by each.
+    """Fit the baselines on the training rows, and score some feature rows with each.
 
     Parameters
     ----------
     parts : SplitFeatures
     at : int64 array, (n,)
-        Places of the rows to score among the feature rows.
+        Positions of the rows to score among the feature rows.
     seed : int
 
     Returns
@@ -280,7 +280,7 @@ def judge_origins(
     test_weight: Floats,
     true_labels: Labels | None = None,
 ) -> DeployedResult:
-    """Judge fits of earlier dates on their windows, which are ranked each by itself.
+    """Evaluate fits of earlier dates on their windows; each window is ranked separately.
 
     Parameters
     ----------
@@ -306,7 +306,7 @@ def judge_origins(
     own = _combine_by_age(fits, 0)
     evaluation = found.evaluate(own)
     truth = None if by_truth is None else by_truth.evaluate(own)
-    # A fit of age 0 scored its own window: that is what was evaluated already.
+    # A fit of age 0 scored its own window, which was evaluated above.
     older = [_combine_by_age(fits, age) for age in range(1, len(fits))]
     by_age = [(own, truth or evaluation), *((scored, judge.evaluate(scored)) for scored in older)]
     return DeployedResult(
@@ -326,7 +326,7 @@ def judge_origins(
 def collect_unseen(
     fits: Sequence[OriginFit], parts: SplitFeatures, test_weight: Floats, seed: int
 ) -> list[UnseenScores]:
-    """Collect what each fit says of its own window, the earliest first; parameters as in `judge_origins`."""
+    """Collect the scores of each fit on its own window, the earliest first; parameters as in `judge_origins`."""
     found = []
     for place, fit in enumerate(fits):
         rows = fit.origin.window
@@ -344,7 +344,7 @@ def _weigh_window(parts: SplitFeatures, rows: Positions, seed: int) -> Floats:
 
 @dataclass(frozen=True)
 class _Judge:
-    """Judges raw scores of windows by some labels."""
+    """Evaluation of the raw scores of windows with given labels."""
 
     parts: SplitFeatures
     labels: Labels
@@ -353,7 +353,7 @@ class _Judge:
     settings: EvaluationConfig
 
     def evaluate(self, scored: Sequence[tuple[int, Floats]]) -> Evaluation:
-        """Evaluate windows, by their places, under the raw scores of each."""
+        """Evaluate windows, given by their positions, with the raw scores of each."""
         score = [1.0 - compute_shares_above(raw, np.ones(len(raw))) for _, raw in scored]
         rows = np.concatenate([self.windows[place] for place, _ in scored])
         weight = np.concatenate([self.weights[place] for place, _ in scored])
@@ -361,7 +361,7 @@ class _Judge:
         return evaluate(replace(period, slices={}), self.settings)
 
     def count_best(self, scored: Sequence[tuple[int, Floats]]) -> tuple[int, int]:
-        """Count the known positives in the best part of each window, and all of them."""
+        """Count the known positives in the top part of each window, and all of them."""
         best = 0
         for place, raw in scored:
             above = compute_shares_above(raw, np.ones(len(raw)))
@@ -387,7 +387,7 @@ def _build_origin_row(fit: OriginFit, judge: _Judge, place: int) -> dict[str, An
 
 
 def _combine_by_age(fits: Sequence[OriginFit], age: int) -> list[tuple[int, Floats]]:
-    """Put together all windows that a fit of some age scored: age 0 is the window right after its date."""
+    """Collect all windows scored by fits of the same age; age 0 is the window right after the date."""
     return [(place - age, fit.raw[age]) for place, fit in enumerate(fits) if place >= age]
 
 
@@ -419,7 +419,7 @@ def _flatten_recall(evaluation: Evaluation) -> dict[str, float]:
 def build_scored_period(
     parts: SplitFeatures, rows: Positions, score: Floats, labels: Labels, weight: Floats
 ) -> ScoredPeriod:
-    """Put consignments under a score; weights without a logged probability are guesses.
+    """Build the scored period of some consignments; weights without a logged probability count as guesses.
 
     Parameters
     ----------

@@ -1,6 +1,6 @@
-"""What a training run looks into beside its fits: what features are worth, better parameters.
+"""Diagnostics of a training run besides its fits: ablation of feature groups, and a search for better parameters.
 
-All of it looks at rolling origins whose windows end before any period that is reported.
+Both use rolling origins whose windows end before any period that is reported.
 """
 
 from collections.abc import Sequence
@@ -23,20 +23,20 @@ from training.fitting.rolling_origin import (
 from training.fitting.search import SearchBudget
 
 ORIGINS = 3
-"""Most dates that ablation and search look at."""
+"""Maximum number of dates for ablation and search."""
 HISTORY_GROUP = "history"
 
 
 @dataclass(frozen=True)
 class DiagnosticsOptions:
-    """What to look into.
+    """Options of the diagnostics.
 
     Attributes
     ----------
     ablation : bool
-        Fit without each group of features.
+        Also fit without each group of features.
     search : SearchBudget or None
-        Look for better parameters.
+        Budget of the search for better parameters; None: no search.
     """
 
     ablation: bool = False
@@ -44,18 +44,18 @@ class DiagnosticsOptions:
 
     @property
     def is_wanted(self) -> bool:
-        """Whether there is anything to look into."""
+        """True if any diagnostic is configured."""
         return self.ablation or self.search is not None
 
 
 @dataclass(frozen=True)
 class DiagnosticsResult:
-    """What was found, as tables.
+    """Results of the diagnostics, as tables.
 
     Attributes
     ----------
     ablation, trials : list of dict
-        Empty where not asked for.
+        Empty if not configured.
     """
 
     ablation: list[dict[str, Any]] = field(default_factory=list)
@@ -65,13 +65,13 @@ class DiagnosticsResult:
 def cut_origins(
     data: DataSet, matrix: FeatureMatrix, texts: Sequence[str], config: TrainConfig, before: datetime
 ) -> list[RollingOrigin]:
-    """Cut the rolling origins as `build_rolling_origins` does, or raise `BadInput` if there is none to look at."""
+    """Build the rolling origins as `build_rolling_origins` does, or raise `BadInput` if there is none."""
     origins = build_rolling_origins(data, matrix, texts, config, before)[:ORIGINS]
     if not origins:
         raise BadInput(
-            "too few finds before the periods that are reported, for ablation and search to look at",
+            "too few positives before the reported periods, for ablation and search",
             where=f"arrivals before {before:%Y-%m-%d}",
-            todo="train without --ablation and --trials, with fewer `origins` in [evaluation], or give more of the past",
+            todo="train without --ablation and --trials, with fewer `origins` in [evaluation], or provide earlier data",
         )
     return origins
 
@@ -82,7 +82,7 @@ def run_diagnostics(
     config: TrainConfig,
     progress: Progress | None,
 ) -> DiagnosticsResult:
-    """Make the table of the ablation, if it was asked for."""
+    """Compute the table of the ablation, if it is configured."""
     if not studies.ablation:
         return DiagnosticsResult()
     whole = evaluate_origins(origins, config.model, config.weights)
@@ -90,7 +90,7 @@ def run_diagnostics(
 
 
 def group_features(spec: Spec) -> dict[str, list[int]]:
-    """Give the columns of each group, and within history those of each key.
+    """Return the columns of each group, and within history those of each key.
 
     Returns
     -------
@@ -125,8 +125,8 @@ def run_ablation(
     Returns
     -------
     list of dict
-        `group`, `features`, `worth` (what the finds lose without it, with `_low` and `_high`) and `recall_at_1pct`
-        (what recall loses, likewise), the most valuable first.
+        `group`, `features`, `worth` (loss of the log-discounted rank score without it, with `_low` and `_high`) and
+        `recall_at_1pct` (loss of recall, likewise), the most valuable first.
     """
     rows = []
     groups = group_features(origins[0].spec)

@@ -1,7 +1,7 @@
-"""Two fits in one training: the evaluation fit, which later time judges, and the recipe as it is deployed.
+"""Two fits in one training run: the evaluation fit, which is tested on later time, and the final fit, which is deployed.
 
-The recipe is the same: features learn from the rows that are fitted on, then trees, then calibration and bands from scores of later
-time. The number of trees, the shares and the weights are fixed beforehand (`training.config`); no period chooses among them.
+The recipe is the same: feature parameters are learnt from the fitted rows, then trees, then calibration and bands from scores of
+later time. The number of trees, the shares and the weights are fixed beforehand (`training.config`); no period chooses them.
 """
 
 from collections.abc import Callable, Sequence
@@ -33,20 +33,20 @@ Positions = NDArray[np.int64]
 
 
 class FeatureSource(Protocol):
-    """Where the features of a data set come from: computed from tables, or kept as they were at the time."""
+    """Source of the features of a data set: computed from tables, or kept as they were at the time."""
 
     def get_records(self, rows: Positions) -> list[Consignment]:
-        """Give the consignments at some positions of the table."""
+        """Return the consignments at some positions of the table."""
 
     def build_matrix(self, fitted: FittedParameters, keep: Bools) -> FeatureMatrix:
-        """Give the feature rows of the kept consignments, each as of its own moment of scoring."""
+        """Compute the feature rows of the kept consignments, each as of its own time of scoring."""
 
     def refit(self, matrix: FeatureMatrix, fitted: FittedParameters, keep: Bools) -> FeatureMatrix:
-        """Give the feature rows of the kept consignments of a matrix under other fitted parameters."""
+        """Return the feature rows of the kept consignments of a matrix under other fitted parameters."""
 
 
 class FitTask(NamedTuple):
-    """What is fitted on which rows: a data set, where its features come from, and the settings."""
+    """Input of a fit: a data set, the source of its features, and the settings."""
 
     data: DataSet
     source: FeatureSource
@@ -54,16 +54,16 @@ class FitTask(NamedTuple):
 
 
 class GrownFit(NamedTuple):
-    """What a fit has learnt, before its scores are calibrated.
+    """A fit before its scores are calibrated.
 
     Attributes
     ----------
     fitted : FittedParameters
     trees : Trees
     positives, labelled : int
-        Labels that it learnt from.
+        Numbers of labels it was fitted on.
     learnt_until : datetime
-        The end of the arrivals it learnt from.
+        End of the arrivals it was fitted on.
     """
 
     fitted: FittedParameters
@@ -74,7 +74,7 @@ class GrownFit(NamedTuple):
 
 
 class UnseenScores(NamedTuple):
-    """Raw scores of traffic by a fit that has learnt nothing of its period.
+    """Raw scores of traffic by a fit that was not trained on that period.
 
     Attributes
     ----------
@@ -82,9 +82,9 @@ class UnseenScores(NamedTuple):
         Positions in the table.
     raw : float64 array, (n,)
     weight : float64 array, (n,)
-        How many consignments a known result stands for; 0 where none is known.
+        How many consignments a known result stands for; 0 if none is known.
     even : bool array, (n,)
-        Rows that are an even sample of all that arrived.
+        Rows that are a uniform sample of all arrivals.
     """
 
     rows: Positions
@@ -94,17 +94,17 @@ class UnseenScores(NamedTuple):
 
 
 class EvaluationFit(NamedTuple):
-    """The fit that later time judges.
+    """The fit that is evaluated on later time.
 
     Attributes
     ----------
     grown : GrownFit
     matrix : FeatureMatrix
-        Feature rows of its data, and of those that were asked for besides.
+        Feature rows of its data, and of additional rows if requested.
     model : RiskModel
         Calibrated on validation.
     level : CalibrationLevel
-        How far its promise may be off.
+        Uncertainty of the level of its scores.
     """
 
     grown: GrownFit
@@ -114,14 +114,14 @@ class EvaluationFit(NamedTuple):
 
 
 class TrafficScores(NamedTuple):
-    """Feature rows of a period's traffic, and scores (n,) by fits that have not learnt of their row."""
+    """Feature rows of a period's traffic, and scores (n,) by fits that were not trained on the row."""
 
     matrix: FeatureMatrix
     scores: Floats
 
 
 class FinalFit(NamedTuple):
-    """The recipe on every label known at the date of training; this is what is served.
+    """The recipe fitted on every label known at the date of training; this fit is served.
 
     Attributes
     ----------
@@ -129,9 +129,9 @@ class FinalFit(NamedTuple):
     model : RiskModel
         Calibrated on scores of later time by earlier fits of the recipe.
     level : CalibrationLevel
-        How far its promise may be off.
+        Uncertainty of the level of its scores.
     traffic : TrafficScores
-        Of the last period of later time: what is usual.
+        Traffic of the last later period, as the reference for what is usual.
     """
 
     grown: GrownFit
@@ -146,23 +146,23 @@ def grow_fit(
     jobs: int = 1,
     progress: Progress | None = None,
 ) -> tuple[GrownFit, FeatureMatrix]:
-    """Learn words and norms, describe the rows by them, and grow trees on the training rows.
+    """Learn text weights and norms, compute the features with them, and grow trees on the training rows.
 
     Parameters
     ----------
     task : FitTask
     build_matrix : callable
-        Gives the feature rows under what was learnt; at least those of the task's data.
+        Returns the feature rows under the fitted parameters; at least those of the task's data.
     jobs, progress
         As in `fit_evaluation`.
     """
     data, source, config = task
-    with report_progress(progress, "learning words"):
+    with report_progress(progress, "learning text weights"):
         fitted, text_scores = _learn_features(data, source, config)
     matrix = build_matrix(fitted)
     parts = SplitFeatures(data, matrix)
     rows = parts.select_fitting_rows(TRAIN)
-    # The rows that taught the words get their score out of fold.
+    # The rows used to learn the text weights get their text score out of fold.
     matrix.X[rows, matrix.spec.get_column(TEXT_SCORE)] = text_scores
     if progress is not None:
         progress("growing trees", 0, config.model.trees)
@@ -181,12 +181,12 @@ def fit_evaluation(
     Parameters
     ----------
     task : FitTask
-        Of its consignments `received_at` and `channel` suffice.
+        Its consignments need only `received_at` and `channel`.
     jobs : int
         Threads that grow trees; any number gives the same model.
     progress : callable, optional
     also : bool array, (consignments,), optional
-        Further rows that the matrix shall hold; this fit takes no notice of them.
+        Further rows that the matrix shall hold; this fit does not use them.
     """
     data, source, config = task
     keep = data.keep if also is None else data.keep | also
@@ -204,15 +204,15 @@ def fit_evaluation(
 
 
 def score_validation(evaluated: EvaluationFit, data: DataSet, seed: int) -> UnseenScores:
-    """Give what the evaluation fit says of validation.
+    """Compute the scores of the evaluation fit on the validation period.
 
     Parameters
     ----------
     evaluated : EvaluationFit
     data : DataSet
-        That it was fitted on.
+        The data that it was fitted on.
     seed : int
-        Of the weights of the results.
+        For the weights of the results.
     """
     parts = SplitFeatures(data, evaluated.matrix)
     weight = parts.estimate_result_weights(parts.select_part(VALIDATION), seed)
@@ -223,7 +223,7 @@ def score_validation(evaluated: EvaluationFit, data: DataSet, seed: int) -> Unse
 
 
 def score_test(evaluated: EvaluationFit, data: DataSet, weight: Floats) -> UnseenScores:
-    """Give what the evaluation fit says of the test period, whose known results stand for so many consignments."""
+    """Compute the scores of the evaluation fit on the test period; `weight` belongs to its known results."""
     parts = SplitFeatures(data, evaluated.matrix)
     test = parts.select_part(TEST)
     raw = predict_finite(evaluated.grown.trees, parts.X[test])
@@ -233,16 +233,16 @@ def score_test(evaluated: EvaluationFit, data: DataSet, weight: Floats) -> Unsee
 def fit_as_deployed(
     task: FitTask, matrix: FeatureMatrix, keep: Bools, jobs: int = 1, progress: Progress | None = None
 ) -> tuple[GrownFit, FeatureMatrix]:
-    """Fit the recipe on every label that a data set knows, with words and norms learnt anew.
+    """Fit the recipe on every label that a data set contains, and learn text weights and norms again.
 
     Parameters
     ----------
     task : FitTask
         Its data hold nothing out.
     matrix : FeatureMatrix
-        Of any fit; it holds the rows to keep.
+        From any fit; it contains the rows to keep.
     keep : bool array, (consignments,)
-        Rows whose features are wanted under this fit, besides those that it learns from.
+        Rows whose features are needed under this fit, in addition to those it is fitted on.
     jobs, progress
         As in `fit_evaluation`.
 
@@ -250,7 +250,7 @@ def fit_as_deployed(
     -------
     GrownFit
     FeatureMatrix
-        Of the rows that it learnt from and of the kept ones.
+        The rows that it was fitted on, and the kept ones.
     """
     wanted = task.data.keep | keep
     return grow_fit(task, lambda fitted: task.source.refit(matrix, fitted, wanted), jobs, progress)
@@ -263,7 +263,7 @@ def fit_final(
     jobs: int = 1,
     progress: Progress | None = None,
 ) -> FinalFit:
-    """Fit the recipe on all that is known, and calibrate it on what earlier fits said of later time.
+    """Fit the recipe on all known labels, and calibrate it on the scores of earlier fits on later time.
 
     Parameters
     ----------
@@ -272,7 +272,7 @@ def fit_final(
     matrix : FeatureMatrix
         Of the evaluation fit.
     unseen : sequence of UnseenScores
-        At least one; the last is of the traffic that is usual.
+        At least one; the last is the reference for usual traffic.
     jobs, progress
         As in `fit_evaluation`.
     """
@@ -302,9 +302,9 @@ def fit_final(
 
 
 def _scale_to(trees: Trees, parts: "SplitFeatures", at: Positions, raw: Floats) -> Floats:
-    """Bring another fit's raw scores of some feature rows to the scale of these trees.
+    """Convert another fit's raw scores of some feature rows to the scale of these trees.
 
-    Rows that the trees have learnt nothing of get their own raw score.
+    Rows that the trees were not fitted on get their own raw score.
     """
     learnt = parts.known[at] | parts.background[at] | parts.chosen[at]
     own = predict_finite(trees, parts.X[at])
@@ -314,7 +314,7 @@ def _scale_to(trees: Trees, parts: "SplitFeatures", at: Positions, raw: Floats) 
 
 
 class SplitFeatures:
-    """The feature rows with what belongs to them, by part of the split."""
+    """Feature rows with their labels and weights, by part of the split."""
 
     def __init__(self, data: DataSet, matrix: FeatureMatrix) -> None:
         self.data, self.X, self.spec = data, matrix.X, matrix.spec
@@ -334,17 +334,17 @@ class SplitFeatures:
         self._channels = extract_texts(self.frame, "channel", matrix.rows)
 
     def select_part(self, part: int) -> Bools:
-        """Feature rows of a part."""
+        """Select the feature rows of a part."""
         rows: Bools = self._part == part
         return rows
 
     def select_fitting_rows(self, part: int) -> Bools:
-        """Feature rows of a part that are fitted on."""
+        """Select the feature rows of a part that are fitted on."""
         rows: Bools = self.select_part(part) & (self.known | self.background)
         return rows
 
     def locate_rows(self, mine: Bools) -> Positions:
-        """Positions of some feature rows in the table."""
+        """Return the positions of some feature rows in the table."""
         return self.rows[mine]
 
     @property
@@ -354,11 +354,11 @@ class SplitFeatures:
         return FeatureMatrix(self.X[test], self.locate_rows(test), self.spec)
 
     def get_channels(self, mine: Bools | Positions) -> list[str]:
-        """Channels of some feature rows."""
+        """Return the channels of some feature rows."""
         return [str(channel) for channel in self._channels[mine]]
 
     def select_labelled_rows(self, mine: Bools) -> LabelledRows:
-        """Give some feature rows with their labels and weights."""
+        """Return some feature rows with their labels and weights."""
         labels = self.positive[mine].astype(np.float64)
         return LabelledRows(self.X[mine], labels, self.weight[mine], self.get_channels(mine))
 
@@ -376,7 +376,7 @@ class SplitFeatures:
         Returns
         -------
         float64 array, (feature rows,)
-            0 for rows outside, and where no result is known.
+            0 for rows outside, and if no result is known.
         """
         traffic = self.stands_for if stands_for is None else stands_for
         known, logged = self.known[mine], self.logged[mine]
@@ -386,7 +386,7 @@ class SplitFeatures:
             return weight
         estimated = None
         if np.isnan(logged[known]).any():
-            # What was opened on a tip stands for itself alone: nothing in the data tells who else had one.
+            # Rows inspected on intelligence stand for themselves: the data do not show which others had intelligence.
             rest = ~self.tipped[mine]
             estimated = np.ones(len(known))
             estimated[rest] = estimate_known_probability(
@@ -399,7 +399,7 @@ class SplitFeatures:
 def _learn_features(
     data: DataSet, source: FeatureSource, config: TrainConfig
 ) -> tuple[FittedParameters, NDArray[np.float32]]:
-    """Fit the learnt part of the features, and score the training rows' words out of fold."""
+    """Fit the feature parameters, and compute the text scores of the training rows out of fold."""
     rows = np.flatnonzero(data.select_fitting_rows(TRAIN))
     records = source.get_records(rows)
     labels, weights = data.labels.positive[rows].astype(np.int8), data.weight[rows]
@@ -412,7 +412,7 @@ def _learn_features(
 def _calibrate(
     parts: SplitFeatures, at: Bools | Positions, raw: Floats, weight: Floats
 ) -> tuple[Calibration, CalibrationLevel]:
-    """Learn what raw scores of known results are worth; random inspections anchor the level.
+    """Fit the calibration of raw scores with known results; random inspections anchor the level.
 
     Parameters
     ----------
@@ -429,7 +429,7 @@ def _calibrate(
 
 
 def _sample_validation(parts: SplitFeatures, seed: int) -> Bools:
-    """Draw validation traffic evenly: the background, and of the opened ones the same share."""
+    """Draw a uniform sample of validation traffic: the background, and the same share of the inspected rows."""
     known = parts.select_part(VALIDATION) & parts.known
     background = parts.select_part(VALIDATION) & parts.background
     rate = parts.data.background_rate.get(VALIDATION, 0.0)

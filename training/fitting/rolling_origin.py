@@ -1,4 +1,4 @@
-"""Rolling origins for what is chosen: fits at earlier moments, each judged on the weeks after it, all before any reported period.
+"""Rolling origins for model selection: fits at earlier dates, each tested on the weeks after it, before any reported period.
 
 If the earliest reported period begins on 20 May, the label delay is 14 days and a window 28:
 
@@ -7,7 +7,7 @@ If the earliest reported period begins on 20 May, the label delay is 14 days and
     1        26 February      11 March to 8 April   22 April: the window's end and the gap
     2        29 January       12 February to 11 March   25 March
 
-The words' score is learnt anew at each origin; vocabularies and norms, which see no label, are those of the evaluation fit.
+The text weights are learnt again at each origin; vocabularies and norms, which use no label, are those of the evaluation fit.
 """
 
 from collections.abc import Iterator, Sequence
@@ -31,9 +31,9 @@ from training.evaluation.ranking import draw_days
 
 TEXT_SCORE = "goods.text_score"
 MIN_POSITIVES = 3
-"""In training and in the window, for an origin to tell anything."""
+"""Minimum positives in training and in the window of an origin."""
 MIN_TRAFFIC_SHARE = 0.001
-"""Of traffic: finds above it count full."""
+"""Share of traffic: positives ranked above it get the full score."""
 RESAMPLES = 500
 
 Bools = NDArray[np.bool_]
@@ -43,7 +43,7 @@ Ints = NDArray[np.int64]
 
 @dataclass(frozen=True)
 class RollingOrigin:
-    """One moment at which a model could have been built, and the weeks after it.
+    """A date at which a model could have been trained, and the weeks after it.
 
     Attributes
     ----------
@@ -51,13 +51,13 @@ class RollingOrigin:
         Of the window.
     train : LabelledRows
     background : bool array
-        Of the training rows: unopened ones.
+        Uninspected rows among the training rows.
     window : LabelledRows
-        Opened rows with a result, and unopened ones; `weight`: how many consignments each stands for.
+        Inspected rows with a result, and uninspected ones; `weight`: how many consignments each stands for.
     day : int64 array
         UTC day of each row of the window.
     spec : Spec
-        What the columns of both are.
+        Specification of the columns of both.
     """
 
     begins: datetime
@@ -69,7 +69,7 @@ class RollingOrigin:
     spec: Spec
 
     def compute_weights(self, weights: WeightsConfig) -> Floats:
-        """Give the training rows' weights with another weight of the background."""
+        """Compute the weights of the training rows with another weight of the background."""
         known = ~self.background
         total = float(self.train.weight[known].sum())
         each = weights.background_weight * total / max(int(self.background.sum()), 1)
@@ -78,12 +78,12 @@ class RollingOrigin:
 
 @dataclass(frozen=True)
 class DetectionRanks:
-    """Where the finds of the windows came, over all origins.
+    """Ranks of the positives of the windows, over all origins.
 
     Attributes
     ----------
     above : float64 array, (finds,)
-        Share of the window's traffic that ranks before each find, itself by half.
+        Share of the window's traffic that ranks before each positive, which itself counts half.
     origin, day : int64 array, (finds,)
     """
 
@@ -93,19 +93,19 @@ class DetectionRanks:
 
     @property
     def worth(self) -> Floats:
-        """What each find is worth: 1 within the best `MIN_TRAFFIC_SHARE`, falling with the logarithm of the share to 0.
+        """Log-discounted rank score of each positive, from 1 within the top `MIN_TRAFFIC_SHARE` down to 0 at the end.
 
-        Its mean is the area under recall over the logarithm of capacity.
+        The score falls with the logarithm of the share. Its mean is the area under recall over the logarithm of capacity.
         """
         worth: Floats = np.clip(np.log(self.above) / np.log(MIN_TRAFFIC_SHARE), 0.0, 1.0)
         return worth
 
     def compute_recall(self, share: float) -> float:
-        """Give the share of the finds within the best `share` of the traffic."""
+        """Compute the share of the positives within the top `share` of the traffic."""
         return float(np.mean(self.above <= share))
 
     def select_origin(self, origin: int) -> "DetectionRanks":
-        """Give the finds of one origin."""
+        """Select the positives of one origin."""
         mine = self.origin == origin
         return DetectionRanks(self.above[mine], self.origin[mine], self.day[mine])
 
@@ -113,7 +113,7 @@ class DetectionRanks:
 def build_rolling_origins(
     data: DataSet, matrix: FeatureMatrix, texts: Sequence[str], config: TrainConfig, before: datetime
 ) -> list[RollingOrigin]:
-    """Cut the time before a moment at several origins, the latest first; those without enough finds are passed over.
+    """Build the rolling origins before a date, the latest first; those without enough positives are left out.
 
     Parameters
     ----------
@@ -124,7 +124,7 @@ def build_rolling_origins(
         The goods' text of the matrix's rows of training and validation, in their order.
     config : TrainConfig
     before : datetime
-        The beginning of the earliest period that is reported.
+        Beginning of the earliest period that is reported.
     """
     mine = np.isin(data.part[matrix.rows], (TRAIN, VALIDATION))
     fitted = FeatureMatrix(matrix.X[mine], matrix.rows[mine], matrix.spec)
@@ -135,7 +135,7 @@ def build_rolling_origins(
 
 
 def _iterate_windows(cut: Split, before: datetime, days: int) -> Iterator[tuple[datetime, datetime]]:
-    """Walk back from a gap before a moment, as long as rows before a window are left to train on."""
+    """Iterate back from a gap before a date, while training rows before the window remain."""
     width, ends = timedelta(days=days), before - cut.gap
     while ends - width - cut.gap > cut.train.begins:
         yield ends - width, ends
@@ -144,7 +144,7 @@ def _iterate_windows(cut: Split, before: datetime, days: int) -> Iterator[tuple[
 
 @dataclass(frozen=True)
 class _OriginBuilder:
-    """Cuts origins from the rows of training and validation.
+    """Construction of origins from the rows of training and validation.
 
     Attributes
     ----------
@@ -199,14 +199,14 @@ class _OriginBuilder:
 def compute_text_scores(
     texts: NDArray[np.object_], positive: Bools, weight: Floats, received_us: Ints
 ) -> NDArray[np.float32]:
-    """Score the words of training rows by those of other blocks of time; float32 array, (n,)."""
+    """Compute the text scores of training rows with weights from other blocks of time; float32 array, (n,)."""
     block = np.empty(len(texts), dtype=np.int64)
     block[np.argsort(received_us, kind="stable")] = np.arange(len(texts)) * TEXT_FOLDS // len(texts)
     return score_out_of_fold(texts.tolist(), positive.astype(np.int8), weight, block)
 
 
 def score_texts(texts: NDArray[np.object_], learnt: NDArray[np.float32]) -> NDArray[np.float32]:
-    """Score texts by weights that were learnt of others; float32 array, (n,), NaN where a text is empty."""
+    """Compute the text scores of texts with given weights; float32 array, (n,), NaN if a text is empty."""
     from features.goods.character_folding import build_fold_table
 
     table = build_fold_table()
@@ -222,16 +222,16 @@ def evaluate_origins(
     *,
     without: Sequence[int] = (),
 ) -> DetectionRanks:
-    """Fit at each origin and find where the finds of its window come; nothing is stopped or calibrated by the window.
+    """Fit at each origin and rank the positives of its window; the window is not used to stop or calibrate.
 
     Parameters
     ----------
     origins : sequence of RollingOrigin
     model : ModelConfig
     weights : WeightsConfig
-        Only the weight of the background is read anew.
+        Only the weight of the background is used.
     without : sequence of int
-        Columns that are taken for missing.
+        Columns that are treated as missing.
     """
     places = [_rank_positives(origin, model, weights, list(without)) for origin in origins]
     return DetectionRanks(
@@ -262,7 +262,7 @@ def _rank_positives(
 
 
 def compute_shares_above(score: Floats, weight: Floats) -> Floats:
-    """Give the share of the traffic that ranks before each row, its equals by half.
+    """Compute the share of the traffic that ranks before each row; ties count half.
 
     Examples
     --------
@@ -278,7 +278,7 @@ def compute_shares_above(score: Floats, weight: Floats) -> Floats:
 def estimate_gain(
     one: DetectionRanks, other: DetectionRanks, values: str = "worth", *, seed: int = 1
 ) -> Estimate:
-    """Compare two fits on the same finds, day by day in pairs: the mean of one minus the other, with its interval.
+    """Compare two fits on the same positives, paired by day: the mean difference with its interval.
 
     Parameters
     ----------
@@ -286,7 +286,7 @@ def estimate_gain(
         Of the same origins.
     values : {"worth", "at_1pct"}
     seed : int
-        Draws whole days of each origin anew.
+        For the resamples of whole days of each origin.
     """
     if values == "worth":
         difference = one.worth - other.worth

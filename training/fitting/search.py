@@ -1,7 +1,7 @@
-"""Search over parameters under a budget: one trial after the other, each judged at origins before any period that is reported.
+"""Hyperparameter search under a budget: sequential trials, each tested at origins before any reported period.
 
-The first trial is the configuration as given, so that what is found is better than it or is it. Trials are kept in a
-file; a search of the same data and configuration goes on where it stopped.
+The first trial is the configuration as given, so the result is never worse than it. Trials are stored in a file; a
+search with the same data and configuration continues from it.
 """
 
 import time
@@ -22,7 +22,7 @@ SECONDS_PER_MINUTE = 60.0
 
 @dataclass(frozen=True)
 class SearchRange:
-    """Where a parameter is looked for; whole numbers where both ends are."""
+    """Range of a parameter; whole numbers if both ends are."""
 
     low: float
     high: float
@@ -40,21 +40,21 @@ SEARCH_SPACE: Mapping[str, SearchRange] = {
     "model.linear_share": SearchRange(0.0, 1.0),
     "weights.background_weight": SearchRange(0.3, 10.0, log=True),
 }
-"""What is searched, by its name in the configuration."""
+"""Searched parameters, by their names in the configuration."""
 
 
 @dataclass(frozen=True)
 class SearchBudget:
-    """How long to search.
+    """Budget of a search.
 
     Attributes
     ----------
     trials : int
-        At most so many in all, those of an earlier run included.
+        Maximum number of trials, including those of an earlier run.
     minutes : float or None
-        No trial begins later; None: as long as the trials take.
+        Start no new trial after this time; None: no limit.
     study : Path or None
-        File that keeps the trials; without one a search cannot go on later.
+        File that stores the trials; without one a search cannot be resumed.
     """
 
     trials: int
@@ -64,12 +64,12 @@ class SearchBudget:
 
 @dataclass(frozen=True)
 class SearchResult:
-    """What a search found.
+    """Result of a search.
 
     Attributes
     ----------
     config : TrainConfig
-        The best of all trials.
+        The best trial.
     trials : list of dict
         `trial`, `worth`, `recall_at_1pct`, the parameters, and `best`.
     """
@@ -86,16 +86,16 @@ def search(
     name: str,
     progress: Progress | None = None,
 ) -> SearchResult:
-    """Look for better parameters with Optuna's tree-structured Parzen estimator.
+    """Search for better parameters with Optuna's tree-structured Parzen estimator.
 
     Parameters
     ----------
     origins : sequence of RollingOrigin
     config : TrainConfig
-        The first trial, and what is not searched.
+        The first trial, and the settings that are not searched.
     budget : SearchBudget
     name : str
-        Of the search: it goes on only under the same name.
+        Name of the search; it can be resumed only under the same name.
     progress : callable, optional
 
     Returns
@@ -114,7 +114,7 @@ def search(
     while (done := len(_list_finished_trials(study))) < budget.trials:
         if budget.minutes is not None and time.monotonic() - begun > budget.minutes * SECONDS_PER_MINUTE:
             break
-        # A search that goes on draws what it would have drawn had it never stopped.
+        # A resumed search draws the same trials as one that was never stopped.
         study.sampler = optuna.samplers.TPESampler(seed=config.model.seed * 10_000 + done)
         trial = study.ask(_build_distributions(optuna, flat))
         tried = replace_parameters(config, trial.params)
@@ -127,7 +127,7 @@ def search(
 
 
 def replace_parameters(config: TrainConfig, parameters: Mapping[str, Any]) -> TrainConfig:
-    """Give a configuration with some settings, named `table.name`, replaced."""
+    """Return a configuration with some settings, named `table.name`, replaced."""
     changes: dict[str, dict[str, Any]] = {}
     for name, value in parameters.items():
         table, _, setting = name.partition(".")
@@ -139,7 +139,7 @@ def replace_parameters(config: TrainConfig, parameters: Mapping[str, Any]) -> Tr
 
 
 def _build_distributions(optuna: Any, given: Mapping[str, Any]) -> dict[str, Any]:
-    """Give the ranges, each wide enough for the value that is given."""
+    """Build the ranges, each wide enough for the given value."""
     of = optuna.distributions
     found: dict[str, Any] = {}
     for name, range_ in SEARCH_SPACE.items():
@@ -165,7 +165,7 @@ def _list_finished_trials(study: Any) -> list[Any]:
 
 def _build_result(study: Any, config: TrainConfig) -> SearchResult:
     finished = _list_finished_trials(study)
-    # Of equals the earliest, so that the given configuration stands unless something is better.
+    # Of equally good trials the earliest, so that the given configuration is kept unless another is better.
     best = finished[int(np.argmax([trial.value for trial in finished]))]
     rows = [
         {

@@ -1,1 +1,1 @@
-"""Later traffic compared with the traffic that a model was evaluated on."""
+"""Drift detection: later traffic compared with the traffic on which a model was evaluated."""

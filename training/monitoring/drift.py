@@ -1,8 +1,8 @@
-"""Watching without labels: later traffic against the reference, and what to do about what moved.
+"""Monitoring without labels: compares later traffic with the reference, and recommends an action.
 
-Three verdicts for different causes. `investigate data`: a source fell silent, codes are unknown, a column is empty, a unit
-changed; a model trained on that would learn the fault. `retrain`: the world moved, in scores, mix or senders. `stable`:
-neither. Everything is an effect size; no p-value, since with much traffic every difference has a small one.
+The three verdicts have different causes. `investigate data`: a source is silent, codes are unknown, a column is empty, or a
+unit changed; a model trained on such data would learn the fault. `retrain`: scores, mix or senders changed. `stable`:
+neither. All measures are effect sizes, not p-values, since with much traffic every difference has a small p-value.
 """
 
 from dataclasses import dataclass
@@ -36,18 +36,18 @@ from training.monitoring.traffic_profile import CHANNEL, OFFICE, ScoredTraffic, 
 
 @dataclass(frozen=True)
 class Drift:
-    """Later traffic against the reference.
+    """Comparison of later traffic with the reference.
 
     Attributes
     ----------
     then, now : ReferenceProfile
-        The two portraits.
+        Profiles of the reference and of the later traffic.
     tables : dict
-        Of `training.monitoring.drift_measures.compute_drift_tables`.
+        Tables of `training.monitoring.drift_measures.compute_drift_tables`.
     reasons : list of DriftReason
-        What moved beyond its bound.
+        Changes beyond their limits.
     notes : list of str
-        What could not be judged.
+        Parts that could not be evaluated, and why.
     daily : dict
         Source, as `office:Incheon`, to its arrivals on each day.
     """
@@ -61,15 +61,15 @@ class Drift:
 
     @property
     def verdict(self) -> DriftVerdict:
-        """What to do."""
+        """The recommended action."""
         return decide_drift_verdict(self.reasons)
 
     def build_reason_rows(self) -> list[Row]:
-        """Give the reasons as a table."""
+        """Return the reasons as a table."""
         return [{"verdict": reason.verdict, "text": reason.text} for reason in self.reasons]
 
     def flatten_metrics(self) -> dict[str, float]:
-        """Give the metrics of the run; unknown ones are left out."""
+        """Return the metrics of the run; unknown ones are left out."""
         named = {f"psi/score/{row['part']}": row["psi"] for row in self.tables["scores"]}
         named |= {f"total_variation/{row['column']}": row["total_variation"] for row in self.tables["mix"]}
         named |= {
@@ -81,18 +81,18 @@ class Drift:
 
 @dataclass(frozen=True)
 class MonitoredTraffic:
-    """The traffic that is watched, what came before it, and what it is compared with.
+    """The monitored traffic, its history, and the reference.
 
     Attributes
     ----------
     tables : Tables
-        Consignments, and the outcomes and alerts that history may show.
+        Consignments, and the outcomes and alerts that the history may use.
     history : DataFrame, optional
-        Past consignments; they join the history and are not watched.
+        Past consignments; they join the history and are not monitored.
     reference : DataFrame, optional
-        Consignments to take for the reference, in place of the bundle's own.
+        Consignments to use as the reference, instead of the profile in the bundle.
     window : ArrivalWindow
-        The arrivals that are watched; those before join the history. Default: all given ones.
+        Monitored arrivals; those before join the history. Default: all given ones.
     """
 
     tables: Tables
@@ -120,7 +120,7 @@ def detect_drift(
     Raises
     ------
     BadInput
-        Where nothing arrived in the period, the reference has no rows, or the model carries no reference.
+        If nothing arrived in the period, the reference has no rows, or the model has no reference.
     """
     tables, frame = traffic.tables, traffic.tables.consignments
     received = get_time_column_us(frame, "received_at")
@@ -129,7 +129,7 @@ def detect_drift(
         raise BadInput(
             "no consignment was received in the period",
             where="consignments",
-            todo="give later consignments, or choose another period with --from and --until",
+            todo="provide later consignments, or choose another period with --from and --until",
         )
     earlier = frame.loc[received < received[inside].min()]
     past = _concatenate(traffic.history, traffic.reference, earlier)
@@ -137,7 +137,7 @@ def detect_drift(
     if traffic.reference is not None:
         if traffic.reference.empty:
             raise BadInput(
-                "nothing to compare with",
+                "the reference is empty",
                 where="reference",
                 got="a table without rows",
                 expected="consignments of an earlier period",
@@ -157,7 +157,7 @@ def detect_drift(
 
 
 def _read_labels(seen: ScoredTraffic, outcomes: pd.DataFrame | None, target: Target) -> Labels | None:
-    """Read what the last outcomes say of scored traffic; None if there is no outcome."""
+    """Read the latest outcomes of scored traffic; None if there is no outcome."""
     if outcomes is None or outcomes.empty:
         return None
     return get_labels_as_of(seen.frame["consignment_id"], outcomes, find_last_visible_time(outcomes), target)
@@ -169,12 +169,12 @@ def score_traffic(
     history: pd.DataFrame | None,
     progress: Progress | None = None,
 ) -> ScoredTraffic:
-    """Score consignments and keep their features.
+    """Score consignments and return their features and scores.
 
     Raises
     ------
     BundleRefused
-        Where the model was trained on other features than this version computes.
+        If the model was trained on other features than this version computes.
     """
     parameters = build_feature_parameters(bundle, Pseudonyms(BATCH_KEY))
     model = bundle.model.replace_spec(parameters.build_pipeline().spec)
@@ -200,11 +200,11 @@ def measure_drift(
     then : ReferenceProfile
     seen : ScoredTraffic
     config : EvaluationConfig
-        How often days are drawn anew.
+        Number of resamples of days.
     labels : Labels, optional
-        Of the same consignments, for the realised precision.
+        Of the same consignments, for the observed precision.
     with_history : bool
-        Whether anything is known of the time before: without, scores and senders are not judged.
+        False if no earlier traffic is known; then scores and senders are not evaluated.
     """
     now = build_traffic_profile(seen, then.capacity, like=then)
     tables = compute_drift_tables(then, now, seen, config, labels)
@@ -229,7 +229,7 @@ def _count_daily_arrivals(seen: ScoredTraffic, now: ReferenceProfile) -> dict[st
 
 
 def _concatenate(*frames: pd.DataFrame | None) -> pd.DataFrame | None:
-    """Put past consignments together, each once; None where there are none."""
+    """Concatenate past consignments, each once; None if there are none."""
     given = [frame for frame in frames if frame is not None and len(frame)]
     if not given:
         return None
@@ -240,6 +240,6 @@ def _concatenate(*frames: pd.DataFrame | None) -> pd.DataFrame | None:
 def _require_reference(reference: ReferenceProfile | None) -> ReferenceProfile:
     if reference is None:
         raise BadInput(
-            "the model carries no reference to watch against", where="bundle", todo="train the model again"
+            "the model has no reference profile to compare with", where="bundle", todo="train the model again"
         )
     return reference

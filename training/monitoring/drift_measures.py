@@ -1,9 +1,9 @@
-"""The tables of a watch: how far scores, features, mix, shares, sources, units and precision moved, as effect sizes.
+"""Drift measures: changes of scores, features, mix, shares, sources, units and precision, as effect sizes.
 
-The population stability index (PSI) of shares p and q over bins is the sum of (p - q) ln(p / q). Its bands, below 0.1 little,
-from 0.25 on much, are a rule of thumb (Siddiqi, Credit Risk Scorecards, 2006); what (bins - 1) (1/n + 1/m) would give by
-chance (Yurdakul, Statistical Properties of Population Stability Index, 2018) is taken off. Intervals are from whole
-days of the later traffic; the reference is taken as given.
+The population stability index (PSI) of shares p and q over bins is the sum of (p - q) ln(p / q). Its bands (little below
+0.1, much from 0.25 on) are a rule of thumb (Siddiqi, Credit Risk Scorecards, 2006). The value expected by chance,
+(bins - 1) (1/n + 1/m), is subtracted (Yurdakul, Statistical Properties of Population Stability Index, 2018). Intervals
+are from resampled whole days of the later traffic; the reference is treated as fixed.
 """
 
 from collections.abc import Iterator, Sequence
@@ -33,33 +33,34 @@ Row = dict[str, float | str]
 DriftTables = dict[str, list[Row]]
 
 MODERATE_PSI, LARGE_PSI = 0.1, 0.25
-"""Bands of the PSI: below the first little, from the second on much."""
+"""Bands of the PSI: little below the first, much from the second on."""
 SILENT_SHARE, MIN_EXPECTED_ARRIVALS = 0.05, 20
-"""A source is silent where it sent less than this share of what it should, or nothing for days that owed so many."""
+"""A source is silent if it sent less than this share of the expected number, or nothing while so many were expected."""
 MAX_REGULAR_SILENCE_SHARE = 0.25
-"""A source is regular, and its silence tells, where it was never silent for more than this share of the reference: a wave of
-parcels that came and went is no source that failed."""
+"""A source is regular if its longest gap in the reference was at most this share of it; only regular sources can be silent.
+A wave of parcels that came and ended is not a failed source."""
 MIN_UNIT_FACTOR, MAX_UNIT_SPREAD = 1.8, 1.35
-"""A unit changed where all quantiles moved by one factor of at least this, within this factor of each other."""
+"""A unit changed if all quantiles changed by one factor of at least this, within this factor of each other."""
 UNIT_FACTORS = {
-    "grams for kilograms": 1000.0,
+    "grams instead of kilograms": 1000.0,
     "minor units of a currency": 100.0,
-    "ounces for kilograms": 35.274,
-    "pounds for kilograms": 2.2046,
+    "ounces instead of kilograms": 35.274,
+    "pounds instead of kilograms": 2.2046,
 }
+UNIT_SEPARATOR = " instead of "
 UNIT_TOLERANCE = 1.25
 MIN_ROWS = 100
-"""Parts of the traffic with fewer consignments, then or now, are shown and not judged."""
+"""Parts of the traffic with fewer consignments in either period are shown but not evaluated."""
 SMOOTHING = 0.5
 """Added to every bin, so that an empty one has no infinite logarithm."""
 CATEGORY_GROUP = "category"
-"""Group of the features whose code 0 is a value that training did not know."""
+"""Group of the features whose code 0 is a value unknown in training."""
 WATCHED_KEYS = tuple(
     f"history.{key}.new" for key in ("sender", "sender_address", "consignee", "consignee_address", "account")
 )
 UNKNOWN_CODES, NEW_CODES, NEW_KEYS, MISSING_VALUES = "unknown codes", "new codes", "new keys", "missing"
-"""Shares that are watched: of codes too rare in training to be told apart, of codes that the reference never saw, of senders
-and other keys that history never saw, and of missing values."""
+"""Monitored shares: codes too rare in training to have a value of their own, codes not in the reference, senders and
+other keys not in the history, and missing values."""
 ALL_CHANNELS = "all"
 UNKNOWN_ESTIMATE = Estimate(np.nan, np.nan, np.nan)
 
@@ -71,18 +72,18 @@ def compute_drift_tables(
     config: EvaluationConfig,
     labels: Labels | None,
 ) -> DriftTables:
-    """Compare two profiles.
+    """Compute the tables that compare two profiles.
 
     Parameters
     ----------
     then : ReferenceProfile
     now : ReferenceProfile
-        Of `seen`, with the edges of `then`.
+        Profile of `seen`, with the edges of `then`.
     seen : ScoredTraffic
     config : EvaluationConfig
-        How often days are drawn anew.
+        Number of resamples of days.
     labels : Labels or None
-        Of the same consignments as `seen`, for the realised precision.
+        Of the same consignments as `seen`, for the observed precision.
 
     Returns
     -------
@@ -102,7 +103,7 @@ def compute_drift_tables(
 
 
 def compute_psi(then: Sequence[int] | Floats, now: Floats) -> Floats:
-    """Give the PSI of counts, less what chance would give, at least 0.
+    """Compute the PSI of counts, minus the value expected by chance, at least 0.
 
     Parameters
     ----------
@@ -122,24 +123,24 @@ def compute_psi(then: Sequence[int] | Floats, now: Floats) -> Floats:
 
 
 def compute_total_variation(then: Floats, now: Floats) -> Floats:
-    """Give half the sum of the differences of shares: 0 for the same mix, 1 for nothing in common; shapes as above."""
+    """Compute half the sum of differences of shares, 0 to 1 (nothing in common); shapes as in `compute_psi`."""
     p, q = then / then.sum(), divide(now, np.broadcast_to(now.sum(axis=-1, keepdims=True), now.shape))
     found: Floats = 0.5 * np.abs(q - p).sum(axis=-1)
     return found
 
 
 def classify_psi(psi: float) -> str:
-    """Name the band of a PSI."""
+    """Return the name of the band of a PSI."""
     return "little" if psi < MODERATE_PSI else ("some" if psi < LARGE_PSI else "much")
 
 
 class DailyCounts:
-    """The days of the later traffic, drawn anew as wholes."""
+    """Counts over the later traffic, with resampled whole days."""
 
     def __init__(self, seen: ScoredTraffic, config: EvaluationConfig) -> None:
         days, self._place = np.unique(seen.day, return_inverse=True)
         self._days = len(days)
-        # A single day tells nothing of its spread.
+        # One day shows no spread.
         self.draws = draw_days(len(days), config.resamples if len(days) > 1 else 0, config.seed)
 
     def count_bins(
@@ -153,13 +154,13 @@ class DailyCounts:
         return counted
 
     def sum_values(self, values: Floats) -> Floats:
-        """Add up a value of each row: (1 + resamples,)."""
+        """Sum a value of each row, for the data and each resample: (1 + resamples,)."""
         added: Floats = self.draws @ np.bincount(self._place, weights=values, minlength=self._days)
         return added
 
 
 def _compute_distance_interval(values: Floats) -> Estimate:
-    """Give the interval of a distance, centred on its value: days drawn anew lie further from the reference by chance."""
+    """Compute the interval of a distance, centred on its value, because resampling alone adds distance."""
     found = compute_interval(values)
     shift = found.value - float(values[1:].mean()) if len(values) > 1 else 0.0
     return Estimate(found.value, max(0.0, found.low + shift), found.high + shift)
@@ -189,7 +190,7 @@ def _score_rows(then: ReferenceProfile, seen: ScoredTraffic, days: DailyCounts) 
 
 
 def _feature_rows(then: ReferenceProfile, now: ReferenceProfile, features: Sequence[Feature]) -> list[Row]:
-    """Give every feature by channel, those that moved most first."""
+    """Build a row for every feature by channel, those with the largest change first."""
     rows: list[Row] = []
     for channel in _list_common_channels(then, now):
         for place, feature in enumerate(features):
@@ -214,7 +215,7 @@ def _feature_rows(then: ReferenceProfile, now: ReferenceProfile, features: Seque
 
 
 def _mix_rows(then: ReferenceProfile, seen: ScoredTraffic, days: DailyCounts) -> list[Row]:
-    """Give the total variation of each column's mix, and the value that gained and lost most."""
+    """Build a row for each column with the total variation of its mix, and the largest gain and loss."""
     rows: list[Row] = []
     for column in MIX:
         old = then.mix[column]
@@ -244,7 +245,7 @@ def _mix_rows(then: ReferenceProfile, seen: ScoredTraffic, days: DailyCounts) ->
 
 
 def _new_code_rows(then: ReferenceProfile, seen: ScoredTraffic) -> Iterator[Row]:
-    """Give the share of codes that the reference never saw, however they were spelled."""
+    """Build rows with the share of codes not in the reference, regardless of spelling."""
     for column in MIX:
         known = {value.strip().casefold() for value in then.mix[column]} | {""}
         values, counts = np.unique(seen.extract_texts(column).astype(str), return_counts=True)
@@ -259,12 +260,12 @@ def _new_code_rows(then: ReferenceProfile, seen: ScoredTraffic) -> Iterator[Row]
 
 
 def _share_rows(then: ReferenceProfile, now: ReferenceProfile, features: Sequence[Feature]) -> Iterator[Row]:
-    """Give the shares of unknown codes, of missing values and of keys never seen before, then and now."""
+    """Build rows with the shares of unknown codes, missing values and new keys, reference and current."""
     for channel in _list_common_channels(then, now):
         for place, feature in enumerate(features):
             old, new = then.features[channel][place], now.features[channel][place]
             if feature.group == CATEGORY_GROUP and feature.unit == "code":
-                # The first bin of a code holds the unknown ones.
+                # The first bin of a code contains the unknown ones.
                 name = feature.name.partition(".")[2]
                 shares = [CountShare(counts[0], sum(counts)) for counts in (old, new)]
                 yield _build_share_row(UNKNOWN_CODES, name, channel, *shares)
@@ -281,14 +282,14 @@ def _share_rows(then: ReferenceProfile, now: ReferenceProfile, features: Sequenc
 
 
 class CountShare(NamedTuple):
-    """A count, and the count that it is a part of."""
+    """A count, and the total of which it is a part."""
 
     part: int
     whole: int
 
     @property
     def value(self) -> float:
-        """The share, 0 to 1; NaN of nothing."""
+        """The share, 0 to 1; NaN if the total is 0."""
         return self.part / self.whole if self.whole else np.nan
 
 
@@ -305,7 +306,7 @@ def _build_share_row(what: str, name: str, channel: str, then: CountShare, now: 
 
 
 def _source_rows(then: ReferenceProfile, now: ReferenceProfile, seen: ScoredTraffic) -> Iterator[Row]:
-    """Give what each source of the reference sent, against what its pace then would have given."""
+    """Build a row for each source of the reference with the received and the expected arrivals."""
     first, last = int(seen.day.min()), int(seen.day.max())
     for column in SOURCES:
         codes = seen.extract_texts(column)
@@ -330,7 +331,7 @@ def _source_rows(then: ReferenceProfile, now: ReferenceProfile, seen: ScoredTraf
 
 
 def _unit_rows(then: ReferenceProfile, now: ReferenceProfile) -> Iterator[Row]:
-    """Give by what factor the sizes of numbers moved: one factor for all quantiles is a change of unit."""
+    """Build rows with the factor by which numbers changed; one factor for all quantiles means a changed unit."""
     for part, columns in then.sizes.items():
         for column, old in columns.items():
             new = now.sizes.get(part, {}).get(column)
@@ -353,7 +354,10 @@ def _unit_rows(then: ReferenceProfile, now: ReferenceProfile) -> Iterator[Row]:
 
 def _name_unit_change(factor: float) -> str:
     for name, known in UNIT_FACTORS.items():
-        for turned, words in ((known, name), (1 / known, " for ".join(reversed(name.split(" for "))))):
+        for turned, words in (
+            (known, name),
+            (1 / known, UNIT_SEPARATOR.join(reversed(name.split(UNIT_SEPARATOR)))),
+        ):
             if 1 / UNIT_TOLERANCE <= factor / turned <= UNIT_TOLERANCE:
                 return words
     return ""
@@ -365,7 +369,7 @@ def _precision_rows(
     days: DailyCounts,
     labels: Labels | None,
 ) -> list[Row]:
-    """Give what the scores promise at capacity, then and now, and what was found where it is known."""
+    """Build rows with expected precision at capacity, reference and current, and the observed one if known."""
     taken = seen.select_at_capacity(then.capacity)
     expected = compute_interval(divide(days.sum_values(taken * seen.score), days.sum_values(taken)))
     rows = [

@@ -1,4 +1,4 @@
-"""The page of a watch, its tables, and its run in MLflow."""
+"""Page and tables of a drift comparison, and its run in MLflow."""
 
 from collections.abc import Sequence
 from datetime import date, timedelta
@@ -38,32 +38,39 @@ TABLE_COLUMNS = {
 """Columns of tables that may be empty."""
 MAX_FEATURES, MAX_SHARES = 25, 25
 VERDICT_ACTIONS = {
-    "stable": "Nothing moved beyond its bound. The model can go on.",
-    "retrain": "The world moved. Train on later results and compare.",
-    "investigate data": "The data are at fault. Mend them first: what else moved may be their doing, and a model trained on "
-    "them would learn the fault.",
+    "stable": "No change exceeds its limit. Keep the model.",
+    "retrain": "The traffic changed. Train on later results and compare.",
+    "investigate data": "The data are faulty. Correct them first: the faults may cause the other changes, and a model trained on "
+    "these data would learn them.",
 }
-"""What each verdict asks for."""
+"""Recommended action for each verdict."""
+PRECISION_TITLES = {
+    "expected then": "expected, reference period",
+    "expected now": "expected, current period",
+    "promised where known": "predicted among known results",
+    "realised now": "observed among known results",
+}
+"""Titles of the rows of the table `precision`."""
 MAX_SHOWN_PSI = 1.0
-"""Where the axis of the PSI ends."""
+"""Upper end of the PSI axis."""
 MAX_LINES, MAX_CHANGES = 6, 12
 
 
 def summarize_drift(drift: Drift) -> str:
-    """Say what came out, for a terminal and the run."""
+    """Return the verdict with its reasons and notes as text, for a terminal and the run."""
     lines = [f"{drift.verdict}: {VERDICT_ACTIONS[drift.verdict]}"]
     lines += [f"- {reason.verdict}: {reason.text}" for reason in drift.reasons]
     return "\n".join([*lines, *(f"({note})" for note in drift.notes)])
 
 
 def render_drift(drift: Drift, model: str) -> str:
-    """Write the page: HTML that needs nothing else, verdict and pictures first.
+    """Render the page as self-contained HTML, with verdict and plots first.
 
     Parameters
     ----------
     drift : Drift
     model : str
-        Address of the version that is watched.
+        Address of the monitored version.
 
     Returns
     -------
@@ -79,6 +86,7 @@ def render_drift(drift: Drift, model: str) -> str:
             does=VERDICT_ACTIONS[drift.verdict],
             pictures={name: Markup(picture) for name, picture in draw_drift(drift).items()},
             precision=drift.tables["precision"],
+            precision_titles=PRECISION_TITLES,
             shares=_select_largest_changes(drift.tables["shares"]),
             features=drift.tables["features"][:MAX_FEATURES],
         )
@@ -89,13 +97,13 @@ def render_drift(drift: Drift, model: str) -> str:
 
 
 def serialize_drift_tables(drift: Drift) -> dict[str, str]:
-    """Give the tables as JSON, by name; the same columns in every run."""
+    """Return the tables as JSON, by name; the same columns in every run."""
     tables = {**drift.tables, "reasons": drift.build_reason_rows()}
     return {name: serialize_table(rows, TABLE_COLUMNS.get(name, ())) for name, rows in tables.items()}
 
 
 def log_drift(drift: Drift, page: str, model: ModelVersion, tracking_uri: str) -> str:
-    """Log the watch as a run of its own.
+    """Log the drift comparison as a separate run.
 
     Parameters
     ----------
@@ -140,13 +148,13 @@ def _build_params(drift: Drift) -> dict[str, Any]:
 
 
 def _select_largest_changes(shares: list[Row]) -> list[Row]:
-    """Give the shares that changed most."""
+    """Select the shares with the largest changes."""
     known = [row for row in shares if float(row["change"]) == float(row["change"])]
     return sorted(known, key=lambda row: -abs(float(row["change"])))[:MAX_SHARES]
 
 
 def draw_drift(drift: Drift) -> dict[str, str]:
-    """Draw the pictures of the page; name to SVG, in their order."""
+    """Draw the plots of the page; name to SVG, in their order."""
     return {
         "moved": draw_psi(drift.tables["scores"], select_worst_features(drift.tables["features"])),
         "scores": draw_score_shares(drift.then, drift.now),
@@ -156,12 +164,12 @@ def draw_drift(drift: Drift) -> dict[str, str]:
 
 
 def select_worst_features(features: Sequence[Row]) -> list[Row]:
-    """Give the feature of each group that moved most.
+    """Select from each group the feature with the largest change.
 
     Parameters
     ----------
     features : sequence of dict
-        Those that moved most first.
+        Ordered by change, the largest first.
     """
     worst: dict[str, Row] = {}
     for row in features:
@@ -187,7 +195,10 @@ def draw_psi(scores: Sequence[Row], worst: Sequence[Row]) -> str:
         colours = [GREEN if each < MODERATE_PSI else ORANGE if each < LARGE_PSI else RED for each in value]
         bars = ax.barh(place, np.minimum(value, MAX_SHOWN_PSI), color=colours, height=0.62)
         ax.bar_label(
-            bars, [f"{each:.2f}" if np.isfinite(each) else "" for each in value], padding=4, fontsize=9.5
+            bars,
+            [f"{each:.3g}" if np.isfinite(each) else "" for each in value],
+            padding=4,
+            fontsize=9.5,
         )
         for at, row in zip(place, scores, strict=False):
             ends = np.minimum([float(row["psi_low"]), float(row["psi_high"])], MAX_SHOWN_PSI)
@@ -195,15 +206,15 @@ def draw_psi(scores: Sequence[Row], worst: Sequence[Row]) -> str:
         ax.set_yticks(place, names)
         ax.grid(axis="y", visible=False)
         ax.set(
-            title="What moved: scores, and the worst feature of each group",
-            xlabel="population stability index: below 0.1 little, from 0.25 on much; grey: 95 % interval",
+            title="PSI of the scores, and of the worst feature of each group",
+            xlabel="population stability index: little below 0.1, much from 0.25 on; grey: 95 % interval",
             xlim=(0, MAX_SHOWN_PSI),
         )
         return render_svg(figure)
 
 
 def draw_score_shares(then: ReferenceProfile, now: ReferenceProfile) -> str:
-    """Draw the share of each channel's traffic in the bins of the score, then and now."""
+    """Draw the distribution of each channel's traffic over the score bins, reference and current."""
     channels = [name for name in then.scores if name.startswith("channel:")]
     edges = [0.0, *then.score_edges, 1.0]
     middles = [f"{low:.2g}" for low in edges[:-1]]
@@ -212,8 +223,8 @@ def draw_score_shares(then: ReferenceProfile, now: ReferenceProfile) -> str:
         figure, axes = create_figure(1, len(channels), width=10.4, height=3.4)
         for ax, name in zip(axes, channels, strict=True):
             for counts, shift, colour, label in (
-                (then.scores[name], -0.2, GREY, "then"),
-                (now.scores.get(name, [0] * len(place)), 0.2, BLUE, "now"),
+                (then.scores[name], -0.2, GREY, "reference"),
+                (now.scores.get(name, [0] * len(place)), 0.2, BLUE, "current"),
             ):
                 ax.bar(place + shift, np.array(counts) / max(sum(counts), 1), 0.38, color=colour, label=label)
             ax.set_xticks(place, middles, rotation=45, ha="right", fontsize=8.5)
@@ -225,7 +236,7 @@ def draw_score_shares(then: ReferenceProfile, now: ReferenceProfile) -> str:
 
 
 def draw_arrivals(drift: Drift) -> str:
-    """Draw the arrivals of each day by office, dashed what each sent on a mean day of the reference."""
+    """Draw the daily arrivals by office; dashed: the mean of the reference period."""
     known = drift.then.sources["office"]
     offices = sorted(known, key=lambda name: -known[name].arrivals)[:MAX_LINES]
     first = date.fromisoformat(drift.now.first_day)
@@ -243,21 +254,21 @@ def draw_arrivals(drift: Drift) -> str:
         ax.yaxis.set_major_locator(MaxNLocator(integer=True))
         ax.yaxis.set_major_formatter(FuncFormatter(lambda count, _: f"{count:,.0f}"))
         ax.set_ylim(0, None)
-        ax.set(title="Arrivals by day and office; dashed: a mean day of the reference", ylabel="consignments")
+        ax.set(title="Arrivals by day and office; dashed: mean day of the reference", ylabel="consignments")
         ax.legend(fontsize=9, loc="center left", bbox_to_anchor=(1.0, 0.5))
         return render_svg(figure)
 
 
 def draw_mix(then: ReferenceProfile, now: ReferenceProfile) -> str:
-    """Draw the values of codes whose share of the traffic changed most, then and now."""
+    """Draw the codes whose share of the traffic changed most, reference and current."""
     changes = find_largest_changes(then, now)
     place = np.arange(len(changes))[::-1]
     with mpl.rc_context(STYLE):
         figure, (ax,) = create_figure(1, 1, width=10.4, height=1.3 + 0.28 * len(changes))
         before, after = (np.array([change[at] for change in changes]) for at in (1, 2))
         ax.hlines(place, before, after, color=GREY, linewidth=2)
-        ax.plot(before, place, "o", color="white", markeredgecolor=GREY, label="then")
-        ax.plot(after, place, "o", color=BLUE, label="now")
+        ax.plot(before, place, "o", color="white", markeredgecolor=GREY, label="reference")
+        ax.plot(after, place, "o", color=BLUE, label="current")
         ax.set_yticks(place, [change[0] for change in changes])
         ax.grid(axis="y", visible=False)
         ax.xaxis.set_major_formatter(PercentFormatter(1.0, decimals=0))
@@ -268,7 +279,7 @@ def draw_mix(then: ReferenceProfile, now: ReferenceProfile) -> str:
 
 
 def find_largest_changes(then: ReferenceProfile, now: ReferenceProfile) -> list[tuple[str, float, float]]:
-    """Give the codes whose share changed most: column and value, share then, share now."""
+    """Find the codes whose share changed most: column and value, reference share, current share."""
     found = []
     for column, old in then.mix.items():
         new = now.mix.get(column, {})

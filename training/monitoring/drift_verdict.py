@@ -1,7 +1,7 @@
-"""What a drift means: the reasons for `retrain` or `investigate data`, each with its bound and its figures.
+"""Verdict of a drift comparison: the reasons for `retrain` or `investigate data`, with their limits and figures.
 
-The bounds are ours, but for the bands of the PSI. They are wide on purpose, and scores and mix must pass them with their
-whole interval: a watch that cries every week is not read. A single day has no interval and is judged by its value.
+The limits are our own, except the bands of the PSI. They are wide on purpose, and the entire interval of scores and mix must
+exceed them, so that alarms stay rare. A single day has no interval and is evaluated by its value.
 """
 
 from collections.abc import Iterator, Mapping, Sequence
@@ -10,6 +10,7 @@ from typing import Literal
 
 import numpy as np
 
+from training.evaluation.verdict import format_percent
 from training.monitoring.drift_measures import (
     LARGE_PSI,
     MIN_ROWS,
@@ -24,40 +25,40 @@ from training.monitoring.drift_measures import (
 DriftVerdict = Literal["stable", "retrain", "investigate data"]
 
 MIN_MIX_CHANGE = 0.2
-"""Total variation: this share of the traffic would have to come by another value for the mix to be the old one."""
+"""Total variation: the share of the traffic that would need another value to restore the reference mix."""
 MIN_NEW_KEY_CHANGE = 0.15
-"""Change of the share of senders, consignees and addresses never seen before."""
+"""Change of the share of new senders, consignees and addresses."""
 MIN_PRECISION_LOSS = 1 / 3
-"""Share of the expected precision that is gone."""
+"""Relative loss of the expected precision."""
 MIN_EXPECTED_POSITIVES = 5.0
-"""Finds that the scores must promise among what is known before it is held against what was found."""
+"""Minimum positives that the scores predict among known results, for a comparison with the observed ones."""
 DATA_FAULT_BOUNDS = {
     MISSING_VALUES: (0.2, "is missing in"),
-    NEW_CODES: (0.1, "has a code never seen before in"),
+    NEW_CODES: (0.1, "has a new code in"),
 }
-"""Rises of a share in a column that speak of the data, and their words."""
-WORLD_CHANGE_BOUNDS = {UNKNOWN_CODES: (0.1, "has a code too rare in training to be told apart in")}
-"""Rises that speak of the world."""
+"""Minimum rises of a share that indicate faulty data, and their texts."""
+WORLD_CHANGE_BOUNDS = {UNKNOWN_CODES: (0.1, "has a code unknown to the model (new, or rare in training) in")}
+"""Minimum rises that indicate changed traffic."""
 MAX_LISTED_NAMES = 6
 
 
 @dataclass(frozen=True)
 class DriftReason:
-    """Why a verdict is what it is: the verdict it speaks for, and a sentence."""
+    """Reason of a verdict: the verdict it supports, and a sentence."""
 
     verdict: DriftVerdict
     text: str
 
 
 def find_drift_reasons(tables: DriftTables, *, with_history: bool) -> list[DriftReason]:
-    """Give what moved beyond its bound, faults of the data first.
+    """List the changes beyond their limits, data faults first.
 
     Parameters
     ----------
     tables : dict
-        As `training.monitoring.drift_measures.compute_drift_tables` gives them.
+        As `training.monitoring.drift_measures.compute_drift_tables` returns them.
     with_history : bool
-        Whether anything is known of the time before: without, scores and senders are not judged.
+        False if no earlier traffic is known; then scores and senders are not evaluated.
     """
     faults = [
         *_list_silent_sources(tables["sources"]),
@@ -81,7 +82,7 @@ def find_drift_reasons(tables: DriftTables, *, with_history: bool) -> list[Drift
 
 
 def decide_drift_verdict(reasons: Sequence[DriftReason]) -> DriftVerdict:
-    """Give the verdict: faults of the data come first, for what else moved may be their doing."""
+    """Return the verdict; data faults come first, since they may cause the other changes."""
     spoken = {reason.verdict for reason in reasons}
     if "investigate data" in spoken:
         return "investigate data"
@@ -89,53 +90,56 @@ def decide_drift_verdict(reasons: Sequence[DriftReason]) -> DriftVerdict:
 
 
 def list_notes(tables: DriftTables, *, with_history: bool) -> Iterator[str]:
-    """Say what could not be judged, and why."""
+    """List the parts that could not be evaluated, and why."""
     if not with_history:
         yield (
-            "No earlier consignments were given, so history is empty: scores and senders are shown and not judged. "
-            "Give --history, or all consignments with --from."
+            "No earlier consignments were given, so the history is empty. Scores and senders are shown but not evaluated. "
+            "Provide --history, or all consignments with --from."
         )
-    few = [str(row["part"]) for row in tables["scores"] if row["judged"] == "false"]
+    few = [str(row["part"]).replace(":", " ") for row in tables["scores"] if row["judged"] == "false"]
     if few:
-        yield f"Fewer than {MIN_ROWS} consignments, then or now, and so not judged: {_join_names(few)}."
+        yield f"Not evaluated, with fewer than {MIN_ROWS} consignments in one of the periods: {_join_names(few)}."
     if not np.isfinite(float(tables["precision"][-1]["value"])):
-        yield "Nothing is known yet of what capacity would have taken, so there is no realised precision."
+        yield "No consignment within the capacity has a result yet, so there is no observed precision."
 
 
 def _list_silent_sources(rows: Sequence[Row]) -> Iterator[str]:
-    """Tell the silent sources, column by column."""
+    """Describe the silent sources, one text for each column."""
     for column in dict.fromkeys(str(row["column"]) for row in rows):
         silent = [row for row in rows if row["column"] == column and row["silent"] == "true"]
         if silent:
-            told = [
-                f"{row['value']} ({row['came']:,} came, {float(row['expected']):,.0f} by its pace, "
-                f"{row['longest_silence_days_now']} days without one)"
-                for row in silent
-            ]
-            yield f"fell silent, {column}: {_join_names(told)}"
+            kind = "No data" if all(row["longest_silence_days_now"] for row in silent) else "Too little data"
+            yield f"{kind} from {column} {_join_names([_describe_silence(row) for row in silent])}"
+
+
+def _describe_silence(row: Row) -> str:
+    """Return for example `Incheon for 6 days (0 received, about 41 expected)`."""
+    days = int(row["longest_silence_days_now"])
+    gap = f" for {days} {'day' if days == 1 else 'days'}" if days else ""
+    return f"{row['value']}{gap} ({row['came']:,} received, about {float(row['expected']):,.0f} expected)"
 
 
 def _list_unit_changes(rows: Sequence[Row]) -> Iterator[str]:
-    """Tell the changed units, column by column, by the widest part of the traffic in which they did."""
+    """Describe the changed units, one text for each column and the largest parts of the traffic affected."""
     for column in dict.fromkeys(str(row["column"]) for row in rows):
         changed = [row for row in rows if row["column"] == column and row["changed"] == "true"]
         channels = [row for row in changed if str(row["part"]).startswith("channel:")]
         for row in channels or changed[:1]:
             factor = float(row["factor"])
-            like = f", as {row['as_if']} would be" if row["as_if"] else ""
+            like = f", as if it were in {row['as_if']}" if row["as_if"] else ""
             part = str(row["part"]).replace(":", " ")
-            yield f"{column} in {part} is {factor:,.{0 if factor >= 10 else 3}f} times what it was, at every quantile{like}"
+            yield f"{column} of {part} is {factor:,.{0 if factor >= 10 else 3}f} times the reference value at every quantile{like}"
 
 
 def _list_risen_shares(rows: Sequence[Row], bounds: Mapping[str, tuple[float, str]]) -> Iterator[str]:
     for row in rows:
         bound, words = bounds.get(str(row["what"]), (np.inf, ""))
         if row["judged"] == "true" and float(row["change"]) >= bound:
-            yield f"{row['name']} {words} {_format_percent(row, 'now')} of {row['channel']} traffic, {_format_percent(row, 'then')} then"
+            yield f"{row['name']} {words} {_describe_change(row)}"
 
 
 def _exclude_new_codes(rows: Sequence[Row]) -> list[Row]:
-    """Leave out the columns whose unknown codes are new ones: those speak of the data."""
+    """Exclude the columns whose unknown codes are new ones: those indicate faulty data."""
     new = {
         row["name"]
         for row in rows
@@ -150,8 +154,8 @@ def _list_mix_changes(rows: Sequence[Row]) -> Iterator[str]:
         if moved >= MIN_MIX_CHANGE and not low < MIN_MIX_CHANGE:
             gain, loss = float(row["gain"]), float(row["loss"])
             yield (
-                f"{moved:.0%} of the mix of {row['column']} moved: {row['gained']} {gain:+.0%} of all traffic, "
-                f"{row['lost']} {loss:+.0%}"
+                f"Mix of {row['column']} changed by {moved:.0%} (total variation): ".replace("%", " %")
+                + f"{row['gained']} {100 * gain:+.0f} percentage points, {row['lost']} {100 * loss:+.0f}"
             )
 
 
@@ -159,7 +163,7 @@ def _list_score_changes(rows: Sequence[Row]) -> Iterator[str]:
     for row in rows:
         psi, low, high = (float(row[name]) for name in ("psi", "psi_low", "psi_high"))
         if row["judged"] == "true" and psi >= LARGE_PSI and not low < LARGE_PSI:
-            yield f"the scores of {str(row['part']).replace(':', ' ')} moved: PSI {psi:.2f} ({low:.2f} to {high:.2f})"
+            yield f"Score distribution of {str(row['part']).replace(':', ' ')} changed: PSI {psi:.2f} ({low:.2f} to {high:.2f})"
 
 
 def _list_new_key_changes(rows: Sequence[Row]) -> Iterator[str]:
@@ -170,21 +174,28 @@ def _list_new_key_changes(rows: Sequence[Row]) -> Iterator[str]:
             and abs(float(row["change"])) >= MIN_NEW_KEY_CHANGE
         ):
             key = str(row["name"]).replace("_", " ")
-            yield f"{_format_percent(row, 'now')} of {row['channel']} traffic has a {key} never seen before, {_format_percent(row, 'then')} then"
+            yield f"new {key} in {_describe_change(row)}"
 
 
 def _list_precision_losses(rows: Sequence[Row]) -> Iterator[str]:
     then, now, promised, found = rows
     before, after = float(then["value"]), float(now["value"])
     if after <= (1 - MIN_PRECISION_LOSS) * before and not float(now["high"]) > before:
-        yield f"the best scores promise less: {after:.2%} finds at capacity, {before:.2%} then"
+        yield (
+            f"Expected precision at capacity fell to {format_percent(after)} (reference period: {format_percent(before)})"
+        )
     value, high, share = float(found["value"]), float(found["high"]), float(promised["value"])
     if float(promised["finds"]) >= MIN_EXPECTED_POSITIVES and high < share:
-        yield f"less is found at capacity than promised: {value:.2%} (at most {high:.2%}), {share:.2%} promised"
+        yield (
+            f"Observed precision at capacity is {format_percent(value)} (at most {format_percent(high)}), "
+            f"predicted {format_percent(share)}"
+        )
 
 
-def _format_percent(row: Row, name: str) -> str:
-    return f"{float(row[name]):.0%}"
+def _describe_change(row: Row) -> str:
+    """Return for example `15 % of postal traffic (reference period: 4 %)`."""
+    now, then = (format_percent(float(row[name]), ".0%") for name in ("now", "then"))
+    return f"{now} of {str(row['channel']).replace('_', ' ')} traffic (reference period: {then})"
 
 
 def _join_names(names: Sequence[str]) -> str:

@@ -1,7 +1,7 @@
-"""The portrait of a period's traffic: the counts of `models.traffic_profile.ReferenceProfile`, taken from scored consignments.
+"""Traffic profile of a period: builds `models.traffic_profile.ReferenceProfile` from scored consignments.
 
-The portrait of the test period is the reference that a bundle carries; the one of later traffic is taken with the same
-edges, and `training.monitoring.drift` holds the two against each other.
+The profile of the test period is the reference stored in a bundle. The profile of later traffic is built with the same
+edges, and `training.monitoring.drift` compares the two.
 """
 
 from dataclasses import dataclass
@@ -32,20 +32,20 @@ MIX = (
     "currency",
     "payment",
 )
-"""Columns whose mix is watched: codes of trade and carriage, none of a person's."""
+"""Columns whose mix is monitored: codes of trade and carriage, none of a person's data."""
 SOURCES = ("channel", "office", "carrier")
-"""Columns that name who sends the data."""
+"""Columns that identify the source of the data."""
 MAX_VALUES = 200
-"""Values of a column that are told apart, the most frequent; the others are counted together."""
+"""Maximum distinct values of a column, the most frequent; the others are counted together."""
 OTHERS = "(others)"
 MAX_DISTINCT_VALUES = 10
-"""Features of at most so many values have a bin for each; the others ten of equal counts."""
+"""Features with at most so many values have a bin for each; the others have ten bins of equal counts."""
 MAX_SEPARATE_CODES = 9
 QUANTILES = (0.1, 0.25, 0.5, 0.75, 0.9)
 SIGNIFICANT_DIGITS = 9
-"""That are kept of a number which is no count: its last bits may differ between machines, the bundle may not."""
+"""Digits kept of numbers that are not counts: the last bits may differ between machines, the bundle may not."""
 MIN_SIZE_VALUES = 100
-"""Fewest values above zero of which quantiles are kept."""
+"""Minimum positive values for which quantiles are kept."""
 
 Ints = NDArray[np.int64]
 Floats = NDArray[np.float64]
@@ -63,7 +63,7 @@ class ScoredTraffic:
     score : float64 array, (n,)
         Probabilities.
     config : FeatureConfig
-        Names the declared columns.
+        Contains the declared columns.
     """
 
     frame: pd.DataFrame
@@ -78,11 +78,11 @@ class ScoredTraffic:
         return get_time_column_us(self.frame, "received_at") // US_PER_DAY
 
     def extract_texts(self, column: str) -> NDArray[np.object_]:
-        """Give a column of codes, '' where missing or where there is no such column."""
+        """Return a column of codes; '' if a value or the column is missing."""
         return extract_texts(self.frame, column)
 
     def group_by_part(self) -> dict[str, NDArray[np.bool_]]:
-        """Give the members of each channel and office, as `channel:postal`."""
+        """Return the members of each channel and office, by keys such as `channel:postal`."""
         return {
             f"{column}:{value}": codes == value
             for column in (CHANNEL, OFFICE)
@@ -91,7 +91,7 @@ class ScoredTraffic:
         }
 
     def select_at_capacity(self, capacity: int) -> Floats:
-        """Give the share of each consignment that is taken at the daily capacity of each office."""
+        """Compute the share of each consignment that is selected at the daily capacity of each office."""
         _, group = np.unique(-self.score, return_inverse=True)
         return select_at_capacity(group, index_office_days(self.extract_texts(OFFICE), self.day), capacity)
 
@@ -99,7 +99,7 @@ class ScoredTraffic:
 def build_traffic_profile(
     seen: ScoredTraffic, capacity: int, like: ReferenceProfile | None = None
 ) -> ReferenceProfile:
-    """Take the portrait of traffic.
+    """Build the profile of traffic.
 
     Parameters
     ----------
@@ -108,7 +108,7 @@ def build_traffic_profile(
     capacity : int
         Inspections for each office and UTC day.
     like : ReferenceProfile, optional
-        Take its edges; default: edges of this traffic.
+        Use its edges; default: edges of this traffic.
     """
     channel, first, last = seen.extract_texts(CHANNEL), int(seen.day.min()), int(seen.day.max())
     members = {str(name): channel == name for name in sorted(set(channel))}
@@ -138,14 +138,15 @@ def build_traffic_profile(
         sizes=_compute_size_quantiles(seen),
         sources={column: _summarize_sources(seen, column, first, last) for column in SOURCES},
         medians=_compute_medians(seen.X),
+        channel_medians={name: _compute_medians(seen.X[mine]) for name, mine in members.items()},
     )
 
 
 def compute_bin_edges(feature: Feature, values: NDArray[np.float32]) -> list[float]:
-    """Choose where the bins of a feature part.
+    """Compute the bin edges of a feature.
 
-    Codes are told apart up to `MAX_SEPARATE_CODES`, the unknown one (0) among them; a feature of few values has a bin for
-    each, and one on either side for what was never there; others have bins of equal counts.
+    Codes have separate bins up to `MAX_SEPARATE_CODES`, including the unknown one (0). A feature with few values has a bin
+    for each, and one on either side for values that did not occur. Others have bins of equal counts.
 
     Examples
     --------
@@ -165,7 +166,7 @@ def compute_bin_edges(feature: Feature, values: NDArray[np.float32]) -> list[flo
 
 
 def assign_bins(values: NDArray[np.floating], edges: list[float]) -> Ints:
-    """Give the bin of each value; a missing one goes after all bins."""
+    """Assign each value to its bin; a missing value comes after all bins."""
     place: Ints = np.searchsorted(np.array(edges), values.astype(np.float64), side="right")
     return np.where(np.isnan(values), len(edges) + 1, place)
 
@@ -180,7 +181,7 @@ def count_values(values: NDArray[np.object_]) -> dict[str, int]:
 
 
 def find_longest_silence(days: Ints, first: int, last: int) -> int:
-    """Give the most days in a row, from first to last, that are not among `days`.
+    """Compute the maximum number of consecutive days, from first to last, that are not in `days`.
 
     Examples
     --------
@@ -204,7 +205,7 @@ def _count_features(X: NDArray[np.float32], edges: list[list[float]]) -> list[li
 
 
 def _compute_moments(X: NDArray[np.float32]) -> list[tuple[float, float] | tuple[None, None]]:
-    """Give mean and standard deviation of each feature's values."""
+    """Compute mean and standard deviation of each feature's values."""
     found: list[tuple[float, float] | tuple[None, None]] = []
     for column in X.T.astype(np.float64):
         known = column[np.isfinite(column)]
@@ -217,7 +218,7 @@ def _compute_moments(X: NDArray[np.float32]) -> list[tuple[float, float] | tuple
 
 
 def _compute_medians(X: NDArray[np.float32]) -> list[float | None]:
-    """Give the median of each feature's values: what is usual, as reasons say it."""
+    """Compute the median of each feature's values, which reasons show as the usual value."""
     known = (column[np.isfinite(column)] for column in X.T)
     return [_round_significant(float(np.median(values))) if len(values) else None for values in known]
 

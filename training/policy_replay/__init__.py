@@ -1,1 +1,1 @@
-"""The whole loop replayed for several selection policies."""
+"""Replay of the full loop for several selection policies."""

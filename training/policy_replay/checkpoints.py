@@ -1,7 +1,7 @@
-"""A replay on disk: one small file for each finished week with what was chosen, and tables when all is done.
+"""Checkpoints of a replay: one small file with the choices of each finished week, and tables at the end.
 
-All else follows from the world, the seed and the choices, so a replay that was killed lives its finished weeks again
-without deciding anew, and goes on from there to the same bytes. Every file is written aside and put in place at once.
+World, seed and choices determine everything else. A replay that was killed therefore repeats its finished weeks from the
+stored choices, and continues to the same bytes. Every file is written to a temporary name and renamed.
 """
 
 import os
@@ -20,13 +20,13 @@ TABLES = ("openings", "positives")
 
 
 class RecordedChoice(msgspec.Struct, frozen=True, array_like=True):
-    """One choice as it is written down.
+    """A choice as stored in a checkpoint.
 
     Attributes
     ----------
     consignment_id : str
     row : int
-        Its place in the arrivals of the round.
+        Its position in the arrivals of the round.
     selected_by : str
     probability, score : float or None
     """
@@ -39,7 +39,7 @@ class RecordedChoice(msgspec.Struct, frozen=True, array_like=True):
 
     @property
     def pick(self) -> PolicyChoice:
-        """Give the choice as a policy gave it."""
+        """The choice in the form of a policy's result."""
         return PolicyChoice(self.row, self.selected_by, self.probability)  # type: ignore[arg-type]
 
 
@@ -51,14 +51,14 @@ class ReplayWeek(msgspec.Struct, frozen=True):
 
 
 class CheckpointFile:
-    """The files of one policy under one seed.
+    """Checkpoint files of one policy under one seed.
 
     Parameters
     ----------
     folder : Path
-        Made where it is missing.
+        Created if it is missing.
     header : dict
-        What the replay is of: JSON values. A folder of another replay is refused.
+        Description of the replay, as JSON values. A folder of another replay is refused.
 
     Raises
     ------
@@ -73,10 +73,10 @@ class CheckpointFile:
             write_atomically(folder / HEADER, written)
         elif (folder / HEADER).read_bytes() != written:
             raise BadInput(
-                "this folder holds another replay",
+                "this folder contains another replay",
                 where=str(folder / HEADER),
                 got="other settings, another world or another version of npsrisk",
-                todo="give another --out, or remove the folder",
+                todo="choose another --out, or remove the folder",
             )
 
     def read_weeks(self) -> list[ReplayWeek]:
@@ -87,23 +87,23 @@ class CheckpointFile:
         return found
 
     def write_week(self, week: ReplayWeek) -> None:
-        """Write a week down."""
+        """Write the checkpoint of a week."""
         write_atomically(self._path(week.number), msgspec.json.encode(week))
 
     @property
     def is_finished(self) -> bool:
-        """Whether the tables are there."""
+        """True if the tables exist."""
         return all(self._table(name).exists() for name in TABLES)
 
     def write_tables(self, openings: pd.DataFrame, positives: pd.DataFrame) -> None:
-        """Write the tables down."""
+        """Write both tables."""
         for name, frame in zip(TABLES, (openings, positives), strict=True):
             aside = self._table(name).with_suffix(".tmp")
             frame.to_parquet(aside)
             aside.replace(self._table(name))
 
     def read_tables(self) -> tuple[pd.DataFrame, pd.DataFrame]:
-        """Read the tables."""
+        """Read both tables."""
         openings, positives = (pd.read_parquet(self._table(name)) for name in TABLES)
         return openings, positives
 
@@ -115,12 +115,12 @@ class CheckpointFile:
 
 
 def count_finished_weeks(folders: Sequence[Path]) -> int:
-    """Count the finished weeks of several journals, for progress."""
+    """Count the finished weeks in several checkpoint folders, for progress."""
     return sum(len(list(folder.glob("week-*.json"))) for folder in folders)
 
 
 def write_atomically(path: Path, data: bytes) -> None:
-    """Write a file so that it is there whole or not at all."""
+    """Write a file atomically: it is complete or does not exist."""
     aside = path.with_suffix(".tmp")
     with aside.open("wb") as file:
         file.write(data)

@@ -1,7 +1,7 @@
-"""The worlds that a policy is replayed in: given tables, where nothing reacts, and a simulation that answers to seizures.
+"""Environments of a replay: given tables, which do not react, and a simulation whose networks react to seizures.
 
-What an opening of a consignment yields, and when, depends on the seed and the consignment: not on who opens it, nor on what
-else is opened. What partners name is opened beyond the capacity, whoever chooses.
+The result of an inspection, and when it is known, depends on the seed and the consignment alone. It does not depend on who
+inspects it or on the other inspections. Consignments with intelligence are inspected beyond the capacity, under every policy.
 """
 
 import hashlib
@@ -33,15 +33,15 @@ from training.simulation.targeting import TargetingCentre
 from training.simulation.watchlists import WATCHED_COLUMNS
 
 LEGACY_STREAM = 77
-"""Stream of random numbers of those who chose before."""
+"""Stream of random numbers of the simulated previous operation."""
 POWDER_CHAPTERS = ("28", "29", "30", "33", "38")
-"""HS chapters of which clean goods are taken for powders that are tested, where only tables are given (assumed)."""
+"""HS chapters whose clean goods count as powders that are tested, if only tables are given (assumed)."""
 Bools = NDArray[np.bool_]
 
 
 @dataclass(frozen=True)
 class TrueResults:
-    """What is inside a day's arrivals; for evaluation, and for the oracle.
+    """True results of a day's arrivals; for evaluation, and for the oracle.
 
     Attributes
     ----------
@@ -55,7 +55,7 @@ class TrueResults:
 
 
 class ReplayEnvironment(Protocol):
-    """A world that goes on round by round; each round is asked for once, in order.
+    """An environment that runs round by round; each round is received once, in order.
 
     Attributes
     ----------
@@ -63,7 +63,7 @@ class ReplayEnvironment(Protocol):
     start_day : int
         UTC day of the first arrivals.
     round_days : int
-        Days of one round, at whose end lists are drawn up.
+        Days of one round, at whose end lists are made.
     """
 
     rounds: int
@@ -71,33 +71,33 @@ class ReplayEnvironment(Protocol):
     round_days: int
 
     def receive_round(self, number: int) -> tuple[pd.DataFrame, list[Alert]]:
-        """Let a round's consignments come: what is declared of them, and the alerts of the round."""
+        """Return the declared data of a round's consignments, and the alerts of the round."""
 
     def flag_intelligence(self) -> Bools:
-        """Tell which of them partners name."""
+        """Return which of them have intelligence from partners."""
 
     def take_pictures(self, rows: NDArray[np.int64]) -> Bools:
-        """Take X-ray pictures of some of them, and tell which look wrong."""
+        """Return which of some consignments look suspicious on an X-ray image."""
 
     @property
     def screened_share(self) -> float:
-        """Share of its arrivals that an office can take pictures of; 0 where there are none."""
+        """Share of its arrivals that an office can X-ray; 0 if it has no X-ray."""
 
     def get_truth(self) -> TrueResults:
-        """Tell what is inside."""
+        """Return the true results."""
 
     def choose_legacy(self, capacity: int) -> list[PolicyChoice]:
-        """Let the operation as it was choose among them; to be asked at most once a round."""
+        """Return the choices of the previous operation; to be called at most once a round."""
 
     def compute_capacity(self, capacity: int) -> int:
-        """Give what is left of, or comes on top of, the capacity of each office in this round."""
+        """Compute the capacity of each office in this round from the usual one."""
 
     def inspect(self, picks: Sequence[PolicyChoice]) -> list[Outcome]:
-        """Open what was chosen, and what partners name, and give all that will ever be reported of it."""
+        """Inspect the chosen consignments and those with intelligence, and return all outcomes they will ever have."""
 
 
 class SimulatedEnvironment:
-    """A simulation whose networks answer to what this policy seizes.
+    """A simulation whose networks react to the seizures of this policy.
 
     Parameters
     ----------
@@ -121,32 +121,32 @@ class SimulatedEnvironment:
         self.start_day = int(np.datetime64(world.start, "D").astype(np.int64))
 
     def receive_round(self, number: int) -> tuple[pd.DataFrame, list[Alert]]:
-        """Let a day's consignments come."""
+        """Return the declared data of a day's consignments, and the alerts of the day."""
         alerts = self._simulation.issue_alerts(number)
         self._arrivals = self._simulation.simulate_arrivals(number)
         return concatenate_days(Consignment, [self._arrivals.columns]), alerts
 
     def flag_intelligence(self) -> Bools:
-        """Tell which of them partners name."""
+        """Return which of them have intelligence from partners."""
         return self._arrivals.tipped
 
     def take_pictures(self, rows: NDArray[np.int64]) -> Bools:
-        """Take X-ray pictures of some of them, and tell which look wrong."""
+        """Return which of some consignments look suspicious on an X-ray image."""
         return self._arrivals.pictured[rows]
 
     @property
     def screened_share(self) -> float:
-        """Share of its arrivals that an office can take pictures of."""
+        """Share of its arrivals that an office can X-ray."""
         return self._simulation.stage.world.inspection.xray_share
 
     def get_truth(self) -> TrueResults:
-        """Tell what is inside, and of which kind of network it is."""
+        """Return the true results, and the kinds of network."""
         held = self._simulation.build_truth(self._arrivals)
         kinds = [label and label.partition("-")[0] for label in held["network"].tolist()]
         return TrueResults(tuple(held["result"].tolist()), tuple(kinds))
 
     def choose_legacy(self, capacity: int) -> list[PolicyChoice]:
-        """Let rules and officers of the simulated operation choose."""
+        """Return the choices of rules and officers of the simulated operation."""
         draws = np.random.default_rng([self._seed, LEGACY_STREAM, self._arrivals.since_start])
         return [
             PolicyChoice(choice.row, choice.selected_by, choice.probability)
@@ -154,12 +154,12 @@ class SimulatedEnvironment:
         ]
 
     def compute_capacity(self, capacity: int) -> int:
-        """Give the capacity of the day: more during the operation."""
+        """Compute the capacity of the day, which is higher during the operation."""
         on = self._desk.get_operation(self._arrivals.since_start) is not None
         return round(capacity * self._simulation.stage.world.operation.capacity) if on else capacity
 
     def inspect(self, picks: Sequence[PolicyChoice]) -> list[Outcome]:
-        """Open, and let networks notice."""
+        """Inspect, and update what the networks notice."""
         operation = self._desk.get_operation(self._arrivals.since_start)
         chosen = [InspectionChoice(pick.row, pick.selected_by, pick.probability, operation) for pick in picks]
         self._desk.chosen = [*self._desk.list_intelligence(self._arrivals), *chosen]
@@ -167,7 +167,7 @@ class SimulatedEnvironment:
 
 
 class _ReplayTargeting(TargetingCentre):
-    """Opens what was chosen elsewhere, or chooses as the simulated operation does, under a capacity."""
+    """Targeting that inspects given choices, or chooses as the simulated operation does, under a capacity."""
 
     def __init__(self, stage: SimulationContext, operation_day: int, seed: int) -> None:
         super().__init__(stage, operation_day)
@@ -176,7 +176,7 @@ class _ReplayTargeting(TargetingCentre):
         self.chosen: list[InspectionChoice] = []
 
     def compute_capacity(self, rows: Numbers, operation: str | None) -> float:  # noqa: ARG002
-        """One more than the capacity: with the lots of `choose` never fewer than it, and the last ones are left out."""
+        """Return the capacity plus one: with the random selection in `choose` never too few, and the last ones are dropped."""
         return float(min(self._capacity + 1, len(rows)))
 
     def choose_legacy(self, draws: Draws, arrivals: SimulatedDay, capacity: int) -> list[InspectionChoice]:
@@ -208,22 +208,22 @@ class _ReplayTargeting(TargetingCentre):
 
 
 class TabularEnvironment:
-    """Tables of the past: whatever is chosen, the same consignments come.
+    """Tables of the past: the same consignments arrive under every policy.
 
-    Of a consignment that the outcome table has rows of, these rows are what its opening yields; of another one the
-    truth says what is inside, and the simulated world's offices and laboratory how long it takes.
+    If the outcome table has rows of a consignment, they are the result of its inspection. Otherwise the truth gives the
+    result, and the offices and laboratory of the simulated world give the delays.
 
     Parameters
     ----------
     tables : Tables
-        Of a consignment with several versions the last one of the round in which it first came is replayed: it is
-        what was there to decide on when the list was drawn up.
+        If a consignment has several versions, the last one of the round in which it first arrived is replayed: the version
+        that existed when the list was made.
     truth : DataFrame
     seed : int
     round_days : int
         Days between two lists.
     share : float, optional
-        Capacity of each office as a share of all that arrived in the round, in place of a number.
+        Capacity of each office as a share of all arrivals of the round, instead of a number.
     """
 
     def __init__(
@@ -250,9 +250,9 @@ class TabularEnvironment:
         self._truth = held.reindex(self._frame["consignment_id"])
         if self._truth["result"].isna().any():
             raise BadInput(
-                "the truth leaves consignments out",
+                "the truth does not cover all consignments",
                 where="truth",
-                got=f"{int(self._truth['result'].isna().sum()):,} consignments without one",
+                got=f"{int(self._truth['result'].isna().sum()):,} consignments without a true result",
                 expected="a row for every consignment",
             )
         self._alerts = [] if tables.alerts is None else to_alerts(tables.alerts)
@@ -263,7 +263,7 @@ class TabularEnvironment:
         self._openings = InspectionSimulator(self._stage)
 
     def receive_round(self, number: int) -> tuple[pd.DataFrame, list[Alert]]:
-        """Let a round's consignments come."""
+        """Return the declared data of a round's consignments, and the alerts of the round."""
         self._rows = slice(int(self._ends[number]), int(self._ends[number + 1]))
         self._number, self._now = number, self._frame.iloc[self._rows]
         self._names = self._now["consignment_id"].tolist()
@@ -274,18 +274,18 @@ class TabularEnvironment:
         return self._now, [alert for alert in self._alerts if first <= alert.issued_at < ends]
 
     def flag_intelligence(self) -> Bools:
-        """Tell which of them intelligence had chosen: who else had a tip is not in the tables."""
+        """Return which of them were chosen by intelligence; the tables do not show others with intelligence."""
         return np.array([self._get_selector(name) == "intelligence" for name in self._names], dtype=bool)
 
     screened_share = 0.0
-    """No table holds pictures."""
+    """Tables contain no images."""
 
     def take_pictures(self, rows: NDArray[np.int64]) -> Bools:
-        """Give none."""
+        """Return no suspicious image."""
         return np.zeros(len(rows), dtype=bool)
 
     def get_truth(self) -> TrueResults:
-        """Tell what is inside."""
+        """Return the true results."""
         held = self._truth.iloc[self._rows]
         networks = held["network"] if "network" in held else pd.Series(None, index=held.index, dtype=object)
         return TrueResults(
@@ -294,7 +294,7 @@ class TabularEnvironment:
         )
 
     def choose_legacy(self, capacity: int) -> list[PolicyChoice]:
-        """Give what the outcome table says was chosen; where that is more than the capacity, lots decide."""
+        """Return the choices in the outcome table; if they exceed the capacity, a random selection of them."""
         rows: dict[str, list[int]] = {}
         for row, (name, office) in enumerate(zip(self._names, list_offices(self._now), strict=True)):
             if self._get_selector(name) not in (None, "intelligence"):
@@ -314,11 +314,11 @@ class TabularEnvironment:
         ]
 
     def compute_capacity(self, capacity: int) -> int:
-        """Give the capacity of the round: always the same, or a share of what arrived."""
+        """Return the capacity of the round: constant, or a share of the arrivals."""
         return capacity if self._share is None else max(1, round(self._share * len(self._now)))
 
     def inspect(self, picks: Sequence[PolicyChoice]) -> list[Outcome]:
-        """Open what was chosen and what intelligence named."""
+        """Inspect the chosen consignments and those with intelligence."""
         tips = [
             PolicyChoice(int(row), "intelligence", None) for row in np.flatnonzero(self.flag_intelligence())
         ]
@@ -342,7 +342,7 @@ class TabularEnvironment:
         return None if recorded is None else recorded[0].selected_by
 
     def _build_day(self) -> SimulatedDay:
-        """Give the round as the simulated offices take it: of the goods only what decides how an opening goes."""
+        """Build the round in the form of the simulated offices; goods have only the values that matter for an inspection."""
         stage, count = self._stage, len(self._now)
         services = list(stage.world.services)
         channel = dict.fromkeys(services, "")
@@ -393,7 +393,7 @@ class TabularEnvironment:
 
 
 def _select_versions(consignments: pd.DataFrame, round_days: int) -> pd.DataFrame:
-    """Keep one version of each consignment: the last of the round in which it first came."""
+    """Select one version of each consignment: the last of the round in which it first arrived."""
     if "sequence" in consignments:
         consignments = consignments.sort_values("sequence", kind="stable")
     day = get_time_column_us(consignments, "received_at") // US_PER_DAY
@@ -403,13 +403,13 @@ def _select_versions(consignments: pd.DataFrame, round_days: int) -> pd.DataFram
 
 
 def create_generator(seed: int, consignment_id: str) -> Draws:
-    """Give the random numbers of one consignment's opening, whoever opens it and whatever came before."""
+    """Create the random generator of one consignment's inspection, independent of the policy and of earlier ones."""
     digest = hashlib.blake2b(consignment_id.encode(), digest_size=8).digest()
     return np.random.default_rng([seed, int.from_bytes(digest, "big")])
 
 
 def list_offices(frame: pd.DataFrame) -> tuple[str, ...]:
-    """Give the office of each arrival; '' where unknown."""
+    """Return the office of each arrival; '' if unknown."""
     return tuple(extract_texts(frame, "office").tolist())
 
 

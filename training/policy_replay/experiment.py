@@ -1,4 +1,4 @@
-"""Several policies under several seeds, each in a process of its own; the end result is the same for any number of them."""
+"""Experiment: several policies under several seeds, each in its own process; the result does not depend on their number."""
 
 import os
 import threading
@@ -28,39 +28,39 @@ from training.simulation.parameters import SimulationParameters, check_size, loa
 POLL_SECONDS = 0.5
 LOOP_CONFIG = parse_config(
     {
-        # In the loop the latest weeks count for more than a clean gap between campaigns.
+        # In the loop recent weeks matter more than a clean gap between campaigns.
         "split": {"validation_days": 14, "label_delay_days": 7},
         "model": {"trees": 100},
         "weights": {"background_share": 1.0, "background_rows": 40_000},
     }
 )
-"""How models inside the loop are trained where nothing else is said; of the background all that was kept is used."""
+"""Default training settings inside the loop; all kept background is used."""
 
 
 class EnvironmentFactory(Protocol):
-    """Makes the same world anew for every policy."""
+    """Creates the same environment again for every policy."""
 
     @property
     def days(self) -> int:
-        """How many days it has."""
+        """Number of days."""
 
     @property
     def first_day(self) -> int:
-        """UTC day of its start."""
+        """UTC day of the start."""
 
     def make(self, seed: int) -> ReplayEnvironment:
-        """Make the world under a seed."""
+        """Create the environment under a seed."""
 
     def build_header(self) -> dict[str, Any]:
-        """Say what the world is, as JSON values: other values, another world."""
+        """Describe the environment as JSON values; other values mean another environment."""
 
     def list_events(self) -> list[tuple[str, int]]:
-        """Name what happens in it, with the day from its start."""
+        """List the events in it, with the day from its start."""
 
 
 @dataclass(frozen=True)
 class SimulatedFactory:
-    """A simulated world whose networks react.
+    """Factory of a simulated world whose networks react.
 
     Attributes
     ----------
@@ -76,33 +76,33 @@ class SimulatedFactory:
 
     @property
     def first_day(self) -> int:
-        """UTC day of its start."""
+        """UTC day of the start."""
         return int(np.datetime64(self.world.start, "D").astype(np.int64))
 
     def make(self, seed: int) -> ReplayEnvironment:
-        """Make the world under a seed."""
+        """Create the environment under a seed."""
         return SimulatedEnvironment(
             self.world, days=self.days, per_day=self.per_day, prevalence=self.prevalence, seed=seed
         )
 
     def build_header(self) -> dict[str, Any]:
-        """Say what the world is."""
+        """Describe the environment as JSON values."""
         parameters: dict[str, Any] = msgspec.to_builtins(self.world)
         size = {"days": self.days, "per_day": self.per_day, "prevalence": self.prevalence}
         return {"world": parameters, **size}
 
     def list_events(self) -> list[tuple[str, int]]:
-        """Name the trend events and the operation."""
-        events = self.world.events
-        told = [
-            ("class control, a substitute comes", events.class_control.day),
-            ("a substance no list knows", events.new_substance.day),
-            ("makers move to another country", events.origin_shift.day),
-            ("a cover goes out of use", events.cover_shift.day),
-            ("advance data fail", events.data_outage.day),
+        """List the trend events and the operation."""
+        trends = self.world.events
+        events = [
+            ("class control; a substitute appears", trends.class_control.day),
+            ("a substance that is on no list", trends.new_substance.day),
+            ("producers move to another country", trends.origin_shift.day),
+            ("a cover is no longer used", trends.cover_shift.day),
+            ("advance data fail", trends.data_outage.day),
             ("operation with doubled capacity", self._operation_day),
         ]
-        return sorted([(name, day) for name, day in told if day < self.days], key=lambda event: event[1])
+        return sorted([(name, day) for name, day in events if day < self.days], key=lambda event: event[1])
 
     @property
     def _operation_day(self) -> int:
@@ -112,12 +112,12 @@ class SimulatedFactory:
 def create_simulated_factory(
     path: Path | None, *, days: int, per_day: int, prevalence: str
 ) -> SimulatedFactory:
-    """Describe a simulated world.
+    """Create the factory of a simulated world.
 
     Parameters
     ----------
     path : Path or None
-        TOML file of its parameters; None for those that come with npsrisk.
+        TOML file of its parameters; None for the built-in ones.
     days, per_day, prevalence
         See `SimulatedFactory`.
     """
@@ -129,7 +129,7 @@ def create_simulated_factory(
 
 @dataclass(frozen=True)
 class TabularFactory:
-    """Tables of the past, where nothing reacts.
+    """Factory of past tables, which do not react.
 
     Attributes
     ----------
@@ -138,7 +138,7 @@ class TabularFactory:
     round_days : int
         Days between two lists.
     share : float or None
-        Capacity as a share of what arrived in the round, in place of a number.
+        Capacity as a share of the arrivals of the round, instead of a number.
     """
 
     consignments: pd.DataFrame
@@ -150,7 +150,7 @@ class TabularFactory:
 
     @property
     def days(self) -> int:
-        """How many days lie between the first arrival and the last."""
+        """Number of days from the first arrival to the last."""
         received = self.consignments["received_at"]
         return int((received.max().floor("D") - received.min().floor("D")).days) + 1
 
@@ -160,7 +160,7 @@ class TabularFactory:
         return int(get_time_column_us(self.consignments, "received_at").min()) // US_PER_DAY
 
     def make(self, seed: int) -> ReplayEnvironment:
-        """Make the world under a seed, which decides only what the tables do not say."""
+        """Create the environment under a seed, which decides only what the tables do not contain."""
         return TabularEnvironment(
             Tables(self.consignments, self.outcomes, self.alerts),
             self.truth,
@@ -170,7 +170,7 @@ class TabularFactory:
         )
 
     def build_header(self) -> dict[str, Any]:
-        """Say which tables these are, by their content."""
+        """Describe the tables by the hash of their content."""
         tables = {
             "consignments": self.consignments,
             "truth": self.truth,
@@ -180,13 +180,13 @@ class TabularFactory:
         return {"data_sha256": hash_tables(tables), "round_days": self.round_days, "share": self.share}
 
     def list_events(self) -> list[tuple[str, int]]:
-        """Give none: nobody says what happened."""
+        """Return no events, since tables do not contain them."""
         return []
 
 
 @dataclass(frozen=True)
 class Experiment:
-    """What came out.
+    """Results of all replays.
 
     Attributes
     ----------
@@ -194,9 +194,9 @@ class Experiment:
         The tables of all replays, with `policy` and `seed`.
     settings : ReplaySettings
     header : dict
-        What the world was.
+        Description of the environment.
     events : list of (str, int)
-        What happens, and on which day from the start.
+        Events, and their days from the start.
     days, first_day : int
         Length, and UTC day of the first arrivals.
     """
@@ -212,7 +212,7 @@ class Experiment:
 
 @dataclass(frozen=True)
 class ExperimentPlan:
-    """What is replayed: policies in the same world, each under each seed.
+    """Plan of an experiment: policies in the same environment, each under each seed.
 
     Attributes
     ----------
@@ -221,7 +221,7 @@ class ExperimentPlan:
     seeds : sequence of int
     settings : ReplaySettings
     config : TrainConfig
-        Of the models inside the loop.
+        For the models inside the loop.
     """
 
     maker: EnvironmentFactory
@@ -231,38 +231,38 @@ class ExperimentPlan:
     config: TrainConfig = LOOP_CONFIG
 
     def check(self) -> None:
-        """Refuse an unknown policy, and a world that ends within the warm-up."""
+        """Check that all policies are known, and that the environment is longer than the warm-up."""
         for name in self.policies:
             get_policy(name)
         if self.settings.warm_up_days >= self.maker.days:
             raise BadInput(
                 "the world ends within the warm-up",
-                got=f"{self.maker.days} days, of which {self.settings.warm_up_days} are the common past",
-                todo="give a longer world, or a shorter --warm-up-days",
+                got=f"{self.maker.days} days, of which {self.settings.warm_up_days} are the warm-up",
+                todo="use a longer world, or a shorter --warm-up-days",
             )
 
 
 def run_experiment(
     plan: ExperimentPlan, folder: Path, *, jobs: int = 1, progress: Progress | None = None
 ) -> Experiment:
-    """Replay policies in the same world, each under each seed.
+    """Replay policies in the same environment, each under each seed.
 
     Parameters
     ----------
     plan : ExperimentPlan
     folder : Path
-        Where finished weeks are kept; if it holds some of this very experiment, it goes on from there.
+        Folder of the checkpoints; if it contains some of the same experiment, it is resumed.
     jobs : int
         Processes.
     progress : callable, optional
-        Called with the finished weeks.
+        Called with the number of finished weeks.
 
     Raises
     ------
     UnknownName
         For an unknown policy.
     BadInput
-        Where the folder holds another replay, or the warm-up is too short to train on.
+        If the folder contains another replay, or the warm-up is too short to train on.
     """
     from joblib import Parallel, delayed
 
@@ -313,7 +313,7 @@ def _run_replay(
 
 @contextmanager
 def _report_progress(folders: Sequence[Path], weeks: int, progress: Progress | None) -> Iterator[None]:
-    """Tell of the weeks that all processes have finished, as long as they run."""
+    """Report the finished weeks of all processes while they run."""
     if progress is None:
         yield
         return
@@ -323,11 +323,11 @@ def _report_progress(folders: Sequence[Path], weeks: int, progress: Progress | N
         while not stop.wait(POLL_SECONDS):
             progress("replaying weeks", count_finished_weeks(folders), weeks)
 
-    teller = threading.Thread(target=watch, daemon=True)
-    teller.start()
+    watcher = threading.Thread(target=watch, daemon=True)
+    watcher.start()
     try:
         yield
     finally:
         stop.set()
-        teller.join()
+        watcher.join()
         progress("replaying weeks", count_finished_weeks(folders), weeks)

@@ -1,8 +1,8 @@
-"""What an office knows as time goes on: history, what it saw of each consignment, and outcomes once they are visible.
+"""Knowledge of an office over time: history, features of the consignments, and outcomes from the time they are visible.
 
-Arrivals come in the order of time, and before each one all results that are visible by then are counted, as the service
-does it: what is read is what was known. Opened on 5 March, answered on 14 March: a parcel of the 13th does not see it, nor
-does a model trained on the 14th at midnight.
+Arrivals come in the order of time. Before each one all results visible by then are counted, as the service does, so that
+features contain only what was known. For example, with an inspection on 5 March and a result on 14 March, neither a
+parcel of the 13th nor a model trained on the 14th at midnight uses the result.
 """
 
 from collections.abc import Iterable, Sequence
@@ -34,25 +34,25 @@ Bools = NDArray[np.bool_]
 Rows = NDArray[np.float32]
 Keys = NDArray[np.uint64]
 MINIMAL_COLUMNS = ("consignment_id", "channel", "received_at", "cancelled_at")
-"""Columns that the trainer needs of consignments it has no features of."""
+"""Columns that the trainer needs of consignments without features."""
 NO_ROWS = np.empty((0, 0), dtype=np.float32)
 OUTCOME, CANCELLATION = range(2)
-"""Kinds of event, in their order at one instant."""
+"""Kinds of event, in their order at equal times."""
 
 
 @dataclass(frozen=True)
 class ObservedState:
-    """What was known at a moment: all that a trainer gets.
+    """Everything known at a given time: the input of a trainer.
 
     Attributes
     ----------
     as_of : datetime
     consignments : DataFrame
-        Arrivals before it: `MINIMAL_COLUMNS` columns, cancellations as far as they had come.
+        Earlier arrivals: `MINIMAL_COLUMNS`, with the cancellations known by then.
     outcomes : DataFrame
-        As they stood: what waited for the laboratory is `pending`.
+        As known by then; chosen consignments without a result are `pending`.
     offered : bool array, (consignments,)
-        Rows whose features were kept: the opened ones and a share drawn by lot.
+        Rows whose features were kept: the inspected ones and a random share.
     features : KeptFeatures
         A source of features for `training.fitting.fit.fit`.
     """
@@ -65,13 +65,13 @@ class ObservedState:
 
 
 class KeptFeatures:
-    """Features of kept consignments: described anew, with the history that was read when they came.
+    """Features of kept consignments, recomputed with the history that was read when they arrived.
 
     Parameters
     ----------
     config : FeatureConfig
     places : int64 array, (kept,)
-        Their positions in the consignment table, rising.
+        Their positions in the consignment table, ascending.
     records : sequence of Consignment
     readings : float32 array, (kept, readings)
     alerts : sequence of Alert
@@ -89,7 +89,7 @@ class KeptFeatures:
         self._readings, self._alerts = readings, alerts
 
     def get_records(self, rows: NDArray[np.int64]) -> list[Consignment]:
-        """Give the consignments at some positions of the table."""
+        """Return the consignments at some positions of the table."""
         return [self._records[place] for place in np.searchsorted(self._places, rows).tolist()]
 
     def refit(self, matrix: FeatureMatrix, fitted: FittedParameters, keep: Bools) -> FeatureMatrix:
@@ -98,7 +98,7 @@ class KeptFeatures:
         return replace_fitted(pipeline, matrix, keep, self.get_records)
 
     def build_matrix(self, fitted: FittedParameters, keep: Bools) -> FeatureMatrix:
-        """Give the feature rows of the kept consignments, each as of its own moment of scoring."""
+        """Compute the feature rows of the kept consignments, each as of its own time of scoring."""
         rows = np.flatnonzero(keep)
         pipeline = build_pipeline(self._config, fitted, self._alerts)
         X, _, _ = describe_records(pipeline, self.get_records(rows))
@@ -107,15 +107,15 @@ class KeptFeatures:
 
 
 class ObservedHistory:
-    """What one office knows.
+    """Knowledge of one office.
 
     Parameters
     ----------
     config : FeatureConfig
     background : float
-        Share of all arrivals whose features are kept, opened or not, 0 to 1.
+        Share of all arrivals whose features are kept, inspected or not, 0 to 1.
     seed : int
-        Draws them; by identifier, whatever else happens.
+        Seed of their random selection, which depends on the identifier alone.
     """
 
     def __init__(self, config: FeatureConfig, *, background: float, seed: int) -> None:
@@ -134,24 +134,24 @@ class ObservedHistory:
 
     @property
     def spec(self) -> Spec:
-        """The features."""
+        """Specification of the features."""
         return self._pipeline.spec
 
     def set_fitted(self, fitted: FittedParameters) -> None:
-        """Describe what comes with another learnt part."""
+        """Set the fitted parameters for the features of later arrivals."""
         self._pipeline = build_pipeline(self._config, fitted, self._alerts)
 
     def add_arrivals(self, frame: pd.DataFrame, alerts: Iterable[Alert], wanted: Bools) -> Rows:
-        """Let a day's consignments come, and read the features of some.
+        """Add a day's consignments to the history, and compute the features of some.
 
         Parameters
         ----------
         frame : DataFrame
-            As declared, later than all before.
+            Declared data, later than all before.
         alerts : iterable of Alert
-            Issued since then; each counts from its own moment on.
+            Issued since the last call; each counts from its own time on.
         wanted : bool array, (n,)
-            Rows whose features are asked for; the others only join the history.
+            Rows whose features are needed; the others only join the history.
 
         Returns
         -------
@@ -184,7 +184,7 @@ class ObservedHistory:
         return X
 
     def _describe(self, records: list[Consignment], wanted: Bools) -> tuple[Rows, Keys, Keys]:
-        """Describe what is wanted, and give the keys of all."""
+        """Compute the features of the wanted records, and the keys of all."""
         X = np.full((len(records), len(self._pipeline.spec)), np.nan, dtype=np.float32)
         keys = np.zeros((len(records), len(self._pipeline.kinds)), dtype=np.uint64)
         counterparts = np.zeros_like(keys)
@@ -197,12 +197,12 @@ class ObservedHistory:
         return X, keys, counterparts
 
     def is_background(self, consignment_ids: Sequence[str]) -> Bools:
-        """Tell whose features are kept whether or not they are opened."""
+        """Return whose features are kept, inspected or not."""
         drawn: Bools = RandomOrder(self._seed).compute_scores(NO_ROWS, consignment_ids) < self._background
         return drawn
 
     def keep_features(self, rows: Iterable[int]) -> None:
-        """Keep the features of some of the last arrivals, which were asked for."""
+        """Keep the features of some of the last arrivals, for which they were computed."""
         assert self._day is not None
         for row in sorted(rows):
             self._places.append(self._day.first + row)
@@ -210,7 +210,7 @@ class ObservedHistory:
             self._readings.append(self._day.X[row, self._pipeline.history_at :].copy())
 
     def schedule_outcomes(self, outcomes: Iterable[Outcome]) -> None:
-        """Take outcomes to come; each counts from the moment it is visible."""
+        """Schedule outcomes; each counts from the time it is visible."""
         for outcome in outcomes:
             self._outcomes.append(outcome)
             recorded = NO_TIME if outcome.recorded_at is None else to_us(outcome.recorded_at)
@@ -219,7 +219,7 @@ class ObservedHistory:
             heappush(self._due, (get_visible_us(outcome), outcome.consignment_id, OUTCOME, *event, result))
 
     def get_state(self, as_of: datetime) -> ObservedState:
-        """Give what was known at a moment, now or long ago."""
+        """Return everything known at a given time, present or past."""
         us = to_us(as_of)
         frame = pd.concat(self._frames, ignore_index=True)
         received = get_time_column_us(frame, "received_at")
@@ -241,7 +241,7 @@ class ObservedHistory:
         return ObservedState(as_of, frame, outcomes, offered, features)
 
     def _apply_events_until(self, now_us: int) -> None:
-        """Count what became visible by a moment; at one instant that is before arrivals."""
+        """Apply the events visible by a given time; at equal times they come before arrivals."""
         while self._due and self._due[0][0] <= now_us:
             us, name, what, known, recorded, _, result = heappop(self._due)
             if what == OUTCOME:
@@ -260,7 +260,7 @@ class ObservedHistory:
 
 @dataclass(frozen=True)
 class _LastArrivals:
-    """The last arrivals: the position of the first of them in all, and what was seen."""
+    """The last arrivals: the position of the first among all, and their records and features."""
 
     first: int
     records: list[Consignment]
@@ -268,12 +268,12 @@ class _LastArrivals:
 
 
 def build_pipeline(config: FeatureConfig, fitted: FittedParameters, alerts: Iterable[Alert]) -> Pipeline:
-    """Make a pipeline as batches have it."""
+    """Build a pipeline as used in batches."""
     return Pipeline(config, fitted, Pseudonyms(BATCH_KEY), Alerts(alerts))
 
 
 def describe_records(pipeline: Pipeline, records: Sequence[Consignment]) -> tuple[Rows, Keys, Keys]:
-    """Describe consignments, but for their history, and give their keys and counterparts."""
+    """Compute the features of consignments except history, and their keys and counterparts."""
     X = np.empty((len(records), len(pipeline.spec)), dtype=np.float32)
     keys = np.zeros((len(records), len(pipeline.kinds)), dtype=np.uint64)
     counterparts = np.zeros_like(keys)
@@ -284,7 +284,7 @@ def describe_records(pipeline: Pipeline, records: Sequence[Consignment]) -> tupl
 
 
 def select_outcomes_as_of(outcomes: Sequence[Outcome], as_of: datetime) -> list[Outcome]:
-    """Give the outcomes that were visible at a moment; what was chosen but not yet known is pending."""
+    """Select the outcomes visible at a given time; chosen consignments without a result are pending."""
     us = to_us(as_of)
     seen = [outcome for outcome in outcomes if get_visible_us(outcome) <= us]
     known = {outcome.consignment_id for outcome in seen}
@@ -297,7 +297,7 @@ def select_outcomes_as_of(outcomes: Sequence[Outcome], as_of: datetime) -> list[
 
 
 def select_final_results(outcomes: Iterable[Outcome]) -> dict[str, str]:
-    """Give the final result that stands for each consignment in the end; none where the laboratory never answered."""
+    """Return the last final result of each consignment; none if the laboratory never reported one."""
     last: dict[str, tuple[Any, ...]] = {}
     for outcome in outcomes:
         if is_final(outcome):

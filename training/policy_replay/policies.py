@@ -1,8 +1,8 @@
-"""Policies: who is inspected. Each is one function from an offer to choices; to add one, write one more.
+"""Selection policies (selection strategies): each is one function from the arrivals of a day to choices.
 
-An offer holds what was known when a day's lists were drawn up, and no reference that leads to anything else. What a
-policy may see besides, it declares: `legacy` the choices of the operation as it was, `truth` what is inside. Only the
-yardsticks do.
+To add a policy, write one more function. Its input contains what was known when a day's lists were made, and no
+reference to anything else. A policy declares additional input: `legacy` for the choices of the previous operation,
+`truth` for the true results. Only reference policies use these.
 """
 
 from collections.abc import Callable, Iterable, Sequence
@@ -23,20 +23,20 @@ from models.stratified_selection import ScoredArrivals, StratifiedRule, select_s
 Floats = NDArray[np.float64]
 Sight = Literal["nothing", "features", "model", "legacy", "truth"]
 INSPECTED_BEFORE = ".inspections_ever"
-"""Readings that tell how often the party, address, product or route of a consignment was inspected."""
+"""Features that count earlier inspections of the party, address, product or route of a consignment."""
 RESULT_PRIORITY: dict[Result, float] = {"nps": 3.0, "controlled_drug": 2.0, "other_offence": 1.0}
-"""What the oracle opens first."""
+"""Priority of results for the oracle."""
 WIDTH_DAYS = 28
-"""Days over which the estimate of recall is pooled that `stratified` draws for."""
+"""Days over which the estimate of recall is pooled for `stratified`."""
 
 
 class BadChoice(BadInput):
-    """A policy chose what it may not choose."""
+    """A choice that a policy may not make."""
 
 
 @dataclass(frozen=True)
 class SelectionContext:
-    """The arrivals of one day, as they are known when the lists of all offices are drawn up.
+    """The arrivals of one day, as known when the lists of all offices are made.
 
     Attributes
     ----------
@@ -46,20 +46,20 @@ class SelectionContext:
     capacity : int
         Inspections for each office.
     explore : float
-        Share of the capacity that a policy which explores spends on it, 0 to 1.
+        Share of the capacity that an exploring policy spends on exploration, 0 to 1.
     width : float
-        Half-width of the interval of recall, pooled over `WIDTH_DAYS`, that a policy which draws for it aims at.
+        Target half-width of the interval of recall, pooled over `WIDTH_DAYS`, for a policy that draws for it.
     seed : int
-        Of all lots.
+        Seed of all random selections.
     X : float32 array, (n, features)
-        Read-only; empty for a policy that sees no features.
+        Read-only; empty for a policy without features.
     spec : Spec
-        What the columns are.
+        Specification of the columns.
     scores : float64 array, (n,)
-        Of the model of the day; empty for a policy that sees none.
+        Scores of the model of the day; empty for a policy without a model.
     model : RiskModel or None
     suspect : bool array, (n,)
-        Whose X-ray picture looked wrong; False where none was taken.
+        Consignments with a suspicious X-ray image; False if none was taken.
     """
 
     consignment_ids: tuple[str, ...]
@@ -76,7 +76,7 @@ class SelectionContext:
     suspect: NDArray[np.bool_]
 
     def select_rows(self, rows: NDArray[np.int64]) -> "SelectionContext":
-        """Give the offer of some arrivals alone."""
+        """Return the context restricted to some arrivals."""
         return replace(
             self,
             consignment_ids=tuple(self.consignment_ids[row] for row in rows.tolist()),
@@ -88,15 +88,15 @@ class SelectionContext:
 
 
 class PolicyChoice(NamedTuple):
-    """One choice.
+    """A choice of a policy.
 
     Attributes
     ----------
     row : int
-        Its place in the offer.
+        Its position in the context.
     selected_by : Selector
     probability : float or None
-        Of being chosen under the whole policy, in (0, 1]; None where nobody can tell.
+        Probability of being chosen under the whole policy, in (0, 1]; None if unknown.
     """
 
     row: int
@@ -106,14 +106,14 @@ class PolicyChoice(NamedTuple):
 
 @dataclass(frozen=True)
 class Policy:
-    """A named way to choose.
+    """A named selection policy.
 
     Attributes
     ----------
     name, text : str
         The name and the first line of the function.
     sees : {"nothing", "features", "model", "legacy", "truth"}
-        Its declared sight. `legacy` and `truth` come as a second argument, to nobody else.
+        Declared input. `legacy` and `truth` are passed as a second argument, only to policies that declare them.
     choose : callable
     """
 
@@ -124,7 +124,7 @@ class Policy:
 
     @property
     def learns(self) -> bool:
-        """Whether a model is trained for it."""
+        """True if a model is trained for it."""
         return self.sees == "model"
 
 
@@ -135,7 +135,7 @@ POLICIES: dict[str, Policy] = {}
 def register_policy(
     sees: Sight,
 ) -> Callable[[Callable[..., list[PolicyChoice]]], Callable[..., list[PolicyChoice]]]:
-    """Make a function a policy, under its own name."""
+    """Register a function as a policy, under its own name."""
 
     def enter(choose: Callable[..., list[PolicyChoice]]) -> Callable[..., list[PolicyChoice]]:
         text = (choose.__doc__ or "").splitlines()[0]
@@ -146,7 +146,7 @@ def register_policy(
 
 
 def get_policy(name: str) -> Policy:
-    """Find a policy.
+    """Return a policy by name.
 
     Raises
     ------
@@ -159,39 +159,39 @@ def get_policy(name: str) -> Policy:
 
 @register_policy(sees="nothing")
 def random(offer: SelectionContext) -> list[PolicyChoice]:
-    """Draw by lot, all with the same chance."""
+    """Select at random, all with the same probability."""
     nothing = np.zeros(len(offer.consignment_ids))
     return [pick._replace(selected_by="random") for pick in _select_by_score(offer, nothing)]
 
 
 @register_policy(sees="features")
 def rules(offer: SelectionContext) -> list[PolicyChoice]:
-    """Take most points of the table of rules, which never learns but knows earlier finds and alerts."""
+    """Select the highest scores of the fixed rules, which never learn but use earlier detections and alerts."""
     points = Rules(offer.spec).compute_scores(offer.X)
     return [pick._replace(selected_by="rule") for pick in _select_by_score(offer, points)]
 
 
 @register_policy(sees="legacy")
 def officer(offer: SelectionContext, legacy: Callable[[], list[PolicyChoice]]) -> list[PolicyChoice]:  # noqa: ARG001
-    """Leave it to the operation as it was: rules with X-ray pictures, officers at their discretion, a few by lot."""
+    """Select as the previous operation: rules with X-ray images, officers at their discretion, a few at random."""
     return legacy()
 
 
 @register_policy(sees="model")
 def greedy(offer: SelectionContext) -> list[PolicyChoice]:
-    """Take the highest scores of the model, and nothing else."""
+    """Select the highest scores of the model, without exploration."""
     return _select_by_score(offer, offer.scores)
 
 
 @register_policy(sees="model")
 def explore(offer: SelectionContext) -> list[PolicyChoice]:
-    """Take the highest scores, and a random share of the rest with logged probability."""
+    """Select the highest scores, and a random share of the rest with logged probability."""
     return _select_by_score(offer, offer.scores, explore=offer.explore)
 
 
 @register_policy(sees="model")
 def stratified(offer: SelectionContext) -> list[PolicyChoice]:
-    """Take the highest scores, and draw the others by strata of the score, as many as a known recall needs."""
+    """Select the highest scores, and a sample stratified by score that is large enough to estimate recall."""
     arrivals = ScoredArrivals(
         offer.consignment_ids,
         _suspects_first(offer, offer.scores),
@@ -206,14 +206,14 @@ def stratified(offer: SelectionContext) -> list[PolicyChoice]:
 
 @register_policy(sees="model")
 def uncertain(offer: SelectionContext) -> list[PolicyChoice]:
-    """Take the highest scores, and spend the share on what the model's trees disagree about most."""
+    """Select the highest scores, and spend the exploration share on the largest disagreement between the model's trees."""
     assert offer.model is not None
     return _select_exploring(offer, offer.model.trees.compute_disagreement(offer.X))
 
 
 @register_policy(sees="model")
 def novel(offer: SelectionContext) -> list[PolicyChoice]:
-    """Take the highest scores, and spend the share on parties, goods and routes inspected least so far."""
+    """Select the highest scores, and spend the exploration share on the least inspected parties, goods and routes."""
     places = [place for place, name in enumerate(offer.spec.names) if name.endswith(INSPECTED_BEFORE)]
     seen = np.log1p(offer.X[:, places].astype(np.float64))
     given = ~np.isnan(seen)
@@ -223,13 +223,13 @@ def novel(offer: SelectionContext) -> list[PolicyChoice]:
 
 @register_policy(sees="truth")
 def oracle(offer: SelectionContext, truth: Sequence[Result]) -> list[PolicyChoice]:
-    """See what is inside: NPS first, then other drugs, then other offences; no policy can do better."""
+    """Select by the true results: NPS first, then other drugs, then other offences; no policy can be better."""
     worth = np.array([RESULT_PRIORITY.get(result, 0.0) for result in truth])
     return [pick._replace(selected_by="intelligence") for pick in _select_by_score(offer, worth)]
 
 
 def check_choices(picks: Iterable[PolicyChoice], offer: SelectionContext, name: str) -> None:
-    """Refuse choices that are not of the offer, come twice, exceed a capacity, or have no probability in (0, 1].
+    """Check that choices are in the context, distinct, within capacity, and have a probability in (0, 1].
 
     Raises
     ------
@@ -240,20 +240,20 @@ def check_choices(picks: Iterable[PolicyChoice], offer: SelectionContext, name: 
     for pick in picks:
         if not 0 <= pick.row < len(offer.offices) or pick.row in seen:
             raise BadChoice(
-                "a policy chose what was not offered, or twice", where=name, got=f"row {pick.row}"
+                "a policy chose an unknown consignment, or one twice", where=name, got=f"row {pick.row}"
             )
         seen.add(pick.row)
         office = offer.offices[pick.row]
         full[office] = full.get(office, 0) + 1
         if full[office] > offer.capacity:
             raise BadChoice(
-                "a policy chose more than an office can open",
+                "a policy chose more than an office can inspect",
                 where=name,
                 got=f"{full[office]} at {office or 'the unnamed office'}",
                 expected=f"at most {offer.capacity}",
             )
         if pick.probability is not None and not 0 < pick.probability <= 1:
-            raise BadChoice("a probability out of range", where=name, got=repr(pick.probability))
+            raise BadChoice("a selection probability is out of range", where=name, got=repr(pick.probability))
 
 
 def _copy_read_only(values: NDArray[Any]) -> NDArray[Any]:
@@ -263,18 +263,18 @@ def _copy_read_only(values: NDArray[Any]) -> NDArray[Any]:
 
 
 def _select_by_score(offer: SelectionContext, scores: Floats, *, explore: float = 0.0) -> list[PolicyChoice]:
-    """Draw up the lists of all offices: suspects, then the highest scores, equal ones by lot, and a random share of the rest."""
+    """Make the lists of all offices: suspicious images, then the highest scores with random ties, then a random share."""
     every = np.arange(len(scores))
     return _select_rows(offer, every, _suspects_first(offer, scores), offer.capacity, explore)
 
 
 def _suspects_first(offer: SelectionContext, scores: Floats) -> Floats:
-    """Lift those whose picture looked wrong above all others, in the order of their scores."""
+    """Rank consignments with a suspicious image above all others, in the order of their scores."""
     return scores + offer.suspect * (1.0 + np.ptp(scores)) if len(scores) else scores
 
 
 def _select_exploring(offer: SelectionContext, curiosity: Floats) -> list[PolicyChoice]:
-    """Spend the exploring share, in whole places of each office, on what one is most curious about."""
+    """Spend the exploration share, in whole inspections of each office, on the highest curiosity values."""
     places = min(max(1, round(offer.capacity * offer.explore)), offer.capacity)
     by_score, everything = offer.capacity - places, np.arange(len(curiosity))
     ranked = _suspects_first(offer, offer.scores)

@@ -1,8 +1,8 @@
-"""The whole loop for one policy: score what arrived, choose, open, learn when it becomes known, retrain, next day.
+"""Replay of the full loop for one policy: score the arrivals, select, inspect, receive results, retrain, next day.
 
-All policies start from the same past: a warm-up under the operation as it was, with what it found. Day 63: its arrivals
-are scored by the model trained at the midnight before, on what the laboratory had answered by then; lists are drawn up
-at the day's end; what was opened on day 65 and answered on day 80 counts in the model trained on day 84.
+All policies start from the same past: a warm-up under the previous operation, with its results. Example: the arrivals of
+day 63 are scored by the model trained at the midnight before, on the results known by then. Lists are made at the end
+of the day. An inspection on day 65 with a result on day 80 is used by the model trained on day 84.
 """
 
 from collections.abc import Callable, Iterable, Sequence
@@ -38,7 +38,7 @@ Floats = NDArray[np.float64]
 Rows = NDArray[np.float32]
 NO_SCORES = np.empty(0)
 SCREENING_SEED_OFFSET = 1_000_003
-"""Added to the seed, so that lots of pictures and lots of openings are apart."""
+"""Added to the seed, so that the random selections for X-ray and for inspection are independent."""
 INSPECTION_COLUMNS = (
     "round",
     "day",
@@ -63,26 +63,26 @@ POSITIVE_COLUMNS = (
     "within_capacity",
     "warm_up",
 )
-"""Columns of the tables; `result` and `found` join them in the end."""
+"""Columns of the tables; `result` and `found` are added at the end."""
 Trainer = Callable[[ObservedState, TrainConfig, Target], tuple[FittedParameters, RiskModel]]
 
 
 class ReplaySettings(msgspec.Struct, frozen=True):
-    """How a replay is run.
+    """Settings of a replay.
 
     Attributes
     ----------
     capacity : int
-        Inspections for each office in each round (a day, where nothing else is said).
+        Inspections for each office in each round (one day by default).
     explore : float
-        Share of the capacity spent on exploring, by the policies that explore.
+        Share of the capacity spent on exploration, by the policies that explore.
     width : float
         Half-width of the interval of recall, pooled over four weeks, that `stratified` draws for.
     warm_up_days, retrain_days : int
-        Length of the common past, and days from one training to the next.
+        Length of the common warm-up, and days from one training to the next.
     target : str
     background : float
-        Share of the unopened arrivals whose features are kept for training.
+        Share of the uninspected arrivals whose features are kept for training.
     """
 
     capacity: int
@@ -97,7 +97,7 @@ class ReplaySettings(msgspec.Struct, frozen=True):
 def train_model(
     known: ObservedState, config: TrainConfig, target: Target
 ) -> tuple[FittedParameters, RiskModel]:
-    """Train as operations do: propensity weights, background negatives, calibration; nothing is held out for a test."""
+    """Train as in operation, with propensity weights, background negatives and calibration, without a test period."""
     observed = ObservedTables(known.consignments, known.outcomes, known.as_of, known.offered)
     data = build_data_set(observed, target, config, held_out="validation")
     everything = build_data_set(observed, target, config, held_out="nothing")
@@ -109,16 +109,16 @@ def train_model(
 
 @dataclass(frozen=True)
 class ReplayTask:
-    """Which policy is replayed, and how.
+    """Policy to replay, with its settings.
 
     Attributes
     ----------
     policy : Policy
     settings : ReplaySettings
     config : TrainConfig
-        Of the models inside the loop.
+        For the models inside the loop.
     seed : int
-        Of random draws and background.
+        For random draws and background.
     """
 
     policy: Policy
@@ -128,16 +128,16 @@ class ReplayTask:
 
 
 class PolicyReplay:
-    """One policy in one world.
+    """Replay of one policy in one environment.
 
     Parameters
     ----------
     world : ReplayEnvironment
-        Fresh: it is lived through from its first round.
+        New: it is run from its first round.
     task : ReplayTask
     journal : CheckpointFile
     trainer : callable
-        Gives the learnt features and the model of what was known.
+        Returns the fitted parameters and the model for a state of knowledge.
     """
 
     def __init__(
@@ -161,12 +161,12 @@ class PolicyReplay:
         self._account = _ResultRecorder(self._settings.target)
 
     def run(self) -> tuple[pd.DataFrame, pd.DataFrame]:
-        """Live through the world, from where the journal ends, and write the tables.
+        """Run the environment, continuing from the checkpoints, and write the tables.
 
         Returns
         -------
         openings, positives : DataFrame
-            One row for each consignment that was opened, and for each that held what was looked for.
+            One row for each inspected consignment, and one for each positive one.
         """
         past = self._journal.read_weeks()
         rounds_a_week = max(1, DAYS_PER_WEEK // self._world.round_days)
@@ -184,7 +184,7 @@ class PolicyReplay:
         return tables
 
     def _run_round(self, number: int, decided: list[RecordedChoice] | None) -> list[RecordedChoice]:
-        """Live one round; where it was decided before, do what was decided."""
+        """Run one round; if it was decided in a checkpoint, repeat the decision."""
         now = self._begin_round(number)
         if decided is None and now.warming:
             decided = now.record_choices(now.legacy, NO_SCORES)
@@ -222,7 +222,7 @@ class PolicyReplay:
         )
 
     def _retrain(self, day: int) -> None:
-        """Train where the schedule says so; after a kill, the model that was at work then."""
+        """Train if the schedule requires it; after a restart, train the model that was in use then."""
         assert self._knowledge is not None
         first = self._world.start_day + self._settings.warm_up_days
         due = first + (day - first) // self._settings.retrain_days * self._settings.retrain_days
@@ -235,7 +235,7 @@ class PolicyReplay:
         self._trained_on = due
 
     def _mask_always_kept(self, now: "_ReplayRound") -> Bools:
-        """Rows whose features are kept whatever is chosen: the background, and what partners name."""
+        """Return rows whose features are always kept: the background, and consignments with intelligence."""
         if self._knowledge is None:
             return now.tips
         return now.tips | self._knowledge.is_background(now.ids)
@@ -243,7 +243,7 @@ class PolicyReplay:
     def _read_features(
         self, now: "_ReplayRound", decided: list[RecordedChoice] | None, kept: Bools
     ) -> tuple[Rows, Floats]:
-        """Let the arrivals join the history, and read and score what has to be."""
+        """Add the arrivals to the history, and compute features and scores as needed."""
         if self._knowledge is None:
             return NO_ROWS, NO_SCORES
         wanted = np.ones(len(now.ids), dtype=bool) if decided is None else kept | now.mask_rows(decided)
@@ -253,7 +253,7 @@ class PolicyReplay:
         return X, self._model.score(X, now.frame["channel"].tolist())
 
     def _choose(self, now: "_ReplayRound", X: Rows, scores: Floats) -> list[PolicyChoice]:
-        """Ask the policy, give it what it declared to see and no more, and hold it to the capacity."""
+        """Call the policy with its declared input only, and check the capacity."""
         rows = np.flatnonzero(~now.tips)
         offer = self._build_context(now, X, scores).select_rows(rows)
         if self._policy.sees in ("features", "model"):
@@ -270,7 +270,7 @@ class PolicyReplay:
         return sorted(pick._replace(row=int(rows[pick.row])) for pick in picks)
 
     def _build_context(self, now: "_ReplayRound", X: Rows, scores: Floats) -> SelectionContext:
-        """Give what is known of all arrivals; its parts are copies."""
+        """Build the context of all arrivals; its parts are copies."""
         return SelectionContext(
             consignment_ids=now.ids,
             offices=now.offices,
@@ -287,7 +287,7 @@ class PolicyReplay:
         )
 
     def _screen(self, offer: SelectionContext, rows: NDArray[np.int64]) -> SelectionContext:
-        """Let each office take X-ray pictures of the share it can, chosen by the policy itself, and tell what it saw."""
+        """Apply X-ray to the share that each office can screen, chosen by the policy itself, and add the suspicious images."""
         share, offices = self._world.screened_share, np.array(offer.offices, dtype=object)
         suspect = np.zeros(len(rows), dtype=bool)
         for office in sorted(set(offer.offices)) if share else ():
@@ -305,7 +305,7 @@ class PolicyReplay:
         return replace(offer, suspect=suspect)
 
     def _inspect(self, now: "_ReplayRound", decided: Sequence[RecordedChoice]) -> list[Outcome]:
-        """Open, and date the choices to when the list of their office could be drawn up."""
+        """Inspect, and set the selection time to when the list of the office could be made."""
         received = pd.Series(get_time_column_us(now.frame, "received_at"))
         last = received.groupby(np.array(now.offices, dtype=object)).transform("max").tolist()
         listed = {one.consignment_id: to_datetime(last[one.row]) for one in decided}
@@ -315,7 +315,7 @@ class PolicyReplay:
 
 @dataclass(frozen=True)
 class _ReplayRound:
-    """One round as the world has it; only parts of it are shown to anyone."""
+    """One round of the environment; policies receive only parts of it."""
 
     number: int
     day: int
@@ -330,13 +330,13 @@ class _ReplayRound:
     offices: tuple[str, ...]
 
     def mask_rows(self, decided: Sequence[RecordedChoice]) -> Bools:
-        """Mark what was chosen."""
+        """Return a mask of the chosen rows."""
         chosen = np.zeros(len(self.ids), dtype=bool)
         chosen[[one.row for one in decided]] = True
         return chosen
 
     def record_choices(self, picks: Iterable[PolicyChoice], scores: Floats) -> list[RecordedChoice]:
-        """Write choices as they are written down."""
+        """Convert choices to the form of the checkpoints."""
         return [
             RecordedChoice(
                 self.ids[pick.row],
@@ -350,7 +350,7 @@ class _ReplayRound:
 
 
 def clamp_times(outcome: Outcome, listed_at: datetime | None) -> Outcome:
-    """Let nothing of an outcome come before the list that it was chosen on."""
+    """Move all times of an outcome to after the list on which it was chosen."""
     if listed_at is None:
         return outcome
     inspected = None if outcome.inspected_at is None else max(outcome.inspected_at, listed_at)
@@ -359,7 +359,7 @@ def clamp_times(outcome: Outcome, listed_at: datetime | None) -> Outcome:
 
 
 class _ResultRecorder:
-    """Writes down what was opened and what was there to be found."""
+    """Records the inspected and the positive consignments."""
 
     def __init__(self, target: Target) -> None:
         self._target = target
@@ -387,7 +387,7 @@ class _ResultRecorder:
         return now.number, now.day, now.ids[row], now.offices[row], channel
 
     def build_tables(self) -> tuple[pd.DataFrame, pd.DataFrame]:
-        """Give both tables, with the result that stood in the end."""
+        """Build both tables, with the final results."""
         results = select_final_results(self._outcomes)
         openings = pd.DataFrame(self._openings, columns=INSPECTION_COLUMNS)
         positives = pd.DataFrame(self._positives, columns=POSITIVE_COLUMNS)

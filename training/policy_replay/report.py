@@ -1,4 +1,4 @@
-"""The page of a replay and the tables beside it, and its runs in MLflow: one for each policy and seed under one parent."""
+"""Page and tables of a replay, and its runs in MLflow: one for each policy and seed under one parent."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -12,6 +12,7 @@ from markupsafe import Markup
 from matplotlib.axes import Axes
 from matplotlib.ticker import MaxNLocator, PercentFormatter
 
+from training.evaluation.verdict import format_percent, format_significant
 from training.policy_replay.checkpoints import write_atomically
 from training.policy_replay.experiment import Experiment
 from training.policy_replay.policies import WIDTH_DAYS
@@ -44,9 +45,9 @@ LOGGED_METRICS = (
     "opened",
     "sent",
 )
-"""Columns of the runs that are metrics."""
+"""Columns of the runs that are logged as metrics."""
 WEEKLY_METRICS = ("found", "found_so_far", "hit_rate", "share_of_oracle")
-"""Columns of the weeks that are charts."""
+"""Columns of the weeks that are logged as charts."""
 LINE_STYLES = {
     "oracle": (INK, (0, (1, 1.5))),
     "greedy": (ORANGE, "-"),
@@ -61,7 +62,7 @@ LINE_STYLES = {
 DEFAULT_LINE_STYLE = ("#000000", "-.")
 SMOOTH_WEEKS = 4
 EXPLORING_POLICIES = (*DRAWING_POLICIES, "uncertain", "novel")
-"""Policies whose gain is drawn around events."""
+"""Policies whose gain is plotted around events."""
 
 
 def write_report(findings: ReplayResults, contest: Experiment, folder: Path, *, title: str) -> None:
@@ -85,7 +86,7 @@ def write_report(findings: ReplayResults, contest: Experiment, folder: Path, *, 
 
 
 def list_tables(findings: ReplayResults) -> dict[str, pd.DataFrame]:
-    """Name the tables of a replay; the empty ones are left out."""
+    """Return the tables of a replay by name, without the empty ones."""
     tables = {
         "policies": findings.policies,
         "runs": findings.runs,
@@ -97,9 +98,9 @@ def list_tables(findings: ReplayResults) -> dict[str, pd.DataFrame]:
 
 
 def render(findings: ReplayResults, contest: Experiment, title: str) -> str:
-    """Write the page: HTML that needs nothing else, pictures first."""
+    """Render the page as self-contained HTML."""
     pages = create_environment()
-    pages.filters["signed"] = lambda value: f"{value:+,.1f}" if np.isfinite(value) else "–"
+    pages.filters["signed"] = lambda value: format_significant(value, "+") if np.isfinite(value) else "–"
     pages.filters["plain"] = format_count
     page = pages.get_template(PAGE).render(
         title=title,
@@ -118,27 +119,32 @@ def render(findings: ReplayResults, contest: Experiment, title: str) -> str:
 
 
 def list_facts(contest: Experiment) -> dict[str, str]:
-    """Give the short facts of the head of the page."""
+    """Return the short facts in the head of the page."""
     settings, header = contest.settings, contest.header
     facts = {"days": f"{contest.days:,}"}
     if "per_day" in header:
         facts |= {"consignments a day": f"{header['per_day']:,}", "world": str(header["prevalence"])}
-        facts |= {"X-ray pictures": f"{header['world']['inspection']['xray_share']:.0%} of arrivals"}
+        share_screened = format_percent(header["world"]["inspection"]["xray_share"], ".0%")
+        facts |= {"X-ray images": f"{share_screened} of arrivals"}
     share = header.get("share")
     every = "" if header.get("round_days", 1) == 1 else f", every {header['round_days']} days"
-    capacity = f"{settings.capacity} for each office" if share is None else f"{share:.0%} of arrivals"
+    capacity = (
+        f"{settings.capacity} for each office"
+        if share is None
+        else f"{format_percent(share, '.0%')} of arrivals"
+    )
     return facts | {
         "capacity": capacity + every,
-        "exploring share": f"{settings.explore:.0%}",
+        "exploration share": format_percent(settings.explore, ".0%"),
         "width of recall": f"±{settings.width:.3g} over {WIDTH_DAYS} days",
         "warm-up": f"{settings.warm_up_days} days",
-        "retrained": f"every {settings.retrain_days} days",
+        "retraining": f"every {settings.retrain_days} days",
         "seeds": ", ".join(str(seed) for seed in sorted(set(contest.openings["seed"]))),
     }
 
 
 def format_count(value: Any) -> str:
-    """Write a number of things, with a decimal where it is a mean; a dash where it is unknown.
+    """Format a count, or a mean of counts with three significant digits; a dash if it is unknown.
 
     Examples
     --------
@@ -147,7 +153,7 @@ def format_count(value: Any) -> str:
     """
     if not np.isfinite(value):
         return "–"
-    return f"{value:,.0f}" if float(value).is_integer() else f"{value:,.1f}"
+    return f"{value:,.0f}" if float(value).is_integer() else format_significant(value)
 
 
 def log_replay(
@@ -160,7 +166,7 @@ def log_replay(
     findings : ReplayResults
     contest : Experiment
     folder : Path
-        Where the report was written.
+        Folder of the report.
     title : str
     tracking_uri : str
 
@@ -223,7 +229,7 @@ def log_replay(
 
 
 def _metric(column: str, contest: Experiment) -> str:
-    """Name a metric: finds by what was looked for."""
+    """Return the name of a metric; detections are named by target."""
     return f"replay/{contest.settings.target}_{column}" if column.startswith("found") else f"replay/{column}"
 
 
@@ -253,7 +259,7 @@ def _rows(frame: pd.DataFrame) -> list[dict[str, Any]]:
 
 
 def draw_pictures(findings: ReplayResults, contest: Experiment) -> dict[str, str]:
-    """Draw all pictures.
+    """Draw all plots.
 
     Returns
     -------
@@ -273,7 +279,7 @@ def draw_pictures(findings: ReplayResults, contest: Experiment) -> dict[str, str
 
 
 def _draw_by_week(findings: ReplayResults, contest: Experiment, what: str) -> str:
-    """Draw finds so far, or the share found of what was sent, over the last weeks; the mean over seeds."""
+    """Draw cumulative detections, or the share of positives detected over the last weeks, as means over seeds."""
     figure, (ax,) = create_figure(1, 1, width=10.4, height=4.4)
     table = findings.weeks
     for policy in _order_policies(findings):
@@ -294,9 +300,9 @@ def _draw_by_week(findings: ReplayResults, contest: Experiment, what: str) -> st
     ax.xaxis.set_major_locator(MaxNLocator(integer=True))
     if what == "share_found":
         ax.yaxis.set_major_formatter(PercentFormatter(1.0, decimals=0))
-        ax.set_title(f"Share found of what was sent, over the last {SMOOTH_WEEKS} weeks")
+        ax.set_title(f"Share of positives detected, over the last {SMOOTH_WEEKS} weeks")
     else:
-        ax.set_title("Finds so far, mean over seeds (band: lowest and highest seed)")
+        ax.set_title("Cumulative detections, mean over seeds (band: lowest and highest seed)")
     _mark_events(ax, contest)
     ax.legend(loc="upper left", bbox_to_anchor=(1.0, 1.0), fontsize=9)
     return render_svg(figure)
@@ -321,21 +327,22 @@ def _draw_totals(findings: ReplayResults) -> str:
     if known.any():
         reach = np.abs(np.vstack([found - low, high - found]))[:, known]
         ax.errorbar(found[known], np.flatnonzero(known), xerr=reach, fmt="none", ecolor=INK, capsize=3)
+    rates = table["hit_rate"].tolist()
     labels = [
-        f"{row.found:,.0f}, {row.hit_rate:.1%} of {row.opened:,.0f} opened"
-        for row in table.itertuples(index=False)
+        f"{row.found:,.0f}, {format_percent(rate)} of {row.opened:,.0f} inspected"
+        for row, rate in zip(table.itertuples(index=False), rates, strict=True)
     ]
     reached = np.nanmax(np.concatenate([found, high[known]])) if len(found) else 1.0
     for place, (label, end) in enumerate(zip(labels, np.where(known, high, found), strict=True)):
         ax.annotate(label, (end, place), (6, 0), textcoords="offset points", va="center", fontsize=9.5)
     ax.set_xlim(0, 1.35 * max(1.0, float(reached)))
     ax.grid(axis="y", visible=False)
-    ax.set(title="Found in all, at the same capacity", xlabel="finds after the warm-up")
+    ax.set(title="Total detections, at the same capacity", xlabel="detections after the warm-up")
     return render_svg(figure)
 
 
 def _draw_missed(findings: ReplayResults) -> str:
-    """Draw the share found by kind of network and by channel, darker where more was found."""
+    """Draw the share of positives detected by kind of network and by channel, darker for higher shares."""
     parts = [by for by in ("network", "channel") if (findings.missed["by"] == by).any()]
     figure, axes = create_figure(1, len(parts), width=10.4, height=1.6 + 0.36 * len(findings.policies))
     for ax, by in zip(axes, parts, strict=True):
@@ -352,12 +359,12 @@ def _draw_missed(findings: ReplayResults) -> str:
             if np.isfinite(share):
                 shade = "white" if share > 0.55 else INK
                 ax.text(column, row, f"{share:.0%}", ha="center", va="center", fontsize=9.5, color=shade)
-        ax.set_title(f"Share found by {'kind of network' if by == 'network' else by}")
+        ax.set_title(f"Share detected by {'kind of network' if by == 'network' else by}")
     return render_svg(figure)
 
 
 def _draw_events(findings: ReplayResults) -> str:
-    """Draw what the exploring policies found more than the greedy one, before and after each event."""
+    """Draw the detections of the exploring policies minus those of the greedy one, before and after each event."""
     table = findings.events
     names = [name for name in EXPLORING_POLICIES if (table["policy"] == name).any()]
     events = list(dict.fromkeys(zip(table["event"], table["day"], strict=True)))
@@ -369,7 +376,7 @@ def _draw_events(findings: ReplayResults) -> str:
         ax.axvline(0, color=GREY, linewidth=1)
         ax.set_yticks(range(len(events)), [f"{n} {event}" for n, (event, _) in enumerate(events, 1)])
         ax.set_ylim(len(events) - 0.5, -0.5)
-        ax.set(title=f"{window.title()} each event", xlabel=f"finds more than {REFERENCE}")
+        ax.set(title=f"{window.title()} each event", xlabel=f"detections more than {REFERENCE}")
         if window == "after":
             ax.set_yticklabels([])
             ax.legend(loc="best", fontsize=9)

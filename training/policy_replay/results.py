@@ -1,7 +1,7 @@
-"""What the policies of a contest found: by week, in all, by kind of network and channel, and around each event.
+"""Results of an experiment: detections by week, in total, by kind of network and channel, and around each event.
 
-Only choices within the capacity count, after the common warm-up; a find is a consignment whose result, as it stood in the
-end, is what was looked for. Intervals are over seeds (Student's t); differences are taken seed by seed.
+Only choices within the capacity count, after the common warm-up. A detection is a consignment whose last result is the
+target. Intervals are over seeds (Student's t); differences are paired by seed.
 """
 
 from dataclasses import dataclass
@@ -12,7 +12,7 @@ import pandas as pd
 from consignments.errors import BadInput
 from training.data.training_set import is_positive
 from training.evaluation.intervals import Estimate
-from training.evaluation.verdict import TARGET_NAMES
+from training.evaluation.verdict import TARGET_NAMES, format_percent
 from training.policy_replay.experiment import Experiment
 from training.policy_replay.policies import POLICIES
 from training.policy_replay.replay import DAYS_PER_WEEK
@@ -21,12 +21,12 @@ BEFORE_DAYS, AFTER_DAYS = 28, 42
 """Windows around an event."""
 CONFIDENCE = 0.95
 REFERENCE, UPPER_BOUND = "greedy", "oracle"
-"""What others are compared with, and the most that could be found."""
+"""Policy that others are compared with, and the upper bound of detections."""
 DRAWING_POLICIES = {
-    "explore": "A random share with logged probability",
-    "stratified": "Drawing by strata, so that recall is known,",
+    "explore": "Random exploration with logged probability",
+    "stratified": "Stratified sampling for a known recall",
 }
-"""Policies that draw with known probabilities, and what the report calls that."""
+"""Policies that draw with known probabilities, and their descriptions in the report."""
 BREAKDOWN_COLUMNS = ("network", "channel")
 
 
@@ -43,11 +43,11 @@ class ReplayResults:
     weeks : DataFrame
         One row for each policy, seed and week after the warm-up.
     missed : DataFrame
-        Share found, by policy and kind of network or channel.
+        Share of positives detected, by policy and kind of network or channel.
     events : DataFrame
-        Share found before and after each event, and the difference to the reference in finds.
+        Share detected before and after each event, and the difference to the reference in detections.
     sentences : list of str
-        Which policy to run, and what it costs.
+        Recommended policy, and its cost.
     """
 
     runs: pd.DataFrame
@@ -59,19 +59,19 @@ class ReplayResults:
 
 
 def compute_results(contest: Experiment) -> ReplayResults:
-    """Work out what the policies found.
+    """Compute the result tables of an experiment.
 
     Raises
     ------
     BadInput
-        Where there was nothing to find.
+        If there is no positive consignment.
     """
     openings = _after_warm_up(contest.openings)
     positives = _after_warm_up(contest.positives)
     if positives.empty:
         raise BadInput(
-            f"there was nothing to find: no consignment after the warm-up holds {TARGET_NAMES[contest.settings.target]}",
-            todo="give a longer or a larger world, or another --target",
+            f"there is nothing to detect: no consignment after the warm-up contains {TARGET_NAMES[contest.settings.target]}",
+            todo="use a longer or a larger world, or another --target",
         )
     runs = _runs(openings, positives)
     policies = _policies(runs)
@@ -86,7 +86,7 @@ def compute_results(contest: Experiment) -> ReplayResults:
 
 
 def estimate_over_seeds(values: pd.Series) -> Estimate:
-    """Give the mean over seeds with its interval; none where there is one seed only."""
+    """Compute the mean over seeds with its interval; no interval with one seed."""
     from scipy.stats import t
 
     known = values.dropna().to_numpy(dtype=np.float64)
@@ -222,39 +222,39 @@ def _sentences(runs: pd.DataFrame, policies: pd.DataFrame, contest: Experiment) 
     what = TARGET_NAMES[contest.settings.target]
     real = policies[policies["policy"] != UPPER_BOUND]
     best = real.iloc[0]
-    told = [
-        f"Run {best['policy']}: of the policies that can be run it found most {what}, "
-        f"{_format_count(best, 'found')} in {best['opened']:,.0f} inspections ({best['hit_rate']:.1%})"
+    sentences = [
+        f"Run {best['policy']}. Of the policies that can be run it detected most {what}: "
+        f"{_format_count(best, 'found')} in {best['opened']:,.0f} inspections ({format_percent(best['hit_rate'])})"
         + (
-            f", {best['share_of_oracle']:.0%} of what the oracle found."
+            f", {format_percent(best['share_of_oracle'], '.0%')} of the oracle's detections."
             if np.isfinite(best["share_of_oracle"])
             else "."
         )
     ]
-    told += _list_equivalent_policies(runs, str(best["policy"]))
+    sentences += _list_equivalent_policies(runs, str(best["policy"]))
     others = [
         name for name in ("officer", "rules", "random") if name in set(real["policy"]) - {best["policy"]}
     ]
     if others:
         found = real.set_index("policy")["found"]
-        told.append(
-            "At the same capacity "
-            + ", ".join(f"{name} found {found[name]:,.1f}".replace(".0", "") for name in others)
+        sentences.append(
+            "Detections at the same capacity: "
+            + ", ".join(f"{name} {found[name]:,.1f}".replace(".0", "") for name in others)
             + "."
         )
-    told += _describe_exploration_cost(runs)
-    return told
+    sentences += _describe_exploration_cost(runs)
+    return sentences
 
 
 def _list_equivalent_policies(runs: pd.DataFrame, best: str) -> list[str]:
-    """Name the policies whose finds do not differ from the best one's beyond chance, seed by seed."""
+    """Return a sentence on policies whose detections do not differ significantly from the best one's, paired by seed."""
     found = runs.pivot_table(index="seed", columns="policy", values="found")
     alike = [
         str(name)
         for name in found.columns.drop([best, UPPER_BOUND], errors="ignore")
         if estimate_over_seeds(found[best] - found[name]).low <= 0
     ]
-    return [f"Over these seeds {', '.join(alike)} cannot be told from it."] if alike else []
+    return [f"Over these seeds the difference to {', '.join(alike)} is not significant."] if alike else []
 
 
 def _format_count(row: pd.Series, name: str) -> str:
@@ -263,7 +263,7 @@ def _format_count(row: pd.Series, name: str) -> str:
 
 
 def _describe_exploration_cost(runs: pd.DataFrame) -> list[str]:
-    """Say what the policies that draw with known probabilities cost in finds."""
+    """Describe the cost in detections of the policies that draw with known probabilities."""
     found = runs.pivot_table(index="seed", columns="policy", values="found")
     if REFERENCE not in found.columns:
         return []
@@ -276,11 +276,11 @@ def _describe_exploration_cost(runs: pd.DataFrame) -> list[str]:
 
 def _describe_drawing_cost(what: str, gains: pd.Series, reference: pd.Series) -> str:
     share = estimate_over_seeds(gains / reference)
-    verb = "costs" if share.value < 0 else "brings"
-    interval = f" ({share.low:+.0%} to {share.high:+.0%})" if np.isfinite(share.low) else ""
-    said = f"{what} {verb} {abs(share.value):.0%} of the finds{interval} against spending all on the highest scores"
+    gain, low, high = (format_percent(value, "+.0%") for value in (share.value, share.low, share.high))
+    interval = f" ({low} to {high})" if np.isfinite(share.low) else ""
+    text = f"{what} changes the number of detections by {gain}{interval}, compared with selecting only the highest scores"
     if not np.isfinite(share.low):
-        said += "; one seed tells no more than that"
+        text += "; one seed gives no interval"
     elif share.low <= 0 <= share.high:
-        said += "; over these seeds no difference can be told"
-    return said + "."
+        text += "; the difference is not significant over these seeds"
+    return text + "."

@@ -1,1 +1,1 @@
-"""Two versions compared, the gate, and the promotion."""
+"""Comparison of two versions, the promotion gate, and the promotion."""

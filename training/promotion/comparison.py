@@ -1,7 +1,7 @@
-"""The paired comparison of two versions: same consignments, same history, same resampled days.
+"""Paired comparison of two versions: same consignments, same history, same resampled days.
 
-Each version scores every consignment of the period with its own features; the difference of a metric is taken within
-each resample of whole days, so that what is hard about a day is hard for both.
+Each version scores every consignment of the period with its own features. The difference of a metric is computed within
+each resample of whole days, so that a difficult day is difficult for both.
 """
 
 from dataclasses import dataclass
@@ -42,12 +42,12 @@ COMPARED = (
     "roc_auc",
     "calibration_error",
 )
-"""What is compared, the deciding ones first."""
+"""Compared metrics, the deciding ones first."""
 DECIDING = ("recall_at_1pct", "average_precision")
-"""What the verdict goes by: the first of these that has an interval."""
+"""Metrics that decide the verdict: the first of these that has an interval."""
 Floats = NDArray[np.float64]
 TOP_SHARE = 0.01
-"""Share of the traffic within which the two lists are held against each other."""
+"""Share of the traffic within which the two rankings are compared."""
 MAX_EXAMPLES = 40
 DISAGREEMENT_COLUMNS = ("consignment_id", "channel", "rank_a", "rank_b", "score_a", "score_b", "result")
 SLICE_COLUMNS = (
@@ -62,34 +62,34 @@ SLICE_COLUMNS = (
     "low",
     "high",
 )
-"""Of the table of slices: counts, both areas under the ROC curve, and their difference with its interval."""
+"""Columns of the table of slices: counts, both areas under the ROC curve, and their difference with its interval."""
 
 
 @dataclass(frozen=True)
 class Comparison:
-    """What the comparison of two versions says.
+    """Result of the comparison of two versions.
 
     Attributes
     ----------
     a, b : Evaluation
-        Of the same traffic; `b` is the one that might replace `a`.
+        On the same traffic; `b` is the candidate to replace `a`.
     gains : dict
         Metric to the difference `b` minus `a` with its 95 % interval.
     disagreements : list of dict
-        Consignments that only one of the two puts into its best 1 %, those furthest apart first; no personal data.
+        Consignments that only one of the two ranks in its top 1 %, largest rank differences first; no personal data.
     slices : list of dict
-        With `SLICE_COLUMNS`: each slice of the traffic, what it gains.
+        With `SLICE_COLUMNS`: the difference within each slice of the traffic.
     begins : datetime
-        No earlier arrival was compared.
+        Earliest arrival that was compared.
     consignments, labelled, positive : int
     by_truth : bool
-        Whether the labels are the truth of a simulated world.
+        True if the labels are the truth of a simulated world.
     data_sha256 : str
-        Of the tables that were given.
+        SHA-256 of the given tables.
     inputs : dict
         Name of each table to its rows.
     fits : tuple of str
-        Which fit of `a` and of `b` was compared, `final` or `evaluation`.
+        Fit of `a` and of `b` that was compared, `final` or `evaluation`.
     """
 
     a: Evaluation
@@ -107,11 +107,11 @@ class Comparison:
     fits: tuple[str, str] = ("evaluation", "evaluation")
 
     def find_deciding_metric(self) -> str:
-        """Name the metric that the verdict goes by: recall at 1 % of the traffic, or average precision without it."""
+        """Return the metric that decides the verdict: recall at 1 % of the traffic, or average precision without it."""
         return next((name for name in DECIDING if _is_known(self.gains[name])), DECIDING[-1])
 
     def verdict(self) -> str:
-        """Say `better`, `worse` or `no difference` by the deciding metric."""
+        """Return `better`, `worse` or `no difference` by the deciding metric."""
         gain = self.gains[self.find_deciding_metric()]
         if not _is_known(gain):
             return "no difference"
@@ -120,7 +120,7 @@ class Comparison:
         return "worse" if gain.high < 0 else "no difference"
 
     def flatten_metrics(self) -> dict[str, float]:
-        """Give the metrics of the run: `difference/…`, `a/…` and `b/…`, with `_low` and `_high`."""
+        """Return the metrics of the run: `difference/…`, `a/…` and `b/…`, with `_low` and `_high`."""
         differences = {
             f"difference/{name}{end}": value
             for name, gain in self.gains.items()
@@ -139,16 +139,16 @@ class Comparison:
 
 @dataclass(frozen=True)
 class ComparedTraffic:
-    """The consignments on which two models are compared, and what is known of them.
+    """Consignments on which two models are compared, with their outcomes or truth.
 
     Attributes
     ----------
     tables : Tables
         Consignments (all of them join the history), outcomes and alerts.
     truth : DataFrame, optional
-        Of a simulated world, in place of the outcomes.
+        Of a simulated world, instead of the outcomes.
     window : ArrivalWindow
-        The arrivals that are compared. Default: from when on neither model has learnt of them.
+        Arrivals that are compared. Default: from the time on which neither model was trained.
     """
 
     tables: Tables
@@ -168,7 +168,7 @@ def compare(
     Parameters
     ----------
     a, b : Bundle
-        Of one target; `b` is the one that might replace `a`.
+        With the same target; `b` is the candidate to replace `a`.
     compared : ComparedTraffic
     config : EvaluationConfig, optional
     progress : callable, optional
@@ -176,11 +176,11 @@ def compare(
     Raises
     ------
     BadInput
-        Where the targets differ, a model has learnt of the period, or it holds nothing that is known.
+        If the targets differ, a model was trained on the period, or no result of the period is known.
     """
     if a.card.target != b.card.target:
         raise BadInput(
-            "two models of different targets cannot be compared",
+            "models of different targets cannot be compared",
             got=f"{a.card.target} and {b.card.target}",
             expected="one target",
         )
@@ -237,15 +237,15 @@ def compare(
 
 
 def _resolve_begin(a: Bundle, b: Bundle, begins: datetime | None) -> datetime:
-    """Give the beginning of the period; no model may have learnt of it."""
+    """Return the beginning of the period; raise `BadInput` if a model was trained on it."""
     name, unseen = max((("a", a.unseen_from), ("b", b.unseen_from)), key=lambda each: each[1])
     if begins is not None and begins < unseen:
         raise BadInput(
-            f"model {name} has learnt of consignments of this period, and would look better than it is",
+            f"model {name} was trained on consignments of this period, so its metrics would be too good",
             where="--from",
             got=f"{begins:%Y-%m-%d}",
-            expected=f"{unseen:%Y-%m-%d} or later: of arrivals from then on it has learnt nothing",
-            todo="leave --from out",
+            expected=f"{unseen:%Y-%m-%d} or later, on which it was not trained",
+            todo="omit --from",
         )
     return unseen if begins is None else begins
 
@@ -258,13 +258,13 @@ def _select_period(frame: pd.DataFrame, window: ArrivalWindow) -> NDArray[np.boo
             "no consignment was received in the period",
             where=f"from {begins:%Y-%m-%d}" + (f" until {ends:%Y-%m-%d}" if ends else ""),
             expected="arrivals since the test periods of both models began",
-            todo="give later consignments, or choose another period with --from and --until",
+            todo="provide later consignments, or choose another period with --from and --until",
         )
     return inside
 
 
 def _read_labels(consignment_id: "pd.Series", compared: ComparedTraffic, target: Target) -> Labels:
-    """Read the truth, or else what the last outcomes say."""
+    """Read the truth if given, else the latest outcomes."""
     if compared.truth is not None:
         return get_true_labels(consignment_id, compared.truth, target)
     outcomes = _require_outcomes(compared.tables)
@@ -273,7 +273,9 @@ def _read_labels(consignment_id: "pd.Series", compared: ComparedTraffic, target:
 
 def _require_outcomes(tables: Tables) -> pd.DataFrame:
     if tables.outcomes is None:
-        raise BadInput("nothing to compare against", expected="--outcomes, or --truth on a simulated world")
+        raise BadInput(
+            "there are no results to compare with", expected="--outcomes, or --truth on a simulated world"
+        )
     return tables.outcomes
 
 
@@ -288,12 +290,12 @@ def _list_disagreements(
     labels: Labels,
     by_truth: bool,
 ) -> list[dict[str, float | str]]:
-    """List what only one of the two would have put on top."""
+    """List the consignments that only one of the two ranks in its top share."""
     top = max(1, round(TOP_SHARE * len(rows)))
     rank_a, rank_b = _compute_ranks(score_a), _compute_ranks(score_b)
     apart = np.flatnonzero((rank_a < top) != (rank_b < top))
     apart = apart[np.argsort(-np.abs(rank_a[apart] - rank_b[apart]), kind="stable")][:MAX_EXAMPLES]
-    words = ("holds it", "holds none", "unknown") if by_truth else ("found", "not found", "not opened")
+    words = ("positive", "negative", "unknown") if by_truth else ("positive", "negative", "not inspected")
     found = np.where(labels.positive, words[0], np.where(labels.known, words[1], words[2]))
     return [
         {

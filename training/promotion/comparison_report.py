@@ -1,4 +1,4 @@
-"""The page of a comparison, its sentence, and its run in MLflow."""
+"""Page and summary of a comparison, and its run in MLflow."""
 
 from collections.abc import Mapping
 from pathlib import Path
@@ -10,7 +10,7 @@ from markupsafe import Markup
 
 from models.registry import ModelVersion
 from training.evaluation.intervals import Estimate
-from training.evaluation.verdict import format_percent_range
+from training.evaluation.verdict import format_percent_range, format_significant
 from training.promotion.comparison import DISAGREEMENT_COLUMNS, SLICE_COLUMNS, Comparison
 from training.reporting.html import AREA_METRICS, HEADLINE, create_environment, format_interval, format_metric
 from training.reporting.mlflow_tracking import RunRecord, log_run
@@ -19,7 +19,7 @@ from training.reporting.tables import serialize_table
 
 
 def build_difference_rows(found: Comparison) -> list[dict[str, Any]]:
-    """Give each compared metric with both sides, the difference and its interval."""
+    """Build for each compared metric a row with both sides, the difference and its interval."""
     return [
         {
             "metric": name,
@@ -35,24 +35,24 @@ def build_difference_rows(found: Comparison) -> list[dict[str, Any]]:
 
 
 def summarize_comparison(found: Comparison, a: str, b: str) -> str:
-    """Say what came out, in one sentence.
+    """Summarize the result of the comparison in one sentence.
 
     Parameters
     ----------
     found : Comparison
     a, b : str
-        What the two are called.
+        Titles of the two versions.
     """
     name = found.find_deciding_metric()
     gain = found.gains[name]
     words = {
         "better": f"{b} is better than {a}",
         "worse": f"{b} is worse than {a}",
-        "no difference": f"No difference between {b} and {a} can be told",
+        "no difference": f"No significant difference between {a} and {b}",
     }
     return (
         f"{words[found.verdict()]}: {HEADLINE[name].lower()} {format_percent_range(gain)}, on {found.consignments:,} consignments "
-        f"with {found.positive:,} finds."
+        f"with {found.positive:,} positives."
     )
 
 
@@ -63,16 +63,16 @@ def describe_comparison(found: Comparison, a: str, b: str) -> str:
     ----------
     found : Comparison
     a, b : str
-        What the two are called.
+        Titles of the two versions.
     """
     lines = [
         f"**{summarize_comparison(found, a, b)}**",
         "",
-        f"Compared is the {found.fits[0]} fit of {a} with the {found.fits[1]} fit of {b}. "
-        f"Arrivals from {found.begins:%Y-%m-%d} on, of which neither has learnt; {found.labelled:,} results are known; judged by "
-        f"{'the truth of the simulated world' if found.by_truth else 'what was found'}.",
+        f"Compares the {found.fits[0]} fit of {a} with the {found.fits[1]} fit of {b}, on arrivals from {found.begins:%Y-%m-%d} on. "
+        f"Neither fit was trained on them. {found.labelled:,} results are known. Evaluated against "
+        f"{'the truth of the simulated world' if found.by_truth else 'inspection results'}.",
         "",
-        f"| figure | {a} | {b} | difference (95 % interval) |",
+        f"| metric | {a} | {b} | difference (95 % interval) |",
         "|---|---|---|---|",
         *(
             f"| {row['title']} | {format_metric(row['a'], row['metric'])} | {format_metric(row['b'], row['metric'])} "
@@ -80,13 +80,13 @@ def describe_comparison(found: Comparison, a: str, b: str) -> str:
             for row in build_difference_rows(found)
         ),
         "",
-        "The page `compare.html` among the artifacts has slices, and examples of where the two disagree.",
+        "The page `compare.html` among the artifacts shows slices, and examples of consignments that the two rank differently.",
     ]
     return "\n".join(lines)
 
 
 def draw_comparison(found: Comparison, a: str, b: str) -> str:
-    """Draw the differences and their intervals: of all traffic in points, of the slices in area under the ROC curve."""
+    """Draw the differences with intervals: all traffic in percentage points, slices as area under the ROC curve."""
     points = [
         (HEADLINE[name], Estimate(*(100 * end for end in (gain.value, gain.low, gain.high))))
         for name, gain in found.gains.items()
@@ -99,25 +99,27 @@ def draw_comparison(found: Comparison, a: str, b: str) -> str:
         )
         for row in found.slices
     ]
-    panels = {f"{b} minus {a}, points": points, "Area under the ROC curve": slices}
+    panels = {f"{b} minus {a}, percentage points": points, "Area under the ROC curve": slices}
     return draw_differences({title: rows for title, rows in panels.items() if rows})
 
 
 def format_difference(value: float, metric: str) -> str:
-    """Write the difference of a metric: areas as decimals, shares in percentage points; a dash where it is unknown.
+    """Format the difference of a metric: areas as decimals, shares in percentage points; a dash if it is unknown.
 
     Examples
     --------
     >>> format_difference(0.0471, "precision_at_1pct"), format_difference(-0.0179, "roc_auc"), format_difference(float("nan"), "roc_auc")
-    ('+4.7 points', '-0.018', '–')
+    ('+4.71 points', '-0.0179', '–')
     """
     if not np.isfinite(value):
         return "–"
-    return f"{value:+.3f}" if metric in AREA_METRICS else f"{100 * value:+.1f} points"
+    if metric in AREA_METRICS:
+        return format_significant(value, "+")
+    return f"{format_significant(100 * value, '+')} points"
 
 
 def format_difference_interval(row: Mapping[str, Any]) -> str:
-    """Write the interval of a difference."""
+    """Format the interval of a difference."""
     metric = str(row["metric"])
     low, high = (
         format_difference(float(row[end]), metric).removesuffix(" points") for end in ("low", "high")
@@ -126,7 +128,7 @@ def format_difference_interval(row: Mapping[str, Any]) -> str:
 
 
 def render_comparison(found: Comparison, a: ModelVersion, b: ModelVersion) -> str:
-    """Write the page of a comparison: HTML that needs nothing else."""
+    """Render the page of a comparison as self-contained HTML."""
     pages = create_environment()
     pages.filters["gained"] = format_difference
     pages.globals["gained_between"] = format_difference_interval
@@ -142,7 +144,7 @@ def render_comparison(found: Comparison, a: ModelVersion, b: ModelVersion) -> st
 
 
 def log_comparison(found: Comparison, a: ModelVersion, b: ModelVersion, tracking_uri: str) -> str:
-    """Log the comparison as a run of its own, found by the gate through its tags `a` and `b`.
+    """Log the comparison as a separate run, which the gate finds through its tags `a` and `b`.
 
     Returns
     -------

@@ -1,7 +1,8 @@
-"""The promotion gate: every rule in one place, each run on evidence, and what each one found.
+"""Promotion gate: all rules, each evaluated on evidence, with what was found and expected.
 
-A version may become champion where all rules hold that were checked; each is, but for the one that needs the training tables. With a champion in place a paired comparison of the two is part of the
-evidence; without one only the others apply. Nothing that is unknown holds.
+A version may become champion if all checked rules hold. Every rule is checked, except the one that needs the training
+tables. With a champion in place, a paired comparison of the two is part of the evidence; without one, only the other rules
+apply. A rule does not hold if its value is unknown.
 """
 
 import math
@@ -20,19 +21,19 @@ from training.evaluation.verdict import MIN_POSITIVES, format_percent
 from training.promotion.refit import WITHOUT_TABLES, RefitResult
 
 NON_INFERIORITY_MARGIN = 0.02
-"""How much precision or recall at capacity may be lost to the champion, at the lower end of the 95 % interval."""
+"""Maximum loss of precision or recall at capacity compared with the champion, at the lower end of the 95 % interval."""
 MAX_CALIBRATION_ERROR_SHARE = 1.0
-"""Largest calibration error, as a share of the rate of finds; refused where even the lower end of its 95 % interval
-is above, since with few finds the error itself is known to a factor only."""
+"""Maximum calibration error, as a share of the rate of positives. The lower end of its 95 % interval is compared, since
+with few positives the error is known only to within a factor."""
 MAX_CALIBRATION_FACTOR = 3.0
-"""So many times the finds there were the scores may promise, or as many times too few; refused where the whole interval
-lies beyond."""
+"""Maximum ratio of predicted to observed positives, and of observed to predicted. The rule fails only if the entire interval
+is beyond."""
 MIN_SLICE_POSITIVES = 10
-"""Fewest finds of a slice that is judged by itself."""
+"""Minimum positives of a slice that is evaluated separately."""
 MAX_SLICE_DROP = 0.2
-"""How far below the lower end of the whole the ROC area of a slice may lie with its whole interval; never below chance."""
+"""Maximum distance of a slice's entire ROC area interval below the lower end of all traffic; 0.5 is always the minimum."""
 MAX_SLICE_LOSS = 0.05
-"""How much of its ROC area a slice may lose to the champion with its whole interval."""
+"""Maximum loss of a slice's ROC area compared with the champion, for the entire interval."""
 UNKNOWN = float("nan")
 
 Row = Mapping[str, Any]
@@ -40,17 +41,17 @@ Row = Mapping[str, Any]
 
 @dataclass(frozen=True)
 class ChampionComparison:
-    """What a comparison with the champion found.
+    """Results of a comparison with the champion.
 
     Attributes
     ----------
     run_id : str
     metrics : mapping
-        Of the comparison's run.
+        Metrics of the comparison's run.
     begins : datetime
-        First arrival that was compared may be of this moment.
+        Earliest time of arrival that was compared.
     slices : sequence of rows
-        Its table of slices.
+        Table of slices of the run.
     """
 
     run_id: str
@@ -61,31 +62,31 @@ class ChampionComparison:
 
 @dataclass(frozen=True)
 class GateEvidence:
-    """What the rules look at.
+    """Evidence for the rules.
 
     Attributes
     ----------
     bundle : Bundle or None
-        Verified; None where it was refused, with the reason in `refusal`.
+        Verified; None if it was refused, with the reason in `refusal`.
     refusal : str
     registered_sha256 : str
-        Sum of the bundle that was registered.
+        SHA-256 of the bundle that was registered.
     metrics : mapping
-        Of the training run.
+        Metrics of the training run.
     looks : mapping
-        Name to row of its table `leaks`.
+        Name of each leakage check to its row in the run's table `leaks`.
     slices : sequence of rows
-        Its table of slices.
+        Table of slices of the run.
     goes_back : bool
-        Whether it was champion before: then it was judged, and must only be unaltered and work.
+        True if it was champion before: then it was evaluated, and must only be unaltered and work.
     champion : str or None
-        Number of the version to be replaced; None where there is none.
+        Number of the version to be replaced; None if there is none.
     comparison : ChampionComparison or None
-        With that champion; None where there was none.
+        Comparison with that champion; None if there was none.
     evaluation : Bundle or None
         The evaluation fit of the version, if it holds one.
     refit : RefitResult
-        Whether the training run, repeated on its tables, gives the same fits.
+        Result of the repeated training run.
     """
 
     bundle: Bundle | None
@@ -101,13 +102,13 @@ class GateEvidence:
     refit: RefitResult = WITHOUT_TABLES
 
     def get_metric(self, name: str) -> float:
-        """Give a metric of the training run, NaN where it has none."""
+        """Return a metric of the training run, NaN if it has none."""
         return self.metrics.get(name, UNKNOWN)
 
 
 @dataclass(frozen=True)
 class RuleResult:
-    """What one rule found.
+    """Result of one rule.
 
     Attributes
     ----------
@@ -126,17 +127,17 @@ GateRule = Callable[[GateEvidence], RuleResult]
 
 def _check_checksum(evidence: GateEvidence) -> RuleResult:
     bundle = evidence.bundle
-    expected = f"the bundle that was registered, {evidence.registered_sha256[:12]}, byte for byte"
+    expected = f"the registered bundle {evidence.registered_sha256[:12]}, byte for byte"
     if bundle is None:
         return RuleResult(False, evidence.refusal, expected)
-    found = "all files as in its manifest"
+    found = "all files match the manifest"
     if bundle.sha256 != evidence.registered_sha256:
         return RuleResult(False, f"another bundle, {bundle.sha256[:12]}", expected)
     return RuleResult(True, found, expected)
 
 
 def _check_self_test(evidence: GateEvidence) -> RuleResult:
-    expected = "its examples scored as when it was made, bit for bit"
+    expected = "the examples get their recorded scores, bit for bit"
     assert evidence.bundle is not None
     try:
         evidence.bundle.run_self_test()
@@ -150,32 +151,34 @@ def _check_reasons(evidence: GateEvidence) -> RuleResult:
     examples = evidence.bundle.examples
     best = int(np.argmax(examples.probability))
     reasons = len(evidence.bundle.model.explain(examples.X[best], 3))
-    return RuleResult(reasons > 0, f"{reasons} reasons", "a reason for the highest score of its examples")
+    return RuleResult(
+        reasons > 0, f"reasons: {reasons}", "at least one reason for the highest score of its examples"
+    )
 
 
 def _check_refit(evidence: GateEvidence) -> RuleResult:
     return RuleResult(
-        *evidence.refit, "both fits byte for byte, trained again on the same tables and settings"
+        *evidence.refit, "both fits equal byte for byte, when trained again on the same tables and settings"
     )
 
 
 def _build_leakage_rule(look: str, found: str, expected: str) -> GateRule:
-    """Make the rule that a look of `training.evaluation.leakage` stays within its bound.
+    """Build the rule that a check of `training.evaluation.leakage` stays within its limit.
 
     Parameters
     ----------
     look : str
     found, expected : str
-        Templates of what is said, with `found`, `bound`, `rows` and `where`.
+        Text templates with the fields `found`, `bound`, `rows` and `where`.
     """
 
     def rule(evidence: GateEvidence) -> RuleResult:
         row = evidence.looks.get(look, {})
         value, bound = _to_float(row.get("found")), BOUNDS[look]
-        told = {"found": value, "bound": bound, "rows": row.get("rows", 0), "where": row.get("where", "")}
-        unknown = f"unknown, {told['where'] or 'not looked for'}"
-        said = (found.format(**told) if math.isfinite(value) else unknown, expected.format(**told))
-        return RuleResult(value <= bound, *(text.replace("%", " %") for text in said))
+        values = {"found": value, "bound": bound, "rows": row.get("rows", 0), "where": row.get("where", "")}
+        unknown = f"unknown, {values['where'] or 'not checked'}"
+        texts = (found.format(**values) if math.isfinite(value) else unknown, expected.format(**values))
+        return RuleResult(value <= bound, *(text.replace("%", " %") for text in texts))
 
     return rule
 
@@ -185,7 +188,7 @@ def _check_better_than_chance(evidence: GateEvidence) -> RuleResult:
     return RuleResult(
         low > 0.5,
         f"area under the ROC curve {_format_range(evidence.metrics, 'test/roc_auc', '.3f')}",
-        "the whole interval above 0.5 on the test period",
+        "the entire 95 % interval above 0.5 on the test period",
     )
 
 
@@ -194,8 +197,8 @@ def _check_better_than_rules(evidence: GateEvidence) -> RuleResult:
     rules = evidence.metrics.get("baseline/rules/average_precision", 0.0)
     return RuleResult(
         mine > rules,
-        f"average precision {mine:.4f}, that of the rules {rules:.4f}",
-        "above that of the fixed rules",
+        f"average precision {mine:.4f}, of the fixed rules {rules:.4f}",
+        "higher than the fixed rules",
     )
 
 
@@ -206,17 +209,17 @@ def _check_calibration(evidence: GateEvidence) -> RuleResult:
     )
     of = dict(_iterate_calibrations(evidence))
     wrong = [name for name, row in of.items() if _is_miscalibrated(row)]
-    told = [_format_calibration(of[name]) + name for name in dict.fromkeys(["", *wrong])]
+    texts = [_format_calibration(of[name]) + name for name in dict.fromkeys(["", *wrong])]
     return RuleResult(
         low <= bound and not wrong,
-        "; ".join([*told, f"mean gap of score and rate at least {format_percent(low, '.2%')}"]),
-        f"between a third of the finds and three times as many, in all and by channel, and a gap of at most {format_percent(bound, '.2%')}, the "
-        "rate of finds",
+        "; ".join([*texts, f"calibration error at least {format_percent(low)}"]),
+        "calibration ratio (predicted over observed positives) between 1/3 and 3, over all traffic and in each channel; "
+        f"calibration error at most {format_percent(bound)}, the rate of positives",
     )
 
 
 def _iterate_calibrations(evidence: GateEvidence) -> Iterator[tuple[str, Row]]:
-    """Give finds promised over finds made, with the interval: of all traffic, and of each channel with enough finds."""
+    """Yield the calibration ratio with its interval, of all traffic and of each channel with enough positives."""
     yield (
         "",
         {
@@ -236,22 +239,22 @@ def _is_miscalibrated(row: Row) -> bool:
 
 def _format_calibration(row: Row) -> str:
     value, low, high = (_to_float(row.get(f"calibration_ratio{end}")) for end in ("", "_low", "_high"))
-    return f"the scores promise {value:.3g} times the finds there were ({low:.3g} to {high:.3g})"
+    return f"predicted positives are {value:.3g} times the observed ones ({low:.3g} to {high:.3g})"
 
 
 def _check_slices(evidence: GateEvidence) -> RuleResult:
     bound = max(0.5, evidence.get_metric("test/roc_auc_low") - MAX_SLICE_DROP)
     judged = list(_filter_slices(evidence.slices))
     fallen = [row for row in judged if _to_float(row.get("roc_auc_high")) < bound]
-    told = "; ".join(
-        f"{row['kind']} {row['value']}: area {_to_float(row['roc_auc']):.3f}, at most {_to_float(row['roc_auc_high']):.3f}, "
-        f"on {row['positive']} finds"
+    texts = "; ".join(
+        f"{row['kind']} {row['value']}: area {_to_float(row['roc_auc']):.3f}, upper end {_to_float(row['roc_auc_high']):.3f}, "
+        f"{row['positive']} positives"
         for row in fallen
     )
     return RuleResult(
         not fallen,
-        told or f"{len(judged)} slices looked at, none",
-        f"no slice of {MIN_SLICE_POSITIVES} finds or more whose area under the ROC curve is sure to be below {bound:.3f}",
+        texts or f"slices checked: {len(judged)}, none beyond the limit",
+        f"no slice with {MIN_SLICE_POSITIVES} or more positives has its entire interval of the area under the ROC curve below {bound:.3f}",
     )
 
 
@@ -263,8 +266,8 @@ def _check_name_invariance(evidence: GateEvidence) -> RuleResult:
     move = evidence.get_metric("test/name_swap_95pct")
     return RuleResult(
         move <= NAME_SWAP_BOUND,
-        f"95 % of scores moved by up to {move:.4f} in log-odds",
-        f"at most {NAME_SWAP_BOUND} where names are swapped for those of another language",
+        f"95 % of scores change by at most {move:.4f} log-odds",
+        f"at most {NAME_SWAP_BOUND} log-odds when personal names are replaced by names from another language",
     )
 
 
@@ -273,7 +276,7 @@ def _check_comparison(evidence: GateEvidence) -> RuleResult:
     return RuleResult(
         evidence.comparison is not None,
         f"{found} with version {evidence.champion}, the champion",
-        f"a run of npsrisk compare {evidence.champion} with this version",
+        f"the result of npsrisk compare {evidence.champion} with this version",
     )
 
 
@@ -285,7 +288,7 @@ def _check_unseen_period(evidence: GateEvidence) -> RuleResult:
     return RuleResult(
         begins >= unseen,
         f"compared on arrivals from {begins:%Y-%m-%d} on",
-        f"only arrivals from {unseen:%Y-%m-%d} on, of which the model has learnt nothing",
+        f"only arrivals from {unseen:%Y-%m-%d} on, on which the model was not trained",
     )
 
 
@@ -294,8 +297,8 @@ def _check_enough_positives(evidence: GateEvidence) -> RuleResult:
     finds = evidence.comparison.metrics.get("compared/finds", UNKNOWN)
     return RuleResult(
         finds >= MIN_POSITIVES,
-        f"{finds:.0f} finds compared",
-        f"at least {MIN_POSITIVES}: with fewer, better and luckier look the same",
+        f"positives compared: {finds:.0f}",
+        f"at least {MIN_POSITIVES}; with fewer, an improvement cannot be distinguished from chance",
     )
 
 
@@ -308,8 +311,8 @@ def _build_margin_rule(metric: str, name: str) -> GateRule:
         }
         return RuleResult(
             points["_low"] >= -100 * NON_INFERIORITY_MARGIN,
-            f"{name} {_format_range(points, '', '+.1f')} percentage points against the champion",
-            f"the lower end at {-100 * NON_INFERIORITY_MARGIN:.0f} points or above: no more than that lost, for sure",
+            f"{name} {_format_range(points, '', '+.1f')} percentage points compared with the champion",
+            f"lower end of the interval at {-100 * NON_INFERIORITY_MARGIN:.0f} points or above",
         )
 
     return rule
@@ -319,15 +322,16 @@ def _check_slice_losses(evidence: GateEvidence) -> RuleResult:
     assert evidence.comparison is not None
     judged = list(_filter_slices(evidence.comparison.slices))
     lost = [row for row in judged if _to_float(row.get("high")) < -MAX_SLICE_LOSS]
-    told = "; ".join(
+    texts = "; ".join(
         f"{row['kind']} {row['value']}: area {_to_float(row['difference']):+.3f} "
-        f"({_to_float(row['low']):+.3f} to {_to_float(row['high']):+.3f}), on {row['positive']} finds"
+        f"({_to_float(row['low']):+.3f} to {_to_float(row['high']):+.3f}), {row['positive']} positives"
         for row in lost
     )
     return RuleResult(
         not lost,
-        told or f"{len(judged)} slices looked at, none",
-        f"no slice of {MIN_SLICE_POSITIVES} finds or more that is sure to lose {MAX_SLICE_LOSS} of its area under the ROC curve",
+        texts or f"slices checked: {len(judged)}, none beyond the limit",
+        f"no slice with {MIN_SLICE_POSITIVES} or more positives loses more than {MAX_SLICE_LOSS} of its area under the ROC curve (entire "
+        "interval)",
     )
 
 
@@ -336,53 +340,53 @@ BUNDLE_RULES: dict[str, GateRule] = {
     "reasons present": _check_reasons,
 }
 RUN_RULES: dict[str, GateRule] = {
-    "nothing from later": _build_leakage_rule(
+    "no future data": _build_leakage_rule(
         LATER_CHANGES,
-        "{found:.1%} of {rows:,} test consignments get other features from tables that end at their moment ({where})",
-        "the same bits: nothing that came later may be seen",
+        "{found:.1%} of {rows:,} test consignments get other features when later data are removed ({where})",
+        "identical features: data that arrived later must not be used",
     ),
     "results after arrivals": _build_leakage_rule(
         EARLY_RESULTS,
-        "{found:.1%} of {rows:,} results are dated as known when their consignment came, or before",
-        "at most {bound:.0%}: known_at is when the result was known, not when the consignment came",
+        "{found:.1%} of {rows:,} results have a known_at at or before the arrival of their consignment",
+        "at most {bound:.0%}: known_at is the time when the result was known",
     ),
     "no column is the result": _build_leakage_rule(
         PREDICTIVE_COLUMN,
-        "the most telling column alone, {where}: area under the ROC curve at least {found:.3f}",
-        "at most {bound}: what tells finds so well by itself was filled in afterwards",
+        "the most predictive single column, {where}: area under the ROC curve at least {found:.3f}",
+        "at most {bound}: a column that separates positives so well was filled in afterwards",
     ),
-    "no column tells who was opened": _build_leakage_rule(
+    "no column reveals inspection": _build_leakage_rule(
         FILLED_COLUMN,
-        "a value is there for the opened and lacks for others, or the reverse: {found:.0%} apart at least ({where})",
-        "at most {bound:.0%}: what only the opened have was filled in at the opening",
+        "filled shares of inspected and other consignments differ by at least {found:.0%} ({where})",
+        "at most {bound:.0%}: a column that only inspected consignments have was filled in at the inspection",
     ),
     "better than chance": _check_better_than_chance,
     "better than rules": _check_better_than_rules,
     "calibrated": _check_calibration,
     "no slice collapsed": _check_slices,
-    "names do not matter": _check_name_invariance,
+    "names have no effect": _check_name_invariance,
 }
 CHAMPION_RULES: dict[str, GateRule] = {
-    "compared on the unseen": _check_unseen_period,
-    "enough finds": _check_enough_positives,
+    "compared on unseen data": _check_unseen_period,
+    "enough positives": _check_enough_positives,
     "precision at 1 % kept": _build_margin_rule("precision_at_1pct", "precision at 1 %"),
     "recall at 1 % kept": _build_margin_rule("recall_at_1pct", "recall at 1 %"),
     "precision at capacity kept": _build_margin_rule("precision_at_capacity", "precision at capacity"),
     "recall at capacity kept": _build_margin_rule("recall_at_capacity", "recall at capacity"),
     "no slice lost": _check_slice_losses,
 }
-"""Rules where a champion is to be replaced and a comparison with it is there."""
+"""Rules that apply if a champion is to be replaced and a comparison with it exists."""
 CHECKSUM_RULE, REFIT_RULE, COMPARISON_RULE = (
-    "sums verified",
-    "fits made again",
+    "checksums verified",
+    "training reproduced",
     "compared with the champion",
 )
 UNFORCEABLE_RULES = frozenset({CHECKSUM_RULE, REFIT_RULE, *BUNDLE_RULES} - {"reasons present"})
-"""Rules that nobody can overrule."""
+"""Rules that `--force` cannot override."""
 
 
 def run_gate(evidence: GateEvidence) -> dict[str, RuleResult]:
-    """Run every rule that applies; of an altered bundle nothing else is worth looking at."""
+    """Run every rule that applies; if the bundle was altered, only the first."""
     sums = {CHECKSUM_RULE: _check_checksum(evidence)}
     if not sums[CHECKSUM_RULE].held:
         return sums
@@ -397,7 +401,7 @@ def run_gate(evidence: GateEvidence) -> dict[str, RuleResult]:
 
 
 def compute_positive_rate(metrics: Mapping[str, float]) -> float:
-    """Give the rate of finds in all traffic, which precision and recall at 10 % imply."""
+    """Compute the rate of positives in all traffic from precision and recall at 10 %."""
     precision, recall = (metrics.get(f"test/{name}_at_10pct", UNKNOWN) for name in ("precision", "recall"))
     return 0.1 * precision / recall if recall > 0 else UNKNOWN
 
@@ -407,11 +411,7 @@ def _format_range(metrics: Mapping[str, float], name: str, form: str) -> str:
     if not math.isfinite(value):
         return "unknown"
     known = math.isfinite(low) and math.isfinite(high)
-    return (
-        f"{value:{form}} ({low:{form}} to {high:{form}})"
-        if known
-        else f"{value:{form}}, its interval unknown"
-    )
+    return f"{value:{form}} ({low:{form}} to {high:{form}})" if known else f"{value:{form}}, interval unknown"
 
 
 def _to_float(value: Any) -> float:

@@ -1,16 +1,19 @@
-"""An act of promotion: evidence is gathered, the gate's rules are run, and the record is written; or it is refused.
+"""Promotion: gather the evidence, run the rules of the gate, and write the record; or refuse.
 
-`force` promotes although a rule does not hold, and the record says so. An altered bundle is refused even then, and so are fits
-that their own tables and settings do not give again. A version that was champion before goes back without a comparison.
+`force` promotes although a rule does not hold, and the record contains this. An altered bundle is refused even then, and so are
+fits that a repeated training run does not reproduce. A version that was champion before needs no comparison.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from typing import NamedTuple
 
 from consignments.errors import BundleRefused, PromotionRefused
-from models.promotion_record import PromotionRecord
+from models.promotion_record import GENESIS_SHA256, PromotionRecord, verify_chain
 from models.registry import CHAMPION, ModelVersion, Registry
+from models.signatures.approvers import Approvers
+from models.signatures.keys import SigningKey
+from models.signatures.signed_record import SignedRecord, verify_signed_chain
 from training.promotion.gate import (
     REFIT_RULE,
     UNFORCEABLE_RULES,
@@ -29,26 +32,84 @@ from training.promotion.refit import (
 )
 
 MAX_FOUND_CHARACTERS = 150
-"""Of what a rule found, in characters, in the record: MLflow on PostgreSQL keeps 5,000 of it in all."""
+"""Maximum length of a rule's result in the record: MLflow on PostgreSQL stores 5,000 characters in all."""
 
 
 class Approval(NamedTuple):
-    """Who approves a promotion, why, and when: for the record; the texts are not empty."""
+    """Approval of a promotion: the person, the reason, the time, the key, and those who may approve.
+
+    Attributes
+    ----------
+    approved_by : str
+        The name that the file of approvers gives to the key.
+    why : str
+        Not empty.
+    approved_at : datetime
+    key : SigningKey
+    approvers : Approvers
+    """
 
     approved_by: str
     why: str
     approved_at: datetime
+    key: SigningKey
+    approvers: Approvers
+
+    def check(self) -> None:
+        """Check that name and reason are given, and that the key is one of those who may approve.
+
+        Raises
+        ------
+        PromotionRefused
+        """
+        for name, text in (("approved-by", self.approved_by), ("why", self.why)):
+            if not text.strip():
+                raise PromotionRefused("a promotion needs a name and a reason", where=f"--{name}", got="''")
+        member = self.approvers.find(self.key.public.key_id)
+        if member is None:
+            raise PromotionRefused(
+                "this key may not approve",
+                where=self.approvers.where,
+                got=f"key {self.key.public.key_id[:12]}",
+                expected="the key of an approver",
+                todo="add its public key with npsrisk keys trust, if you may decide who approves",
+            )
+        if member.name != self.approved_by:
+            raise PromotionRefused(
+                "the key belongs to another person",
+                where="--approved-by",
+                got=self.approved_by,
+                expected=member.name,
+                todo="sign with your own key, or leave --approved-by out",
+            )
+
+
+class Promotion(NamedTuple):
+    """Result of a promotion.
+
+    Attributes
+    ----------
+    record : PromotionRecord
+    signers : list of str
+        Who has signed it.
+    missing : int
+        Signatures that are still needed; the version is champion only at 0.
+    """
+
+    record: PromotionRecord
+    signers: list[str]
+    missing: int
 
 
 class EvidenceOptions(NamedTuple):
-    """What the gate looks at beside the version itself.
+    """Evidence for the gate in addition to the version itself.
 
     Attributes
     ----------
     comparison : str, optional
         Run of the comparison with the champion; default: the latest one of these two versions.
     refit : RefitOptions, optional
-        The training tables, on which the training run is repeated; without them that rule is not checked.
+        Training tables, on which the training run is repeated; without them that rule is not checked.
     """
 
     comparison: str | None = None
@@ -65,40 +126,136 @@ def promote(
     options: EvidenceOptions = DEFAULT_EVIDENCE,
     *,
     force: bool = False,
-) -> PromotionRecord:
-    """Run the gate and, where it holds or is forced, write the record and move the aliases.
+) -> Promotion:
+    """Run the gate and, if it holds or is forced, sign the record; with enough signatures, move the aliases.
+
+    If more persons must sign, the first call keeps the signed record, and a later call with another person's key promotes. The
+    gate runs again for each of them.
 
     Parameters
     ----------
     registry : Registry
     version : ModelVersion
-        What shall be champion.
+        What shall be champion. The champion itself is refused, unless its record lacks signatures.
     approval : Approval
     options : EvidenceOptions
     force : bool
-        Promote although a rule does not hold. A bundle that is altered, fails its self-test or is not made again by its training
-        run is refused even then.
+        Promote although a rule does not hold. A bundle that is altered, fails its self-test or is not reproduced by its
+        training run is refused even then.
 
     Raises
     ------
     PromotionRefused
-        Naming each rule that did not hold.
+        Naming each rule that did not hold, or what is wrong with the approval or the records.
     """
-    for name, text in (("approved-by", approval.approved_by), ("why", approval.why)):
-        if not text.strip():
-            raise PromotionRefused(
-                "a promotion is recorded with a name and a reason", where=f"--{name}", got="''"
-            )
+    approval.check()
+    records = registry.list_signed_records(version.name)
+    verify_signed_chain(records, approval.approvers)
     champion = registry.find_version(CHAMPION, version.target)
+    standing = _find_standing(records, version, champion)
+    if (
+        standing is not None
+        and len(standing.list_signers(approval.approvers)) >= approval.approvers.signatures
+    ):
+        raise PromotionRefused(
+            "this version is champion already, and its record is signed",
+            where=version.title,
+            got=f"record {standing.record.number}",
+            todo="promote another version; a record cannot be replaced by a new one of the same version",
+        )
+    findings, evidence = _pass_gate(registry, version, champion, options, force=force)
+    if standing is not None and standing.signatures:
+        signed = standing.sign(approval.key)
+    else:
+        signed = _find_pending(registry, records, version, evidence, approval.approvers) or SignedRecord(
+            _write_record(records, version, champion, approval, findings, evidence)
+        )
+        _require_same_findings(signed.record, findings)
+        signed = signed.sign(approval.key)
+    signers = signed.list_signers(approval.approvers)
+    missing = max(approval.approvers.signatures - len(signers), 0)
+    if signed.record.number <= len(records):
+        registry.write_signatures(signed)
+    elif missing:
+        registry.write_pending(signed)
+    else:
+        registry.append_record(signed)
+    return Promotion(signed.record, signers, missing)
+
+
+def _find_standing(
+    records: Sequence[SignedRecord], version: ModelVersion, champion: ModelVersion | None
+) -> SignedRecord | None:
+    """Find the record by which a version is champion now; None if it is not."""
+    if champion is None or champion.number != version.number or not records:
+        return None
+    return records[-1] if records[-1].record.version == version.number else None
+
+
+def _pass_gate(
+    registry: Registry,
+    version: ModelVersion,
+    champion: ModelVersion | None,
+    options: EvidenceOptions,
+    *,
+    force: bool,
+) -> tuple[dict[str, RuleResult], GateEvidence]:
+    """Run the gate; raise `PromotionRefused` if a rule does not hold and is not forced."""
     evidence = gather_evidence(registry, version, champion, options)
     findings = run_gate(evidence)
-    broken = {name: finding for name, finding in findings.items() if finding.held is False}
+    broken = _list_broken(findings)
     if broken and (not force or UNFORCEABLE_RULES & set(broken)):
         raise PromotionRefused(_explain_refusal(version, broken, len(findings)))
+    return findings, evidence
+
+
+def _list_broken(findings: Mapping[str, RuleResult]) -> dict[str, RuleResult]:
+    return {name: finding for name, finding in findings.items() if finding.held is False}
+
+
+def _find_pending(
+    registry: Registry,
+    records: Sequence[SignedRecord],
+    version: ModelVersion,
+    evidence: GateEvidence,
+    approvers: Approvers,
+) -> SignedRecord | None:
+    """Find the record of this version that an approver signed and that still follows the last one; nobody signs another's edits."""
     assert evidence.bundle is not None
-    number, previous = registry.get_next_link(version.name)
-    record = PromotionRecord(
-        number=number,
+    pending = registry.read_pending(version.name)
+    if pending is None or pending.record.version != version.number or not pending.list_signers(approvers):
+        return None
+    try:
+        verify_chain([*(each.record for each in records), pending.record])
+    except PromotionRefused:
+        return None
+    return pending if pending.record.bundle_sha256 == evidence.bundle.sha256 else None
+
+
+def _require_same_findings(record: PromotionRecord, findings: Mapping[str, RuleResult]) -> None:
+    """Refuse a waiting record that says of a broken rule that it holds, or that hides that it was forced."""
+    hidden = [name for name in _list_broken(findings) if record.rules.get(name, {}).get("held") is not False]
+    if hidden or (_list_broken(findings) and not record.forced):
+        raise PromotionRefused(
+            "the waiting record does not say what the gate finds now",
+            where=f"record {record.number} of {record.name}",
+            got=f"rules that do not hold: {', '.join(hidden)}",
+            todo="find out who wrote it; the registered model's tag pending holds it",
+        )
+
+
+def _write_record(
+    records: Sequence[SignedRecord],
+    version: ModelVersion,
+    champion: ModelVersion | None,
+    approval: Approval,
+    findings: Mapping[str, RuleResult],
+    evidence: GateEvidence,
+) -> PromotionRecord:
+    assert evidence.bundle is not None
+    own = [each.record for each in records if each.record.version == version.number]
+    return PromotionRecord(
+        number=len(records) + 1,
         name=version.name,
         version=version.number,
         replaces=None if champion is None else champion.number,
@@ -111,11 +268,10 @@ def promote(
             for name, each in findings.items()
         },
         comparison=None if evidence.comparison is None else evidence.comparison.run_id,
-        forced=bool(broken),
-        previous_sha256=previous,
+        # A version that goes back is not compared again, so what was forced stays forced.
+        forced=bool(_list_broken(findings)) or (evidence.goes_back and bool(own) and own[-1].forced),
+        previous_sha256=records[-1].record.compute_sha256() if records else GENESIS_SHA256,
     )
-    registry.append_record(record)
-    return record
 
 
 def check_version(
@@ -149,7 +305,7 @@ def gather_evidence(
     champion: ModelVersion | None,
     options: EvidenceOptions = DEFAULT_EVIDENCE,
 ) -> GateEvidence:
-    """Collect what the rules look at.
+    """Gather the evidence for the rules.
 
     Parameters
     ----------
@@ -161,7 +317,7 @@ def gather_evidence(
     Raises
     ------
     PromotionRefused
-        Where the comparison is of other versions.
+        If the comparison is of other versions.
     """
     fits, refusal = None, ""
     folders = registry.download_fits(version)
@@ -175,7 +331,7 @@ def gather_evidence(
         run_id = options.comparison or registry.find_latest_comparison(champion, version)
         compared = None if run_id is None else _load_comparison(registry, run_id, champion, version)
     registered_sha256, refit = version.tags.get("bundle_sha256", ""), WITHOUT_TABLES
-    # An altered bundle is refused for that alone, and a version that goes back was checked when it came.
+    # An altered bundle is refused for that alone; a version that was champion before was checked then.
     if fits is not None and fits.served.sha256 == registered_sha256 and not goes_back:
         refit = _check_refit(registry, version, RegisteredFits(fits.served.card, folders), options.refit)
     return GateEvidence(
@@ -208,7 +364,7 @@ def _load_comparison(
     compared = (tags.get("a"), tags.get("b"))
     if compared != (champion.uri, version.uri):
         raise PromotionRefused(
-            "the comparison is not of these two versions",
+            "the comparison is not between these two versions",
             where=f"run {run_id}",
             got=f"{compared[0]} and {compared[1]}",
             expected=f"{champion.uri} and {version.uri}",
@@ -229,9 +385,9 @@ def _explain_refusal(version: ModelVersion, broken: Mapping[str, RuleResult], ru
 def _suggest_next_step(broken: Mapping[str, RuleResult]) -> str:
     if REFIT_RULE in broken:
         return (
-            "give the tables that it was trained on, or train again; a version that its own tables do not give again is never "
-            "promoted, not even with --force"
+            "provide the tables that it was trained on, or train again; a version that its own tables do not reproduce is never "
+            "promoted, even with --force"
         )
     if UNFORCEABLE_RULES & set(broken):
-        return "train again; such a bundle is never promoted, not even with --force"
-    return "improve the model or its data; --force promotes all the same, and the record says so"
+        return "train again; such a bundle is never promoted, even with --force"
+    return "improve the model or its data; --force promotes it anyway, and the record contains this"

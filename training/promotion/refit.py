@@ -1,7 +1,7 @@
-"""The training run of a version, repeated: the same tables and settings give both fits again, byte for byte.
+"""Repeated training run of a version: the same tables and settings must give both fits again, byte for byte.
 
-A fit of another seed, of fewer rows or of other tables gives other bytes. Nothing here decides: `training.promotion.gate` reads the
-result.
+A fit with another seed, on fewer rows or on other tables gives other bytes. This module decides nothing;
+`training.promotion.gate` reads the result.
 """
 
 from datetime import datetime
@@ -24,14 +24,14 @@ HASH_DIGITS = 12
 
 
 class RefitOptions(NamedTuple):
-    """What the training run is repeated with.
+    """Input for the repeated training run.
 
     Attributes
     ----------
     tables : Tables
-        What the version was trained on.
+        Tables that the version was trained on.
     jobs : int
-        Processes and threads, as in `training.runs.train.train_model`; they change nothing but time.
+        Processes and threads, as in `training.runs.train.train_model`; they change the duration, not the result.
     progress : callable, optional
     """
 
@@ -41,14 +41,14 @@ class RefitOptions(NamedTuple):
 
 
 class RegisteredFits(NamedTuple):
-    """What is registered: the card of the final fit, and the folders of both fits, verified."""
+    """Registered fits: the card of the final fit, and the verified folders of both fits."""
 
     card: ModelCard
     folders: VersionFolders
 
 
 class RefitResult(NamedTuple):
-    """Whether the repeated training run gave the registered fits.
+    """Result of the comparison of the repeated training run with the registered fits.
 
     Attributes
     ----------
@@ -62,12 +62,12 @@ class RefitResult(NamedTuple):
 
 
 WITHOUT_TABLES = RefitResult(None, "not checked: no tables were given")
-WITHOUT_EVALUATION_FIT = RefitResult(None, "not checked: the version holds one fit alone")
-WITHOUT_SETTINGS = RefitResult(None, "not checked: the training run kept no settings")
+WITHOUT_EVALUATION_FIT = RefitResult(None, "not checked: the version contains only one fit")
+WITHOUT_SETTINGS = RefitResult(None, "not checked: the training run recorded no settings")
 
 
 def read_run_config(registry: Registry, run_id: str) -> TrainConfig | None:
-    """Read the settings that a training run kept; None for a run of before they were kept.
+    """Read the settings recorded by a training run; None if the run is older than these records.
 
     Raises
     ------
@@ -83,13 +83,13 @@ def refit_version(
 ) -> RefitResult:
     """Repeat the training run of a version and compare both fits with the registered ones, byte for byte.
 
-    With other tables than those of the training run nothing is trained.
+    If the given tables are not those of the training run, nothing is trained.
 
     Parameters
     ----------
     registered : RegisteredFits
     config : TrainConfig or None
-        Settings that the training run kept; None if it kept none.
+        Settings recorded by the training run; None if it recorded none.
     options : RefitOptions
     """
     if registered.folders.evaluation is None:
@@ -102,8 +102,8 @@ def refit_version(
     if given != trained_on:
         return RefitResult(
             False,
-            f"other tables than those it was trained on: hash {given[:HASH_DIGITS]}, expected {trained_on[:HASH_DIGITS]}; "
-            "give the same ones",
+            f"the tables are not those it was trained on: hash {given[:HASH_DIGITS]}, expected {trained_on[:HASH_DIGITS]}; "
+            "provide the original tables",
         )
     with TemporaryDirectory() as spare:
         folder = Path(spare)
@@ -119,7 +119,7 @@ def refit_version(
         ]
     if differing:
         return RefitResult(False, _describe_difference(differing, registered.card.code_version))
-    return RefitResult(True, "trained again on the same tables: both fits byte for byte")
+    return RefitResult(True, "trained again on the same tables: both fits are equal, byte for byte")
 
 
 def _repeat_training(card: ModelCard, config: TrainConfig, options: RefitOptions, folder: Path) -> None:
@@ -130,7 +130,7 @@ def _repeat_training(card: ModelCard, config: TrainConfig, options: RefitOptions
 
 
 def _list_differing_files(one: Path, other: Path) -> list[str]:
-    """List the files of which the bytes differ, or that one folder lacks; the manifest, which sums up the others, comes last."""
+    """List the files that differ or that one folder lacks; the manifest, which covers the others, comes last."""
     contents = [_read_files(folder) for folder in (one, other)]
     names = [name for name in contents[0] | contents[1] if contents[0].get(name) != contents[1].get(name)]
     return sorted(names, key=lambda name: (name == MANIFEST, name))

@@ -1,1 +1,1 @@
-"""Plots, pages and tables of results, and their way into MLflow."""
+"""Plots, pages and tables of results, and logging to MLflow."""

@@ -1,6 +1,6 @@
-"""A training run in MLflow, logged call by call: nothing is logged that is not asked for here.
+"""Logging of a run to MLflow with explicit calls; autologging is not used.
 
-Everything goes through a client with an address of its own; no global state of MLflow is touched.
+All calls use a client with its own tracking address; MLflow's global state is not changed.
 """
 
 import json
@@ -20,17 +20,17 @@ from models.registry import EXPERIMENT
 
 DEFAULT_TRACKING_URI = "sqlite:///mlflow.db"
 ARTIFACT_FOLDER = "mlartifacts"
-"""Where artifacts go, beside an SQLite file."""
+"""Folder of the artifacts next to an SQLite file."""
 MAX_METRICS_PER_CALL, MAX_PARAMS_PER_CALL = 1000, 100
-"""What MLflow takes in one call."""
+"""Limits of MLflow for one call."""
 MAX_PARAM_CHARACTERS = 500
 MAX_DIGEST_CHARACTERS = 36
-"""Of a data set, in characters; MLflow's limit."""
+"""Maximum length of a data set's digest; MLflow's limit."""
 
 
 @dataclass(frozen=True)
 class RunRecord:
-    """What is logged of a run.
+    """Content of a run to log.
 
     Attributes
     ----------
@@ -44,13 +44,13 @@ class RunRecord:
     metrics : mapping
         Finite numbers by their logged names.
     folder : Path
-        Its content becomes the artifacts: `bundle/`, `config.json`, `report.html`, `tables/*.json`, pictures.
+        Its content becomes the artifacts: `bundle/`, `config.json`, `report.html`, `tables/*.json`, plots.
     inputs : mapping
-        Name of each table that went in, to its number of rows.
+        Name of each input table to its number of rows.
     series : mapping
         Charts: metric to its finite numbers, each with its step.
     parent : str, optional
-        Run under which this one stands.
+        Parent run.
     """
 
     name: str
@@ -67,7 +67,7 @@ class RunRecord:
 def log_run(
     record: RunRecord, *, tracking_uri: str = DEFAULT_TRACKING_URI, experiment: str = EXPERIMENT
 ) -> str:
-    """Log a run.
+    """Log a run to MLflow.
 
     Parameters
     ----------
@@ -93,7 +93,7 @@ def log_run(
 
 @contextmanager
 def _open_run(client: MlflowClient, experiment_id: str, record: RunRecord) -> Iterator[str]:
-    """Open a run and close it, as failed where something goes wrong."""
+    """Open a run and close it, as failed if an error occurs."""
     tags = {**record.tags, MLFLOW_RUN_NOTE: record.description}
     if record.parent is not None:
         tags["mlflow.parentRunId"] = record.parent
@@ -114,7 +114,7 @@ def _get_experiment_id(client: MlflowClient, tracking_uri: str, name: str) -> st
 
 
 def _locate_artifacts(tracking_uri: str) -> str | None:
-    """Give the folder beside an SQLite file; a server decides for itself."""
+    """Return the artifact folder next to an SQLite file; a server chooses its own."""
     path = tracking_uri.removeprefix("sqlite:///")
     if path == tracking_uri:
         return None
@@ -123,7 +123,7 @@ def _locate_artifacts(tracking_uri: str) -> str | None:
 
 @contextmanager
 def _quiet_migrations() -> Iterator[None]:
-    """Keep the log of a new SQLite file's migrations, some sixty lines, off the screen."""
+    """Hide the migration log of a new SQLite file, about sixty lines."""
     loggers = [logging.getLogger(name) for name in ("alembic", "mlflow.store.db.utils")]
     before = [logger.level for logger in loggers]
     for logger in loggers:
@@ -158,14 +158,14 @@ def _log_numbers(client: MlflowClient, run_id: str, record: RunRecord) -> None:
 
 
 def _format_param(value: Any) -> str:
-    """Write a setting for people."""
+    """Format a setting for people."""
     if value is None or value == ():
         return "none"
     return ", ".join(map(str, value)) if isinstance(value, list | tuple) else str(value)
 
 
 def _log_inputs(client: MlflowClient, run_id: str, record: RunRecord) -> None:
-    """Name the tables that went in, with our hash of all of them: MLflow's own covers the first rows only."""
+    """Log the input tables with our hash of all rows; MLflow's own hash covers only the first rows."""
     digest = record.tags.get("data_sha256", "")[:MAX_DIGEST_CHARACTERS]
     inputs = [
         DatasetInput(

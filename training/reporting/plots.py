@@ -1,4 +1,4 @@
-"""The pictures of a run, as SVG text that a page can hold; colours are told apart by colour-blind readers too.
+"""Plots of a run as SVG text for a page, with colours that colour-blind readers can distinguish.
 
 Colours are those of Okabe and Ito (2008). The same values give the same bytes.
 """
@@ -30,13 +30,13 @@ BASELINE_STYLES = (
 )
 BAND_COLOURS = {"high": RED, "elevated": ORANGE, "routine": SKY}
 FAIRNESS_PANELS = {
-    "selection_rate": ("Chosen, of all that came", 1),
-    "hit_rate": ("Finds among the chosen", 1),
-    "false_opens_per_1000": ("Opened for nothing, per 1,000", 1000),
+    "selection_rate": ("Selection rate", 1),
+    "hit_rate": ("Hit rate", 1),
+    "false_opens_per_1000": ("Unsuccessful inspections per 1,000", 1000),
 }
-"""Measure to title, and to what the whole is."""
+"""Measure to title and denominator."""
 MIN_SHOWN = 1e-6
-"""Scores and rates below this are drawn here, on the edge of the logarithmic axes."""
+"""Scores and rates below this are drawn at this value, on the edge of the logarithmic axes."""
 STYLE: dict[Any, Any] = {
     "svg.fonttype": "none",
     "svg.hashsalt": "npsrisk",
@@ -63,7 +63,7 @@ STYLE: dict[Any, Any] = {
 
 @dataclass(frozen=True)
 class CapacityCurve:
-    """Precision and recall of one score over capacities.
+    """Precision and recall of one score over a range of capacities.
 
     Attributes
     ----------
@@ -80,7 +80,7 @@ class CapacityCurve:
 def draw_capacity(
     shares: NDArray[np.float64], model: CapacityCurve, baselines: Sequence[CapacityCurve], judged_by: str = ""
 ) -> str:
-    """Draw precision and recall against capacity, the model with its interval and the baselines beside it.
+    """Draw precision and recall over capacity: the model with its interval, and the baselines.
 
     Parameters
     ----------
@@ -89,7 +89,7 @@ def draw_capacity(
     model : CapacityCurve
     baselines : sequence of CapacityCurve
     judged_by : str
-        What the labels are, for the titles.
+        Source of the labels, for the titles.
 
     Returns
     -------
@@ -108,23 +108,25 @@ def draw_capacity(
             ax.yaxis.set_major_formatter(PercentFormatter(1.0, decimals=None))
         axes[0].set(
             title=f"Precision, {judged_by}" if judged_by else "Precision",
-            ylabel="share of inspections that find",
+            ylabel="share of inspections that are positive",
         )
-        axes[1].set(title=f"Recall, {judged_by}" if judged_by else "Recall", ylabel="share of all there is")
+        axes[1].set(
+            title=f"Recall, {judged_by}" if judged_by else "Recall", ylabel="share of positives detected"
+        )
         axes[1].set_ylim(0, 1.02)
         axes[1].legend(loc="upper left", fontsize=9)
         return render_svg(figure)
 
 
 def draw_calibration(table: Sequence[Mapping[str, float | str]], judged_by: str = "") -> str:
-    """Draw the rate of finds against the mean score, bin by bin.
+    """Draw the observed rate of positives over the mean score, bin by bin.
 
     Parameters
     ----------
     table : sequence of dict
         As `Evaluation.calibration`.
     judged_by : str
-        What the labels are, for the title.
+        Source of the labels, for the title.
     """
     bins = [row for row in table if np.isfinite(float(row["mean_score"])) and np.isfinite(float(row["rate"]))]
     score = np.array([float(row["mean_score"]) for row in bins])
@@ -146,15 +148,15 @@ def draw_calibration(table: Sequence[Mapping[str, float | str]], judged_by: str 
             marker="o",
             linestyle="none",
             capsize=3,
-            label="bins of score",
+            label="score bins",
         )
         none = rate <= 0
         ax.plot(
-            score[none], shown[none], "o", color="white", markeredgecolor=BLUE, label="no find in the bin"
+            score[none], shown[none], "o", color="white", markeredgecolor=BLUE, label="no positive in the bin"
         )
         ax.set(xscale="log", yscale="log", xlim=(MIN_SHOWN / 1.6, 1.3), ylim=(MIN_SHOWN / 1.6, 1.3))
         ax.set(title=f"Calibration, {judged_by}" if judged_by else "Calibration")
-        ax.set(xlabel="mean score of the bin", ylabel="rate of finds")
+        ax.set(xlabel="mean score of the bin", ylabel="rate of positives")
         ax.legend(loc="upper left", fontsize=9)
         return render_svg(figure)
 
@@ -163,9 +165,9 @@ def draw_scores(
     score: NDArray[np.float64],
     band: NDArray[np.object_],
     positive: NDArray[np.bool_],
-    finds: str = "known finds",
+    finds: str = "known positives",
 ) -> str:
-    """Draw how scores are spread over the traffic, by band, and where the finds lie.
+    """Draw the distribution of scores over the traffic, by band, and of the positives.
 
     Parameters
     ----------
@@ -174,7 +176,7 @@ def draw_scores(
     band : str array, (n,)
     positive : bool array, (n,)
     finds : str
-        What the positives are called.
+        Label of the positives.
     """
     logarithm = np.log10(np.maximum(score, MIN_SHOWN))
     edges = np.linspace(min(logarithm.min(), -1.0), 0.0, 46)
@@ -199,34 +201,34 @@ def draw_daily_detections(
     days: Sequence[str],
     found: NDArray[np.float64],
     there: NDArray[np.float64],
-    finds: str = "known finds",
+    finds: str = "known positives",
 ) -> str:
-    """Draw, for each day of the test, the finds and how many of them the capacity took.
+    """Draw for each day of the test the positives, and how many of them the capacity includes.
 
     Parameters
     ----------
     days : sequence of str
     found, there : float64 array, (days,)
     finds : str
-        What they are called.
+        Label of the positives.
     """
     place = np.arange(len(days))
     with mpl.rc_context(STYLE):
         figure, (ax,) = create_figure(1, 1, width=10.4, height=3.1)
         ax.bar(place, there, color="#D5DAE0", label=finds)
-        ax.bar(place, found, color=BLUE, label="of these within the best 1 % of the day")
+        ax.bar(place, found, color=BLUE, label="of these within the top 1 % of the day")
         step = max(1, len(days) // 12)
         ax.set_xticks(place[::step], [days[at] for at in place[::step]])
         ax.grid(axis="x", visible=False)
         ax.yaxis.set_major_locator(MaxNLocator(integer=True))
-        ax.set(title="Finds by day", ylabel="consignments", xlim=(-0.7, len(days) - 0.3))
+        ax.set(title="Positives by day", ylabel="consignments", xlim=(-0.7, len(days) - 0.3))
         ax.set_ylim(0, 1.25 * max(1.0, there.max()))
         ax.legend(loc="upper right", fontsize=9, ncols=2)
         return render_svg(figure)
 
 
 def draw_importance(shares: Mapping[str, float]) -> str:
-    """Draw how much each group of features moves the score.
+    """Draw the contribution of each group of features to the score.
 
     Parameters
     ----------
@@ -242,19 +244,19 @@ def draw_importance(shares: Mapping[str, float]) -> str:
         ax.xaxis.set_major_formatter(PercentFormatter(1.0, decimals=0))
         ax.set_xlim(0, 1.12 * max([share for _, share in ranked], default=1.0))
         ax.set(
-            title="What moves the score, by group of features",
+            title="Contribution to the score, by group of features",
             xlabel="share of the mean absolute contribution",
         )
         return render_svg(figure)
 
 
 def draw_ablation(rows: Sequence[Mapping[str, Any]]) -> str:
-    """Draw what the finds before the test period lose without each group of features, with intervals.
+    """Draw the loss of the rank score without each group of features, with intervals.
 
     Parameters
     ----------
     rows : sequence of dict
-        As `training.fitting.diagnostics.run_ablation` gives them.
+        As `training.fitting.diagnostics.run_ablation` returns them.
     """
     shown = list(rows)[::-1]
     with mpl.rc_context(STYLE):
@@ -268,19 +270,19 @@ def draw_ablation(rows: Sequence[Mapping[str, Any]]) -> str:
         ax.axvline(0, color=INK, linewidth=0.8)
         ax.grid(axis="y", visible=False)
         ax.set(
-            title="What the finds lose without a group of features",
-            xlabel="area under recall over the logarithm of capacity, lost; 95 % interval",
+            title="Ablation: loss without a group of features",
+            xlabel="loss of area under recall over the logarithm of capacity; 95 % interval",
         )
         return render_svg(figure)
 
 
 def draw_fairness(rows: Sequence[Mapping[str, float | str]]) -> str:
-    """Draw how often each group is chosen, how often rightly, and how often for nothing, each with its interval.
+    """Draw selection rate, hit rate and unsuccessful inspections of each group, each with its interval.
 
     Parameters
     ----------
     rows : sequence of dict
-        As `training.evaluation.fairness.compute_fairness_rows` gives them; a dashed line is everybody.
+        As `training.evaluation.fairness.compute_fairness_rows` returns them; a dashed line is all traffic.
     """
     names = [str(row["value"]) for row in rows]
     place = np.arange(len(rows))[::-1] - 0.6 * np.cumsum(_find_kind_starts(rows))
@@ -306,12 +308,12 @@ def draw_fairness(rows: Sequence[Mapping[str, float | str]]) -> str:
 
 
 def draw_differences(panels: Mapping[str, Sequence[tuple[str, Estimate]]]) -> str:
-    """Draw differences with their intervals around nought; those that can be told from it stand out.
+    """Draw differences with their intervals around zero; significant ones are coloured.
 
     Parameters
     ----------
     panels : mapping
-        Title to the named differences below one another; at least one.
+        Title to the named differences; at least one panel.
     """
     longest = max(map(len, panels.values()))
     with mpl.rc_context(STYLE):
@@ -319,8 +321,8 @@ def draw_differences(panels: Mapping[str, Sequence[tuple[str, Estimate]]]) -> st
         for ax, (title, differences) in zip(axes, panels.items(), strict=True):
             reach = 0.0
             for place, (_, gain) in enumerate(differences):
-                told = gain.low > 0 or gain.high < 0
-                colour = BLUE if told and gain.value > 0 else RED if told else GREY
+                significant = gain.low > 0 or gain.high < 0
+                colour = BLUE if significant and gain.value > 0 else RED if significant else GREY
                 ax.hlines(-place, gain.low, gain.high, color=colour, linewidth=2.2, alpha=0.6)
                 ax.plot(gain.value, -place, "o", color=colour, markersize=5)
                 ends = np.abs([gain.low, gain.value, gain.high])
@@ -349,7 +351,7 @@ def _format_number(value: float, _place: int) -> str:
 
 
 def create_figure(rows: int, columns: int, *, width: float, height: float) -> tuple[Figure, list[Axes]]:
-    """Make a figure of panels, in inches; to be used within `mpl.rc_context(STYLE)`."""
+    """Create a figure with panels, sizes in inches; to be used within `mpl.rc_context(STYLE)`."""
     figure = Figure(figsize=(width, height), layout="constrained")
     axes = figure.subplots(rows, columns, squeeze=False)
     return figure, list(axes.flat)
@@ -370,7 +372,7 @@ def _capacity_axis(ax: Axes) -> None:
 
 
 def render_svg(figure: Figure) -> str:
-    """Give a figure as SVG that a page can hold, the same bytes for the same values."""
+    """Render a figure as SVG for a page; the same values give the same bytes."""
     FigureCanvasSVG(figure)
     text = io.StringIO()
     figure.savefig(text, format="svg", metadata={"Date": None, "Creator": None})

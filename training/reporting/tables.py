@@ -6,13 +6,13 @@ from typing import Any
 
 
 def serialize_table(rows: Sequence[Mapping[str, Any]], columns: Sequence[str] = ()) -> str:
-    """Write a table as MLflow shows and compares it: columns once, then the rows; unknown numbers are null.
+    """Convert a table to JSON: column names once, then the rows; unknown numbers are null.
 
     Parameters
     ----------
     rows : sequence of dict
     columns : sequence of str
-        Columns that are there even where no row has them; they come first.
+        Columns that are always present, even if no row has them; they come first.
 
     Examples
     --------
@@ -25,7 +25,7 @@ def serialize_table(rows: Sequence[Mapping[str, Any]], columns: Sequence[str] = 
 
 
 def _to_json_value(value: Any) -> Any:
-    """Give a value as JSON has it."""
+    """Convert a value to its JSON form."""
     if isinstance(value, float) and value != value:
         return None
     return value.item() if hasattr(value, "item") else value

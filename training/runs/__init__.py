@@ -1,1 +1,1 @@
-"""One training run from tables to a registered version."""
+"""One training run, from tables to a registered version."""

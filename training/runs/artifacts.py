@@ -1,11 +1,11 @@
-"""The artifacts of a run: the bundle, the page, the tables and the pictures, written into one folder.
+"""Artifacts of a run, written into one folder: the bundles, the page, the tables and the plots.
 
-bundle/          the final fit as data: what is served
-evaluation/      the evaluation fit as data: what later time judged
+bundle/          the final fit as data, which is served
+evaluation/      the evaluation fit as data, which is tested on later time
 config.json      every setting of the run, to repeat it
-report.html      the page, with everything in it
+report.html      the page with all results
 tables/*.json    the same names and columns in every run
-plots/*.svg      the pictures of the page
+plots/*.svg      the plots of the page
 """
 
 from collections.abc import Sequence
@@ -48,10 +48,10 @@ from training.runs.run_report import (
 BUNDLE_FOLDER, EVALUATION_FOLDER = "bundle", "evaluation"
 EXAMPLES_PER_BAND = 20
 CARD_DIGITS = 9
-"""Of a metric in the bundle: sums of metrics may differ in their last bits between machines, bundles may not."""
+"""Significant digits of a metric in the bundle: the last bits of sums may differ between machines, bundles may not."""
 TRUTH_METRICS = ("truth/", "deployed_truth/")
-"""Metrics by the truth of a simulated world. The run has them and the bundle does not: without the truth, training could not
-make the same bundle again."""
+"""Metrics against the truth of a simulated world. They are in the run but not in the bundle: without the truth, training could not
+reproduce the same bundle."""
 ENDS = ("", "_low", "_high")
 RECALL_COLUMNS = tuple(f"{name}{end}" for name in RECALLS for end in ENDS)
 ORIGIN_COLUMNS = (
@@ -75,15 +75,15 @@ SLICE_COLUMNS = ("kind", "value", "consignments", "labelled", "positive")
 
 
 def write_artifacts(trained: TrainingResult, tables: Tables, folder: Path) -> None:
-    """Write everything a run leaves behind.
+    """Write all artifacts of a run.
 
     Parameters
     ----------
     trained : TrainingResult
     tables : Tables
-        What it was trained on.
+        Tables it was trained on.
     folder : Path
-        Made where it does not exist.
+        Created if it does not exist.
     """
     folder.mkdir(parents=True, exist_ok=True)
     write_run_bundles(trained, tables, folder)
@@ -100,9 +100,9 @@ def write_artifacts(trained: TrainingResult, tables: Tables, folder: Path) -> No
 
 
 def write_run_bundles(trained: TrainingResult, tables: Tables, folder: Path) -> None:
-    """Write the final fit into `bundle`, and the evaluation fit into `evaluation`; nothing in them comes from a truth.
+    """Write the final fit into `bundle`, and the evaluation fit into `evaluation`; both without data from a truth.
 
-    The examples of both are of each band of validation. Both carry a profile of the test period's traffic, each under its own scores.
+    The examples of both come from each band of validation. Both contain a profile of the test period's traffic, each with its own scores.
     """
     kinds: dict[FitKind, str] = {"evaluation": EVALUATION_FOLDER, "final": BUNDLE_FOLDER}
     for kind, name in kinds.items():
@@ -157,9 +157,9 @@ def _round_level(level: CalibrationLevel) -> CalibrationLevel:
 
 
 def build_reference(trained: TrainingResult, tables: Tables, kind: FitKind = "final") -> ReferenceProfile:
-    """Build the profile of the test period's traffic under a fit, which later traffic is compared with.
+    """Build the profile of the test period's traffic under a fit, as the reference for later traffic.
 
-    The scores of the final fit are, row by row, those of a fit that has not learnt of the row.
+    The scores of the final fit are, row by row, those of a fit that was not trained on the row.
     """
     evaluated = FeatureMatrix(
         trained.matrix.X[trained.test_matrix_rows], trained.test_rows, trained.model.spec
@@ -181,7 +181,7 @@ def build_reference(trained: TrainingResult, tables: Tables, kind: FitKind = "fi
 def serialize_run_tables(
     trained: TrainingResult, importance: Sequence[dict[str, Any]], fairness: Sequence[Row]
 ) -> dict[str, str]:
-    """Give the tables as JSON, by name."""
+    """Return the tables as JSON, by name."""
     return {
         "metrics": serialize_table(_build_metric_rows(trained.test.model), METRIC_COLUMNS),
         "truth": serialize_table(
@@ -209,7 +209,7 @@ def serialize_run_tables(
 
 
 def build_baseline_rows(judged: EvaluatedModel) -> list[dict[str, Any]]:
-    """Put the model and its baselines side by side, one row each."""
+    """Build a table of the model and its baselines, one row each."""
     rows = {"model": judged.model, **judged.baselines}
     return [
         {"name": name, **{metric: evaluation[metric].value for metric in HEADLINE}}
@@ -220,7 +220,7 @@ def build_baseline_rows(judged: EvaluatedModel) -> list[dict[str, Any]]:
 def _select_band_examples(
     model: RiskModel, X: NDArray[np.float32], channel: NDArray[np.object_]
 ) -> NDArray[np.int64]:
-    """Choose the highest scores of each band."""
+    """Select the highest scores of each band."""
     score = model.score(X, list(channel))
     band = np.array(model.assign_bands(score), dtype=object)
     order = np.argsort(-score, kind="stable")

@@ -1,4 +1,4 @@
-"""Invented consignments that show what a model takes; nobody in them exists."""
+"""Invented consignments as an input example of a model; no real person is in them."""
 
 from datetime import UTC, datetime
 
@@ -9,7 +9,7 @@ from features.config import FeatureConfig
 
 
 def build_example_consignments(config: FeatureConfig) -> pd.DataFrame:
-    """Give two invented consignments as a table, to show what the model takes; nobody in it exists."""
+    """Build a table of two invented consignments as an input example of a model."""
     record = config.build_record_type()
     packet = record(
         consignment_id="RR473124829GB",

@@ -1,4 +1,4 @@
-"""A trained model with all that is known of it: what `training.runs.train` gives and `training.runs.artifacts` writes down."""
+"""Result of a training run, as returned by `training.runs.train` and written by `training.runs.artifacts`."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -34,7 +34,7 @@ class EvaluatedModel:
     Attributes
     ----------
     traffic : ScoredPeriod
-        Under the model's score.
+        With the model's score.
     model : Evaluation
     baselines : mapping
         Name to evaluation.
@@ -50,7 +50,7 @@ class EvaluatedModel:
 
 @dataclass(frozen=True)
 class TrainingResult:
-    """A trained model and what is known of it.
+    """A trained model with its evaluation.
 
     Attributes
     ----------
@@ -60,24 +60,24 @@ class TrainingResult:
     data : DataSet
     data_sha256 : str
     evaluated : EvaluationFit
-        The evaluation fit, which later time judged, with the feature rows of all that was fitted, calibrated and tested on.
+        The evaluation fit, tested on later time, with the feature rows of all fitted, calibrated and tested rows.
     deployed : DeployedResult or None
-        The same recipe at earlier dates, as it is deployed; None where none was asked for or the data do not allow it.
+        The same recipe evaluated as deployed, at earlier dates; None if not configured or not possible with the data.
     final : FinalFit
-        The same recipe on every label known at `as_of`: what is served.
+        The same recipe fitted on every label known at `as_of`; this fit is served.
     test : EvaluatedModel
-        By what was found, corrected for how the opened ones were chosen.
+        Against inspection results, corrected for how the inspected ones were selected.
     truth : EvaluatedModel or None
-        By the truth of a simulated world.
+        Against the truth of a simulated world.
     estimates : OffPolicyEstimates
-        What the model would find at capacity, estimated in three ways (`training.evaluation.off_policy`).
+        Estimated precision and recall at capacity, by three methods (`training.evaluation.off_policy`).
     name_swaps : list of dict
-        How far names of another language move the score, as `training.evaluation.name_invariance` measures it.
+        Effect of names from another language on the score, measured by `training.evaluation.name_invariance`.
     leaks : list of dict
-        Whether anything from later leaked in, as `training.evaluation.leakage` looks for it.
+        Leakage checks of `training.evaluation.leakage`.
     verdict : EvaluationVerdict
     studied : DiagnosticsResult
-        Ablation and search, where asked for.
+        Ablation and search, if configured.
     """
 
     target: Target
@@ -103,7 +103,7 @@ class TrainingResult:
 
     @property
     def fitted(self) -> FittedParameters:
-        """The learnt part of the features, of the evaluation fit."""
+        """The fitted parameters of the features, of the evaluation fit."""
         return self.evaluated.grown.fitted
 
     @property
@@ -147,23 +147,23 @@ class TrainingResult:
 
     @property
     def fits_sentence(self) -> str:
-        """Which fit is which, how many positives each has learnt from, and to what date."""
+        """Sentences on both fits: numbers of positives, and the end of the training data."""
         judged, final = self.evaluated.grown, self.final.grown
         return (
-            f"The final fit, which is served, has learnt from {final.positives} positives among {final.labelled:,} results "
-            f"known on {self.as_of:%Y-%m-%d}. The evaluation fit, which the test period judged, has learnt from "
-            f"{judged.positives} positives of arrivals until {judged.learnt_until:%Y-%m-%d}."
+            f"The final fit, which is served, was trained on {final.positives} positives among {final.labelled:,} results "
+            f"known on {self.as_of:%Y-%m-%d}. The evaluation fit, which was tested on the test period, was trained on "
+            f"{judged.positives} positives that arrived until {judged.learnt_until:%Y-%m-%d}."
         )
 
     @property
     def sentences(self) -> list[str]:
-        """What the run says of itself, the figure to believe first."""
+        """Summary of the run, the most reliable figure first."""
         deployed = [] if self.deployed is None else [self.deployed.sentence]
         return [*deployed, *self.verdict.sentences, self.fits_sentence, self.level_sentence]
 
     @property
     def level_sentence(self) -> str:
-        """How well the level of the served scores is known."""
+        """Sentence on the uncertainty of the level of the served scores."""
         return self.final.level.to_sentence()
 
     @property

@@ -1,6 +1,6 @@
-"""The page of a run: one HTML file that needs nothing else, verdict first; and the run's description in Markdown.
+"""Page of a run as one self-contained HTML file, verdict first, and the run's description in Markdown.
 
-Everything is escaped by the template, but the pictures, which are ours.
+The template escapes everything except the plots, which are our own.
 """
 
 from collections.abc import Mapping, Sequence
@@ -48,24 +48,24 @@ VERDICT_WORDS = {
     "worse": "Worse than a baseline",
 }
 EXCLUDED_BASELINE_METRICS = frozenset({"calibration_error", "calibration_ratio"})
-"""A baseline's score is no probability."""
+"""Excluded because a baseline's score is not a probability."""
 CURVE_SHARES = np.geomspace(0.0005, 0.2, 28)
-"""Capacities of the picture."""
+"""Capacities of the plot."""
 TOP_EXAMPLES = 12
-"""Highest scores that the page explains."""
+"""Number of highest scores that the page explains."""
 MAX_REASONS = 3
 EXPLAINED_ROWS = 400
 """Rows whose contributions give the importance of features: the highest scores and as many of all traffic."""
 MAX_FEATURES = 30
 DAILY_CAPACITY_SHARE = 0.01
-"""Of the traffic of a mean day, in the picture of finds by day."""
+"""Share of the traffic of a mean day, in the plot of positives by day."""
 
 ReportRow = Mapping[str, Any]
 
 
 @dataclass(frozen=True)
 class RunReport:
-    """All that the page of a run shows.
+    """Content of the page of a run.
 
     Attributes
     ----------
@@ -74,15 +74,15 @@ class RunReport:
     target : str
     as_of : datetime
     facts : mapping
-        Short facts of the head of the page: data hash, code version, ….
+        Short facts in the head of the page: data hash, code version, ….
     verdict : EvaluationVerdict
     sentences : sequence of str
-        What the run says of itself, the figure to believe first.
+        Summary of the run, the most reliable figure first.
     model : Evaluation
     baselines : mapping
         Name to evaluation, of the same traffic.
     truth, truth_baselines
-        The same against the truth of a simulated world, where there is one.
+        The same against the truth of a simulated world, if there is one.
     pictures : mapping
         Name to SVG.
     estimates : OffPolicyEstimates
@@ -118,7 +118,7 @@ class RunReport:
 
 
 def render_report(report: RunReport) -> str:
-    """Write the page.
+    """Render the page of a run.
 
     Returns
     -------
@@ -148,12 +148,12 @@ def render_report(report: RunReport) -> str:
 
 
 def build_key_figures(model: Evaluation, baselines: Mapping[str, Evaluation]) -> Sequence[ReportRow]:
-    """Put the key figures of a model beside those of the baselines.
+    """Build rows with the key metrics of a model and of the baselines.
 
     Returns
     -------
     sequence of dict
-        `metric`, `title`, `estimate`, and `baselines`: name to value, NaN where it means nothing.
+        `metric`, `title`, `estimate`, and `baselines`: name to value, NaN if the metric does not apply.
     """
     return [
         {
@@ -176,7 +176,7 @@ def build_report(
     importance: Sequence[dict[str, Any]],
     fairness: Sequence[Row],
 ) -> RunReport:
-    """Gather what the page shows."""
+    """Collect the content of the page."""
     return RunReport(
         name=f"{TARGET_NAMES[trained.target].capitalize()}: model as of {trained.as_of:%Y-%m-%d}",
         target=trained.target,
@@ -239,11 +239,11 @@ def describe_run(trained: TrainingResult) -> str:
         f"**{VERDICT_WORDS[trained.verdict.name]}.** {first}",
         "",
         *[f"{sentence}\n" for sentence in rest],
-        "| figure on the test period | value (95 % interval) |",
+        "| metric on the test period | value (95 % interval) |",
         "|---|---|",
         *[_format_figure_row(row) for row in build_key_figures(trained.test.model, {})],
         "",
-        "When things arrived, and which labels were known:",
+        "Periods of arrivals, and the labels used:",
         "",
         "| period | arrivals, and the day by which labels were visible |",
         "|---|---|",
@@ -252,13 +252,13 @@ def describe_run(trained: TrainingResult) -> str:
             for row in trained.data.split.to_rows()
         ],
         "",
-        "`report.html` among the artifacts is the page to read: pictures, slices, reasons, what was used and what was left out.",
+        "Read `report.html` among the artifacts: plots, slices, reasons, data used and excluded.",
     ]
     return "\n".join(lines)
 
 
 def compute_feature_importance(trained: TrainingResult) -> list[dict[str, Any]]:
-    """Give each feature's share of the mean absolute contribution, largest first.
+    """Compute each feature's share of the mean absolute contribution, largest first.
 
     Returns
     -------
@@ -284,7 +284,7 @@ def compute_feature_importance(trained: TrainingResult) -> list[dict[str, Any]]:
 
 
 def compute_fairness(trained: TrainingResult) -> list[Row]:
-    """Give the burden of each group by what was found and, on a simulated world, by the truth."""
+    """Compute the burden of each group from inspection results and, on a simulated world, from the truth."""
     settings = trained.config.evaluation
     capacity = compute_daily_capacity(trained.test.traffic, settings)
     judged = {"outcomes": trained.test, "truth": trained.truth}
@@ -299,9 +299,9 @@ def compute_fairness(trained: TrainingResult) -> list[Row]:
 def draw_pictures(
     trained: TrainingResult, importance: Sequence[dict[str, Any]], fairness: Sequence[Row]
 ) -> dict[str, str]:
-    """Draw the pictures of the page; name to SVG, in their order."""
+    """Draw the plots of the page; name to SVG, in their order."""
     judged = trained.truth or trained.test
-    finds = "known finds" if trained.truth is None else "there, by the truth"
+    finds = "known positives" if trained.truth is None else "true positives"
     band = np.array(trained.model.assign_bands(trained.test_scores), dtype=object)
     groups: dict[str, float] = {}
     for row in importance:
@@ -321,7 +321,7 @@ def draw_pictures(
 
 
 def _select_best_labels(trained: TrainingResult, fairness: Sequence[Row]) -> list[Row]:
-    """Keep the rows judged by the truth where there is one, else by what was found."""
+    """Select the rows with labels from the truth if there is one, else from inspection results."""
     wanted = "outcomes" if trained.truth is None else "truth"
     return [row for row in fairness if row["judged_by"] == wanted]
 
@@ -340,7 +340,7 @@ def _draw_capacity_curves(trained: TrainingResult, judged: EvaluatedModel) -> st
 
 
 def _describe_labels(trained: TrainingResult, judged: EvaluatedModel) -> str:
-    return "by the truth" if judged is trained.truth else "by what was found"
+    return "by the truth" if judged is trained.truth else "by inspection results"
 
 
 def _draw_daily(judged: EvaluatedModel, finds: str) -> str:
@@ -365,10 +365,10 @@ def _rename_baseline_scores(judged: EvaluatedModel) -> dict[str, NDArray[np.floa
 
 def _describe_result(trained: TrainingResult, at: int) -> str:
     if trained.test.traffic.positive[at]:
-        return "found"
-    opened = "opened, not found" if trained.test.traffic.labelled[at] else "not opened"
+        return "positive"
+    result = "negative" if trained.test.traffic.labelled[at] else "not inspected"
     holds = trained.truth is not None and trained.truth.traffic.positive[at]
-    return f"holds it, {opened}" if holds else opened
+    return f"{result}, but positive by the truth" if holds else result
 
 
 def _format_figure_row(row: Any) -> str:

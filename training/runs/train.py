@@ -1,7 +1,7 @@
-"""Retraining, from tables to a judged model, in the order in which it runs.
+"""Training run, from tables to an evaluated model, in the order of its steps.
 
-Nothing is learnt from what was not visible: features learn from the training fold, trees from training, when to stop and
-the calibration from validation, and the test period only judges. `train_model` takes tables and returns values; `run_training`
+Only visible data are used: feature parameters are learnt from the training fold, trees from training, the
+calibration from validation, and the test period only evaluates. `train_model` takes tables and returns values; `run_training`
 also writes the artifacts, logs the run and registers the version.
 """
 
@@ -70,28 +70,28 @@ from training.runs.result import EvaluatedModel, TrainingResult
 from training.runs.run_report import describe_run
 
 MODEL = "model"
-"""What is judged beside the baselines."""
+"""Name of the evaluated model among the baselines."""
 Bools = NDArray[np.bool_]
 Floats = NDArray[np.float64]
 
 
 @dataclass(frozen=True)
 class TrainingTask:
-    """What is trained: on which tables, as of when, for which target, with which settings.
+    """Input of a training run: tables, date, target and settings.
 
     Attributes
     ----------
     tables : Tables
         Consignments, outcomes, alerts.
     as_of : datetime, optional
-        Arrivals from then on and outcomes that became visible later do not exist. Default: the midnight after the last
-        event of the tables.
+        Later arrivals, and outcomes that became visible later, are ignored. Default: the midnight after the last event of
+        the tables.
     target : {"nps", "controlled_drug", "any_offence"}
     config : TrainConfig
     truth : DataFrame, optional
-        Of a simulated world; it judges, and takes no part in training.
+        Of a simulated world; used for evaluation, never for training.
     diagnostics : DiagnosticsOptions
-        What else to look into: ablation, search. Default: nothing.
+        Additional diagnostics: ablation, search. Default: none.
     """
 
     tables: Tables
@@ -103,12 +103,12 @@ class TrainingTask:
 
 
 class RunDestination(NamedTuple):
-    """Where a run is kept.
+    """Destination of a run.
 
     Attributes
     ----------
     out_dir : Path, optional
-        Where the artifacts are kept; a new or an empty folder. Default: only in the store.
+        Folder for the artifacts, new or empty. Default: only in the MLflow store.
     tracking_uri : str, optional
         MLflow store; without one nothing is logged.
     register : bool
@@ -128,9 +128,9 @@ class RegisteredRun:
     ----------
     trained : TrainingResult
     run_id : str or None
-        None where no store was given.
+        None if no store was given.
     model_uri, version : str or None
-        Of the registered version, where it was registered.
+        Of the registered version, if it was registered.
     """
 
     trained: TrainingResult
@@ -150,11 +150,11 @@ class RegisteredRun:
 
     @property
     def test_scores(self) -> Floats:
-        """Their scores."""
+        """Scores of these consignments."""
         return self.trained.test_scores
 
     def summarize(self) -> str:
-        """Say what came out, for a terminal."""
+        """Return the summary of the run as text, for a terminal."""
         lines = list(self.trained.sentences)
         if self.run_id is not None:
             lines.append(f"run {self.run_id}")
@@ -177,7 +177,7 @@ def run_training(
     trained = train_model(task, jobs, progress)
     with TemporaryDirectory() as spare:
         folder = Path(spare) / "run" if destination.out_dir is None else destination.out_dir
-        with report_progress(progress, "writing page and bundle"):
+        with report_progress(progress, "writing report and bundle"):
             write_artifacts(trained, task.tables, folder)
         if destination.tracking_uri is None:
             return RegisteredRun(trained, None, None, None)
@@ -188,20 +188,20 @@ def run_training(
 
 
 def train_model(task: TrainingTask, jobs: int = 1, progress: Progress | None = None) -> TrainingResult:
-    """Train a model on operation results as they were visible at a date, and judge it on later time.
+    """Train a model on operation results as they were visible at a date, and evaluate it on later time.
 
     Parameters
     ----------
     task : TrainingTask
     jobs : int
-        Processes that describe consignments, and threads that grow trees; any number gives the same model, to the last
-        byte of its bundle.
+        Processes that compute features, and threads that grow trees. Any number gives the same model, to the last byte of
+        its bundle.
     progress : callable, optional
 
     Raises
     ------
     BadInput
-        Where the tables hold too little to train or to judge on.
+        If the tables contain too little to train or to evaluate on.
     """
     config, tables, target = task.config, task.tables, task.target
     observed = ObservedTables(
@@ -210,7 +210,7 @@ def train_model(task: TrainingTask, jobs: int = 1, progress: Progress | None = N
     as_of, studied = observed.as_of, DiagnosticsResult()
     with report_progress(progress, "reading labels"):
         digest = hash_training_tables(tables)
-        # Who has a label, as of when, and what each row counts.
+        # Labels as of the dates of the split, and row weights.
         data = build_training_data(observed, target, config)
     source = TableFeatures(tables, config.features, as_of, jobs, progress)
     evaluated = fit_evaluation(FitTask(data.evaluation, source, config), jobs, progress, also=data.keep)
@@ -226,7 +226,7 @@ def train_model(task: TrainingTask, jobs: int = 1, progress: Progress | None = N
             )
         studied = replace(run_diagnostics(task.diagnostics, origins, config, progress), trials=studied.trials)
     model = evaluated.model
-    # The test period judges: all its traffic, opened or not, the model beside its baselines.
+    # The test period evaluates, on all its traffic, inspected or not, the model and its baselines.
     parts = SplitFeatures(data.evaluation, evaluated.matrix)
     with report_progress(progress, "fitting baselines"):
         scores = score_baselines(parts, np.flatnonzero(parts.select_part(TEST)), config.model.seed)
@@ -238,22 +238,22 @@ def train_model(task: TrainingTask, jobs: int = 1, progress: Progress | None = N
         weight = true_labels.known[rows].astype(np.float64)
         traffic = build_scored_period(parts, rows, test.traffic.score, true_labels, weight)
         by_truth = _evaluate_all(traffic, scores, _keep_capacity(config, test.traffic), progress)
-    with report_progress(progress, "estimating finds"):
+    with report_progress(progress, "estimating detections"):
         estimates = _estimate_off_policy(parts, test, by_truth, config)
-    with report_progress(progress, "swapping names"):
+    with report_progress(progress, "replacing names"):
         name_swaps = _swap_names(parts, source, model, evaluated.grown.fitted, config)
-    # The recipe as it is deployed: at earlier dates, each judged by the weeks after it.
+    # The recipe as deployed: fits at earlier dates, each tested on the weeks after it.
     deployed = None
     if data.origins:
         fits = fit_origins(data, source, config, evaluated.matrix, jobs, progress)
-        with report_progress(progress, "judging earlier dates"):
+        with report_progress(progress, "evaluating earlier dates"):
             known = SplitFeatures(data.final, evaluated.matrix)
             deployed = judge_origins(fits, known, config, test.traffic.weight, true_labels)
         unseen = deployed.unseen
     else:
         validation = score_validation(evaluated, data.evaluation, config.model.seed)
         unseen = [validation, score_test(evaluated, data.evaluation, test.traffic.weight)]
-    # What is served: the same recipe on every label that is known today.
+    # The served fit: the same recipe on every label known today.
     final = fit_final(FitTask(data.final, source, config), evaluated.matrix, unseen, jobs, progress)
     leaks = check_leakage(source, parts.test_matrix, test.traffic, evaluated.grown.fitted)
     return TrainingResult(
@@ -278,7 +278,7 @@ def train_model(task: TrainingTask, jobs: int = 1, progress: Progress | None = N
 def _judge(
     deployed: DeployedResult | None, test: EvaluatedModel, target: Target, by_truth: bool
 ) -> EvaluationVerdict:
-    """Judge the recipe as it is deployed; if no earlier date could be judged, the evaluation fit on the test period."""
+    """Judge the recipe as deployed; if no earlier date could be evaluated, the evaluation fit on the test period."""
     if deployed is None:
         positives = int(test.traffic.positive.sum())
         return judge_model(test.model, test.baselines, target=target, positives=positives, by_truth=by_truth)
@@ -290,33 +290,33 @@ def _judge(
 def _cut_origins(
     data: TrainingData, evaluated: EvaluationFit, source: FeatureSource, config: TrainConfig
 ) -> list[RollingOrigin]:
-    """Cut the dates that diagnostics look at; all their windows end before any that is reported."""
+    """Build the rolling origins for diagnostics; all their windows end before any reported period."""
     rows = _locate_fitting_rows(data.evaluation, evaluated.matrix)
     texts = [get_goods_text(record) for record in source.get_records(rows)]
     return cut_origins(data.evaluation, evaluated.matrix, texts, config, data.reported_from)
 
 
 def _locate_fitting_rows(data: DataSet, matrix: FeatureMatrix) -> NDArray[np.int64]:
-    """Positions of the matrix's rows of training and validation, in their order."""
+    """Return the positions of the matrix's rows of training and validation, in their order."""
     rows: NDArray[np.int64] = matrix.rows[np.isin(data.part[matrix.rows], (TRAIN, VALIDATION))]
     return rows
 
 
 def find_day_after_last_event(tables: Tables) -> datetime:
-    """Give the midnight after the last arrival or result of the tables."""
+    """Find the midnight after the last arrival or result of the tables."""
     moments = [get_time_column_us(tables.consignments, "received_at")]
     if tables.outcomes is not None:
         moments.append(compute_visible_us(tables.outcomes))
     last = max((int(each.max()) for each in moments if len(each)), default=NO_TIME)
     if last == NO_TIME:
-        raise BadInput("the tables hold no event", where="consignments")
+        raise BadInput("the tables contain no event", where="consignments")
     return truncate_to_day(to_datetime(last)) + timedelta(days=1)
 
 
 def _require_outcomes(tables: Tables) -> pd.DataFrame:
     if tables.outcomes is None or tables.outcomes.empty:
         raise BadInput(
-            "there is nothing to learn from", where="outcomes", expected="a table of what was found"
+            "there are no results to train on", where="outcomes", expected="a table of inspection results"
         )
     return tables.outcomes
 
@@ -330,7 +330,7 @@ def _evaluate_test(
 ) -> EvaluatedModel:
     test = parts.select_part(TEST)
     score = model.score(parts.X[test], parts.get_channels(test))
-    with report_progress(progress, "weighing results"):
+    with report_progress(progress, "weighting results"):
         weight = parts.estimate_result_weights(test, config.model.seed)[test]
     traffic = build_scored_period(parts, parts.locate_rows(test), score, parts.data.labels, weight)
     return _evaluate_all(traffic, scores, config, progress)
@@ -339,7 +339,7 @@ def _evaluate_test(
 def _estimate_off_policy(
     parts: SplitFeatures, test: EvaluatedModel, by_truth: EvaluatedModel | None, config: TrainConfig
 ) -> OffPolicyEstimates:
-    """Estimate what the model would find in three ways, beside the truth where there is one."""
+    """Estimate precision and recall by three methods, together with the truth if there is one."""
     rows, labels = parts.locate_rows(parts.select_part(TEST)), parts.data.labels
     evidence = LoggedEvidence.from_scored_period(
         test.traffic, labels.selected_by[rows], labels.probability[rows]
@@ -355,7 +355,7 @@ def _swap_names(
     fitted: FittedParameters,
     config: TrainConfig,
 ) -> list[Row]:
-    """Swap the names of a sample of the test traffic for names of other languages."""
+    """Measure the effect of names from other languages on a sample of the test traffic."""
     rows = parts.locate_rows(parts.select_part(TEST))
     sample = sample_evenly(len(rows))
     records = source.get_records(rows[sample])
@@ -373,12 +373,12 @@ def _evaluate_all(
     ):
         found[name] = evaluate(each, config.evaluation)
         if progress is not None:
-            progress("judging", done + 1, len(scores) + 1)
+            progress("evaluating", done + 1, len(scores) + 1)
     return EvaluatedModel(traffic, found.pop(MODEL), found, scores)
 
 
 def _keep_capacity(config: TrainConfig, traffic: ScoredPeriod) -> TrainConfig:
-    """Hold other labels of the same traffic to the daily capacity that was observed."""
+    """Set the capacity to the daily capacity that was observed, for other labels of the same traffic."""
     capacity = compute_daily_capacity(traffic, config.evaluation)
     return msgspec.structs.replace(
         config, evaluation=msgspec.structs.replace(config.evaluation, capacity=capacity)
@@ -388,7 +388,7 @@ def _keep_capacity(config: TrainConfig, traffic: ScoredPeriod) -> TrainConfig:
 def _log_and_register(
     trained: TrainingResult, tables: Tables, folder: Path, tracking_uri: str, register: bool
 ) -> RegisteredRun:
-    """Log the run, and register the version where asked for."""
+    """Log the run, and register the version if configured."""
     from models.registry import Registry
     from training.reporting.mlflow_tracking import RunRecord, log_run
 
@@ -418,14 +418,14 @@ def _log_and_register(
 
 
 def _log_trials(trained: TrainingResult, run_id: str, tracking_uri: str) -> None:
-    """Log each trial of a search as a run under the run."""
+    """Log each trial of a search as a child run."""
     from training.reporting.mlflow_tracking import RunRecord, log_run
 
     for trial in trained.studied.trials:
         with TemporaryDirectory() as nothing:
             record = RunRecord(
                 name=f"trial {trial['trial']}",
-                description="A trial of the search, judged at the rolling origins before the test period.",
+                description="A trial of the search, tested at the rolling origins before the test period.",
                 tags={"target": trained.target, "as_of": trained.as_of.isoformat()},
                 params={name: trial[name] for name in SEARCH_SPACE},
                 metrics={f"origins/{name}": trial[name] for name in ("worth", "recall_at_1pct")},

@@ -1,1 +1,1 @@
-"""The simulated operation: it imports nothing else of training."""
+"""Simulated operation; it imports nothing else of training."""

@@ -1,4 +1,4 @@
-"""What all parts of a simulated world share: its parameters, its parties, its goods, its substances."""
+"""Shared context of a simulated world: its parameters, parties, goods and substances."""
 
 from dataclasses import dataclass
 from typing import NamedTuple, Self
@@ -10,7 +10,7 @@ from training.simulation.shipments import GoodsCatalogue, Substances, list_subst
 
 
 class CalendarDay(NamedTuple):
-    """One day: since the world's start, in UTC days since the epoch, and the factor of its volume."""
+    """A day: since the start of the world, in UTC days since the epoch, and the factor of its volume."""
 
     since_start: int
     utc: int
@@ -19,14 +19,14 @@ class CalendarDay(NamedTuple):
 
 @dataclass(frozen=True)
 class SimulationContext:
-    """The shared parts of one world.
+    """Shared parts of one simulated world.
 
     Attributes
     ----------
-    world : World
-    parties : Parties
-        Grows as senders and consignees are born.
-    catalogue : Catalogue
+    world : SimulationParameters
+    parties : SimulatedParties
+        Grows as senders and consignees are added.
+    catalogue : GoodsCatalogue
     substances : Substances
     prevalence : Prevalence
     per_day : int
@@ -42,7 +42,7 @@ class SimulationContext:
 
     @classmethod
     def build(cls, world: SimulationParameters, prevalence: Prevalence, per_day: int) -> Self:
-        """Build the stage of a world, still without parties."""
+        """Build the context of a world, without parties."""
         catalogue = GoodsCatalogue(world, prevalence.nps)
         parties = SimulatedParties(world) if world.hard is None else HardParties(world, world.hard)
         return cls(world, parties, catalogue, list_substances(world), prevalence, per_day)

@@ -1,4 +1,4 @@
-"""From what is sent to what is declared: consignment rows with their gaps, spellings, languages and slips."""
+"""Declarations: converts what is sent to consignment rows with missing values, spellings, languages and errors."""
 
 import json
 from typing import Any
@@ -42,33 +42,33 @@ Columns = dict[str, NDArray[Any]]
 Flags = NDArray[np.bool_]
 
 ADVANCE_OF_PRIVATE, ADVANCE_OF_SELLER = 0.88, 1.06
-"""Factors of the chance of advance data: private senders fill in less, sellers' systems more (assumed)."""
+"""Factors of the probability of advance data: lower for private senders, higher for sellers' systems (assumed)."""
 FOUR_DIGIT_HS_SHARE = 0.4
-"""Of codes without six digits: so many have four (assumed)."""
+"""Share of codes with four digits, among those without six (assumed)."""
 TEN_DIGIT_HS_SHARE = 0.2
-"""Of six-digit codes: so many are declared with ten (assumed)."""
+"""Share of six-digit codes that are declared with ten (assumed)."""
 MAX_TEXT_CHARACTERS = 44
-"""Characters of a description that some posts' systems keep."""
+"""Maximum length of a description in some postal systems, in characters."""
 TRUNCATED_TEXT_SHARE = 0.5
 """Share of postal descriptions that pass through such a system (assumed)."""
 PLAIN_NAME_SHARE = 0.7
-"""Of true names or codes: so many are names that a list may know (assumed)."""
+"""Share of names that a list may know, among true names or codes (assumed)."""
 CODE_PATTERNS = ("RC-{}", "item {} research use", "compound {}", "M{} crystal")
 NATIVE_SENDERS_SHARE = 0.5
 """Share of senders whose texts may be in their own language (assumed)."""
 NATURES = ("sale", "gift", "documents", "sample", "returned", "other")
 CURRENCIES_WITHOUT_DECIMALS = ("JPY", "KRW")
-"""Declared without decimals."""
+"""Currencies declared without decimals."""
 EPOCH = np.datetime64("1970-01-01", "D")
 HOUR_US = 3_600_000_000
 
 
 class DeclarationGenerator:
-    """Declares the shipments of a world.
+    """Generator of the declarations of a world.
 
     Parameters
     ----------
-    stage : Stage
+    stage : SimulationContext
     """
 
     def __init__(self, stage: SimulationContext) -> None:
@@ -90,7 +90,7 @@ class DeclarationGenerator:
         Returns
         -------
         dict of arrays
-            The columns of a consignment table. Texts are objects with None where missing, times are datetime64[us].
+            Columns of a consignment table. Texts are objects with None for missing, times are datetime64[us].
         """
         advance = self._draw_advance_data(draws, sent, since_start)
         office = self._offices(draws, sent)
@@ -114,7 +114,7 @@ class DeclarationGenerator:
         return {name: _replace_empty(values) for name, values in columns.items()}
 
     def _draw_advance_data(self, draws: Draws, sent: Shipments, since_start: int) -> Flags:
-        """Tell whose advance data came; private senders fill in less, and for some days a service may fail."""
+        """Draw for which shipments advance data arrived; an outage lowers the probability of a service for some days."""
         chance = np.array([service.ead for service in self._services])
         outage = self._world.events.data_outage
         if 0 <= since_start - outage.day < outage.days:
@@ -186,7 +186,7 @@ class DeclarationGenerator:
         }
 
     def _get_writer(self, draws: Draws, sent: Shipments) -> SpellingWriter:
-        """Return what mangles the parties of a hard world."""
+        """Return the writer that distorts the parties of a hard world."""
         assert self._world.hard is not None
         return SpellingWriter(self._world.hard.spelling, draws, sent.network != NO_INDEX)
 
@@ -221,7 +221,7 @@ class DeclarationGenerator:
         }
 
     def _pick_firms(self, firms: tuple[str, ...], senders: Ids, trait: int) -> Texts:
-        """Give the firm that each sender always uses."""
+        """Return the firm that each sender always uses."""
         places = (self._parties.traits[senders, trait] * len(firms)).astype(np.int64)
         used: Texts = np.array(firms, dtype=object)[places]
         return used
@@ -303,7 +303,7 @@ class DeclarationGenerator:
     def _text(
         self, ware: int, wording: int, habit: int, substance: int, language: str, picks: list[float]
     ) -> str:
-        """Word one description."""
+        """Write one description."""
         first, second, third, fourth = picks
         words, held = self._world.goods.words, self._catalogue.wares[ware]
         if wording == PLAIN or (wording == CUE and not held.cues):
@@ -381,7 +381,7 @@ class DeclarationGenerator:
         return np.where(cancelled, later.astype("datetime64[us]"), np.datetime64("NaT", "us"))
 
     def _items(self, draws: Draws, sent: Shipments, columns: Columns) -> Texts:
-        """List the kinds of goods where there are several; the first is the one that the consignment names."""
+        """List the kinds of goods if there are several; the first is the one that the consignment names."""
         items = np.full(len(sent), "", dtype=object)
         several = draw_flags(draws, self._manner.several, len(sent)) & (columns["hs_code"] != "")
         for at in np.flatnonzero(several & (columns["description"] != "")):
@@ -407,7 +407,7 @@ class DeclarationGenerator:
 
 
 class _WrittenParty:
-    """One party on each consignment, as written there: name of one, address of another, in the sender's manner."""
+    """Party of each consignment as written on it: name of one, address of another, in the sender's style."""
 
     def __init__(
         self, declarations: DeclarationGenerator, draws: Draws, sent: Shipments, *, named: Ids, placed: Ids
@@ -426,7 +426,7 @@ class _WrittenParty:
             self._mangle(declarations._get_writer(draws, sent), named, placed)
 
     def _mangle(self, writer: SpellingWriter, named: Ids, placed: Ids) -> None:
-        """Write everything as it comes through forms and clerks in a hard world."""
+        """Distort all texts as forms and clerks do in a hard world."""
         self.address = writer.write_addresses(self.address, placed, self.name)
         self.name = writer.write_names(self.name, named)
         self.city = writer.write_cities(self.city, placed)
@@ -434,7 +434,7 @@ class _WrittenParty:
 
 
 def is_box_or_forwarder(parties: SimulatedParties, ids: Ids) -> Flags:
-    """Tell which parties are P.O. boxes or virtual offices."""
+    """Check which parties are P.O. boxes or virtual offices."""
     return np.isin(parties.kind[ids], [KIND["po_box"], KIND["virtual_office"]])
 
 

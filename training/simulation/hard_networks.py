@@ -1,7 +1,7 @@
-"""Networks of a hard world: what each keeps when all else changes, what it changes, when it ends and is born again.
+"""Networks of a hard world: identifiers that each keeps or changes, and ends with new starts.
 
 Each network draws once which identifiers it keeps for life, so that no single key joins all of them. Its number in the truth
-stays the same through every change: that is the link that a declaration may not show.
+stays the same through every change; this is the link that a declaration may not show.
 """
 
 from dataclasses import dataclass, field
@@ -27,35 +27,35 @@ LEVERS_OF_ALL = ("cover", "origin", "service", "senders", "customers")
 GOODS_LEVERS, ROUTE_LEVERS = ("cover", "weight"), ("origin", "service")
 DAYS_PER_MONTH = 30
 FIGURE_PAIRS = 3
-"""Pairs of weight and value that a network keeps (assumed)."""
+"""Number of pairs of weight and value that a network keeps (assumed)."""
 FIGURES_SHARE, WEIGHT_JITTER = 0.7, 0.004
 """Share of its consignments with one of these pairs, and log sd of their weights (assumed)."""
 FIGURES_KG, FIGURES_USD = (0.15, 1.6), (8.0, 90.0)
 """Ranges of such pairs (assumed)."""
 SENT_ASIDE = ("result", "substance", "grams", "hidden", "network")
-"""What stays of a consignment when nothing else betrays it."""
+"""Fields of a consignment that are kept when all signs are removed."""
 
 
 @dataclass
 class NetworkMemory:
-    """What a network keeps.
+    """Identifiers and other values that a network keeps.
 
     Attributes
     ----------
     kept : set of str
-        Identifiers that outlast every change.
+        Identifiers that are kept through every change.
     stem, domain : str
-        Of the numbers and the mailboxes that it buys.
+        Of the phone numbers and the mailboxes that it buys.
     building, unit : int
-        Where it lets its consignees receive.
+        Address at which its consignees receive.
     wording : int
     figures : list of (kg, usd)
     first_sender, first_customer : int or None
-        Whose identifiers are kept where they are kept whole.
+        Parties whose identifiers are kept unchanged.
     silent_until : float
         Day from the start before which it sends nothing.
     waves : set of int
-        Those that have reached it.
+        Waves that have reached it.
     """
 
     kept: set[Identifier]
@@ -72,7 +72,7 @@ class NetworkMemory:
 
 
 class HardNetworks(Networks):
-    """Networks that are found again by what they keep, or by nothing.
+    """Networks that can be recognised by what they keep, if anything.
 
     Parameters
     ----------
@@ -96,12 +96,12 @@ class HardNetworks(Networks):
         super().__init__(stage, traffic, draws)
 
     def get_label(self, number: int) -> str | None:
-        """Return what the truth table calls a network: its kind and its number, the same for all its lives."""
+        """Return the label of a network in the truth table: its kind and its number, which never changes."""
         kind = self.get_kind(number)
         return None if kind is None else f"{kind}-{number}"
 
     def get_memory(self, draws: Draws, network: Network) -> NetworkMemory:
-        """Return what a network keeps; it is drawn when it is first asked for."""
+        """Return what a network keeps; it is drawn at the first call."""
         if network.number not in self._memories:
             self._memories[network.number] = self._create_memory(draws)
         return self._memories[network.number]
@@ -132,7 +132,7 @@ class HardNetworks(Networks):
         }
 
     def _new_sender(self, draws: Draws, network: Network, since_start: int) -> int:
-        """Give a network a front that has what the network keeps, or what it borrows."""
+        """Create a front with the identifiers that the network keeps or borrows."""
         memory, parties = self.get_memory(draws, network), self._hard_parties
         sender = super()._new_sender(draws, network, since_start)
         if draws.random() < self._hard.borrowed.firm:
@@ -150,7 +150,7 @@ class HardNetworks(Networks):
         return sender
 
     def _new_customer(self, draws: Draws, network: Network, since_start: int) -> int:
-        """Find a new consignee: an honest one, one under an honest one's name, or one at the network's address."""
+        """Create a consignee: an honest one, one with an honest one's name, or one at the network's address."""
         memory, parties, before = self.get_memory(draws, network), self._hard_parties, self._parties.size
         customer = super()._new_customer(draws, network, since_start)
         if customer < before:
@@ -172,7 +172,7 @@ class HardNetworks(Networks):
         return customer
 
     def _begin_number(self, country: int, stem: str) -> str:
-        """Return the digits of a number up to those that vary within a block."""
+        """Return the digits of a number before those that vary within a block."""
         world: SimulationParameters = self._world
         place = world.people.countries[self._parties.countries[country]]
         form = world.people.cultures[place.culture].mobile
@@ -181,7 +181,7 @@ class HardNetworks(Networks):
         return f"+{place.dial} {filled[:-BLOCK_DIGITS]}"
 
     def _apply_events(self, draws: Draws, network: Network, since_start: int) -> None:
-        """Let the world change for a network, and let the waves reach it."""
+        """Apply the trend events and the waves to a network."""
         super()._apply_events(draws, network, since_start)
         memory = self.get_memory(draws, network)
         for number, wave in enumerate(self._hard.waves):
@@ -205,7 +205,7 @@ class HardNetworks(Networks):
             self._change_habit(draws, network, lever, since_start)
 
     def _update_habits(self, draws: Draws, network: Network, since_start: int) -> None:
-        """Change what is due after seizures, or end and begin again."""
+        """Apply the changes due after seizures, or end and start again."""
         due = [day for day in network.changes if day <= since_start]
         network.changes = [day for day in network.changes if day > since_start]
         changed = self._hard.identifiers.changed
@@ -233,7 +233,7 @@ class HardNetworks(Networks):
         network.senders[place] = self._new_sender(draws, network, since_start)
 
     def _change_habit(self, draws: Draws, network: Network, lever: str, since_start: int) -> None:
-        """Change one habit of a network, unless it is one that it keeps."""
+        """Change one habit of a network, unless the network keeps it."""
         memory = self.get_memory(draws, network)
         keeps_route = "route" in memory.kept and bool(network.senders)
         if lever == "senders" or (lever == "origin" and keeps_route):
@@ -252,7 +252,7 @@ class HardNetworks(Networks):
         origin: str,
         since_start: int,  # noqa: ARG002
     ) -> None:
-        """Let a network send from a country; fronts that it has stay where they are."""
+        """Set the country from which a network sends; its existing fronts stay."""
         network.origin = self._parties.countries.index(origin)
 
     def _draw_parcel_count(self, draws: Draws, network: Network, day: CalendarDay) -> int:
@@ -269,14 +269,14 @@ class HardNetworks(Networks):
         return shipments
 
     def _set_figures(self, draws: Draws, shipments: Shipments, memory: NetworkMemory, rows: Flags) -> None:
-        """Declare some consignments with one of the network's pairs of weight and value."""
+        """Set weight and value of some consignments to one of the network's pairs."""
         at = np.flatnonzero(rows)
         kg, usd = np.array(memory.figures)[draws.integers(0, FIGURE_PAIRS, len(at))].T
         shipments.kg[at] = kg * np.exp(draws.normal(0.0, WEIGHT_JITTER, len(at)))
         shipments.usd[at] = usd
 
     def _hide_rows(self, draws: Draws, shipments: Shipments, day: CalendarDay, rows: Flags) -> None:
-        """Send some consignments as honest people send: other parties, goods, ways and figures, and no sign."""
+        """Replace all but the contents of some consignments by those of honest ones, without any sign."""
         at = np.flatnonzero(rows)
         if not len(at):
             return

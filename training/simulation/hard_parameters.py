@@ -1,7 +1,7 @@
-"""The parameters that only the hard worlds have: spelling, lasting identifiers, shared addresses, borrowed names, waves.
+"""Parameters of the hard worlds only: spelling, lasting identifiers, shared addresses, borrowed names, waves.
 
-Each set of the preset `hard` is one file of the folder `hard`; what it does not name stays as in `world.toml`. A pair stands in
-the order of the signs in `world.toml`: of what networks send, and of honest consignments.
+Each set of the preset `hard` is one file of the folder `hard`; values that it does not name are those of `world.toml`. A pair
+has the order of the signs in `world.toml`: for networks' consignments, and for honest ones.
 """
 
 from pathlib import Path
@@ -14,13 +14,13 @@ Pair = tuple[float, float]
 
 
 class ParameterTable(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """A table of the parameter files; an unknown or a missing name in one is an error."""
+    """Table of the parameter files; an unknown or a missing name is an error."""
 
 
 SETS_FOLDER = Path(__file__).parent / "hard"
 HARD = "hard"
 DEFAULT_SET = "sweden"
-"""The set that `hard` alone means."""
+"""The set that `hard` alone selects."""
 Identifier = Literal[
     "sender_phone",
     "sender_phone_block",
@@ -36,14 +36,15 @@ Identifier = Literal[
 ]
 """What a network may keep when all else changes; a block is a number without its last digits, figures are weight and value."""
 Reaction = Literal["everything", "senders", "customers", "goods", "route", "spelling"]
-"""What a network changes after a seizure; `spelling` keeps its parties, but writes them in another way from then on."""
+"""What a network changes after a seizure; `spelling` keeps its parties but changes their spelling from then on."""
 
 
 class SpellingNoise(ParameterTable, frozen=True):
-    """How names, addresses and phones are mangled; chances are for each text, one independent of the other.
+    """Distortion of names, addresses and phones; the probabilities are for each text and independent.
 
-    `lasting` is the chance that a party is mangled as it always is; `by_networks` is the factor of all chances for what networks
-    send. `variants` are groups of spellings of one word or sound, `city_names` other names of cities.
+    `lasting` is the probability that a party is distorted in the same way every time. `by_networks` is the factor of all
+    probabilities for networks' consignments. `variants` are groups of spellings of one word or sound, `city_names` other names of
+    cities.
     """
 
     lasting: Pair
@@ -68,7 +69,7 @@ class SpellingNoise(ParameterTable, frozen=True):
 
 
 class SharedAddresses(ParameterTable, frozen=True):
-    """Buildings of freight forwarders and of boxes at the destination, where honest people receive too; `unit` is a pattern."""
+    """Buildings of freight forwarders and of boxes at the destination, used by honest people too; `unit` is a pattern."""
 
     buildings: int
     units: int
@@ -77,10 +78,10 @@ class SharedAddresses(ParameterTable, frozen=True):
 
 
 class LastingIdentifiers(ParameterTable, frozen=True):
-    """What networks keep and what they change.
+    """Identifiers that networks keep or change.
 
-    `kept` are chances, each of its own; `untraceable` is the share of networks that keep nothing. `reborn` is the chance for 30 days
-    that a network ends, pauses, and begins again under other names.
+    `kept` are independent probabilities; `untraceable` is the share of networks that keep nothing. `reborn` is the probability for
+    30 days that a network ends, pauses, and starts again under other names.
     """
 
     kept: dict[Identifier, float]
@@ -93,17 +94,17 @@ class LastingIdentifiers(ParameterTable, frozen=True):
 
 
 class BorrowedIdentities(ParameterTable, frozen=True):
-    """Whose names networks borrow: firms with their address, and earlier honest consignees with theirs."""
+    """Names that networks borrow: firms with their address, and earlier honest consignees with theirs."""
 
     firm: float
     consignee: float
 
 
 class HonestHabits(ParameterTable, frozen=True):
-    """Habits of honest parties that look like a network's: own domains, own wordings, prices that come again.
+    """Habits of honest parties that look like a network's: own domains, own wordings, repeated prices.
 
-    `second_name` is the chance that a person whose name is in Latin letters alone has a second given name, and `local_text` the
-    share of senders who write in the language of the destination.
+    `second_name` is the probability that a person with a name only in Latin letters has a second given name, and `local_text`
+    the share of senders who write in the language of the destination.
     """
 
     own_domain: float
@@ -114,7 +115,7 @@ class HonestHabits(ParameterTable, frozen=True):
 
 
 class Wave(ParameterTable, frozen=True):
-    """A change that reaches a share of the networks within some days; an empty table leaves as it was what it names."""
+    """A change that reaches a share of the networks within some days; an empty table changes nothing."""
 
     day: int
     over: int
@@ -127,7 +128,7 @@ class Wave(ParameterTable, frozen=True):
 
 
 class HardParameters(ParameterTable, frozen=True):
-    """All that only a hard world has; `held_out` sets are not looked at while a model is developed."""
+    """All parameters that only a hard world has; `held_out` sets are not used while a model is developed."""
 
     held_out: bool
     unbetrayed: float
@@ -140,5 +141,5 @@ class HardParameters(ParameterTable, frozen=True):
 
 
 def list_hard_sets() -> tuple[str, ...]:
-    """List the names of the sets, in the order of the alphabet."""
+    """List the names of the sets in alphabetical order."""
     return tuple(sorted(path.stem for path in SETS_FOLDER.glob("*.toml")))

@@ -1,4 +1,4 @@
-"""The parties of a hard world: own domains of firms, forwarders' buildings that many share, identifiers of one block."""
+"""Parties of a hard world: own domains of firms, buildings shared through forwarders, phone numbers of one block."""
 
 import numpy as np
 
@@ -8,7 +8,7 @@ from training.simulation.parties import HUMAN, KIND, Draws, Ids, SimulatedPartie
 from training.simulation.spelling_noise import move_unit, respell_name, swap_variant
 
 RECEIVERS = np.isin(list(KIND), ["person", "business"])
-"""By kind: whether it may receive at a forwarder's building."""
+"""By kind: True if it may receive at a forwarder's building."""
 BLOCK_DIGITS = 3
 """Digits that vary within a block of numbers bought together (assumed)."""
 PLACE_COLUMNS = ("address", "native_address", "city", "native_city", "postcode")
@@ -18,11 +18,11 @@ KEPT_COLUMNS: dict[Identifier, tuple[str, ...]] = {
     "account": ("account",),
     "customer_phone": ("phone",),
 }
-"""Identifiers that are kept whole, and their columns."""
+"""Identifiers that are kept unchanged, and their columns."""
 
 
 class HardParties(SimulatedParties):
-    """Parties whose identifiers may be alike for honest reasons too.
+    """Parties whose identifiers may also agree for honest reasons.
 
     Parameters
     ----------
@@ -38,7 +38,7 @@ class HardParties(SimulatedParties):
         self.buildings = self._found_buildings(world)
 
     def add(self, draws: Draws, kind: Ids, country: Ids, born: Ids) -> Ids:
-        """Bring new parties into the world; some firms have a domain, some of those at home receive at a forwarder."""
+        """Add new parties; some firms have a domain, and some domestic parties receive at a forwarder's building."""
         ids = super().add(draws, kind, country, born)
         self._add_second_names(
             draws, ids[HUMAN[kind] & (draws.random(len(ids)) < self._hard.honest.second_name)]
@@ -53,7 +53,7 @@ class HardParties(SimulatedParties):
         return ids
 
     def _add_second_names(self, draws: Draws, ids: Ids) -> None:
-        """Give persons a second given name, so that fewer have the same name."""
+        """Add a second given name to persons, so that fewer have the same name."""
         names = self._texts["name"]
         for party, share in zip(ids.tolist(), draws.random(len(ids)).tolist(), strict=True):
             culture = self._cultures[self.country[party]]
@@ -62,25 +62,25 @@ class HardParties(SimulatedParties):
                 names[party] = f"{first} {culture.given[int(share * len(culture.given))]} {rest}"
 
     def move_to_domain(self, ids: list[int], domain: str) -> None:
-        """Give parties a mailbox each at a domain."""
+        """Assign each party a mailbox at a domain."""
         emails = self._texts["email"]
         for party in ids:
             emails[party] = f"{emails[party].partition('@')[0]}@{domain}"
 
     def move_to_building(self, draws: Draws, party: int, building: int, unit: int = 0) -> None:
-        """Let a party receive at a forwarder's building; without a unit it gets one of its own."""
+        """Move a party to a forwarder's building; without a unit it gets its own."""
         own = unit or 1 + int(draws.integers(0, self._hard.addresses.units))
         address, city, postcode = self.buildings[building]
         values = (f"{address}, {self._hard.addresses.unit.format(u=own)}", "", city, "", postcode)
         self._write(party, PLACE_COLUMNS, values)
 
     def move_to_block(self, draws: Draws, party: int, stem: str) -> None:
-        """Give a party a number of a block."""
+        """Assign a party a phone number from a block."""
         digits = int(draws.integers(0, 10**BLOCK_DIGITS))
         self._write(party, ("phone",), (f"{stem}{digits:0{BLOCK_DIGITS}d}",))
 
     def respell(self, draws: Draws, ids: list[int]) -> None:
-        """Write the names and addresses of parties in another way from now on; they stay the same parties."""
+        """Change the spelling of the names and addresses of parties from now on; they stay the same parties."""
         variants = self._hard.spelling.variants
         for party, picks in zip(ids, draws.random((len(ids), 2)).tolist(), strict=True):
             now = self._texts["name"][party], self._texts["address"][party]
@@ -89,11 +89,11 @@ class HardParties(SimulatedParties):
             self._write(party, ("name", "address"), (respell_name(name, variants, picks[0]).strip(), moved))
 
     def copy_columns(self, party: int, other: int, columns: tuple[str, ...]) -> None:
-        """Give a party what another has."""
+        """Copy columns of another party."""
         self._write(party, columns, tuple(self._texts[column][other] for column in columns))
 
     def _mark_boxes(self, draws: Draws, ids: Ids) -> None:
-        """Give boxes and offices their addresses, the offices in the streets of the destination."""
+        """Assign addresses to boxes and offices, the offices in the streets of the destination."""
         super()._mark_boxes(draws, ids)
         addresses, streets = self._texts["address"], self._cultures[self._home].streets
         for party in ids[self.kind[ids] == KIND["virtual_office"]].tolist():
@@ -107,7 +107,7 @@ class HardParties(SimulatedParties):
             self._texts[column][party] = value
 
     def _found_buildings(self, world: SimulationParameters) -> list[tuple[str, str, str]]:
-        """Found the forwarders' buildings: address, city and postcode, the same in every world of a set."""
+        """Create the forwarders' buildings (address, city and postcode), the same in every world of a set."""
         culture = world.people.cultures[world.people.countries[world.destination].culture]
         found = []
         for number in range(self._hard.addresses.buildings):

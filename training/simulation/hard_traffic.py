@@ -1,4 +1,4 @@
-"""Honest traffic of a hard world: senders with wordings and prices of their own, as networks have them."""
+"""Honest traffic of a hard world: senders with their own wordings and prices, as networks have."""
 
 import numpy as np
 
@@ -10,17 +10,17 @@ from training.simulation.shipments import HABIT, PLAIN, Draws, Shipments, draw_f
 from training.simulation.spelling_noise import draw_lasting
 
 WORDING_WAY, PRICE_WAY, WEIGHT_WAY = 61, 62, 63
-"""Which lasting number of a sender decides what."""
+"""Keys of the lasting random numbers of a sender, by what they decide."""
 WORDINGS = 10_000
 """As many as networks draw from."""
 PRICES = 4
 """Prices at which a sender sells a kind of goods (assumed)."""
 WEIGHT_RANGE_LOG, PRICE_RANGE_LOG = 1.2, 0.9
-"""A lasting weight and a lasting price lie within e to the power of half of this from the class's median (assumed)."""
+"""A lasting weight and price lie within e to the power of half of this from the class's median (assumed)."""
 
 
 class HardTraffic(LegitimateTraffic):
-    """Honest consignments in which wordings and figures come again.
+    """Honest consignments with repeated wordings, weights and values.
 
     Parameters
     ----------

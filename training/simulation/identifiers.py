@@ -1,8 +1,8 @@
 """Identifiers of simulated consignments: S10 items in receptacles, house waybills under master waybills.
 
-Serial numbers are steps through all numbers of their length, so that none comes twice; a few check digits are wrong.
-Networks' consignments are numbered apart, so that honest ones have the same identifiers whatever networks send; then they
-are put beside those that go the same way.
+Serial numbers step through all numbers of their length, so that none occurs twice; a few check digits are wrong.
+Networks' consignments are numbered separately, so that honest ones have the same identifiers regardless of networks. Then
+they join the receptacles and master waybills of honest consignments on the same route.
 """
 
 from collections.abc import Iterator
@@ -20,25 +20,25 @@ S10_STEP, AWB_STEP = 7_368_787, 3_271_193
 S10_WEIGHTS = np.array([8, 6, 4, 2, 3, 5, 9, 7])
 S10_CHECKS = np.array([11 - remainder for remainder in range(11)])
 S10_CHECKS[[0, 1]] = 5, 0
-"""By the weighted sum modulo 11: UPU standard S10."""
+"""Check digit by the weighted sum modulo 11: UPU standard S10."""
 AWB_MODULUS = 7
 RECEPTACLE_DIGITS = 13
-"""At the end of a receptacle's number; before them stands where it goes."""
+"""Length of the serial at the end of a receptacle's number, after its route."""
 LETTERS = "ABCDEFGHJKLMNPQRSTUVWXYZ"
 MASTER_KEY_OFFSET = 1_000_000_000
-"""Larger than any master of its own; keeps the groups apart."""
+"""Larger than any master number; keeps the groups apart."""
 
 
 class IdentifierGenerator:
-    """Gives out identifiers; each is used once.
+    """Generator of identifiers; each is used once.
 
     Parameters
     ----------
-    world : World
+    world : SimulationParameters
     first : int
-        Where the serial numbers begin.
+        First serial number.
     half : {0, 1}
-        Which half of all numbers, so that two may number side by side.
+        Half of all numbers to use, so that two generators can work independently.
     """
 
     def __init__(self, world: SimulationParameters, first: int, half: int) -> None:
@@ -54,7 +54,7 @@ class IdentifierGenerator:
     def assign_identifiers(
         self, draws: Draws, shipments: Shipments, arrival: NDArray[np.object_]
     ) -> tuple[NDArray[np.object_], NDArray[np.object_]]:
-        """Number the shipments of a day.
+        """Assign identifiers to the shipments of a day.
 
         Parameters
         ----------
@@ -66,7 +66,7 @@ class IdentifierGenerator:
         Returns
         -------
         ids, masters : object array of str, (n,)
-            '' where there is no master.
+            '' if there is no master.
         """
         cargo = self._cargo[shipments.service]
         ids = np.empty(len(shipments), dtype=object)
@@ -140,7 +140,7 @@ class IdentifierGenerator:
         return ids, masters
 
     def _group_by_master(self, shipments: Shipments, rows: Numbers, apart: Numbers) -> Numbers:
-        """Put what goes together into groups of at most so many: same service, place, and `apart`."""
+        """Group shipments with equal service, place and `apart` into masters of limited size."""
         own = shipments.master[rows]
         key = (shipments.service[rows] * 1000 + shipments.departure[rows]) * 2 + apart.astype(np.int64)
         key = np.where(own == NO_INDEX, key, MASTER_KEY_OFFSET + own)
@@ -157,14 +157,14 @@ class IdentifierGenerator:
 def assign_shared_masters(
     columns: dict[str, NDArray[Any]], others: dict[str, NDArray[Any]], own: NDArray[np.bool_]
 ) -> None:
-    """Put consignments into receptacles and under master waybills of others that go the same way, where there are such.
+    """Assign consignments to receptacles and master waybills of others on the same route, if there are any.
 
     Parameters
     ----------
     columns, others : dict of arrays
-        Declared; `columns` are changed.
+        Declared columns; `columns` are changed.
     own : bool array, (n,)
-        Rows of `columns` that keep a master of their own.
+        Rows of `columns` that keep their own master.
     """
     theirs = dict(zip(_iterate_routes(others), others["master_id"], strict=True))
     for row, way in enumerate(_iterate_routes(columns)):
@@ -175,7 +175,7 @@ def assign_shared_masters(
 
 
 def _iterate_routes(columns: dict[str, NDArray[Any]]) -> Iterator[tuple[str, str, str]]:
-    """Give how each goes: service, country, and for mail the two exchange offices."""
+    """Yield the route of each consignment: service, country, and for mail the two exchange offices."""
     rows = zip(
         columns["service"],
         columns["departure_country"],

@@ -1,7 +1,7 @@
-"""The model that the simulated operation comes to use: naive Bayes over what its rules see, learnt from its own openings.
+"""Model of the simulated operation: naive Bayes over the inputs of its rules, learnt from its own inspections.
 
-It is what a first model is like: it learns from what others chose, believes `clear` where a test was wrong, and is frozen
-between two fits. Opened on day 130, answered by the laboratory on day 150: it counts from the fit of day 168 on.
+It resembles a typical first model: it learns from what others chose, trusts `clear` results of wrong tests, and is fixed
+between two fits. An inspection on day 130 with a laboratory result on day 150 is used from the fit of day 168 on.
 """
 
 from collections.abc import Sequence
@@ -18,13 +18,13 @@ TARGET = "nps"
 REFIT_DAYS = 28
 """Days between two fits (assumed)."""
 MAX_VALUES = 100
-"""Values that a column may have: signs, places of countries and services, chapters of the HS."""
+"""Maximum number of values of a column: signs, positions of countries and services, chapters of the HS."""
 PRIOR_COUNT = 1.0
-"""Added to each count."""
+"""Pseudo-count added to each count."""
 
 
 class IncumbentModel:
-    """Counts, for each value that rules can see, how often NPS were found behind it."""
+    """Naive Bayes model: counts for each value of the rules' inputs how often NPS were detected."""
 
     def __init__(self) -> None:
         self._heard: list[tuple[int, bool, tuple[int, ...]]] = []
@@ -33,13 +33,13 @@ class IncumbentModel:
         self._table: NDArray[np.float64] | None = None
 
     def record_outcomes(self, seen: Numbers, outcomes: Sequence[Outcome]) -> None:
-        """Take what was found in one consignment; it counts from the first fit after it was known.
+        """Record the result of one consignment; it is used from the first fit after it was known.
 
         Parameters
         ----------
         seen : int64 array, (columns,)
         outcomes : sequence of Outcome
-            All that was reported of it; the first final result is learnt, as it was when it came.
+            All its outcomes; the first final result is learnt, even if it is corrected later.
         """
         for outcome in outcomes:
             if outcome.known_at is not None:
@@ -48,14 +48,14 @@ class IncumbentModel:
                 return
 
     def score(self, seen: Numbers, day: int) -> Values:
-        """Give the logarithm of how much likelier NPS are than among all that was opened.
+        """Compute the log likelihood ratio of NPS to all other inspected consignments.
 
         Parameters
         ----------
         seen : int64 array, (n, columns)
             From 0 to `MAX_VALUES` - 1.
         day : int
-            UTC days since the epoch; what became known on it, or later, is not used.
+            UTC days since the epoch; results that became known on that day or later are not used.
 
         Returns
         -------

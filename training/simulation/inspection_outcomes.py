@@ -1,4 +1,4 @@
-"""What an opening finds in a simulated world, and when it is known: presented or missed, found or not, field test, laboratory."""
+"""Simulated inspections: presented or missed, detected or not, field test, laboratory, and when the result is known."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -30,22 +30,22 @@ from training.simulation.watchlists import WATCHED_COLUMNS, Detection, list_watc
 
 HOUR_US = 3_600_000_000
 SELECTION_DELAY_HOURS = (0.3, 8.0)
-"""From the advance data to the choice (assumed)."""
+"""Time from the advance data to the selection (assumed)."""
 NOVEL_DAYS = 120
-"""So long a new substance takes the laboratory longer (assumed)."""
+"""Days for which the laboratory takes longer with a new substance (assumed)."""
 SCALE_ERROR = 0.03
 """Log sd of a measured quantity (assumed)."""
 CORRECTION_DELAY_DAYS = (5.0, 40.0)
-"""From a wrong final result to its correction (assumed)."""
+"""Time from a wrong final result to its correction (assumed)."""
 CORRECTED_FROM = {NPS: CONTROLLED, CONTROLLED: NPS, OTHER: CLEAR, CLEAR: OTHER}
-"""What stood before a correction."""
+"""Result before a correction."""
 DRUGS = (NPS, CONTROLLED)
 OTHER_GOODS = "other_offence"
 
 
 @dataclass(frozen=True)
 class SimulatedDay:
-    """One day.
+    """One day of arrivals.
 
     Attributes
     ----------
@@ -56,9 +56,9 @@ class SimulatedDay:
     since_start : int
         The day, from the start of the world.
     tipped : bool array, (n,)
-        What partners name; to be opened beyond the capacity.
+        Consignments with intelligence from partners; inspected beyond the capacity.
     pictured : bool array, (n,)
-        What would look wrong on an X-ray picture, if one were taken. Both are the same whoever chooses.
+        Consignments with a suspicious X-ray image, if one is taken. Both do not depend on who selects.
     """
 
     shipments: Shipments
@@ -69,7 +69,7 @@ class SimulatedDay:
 
     @classmethod
     def concatenate(cls, parts: "Sequence[SimulatedDay]") -> "SimulatedDay":
-        """Put parts of one day together, one after the other."""
+        """Concatenate parts of one day."""
         return cls(
             Shipments.concatenate([part.shipments for part in parts]),
             {name: np.concatenate([part.columns[name] for part in parts]) for name in parts[0].columns},
@@ -79,7 +79,7 @@ class SimulatedDay:
         )
 
     def select_rows(self, rows: Numbers) -> "SimulatedDay":
-        """Give some rows, in their order."""
+        """Return some rows, in their order."""
         columns = {name: values[rows] for name, values in self.columns.items()}
         return SimulatedDay(
             self.shipments.select_rows(rows),
@@ -92,15 +92,15 @@ class SimulatedDay:
 
 @dataclass(frozen=True)
 class InspectionChoice:
-    """One consignment that was chosen.
+    """One selected consignment.
 
     Attributes
     ----------
     row : int
-        Its place in the day's arrivals.
+        Its position in the day's arrivals.
     selected_by : Selector
     probability : float or None
-        Where it is known.
+        If it is known.
     operation : str or None
     """
 
@@ -112,20 +112,20 @@ class InspectionChoice:
 
 @dataclass
 class InspectionSimulator:
-    """Opens what was chosen and reports; keeps the finds until the day on which they are made."""
+    """Simulator of inspections; keeps the detections until the day on which they are made."""
 
     stage: SimulationContext
     _finds: list[Detection] = field(default_factory=list)
 
     def pop_detections(self, us: int) -> list[Detection]:
-        """Take the finds that were made before a moment."""
+        """Return and remove the detections made before a time."""
         made = []
         while self._finds and self._finds[0].inspected_us < us:
             made.append(heappop(self._finds))
         return made
 
     def inspect(self, draws: Draws, arrivals: SimulatedDay, choice: InspectionChoice) -> list[Outcome]:
-        """Open a consignment, if it is ever presented, and report; its rows of the outcome table."""
+        """Inspect a consignment, if it is presented, and return its rows of the outcome table."""
         policy, sent, row = self.stage.world.inspection, arrivals.shipments, choice.row
         received = int(sent.received_us[row])
         selected = received + _hours_us(draws.uniform(*SELECTION_DELAY_HOURS))
@@ -168,7 +168,7 @@ class InspectionSimulator:
         return powder and draws.random() < self.stage.world.laboratory.presumptive.tested_if_clean
 
     def _is_submitted(self, draws: Draws, arrivals: SimulatedDay, row: int, result: int) -> bool:
-        """Test on the spot: what reads positive, or gives no reading, or is doubted, goes to the laboratory."""
+        """Simulate the field test: positive, unreadable or doubted samples go to the laboratory."""
         test = self.stage.world.laboratory.presumptive
         positive = 1.0 - test.specificity if result == CLEAR else test.sensitivity
         unknown = (
@@ -188,7 +188,7 @@ class InspectionSimulator:
     def _send_to_laboratory(
         self, draws: Draws, arrivals: SimulatedDay, row: int, opened: Outcome, result: int
     ) -> list[Outcome]:
-        """Send to the laboratory: pending first, final when it answers, if it ever does."""
+        """Return a pending outcome, and the laboratory's final result if there is one."""
         laboratory, sent = self.stage.world.laboratory, arrivals.shipments
         pending = _replace_fields(opened, result="pending")
         if draws.random() < laboratory.never:
@@ -200,7 +200,7 @@ class InspectionSimulator:
         return [pending, *self._report_final(draws, final, result)]
 
     def _is_novel(self, sent: Shipments, row: int, since_start: int) -> bool:
-        """Tell whether it holds a substance that came lately: the unseen one, or the substitute."""
+        """Check whether it contains a recent substance: the unknown one, or the substitute."""
         events = self.stage.world.events
         came = {events.new_substance.name: events.new_substance.day}
         came[events.class_control.substitute] = events.class_control.day
@@ -226,7 +226,7 @@ class InspectionSimulator:
         )
 
     def _report_final(self, draws: Draws, final: Outcome, result: int) -> list[Outcome]:
-        """Give the final result; a few are wrong at first and corrected later."""
+        """Return the final result; a few are wrong at first and corrected later."""
         if draws.random() >= self.stage.world.laboratory.corrected:
             return [final]
         wrong = _replace_fields(
@@ -238,7 +238,7 @@ class InspectionSimulator:
 
 
 def draw_flags_by_result(draws: Draws, sent: Shipments, chances: Shares) -> NDArray[np.bool_]:
-    """Toss a coin for each, by what is inside: what a picture shows, or what partners know."""
+    """Draw a flag for each shipment with a probability by its true result, for X-ray or intelligence."""
     chance = np.array([chances[result] for result in RESULTS])[sent.result]
     return draw_flags(draws, chance, len(sent))
 

@@ -1,4 +1,4 @@
-"""Honest mail and cargo of a simulated world, with what is prohibited in it besides drugs: entities, goods, habits."""
+"""Honest mail and cargo of a simulated world, including prohibited goods other than drugs."""
 
 from typing import NamedTuple
 
@@ -25,23 +25,23 @@ from training.simulation.shipments import (
 )
 
 MAX_OFFENCE_PROBABILITY = 0.6
-"""No consignment is likelier than this to hold prohibited goods (assumed)."""
+"""Maximum probability of prohibited goods in a consignment (assumed)."""
 OUT_OF_CLASS_LOG_RANGE = (1.2, 2.6)
-"""A value out of its class is wrong by e to the power of so much, up or down (assumed)."""
+"""Range of the log factor of a value out of its class, up or down (assumed)."""
 MAX_PREMIUM_USD = 8.0
-"""Declared at most, where a premium service carries it (assumed)."""
+"""Maximum declared value for the sign of a premium service with low value (assumed)."""
 PREMIUM_SERVICES = ("ems", "express")
 MIN_PARCEL_KG = 0.02
 
 
 NEGATIVE, POSITIVE = 1, 0
-"""Places in a pair of `SignRates`."""
+"""Positions in a pair of `SignRates`."""
 
 
 class ShipmentOrder(NamedTuple):
-    """Who sends what to whom, and by which service: int64 arrays, (n,).
+    """Sender, consignee, goods and service of shipments: int64 arrays, (n,).
 
-    `other` are those whose name may stand in the consignee's place.
+    `other` are parties whose name may replace the consignee's.
     """
 
     sender: Ids
@@ -52,7 +52,7 @@ class ShipmentOrder(NamedTuple):
 
 
 class ShipmentBuilder:
-    """Makes shipments of errands: weight, value, route, wording, and the signs of their side."""
+    """Builder of shipments from orders: weight, value, route, wording, and the signs of their side."""
 
     def __init__(self, stage: SimulationContext) -> None:
         world, parties, catalogue = stage.world, stage.parties, stage.catalogue
@@ -64,16 +64,16 @@ class ShipmentBuilder:
         self._has_cues = np.array([bool(held.cues) for held in catalogue.wares])
 
     def build_shipments(self, draws: Draws, day: int, errand: ShipmentOrder, side: int) -> Shipments:
-        """Make the shipments of a day, with nothing prohibited inside.
+        """Build the shipments of a day, without prohibited contents.
 
         Parameters
         ----------
         draws : Generator
         day : int
             UTC days since the epoch.
-        errand : Errand
+        errand : ShipmentOrder
         side : {NEGATIVE, POSITIVE}
-            Which chance of each sign holds.
+            Which probability of each sign applies.
         """
         sender, consignee, other, ware, service = errand
         count, tells = len(sender), self._tells
@@ -127,14 +127,14 @@ class ShipmentBuilder:
 
 
 class LegitimateTraffic:
-    """The stream of honest consignments, with some prohibited goods among them.
+    """Honest consignments, with some prohibited goods among them.
 
     Parameters
     ----------
-    stage : Stage
-        Those who send and receive are added to its parties.
+    stage : SimulationContext
+        Senders and consignees are added to its parties.
     draws : Generator
-        For those who are there on the first day.
+        For the parties that exist on the first day.
     """
 
     def __init__(self, stage: SimulationContext, draws: Draws) -> None:
@@ -155,20 +155,20 @@ class LegitimateTraffic:
 
     @property
     def consignees(self) -> Ids:
-        """Consignees of ordinary mail, of whom some also order from networks."""
+        """Consignees of ordinary mail; some of them also order from networks."""
         return self._regulars
 
     @property
     def sellers(self) -> Ids:
-        """Honest senders, whose names others may borrow."""
+        """Honest senders, whose names networks may borrow."""
         return self._sellers
 
     def draw_sellers(self, draws: Draws, count: int) -> Ids:
-        """Draw honest sellers, the busier the likelier."""
+        """Draw honest sellers with probability by their volume."""
         return self._sellers[np.searchsorted(self._edges, draws.random(count))]
 
     def draw_country(self, draws: Draws) -> int:
-        """Draw a country of dispatch as honest mail has it; its place in the world's countries."""
+        """Draw a country of dispatch by the shares of honest mail; returns its position in the world's countries."""
         return int(self._countries(draws, 1)[0])
 
     def draw_day(self, draws: Draws, day: CalendarDay) -> Shipments:
@@ -219,7 +219,7 @@ class LegitimateTraffic:
         return self._parties.add(draws, kind, self._countries(draws, count), np.full(count, born))
 
     def _draw_pairs(self, draws: Draws, since_start: int, count: int) -> tuple[Ids, Ids]:
-        """Decide who sends to whom: sellers by Zipf, private persons mostly once, consignees old and new."""
+        """Draw senders and consignees: sellers by Zipf, private persons mostly once, consignees old and new."""
         entities = self._world.entities
         self._replace_sellers(draws, since_start)
         sender = self.draw_sellers(draws, count)
@@ -246,7 +246,7 @@ class LegitimateTraffic:
         return fresh
 
     def _split_same_day(self, draws: Draws, sender: Ids, consignee: Ids) -> tuple[Ids, Ids]:
-        """Let some consignments go from and to the same parties as another one of the day."""
+        """Set the parties of some consignments to those of another one of the day."""
         count = len(sender)
         split = np.flatnonzero(draw_flags(draws, self._world.tells.split_same_day[1] / 2, count))
         source = draws.integers(0, max(count, 1), len(split))
@@ -254,7 +254,7 @@ class LegitimateTraffic:
         return sender, consignee
 
     def _draw_services(self, draws: Draws, sender: Ids, ware: Ids) -> Numbers:
-        """Draw how each goes; papers go as letters or express, heavy goods as cargo."""
+        """Draw the service of each consignment; documents go as letters or express, heavy goods as cargo."""
         names = list(self._world.services)
         service = draw_indices(
             draws, {name: held.share for name, held in self._world.services.items()}, len(ware)
@@ -269,7 +269,7 @@ class LegitimateTraffic:
         return service
 
     def _add_offences(self, draws: Draws, shipments: Shipments) -> None:
-        """Put other prohibited goods in, by the goods and by their senders' leaning to them."""
+        """Add other prohibited goods, depending on the goods and on their senders."""
         weight = (
             self._catalogue.offence[shipments.ware]
             * (0.15 + self._parties.leaning[shipments.sender])

@@ -1,7 +1,7 @@
-"""The adversary of a simulated world: networks that send drugs, their habits, and how they change after a seizure.
+"""Networks of a simulated world: they send drugs, have habits, and change them after a seizure.
 
-Seized on 5 March, with a lag of 9 days: what the network sends from 14 March on has another cover, origin, service, size,
-or other names. Names change more easily than phones and addresses, which is what history can find.
+For example, after a seizure on 5 March with a lag of 9 days, a network changes cover, origin, service, size or names from 14
+March on. Names change more easily than phones and addresses, so history can detect the latter.
 """
 
 from collections.abc import Callable
@@ -41,34 +41,34 @@ from training.simulation.shipments import (
 )
 
 SMUGGLER = "smuggler"
-"""The kind that sends other drugs; in the truth it is no network."""
+"""Kind of network that sends other drugs; the truth does not count it as a network."""
 CONSOLIDATOR = "consolidator"
 CHANGEABLE_HABITS = ("cover", "origin", "service", "split", "senders", "customers", "weight")
 SPLIT_FACTOR, LIGHTER_FACTOR = 0.5, 0.6
-"""A split or a lighter parcel is so much of the old one (assumed)."""
+"""Factors of the size of a split and of a lighter parcel (assumed)."""
 DAYS_PER_WEEK = 7
 COVER_KG = (0.05, 0.4)
-"""Goods and wrapping around a powder, in kilograms (assumed)."""
+"""Weight of goods and wrapping around a powder, in kilograms (assumed)."""
 Flags = NDArray[np.bool_]
 CONSOLIDATION_POSITIVE_SHARE = (0.1, 0.5)
-"""Share of a consolidation that holds drugs [S: simulator_spec.yaml, consolidator]."""
+"""Share of a consolidation that contains drugs [S: simulator_spec.yaml, consolidator]."""
 MIN_NETWORKS = 5
-"""Of a kind, also in a small world, where each sends less often (assumed)."""
+"""Minimum number of networks of a kind; in a small world each sends less often (assumed)."""
 MASTERS_PER_NETWORK = 1_000_000
 HOUSE_INTERVAL_US = 1_000_000
 USUAL_SERVICE_SHARE = 0.7
-"""Share of parcels that go by the network's service of the time (assumed)."""
+"""Share of parcels sent by the network's current service (assumed)."""
 NEW_SUBSTANCE_SHARE = 0.5
-"""Share of its family that the unseen substance comes to (assumed)."""
+"""Final share of the unknown substance in its family (assumed)."""
 LOYALTY_EXPONENT = 4
-"""The larger, the more of what regulars get goes to a network's first customers (assumed)."""
+"""The larger, the more of the regular parcels go to a network's first customers (assumed)."""
 FIRST_FAMILY_SHARE = 0.6
-"""Share of a network's parcels that hold its first family (assumed)."""
+"""Share of a network's parcels with its first family (assumed)."""
 
 
 @dataclass
 class Network:
-    """One network and its habits of the time.
+    """A network and its current habits.
 
     Attributes
     ----------
@@ -76,20 +76,20 @@ class Network:
     kind : str
     habits : NetworkKind
     drops_per_day, drop : float
-        Days of sending a day, and mean parcels on each.
+        Number of sending days a day, and mean parcels on each.
     origin : int
-        Place in the world's countries.
+        Position in the world's countries.
     service : int
     cover : str
     wording : int
-        Number of its own wording.
+        Number of the network's own wording.
     families : list of str
     senders, customers : list of int
         Numbers of parties.
     size : float
         Factor of the usual quantity.
     changes : list of float
-        Days of the changes to come.
+        Days of the pending changes.
     """
 
     number: int
@@ -113,11 +113,11 @@ class Networks:
 
     Parameters
     ----------
-    stage : Stage
-    traffic : Traffic
-        Whose consignees also order, and whose sellers' names are borrowed.
+    stage : SimulationContext
+    traffic : LegitimateTraffic
+        Its consignees also order, and its sellers' names are borrowed.
     draws : Generator
-        For those who are there on the first day.
+        For the networks that exist on the first day.
     """
 
     def __init__(self, stage: SimulationContext, traffic: LegitimateTraffic, draws: Draws) -> None:
@@ -135,22 +135,22 @@ class Networks:
             self._create_networks(draws, kind, habits, share * stage.per_day * habits.share)
 
     def get_kind(self, number: int) -> str | None:
-        """Give the kind of a network; None for senders of other drugs and for no network."""
+        """Return the kind of a network; None for senders of other drugs and for no network."""
         kind = self.networks[number].kind if number != NO_INDEX else SMUGGLER
         return None if kind == SMUGGLER else kind
 
     def get_label(self, number: int) -> str | None:
-        """Return what the truth table calls a network: its kind."""
+        """Return the label of a network in the truth table, which is its kind."""
         return self.get_kind(number)
 
     def draw_day(self, draws_of: Callable[[int], Draws], day: CalendarDay) -> list[Shipments]:
-        """Draw what the networks send on a day; one entry for each that sends.
+        """Draw what the networks send on a day; one entry for each network that sends.
 
         Parameters
         ----------
         draws_of : callable
-            Gives the random numbers of a network, by its number: what happens to one does not change what others send.
-        day : Day
+            Returns the random generator of a network by its number, so that networks do not influence each other.
+            day : CalendarDay
         """
         sent = []
         for network in self.networks:
@@ -163,7 +163,7 @@ class Networks:
         return sent
 
     def record_seizure(self, draws: Draws, number: int, since_start: int) -> None:
-        """Let a network notice a seizure: with some chance it changes its ways, some days later."""
+        """Record a seizure: with some probability the network changes its habits some days later."""
         adversary = self._world.adversary
         if draws.random() < adversary.p_change:
             self.networks[number].changes.append(since_start + draws.lognormal(*adversary.log_lag_days))
@@ -179,7 +179,7 @@ class Networks:
         }
 
     def _create_networks(self, draws: Draws, kind: str, habits: NetworkKind, daily: float) -> None:
-        """Found the networks of a kind, as many as its volume feeds; `daily`: mean positives a day of all of them."""
+        """Create the networks of a kind, as many as its volume supports; `daily`: their mean positives a day in total."""
         drop = (
             min(habits.drop, max(1.3, 6.0 * daily / habits.share))
             if habits.drop > DAYS_PER_WEEK
@@ -209,7 +209,7 @@ class Networks:
         return list(dict.fromkeys(names[place] for place in draw_indices(draws, shares, count)))
 
     def _apply_events(self, draws: Draws, network: Network, since_start: int) -> None:
-        """Let the world change for a network: makers move, a cover goes out of use."""
+        """Apply the trend events to a network: producers move, a cover is no longer used."""
         events, countries = self._world.events, self._parties.countries
         if since_start == events.origin_shift.day:
             places = {countries[place] for place in (network.origin, *self._parties.country[network.senders])}
@@ -220,18 +220,18 @@ class Networks:
             network.cover = self._cover_now(network.cover, since_start)
 
     def _change_origin(self, draws: Draws, network: Network, origin: str, since_start: int) -> None:
-        """Let a network send from a country, under other names."""
+        """Set the country from which a network sends, under other names."""
         network.origin = self._parties.countries.index(origin)
         network.senders = [self._new_sender(draws, network, since_start) for _ in network.senders]
 
     def _origin_now(self, network: Network, origin: str, since_start: int) -> str:
-        """Give a country, or the one to which the makers of the network's family have moved."""
+        """Return the origin, or the country to which the producers of the network's family have moved."""
         shift = self._world.events.origin_shift
         moved = since_start >= shift.day and shift.family in network.families and origin == shift.source
         return shift.to if moved else origin
 
     def _cover_now(self, cover: str, since_start: int) -> str:
-        """Give a cover, or the one that came in its place."""
+        """Return the cover, or the one that replaced it."""
         shift = self._world.events.cover_shift
         return shift.to if since_start >= shift.day and cover == shift.source else cover
 
@@ -246,7 +246,7 @@ class Networks:
             self._rename_sender(draws, network, since_start)
 
     def _rename_sender(self, draws: Draws, network: Network, since_start: int) -> None:
-        """Give up one front name for another."""
+        """Replace one front name by another."""
         place, keep = int(draws.integers(0, len(network.senders))), self._world.adversary.keep_contact
         old = np.array([network.senders[place]])
         network.senders[place] = int(self._parties.rename(draws, old, since_start, keep)[0])
@@ -280,7 +280,7 @@ class Networks:
         return self._service_names.index(list(services)[int(draw_indices(draws, services, 1)[0])])
 
     def _new_sender(self, draws: Draws, network: Network, since_start: int) -> int:
-        """Give a network a front: a new account, or one that was bought; sometimes an honest sender's name."""
+        """Create a front: a new account, or a bought one; sometimes with an honest sender's name."""
         trafficking = self._world.trafficking
         young = draws.random() < trafficking.young_account
         born = since_start - (0 if young and since_start else int(draws.integers(30, MAX_AGE_DAYS)))
@@ -297,7 +297,7 @@ class Networks:
         return int(fresh[0])
 
     def _draw_parcel_count(self, draws: Draws, network: Network, day: CalendarDay) -> int:
-        """Draw how many parcels a network sends on a day."""
+        """Draw the number of parcels that a network sends on a day."""
         rate = network.drops_per_day * day.height
         if network.drop > DAYS_PER_WEEK:  # consolidations come one at a time
             if draws.random() >= rate:
@@ -327,7 +327,7 @@ class Networks:
         return shipments
 
     def _consolidate(self, network: Network, shipments: Shipments, since_start: int) -> None:
-        """Put all under one master waybill, announced together, house after house."""
+        """Assign all parcels to one master waybill, announced together, house after house."""
         shipments.master = np.full(len(shipments), network.number * MASTERS_PER_NETWORK + since_start)
         first = shipments.received_us.min()
         shipments.received_us = first + np.arange(len(shipments)) * HOUSE_INTERVAL_US
@@ -335,7 +335,7 @@ class Networks:
         shipments.service = np.full(len(shipments), network.service)
 
     def _draw_pairs(self, draws: Draws, network: Network, since_start: int, parcels: int) -> tuple[Ids, Ids]:
-        """Decide who sends to whom; what is split goes from and to the same parties on one day."""
+        """Draw senders and consignees; split parcels have the same parties on one day."""
         trafficking = self._world.trafficking
         consignee = self._draw_customers(draws, network, since_start, parcels)
         senders = np.array(network.senders)
@@ -376,7 +376,7 @@ class Networks:
         return self._catalogue.number[wares[int(draws.integers(0, len(wares)))]]
 
     def _draw_customers(self, draws: Draws, network: Network, since_start: int, parcels: int) -> Ids:
-        """Draw who receives: old customers, the first of them most often, and new ones."""
+        """Draw the consignees: old customers, the first of them most often, and new ones."""
         out = np.empty(parcels, dtype=np.int64)
         for at in range(parcels):
             if network.customers and draws.random() < network.habits.regulars:
@@ -403,7 +403,7 @@ class Networks:
     def _set_wording(
         self, draws: Draws, network: Network, shipments: Shipments, covers: list[str], positive: Flags
     ) -> None:
-        """Word what is declared: as the cover says, and often in the network's own way."""
+        """Set the wording of the declarations: as the cover requires, and often in the network's own style."""
         cover = np.array(covers)
         habit = draw_flags(draws, self._world.trafficking.repeat_habit, len(positive))
         shipments.habit[habit] = network.wording
@@ -414,7 +414,7 @@ class Networks:
     def _add_substances(
         self, draws: Draws, network: Network, shipments: Shipments, positive: Flags, since_start: int
     ) -> None:
-        """Put the drugs in."""
+        """Add the drugs to the shipments."""
         count = len(positive)
         grams = draws.lognormal(*network.habits.log_grams, count) * network.size
         heaviest = np.array([held.heaviest_kg for held in self._world.services.values()])[shipments.service]
@@ -444,7 +444,7 @@ class Networks:
         )
 
     def draw_substance(self, draws: Draws, family: str, since_start: int) -> str:
-        """Draw a substance of a family, as the market has it on a day: what is new, and what came for the controlled."""
+        """Draw a substance of a family by the market of a day, including new substances and substitutes."""
         new, control = self._world.events.new_substance, self._world.events.class_control
         if family == new.family and draws.random() < NEW_SUBSTANCE_SHARE * _ramp(
             since_start - new.day, new.over
@@ -456,7 +456,7 @@ class Networks:
         return self._substances.names[int(draws.choice(self._by_family[family]))]
 
     def _make_premium(self, draws: Draws, network: Network, shipments: Shipments, positive: Flags) -> None:
-        """Declare a low value for some of what goes by a premium service, so that enough of all show both."""
+        """Set a low value for some shipments by premium services, so that enough of all show both signs."""
         services = network.habits.services
         by_premium = sum(share for name, share in services.items() if name in PREMIUM_SERVICES)
         chance = self._world.tells.premium_for_low_value / max(by_premium, 1e-9)
@@ -470,6 +470,6 @@ def _ramp(days: int, over: int) -> float:
 
 
 def _copy_rows(shipments: Shipments, others: Shipments, rows: Flags) -> None:
-    """Take some rows from others."""
+    """Copy some rows from other shipments."""
     for name, values in vars(shipments).items():
         values[rows] = getattr(others, name)[rows]

@@ -1,7 +1,7 @@
 """A simulated operation with known truth: mail and cargo, networks that react, inspections, late laboratories, alerts.
 
-There is no public data of NPS finds, so the parameters (`world.toml`) say what is sourced and what is assumed. Days come one
-after the other: what is seized on one changes what networks send on a later one. The truth is a table apart, for
+There is no public data of NPS detections, so the parameters (`world.toml`) state what is sourced and what is assumed. Days are
+simulated in order: seizures of one day change what networks send later. The truth is a separate table, for
 evaluation only. The same seed gives the same tables, to the byte.
 """
 
@@ -34,10 +34,10 @@ from training.simulation.shipments import NO_INDEX, RESULTS, Draws, Shipments
 from training.simulation.targeting import TargetingCentre
 
 FOUNDING, TRAFFIC, NETWORKS, REACTIONS, DECLARATIONS, INSPECTIONS, ALERTS, INTELLIGENCE, PICTURES = range(9)
-"""Streams of random numbers, apart from each other: what officers do does not change what honest people send, nor what a
-network sends that they did not find."""
+"""Independent streams of random numbers. Officers' actions do not change what honest people send, nor what undetected
+networks send."""
 LEGITIMATE, TRAFFICKED = range(2)
-"""Whose declarations, tips and pictures."""
+"""Origin of declarations, intelligence and X-ray images."""
 
 Progress = Callable[[str, int, int], None]
 DayObserver = Callable[[SimulatedDay], None]
@@ -60,13 +60,13 @@ class SimulatedTables:
 
 
 class Simulation:
-    """A world that goes on day by day.
+    """A simulated world that runs day by day.
 
     Parameters
     ----------
-    world : World
+    world : SimulationParameters
     days : int
-        How many days it will have; only the operation's date depends on it.
+        Length in days; only the operation's date depends on it.
     per_day : int
         Mean consignments a day.
     prevalence : {"realistic", "enriched", "operation", "hard"}
@@ -74,10 +74,10 @@ class Simulation:
 
     Attributes
     ----------
-    stage : Stage
+    stage : SimulationContext
     networks : Networks
-    inspections : Inspections
-        May be replaced: another policy in the same world.
+    inspections : TargetingCentre
+        May be replaced, for another policy in the same world.
     """
 
     def __init__(
@@ -96,7 +96,7 @@ class Simulation:
         self._alert_feed = AlertFeed(self.stage, self.networks, operation_day)
 
     def simulate_arrivals(self, since_start: int) -> SimulatedDay:
-        """Let a day's consignments come; the days must come in their order."""
+        """Simulate a day's arrivals; the days must be simulated in order."""
         day = self._day(since_start)
         honest = self._traffic.draw_day(self._draws(TRAFFIC, since_start), day)
         arrivals = self._declare(honest, since_start, LEGITIMATE)
@@ -109,7 +109,7 @@ class Simulation:
         return both.select_rows(_order_by_time(both.shipments))
 
     def _declare(self, sent: Shipments, since_start: int, who: int) -> SimulatedDay:
-        """Declare what some send on a day, and toss the coins of tips and pictures."""
+        """Declare shipments of a day, and draw intelligence and X-ray images."""
         policy = self.stage.world.inspection
         return SimulatedDay(
             sent,
@@ -128,14 +128,14 @@ class Simulation:
         )
 
     def issue_alerts(self, since_start: int) -> list[Alert]:
-        """Give the alerts that partners issue on a day."""
+        """Return the alerts that partners issue on a day."""
         alerts = self._alert_feed.issue_alerts(self._draws(ALERTS, since_start), since_start)
         for alert in alerts:
             self.inspections.watchlist.add_alert(alert)
         return alerts
 
     def inspect(self, arrivals: SimulatedDay) -> list[Outcome]:
-        """Let the operation choose, open and report; networks notice what was seized until the day's end."""
+        """Select, inspect and return the outcomes; networks notice what is seized until the end of the day."""
         draws = self._draws(INSPECTIONS, arrivals.since_start)
         outcomes = self.inspections.inspect(draws, arrivals)
         finds = self.inspections.pop_detections((self._day(arrivals.since_start).utc + 1) * US_PER_DAY)
@@ -147,7 +147,7 @@ class Simulation:
         return outcomes
 
     def build_truth(self, arrivals: SimulatedDay) -> Columns:
-        """Give the truth of a day, as the columns of a truth table."""
+        """Build the truth of a day, as the columns of a truth table."""
         sent = arrivals.shipments
         held, substances = sent.substance != NO_INDEX, self.stage.substances
         names = np.array(substances.names, dtype=object)[sent.substance]
@@ -164,15 +164,15 @@ class Simulation:
     def run(
         self, days: int, *, watch: DayObserver | None = None, progress: Progress | None = None
     ) -> SimulatedTables:
-        """Live from the first day on, and give the tables.
+        """Run from the first day on, and return the tables.
 
         Parameters
         ----------
         days : int
         watch : callable, optional
-            Called with each day's arrivals, with what is inside: for those who measure the world.
+            Called with each day's arrivals and their true contents, for measurements of the world.
         progress : callable, optional
-            Called with what is being done, how much is done, and how much there is.
+            Called with the activity, the amount done, and the total.
         """
         consignments, truths, outcomes, alerts = [], [], [], []
         for since_start in _iterate_days(days, progress):
@@ -207,8 +207,8 @@ def simulate(
 
     Parameters
     ----------
-    world : World, optional
-        Default: the parameters that come with npsrisk.
+    world : SimulationParameters, optional
+        Default: the built-in parameters.
     days : int
         Length, from the world's start; the results of its last days become known after its end.
     per_day : int
@@ -218,7 +218,7 @@ def simulate(
     seed : int
         The same seed gives the same tables.
     progress : callable, optional
-        Called with what is being done, how much is done, and how much there is.
+        Called with the activity, the amount done, and the total.
 
     Raises
     ------
@@ -238,7 +238,7 @@ def simulate(
 
 
 def _found_senders(stage: SimulationContext, draws: Draws) -> tuple[LegitimateTraffic, Networks]:
-    """Found the honest traffic and the networks of a world, those of a hard one where it is one."""
+    """Create the honest traffic and the networks of a world, or of a hard world."""
     hard, parties = stage.world.hard, stage.parties
     if hard is None or not isinstance(parties, HardParties):
         traffic = LegitimateTraffic(stage, draws)
@@ -248,12 +248,12 @@ def _found_senders(stage: SimulationContext, draws: Draws) -> tuple[LegitimateTr
 
 
 def split_newest(consignments: pd.DataFrame, count: int = 10) -> tuple[pd.DataFrame, pd.DataFrame]:
-    """Split off the last consignments that came: the past, and as many new ones."""
+    """Split off the newest consignments: returns the past and `count` new ones."""
     return consignments.iloc[:-count], consignments.iloc[-count:]
 
 
 def concatenate_days(record: type[msgspec.Struct], days: Sequence[Columns]) -> pd.DataFrame:
-    """Put the days of a table together, in the columns and types of its record; what the world does not say is missing."""
+    """Concatenate the days of a table, in the columns and types of its record; columns without data are missing values."""
     rows = sum(len(next(iter(columns.values()))) for columns in days)
     return pd.DataFrame(
         {field.name: _concatenate_column(field, days, rows) for field in get_fields(record)},

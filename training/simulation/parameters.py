@@ -1,4 +1,4 @@
-"""The parameters of a simulated world: `world.toml` (its numbers), `people.toml` and `goods.toml` (its texts), as types."""
+"""Parameters of a simulated world: `world.toml` (its numbers), `people.toml` and `goods.toml` (its texts), as types."""
 
 import tomllib
 from datetime import date
@@ -25,7 +25,7 @@ Preset = Literal["realistic", "enriched", "operation", "hard"]
 
 
 class Prevalence(ParameterTable, frozen=True):
-    """How rare things are: shares of all consignments, and the share that is opened."""
+    """Prevalence as shares of all consignments, and the share that is inspected."""
 
     nps: float
     controlled_drugs: float
@@ -35,7 +35,7 @@ class Prevalence(ParameterTable, frozen=True):
 
 
 class MailService(ParameterTable, frozen=True):
-    """One way of sending, with the completeness of its advance data; `postage_usd` is (base, for each kilogram)."""
+    """A service, with the completeness of its advance data; `postage_usd` is (base, for each kilogram)."""
 
     channel: Literal["postal", "air_cargo"]
     share: float
@@ -63,11 +63,11 @@ class Calendar(ParameterTable, frozen=True):
     peaks: tuple[Peak, ...]
 
     def get_volume_factor(self, day: date) -> float:
-        """Give the factor of one day.
+        """Return the factor of one day.
 
         Examples
         --------
-        >>> Calendar((1.0,) * 7, (Peak("12-01", "12-24", 1.2),)).height(date(2024, 12, 5))
+        >>> Calendar((1.0,) * 7, (Peak("12-01", "12-24", 1.2),)).get_volume_factor(date(2024, 12, 5))
         1.2
         """
         held = [peak.height for peak in self.peaks if peak.first <= f"{day:%m-%d}" <= peak.last]
@@ -75,7 +75,7 @@ class Calendar(ParameterTable, frozen=True):
 
 
 class Entities(ParameterTable, frozen=True):
-    """Who sends and who receives."""
+    """Senders and consignees."""
 
     shippers_per_1k: float
     shipper_zipf: float
@@ -95,7 +95,7 @@ class Entities(ParameterTable, frozen=True):
 
 
 class DeclarationParameters(ParameterTable, frozen=True):
-    """How goods are declared, and how completely."""
+    """Style and completeness of declarations."""
 
     native_text: float
     typo: float
@@ -121,7 +121,7 @@ class DeclarationParameters(ParameterTable, frozen=True):
 
 
 class Spelling(ParameterTable, frozen=True):
-    """Chances that a party is written in another way than usual."""
+    """Probabilities that a party is written differently than usual."""
 
     case: float
     script: float
@@ -131,7 +131,7 @@ class Spelling(ParameterTable, frozen=True):
 
 
 class SignRates(ParameterTable, frozen=True):
-    """Chance that a positive, and that a negative, shows a sign; likelihood ratios of 2 to 10."""
+    """Probability of each sign for a positive and for a negative; likelihood ratios of 2 to 10."""
 
     hs_mismatch: Pair
     value_out_of_class: Pair
@@ -163,7 +163,7 @@ class NetworkKind(ParameterTable, frozen=True):
     families: int
 
     def replace_tables(self, origins: Shares, services: Shares, covers: Shares) -> Self:
-        """Return the kind with other tables; an empty one leaves its own."""
+        """Return the kind with other tables; an empty table changes nothing."""
         given = {"origins": origins, "services": services, "covers": covers}
         return msgspec.structs.replace(self, **{name: table for name, table in given.items() if table})
 
@@ -185,7 +185,7 @@ class Trafficking(ParameterTable, frozen=True):
 
 
 class Adversary(ParameterTable, frozen=True):
-    """How networks react; `log_lag_days` is (mean, sd) of the logarithm of days."""
+    """Reactions of networks; `log_lag_days` is (mean, sd) of the logarithm of days."""
 
     p_change: float
     log_lag_days: Pair
@@ -196,7 +196,7 @@ class Adversary(ParameterTable, frozen=True):
 
 
 class ClassControl(ParameterTable, frozen=True):
-    """A family is controlled where it is made: its volume falls to a part of what it was, and a substitute makes up for it."""
+    """Control of a family in the country of production: its volume falls, and a substitute replaces it."""
 
     day: int
     family: str
@@ -207,7 +207,7 @@ class ClassControl(ParameterTable, frozen=True):
 
 
 class NewSubstance(ParameterTable, frozen=True):
-    """A substance that no list knows yet."""
+    """A substance that is on no list yet."""
 
     day: int
     family: str
@@ -216,7 +216,7 @@ class NewSubstance(ParameterTable, frozen=True):
 
 
 class OriginShift(ParameterTable, frozen=True, rename={"source": "from"}):
-    """The makers of a family move."""
+    """Move of the producers of a family."""
 
     day: int
     family: str
@@ -225,7 +225,7 @@ class OriginShift(ParameterTable, frozen=True, rename={"source": "from"}):
 
 
 class CoverShift(ParameterTable, frozen=True, rename={"source": "from"}):
-    """A cover goes out of use."""
+    """Replacement of a cover by another."""
 
     day: int
     source: str
@@ -233,7 +233,7 @@ class CoverShift(ParameterTable, frozen=True, rename={"source": "from"}):
 
 
 class DataOutage(ParameterTable, frozen=True):
-    """Advance data fail for some days."""
+    """Failure of advance data for some days."""
 
     day: int
     service: str
@@ -242,7 +242,7 @@ class DataOutage(ParameterTable, frozen=True):
 
 
 class TrendEvents(ParameterTable, frozen=True):
-    """What changes in the world, by days from its start."""
+    """Trend events of the world, by days from its start."""
 
     class_control: ClassControl
     new_substance: NewSubstance
@@ -252,7 +252,7 @@ class TrendEvents(ParameterTable, frozen=True):
 
 
 class Operation(ParameterTable, frozen=True):
-    """The operation: when, how long, with how much more capacity, how many alerts and how many newsletters."""
+    """The operation: time, length, additional capacity, number of alerts and of newsletters."""
 
     name: str
     day: int
@@ -265,7 +265,7 @@ class Operation(ParameterTable, frozen=True):
 
 
 class RuleParameters(ParameterTable, frozen=True):
-    """What the rules of the time look at and how much each sign weighs."""
+    """Signs of the rules, with their weights."""
 
     watched: float
     offender: float
@@ -290,7 +290,7 @@ class RuleParameters(ParameterTable, frozen=True):
 
 
 class InspectionParameters(ParameterTable, frozen=True):
-    """Who chooses what is opened, and what an opening finds."""
+    """Selection for inspection, and the probability of detection."""
 
     random_share: float
     rules_only_days: int
@@ -309,7 +309,7 @@ class InspectionParameters(ParameterTable, frozen=True):
 
 
 class PresumptiveTest(ParameterTable, frozen=True):
-    """The test on the spot, which decides what the laboratory gets."""
+    """The field test, which decides what goes to the laboratory."""
 
     log_hours: Pair
     sensitivity: float
@@ -320,7 +320,7 @@ class PresumptiveTest(ParameterTable, frozen=True):
 
 
 class Laboratory(ParameterTable, frozen=True):
-    """How long results take, and how far they are to be trusted; logarithms of days or hours as (mean, sd)."""
+    """Delay and reliability of laboratory results; logarithms of days or hours as (mean, sd)."""
 
     presumptive: PresumptiveTest
     log_days: Pair
@@ -331,7 +331,7 @@ class Laboratory(ParameterTable, frozen=True):
 
 
 class Firms(ParameterTable, frozen=True):
-    """Words of which firms' names are made."""
+    """Words of which firms' names are composed."""
 
     words: tuple[str, ...]
     trades: tuple[str, ...]
@@ -343,7 +343,7 @@ class Firms(ParameterTable, frozen=True):
 
 
 class Culture(ParameterTable, frozen=True):
-    """How persons, firms and addresses are written somewhere; the native lists stand in the order of the Latin ones."""
+    """Style of persons, firms and addresses of a culture; the native lists are in the order of the Latin ones."""
 
     family: tuple[str, ...]
     given: tuple[str, ...]
@@ -402,7 +402,7 @@ class GoodsClass(ParameterTable, frozen=True):
     languages: dict[str, tuple[str, ...]] = msgspec.field(default_factory=dict)
 
     def get_phrases(self, language: str) -> tuple[str, ...]:
-        """Return its descriptions in a language, or those in English where it has none."""
+        """Return its descriptions in a language, or those in English if it has none."""
         if language in self.languages:
             return self.languages[language]
         found: tuple[str, ...] = getattr(self, language, self.en)
@@ -410,14 +410,14 @@ class GoodsClass(ParameterTable, frozen=True):
 
 
 class Cover(ParameterTable, frozen=True):
-    """What a positive is declared as, and how it is hidden then."""
+    """Declared goods of a positive, and how it is concealed."""
 
     hidden: str
     wares: tuple[str, ...]
 
 
 class SubstanceFamily(ParameterTable, frozen=True):
-    """A family of substances: its share of finds, its honest HS code, the names in use."""
+    """A family of substances: its share of positives, its honest HS code, the names in use."""
 
     share: float
     names: tuple[str, ...]
@@ -431,7 +431,7 @@ class Offences(ParameterTable, frozen=True):
 
 
 class DeclarationWords(ParameterTable, frozen=True):
-    """Loose words of declarations."""
+    """Words of declarations that do not depend on the goods."""
 
     vague: tuple[str, ...]
     vague_by_language: dict[str, tuple[str, ...]]
@@ -461,8 +461,8 @@ class SimulationParameters(
 ):
     """All parameters of a simulated world.
 
-    `arrival_places` are the exchange office and the airport of each office of arrival; `people` and `goods` in a file replace,
-    name by name, what the files of these names hold. Only a hard world has `hard`.
+    `arrival_places` are the exchange office and the airport of each office of arrival. `people` and `goods` in a file replace
+    single entries of the files with these names. Only a hard world has `hard`.
     """
 
     start: date
@@ -498,14 +498,14 @@ class SimulationParameters(
         return msgspec.convert(_merge(_read_toml(HERE / "goods.toml"), self.goods_changes), GoodsTexts)
 
     def get_preset(self, name: str) -> Prevalence:
-        """Return one preset of prevalence by its name; `hard:SET` is the one of the set that was loaded."""
+        """Return one preset of prevalence by its name; `hard:SET` is the one of the loaded set."""
         preset = name.partition(":")[0]
         if preset not in self.prevalence:
             raise UnknownName.from_candidates(name, self.prevalence, kind="prevalence")
         return self.prevalence[preset]
 
     def compute_operation_day(self, days: int, preset: Prevalence) -> int:
-        """Give the day, from the start, on which the operation begins in a world of so many days."""
+        """Return the day from the start on which the operation begins in a world of `days` days."""
         return min(self.operation.day, int(days * preset.operation_from))
 
 
@@ -515,14 +515,14 @@ def load_parameters(path: Path | None = None, preset: str = "") -> SimulationPar
     Parameters
     ----------
     path : Path, optional
-        A TOML file whose tables replace, name by name, those of the default world.
+        A TOML file whose tables replace entries of the default world.
     preset : str
-        `hard:SET` puts the tables of that set below those of the file, `hard` those of the first set; any other name changes nothing.
+        `hard:SET` loads the tables of that set, and the file's replace them; `hard` loads the first set; other names change nothing.
 
     Raises
     ------
     FileFault
-        Where the file is missing or is no TOML.
+        If the file is missing or is not TOML.
     BadSetting
         For an unknown name or a value of the wrong kind.
     UnknownName
@@ -542,7 +542,10 @@ def load_parameters(path: Path | None = None, preset: str = "") -> SimulationPar
         return msgspec.convert(values, SimulationParameters)
     except msgspec.ValidationError as error:
         raise BadSetting(
-            "bad parameter of the simulated world", where=str(path), got=str(error), todo="see world.toml"
+            "bad parameter of the simulated world",
+            where=str(path),
+            got=str(error),
+            todo="compare with world.toml",
         ) from error
 
 
@@ -554,7 +557,7 @@ def _find_set(preset: str) -> Path:
 
 
 def _lay_over(values: dict[str, Any], changes: dict[str, Any]) -> dict[str, Any]:
-    """Merge a set, once the tables that its `replaced` names are taken out: shares of a whole are no mixture of two."""
+    """Merge a set after removing the tables that its `replaced` names, since shares of a whole cannot be mixed."""
     changes = dict(changes)
     for dotted in changes.pop("replaced", ()):
         *folders, last = dotted.split(".")
@@ -566,7 +569,7 @@ def _lay_over(values: dict[str, Any], changes: dict[str, Any]) -> dict[str, Any]
 
 
 def check_size(days: int, per_day: int) -> None:
-    """Refuse a world without days or without traffic."""
+    """Check that a world has days and traffic."""
     if days < 1 or per_day < 1:
         raise BadInput(
             "a world needs days and traffic",
@@ -581,7 +584,7 @@ def _read_toml(path: Path) -> dict[str, Any]:
     except OSError as error:
         raise FileFault("cannot be read", where=str(path), got=str(error)) from error
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
-        raise FileFault("no TOML", where=str(path), got=str(error)) from error
+        raise FileFault("not a TOML file", where=str(path), got=str(error)) from error
 
 
 def _merge(base: dict[str, Any], changes: dict[str, Any]) -> dict[str, Any]:

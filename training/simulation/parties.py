@@ -1,4 +1,4 @@
-"""Everyone who sends or receives in a simulated world, and how the same party is written from one time to the next."""
+"""Senders and consignees of a simulated world, and the variants in which the same party is written."""
 
 from collections.abc import Callable
 
@@ -24,11 +24,11 @@ KINDS = (
 )
 KIND = {name: number for number, name in enumerate(KINDS)}
 HUMAN = np.isin(KINDS, ["private", "person", "po_box"])
-"""By kind: whether it is called by a person's name."""
+"""By kind: True if it has a person's name."""
 SELLERS = np.isin(KINDS, ["platform_seller", "merchant", "chemical_trader", "forwarder"])
-"""By kind: whether it may have an account with a carrier or a platform."""
+"""By kind: True if it may have an account with a carrier or a platform."""
 MAX_AGE_DAYS = 900
-"""Parties of the first day were born up to so many days before it (assumed)."""
+"""Maximum age of parties that exist on the first day (assumed)."""
 
 TEXT_COLUMNS = (
     "name",
@@ -43,25 +43,25 @@ TEXT_COLUMNS = (
     "account",
 )
 TRAITS = CAPITALS, LANGUAGE, COURIER, DECLARANT, FRONT = tuple(range(5))
-"""Places among the traits of a party: lasting numbers from 0 to 1 that decide how it sends."""
+"""Positions of a party's traits: lasting numbers from 0 to 1 that decide how it sends."""
 CONTACTS = ("address", "native_address", "city", "native_city", "postcode", "phone", "email")
 
 
 class SimulatedParties:
-    """The parties of a world; one row each, and new rows as they are born.
+    """Parties of a world; one row each, and new rows as they are added.
 
     Parameters
     ----------
-    world : World
+    world : SimulationParameters
 
     Attributes
     ----------
     kind, country, born, opened : int64 array, (capacity,)
-        Place in `KINDS`, place in the world's countries, UTC day of birth and of opening the account, from the start.
+        Position in `KINDS`, position in the world's countries, UTC day of creation and of opening the account, from the start.
     leaning : float64 array, (capacity,)
-        Leaning to other prohibited goods, mean 1.
+        Tendency to other prohibited goods, mean 1.
     traits : float64 array, (capacity, traits)
-        Of each party's own; a number of a party would depend on who else was born before it.
+        Drawn for each party; deriving them from its number would make them depend on the parties added before.
     """
 
     def __init__(self, world: SimulationParameters) -> None:
@@ -76,11 +76,11 @@ class SimulatedParties:
         self.leaning, self.traits = np.empty(0), np.empty((0, len(TRAITS)))
 
     def get_texts(self, column: str, ids: Ids) -> Texts:
-        """Give a column of `TEXT_COLUMNS` for some parties; '' is missing."""
+        """Return a column of `TEXT_COLUMNS` for some parties; '' is missing."""
         return self._texts[column][ids]
 
     def add(self, draws: Draws, kind: Ids, country: Ids, born: Ids) -> Ids:
-        """Bring new parties into the world.
+        """Add new parties.
 
         Parameters
         ----------
@@ -105,14 +105,14 @@ class SimulatedParties:
         return ids
 
     def rename(self, draws: Draws, ids: Ids, born: int, keep: float) -> Ids:
-        """Bring parties into the world that are old ones under new names; `keep`: chance to keep the old contacts."""
+        """Add parties that are old ones under new names; `keep`: probability of keeping the old contacts."""
         fresh = self.add(draws, self.kind[ids], self.country[ids], np.full(len(ids), born))
         kept = draws.random(len(ids)) < keep
         self.copy_contacts(draws, fresh[kept], ids[kept])
         return fresh
 
     def copy_contacts(self, draws: Draws, ids: Ids, others: Ids) -> None:
-        """Give parties the address or the phone (or both) of others."""
+        """Copy the address or the phone (or both) of other parties."""
         which = draws.integers(0, 3, len(ids))
         for columns, modes in ((CONTACTS[:5], (0, 2)), (("phone",), (1, 2))):
             chosen = np.isin(which, modes)
@@ -120,7 +120,7 @@ class SimulatedParties:
                 self._texts[column][ids[chosen]] = self._texts[column][others[chosen]]
 
     def copy_name(self, ids: Ids, others: Ids) -> None:
-        """Call parties by the names of others."""
+        """Copy the names of other parties."""
         for column in ("name", "native_name"):
             self._texts[column][ids] = self._texts[column][others]
 
@@ -250,7 +250,7 @@ def fill_pattern(draws: Draws, form: str, count: int) -> list[str]:
 
 
 def make_slug(name: str) -> str:
-    """Return the letters and digits with which an address of e-mail may begin."""
+    """Return the letters and digits for the start of an e-mail address."""
     return "".join(sign for sign in name.lower() if sign.isascii() and sign.isalnum())[:12]
 
 
@@ -280,7 +280,7 @@ def shorten_text(text: str) -> str:
 
     Examples
     --------
-    >>> shortened("Orchid Trading Limited"), shortened("Emma Taylor"), shortened("12 High Street, Unit 4")
+    >>> shorten_text("Orchid Trading Limited"), shorten_text("Emma Taylor"), shorten_text("12 High Street, Unit 4")
     ('Orchid Trdg Ltd', 'E. Taylor', '12 High St., Unit 4')
     """
     short = text
@@ -298,7 +298,7 @@ def rotate_parts(text: str) -> str:
 
     Examples
     --------
-    >>> reordered("Kim Min-su"), reordered("12 High Street, Unit 4")
+    >>> rotate_parts("Kim Min-su"), rotate_parts("12 High Street, Unit 4")
     ('Min-su Kim', 'Unit 4 12 High Street')
     """
     parts = text.split(", ") if ", " in text else text.split(" ")
@@ -306,11 +306,11 @@ def rotate_parts(text: str) -> str:
 
 
 def add_typo(text: str, where: float, how: float) -> str:
-    """Make one slip of the finger; `where` and `how` from 0 to 1 decide which.
+    """Add one typing error; `where` and `how` from 0 to 1 decide which.
 
     Examples
     --------
-    >>> misspelt("cotton", 0.4, 0.1), misspelt("cotton", 0.4, 0.5), misspelt("cotton", 0.4, 0.9)
+    >>> add_typo("cotton", 0.4, 0.1), add_typo("cotton", 0.4, 0.5), add_typo("cotton", 0.4, 0.9)
     ('cototn', 'coton', 'cottton')
     """
     if len(text) < 4:
@@ -326,15 +326,15 @@ def add_typo(text: str, where: float, how: float) -> str:
 def write_variants(
     draws: Draws, texts: Texts, native: Texts, spelling: Spelling, upper: NDArray[np.bool_]
 ) -> Texts:
-    """Write names or addresses as they stand on one consignment each.
+    """Write names or addresses in the variant of each consignment.
 
     Parameters
     ----------
     draws : Generator
     texts, native : object array, (n,)
-        Their usual form and the one in another script, '' where there is none.
+        Their usual form and the one in another script, '' if there is none.
     spelling : Spelling
-        Chances of each other way.
+        Probabilities of each variant.
     upper : bool array, (n,)
         Rows of senders whose system prints capitals.
     """
@@ -357,7 +357,7 @@ def _change(texts: Texts, rows: NDArray[np.bool_], change: Callable[[str], str])
 
 
 def format_phones(draws: Draws, phones: Texts) -> Texts:
-    """Write phone numbers, `+CC NUMBER`, in one of the forms that are in use."""
+    """Write phone numbers, `+CC NUMBER`, in one of the usual formats."""
     way = draws.random(len(phones))
     return np.array(
         [_format_phone(phone, share) for phone, share in zip(phones.tolist(), way.tolist(), strict=True)],

@@ -1,4 +1,4 @@
-"""What partners warn of in a simulated operation: patterns of finds that they made in the networks' other consignments."""
+"""Alerts of partners in a simulated operation: patterns of detections in the networks' other consignments."""
 
 from datetime import UTC, datetime, timedelta
 
@@ -14,17 +14,17 @@ from training.simulation.shipments import Draws, draw_indices
 PATTERN_SHARES = {"sender": 0.35, "address": 0.2, "text": 0.3, "route": 0.15}
 """Kinds of pattern and their shares (assumed)."""
 NETWORKS_IN_NEWSLETTER = 3
-"""How many networks' habits one tells of (assumed)."""
+"""Number of networks whose habits a newsletter describes (assumed)."""
 FIRST_ALERT_LEAD_DAYS = 5
-"""The first alert comes so many days before the operation (assumed)."""
+"""Days from the first alert to the operation (assumed)."""
 
 
 class AlertFeed:
-    """The alert reports and the newsletters of an operation, spread over it.
+    """Alerts and newsletters of an operation, spread over its duration.
 
     Parameters
     ----------
-    stage : Stage
+    stage : SimulationContext
     networks : Networks
     operation_day : int
         From the start.
@@ -41,7 +41,7 @@ class AlertFeed:
         self._issued = self._newsletters = 0
 
     def issue_alerts(self, draws: Draws, since_start: int) -> list[Alert]:
-        """Give the alerts and the newsletters of a day."""
+        """Return the alerts and the newsletters of a day."""
         alerts = [self._create_alert(draws, since_start) for _ in range(self._days.count(since_start))]
         letters = [
             self._create_newsletter(draws, since_start)
@@ -57,12 +57,12 @@ class AlertFeed:
         return msgspec.structs.replace(issued, **self._draw_pattern(draws, network, false))
 
     def _create_newsletter(self, draws: Draws, since_start: int) -> Alert:
-        """Tell what is sent and how, without a name or a pattern: it matches no consignment."""
+        """Describe what is sent and how, without a name or a pattern, so that it matches no consignment."""
         self._newsletters += 1
         issued = self._issue(draws, f"N{self._newsletters}", since_start)
         seen = [self._draw_network(draws) for _ in range(NETWORKS_IN_NEWSLETTER)]
-        told = sorted({f"{network.families[0]} as {network.cover}".replace("_", " ") for network in seen})
-        return msgspec.structs.replace(issued, text="newsletter: " + "; ".join(told))
+        habits = sorted({f"{network.families[0]} as {network.cover}".replace("_", " ") for network in seen})
+        return msgspec.structs.replace(issued, text="newsletter: " + "; ".join(habits))
 
     def _issue(self, draws: Draws, number: str, since_start: int) -> Alert:
         operation = self._world.operation
@@ -76,13 +76,13 @@ class AlertFeed:
         )
 
     def _draw_network(self, draws: Draws) -> Network:
-        """Draw a network, the busier the likelier."""
+        """Draw a network with probability by its volume."""
         held = [network for network in self._networks.networks if network.kind != SMUGGLER]
         rates = np.array([network.drops_per_day * network.drop for network in held])
         return held[int(draws.choice(len(held), p=rates / rates.sum()))]
 
     def _draw_pattern(self, draws: Draws, network: Network, false: bool) -> dict[str, str]:
-        """Give what the alert names and says; a false one names someone of no network."""
+        """Return the pattern and text of an alert; a false one names a party that belongs to no network."""
         kind = list(PATTERN_SHARES)[int(draw_indices(draws, PATTERN_SHARES, 1)[0])]
         country = self._parties.countries[network.origin]
         named = int(draws.integers(0, 50)) if false else int(draws.choice(network.senders))
@@ -115,4 +115,4 @@ class AlertFeed:
 
 
 FIRST_CARGO_SERVICE = 5
-"""Services from this place on are cargo."""
+"""Position of the first cargo service."""

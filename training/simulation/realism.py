@@ -1,7 +1,7 @@
-"""What is measured of a simulated world before a model measured in it means anything.
+"""Realism checks: measurements of a simulated world, needed before the metrics of a model in it mean anything.
 
-All of it looks inside: at the truth, and at what was really sent. So it belongs to those who judge a world, and nothing
-that trains or scores imports it.
+All of them use the truth and what was really sent. So they are for evaluating a world, and nothing
+that trains or scores imports them.
 """
 
 from dataclasses import dataclass, field
@@ -27,9 +27,9 @@ Floats = NDArray[np.float64]
 
 NEW_DAYS = REPEAT_DAYS = 30
 OUT_OF_CLASS_SDS = 2.0
-"""A value so many standard deviations off its class's median is out of class."""
+"""Distance in standard deviations from its class's median at which a value is out of class."""
 PRIOR_ROWS = 20
-"""A text's rate is drawn to the mean as if it had been seen so many times more."""
+"""Number of prior observations at the mean rate, for the rate of a text."""
 MAX_PARTIES = 10**9
 DRUG_RESULTS = ("nps", "controlled_drug")
 DAYS_PER_WEEK = 7
@@ -38,7 +38,7 @@ SECONDS_PER_DAY = 86_400
 
 @dataclass
 class SimulationRecorder:
-    """Sees what was really sent, day by day; to be given to `Simulation.run`.
+    """Recorder of what was really sent, day by day; passed to `Simulation.run`.
 
     Attributes
     ----------
@@ -51,7 +51,7 @@ class SimulationRecorder:
     _last: dict[int, int] = field(default_factory=dict)
 
     def record_day(self, arrivals: SimulatedDay) -> None:
-        """Keep what matters of a day."""
+        """Record the facts of a day."""
         sent, parties, catalogue = arrivals.shipments, self.stage.parties, self.stage.catalogue
         class_usd = catalogue.usd_per_kg[sent.ware] * sent.kg
         spread = OUT_OF_CLASS_SDS * self.stage.world.declarations.value_spread
@@ -87,14 +87,14 @@ class SimulationRecorder:
         return np.array(lately, dtype=bool)
 
     def build_table(self) -> pd.DataFrame:
-        """Give all days as one table, in the order of the consignments."""
+        """Build one table of all days, in the order of the consignments."""
         names = self.days[0]
         frame = pd.DataFrame({name: np.concatenate([day[name] for day in self.days]) for name in names})
         frame["shared_phone_or_address_across_names"] = self._shares_contacts()[frame["consignee"]]
         return frame
 
     def _shares_contacts(self) -> Flags:
-        """Tell which parties came to an address or a phone that another name had before them."""
+        """Check which parties use an address or a phone that another name had before them."""
         parties, everyone = self.stage.parties, np.arange(self.stage.parties.size)
         name = pd.Series(parties.get_texts("name", everyone))
         place = pd.Series(parties.get_texts("address", everyone)) + parties.get_texts("postcode", everyone)
@@ -119,19 +119,19 @@ SIGN_NAMES = (
     "shared_phone_or_address_across_names",
     "tracked_premium_for_low_value",
 )
-"""The signs of the simulator's parametric spec, by its names."""
+"""Signs of the simulator's parametric specification, by their names there."""
 
 
 @dataclass(frozen=True)
 class SimulatedPeriod:
-    """A world and what its witness saw.
+    """A simulated world, and what was really sent.
 
     Attributes
     ----------
-    tables : Simulated
+    tables : SimulatedTables
     sent : DataFrame
-        Of the witness, row for row beside the consignments.
-    stage : Stage
+        From the recorder, in the order of the consignments.
+    stage : SimulationContext
     """
 
     tables: SimulatedTables
@@ -140,7 +140,7 @@ class SimulatedPeriod:
 
     @property
     def nps(self) -> Flags:
-        """Which consignments hold NPS."""
+        """Mask of the consignments that contain NPS."""
         return (self.tables.truth["result"] == "nps").to_numpy(dtype=bool)
 
 
@@ -153,7 +153,7 @@ def simulate_period(
     seed: int,
     progress: Progress | None = None,
 ) -> SimulatedPeriod:
-    """Live through a world with a witness; the parameters are those of `simulate`."""
+    """Simulate a world with a recorder; the parameters are those of `simulate`."""
     simulation = Simulation(world, days=days, per_day=per_day, prevalence=prevalence, seed=seed)
     witness = SimulationRecorder(simulation.stage)
     tables = simulation.run(days, watch=witness.record_day, progress=progress)
@@ -161,7 +161,7 @@ def simulate_period(
 
 
 class SignStrength(NamedTuple):
-    """How often positives and negatives show a sign, and how much likelier positives do."""
+    """Frequency of a sign among positives and negatives, and their likelihood ratio."""
 
     positives: float
     negatives: float
@@ -173,7 +173,7 @@ class SignStrength(NamedTuple):
 
 
 def measure_signs(sent: pd.DataFrame, *, from_day: int = REPEAT_DAYS) -> dict[str, SignStrength]:
-    """Measure each sign, from the day on which there is a past to repeat; negatives hold no drugs."""
+    """Measure each sign, from the day on which there is a past to repeat; negatives contain no drugs."""
     later = sent[sent["day"] >= from_day]
     positive, negative = later["result"] == NPS, later["result"].isin([CLEAR, OTHER])
     return {
@@ -183,16 +183,16 @@ def measure_signs(sent: pd.DataFrame, *, from_day: int = REPEAT_DAYS) -> dict[st
 
 
 def compute_look_alike_ratio(world: SimulatedPeriod) -> float:
-    """Count legitimate look-alikes for each consignment that holds NPS."""
+    """Compute the number of legitimate look-alikes for each consignment that contains NPS."""
     hard = world.stage.catalogue.hard[world.sent["ware"]] & (world.sent["network"] < 0).to_numpy()
     return float(hard.sum() / max(1, world.nps.sum()))
 
 
 def measure_field_aucs(consignments: pd.DataFrame, positive: Flags) -> dict[str, float]:
-    """Measure how well each raw field alone tells positives, best first.
+    """Measure how well each raw field alone separates positives, best first.
 
-    A number is read as it is, either way round; a text, a date and a time by the rate of positives behind the same value in
-    the first half of the table, read in the second.
+    A number is used as it is, in either direction. A text, a date or a time is replaced by the rate of positives for the same
+    value in the first half of the table, and evaluated in the second.
     """
     aucs = {
         name: _measure_field_auc(consignments[name], positive)
@@ -219,27 +219,27 @@ def _compute_undirected_auc(positive: Flags, values: NDArray[Any]) -> float:
 
 
 def match_descriptions(lived_in: SimulatedPeriod, names: tuple[str, ...]) -> Flags:
-    """Tell which descriptions hold one of some names, letter by letter without regard to case."""
+    """Check which descriptions contain one of some names, character by character, ignoring case."""
     texts = lived_in.tables.consignments["description"].fillna("").str.casefold()
     folded = [name.casefold() for name in names]
     return np.array([any(name in text for name in folded) for text in texts], dtype=bool)
 
 
 def list_substance_names(world: SimulationParameters) -> tuple[str, ...]:
-    """Give the names of all NPS in use from the start."""
+    """List the names of all NPS in use from the start."""
     return tuple(name for family in world.goods.substances.values() for name in family.names)
 
 
 @dataclass(frozen=True)
 class InspectionResults:
-    """What openings found.
+    """Results of inspections.
 
     Attributes
     ----------
     opened : DataFrame
-        Each consignment that was opened, once: `selected_by`, `day`, `held` (the truth).
+        Each inspected consignment, once: `selected_by`, `day`, `held` (the truth).
     final : DataFrame
-        Each with a final result, by its last one: also `result`, `known_at`, `inspected_at`.
+        Those with a final result, by the last one: also `result`, `known_at`, `inspected_at`.
     submitted : DataFrame
         Those of `final` that the laboratory examined.
     """
@@ -250,7 +250,7 @@ class InspectionResults:
 
     @classmethod
     def from_tables(cls, tables: SimulatedTables, *, until_day: int | None = None) -> "InspectionResults":
-        """Read the outcomes of consignments that arrived before a day from the start."""
+        """Build the results from the outcomes of consignments that arrived before a day from the start."""
         arrived = tables.consignments["received_at"]
         facts = tables.truth[["consignment_id", "result"]].rename(columns={"result": "held"})
         facts["day"] = (arrived - arrived.min().floor("D")).dt.days
@@ -266,16 +266,16 @@ class InspectionResults:
         )
 
     def compute_share(self, result: str) -> float:
-        """Share of the final results that are so."""
+        """Compute the share of a result among the final results."""
         return float((self.final["result"] == result).mean())
 
     @property
     def hits(self) -> float:
-        """Share of the final results that found anything prohibited."""
+        """Share of the final results with anything prohibited."""
         return 1.0 - self.compute_share("clear")
 
     def compute_laboratory_days(self) -> Floats:
-        """Days from opening to answer."""
+        """Compute the days from inspection to result."""
         delay = self.submitted["known_at"] - self.submitted["inspected_at"]
         return np.asarray(delay.dt.total_seconds() / SECONDS_PER_DAY, dtype=np.float64)
 
@@ -288,21 +288,21 @@ class ShareEstimate(NamedTuple):
     high: float
 
     def contains(self, truth: float) -> bool:
-        """Tell whether the truth lies in it."""
+        """Check whether the truth lies in the interval."""
         return self.low <= truth <= self.high
 
 
 def estimate_prevalence(tables: SimulatedTables, sensitivity: float = 1.0) -> ShareEstimate:
-    """Estimate from the random inspections what share of all consignments holds anything prohibited.
+    """Estimate from the random inspections the share of all consignments with anything prohibited.
 
-    Each final result stands for one over its logged probability; the interval is the exact one of Clopper and Pearson
-    for as many openings as these weights are worth (Kish).
+    Each final result is weighted by the inverse of its logged probability. The interval is the exact one of Clopper and
+    Pearson for the effective number of inspections (Kish).
 
     Parameters
     ----------
-    tables : Simulated
+    tables : SimulatedTables
     sensitivity : float
-        Chance that an opening finds what is there; the estimate is divided by it (Rogan and Gladen).
+        Probability that an inspection detects what is there; the estimate is divided by it (Rogan and Gladen).
     """
     final = InspectionResults.from_tables(tables).final
     chance = final[final["selected_by"] == "random"]
@@ -316,7 +316,7 @@ def estimate_prevalence(tables: SimulatedTables, sensitivity: float = 1.0) -> Sh
 
 
 def compute_shares_by_period(day: Numbers, part: Flags, whole: Flags, days: int) -> Floats:
-    """Give for each period of so many days the share of a whole that is part of it; NaN where there is none."""
+    """Compute for each period of `days` days the share of `part` in `whole`; NaN if the whole is empty."""
     period = day // days
     count = np.bincount(period[whole], minlength=period.max() + 1)
     among = np.bincount(period[whole & part], minlength=len(count))
@@ -325,13 +325,13 @@ def compute_shares_by_period(day: Numbers, part: Flags, whole: Flags, days: int)
 
 
 def measure_kept_senders(world: SimulatedPeriod, weeks: range) -> dict[int, float]:
-    """Follow the names under which networks send around a seizure.
+    """Measure how long networks keep their sender names after a seizure.
 
     Returns
     -------
     dict of int to float
-        By weeks since the seizure: the share of the network's parcels that come under names it used in the 30 days
-        before. Seizures come often, so weeks after one may hold others.
+        By weeks since the seizure: the share of the network's parcels under names that it used in the 30 days
+        before. Seizures are frequent, so weeks after one may contain others.
     """
     sent = world.sent[world.sent["network"] >= 0]
     used = {
@@ -349,7 +349,7 @@ def measure_kept_senders(world: SimulatedPeriod, weeks: range) -> dict[int, floa
 
 
 def _list_seizures(world: SimulatedPeriod) -> list[tuple[int, int]]:
-    """List the finds of drugs as (network, day of opening from the start)."""
+    """List the detections of drugs as (network, day of inspection from the start)."""
     final = InspectionResults.from_tables(world.tables).final
     found = final[final["result"].isin(DRUG_RESULTS)]
     numbers = pd.Series(world.sent["network"].to_numpy(), world.tables.consignments["consignment_id"])

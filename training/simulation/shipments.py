@@ -1,4 +1,4 @@
-"""What is really sent in a simulated world, before anyone declares it: goods, contents, and one array for each fact."""
+"""Shipments of a simulated world as really sent, before declaration: goods and contents, one array for each fact."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, fields
@@ -20,7 +20,7 @@ RESULTS: tuple[Result, ...] = ("clear", "nps", "controlled_drug", "other_offence
 CLEAR, NPS, CONTROLLED, OTHER = range(len(RESULTS))
 CONCEALMENTS = ("powder_bag", "concealed_in_goods", "letter")
 PLAIN, CUE, VAGUE, ADMIN, SUBSTANCE, HABIT = range(6)
-"""How a description is worded: plainly, as traffic likes it, vaguely, about the carriage, with the substance's name, or
+"""Wording of a description: plain, with words that traffickers like, vague, about the carriage, with the substance's name, or
 in the network's own wording."""
 NO_INDEX = -1
 """No hub, no substance, no network, no master of its own."""
@@ -30,19 +30,19 @@ MIN_KG = 0.01
 
 @dataclass
 class Shipments:
-    """One array for each fact, all of one length.
+    """Shipments, with one array for each fact, all of one length.
 
     Attributes
     ----------
-    received_us : when the advance data come
-    service, departure, hub : places in the world's services and countries
-    sender, consignee, named : numbers of parties; `named` is whose name stands as the consignee's
-    ware, hs_ware : the goods declared, and the goods whose HS code is declared
-    wording, habit : how it is described, and the number of a network's own wording
+    received_us : arrival of the advance data
+    service, departure, hub : positions in the world's services and countries
+    sender, consignee, named : numbers of parties; `named` is the party whose name is declared as the consignee's
+    ware, hs_ware : the declared goods, and the goods whose HS code is declared
+    wording, habit : kind of description, and the number of a network's own wording
     kg, usd : gross weight and declared value
     gift, crypto : flags
-    master : a consolidation of its own
-    result, substance, grams, hidden : what is inside
+    master : its own consolidation
+    result, substance, grams, hidden : the contents
     network : the network that sent it
     """
 
@@ -73,7 +73,7 @@ class Shipments:
 
     @classmethod
     def concatenate(cls, parts: Sequence[Self]) -> Self:
-        """Put shipments together, one part after the other."""
+        """Concatenate shipments."""
         return cls(
             **{
                 field.name: np.concatenate([getattr(part, field.name) for part in parts])
@@ -82,7 +82,7 @@ class Shipments:
         )
 
     def select_rows(self, rows: Numbers) -> Self:
-        """Give some rows, in their order."""
+        """Return some rows, in their order."""
         return type(self)(**{field.name: getattr(self, field.name)[rows] for field in fields(self)})
 
 
@@ -94,16 +94,16 @@ class Substances:
     families: tuple[str, ...]
 
     def list_family(self, family: str) -> list[int]:
-        """Give the numbers of the substances of a family."""
+        """Return the numbers of the substances of a family."""
         return [number for number, own in enumerate(self.families) if own == family]
 
     def get_number(self, name: str) -> int:
-        """Give the number of a substance."""
+        """Return the number of a substance."""
         return self.names.index(name)
 
 
 def list_substances(world: SimulationParameters) -> Substances:
-    """List the substances of a world, also those that come later."""
+    """List the substances of a world, including those that appear later."""
     wares, events = world.goods, world.events
     pairs = [(name, family) for family, held in wares.substances.items() for name in held.names]
     pairs.append((events.new_substance.name, events.new_substance.family))
@@ -114,12 +114,12 @@ def list_substances(world: SimulationParameters) -> Substances:
 
 
 class GoodsCatalogue:
-    """The goods of a world, by number: ordinary goods first, then the look-alikes.
+    """Goods of a world, by number: ordinary goods first, then the look-alikes.
 
     Attributes
     ----------
-    kg, usd_per_kg, offence : float64 array, (wares,)
-    powder, hard : bool array, (wares,)
+    kg, usd_per_kg, offence : float64 array, (goods,)
+    powder, hard : bool array, (goods,)
         Powders and herbs; legitimate look-alikes.
     """
 
@@ -139,7 +139,7 @@ class GoodsCatalogue:
         self.chapters = np.array([int(ware.hs[0][:2]) for ware in self.wares])
 
     def _compute_shares(self, nps: float) -> Values:
-        """Shares of legitimate traffic; look-alikes outnumber NPS by 30, so a lane with more NPS has more of them."""
+        """Compute shares of legitimate traffic; with more NPS there are more look-alikes, so that they outnumber NPS."""
         shares = np.array([ware.share for ware in self.wares])
         look_alikes = shares[self.hard].sum()
         shares[self.hard] *= max(1.0, LOOK_ALIKES_PER_NPS * nps / look_alikes)
@@ -156,21 +156,21 @@ class GoodsCatalogue:
 
 
 LOOK_ALIKES_PER_NPS = 36.0
-"""Above the 30 that must be kept, since a consolidation may bring many NPS at once."""
+"""More than the required 30, since a consolidation may contain many NPS."""
 
 
 BUSY_HOURS_SHARE = 0.75
-"""Share of data that come in working hours (assumed)."""
+"""Share of data that arrive in working hours (assumed)."""
 
 
 def draw_indices(draws: Draws, shares: Shares, count: int) -> NDArray[np.int64]:
-    """Draw places in a table of shares, which need not add up to 1."""
+    """Draw positions in a table of shares, which need not add up to 1."""
     edges = np.cumsum(list(shares.values()))
     return np.searchsorted(edges / edges[-1], draws.random(count), side="right")
 
 
 def draw_timestamps(draws: Draws, day: int, count: int) -> Numbers:
-    """Draw moments of a day (UTC days since the epoch): most data come from noon to the evening in East Asia."""
+    """Draw times of a day (UTC days since the epoch); most data arrive from noon to evening in East Asia."""
     busy, any_time = draws.normal(5.5, 3.5, count) % 24, draws.uniform(0, 24, count)
     hours = np.where(draw_flags(draws, BUSY_HOURS_SHARE, count), busy, any_time)
     seconds = np.minimum((hours * 3600).astype(np.int64), 86_399)
@@ -178,6 +178,6 @@ def draw_timestamps(draws: Draws, day: int, count: int) -> Numbers:
 
 
 def draw_flags(draws: Draws, chance: float | Values, count: int) -> NDArray[np.bool_]:
-    """Toss a coin for each."""
+    """Draw a random flag for each."""
     flags: NDArray[np.bool_] = draws.random(count) < chance
     return flags

@@ -1,6 +1,6 @@
-"""How names, addresses and phones are mangled in a hard world: what a clerk, a form or a careful sender does to them.
+"""Spelling noise of a hard world: distortions of names, addresses and phones by clerks, forms and careful senders.
 
-A party is often mangled as it always is, since a form was filled once; what networks send varies more.
+A party is often distorted in the same way every time, since a form was filled once; networks' consignments vary more.
 """
 
 import unicodedata
@@ -18,13 +18,13 @@ Chances = NDArray[np.float64]
 PLAIN_FORMS = str.maketrans(
     {"ø": "o", "Ø": "O", "ł": "l", "Ł": "L", "ß": "ss", "æ": "ae", "Æ": "Ae", "đ": "d", "Đ": "D", "ı": "i"}
 )
-"""Letters that no decomposition takes apart."""
+"""Letters without a Unicode decomposition."""
 MIX_FACTOR, MIX_STEP, MIX_SHIFT, MIX_BITS = 0x9E3779B97F4A7C15, 0xBF58476D1CE4E5B9, 31, 53
-"""Of the hash that gives a party its lasting numbers (splitmix64)."""
+"""Constants of the hash for a party's lasting numbers (splitmix64)."""
 
 
 def swap_variant(text: str, variants: tuple[tuple[str, ...], ...], pick: float) -> str:
-    """Write one word or sound in another of its spellings.
+    """Replace one word or sound by another of its spellings.
 
     Examples
     --------
@@ -42,12 +42,12 @@ def swap_variant(text: str, variants: tuple[tuple[str, ...], ...], pick: float) 
 
 
 def _find_longest(text: str, group: tuple[str, ...]) -> str:
-    """Return the longest spelling of a group that a text holds; '' and blanks are only ever written, never found."""
+    """Return the longest spelling of a group that a text contains; '' and blanks are only written, never searched."""
     return max((word for word in group if word.strip() and word in text), key=len, default="")
 
 
 def fold_letters(text: str) -> str:
-    """Write letters without their marks, as systems with few letters do.
+    """Remove the marks of letters, as systems with few letters do.
 
     Examples
     --------
@@ -59,7 +59,7 @@ def fold_letters(text: str) -> str:
 
 
 def write_initial(text: str) -> str:
-    """Shorten the first word of a name to its letter.
+    """Replace the first word of a name by its initial.
 
     Examples
     --------
@@ -71,7 +71,7 @@ def write_initial(text: str) -> str:
 
 
 def join_words(text: str) -> str:
-    """Write two parts of a name as one.
+    """Join two parts of a name.
 
     Examples
     --------
@@ -82,7 +82,7 @@ def join_words(text: str) -> str:
 
 
 def move_unit(text: str) -> str:
-    """Write the last part of an address first.
+    """Move the last part of an address to the front.
 
     Examples
     --------
@@ -94,7 +94,7 @@ def move_unit(text: str) -> str:
 
 
 def drop_unit(text: str) -> str:
-    """Leave out the last part of an address.
+    """Remove the last part of an address.
 
     Examples
     --------
@@ -105,7 +105,7 @@ def drop_unit(text: str) -> str:
 
 
 def drop_country_prefix(phone: str) -> str:
-    """Write a number as it is dialled at home.
+    """Replace the country prefix of a number by the domestic one.
 
     Examples
     --------
@@ -117,7 +117,7 @@ def drop_country_prefix(phone: str) -> str:
 
 
 def change_digit(phone: str, where: float, digit: float) -> str:
-    """Write one digit of a number wrong, never one of the country prefix.
+    """Replace one digit of a number, never one of the country prefix.
 
     Examples
     --------
@@ -132,7 +132,7 @@ def change_digit(phone: str, where: float, digit: float) -> str:
 
 
 def respell_name(text: str, variants: tuple[tuple[str, ...], ...], pick: float) -> str:
-    """Write a name in another way that a reader still takes for the same: another spelling, one word, another order, or a slip.
+    """Rewrite a name so that a reader recognises it: another spelling, one word, another order, or a typing error.
 
     Examples
     --------
@@ -147,7 +147,7 @@ def respell_name(text: str, variants: tuple[tuple[str, ...], ...], pick: float) 
 
 
 def draw_lasting(ids: Ids, way: int) -> Chances:
-    """Give each party a number from 0 to 1 that is the same whenever it is asked for."""
+    """Compute for each party a number from 0 to 1 that is the same at every call."""
     offset = np.uint64(way * MIX_STEP % 2**64)
     mixed = (ids.astype(np.uint64) + np.uint64(1)) * np.uint64(MIX_FACTOR) + offset
     mixed = (mixed ^ (mixed >> np.uint64(MIX_SHIFT))) * np.uint64(MIX_STEP)
@@ -157,14 +157,14 @@ def draw_lasting(ids: Ids, way: int) -> Chances:
 
 @dataclass(frozen=True)
 class SpellingWriter:
-    """Mangles what stands on the consignments of a day; every method returns a new object array, (n,).
+    """Writer that distorts the texts on the consignments of a day; every method returns a new object array, (n,).
 
     Parameters
     ----------
     noise : SpellingNoise
     draws : Generator
     networks : bool array, (n,)
-        Which consignments networks send.
+        Consignments sent by networks.
     """
 
     noise: SpellingNoise
@@ -172,7 +172,7 @@ class SpellingWriter:
     networks: Flags
 
     def write_names(self, names: Texts, ids: Ids) -> Texts:
-        """Mangle names of parties."""
+        """Distort names of parties."""
         noise, out = self.noise, names.copy()
         self._change(out, ids, 1, noise.variant, self._swap)
         self._change(out, ids, 2, noise.plain_letters, lambda text, _: fold_letters(text))
@@ -185,7 +185,7 @@ class SpellingWriter:
         return out
 
     def write_addresses(self, addresses: Texts, ids: Ids, names: Texts) -> Texts:
-        """Mangle addresses; `names` stand before an address that is in care of someone."""
+        """Distort addresses; `names` are written before an address in care of someone."""
         noise, out = self.noise, addresses.copy()
         self._change(out, ids, 11, noise.variant, self._swap)
         self._change(out, ids, 12, noise.plain_letters, lambda text, _: fold_letters(text))
@@ -197,14 +197,14 @@ class SpellingWriter:
         return out
 
     def write_cities(self, cities: Texts, ids: Ids) -> Texts:
-        """Write some cities by their other name."""
+        """Replace some cities by their other name."""
         out = cities.copy()
         self._change(out, ids, 21, self.noise.city, lambda text, _: self.noise.city_names.get(text, text))
         self._change(out, ids, 22, self.noise.plain_letters, lambda text, _: fold_letters(text))
         return out
 
     def write_postcodes(self, postcodes: Texts, ids: Ids) -> Texts:
-        """Write some postcodes without space and hyphen, and leave as many out."""
+        """Remove space and hyphen from some postcodes, and omit as many."""
         out = postcodes.copy()
         self._change(
             out, ids, 23, self.noise.postcode, lambda text, _: text.replace(" ", "").replace("-", "")
@@ -213,7 +213,7 @@ class SpellingWriter:
         return out
 
     def write_phones(self, phones: Texts, ids: Ids) -> Texts:
-        """Write some numbers without their country prefix, and some with a wrong digit."""
+        """Remove the country prefix of some numbers, and change a digit of some."""
         out = phones.copy()
         self._change(out, ids, 31, self.noise.phone_digit, lambda text, p: change_digit(text, p, p * 7 % 1))
         self._change(out, ids, 32, self.noise.phone_prefix, lambda text, _: drop_country_prefix(text))
@@ -223,7 +223,7 @@ class SpellingWriter:
         return swap_variant(text, self.noise.variants, pick)
 
     def _choose(self, ids: Ids, way: int, chance: float) -> Flags:
-        """Choose the consignments on which one way of mangling happens."""
+        """Choose the consignments to which one kind of distortion applies."""
         lasting = np.where(self.networks, *self.noise.lasting)
         always = self.draws.random(len(ids)) < lasting
         fresh = self.draws.random(len(ids))
@@ -233,7 +233,7 @@ class SpellingWriter:
     def _change(
         self, texts: Texts, ids: Ids, way: int, chance: float, change: Callable[[str, float], str]
     ) -> None:
-        """Change some texts in place; how is the party's own, too, where the choice was."""
+        """Change some texts in place; the variant is also the party's own if the choice was."""
         rows = np.flatnonzero(self._choose(ids, way, chance) & (texts != ""))
         picks = draw_lasting(ids[rows], way + 100).tolist()
         texts[rows] = [change(text, pick) for text, pick in zip(texts[rows], picks, strict=True)]

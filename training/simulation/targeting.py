@@ -1,9 +1,9 @@
-"""Whom the simulated operation chooses to open: chance, rules, later a model and officers; and what partners name.
+"""Targeting in the simulated operation: random selection, rules, later a model and officers, and intelligence.
 
-Chance draws first, over all arrivals of an office and day, so its logged probability is exact. Rules add up signs, with an
-X-ray picture of the riskiest; after some months a model of the operation's own takes a part of what they had. Officers
-choose at their discretion, and put aside some of what others chose, with a little skill and a leaning by origin. Of these
-choices no probability is known. What partners name is opened beyond the capacity, whoever chooses.
+Random selection comes first, over all arrivals of an office and day, so its logged probability is exact. Rules add up
+signs, with an X-ray image of the riskiest; after some months a model of the operation takes over a part of their capacity.
+Officers select at their discretion, and reject some of what others chose, with a little skill and a bias by origin. No
+probability of these choices is known. Consignments with intelligence are inspected beyond the capacity.
 """
 
 from datetime import datetime
@@ -41,18 +41,18 @@ SIGNS = (
     "hs_chapter",
     "prone_goods",
 )
-"""What rules and model see; named as the weights in `RuleParameters`."""
+"""Inputs of rules and model; named as the weights in `RuleParameters`."""
 YOUNG_DAYS = 30
 TIE_BREAK_NOISE = 0.25
-"""Of rules' weights: what chance adds, to separate equals (assumed)."""
+"""Random noise added to the rules' scores, to separate ties (assumed)."""
 CHEAP_USD = 10.0
 SUSPECT_CHAPTERS = (29, 38, 12)
 MIN_NAME_CHARACTERS = 5
-"""Letters of a substance's name that rules look for; shorter ones are common words."""
+"""Minimum length of a substance's name for the rules; shorter ones are common words."""
 
 
 class TargetingScores(NamedTuple):
-    """How a day's arrivals look to those who choose, the higher the worse; arrays of (n,)."""
+    """Scores of a day's arrivals for each kind of selection, the higher the riskier; arrays of (n,)."""
 
     rules: Values
     picture: Flags
@@ -61,11 +61,11 @@ class TargetingScores(NamedTuple):
 
 
 class TargetingCentre:
-    """Chooses and opens, day by day.
+    """Selection and inspection, day by day.
 
     Parameters
     ----------
-    stage : Stage
+    stage : SimulationContext
     operation_day : int
         From the start.
     """
@@ -83,7 +83,7 @@ class TargetingCentre:
         self.watchlist = Watchlist()
 
     def inspect(self, draws: Draws, arrivals: SimulatedDay) -> list[Outcome]:
-        """Choose among the arrivals of a day, open, and report; the rows of the outcome table."""
+        """Select among the arrivals of a day, inspect, and return the rows of the outcome table."""
         signs = self.detect_signs(arrivals)
         seen = np.column_stack([signs, self._encode_categories(arrivals)])
         choices = [*self.list_intelligence(arrivals), *self.choose(draws, arrivals, signs, seen)]
@@ -95,14 +95,14 @@ class TargetingCentre:
         return outcomes
 
     def pop_detections(self, us: int) -> list[Detection]:
-        """Take the finds that were made before a moment, and put their names on the watch list."""
+        """Return and remove the detections made before a time, and add their names to the watch list."""
         finds = self._openings.pop_detections(us)
         for find in finds:
             self.watchlist.add(find)
         return finds
 
     def list_intelligence(self, arrivals: SimulatedDay) -> list[InspectionChoice]:
-        """Give what partners name, to be opened beyond the capacity."""
+        """Return the consignments with intelligence, which are inspected beyond the capacity."""
         operation = self._get_operation(arrivals.since_start)
         return [
             InspectionChoice(int(row), "intelligence", operation=operation)
@@ -112,16 +112,16 @@ class TargetingCentre:
     def choose(
         self, draws: Draws, arrivals: SimulatedDay, signs: Numbers, seen: Numbers
     ) -> list[InspectionChoice]:
-        """Choose among the arrivals of a day, for each office, within the capacity.
+        """Select among the arrivals of a day, for each office, within the capacity.
 
         Parameters
         ----------
         draws : Generator
-        arrivals : Arrivals
+        arrivals : SimulatedDay
         signs : int64 array, (n, signs)
             From `detect_signs`.
         seen : int64 array, (n, columns)
-            What the model looks at.
+            Inputs of the model.
         """
         sent, count = arrivals.shipments, len(arrivals.shipments)
         views = TargetingScores(
@@ -139,7 +139,7 @@ class TargetingCentre:
     def _choose_at_office(
         self, draws: Draws, arrivals: SimulatedDay, rows: Numbers, views: TargetingScores
     ) -> list[InspectionChoice]:
-        """Choose at one office: by chance, then by rules and model, then what officers like of the rest."""
+        """Select at one office: at random, then by rules and model, then by officers among the rest."""
         operation, policy = self._get_operation(arrivals.since_start), self._policy
         wanted = self.compute_capacity(rows, operation)
         by_chance = wanted * policy.random_share
@@ -166,21 +166,21 @@ class TargetingCentre:
         ]
 
     def compute_capacity(self, rows: Numbers, operation: str | None) -> float:
-        """Give how many of a day's arrivals an office opens, on average."""
+        """Compute how many of a day's arrivals an office inspects, on average."""
         share = self._stage.prevalence.opened * len(rows)
         return share * self._stage.world.operation.capacity if operation else share
 
     def _add_picture_scores(self, rows: Numbers, views: TargetingScores) -> Values:
-        """Give the rules' scores once an office has screened the riskiest of its arrivals."""
+        """Compute the rules' scores after an office has screened the riskiest of its arrivals."""
         score = views.rules.copy()
         screened, _ = _split_best(rows, views.rules, round(len(rows) * self._policy.xray_share))
         score[screened] += self._policy.rules.xray * views.picture[screened]
         return score
 
     def detect_signs(self, arrivals: SimulatedDay) -> Numbers:
-        """Tell which signs of `SIGNS` the rules of the time see in the declarations; 0 or 1, int64 array, (n, signs).
+        """Detect the signs of `SIGNS` in the declarations; 0 or 1, int64 array, (n, signs).
 
-        To be asked once for each day: an entry of the watch list that fires too often is struck off.
+        Call once for each day: an entry of the watch list with too many matches is removed.
         """
         rules, sent, columns = self._policy.rules, arrivals.shipments, arrivals.columns
         texts = [(text or "").casefold() for text in columns["description"]]
@@ -249,7 +249,7 @@ def _split_best(rows: Numbers, score: Values, count: int) -> tuple[Numbers, Numb
 
 
 def _round_randomly(draws: Draws, expected: float) -> int:
-    """Round up or down by chance, so that the mean is what was expected."""
+    """Round up or down at random, so that the mean is `expected`."""
     return int(expected) + int(draws.random() < expected % 1)
 
 
@@ -258,7 +258,7 @@ def _is_missing(values: Texts) -> Flags:
 
 
 def _chapters(codes: Texts) -> Numbers:
-    """Give the chapters of declared HS codes; 0 where there is none."""
+    """Return the chapters of declared HS codes; 0 if there is none."""
     return np.array([int(code[:2]) if code else 0 for code in codes], dtype=np.int64)
 
 

@@ -1,7 +1,7 @@
-"""What the simulated operation remembers: senders, addresses and phones of earlier finds, and the alerts in force.
+"""Watch list of the simulated operation: senders, addresses and phones of earlier detections, and the alerts in force.
 
-It compares as clerks do, letter by letter without regard to case, so another spelling gets through; and an entry that
-fires too often is struck off.
+It compares as clerks do, character by character ignoring case, so another spelling does not match. An entry with too
+many matches is removed.
 """
 
 from dataclasses import dataclass
@@ -24,14 +24,14 @@ PATTERN_COLUMNS = (
     "description_pattern",
 )
 PHONE_DIGITS = 8
-"""The last digits, which all ways of writing a number share."""
+"""The last digits, which are the same in all formats of a number."""
 MAX_ENTRY_HITS = 25
-"""Consignments that an entry may point to (assumed)."""
+"""Maximum matches of an entry (assumed)."""
 
 
 @dataclass(frozen=True, order=True)
 class Detection:
-    """Something prohibited that was found.
+    """A detection of something prohibited.
 
     Attributes
     ----------
@@ -40,7 +40,7 @@ class Detection:
         -1 for none.
     drug : bool
     names : tuple of str
-        What is watched from then on.
+        Names to watch from then on.
     """
 
     inspected_us: int
@@ -50,7 +50,7 @@ class Detection:
 
 
 class Watchlist:
-    """The names of earlier finds, and the alerts of partners."""
+    """Names of earlier detections, and the alerts of partners."""
 
     def __init__(self) -> None:
         self._uses: dict[str, int] = {}
@@ -58,29 +58,29 @@ class Watchlist:
         self._alerts: list[Alert] = []
 
     def add(self, find: Detection) -> None:
-        """Watch what a find names: everything of drugs, the sender of other goods."""
+        """Add the names of a detection: all for drugs, the sender for other goods."""
         for name in find.names if find.drug else ():
             self._uses.setdefault(name, 0)
         if find.names:
             self._offenders.setdefault(find.names[0], 0)
 
     def add_alert(self, alert: Alert) -> None:
-        """Take an alert; a newsletter, which gives no pattern, points to nothing."""
+        """Add an alert; a newsletter without a pattern matches nothing."""
         if any(getattr(alert, name) is not None for name in PATTERN_COLUMNS):
             self._alerts.append(alert)
 
     def match_names(self, columns: Columns) -> Flags:
-        """Tell which consignments name what is known from a find of drugs; bool array, (n,)."""
+        """Match consignments with names of earlier drug detections; bool array, (n,)."""
         rows = zip(*(columns[name] for name in WATCHED_COLUMNS), strict=True)
         return np.array([_match_entries(self._uses, list_watched_names(row)) for row in rows], dtype=bool)
 
     def match_offenders(self, columns: Columns) -> Flags:
-        """Tell whose sender has sent prohibited goods before; bool array, (n,)."""
+        """Match consignments whose sender has sent prohibited goods before; bool array, (n,)."""
         rows = columns["sender_name"]
         return np.array([_match_entries(self._offenders, _fold_case(name)) for name in rows], dtype=bool)
 
     def match_alerts(self, columns: Columns, moment: datetime) -> Flags:
-        """Tell which consignments an alert in force points to; bool array, (n,)."""
+        """Match consignments with the alerts in force; bool array, (n,)."""
         found = np.zeros(len(columns["consignment_id"]), dtype=bool)
         for alert in self._alerts:
             if alert.issued_at <= moment and (alert.expires_at is None or moment < alert.expires_at):
@@ -89,7 +89,7 @@ class Watchlist:
 
 
 def list_watched_names(values: tuple[str | None, ...]) -> tuple[str, ...]:
-    """Give what a watch list keeps of the `WATCHED_COLUMNS` columns of one consignment."""
+    """Return the watch-list entries for the `WATCHED_COLUMNS` of one consignment."""
     name, address, phone, at, called = values
     kept = [part for value in (name, address, at) for part in _fold_case(value)]
     return (*kept, *(_last_digits(value) for value in (phone, called) if value))

@@ -129,7 +129,7 @@ class ImpMessage:
     envelope_time: tuple[str, str] | None
 
     def complete_issue_time(self, reference: datetime | None) -> datetime | None:
-        """Give the moment of its envelope, which names no month."""
+        """Return the time of its envelope, completed with month and year."""
         if self.envelope_time is None:
             return None
         day, clock = self.envelope_time
@@ -147,12 +147,12 @@ def decode_text(content: bytes) -> str:
 
 
 def split_lines(text: str) -> list[str]:
-    """Give the lines of a message without control characters."""
+    """Return the lines of a message without control characters."""
     return [CONTROL.sub("", line).rstrip() for line in re.split(r"\r\n|\n|\r", text)]
 
 
 def parse_imp(content: bytes) -> ImpMessage:
-    """Take a message apart.
+    """Split a message into its segments.
 
     Raises
     ------
@@ -323,7 +323,7 @@ def _is_contact(line: str) -> bool:
 
 
 def _split_bare_lines(lines: Sequence[str], *, has_city: bool) -> tuple[str | None, list[str], str | None]:
-    """Tell name, streets and place apart by their order."""
+    """Split the lines into name, streets and place by their order."""
     name, others = (lines[0], list(lines[1:])) if lines else (None, [])
     if has_city and len(others) >= 2:
         return name, others[:-1], others[-1]

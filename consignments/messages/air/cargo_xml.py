@@ -1,4 +1,4 @@
-"""What IATA Cargo-XML messages have in common: header, parties, customs notes, goods, charges and journey."""
+"""Common parts of IATA Cargo-XML messages: header, parties, customs notes, goods, charges and journey."""
 
 from collections.abc import Iterable, Sequence
 from datetime import datetime
@@ -42,7 +42,7 @@ NEWEST_VERSIONS = {"Waybill": 5, "HouseWaybill": 4, "HouseManifest": 3, "Customs
 
 
 class Header(NamedTuple):
-    """What the head of a message says of it.
+    """Header of a message.
 
     Attributes
     ----------
@@ -130,7 +130,7 @@ def _add_first(fields: Fields, name: str, value: str | None) -> None:
 
 def _read_address(prefix: str, address: XmlNode) -> Fields:
     box = address.read("PostOfficeBox")
-    lines = [join_text(street) for street in address.children.get("StreetName", ())]
+    lines = [join_text(street) for street in address.list_elements("StreetName")]
     lines.append(f"PO Box {box}" if box else None)
     country = address.read("CountryID")
     return {
@@ -200,21 +200,21 @@ def _read_item(node: XmlNode, doubts: Doubts) -> Fields:
 
 def read_kilograms(node: XmlNode, name: str, doubts: Doubts) -> float | None:
     """Read a weight in kilograms."""
-    found = node.find(name)
+    found = node.find_element(name)
     if found is None:
         return None
-    return parse_kilograms(join_text(found.element), found.read_attribute("unitCode"), doubts)
+    return parse_kilograms(join_text(found), found.get("unitCode"), doubts)
 
 
 def check_volume(node: XmlNode, doubts: Doubts) -> None:
     """Flag a volume that is given in a unit of weight."""
-    volume = node.children.get("GrossVolumeMeasure")
-    if volume and is_weight_unit(volume[0].get("unitCode")):
+    volume = node.find_element("GrossVolumeMeasure")
+    if volume is not None and is_weight_unit(volume.get("unitCode")):
         doubts.add("volume_in_weight_unit")
 
 
 def find_first(items: Sequence[Fields], name: str) -> Any:
-    """Give the first value of a field of items."""
+    """Return the first value of a field of items."""
     return next((item[name] for item in items if item.get(name) is not None), None)
 
 
@@ -230,11 +230,11 @@ class Money(NamedTuple):
 
 def read_money(node: XmlNode, name: str, doubts: Doubts) -> Money | None:
     """Read an amount."""
-    found = node.find(name)
+    found = node.find_element(name)
     if found is None:
         return None
-    amount = parse_number(join_text(found.element), doubts)
-    currency = (found.read_attribute("currencyID") or "").upper()
+    amount = parse_number(join_text(found), doubts)
+    currency = (found.get("currencyID") or "").strip().upper()
     return None if amount is None else Money(amount, currency or None)
 
 

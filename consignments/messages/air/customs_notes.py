@@ -5,7 +5,7 @@ shipper's account exists and how it pays, which no other part of a waybill does 
 The meanings in the record are ours.
 """
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Mapping, Sequence
 from datetime import date
 from typing import Any, NamedTuple
 
@@ -22,7 +22,7 @@ PAYMENTS = {
 }
 SERVICES = {"01": "general", "02": "express", "03": "ecommerce"}
 NATURES = {"B2B": "sale", "B2C": "sale", "C2B": "returned", "C2C": "other", "P2P": "other"}
-SUBJECTS = {"sender": ("SHP",), "consignee": ("CNE",)}
+SUBJECTS = {"sender": "SHP", "consignee": "CNE"}
 CUSTOMER, CONSIGNEE_HOLDS = "CUS", "C"
 """The subject of the account's own notes, and the code of its holder if that is the consignee."""
 RAW_EXTRAS = {
@@ -52,7 +52,7 @@ class CustomsNote(NamedTuple):
 
 
 class DecodedNotes(NamedTuple):
-    """What notes say, by column of the record, and by columns beyond it."""
+    """Decoded notes, by column of the record and by extra column."""
 
     fields: dict[str, Any]
     extras: dict[str, Any]
@@ -70,8 +70,11 @@ def decode_notes(notes: Sequence[CustomsNote], doubts: Doubts) -> DecodedNotes:
     if not notes:
         return DecodedNotes({}, {})
     codes: dict[str, str] = {}
-    for note in notes:
-        codes.setdefault(note.code, note.content)
+    by_subject: dict[str, dict[str, str]] = {}
+    for _, subject, code, content in notes:
+        if content:
+            codes.setdefault(code, content)
+            by_subject.setdefault(subject, {}).setdefault(code, content)
     fields = {
         "account_id": codes.get("AR"),
         "account_opened_on": _read_account_date(codes.get("AE"), doubts),
@@ -79,18 +82,21 @@ def decode_notes(notes: Sequence[CustomsNote], doubts: Doubts) -> DecodedNotes:
         "nature": NATURES.get(codes.get("RT", "").upper()),
         "payment": PAYMENTS.get(codes.get("BT", "").upper()),
     }
-    extras: dict[str, Any] = {column: codes.get(code) for code, column in RAW_EXTRAS.items()}
-    extras["customs_notes"] = "\n".join(map(str, notes))
+    extras: dict[str, Any] = {column: codes[code] for code, column in RAW_EXTRAS.items() if code in codes}
+    extras["customs_notes"] = "\n".join(map("/".join, notes))
     extras["known_consignor"] = KNOWN.get(codes.get("KP", "").upper())
     holder = "consignee" if codes.get("AH", "").upper() == CONSIGNEE_HOLDS else "sender"
-    for prefix, subjects in SUBJECTS.items():
-        about = (*subjects, *((CUSTOMER,) if prefix == holder else ()))
-        own = _read_contact(note for note in notes if note.subject in about)
-        fields |= {f"{prefix}_phone": own.phone, f"{prefix}_email": own.email}
-        extras |= {
-            f"{prefix}_phone_verified": "yes" if own.phone_verified else None,
-            f"{prefix}_email_verified": "yes" if own.email_verified else None,
-        }
+    for prefix, subject in SUBJECTS.items():
+        own = by_subject.get(subject, {})
+        if prefix == holder and CUSTOMER in by_subject:
+            own = by_subject[CUSTOMER] | own
+        if own:
+            contact = _read_contact(own)
+            fields |= {f"{prefix}_phone": contact.phone, f"{prefix}_email": contact.email}
+            extras |= {
+                f"{prefix}_phone_verified": "yes" if contact.phone_verified else None,
+                f"{prefix}_email_verified": "yes" if contact.email_verified else None,
+            }
     return DecodedNotes(
         {name: value for name, value in fields.items() if value is not None},
         {name: value for name, value in extras.items() if value},
@@ -104,11 +110,7 @@ class _Contact(NamedTuple):
     email_verified: bool
 
 
-def _read_contact(notes: Iterable[CustomsNote]) -> _Contact:
-    codes: dict[str, str] = {}
-    for note in notes:
-        if note.content:
-            codes.setdefault(note.code, note.content)
+def _read_contact(codes: Mapping[str, str]) -> _Contact:
     user, domain = codes.get("VU") or codes.get("MU"), codes.get("VD") or codes.get("MD")
     email = f"{user}@{domain}" if user and domain else None
     return _Contact(

@@ -65,7 +65,7 @@ def write_fhl(record: Consignment) -> bytes:
 
 
 def to_imp_text(text: str) -> str:
-    """Give a text in the characters of Cargo-IMP.
+    """Convert a text to the characters of Cargo-IMP.
 
     Examples
     --------
@@ -89,8 +89,10 @@ def _list_lines(record: Consignment, master: str, house: str) -> Iterator[str]:
     lines = textwrap.wrap(description, TEXT_CHARACTERS - 1, break_on_hyphens=False)[:MAX_TEXT_LINES]
     for number, line in enumerate(lines):
         yield f"{'TXT' if number == 0 else ''}/{line}"
-    codes = [item.hs_code for item in record.items or () if item.hs_code] or [record.hs_code]
-    for number, code in enumerate(filter(None, codes[:MAX_TARIFF_CODES])):
+    codes = [item.hs_code for item in record.items or () if item.hs_code]
+    for number, code in enumerate((codes or [record.hs_code or ""])[:MAX_TARIFF_CODES]):
+        if not code:
+            break
         yield f"{'HTS' if number == 0 else ''}/{code}"
     for number, note in enumerate(_list_notes(record)):
         yield f"{'OCI' if number == 0 else ''}/{note}"

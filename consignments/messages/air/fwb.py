@@ -73,7 +73,7 @@ def _index_segments(segments: Sequence[Segment]) -> dict[str, list[Segment]]:
 
 
 def group_parties(segments: Sequence[Segment]) -> dict[str, list[Segment]]:
-    """Give each party's segment with the name, address and place that follow it."""
+    """Return each party's segment with the name, address and place that follow it."""
     groups: dict[str, list[Segment]] = {}
     current: list[Segment] | None = None
     for segment in segments:
@@ -191,7 +191,7 @@ def _find_level(met: set[str], description: str | None) -> Level:
 def _read_issue_time(
     message: ImpMessage, by_code: dict[str, list[Segment]], context: MessageContext
 ) -> datetime | None:
-    """Give the moment of the envelope, else the day on which the waybill was made out."""
+    """Return the time of the envelope, else the day on which the waybill was issued."""
     days = [parse_short_date(segment.first.split("/")[0]) for segment in by_code.get("ISU", [])]
     day = next((day for day in days if day is not None), None)
     made_out = None if day is None else datetime(day.year, day.month, day.day, tzinfo=UTC)

@@ -77,7 +77,7 @@ def _read_house(house: XmlNode, master: XmlNode, header: Header, place: str) -> 
     fields = read_parties(house)
     notes = read_notes(house, doubts)
     merge_notes(fields, notes)
-    weight = "GrossWeightMeasure" if house.find("GrossWeightMeasure") else "IncludedTareGrossWeightMeasure"
+    weight = "GrossWeightMeasure" if "GrossWeightMeasure" in house else "IncludedTareGrossWeightMeasure"
     fields |= {
         "channel": "air_cargo",
         "master_id": master_number,

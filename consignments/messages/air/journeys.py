@@ -28,7 +28,7 @@ def looks_consolidated(description: str | None) -> bool:
 
 
 def join_places(*places: str | None) -> tuple[str, ...]:
-    """Put places in order, each once if it stands several times in a row."""
+    """Join places in order; a place that repeats its predecessor is left out."""
     joined: list[str] = []
     for place in places:
         code = place.upper() if place else ""
@@ -38,7 +38,7 @@ def join_places(*places: str | None) -> tuple[str, ...]:
 
 
 def splice_stops(house: Sequence[str], master: Sequence[str]) -> Sequence[str]:
-    """Put the master's stops between its two ends in the house's route; without a route the house has its master's."""
+    """Insert the master's stops between its two ends in the house's route; a house without a route gets its master's."""
     if not house:
         return master
     if not master or master[0] not in house or master[-1] not in house:
@@ -48,7 +48,7 @@ def splice_stops(house: Sequence[str], master: Sequence[str]) -> Sequence[str]:
 
 
 def build_journey(places: Sequence[str], fields: dict[str, Any]) -> dict[str, Any]:
-    """Give the route and its two countries: those of the airports, else those of the parties."""
+    """Return the route and its two countries: those of the airports, else those of the parties."""
     ends = (places[0], places[-1]) if places else ("", "")
     return {
         "route": ">".join(places) or None,
@@ -73,7 +73,7 @@ def find_airline(flights: Iterable[tuple[str | None, str | None]]) -> str | None
 
 
 def find_airport_country(code: str) -> str | None:
-    """Give the country of an IATA code of an airport or city, or None if it is not known.
+    """Return the country of an IATA code of an airport or city, or None if it is not known.
 
     Examples
     --------

@@ -91,7 +91,7 @@ def build_waybill(
 
 
 def _find_level(root: XmlNode, header: Header, fields: Fields, context: MessageContext) -> Level:
-    """Tell a direct waybill from a master: by its type code, else by its header note, else by its description."""
+    """Determine if a waybill is direct or a master: by its type code, else by its header note, else by its description."""
     if header.type_code in (DIRECT_WAYBILL, MASTER_WAYBILL):
         return "master" if header.type_code == MASTER_WAYBILL else "direct"
     context.notes.append("no type of waybill" if header.type_code is None else "an unknown type of waybill")

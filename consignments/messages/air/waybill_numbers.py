@@ -18,7 +18,7 @@ UNIDENTIFIED = "unidentified:"
 
 
 def read_waybill_number(text: str | None, doubts: Doubts) -> str | None:
-    """Give a waybill number in its normal form; one of another form as it is, in doubt.
+    """Return a waybill number in its normal form; another form is kept, with a code.
 
     Examples
     --------
@@ -37,7 +37,7 @@ def read_waybill_number(text: str | None, doubts: Doubts) -> str | None:
 
 
 def clean_identifier(text: str, doubts: Doubts) -> str:
-    """Take out what is invisible, and shorten what is too long in a way that keeps it apart from others."""
+    """Remove invisible characters, and shorten an identifier that is too long to a unique one."""
     clean = INVISIBLE.sub("", text).strip()
     if clean != text:
         doubts.add("identifier_malformed")
@@ -59,7 +59,7 @@ def identify_house(master: str | None, house: str | None, fields: dict[str, Any]
 
 
 def identify_by_content(fields: dict[str, Any]) -> str:
-    """Give the identifier of a declaration that has none: equal content has an equal one.
+    """Return the identifier of a declaration that has none: a hash of its content.
 
     Examples
     --------

@@ -151,7 +151,7 @@ def _add_journey(node: Element, record: Consignment) -> None:
     if places:
         _add(node, "OriginLocation/ID", places[0])
         _add(node, "FinalDestinationLocation/ID", places[-1])
-    legs = list(pairwise(places)) or [(None, None)]
+    legs: list[tuple[str | None, str | None]] = [*pairwise(places)] or [(None, None)]
     for number, (start, end) in enumerate(legs, start=1):
         if record.carrier is None and start is None:
             return

@@ -1,1 +1,1 @@
-"""The history of the event log's tables, for alembic; `serving.event_log.log` brings a log up to date when it opens it."""
+"""Alembic migrations of the event log's tables; `serving.event_log.log` runs them when it opens a log."""

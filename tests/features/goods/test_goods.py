@@ -42,7 +42,7 @@ def test_the_text_score_exists_only_with_weights_and_is_fitted() -> None:
 
 
 def test_weights_of_another_size_are_refused() -> None:
-    with pytest.raises(BundleRefused, match="text weights of another size"):
+    with pytest.raises(BundleRefused, match="text weights have another size"):
         GoodsFeatures(np.zeros(1024, dtype=np.float32))
 
 

@@ -113,7 +113,7 @@ def test_a_declared_key_takes_a_missing_part_as_a_value_unless_all_are_missing()
 @pytest.mark.parametrize("key", [["route"], ["departure_country"]])
 def test_a_key_that_is_there_already_is_refused(key: list[str]) -> None:
     config = parse_feature_config({"history": {"keys": [["departure_country"], key]}})
-    with pytest.raises(BadSetting, match="this history key is there already"):
+    with pytest.raises(BadSetting, match="this history key exists already"):
         list_key_kinds(config)
 
 

@@ -54,7 +54,7 @@ def test_a_new_data_key_is_private_and_announced(tmp_path: Path, caplog: pytest.
     assert load_data_key(path) == load_data_key(path, create=True) == key
     assert stat.S_IMODE(path.stat().st_mode) == 0o600
     assert [record.getMessage() for record in caplog.records] == [
-        f"made a new data key in {path}: keep a copy; without it no pseudonym can be made again"
+        f"created a new data key in {path}: keep a backup; without it no pseudonym can be recomputed"
     ]
     assert list(path.parent.iterdir()) == [path]
 
@@ -67,11 +67,11 @@ def test_a_missing_data_key_is_named(tmp_path: Path) -> None:
 def test_another_file_is_not_taken_for_a_data_key(tmp_path: Path) -> None:
     path = tmp_path / "data.key"
     path.write_bytes(b"secret\n")
-    with pytest.raises(BadSetting, match="this is not a data key; got 7 bytes; expected 32"):
+    with pytest.raises(BadSetting, match="the file is not a data key; got 7 bytes; expected 32"):
         load_data_key(path, create=True)
 
 
 def test_a_place_that_cannot_be_written_is_named(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
-    with pytest.raises(BadSetting, match=r"data\.key: the data key cannot be made"):
+    with pytest.raises(BadSetting, match=r"data\.key: the data key cannot be created"):
         load_data_key(tmp_path / "file" / "data.key", create=True)

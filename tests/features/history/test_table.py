@@ -85,7 +85,7 @@ def test_hot_keys_need_a_tile_for_each_remembered_day_and_no_more() -> None:
 def test_a_full_table_says_so_and_its_readings_stay() -> None:
     history = History(KINDS, max_keys=10)
     keys = np.arange(1, 21, dtype=np.uint64).reshape(-1, 2)
-    with pytest.raises(ServiceFault, match=r"history is full; got 10 keys .* within 10; raise the bound"):
+    with pytest.raises(ServiceFault, match=r"history is full; got 10 keys .* within 10; raise NPSRISK_MAX"):
         read_all(history, keys, np.zeros_like(keys), np.zeros(10, dtype=np.int64))
     known = read_all(history, keys[:5].copy(), np.zeros_like(keys[:5]), np.ones(5, dtype=np.int64))
     assert known[:, ARRIVALS_EVER].tolist() == [1] * 5

@@ -85,6 +85,6 @@ def test_a_consignment_of_which_only_an_outcome_is_known_is_unknown() -> None:
 
 def test_a_moment_before_the_consignment_is_refused_with_the_first_one_that_is_not() -> None:
     with pytest.raises(
-        BadInput, match=r"C had not arrived by then.*expected a time after 2024-03-09 09:00:00"
+        BadInput, match=r"C arrived later than this time.*expected a time after 2024-03-09 09:00:00"
     ):
         find_known(WORLD.arrivals, WORLD.outcomes, "C", to_us(day(5)))

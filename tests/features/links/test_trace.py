@@ -119,7 +119,7 @@ def test_a_trace_that_is_cut_keeps_finds_and_the_latest_and_says_so() -> None:
     )
     trace = trace_links(table, "X", limits=TraceLimits(consignments=3))
     assert (list_names(trace), trace.left_out) == (["P1", "P5", "P4"], 3)
-    assert "Cut at 3 consignments: at least 3 more are linked" in TraceReport(trace).to_text()
+    assert "Limited to 3 consignments: at least 3 more linked" in TraceReport(trace).to_text()
 
 
 def test_a_cancelled_consignment_links_nothing_from_then_on() -> None:

@@ -1,7 +1,6 @@
 """The publisher: what was promoted decides, a challenger stands beside it, and nothing else gets into the state directory."""
 
 import json
-from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
@@ -9,13 +8,13 @@ from click.testing import CliRunner
 from mlflow import MlflowClient
 from support.examples import make_consignment
 from support.serving_examples import make_bundle, serving, settings_in
+from support.signing import append_signed_record
 
 from consignments.errors import BadInput, PromotionRefused
 from consignments.records import Consignment
 from consignments.tables import build_frame
 from features.config import FeatureConfig
 from models.bundle import load_bundle
-from models.promotion_record import PromotionRecord
 from models.registry import ModelVersion, Registry
 from npsrisk import main
 from serving.deployment.publisher import publish, publish_shadow
@@ -40,14 +39,7 @@ class Shelf:
         )
 
     def promote(self, version: ModelVersion, sha256: str) -> None:
-        number, previous = self.registry.get_next_link(version.name)
-        champion = self.registry.find_version("champion", "nps")
-        self.registry.append_record(
-            PromotionRecord(
-                number, version.name, version.number, champion and champion.number, sha256, "a reviewer", "a test",
-                datetime(2024, 4, 2, tzinfo=UTC), {}, None, False, previous,
-            )
-        )  # fmt: skip
+        append_signed_record(self.registry, version, sha256)
 
 
 @pytest.fixture(scope="module")
@@ -124,8 +116,8 @@ def test_the_command_tells_both(shelf: Shelf, tmp_path: Path) -> None:
     }
     done = CliRunner().invoke(main, ["publish"], env=environment, catch_exceptions=False)
     assert done.exit_code == 0
-    assert "published nps-risk version 1" in done.output
-    assert "in shadow: nps-risk version 2, which nobody approved" in done.output
+    assert "Published nps-risk version 1" in done.output
+    assert "Shadow model: nps-risk version 2 (not promoted)" in done.output
     done = CliRunner().invoke(main, ["publish", "--shadow", "models:/nps-risk/1", "--json"], env=environment)
     assert json.loads(done.output.splitlines()[-1])["shadow"] is None
 

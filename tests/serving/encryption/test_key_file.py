@@ -32,7 +32,9 @@ def test_a_file_that_cannot_be_written_is_a_fault_and_no_key_is_used(
     keys = keys_in(tmp_path)
     with monkeypatch.context() as broken:
         broken.setattr(os, "fsync", no_room)
-        with pytest.raises(ServiceFault, match=r"period.keys: the keys .* cannot be written; got No space"):
+        with pytest.raises(
+            ServiceFault, match=r"period.keys: the monthly key file cannot be written; got No space"
+        ):
             keys.get_key(MARCH)
     assert (len(keys), keys.list_missing(MARCH)[0]) == (0, "2024-03")
     assert keys.get_key(MARCH).month == "2024-03"
@@ -94,7 +96,8 @@ def test_another_data_key_is_told_from_a_damaged_file(tmp_path: Path) -> None:
     keys = keys_in(tmp_path)
     keys.create_keys(["2024-03", "2024-04"])
     with pytest.raises(
-        BadSetting, match=r"period.keys: this data key is not the one .* restore the data key"
+        BadSetting,
+        match=r"period.keys: the monthly key file was written with another data key.* restore the data key",
     ):
         MonthlyKeys(keys.path, bytes(32))
     good = keys.path.read_text()
@@ -108,5 +111,7 @@ def test_another_data_key_is_told_from_a_damaged_file(tmp_path: Path) -> None:
         with pytest.raises(ServiceFault, match=rf"period.keys line {number}: .* damaged; .*backup"):
             keys_in(tmp_path)
     keys.path.write_text(good.replace('"format":1', '"format":2'))
-    with pytest.raises(ServiceFault, match="of another version; got format 2; expected format 1"):
+    with pytest.raises(
+        ServiceFault, match="the monthly key file has another format; got format 2; expected format 1"
+    ):
         keys_in(tmp_path)

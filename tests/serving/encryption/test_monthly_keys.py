@@ -96,10 +96,10 @@ def test_fields_that_were_changed_are_told_from_a_missing_key(tmp_path: Path) ->
     with pytest.raises(ServiceFault, match="personal fields cannot be decrypted"):
         vault.decrypt(sealed, b"RB2")
     (tmp_path / FILE_NAME).unlink()
-    missing = f"log entry of RB1: the key .* is missing, and no record .*; got no key {extract_key_id(sealed)} in .*period.keys; restore"
+    missing = f"log entry of RB1: the encryption key .* is missing, and no erasure .*; got no key {extract_key_id(sealed)} in .*period.keys; restore"
     with pytest.raises(ServiceFault, match=missing):
         vault_in(tmp_path).decrypt(sealed, SUBJECT)
-    with pytest.raises(ServiceFault, match="the key of its personal fields is missing"):
+    with pytest.raises(ServiceFault, match="the encryption key of personal fields is missing"):
         Vault(DATA_KEY).decrypt(sealed, SUBJECT)
 
 
@@ -113,11 +113,12 @@ def test_an_erased_key_says_when_and_by_whom_and_opens_nothing(tmp_path: Path) -
     periods.erase_keys()
     for each in (vault, vault_in(tmp_path)):
         with pytest.raises(
-            ServiceFault, match=r"RB1: the key of 2024-03 was erased on 2025-07-17 by data protection"
+            ServiceFault,
+            match=r"RB1: the encryption key of 2024-03 was erased on 2025-07-17 by data protection",
         ):
             each.decrypt(sealed[0], SUBJECT)
         assert each.decrypt(sealed[1], SUBJECT) == FIELDS
-        assert str(each.find_erasure(sealed[0])).startswith("the key of 2024-03 was erased")
+        assert str(each.find_erasure(sealed[0])).startswith("the encryption key of 2024-03 was erased")
         assert each.find_erasure(sealed[1]) is None
 
 
@@ -190,7 +191,9 @@ def test_a_key_that_cannot_be_made_ahead_is_a_warning_and_scores_go_on(
             broken.setattr("serving.encryption.key_file.write_part", full)
             clock.date = day(30)
             client.look()
-            assert "the key of the next month cannot be made" in str(client.get("/health/ready").json())
+            assert "the encryption key of the next month cannot be created" in str(
+                client.get("/health/ready").json()
+            )
             assert scored(client, "RB3") == 200
             clock.date = day(60)
             assert "cannot be written" in refused(client, "RB4")
@@ -204,7 +207,7 @@ def test_a_service_without_the_keys_that_its_log_needs_does_not_start(state: Pat
     with (
         pytest.raises(
             ServiceFault,
-            match=r"log entry 2: the key of its personal fields is missing.*period.keys; restore",
+            match=r"log entry 2: the encryption key of personal fields is missing.*period.keys; restore",
         ),
         serving(settings_in(state)),
     ):
@@ -212,7 +215,7 @@ def test_a_service_without_the_keys_that_its_log_needs_does_not_start(state: Pat
     assert not (state / FILE_NAME).exists()
     for words in (("parity",), ("export", "--personal", "--out", str(state / "out"))):
         code, output = run(state, *words)
-        assert (code, "no record says that it was erased" in output) == (2, True)
+        assert (code, "no erasure of it is recorded" in output) == (2, True)
     assert run(state, "verify-log")[0] == 0
 
 
@@ -224,7 +227,7 @@ def test_an_older_copy_of_the_keys_is_not_enough(state: Path) -> None:
         assert scored(client, "RB3") == 200
     newer = (state / FILE_NAME).read_bytes()
     (state / FILE_NAME).write_bytes(older)
-    with pytest.raises(ServiceFault, match="log entry 3: the key of its personal fields is missing"):
+    with pytest.raises(ServiceFault, match="log entry 3: the encryption key of personal fields is missing"):
         EventLog.open(database_in(state), vault_in(state))
     (state / FILE_NAME).write_bytes(newer)
     EventLog.open(database_in(state), vault_in(state)).close()
@@ -240,7 +243,10 @@ def test_a_missing_key_in_the_middle_is_told_by_parity(state: Path) -> None:
     (state / FILE_NAME).write_bytes(b"".join([lines[0], *kept]))
     code, output = run(state, "parity")
     assert code == 1
-    assert "not compared, 2 x: the key of its personal fields is missing, and no record says that" in output
+    assert (
+        "2 not compared: the encryption key of personal fields is missing, and no erasure of it is recorded"
+        in output
+    )
 
 
 def test_a_log_of_before_there_were_months_goes_on_under_keys(

@@ -79,5 +79,5 @@ def test_history_takes_a_decision_as_an_arrival() -> None:
 @pytest.mark.parametrize("decode", [decode_row, decode_history_row])
 def test_a_kind_that_is_not_known_is_a_fault_that_names_the_entry(decode: object) -> None:
     assert callable(decode)
-    with pytest.raises(ServiceFault, match=r"log entry 3: an entry is of an unknown kind; got later"):
+    with pytest.raises(ServiceFault, match=r"log entry 3: a log entry has an unknown kind; got later"):
         decode((3, "later", *ROWS[2][2:]))

@@ -184,7 +184,7 @@ def test_too_long_a_queue_refuses_more(open_log: Open, entry: Entry) -> None:
         committer = Committer(log)  # type: ignore[arg-type]
         for sequence in range(1, MAX_QUEUE_ENTRIES + 1):
             committer.add(entry(sequence))
-        with pytest.raises(ServiceFault, match="too much is waiting"):
+        with pytest.raises(ServiceFault, match="too many entries wait"):
             committer.check()
         log.go.set()
         await committer.drain()

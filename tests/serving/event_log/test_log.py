@@ -72,7 +72,9 @@ def test_a_group_is_written_whole_or_not_at_all(open_log: Open, entry: Entry, go
 
 def test_a_log_refuses_another_data_key(open_log: Open, tmp_path: Path) -> None:
     open_log().close()
-    with pytest.raises(BadSetting, match="NPSRISK_DATA_KEY_FILE: this data key is not the one"):
+    with pytest.raises(
+        BadSetting, match="NPSRISK_DATA_KEY_FILE: the event log was written with another data key"
+    ):
         EventLog.open(database_in(tmp_path), Vault(b"another key"))
     open_log()
 

@@ -77,17 +77,17 @@ def test_the_command_tells_the_head_and_finds_what_was_cut_off(
     log = open_log()
     log.append([entry(1), entry(2), entry(3)])
     code, told = verified(tmp_path)
-    assert (code, told.splitlines()[0]) == (0, "3 entries hold together")
+    assert (code, told.splitlines()[0]) == (0, "Chain valid: 3 entries")
     head = told.splitlines()[1].removeprefix("head ")
     log.append([entry(4)])
     code, told = verified(tmp_path, "--head", head)
     assert code == 0
-    assert "the head that was kept is entry 3" in told
+    assert "The stored head is entry 3" in told
     execute(tmp_path, "DELETE FROM events WHERE sequence >= 3")
     assert verified(tmp_path)[0] == 0
     code, told = verified(tmp_path, "--head", head)
     assert code == 1
-    assert "cut off" in told
+    assert "truncated" in told
 
 
 def test_the_command_finds_two_entries_that_changed_places(
@@ -99,6 +99,7 @@ def test_the_command_finds_two_entries_that_changed_places(
     code, told = verified(tmp_path, "--json")
     assert code == 1
     assert json.loads(told.splitlines()[-1])["broken_at"] == 2
+    assert verified(tmp_path)[1].startswith("Chain broken after 1 entries\n")
 
 
 def test_the_command_refuses_a_head_that_cannot_be_one(open_log: Open, tmp_path: Path) -> None:

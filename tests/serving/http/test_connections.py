@@ -158,7 +158,7 @@ def test_a_second_head_that_does_not_end_is_told_so_too(quick: None, running: Ru
 def test_one_whose_body_does_not_come_is_told_so(quick: None, running: Running) -> None:
     with running.connected() as connection:
         connection.sendall(HEAD + b"Content-Length: 100\r\n\r\n" + BODY)
-        assert problem_of(all_of(connection))["detail"].startswith("the body did not come within")
+        assert problem_of(all_of(connection))["detail"].startswith("The body did not arrive within")
 
 
 def test_one_that_does_not_read_its_answer_is_let_go(
@@ -274,7 +274,7 @@ def test_many_large_bodies_at_once_are_refused_before_memory_is(tmp_path: Path, 
         until(lambda: running.app.door.bodies._held == 8 * 99_900)
         refused.sendall(HEAD + b"Content-Length: 99999\r\n\r\n" + b" " * 1_000)
         answer = all_of(refused)
-        assert problem_of(answer)["detail"].startswith("too many large bodies at once")
+        assert problem_of(answer)["detail"].startswith("Too many large bodies at once")
         for connection in [*held, refused]:
             connection.close()
         url = f"http://127.0.0.1:{running.port}/v1/scores"
@@ -341,7 +341,7 @@ def test_a_key_file_that_is_gone_is_told_and_the_keys_stay(tmp_path: Path, bundl
             found: list[str] = httpx.get(f"{url}/health/ready", trust_env=False).json()["warnings"]
             return found
 
-        until(lambda: "API keys stay as before" in " ".join(warnings()))
+        until(lambda: "API keys: the changed file is refused" in " ".join(warnings()))
         metrics = httpx.get(f"{url}/metrics", headers={"authorization": "Bearer reader"}, trust_env=False)
         assert "npsrisk_settings_refused 1.0" in metrics.text
         (tmp_path / "elsewhere").rename(keys)
@@ -421,7 +421,7 @@ def test_a_renewed_certificate_is_taken_without_a_restart_and_a_bad_one_is_not(
         files[1].write_bytes(b"nonsense")
         running.service.wake()
         until(lambda: bool(running.service.setting_faults))
-        assert "certificate and key stay as before" in running.service.list_warnings()[0]
+        assert "certificate and key: the changed file is refused" in running.service.list_warnings()[0]
         assert common_name(running.port, files[0]) == "second"
         files[1].write_bytes(key_before)
         running.service.wake()
@@ -441,9 +441,9 @@ def test_a_bad_certificate_stops_the_start(tmp_path: Path) -> None:
         settings = {name: value for name, value in (tls_settings(files) | changes).items() if value}
         with pytest.raises(BadSetting, match="TLS needs a certificate and its key"):
             Certificate.from_settings(settings_in(tmp_path, **settings))
-    with pytest.raises(BadSetting, match="the certificate cannot be used"):
+    with pytest.raises(BadSetting, match="the TLS certificate cannot be used"):
         Certificate(files[0], tmp_path / "nowhere")
-    with pytest.raises(BadSetting, match="the certificate cannot be used"):
+    with pytest.raises(BadSetting, match="the TLS certificate cannot be used"):
         Certificate(files[1], files[1])
     secret = ec.generate_private_key(ec.SECP256R1())
     files[1].write_bytes(
@@ -460,7 +460,7 @@ def test_a_bad_certificate_stops_the_start(tmp_path: Path) -> None:
 def test_an_address_that_is_taken_is_told_in_one_line() -> None:
     with (
         listen("127.0.0.1", 0) as taken,
-        pytest.raises(BadSetting, match=r"cannot be listened on.*in use") as told,
+        pytest.raises(BadSetting, match=r"cannot listen on.*in use") as told,
     ):
         listen("127.0.0.1", taken.getsockname()[1])
     assert "\n" not in str(told.value)

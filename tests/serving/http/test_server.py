@@ -109,7 +109,7 @@ def test_the_scoring_process_loads_nothing_heavy(tmp_path: Path, bundle: Path) -
 def test_a_second_service_on_the_same_directory_is_refused(tmp_path: Path) -> None:
     with (
         StateLock(tmp_path),
-        pytest.raises(ServiceFault, match="another process works on this state directory"),
+        pytest.raises(ServiceFault, match="another process uses this state directory"),
     ):
         serve("127.0.0.1", 0, settings_in(tmp_path))
 

@@ -41,7 +41,7 @@ def test_however_often_it_is_killed_it_loses_nothing_and_changes_nothing(
     assert told["ready"] > KILLS // 2
     for what in ("repeat", "amendment", "outcome", "outcome repeated", "cancellation", "no answer"):
         assert told[what] >= KILLS // 2, what
-    assert told["snapshot taken"] >= KILLS // 2
+    assert told["snapshot loaded"] >= KILLS // 2
     assert told["snapshot refused"] >= KILLS // 10
 
 
@@ -115,7 +115,7 @@ def start_a_second_one(folder: Path) -> None:
     """Start a second service on the directory, which is refused."""
     second = CliRunner().invoke(main, ["serve", "--port", "0"], env=state_environment(folder))
     assert (second.exit_code, second.output.count("\n")) == (2, 1)
-    assert "another process works on this state directory" in second.output
+    assert "another process uses this state directory" in second.output
 
 
 def assert_scored_by_turns(folder: Path, versions: list[str]) -> None:

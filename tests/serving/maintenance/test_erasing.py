@@ -112,9 +112,9 @@ def test_a_month_that_has_not_ended_by_the_date_keeps_its_key(state: Path) -> No
 def test_counting_first_names_the_months_and_changes_nothing(state: Path) -> None:
     before = (state / FILE_NAME).read_bytes()
     words = ("forget", "--before", BEFORE_DATE, "--approved-by", WHO, "--why", WHY)
-    assert "the keys of these months would be erased: 2024-03" in run(state, *words, "--dry-run")[1]
+    assert "Would delete the keys of these months: 2024-03" in run(state, *words, "--dry-run")[1]
     assert ((state / FILE_NAME).read_bytes(), months_on_record(state)) == (before, [])
-    assert "the keys of these months were erased: 2024-03" in run(state, *words)[1]
+    assert "Deleted the keys of these months: 2024-03" in run(state, *words)[1]
 
 
 def test_the_chain_verifies_and_tells_the_erasure(state: Path) -> None:
@@ -124,7 +124,7 @@ def test_the_chain_verifies_and_tells_the_erasure(state: Path) -> None:
     assert (found["fault"], found["emptied"], found["erased"]) == ("", OLD, 0)
     assert found["erased_months"] == ["2024-03"]
     assert (
-        "1 keys of months were erased on record; the last: the key of 2024-03 was"
+        "Monthly keys deleted (recorded in the log): 1; the last: the encryption key of 2024-03 was"
         in run(state, "verify-log")[1]
     )
 
@@ -143,7 +143,8 @@ def test_a_copy_of_the_log_can_no_longer_be_read_and_says_so(state: Path, tmp_pa
     vault = vault_in(state)
     check_vault(log, vault)
     with pytest.raises(
-        ServiceFault, match=rf"RB0: the key of 2024-03 was erased on 20.* by {WHO}; these .* gone"
+        ServiceFault,
+        match=rf"RB0: the encryption key of 2024-03 was erased on 20.* by {WHO}; these .* cannot be restored",
     ):
         EventCodec(vault, Consignment, ()).decode_consignment(log.read_event(1))
     log.close()
@@ -157,11 +158,13 @@ def test_parity_export_and_verify_go_on_over_such_a_copy_and_count(state: Path, 
     found = told(state, "parity")
     assert (found["equal"], found["compared"], found["decisions"]) == (True, RECENT, RECENT)
     ((reason, count),) = found["erased"].items()
-    assert (count, reason.startswith("the key of 2024-03 was erased on")) == (OLD, True)
-    assert "12 more cannot be computed anew: the key of 2024-03 was erased" in run(state, "parity")[1]
+    assert (count, reason.startswith("the encryption key of 2024-03 was erased on")) == (OLD, True)
+    assert "12 more cannot be recomputed: the encryption key of 2024-03 was erased" in run(state, "parity")[1]
     told_of = told(state, "export", "--out", str(tmp_path / "out"), "--personal")
     assert (told_of["tables"]["consignments"], told_of["tables"]["decisions"]) == (RECENT, OLD + RECENT)
-    assert told_of["notes"][0].startswith("12 consignments are left out: the key of 2024-03 was erased on")
+    assert told_of["notes"][0].startswith(
+        "12 consignments are not exported: the encryption key of 2024-03 was erased on"
+    )
     assert pd.read_parquet(tmp_path / "out" / "consignments.parquet")["sender_name"].notna().all()
     plain = told(state, "export", "--out", str(tmp_path / "plain"))
     assert plain["tables"]["consignments"] == OLD + RECENT
@@ -178,7 +181,7 @@ def test_verify_counts_entries_that_an_erasure_on_record_has_closed(state: Path)
         assert log.last_sequence == forgotten + 3
     assert told(state, "verify-log")["erased"] == 1
     assert told(state, "parity")["equal"]
-    assert "1 of them with personal fields that nobody can read any more" in run(state, "verify-log")[1]
+    assert "1 of them with personal fields that cannot be decrypted any more" in run(state, "verify-log")[1]
 
 
 def test_the_service_goes_on_over_such_a_copy(state: Path, tmp_path: Path, other_bundle: Path) -> None:

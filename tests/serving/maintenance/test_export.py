@@ -194,7 +194,7 @@ def test_without_the_flag_nothing_personal_is_written_and_the_tables_say_so(
     for path in (tmp_path / "out").glob("*.parquet"):
         schema = parquet.read_schema(path)
         assert not PERSONAL & set(schema.names), path
-        assert "personal columns are left out" in json.loads(schema.metadata[b"npsrisk"])["notes"][0]
+        assert "personal columns are not exported" in json.loads(schema.metadata[b"npsrisk"])["notes"][0]
         written = path.read_bytes()
         assert b"Sender 1" not in written
         assert b"Harbour" not in written
@@ -209,7 +209,7 @@ def test_another_data_key_is_refused(world: Path, tmp_path: Path) -> None:
     (state / "data.key").write_bytes(bytes(32))
     code, told = run(state, "export", "--out", str(tmp_path / "out"), "--personal")
     assert code == 2
-    assert "this data key is not the one" in told
+    assert "written with another data key" in told
     assert sorted(path.name for path in tmp_path.iterdir()) == ["state"]
 
 
@@ -221,9 +221,7 @@ def test_a_model_that_is_gone_leaves_values_without_names_and_says_so(
     model = load_bundle(other_bundle)
     shutil.rmtree(next((state / "models").glob(f"*-{model.sha256[:12]}")))
     told = export(state, tmp_path / "out")
-    assert any(
-        "has no names of features" in note and "there is no such file" in note for note in told["notes"]
-    )
+    assert any("has no feature names" in note and "there is no such file" in note for note in told["notes"])
     name = f"features-{model.card.feature_spec_sha256[:12]}"
     table = pd.read_parquet(tmp_path / "out" / f"{name}.parquet")
     assert list(table.columns) == ["sequence", "consignment_id", "values"]
@@ -240,7 +238,7 @@ def test_an_earlier_export_is_replaced_and_other_things_are_not(world: Path, tmp
     (out / "notes.txt").write_text("mine")
     code, told = run(world, "export", "--out", str(out))
     assert code == 2
-    assert "holds other things; got notes.txt" in told
+    assert "contains other files; got notes.txt" in told
     assert sorted(path.name for path in tmp_path.iterdir()) == ["out"]
 
 

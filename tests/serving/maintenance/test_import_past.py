@@ -153,7 +153,7 @@ def test_a_table_of_which_every_row_is_refused_is_an_error_and_the_others_are_im
         [make_consignment("RB1", received_at=future), make_consignment("RB2", received_at=future)],
         [make_outcome("RB3")],
     )
-    with pytest.raises(BadInput, match="consignments: no row is left; got 2 of 2 rows refused"):
+    with pytest.raises(BadInput, match="consignments: all rows were rejected; got 2 of 2 rows rejected"):
         take(tmp_path, given)
     assert logged(tmp_path) == [("outcome", "RB3")]
 

@@ -16,6 +16,6 @@ def test_four_kills_lose_nothing_and_change_nothing(tmp_path: Path, bundle: Path
     assert told["decisions"] > 400
     for what in ("repeat", "amendment", "outcome", "outcome repeated", "cancellation", "no answer"):
         assert told[what] >= 2, what
-    assert told["snapshot taken"] >= 3
+    assert told["snapshot loaded"] >= 3
     assert told["snapshot refused"] >= 1
     assert told["replayed"] > 30

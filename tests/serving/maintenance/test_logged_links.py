@@ -77,7 +77,7 @@ def test_what_was_forgotten_links_nothing_and_is_counted(tmp_path: Path, bundle:
     log.close()
     code, output = run(folder, "trace", "RB102")
     assert code == 0
-    assert "link nothing: content was removed by npsrisk forget" in output
+    assert "left out of the links: content was removed by npsrisk forget" in output
 
 
 def test_another_data_key_is_refused(world: Path) -> None:

@@ -126,7 +126,7 @@ def test_later_decisions_come_out_equal_and_the_forgotten_ones_are_told(state: P
     forget_old(state)
     found = told(state, "parity")
     assert (found["equal"], found["compared"], found["forgotten"]) == (True, RECENT, OLD)
-    assert "12 more cannot be computed anew" in run(state, "parity")[1]
+    assert "12 more cannot be recomputed" in run(state, "parity")[1]
 
 
 def test_an_export_has_what_is_left_and_says_what_is_not(state: Path, tmp_path: Path) -> None:
@@ -134,7 +134,7 @@ def test_an_export_has_what_is_left_and_says_what_is_not(state: Path, tmp_path: 
     found = told(state, "export", "--out", str(tmp_path / "out"), "--personal")
     assert found["tables"]["consignments"] == RECENT
     assert found["tables"]["decisions"] == OLD + RECENT
-    assert "12 consignments up to entry 24 are left out" in found["notes"][0]
+    assert "12 consignments up to entry 24 are not exported" in found["notes"][0]
     decisions = pd.read_parquet(tmp_path / "out" / "decisions.parquet")
     assert decisions["score"].notna().all()
 
@@ -187,18 +187,18 @@ def stored_rows(folder: Path) -> list[Any]:
 def test_counting_first_changes_nothing(state: Path) -> None:
     before = stored_rows(state)
     words = ("forget", "--before", "2024-04-15", "--approved-by", WHO, "--why", WHY, "--dry-run")
-    assert "12 consignments would lose their content, up to entry 24" in run(state, *words)[1]
+    assert "Would delete the content of 12 consignments, up to entry 24" in run(state, *words)[1]
     assert stored_rows(state) == before
 
 
 def test_what_history_remembers_is_not_forgotten(state: Path) -> None:
-    with pytest.raises(BadInput, match=r"--before: history remembers .*expected 2024-04-2\d or earlier"):
+    with pytest.raises(BadInput, match=r"--before: history still needs .*expected 2024-04-2\d or earlier"):
         forget(settings_in(state), day(LATER - 300), APPROVAL)
 
 
 def test_a_service_that_runs_is_not_disturbed(state: Path) -> None:
     settings = settings_in(state)
-    with StateLock(state), pytest.raises(ServiceFault, match="another process works on this state directory"):
+    with StateLock(state), pytest.raises(ServiceFault, match="another process uses this state directory"):
         forget(settings, day(40), APPROVAL)
 
 

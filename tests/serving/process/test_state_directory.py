@@ -13,7 +13,7 @@ def test_a_second_one_is_refused_and_told_who_holds_it(tmp_path: Path) -> None:
     with (
         StateLock(tmp_path / "state"),
         pytest.raises(
-            ServiceFault, match=f"another process works on this state directory; got process {os.getpid()}"
+            ServiceFault, match=f"another process uses this state directory; got process {os.getpid()}"
         ),
         StateLock(tmp_path / "state"),
     ):

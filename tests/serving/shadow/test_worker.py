@@ -225,7 +225,9 @@ def test_no_name_of_anybody_is_in_its_log(world: World, bundle: Path) -> None:
 
 def test_a_log_of_the_shadow_that_cannot_be_used_is_named(tmp_path: Path) -> None:
     (tmp_path / "shadow.db").write_bytes(b"not a database" * 1000)
-    with pytest.raises(ServiceFault, match=r"shadow.db: the log of the shadow cannot be used.*remove it"):
+    with pytest.raises(
+        ServiceFault, match=r"shadow.db: the store of the challenger's scores cannot be used.*delete the file"
+    ):
         ShadowLog(tmp_path, "log")
 
 
@@ -274,7 +276,7 @@ def test_beside_the_service_it_scores_and_whatever_becomes_of_it_the_answers_go_
     with running(tmp_path) as (process, url), httpx.Client(base_url=url) as client:
         told = client.get("/v1/model").json()["challenger"]
         assert told == {"name": "nps-risk", "version": "2", "approved": False}
-        until(lambda: b"in shadow" in in_its_log(tmp_path))
+        until(lambda: b"challenger started in shadow mode" in in_its_log(tmp_path))
         ask(client, 0, 30)
         until(lambda: metric(client, "npsrisk_shadow_scored_total") == 30)
         first = child_of(process)
@@ -300,7 +302,7 @@ def in_its_log(folder: Path) -> bytes:
     with ShadowLog(folder, log.log_id) as shadow_log:
         begun = bool(shadow_log.list_challengers())
     log.close()
-    return b"in shadow" if begun else b""
+    return b"challenger started in shadow mode" if begun else b""
 
 
 def test_one_that_cannot_be_used_is_told_once_and_nothing_else_suffers(
@@ -330,5 +332,5 @@ def test_what_nobody_approved_never_decides(client: Client, tmp_path: Path, chal
     point_to(tmp_path, in_shadow(tmp_path, challenger, "2"))
     (tmp_path / "models" / "shadow.json").unlink()
     client.look()
-    assert "a model that nobody approved" in client.get("/health/ready").json()["warnings"][0]
+    assert "a model without a promotion record" in client.get("/health/ready").json()["warnings"][0]
     assert client.get("/v1/model").json()["version"] == "1"

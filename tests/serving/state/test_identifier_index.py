@@ -111,7 +111,7 @@ def test_it_keeps_as_long_as_history_remembers() -> None:
     ids=["other numbers", "no power of two", "too small", "full"],
 )
 def test_other_words_are_refused(words) -> None:
-    with pytest.raises(ServiceFault, match="not the words of an index"):
+    with pytest.raises(ServiceFault, match="identifier index is not valid"):
         index_of(words)
 
 

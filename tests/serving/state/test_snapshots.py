@@ -146,14 +146,14 @@ def rename(path: Path) -> None:
 def test_a_damaged_one_is_refused(tmp_path: Path, damage: Callable[[Path], None]) -> None:
     snapshots = Snapshots(tmp_path)
     damage(snapshots.write(ABOUT, ARRAYS))
-    with pytest.raises(ServiceFault, match="corrupt: its bytes are not those that were written"):
+    with pytest.raises(ServiceFault, match="the snapshot is corrupt: its content does not match its SHA-256"):
         snapshots.read(snapshots.list_newest_first()[0])
 
 
 def test_one_of_another_format_is_refused(tmp_path: Path) -> None:
     snapshots = Snapshots(tmp_path)
     path = snapshots.write(SnapshotHeader(2, "a log", 7, "00", "kinds"), ARRAYS)
-    with pytest.raises(ServiceFault, match="of another version; got format 2; expected format 1"):
+    with pytest.raises(ServiceFault, match="has another format; got format 2; expected format 1"):
         snapshots.read(path)
 
 
@@ -162,7 +162,7 @@ def test_objects_are_never_loaded(tmp_path: Path) -> None:
     np.savez(content, evil=np.array([{}], dtype=object))
     path = tmp_path / f"{ABOUT.sequence:016d}-{hashlib.sha256(content.getvalue()).hexdigest()}.npz"
     path.write_bytes(content.getvalue())
-    with pytest.raises(ServiceFault, match="corrupt: it cannot be read"):
+    with pytest.raises(ServiceFault, match="the snapshot is corrupt: it cannot be read"):
         Snapshots(tmp_path).read(path)
 
 
@@ -220,7 +220,7 @@ def reasons(told: list[dict[str, Any]]) -> list[str]:
 
 def test_a_restart_takes_the_newest_snapshot_and_what_came_since(stopped: Path) -> None:
     told, features = restarted(stopped)
-    assert sequences(told, "snapshot taken") == [5]
+    assert sequences(told, "snapshot loaded") == [5]
     assert sequences(told, "snapshot written") == [8]
     assert features["history.sender.arrivals_7d"] == 5
     assert features["history.consignee.arrivals_7d"] == 6
@@ -237,8 +237,8 @@ def test_where_the_newest_is_corrupt_the_one_before_is_taken_and_then_the_log(
     for place in range(damaged):
         flip(newest(stopped, place))
     told, features = restarted(stopped)
-    assert sequences(told, "snapshot taken") == ([3] if damaged == 1 else [])
-    assert reasons(told) == ["corrupt: its bytes are not those that were written"] * damaged
+    assert sequences(told, "snapshot loaded") == ([3] if damaged == 1 else [])
+    assert reasons(told) == ["the snapshot is corrupt: its content does not match its SHA-256"] * damaged
     assert features["history.sender.arrivals_7d"] == 5
 
 
@@ -247,9 +247,11 @@ def test_one_of_another_log_is_refused(stopped: Path) -> None:
     with capture_logs() as refused, serving(settings_in(stopped)) as client:
         for number in range(6):
             score(client, f"RC{number}")
-    assert [reason.split(";")[0] for reason in reasons(refused)] == ["of another log"] * 2
+    assert [reason.split(";")[0] for reason in reasons(refused)] == [
+        "the snapshot belongs to another log"
+    ] * 2
     told, features = restarted(stopped)
-    assert sequences(told, "snapshot taken") == [6]
+    assert sequences(told, "snapshot loaded") == [6]
     assert features["history.sender.arrivals_7d"] == 6
 
 
@@ -262,7 +264,8 @@ def test_one_that_is_ahead_of_the_log_is_refused(stopped: Path) -> None:
             connection.exec_driver_sql("DELETE FROM events WHERE sequence > 4")
     told, features = restarted(stopped)
     assert reasons(told) == [
-        "ahead of the log; got entry 5; expected at most 4; if the log was restored from a copy, later entries are missing"
+        "the snapshot is ahead of the log; got entry 5; expected at most 4; "
+        "check whether the log was restored from a backup: then later entries are missing"
     ]
     assert features["history.sender.arrivals_7d"] == 4
 
@@ -284,16 +287,20 @@ def test_one_whose_chain_is_not_the_logs_is_refused(stopped: Path) -> None:
         client.service.snapshots.last = 7
     kept[1].write_bytes(kept[0])
     told, features = restarted(stopped)
-    assert [reason.split(";")[0] for reason in reasons(told)] == ["of another log: the chain differs"]
+    assert [reason.split(";")[0] for reason in reasons(told)] == [
+        "the snapshot belongs to another log: the hash chain differs"
+    ]
     assert features["history.sender.arrivals_7d"] == 7
 
 
 def test_one_of_other_keys_is_refused_and_the_next_one_fits(stopped: Path, other_bundle: Path) -> None:
     publish(stopped, other_bundle, "2")
     told, features = restarted(stopped)
-    assert [reason.split(";")[0] for reason in reasons(told)] == ["of other keys of history"] * 2
+    assert [reason.split(";")[0] for reason in reasons(told)] == [
+        "the snapshot uses a different set of history keys"
+    ] * 2
     assert features["history.office+carrier.arrivals_30d"] == 6
-    assert sequences(restarted(stopped)[0], "snapshot taken") == [8]
+    assert sequences(restarted(stopped)[0], "snapshot loaded") == [8]
 
 
 def test_a_snapshot_is_written_after_so_many_entries_and_only_then(tmp_path: Path, bundle: Path) -> None:

@@ -116,7 +116,7 @@ def test_truth_labels_every_consignment():
 
 
 def test_truth_of_another_world_is_refused():
-    with pytest.raises(BadInput, match="another world"):
+    with pytest.raises(BadInput, match="another simulated world"):
         get_true_labels(
             frame(TWO)["consignment_id"], pd.DataFrame({"consignment_id": ["Z"], "result": ["nps"]}), "nps"
         )

@@ -179,11 +179,11 @@ def test_without_truth_its_columns_are_there_and_empty():
 
 def test_what_the_estimates_rest_on_is_said():
     said = " ".join(OffPolicyEstimates.from_evidence(hand_made(), QUICK).cautions)
-    assert "2 of 4 results were not drawn by lot" in said
-    assert "2 results, with a find in 1 of them" in said
+    assert "2 of 4 results come from consignments that were not randomly selected" in said
+    assert "Results: 2, positives: 1." in said
     everything = traffic([0.2, 0.1], [1, 0], [1, 1], [1, 1])
     assert (
-        "nothing is estimated"
+        "Nothing is estimated"
         in OffPolicyEstimates.from_evidence(
             LoggedEvidence(everything, np.ones(2), np.ones(2)), QUICK
         ).cautions[0]

@@ -29,8 +29,8 @@ def test_a_model_equal_to_its_baseline_is_unclear():
 
 
 def test_few_finds_are_said_to_be_too_few():
-    assert any("Only 3 finds are known" in sentence for sentence in verdict(MODEL, positives=3).sentences)
-    assert any("Only 1 find is known" in sentence for sentence in verdict(MODEL, positives=1).sentences)
+    assert any("Only 3 positives are known" in sentence for sentence in verdict(MODEL, positives=3).sentences)
+    assert any("Only 1 positive is known" in sentence for sentence in verdict(MODEL, positives=1).sentences)
 
 
 def test_of_equal_baselines_the_one_that_costs_most_is_named():
@@ -44,12 +44,12 @@ def test_the_share_of_the_top_that_was_opened_is_told_unless_all_was():
         TRAFFIC.score, TRAFFIC.day, TRAFFIC.office, opened, TRAFFIC.positive & opened, opened * 2.0
     )
     found = verdict(evaluate(half, QUICK), {"random": evaluate(half.replace_score(-half.score), QUICK)})
-    assert any("was opened with a known result" in sentence for sentence in found.sentences)
-    assert not any("was opened" in sentence for sentence in verdict(MODEL).sentences)
+    assert any("of the top 1 % was inspected and has a result" in sentence for sentence in found.sentences)
+    assert not any("was inspected" in sentence for sentence in verdict(MODEL).sentences)
 
 
 def test_the_truth_of_a_simulated_world_is_named_as_the_source():
-    assert verdict(MODEL, by_truth=True).sentences[0].startswith("By the truth of the simulated world")
+    assert verdict(MODEL, by_truth=True).sentences[0].startswith("According to the simulated truth")
 
 
 @pytest.mark.parametrize("positives", [0, 500])

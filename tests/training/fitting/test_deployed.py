@@ -122,7 +122,7 @@ def test_all_windows_are_judged_together_and_by_the_age_of_the_model(world, made
     )
     assert [len(each.rows) for each in judged.unseen] == [len(fit.origin.window) for fit in fits[::-1]]
     assert "fitted at 3 dates" in judged.sentence
-    assert f"ranks {ranked} of the {judged.known} positives" in judged.sentence
+    assert f"Of the {judged.known} known positives, {ranked} ranked in the top 1 %" in judged.sentence
     assert judged.positives == int(true.positive[windows].sum())
     assert judged.judged is judged.truth
     assert replace(judged, truth=None).judged is judged.evaluation

@@ -179,8 +179,8 @@ def test_a_share_too_small_for_a_whole_place_is_one_place():
     ("change", "message"),
     [
         (lambda picks: [*picks, picks[0]], "twice"),
-        (lambda picks: [*picks, picks[0]._replace(row=ROWS)], "not offered"),
-        (lambda picks: [*picks, picks[0]._replace(row=39)], "more than an office can open"),
+        (lambda picks: [*picks, picks[0]._replace(row=ROWS)], "an unknown consignment"),
+        (lambda picks: [*picks, picks[0]._replace(row=39)], "more than an office can inspect"),
         (lambda picks: [picks[0]._replace(probability=0.0)], "out of range"),
     ],
 )

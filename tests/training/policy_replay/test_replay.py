@@ -323,7 +323,7 @@ def test_the_version_that_stood_when_the_list_was_drawn_up_is_replayed(past):
 
 
 def test_a_truth_with_gaps_is_refused(past):
-    with pytest.raises(BadInput, match="leaves consignments out"):
+    with pytest.raises(BadInput, match="does not cover all consignments"):
         TabularFactory(past.consignments, past.truth.head(5)).make(1)
 
 

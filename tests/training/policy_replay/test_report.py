@@ -31,7 +31,7 @@ def test_the_page_needs_nothing_else_and_shows_pictures_before_tables(written):
 
 def test_the_page_says_which_policy_to_run(written):
     page = (written[2] / PAGE).read_text()
-    assert "Run explore: " in page
+    assert "Run explore. " in page
     assert "Replay of &lt;a&gt; world" in page
 
 
@@ -72,5 +72,5 @@ def test_a_single_policy_has_a_page_without_comparisons(tmp_path):
     held = contest({"greedy": {1: (1, 0, 1)}})
     write_report(compute_results(held), held, tmp_path, title="One")
     page = (tmp_path / PAGE).read_text()
-    assert "Run greedy: " in page
+    assert "Run greedy. " in page
     assert 'id="events"' not in page

@@ -64,25 +64,28 @@ def test_before_an_event_in_the_warm_up_there_is_nothing_to_compare():
 
 
 def test_the_first_sentence_names_the_policy_to_run_and_not_the_oracle(findings):
-    assert findings.sentences[0].startswith("Run explore: ")
-    assert "83% of what the oracle found" in findings.sentences[0]
+    assert findings.sentences[0].startswith("Run explore. ")
+    assert "83 % of the oracle's detections" in findings.sentences[0]
 
 
 def test_policies_that_seeds_do_not_tell_apart_are_named():
     found = {**FOUND, "explore": {1: (1, 1, 0), 2: (1, 0, 1)}}
-    assert "Over these seeds greedy cannot be told from it." in compute_results(contest(found)).sentences
+    assert (
+        "Over these seeds the difference to greedy is not significant."
+        in compute_results(contest(found)).sentences
+    )
 
 
 def test_the_price_of_exploring_is_told_with_its_interval(findings):
-    assert "brings 75% of the finds" in findings.sentences[-1]
-    assert "no difference can be told" in findings.sentences[-1]
+    assert "changes the number of detections by +75 %" in findings.sentences[-1]
+    assert "the difference is not significant" in findings.sentences[-1]
 
 
 def test_the_price_of_drawing_by_strata_is_told_apart():
     found = compute_results(contest({**FOUND, "stratified": FOUND["explore"]}))
-    assert [line.split(" brings")[0] for line in found.sentences[-2:]] == [
-        "A random share with logged probability",
-        "Drawing by strata, so that recall is known,",
+    assert [line.split(" changes")[0] for line in found.sentences[-2:]] == [
+        "Random exploration with logged probability",
+        "Stratified sampling for a known recall",
     ]
 
 
@@ -90,7 +93,7 @@ def test_one_seed_gives_no_interval():
     only = {policy: {1: seeds[1]} for policy, seeds in FOUND.items()}
     found = compute_results(contest(only))
     assert np.isnan(found.policies["found_low"]).all()
-    assert "one seed tells no more" in found.sentences[-1]
+    assert "one seed gives no interval" in found.sentences[-1]
 
 
 def test_the_interval_over_seeds_is_students():
@@ -100,5 +103,5 @@ def test_the_interval_over_seeds_is_students():
 
 def test_where_there_was_nothing_to_find_that_is_said():
     held = contest()
-    with pytest.raises(BadInput, match="nothing to find"):
+    with pytest.raises(BadInput, match="nothing to detect"):
         compute_results(replace(held, positives=held.positives.head(0)))

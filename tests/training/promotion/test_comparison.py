@@ -62,7 +62,7 @@ def test_a_version_does_not_differ_from_itself(bundle: Bundle) -> None:
     assert found.disagreements == []
     assert found.consignments == 300
     assert found.positive == 30
-    assert "No difference" in summarize_comparison(found, "a", "b")
+    assert "No significant difference between a and b" in summarize_comparison(found, "a", "b")
 
 
 def test_the_difference_is_b_minus_a_and_turns_with_them(bundle: Bundle, other: Bundle) -> None:
@@ -98,7 +98,7 @@ def test_without_outcomes_and_truth_there_is_nothing_to_compare_against(bundle: 
 def test_weeks_that_a_model_has_learnt_of_are_refused(bundle: Bundle) -> None:
     assert compare(bundle, bundle, since(None), SETTINGS).begins == bundle.unseen_from
     early = bundle.unseen_from - timedelta(days=1)
-    with pytest.raises(BadInput, match="has learnt of consignments of this period"):
+    with pytest.raises(BadInput, match="was trained on consignments of this period"):
         compare(bundle, bundle, since(early), SETTINGS)
 
 

@@ -94,13 +94,13 @@ def test_without_the_training_tables_a_good_model_passes_and_the_refit_is_not_ch
 
 def test_of_an_altered_bundle_only_that_is_said(good: GateEvidence) -> None:
     found = broken(replace(good, bundle=None, refusal="trees.txt: the file was altered"))
-    assert found == {"sums verified": "trees.txt: the file was altered"}
+    assert found == {"checksums verified": "trees.txt: the file was altered"}
 
 
 def test_a_bundle_that_was_exchanged_as_a_whole_is_refused(good: GateEvidence) -> None:
     found = broken(replace(good, registered_sha256="ab" * 32))
-    assert list(found) == ["sums verified"]
-    assert found["sums verified"].startswith("another bundle")
+    assert list(found) == ["checksums verified"]
+    assert found["checksums verified"].startswith("another bundle")
 
 
 @pytest.mark.parametrize(
@@ -112,8 +112,8 @@ def test_a_bundle_that_was_exchanged_as_a_whole_is_refused(good: GateEvidence) -
         ({"calibration_error_low": 0.0021}, "calibrated"),
         ({"calibration_ratio_low": 3.1, "calibration_ratio_high": 9.0}, "calibrated"),
         ({"calibration_ratio_low": 0.1, "calibration_ratio_high": 0.3}, "calibrated"),
-        ({"name_swap_95pct": 0.011}, "names do not matter"),
-        ({"name_swap_95pct": float("nan")}, "names do not matter"),
+        ({"name_swap_95pct": 0.011}, "names have no effect"),
+        ({"name_swap_95pct": float("nan")}, "names have no effect"),
     ],
 )
 def test_each_figure_beyond_its_bound_or_unknown_is_refused_by_its_rule(
@@ -129,10 +129,10 @@ def test_the_bound_of_the_calibration_error_is_the_rate_of_finds() -> None:
 @pytest.mark.parametrize(
     ("look", "rule"),
     [
-        (LATER_CHANGES, "nothing from later"),
+        (LATER_CHANGES, "no future data"),
         (EARLY_RESULTS, "results after arrivals"),
         (PREDICTIVE_COLUMN, "no column is the result"),
-        (FILLED_COLUMN, "no column tells who was opened"),
+        (FILLED_COLUMN, "no column reveals inspection"),
     ],
 )
 @pytest.mark.parametrize("found", [1.0, None])
@@ -153,7 +153,7 @@ def test_a_channel_in_which_the_scores_promise_far_too_much_is_refused_by_name(g
         "calibration_ratio_high": 8.0,
     }
     said = broken(replace(good, slices=[wrong]))["calibrated"]
-    assert "the scores promise 5 times the finds there were (3.5 to 8) in channel postal" in said
+    assert "predicted positives are 5 times the observed ones (3.5 to 8) in channel postal" in said
     few = wrong | {"positive": MIN_SLICE_POSITIVES - 1}
     assert broken(replace(good, slices=[few])) == {}
 
@@ -188,11 +188,11 @@ def test_too_few_finds_tell_nothing_of_a_difference(good: GateEvidence) -> None:
     few = replace(
         good, champion="1", comparison=ChampionComparison("run", KEPT | {"compared/finds": 9.0}, BEGINS)
     )
-    assert broken(few) == {"enough finds": "9 finds compared"}
+    assert broken(few) == {"enough positives": "positives compared: 9"}
 
 
 def test_a_comparison_on_what_the_model_has_learnt_from_is_refused(good: GateEvidence) -> None:
     assert good.bundle is not None
     early = compared(good, begins=datetime(2024, 3, 31, tzinfo=UTC))
-    assert list(broken(early)) == ["compared on the unseen"]
+    assert list(broken(early)) == ["compared on unseen data"]
     assert broken(compared(good, begins=good.bundle.unseen_from)) == {}

@@ -1,7 +1,7 @@
 """Models that must not pass are really made, on a lane with many NPS of which a lot opens a third; the gate tells which is which."""
 
 from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -9,6 +9,7 @@ import msgspec
 import numpy as np
 import pandas as pd
 import pytest
+from support.approval import APPROVAL
 
 from consignments.errors import PromotionRefused
 from consignments.records import Outcome
@@ -24,7 +25,7 @@ from training.evaluation.metrics import evaluate
 from training.evaluation.verdict import MIN_POSITIVES
 from training.promotion.comparison import ComparedTraffic, compare
 from training.promotion.comparison_report import log_comparison
-from training.promotion.promote import Approval, promote
+from training.promotion.promote import promote
 from training.runs.train import RegisteredRun, RunDestination, TrainingTask, run_training
 from training.simulation.operation import SimulatedTables, simulate
 from training.simulation.parameters import load_parameters
@@ -37,7 +38,6 @@ CONFIG = {
 }
 DAYS, PER_DAY = 110, 120
 OPENED = 0.33
-NOW = datetime(2025, 1, 1, tzinfo=UTC)
 PSEUDONYMS = Pseudonyms(BATCH_KEY)
 
 
@@ -78,7 +78,9 @@ class Lane:
         return log_comparison(found, a, b, self.registry.tracking_uri)
 
     def promote(self, version: ModelVersion, *, force: bool = False) -> PromotionRecord:
-        return promote(self.registry, version, Approval("a reviewer", "it finds more", NOW), force=force)
+        done = promote(self.registry, version, APPROVAL, force=force)
+        assert (done.signers, done.missing) == (["a reviewer"], 0)
+        return done.record
 
     def refusal(self, version: ModelVersion) -> str:
         """Give what the gate says against a version."""
@@ -152,7 +154,7 @@ def test_a_model_whose_readings_knew_later_results_is_refused(
 
     monkeypatch.setattr(table_features, "compute_feature_matrix", knowing)
     said = lane.refusal(lane.train())
-    assert "nothing from later: 100.0 % of 1,000 test consignments get other features" in said
+    assert "no future data: 100.0 % of 1,000 test consignments get other features" in said
     assert "(history." in said
 
 
@@ -174,7 +176,7 @@ def test_a_model_with_a_column_that_was_filled_in_from_results_is_refused(lane: 
     noise = np.random.default_rng(2).normal(100, 5, len(duty))
     frame = lane.world.consignments.assign(duty_assessed=noise + 100 * duty)
     said = lane.refusal(lane.train(consignments=frame, columns={"numeric": ["duty_assessed"]}))
-    assert "no column is the result: the most telling column alone, column.duty_assessed: area" in said
+    assert "no column is the result: the most predictive single column, column.duty_assessed: area" in said
     assert "(duty_assessed in postal)" in said
 
 
@@ -196,7 +198,7 @@ def test_a_model_whose_scores_promise_many_times_what_is_found_is_refused(lane: 
     weeks = received.reindex(lane.outcomes["consignment_id"]).between("2024-02-20", "2024-03-20").to_numpy()
     unreported = weeks & lane.outcomes["result"].ne("nps").to_numpy() & (np.arange(len(weeks)) % 12 > 0)
     said = lane.refusal(lane.train(lane.outcomes[~unreported]))
-    assert "calibrated: the scores promise " in said
+    assert "calibrated: predicted positives are " in said
 
 
 def test_an_altered_bundle_is_refused_even_with_force(lane: Lane) -> None:
@@ -204,8 +206,8 @@ def test_an_altered_bundle_is_refused_even_with_force(lane: Lane) -> None:
     trees = stored(lane.registry, version) / "trees.txt"
     trees.write_text(trees.read_text().replace("leaf_value=", "leaf_value=9", 1))
     said = lane.refusal(version)
-    assert "sums verified: trees.txt: the file was altered" in said
-    with pytest.raises(PromotionRefused, match="not even with --force"):
+    assert "checksums verified: trees.txt: the file was altered" in said
+    with pytest.raises(PromotionRefused, match="never promoted, even with --force"):
         lane.promote(version, force=True)
 
 

@@ -1,11 +1,11 @@
 """The training run of a version is repeated on its tables: what was fitted in another way is refused, also with force."""
 
 from dataclasses import dataclass, replace
-from datetime import UTC, datetime
 from pathlib import Path
 
 import msgspec
 import pytest
+from support.approval import APPROVAL
 
 from consignments.errors import BadSetting, PromotionRefused
 from features.batch import Tables
@@ -14,7 +14,7 @@ from models.registry import ModelVersion, Registry
 from training.config import TrainConfig, parse_config
 from training.promotion import refit
 from training.promotion.gate import BUNDLE_RULES, CHECKSUM_RULE, REFIT_RULE, RUN_RULES
-from training.promotion.promote import Approval, EvidenceOptions, check_version, promote
+from training.promotion.promote import EvidenceOptions, check_version, promote
 from training.promotion.refit import (
     WITHOUT_EVALUATION_FIT,
     WITHOUT_SETTINGS,
@@ -37,7 +37,6 @@ CONFIG = parse_config(
         "evaluation": {"resamples": 20, "smallest_slice": 10, "origins": 1},
     }
 )
-APPROVAL = Approval("a reviewer", "it finds more", datetime(2025, 1, 1, tzinfo=UTC))
 
 
 @dataclass(frozen=True)
@@ -71,7 +70,7 @@ class Store:
 
     def refuse(self, version: ModelVersion, tables: Tables) -> str:
         """Say why a version is refused although its promotion is forced."""
-        with pytest.raises(PromotionRefused, match="not even with --force") as refused:
+        with pytest.raises(PromotionRefused, match="never promoted, even with --force") as refused:
             promote(self.registry, version, APPROVAL, EvidenceOptions(refit=RefitOptions(tables)), force=True)
         return str(refused.value)
 
@@ -137,14 +136,14 @@ def test_other_tables_are_refused_before_anything_is_trained(
 ) -> None:
     monkeypatch.delattr(refit, "train_model")
     told = store.refuse(store.version, replace(store.tables, alerts=None))
-    assert f"{REFIT_RULE}: other tables than those it was trained on: hash " in told
-    assert f"expected {store.run.trained.data_sha256[:12]}; give the same ones" in told
+    assert f"{REFIT_RULE}: the tables are not those it was trained on: hash " in told
+    assert f"expected {store.run.trained.data_sha256[:12]}; provide the original tables" in told
     assert "give the tables that it was trained on, or train again" in told
 
 
 def test_without_tables_the_record_says_that_this_was_not_checked(store: Store) -> None:
     version = store.register("again", store.run.trained)
-    record = promote(store.registry, version, APPROVAL, force=True)
+    record = promote(store.registry, version, APPROVAL, force=True).record
     assert record.rules[REFIT_RULE] == {"held": None, "found": "not checked: no tables were given"}
     line = f"| {REFIT_RULE} | not checked: no tables were given |"
     assert line in record.to_markdown().splitlines()
@@ -165,7 +164,7 @@ def test_a_run_keeps_its_settings_to_the_last_bit(store: Store) -> None:
     bare = store.registry.client.create_run("0").info.run_id
     assert read_run_config(store.registry, bare) is None
     store.registry.client.log_text(bare, '{"model": {"forest": 3}}', "config.json")
-    with pytest.raises(BadSetting, match=r"config\.json: the settings that the run kept cannot be read"):
+    with pytest.raises(BadSetting, match=r"config\.json: the settings recorded by the run cannot be read"):
         read_run_config(store.registry, bare)
 
 

@@ -13,7 +13,7 @@ from training.reporting.html import (
 
 def test_shares_are_percent_counts_have_commas_and_what_is_unknown_is_a_dash():
     figures = [format_figure(value) for value in (0.1234, 0.00042, 2e-306, 1234, np.nan, None, True)]
-    assert figures == ["12.3 %", "0.042 %", "0.0 %", "1,234", "–", "–", "true"]
+    assert figures == ["12.3 %", "0.0420 %", "0 %", "1,234", "–", "–", "true"]
 
 
 def test_areas_are_decimals_and_other_metrics_shares():
@@ -22,7 +22,7 @@ def test_areas_are_decimals_and_other_metrics_shares():
 
 
 def test_numbers_have_a_decimal_at_most_or_three_digits_that_count():
-    assert [format_number(value) for value in (1234.56, 19.0, np.nan)] == ["1,234.6", "19", "–"]
+    assert [format_number(value) for value in (1234.56, 19.0, np.nan)] == ["1,235", "19", "–"]
     assert [format_decimal(value) for value in (0.12345, 1234.5, np.nan)] == ["0.123", "1,234", "–"]
 
 

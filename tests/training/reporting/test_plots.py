@@ -47,16 +47,16 @@ DRAWN = {
     ),
     "calibration": (
         lambda: draw_calibration(MODEL.calibration),
-        ["mean score of the bin", "rate of finds"],
+        ["mean score of the bin", "rate of positives"],
     ),
-    "scores": (scores, ["score", "consignments", "band high", "known finds"]),
+    "scores": (scores, ["score", "consignments", "band high", "known positives"]),
     "daily": (
         lambda: draw_daily_detections(["1 May", "2 May"], np.array([1.0, 0.0]), np.array([2.0, 1.0])),
-        ["Finds by day", "1 May"],
+        ["Positives by day", "1 May"],
     ),
     "fairness": (
         lambda: draw_fairness(compute_fairness_rows(TRAFFIC, 5, QUICK, "outcomes")),
-        ["Chosen, of all that came", "postal", "air_cargo", "all"],
+        ["Selection rate", "postal", "air_cargo", "all"],
     ),
     "differences": (
         lambda: draw_differences(
@@ -90,7 +90,7 @@ def test_a_calibration_table_without_finds_can_be_drawn():
     table = [
         row | {"rate": 0.0, "rate_low": float("nan"), "rate_high": float("nan")} for row in MODEL.calibration
     ]
-    assert "no find in the bin" in draw_calibration(table)
+    assert "no positive in the bin" in draw_calibration(table)
 
 
 def test_differences_that_can_be_told_stand_out():

@@ -89,12 +89,12 @@ def test_studies_have_their_tables_a_picture_and_a_section_of_the_page(runs):
     groups = {row[0] for row in read(folder, "ablation")["data"]}
     assert {"goods", "parties", "route", "value", "history", "history.sender"} <= groups
     assert len(read(folder, "origins")["data"]) == len(read(folder, "search")["data"]) == 1
-    assert "As it is deployed" in (folder / "report.html").read_text()
+    assert "Evaluation as deployed" in (folder / "report.html").read_text()
     assert (folder / "plots" / "ablation.svg").exists()
-    assert "Before all reported periods" in (folder / "report.html").read_text()
+    assert "Diagnostics before the reported periods" in (folder / "report.html").read_text()
     plain = runs["without"][1]
     assert not (plain / "plots" / "ablation.svg").exists()
-    assert "Before all reported periods" not in (plain / "report.html").read_text()
+    assert "Diagnostics before the reported periods" not in (plain / "report.html").read_text()
     assert all(read(plain, name)["data"] == [] for name in ("ablation", "search"))
 
 

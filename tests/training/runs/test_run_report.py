@@ -56,9 +56,7 @@ def report(**changes):
         estimates=ESTIMATES,
         fairness=FAIRNESS,
         name_swaps=[SWAPS],
-        leaks=[
-            {"look": "results visible on arrival", "found": 0.004, "bound": 0.01, "rows": 900, "where": ""}
-        ],
+        leaks=[{"look": "results known on arrival", "found": 0.004, "bound": 0.01, "rows": 900, "where": ""}],
         origins=[],
         ages=[],
         ablation=[],
@@ -83,7 +81,7 @@ class Outside(HTMLParser):
 
 def test_the_verdict_comes_before_the_figures():
     page = render_report(report())
-    assert page.index("Better than its baselines") < page.index("Key figures")
+    assert page.index("Better than its baselines") < page.index("Key metrics")
 
 
 def test_the_page_needs_nothing_from_elsewhere():
@@ -118,8 +116,8 @@ def test_a_page_too_heavy_to_send_is_refused():
 
 def test_who_bears_the_inspections_and_what_names_do_stands_in_the_page():
     page = render_report(report())
-    section = page[page.index("Who bears the inspections") :]
+    section = page[page.index("Inspection burden by group") :]
     assert "air_cargo" in section
-    assert "over 900 swaps the score of 25.0 % changed" in section
-    assert "less than 0.004 in log-odds" in section
-    assert "names no person" in render_report(report(name_swaps=[SWAPS | {"rows": 0}]))
+    assert "in 900 replacements 25.0 % of the scores changed" in section
+    assert "less than 0.004 log-odds" in section
+    assert "contains no personal name" in render_report(report(name_swaps=[SWAPS | {"rows": 0}]))

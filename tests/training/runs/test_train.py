@@ -275,7 +275,7 @@ def test_the_final_fit_has_learnt_from_every_label_known_at_the_date(trained, ta
         > trained.evaluated.grown.positives
     )
     assert trained.final.grown.learnt_until == as_of
-    assert f"learnt from {trained.final.grown.positives} positives" in trained.fits_sentence
+    assert f"trained on {trained.final.grown.positives} positives" in trained.fits_sentence
 
 
 def test_the_final_fit_repeats_the_recipe_that_was_judged_and_is_calibrated_on_later_time(
@@ -351,7 +351,7 @@ def test_the_evaluation_fit_gives_the_scores_that_were_judged_to_the_last_bit(lo
 
 
 def test_without_outcomes_there_is_nothing_to_learn_from(tables):
-    with pytest.raises(BadInput, match="nothing to learn from"):
+    with pytest.raises(BadInput, match="no results to train on"):
         train_model(TrainingTask(Tables(tables.consignments)))
 
 

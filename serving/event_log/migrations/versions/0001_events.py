@@ -1,4 +1,4 @@
-"""The event log: its identity and its events."""
+"""Tables of the event log: its identity and its events."""
 
 import sqlalchemy as sa
 from alembic import op
@@ -10,7 +10,7 @@ depends_on = None
 
 
 def upgrade() -> None:
-    """Make the tables."""
+    """Create the tables."""
     op.create_table(
         "log",
         sa.Column("log_id", sa.String(16), primary_key=True),
@@ -44,6 +44,6 @@ def upgrade() -> None:
 
 
 def downgrade() -> None:
-    """Drop the tables, and with them the log."""
+    """Drop the tables, and with them the whole log."""
     op.drop_table("events")
     op.drop_table("log")

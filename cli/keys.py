@@ -1,0 +1,185 @@
+"""Verb keys: signing keys, and the file of those who may approve a promotion."""
+
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from cli.options import json_option
+from cli.output import print_result
+from cli.stores import read_settings
+from cli.times import parse_time
+from consignments.errors import BadInput
+
+if TYPE_CHECKING:
+    from models.signatures.approvers import Approver, Approvers
+
+KEY_FILE = "approver.key"
+"""In the state directory: the key with which promotions are signed by default."""
+
+key_file_option = click.option(
+    "--key",
+    "key_file",
+    type=click.Path(path_type=Path),
+    default=None,
+    metavar="FILE",
+    help="Private key; default: approver.key in the state directory.",
+)
+
+
+def find_key_file(given: Path | None) -> Path:
+    """Return the file of the signing key: the one given, or the default one."""
+    return given or read_settings().state_dir / KEY_FILE
+
+
+@click.group()
+def keys() -> None:
+    """Create signing keys, and list those who may approve a promotion.
+
+    Each approver creates a key and keeps its file. The file of approvers holds public keys only; `npsrisk publish` and the
+    service read it (NPSRISK_APPROVERS_FILE). Set NPSRISK_KEY_PASSPHRASE to encrypt a key.
+
+    Run it before the first "npsrisk promote".
+
+    \b
+    Examples:
+    npsrisk keys create --name "your name"
+    npsrisk keys trust "another name" MCowBQ...=
+    npsrisk keys require 2
+    """
+
+
+@keys.command()
+@click.option("--name", required=True, metavar="NAME", help="Who holds the key.")
+@key_file_option
+@json_option
+def create(name: str, key_file: Path | None, as_json: bool) -> None:
+    """Create a signing key, and add its public key to the approvers.
+
+    \b
+    Examples:
+    npsrisk keys create --name "your name"
+    npsrisk keys create --name "your name" --key ~/.npsrisk/approver.key
+    """
+    from models.signatures.approvers import Approver
+    from models.signatures.keys import SigningKey
+
+    path, approvers = find_key_file(key_file), _read_approvers()
+    _require_new_name(approvers, name)
+    public = SigningKey.create(path).public
+    _write_approvers([*approvers.members, Approver(name, public.text)], approvers.signatures)
+    print_result(
+        {"name": name, "key_file": str(path), "public_key": public.text, "approvers": approvers.where},
+        as_json,
+        f"private key of {name}: {path} (keep it secret, and keep a copy)\npublic key: {public.text}\n"
+        f"may approve: added to {approvers.where}",
+    )
+
+
+@keys.command()
+@key_file_option
+@json_option
+def show(key_file: Path | None, as_json: bool) -> None:
+    """Print the public key of a signing key, for the person who keeps the approvers."""
+    from models.signatures.keys import SigningKey
+
+    public = SigningKey.load(find_key_file(key_file)).public
+    print_result({"public_key": public.text, "key_id": public.key_id}, as_json, public.text)
+
+
+@keys.command()
+@click.argument("name")
+@click.argument("public_key")
+@json_option
+def trust(name: str, public_key: str, as_json: bool) -> None:
+    """Add NAME with PUBLIC_KEY, which `npsrisk keys show` prints, to those who may approve."""
+    from models.signatures.approvers import Approver
+    from models.signatures.keys import VerifyingKey
+
+    approvers = _read_approvers()
+    _require_new_name(approvers, name)
+    member = Approver(name, VerifyingKey(public_key).text)
+    _write_approvers([*approvers.members, member], approvers.signatures)
+    print_result(
+        {"name": name, "approvers": approvers.where}, as_json, f"{name} may approve: {approvers.where}"
+    )
+
+
+@keys.command()
+@click.argument("name")
+@click.option("--until", default=None, metavar="TIME", help="End of the right to approve; default: now.")
+@json_option
+def retire(name: str, until: str | None, as_json: bool) -> None:
+    """End the right of NAME to approve; earlier approvals stay valid."""
+    import msgspec
+
+    approvers, end = _read_approvers(), parse_time(until, "--until") or datetime.now(UTC)
+    if name not in {each.name for each in approvers.members}:
+        raise BadInput(
+            "no such approver",
+            where=approvers.where,
+            got=name,
+            expected=", ".join(each.name for each in approvers.members) or "nobody yet",
+        )
+    members = [
+        msgspec.structs.replace(each, until=end) if each.name == name else each for each in approvers.members
+    ]
+    _write_approvers(members, approvers.signatures)
+    print_result(
+        {"name": name, "until": end.isoformat()},
+        as_json,
+        f"{name} may approve until {end:%Y-%m-%d %H:%M} UTC",
+    )
+
+
+@keys.command()
+@click.argument("signatures", type=click.IntRange(1, 10))
+@json_option
+def require(signatures: int, as_json: bool) -> None:
+    """Set how many persons must sign a promotion."""
+    approvers = _read_approvers()
+    _write_approvers(list(approvers.members), signatures)
+    print_result(
+        {"signatures": signatures},
+        as_json,
+        f"a promotion needs {signatures} of {len(approvers.members)} approvers",
+    )
+
+
+@keys.command("list")
+@json_option
+def list_approvers(as_json: bool) -> None:
+    """List those who may approve, and how many of them must sign."""
+    approvers = _read_approvers()
+    lines = [f"{each.name}: {each.public_key}{_describe_end(each)}" for each in approvers.members]
+    head = f"{approvers.signatures} of {len(approvers.members)} must sign ({approvers.where})"
+    result = {
+        "signatures": approvers.signatures,
+        "approvers": [{"name": each.name, "public_key": each.public_key} for each in approvers.members],
+    }
+    print_result(result, as_json, "\n".join([head, *lines]))
+
+
+def _describe_end(member: "Approver") -> str:
+    return "" if member.until is None else f" (until {member.until:%Y-%m-%d %H:%M} UTC)"
+
+
+def _read_approvers() -> "Approvers":
+    from models.signatures.approvers import Approvers
+
+    return Approvers.read(read_settings().approvers_file)
+
+
+def _write_approvers(members: "list[Approver]", signatures: int) -> None:
+    from models.signatures.approvers import Approvers
+
+    path = read_settings().approvers_file
+    Approvers(members, signatures, str(path)).write(path)
+
+
+def _require_new_name(approvers: "Approvers", name: str) -> None:
+    if name in {each.name for each in approvers.members}:
+        raise BadInput(
+            "there is an approver of this name", where=approvers.where, got=name, todo="choose another name"
+        )

@@ -1,0 +1,170 @@
+"""Location of the words of a goods text on which its features depend, so that a reason can quote them."""
+
+from collections.abc import Callable, Iterable
+from functools import cached_property
+
+import numpy as np
+from numpy.typing import NDArray
+
+from features.goods import kernels as kernel
+from features.goods.lexicon import load_text_tables
+
+MAX_HITS = 64
+"""Maximum number of names and words that are located in one text."""
+MAX_WEIGHED_WORDS = 40
+MIN_WEIGHT_SHARE = 0.25
+"""A word is quoted for the text score if it adds at least this share of what the strongest word adds."""
+MAX_QUOTED_WORDS = 3
+MAX_QUOTED_CHARACTERS = 40
+
+_TIER_FEATURES = {
+    "names_specific": kernel.SPECIFIC,
+    "names_class": kernel.CLASS,
+    "names_medicine": kernel.MEDICINE,
+    "names_context": kernel.CONTEXT,
+    "context_supported": kernel.CONTEXT,
+}
+_SLOT_FEATURES = {
+    "chemistry_words": kernel.CHEMISTRY_WORDS,
+    "powder_words": kernel.POWDER_WORDS,
+    "crystal_words": kernel.CRYSTAL_WORDS,
+    "liquid_words": kernel.LIQUID_WORDS,
+    "dose_words": kernel.DOSE_WORDS,
+    "sample_words": kernel.SAMPLE_WORDS,
+    "pretext_words": kernel.PRETEXT_WORDS,
+    "admin_words": kernel.ADMIN_WORDS,
+    "cover_industrial": kernel.COVER_INDUSTRIAL,
+    "cover_cosmetic": kernel.COVER_COSMETIC,
+    "cover_supplement": kernel.COVER_SUPPLEMENT,
+    "cover_plant": kernel.COVER_PLANT,
+    "cover_feed": kernel.COVER_FEED,
+}
+Hits = NDArray[np.int32]
+
+
+class GoodsWords:
+    """A goods text whose words are searched only if a reason needs them.
+
+    Parameters
+    ----------
+    text : str
+        Result of `features.normalization.normal_forms.get_goods_text`.
+    weights : float32 array, (TEXT_BUCKETS,), or None
+        Text weights of the model, from `features.goods.text_weights.fit_text_weights`.
+
+    Examples
+    --------
+    >>> GoodsWords("4-CMC crystals, sample").list_words("goods.names_specific")
+    ['4-CMC']
+    """
+
+    def __init__(self, text: str, weights: NDArray[np.float32] | None = None) -> None:
+        self._codes = kernel.encode_text(text)
+        self._weights = np.zeros(kernel.TEXT_BUCKETS, np.float32) if weights is None else weights
+
+    def list_words(self, feature: str) -> list[str]:
+        """List up to three words on which a feature depends, as written in the text; none for other features."""
+        finder = _FINDERS.get(feature)
+        found = finder(self) if finder and self._codes.size else ()
+        return list(dict.fromkeys(filter(None, map(_shorten, found))))[:MAX_QUOTED_WORDS]
+
+    @cached_property
+    def _text(self) -> str:
+        return "".join(map(chr, self._codes.tolist()))
+
+    @cached_property
+    def _hits(self) -> Hits:
+        tables = load_text_tables()
+        book = kernel.LexiconAutomaton(tables.goto, tables.states, tables.terms, tables.spelling)
+        hits = np.empty((MAX_HITS, kernel.HIT_COLUMNS), np.int32)
+        return hits[: kernel.locate_terms(self._codes, tables.fold, book, hits)]
+
+    def _quote(self, hits: Hits) -> Iterable[str]:
+        """Return the spelling of each hit, the longest first, without hits inside a longer one."""
+        spans = {
+            self._widen(first, last) for first, last in hits[:, [kernel.HIT_FIRST, kernel.HIT_LAST]].tolist()
+        }
+        kept: list[tuple[int, int]] = []
+        for first, end in sorted(spans, key=lambda span: (span[0] - span[1], span)):
+            if not any(begin <= first and end <= stop for begin, stop in kept):
+                kept.append((first, end))
+        return [self._text[first:end] for first, end in kept]
+
+    def _widen(self, first: int, last: int) -> tuple[int, int]:
+        """Widen a hit to whole words."""
+        text, end = self._text, last + 1
+        while first > 0 and text[first - 1].isalnum():
+            first -= 1
+        while end < len(text) and text[end].isalnum():
+            end += 1
+        return first, end
+
+    def quote_tier(self, tier: int) -> Iterable[str]:
+        """Quote the names of a tier."""
+        return self._quote(self._hits[self._hits[:, kernel.HIT_TIER] == tier])
+
+    def quote_strongest(self) -> Iterable[str]:
+        """Quote the names of the strongest tier that the text has."""
+        tiers = self._hits[:, kernel.HIT_TIER]
+        strongest = int(tiers.max(initial=kernel.WORD))
+        return () if strongest == kernel.WORD else self.quote_tier(strongest)
+
+    def quote_disguised(self) -> Iterable[str]:
+        """Quote the names with a disguised spelling."""
+        return self._quote(self._hits[self._hits[:, kernel.HIT_DISGUISED] != 0])
+
+    def quote_slot(self, slot: int) -> Iterable[str]:
+        """Quote the words that are counted in a slot."""
+        terms = load_text_tables().terms[self._hits[:, kernel.HIT_TERM]]
+        words = self._hits[:, kernel.HIT_TIER] == kernel.WORD
+        return self._quote(self._hits[words & (terms[:, kernel.SLOT] == slot)])
+
+    def quote_whole(self) -> Iterable[str]:
+        """Quote the whole text."""
+        return (self._text,)
+
+    def quote_heaviest(self) -> Iterable[str]:
+        """Quote the words whose removal reduces the text score most, the strongest first."""
+        words = self._text.split()[:MAX_WEIGHED_WORDS]
+        whole = self._score(words)
+        added = {
+            word: whole - self._score([other for other in words if other != word])
+            for word in dict.fromkeys(words)
+        }
+        least = MIN_WEIGHT_SHARE * max(added.values(), default=0.0)
+        heavy = [word for word, weight in added.items() if weight > 0 and weight >= least]
+        return sorted(heavy, key=added.__getitem__, reverse=True)
+
+    def _score(self, words: list[str]) -> float:
+        codes = kernel.encode_text(" ".join(words))
+        return float(kernel.score_text(codes, load_text_tables().fold, self._weights))
+
+
+Finder = Callable[[GoodsWords], Iterable[str]]
+
+
+def _quote_tier(tier: int) -> Finder:
+    return lambda words: words.quote_tier(tier)
+
+
+def _quote_slot(slot: int) -> Finder:
+    return lambda words: words.quote_slot(slot)
+
+
+def _shorten(text: str) -> str:
+    """Shorten a text, and drop characters that are invisible or break the line, for example control and bidi characters."""
+    shown = "".join(char for char in text if char.isprintable()).strip(" \"'.,;:|/()[]")
+    return shown if len(shown) <= MAX_QUOTED_CHARACTERS else f"{shown[:MAX_QUOTED_CHARACTERS].rstrip()}…"
+
+
+_FINDERS: dict[str, Finder] = {
+    **{f"goods.{name}": _quote_tier(tier) for name, tier in _TIER_FEATURES.items()},
+    **{f"goods.{name}": _quote_slot(slot) for name, slot in _SLOT_FEATURES.items()},
+    "goods.name_tier": GoodsWords.quote_strongest,
+    "goods.name_family": GoodsWords.quote_strongest,
+    "goods.names_disguised": GoodsWords.quote_disguised,
+    "goods.vague_whole": GoodsWords.quote_whole,
+    "goods.text_score": GoodsWords.quote_heaviest,
+}
+QUOTED_FEATURES = frozenset(_FINDERS)
+"""Features for which words can be quoted."""

@@ -1,0 +1,1 @@
+"""Signatures on promotion records: keys, who may approve, and the signed record itself."""

@@ -1,0 +1,109 @@
+"""Signed statements: an in-toto Statement in a DSSE envelope, signed with Ed25519.
+
+What is signed is DSSE's pre-authentication encoding (https://github.com/secure-systems-lab/dsse, protocol.md), so that
+other tools can verify an envelope with nothing but the public keys.
+"""
+
+import base64
+import binascii
+from typing import Any
+
+import msgspec
+
+from consignments.errors import PromotionRefused
+from models.signatures.keys import SigningKey
+
+PAYLOAD_TYPE = "application/vnd.in-toto+json"
+STATEMENT_TYPE = "https://in-toto.io/Statement/v1"
+MAX_ENVELOPE_BYTES = 200_000
+
+
+class Signature(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """One signature: the SHA-256 of the public key, and 64 bytes in base64."""
+
+    keyid: str
+    sig: str
+
+    def to_bytes(self) -> bytes:
+        """Return the bytes of the signature; empty if the text is no base64."""
+        return _decode_base64(self.sig)
+
+
+class Envelope(msgspec.Struct, frozen=True, forbid_unknown_fields=True, rename="camel"):
+    """A DSSE envelope."""
+
+    payload_type: str
+    payload: str
+    signatures: tuple[Signature, ...]
+
+    @classmethod
+    def read(cls, data: bytes | str) -> "Envelope":
+        """Read an envelope from JSON; `PromotionRefused` if it is none."""
+        if len(data) > MAX_ENVELOPE_BYTES:
+            raise PromotionRefused(
+                "a signed record is too large",
+                got=f"{len(data):,} bytes",
+                expected=f"at most {MAX_ENVELOPE_BYTES:,}",
+            )
+        try:
+            return msgspec.json.decode(data, type=cls)
+        except msgspec.DecodeError as error:
+            raise PromotionRefused("a signed record cannot be read", got=str(error)) from error
+
+    def get_statement(self) -> bytes:
+        """Return the bytes of the statement."""
+        return _decode_base64(self.payload)
+
+
+def build_statement(subjects: dict[str, str], predicate_type: str, predicate: Any) -> bytes:
+    """Build an in-toto statement as canonical JSON: sorted keys, no spaces.
+
+    Parameters
+    ----------
+    subjects : dict
+        Name to the SHA-256 of what the statement is about.
+    predicate_type : str
+        URI of the kind of statement.
+    predicate
+        What is stated; plain JSON values.
+    """
+    return msgspec.json.encode(
+        {
+            "_type": STATEMENT_TYPE,
+            "subject": [{"name": name, "digest": {"sha256": sha256}} for name, sha256 in subjects.items()],
+            "predicateType": predicate_type,
+            "predicate": predicate,
+        },
+        order="sorted",
+    )
+
+
+def build_envelope(statement: bytes, signatures: tuple[Signature, ...]) -> Envelope:
+    """Build the envelope of a statement and its signatures."""
+    return Envelope(PAYLOAD_TYPE, base64.b64encode(statement).decode(), signatures)
+
+
+def sign_statement(statement: bytes, key: SigningKey) -> Signature:
+    """Sign a statement."""
+    return Signature(
+        key.public.key_id, base64.b64encode(key.sign(encode_for_signing(PAYLOAD_TYPE, statement))).decode()
+    )
+
+
+def encode_for_signing(payload_type: str, payload: bytes) -> bytes:
+    """Encode what is signed: DSSE's PAE of a payload.
+
+    Examples
+    --------
+    >>> encode_for_signing("http://example.com/HelloWorld", b"hello world")
+    b'DSSEv1 29 http://example.com/HelloWorld 11 hello world'
+    """
+    kind = payload_type.encode()
+    return b"DSSEv1 %d %b %d %b" % (len(kind), kind, len(payload), payload)
+
+
+def _decode_base64(text: str) -> bytes:
+    try:
+        return base64.b64decode(text, validate=True)
+    except (ValueError, binascii.Error):
+        return b""

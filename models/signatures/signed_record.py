@@ -1,0 +1,144 @@
+"""A promotion record with its signatures, and the check of a whole chain of them."""
+
+import json
+from collections.abc import Sequence
+from typing import Any
+
+import msgspec
+
+from consignments.errors import PromotionRefused
+from models.promotion_record import PromotionRecord, verify_chain
+from models.signatures.approvers import Approvers
+from models.signatures.envelope import (
+    PAYLOAD_TYPE,
+    Envelope,
+    Signature,
+    build_envelope,
+    build_statement,
+    sign_statement,
+)
+from models.signatures.keys import SigningKey
+
+PREDICATE_TYPE = "urn:npsrisk:promotion:1"
+
+
+class SignedRecord(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """A promotion record and who signed it; records from before there were signatures have none."""
+
+    record: PromotionRecord
+    signatures: tuple[Signature, ...] = ()
+
+    def build_statement(self) -> bytes:
+        """Build what is signed: the record, about its bundle."""
+        record = self.record
+        subject = f"{record.name}/{record.version}/bundle"
+        return build_statement({subject: record.bundle_sha256}, PREDICATE_TYPE, json.loads(record.to_json()))
+
+    def sign(self, key: SigningKey) -> "SignedRecord":
+        """Return it with a further signature; one key signs once."""
+        others = tuple(each for each in self.signatures if each.keyid != key.public.key_id)
+        return SignedRecord(self.record, (*others, sign_statement(self.build_statement(), key)))
+
+    def list_signers(self, approvers: Approvers) -> list[str]:
+        """List the names of the approvers whose signatures hold."""
+        return approvers.list_signers(self.build_statement(), self.signatures, self.record.approved_at)
+
+    def require_approval(self, approvers: Approvers) -> list[str]:
+        """Return the names of those who signed; `PromotionRefused` if they are too few."""
+        where = f"record {self.record.number} of {self.record.name}"
+        return approvers.require(self.build_statement(), self.signatures, self.record.approved_at, where)
+
+    def to_envelope(self) -> dict[str, Any]:
+        """Return the DSSE envelope as plain values."""
+        found: dict[str, Any] = msgspec.to_builtins(build_envelope(self.build_statement(), self.signatures))
+        return found
+
+    @classmethod
+    def from_envelope(cls, envelope: Envelope) -> "SignedRecord":
+        """Read a record from its envelope; the signatures are not checked yet.
+
+        Raises
+        ------
+        PromotionRefused
+            If its statement is of another kind, or is not what the record gives.
+        """
+        try:
+            statement = msgspec.json.decode(envelope.get_statement())
+            record = msgspec.convert(statement["predicate"], PromotionRecord)
+        except (msgspec.DecodeError, KeyError, TypeError) as error:
+            raise PromotionRefused("a signed record cannot be read", got=str(error)) from error
+        signed = cls(record, envelope.signatures)
+        if envelope.payload_type != PAYLOAD_TYPE or signed.build_statement() != envelope.get_statement():
+            raise PromotionRefused(
+                "a signed statement is not that of its promotion record",
+                where=f"record {record.number} of {record.name}",
+                todo="publish again",
+            )
+        return signed
+
+
+def encode_signatures(signatures: tuple[Signature, ...]) -> str:
+    """Encode signatures as JSON."""
+    return msgspec.json.encode(signatures).decode()
+
+
+def read_signatures(text: str) -> tuple[Signature, ...]:
+    """Read a list of signatures; `PromotionRefused` if it cannot be read."""
+    try:
+        return msgspec.json.decode(text, type=tuple[Signature, ...])
+    except msgspec.DecodeError as error:
+        raise PromotionRefused(
+            "the signatures of a promotion record cannot be read", got=str(error)
+        ) from error
+
+
+def verify_signed_chain(records: Sequence[SignedRecord], approvers: Approvers) -> None:
+    """Check the chain of records, and that an approver signed each of them since the first signed one.
+
+    How many must sign is asked of the record that approves what is served, not of those before it.
+
+    Raises
+    ------
+    PromotionRefused
+        Naming the first record that does not fit, was changed, or lacks signatures after signed ones.
+    """
+    verify_chain([each.record for each in records])
+    signed = [bool(each.signatures) for each in records]
+    first = signed.index(True) if any(signed) else len(records)
+    for each in records[first:]:
+        if not each.list_signers(approvers):
+            raise PromotionRefused(
+                "no approver signed this promotion record, or it was changed",
+                where=f"record {each.record.number} of {each.record.name}",
+                got=f"{len(each.signatures)} signatures, none of which holds",
+                expected=f"the signature of an approver in {approvers.where}",
+                todo="find out who changed the registry; an approver who has left stays in the file, with `until`",
+            )
+
+
+def find_approval(
+    records: Sequence[SignedRecord], version: str, bundle_sha256: str, approvers: Approvers
+) -> SignedRecord:
+    """Find the latest record that approved this very bundle, and check its signatures and the chain.
+
+    Raises
+    ------
+    PromotionRefused
+        If the chain is broken, the version was never promoted, its bundle is not the approved one, or too few approvers signed.
+    """
+    verify_signed_chain(records, approvers)
+    found = next((each for each in reversed(records) if each.record.version == version), None)
+    if found is None:
+        raise PromotionRefused(
+            "this version was never promoted", where=f"version {version}", todo="run npsrisk promote first"
+        )
+    if found.record.bundle_sha256 != bundle_sha256:
+        raise PromotionRefused(
+            "the bundle is not the one that was approved",
+            where=f"version {version}",
+            got=bundle_sha256[:12],
+            expected=found.record.bundle_sha256[:12],
+            todo="restore the artifact, or train and promote again",
+        )
+    found.require_approval(approvers)
+    return found

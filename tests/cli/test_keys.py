@@ -1,0 +1,71 @@
+"""The verb keys: a key for each approver, and the file of those who may approve."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+from click.testing import CliRunner
+
+from models.signatures.approvers import Approvers
+from npsrisk import main
+
+
+def run(folder: Path, *words: str, fails: bool = False) -> str:
+    done = CliRunner(env={"NPSRISK_STATE_DIR": str(folder)}).invoke(main, ["keys", *words])
+    assert done.exit_code == (2 if fails else 0), done.output
+    return done.stderr if fails else done.stdout
+
+
+def read_json(text: str) -> dict[str, Any]:
+    result: dict[str, Any] = json.loads(text.splitlines()[-1])
+    return result
+
+
+def test_a_key_is_created_shown_and_listed(tmp_path: Path) -> None:
+    created = read_json(run(tmp_path, "create", "--name", "first", "--json"))
+    assert run(tmp_path, "show").strip() == created["public_key"]
+    assert read_json(run(tmp_path, "list", "--json")) == {
+        "signatures": 1,
+        "approvers": [{"name": "first", "public_key": created["public_key"]}],
+    }
+    assert "PRIVATE KEY" in (tmp_path / "approver.key").read_text()
+    assert "PRIVATE" not in (tmp_path / "approvers.toml").read_text()
+
+
+def test_another_person_is_trusted_by_the_public_key_alone_and_two_must_sign(tmp_path: Path) -> None:
+    other = tmp_path / "elsewhere"
+    public = read_json(run(other, "create", "--name", "second", "--json"))["public_key"]
+    run(tmp_path, "create", "--name", "first")
+    assert "more signatures are asked for" in run(tmp_path, "require", "2", fails=True)
+    run(tmp_path, "trust", "second", public)
+    assert "needs 2 of 2 approvers" in run(tmp_path, "require", "2")
+    assert Approvers.read(tmp_path / "approvers.toml").signatures == 2
+    assert "first" in run(tmp_path, "list")
+
+
+def test_a_person_retires_and_stays_in_the_file(tmp_path: Path) -> None:
+    run(tmp_path, "create", "--name", "first")
+    run(tmp_path, "retire", "first", "--until", "2026-01-01")
+    (member,) = Approvers.read(tmp_path / "approvers.toml").members
+    assert str(member.until) == "2026-01-01 00:00:00+00:00"
+    assert "no such approver" in run(tmp_path, "retire", "nobody", fails=True)
+
+
+@pytest.mark.parametrize(
+    ("words", "expected"),
+    [
+        (("create", "--name", "first"), "an approver of this name"),
+        (("create", "--name", "another"), "there is a key already"),
+        (("trust", "first", "AAAA"), "an approver of this name"),
+        (("trust", "another", "AAAA"), "not a public key"),
+        (("show", "--key", "none.key"), "the signing key cannot be read"),
+    ],
+)
+def test_what_cannot_be_done_is_refused_and_changes_nothing(
+    tmp_path: Path, words: tuple[str, ...], expected: str
+) -> None:
+    run(tmp_path, "create", "--name", "first")
+    before = (tmp_path / "approvers.toml").read_bytes(), (tmp_path / "approver.key").read_bytes()
+    assert expected in run(tmp_path, *words, fails=True)
+    assert ((tmp_path / "approvers.toml").read_bytes(), (tmp_path / "approver.key").read_bytes()) == before

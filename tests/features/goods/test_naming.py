@@ -1,0 +1,75 @@
+"""Words quoted from a goods text: as the text spells them, whole words, and only those that the features count."""
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from consignments.records import Consignment
+from features.goods.goods import GoodsFeatures
+from features.goods.kernels import SPECIFIC, TEXT_BUCKETS
+from features.goods.naming import QUOTED_FEATURES, GoodsWords
+from features.goods.text_weights import fit_text_weights
+from features.normalization.normal_forms import normalize_consignment
+
+COUNTED = sorted(QUOTED_FEATURES - {"goods.vague_whole", "goods.text_score", "goods.context_supported"})
+
+
+def count(text):
+    goods = GoodsFeatures(None)
+    row = np.zeros(len(goods.features), dtype=np.float32)
+    c = Consignment(consignment_id="A", channel="postal", description=text)
+    goods.fill(c, normalize_consignment(c), row, 0)
+    return dict(zip((feature.name for feature in goods.features), row.tolist(), strict=True))
+
+
+@pytest.mark.parametrize(
+    ("text", "feature", "words"),
+    [
+        ("4-CMC crystals, sample", "names_specific", ["4-CMC"]),
+        ("4-CMC crystals, sample", "crystal_words", ["crystals"]),
+        ("pure 4 - C M C powder", "names_disguised", ["4 - C M C"]),
+        ("N-ethylpentedrone", "name_family", ["N-ethylpentedrone"]),
+        ("Bath Salts for my aquarium", "pretext_words", ["Bath Salts"]),
+        ("sample", "vague_whole", ["sample"]),
+        ("powder, crystals; POWDER and powders", "powder_words", ["powder", "POWDER", "powders"]),
+        ("cotton socks", "names_specific", []),
+        ("cotton socks", "characters", []),
+        ("", "vague_whole", []),
+    ],
+)
+def test_words_are_quoted_as_the_text_spells_them(text, feature, words):
+    assert sorted(GoodsWords(text).list_words(f"goods.{feature}")) == sorted(words)
+
+
+@given(st.text(max_size=60) | st.sampled_from(["4-MMC and 3-MMC", "ket4mine", "research chemical powder"]))
+def test_a_word_can_be_quoted_exactly_if_the_feature_counts_one(text):
+    values, words = count(text), GoodsWords(text)
+    for feature in COUNTED:
+        assert bool(values[feature] > 0) == bool(words.list_words(feature)), feature
+
+
+@given(st.text(max_size=3000))
+def test_any_text_gives_short_printable_words(text):
+    words = GoodsWords(text, np.ones(TEXT_BUCKETS, np.float32))
+    for feature in QUOTED_FEATURES:
+        quoted = words.list_words(feature)
+        assert len(quoted) <= 3
+        assert all(0 < len(word) <= 41 and word.isprintable() for word in quoted)
+
+
+def test_the_words_that_weigh_most_are_quoted_first():
+    texts = ["research crystals"] * 20 + ["cotton socks", "phone case"] * 20
+    labels = np.array([1] * 20 + [0] * 40)
+    weights = fit_text_weights(texts, labels, np.ones(60))
+    assert GoodsWords("cotton crystals research bag", weights).list_words("goods.text_score") == [
+        "crystals",
+        "research",
+    ]
+    assert GoodsWords("cotton socks", weights).list_words("goods.text_score") == []
+
+
+def test_a_name_within_a_longer_word_is_quoted_with_that_word_once():
+    words = GoodsWords("ethyl-dimethoxyketone hcl")
+    assert words.list_words("goods.chemistry_words")[0].startswith("dimethoxyketone")
+    assert len(list(words.quote_tier(SPECIFIC))) == 0

@@ -1,0 +1,360 @@
+"""The lint of the words: first words of docstrings, forbidden words, and sentences that are too long.
+
+    python tests/language.py            report each violation outside `EXEMPT`; exit code 1 if there is any
+    python tests/language.py training   report each violation in files whose path begins with `training`
+
+It reads files as text and imports nothing of the product.
+
+openers    The docstring of a public function of the product begins with a verb: imperative ("Return …") or third person
+           ("Returns …"). No docstring begins with a word of `FORBIDDEN_OPENERS`.
+words      No docstring, comment, sentence in a string, TOML text, template or page has a word of `FORBIDDEN_WORDS`.
+sentences  No sentence of a help or an error text has more than `MAX_WORDS` words.
+"""
+
+import ast
+import io
+import re
+import sys
+import tokenize
+import tomllib
+from collections import Counter
+from collections.abc import Iterable, Iterator
+from functools import cache
+from pathlib import Path
+from typing import NamedTuple
+
+REPOSITORY = Path(__file__).resolve().parent.parent
+PRODUCT = ("cli", "consignments", "features", "models", "serving", "training", "npsrisk.py")
+PLACES = (
+    *PRODUCT,
+    "benchmarks",
+    "docs",
+    "tests",
+    ".ci",
+    "Makefile",
+    "*.md",
+    "pyproject.toml",
+    "requirements*.toml",
+)
+SUFFIXES = {".py", ".toml", ".html", ".md", ".txt", ""}
+"""Files without a suffix are the Makefile and scripts."""
+EXEMPT = ("tests/",)
+"""Places that are not rewritten yet: beginnings of paths. Remove each when its violations are gone."""
+NOT_PROSE = ("tests/language.py", "tests/test_language.py")
+"""Files that must quote forbidden words."""
+
+FORBIDDEN_OPENERS = {
+    "give": "Return, Compute or Build",
+    "tell": "Check, Return or Report",
+    "say": "Check, Return or Describe",
+    "let": "Allow, Record or Apply",
+    "put": "Write, Add, Sort or Set",
+    "take": "Read, Remove or Use",
+    "whether": "Check if …, or Return True if …",
+    "what": "a noun or a verb: Return the features …",
+    "who": "a noun or a verb: Return the person …",
+    "where": "a noun or a verb: Return the position …",
+    "how": "a noun or a verb: Return the number …",
+}
+STANDARD_VERBS = """
+abbreviate abort accept acquire activate add advance aggregate align allocate allow anchor announce answer append apply
+approximate archive arrange assemble assert assign attach authenticate authorize average begin bind bisect
+blend block bootstrap build cache calculate calibrate call cancel check choose clamp classify clean clear
+clip close change collect distort spend combine commit compare compile complete compress compute concatenate configure confirm
+connect consume continue convert copy correct count cover create decide declare decode decompress decorate
+decrypt deduplicate define delete deliver derive describe deserialize detect determine disable discard
+disconnect display distribute divide download draw drop dump embed enable encode encrypt end enforce enqueue
+ensure enter enumerate erase escape estimate evaluate exclude execute exit expand expire explain export
+expose express extend extract fail feed fetch fill filter find finish fit flag flatten flush fold follow
+forget format forward free freeze gather generate get go group guard halve handle hash hide hold identify
+ignore import include increase index infer initialize insert inspect install interpolate intersect introduce
+invalidate invert issue iterate join keep label launch learn limit link list listen load locate lock log
+look lower make map mark mask match measure merge migrate mix monitor move multiply name narrow normalize
+notify number observe omit open order override overwrite pack pad pair parse partition pass pause perform
+permute persist place plan plot poll pop predict prefetch prepare prepend print process promote propagate
+protect provide prune publish purge push query queue quote raise randomize rank read rebuild receive recompute
+record recover redact redirect reduce refit refresh refuse register reject release reload remember remove
+rename render renew repeat replace replay reply report request require reserve reset resolve respond restart
+restore restrict resume retrain retrieve retry return reuse reverse revoke rewrite roll rotate round route
+run sample save scale scan schedule score seal search select send serialize serve set share shift shorten
+show shrink shuffle shut sign simplify simulate skip sleep smooth snapshot solve sort specify split start
+state stop store stratify stream strip submit subscribe subtract sum summarize supply swap switch
+synchronize tabulate tag test throttle time toggle trace track train transform translate transpose traverse
+trigger trim truncate tune undo unlock unpack unregister update upload use validate verify visit wait wake
+walk warn watch weight widen withdraw wrap write yield zip
+"""
+VERBS = frozenset(STANDARD_VERBS.split())
+"""Verbs that may open the docstring of a public function. Add a verb that a practitioner would type into a search box."""
+
+FORBIDDEN_WORDS = {
+    r"anew": "again",
+    r"beside": "next to, with, or in addition to",
+    r"told": "reported, recorded or returned",
+    r"whom": "a sentence with who",
+    r"whoever": "client, caller or user",
+    r"mend(?:s|ed|ing)?": "correct or fix",
+    r"nought": "zero or nothing",
+    r"spoilt": "invalid or damaged",
+    r"of\s+late": "recently",
+    r"by\s+lot": "at random",
+    r"on\s+record": "recorded",
+    r"(?:held|holds?|holding)\s+against": "compare with",
+    r"sinks?": "reject, fail or lose",
+    r"rubbish": "invalid data",
+    r"wares": "goods",
+    # "continues where it stopped" is fine; "where it has none" means if.
+    r"where\s+(?:it|there)\s+(?:is|are|was|were|has|have|had|does|did|can|cannot|may|must|will|needs|lacks)": "if it, or if there",
+}
+WORDS = re.compile("|".join(rf"\b(?:{word})\b" for word in FORBIDDEN_WORDS), re.IGNORECASE)
+MAX_WORDS = 40
+
+ERROR_MODULE = "consignments/errors.py"
+CLICK_ERRORS = {
+    "ClickException",
+    "UsageError",
+    "BadParameter",
+    "BadOptionUsage",
+    "BadArgumentUsage",
+    "FileError",
+}
+HELP_PLACES = ("cli/", "npsrisk.py")
+OPTION_CALL = re.compile(r"(?:.*_)?(?:option|options|argument)")
+COMMAND_CALL = {"command", "group"}
+PLACEHOLDER = "0"
+"""Stands for a value in an f-string: one word."""
+Function = ast.FunctionDef | ast.AsyncFunctionDef
+Documented = ast.Module | ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef
+
+
+class Violation(NamedTuple):
+    """A place that breaks a rule: what was found there, and what to write instead."""
+
+    path: str
+    line: int
+    rule: str
+    found: str
+    instead: str
+
+    def __str__(self) -> str:
+        return f"{self.path}:{self.line}: {self.rule}: found {self.found!r}; write {self.instead}"
+
+
+class Text(NamedTuple):
+    """A text for people, and the line on which it begins."""
+
+    line: int
+    words: str
+
+
+def check_file(path: str, content: str, errors: frozenset[str]) -> Iterator[Violation]:
+    """Check one file by its kind; `errors` are the names of the error classes."""
+    if path.endswith(".py"):
+        yield from check_python(path, content, errors)
+    elif path.endswith(".toml"):
+        yield from find_forbidden_words(path, read_toml_texts(content))
+    elif path.endswith(".html"):
+        yield from find_forbidden_words(
+            path, [Text(1, blank_out(content, r"<[^>]*>|\{\{.*?\}\}|\{%.*?%\}|\{#.*?#\}"))]
+        )
+    else:
+        yield from find_forbidden_words(path, [Text(1, blank_out(content, r"^```.*?^```|`[^`\n]*`"))])
+
+
+def check_python(path: str, source: str, errors: frozenset[str]) -> Iterator[Violation]:
+    """Check the docstrings, comments, strings, help and error texts of a Python file."""
+    tree = ast.parse(source)
+    public = path.startswith(PRODUCT)
+    yield from check_openers(path, tree, public_functions_begin_with_verbs=public)
+    yield from find_forbidden_words(path, [*read_comments(source), *read_strings(tree)])
+    texts = list(read_error_texts(tree, errors))
+    if path.startswith(HELP_PLACES):
+        texts += read_help_texts(tree)
+    yield from find_long_sentences(path, texts)
+
+
+def check_openers(
+    path: str, tree: ast.Module, *, public_functions_begin_with_verbs: bool
+) -> Iterator[Violation]:
+    """Check the first word of each docstring."""
+    for node in ast.walk(tree):
+        if not isinstance(node, Documented) or not (docstring := ast.get_docstring(node)):
+            continue
+        line, first = node.body[0].lineno, docstring.split()[0]
+        word = first.strip("`\"',.:;").lower()
+        if find_verb(word) in FORBIDDEN_OPENERS:
+            yield Violation(path, line, "opener", first, FORBIDDEN_OPENERS[find_verb(word)])
+        elif public_functions_begin_with_verbs and is_public_function(node) and find_verb(word) not in VERBS:
+            yield Violation(
+                path, line, "opener", first, "a verb of tests/language.py: Return, Compute, Check, Read, …"
+            )
+
+
+def is_public_function(node: ast.AST) -> bool:
+    """Check if a node is a function whose name is not private; a property is described by a noun."""
+    return isinstance(node, Function) and not node.name.startswith("_") and not is_property(node)
+
+
+def is_property(node: ast.FunctionDef | ast.AsyncFunctionDef) -> bool:
+    """Check if a function is read as an attribute."""
+    return any(ast.unparse(each).endswith("property") for each in node.decorator_list)
+
+
+def find_verb(word: str) -> str:
+    """Find the base form of a verb that may be in the third person.
+
+    Examples
+    --------
+    >>> [find_verb(word) for word in ("returns", "matches", "applies", "gives", "pass")]
+    ['return', 'match', 'apply', 'give', 'pass']
+    """
+    forms = [word, word.removesuffix("s"), word.removesuffix("es"), word.removesuffix("ies") + "y"]
+    return next((form for form in forms if form in VERBS or form in FORBIDDEN_OPENERS), word)
+
+
+def find_forbidden_words(path: str, texts: Iterable[Text]) -> Iterator[Violation]:
+    """Find the forbidden words in texts."""
+    for text in texts:
+        for match in WORDS.finditer(text.words):
+            line = text.line + text.words.count("\n", 0, match.start())
+            yield Violation(path, line, "word", " ".join(match[0].split()), find_replacement(match[0]))
+
+
+def find_replacement(found: str) -> str:
+    """Find the words to write in place of a forbidden word."""
+    return next(
+        instead for word, instead in FORBIDDEN_WORDS.items() if re.fullmatch(word, found, re.IGNORECASE)
+    )
+
+
+def find_long_sentences(path: str, texts: Iterable[Text]) -> Iterator[Violation]:
+    """Find the sentences of more than `MAX_WORDS` words."""
+    for text in texts:
+        for sentence in re.split(r"(?<=[.!?])\s+|\n\s*\n", text.words):
+            words = sentence.split()
+            if len(words) > MAX_WORDS:
+                found = f"{' '.join(words[:6])} … ({len(words)} words)"
+                yield Violation(path, text.line, "sentence", found, f"sentences of at most {MAX_WORDS} words")
+
+
+def read_comments(source: str) -> Iterator[Text]:
+    """Read the comments of a Python file."""
+    for token in tokenize.generate_tokens(io.StringIO(source).readline):
+        if token.type == tokenize.COMMENT:
+            yield Text(token.start[0], token.string)
+
+
+def read_strings(tree: ast.Module) -> Iterator[Text]:
+    """Read the strings of several words: docstrings, and sentences that somebody may see."""
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Constant) and isinstance(node.value, str) and len(node.value.split()) > 1:
+            yield Text(node.lineno, node.value)
+
+
+def read_error_texts(tree: ast.Module, errors: frozenset[str]) -> Iterator[Text]:
+    """Read the texts that are given to error classes."""
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Call) and name_call(node) in errors:
+            yield from read_arguments(node)
+
+
+def read_help_texts(tree: ast.Module) -> Iterator[Text]:
+    """Read the texts of options, and the docstrings of commands without examples and tables."""
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Call) and OPTION_CALL.fullmatch(name_call(node)):
+            yield from read_arguments(node)
+        elif isinstance(node, Function) and any(
+            name_call(each) in COMMAND_CALL for each in node.decorator_list
+        ):
+            help_text = ast.get_docstring(node, clean=True) or ""
+            prose = [part for part in help_text.split("\n\n") if not part.startswith("\b")]
+            yield Text(node.body[0].lineno, "\n\n".join(prose))
+
+
+def read_arguments(call: ast.Call) -> Iterator[Text]:
+    """Read the strings among the arguments of a call."""
+    for argument in [*call.args, *(keyword.value for keyword in call.keywords)]:
+        if text := join_string(argument):
+            yield Text(argument.lineno, text)
+
+
+def join_string(node: ast.expr) -> str:
+    """Join the parts of a string; return '' if the expression is no string."""
+    if isinstance(node, ast.Constant):
+        return node.value if isinstance(node.value, str) else ""
+    if isinstance(node, ast.JoinedStr):
+        return "".join(join_string(part) or PLACEHOLDER for part in node.values)
+    if isinstance(node, ast.BinOp) and isinstance(node.op, ast.Add):
+        return join_string(node.left) + join_string(node.right)
+    return ""
+
+
+def name_call(node: ast.expr) -> str:
+    """Return the last name of what is called: `command` for `click.command()`; a class for its class methods."""
+    function = node.func if isinstance(node, ast.Call) else node
+    if isinstance(function, ast.Attribute):
+        owner = function.value.id if isinstance(function.value, ast.Name) else ""
+        return owner if owner[:1].isupper() else function.attr
+    return function.id if isinstance(function, ast.Name) else ""
+
+
+def read_toml_texts(content: str) -> Iterator[Text]:
+    """Read the comments of a TOML file, and its strings of several words."""
+    tomllib.loads(content)
+    for number, line in enumerate(content.splitlines(), 1):
+        for match in re.finditer(r'"""|"(?:[^"\\]|\\.)*"|\'[^\']*\'|#.*', line):
+            if match[0].startswith("#") or len(match[0].split()) > 1:
+                yield Text(number, match[0])
+
+
+def blank_out(content: str, pattern: str) -> str:
+    """Blank out what matches a pattern, and keep the line breaks."""
+    return re.sub(
+        pattern, lambda found: re.sub(r"[^\n]", " ", found[0]), content, flags=re.DOTALL | re.MULTILINE
+    )
+
+
+@cache
+def list_error_classes() -> frozenset[str]:
+    """List the error classes of the product, and those of click."""
+    tree = ast.parse((REPOSITORY / ERROR_MODULE).read_text())
+    return frozenset({node.name for node in tree.body if isinstance(node, ast.ClassDef)} | CLICK_ERRORS)
+
+
+def list_files() -> Iterator[str]:
+    """List the paths of all files that are checked, relative to the repository."""
+    for place in PLACES:
+        for found in sorted(REPOSITORY.glob(place)):
+            for file in sorted(found.rglob("*")) if found.is_dir() else [found]:
+                path = file.relative_to(REPOSITORY).as_posix()
+                if file.is_file() and file.suffix in SUFFIXES and path not in NOT_PROSE:
+                    yield path
+
+
+def check_repository() -> Iterator[Violation]:
+    """Check all files."""
+    for path in list_files():
+        yield from check_file(path, (REPOSITORY / path).read_text(encoding="utf-8"), list_error_classes())
+
+
+def find_exemption(path: str) -> str | None:
+    """Find the entry of `EXEMPT` for a path; return None if there is none."""
+    return next((place for place in EXEMPT if path.startswith(place)), None)
+
+
+def main(places: list[str]) -> int:
+    """Report the violations outside `EXEMPT`, or those in the given places; return the exit code."""
+    violations = list(check_repository())
+    if places:
+        reported = [each for each in violations if each.path.startswith(tuple(places))]
+    else:
+        reported = [each for each in violations if find_exemption(each.path) is None]
+    for violation in reported:
+        print(violation)
+    exempt = Counter(find_exemption(each.path) for each in violations)
+    counts = ", ".join(f"{place} {exempt[place]:,}" for place in EXEMPT)
+    print(f"language: {len(reported):,} violations. Exempt places: {counts}")
+    return 1 if reported else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

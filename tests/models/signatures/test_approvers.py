@@ -1,0 +1,93 @@
+"""The file of approvers: who may approve, how many must sign, and until when."""
+
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+import msgspec
+import pytest
+from support.signing import APPROVERS, PAIR, REVIEWER, SECOND, STRANGER
+
+from consignments.errors import BadInput, BadSetting, PromotionRefused
+from models.signatures.approvers import Approver, Approvers
+from models.signatures.envelope import Signature, sign_statement
+
+AT = datetime(2025, 1, 1, tzinfo=UTC)
+STATEMENT = b'{"a":1}'
+
+
+def test_the_file_gives_back_what_was_written(tmp_path: Path) -> None:
+    path = tmp_path / "approvers.toml"
+    members = [
+        Approver('A "quoted" name\\', REVIEWER.public.text, AT),
+        Approver("이름", SECOND.public.text),
+    ]
+    Approvers(members, 2).write(path)
+    read = Approvers.read(path)
+    assert (list(read.members), read.signatures, read.where) == (members, 2, str(path))
+
+
+def test_without_a_file_nobody_may_approve(tmp_path: Path) -> None:
+    approvers = Approvers.read(tmp_path / "none.toml")
+    with pytest.raises(PromotionRefused, match="nobody may approve"):
+        approvers.require(STATEMENT, [sign_statement(STATEMENT, REVIEWER)], AT, "record 1")
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "signatures = 0",
+        "signatures = 2",
+        "signers = 1",
+        "[[approver]]\nname = 'a'",
+        "[[approver]]\nname = ''\npublic_key = 'x'",
+        "not toml",
+        "approver = 3",
+    ],
+)
+def test_a_file_at_fault_is_refused(tmp_path: Path, text: str) -> None:
+    path = tmp_path / "approvers.toml"
+    key = (
+        f"\n[[approver]]\nname = 'x'\npublic_key = '{REVIEWER.public.text}'"
+        if text == "signatures = 2"
+        else ""
+    )
+    path.write_text(text + key)
+    with pytest.raises(BadSetting) as refused:
+        Approvers.read(path)
+    assert str(path) in str(refused.value)
+
+
+def test_a_bad_key_in_the_file_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "approvers.toml").write_text("[[approver]]\nname = 'x'\npublic_key = 'AAAA'")
+    with pytest.raises(BadInput, match="not a public key"):
+        Approvers.read(tmp_path / "approvers.toml")
+
+
+def test_one_person_has_one_key_and_one_key_one_person() -> None:
+    for first, second in ((REVIEWER, REVIEWER), (REVIEWER, SECOND)):
+        names = ("a", "b") if first is second else ("a", "a")
+        with pytest.raises(BadSetting, match="share"):
+            Approvers([Approver(names[0], first.public.text), Approver(names[1], second.public.text)])
+
+
+def test_only_signatures_of_approvers_over_the_very_statement_count() -> None:
+    good, strange = sign_statement(STATEMENT, REVIEWER), sign_statement(STATEMENT, STRANGER)
+    assert APPROVERS.list_signers(STATEMENT, [good, strange], AT) == ["a reviewer"]
+    assert APPROVERS.list_signers(STATEMENT + b" ", [good], AT) == []
+    borrowed = Signature(REVIEWER.public.key_id, strange.sig)
+    assert APPROVERS.list_signers(STATEMENT, [borrowed, Signature(good.keyid, "no base64")], AT) == []
+
+
+def test_two_must_sign_and_one_person_counts_once() -> None:
+    first, second = sign_statement(STATEMENT, REVIEWER), sign_statement(STATEMENT, SECOND)
+    for signatures in ([], [first], [first, first]):
+        with pytest.raises(PromotionRefused, match="2 of the approvers"):
+            PAIR.require(STATEMENT, signatures, AT, "record 1")
+    assert PAIR.require(STATEMENT, [first, second], AT, "record 1") == ["a reviewer", "a second reviewer"]
+
+
+def test_a_key_that_has_ended_approves_nothing_later() -> None:
+    ended = Approvers([msgspec.structs.replace(APPROVERS.members[0], until=AT)])
+    signed = [sign_statement(STATEMENT, REVIEWER)]
+    assert ended.list_signers(STATEMENT, signed, AT - timedelta(seconds=1)) == ["a reviewer"]
+    assert ended.list_signers(STATEMENT, signed, AT) == []

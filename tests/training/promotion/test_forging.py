@@ -1,0 +1,294 @@
+"""Forging an approval, tried in many ways in the registry: each is refused, with a message that says where.
+
+Ways of forging a published release are in `support.bad_releases`.
+"""
+
+import json
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import pytest
+from support.approval import APPROVAL
+from support.registered_model import register_small_model
+from support.serving_examples import make_bundle, settings_in
+from support.signing import PAIR, REVIEWER, SECOND, STRANGER, append_signed_record, write_approvers
+
+from consignments.errors import NpsriskError, PromotionRefused
+from consignments.records import Consignment
+from consignments.tables import build_frame
+from features.config import FeatureConfig
+from models.bundle import load_bundle
+from models.promotion_record import PromotionRecord
+from models.registry import Registry
+from models.signatures.approvers import Approver, Approvers
+from models.signatures.signed_record import SignedRecord, encode_signatures
+from serving.deployment.publisher import publish
+from training.promotion.promote import Approval, promote
+
+NAME = "nps-risk"
+FIRST, LAST = "000001", "000002"
+BY_STRANGER = Approval("a stranger", "because", APPROVAL.approved_at, STRANGER, APPROVAL.approvers)
+BY_SECOND = Approval("a second reviewer", "I agree", APPROVAL.approved_at, SECOND, PAIR)
+BY_FIRST = APPROVAL._replace(approvers=PAIR)
+
+
+@pytest.fixture(scope="module")
+def template(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A store with three versions: 1 promoted, then 2, which is champion; nobody approved 3."""
+    folder = tmp_path_factory.mktemp("store")
+    registry = register_small_model(folder)
+    experiment = registry.client.get_experiment_by_name(NAME)
+    assert experiment is not None
+    for seed in (2, 3):
+        registry.register(
+            registry.client.create_run(experiment.experiment_id).info.run_id,
+            make_bundle(folder / f"bundle-{seed}", FeatureConfig(), seed=seed),
+            example=build_frame([], Consignment),
+            description="A model of the tests.",
+            tags={"target": "nps"},
+        )
+    for number in ("1", "2"):
+        version = registry.resolve(number)
+        append_signed_record(registry, version, version.tags["bundle_sha256"])
+    return folder
+
+
+@pytest.fixture
+def registry(template: Path, tmp_path: Path) -> Registry:
+    """A copy of the store, whose tags and aliases a test may change."""
+    shutil.copy(template / "mlflow.db", tmp_path / "mlflow.db")
+    return Registry(f"sqlite:///{tmp_path / 'mlflow.db'}")
+
+
+def edit_record(registry: Registry, number: str, **changes: Any) -> PromotionRecord:
+    key = f"promotion/{number}"
+    tags = registry.client.get_registered_model(NAME).tags
+    record = msgspec.structs.replace(PromotionRecord.from_json(tags[key]), **changes)
+    registry.client.set_registered_model_tag(NAME, key, record.to_json())
+    return record
+
+
+def edit_first_and_mend_chain(registry: Registry) -> None:
+    first = edit_record(registry, FIRST, approved_by="The Minister")
+    edit_record(registry, LAST, previous_sha256=first.compute_sha256())
+
+
+def drop_last_record(registry: Registry) -> None:
+    for kind in ("promotion", "signatures"):
+        registry.client.delete_registered_model_tag(NAME, f"{kind}/{LAST}")
+
+
+def copy_signature_of_another_record(registry: Registry) -> None:
+    tags = registry.client.get_registered_model(NAME).tags
+    edit_record(registry, LAST, why="other words")
+    registry.client.set_registered_model_tag(NAME, f"signatures/{LAST}", tags[f"signatures/{FIRST}"])
+
+
+def sign_by_stranger(registry: Registry) -> None:
+    (_, last) = registry.list_signed_records(NAME)
+    forged = SignedRecord(msgspec.structs.replace(last.record, why="forged")).sign(STRANGER)
+    edit_record(registry, LAST, why="forged")
+    registry.write_signatures(forged)
+
+
+def borrow_key_id(registry: Registry) -> None:
+    (_, last) = registry.list_signed_records(NAME)
+    (signature,) = SignedRecord(last.record).sign(STRANGER).signatures
+    borrowed = msgspec.structs.replace(signature, keyid=REVIEWER.public.key_id)
+    registry.client.set_registered_model_tag(NAME, f"signatures/{LAST}", encode_signatures((borrowed,)))
+
+
+def append_unsigned_record(registry: Registry) -> None:
+    (_, last) = registry.list_signed_records(NAME)
+    record = msgspec.structs.replace(
+        last.record,
+        number=3,
+        version="3",
+        bundle_sha256=registry.resolve("3").tags["bundle_sha256"],
+        previous_sha256=last.record.compute_sha256(),
+    )
+    registry.append_record(SignedRecord(record))
+
+
+def approve_another_bundle(registry: Registry) -> None:
+    edit_record(registry, LAST, bundle_sha256=registry.resolve("3").tags["bundle_sha256"])
+
+
+def strip_all_signatures(registry: Registry) -> None:
+    for number in (FIRST, LAST):
+        registry.client.delete_registered_model_tag(NAME, f"signatures/{number}")
+
+
+FORGERIES: dict[str, tuple[Callable[[Registry], object], str]] = {
+    "the approver of the last record": (
+        lambda r: edit_record(r, LAST, approved_by="The Minister"),
+        "record 2",
+    ),
+    "the reason of the last record": (lambda r: edit_record(r, LAST, why="it is perfect"), "record 2"),
+    "the rules of the last record": (
+        lambda r: edit_record(r, LAST, rules={"calibrated": {"held": True}}),
+        "record 2",
+    ),
+    "whether it was forced": (lambda r: edit_record(r, LAST, forced=True), "record 2"),
+    "the first record": (lambda r: edit_record(r, FIRST, why="other words"), "record 2"),
+    "the first record, with right hashes": (edit_first_and_mend_chain, "record 1"),
+    "a dropped record": (drop_last_record, "moved without a promotion record"),
+    "a dropped signature": (
+        lambda r: r.client.delete_registered_model_tag(NAME, f"signatures/{LAST}"),
+        "record 2",
+    ),
+    "all signatures dropped": (strip_all_signatures, "no signature"),
+    "the signature of another record": (copy_signature_of_another_record, "record 2"),
+    "the signature of a stranger": (sign_by_stranger, "record 2"),
+    "a stranger's signature under an approver's key": (borrow_key_id, "record 2"),
+    "an unsigned record at the end": (append_unsigned_record, "record 3"),
+    "an alias that was moved": (
+        lambda r: r.client.set_registered_model_alias(NAME, "champion", "3"),
+        "moved without a promotion record",
+    ),
+    "an alias that went back": (
+        lambda r: r.client.set_registered_model_alias(NAME, "champion", "1"),
+        "moved without a promotion record",
+    ),
+    "another bundle in the record": (approve_another_bundle, "record 2"),
+    "signatures that are nonsense": (
+        lambda r: r.client.set_registered_model_tag(NAME, f"signatures/{LAST}", "{}"),
+        "cannot be read",
+    ),
+    "a record that is nonsense": (
+        lambda r: r.client.set_registered_model_tag(NAME, f"promotion/{LAST}", "{}"),
+        "cannot be read",
+    ),
+}
+
+
+@pytest.mark.parametrize("forgery", FORGERIES)
+def test_a_forged_registry_publishes_nothing(registry: Registry, tmp_path: Path, forgery: str) -> None:
+    forge, words = FORGERIES[forgery]
+    settings = settings_in(tmp_path / "state")
+    publish(registry, settings.model, settings)
+    before = (settings.state_dir / "models" / "current.json").read_bytes()
+    forge(registry)
+    with pytest.raises(NpsriskError, match=words):
+        publish(registry, settings.model, settings)
+    assert (settings.state_dir / "models" / "current.json").read_bytes() == before
+
+
+def test_an_edited_bundle_with_right_sums_is_refused(tmp_path: Path) -> None:
+    from support.bad_releases import _approve
+
+    registry = register_small_model(tmp_path)
+    version = registry.resolve("1")
+    append_signed_record(registry, version, version.tags["bundle_sha256"])
+    (bands,) = (tmp_path / "artifacts").rglob("bands.json")
+    bands.write_text(json.dumps({"elevated": 0.999, "high": 0.9999}))
+    release = tmp_path / "release"
+    release.mkdir()
+    (release / "bundle").symlink_to(bands.parent)
+    (release / "release.json").write_text(json.dumps({"version": "1"}))
+    _approve(release)
+    changed = load_bundle(bands.parent).sha256
+    registry.client.set_model_version_tag(NAME, "1", "bundle_sha256", changed)
+    settings = settings_in(tmp_path / "state")
+    with pytest.raises(PromotionRefused, match="not the one that was approved"):
+        publish(registry, settings.model, settings)
+
+
+@pytest.mark.parametrize(
+    ("approval", "words"),
+    [
+        (BY_STRANGER, "this key may not approve"),
+        (APPROVAL._replace(approved_by="The Minister"), "the key belongs to another person"),
+        (APPROVAL._replace(why=" "), "needs a name and a reason"),
+        (APPROVAL._replace(approvers=Approvers(())), "this key may not approve"),
+    ],
+    ids=["a stranger's key", "another person's name", "no reason", "nobody may approve"],
+)
+def test_who_may_not_approve_is_refused(registry: Registry, approval: Approval, words: str) -> None:
+    with pytest.raises(PromotionRefused, match=words):
+        promote(registry, registry.resolve("3"), approval, force=True)
+    assert len(registry.list_records(NAME)) == 2
+
+
+def test_a_key_that_has_ended_promotes_nothing(registry: Registry) -> None:
+    ended = Approvers([Approver("a reviewer", REVIEWER.public.text, APPROVAL.approved_at)])
+    done = promote(registry, registry.resolve("3"), APPROVAL._replace(approvers=ended), force=True)
+    assert (done.signers, done.missing) == ([], 1)
+    champion = registry.find_version("champion", "nps")
+    assert champion is not None
+    assert champion.number == "2"
+
+
+def test_the_champion_cannot_be_promoted_again(registry: Registry) -> None:
+    with pytest.raises(PromotionRefused, match="champion already"):
+        promote(registry, registry.resolve("champion"), APPROVAL)
+
+
+def test_a_forced_promotion_stays_forced_when_it_goes_back_and_forward(registry: Registry) -> None:
+    assert promote(registry, registry.resolve("3"), APPROVAL, force=True).record.forced
+    assert not promote(registry, registry.resolve("2"), APPROVAL).record.forced
+    again = promote(registry, registry.resolve("3"), APPROVAL).record
+    assert again.forced
+    page = registry.client.get_model_version(NAME, "3").description
+    assert "**Forced, against the gate.**" in page
+    assert "Record 3 of 2025-01-01, by a reviewer: **forced, against the gate**." in page
+
+
+def test_two_persons_must_sign_and_only_the_second_promotes(registry: Registry, tmp_path: Path) -> None:
+    settings = settings_in(tmp_path / "state")
+    write_approvers(settings.state_dir, PAIR)
+    first = promote(registry, registry.resolve("3"), BY_FIRST, force=True)
+    again = promote(registry, registry.resolve("3"), BY_FIRST, force=True)
+    assert [(each.signers, each.missing) for each in (first, again)] == [(["a reviewer"], 1)] * 2
+    assert len(registry.list_records(NAME)) == 2
+    with pytest.raises(PromotionRefused, match="does not pass the gate"):
+        promote(registry, registry.resolve("3"), BY_SECOND)
+    both = promote(registry, registry.resolve("3"), BY_SECOND, force=True)
+    assert (both.signers, both.missing) == (["a reviewer", "a second reviewer"], 0)
+    assert (both.record.number, both.record.why) == (3, APPROVAL.why)
+    assert registry.read_pending(NAME) is None
+    assert publish(registry, settings.model, settings)["version"] == "3"
+
+
+def test_a_waiting_record_that_was_edited_is_not_signed_by_the_second(registry: Registry) -> None:
+    promote(registry, registry.resolve("3"), BY_FIRST, force=True)
+    pending = registry.read_pending(NAME)
+    assert pending is not None
+    hidden = msgspec.structs.replace(pending.record, forced=False, rules={})
+    registry.write_pending(SignedRecord(hidden).sign(REVIEWER))
+    with pytest.raises(PromotionRefused, match="does not say what the gate finds"):
+        promote(registry, registry.resolve("3"), BY_SECOND, force=True)
+    renamed = msgspec.structs.replace(pending.record, why="other words")
+    registry.write_pending(SignedRecord(renamed, pending.signatures))
+    done = promote(registry, registry.resolve("3"), BY_SECOND, force=True)
+    assert (done.signers, done.missing) == (["a second reviewer"], 1)
+    assert done.record.why == "I agree"
+
+
+def test_a_champion_of_before_there_were_signatures_is_adopted_once(
+    registry: Registry, tmp_path: Path
+) -> None:
+    strip_all_signatures(registry)
+    settings = settings_in(tmp_path / "state")
+    with pytest.raises(PromotionRefused, match="no signature"):
+        publish(registry, settings.model, settings)
+    adopted = promote(registry, registry.resolve("champion"), APPROVAL)
+    assert (adopted.record.number, adopted.record.version, adopted.missing) == (3, "2", 0)
+    assert publish(registry, settings.model, settings)["version"] == "2"
+    with pytest.raises(PromotionRefused, match="champion already"):
+        promote(registry, registry.resolve("champion"), APPROVAL)
+
+
+def test_a_champion_that_one_signed_is_signed_by_the_second_when_two_must(
+    registry: Registry, tmp_path: Path
+) -> None:
+    settings = settings_in(tmp_path / "state")
+    write_approvers(settings.state_dir, PAIR)
+    with pytest.raises(PromotionRefused, match="2 of the approvers"):
+        publish(registry, settings.model, settings)
+    done = promote(registry, registry.resolve("champion"), BY_SECOND)
+    assert (done.record.number, done.missing) == (2, 0)
+    assert publish(registry, settings.model, settings)["version"] == "2"
