@@ -219,7 +219,7 @@ def _parse_whole(content: bytes) -> Any:
 
 
 def repair_xml(content: bytes, notes: list[str]) -> bytes:
-    """Repair a message that is not well formed; return it as it is if there is nothing to repair."""
+    """Return a message without what makes it not well formed; as it is if there is nothing to repair."""
     repaired = _repair(content)
     if repaired is None:
         return content

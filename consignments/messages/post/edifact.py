@@ -197,7 +197,7 @@ def _unescape(text: str, release: str) -> str:
 
 
 def _group_segments(segments: Sequence[Segment], groups: tuple[str, ...], until: frozenset[str]) -> Node:
-    """Put each segment into the innermost group that is open."""
+    """Sort each segment into the innermost group that is open."""
     message: Node = {}
     open_nodes: list[Node] = [message]
     for segment in segments:
