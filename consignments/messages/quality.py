@@ -44,17 +44,17 @@ QUALITY_CODES = {
 }
 """All codes, each with one sentence; their order is the order in `quality`."""
 
-CODE_PLACES = {code: place for place, code in enumerate(QUALITY_CODES)}
+_ORDER = {code: place for place, code in enumerate(QUALITY_CODES)}
 PARTIES = ("sender", "consignee")
 UNIDENTIFIED = "unidentified:"
 """Begins the identifier of a declaration that has none; a hash of its content follows."""
+NAMED_COLUMNS = tuple(f"{party}_{part}" for party in PARTIES for part in ("name", "address", "city"))
 NATURES_WITHOUT_HS = frozenset(("gift", "documents"))
 """UPU: six digits for commercial items from 1 September 2025; gifts between persons and documents need none."""
 MIN_HS_DIGITS = 6
-CACHED_TEXTS = 8_192
-"""Texts of which the answer is remembered: senders and goods repeat."""
-THREE_LETTERS = re.compile(r"([^\W\d_])\1\1", re.IGNORECASE)
-"""What both of the next have: so most texts are looked at once."""
+LETTER = re.compile(r"[^\W\d_]")
+THREE_ALIKE = re.compile(r"([^\W\d_])\1\1")
+"""Found in what may have repeated letters; in small letters."""
 ONE_LETTER_WORD = re.compile(r"(?<![^\W_])([^\W\d_])\1{2,}(?![^\W_])", re.IGNORECASE)
 LONG_RUN = re.compile(r"([^\W\d_])\1{3,}", re.IGNORECASE)
 REAL_REPEATS = frozenset(("iii", "www"))
@@ -63,6 +63,8 @@ REAL_REPEATS_OF_GOODS = REAL_REPEATS | {"aaa", "aaaa"}
 """Sizes of batteries, too."""
 ALTERNATIVES = re.compile(r"[,;/+&|]| - ")
 MAX_CHECKED_ITEMS = 1000
+MAX_REMEMBERED_CHARACTERS = 200
+MAX_CODE_CHARACTERS = 40
 AWB_ATTEMPT = re.compile(r"[\d\s-]{9,}|[A-Z0-9]{2,4}-\d{6,9}", re.ASCII | re.IGNORECASE)
 
 Fields = Mapping[str, Any]
@@ -84,21 +86,23 @@ def check_quality(fields: Fields) -> tuple[str, ...]:
     ...     "consignee_name": "Kim", "consignee_address": "Sejong-daero 1", "consignee_country": "KR"})
     ('description_vague', 'postcode_missing')
     """
+    items = _list_items(fields)
+    descriptions = _list_descriptions(fields, items)
     found = {
         *_check_identifiers(fields),
         *_check_parties(fields),
-        *_check_repeated_letters(fields),
-        *_check_amounts(fields),
+        *_check_repeated_letters(fields, descriptions),
+        *_check_amounts(fields, items),
     }
     if fields.get("level") != "master":
-        found.update(_check_descriptions(fields))
-        found.update(_check_hs_codes(fields))
+        found.update(_check_descriptions(descriptions))
+        found.update(_check_hs_codes(fields, items))
     return sort_codes(found)
 
 
 def sort_codes(codes: Iterable[str]) -> tuple[str, ...]:
     """Return codes without repeats in the order of `QUALITY_CODES`; an unknown code raises `KeyError`."""
-    return tuple(sorted(set(codes), key=CODE_PLACES.__getitem__))
+    return tuple(sorted(set(codes), key=_ORDER.__getitem__))
 
 
 def _list_items(fields: Fields) -> list[Fields]:
@@ -152,7 +156,7 @@ def _check_parties(fields: Fields) -> Iterable[str]:
 
 def has_letters(text: str | None) -> bool:
     """Check whether a text holds a letter: digits and signs alone name nobody and nothing (PACT guide, section 6.2)."""
-    return text is not None and any(char.isalpha() for char in text)
+    return text is not None and LETTER.search(text) is not None
 
 
 def needs_postcode(country: str | None) -> bool:
@@ -166,17 +170,17 @@ def _load_countries_without_postcodes() -> frozenset[str]:
     return frozenset(tomllib.loads(text)["countries_without_postcodes"].split())
 
 
-def _check_repeated_letters(fields: Fields) -> Iterable[str]:
+def _check_repeated_letters(fields: Fields, descriptions: list[str]) -> Iterable[str]:
     """PACT guide, section 6.2: three or more identical characters in a name, an address or a description."""
-    columns = [f"{party}_{part}" for party in PARTIES for part in ("name", "address", "city")]
-    names = [text for column in columns if (text := fields.get(column))]
+    names = [text for column in NAMED_COLUMNS if (text := fields.get(column))]
+    if THREE_ALIKE.search("\n".join((*names, *descriptions)).lower()) is None:
+        return
     if any(map(has_repeated_letters, names)) or any(
-        has_repeated_letters(text, REAL_REPEATS_OF_GOODS) for text in _list_descriptions(fields)
+        has_repeated_letters(text, REAL_REPEATS_OF_GOODS) for text in descriptions
     ):
         yield "repeated_letters"
 
 
-@lru_cache(maxsize=CACHED_TEXTS)
 def has_repeated_letters(text: str, allowed: frozenset[str] = REAL_REPEATS) -> bool:
     """Check for a word of one letter, three times or more, or a run of four inside a word, that is not allowed.
 
@@ -185,8 +189,6 @@ def has_repeated_letters(text: str, allowed: frozenset[str] = REAL_REPEATS) -> b
     >>> has_repeated_letters("XXX SHANGHAI CO"), has_repeated_letters("AAA battery", REAL_REPEATS_OF_GOODS), has_repeated_letters("Henry III")
     (True, False, False)
     """
-    if not THREE_LETTERS.search(text):
-        return False
     words = (found[0].casefold() for found in ONE_LETTER_WORD.finditer(text))
     runs = (found[0].casefold() for found in LONG_RUN.finditer(text))
     return any(word not in allowed for word in words) or any(run not in allowed for run in runs)
@@ -195,35 +197,41 @@ def has_repeated_letters(text: str, allowed: frozenset[str] = REAL_REPEATS) -> b
 # --- goods ------------------------------------------------------------------------------------------------------------
 
 
-def _list_descriptions(fields: Fields) -> list[str]:
-    given = [fields.get("description"), *(item.get("description") for item in _list_items(fields))]
+def _list_descriptions(fields: Fields, items: list[Fields]) -> list[str]:
+    given = [fields.get("description"), *(item.get("description") for item in items)]
     return list(dict.fromkeys(text for text in given if text))
 
 
-def _check_descriptions(fields: Fields) -> Iterable[str]:
-    texts = _list_descriptions(fields)
-    named = [text for text in texts if has_letters(text)]
-    if not named or len(named) < len(texts):
+def _check_descriptions(descriptions: list[str]) -> Iterable[str]:
+    if not descriptions or not all(map(has_letters, descriptions)):
         yield "description_missing"
-    if any(is_vague_list(text) for text in named):
-        yield "description_vague"
-    if any(is_admin_text(text) for text in named):
-        yield "description_admin_text"
+    for text in descriptions:
+        if has_letters(text):
+            yield from _check_text(text) if len(text) > MAX_REMEMBERED_CHARACTERS else _check_short_text(text)
 
 
-@lru_cache(maxsize=CACHED_TEXTS)
+def _check_text(text: str) -> tuple[str, ...]:
+    checks = (("description_vague", is_vague_list), ("description_admin_text", is_admin_text))
+    return tuple(code for code, check in checks if check(text))
+
+
+@lru_cache(maxsize=16_384)
+def _check_short_text(text: str) -> tuple[str, ...]:
+    """The same description comes again and again."""
+    return _check_text(text)
+
+
 def is_vague_list(description: str) -> bool:
     """Check whether a description is vague, or a list whose parts all are."""
     parts = [part for part in ALTERNATIVES.split(description) if has_letters(part)]
     return is_vague(description) or (len(parts) > 1 and all(map(is_vague, parts)))
 
 
-def _check_hs_codes(fields: Fields) -> Iterable[str]:
+def _check_hs_codes(fields: Fields, items: list[Fields]) -> Iterable[str]:
     """HS 2022; six digits: UPU for commercial items, EU ICS2 condition C3025."""
-    items = _list_items(fields)
     codes = [item.get("hs_code") for item in items]
     whole = fields.get("hs_code")
-    given = [str(code) for code in (whole, *codes) if code]
+    given = {str(code)[:MAX_CODE_CHARACTERS] for code in (whole, *codes) if code}
     if any(not _is_usable_hs_code(code) for code in given):
         yield "hs_invalid"
     incomplete = not given or (len(items) > 1 and not all(codes))
@@ -231,6 +239,7 @@ def _check_hs_codes(fields: Fields) -> Iterable[str]:
         yield "hs_missing"
 
 
+@lru_cache(maxsize=16_384)
 def _is_usable_hs_code(code: str) -> bool:
     return len(SEPARATORS.sub("", code)) >= MIN_HS_DIGITS and has_heading(code)
 
@@ -238,8 +247,8 @@ def _is_usable_hs_code(code: str) -> bool:
 # --- amounts ----------------------------------------------------------------------------------------------------------
 
 
-def _check_amounts(fields: Fields) -> Iterable[str]:
-    weight, items = fields.get("gross_weight_kg"), _list_items(fields)
+def _check_amounts(fields: Fields, items: list[Fields]) -> Iterable[str]:
+    weight = fields.get("gross_weight_kg")
     amounts = [fields.get("declared_value"), fields.get("postage")]
     pairs = [(amount, weight) for amount in amounts]
     pairs += [(item.get("value"), item.get("net_weight_kg")) for item in items]

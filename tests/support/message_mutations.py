@@ -4,7 +4,7 @@ import math
 import random
 import re
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from datetime import date, datetime
 from typing import Any
 
@@ -16,7 +16,7 @@ from consignments.messages.content.trees import decode_head
 from consignments.messages.onerecord.waybills import read_one_record
 from consignments.messages.onerecord.writer import write_one_record
 from consignments.messages.parsed import CustomsEvent, Declaration, Ignored, MasterDetails, MessageContext, Parsed
-from consignments.messages.post.formats import read_edifact
+from consignments.messages.post.formats import find_post_format, read_edifact
 from consignments.messages.post.ics2 import read_ics2
 from consignments.messages.post.ics2_responses import read_ics2_response
 from consignments.messages.post.mapped import read_mapped
@@ -115,19 +115,24 @@ def replace_value(content: bytes, chance: random.Random) -> bytes:
     return content[: match.start(group)] + value + content[match.end(group) :]
 
 
-def iterate_mutations(seed: int) -> Iterator[bytes]:
-    """Spoilt messages without end, the same for the same seed."""
+def iterate_mutations(seed: int) -> Iterator[tuple[bytes, set[str]]]:
+    """Spoilt messages without end, with the reader that detection chooses and another one; the same for the same seed."""
     chance, seeds = random.Random(seed), load_seeds()
     while True:
-        yield mutate(chance.choice(seeds), chance, seeds)
+        content = mutate(chance.choice(seeds), chance, seeds)
+        detected = find_post_format(content)
+        names = {chance.choice(list(READERS)), *([detected.name] if detected and detected.name in READERS else [])}
+        if detected and detected.name == "EDIFACT":
+            names.add("segment map")
+        yield content, names
 
 
-def check_readers(content: bytes, found: Counter[str]) -> None:
-    """Claim that every reader gives usable values or a fault, whatever it reads."""
+def check_readers(content: bytes, found: Counter[str], names: Iterable[str] = tuple(READERS)) -> None:
+    """Claim that readers give usable values or a fault, whatever they read."""
     decode_head(content)
-    for name, reader in READERS.items():
+    for name in names:
         try:
-            for parsed in reader(content, MessageContext("test")):
+            for parsed in READERS[name](content, MessageContext("test")):
                 check_parsed(parsed)
                 found[f"{name}: {type(parsed).__name__}"] += 1
         except MessageFault as fault:

@@ -79,7 +79,7 @@ def has_several_units(items: list[Fields]) -> bool:
 
 
 def multiply_units(items: list[Fields], column: str) -> None:
-    """Turn amounts per unit into amounts of the whole item."""
+    """Multiply amounts per unit to amounts of the whole item."""
     for item in items:
         amount, count = item.get(column), item.get("quantity")
         if amount is not None and count is not None:

@@ -28,8 +28,10 @@ MAX_RECORD_BYTES = 4_000_000
 """The largest part of an XML message between two records; a consignment with 10,000 items of 15 elements fits."""
 MAX_TREE_BYTES = 10_000_000
 """The largest message that is held as a whole; XML of records may be larger, and is read as a stream."""
+MAX_JSON_CONTAINERS = 400_000
+"""Objects and lists of one JSON message; those of 1,000 items for each of 400 declarations fit."""
 MAX_JSON_DIGITS = 300
-HEAD_BYTES = 4096
+HEAD_BYTES = 16_384
 TEXT = "#text"
 NOT_BLANK = re.compile(rb"[^ \t\r\n\0]")
 NAME = rb"<(?:[\w.\-]+:)?(%s)(?=[\s/>])"
@@ -217,7 +219,7 @@ def _parse_whole(content: bytes) -> Any:
 
 
 def repair_xml(content: bytes, notes: list[str]) -> bytes:
-    """Repair a message that is not well formed; return it as it is if there is nothing to repair."""
+    """Return a message without what makes it not well formed; as it is if there is nothing to repair."""
     repaired = _repair(content)
     if repaired is None:
         return content
@@ -264,6 +266,11 @@ def decode_json(content: bytes) -> Any:
         If it is larger than `MAX_TREE_BYTES`, no JSON, or nested too deep.
     """
     refuse_large(content)
+    containers = content.count(b"{") + content.count(b"[")
+    if containers > MAX_JSON_CONTAINERS:
+        raise MessageFault(
+            "too many values", got=f"{containers:,}", expected=f"at most {MAX_JSON_CONTAINERS:,}"
+        )
     try:
         return msgspec.json.decode(_decode_text(content))
     except RecursionError as error:

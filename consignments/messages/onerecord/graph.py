@@ -44,7 +44,7 @@ class LinkedObject:
 
     @property
     def is_link(self) -> bool:
-        """Whether it says nothing of itself but its identifier and type."""
+        """Return True if it says nothing of itself but its identifier and type."""
         return bool(self.identifier) and not self.values
 
 

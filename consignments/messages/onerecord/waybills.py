@@ -136,7 +136,7 @@ class OneRecordLinker:
 
 
 class _Documents:
-    """The objects of a run, and who refers to whom.
+    """The objects of a run, and what refers to what.
 
     Parameters
     ----------
@@ -182,7 +182,7 @@ class _Documents:
                 ):
                     yield node, parsed
 
-    # --- who refers to whom
+    # --- what refers to what
 
     def _link_waybills(self) -> None:
         for node in self.waybills:
@@ -215,7 +215,7 @@ class _Documents:
                 shipment.values["pieces"] = linked
 
     def _assign_shipment(self, waybill: LinkedObject, shipment: LinkedObject) -> None:
-        """Give a waybill its shipment, unless the shipment has more waybills than carriage knows."""
+        """Assign a waybill its shipment, unless the shipment has more waybills than carriage knows."""
         if id(waybill) not in self.shipment_of and self._uses[id(shipment)] < MAX_WAYBILLS_OF_A_SHIPMENT:
             self._uses[id(shipment)] += 1
             self.shipment_of[id(waybill)] = shipment

@@ -1,4 +1,4 @@
-"""The tables of codes and names beside this code, read once."""
+"""The tables of codes and names next to this code, read once."""
 
 import tomllib
 from functools import cache

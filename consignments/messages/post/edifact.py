@@ -13,6 +13,8 @@ from consignments.errors import BadSetting, MessageFault
 from consignments.messages.content.trees import TEXT, Node, refuse_large
 
 MAX_SEGMENTS = 400_000
+MAX_MESSAGE_PARTS = 200_000
+"""Components of one message; an item of 1,000 kinds of goods has some 30,000."""
 MAX_PARTS = 200
 """Elements of a segment, and components of an element; ISO 9735 has no message with more than a few dozen."""
 START = re.compile(r"\s*(UNA.{6}\s*)?(UNB|UNG|UNH)(?=[^A-Za-z0-9])", re.DOTALL)
@@ -98,8 +100,14 @@ def _decode(content: bytes) -> str:
 def _split_messages(content: bytes) -> Iterator[list[Segment]]:
     """Split at UNH and UNT; a message that lacks its end is still read."""
     current: list[Segment] = []
+    parts = 0
     for segment in split_segments(content):
         tag = segment[0][0]
+        parts = sum(map(len, segment)) + (0 if tag == "UNH" else parts)
+        if parts > MAX_MESSAGE_PARTS:
+            raise MessageFault(
+                "one message is too large", expected=f"at most {MAX_MESSAGE_PARTS:,} components"
+            )
         if tag == "UNH":
             if current:
                 yield current
@@ -189,7 +197,7 @@ def _unescape(text: str, release: str) -> str:
 
 
 def _group_segments(segments: Sequence[Segment], groups: tuple[str, ...], until: frozenset[str]) -> Node:
-    """Put each segment into the innermost group that is open."""
+    """Sort each segment into the innermost group that is open."""
     message: Node = {}
     open_nodes: list[Node] = [message]
     for segment in segments:

@@ -139,7 +139,7 @@ def _read_without_houses(content: bytes, whole: "_DataSet") -> Iterator[Parsed]:
 
 
 class _DataSet:
-    """What all houses of one message share.
+    """The data that all houses of one message share.
 
     Parameters
     ----------

@@ -38,7 +38,7 @@ LITERAL = "="
 
 @dataclass(frozen=True)
 class Source:
-    """Where a column comes from.
+    """The source of a column in a message.
 
     Attributes
     ----------

@@ -52,6 +52,11 @@ def test_broken_json_is_a_fault(content: bytes) -> None:
         decode_json(content)
 
 
+def test_objects_of_json_are_bounded() -> None:
+    with pytest.raises(MessageFault, match="too many values"):
+        decode_json(b"[" + b"{}," * 400_001 + b"{}]")
+
+
 def test_depth_of_json_is_bounded() -> None:
     deep = decode_json(b"[" * 300 + b"]" * 300)
     assert convert_json(deep) == {"#text": []}

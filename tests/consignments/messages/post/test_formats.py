@@ -73,6 +73,11 @@ def test_what_is_no_interchange_is_a_fault(content: bytes) -> None:
         list(read_interchange(content))
 
 
+def test_a_message_of_too_many_components_is_a_fault() -> None:
+    with pytest.raises(MessageFault, match="too large"):
+        list(read_interchange(b"UNH+1'" + (b"FTX" + b"+1" * 199 + b"'") * 1_100))
+
+
 def test_a_bad_segment_map_is_refused() -> None:
     with pytest.raises(BadSetting, match="group, until or types"):
         list(read_interchange(b"UNH+1'", {"groups": "GID"}))
