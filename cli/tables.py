@@ -155,11 +155,11 @@ def _refuse_message_faults(options: MessageOptions, spool: "Spool", report: "Mes
     if not report.rejected or (something and not options.strict):
         return
     place, _, reason = next(spool.read_rejects())
-    hidden = report.rejected - 1
+    hidden, given = report.rejected - 1, spool.count_messages()
     spool.close(remove=True)
     raise FileFault(
         "invalid messages with --strict" if something else "no valid message",
-        got=f"{report.rejected:,} messages rejected ({place}: {reason}{f', and {hidden:,} more' if hidden else ''})",
+        got=f"{report.rejected:,} of {given:,} messages rejected ({place}: {reason}{f', and {hidden:,} more' if hidden else ''})",
         todo="add --rejects FILE to see each reason"
         if options.rejects is None
         else f"see {options.rejects} for each message and its reason",

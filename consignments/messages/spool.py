@@ -147,6 +147,10 @@ class Spool:
         """Read the number of messages by kind."""
         return dict(self._run("SELECT kind, messages FROM counts ORDER BY kind").fetchall())
 
+    def count_messages(self) -> int:
+        """Return the number of messages that were read."""
+        return int(self._run("SELECT coalesce(sum(messages), 0) FROM files").fetchone()[0])
+
     def count_entries(self) -> int:
         """Count entries."""
         return int(self._run("SELECT count(*) FROM entries").fetchone()[0])
