@@ -58,7 +58,7 @@ class MessageOptions(NamedTuple):
     type=str,
     default=None,
     metavar="TIME",
-    help="Time at which the messages reached customs. Default: the time of issue in each message.",
+    help="Time at which the messages reached customs. Default: the time at which each message was issued.",
 )
 @reject_options
 @json_option
@@ -66,9 +66,9 @@ def read(options: MessageOptions, out: Path, as_json: bool) -> None:
     """Read Cargo-XML messages into a consignment table.
 
     Reads IATA Cargo-XML house waybills (XFZB) and waybills (XFWB). Each house waybill becomes one row. A master waybill
-    adds its route and forwarder to its houses.
+    adds its route and forwarder to the rows of its house waybills.
 
-    Run "npsrisk score" on the table after. Exit code 2 if no message is valid, or if any is invalid and --strict is given.
+    Next, run "npsrisk score" on the table. Exit code 2 if no message is valid, or if any is invalid and --strict is given.
 
     \b
     Example:
@@ -121,10 +121,10 @@ def features(
     """Compute the features that the model sees, as a table.
 
     Writes one row per consignment: `consignment_id`, `sequence` if the table has it, and the features. Without --model,
-    features that need a fitted model are left out.
+    features with fitted parameters are omitted.
 
-    Run "npsrisk simulate", "npsrisk read" or "npsrisk export" before. A Parquet table that is sorted by time is read in
-    chunks and may be larger than the memory. If it has the column `sequence`, sort it by that.
+    First run "npsrisk simulate", "npsrisk read" or "npsrisk export". A sorted Parquet table is read in chunks and may be
+    larger than the memory. Sort it by `sequence` if it has this column, else by `received_at`.
 
     \b
     Example:
