@@ -40,6 +40,9 @@ EVALUATION = "evaluation"
 EVALUATION_TAG = "evaluation_sha256"
 MODEL_NAME, MODEL_TYPE = "model", "risk model"
 """Name and kind of the logged model of a run."""
+LEARNER_KIND = "learner"
+"""Tag `kind` of the run of a learner of another kind (`training.runs.own_learner`)."""
+RUN_ID = re.compile("[0-9a-f]{32}")
 REFUSAL_CODES = {"RESOURCE_DOES_NOT_EXIST", "INVALID_PARAMETER_VALUE"}
 MAX_RETRIES = 2
 """Retries of calls to an unavailable server, unless the environment sets another number. MLflow's default of seven takes minutes."""
@@ -208,6 +211,7 @@ class Registry:
         ServiceFault
             If MLflow does not answer.
         """
+        self._refuse_run(uri)
         address = uri.removeprefix("models:/") if uri.startswith("models:/") else ""
         if address and "@" in address:
             name, chosen = address.rsplit("@", 1)
@@ -231,6 +235,29 @@ class Registry:
             ) from error
         return ModelVersion(
             found.name, str(found.version), str(found.run_id), dict(found.tags), tuple(found.aliases)
+        )
+
+    def _refuse_run(self, uri: str) -> None:
+        """Raise `BadInput` if a run is given in place of a version; a run of one's own learner has no version, and never gets one."""
+        run_id = uri.removeprefix("runs:/").partition("/")[0]
+        if not RUN_ID.fullmatch(run_id):
+            return
+        tags = self.get_run_tags(run_id)
+        if tags.get("kind") == LEARNER_KIND:
+            raise BadInput(
+                "a learner of your own cannot be promoted, compared by version, or served: the service loads only bundles, whose trees score "
+                "with the same bits in service, batch and replay and give exact reasons",
+                where=f"run {run_id}",
+                got=f"learner {tags.get('learner', '')}",
+                expected="a registered version",
+                todo="train the features that helped it with npsrisk train --register",
+            )
+        raise BadInput(
+            "this is a run, not a version",
+            where=self.where,
+            got=uri,
+            expected="models:/NAME/VERSION or models:/NAME@ALIAS",
+            todo="npsrisk train --register registers a run as a version",
         )
 
     def find_version(self, alias: str, target: str) -> ModelVersion | None:

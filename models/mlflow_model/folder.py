@@ -12,7 +12,7 @@ from contextlib import contextmanager
 from dataclasses import asdict
 from importlib.metadata import version as installed_version
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import mlflow
 import msgspec
@@ -47,14 +47,15 @@ Where npsrisk is installed, load and serve the model with the environment at han
 `mlflow.models.evaluate` does not suit this model: it treats a consignment that was not inspected as if its result were known. Use
 `npsrisk compare`, which corrects for selection.
 """
+ANY = AnyType()  # type: ignore[no-untyped-call]
 SCORE_SCHEMA = Schema(
     [
         ColSpec(DataType.string, "consignment_id"),
         ColSpec(DataType.double, "score"),
         ColSpec(DataType.string, "band"),
         ColSpec(DataType.string, "model_version"),
-        ColSpec(AnyType(), "office", required=False),
-        ColSpec(AnyType(), "received_at"),
+        ColSpec(ANY, "office", required=False),
+        ColSpec(ANY, "received_at"),
         ColSpec(DataType.string, "history"),
         ColSpec(DataType.string, "reasons", required=False),
     ]
@@ -85,15 +86,15 @@ def build_signature(record: type[Consignment]) -> ModelSignature:
     The parameter `reasons` is the number of reasons of each score; 0 keeps the number that was set at loading.
     """
     declared = list_declared_columns(record)
-    columns = [
+    columns: list[Any] = [
         ColSpec(
-            DataType.string if field.required and field.kind == "string" else AnyType(),
+            DataType.string if field.required and field.kind == "string" else ANY,
             field.name,
             required=field.required or field.name in declared,
         )
         for field in get_fields(record)
     ]
-    columns += [ColSpec(AnyType(), name, required=False) for name in SEQUENCE_COLUMNS]
+    columns += [ColSpec(ANY, name, required=False) for name in SEQUENCE_COLUMNS]
     params = ParamSchema([ParamSpec("reasons", DataType.long, 0)])
     return ModelSignature(inputs=Schema(columns), outputs=SCORE_SCHEMA, params=params)
 
@@ -101,7 +102,7 @@ def build_signature(record: type[Consignment]) -> ModelSignature:
 def build_input_example(example: pd.DataFrame) -> pd.DataFrame:
     """Convert a consignment table to values that JSON has: times as ISO 8601, and without columns that have no value."""
     given = example.dropna(axis="columns", how="all")
-    texts = {
+    texts: dict[str, Any] = {
         name: [None if pd.isna(value) else pd.Timestamp(value).isoformat() for value in given[name]]
         for name in given.columns
         if isinstance(given[name].dtype, pd.DatetimeTZDtype)
@@ -144,6 +145,10 @@ def write_mlflow_model(
         )
     columns = [asdict(field) for field in get_fields(record)]
     (folder / COLUMNS_FILE).write_bytes(msgspec.json.format(msgspec.json.encode(columns)))
+    requirements = folder / "requirements.txt"
+    requirements.write_text(
+        f"# npsrisk is in no public index: see {INSTALL_FILE}\n{requirements.read_text()}"
+    )
     (folder / INSTALL_FILE).write_text(INSTALL_TEXT.format(version=installed_version("npsrisk")))
 
 

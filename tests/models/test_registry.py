@@ -122,8 +122,9 @@ def test_mlflows_server_scores_the_example_as_it_is_kept(uri: str, tmp_path: Pat
 
 def test_the_folder_says_how_to_install_what_it_needs(uri: str, tmp_path: Path) -> None:
     folder = download(uri, tmp_path)
-    (requirement,) = (folder / "requirements.txt").read_text().split()
-    assert requirement == f"npsrisk=={version('npsrisk')}"
+    first, *packages = (folder / "requirements.txt").read_text().splitlines()
+    assert first == "# npsrisk is in no public index: see INSTALL.md"
+    assert packages == [f"mlflow=={version('mlflow')}", f"npsrisk=={version('npsrisk')}"]
     text = (folder / "INSTALL.md").read_text()
     assert f"npsrisk-{version('npsrisk')}-py3-none-any.whl" in text
     assert "mlflow models serve --env-manager local" in text

@@ -397,7 +397,7 @@ def test_an_exchanged_evaluation_fit_is_refused(logged):
     done, uri, _ = logged
     version = Registry(uri).resolve(done.model_uri)
     forged = replace(version, tags={**version.tags, "evaluation_sha256": "0" * 64})
-    with pytest.raises(BundleRefused, match="evaluation fit is not the one"):
+    with pytest.raises(BundleRefused, match="evaluation fit is not the registered one"):
         Registry(uri).fetch_fits(forged)
 
 
