@@ -11,6 +11,7 @@ from typing import Any
 
 import click
 
+from consignments import refuse_hidden_packages
 from consignments.errors import NpsriskError
 
 FUNCTIONS = {
@@ -40,6 +41,28 @@ FUNCTIONS = {
     "verify-log": "cli.service.event_log:verify_log",
 }
 """The function of each verb, in the order in which the verbs are used."""
+
+EXTRAS = {
+    "train": (
+        *(
+            "currency_converter",
+            "jinja2",
+            "joblib",
+            "lightgbm",
+            "matplotlib",
+            "mlflow",
+            "optuna",
+            "pycountry",
+        ),
+        *("scipy", "sklearn", "threadpoolctl"),
+    ),
+    "serve": (
+        *("alembic", "httptools", "prometheus_client", "sqlalchemy", "starlette", "structlog", "uvicorn"),
+        "uvloop",
+    ),
+    "postgres": ("psycopg",),
+}
+"""Extras of the package, and the modules that each one installs."""
 
 
 class LazyVerbs(Mapping[str, click.Command]):
@@ -71,6 +94,34 @@ class VerbGroup(click.Group):
         except NpsriskError as error:
             click.echo(f"npsrisk {context.invoked_subcommand}: {error}", err=True)
             context.exit(2)
+        except ModuleNotFoundError as error:
+            extra = find_extra(error.name or "")
+            if extra is None:
+                raise
+            click.echo(
+                f"npsrisk {context.invoked_subcommand}: the package {error.name} is not installed; "
+                f"run pip install 'npsrisk[{extra}]'",
+                err=True,
+            )
+            context.exit(2)
+
+
+def find_extra(module: str) -> str | None:
+    """Find the extra that installs a module; return None if no extra does.
+
+    Examples
+    --------
+    >>> find_extra("scipy.stats"), find_extra("pandas")
+    ('train', None)
+    """
+    top = module.partition(".")[0]
+    return next((extra for extra, modules in EXTRAS.items() if top in modules), None)
+
+
+def _load_pyfunc(data_path: str, model_config: dict[str, Any] | None = None) -> Any:
+    """Load the registered model; called by MLflow."""
+    refuse_hidden_packages("features", "models")
+    return import_module("models.mlflow_model.scoring_model").load_scoring_model(data_path, model_config)
 
 
 @click.group(

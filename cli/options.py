@@ -43,6 +43,11 @@ class TableOptions(NamedTuple):
     rejects: Path | None = None
     strict: bool = False
 
+    def list_sources(self) -> dict[str, str]:
+        """List the given tables with their absolute paths."""
+        names = ("consignments", "history", "outcomes", "alerts", "truth")
+        return {name: str(path.absolute()) for name in names if (path := getattr(self, name)) is not None}
+
 
 class PeriodOptions(NamedTuple):
     """A period of time as entered on the command line.

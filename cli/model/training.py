@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, NamedTuple
 import click
 
 from cli.batch import count_cores
+from cli.model.study_tables import format_studies
 from cli.options import (
     TableOptions,
     alerts_option,
@@ -144,7 +145,8 @@ def train(tables: TableOptions, options: TrainOptions, as_json: bool) -> None:
     First run "npsrisk simulate" or "npsrisk export". Next, with --register, run "npsrisk compare" if there is a champion,
     then "npsrisk gate" and "npsrisk promote".
 
-    Writes an MLflow run with the model, a report (report.html) and tables.
+    Writes an MLflow run with the model, a report (report.html) and tables. Prints the results of --ablation and --trials, and
+    without a terminal one line for each phase on standard error.
 
     \b
     Examples:
@@ -168,6 +170,7 @@ def train(tables: TableOptions, options: TrainOptions, as_json: bool) -> None:
             config=config,
             truth=reader.read_truth(),
             diagnostics=options.build_diagnostics(settings.state_dir),
+            sources=tables.list_sources(),
         )
         destination = RunDestination(tracking_uri=settings.mlflow_tracking_uri, register=options.register)
         done = run_training(task, destination, jobs=options.jobs or count_cores(), progress=progress)
@@ -175,6 +178,8 @@ def train(tables: TableOptions, options: TrainOptions, as_json: bool) -> None:
         "run_id": done.run_id,
         "model_uri": done.model_uri,
         "version": done.version,
+        "verdict": done.trained.verdict.name,
         "metrics": done.metrics,
     }
-    print_result(result, as_json, done.summarize())
+    studies = format_studies(done.trained.studied)
+    print_result(result, as_json, "\n\n".join(text for text in (studies, done.summarize()) if text))
