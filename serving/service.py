@@ -75,7 +75,7 @@ class Service:
         self.active = ActiveModel(self.committer, self.clock, self.metrics, settings.without_model)
         self.batcher = Batcher(self.active.score_batch, self.committer.call_when_free)
         self.snapshots = Snapshots(settings.state_dir / "snapshots")
-        source = StateSource(self.log, self.snapshots, settings.max_history_keys)
+        source = StateSource(self.log, self.snapshots, settings.max_history_keys, settings.database_url)
         self.updates = ModelUpdates(settings, self.vault, Pseudonyms(data_key), source, self.metrics)
         interval = SnapshotInterval(settings.snapshot_entries, settings.snapshot_seconds)
         self._schedule = SnapshotSchedule(self.log, self.committer, self.snapshots, interval, self.metrics)
@@ -99,7 +99,7 @@ class Service:
         Raises
         ------
         ServiceFault
-            The log cannot be read, or the keys cannot be written.
+            The log is damaged or cannot be read, or the keys cannot be written.
         """
         self.updates.load_first(self.active, progress)
         self.clock.advance_to(find_latest_recorded_us(self.log))
@@ -252,10 +252,10 @@ class Service:
         """Rebuild the state from the log when the log can be used again."""
         try:
             await asyncio.to_thread(self.log.reread)
+            state = await asyncio.to_thread(self.updates.rebuild_checked, self.active.model)
         except ServiceFault as error:
             logger.error("event log cannot be used", error=str(error))
             return
-        state = await asyncio.to_thread(self.updates.source.rebuild, self.active.model)
         self.committer.resume()
         self.active.switch_to(self.active.model, state)
         logger.info("event log can be used again", sequence=state.sequence)

@@ -38,6 +38,7 @@ from serving.event_log.event_codec import EventCodec, EventOrigin
 from serving.event_log.events import Event
 from serving.event_log.log import EventLog
 from serving.event_log.reader import Progress
+from serving.event_log.verification import require_valid_chain
 from serving.process.clock import read_clock_us
 from serving.process.settings import Settings
 from serving.process.state_directory import StateLock
@@ -129,6 +130,7 @@ def import_tables(read: ReadTables, settings: Settings, progress: Progress | Non
         tables = read(config.build_record_type())
         log = EventLog.open(settings.database_url, Vault.load(settings.state_dir, data_key))
         try:
+            require_valid_chain(log)
             pipeline = Pipeline(config, FittedParameters.create_empty(), Pseudonyms(data_key))
             counts = import_past(log, pipeline, build_past(tables, config.build_record_type()), progress)
         finally:
