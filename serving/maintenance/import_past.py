@@ -35,7 +35,7 @@ from models.bundle import load_bundle
 from serving.deployment.releases import BUNDLE_FOLDER, find_release_folder
 from serving.encryption.vault import Vault
 from serving.event_log.event_codec import EventCodec, EventOrigin
-from serving.event_log.events import Event
+from serving.event_log.events import IMPORTED_BY, Event
 from serving.event_log.log import EventLog
 from serving.event_log.reader import Progress
 from serving.event_log.verification import require_valid_chain
@@ -52,8 +52,6 @@ from serving.scoring.intake import (
 if TYPE_CHECKING:
     from features.batch import Tables
 
-IMPORT = "import"
-"""Value of `asked_by` for imported entries."""
 CHUNK_ENTRIES = 5_000
 EXCLUDED_COLUMNS = ("plain", "sealed", "keys", "features", "reasons")
 MAX_LOGGED_REFUSALS = 10
@@ -247,7 +245,7 @@ def _event_column(
     return clock
 
 
-_ORIGIN = EventOrigin(0, None, IMPORT)
+_ORIGIN = EventOrigin(0, None, IMPORTED_BY)
 
 
 class _EntryBuilder:
@@ -274,7 +272,7 @@ class _EntryBuilder:
                 yield self._alert(past.alerts[row], row)
             else:
                 name, at_us = past.arrivals.consignment_id[row].as_py(), int(past.arrivals.cancelled_us[row])
-                yield self._entries.encode_cancellation(0, name, at_us, None, IMPORT)
+                yield self._entries.encode_cancellation(0, name, at_us, None, IMPORTED_BY)
 
     def _arrival(self, c: Consignment, row: int) -> Event | None:
         complaint = check_arrival(c, self._now_us)
@@ -293,14 +291,14 @@ class _EntryBuilder:
         if complaint is not None:
             self._refuse("outcomes", row, complaint)
             return None
-        return self._entries.encode_outcome(0, outcome, IMPORT)
+        return self._entries.encode_outcome(0, outcome, IMPORTED_BY)
 
     def _alert(self, alert: Alert, row: int) -> Event | None:
         complaint = check_alert(alert, self._now_us)
         if complaint is not None:
             self._refuse("alerts", row, complaint)
             return None
-        return self._entries.encode_alert(0, alert, None, IMPORT)
+        return self._entries.encode_alert(0, alert, None, IMPORTED_BY)
 
     def _refuse(self, table: str, row: int, complaint: FieldError) -> None:
         self._refused[table] += 1
