@@ -14,7 +14,7 @@ from serving.http.tls import Certificate
 from serving.process.clock import Clock, read_clock_us
 from serving.process.logging import configure_logging, logger
 from serving.process.settings import Settings
-from serving.process.state_directory import StateLock
+from serving.process.state_directory import StateLock, require_complete
 from serving.service import Service
 
 LOOPBACK_HOSTS = {"127.0.0.1", "::1", "localhost"}
@@ -62,6 +62,7 @@ def serve(
             todo="set it to a file of API keys, or use --host 127.0.0.1",
         )
     with StateLock(settings.state_dir), listen(host, port) as listener:
+        require_complete(settings.state_dir)
         configure_logging()
         _exit_on_signals()
         service = Service(settings, clock, elapsed)
