@@ -158,7 +158,7 @@ def test_every_kind_of_file_is_checked() -> None:
         "README.md",
         "Makefile",
         ".ci/run",
-        "cli/training.py",
+        "cli/model/training.py",
         "models/reason_texts/en.toml",
     } <= files
     assert any(path.endswith(".html") for path in files)

@@ -85,11 +85,13 @@ def test_a_verb_is_listed_under_the_name_of_its_command(verb: str) -> None:
 
 def test_every_command_of_the_verbs_files_is_listed() -> None:
     defined = set()
-    for path in (REPOSITORY / "cli").glob("*.py"):
+    for path in (REPOSITORY / "cli").rglob("*.py"):
         found = re.findall(
             r"^@click\.(?:command|group)\(.*?^def (\w+)", path.read_text(), re.MULTILINE | re.DOTALL
         )
-        defined |= {f"cli.{path.stem}:{name}" for name in found}
+        defined |= {
+            f"{'.'.join(path.relative_to(REPOSITORY).with_suffix('').parts)}:{name}" for name in found
+        }
     assert defined == set(FUNCTIONS.values())
 
 
@@ -107,7 +109,7 @@ def test_help_loads_nothing_but_options(words: list[str]) -> None:
 
 def test_only_the_file_of_the_verb_asked_for_is_loaded() -> None:
     files = {place.split(":")[0] for place in FUNCTIONS.values()}
-    assert files & _list_loaded_modules(["serve", "--help"]) == {"cli.service"}
+    assert files & _list_loaded_modules(["serve", "--help"]) == {"cli.service.service"}
 
 
 def _list_loaded_modules(words: list[str]) -> set[str]:

@@ -24,8 +24,12 @@ from consignments.messages.xml_nodes import (
 Node: TypeAlias = dict[str, list[Any]]
 
 CHUNK_BYTES = 1 << 16
-MAX_RECORD_BYTES = 4_000_000
-"""The largest part of an XML message between two records; a consignment with 10,000 items of 15 elements fits."""
+MAX_RECORD_BYTES = 20_000_000
+"""The largest part of an XML message between two records: one consignment with 10 MB of attached files, as ICS2 allows."""
+MAX_RECORD_TAGS = 400_000
+"""Tags of that part; a consignment with 10,000 items of 15 elements fits."""
+MAX_TREE_TAGS = 800_000
+"""Tags of a message that is held as a whole; an answer about 99,999 items fits."""
 MAX_TREE_BYTES = 10_000_000
 """The largest message that is held as a whole; XML of records may be larger, and is read as a stream."""
 MAX_JSON_CONTAINERS = 400_000
@@ -149,22 +153,24 @@ def _stream_elements(content: bytes, tag: str) -> Iterator[Any]:
         remove_comments=True,
         remove_pis=True,
     )
-    last_end = 0
+    last_end = tags = 0
     try:
         for start in range(0, len(content), CHUNK_BYTES):
-            parser.feed(content[start : start + CHUNK_BYTES])
+            chunk = content[start : start + CHUNK_BYTES]
+            parser.feed(chunk)
+            tags += chunk.count(b"<")
             ended: Any = parser.read_events()
             for _, element in ended:
                 if element.getroottree().docinfo.internalDTD is not None:
                     raise _build_hostile_fault()
                 yield element
                 _release(element)
-                last_end = start
-            if start - last_end > MAX_RECORD_BYTES:
+                last_end, tags = start, chunk.count(b"<")
+            if start - last_end > MAX_RECORD_BYTES or tags > MAX_RECORD_TAGS:
                 raise MessageFault(
                     "one consignment is too large",
                     where=f"byte {last_end:,}",
-                    expected=f"at most {MAX_RECORD_BYTES:,} bytes",
+                    expected=f"at most {MAX_RECORD_BYTES:,} bytes and {MAX_RECORD_TAGS:,} tags",
                 )
         root: Any = parser.close()
     except etree.XMLSyntaxError as error:
@@ -204,6 +210,8 @@ def parse_xml_tree(content: bytes, notes: list[str]) -> tuple[str, Node]:
 
 
 def _parse_whole(content: bytes) -> Any:
+    if content.count(b"<") > MAX_TREE_TAGS:
+        raise MessageFault("too many elements", expected=f"at most {MAX_TREE_TAGS:,} tags")
     parser = etree.XMLParser(
         resolve_entities=False,
         no_network=True,

@@ -19,7 +19,6 @@ from consignments.messages.content.countries import parse_country
 from consignments.messages.content.paths import DeepIndex, compile_path, find_values, get_leaf
 from consignments.messages.content.trees import (
     HEAD_BYTES,
-    MAX_RECORD_BYTES,
     TEXT,
     Node,
     convert_json,
@@ -57,6 +56,8 @@ from consignments.schema import get_fields
 
 KINDS = {field.name: field.kind for field in get_fields(Consignment)}
 COUNTRY_ENDING = "country"
+MAX_PRECISE_BYTES = 4_000_000
+"""Up to this size the path of `each` is followed exactly; in a larger message its last name finds the records."""
 JOINED_BY_COMMA = ("sender_address", "consignee_address")
 JOINED_WITHOUT_SPACE = ("consignment_id", "master_id", "account_id", "hs_code")
 OUNCES_IN_A_POUND = 16.0
@@ -139,7 +140,7 @@ def list_records(content: bytes, context: MessageContext, mapping: MessageMappin
 
 
 def _list_xml_records(content: bytes, context: MessageContext, mapping: MessageMapping) -> Iterator[Record]:
-    if len(content) <= MAX_RECORD_BYTES:
+    if len(content) <= MAX_PRECISE_BYTES:
         name, root = parse_xml_tree(content, context.notes)
         yield from _select_records({**root, name.lower(): [root]}, root, mapping)
         return

@@ -229,6 +229,18 @@ def test_a_consignment_larger_than_its_bound_is_a_fault() -> None:
         read(read_ics2, content)
 
 
+def test_attached_files_do_not_hide_a_consignment() -> None:
+    files = "<cis:attachment><cis:content>" + "QUJD" * 500_000 + "</cis:content></cis:attachment>"
+    attached = changed(
+        F43,
+        (
+            "<cis:totalGrossMass>0.45</cis:totalGrossMass>",
+            files * 4 + "<cis:totalGrossMass>0.45</cis:totalGrossMass>",
+        ),
+    )
+    assert declarations(read_ics2, attached)[0].fields["gross_weight_kg"] == 0.45
+
+
 def test_a_message_of_many_items_is_read_in_bounded_memory() -> None:
     start, end = F43.index(b"    <cis:consignmentHouseLevel>"), F43.index(b"  </cis:consignmentMasterLevel>")
     content = F43[:start] + F43[start:end] * 1_000 + F43[end:]

@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, NamedTuple
 import click
 
 from cli.batch import count_cores
-from cli.gate_table import format_gate_table
-from cli.keys import find_key_file, key_file_option
+from cli.model.gate_table import format_gate_table
+from cli.model.keys import find_key_file, key_file_option
 from cli.options import (
     PeriodOptions,
     TableOptions,
@@ -49,7 +49,7 @@ class ComparedVersions(NamedTuple):
     target: Target
 
 
-class ApprovalOptions(NamedTuple):
+class SignedApprovalOptions(NamedTuple):
     """Options of an approval: the person, the reason, and the key. Without a name the person is who holds the key."""
 
     approved_by: str | None
@@ -204,7 +204,7 @@ def gate(context: click.Context, tables: TableOptions, gated: GateOptions, as_js
 
 
 @click.command()
-@collect_options(ApprovalOptions, "approval")
+@collect_options(SignedApprovalOptions, "approval")
 @click.option(
     "--approved-by", default=None, metavar="WHO", help="The person who decides; default: who holds the key."
 )
@@ -214,7 +214,7 @@ def gate(context: click.Context, tables: TableOptions, gated: GateOptions, as_js
 @click.option("--force", is_flag=True, help="Promote even if a rule does not hold. The record says so.")
 @json_option
 def promote(
-    tables: TableOptions, gated: GateOptions, approval: ApprovalOptions, force: bool, as_json: bool
+    tables: TableOptions, gated: GateOptions, approval: SignedApprovalOptions, force: bool, as_json: bool
 ) -> None:
     """Run the gate and make a model version the champion.
 
@@ -249,7 +249,7 @@ def promote(
     print_result(result, as_json, _summarize_promotion(done))
 
 
-def _read_approval(approval: ApprovalOptions) -> "Approval":
+def _read_approval(approval: SignedApprovalOptions) -> "Approval":
     """Read the key and the approvers; the person who decides is who holds the key, if no name is given."""
     from models.signatures.approvers import Approvers
     from models.signatures.keys import SigningKey

@@ -135,7 +135,7 @@ def _open_links(
         with _open_logged_links(progress) as links:
             yield links
         return
-    from cli.link_tables import LinkTableReader
+    from cli.data.link_tables import LinkTableReader
     from consignments.records import Consignment
     from features.batch import ComputeOptions
 

@@ -1,0 +1,1 @@
+"""Verbs that make and read tables: simulate, read, features, trace."""

@@ -1,0 +1,1 @@
+"""Verbs of a model: train, compare, gate, keys, promote, drift."""

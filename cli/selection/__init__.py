@@ -1,0 +1,1 @@
+"""Verbs of scores and selection: score, select, recall, replay."""
