@@ -28,6 +28,7 @@ FUNCTIONS = {
     "select": "cli.selection.scoring:select",
     "trace": "cli.data.trace:trace",
     "recall": "cli.selection.scoring:recall",
+    "brief": "cli.operation.brief:brief",
     "plan": "cli.operation.plan:plan",
     "debrief": "cli.operation.debrief:debrief",
     "replay": "cli.selection.replay:replay",
