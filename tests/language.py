@@ -38,11 +38,7 @@ PLACES = (
 )
 SUFFIXES = {".py", ".toml", ".html", ".md", ".txt", ""}
 """Files without a suffix are the Makefile and scripts."""
-EXEMPT = (
-    "tests/",
-    "consignments/cargo_xml.py",
-    "consignments/xml_elements.py",
-)
+EXEMPT = ("tests/",)
 """Places that are not rewritten yet: beginnings of paths. Remove each when its violations are gone."""
 NOT_PROSE = ("tests/language.py", "tests/test_language.py")
 """Files that must quote forbidden words."""
@@ -61,7 +57,7 @@ FORBIDDEN_OPENERS = {
     "how": "a noun or a verb: Return the number …",
 }
 STANDARD_VERBS = """
-abbreviate abort accept acquire activate add advance aggregate align allocate allow anchor announce answer append apply
+abbreviate abort accept acquire activate back note treat add advance aggregate align allocate allow anchor announce answer append apply
 approximate archive arrange assemble assert assign attach authenticate authorize average begin bind bisect
 blend block bootstrap build cache calculate calibrate call cancel check choose clamp classify clean clear
 clip close change collect distort spend combine commit compare compile complete compress compute concatenate configure confirm
