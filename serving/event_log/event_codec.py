@@ -16,7 +16,7 @@ from consignments.timestamps import to_datetime, to_us
 from consignments.visibility import get_visible_us
 from features.history.keys import KEYS_VERSION, KeyKind
 from serving.encryption.key_file import KeyErasure
-from serving.encryption.vault import PackedRecord, RecordPacker, Vault
+from serving.encryption.vault import PackedRecord, RecordPacker, Vault, read_spelling
 from serving.event_log.events import (
     AlertEvent,
     ArrivalEvent,
@@ -132,20 +132,28 @@ class EventCodec:
         self.cancellations = RecordPacker(Cancellation, vault, ("consignment_id", "cancelled_at"))
         self.selections = RecordPacker(Selection, vault, ("consignment_id", "selected_at"))
 
-    def pack(self, c: Consignment, recorded_us: int) -> PackedRecord:
+    def pack(self, c: Consignment, recorded_us: int, name: str | None = None) -> PackedRecord:
         """Pack a consignment with the key of the month it is recorded in; equal versions have the same `content`.
+
+        `name` is the identifier under which the log knows it; by default its own.
 
         Raises
         ------
         ServiceFault
             The month has no key, and none can be created.
         """
-        return self.consignments.pack(c, c.consignment_id, recorded_us)
+        return self.consignments.pack(c, name or c.consignment_id, recorded_us)
 
     def encode_arrival(
-        self, origin: EventOrigin, c: Consignment, packed: PackedRecord, keys: Keys, counterparts: Keys
+        self,
+        origin: EventOrigin,
+        c: Consignment,
+        packed: PackedRecord,
+        keys: Keys,
+        counterparts: Keys,
+        name: str | None = None,
     ) -> ArrivalEvent:
-        """Encode a consignment without a decision; `received_at` must be set."""
+        """Encode a consignment without a decision; `received_at` must be set, and `name` is that of `pack`."""
         assert c.received_at is not None
         return ArrivalEvent(
             origin.sequence,
@@ -155,7 +163,7 @@ class EventCodec:
             packed.plain,
             packed.sealed,
             origin.asked_by,
-            c.consignment_id,
+            name or c.consignment_id,
             self.kinds,
             keys.astype(KEY_DTYPE, copy=False).tobytes()
             + counterparts.astype(KEY_DTYPE, copy=False).tobytes(),
@@ -169,12 +177,14 @@ class EventCodec:
         # The fields of an arrival are the first of a decision's.
         return DecisionEvent(*(astuple(arrival) + scored))
 
-    def encode_outcome(self, sequence: int, outcome: Outcome, asked_by: str) -> OutcomeEvent:
-        """Encode an outcome; `recorded_at` is set if the service recorded it."""
+    def encode_outcome(
+        self, sequence: int, outcome: Outcome, asked_by: str, name: str | None = None
+    ) -> OutcomeEvent:
+        """Encode an outcome; `recorded_at` is set if the service recorded it, and `name` is that of `pack`."""
         recorded_us = None if outcome.recorded_at is None else to_us(outcome.recorded_at)
-        packed = self.outcomes.pack(outcome, outcome.consignment_id)
-        visible_us, name = get_visible_us(outcome), outcome.consignment_id
-        return OutcomeEvent(sequence, visible_us, recorded_us, *_columns(packed), asked_by, name)
+        name = name or outcome.consignment_id
+        packed = self.outcomes.pack(outcome, name)
+        return OutcomeEvent(sequence, get_visible_us(outcome), recorded_us, *_columns(packed), asked_by, name)
 
     def encode_alert(self, sequence: int, alert: Alert, recorded_us: int | None, asked_by: str) -> AlertEvent:
         """Encode an alert."""
@@ -189,11 +199,14 @@ class EventCodec:
         columns = _columns(packed)
         return CancellationEvent(sequence, cancelled_us, recorded_us, *columns, asked_by, consignment_id)
 
-    def encode_selection(self, sequence: int, selection: Selection, asked_by: str) -> SelectionEvent:
-        """Encode a selection."""
-        packed = self.selections.pack(selection, selection.consignment_id)
+    def encode_selection(
+        self, sequence: int, selection: Selection, asked_by: str, name: str | None = None
+    ) -> SelectionEvent:
+        """Encode a selection; `name` is that of `pack`."""
+        name = name or selection.consignment_id
+        packed = self.selections.pack(selection, name)
         at_us = to_us(selection.selected_at)
-        return SelectionEvent(sequence, at_us, at_us, *_columns(packed), asked_by, selection.consignment_id)
+        return SelectionEvent(sequence, at_us, at_us, *_columns(packed), asked_by, name)
 
     def decode_consignment(self, event: ArrivalEvent) -> Consignment:
         """Decode the consignment of an arrival or a decision; decrypt personal fields if there is a vault.
@@ -255,6 +268,11 @@ class EventCodec:
     def decode_plain_fields(self, event: ArrivalEvent) -> dict[str, Any]:
         """Decode the fields of a consignment that are not personal; return no fields if its content was removed."""
         return {} if event.redacted else self.consignments.unpack_plain(event.plain)
+
+
+def get_spelling(event: ArrivalEvent | OutcomeEvent | SelectionEvent) -> str:
+    """Return the identifier of an entry as its sender spelled it; in normal form if its content was removed."""
+    return read_spelling(event.plain) or event.consignment_id
 
 
 def decode_keys(event: ArrivalEvent) -> tuple[Keys, Keys]:

@@ -45,12 +45,20 @@ class ScoreResult(NamedTuple):
         The row that was scored; None for a repeat.
     reasons : list of Reason
         Reasons computed now, or for a repeat the logged ones.
+    cancelled : bool
+        Whether the consignment is cancelled.
     """
 
     decision: RecordedDecision
     group: CommitGroup | None
     features: Row | None
     reasons: list[Reason]
+    cancelled: bool = False
+
+    @property
+    def repeated(self) -> bool:
+        """Return whether the decision was recorded before."""
+        return self.features is None
 
 
 class ScoreRequest(NamedTuple):
@@ -80,12 +88,13 @@ class ScoreRequest(NamedTuple):
 
 
 class PendingConsignment(NamedTuple):
-    """A packed consignment that is not scored yet."""
+    """A packed consignment that is not scored yet; `name` is the one under which the log knows it."""
 
     c: Consignment
     packed: PackedRecord
     asked: ScoreRequest
     known: ConsignmentState
+    name: str
 
 
 class FeatureRows(NamedTuple):
@@ -132,7 +141,7 @@ class Scorer:
             cancellation = Cancellation(last.c.consignment_id, last.c.cancelled_at)
             taken = self._intake.record_cancellation(cancellation, self.clock(), last.asked_by)
             if taken is not None:
-                answers[-1] = answers[-1]._replace(group=taken.group)
+                answers[-1] = answers[-1]._replace(group=taken.group, cancelled=True)
         return answers
 
     def decide(self, asked: ScoreRequest) -> ScoreResult:
@@ -194,18 +203,19 @@ class Scorer:
         c = asked.c
         if type(c) is not self.model.record:  # decoded before a model with another record type was loaded
             c = msgspec.convert(c, self.model.record, from_attributes=True)
-        packed = self.model.entries.pack(c, now_us)
-        known = self.state.get_consignment(c.consignment_id)
+        name = self.state.resolve(c.consignment_id)
+        packed = self.model.entries.pack(c, now_us, name)
+        known = self.state.get_consignment(name)
         version = known.version
         if version is not None and version.content == packed.content and version.decision is not None:
-            return self._repeat(version.decision)
+            return self._repeat(version.decision, cancelled=known.cancellation is not None)
         # A state with an entry that is not on disk yet is never dropped from memory.
         known.sequence = self.committer.next_sequence
-        return PendingConsignment(c, packed, asked, known)
+        return PendingConsignment(c, packed, asked, known, name)
 
-    def _repeat(self, decision: RecordedDecision) -> ScoreResult:
+    def _repeat(self, decision: RecordedDecision, *, cancelled: bool) -> ScoreResult:
         group = self.committer.find_group(decision.sequence)
-        return ScoreResult(decision, group, None, _decode_reasons(decision.reasons))
+        return ScoreResult(decision, group, None, _decode_reasons(decision.reasons), cancelled)
 
     def _score_and_log(
         self, arriving: Sequence[PendingConsignment], now_us: int, counted: FeatureRows
@@ -214,9 +224,10 @@ class Scorer:
         begun = time.perf_counter()
         answers: list[ScoreResult | Exception] = []
         scores = self._score_rows(counted.X, [each.c.channel for each in arriving])
-        for (c, packed, asked, known), score, row, *both in zip(arriving, scores, *counted, strict=True):
+        for pending, score, row, *both in zip(arriving, scores, *counted, strict=True):
+            c, packed, asked, known, name = pending
             origin = EventOrigin(self.committer.next_sequence, now_us, asked.asked_by)
-            arrival = self.model.entries.encode_arrival(origin, c, packed, *both)
+            arrival = self.model.entries.encode_arrival(origin, c, packed, both[0], both[1], name)
             try:
                 judgement, reasons = self._score_row(row, c, score, asked.reasons)
             except Exception as fault:

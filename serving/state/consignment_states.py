@@ -99,9 +99,13 @@ class ConsignmentVersion(msgspec.Struct, frozen=True, gc=False):
 
 
 class FirstRecorded(NamedTuple):
-    """The time at which the service first recorded an event, in microseconds; None if it was imported."""
+    """The time at which the service first recorded an event, in microseconds; None if it was imported.
+
+    `at_us` is when it happened, for a cancellation.
+    """
 
     recorded_us: int | None
+    at_us: int | None = None
 
 
 @dataclass(slots=True)
@@ -277,6 +281,10 @@ class ConsignmentStates(CountedStates[bytes]):
         dossier.forget(today)
         return dossier
 
+    def may_know(self, consignment_id: str, today: int) -> bool:
+        """Check whether a consignment may be known on the day `today`, without reading the log."""
+        return self.index.may_contain(self.index.compute_tag(consignment_id), today)
+
     def request_lookups(self, consignment_ids: Iterable[str], today: int) -> dict[str, PendingLookup]:
         """Return the states that `get` would have to read from the log, so that a thread can read them.
 
@@ -407,6 +415,6 @@ def apply_event(dossier: ConsignmentState, event: Event) -> None:
         case OutcomeEvent():
             dossier.outcomes[event.content] = FirstRecorded(event.recorded_us)
         case CancellationEvent():
-            dossier.cancellation = FirstRecorded(event.recorded_us)
+            dossier.cancellation = FirstRecorded(event.recorded_us, event.at_us)
         case _:
             pass

@@ -5,6 +5,7 @@ The same entries in the same order give the same state, live and at a restart (`
 
 from collections.abc import Sequence
 
+from consignments.identifiers import normalize_identifier
 from features.alerts import Alerts
 from features.history.live import LiveHistory, VisibleOutcome
 from features.history.table import History
@@ -74,6 +75,27 @@ class State:
             The log must be read and cannot be.
         """
         return self.dossiers.get(consignment_id, self._ledger.today)
+
+    def resolve(self, identifier: str) -> str:
+        """Return the name under which the log knows, or will know, a consignment.
+
+        It is the normal form of its identifier. Entries from before identifiers had one keep the spelling of their sender.
+        """
+        name = normalize_identifier(identifier)
+        if name == identifier or not self.dossiers.may_know(identifier, self.today):
+            return name
+        known = self.get_consignment(identifier)
+        return name if known.version is None and not known.outcomes else identifier
+
+    def list_names(self, identifiers: Sequence[str]) -> list[str]:
+        """List the names that `resolve` compares for some identifiers."""
+        names = []
+        for identifier in identifiers:
+            name = normalize_identifier(identifier)
+            names.append(name)
+            if name != identifier and self.dossiers.may_know(identifier, self.today):
+                names.append(identifier)
+        return names
 
     def record_arrival(
         self, known: ConsignmentState, day: int, keys: Keys, counterparts: Keys, row: Row | None = None
