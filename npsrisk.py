@@ -14,6 +14,8 @@ import click
 from consignments.errors import NpsriskError
 
 FUNCTIONS = {
+    "columns": "cli.reference.verbs:columns",
+    "config": "cli.reference.verbs:config",
     "simulate": "cli.data.simulation:simulate",
     "read": "cli.data.tables:read",
     "features": "cli.data.tables:features",
