@@ -25,6 +25,7 @@ FUNCTIONS = {
     "gate": "cli.model.promotion:gate",
     "keys": "cli.model.keys:keys",
     "promote": "cli.model.promotion:promote",
+    "dossier": "cli.model.dossier:dossier",
     "score": "cli.selection.scoring:score",
     "select": "cli.selection.scoring:select",
     "trace": "cli.data.trace:trace",
