@@ -8,6 +8,7 @@ import time
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
+from difflib import get_close_matches
 from typing import Any
 
 import msgspec
@@ -15,6 +16,7 @@ import numpy as np
 import pandas as pd
 import pyarrow as pa
 
+from consignments.code_lists import read_codes
 from consignments.columns import (
     DATE,
     TEXT,
@@ -26,6 +28,7 @@ from consignments.columns import (
     read_sequence,
     to_text_column,
 )
+from consignments.errors import FileFault
 from consignments.items import read_items
 from consignments.raw_tables import RawTable, TablePart, refuse_missing
 from consignments.records import Alert, Consignment, Outcome, Truth
@@ -43,6 +46,8 @@ ARRIVAL_TIME_COLUMNS = ("received_at", "known_at", "recorded_at")
 AFTER_TOMORROW = "after tomorrow, in a table with sequence numbers"
 DTYPES = {TEXT: pd.StringDtype(na_value=np.nan), DATE: pd.ArrowDtype(DATE)}
 """Pandas dtypes of a canonical frame that differ from what Arrow would choose."""
+NESTED_READERS = {"items": read_items, "codes": read_codes}
+"""What reads the kinds of fields that hold lists."""
 SHOWN_VALUE = re.compile(r"[\w.:+-]{1,40}")
 """Pattern of invalid values that errors may show: one short word, because with shifted columns a name may be anywhere."""
 
@@ -130,9 +135,34 @@ def check_table(given: RawTable, record: type[msgspec.Struct]) -> CheckResult:
     return CheckResult(kept, tuple(rejects), dict(reasons.most_common()), repeats, rows.unknown)
 
 
+def list_declared_columns(record: type[msgspec.Struct]) -> tuple[str, ...]:
+    """List the columns that a configuration declares in addition to those of `Consignment`.
+
+    Examples
+    --------
+    >>> from consignments.records import create_consignment_type
+    >>> list_declared_columns(create_consignment_type(numeric=["tax_rate"]))
+    ('tax_rate',)
+    """
+    if not issubclass(record, Consignment):
+        return ()
+    own = {field.name for field in get_fields(Consignment)}
+    return tuple(field.name for field in get_fields(record) if field.name not in own)
+
+
 def refuse_missing_columns(names: Sequence[str], record: type[msgspec.Struct], where: str) -> None:
-    """Raise `FileFault` if a required column of the record type is missing."""
+    """Raise `FileFault` if a required or declared column of the record type is missing."""
     refuse_missing(names, [field.name for field in get_fields(record) if field.required], where)
+    declared = [name for name in list_declared_columns(record) if name not in names]
+    if declared:
+        near = get_close_matches(declared[0], names, n=1)
+        raise FileFault(
+            f"the table lacks the declared column{'s' if len(declared) > 1 else ''} {', '.join(declared)}",
+            where=where,
+            got=f"columns {', '.join(names)}",
+            expected="each column of [columns]; its values may be missing",
+            todo=f"did you mean {near[0]!r}?" if near else "add the column, or remove it from [columns]",
+        )
 
 
 def check_rows(parts: Sequence[TablePart], names: Sequence[str], record: type[msgspec.Struct]) -> CheckedRows:
@@ -187,7 +217,7 @@ def _check_columns(
 def _read_field(table: Any, field: Field) -> ParsedColumn:
     there = field.name in table.column_names
     given = table.column(field.name) if there else pa.nulls(len(table), type=TYPES[field.kind])
-    return read_column(given, field, read_items if field.kind == "items" else None)
+    return read_column(given, field, NESTED_READERS.get(field.kind))
 
 
 def _read_sequence_column(table: Any, name: str, *, required: bool) -> ParsedColumn:

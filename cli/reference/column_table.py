@@ -15,6 +15,7 @@ KIND_NAMES = {
     "time": "time",
     "date": "date",
     "items": "list of items",
+    "codes": "list of codes",
     "sequence": "whole number",
 }
 HEADINGS = ("column", "type", "required", "personal", "meaning", "allowed values")
