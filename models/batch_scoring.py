@@ -6,20 +6,16 @@ has only the given consignments.
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from datetime import datetime
-from typing import Annotated
 
 import msgspec
 import numpy as np
 import pandas as pd
-from msgspec import Meta
 
 from consignments.tables import HistoryUse
 from features.batch import ComputeOptions, FeatureParameters
 from features.fitted import FittedParameters
 from features.history.pseudonyms import Pseudonyms
 from features.streams import FeatureChunk, FeatureInputs, list_goods_texts, stream_features
-from models.bands import Band
 from models.bundle import Bundle
 from models.risk_model import RiskModel
 
@@ -40,21 +36,6 @@ class ScoreColumns:
 
     reasons: int = 0
     version: str = "unregistered"
-
-
-class ScoreRow(msgspec.Struct, frozen=True):
-    """The columns of a score table, in order: one row for each given consignment."""
-
-    consignment_id: Annotated[str, Meta(description="identifier of the consignment")]
-    score: Annotated[float, Meta(description="calibrated probability that the consignment is positive")]
-    band: Annotated[Band, Meta(description="band of the score; its limits are stored in the model")]
-    model_version: Annotated[str, Meta(description="number of the registered version, or `unregistered`")]
-    office: Annotated[str | None, Meta(description="customs office of arrival, as given")]
-    received_at: Annotated[datetime, Meta(description="when the advance data reached customs, as given")]
-    history: Annotated[
-        HistoryUse, Meta(description="none: scored without past consignments, so every sender looked new")
-    ]
-    reasons: Annotated[str | None, Meta(description="reasons as JSON text; only with `--reasons`")] = None
 
 
 def build_feature_parameters(bundle: Bundle, pseudonyms: Pseudonyms) -> FeatureParameters:

@@ -11,12 +11,9 @@ import hashlib
 import math
 from collections import Counter
 from collections.abc import Iterator, Sequence
-from datetime import datetime
-from typing import TYPE_CHECKING, Annotated, Literal, NamedTuple
+from typing import TYPE_CHECKING, Literal, NamedTuple
 
-import msgspec
 import numpy as np
-from msgspec import Meta
 from numpy.typing import NDArray
 
 from consignments.errors import BadInput
@@ -47,28 +44,6 @@ class SelectedConsignment(NamedTuple):
     office: str
     selected_by: Literal["model", "random"]
     selection_probability: float
-
-
-class SelectionRow(msgspec.Struct, frozen=True):
-    """The columns of a selection table, in order: one row for each consignment to inspect."""
-
-    consignment_id: Annotated[str, Meta(description="identifier of the consignment")]
-    office: Annotated[str | None, Meta(description="customs office that inspects it")]
-    selected_by: Annotated[
-        Literal["model", "random"], Meta(description="who selected it: its score, or a random draw")
-    ]
-    selection_probability: Annotated[
-        float,
-        Meta(
-            gt=0,
-            le=1,
-            description="probability that the whole policy selects this consignment; copy it to the outcome",
-        ),
-    ]
-    selected_at: Annotated[
-        datetime,
-        Meta(description="last arrival of the office and day, which is when its list can be drawn first"),
-    ]
 
 
 class SelectionRule(NamedTuple):

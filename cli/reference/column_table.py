@@ -49,8 +49,7 @@ class TableReference(NamedTuple):
 def build_column_reference() -> list[TableReference]:
     """Build the reference of all tables that npsrisk reads and writes."""
     from consignments.records import Alert, Consignment, Item, Outcome, Truth
-    from models.batch_scoring import ScoreRow
-    from models.selection import SelectionRow
+    from consignments.tables import ScoreRow, SelectionRow
 
     return [
         _build_table("consignments", Consignment),
@@ -59,7 +58,7 @@ def build_column_reference() -> list[TableReference]:
         _build_table("alerts", Alert),
         _build_table("truth", Truth),
         TableReference("sequence", "Additional columns of tables from `npsrisk export`.", _list_sequences()),
-        _build_table("scores", ScoreRow, "Written by `npsrisk score`. "),
+        _build_table("scores", ScoreRow, "Written by `npsrisk score` and read by `npsrisk select`. "),
         _build_table("selection", SelectionRow, "Written by `npsrisk select`. "),
     ]
 

@@ -1,14 +1,15 @@
 """The reference of columns says what the checks of tables do, and names the columns that the verbs write."""
 
 from pathlib import Path
+from typing import get_args
 
 import pandas as pd
 from click.testing import CliRunner
 from support.registered_model import make_new_consignments
 
-from cli.reference.column_table import build_column_reference
+from cli.reference.column_table import KIND_NAMES, build_column_reference
 from consignments.records import Consignment, Outcome
-from consignments.schema import get_fields
+from consignments.schema import FieldKind, get_fields
 from consignments.table_writers import write_table
 from consignments.tables import check_frame
 from npsrisk import main
@@ -62,5 +63,9 @@ def test_score_and_selection_tables_have_the_columns_of_the_reference(
     ):
         done = CliRunner().invoke(main, words.split(), catch_exceptions=False)
         assert done.exit_code == 0, done.output
-    assert list(pd.read_parquet(scores)) == [row["column"] for row in TABLES["scores"]]
-    assert list(pd.read_parquet(chosen)) == [row["column"] for row in TABLES["selection"]]
+    assert set(pd.read_parquet(scores)) == {row["column"] for row in TABLES["scores"]} | {"reasons"}
+    assert set(pd.read_parquet(chosen)) == {row["column"] for row in TABLES["selection"]}
+
+
+def test_every_kind_of_column_has_a_name() -> None:
+    assert set(KIND_NAMES) == {*get_args(FieldKind), "sequence"}
