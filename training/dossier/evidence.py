@@ -52,6 +52,8 @@ class DossierEvidence:
         The final fit, which is served.
     evaluation : Bundle or None
         The fit that was tested.
+    run_tags : mapping
+        Tags of the training run.
     config : TrainConfig or None
         Settings of the run; None if it recorded none.
     tables : mapping
@@ -68,6 +70,7 @@ class DossierEvidence:
     version: ModelVersion
     served: Bundle
     evaluation: Bundle | None
+    run_tags: Mapping[str, str]
     config: TrainConfig | None
     tables: Mapping[str, Sequence[Row]]
     gate: Mapping[str, RuleResult]
@@ -114,6 +117,7 @@ def gather_dossier_evidence(
         version=version,
         served=fits.served,
         evaluation=fits.evaluation,
+        run_tags=registry.get_run_tags(version.run_id),
         config=read_run_config(registry, version.run_id),
         tables={name: registry.read_run_table(version.run_id, name) for name in TABLES},
         gate=check_version(registry, version),

@@ -20,6 +20,7 @@ from training.monitoring.drift_measures import (
 
 TEXT_ORDER = ("true", "other", "one", "zero", "single_key", "missing")
 """Which text of a feature explains it, in this order."""
+COMMIT_TAG = "mlflow.source.git.commit"
 PLACEHOLDER = re.compile(r"\{\w+\}")
 
 
@@ -47,7 +48,7 @@ def describe_software(evidence: DossierEvidence) -> list[Block]:
     return build_pairs(
         {
             "npsrisk that trained the model": evidence.served.card.code_version,
-            "commit of the source code": evidence.version.tags.get("mlflow.source.git.commit"),
+            "commit of the source code": evidence.run_tags.get(COMMIT_TAG),
         }
     )
 

@@ -166,6 +166,13 @@ def test_the_limits_of_drift_are_those_of_the_verdict(
     assert limits["mix of a column (total variation)"] == "37.0 %"
 
 
+def test_the_commit_of_the_source_is_that_of_the_run(approved: Approved) -> None:
+    for tags, shown in (({"mlflow.source.git.commit": "0a1b2c"}, "0a1b2c"), ({}, None)):
+        made = build_dossier(replace(approved.evidence, run_tags=tags), DAY)
+        pairs = {row["name"]: row["value"] for row in list_rows(made, "software")}
+        assert pairs.get("commit of the source code") == shown
+
+
 def test_nothing_is_invented_of_a_version_that_is_not_known(unknown: DossierEvidence) -> None:
     made = build_dossier(unknown, DAY)
     for key in (
