@@ -37,10 +37,13 @@ FUNCTIONS = {
     "serve": "cli.service.service:serve",
     "publish": "cli.service.service:publish",
     "shadow": "cli.service.service:shadow",
+    "clock": "cli.service.clock:clock",
     "import": "cli.service.event_log:import_",
     "export": "cli.service.event_log:export",
     "parity": "cli.service.event_log:parity",
     "forget": "cli.service.event_log:forget",
+    "backup": "cli.service.backup:backup",
+    "restore": "cli.service.backup:restore",
     "verify-log": "cli.service.event_log:verify_log",
 }
 """The function of each verb, in the order in which the verbs are used."""

@@ -73,7 +73,7 @@ class DebriefOptions(NamedTuple):
 def debrief(
     tables: TableOptions, options: DebriefOptions, period: PeriodOptions, out: Path, as_json: bool
 ) -> None:
-    """Report the results of an operation, and suggest what to change.
+    """Report the results of an operation, with suggestions.
 
     Compares the detections with the number that the scores predicted, by office, channel, route and week. Compares each
     selector with random inspections. Shows missed consignments with the reason, and the detections of each alert. Each

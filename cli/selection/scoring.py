@@ -293,7 +293,7 @@ def select(options: SelectOptions, scores: Path, out: Path, as_json: bool) -> No
     First run "npsrisk score". After the inspections, run "npsrisk recall" and "npsrisk train" on their outcomes.
 
     \b
-    Example:
+    Examples:
     npsrisk select --scores scores.csv --capacity 20 --width 0.1 --out list.csv
     npsrisk select --scores scores.csv --plan plan.json --out list.csv
     """

@@ -38,8 +38,9 @@ def serve(host: str, port: int) -> None:
     npsrisk serve --port 8080
     """
     from serving.http.server import serve as run
+    from serving.process.clock import read_elapsed_us
 
-    run(host, port, read_settings())
+    run(host, port, read_settings(), elapsed=read_elapsed_us)
 
 
 @click.command()
