@@ -6,7 +6,7 @@ STAMP  := $(VENV)/.installed
 # Tests run in so many processes, each file in one of them.
 WORKERS ?= 2
 
-.PHONY: install demo test slow contract postgres chaos check format structure samples bench bench-history soak docs clean
+.PHONY: install demo test slow contract postgres chaos check format reference structure samples bench bench-history soak docs clean
 
 install: $(STAMP)  ## make the virtual environment
 
@@ -49,6 +49,10 @@ check: $(STAMP)  ## format, lint, types, import rule, words
 format: $(STAMP)
 	$(BIN)/ruff format .
 	$(BIN)/ruff check --fix .
+
+reference: $(STAMP)  ## write the pages that are made from the code: columns, settings
+	$(BIN)/npsrisk columns --markdown > docs/columns.md
+	$(BIN)/npsrisk config --markdown > docs/settings.md
 
 structure: $(STAMP)  ## rooms, long files, circles, wide functions, names, and the files that one request crosses
 	$(BIN)/python -m benchmarks.structure --request

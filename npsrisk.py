@@ -15,6 +15,8 @@ from consignments import refuse_hidden_packages
 from consignments.errors import NpsriskError
 
 FUNCTIONS = {
+    "columns": "cli.reference.verbs:columns",
+    "config": "cli.reference.verbs:config",
     "simulate": "cli.data.simulation:simulate",
     "read": "cli.data.tables:read",
     "features": "cli.data.tables:features",
@@ -24,6 +26,7 @@ FUNCTIONS = {
     "gate": "cli.model.promotion:gate",
     "keys": "cli.model.keys:keys",
     "promote": "cli.model.promotion:promote",
+    "dossier": "cli.model.dossier:dossier",
     "score": "cli.selection.scoring:score",
     "select": "cli.selection.scoring:select",
     "trace": "cli.data.trace:trace",
