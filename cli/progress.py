@@ -76,7 +76,7 @@ class PhaseLines:
         self._waiting: list[str] = []
 
     def advance(self, what: str, done: int, total: int) -> None:  # noqa: ARG002
-        """Note the begin of a phase."""
+        """Add a line for a phase that begins."""
         if what not in self._phases:
             self._phases.add(what)
             self._waiting.append(f"{datetime.now(UTC):%Y-%m-%dT%H:%M:%SZ} {what}")

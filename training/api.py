@@ -300,7 +300,7 @@ def _get_consignments(history: Tables | None) -> pd.DataFrame | None:
 
 
 def _add_events(tables: Tables, history: Tables | None) -> Tables:
-    """Take the outcomes and alerts of the history where the given tables have none."""
+    """Use the outcomes and alerts of the history if the given tables have none."""
     if history is None:
         return tables
     outcomes = history.outcomes if tables.outcomes is None else tables.outcomes
