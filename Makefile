@@ -7,6 +7,7 @@ STAMP  := $(VENV)/.installed
 WORKERS ?= 2
 
 .PHONY: install demo test slow contract postgres chaos check format reference structure samples bench bench-history soak docs clean
+.PHONY: wheel install demo test slow contract postgres chaos check format structure samples bench bench-history soak docs clean
 
 install: $(STAMP)  ## make the virtual environment
 
@@ -15,6 +16,9 @@ $(STAMP): requirements-dev.txt pyproject.toml
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes --only-binary :all: -r requirements-dev.txt
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation --editable .
 	touch $@
+
+wheel: $(STAMP)  ## build the wheel into dist/
+	$(BIN)/python -m hatchling build --target wheel
 
 demo: $(STAMP)  ## simulate, train, promote, publish, serve and score, on embedded defaults
 	$(BIN)/python docs/demo.py

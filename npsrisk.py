@@ -49,6 +49,7 @@ FUNCTIONS = {
 }
 """The function of each verb, in the order in which the verbs are used."""
 
+VERB_KEY = "npsrisk.verb"
 EXTRAS = {
     "train": (
         *(
@@ -94,19 +95,26 @@ class VerbGroup(click.Group):
         """List the verbs in the order in which they are used."""
         return list(self.commands)
 
+    def resolve_command(
+        self, context: click.Context, words: list[str]
+    ) -> tuple[str | None, click.Command | None, list[str]]:
+        """Find the verb that is called, whose file is loaded here, and keep its name for errors."""
+        context.meta[VERB_KEY] = words[0]
+        return super().resolve_command(context, words)
+
     def invoke(self, context: click.Context) -> Any:
         """Run the verb that is called."""
         try:
             return super().invoke(context)
         except NpsriskError as error:
-            click.echo(f"npsrisk {context.invoked_subcommand}: {error}", err=True)
+            click.echo(f"npsrisk {context.meta.get(VERB_KEY, '')}: {error}", err=True)
             context.exit(2)
         except ModuleNotFoundError as error:
             extra = find_extra(error.name or "")
             if extra is None:
                 raise
             click.echo(
-                f"npsrisk {context.invoked_subcommand}: the package {error.name} is not installed; "
+                f"npsrisk {context.meta.get(VERB_KEY, '')}: the package {(error.name or '').partition('.')[0]} is not installed; "
                 f"run pip install 'npsrisk[{extra}]'",
                 err=True,
             )
