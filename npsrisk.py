@@ -11,6 +11,7 @@ from typing import Any
 
 import click
 
+from cli.kernel_cache import prepare_kernel_cache
 from consignments.errors import NpsriskError
 
 FUNCTIONS = {
@@ -98,6 +99,7 @@ def main() -> None:
     npsrisk simulate --out world
     npsrisk train --consignments world/consignments.parquet --outcomes world/outcomes.parquet --register
     """
+    prepare_kernel_cache()
     # MLflow's own progress bars appear and vanish at once for local files.
     os.environ.setdefault("MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR", "false")
 
