@@ -33,6 +33,7 @@ FUNCTIONS = {
     "serve": "cli.service.service:serve",
     "publish": "cli.service.service:publish",
     "shadow": "cli.service.service:shadow",
+    "doctor": "cli.service.doctor:doctor",
     "clock": "cli.service.clock:clock",
     "import": "cli.service.event_log:import_",
     "export": "cli.service.event_log:export",

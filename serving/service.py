@@ -16,7 +16,7 @@ from serving.encryption.vault import Vault
 from serving.event_log.events import IMPORTED_BY
 from serving.event_log.group_commit import Committer
 from serving.event_log.log import EventLog
-from serving.event_log.reader import Progress
+from serving.event_log.reader import LogReader, Progress
 from serving.process.clock import Clock, SteadyClock, read_clock_us
 from serving.process.clock_acceptance import is_clock_accepted
 from serving.process.logging import logger
@@ -304,7 +304,7 @@ class LastRecorded(NamedTuple):
     own_us: int
 
     @classmethod
-    def find(cls, log: EventLog) -> "LastRecorded":
+    def find(cls, log: LogReader) -> "LastRecorded":
         """Find the latest times of recording in a log."""
         last = list(log.read_events(after=log.last_sequence - LATEST_ENTRIES, without=EXCLUDED_COLUMNS))
         return cls(
