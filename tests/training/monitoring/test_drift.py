@@ -16,7 +16,7 @@ from models.bundle import Bundle, load_bundle
 from models.traffic_profile import SourceActivity
 from training.config import EvaluationConfig, parse_config
 from training.data.splits import ArrivalWindow
-from training.monitoring.drift import Drift, MonitoredTraffic, detect_drift
+from training.monitoring.drift import Drift, MonitoredTraffic, build_metric_name, detect_drift
 from training.monitoring.drift_measures import MIN_ROWS, compute_psi, compute_total_variation
 from training.monitoring.drift_report import render_drift, serialize_drift_tables, summarize_drift
 from training.monitoring.drift_verdict import MIN_EXPECTED_POSITIVES, find_drift_reasons
@@ -260,3 +260,15 @@ def test_a_part_of_few_consignments_is_shown_and_not_judged(watched: Watched) ->
     rest = watched.later[watched.later["office"] != "Gimhae"]
     found = watched.watch(pd.concat([rest, few], ignore_index=True))
     assert any("office Gimhae" in note for note in found.notes)
+
+
+@pytest.mark.parametrize(
+    "office",
+    ["Busan (Mail Centre)", "a'&,b", "x//y", "../..", "a/./b", "한국", "x" * 500, "end/", "line\n", ""],
+)
+def test_mlflow_accepts_the_metrics_of_any_office(office: str) -> None:
+    from mlflow.utils.validation import _validate_metric_name
+
+    name = build_metric_name(f"psi/score/office:{office}")
+    _validate_metric_name(name)
+    assert name != build_metric_name(f"psi/score/office:{office}(")
