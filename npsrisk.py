@@ -11,6 +11,7 @@ from typing import Any
 
 import click
 
+from cli.kernel_cache import prepare_kernel_cache
 from consignments import refuse_hidden_packages
 from consignments.errors import NpsriskError
 
@@ -38,6 +39,7 @@ FUNCTIONS = {
     "serve": "cli.service.service:serve",
     "publish": "cli.service.service:publish",
     "shadow": "cli.service.service:shadow",
+    "doctor": "cli.service.doctor:doctor",
     "clock": "cli.service.clock:clock",
     "import": "cli.service.event_log:import_",
     "export": "cli.service.event_log:export",
@@ -162,6 +164,7 @@ def main() -> None:
     npsrisk simulate --out world
     npsrisk train --consignments world/consignments.parquet --outcomes world/outcomes.parquet --register
     """
+    prepare_kernel_cache()
     # MLflow's own progress bars appear and vanish at once for local files.
     os.environ.setdefault("MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR", "false")
 
