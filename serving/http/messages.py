@@ -62,6 +62,13 @@ def _read(content: bytes, now_us: int) -> ParsedMessages:
     return read_messages([content], received_at=moment, now=moment)
 
 
+def _clear_future(c: Consignment) -> Consignment:
+    """Remove a time of issue in the future: a wrong clock of the sender would make later versions look late."""
+    if c.issued_at is None or c.received_at is None or c.issued_at <= c.received_at:
+        return c
+    return structs.replace(c, issued_at=None)
+
+
 def describe_messages(found: ParsedMessages) -> MessageResult:
     """Describe the contents of messages other than goods."""
     return MessageResult(
@@ -74,12 +81,13 @@ def describe_messages(found: ParsedMessages) -> MessageResult:
 
 def build_records(found: ParsedMessages, record: type[Consignment]) -> Sequence[Consignment]:
     """Return the consignments of messages, with the extra columns that the model declares."""
+    consignments = [_clear_future(c) for c in found.consignments]
     if record is Consignment:
-        return found.consignments
+        return consignments
     names = {field.name for field in structs.fields(record)}
     return [
         msgspec.convert(
             structs.asdict(c) | {name: value for name, value in extras.items() if name in names}, record
         )
-        for c, extras in zip(found.consignments, found.extras, strict=True)
+        for c, extras in zip(consignments, found.extras, strict=True)
     ]

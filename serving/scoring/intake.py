@@ -64,7 +64,7 @@ def check_arrival(c: Consignment, now_us: int) -> FieldError | None:
     A time in the future is refused, because history keeps only the 366 days before the latest event.
     """
     return _check_printable("consignment_id", c.consignment_id) or check_not_future(
-        now_us, received_at=c.received_at, cancelled_at=c.cancelled_at
+        now_us, received_at=c.received_at, cancelled_at=c.cancelled_at, issued_at=c.issued_at
     )
 
 
