@@ -8,6 +8,7 @@ Then it is counted.
     9 March 12:00  A's result nps becomes visible   counts on 9 March
     9 March 12:00  C arrives, of the same sender    reads two arrivals and one detection: at equal times results come first
     9 March 17:00  A arrives again, amended         A and its detection are removed; it reads B and C; both are added again
+    9 March 18:00  A arrives again, issued earlier   it reads B and C; the amended version of 17:00 remains the one that counts
    12 March 09:00  A's result becomes clear         the detection of 9 March is removed; a clear of 12 March is counted
    20 March 12:00  B is cancelled                   B is removed as if it had never arrived
 """
