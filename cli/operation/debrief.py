@@ -31,6 +31,7 @@ class DebriefOptions(NamedTuple):
     """Further options of a debrief: scores at arrival, capacity, and the date at which results are looked at."""
 
     scores: Path | None
+    plan: Path | None
     capacity: int | None
     as_of: str | None
     target: Target
@@ -57,6 +58,13 @@ class DebriefOptions(NamedTuple):
     metavar="N",
     help="Inspections for each office and day. Default: the average number of selections.",
 )
+@click.option(
+    "--plan",
+    type=click.Path(path_type=Path),
+    default=None,
+    metavar="FILE",
+    help="Plan of `npsrisk plan` to compare with.",
+)
 @click.option("--as-of", default=None, metavar="TIME", help="Use results visible at this time. Default: all.")
 @target_option
 @out_option("Page to write; the same numbers go to FILE.json.", metavar="FILE.html")
@@ -82,13 +90,22 @@ def debrief(
     from training.operation.debrief import DebriefInputs, build_debrief
     from training.operation.debrief_report import render_debrief, summarize_debrief
     from training.operation.inspections import find_period
+    from training.operation.plan import read_plan
 
     reader = TableReader(tables)
     read = reader.read_tables(Consignment)
     scores = None if options.scores is None else read_scores(options.scores)
     when = find_period(read, period.parse_begin(), period.parse_end(), parse_time(options.as_of, "--as-of"))
     found = build_debrief(
-        DebriefInputs(read, scores, reader.read_truth(), options.capacity), when, options.target
+        DebriefInputs(
+            read,
+            scores,
+            reader.read_truth(),
+            options.capacity,
+            None if options.plan is None else read_plan(options.plan),
+        ),
+        when,
+        options.target,
     )
     out.write_text(render_debrief(found), encoding="utf-8")
     plain = found.to_plain()

@@ -87,8 +87,10 @@ class SelectOptions(NamedTuple):
 
     Attributes
     ----------
-    capacity : int
-        Inspections per office and UTC day.
+    capacity : int or None
+        Inspections per office and UTC day; None if a plan gives it.
+    plan : Path or None
+        Plan file of `npsrisk plan`, which gives capacities, exploration share and seed.
     explore : float or None
         Share of the capacity for random inspections, 0 to 1; None if not given.
     width : float or None
@@ -98,14 +100,35 @@ class SelectOptions(NamedTuple):
     seed : int
     """
 
-    capacity: int
+    capacity: int | None
+    plan: Path | None
     explore: float | None
     width: float | None
     days: int | None
     seed: int
 
     def check(self) -> None:
-        """Raise `BadInput` if options exclude each other."""
+        """Raise `BadInput` if options exclude each other, or neither capacity nor plan is given."""
+        given = [
+            name
+            for name, value in (
+                ("--capacity", self.capacity),
+                ("--explore", self.explore),
+                ("--width", self.width),
+            )
+            if value is not None
+        ]
+        if self.plan is not None and given:
+            raise BadInput(
+                "these options exclude each other",
+                where="options",
+                got=f"--plan and {', '.join(given)}",
+                expected="--plan alone; the plan has capacities and exploration share",
+            )
+        if self.plan is None and self.capacity is None:
+            raise BadInput(
+                "no capacity", where="options", got="neither --capacity nor --plan", expected="one of them"
+            )
         if self.width is not None and self.explore is not None:
             raise BadInput(
                 "these options exclude each other",
@@ -222,7 +245,19 @@ def score(tables: TableOptions, options: BatchScoreOptions, out: Path, as_json: 
 @click.command()
 @collect_options(SelectOptions, "options")
 @table_option("--scores", "Score table of `npsrisk score`.", required=True)
-@capacity_option
+@click.option(
+    "--capacity",
+    type=click.IntRange(1),
+    default=None,
+    metavar="N",
+    help="Inspections for each office and UTC day.",
+)
+@click.option(
+    "--plan",
+    type=click.Path(path_type=Path),
+    metavar="FILE",
+    help="Follow a plan of `npsrisk plan` instead: capacity of each office, exploration share and seed.",
+)
 @click.option(
     "--explore",
     type=click.FloatRange(0, 1),
@@ -260,6 +295,7 @@ def select(options: SelectOptions, scores: Path, out: Path, as_json: bool) -> No
     \b
     Example:
     npsrisk select --scores scores.csv --capacity 20 --width 0.1 --out list.csv
+    npsrisk select --scores scores.csv --plan plan.json --out list.csv
     """
     from consignments.table_writers import write_table
     from models.selection import build_selection_table
@@ -269,12 +305,22 @@ def select(options: SelectOptions, scores: Path, out: Path, as_json: bool) -> No
     if options.width is not None:
         _select_to_width(options, scored, out, as_json)
         return
-    explore = DEFAULT_EXPLORE_SHARE if options.explore is None else options.explore
-    chosen = build_selection_table(scored, capacity=options.capacity, explore=explore, seed=options.seed)
+    if options.plan is not None:
+        chosen = _select_by_plan(options.plan, scored)
+    else:
+        assert options.capacity is not None
+        explore = DEFAULT_EXPLORE_SHARE if options.explore is None else options.explore
+        chosen = build_selection_table(scored, capacity=options.capacity, explore=explore, seed=options.seed)
     write_table(chosen, out)
     print_result(
         {"out": str(out), "rows": len(chosen)}, as_json, f"Selected {len(chosen):,} consignments -> {out}"
     )
+
+
+def _select_by_plan(path: Path, scored: "pd.DataFrame") -> "pd.DataFrame":
+    from training.operation.plan import read_plan, select_by_plan
+
+    return select_by_plan(scored, read_plan(path))
 
 
 def _read_score_table(path: Path) -> "pd.DataFrame":
@@ -298,6 +344,7 @@ def _select_to_width(options: SelectOptions, scored: "pd.DataFrame", out: Path, 
     from models.stratified_selection import StratifiedRule, build_stratified_table
 
     assert options.width is not None
+    assert options.capacity is not None
     rule = StratifiedRule(options.capacity, options.width, options.days, options.seed)
     chosen, plan = build_stratified_table(scored, rule)
     write_table(chosen, out)

@@ -61,10 +61,10 @@ XML_KINDS = {
     "MetaData": MessageKind(
         "WCO DM", reason="a message of the WCO data model is read by a mapping only (--mapping)"
     ),
-    "CC315A": MessageKind("IE315", reason="an entry summary of the EU's first import control system"),
-    "IE315": MessageKind("IE315", reason="an entry summary of the EU's first import control system"),
 }
 """By the local name of the root."""
+SHARED_ROOTS = frozenset(("XFNM",))
+"""Kinds whose root has a name that other formats use too; those are tried first."""
 TEXT_KINDS = {
     **dict.fromkeys(("FWB",), MessageKind("FWB", f"{AIR}.fwb:read_fwb")),
     **dict.fromkeys(("FHL",), MessageKind("FHL", f"{AIR}.fhl:read_fhl")),
@@ -120,7 +120,7 @@ def detect_kind(content: bytes, mapping: MessageMapping | None = None) -> Messag
     if WRAPPED_IMP.match(start):
         return _detect_text(unwrap_interchange(start))
     found = _detect_xml(start) if start[0] == "<" else None
-    if found is not None and found.reader:
+    if found is not None and found.reader and found.name not in SHARED_ROOTS:
         return found
     other = find_post_format(head)
     if other is not None:

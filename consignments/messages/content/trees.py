@@ -37,6 +37,7 @@ MAX_JSON_CONTAINERS = 400_000
 MAX_JSON_DIGITS = 300
 HEAD_BYTES = 16_384
 TEXT = "#text"
+ROOT_ELEMENT = re.compile(r"<(?![?!])(?:[\w.\-]+:)?([\w.\-]{1,60})")
 NOT_BLANK = re.compile(rb"[^ \t\r\n\0]")
 NAME = rb"<(?:[\w.\-]+:)?(%s)(?=[\s/>])"
 
@@ -46,6 +47,21 @@ def decode_head(head: bytes) -> str:
     part = head[:HEAD_BYTES]
     encoding = "utf-16" if part[:2] in (b"\xff\xfe", b"\xfe\xff") else "utf-8-sig"
     return part.decode(encoding, "replace").replace("\0", "").lstrip("\ufeff \t\r\n")
+
+
+def name_content(content: bytes) -> str:
+    """Return what a message is for an error: its root element, JSON or a text; never a value, which may be personal.
+
+    Examples
+    --------
+    >>> name_content(b"<?xml version='1.0'?><a:Feed><Name>Ann</Name></a:Feed>"), name_content(b'{"name": "Ann"}')
+    ('root element Feed', 'JSON')
+    """
+    text = decode_head(content)
+    if text[:1] in ("{", "["):
+        return "JSON"
+    root = ROOT_ELEMENT.search(text) if text.startswith("<") else None
+    return f"root element {root[1]}" if root else "a text"
 
 
 def has_name(text: str, name: str) -> bool:

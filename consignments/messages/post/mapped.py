@@ -25,6 +25,7 @@ from consignments.messages.content.trees import (
     decode_head,
     decode_json,
     find_tag,
+    name_content,
     parse_xml_tree,
     prepare_xml,
     read_frame,
@@ -103,7 +104,7 @@ def read_mapped(content: bytes, context: MessageContext, mapping: MessageMapping
         raise MessageFault(
             "no declaration where the mapping says",
             where=f"mapping {mapping.name}, record.each",
-            got=decode_head(content)[:40],
+            got=name_content(content),
             expected=" or ".join(mapping.each),
             todo="correct the mapping, or leave the message out",
         )
