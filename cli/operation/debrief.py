@@ -48,7 +48,7 @@ class DebriefOptions(NamedTuple):
 )
 @table_option("--truth", "Truth of a simulated world: shows also what nobody inspected.")
 @period_options(
-    "Begin of the operation. Default: the first arrival.",
+    "Start of the operation. Default: the first arrival.",
     "End of the operation. Default: after the last arrival.",
 )
 @click.option(
@@ -56,7 +56,7 @@ class DebriefOptions(NamedTuple):
     type=click.IntRange(1),
     default=None,
     metavar="N",
-    help="Inspections for each office and day. Default: the average number of selections.",
+    help="Inspections for each office and day. Default: the mean number of selections for each office and day.",
 )
 @click.option(
     "--plan",
@@ -73,12 +73,13 @@ class DebriefOptions(NamedTuple):
 def debrief(
     tables: TableOptions, options: DebriefOptions, period: PeriodOptions, out: Path, as_json: bool
 ) -> None:
-    """Report what an operation brought, and suggest what to change.
+    """Report the results of an operation, with suggestions.
 
-    Compares detections with what the scores expected, by office, channel, route and week. Compares the selectors with random
-    inspections. Shows what was missed and why, and the yield of each alert. Each suggestion has its numbers.
+    Compares the detections with the number that the scores predicted, by office, channel, route and week. Compares each
+    selector with random inspections. Shows missed consignments with the reason, and the detections of each alert. Each
+    suggestion gives the numbers on which it is based.
 
-    Run it after the last results are known. Before it: "npsrisk score", or "npsrisk export" for the scores of the service.
+    First run "npsrisk score", or "npsrisk export" for the scores of the service, and wait for the last results.
 
     Writes the page and a JSON file of the same name.
 

@@ -46,7 +46,9 @@ class PlanOptions(NamedTuple):
 @click.command()
 @collect_options(PlanOptions, "options")
 @table_option("--scores", "Score table of recent days, of `npsrisk score`.", required=True)
-@table_option("--consignments", "Consignment table of these days. Adds what to ask of partners.")
+@table_option(
+    "--consignments", "Consignment table of these days. With it, the plan also lists requests to partners."
+)
 @click.option(
     "--capacity",
     multiple=True,
@@ -66,9 +68,9 @@ class PlanOptions(NamedTuple):
     help="Share of the capacity for random inspections.",
 )
 @click.option("--seed", type=int, default=0, show_default=True, metavar="N", help="Seed of the random draws.")
-@model_uri_option("none; with a model, the interval holds the uncertainty of its level")
+@model_uri_option("none. With a model, the intervals include the uncertainty of the level of its scores")
 @period_options(
-    "Begin of the operation. Default: now.", f"End of the operation. Default: {DEFAULT_DAYS} days later."
+    "Start of the operation. Default: now.", f"End of the operation. Default: {DEFAULT_DAYS} days later."
 )
 @target_option
 @out_option("Page to write; the plan itself goes to FILE.json.", metavar="FILE.html")
@@ -76,10 +78,11 @@ class PlanOptions(NamedTuple):
 def plan(options: PlanOptions, period: PeriodOptions, out: Path, as_json: bool) -> None:
     """Plan the inspections of an operation.
 
-    Estimates from recent scores how many detections each office can expect at its capacity, and what one more inspection brings.
-    The plan is a file: "npsrisk select --plan" follows it, and "npsrisk debrief --plan" compares the results with it.
+    Estimates from recent scores how many detections each office can expect at its capacity, and how many more it can expect
+    from one more inspection. The plan is a file. "npsrisk select --plan" follows it, and "npsrisk debrief --plan" compares
+    the results with it.
 
-    Run "npsrisk score" on the traffic of recent days before.
+    First run "npsrisk score" on the traffic of recent days. Next, run "npsrisk select --plan".
 
     \b
     Example:

@@ -8,8 +8,8 @@ import click
 from cli.batch import count_cores, create_batch_pseudonyms
 from cli.options import (
     TableOptions,
-    as_of_option,
     batch_table_options,
+    build_as_of_option,
     capacity_option,
     collect_options,
     jobs_option,
@@ -164,7 +164,7 @@ class RecallOptions(NamedTuple):
 @batch_table_options
 @collect_options(BatchScoreOptions, "options")
 @model_option
-@as_of_option
+@build_as_of_option("Ignore outcomes and alerts that became visible later. Default: use all.")
 @click.option(
     "--reasons",
     type=click.IntRange(0, 10),
@@ -185,15 +185,15 @@ class RecallOptions(NamedTuple):
 def score(tables: TableOptions, options: BatchScoreOptions, out: Path, as_json: bool) -> None:
     """Score a consignment table.
 
-    The same model and history give the same scores as the service, bit for bit.
+    With the same model and history, the scores are equal to those of the service, bit for bit.
 
     Give past consignments with --history. Without them every sender looks new and the scores change. The verb therefore
     fails without --history, unless --without-history is given. The column `history` of the result is `given` or `none`.
 
-    Run "npsrisk train" and "npsrisk promote" before, and "npsrisk select" on the scores after.
+    First run "npsrisk train" and "npsrisk promote". Next, run "npsrisk select" on the scores.
 
-    A Parquet table that is sorted by time is read in chunks and may be larger than the memory. If it has the column
-    `sequence`, sort it by that.
+    A sorted Parquet table is read in chunks and may be larger than the memory. Sort it by `sequence` if it has this column,
+    else by `received_at`.
 
     \b
     Example:
@@ -263,20 +263,19 @@ def score(tables: TableOptions, options: BatchScoreOptions, out: Path, as_json: 
     type=click.FloatRange(0, 1),
     metavar="SHARE",
     default=None,
-    show_default=str(DEFAULT_EXPLORE_SHARE),
-    help="Share of the capacity for random inspections.",
+    help=f"Share of the capacity for random inspections. Default: {DEFAULT_EXPLORE_SHARE}.",
 )
 @click.option(
     "--width",
     type=click.FloatRange(0, 1, min_open=True, max_open=True),
     metavar="W",
-    help="Replaces --explore: draw as many random inspections as an estimate of recall to ±W needs (95 % interval).",
+    help="Instead of --explore: draw as many random inspections as are needed to estimate recall to ±W (95 % interval).",
 )
 @click.option(
     "--days",
     type=click.IntRange(1),
     metavar="N",
-    help="With --width: pool the estimate over N days like these. Default: the number of days in the table.",
+    help="With --width: number of days whose results are used together in one estimate of recall. Default: the number of days in the table.",
 )
 @click.option("--seed", type=int, metavar="N", default=0, show_default=True, help="Seed of the random draws.")
 @result_option
@@ -284,16 +283,17 @@ def score(tables: TableOptions, options: BatchScoreOptions, out: Path, as_json: 
 def select(options: SelectOptions, scores: Path, out: Path, as_json: bool) -> None:
     """Select the consignments to inspect from a score table.
 
-    The list has the highest scores and a random share. The column `selection_probability` has the probability of each.
-    Training and evaluation use it to correct for the selection.
+    The list has the highest scores, and a random part of the others. The column `selection_probability` has the probability
+    with which each was selected. Training and evaluation use it to correct for the selection.
 
-    With --width, lower scores are sampled by strata, and as few as the estimate of recall needs. If the capacity is too
-    small, the list is drawn for the smallest possible width, and the result says so.
+    With --width, the lower scores are divided into strata, and a few consignments are drawn from each. The number of draws
+    is the smallest from which recall can be estimated to this width. If the capacity is too small, the list is drawn for
+    the smallest possible width, and the result says so.
 
-    Run "npsrisk score" before. After the inspections, run "npsrisk recall" and "npsrisk train" on their outcomes.
+    First run "npsrisk score". After the inspections, run "npsrisk recall" and "npsrisk train" on their outcomes.
 
     \b
-    Example:
+    Examples:
     npsrisk select --scores scores.csv --capacity 20 --width 0.1 --out list.csv
     npsrisk select --scores scores.csv --plan plan.json --out list.csv
     """
@@ -371,10 +371,10 @@ def _select_to_width(options: SelectOptions, scored: "pd.DataFrame", out: Path, 
 def recall(options: RecallOptions, as_json: bool) -> None:
     """Estimate recall from the results of inspection lists.
 
-    Recall is the share of all positive consignments that the highest scores within the capacity contain. The estimate has
-    a 95 % interval. It uses the selection probabilities of "npsrisk select".
+    Of all positive consignments, recall is the share that is among the highest scores, as many as the capacity allows. The
+    estimate has a 95 % interval. It uses the selection probabilities of "npsrisk select".
 
-    Run "npsrisk select --width W" before, and wait for the outcomes of its list.
+    First run "npsrisk select --width W", and wait for the outcomes of its list.
 
     \b
     Example:

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated
 import msgspec
 from msgspec import Meta, structs
 
-from consignments.messages.states import CustomsEventRow
+from consignments.messages.states import StateRow
 from consignments.records import Consignment
 from consignments.timestamps import to_datetime
 from serving.http.problems import RecordFault, Refusal
@@ -34,12 +34,12 @@ class MessageResult(msgspec.Struct, frozen=True):
 
     Attributes
     ----------
-    events : list of CustomsEventRow
+    events : list of StateRow
     ignored, notes : list of str
     rejected : list of str
     """
 
-    events: Annotated[list[CustomsEventRow], Meta(description="answers of customs")]
+    events: Annotated[list[StateRow], Meta(description="answers of customs")]
     ignored: Annotated[list[str], Meta(description="kind of each message without goods, and why it is none")]
     notes: Annotated[list[str], Meta(description="what was odd")]
     rejected: Annotated[list[str], Meta(description="messages of which nothing could be read, and why")]

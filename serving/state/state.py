@@ -14,6 +14,7 @@ from serving.event_log.events import (
     AlertEvent,
     ArrivalEvent,
     CancellationEvent,
+    ClockCorrectionEvent,
     Event,
     KeyErasureEvent,
     OutcomeEvent,
@@ -154,7 +155,7 @@ class State:
             case AlertEvent():
                 self.record_alert(event)
                 self.dossiers.advance(event.sequence, self.today)
-            case RedactionEvent() | KeyErasureEvent():
+            case RedactionEvent() | KeyErasureEvent() | ClockCorrectionEvent():
                 self.dossiers.advance(event.sequence, self.today)
             case _:
                 self._note(event)
