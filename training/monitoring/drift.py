@@ -5,14 +5,10 @@ unit changed; a model trained on such data would learn the fault. `retrain`: sco
 neither. All measures are effect sizes, not p-values, since with much traffic every difference has a small p-value.
 """
 
-<<<<<<< HEAD
-from dataclasses import dataclass, replace
-from datetime import date, timedelta
-=======
 import hashlib
 import re
-from dataclasses import dataclass
->>>>>>> e97db6a3d9fab6d0ac596bccdf63f8f61c6f7c55
+from dataclasses import dataclass, replace
+from datetime import date, timedelta
 
 import numpy as np
 import pandas as pd
