@@ -21,7 +21,7 @@ class InflatedTooLarge(Exception):
 
 
 def inflate(body: bytes, limit: int) -> bytes:
-    """Inflate a gzip body.
+    """Decompress a gzip body.
 
     Parameters
     ----------
