@@ -6,7 +6,7 @@ STAMP  := $(VENV)/.installed
 # Tests run in so many processes, each file in one of them.
 WORKERS ?= 2
 
-.PHONY: install demo test slow contract postgres chaos check format reference structure samples bench bench-history soak docs clean
+.PHONY: install demo test slow contract postgres chaos check format reference structure samples bench bench-history soak docs clean wheel operate
 
 install: $(STAMP)  ## make the virtual environment
 
@@ -15,6 +15,9 @@ $(STAMP): requirements-dev.txt pyproject.toml
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes --only-binary :all: -r requirements-dev.txt
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation --editable .
 	touch $@
+
+wheel: $(STAMP)  ## build the wheel into dist/
+	$(BIN)/python -m hatchling build --target wheel
 
 demo: $(STAMP)  ## simulate, train, promote, publish, serve and score, on embedded defaults
 	$(BIN)/python docs/demo.py
@@ -35,6 +38,9 @@ WITH_A_LOG := event_log/ maintenance/ scoring/ shadow/ state/ encryption/test_mo
 postgres: $(STAMP)  ## those tests with the event log in PostgreSQL: a private server, or the one of NPSRISK_TEST_POSTGRES
 	.ci/with-postgres $(BIN)/python -m pytest --numprocesses $(WORKERS) --dist loadfile --no-loadscope-reorder \
 		$(WITH_A_LOG:%=tests/serving/%)
+
+operate: $(STAMP)  ## the files of deploy/ with the programs that read them (promtool is fetched from Debian; else skipped with the reason)
+	.ci/operate $(BIN)/python -m pytest -rs tests/test_deploy.py tests/serving/telemetry/test_metrics.py
 
 chaos: $(STAMP)  ## kill the service 200 times, and swap 50 models, under load: CHAOS_KILLS, CHAOS_SWAPS, CHAOS_SEED
 	$(BIN)/python -m pytest -m slow -s tests/serving/maintenance/test_chaos.py

@@ -6,6 +6,8 @@ invalid, the start fails with one line that names it.
 
 import os
 import re
+from collections.abc import Mapping
+from difflib import get_close_matches
 from pathlib import Path
 from typing import Annotated, Any, Literal, NamedTuple, NoReturn
 
@@ -29,16 +31,16 @@ class RateLimit(NamedTuple):
 
 
 def parse_rate(text: object) -> object:
-    """Parse a rate such as `1000/second`; return a value that is not text unchanged, for the type check to refuse.
+    """Parse a rate such as `1000/second`; return a rate that is already parsed unchanged.
 
     Examples
     --------
     >>> parse_rate("600/minute")
     RateLimit(amount=600, seconds=60)
     """
-    if not isinstance(text, str):
+    if isinstance(text, RateLimit):
         return text
-    match = re.fullmatch(r"\s*([1-9]\d{0,8})\s*/\s*(second|minute|hour)\s*", text)
+    match = re.fullmatch(r"\s*([1-9]\d{0,8})\s*/\s*(second|minute|hour)\s*", str(text))
     if match is None:
         raise ValueError("expected a rate such as 1000/second, 60000/minute or 100000/hour")
     return RateLimit(int(match[1]), SECONDS_PER_UNIT[match[2]])
@@ -207,6 +209,17 @@ SETTINGS_VARIABLE = "NPSRISK_SETTINGS"
 SETTING_NAMES = tuple(str(field.alias) for field in Settings.model_fields.values())
 
 
+OTHER_NAMES = ("NPSRISK_SETTINGS", "NPSRISK_LANGUAGE", "NPSRISK_KEY_PASSPHRASE", "NPSRISK_TEST_POSTGRES")
+"""Names that are read elsewhere than in `Settings`."""
+
+
+def find_unknown_settings(environment: Mapping[str, str]) -> dict[str, str]:
+    """Find the names that begin with NPSRISK_ and are no setting, with the nearest known name or an empty text."""
+    known = (*SETTING_NAMES, *OTHER_NAMES)
+    unknown = sorted(name for name in environment if name.startswith("NPSRISK_") and name not in known)
+    return {name: next(iter(get_close_matches(name, known, n=1)), "") for name in unknown}
+
+
 def _check_file(path: Path) -> None:
     """Refuse a settings file that cannot be read or sets an unknown name."""
     try:
@@ -231,5 +244,5 @@ def _refuse(error: ValidationError) -> NoReturn:
     raise BadSetting(
         first["msg"].removeprefix("Value error, "),
         where=str(first["loc"][0]),
-        todo="correct it in the environment or in the file named by NPSRISK_SETTINGS",
+        todo="correct it in the environment or in the file that the variable NPSRISK_SETTINGS names",
     ) from error
