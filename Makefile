@@ -57,8 +57,8 @@ format: $(STAMP)
 	$(BIN)/ruff check --fix .
 
 reference: $(STAMP)  ## write the pages that are made from the code: columns, settings
-	$(BIN)/npsrisk columns --markdown > docs/columns.md
-	$(BIN)/npsrisk config --markdown > docs/settings.md
+	$(BIN)/npsrisk columns --markdown > docs/columns.part && mv docs/columns.part docs/columns.md
+	$(BIN)/npsrisk config --markdown > docs/settings.part && mv docs/settings.part docs/settings.md
 
 structure: $(STAMP)  ## rooms, long files, circles, wide functions, names, and the files that one request crosses
 	$(BIN)/python -m benchmarks.structure --request
