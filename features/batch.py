@@ -366,6 +366,7 @@ def build_arrival_events(frame: pd.DataFrame) -> ArrivalEvents:
         cancelled_us=get_time_column_us(frame, "cancelled_at"),
         sequence=get_sequence(frame),
         cancelled_sequence=_read_integers(frame, CANCELLED_SEQUENCE),
+        issued_us=get_time_column_us(frame, "issued_at"),
     )
 
 
