@@ -152,21 +152,29 @@ def parity(
 @click.command()
 @click.option(
     "--before",
-    required=True,
+    default=None,
     metavar="DATE",
     help="Delete the content recorded before this date. It must be at least 368 days before the latest consignment.",
+)
+@click.option(
+    "--consignment",
+    default=None,
+    metavar="ID",
+    help="Delete the content of this one consignment, whatever its date.",
 )
 @approval_options
 @click.option("--dry-run", is_flag=True, help="Count what would be deleted, and change nothing.")
 @json_option
-def forget(before: str, approval: ApprovalOptions, dry_run: bool, as_json: bool) -> None:
-    """Delete the content of old consignments from the event log.
+def forget(
+    before: str | None, consignment: str | None, approval: ApprovalOptions, dry_run: bool, as_json: bool
+) -> None:
+    """Delete the content of old consignments, or of one consignment, from the event log.
 
-    Deletes all fields, features and reasons of consignments that were recorded before a date. Identifier, times, history
-    keys, score, band and model stay. History features and the hash chain therefore stay valid.
+    Deletes all fields, features and reasons of the consignments. Identifier, times, history keys, score, band and model
+    stay. History features and the hash chain therefore stay valid.
 
-    Then the monthly encryption keys that no remaining entry uses are erased. After that, personal fields of those months
-    cannot be decrypted in any copy of the log. Copies of the log still hold the other deleted content.
+    With --before, the monthly encryption keys that no remaining entry uses are deleted. Personal fields of those months cannot be
+    decrypted in any copy of the log. Copies still hold the other deleted content.
 
     This cannot be undone. The deletion is recorded in the log. First stop the service, and run with --dry-run. At the end,
     store the head that the verb prints, and pass it to "npsrisk verify-log".
@@ -174,11 +182,23 @@ def forget(before: str, approval: ApprovalOptions, dry_run: bool, as_json: bool)
     \b
     Example:
     npsrisk forget --before 2022-01-01 --approved-by "data protection" --why "three years have passed" --dry-run
+    npsrisk forget --consignment RB123456785DE --approved-by "data protection" --why "request 12/2026"
     """
-    from serving.maintenance.retention import RetentionApproval
+    from serving.maintenance.retention import RetentionApproval, forget_consignment
     from serving.maintenance.retention import forget as run
 
     date = parse_time(before, "--before")
+    if (date is None) == (consignment is None):
+        raise BadInput(
+            "give either --before or --consignment", where="npsrisk forget", todo="run npsrisk forget --help"
+        )
+    if consignment is not None:
+        approved = RetentionApproval(approval.approved_by, approval.why)
+        erased = forget_consignment(read_settings(), consignment, approved, dry_run=dry_run)
+        verb = "Would delete" if dry_run else "Deleted"
+        text = f"{verb} the content of {consignment} ({erased.versions:,} versions)\nhead {erased.head}"
+        print_result(erased._asdict(), as_json, text)
+        return
     assert date is not None
     with show_progress_bar() as progress:
         decision = RetentionApproval(approval.approved_by, approval.why)
