@@ -7,7 +7,7 @@ from textwrap import wrap
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from training.promotion.gate import RuleResult
+    from training.gate.rules import RuleResult
 
 HEADINGS = ("rule", "result", "found", "expected")
 RESULTS = {True: "holds", False: "does not hold", None: "not checked"}

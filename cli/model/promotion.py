@@ -37,7 +37,7 @@ from consignments.records import Target
 if TYPE_CHECKING:
     from features.batch import Progress, Tables
     from models.registry import ModelVersion
-    from training.promotion.gate import RuleResult
+    from training.gate.rules import RuleResult
     from training.promotion.promote import Approval, EvidenceOptions, Promotion
 
 
@@ -318,7 +318,7 @@ def _summarize_gate(version: "ModelVersion", rules: "Mapping[str, RuleResult]") 
 
 
 def _summarize_promotion(done: "Promotion") -> str:
-    from training.promotion.gate import REFIT_RULE
+    from training.gate.rules import REFIT_RULE
 
     record = done.record
     if done.missing:

@@ -14,18 +14,18 @@ from models.registry import CHAMPION, ModelVersion, Registry
 from models.signatures.approvers import Approvers
 from models.signatures.keys import SigningKey
 from models.signatures.signed_record import SignedRecord, verify_signed_chain
-from training.promotion.gate import (
+from training.gate.rules import (
     REFIT_RULE,
     UNFORCEABLE_RULES,
+    WITHOUT_TABLES,
     ChampionComparison,
     GateEvidence,
+    RefitResult,
     RuleResult,
     run_gate,
 )
 from training.promotion.refit import (
-    WITHOUT_TABLES,
     RefitOptions,
-    RefitResult,
     RegisteredFits,
     read_run_config,
     refit_version,

@@ -81,7 +81,7 @@ def log_run(
     str
         The run's identifier.
     """
-    with _quiet_migrations():
+    with hide_migrations():
         client = MlflowClient(tracking_uri=tracking_uri)
         experiment_id = _get_experiment_id(client, tracking_uri, experiment)
     with _open_run(client, experiment_id, record) as run_id:
@@ -122,7 +122,7 @@ def _locate_artifacts(tracking_uri: str) -> str | None:
 
 
 @contextmanager
-def _quiet_migrations() -> Iterator[None]:
+def hide_migrations() -> Iterator[None]:
     """Hide the migration log of a new SQLite file, about sixty lines."""
     loggers = [logging.getLogger(name) for name in ("alembic", "mlflow.store.db.utils")]
     before = [logger.level for logger in loggers]

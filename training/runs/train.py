@@ -64,10 +64,11 @@ from training.fitting.fit import (
 )
 from training.fitting.rolling_origin import RollingOrigin
 from training.fitting.search import SEARCH_SPACE, search
+from training.gate.report import GateReport
 from training.runs.artifacts import write_artifacts
 from training.runs.input_example import build_example_consignments
 from training.runs.result import EvaluatedModel, TrainingResult
-from training.runs.run_report import describe_run
+from training.runs.run_description import describe_run
 
 MODEL = "model"
 """Name of the evaluated model among the baselines."""
@@ -127,6 +128,8 @@ class RegisteredRun:
     Attributes
     ----------
     trained : TrainingResult
+    gate : GateReport
+        Every rule of the gate, without a repeated training run, and the recommendation.
     run_id : str or None
         None if no store was given.
     model_uri, version : str or None
@@ -134,6 +137,7 @@ class RegisteredRun:
     """
 
     trained: TrainingResult
+    gate: GateReport
     run_id: str | None
     model_uri: str | None
     version: str | None
@@ -160,6 +164,8 @@ class RegisteredRun:
             lines.append(f"run {self.run_id}")
         if self.version is not None:
             lines.append(f"registered as {self.model_uri} (challenger)")
+        recommended = self.gate.recommendation
+        lines.append(f"Recommendation: {recommended.action}. {recommended.sentence}")
         return "\n".join(lines)
 
 
@@ -177,14 +183,13 @@ def run_training(
     trained = train_model(task, jobs, progress)
     with TemporaryDirectory() as spare:
         folder = Path(spare) / "run" if destination.out_dir is None else destination.out_dir
+        champion = _find_champion(destination, task.target)
         with report_progress(progress, "writing report and bundle"):
-            write_artifacts(trained, task.tables, folder)
+            gate = write_artifacts(trained, task.tables, folder, champion)
         if destination.tracking_uri is None:
-            return RegisteredRun(trained, None, None, None)
+            return RegisteredRun(trained, gate, None, None, None)
         with report_progress(progress, "logging the run"):
-            return _log_and_register(
-                trained, task.tables, folder, destination.tracking_uri, destination.register
-            )
+            return _log_and_register(trained, gate, task.tables, folder, destination)
 
 
 def train_model(task: TrainingTask, jobs: int = 1, progress: Progress | None = None) -> TrainingResult:
@@ -385,14 +390,28 @@ def _keep_capacity(config: TrainConfig, traffic: ScoredPeriod) -> TrainConfig:
     )
 
 
+def _find_champion(destination: RunDestination, target: Target) -> str | None:
+    """Find the number of the version that the registered one would replace; None if there is none or nothing is registered."""
+    if destination.tracking_uri is None or not destination.register:
+        return None
+    from models.registry import CHAMPION, Registry
+    from training.reporting.mlflow_tracking import hide_migrations
+
+    with hide_migrations():
+        champion = Registry(destination.tracking_uri).find_version(CHAMPION, target)
+    return None if champion is None else champion.number
+
+
 def _log_and_register(
-    trained: TrainingResult, tables: Tables, folder: Path, tracking_uri: str, register: bool
+    trained: TrainingResult, gate: GateReport, tables: Tables, folder: Path, destination: RunDestination
 ) -> RegisteredRun:
     """Log the run, and register the version if configured."""
+    assert destination.tracking_uri is not None
+    tracking_uri = destination.tracking_uri
     from models.registry import Registry
     from training.reporting.mlflow_tracking import RunRecord, log_run
 
-    text = describe_run(trained)
+    text = describe_run(trained, gate)
     inputs = {"consignments": tables.consignments, "outcomes": tables.outcomes, "alerts": tables.alerts}
     record = RunRecord(
         name=f"{trained.target}, as of {trained.as_of:%Y-%m-%d}",
@@ -405,8 +424,8 @@ def _log_and_register(
     )
     run_id = log_run(record, tracking_uri=tracking_uri)
     _log_trials(trained, run_id, tracking_uri)
-    if not register:
-        return RegisteredRun(trained, run_id, None, None)
+    if not destination.register:
+        return RegisteredRun(trained, gate, run_id, None, None)
     version = Registry(tracking_uri).register(
         run_id,
         folder / "bundle",
@@ -414,7 +433,7 @@ def _log_and_register(
         description=text,
         tags=trained.tags,
     )
-    return RegisteredRun(trained, run_id, version.uri, version.number)
+    return RegisteredRun(trained, gate, run_id, version.uri, version.number)
 
 
 def _log_trials(trained: TrainingResult, run_id: str, tracking_uri: str) -> None:

@@ -12,8 +12,8 @@ from features.batch import Tables
 from models.bundle import load_bundle
 from models.registry import ModelVersion, Registry
 from training.config import TrainConfig, parse_config
+from training.gate.rules import BUNDLE_RULES, CHECKSUM_RULE, REFIT_RULE, RUN_RULES
 from training.promotion import refit
-from training.promotion.gate import BUNDLE_RULES, CHECKSUM_RULE, REFIT_RULE, RUN_RULES
 from training.promotion.promote import EvidenceOptions, check_version, promote
 from training.promotion.refit import (
     WITHOUT_EVALUATION_FIT,

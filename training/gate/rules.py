@@ -9,7 +9,7 @@ import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -18,7 +18,6 @@ from models.bundle import Bundle
 from training.evaluation.leakage import BOUNDS, EARLY_RESULTS, FILLED_COLUMN, LATER_CHANGES, PREDICTIVE_COLUMN
 from training.evaluation.name_invariance import MAX_LOG_ODDS_CHANGE as NAME_SWAP_BOUND
 from training.evaluation.verdict import MIN_POSITIVES, format_percent
-from training.promotion.refit import WITHOUT_TABLES, RefitResult
 
 NON_INFERIORITY_MARGIN = 0.02
 """Maximum loss of precision or recall at capacity compared with the champion, at the lower end of the 95 % interval."""
@@ -37,6 +36,23 @@ MAX_SLICE_LOSS = 0.05
 UNKNOWN = float("nan")
 
 Row = Mapping[str, Any]
+
+
+class RefitResult(NamedTuple):
+    """Result of the comparison of the repeated training run with the registered fits.
+
+    Attributes
+    ----------
+    held : bool or None
+        None if it was not checked.
+    found : str
+    """
+
+    held: bool | None
+    found: str
+
+
+WITHOUT_TABLES = RefitResult(None, "not checked: no tables were given")
 
 
 @dataclass(frozen=True)
@@ -115,11 +131,15 @@ class RuleResult:
     held : bool or None
         None if the rule was not checked.
     found, expected : str
+    undecided : bool
+        True if the rule does not hold only because too little is known yet: its interval also contains values that it accepts, or
+        a comparison is missing.
     """
 
     held: bool | None
     found: str
     expected: str
+    undecided: bool = False
 
 
 GateRule = Callable[[GateEvidence], RuleResult]
@@ -158,7 +178,9 @@ def _check_reasons(evidence: GateEvidence) -> RuleResult:
 
 def _check_refit(evidence: GateEvidence) -> RuleResult:
     return RuleResult(
-        *evidence.refit, "both fits equal byte for byte, when trained again on the same tables and settings"
+        evidence.refit.held,
+        evidence.refit.found,
+        "both fits equal byte for byte, when trained again on the same tables and settings",
     )
 
 
@@ -189,6 +211,7 @@ def _check_better_than_chance(evidence: GateEvidence) -> RuleResult:
         low > 0.5,
         f"area under the ROC curve {_format_range(evidence.metrics, 'test/roc_auc', '.3f')}",
         "the entire 95 % interval above 0.5 on the test period",
+        undecided=not low > 0.5 and not evidence.get_metric("test/roc_auc_high") <= 0.5,
     )
 
 
@@ -199,6 +222,7 @@ def _check_better_than_rules(evidence: GateEvidence) -> RuleResult:
         mine > rules,
         f"average precision {mine:.4f}, of the fixed rules {rules:.4f}",
         "higher than the fixed rules",
+        undecided=mine <= rules < evidence.get_metric("test/average_precision_high"),
     )
 
 
@@ -277,6 +301,7 @@ def _check_comparison(evidence: GateEvidence) -> RuleResult:
         evidence.comparison is not None,
         f"{found} with version {evidence.champion}, the champion",
         f"the result of npsrisk compare {evidence.champion} with this version",
+        undecided=evidence.comparison is None,
     )
 
 
@@ -299,6 +324,7 @@ def _check_enough_positives(evidence: GateEvidence) -> RuleResult:
         finds >= MIN_POSITIVES,
         f"positives compared: {finds:.0f}",
         f"at least {MIN_POSITIVES}; with fewer, an improvement cannot be distinguished from chance",
+        undecided=not finds >= MIN_POSITIVES,
     )
 
 
@@ -313,6 +339,8 @@ def _build_margin_rule(metric: str, name: str) -> GateRule:
             points["_low"] >= -100 * NON_INFERIORITY_MARGIN,
             f"{name} {_format_range(points, '', '+.1f')} percentage points compared with the champion",
             f"lower end of the interval at {-100 * NON_INFERIORITY_MARGIN:.0f} points or above",
+            undecided=not points["_low"] >= -100 * NON_INFERIORITY_MARGIN
+            and not points["_high"] < -100 * NON_INFERIORITY_MARGIN,
         )
 
     return rule
